@@ -1,0 +1,24 @@
+/* Exit statuses, the same in every program. */
+#ifndef DF_EXITS_H
+#define DF_EXITS_H
+
+enum exit_status {
+    EXIT_DONE = 0,
+    EXIT_CANNOT = 1,  /* could not run: environment, connection */
+    EXIT_USAGE = 2,   /* wrong options or arguments */
+    EXIT_DATA = 3,    /* ended, with data errors or something that could not be carried over */
+    EXIT_DAMAGED = 4, /* input damaged or cut short */
+    EXIT_PARTIAL = 5, /* stopped before the full sync was complete */
+    EXIT_RETRY = 75,  /* something was lost on the way that a new start may mend */
+};
+
+/* The worse of two: it could not run or needs a retry over damage over a partial sync over data errors. */
+static inline int exit_worse(int a, int b)
+{
+    static const unsigned char rank_of[6] = {0, 6, 7, 1, 4, 3};
+    int ra = a == EXIT_RETRY ? 5 : a >= 0 && a < 6 ? rank_of[a] : 6;
+    int rb = b == EXIT_RETRY ? 5 : b >= 0 && b < 6 ? rank_of[b] : 6;
+    return ra >= rb ? a : b;
+}
+
+#endif

@@ -1,0 +1,38 @@
+/* Blocking and waiting, the same way in every stage. */
+#ifndef DF_IO_H
+#define DF_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Write everything, waiting where fd does not take it. Returns 0, or -1 with errno (EPIPE: reader gone). */
+int io_write_all(int fd, const void *data, size_t n);
+
+/* Wait until in is readable, timeout_ms (-1 = for ever) has passed, or the reader of out has gone (out -1 = don't
+ * look). Returns 1 readable, 0 time is up or a signal came, -1 the reader has gone (errno EPIPE). */
+int io_wait(int in, int out, int timeout_ms);
+
+/* The same with a second descriptor (-1: none); *second says whether it is readable. */
+int io_wait2(int in, int in2, int out, int timeout_ms, bool *second);
+
+/* Microseconds: wall clock (Unix epoch), and one that never jumps. */
+uint64_t now_us(void);
+uint64_t mono_us(void);
+
+int set_nonblock(int fd, bool on);
+
+/* Make a pipe as large as the kernel lets us (at most want bytes). Returns its size or 0 when fd is no pipe. */
+size_t pipe_enlarge(int fd, size_t want);
+
+/* Open where a stage writes its stream: "-" stdout, unix:PATH (connected to), else a file that is created or
+ * truncated. Returns a descriptor or -1 with errno. */
+int io_open_output(const char *where);
+
+/* A new unlinked file for data that has to wait, in dir (NULL: $TMPDIR or /tmp). -1 with errno. */
+int io_tmpfile(const char *dir);
+
+/* 32 hexadecimal digits of randomness and a NUL. */
+void random_hex(char out[33]);
+
+#endif

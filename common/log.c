@@ -1,0 +1,83 @@
+#include "log.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *log_stage = "df2redis";
+static enum log_level log_least = LOG_WARN;
+static bool progress_shown;
+
+void log_init(const char *stage, enum log_level level)
+{
+    log_stage = stage;
+    log_least = level;
+}
+
+/* One write a line, so that lines of several processes never mix. */
+static void emit(const char *line, size_t n)
+{
+    ssize_t w = write(STDERR_FILENO, line, n);
+    (void)w; /* a log that cannot be written is nothing to die of */
+}
+
+void log_event(enum log_level level, int flow, const char *fmt, ...)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    if (level > log_least)
+        return;
+    char line[2048];
+    int n = snprintf(line, sizeof line - 1, "%slevel=%s stage=%s ", progress_shown ? "\r\033[K" : "",
+                     names[level], log_stage);
+    if (flow != NO_FLOW)
+        n += snprintf(line + n, sizeof line - (size_t)n - 1, "flow=%d ", flow);
+    va_list ap;
+    va_start(ap, fmt);
+    int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt, ap);
+    va_end(ap);
+    size_t len = (size_t)n + (m > 0 ? (size_t)m : 0);
+    if (len > sizeof line - 2)
+        len = sizeof line - 2;
+    line[len++] = '\n';
+    progress_shown = false;
+    emit(line, len);
+}
+
+const char *log_quote(const void *data, size_t n)
+{
+    static char bufs[4][512];
+    static unsigned turn;
+    char *out = bufs[turn++ % 4];
+    const uint8_t *p = data;
+    size_t k = 0;
+    out[k++] = '"';
+    for (size_t i = 0; i < n && i < 120; i++) {
+        if (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
+            out[k++] = (char)p[i];
+        else
+            k += (size_t)snprintf(out + k, 5, "\\x%02x", p[i]);
+    }
+    memcpy(out + k, n > 120 ? "...\"" : "\"", n > 120 ? 5 : 2);
+    return out;
+}
+
+void log_progress(const char *fmt, ...)
+{
+    static int terminal = -1;
+    if (terminal < 0)
+        terminal = isatty(STDERR_FILENO);
+    if (terminal == 0)
+        return;
+    char line[256] = "\r\033[K";
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line + 4, sizeof line - 4, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return;
+    progress_shown = true;
+    emit(line, strlen(line));
+}

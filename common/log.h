@@ -1,0 +1,25 @@
+/* Logging: one line an event on stderr, "level=… stage=… flow=… event=… name=value …". Quiet by default: warnings
+ * and errors. When stderr is a terminal and a progress line stands there, it is wiped first. */
+#ifndef DF_LOG_H
+#define DF_LOG_H
+
+#include <stddef.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+#define NO_FLOW (-1)
+
+/* stage: the program's name; level: the least important that is shown. */
+void log_init(const char *stage, enum log_level level);
+
+/* fmt must begin with "event=NAME". */
+void log_event(enum log_level level, int flow, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Bytes as a quoted string that is safe in a log line (at most 120 bytes of them). Returns a pointer to one of
+ * four static buffers. */
+const char *log_quote(const void *data, size_t n);
+
+/* Show or replace the progress line; nothing happens unless stderr is a terminal. */
+void log_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
