@@ -1,0 +1,602 @@
+/* What journaled commands mean for the target. dragonfly-wire.md 5.5 to 5.8. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "commands.h"
+#include "crc64.h"
+#include "flow.h"
+#include "scripts.h"
+
+/* A command being written: its arguments, and where its records count. */
+struct cmd {
+    struct flow *f;
+    struct emit *e;
+    struct origin *o;
+    const struct command *c;
+    uint64_t txid;
+    const struct slice *argv;
+    size_t argc;
+    uint64_t before, after; /* positions */
+};
+
+static bool is(const struct slice *s, const char *word)
+{
+    size_t n = strlen(word);
+    if (s->n != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if ((s->p[i] >= 'a' && s->p[i] <= 'z' ? s->p[i] - 32 : s->p[i]) != word[i])
+            return false;
+    return true;
+}
+
+static bool number(const struct slice *s, int64_t *v)
+{
+    char text[24];
+    char *end;
+    if (s->n == 0 || s->n >= sizeof text)
+        return false;
+    memcpy(text, s->p, s->n);
+    text[s->n] = '\0';
+    *v = strtoll(text, &end, 10);
+    return *end == '\0';
+}
+
+/* Absolute milliseconds of a time that is relative to the entry's arrival. 0: no valid number. */
+static uint64_t from_now(const struct cmd *m, const struct slice *s, int64_t unit)
+{
+    int64_t v;
+    if (!number(s, &v) || v <= 0 || v > INT64_MAX / 1000 / unit)
+        return 0;
+    return m->o->time / 1000 + (uint64_t)(v * unit);
+}
+
+static uint64_t from_epoch(const struct slice *s, int64_t unit)
+{
+    int64_t v;
+    if (!number(s, &v) || v > INT64_MAX / 1000 / unit)
+        return 0;
+    return v > 0 ? (uint64_t)(v * unit) : 1;
+}
+
+static void key_of(const struct cmd *m, struct key *k, size_t i)
+{
+    key_set(m->e, k, m->argv[i].p, m->argv[i].n);
+}
+
+/* Write one request for the key argv[keyarg] of the original; it is the entry's only or last one. */
+static void last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags)
+{
+    struct key k;
+    key_set(m->e, &k, argv[keyarg].p, argv[keyarg].n);
+    m->o->pos = m->after;
+    emit_argv(m->e, m->o, &k, keyarg, 0, flags, argv, argc);
+}
+
+/* The same when others of the entry follow. */
+static void one_of(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags)
+{
+    struct key k;
+    key_set(m->e, &k, argv[keyarg].p, argv[keyarg].n);
+    m->o->pos = m->before;
+    emit_argv(m->e, m->o, &k, keyarg, 0, flags, argv, argc);
+}
+
+static void nothing(const struct cmd *m)
+{
+    m->o->pos = m->after;
+    emit_position(m->e, m->o, RF_LIVE);
+}
+
+static void lost(const struct cmd *m, const char *kind, const char *detail)
+{
+    static const struct slice none = {(const uint8_t *)"", 0};
+    const struct slice *k = m->argc > 1 ? &m->argv[1] : &none;
+    char text[160];
+    snprintf(text, sizeof text, "%.*s: %s", (int)(m->argv[0].n < 40 ? m->argv[0].n : 40),
+             (const char *)m->argv[0].p, detail);
+    m->o->pos = m->before;
+    emit_report(m->e, m->o, true, kind, k->p, k->n, text);
+}
+
+static void lost_only(const struct cmd *m, const char *kind, const char *detail)
+{
+    lost(m, kind, detail);
+    nothing(m);
+}
+
+static void malformed(const struct cmd *m)
+{
+    lost_only(m, "malformed-command", "arguments that this command does not have");
+}
+
+/* ---- strings ---- */
+
+static void write_set(const struct cmd *m, uint64_t ms, bool keepttl)
+{
+    const struct slice *a = m->argv;
+    uint8_t num[20];
+    struct key k;
+    if (ms != 0)
+        ms = emit_expiry(m->e, m->o, ms);
+    if (!keepttl && a[1].n + a[2].n < REC_PAYLOAD_MAX - 512) {
+        key_of(m, &k, 1);
+        m->o->pos = m->after;
+        emit_set(m->e, m->o, &k, a[2].p, a[2].n, ms, 0);
+        return;
+    }
+    struct slice out[5] = {a[0], a[1], a[2]};
+    size_t n = 3;
+    out[0] = SLICE("SET");
+    if (keepttl)
+        out[n++] = SLICE("KEEPTTL");
+    if (ms != 0) {
+        out[n++] = SLICE("PXAT");
+        out[n++] = (struct slice){num, dec_u64(num, ms)};
+    }
+    last(m, 1, out, n, RF_IDEMPOTENT);
+}
+
+/* SET k v [PXAT ms | EX s | …] [KEEPTTL] [STICK] [_MCFLAGS n]; conditions were met when it was logged. */
+static void do_set(const struct cmd *m)
+{
+    uint64_t ms = 0;
+    bool keepttl = false;
+    if (m->argc < 3) {
+        malformed(m);
+        return;
+    }
+    for (size_t i = 3; i < m->argc; i++) {
+        const struct slice *a = &m->argv[i];
+        const struct slice *arg = i + 1 < m->argc ? a + 1 : NULL;
+        bool takes = true;
+        if (is(a, "KEEPTTL"))
+            keepttl = true;
+        if (is(a, "KEEPTTL") || is(a, "STICK") || is(a, "NX") || is(a, "XX") || is(a, "GET"))
+            takes = false;
+        else if (arg == NULL)
+            break;
+        else if (is(a, "PXAT"))
+            ms = from_epoch(arg, 1);
+        else if (is(a, "EXAT"))
+            ms = from_epoch(arg, 1000);
+        else if (is(a, "PX"))
+            ms = from_now(m, arg, 1);
+        else if (is(a, "EX"))
+            ms = from_now(m, arg, 1000);
+        else if (!is(a, "_MCFLAGS"))
+            break;
+        if (takes && !is(a, "_MCFLAGS") && ms == 0)
+            break;
+        i += takes;
+        if (i + 1 >= m->argc) {
+            write_set(m, ms, keepttl);
+            return;
+        }
+    }
+    if (m->argc == 3)
+        write_set(m, 0, false);
+    else
+        malformed(m);
+}
+
+/* SETEX k s v, PSETEX k ms v. */
+static void do_setex(const struct cmd *m)
+{
+    uint64_t ms = m->argc == 4 ? from_now(m, &m->argv[2], m->argv[0].p[0] == 'P' ? 1 : 1000) : 0;
+    struct slice set[3];
+    struct cmd s = *m;
+    if (ms == 0) {
+        malformed(m);
+        return;
+    }
+    set[0] = SLICE("SET");
+    set[1] = m->argv[1];
+    set[2] = m->argv[3];
+    s.argv = set;
+    s.argc = 3;
+    write_set(&s, ms, false);
+}
+
+/* EVAL script nkeys keys… arguments…: the last n arguments of the command, the first nkeys of them keys. */
+static void run_script(const struct cmd *m, struct slice script, unsigned nkeys, size_t n)
+{
+    struct slice out[7] = {SLICE("EVAL"), script, {(const uint8_t *)(nkeys == 1 ? "1" : "2"), 1}};
+    if (m->argc != n + 1) {
+        malformed(m);
+        return;
+    }
+    memcpy(out + 3, m->argv + 1, n * sizeof *out);
+    last(m, 3, out, 3 + n, nkeys > 1 ? RF_MULTIKEY : 0);
+}
+
+/* ---- expiries ---- */
+
+static void do_expire(const struct cmd *m)
+{
+    uint8_t num[20];
+    const struct slice *name = &m->argv[0];
+    uint64_t ms = 0;
+    if (m->argc >= 3)
+        ms = is(name, "PEXPIREAT")   ? from_epoch(&m->argv[2], 1)
+             : is(name, "EXPIREAT") ? from_epoch(&m->argv[2], 1000)
+             : is(name, "PEXPIRE")  ? from_now(m, &m->argv[2], 1)
+                                    : from_now(m, &m->argv[2], 1000);
+    if (ms == 0) {
+        malformed(m);
+        return;
+    }
+    ms = emit_expiry(m->e, m->o, ms);
+    struct slice out[3] = {SLICE("PEXPIREAT"), m->argv[1], {num, dec_u64(num, ms)}};
+    last(m, 1, out, 3, RF_IDEMPOTENT);
+}
+
+/* DELEX k conditions: they held when it was logged. */
+static void do_delex(const struct cmd *m)
+{
+    struct slice out[2] = {SLICE("DEL"), m->argv[1]};
+    last(m, 1, out, 2, RF_IDEMPOTENT);
+}
+
+static bool room_for(const struct cmd *m, struct slice **out, size_t extra)
+{
+    m->f->s.body.len = 0; /* scratch that no value uses while a journal entry is written */
+    *out = (struct slice *)(void *)buf_room(&m->f->s.body, (m->argc + extra) * sizeof **out);
+    return *out != NULL;
+}
+
+/* HPEXPIREAT key ms FIELDS n f… from a list of every stride-th argument from first on. */
+static void field_expiry(const struct cmd *m, uint64_t ms, size_t first, size_t stride)
+{
+    struct slice *out;
+    uint8_t when[20], count[20];
+    size_t n = 0;
+    if (!room_for(m, &out, 5)) {
+        lost_only(m, "command-too-large", "too many fields");
+        return;
+    }
+    ms = emit_expiry(m->e, m->o, ms);
+    for (size_t i = first; i < m->argc; i += stride)
+        out[5 + n++] = m->argv[i];
+    out[0] = SLICE("HPEXPIREAT");
+    out[1] = m->argv[1];
+    out[2] = (struct slice){when, dec_u64(when, ms)};
+    out[3] = SLICE("FIELDS");
+    out[4] = (struct slice){count, dec_u64(count, n)};
+    last(m, 1, out, 5 + n, RF_IDEMPOTENT);
+}
+
+static void hset_part(const struct cmd *m, size_t first, bool only)
+{
+    struct slice *out;
+    if (!room_for(m, &out, 2)) {
+        lost_only(m, "command-too-large", "too many fields");
+        return;
+    }
+    size_t n = m->argc - first;
+    memcpy(out + 2, m->argv + first, n * sizeof *out);
+    out[0] = SLICE("HSET");
+    out[1] = m->argv[1];
+    (only ? last : one_of)(m, 1, out, 2 + n, RF_IDEMPOTENT);
+}
+
+/* HSETEX k [NX|FNX|FXX] [KEEPTTL] seconds f v …  (Dragonfly), or k … [EX s|PX ms|…] FIELDS n f v …  (Redis 8). */
+static void do_hsetex(const struct cmd *m)
+{
+    const struct slice *a = m->argv;
+    uint64_t ms = 0;
+    bool conditional = false, keep = false;
+    size_t i = 2;
+    for (; i + 1 < m->argc; i++) {
+        if (is(&a[i], "NX") || is(&a[i], "FNX") || is(&a[i], "FXX"))
+            conditional = true;
+        else if (is(&a[i], "KEEPTTL"))
+            keep = true;
+        else if (is(&a[i], "EX"))
+            ms = from_now(m, &a[++i], 1000);
+        else if (is(&a[i], "PX"))
+            ms = from_now(m, &a[++i], 1);
+        else if (is(&a[i], "EXAT"))
+            ms = from_epoch(&a[++i], 1000);
+        else if (is(&a[i], "PXAT"))
+            ms = from_epoch(&a[++i], 1);
+        else
+            break;
+    }
+    if (i + 1 < m->argc && is(&a[i], "FIELDS"))
+        i += 2;
+    else if (i < m->argc)
+        ms = from_now(m, &a[i++], 1000);
+    if (i >= m->argc || (m->argc - i) % 2 != 0) {
+        malformed(m);
+        return;
+    }
+    /* Whether a condition held for each single field only the source can say. */
+    if (conditional || (keep && target_field_ttl(&m->e->target))) {
+        lost_only(m, "command-needs-source", "NX, FNX, FXX and KEEPTTL depend on the fields that were there");
+        return;
+    }
+    if (ms == 0 || target_field_ttl(&m->e->target)) {
+        hset_part(m, i, ms == 0);
+        if (ms != 0)
+            field_expiry(m, ms, i, 2);
+        return;
+    }
+    lost(m, "field-ttl", "the target has no expiry of fields: they were written without");
+    hset_part(m, i, true);
+}
+
+/* HEXPIRE k s [cond] FIELDS n f…, its P and AT forms, FIELDEXPIRE k s f…, HGETEX k … FIELDS n f…, HPERSIST. */
+static void do_field_expire(const struct cmd *m)
+{
+    const struct slice *a = m->argv;
+    size_t i = 2;
+    uint64_t ms = 0;
+    bool persist = is(&a[0], "HPERSIST");
+    if (!target_field_ttl(&m->e->target)) {
+        lost_only(m, "field-ttl", "the target has no expiry of fields");
+        return;
+    }
+    if (is(&a[0], "HGETEX")) {
+        for (; i + 1 < m->argc && !is(&a[i], "FIELDS"); i++) {
+            if (is(&a[i], "PERSIST"))
+                persist = true;
+            else if (is(&a[i], "EX") || is(&a[i], "PX"))
+                ms = from_now(m, &a[i + 1], is(&a[i], "EX") ? 1000 : 1);
+            else if (is(&a[i], "EXAT") || is(&a[i], "PXAT"))
+                ms = from_epoch(&a[i + 1], is(&a[i], "EXAT") ? 1000 : 1);
+        }
+    } else if (!persist && m->argc > 3) {
+        bool milli = is(&a[0], "HPEXPIRE") || is(&a[0], "HPEXPIREAT");
+        bool at = is(&a[0], "HEXPIREAT") || is(&a[0], "HPEXPIREAT");
+        ms = at ? from_epoch(&a[2], milli ? 1 : 1000) : from_now(m, &a[2], milli ? 1 : 1000);
+        i = 3;
+    }
+    if (is(&a[0], "FIELDEXPIRE") && ms != 0) {
+        field_expiry(m, ms, i, 1);
+        return;
+    }
+    if (i < m->argc && !is(&a[i], "FIELDS") && i + 1 < m->argc) { /* a condition, which depends on the fields */
+        lost_only(m, "command-needs-source", "a condition on the fields' expiries");
+        return;
+    }
+    i += 2;
+    if (i >= m->argc || (ms == 0 && !persist)) {
+        malformed(m);
+        return;
+    }
+    if (!persist) {
+        field_expiry(m, ms, i, 1);
+        return;
+    }
+    struct slice *out;
+    uint8_t count[20];
+    if (!room_for(m, &out, 4)) {
+        lost_only(m, "command-too-large", "too many fields");
+        return;
+    }
+    memcpy(out + 4, a + i, (m->argc - i) * sizeof *out);
+    out[0] = SLICE("HPERSIST");
+    out[1] = a[1];
+    out[2] = SLICE("FIELDS");
+    out[3] = (struct slice){count, dec_u64(count, m->argc - i)};
+    last(m, 1, out, 4 + m->argc - i, RF_IDEMPOTENT);
+}
+
+/* SADDEX k [KEEPTTL] seconds m…: Redis has no expiry of members. */
+static void do_saddex(const struct cmd *m)
+{
+    size_t i = m->argc > 2 && is(&m->argv[2], "KEEPTTL") ? 4 : 3;
+    struct slice *out;
+    if (i >= m->argc) {
+        malformed(m);
+        return;
+    }
+    if (!room_for(m, &out, 2)) {
+        lost_only(m, "command-too-large", "too many members");
+        return;
+    }
+    lost(m, "member-ttl", "the target has no expiry of set members: they were written without");
+    m->f->s.body.len = 0;
+    memcpy(out + 2, m->argv + i, (m->argc - i) * sizeof *out);
+    out[0] = SLICE("SADD");
+    out[1] = m->argv[1];
+    last(m, 1, out, 2 + m->argc - i, RF_IDEMPOTENT);
+}
+
+/* ---- RESTORE ---- */
+
+static bool footer_fits(const struct slice *p)
+{
+    uint64_t crc;
+    memcpy(&crc, p->p + p->n - 8, sizeof crc);
+    return crc == 0 || crc == crc64(0, p->p, p->n - 8);
+}
+
+static void restore_value(const struct cmd *m, unsigned type, const struct slice *v, uint64_t ms)
+{
+    struct key k;
+    unsigned ver = target_restore_version(&m->e->target, type);
+    key_of(m, &k, 1);
+    if (type != 0 && ver != 0 && v->n + k.n < REC_PAYLOAD_MAX - 512) {
+        if (ms != 0)
+            ms = emit_expiry(m->e, m->o, ms);
+        m->o->pos = m->after;
+        emit_restore(m->e, m->o, &k, value_class(type), type, v->p, v->n, ver, ms);
+        return;
+    }
+    struct cur c = {v->p, v->p + v->n, 0, NULL};
+    m->o->pos = m->before;
+    value_begin(&m->f->restored, m->e, m->o, type, &k, ms);
+    (void)value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s); /* was scanned: cannot fail */
+    nothing(m);
+}
+
+/* RESTORE k ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ f] [STICK]. */
+static void do_restore(const struct cmd *m)
+{
+    int64_t ttl;
+    bool absolute = false;
+    if (m->argc < 4 || !number(&m->argv[2], &ttl) || ttl < 0) {
+        malformed(m);
+        return;
+    }
+    for (size_t i = 4; i < m->argc; i++)
+        absolute |= is(&m->argv[i], "ABSTTL");
+    const struct slice *p = &m->argv[3];
+    if (p->n < 12 || !footer_fits(p)) {
+        lost_only(m, "restore-payload", "a payload with a wrong checksum");
+        return;
+    }
+    unsigned type = p->p[0];
+    if (type == 20 && le16(p->p + p->n - 10) < 10)
+        type = 30; /* an old number of JSON */
+    struct slice v = {p->p + 1, p->n - 11};
+    struct cur c = {v.p, v.p + v.n, 0, NULL};
+    if (value_class(type) == 0) {
+        lost_only(m, "restore-payload", "an unknown value type");
+        return;
+    }
+    bool scannable = value_class(type) != CLASS_OTHER;
+    if (scannable && (value_scan(type, &c, &m->f->s) != GOT || c.p != c.end)) {
+        lost_only(m, "restore-payload", "a damaged value");
+        return;
+    }
+    uint64_t ms = (uint64_t)ttl;
+    if (ms != 0 && !absolute)
+        ms += m->o->time / 1000;
+    restore_value(m, type, &v, ms);
+}
+
+/* ---- the rest ---- */
+
+static void do_flush(const struct cmd *m)
+{
+    struct slice out[1] = {m->argv[0]};
+    m->o->pos = m->after;
+    emit_barrier(m->e, m->o, m->txid, !m->f->cut, out, 1);
+}
+
+static void do_json(const struct cmd *m)
+{
+    if (m->e->target.has_json)
+        last(m, 1, m->argv, m->argc, 0);
+    else
+        lost_only(m, "json", "the target has no JSON module");
+}
+
+static void do_probabilistic(const struct cmd *m)
+{
+    lost_only(m, "probabilistic", "the target has no such filter or sketch with the source's contents");
+}
+
+static void do_search(const struct cmd *m)
+{
+    lost_only(m, "search-index", "index definitions are not carried over");
+}
+
+static void do_flushslots(const struct cmd *m)
+{
+    lost_only(m, "flush-slots", "the removal of slots is not carried over");
+}
+
+static void do_source(const struct cmd *m)
+{
+    lost_only(m, "command-needs-source", "its effect depends on data that only the source has");
+}
+
+/* SORT … STORE and the like are logged with the keys of one shard only: exact when there is but one. */
+static void do_truncated(const struct cmd *m)
+{
+    if (m->f->flows == 1) {
+        struct key k;
+        key_of(m, &k, 1);
+        m->o->pos = m->after;
+        emit_argv(m->e, m->o, &k, 1, 0, RF_MULTIKEY, m->argv, m->argc);
+    } else {
+        lost_only(m, "command-needs-source", "logged without the keys of other shards");
+    }
+}
+
+/* As it is. */
+static void do_forward(const struct cmd *m)
+{
+    const struct command *c = m->c;
+    unsigned flags = c->idempotent ? RF_IDEMPOTENT : 0;
+    struct key k;
+    if (c->since > m->e->target.version && m->e->target.kind != TARGET_DRAGONFLY &&
+        m->e->target.kind != TARGET_VALKEY) {
+        lost_only(m, "command-too-new", "the target does not know it");
+        return;
+    }
+    m->o->pos = m->after;
+    if (c->first == 0 || c->first >= m->argc) {
+        emit_argv(m->e, m->o, NULL, 0, 0, flags | RF_MULTIKEY, m->argv, m->argc);
+        return;
+    }
+    size_t last_key = c->last < 0 ? m->argc - (size_t)-c->last : (size_t)c->last;
+    if (last_key > c->first)
+        flags |= RF_MULTIKEY;
+    key_of(m, &k, c->first);
+    emit_argv(m->e, m->o, &k, c->first, 0, flags, m->argv, m->argc);
+}
+
+static void do_float(const struct cmd *m)
+{
+    if (is(&m->argv[0], "INCRBYFLOAT"))
+        run_script(m, SLICE(LUA_INCRBYFLOAT), 1, 2);
+    else if (m->f->df_version < VERSION(1, 35)) /* computed with long doubles then, as Redis does */
+        do_forward(m);
+    else
+        run_script(m, SLICE(LUA_HINCRBYFLOAT), 1, 3);
+}
+
+static void do_rename(const struct cmd *m)
+{
+    if (m->f->df_version < VERSION(1, 38))
+        run_script(m, SLICE(LUA_OLD_RENAME), 2, 2);
+    else
+        do_forward(m);
+}
+
+static void act(const struct cmd *m)
+{
+    switch (m->c->action) {
+    case ACT_FORWARD: do_forward(m); return;
+    case ACT_SET: do_set(m); return;
+    case ACT_SETEX: do_setex(m); return;
+    case ACT_EXPIRE: do_expire(m); return;
+    case ACT_RESTORE: do_restore(m); return;
+    case ACT_FLUSH: do_flush(m); return;
+    case ACT_IGNORE:
+        m->e->stats.ignored++;
+        nothing(m);
+        return;
+    case ACT_HSETEX: do_hsetex(m); return;
+    case ACT_FIELD_EXPIRE: do_field_expire(m); return;
+    case ACT_SADDEX: do_saddex(m); return;
+    case ACT_PREPEND: run_script(m, SLICE(LUA_PREPEND), 1, 2); return;
+    case ACT_FLOAT: do_float(m); return;
+    case ACT_RENAME: do_rename(m); return;
+    case ACT_DELEX: do_delex(m); return;
+    case ACT_JSON: do_json(m); return;
+    case ACT_PROBABILISTIC: do_probabilistic(m); return;
+    case ACT_SEARCH: do_search(m); return;
+    case ACT_DFLYCLUSTER: do_flushslots(m); return;
+    case ACT_SOURCE: do_source(m); return;
+    case ACT_TRUNCATED: do_truncated(m); return;
+    }
+}
+
+void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                  uint64_t after)
+{
+    struct cmd m = {f, e, &f->o, command_find(argv[0].p, argv[0].n), txid, argv, argc, f->o.pos, after};
+    e->stats.commands++;
+    /* Dragonfly as a target understands all that Dragonfly says. */
+    if (m.c == NULL || argc < m.c->min_args)
+        lost_only(&m, "unknown-command", "not known to df2redis: its effect is missing");
+    else
+        act(&m);
+    buf_trim(&f->s.body, (size_t)1 << 20);
+}

@@ -1,0 +1,373 @@
+#include "emit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "crc64.h"
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "render.h"
+#include "slot.h"
+
+#define OUT_LIMIT    ((size_t)256 << 10)
+#define CHAIN_RECORD ((size_t)256 << 10)
+#define GRACE_MS     1000  /* an expiry this near counts as passed */
+#define EXTEND_MS    60000 /* what a passed one becomes where a journal follows */
+
+void emit_init(struct emit *e, int fd, enum emit_mode mode)
+{
+    memset(e, 0, sizeof *e);
+    recout_init(&e->out, fd, OUT_LIMIT);
+    e->out.b.max = OUT_LIMIT + 2 * REC_PAYLOAD_MAX;
+    recout_init(&e->rendered, fd, OUT_LIMIT);
+    e->rendered.b.max = 16 * REC_PAYLOAD_MAX;
+    e->mode = mode;
+    target_portable(&e->target);
+    e->slots = true;
+    e->restore_limit = (size_t)64 << 10;
+    e->part_size = (size_t)64 << 10;
+    e->now_ms = now_us() / 1000;
+}
+
+void emit_free(struct emit *e)
+{
+    recout_free(&e->out);
+    recout_free(&e->rendered);
+    buf_free(&e->text);
+    render_free(e);
+}
+
+static void failed(struct emit *e)
+{
+    e->failed = true;
+    e->fault = errno;
+}
+
+int emit_flush(struct emit *e)
+{
+    if (!e->failed && (recout_flush(&e->out) < 0 || recout_flush(&e->rendered) < 0))
+        failed(e);
+    return e->failed ? -1 : 0;
+}
+
+void key_set(const struct emit *e, struct key *k, const uint8_t *p, size_t n)
+{
+    k->p = p;
+    k->n = n;
+    k->hash = (uint32_t)XXH3_64bits(p, n);
+    k->slot = e->slots ? key_slot(p, n) : REC_NO_SLOT;
+}
+
+/* Space for a record with up to n bytes of payload; returns where the payload begins. NULL: output has failed. */
+static inline uint8_t *begin(struct emit *e, size_t n)
+{
+    if (__builtin_expect(e->failed, 0))
+        return NULL;
+    uint8_t *p = recout_room(&e->out, REC_HEADER + n);
+    if (__builtin_expect(p == NULL, 0)) {
+        failed(e);
+        return NULL;
+    }
+    return p + REC_HEADER;
+}
+
+/* The record that begin() made room for is complete: n bytes of payload. */
+static inline void commit(struct emit *e, struct rec *r, size_t n)
+{
+    uint8_t *at = e->out.b.p + e->out.b.len;
+    r->len = (uint32_t)n;
+    rec_encode(at, r);
+    if (__builtin_expect(e->mode == EMIT_RECORDS, 1))
+        e->out.b.len += REC_HEADER + n;
+    else
+        render(e, r, at + REC_HEADER);
+}
+
+static inline struct rec request(struct origin *o, const struct key *k, unsigned flags)
+{
+    struct rec r = {
+        .type = REC_REQUEST,
+        .flags = (uint16_t)(flags | (o->live ? RF_LIVE : 0)),
+        .flow = o->flow,
+        .slot = k != NULL ? k->slot : REC_NO_SLOT,
+        .epoch = o->epoch,
+        .keyarg = k != NULL ? 1 : 0,
+        .db = o->db,
+        .hash = k != NULL ? k->hash : 0,
+        .seq = ++o->seq,
+        .pos = o->pos,
+        .time = o->time,
+    };
+    return r;
+}
+
+void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n)
+{
+    uint8_t *p = begin(e, n);
+    if (p == NULL)
+        return;
+    struct rec r = {.type = (uint8_t)type, .flow = o->flow, .slot = REC_NO_SLOT, .epoch = o->epoch, .time = o->time};
+    memcpy(p, text, n);
+    commit(e, &r, n);
+}
+
+/* Copy of short strings without a call: most keys are. */
+static inline uint8_t *bulk(uint8_t *p, const uint8_t *data, size_t n)
+{
+    p = resp_len(p, '$', n);
+    memcpy(p, data, n);
+    p += n;
+    memcpy(p, "\r\n", 2);
+    return p + 2;
+}
+
+void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
+              unsigned flags)
+{
+    uint8_t *start = begin(e, PLAINSET_PREFIX + 3 * RESP_LEN_MAX + k->n + vn + 64);
+    if (start == NULL)
+        return;
+    struct rec r = request(o, k, flags | RF_IDEMPOTENT);
+    uint8_t *p = start;
+    memcpy(p, expire_ms != 0 ? "*5\r\n$3\r\nSET\r\n" : "*3\r\n$3\r\nSET\r\n", PLAINSET_PREFIX);
+    p = bulk(p + PLAINSET_PREFIX, k->p, k->n);
+    p = bulk(p, v, vn);
+    if (expire_ms != 0) {
+        uint8_t num[20];
+        memcpy(p, "$4\r\nPXAT\r\n", 10);
+        p = resp_bulk(p + 10, num, dec_u64(num, expire_ms));
+    } else if (!o->live && (flags & (RF_FIRST | RF_LAST)) == 0) {
+        r.flags |= RF_PLAINSET;
+    }
+    r.vclass = CLASS_STRING;
+    e->stats.requests++;
+    commit(e, &r, (size_t)(p - start));
+}
+
+void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
+{
+    uint8_t *start = begin(e, 6 * RESP_LEN_MAX + k->n + vn + 96);
+    if (start == NULL)
+        return;
+    struct rec r = request(o, k, RF_IDEMPOTENT);
+    uint8_t num[20];
+    uint8_t *p = start;
+    memcpy(p, expire_ms != 0 ? "*6\r\n$7\r\nRESTORE\r\n" : "*5\r\n$7\r\nRESTORE\r\n", 17);
+    p = bulk(p + 17, k->p, k->n);
+    p = resp_bulk(p, num, dec_u64(num, expire_ms));
+    p = resp_len(p, '$', 1 + vn + 10);
+    uint8_t *payload = p;
+    *p++ = (uint8_t)type;
+    memcpy(p, v, vn);
+    p += vn;
+    *p++ = (uint8_t)ver;
+    *p++ = 0;
+    uint64_t crc = crc64(0, payload, (size_t)(p - payload));
+    memcpy(p, &crc, 8);
+    memcpy(p + 8, "\r\n$7\r\nREPLACE\r\n", 15);
+    p += 23;
+    if (expire_ms != 0) {
+        memcpy(p, "$6\r\nABSTTL\r\n", 12);
+        p += 12;
+    }
+    r.vclass = (uint8_t)vclass;
+    e->stats.requests++;
+    commit(e, &r, (size_t)(p - start));
+}
+
+/* ---- requests larger than a record ---- */
+
+static void chain_open(struct emit *e, const struct rec *r)
+{
+    e->open = *r;
+    e->chain = true;
+    e->open_at = 0;
+}
+
+/* Close the record that is being filled. */
+static void chain_close(struct emit *e, bool more)
+{
+    struct rec r = e->open;
+    size_t n = e->open_at;
+    r.flags = (uint16_t)(more ? r.flags | RF_MORE : r.flags);
+    e->open_at = 0;
+    commit(e, &r, n);
+}
+
+static void chain_add(struct emit *e, const uint8_t *p, size_t n)
+{
+    while (n > 0 && !e->failed) {
+        if (e->open_at == CHAIN_RECORD)
+            chain_close(e, true);
+        uint8_t *to = begin(e, CHAIN_RECORD);
+        if (to == NULL)
+            return;
+        size_t step = CHAIN_RECORD - e->open_at;
+        if (step > n)
+            step = n;
+        memcpy(to + e->open_at, p, step);
+        e->open_at += step;
+        p += step;
+        n -= step;
+    }
+}
+
+static void chain_finish(struct emit *e)
+{
+    if (!e->failed)
+        chain_close(e, false);
+    e->chain = false;
+}
+
+static void chain_len(struct emit *e, char type, uint64_t n)
+{
+    uint8_t head[RESP_LEN_MAX + 2];
+    chain_add(e, head, (size_t)(resp_len(head, type, n) - head));
+}
+
+static void chain_bulk(struct emit *e, const struct slice *s)
+{
+    chain_len(e, '$', s->n);
+    chain_add(e, s->p, s->n);
+    chain_add(e, (const uint8_t *)"\r\n", 2);
+}
+
+void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned flags,
+               const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody)
+{
+    size_t total = RESP_LEN_MAX + (body != NULL ? body->len : 0);
+    for (size_t i = 0; i < nhead; i++)
+        total += RESP_LEN_MAX + head[i].n + 2;
+    struct rec r = request(o, k, flags);
+    r.vclass = (uint8_t)vclass;
+    e->stats.requests++;
+    if (total > REC_PAYLOAD_MAX - 64) {
+        chain_open(e, &r);
+        chain_len(e, '*', nhead + nbody);
+        for (size_t i = 0; i < nhead; i++)
+            chain_bulk(e, &head[i]);
+        if (body != NULL)
+            chain_add(e, body->p, body->len);
+        chain_finish(e);
+        return;
+    }
+    uint8_t *start = begin(e, total);
+    if (start == NULL)
+        return;
+    uint8_t *p = resp_len(start, '*', nhead + nbody);
+    for (size_t i = 0; i < nhead; i++)
+        p = bulk(p, head[i].p, head[i].n);
+    if (body != NULL && body->len > 0) {
+        memcpy(p, body->p, body->len);
+        p += body->len;
+    }
+    commit(e, &r, (size_t)(p - start));
+}
+
+void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass, unsigned flags,
+               const struct slice *argv, size_t argc)
+{
+    size_t total = RESP_LEN_MAX;
+    for (size_t i = 0; i < argc; i++)
+        total += RESP_LEN_MAX + argv[i].n + 2;
+    struct rec r = request(o, k, flags);
+    r.vclass = (uint8_t)vclass;
+    r.keyarg = (uint8_t)(k != NULL ? keyarg : 0);
+    e->stats.requests++;
+    if (total > REC_PAYLOAD_MAX - 64) {
+        chain_open(e, &r);
+        chain_len(e, '*', argc);
+        for (size_t i = 0; i < argc; i++)
+            chain_bulk(e, &argv[i]);
+        chain_finish(e);
+        return;
+    }
+    uint8_t *start = begin(e, total);
+    if (start == NULL)
+        return;
+    uint8_t *p = resp_len(start, '*', argc);
+    for (size_t i = 0; i < argc; i++)
+        p = bulk(p, argv[i].p, argv[i].n);
+    commit(e, &r, (size_t)(p - start));
+}
+
+static void emit_empty(struct emit *e, struct origin *o, unsigned type, unsigned flags)
+{
+    if (begin(e, 0) == NULL)
+        return;
+    struct rec r = request(o, NULL, flags);
+    r.type = (uint8_t)type;
+    commit(e, &r, 0);
+}
+
+void emit_position(struct emit *e, struct origin *o, unsigned flags)
+{
+    emit_empty(e, o, REC_POSITION, flags);
+}
+
+void emit_synced(struct emit *e, struct origin *o)
+{
+    emit_empty(e, o, REC_SYNCED, 0);
+}
+
+void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv, size_t argc)
+{
+    e->text.len = 0;
+    (void)buf_add(&e->text, &txid, sizeof txid);
+    (void)resp_add_array(&e->text, argc);
+    for (size_t i = 0; i < argc; i++)
+        (void)resp_add_bulk(&e->text, argv[i].p, argv[i].n);
+    uint8_t *p = begin(e, e->text.len);
+    if (p == NULL)
+        return;
+    struct rec r = request(o, NULL, RF_LIVE | (precut ? RF_PRECUT : 0));
+    r.type = REC_BARRIER;
+    memcpy(p, e->text.p, e->text.len);
+    commit(e, &r, e->text.len);
+}
+
+void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
+                 const char *detail)
+{
+    if (lost)
+        e->stats.lost++;
+    else
+        e->stats.remarks++;
+    if (lost && e->unsupported == UNSUPPORTED_FAIL)
+        e->refused = true;
+    /* Every lost thing is named here, once; with a writer behind us its summary names them again. */
+    log_event(lost ? LOG_WARN : LOG_INFO, o->flow, "event=%s kind=%s db=%u key=%s detail=%s",
+              lost ? "not-carried-over" : "changed", kind, o->db, log_quote(key, n),
+              log_quote(detail, strlen(detail)));
+    if (e->report != NULL)
+        render_report(e, o, lost, kind, key, n, detail);
+    e->text.len = 0;
+    meta_adds(&e->text, "kind", kind);
+    (void)buf_addstr(&e->text, "key=");
+    meta_escape(&e->text, key, n, 4096);
+    (void)buf_addstr(&e->text, "\n");
+    meta_adds(&e->text, "detail", detail);
+    meta_addu(&e->text, "db", o->db);
+    meta_addu(&e->text, "lost", lost);
+    emit_meta(e, o, REC_REPORT, e->text.p, e->text.len);
+}
+
+uint64_t emit_expiry(struct emit *e, const struct origin *o, uint64_t ms)
+{
+    if (__builtin_expect(ms > e->now_ms + GRACE_MS, 1))
+        return ms;
+    if (o->journal) {
+        e->stats.extended++;
+        return e->now_ms + EXTEND_MS;
+    }
+    if (ms > e->now_ms)
+        return ms;
+    e->stats.expired++;
+    return 0;
+}

@@ -1,0 +1,115 @@
+/* From decoded values and commands to output records: requests in RESP, formatted straight into the output buffer.
+ * The other forms of output (--json, --resp, --null) see the same records. */
+#ifndef DFP_EMIT_H
+#define DFP_EMIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "record.h"
+#include "resp.h"
+#include "target.h"
+
+enum emit_mode { EMIT_RECORDS, EMIT_JSON, EMIT_RESP, EMIT_NULL };
+
+/* Counters over everything, for --stats and the END record. */
+struct stats {
+    uint64_t keys[CLASS_COUNT]; /* of snapshots */
+    uint64_t commands;          /* journal entries that are data commands */
+    uint64_t requests;
+    uint64_t bytes_in, bytes_out;
+    uint64_t expired;  /* dropped: had expired, and no journal follows */
+    uint64_t extended; /* expiry passed, written as a minute from now: a journal follows */
+    uint64_t lost;     /* reports of something that was not carried over */
+    uint64_t remarks;  /* reports of something carried over with a difference */
+    uint64_t ignored;  /* journal entries that mean nothing to the target */
+};
+
+/* What the records of one flow share. */
+struct origin {
+    uint16_t flow;
+    uint16_t epoch;
+    bool live;      /* from the journal */
+    bool journal;   /* a journal follows: keys that expire now must not vanish */
+    uint32_t db;
+    uint64_t seq;   /* last one given */
+    uint64_t pos;   /* position that the next record carries */
+    uint64_t time;  /* arrival of the bytes being parsed, microseconds */
+};
+
+struct key {
+    const uint8_t *p;
+    size_t n;
+    uint32_t hash;
+    uint16_t slot;
+};
+
+enum unsupported { UNSUPPORTED_REPORT, UNSUPPORTED_APPROXIMATE, UNSUPPORTED_FAIL };
+
+struct resp_out;
+
+struct emit {
+    struct recout out;
+    enum emit_mode mode;
+    struct target target;
+    bool slots; /* compute hash slots */
+    enum unsupported unsupported;
+    size_t restore_limit; /* larger values go as commands */
+    size_t part_size;     /* bytes of one such command */
+    bool failed;          /* output could not be written: reader_gone or errno in fault */
+    int fault;
+    bool refused;         /* --unsupported fail: something was lost */
+    uint64_t now_ms;      /* wall clock, renewed for each piece of input */
+    struct stats stats;
+    struct rec open;      /* record being written, with the offset of its header in the output buffer */
+    size_t open_at;
+    bool chain;           /* within a request of several records */
+    struct buf text;      /* scratch for metadata */
+    struct recout rendered; /* --json and --resp: what was made of the records */
+    struct resp_out *resp; /* state of --resp */
+    FILE *report;          /* everything that was not carried over, a JSON object a line; NULL: none */
+};
+
+void emit_init(struct emit *e, int fd, enum emit_mode mode);
+void emit_free(struct emit *e);
+int emit_flush(struct emit *e);
+
+/* Hash and, where needed, slot of a key. */
+void key_set(const struct emit *e, struct key *k, const uint8_t *p, size_t n);
+
+/* Pass a metadata record on or write one of our own. */
+void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n);
+
+/* SET key value of a snapshot or restored value; expire_ms 0: none. key and value together fit one record. */
+void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
+              unsigned flags);
+
+/* RESTORE key expire payload REPLACE [ABSTTL], the payload being type, the value's own bytes and a new footer of RDB
+ * version ver. Fits one record. */
+void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms);
+
+/* Any request. Its records are chained when it is larger than a record. keyarg 0: no key (k may be NULL). */
+void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass, unsigned flags,
+               const struct slice *argv, size_t argc);
+
+/* The same from a head of nhead arguments and a body of nbody arguments that is already RESP (bulk strings). */
+void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned flags,
+               const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody);
+
+void emit_position(struct emit *e, struct origin *o, unsigned flags);
+void emit_synced(struct emit *e, struct origin *o);
+void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv, size_t argc);
+
+/* Something that could not be carried over (lost) or was changed on the way. kind: a short constant. */
+void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
+                 const char *detail);
+
+/* What to do with an expiry: returns the one to write, or 0 for "drop the key: it has expired". ms > 0. */
+uint64_t emit_expiry(struct emit *e, const struct origin *o, uint64_t ms);
+
+#define SLICE(s) ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
+
+#endif

@@ -1,0 +1,93 @@
+/* One flow: the bytes that a master sends on one connection, or a snapshot file, from the magic to the journal.
+ * dragonfly-wire.md 3 and 5. Decoding only: bytes in, records out through emit. */
+#ifndef DFP_FLOW_H
+#define DFP_FLOW_H
+
+#include "blob.h"
+#include "carry.h"
+#include "emit.h"
+#include "prim.h"
+#include "value.h"
+
+enum flow_stage { STAGE_MAGIC, STAGE_RDB, STAGE_EOF, STAGE_JOURNAL, STAGE_DONE };
+
+#define CHUNKS_MAX 4096
+
+/* A value that arrives in tagged chunks. */
+struct chunked {
+    uint32_t id;
+    bool begun; /* its type and key were read */
+    struct value v;
+    struct chunked *next;
+};
+
+/* Entries of a multi-command transaction, masters up to v1.20. */
+struct multi {
+    uint64_t txid;
+    struct buf entries; /* db, argc, then (length, bytes) each; 8 bytes a number */
+    struct multi *next;
+};
+
+/* Prefixes of the next key. */
+struct pending {
+    bool any;
+    uint64_t expire_ms;
+};
+
+struct flow {
+    struct origin o;
+    bool file;         /* a snapshot file: ends at EOF */
+    unsigned df_version; /* of the source, major << 16 | minor << 8 | patch; 0: older than v1.27, or not told */
+    bool redis;        /* written by Redis or Valkey: types above 21 mean something else */
+    unsigned flows;    /* of the session */
+    char token[41];
+    enum flow_stage stage;
+    uint32_t rdb_db, jrn_db;
+    struct pending pend;
+    bool in_value;
+    struct value cur;
+    struct chunked *chunks;
+    unsigned nchunks;
+    struct chunked *chunk; /* being read */
+    uint64_t chunk_left;
+    struct blob blob;
+    bool cut, synced;
+    bool told_sticky, told_mcflags;
+    bool counting;         /* next_lsn is known */
+    uint64_t next_lsn;
+    struct multi *multis;
+    struct buf argv;       /* struct slice each */
+    struct buf journal;    /* an unpacked journal blob */
+    struct value restored; /* the value of a RESTORE */
+    struct scratch s;
+    struct carry carry;
+    uint64_t offset;       /* of the first byte not yet consumed */
+    char error[256];
+};
+
+void flow_init(struct flow *f, uint16_t number);
+void flow_free(struct flow *f);
+
+/* Begin at the start of a session: what an earlier one left is dropped. lsn 0: full sync, else next LSN of a partial
+ * one. token: 40 bytes or NULL. */
+void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigned flows, uint64_t lsn,
+                const char *token);
+
+/* Take bytes that arrived at time_us and stand at pos in the flow. Returns 0; -1 when they are damaged (f->error says
+ * where and what) or could not be kept. Output faults show in e->failed. */
+int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64_t pos, uint64_t time_us);
+
+/* The flow ends here. requested: it was cut off on purpose, so that a last item in part is no damage. Returns 0, or
+ * -1 with f->error. */
+int flow_end(struct flow *f, bool requested);
+
+/* ---- journal.c, commands.c ---- */
+
+/* One journal entry at c. */
+enum got journal_entry(struct flow *f, struct emit *e, struct cur *c);
+
+/* Write what a journaled command means for the target. after: position once it is applied. */
+void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                  uint64_t after);
+
+#endif

@@ -1,0 +1,31 @@
+/* Listpacks, ziplists and intsets. Pure, no I/O. rdb-format.md 5.1, 5.2, 5.4. */
+#ifndef DFP_LISTPACK_H
+#define DFP_LISTPACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One element: a string, or an integer whose decimal text lies in num. */
+struct elem {
+    const uint8_t *p;
+    size_t n;
+    bool is_int;
+    int64_t v;
+    uint8_t num[21];
+};
+
+/* Iterate: *it starts at NULL. Returns 1 with an element, 0 at the end, -1 when corrupt. The whole blob is n bytes.
+ * Every element is checked to lie inside the blob; _check also compares the count. Do not copy a struct elem. */
+int listpack_next(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *e);
+int ziplist_next(const uint8_t *zl, size_t n, const uint8_t **it, struct elem *e);
+
+/* Walk the whole blob. Returns the number of elements, or -1 when anything is wrong with it. */
+long listpack_check(const uint8_t *lp, size_t n);
+long ziplist_check(const uint8_t *zl, size_t n);
+
+/* Number of integers, or -1 when corrupt; and the i-th. */
+long intset_check(const uint8_t *is, size_t n);
+int64_t intset_at(const uint8_t *is, size_t i);
+
+#endif

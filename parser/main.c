@@ -1,0 +1,144 @@
+/* dfparse: raw records in, command records out. See dfparse(1). */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "session.h"
+
+static volatile sig_atomic_t signals;
+
+/* The first signal reaches all stages of a pipeline: this one goes on to the END record that the source side sends.
+ * The second ends it. */
+static void on_signal(int sig)
+{
+    (void)sig;
+    if (signals++ > 0)
+        _exit(EXIT_RETRY);
+}
+
+static void set_signals(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    sa.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &sa, NULL);
+}
+
+/* More bytes into the buffer. Nothing of ours waits while the input is idle. Returns 0, or -1 when the input cannot
+ * be read or the output's reader has gone. */
+static int fill(struct parser *p, struct recin *in)
+{
+    bool control;
+    int ready = io_wait2(in->fd, p->ctl.fd, p->e.out.fd, 0, &control);
+    while (ready == 0) {
+        if (control)
+            parser_control(p);
+        if (emit_flush(&p->e) < 0)
+            return -1;
+        ready = io_wait2(in->fd, p->ctl.fd, p->e.out.fd, -1, &control);
+    }
+    if (ready < 0) {
+        p->e.failed = true;
+        p->e.fault = errno;
+        return -1;
+    }
+    long n = recin_fill(in);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        parser_fault(p, EXIT_CANNOT, "error", strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+/* Read one input to its end. Returns 0, or -1 when the others are not to be read. */
+static int run_input(struct parser *p, int fd)
+{
+    struct recin in;
+    recin_init(&in, fd, KIND_RAW);
+    int rc = 0;
+    for (bool more = true; more && rc == 0;) {
+        struct rec r;
+        const uint8_t *payload;
+        switch (recin_next(&in, &r, &payload)) {
+        case RECIN_RECORD: rc = parser_record(p, &r, payload); break;
+        case RECIN_MORE: rc = fill(p, &in); break;
+        case RECIN_STREAM: break;
+        case RECIN_END: more = false; break;
+        case RECIN_CUT:
+            parser_fault(p, p->was_live ? EXIT_RETRY : EXIT_DAMAGED, "lost", in.error);
+            rc = -1;
+            break;
+        case RECIN_DAMAGED:
+            parser_fault(p, EXIT_DAMAGED, "error", in.error);
+            rc = -1;
+            break;
+        }
+        if (p->e.failed)
+            rc = -1;
+    }
+    recin_free(&in);
+    return rc;
+}
+
+static int open_input(const char *name)
+{
+    if (strcmp(name, "-") == 0)
+        return STDIN_FILENO;
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        err(EXIT_CANNOT, "%s", name);
+    return fd;
+}
+
+static void run(struct parser *p, char **inputs)
+{
+    static char stdin_name[] = "-";
+    static char *only_stdin[] = {stdin_name, NULL};
+    if (inputs[0] == NULL)
+        inputs = only_stdin;
+    if (p->opt->mode == EMIT_RECORDS)
+        (void)recout_stream(&p->e.out, KIND_COMMAND);
+    for (char **name = inputs; *name != NULL; name++) {
+        int fd = open_input(*name);
+        (void)pipe_enlarge(fd, (size_t)1 << 20);
+        int rc = run_input(p, fd);
+        if (fd != STDIN_FILENO)
+            close(fd);
+        if (rc < 0)
+            break;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options opt;
+    options_parse(&opt, argc, argv);
+    log_init("dfparse", opt.verbose == 0 ? LOG_WARN : opt.verbose == 1 ? LOG_INFO : LOG_DEBUG);
+    set_signals();
+    int out = io_open_output(opt.output);
+    if (out < 0)
+        err(EXIT_CANNOT, "%s", opt.output);
+    (void)pipe_enlarge(out, (size_t)1 << 20);
+    struct parser *p = xcalloc(1, sizeof *p);
+    parser_init(p, &opt, out);
+    if (opt.report != NULL && (p->e.report = fopen(opt.report, "we")) == NULL)
+        err(EXIT_CANNOT, "%s", opt.report);
+    run(p, opt.inputs);
+    int status = parser_end(p);
+    if (p->e.report != NULL && fclose(p->e.report) != 0) {
+        warn("%s", opt.report);
+        status = exit_worse(status, EXIT_CANNOT);
+    }
+    parser_free(p);
+    free(p);
+    return status;
+}

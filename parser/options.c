@@ -1,0 +1,133 @@
+#include "options.h"
+
+#include <err.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/stdlib.h>
+
+#include "conf.h"
+#include "exits.h"
+#include "size.h"
+#include "version.h"
+
+enum { OPT_JSON = 256, OPT_RESP, OPT_NULL, OPT_STATS, OPT_RESTORE, OPT_PART, OPT_UNSUPPORTED, OPT_WAIT, OPT_REPORT,
+       OPT_VERSION };
+
+static const struct option longs[] = {
+    {"json", no_argument, NULL, OPT_JSON},
+    {"resp", no_argument, NULL, OPT_RESP},
+    {"null", no_argument, NULL, OPT_NULL},
+    {"stats", no_argument, NULL, OPT_STATS},
+    {"output", required_argument, NULL, 'o'},
+    {"target-version", required_argument, NULL, 't'},
+    {"target-timeout", required_argument, NULL, OPT_WAIT},
+    {"restore-limit", required_argument, NULL, OPT_RESTORE},
+    {"part-size", required_argument, NULL, OPT_PART},
+    {"unsupported", required_argument, NULL, OPT_UNSUPPORTED},
+    {"report", required_argument, NULL, OPT_REPORT},
+    {"config", required_argument, NULL, 'c'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static const char help[] =
+    "usage: dfparse [options] [FILE...]\n"
+    "Turns raw records (dfreader) into command records (rediswriter). Reads FILEs, else standard input.\n"
+    "\n"
+    "      --json               one JSON object a record\n"
+    "      --resp               bare RESP requests, for redis-cli --pipe\n"
+    "      --null               parse only\n"
+    "  -o, --output WHERE       -, a file, or unix:PATH (default: standard output)\n"
+    "  -t, --target-version V   write for this target: 7.0.15, redis:7.2, valkey:8.0, dragonfly:1.40, portable\n"
+    "                           (default: what rediswriter announces; offline: portable)\n"
+    "      --target-timeout S   wait that long for the announcement (30)\n"
+    "      --restore-limit N    larger values are written as commands (64k; 0: all)\n"
+    "      --part-size N        bytes of such a command (64k)\n"
+    "      --unsupported WHAT   report (default), approximate or fail\n"
+    "      --report FILE        list everything that was not carried over, a JSON object a line\n"
+    "      --stats              counters on standard error at the end\n"
+    "  -c, --config FILE        options from section [parser] of an INI file\n"
+    "  -v, --verbose            more messages; twice: all\n"
+    "  -h, --help, --version\n"
+    "See dfparse(1), dfrecord(5).\n";
+
+static enum unsupported unsupported_of(const char *s)
+{
+    if (strcmp(s, "report") == 0)
+        return UNSUPPORTED_REPORT;
+    if (strcmp(s, "approximate") == 0)
+        return UNSUPPORTED_APPROXIMATE;
+    if (strcmp(s, "fail") == 0)
+        return UNSUPPORTED_FAIL;
+    errx(EXIT_USAGE, "--unsupported takes report, approximate or fail, not %s", s);
+}
+
+static void set_mode(struct options *o, enum emit_mode mode)
+{
+    if (o->mode != EMIT_RECORDS && o->mode != mode)
+        errx(EXIT_USAGE, "only one of --json, --resp and --null can be given");
+    o->mode = mode;
+}
+
+static unsigned seconds(const char *s, const char *name)
+{
+    const char *fault;
+    long long v = strtonum(s, 0, 86400, &fault);
+    if (fault != NULL)
+        errx(EXIT_USAGE, "%s %s: %s", name, s, fault);
+    return (unsigned)v;
+}
+
+static size_t size_of(const char *s, const char *name, size_t least, size_t most)
+{
+    uint64_t v;
+    if (!size_parse(s, &v) || v < least || v > most)
+        errx(EXIT_USAGE, "%s takes a size of %zu to %zu bytes, not %s", name, least, most, s);
+    return (size_t)v;
+}
+
+static void take(struct options *o, int opt)
+{
+    switch (opt) {
+    case OPT_JSON: set_mode(o, EMIT_JSON); break;
+    case OPT_RESP: set_mode(o, EMIT_RESP); break;
+    case OPT_NULL: set_mode(o, EMIT_NULL); break;
+    case OPT_STATS: o->stats = true; break;
+    case 'o': o->output = optarg; break;
+    case 't':
+        if (!target_parse(&o->target, optarg))
+            errx(EXIT_USAGE, "unknown target version %s", optarg);
+        o->have_target = true;
+        break;
+    case OPT_WAIT: o->target_timeout = seconds(optarg, "--target-timeout"); break;
+    case OPT_RESTORE: o->restore_limit = size_of(optarg, "--restore-limit", 0, (size_t)768 << 10); break;
+    case OPT_PART: o->part_size = size_of(optarg, "--part-size", 16, (size_t)768 << 10); break;
+    case OPT_UNSUPPORTED: o->unsupported = unsupported_of(optarg); break;
+    case OPT_REPORT: o->report = optarg; break;
+    case 'v': o->verbose++; break;
+    case 'h':
+        fputs(help, stdout);
+        exit(0);
+    case OPT_VERSION:
+        puts("dfparse (df2redis) " DF2REDIS_VERSION);
+        exit(0);
+    default:
+        fputs("Try dfparse --help.\n", stderr);
+        exit(EXIT_USAGE);
+    }
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+    *o = (struct options){.output = "-", .restore_limit = (size_t)64 << 10, .part_size = (size_t)64 << 10,
+                          .target_timeout = 30};
+    target_portable(&o->target);
+    argv = conf_argv("parser", &argc, argv);
+    for (int opt; (opt = getopt_long(argc, argv, "o:t:c:vh", longs, NULL)) != -1;)
+        take(o, opt);
+    o->inputs = argv + optind;
+}

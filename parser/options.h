@@ -1,0 +1,28 @@
+/* Options of dfparse; dfparse(1). */
+#ifndef DFP_OPTIONS_H
+#define DFP_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "emit.h"
+
+struct options {
+    enum emit_mode mode;
+    const char *output;
+    bool have_target;
+    struct target target;
+    enum unsupported unsupported;
+    size_t restore_limit;
+    size_t part_size;
+    unsigned target_timeout; /* seconds to wait for the writer's announcement */
+    bool stats;
+    const char *report;      /* file for everything that was not carried over */
+    int verbose;
+    char **inputs; /* NULL-terminated; empty: stdin */
+};
+
+/* Parse the command line; ends the process for --help, --version and errors. */
+void options_parse(struct options *o, int argc, char **argv);
+
+#endif

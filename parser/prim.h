@@ -1,0 +1,122 @@
+/* Primitives of RDB streams: a bounded cursor, packed integers (plen) and strings (pstr). Pure, no I/O.
+ * dragonfly-wire.md 0.2, 0.3; rdb-format.md 2. */
+#ifndef DFP_PRIM_H
+#define DFP_PRIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* What a decoder says. NEED: the bytes end before the item does; nothing is lost, call again with more. */
+enum got { GOT = 0, NEED = 1, BAD = -1 };
+
+/* Bytes from p to end. want: after NEED, a lower bound of how many more are needed behind end.
+ * why: after BAD, what was expected. */
+struct cur {
+    const uint8_t *p;
+    const uint8_t *end;
+    uint64_t want;
+    const char *why;
+};
+
+static inline size_t cur_left(const struct cur *c)
+{
+    return (size_t)(c->end - c->p);
+}
+
+static inline enum got cur_need(struct cur *c, uint64_t total)
+{
+    c->want = total > cur_left(c) ? total - cur_left(c) : 1;
+    return NEED;
+}
+
+static inline enum got cur_bad(struct cur *c, const char *why)
+{
+    c->why = why;
+    return BAD;
+}
+
+static inline uint16_t le16(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint32_t le32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint64_t le64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint64_t be64(const uint8_t *p)
+{
+    return __builtin_bswap64(le64(p));
+}
+
+enum got cur_plen_slow(struct cur *c, uint64_t *v);
+
+/* Packed integer. A string encoding (11xxxxxx) is BAD here. */
+static inline enum got cur_plen(struct cur *c, uint64_t *v)
+{
+    if (c->p < c->end && *c->p < 0x40) {
+        *v = *c->p++;
+        return GOT;
+    }
+    return cur_plen_slow(c, v);
+}
+
+/* n raw bytes. */
+static inline enum got cur_raw(struct cur *c, size_t n, const uint8_t **p)
+{
+    if (cur_left(c) < n)
+        return cur_need(c, n);
+    *p = c->p;
+    c->p += n;
+    return GOT;
+}
+
+/* A string. clen 0: p and n are its bytes (for integers they lie in text). clen > 0: LZF, p points at clen compressed
+ * bytes that unpack to n. */
+struct pstr {
+    const uint8_t *p;
+    size_t n;
+    size_t clen;
+    uint8_t text[12];
+};
+
+enum got cur_pstr_slow(struct cur *c, struct pstr *s);
+
+/* Do not copy a struct pstr: p may point into it. */
+static inline enum got cur_pstr(struct cur *c, struct pstr *s)
+{
+    if (c->p < c->end && *c->p < 0x40 && (size_t)(c->end - c->p) > *c->p) {
+        s->n = *c->p++;
+        s->p = c->p;
+        s->clen = 0;
+        c->p += s->n;
+        return GOT;
+    }
+    return cur_pstr_slow(c, s);
+}
+
+/* Length and place of a plain string that need not be all there: GOT when its length is known; *n its bytes, the
+ * cursor stands before the first. *plain false: an integer or LZF form, cursor unmoved. */
+enum got cur_pstr_head(struct cur *c, uint64_t *n, bool *plain);
+
+/* LZF: unpack exactly outn bytes from all n bytes of in. Returns 0, or -1 when the data are corrupt. */
+int lzf_unpack(const uint8_t *in, size_t n, uint8_t *out, size_t outn);
+
+/* Strings above this are refused as damage: no server makes them. */
+#define PSTR_MAX ((uint64_t)4 << 30)
+
+#endif

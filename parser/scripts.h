@@ -1,0 +1,34 @@
+/* Lua for what the target does otherwise than the source. Each runs within one command of one key (or two). */
+#ifndef DFP_SCRIPTS_H
+#define DFP_SCRIPTS_H
+
+/* Dragonfly adds doubles and prints the shortest digits that read back the same, in decimal for exponents from -6 to
+ * 20; Redis adds long doubles and prints 17 digits. Lua's numbers are doubles: what Dragonfly got is computed again.
+ * The function f(number) gives the text. */
+#define LUA_FORMAT                                                                                                   \
+    "local function f(v) if v==0 then return '0' end "                                                               \
+    "local s for p=(math.abs(v)<1e-300 and 1 or 15),17 do s=string.format('%.'..p..'g',v) "                          \
+    "if tonumber(s)==v then break end end "                                                                          \
+    "local g,a,b,e=s:match('^(-?)(%d)%.?(%d*)e([+-]%d+)$') if not e then return s end e=tonumber(e) "                \
+    "if e>=0 and e<21 then return g..a..b..string.rep('0',e-#b) end "                                                \
+    "if e<0 and e>=-6 then return g..'0.'..string.rep('0',-e-1)..a..b end "                                          \
+    "return g..a..(b~='' and '.'..b or '')..'e'..(e<0 and '-' or '+')..math.abs(e) end "
+
+#define LUA_INCRBYFLOAT                                                                                              \
+    LUA_FORMAT "return redis.call('SET',KEYS[1],f(tonumber(redis.call('GET',KEYS[1]) or 0)+tonumber(ARGV[1])),"      \
+               "'KEEPTTL')"
+
+#define LUA_HINCRBYFLOAT                                                                                             \
+    LUA_FORMAT "return redis.call('HSET',KEYS[1],ARGV[1],"                                                           \
+               "f(tonumber(redis.call('HGET',KEYS[1],ARGV[1]) or 0)+tonumber(ARGV[2])))"
+
+/* Masters before v1.38 leave the expiry of an overwritten destination in place when both keys have one. */
+#define LUA_OLD_RENAME                                                                                               \
+    "local a=redis.call('PTTL',KEYS[1]) local b=redis.call('PTTL',KEYS[2]) "                                         \
+    "local r=redis.call('RENAME',KEYS[1],KEYS[2]) "                                                                  \
+    "if a>0 and b>0 and KEYS[1]~=KEYS[2] then redis.call('PEXPIRE',KEYS[2],b) end return r"
+
+/* PREPEND, which Redis does not have. */
+#define LUA_PREPEND "return redis.call('SET',KEYS[1],ARGV[1]..(redis.call('GET',KEYS[1]) or ''),'KEEPTTL')"
+
+#endif

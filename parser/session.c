@@ -1,0 +1,342 @@
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <errno.h>
+#include <bsd/string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "render.h"
+
+void parser_init(struct parser *p, const struct options *opt, int out)
+{
+    memset(p, 0, sizeof *p);
+    p->opt = opt;
+    emit_init(&p->e, out, opt->mode);
+    p->e.unsupported = opt->unsupported;
+    p->e.restore_limit = opt->restore_limit;
+    p->e.part_size = opt->part_size;
+    if (opt->have_target)
+        p->e.target = opt->target;
+    p->e.slots = p->e.target.cluster || p->e.target.kind == TARGET_PORTABLE;
+    p->ctl.fd = -1;
+    strlcpy(p->reason, "complete", sizeof p->reason);
+}
+
+static void drop_flows(struct parser *p)
+{
+    for (unsigned i = 0; i < REC_FLOWS_MAX; i++) {
+        if (p->flows[i] != NULL) {
+            flow_free(p->flows[i]);
+            free(p->flows[i]);
+        }
+        p->flows[i] = NULL;
+        p->told_cut[i] = p->told_synced[i] = false;
+    }
+}
+
+void parser_free(struct parser *p)
+{
+    drop_flows(p);
+    ctl_close(&p->ctl);
+    emit_free(&p->e);
+}
+
+void parser_fault(struct parser *p, int status, const char *reason, const char *what)
+{
+    log_event(LOG_ERROR, NO_FLOW, "event=%s msg=%s", reason, log_quote(what, strlen(what)));
+    p->status = exit_worse(p->status, status);
+    strlcpy(p->reason, reason, sizeof p->reason);
+    strlcpy(p->message, what, sizeof p->message);
+}
+
+static int flow_fault(struct parser *p, unsigned flow, int status, const char *what)
+{
+    log_event(LOG_ERROR, (int)flow, "event=damaged msg=%s", log_quote(what, strlen(what)));
+    p->status = exit_worse(p->status, status);
+    strlcpy(p->reason, "error", sizeof p->reason);
+    snprintf(p->message, sizeof p->message, "flow %u: %s", flow, what);
+    return -1;
+}
+
+/* ---- target ---- */
+
+static void write_target(struct parser *p)
+{
+    struct origin o = {.epoch = p->epoch};
+    struct buf text = {0};
+    target_meta(&p->e.target, &text);
+    emit_meta(&p->e, &o, REC_TARGET, text.p, text.len);
+    buf_free(&text);
+    p->target_written = true;
+}
+
+static bool take_target(struct parser *p, const char *line)
+{
+    struct target t;
+    if (!ctl_is(line, "target") || p->opt->have_target || p->opt->mode != EMIT_RECORDS || p->target_written)
+        return false;
+    if (!target_from_line(&t, line)) {
+        log_event(LOG_WARN, NO_FLOW, "event=target msg=\"announcement not understood\" line=%s",
+                  log_quote(line, strlen(line)));
+        return false;
+    }
+    p->e.target = t;
+    p->e.slots = t.cluster;
+    return true;
+}
+
+/* Wait for rediswriter to say what the target is. */
+static void await_target(struct parser *p)
+{
+    uint64_t deadline = mono_us() + (uint64_t)p->opt->target_timeout * 1000000;
+    for (uint64_t now = mono_us(); now < deadline && p->ctl.fd >= 0; now = mono_us()) {
+        if (io_wait(p->ctl.fd, p->e.out.fd, (int)((deadline - now) / 1000) + 1) < 0) {
+            p->e.failed = true;
+            p->e.fault = EPIPE;
+            return;
+        }
+        if (ctl_fill(&p->ctl) < 0)
+            ctl_close(&p->ctl);
+        for (const char *line; p->ctl.fd >= 0 && (line = ctl_line(&p->ctl)) != NULL;)
+            if (take_target(p, line))
+                return;
+    }
+    log_event(LOG_WARN, NO_FLOW, "event=target msg=\"no rediswriter said what the target is: writing portable "
+                                 "commands (--target-version says it)\"");
+}
+
+void parser_control(struct parser *p)
+{
+    if (p->ctl.fd < 0)
+        return;
+    if (ctl_fill(&p->ctl) < 0) {
+        log_event(LOG_INFO, NO_FLOW, "event=control-closed");
+        ctl_close(&p->ctl);
+        return;
+    }
+    while (ctl_line(&p->ctl) != NULL)
+        ; /* nothing that is said after the target concerns a parser */
+}
+
+/* ---- sessions ---- */
+
+static void join_control(struct parser *p, const char *path)
+{
+    char hello[128], answer[CTL_LINE_MAX];
+    snprintf(hello, sizeof hello, "role=parser nonce=%s", p->nonce);
+    if (ctl_hello(&p->ctl, path, hello, 5000, answer, sizeof answer) < 0) {
+        log_event(LOG_INFO, NO_FLOW, "event=offline msg=\"the session of this stream is over\"");
+        return;
+    }
+    p->was_live = true;
+}
+
+static int end_flows(struct parser *p, bool requested)
+{
+    for (unsigned i = 0; i < REC_FLOWS_MAX; i++)
+        if (p->flows[i] != NULL && flow_end(p->flows[i], requested) < 0)
+            return flow_fault(p, i, EXIT_DAMAGED, p->flows[i]->error);
+    return 0;
+}
+
+static int on_session(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    char nonce[40], source[24], control[256];
+    uint64_t flows, journal;
+    if (meta_get(payload, r->len, "nonce", nonce, sizeof nonce) <= 0 ||
+        meta_get(payload, r->len, "source", source, sizeof source) <= 0 ||
+        !meta_getu(payload, r->len, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||
+        !meta_getu(payload, r->len, "journal", &journal)) {
+        parser_fault(p, EXIT_DAMAGED, "error", "a SESSION record without nonce, source, flows or journal");
+        return -1;
+    }
+    bool same = p->begun && strcmp(nonce, p->nonce) == 0;
+    if (same && r->epoch == p->epoch)
+        return 0; /* another stream of the same session */
+    if (same && r->epoch < p->epoch) {
+        parser_fault(p, EXIT_DAMAGED, "error", "a SESSION record of an earlier epoch");
+        return -1;
+    }
+    if (p->begun && !same && end_flows(p, strcmp(p->reason, "stop") == 0) < 0)
+        return -1;
+    drop_flows(p);
+    if (!same) {
+        ctl_close(&p->ctl);
+        p->target_written = false;
+        p->was_live = false;
+    }
+    p->begun = true;
+    p->epoch = r->epoch;
+    p->nflows = (unsigned)flows;
+    p->journal = journal != 0;
+    p->file = strcmp(source, "file") == 0;
+    strlcpy(p->nonce, nonce, sizeof p->nonce);
+    render_session(&p->e, p->nflows);
+    struct origin o = {.epoch = r->epoch, .time = r->time};
+    emit_meta(&p->e, &o, REC_SESSION, payload, r->len);
+    (void)emit_flush(&p->e); /* the writer finds the control socket in it */
+    if (!same && meta_get(payload, r->len, "control", control, sizeof control) > 0)
+        join_control(p, control);
+    if (!p->target_written && p->opt->mode == EMIT_RECORDS && !p->opt->have_target && p->ctl.fd >= 0)
+        await_target(p);
+    if (!p->target_written)
+        write_target(p);
+    return 0;
+}
+
+static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    char mode[16], token[48];
+    uint64_t lsn = 0;
+    if (!p->begun || r->flow >= p->nflows || meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0) {
+        parser_fault(p, EXIT_DAMAGED, "error", "a FLOW record that fits no session");
+        return -1;
+    }
+    bool partial = strcmp(mode, "PARTIAL") == 0;
+    if (partial && (!meta_getu(payload, r->len, "lsn", &lsn) || lsn == 0)) {
+        parser_fault(p, EXIT_DAMAGED, "error", "a partial FLOW without its LSN");
+        return -1;
+    }
+    bool has_token = meta_get(payload, r->len, "token", token, sizeof token) == 40;
+    if (p->flows[r->flow] == NULL) {
+        p->flows[r->flow] = xcalloc(1, sizeof *p->flows[r->flow]);
+        flow_init(p->flows[r->flow], r->flow);
+    }
+    flow_begin(p->flows[r->flow], p->epoch, p->file, p->journal, p->nflows, lsn, has_token ? token : NULL);
+    p->told_cut[r->flow] = p->told_synced[r->flow] = false;
+    struct origin o = {.flow = r->flow, .epoch = r->epoch, .time = r->time};
+    emit_meta(&p->e, &o, REC_FLOW, payload, r->len);
+    return 0;
+}
+
+/* Tell dfreader how far the flow is; what it misses now it is told again with the next bytes. */
+static void tell(struct parser *p, const struct flow *f)
+{
+    unsigned n = f->o.flow;
+    if (p->ctl.fd < 0)
+        return;
+    int rc = 0;
+    if (f->cut && !p->told_cut[n]) {
+        rc = ctl_send(&p->ctl, "cut flow=%u epoch=%u", n, p->epoch);
+        p->told_cut[n] = true;
+    }
+    if (rc == 0 && f->synced && !p->told_synced[n]) {
+        rc = ctl_send(&p->ctl, "synced flow=%u epoch=%u", n, p->epoch);
+        p->told_synced[n] = true;
+    }
+    if (rc < 0)
+        ctl_close(&p->ctl);
+}
+
+static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    struct flow *f = r->flow < REC_FLOWS_MAX ? p->flows[r->flow] : NULL;
+    if (p->begun && r->epoch < p->epoch)
+        return 0; /* of a session that was given up */
+    if (f == NULL || r->epoch != p->epoch) {
+        parser_fault(p, EXIT_DAMAGED, "error", "DATA of a flow that was not begun");
+        return -1;
+    }
+    p->e.now_ms = now_us() / 1000;
+    p->e.stats.bytes_in += r->len;
+    int rc = flow_feed(f, &p->e, payload, r->len, r->pos, r->time);
+    if (p->e.failed)
+        return -1;
+    if (rc < 0)
+        return flow_fault(p, r->flow, EXIT_DAMAGED, f->error);
+    if (p->e.refused) {
+        parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
+        return -1;
+    }
+    tell(p, f);
+    return 0;
+}
+
+static void on_end(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    uint64_t status;
+    char reason[16];
+    if (meta_getu(payload, r->len, "status", &status))
+        p->status = exit_worse(p->status, (int)(status & 255));
+    if (meta_get(payload, r->len, "reason", reason, sizeof reason) > 0 && strcmp(reason, "complete") != 0)
+        strlcpy(p->reason, reason, sizeof p->reason);
+    (void)meta_get(payload, r->len, "message", p->message, sizeof p->message);
+}
+
+int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    switch (r->type) {
+    case REC_SESSION: return on_session(p, r, payload);
+    case REC_FLOW: return on_flow(p, r, payload);
+    case REC_DATA: return on_data(p, r, payload);
+    default: on_end(p, r, payload); return 0;
+    }
+}
+
+/* ---- the end ---- */
+
+static void write_end(struct parser *p)
+{
+    const struct stats *s = &p->e.stats;
+    struct origin o = {.epoch = p->epoch > 0 ? p->epoch : 1, .time = now_us()};
+    struct buf text = {0};
+    meta_adds(&text, "reason", p->reason);
+    meta_addu(&text, "status", (uint64_t)p->status);
+    if (p->message[0] != '\0')
+        meta_adds(&text, "message", p->message);
+    for (unsigned i = CLASS_STRING; i < CLASS_COUNT; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "n.keys.%s", rec_class_name(i));
+        if (s->keys[i] > 0)
+            meta_addu(&text, name, s->keys[i]);
+    }
+    meta_addu(&text, "n.commands", s->commands);
+    meta_addu(&text, "n.requests", s->requests);
+    meta_addu(&text, "n.bytes", s->bytes_in);
+    meta_addu(&text, "n.expired", s->expired);
+    meta_addu(&text, "n.extended", s->extended);
+    meta_addu(&text, "n.lost", s->lost);
+    meta_addu(&text, "n.remarks", s->remarks);
+    meta_addu(&text, "n.ignored", s->ignored);
+    emit_meta(&p->e, &o, REC_END, text.p, text.len);
+    if (p->opt->stats)
+        fprintf(stderr, "%.*s", (int)text.len, (const char *)text.p);
+    buf_free(&text);
+}
+
+static void check_end(struct parser *p)
+{
+    /* Where a stage before us failed or a stop was asked for, a last item in part is no damage of its own. */
+    bool requested = strcmp(p->reason, "complete") != 0;
+    if (end_flows(p, requested) < 0)
+        return;
+    uint64_t waiting = render_end(&p->e);
+    if (waiting > 0) {
+        log_event(LOG_WARN, NO_FLOW, "event=barrier msg=\"a FLUSH did not arrive on every flow: what follows it on "
+                                     "%llu flows was not written\"", (unsigned long long)waiting);
+        p->status = exit_worse(p->status, EXIT_DAMAGED);
+    }
+}
+
+int parser_end(struct parser *p)
+{
+    if (!p->e.failed && p->status != EXIT_DAMAGED)
+        check_end(p);
+    if (p->e.stats.lost > 0)
+        p->status = exit_worse(p->status, EXIT_DATA);
+    if (!p->e.failed)
+        write_end(p);
+    if (emit_flush(&p->e) < 0) {
+        log_event(LOG_ERROR, NO_FLOW, "event=output msg=%s",
+                  p->e.fault == EPIPE ? "\"the reader of the output has gone\"" : log_quote(strerror(p->e.fault), strlen(strerror(p->e.fault))));
+        p->status = exit_worse(p->status, p->was_live && p->e.fault == EPIPE ? EXIT_RETRY : EXIT_CANNOT);
+    }
+    if (p->e.stats.expired > 0)
+        log_event(LOG_WARN, NO_FLOW, "event=expired keys=%llu msg=\"had expired and were left out\"",
+                  (unsigned long long)p->e.stats.expired);
+    return p->status;
+}

@@ -1,0 +1,43 @@
+/* What dfparse does with the records of its input: sessions, flows, the control socket, the end. */
+#ifndef DFP_SESSION_H
+#define DFP_SESSION_H
+
+#include "ctl.h"
+#include "flow.h"
+#include "options.h"
+
+struct parser {
+    const struct options *opt;
+    struct emit e;
+    struct flow *flows[REC_FLOWS_MAX]; /* NULL: not begun */
+    bool told_cut[REC_FLOWS_MAX], told_synced[REC_FLOWS_MAX];
+    bool begun;        /* a session is under way */
+    bool was_live;     /* its dfreader answered on the control socket */
+    char nonce[40];
+    uint16_t epoch;
+    unsigned nflows;
+    bool journal, file;
+    bool target_written;
+    struct ctl ctl;
+    int status;        /* worst so far */
+    char reason[16];   /* of the END record to come */
+    char message[256];
+};
+
+void parser_init(struct parser *p, const struct options *opt, int out);
+void parser_free(struct parser *p);
+
+/* Take one record of a raw stream. Returns 0, or -1 when nothing after it may be used: status, reason and message
+ * are set. */
+int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload);
+
+/* What came over the control socket. */
+void parser_control(struct parser *p);
+
+/* The input was cut short or damaged. what: for the message. */
+void parser_fault(struct parser *p, int status, const char *reason, const char *what);
+
+/* All input was read: check that every flow ended where it may, write the END record, flush. Returns the exit status. */
+int parser_end(struct parser *p);
+
+#endif

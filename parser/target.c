@@ -1,0 +1,142 @@
+#include "target.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+#include "meta.h"
+
+static const char *const kinds[] = {"portable", "redis", "valkey", "dragonfly"};
+
+void target_portable(struct target *t)
+{
+    *t = (struct target){.kind = TARGET_PORTABLE, .version = PORTABLE_VERSION, .maxbulk = (uint64_t)512 << 20};
+}
+
+static bool parse_version(const char *s, unsigned *out)
+{
+    unsigned part[3] = {0, 0, 0};
+    for (int i = 0; i < 3; i++) {
+        char *end;
+        unsigned long v = strtoul(s, &end, 10);
+        if (end == s || v > 255)
+            return false;
+        part[i] = (unsigned)v;
+        s = end;
+        if (*s == '\0')
+            break;
+        if (*s++ != '.')
+            return false;
+    }
+    *out = part[0] << 16 | part[1] << 8 | part[2];
+    return *out != 0;
+}
+
+static unsigned rdb_of(enum target_kind kind, unsigned v)
+{
+    static const struct {
+        enum target_kind kind;
+        unsigned version, rdb;
+    } list[] = {
+        {TARGET_REDIS, VERSION(8, 10), 15}, {TARGET_REDIS, VERSION(8, 8), 14},  {TARGET_REDIS, VERSION(8, 6), 13},
+        {TARGET_REDIS, VERSION(7, 4), 12},  {TARGET_REDIS, VERSION(7, 2), 11},  {TARGET_REDIS, VERSION(7, 0), 10},
+        {TARGET_REDIS, VERSION(5, 0), 9},   {TARGET_REDIS, VERSION(4, 0), 8},   {TARGET_VALKEY, VERSION(9, 0), 80},
+        {TARGET_VALKEY, VERSION(7, 2), 11}, {TARGET_DRAGONFLY, VERSION(1, 0), 9},
+    };
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+        if (list[i].kind == kind && v >= list[i].version)
+            return list[i].rdb;
+    return 0;
+}
+
+static bool parse_kind(const char *s, size_t n, enum target_kind *kind)
+{
+    for (unsigned i = 1; i < 4; i++)
+        if (strlen(kinds[i]) == n && strncmp(kinds[i], s, n) == 0) {
+            *kind = (enum target_kind)i;
+            return true;
+        }
+    return false;
+}
+
+bool target_parse(struct target *t, const char *text)
+{
+    target_portable(t);
+    if (strcmp(text, "portable") == 0)
+        return true;
+    t->kind = TARGET_REDIS;
+    const char *colon = strchr(text, ':');
+    if (colon != NULL && !parse_kind(text, (size_t)(colon - text), &t->kind))
+        return false;
+    if (!parse_version(colon != NULL ? colon + 1 : text, &t->version))
+        return false;
+    t->rdb = rdb_of(t->kind, t->version);
+    return t->rdb > 0;
+}
+
+static bool lists(const char *modules, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *p = modules; (p = strstr(p, name)) != NULL; p += n)
+        if ((p == modules || p[-1] == ',') && (p[n] == '\0' || p[n] == ','))
+            return true;
+    return false;
+}
+
+bool target_from_line(struct target *t, const char *line)
+{
+    char text[1024];
+    uint64_t v;
+    target_portable(t);
+    if (ctl_get(line, "kind", text, sizeof text) < 0 || !parse_kind(text, strlen(text), &t->kind))
+        return false;
+    if (ctl_get(line, "version", text, sizeof text) < 0 || !parse_version(text, &t->version))
+        return false;
+    t->rdb = ctl_getu(line, "rdb", &v) ? (unsigned)v : rdb_of(t->kind, t->version);
+    t->cluster = ctl_getu(line, "cluster", &v) && v != 0;
+    if (ctl_getu(line, "maxbulk", &v) && v > 0)
+        t->maxbulk = v;
+    if (ctl_get(line, "modules", text, sizeof text) > 0) {
+        t->has_json = lists(text, "ReJSON") || lists(text, "json");
+        t->has_bloom = lists(text, "bf");
+        t->has_search = lists(text, "search");
+    }
+    if (t->kind == TARGET_DRAGONFLY)
+        t->has_json = t->has_bloom = t->has_search = true;
+    return true;
+}
+
+void target_meta(const struct target *t, struct buf *b)
+{
+    char version[32];
+    snprintf(version, sizeof version, "%u.%u.%u", t->version >> 16, t->version >> 8 & 255, t->version & 255);
+    meta_adds(b, "kind", kinds[t->kind]);
+    meta_adds(b, "version", version);
+    meta_addu(b, "cluster", t->cluster);
+}
+
+unsigned target_restore_version(const struct target *t, unsigned type)
+{
+    static const unsigned char needs[26] = {6, 6, 6, 6, 6, 8, 0, 0, 0, 6, 6, 6, 6, 6, 7, 9, 10, 10, 10, 10, 11, 11,
+                                            0, 0, 12, 12};
+    if (t->rdb == 0 || type >= sizeof needs || needs[type] == 0 || needs[type] > t->rdb)
+        return 0;
+    if (t->kind == TARGET_VALKEY && needs[type] == 12)
+        return 0;
+    if (t->kind == TARGET_DRAGONFLY) {
+        if (type == 1 || type == 9 || type == 10 || type > 21)
+            return 0;
+        return type == 20 ? 11 : 9;
+    }
+    return needs[type];
+}
+
+bool target_field_ttl(const struct target *t)
+{
+    switch (t->kind) {
+    case TARGET_REDIS: return t->version >= VERSION(7, 4);
+    case TARGET_VALKEY: return t->version >= VERSION(9, 0);
+    default: return false;
+    }
+}

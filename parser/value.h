@@ -1,0 +1,83 @@
+/* Values of snapshots: finding where one ends (so that its bytes can be RESTOREd), and decoding one into commands
+ * piece by piece, whatever its size. dragonfly-wire.md 4; rdb-format.md 6. */
+#ifndef DFP_VALUE_H
+#define DFP_VALUE_H
+
+#include "emit.h"
+#include "prim.h"
+
+/* Scratch that the values of one flow share; nothing in it outlives a call of value_feed. */
+struct scratch {
+    struct buf body;  /* arguments of the request being gathered */
+    struct buf ttls;  /* fields that get the expiry ttl_ms */
+    struct buf lzf[2];
+};
+
+void scratch_free(struct scratch *s);
+
+struct stream_state {
+    int phase;
+    uint64_t groups, pels, consumers, ids; /* still to come */
+    uint64_t written;                      /* entries written so far */
+    bool deleted;                          /* entries were deleted or trimmed at the source */
+    bool remarked;
+    struct buf group, consumer;            /* names */
+    struct buf pel; /* pending entries of the group: id (16 bytes), time, count (8 each); ascending */
+};
+
+struct value {
+    unsigned type;
+    unsigned vclass;
+    const struct shape *shape;
+    struct buf name; /* the key's bytes */
+    struct key key;
+    uint32_t db;
+    uint64_t expire_ms; /* 0: none */
+    bool dropped;       /* decode, write nothing */
+    bool counted;       /* its number of elements is known (left) */
+    bool started;       /* something of it was written */
+    bool reported;      /* its lost expiries were */
+    uint64_t left;      /* elements, or bytes of a string, still to come */
+    uint64_t offset;    /* bytes of a string written */
+    uint64_t nbody;     /* arguments in scratch.body */
+    uint64_t nttls;     /* fields in scratch.ttls */
+    uint64_t ttl_ms;
+    uint64_t skip;      /* raw bytes to pass over */
+    int step;           /* of the skip program */
+    uint64_t before[2]; /* the plens before the last one of the skip program, newest first */
+    uint64_t pieces;    /* bytes of pieces still to come within it */
+    struct stream_state st;
+};
+
+/* Known type numbers of a Dragonfly stream: the value's class, or 0 when there is none such. */
+unsigned value_class(unsigned type);
+
+/* Pass over one value of the type at c, checking every length and every packed container in it. GOT: c stands behind
+ * it. Nothing is written. */
+enum got value_scan(unsigned type, struct cur *c, struct scratch *s);
+
+/* Begin to decode into commands. The key is copied. */
+void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned type, const struct key *k,
+                 uint64_t expire_ms);
+
+/* Decode what there is. GOT: the value is complete, v is free for the next. NEED: all whole elements in c were taken
+ * and written. BAD: c->why. */
+enum got value_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+
+void value_free(struct value *v);
+
+/* ---- for the decoders in value.c and stream.c ---- */
+
+/* A string's bytes, unpacked into s->lzf[which] where needed. False: corrupt, or above 64 MiB unpacked. */
+bool value_text(struct scratch *s, unsigned which, const struct pstr *ps, struct slice *out);
+
+/* First write of a key that is made by commands: DEL. Does nothing the second time. */
+void value_start(struct value *v, struct emit *e, struct origin *o);
+
+/* The value is complete: its expiry, or the mark of its last part. */
+void value_finish(struct value *v, struct emit *e, struct origin *o);
+
+enum got stream_scan(unsigned type, struct cur *c, struct scratch *s);
+enum got stream_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+
+#endif
