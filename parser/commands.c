@@ -416,7 +416,14 @@ static bool footer_fits(const struct slice *p)
 static void restore_value(const struct cmd *m, unsigned type, const struct slice *v, uint64_t ms)
 {
     struct key k;
+    struct slice older;
+    struct cur whole = {v->p, v->p + v->n, 0, NULL};
     unsigned ver = target_restore_version(&m->e->target, type);
+    if (ver == 0 && type == 21 && (ver = target_restore_version(&m->e->target, 19)) != 0) {
+        (void)stream_to_19(&whole, &m->f->s, &older); /* was scanned: cannot fail */
+        v = &older;
+        type = 19;
+    }
     key_of(m, &k, 1);
     if (type != 0 && ver != 0 && v->n + k.n < REC_PAYLOAD_MAX - 512) {
         if (ms != 0)

@@ -157,7 +157,10 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
                                 const struct key *k)
 {
     unsigned ver = target_restore_version(&e->target, type);
+    unsigned as = type;
     size_t limit = e->restore_limit;
+    if (ver == 0 && type == 21 && (ver = target_restore_version(&e->target, 19)) != 0)
+        as = 19;
     if (value_class(type) == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE)
         limit = STREAM_WHOLE;
     if (ver == 0 || limit == 0) {
@@ -165,8 +168,11 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
         return stream_value(f, e, c, type, k);
     }
     struct cur v = *t;
-    enum got g = value_scan(type, &v, &f->s);
+    struct slice value = {t->p, 0};
+    enum got g = as == type ? value_scan(type, &v, &f->s) : stream_to_19(&v, &f->s, &value);
     size_t n = (size_t)(v.p - t->p);
+    if (as == type)
+        value.n = n;
     if (g == BAD) {
         c->p = v.p;
         c->why = v.why;
@@ -187,7 +193,7 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
         return GOT;
     e->stats.keys[value_class(type)]++;
-    emit_restore(e, &f->o, k, value_class(type), type, t->p, n, ver, ms);
+    emit_restore(e, &f->o, k, value_class(type), as, value.p, value.n, ver, ms);
     return GOT;
 }
 

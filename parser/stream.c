@@ -205,13 +205,13 @@ static enum got take_pending(struct cur *c, const uint8_t **p, uint64_t *count)
 
 /* Group: name, last delivered id, [entries read,] number of pending entries. Consumer: name, seen, [active,] number
  * of ids. */
-static enum got take_head(struct cur *c, struct pstr *name, size_t raw, uint64_t *v, unsigned plens)
+static enum got take_head(struct cur *c, struct pstr *name, size_t raw, const uint8_t **at, uint64_t *v,
+                          unsigned plens)
 {
     struct cur t = *c;
-    const uint8_t *unused;
     enum got g = cur_pstr(&t, name);
     if (g == GOT)
-        g = cur_raw(&t, raw, &unused);
+        g = cur_raw(&t, raw, at);
     if (g == GOT)
         g = take_plens(&t, v, plens);
     if (g == GOT)
@@ -231,20 +231,34 @@ static size_t consumer_raw(unsigned type)
     return type == 21 ? 16 : 8;
 }
 
-static enum got scan_group(unsigned type, struct cur *c)
+/* A copy of a type 21 value without the consumers' active times, which is type 19. */
+struct older {
+    struct buf *out;
+    const uint8_t *from; /* copied up to here */
+};
+
+static void leave_out(struct older *old, const uint8_t *at, size_t n)
+{
+    (void)buf_add(old->out, old->from, (size_t)(at - old->from)); /* never longer than the original */
+    old->from = at + n;
+}
+
+static enum got scan_group(unsigned type, struct cur *c, struct older *old)
 {
     struct pstr name;
     uint64_t v[4], n, count;
     const uint8_t *p;
     unsigned np = group_plens(type);
-    enum got g = take_head(c, &name, 0, v, np);
+    enum got g = take_head(c, &name, 0, &p, v, np);
     for (uint64_t i = 0; g == GOT && i < v[np - 1]; i++)
         g = take_pending(c, &p, &count);
     if (g == GOT)
         g = cur_plen(c, &n);
     for (uint64_t i = 0; g == GOT && i < n; i++) {
         uint64_t ids;
-        g = take_head(c, &name, consumer_raw(type), &ids, 1);
+        g = take_head(c, &name, consumer_raw(type), &p, &ids, 1);
+        if (g == GOT && old != NULL)
+            leave_out(old, p + 8, 8);
         if (g == GOT && ids > PSTR_MAX)
             g = cur_bad(c, "a possible number of pending ids");
         if (g == GOT)
@@ -253,7 +267,7 @@ static enum got scan_group(unsigned type, struct cur *c)
     return g;
 }
 
-enum got stream_scan(unsigned type, struct cur *c, struct scratch *s)
+static enum got scan(unsigned type, struct cur *c, struct scratch *s, struct older *old)
 {
     uint64_t nodes, v[9];
     unsigned np = tail_plens(type);
@@ -263,8 +277,25 @@ enum got stream_scan(unsigned type, struct cur *c, struct scratch *s)
     if (g == GOT)
         g = take_plens(c, v, np);
     for (uint64_t i = 0; g == GOT && i < v[np - 1]; i++)
-        g = scan_group(type, c);
+        g = scan_group(type, c, old);
     return g;
+}
+
+enum got stream_scan(unsigned type, struct cur *c, struct scratch *s)
+{
+    return scan(type, c, s, NULL);
+}
+
+enum got stream_to_19(struct cur *c, struct scratch *s, struct slice *out)
+{
+    struct older old = {&s->copy, c->p};
+    s->copy.len = 0;
+    enum got g = scan(21, c, s, &old);
+    if (g != GOT)
+        return g;
+    leave_out(&old, c->p, 0);
+    *out = (struct slice){s->copy.p, s->copy.len};
+    return GOT;
 }
 
 /* ---- decoding into commands ---- */
@@ -400,7 +431,8 @@ static enum got feed_group(struct value *v, struct emit *e, struct origin *o, st
     struct pstr name;
     uint64_t t[4] = {0};
     unsigned np = group_plens(v->type);
-    enum got g = take_head(c, &name, 0, t, np);
+    const uint8_t *unused;
+    enum got g = take_head(c, &name, 0, &unused, t, np);
     if (g != GOT)
         return g;
     if (!set_name(s, &v->st.group, &name))
@@ -431,7 +463,8 @@ static enum got feed_pending(struct value *v, struct emit *e, struct origin *o, 
 static enum got feed_consumer(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
 {
     struct pstr name;
-    enum got g = take_head(c, &name, consumer_raw(v->type), &v->st.ids, 1);
+    const uint8_t *unused;
+    enum got g = take_head(c, &name, consumer_raw(v->type), &unused, &v->st.ids, 1);
     if (g != GOT)
         return g;
     if (!set_name(s, &v->st.consumer, &name))

@@ -69,6 +69,7 @@ void scratch_free(struct scratch *s)
 {
     buf_free(&s->body);
     buf_free(&s->ttls);
+    buf_free(&s->copy);
     buf_free(&s->lzf[0]);
     buf_free(&s->lzf[1]);
 }

@@ -11,6 +11,7 @@ struct scratch {
     struct buf body;  /* arguments of the request being gathered */
     struct buf ttls;  /* fields that get the expiry ttl_ms */
     struct buf lzf[2];
+    struct buf copy;  /* a value made over for an older target */
 };
 
 void scratch_free(struct scratch *s);
@@ -55,6 +56,10 @@ unsigned value_class(unsigned type);
 /* Pass over one value of the type at c, checking every length and every packed container in it. GOT: c stands behind
  * it. Nothing is written. */
 enum got value_scan(unsigned type, struct cur *c, struct scratch *s);
+
+/* Pass over a stream of type 21 and make one of type 19 of it, for targets before Redis 7.2: it lacks only the times
+ * at which consumers were last active. *out points into s->copy. */
+enum got stream_to_19(struct cur *c, struct scratch *s, struct slice *out);
 
 /* Begin to decode into commands. The key is copied. */
 void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned type, const struct key *k,
