@@ -67,9 +67,88 @@ $(SCRIPT): supervisor/df2redis
 
 tools: $(TOOLBINS)
 
+# ---- packages ----
+
+DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev \
+           libjansson-dev zlib1g-dev bats redis-server redis-tools procps util-linux
+DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf
+
+deps:
+	@tests/install-packages $(DEPS)
+
+deps-dev: deps
+	@tests/install-packages $(DEPS_DEV)
+
+# ---- tests ----
+
+-include tests/unit/unit.mk
+-include tests/fuzz/fuzz.mk
+
+STRICT = WERROR=-Werror
+
+# Everything on a machine that has only Debian's base tools, git and make.
+check: deps
+	$(MAKE) $(STRICT) check-run
+
+check-run: all tools unit
+	DF2REDIS_BUILD=$(abspath $(B)) bats --timing $(BATSFLAGS) $(or $(SUITES),tests/bats)
+
+asan:
+	$(MAKE) B=$(B)/asan OPT='-O1 -g' \
+	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' $(STRICT) check-run
+
+clang:
+	$(MAKE) B=$(B)/clang CC=clang $(STRICT) all tools
+
+demo: deps
+	$(MAKE) all tools
+	DF2REDIS_BUILD=$(abspath $(B)) tests/demo
+
+bench: all tools
+	DF2REDIS_BUILD=$(abspath $(B)) tests/bench/run $(BENCH)
+
+coverage:
+	$(MAKE) B=$(B)/coverage OPT='-O0 -g --coverage' HARDEN=-fPIE check-run
+	lcov -q -c -d $(B)/coverage/obj -o $(B)/coverage/all.info
+	lcov -q -r $(B)/coverage/all.info '*/tests/*' '/usr/*' -o $(B)/coverage/df2redis.info
+	lcov -l $(B)/coverage/df2redis.info
+	genhtml -q -o $(B)/coverage/html $(B)/coverage/df2redis.info
+	@echo 'see $(B)/coverage/html/index.html'
+
+# ---- style ----
+
+SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf)
+SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/bench/run .ci/run $(wildcard tests/bats/*.bash) \
+          $(wildcard examples/*.sh)
+
+lint:
+	cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
+	    --suppress=missingIncludeSystem --error-exitcode=1 -D_GNU_SOURCE -Icommon $(SOURCES)
+	clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- $(CSTD) -Icommon
+	shellcheck $(SCRIPTS)
+	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
+
+format:
+	clang-format -i $(SOURCES) $(wildcard */*.h) $(wildcard tests/*/*.c tests/*/*.h)
+
+# ---- installation ----
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man1 man5 man7)
+	install -m 755 $(BINS) $(SCRIPT) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(MAN1:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(MAN5:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 $(MAN7:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man7
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS) df2redis)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(MAN1)) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man5/,$(MAN5)) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man7/,$(MAN7))
+
 clean:
 	rm -rf $(B)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all help tools clean
+.PHONY: all help tools deps deps-dev check check-run asan clang demo bench coverage lint format install uninstall clean
