@@ -285,7 +285,7 @@ static void do_hsetex(const struct cmd *m)
 {
     const struct slice *a = m->argv;
     uint64_t ms = 0;
-    bool conditional = false, keep = false;
+    bool conditional = false, keep = false, timed = false;
     size_t i = 2;
     for (; i + 1 < m->argc; i++) {
         if (is(&a[i], "NX") || is(&a[i], "FNX") || is(&a[i], "FXX"))
@@ -303,11 +303,14 @@ static void do_hsetex(const struct cmd *m)
         else
             break;
     }
-    if (i + 1 < m->argc && is(&a[i], "FIELDS"))
+    if (i + 1 < m->argc && is(&a[i], "FIELDS")) {
+        timed = i > 2 && !conditional && !keep;
         i += 2;
-    else if (i < m->argc)
+    } else if (i < m->argc) {
         ms = from_now(m, &a[i++], 1000);
-    if (i >= m->argc || (m->argc - i) % 2 != 0) {
+        timed = true;
+    }
+    if (i >= m->argc || (m->argc - i) % 2 != 0 || (timed && ms == 0)) {
         malformed(m);
         return;
     }
@@ -424,8 +427,9 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
         v = &older;
         type = 19;
     }
+    bool empty = v->n == 1 && value_class(type) != CLASS_STREAM; /* servers refuse it */
     key_of(m, &k, 1);
-    if (type != 0 && ver != 0 && v->n + k.n < REC_PAYLOAD_MAX - 512) {
+    if (type != 0 && ver != 0 && !empty && v->n + k.n < REC_PAYLOAD_MAX - 512) {
         if (ms != 0)
             ms = emit_expiry(m->e, m->o, ms);
         m->o->pos = m->after;
@@ -435,7 +439,9 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
     struct cur c = {v->p, v->p + v->n, 0, NULL};
     m->o->pos = m->before;
     value_begin(&m->f->restored, m->e, m->o, type, &k, ms);
-    (void)value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s); /* was scanned: cannot fail */
+    /* Its structure was scanned; what only decoding notices is a score that is no number and the like. */
+    if (value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s) != GOT && value_class(type) != CLASS_OTHER)
+        lost(m, "restore-payload", "a damaged value");
     nothing(m);
 }
 
@@ -486,8 +492,9 @@ static void do_flush(const struct cmd *m)
 
 static void do_json(const struct cmd *m)
 {
+    bool many = m->argc > 4 && is(&m->argv[0], "JSON.MSET");
     if (m->e->target.has_json)
-        last(m, 1, m->argv, m->argc, 0);
+        last(m, 1, m->argv, m->argc, many ? RF_MULTIKEY : 0);
     else
         lost_only(m, "json", "the target has no JSON module");
 }
@@ -548,6 +555,34 @@ static void do_forward(const struct cmd *m)
     emit_argv(m->e, m->o, &k, c->first, 0, flags, m->argv, m->argc);
 }
 
+/* XGROUP CREATE and SETID, XSETID: targets before 7.0 do not know the counters. */
+static void do_counters(const struct cmd *m)
+{
+    struct cmd s = *m;
+    struct slice *out;
+    bool group = is(&m->argv[0], "XGROUP");
+    size_t options = group ? 5 : 3;
+    if (m->e->target.version >= VERSION(7, 0) || m->e->target.kind == TARGET_DRAGONFLY || m->argc <= options ||
+        (group && !is(&m->argv[1], "CREATE") && !is(&m->argv[1], "SETID"))) {
+        do_forward(m);
+        return;
+    }
+    if (!room_for(m, &out, 0)) {
+        lost_only(m, "command-too-large", "too many options");
+        return;
+    }
+    memcpy(out, m->argv, options * sizeof *out);
+    s.argv = out;
+    s.argc = options;
+    for (size_t i = options; i < m->argc; i++) {
+        if (is(&m->argv[i], "ENTRIESREAD") || is(&m->argv[i], "ENTRIESADDED") || is(&m->argv[i], "MAXDELETEDID"))
+            i++;
+        else
+            out[s.argc++] = m->argv[i];
+    }
+    do_forward(&s);
+}
+
 static void do_float(const struct cmd *m)
 {
     if (is(&m->argv[0], "INCRBYFLOAT"))
@@ -583,6 +618,7 @@ static void act(const struct cmd *m)
     case ACT_FIELD_EXPIRE: do_field_expire(m); return;
     case ACT_SADDEX: do_saddex(m); return;
     case ACT_PREPEND: run_script(m, SLICE(LUA_PREPEND), 1, 2); return;
+    case ACT_COUNTERS: do_counters(m); return;
     case ACT_FLOAT: do_float(m); return;
     case ACT_RENAME: do_rename(m); return;
     case ACT_DELEX: do_delex(m); return;

@@ -19,6 +19,7 @@ enum action {
     ACT_FIELD_EXPIRE,
     ACT_SADDEX,
     ACT_PREPEND,
+    ACT_COUNTERS,      /* XGROUP, XSETID */
     ACT_FLOAT,         /* INCRBYFLOAT, HINCRBYFLOAT */
     ACT_RENAME,
     ACT_DELEX,

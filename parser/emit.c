@@ -362,7 +362,7 @@ uint64_t emit_expiry(struct emit *e, const struct origin *o, uint64_t ms)
 {
     if (__builtin_expect(ms > e->now_ms + GRACE_MS, 1))
         return ms;
-    if (o->journal) {
+    if (o->journal || o->live) {
         e->stats.extended++;
         return e->now_ms + EXTEND_MS;
     }

@@ -287,13 +287,14 @@ static enum got op_aux(struct flow *f, struct emit *e, struct cur *c)
               log_quote(value.p, value.n));
     if (named(&name, "df-ver"))
         f->df_version = source_version(&value);
-    if (named(&name, "redis-ver"))
-        f->redis = f->file; /* Dragonfly says so too, but names itself next */
-    else if (named(&name, "df-ver") || named(&name, "snapshot-id"))
-        f->redis = false;
+    if (named(&name, "df-ver") || named(&name, "snapshot-id"))
+        f->dragonfly = true; /* before v1.27 only the snapshot-id tells, which comes first */
+    else if (named(&name, "redis-ver"))
+        f->redis_ver = true; /* Dragonfly says so, too */
     else if (named(&name, "search-index") || named(&name, "search-synonyms"))
         emit_report(e, &f->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
                     "index definitions are not carried over");
+    f->redis = f->file && f->redis_ver && !f->dragonfly;
     return GOT;
 }
 
@@ -506,6 +507,8 @@ static enum got feed_chunk(struct flow *f, struct emit *e, struct cur *c)
         return chunk_done(f, c);
     if (g == BAD || !whole)
         return g;
+    if (!f->chunk->begun) /* its expiry must not come to another key */
+        return cur_bad(c, "a first chunk with a whole key");
     if (f->chunk_left > 0)
         return cur_bad(c, "a chunk that ends between elements");
     f->chunk = NULL; /* more of this value comes in a later chunk */
@@ -599,8 +602,10 @@ static enum got parse_eof(struct flow *f, struct emit *e, struct cur *c)
         emit_synced(e, &f->o);
         return GOT;
     }
-    if (f->token[0] != '\0' && memcmp(p + 8, f->token, TOKEN_LEN) != 0)
+    if (f->token[0] != '\0' && memcmp(p + 8, f->token, TOKEN_LEN) != 0) {
+        c->p = p + 8;
         return cur_bad(c, "the EOF token of this flow");
+    }
     f->synced = true;
     f->stage = STAGE_JOURNAL;
     f->jrn_db = 0;
@@ -678,7 +683,8 @@ int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64
 
 int flow_end(struct flow *f, bool requested)
 {
-    bool between = f->carry.len == 0 && !f->in_value && f->nchunks == 0 && !f->blob.active && !f->pend.any;
+    bool between = f->carry.len == 0 && !f->in_value && f->nchunks == 0 && !f->blob.active && !f->pend.any &&
+                   f->multis == NULL;
     if (requested || f->stage == STAGE_DONE || (f->stage == STAGE_JOURNAL && between))
         return 0;
     return fail(f, f->offset + f->carry.len, f->file ? "more: the snapshot has no end" : "more: the flow was cut short");

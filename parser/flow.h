@@ -39,6 +39,7 @@ struct flow {
     bool file;         /* a snapshot file: ends at EOF */
     unsigned df_version; /* of the source, major << 16 | minor << 8 | patch; 0: older than v1.27, or not told */
     bool redis;        /* written by Redis or Valkey: types above 21 mean something else */
+    bool redis_ver, dragonfly; /* AUX fields seen: redis-ver; df-ver or snapshot-id */
     unsigned flows;    /* of the session */
     char token[41];
     enum flow_stage stage;

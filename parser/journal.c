@@ -22,12 +22,18 @@ static uint64_t count_one(struct flow *f)
     return f->counting ? ++f->next_lsn : 0;
 }
 
+/* While a transaction waits for its EXEC no position behind its entries may be confirmed. */
+static uint64_t reached(const struct flow *f, uint64_t lsn)
+{
+    return f->multis == NULL ? lsn : 0;
+}
+
 /* Does the journal's state belong to records from now on? */
 static void enter(struct flow *f)
 {
     f->o.live = true;
     f->o.db = f->jrn_db;
-    f->o.pos = f->counting ? f->next_lsn : 0;
+    f->o.pos = f->counting ? reached(f, f->next_lsn) : 0;
 }
 
 /* txid, shard count, number of strings, their total length, the strings. */
@@ -120,12 +126,12 @@ static void multi_exec(struct flow *f, struct emit *e, uint64_t txid, uint64_t a
         at = &(*at)->next;
     struct multi *m = *at;
     if (m == NULL) {
-        f->o.pos = after;
+        f->o.pos = reached(f, after);
         emit_position(e, &f->o, RF_LIVE);
         return;
     }
     *at = m->next;
-    multi_replay(f, e, m, after);
+    multi_replay(f, e, m, reached(f, after));
     buf_free(&m->entries);
     free(m);
 }
@@ -148,8 +154,7 @@ static enum got entry_command(struct flow *f, struct emit *e, struct cur *c, uns
         return g;
     }
     uint64_t after = count_one(f);
-    /* While a transaction waits for its EXEC no position behind its entries may be confirmed. */
-    command_emit(f, e, txid, argv, argc, f->multis == NULL ? after : 0);
+    command_emit(f, e, txid, argv, argc, reached(f, after));
     return GOT;
 }
 
@@ -188,7 +193,7 @@ static enum got entry_body(struct flow *f, struct emit *e, struct cur *c, unsign
         return g;
     case J_PING:
         enter(f);
-        f->o.pos = count_one(f);
+        f->o.pos = reached(f, count_one(f));
         emit_position(e, &f->o, RF_LIVE);
         return GOT;
     case J_LSN: return entry_marker(f, c);

@@ -105,8 +105,6 @@ static void run(struct parser *p, char **inputs)
     static char *only_stdin[] = {stdin_name, NULL};
     if (inputs[0] == NULL)
         inputs = only_stdin;
-    if (p->opt->mode == EMIT_RECORDS)
-        (void)recout_stream(&p->e.out, KIND_COMMAND);
     for (char **name = inputs; *name != NULL; name++) {
         int fd = open_input(*name);
         (void)pipe_enlarge(fd, (size_t)1 << 20);

@@ -94,6 +94,10 @@ static void await_target(struct parser *p)
 {
     uint64_t deadline = mono_us() + (uint64_t)p->opt->target_timeout * 1000000;
     for (uint64_t now = mono_us(); now < deadline && p->ctl.fd >= 0; now = mono_us()) {
+        /* The announcement may have come together with the welcome. */
+        for (const char *line; (line = ctl_line(&p->ctl)) != NULL;)
+            if (take_target(p, line))
+                return;
         if (io_wait(p->ctl.fd, p->e.out.fd, (int)((deadline - now) / 1000) + 1) < 0) {
             p->e.failed = true;
             p->e.fault = EPIPE;
@@ -101,9 +105,6 @@ static void await_target(struct parser *p)
         }
         if (ctl_fill(&p->ctl) < 0)
             ctl_close(&p->ctl);
-        for (const char *line; p->ctl.fd >= 0 && (line = ctl_line(&p->ctl)) != NULL;)
-            if (take_target(p, line))
-                return;
     }
     log_event(LOG_WARN, NO_FLOW, "event=target msg=\"no rediswriter said what the target is: writing portable "
                                  "commands (--target-version says it)\"");
@@ -143,6 +144,84 @@ static int end_flows(struct parser *p, bool requested)
     return 0;
 }
 
+/* ---- the end of a stream ---- */
+
+static void write_end(struct parser *p)
+{
+    const struct stats *s = &p->e.stats;
+    struct origin o = {.epoch = p->epoch > 0 ? p->epoch : 1, .time = now_us()};
+    struct buf text = {0};
+    meta_adds(&text, "reason", p->reason);
+    meta_addu(&text, "status", (uint64_t)p->status);
+    if (p->message[0] != '\0')
+        meta_adds(&text, "message", p->message);
+    for (unsigned i = CLASS_STRING; i < CLASS_COUNT; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "n.keys.%s", rec_class_name(i));
+        if (s->keys[i] > 0)
+            meta_addu(&text, name, s->keys[i]);
+    }
+    meta_addu(&text, "n.commands", s->commands);
+    meta_addu(&text, "n.requests", s->requests);
+    meta_addu(&text, "n.bytes", s->bytes_in);
+    meta_addu(&text, "n.expired", s->expired);
+    meta_addu(&text, "n.extended", s->extended);
+    meta_addu(&text, "n.lost", s->lost);
+    meta_addu(&text, "n.remarks", s->remarks);
+    meta_addu(&text, "n.ignored", s->ignored);
+    emit_meta(&p->e, &o, REC_END, text.p, text.len);
+    if (p->opt->stats)
+        fprintf(stderr, "%.*s", (int)text.len, (const char *)text.p);
+    buf_free(&text);
+}
+
+static void check_end(struct parser *p)
+{
+    /* Where a stage before us failed or a stop was asked for, a last item in part is no damage of its own. */
+    bool requested = strcmp(p->reason, "complete") != 0;
+    if (end_flows(p, requested) < 0)
+        return;
+    uint64_t waiting = render_end(&p->e);
+    if (waiting > 0) {
+        log_event(LOG_WARN, NO_FLOW, "event=barrier msg=\"a FLUSH did not arrive on every flow: what follows it on "
+                                     "%llu flows was not written\"", (unsigned long long)waiting);
+        p->status = exit_worse(p->status, EXIT_DAMAGED);
+    }
+}
+
+/* Write the END record of the stream being written, if there is one. */
+static void finish_stream(struct parser *p)
+{
+    if (!p->open || p->e.failed)
+        return;
+    if (p->status != EXIT_DAMAGED)
+        check_end(p);
+    if (p->e.stats.lost > 0)
+        p->status = exit_worse(p->status, EXIT_DATA);
+    write_end(p);
+    p->open = false;
+}
+
+/* Begin a stream, unless one is being written. */
+static void begin_stream(struct parser *p)
+{
+    if (!p->open && p->opt->mode == EMIT_RECORDS && !p->e.failed)
+        (void)recout_stream(&p->e.out, KIND_COMMAND);
+    p->open = true;
+}
+
+/* Another session follows in the input: it gets a stream of its own. */
+static int next_session(struct parser *p)
+{
+    int before = p->status;
+    finish_stream(p);
+    if (p->status != before && p->status == EXIT_DAMAGED)
+        return -1;
+    strlcpy(p->reason, "complete", sizeof p->reason);
+    p->message[0] = '\0';
+    return 0;
+}
+
 static int on_session(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char nonce[40], source[24], control[256];
@@ -154,16 +233,17 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
         parser_fault(p, EXIT_DAMAGED, "error", "a SESSION record without nonce, source, flows or journal");
         return -1;
     }
-    bool same = p->begun && strcmp(nonce, p->nonce) == 0;
+    bool same = p->begun && p->open && strcmp(nonce, p->nonce) == 0;
     if (same && r->epoch == p->epoch)
         return 0; /* another stream of the same session */
     if (same && r->epoch < p->epoch) {
         parser_fault(p, EXIT_DAMAGED, "error", "a SESSION record of an earlier epoch");
         return -1;
     }
-    if (p->begun && !same && end_flows(p, strcmp(p->reason, "stop") == 0) < 0)
+    if (p->begun && !same && next_session(p) < 0)
         return -1;
     drop_flows(p);
+    begin_stream(p);
     if (!same) {
         ctl_close(&p->ctl);
         p->target_written = false;
@@ -256,6 +336,7 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
     return 0;
 }
 
+/* In a live session everybody waits for the END, and something may hold the input open behind it. */
 static void on_end(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     uint64_t status;
@@ -265,6 +346,10 @@ static void on_end(struct parser *p, const struct rec *r, const uint8_t *payload
     if (meta_get(payload, r->len, "reason", reason, sizeof reason) > 0 && strcmp(reason, "complete") != 0)
         strlcpy(p->reason, reason, sizeof p->reason);
     (void)meta_get(payload, r->len, "message", p->message, sizeof p->message);
+    if (p->ctl.fd >= 0) {
+        finish_stream(p);
+        (void)emit_flush(&p->e);
+    }
 }
 
 int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
@@ -277,62 +362,16 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
     }
 }
 
-/* ---- the end ---- */
-
-static void write_end(struct parser *p)
-{
-    const struct stats *s = &p->e.stats;
-    struct origin o = {.epoch = p->epoch > 0 ? p->epoch : 1, .time = now_us()};
-    struct buf text = {0};
-    meta_adds(&text, "reason", p->reason);
-    meta_addu(&text, "status", (uint64_t)p->status);
-    if (p->message[0] != '\0')
-        meta_adds(&text, "message", p->message);
-    for (unsigned i = CLASS_STRING; i < CLASS_COUNT; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "n.keys.%s", rec_class_name(i));
-        if (s->keys[i] > 0)
-            meta_addu(&text, name, s->keys[i]);
-    }
-    meta_addu(&text, "n.commands", s->commands);
-    meta_addu(&text, "n.requests", s->requests);
-    meta_addu(&text, "n.bytes", s->bytes_in);
-    meta_addu(&text, "n.expired", s->expired);
-    meta_addu(&text, "n.extended", s->extended);
-    meta_addu(&text, "n.lost", s->lost);
-    meta_addu(&text, "n.remarks", s->remarks);
-    meta_addu(&text, "n.ignored", s->ignored);
-    emit_meta(&p->e, &o, REC_END, text.p, text.len);
-    if (p->opt->stats)
-        fprintf(stderr, "%.*s", (int)text.len, (const char *)text.p);
-    buf_free(&text);
-}
-
-static void check_end(struct parser *p)
-{
-    /* Where a stage before us failed or a stop was asked for, a last item in part is no damage of its own. */
-    bool requested = strcmp(p->reason, "complete") != 0;
-    if (end_flows(p, requested) < 0)
-        return;
-    uint64_t waiting = render_end(&p->e);
-    if (waiting > 0) {
-        log_event(LOG_WARN, NO_FLOW, "event=barrier msg=\"a FLUSH did not arrive on every flow: what follows it on "
-                                     "%llu flows was not written\"", (unsigned long long)waiting);
-        p->status = exit_worse(p->status, EXIT_DAMAGED);
-    }
-}
+/* ---- the whole ---- */
 
 int parser_end(struct parser *p)
 {
-    if (!p->e.failed && p->status != EXIT_DAMAGED)
-        check_end(p);
-    if (p->e.stats.lost > 0)
-        p->status = exit_worse(p->status, EXIT_DATA);
-    if (!p->e.failed)
-        write_end(p);
+    if (!p->begun)
+        begin_stream(p); /* an input that failed before its session still has a stream that says so */
+    finish_stream(p);
     if (emit_flush(&p->e) < 0) {
-        log_event(LOG_ERROR, NO_FLOW, "event=output msg=%s",
-                  p->e.fault == EPIPE ? "\"the reader of the output has gone\"" : log_quote(strerror(p->e.fault), strlen(strerror(p->e.fault))));
+        const char *why = p->e.fault == EPIPE ? "the reader of the output has gone" : strerror(p->e.fault);
+        log_event(LOG_ERROR, NO_FLOW, "event=output msg=%s", log_quote(why, strlen(why)));
         p->status = exit_worse(p->status, p->was_live && p->e.fault == EPIPE ? EXIT_RETRY : EXIT_CANNOT);
     }
     if (p->e.stats.expired > 0)

@@ -11,7 +11,8 @@ struct parser {
     struct emit e;
     struct flow *flows[REC_FLOWS_MAX]; /* NULL: not begun */
     bool told_cut[REC_FLOWS_MAX], told_synced[REC_FLOWS_MAX];
-    bool begun;        /* a session is under way */
+    bool begun;        /* there was a session */
+    bool open;         /* a stream is being written: its END is still to come */
     bool was_live;     /* its dfreader answered on the control socket */
     char nonce[40];
     uint16_t epoch;

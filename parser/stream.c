@@ -76,7 +76,8 @@ static void take_arg(const struct sink *to, const struct elem *el)
 {
     if (to == NULL)
         return;
-    (void)resp_add_bulk(&to->s->body, el->p, el->n); /* a cut body is noticed by its count */
+    if (el->n > to->e->target.maxbulk || resp_add_bulk(&to->s->body, el->p, el->n) < 0)
+        to->v->st.too_large = true;
     to->v->nbody++;
 }
 
@@ -103,9 +104,13 @@ static void write_entry(const struct sink *to, uint64_t ms, uint64_t seq)
     struct id_text id;
     struct slice head[3] = {SLICE("XADD"), {v->key.p, v->key.n}, id_slice(&id, ms, seq)};
     value_start(v, to->e, to->o);
-    if (!v->dropped)
+    if (!v->dropped && v->st.too_large)
+        emit_report(to->e, to->o, true, "element-too-large", v->key.p, v->key.n,
+                    "a message exceeds 64 MiB or proto-max-bulk-len");
+    else if (!v->dropped)
         emit_body(to->e, to->o, &v->key, v->vclass, 0, head, 3, &to->s->body, v->nbody);
-    v->st.written++;
+    if (!v->st.too_large)
+        v->st.written++;
 }
 
 static bool node_entry(struct node *nd, const struct sink *to)
@@ -127,6 +132,7 @@ static bool node_entry(struct node *nd, const struct sink *to)
     if (to != NULL) {
         to->s->body.len = 0;
         to->v->nbody = 0;
+        to->v->st.too_large = false;
     }
     return true;
 }

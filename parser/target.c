@@ -17,16 +17,16 @@ void target_portable(struct target *t)
 static bool parse_version(const char *s, unsigned *out)
 {
     unsigned part[3] = {0, 0, 0};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0;; i++) {
         char *end;
         unsigned long v = strtoul(s, &end, 10);
-        if (end == s || v > 255)
+        if (*s < '0' || *s > '9' || v > 255)
             return false;
         part[i] = (unsigned)v;
         s = end;
         if (*s == '\0')
             break;
-        if (*s++ != '.')
+        if (i == 2 || *s++ != '.')
             return false;
     }
     *out = part[0] << 16 | part[1] << 8 | part[2];

@@ -260,9 +260,12 @@ static void add_ttl(struct value *v, struct emit *e, struct origin *o, struct sc
     }
     if (v->nttls > 0 && v->ttl_ms != ms)
         flush_part(v, e, o, s);
+    if (resp_add_bulk(&s->ttls, field->p, field->n) < 0) { /* a name of 64 MiB */
+        emit_report(e, o, true, "field-ttl", v->key.p, v->key.n, "a field too large was written without its expiry");
+        return;
+    }
     v->ttl_ms = ms;
     v->nttls++;
-    (void)resp_add_bulk(&s->ttls, field->p, field->n);
     if (s->ttls.len > e->part_size)
         flush_part(v, e, o, s);
 }
@@ -320,19 +323,22 @@ static bool score_of(enum field f, const uint8_t *p, char *to, size_t cap, struc
     return true;
 }
 
-/* Expiry of a field: false when it has passed. ms 0: none. */
-static bool ttl_of(const struct emit *e, const struct slice *t, uint64_t *ms)
+/* Expiry of a field in ms, 0: none. False when the text is no possible one. */
+static bool ttl_of(const struct slice *t, uint64_t *ms)
 {
-    char num[24] = "";
+    char num[20];
+    char *end;
     *ms = 0;
     if (t->n == 0 || t->n >= sizeof num)
-        return true;
+        return false;
     memcpy(num, t->p, t->n);
-    long long v = strtoll(num, NULL, 10);
-    if (v < 0)
-        return true;
-    *ms = ((uint64_t)v + DF_EPOCH) * 1000;
-    return *ms > e->now_ms;
+    num[t->n] = '\0';
+    long long v = strtoll(num, &end, 10);
+    if (end != num + t->n || v > INT64_MAX / 1000 - (long long)DF_EPOCH)
+        return false;
+    if (v >= 0)
+        *ms = ((uint64_t)v + DF_EPOCH) * 1000;
+    return true;
 }
 
 /* One element of LAYOUT_ELEMENTS: all its fields or none. */
@@ -358,10 +364,10 @@ static enum got feed_element(struct value *v, struct emit *e, struct origin *o, 
         if ((*f == F_F64 || *f == F_DOUBLETEXT) && !score_of(*f, at, score, sizeof score, &arg[n]))
             return cur_bad(c, "a score");
         if (*f == F_TTL) {
-            if (ps[n].clen > 0)
-                return cur_bad(c, "an expiry in decimal");
             arg[n] = (struct slice){ps[n].p, ps[n].n};
-            alive = ttl_of(e, &arg[n], &ms);
+            if (ps[n].clen > 0 || !ttl_of(&arg[n], &ms))
+                return cur_bad(c, "an expiry in decimal");
+            alive = ms == 0 || ms > e->now_ms;
         }
     }
     *c = t;
@@ -485,6 +491,8 @@ static bool string_fits(struct value *v, struct emit *e, struct origin *o, uint6
 
 static enum got feed_plain_string(struct value *v, struct emit *e, struct origin *o, struct cur *c)
 {
+    if (v->left == 0 && v->offset == 0)
+        put_string(v, e, o, c->p, 0, 0); /* an empty string is a key, too */
     while (v->left > 0) {
         uint64_t step = v->left < STRING_PIECE ? v->left : STRING_PIECE;
         if (cur_left(c) < step && !v->dropped)

@@ -21,6 +21,7 @@ struct stream_state {
     uint64_t groups, pels, consumers, ids; /* still to come */
     uint64_t written;                      /* entries written so far */
     bool deleted;                          /* entries were deleted or trimmed at the source */
+    bool too_large;                        /* the entry being gathered cannot be sent */
     bool remarked;
     struct buf group, consumer;            /* names */
     struct buf pel; /* pending entries of the group: id (16 bytes), time, count (8 each); ascending */

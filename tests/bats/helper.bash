@@ -1,0 +1,113 @@
+# Helpers of all suites: private servers on free loopback ports, waiting, comparing. Everything that was started is
+# ended in teardown.
+# shellcheck shell=bash
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BUILD=${DF2REDIS_BUILD:-$REPO/build}
+PATH=$BUILD/bin:$PATH
+CAPTURES=$REPO/tests/fixtures/captures
+export LC_ALL=C.UTF-8
+unset DF2REDIS_SOURCE_PASSWORD DF2REDIS_TARGET_PASSWORD
+
+PIDS=()
+
+common_setup() {
+    TMP=$BATS_TEST_TMPDIR
+    export TMPDIR=$TMP XDG_RUNTIME_DIR=$TMP/run
+    mkdir -p "$XDG_RUNTIME_DIR"
+    PIDS=()
+}
+
+common_teardown() {
+    local pid
+    for pid in "${PIDS[@]}"; do kill -CONT "$pid" 2>/dev/null; kill "$pid" 2>/dev/null; done
+    for pid in "${PIDS[@]}"; do
+        for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
+        kill -KILL "$pid" 2>/dev/null
+    done
+    wait 2>/dev/null
+    return 0
+}
+
+# Descriptor 3 is bats' own: children that outlive a command must not hold it.
+background() { # command…: its pid in $!
+    "$@" 3>&- &
+    PIDS+=($!)
+}
+
+fail() {
+    printf '%s\n' "$*" >&2
+    return 1
+}
+
+wait_until() { # seconds command…
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [[ $SECONDS -lt $end ]] || fail "not within time: $*" || return 1
+        sleep 0.05
+    done
+}
+
+random_port() { echo $((20000 + (RANDOM * 32768 + RANDOM) % 40000)); }
+
+# A private redis-server; REDIS_PORT and REDIS_PID are set. Arguments: further options.
+start_redis() {
+    local dir
+    for _ in 1 2 3 4 5 6 7 8; do
+        REDIS_PORT=$(random_port)
+        dir=$TMP/redis.$REDIS_PORT
+        mkdir -p "$dir"
+        background redis-server --port "$REDIS_PORT" --bind 127.0.0.1 --save '' --dir "$dir" \
+            --logfile "$dir/log" "$@"
+        REDIS_PID=$!
+        for _ in $(seq 100); do
+            kill -0 "$REDIS_PID" 2>/dev/null || break
+            [[ $(redis-cli -p "$REDIS_PORT" "${REDIS_AUTH[@]}" ping 2>/dev/null) == PONG ]] && return 0
+            sleep 0.05
+        done
+    done
+    fail "no redis-server came up"
+}
+
+rcli() { redis-cli -p "$REDIS_PORT" "$@"; }
+
+# A stand-in master; MASTER_PORT and MASTER_PID are set. Arguments: its options.
+start_master() {
+    MASTER_OUT=$TMP/standin.$RANDOM
+    background standin --log "$MASTER_OUT.log" "$@" >"$MASTER_OUT"
+    MASTER_PID=$!
+    wait_until 10 grep -q ^ready "$MASTER_OUT" || { cat "$MASTER_OUT" "$MASTER_OUT.log" >&2; return 1; }
+    MASTER_PORT=$(sed -n 's/^port=//p' "$MASTER_OUT")
+}
+
+meta() { # capture name: its databases, or its final LSNs, comma-separated
+    case $2 in
+    dbs) sed -n 's/.*"dbs": "\(.*\)".*/\1/p' "$CAPTURES/$1/meta.json" ;;
+    lsns) tr -d ' \n' <"$CAPTURES/$1/meta.json" | sed 's/.*"final_lsn_per_flow":\[\([0-9,]*\)\].*/\1/' ;;
+    esac
+}
+
+# The target must hold the capture's data set, except for what Redis has no type for.
+assert_equals_capture() {
+    run dfstate diff --redis-target "$CAPTURES/$1/expected.jsonl.gz" "redis://127.0.0.1:$REDIS_PORT?dbs=$(meta "$1" dbs)"
+    [[ $status -eq 0 ]] || fail "$output"
+}
+
+assert_same() { # two dfstate sources
+    run dfstate diff "$1" "$2"
+    [[ $status -eq 0 ]] || fail "$output"
+}
+
+assert_status() { [[ $status -eq $1 ]] || fail "status $status, expected $1: $output"; }
+
+assert_output_has() { [[ $output == *"$1"* ]] || fail "no '$1' in: $output"; }
+
+ended() { ! kill -0 "$1" 2>/dev/null; }
+
+# Wait for a background child of ours; its status in $status.
+reap() { # seconds pid
+    wait_until "$1" ended "$2" || return 1
+    status=0
+    wait "$2" || status=$?
+}
