@@ -57,11 +57,32 @@ static const char *config_at(char **argv, int argc, int i, int *used)
     return argv[i + 1];
 }
 
+struct source {
+    FILE *f;
+    const char *name;
+    unsigned line;
+};
+
+/* inih takes a line that does not fit its buffer for two. */
+static char *read_line(char *to, int cap, void *stream)
+{
+    struct source *s = stream;
+    char *got = fgets(to, cap, s->f);
+    s->line++;
+    if (got != NULL && strlen(got) == (size_t)cap - 1 && got[cap - 2] != '\n')
+        errx(EXIT_USAGE, "%s: line %u is longer than %d bytes", s->name, s->line, cap - 2);
+    return got;
+}
+
 static void read_file(struct args *a, const char *file)
 {
-    int rc = ini_parse(file, on_entry, a);
-    if (rc == -1)
+    struct source s = {fopen(file, "re"), file, 0};
+    if (s.f == NULL)
         err(EXIT_CANNOT, "%s", file);
+    int rc = ini_parse_stream(read_line, &s, on_entry, a);
+    if (ferror(s.f) != 0)
+        err(EXIT_CANNOT, "%s", file);
+    fclose(s.f);
     if (rc != 0)
         errx(EXIT_USAGE, "%s: error in line %d", file, rc);
 }

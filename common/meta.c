@@ -1,5 +1,6 @@
 #include "meta.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,9 +91,14 @@ long meta_get(const void *text, size_t n, const char *name, char *out, size_t ca
 bool meta_getu(const void *text, size_t n, const char *name, uint64_t *out)
 {
     char num[24];
-    if (meta_get(text, n, name, num, sizeof num) <= 0 || num[0] < '0' || num[0] > '9')
+    long len = meta_get(text, n, name, num, sizeof num);
+    if (len <= 0 || num[0] < '0' || num[0] > '9')
         return false;
     char *end;
-    *out = strtoull(num, &end, 10);
-    return *end == '\0';
+    errno = 0;
+    unsigned long long v = strtoull(num, &end, 10);
+    if (errno != 0 || end != num + len)
+        return false;
+    *out = v;
+    return true;
 }

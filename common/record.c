@@ -147,6 +147,8 @@ static const char *header_fault(const struct recin *in, const struct rec *r)
         return "flow number above 1023";
     if (r->vclass >= CLASS_COUNT)
         return "unknown value class";
+    if (r->slot > 16383 && r->slot != REC_NO_SLOT)
+        return "hash slot above 16383";
     if (r->epoch == 0)
         return "record with epoch 0";
     if ((r->flags & RF_PLAINSET) != 0 && r->len < PLAINSET_PREFIX + 8)
@@ -168,9 +170,11 @@ static enum recin_result at_end(struct recin *in, size_t have)
 
 enum recin_result recin_next(struct recin *in, struct rec *r, const uint8_t **payload)
 {
-    const uint8_t *p = in->b.p + in->start;
     size_t have = in->b.len - in->start;
-    if (have < 4 || (have < REC_HEADER && memcmp(p, magic, 4) != 0))
+    if (have < 4)
+        return in->eof ? at_end(in, have) : RECIN_MORE;
+    const uint8_t *p = in->b.p + in->start;
+    if (have < REC_HEADER && memcmp(p, magic, 4) != 0)
         return in->eof ? at_end(in, have) : RECIN_MORE;
     if (memcmp(p, magic, 4) == 0)
         return take_stream_header(in, p, have);

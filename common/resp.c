@@ -69,6 +69,17 @@ static bool take_len(const uint8_t **p, const uint8_t *end, char type, uint64_t 
     return true;
 }
 
+/* The bytes to end are the beginning of a length and no more of it is there. */
+static bool cut_len(const uint8_t *p, const uint8_t *end, char type)
+{
+    if (p < end && *p++ != (uint8_t)type)
+        return false;
+    const uint8_t *digits = p;
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    return p == end || (p > digits && end - p == 1 && *p == '\r');
+}
+
 long resp_split(const uint8_t *p, size_t n, struct slice *out, size_t max, int *whole)
 {
     const uint8_t *end = p + n;
@@ -78,7 +89,7 @@ long resp_split(const uint8_t *p, size_t n, struct slice *out, size_t max, int *
         return -1;
     for (uint64_t i = 0; i < argc; i++) {
         if (!take_len(&p, end, '$', &len))
-            return p >= end - RESP_LEN_MAX && i > 0 ? (long)argc : -1;
+            return i > 0 && cut_len(p, end, '$') ? (long)argc : -1;
         size_t have = (size_t)(end - p) < len ? (size_t)(end - p) : (size_t)len;
         if (i < max)
             out[i] = (struct slice){p, have};

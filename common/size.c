@@ -1,6 +1,7 @@
 #include "size.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 
 bool size_parse(const char *s, uint64_t *out)
@@ -8,6 +9,7 @@ bool size_parse(const char *s, uint64_t *out)
     char *end;
     if (!isdigit((unsigned char)s[0]))
         return false;
+    errno = 0;
     unsigned long long v = strtoull(s, &end, 10);
     unsigned shift = 0;
     switch (*end) {
@@ -21,7 +23,7 @@ bool size_parse(const char *s, uint64_t *out)
     }
     if (shift > 0)
         end++;
-    if (*end != '\0' || v > UINT64_MAX >> shift)
+    if (errno != 0 || *end != '\0' || v > UINT64_MAX >> shift)
         return false;
     *out = (uint64_t)v << shift;
     return true;

@@ -129,9 +129,12 @@ const char *url_password(struct url *u, const char *file, const char *env)
     if (f == NULL)
         return strerror(errno);
     char *got = fgets(u->password, sizeof u->password, f);
+    bool cut = got != NULL && strchr(u->password, '\n') == NULL && fgetc(f) != EOF;
     fclose(f);
     if (got == NULL)
         return "the password file is empty";
+    if (cut)
+        return "password too long";
     u->password[strcspn(u->password, "\r\n")] = '\0';
     return NULL;
 }

@@ -1,0 +1,153 @@
+#include "lanes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MEM_ALL ((size_t)4 << 20)
+#define MEM_MIN ((size_t)4 << 10)
+
+void lanes_init(struct lanes *l, unsigned n, size_t memmax, uint64_t cap, const char *dir)
+{
+    memset(l, 0, sizeof *l);
+    l->n = n;
+    l->lane = xcalloc(n, sizeof *l->lane);
+    l->request.max = LANES_REQUEST_MAX;
+    size_t share = MEM_ALL / (n > 0 ? n : 1);
+    if (share < MEM_MIN)
+        share = MEM_MIN;
+    if (memmax > share)
+        memmax = share;
+    for (unsigned i = 0; i < n; i++)
+        spillq_init(&l->lane[i].q, memmax, cap, dir);
+}
+
+void lanes_free(struct lanes *l)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        spillq_free(&l->lane[i].q);
+    free(l->lane);
+    buf_free(&l->request);
+    memset(l, 0, sizeof *l);
+}
+
+int lanes_queue(struct lanes *l, const struct rec *r, const uint8_t *payload)
+{
+    struct spillq *q = &l->lane[r->flow].q;
+    bool first = spillq_len(q) == 0;
+    size_t whole = REC_HEADER + r->len;
+    if (whole <= spillq_memroom(q)) {
+        if (spillq_put(q, r, REC_HEADER) < 0 || spillq_put(q, payload, r->len) < 0)
+            return -1;
+    } else {
+        /* In one piece: a header without its payload must not be left behind when the cap is reached. */
+        struct buf one = {.max = REC_HEADER + REC_PAYLOAD_MAX};
+        (void)buf_add(&one, r, REC_HEADER);
+        (void)buf_add(&one, payload, r->len);
+        int rc = spillq_put(q, one.p, one.len);
+        int e = errno;
+        buf_free(&one);
+        errno = e;
+        if (rc < 0)
+            return -1;
+    }
+    if (first)
+        l->queued++;
+    return 0;
+}
+
+enum lanes_result lanes_arrive(struct lanes *l, const struct rec *r, const uint8_t *payload)
+{
+    struct lane *lane = &l->lane[r->flow];
+    uint64_t txid;
+    if (r->len <= sizeof txid || r->len - sizeof txid > LANES_REQUEST_MAX || lane->waiting)
+        return LANES_BAD;
+    memcpy(&txid, payload, sizeof txid);
+    const uint8_t *request = payload + sizeof txid;
+    size_t n = r->len - sizeof txid;
+    if (l->arrived == 0) {
+        l->txid = txid;
+        l->db = r->db;
+        l->request.len = 0;
+        (void)buf_add(&l->request, request, n);
+    } else {
+        if (txid != l->txid || r->db != l->db)
+            return LANES_CONFLICT;
+        if (n != l->request.len || memcmp(request, l->request.p, n) != 0)
+            return LANES_BAD;
+    }
+    lane->waiting = true;
+    lane->at = *r;
+    l->arrived++;
+    return l->arrived == l->n ? LANES_COMPLETE : LANES_WAIT;
+}
+
+void lanes_release(struct lanes *l)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        l->lane[i].waiting = false;
+    l->arrived = 0;
+    l->request.len = 0;
+}
+
+int lanes_pick(const struct lanes *l, unsigned from)
+{
+    if (l->queued == 0)
+        return -1;
+    for (unsigned i = 0; i < l->n; i++) {
+        unsigned k = (from + i) % l->n;
+        if (!l->lane[k].waiting && spillq_len(&l->lane[k].q) > 0)
+            return (int)k;
+    }
+    return -1;
+}
+
+int lanes_peek(struct lanes *l, unsigned flow, struct rec *r, const uint8_t **payload)
+{
+    struct spillq *q = &l->lane[flow].q;
+    size_t n;
+    if (spillq_len(q) == 0)
+        return 0;
+    const uint8_t *p = spillq_peek(q, REC_HEADER, &n);
+    if (p == NULL)
+        return -1;
+    if (n >= REC_HEADER)
+        memcpy(r, p, REC_HEADER);
+    if (n >= REC_HEADER && n < REC_HEADER + r->len)
+        p = spillq_peek(q, REC_HEADER + r->len, &n);
+    if (p == NULL || n < REC_HEADER || n < REC_HEADER + r->len) {
+        if (p != NULL)
+            errno = EIO; /* whole records went in: the file lost bytes */
+        return -1;
+    }
+    *payload = p + REC_HEADER;
+    return 1;
+}
+
+void lanes_drop(struct lanes *l, unsigned flow, const struct rec *r)
+{
+    struct spillq *q = &l->lane[flow].q;
+    spillq_drop(q, REC_HEADER + r->len);
+    if (spillq_len(q) == 0) {
+        l->queued--;
+        buf_trim(&q->mem, MEM_MIN);
+        q->start = 0;
+    }
+}
+
+int lanes_missing(const struct lanes *l, unsigned from)
+{
+    for (unsigned i = from; i < l->n; i++)
+        if (!l->lane[i].waiting)
+            return (int)i;
+    return -1;
+}
+
+uint64_t lanes_peak(const struct lanes *l)
+{
+    uint64_t most = 0;
+    for (unsigned i = 0; i < l->n; i++)
+        if (l->lane[i].q.peak > most)
+            most = l->lane[i].q.peak;
+    return most;
+}

@@ -1,0 +1,113 @@
+/* Lanes: the flows of a session on their way to one place, and the barriers (FLUSHALL, FLUSHDB) at which they
+ * meet. A pure structure: it keeps what has to wait and says when all have arrived; sending is the caller's
+ * work. design.md section 5, dfrecord(5) BARRIER. Used by rediswriter and by dfparse --resp.
+ *
+ * A lane is open, or it stands at a barrier. The records of a lane that stands, or that still has queued
+ * records from the time when it stood, go to its queue, in memory first and then in an unlinked file:
+ *
+ *     if (lanes_blocked(l, r.flow))            lanes_queue(l, &r, payload);
+ *     else if (r.type == REC_BARRIER)          switch (lanes_arrive(l, &r, payload)) ...
+ *     else                                     apply it
+ *
+ * When lanes_arrive says LANES_COMPLETE: apply everything before, run the request (lanes_request, lanes_db),
+ * then lanes_release. Afterwards take what was queued, lane by lane: lanes_pick, lanes_peek, lanes_drop; a
+ * BARRIER among these records goes to lanes_arrive (drop it from the queue first or after, both work) and
+ * stops its lane. */
+#ifndef DF_LANES_H
+#define DF_LANES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "record.h"
+#include "spillq.h"
+
+/* Longest request a barrier may carry; FLUSHALL and FLUSHDB are far below. */
+#define LANES_REQUEST_MAX ((size_t)4096)
+
+struct lane {
+    bool waiting;  /* stands at the barrier */
+    struct rec at; /* the BARRIER record at which it stands or stood last */
+    struct spillq q;
+};
+
+struct lanes {
+    unsigned n;       /* flows of the session */
+    unsigned arrived; /* lanes that stand at the barrier */
+    unsigned queued;  /* lanes whose queue is not empty */
+    struct lane *lane;
+    uint64_t txid; /* of the barrier at which the first lane arrived */
+    uint32_t db;
+    struct buf request;
+};
+
+enum lanes_result {
+    LANES_WAIT,     /* the lane stands now; others have to come */
+    LANES_COMPLETE, /* all flows stand at the barrier */
+    LANES_CONFLICT, /* another lane stands at another barrier: neither can ever be complete */
+    LANES_BAD,      /* the record is malformed, or differs from that of another flow */
+};
+
+/* n: flows (1 to REC_FLOWS_MAX). memmax: bytes that a lane keeps in memory (all lanes together keep at most
+ * 4 MiB, so with many flows it is less); cap: bytes of its file; dir: where that is made (NULL: $TMPDIR or
+ * /tmp; not copied). */
+void lanes_init(struct lanes *l, unsigned n, size_t memmax, uint64_t cap, const char *dir);
+
+/* Forget everything, barrier and queues. lanes_init may follow. */
+void lanes_free(struct lanes *l);
+
+/* Must a record of this flow that comes now be queued? */
+static inline bool lanes_blocked(const struct lanes *l, unsigned flow)
+{
+    const struct lane *lane = &l->lane[flow];
+    return lane->waiting || spillq_len(&lane->q) > 0;
+}
+
+/* Append a record to its lane's queue. Returns 0, or -1 with errno: EFBIG when the file's cap is reached (the
+ * record was not taken: stop reading that input), otherwise what writing the file said. */
+int lanes_queue(struct lanes *l, const struct rec *r, const uint8_t *payload);
+
+/* A lane that is not waiting has come to a BARRIER record; r->len bytes of payload. */
+enum lanes_result lanes_arrive(struct lanes *l, const struct rec *r, const uint8_t *payload);
+
+/* Does any lane stand at a barrier? */
+static inline bool lanes_at_barrier(const struct lanes *l)
+{
+    return l->arrived > 0;
+}
+
+/* The request of the barrier at which lanes stand, and its database. */
+static inline const uint8_t *lanes_request(const struct lanes *l, size_t *n)
+{
+    *n = l->request.len;
+    return l->request.p;
+}
+
+static inline uint32_t lanes_db(const struct lanes *l)
+{
+    return l->db;
+}
+
+/* The request was run: every lane goes on. */
+void lanes_release(struct lanes *l);
+
+/* A lane, from "from" on and round again, that does not wait and has queued records; -1: none. */
+int lanes_pick(const struct lanes *l, unsigned from);
+
+/* The oldest queued record of a flow; *r and *payload stay valid until the next call that concerns this
+ * flow's queue. Returns 1, 0 when the queue is empty, -1 with errno when its file cannot be read. */
+int lanes_peek(struct lanes *l, unsigned flow, struct rec *r, const uint8_t **payload);
+
+/* Remove the record that lanes_peek returned last for this flow. */
+void lanes_drop(struct lanes *l, unsigned flow, const struct rec *r);
+
+/* The first flow that has not come to the barrier, from "from" on; -1: none. For messages, and to see whether
+ * an input that cannot be read further is the one for which the others wait. */
+int lanes_missing(const struct lanes *l, unsigned from);
+
+/* Most bytes that the queue of any flow held. */
+uint64_t lanes_peak(const struct lanes *l);
+
+#endif

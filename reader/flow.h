@@ -1,0 +1,72 @@
+/* One flow over a socket of this process: DFLY FLOW, bytes to DATA records, acknowledgements. The owner of a
+ * session has one a shard (or leaves them to other processes), a flow process has one. dragonfly-wire.md
+ * sections 2.2, 6.2. */
+#ifndef READER_FLOW_H
+#define READER_FLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "link.h"
+#include "output.h"
+#include "sessinfo.h"
+
+#define TOKEN_LEN 40
+
+enum flow_state {
+    FLOW_DOWN,  /* no connection */
+    FLOW_AUTH,  /* AUTH sent */
+    FLOW_ASKED, /* DFLY FLOW sent */
+    FLOW_UP,    /* raw bytes */
+    FLOW_LOST,  /* broken; told to the observer */
+};
+
+struct flow;
+
+/* Who is told what happens to a flow. Called from the event loop and from flow_start. */
+struct flow_observer {
+    void *ctx;
+    void (*up)(void *ctx, struct flow *f);
+    void (*lost)(void *ctx, struct flow *f, const struct fault *why);
+};
+
+struct flow {
+    unsigned id;
+    enum flow_state state;
+    struct link link;
+    const struct url *url;
+    const struct sessinfo *info;
+    const struct flow_observer *observer;
+    char token[TOKEN_LEN + 1];
+    uint64_t bytes;    /* of this epoch, after the FLOW reply */
+    uint64_t moved_at; /* mono_us of the last bytes */
+    uint64_t applied;  /* position to be acknowledged, 0 none */
+    uint64_t acked;    /* position last sent */
+    uint64_t acked_at;
+};
+
+/* Open the connection and ask for the flow. The observer is told the outcome, maybe before this returns. f
+ * must be zeroed or in state FLOW_DOWN; id is set. */
+void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url *url,
+                const struct sessinfo *info, int timeout_ms, const struct flow_observer *observer);
+void flow_stop(struct flow *f);
+
+/* The FLOW record. Call it when the flow is up, before any flow_read. */
+int flow_announce(struct flow *f, struct output *out);
+
+/* There may be bytes to read. */
+static inline bool flow_readable(const struct flow *f)
+{
+    return f->state == FLOW_UP && f->link.readable;
+}
+
+/* Read once into one DATA record, or into nothing with discard. Returns false when out failed. */
+bool flow_read(struct flow *f, struct output *out, bool discard);
+
+/* Send "REPLCONF ACK applied" when that is new and the last one is a second old, or now. */
+void flow_ack(struct flow *f, uint64_t now, bool at_once);
+
+/* Tell the master that nothing more will be sent; what it sent may still be read. */
+void flow_shutdown(struct flow *f);
+
+#endif

@@ -1,0 +1,201 @@
+#include "handshake.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "record.h"
+
+/* Replicas announce a port; nobody connects to it. */
+#define ANNOUNCED_PORT "6399"
+
+/* Version 4 is VER4 or VER5 on every master from v1.16: LSN markers yes, index opcodes no. Spec section 0.4.
+ */
+#define CLIENT_VERSION "4"
+
+enum step { STEP_AUTH, STEP_PING, STEP_PORT, STEP_CAPA, STEP_DRAGONFLY, STEP_ID, STEP_VERSION, STEP_DONE };
+
+static const char *const step_name[] = {
+    "AUTH",
+    "PING",
+    "REPLCONF listening-port",
+    "REPLCONF capa",
+    "REPLCONF capa dragonfly",
+    "REPLCONF CLIENT-ID",
+    "REPLCONF CLIENT-VERSION",
+};
+
+bool reply_is(const struct reply *r, const char *text)
+{
+    return r->top.type == REDIS_REPLY_STATUS && strcmp(r->top.text, text) == 0;
+}
+
+struct reaction {
+    const char *needle; /* part of the error's text */
+    int status;
+    const char *advice;
+};
+
+/* Spec section 1.3. The first that fits counts. */
+static const struct reaction reactions[] = {
+    {"NOAUTH", EXIT_CANNOT,
+     "the source wants a password: give it in the URL, with --password-file or in DF2REDIS_SOURCE_PASSWORD"},
+    {"WRONGPASS", EXIT_CANNOT, "wrong user or password"},
+    {"AUTH failed", EXIT_CANNOT, "wrong user or password"},
+    {"invalid password", EXIT_CANNOT, "wrong user or password"},
+    {"NOPERM", EXIT_CANNOT, "the user may not replicate: it needs +PING +REPLCONF +DFLY"},
+    {"LOADING", EXIT_RETRY, "the source is loading its data: try again later"},
+    {"Replicating a replica", EXIT_CANNOT, "the source is a replica itself: name its master"},
+    {"restricted command", EXIT_CANNOT, "replication is restricted to the admin port: use that port"},
+    {"max number of clients", EXIT_RETRY,
+     "the source has no connections left; one more than it has shards is needed"},
+    {"NOREPLICAS", EXIT_RETRY, "the source is not ready: try again later"},
+    {"unknown command", EXIT_CANNOT, "this is no Dragonfly master"},
+    {"syntax error", EXIT_CANNOT, "the server is too old (v1.16 is needed) or no Dragonfly"},
+    {"bad master id", EXIT_RETRY, "the session was lost"},
+    {"syncid not found", EXIT_RETRY, "the session was lost"},
+    {"bad sync id", EXIT_RETRY, "the session was lost"},
+    {"invalid state", EXIT_RETRY, "the session was lost"},
+    {"BUSY", EXIT_RETRY, "the source is busy: try again later"},
+};
+
+/* The words of the server, fit to be quoted in a message. Valid until the next call. */
+static const char *said(const struct item *it)
+{
+    static char text[ITEM_TEXT];
+    size_t n = strlcpy(text, it->text, sizeof text);
+    for (size_t i = 0; i < n && i < sizeof text; i++)
+        if (text[i] < 0x20 || text[i] > 0x7e || text[i] == '"')
+            text[i] = text[i] == '"' ? '\'' : '?';
+    return text;
+}
+
+void fault_reply(struct fault *f, const char *command, const struct reply *r)
+{
+    if (r->top.type != REDIS_REPLY_ERROR) {
+        fault_set(f, EXIT_CANNOT, "%s: unexpected reply %s", command,
+                  r->top.type == REDIS_REPLY_ARRAY ? "(an array)"
+                                                   : log_quote(r->top.text, strlen(r->top.text)));
+        return;
+    }
+    const struct reaction *hit = NULL;
+    for (size_t i = 0; i < sizeof reactions / sizeof *reactions && hit == NULL; i++)
+        if (strcasestr(r->top.text, reactions[i].needle) != NULL)
+            hit = &reactions[i];
+    if (hit != NULL)
+        fault_set(f, hit->status, "%s: %s (%s)", command, hit->advice, said(&r->top));
+    else
+        fault_set(f, strncmp(command, "DFLY", 4) == 0 ? EXIT_RETRY : EXIT_CANNOT,
+                  "%s: the source refuses: %s", command, said(&r->top));
+}
+
+int send_auth(struct link *l, const struct url *u)
+{
+    if (u->password[0] == '\0' && u->user[0] == '\0')
+        return 0;
+    const char *args[3] = {"AUTH", u->user, u->password};
+    if (u->user[0] == '\0')
+        args[1] = u->password;
+    return link_request(l, u->user[0] == '\0' ? 2 : 3, args) == 0 ? 1 : -1;
+}
+
+static int send_step(struct handshake *h, struct link *l)
+{
+    const char *const ping[] = {"PING"};
+    const char *const port[] = {"REPLCONF", "listening-port", ANNOUNCED_PORT};
+    const char *const capa[] = {"REPLCONF", "capa", "eof", "capa", "psync2"};
+    const char *const dragonfly[] = {"REPLCONF", "capa", "dragonfly"};
+    const char *const id[] = {"REPLCONF", "CLIENT-ID", h->own_id};
+    const char *const version[] = {"REPLCONF", "CLIENT-VERSION", CLIENT_VERSION};
+    switch ((enum step)h->step) {
+    case STEP_AUTH: {
+        int rc = send_auth(l, h->url);
+        if (rc != 0)
+            return rc < 0 ? -1 : 0;
+        h->step = STEP_PING;
+        return link_request(l, 1, ping);
+    }
+    case STEP_PING: return link_request(l, 1, ping);
+    case STEP_PORT: return link_request(l, 3, port);
+    case STEP_CAPA: return link_request(l, 5, capa);
+    case STEP_DRAGONFLY: return link_request(l, 3, dragonfly);
+    case STEP_ID: return link_request(l, 3, id);
+    case STEP_VERSION: return link_request(l, 3, version);
+    case STEP_DONE: break;
+    }
+    return 0;
+}
+
+int handshake_begin(struct handshake *h, struct link *l, const struct url *u)
+{
+    char hex[2][33];
+    random_hex(hex[0]);
+    random_hex(hex[1]);
+    snprintf(h->own_id, sizeof h->own_id, "%s%.8s", hex[0], hex[1]);
+    h->url = u;
+    h->step = STEP_AUTH;
+    return send_step(h, l);
+}
+
+/* Spec section 1.2: replid, session, flows and, from newer masters, protocol and lineage. */
+static int take_session(const struct handshake *h, const struct reply *r, struct sessinfo *s, struct fault *f)
+{
+    if (reply_is(r, "OK")) {
+        fault_set(f, EXIT_CANNOT,
+                  "the source is a Redis or Valkey, no Dragonfly: live ones cannot be a source yet "
+                  "(save an RDB file and give its path)");
+        return -1;
+    }
+    if (r->top.type != REDIS_REPLY_ARRAY) {
+        fault_reply(f, "REPLCONF capa dragonfly", r);
+        return -1;
+    }
+    const struct item *e = r->el;
+    if (r->count < 3 || e[0].type != REDIS_REPLY_STATUS || e[1].type != REDIS_REPLY_STATUS ||
+        e[2].type != REDIS_REPLY_INTEGER || e[0].len != REPLID_LEN || e[1].len == 0 ||
+        e[1].len >= sizeof s->session || e[2].num < 1 || e[2].num > REC_FLOWS_MAX) {
+        fault_set(f, EXIT_CANNOT, "REPLCONF capa dragonfly: malformed reply");
+        return -1;
+    }
+    if (strcmp(e[0].text, h->own_id) == 0) {
+        fault_set(f, EXIT_CANNOT, "the source answers with our own id: a loop");
+        return -1;
+    }
+    strlcpy(s->replid, e[0].text, sizeof s->replid);
+    strlcpy(s->session, e[1].text, sizeof s->session);
+    s->flows = (unsigned)e[2].num;
+    s->protocol = 0;
+    s->lineage[0] = '\0';
+    if (r->count >= 4 && e[3].type == REDIS_REPLY_INTEGER && e[3].num > 0 && e[3].num < 10000)
+        s->protocol = (unsigned)e[3].num;
+    if (r->count >= 5 && e[4].type == REDIS_REPLY_STATUS)
+        strlcpy(s->lineage, e[4].text, sizeof s->lineage);
+    return 0;
+}
+
+int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, struct fault *f)
+{
+    const struct reply *r = &l->reply;
+    bool good = h->step == STEP_PING ? reply_is(r, "PONG") : reply_is(r, "OK");
+    if (h->step == STEP_DRAGONFLY) {
+        if (take_session(h, r, s, f) < 0)
+            return -1;
+    } else if (h->step == STEP_ID && r->top.type == REDIS_REPLY_ERROR) {
+        log_event(LOG_INFO, NO_FLOW, "event=client-id-refused reply=%s",
+                  log_quote(r->top.text, strlen(r->top.text)));
+    } else if (!good) {
+        fault_reply(f, step_name[h->step], r);
+        return -1;
+    }
+    if (++h->step == STEP_DONE)
+        return 1;
+    if (send_step(h, l) < 0) {
+        fault_set(f, EXIT_RETRY, "the master closed the connection during the handshake");
+        return -1;
+    }
+    return 0;
+}

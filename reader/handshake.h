@@ -1,0 +1,31 @@
+/* The handshake on the control connection, one request and one reply after the other. dragonfly-wire.md
+ * section 1. */
+#ifndef READER_HANDSHAKE_H
+#define READER_HANDSHAKE_H
+
+#include "link.h"
+#include "sessinfo.h"
+
+struct handshake {
+    unsigned step; /* whose reply is awaited */
+    const struct url *url;
+    char own_id[REPLID_LEN + 1];
+};
+
+/* Begin on an open link. Returns 0, or -1 when it broke. */
+int handshake_begin(struct handshake *h, struct link *l, const struct url *u);
+
+/* Take the reply that is in l->reply and send the next request. Returns 1 when the handshake is complete (s
+ * has replid, lineage, session, flows and protocol then), 0 when it goes on, -1 with f. */
+int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, struct fault *f);
+
+/* An error reply, or one of an unexpected kind, to command: say what it means and what to do. */
+void fault_reply(struct fault *f, const char *command, const struct reply *r);
+
+/* Does the reply consist of this simple string? */
+bool reply_is(const struct reply *r, const char *text);
+
+/* Send AUTH when the URL has a password or a user. Returns 1 sent, 0 not needed, -1 broken. */
+int send_auth(struct link *l, const struct url *u);
+
+#endif

@@ -1,0 +1,270 @@
+#include "hub.h"
+
+#include <err.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <bsd/string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "sock.h"
+
+/* One parser and one process a flow, some writers and questions: more than that is a mistake. */
+#define PEERS_MAX 4096
+
+const char *role_name(enum role role)
+{
+    static const char *const names[ROLE_COUNT] = {"none", "parser", "writer", "flow", "supervisor"};
+    return names[role];
+}
+
+/* ---- path ---- */
+
+/* A directory that only we can write to. */
+static bool ours(const char *dir)
+{
+    struct stat st;
+    return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 0022) == 0;
+}
+
+static void default_path(char *to, size_t cap)
+{
+    char dir[64];
+    const char *run = getenv("XDG_RUNTIME_DIR");
+    int n = -1;
+    if (run != NULL && run[0] == '/' && ours(run))
+        n = snprintf(to, cap, "%s/dfreader.%ld.sock", run, (long)getpid());
+    if (n < 0 || (size_t)n >= cap) {
+        snprintf(dir, sizeof dir, "/tmp/df2redis-%lu", (unsigned long)geteuid());
+        if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+            err(EXIT_CANNOT, "%s", dir);
+        if (!ours(dir))
+            errx(EXIT_CANNOT, "%s is not a directory of our own: name a control socket with --control", dir);
+        snprintf(to, cap, "%s/dfreader.%ld.sock", dir, (long)getpid());
+    }
+}
+
+/* Peers may have another working directory: absolute, unless it would then be too long for a socket. */
+static void absolute_path(char *to, size_t cap, const char *path)
+{
+    char cwd[PATH_MAX];
+    if (path[0] != '/' && getcwd(cwd, sizeof cwd) != NULL) {
+        int n = snprintf(to, cap, "%s/%s", cwd, path);
+        if (n >= 0 && (size_t)n < cap)
+            return;
+    }
+    if (strlcpy(to, path, cap) >= cap)
+        errx(EXIT_CANNOT, "the path of the control socket is too long (at most %zu bytes): %s", cap - 1,
+             path);
+}
+
+/* ---- peers ---- */
+
+static void drop(struct peer *p)
+{
+    p->gone = true;
+    loop_del(p->hub->loop, &p->w);
+}
+
+static void refuse(struct peer *p, const char *reason)
+{
+    log_event(LOG_WARN, NO_FLOW, "event=peer-refused reason=%s", reason);
+    hub_send(p, "refused reason=%s", reason);
+    hub_finish(p);
+}
+
+static enum role role_of(const char *name)
+{
+    for (int r = ROLE_PARSER; r < ROLE_COUNT; r++)
+        if (strcmp(name, role_name((enum role)r)) == 0)
+            return (enum role)r;
+    return ROLE_NONE;
+}
+
+static void take_hello(struct peer *p, const char *line)
+{
+    struct hub *h = p->hub;
+    char value[40];
+    const char *refusal = "protocol";
+    if (!ctl_is(line, "hello") || ctl_get(line, "role", value, sizeof value) <= 0) {
+        refuse(p, refusal);
+        return;
+    }
+    enum role role = role_of(value);
+    if (role == ROLE_NONE) {
+        refuse(p, "role");
+        return;
+    }
+    if ((role == ROLE_PARSER || role == ROLE_WRITER) &&
+        (ctl_get(line, "nonce", value, sizeof value) < 0 || strcmp(value, h->nonce) != 0)) {
+        refuse(p, "nonce");
+        return;
+    }
+    p->role = role; /* so that hello may answer as to a member */
+    if (!h->observer->hello(h->observer->ctx, p, line, &refusal)) {
+        p->role = ROLE_NONE;
+        refuse(p, refusal);
+        return;
+    }
+    h->count[role]++;
+    h->ever[role]++;
+    log_event(role == ROLE_SUPERVISOR ? LOG_DEBUG : LOG_INFO, role == ROLE_FLOW ? (int)p->flow : NO_FLOW,
+              "event=peer-joined role=%s", role_name(role));
+}
+
+static void take_lines(struct peer *p)
+{
+    char *line;
+    while (!p->gone && !p->closing && (line = ctl_line(&p->ctl)) != NULL) {
+        if (p->role == ROLE_NONE)
+            take_hello(p, line);
+        else
+            p->hub->observer->line(p->hub->observer->ctx, p, line);
+    }
+}
+
+static void on_peer(struct watch *w, uint32_t events)
+{
+    struct peer *p = w->ctx;
+    if ((events & EPOLLOUT) != 0 && ctl_flush(&p->ctl) < 0) {
+        drop(p);
+        return;
+    }
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        int rc;
+        while (!p->gone && (rc = ctl_fill(&p->ctl)) != 0) {
+            if (rc < 0)
+                drop(p);
+            else
+                take_lines(p);
+        }
+    }
+    if (!p->gone && p->closing && ctl_idle(&p->ctl))
+        drop(p);
+    else if (!p->gone && p->role != ROLE_NONE && (events & EPOLLOUT) != 0)
+        p->hub->observer->room(p->hub->observer->ctx, p);
+}
+
+static void on_listen(struct watch *w, uint32_t events)
+{
+    struct hub *h = w->ctx;
+    (void)events;
+    int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            log_event(LOG_WARN, NO_FLOW, "event=accept-failed error=%s",
+                      log_quote(strerror(errno), strlen(strerror(errno))));
+        return;
+    }
+    if (h->total >= PEERS_MAX) {
+        close(fd);
+        return;
+    }
+    struct peer *p = xcalloc(1, sizeof *p);
+    p->hub = h;
+    p->status_next = -1;
+    p->w = (struct watch){.fd = -1, .ready = on_peer, .ctx = p};
+    ctl_init(&p->ctl, fd);
+    TAILQ_INSERT_TAIL(&h->peers, p, link);
+    h->total++;
+    if (loop_add(h->loop, &p->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0)
+        p->gone = true;
+}
+
+void hub_open(struct hub *h, struct loop *loop, const char *path, const struct hub_observer *observer)
+{
+    memset(h, 0, sizeof *h);
+    TAILQ_INIT(&h->peers);
+    h->loop = loop;
+    h->observer = observer;
+    random_hex(h->nonce);
+    if (path != NULL)
+        absolute_path(h->path, sizeof h->path, path);
+    else
+        default_path(h->path, sizeof h->path);
+    h->w = (struct watch){.fd = -1, .ready = on_listen, .ctx = h};
+    int fd = sock_unix_listen(h->path);
+    if (fd < 0 && errno == EADDRINUSE)
+        errx(EXIT_CANNOT, "%s: in use by another process, or not a stale socket", h->path);
+    if (fd < 0 || loop_add(loop, &h->w, fd, EPOLLIN) != 0)
+        err(EXIT_CANNOT, "cannot listen on %s", h->path);
+}
+
+static void free_peer(struct peer *p)
+{
+    struct hub *h = p->hub;
+    TAILQ_REMOVE(&h->peers, p, link);
+    h->total--;
+    loop_del(h->loop, &p->w);
+    ctl_close(&p->ctl);
+    free(p->applied);
+    free(p);
+}
+
+void hub_close(struct hub *h)
+{
+    struct peer *p;
+    while ((p = TAILQ_FIRST(&h->peers)) != NULL)
+        free_peer(p);
+    if (h->w.fd < 0)
+        return;
+    int fd = h->w.fd;
+    loop_del(h->loop, &h->w);
+    (void)unlink(h->path); /* before the close: a new owner's socket of that name must not be hit */
+    close(fd);
+}
+
+void hub_send(struct peer *p, const char *fmt, ...)
+{
+    char line[CTL_LINE_MAX];
+    if (p->gone)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof line || ctl_send(&p->ctl, "%s", line) < 0)
+        drop(p);
+}
+
+void hub_send_role(struct hub *h, enum role role, const char *text)
+{
+    struct peer *p;
+    TAILQ_FOREACH(p, &h->peers, link)
+    {
+        if (p->role == role && !p->closing)
+            hub_send(p, "%s", text);
+    }
+}
+
+void hub_finish(struct peer *p)
+{
+    p->closing = true;
+    if (!p->gone && ctl_idle(&p->ctl))
+        drop(p);
+}
+
+void hub_reap(struct hub *h)
+{
+    struct peer *next;
+    for (struct peer *p = TAILQ_FIRST(&h->peers); p != NULL; p = next) {
+        next = TAILQ_NEXT(p, link);
+        if (!p->gone)
+            continue;
+        if (p->role != ROLE_NONE) {
+            h->count[p->role]--;
+            log_event(p->role == ROLE_SUPERVISOR ? LOG_DEBUG : LOG_INFO, NO_FLOW, "event=peer-gone role=%s",
+                      role_name(p->role));
+            h->observer->gone(h->observer->ctx, p);
+        }
+        free_peer(p);
+    }
+}

@@ -1,0 +1,348 @@
+#include "join.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "ctl.h"
+#include "exits.h"
+#include "flow.h"
+#include "io.h"
+#include "log.h"
+#include "loop.h"
+#include "meta.h"
+#include "output.h"
+#include "sessinfo.h"
+
+#define US           ((uint64_t)1000000)
+#define REPORT_EVERY US
+#define HELLO_EVERY  100000 /* µs between two tries to reach the owner */
+#define LAST_ACK     (US / 10)
+#define LAST_CLOSE   (US / 2)
+
+struct joiner {
+    const struct options *o;
+    struct loop loop;
+    struct output out;
+    struct ctl ctl;
+    struct watch w; /* of ctl */
+    struct sessinfo info;
+    struct flow flow;
+    struct flow_observer observer;
+    bool ending; /* END is written or on its way; the flow is read and discarded */
+    bool last;   /* the owner needs nothing more from us: close */
+    uint64_t last_at;
+    bool shut;
+    bool asked_to_stop;
+    bool done;
+    int status;
+    uint64_t reported_at;
+    uint64_t reported_bytes;
+    bool reported_blocked;
+};
+
+static void ending(struct joiner *j, const char *reason, int status, const char *message)
+{
+    if (j->ending)
+        return;
+    j->ending = true;
+    j->status = status;
+    if (strcmp(reason, "stop") != 0 && strcmp(reason, "complete") != 0) {
+        log_event(LOG_ERROR, (int)j->o->flow, "event=failed status=%d reason=\"%s\"", status, message);
+        flow_stop(&j->flow);
+    }
+    struct buf b = {.max = 3072};
+    meta_adds(&b, "reason", reason);
+    meta_addu(&b, "status", (uint64_t)status);
+    if (message[0] != '\0')
+        meta_adds(&b, "message", message);
+    meta_addu(&b, "n.bytes", j->out.bytes);
+    meta_addu(&b, "n.records", j->out.records);
+    if (!j->out.dead)
+        (void)output_meta(&j->out, REC_END, j->o->flow, j->info.epoch, &b); /* noticed in the main loop */
+    buf_free(&b);
+}
+
+/* The owner has gone, or said goodbye. */
+static void last(struct joiner *j)
+{
+    if (j->last)
+        return;
+    j->last = true;
+    j->last_at = mono_us();
+}
+
+static void tell(struct joiner *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void tell(struct joiner *j, const char *fmt, ...)
+{
+    char line[CTL_LINE_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    /* A lost owner is noticed when reading: there may be lines of it left. */
+    if (j->ctl.fd >= 0 && n > 0 && (size_t)n < sizeof line)
+        (void)ctl_send(&j->ctl, "%s", line);
+}
+
+static void tell_lost(struct joiner *j, int status, const char *text)
+{
+    struct buf b = {.max = CTL_LINE_MAX};
+    meta_escape(&b, text, strlen(text), 380);
+    (void)buf_add(&b, "", 1);
+    tell(j, "lost flow=%u epoch=%u status=%d reason=%s", j->o->flow, (unsigned)j->info.epoch, status,
+         (const char *)b.p);
+    buf_free(&b);
+}
+
+/* ---- the flow ---- */
+
+static void on_up(void *ctx, struct flow *f)
+{
+    struct joiner *j = ctx;
+    if (flow_announce(f, &j->out) < 0) /* noticed in the main loop */
+        return;
+    log_event(LOG_INFO, (int)f->id, "event=flow-up mode=FULL epoch=%u", (unsigned)j->info.epoch);
+    tell(j, "flowup flow=%u epoch=%u mode=FULL lsn=0", f->id, (unsigned)j->info.epoch);
+}
+
+/* What becomes of the session is for the owner to say: stop, or the start of another epoch. */
+static void on_lost(void *ctx, struct flow *f, const struct fault *why)
+{
+    struct joiner *j = ctx;
+    log_event(LOG_INFO, (int)f->id, "event=flow-lost reason=\"%s\"", why->text);
+    if (!j->ending)
+        tell_lost(j, why->status, why->text);
+}
+
+static void start(struct joiner *j, const char *line)
+{
+    struct sessinfo info;
+    if (j->ending)
+        return;
+    if (!sessinfo_parse(&info, line) || info.flows <= j->o->flow) {
+        ending(j, "error", EXIT_CANNOT, "the owner of the session sent a malformed start");
+        last(j);
+        return;
+    }
+    flow_stop(&j->flow);
+    j->info = info;
+    j->reported_bytes = 0;
+    j->out.read_on = false;
+    struct buf b = {.max = 4096};
+    sessinfo_format(&j->info, &b, '\n');
+    int rc = output_meta(&j->out, REC_SESSION, j->o->flow, j->info.epoch, &b);
+    buf_free(&b);
+    if (rc == 0)
+        flow_start(&j->flow, j->o->flow, &j->loop, &j->o->url, &j->info, j->o->connect_timeout * 1000,
+                   &j->observer);
+}
+
+/* ---- the owner ---- */
+
+static void stop(struct joiner *j, const char *line)
+{
+    char reason[32], message[600];
+    uint64_t number;
+    if (ctl_get(line, "reason", reason, sizeof reason) > 0) {
+        (void)ctl_get(line, "message", message, sizeof message);
+        ending(j, reason, ctl_getu(line, "status", &number) && number < 256 ? (int)number : EXIT_RETRY,
+               message);
+    }
+    if (ctl_getu(line, "final", &number) && number != 0) {
+        ending(j, "stop", EXIT_PARTIAL, "");
+        last(j);
+    }
+}
+
+static void take_line(struct joiner *j, const char *line)
+{
+    uint64_t number, epoch;
+    if (ctl_is(line, "start")) {
+        start(j, line);
+    } else if (ctl_is(line, "ack")) {
+        if (ctl_getu(line, "epoch", &epoch) && epoch == j->info.epoch && ctl_getu(line, "pos", &number) &&
+            number > j->flow.applied)
+            j->flow.applied = number;
+    } else if (ctl_is(line, "readon")) {
+        j->out.read_on = ctl_getu(line, "on", &number) && number != 0;
+    } else if (ctl_is(line, "stop")) {
+        stop(j, line);
+    }
+}
+
+static void take_lines(struct joiner *j)
+{
+    char *line;
+    while (!j->done && (line = ctl_line(&j->ctl)) != NULL)
+        take_line(j, line);
+}
+
+static void on_owner(struct watch *w, uint32_t events)
+{
+    struct joiner *j = w->ctx;
+    bool lost = (events & EPOLLOUT) != 0 && ctl_flush(&j->ctl) < 0;
+    int rc = 1;
+    while (rc > 0 && (rc = ctl_fill(&j->ctl)) > 0)
+        take_lines(j);
+    if (rc == 0 && !lost)
+        return;
+    loop_del(&j->loop, &j->w);
+    ctl_close(&j->ctl);
+    ending(j, "lost", EXIT_RETRY, "the process that owns the session has gone");
+    last(j);
+}
+
+/* The owner may still be on its way to its socket. */
+static int connect_owner(struct joiner *j)
+{
+    char hello[32], answer[CTL_LINE_MAX] = "";
+    snprintf(hello, sizeof hello, "role=flow flow=%u", j->o->flow);
+    uint64_t deadline = mono_us() + (uint64_t)j->o->connect_timeout * US;
+    while (ctl_hello(&j->ctl, j->o->session, hello, j->o->connect_timeout * 1000, answer, sizeof answer) <
+           0) {
+        if (answer[0] == '\0' && mono_us() < deadline && signals_seen() == 0) {
+            (void)io_wait(-1, -1, HELLO_EVERY / 1000);
+            continue;
+        }
+        log_event(LOG_ERROR, (int)j->o->flow, "event=not-joined session=%s reason=\"%s\"", j->o->session,
+                  answer[0] != '\0' ? answer : "nobody listens there");
+        return -1;
+    }
+    j->w = (struct watch){.fd = -1, .ready = on_owner, .ctx = j};
+    return loop_add(&j->loop, &j->w, j->ctl.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+static void not_joined(struct joiner *j)
+{
+    ending(j, "error", EXIT_CANNOT, "the owner of the session was not reached");
+    last(j);
+}
+
+/* ---- main loop ---- */
+
+static bool pump(struct joiner *j)
+{
+    if (!flow_readable(&j->flow) || (!j->ending && output_full(&j->out)))
+        return false;
+    if (!flow_read(&j->flow, &j->out, j->ending))
+        return false;
+    return flow_readable(&j->flow) && (j->ending || !output_full(&j->out));
+}
+
+/* At most once a second, and only news. */
+static void report(struct joiner *j, uint64_t now)
+{
+    bool blocked = output_behind(&j->out);
+    if (j->flow.state != FLOW_UP || now - j->reported_at < REPORT_EVERY ||
+        (j->flow.bytes == j->reported_bytes && blocked == j->reported_blocked) || !ctl_idle(&j->ctl))
+        return;
+    j->reported_at = now;
+    j->reported_bytes = j->flow.bytes;
+    j->reported_blocked = blocked;
+    tell(j, "moved flow=%u epoch=%u bytes=%llu blocked=%d", j->o->flow, (unsigned)j->info.epoch,
+         (unsigned long long)j->flow.bytes, (int)blocked);
+    log_progress("flow %u  %.1f MB%s", j->o->flow, (double)j->flow.bytes / 1e6,
+                 blocked ? "  (output full)" : "");
+}
+
+static void closing(struct joiner *j, uint64_t now)
+{
+    if (!j->ending || !output_flushed(&j->out))
+        return;
+    output_close(&j->out); /* the stages behind us end with the stream, not with this process */
+    if (!j->last)
+        return;
+    if (j->flow.state != FLOW_UP || j->flow.acked == 0) {
+        j->done = true;
+        return;
+    }
+    if (now - j->last_at >= LAST_ACK && !j->shut) {
+        flow_shutdown(&j->flow);
+        j->shut = true;
+    }
+    if (now - j->last_at >= LAST_ACK + LAST_CLOSE)
+        j->done = true;
+}
+
+static void take_signals(struct joiner *j)
+{
+    unsigned n = signals_seen();
+    if (n >= 1 && !j->asked_to_stop) {
+        j->asked_to_stop = true; /* the owner ends the session in order */
+        tell(j, "stop");
+    }
+    if (n >= 2 && !j->done) {
+        bool whole = j->ending && output_flushed(&j->out) && !j->out.lost;
+        j->status = whole ? j->status : exit_worse(j->status, EXIT_RETRY);
+        j->done = true;
+    }
+}
+
+static void output_died(struct joiner *j)
+{
+    int status;
+    const char *why = output_fault(&j->out, &status);
+    if (j->done || (j->ending && !j->out.lost))
+        return;
+    log_event(LOG_ERROR, (int)j->o->flow, "event=output-failed status=%d reason=\"%s\"", status, why);
+    tell_lost(j, status, why);
+    j->status = exit_worse(j->status, status);
+    j->done = true;
+}
+
+static void spill_failed(struct joiner *j)
+{
+    int status;
+    const char *why = output_fault(&j->out, &status);
+    if (j->ending)
+        return;
+    tell_lost(j, status, why);
+    ending(j, "error", status, why);
+}
+
+static void run(struct joiner *j)
+{
+    bool more = false;
+    take_lines(j); /* those that came with the welcome */
+    while (!j->done) {
+        loop_wait(&j->loop, more ? 0 : j->ending ? LOOP_TICK / 10 : LOOP_TICK);
+        more = pump(j);
+        if (j->out.dead)
+            output_died(j);
+        else if (j->out.spill_error != 0)
+            spill_failed(j);
+        take_signals(j);
+        uint64_t now = mono_us();
+        flow_ack(&j->flow, now, j->last);
+        report(j, now);
+        closing(j, now);
+    }
+}
+
+int join_run(const struct options *o)
+{
+    struct joiner j = {.o = o, .status = EXIT_DONE};
+    j.observer = (struct flow_observer){.ctx = &j, .up = on_up, .lost = on_lost};
+    j.ctl.fd = j.w.fd = -1;
+    loop_init(&j.loop);
+    j.status = output_open(&j.out, &j.loop, o);
+    if (j.status != EXIT_DONE)
+        j.done = true;
+    else if (output_stream(&j.out) < 0)
+        output_died(&j);
+    else if (connect_owner(&j) < 0)
+        not_joined(&j);
+    run(&j);
+    flow_stop(&j.flow);
+    loop_del(&j.loop, &j.w);
+    ctl_close(&j.ctl);
+    output_close(&j.out);
+    if (j.out.dead)
+        output_died(&j);
+    output_free(&j.out);
+    loop_free(&j.loop);
+    return j.status;
+}

@@ -1,0 +1,247 @@
+#include "link.h"
+
+#include <errno.h>
+#include <hiredis/hiredis.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "exits.h"
+#include "resp.h"
+
+#define OUT_MAX   ((size_t)64 << 10)
+#define READ_STEP ((size_t)4096)
+
+_Static_assert(READ_STEP <= REPLY_MAX, "one read must be able to hold a reply");
+
+void fault_set(struct fault *f, int status, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(f->text, sizeof f->text, fmt, ap);
+    va_end(ap);
+    for (char *p = f->text; *p != '\0'; p++)
+        if (*p == '"') /* messages stand in quotes in the log */
+            *p = '\'';
+    f->status = status;
+}
+
+/* ---- objects of hiredis's reader: values land in the link's own reply, nothing is allocated ---- */
+
+static struct item *item_of(const redisReadTask *task)
+{
+    static struct item beyond; /* what nobody looks at: nested or surplus elements */
+    struct reply *r = task->privdata;
+    if (task->parent == NULL)
+        return &r->top;
+    if (task->parent->parent == NULL && task->idx >= 0 && task->idx < REPLY_ITEMS)
+        return &r->el[task->idx];
+    return &beyond;
+}
+
+static void *make_string(const redisReadTask *task, char *s, size_t n)
+{
+    struct item *it = item_of(task);
+    size_t kept = n < ITEM_TEXT - 1 ? n : ITEM_TEXT - 1;
+    it->type = task->type;
+    it->len = n;
+    memcpy(it->text, s, kept);
+    it->text[kept] = '\0';
+    return it;
+}
+
+static void *make_array(const redisReadTask *task, int n)
+{
+    struct reply *r = task->privdata;
+    struct item *it = item_of(task);
+    it->type = task->type;
+    it->text[0] = '\0';
+    if (task->parent == NULL)
+        r->count = n;
+    return it;
+}
+
+static void *make_integer(const redisReadTask *task, long long v)
+{
+    struct item *it = item_of(task);
+    it->type = task->type;
+    it->num = v;
+    it->text[0] = '\0';
+    return it;
+}
+
+static void *make_nil(const redisReadTask *task)
+{
+    return make_integer(task, 0);
+}
+
+static void free_nothing(void *object)
+{
+    (void)object;
+}
+
+static redisReplyObjectFunctions functions = {make_string, make_array, make_integer, make_nil, free_nothing};
+
+/* ---- connection ---- */
+
+/* A large receive buffer keeps the master's writes going. Where the system limits what may be asked for,
+ * asking would switch the kernel's own growing off and leave less: only ask when it is granted. */
+static void grow_rcvbuf(int fd, int want)
+{
+    if (want == 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &want, sizeof want) == 0)
+        return;
+    long most = 0;
+    FILE *f = fopen("/proc/sys/net/core/rmem_max", "re");
+    if (f != NULL) {
+        if (fscanf(f, "%ld", &most) != 1)
+            most = 0;
+        fclose(f);
+    }
+    if (most >= want)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &want, sizeof want);
+}
+
+int link_open(struct link *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
+              struct fault *f)
+{
+    char why[FAULT_TEXT - 64];
+    int fd = sock_tcp_connect(u->host, u->port, timeout_ms, why, sizeof why);
+    if (fd < 0) {
+        fault_set(f, EXIT_CANNOT, "%s", why);
+        return -1;
+    }
+    grow_rcvbuf(fd, rcvbuf);
+    l->loop = loop;
+    l->out = (struct buf){.max = OUT_MAX};
+    l->unparsed = 0;
+    l->readable = false;
+    l->reader = redisReaderCreateWithFunctions(&functions);
+    if (l->reader == NULL) {
+        close(fd);
+        fault_set(f, EXIT_CANNOT, "out of memory");
+        return -1;
+    }
+    l->reader->privdata = &l->reply;
+    transport_plain(&l->t, fd);
+    l->open = true;
+    if (loop_add(loop, &l->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
+        fault_set(f, EXIT_CANNOT, "cannot watch a socket: %s", strerror(errno));
+        link_close(l);
+        return -1;
+    }
+    return 0;
+}
+
+void link_close(struct link *l)
+{
+    if (!l->open)
+        return;
+    loop_del(l->loop, &l->w);
+    l->t.close(&l->t);
+    if (l->reader != NULL)
+        redisReaderFree(l->reader);
+    l->reader = NULL;
+    buf_free(&l->out);
+    l->open = false;
+    l->readable = false;
+}
+
+int link_events(struct link *l, uint32_t events)
+{
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        l->readable = true;
+    return (events & EPOLLOUT) != 0 ? link_flush(l) : 0;
+}
+
+int link_flush(struct link *l)
+{
+    while (l->out.len > 0) {
+        ssize_t n = l->t.write(&l->t, l->out.p, l->out.len);
+        if (n > 0)
+            buf_shift(&l->out, (size_t)n);
+        else if (n < 0 && errno == EAGAIN)
+            return 0;
+        else if (n == 0 || errno != EINTR)
+            return -1;
+    }
+    return 0;
+}
+
+int link_request(struct link *l, int n, const char *const *args)
+{
+    if (!l->open || resp_add_array(&l->out, (uint64_t)n) < 0)
+        return -1;
+    for (int i = 0; i < n; i++)
+        if (resp_add_str(&l->out, args[i]) < 0)
+            return -1;
+    return link_flush(l);
+}
+
+/* Read once. Returns bytes, 0 nothing now, -1 gone (errno 0: closed by the peer). */
+long link_read(struct link *l, uint8_t *to, size_t cap)
+{
+    for (;;) {
+        ssize_t n = l->t.read(&l->t, to, cap);
+        if (n > 0)
+            return n;
+        if (n == 0) {
+            errno = 0;
+            return -1;
+        }
+        if (errno == EAGAIN) {
+            l->readable = false;
+            return 0;
+        }
+        if (errno != EINTR)
+            return -1;
+    }
+}
+
+static int no_resp(struct fault *f, const char *why)
+{
+    fault_set(f, EXIT_CANNOT,
+              "the server does not answer in the Redis protocol (%s): wrong port, or one that expects TLS",
+              why);
+    return -1;
+}
+
+int link_reply(struct link *l, struct fault *f)
+{
+    uint8_t piece[READ_STEP];
+    for (;;) {
+        void *object = NULL;
+        if (redisReaderGetReply(l->reader, &object) != REDIS_OK)
+            return no_resp(f, l->reader->errstr);
+        if (object != NULL) {
+            l->unparsed = 0;
+            return 1;
+        }
+        if (l->unparsed > REPLY_MAX - READ_STEP)
+            return no_resp(f, "reply too long");
+        long n = link_read(l, piece, sizeof piece);
+        if (n < 0)
+            fault_set(f, EXIT_RETRY, "the master closed the connection%s%s", errno != 0 ? ": " : "",
+                      errno != 0 ? strerror(errno) : "");
+        if (n <= 0)
+            return (int)n;
+        l->unparsed += (size_t)n;
+        if (redisReaderFeed(l->reader, (const char *)piece, (size_t)n) != REDIS_OK)
+            return no_resp(f, l->reader->errstr);
+    }
+}
+
+size_t link_raw(struct link *l, uint8_t *to, size_t cap)
+{
+    redisReader *r = l->reader;
+    size_t n = r->len - r->pos;
+    if (n > cap) /* cannot be: less than one read lies there */
+        n = cap;
+    if (n > 0)
+        memcpy(to, r->buf + r->pos, n);
+    redisReaderFree(r);
+    l->reader = NULL;
+    return n;
+}

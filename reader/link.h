@@ -1,0 +1,82 @@
+/* A connection to the master: requests out, replies in, and for a flow the raw bytes that follow the last
+ * reply. */
+#ifndef READER_LINK_H
+#define READER_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "loop.h"
+#include "sock.h"
+#include "url.h"
+
+#define ITEM_TEXT   264
+#define REPLY_ITEMS 16
+#define REPLY_MAX   ((size_t)64 << 10) /* bytes that one reply may have */
+#define FAULT_TEXT  400
+
+/* One value of a reply; texts are cut at ITEM_TEXT - 1 bytes. */
+struct item {
+    int type; /* REDIS_REPLY_… */
+    long long num;
+    size_t len; /* as sent: may be more than is kept in text */
+    char text[ITEM_TEXT];
+};
+
+/* A reply: one value, or an array of which the first REPLY_ITEMS plain values are kept. */
+struct reply {
+    struct item top;
+    int count;
+    struct item el[REPLY_ITEMS];
+};
+
+/* What went wrong, in words for the user, and the exit status that follows. */
+struct fault {
+    int status;
+    char text[FAULT_TEXT];
+};
+
+void fault_set(struct fault *f, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+struct redisReader;
+
+struct link {
+    struct loop *loop;
+    struct watch w; /* edge-triggered; the owner sets ready and ctx before link_open */
+    struct transport t;
+    struct buf out;
+    struct redisReader *reader; /* NULL once the link carries raw bytes */
+    struct reply reply;
+    size_t unparsed; /* bytes fed to the reader since its last reply */
+    bool open;
+    bool readable; /* not yet read until EAGAIN */
+};
+
+/* Connect (blocking, at most timeout_ms) and watch. rcvbuf: wanted receive buffer, 0 for the default. Returns
+ * 0 or -1 with f filled in. */
+int link_open(struct link *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
+              struct fault *f);
+void link_close(struct link *l);
+
+/* Note what epoll said and send what waits. Returns -1 when the connection is broken. */
+int link_events(struct link *l, uint32_t events);
+
+/* Queue a request of n arguments and send what the socket takes. Returns 0, or -1 when the connection is
+ * broken. */
+int link_request(struct link *l, int n, const char *const *args);
+int link_flush(struct link *l);
+
+/* The next reply, in l->reply. Returns 1, 0 none yet, -1 lost or no RESP (f says so). */
+int link_reply(struct link *l, struct fault *f);
+
+/* From here on the link carries raw bytes: copy those that came behind the last reply to to (cap bytes) and
+ * return their number. */
+size_t link_raw(struct link *l, uint8_t *to, size_t cap);
+
+/* Read raw bytes. Returns their number, 0 when there are none now, -1 when the connection is gone; errno 0 at
+ * its end. */
+long link_read(struct link *l, uint8_t *to, size_t cap);
+
+#endif

@@ -1,0 +1,50 @@
+/* dfreader: the first stage of a pipeline. Speaks to the source and writes raw records. dfreader(1). */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ask.h"
+#include "exits.h"
+#include "file.h"
+#include "join.h"
+#include "log.h"
+#include "loop.h"
+#include "options.h"
+#include "owner.h"
+
+/* Descriptors 0 to 2 that are closed would be given to sockets: records would go into a log, or the other way
+ * round. */
+static void check_descriptors(const struct options *o)
+{
+    bool needed = o->mode != MODE_ASK && !o->session_only && strcmp(o->output, "-") == 0;
+    if (needed && fcntl(STDOUT_FILENO, F_GETFD) < 0)
+        errx(EXIT_CANNOT, "standard output is closed");
+    if (needed && isatty(STDOUT_FILENO))
+        errx(EXIT_USAGE,
+             "raw records are not for a terminal: pipe them into dfparse, or name a file with --output");
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+        if (fd < 0)
+            err(EXIT_CANNOT, "/dev/null");
+    } while (fd <= STDERR_FILENO);
+    close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    struct options o;
+    options_parse(&o, argc, argv);
+    log_init("dfreader", o.verbose == 0 ? LOG_WARN : o.verbose == 1 ? LOG_INFO : LOG_DEBUG);
+    check_descriptors(&o);
+    signals_init();
+    switch (o.mode) {
+    case MODE_OWNER: return owner_run(&o);
+    case MODE_FLOW: return join_run(&o);
+    case MODE_FILE: return file_run(&o);
+    case MODE_ASK: return ask_run(&o);
+    }
+    return EXIT_USAGE;
+}

@@ -1,0 +1,242 @@
+#include "options.h"
+
+#include <err.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/stdlib.h>
+#include <bsd/string.h>
+
+#include "conf.h"
+#include "exits.h"
+#include "record.h"
+#include "version.h"
+
+#define PASSWORD_ENV "DF2REDIS_SOURCE_PASSWORD"
+
+enum {
+    OPT_CONTROL = 256,
+    OPT_SESSION,
+    OPT_SESSION_ONLY,
+    OPT_FLOW,
+    OPT_ASK,
+    OPT_PASSWORD,
+    OPT_UNTIL,
+    OPT_STALL,
+    OPT_PARSER,
+    OPT_CONNECT,
+    OPT_SPILL_MAX,
+    OPT_SPILL_DIR,
+    OPT_BUFFER,
+    OPT_HELP,
+    OPT_VERSION
+};
+
+static const struct option longs[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"control", required_argument, NULL, OPT_CONTROL},
+    {"session", required_argument, NULL, OPT_SESSION},
+    {"session-only", no_argument, NULL, OPT_SESSION_ONLY},
+    {"flow", required_argument, NULL, OPT_FLOW},
+    {"ask", required_argument, NULL, OPT_ASK},
+    {"password-file", required_argument, NULL, OPT_PASSWORD},
+    {"until", required_argument, NULL, OPT_UNTIL},
+    {"stall-timeout", required_argument, NULL, OPT_STALL},
+    {"parser-timeout", required_argument, NULL, OPT_PARSER},
+    {"connect-timeout", required_argument, NULL, OPT_CONNECT},
+    {"spill-max", required_argument, NULL, OPT_SPILL_MAX},
+    {"spill-dir", required_argument, NULL, OPT_SPILL_DIR},
+    {"buffer", required_argument, NULL, OPT_BUFFER},
+    {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static const char help_text[] =
+    "usage: dfreader [options] SOURCE            write the source as raw records, dfrecord(5)\n"
+    "       dfreader --session-only --control PATH dragonfly://HOST\n"
+    "       dfreader --flow N --session PATH dragonfly://HOST\n"
+    "       dfreader --ask PATH [status|stop]\n"
+    "\n"
+    "SOURCE: dragonfly://[user[:password]@]host[:port], a snapshot file (.rdb, .dfs), file:PATH, - (stdin)\n"
+    "\n"
+    "  -o, --output WHERE       - (stdout), a file or unix:PATH\n"
+    "      --control PATH       control socket (default: dfreader.PID.sock in $XDG_RUNTIME_DIR or\n"
+    "                           /tmp/df2redis-UID)\n"
+    "      --session-only       own the session, leave the flows to other processes\n"
+    "      --flow N             read flow N of the session ...\n"
+    "      --session PATH       ... whose control socket this is\n"
+    "      --ask PATH           ask the dfreader with that control socket: status (default), stop\n"
+    "      --password-file FILE password of the source (or environment " PASSWORD_ENV ")\n"
+    "      --until synced       end when the full sync is complete\n"
+    "      --connect-timeout S  for connecting and each reply of the handshake (20)\n"
+    "      --parser-timeout S   for a parser to show up after the full sync began (30)\n"
+    "      --stall-timeout S    for a flow that does not move during the full sync (600)\n"
+    "      --buffer SIZE        what may wait for the output before flows are no longer read (256k)\n"
+    "      --spill-max SIZE     bound of the file for what is read on during STARTSTABLE (1g)\n"
+    "      --spill-dir DIR      where that file is ($TMPDIR or /tmp)\n"
+    "  -c, --config FILE        options from section [reader] of an INI file\n"
+    "  -v, --verbose            log more; twice: everything\n"
+    "      --help, --version\n";
+
+static int seconds(const char *name, const char *text)
+{
+    const char *fault;
+    int n = (int)strtonum(text, 1, 1000000, &fault);
+    if (fault != NULL)
+        errx(EXIT_USAGE, "--%s %s: %s", name, text, fault);
+    return n;
+}
+
+/* A number of bytes: digits and one of k, m, g (powers of 1024). */
+static uint64_t size_of(const char *name, const char *text, uint64_t least, uint64_t most)
+{
+    char digits[24];
+    unsigned shift = 0;
+    size_t n = strlcpy(digits, text, sizeof digits);
+    if (n == 0 || n >= sizeof digits)
+        errx(EXIT_USAGE, "--%s: bad size", name);
+    const char *units = "kmg";
+    const char *unit = strchr(units, digits[n - 1] | 0x20);
+    if (unit != NULL && *unit != '\0') {
+        shift = 10 * (unsigned)(unit - units + 1);
+        digits[n - 1] = '\0';
+    }
+    const char *fault;
+    uint64_t v = (uint64_t)strtonum(digits, 0, (long long)1 << 30, &fault);
+    if (fault != NULL || (v << shift) < least || (v << shift) > most)
+        errx(EXIT_USAGE, "--%s %s: %s", name, text, fault != NULL ? fault : "out of range");
+    return v << shift;
+}
+
+static unsigned flow_number(const char *text)
+{
+    const char *fault;
+    unsigned n = (unsigned)strtonum(text, 0, REC_FLOWS_MAX - 1, &fault);
+    if (fault != NULL)
+        errx(EXIT_USAGE, "--flow %s: %s", text, fault);
+    return n;
+}
+
+static void set_option(struct options *o, int opt, const char *arg)
+{
+    switch (opt) {
+    case 'o': o->output = arg; break;
+    case 'v': o->verbose++; break;
+    case OPT_CONTROL: o->control = arg; break;
+    case OPT_SESSION: o->session = arg; break;
+    case OPT_SESSION_ONLY: o->session_only = true; break;
+    case OPT_FLOW:
+        o->flow = flow_number(arg);
+        o->mode = MODE_FLOW;
+        break;
+    case OPT_ASK:
+        o->session = arg;
+        o->mode = MODE_ASK;
+        break;
+    case OPT_PASSWORD: o->password_file = arg; break;
+    case OPT_UNTIL:
+        if (strcmp(arg, "synced") != 0)
+            errx(EXIT_USAGE, "--until %s: only \"synced\" is known", arg);
+        o->until_synced = true;
+        break;
+    case OPT_STALL: o->stall_timeout = seconds("stall-timeout", arg); break;
+    case OPT_PARSER: o->parser_timeout = seconds("parser-timeout", arg); break;
+    case OPT_CONNECT: o->connect_timeout = seconds("connect-timeout", arg); break;
+    case OPT_SPILL_MAX: o->spill_max = size_of("spill-max", arg, 0, (uint64_t)1 << 50); break;
+    case OPT_SPILL_DIR: o->spill_dir = arg; break;
+    case OPT_BUFFER: o->buffer = (size_t)size_of("buffer", arg, 4096, (uint64_t)1 << 30); break;
+    case OPT_HELP: fputs(help_text, stdout); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
+    case OPT_VERSION: puts("dfreader " DF2REDIS_VERSION); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
+    default: errx(EXIT_USAGE, "see dfreader --help");
+    }
+}
+
+static void parse_live(struct options *o, const char *text)
+{
+    const char *fault = url_parse(&o->url, text);
+    if (fault != NULL)
+        errx(EXIT_USAGE, "source: %s", fault);
+    if (strcmp(o->url.scheme, "redis") == 0 || strcmp(o->url.scheme, "rediss") == 0 ||
+        strcmp(o->url.scheme, "valkey") == 0)
+        errx(EXIT_USAGE,
+             "a live Redis or Valkey (%s://) cannot be a source yet: save an RDB file and give its path",
+             o->url.scheme);
+    if (strcmp(o->url.scheme, "dragonfly") != 0)
+        errx(EXIT_USAGE, "unknown scheme %s://: a source is dragonfly://HOST or a file", o->url.scheme);
+    if (o->url.has_db)
+        errx(EXIT_USAGE, "a session carries all databases: leave the /db out of the URL");
+    fault = url_password(&o->url, o->password_file, PASSWORD_ENV);
+    if (fault != NULL)
+        errx(EXIT_CANNOT, "%s: %s", o->password_file != NULL ? o->password_file : PASSWORD_ENV, fault);
+    url_show(&o->url, o->shown, sizeof o->shown);
+}
+
+static void parse_source(struct options *o, const char *text)
+{
+    if (strncmp(text, "file:", 5) == 0)
+        o->file = strncmp(text, "file://", 7) == 0 ? text + 7 : text + 5;
+    else if (strstr(text, "://") == NULL)
+        o->file = text;
+    if (o->file == NULL) {
+        parse_live(o, text);
+        return;
+    }
+    if (o->mode == MODE_FLOW || o->session_only)
+        errx(EXIT_USAGE, "--flow and --session-only need a live source, dragonfly://HOST");
+    o->mode = MODE_FILE;
+    strlcpy(o->shown, o->file, sizeof o->shown);
+}
+
+static void check(const struct options *o)
+{
+    if (o->mode == MODE_FLOW && o->session == NULL)
+        errx(EXIT_USAGE, "--flow needs --session PATH, the control socket of the session");
+    if (o->mode == MODE_OWNER && o->session != NULL)
+        errx(EXIT_USAGE, "--session needs --flow N");
+    if (o->session_only && o->mode == MODE_FLOW)
+        errx(EXIT_USAGE, "--session-only and --flow exclude each other");
+    if (o->session_only && o->output != NULL)
+        errx(EXIT_USAGE, "--session-only writes no stream: leave out --output");
+    if (o->until_synced && o->mode != MODE_OWNER)
+        errx(EXIT_USAGE, "--until belongs to the process that owns the session");
+}
+
+static void parse_arguments(struct options *o, int argc, char **argv)
+{
+    if (o->mode == MODE_ASK) {
+        if (argc > 1)
+            errx(EXIT_USAGE, "one question at a time");
+        o->question = argc == 1 ? argv[0] : "status";
+        if (strcmp(o->question, "status") != 0 && strcmp(o->question, "stop") != 0)
+            errx(EXIT_USAGE, "%s: the questions are status and stop", o->question);
+        return;
+    }
+    if (argc != 1)
+        errx(EXIT_USAGE, "exactly one SOURCE is needed, see dfreader --help");
+    parse_source(o, argv[0]);
+    check(o);
+    if (o->output == NULL)
+        o->output = "-";
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+    *o = (struct options){.stall_timeout = 600,
+                          .parser_timeout = 30,
+                          .connect_timeout = 20,
+                          .buffer = (size_t)256 << 10,
+                          .spill_max = (uint64_t)1 << 30};
+    int given = argc;
+    static char **args; /* options point into it */
+    args = conf_argv("reader", &argc, argv);
+    int opt;
+    while ((opt = getopt_long(argc, args, "o:v", longs, NULL)) != -1)
+        set_option(o, opt, optarg);
+    parse_arguments(o, argc - optind, args + optind);
+    /* Only now: the URL that was parsed may lie in argv itself. */
+    for (int i = 1; i < given; i++)
+        url_hide_argument(argv[i]);
+}

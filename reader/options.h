@@ -1,0 +1,44 @@
+/* Options and the source that the arguments name. dfreader(1). */
+#ifndef READER_OPTIONS_H
+#define READER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "url.h"
+
+enum mode {
+    MODE_OWNER, /* session and control socket; flows here or, with session_only, in other processes */
+    MODE_FLOW,  /* one flow of somebody else's session */
+    MODE_FILE,  /* a file as the source */
+    MODE_ASK,   /* a question to a running owner */
+};
+
+struct options {
+    enum mode mode;
+    struct url url;      /* MODE_OWNER, MODE_FLOW */
+    char shown[320];     /* the source without secrets, for messages */
+    const char *file;    /* MODE_FILE: path, "-" stdin */
+    const char *output;  /* "-", path or unix:PATH */
+    const char *control; /* NULL: a default path is made */
+    const char *session; /* MODE_FLOW, MODE_ASK: the owner's control socket */
+    const char *question;
+    const char *password_file;
+    const char *spill_dir; /* NULL: $TMPDIR or /tmp */
+    unsigned flow;
+    bool session_only;
+    bool until_synced;
+    int stall_timeout; /* seconds, as the next two */
+    int parser_timeout;
+    int connect_timeout;
+    size_t buffer;
+    uint64_t spill_max;
+    int verbose;
+};
+
+/* Fill in o from the command line and from -c FILE. Ends the process for --help, --version and on wrong
+ * usage. Secrets in argv are overwritten. */
+void options_parse(struct options *o, int argc, char **argv);
+
+#endif

@@ -1,0 +1,270 @@
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <linux/sockios.h>
+#include <unistd.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+
+#define PIPE_WANTED ((size_t)1 << 20)
+#define QUEUE_SPARE                                                                                          \
+    ((size_t)1 << 20) /* for the record that passes the limit, and for END behind a full file */
+#define FLUSH_PIECE ((size_t)256 << 10)
+
+static void on_ready(struct watch *w, uint32_t events);
+
+static int fail(struct output *out, int error)
+{
+    out->dead = true;
+    out->lost = true;
+    out->error = error;
+    return -1;
+}
+
+void output_none(struct output *out)
+{
+    memset(out, 0, sizeof *out);
+    out->fd = out->w.fd = out->fl_before = -1;
+    spillq_init(&out->q, 0, 0, NULL);
+    out->limit = 1;
+}
+
+/* Pipes and sockets become non-blocking and are watched for their reader's death; epoll refuses the rest. */
+static int watch_output(struct output *out)
+{
+    out->w.ready = on_ready;
+    out->w.ctx = out;
+    if (loop_add(out->loop, &out->w, out->fd, 0) != 0)
+        return errno == EPERM ? 0 : -1;
+    (void)pipe_enlarge(out->fd, PIPE_WANTED);
+    int fl = fcntl(out->fd, F_GETFL);
+    if (fl < 0 || fcntl(out->fd, F_SETFL, fl | O_NONBLOCK) != 0)
+        return -1;
+    if ((fl & O_NONBLOCK) == 0)
+        out->fl_before = fl;
+    return 0;
+}
+
+/* The stream ends when our own descriptor is closed: standard output must not hold it open. */
+static int release_stdout(void)
+{
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int rc = null < 0 ? -1 : dup2(null, STDOUT_FILENO);
+    if (null >= 0)
+        close(null);
+    return rc < 0 ? -1 : 0;
+}
+
+static int open_failed(struct output *out, const char *where)
+{
+    int error = errno;
+    if (signals_seen() == 0) /* else a signal ended the wait for a FIFO's reader */
+        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"cannot open the output %s: %s\"",
+                  EXIT_CANNOT, where, strerror(error));
+    output_free(out);
+    output_none(out);
+    return signals_seen() == 0 ? EXIT_CANNOT : EXIT_PARTIAL;
+}
+
+int output_open(struct output *out, struct loop *loop, const struct options *o)
+{
+    bool standard = strcmp(o->output, "-") == 0;
+    output_none(out);
+    out->loop = loop;
+    out->fd = io_open_output(o->output);
+    if (out->fd < 0)
+        return open_failed(out, o->output);
+    out->limit = o->buffer;
+    out->spill_max = o->spill_max;
+    spillq_init(&out->q, o->buffer + QUEUE_SPARE, o->spill_max + QUEUE_SPARE, o->spill_dir);
+    out->scratch = xmalloc(REC_HEADER + DATA_MAX);
+    if (watch_output(out) < 0 || (standard && release_stdout() < 0))
+        return open_failed(out, o->output);
+    return EXIT_DONE;
+}
+
+void output_close(struct output *out)
+{
+    if (out->fd < 0)
+        return;
+    if (out->w.fd >= 0)
+        loop_del(out->loop, &out->w);
+    if (out->fl_before >= 0)
+        (void)fcntl(out->fd, F_SETFL, out->fl_before);
+    if (close(out->fd) != 0 && !out->dead) /* where NFS and quotas tell of a full disk */
+        (void)fail(out, errno);
+    out->fd = -1;
+    spillq_free(&out->q);
+}
+
+void output_free(struct output *out)
+{
+    output_close(out);
+    free(out->scratch);
+    out->scratch = NULL;
+}
+
+/* Write what the output takes now. Returns the number of bytes, or -1. */
+static long write_some(struct output *out, const uint8_t *p, size_t n)
+{
+    for (;;) {
+        ssize_t w = write(out->fd, p, n);
+        if (w >= 0)
+            return w;
+        if (errno == EAGAIN)
+            return 0;
+        if (errno != EINTR)
+            return fail(out, errno);
+    }
+}
+
+static void want_room(struct output *out, bool want)
+{
+    if (out->w.fd < 0 || out->waiting == want)
+        return;
+    out->waiting = want;
+    if (loop_mod(out->loop, &out->w, want ? EPOLLOUT : 0) != 0)
+        (void)fail(out, errno);
+}
+
+static void flush_queue(struct output *out)
+{
+    while (!out->dead && spillq_len(&out->q) > 0) {
+        size_t n;
+        const uint8_t *p = spillq_peek(&out->q, FLUSH_PIECE, &n);
+        if (p == NULL) {
+            (void)fail(out, errno);
+            return;
+        }
+        long w = write_some(out, p, n);
+        if (w <= 0)
+            return;
+        spillq_drop(&out->q, (size_t)w);
+    }
+    want_room(out, false);
+}
+
+static void on_ready(struct watch *w, uint32_t events)
+{
+    struct output *out = w->ctx;
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+        loop_del(out->loop, &out->w);
+        if (!out->dead)
+            out->lost = spillq_len(&out->q) > 0;
+        out->dead = true;
+        out->error = EPIPE;
+        return;
+    }
+    if ((events & EPOLLOUT) != 0)
+        flush_queue(out);
+}
+
+/* droppable: when the queue cannot take it, END may still follow. */
+static int put(struct output *out, const uint8_t *p, size_t n, bool droppable)
+{
+    size_t whole = n;
+    if (out->dead) {
+        out->lost = true;
+        return -1;
+    }
+    if (out->fd < 0)
+        return 0;
+    if (out->w.fd < 0)
+        return io_write_all(out->fd, p, n) == 0 ? 0 : fail(out, errno);
+    if (spillq_len(&out->q) == 0) {
+        long w = write_some(out, p, n);
+        if (w < 0)
+            return -1;
+        p += w;
+        n -= (size_t)w;
+    }
+    if (n == 0)
+        return 0;
+    if (spillq_put(&out->q, p, n) != 0) {
+        if (n < whole || !droppable) /* half a record is out, or one without which the stream is nothing */
+            return fail(out, errno);
+        out->spill_error = errno;
+        return -1;
+    }
+    want_room(out, true);
+    return out->dead ? -1 : 0;
+}
+
+int output_data(struct output *out, unsigned flow, uint16_t epoch, uint64_t pos, size_t n)
+{
+    struct rec r = {.len = (uint32_t)n,
+                    .type = REC_DATA,
+                    .flow = (uint16_t)flow,
+                    .slot = REC_NO_SLOT,
+                    .epoch = epoch,
+                    .pos = pos,
+                    .time = now_us()};
+    if (spillq_memroom(&out->q) < n && out->q.wr - out->q.rd > out->spill_max) {
+        out->spill_error = EFBIG;
+        return -1;
+    }
+    rec_encode(out->scratch, &r);
+    out->bytes += n;
+    out->records++;
+    return put(out, out->scratch, REC_HEADER + n, true);
+}
+
+int output_stream(struct output *out)
+{
+    uint8_t header[REC_STREAM];
+    rec_stream_header(header, KIND_RAW);
+    return put(out, header, sizeof header, false);
+}
+
+int output_meta(struct output *out, enum rec_type type, unsigned flow, uint16_t epoch, const struct buf *text)
+{
+    uint8_t whole[REC_HEADER + 4096]; /* metadata is short; a longer one would be a bug of the caller */
+    if (text->len > sizeof whole - REC_HEADER)
+        return fail(out, EMSGSIZE);
+    struct rec r = {.len = (uint32_t)text->len,
+                    .type = (uint8_t)type,
+                    .flow = (uint16_t)flow,
+                    .slot = REC_NO_SLOT,
+                    .epoch = epoch,
+                    .time = now_us()};
+    rec_encode(whole, &r);
+    memcpy(whole + REC_HEADER, text->p, text->len);
+    out->records++;
+    return put(out, whole, REC_HEADER + text->len, false);
+}
+
+bool output_behind(const struct output *out)
+{
+    int n = 0;
+    if (spillq_len(&out->q) > 0)
+        return true;
+    if (out->w.fd < 0)
+        return false;
+    /* FIONREAD counts the unread bytes of a pipe from either end; a socket wants SIOCOUTQ. */
+    if (ioctl(out->fd, FIONREAD, &n) == 0 && n > 0)
+        return true;
+    return ioctl(out->fd, SIOCOUTQ, &n) == 0 && n > 0;
+}
+
+const char *output_fault(const struct output *out, int *status)
+{
+    static char text[160];
+    switch (out->dead ? out->error : out->spill_error) {
+    case EPIPE:
+    case ECONNRESET: *status = EXIT_RETRY; return "the reader of the output has gone";
+    case EFBIG: *status = EXIT_RETRY; return "what had to be read on during STARTSTABLE exceeds --spill-max";
+    default:
+        *status = EXIT_CANNOT;
+        snprintf(text, sizeof text, "cannot write the output%s: %s", out->dead ? "" : "'s queue",
+                 strerror(out->dead ? out->error : out->spill_error));
+        return text;
+    }
+}

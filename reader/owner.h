@@ -1,0 +1,137 @@
+/* The owner of a session: control connection to the master, control socket, and the flows, each of which is
+ * local (a socket of this process) or remote (a flow process on the control socket). Private to owner.c (the
+ * main loop and timers), session.c (the master), peers.c (the control socket), ending.c and status.c. */
+#ifndef READER_OWNER_H
+#define READER_OWNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "flow.h"
+#include "handshake.h"
+#include "hub.h"
+#include "link.h"
+#include "loop.h"
+#include "options.h"
+#include "output.h"
+#include "sessinfo.h"
+
+#define RESTARTS_MAX  20
+#define US            ((uint64_t)1000000)
+#define PING_EVERY    (10 * US)
+#define PING_PATIENCE (60 * US)
+#define QUIET_WRITERS (60 * US) /* ending: writers that say nothing for so long are not waited for */
+
+enum phase {
+    PHASE_CONNECT,  /* handshake on the control connection */
+    PHASE_FLOWS,    /* flows are being opened */
+    PHASE_FULL,     /* DFLY SYNC sent; until all flows are cut */
+    PHASE_STARTING, /* DFLY STARTSTABLE sent; until it is answered and all flows are synced */
+    PHASE_STABLE,
+    PHASE_ENDING, /* END is on its way; after a stop acknowledgements go on until the writers have gone */
+    PHASE_LINGER, /* the last acknowledgements reach the master */
+    PHASE_DONE,
+};
+
+/* The request on the control connection whose reply is awaited. */
+enum await { AWAIT_NONE, AWAIT_HANDSHAKE, AWAIT_SYNC, AWAIT_STARTSTABLE, AWAIT_PING };
+
+struct oflow {
+    struct flow local;
+    struct peer *remote; /* with --session-only: its process, NULL: none has joined */
+    bool up;             /* the master answered FULL */
+    bool cut;            /* a parser saw opcode 200 */
+    bool synced;         /* a parser saw the EOF token */
+    bool blocked;        /* remote: does not read, its output is full */
+    uint64_t bytes;      /* remote: as it reported */
+    uint64_t moved_at;   /* remote: when bytes last changed */
+    uint64_t idle_since; /* it could have moved since then */
+    uint64_t applied;    /* lowest position of the writers, 0: none */
+    uint64_t told;       /* remote: position last sent to it */
+};
+
+struct owner {
+    const struct options *o;
+    struct loop loop;
+    struct hub hub;
+    struct output out;
+    struct sessinfo info;
+    struct link control;
+    struct handshake handshake;
+    enum phase phase;
+    enum await await;
+    uint64_t await_since;
+    uint64_t phase_since;
+    uint64_t sync_at; /* DFLY SYNC was sent; 0: not yet in this epoch */
+    bool sync_ok;
+    bool stable_ok;
+    uint64_t pinged_at;
+
+    struct oflow *flows; /* info.flows of them */
+    unsigned up, cut, synced;
+    unsigned cursor; /* flow that is read first in the next round */
+
+    bool restart_wanted;
+    unsigned restarts;
+    char target[CTL_LINE_MAX]; /* newest "target" line of a writer, "" none */
+
+    struct fault pending; /* status 0: none; see owner_fail_soon */
+    uint64_t pending_at;
+
+    bool graceful;            /* ending after a stop, not after a failure */
+    uint64_t flushed_at;      /* END has left; 0: not yet */
+    uint64_t writer_heard_at; /* last message of any writer */
+    bool final_sent;          /* flow processes were told to close */
+    bool shut;                /* lingering: our side of the flows is closed */
+    bool output_reported;
+    int status;
+    unsigned signals_before; /* seen when the ending began */
+
+    uint64_t begun_at;
+    uint64_t progress_at;
+    uint64_t progress_bytes;
+};
+
+/* owner.c: run the whole session. Returns the exit status. */
+int owner_run(const struct options *o);
+
+/* session.c */
+void session_begin(struct owner *w);               /* a new epoch: connect and shake hands */
+void session_close(struct owner *w);               /* close all connections to the master */
+void session_cut(struct owner *w);                 /* one more flow is cut */
+void session_synced(struct owner *w);              /* one more flow is synced */
+void session_flow_up(struct owner *w, unsigned i); /* one more flow is up */
+void session_ping(struct owner *w, uint64_t now);
+void session_deadlines(struct owner *w, uint64_t now);
+
+/* peers.c */
+extern const struct hub_observer peers_template;
+void peers_start_flow(struct owner *w, struct peer *p);
+void peers_positions(struct owner *w, uint64_t now, bool at_once);
+void peers_forget_positions(struct owner *w);
+
+/* ending.c. owner_fail: nothing more can come; the END record says why. owner_stop: the END record stands
+ * behind what was forwarded, and acknowledgements go on until the writers have gone. */
+void owner_fail(struct owner *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void owner_stop(struct owner *w, const char *reason, int status);
+
+/* A connection to the master broke. When the process of one flow dies, the master closes all connections:
+ * with flows in other processes, wait a moment for word of the true cause before failing for this one. */
+void owner_fail_soon(struct owner *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void owner_output_died(struct owner *w);
+void owner_spill_failed(struct owner *w);
+void ending_step(struct owner *w, uint64_t now);
+
+static inline bool owner_ending(const struct owner *w)
+{
+    return w->phase >= PHASE_ENDING;
+}
+
+/* status.c */
+const char *phase_name(enum phase phase);
+uint64_t flow_bytes(const struct owner *w, const struct oflow *f);
+void status_begin(struct owner *w, struct peer *p);
+void status_continue(struct owner *w, struct peer *p);
+void status_progress(struct owner *w, uint64_t now);
+
+#endif

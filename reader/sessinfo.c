@@ -1,0 +1,51 @@
+#include "sessinfo.h"
+
+#include <string.h>
+
+#include "ctl.h"
+#include "meta.h"
+#include "record.h"
+
+static void text(struct buf *b, const char *name, const char *value, char sep)
+{
+    if (value[0] != '\0')
+        meta_add(b, name, value, strlen(value), sep);
+}
+
+void sessinfo_format(const struct sessinfo *s, struct buf *b, char sep)
+{
+    text(b, "nonce", s->nonce, sep);
+    text(b, "source", s->source, sep);
+    (void)buf_addf(b, "flows=%u%cepoch=%u%cjournal=%d%c", s->flows, sep, (unsigned)s->epoch, sep,
+                   (int)s->journal, sep);
+    text(b, "replid", s->replid, sep);
+    text(b, "lineage", s->lineage, sep);
+    text(b, "session", s->session, sep);
+    if (s->protocol > 0)
+        (void)buf_addf(b, "protocol=%u%c", s->protocol, sep);
+    text(b, "control", s->control, sep);
+    (void)buf_addf(b, "started=%llu%c", (unsigned long long)s->started, sep);
+}
+
+bool sessinfo_parse(struct sessinfo *s, const char *line)
+{
+    uint64_t flows, epoch, journal, protocol;
+    memset(s, 0, sizeof *s);
+    if (ctl_get(line, "nonce", s->nonce, sizeof s->nonce) != 32 ||
+        ctl_get(line, "source", s->source, sizeof s->source) <= 0 ||
+        ctl_get(line, "replid", s->replid, sizeof s->replid) != REPLID_LEN ||
+        ctl_get(line, "session", s->session, sizeof s->session) <= 0 ||
+        ctl_get(line, "control", s->control, sizeof s->control) <= 0)
+        return false;
+    (void)ctl_get(line, "lineage", s->lineage, sizeof s->lineage);
+    if (!ctl_getu(line, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||
+        !ctl_getu(line, "epoch", &epoch) || epoch < 1 || epoch > UINT16_MAX ||
+        !ctl_getu(line, "journal", &journal) || !ctl_getu(line, "started", &s->started))
+        return false;
+    if (ctl_getu(line, "protocol", &protocol) && protocol <= UINT16_MAX)
+        s->protocol = (unsigned)protocol;
+    s->flows = (unsigned)flows;
+    s->epoch = (uint16_t)epoch;
+    s->journal = journal != 0;
+    return true;
+}

@@ -1,0 +1,32 @@
+/* What a session is: the contents of SESSION records, and of the "start" line to flow processes. */
+#ifndef READER_SESSINFO_H
+#define READER_SESSINFO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+
+#define REPLID_LEN 40
+
+struct sessinfo {
+    char nonce[33]; /* of the owner process */
+    char source[16];
+    char replid[REPLID_LEN + 1]; /* "" for files, as the next three */
+    char lineage[129];
+    char session[129]; /* SYNCn: opaque */
+    char control[108]; /* path of the control socket */
+    uint16_t epoch;    /* counts the sessions of this owner, from 1 */
+    unsigned flows;    /* 0: not known yet */
+    unsigned protocol;
+    bool journal; /* live changes follow the snapshot */
+    uint64_t started;
+};
+
+/* Append "name=value" pairs, each followed by sep. */
+void sessinfo_format(const struct sessinfo *s, struct buf *b, char sep);
+
+/* Read them back from a control line. False when something needed is missing or malformed. */
+bool sessinfo_parse(struct sessinfo *s, const char *line);
+
+#endif

@@ -1,0 +1,351 @@
+#include "owner.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <bsd/string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+
+static void enter(struct owner *w, enum phase phase)
+{
+    w->phase = phase;
+    w->phase_since = mono_us();
+    log_event(LOG_INFO, NO_FLOW, "event=phase name=%s epoch=%u", phase_name(phase), (unsigned)w->info.epoch);
+}
+
+static int request(struct owner *w, enum await await, int n, const char *const *args)
+{
+    w->await = await;
+    w->await_since = mono_us();
+    if (link_request(&w->control, n, args) == 0)
+        return 0;
+    owner_fail_soon(w, EXIT_RETRY, "the master closed the control connection");
+    return -1;
+}
+
+/* ---- full sync ---- */
+
+static void send_sync(struct owner *w)
+{
+    const char *const args[] = {"DFLY", "SYNC", w->info.session};
+    enter(w, PHASE_FULL);
+    w->sync_at = w->phase_since;
+    for (unsigned i = 0; i < w->info.flows; i++)
+        w->flows[i].idle_since = w->sync_at;
+    (void)request(w, AWAIT_SYNC, 3, args);
+}
+
+static void read_on(struct owner *w, bool on)
+{
+    w->out.read_on = on;
+    hub_send_role(&w->hub, ROLE_FLOW, on ? "readon on=1" : "readon on=0");
+}
+
+/* All flows are cut: only now, and once, STARTSTABLE. Until it is answered no client command runs on the
+ * master, so whatever it sends must be taken. Spec section 2.4. */
+static void try_startstable(struct owner *w)
+{
+    if (w->phase != PHASE_FULL || !w->sync_ok || w->cut < w->info.flows)
+        return;
+    const char *const args[] = {"DFLY", "STARTSTABLE", w->info.session};
+    read_on(w, true);
+    enter(w, PHASE_STARTING);
+    (void)request(w, AWAIT_STARTSTABLE, 3, args);
+}
+
+static void try_stable(struct owner *w)
+{
+    if (w->phase != PHASE_STARTING || !w->stable_ok || w->synced < w->info.flows)
+        return;
+    enter(w, PHASE_STABLE);
+    if (w->o->until_synced)
+        owner_stop(w, "complete", EXIT_DONE);
+}
+
+void session_cut(struct owner *w)
+{
+    w->cut++;
+    try_startstable(w);
+}
+
+void session_synced(struct owner *w)
+{
+    w->synced++;
+    try_stable(w);
+}
+
+/* ---- flows ---- */
+
+void session_flow_up(struct owner *w, unsigned i)
+{
+    struct oflow *f = &w->flows[i];
+    f->up = true;
+    w->up++;
+    log_event(LOG_INFO, (int)i, "event=flow-up mode=FULL");
+    if (w->up == w->info.flows && w->phase == PHASE_FLOWS)
+        send_sync(w);
+}
+
+static void on_flow_up(void *ctx, struct flow *f)
+{
+    struct owner *w = ctx;
+    if (flow_announce(f, &w->out) == 0) /* a failing output is noticed in the main loop */
+        session_flow_up(w, f->id);
+}
+
+static void on_flow_lost(void *ctx, struct flow *f, const struct fault *why)
+{
+    struct owner *w = ctx;
+    if (owner_ending(w)) {
+        log_event(LOG_INFO, (int)f->id, "event=flow-closed reason=%s",
+                  log_quote(why->text, strlen(why->text)));
+        return;
+    }
+    owner_fail(w, why->status, "flow %u: %s (after %llu bytes)", f->id, why->text,
+               (unsigned long long)f->bytes);
+}
+
+static void announce_session(struct owner *w)
+{
+    struct buf b = {.max = 4096};
+    sessinfo_format(&w->info, &b, '\n');
+    (void)output_meta(&w->out, REC_SESSION, 0, w->info.epoch, &b); /* as above */
+    buf_free(&b);
+}
+
+static void open_flows(struct owner *w)
+{
+    static struct flow_observer observer;
+    observer = (struct flow_observer){.ctx = w, .up = on_flow_up, .lost = on_flow_lost};
+    announce_session(w);
+    enter(w, PHASE_FLOWS);
+    struct peer *p;
+    if (w->o->session_only) {
+        TAILQ_FOREACH(p, &w->hub.peers, link)
+        {
+            if (p->role == ROLE_FLOW)
+                peers_start_flow(w, p);
+        }
+        return;
+    }
+    for (unsigned i = 0; i < w->info.flows && w->phase == PHASE_FLOWS; i++)
+        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->info, w->o->connect_timeout * 1000,
+                   &observer);
+    w->phase_since = mono_us(); /* connecting takes its time, the replies have theirs */
+}
+
+/* ---- control connection ---- */
+
+static void handshake_done(struct owner *w, unsigned flows_before)
+{
+    w->await = AWAIT_NONE;
+    log_event(LOG_INFO, NO_FLOW, "event=session id=%s epoch=%u flows=%u replid=%s protocol=%u",
+              w->info.session, (unsigned)w->info.epoch, w->info.flows, w->info.replid, w->info.protocol);
+    if (w->o->session_only && flows_before != 0 && flows_before != w->info.flows) {
+        owner_fail(w, EXIT_RETRY, "the master has %u flows now instead of %u", w->info.flows, flows_before);
+        return;
+    }
+    w->flows = xcalloc(w->info.flows, sizeof *w->flows);
+    open_flows(w);
+}
+
+static void on_reply(struct owner *w)
+{
+    struct fault f;
+    unsigned flows_before = w->info.flows;
+    enum await await = w->await;
+    w->await_since = mono_us();
+    if (await == AWAIT_HANDSHAKE) {
+        int rc = handshake_reply(&w->handshake, &w->control, &w->info, &f);
+        if (rc < 0)
+            owner_fail(w, f.status, "%s: %s", w->o->shown, f.text);
+        else if (rc > 0)
+            handshake_done(w, flows_before);
+        return;
+    }
+    w->await = AWAIT_NONE;
+    if (await == AWAIT_NONE || await == AWAIT_PING)
+        return;
+    if (!reply_is(&w->control.reply, "OK")) {
+        fault_reply(&f, await == AWAIT_SYNC ? "DFLY SYNC" : "DFLY STARTSTABLE", &w->control.reply);
+        owner_fail(w, f.status, "%s", f.text);
+    } else if (await == AWAIT_SYNC) {
+        w->sync_ok = true;
+        try_startstable(w);
+    } else {
+        read_on(w, false);
+        w->stable_ok = true;
+        w->pinged_at = mono_us();
+        try_stable(w);
+    }
+}
+
+static void control_lost(struct owner *w, const char *why)
+{
+    if (owner_ending(w)) {
+        log_event(LOG_INFO, NO_FLOW, "event=control-closed reason=%s", log_quote(why, strlen(why)));
+        link_close(&w->control);
+        return;
+    }
+    link_close(&w->control);
+    w->await = AWAIT_NONE;
+    owner_fail_soon(w, EXIT_RETRY, "control connection to %s: %s", w->o->shown, why);
+}
+
+static void on_control(struct watch *watch, uint32_t events)
+{
+    struct owner *w = watch->ctx;
+    struct link *l = &w->control;
+    struct fault f;
+    if (link_events(l, events) < 0) {
+        control_lost(w, "the master closed the connection");
+        return;
+    }
+    while (l->open && l->readable) {
+        int rc = link_reply(l, &f);
+        if (rc < 0 && f.status != EXIT_RETRY && !owner_ending(w))
+            owner_fail(w, f.status, "%s: %s", w->o->shown, f.text);
+        else if (rc < 0)
+            control_lost(w, f.text);
+        if (rc <= 0)
+            return;
+        on_reply(w);
+    }
+}
+
+void session_close(struct owner *w)
+{
+    link_close(&w->control);
+    w->await = AWAIT_NONE;
+    if (w->flows == NULL)
+        return;
+    for (unsigned i = 0; i < w->info.flows; i++)
+        flow_stop(&w->flows[i].local);
+}
+
+void session_begin(struct owner *w)
+{
+    free(w->flows);
+    w->flows = NULL;
+    w->up = w->cut = w->synced = w->cursor = 0;
+    w->sync_at = 0;
+    w->sync_ok = w->stable_ok = false;
+    w->pending.status = 0;
+    read_on(w, false);
+    peers_forget_positions(w);
+    strlcpy(w->info.nonce, w->hub.nonce, sizeof w->info.nonce);
+    strlcpy(w->info.control, w->hub.path, sizeof w->info.control);
+    strlcpy(w->info.source, "dragonfly", sizeof w->info.source);
+    w->info.journal = true;
+    w->info.started = (uint64_t)time(NULL);
+    w->info.epoch++;
+    enter(w, PHASE_CONNECT);
+    struct fault f;
+    w->control.w = (struct watch){.fd = -1, .ready = on_control, .ctx = w};
+    w->await = AWAIT_HANDSHAKE;
+    if (link_open(&w->control, &w->loop, &w->o->url, w->o->connect_timeout * 1000, 0, &f) < 0) {
+        owner_fail(w, w->restarts > 0 ? EXIT_RETRY : f.status, "%s", f.text);
+        return;
+    }
+    w->await_since = mono_us();
+    if (handshake_begin(&w->handshake, &w->control, &w->o->url) < 0)
+        owner_fail(w, EXIT_RETRY, "%s: the master closed the connection", w->o->shown);
+}
+
+/* ---- timers ---- */
+
+void session_ping(struct owner *w, uint64_t now)
+{
+    const char *const ping[] = {"PING"};
+    if (!w->stable_ok || w->await != AWAIT_NONE || now - w->pinged_at < PING_EVERY)
+        return;
+    w->pinged_at = now;
+    (void)request(w, AWAIT_PING, 1, ping);
+}
+
+static uint64_t patience(const struct owner *w)
+{
+    switch (w->await) {
+    case AWAIT_HANDSHAKE: return (uint64_t)w->o->connect_timeout * US;
+    case AWAIT_PING: return PING_PATIENCE;
+    default: return (uint64_t)w->o->stall_timeout * US;
+    }
+}
+
+static const char *await_name(enum await await)
+{
+    static const char *const names[] = {"nothing", "the handshake", "DFLY SYNC", "DFLY STARTSTABLE", "PING"};
+    return names[await];
+}
+
+/* When did f last move, or was last unable to? */
+static uint64_t last_move(struct owner *w, struct oflow *f, bool behind, uint64_t now)
+{
+    uint64_t moved = w->o->session_only ? f->moved_at : f->local.moved_at;
+    if (w->o->session_only ? f->blocked : behind)
+        f->idle_since = now;
+    return moved > f->idle_since ? moved : f->idle_since;
+}
+
+/* A flow that is not cut and could move, but does not. */
+static void check_stall(struct owner *w, uint64_t now)
+{
+    uint64_t limit = (uint64_t)w->o->stall_timeout * US;
+    bool behind = output_behind(&w->out);
+    for (unsigned i = 0; i < w->info.flows && !owner_ending(w); i++) {
+        struct oflow *f = &w->flows[i];
+        if (!f->cut && now - last_move(w, f, behind, now) >= limit)
+            owner_fail(w, EXIT_RETRY,
+                       "flow %u has not moved for %d seconds in the full sync (after %llu bytes)", i,
+                       w->o->stall_timeout, (unsigned long long)flow_bytes(w, f));
+    }
+}
+
+/* STARTSTABLE may take long as long as the flows move. */
+static void excuse_startstable(struct owner *w)
+{
+    for (unsigned i = 0; i < w->info.flows; i++) {
+        uint64_t moved = w->o->session_only ? w->flows[i].moved_at : w->flows[i].local.moved_at;
+        if (moved > w->await_since)
+            w->await_since = moved;
+    }
+}
+
+static void check_flows_up(struct owner *w, uint64_t now)
+{
+    bool remote = w->o->session_only;
+    uint64_t limit =
+        (uint64_t)(remote ? w->o->parser_timeout + w->o->connect_timeout : w->o->connect_timeout) * US;
+    if (now - w->phase_since < limit)
+        return;
+    unsigned i = 0;
+    while (i < w->info.flows && w->flows[i].up)
+        i++;
+    if (remote && w->flows[i].remote == NULL)
+        owner_fail(w, EXIT_CANNOT, "flow %u: no process has joined (dfreader --flow %u --session %s %s)", i,
+                   i, w->hub.path, w->o->shown);
+    else
+        owner_fail(w, EXIT_RETRY, "flow %u: the master does not answer DFLY FLOW", i);
+}
+
+void session_deadlines(struct owner *w, uint64_t now)
+{
+    if (w->await == AWAIT_STARTSTABLE)
+        excuse_startstable(w);
+    if (w->await != AWAIT_NONE && now > w->await_since && now - w->await_since >= patience(w))
+        owner_fail(w, EXIT_RETRY, "%s: no answer to %s for %llu seconds", w->o->shown, await_name(w->await),
+                   (unsigned long long)(patience(w) / US));
+    else if (w->phase == PHASE_FLOWS)
+        check_flows_up(w, now);
+    else if (w->phase == PHASE_FULL && w->hub.ever[ROLE_PARSER] == 0 &&
+             now - w->sync_at >= (uint64_t)w->o->parser_timeout * US)
+        owner_fail(w, EXIT_CANNOT,
+                   "nobody parses the stream, so the full sync cannot be completed: pipe it into dfparse; "
+                   "to keep it in a file: df2redis record %s FILE",
+                   w->o->shown);
+    else if (w->phase == PHASE_FULL)
+        check_stall(w, now);
+}

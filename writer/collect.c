@@ -1,0 +1,100 @@
+#include "collect.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "io.h"
+
+#define KEEP ((size_t)1 << 20)
+
+struct big *big_new(const struct rec *r)
+{
+    struct big *b = xcalloc(1, sizeof *b);
+    b->first = *r;
+    b->fd = -1;
+    b->mem.max = KEEP + REC_PAYLOAD_MAX;
+    reqcheck_init(&b->check);
+    return b;
+}
+
+void big_free(struct big *b)
+{
+    if (b == NULL)
+        return;
+    if (b->fd >= 0)
+        close(b->fd);
+    buf_free(&b->mem);
+    free(b);
+}
+
+static int append(int fd, const uint8_t *p, size_t n, uint64_t at)
+{
+    while (n > 0) {
+        ssize_t w = pwrite(fd, p, n, (off_t)at);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0) {
+            if (w == 0)
+                errno = ENOSPC;
+            return -1;
+        }
+        p += w;
+        n -= (size_t)w;
+        at += (uint64_t)w;
+    }
+    return 0;
+}
+
+/* Move from memory to a file; the first bytes stay in memory, for messages. */
+static int to_file(struct big *b, const char *dir)
+{
+    b->fd = io_tmpfile(dir);
+    if (b->fd < 0)
+        return -1;
+    if (append(b->fd, b->mem.p, b->mem.len, 0) < 0)
+        return -1;
+    struct buf head = {.max = 4096};
+    (void)buf_add(&head, b->mem.p, b->mem.len < 4096 ? b->mem.len : 4096);
+    buf_free(&b->mem);
+    b->mem = head;
+    return 0;
+}
+
+const char *big_add(struct big *b, const uint8_t *payload, size_t n, const char *dir, bool *io)
+{
+    *io = false;
+    if (!reqcheck_feed(&b->check, payload, n))
+        return "request in several records that is no RESP request";
+    b->size += n;
+    if (b->size > BIG_MAX)
+        b->too_large = true;
+    if (b->too_large)
+        return NULL;
+    *io = true;
+    if (b->fd < 0 && b->size > KEEP && b->mem.len > 0 && to_file(b, dir) < 0)
+        return "cannot keep a large request";
+    if (b->fd >= 0)
+        return append(b->fd, payload, n, b->size - n) < 0 ? "cannot keep a large request" : NULL;
+    return buf_add(&b->mem, payload, n) < 0 ? "cannot keep a large request" : NULL;
+}
+
+long big_read(const struct big *b, uint64_t at, uint8_t *to, size_t n)
+{
+    if (n > b->size - at)
+        n = (size_t)(b->size - at);
+    if (b->fd < 0) {
+        memcpy(to, b->mem.p + at, n);
+        return (long)n;
+    }
+    for (;;) {
+        ssize_t r = pread(b->fd, to, n, (off_t)at);
+        if (r >= 0 || errno != EINTR) {
+            if (r == 0 && n > 0) {
+                errno = EIO;
+                return -1;
+            }
+            return r;
+        }
+    }
+}

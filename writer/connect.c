@@ -1,0 +1,456 @@
+#include "node.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "resp.h"
+#include "target.h"
+#include "writer.h"
+
+#define CONNECT_MS 10000
+#define CALL_MS    20000
+
+enum shake { SHAKE_OK, SHAKE_AGAIN, SHAKE_FATAL };
+
+/* ---- the reader's functions: replies are looked at, not kept ---- */
+
+static char seen; /* what every reply becomes */
+
+static void *on_string(const redisReadTask *t, char *s, size_t len)
+{
+    struct node *n = t->privdata;
+    if (t->parent == NULL) {
+        n->reply_type = t->type;
+        if (t->type == REDIS_REPLY_ERROR) {
+            n->errlen = len < sizeof n->err - 1 ? len : sizeof n->err - 1;
+            memcpy(n->err, s, n->errlen);
+            n->err[n->errlen] = '\0';
+        }
+    } else if (t->type == REDIS_REPLY_ERROR && t->parent->parent == NULL) {
+        group_exec_error(n, t->idx, s, len);
+    }
+    return &seen;
+}
+
+static void *on_array(const redisReadTask *t, int elements)
+{
+    struct node *n = t->privdata;
+    if (t->parent == NULL) {
+        n->reply_type = t->type;
+        n->reply_elements = elements;
+    }
+    return &seen;
+}
+
+static void *on_integer(const redisReadTask *t, long long value)
+{
+    (void)value;
+    if (t->parent == NULL)
+        ((struct node *)t->privdata)->reply_type = t->type;
+    return &seen;
+}
+
+static void *on_nil(const redisReadTask *t)
+{
+    if (t->parent == NULL)
+        ((struct node *)t->privdata)->reply_type = t->type;
+    return &seen;
+}
+
+static void on_free(void *reply)
+{
+    (void)reply;
+}
+
+static void fresh_reader(struct node *n)
+{
+    static redisReplyObjectFunctions functions = {on_string, on_array, on_integer, on_nil, on_free};
+    if (n->reader != NULL)
+        redisReaderFree(n->reader);
+    n->reader = redisReaderCreateWithFunctions(&functions);
+    if (n->reader == NULL) {
+        writer_fail(n->w, EXIT_CANNOT, "event=out_of_memory");
+        n->dead = true;
+        return;
+    }
+    n->reader->privdata = n;
+    n->reader->maxbuf = 0; /* keep the buffer */
+}
+
+/* ---- handshake ---- */
+
+/* Judge a reply in a handshake and free it; why gets the words of a refusal. */
+static enum shake judge(struct node *n, redisReply *r, const char *what)
+{
+    if (r == NULL) {
+        snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, strerror(errno));
+        return SHAKE_AGAIN;
+    }
+    enum shake verdict = SHAKE_OK;
+    if (r->type == REDIS_REPLY_ERROR) {
+        snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, r->str);
+        verdict = error_class(r->str, r->len) == ERR_RETRY ? SHAKE_AGAIN : SHAKE_FATAL;
+    }
+    freeReplyObject(r);
+    return verdict;
+}
+
+static enum shake authenticate(struct node *n)
+{
+    const struct url *u = &n->w->opt.url;
+    if (u->password[0] == '\0')
+        return SHAKE_OK;
+    redisReply *r = u->user[0] != '\0' ? target_call(n, CALL_MS, "AUTH", u->user, u->password, NULL)
+                                       : target_call(n, CALL_MS, "AUTH", u->password, NULL);
+    if (r != NULL && r->type == REDIS_REPLY_ERROR && u->user[0] == '\0' &&
+        (strstr(r->str, "without any password") != NULL || strstr(r->str, "no password is set") != NULL)) {
+        log_event(LOG_WARN, NO_FLOW, "event=password_not_needed target=%s", n->w->opt.shown);
+        freeReplyObject(r);
+        return SHAKE_OK;
+    }
+    return judge(n, r, "AUTH");
+}
+
+/* "df2redis:TASK:host.pid" */
+static void connection_name(const struct node *n, char *out, size_t cap, bool prefix_only)
+{
+    char host[64] = "?";
+    (void)gethostname(host, sizeof host - 1);
+    for (char *p = host; *p != '\0'; p++)
+        if (*p <= ' ' || *p > '~')
+            *p = '?';
+    if (prefix_only)
+        snprintf(out, cap, " name=df2redis:%s:", n->w->opt.task);
+    else
+        snprintf(out, cap, "df2redis:%s:%s.%ld", n->w->opt.task, host, (long)getpid());
+}
+
+/* End every other connection with the name of this task: bytes that a dead writer left in its socket must not
+ * be executed after the position was read. */
+static enum shake kill_others(struct node *n)
+{
+    redisReply *r = target_call(n, CALL_MS, "CLIENT", "ID", NULL);
+    if (r == NULL || r->type != REDIS_REPLY_INTEGER)
+        return judge(n, r, "CLIENT ID");
+    long long self = r->integer;
+    freeReplyObject(r);
+    redisReply *list = target_call(n, CALL_MS, "CLIENT", "LIST", NULL);
+    if (list == NULL || list->type != REDIS_REPLY_STRING)
+        return judge(n, list, "CLIENT LIST");
+    char prefix[160];
+    connection_name(n, prefix, sizeof prefix, true);
+    enum shake verdict = SHAKE_OK;
+    char *save = NULL;
+    for (char *line = strtok_r(list->str, "\n", &save); line != NULL && verdict == SHAKE_OK;
+         line = strtok_r(NULL, "\n", &save)) {
+        long long id = strncmp(line, "id=", 3) == 0 ? strtoll(line + 3, NULL, 10) : 0;
+        if (id == 0 || id == self || strstr(line, prefix) == NULL)
+            continue;
+        char num[24];
+        snprintf(num, sizeof num, "%lld", id);
+        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection id=%lld", id);
+        r = target_call(n, CALL_MS, "CLIENT", "KILL", "ID", num, NULL);
+        verdict = judge(n, r, "CLIENT KILL");
+    }
+    freeReplyObject(list);
+    return verdict;
+}
+
+/* A MULTI that is refused later would let the requests behind it run one by one: find out now. */
+static enum shake probe_multi(struct node *n)
+{
+    enum shake verdict = judge(n, target_call(n, CALL_MS, "MULTI", NULL), "MULTI");
+    return verdict == SHAKE_OK ? judge(n, target_call(n, CALL_MS, "EXEC", NULL), "EXEC") : verdict;
+}
+
+static enum shake inspect(struct node *n)
+{
+    bool lost;
+    redisReply *r = target_inspect(n, &n->info, &lost);
+    if (r != NULL || lost)
+        return judge(n, r, "INFO");
+    if (n->info.cluster) {
+        snprintf(n->lost_why, sizeof n->lost_why,
+                 "the target is a Redis Cluster: not supported by this version");
+        return SHAKE_FATAL;
+    }
+    return SHAKE_OK;
+}
+
+/* Databases that were in use must be there again. */
+static enum shake select_again(struct node *n)
+{
+    char num[16];
+    for (unsigned i = 0; i < n->dbs.n; i++) {
+        if (n->dbs.bad[i])
+            continue;
+        snprintf(num, sizeof num, "%u", n->dbs.known[i]);
+        enum shake verdict = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT");
+        if (verdict != SHAKE_OK)
+            return verdict;
+    }
+    return SHAKE_OK;
+}
+
+/* What the position key says. */
+struct saved {
+    bool there;
+    bool session_ours; /* this session, this epoch */
+    bool writer_ours;  /* this process */
+    bool ours;         /* both */
+    uint64_t *seq;
+};
+
+static void saved_field(const struct writer *w, struct saved *s, const char *name, const char *value)
+{
+    const struct session *se = &w->session;
+    if (strcmp(name, "session") == 0) {
+        char want[64];
+        int n = snprintf(want, sizeof want, "%s %u ", se->nonce, se->epoch);
+        s->session_ours = strncmp(value, want, (size_t)n) == 0;
+        return;
+    }
+    if (strcmp(name, "writer") == 0) {
+        s->writer_ours = strcmp(value, w->run) == 0;
+        return;
+    }
+    unsigned flow, epoch;
+    unsigned long long seq;
+    if (sscanf(name, "f%u", &flow) == 1 && flow < se->flows && sscanf(value, "%u %llu", &epoch, &seq) == 2 &&
+        epoch == se->epoch)
+        s->seq[flow] = seq;
+}
+
+static enum shake read_saved(struct node *n, struct saved *s)
+{
+    struct writer *w = n->w;
+    memset(s->seq, 0, w->session.flows * sizeof *s->seq);
+    s->there = s->session_ours = s->writer_ours = false;
+    redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
+    if (r == NULL || r->type != REDIS_REPLY_ARRAY)
+        return judge(n, r, "HGETALL");
+    s->there = r->elements > 0;
+    for (size_t i = 0; i + 1 < r->elements; i += 2)
+        if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL)
+            saved_field(w, s, r->element[i]->str, r->element[i + 1]->str);
+    s->ours = s->session_ours && s->writer_ours;
+    freeReplyObject(r);
+    return SHAKE_OK;
+}
+
+static bool session_begun(const struct writer *w)
+{
+    return w->session.stage == ST_RUN || (w->session.stage == ST_VOID && w->session.wrote);
+}
+
+/* From a connected socket to one that requests may be sent on; saved: NULL, or where to put the position. */
+static enum shake handshake(struct node *n, struct saved *saved)
+{
+    char name[160], num[16];
+    connection_name(n, name, sizeof name, false);
+    enum shake v = authenticate(n);
+    if (v == SHAKE_OK)
+        v = judge(n, target_call(n, CALL_MS, "CLIENT", "SETNAME", name, NULL), "CLIENT SETNAME");
+    if (v == SHAKE_OK)
+        v = inspect(n);
+    if (v == SHAKE_OK && saved != NULL) {
+        v = read_saved(n, saved);
+        if (v == SHAKE_OK && saved->there && !saved->ours) {
+            snprintf(n->lost_why, sizeof n->lost_why, "another writer has taken over task %s",
+                     n->w->opt.task);
+            return SHAKE_FATAL;
+        }
+    }
+    if (v == SHAKE_OK)
+        v = kill_others(n);
+    if (v == SHAKE_OK && saved != NULL)
+        v = read_saved(n, saved); /* again: the connections just ended may have written */
+    if (v == SHAKE_OK)
+        v = probe_multi(n);
+    if (v == SHAKE_OK)
+        v = select_again(n);
+    snprintf(num, sizeof num, "%u", n->db);
+    if (v == SHAKE_OK)
+        v = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT");
+    return v;
+}
+
+static enum shake try_once(struct node *n, struct saved *saved)
+{
+    const struct url *u = &n->w->opt.url;
+    int fd = sock_tcp_connect(u->host, u->port, CONNECT_MS, n->lost_why, sizeof n->lost_why);
+    if (fd < 0)
+        return SHAKE_AGAIN;
+    transport_plain(&n->t, fd);
+    enum shake v = handshake(n, saved);
+    if (v != SHAKE_OK)
+        n->t.close(&n->t);
+    return v;
+}
+
+static void wait_ms(unsigned ms)
+{
+    for (unsigned done = 0; done < ms && writer_signals() < 2; done += 20)
+        usleep(20000);
+}
+
+bool node_connect(struct node *n)
+{
+    struct writer *w = n->w;
+    uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
+    for (;;) {
+        enum shake v = try_once(n, NULL);
+        if (v == SHAKE_OK)
+            break;
+        /* A server that does not answer at all is a mistake of the caller; one that is loading is not. */
+        bool there = n->t.read != NULL;
+        if (v == SHAKE_FATAL || !there || mono_us() >= give_up || writer_signals() >= 2) {
+            writer_fail(w, v == SHAKE_AGAIN && there ? EXIT_RETRY : EXIT_CANNOT,
+                        "event=cannot_use_target target=%s error=%s", w->opt.shown,
+                        log_quote(n->lost_why, strlen(n->lost_why)));
+            return false;
+        }
+        log_event(LOG_INFO, NO_FLOW, "event=target_not_ready error=%s",
+                  log_quote(n->lost_why, strlen(n->lost_why)));
+        wait_ms(500);
+    }
+    if (!target_limits(n, &n->info)) {
+        writer_fail(w, EXIT_RETRY, "event=target_lost target=%s", w->opt.shown);
+        return false;
+    }
+    if (strcmp(n->info.role, "slave") == 0 || strcmp(n->info.role, "replica") == 0)
+        log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s", w->opt.shown);
+    fresh_reader(n);
+    log_event(LOG_INFO, NO_FLOW, "event=connected target=%s kind=%s version=%s", w->opt.shown, n->info.kind,
+              n->info.version);
+    return true;
+}
+
+/* ---- after a loss ---- */
+
+/* Is what was confirmed still there? applied: the group in flight was executed. */
+static bool verify(struct node *n, const struct saved *s, bool same_run, bool *applied)
+{
+    struct writer *w = n->w;
+    const struct group *g = n->b.flying;
+    const char *lost = s->there ? NULL : "the position key is missing";
+    if (s->there && !s->ours) {
+        writer_fail(w, EXIT_CANNOT, "event=task_taken_over task=%s target=%s note=%s", w->opt.task,
+                    w->opt.shown, "\"another writer uses the name: give each its own --task\"");
+        n->dead = true;
+        return false;
+    }
+    for (unsigned i = 0; i < w->session.flows && lost == NULL; i++)
+        if (s->seq[i] < w->positions.flow[i].saved_seq)
+            lost = "the position key is behind what was confirmed";
+    if (lost == NULL && !same_run && n->confirmed_a > 0 && !positions_all_saved_synced(&w->positions))
+        lost = "the server was started anew during the full sync";
+    unsigned yes = 0;
+    for (unsigned i = 0; g != NULL && i < g->own; i++)
+        yes += s->seq[g->pos[i].flow] >= g->pos[i].seq;
+    if (lost == NULL && g != NULL && g->n > 0 && yes > 0 && yes < g->own)
+        lost = "half a transaction is there";
+    if (lost != NULL) {
+        writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", w->opt.shown,
+                    log_quote(lost, strlen(lost)));
+        n->dead = true;
+        return false;
+    }
+    *applied = g != NULL && g->n > 0 && yes == g->own;
+    return true;
+}
+
+/* Keep the unconfirmed requests of path A in the ring, close up, and send them again from the first. */
+static void rewind_ring(struct node *n)
+{
+    struct ring *r = &n->ring;
+    uint8_t *base = ring_at(r, r->acked);
+    size_t from = 0, to = 0;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n->un; i++) {
+        struct unit u = n->unit[(n->uhead + i) & (UNITS_MAX - 1)];
+        if (u.kind == U_ONE || u.kind == U_MSET) {
+            if (from != to)
+                memmove(base + to, base + from, u.len);
+            n->unit[(n->uhead + kept++) & (UNITS_MAX - 1)] = u;
+            to += u.len;
+        }
+        from += u.len;
+    }
+    n->un = kept;
+    r->sent = r->acked;
+    r->tail = r->acked + to;
+    n->selecting = false;
+    n->since_select = SELECT_AFTER;
+    n->chunk_at = n->chunk_n = 0;
+}
+
+/* A connection that is lost again and again before anything was confirmed on it is no better than none. */
+static uint64_t begin_loss(struct node *n)
+{
+    uint64_t now = mono_us();
+    if (n->progress || n->lost_since == 0) {
+        n->lost_since = now;
+        n->lost_wait = 0;
+    } else {
+        n->lost_wait = n->lost_wait == 0 ? 50 : n->lost_wait * 2 < 2000 ? n->lost_wait * 2 : 2000;
+    }
+    n->progress = false;
+    return n->lost_since + (uint64_t)n->w->opt.reconnect_timeout * 1000000;
+}
+
+static bool look_for_target(struct node *n, struct saved *saved)
+{
+    struct writer *w = n->w;
+    uint64_t give_up = begin_loss(n);
+    for (;;) {
+        unsigned ms = n->lost_wait;
+        wait_ms(ms * 3 / 4 + (unsigned)(mono_us() % (ms / 2 + 1)));
+        bool late = mono_us() >= give_up || (w->failed && mono_us() >= w->failed_at + 1500000);
+        enum shake v = late || writer_signals() >= 2 ? SHAKE_AGAIN : try_once(n, saved);
+        if (v == SHAKE_OK && !late)
+            return true;
+        if (v == SHAKE_FATAL || late || writer_signals() >= 2) {
+            writer_fail(w, v == SHAKE_FATAL ? EXIT_CANNOT : EXIT_RETRY,
+                        "event=target_lost target=%s error=%s", w->opt.shown,
+                        log_quote(n->lost_why, strlen(n->lost_why)));
+            n->dead = true;
+            return false;
+        }
+        n->lost_wait = ms == 0 ? 50 : ms * 2 < 2000 ? ms * 2 : 2000;
+    }
+}
+
+bool node_reconnect(struct node *n)
+{
+    struct writer *w = n->w;
+    char run_id[sizeof n->info.run_id];
+    memcpy(run_id, n->info.run_id, sizeof run_id);
+    log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost target=%s error=%s in_flight=%u", w->opt.shown,
+              log_quote(n->lost_why, strlen(n->lost_why)), n->un);
+    n->t.close(&n->t);
+    w->stats.reconnects++;
+    struct saved saved = {.seq = xcalloc(w->session.flows + 1, sizeof *saved.seq)};
+    bool begun = session_begun(w);
+    bool ok = look_for_target(n, begun ? &saved : NULL);
+    bool applied = false;
+    if (ok && begun)
+        ok = verify(n, &saved, strcmp(run_id, n->info.run_id) == 0, &applied);
+    free(saved.seq);
+    if (!ok)
+        return false;
+    fresh_reader(n);
+    n->lost = false;
+    n->want_out = false;
+    n->pause_until = 0;
+    rewind_ring(n);
+    group_settle(n, applied);
+    log_event(LOG_WARN, NO_FLOW, "event=target_connected_again target=%s", w->opt.shown);
+    return true;
+}

@@ -1,0 +1,113 @@
+#include "errors.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "buf.h"
+#include "meta.h"
+
+static const struct {
+    const char *prefix;
+    enum err_class class;
+} table[] = {
+    {"MOVED ", ERR_REDIRECT},
+    {"ASK ", ERR_REDIRECT},
+    {"LOADING ", ERR_RETRY},
+    {"BUSY ", ERR_RETRY},
+    {"OOM ", ERR_RETRY},
+    {"READONLY ", ERR_RETRY},
+    {"MISCONF ", ERR_RETRY},
+    {"NOREPLICAS ", ERR_RETRY},
+    {"MASTERDOWN ", ERR_RETRY},
+    {"CLUSTERDOWN ", ERR_RETRY},
+    {"TRYAGAIN ", ERR_RETRY},
+    {"ERR max number of clients reached", ERR_RETRY},
+    {"BUSYKEY ", ERR_CONFLICT},
+    {"NOAUTH ", ERR_FATAL},
+    {"WRONGPASS ", ERR_FATAL},
+    {"DENIED ", ERR_FATAL},
+    {"ERR EXEC without MULTI", ERR_FATAL},
+    {"ERR Protocol error", ERR_FATAL},
+};
+
+static bool begins(const char *text, size_t n, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    return n >= len && memcmp(text, prefix, len) == 0;
+}
+
+int error_is_execabort(const char *text, size_t n)
+{
+    return begins(text, n, "EXECABORT");
+}
+
+enum err_class error_class(const char *text, size_t n)
+{
+    static const char because[] = "because of: ";
+    if (error_is_execabort(text, n)) {
+        const char *at = memmem(text, n, because, sizeof because - 1);
+        if (at == NULL)
+            return ERR_DATA;
+        at += sizeof because - 1;
+        return error_class(at, n - (size_t)(at - text));
+    }
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (begins(text, n, table[i].prefix))
+            return table[i].class;
+    return ERR_DATA;
+}
+
+size_t error_kind_len(const char *text, size_t n)
+{
+    const char *blank = memchr(text, ' ', n);
+    size_t code = blank != NULL ? (size_t)(blank - text) : n;
+    size_t len = code == 3 && memcmp(text, "ERR", 3) == 0 ? n : code;
+    /* What differs from one error to the next stands in quotes or behind a comma. */
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == '\'' || text[i] == '`' || text[i] == ',' || text[i] == '\r')
+            len = i;
+    while (len > 0 && text[len - 1] == ' ')
+        len--;
+    return len < KIND_NAME - 1 ? len : KIND_NAME - 1;
+}
+
+static void keep_key(struct kind *k, const void *key, size_t n)
+{
+    struct buf b = {.max = 4 * KIND_KEY_SHOW + 8};
+    meta_escape(&b, key, n, KIND_KEY_SHOW);
+    size_t len = b.len < sizeof k->key[0] - 1 ? b.len : sizeof k->key[0] - 1;
+    if (len > 0)
+        memcpy(k->key[k->nkeys], b.p, len);
+    k->key[k->nkeys][len] = '\0';
+    k->nkeys++;
+    buf_free(&b);
+}
+
+const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen, const void *key,
+                               size_t keylen)
+{
+    if (namelen > KIND_NAME - 1)
+        namelen = KIND_NAME - 1;
+    unsigned i = 0;
+    while (i < k->n && (strlen(k->kind[i].name) != namelen || memcmp(k->kind[i].name, name, namelen) != 0))
+        i++;
+    if (i == KINDS_MAX)
+        i = KINDS_MAX - 1;
+    struct kind *kind = &k->kind[i];
+    if (i == k->n) {
+        k->n++;
+        if (i == KINDS_MAX - 1) {
+            strlcpy(kind->name, "others", sizeof kind->name);
+        } else {
+            memcpy(kind->name, name, namelen);
+            kind->name[namelen] = '\0';
+        }
+    }
+    kind->count++;
+    k->total++;
+    if (key != NULL && kind->nkeys < KIND_KEYS)
+        keep_key(kind, key, keylen);
+    return kind;
+}

@@ -1,0 +1,228 @@
+#include "input.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "loop.h"
+#include "writer.h"
+
+#define PIPE_SIZE ((size_t)1 << 20)
+#define MANY      16 /* with more inputs than this, idle ones give their memory back */
+
+static void begin(struct input *in, int fd)
+{
+    recin_init(&in->in, fd, KIND_COMMAND);
+    in->open = true;
+    in->hungry = true;
+    struct stat st;
+    /* Files, and devices like /dev/null, are always ready; epoll does not take them. */
+    in->pollable = fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || isatty(fd));
+    (void)pipe_enlarge(fd, PIPE_SIZE);
+}
+
+static bool open_named(struct writer *w, struct input *in)
+{
+    /* O_NONBLOCK: a FIFO must not stop us until its writer comes. */
+    int fd =
+        strcmp(in->name, "-") == 0 ? dup(STDIN_FILENO) : open(in->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) {
+        writer_fail(w, EXIT_CANNOT, "event=cannot_open input=%s error=%s",
+                    log_quote(in->name, strlen(in->name)),
+                    log_quote(strerror(errno), strlen(strerror(errno))));
+        return false;
+    }
+    begin(in, fd);
+    struct stat st;
+    in->came = fstat(fd, &st) == 0 && !S_ISFIFO(st.st_mode);
+    if (strcmp(in->name, "-") == 0)
+        in->came = true; /* whoever started us connected it */
+    return true;
+}
+
+bool inputs_open(struct writer *w)
+{
+    struct inputs *i = &w->inputs;
+    const struct options *o = &w->opt;
+    i->named = o->nfiles;
+    i->n = i->unfinished = o->nfiles + o->inputs;
+    i->v = xcalloc(i->n, sizeof *i->v);
+    i->listen_fd = -1;
+    i->deadline = mono_us() + (uint64_t)o->input_timeout * 1000000;
+    for (unsigned k = 0; k < i->n; k++) {
+        i->v[k].in.fd = -1;
+        i->v[k].name = k < o->nfiles ? (strcmp(o->files[k], "-") == 0 ? "-" : o->files[k]) : o->listen;
+    }
+    if (o->listen != NULL) {
+        i->listen_fd = sock_unix_listen(o->listen);
+        if (i->listen_fd < 0) {
+            writer_fail(w, EXIT_CANNOT, "event=cannot_listen path=%s error=%s",
+                        log_quote(o->listen, strlen(o->listen)),
+                        log_quote(strerror(errno), strlen(strerror(errno))));
+            return false;
+        }
+        loop_watch(w, i->listen_fd, TAG_LISTEN, EPOLLIN);
+    }
+    for (unsigned k = 0; k < i->named; k++)
+        if (!open_named(w, &i->v[k]))
+            return false;
+    return true;
+}
+
+static void stop_listening(struct writer *w)
+{
+    struct inputs *i = &w->inputs;
+    if (i->listen_fd < 0)
+        return;
+    loop_drop(w, i->listen_fd);
+    close(i->listen_fd);
+    (void)unlink(w->opt.listen);
+    i->listen_fd = -1;
+}
+
+void inputs_free(struct writer *w)
+{
+    struct inputs *i = &w->inputs;
+    stop_listening(w);
+    for (unsigned k = 0; k < i->n; k++) {
+        if (i->v[k].open)
+            close(i->v[k].in.fd);
+        recin_free(&i->v[k].in);
+    }
+    free(i->v);
+}
+
+void inputs_accept(struct writer *w)
+{
+    struct inputs *i = &w->inputs;
+    while (i->named + i->connected < i->n) {
+        int fd = accept4(i->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0)
+            return;
+        struct input *in = &i->v[i->named + i->connected++];
+        begin(in, fd);
+        in->came = true;
+    }
+    stop_listening(w);
+}
+
+static void finish(struct writer *w, struct input *in)
+{
+    if (in->armed)
+        loop_drop(w, in->in.fd);
+    in->armed = in->hungry = false;
+    in->finished = true;
+    close(in->in.fd);
+    in->open = false;
+    buf_free(&in->in.b);
+    in->in.start = 0;
+    w->inputs.unfinished--;
+}
+
+static bool fill(struct writer *w, struct input *in)
+{
+    long n = recin_fill(&in->in);
+    if (n < 0) {
+        if (errno == EAGAIN || errno == EINTR)
+            return false;
+        writer_fail(w, EXIT_CANNOT, "event=read_failed input=%s error=%s",
+                    log_quote(in->name, strlen(in->name)),
+                    log_quote(strerror(errno), strlen(strerror(errno))));
+        finish(w, in);
+        return false;
+    }
+    in->came = true;
+    in->hungry = false;
+    return true;
+}
+
+void input_ready(struct writer *w, unsigned i)
+{
+    struct input *in = &w->inputs.v[i];
+    if (in->hungry) {
+        (void)fill(w, in);
+        return;
+    }
+    /* Its record has to wait: stop being told. */
+    loop_drop(w, in->in.fd);
+    in->armed = false;
+}
+
+bool inputs_feed(struct writer *w)
+{
+    bool got = false;
+    for (unsigned k = 0; k < w->inputs.n; k++) {
+        struct input *in = &w->inputs.v[k];
+        if (!in->open || !in->hungry)
+            continue;
+        if (!in->pollable) {
+            got |= fill(w, in);
+        } else if (!in->armed) {
+            loop_watch(w, in->in.fd, TAG_INPUT + k, EPOLLIN);
+            in->armed = true;
+        }
+    }
+    return got;
+}
+
+void inputs_check(struct writer *w, uint64_t now)
+{
+    struct inputs *i = &w->inputs;
+    if (i->deadline == 0 || now < i->deadline)
+        return;
+    i->deadline = 0;
+    for (unsigned k = 0; k < i->n; k++)
+        if (!i->v[k].came) {
+            writer_fail(w, EXIT_RETRY, "event=input_never_came input=%s number=%u seconds=%d",
+                        log_quote(i->v[k].name, strlen(i->v[k].name)), k, w->opt.input_timeout);
+            return;
+        }
+}
+
+static void cut(struct writer *w, struct input *in)
+{
+    bool live = w->session.live;
+    writer_fail(
+        w, live ? EXIT_RETRY : EXIT_DAMAGED, "event=input_cut_short input=%s offset=%llu error=%s note=%s",
+        log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
+        log_quote(in->in.error, strlen(in->in.error)), live ? "\"upstream died\"" : "\"incomplete file\"");
+    finish(w, in);
+}
+
+bool input_next(struct writer *w, struct input *in)
+{
+    for (;;) {
+        uint64_t at = in->in.offset;
+        switch (recin_next(&in->in, &in->rec, &in->payload)) {
+        case RECIN_MORE:
+            in->hungry = true;
+            if (w->inputs.n > MANY && in->in.b.len == in->in.start) {
+                in->in.b.len = in->in.start = 0;
+                buf_trim(&in->in.b, 0);
+            }
+            return false;
+        case RECIN_RECORD:
+            in->have = true;
+            in->drop = false;
+            in->at = at;
+            return true;
+        case RECIN_STREAM: in->session_seen = in->target_seen = false; continue;
+        case RECIN_END: finish(w, in); return false;
+        case RECIN_CUT: cut(w, in); return false;
+        case RECIN_DAMAGED:
+            writer_fail(w, EXIT_DAMAGED, "event=input_damaged input=%s offset=%llu error=%s",
+                        log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
+                        log_quote(in->in.error, strlen(in->in.error)));
+            finish(w, in);
+            return false;
+        }
+    }
+}

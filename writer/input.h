@@ -1,0 +1,66 @@
+/* Inputs: standard input, files, FIFOs, connections to the listening socket. Each is a stream of records. */
+#ifndef RW_INPUT_H
+#define RW_INPUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "record.h"
+
+struct writer;
+
+struct input {
+    struct recin in;
+    const char *name;
+    bool pollable; /* no regular file */
+    bool open;
+    bool came;         /* something was read, or it is connected */
+    bool armed;        /* epoll watches it */
+    bool hungry;       /* needs more bytes for its next record */
+    bool finished;     /* its end was seen */
+    bool have;         /* rec and payload hold a record that was not taken yet */
+    bool drop;         /* that record is void */
+    bool session_seen; /* in the current stream */
+    bool target_seen;
+    struct rec rec;
+    const uint8_t *payload; /* in the buffer of in */
+    uint64_t at;            /* offset of rec in the input */
+};
+
+struct inputs {
+    struct input *v;
+    unsigned n;
+    unsigned unfinished;
+    unsigned named;     /* the first so many are named; the rest come by connection */
+    unsigned connected; /* of those, so many have */
+    int listen_fd;      /* -1: none */
+    uint64_t deadline;  /* mono_us: what has not come by then is dead; 0: all have come */
+};
+
+/* Open what is named, listen where told. False: the writer has failed. */
+bool inputs_open(struct writer *w);
+void inputs_free(struct writer *w);
+
+/* A connection waits at the listening socket. */
+void inputs_accept(struct writer *w);
+
+/* epoll says that input i is readable (or at its end). */
+void input_ready(struct writer *w, unsigned i);
+
+/* Read from hungry regular files, watch hungry others. Returns true when a file gave something. */
+bool inputs_feed(struct writer *w);
+
+/* Look for inputs that did not come in time. */
+void inputs_check(struct writer *w, uint64_t now);
+
+/* Make the next record of an input present. False: there is none now (hungry, finished, or the writer
+ * failed). */
+bool input_next(struct writer *w, struct input *in);
+
+/* Its record was taken. */
+static inline void input_taken(struct input *in)
+{
+    in->have = false;
+}
+
+#endif

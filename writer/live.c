@@ -1,0 +1,127 @@
+#include "live.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "io.h"
+#include "log.h"
+#include "loop.h"
+#include "target.h"
+#include "writer.h"
+
+#define HELLO_MS   5000
+#define FINISH_MS  1000
+#define LOOK_EVERY ((uint64_t)20000)
+#define FLOW_EVERY ((uint64_t)100000)
+
+void live_init(struct live *l)
+{
+    ctl_init(&l->ctl, -1);
+    l->next = 0;
+    l->pending = false;
+}
+
+static void gone(struct writer *w)
+{
+    if (w->live.ctl.fd < 0)
+        return;
+    log_event(LOG_INFO, NO_FLOW, "event=control_gone note=%s",
+              log_quote("the end of the stream decides", strlen("the end of the stream decides")));
+    loop_drop(w, w->live.ctl.fd);
+    ctl_close(&w->live.ctl);
+}
+
+int live_connect(struct writer *w, const char *path)
+{
+    char hello[128], answer[512], announce[1500];
+    if (w->live.ctl.fd >= 0)
+        gone(w);
+    snprintf(hello, sizeof hello, "role=writer nonce=%s", w->session.nonce);
+    if (ctl_hello(&w->live.ctl, path, hello, HELLO_MS, answer, sizeof answer) < 0) {
+        log_event(LOG_INFO, NO_FLOW, "event=not_live control=%s", log_quote(path, strlen(path)));
+        return -1;
+    }
+    loop_watch(w, w->live.ctl.fd, TAG_CONTROL, EPOLLIN);
+    target_announce(&w->node.info, announce, sizeof announce);
+    if (ctl_send(&w->live.ctl, "target %s", announce) < 0)
+        gone(w);
+    return 0;
+}
+
+void live_report(struct writer *w, uint64_t now, bool final)
+{
+    struct live *l = &w->live;
+    if (l->ctl.fd < 0)
+        return;
+    if (!final && now < l->next) {
+        l->pending = true; /* what changed since the last look must not wait for more input */
+        return;
+    }
+    l->next = now + LOOK_EVERY;
+    l->pending = false;
+    for (unsigned i = 0; i < w->positions.n; i++) {
+        struct flowpos *f = &w->positions.flow[i];
+        if (f->pos == f->reported)
+            continue;
+        if (!final && (now < f->reported_at + FLOW_EVERY || !ctl_idle(&l->ctl))) {
+            l->pending = true;
+            continue;
+        }
+        if (ctl_send(&l->ctl, "applied flow=%u epoch=%u pos=%llu", i, w->session.epoch,
+                     (unsigned long long)f->pos) < 0) {
+            gone(w);
+            return;
+        }
+        f->reported = f->pos;
+        f->reported_at = now;
+    }
+    if (!ctl_idle(&l->ctl)) {
+        l->pending = true;
+        if (ctl_flush(&l->ctl) < 0)
+            gone(w);
+    }
+}
+
+int live_restart(struct writer *w, const char *reason)
+{
+    if (w->live.ctl.fd < 0)
+        return -1;
+    if (ctl_send(&w->live.ctl, "restart epoch=%u reason=%s", w->session.epoch, reason) < 0) {
+        gone(w);
+        return -1;
+    }
+    return 0;
+}
+
+void live_receive(struct writer *w)
+{
+    struct ctl *c = &w->live.ctl;
+    int got;
+    while (c->fd >= 0 && (got = ctl_fill(c)) != 0) {
+        for (char *line; (line = ctl_line(c)) != NULL;)
+            log_event(LOG_DEBUG, NO_FLOW, "event=control line=%s", log_quote(line, strlen(line)));
+        if (got < 0) {
+            gone(w);
+            return;
+        }
+    }
+}
+
+void live_finish(struct writer *w)
+{
+    struct ctl *c = &w->live.ctl;
+    if (c->fd < 0)
+        return;
+    live_report(w, mono_us(), true);
+    uint64_t give_up = mono_us() + FINISH_MS * 1000;
+    while (c->fd >= 0 && !ctl_idle(c) && mono_us() < give_up) {
+        struct pollfd pf = {.fd = c->fd, .events = POLLOUT};
+        (void)poll(&pf, 1, 100);
+        if (ctl_flush(c) < 0)
+            gone(w);
+    }
+    ctl_close(c);
+}

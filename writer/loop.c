@@ -1,0 +1,184 @@
+#include "loop.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "router.h"
+#include "writer.h"
+
+#define EVENTS        64
+#define FAIL_DEADLINE ((uint64_t)1500000)
+
+void loop_watch(struct writer *w, int fd, uint32_t tag, uint32_t events)
+{
+    struct epoll_event e = {.events = events, .data.u32 = tag};
+    if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) == 0)
+        return;
+    if (errno != EEXIST || epoll_ctl(w->epoll, EPOLL_CTL_MOD, fd, &e) != 0)
+        writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
+                    log_quote(strerror(errno), strlen(strerror(errno))));
+}
+
+void loop_drop(struct writer *w, int fd)
+{
+    (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* Returns whether inputs gave something. */
+static bool handle(struct writer *w, const struct epoll_event *e, int n)
+{
+    bool got = false;
+    for (int i = 0; i < n; i++) {
+        switch (e[i].data.u32) {
+        case TAG_NODE:
+            if ((e[i].events & ~(uint32_t)EPOLLOUT) != 0)
+                node_receive(&w->node);
+            if ((e[i].events & EPOLLOUT) != 0)
+                node_send(&w->node);
+            break;
+        case TAG_CONTROL: live_receive(w); break;
+        case TAG_LISTEN: inputs_accept(w); break;
+        default:
+            if (!w->failed) {
+                input_ready(w, e[i].data.u32 - TAG_INPUT);
+                got = true;
+            }
+        }
+    }
+    return got;
+}
+
+static int least(int a, int b)
+{
+    return a < 0 ? b : b < 0 ? a : a < b ? a : b;
+}
+
+static int timeout_of(struct writer *w, uint64_t now)
+{
+    int ms = node_timeout(&w->node, now);
+    if (w->inputs.deadline != 0)
+        ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
+    if (w->live.pending)
+        ms = least(ms, 20);
+    if (w->failed)
+        ms = least(ms, 50);
+    return ms;
+}
+
+/* The socket's interest follows want_out. */
+static void watch_node(struct writer *w, bool *watched_out, int *watched_fd)
+{
+    struct node *n = &w->node;
+    if (n->t.fd < 0 || n->lost || (*watched_fd == n->t.fd && *watched_out == n->want_out))
+        return;
+    loop_watch(w, n->t.fd, TAG_NODE, n->want_out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    *watched_fd = n->t.fd;
+    *watched_out = n->want_out;
+}
+
+static bool all_written(const struct writer *w)
+{
+    return node_quiet(&w->node) && (!w->node.b.dirty || w->session.stage != ST_RUN);
+}
+
+/* Is everything done? When failed, only what is in flight counts, and not for ever. */
+static bool finished(struct writer *w)
+{
+    struct node *n = &w->node;
+    if (writer_signals() >= 2)
+        return true;
+    if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w)))
+        return false;
+    if (w->failed && (n->dead || mono_us() - w->failed_at > FAIL_DEADLINE))
+        return true;
+    if (all_written(w))
+        return true;
+    pipeline_flush(n);
+    n->b.save_now = n->b.dirty;
+    return false;
+}
+
+static bool streams_ended(const struct writer *w)
+{
+    for (unsigned i = 0; i < w->inputs.n; i++) {
+        const struct input *in = &w->inputs.v[i];
+        if (!in->finished && (!in->in.ended || in->have))
+            return false;
+    }
+    return true;
+}
+
+/* Nothing is in flight at the end of all inputs: only the position may still have to be written. */
+static bool at_end(const struct writer *w)
+{
+    const struct node *n = &w->node;
+    bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
+    return over && !w->failed && !router_waits(w) && n->un == 0 && n->pause_until == 0 && groups_quiet(n);
+}
+
+/* dfreader waits for our last report before it ends, and only then do the inputs end: report and take leave
+ * as soon as what the END records closed is applied. */
+static void leave_live(struct writer *w)
+{
+    struct node *n = &w->node;
+    if (w->live.ctl.fd < 0 || w->failed || w->ends == 0 || !streams_ended(w) || router_waits(w))
+        return;
+    if (node_quiet(n) && !n->b.dirty) {
+        loop_drop(w, w->live.ctl.fd);
+        live_finish(w);
+        return;
+    }
+    pipeline_flush(n);
+    n->b.save_now = n->b.dirty;
+}
+
+void loop_run(struct writer *w)
+{
+    struct epoll_event e[EVENTS];
+    struct node *n = &w->node;
+    bool watched_out = false;
+    int watched_fd = -1;
+    for (;;) {
+        bool progress = !w->failed && router_pump(w);
+        if (n->lost && !n->dead) {
+            watched_fd = -1;
+            if (!node_reconnect(n))
+                return;
+            continue;
+        }
+        if (finished(w))
+            return;
+        leave_live(w);
+        uint64_t now = mono_us();
+        node_work(n, now);
+        live_report(w, now, false);
+        inputs_check(w, now);
+        bool fed = !w->failed && inputs_feed(w);
+        watch_node(w, &watched_out, &watched_fd);
+        int got = epoll_wait(w->epoll, e, EVENTS, 0);
+        bool read = got > 0 && handle(w, e, got);
+        if (got > 0 || fed || progress || n->lost) {
+            if (read || fed || progress)
+                continue;
+            /* Only replies: go on at once, but gather no longer when no input has anything. */
+            if (!router_stalled(w))
+                pipeline_flush(n);
+            continue;
+        }
+        /* Idle: what was gathered goes off now. Sleep only if no record can go after that either, and
+         * offering them left nothing to be sent. */
+        pipeline_flush(n);
+        node_work(n, mono_us());
+        if (router_pump(w) || n->lost || (ring_unsent(&n->ring) > 0 && !n->want_out) || router_stuck(w) ||
+            at_end(w))
+            continue;
+        watch_node(w, &watched_out, &watched_fd);
+        got = epoll_wait(w->epoll, e, EVENTS, timeout_of(w, mono_us()));
+        if (got > 0)
+            (void)handle(w, e, got);
+    }
+}

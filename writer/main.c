@@ -1,0 +1,144 @@
+/* rediswriter: command records into a Redis server. rediswriter(1). */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "loop.h"
+#include "request.h"
+#include "target.h"
+#include "writer.h"
+
+static volatile sig_atomic_t signals;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    signals++;
+}
+
+int writer_signals(void)
+{
+    return signals;
+}
+
+/* The first SIGINT or SIGTERM is only noted: dfreader gets it too, and its END record ends the stream. */
+static void catch_signals(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal};
+    (void)sigaction(SIGINT, &sa, NULL);
+    (void)sigaction(SIGTERM, &sa, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* Many flows need many descriptors. */
+static void raise_limits(void)
+{
+    struct rlimit rl;
+    if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+        rl.rlim_cur = rl.rlim_max < 65536 ? rl.rlim_max : 65536;
+        (void)setrlimit(RLIMIT_NOFILE, &rl);
+    }
+}
+
+void writer_fail(struct writer *w, int status, const char *fmt, ...)
+{
+    char line[1536];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    log_event(LOG_ERROR, NO_FLOW, "%s", line);
+    w->status = exit_worse(w->status, status);
+    if (!w->failed)
+        w->failed_at = mono_us();
+    w->failed = true;
+}
+
+void writer_data_error(struct writer *w, const char *text, size_t len, unsigned flow, uint32_t db,
+                       const uint8_t *request, size_t n, unsigned keyarg)
+{
+    struct slice key = {0}, name = {0};
+    bool has_key = keyarg > 0 && request_arg(request, n, keyarg, &key);
+    (void)request_arg(request, n, 0, &name);
+    const struct kind *k =
+        kinds_count(&w->stats.errors, text, error_kind_len(text, len), has_key ? key.p : NULL, key.n);
+    log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, (int)flow,
+              "event=data_error command=%s key=%s db=%u reply=%s", log_quote(name.p, name.n),
+              log_quote(key.p, key.n), db, log_quote(text, len));
+    if (w->opt.strict)
+        writer_fail(w, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");
+}
+
+/* A file without a journal cannot be resumed: leave no position key behind. */
+static void drop_position(struct writer *w)
+{
+    struct node *n = &w->node;
+    if (w->failed || w->session.stage != ST_RUN || w->session.journal || w->session.live || n->lost ||
+        n->dead)
+        return;
+    if ((n->db != 0 && !target_must(w, n, 20000, "SELECT", "0", NULL)) ||
+        !target_must(w, n, 20000, "DEL", w->session.position_key, NULL))
+        log_event(LOG_WARN, NO_FLOW, "event=position_key_left key=%s", w->session.position_key);
+}
+
+/* After the last record: what is missing, what was wrong, what the source may forget. */
+static void end_sessions(struct writer *w)
+{
+    if (!w->failed && signals < 2)
+        session_check_end(w, w->stopped);
+    drop_position(w);
+    if (signals >= 2) {
+        bool synced = positions_all_saved_synced(&w->positions);
+        writer_fail(w, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u", w->node.un);
+    }
+    if (w->stats.errors.total > 0 || w->stats.lost > 0)
+        w->status = exit_worse(w->status, EXIT_DATA);
+    live_finish(w);
+}
+
+static void writer_init(struct writer *w)
+{
+    snprintf(w->session.position_key, sizeof w->session.position_key, "df2redis:{%s}", w->opt.task);
+    w->session.void_flush.max = LANES_REQUEST_MAX;
+    random_hex(w->run);
+    w->quiet_for = -1;
+    w->stats.started = mono_us();
+    w->inputs.listen_fd = -1;
+    live_init(&w->live);
+    node_init(&w->node, w);
+    w->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (w->epoll < 0)
+        writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
+                    log_quote(strerror(errno), strlen(strerror(errno))));
+}
+
+int main(int argc, char **argv)
+{
+    static struct writer w;
+    options_parse(&w.opt, argc, argv);
+    catch_signals();
+    raise_limits();
+    writer_init(&w);
+    if (!w.failed && inputs_open(&w) && node_connect(&w.node))
+        loop_run(&w);
+    end_sessions(&w);
+    if (summary_write(&w, w.status) < 0)
+        writer_fail(&w, EXIT_CANNOT, "event=summary_not_written file=%s error=%s",
+                    log_quote(w.opt.summary, strlen(w.opt.summary)),
+                    log_quote(strerror(errno), strlen(strerror(errno))));
+    inputs_free(&w);
+    session_free(&w.session);
+    if (w.lanes.n > 0)
+        lanes_free(&w.lanes);
+    positions_free(&w.positions);
+    node_free(&w.node);
+    return w.status;
+}

@@ -1,0 +1,339 @@
+#include "node.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "resp.h"
+#include "writer.h"
+
+#define READ_STEP     ((size_t)64 << 10)
+#define CHUNK         ((size_t)256 << 10)
+#define BACKOFF_FIRST 50u
+#define BACKOFF_MAX   2000u
+#define SAY_EVERY     ((uint64_t)10000000)
+
+void node_init(struct node *n, struct writer *w)
+{
+    memset(n, 0, sizeof *n);
+    n->w = w;
+    n->t.fd = -1;
+    n->since_select = SELECT_AFTER;
+    ring_init(&n->ring, RING_SIZE);
+    n->unit = xcalloc(UNITS_MAX, sizeof *n->unit);
+    pipeline_init(&n->a);
+    groups_init(&n->b);
+}
+
+void node_free(struct node *n)
+{
+    if (n->t.fd >= 0)
+        n->t.close(&n->t);
+    if (n->reader != NULL)
+        redisReaderFree(n->reader);
+    ring_free(&n->ring);
+    free(n->unit);
+    free(n->chunk);
+    free(n->dbs.known);
+    free(n->dbs.bad);
+    pipeline_free(&n->a);
+    groups_free(&n->b);
+}
+
+void node_lose(struct node *n, const char *fmt, ...)
+{
+    if (n->lost)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(n->lost_why, sizeof n->lost_why, fmt, ap);
+    va_end(ap);
+    n->lost = true;
+}
+
+bool node_room(const struct node *n, size_t len)
+{
+    size_t need = len + n->a.mset.len + 64 + group_room(n->b.building);
+    return n->un + 4 < UNITS_MAX && ring_room(&n->ring) >= need;
+}
+
+void node_unit(struct node *n, enum unit_kind kind, size_t len, unsigned keys, unsigned keyarg)
+{
+    n->unit[(n->uhead + n->un++) & (UNITS_MAX - 1)] = (struct unit){
+        .len = (uint32_t)len, .keys = (uint16_t)keys, .kind = (uint8_t)kind, .keyarg = (uint8_t)keyarg};
+}
+
+bool node_quiet(const struct node *n)
+{
+    return n->un == 0 && !n->selecting && pipeline_quiet(n) && groups_quiet(n);
+}
+
+/* ---- refusals ---- */
+
+void node_fatal(struct node *n, const char *event, const char *text, size_t len)
+{
+    n->dead = true;
+    writer_fail(n->w, EXIT_CANNOT, "event=%s target=%s reply=%s", event, n->w->opt.shown,
+                log_quote(text, len));
+}
+
+void node_refused(struct node *n, const char *text, size_t len)
+{
+    uint64_t now = mono_us();
+    if (n->refused_at == 0) {
+        n->refused_at = n->refused_said = now;
+        log_event(LOG_WARN, NO_FLOW, "event=target_refuses reply=%s action=waiting", log_quote(text, len));
+    } else if (now - n->refused_said > SAY_EVERY) {
+        n->refused_said = now;
+        log_event(LOG_WARN, NO_FLOW, "event=target_still_refuses seconds=%llu reply=%s",
+                  (unsigned long long)((now - n->refused_at) / 1000000), log_quote(text, len));
+    }
+    if (n->pause_until > now)
+        return;
+    n->backoff = n->backoff == 0                ? BACKOFF_FIRST
+                 : n->backoff * 2 < BACKOFF_MAX ? n->backoff * 2
+                                                : BACKOFF_MAX;
+    uint64_t jitter = now * 2654435761u % 512; /* 0.75 to 1.25 */
+    n->pause_until = now + (uint64_t)n->backoff * (768 + jitter) * 1000 / 1024;
+}
+
+void node_succeeded(struct node *n)
+{
+    if (n->refused_at == 0 || n->pause_until != 0)
+        return;
+    log_event(LOG_INFO, NO_FLOW, "event=target_accepts_again after_ms=%llu",
+              (unsigned long long)((mono_us() - n->refused_at) / 1000));
+    n->refused_at = 0;
+    n->backoff = 0;
+}
+
+/* ---- databases ---- */
+
+int node_db_state(const struct node *n, uint32_t db)
+{
+    for (unsigned i = 0; i < n->dbs.n; i++)
+        if (n->dbs.known[i] == db)
+            return n->dbs.bad[i] ? -1 : 1;
+    return db == 0;
+}
+
+void node_db_learn(struct node *n, uint32_t db, bool has)
+{
+    if (node_db_state(n, db) != 0)
+        return;
+    n->dbs.known = xrealloc(n->dbs.known, (n->dbs.n + 1) * sizeof *n->dbs.known);
+    n->dbs.bad = xrealloc(n->dbs.bad, (n->dbs.n + 1) * sizeof *n->dbs.bad);
+    n->dbs.known[n->dbs.n] = db;
+    n->dbs.bad[n->dbs.n] = !has;
+    n->dbs.n++;
+}
+
+/* A SELECT that is refused (BUSY while a script runs) must never be followed by requests that then run in the
+ * old database: nothing is sent behind it before its reply. */
+enum put node_want_db(struct node *n, uint32_t db)
+{
+    if (db == n->db && !n->selecting)
+        return PUT_DONE;
+    if (node_db_state(n, db) < 0)
+        return PUT_FAIL;
+    if (n->lost || n->selecting || n->pause_until != 0 || n->a.again_unit.len > 0 || !node_room(n, 64))
+        return PUT_WAIT;
+    if (n->since_select < SELECT_AFTER && !n->allow_select)
+        return PUT_WAIT;
+    pipeline_flush(n);
+    uint8_t num[20], req[64];
+    uint8_t *p = resp_len(req, '*', 2);
+    p = resp_bulk(p, "SELECT", 6);
+    p = resp_bulk(p, num, dec_u64(num, db));
+    ring_add(&n->ring, req, (size_t)(p - req));
+    node_unit(n, U_SELECT, (size_t)(p - req), 0, 0);
+    n->selecting = true;
+    n->select_db = db;
+    n->since_select = 0;
+    n->allow_select = false;
+    return PUT_WAIT;
+}
+
+static void select_reply(struct node *n)
+{
+    n->selecting = false;
+    if (n->reply_type != REDIS_REPLY_ERROR) {
+        n->db = n->select_db;
+        node_db_learn(n, n->db, true);
+        return;
+    }
+    n->since_select = SELECT_AFTER;
+    switch (error_class(n->err, n->errlen)) {
+    case ERR_RETRY: node_refused(n, n->err, n->errlen); break;
+    case ERR_FATAL: node_fatal(n, "select_failed", n->err, n->errlen); break;
+    default:
+        log_event(LOG_WARN, NO_FLOW, "event=no_such_db db=%u reply=%s", n->select_db,
+                  log_quote(n->err, n->errlen));
+        node_db_learn(n, n->select_db, false);
+    }
+}
+
+/* ---- bytes out ---- */
+
+/* Returns false when the socket takes no more, or is gone. */
+static bool write_some(struct node *n, const uint8_t *p, size_t len, size_t *done)
+{
+    *done = 0;
+    ssize_t k = n->t.write(&n->t, p, len);
+    if (k >= 0) {
+        *done = (size_t)k;
+        n->w->stats.bytes_out += (uint64_t)k;
+        return true;
+    }
+    if (errno == EINTR)
+        return true;
+    if (errno == EAGAIN)
+        n->want_out = true;
+    else
+        node_lose(n, "writing: %s", strerror(errno));
+    return false;
+}
+
+/* The file of a big request, behind the bytes in the ring. */
+static bool send_big(struct node *n, struct big *big)
+{
+    size_t done;
+    if (n->chunk == NULL)
+        n->chunk = xmalloc(CHUNK);
+    while (big->sent < big->size) {
+        if (n->chunk_at == n->chunk_n) {
+            long got = big_read(big, big->sent, n->chunk, CHUNK);
+            if (got < 0) {
+                writer_fail(n->w, EXIT_CANNOT, "event=spill_read_failed error=%s",
+                            log_quote(strerror(errno), strlen(strerror(errno))));
+                node_lose(n, "a large request could not be read back");
+                return false;
+            }
+            n->chunk_at = 0;
+            n->chunk_n = (size_t)got;
+        }
+        if (!write_some(n, n->chunk + n->chunk_at, n->chunk_n - n->chunk_at, &done))
+            return false;
+        n->chunk_at += done;
+        big->sent += done;
+    }
+    n->chunk_at = n->chunk_n = 0;
+    free(n->chunk);
+    n->chunk = NULL;
+    group_big_sent(n);
+    return true;
+}
+
+static bool send_ring(struct node *n)
+{
+    size_t done;
+    while (ring_unsent(&n->ring) > 0) {
+        size_t len = ring_unsent(&n->ring);
+        if (!write_some(n, ring_at(&n->ring, n->ring.sent), len, &done))
+            return false;
+        n->ring.sent += done;
+    }
+    return true;
+}
+
+void node_send(struct node *n)
+{
+    if (n->lost || n->dead || n->t.fd < 0)
+        return;
+    n->want_out = false;
+    if (!send_ring(n))
+        return;
+    struct group *g = n->b.flying;
+    if (g != NULL && g->big != NULL && !n->b.resend && g->big->sent < g->big->size && send_big(n, g->big))
+        (void)send_ring(n);
+}
+
+/* ---- replies in ---- */
+
+static void reply_done(struct node *n)
+{
+    if (n->un == 0) {
+        if (n->reply_type == REDIS_REPLY_ERROR)
+            node_lose(n, "the server says %s", log_quote(n->err, n->errlen));
+        else
+            node_lose(n, "a reply that nobody asked for");
+        return;
+    }
+    const struct unit u = n->unit[n->uhead];
+    if (u.kind == U_GROUP) {
+        group_reply(n);
+        return;
+    }
+    if (u.kind == U_SELECT)
+        select_reply(n);
+    else
+        pipeline_reply(n, &u);
+    n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
+    n->un--;
+    ring_ack(&n->ring, u.len);
+}
+
+void node_receive(struct node *n)
+{
+    static char in[READ_STEP];
+    void *reply;
+    for (;;) {
+        ssize_t k = n->t.read(&n->t, in, sizeof in);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0 && errno == EAGAIN)
+            return;
+        if (k <= 0) {
+            node_lose(n, "%s", k == 0 ? "closed by the server" : strerror(errno));
+            return;
+        }
+        if (redisReaderFeed(n->reader, in, (size_t)k) != REDIS_OK) {
+            node_lose(n, "reply reader: %s", n->reader->errstr);
+            return;
+        }
+        for (;;) {
+            reply = NULL;
+            if (redisReaderGetReply(n->reader, &reply) != REDIS_OK) {
+                node_lose(n, "malformed reply: %s", n->reader->errstr);
+                return;
+            }
+            if (reply == NULL)
+                break;
+            reply_done(n);
+            if (n->lost)
+                return;
+        }
+        if ((size_t)k < sizeof in)
+            return;
+    }
+}
+
+/* ---- what is due ---- */
+
+void node_work(struct node *n, uint64_t now)
+{
+    if (n->lost || n->dead)
+        return;
+    if (n->pause_until != 0 && now >= n->pause_until)
+        n->pause_until = 0;
+    if (n->pause_until == 0 && !n->selecting) {
+        pipeline_again(n);
+        group_work(n, now);
+    }
+    node_send(n);
+}
+
+int node_timeout(const struct node *n, uint64_t now)
+{
+    uint64_t at = n->pause_until;
+    if (at == 0 && n->b.dirty && n->b.flying == NULL && !n->selecting && n->w->session.stage == ST_RUN)
+        at = n->b.saved_at + POSITION_EVERY;
+    if (at == 0)
+        return -1;
+    return at <= now ? 0 : (int)((at - now) / 1000) + 1;
+}

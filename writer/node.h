@@ -1,0 +1,278 @@
+/* One target server: its connection, and the two ways to it. With a cluster there will be one a master.
+ *
+ *   pipeline.c   path A: idempotent snapshot requests, pipelined freely, plain SETs gathered into MSET
+ *   group.c      path B: everything else in MULTI/EXEC groups that carry the position
+ *   node.c       the connection: bytes out, replies in
+ *   connect.c    handshake, and what has to be right after a connection was lost
+ *
+ * Whatever is sent stays in the ring (or the group, or the big request's file) until its reply has been read.
+ */
+#ifndef RW_NODE_H
+#define RW_NODE_H
+
+#include <hiredis/read.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "collect.h"
+#include "hashset.h"
+#include "record.h"
+#include "ring.h"
+#include "sock.h"
+
+struct writer;
+
+#define RING_SIZE      ((size_t)4 << 20)
+#define UNITS_MAX      16384u
+#define KEYS_MAX       32768u
+#define MSET_KEYS      64u
+#define MSET_BYTES     ((size_t)32 << 10)
+#define MSET_SINGLE    ((size_t)8 << 10) /* larger ones go alone: nothing is gained by another copy */
+#define GROUP_ITEMS    4096u
+#define GROUP_BYTES    ((size_t)1 << 20)
+#define SEND_STEP      ((size_t)64 << 10)
+#define POSITION_EVERY ((uint64_t)1000000) /* us between writes of positions that came without requests */
+#define SELECT_AFTER   4096u /* requests in one database before another lane's database gets its turn */
+
+/* What became of a record that was offered. */
+enum put {
+    PUT_DONE, /* taken */
+    PUT_WAIT, /* cannot go now: offer it again after something was confirmed */
+    PUT_FAIL, /* the writer has failed */
+};
+
+enum unit_kind { U_ONE, U_MSET, U_SELECT, U_GROUP };
+
+/* Something sent whose replies are awaited, in order. */
+struct unit {
+    uint32_t len;  /* bytes in the ring */
+    uint16_t keys; /* path A: entries in the queue of keys */
+    uint8_t kind;
+    uint8_t keyarg;
+};
+
+/* A key on its way by path A. */
+struct inkey {
+    uint32_t key; /* hashset_key */
+    uint16_t flow;
+    uint8_t vclass; /* counted under this class when confirmed; 0: not a (whole or first part of a) key */
+    uint8_t unused;
+};
+
+struct pipeline {
+    struct inkey *key; /* ring of KEYS_MAX */
+    uint32_t khead, kn;
+    struct hashset set;   /* of keys in flight, gathered, or refused */
+    uint32_t outstanding; /* units of this path in flight */
+    struct buf mset;      /* pairs gathered, without the header */
+    struct inkey mset_key[MSET_KEYS];
+    unsigned mset_n;
+    struct buf again;      /* requests that were refused, in order */
+    struct buf again_unit; /* struct unit */
+    struct buf again_key;  /* struct inkey */
+    size_t again_at, again_unit_at, again_key_at;
+};
+
+/* A request in a group. */
+struct item {
+    uint32_t off, len;
+    uint32_t db;
+    uint32_t key;
+    uint64_t time;
+    uint16_t flow;
+    uint8_t keyarg;
+    uint8_t vclass;
+    bool holds; /* key is in the group's set because of this item */
+    bool live;
+    bool out; /* refused for good: not sent again */
+};
+
+struct gpos {
+    uint32_t flow;
+    uint64_t seq, pos;
+};
+
+struct group {
+    uint64_t id;
+    struct buf req;
+    struct item *item;
+    unsigned n, cap;
+    struct hashset set;
+    bool multikey;  /* holds a request whose keys cannot be told: conflicts with everything */
+    bool exclusive; /* a barrier or a big request, alone */
+    bool barrier;
+    struct big *big; /* the request of item 0, if it is a big one; owned */
+    struct gpos *pos;
+    unsigned npos, pos_cap;
+    unsigned own;    /* the first of pos belong to records of the group, the rest were only to be saved */
+    uint16_t *where; /* flow -> index in pos + 1; 0: not there */
+    bool save;       /* also carries applied positions that were not written yet */
+};
+
+struct groups {
+    struct group slot[2];
+    struct group *building;
+    struct group *flying; /* NULL: none in flight */
+    uint64_t next_id;
+    bool resend;  /* flying was refused or its connection lost: send it again */
+    int32_t *cmd; /* what the commands of flying are: index of an item, or below */
+    unsigned ncmd, cmd_cap;
+    unsigned replied;  /* replies of flying read, MULTI's included */
+    bool retry;        /* a reply of flying was a refusal that passes */
+    bool broken;       /* MULTI itself was refused */
+    struct buf faults; /* struct fault + text: commands of flying refused when queued */
+    bool dirty;        /* applied positions are newer than the key */
+    bool save_now;
+    uint64_t saved_at; /* mono_us of the last HSET */
+};
+
+#define CMD_SELECT (-1)
+#define CMD_HSET   (-2)
+
+/* Databases that the target was seen to have, or not to have. */
+struct dbs {
+    uint32_t *known;
+    bool *bad;
+    unsigned n;
+};
+
+struct target_info {
+    char kind[16]; /* redis, valkey, dragonfly */
+    char version[32];
+    char compat[32]; /* redis_version */
+    char run_id[64];
+    char role[16];
+    bool cluster;
+    unsigned rdb;
+    uint64_t maxbulk;
+    char modules[512];
+};
+
+struct node {
+    struct writer *w;
+    struct transport t; /* fd -1: not connected */
+    bool want_out;      /* the socket did not take everything */
+    redisReader *reader;
+    struct ring ring;
+    struct unit *unit; /* ring of UNITS_MAX */
+    uint32_t uhead, un;
+    struct pipeline a;
+    struct groups b;
+    uint32_t db;    /* what the server confirmed */
+    bool selecting; /* SELECT select_db is in flight */
+    uint32_t select_db;
+    uint32_t since_select; /* requests of path A since the last SELECT */
+    bool allow_select;     /* nothing else can go: another database may have its turn at once */
+    bool yield;            /* a group's record waits for path A to become empty */
+    struct dbs dbs;
+    struct target_info info;
+    uint64_t pause_until; /* mono_us; 0: none */
+    unsigned backoff;     /* ms */
+    uint64_t refused_at;  /* mono_us of the first of a row of refusals; 0: none */
+    uint64_t refused_said;
+    uint64_t confirmed_a; /* units of path A confirmed in this session */
+    uint8_t *chunk;       /* for sending a big request's file */
+    size_t chunk_at, chunk_n;
+    bool lost;
+    bool dead; /* the target refuses everything: nothing more is sent */
+    char lost_why[160];
+    bool progress;       /* something was confirmed on this connection */
+    uint64_t lost_since; /* mono_us of the first of a row of losses without progress; 0: none */
+    unsigned lost_wait;  /* ms to wait before looking for the target again */
+
+    /* the reply being read */
+    char err[256];
+    size_t errlen;
+    int reply_type;
+    int reply_elements;
+};
+
+void node_init(struct node *n, struct writer *w);
+void node_free(struct node *n);
+
+/* Space for one more unit and len bytes, besides what the gathered MSET and the group being built will need?
+ */
+bool node_room(const struct node *n, size_t len);
+
+/* Append a unit whose len bytes were just added to the ring. */
+void node_unit(struct node *n, enum unit_kind kind, size_t len, unsigned keys, unsigned keyarg);
+
+/* Write what the socket takes. */
+void node_send(struct node *n);
+
+/* Read replies and act on them. */
+void node_receive(struct node *n);
+
+/* Whatever is due: refused requests, groups, positions, bytes. now: mono_us. */
+void node_work(struct node *n, uint64_t now);
+
+/* Milliseconds until node_work has to be called, -1: not by itself. */
+int node_timeout(const struct node *n, uint64_t now);
+
+/* Nothing in flight, gathered or refused. */
+bool node_quiet(const struct node *n);
+
+/* The connection cannot be used any more: note why; the main loop reconnects. */
+void node_lose(struct node *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The target, or our rights there, are unusable: fail, and send nothing more. text: the server's words. */
+void node_fatal(struct node *n, const char *event, const char *text, size_t len);
+
+/* A refusal that passes: wait before anything is sent again. text: the server's words. */
+void node_refused(struct node *n, const char *text, size_t len);
+
+/* Something succeeded: the row of refusals is over. */
+void node_succeeded(struct node *n);
+
+/* See to it that db is the connection's. PUT_DONE: it is. PUT_WAIT: later. PUT_FAIL: the target does not have
+ * it. */
+enum put node_want_db(struct node *n, uint32_t db);
+
+/* 0 not yet known, 1 the target has it, -1 it has not. */
+int node_db_state(const struct node *n, uint32_t db);
+void node_db_learn(struct node *n, uint32_t db, bool has);
+
+/* ---- pipeline.c ---- */
+
+void pipeline_init(struct pipeline *a);
+void pipeline_free(struct pipeline *a);
+enum put pipeline_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass);
+void pipeline_flush(struct node *n); /* send the MSET that is being gathered */
+void pipeline_reply(struct node *n, const struct unit *u);
+void pipeline_again(struct node *n);       /* send refused requests again */
+bool pipeline_quiet(const struct node *n); /* nothing gathered, in flight or refused */
+void pipeline_forget(struct node *n);      /* drop what is gathered and refused: the session is void */
+
+/* ---- group.c ---- */
+
+void groups_init(struct groups *b);
+void groups_free(struct groups *b);
+void groups_begin(struct node *n, unsigned flows); /* a session begins: size the tables */
+enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass);
+enum put group_position(struct node *n, const struct rec *r);
+void group_put_big(struct node *n, const struct rec *r, struct big *big, uint8_t vclass);
+void group_put_barrier(struct node *n);
+void group_work(struct node *n, uint64_t now);
+void group_reply(struct node *n); /* one top-level reply */
+/* An error inside the reply to EXEC, seen while that is read: the answer to command number element. */
+void group_exec_error(struct node *n, int element, const char *text, size_t len);
+void group_big_sent(struct node *n);      /* the file of a big request went out */
+size_t group_room(const struct group *g); /* bytes it will take at most */
+bool groups_quiet(const struct node *n);
+bool groups_hold(const struct node *n, uint32_t key);
+void groups_forget(struct node *n); /* drop what is not in flight: the session is void */
+
+/* The connection was lost with a group in flight. applied: the position key says that it was executed. */
+void group_settle(struct node *n, bool applied);
+
+/* ---- connect.c ---- */
+
+/* Connect, handshake, learn what the target is. False: w->status and a message are set. */
+bool node_connect(struct node *n);
+
+/* Connect again, find out what was applied, and line up the rest to be sent again. False: the writer has
+ * failed. */
+bool node_reconnect(struct node *n);
+
+#endif

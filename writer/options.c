@@ -1,0 +1,216 @@
+#include "options.h"
+
+#include <err.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/stdlib.h>
+
+#include "conf.h"
+#include "exits.h"
+#include "log.h"
+#include "record.h"
+#include "version.h"
+
+enum {
+    OPT_EXISTING = 256,
+    OPT_FLUSH,
+    OPT_STRICT,
+    OPT_LIVE,
+    OPT_SUMMARY,
+    OPT_SPILL_DIR,
+    OPT_SPILL_MAX,
+    OPT_INPUT_TIMEOUT,
+    OPT_RECONNECT,
+    OPT_LISTEN,
+    OPT_INPUTS,
+    OPT_TASK,
+    OPT_PASSWORD,
+    OPT_NO_MSET,
+    OPT_HELP,
+    OPT_VERSION,
+};
+
+static const struct option table[] = {
+    {"on-existing", required_argument, NULL, OPT_EXISTING},
+    {"on-source-flush", required_argument, NULL, OPT_FLUSH},
+    {"strict", no_argument, NULL, OPT_STRICT},
+    {"live", no_argument, NULL, OPT_LIVE},
+    {"summary", required_argument, NULL, OPT_SUMMARY},
+    {"spill-dir", required_argument, NULL, OPT_SPILL_DIR},
+    {"barrier-spill-max", required_argument, NULL, OPT_SPILL_MAX},
+    {"input-timeout", required_argument, NULL, OPT_INPUT_TIMEOUT},
+    {"reconnect-timeout", required_argument, NULL, OPT_RECONNECT},
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"inputs", required_argument, NULL, OPT_INPUTS},
+    {"task", required_argument, NULL, OPT_TASK},
+    {"password-file", required_argument, NULL, OPT_PASSWORD},
+    {"no-mset", no_argument, NULL, OPT_NO_MSET},
+    {"quiet", no_argument, NULL, 'q'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"config", required_argument, NULL, 'c'},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static void usage(FILE *to)
+{
+    fputs("usage: rediswriter [-qv] [-c file] [options] redis://[user[:password]@]host[:port] [input ...]\n"
+          "\n"
+          "Applies command records (see dfparse(1)) to a Redis or Valkey server. An input is a file, a\n"
+          "FIFO or - (standard input, the default).\n"
+          "\n"
+          "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite)\n"
+          "  --on-source-flush apply|refuse|ignore  FLUSHALL and FLUSHDB of the source (apply)\n"
+          "  --task NAME              names the connections and the position key (default)\n"
+          "  --listen unix:PATH       take inputs from connections to this socket\n"
+          "  --inputs N               how many connections are expected there (1)\n"
+          "  --input-timeout SEC      an input that has not come by then is dead (30)\n"
+          "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
+          "  --live                   fail when the session of the stream is not live\n"
+          "  --strict                 stop at the first data error\n"
+          "  --spill-dir DIR          where large values and waiting records go ($TMPDIR or /tmp)\n"
+          "  --barrier-spill-max SIZE bytes a flow may keep there while it waits at a FLUSHALL (1g)\n"
+          "  --no-mset                send each plain SET alone\n"
+          "  --password-file FILE     the target's password (or DF2REDIS_TARGET_PASSWORD)\n"
+          "  --summary FILE           write the summary as JSON as well\n"
+          "  -q, --quiet              no summary on standard error\n"
+          "  -v, --verbose            say more; twice: everything\n"
+          "  -c, --config FILE        options from section [writer] of an INI file\n"
+          "  --help, --version\n",
+          to);
+}
+
+static int number(const char *name, const char *text, int least, int most)
+{
+    const char *fault;
+    long long n = strtonum(text, least, most, &fault);
+    if (fault != NULL)
+        errx(EXIT_USAGE, "--%s %s: %s (%d to %d)", name, text, fault, least, most);
+    return (int)n;
+}
+
+/* "64k", "10m", "1g" or bytes. */
+static uint64_t size(const char *name, const char *text)
+{
+    char *end;
+    unsigned long long n = strtoull(text, &end, 10);
+    unsigned shift = *end == 'k' || *end == 'K'   ? 10
+                     : *end == 'm' || *end == 'M' ? 20
+                     : *end == 'g' || *end == 'G' ? 30
+                                                  : 0;
+    if (shift > 0)
+        end++;
+    if (*text < '0' || *text > '9' || *end != '\0' || n > (UINT64_MAX >> 1 >> shift))
+        errx(EXIT_USAGE, "--%s %s: no size", name, text);
+    return (uint64_t)n << shift;
+}
+
+static int choice(const char *name, const char *text, const char *const *words)
+{
+    for (int i = 0; words[i] != NULL; i++)
+        if (strcmp(words[i], text) == 0)
+            return i;
+    errx(EXIT_USAGE, "--%s %s: must be %s, %s or %s", name, text, words[0], words[1], words[2]);
+}
+
+static void check_task(const char *task)
+{
+    size_t n = strspn(task, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    if (n == 0 || n > 64 || task[n] != '\0')
+        errx(EXIT_USAGE, "--task %s: 1 to 64 letters, digits, dots, dashes and underscores", task);
+}
+
+static const char *listen_path(const char *text)
+{
+    if (strncmp(text, "unix:", 5) != 0 || text[5] == '\0')
+        errx(EXIT_USAGE, "--listen %s: must be unix:PATH", text);
+    return text + 5;
+}
+
+static void parse_target(struct options *o, char *text, const char *password_file)
+{
+    const char *fault = url_parse(&o->url, text);
+    url_hide_argument(text);
+    if (fault != NULL)
+        errx(EXIT_USAGE, "target: %s", fault);
+    if (strcmp(o->url.scheme, "redis") != 0)
+        errx(EXIT_USAGE, "target: %s:// is not supported, use redis://", o->url.scheme);
+    if (o->url.db != 0)
+        errx(EXIT_USAGE, "target: databases keep their numbers: /%u cannot be given", o->url.db);
+    fault = url_password(&o->url, password_file, "DF2REDIS_TARGET_PASSWORD");
+    if (fault != NULL)
+        errx(password_file != NULL ? EXIT_CANNOT : EXIT_USAGE, "password of the target: %s", fault);
+    url_show(&o->url, o->shown, sizeof o->shown);
+}
+
+static void parse_inputs(struct options *o, int argc, char **argv)
+{
+    static char dash[] = "-";
+    static char *standard[] = {dash, NULL};
+    o->files = argv;
+    o->nfiles = (unsigned)argc;
+    if (argc == 0 && o->listen == NULL) {
+        o->files = standard;
+        o->nfiles = 1;
+    }
+    if (o->listen == NULL)
+        o->inputs = 0;
+    if (o->nfiles + o->inputs > REC_FLOWS_MAX)
+        errx(EXIT_USAGE, "more than %d inputs", REC_FLOWS_MAX);
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+    static const char *const existing[] = {"overwrite", "refuse", "flush", NULL};
+    static const char *const flush[] = {"apply", "refuse", "ignore", NULL};
+    const char *password_file = NULL;
+    enum log_level level = LOG_WARN;
+    *o = (struct options){.task = "default",
+                          .mset = true,
+                          .barrier_spill = (uint64_t)1 << 30,
+                          .input_timeout = 30,
+                          .reconnect_timeout = 60,
+                          .inputs = 1};
+    char **given = argv;
+    int ngiven = argc;
+    argv = conf_argv("writer", &argc, argv);
+    int c;
+    while ((c = getopt_long(argc, argv, "qvc:", table, NULL)) != -1) {
+        switch (c) {
+        case OPT_EXISTING: o->on_existing = (enum on_existing)choice("on-existing", optarg, existing); break;
+        case OPT_FLUSH: o->on_source_flush = (enum on_flush)choice("on-source-flush", optarg, flush); break;
+        case OPT_STRICT: o->strict = true; break;
+        case OPT_LIVE: o->live = true; break;
+        case OPT_SUMMARY: o->summary = optarg; break;
+        case OPT_SPILL_DIR: o->spill_dir = optarg; break;
+        case OPT_SPILL_MAX: o->barrier_spill = size("barrier-spill-max", optarg); break;
+        case OPT_INPUT_TIMEOUT: o->input_timeout = number("input-timeout", optarg, 1, 86400); break;
+        case OPT_RECONNECT: o->reconnect_timeout = number("reconnect-timeout", optarg, 0, 86400); break;
+        case OPT_LISTEN: o->listen = listen_path(optarg); break;
+        case OPT_INPUTS: o->inputs = (unsigned)number("inputs", optarg, 1, REC_FLOWS_MAX); break;
+        case OPT_TASK: o->task = optarg; break;
+        case OPT_PASSWORD: password_file = optarg; break;
+        case OPT_NO_MSET: o->mset = false; break;
+        case 'q': o->quiet = true; break;
+        case 'v': level = level < LOG_DEBUG ? level + 1 : level; break;
+        case OPT_HELP: usage(stdout); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
+        case OPT_VERSION:
+            puts("rediswriter " DF2REDIS_VERSION);
+            exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
+        default: usage(stderr); exit(EXIT_USAGE);
+        }
+    }
+    log_init("rediswriter", level);
+    if (optind >= argc) {
+        usage(stderr);
+        exit(EXIT_USAGE);
+    }
+    check_task(o->task);
+    parse_target(o, argv[optind], password_file);
+    for (int i = 1; given != argv && i < ngiven; i++)
+        url_hide_argument(given[i]); /* what was parsed is a copy */
+    parse_inputs(o, argc - optind - 1, argv + optind + 1);
+}

@@ -1,0 +1,37 @@
+/* Options of rediswriter; rediswriter(1) says what they mean. */
+#ifndef RW_OPTIONS_H
+#define RW_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "url.h"
+
+enum on_existing { EXISTING_OVERWRITE, EXISTING_REFUSE, EXISTING_FLUSH };
+enum on_flush { FLUSH_APPLY, FLUSH_REFUSE, FLUSH_IGNORE };
+
+struct options {
+    struct url url;
+    char shown[320]; /* the target without secrets */
+    const char *task;
+    enum on_existing on_existing;
+    enum on_flush on_source_flush;
+    bool strict;
+    bool live;
+    bool quiet;
+    bool mset;
+    const char *summary;    /* file for the JSON summary */
+    const char *spill_dir;  /* NULL: $TMPDIR or /tmp */
+    uint64_t barrier_spill; /* bytes a flow */
+    int input_timeout;      /* seconds */
+    int reconnect_timeout;  /* seconds */
+    const char *listen;     /* path of the socket; NULL: none */
+    unsigned inputs;        /* connections expected there */
+    char **files;           /* inputs by name */
+    unsigned nfiles;
+};
+
+/* Fill in o from the command line and -c FILE. Ends the process on --help, --version and mistakes. */
+void options_parse(struct options *o, int argc, char **argv);
+
+#endif

@@ -1,0 +1,279 @@
+#include "node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "exits.h"
+#include "log.h"
+#include "request.h"
+#include "writer.h"
+
+static const char set_prefix[] = "*3\r\n$3\r\nSET\r\n";
+static const char mset_name[] = "$4\r\nMSET\r\n";
+
+void pipeline_init(struct pipeline *a)
+{
+    a->key = xcalloc(KEYS_MAX, sizeof *a->key);
+    hashset_init(&a->set, KEYS_MAX);
+    a->mset.max = 2 * MSET_BYTES;
+    a->again.max = a->again_unit.max = a->again_key.max = 4 * RING_SIZE;
+}
+
+void pipeline_free(struct pipeline *a)
+{
+    free(a->key);
+    hashset_free(&a->set);
+    buf_free(&a->mset);
+    buf_free(&a->again);
+    buf_free(&a->again_unit);
+    buf_free(&a->again_key);
+}
+
+bool pipeline_quiet(const struct node *n)
+{
+    return n->a.outstanding == 0 && n->a.mset_n == 0 && n->a.again_unit.len == 0;
+}
+
+/* ---- sending ---- */
+
+static void push_key(struct pipeline *a, const struct inkey *k)
+{
+    a->key[(a->khead + a->kn++) & (KEYS_MAX - 1)] = *k;
+}
+
+void pipeline_flush(struct node *n)
+{
+    struct pipeline *a = &n->a;
+    if (a->mset_n == 0)
+        return;
+    uint8_t head[32];
+    size_t len;
+    if (a->mset_n == 1) {
+        len = PLAINSET_PREFIX;
+        memcpy(head, set_prefix, len);
+    } else {
+        uint8_t *p = resp_len(head, '*', 2 * a->mset_n + 1);
+        memcpy(p, mset_name, sizeof mset_name - 1);
+        len = (size_t)(p - head) + sizeof mset_name - 1;
+        n->w->stats.msets++;
+    }
+    ring_add(&n->ring, head, len);
+    ring_add(&n->ring, a->mset.p, a->mset.len);
+    node_unit(n, a->mset_n == 1 ? U_ONE : U_MSET, len + a->mset.len, a->mset_n, 1);
+    a->outstanding++;
+    for (unsigned i = 0; i < a->mset_n; i++)
+        push_key(a, &a->mset_key[i]);
+    a->mset_n = 0;
+    a->mset.len = 0;
+}
+
+static bool held(const struct node *n)
+{
+    return n->lost || n->selecting || n->pause_until != 0 || n->a.again_unit.len > 0 || n->yield ||
+           n->b.building->exclusive || (n->b.flying != NULL && n->b.flying->exclusive);
+}
+
+static void gather(struct node *n, const struct rec *r, const uint8_t *payload, struct inkey k)
+{
+    struct pipeline *a = &n->a;
+    if (a->mset.len + r->len > MSET_BYTES)
+        pipeline_flush(n);
+    (void)buf_add(&a->mset, payload + PLAINSET_PREFIX, r->len - PLAINSET_PREFIX);
+    a->mset_key[a->mset_n++] = k;
+    if (a->mset_n == MSET_KEYS)
+        pipeline_flush(n);
+}
+
+static void send_one(struct node *n, const struct rec *r, const uint8_t *payload, struct inkey k)
+{
+    ring_add(&n->ring, payload, r->len);
+    node_unit(n, U_ONE, r->len, 1, r->keyarg);
+    push_key(&n->a, &k);
+    n->a.outstanding++;
+}
+
+enum put pipeline_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct pipeline *a = &n->a;
+    if (held(n))
+        return PUT_WAIT;
+    if (r->db != n->db) {
+        enum put got = node_want_db(n, r->db);
+        if (got != PUT_DONE)
+            return got;
+    }
+    if (a->kn + a->mset_n >= KEYS_MAX || !node_room(n, r->len))
+        return PUT_WAIT;
+    uint32_t key = hashset_key(r->hash, r->db);
+    if (groups_hold(n, key))
+        return PUT_WAIT;
+    if (!hashset_add(&a->set, key)) {
+        pipeline_flush(n);
+        return PUT_WAIT;
+    }
+    struct inkey k = {.key = key, .flow = r->flow, .vclass = vclass};
+    if ((r->flags & RF_PLAINSET) != 0 && r->len <= MSET_SINGLE && n->w->opt.mset)
+        gather(n, r, payload, k);
+    else
+        send_one(n, r, payload, k);
+    positions_snapshot_add(&n->w->positions, r->flow);
+    n->since_select++;
+    return PUT_DONE;
+}
+
+/* ---- replies ---- */
+
+static void release(struct node *n, const struct inkey *k, bool counted)
+{
+    hashset_remove(&n->a.set, k->key);
+    positions_snapshot_done(&n->w->positions, k->flow);
+    if (counted) {
+        n->w->stats.requests++;
+        if (k->vclass != 0)
+            n->w->stats.keys[k->vclass]++;
+    }
+}
+
+static void release_keys(struct node *n, unsigned keys, bool counted)
+{
+    struct pipeline *a = &n->a;
+    for (unsigned i = 0; i < keys; i++) {
+        release(n, &a->key[a->khead], counted);
+        a->khead = (a->khead + 1) & (KEYS_MAX - 1);
+    }
+    a->kn -= keys;
+}
+
+/* Keep room in the lists of refused requests by dropping what was already sent again. */
+static void compact_again(struct pipeline *a)
+{
+    buf_shift(&a->again, a->again_at);
+    buf_shift(&a->again_unit, a->again_unit_at);
+    buf_shift(&a->again_key, a->again_key_at);
+    a->again_at = a->again_unit_at = a->again_key_at = 0;
+}
+
+static void keep_keys(struct pipeline *a, unsigned keys)
+{
+    for (unsigned i = 0; i < keys; i++) {
+        (void)buf_add(&a->again_key, &a->key[a->khead], sizeof *a->key);
+        a->khead = (a->khead + 1) & (KEYS_MAX - 1);
+    }
+    a->kn -= keys;
+}
+
+/* Keep a refused request for later; its keys stay in the set. */
+static void keep(struct node *n, const struct unit *u)
+{
+    struct pipeline *a = &n->a;
+    compact_again(a);
+    if (buf_add(&a->again, ring_at(&n->ring, n->ring.acked), u->len) < 0 ||
+        buf_add(&a->again_unit, u, sizeof *u) < 0)
+        writer_fail(n->w, EXIT_CANNOT, "event=too_much_refused");
+    keep_keys(a, u->keys);
+    n->w->stats.retries++;
+}
+
+/* An MSET was refused for good: one of its keys may be the reason, so each is sent alone. */
+static void keep_parts(struct node *n, const struct unit *u)
+{
+    struct pipeline *a = &n->a;
+    compact_again(a);
+    const uint8_t *p = ring_at(&n->ring, n->ring.acked);
+    const uint8_t *name = memchr(p, '\n', u->len);
+    p = name + 1 + sizeof mset_name - 1;
+    for (unsigned i = 0; i < u->keys; i++) {
+        size_t len = request_pair_len(p);
+        struct unit one = {.len = (uint32_t)(PLAINSET_PREFIX + len), .keys = 1, .kind = U_ONE, .keyarg = 1};
+        if (buf_add(&a->again, set_prefix, PLAINSET_PREFIX) < 0 || buf_add(&a->again, p, len) < 0 ||
+            buf_add(&a->again_unit, &one, sizeof one) < 0)
+            writer_fail(n->w, EXIT_CANNOT, "event=too_much_refused");
+        p += len;
+    }
+    keep_keys(a, u->keys);
+}
+
+static void unit_error(struct node *n, const struct unit *u)
+{
+    switch (error_class(n->err, n->errlen)) {
+    case ERR_RETRY:
+        keep(n, u);
+        node_refused(n, n->err, n->errlen);
+        return;
+    case ERR_FATAL:
+    case ERR_REDIRECT:
+        node_fatal(n, "target_refuses", n->err, n->errlen);
+        release_keys(n, u->keys, false);
+        return;
+    case ERR_DATA:
+    case ERR_CONFLICT: break;
+    }
+    if (u->kind == U_MSET) {
+        keep_parts(n, u);
+        return;
+    }
+    writer_data_error(n->w, n->err, n->errlen, n->a.key[n->a.khead].flow, n->db,
+                      ring_at(&n->ring, n->ring.acked), u->len, u->keyarg);
+    release_keys(n, u->keys, false);
+}
+
+void pipeline_reply(struct node *n, const struct unit *u)
+{
+    n->a.outstanding--;
+    if (n->reply_type == REDIS_REPLY_ERROR) {
+        unit_error(n, u);
+        return;
+    }
+    n->confirmed_a++;
+    n->progress = true;
+    release_keys(n, u->keys, true);
+    if (n->refused_at != 0)
+        node_succeeded(n);
+}
+
+/* Only when every reply of the refused batch is there, so that they go in their old order. */
+void pipeline_again(struct node *n)
+{
+    struct pipeline *a = &n->a;
+    if (a->again_unit.len == 0 || (a->again_unit_at == 0 && a->outstanding > 0))
+        return;
+    while (a->again_unit_at < a->again_unit.len) {
+        struct unit u;
+        memcpy(&u, a->again_unit.p + a->again_unit_at, sizeof u);
+        if (!node_room(n, u.len) || a->kn + u.keys > KEYS_MAX)
+            return;
+        ring_add(&n->ring, a->again.p + a->again_at, u.len);
+        node_unit(n, (enum unit_kind)u.kind, u.len, u.keys, u.keyarg);
+        for (unsigned i = 0; i < u.keys; i++, a->again_key_at += sizeof *a->key) {
+            struct inkey k;
+            memcpy(&k, a->again_key.p + a->again_key_at, sizeof k);
+            push_key(a, &k);
+        }
+        a->outstanding++;
+        a->again_at += u.len;
+        a->again_unit_at += sizeof u;
+    }
+    a->again.len = a->again_unit.len = a->again_key.len = 0;
+    a->again_at = a->again_unit_at = a->again_key_at = 0;
+    buf_trim(&a->again, SEND_STEP);
+    buf_trim(&a->again_unit, SEND_STEP);
+    buf_trim(&a->again_key, SEND_STEP);
+}
+
+void pipeline_forget(struct node *n)
+{
+    struct pipeline *a = &n->a;
+    for (unsigned i = 0; i < a->mset_n; i++)
+        release(n, &a->mset_key[i], false);
+    a->mset_n = 0;
+    a->mset.len = 0;
+    for (size_t at = a->again_key_at; at < a->again_key.len; at += sizeof *a->key) {
+        struct inkey k;
+        memcpy(&k, a->again_key.p + at, sizeof k);
+        release(n, &k, false);
+    }
+    a->again.len = a->again_unit.len = a->again_key.len = 0;
+    a->again_at = a->again_unit_at = a->again_key_at = 0;
+    n->yield = false;
+    n->since_select = SELECT_AFTER;
+}

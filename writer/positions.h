@@ -1,0 +1,60 @@
+/* How far each flow has been applied. Works when units are confirmed out of order (several connections): a
+ * position counts once every unit before it has been confirmed. design.md section 5, 6. */
+#ifndef RW_POSITIONS_H
+#define RW_POSITIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A run of records of one flow that are confirmed together (by one group). */
+struct mark {
+    uint64_t group;
+    uint64_t seq, pos; /* of the last record */
+    bool done;
+};
+
+struct flowpos {
+    struct mark *mark; /* ring of cap entries (a power of two), oldest at head */
+    uint32_t head, n, cap;
+    uint32_t snapshot;    /* snapshot records that are on their way to the target */
+    uint64_t seq, pos;    /* applied */
+    uint64_t saved_seq;   /* highest that is known to stand in the target's position key */
+    uint64_t reported;    /* position last told to dfreader */
+    uint64_t reported_at; /* mono_us */
+    bool synced;          /* SYNCED has been applied */
+    uint64_t synced_seq;  /* seq of the SYNCED record that was passed; 0: none yet */
+};
+
+struct positions {
+    struct flowpos *flow;
+    unsigned n;
+};
+
+void positions_init(struct positions *p, unsigned flows);
+void positions_free(struct positions *p);
+
+static inline void positions_snapshot_add(struct positions *p, unsigned flow)
+{
+    p->flow[flow].snapshot++;
+}
+
+static inline void positions_snapshot_done(struct positions *p, unsigned flow)
+{
+    p->flow[flow].snapshot--;
+}
+
+/* A record of a flow, number seq, will be confirmed with a group. Groups are numbered by the caller, from 1.
+ */
+void positions_add(struct positions *p, unsigned flow, uint64_t group, uint64_t seq, uint64_t pos);
+
+/* A group of which the flow has records is confirmed. */
+void positions_done(struct positions *p, unsigned flow, uint64_t group);
+
+/* A record that needs no confirmation: applied at once if nothing is outstanding. False: it must join a
+ * group. */
+bool positions_pass(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos);
+
+/* Every flow has been applied past its SYNCED record, and the target's position key says so. */
+bool positions_all_saved_synced(const struct positions *p);
+
+#endif

@@ -1,0 +1,384 @@
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "exits.h"
+#include "log.h"
+#include "meta.h"
+#include "router.h"
+#include "target.h"
+#include "writer.h"
+
+#define LANE_MEMORY ((size_t)256 << 10)
+#define CALL_MS     20000
+#define FLUSH_MS    600000
+
+/* ---- what a SESSION record says ---- */
+
+struct facts {
+    char nonce[33];
+    char source[16];
+    char replid[72];
+    char control[1024];
+    uint64_t flows, epoch, journal;
+};
+
+static const char *read_facts(struct facts *f, const struct rec *r, const uint8_t *payload)
+{
+    memset(f, 0, sizeof *f);
+    if (meta_get(payload, r->len, "nonce", f->nonce, sizeof f->nonce) != 32 ||
+        strspn(f->nonce, "0123456789abcdefABCDEF") != 32)
+        return "SESSION record without a nonce";
+    if (!meta_getu(payload, r->len, "flows", &f->flows) || f->flows < 1 || f->flows > REC_FLOWS_MAX)
+        return "SESSION record with a wrong number of flows";
+    if (!meta_getu(payload, r->len, "epoch", &f->epoch))
+        f->epoch = r->epoch;
+    if (f->epoch != r->epoch)
+        return "SESSION record with two epochs";
+    (void)meta_getu(payload, r->len, "journal", &f->journal);
+    (void)meta_get(payload, r->len, "source", f->source, sizeof f->source);
+    (void)meta_get(payload, r->len, "replid", f->replid, sizeof f->replid);
+    (void)meta_get(payload, r->len, "control", f->control, sizeof f->control);
+    for (char *p = f->replid; *p != '\0'; p++)
+        if (*p <= ' ' || *p > '~')
+            *p = '?';
+    return NULL;
+}
+
+static enum put damaged(struct writer *w, const struct input *in, const struct rec *r, const char *what)
+{
+    writer_fail(w, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu error=%s",
+                log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
+                log_quote(what, strlen(what)));
+    return PUT_FAIL;
+}
+
+/* ---- beginning, beginning anew ---- */
+
+static void forget_flows(struct session *s)
+{
+    for (unsigned i = 0; i < s->flows && s->flow != NULL; i++)
+        big_free(s->flow[i].big);
+    free(s->flow);
+    s->flow = NULL;
+}
+
+void session_free(struct session *s)
+{
+    forget_flows(s);
+    buf_free(&s->void_flush);
+}
+
+/* Everything that counts within one epoch starts from nothing. */
+static void begin_epoch(struct writer *w, const struct facts *f)
+{
+    struct session *s = &w->session;
+    forget_flows(s);
+    if (s->stage != ST_NONE) {
+        positions_free(&w->positions);
+        lanes_free(&w->lanes);
+    }
+    s->flows = (unsigned)f->flows;
+    s->epoch = (unsigned)f->epoch;
+    s->up = 0;
+    s->partial_ok = false;
+    s->flow = xcalloc(s->flows, sizeof *s->flow);
+    strlcpy(s->replid, f->replid[0] != '\0' ? f->replid : "-", sizeof s->replid);
+    snprintf(s->identity, sizeof s->identity, "%s %u %u %s", s->nonce, s->epoch, s->flows, s->replid);
+    positions_init(&w->positions, s->flows);
+    lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
+    groups_begin(&w->node, s->flows);
+    w->nsplits = 0;
+    w->quiet_for = -1;
+    s->stage = ST_FLOWS;
+    log_event(LOG_INFO, NO_FLOW, "event=session nonce=%s epoch=%u flows=%u source=%s live=%d", s->nonce,
+              s->epoch, s->flows, s->source, s->live);
+}
+
+static enum put begin_session(struct writer *w, const struct facts *f)
+{
+    struct session *s = &w->session;
+    memcpy(s->nonce, f->nonce, sizeof s->nonce);
+    strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
+    s->journal = f->journal != 0;
+    s->wrote = false;
+    s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
+    if (w->opt.live && !s->live) {
+        writer_fail(w, EXIT_CANNOT,
+                    "event=not_live note=\"--live was given, and no session listens\" control=%s",
+                    log_quote(f->control, strlen(f->control)));
+        return PUT_FAIL;
+    }
+    begin_epoch(w, f);
+    return PUT_DONE;
+}
+
+/* Nothing of this epoch counts any more. */
+static void make_void(struct writer *w)
+{
+    struct session *s = &w->session;
+    s->stage = ST_VOID;
+    pipeline_forget(&w->node);
+    groups_forget(&w->node);
+    lanes_free(&w->lanes);
+    lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
+    for (unsigned i = 0; i < s->flows; i++) {
+        big_free(s->flow[i].big);
+        s->flow[i].big = NULL;
+    }
+    w->quiet_for = -1;
+}
+
+static enum put later_epoch(struct writer *w, const struct facts *f)
+{
+    if (w->session.stage != ST_VOID) {
+        log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew epoch=%llu", (unsigned long long)f->epoch);
+        make_void(w);
+    }
+    if (!node_quiet(&w->node))
+        return PUT_WAIT;
+    begin_epoch(w, f);
+    return PUT_DONE;
+}
+
+/* Another session behind one that is over: what that reached has to be saved first. */
+static enum put next_session(struct writer *w, const struct facts *f)
+{
+    struct node *n = &w->node;
+    if (!session_over(w))
+        return PUT_WAIT;
+    if (!node_quiet(n) || n->b.dirty) {
+        pipeline_flush(n);
+        n->b.save_now = n->b.dirty;
+        return PUT_WAIT;
+    }
+    live_report(w, UINT64_MAX - 1000000, true);
+    return begin_session(w, f);
+}
+
+enum put session_record(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload)
+{
+    struct session *s = &w->session;
+    struct facts f;
+    const char *fault = read_facts(&f, r, payload);
+    if (fault != NULL)
+        return damaged(w, in, r, fault);
+    enum put got = PUT_DONE;
+    if (s->stage == ST_NONE)
+        got = begin_session(w, &f);
+    else if (strcmp(f.nonce, s->nonce) != 0)
+        got = next_session(w, &f);
+    else if (f.epoch > s->epoch)
+        got = later_epoch(w, &f);
+    else if (f.epoch == s->epoch && f.flows != s->flows)
+        return damaged(w, in, r, "SESSION records of one session differ in their number of flows");
+    if (got == PUT_DONE)
+        in->session_seen = true;
+    return got;
+}
+
+enum put session_flow(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload)
+{
+    struct session *s = &w->session;
+    char mode[16];
+    if (!in->session_seen)
+        return damaged(w, in, r, "FLOW record before a SESSION record");
+    if (r->epoch < s->epoch || (s->stage == ST_VOID && r->epoch == s->epoch))
+        return PUT_DONE;
+    if (r->epoch > s->epoch)
+        return damaged(w, in, r, "record of an epoch that has not begun");
+    if (r->flow >= s->flows)
+        return damaged(w, in, r, "FLOW record with a flow that the session does not have");
+    struct flow *f = &s->flow[r->flow];
+    if (f->up)
+        return damaged(w, in, r, "a second FLOW record of the same flow");
+    if (meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0)
+        return damaged(w, in, r, "FLOW record without a mode");
+    if (strcmp(mode, "FULL") != 0 && strcmp(mode, "FILE") != 0) {
+        writer_fail(w, EXIT_CANNOT, "event=flow_not_full flow=%u mode=%s note=%s", r->flow,
+                    log_quote(mode, strlen(mode)), "\"this version begins with a full sync only\"");
+        return PUT_FAIL;
+    }
+    f->up = true;
+    f->input = (unsigned)(in - w->inputs.v);
+    s->up++;
+    return PUT_DONE;
+}
+
+void session_input_ended(struct writer *w, unsigned input)
+{
+    struct session *s = &w->session;
+    for (unsigned i = 0; i < s->flows; i++)
+        if (s->flow[i].up && s->flow[i].input == input)
+            s->flow[i].ended = true;
+}
+
+/* ---- before the first request ---- */
+
+static bool apply_policy(struct writer *w)
+{
+    struct node *n = &w->node;
+    int has = target_has_keys(w, n);
+    if (has < 0)
+        return false;
+    w->was_empty = has == 0;
+    if (has == 0 || w->opt.on_existing == EXISTING_OVERWRITE)
+        return true;
+    if (w->opt.on_existing == EXISTING_FLUSH) {
+        log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
+        return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
+    }
+    writer_fail(
+        w, EXIT_CANNOT, "event=target_not_empty target=%s note=%s", w->opt.shown,
+        "\"it holds keys: --on-existing flush removes them all, --on-existing overwrite keeps those that "
+        "the source does not have\"");
+    return false;
+}
+
+/* What the epoch before left in the target. */
+static bool clear_after_void(struct writer *w)
+{
+    struct session *s = &w->session;
+    struct node *n = &w->node;
+    char num[16];
+    if (w->was_empty || w->opt.on_existing == EXISTING_FLUSH) {
+        log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
+        return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
+    }
+    if (s->void_flush.len == 0) {
+        log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew note=%s",
+                  "\"keys that the source removed meanwhile stay in the target\"");
+        return true;
+    }
+    struct slice name;
+    char text[32] = "";
+    if (request_arg(s->void_flush.p, s->void_flush.len, 0, &name) && name.n < sizeof text)
+        memcpy(text, name.p, name.n);
+    log_event(LOG_WARN, NO_FLOW, "event=source_flushed command=%s db=%u note=%s",
+              log_quote(text, strlen(text)), s->void_db, "\"keys of the target go as well\"");
+    snprintf(num, sizeof num, "%u", s->void_db);
+    if (!target_must(w, n, CALL_MS, "SELECT", num, NULL) || !target_must(w, n, FLUSH_MS, text, NULL))
+        return false;
+    snprintf(num, sizeof num, "%u", n->db);
+    return target_must(w, n, CALL_MS, "SELECT", num, NULL);
+}
+
+/* The position key of this session, and nothing in it yet. */
+static bool write_identity(struct writer *w)
+{
+    struct session *s = &w->session;
+    struct node *n = &w->node;
+    char num[16];
+    snprintf(num, sizeof num, "%u", n->db);
+    return (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", "0", NULL)) &&
+           target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
+           target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
+                       NULL) &&
+           (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
+}
+
+enum put session_start(struct writer *w)
+{
+    struct session *s = &w->session;
+    if (!node_quiet(&w->node) || w->node.lost)
+        return PUT_WAIT;
+    bool ok = true;
+    if (!w->policy_done)
+        ok = apply_policy(w);
+    else if (s->wrote)
+        ok = clear_after_void(w);
+    if (!ok || !write_identity(w))
+        return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: all of it again on the next connection */
+    w->policy_done = true;
+    s->void_flush.len = 0;
+    s->wrote = true;
+    s->stage = ST_RUN;
+    log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u", s->epoch);
+    return PUT_DONE;
+}
+
+/* ---- a flush before the cut ---- */
+
+enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payload)
+{
+    struct session *s = &w->session;
+    if (r->len <= 8 || r->len > 8 + LANES_REQUEST_MAX || !request_ok(payload + 8, r->len - 8)) {
+        writer_fail(w, EXIT_DAMAGED, "event=input_damaged flow=%u error=\"malformed BARRIER record\"",
+                    r->flow);
+        return PUT_FAIL;
+    }
+    if (!s->live) {
+        writer_fail(w, EXIT_DAMAGED, "event=flush_before_cut flow=%u note=%s", r->flow,
+                    "\"the source was flushed during its full sync: this recording cannot be applied\"");
+        return PUT_FAIL;
+    }
+    if (live_restart(w, "flush") < 0) {
+        writer_fail(w, EXIT_RETRY, "event=flush_before_cut flow=%u note=%s", r->flow,
+                    "\"the session has to be begun anew, and dfreader has gone\"");
+        return PUT_FAIL;
+    }
+    log_event(LOG_WARN, r->flow, "event=flush_before_cut action=restart epoch=%u", s->epoch);
+    s->void_flush.len = 0;
+    (void)buf_add(&s->void_flush, payload + 8, r->len - 8);
+    s->void_db = r->db;
+    make_void(w);
+    return PUT_DONE;
+}
+
+/* ---- the end ---- */
+
+bool session_over(const struct writer *w)
+{
+    const struct session *s = &w->session;
+    if (s->stage == ST_NONE)
+        return true;
+    if (s->stage != ST_RUN || s->up < s->flows || lanes_at_barrier(&w->lanes) || w->lanes.queued > 0)
+        return false;
+    for (unsigned i = 0; i < s->flows; i++)
+        if (!s->flow[i].ended || s->flow[i].big != NULL)
+            return false;
+    return true;
+}
+
+static void check_barrier(struct writer *w)
+{
+    struct session *s = &w->session;
+    int missing = lanes_missing(&w->lanes, 0);
+    if (missing < 0)
+        return;
+    if (s->live)
+        log_event(LOG_WARN, missing, "event=barrier_incomplete waiting=%u note=%s", w->lanes.arrived,
+                  "\"the others keep their position before the flush\"");
+    else
+        writer_fail(w, EXIT_DAMAGED, "event=barrier_incomplete flow=%d waiting=%u note=%s", missing,
+                    w->lanes.arrived, "\"this flow ended while the others wait at a flush\"");
+}
+
+void session_check_end(struct writer *w, bool stopped)
+{
+    struct session *s = &w->session;
+    if (s->stage == ST_NONE)
+        return;
+    if (s->stage == ST_VOID) {
+        writer_fail(w, stopped ? EXIT_PARTIAL : EXIT_RETRY, "event=ended_before_new_session epoch=%u",
+                    s->epoch);
+        return;
+    }
+    for (unsigned i = 0; i < s->flows; i++) {
+        const struct flow *f = &s->flow[i];
+        if (!f->up) {
+            writer_fail(w, stopped ? EXIT_PARTIAL : EXIT_DAMAGED, "event=flow_missing flow=%u flows=%u", i,
+                        s->flows);
+            return;
+        }
+        if (f->big != NULL && stopped)
+            log_event(LOG_WARN, (int)i, "event=request_incomplete note=\"stopped within it\"");
+        else if (f->big != NULL)
+            writer_fail(w, EXIT_DAMAGED, "event=request_incomplete flow=%u", i);
+    }
+    if (s->stage == ST_RUN && lanes_at_barrier(&w->lanes))
+        check_barrier(w);
+}

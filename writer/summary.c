@@ -1,0 +1,210 @@
+#include "summary.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io.h"
+#include "writer.h"
+
+/* ---- latency: buckets of an eighth of a doubling ---- */
+
+static unsigned bucket(uint64_t us)
+{
+    if (us < 8)
+        return (unsigned)us;
+    unsigned top = 63u - (unsigned)__builtin_clzll(us);
+    unsigned b = (top - 2) * 8 + (unsigned)(us >> (top - 3) & 7);
+    return b < LAT_BUCKETS ? b : LAT_BUCKETS - 1;
+}
+
+/* The least value above bucket b. */
+static uint64_t bucket_end(unsigned b)
+{
+    if (b < 8)
+        return b + 1;
+    return (uint64_t)(8 + b % 8 + 1) << (b / 8 - 1);
+}
+
+void stats_latency(struct stats *s, uint64_t time, uint64_t now)
+{
+    if (time == 0)
+        return;
+    uint64_t us = now > time ? now - time : 0;
+    s->latency[bucket(us)]++;
+    s->latency_n++;
+    if (us > s->latency_max)
+        s->latency_max = us;
+}
+
+uint64_t stats_percentile(const struct stats *s, unsigned permille)
+{
+    uint64_t want = (s->latency_n * permille + 999) / 1000, seen = 0;
+    for (unsigned b = 0; b < LAT_BUCKETS; b++) {
+        seen += s->latency[b];
+        if (seen >= want && seen > 0) {
+            uint64_t end = bucket_end(b);
+            return end < s->latency_max ? end : s->latency_max;
+        }
+    }
+    return 0;
+}
+
+/* ---- what both forms say ---- */
+
+typedef unsigned long long ull;
+
+static uint64_t all_keys(const struct stats *s)
+{
+    uint64_t n = 0;
+    for (unsigned c = 0; c < CLASS_COUNT; c++)
+        n += s->keys[c];
+    return n;
+}
+
+static double seconds(const struct stats *s)
+{
+    return (double)(mono_us() - s->started) / 1e6;
+}
+
+struct number {
+    const char *name;
+    ull value;
+};
+
+#define NUMBERS 19
+
+static void numbers(const struct writer *w, struct number *v)
+{
+    const struct stats *s = &w->stats;
+    const struct number all[NUMBERS] = {
+        {"records", s->records},     {"bytes_in", s->bytes_in},
+        {"requests", s->requests},   {"bytes_out", s->bytes_out},
+        {"keys", all_keys(s)},       {"live", s->live},
+        {"mset_groups", s->msets},   {"exec_groups", s->groups},
+        {"big_requests", s->big},    {"barriers", s->barriers},
+        {"retries", s->retries},     {"reconnects", s->reconnects},
+        {"uncertain", s->uncertain}, {"dropped", s->dropped},
+        {"errors", s->errors.total}, {"reports", s->reports.total},
+        {"reports_lost", s->lost},   {"spill_peak", w->lanes.n > 0 ? lanes_peak(&w->lanes) : 0},
+        {"epoch", w->session.epoch},
+    };
+    memcpy(v, all, sizeof all);
+}
+
+/* ---- lines ---- */
+
+static void line_kinds(const char *what, const struct kinds *k)
+{
+    for (unsigned i = 0; i < k->n; i++) {
+        fprintf(stderr, "stage=rediswriter summary %s=\"%s\" count=%llu", what, k->kind[i].name,
+                (ull)k->kind[i].count);
+        for (unsigned j = 0; j < k->kind[i].nkeys; j++)
+            fprintf(stderr, " key%u=%s", j + 1, k->kind[i].key[j]);
+        fputc('\n', stderr);
+    }
+}
+
+static void lines(const struct writer *w, int status)
+{
+    const struct stats *s = &w->stats;
+    struct number v[NUMBERS];
+    double t = seconds(s);
+    numbers(w, v);
+    fprintf(
+        stderr,
+        "stage=rediswriter summary status=%d seconds=%.3f keys_per_second=%.0f requests_per_second=%.0f\n",
+        status, t, (double)all_keys(s) / t, (double)s->requests / t);
+    fputs("stage=rediswriter summary", stderr);
+    for (unsigned i = 0; i < NUMBERS; i++)
+        fprintf(stderr, " %s=%llu", v[i].name, v[i].value);
+    fputs("\nstage=rediswriter summary keys", stderr);
+    for (unsigned c = 1; c < CLASS_COUNT; c++)
+        if (s->keys[c] > 0)
+            fprintf(stderr, " %s=%llu", rec_class_name(c), (ull)s->keys[c]);
+    fputc('\n', stderr);
+    if (s->latency_n > 0)
+        fprintf(stderr, "stage=rediswriter summary latency_us p50=%llu p99=%llu p999=%llu max=%llu n=%llu\n",
+                (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990), (ull)stats_percentile(s, 999),
+                (ull)s->latency_max, (ull)s->latency_n);
+    line_kinds("error", &s->errors);
+    line_kinds("report", &s->reports);
+    for (unsigned i = 0; i < w->positions.n; i++) {
+        const struct flowpos *f = &w->positions.flow[i];
+        fprintf(stderr, "stage=rediswriter summary flow=%u seq=%llu pos=%llu synced=%d\n", i, (ull)f->seq,
+                (ull)f->pos, f->synced);
+    }
+}
+
+/* ---- JSON ---- */
+
+static void json_string(FILE *f, const char *s)
+{
+    fputc('"', f);
+    for (; *s != '\0'; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\')
+            fprintf(f, "\\%c", c);
+        else if (c < 0x20 || c > 0x7e)
+            fprintf(f, "\\u%04x", c);
+        else
+            fputc(c, f);
+    }
+    fputc('"', f);
+}
+
+static void json_kinds(FILE *f, const char *name, const struct kinds *k)
+{
+    fprintf(f, ",\n  \"%s\": [", name);
+    for (unsigned i = 0; i < k->n; i++) {
+        fprintf(f, "%s{\"kind\": ", i > 0 ? ", " : "");
+        json_string(f, k->kind[i].name);
+        fprintf(f, ", \"count\": %llu, \"keys\": [", (ull)k->kind[i].count);
+        for (unsigned j = 0; j < k->kind[i].nkeys; j++) {
+            if (j > 0)
+                fputs(", ", f);
+            json_string(f, k->kind[i].key[j]);
+        }
+        fputs("]}", f);
+    }
+    fputc(']', f);
+}
+
+static int json(const struct writer *w, int status)
+{
+    const struct stats *s = &w->stats;
+    FILE *f = fopen(w->opt.summary, "we");
+    if (f == NULL)
+        return -1;
+    struct number v[NUMBERS];
+    double t = seconds(s);
+    numbers(w, v);
+    fprintf(f, "{\n  \"stage\": \"rediswriter\",\n  \"status\": %d,\n  \"seconds\": %.6f", status, t);
+    for (unsigned i = 0; i < NUMBERS; i++)
+        fprintf(f, ",\n  \"%s\": %llu", v[i].name, v[i].value);
+    fputs(",\n  \"keys_by_class\": {", f);
+    const char *sep = "";
+    for (unsigned c = 1; c < CLASS_COUNT; c++, sep = ", ")
+        fprintf(f, "%s\"%s\": %llu", sep, rec_class_name(c), (ull)s->keys[c]);
+    fprintf(
+        f, "},\n  \"latency_us\": {\"n\": %llu, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu}",
+        (ull)s->latency_n, (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990),
+        (ull)stats_percentile(s, 999), (ull)s->latency_max);
+    json_kinds(f, "errors_by_kind", &s->errors);
+    json_kinds(f, "reports_by_kind", &s->reports);
+    fputs(",\n  \"flows\": [", f);
+    for (unsigned i = 0; i < w->positions.n; i++)
+        fprintf(f, "%s{\"seq\": %llu, \"pos\": %llu, \"synced\": %s}", i > 0 ? ", " : "",
+                (ull)w->positions.flow[i].seq, (ull)w->positions.flow[i].pos,
+                w->positions.flow[i].synced ? "true" : "false");
+    fputs("]\n}\n", f);
+    bool bad = ferror(f) != 0;
+    return fclose(f) != 0 || bad ? -1 : 0;
+}
+
+int summary_write(const struct writer *w, int status)
+{
+    if (!w->opt.quiet)
+        lines(w, status);
+    return w->opt.summary != NULL ? json(w, status) : 0;
+}

@@ -1,0 +1,47 @@
+/* What was done: counters, latency of live records, and the summary at the end. */
+#ifndef RW_SUMMARY_H
+#define RW_SUMMARY_H
+
+#include <stdint.h>
+
+#include "errors.h"
+#include "record.h"
+
+struct writer;
+
+#define LAT_BUCKETS 256 /* eight to a doubling of microseconds */
+
+struct stats {
+    uint64_t started;   /* mono_us */
+    uint64_t records;   /* read */
+    uint64_t bytes_in;  /* of their payloads */
+    uint64_t requests;  /* confirmed by the target */
+    uint64_t bytes_out; /* written to the target */
+    uint64_t keys[CLASS_COUNT];
+    uint64_t live; /* live requests confirmed */
+    uint64_t msets;
+    uint64_t groups;
+    uint64_t retries; /* units and groups sent again after a refusal */
+    uint64_t reconnects;
+    uint64_t uncertain; /* requests known to be applied whose replies were lost */
+    uint64_t dropped;   /* records of a session that was begun anew */
+    uint64_t barriers;
+    uint64_t big;  /* requests collected from several records */
+    uint64_t lost; /* REPORT records with lost=1 */
+    struct kinds errors;
+    struct kinds reports;
+    uint64_t latency[LAT_BUCKETS];
+    uint64_t latency_n, latency_max;
+};
+
+/* A live record that came to dfreader at time (Unix epoch, us; 0: not known) is applied at now. */
+void stats_latency(struct stats *s, uint64_t time, uint64_t now);
+
+/* Latency below which permille of the live records stayed, in microseconds. */
+uint64_t stats_percentile(const struct stats *s, unsigned permille);
+
+/* The summary: lines on stderr (unless quiet) and JSON in the file of --summary. Returns 0, or -1 with errno
+ * when that file cannot be written. */
+int summary_write(const struct writer *w, int status);
+
+#endif

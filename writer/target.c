@@ -1,0 +1,357 @@
+#include "target.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bsd/string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "resp.h"
+#include "writer.h"
+
+#define ARGS_MAX     16
+#define CALL_MS      20000
+#define OUR_KEYS     "df2redis:{"
+#define BULK_DEFAULT ((uint64_t)512 << 20)
+
+/* ---- one command, one reply ---- */
+
+static redisReply *read_reply(struct node *n, uint64_t deadline)
+{
+    static char in[16384];
+    redisReader *reader = redisReaderCreate();
+    void *reply = NULL;
+    while (reply == NULL) {
+        ssize_t k = n->t.read(&n->t, in, sizeof in);
+        if (k > 0) {
+            if (redisReaderFeed(reader, in, (size_t)k) != REDIS_OK ||
+                redisReaderGetReply(reader, &reply) != REDIS_OK) {
+                errno = EPROTO;
+                break;
+            }
+            continue;
+        }
+        if (k == 0) {
+            errno = ECONNRESET;
+            break;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN)
+            break;
+        uint64_t now = mono_us();
+        if (now >= deadline || writer_signals() >= 2) {
+            errno = ETIMEDOUT;
+            break;
+        }
+        struct pollfd pf = {.fd = n->t.fd, .events = POLLIN};
+        (void)poll(&pf, 1, (int)((deadline - now) / 1000) + 1);
+    }
+    int e = errno;
+    redisReaderFree(reader);
+    errno = e;
+    return reply;
+}
+
+static redisReply *call_args(struct node *n, int timeout_ms, const char **arg, unsigned argc)
+{
+    struct buf b = {0};
+    (void)resp_add_array(&b, argc);
+    for (unsigned i = 0; i < argc; i++)
+        (void)resp_add_str(&b, arg[i]);
+    redisReply *r = NULL;
+    if (transport_send(&n->t, b.p, b.len, timeout_ms) == 0)
+        r = read_reply(n, mono_us() + (uint64_t)timeout_ms * 1000);
+    int e = errno;
+    explicit_bzero(b.p, b.len); /* it may hold the password */
+    buf_free(&b);
+    errno = e;
+    return r;
+}
+
+static unsigned collect_args(const char **arg, va_list ap)
+{
+    unsigned argc = 0;
+    for (const char *a; argc < ARGS_MAX && (a = va_arg(ap, const char *)) != NULL;)
+        arg[argc++] = a;
+    return argc;
+}
+
+redisReply *target_call(struct node *n, int timeout_ms, ...)
+{
+    const char *arg[ARGS_MAX];
+    va_list ap;
+    va_start(ap, timeout_ms);
+    unsigned argc = collect_args(arg, ap);
+    va_end(ap);
+    return call_args(n, timeout_ms, arg, argc);
+}
+
+/* The same, but a refusal that passes is waited out, as long as a lost target would be looked for. */
+static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_ms, const char **arg,
+                                  unsigned argc)
+{
+    uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
+    for (;;) {
+        redisReply *r = call_args(n, timeout_ms, arg, argc);
+        if (r == NULL)
+            node_lose(n, "%s: %s", arg[0], strerror(errno));
+        if (r == NULL || r->type != REDIS_REPLY_ERROR || error_class(r->str, r->len) != ERR_RETRY ||
+            mono_us() >= give_up || writer_signals() >= 2)
+            return r;
+        node_refused(n, r->str, r->len);
+        n->pause_until = 0;
+        freeReplyObject(r);
+        usleep(100000);
+    }
+}
+
+/* Fail over a reply that is not what was asked for. */
+static void refused(struct writer *w, struct node *n, const char *command, redisReply *r)
+{
+    bool passes = r->type == REDIS_REPLY_ERROR && error_class(r->str, r->len) == ERR_RETRY;
+    writer_fail(w, passes ? EXIT_RETRY : EXIT_CANNOT, "event=command_refused command=%s reply=%s", command,
+                r->str != NULL ? log_quote(r->str, r->len) : "unexpected");
+    n->dead = true;
+    freeReplyObject(r);
+}
+
+bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
+{
+    const char *arg[ARGS_MAX];
+    va_list ap;
+    va_start(ap, timeout_ms);
+    unsigned argc = collect_args(arg, ap);
+    va_end(ap);
+    redisReply *r = call_patiently(w, n, timeout_ms, arg, argc);
+    if (r == NULL)
+        return false;
+    if (r->type == REDIS_REPLY_ERROR) {
+        refused(w, n, arg[0], r);
+        return false;
+    }
+    freeReplyObject(r);
+    node_succeeded(n);
+    return true;
+}
+
+/* ---- what it is ---- */
+
+/* Value of "name:value\r\n" in an INFO reply. */
+static void info_field(const char *text, const char *name, char *out, size_t cap)
+{
+    size_t len = strlen(name);
+    out[0] = '\0';
+    for (const char *p = text; p != NULL; p = strchr(p, '\n')) {
+        if (*p == '\n')
+            p++;
+        if (strncmp(p, name, len) == 0 && p[len] == ':') {
+            size_t n = strcspn(p + len + 1, "\r\n");
+            if (n >= cap)
+                n = cap - 1;
+            memcpy(out, p + len + 1, n);
+            out[n] = '\0';
+            return;
+        }
+    }
+}
+
+bool version_less(const char *a, const char *b)
+{
+    for (int i = 0; i < 3; i++) {
+        char *enda, *endb;
+        unsigned long va = strtoul(a, &enda, 10), vb = strtoul(b, &endb, 10);
+        if (va != vb)
+            return va < vb;
+        a = *enda == '.' ? enda + 1 : enda;
+        b = *endb == '.' ? endb + 1 : endb;
+    }
+    return false;
+}
+
+/* RDB version that a server writes, and so certainly loads in RESTORE. */
+static unsigned rdb_version(const char *kind, const char *compat, const char *version)
+{
+    if (strcmp(kind, "valkey") == 0)
+        return version_less(version, "9.0") ? (version_less(compat, "7.2") ? 10 : 11) : 80;
+    if (version_less(compat, "5.0"))
+        return 8;
+    if (version_less(compat, "7.0"))
+        return 9;
+    if (version_less(compat, "7.2"))
+        return 10;
+    return version_less(compat, "7.4") ? 11 : 12;
+}
+
+static void parse_info(struct target_info *info, const char *text)
+{
+    char value[64];
+    info_field(text, "redis_version", info->compat, sizeof info->compat);
+    info_field(text, "run_id", info->run_id, sizeof info->run_id);
+    info_field(text, "redis_mode", value, sizeof value);
+    info->cluster = strcmp(value, "cluster") == 0;
+    strlcpy(info->kind, "redis", sizeof info->kind);
+    strlcpy(info->version, info->compat, sizeof info->version);
+    info_field(text, "valkey_version", value, sizeof value);
+    if (value[0] != '\0') {
+        strlcpy(info->kind, "valkey", sizeof info->kind);
+        strlcpy(info->version, value, sizeof info->version);
+    }
+    info_field(text, "dragonfly_version", value, sizeof value);
+    if (value[0] != '\0') {
+        strlcpy(info->kind, "dragonfly", sizeof info->kind);
+        strlcpy(info->version, value + strcspn(value, "0123456789"), sizeof info->version);
+    }
+    info->rdb = rdb_version(info->kind, info->compat, info->version);
+}
+
+redisReply *target_inspect(struct node *n, struct target_info *info, bool *lost)
+{
+    redisReply *r = target_call(n, CALL_MS, "INFO", "server", NULL);
+    *lost = r == NULL;
+    if (r == NULL || r->type == REDIS_REPLY_ERROR)
+        return r;
+    if (r->type == REDIS_REPLY_STRING)
+        parse_info(info, r->str);
+    freeReplyObject(r);
+    r = target_call(n, CALL_MS, "INFO", "replication", NULL);
+    *lost = r == NULL;
+    if (r == NULL || r->type == REDIS_REPLY_ERROR)
+        return r;
+    if (r->type == REDIS_REPLY_STRING)
+        info_field(r->str, "role", info->role, sizeof info->role);
+    freeReplyObject(r);
+    return NULL;
+}
+
+/* MODULE LIST: an array of arrays of name/value pairs. */
+static void module_names(struct target_info *info, const redisReply *list)
+{
+    info->modules[0] = '\0';
+    if (list->type != REDIS_REPLY_ARRAY)
+        return;
+    for (size_t i = 0; i < list->elements; i++) {
+        const redisReply *m = list->element[i];
+        for (size_t k = 0; m->type == REDIS_REPLY_ARRAY && k + 1 < m->elements; k += 2) {
+            const redisReply *name = m->element[k], *value = m->element[k + 1];
+            if (name->str == NULL || value->str == NULL || strcmp(name->str, "name") != 0)
+                continue;
+            if (info->modules[0] != '\0')
+                strlcat(info->modules, ",", sizeof info->modules);
+            strlcat(info->modules, value->str, sizeof info->modules);
+        }
+    }
+}
+
+bool target_limits(struct node *n, struct target_info *info)
+{
+    redisReply *r = target_call(n, CALL_MS, "MODULE", "LIST", NULL);
+    if (r == NULL)
+        return false;
+    module_names(info, r);
+    freeReplyObject(r);
+    r = target_call(n, CALL_MS, "CONFIG", "GET", "proto-max-bulk-len", NULL);
+    if (r == NULL)
+        return false;
+    info->maxbulk = BULK_DEFAULT;
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[1]->str != NULL) {
+        uint64_t v = strtoull(r->element[1]->str, NULL, 10);
+        if (v >= ((uint64_t)1 << 20))
+            info->maxbulk = v;
+    }
+    freeReplyObject(r);
+    return true;
+}
+
+void target_announce(const struct target_info *info, char *out, size_t cap)
+{
+    struct buf b = {.max = 2048};
+    meta_add(&b, "kind", info->kind, strlen(info->kind), ' ');
+    meta_add(&b, "version", info->version, strlen(info->version), ' ');
+    (void)buf_addf(&b, "rdb=%u cluster=%d maxbulk=%llu ", info->rdb, info->cluster,
+                   (unsigned long long)info->maxbulk);
+    meta_add(&b, "modules", info->modules, strlen(info->modules), '\0');
+    strlcpy(out, (const char *)b.p, cap);
+    buf_free(&b);
+}
+
+const char *target_unfit(const struct target_info *info, const uint8_t *text, size_t n)
+{
+    static char why[200];
+    char kind[32], version[32];
+    uint64_t cluster = 0;
+    (void)meta_getu(text, n, "cluster", &cluster);
+    if (meta_get(text, n, "kind", kind, sizeof kind) <= 0)
+        return "TARGET record without kind";
+    if (meta_get(text, n, "version", version, sizeof version) < 0)
+        version[0] = '\0';
+    bool portable = strcmp(kind, "portable") == 0;
+    const char *have = portable ? info->compat : info->version;
+    if ((!portable && strcmp(kind, info->kind) != 0) || version_less(have, version) ||
+        (cluster != 0) != info->cluster) {
+        snprintf(why, sizeof why, "stream=%s-%s%s target=%s-%s%s", kind, version,
+                 cluster != 0 ? "-cluster" : "", info->kind, info->version, info->cluster ? "-cluster" : "");
+        return why;
+    }
+    return NULL;
+}
+
+/* ---- its state ---- */
+
+/* Does the selected database hold a key that is no position key? 1 yes, 0 no, -1 failed. */
+static int db_has_keys(struct writer *w, struct node *n)
+{
+    char cursor[32] = "0";
+    int found = 0;
+    do {
+        const char *arg[] = {"SCAN", cursor, "COUNT", "1000"};
+        redisReply *r = call_patiently(w, n, CALL_MS, arg, 4);
+        if (r == NULL)
+            return -1;
+        if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->str == NULL) {
+            refused(w, n, "SCAN", r);
+            return -1;
+        }
+        const redisReply *keys = r->element[1];
+        strlcpy(cursor, r->element[0]->str, sizeof cursor);
+        for (size_t i = 0; i < keys->elements && found == 0; i++)
+            found = strncmp(keys->element[i]->str, OUR_KEYS, strlen(OUR_KEYS)) != 0;
+        freeReplyObject(r);
+    } while (found == 0 && strcmp(cursor, "0") != 0);
+    return found;
+}
+
+static bool select_db(struct writer *w, struct node *n, uint32_t db)
+{
+    char num[16];
+    snprintf(num, sizeof num, "%u", db);
+    return target_must(w, n, CALL_MS, "SELECT", num, NULL);
+}
+
+int target_has_keys(struct writer *w, struct node *n)
+{
+    const char *arg[] = {"INFO", "keyspace"};
+    redisReply *r = call_patiently(w, n, CALL_MS, arg, 2);
+    if (r == NULL)
+        return -1;
+    if (r->type != REDIS_REPLY_STRING) {
+        refused(w, n, "INFO", r);
+        return -1;
+    }
+    int found = 0;
+    for (const char *p = strstr(r->str, "\ndb"); p != NULL && found == 0; p = strstr(p + 1, "\ndb")) {
+        uint32_t db = (uint32_t)strtoul(p + 3, NULL, 10);
+        found = select_db(w, n, db) ? db_has_keys(w, n) : -1;
+    }
+    freeReplyObject(r);
+    if (found >= 0 && !select_db(w, n, n->db))
+        found = -1;
+    return found;
+}

@@ -1,0 +1,39 @@
+/* The target server: what it is, whether records suit it, and its state before the first request. */
+#ifndef RW_TARGET_H
+#define RW_TARGET_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node.h"
+
+/* Send one command and wait for its reply, which the caller frees (freeReplyObject). Only while nothing else
+ * is in flight. NULL when the connection was lost or timeout_ms passed (errno ETIMEDOUT). The arguments end
+ * with NULL. */
+redisReply *target_call(struct node *n, int timeout_ms, ...) __attribute__((sentinel));
+
+/* Learn what INFO says into info. Returns NULL, or the refusal (a reply to free). *lost: no reply at all. */
+redisReply *target_inspect(struct node *n, struct target_info *info, bool *lost);
+
+/* Modules and proto-max-bulk-len; refusals are no fault. False: connection lost. */
+bool target_limits(struct node *n, struct target_info *info);
+
+/* The rest of the line "target …" of the control protocol. */
+void target_announce(const struct target_info *info, char *out, size_t cap);
+
+/* Does a stream with this TARGET record suit? Returns NULL or what is wrong (static). */
+const char *target_unfit(const struct target_info *info, const uint8_t *text, size_t n);
+
+/* a < b for versions "major.minor.patch". */
+bool version_less(const char *a, const char *b);
+
+/* Are there keys besides position keys? 1 yes, 0 no, -1 the connection was lost (n->lost) or
+ * the writer has failed. */
+int target_has_keys(struct writer *w, struct node *n);
+
+/* Run one command that must succeed, waiting where the target refuses for a while. False: the writer has
+ * failed. The arguments end with NULL. */
+bool target_must(struct writer *w, struct node *n, int timeout_ms, ...) __attribute__((sentinel));
+
+#endif

@@ -1,0 +1,61 @@
+/* The writer as a whole: what its parts share. */
+#ifndef RW_WRITER_H
+#define RW_WRITER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "input.h"
+#include "lanes.h"
+#include "live.h"
+#include "node.h"
+#include "options.h"
+#include "positions.h"
+#include "session.h"
+#include "summary.h"
+
+#define SPLITS_MAX 64
+
+/* A key of the snapshot of which the first part came, and the last did not yet. */
+struct split {
+    uint32_t key; /* hashset_key */
+    uint16_t flow;
+};
+
+struct writer {
+    struct options opt;
+    struct node node;
+    struct inputs inputs;
+    struct session session;
+    struct positions positions;
+    struct lanes lanes;
+    struct live live;
+    struct stats stats;
+    int epoll;
+    char run[33]; /* random: tells this process's position key from that of another with the same session */
+    int status;   /* worst so far */
+    bool failed;  /* nothing new is begun; what is in flight is finished */
+    uint64_t failed_at; /* mono_us */
+    int quiet_for;      /* flow whose record waits for everything else to be confirmed; -1: none */
+    bool was_empty;     /* the target held no keys when the first session began */
+    bool policy_done;   /* --on-existing was applied */
+    unsigned next_lane; /* round robin over queued lanes */
+    unsigned next_input;
+    unsigned ends; /* END records seen */
+    bool stopped;  /* an END record said reason=stop */
+    struct split split[SPLITS_MAX];
+    unsigned nsplits;
+};
+
+/* Something makes going on impossible: log it, remember the status, begin nothing new. */
+void writer_fail(struct writer *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* A request that cannot be carried out: counted, named, logged the first time of its kind; with --strict it
+ * ends the session. request: as much of it as there is. */
+void writer_data_error(struct writer *w, const char *text, size_t len, unsigned flow, uint32_t db,
+                       const uint8_t *request, size_t n, unsigned keyarg);
+
+/* Signals so far: 1 go on to the END record, 2 end at once. */
+int writer_signals(void);
+
+#endif
