@@ -12,12 +12,13 @@ enum exit_status {
     EXIT_RETRY = 75,  /* something was lost on the way that a new start may mend */
 };
 
-/* The worse of two: it could not run or needs a retry over damage over a partial sync over data errors. */
+/* The worse of two, which is the one a new start mends less: usage, could not run, damage, something lost on the way,
+ * a partial sync, data errors. */
 static inline int exit_worse(int a, int b)
 {
-    static const unsigned char rank_of[6] = {0, 6, 7, 1, 4, 3};
-    int ra = a == EXIT_RETRY ? 5 : a >= 0 && a < 6 ? rank_of[a] : 6;
-    int rb = b == EXIT_RETRY ? 5 : b >= 0 && b < 6 ? rank_of[b] : 6;
+    static const unsigned char rank_of[6] = {0, 6, 7, 1, 5, 3};
+    int ra = a == EXIT_RETRY ? 4 : a >= 0 && a < 6 ? rank_of[a] : 6;
+    int rb = b == EXIT_RETRY ? 4 : b >= 0 && b < 6 ? rank_of[b] : 6;
     return ra >= rb ? a : b;
 }
 

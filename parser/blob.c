@@ -64,6 +64,8 @@ static enum got open_zstd(struct blob *b, struct cur *c)
     unsigned long long size = ZSTD_getFrameContentSize(c->p, have);
     if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN)
         return cur_bad(c, "a zstd frame with its content size");
+    if (ZSTD_getDictID_fromFrame(c->p, have) != 0) /* the library notices it only in some of its ways */
+        return cur_bad(c, "a zstd frame without dictionary");
     b->content = size;
     return GOT;
 }
