@@ -335,6 +335,8 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, 
 void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
                  const char *detail)
 {
+    if (e->no_target)
+        return;
     if (lost)
         e->stats.lost++;
     else

@@ -60,6 +60,7 @@ struct emit {
     size_t part_size;     /* bytes of one such command */
     bool failed;          /* output could not be written: reader_gone or errno in fault */
     int fault;
+    bool no_target;       /* nothing is written for anybody, so nothing can be lost (--null) */
     bool refused;         /* --unsupported fail: something was lost */
     uint64_t now_ms;      /* wall clock, renewed for each piece of input */
     struct stats stats;

@@ -16,6 +16,8 @@ void parser_init(struct parser *p, const struct options *opt, int out)
     memset(p, 0, sizeof *p);
     p->opt = opt;
     emit_init(&p->e, out, opt->mode);
+    p->e.no_target = opt->mode == EMIT_NULL && !opt->have_target && opt->report == NULL &&
+                     opt->unsupported == UNSUPPORTED_REPORT;
     p->e.unsupported = opt->unsupported;
     p->e.restore_limit = opt->restore_limit;
     p->e.part_size = opt->part_size;

@@ -19,7 +19,7 @@ record() { # capture
     wait_until 20 all_arrived "$1"
     df2redis stop
     reap 10 "$pid"
-    [[ $status -eq 3 || $status -eq 0 ]] || { cat "$TMP/record.err" >&2; fail "record: status $status"; }
+    [[ $status -eq 0 ]] || { cat "$TMP/record.err" >&2; fail "record: status $status"; }
     kill "$MASTER_PID"
 }
 

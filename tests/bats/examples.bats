@@ -1,0 +1,101 @@
+#!/usr/bin/env bats
+# Every example of examples/ and the README's commands do what they say.
+
+load helper
+
+setup() {
+    common_setup
+    start_redis
+    TARGET=redis://127.0.0.1:$REDIS_PORT
+}
+
+teardown() { common_teardown; }
+
+serve() {
+    start_master --capture "$CAPTURES/lzf-2flows"
+    SOURCE=dragonfly://127.0.0.1:$MASTER_PORT
+}
+
+acked() { [[ $(tail -n 200 "$MASTER_OUT.log" | grep -c 'event=ack .*lsn=\(191\|208\)') -ge 2 ]]; }
+
+@test "examples/pipeline.sh" {
+    serve
+    # As with Ctrl-C, every process of the pipeline gets the signal.
+    setsid "$REPO/examples/pipeline.sh" "$SOURCE" "$TARGET" 3>&- 2>"$TMP/err" &
+    local pid=$!
+    wait_until 10 applied
+    kill -INT -- "-$pid"
+    reap 10 "$pid"
+    assert_equals_capture lzf-2flows
+}
+
+applied() { [[ $(rcli hget 'df2redis:{default}' f0) == *' 191' && $(rcli hget 'df2redis:{default}' f1) == *' 208' ]]; }
+
+@test "examples/dump-and-replay.sh" {
+    serve
+    run "$REPO/examples/dump-and-replay.sh" "$SOURCE" "$TMP/file" "$TARGET" 7.0
+    # Named losses end with 3, and sh has no pipefail: the last stage says it.
+    [[ $status -eq 3 ]] || fail "status $status: $output"
+    [[ $(rcli dbsize) -gt 400 ]]
+}
+
+@test "examples/debug-with-tee.sh" {
+    serve
+    run "$REPO/examples/debug-with-tee.sh" "$SOURCE" "$TARGET" "$TMP"
+    [[ $status -eq 3 ]] || fail "status $status: $output"
+    [[ $(rcli dbsize) -gt 400 ]]
+    grep -q '"type":"session"' <(dfparse --json "$TMP/raw" 2>/dev/null)
+    local port=$REDIS_PORT
+    start_redis
+    rediswriter -q "redis://127.0.0.1:$REDIS_PORT" "$TMP/commands" || true
+    assert_same "redis://127.0.0.1:$port" "redis://127.0.0.1:$REDIS_PORT"
+}
+
+@test "examples/df2redis.conf" {
+    serve
+    sed "s|^source = .*|source = $SOURCE|; s|^target = .*|target = $TARGET|" "$REPO/examples/df2redis.conf" >"$TMP/conf"
+    run df2redis -c "$TMP/conf" migrate
+    [[ $status -eq 3 ]] || fail "status $status: $output"
+    [[ $(rcli dbsize) -gt 400 ]]
+    echo 'nonsense = 1' >>"$TMP/conf"
+    run df2redis -c "$TMP/conf" migrate
+    [[ $status -ne 0 && $status -ne 3 ]] || fail "an unknown option was taken"
+}
+
+@test "README: RESP for redis-cli, JSON for eyes, a snapshot file" {
+    serve
+    dfreader --until synced "$SOURCE" | dfparse --resp -t 7.0 2>/dev/null | rcli --pipe | grep -q 'errors: 0'
+    [[ $(rcli dbsize) -gt 400 ]]
+    dfreader "$REPO/tests/fixtures/snapshots/small-0000.dfs" | dfparse --json 2>/dev/null >"$TMP/json" || true
+    grep -q '"args":\["SET"' "$TMP/json"
+}
+
+@test "every program has --help and --version, and refuses what it does not know" {
+    for p in dfreader dfparse rediswriter df2redis dfconf; do
+        run "$p" --help
+        assert_status 0
+        assert_output_has 'usage'
+        run "$p" --version
+        assert_status 0
+        [[ $output =~ [0-9]\.[0-9] ]] || fail "$output"
+        run "$p" --no-such-option
+        assert_status 2
+    done
+}
+
+@test "man pages name every option that --help shows" {
+    for p in dfreader dfparse rediswriter; do
+        for opt in $("$p" --help | grep -o -- '--[a-z-]*' | sort -u); do
+            sed 's/Fl -/Fl --/g; s/, -/, --/g; s/\\-/-/g' "$REPO/man/$p.1" | grep -q -- "$opt" || fail "$p.1 lacks $opt"
+        done
+    done
+}
+
+@test "install and uninstall" {
+    make -s -C "$REPO" B="$BUILD" install PREFIX=/usr DESTDIR="$TMP/root" >/dev/null
+    [[ -x $TMP/root/usr/bin/df2redis && -f $TMP/root/usr/share/man/man5/dfrecord.5 ]]
+    run "$TMP/root/usr/bin/df2redis" --version
+    assert_status 0
+    make -s -C "$REPO" B="$BUILD" uninstall PREFIX=/usr DESTDIR="$TMP/root"
+    [[ -z $(find "$TMP/root" -type f) ]] || fail "$(find "$TMP/root" -type f)"
+}
