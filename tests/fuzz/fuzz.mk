@@ -1,0 +1,44 @@
+# Fuzzing with libFuzzer: one target per fuzz_*.c. FUZZ_SECONDS each; what is found lies in $(B)/fuzz/artifacts.
+FUZZ_SECONDS ?= 60
+FUZZCC       ?= clang
+CAPTURES     ?= tests/fixtures/captures
+FUZZ_TARGETS  = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BINS     = $(FUZZ_TARGETS:%=$(B)/fuzz/%)
+FUZZ_SAN      = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+FUZZ_FLAGS    = $(CSTD) $(WARN) $(WERROR) -O1 -g -fno-omit-frame-pointer $(FUZZ_SAN) -Icommon -MMD -MP
+FUZZ_SRC      = $(SRC_common) $(filter-out parser/main.c parser/options.c,$(SRC_dfparse)) tests/unit/canon.c \
+                tests/fuzz/fuzz.c
+FUZZ_OBJS     = $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
+FUZZ_HEX      = $(wildcard tests/fuzz/seeds/*.hex)
+
+$(B)/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(FUZZCC) $(FUZZ_FLAGS) -c -o $@ $<
+
+$(FUZZ_BINS): $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/fuzz_%.o $(FUZZ_OBJS)
+	$(FUZZCC) -fsanitize=fuzzer,address,undefined -g -o $@ $^ $(LIBS_dfparse)
+
+$(B)/fuzz/seeds: $(B)/fuzz/obj/tests/fuzz/seeds.o $(B)/fuzz/obj/tests/unit/help.o $(FUZZ_OBJS)
+	$(FUZZCC) $(FUZZ_SAN) -g -o $@ $^ $(LIBS_dfparse)
+
+$(B)/fuzz/corpus/.made: $(B)/fuzz/seeds $(FUZZ_HEX)
+	$(B)/fuzz/seeds $(@D) $(FUZZ_HEX) -- $(wildcard $(CAPTURES)/*/wire/0[1-9].s2c)
+	@touch $@
+
+fuzz-build: $(FUZZ_BINS) $(B)/fuzz/corpus/.made
+
+# libFuzzer keeps its own copy of stderr: -close_fd_mask only silences the parser's log lines.
+fuzz: fuzz-build
+	@mkdir -p $(B)/fuzz/artifacts $(FUZZ_TARGETS:%=$(B)/fuzz/corpus/%)
+	@passed=0; failed=0; for t in $(FUZZ_TARGETS); do \
+	    if nice $(B)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=8192 \
+	        -close_fd_mask=2 -artifact_prefix=$(B)/fuzz/artifacts/$$t- $(B)/fuzz/corpus/$$t \
+	        >$(B)/fuzz/$$t.log 2>&1; \
+	    then passed=$$((passed + 1)); echo "$$t: $$(tail -n 1 $(B)/fuzz/$$t.log)"; \
+	    else failed=$$((failed + 1)); echo "$$t: FAILED"; tail -n 40 $(B)/fuzz/$$t.log; fi; \
+	done; echo "$$passed passed, $$failed failed"; test $$failed -eq 0
+
+-include $(shell find $(B)/fuzz/obj -name '*.d' 2>/dev/null)
+
+.PHONY: fuzz-build fuzz
+.SECONDARY: $(FUZZ_TARGETS:%=$(B)/fuzz/obj/tests/fuzz/fuzz_%.o)

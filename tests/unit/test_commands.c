@@ -1,0 +1,639 @@
+/* Journaled commands: dragonfly-wire.md 5.1 to 5.8, 6.1: what is sent to targets of several versions, and the
+ * positions it counts for. */
+#include "test.h"
+
+#include "../../common/crc64.h"
+#include "../../common/resp.h"
+#include "../../parser/flow.h"
+#include "../../parser/scripts.h"
+
+#define NOW_MS  UINT64_C(1700000000000) /* clock and arrival */
+#define ONE     "1 pos=101 db=0 "
+#define SKIPPED "1 pos=101 db=0 V position\n"
+
+static struct capture cap;
+static struct flow flow;
+
+struct source {
+    unsigned version; /* 0: 1.40 */
+    unsigned flows;
+    bool json;
+};
+
+static void begin(const char *target, struct source s)
+{
+    capture_init(&cap);
+    CHECK(target_parse(&cap.e.target, target));
+    cap.e.target.has_json = s.json;
+    flow_init(&flow, 0);
+    flow_begin(&flow, 1, false, true, s.flows > 0 ? s.flows : 2, 100, NULL);
+    if (s.version != 0)
+        flow.df_version = s.version == 1 ? 0 : s.version;
+}
+
+static void feed(const struct buf *b)
+{
+    uint8_t *p = exact(b->p, b->len);
+    if (flow_feed(&flow, &cap.e, p, b->len, flow.offset + flow.carry.len, NOW_MS * 1000) < 0)
+        printf("%s\n", flow.error);
+    free(p);
+}
+
+static void end(void)
+{
+    CHECK(flow_end(&flow, false) == 0);
+    flow_free(&flow);
+    capture_free(&cap);
+}
+
+static void is_from(struct source s, const char *target, const char *line, const char *want)
+{
+    struct buf b = {0};
+    begin(target, s);
+    add_command(&b, 7, line);
+    feed(&b);
+    if (!EQ_S(capture_text(&cap), want))
+        printf("  for %s: %s\n", target, line);
+    EQ(flow.next_lsn, 101); /* one entry, whatever became of it */
+    end();
+    buf_free(&b);
+}
+
+static const char *const targets[] = {"portable", "6.2", "7.0", "7.4"};
+
+static void all(const char *line, const char *want)
+{
+    for (size_t i = 0; i < 4; i++)
+        is_from((struct source){0}, targets[i], line, want);
+}
+
+static void is(const char *target, const char *line, const char *want)
+{
+    is_from((struct source){0}, target, line, want);
+}
+
+/* portable and 6.2; 7.0 and 7.4 */
+static void differs(const char *line, const char *old, const char *new)
+{
+    is("portable", line, old);
+    is("6.2", line, old);
+    is("7.0", line, new);
+    is("7.4", line, new);
+}
+
+/* ---- 5.7: rewritten by the source ---- */
+
+static void strings(void)
+{
+    all("SET k v1", ONE "IV string | SET k v1\n");
+    all("SET k v PXAT 1767225600000", ONE "IV string | SET k v PXAT 1767225600000\n");
+    all("SET k v KEEPTTL", ONE "IV | SET k v KEEPTTL\n");
+    all("SET k v STICK", ONE "IV string | SET k v\n");
+    all("SET k v _MCFLAGS 7", ONE "IV string | SET k v\n");
+    all("SET k v PXAT 1767225600000 STICK _MCFLAGS 7", ONE "IV string | SET k v PXAT 1767225600000\n");
+    all("SET k v KEEPTTL STICK", ONE "IV | SET k v KEEPTTL\n");
+    all("SET k v EX 100", ONE "IV string | SET k v PXAT 1700000100000\n");
+    all("SET k v PX 100000", ONE "IV string | SET k v PXAT 1700000100000\n");
+    all("SET k v EXAT 1767225600", ONE "IV string | SET k v PXAT 1767225600000\n");
+    all("SET k v NX", ONE "IV string | SET k v\n");
+    all("SET k v pxat 1767225600000 nx", ONE "IV string | SET k v PXAT 1767225600000\n");
+    all("SET k v PXAT 1", ONE "IV string | SET k v PXAT 1700000060000\n"); /* passed: a minute from now */
+    all("SET k v PXAT 1700000001000", ONE "IV string | SET k v PXAT 1700000060000\n"); /* within a second */
+    all("SET k v PXAT 1700000001001", ONE "IV string | SET k v PXAT 1700000001001\n");
+    all("SET k v PXAT", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("SET k v PXAT x", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("SET k v EX 0", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("SET k v WHAT", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("SET k v _MCFLAGS", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("SET k", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("SETEX k 100 v", ONE "IV string | SET k v PXAT 1700000100000\n");
+    all("PSETEX k 100000 v", ONE "IV string | SET k v PXAT 1700000100000\n");
+    all("SETEX k 0 v", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("SETEX k 100", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("MSET a 1 b 2", ONE "IVK | MSET a 1 b 2\n");
+    all("DEL k", ONE "IV | DEL k\n");
+    all("DEL a b c", ONE "IVK | DEL a b c\n");
+    all("UNLINK a b", ONE "IVK | UNLINK a b\n");
+    all("APPEND k x", ONE "V | APPEND k x\n");
+    all("INCRBY k 5", ONE "V | INCRBY k 5\n");
+    all("SETRANGE k 5 x", ONE "IV | SETRANGE k 5 x\n");
+    all("GETDEL k", ONE "V | GETDEL k\n");
+    all("PEXPIREAT k 1767225600000", ONE "IV | PEXPIREAT k 1767225600000\n");
+    all("PEXPIREAT k 1", ONE "IV | PEXPIREAT k 1700000060000\n");
+    all("PEXPIREAT k -5", ONE "IV | PEXPIREAT k 1700000060000\n");
+    all("EXPIREAT k 1767225600", ONE "IV | PEXPIREAT k 1767225600000\n");
+    all("EXPIRE k 100", ONE "IV | PEXPIREAT k 1700000100000\n");
+    all("PEXPIRE k 100000", ONE "IV | PEXPIREAT k 1700000100000\n");
+    all("PEXPIREAT k x", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("PEXPIREAT k", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("PERSIST k", ONE "IV | PERSIST k\n");
+    all("MOVE k 3", ONE "V | MOVE k 3\n");
+}
+
+static void collections(void)
+{
+    all("SADD k a b", ONE "IV | SADD k a b\n");
+    all("SREM k a", ONE "IV | SREM k a\n");
+    all("ZADD d 1.5 m", ONE "V | ZADD d 1.5 m\n");
+    all("ZPOPMIN k 2", ONE "V | ZPOPMIN k 2\n");
+    all("ZPOPMAX k", ONE "V | ZPOPMAX k\n");
+    all("LPOP k", ONE "V | LPOP k\n");
+    all("RPOP k 3", ONE "V | RPOP k 3\n");
+    all("LPUSH dst v", ONE "V | LPUSH dst v\n");
+    all("HSET k f v", ONE "IV | HSET k f v\n");
+    all("HDEL k f", ONE "IV | HDEL k f\n");
+    all("ZUNIONSTORE d 2 a b", ONE "VK | ZUNIONSTORE d 2 a b\n");
+    all("XADD k MINID 5-0 NOMKSTREAM 6-1 f v", ONE "V | XADD k MINID 5-0 NOMKSTREAM 6-1 f v\n");
+    all("XADD k MAXLEN 0 6-1 f v", ONE "V | XADD k MAXLEN 0 6-1 f v\n");
+    all("XTRIM k MINID 5-0", ONE "IV | XTRIM k MINID 5-0\n");
+    all("XCLAIM k g c 0 5-0 TIME 1700000000000 RETRYCOUNT 1 FORCE JUSTID LASTID 5-0",
+        ONE "V | XCLAIM k g c 0 5-0 TIME 1700000000000 RETRYCOUNT 1 FORCE JUSTID LASTID 5-0\n");
+    all("XGROUP CREATECONSUMER k g c", ONE "V key=2 | XGROUP CREATECONSUMER k g c\n");
+    all("XGROUP DESTROY k g", ONE "V key=2 | XGROUP DESTROY k g\n");
+    /* ENTRIESREAD, ENTRIESADDED and MAXDELETEDID came with 7.0 */
+    differs("XGROUP SETID k g 5-0 ENTRIESREAD 7", ONE "V key=2 | XGROUP SETID k g 5-0\n",
+            ONE "V key=2 | XGROUP SETID k g 5-0 ENTRIESREAD 7\n");
+    differs("XGROUP SETID k g 5-0 ENTRIESREAD -1", ONE "V key=2 | XGROUP SETID k g 5-0\n",
+            ONE "V key=2 | XGROUP SETID k g 5-0 ENTRIESREAD -1\n");
+    differs("XGROUP CREATE k g 5-0 MKSTREAM entriesread 7", ONE "V key=2 | XGROUP CREATE k g 5-0 MKSTREAM\n",
+            ONE "V key=2 | XGROUP CREATE k g 5-0 MKSTREAM entriesread 7\n");
+    differs("XGROUP CREATE k g 5-0 ENTRIESREAD 7 MKSTREAM", ONE "V key=2 | XGROUP CREATE k g 5-0 MKSTREAM\n",
+            ONE "V key=2 | XGROUP CREATE k g 5-0 ENTRIESREAD 7 MKSTREAM\n");
+    differs("XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0", ONE "IV | XSETID k 5-0\n",
+            ONE "IV | XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0\n");
+    all("XSETID k 5-0", ONE "IV | XSETID k 5-0\n");
+    all("XGROUP CREATE k ENTRIESREAD 0",
+        ONE "V key=2 | XGROUP CREATE k ENTRIESREAD 0\n"); /* a group of that name */
+}
+
+static void to_newer_only(void)
+{
+    static const char *const lines[] = {"COPY a b", "LMOVE a b LEFT RIGHT", "ZRANGESTORE d s 0 -1",
+                                        "GEOSEARCHSTORE d s FROMMEMBER m BYRADIUS 1 m", "GETDEL k"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char want[200];
+        bool one = i == 4;
+        snprintf(want, sizeof want, ONE "V%s | %s\n", one ? "" : "K", lines[i]);
+        all(lines[i], want);
+        char lost[200];
+        snprintf(lost, sizeof lost, "LOST kind=command-too-new key=%c\n" SKIPPED, "aaddk"[i]);
+        is("5.0", lines[i], lost);
+    }
+}
+
+/* Commands that go as they are: V with I when sending twice does no harm, K when it has more keys than one.
+ */
+static void as_they_are(void)
+{
+    static const struct {
+        const char *flags, *line;
+    } list[] = {{"V", "APPEND k v"},
+                {"V", "BITFIELD k SET u8 0 1"},
+                {"VK key=2", "BITOP AND d a"},
+                {"V", "DECR k"},
+                {"V", "DECRBY k 1"},
+                {"V", "GETSET k v"},
+                {"IV", "GEOADD k 1 2 m"},
+                {"V", "HINCRBY k f 1"},
+                {"IV", "HMSET k f v"},
+                {"V", "HSETNX k f v"},
+                {"V", "INCR k"},
+                {"V", "LINSERT k BEFORE a b"},
+                {"V", "LPUSHX k v"},
+                {"V", "LREM k 1 v"},
+                {"IV", "LSET k 0 v"},
+                {"V", "LTRIM k 0 1"},
+                {"VK", "MSETNX a 1 b 2"},
+                {"IV", "PFADD k a"},
+                {"IVK", "PFMERGE d a b"},
+                {"VK", "RPOPLPUSH a b"},
+                {"V", "RPUSH k v"},
+                {"V", "RPUSHX k v"},
+                {"VK", "SDIFFSTORE d a b"},
+                {"IV", "SETBIT k 1 1"},
+                {"V", "SETNX k v"},
+                {"VK", "SINTERSTORE d a b"},
+                {"VK", "SMOVE a b m"},
+                {"V", "SPOP k"},
+                {"VK", "SUNIONSTORE d a b"},
+                {"IV", "XACK k g 1-0"},
+                {"V", "XAUTOCLAIM k g c 0 0"},
+                {"IV", "XDEL k 1-0"},
+                {"V", "ZINCRBY k 1 m"},
+                {"VK", "ZINTERSTORE d 1 a"},
+                {"IV", "ZREM k m"},
+                {"IV", "ZREMRANGEBYLEX k [a [b"},
+                {"V", "ZREMRANGEBYRANK k 0 1"},
+                {"IV", "ZREMRANGEBYSCORE k 0 1"}};
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        char want[200];
+        snprintf(want, sizeof want, ONE "%s | %s\n", list[i].flags, list[i].line);
+        all(list[i].line, want);
+    }
+}
+
+/* ---- 5.6 and 5.8 ---- */
+
+static void nothing_to_do(void)
+{
+    static const char *const lines[] = {"PING",          "STICK k",        "SHRINK k",
+                                        "SCRIPT LOAD x", "SCRIPT FLAGS x", "TOUCH k"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        all(lines[i], SKIPPED);
+}
+
+static void not_carried(void)
+{
+    static const struct {
+        const char *line, *want;
+    } list[] = {
+        {"BF.ADD k x", "LOST kind=probabilistic key=k\n"},
+        {"BF.LOADCHUNK k 1 x", "LOST kind=probabilistic key=k\n"},
+        {"CF.ADD k x", "LOST kind=probabilistic key=k\n"},
+        {"CMS.MERGE k 1 s", "LOST kind=probabilistic key=k\n"},
+        {"TOPK.ADD k x", "LOST kind=probabilistic key=k\n"},
+        {"CL.THROTTLE k 1 1 1", "LOST kind=command-needs-source key=k\n"},
+        {"FT.CREATE i SCHEMA x", "LOST kind=search-index key=i\n"},
+        {"DFLYCLUSTER FLUSHSLOTS 0 5", "LOST kind=flush-slots key=FLUSHSLOTS\n"},
+        {"SORT s STORE d", "LOST kind=command-needs-source key=s\n"},
+        {"JSON.SET k $ 1", "LOST kind=json key=k\n"},
+        {"NOSUCH k", "LOST kind=unknown-command key=k\n"},
+        {"set k v", "LOST kind=unknown-command key=k\n"}, /* names are canonical upper case */
+        {"DELX", "LOST kind=unknown-command key=\n"},
+        {"DEL", "LOST kind=unknown-command key=\n"}, /* too few arguments */
+    };
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        char want[200];
+        snprintf(want, sizeof want, "%s" SKIPPED, list[i].want);
+        all(list[i].line, want);
+    }
+    /* with one flow nothing was left out */
+    is_from((struct source){.flows = 1}, "7.0", "SORT s STORE d", ONE "VK | SORT s STORE d\n");
+    is_from((struct source){.json = true}, "7.0", "JSON.SET k $ 1", ONE "V | JSON.SET k $ 1\n");
+    is_from((struct source){.json = true}, "7.0", "JSON.MSET a $ 1", ONE "V | JSON.MSET a $ 1\n");
+    is_from((struct source){.json = true}, "7.0", "JSON.MSET a $ 1 b $ 2",
+            ONE "VK | JSON.MSET a $ 1 b $ 2\n");
+}
+
+static void fields(void)
+{
+    static const char lost[] = "LOST kind=field-ttl key=k\n";
+    char want[300];
+    /* Dragonfly's form: seconds first */
+    is("7.4", "HSETEX k 100 f v g w",
+       "1 pos=100 db=0 IV | HSET k f v g w\n2 pos=101 db=0 IV | HPEXPIREAT k 1700000100000 FIELDS 2 f g\n");
+    is("valkey:9.0", "HSETEX k 100 f v",
+       "1 pos=100 db=0 IV | HSET k f v\n2 pos=101 db=0 IV | HPEXPIREAT k 1700000100000 FIELDS 1 f\n");
+    snprintf(want, sizeof want, "%s" ONE "IV | HSET k f v g w\n", lost);
+    for (size_t i = 0; i < 3; i++)
+        is(targets[i], "HSETEX k 100 f v g w", want);
+    /* Redis' form */
+    is("7.4", "HSETEX k FNX FIELDS 1 f v", "LOST kind=command-needs-source key=k\n" SKIPPED);
+    is("7.4", "HSETEX k PXAT 1767225600000 FIELDS 2 f v g w",
+       "1 pos=100 db=0 IV | HSET k f v g w\n2 pos=101 db=0 IV | HPEXPIREAT k 1767225600000 FIELDS 2 f g\n");
+    is("7.4", "HSETEX k EX 100 FIELDS 1 f v",
+       "1 pos=100 db=0 IV | HSET k f v\n2 pos=101 db=0 IV | HPEXPIREAT k 1700000100000 FIELDS 1 f\n");
+    all("HSETEX k FIELDS 1 f v", ONE "IV | HSET k f v\n");
+    all("HSETEX k NX 100 f v", "LOST kind=command-needs-source key=k\n" SKIPPED);
+    is("7.4", "HSETEX k KEEPTTL 100 f v", "LOST kind=command-needs-source key=k\n" SKIPPED);
+    all("HSETEX k 100 f v g", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("HSETEX k 0 f v", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("HSETEX k abc f v", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("HSETEX k EX 0 FIELDS 1 f v", "LOST kind=malformed-command key=k\n" SKIPPED);
+    /* expiries of fields */
+    static const char *const lines[] = {"HEXPIRE k 100 FIELDS 2 f g",
+                                        "HPEXPIRE k 100000 FIELDS 2 f g",
+                                        "HEXPIREAT k 1700000100 FIELDS 2 f g",
+                                        "HPEXPIREAT k 1700000100000 FIELDS 2 f g",
+                                        "HGETEX k EX 100 FIELDS 2 f g",
+                                        "HGETEX k PX 100000 FIELDS 2 f g",
+                                        "HGETEX k EXAT 1700000100 FIELDS 2 f g",
+                                        "HGETEX k PXAT 1700000100000 FIELDS 2 f g",
+                                        "FIELDEXPIRE k 100 f g"};
+    snprintf(want, sizeof want, "%s" SKIPPED, lost);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        is("7.4", lines[i], ONE "IV | HPEXPIREAT k 1700000100000 FIELDS 2 f g\n");
+        is("7.0", lines[i], want);
+        is("portable", lines[i], want);
+    }
+    is("7.4", "HPERSIST k FIELDS 1 f", ONE "IV | HPERSIST k FIELDS 1 f\n");
+    is("7.4", "HGETEX k PERSIST FIELDS 1 f", ONE "IV | HPERSIST k FIELDS 1 f\n");
+    is("7.4", "HEXPIRE k 100 NX FIELDS 1 f", "LOST kind=command-needs-source key=k\n" SKIPPED);
+    is("7.4", "HPEXPIREAT k 5 FIELDS 1 f", ONE "IV | HPEXPIREAT k 1700000060000 FIELDS 1 f\n");
+    is("7.4", "HEXPIRE k x FIELDS 1 f", "LOST kind=malformed-command key=k\n" SKIPPED);
+    is("7.4", "HEXPIRE k 100 FIELDS 1", "LOST kind=malformed-command key=k\n" SKIPPED);
+    /* members of sets have none anywhere */
+    all("SADDEX k 100 a b", "LOST kind=member-ttl key=k\n" ONE "IV | SADD k a b\n");
+    all("SADDEX k KEEPTTL 100 a b", "LOST kind=member-ttl key=k\n" ONE "IV | SADD k a b\n");
+    all("SADDEX k KEEPTTL 100", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("DELEX k IFEQ x", ONE "IV | DEL k\n");
+}
+
+/* "EVAL script nkeys arguments" with the script as it is shown. */
+static void evals(unsigned version, const char *line, const char *script, const char *rest, const char *flags)
+{
+    struct buf want = {0};
+    (void)buf_addf(&want, ONE "%s key=3 | EVAL ", flags);
+    show_bytes(&want, (const uint8_t *)script, strlen(script));
+    (void)buf_addf(&want, " %s\n", rest);
+    (void)buf_add(&want, "", 1);
+    is_from((struct source){.version = version}, "7.0", line, (const char *)want.p);
+    is_from((struct source){.version = version}, "portable", line, (const char *)want.p);
+    buf_free(&want);
+}
+
+static void scripts(void)
+{
+    evals(0, "PREPEND k v", LUA_PREPEND, "1 k v", "V");
+    evals(0, "INCRBYFLOAT k 1.5", LUA_INCRBYFLOAT, "1 k 1.5", "V");
+    evals(0, "HINCRBYFLOAT k f 1.5", LUA_HINCRBYFLOAT, "1 k f 1.5", "V");
+    is_from((struct source){.version = VERSION(1, 34)}, "7.0", "HINCRBYFLOAT k f 1.5",
+            ONE "V | HINCRBYFLOAT k f 1.5\n");
+    evals(VERSION(1, 35), "HINCRBYFLOAT k f 1.5", LUA_HINCRBYFLOAT, "1 k f 1.5", "V");
+    all("RENAME a b", ONE "VK | RENAME a b\n");
+    all("RENAMENX a b", ONE "VK | RENAMENX a b\n");
+    evals(VERSION(1, 37), "RENAME a b", LUA_OLD_RENAME, "2 a b", "VK");
+    evals(1, "RENAME a b", LUA_OLD_RENAME, "2 a b", "VK"); /* a release that does not say which */
+    all("PREPEND k", "LOST kind=malformed-command key=k\n" SKIPPED);
+    all("INCRBYFLOAT k 1 2", "LOST kind=malformed-command key=k\n" SKIPPED);
+}
+
+static void barriers(void)
+{
+    all("FLUSHALL", "1 pos=101 db=0 V BARRIER txid=7 | FLUSHALL\n");
+    all("FLUSHALL SYNC", "1 pos=101 db=0 V BARRIER txid=7 | FLUSHALL\n");
+    all("FLUSHDB", "1 pos=101 db=0 V BARRIER txid=7 | FLUSHDB\n");
+    /* before the flow's cut, between cut and end, after it */
+    struct buf b = hex("'REDIS0009' d2 01 10 06 02 0a 05 01 01 08 08 'FLUSHALL' c8 0000000000000000 "
+                       "d2 01 10 06 02 0a 06 01 01 08 08 'FLUSHALL' d3 6400000000000000 ff 0000000000000000 "
+                       "'0123456789012345678901234567890123456789' 0a 08 01 01 07 07 'FLUSHDB'");
+    begin("7.0", (struct source){0});
+    flow_begin(&flow, 1, false, true, 2, 0, NULL);
+    feed(&b);
+    EQ_S(capture_text(&cap),
+         "1 pos=0 db=2 VC BARRIER txid=5 | FLUSHALL\n2 pos=0 db=2 V BARRIER txid=6 | FLUSHALL\n"
+         "3 pos=100 db=2 V synced\n4 pos=101 db=0 V BARRIER txid=8 | FLUSHDB\n");
+    end();
+    buf_free(&b);
+}
+
+/* ---- RESTORE ---- */
+
+static void restore(const char *target, const char *payload, const char *tail, const char *ttl,
+                    const char *want)
+{
+    struct buf p = hex(payload), b = {0};
+    struct slice argv[10] = {SLICE("RESTORE"), SLICE("k"), {(const uint8_t *)ttl, strlen(ttl)}, {p.p, p.len}};
+    size_t argc = 4;
+    for (const char *t = tail; *t != '\0';) {
+        size_t n = strcspn(t, " ");
+        argv[argc++] = (struct slice){(const uint8_t *)t, n};
+        t += n + (t[n] == ' ');
+    }
+    begin(target, (struct source){0});
+    add_entry(&b, 10, 7, argv, argc);
+    feed(&b);
+    if (!EQ_S(capture_text(&cap), want))
+        printf("  for %s: RESTORE k %s %s %s\n", target, ttl, payload, tail);
+    end();
+    buf_free(&p);
+    buf_free(&b);
+}
+
+/* Footer around type and value. */
+static const char *dumped(const char *value, unsigned ver)
+{
+    static char text[2][1024];
+    static int turn;
+    char *out = text[turn ^= 1];
+    struct buf b = hex(value);
+    add_le(&b, ver, 2);
+    add_le(&b, crc64(0, b.p, b.len), 8);
+    size_t k = 0;
+    for (size_t i = 0; i < b.len; i++)
+        k += (size_t)snprintf(out + k, 1024 - k, "%02x", b.p[i]);
+    buf_free(&b);
+    return out;
+}
+
+static void restored_line(const char *target, const char *value, const char *tail, const char *ttl,
+                          const char *head, unsigned ver, const char *behind)
+{
+    struct buf want = {0}, p = hex(dumped(value, ver));
+    (void)buf_addstr(&want, head);
+    show_bytes(&want, p.p, p.len);
+    (void)buf_addstr(&want, behind);
+    (void)buf_add(&want, "", 1);
+    restore(target, dumped(value, 9), tail, ttl, (const char *)want.p);
+    buf_free(&want);
+    buf_free(&p);
+}
+
+static void restores(void)
+{
+    static const char bar[] = "00 03 62 61 72 09 00 36 4c 18 ac ba e0 9e a6"; /* 4.7 */
+    static const char hash[] = "10 14 14 00 00 00 04 00 81 66 02 81 76 02 81 6e 02 f1 88 13 03 ff";
+    for (size_t i = 0; i < 4; i++) {
+        restore(
+            targets[i], bar, "REPLACE ABSTTL", "0",
+            "1 pos=100 db=0 IFV string | SET k bar\n2 pos=100 db=0 LV position\n3 pos=101 db=0 V position\n");
+        restore(
+            targets[i], bar, "REPLACE ABSTTL STICK", "1767225600000",
+            "1 pos=100 db=0 IFV string | SET k bar\n2 pos=100 db=0 ILV string | PEXPIREAT k 1767225600000\n"
+            "3 pos=101 db=0 V position\n");
+        restore(
+            targets[i], bar, "REPLACE", "100000", /* without ABSTTL it counts from the arrival */
+            "1 pos=100 db=0 IFV string | SET k bar\n2 pos=100 db=0 ILV string | PEXPIREAT k 1700000100000\n"
+            "3 pos=101 db=0 V position\n");
+        /* an empty string is a key, too: COPY of "" across shards */
+        restore(targets[i], dumped("00 00", 9), "REPLACE ABSTTL", "0",
+                "1 pos=100 db=0 IFV string | SET k \"\"\n2 pos=100 db=0 LV position\n3 pos=101 db=0 V "
+                "position\n");
+        /* an empty container would be refused as RESTORE: the key goes */
+        restore(targets[i], dumped("02 00", 9), "REPLACE", "0",
+                "1 pos=100 db=0 IFV set | DEL k\n2 pos=100 db=0 LV position\n3 pos=101 db=0 V position\n");
+        restore(targets[i], "00 03 62 61 72 09 00 36 4c 18 ac ba e0 9e a7", "REPLACE", "0",
+                "LOST kind=restore-payload key=k\n" SKIPPED); /* checksum */
+        restore(
+            targets[i], "00 03 62 61 72 09 00 00 00 00 00 00 00 00 00", "REPLACE", "0",
+            "1 pos=100 db=0 IFV string | SET k bar\n2 pos=100 db=0 LV position\n3 pos=101 db=0 V position\n");
+        restore(targets[i], dumped("00 04 62 61 72", 9), "REPLACE", "0",
+                "LOST kind=restore-payload key=k\n" SKIPPED);
+        restore(targets[i], dumped("00 02 62 61 72", 9), "REPLACE", "0",
+                "LOST kind=restore-payload key=k\n" SKIPPED);
+        restore(targets[i], dumped("26 02 62 61", 9), "REPLACE", "0",
+                "LOST kind=restore-payload key=k\n" SKIPPED);
+        restore(targets[i], "00 09 00", "REPLACE", "0", "LOST kind=restore-payload key=k\n" SKIPPED);
+        restore(targets[i], bar, "REPLACE", "-1", "LOST kind=malformed-command key=k\n" SKIPPED);
+        restore(targets[i], dumped("24 00 03 08 04 cdccccccccccec3f 00 00", 9), "REPLACE", "0",
+                "LOST kind=top-k key=k\n" SKIPPED);
+        restore(targets[i], dumped("1e 07 7b 22 61 22 3a 31 7d", 9), "REPLACE", "0",
+                "LOST kind=json key=k\n" SKIPPED);
+        restore(targets[i], dumped("14 07 7b 22 61 22 3a 31 7d", 9), "REPLACE", "0",
+                "LOST kind=json key=k\n" SKIPPED); /* type 20 meant JSON */
+        /* what only decoding notices must be named, too */
+        restore(targets[i], dumped("1f 01 01 'a' 01 'v' 03 'abc'", 9), "REPLACE", "0",
+                "LOST kind=restore-payload key=k\n" SKIPPED);
+    }
+    restored_line("7.4", hash, "REPLACE STICK", "0", ONE "IV hash | RESTORE k 0 ", 10, " REPLACE\n");
+    restored_line("7.0", hash, "REPLACE ABSTTL", "1767225600000", ONE "IV hash | RESTORE k 1767225600000 ",
+                  10, " REPLACE ABSTTL\n");
+    restored_line("7.0", hash, "REPLACE ABSTTL", "5", ONE "IV hash | RESTORE k 1700000060000 ", 10,
+                  " REPLACE ABSTTL\n");
+    restored_line("6.2", "05 01 01 6d 00 00 00 00 00 00 f8 3f", "REPLACE", "0", ONE "IV zset | RESTORE k 0 ",
+                  8, " REPLACE\n");
+    restore("6.2", dumped(hash, 9), "REPLACE", "0",
+            "1 pos=100 db=0 IFV hash | DEL k\n2 pos=100 db=0 IV hash | HSET k f v n 5000\n"
+            "3 pos=100 db=0 LV position\n4 pos=101 db=0 V position\n");
+    restore("7.4", dumped("1f 01 01 61 c0 01 c2 80 0d 7c 05", 9), "REPLACE", "0",
+            "1 pos=100 db=0 IFV hash | DEL k\n2 pos=100 db=0 IV hash | HSET k a 1\n"
+            "3 pos=100 db=0 IV hash | HPEXPIREAT k 1767225600000 FIELDS 1 a\n4 pos=100 db=0 LV position\n"
+            "5 pos=101 db=0 V position\n");
+}
+
+/* A session that says no journal follows still has journal blobs in its snapshot: an expiry must never get
+ * lost. */
+static void no_journal(void)
+{
+    struct buf b = hex("'REDIS0009'"), j = {0};
+    add_command(&j, 1, "SET k v PXAT 5");
+    add_hex(&b, "d2 01");
+    add_pstr(&b, j.p, j.len);
+    begin("7.0", (struct source){0});
+    flow_begin(&flow, 1, false, false, 1, 0, NULL);
+    feed(&b);
+    EQ_S(capture_text(&cap), "1 pos=0 db=0 IV string | SET k v PXAT 1700000060000\n");
+    flow_free(&flow);
+    capture_free(&cap);
+    buf_free(&b);
+    buf_free(&j);
+}
+
+/* ---- transactions of masters up to v1.20 ---- */
+
+static void words(struct buf *b, unsigned op, uint64_t txid, const char *line)
+{
+    size_t at = b->len;
+    add_command(b, txid, line);
+    b->p[at] = (uint8_t)op;
+}
+
+static void exec(struct buf *b, unsigned txid)
+{
+    add_le(b, 12, 1);
+    add_plen(b, txid);
+    add_plen(b, 1);
+}
+
+/* As long as a transaction waits for its EXEC nothing behind its first entry counts as reached. */
+static void transactions(void)
+{
+    struct buf b = {0};
+    words(&b, 10, 1, "SET a 1");
+    words(&b, 11, 8, "SET b 2");
+    words(&b, 11, 9, "SET c 3");
+    words(&b, 10, 2, "SET d 4");
+    add_hex(&b, "0d 06 02");
+    words(&b, 11, 8, "HSETEX h 100 f v");
+    exec(&b, 8);
+    words(&b, 10, 3, "HSETEX i 100 f v");
+    exec(&b, 9);
+    exec(&b, 9); /* without entries */
+    words(&b, 10, 4, "SET e 5");
+    begin("7.4", (struct source){0});
+    feed(&b);
+    EQ_S(capture_text(&cap), "1 pos=101 db=0 IV string | SET a 1\n"
+                             "2 pos=0 db=0 IV string | SET d 4\n"
+                             "3 pos=0 db=0 V position\n"
+                             "4 pos=0 db=0 IV string | SET b 2\n"
+                             "5 pos=0 db=2 IV | HSET h f v\n"
+                             "6 pos=0 db=2 IV | HPEXPIREAT h 1700000100000 FIELDS 1 f\n"
+                             "7 pos=0 db=2 IV | HSET i f v\n"
+                             "8 pos=0 db=2 IV | HPEXPIREAT i 1700000100000 FIELDS 1 f\n"
+                             "9 pos=109 db=0 IV string | SET c 3\n"
+                             "10 pos=110 db=2 V position\n"
+                             "11 pos=111 db=2 IV string | SET e 5\n");
+    EQ(flow.next_lsn, 111);
+    end();
+    buf_free(&b);
+    /* cut off in the middle: that is no whole end */
+    begin("7.0", (struct source){0});
+    words(&b, 11, 8, "SET b 2");
+    feed(&b);
+    CHECK(flow_end(&flow, false) == -1);
+    CHECK(flow_end(&flow, true) == 0);
+    EQ_S(capture_text(&cap), "");
+    flow_free(&flow);
+    capture_free(&cap);
+    buf_free(&b);
+}
+
+/* Positions and sequence over several entries, of which some give no request and some several. */
+static void positions(void)
+{
+    struct buf b = {0};
+    begin("7.4", (struct source){0});
+    words(&b, 10, 1, "SET a 1");
+    words(&b, 10, 2, "HSETEX h 100 f v");
+    words(&b, 10, 3, "STICK a");
+    words(&b, 10, 4, "BF.ADD f x");
+    add_hex(&b, "0d");
+    words(&b, 9, 0, "DEL a");
+    words(&b, 10, 5, "SADDEX s 100 m");
+    feed(&b);
+    EQ_S(capture_text(&cap),
+         "1 pos=101 db=0 IV string | SET a 1\n"
+         "2 pos=101 db=0 IV | HSET h f v\n3 pos=102 db=0 IV | HPEXPIREAT h 1700000100000 FIELDS 1 f\n"
+         "4 pos=103 db=0 V position\n"
+         "LOST kind=probabilistic key=f\n5 pos=104 db=0 V position\n"
+         "6 pos=105 db=0 V position\n7 pos=106 db=0 IV | DEL a\n"
+         "LOST kind=member-ttl key=s\n8 pos=107 db=0 IV | SADD s m\n");
+    EQ(cap.e.stats.commands, 6);
+    EQ(cap.e.stats.ignored, 1);
+    EQ(cap.e.stats.lost, 2);
+    end();
+    buf_free(&b);
+}
+
+/* Requests larger than a record, and keys and values with any bytes. */
+static void large(void)
+{
+    struct buf b = {.max = (size_t)16 << 20};
+    size_t n = ((size_t)2 << 20) + 5;
+    uint8_t *v = malloc(n);
+    memset(v, 'v', n);
+    struct slice argv[3] = {SLICE("SET"), {(const uint8_t *)"k\r\n\0", 4}, {v, n}};
+    begin("7.0", (struct source){0});
+    add_entry(&b, 10, 1, argv, 3);
+    argv[0] = SLICE("APPEND");
+    add_entry(&b, 10, 1, argv, 3);
+    words(&b, 10, 1, "SET a 1");
+    feed(&b);
+    const char *text = capture_text(&cap);
+    CHECK(strncmp(text, "1 pos=101 db=0 IV | SET k\\x0d\\x0a\\x00 <2097157 bytes ", 53) == 0);
+    CHECK(strstr(text, "\n2 pos=102 db=0 V | APPEND k\\x0d\\x0a\\x00 <2097157 bytes ") != NULL);
+    CHECK(strstr(text, "\n3 pos=103 db=0 IV string | SET a 1\n") != NULL);
+    CHECK(strstr(text, "BROKEN") == NULL && strstr(text, "MALFORMED") == NULL);
+    end();
+    free(v);
+    buf_free(&b);
+}
+
+int main(void)
+{
+    strings();
+    collections();
+    to_newer_only();
+    as_they_are();
+    nothing_to_do();
+    not_carried();
+    fields();
+    scripts();
+    barriers();
+    restores();
+    no_journal();
+    transactions();
+    positions();
+    large();
+    return test_done();
+}

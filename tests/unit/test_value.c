@@ -1,0 +1,565 @@
+/* Value types: dragonfly-wire.md 4, rdb-format.md 6. Each as RESTORE payload and as commands, from the
+ * specification's bytes; fed at once and byte by byte. */
+#include "test.h"
+#include "canon.h"
+
+#include "../../common/resp.h"
+#include "../../parser/flow.h"
+
+static struct capture cap;
+
+/* CRC64 bit by bit, straight from rdb-format.md 8.1. */
+static uint64_t crc_slow(const uint8_t *p, size_t n)
+{
+    uint64_t crc = 0;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= p[i];
+        for (int k = 0; k < 8; k++)
+            crc = (crc & 1) != 0 ? (crc >> 1) ^ UINT64_C(0x95ac9329ac4bc9b5) : crc >> 1;
+    }
+    return crc;
+}
+
+/* A snapshot file of one flow around the entries. */
+static struct buf file_of(const char *entries)
+{
+    struct buf b = hex("'REDIS0009' fa 06 'df-ver' 0a 'df-v1.40.1' fe 00");
+    add_hex(&b, entries);
+    add_hex(&b, "ff 00 00 00 00 00 00 00 00");
+    return b;
+}
+
+static struct target target_of(const char *text)
+{
+    struct target t;
+    CHECK(strncmp(text, "kind=", 5) == 0 ? target_from_line(&t, text) : target_parse(&t, text));
+    return t;
+}
+
+struct setting {
+    struct target target;
+    size_t restore_limit, part_size;
+    bool approximate;
+};
+
+static void begin(struct capture *c, const struct setting *s)
+{
+    capture_init(c);
+    c->e.target = s->target;
+    c->e.restore_limit = s->restore_limit;
+    c->e.part_size = s->part_size;
+    c->e.unsupported = s->approximate ? UNSUPPORTED_APPROXIMATE : UNSUPPORTED_REPORT;
+}
+
+/* Parse in pieces of that many bytes. Returns 0, or -1 (flow's error is printed when unexpected). */
+static int parse(struct capture *c, const struct buf *b, size_t piece, char *error)
+{
+    struct flow f;
+    flow_init(&f, 0);
+    flow_begin(&f, 1, true, false, 1, 0, NULL);
+    int rc = 0;
+    for (size_t at = 0; at < b->len && rc == 0;) {
+        size_t n = b->len - at < piece ? b->len - at : piece;
+        uint8_t *p = exact(b->p + at, n);
+        rc = flow_feed(&f, &c->e, p, n, at, 1700000000000000);
+        free(p);
+        at += n;
+    }
+    if (rc == 0)
+        rc = flow_end(&f, false);
+    strcpy(error, f.error);
+    flow_free(&f);
+    return rc;
+}
+
+static void canon_of(const struct setting *s, const struct buf *b, size_t piece, struct buf *out)
+{
+    struct capture c;
+    char error[256];
+    begin(&c, s);
+    EQ_I(parse(&c, b, piece, error), 0);
+    struct buf bytes = capture_bytes(&c);
+    EQ_S(canon(bytes.p, bytes.len, out), NULL);
+    buf_free(&bytes);
+    capture_free(&c);
+}
+
+/* The entries give this text (without the SYNCED line), and mean the same in pieces of any size. */
+static void gives(const struct setting *s, const char *entries, const char *want)
+{
+    struct buf b = file_of(entries), whole = {0}, split = {0};
+    char error[256] = "";
+    begin(&cap, s);
+    if (parse(&cap, &b, b.len, error) != 0)
+        printf("%s\n", error);
+    const char *text = capture_text(&cap);
+    struct buf got = {0};
+    const char *last = strstr(text, " synced\n");
+    CHECK(last != NULL);
+    while (last != NULL && last > text && last[-1] != '\n')
+        last--;
+    (void)buf_add(&got, text, last != NULL ? (size_t)(last - text) : strlen(text));
+    (void)buf_add(&got, "", 1);
+    EQ_S((const char *)got.p, want);
+    buf_free(&got);
+    capture_free(&cap);
+    canon_of(s, &b, b.len, &whole);
+    for (size_t piece = 1; piece < 8; piece++) {
+        canon_of(s, &b, piece, &split);
+        EQ_B(split.p, split.len, whole.p, whole.len);
+    }
+    buf_free(&whole);
+    buf_free(&split);
+    buf_free(&b);
+}
+
+static struct setting commands(const char *target)
+{
+    return (struct setting){target_of(target), 0, 65536, false};
+}
+
+static struct setting restore(const char *target)
+{
+    return (struct setting){target_of(target), 65536, 65536, false};
+}
+
+/* The value of key "k" is written by RESTORE with this footer version. */
+static void restores(const char *target, unsigned type, const char *value, unsigned ver, const char *vclass)
+{
+    struct setting s = restore(target);
+    struct buf v = hex(value), payload = {0}, line = {0}, entry = {0};
+    add_le(&payload, type, 1);
+    (void)buf_add(&payload, v.p, v.len);
+    add_le(&payload, ver, 2);
+    add_le(&payload, crc_slow(payload.p, payload.len), 8);
+    (void)buf_addf(&line, "1 pos=0 db=0 I %s | RESTORE k 0 ", vclass);
+    show_bytes(&line, payload.p, payload.len);
+    (void)buf_add(&line, " REPLACE\n", 10);
+    (void)buf_addf(&entry, "%02x 01 'k' ", type);
+    (void)buf_add(&entry, value, strlen(value) + 1);
+    gives(&s, (const char *)entry.p, (const char *)line.p);
+    buf_free(&v);
+    buf_free(&payload);
+    buf_free(&line);
+    buf_free(&entry);
+}
+
+/* The value of key "k" is written by these commands between DEL and the mark of the last part. */
+static void writes(const char *target, unsigned type, const char *value, const char *vclass, const char *want)
+{
+    struct setting s = commands(target);
+    struct buf entry = {0}, all = {0};
+    (void)buf_addf(&entry, "%02x 01 'k' ", type);
+    (void)buf_add(&entry, value, strlen(value) + 1);
+    unsigned seq = 1;
+    if (strncmp(want, "LOST", 4) == 0) { /* noticed before anything was written */
+        size_t n = strcspn(want, "\n") + 1;
+        (void)buf_add(&all, want, n);
+        want += n;
+    }
+    (void)buf_addf(&all, "%u pos=0 db=0 IF %s | DEL k\n", seq++, vclass);
+    for (const char *p = want; *p != '\0';) {
+        size_t n = strcspn(p, "\n");
+        if (strncmp(p, "LOST", 4) != 0 && strncmp(p, "REMARK", 6) != 0)
+            (void)buf_addf(&all, "%u pos=0 db=0 ", seq++);
+        (void)buf_add(&all, p, n);
+        (void)buf_addstr(&all, "\n");
+        p += n + (p[n] == '\n');
+    }
+    (void)buf_addf(&all, "%u pos=0 db=0 L position\n", seq);
+    (void)buf_add(&all, "", 1);
+    gives(&s, (const char *)entry.p, (const char *)all.p);
+    buf_free(&entry);
+    buf_free(&all);
+}
+
+#define INTSET  "0e 02 00 00 00 03 00 00 00 ff ff 05 00 2c 01"
+#define HASH_LP "14 14 00 00 00 04 00 81 66 02 81 76 02 81 6e 02 f1 88 13 03 ff"
+#define ZSET_LP "0c 0c 00 00 00 02 00 81 6d 02 07 01 ff" /* m: 7 */
+#define LIST_ZL "01 0f 0f 00 00 00 0c 00 00 00 02 00 00 f3 02 f6 ff"
+#define ZL      "0f 0f 00 00 00 0c 00 00 00 02 00 00 f3 02 f6 ff"
+#define QL2     "02 02 0a 0a 00 00 00 01 00 81 61 02 ff 01 03 'big'"
+
+#define NODE                                                                                                 \
+    "10 00 00 00 00 00 00 03 e8 00 00 00 00 00 00 00 00 "                                                    \
+    "2a 2a 00 00 00 0f 00 02 01 00 01 01 01 81 66 02 00 01 "                                                 \
+    "02 01 00 01 00 01 82 76 31 03 04 01 02 01 01 01 00 01 82 76 32 03 04 01 ff "
+#define ID1000 "00 00 00 00 00 00 03 e8 00 00 00 00 00 00 00 00 "
+#define TIME   "00 a8 da 76 9b 01 00 00 "
+#define STREAM21                                                                                             \
+    "01 " NODE "02 43 e9 00 43 e8 00 00 00 02 01 01 67 43 e8 00 01 01 " ID1000 TIME "01 01 01 63 " TIME TIME \
+    "01 " ID1000
+#define STREAM19                                                                                             \
+    "01 " NODE "02 43 e9 00 43 e8 00 00 00 02 01 01 67 43 e8 00 01 01 " ID1000 TIME "01 01 01 63 " TIME      \
+    "01 " ID1000
+#define STREAM15 "01 " NODE "02 43 e9 00 01 01 67 43 e8 00 01 " ID1000 TIME "01 01 01 63 " TIME "01 " ID1000
+#define ENTRIES  "- stream | XADD k 1000-0 f v1\n- stream | XADD k 1001-0 f v2\n"
+#define CLAIM                                                                                                \
+    "- stream key=2 | XGROUP CREATECONSUMER k g c\n"                                                         \
+    "- stream | XCLAIM k g c 0 1000-0 TIME 1767225600000 RETRYCOUNT 1 FORCE JUSTID\n"
+
+/* A stream of type 21 for a target that knows 19: without the consumers' active times. */
+static void converted(const char *target, const char *value, const char *want)
+{
+    struct setting s = restore(target);
+    struct buf payload = hex("13"), line = {0}, entry = {0};
+    add_hex(&payload, want);
+    add_le(&payload, 10, 2);
+    add_le(&payload, crc_slow(payload.p, payload.len), 8);
+    (void)buf_addstr(&line, "1 pos=0 db=0 I stream | RESTORE k 0 ");
+    show_bytes(&line, payload.p, payload.len);
+    (void)buf_add(&line, " REPLACE\n", 10);
+    (void)buf_addf(&entry, "15 01 'k' ");
+    (void)buf_add(&entry, value, strlen(value) + 1);
+    gives(&s, (const char *)entry.p, (const char *)line.p);
+    buf_free(&payload);
+    buf_free(&line);
+    buf_free(&entry);
+}
+
+static void restored(void)
+{
+    restores("7.2", 1, "02 01 'a' c0 05", 6, "list");
+    restores("7.2", 2, "02 01 'a' c0 05", 6, "set");
+    restores("7.2", 3, "02 01 'a' 03 '1.5' 01 'b' fe", 6, "zset");
+    restores("7.2", 4, "01 01 'f' 01 'v'", 6, "hash");
+    restores("7.2", 5, "01 01 6d 00 00 00 00 00 00 f8 3f", 8, "zset");
+    restores("7.2", 10, ZL, 6, "list");
+    restores("7.2", 11, INTSET, 6, "set");
+    restores("7.2", 12, ZL, 6, "zset");
+    restores("7.2", 13, ZL, 6, "hash");
+    restores("7.2", 14, LIST_ZL, 7, "list");
+    restores("7.2", 15, STREAM15, 9, "stream");
+    restores("7.2", 16, HASH_LP, 10, "hash");
+    restores("7.2", 17, ZSET_LP, 10, "zset");
+    restores("7.2", 18, QL2, 10, "list");
+    restores("7.2", 19, STREAM19, 10, "stream");
+    restores("7.2", 20, "0a 0a 00 00 00 01 00 81 61 02 ff", 11, "set");
+    restores("7.2", 21, STREAM21, 11, "stream");
+    restores("valkey:8.0", 21, STREAM21, 11, "stream");
+    restores("7.0", 16, HASH_LP, 10, "hash");
+    converted("7.0", STREAM21, STREAM19);
+    restores("6.2", 15, STREAM15, 9, "stream");
+    restores("6.2", 4, "01 01 'f' 01 'v'", 6, "hash");
+    restores("kind=dragonfly version=1.40.1 rdb=12", 16, HASH_LP, 9, "hash");
+    restores("kind=dragonfly version=1.40.1 rdb=12", 20, "0a 0a 00 00 00 01 00 81 61 02 ff", 11, "set");
+}
+
+static void containers(void)
+{
+    writes("portable", 1, "02 01 'a' c0 05", "list", "- list | RPUSH k a 5\n");
+    writes("portable", 2, "02 01 'a' c0 05", "set", "I set | SADD k a 5\n");
+    writes("portable", 3, "04 01 'a' 03 '1.5' 01 'b' fe 01 'c' ff 01 'd' 02 '-2'", "zset",
+           "I zset | ZADD k 1.5 a inf b -inf c -2 d\n");
+    writes("portable", 4, "02 01 'f' 01 'v' c0 01 00", "hash", "I hash | HSET k f v 1 \"\"\n");
+    writes("portable", 5, "01 01 6d 00 00 00 00 00 00 f8 3f", "zset", "I zset | ZADD k 1.5 m\n");
+    writes("portable", 5,
+           "03 01 'a' 00 00 00 00 00 00 f0 7f 01 'b' 00 00 00 00 00 00 f0 ff 01 'c' 9a 99 99 99 99 99 b9 3f",
+           "zset", "I zset | ZADD k inf a -inf b 0.10000000000000001 c\n");
+    writes("portable", 10, ZL, "list", "- list | RPUSH k 2 5\n");
+    writes("portable", 11, INTSET, "set", "I set | SADD k -1 5 300\n");
+    writes("portable", 12, ZL, "zset", "I zset | ZADD k 5 2\n");
+    writes("portable", 13, ZL, "hash", "I hash | HSET k 2 5\n");
+    writes("portable", 14, LIST_ZL, "list", "- list | RPUSH k 2 5\n");
+    writes("portable", 16, HASH_LP, "hash", "I hash | HSET k f v n 5000\n");
+    writes("portable", 17, ZSET_LP, "zset", "I zset | ZADD k 7 m\n");
+    writes("portable", 18, QL2, "list", "- list | RPUSH k a big\n");
+    writes("portable", 20, "0a 0a 00 00 00 01 00 81 61 02 ff", "set", "I set | SADD k a\n");
+    /* LZF within a hash, and of a whole listpack: 40 times a */
+    writes("portable", 4, "01 c3 05 28 00 61 e0 1e 00 01 'v'", "hash",
+           "I hash | HSET k aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa v\n");
+    writes("portable", 18, "01 02 c3 0b 0a 09 0a 00 00 00 01 00 81 61 02 ff", "list", "- list | RPUSH k a\n");
+}
+
+static void empty_containers(void)
+{
+    static const struct {
+        unsigned type;
+        const char *vclass;
+    } list[] = {{1, "list"},  {2, "set"},   {3, "zset"},  {4, "hash"}, {5, "zset"},
+                {14, "list"}, {18, "list"}, {31, "hash"}, {32, "set"}};
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        struct setting s = restore("7.2"); /* RESTORE of an empty container is refused by servers */
+        char entry[32], want[128];
+        writes("portable", list[i].type, "00", list[i].vclass, "");
+        snprintf(entry, sizeof entry, "%02x 01 'k' 00", list[i].type);
+        snprintf(want, sizeof want, "1 pos=0 db=0 IF %s | DEL k\n2 pos=0 db=0 L position\n", list[i].vclass);
+        gives(&s, entry, want);
+    }
+    writes("portable", 16, "07 07 00 00 00 00 00 ff", "hash", "");
+    writes("portable", 11, "08 02 00 00 00 00 00 00 00", "set", "");
+}
+
+static void streams(void)
+{
+    writes("portable", 21, STREAM21, "stream",
+           ENTRIES "- stream | XSETID k 1001-0\n- stream key=2 | XGROUP CREATE k g 1000-0\n" CLAIM);
+    writes("7.0", 21, STREAM21, "stream",
+           ENTRIES "- stream | XSETID k 1001-0 ENTRIESADDED 2 MAXDELETEDID 0-0\n"
+                   "- stream key=2 | XGROUP CREATE k g 1000-0 ENTRIESREAD 1\n" CLAIM);
+    writes("7.0", 19, STREAM19, "stream",
+           ENTRIES "- stream | XSETID k 1001-0 ENTRIESADDED 2 MAXDELETEDID 0-0\n"
+                   "- stream key=2 | XGROUP CREATE k g 1000-0 ENTRIESREAD 1\n" CLAIM);
+    writes("7.0", 15, STREAM15, "stream",
+           ENTRIES "- stream | XSETID k 1001-0\n- stream key=2 | XGROUP CREATE k g 1000-0\n" CLAIM
+                   "REMARK kind=stream-pending key=k\n");
+    /* unknown counter of a group: 2^64 - 1 */
+    writes(
+        "7.0", 19, "00 00 00 00 00 00 00 00 00 01 01 67 00 00 81 ff ff ff ff ff ff ff ff 00 00", "stream",
+        "- stream key=2 | XGROUP CREATE k df2redis 0 MKSTREAM\n- stream key=2 | XGROUP DESTROY k df2redis\n"
+        "- stream | XSETID k 0-0 ENTRIESADDED 0 MAXDELETEDID 0-0\n- stream key=2 | XGROUP CREATE k g 0-0\n");
+    /* no nodes at all, but a last id: type 15 */
+    writes(
+        "portable", 15, "00 00 05 07 00", "stream",
+        "- stream key=2 | XGROUP CREATE k df2redis 0 MKSTREAM\n- stream key=2 | XGROUP DESTROY k df2redis\n"
+        "- stream | XSETID k 5-7\n");
+    /* first entry deleted, second with fields of its own; difference of the sequence wraps */
+    writes("portable", 15,
+           "01 10 00 00 00 00 00 00 00 05 00 00 00 00 00 00 00 09 "
+           "2f 2f 00 00 00 11 00 01 01 01 01 01 01 81 66 02 00 01 "
+           "03 01 00 01 00 01 82 76 31 03 04 01 "
+           "00 01 00 01 df fe 02 01 01 81 67 02 81 77 02 06 01 ff "
+           "01 05 07 00",
+           "stream", "- stream | XADD k 5-7 g w\n- stream | XSETID k 5-7\n");
+    /* a pending id that is not in its group's list */
+    writes(
+        "portable", 15, "00 00 00 00 01 01 67 00 00 00 01 01 63 " TIME "01 " ID1000, "stream",
+        "- stream key=2 | XGROUP CREATE k df2redis 0 MKSTREAM\n- stream key=2 | XGROUP DESTROY k df2redis\n"
+        "- stream | XSETID k 0-0\n- stream key=2 | XGROUP CREATE k g 0-0\n"
+        "- stream key=2 | XGROUP CREATECONSUMER k g c\nLOST kind=pending-entry key=k\n");
+}
+
+static void field_ttls(void)
+{
+    struct setting s = commands("7.4");
+    /* the specification's example: a expires 2026-01-01, b never */
+    writes("7.4", 31, "02 01 61 c0 01 c2 80 0d 7c 05 01 62 c0 02 c0 ff", "hash",
+           "I hash | HSET k a 1 b 2\nI hash | HPEXPIREAT k 1767225600000 FIELDS 1 a\n");
+    writes("valkey:9.0", 31, "02 01 61 c0 01 c2 80 0d 7c 05 01 62 c0 02 c0 ff", "hash",
+           "I hash | HSET k a 1 b 2\nI hash | HPEXPIREAT k 1767225600000 FIELDS 1 a\n");
+    /* the same expiry twice, then another */
+    writes("7.4", 31,
+           "03 01 'a' c0 01 c2 80 0d 7c 05 01 'b' c0 02 c2 80 0d 7c 05 01 'c' c0 03 c2 81 0d 7c 05", "hash",
+           "I hash | HSET k a 1 b 2 c 3\nI hash | HPEXPIREAT k 1767225600000 FIELDS 2 a b\n"
+           "I hash | HPEXPIREAT k 1767225601000 FIELDS 1 c\n");
+    /* a has expired (now is 2023-11-14), as text, not as integer */
+    writes("7.4", 31, "02 01 'a' c0 01 02 '00' 01 'b' c0 02 02 '-1'", "hash", "I hash | HSET k b 2\n");
+    /* all expired: no key */
+    writes("7.4", 31, "01 01 'a' c0 01 c0 00", "hash", "");
+    /* targets without */
+    writes("7.2", 31, "02 01 61 c0 01 c2 80 0d 7c 05 01 62 c0 02 c2 80 0d 7c 05", "hash",
+           "LOST kind=field-ttl key=k\nI hash | HSET k a 1 b 2\n");
+    writes("7.4", 32, "02 01 'a' c2 80 0d 7c 05 01 'b' c0 ff", "set",
+           "LOST kind=member-ttl key=k\nI set | SADD k a b\n");
+    /* an expiry that is no number is damage, not "expired" */
+    struct buf b = file_of("1f 01 'k' 01 01 'a' 01 'v' 03 'abc'");
+    char error[256];
+    begin(&cap, &s);
+    EQ_I(parse(&cap, &b, b.len, error), -1);
+    capture_free(&cap);
+    buf_free(&b);
+}
+
+/* What Redis has no type for: named, and passed over to the byte. Nothing is written, not even a DEL. */
+static void not_carried(void)
+{
+    static const struct {
+        const char *entry, *kind;
+    } list[] = {
+        {"21 01 'k' 00 0000000000000040 7b14ae47e17a843f 05 06 40 64 02 05 04 'abcd' 06 00", "bloom-filter"},
+        {"22 01 'k' 00 0000000000000040 7b14ae47e17a843f 05 06 40 64 02 05 06 02 'ab' 04 'cdef' 06 00",
+         "bloom-filter"},
+        {"22 01 'k' 00 0000000000000040 7b14ae47e17a843f 05 06 40 64 00", "bloom-filter"},
+        {"23 01 'k' 02 01 05 0100000000000000 0200000000000000", "count-min-sketch"},
+        {"23 01 'k' 00 00 00", "count-min-sketch"},
+        {"24 01 'k' 00 03 08 04 cdccccccccccec3f 02 01 'a' 05 c0 07 06 08 01000000 02000000", "top-k"},
+        {"24 01 'k' 00 03 08 04 cdccccccccccec3f 00 00", "top-k"},
+        {"25 01 'k' 02 14 01 04 03 00 02 03 01 'a' 02 'bc' 02 02 'de'", "cuckoo-filter"},
+        {"25 01 'k' 02 14 01 04 03 00 00", "cuckoo-filter"},
+    };
+    struct setting s = commands("7.4");
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        char entries[256], want[256];
+        snprintf(entries, sizeof entries, "%s 00 01 'n' 01 'x'", list[i].entry); /* what follows is found */
+        snprintf(want, sizeof want, "LOST kind=%s key=k\n1 pos=0 db=0 PI string | SET n x\n", list[i].kind);
+        gives(&s, entries, want);
+    }
+}
+
+static void json(void)
+{
+    struct setting s = commands("7.4");
+    gives(&s, "1e 01 6a 07 7b 22 61 22 3a 31 7d", "LOST kind=json key=j\n");
+    s.approximate = true;
+    gives(&s, "1e 01 6a 07 7b 22 61 22 3a 31 7d",
+          "REMARK kind=json-as-string key=j\n1 pos=0 db=0 IF json | SET j {\"a\":1}\n2 pos=0 db=0 L "
+          "position\n");
+    s.target.has_json = true;
+    gives(
+        &s, "fc 00 a8 da 76 9b 01 00 00 1e 01 6a 07 7b 22 61 22 3a 31 7d",
+        "1 pos=0 db=0 IF json | JSON.SET j $ {\"a\":1}\n2 pos=0 db=0 IL json | PEXPIREAT j 1767225600000\n");
+}
+
+static void strings(void)
+{
+    struct setting s = commands("portable");
+    gives(&s, "00 01 'k' 00", "1 pos=0 db=0 PI string | SET k \"\"\n");
+    gives(&s, "00 00 00", "1 pos=0 db=0 PI string | SET \"\" \"\"\n");
+    gives(&s, "00 c0 2a c0 2b", "1 pos=0 db=0 PI string | SET 42 43\n");
+    gives(&s, "00 c3 05 28 00 61 e0 1e 00 c1 e8 03",
+          "1 pos=0 db=0 PI string | SET aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 1000\n");
+    gives(&s, "fc 00 a8 da 76 9b 01 00 00 00 01 'k' 01 'v'",
+          "1 pos=0 db=0 I string | SET k v PXAT 1767225600000\n");
+    gives(&s, "fd 00 b9 55 69 00 01 'k' 01 'v'", "1 pos=0 db=0 I string | SET k v PXAT 1767225600000\n");
+    gives(&s, "fc 01 00 00 00 00 00 00 00 00 01 'k' 01 'v' 00 01 'l' 01 'w'",
+          "1 pos=0 db=0 PI string | SET l w\n");
+    gives(&s, "fc 01 00 00 00 00 00 00 00 02 01 'k' 01 01 'v' 00 01 'l' 01 'w'",
+          "1 pos=0 db=0 PI string | SET l w\n");
+}
+
+/* An expiry with RESTORE, and behind the commands of a container. */
+static void expiries(void)
+{
+    struct setting s = restore("7.2");
+    struct buf want = {0}, payload = hex("0b " INTSET " 06 00");
+    add_le(&payload, crc_slow(payload.p, payload.len), 8);
+    (void)buf_addstr(&want, "1 pos=0 db=0 I set | RESTORE k 1767225600000 ");
+    show_bytes(&want, payload.p, payload.len);
+    (void)buf_add(&want, " REPLACE ABSTTL\n", 17);
+    gives(&s, "fc 00 a8 da 76 9b 01 00 00 0b 01 'k' " INTSET, (const char *)want.p);
+    buf_free(&want);
+    buf_free(&payload);
+    s = commands("7.2");
+    gives(&s, "fc 00 a8 da 76 9b 01 00 00 0b 01 'k' " INTSET,
+          "1 pos=0 db=0 IF set | DEL k\n2 pos=0 db=0 I set | SADD k -1 5 300\n"
+          "3 pos=0 db=0 IL set | PEXPIREAT k 1767225600000\n");
+}
+
+/* Parts of at most part_size bytes; an element larger than that goes alone. */
+static void parts(void)
+{
+    struct setting s = commands("7.4");
+    s.part_size = 16;
+    gives(&s, "02 01 'k' 05 01 'a' 01 'b' 01 'c' 01 'd' 14 '01234567890123456789'",
+          "1 pos=0 db=0 IF set | DEL k\n2 pos=0 db=0 I set | SADD k a b c\n3 pos=0 db=0 I set | SADD k d\n"
+          "4 pos=0 db=0 I set | SADD k 01234567890123456789\n5 pos=0 db=0 L position\n");
+    /* an expiry of a field is never written before the field */
+    gives(&s, "1f 01 'k' 02 14 '01234567890123456789' 01 'v' c2 80 0d 7c 05 01 'b' c0 02 c2 80 0d 7c 05",
+          "1 pos=0 db=0 IF hash | DEL k\n2 pos=0 db=0 I hash | HSET k 01234567890123456789 v\n"
+          "3 pos=0 db=0 I hash | HPEXPIREAT k 1767225600000 FIELDS 1 01234567890123456789\n"
+          "4 pos=0 db=0 I hash | HSET k b 2\n5 pos=0 db=0 I hash | HPEXPIREAT k 1767225600000 FIELDS 1 b\n"
+          "6 pos=0 db=0 L position\n");
+    s.target.maxbulk = 19;
+    s.part_size = 65536;
+    gives(&s, "02 01 'k' 02 01 'a' 14 '01234567890123456789'",
+          "LOST kind=element-too-large key=k\n1 pos=0 db=0 IF set | DEL k\n2 pos=0 db=0 I set | SADD k a\n"
+          "3 pos=0 db=0 L position\n");
+}
+
+static void damaged(const char *entries)
+{
+    struct setting s[2] = {commands("portable"), restore("7.2")};
+    for (int i = 0; i < 2; i++) {
+        struct buf b = file_of(entries);
+        char error[256] = "";
+        begin(&cap, &s[i]);
+        if (!CHECK(parse(&cap, &b, b.len, error) == -1))
+            printf("  accepted (%s): %s\n", i == 0 ? "commands" : "restore", entries);
+        CHECK(strncmp(error, "damaged at byte ", 16) == 0);
+        capture_free(&cap);
+        buf_free(&b);
+    }
+}
+
+static void damages(void)
+{
+    damaged("06 01 'k' 00"); /* no such types */
+    damaged("16 01 'k' 00");
+    damaged("26 01 'k' 00");
+    damaged("c7 01 'k' 00");
+    damaged("10 01 'k' 0a 0a 00 00 00 01 00 81 61 02 ff"); /* an odd number in a hash */
+    damaged("0b 01 'k' 07 02 00 00 00 00 00 00");
+    damaged("12 01 'k' 01 03 01 'a'");                 /* node kind 3 */
+    damaged("12 01 'k' 01 02 01 'a'");                 /* no listpack */
+    damaged("0f 01 'k' 01 01 'x' 01 'y' 00 00 00 00"); /* node id of one byte */
+    damaged("0f 01 'k' 01 10 " ID1000 "0a 0a 00 00 00 01 00 81 61 02 ff 00 00 00 00");
+    damaged("23 01 'k' 81 00 00 01 00 00 00 00 00 81 00 00 01 00 00 00 00 00 00"); /* 2^80 counters */
+    damaged(
+        "22 01 'k' 00 0000000000000000 0000000000000000 00 00 00 01 05 04 05 'abcde'"); /* piece too long */
+    damaged("22 01 'k' 00 0000000000000000 0000000000000000 00 00 00 01 05 04 00");
+    damaged("82");
+    damaged("00 82");
+    damaged("02 01 'k' c0 01");
+    damaged("04 01 'k' 01 01 'f'"); /* the end of the file where a value stands */
+    /* the value's end is the file's end mark: cut short */
+    damaged("02 01 'k' 40 50 01 'a'");
+}
+
+/* Only what decodes notices these; RESTORE leaves them to the target. */
+static void damaged_text(void)
+{
+    static const char *const list[] = {"03 01 'k' 01 01 'm' 03 'abc'", "03 01 'k' 01 01 'm' fd",
+                                       "05 01 'k' 01 01 'm' 00 00 00 00 00 00 f8 7f",
+                                       "04 01 'k' 01 c3 02 03 00 61 01 'v'"};
+    struct setting s = commands("portable");
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        struct buf b = file_of(list[i]);
+        char error[256] = "";
+        begin(&cap, &s);
+        if (!CHECK(parse(&cap, &b, b.len, error) == -1))
+            printf("  accepted: %s\n", list[i]);
+        capture_free(&cap);
+        buf_free(&b);
+    }
+}
+
+/* A string in parts: SET, the last byte for the target to allocate, SETRANGE; expiry last. */
+static void long_string(void)
+{
+    struct setting s = commands("portable");
+    struct buf b = hex("'REDIS0009' fe 00 fc 00 a8 da 76 9b 01 00 00 00 01 'k'"), whole = {0}, split = {0};
+    size_t n = ((size_t)1 << 20) + 100000;
+    b.max = (size_t)16 << 20;
+    add_plen(&b, n);
+    uint8_t *text = buf_room(&b, n);
+    for (size_t i = 0; i < n; i++)
+        text[i] = (uint8_t)(i * 7 + i / 251);
+    b.len += n;
+    add_hex(&b, "ff 00 00 00 00 00 00 00 00");
+    canon_of(&s, &b, b.len, &whole);
+    for (size_t piece = 1000; piece < 300000; piece = piece * 3 + 1) {
+        canon_of(&s, &b, piece, &split);
+        EQ_B(split.p, split.len, whole.p, whole.len);
+    }
+    char error[256];
+    begin(&cap, &s);
+    EQ_I(parse(&cap, &b, 65536, error), 0);
+    const char *t = capture_text(&cap);
+    CHECK(strncmp(t, "1 pos=0 db=0 IF string | SET k <131072 bytes ", 45) == 0);
+    CHECK(strstr(t, "\n2 pos=0 db=0 I string | SETRANGE k 1148575 \\x00\n") != NULL);
+    CHECK(strstr(t, "\n3 pos=0 db=0 I string | SETRANGE k 131072 <131072 bytes ") != NULL);
+    CHECK(strstr(t, "\n10 pos=0 db=0 I string | SETRANGE k 1048576 <100000 bytes ") != NULL);
+    CHECK(strstr(t, "\n11 pos=0 db=0 IL string | PEXPIREAT k 1767225600000\n12 ") != NULL);
+    capture_free(&cap);
+    buf_free(&b);
+    buf_free(&whole);
+    buf_free(&split);
+}
+
+int main(void)
+{
+    strings();
+    containers();
+    empty_containers();
+    streams();
+    field_ttls();
+    not_carried();
+    json();
+    expiries();
+    parts();
+    restored();
+    damages();
+    damaged_text();
+    long_string();
+    return test_done();
+}
