@@ -472,7 +472,7 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
     struct cur whole = {v->p, v->p + v->n, 0, NULL};
     unsigned ver = target_restore_version(&m->e->target, type);
     if (ver == 0 && type == 21 && (ver = target_restore_version(&m->e->target, 19)) != 0) {
-        (void)stream_to_19(&whole, &m->f->s, &older); /* was scanned: cannot fail */
+        (void)stream_to_older(21, true, &whole, &m->f->s, &older); /* was scanned: cannot fail */
         v = &older;
         type = 19;
     }
@@ -515,7 +515,7 @@ static void do_restore(const struct cmd *m)
         type = 30; /* an old number of JSON */
     struct slice v = {p->p + 1, p->n - 11};
     struct cur c = {v.p, v.p + v.n, 0, NULL};
-    if (value_class(type) == 0) {
+    if (value_class(type) == 0 || type == 7) {
         lost_only(m, "restore-payload", "an unknown value type");
         return;
     }

@@ -13,6 +13,9 @@ enum flow_stage { STAGE_MAGIC, STAGE_RDB, STAGE_EOF, STAGE_JOURNAL, STAGE_DONE }
 
 #define CHUNKS_MAX 4096
 
+/* Newest RDB version of Redis that is known; Valkey's is 80. */
+#define RDB_NEWEST 15
+
 /* A value that arrives in tagged chunks. */
 struct chunked {
     uint32_t id;
@@ -38,8 +41,14 @@ struct flow {
     struct origin o;
     bool file;         /* a snapshot file: ends at EOF */
     unsigned df_version; /* of the source, major << 16 | minor << 8 | patch; 0: older than v1.27, or not told */
-    bool redis;        /* written by Redis or Valkey: types above 21 mean something else */
-    bool redis_ver, dragonfly; /* AUX fields seen: redis-ver; df-ver or snapshot-id */
+    bool redis_ver, dragonfly, valkey; /* AUX fields seen: redis-ver; df-ver or snapshot-id; valkey-ver or the magic */
+    enum family family;
+    unsigned rdb_version;
+    struct hash_template *templates; /* Redis 8.10 */
+    unsigned ntemplates;
+    bool told_meta;
+    uint64_t crc;            /* of a file, up to crc_from */
+    const uint8_t *crc_from;
     unsigned flows;    /* of the session */
     char token[41];
     enum flow_stage stage;
@@ -81,6 +90,9 @@ int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64
 /* The flow ends here. requested: it was cut off on purpose, so that a last item in part is no damage. Returns 0, or
  * -1 with f->error. */
 int flow_end(struct flow *f, bool requested);
+
+/* A snapshot file is complete. */
+void flow_file_end(struct flow *f, struct emit *e);
 
 /* ---- journal.c, commands.c ---- */
 

@@ -1,4 +1,4 @@
-/* Listpacks, ziplists and intsets. Pure, no I/O. rdb-format.md 5.1, 5.2, 5.4. */
+/* Listpacks, ziplists, zipmaps and intsets. Pure, no I/O. rdb-format.md 5.1 to 5.4. */
 #ifndef DFP_LISTPACK_H
 #define DFP_LISTPACK_H
 
@@ -19,6 +19,10 @@ struct elem {
  * Every element is checked to lie inside the blob; _check also compares the count. Do not copy a struct elem. */
 int listpack_next(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *e);
 int ziplist_next(const uint8_t *zl, size_t n, const uint8_t **it, struct elem *e);
+
+/* Keys and values in turn: value says whose turn it is. */
+int zipmap_next(const uint8_t *zm, size_t n, const uint8_t **it, bool value, struct elem *e);
+long zipmap_check(const uint8_t *zm, size_t n);
 
 /* Walk the whole blob. Returns the number of elements, or -1 when anything is wrong with it. */
 long listpack_check(const uint8_t *lp, size_t n);

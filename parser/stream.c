@@ -9,7 +9,7 @@
 #define PEL_ENTRY  32
 #define PEL_MAX    ((size_t)64 << 20)
 
-enum phase { PH_COUNT, PH_NODES, PH_TAIL, PH_GROUP, PH_PEL, PH_CONSUMERS, PH_CONSUMER, PH_IDS };
+enum phase { PH_COUNT, PH_NODES, PH_TAIL, PH_GROUP, PH_PEL, PH_CONSUMERS, PH_CONSUMER, PH_IDS, PH_NACKS, PH_NACK };
 
 /* Where the entries of a node go; NULL: they are only checked. */
 struct sink {
@@ -195,6 +195,17 @@ static unsigned tail_plens(unsigned type)
     return type == 15 ? 4 : 9;
 }
 
+/* Redis 8.6: identifiers of producers' messages behind the groups; 8.8: pending entries that nobody owns. */
+static bool has_producers(unsigned type)
+{
+    return type >= T_REDIS + 26;
+}
+
+static bool has_nacks(unsigned type)
+{
+    return type >= T_REDIS + 27;
+}
+
 /* A pending entry: 16 bytes of id, delivery time, delivery count. */
 static enum got take_pending(struct cur *c, const uint8_t **p, uint64_t *count)
 {
@@ -234,13 +245,15 @@ static unsigned group_plens(unsigned type)
 
 static size_t consumer_raw(unsigned type)
 {
-    return type == 21 ? 16 : 8;
+    return type >= 21 ? 16 : 8;
 }
 
-/* A copy of a type 21 value without the consumers' active times, which is type 19. */
+/* A copy of a value for an older target: without the consumers' active times, which came with type 21, and without
+ * what stands behind the groups since type 26. */
 struct older {
     struct buf *out;
     const uint8_t *from; /* copied up to here */
+    bool no_active;
 };
 
 static void leave_out(struct older *old, const uint8_t *at, size_t n)
@@ -263,13 +276,46 @@ static enum got scan_group(unsigned type, struct cur *c, struct older *old)
     for (uint64_t i = 0; g == GOT && i < n; i++) {
         uint64_t ids;
         g = take_head(c, &name, consumer_raw(type), &p, &ids, 1);
-        if (g == GOT && old != NULL)
+        if (g == GOT && old != NULL && old->no_active)
             leave_out(old, p + 8, 8);
         if (g == GOT && ids > PSTR_MAX)
             g = cur_bad(c, "a possible number of pending ids");
         if (g == GOT)
             g = cur_raw(c, ids * 16, &p);
     }
+    if (g == GOT && has_nacks(type)) {
+        g = cur_plen(c, &n);
+        if (g == GOT && n > PSTR_MAX)
+            g = cur_bad(c, "a possible number of pending ids");
+        if (g == GOT)
+            g = cur_raw(c, n * 16, &p);
+    }
+    return g;
+}
+
+/* duration, most entries, producers; each: id, n, n x (string, ms, seq); two counters. Nothing of it is a command. */
+static enum got pass_producers(struct cur *c)
+{
+    struct cur t = *c;
+    struct pstr ps;
+    uint64_t v[3] = {0, 0, 0}, n = 0, id[2];
+    enum got g = take_plens(&t, v, 3);
+    for (uint64_t i = 0; g == GOT && i < v[2]; i++) {
+        g = cur_pstr(&t, &ps);
+        if (g == GOT)
+            g = cur_plen(&t, &n);
+        for (uint64_t k = 0; g == GOT && k < n; k++) {
+            g = cur_pstr(&t, &ps);
+            if (g == GOT)
+                g = take_plens(&t, id, 2);
+        }
+    }
+    if (g == GOT)
+        g = take_plens(&t, v, 2);
+    if (g == GOT)
+        c->p = t.p;
+    c->want = t.want;
+    c->why = t.why;
     return g;
 }
 
@@ -284,6 +330,12 @@ static enum got scan(unsigned type, struct cur *c, struct scratch *s, struct old
         g = take_plens(c, v, np);
     for (uint64_t i = 0; g == GOT && i < v[np - 1]; i++)
         g = scan_group(type, c, old);
+    if (g == GOT && has_producers(type)) {
+        const uint8_t *tail = c->p;
+        g = pass_producers(c);
+        if (g == GOT && old != NULL)
+            leave_out(old, tail, (size_t)(c->p - tail));
+    }
     return g;
 }
 
@@ -292,11 +344,11 @@ enum got stream_scan(unsigned type, struct cur *c, struct scratch *s)
     return scan(type, c, s, NULL);
 }
 
-enum got stream_to_19(struct cur *c, struct scratch *s, struct slice *out)
+enum got stream_to_older(unsigned type, bool no_active, struct cur *c, struct scratch *s, struct slice *out)
 {
-    struct older old = {&s->copy, c->p};
+    struct older old = {&s->copy, c->p, no_active};
     s->copy.len = 0;
-    enum got g = scan(21, c, s, &old);
+    enum got g = scan(type, c, s, &old);
     if (g != GOT)
         return g;
     leave_out(&old, c->p, 0);
@@ -487,6 +539,22 @@ static enum got feed_consumer(struct value *v, struct emit *e, struct origin *o,
     return GOT;
 }
 
+/* A pending entry without a consumer cannot be made by commands. */
+static enum got feed_nack(struct value *v, struct emit *e, struct origin *o, struct cur *c)
+{
+    const uint8_t *p;
+    if (v->st.ids == 0) {
+        v->st.phase = PH_GROUP;
+        return GOT;
+    }
+    enum got g = cur_raw(c, 16, &p);
+    if (g == GOT && v->st.ids-- > 0 && !v->dropped && !v->reported) {
+        emit_report(e, o, true, "pending-entry", v->key.p, v->key.n, "pending entries that no consumer owns");
+        v->reported = true;
+    }
+    return g;
+}
+
 /* One step of the machine. *done: the value is complete. */
 static enum got feed_step(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s,
                           bool *done)
@@ -509,8 +577,12 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
         return g;
     case PH_TAIL: return feed_tail(v, e, o, c);
     case PH_GROUP:
-        *done = st->groups == 0;
-        return *done ? GOT : feed_group(v, e, o, c, s);
+        if (st->groups > 0)
+            return feed_group(v, e, o, c, s);
+        if (has_producers(v->type))
+            g = pass_producers(c);
+        *done = g == GOT;
+        return g;
     case PH_PEL:
         if (st->pels > 0)
             return feed_pending(v, e, o, c);
@@ -524,8 +596,14 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
     case PH_CONSUMER:
         if (st->consumers > 0)
             return feed_consumer(v, e, o, c, s);
-        st->phase = PH_GROUP;
+        st->phase = has_nacks(v->type) ? PH_NACKS : PH_GROUP;
         return GOT;
+    case PH_NACKS:
+        g = cur_plen(c, &st->ids);
+        if (g == GOT)
+            st->phase = PH_NACK;
+        return g;
+    case PH_NACK: return feed_nack(v, e, o, c);
     case PH_IDS: break;
     }
     if (st->ids == 0) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <bsd/string.h>
 
 #include "ctl.h"
 #include "meta.h"
@@ -98,6 +99,7 @@ bool target_from_line(struct target *t, const char *line)
     if (ctl_getu(line, "maxbulk", &v) && v > 0)
         t->maxbulk = v;
     if (ctl_get(line, "modules", text, sizeof text) > 0) {
+        strlcpy(t->modules, text, sizeof t->modules);
         t->has_json = lists(text, "ReJSON") || lists(text, "json");
         t->has_bloom = lists(text, "bf");
         t->has_search = lists(text, "search");
@@ -116,20 +118,45 @@ void target_meta(const struct target *t, struct buf *b)
     meta_addu(b, "cluster", t->cluster);
 }
 
-unsigned target_restore_version(const struct target *t, unsigned type)
+/* Types that Redis and Valkey number alike. */
+static unsigned common_version(const struct target *t, unsigned type)
 {
-    static const unsigned char needs[26] = {6, 6, 6, 6, 6, 8, 0, 0, 0, 6, 6, 6, 6, 6, 7, 9, 10, 10, 10, 10, 11, 11,
-                                            0, 0, 12, 12};
-    if (t->rdb == 0 || type >= sizeof needs || needs[type] == 0 || needs[type] > t->rdb)
-        return 0;
-    if (t->kind == TARGET_VALKEY && needs[type] == 12)
+    static const unsigned char needs[22] = {6, 6, 6, 6, 6, 8, 0, 8, 0, 6, 6, 6, 6, 6, 7, 9, 10, 10, 10, 10, 11, 11};
+    if (type >= sizeof needs || needs[type] == 0 || needs[type] > t->rdb)
         return 0;
     if (t->kind == TARGET_DRAGONFLY) {
-        if (type == 1 || type == 9 || type == 10 || type > 21)
+        if (type == 1 || type == 9 || type == 10)
             return 0;
         return type == 20 ? 11 : 9;
     }
     return needs[type];
+}
+
+unsigned target_restore_version(const struct target *t, unsigned type)
+{
+    static const unsigned char redis_needs[5] = {12, 12, 13, 14, 14}; /* 24 to 28 */
+    if (t->rdb == 0)
+        return 0;
+    if (type < 22)
+        return common_version(t, type);
+    if (t->kind == TARGET_VALKEY && type == T_VALKEY + 22)
+        return t->rdb >= 80 ? 80 : 0;
+    if (t->kind != TARGET_REDIS || type < T_REDIS + 24 || type > T_REDIS + 28)
+        return 0;
+    unsigned ver = redis_needs[type - T_REDIS - 24];
+    return ver <= t->rdb ? ver : 0;
+}
+
+bool target_has_module(const struct target *t, const char *type_name)
+{
+    static const struct {
+        const char *type, *module;
+    } map[] = {{"ReJSON", "ReJSON"}, {"MBbloom", "bf"}, {"CMSk", "bf"},       {"TopK", "bf"},
+               {"TDIS", "bf"},       {"TSDB", "timeseries"}, {"vectorset", "vectorset"}};
+    for (size_t i = 0; i < sizeof map / sizeof map[0]; i++)
+        if (strncmp(type_name, map[i].type, strlen(map[i].type)) == 0)
+            return lists(t->modules, map[i].module);
+    return lists(t->modules, type_name);
 }
 
 bool target_field_ttl(const struct target *t)

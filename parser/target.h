@@ -16,7 +16,12 @@ struct target {
     bool cluster;       /* slots matter */
     bool has_json, has_bloom, has_search;
     uint64_t maxbulk;   /* proto-max-bulk-len */
+    char modules[256];  /* names, separated by commas */
 };
+
+/* Value types: 0 to 21 as they are, Dragonfly's from 30 on as they are, others above 21 with one of these added. */
+#define T_REDIS  0x100u
+#define T_VALKEY 0x200u
 
 #define VERSION(major, minor) ((unsigned)(major) << 16 | (unsigned)(minor) << 8)
 
@@ -34,8 +39,11 @@ bool target_from_line(struct target *t, const char *line);
 /* Payload of the TARGET record. */
 void target_meta(const struct target *t, struct buf *b);
 
-/* RDB version that a RESTORE payload of this value type needs, if the target loads it (type numbers as Redis has
- * them); 0 if it has to be written as commands. */
+/* The target has this module type ("ReJSON-RL"). */
+bool target_has_module(const struct target *t, const char *type_name);
+
+/* RDB version that a RESTORE payload of this value type needs, if the target loads it; 0 if it has to be written as
+ * commands. */
 unsigned target_restore_version(const struct target *t, unsigned type);
 
 /* Hash fields can have expiries of their own (HPEXPIREAT). */

@@ -11,6 +11,11 @@ struct scratch {
     struct buf body;  /* arguments of the request being gathered */
     struct buf ttls;  /* fields that get the expiry ttl_ms */
     struct buf lzf[2];
+    uint64_t elements; /* that value_scan passed; not counted in streams, strings and modules */
+    struct {
+        size_t n;
+        uint8_t text[12];
+    } num[2];         /* integers as text */
     struct buf copy;  /* a value made over for an older target */
 };
 
@@ -26,6 +31,21 @@ struct stream_state {
     struct buf group, consumer;            /* names */
     struct buf pel; /* pending entries of the group: id (16 bytes), time, count (8 each); ascending */
 };
+
+/* Whose numbers the types above 21 are. */
+enum family { FAMILY_DRAGONFLY, FAMILY_REDIS, FAMILY_VALKEY };
+
+unsigned value_type(enum family family, unsigned byte);
+
+/* Field names that hashes of Redis 8.10 refer to by number: (length in 8 bytes, bytes) each. */
+struct hash_template {
+    uint64_t id;
+    uint64_t fields;
+    struct buf names;
+    struct hash_template *next;
+};
+
+const struct hash_template *value_template(const struct hash_template *list, uint64_t id);
 
 struct value {
     unsigned type;
@@ -44,6 +64,12 @@ struct value {
     uint64_t nbody;     /* arguments in scratch.body */
     uint64_t nttls;     /* fields in scratch.ttls */
     uint64_t ttl_ms;
+    uint64_t ttl_base;  /* of a hash whose expiries are relative to it */
+    bool based;         /* ttl_base was read */
+    bool is_json;       /* of a module value */
+    const struct hash_template *templates; /* known in its flow; set by the caller after value_begin */
+    const struct hash_template *tmpl;
+    size_t tmpl_at;     /* next of its names */
     uint64_t skip;      /* raw bytes to pass over */
     int step;           /* of the skip program */
     uint64_t before[2]; /* the plens before the last one of the skip program, newest first */
@@ -51,16 +77,22 @@ struct value {
     struct stream_state st;
 };
 
-/* Known type numbers of a Dragonfly stream: the value's class, or 0 when there is none such. */
+/* The value's class, or 0 when there is no such type, or none that could be passed over. */
 unsigned value_class(unsigned type);
 
 /* Pass over one value of the type at c, checking every length and every packed container in it. GOT: c stands behind
- * it. Nothing is written. */
+ * it. Nothing is written. s->elements says how many elements a container has. */
 enum got value_scan(unsigned type, struct cur *c, struct scratch *s);
 
-/* Pass over a stream of type 21 and make one of type 19 of it, for targets before Redis 7.2: it lacks only the times
- * at which consumers were last active. *out points into s->copy. */
-enum got stream_to_19(struct cur *c, struct scratch *s, struct slice *out);
+/* Pass over a stream of type 21 or T_REDIS + 26 and make a type 21 of it, or with no_active a type 19, for older
+ * targets. It lacks only producers' message ids, and the times at which consumers were last active. *out points into
+ * s->copy. */
+enum got stream_to_older(unsigned type, bool no_active, struct cur *c, struct scratch *s, struct slice *out);
+
+/* Modules: pass over a value from its id on; over values up to the opcode 0; the module type's name. */
+enum got module_scan(struct cur *c);
+enum got module_values(struct cur *c);
+const char *module_of(const uint8_t *p, size_t n, char name[10]);
 
 /* Begin to decode into commands. The key is copied. */
 void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned type, const struct key *k,

@@ -5,12 +5,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <bsd/string.h>
 
 #include "exits.h"
+#include "fileset.h"
 #include "io.h"
 #include "log.h"
 #include "loop.h"
@@ -25,6 +25,10 @@ struct source {
     struct loop loop;
     struct output out;
     struct watch w; /* fd -1: a regular file, always readable */
+    struct fileset set;
+    unsigned at; /* file of the set being read, which is its flow */
+    uint64_t pos; /* in that file */
+    uint64_t began;
     int fd;
     bool readable;
     bool eof;
@@ -44,32 +48,38 @@ static void on_ready(struct watch *w, uint32_t events)
 
 static void open_input(struct source *s)
 {
-    struct stat st;
-    s->fd = strcmp(s->o->file, "-") == 0 ? dup(STDIN_FILENO) : open(s->o->file, O_RDONLY | O_CLOEXEC);
-    if (s->fd < 0 || fstat(s->fd, &st) != 0)
-        err(EXIT_CANNOT, "%s", s->o->shown);
-    if (S_ISDIR(st.st_mode))
-        errx(EXIT_USAGE, "%s is a directory: a source is one snapshot file", s->o->shown);
+    const char *path = s->set.path[s->at];
+    s->fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    if (s->fd < 0)
+        err(EXIT_CANNOT, "%s", path);
+    s->pos = 0;
     s->w = (struct watch){.fd = -1, .ready = on_ready, .ctx = s};
     if (loop_add(&s->loop, &s->w, s->fd, 0) != 0 && errno != EPERM)
-        err(EXIT_CANNOT, "cannot watch %s", s->o->shown);
+        err(EXIT_CANNOT, "cannot watch %s", path);
     (void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+}
+
+static void close_input(struct source *s)
+{
+    loop_del(&s->loop, &s->w);
+    close(s->fd);
 }
 
 static int announce(struct source *s)
 {
-    struct sessinfo info = {.epoch = 1, .flows = 1, .started = (uint64_t)time(NULL)};
+    struct sessinfo info = {.epoch = 1, .flows = s->set.n, .started = (uint64_t)time(NULL)};
     struct buf b = {.max = 4096};
     random_hex(info.nonce);
     strlcpy(info.source, "file", sizeof info.source);
     sessinfo_format(&info, &b, '\n');
     int rc = output_stream(&s->out) < 0 ? -1 : output_meta(&s->out, REC_SESSION, 0, 1, &b);
-    b.len = 0;
-    meta_addu(&b, "flow", 0);
-    meta_adds(&b, "mode", "FILE");
-    meta_addu(&b, "db", 0);
-    if (rc == 0)
-        rc = output_meta(&s->out, REC_FLOW, 0, 1, &b);
+    for (unsigned i = 0; i < s->set.n && rc == 0; i++) {
+        b.len = 0;
+        meta_addu(&b, "flow", i);
+        meta_adds(&b, "mode", "FILE");
+        meta_addu(&b, "db", 0);
+        rc = output_meta(&s->out, REC_FLOW, i, 1, &b);
+    }
     buf_free(&b);
     return rc;
 }
@@ -117,11 +127,19 @@ static void read_once(struct source *s)
     } else if (n < 0) {
         fail(s, EXIT_CANNOT, s->o->shown, strerror(errno));
     }
+    if (n == 0 && s->status == EXIT_DONE && s->at + 1 < s->set.n) {
+        close_input(s);
+        s->at++;
+        open_input(s);
+        s->readable = s->w.fd < 0;
+        return;
+    }
     if (n <= 0) {
         finish(s);
         return;
     }
-    (void)output_data(&s->out, 0, 1, s->bytes, (size_t)n); /* a dead output is noticed by the caller */
+    (void)output_data(&s->out, s->at, 1, s->pos, (size_t)n); /* a dead output is noticed by the caller */
+    s->pos += (uint64_t)n;
     s->bytes += (uint64_t)n;
 }
 
@@ -148,7 +166,13 @@ static void progress(struct source *s)
     if (now - shown < 1000000)
         return;
     shown = now;
-    log_progress("%s  %.1f MB", s->o->shown, (double)s->bytes / 1e6);
+    if (s->set.bytes == 0) {
+        log_progress("%s  %.1f MB", s->o->shown, (double)s->bytes / 1e6);
+        return;
+    }
+    double part = (double)s->bytes / (double)s->set.bytes;
+    double left = part > 0 ? (double)(now - s->began) / 1e6 * (1 / part - 1) : 0;
+    log_progress("%s  %.0f %% of %.1f MB  %.0f s left", s->o->shown, 100 * part, (double)s->set.bytes / 1e6, left);
 }
 
 static void run(struct source *s)
@@ -170,6 +194,8 @@ int file_run(const struct options *o)
 {
     struct source s = {.o = o, .reason = "complete", .status = EXIT_DONE};
     loop_init(&s.loop);
+    s.began = mono_us();
+    fileset_find(&s.set, o->file, o->one_file);
     open_input(&s);
     s.status = output_open(&s.out, &s.loop, o);
     if (s.status == EXIT_DONE && announce(&s) == 0)
@@ -182,8 +208,8 @@ int file_run(const struct options *o)
         s.status = exit_worse(s.status, status);
     }
     output_free(&s.out);
-    loop_del(&s.loop, &s.w);
-    close(s.fd);
+    close_input(&s);
+    fileset_free(&s.set);
     loop_free(&s.loop);
     return s.status;
 }

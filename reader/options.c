@@ -21,6 +21,7 @@ enum {
     OPT_SESSION_ONLY,
     OPT_FLOW,
     OPT_ASK,
+    OPT_ONE_FILE,
     OPT_PASSWORD,
     OPT_UNTIL,
     OPT_STALL,
@@ -40,6 +41,7 @@ static const struct option longs[] = {
     {"session-only", no_argument, NULL, OPT_SESSION_ONLY},
     {"flow", required_argument, NULL, OPT_FLOW},
     {"ask", required_argument, NULL, OPT_ASK},
+    {"one-file", no_argument, NULL, OPT_ONE_FILE},
     {"password-file", required_argument, NULL, OPT_PASSWORD},
     {"until", required_argument, NULL, OPT_UNTIL},
     {"stall-timeout", required_argument, NULL, OPT_STALL},
@@ -60,7 +62,8 @@ static const char help_text[] =
     "       dfreader --flow N --session PATH dragonfly://HOST\n"
     "       dfreader --ask PATH [status|stop]\n"
     "\n"
-    "SOURCE: dragonfly://[user[:password]@]host[:port], a snapshot file (.rdb, .dfs), file:PATH, - (stdin)\n"
+    "SOURCE: dragonfly://[user[:password]@]host[:port], a snapshot file (.rdb), any file of a .dfs set or its\n"
+    "        folder, file:PATH, - (stdin)\n"
     "\n"
     "  -o, --output WHERE       - (stdout), a file or unix:PATH\n"
     "      --control PATH       control socket (default: dfreader.PID.sock in $XDG_RUNTIME_DIR or\n"
@@ -69,6 +72,7 @@ static const char help_text[] =
     "      --flow N             read flow N of the session ...\n"
     "      --session PATH       ... whose control socket this is\n"
     "      --ask PATH           ask the dfreader with that control socket: status (default), stop\n"
+    "      --one-file           of a .dfs set read only the file that was named\n"
     "      --password-file FILE password of the source (or environment " PASSWORD_ENV ")\n"
     "      --until synced       end when the full sync is complete\n"
     "      --connect-timeout S  for connecting and each reply of the handshake (20)\n"
@@ -136,6 +140,7 @@ static void set_option(struct options *o, int opt, const char *arg)
         o->session = arg;
         o->mode = MODE_ASK;
         break;
+    case OPT_ONE_FILE: o->one_file = true; break;
     case OPT_PASSWORD: o->password_file = arg; break;
     case OPT_UNTIL:
         if (strcmp(arg, "synced") != 0)

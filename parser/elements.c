@@ -1,0 +1,331 @@
+/* Lists, sets, sorted sets and hashes, element by element. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "listpack.h"
+#include "shape.h"
+
+#define DF_EPOCH 1675209600u /* field expiries of Dragonfly count seconds from 2023-02-01 */
+
+/* Score as text that reads back as the same double. */
+static size_t score_text(char *to, size_t cap, double d)
+{
+    if (isinf(d))
+        return (size_t)snprintf(to, cap, "%s", d > 0 ? "inf" : "-inf");
+    return (size_t)snprintf(to, cap, "%.17g", d);
+}
+
+static bool score_of(enum field f, const uint8_t *p, char *to, size_t cap, struct slice *out)
+{
+    double d;
+    if (f == F_F64) {
+        memcpy(&d, p, sizeof d);
+    } else {
+        char text[256];
+        size_t n = *p;
+        if (n >= 253) {
+            d = n == 254 ? INFINITY : n == 255 ? -INFINITY : NAN;
+        } else {
+            memcpy(text, p + 1, n);
+            text[n] = '\0';
+            char *end;
+            d = strtod(text, &end);
+            if (end == text || *end != '\0')
+                return false;
+        }
+    }
+    if (isnan(d))
+        return false;
+    *out = (struct slice){(const uint8_t *)to, score_text(to, cap, d)};
+    return true;
+}
+
+/* Expiry of a field in ms, 0: none. False when the text is no possible one. */
+static bool ttl_of(const struct slice *t, uint64_t *ms)
+{
+    char num[20];
+    char *end;
+    *ms = 0;
+    if (t->n == 0 || t->n >= sizeof num)
+        return false;
+    memcpy(num, t->p, t->n);
+    num[t->n] = '\0';
+    long long v = strtoll(num, &end, 10);
+    if (end != num + t->n || v > INT64_MAX / 1000 - (long long)DF_EPOCH)
+        return false;
+    if (v >= 0)
+        *ms = ((uint64_t)v + DF_EPOCH) * 1000;
+    return true;
+}
+
+/* Expiry of a field as its type gives it, ms 0: none. False when impossible. */
+static bool field_ttl(const struct value *v, enum field f, const uint8_t *at, const struct pstr *ps, uint64_t *ms)
+{
+    struct cur c = {at, at + 9, 0, NULL};
+    uint64_t n = 0;
+    if (f == F_TTL) {
+        struct slice t = {ps->p, ps->n};
+        return ps->clen == 0 && ttl_of(&t, ms);
+    }
+    if (f == F_TTL_I64)
+        n = (int64_t)le64(at) < 0 ? 0 : le64(at);
+    else
+        (void)cur_plen(&c, &n); /* was scanned */
+    if (n > INT64_MAX / 2 || v->ttl_base > INT64_MAX / 2)
+        return false;
+    *ms = f == F_TTL_REL && n > 0 ? v->ttl_base + n - 1 : n;
+    return true;
+}
+
+/* What one element consists of. */
+struct element {
+    struct slice str[2];
+    unsigned nstr;
+    struct slice score;
+    char score_text[64];
+    uint64_t ms;
+};
+
+static enum got take_field(const struct value *v, enum field f, struct cur *t, struct scratch *s, struct element *x)
+{
+    struct pstr ps;
+    const uint8_t *at = t->p;
+    enum got g = f == F_STR || f == F_TTL ? cur_pstr(t, &ps) : scan_field(t, f);
+    if (g != GOT)
+        return g;
+    if (f == F_STR) {
+        if (!value_text(s, x->nstr, &ps, &x->str[x->nstr]))
+            return cur_bad(t, "a string that unpacks (LZF) to at most 64 MiB");
+        /* Integers lie in ps, which goes: keep their text. */
+        if (ps.p == ps.text) {
+            s->num[x->nstr].n = ps.n;
+            memcpy(s->num[x->nstr].text, ps.text, ps.n);
+            x->str[x->nstr].p = s->num[x->nstr].text;
+        }
+        x->nstr++;
+        return GOT;
+    }
+    if (f == F_F64 || f == F_DOUBLETEXT)
+        return score_of(f, at, x->score_text, sizeof x->score_text, &x->score) ? GOT : cur_bad(t, "a score");
+    return field_ttl(v, f, at, &ps, &x->ms) ? GOT : cur_bad(t, "an expiry of a field");
+}
+
+/* One element of LAYOUT_ELEMENTS: all its fields or none. */
+static enum got feed_element(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+{
+    struct cur t = *c;
+    struct element x;
+    x.nstr = 0;
+    x.ms = 0;
+    for (const enum field *f = v->shape->fields; f < v->shape->fields + 4 && *f != F_END; f++) {
+        enum got g = take_field(v, *f, &t, s, &x);
+        if (g != GOT) {
+            c->want = t.want;
+            c->why = t.why;
+            return g;
+        }
+    }
+    *c = t;
+    if (x.ms != 0 && x.ms <= e->now_ms)
+        return GOT;
+    if (v->vclass == CLASS_ZSET) {
+        struct slice swapped[2] = {x.score, x.str[0]};
+        part_add(v, e, o, s, swapped, 2);
+    } else {
+        part_add(v, e, o, s, x.str, x.nstr);
+    }
+    if (x.ms > 0)
+        part_add_ttl(v, e, o, s, &x.str[0], x.ms);
+    return GOT;
+}
+
+static int packed_next(enum packing pack, const struct slice *t, const uint8_t **it, unsigned turn, struct elem *el)
+{
+    switch (pack) {
+    case PACK_LISTPACK: return listpack_next(t->p, t->n, it, el);
+    case PACK_ZIPLIST: return ziplist_next(t->p, t->n, it, el);
+    case PACK_ZIPMAP: return zipmap_next(t->p, t->n, it, turn == 1, el);
+    default: return -1;
+    }
+}
+
+/* A group of packed elements: one; field and value; member and score; field, value and expiry. */
+static void add_group(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct elem *el)
+{
+    struct slice arg[2] = {{el[0].p, el[0].n}, {el[1].p, el[1].n}};
+    if (v->vclass == CLASS_ZSET) {
+        struct slice swapped[2] = {arg[1], arg[0]};
+        part_add(v, e, o, s, swapped, 2);
+        return;
+    }
+    uint64_t ms = v->shape->group == 3 && el[2].is_int && el[2].v > 0 ? (uint64_t)el[2].v : 0;
+    if (ms != 0 && ms <= e->now_ms)
+        return;
+    part_add(v, e, o, s, arg, v->shape->group == 1 ? 1 : 2);
+    if (ms != 0)
+        part_add_ttl(v, e, o, s, &arg[0], ms);
+}
+
+/* All elements of an intset, listpack, ziplist or zipmap. */
+static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s,
+                            enum packing pack, const struct slice *t)
+{
+    struct elem el[3];
+    const uint8_t *it = NULL;
+    memset(el, 0, sizeof el);
+    if (packed_check(pack, t) < 0)
+        return cur_bad(c, "a valid packed container");
+    if (pack == PACK_INTSET) {
+        for (size_t i = 0; i < le32(t->p + 4); i++) {
+            struct slice arg = {el[0].num, dec_i64(el[0].num, intset_at(t->p, i))};
+            part_add(v, e, o, s, &arg, 1);
+        }
+        return GOT;
+    }
+    for (;;) {
+        for (unsigned i = 0; i < v->shape->group; i++) {
+            int rc = packed_next(pack, t, &it, i, &el[i]);
+            if (rc == 0 && i == 0)
+                return GOT;
+            if (rc != 1)
+                return cur_bad(c, "a whole number of elements");
+        }
+        add_group(v, e, o, s, el);
+    }
+}
+
+static enum got feed_blob(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s,
+                          enum packing pack)
+{
+    struct pstr ps;
+    struct slice t;
+    enum got g = cur_pstr(c, &ps);
+    if (g != GOT)
+        return g;
+    if (!value_text(s, 0, &ps, &t))
+        return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
+    return feed_packed(v, e, o, c, s, pack, &t);
+}
+
+static enum got feed_node(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+{
+    if (v->shape->pack != PACK_QUICKLIST2)
+        return feed_blob(v, e, o, c, s, v->shape->pack);
+    struct cur t = *c;
+    uint64_t container;
+    struct pstr ps;
+    struct slice el;
+    enum got g = cur_plen(&t, &container);
+    if (g == GOT && container == 2)
+        g = feed_blob(v, e, o, &t, s, PACK_LISTPACK);
+    else if (g == GOT && container != 1)
+        g = cur_bad(&t, "a list node of kind 1 or 2");
+    else if (g == GOT && (g = cur_pstr(&t, &ps)) == GOT) {
+        if (value_text(s, 0, &ps, &el))
+            part_add(v, e, o, s, &el, 1);
+        else
+            g = cur_bad(&t, "a string that unpacks (LZF) to at most 64 MiB");
+    }
+    if (g == GOT)
+        c->p = t.p;
+    c->want = t.want;
+    c->why = t.why;
+    return g;
+}
+
+/* Eight bytes in front of some hashes. */
+static enum got take_base(struct value *v, struct cur *c)
+{
+    const uint8_t *p;
+    if (!v->shape->base || v->based)
+        return GOT;
+    enum got g = cur_raw(c, 8, &p);
+    if (g != GOT)
+        return g;
+    v->ttl_base = le64(p);
+    v->based = true;
+    return GOT;
+}
+
+enum got blob_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+{
+    enum got g = take_base(v, c);
+    return g == GOT ? feed_blob(v, e, o, c, s, v->shape->pack) : g;
+}
+
+enum got elements_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+{
+    enum got g = take_base(v, c);
+    if (g == GOT && !v->counted) {
+        g = cur_plen(c, &v->left);
+        v->counted = g == GOT;
+    }
+    while (v->counted && v->left > 0 && g == GOT) {
+        g = v->shape->layout == LAYOUT_ELEMENTS ? feed_element(v, e, o, c, s) : feed_node(v, e, o, c, s);
+        if (g == GOT)
+            v->left--;
+    }
+    return g;
+}
+
+/* ---- hashes whose field names were told before: rdb-format.md 6.4 ---- */
+
+/* The next field name of the template. */
+static struct slice template_field(struct value *v)
+{
+    struct slice f = {v->tmpl->names.p + v->tmpl_at + 8, le64(v->tmpl->names.p + v->tmpl_at)};
+    v->tmpl_at += 8 + f.n;
+    return f;
+}
+
+static enum got template_packed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+{
+    struct pstr ps;
+    struct slice t;
+    struct elem el;
+    const uint8_t *it = NULL;
+    enum got g = cur_pstr(c, &ps);
+    if (g != GOT)
+        return g;
+    if (!value_text(s, 0, &ps, &t) || listpack_check(t.p, t.n) < 1 || listpack_next(t.p, t.n, &it, &el) != 1 ||
+        !el.is_int)
+        return cur_bad(c, "a listpack that begins with a template's number");
+    v->tmpl = value_template(v->templates, (uint64_t)el.v);
+    if (v->tmpl == NULL || (uint64_t)listpack_check(t.p, t.n) != v->tmpl->fields + 1)
+        return cur_bad(c, "a template that was told before, with as many fields");
+    while (listpack_next(t.p, t.n, &it, &el) == 1) {
+        struct slice arg[2] = {template_field(v), {el.p, el.n}};
+        part_add(v, e, o, s, arg, 2);
+    }
+    return GOT;
+}
+
+enum got template_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+{
+    uint64_t id;
+    if (v->shape->pack == PACK_LISTPACK)
+        return template_packed(v, e, o, c, s);
+    if (!v->counted) {
+        enum got g = cur_plen(c, &id);
+        if (g != GOT)
+            return g;
+        v->tmpl = value_template(v->templates, id);
+        if (v->tmpl == NULL)
+            return cur_bad(c, "a template that was told before");
+        v->left = v->tmpl->fields;
+        v->counted = true;
+    }
+    for (; v->left > 0; v->left--) {
+        struct pstr ps;
+        struct slice arg[2];
+        enum got g = cur_pstr(c, &ps);
+        if (g != GOT)
+            return g;
+        if (!value_text(s, 0, &ps, &arg[1]))
+            return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
+        arg[0] = template_field(v);
+        part_add(v, e, o, s, arg, 2);
+    }
+    return GOT;
+}

@@ -1,0 +1,157 @@
+/* Keys with their values, as they stand in snapshots. */
+#include "flow_parts.h"
+
+/* Values up to this many bytes are looked at whole before it is decided how they are written. Streams are worth
+ * more: RESTORE is the only exact copy of them. */
+#define STREAM_WHOLE ((size_t)768 << 10)
+
+/* Keys above this cannot be written in one record. */
+#define KEY_MAX ((size_t)512 << 10)
+
+uint64_t take_expiry(struct flow *f)
+{
+    uint64_t ms = f->pend.expire_ms;
+    f->pend = (struct pending){false, 0};
+    return ms;
+}
+
+/* The common case: a string that is all there. */
+static void put_string(struct flow *f, struct emit *e, const struct key *k, const struct slice *t)
+{
+    uint64_t ms = take_expiry(f);
+    if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
+        return;
+    e->stats.keys[CLASS_STRING]++;
+    emit_set(e, &f->o, k, t->p, t->n, ms, 0);
+}
+
+static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsigned type, const struct key *k)
+{
+    value_begin(&f->cur, e, &f->o, type, k, take_expiry(f));
+    f->cur.templates = f->templates;
+    f->in_value = true;
+    enum got g = value_feed(&f->cur, e, &f->o, c, &f->s);
+    if (g == GOT)
+        f->in_value = false;
+    return g;
+}
+
+static enum got string_entry(struct flow *f, struct emit *e, struct cur *c, struct cur *t, const struct key *k)
+{
+    struct pstr ps;
+    struct slice text;
+    struct cur v = *t;
+    enum got g = cur_pstr(&v, &ps);
+    if (g == GOT && value_text(&f->s, 0, &ps, &text) && k->n + text.n < REC_PAYLOAD_MAX - 512) {
+        c->p = v.p;
+        put_string(f, e, k, &text);
+        return GOT;
+    }
+    if (g == NEED && v.want + cur_left(t) < REC_PAYLOAD_MAX / 2) {
+        c->want = v.want;
+        return NEED;
+    }
+    if (g == BAD) {
+        c->why = v.why;
+        return BAD;
+    }
+    c->p = t->p;
+    return stream_value(f, e, c, 0, k);
+}
+
+/* The RDB version to restore a value as, and the type: streams can be made over for older targets. 0: commands. */
+static unsigned restore_as(const struct emit *e, unsigned type, unsigned *as)
+{
+    static const unsigned older[] = {21, 19};
+    unsigned ver = target_restore_version(&e->target, type);
+    *as = type;
+    for (size_t i = 0; i < 2 && ver == 0 && (type == 21 || type == T_REDIS + 26); i++) {
+        *as = older[i];
+        ver = target_restore_version(&e->target, *as);
+    }
+    return ver;
+}
+
+/* The target has the module whose value begins at t. */
+static bool module_known(const struct emit *e, const struct cur *t)
+{
+    char name[10];
+    return module_of(t->p, cur_left(t), name) != NULL && target_has_module(&e->target, name);
+}
+
+/* RESTORE if the target loads the type and the value is small, else commands. */
+static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, struct cur *t, unsigned type,
+                                const struct key *k)
+{
+    unsigned as;
+    unsigned ver = restore_as(e, type, &as);
+    size_t limit = e->restore_limit;
+    if (value_class(type) == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE)
+        limit = STREAM_WHOLE;
+    if (type == 7 && !module_known(e, t))
+        ver = 0;
+    if (ver == 0 || limit == 0) {
+        c->p = t->p;
+        return stream_value(f, e, c, type, k);
+    }
+    struct cur v = *t;
+    struct slice value = {t->p, 0};
+    enum got g = as == type ? value_scan(type, &v, &f->s) : stream_to_older(type, as == 19, &v, &f->s, &value);
+    size_t n = (size_t)(v.p - t->p);
+    if (as == type)
+        value.n = n;
+    if (g == BAD) {
+        c->p = v.p;
+        c->why = v.why;
+        return BAD;
+    }
+    if (g == NEED && cur_left(t) < limit) {
+        c->want = v.want;
+        return NEED;
+    }
+    /* An empty container is no key; commands leave none. */
+    unsigned vclass = value_class(type);
+    bool empty = f->s.elements == 0 && vclass != CLASS_STREAM && vclass != CLASS_OTHER;
+    if (g == NEED || n > limit || n + k->n > REC_PAYLOAD_MAX - 512 || empty) {
+        c->p = t->p;
+        return stream_value(f, e, c, type, k);
+    }
+    uint64_t ms = take_expiry(f);
+    c->p = v.p;
+    if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
+        return GOT;
+    e->stats.keys[value_class(type)]++;
+    emit_restore(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms);
+    return GOT;
+}
+
+enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct pstr *ps, struct key *k)
+{
+    struct slice text;
+    enum got g = cur_pstr(t, ps);
+    if (g != GOT)
+        return g;
+    if (!value_text(&f->s, 1, ps, &text) || text.n > KEY_MAX)
+        return cur_bad(t, "a key of at most 512 KiB");
+    key_set(e, k, text.p, text.n);
+    return GOT;
+}
+
+enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
+{
+    struct cur t = *c;
+    struct pstr ps;
+    struct key k;
+    unsigned type = value_type(f->family, *t.p++);
+    if (__builtin_expect(value_class(type) == 0, 0))
+        return cur_bad(c, "a known value type");
+    enum got g = read_key(f, e, &t, &ps, &k);
+    if (g != GOT) {
+        c->want = t.want;
+        c->why = t.why;
+        return g;
+    }
+    f->o.db = f->rdb_db;
+    f->o.live = false;
+    return type == 0 ? string_entry(f, e, c, &t, &k) : container_entry(f, e, c, &t, type, &k);
+}

@@ -1,0 +1,47 @@
+/* What the files that parse a flow share: flow.c (the loop, chunks, blobs), entry.c (keys), opcode.c, redis_opcode.c. */
+#ifndef DFP_FLOW_PARTS_H
+#define DFP_FLOW_PARTS_H
+
+#include "flow.h"
+
+enum opcode {
+    OP_FULLSYNC_END = 200,
+    OP_ZSTD = 201,
+    OP_LZ4 = 202,
+    OP_JOURNAL_BLOB = 210,
+    OP_JOURNAL_OFFSET = 211,
+    OP_DF_MASK = 220,
+    OP_TAGGED_CHUNK = 224,
+    OP_TEMPLATE = 242,
+    OP_KEY_META = 243,
+    OP_SLOT_INFO = 244,
+    OP_FUNCTION = 245,
+    OP_FUNCTION_RC = 246,
+    OP_MODULE_AUX = 247,
+    OP_IDLE = 248,
+    OP_FREQ = 249,
+    OP_AUX = 250,
+    OP_RESIZEDB = 251,
+    OP_EXPIRE_MS = 252,
+    OP_EXPIRE_S = 253,
+    OP_SELECTDB = 254,
+    OP_EOF = 255,
+};
+
+/* Expiry of the next key, 0: none; the prefixes are used up. */
+uint64_t take_expiry(struct flow *f);
+
+/* A key's name, at most 512 KiB. *ps keeps its bytes. */
+enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct pstr *ps, struct key *k);
+
+/* Type, key and value (or its beginning) at c. */
+enum got key_entry(struct flow *f, struct emit *e, struct cur *c);
+
+/* What follows an opcode; c stands behind it and, unless GOT, is put back by the caller. */
+enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool in_blob);
+
+/* Opcodes 242 to 247, which only Redis and Valkey write. */
+enum got redis_opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op);
+void drop_templates(struct flow *f);
+
+#endif

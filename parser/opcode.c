@@ -1,0 +1,246 @@
+/* Opcodes of snapshots that are not keys. dragonfly-wire.md 3.2 to 3.8; rdb-format.md 3. */
+#include "flow_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "log.h"
+
+#define MASK_STICKY  1u
+#define MASK_MCFLAGS 2u
+
+static void once(struct flow *f, struct emit *e, bool *told, const char *kind, const char *detail)
+{
+    if (!*told)
+        emit_report(e, &f->o, false, kind, (const uint8_t *)"", 0, detail);
+    *told = true;
+}
+
+static enum got op_mask(struct flow *f, struct emit *e, struct cur *c)
+{
+    const uint8_t *p = NULL;
+    enum got g = cur_raw(c, 4, &p);
+    if (g != GOT)
+        return g;
+    uint32_t mask = le32(p);
+    if ((mask & ~(MASK_STICKY | MASK_MCFLAGS)) != 0)
+        return cur_bad(c, "a key mask with known bits");
+    if ((mask & MASK_MCFLAGS) != 0 && (g = cur_raw(c, 4, &p)) != GOT)
+        return g;
+    if ((mask & MASK_STICKY) != 0)
+        once(f, e, &f->told_sticky, "sticky", "Redis has no sticky keys: the marks were left out");
+    if ((mask & MASK_MCFLAGS) != 0)
+        once(f, e, &f->told_mcflags, "memcache-flags", "Redis has none: they were left out");
+    f->pend.any = true;
+    return GOT;
+}
+
+static bool named(const struct slice *s, const char *name)
+{
+    return s->n == strlen(name) && memcmp(s->p, name, s->n) == 0;
+}
+
+/* "df-v1.40.1". */
+static unsigned source_version(const struct slice *s)
+{
+    char text[32] = "";
+    unsigned v[3] = {0, 0, 0};
+    memcpy(text, s->p, s->n < sizeof text - 1 ? s->n : sizeof text - 1);
+    if (sscanf(text, "df-v%3u.%3u.%3u", &v[0], &v[1], &v[2]) < 2)
+        return 0;
+    return v[0] << 16 | (v[1] & 255) << 8 | (v[2] & 255);
+}
+
+/* Whose numbers the types above 21 and some opcodes are. Without a word Dragonfly's: it alone writes version 9 files
+ * that may lack redis-ver. */
+static void set_family(struct flow *f)
+{
+    if (!f->file || f->dragonfly)
+        f->family = FAMILY_DRAGONFLY;
+    else if (f->valkey)
+        f->family = FAMILY_VALKEY;
+    else if (f->redis_ver || f->rdb_version != 9)
+        f->family = FAMILY_REDIS;
+}
+
+static enum got op_aux(struct flow *f, struct emit *e, struct cur *c)
+{
+    struct pstr a, b;
+    struct slice name, value;
+    enum got g = cur_pstr(c, &a);
+    if (g == GOT)
+        g = cur_pstr(c, &b);
+    if (g != GOT)
+        return g;
+    if (!value_text(&f->s, 0, &a, &name) || !value_text(&f->s, 1, &b, &value))
+        return cur_bad(c, "an AUX field that unpacks");
+    log_event(LOG_DEBUG, f->o.flow, "event=aux name=%s value=%s", log_quote(name.p, name.n),
+              log_quote(value.p, value.n));
+    if (named(&name, "df-ver"))
+        f->df_version = source_version(&value);
+    if (named(&name, "df-ver") || named(&name, "snapshot-id"))
+        f->dragonfly = true; /* before v1.27 only the snapshot-id tells, which comes first */
+    else if (named(&name, "redis-ver"))
+        f->redis_ver = true; /* Dragonfly says so, too */
+    else if (named(&name, "valkey-ver"))
+        f->valkey = true;
+    else if (named(&name, "search-index") || named(&name, "search-synonyms"))
+        emit_report(e, &f->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
+                    "index definitions are not carried over");
+    set_family(f);
+    return GOT;
+}
+
+static enum got op_journal_blob(struct flow *f, struct emit *e, struct cur *c)
+{
+    uint64_t count;
+    struct pstr ps;
+    enum got g = cur_plen(c, &count);
+    if (g == GOT)
+        g = cur_pstr(c, &ps);
+    if (g != GOT)
+        return g;
+    struct cur j = {ps.p, ps.p + ps.n, 0, NULL};
+    if (ps.clen > 0) {
+        f->journal.len = 0;
+        uint8_t *to = buf_room(&f->journal, ps.n);
+        if (to == NULL || lzf_unpack(ps.p, ps.clen, to, ps.n) < 0)
+            return cur_bad(c, "a journal blob that unpacks to at most 64 MiB");
+        j = (struct cur){to, to + ps.n, 0, NULL};
+    }
+    while (j.p < j.end) {
+        g = journal_entry(f, e, &j);
+        if (g != GOT)
+            return cur_bad(c, g == NEED ? "whole entries in a journal blob" : j.why);
+    }
+    buf_trim(&f->journal, (size_t)1 << 20);
+    return GOT;
+}
+
+static enum got op_chunk(struct flow *f, struct cur *c)
+{
+    const uint8_t *p = NULL;
+    enum got g = cur_raw(c, 8, &p);
+    if (g != GOT)
+        return g;
+    uint32_t id = le32(p), len = le32(p + 4);
+    if (id == 0 || len == 0)
+        return cur_bad(c, "a tagged chunk with an id and a length");
+    struct chunked **at = &f->chunks;
+    while (*at != NULL && (*at)->id != id)
+        at = &(*at)->next;
+    struct chunked *ch = *at;
+    if (ch == NULL) {
+        if (f->nchunks >= CHUNKS_MAX)
+            return cur_bad(c, "at most 4096 values in chunks at once");
+        ch = xcalloc(1, sizeof *ch);
+        ch->id = id;
+        f->nchunks++;
+    } else {
+        *at = ch->next;
+    }
+    ch->next = f->chunks; /* the most recent first */
+    f->chunks = ch;
+    f->chunk = ch;
+    f->chunk_left = len;
+    return GOT;
+}
+
+static enum got op_offset(struct flow *f, struct cur *c)
+{
+    const uint8_t *p = NULL;
+    enum got g = cur_raw(c, 8, &p);
+    if (g != GOT)
+        return g;
+    if (!f->cut)
+        return cur_bad(c, "the cut (opcode 200) before the journal offset");
+    f->next_lsn = le64(p);
+    f->counting = true;
+    return GOT;
+}
+
+static enum got op_eof(struct flow *f, struct emit *e, struct cur *c)
+{
+    if (f->pend.any || f->nchunks > 0)
+        return cur_bad(c, f->nchunks > 0 ? "the rest of values in chunks before the end" : "a key after its expiry");
+    if (!f->file && !f->counting)
+        return cur_bad(c, "a journal offset (opcode 211) before the end");
+    f->stage = STAGE_EOF;
+    if (f->file && f->rdb_version > 0 && f->rdb_version < 5) /* no checksum yet */
+        flow_file_end(f, e);
+    return GOT;
+}
+
+static enum got op_numbers(struct cur *c, unsigned n)
+{
+    uint64_t v;
+    enum got g = GOT;
+    while (g == GOT && n-- > 0)
+        g = cur_plen(c, &v);
+    return g;
+}
+
+static enum got op_select(struct flow *f, struct cur *c)
+{
+    uint64_t db;
+    enum got g = cur_plen(c, &db);
+    if (g == GOT && db > 1u << 20)
+        return cur_bad(c, "a database number");
+    if (g == GOT)
+        f->rdb_db = (uint32_t)db;
+    return g;
+}
+
+static enum got op_expire(struct flow *f, struct cur *c, bool ms)
+{
+    const uint8_t *p = NULL;
+    enum got g = cur_raw(c, ms ? 8 : 4, &p);
+    if (g != GOT)
+        return g;
+    uint64_t v = ms ? le64(p) : (uint64_t)le32(p) * 1000;
+    f->pend = (struct pending){true, v > 0 && v <= INT64_MAX ? v : 1};
+    return GOT;
+}
+
+enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool in_blob)
+{
+    uint64_t n;
+    const uint8_t *p;
+    enum got g;
+    if (op < OP_TEMPLATE && f->family != FAMILY_DRAGONFLY)
+        return cur_bad(c, "a known opcode or value type");
+    switch ((enum opcode)op) {
+    case OP_SELECTDB: return op_select(f, c);
+    case OP_EXPIRE_MS: return op_expire(f, c, true);
+    case OP_EXPIRE_S: return op_expire(f, c, false);
+    case OP_DF_MASK: return op_mask(f, e, c);
+    case OP_JOURNAL_BLOB: return op_journal_blob(f, e, c);
+    case OP_TAGGED_CHUNK: return op_chunk(f, c);
+    case OP_JOURNAL_OFFSET: return op_offset(f, c);
+    case OP_AUX: return op_aux(f, e, c);
+    case OP_RESIZEDB: return op_numbers(c, 2);
+    case OP_IDLE: return op_numbers(c, 1);
+    case OP_FREQ: return cur_raw(c, 1, &p);
+    case OP_FULLSYNC_END:
+        g = cur_raw(c, 8, &p);
+        if (g == GOT)
+            f->cut = true;
+        return g;
+    case OP_ZSTD:
+    case OP_LZ4:
+        if (in_blob)
+            return cur_bad(c, "no blob within a blob");
+        g = cur_plen(c, &n);
+        if (g == GOT)
+            blob_begin(&f->blob, op == OP_ZSTD, n);
+        return g;
+    case OP_TEMPLATE:
+    case OP_KEY_META:
+    case OP_SLOT_INFO:
+    case OP_FUNCTION:
+    case OP_FUNCTION_RC:
+    case OP_MODULE_AUX: return redis_opcode(f, e, c, op);
+    case OP_EOF: return in_blob ? cur_bad(c, "no end within a blob") : op_eof(f, e, c);
+    }
+    return cur_bad(c, "a known opcode or value type");
+}

@@ -1,0 +1,106 @@
+#include "shape.h"
+
+void value_start(struct value *v, struct emit *e, struct origin *o)
+{
+    if (v->started || v->dropped)
+        return;
+    v->started = true;
+    struct slice argv[2] = {SLICE("DEL"), {v->key.p, v->key.n}};
+    emit_argv(e, o, &v->key, 1, v->vclass, RF_IDEMPOTENT | RF_FIRST, argv, 2);
+}
+
+static void flush_ttls(struct value *v, struct emit *e, struct origin *o, struct scratch *s)
+{
+    if (v->nttls == 0)
+        return;
+    uint8_t ms[20], n[20];
+    struct slice head[5] = {SLICE("HPEXPIREAT"),
+                            {v->key.p, v->key.n},
+                            {ms, dec_u64(ms, v->ttl_ms)},
+                            SLICE("FIELDS"),
+                            {n, dec_u64(n, v->nttls)}};
+    emit_body(e, o, &v->key, v->vclass, RF_IDEMPOTENT, head, 5, &s->ttls, v->nttls);
+    v->nttls = 0;
+    s->ttls.len = 0;
+}
+
+void part_flush(struct value *v, struct emit *e, struct origin *o, struct scratch *s)
+{
+    if (v->nbody > 0 && !v->dropped) {
+        value_start(v, e, o);
+        struct slice head[2] = {{(const uint8_t *)v->shape->command, strlen(v->shape->command)},
+                                {v->key.p, v->key.n}};
+        emit_body(e, o, &v->key, v->vclass, v->shape->idempotent ? RF_IDEMPOTENT : 0, head, 2, &s->body, v->nbody);
+    }
+    v->nbody = 0;
+    s->body.len = 0;
+    flush_ttls(v, e, o, s);
+}
+
+void part_add(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *args, size_t n)
+{
+    if (v->dropped)
+        return;
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += args[i].n;
+    if (bytes > e->target.maxbulk) {
+        emit_report(e, o, true, "element-too-large", v->key.p, v->key.n, "an element exceeds proto-max-bulk-len");
+        return;
+    }
+    if (s->body.len + bytes > e->part_size)
+        part_flush(v, e, o, s);
+    if (bytes > e->part_size) {
+        struct slice argv[4] = {{(const uint8_t *)v->shape->command, strlen(v->shape->command)},
+                                {v->key.p, v->key.n}};
+        memcpy(argv + 2, args, n * sizeof *args);
+        value_start(v, e, o);
+        emit_argv(e, o, &v->key, 1, v->vclass, v->shape->idempotent ? RF_IDEMPOTENT : 0, argv, 2 + n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        (void)resp_add_bulk(&s->body, args[i].p, args[i].n); /* bounded by part_size */
+    v->nbody += n;
+}
+
+void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *field,
+                  uint64_t ms)
+{
+    if (v->dropped)
+        return;
+    if (v->vclass != CLASS_HASH || !target_field_ttl(&e->target)) {
+        if (!v->reported)
+            emit_report(e, o, true, v->vclass == CLASS_HASH ? "field-ttl" : "member-ttl", v->key.p, v->key.n,
+                        "elements were written without their expiries: the target has none");
+        v->reported = true;
+        return;
+    }
+    if (v->nttls > 0 && v->ttl_ms != ms)
+        part_flush(v, e, o, s);
+    if (resp_add_bulk(&s->ttls, field->p, field->n) < 0) { /* a name of 64 MiB */
+        emit_report(e, o, true, "field-ttl", v->key.p, v->key.n, "a field too large was written without its expiry");
+        return;
+    }
+    v->ttl_ms = ms;
+    v->nttls++;
+    if (s->ttls.len > e->part_size)
+        part_flush(v, e, o, s);
+}
+
+void value_finish(struct value *v, struct emit *e, struct origin *o)
+{
+    if (v->dropped)
+        return;
+    if (!v->started) { /* nothing is left of it: what an older version of the key left must go */
+        value_start(v, e, o);
+        emit_position(e, o, RF_LAST);
+        return;
+    }
+    if (v->expire_ms == 0) {
+        emit_position(e, o, RF_LAST);
+        return;
+    }
+    uint8_t num[20];
+    struct slice argv[3] = {SLICE("PEXPIREAT"), {v->key.p, v->key.n}, {num, dec_u64(num, v->expire_ms)}};
+    emit_argv(e, o, &v->key, 1, v->vclass, RF_IDEMPOTENT | RF_LAST, argv, 3);
+}

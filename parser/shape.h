@@ -1,0 +1,76 @@
+/* How the value types are laid out, and what the decoders of values share. Only value.c, scan.c, elements.c, parts.c,
+ * strings.c, module.c and skip.c need this. dragonfly-wire.md 4.1; rdb-format.md 6. */
+#ifndef DFP_SHAPE_H
+#define DFP_SHAPE_H
+
+#include "value.h"
+
+enum packing { PACK_NONE, PACK_LISTPACK, PACK_ZIPLIST, PACK_INTSET, PACK_QUICKLIST2, PACK_ZIPMAP };
+
+enum layout {
+    LAYOUT_STRING,   /* one string */
+    LAYOUT_BLOB,     /* one string that packs all elements */
+    LAYOUT_ELEMENTS, /* a count, then elements of one or more fields each */
+    LAYOUT_NODES,    /* a count, then strings that pack elements */
+    LAYOUT_STREAM,
+    LAYOUT_SKIP,     /* nothing that Redis could hold */
+    LAYOUT_MODULE,
+    LAYOUT_TEMPLATE, /* a hash whose field names were told before */
+    LAYOUT_REFUSED,  /* cannot even be passed over */
+};
+
+/* One field of an element, in the order of the file. */
+enum field {
+    F_END,
+    F_STR,
+    F_F64,
+    F_DOUBLETEXT,
+    F_TTL,     /* decimal text, seconds since 2023-02-01, -1 none (Dragonfly) */
+    F_TTL_REL, /* length: milliseconds above the hash's base less one, 0 none (Redis 7.4) */
+    F_TTL_ABS, /* length: absolute milliseconds, 0 none (Redis 7.4 RC) */
+    F_TTL_I64, /* eight bytes: absolute milliseconds, -1 none (Valkey 9) */
+};
+
+struct shape {
+    enum layout layout;
+    unsigned vclass;
+    enum packing pack;
+    enum field fields[4]; /* LAYOUT_ELEMENTS */
+    unsigned group;       /* packed elements that belong together: 1, 2 for hashes and sorted sets, 3 with expiries */
+    bool base;            /* eight bytes stand in front: the least expiry of the hash */
+    const char *command;  /* that adds elements */
+    bool idempotent;      /* so is that command */
+    const char *name;     /* of types that cannot be carried over */
+};
+
+/* NULL: no such type. */
+const struct shape *shape_of(unsigned type);
+
+/* Walk a packed container and check it. Number of elements, -1 when corrupt. */
+long packed_check(enum packing pack, const struct slice *t);
+
+/* ---- parts.c: the requests that make up a container ---- */
+
+/* One element (member; field and value; score and member) joins the part, or goes alone when it is large. */
+void part_add(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *args, size_t n);
+
+/* A field has an expiry of its own. Its HSET is written before the expiries are. */
+void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *field,
+                  uint64_t ms);
+void part_flush(struct value *v, struct emit *e, struct origin *o, struct scratch *s);
+
+/* ---- the decoders ---- */
+
+enum got scan_field(struct cur *c, enum field f);
+enum got elements_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+enum got blob_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+enum got template_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+enum got string_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+enum got json_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+enum got skip_feed(struct value *v, struct cur *c);
+
+/* Write JSON text as the target can hold it, or report it. */
+void json_write(struct value *v, struct emit *e, struct origin *o, const struct slice *text);
+
+#endif

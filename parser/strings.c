@@ -1,0 +1,121 @@
+/* Strings of any size, and JSON. */
+#include "shape.h"
+
+#define STRING_PIECE  ((uint64_t)128 << 10)
+#define PREALLOC_FROM ((uint64_t)1 << 20)
+
+static void put_string(struct value *v, struct emit *e, struct origin *o, const uint8_t *p, uint64_t n, uint64_t total)
+{
+    uint8_t num[20];
+    if (v->dropped)
+        return;
+    struct slice set[3] = {SLICE("SET"), {v->key.p, v->key.n}, {p, n}};
+    if (v->offset == 0) {
+        if (n + v->key.n > REC_PAYLOAD_MAX - 512) /* journaled keys have no bound */
+            emit_argv(e, o, &v->key, 1, CLASS_STRING, RF_IDEMPOTENT | RF_FIRST, set, 3);
+        else
+            emit_set(e, o, &v->key, p, n, 0, RF_FIRST);
+        /* Let the target allocate once instead of growing the string part by part. */
+        if (total >= PREALLOC_FROM && total > n) {
+            struct slice argv[4] = {SLICE("SETRANGE"), {v->key.p, v->key.n}, {num, dec_u64(num, total - 1)}, {(const uint8_t *)"", 1}};
+            emit_argv(e, o, &v->key, 1, CLASS_STRING, RF_IDEMPOTENT, argv, 4);
+        }
+    } else {
+        struct slice argv[4] = {SLICE("SETRANGE"), {v->key.p, v->key.n}, {num, dec_u64(num, v->offset)}, {p, n}};
+        emit_argv(e, o, &v->key, 1, CLASS_STRING, RF_IDEMPOTENT, argv, 4);
+    }
+    v->started = true;
+}
+
+static bool string_fits(struct value *v, struct emit *e, struct origin *o, uint64_t total)
+{
+    if (total <= e->target.maxbulk)
+        return true;
+    if (!v->dropped)
+        emit_report(e, o, true, "string-too-large", v->key.p, v->key.n, "longer than the target's proto-max-bulk-len");
+    v->dropped = true;
+    return false;
+}
+
+static enum got feed_plain_string(struct value *v, struct emit *e, struct origin *o, struct cur *c)
+{
+    if (v->left == 0 && v->offset == 0)
+        put_string(v, e, o, c->p, 0, 0); /* an empty string is a key, too */
+    while (v->left > 0) {
+        uint64_t step = v->left < STRING_PIECE ? v->left : STRING_PIECE;
+        if (cur_left(c) < step && !v->dropped)
+            return cur_need(c, step);
+        if (cur_left(c) < step)
+            step = cur_left(c);
+        if (step == 0)
+            return cur_need(c, 1);
+        put_string(v, e, o, c->p, step, v->offset + v->left);
+        c->p += step;
+        v->offset += step;
+        v->left -= step;
+    }
+    return GOT;
+}
+
+enum got string_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+{
+    struct pstr ps;
+    struct slice t;
+    if (!v->counted) {
+        bool plain;
+        enum got g = cur_pstr_head(c, &v->left, &plain);
+        if (g != GOT)
+            return g;
+        if (plain) {
+            v->counted = true;
+            (void)string_fits(v, e, o, v->left);
+        }
+    }
+    if (v->counted)
+        return feed_plain_string(v, e, o, c);
+    enum got g = cur_pstr(c, &ps);
+    if (g != GOT)
+        return g;
+    if (!value_text(s, 0, &ps, &t))
+        return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
+    if (!string_fits(v, e, o, t.n))
+        return GOT;
+    struct cur all = {t.p, t.p + t.n, 0, NULL};
+    v->left = t.n;
+    v->counted = true;
+    return feed_plain_string(v, e, o, &all);
+}
+
+void json_write(struct value *v, struct emit *e, struct origin *o, const struct slice *text)
+{
+    if (v->dropped)
+        return;
+    if (!e->target.has_json && e->unsupported != UNSUPPORTED_APPROXIMATE) {
+        emit_report(e, o, true, "json", v->key.p, v->key.n,
+                    "the target has no JSON module (--unsupported approximate writes it as a string)");
+        v->dropped = true;
+        return;
+    }
+    v->started = true;
+    if (e->target.has_json) {
+        struct slice argv[4] = {SLICE("JSON.SET"), {v->key.p, v->key.n}, SLICE("$"), *text};
+        emit_argv(e, o, &v->key, 1, CLASS_JSON, RF_IDEMPOTENT | RF_FIRST, argv, 4);
+        return;
+    }
+    struct slice argv[3] = {SLICE("SET"), {v->key.p, v->key.n}, *text};
+    emit_report(e, o, false, "json-as-string", v->key.p, v->key.n, "written as a string");
+    emit_argv(e, o, &v->key, 1, CLASS_JSON, RF_IDEMPOTENT | RF_FIRST, argv, 3);
+}
+
+enum got json_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+{
+    struct pstr ps;
+    struct slice t;
+    enum got g = cur_pstr(c, &ps);
+    if (g != GOT)
+        return g;
+    if (!value_text(s, 0, &ps, &t))
+        return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
+    json_write(v, e, o, &t);
+    return GOT;
+}
