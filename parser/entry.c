@@ -142,9 +142,12 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
     struct cur t = *c;
     struct pstr ps;
     struct key k;
-    unsigned type = value_type(f->family, *t.p++);
-    if (__builtin_expect(value_class(type) == 0, 0))
-        return cur_bad(c, "a known value type");
+    unsigned type = *t.p++;
+    if (type != 0) {
+        type = value_type(f->family, type);
+        if (value_class(type) == 0)
+            return cur_bad(c, "a known value type");
+    }
     enum got g = read_key(f, e, &t, &ps, &k);
     if (g != GOT) {
         c->want = t.want;
