@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "crc64.h"
 #include "flow.h"
+#include "narrow.h"
 #include "scripts.h"
 
 /* A command being written: its arguments, and where its records count. */
@@ -669,9 +670,18 @@ static void do_float(const struct cmd *m)
         run_script(m, SLICE(LUA_HINCRBYFLOAT), 1, 3);
 }
 
+/* RENAME, COPY: with a selection by type the first key may not be at the target. */
 static void do_rename(const struct cmd *m)
 {
-    if (m->f->df_version < VERSION(1, 38))
+    bool copy = m->c->name[0] == 'C';
+    bool other_db = copy && m->argc > 4;
+    if (m->f->sel != NULL && m->f->sel->types && !other_db) {
+        struct cmd two = *m;
+        two.argc = 3;
+        run_script(&two, copy ? SLICE(LUA_COPY_IF) : SLICE(LUA_RENAME_IF), 2, 2);
+    } else if (copy)
+        do_forward(m);
+    else if (m->f->df_version < VERSION(1, 38))
         run_script(m, SLICE(LUA_OLD_RENAME), 2, 2);
     else
         do_forward(m);
@@ -714,8 +724,20 @@ void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct sl
 {
     struct cmd m = {f, e, &f->o, command_find(argv[0].p, argv[0].n), txid, argv, argc, f->o.pos, after};
     e->stats.commands++;
+    const char *detail = NULL;
+    enum narrowed how = f->sel != NULL ? narrow(f, m.c, &m.argv, &m.argc, &detail) : NARROW_PASS;
+    if (how != NARROW_PASS) {
+        e->stats.filtered++;
+        if (how == NARROW_LOST)
+            lost_only(&m, "selection", detail);
+        else
+            nothing(&m);
+        return;
+    }
+    if (f->sel != NULL) /* it may have become another one */
+        m.c = command_find(m.argv[0].p, m.argv[0].n);
     /* Dragonfly as a target understands all that Dragonfly says. */
-    if (m.c == NULL || argc < m.c->min_args)
+    if (m.c == NULL || m.argc < m.c->min_args)
         lost_only(&m, "unknown-command", "not known to df2redis: its effect is missing");
     else
         act(&m);

@@ -62,6 +62,7 @@ void key_set(const struct emit *e, struct key *k, const uint8_t *p, size_t n)
     k->n = n;
     k->hash = (uint32_t)XXH3_64bits(p, n);
     k->slot = e->slots ? key_slot(p, n) : REC_NO_SLOT;
+    k->excluded = false;
 }
 
 /* Space for a record with up to n bytes of payload; returns where the payload begins. NULL: output has failed. */

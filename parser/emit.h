@@ -24,6 +24,7 @@ struct stats {
     uint64_t extended; /* expiry passed, written as a minute from now: a journal follows */
     uint64_t lost;     /* reports of something that was not carried over */
     uint64_t remarks;  /* reports of something carried over with a difference */
+    uint64_t filtered; /* keys and commands that were not selected */
     uint64_t ignored;  /* journal entries that mean nothing to the target */
 };
 
@@ -44,6 +45,7 @@ struct key {
     size_t n;
     uint32_t hash;
     uint16_t slot;
+    bool excluded; /* by --include and --exclude: its value is only passed over */
 };
 
 /* How often something of a kind was reported: only the first are logged one by one. */

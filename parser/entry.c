@@ -25,6 +25,7 @@ static void put_string(struct flow *f, struct emit *e, const struct key *k, cons
     emit_set(e, &f->o, k, t->p, t->n, ms, 0);
 }
 
+/* Write it as commands, part by part as its bytes come. */
 static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsigned type, const struct key *k)
 {
     value_begin(&f->cur, e, &f->o, type, k, take_expiry(f));
@@ -137,6 +138,19 @@ enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct ps
     return GOT;
 }
 
+void choose_key(struct flow *f, const struct emit *e, unsigned vclass, struct key *k)
+{
+    f->o.db = f->rdb_db;
+    if (f->sel == NULL)
+        return;
+    bool excluded = !select_passes(f->sel, k->p, k->n, vclass, f->rdb_db);
+    f->o.db = select_db(f->sel, f->rdb_db);
+    f->names.len = 0;
+    struct slice name = select_name(f->sel, k->p, k->n, &f->names);
+    key_set(e, k, name.p, name.n);
+    k->excluded = excluded;
+}
+
 enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
 {
     struct cur t = *c;
@@ -154,7 +168,11 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
         c->why = t.why;
         return g;
     }
-    f->o.db = f->rdb_db;
+    choose_key(f, e, value_class(type), &k);
     f->o.live = false;
+    if (__builtin_expect(k.excluded, 0)) {
+        c->p = t.p;
+        return stream_value(f, e, c, type, &k);
+    }
     return type == 0 ? string_entry(f, e, c, &t, &k) : container_entry(f, e, c, &t, type, &k);
 }

@@ -50,6 +50,8 @@ void flow_free(struct flow *f)
     buf_free(&f->argv);
     buf_free(&f->journal);
     drop_templates(f);
+    buf_free(&f->names);
+    buf_free(&f->narrowed);
     carry_free(&f->carry);
 }
 
@@ -57,8 +59,10 @@ void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigne
                 const char *token)
 {
     uint16_t number = f->o.flow;
+    const struct select *sel = f->sel;
     flow_free(f);
     flow_init(f, number);
+    f->sel = sel;
     f->o.epoch = epoch;
     f->o.journal = journal;
     f->file = file;
@@ -102,7 +106,7 @@ static enum got chunk_begin(struct flow *f, struct emit *e, struct cur *c)
     if (g != GOT)
         return g;
     c->p = t.p;
-    f->o.db = f->rdb_db;
+    choose_key(f, e, value_class(type), &k);
     f->o.live = false;
     value_begin(&f->chunk->v, e, &f->o, type, &k, take_expiry(f));
     f->chunk->begun = true;

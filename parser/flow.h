@@ -7,6 +7,7 @@
 #include "carry.h"
 #include "emit.h"
 #include "prim.h"
+#include "select.h"
 #include "value.h"
 
 enum flow_stage { STAGE_MAGIC, STAGE_RDB, STAGE_EOF, STAGE_JOURNAL, STAGE_DONE };
@@ -52,6 +53,10 @@ struct flow {
     unsigned flows;    /* of the session */
     char token[41];
     enum flow_stage stage;
+    const struct select *sel; /* NULL: every key goes through as it is */
+    struct buf names, narrowed; /* new names, and the arguments that they stand in */
+    uint8_t db_text[20];
+    uint32_t src_db;          /* database of the journal entry, as the source has it */
     uint32_t rdb_db, jrn_db;
     struct pending pend;
     bool in_value;

@@ -28,11 +28,17 @@ static uint64_t reached(const struct flow *f, uint64_t lsn)
     return f->multis == NULL ? lsn : 0;
 }
 
+static void use_db(struct flow *f, uint32_t db)
+{
+    f->src_db = db;
+    f->o.db = f->sel != NULL ? select_db(f->sel, db) : db;
+}
+
 /* Does the journal's state belong to records from now on? */
 static void enter(struct flow *f)
 {
     f->o.live = true;
-    f->o.db = f->jrn_db;
+    use_db(f, f->jrn_db);
     f->o.pos = f->counting ? reached(f, f->next_lsn) : 0;
 }
 
@@ -114,7 +120,7 @@ static void multi_replay(struct flow *f, struct emit *e, const struct multi *m, 
             argv[i] = (struct slice){m->entries.p + at, n};
             at += n;
         }
-        f->o.db = (uint32_t)head[0];
+        use_db(f, (uint32_t)head[0]);
         command_emit(f, e, m->txid, argv, head[1], at == m->entries.len ? after : f->o.pos);
     }
 }

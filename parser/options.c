@@ -12,8 +12,8 @@
 #include "size.h"
 #include "version.h"
 
-enum { OPT_JSON = 256, OPT_RESP, OPT_NULL, OPT_STATS, OPT_RESTORE, OPT_PART, OPT_UNSUPPORTED, OPT_WAIT, OPT_REPORT,
-       OPT_VERSION };
+enum { OPT_JSON = 256, OPT_RESP, OPT_NULL, OPT_STATS, OPT_RESTORE, OPT_PART, OPT_UNSUPPORTED, OPT_WAIT, OPT_REPORT, OPT_INCLUDE,
+       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_VERSION };
 
 static const struct option longs[] = {
     {"json", no_argument, NULL, OPT_JSON},
@@ -27,6 +27,10 @@ static const struct option longs[] = {
     {"part-size", required_argument, NULL, OPT_PART},
     {"unsupported", required_argument, NULL, OPT_UNSUPPORTED},
     {"report", required_argument, NULL, OPT_REPORT},
+    {"include", required_argument, NULL, OPT_INCLUDE},
+    {"exclude", required_argument, NULL, OPT_EXCLUDE},
+    {"rename-prefix", required_argument, NULL, OPT_RENAME},
+    {"db-map", required_argument, NULL, OPT_DBMAP},
     {"config", required_argument, NULL, 'c'},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
@@ -48,6 +52,10 @@ static const char help[] =
     "      --restore-limit N    larger values are written as commands (64k; 0: all)\n"
     "      --part-size N        bytes of such a command (64k)\n"
     "      --unsupported WHAT   report (default), approximate or fail\n"
+    "      --include RULE       only these: GLOB, prefix:P, regex:R, type:T, db:N (may be repeated)\n"
+    "      --exclude RULE       not these\n"
+    "      --rename-prefix A=B  keys that begin with A begin with B\n"
+    "      --db-map A=B[,C=D]   database A becomes B\n"
     "      --report FILE        list everything that was not carried over, a JSON object a line\n"
     "      --stats              counters on standard error at the end\n"
     "  -c, --config FILE        options from section [parser] of an INI file\n"
@@ -90,6 +98,12 @@ static size_t size_of(const char *s, const char *name, size_t least, size_t most
     return (size_t)v;
 }
 
+static void check(const char *fault, const char *name)
+{
+    if (fault != NULL)
+        errx(EXIT_USAGE, "%s %s: %s", name, optarg, fault);
+}
+
 static void take(struct options *o, int opt)
 {
     switch (opt) {
@@ -107,6 +121,10 @@ static void take(struct options *o, int opt)
     case OPT_RESTORE: o->restore_limit = size_of(optarg, "--restore-limit", 0, (size_t)768 << 10); break;
     case OPT_PART: o->part_size = size_of(optarg, "--part-size", 16, (size_t)768 << 10); break;
     case OPT_UNSUPPORTED: o->unsupported = unsupported_of(optarg); break;
+    case OPT_INCLUDE: check(select_add_rule(&o->select, optarg, false), "--include"); break;
+    case OPT_EXCLUDE: check(select_add_rule(&o->select, optarg, true), "--exclude"); break;
+    case OPT_RENAME: check(select_add_rename(&o->select, optarg), "--rename-prefix"); break;
+    case OPT_DBMAP: check(select_add_dbs(&o->select, optarg), "--db-map"); break;
     case OPT_REPORT: o->report = optarg; break;
     case 'v': o->verbose++; break;
     case 'h':

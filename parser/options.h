@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "emit.h"
+#include "select.h"
 
 struct options {
     enum emit_mode mode;
@@ -16,6 +17,7 @@ struct options {
     size_t restore_limit;
     size_t part_size;
     unsigned target_timeout; /* seconds to wait for the writer's announcement */
+    struct select select;
     bool stats;
     const char *report;      /* file for everything that was not carried over */
     int verbose;

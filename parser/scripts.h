@@ -32,6 +32,15 @@
 #define LUA_DELEX(op)                                                                                                \
     "local v=redis.call('GET',KEYS[1]) if v and v" op "ARGV[2] then return redis.call('DEL',KEYS[1]) end return 0"
 
+/* With a selection by type the source may not be at the target; what it overwrites must go all the same. */
+#define LUA_RENAME_IF                                                                                                \
+    "if redis.call('EXISTS',KEYS[1])==0 then return redis.call('DEL',KEYS[2]) end "                                  \
+    "return redis.call('RENAME',KEYS[1],KEYS[2])"
+
+#define LUA_COPY_IF                                                                                                  \
+    "if redis.call('EXISTS',KEYS[1])==0 then return redis.call('DEL',KEYS[2]) end "                                  \
+    "return redis.call('COPY',KEYS[1],KEYS[2],'REPLACE')"
+
 /* PREPEND, which Redis does not have. */
 #define LUA_PREPEND "return redis.call('SET',KEYS[1],ARGV[1]..(redis.call('GET',KEYS[1]) or ''),'KEEPTTL')"
 

@@ -170,6 +170,7 @@ static void write_end(struct parser *p)
     meta_addu(&text, "n.extended", s->extended);
     meta_addu(&text, "n.lost", s->lost);
     meta_addu(&text, "n.remarks", s->remarks);
+    meta_addu(&text, "n.filtered", s->filtered);
     meta_addu(&text, "n.ignored", s->ignored);
     emit_meta(&p->e, &o, REC_END, text.p, text.len);
     if (p->opt->stats)
@@ -287,6 +288,8 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     if (p->flows[r->flow] == NULL) {
         p->flows[r->flow] = xcalloc(1, sizeof *p->flows[r->flow]);
         flow_init(p->flows[r->flow], r->flow);
+        if (p->opt->select.active)
+            p->flows[r->flow]->sel = &p->opt->select;
     }
     flow_begin(p->flows[r->flow], p->epoch, p->file, p->journal, p->nflows, lsn, has_token ? token : NULL);
     p->told_cut[r->flow] = p->told_synced[r->flow] = false;

@@ -52,6 +52,11 @@ void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned typ
     v->shape = shape_of(type);
     v->vclass = v->shape->vclass;
     v->db = o->db;
+    if (k->excluded) {
+        v->dropped = true;
+        e->stats.filtered++;
+        return;
+    }
     if (expire_ms != 0) {
         v->expire_ms = emit_expiry(e, o, expire_ms);
         v->dropped = v->expire_ms == 0;

@@ -1,0 +1,171 @@
+#include "narrow.h"
+
+#include <stdlib.h>
+
+struct keys {
+    size_t first, last, step; /* arguments; first 0: none */
+};
+
+static bool begins(const char *name, const char *with)
+{
+    return strncmp(name, with, strlen(with)) == 0;
+}
+
+/* The class of the values that a command works on, 0 where it fits several. */
+static unsigned class_of(const char *name)
+{
+    static const struct {
+        const char *with;
+        unsigned vclass;
+    } list[] = {{"RENAME", 0},           {"RESTORE", 0},          {"SORT", 0},
+                {"STICK", 0},            {"SHRINK", 0},           {"SCRIPT", 0},
+                {"FIELDEXPIRE", 0},      {"SETRANGE", CLASS_STRING}, {"SETBIT", CLASS_STRING},
+                {"SETEX", CLASS_STRING}, {"SETNX", CLASS_STRING}, {"SET", CLASS_STRING},
+                {"PSETEX", CLASS_STRING}, {"GET", CLASS_STRING},  {"APPEND", CLASS_STRING},
+                {"PREPEND", CLASS_STRING}, {"INCR", CLASS_STRING}, {"DECR", CLASS_STRING},
+                {"BIT", CLASS_STRING},   {"MSET", CLASS_STRING},  {"PF", CLASS_STRING},
+                {"JSON.", CLASS_JSON},   {"BF.", CLASS_OTHER},    {"CF.", CLASS_OTHER},
+                {"CMS.", CLASS_OTHER},   {"TOPK.", CLASS_OTHER},  {"GEO", CLASS_ZSET},
+                {"L", CLASS_LIST},       {"RPUSH", CLASS_LIST},   {"RPOP", CLASS_LIST},
+                {"S", CLASS_SET},        {"H", CLASS_HASH},       {"Z", CLASS_ZSET},
+                {"X", CLASS_STREAM}};
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+        if (begins(name, list[i].with))
+            return list[i].vclass;
+    return 0;
+}
+
+static struct keys keys_of(const struct command *c, size_t argc)
+{
+    struct keys k = {c->first, 0, c->step};
+    if (c->first == 0 || c->first >= argc)
+        return (struct keys){0, 0, 1};
+    k.last = c->last < 0 ? argc - (size_t)-c->last : (size_t)c->last;
+    if (k.last >= argc)
+        k.last = argc - 1;
+    return k;
+}
+
+/* Commands that do the same for each of their keys, with what follows it up to the next. */
+static bool can_be_cut(const struct command *c)
+{
+    return c->last < 0 && (begins(c->name, "DEL") || begins(c->name, "UNLINK") || begins(c->name, "MSET"));
+}
+
+static size_t count_passing(const struct flow *f, const struct keys *k, const struct slice *argv, unsigned vclass,
+                            size_t *all)
+{
+    size_t n = 0;
+    *all = 0;
+    for (size_t i = k->first; i <= k->last; i += k->step, (*all)++)
+        n += select_passes(f->sel, argv[i].p, argv[i].n, vclass, f->src_db);
+    return n;
+}
+
+/* The arguments with keys renamed, and with cut only those of keys that go through. */
+static bool rewrite(struct flow *f, const struct keys *k, unsigned vclass, bool cut, const struct slice **argv,
+                    size_t *argc)
+{
+    const struct slice *a = *argv;
+    size_t growth = select_growth(f->sel), bytes = 0, n = 0;
+    for (size_t i = k->first; i <= k->last && k->first > 0; i += k->step)
+        bytes += a[i].n + growth;
+    f->names.len = f->narrowed.len = 0;
+    f->names.max = (size_t)1 << 30;
+    struct slice *out = (struct slice *)(void *)buf_room(&f->narrowed, (*argc + 1) * sizeof *out);
+    if (out == NULL || buf_room(&f->names, bytes + 1) == NULL)
+        return false;
+    for (size_t i = 0; i < *argc; i++) {
+        bool is_key = k->first > 0 && i >= k->first && i <= k->last && (i - k->first) % k->step == 0;
+        if (is_key && cut && !select_passes(f->sel, a[i].p, a[i].n, vclass, f->src_db)) {
+            i += k->step - 1;
+            continue;
+        }
+        out[n++] = is_key ? select_name(f->sel, a[i].p, a[i].n, &f->names) : a[i];
+    }
+    *argv = out;
+    *argc = n;
+    return true;
+}
+
+/* MOVE key db, COPY … DB db: the database as the target has it. False: it does not go through. */
+static bool map_db_argument(struct flow *f, const struct command *c, struct slice *argv, size_t argc)
+{
+    size_t at = 0;
+    if (strcmp(c->name, "MOVE") == 0)
+        at = 2;
+    for (size_t i = 3; i + 1 < argc && strcmp(c->name, "COPY") == 0; i++)
+        if (argv[i].n == 2 && (argv[i].p[0] | 32) == 'd' && (argv[i].p[1] | 32) == 'b')
+            at = i + 1;
+    if (at == 0 || at >= argc || argv[at].n >= 12)
+        return true;
+    char text[12];
+    memcpy(text, argv[at].p, argv[at].n);
+    text[argv[at].n] = '\0';
+    uint32_t db = (uint32_t)strtoul(text, NULL, 10);
+    argv[at] = (struct slice){f->db_text, dec_u64(f->db_text, select_db(f->sel, db))};
+    return select_db_passes(f->sel, db);
+}
+
+/* RENAME and COPY with only one of the two keys going through. */
+static enum narrowed two_keys(struct flow *f, const struct command *c, unsigned vclass, const struct slice **argv,
+                              size_t *argc, const char **detail)
+{
+    static const struct slice del = {(const uint8_t *)"DEL", 3};
+    const struct slice *a = *argv;
+    bool rename = begins(c->name, "RENAME");
+    if (!rename && !begins(c->name, "COPY")) {
+        *detail = "it joins keys that are selected with others that are not";
+        return NARROW_LOST;
+    }
+    if (select_passes(f->sel, a[2].p, a[2].n, vclass, f->src_db)) {
+        *detail = "its source is not selected, so the target lacks the value";
+        return NARROW_LOST;
+    }
+    if (!rename)
+        return NARROW_DROP;
+    struct keys k = {1, 1, 1};
+    size_t n = 2;
+    if (!rewrite(f, &k, vclass, false, &a, &n))
+        return NARROW_DROP;
+    ((struct slice *)(void *)f->narrowed.p)[0] = del; /* it leaves the selected keys */
+    *argv = a;
+    *argc = 2;
+    return NARROW_PASS;
+}
+
+enum narrowed narrow(struct flow *f, const struct command *c, const struct slice **argv, size_t *argc,
+                     const char **detail)
+{
+    if (c == NULL)
+        return select_db_passes(f->sel, f->src_db) ? NARROW_PASS : NARROW_DROP;
+    if (c->action == ACT_FLUSH && f->sel->keys) {
+        *detail = "the source was flushed, but only a selection of its keys is here";
+        return select_db_passes(f->sel, f->src_db) ? NARROW_LOST : NARROW_DROP;
+    }
+    struct keys k = keys_of(c, *argc);
+    unsigned vclass = class_of(c->name);
+    if (c->action == ACT_RESTORE && *argc > 3 && (*argv)[3].n > 0)
+        vclass = value_class((*argv)[3].p[0]);
+    bool cut = false;
+    if (k.first > 0) {
+        size_t all, passing = count_passing(f, &k, *argv, vclass, &all);
+        if (passing == 0)
+            return NARROW_DROP;
+        cut = passing < all;
+        if (cut && !can_be_cut(c))
+            return two_keys(f, c, vclass, argv, argc, detail);
+    }
+    if (!rewrite(f, &k, vclass, cut, argv, argc)) {
+        *detail = "too many arguments to rename its keys";
+        return NARROW_LOST;
+    }
+    struct slice *out = (struct slice *)(void *)f->narrowed.p;
+    if (!map_db_argument(f, c, out, *argc)) {
+        if (strcmp(c->name, "MOVE") != 0)
+            return NARROW_DROP;
+        out[0] = (struct slice){(const uint8_t *)"DEL", 3};
+        *argc = 2;
+    }
+    return NARROW_PASS;
+}

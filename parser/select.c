@@ -1,0 +1,236 @@
+#include "select.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/stdlib.h>
+
+#include "record.h"
+
+/* One character class at *p (behind the '['), up to and including its ']'. */
+static bool class_match(const uint8_t **pp, const uint8_t *end, uint8_t c)
+{
+    const uint8_t *p = *pp;
+    bool negated = p < end && *p == '^';
+    bool found = false;
+    if (negated)
+        p++;
+    while (p < end && *p != ']') {
+        if (*p == '\\' && end - p >= 2)
+            p++;
+        if (end - p >= 3 && p[1] == '-') {
+            uint8_t lo = p[0] < p[2] ? p[0] : p[2], hi = p[0] < p[2] ? p[2] : p[0];
+            found |= c >= lo && c <= hi;
+            p += 3;
+        } else {
+            found |= *p++ == c;
+        }
+    }
+    *pp = p < end ? p + 1 : end;
+    return found != negated;
+}
+
+/* One pattern item other than '*' against c; *p moves behind it. */
+static bool item_match(const uint8_t **p, const uint8_t *end, uint8_t c)
+{
+    uint8_t x = *(*p)++;
+    if (x == '?')
+        return true;
+    if (x == '[')
+        return class_match(p, end, c);
+    if (x == '\\' && *p < end)
+        x = *(*p)++;
+    return x == c;
+}
+
+bool glob_match(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn)
+{
+    const uint8_t *pend = p + pn, *send = s + sn;
+    const uint8_t *star = NULL, *retry = NULL; /* behind the last '*', and where it stopped matching */
+    while (s < send) {
+        const uint8_t *q = p;
+        if (p < pend && *p == '*') {
+            star = ++p;
+            retry = s;
+        } else if (p < pend && item_match(&q, pend, *s)) {
+            p = q;
+            s++;
+        } else if (star != NULL) { /* let the last '*' take one more */
+            p = star;
+            s = ++retry;
+        } else {
+            return false;
+        }
+    }
+    while (p < pend && *p == '*')
+        p++;
+    return p == pend;
+}
+
+/* ---- options ---- */
+
+static const char *set_type(struct rule *r, const char *name)
+{
+    for (unsigned i = CLASS_STRING; i < CLASS_COUNT; i++)
+        if (strcmp(rec_class_name(i), name) == 0) {
+            r->number = i;
+            return NULL;
+        }
+    return "unknown type (string, list, set, zset, hash, stream, json, other)";
+}
+
+static const char *number(const char *text, uint32_t *out)
+{
+    const char *fault;
+    *out = (uint32_t)strtonum(text, 0, 1 << 20, &fault);
+    return fault != NULL ? "a database is a number" : NULL;
+}
+
+const char *select_add_rule(struct select *s, const char *text, bool exclude)
+{
+    static const char *const kinds[] = {"glob:", "prefix:", "regex:", "type:", "db:"};
+    if (s->nrules == SELECT_RULES)
+        return "too many rules";
+    struct rule *r = &s->rule[s->nrules];
+    *r = (struct rule){.kind = RULE_GLOB, .exclude = exclude};
+    for (unsigned i = 0; i < 5; i++)
+        if (strncmp(text, kinds[i], strlen(kinds[i])) == 0) {
+            r->kind = (enum rule_kind)i;
+            text += strlen(kinds[i]);
+            break;
+        }
+    const char *fault = NULL;
+    if (r->kind == RULE_TYPE)
+        fault = set_type(r, text);
+    else if (r->kind == RULE_DB)
+        fault = number(text, &r->number);
+    else if (r->kind == RULE_REGEX && regcomp(&r->regex, text, REG_EXTENDED | REG_NOSUB) != 0)
+        fault = "no valid regular expression";
+    if (fault != NULL)
+        return fault;
+    r->text = xstrdup(text);
+    r->n = strlen(text);
+    s->nrules++;
+    s->active = s->keys = true;
+    s->types |= r->kind == RULE_TYPE;
+    return NULL;
+}
+
+const char *select_add_rename(struct select *s, const char *text)
+{
+    const char *eq = strchr(text, '=');
+    if (eq == NULL)
+        return "OLD=NEW is needed";
+    if (s->nrenames == SELECT_RULES)
+        return "too many renamings";
+    char *from = xstrdup(text);
+    from[eq - text] = '\0';
+    s->rename[s->nrenames].from = from;
+    s->rename[s->nrenames++].to = xstrdup(eq + 1);
+    s->active = true;
+    return NULL;
+}
+
+const char *select_add_dbs(struct select *s, const char *text)
+{
+    char *copy = xstrdup(text), *rest = copy, *part;
+    const char *fault = NULL;
+    while (fault == NULL && (part = strsep(&rest, ",")) != NULL) {
+        char *eq = strchr(part, '=');
+        if (eq == NULL || s->ndbs == SELECT_DBS) {
+            fault = "FROM=TO[,FROM=TO…] is needed, at most 64 of them";
+            break;
+        }
+        *eq = '\0';
+        fault = number(part, &s->db[s->ndbs].from);
+        if (fault == NULL)
+            fault = number(eq + 1, &s->db[s->ndbs].to);
+        s->ndbs++;
+    }
+    free(copy);
+    s->active = true;
+    return fault;
+}
+
+/* ---- use ---- */
+
+static bool rule_matches(const struct rule *r, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
+{
+    switch (r->kind) {
+    case RULE_GLOB: return glob_match((const uint8_t *)r->text, r->n, key, n);
+    case RULE_PREFIX: return n >= r->n && memcmp(key, r->text, r->n) == 0;
+    case RULE_REGEX: {
+        regmatch_t m = {0, (regoff_t)n};
+        return regexec(&r->regex, (const char *)key, 1, &m, REG_STARTEND) == 0;
+    }
+    case RULE_TYPE: return vclass == r->number;
+    case RULE_DB: return db == r->number;
+    }
+    return false;
+}
+
+/* Of each sort (names, types, databases) for which something is included, one rule has to match. */
+bool select_passes(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
+{
+    bool wanted[3] = {false, false, false}, found[3] = {false, false, false};
+    for (unsigned i = 0; i < s->nrules; i++) {
+        const struct rule *r = &s->rule[i];
+        unsigned sort = r->kind == RULE_TYPE ? 1 : r->kind == RULE_DB ? 2 : 0;
+        if (r->kind == RULE_TYPE && vclass == 0)
+            continue; /* a command that fits every type */
+        bool match = rule_matches(r, key, n, vclass, db);
+        if (r->exclude && match)
+            return false;
+        if (!r->exclude) {
+            wanted[sort] = true;
+            found[sort] |= match;
+        }
+    }
+    return (!wanted[0] || found[0]) && (!wanted[1] || found[1]) && (!wanted[2] || found[2]);
+}
+
+bool select_db_passes(const struct select *s, uint32_t db)
+{
+    bool wanted = false, found = false;
+    for (unsigned i = 0; i < s->nrules; i++) {
+        if (s->rule[i].kind != RULE_DB)
+            continue;
+        bool match = s->rule[i].number == db;
+        if (s->rule[i].exclude && match)
+            return false;
+        wanted |= !s->rule[i].exclude;
+        found |= !s->rule[i].exclude && match;
+    }
+    return !wanted || found;
+}
+
+uint32_t select_db(const struct select *s, uint32_t db)
+{
+    for (unsigned i = 0; i < s->ndbs; i++)
+        if (s->db[i].from == db)
+            return s->db[i].to;
+    return db;
+}
+
+size_t select_growth(const struct select *s)
+{
+    size_t most = 0;
+    for (unsigned i = 0; i < s->nrenames; i++)
+        if (strlen(s->rename[i].to) > most)
+            most = strlen(s->rename[i].to);
+    return most;
+}
+
+struct slice select_name(const struct select *s, const uint8_t *key, size_t n, struct buf *b)
+{
+    for (unsigned i = 0; i < s->nrenames; i++) {
+        const char *from = s->rename[i].from, *to = s->rename[i].to;
+        size_t fn = strlen(from);
+        if (n < fn || memcmp(key, from, fn) != 0)
+            continue;
+        size_t at = b->len;
+        if (buf_add(b, to, strlen(to)) < 0 || buf_add(b, key + fn, n - fn) < 0)
+            break; /* the caller made room */
+        return (struct slice){b->p + at, b->len - at};
+    }
+    return (struct slice){key, n};
+}
