@@ -43,7 +43,7 @@ static enum got string_entry(struct flow *f, struct emit *e, struct cur *c, stru
     struct slice text;
     struct cur v = *t;
     enum got g = cur_pstr(&v, &ps);
-    if (g == GOT && value_text(&f->s, 0, &ps, &text) && k->n + text.n < REC_PAYLOAD_MAX - 512) {
+    if (g == GOT && k->n + ps.n < REC_PAYLOAD_MAX - 512 && value_text(&f->s, 0, &ps, &text)) {
         c->p = v.p;
         put_string(f, e, k, &text);
         return GOT;

@@ -45,6 +45,7 @@ struct flow {
     bool redis_ver, dragonfly, valkey; /* AUX fields seen: redis-ver; df-ver or snapshot-id; valkey-ver or the magic */
     enum family family;
     unsigned rdb_version;
+    char snapshot_id[40];    /* the same in all files of a .dfs set */
     struct hash_template *templates; /* Redis 8.10 */
     unsigned ntemplates;
     bool told_meta;

@@ -87,6 +87,10 @@ static enum got op_aux(struct flow *f, struct emit *e, struct cur *c)
     else if (named(&name, "search-index") || named(&name, "search-synonyms"))
         emit_report(e, &f->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
                     "index definitions are not carried over");
+    if (named(&name, "snapshot-id") && value.n < sizeof f->snapshot_id) {
+        memcpy(f->snapshot_id, value.p, value.n);
+        f->snapshot_id[value.n] = '\0';
+    }
     set_family(f);
     return GOT;
 }
@@ -197,7 +201,7 @@ static enum got op_expire(struct flow *f, struct cur *c, bool ms)
     enum got g = cur_raw(c, ms ? 8 : 4, &p);
     if (g != GOT)
         return g;
-    uint64_t v = ms ? le64(p) : (uint64_t)le32(p) * 1000;
+    uint64_t v = ms ? le64(p) : (uint64_t)((int64_t)(int32_t)le32(p) * 1000); /* signed: some lie before 1970 */
     f->pend = (struct pending){true, v > 0 && v <= INT64_MAX ? v : 1};
     return GOT;
 }

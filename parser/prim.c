@@ -153,3 +153,38 @@ int lzf_unpack(const uint8_t *in, size_t n, uint8_t *out, size_t outn)
     }
     return o == outn ? 0 : -1;
 }
+
+int lzf_continue(const uint8_t **in, const uint8_t *end, uint8_t *buf, size_t *len, size_t cap)
+{
+    const uint8_t *p = *in;
+    size_t o = *len;
+    while (p < end && cap - o >= LZF_STEP) {
+        size_t c = *p++;
+        if (c < 32) {
+            c++;
+            if ((size_t)(end - p) < c)
+                return -1;
+            memcpy(buf + o, p, c);
+            p += c;
+            o += c;
+            continue;
+        }
+        size_t n = c >> 5;
+        if (n == 7) {
+            if (p >= end)
+                return -1;
+            n += *p++;
+        }
+        n += 2;
+        if (p >= end)
+            return -1;
+        size_t dist = ((c & 31) << 8 | *p++) + 1;
+        if (dist > o)
+            return -1;
+        for (size_t i = 0; i < n; i++, o++)
+            buf[o] = buf[o - dist];
+    }
+    *in = p;
+    *len = o;
+    return 0;
+}

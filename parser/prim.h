@@ -118,6 +118,12 @@ enum got cur_pstr_head(struct cur *c, uint64_t *n, bool *plain);
 /* LZF: unpack exactly outn bytes from all n bytes of in. Returns 0, or -1 when the data are corrupt. */
 int lzf_unpack(const uint8_t *in, size_t n, uint8_t *out, size_t outn);
 
+/* LZF in pieces: unpack from *in on behind the *len bytes of buf, of which at least the last 8192 made so far must be
+ * there, until fewer than LZF_STEP bytes of cap are free or the input ends. Returns 0, or -1 when corrupt. */
+#define LZF_WINDOW ((size_t)8192)
+#define LZF_STEP   ((size_t)264)
+int lzf_continue(const uint8_t **in, const uint8_t *end, uint8_t *buf, size_t *len, size_t cap);
+
 /* Strings above this are refused as damage: no server makes them. */
 #define PSTR_MAX ((uint64_t)4 << 30)
 

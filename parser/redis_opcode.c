@@ -121,6 +121,19 @@ static enum got pass_plens(struct cur *c, unsigned n)
     return g;
 }
 
+/* Valkey: a slot import that was under way. job, n, n x (first slot, last slot). */
+static enum got op_slot_import(struct cur *c)
+{
+    struct pstr job;
+    uint64_t ranges;
+    enum got g = cur_pstr(c, &job);
+    if (g == GOT)
+        g = cur_plen(c, &ranges);
+    for (uint64_t i = 0; g == GOT && i < ranges; i++)
+        g = pass_plens(c, 2);
+    return g;
+}
+
 enum got redis_opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op)
 {
     if (f->family == FAMILY_DRAGONFLY)
@@ -132,7 +145,7 @@ enum got redis_opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op
     case OP_KEY_META:
         if (f->family == FAMILY_REDIS)
             return op_key_meta(f, e, c);
-        break;
+        return op_slot_import(c);
     case OP_TEMPLATE:
         if (f->family == FAMILY_REDIS)
             return op_template(f, c);

@@ -247,6 +247,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
         return -1;
     drop_flows(p);
     begin_stream(p);
+    p->snapshot_id[0] = '\0';
     if (!same) {
         ctl_close(&p->ctl);
         p->target_written = false;
@@ -317,6 +318,13 @@ static void tell(struct parser *p, const struct flow *f)
         ctl_close(&p->ctl);
 }
 
+static bool same_snapshot(struct parser *p, const struct flow *f)
+{
+    if (p->snapshot_id[0] == '\0')
+        strlcpy(p->snapshot_id, f->snapshot_id, sizeof p->snapshot_id);
+    return strcmp(p->snapshot_id, f->snapshot_id) == 0;
+}
+
 static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     struct flow *f = r->flow < REC_FLOWS_MAX ? p->flows[r->flow] : NULL;
@@ -337,6 +345,8 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
         parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
         return -1;
     }
+    if (f->snapshot_id[0] != '\0' && !same_snapshot(p, f))
+        return flow_fault(p, r->flow, EXIT_DAMAGED, "a file of another snapshot than the first: their ids differ");
     tell(p, f);
     return 0;
 }

@@ -16,6 +16,7 @@ struct parser {
     bool was_live;     /* its dfreader answered on the control socket */
     char nonce[40];
     uint16_t epoch;
+    char snapshot_id[40]; /* of the files of this session */
     unsigned nflows;
     bool journal, file;
     bool target_written;

@@ -57,10 +57,32 @@ static enum got feed_plain_string(struct value *v, struct emit *e, struct origin
     return GOT;
 }
 
+/* An LZF string of any size: unpacked piece by piece behind a window of what came before. */
+static enum got feed_packed_string(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s,
+                                   const struct pstr *ps)
+{
+    struct buf *b = &s->lzf[0];
+    const size_t cap = LZF_WINDOW + (size_t)STRING_PIECE + LZF_STEP;
+    const uint8_t *in = ps->p, *end = ps->p + ps->clen;
+    size_t len = 0;
+    b->len = 0;
+    if (buf_room(b, cap) == NULL)
+        return cur_bad(c, "memory for a string");
+    while (in < end) {
+        size_t kept = len < LZF_WINDOW ? len : LZF_WINDOW;
+        memmove(b->p, b->p + len - kept, kept);
+        len = kept;
+        if (lzf_continue(&in, end, b->p, &len, cap) < 0 || v->offset + (len - kept) > ps->n)
+            return cur_bad(c, "a string that unpacks (LZF) to its length");
+        put_string(v, e, o, b->p + kept, len - kept, ps->n);
+        v->offset += len - kept;
+    }
+    return v->offset == ps->n ? GOT : cur_bad(c, "a string that unpacks (LZF) to its length");
+}
+
 enum got string_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
 {
     struct pstr ps;
-    struct slice t;
     if (!v->counted) {
         bool plain;
         enum got g = cur_pstr_head(c, &v->left, &plain);
@@ -76,12 +98,12 @@ enum got string_feed(struct value *v, struct emit *e, struct origin *o, struct c
     enum got g = cur_pstr(c, &ps);
     if (g != GOT)
         return g;
-    if (!value_text(s, 0, &ps, &t))
-        return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
-    if (!string_fits(v, e, o, t.n))
+    if (!string_fits(v, e, o, ps.n))
         return GOT;
-    struct cur all = {t.p, t.p + t.n, 0, NULL};
-    v->left = t.n;
+    if (ps.clen > 0)
+        return feed_packed_string(v, e, o, c, s, &ps);
+    struct cur all = {ps.p, ps.p + ps.n, 0, NULL};
+    v->left = ps.n;
     v->counted = true;
     return feed_plain_string(v, e, o, &all);
 }
