@@ -33,6 +33,25 @@ int io_write_all(int fd, const void *data, size_t n)
     return 0;
 }
 
+int io_write_at(int fd, const void *data, size_t n, uint64_t at)
+{
+    const uint8_t *p = data;
+    while (n > 0) {
+        ssize_t w = pwrite(fd, p, n, (off_t)at);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0) {
+            if (w == 0)
+                errno = ENOSPC;
+            return -1;
+        }
+        p += w;
+        n -= (size_t)w;
+        at += (uint64_t)w;
+    }
+    return 0;
+}
+
 int io_wait2(int in, int in2, int out, int timeout_ms, bool *second)
 {
     struct pollfd pf[3] = {{.fd = in, .events = POLLIN}, {.fd = in2, .events = POLLIN}, {.fd = out, .events = 0}};

@@ -9,6 +9,9 @@
 /* Write everything, waiting where fd does not take it. Returns 0, or -1 with errno (EPIPE: reader gone). */
 int io_write_all(int fd, const void *data, size_t n);
 
+/* Write everything at offset at of a file. Returns 0, or -1 with errno. */
+int io_write_at(int fd, const void *data, size_t n, uint64_t at);
+
 /* Wait until in is readable, timeout_ms (-1 = for ever) has passed, or the reader of out has gone (out -1 = don't
  * look). Returns 1 readable, 0 time is up or a signal came, -1 the reader has gone (errno EPIPE). */
 int io_wait(int in, int out, int timeout_ms);

@@ -25,24 +25,6 @@ void spillq_free(struct spillq *q)
     q->start = 0;
 }
 
-static int write_at(int fd, const uint8_t *p, size_t n, uint64_t at)
-{
-    while (n > 0) {
-        ssize_t w = pwrite(fd, p, n, (off_t)at);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0) {
-            if (w == 0)
-                errno = ENOSPC;
-            return -1;
-        }
-        p += w;
-        n -= (size_t)w;
-        at += (uint64_t)w;
-    }
-    return 0;
-}
-
 static void compact(struct spillq *q)
 {
     if (q->start > 0) {
@@ -68,7 +50,7 @@ int spillq_put(struct spillq *q, const void *data, size_t n)
     }
     if (q->fd < 0 && (q->fd = io_tmpfile(q->dir)) < 0)
         return -1;
-    if (write_at(q->fd, data, n, q->wr) < 0)
+    if (io_write_at(q->fd, data, n, q->wr) < 0)
         return -1;
     q->wr += n;
     if (spillq_len(q) > q->peak)

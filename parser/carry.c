@@ -29,25 +29,10 @@ void carry_free(struct carry *c)
     carry_init(c);
 }
 
-static int write_at(int fd, const uint8_t *p, size_t n, uint64_t at)
-{
-    while (n > 0) {
-        ssize_t w = pwrite(fd, p, n, (off_t)at);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0)
-            return -1;
-        p += w;
-        n -= (size_t)w;
-        at += (uint64_t)w;
-    }
-    return 0;
-}
-
 static int to_file(struct carry *c)
 {
     c->fd = io_tmpfile(NULL);
-    if (c->fd < 0 || write_at(c->fd, c->mem.p, c->mem.len, 0) < 0)
+    if (c->fd < 0 || io_write_at(c->fd, c->mem.p, c->mem.len, 0) < 0)
         return -1;
     buf_free(&c->mem);
     return 0;
@@ -58,7 +43,7 @@ int carry_add(struct carry *c, const uint8_t *p, size_t n)
     if (c->fd < 0 && c->need > CARRY_MEM && to_file(c) < 0)
         return -1;
     if (c->fd >= 0) {
-        if (write_at(c->fd, p, n, c->len) < 0)
+        if (io_write_at(c->fd, p, n, c->len) < 0)
             return -1;
     } else if (buf_add(&c->mem, p, n) < 0) {
         errno = ENOBUFS;

@@ -120,11 +120,8 @@ static enum got feed_element(struct value *v, struct emit *e, struct origin *o, 
     x.ms = 0;
     for (const enum field *f = v->shape->fields; f < v->shape->fields + 4 && *f != F_END; f++) {
         enum got g = take_field(v, *f, &t, s, &x);
-        if (g != GOT) {
-            c->want = t.want;
-            c->why = t.why;
-            return g;
-        }
+        if (g != GOT)
+            return cur_settle(c, &t, g);
     }
     *c = t;
     if (x.ms != 0 && x.ms <= e->now_ms)
@@ -200,11 +197,9 @@ static enum got feed_blob(struct value *v, struct emit *e, struct origin *o, str
 {
     struct pstr ps;
     struct slice t;
-    enum got g = cur_pstr(c, &ps);
+    enum got g = value_string(c, s, 0, &ps, &t);
     if (g != GOT)
         return g;
-    if (!value_text(s, 0, &ps, &t))
-        return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
     return feed_packed(v, e, o, c, s, pack, &t);
 }
 
@@ -227,11 +222,7 @@ static enum got feed_node(struct value *v, struct emit *e, struct origin *o, str
         else
             g = cur_bad(&t, "a string that unpacks (LZF) to at most 64 MiB");
     }
-    if (g == GOT)
-        c->p = t.p;
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 /* Eight bytes in front of some hashes. */
@@ -319,11 +310,9 @@ enum got template_feed(struct value *v, struct emit *e, struct origin *o, struct
     for (; v->left > 0; v->left--) {
         struct pstr ps;
         struct slice arg[2];
-        enum got g = cur_pstr(c, &ps);
+        enum got g = value_string(c, s, 0, &ps, &arg[1]);
         if (g != GOT)
             return g;
-        if (!value_text(s, 0, &ps, &arg[1]))
-            return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
         arg[0] = template_field(v);
         part_add(v, e, o, s, arg, 2);
     }

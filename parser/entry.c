@@ -163,11 +163,8 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
             return cur_bad(c, "a known value type");
     }
     enum got g = read_key(f, e, &t, &ps, &k);
-    if (g != GOT) {
-        c->want = t.want;
-        c->why = t.why;
-        return g;
-    }
+    if (g != GOT)
+        return cur_settle(c, &t, g);
     choose_key(f, e, value_class(type), &k);
     f->o.live = false;
     if (__builtin_expect(k.excluded, 0)) {

@@ -195,11 +195,7 @@ static enum got parse_one(struct flow *f, struct emit *e, struct cur *c, bool in
     struct cur t = *c;
     t.p++;
     enum got g = opcode(f, e, &t, op, in_blob);
-    if (g == GOT)
-        c->p = t.p;
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 static enum got parse_rdb(struct flow *f, struct emit *e, struct cur *c, bool in_blob)

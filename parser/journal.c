@@ -214,9 +214,5 @@ enum got journal_entry(struct flow *f, struct emit *e, struct cur *c)
         return cur_need(c, 1);
     unsigned op = *t.p++;
     enum got g = entry_body(f, e, &t, op);
-    if (g == GOT)
-        c->p = t.p;
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }

@@ -37,11 +37,7 @@ static enum got module_item(struct cur *c, bool *end, struct pstr *text, bool *i
             break;
         default: g = cur_bad(&t, "a module opcode of 0 to 5");
         }
-    if (g == GOT)
-        c->p = t.p;
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 enum got module_scan(struct cur *c)

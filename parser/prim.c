@@ -60,11 +60,8 @@ static enum got take_lzf(struct cur *c, struct pstr *s)
     enum got g = cur_plen(&t, &clen);
     if (g == GOT)
         g = cur_plen(&t, &n);
-    if (g != GOT) {
-        c->want = t.want;
-        c->why = t.why;
-        return g;
-    }
+    if (g != GOT)
+        return cur_settle(c, &t, g);
     if (clen == 0 || clen > PSTR_MAX || n > PSTR_MAX || n > clen * 264 + 264)
         return cur_bad(c, "a possible LZF length");
     if (cur_left(&t) < clen) {

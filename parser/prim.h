@@ -37,6 +37,16 @@ static inline enum got cur_bad(struct cur *c, const char *why)
     return BAD;
 }
 
+/* A decoder tried with a copy t of c and got g: take over how far it came, or what it lacks. */
+static inline enum got cur_settle(struct cur *c, const struct cur *t, enum got g)
+{
+    if (g == GOT)
+        c->p = t->p;
+    c->want = t->want;
+    c->why = t->why;
+    return g;
+}
+
 static inline uint16_t le16(const uint8_t *p)
 {
     uint16_t v;

@@ -58,11 +58,9 @@ static enum got op_function(struct flow *f, struct emit *e, struct cur *c)
 {
     struct pstr ps;
     struct slice code;
-    enum got g = cur_pstr(c, &ps);
+    enum got g = value_string(c, &f->s, 0, &ps, &code);
     if (g != GOT)
         return g;
-    if (!value_text(&f->s, 0, &ps, &code))
-        return cur_bad(c, "a function library that unpacks");
     f->o.live = false;
     f->o.db = 0;
     if (e->target.version < VERSION(7, 0) || e->target.kind == TARGET_DRAGONFLY) {

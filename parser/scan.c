@@ -5,11 +5,9 @@ static enum got scan_packed(struct cur *c, struct scratch *s, enum packing pack,
 {
     struct pstr ps;
     struct slice t;
-    enum got g = cur_pstr(c, &ps);
+    enum got g = value_string(c, s, 0, &ps, &t);
     if (g != GOT)
         return g;
-    if (!value_text(s, 0, &ps, &t))
-        return cur_bad(c, "a string that unpacks (LZF)");
     long n = packed_check(pack, &t);
     if (n < 0 || n % group != 0)
         return cur_bad(c, "a valid listpack, ziplist or intset");

@@ -82,13 +82,9 @@ static enum got skip_filter(struct value *v, struct cur *c, char kind)
         g = skip_pstr(v, &t);
     else if (g == GOT && (g = cur_plen(&t, &total)) == GOT)
         v->pieces = total;
-    if (g == GOT) {
-        c->p = t.p;
+    if (g == GOT)
         v->left--;
-    }
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 static enum got skip_heap(struct value *v, struct cur *c)
@@ -99,13 +95,9 @@ static enum got skip_heap(struct value *v, struct cur *c)
     enum got g = cur_pstr(&t, &ps);
     if (g == GOT)
         g = cur_plen(&t, &n);
-    if (g == GOT) {
-        c->p = t.p;
+    if (g == GOT)
         v->left--;
-    }
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 /* The flag: 1 announces an insert index. The count moves back to left. */
@@ -118,13 +110,9 @@ static enum got skip_flag(struct value *v, struct cur *c)
         g = cur_plen(&t, &index);
     if (g == GOT && flag > 1)
         g = cur_bad(&t, "an array's flag of 0 or 1");
-    if (g == GOT) {
-        c->p = t.p;
+    if (g == GOT)
         v->step++;
-    }
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 /* One element of an array: tag 0 and 3 a string, 1 and 2 eight bytes. */
@@ -141,13 +129,9 @@ static enum got skip_array(struct value *v, struct cur *c)
         g = skip_pstr(v, &t);
     else if (g == GOT)
         v->skip = 8;
-    if (g == GOT) {
-        c->p = t.p;
+    if (g == GOT)
         v->left--;
-    }
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 static enum got skip_step(struct value *v, struct cur *c, char op)

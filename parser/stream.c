@@ -166,11 +166,7 @@ static enum got take_node(struct cur *c, struct scratch *s, const struct sink *t
         g = cur_bad(&t, "a string that unpacks (LZF) to at most 64 MiB");
     if (g == GOT && !node_walk(&lp, be64(id.p), be64(id.p + 8), to))
         g = cur_bad(&t, "a valid stream node");
-    if (g == GOT)
-        c->p = t.p;
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 /* n plens, all or none. */
@@ -179,11 +175,8 @@ static enum got take_plens(struct cur *c, uint64_t *v, unsigned n)
     struct cur t = *c;
     for (unsigned i = 0; i < n; i++) {
         enum got g = cur_plen(&t, &v[i]);
-        if (g != GOT) {
-            c->want = t.want;
-            c->why = t.why;
-            return g;
-        }
+        if (g != GOT)
+            return cur_settle(c, &t, g);
     }
     c->p = t.p;
     return GOT;
@@ -213,11 +206,7 @@ static enum got take_pending(struct cur *c, const uint8_t **p, uint64_t *count)
     enum got g = cur_raw(&t, 24, p);
     if (g == GOT)
         g = cur_plen(&t, count);
-    if (g == GOT)
-        c->p = t.p;
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 /* Group: name, last delivered id, [entries read,] number of pending entries. Consumer: name, seen, [active,] number
@@ -231,11 +220,7 @@ static enum got take_head(struct cur *c, struct pstr *name, size_t raw, const ui
         g = cur_raw(&t, raw, at);
     if (g == GOT)
         g = take_plens(&t, v, plens);
-    if (g == GOT)
-        c->p = t.p;
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 static unsigned group_plens(unsigned type)
@@ -312,11 +297,7 @@ static enum got pass_producers(struct cur *c)
     }
     if (g == GOT)
         g = take_plens(&t, v, 2);
-    if (g == GOT)
-        c->p = t.p;
-    c->want = t.want;
-    c->why = t.why;
-    return g;
+    return cur_settle(c, &t, g);
 }
 
 static enum got scan(unsigned type, struct cur *c, struct scratch *s, struct older *old)

@@ -133,11 +133,9 @@ enum got json_feed(struct value *v, struct emit *e, struct origin *o, struct cur
 {
     struct pstr ps;
     struct slice t;
-    enum got g = cur_pstr(c, &ps);
+    enum got g = value_string(c, s, 0, &ps, &t);
     if (g != GOT)
         return g;
-    if (!value_text(s, 0, &ps, &t))
-        return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
     json_write(v, e, o, &t);
     return GOT;
 }

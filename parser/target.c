@@ -73,6 +73,7 @@ bool target_parse(struct target *t, const char *text)
     if (!parse_version(colon != NULL ? colon + 1 : text, &t->version))
         return false;
     t->rdb = rdb_of(t->kind, t->version);
+    t->has_json = t->has_bloom = t->has_search = t->kind == TARGET_DRAGONFLY;
     return t->rdb > 0;
 }
 

@@ -26,6 +26,14 @@ bool value_text(struct scratch *s, unsigned which, const struct pstr *ps, struct
     return true;
 }
 
+enum got value_string(struct cur *c, struct scratch *s, unsigned which, struct pstr *ps, struct slice *out)
+{
+    enum got g = cur_pstr(c, ps);
+    if (g == GOT && !value_text(s, which, ps, out))
+        return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
+    return g;
+}
+
 const struct hash_template *value_template(const struct hash_template *list, uint64_t id)
 {
     while (list != NULL && list->id != id)

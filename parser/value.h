@@ -109,6 +109,9 @@ void value_free(struct value *v);
 /* A string's bytes, unpacked into s->lzf[which] where needed. False: corrupt, or above 64 MiB unpacked. */
 bool value_text(struct scratch *s, unsigned which, const struct pstr *ps, struct slice *out);
 
+/* A string at c with its bytes, all of it. *ps keeps the text of integers. */
+enum got value_string(struct cur *c, struct scratch *s, unsigned which, struct pstr *ps, struct slice *out);
+
 /* First write of a key that is made by commands: DEL. Does nothing the second time. */
 void value_start(struct value *v, struct emit *e, struct origin *o);
 
