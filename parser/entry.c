@@ -89,8 +89,16 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     size_t limit = e->restore_limit;
     if (value_class(type) == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE)
         limit = STREAM_WHOLE;
-    if (type == 7 && !module_known(e, t))
-        ver = 0;
+    if (type == 7) {
+        struct cur id = *t;
+        uint64_t unused;
+        if (cur_plen(&id, &unused) == NEED) { /* whose module it is decides */
+            c->want = id.want;
+            return NEED;
+        }
+        if (!module_known(e, t))
+            ver = 0;
+    }
     if (ver == 0 || limit == 0) {
         c->p = t->p;
         return stream_value(f, e, c, type, k);
@@ -113,7 +121,8 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     /* An empty container is no key; commands leave none. */
     unsigned vclass = value_class(type);
     bool empty = f->s.elements == 0 && vclass != CLASS_STREAM && vclass != CLASS_OTHER;
-    if (g == NEED || n > limit || n + k->n > REC_PAYLOAD_MAX - 512 || empty) {
+    bool stale = g == GOT && value_stale(type, t->p, e->now_ms);
+    if (g == NEED || n > limit || n + k->n > REC_PAYLOAD_MAX - 512 || empty || stale) {
         c->p = t->p;
         return stream_value(f, e, c, type, k);
     }

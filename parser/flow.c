@@ -164,6 +164,8 @@ static enum got feed_blob(struct flow *f, struct emit *e, struct cur *c)
         b->start = (size_t)(in.p - b->out.p);
         if (g == BAD)
             return cur_bad(c, in.why);
+        if (e->refused)
+            return GOT;
         if (!b->finished)
             continue;
         b->active = false;
@@ -201,7 +203,7 @@ static enum got parse_one(struct flow *f, struct emit *e, struct cur *c, bool in
 static enum got parse_rdb(struct flow *f, struct emit *e, struct cur *c, bool in_blob)
 {
     enum got g = GOT;
-    while (g == GOT && c->p < c->end && f->stage == STAGE_RDB)
+    while (g == GOT && c->p < c->end && f->stage == STAGE_RDB && !e->refused)
         g = parse_one(f, e, c, in_blob);
     return g;
 }
@@ -284,7 +286,7 @@ static enum got parse_eof(struct flow *f, struct emit *e, struct cur *c)
 static enum got parse(struct flow *f, struct emit *e, struct cur *c)
 {
     enum got g = GOT;
-    while (g == GOT && c->p < c->end) {
+    while (g == GOT && c->p < c->end && !e->refused) {
         switch (f->stage) {
         case STAGE_MAGIC: g = parse_magic(f, c); break;
         case STAGE_RDB: g = parse_rdb(f, e, c, false); break;

@@ -63,6 +63,16 @@ static void set_family(struct flow *f)
         f->family = FAMILY_REDIS;
 }
 
+/* The summary of a .dfs set, its last file, says how many others there are. */
+static bool shards_missing(const struct flow *f, const struct slice *said)
+{
+    uint8_t num[20];
+    if (!f->file || f->flows < 2) /* read alone */
+        return false;
+    size_t n = dec_u64(num, f->flows - 1);
+    return said->n != n || memcmp(said->p, num, n) != 0;
+}
+
 static enum got op_aux(struct flow *f, struct emit *e, struct cur *c)
 {
     struct pstr a, b;
@@ -84,6 +94,8 @@ static enum got op_aux(struct flow *f, struct emit *e, struct cur *c)
         f->redis_ver = true; /* Dragonfly says so, too */
     else if (named(&name, "valkey-ver"))
         f->valkey = true;
+    else if (named(&name, "shard-count") && shards_missing(f, &value))
+        return cur_bad(c, "as many shards as the summary of the set counts: files are missing");
     else if (named(&name, "search-index") || named(&name, "search-synonyms"))
         emit_report(e, &f->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
                     "index definitions are not carried over");

@@ -76,6 +76,13 @@ unsigned value_class(unsigned type)
     return sh != NULL && sh->layout != LAYOUT_REFUSED ? sh->vclass : 0;
 }
 
+bool value_stale(unsigned type, const uint8_t *p, uint64_t now_ms)
+{
+    const struct shape *sh = shape_of(type);
+    uint64_t least = sh->base ? le64(p) : 0;
+    return least != 0 && least <= now_ms;
+}
+
 unsigned value_type(enum family family, unsigned byte)
 {
     if (byte < 22 || family == FAMILY_DRAGONFLY)
