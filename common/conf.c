@@ -10,6 +10,7 @@
 
 #include "buf.h"
 #include "exits.h"
+#include "url.h"
 
 struct args {
     const char *section;
@@ -117,6 +118,10 @@ char **conf_argv(const char *section, int *argc, char **argv)
         free(rest.v[i]);
     }
     free(rest.v);
+    for (int i = 1; i < *argc; i++)
+        url_hide_argument(argv[i]); /* the copies are used, the originals are in every process list */
     *argc = a.n;
-    return a.v;
+    static char **kept; /* options point into it as long as the process lives */
+    kept = a.v;
+    return kept;
 }

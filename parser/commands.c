@@ -231,11 +231,21 @@ static void do_expire(const struct cmd *m)
     last(m, 1, out, 3, RF_IDEMPOTENT);
 }
 
-/* DELEX k conditions: they held when it was logged. */
+/* DELEX k [IFEQ|IFNE value | IFDEQ|IFDNE digest]: logged also where the condition did not hold. */
 static void do_delex(const struct cmd *m)
 {
+    const struct target *t = &m->e->target;
     struct slice out[2] = {SLICE("DEL"), m->argv[1]};
-    last(m, 1, out, 2, RF_IDEMPOTENT);
+    if (m->argc == 2)
+        last(m, 1, out, 2, RF_IDEMPOTENT);
+    else if (t->kind == TARGET_DRAGONFLY || (t->kind == TARGET_REDIS && t->version >= VERSION(8, 4)))
+        last(m, 1, m->argv, m->argc, RF_IDEMPOTENT);
+    else if (m->argc == 4 && is(&m->argv[2], "IFEQ"))
+        run_script(m, SLICE(LUA_DELEX("==")), 1, 3);
+    else if (m->argc == 4 && is(&m->argv[2], "IFNE"))
+        run_script(m, SLICE(LUA_DELEX("~=")), 1, 3);
+    else
+        lost_only(m, "command-needs-source", "a condition on the value's digest");
 }
 
 static bool room_for(const struct cmd *m, struct slice **out, size_t extra)
@@ -245,25 +255,43 @@ static bool room_for(const struct cmd *m, struct slice **out, size_t extra)
     return *out != NULL;
 }
 
-/* HPEXPIREAT key ms FIELDS n f… from a list of every stride-th argument from first on. */
-static void field_expiry(const struct cmd *m, uint64_t ms, size_t first, size_t stride)
+/* HPEXPIREAT key ms [condition] FIELDS n f… from a list of every stride-th argument from first on. condition: NX,
+ * XX, GT, LT or NULL. */
+static void field_expiry(const struct cmd *m, uint64_t ms, const struct slice *condition, size_t first, size_t stride)
 {
     struct slice *out;
     uint8_t when[20], count[20];
-    size_t n = 0;
-    if (!room_for(m, &out, 5)) {
+    size_t n = 3;
+    if (!room_for(m, &out, 6)) {
         lost_only(m, "command-too-large", "too many fields");
         return;
     }
     ms = emit_expiry(m->e, m->o, ms);
-    for (size_t i = first; i < m->argc; i += stride)
-        out[5 + n++] = m->argv[i];
     out[0] = SLICE("HPEXPIREAT");
     out[1] = m->argv[1];
     out[2] = (struct slice){when, dec_u64(when, ms)};
-    out[3] = SLICE("FIELDS");
-    out[4] = (struct slice){count, dec_u64(count, n)};
-    last(m, 1, out, 5 + n, RF_IDEMPOTENT);
+    if (condition != NULL)
+        out[n++] = *condition;
+    out[n++] = SLICE("FIELDS");
+    out[n++] = (struct slice){count, dec_u64(count, (m->argc - first + stride - 1) / stride)};
+    for (size_t i = first; i < m->argc; i += stride)
+        out[n++] = m->argv[i];
+    last(m, 1, out, n, condition != NULL ? 0 : RF_IDEMPOTENT);
+}
+
+/* WORD key arguments from first on. */
+static void with_rest(const struct cmd *m, struct slice word, size_t first)
+{
+    struct slice *out;
+    size_t n = m->argc - first;
+    if (!room_for(m, &out, 2)) {
+        lost_only(m, "command-too-large", "too many arguments");
+        return;
+    }
+    memcpy(out + 2, m->argv + first, n * sizeof *out);
+    out[0] = word;
+    out[1] = m->argv[1];
+    last(m, 1, out, 2 + n, RF_IDEMPOTENT);
 }
 
 static void hset_part(const struct cmd *m, size_t first, bool only)
@@ -322,89 +350,110 @@ static void do_hsetex(const struct cmd *m)
     if (ms == 0 || target_field_ttl(&m->e->target)) {
         hset_part(m, i, ms == 0);
         if (ms != 0)
-            field_expiry(m, ms, i, 2);
+            field_expiry(m, ms, NULL, i, 2);
         return;
     }
     lost(m, "field-ttl", "the target has no expiry of fields: they were written without");
     hset_part(m, i, true);
 }
 
-/* HEXPIRE k s [cond] FIELDS n f…, its P and AT forms, FIELDEXPIRE k s f…, HGETEX k … FIELDS n f…, HPERSIST. */
-static void do_field_expire(const struct cmd *m)
+/* When an expiry of fields is to be, by its word and number: HEXPIRE, EX and the like. 0: no valid number. *gone: it
+ * is no later than the entry itself, and the source has no such fields any more. */
+static uint64_t field_time(const struct cmd *m, const struct slice *s, bool milli, bool at, bool *gone)
+{
+    int64_t v;
+    uint64_t ms = at ? from_epoch(s, milli ? 1 : 1000) : from_now(m, s, milli ? 1 : 1000);
+    if (ms == 0 && !at && number(s, &v) && v == 0)
+        ms = m->o->time / 1000;
+    *gone = ms != 0 && ms <= m->o->time / 1000;
+    return ms;
+}
+
+struct field_expire {
+    uint64_t ms;
+    bool gone, persist, relative;
+    const struct slice *condition;
+    size_t first; /* of the fields */
+};
+
+/* HGETEX k [EX s | PX ms | EXAT s | PXAT ms | PERSIST] FIELDS n f…: up to FIELDS. */
+static size_t hgetex_options(const struct cmd *m, struct field_expire *x)
 {
     const struct slice *a = m->argv;
     size_t i = 2;
-    uint64_t ms = 0;
-    bool persist = is(&a[0], "HPERSIST");
-    if (!target_field_ttl(&m->e->target)) {
-        lost_only(m, "field-ttl", "the target has no expiry of fields");
-        return;
-    }
-    if (is(&a[0], "HGETEX")) {
-        for (; i + 1 < m->argc && !is(&a[i], "FIELDS"); i++) {
-            if (is(&a[i], "PERSIST"))
-                persist = true;
-            else if (is(&a[i], "EX") || is(&a[i], "PX"))
-                ms = from_now(m, &a[i + 1], is(&a[i], "EX") ? 1000 : 1);
-            else if (is(&a[i], "EXAT") || is(&a[i], "PXAT"))
-                ms = from_epoch(&a[i + 1], is(&a[i], "EXAT") ? 1000 : 1);
+    for (; i + 1 < m->argc && !is(&a[i], "FIELDS"); i++) {
+        bool at = is(&a[i], "EXAT") || is(&a[i], "PXAT");
+        bool milli = is(&a[i], "PX") || is(&a[i], "PXAT");
+        if (is(&a[i], "PERSIST")) {
+            x->persist = true;
+        } else if (at || milli || is(&a[i], "EX")) {
+            x->ms = field_time(m, &a[i + 1], milli, at, &x->gone);
+            x->relative = !at;
+            i++;
         }
-    } else if (!persist && m->argc > 3) {
+    }
+    return i;
+}
+
+/* HEXPIRE k s [condition] FIELDS n f…, its P and AT forms, FIELDEXPIRE k s f…, HPERSIST k FIELDS n f…, HGETEX. */
+static bool parse_field_expire(const struct cmd *m, struct field_expire *x)
+{
+    const struct slice *a = m->argv;
+    size_t i = 2;
+    x->persist = is(&a[0], "HPERSIST");
+    if (is(&a[0], "HGETEX")) {
+        i = hgetex_options(m, x);
+    } else if (!x->persist) {
         bool milli = is(&a[0], "HPEXPIRE") || is(&a[0], "HPEXPIREAT");
         bool at = is(&a[0], "HEXPIREAT") || is(&a[0], "HPEXPIREAT");
-        ms = at ? from_epoch(&a[2], milli ? 1 : 1000) : from_now(m, &a[2], milli ? 1 : 1000);
+        x->ms = field_time(m, &a[2], milli, at, &x->gone);
+        x->relative = !at;
         i = 3;
     }
-    if (is(&a[0], "FIELDEXPIRE") && ms != 0) {
-        field_expiry(m, ms, i, 1);
+    x->first = i;
+    if (is(&a[0], "FIELDEXPIRE"))
+        return x->ms != 0 && i < m->argc;
+    if (i + 1 < m->argc && !is(&a[i], "FIELDS"))
+        x->condition = &a[i++];
+    x->first = i + 2;
+    return i < m->argc && is(&a[i], "FIELDS") && x->first < m->argc && (x->ms != 0 || x->persist);
+}
+
+static void do_field_expire(const struct cmd *m)
+{
+    struct field_expire x = {0};
+    bool can = target_field_ttl(&m->e->target);
+    if (is(&m->argv[0], "HGETEX") && m->argc > 2 && is(&m->argv[2], "FIELDS")) {
+        nothing(m); /* a mere read */
         return;
     }
-    if (i < m->argc && !is(&a[i], "FIELDS") && i + 1 < m->argc) { /* a condition, which depends on the fields */
-        lost_only(m, "command-needs-source", "a condition on the fields' expiries");
-        return;
-    }
-    i += 2;
-    if (i >= m->argc || (ms == 0 && !persist)) {
+    if (!parse_field_expire(m, &x)) {
         malformed(m);
         return;
     }
-    if (!persist) {
-        field_expiry(m, ms, i, 1);
-        return;
-    }
-    struct slice *out;
-    uint8_t count[20];
-    if (!room_for(m, &out, 4)) {
-        lost_only(m, "command-too-large", "too many fields");
-        return;
-    }
-    memcpy(out + 4, a + i, (m->argc - i) * sizeof *out);
-    out[0] = SLICE("HPERSIST");
-    out[1] = a[1];
-    out[2] = SLICE("FIELDS");
-    out[3] = (struct slice){count, dec_u64(count, m->argc - i)};
-    last(m, 1, out, 4 + m->argc - i, RF_IDEMPOTENT);
+    /* With a time to come, or one that may have come on the way, the field itself says when. */
+    if (x.gone && x.condition == NULL && !is(&m->argv[0], "FIELDEXPIRE") && (x.relative || !can))
+        with_rest(m, SLICE("HDEL"), x.first);
+    else if (x.persist && !can)
+        nothing(m); /* no field has an expiry there */
+    else if (!can)
+        lost_only(m, "field-ttl", "the target has no expiry of fields");
+    else if (!x.persist)
+        field_expiry(m, x.ms, x.condition, x.first, 1);
+    else
+        with_rest(m, SLICE("HPERSIST"), x.first - 2);
 }
 
 /* SADDEX k [KEEPTTL] seconds m…: Redis has no expiry of members. */
 static void do_saddex(const struct cmd *m)
 {
     size_t i = m->argc > 2 && is(&m->argv[2], "KEEPTTL") ? 4 : 3;
-    struct slice *out;
     if (i >= m->argc) {
         malformed(m);
         return;
     }
-    if (!room_for(m, &out, 2)) {
-        lost_only(m, "command-too-large", "too many members");
-        return;
-    }
     lost(m, "member-ttl", "the target has no expiry of set members: they were written without");
-    m->f->s.body.len = 0;
-    memcpy(out + 2, m->argv + i, (m->argc - i) * sizeof *out);
-    out[0] = SLICE("SADD");
-    out[1] = m->argv[1];
-    last(m, 1, out, 2 + m->argc - i, RF_IDEMPOTENT);
+    with_rest(m, SLICE("SADD"), i);
 }
 
 /* ---- RESTORE ---- */
@@ -442,7 +491,13 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
     /* Its structure was scanned; what only decoding notices is a score that is no number and the like. */
     if (value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s) != GOT && value_class(type) != CLASS_OTHER)
         lost(m, "restore-payload", "a damaged value");
-    nothing(m);
+    if (!m->f->restored.dropped) {
+        nothing(m);
+        return;
+    }
+    /* It is not carried over: what was there before it is not to stay. */
+    struct slice del[2] = {SLICE("DEL"), m->argv[1]};
+    last(m, 1, del, 2, RF_IDEMPOTENT);
 }
 
 /* RESTORE k ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ f] [STICK]. */
@@ -452,6 +507,10 @@ static void do_restore(const struct cmd *m)
     bool absolute = false;
     if (m->argc < 4 || !number(&m->argv[2], &ttl) || ttl < 0) {
         malformed(m);
+        return;
+    }
+    if (m->argv[1].n > m->e->target.maxbulk) {
+        lost_only(m, "command-too-large", "a key longer than the target's proto-max-bulk-len");
         return;
     }
     for (size_t i = 4; i < m->argc; i++)
@@ -519,11 +578,21 @@ static void do_source(const struct cmd *m)
     lost_only(m, "command-needs-source", "its effect depends on data that only the source has");
 }
 
-/* SORT … STORE and the like are logged with the keys of one shard only: exact when there is but one. */
+/* The effect depends on a key that the command only looked at. Before the cut the snapshot may not have brought it yet:
+ * what is not changed is not sent ahead. */
+static void early(const struct cmd *m)
+{
+    if (!m->f->cut)
+        lost(m, "command-in-snapshot", "it depends on a key that had perhaps not come yet: check both");
+}
+
+/* SORT … STORE and the like are logged as they are where all keys lie on one shard; else with each shard's keys
+ * only. */
 static void do_truncated(const struct cmd *m)
 {
-    if (m->f->flows == 1) {
+    if (m->f->flows == 1 || m->argc > 2) {
         struct key k;
+        early(m);
         key_of(m, &k, 1);
         m->o->pos = m->after;
         emit_argv(m->e, m->o, &k, 1, 0, RF_MULTIKEY, m->argv, m->argc);
@@ -555,6 +624,12 @@ static void do_forward(const struct cmd *m)
     emit_argv(m->e, m->o, &k, c->first, 0, flags, m->argv, m->argc);
 }
 
+static void do_two_keys(const struct cmd *m)
+{
+    early(m);
+    do_forward(m);
+}
+
 /* XGROUP CREATE and SETID, XSETID: targets before 7.0 do not know the counters. */
 static void do_counters(const struct cmd *m)
 {
@@ -581,6 +656,17 @@ static void do_counters(const struct cmd *m)
             out[s.argc++] = m->argv[i];
     }
     do_forward(&s);
+}
+
+/* XCLAIM key group consumer…, XAUTOCLAIM: Dragonfly makes the consumer also when there is nothing to claim. Before what
+ * it logs for XREADGROUP (with LASTID) it logs that by itself. */
+static void do_claim(const struct cmd *m)
+{
+    if (m->argc >= 4 && !is(&m->argv[m->argc - 2], "LASTID")) {
+        struct slice out[5] = {SLICE("XGROUP"), SLICE("CREATECONSUMER"), m->argv[1], m->argv[2], m->argv[3]};
+        one_of(m, 2, out, 5, RF_IDEMPOTENT);
+    }
+    do_forward(m);
 }
 
 static void do_float(const struct cmd *m)
@@ -619,8 +705,10 @@ static void act(const struct cmd *m)
     case ACT_SADDEX: do_saddex(m); return;
     case ACT_PREPEND: run_script(m, SLICE(LUA_PREPEND), 1, 2); return;
     case ACT_COUNTERS: do_counters(m); return;
+    case ACT_CLAIM: do_claim(m); return;
     case ACT_FLOAT: do_float(m); return;
     case ACT_RENAME: do_rename(m); return;
+    case ACT_TWO_KEYS: do_two_keys(m); return;
     case ACT_DELEX: do_delex(m); return;
     case ACT_JSON: do_json(m); return;
     case ACT_PROBABILISTIC: do_probabilistic(m); return;

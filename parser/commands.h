@@ -20,8 +20,10 @@ enum action {
     ACT_SADDEX,
     ACT_PREPEND,
     ACT_COUNTERS,      /* XGROUP, XSETID */
+    ACT_CLAIM,         /* XCLAIM, XAUTOCLAIM */
     ACT_FLOAT,         /* INCRBYFLOAT, HINCRBYFLOAT */
     ACT_RENAME,
+    ACT_TWO_KEYS,      /* look at other keys than the one they change; MOVE, RENAMENX: logged also in vain */
     ACT_DELEX,
     ACT_JSON,
     ACT_PROBABILISTIC,

@@ -17,6 +17,7 @@
 #define OUT_LIMIT    ((size_t)256 << 10)
 #define CHAIN_RECORD ((size_t)256 << 10)
 #define GRACE_MS     1000  /* an expiry this near counts as passed */
+#define LOG_FIRST    10    /* reports of a kind that are logged one by one */
 #define EXTEND_MS    60000 /* what a passed one becomes where a journal follows */
 
 void emit_init(struct emit *e, int fd, enum emit_mode mode)
@@ -126,9 +127,26 @@ static inline uint8_t *bulk(uint8_t *p, const uint8_t *data, size_t n)
     return p + 2;
 }
 
+/* Before Redis 6.2 SET has no PXAT: the expiry is a request of its own. */
+static void set_then_expire(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn,
+                            uint64_t expire_ms)
+{
+    uint8_t num[20];
+    uint64_t pos = o->pos;
+    struct slice argv[3] = {SLICE("PEXPIREAT"), {k->p, k->n}, {num, dec_u64(num, expire_ms)}};
+    o->pos = 0;
+    emit_set(e, o, k, v, vn, 0, RF_FIRST);
+    o->pos = pos;
+    emit_argv(e, o, k, 1, CLASS_STRING, RF_IDEMPOTENT | RF_LAST, argv, 3);
+}
+
 void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
               unsigned flags)
 {
+    if (expire_ms != 0 && e->target.version < VERSION(6, 2) && e->target.kind == TARGET_REDIS) {
+        set_then_expire(e, o, k, v, vn, expire_ms);
+        return;
+    }
     uint8_t *start = begin(e, PLAINSET_PREFIX + 3 * RESP_LEN_MAX + k->n + vn + 64);
     if (start == NULL)
         return;
@@ -332,6 +350,26 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, 
     commit(e, &r, e->text.len);
 }
 
+/* Count one of its kind; the last place takes all for which there is no other. */
+static uint64_t count_kind(struct emit *e, bool lost, const char *kind)
+{
+    struct told_kind *t = e->told;
+    while (t < e->told + KINDS_MAX - 1 && t->kind != NULL && (t->lost != lost || strcmp(t->kind, kind) != 0))
+        t++;
+    if (t->kind == NULL)
+        *t = (struct told_kind){t < e->told + KINDS_MAX - 1 ? kind : "others", lost, 0};
+    return ++t->count;
+}
+
+void emit_report_counts(const struct emit *e)
+{
+    for (const struct told_kind *t = e->told; t < e->told + KINDS_MAX && t->kind != NULL; t++)
+        if (t->count > LOG_FIRST)
+            log_event(t->lost ? LOG_WARN : LOG_INFO, NO_FLOW,
+                      "event=%s kind=%s count=%llu msg=\"only the first %d were named here (--report FILE names all)\"",
+                      t->lost ? "not-carried-over" : "changed", t->kind, (unsigned long long)t->count, LOG_FIRST);
+}
+
 void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
                  const char *detail)
 {
@@ -343,10 +381,11 @@ void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, 
         e->stats.remarks++;
     if (lost && e->unsupported == UNSUPPORTED_FAIL)
         e->refused = true;
-    /* Every lost thing is named here, once; with a writer behind us its summary names them again. */
-    log_event(lost ? LOG_WARN : LOG_INFO, o->flow, "event=%s kind=%s db=%u key=%s detail=%s",
-              lost ? "not-carried-over" : "changed", kind, o->db, log_quote(key, n),
-              log_quote(detail, strlen(detail)));
+    /* A million of a kind is no reason for a million lines: the records and --report have them all. */
+    if (count_kind(e, lost, kind) <= LOG_FIRST)
+        log_event(lost ? LOG_WARN : LOG_INFO, o->flow, "event=%s kind=%s db=%u key=%s detail=%s",
+                  lost ? "not-carried-over" : "changed", kind, o->db, log_quote(key, n),
+                  log_quote(detail, strlen(detail)));
     if (e->report != NULL)
         render_report(e, o, lost, kind, key, n, detail);
     e->text.len = 0;

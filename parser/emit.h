@@ -46,6 +46,15 @@ struct key {
     uint16_t slot;
 };
 
+/* How often something of a kind was reported: only the first are logged one by one. */
+#define KINDS_MAX 64
+
+struct told_kind {
+    const char *kind; /* constant; NULL: free */
+    bool lost;
+    uint64_t count;
+};
+
 enum unsupported { UNSUPPORTED_REPORT, UNSUPPORTED_APPROXIMATE, UNSUPPORTED_FAIL };
 
 struct resp_out;
@@ -70,6 +79,7 @@ struct emit {
     struct buf text;      /* scratch for metadata */
     struct recout rendered; /* --json and --resp: what was made of the records */
     struct resp_out *resp; /* state of --resp */
+    struct told_kind told[KINDS_MAX];
     FILE *report;          /* everything that was not carried over, a JSON object a line; NULL: none */
 };
 
@@ -107,6 +117,9 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, 
 /* Something that could not be carried over (lost) or was changed on the way. kind: a short constant. */
 void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
                  const char *detail);
+
+/* Log how many more there were of the kinds that were not logged one by one. */
+void emit_report_counts(const struct emit *e);
 
 /* What to do with an expiry: returns the one to write, or 0 for "drop the key: it has expired". ms > 0. */
 uint64_t emit_expiry(struct emit *e, const struct origin *o, uint64_t ms);

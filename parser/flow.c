@@ -34,8 +34,8 @@ enum opcode {
  * more: RESTORE is the only exact copy of them. */
 #define STREAM_WHOLE ((size_t)768 << 10)
 
-/* Keys above this cannot be written in one record. */
-#define KEY_MAX ((size_t)512 << 10)
+/* Longer keys are taken for damage. One that does not fit a record with its value goes in several. */
+#define KEY_MAX ((size_t)16 << 20)
 
 void flow_init(struct flow *f, uint16_t number)
 {
@@ -184,7 +184,7 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     }
     /* An empty container is no key; commands leave none. */
     bool empty = n == 1 && value_class(type) != CLASS_STREAM;
-    if (g == NEED || n > limit || empty) {
+    if (g == NEED || n > limit || n + k->n > REC_PAYLOAD_MAX - 512 || empty) {
         c->p = t->p;
         return stream_value(f, e, c, type, k);
     }
@@ -204,7 +204,7 @@ static enum got read_key(struct flow *f, const struct emit *e, struct cur *t, st
     if (g != GOT)
         return g;
     if (!value_text(&f->s, 1, ps, &text) || text.n > KEY_MAX)
-        return cur_bad(t, "a key of at most 512 KiB");
+        return cur_bad(t, "a key of at most 16 MiB");
     key_set(e, k, text.p, text.n);
     return GOT;
 }
@@ -239,7 +239,7 @@ static void once(struct flow *f, struct emit *e, bool *told, const char *kind, c
 
 static enum got op_mask(struct flow *f, struct emit *e, struct cur *c)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     enum got g = cur_raw(c, 4, &p);
     if (g != GOT)
         return g;
@@ -326,7 +326,7 @@ static enum got op_journal_blob(struct flow *f, struct emit *e, struct cur *c)
 
 static enum got op_chunk(struct flow *f, struct cur *c)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     enum got g = cur_raw(c, 8, &p);
     if (g != GOT)
         return g;
@@ -355,7 +355,7 @@ static enum got op_chunk(struct flow *f, struct cur *c)
 
 static enum got op_offset(struct flow *f, struct cur *c)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     enum got g = cur_raw(c, 8, &p);
     if (g != GOT)
         return g;
@@ -398,7 +398,7 @@ static enum got op_select(struct flow *f, struct cur *c)
 
 static enum got op_expire(struct flow *f, struct cur *c, bool ms)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     enum got g = cur_raw(c, ms ? 8 : 4, &p);
     if (g != GOT)
         return g;
@@ -577,7 +577,7 @@ static enum got parse_rdb(struct flow *f, struct emit *e, struct cur *c, bool in
 
 static enum got parse_magic(struct flow *f, struct cur *c)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     enum got g = cur_raw(c, 9, &p);
     if (g != GOT)
         return g;
@@ -591,7 +591,7 @@ static enum got parse_magic(struct flow *f, struct cur *c)
 
 static enum got parse_eof(struct flow *f, struct emit *e, struct cur *c)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     enum got g = cur_raw(c, f->file ? 8 : 8 + TOKEN_LEN, &p);
     if (g != GOT)
         return g;

@@ -78,8 +78,10 @@ static inline enum got cur_plen(struct cur *c, uint64_t *v)
 /* n raw bytes. */
 static inline enum got cur_raw(struct cur *c, size_t n, const uint8_t **p)
 {
-    if (cur_left(c) < n)
-        return cur_need(c, n);
+    if (cur_left(c) < n) {
+        (void)cur_need(c, n);
+        return NEED;
+    }
     *p = c->p;
     c->p += n;
     return GOT;

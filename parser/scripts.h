@@ -28,6 +28,10 @@
     "local r=redis.call('RENAME',KEYS[1],KEYS[2]) "                                                                  \
     "if a>0 and b>0 and KEYS[1]~=KEYS[2] then redis.call('PEXPIRE',KEYS[2],b) end return r"
 
+/* DELEX key IFEQ|IFNE value: Dragonfly logs it whether it deleted or not. */
+#define LUA_DELEX(op)                                                                                                \
+    "local v=redis.call('GET',KEYS[1]) if v and v" op "ARGV[2] then return redis.call('DEL',KEYS[1]) end return 0"
+
 /* PREPEND, which Redis does not have. */
 #define LUA_PREPEND "return redis.call('SET',KEYS[1],ARGV[1]..(redis.call('GET',KEYS[1]) or ''),'KEEPTTL')"
 

@@ -180,7 +180,7 @@ static void write_end(struct parser *p)
 static void check_end(struct parser *p)
 {
     /* Where a stage before us failed or a stop was asked for, a last item in part is no damage of its own. */
-    bool requested = strcmp(p->reason, "complete") != 0;
+    bool requested = strcmp(p->reason, "complete") != 0 || p->partial;
     if (end_flows(p, requested) < 0)
         return;
     uint64_t waiting = render_end(&p->e);
@@ -348,6 +348,7 @@ static void on_end(struct parser *p, const struct rec *r, const uint8_t *payload
     if (meta_get(payload, r->len, "reason", reason, sizeof reason) > 0 && strcmp(reason, "complete") != 0)
         strlcpy(p->reason, reason, sizeof p->reason);
     (void)meta_get(payload, r->len, "message", p->message, sizeof p->message);
+    p->partial = meta_getu(payload, r->len, "partial", &status) && status != 0;
     if (p->ctl.fd >= 0) {
         finish_stream(p);
         (void)emit_flush(&p->e);
@@ -376,6 +377,7 @@ int parser_end(struct parser *p)
         log_event(LOG_ERROR, NO_FLOW, "event=output msg=%s", log_quote(why, strlen(why)));
         p->status = exit_worse(p->status, p->was_live && p->e.fault == EPIPE ? EXIT_RETRY : EXIT_CANNOT);
     }
+    emit_report_counts(&p->e);
     if (p->e.stats.expired > 0)
         log_event(LOG_WARN, NO_FLOW, "event=expired keys=%llu msg=\"had expired and were left out\"",
                   (unsigned long long)p->e.stats.expired);

@@ -21,6 +21,7 @@ struct parser {
     bool target_written;
     struct ctl ctl;
     int status;        /* worst so far */
+    bool partial;      /* the input's END says that flows may end within an item */
     char reason[16];   /* of the END record to come */
     char message[256];
 };

@@ -455,8 +455,8 @@ static enum got feed_group(struct value *v, struct emit *e, struct origin *o, st
 
 static enum got feed_pending(struct value *v, struct emit *e, struct origin *o, struct cur *c)
 {
-    const uint8_t *p;
-    uint64_t count;
+    const uint8_t *p = NULL;
+    uint64_t count = 0;
     enum got g = take_pending(c, &p, &count);
     if (g != GOT)
         return g;

@@ -42,7 +42,7 @@ static unsigned rdb_of(enum target_kind kind, unsigned v)
         {TARGET_REDIS, VERSION(8, 10), 15}, {TARGET_REDIS, VERSION(8, 8), 14},  {TARGET_REDIS, VERSION(8, 6), 13},
         {TARGET_REDIS, VERSION(7, 4), 12},  {TARGET_REDIS, VERSION(7, 2), 11},  {TARGET_REDIS, VERSION(7, 0), 10},
         {TARGET_REDIS, VERSION(5, 0), 9},   {TARGET_REDIS, VERSION(4, 0), 8},   {TARGET_VALKEY, VERSION(9, 0), 80},
-        {TARGET_VALKEY, VERSION(7, 2), 11}, {TARGET_DRAGONFLY, VERSION(1, 0), 9},
+        {TARGET_VALKEY, VERSION(7, 2), 11}, {TARGET_DRAGONFLY, VERSION(1, 0), 12},
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (list[i].kind == kind && v >= list[i].version)

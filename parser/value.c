@@ -389,7 +389,7 @@ static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, s
                             enum packing pack, const struct slice *t)
 {
     struct elem el[2];
-    struct slice arg[2];
+    struct slice arg[2] = {{NULL, 0}, {NULL, 0}};
     const uint8_t *it = NULL;
     if (packed_check(pack, t) < 0)
         return cur_bad(c, "a valid listpack, ziplist or intset");
@@ -465,8 +465,12 @@ static void put_string(struct value *v, struct emit *e, struct origin *o, const 
     uint8_t num[20];
     if (v->dropped)
         return;
+    struct slice set[3] = {SLICE("SET"), {v->key.p, v->key.n}, {p, n}};
     if (v->offset == 0) {
-        emit_set(e, o, &v->key, p, n, 0, RF_FIRST);
+        if (n + v->key.n > REC_PAYLOAD_MAX - 512) /* journaled keys have no bound */
+            emit_argv(e, o, &v->key, 1, CLASS_STRING, RF_IDEMPOTENT | RF_FIRST, set, 3);
+        else
+            emit_set(e, o, &v->key, p, n, 0, RF_FIRST);
         /* Let the target allocate once instead of growing the string part by part. */
         if (total >= PREALLOC_FROM && total > n) {
             struct slice argv[4] = {SLICE("SETRANGE"), {v->key.p, v->key.n}, {num, dec_u64(num, total - 1)}, {(const uint8_t *)"", 1}};
