@@ -492,7 +492,13 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
     /* Its structure was scanned; what only decoding notices is a score that is no number and the like. */
     if (value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s) != GOT && value_class(type) != CLASS_OTHER)
         lost(m, "restore-payload", "a damaged value");
-    nothing(m);
+    if (!m->f->restored.dropped) {
+        nothing(m);
+        return;
+    }
+    /* It is not carried over: what was there before it is not to stay. */
+    struct slice del[2] = {SLICE("DEL"), m->argv[1]};
+    last(m, 1, del, 2, RF_IDEMPOTENT);
 }
 
 /* RESTORE k ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ f] [STICK]. */
@@ -502,6 +508,10 @@ static void do_restore(const struct cmd *m)
     bool absolute = false;
     if (m->argc < 4 || !number(&m->argv[2], &ttl) || ttl < 0) {
         malformed(m);
+        return;
+    }
+    if (m->argv[1].n > m->e->target.maxbulk) {
+        lost_only(m, "command-too-large", "a key longer than the target's proto-max-bulk-len");
         return;
     }
     for (size_t i = 4; i < m->argc; i++)
@@ -615,10 +625,22 @@ static void do_forward(const struct cmd *m)
     emit_argv(m->e, m->o, &k, c->first, 0, flags, m->argv, m->argc);
 }
 
+/* With a selection by type the first of the two keys may not be at the target. */
+static void if_there(const struct cmd *m, struct slice script)
+{
+    struct cmd two = *m;
+    two.argc = 3;
+    run_script(&two, script, 2, 2);
+}
+
 static void do_two_keys(const struct cmd *m)
 {
+    bool copy = is(&m->argv[0], "COPY") && m->argc <= 4; /* not into another database */
     early(m);
-    do_forward(m);
+    if (copy && m->f->sel != NULL && m->f->sel->types)
+        if_there(m, SLICE(LUA_COPY_IF));
+    else
+        do_forward(m);
 }
 
 /* XGROUP CREATE and SETID, XSETID: targets before 7.0 do not know the counters. */
@@ -670,17 +692,10 @@ static void do_float(const struct cmd *m)
         run_script(m, SLICE(LUA_HINCRBYFLOAT), 1, 3);
 }
 
-/* RENAME, COPY: with a selection by type the first key may not be at the target. */
 static void do_rename(const struct cmd *m)
 {
-    bool copy = m->c->name[0] == 'C';
-    bool other_db = copy && m->argc > 4;
-    if (m->f->sel != NULL && m->f->sel->types && !other_db) {
-        struct cmd two = *m;
-        two.argc = 3;
-        run_script(&two, copy ? SLICE(LUA_COPY_IF) : SLICE(LUA_RENAME_IF), 2, 2);
-    } else if (copy)
-        do_forward(m);
+    if (m->f->sel != NULL && m->f->sel->types)
+        if_there(m, SLICE(LUA_RENAME_IF));
     else if (m->f->df_version < VERSION(1, 38))
         run_script(m, SLICE(LUA_OLD_RENAME), 2, 2);
     else

@@ -23,7 +23,7 @@ enum action {
     ACT_CLAIM,         /* XCLAIM, XAUTOCLAIM */
     ACT_FLOAT,         /* INCRBYFLOAT, HINCRBYFLOAT */
     ACT_RENAME,
-    ACT_TWO_KEYS,      /* MOVE, RENAMENX: logged also where another key was in the way */
+    ACT_TWO_KEYS,      /* look at other keys than the one they change; MOVE, RENAMENX: logged also in vain */
     ACT_DELEX,
     ACT_JSON,
     ACT_PROBABILISTIC,

@@ -5,8 +5,8 @@
  * more: RESTORE is the only exact copy of them. */
 #define STREAM_WHOLE ((size_t)768 << 10)
 
-/* Keys above this cannot be written in one record. */
-#define KEY_MAX ((size_t)512 << 10)
+/* Longer keys are taken for damage. One that does not fit a record with its value goes in several. */
+#define KEY_MAX ((size_t)16 << 20)
 
 uint64_t take_expiry(struct flow *f)
 {
@@ -142,7 +142,7 @@ enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct ps
     if (g != GOT)
         return g;
     if (!value_text(&f->s, 1, ps, &text) || text.n > KEY_MAX)
-        return cur_bad(t, "a key of at most 512 KiB");
+        return cur_bad(t, "a key of at most 16 MiB");
     key_set(e, k, text.p, text.n);
     return GOT;
 }

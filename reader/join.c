@@ -56,6 +56,8 @@ static void ending(struct joiner *j, const char *reason, int status, const char 
     struct buf b = {.max = 3072};
     meta_adds(&b, "reason", reason);
     meta_addu(&b, "status", (uint64_t)status);
+    if (strcmp(reason, "complete") == 0)
+        meta_addu(&b, "partial", 1); /* the flow was left where it happened to be read to */
     if (message[0] != '\0')
         meta_adds(&b, "message", message);
     meta_addu(&b, "n.bytes", j->out.bytes);
@@ -196,18 +198,17 @@ static void on_owner(struct watch *w, uint32_t events)
 }
 
 /* The owner may still be on its way to its socket. */
-static int connect_owner(struct joiner *j)
+static int connect_owner(struct joiner *j, char answer[static CTL_LINE_MAX])
 {
-    char hello[32], answer[CTL_LINE_MAX] = "";
+    char hello[32];
     snprintf(hello, sizeof hello, "role=flow flow=%u", j->o->flow);
     uint64_t deadline = mono_us() + (uint64_t)j->o->connect_timeout * US;
-    while (ctl_hello(&j->ctl, j->o->session, hello, j->o->connect_timeout * 1000, answer, sizeof answer) <
-           0) {
+    while (ctl_hello(&j->ctl, j->o->session, hello, j->o->connect_timeout * 1000, answer, CTL_LINE_MAX) < 0) {
         if (answer[0] == '\0' && mono_us() < deadline && signals_seen() == 0) {
             (void)io_wait(-1, -1, HELLO_EVERY / 1000);
             continue;
         }
-        log_event(LOG_ERROR, (int)j->o->flow, "event=not-joined session=%s reason=\"%s\"", j->o->session,
+        log_event(LOG_WARN, (int)j->o->flow, "event=not-joined session=%s reason=\"%s\"", j->o->session,
                   answer[0] != '\0' ? answer : "nobody listens there");
         return -1;
     }
@@ -215,9 +216,16 @@ static int connect_owner(struct joiner *j)
     return loop_add(&j->loop, &j->w, j->ctl.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
-static void not_joined(struct joiner *j)
+/* Where the session is over before we came to it, it was stopped. */
+static void not_joined(struct joiner *j, const char *answer)
 {
-    ending(j, "error", EXIT_CANNOT, "the owner of the session was not reached");
+    char reason[40] = "";
+    if (answer[0] != '\0')
+        (void)ctl_get(answer, "reason", reason, sizeof reason);
+    if (strcmp(reason, "session-is-ending") == 0)
+        ending(j, "stop", EXIT_PARTIAL, "");
+    else
+        ending(j, "error", EXIT_CANNOT, "the owner of the session was not reached");
     last(j);
 }
 
@@ -324,7 +332,8 @@ static void run(struct joiner *j)
 
 int join_run(const struct options *o)
 {
-    struct joiner j = {.o = o, .status = EXIT_DONE};
+    struct joiner j = {.o = o, .status = EXIT_DONE, .info = {.epoch = 1}}; /* of an END before any session */
+    char answer[CTL_LINE_MAX] = "";
     j.observer = (struct flow_observer){.ctx = &j, .up = on_up, .lost = on_lost};
     j.ctl.fd = j.w.fd = -1;
     loop_init(&j.loop);
@@ -333,8 +342,8 @@ int join_run(const struct options *o)
         j.done = true;
     else if (output_stream(&j.out) < 0)
         output_died(&j);
-    else if (connect_owner(&j) < 0)
-        not_joined(&j);
+    else if (connect_owner(&j, answer) < 0)
+        not_joined(&j, answer);
     run(&j);
     flow_stop(&j.flow);
     loop_del(&j.loop, &j.w);

@@ -39,7 +39,8 @@ int main(int argc, char **argv)
     options_parse(&o, argc, argv);
     log_init("dfreader", o.verbose == 0 ? LOG_WARN : o.verbose == 1 ? LOG_INFO : LOG_DEBUG);
     check_descriptors(&o);
-    signals_init();
+    if (o.mode != MODE_ASK) /* a question ends with the signal */
+        signals_init();
     switch (o.mode) {
     case MODE_OWNER: return owner_run(&o);
     case MODE_FLOW: return join_run(&o);
