@@ -345,7 +345,7 @@ static void targets(void)
     } list[] = {{"portable", 4, 0}, {"6.2", 4, 6},       {"6.2", 5, 8},       {"6.2", 15, 9},
                 {"6.2", 16, 0},     {"7.0", 16, 10},     {"7.0", 20, 0},      {"7.0", 21, 0},
                 {"7.2", 21, 11},    {"7.4", 31, 0},      {"7.4", 30, 0},      {"7.4", 6, 0},
-                {"7.4", 24, 12},    {"valkey:8", 24, 0}, {"valkey:9", 24, 0}, {"valkey:9", 21, 11},
+                {"7.4", T_REDIS + 24, 12},    {"valkey:8", 24, 0}, {"valkey:9", 24, 0}, {"valkey:9", 21, 11},
                 {"7.4", 22, 0}};
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         CHECK(target_parse(&t, list[i].target));
@@ -357,7 +357,7 @@ static void targets(void)
         bool yes;
     } ttl[] = {
         {"portable", false}, {"7.2", false},           {"7.4", true}, {"8.0", true}, {"valkey:8", false},
-        {"valkey:9", true},  {"dragonfly:1.40", true}};
+        {"valkey:9", true},  {"dragonfly:1.40", false}};
     for (size_t i = 0; i < sizeof ttl / sizeof ttl[0]; i++) {
         CHECK(target_parse(&t, ttl[i].target));
         CHECK(target_field_ttl(&t) == ttl[i].yes);
