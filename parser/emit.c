@@ -16,7 +16,7 @@
 
 #define OUT_LIMIT    ((size_t)256 << 10)
 #define CHAIN_RECORD ((size_t)256 << 10)
-#define GRACE_MS     1000  /* an expiry this near counts as passed */
+#define GRACE_MS     1000  /* an expiry this near counts as passed; nearer ones too where the data are old */
 #define LOG_FIRST    10    /* reports of a kind that are logged one by one */
 #define EXTEND_MS    60000 /* what a passed one becomes where a journal follows */
 
@@ -330,6 +330,16 @@ void emit_position(struct emit *e, struct origin *o, unsigned flags)
     emit_empty(e, o, REC_POSITION, flags);
 }
 
+void emit_last(struct emit *e, struct origin *o, const struct key *k)
+{
+    if (begin(e, 0) == NULL)
+        return;
+    struct rec r = request(o, k, RF_LAST);
+    r.type = REC_POSITION;
+    r.keyarg = 0;
+    commit(e, &r, 0);
+}
+
 void emit_synced(struct emit *e, struct origin *o)
 {
     emit_empty(e, o, REC_SYNCED, 0);
@@ -400,11 +410,21 @@ void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, 
     emit_meta(e, o, REC_REPORT, e->text.p, e->text.len);
 }
 
+/* The source's PERSIST or later expiry may be on its way behind these bytes for as long as they have been on theirs. */
+static uint64_t grace(const struct emit *e, const struct origin *o)
+{
+    uint64_t came = o->time / 1000;
+    uint64_t age = came != 0 && came < e->now_ms ? e->now_ms - came : 0;
+    return GRACE_MS + (age < EXTEND_MS / 2 ? 2 * age : EXTEND_MS - GRACE_MS);
+}
+
 uint64_t emit_expiry(struct emit *e, const struct origin *o, uint64_t ms)
 {
-    if (__builtin_expect(ms > e->now_ms + GRACE_MS, 1))
+    if (__builtin_expect(ms > e->now_ms + EXTEND_MS, 1))
         return ms;
     if (o->journal || o->live) {
+        if (ms > e->now_ms + grace(e, o))
+            return ms;
         e->stats.extended++;
         return e->now_ms + EXTEND_MS;
     }

@@ -113,6 +113,9 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
                const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody);
 
 void emit_position(struct emit *e, struct origin *o, unsigned flags);
+
+/* The key's parts are all there: a position record that says so. */
+void emit_last(struct emit *e, struct origin *o, const struct key *k);
 void emit_synced(struct emit *e, struct origin *o);
 void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv, size_t argc);
 

@@ -93,11 +93,11 @@ void value_finish(struct value *v, struct emit *e, struct origin *o)
         return;
     if (!v->started) { /* nothing is left of it: what an older version of the key left must go */
         value_start(v, e, o);
-        emit_position(e, o, RF_LAST);
+        emit_last(e, o, &v->key);
         return;
     }
     if (v->expire_ms == 0) {
-        emit_position(e, o, RF_LAST);
+        emit_last(e, o, &v->key);
         return;
     }
     uint8_t num[20];
