@@ -325,8 +325,12 @@ bool node_connect(struct node *n)
     uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000, said = 0;
     for (;;) {
         enum shake v = try_once(n, NULL);
-        if (v == SHAKE_OK)
+        if (v == SHAKE_OK && target_limits(n, &n->info))
             break;
+        if (v == SHAKE_OK) { /* lost again at once: another writer of this task may have ended us */
+            n->t.close(&n->t);
+            v = SHAKE_AGAIN;
+        }
         if (v == SHAKE_LATER && w->opt.reconnect_timeout > 0)
             not_yet(n, &give_up, &said);
         /* A server that does not answer at all is a mistake of the caller; one that is loading is not. */
@@ -340,10 +344,6 @@ bool node_connect(struct node *n)
         wait_ms(500);
     }
     n->connected_at = mono_us();
-    if (!target_limits(n, &n->info)) {
-        writer_fail(w, EXIT_RETRY, "event=target_lost target=%s", w->opt.shown);
-        return false;
-    }
     if (strcmp(n->info.role, "slave") == 0 || strcmp(n->info.role, "replica") == 0)
         log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s", w->opt.shown);
     fresh_reader(n);
