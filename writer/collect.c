@@ -6,14 +6,15 @@
 
 #include "io.h"
 
-#define KEEP ((size_t)1 << 20)
+#define HEAD ((size_t)4096) /* stays in memory for messages */
 
-struct big *big_new(const struct rec *r)
+struct big *big_new(const struct rec *r, size_t keep)
 {
     struct big *b = xcalloc(1, sizeof *b);
     b->first = *r;
     b->fd = -1;
-    b->mem.max = KEEP + REC_PAYLOAD_MAX;
+    b->keep = keep;
+    b->mem.max = keep > HEAD ? keep : HEAD;
     reqcheck_init(&b->check);
     return b;
 }
@@ -47,15 +48,14 @@ static int append(int fd, const uint8_t *p, size_t n, uint64_t at)
 }
 
 /* Move from memory to a file; the first bytes stay in memory, for messages. */
-static int to_file(struct big *b, const char *dir)
+static int to_file(struct big *b, const char *dir, const uint8_t *payload, size_t n)
 {
     b->fd = io_tmpfile(dir);
-    if (b->fd < 0)
+    if (b->fd < 0 || append(b->fd, b->mem.p, b->mem.len, 0) < 0)
         return -1;
-    if (append(b->fd, b->mem.p, b->mem.len, 0) < 0)
-        return -1;
-    struct buf head = {.max = 4096};
-    (void)buf_add(&head, b->mem.p, b->mem.len < 4096 ? b->mem.len : 4096);
+    struct buf head = {.max = HEAD};
+    (void)buf_add(&head, b->mem.p, b->mem.len < HEAD ? b->mem.len : HEAD);
+    (void)buf_add(&head, payload, n < HEAD - head.len ? n : HEAD - head.len);
     buf_free(&b->mem);
     b->mem = head;
     return 0;
@@ -72,7 +72,7 @@ const char *big_add(struct big *b, const uint8_t *payload, size_t n, const char 
     if (b->too_large)
         return NULL;
     *io = true;
-    if (b->fd < 0 && b->size > KEEP && b->mem.len > 0 && to_file(b, dir) < 0)
+    if (b->fd < 0 && b->size > b->keep && to_file(b, dir, payload, n) < 0)
         return "cannot keep a large request";
     if (b->fd >= 0)
         return append(b->fd, payload, n, b->size - n) < 0 ? "cannot keep a large request" : NULL;

@@ -1,5 +1,5 @@
-/* Requests that come in several records: collected in memory up to 1 MiB, then in an unlinked file, and sent
- * whole. */
+/* Requests that come in several records: collected in memory up to a bound, then in an unlinked file, and
+ * sent whole. */
 #ifndef RW_COLLECT_H
 #define RW_COLLECT_H
 
@@ -16,6 +16,7 @@
 struct big {
     struct rec first; /* header of the first record */
     struct buf mem;   /* its first bytes, enough to name the key; all of them as long as fd is -1 */
+    size_t keep;      /* so much may stay in memory */
     int fd;
     uint64_t size;
     uint64_t sent;
@@ -23,8 +24,8 @@ struct big {
     struct reqcheck check;
 };
 
-/* Begin with a first record. */
-struct big *big_new(const struct rec *r);
+/* Begin with a first record; keep: bytes that may stay in memory. */
+struct big *big_new(const struct rec *r, size_t keep);
 void big_free(struct big *b);
 
 /* Append a record's payload. Returns NULL, or what is wrong; *io: writing the file failed (errno). */

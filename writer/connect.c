@@ -15,8 +15,15 @@
 
 #define CONNECT_MS 10000
 #define CALL_MS    20000
+#define IDLE_AFTER ((uint64_t)1000000)
+#define SAY_EVERY  ((uint64_t)10000000)
 
-enum shake { SHAKE_OK, SHAKE_AGAIN, SHAKE_FATAL };
+enum shake {
+    SHAKE_OK,
+    SHAKE_AGAIN, /* no connection */
+    SHAKE_LATER, /* it is there and says that it cannot now: LOADING and the like */
+    SHAKE_FATAL,
+};
 
 /* ---- the reader's functions: replies are looked at, not kept ---- */
 
@@ -95,7 +102,7 @@ static enum shake judge(struct node *n, redisReply *r, const char *what)
     enum shake verdict = SHAKE_OK;
     if (r->type == REDIS_REPLY_ERROR) {
         snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, r->str);
-        verdict = error_class(r->str, r->len) == ERR_RETRY ? SHAKE_AGAIN : SHAKE_FATAL;
+        verdict = error_class(r->str, r->len) == ERR_RETRY ? SHAKE_LATER : SHAKE_FATAL;
     }
     freeReplyObject(r);
     return verdict;
@@ -294,6 +301,18 @@ static enum shake try_once(struct node *n, struct saved *saved)
     return v;
 }
 
+/* A target that answers is not lost, however long it loads: the time to give up moves on. */
+static void not_yet(struct node *n, uint64_t *give_up, uint64_t *said)
+{
+    uint64_t now = mono_us();
+    *give_up = now + (uint64_t)n->w->opt.reconnect_timeout * 1000000;
+    if (now - *said < SAY_EVERY)
+        return;
+    *said = now;
+    log_event(LOG_WARN, NO_FLOW, "event=target_not_ready target=%s error=%s action=waiting", n->w->opt.shown,
+              log_quote(n->lost_why, strlen(n->lost_why)));
+}
+
 static void wait_ms(unsigned ms)
 {
     for (unsigned done = 0; done < ms && writer_signals() < 2; done += 20)
@@ -303,27 +322,28 @@ static void wait_ms(unsigned ms)
 bool node_connect(struct node *n)
 {
     struct writer *w = n->w;
-    uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
+    uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000, said = 0;
     for (;;) {
         enum shake v = try_once(n, NULL);
-        if (v == SHAKE_OK)
+        if (v == SHAKE_OK && target_limits(n, &n->info))
             break;
+        if (v == SHAKE_OK) { /* lost again at once: another writer of this task may have ended us */
+            n->t.close(&n->t);
+            v = SHAKE_AGAIN;
+        }
+        if (v == SHAKE_LATER && w->opt.reconnect_timeout > 0)
+            not_yet(n, &give_up, &said);
         /* A server that does not answer at all is a mistake of the caller; one that is loading is not. */
         bool there = n->t.read != NULL;
         if (v == SHAKE_FATAL || !there || mono_us() >= give_up || writer_signals() >= 2) {
-            writer_fail(w, v == SHAKE_AGAIN && there ? EXIT_RETRY : EXIT_CANNOT,
+            writer_fail(w, v != SHAKE_FATAL && there ? EXIT_RETRY : EXIT_CANNOT,
                         "event=cannot_use_target target=%s error=%s", w->opt.shown,
                         log_quote(n->lost_why, strlen(n->lost_why)));
             return false;
         }
-        log_event(LOG_INFO, NO_FLOW, "event=target_not_ready error=%s",
-                  log_quote(n->lost_why, strlen(n->lost_why)));
         wait_ms(500);
     }
-    if (!target_limits(n, &n->info)) {
-        writer_fail(w, EXIT_RETRY, "event=target_lost target=%s", w->opt.shown);
-        return false;
-    }
+    n->connected_at = mono_us();
     if (strcmp(n->info.role, "slave") == 0 || strcmp(n->info.role, "replica") == 0)
         log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s", w->opt.shown);
     fresh_reader(n);
@@ -395,7 +415,8 @@ static void rewind_ring(struct node *n)
 static uint64_t begin_loss(struct node *n)
 {
     uint64_t now = mono_us();
-    if (n->progress || n->lost_since == 0) {
+    bool idle = node_quiet(n) && now - n->connected_at > IDLE_AFTER; /* nothing was there to be confirmed */
+    if (n->progress || n->lost_since == 0 || idle) {
         n->lost_since = now;
         n->lost_wait = 0;
     } else {
@@ -408,7 +429,7 @@ static uint64_t begin_loss(struct node *n)
 static bool look_for_target(struct node *n, struct saved *saved)
 {
     struct writer *w = n->w;
-    uint64_t give_up = begin_loss(n);
+    uint64_t give_up = begin_loss(n), said = 0;
     for (;;) {
         unsigned ms = n->lost_wait;
         wait_ms(ms * 3 / 4 + (unsigned)(mono_us() % (ms / 2 + 1)));
@@ -416,6 +437,8 @@ static bool look_for_target(struct node *n, struct saved *saved)
         enum shake v = late || writer_signals() >= 2 ? SHAKE_AGAIN : try_once(n, saved);
         if (v == SHAKE_OK && !late)
             return true;
+        if (v == SHAKE_LATER)
+            not_yet(n, &give_up, &said);
         if (v == SHAKE_FATAL || late || writer_signals() >= 2) {
             writer_fail(w, v == SHAKE_FATAL ? EXIT_CANNOT : EXIT_RETRY,
                         "event=target_lost target=%s error=%s", w->opt.shown,
@@ -447,6 +470,7 @@ bool node_reconnect(struct node *n)
         return false;
     fresh_reader(n);
     n->lost = false;
+    n->connected_at = mono_us();
     n->want_out = false;
     n->pause_until = 0;
     rewind_ring(n);

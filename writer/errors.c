@@ -27,6 +27,7 @@ static const struct {
     {"BUSYKEY ", ERR_CONFLICT},
     {"NOAUTH ", ERR_FATAL},
     {"WRONGPASS ", ERR_FATAL},
+    {"NOPERM ", ERR_FATAL},
     {"DENIED ", ERR_FATAL},
     {"ERR EXEC without MULTI", ERR_FATAL},
     {"ERR Protocol error", ERR_FATAL},
@@ -85,25 +86,29 @@ static void keep_key(struct kind *k, const void *key, size_t n)
     buf_free(&b);
 }
 
+/* What comes from a stream or a server must not break a line of the summary. */
+static void plain(char *to, const char *name, size_t n)
+{
+    size_t i = 0;
+    for (; i < n && i < KIND_NAME - 1 && name[i] != '\0'; i++)
+        to[i] = name[i] < ' ' || name[i] > '~' || name[i] == '"' || name[i] == '\\' ? '?' : name[i];
+    to[i] = '\0';
+}
+
 const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen, const void *key,
                                size_t keylen)
 {
-    if (namelen > KIND_NAME - 1)
-        namelen = KIND_NAME - 1;
+    char shown[KIND_NAME];
+    plain(shown, name, namelen);
     unsigned i = 0;
-    while (i < k->n && (strlen(k->kind[i].name) != namelen || memcmp(k->kind[i].name, name, namelen) != 0))
+    while (i < k->n && strcmp(k->kind[i].name, shown) != 0)
         i++;
     if (i == KINDS_MAX)
         i = KINDS_MAX - 1;
     struct kind *kind = &k->kind[i];
     if (i == k->n) {
         k->n++;
-        if (i == KINDS_MAX - 1) {
-            strlcpy(kind->name, "others", sizeof kind->name);
-        } else {
-            memcpy(kind->name, name, namelen);
-            kind->name[namelen] = '\0';
-        }
+        strlcpy(kind->name, i == KINDS_MAX - 1 ? "others" : shown, sizeof kind->name);
     }
     kind->count++;
     k->total++;

@@ -147,11 +147,11 @@ static bool fill(struct writer *w, struct input *in)
 void input_ready(struct writer *w, unsigned i)
 {
     struct input *in = &w->inputs.v[i];
-    if (in->hungry) {
+    if (in->hungry && !w->failed) {
         (void)fill(w, in);
         return;
     }
-    /* Its record has to wait: stop being told. */
+    /* Its record has to wait, or nothing is read any more: stop being told. */
     loop_drop(w, in->in.fd);
     in->armed = false;
 }

@@ -110,18 +110,24 @@ void live_receive(struct writer *w)
     }
 }
 
-void live_finish(struct writer *w)
+/* Wait until what was said is sent. */
+static void drain(struct writer *w, uint64_t give_up)
 {
     struct ctl *c = &w->live.ctl;
-    if (c->fd < 0)
-        return;
-    live_report(w, mono_us(), true);
-    uint64_t give_up = mono_us() + FINISH_MS * 1000;
     while (c->fd >= 0 && !ctl_idle(c) && mono_us() < give_up) {
         struct pollfd pf = {.fd = c->fd, .events = POLLOUT};
         (void)poll(&pf, 1, 100);
         if (ctl_flush(c) < 0)
             gone(w);
     }
-    ctl_close(c);
+}
+
+void live_finish(struct writer *w)
+{
+    uint64_t give_up = mono_us() + FINISH_MS * 1000;
+    drain(w, give_up); /* so that there is room for the last report of every flow */
+    live_report(w, mono_us(), true);
+    drain(w, give_up);
+    if (w->live.ctl.fd >= 0)
+        ctl_close(&w->live.ctl);
 }

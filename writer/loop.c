@@ -42,11 +42,7 @@ static bool handle(struct writer *w, const struct epoll_event *e, int n)
             break;
         case TAG_CONTROL: live_receive(w); break;
         case TAG_LISTEN: inputs_accept(w); break;
-        default:
-            if (!w->failed) {
-                input_ready(w, e[i].data.u32 - TAG_INPUT);
-                got = true;
-            }
+        default: input_ready(w, e[i].data.u32 - TAG_INPUT); got = !w->failed;
         }
     }
     return got;
@@ -83,6 +79,16 @@ static void watch_node(struct writer *w, bool *watched_out, int *watched_fd)
 static bool all_written(const struct writer *w)
 {
     return node_quiet(&w->node) && (!w->node.b.dirty || w->session.stage != ST_RUN);
+}
+
+/* The first signal changes nothing here; where no dfreader got it too, whoever sent it should know that. */
+static void note_signal(struct writer *w)
+{
+    if (writer_signals() != 1 || w->signal_noted)
+        return;
+    w->signal_noted = true;
+    log_event(w->live.ctl.fd >= 0 || w->ends > 0 ? LOG_INFO : LOG_WARN, NO_FLOW, "event=signal note=%s",
+              "\"goes on to the end of the input; a second one ends at once\"");
 }
 
 /* Is everything done? When failed, only what is in flight counts, and not for ever. */
@@ -150,6 +156,7 @@ void loop_run(struct writer *w)
                 return;
             continue;
         }
+        note_signal(w);
         if (finished(w))
             return;
         leave_live(w);

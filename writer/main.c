@@ -68,8 +68,10 @@ void writer_data_error(struct writer *w, const char *text, size_t len, unsigned 
     struct slice key = {0}, name = {0};
     bool has_key = keyarg > 0 && request_arg(request, n, keyarg, &key);
     (void)request_arg(request, n, 0, &name);
-    const struct kind *k =
-        kinds_count(&w->stats.errors, text, error_kind_len(text, len), has_key ? key.p : NULL, key.n);
+    char kind[KIND_NAME];
+    int k_len = snprintf(kind, sizeof kind, "%.*s: %.*s", (int)(name.n < 24 ? name.n : 24),
+                         name.p != NULL ? (const char *)name.p : "", (int)error_kind_len(text, len), text);
+    const struct kind *k = kinds_count(&w->stats.errors, kind, (size_t)k_len, has_key ? key.p : NULL, key.n);
     log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, (int)flow,
               "event=data_error command=%s key=%s db=%u reply=%s", log_quote(name.p, name.n),
               log_quote(key.p, key.n), db, log_quote(text, len));
@@ -81,8 +83,8 @@ void writer_data_error(struct writer *w, const char *text, size_t len, unsigned 
 static void drop_position(struct writer *w)
 {
     struct node *n = &w->node;
-    if (w->failed || w->session.stage != ST_RUN || w->session.journal || w->session.live || n->lost ||
-        n->dead)
+    if (w->failed || signals >= 2 || w->session.stage != ST_RUN || w->session.journal || w->session.live ||
+        n->lost || n->dead)
         return;
     if ((n->db != 0 && !target_must(w, n, 20000, "SELECT", "0", NULL)) ||
         !target_must(w, n, 20000, "DEL", w->session.position_key, NULL))

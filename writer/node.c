@@ -59,6 +59,8 @@ void node_lose(struct node *n, const char *fmt, ...)
 bool node_room(const struct node *n, size_t len)
 {
     size_t need = len + n->a.mset.len + 64 + group_room(n->b.building);
+    if (n->b.resend) /* path A must not crowd out the group that is to be sent again */
+        need += group_room(n->b.flying);
     return n->un + 4 < UNITS_MAX && ring_room(&n->ring) >= need;
 }
 
@@ -124,17 +126,33 @@ int node_db_state(const struct node *n, uint32_t db)
 
 void node_db_learn(struct node *n, uint32_t db, bool has)
 {
+    struct dbs *d = &n->dbs;
     if (node_db_state(n, db) != 0)
         return;
-    n->dbs.known = xrealloc(n->dbs.known, (n->dbs.n + 1) * sizeof *n->dbs.known);
-    n->dbs.bad = xrealloc(n->dbs.bad, (n->dbs.n + 1) * sizeof *n->dbs.bad);
-    n->dbs.known[n->dbs.n] = db;
-    n->dbs.bad[n->dbs.n] = !has;
-    n->dbs.n++;
+    unsigned at = d->next++ % DBS_MAX; /* the oldest is forgotten: it is asked for again when it is needed */
+    if (at == d->n) {
+        d->n++;
+        d->known = xrealloc(d->known, d->n * sizeof *d->known);
+        d->bad = xrealloc(d->bad, d->n * sizeof *d->bad);
+    }
+    d->known[at] = db;
+    d->bad[at] = !has;
 }
 
 /* A SELECT that is refused (BUSY while a script runs) must never be followed by requests that then run in the
  * old database: nothing is sent behind it before its reply. */
+void node_select(struct node *n, uint32_t db)
+{
+    uint8_t num[20], req[64];
+    uint8_t *p = resp_len(req, '*', 2);
+    p = resp_bulk(p, "SELECT", 6);
+    p = resp_bulk(p, num, dec_u64(num, db));
+    ring_add(&n->ring, req, (size_t)(p - req));
+    node_unit(n, U_SELECT, (size_t)(p - req), 0, 0);
+    n->selecting = true;
+    n->select_db = db;
+}
+
 enum put node_want_db(struct node *n, uint32_t db)
 {
     if (db == n->db && !n->selecting)
@@ -146,14 +164,7 @@ enum put node_want_db(struct node *n, uint32_t db)
     if (n->since_select < SELECT_AFTER && !n->allow_select)
         return PUT_WAIT;
     pipeline_flush(n);
-    uint8_t num[20], req[64];
-    uint8_t *p = resp_len(req, '*', 2);
-    p = resp_bulk(p, "SELECT", 6);
-    p = resp_bulk(p, num, dec_u64(num, db));
-    ring_add(&n->ring, req, (size_t)(p - req));
-    node_unit(n, U_SELECT, (size_t)(p - req), 0, 0);
-    n->selecting = true;
-    n->select_db = db;
+    node_select(n, db);
     n->since_select = 0;
     n->allow_select = false;
     return PUT_WAIT;
@@ -323,7 +334,8 @@ void node_work(struct node *n, uint64_t now)
         n->pause_until = 0;
     if (n->pause_until == 0 && !n->selecting) {
         pipeline_again(n);
-        group_work(n, now);
+        if (!n->selecting)
+            group_work(n, now);
     }
     node_send(n);
 }

@@ -33,6 +33,7 @@ struct writer;
 #define GROUP_BYTES    ((size_t)1 << 20)
 #define SEND_STEP      ((size_t)64 << 10)
 #define POSITION_EVERY ((uint64_t)1000000) /* us between writes of positions that came without requests */
+#define DBS_MAX        1024u               /* databases of which is remembered whether the target has them */
 #define SELECT_AFTER   4096u /* requests in one database before another lane's database gets its turn */
 
 /* What became of a record that was offered. */
@@ -69,6 +70,7 @@ struct pipeline {
     struct inkey mset_key[MSET_KEYS];
     unsigned mset_n;
     struct buf again;      /* requests that were refused, in order */
+    uint32_t again_db;     /* where they belong: a SELECT may have been on its way behind them */
     struct buf again_unit; /* struct unit */
     struct buf again_key;  /* struct inkey */
     size_t again_at, again_unit_at, again_key_at;
@@ -135,6 +137,7 @@ struct dbs {
     uint32_t *known;
     bool *bad;
     unsigned n;
+    unsigned next; /* learned so far */
 };
 
 struct target_info {
@@ -177,9 +180,10 @@ struct node {
     bool lost;
     bool dead; /* the target refuses everything: nothing more is sent */
     char lost_why[160];
-    bool progress;       /* something was confirmed on this connection */
-    uint64_t lost_since; /* mono_us of the first of a row of losses without progress; 0: none */
-    unsigned lost_wait;  /* ms to wait before looking for the target again */
+    bool progress;         /* something was confirmed on this connection */
+    uint64_t lost_since;   /* mono_us of the first of a row of losses without progress; 0: none */
+    unsigned lost_wait;    /* ms to wait before looking for the target again */
+    uint64_t connected_at; /* mono_us */
 
     /* the reply being read */
     char err[256];
@@ -228,6 +232,9 @@ void node_succeeded(struct node *n);
 /* See to it that db is the connection's. PUT_DONE: it is. PUT_WAIT: later. PUT_FAIL: the target does not have
  * it. */
 enum put node_want_db(struct node *n, uint32_t db);
+
+/* Send SELECT db; nothing may be sent behind it before its reply. There is room. */
+void node_select(struct node *n, uint32_t db);
 
 /* 0 not yet known, 1 the target has it, -1 it has not. */
 int node_db_state(const struct node *n, uint32_t db);

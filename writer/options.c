@@ -11,6 +11,7 @@
 #include "exits.h"
 #include "log.h"
 #include "record.h"
+#include "size.h"
 #include "version.h"
 
 enum {
@@ -92,20 +93,12 @@ static int number(const char *name, const char *text, int least, int most)
     return (int)n;
 }
 
-/* "64k", "10m", "1g" or bytes. */
 static uint64_t size(const char *name, const char *text)
 {
-    char *end;
-    unsigned long long n = strtoull(text, &end, 10);
-    unsigned shift = *end == 'k' || *end == 'K'   ? 10
-                     : *end == 'm' || *end == 'M' ? 20
-                     : *end == 'g' || *end == 'G' ? 30
-                                                  : 0;
-    if (shift > 0)
-        end++;
-    if (*text < '0' || *text > '9' || *end != '\0' || n > (UINT64_MAX >> 1 >> shift))
-        errx(EXIT_USAGE, "--%s %s: no size", name, text);
-    return (uint64_t)n << shift;
+    uint64_t n;
+    if (!size_parse(text, &n) || n > UINT64_MAX >> 1)
+        errx(EXIT_USAGE, "--%s %s: no size (a number with k, m or g)", name, text);
+    return n;
 }
 
 static int choice(const char *name, const char *text, const char *const *words)

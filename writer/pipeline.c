@@ -145,8 +145,11 @@ static void release_keys(struct node *n, unsigned keys, bool counted)
 }
 
 /* Keep room in the lists of refused requests by dropping what was already sent again. */
-static void compact_again(struct pipeline *a)
+static void compact_again(struct node *n)
 {
+    struct pipeline *a = &n->a;
+    if (a->again_unit.len == 0)
+        a->again_db = n->db; /* replies come in order: a SELECT behind these has not been answered yet */
     buf_shift(&a->again, a->again_at);
     buf_shift(&a->again_unit, a->again_unit_at);
     buf_shift(&a->again_key, a->again_key_at);
@@ -166,7 +169,7 @@ static void keep_keys(struct pipeline *a, unsigned keys)
 static void keep(struct node *n, const struct unit *u)
 {
     struct pipeline *a = &n->a;
-    compact_again(a);
+    compact_again(n);
     if (buf_add(&a->again, ring_at(&n->ring, n->ring.acked), u->len) < 0 ||
         buf_add(&a->again_unit, u, sizeof *u) < 0)
         writer_fail(n->w, EXIT_CANNOT, "event=too_much_refused");
@@ -178,7 +181,7 @@ static void keep(struct node *n, const struct unit *u)
 static void keep_parts(struct node *n, const struct unit *u)
 {
     struct pipeline *a = &n->a;
-    compact_again(a);
+    compact_again(n);
     const uint8_t *p = ring_at(&n->ring, n->ring.acked);
     const uint8_t *name = memchr(p, '\n', u->len);
     p = name + 1 + sizeof mset_name - 1;
@@ -237,6 +240,11 @@ void pipeline_again(struct node *n)
     struct pipeline *a = &n->a;
     if (a->again_unit.len == 0 || (a->again_unit_at == 0 && a->outstanding > 0))
         return;
+    if (n->db != a->again_db) {
+        if (node_room(n, 64))
+            node_select(n, a->again_db);
+        return;
+    }
     while (a->again_unit_at < a->again_unit.len) {
         struct unit u;
         memcpy(&u, a->again_unit.p + a->again_unit_at, sizeof u);

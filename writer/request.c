@@ -1,6 +1,7 @@
 #include "request.h"
 
 #include <string.h>
+#include <strings.h>
 
 /* Read "<type><digits>\r\n". Returns what follows, or NULL. */
 static inline const uint8_t *take(const uint8_t *p, const uint8_t *end, uint8_t type, uint64_t *out)
@@ -89,6 +90,27 @@ bool request_arg(const uint8_t *p, size_t n, unsigned arg, struct slice *out)
             return false;
         p += len + 2;
     }
+}
+
+bool request_alters_connection(const uint8_t *p, size_t n)
+{
+    static const struct {
+        uint8_t len;
+        char name[11];
+    } table[] = {
+        {4, "AUTH"},        {4, "EXEC"},     {4, "QUIT"},     {4, "SYNC"},      {5, "HELLO"},
+        {5, "MULTI"},       {5, "PSYNC"},    {5, "RESET"},    {5, "WATCH"},     {6, "CLIENT"},
+        {6, "SELECT"},      {6, "ASKING"},   {7, "DISCARD"},  {7, "MONITOR"},   {7, "UNWATCH"},
+        {8, "REPLCONF"},    {8, "READONLY"}, {8, "SHUTDOWN"}, {9, "SUBSCRIBE"}, {10, "PSUBSCRIBE"},
+        {10, "SSUBSCRIBE"},
+    };
+    struct slice name;
+    if (!request_arg(p, n, 0, &name))
+        return false;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (table[i].len == name.n && strncasecmp((const char *)name.p, table[i].name, name.n) == 0)
+            return true;
+    return false;
 }
 
 enum { AT_START, IN_COUNT, COUNT_LF, AT_BULK, IN_LEN, LEN_LF, IN_BYTES, AT_END };

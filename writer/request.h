@@ -36,6 +36,10 @@ bool request_pair_ok(const uint8_t *p, size_t n);
 /* Length of the two bulk strings (key and value) at p; they were checked before. */
 size_t request_pair_len(const uint8_t *p);
 
+/* Would this request change the state of the connection itself, or have another number of replies than one
+ * (MULTI, EXEC, SELECT, SUBSCRIBE, CLIENT ...)? Such a one must never come from a stream. */
+bool request_alters_connection(const uint8_t *p, size_t n);
+
 /* Argument number arg (0: the command's name) of a request of which n bytes are there. False: not there. */
 bool request_arg(const uint8_t *p, size_t n, unsigned arg, struct slice *out);
 

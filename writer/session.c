@@ -105,6 +105,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
     s->journal = f->journal != 0;
     s->wrote = false;
+    w->stopped = false;
     s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
     if (w->opt.live && !s->live) {
         writer_fail(w, EXIT_CANNOT,
@@ -379,6 +380,12 @@ void session_check_end(struct writer *w, bool stopped)
         else if (f->big != NULL)
             writer_fail(w, EXIT_DAMAGED, "event=request_incomplete flow=%u", i);
     }
-    if (s->stage == ST_RUN && lanes_at_barrier(&w->lanes))
+    if (s->stage != ST_RUN)
+        return;
+    if (lanes_at_barrier(&w->lanes))
         check_barrier(w);
+    for (unsigned i = 0; i < s->flows && !stopped && !w->failed; i++)
+        if (!w->positions.flow[i].synced)
+            writer_fail(w, EXIT_PARTIAL, "event=flow_not_synced flow=%u note=%s", i,
+                        "\"its stream ended before its full sync was complete\"");
 }

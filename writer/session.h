@@ -26,6 +26,7 @@ struct flow {
     bool more;  /* within a request of several records */
     unsigned input;
     uint64_t last_seq; /* of the last record that came */
+    uint64_t last_pos; /* the highest so far */
     struct big *big;   /* being collected, or complete and waiting to go */
     bool big_whole;
 };

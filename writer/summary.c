@@ -186,10 +186,13 @@ static int json(const struct writer *w, int status)
     const char *sep = "";
     for (unsigned c = 1; c < CLASS_COUNT; c++, sep = ", ")
         fprintf(f, "%s\"%s\": %llu", sep, rec_class_name(c), (ull)s->keys[c]);
-    fprintf(
-        f, "},\n  \"latency_us\": {\"n\": %llu, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu}",
-        (ull)s->latency_n, (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990),
-        (ull)stats_percentile(s, 999), (ull)s->latency_max);
+    fputc('}', f);
+    if (s->latency_n > 0)
+        fprintf(
+            f,
+            ",\n  \"latency_us\": {\"n\": %llu, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu}",
+            (ull)s->latency_n, (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990),
+            (ull)stats_percentile(s, 999), (ull)s->latency_max);
     json_kinds(f, "errors_by_kind", &s->errors);
     json_kinds(f, "reports_by_kind", &s->reports);
     fputs(",\n  \"flows\": [", f);

@@ -42,7 +42,8 @@ struct writer {
     unsigned next_lane; /* round robin over queued lanes */
     unsigned next_input;
     unsigned ends; /* END records seen */
-    bool stopped;  /* an END record said reason=stop */
+    bool stopped;  /* an END record of this session said reason=stop */
+    bool signal_noted;
     struct split split[SPLITS_MAX];
     unsigned nsplits;
 };

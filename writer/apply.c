@@ -1,0 +1,257 @@
+/* One record of a flow whose turn it is: which way it goes, and whether it may go now. */
+#include "apply.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "exits.h"
+#include "log.h"
+#include "request.h"
+#include "session.h"
+#include "writer.h"
+
+static const char alters[] = "a request that changes the connection instead of data";
+
+#define COLLECT_MEMORY ((size_t)4 << 20) /* for requests in several records, all flows together */
+
+enum put record_damaged(struct writer *w, const struct input *in, const struct rec *r, const char *what)
+{
+    if (in != NULL)
+        writer_fail(w, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu seq=%llu error=%s",
+                    log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
+                    (unsigned long long)r->seq, log_quote(what, strlen(what)));
+    else
+        writer_fail(w, EXIT_DAMAGED, "event=input_damaged flow=%u seq=%llu error=%s", r->flow,
+                    (unsigned long long)r->seq, log_quote(what, strlen(what)));
+    return PUT_FAIL;
+}
+
+/* ---- keys that are written in several requests count once ---- */
+
+static int find_split(const struct writer *w, const struct rec *r)
+{
+    uint32_t key = hashset_key(r->hash, r->db);
+    for (unsigned i = 0; i < w->nsplits; i++)
+        if (w->split[i].key == key && w->split[i].flow == r->flow)
+            return (int)i;
+    return -1;
+}
+
+/* Class under which this request counts as a key; 0: it does not. */
+static uint8_t counted_class(const struct writer *w, const struct rec *r)
+{
+    if ((r->flags & RF_LIVE) != 0)
+        return 0;
+    if ((r->flags & RF_FIRST) != 0)
+        return r->vclass;
+    if ((r->flags & RF_LAST) != 0 || (w->nsplits > 0 && find_split(w, r) >= 0))
+        return 0;
+    return r->vclass;
+}
+
+static void note_split(struct writer *w, const struct rec *r)
+{
+    if ((r->flags & (RF_FIRST | RF_LAST)) == 0 || (r->flags & RF_LIVE) != 0)
+        return;
+    int at = find_split(w, r);
+    if ((r->flags & RF_LAST) != 0) {
+        for (unsigned i = w->nsplits; r->type == REC_POSITION && at < 0 && i-- > 0;)
+            if (w->split[i].flow == r->flow) /* it names no key: the one begun last */
+                at = (int)i;
+        if (at >= 0) {
+            w->nsplits--;
+            memmove(&w->split[at], &w->split[at + 1], (w->nsplits - (unsigned)at) * sizeof *w->split);
+        }
+    } else if (at < 0 && w->nsplits < SPLITS_MAX) {
+        w->split[w->nsplits++] = (struct split){.key = hashset_key(r->hash, r->db), .flow = r->flow};
+    }
+}
+
+/* ---- one record of a flow whose turn it is ---- */
+
+/* Before a position of a flow counts, its snapshot records must be confirmed. */
+static bool snapshot_pending(struct writer *w, const struct rec *r)
+{
+    if (w->positions.flow[r->flow].snapshot == 0)
+        return false;
+    if (r->pos == 0 && r->type != REC_SYNCED)
+        return false;
+    pipeline_flush(&w->node);
+    return true;
+}
+
+static enum put take_position(struct writer *w, const struct rec *r)
+{
+    if (snapshot_pending(w, r))
+        return PUT_WAIT;
+    uint64_t *synced = &w->positions.flow[r->flow].synced_seq;
+    uint64_t before = *synced;
+    if (r->type == REC_SYNCED)
+        *synced = r->seq;
+    enum put got = group_position(&w->node, r);
+    if (got != PUT_DONE)
+        *synced = before;
+    else if (r->type == REC_POSITION)
+        note_split(w, r);
+    return got;
+}
+
+/* A request that is not sent, because it cannot be: an error with its key, and its place in the order. */
+static enum put take_error(struct writer *w, const struct rec *r, const char *text, const uint8_t *request,
+                           size_t n)
+{
+    enum put got = take_position(w, r);
+    if (got == PUT_DONE)
+        writer_data_error(w, text, strlen(text), r->flow, r->db, request, n, r->keyarg);
+    return got;
+}
+
+/* Wait until nothing else is in flight: other flows stop meanwhile. */
+static bool alone(struct writer *w, unsigned flow)
+{
+    if (node_quiet(&w->node)) {
+        w->quiet_for = -1;
+        return true;
+    }
+    w->quiet_for = (int)flow;
+    pipeline_flush(&w->node);
+    return false;
+}
+
+static enum put send_big(struct writer *w, struct flow *f, const struct rec *last)
+{
+    struct node *n = &w->node;
+    struct rec r = f->big->first;
+    r.seq = last->seq;
+    r.pos = last->pos;
+    r.flags = (uint16_t)(r.flags | (last->flags & RF_LAST));
+    const char *fault = f->big->too_large                         ? "ERR request larger than 1 GiB"
+                        : f->big->check.longest > n->info.maxbulk ? "ERR argument above proto-max-bulk-len"
+                                                                  : NULL;
+    enum put got = PUT_DONE;
+    if (fault == NULL && node_db_state(n, r.db) <= 0)
+        got = node_want_db(n, r.db);
+    if (got == PUT_WAIT)
+        return got;
+    if (got == PUT_FAIL)
+        fault = "ERR the target has no such database";
+    if (fault != NULL) {
+        got = take_error(w, &r, fault, f->big->mem.p, f->big->mem.len);
+        if (got != PUT_DONE)
+            return got;
+        big_free(f->big);
+    } else {
+        if (!alone(w, r.flow))
+            return PUT_WAIT;
+        uint8_t vclass = counted_class(w, &r);
+        note_split(w, &r);
+        group_put_big(n, &r, f->big, vclass);
+    }
+    f->big = NULL;
+    return PUT_DONE;
+}
+
+static enum put take_big(struct writer *w, const struct input *in, const struct rec *r,
+                         const uint8_t *payload)
+{
+    struct flow *f = &w->session.flow[r->flow];
+    bool io;
+    if (f->big == NULL) {
+        f->big =
+            big_new(r, COLLECT_MEMORY / w->session.flows < REC_PAYLOAD_MAX ? COLLECT_MEMORY / w->session.flows
+                                                                           : REC_PAYLOAD_MAX);
+        f->big_whole = false;
+    }
+    if (!f->big_whole) {
+        const char *fault = big_add(f->big, payload, r->len, w->opt.spill_dir, &io);
+        if (fault != NULL && !io)
+            return record_damaged(w, in, r, fault);
+        if (fault != NULL) {
+            writer_fail(w, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
+                        log_quote(strerror(errno), strlen(strerror(errno))));
+            return PUT_FAIL;
+        }
+        if ((r->flags & RF_MORE) != 0)
+            return PUT_DONE;
+        if (!reqcheck_whole(&f->big->check))
+            return record_damaged(w, in, r, "request in several records that is not complete");
+        if (request_alters_connection(f->big->mem.p, f->big->mem.len))
+            return record_damaged(w, in, r, alters);
+        f->big_whole = true;
+    }
+    return send_big(w, f, r);
+}
+
+static bool request_is_whole(const struct rec *r, const uint8_t *payload)
+{
+    static const char prefix[] = "*3\r\n$3\r\nSET\r\n";
+    if ((r->flags & RF_PLAINSET) == 0)
+        return request_ok(payload, r->len);
+    return memcmp(payload, prefix, PLAINSET_PREFIX) == 0 &&
+           request_pair_ok(payload + PLAINSET_PREFIX, r->len - PLAINSET_PREFIX);
+}
+
+static enum put take_request(struct writer *w, const struct input *in, const struct rec *r,
+                             const uint8_t *payload)
+{
+    if ((r->flags & RF_MORE) != 0 || w->session.flow[r->flow].big != NULL)
+        return take_big(w, in, r, payload);
+    if (!request_is_whole(r, payload))
+        return record_damaged(w, in, r, "payload is not one RESP request");
+    if ((r->flags & RF_PLAINSET) == 0 && request_alters_connection(payload, r->len))
+        return record_damaged(w, in, r, alters);
+    uint8_t vclass = r->vclass != 0 ? counted_class(w, r) : 0;
+    enum put got;
+    if ((r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && (r->flags & RF_IDEMPOTENT) != 0)
+        got = pipeline_put(&w->node, r, payload, vclass);
+    else if (snapshot_pending(w, r))
+        return PUT_WAIT;
+    else
+        got = group_put(&w->node, r, payload, vclass);
+    if (got == PUT_FAIL)
+        return take_error(w, r, "ERR the target has no such database", payload, r->len);
+    if (got == PUT_DONE)
+        note_split(w, r);
+    return got;
+}
+
+static enum put take_barrier(struct writer *w, const struct input *in, const struct rec *r,
+                             const uint8_t *payload)
+{
+    if (w->opt.on_source_flush == FLUSH_IGNORE) {
+        enum put got = take_position(w, r);
+        if (got == PUT_DONE &&
+            kinds_count(&w->stats.reports, "source_flush_ignored", 20, NULL, 0)->count == 1)
+            log_event(LOG_WARN, r->flow, "event=source_flush_ignored db=%u", r->db);
+        return got;
+    }
+    if (w->opt.on_source_flush == FLUSH_REFUSE) {
+        writer_fail(w, EXIT_DATA, "event=source_flushed flow=%u db=%u note=\"refused by --on-source-flush\"",
+                    r->flow, r->db);
+        return PUT_FAIL;
+    }
+    if ((r->flags & RF_PRECUT) != 0)
+        return session_void(w, r, payload);
+    if (r->len <= 8 || !request_ok(payload + 8, r->len - 8))
+        return record_damaged(w, in, r, "malformed BARRIER record");
+    if (request_alters_connection(payload + 8, r->len - 8))
+        return record_damaged(w, in, r, alters);
+    switch (lanes_arrive(&w->lanes, r, payload)) {
+    case LANES_WAIT:
+    case LANES_COMPLETE: return PUT_DONE;
+    case LANES_CONFLICT: return record_damaged(w, in, r, "two flows wait at different flushes");
+    case LANES_BAD: break;
+    }
+    return record_damaged(w, in, r, "BARRIER records of one flush differ");
+}
+
+enum put apply_record(struct writer *w, const struct input *in, const struct rec *r, const uint8_t *payload)
+{
+    if (w->quiet_for >= 0 && w->quiet_for != r->flow)
+        return PUT_WAIT;
+    switch (r->type) {
+    case REC_REQUEST: return take_request(w, in, r, payload);
+    case REC_BARRIER: return take_barrier(w, in, r, payload);
+    default: return take_position(w, r);
+    }
+}

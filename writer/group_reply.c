@@ -1,0 +1,198 @@
+/* Groups confirmed, or not. */
+#include "group.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "resp.h"
+#include "writer.h"
+
+static void committed(struct node *n, struct group *g)
+{
+    struct writer *w = n->w;
+    uint64_t now = now_us();
+    for (unsigned i = 0; i < g->n; i++) {
+        const struct item *it = &g->item[i];
+        if (it->out)
+            continue;
+        w->stats.requests++;
+        if (it->vclass != 0)
+            w->stats.keys[it->vclass]++;
+        if (it->live) {
+            w->stats.live++;
+            if (w->session.live) /* a replayed record came to dfreader long ago */
+                stats_latency(&w->stats, it->time, now);
+        }
+    }
+    for (unsigned i = 0; i < g->npos; i++) {
+        struct flowpos *f = &w->positions.flow[g->pos[i].flow];
+        if (g->pos[i].seq > f->saved_seq)
+            f->saved_seq = g->pos[i].seq;
+    }
+    for (unsigned i = 0; i < g->own; i++)
+        positions_done(&w->positions, g->pos[i].flow, g->id);
+    n->b.saved_at = mono_us();
+    n->progress = true;
+    if (g->n > 0)
+        w->stats.groups++;
+    if (g->barrier) {
+        w->stats.barriers++;
+        lanes_release(&w->lanes);
+    }
+    n->b.flying = NULL;
+    group_clear(n, g);
+    node_succeeded(n);
+}
+
+static void item_error(struct node *n, struct group *g, unsigned i, const char *text, size_t len)
+{
+    struct item *it = &g->item[i];
+    const uint8_t *request = g->big != NULL ? g->big->mem.p : g->req.p + it->off;
+    size_t size = g->big != NULL ? g->big->mem.len : it->len;
+    it->out = true;
+    writer_data_error(n->w, text, len, it->flow, it->db, request, size, it->keyarg);
+}
+
+/* A reply inside EXEC's. It was executed, so even a refusal that would pass cannot be mended by sending it
+ * again. */
+void group_exec_error(struct node *n, int element, const char *text, size_t len)
+{
+    struct groups *b = &n->b;
+    if (b->flying == NULL || b->resend || b->replied != b->ncmd + 1 || element < 0 ||
+        (unsigned)element >= b->ncmd || n->un == 0 || n->unit[n->uhead].kind != U_GROUP)
+        return;
+    int32_t cmd = b->cmd[element];
+    if (error_class(text, len) == ERR_FATAL)
+        node_fatal(n, "target_refuses", text, len);
+    else if (cmd >= 0)
+        item_error(n, b->flying, (unsigned)cmd, text, len);
+    else if (cmd == CMD_HSET)
+        node_fatal(n, "position_not_written", text, len);
+    else
+        node_fatal(n, "select_failed_in_group", text, len);
+}
+
+static void queued_error(struct node *n, int32_t cmd)
+{
+    struct groups *b = &n->b;
+    struct fault f = {.cmd = cmd, .len = (uint32_t)n->errlen};
+    if (error_class(n->err, n->errlen) == ERR_RETRY) {
+        b->retry = true;
+        node_refused(n, n->err, n->errlen);
+        return;
+    }
+    if (buf_add(&b->faults, &f, sizeof f) < 0 || buf_add(&b->faults, n->err, n->errlen) < 0)
+        b->broken = true;
+}
+
+/* Take the requests out that were refused for good when they were queued. */
+static void take_out(struct node *n, struct group *g)
+{
+    struct groups *b = &n->b;
+    for (size_t at = 0; at + sizeof(struct fault) <= b->faults.len;) {
+        struct fault f;
+        memcpy(&f, b->faults.p + at, sizeof f);
+        const char *text = (const char *)b->faults.p + at + sizeof f;
+        at += sizeof f + f.len;
+        enum err_class class = error_class(text, f.len);
+        if (f.cmd < 0 || class == ERR_FATAL || class == ERR_REDIRECT)
+            node_fatal(n, "target_refuses", text, f.len);
+        else
+            item_error(n, g, (unsigned)f.cmd, text, f.len);
+    }
+}
+
+static void aborted(struct node *n, struct group *g)
+{
+    struct groups *b = &n->b;
+    bool named = error_class(n->err, n->errlen) == ERR_RETRY;
+    if (named)
+        node_refused(n, n->err, n->errlen);
+    b->resend = true;
+    if (named || b->retry) {
+        n->w->stats.retries++;
+        return;
+    }
+    if (b->faults.len == 0) {
+        node_fatal(n, "group_aborted", n->err, n->errlen);
+        return;
+    }
+    take_out(n, g);
+}
+
+static void pop_unit(struct node *n)
+{
+    uint32_t len = n->unit[n->uhead].len;
+    n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
+    n->un--;
+    ring_ack(&n->ring, len);
+}
+
+void group_reply(struct node *n)
+{
+    struct groups *b = &n->b;
+    struct group *g = b->flying;
+    bool error = n->reply_type == REDIS_REPLY_ERROR;
+    unsigned i = b->replied++;
+    if (i == 0) {
+        if (error) {
+            b->broken = true;
+            node_fatal(n, "multi_refused", n->err, n->errlen);
+        }
+        return;
+    }
+    if (i <= b->ncmd) {
+        if (error)
+            queued_error(n, b->cmd[i - 1]);
+        return;
+    }
+    pop_unit(n);
+    if (b->broken || n->dead) {
+        b->resend = true; /* the writer has failed: it stays unconfirmed */
+    } else if (n->reply_type == REDIS_REPLY_ARRAY && n->reply_elements == (int)b->ncmd) {
+        committed(n, g);
+    } else if (error && error_is_execabort(n->err, n->errlen)) {
+        aborted(n, g);
+    } else {
+        /* Older servers leave a refused EXEC's transaction open: a new connection knows where it stands. */
+        b->resend = true;
+        node_lose(n, "unexpected reply to EXEC: %s", error ? log_quote(n->err, n->errlen) : "no array");
+    }
+}
+
+void group_settle(struct node *n, bool applied)
+{
+    struct group *g = n->b.flying;
+    if (g == NULL)
+        return;
+    if (g->n == 0) { /* positions only: they are written again when due */
+        n->b.dirty = true;
+        n->b.flying = NULL;
+        group_clear(n, g);
+        return;
+    }
+    if (!applied) {
+        n->b.resend = true;
+        n->w->stats.retries++;
+        return;
+    }
+    log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", g->n);
+    n->w->stats.uncertain += g->n;
+    committed(n, g);
+}
+
+void groups_forget(struct node *n)
+{
+    struct groups *b = &n->b;
+    group_clear(n, b->building);
+    if (b->flying != NULL && b->resend) {
+        group_clear(n, b->flying);
+        b->flying = NULL;
+        b->resend = false;
+    }
+    b->dirty = b->save_now = false;
+}

@@ -1,0 +1,163 @@
+/* Groups on the wire, from database D (the connection's, which a group leaves as it was, executed or not):
+ *
+ *     MULTI  [SELECT d] request … [SELECT 0] HSET df2redis:{task} session … f0 … [SELECT D]  EXEC
+ */
+#include "group.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "resp.h"
+#include "writer.h"
+
+static void command(struct groups *b, int32_t what)
+{
+    if (b->ncmd == b->cmd_cap) {
+        b->cmd_cap = b->cmd_cap > 0 ? 2 * b->cmd_cap : 64;
+        b->cmd = xrealloc(b->cmd, b->cmd_cap * sizeof *b->cmd);
+    }
+    b->cmd[b->ncmd++] = what;
+}
+
+static void send_select(struct node *n, uint32_t db)
+{
+    uint8_t num[20], req[64];
+    uint8_t *p = resp_len(req, '*', 2);
+    p = resp_bulk(p, "SELECT", 6);
+    p = resp_bulk(p, num, dec_u64(num, db));
+    ring_add(&n->ring, req, (size_t)(p - req));
+    command(&n->b, CMD_SELECT);
+}
+
+static void send_position(struct node *n, const struct group *g)
+{
+    const struct session *s = &n->w->session;
+    uint8_t small[POS_EXTRA + 512];
+    char text[96];
+    uint8_t *p = resp_len(small, '*', 6 + 2 * (uint64_t)g->npos);
+    p = resp_bulk(p, "HSET", 4);
+    p = resp_bulk(p, s->position_key, strlen(s->position_key));
+    p = resp_bulk(p, "session", 7);
+    p = resp_bulk(p, s->identity, strlen(s->identity));
+    p = resp_bulk(p, "writer", 6);
+    p = resp_bulk(p, n->w->run, strlen(n->w->run));
+    ring_add(&n->ring, small, (size_t)(p - small));
+    for (unsigned i = 0; i < g->npos; i++) {
+        const struct gpos *f = &g->pos[i];
+        uint64_t pos = f->pos > 0 ? f->pos : n->w->positions.flow[f->flow].pos;
+        int k = snprintf(text, sizeof text, "f%u", f->flow);
+        p = resp_bulk(small, text, (size_t)k);
+        k = snprintf(text, sizeof text, "%u %llu %llu", s->epoch, (unsigned long long)f->seq,
+                     (unsigned long long)pos);
+        p = resp_bulk(p, text, (size_t)k);
+        ring_add(&n->ring, small, (size_t)(p - small));
+    }
+    command(&n->b, CMD_HSET);
+}
+
+static void send_text(struct node *n, const char *text)
+{
+    ring_add(&n->ring, text, strlen(text));
+}
+
+/* db: where the requests left the connection. */
+static void send_tail(struct node *n, const struct group *g, uint32_t db)
+{
+    if (db != 0)
+        send_select(n, 0);
+    send_position(n, g);
+    if (n->db != 0)
+        send_select(n, n->db);
+    send_text(n, "*1\r\n$4\r\nEXEC\r\n");
+}
+
+static void send_group(struct node *n, struct group *g)
+{
+    struct groups *b = &n->b;
+    uint64_t start = n->ring.tail;
+    uint32_t db = n->db;
+    b->ncmd = b->replied = 0;
+    b->retry = b->broken = b->resend = false;
+    b->faults.len = 0;
+    send_text(n, "*1\r\n$5\r\nMULTI\r\n");
+    for (unsigned i = 0; i < g->n; i++) {
+        const struct item *it = &g->item[i];
+        if (it->out)
+            continue;
+        if (it->db != db)
+            send_select(n, db = it->db);
+        command(b, (int32_t)i);
+        if (g->big == NULL)
+            ring_add(&n->ring, g->req.p + it->off, it->len);
+    }
+    bool streams = g->big != NULL && !g->item[0].out;
+    if (streams)
+        g->big->sent = 0;
+    else
+        send_tail(n, g, db);
+    node_unit(n, U_GROUP, (size_t)(n->ring.tail - start), 0, 0);
+    b->flying = g;
+}
+
+void group_big_sent(struct node *n)
+{
+    uint64_t start = n->ring.tail;
+    struct group *g = n->b.flying;
+    send_tail(n, g, g->item[0].db);
+    n->unit[(n->uhead + n->un - 1) & (UNITS_MAX - 1)].len += (uint32_t)(n->ring.tail - start);
+}
+
+/* Positions that were reached without anything to send, and are newer than those in the key. */
+static void add_saved(struct node *n, struct group *g)
+{
+    const struct positions *p = &n->w->positions;
+    for (unsigned i = 0; i < p->n; i++)
+        if (p->flow[i].seq > p->flow[i].saved_seq && g->where[i] == 0)
+            group_put_pos(g, i, p->flow[i].seq, p->flow[i].pos);
+    g->save = true;
+    n->b.dirty = n->b.save_now = false;
+}
+
+/* A group without requests needs no trip: what was before it is applied. */
+static void pass_positions(struct node *n, struct group *g)
+{
+    for (unsigned i = 0; i < g->own; i++) {
+        const struct flowpos *f = &n->w->positions.flow[g->pos[i].flow];
+        bool was_synced = f->synced;
+        positions_done(&n->w->positions, g->pos[i].flow, g->id);
+        if (f->synced && !was_synced)
+            n->b.save_now = true;
+    }
+    n->b.dirty = true;
+    group_clear(n, g);
+}
+
+void group_work(struct node *n, uint64_t now)
+{
+    struct groups *b = &n->b;
+    struct group *g = b->flying;
+    if (n->t.fd < 0 || n->un + 2 >= UNITS_MAX)
+        return;
+    if (g != NULL) {
+        if (b->resend && ring_room(&n->ring) >= group_room(g) + n->a.mset.len + 64)
+            send_group(n, g);
+        return;
+    }
+    g = b->building;
+    if (g->n == 0 && g->npos > 0)
+        pass_positions(n, g);
+    bool due =
+        b->dirty && n->w->session.stage == ST_RUN && (b->save_now || now - b->saved_at >= POSITION_EVERY);
+    if ((g->n == 0 && !due) || ring_room(&n->ring) < group_room(g) + n->a.mset.len + 64)
+        return;
+    if (due)
+        add_saved(n, g);
+    if (g->n == 0 && g->npos == 0)
+        return;
+    send_group(n, g);
+    b->building = g == &b->slot[0] ? &b->slot[1] : &b->slot[0];
+}
