@@ -438,7 +438,7 @@ static void write_claim(struct value *v, struct emit *e, struct origin *o, const
                              SLICE("JUSTID")};
     send(v, e, o, 1, argv, 12);
     if (v->st.deleted && !v->st.remarked)
-        emit_report(e, o, true, "stream-pending", v->key.p, v->key.n,
+        emit_report(e, o, false, "stream-pending", v->key.p, v->key.n,
                     "pending entries of messages deleted at the source are not recreated in a stream this large");
     v->st.remarked = true;
 }

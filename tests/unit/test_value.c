@@ -302,7 +302,7 @@ static void streams(void)
                    "- stream key=2 | XGROUP CREATE k g 1000-0 ENTRIESREAD 1\n" CLAIM);
     writes("7.0", 15, STREAM15, "stream",
            ENTRIES "- stream | XSETID k 1001-0\n- stream key=2 | XGROUP CREATE k g 1000-0\n" CLAIM
-                   "LOST kind=stream-pending key=k\n");
+                   "REMARK kind=stream-pending key=k\n");
     /* unknown counter of a group: 2^64 - 1 */
     writes(
         "7.0", 19, "00 00 00 00 00 00 00 00 00 01 01 67 00 00 81 ff ff ff ff ff ff ff ff 00 00", "stream",
