@@ -734,23 +734,30 @@ static void act(const struct cmd *m)
     }
 }
 
+/* Cut the command down to the keys that go through. False: nothing is left of it. */
+static bool select_command(struct cmd *m)
+{
+    const char *detail = NULL;
+    enum narrowed how = narrow(m->f, m->c, &m->argv, &m->argc, &detail);
+    if (how == NARROW_PASS) {
+        m->c = command_find(m->argv[0].p, m->argv[0].n); /* it may have become another one */
+        return true;
+    }
+    m->e->stats.filtered++;
+    if (how == NARROW_LOST)
+        lost_only(m, "selection", detail);
+    else
+        nothing(m);
+    return false;
+}
+
 void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
                   uint64_t after)
 {
     struct cmd m = {f, e, &f->o, command_find(argv[0].p, argv[0].n), txid, argv, argc, f->o.pos, after};
     e->stats.commands++;
-    const char *detail = NULL;
-    enum narrowed how = f->sel != NULL ? narrow(f, m.c, &m.argv, &m.argc, &detail) : NARROW_PASS;
-    if (how != NARROW_PASS) {
-        e->stats.filtered++;
-        if (how == NARROW_LOST)
-            lost_only(&m, "selection", detail);
-        else
-            nothing(&m);
+    if (f->sel != NULL && !select_command(&m))
         return;
-    }
-    if (f->sel != NULL) /* it may have become another one */
-        m.c = command_find(m.argv[0].p, m.argv[0].n);
     /* Dragonfly as a target understands all that Dragonfly says. */
     if (m.c == NULL || m.argc < m.c->min_args)
         lost_only(&m, "unknown-command", "not known to df2redis: its effect is missing");

@@ -1,6 +1,6 @@
 # Helpers of all suites: private servers on free loopback ports, waiting, comparing. Everything that was started is
 # ended in teardown.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # variables for the suites, and of bats
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BUILD=${DF2REDIS_BUILD:-$REPO/build}
