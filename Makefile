@@ -48,7 +48,7 @@ LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 all: $(BINS) $(SCRIPT)
 
 help:
-	@echo 'all deps deps-dev demo check install uninstall asan lint format bench fuzz coverage clean'
+	@echo 'all deps deps-dev demo check check-versions install uninstall asan lint format bench fuzz coverage clean'
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -96,6 +96,10 @@ check: deps
 
 check-run: all tools unit
 	DF2REDIS_BUILD=$(abspath $(B)) bats --timing $(BATSFLAGS) $(or $(SUITES),tests/bats)
+
+# The same suites against other servers: make check-versions SERVERS="/path/redis-server /path/valkey-server".
+check-versions: all tools
+	DF2REDIS_BUILD=$(abspath $(B)) tests/check-versions $(SERVERS)
 
 asan:
 	$(MAKE) B=$(B)/asan OPT='-O1 -g' \
@@ -158,4 +162,4 @@ clean:
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all help tools deps deps-dev check check-run asan clang demo bench coverage lint format install uninstall clean
+.PHONY: all help tools deps deps-dev check check-run check-versions asan clang demo bench coverage lint format install uninstall clean

@@ -121,7 +121,7 @@ char **conf_argv(const char *section, int *argc, char **argv)
     for (int i = 1; i < *argc; i++)
         url_hide_argument(argv[i]); /* the copies are used, the originals are in every process list */
     *argc = a.n;
-    static char **kept; /* options point into it as long as the process lives */
+    static char **volatile kept; /* options point into it as long as the process lives */
     kept = a.v;
     return kept;
 }

@@ -121,7 +121,7 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     /* An empty container is no key; commands leave none. */
     unsigned vclass = value_class(type);
     bool empty = f->s.elements == 0 && vclass != CLASS_STREAM && vclass != CLASS_OTHER;
-    bool stale = g == GOT && value_stale(type, t->p, e->now_ms);
+    bool stale = g == GOT && value_stale(type, &(struct slice){t->p, n}, e->now_ms);
     if (g == NEED || n > limit || n + k->n > REC_PAYLOAD_MAX - 512 || empty || stale) {
         c->p = t->p;
         return stream_value(f, e, c, type, k);

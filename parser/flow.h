@@ -68,7 +68,7 @@ struct flow {
     uint64_t chunk_left;
     struct blob blob;
     bool cut, synced;
-    bool told_sticky, told_mcflags;
+    bool told_sticky, told_mcflags, told_script;
     bool counting;         /* next_lsn is known */
     uint64_t next_lsn;
     struct multi *multis;

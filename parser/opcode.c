@@ -96,6 +96,8 @@ static enum got op_aux(struct flow *f, struct emit *e, struct cur *c)
         f->valkey = true;
     else if (named(&name, "shard-count") && shards_missing(f, &value))
         return cur_bad(c, "as many shards as the summary of the set counts: files are missing");
+    else if (named(&name, "lua"))
+        once(f, e, &f->told_script, "script", "cached Lua scripts are left out: clients load them again");
     else if (named(&name, "search-index") || named(&name, "search-synonyms"))
         emit_report(e, &f->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
                     "index definitions are not carried over");

@@ -76,11 +76,27 @@ unsigned value_class(unsigned type)
     return sh != NULL && sh->layout != LAYOUT_REFUSED ? sh->vclass : 0;
 }
 
-bool value_stale(unsigned type, const uint8_t *p, uint64_t now_ms)
+bool value_stale(unsigned type, const struct slice *v, uint64_t now_ms)
 {
     const struct shape *sh = shape_of(type);
-    uint64_t least = sh->base ? le64(p) : 0;
-    return least != 0 && least <= now_ms;
+    uint64_t least = sh->base ? le64(v->p) : 0;
+    if (type != T_VALKEY + 22)
+        return least != 0 && least <= now_ms;
+    struct cur c = {v->p, v->p + v->n, 0, NULL};
+    struct pstr ps;
+    uint64_t n;
+    const uint8_t *at;
+    enum got g = cur_plen(&c, &n);
+    for (; g == GOT && n > 0; n--) {
+        g = cur_pstr(&c, &ps);
+        if (g == GOT)
+            g = cur_pstr(&c, &ps);
+        if (g == GOT)
+            g = cur_raw(&c, 8, &at);
+        if (g == GOT && (int64_t)le64(at) >= 0 && le64(at) <= now_ms)
+            return true;
+    }
+    return false;
 }
 
 unsigned value_type(enum family family, unsigned byte)

@@ -135,14 +135,14 @@ static unsigned common_version(const struct target *t, unsigned type)
 
 unsigned target_restore_version(const struct target *t, unsigned type)
 {
-    static const unsigned char redis_needs[5] = {12, 12, 13, 14, 14}; /* 24 to 28 */
+    static const unsigned char redis_needs[4] = {12, 12, 13, 14}; /* 24 to 27 */
     if (t->rdb == 0)
         return 0;
     if (type < 22)
         return common_version(t, type);
     if (t->kind == TARGET_VALKEY && type == T_VALKEY + 22)
         return t->rdb >= 80 ? 80 : 0;
-    if (t->kind != TARGET_REDIS || type < T_REDIS + 24 || type > T_REDIS + 28)
+    if (t->kind != TARGET_REDIS || type < T_REDIS + 24 || type > T_REDIS + 27)
         return 0;
     unsigned ver = redis_needs[type - T_REDIS - 24];
     return ver <= t->rdb ? ver : 0;

@@ -80,8 +80,8 @@ struct value {
 /* The value's class, or 0 when there is no such type, or none that could be passed over. */
 unsigned value_class(unsigned type);
 
-/* A field of the hash at p, a whole value, has expired, so that its bytes would bring it back. */
-bool value_stale(unsigned type, const uint8_t *p, uint64_t now_ms);
+/* A field of the hash, v being its whole value, has expired, so that its bytes would bring it back. */
+bool value_stale(unsigned type, const struct slice *v, uint64_t now_ms);
 
 /* Pass over one value of the type at c, checking every length and every packed container in it. GOT: c stands behind
  * it. Nothing is written. s->elements says how many elements a container has. */

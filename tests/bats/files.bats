@@ -36,7 +36,8 @@ load_into_server() { # file
         LOADED_PID=$pid
         for _ in $(seq 200); do
             kill -0 "$pid" 2>/dev/null || break
-            [[ $(redis-cli -p "$LOADED_PORT" ping 2>/dev/null) == PONG ]] && return 0
+            # Not PONG: that may be another server's, which has this port.
+            redis-cli -p "$LOADED_PORT" info server 2>/dev/null | tr -d '\r' | grep -qx "process_id:$pid" && return 0
             sleep 0.02
         done
         grep -q 'Address already in use' "$dir/log" || return 1

@@ -64,7 +64,8 @@ start_redis() {
         REDIS_PID=$!
         for _ in $(seq 100); do
             kill -0 "$REDIS_PID" 2>/dev/null || break
-            [[ $(redis-cli -p "$REDIS_PORT" "${REDIS_AUTH[@]}" ping 2>/dev/null) == PONG ]] && return 0
+            redis-cli -p "$REDIS_PORT" "${REDIS_AUTH[@]}" info server 2>/dev/null | tr -d '\r' |
+                grep -qx "process_id:$REDIS_PID" && return 0
             sleep 0.05
         done
     done
@@ -75,8 +76,25 @@ rcli() { redis-cli -p "$REDIS_PORT" "$@"; }
 
 # What that server is, as dfparse -t takes it: redis:7.0.15, valkey:8.0.1.
 server_version() {
-    rcli info server | tr -d '\r' | awk -F: '{ v[$1] = $2 }
-        END { print v["server_name"] == "valkey" ? "valkey:" v["valkey_version"] : "redis:" v["redis_version"] }'
+    local version
+    version=$(rcli info server | tr -d '\r' | awk -F: '{ v[$1] = $2 }
+        END { print v["server_name"] == "valkey" ? "valkey:" v["valkey_version"] : "redis:" v["redis_version"] }')
+    # Builds between releases: their DUMPs say which release they are nearest to.
+    [[ $version != redis:255.* ]] || version=redis:$(development_version)
+    echo "$version"
+}
+
+development_version() {
+    local rdb
+    rcli set df2redis:version x >/dev/null
+    rdb=$(rcli --raw dump df2redis:version | head -c -1 | tail -c 10 | od -An -tu1 -N1 | tr -d ' ')
+    rcli del df2redis:version >/dev/null
+    case $rdb in
+    13) echo 8.6 ;;
+    14) echo 8.8 ;;
+    15) echo 8.10 ;;
+    *) echo 8.0 ;;
+    esac
 }
 
 # The server is at least of this version of Redis' numbering, which Valkey continues from 7.2 on.
