@@ -11,29 +11,6 @@ setup() {
 
 teardown() { common_teardown; }
 
-# Record a capture as a user would: until everything has arrived, then stop. The recorded bytes come from a stand-in.
-record() { # capture
-    start_master --capture "$CAPTURES/$1"
-    background df2redis record "dragonfly://127.0.0.1:$MASTER_PORT" "$RAW" 2>"$TMP/record.err"
-    local pid=$!
-    wait_until 20 all_arrived "$1"
-    df2redis stop
-    reap 10 "$pid"
-    [[ $status -eq 0 ]] || { cat "$TMP/record.err" >&2; fail "record: status $status"; }
-    kill "$MASTER_PID"
-}
-
-# All bytes of all flows have been read by the dfreader of the session.
-all_arrived() { # capture
-    local want got
-    want=$(cat "$CAPTURES/$1"/wire/0[1-9].s2c | wc -c)
-    got=$(df2redis status | sed -n 's/^session .* bytes=\([0-9]*\) .*/\1/p')
-    # Each flow's recording begins with the reply to DFLY FLOW, 54 bytes, which is no payload.
-    local flows
-    flows=$(find "$CAPTURES/$1"/wire -name '0[1-9].s2c' | wc -l)
-    [[ -n $got && $got -eq $((want - 54 * flows)) ]]
-}
-
 @test "a recorded session replays, raw and as commands, from files and through tee" {
     record basic-2flows
     start_redis
