@@ -129,16 +129,23 @@ static bool next_filler(struct master *m, struct flow *f, int64_t now_us)
     return true;
 }
 
-static bool next_chunk(struct master *m, struct flow *f, int64_t now_us)
+/* The socket has taken all of the chunk: at once, since a fast replica answers before we look again. */
+static void chunk_delivered(struct master *m, struct flow *f)
 {
-    int64_t wake = NEVER;
-    if (f->chunk.flags & CHUNK_CUT) {
+    if ((f->chunk.flags & CHUNK_CUT) && !f->cut_sent) {
         f->cut_sent = true;
         log_event(m, f->conn, "cut-sent bytes=%llu blocked_ms=%lld", (unsigned long long)f->sent,
                   (long long)(f->blocked_total / 1000));
     }
     if (f->chunk.flags & CHUNK_SWITCH)
         f->switch_sent = true;
+}
+
+static bool next_chunk(struct master *m, struct flow *f, int64_t now_us)
+{
+    int64_t wake = NEVER;
+    if (f->chunk.len == 0)
+        chunk_delivered(m, f); /* one without bytes */
     f->chunk = (struct chunk){0};
     f->chunk_sent = 0;
     enum phase phase = f->session->stable ? PHASE_STABLE : PHASE_SNAPSHOT;
@@ -184,6 +191,8 @@ static size_t send_some(struct master *m, struct flow *f, int64_t now_us, size_t
     f->chunk_sent += (size_t)w;
     f->sent += (uint64_t)w;
     f->conn->sent += (uint64_t)w;
+    if (f->chunk_sent == f->chunk.len)
+        chunk_delivered(m, f);
     if (opt.slow)
         f->budget -= (uint64_t)w;
     return (size_t)w;
