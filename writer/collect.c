@@ -29,29 +29,11 @@ void big_free(struct big *b)
     free(b);
 }
 
-static int append(int fd, const uint8_t *p, size_t n, uint64_t at)
-{
-    while (n > 0) {
-        ssize_t w = pwrite(fd, p, n, (off_t)at);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0) {
-            if (w == 0)
-                errno = ENOSPC;
-            return -1;
-        }
-        p += w;
-        n -= (size_t)w;
-        at += (uint64_t)w;
-    }
-    return 0;
-}
-
 /* Move from memory to a file; the first bytes stay in memory, for messages. */
 static int to_file(struct big *b, const char *dir, const uint8_t *payload, size_t n)
 {
     b->fd = io_tmpfile(dir);
-    if (b->fd < 0 || append(b->fd, b->mem.p, b->mem.len, 0) < 0)
+    if (b->fd < 0 || io_write_at(b->fd, b->mem.p, b->mem.len, 0) < 0)
         return -1;
     struct buf head = {.max = HEAD};
     (void)buf_add(&head, b->mem.p, b->mem.len < HEAD ? b->mem.len : HEAD);
@@ -75,7 +57,7 @@ const char *big_add(struct big *b, const uint8_t *payload, size_t n, const char 
     if (b->fd < 0 && b->size > b->keep && to_file(b, dir, payload, n) < 0)
         return "cannot keep a large request";
     if (b->fd >= 0)
-        return append(b->fd, payload, n, b->size - n) < 0 ? "cannot keep a large request" : NULL;
+        return io_write_at(b->fd, payload, n, b->size - n) < 0 ? "cannot keep a large request" : NULL;
     return buf_add(&b->mem, payload, n) < 0 ? "cannot keep a large request" : NULL;
 }
 
