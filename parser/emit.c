@@ -205,7 +205,6 @@ void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigne
 static void chain_open(struct emit *e, const struct rec *r)
 {
     e->open = *r;
-    e->chain = true;
     e->open_at = 0;
 }
 
@@ -241,7 +240,6 @@ static void chain_finish(struct emit *e)
 {
     if (!e->failed)
         chain_close(e, false);
-    e->chain = false;
 }
 
 static void chain_len(struct emit *e, char type, uint64_t n)

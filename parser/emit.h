@@ -77,7 +77,6 @@ struct emit {
     struct stats stats;
     struct rec open;      /* record being written, with the offset of its header in the output buffer */
     size_t open_at;
-    bool chain;           /* within a request of several records */
     struct buf text;      /* scratch for metadata */
     struct recout rendered; /* --json and --resp: what was made of the records */
     struct resp_out *resp; /* state of --resp */

@@ -43,6 +43,9 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c);
 /* What follows an opcode; c stands behind it and, unless GOT, is put back by the caller. */
 enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool in_blob);
 
+/* Pass over n packed integers. */
+enum got pass_plens(struct cur *c, unsigned n);
+
 /* Opcodes 242 to 247, which only Redis and Valkey write. */
 enum got redis_opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op);
 void drop_templates(struct flow *f);

@@ -189,7 +189,7 @@ static enum got op_eof(struct flow *f, struct emit *e, struct cur *c)
     return GOT;
 }
 
-static enum got op_numbers(struct cur *c, unsigned n)
+enum got pass_plens(struct cur *c, unsigned n)
 {
     uint64_t v;
     enum got g = GOT;
@@ -236,8 +236,8 @@ enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool
     case OP_TAGGED_CHUNK: return op_chunk(f, c);
     case OP_JOURNAL_OFFSET: return op_offset(f, c);
     case OP_AUX: return op_aux(f, e, c);
-    case OP_RESIZEDB: return op_numbers(c, 2);
-    case OP_IDLE: return op_numbers(c, 1);
+    case OP_RESIZEDB: return pass_plens(c, 2);
+    case OP_IDLE: return pass_plens(c, 1);
     case OP_FREQ: return cur_raw(c, 1, &p);
     case OP_FULLSYNC_END:
         g = cur_raw(c, 8, &p);

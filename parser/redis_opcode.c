@@ -110,15 +110,6 @@ static enum got op_key_meta(struct flow *f, struct emit *e, struct cur *c)
     return g;
 }
 
-static enum got pass_plens(struct cur *c, unsigned n)
-{
-    uint64_t v;
-    enum got g = GOT;
-    while (g == GOT && n-- > 0)
-        g = cur_plen(c, &v);
-    return g;
-}
-
 /* Valkey: a slot import that was under way. job, n, n x (first slot, last slot). */
 static enum got op_slot_import(struct cur *c)
 {
