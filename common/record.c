@@ -18,12 +18,14 @@ const char *rec_type_name(unsigned type)
     case REC_FLOW: return "flow";
     case REC_END: return "end";
     case REC_DATA: return "data";
+    case REC_KEY: return "key";
     case REC_TARGET: return "target";
     case REC_REQUEST: return "request";
     case REC_POSITION: return "position";
     case REC_BARRIER: return "barrier";
     case REC_REPORT: return "report";
     case REC_SYNCED: return "synced";
+    case REC_PROGRAM: return "program";
     default: return NULL;
     }
 }
@@ -124,13 +126,15 @@ static bool type_fits(const struct recin *in, unsigned type)
     case REC_SESSION:
     case REC_FLOW:
     case REC_END: return true;
-    case REC_DATA: return in->kind == KIND_RAW;
+    case REC_DATA:
+    case REC_KEY: return in->kind == KIND_RAW;
     case REC_TARGET:
     case REC_REQUEST:
     case REC_POSITION:
     case REC_BARRIER:
     case REC_REPORT:
-    case REC_SYNCED: return in->kind == KIND_COMMAND;
+    case REC_SYNCED:
+    case REC_PROGRAM: return in->kind == KIND_COMMAND;
     default: return false;
     }
 }

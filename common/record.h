@@ -21,12 +21,14 @@ enum rec_type {
     REC_FLOW = 2,
     REC_END = 3,
     REC_DATA = 16,
+    REC_KEY = 17,
     REC_TARGET = 32,
     REC_REQUEST = 33,
     REC_POSITION = 34,
     REC_BARRIER = 35,
     REC_REPORT = 36,
     REC_SYNCED = 37,
+    REC_PROGRAM = 38,
 };
 
 enum rec_flag {

@@ -374,6 +374,7 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
     case REC_SESSION: return on_session(p, r, payload);
     case REC_FLOW: return on_flow(p, r, payload);
     case REC_DATA: return on_data(p, r, payload);
+    case REC_KEY: parser_fault(p, EXIT_DAMAGED, "error", "a KEY record that nobody asked for"); return -1;
     default: on_end(p, r, payload); return 0;
     }
 }

@@ -252,6 +252,7 @@ enum put apply_record(struct writer *w, const struct input *in, const struct rec
     switch (r->type) {
     case REC_REQUEST: return take_request(w, in, r, payload);
     case REC_BARRIER: return take_barrier(w, in, r, payload);
+    case REC_PROGRAM: return record_damaged(w, in, r, "PROGRAM record for a target that is no cluster");
     default: return take_position(w, r);
     }
 }
