@@ -36,6 +36,7 @@ struct multi {
 struct pending {
     bool any;
     uint64_t expire_ms;
+    struct hint hint;
 };
 
 struct flow {
@@ -68,7 +69,7 @@ struct flow {
     uint64_t chunk_left;
     struct blob blob;
     bool cut, synced;
-    bool told_sticky, told_mcflags, told_script;
+    bool told_sticky, told_mcflags, told_script, told_hint;
     bool counting;         /* next_lsn is known */
     uint64_t next_lsn;
     struct multi *multis;

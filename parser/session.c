@@ -21,6 +21,7 @@ void parser_init(struct parser *p, const struct options *opt, int out)
     p->e.unsupported = opt->unsupported;
     p->e.restore_limit = opt->restore_limit;
     p->e.part_size = opt->part_size;
+    p->e.hints = opt->hints;
     if (opt->have_target)
         p->e.target = opt->target;
     p->e.slots = p->e.target.cluster || p->e.target.kind == TARGET_PORTABLE;

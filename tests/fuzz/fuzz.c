@@ -68,6 +68,7 @@ void fuzz_emit(struct emit *e, uint8_t choice, unsigned more)
     HOLDS(ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0);
     emit_init(e, fd, EMIT_RECORDS);
     fuzz_target(&e->target, choice, more);
+    e->hints = (more & 8) != 0;
     e->now_ms = NOW_MS;
     e->restore_limit = (choice & 8) != 0 ? 0 : (choice & 16) != 0 ? 20 : (size_t)64 << 10;
     e->part_size = (choice & 32) != 0 ? 16 : (size_t)64 << 10;
