@@ -161,7 +161,7 @@ enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct ps
     enum got g = cur_pstr(t, ps);
     if (g != GOT)
         return g;
-    if (!value_text(&f->s, 1, ps, &text) || text.n > KEY_MAX)
+    if (ps->n > KEY_MAX || !value_text(&f->s, 1, ps, &text))
         return cur_bad(t, "a key of at most 16 MiB");
     key_set(e, k, text.p, text.n);
     return GOT;

@@ -74,12 +74,13 @@ struct flow {
     uint64_t next_lsn;
     struct multi *multis;
     struct buf argv;       /* struct slice each */
-    struct buf journal;    /* an unpacked journal blob */
+    struct unpacked journal; /* an unpacked journal blob */
     struct value restored; /* the value of a RESTORE */
     struct scratch s;
     struct carry carry;
     uint64_t offset;       /* of the first byte not yet consumed */
     char error[256];
+    bool cannot;           /* the error is no damage: no room for a temporary file, say */
 };
 
 void flow_init(struct flow *f, uint16_t number);

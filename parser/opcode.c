@@ -122,18 +122,17 @@ static enum got op_journal_blob(struct flow *f, struct emit *e, struct cur *c)
         return g;
     struct cur j = {ps.p, ps.p + ps.n, 0, NULL};
     if (ps.clen > 0) {
-        f->journal.len = 0;
-        uint8_t *to = buf_room(&f->journal, ps.n);
-        if (to == NULL || lzf_unpack(ps.p, ps.clen, to, ps.n) < 0)
-            return cur_bad(c, "a journal blob that unpacks to at most 64 MiB");
-        j = (struct cur){to, to + ps.n, 0, NULL};
+        struct slice all;
+        if (!unpack(&f->journal, &ps, &all))
+            return cur_bad(c, "a journal blob that unpacks (LZF) to its length");
+        j = (struct cur){all.p, all.p + all.n, 0, NULL};
     }
     while (j.p < j.end) {
         g = journal_entry(f, e, &j);
         if (g != GOT)
             return cur_bad(c, g == NEED ? "whole entries in a journal blob" : j.why);
     }
-    buf_trim(&f->journal, (size_t)1 << 20);
+    unpack_drop(&f->journal);
     return GOT;
 }
 

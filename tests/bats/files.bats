@@ -533,6 +533,26 @@ with_hints() { # policy RESTORE-option value
     [[ $(rcli object freq h) -lt 10 ]]
 }
 
+@test "elements of 70 MiB, packed (LZF) in the file, arrive" {
+    start_redis
+    SOURCE=$REDIS_PORT
+    start_redis
+    VERSION=$(server_version)
+    local lengths="local n = {} for _, k in ipairs(redis.call('KEYS', '*')) do
+            local t = redis.call('TYPE', k).ok
+            local v = t == 'list' and redis.call('LRANGE', k, 0, -1) or t == 'hash' and redis.call('HGETALL', k)
+                or redis.call('SMEMBERS', k)
+            for i = 1, #v do n[#n + 1] = k .. ' ' .. #v[i] .. ' ' .. redis.sha1hex(v[i]) end
+        end table.sort(n) return n"
+    redis-cli -p "$SOURCE" eval "local b = string.rep('abcdefg', 10485760) redis.call('RPUSH', 'l', 'x', b, 'y')
+        redis.call('HSET', 'h', 'f', b, 'g', 'z') redis.call('SADD', 's', b)" 0
+    [[ $(redis-cli -p "$SOURCE" save) == OK ]]
+    copy_into_server "$TMP/redis.$SOURCE/dump.rdb"
+    [[ $STATUSES == "0 0 0" ]] || fail "statuses $STATUSES: $(complaints)"
+    diff <(redis-cli -p "$SOURCE" eval "$lengths" 0) <(rcli eval "$lengths" 0)
+    [[ $(rcli eval "$lengths" 0 | wc -l) -eq 8 ]]
+}
+
 @test "expired keys are dropped and counted" {
     for name in expired:4 expired-before-1970:2; do
         fixture "${name%:*}"
