@@ -48,7 +48,7 @@ LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 all: $(BINS) $(SCRIPT)
 
 help:
-	@echo 'all deps deps-dev demo check check-versions install uninstall asan lint format bench fuzz coverage clean'
+	@echo 'all deps deps-dev demo check check-versions install uninstall asan lint format bench fuzz fuzz-coverage coverage clean'
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)

@@ -96,7 +96,7 @@ static enum got take_field(const struct value *v, enum field f, struct cur *t, s
         return g;
     if (f == F_STR) {
         if (!value_text(s, x->nstr, &ps, &x->str[x->nstr]))
-            return cur_bad(t, "a string that unpacks (LZF) to at most 64 MiB");
+            return cur_bad(t, "a string that unpacks (LZF) to its length");
         /* Integers lie in ps, which goes: keep their text. */
         if (ps.p == ps.text) {
             s->num[x->nstr].n = ps.n;
@@ -220,7 +220,7 @@ static enum got feed_node(struct value *v, struct emit *e, struct origin *o, str
         if (value_text(s, 0, &ps, &el))
             part_add(v, e, o, s, &el, 1);
         else
-            g = cur_bad(&t, "a string that unpacks (LZF) to at most 64 MiB");
+            g = cur_bad(&t, "a string that unpacks (LZF) to its length");
     }
     return cur_settle(c, &t, g);
 }

@@ -168,17 +168,32 @@ void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8
     commit(e, &r, (size_t)(p - start));
 }
 
+/* IDLETIME n or FREQ n. */
+static uint8_t *hint_args(uint8_t *p, struct hint hint)
+{
+    uint8_t num[20];
+    p = hint.kind == HINT_IDLE ? resp_bulk(p, (const uint8_t *)"IDLETIME", 8) : resp_bulk(p, (const uint8_t *)"FREQ", 4);
+    return resp_bulk(p, num, dec_u64(num, hint.n));
+}
+
 void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
                   const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
 {
-    uint8_t *start = begin(e, 6 * RESP_LEN_MAX + k->n + vn + 96);
+    emit_restore_hinted(e, o, k, vclass, type, v, vn, ver, expire_ms, (struct hint){HINT_NONE, 0});
+}
+
+void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                         const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint)
+{
+    uint8_t *start = begin(e, 8 * RESP_LEN_MAX + k->n + vn + 128);
     if (start == NULL)
         return;
     struct rec r = request(o, k, RF_IDEMPOTENT);
     uint8_t num[20];
     uint8_t *p = start;
-    memcpy(p, expire_ms != 0 ? "*6\r\n$7\r\nRESTORE\r\n" : "*5\r\n$7\r\nRESTORE\r\n", 17);
-    p = bulk(p + 17, k->p, k->n);
+    p = resp_len(p, '*', 5 + (expire_ms != 0 ? 1u : 0u) + (hint.kind != HINT_NONE ? 2u : 0u));
+    memcpy(p, "$7\r\nRESTORE\r\n", 13);
+    p = bulk(p + 13, k->p, k->n);
     p = resp_bulk(p, num, dec_u64(num, expire_ms));
     p = resp_len(p, '$', 1 + vn + 10);
     uint8_t *payload = p;
@@ -195,6 +210,8 @@ void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigne
         memcpy(p, "$6\r\nABSTTL\r\n", 12);
         p += 12;
     }
+    if (__builtin_expect(hint.kind != HINT_NONE, 0))
+        p = hint_args(p, hint);
     r.vclass = (uint8_t)vclass;
     e->stats.requests++;
     commit(e, &r, (size_t)(p - start));

@@ -61,11 +61,18 @@ enum unsupported { UNSUPPORTED_REPORT, UNSUPPORTED_APPROXIMATE, UNSUPPORTED_FAIL
 
 struct resp_out;
 
+/* How recently or how often a key was used, as a snapshot may say it. */
+struct hint {
+    enum { HINT_NONE, HINT_IDLE, HINT_FREQ } kind;
+    uint64_t n; /* seconds since its last use; the logarithmic counter of 0 to 255 */
+};
+
 struct emit {
     struct recout out;
     enum emit_mode mode;
     struct target target;
     bool slots; /* compute hash slots */
+    bool hints; /* carry the keys' idle times and frequencies over */
     enum unsupported unsupported;
     size_t restore_limit; /* larger values go as commands */
     size_t part_size;     /* bytes of one such command */
@@ -98,8 +105,12 @@ void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text
 void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
               unsigned flags);
 
-/* RESTORE key expire payload REPLACE [ABSTTL], the payload being type, the value's own bytes and a new footer of RDB
- * version ver. Fits one record. */
+/* RESTORE key expire payload REPLACE [ABSTTL] [IDLETIME n | FREQ n], the payload being type, the value's own bytes and
+ * a new footer of RDB version ver. Fits one record. */
+void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                         const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint);
+
+/* The same without a hint. */
 void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
                   const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms);
 

@@ -11,13 +11,15 @@
 uint64_t take_expiry(struct flow *f)
 {
     uint64_t ms = f->pend.expire_ms;
-    f->pend = (struct pending){false, 0};
+    f->pend = (struct pending){.any = false};
     return ms;
 }
 
 /* The common case: a string that is all there. */
 static void put_string(struct flow *f, struct emit *e, const struct key *k, const struct slice *t)
 {
+    if (__builtin_expect(f->pend.hint.kind != HINT_NONE, 0))
+        hint_lost(f, e);
     uint64_t ms = take_expiry(f);
     if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
         return;
@@ -25,9 +27,22 @@ static void put_string(struct flow *f, struct emit *e, const struct key *k, cons
     emit_set(e, &f->o, k, t->p, t->n, ms, 0);
 }
 
+/* A string whose hint is to be carried over: RESTORE of its bytes as they lie. */
+static void restore_string(struct flow *f, struct emit *e, const struct key *k, const struct slice *v)
+{
+    struct hint hint = f->pend.hint;
+    uint64_t ms = take_expiry(f);
+    if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
+        return;
+    e->stats.keys[CLASS_STRING]++;
+    emit_restore_hinted(e, &f->o, k, CLASS_STRING, 0, v->p, v->n, target_restore_version(&e->target, 0), ms, hint);
+}
+
 /* Write it as commands, part by part as its bytes come. */
 static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsigned type, const struct key *k)
 {
+    if (f->pend.hint.kind != HINT_NONE && !k->excluded)
+        hint_lost(f, e);
     value_begin(&f->cur, e, &f->o, type, k, take_expiry(f));
     f->cur.templates = f->templates;
     f->in_value = true;
@@ -44,8 +59,12 @@ static enum got string_entry(struct flow *f, struct emit *e, struct cur *c, stru
     struct cur v = *t;
     enum got g = cur_pstr(&v, &ps);
     if (g == GOT && k->n + ps.n < REC_PAYLOAD_MAX - 512 && value_text(&f->s, 0, &ps, &text)) {
+        struct slice raw = {t->p, (size_t)(v.p - t->p)};
         c->p = v.p;
-        put_string(f, e, k, &text);
+        if (__builtin_expect(f->pend.hint.kind != HINT_NONE && raw.n <= e->restore_limit, 0))
+            restore_string(f, e, k, &raw);
+        else
+            put_string(f, e, k, &text);
         return GOT;
     }
     if (g == NEED && v.want + cur_left(t) < REC_PAYLOAD_MAX / 2) {
@@ -126,12 +145,13 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
         c->p = t->p;
         return stream_value(f, e, c, type, k);
     }
+    struct hint hint = f->pend.hint;
     uint64_t ms = take_expiry(f);
     c->p = v.p;
     if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
         return GOT;
     e->stats.keys[value_class(type)]++;
-    emit_restore(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms);
+    emit_restore_hinted(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms, hint);
     return GOT;
 }
 
@@ -141,7 +161,7 @@ enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct ps
     enum got g = cur_pstr(t, ps);
     if (g != GOT)
         return g;
-    if (!value_text(&f->s, 1, ps, &text) || text.n > KEY_MAX)
+    if (ps->n > KEY_MAX || !value_text(&f->s, 1, ps, &text))
         return cur_bad(t, "a key of at most 16 MiB");
     key_set(e, k, text.p, text.n);
     return GOT;

@@ -48,7 +48,7 @@ void flow_free(struct flow *f)
     blob_free(&f->blob);
     scratch_free(&f->s);
     buf_free(&f->argv);
-    buf_free(&f->journal);
+    unpack_free(&f->journal);
     drop_templates(f);
     buf_free(&f->names);
     buf_free(&f->narrowed);
@@ -305,9 +305,10 @@ static int fail(struct flow *f, uint64_t at, const char *why)
     return -1;
 }
 
-static int fail_io(struct flow *f)
+static int fail_io(struct flow *f, int fault)
 {
-    snprintf(f->error, sizeof f->error, "cannot keep a large item in a temporary file: %s", strerror(errno));
+    snprintf(f->error, sizeof f->error, "cannot keep a large item in a temporary file: %s", strerror(fault));
+    f->cannot = true;
     return -1;
 }
 
@@ -324,7 +325,10 @@ static int consume(struct flow *f, struct emit *e, const uint8_t *p, uint64_t n,
     uint64_t at = f->offset + *used;
     f->offset = at;
     *need = g == NEED ? (n - *used) + c.want : 0;
-    return g == BAD ? fail(f, at, c.why) : 0;
+    if (g != BAD)
+        return 0;
+    int fault = f->journal.fault != 0 ? f->journal.fault : scratch_fault(&f->s);
+    return fault != 0 ? fail_io(f, fault) : fail(f, at, c.why);
 }
 
 int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64_t pos, uint64_t time_us)
@@ -338,19 +342,19 @@ int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64
             return -1;
         f->carry.need = need;
         if (used < n && carry_add(&f->carry, p + used, n - used) < 0)
-            return fail_io(f);
+            return fail_io(f, errno);
         return 0;
     }
     if (carry_add(&f->carry, p, n) < 0)
-        return fail_io(f);
+        return fail_io(f, errno);
     if (f->carry.len < f->carry.need)
         return 0;
     const uint8_t *all = carry_bytes(&f->carry);
     if (all == NULL)
-        return fail_io(f);
+        return fail_io(f, errno);
     if (consume(f, e, all, f->carry.len, &used, &need) < 0)
         return -1;
-    return carry_keep(&f->carry, used, need) < 0 ? fail_io(f) : 0;
+    return carry_keep(&f->carry, used, need) < 0 ? fail_io(f, errno) : 0;
 }
 
 int flow_end(struct flow *f, bool requested)

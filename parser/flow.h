@@ -36,6 +36,7 @@ struct multi {
 struct pending {
     bool any;
     uint64_t expire_ms;
+    struct hint hint;
 };
 
 struct flow {
@@ -68,17 +69,18 @@ struct flow {
     uint64_t chunk_left;
     struct blob blob;
     bool cut, synced;
-    bool told_sticky, told_mcflags, told_script;
+    bool told_sticky, told_mcflags, told_script, told_hint;
     bool counting;         /* next_lsn is known */
     uint64_t next_lsn;
     struct multi *multis;
     struct buf argv;       /* struct slice each */
-    struct buf journal;    /* an unpacked journal blob */
+    struct unpacked journal; /* an unpacked journal blob */
     struct value restored; /* the value of a RESTORE */
     struct scratch s;
     struct carry carry;
     uint64_t offset;       /* of the first byte not yet consumed */
     char error[256];
+    bool cannot;           /* the error is no damage: no room for a temporary file, say */
 };
 
 void flow_init(struct flow *f, uint16_t number);

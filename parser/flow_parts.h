@@ -31,6 +31,9 @@ enum opcode {
 /* Expiry of the next key, 0: none; the prefixes are used up. */
 uint64_t take_expiry(struct flow *f);
 
+/* A key whose hint was to be carried over is written as commands, which know none: said once. */
+void hint_lost(struct flow *f, struct emit *e);
+
 /* The key at hand goes through as this: excluded, renamed, its database in f->o.db. */
 void choose_key(struct flow *f, const struct emit *e, unsigned vclass, struct key *k);
 

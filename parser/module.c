@@ -102,7 +102,7 @@ enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct c
         if (!is_text || !v->is_json)
             continue;
         if (!value_text(s, 0, &ps, &text))
-            return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
+            return cur_bad(c, "a string that unpacks (LZF) to its length");
         json_write(v, e, o, &text);
     }
     return GOT;

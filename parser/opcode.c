@@ -9,6 +9,8 @@
 #define MASK_STICKY  1u
 #define MASK_MCFLAGS 2u
 
+#define IDLE_MAX 0xffffffu /* the clock of servers has 24 bits */
+
 static void once(struct flow *f, struct emit *e, bool *told, const char *kind, const char *detail)
 {
     if (!*told)
@@ -120,18 +122,17 @@ static enum got op_journal_blob(struct flow *f, struct emit *e, struct cur *c)
         return g;
     struct cur j = {ps.p, ps.p + ps.n, 0, NULL};
     if (ps.clen > 0) {
-        f->journal.len = 0;
-        uint8_t *to = buf_room(&f->journal, ps.n);
-        if (to == NULL || lzf_unpack(ps.p, ps.clen, to, ps.n) < 0)
-            return cur_bad(c, "a journal blob that unpacks to at most 64 MiB");
-        j = (struct cur){to, to + ps.n, 0, NULL};
+        struct slice all;
+        if (!unpack(&f->journal, &ps, &all))
+            return cur_bad(c, "a journal blob that unpacks (LZF) to its length");
+        j = (struct cur){all.p, all.p + all.n, 0, NULL};
     }
     while (j.p < j.end) {
         g = journal_entry(f, e, &j);
         if (g != GOT)
             return cur_bad(c, g == NEED ? "whole entries in a journal blob" : j.why);
     }
-    buf_trim(&f->journal, (size_t)1 << 20);
+    unpack_drop(&f->journal);
     return GOT;
 }
 
@@ -216,8 +217,29 @@ static enum got op_expire(struct flow *f, struct cur *c, bool ms)
     if (g != GOT)
         return g;
     uint64_t v = ms ? le64(p) : (uint64_t)((int64_t)(int32_t)le32(p) * 1000); /* signed: some lie before 1970 */
-    f->pend = (struct pending){true, v > 0 && v <= INT64_MAX ? v : 1};
+    f->pend.any = true;
+    f->pend.expire_ms = v > 0 && v <= INT64_MAX ? v : 1;
     return GOT;
+}
+
+void hint_lost(struct flow *f, struct emit *e)
+{
+    once(f, e, &f->told_hint, "eviction-hint",
+         target_takes_hints(&e->target) ? "values written as commands are new and unused at the target"
+                               : "the target takes no idle times and frequencies: Redis from 5.0 on and Valkey do");
+}
+
+/* Seconds since the last use, or a counter of uses. */
+static enum got op_hint(struct flow *f, struct emit *e, struct cur *c, bool idle)
+{
+    const uint8_t *p = NULL;
+    uint64_t n = 0;
+    enum got g = idle ? cur_plen(c, &n) : cur_raw(c, 1, &p);
+    if (g == GOT && e->hints && !target_takes_hints(&e->target))
+        hint_lost(f, e);
+    else if (g == GOT && e->hints)
+        f->pend.hint = idle ? (struct hint){HINT_IDLE, n < IDLE_MAX ? n : IDLE_MAX} : (struct hint){HINT_FREQ, *p};
+    return g;
 }
 
 enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool in_blob)
@@ -237,8 +259,8 @@ enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool
     case OP_JOURNAL_OFFSET: return op_offset(f, c);
     case OP_AUX: return op_aux(f, e, c);
     case OP_RESIZEDB: return pass_plens(c, 2);
-    case OP_IDLE: return pass_plens(c, 1);
-    case OP_FREQ: return cur_raw(c, 1, &p);
+    case OP_IDLE:
+    case OP_FREQ: return op_hint(f, e, c, op == OP_IDLE);
     case OP_FULLSYNC_END:
         g = cur_raw(c, 8, &p);
         if (g == GOT)

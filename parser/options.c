@@ -13,7 +13,7 @@
 #include "version.h"
 
 enum { OPT_JSON = 256, OPT_RESP, OPT_NULL, OPT_STATS, OPT_RESTORE, OPT_PART, OPT_UNSUPPORTED, OPT_WAIT, OPT_REPORT, OPT_INCLUDE,
-       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_VERSION };
+       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_HINTS, OPT_VERSION };
 
 static const struct option longs[] = {
     {"json", no_argument, NULL, OPT_JSON},
@@ -31,6 +31,7 @@ static const struct option longs[] = {
     {"exclude", required_argument, NULL, OPT_EXCLUDE},
     {"rename-prefix", required_argument, NULL, OPT_RENAME},
     {"db-map", required_argument, NULL, OPT_DBMAP},
+    {"eviction-hints", no_argument, NULL, OPT_HINTS},
     {"config", required_argument, NULL, 'c'},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
@@ -56,6 +57,7 @@ static const char help[] =
     "      --exclude RULE       not these\n"
     "      --rename-prefix A=B  keys that begin with A begin with B\n"
     "      --db-map A=B[,C=D]   database A becomes B\n"
+    "      --eviction-hints     carry idle times and use counters of files over (by RESTORE, strings too)\n"
     "      --report FILE        list everything that was not carried over, a JSON object a line\n"
     "      --stats              counters on standard error at the end\n"
     "  -c, --config FILE        options from section [parser] of an INI file\n"
@@ -125,6 +127,7 @@ static void take(struct options *o, int opt)
     case OPT_EXCLUDE: check(select_add_rule(&o->select, optarg, true), "--exclude"); break;
     case OPT_RENAME: check(select_add_rename(&o->select, optarg), "--rename-prefix"); break;
     case OPT_DBMAP: check(select_add_dbs(&o->select, optarg), "--db-map"); break;
+    case OPT_HINTS: o->hints = true; break;
     case OPT_REPORT: o->report = optarg; break;
     case 'v': o->verbose++; break;
     case 'h':

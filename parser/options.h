@@ -19,6 +19,7 @@ struct options {
     unsigned target_timeout; /* seconds to wait for the writer's announcement */
     struct select select;
     bool stats;
+    bool hints;              /* carry idle times and frequencies over */
     const char *report;      /* file for everything that was not carried over */
     int verbose;
     char **inputs; /* NULL-terminated; empty: stdin */

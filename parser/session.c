@@ -21,6 +21,7 @@ void parser_init(struct parser *p, const struct options *opt, int out)
     p->e.unsupported = opt->unsupported;
     p->e.restore_limit = opt->restore_limit;
     p->e.part_size = opt->part_size;
+    p->e.hints = opt->hints;
     if (opt->have_target)
         p->e.target = opt->target;
     p->e.slots = p->e.target.cluster || p->e.target.kind == TARGET_PORTABLE;
@@ -57,7 +58,8 @@ void parser_fault(struct parser *p, int status, const char *reason, const char *
 
 static int flow_fault(struct parser *p, unsigned flow, int status, const char *what)
 {
-    log_event(LOG_ERROR, (int)flow, "event=damaged msg=%s", log_quote(what, strlen(what)));
+    log_event(LOG_ERROR, (int)flow, "event=%s msg=%s", status == EXIT_DAMAGED ? "damaged" : "error",
+              log_quote(what, strlen(what)));
     p->status = exit_worse(p->status, status);
     strlcpy(p->reason, "error", sizeof p->reason);
     snprintf(p->message, sizeof p->message, "flow %u: %s", flow, what);
@@ -340,7 +342,7 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
     if (p->e.failed)
         return -1;
     if (rc < 0)
-        return flow_fault(p, r->flow, EXIT_DAMAGED, f->error);
+        return flow_fault(p, r->flow, f->cannot ? EXIT_CANNOT : EXIT_DAMAGED, f->error);
     if (p->e.refused) {
         parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
         return -1;

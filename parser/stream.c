@@ -163,7 +163,7 @@ static enum got take_node(struct cur *c, struct scratch *s, const struct sink *t
     if (g == GOT && (id.clen > 0 || id.n != 16))
         g = cur_bad(&t, "a stream node's id of 16 bytes");
     if (g == GOT && !value_text(s, 0, &ps, &lp))
-        g = cur_bad(&t, "a string that unpacks (LZF) to at most 64 MiB");
+        g = cur_bad(&t, "a string that unpacks (LZF) to its length");
     if (g == GOT && !node_walk(&lp, be64(id.p), be64(id.p + 8), to))
         g = cur_bad(&t, "a valid stream node");
     return cur_settle(c, &t, g);

@@ -61,7 +61,7 @@ static enum got feed_plain_string(struct value *v, struct emit *e, struct origin
 static enum got feed_packed_string(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s,
                                    const struct pstr *ps)
 {
-    struct buf *b = &s->lzf[0];
+    struct buf *b = &s->lzf[0].mem;
     const size_t cap = LZF_WINDOW + (size_t)STRING_PIECE + LZF_STEP;
     const uint8_t *in = ps->p, *end = ps->p + ps->clen;
     size_t len = 0;

@@ -168,3 +168,8 @@ bool target_field_ttl(const struct target *t)
     default: return false;
     }
 }
+
+bool target_takes_hints(const struct target *t)
+{
+    return t->kind == TARGET_VALKEY || (t->kind == TARGET_REDIS && t->version >= VERSION(5, 0));
+}

@@ -46,6 +46,9 @@ bool target_has_module(const struct target *t, const char *type_name);
  * commands. */
 unsigned target_restore_version(const struct target *t, unsigned type);
 
+/* RESTORE takes IDLETIME and FREQ. */
+bool target_takes_hints(const struct target *t);
+
 /* Hash fields can have expiries of their own (HPEXPIREAT). */
 bool target_field_ttl(const struct target *t);
 

@@ -1,14 +1,17 @@
 #include "shape.h"
 
-#define UNPACK_MAX ((size_t)64 << 20)
-
 void scratch_free(struct scratch *s)
 {
     buf_free(&s->body);
     buf_free(&s->ttls);
     buf_free(&s->copy);
-    buf_free(&s->lzf[0]);
-    buf_free(&s->lzf[1]);
+    unpack_free(&s->lzf[0]);
+    unpack_free(&s->lzf[1]);
+}
+
+int scratch_fault(const struct scratch *s)
+{
+    return s->lzf[0].fault != 0 ? s->lzf[0].fault : s->lzf[1].fault;
 }
 
 bool value_text(struct scratch *s, unsigned which, const struct pstr *ps, struct slice *out)
@@ -16,21 +19,14 @@ bool value_text(struct scratch *s, unsigned which, const struct pstr *ps, struct
     *out = (struct slice){ps->p, ps->n};
     if (ps->clen == 0)
         return true;
-    struct buf *b = &s->lzf[which];
-    b->len = 0;
-    b->max = UNPACK_MAX;
-    uint8_t *to = buf_room(b, ps->n);
-    if (to == NULL || lzf_unpack(ps->p, ps->clen, to, ps->n) < 0)
-        return false;
-    *out = (struct slice){to, ps->n};
-    return true;
+    return unpack(&s->lzf[which], ps, out);
 }
 
 enum got value_string(struct cur *c, struct scratch *s, unsigned which, struct pstr *ps, struct slice *out)
 {
     enum got g = cur_pstr(c, ps);
     if (g == GOT && !value_text(s, which, ps, out))
-        return cur_bad(c, "a string that unpacks (LZF) to at most 64 MiB");
+        return cur_bad(c, "a string that unpacks (LZF) to its length");
     return g;
 }
 
@@ -98,6 +94,8 @@ enum got value_feed(struct value *v, struct emit *e, struct origin *o, struct cu
             value_finish(v, e, o);
     }
     s->body.len = s->ttls.len = 0;
+    unpack_drop(&s->lzf[0]);
+    unpack_drop(&s->lzf[1]);
     o->db = db;
     return g;
 }

@@ -5,12 +5,13 @@
 
 #include "emit.h"
 #include "prim.h"
+#include "unpack.h"
 
 /* Scratch that the values of one flow share; nothing in it outlives a call of value_feed. */
 struct scratch {
     struct buf body;  /* arguments of the request being gathered */
     struct buf ttls;  /* fields that get the expiry ttl_ms */
-    struct buf lzf[2];
+    struct unpacked lzf[2];
     uint64_t elements; /* that value_scan passed; not counted in streams, strings and modules */
     struct {
         size_t n;
@@ -20,6 +21,9 @@ struct scratch {
 };
 
 void scratch_free(struct scratch *s);
+
+/* errno where a long string could not be kept, else 0. */
+int scratch_fault(const struct scratch *s);
 
 struct stream_state {
     int phase;
@@ -109,7 +113,7 @@ void value_free(struct value *v);
 
 /* ---- for the decoders in value.c and stream.c ---- */
 
-/* A string's bytes, unpacked into s->lzf[which] where needed. False: corrupt, or above 64 MiB unpacked. */
+/* A string's bytes, unpacked into s->lzf[which] where needed. False: corrupt, or scratch_fault() says why not. */
 bool value_text(struct scratch *s, unsigned which, const struct pstr *ps, struct slice *out);
 
 /* A string at c with its bytes, all of it. *ps keeps the text of integers. */

@@ -468,6 +468,91 @@ end status=0 expired=0
 EOF
 }
 
+@test "hints are carried over on request, strings by RESTORE, and it is said where they cannot" {
+    fixture hints
+    decoded "$FILE" -t 7.0 --eviction-hints >"$TMP/decoded"
+    # Type, value and footer are those of the DUMP; the options stand in the order that servers take.
+    sed -i -E 's/("RESTORE","[a-z-]+","[0-9]+"),".*","REPLACE"/\1,PAYLOAD,"REPLACE"/' "$TMP/decoded"
+    diff -u - "$TMP/decoded" <<'EOF'
+0 ["RESTORE","idle","0",PAYLOAD,"REPLACE","IDLETIME","100000"]
+0 ["RESTORE","freq","0",PAYLOAD,"REPLACE","FREQ","255"]
+0 ["SET","sec","3","PXAT","2147483647000"]
+0 ["RESTORE","ms-idle","4102444800000",PAYLOAD,"REPLACE","ABSTTL","IDLETIME","7"]
+0 ["RESTORE","freq-sec","2147483646000",PAYLOAD,"REPLACE","ABSTTL","FREQ","5"]
+0 ["SET","none","5"]
+end status=0 expired=0
+EOF
+    local options
+    for options in "-t 7.0 --restore-limit 0" "-t 4.0" "-t dragonfly:1.40" ""; do
+        # shellcheck disable=SC2086
+        decoded "$FILE" $options --eviction-hints >"$TMP/decoded"
+        [[ $(grep -c '^report' "$TMP/decoded") -eq 1 ]]
+        grep -qxF 'report eviction-hint "" lost=0' "$TMP/decoded"
+        ! grep -q 'IDLETIME\|FREQ' "$TMP/decoded" || fail "hints with $options"
+        grep -q '^end status=0' "$TMP/decoded"
+    done
+}
+
+# A server with a policy, two keys (string and hash) that were last used a day ago or often, and its file.
+with_hints() { # policy RESTORE-option value
+    local port key
+    redis-cli -p "$SOURCE" flushall >/dev/null
+    for port in "$SOURCE" "$REDIS_PORT"; do redis-cli -p "$port" config set maxmemory-policy "$1" >/dev/null; done
+    redis-cli -p "$SOURCE" set s text >/dev/null
+    redis-cli -p "$SOURCE" hset h f v >/dev/null
+    for key in s h; do
+        redis-cli -p "$SOURCE" eval "local d = redis.call('DUMP', KEYS[1])
+            return redis.call('RESTORE', KEYS[1], 0, d, 'REPLACE', '$2', '$3')" 1 $key >/dev/null
+    done
+    [[ $(redis-cli -p "$SOURCE" save) == OK ]]
+}
+
+@test "idle times and use counters of a real server's file arrive at another" {
+    start_redis
+    SOURCE=$REDIS_PORT
+    start_redis
+    server_has 5.0 || skip "servers before 5.0 take no hints"
+    VERSION=$(server_version)
+    with_hints allkeys-lru IDLETIME 86400
+    copy_into_server "$TMP/redis.$SOURCE/dump.rdb" --eviction-hints
+    [[ $STATUSES == "0 0 0" ]]
+    local key n
+    for key in s h; do
+        n=$(rcli object idletime $key)
+        [[ $n -ge 86390 && $n -le 86500 ]] || fail "$key was used $n s ago"
+    done
+    with_hints allkeys-lfu FREQ 200
+    copy_into_server "$TMP/redis.$SOURCE/dump.rdb" --eviction-hints
+    [[ $STATUSES == "0 0 0" ]]
+    for key in s h; do
+        n=$(rcli object freq $key)
+        [[ $n -ge 199 && $n -le 200 ]] || fail "$key has the counter $n"
+    done
+    # Without the option they are new.
+    copy_into_server "$TMP/redis.$SOURCE/dump.rdb"
+    [[ $(rcli object freq h) -lt 10 ]]
+}
+
+@test "elements of 70 MiB, packed (LZF) in the file, arrive" {
+    start_redis
+    SOURCE=$REDIS_PORT
+    start_redis
+    VERSION=$(server_version)
+    local lengths="local n = {} for _, k in ipairs(redis.call('KEYS', '*')) do
+            local t = redis.call('TYPE', k).ok
+            local v = t == 'list' and redis.call('LRANGE', k, 0, -1) or t == 'hash' and redis.call('HGETALL', k)
+                or redis.call('SMEMBERS', k)
+            for i = 1, #v do n[#n + 1] = k .. ' ' .. #v[i] .. ' ' .. redis.sha1hex(v[i]) end
+        end table.sort(n) return n"
+    redis-cli -p "$SOURCE" eval "local b = string.rep('abcdefg', 10485760) redis.call('RPUSH', 'l', 'x', b, 'y')
+        redis.call('HSET', 'h', 'f', b, 'g', 'z') redis.call('SADD', 's', b)" 0
+    [[ $(redis-cli -p "$SOURCE" save) == OK ]]
+    copy_into_server "$TMP/redis.$SOURCE/dump.rdb"
+    [[ $STATUSES == "0 0 0" ]] || fail "statuses $STATUSES: $(complaints)"
+    diff <(redis-cli -p "$SOURCE" eval "$lengths" 0) <(rcli eval "$lengths" 0)
+    [[ $(rcli eval "$lengths" 0 | wc -l) -eq 8 ]]
+}
+
 @test "expired keys are dropped and counted" {
     for name in expired:4 expired-before-1970:2; do
         fixture "${name%:*}"

@@ -27,16 +27,48 @@ int fuzz_file(const void *data, size_t n)
     return fd;
 }
 
-void fuzz_emit(struct emit *e, uint8_t choice)
+void fuzz_target(struct target *t, unsigned choice, unsigned more)
 {
-    static const char *const targets[] = {"portable", "6.2", "7.0",      "7.2",
-                                          "7.4",      "8.4", "valkey:9", "dragonfly:1.40"};
+    static const char *const targets[2][8] = {
+        {"portable", "6.2", "7.0", "7.2", "7.4", "8.4", "valkey:9", "dragonfly:1.40"},
+        {"4.0", "5.0", "6.0", "8.6", "8.8", "8.10", "valkey:8.1", "dragonfly:1.20"}};
+    HOLDS(target_parse(t, targets[more & 1][choice & 7]));
+    if ((more & 8) != 0)
+        strcpy(t->modules, "bf,ReJSON");
+}
+
+static void rule(struct select *s, const char *text, bool exclude)
+{
+    HOLDS(select_add_rule(s, text, exclude) == NULL);
+}
+
+const struct select *fuzz_select(unsigned more)
+{
+    static struct select s[3];
+    if (!s[0].active) {
+        rule(&s[0], "glob:*[q-s]?x*", true);
+        rule(&s[0], "regex:^[a-z]", false);
+        HOLDS(select_add_rename(&s[0], "k=key:") == NULL);
+        HOLDS(select_add_dbs(&s[0], "0=3,1=0") == NULL);
+        rule(&s[1], "type:string", false);
+        rule(&s[1], "type:hash", false);
+        rule(&s[1], "type:stream", false);
+        rule(&s[1], "db:2", true);
+        HOLDS(select_add_rename(&s[2], "=new:") == NULL);
+        rule(&s[2], "prefix:x", true);
+    }
+    return (more >> 1 & 3) != 0 ? &s[(more >> 1 & 3) - 1] : NULL;
+}
+
+void fuzz_emit(struct emit *e, uint8_t choice, unsigned more)
+{
     static int fd = -1;
     if (fd < 0)
         fd = fuzz_file("", 0);
     HOLDS(ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0);
     emit_init(e, fd, EMIT_RECORDS);
-    HOLDS(target_parse(&e->target, targets[choice & 7]));
+    fuzz_target(&e->target, choice, more);
+    e->hints = (more & 8) != 0;
     e->now_ms = NOW_MS;
     e->restore_limit = (choice & 8) != 0 ? 0 : (choice & 16) != 0 ? 20 : (size_t)64 << 10;
     e->part_size = (choice & 32) != 0 ? 16 : (size_t)64 << 10;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../../parser/emit.h"
+#include "../../parser/select.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,8 +25,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 _Noreturn void fuzz_failed(const char *what, const char *file, int line);
 
 /* An emitter that writes to an anonymous file which is emptied first, for one of some targets and sizes of
- * parts, chosen by a byte. */
-void fuzz_emit(struct emit *e, uint8_t choice);
+ * parts, chosen by a byte and four bits: 1 other targets, 8 modules and hints. */
+void fuzz_emit(struct emit *e, uint8_t choice, unsigned more);
+
+/* Rules and new names, chosen by bits 2 and 4 of the same; NULL: all keys as they are. */
+const struct select *fuzz_select(unsigned more);
+
+/* One of the targets. */
+void fuzz_target(struct target *t, unsigned choice, unsigned more);
 
 /* Everything written by it as canonical text (tests/unit/canon.h), which must be well-formed. Ends the
  * emitter. */

@@ -3,10 +3,35 @@
 
 #include "../../parser/blob.h"
 
+/* In pieces: the same bytes, where the whole is no damage. */
+static void lzf_pieces(const uint8_t *p, size_t n, const uint8_t *want, size_t outn)
+{
+    const size_t cap = LZF_WINDOW + 700 + LZF_STEP;
+    uint8_t *b = malloc(cap);
+    const uint8_t *in = p;
+    size_t len = 0, total = 0;
+    while (in < p + n) {
+        size_t kept = len < LZF_WINDOW ? len : LZF_WINDOW;
+        memmove(b, b + len - kept, kept);
+        len = kept;
+        if (lzf_continue(&in, p + n, b, &len, cap) < 0) {
+            HOLDS(want == NULL);
+            break;
+        }
+        HOLDS(len > kept && len <= cap && in <= p + n);
+        HOLDS(want == NULL ||
+              (total + len - kept <= outn && memcmp(want + total, b + kept, len - kept) == 0));
+        total += len - kept;
+    }
+    HOLDS(want == NULL || total == outn);
+    free(b);
+}
+
 static void lzf(const uint8_t *p, size_t n, size_t outn)
 {
     uint8_t *in = fuzz_exact(p, n), *out = malloc(outn + 1);
-    (void)lzf_unpack(in, n, out, outn);
+    int rc = lzf_unpack(in, n, out, outn);
+    lzf_pieces(in, n, rc == 0 ? out : NULL, outn);
     free(in);
     free(out);
 }

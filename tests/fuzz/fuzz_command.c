@@ -1,6 +1,6 @@
 /* Journal entries with arbitrary arguments: whatever becomes of one, its position is reached by its last
- * record. First byte: target and sizes; second: release of the source; then entries: op, number of arguments,
- * (length, bytes) each. */
+ * record. First byte: target and sizes; second: release of the source, and in the upper bits a selection and
+ * more about the target; then entries: op, number of arguments, (length, bytes) each. */
 #include "fuzz.h"
 
 #include "../unit/canon.h"
@@ -67,10 +67,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct emit e;
     if (size < 3)
         return 0;
-    fuzz_emit(&e, data[0]);
+    unsigned more = data[1] >> 5;
+    fuzz_emit(&e, data[0], more);
     flow_init(&f, 0);
+    f.sel = fuzz_select(more);
     flow_begin(&f, 1, false, (data[1] & 1) != 0, 1 + (data[1] >> 1 & 1), 100, NULL);
-    f.df_version = VERSION(1, 20 + data[1] % 21);
+    f.df_version = VERSION(1, 20 + (data[1] & 31) % 21);
     const uint8_t *p = data + 2;
     uint64_t count = 0;
     bytes.len = 0;

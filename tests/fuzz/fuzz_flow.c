@@ -1,13 +1,15 @@
 /* The bytes of one flow: fed at once and in random pieces, both must mean the same. First byte: target and
- * sizes; second: kind of flow; third: seed of the pieces. */
+ * sizes; second: kind of flow; third: seed of the pieces, with more about the target and a selection in its
+ * upper half. */
 #include "fuzz.h"
 
 #include "../../parser/flow.h"
 
-static int feed(struct emit *e, const uint8_t *p, size_t n, uint8_t kind, uint32_t seed)
+static int feed(struct emit *e, const uint8_t *p, size_t n, uint8_t kind, unsigned more, uint32_t seed)
 {
     struct flow f;
     flow_init(&f, 0);
+    f.sel = fuzz_select(more);
     flow_begin(&f, 1, kind % 3 == 1, kind % 3 == 0, 1 + kind % 2, kind % 3 == 2 ? 100 : 0, NULL);
     int rc = 0;
     for (size_t at = 0; at < n && rc == 0;) {
@@ -35,11 +37,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct emit e;
     if (size < 3)
         return 0;
-    fuzz_emit(&e, data[0]);
-    int rc = feed(&e, data + 3, size - 3, data[1], 0);
+    unsigned more = data[2] >> 4;
+    fuzz_emit(&e, data[0], more);
+    int rc = feed(&e, data + 3, size - 3, data[1], more, 0);
     fuzz_canon(&e, &whole);
-    fuzz_emit(&e, data[0]);
-    int rc2 = feed(&e, data + 3, size - 3, data[1], data[2] + 1u);
+    fuzz_emit(&e, data[0], more);
+    int rc2 = feed(&e, data + 3, size - 3, data[1], more, data[2] + 1u);
     fuzz_canon(&e, &split);
     HOLDS(rc == rc2);
     if (rc == 0) {

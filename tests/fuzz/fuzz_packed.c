@@ -1,4 +1,4 @@
-/* Listpacks, ziplists, intsets: what is checked can be walked, and gives the same number. */
+/* Listpacks, ziplists, intsets, zipmaps: what is checked can be walked, and gives the same number. */
 #include "fuzz.h"
 
 #include "../../parser/listpack.h"
@@ -21,6 +21,19 @@ static long walk(int (*next)(const uint8_t *, size_t, const uint8_t **, struct e
     return rc < 0 ? -1 : count;
 }
 
+static long walk_zipmap(const uint8_t *p, size_t n)
+{
+    const uint8_t *it = NULL;
+    struct elem e;
+    long count = 0;
+    int rc;
+    while ((rc = zipmap_next(p, n, &it, count % 2 != 0, &e)) == 1) {
+        HOLDS(e.p >= p && e.p + e.n <= p + n);
+        count++;
+    }
+    return rc < 0 ? -1 : count;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *p = fuzz_exact(data, size);
@@ -39,6 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         HOLDS(walk(ziplist_next, p, size) == n);
     else if (size >= 11)
         (void)walk(ziplist_next, p, size);
+    n = zipmap_check(p, size);
+    HOLDS(n < 0 || (n % 2 == 0 && walk_zipmap(p, size) == n));
     n = intset_check(p, size);
     for (long i = 1; i < n; i++)
         HOLDS(intset_at(p, (size_t)i - 1) < intset_at(p, (size_t)i));

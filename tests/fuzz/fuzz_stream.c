@@ -1,5 +1,5 @@
-/* A raw record stream through the whole parser, in every form of output. First byte: form, and whether the
- * rest is the stream itself or the bytes of a flow that are put into records here. */
+/* A raw record stream through the whole parser, in every form of output. First byte: form, whether the
+ * rest is the stream itself or the bytes of a flow that are put into records here, and the target. */
 #include "fuzz.h"
 
 #include <unistd.h>
@@ -68,7 +68,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     opt.mode = (enum emit_mode)(data[0] & 3);
     opt.have_target = (data[0] & 4) != 0;
-    (void)target_parse(&opt.target, "7.4");
+    unsigned more = (data[0] & 64) != 0 ? 9 | data[0] >> 1 : 0;
+    fuzz_target(&opt.target, more != 0 ? data[0] >> 4 & 7 : 4 + (data[0] >> 5 & 3), more);
+    opt.hints = (more & 8) != 0;
+    if ((data[0] & 128) != 0)
+        opt.select = *fuzz_select(data[0] >> 4 | 2); /* shares its texts */
     if ((data[0] & 8) != 0)
         (void)buf_add(&b, data + 1, size - 1);
     else

@@ -8,6 +8,7 @@
 #include "../../common/meta.h"
 #include "../../common/size.h"
 #include "../../common/url.h"
+#include "../../parser/select.h"
 #include "../../parser/target.h"
 
 /* Any value survives being written and read. */
@@ -70,6 +71,10 @@ static void words(const char *text)
     (void)size_parse(text, &size);
     if (target_parse(&t, text))
         HOLDS(t.kind == TARGET_PORTABLE || t.rdb > 0);
+    const uint8_t *p = (const uint8_t *)text;
+    size_t n = strlen(text), half = n / 2;
+    (void)glob_match(p, half, p + half, n - half);
+    HOLDS(glob_match((const uint8_t *)"*", 1, p, n));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
