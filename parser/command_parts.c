@@ -73,7 +73,8 @@ void cmd_nothing(const struct cmd *m)
 void cmd_lost(const struct cmd *m, const char *kind, const char *detail)
 {
     static const struct slice none = {(const uint8_t *)"", 0};
-    const struct slice *k = m->argc > 1 ? &m->argv[1] : &none;
+    size_t first = m->c != NULL && m->c->first > 1 ? m->c->first : 1;
+    const struct slice *k = first < m->argc ? &m->argv[first] : &none;
     char text[160];
     snprintf(text, sizeof text, "%.*s: %s", (int)(m->argv[0].n < 40 ? m->argv[0].n : 40),
              (const char *)m->argv[0].p, detail);
@@ -122,4 +123,10 @@ void cmd_with_rest(const struct cmd *m, struct slice word, size_t first)
     out[0] = word;
     out[1] = m->argv[1];
     cmd_last(m, 1, out, 2 + n, RF_IDEMPOTENT);
+}
+
+void cmd_early(const struct cmd *m)
+{
+    if (!m->f->cut)
+        cmd_lost(m, "command-in-snapshot", "it depends on a key that had perhaps not come yet: check both");
 }

@@ -22,15 +22,16 @@ struct cmd {
 bool arg_is(const struct slice *s, const char *word);
 bool arg_number(const struct slice *s, int64_t *v);
 
-/* Absolute milliseconds of a time in units of so many milliseconds that is relative to the entry's arrival, or counts
- * from the epoch. 0: no valid number. */
+/* Absolute milliseconds of a time in units of so many milliseconds that is relative to the entry's arrival,
+ * or counts from the epoch. 0: no valid number. */
 uint64_t cmd_from_now(const struct cmd *m, const struct slice *s, int64_t unit);
 uint64_t cmd_from_epoch(const struct slice *s, int64_t unit);
 
 /* The key that argument i is. */
 void cmd_key(const struct cmd *m, struct key *k, size_t i);
 
-/* Write one request; argv[keyarg] is its key. It is the entry's only or last one; others of the entry follow. */
+/* Write one request; argv[keyarg] is its key. It is the entry's only or last one; others of the entry follow.
+ */
 void cmd_last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags);
 void cmd_one_of(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags);
 
@@ -41,6 +42,10 @@ void cmd_nothing(const struct cmd *m);
 void cmd_lost(const struct cmd *m, const char *kind, const char *detail);
 void cmd_lost_only(const struct cmd *m, const char *kind, const char *detail);
 void cmd_malformed(const struct cmd *m);
+
+/* Its effect depends on a key that it only looks at. Before the cut the snapshot may not have brought it yet:
+ * reported, since what is not changed is not sent ahead. */
+void cmd_early(const struct cmd *m);
 
 /* EVAL script nkeys keys… arguments…: the n arguments of the command, the first nkeys of them keys. */
 void cmd_script(const struct cmd *m, struct slice script, unsigned nkeys, size_t n);

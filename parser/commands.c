@@ -2,6 +2,7 @@
 #include "command_parts.h"
 #include "narrow.h"
 #include "scripts.h"
+#include "spread.h"
 
 static void do_flush(const struct cmd *m)
 {
@@ -39,21 +40,13 @@ static void do_source(const struct cmd *m)
     cmd_lost_only(m, "command-needs-source", "its effect depends on data that only the source has");
 }
 
-/* The effect depends on a key that the command only looked at. Before the cut the snapshot may not have brought it yet:
- * what is not changed is not sent ahead. */
-static void early(const struct cmd *m)
-{
-    if (!m->f->cut)
-        cmd_lost(m, "command-in-snapshot", "it depends on a key that had perhaps not come yet: check both");
-}
-
 /* SORT … STORE and the like are logged as they are where all keys lie on one shard; else with each shard's keys
  * only. */
 static void do_truncated(const struct cmd *m)
 {
     if (m->f->flows == 1 || m->argc > 2) {
         struct key k;
-        early(m);
+        cmd_early(m);
         cmd_key(m, &k, 1);
         m->o->pos = m->after;
         emit_argv(m->e, m->o, &k, 1, 0, RF_MULTIKEY, m->argv, m->argc);
@@ -73,16 +66,17 @@ void do_forward(const struct cmd *m)
         cmd_lost_only(m, "command-too-new", "the target does not know it");
         return;
     }
+    struct keys keys = command_keys(c, m->argv, m->argc);
+    size_t first = keys_next(&keys, 0);
     m->o->pos = m->after;
-    if (c->first == 0 || c->first >= m->argc) {
+    if (first == 0) {
         emit_argv(m->e, m->o, NULL, 0, 0, flags | RF_MULTIKEY, m->argv, m->argc);
         return;
     }
-    size_t last_key = c->last < 0 ? m->argc - (size_t)-c->last : (size_t)c->last;
-    if (last_key > c->first)
+    if (keys_next(&keys, first) != 0)
         flags |= RF_MULTIKEY;
-    cmd_key(m, &k, c->first);
-    emit_argv(m->e, m->o, &k, c->first, 0, flags, m->argv, m->argc);
+    key_set(m->e, &k, m->argv[first].p, m->argv[first].n);
+    emit_argv(m->e, m->o, &k, (unsigned)first, 0, flags, m->argv, m->argc);
 }
 
 /* With a selection by type the first of the two keys may not be at the target. */
@@ -96,7 +90,7 @@ static void if_there(const struct cmd *m, struct slice script)
 static void do_two_keys(const struct cmd *m)
 {
     bool copy = arg_is(&m->argv[0], "COPY") && m->argc <= 4; /* not into another database */
-    early(m);
+    cmd_early(m);
     if (copy && m->f->sel != NULL && m->f->sel->types)
         if_there(m, SLICE(LUA_COPY_IF));
     else
@@ -211,7 +205,10 @@ void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct sl
     /* Dragonfly as a target understands all that Dragonfly says. */
     if (m.c == NULL || m.argc < m.c->min_args)
         cmd_lost_only(&m, "unknown-command", "not known to df2redis: its effect is missing");
-    else
+    else if (!e->target.cluster || !spread(&m))
         act(&m);
+    buf_trim(&f->s.copy, (size_t)1 << 20);
+    f->program.len = 0;
+    buf_trim(&f->program, (size_t)64 << 10);
     buf_trim(&f->s.body, (size_t)1 << 20);
 }

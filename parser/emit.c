@@ -314,6 +314,19 @@ void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned k
     commit(e, &r, (size_t)(p - start));
 }
 
+void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program)
+{
+    uint8_t *p = begin(e, program->len);
+    if (p == NULL)
+        return;
+    struct rec r = request(o, k, RF_MULTIKEY);
+    r.type = REC_PROGRAM;
+    r.keyarg = 0;
+    e->stats.requests++;
+    memcpy(p, program->p, program->len);
+    commit(e, &r, program->len);
+}
+
 static void emit_empty(struct emit *e, struct origin *o, unsigned type, unsigned flags)
 {
     if (begin(e, 0) == NULL)

@@ -111,6 +111,9 @@ void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned k
 void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned flags,
                const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody);
 
+/* A program (common/program.h) whose first key is k. */
+void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program);
+
 void emit_position(struct emit *e, struct origin *o, unsigned flags);
 
 /* The key's parts are all there: a position record that says so. */

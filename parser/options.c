@@ -46,7 +46,8 @@ static const char help[] =
     "      --resp               bare RESP requests, for redis-cli --pipe\n"
     "      --null               parse only\n"
     "  -o, --output WHERE       -, a file, or unix:PATH (default: standard output)\n"
-    "  -t, --target-version V   write for this target: 7.0.15, redis:7.2, valkey:8.0, dragonfly:1.40, portable\n"
+    "  -t, --target-version V   write for this target: 7.0.15, redis:7.2, valkey:8.0, dragonfly:1.40, portable;\n"
+    "                           with /cluster behind it for a cluster\n"
     "                           (default: what rediswriter announces; offline: portable)\n"
     "      --target-timeout S   wait that long for the announcement (30)\n"
     "      --restore-limit N    larger values are written as commands (64k; 0: all)\n"
@@ -147,5 +148,7 @@ void options_parse(struct options *o, int argc, char **argv)
     argv = conf_argv("parser", &argc, argv);
     for (int opt; (opt = getopt_long(argc, argv, "o:t:c:vh", longs, NULL)) != -1;)
         take(o, opt);
+    if (o->mode == EMIT_RESP && o->target.cluster)
+        errx(EXIT_USAGE, "--resp writes for one connection: it has no form for a cluster");
     o->inputs = argv + optind;
 }

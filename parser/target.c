@@ -61,7 +61,7 @@ static bool parse_kind(const char *s, size_t n, enum target_kind *kind)
     return false;
 }
 
-bool target_parse(struct target *t, const char *text)
+static bool parse_target(struct target *t, const char *text)
 {
     target_portable(t);
     if (strcmp(text, "portable") == 0)
@@ -75,6 +75,21 @@ bool target_parse(struct target *t, const char *text)
     t->rdb = rdb_of(t->kind, t->version);
     t->has_json = t->has_bloom = t->has_search = t->kind == TARGET_DRAGONFLY;
     return t->rdb > 0;
+}
+
+bool target_parse(struct target *t, const char *text)
+{
+    static const char suffix[] = "/cluster";
+    char alone[64];
+    size_t n = strlen(text), k = sizeof suffix - 1;
+    bool cluster = n > k && n - k < sizeof alone && strcmp(text + n - k, suffix) == 0;
+    if (!cluster)
+        return parse_target(t, text);
+    memcpy(alone, text, n - k);
+    alone[n - k] = '\0';
+    bool known = parse_target(t, alone);
+    t->cluster = true;
+    return known;
 }
 
 static bool lists(const char *modules, const char *name)
