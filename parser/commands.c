@@ -6,7 +6,13 @@
 
 static void do_flush(const struct cmd *m)
 {
+    if (m->f->sel != NULL && arg_is(&m->argv[0], "FLUSHDB") && select_db_shared(m->f->sel, m->f->src_db)) {
+        cmd_lost_only(m, "database", "other databases of the source are in the same one of the target");
+        return;
+    }
     struct slice out[1] = {m->argv[0]};
+    if (m->e->target.cluster)
+        m->o->db = 0; /* FLUSHALL bears the database of the client that sent it */
     m->o->pos = m->after;
     emit_barrier(m->e, m->o, m->txid, !m->f->cut, out, 1);
 }
@@ -195,6 +201,12 @@ static bool select_command(struct cmd *m)
     return false;
 }
 
+/* It works on keys of its database, or flushes it. */
+static bool matters_where(const struct cmd *m)
+{
+    return m->c == NULL || m->c->first > 0 || arg_is(&m->argv[0], "FLUSHDB");
+}
+
 void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
                   uint64_t after)
 {
@@ -202,7 +214,8 @@ void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct sl
     e->stats.commands++;
     if (f->sel != NULL && !select_command(&m))
         return;
-    /* Dragonfly as a target understands all that Dragonfly says. */
+    if (matters_where(&m) && emit_wrong_db(e, f->o.db, f->src_db))
+        return;
     if (m.c == NULL || m.argc < m.c->min_args)
         cmd_lost_only(&m, "unknown-command", "not known to df2redis: its effect is missing");
     else if (!e->target.cluster || !spread(&m))

@@ -72,7 +72,9 @@ struct emit {
     bool failed;          /* output could not be written: reader_gone or errno in fault */
     int fault;
     bool no_target;       /* nothing is written for anybody, so nothing can be lost (--null) */
-    bool refused;         /* --unsupported fail: something was lost */
+    bool refused;         /* parsing has to end: --unsupported fail and something was lost, or wrong_db */
+    bool wrong_db;        /* something of source_db, which is not the 0 of a cluster */
+    uint32_t source_db;
     uint64_t now_ms;      /* wall clock, renewed for each piece of input */
     struct stats stats;
     struct rec open;      /* record being written, with the offset of its header in the output buffer */
@@ -130,6 +132,16 @@ void emit_report_counts(const struct emit *e);
 
 /* What to do with an expiry: returns the one to write, or 0 for "drop the key: it has expired". ms > 0. */
 uint64_t emit_expiry(struct emit *e, const struct origin *o, uint64_t ms);
+
+/* A cluster has database 0 only: for another one (source_db at the source) parsing ends. True: it does. */
+static inline bool emit_wrong_db(struct emit *e, uint32_t db, uint32_t source_db)
+{
+    if (__builtin_expect(!e->target.cluster || db == 0, 1))
+        return false;
+    if (!e->wrong_db)
+        e->source_db = source_db;
+    return e->wrong_db = e->refused = true;
+}
 
 #define SLICE(s) ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
 

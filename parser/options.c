@@ -56,7 +56,7 @@ static const char help[] =
     "      --include RULE       only these: GLOB, prefix:P, regex:R, type:T, db:N (may be repeated)\n"
     "      --exclude RULE       not these\n"
     "      --rename-prefix A=B  keys that begin with A begin with B\n"
-    "      --db-map A=B[,C=D]   database A becomes B\n"
+    "      --db-map A=B[,C=D]   database A becomes B; *=B: all others\n"
     "      --report FILE        list everything that was not carried over, a JSON object a line\n"
     "      --stats              counters on standard error at the end\n"
     "  -c, --config FILE        options from section [parser] of an INI file\n"
