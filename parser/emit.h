@@ -96,7 +96,17 @@ void key_set(const struct emit *e, struct key *k, const uint8_t *p, size_t n);
 /* Pass a metadata record on or write one of our own. */
 void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n);
 
-/* SET key value of a snapshot or restored value; expire_ms 0: none. key and value together fit one record. */
+/* In flags of a request: a part of a key, behind the first. It does not get into the record. */
+#define EMIT_PART 0x10000u
+
+/* What the snapshot has is only for keys that the target does not hold. */
+static inline bool emit_guarded(const struct emit *e, const struct origin *o)
+{
+    return __builtin_expect(e->target.existing != EXISTING_OVERWRITE, 0) && !o->live;
+}
+
+/* SET key value of a snapshot or restored value; expire_ms 0: none. key and value together fit one record. NX, or with
+ * RESTORE no REPLACE, where keys are guarded, unless it is a part. */
 void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
               unsigned flags);
 

@@ -13,7 +13,7 @@
 #include "version.h"
 
 enum { OPT_JSON = 256, OPT_RESP, OPT_NULL, OPT_STATS, OPT_RESTORE, OPT_PART, OPT_UNSUPPORTED, OPT_WAIT, OPT_REPORT, OPT_INCLUDE,
-       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_VERSION };
+       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_EXISTING, OPT_VERSION };
 
 static const struct option longs[] = {
     {"json", no_argument, NULL, OPT_JSON},
@@ -31,6 +31,7 @@ static const struct option longs[] = {
     {"exclude", required_argument, NULL, OPT_EXCLUDE},
     {"rename-prefix", required_argument, NULL, OPT_RENAME},
     {"db-map", required_argument, NULL, OPT_DBMAP},
+    {"on-existing", required_argument, NULL, OPT_EXISTING},
     {"config", required_argument, NULL, 'c'},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
@@ -57,6 +58,8 @@ static const char help[] =
     "      --exclude RULE       not these\n"
     "      --rename-prefix A=B  keys that begin with A begin with B\n"
     "      --db-map A=B[,C=D]   database A becomes B; *=B: all others\n"
+    "      --on-existing WHAT   keys that the target holds: overwrite (default), skip or fail\n"
+    "                           (default: what rediswriter says)\n"
     "      --report FILE        list everything that was not carried over, a JSON object a line\n"
     "      --stats              counters on standard error at the end\n"
     "  -c, --config FILE        options from section [parser] of an INI file\n"
@@ -80,6 +83,15 @@ static void set_mode(struct options *o, enum emit_mode mode)
     if (o->mode != EMIT_RECORDS && o->mode != mode)
         errx(EXIT_USAGE, "only one of --json, --resp and --null can be given");
     o->mode = mode;
+}
+
+static void set_target(struct options *o, const char *text)
+{
+    enum existing existing = o->target.existing;
+    if (!target_parse(&o->target, text))
+        errx(EXIT_USAGE, "unknown target version %s", text);
+    o->target.existing = existing;
+    o->have_target = true;
 }
 
 static unsigned seconds(const char *s, const char *name)
@@ -113,10 +125,11 @@ static void take(struct options *o, int opt)
     case OPT_NULL: set_mode(o, EMIT_NULL); break;
     case OPT_STATS: o->stats = true; break;
     case 'o': o->output = optarg; break;
-    case 't':
-        if (!target_parse(&o->target, optarg))
-            errx(EXIT_USAGE, "unknown target version %s", optarg);
-        o->have_target = true;
+    case 't': set_target(o, optarg); break;
+    case OPT_EXISTING:
+        if (!target_existing(&o->target, optarg))
+            errx(EXIT_USAGE, "--on-existing takes overwrite, skip or fail, not %s", optarg);
+        o->have_existing = true;
         break;
     case OPT_WAIT: o->target_timeout = seconds(optarg, "--target-timeout"); break;
     case OPT_RESTORE: o->restore_limit = size_of(optarg, "--restore-limit", 0, (size_t)768 << 10); break;
@@ -150,5 +163,7 @@ void options_parse(struct options *o, int argc, char **argv)
         take(o, opt);
     if (o->mode == EMIT_RESP && o->target.cluster)
         errx(EXIT_USAGE, "--resp writes for one connection: it has no form for a cluster");
+    if (o->mode == EMIT_RESP && o->target.existing != EXISTING_OVERWRITE)
+        errx(EXIT_USAGE, "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
     o->inputs = argv + optind;
 }

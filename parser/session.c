@@ -23,6 +23,8 @@ void parser_init(struct parser *p, const struct options *opt, int out)
     p->e.part_size = opt->part_size;
     if (opt->have_target)
         p->e.target = opt->target;
+    if (opt->have_existing)
+        p->e.target.existing = opt->target.existing;
     p->e.slots = p->e.target.cluster || p->e.target.kind == TARGET_PORTABLE;
     p->ctl.fd = -1;
     strlcpy(p->reason, "complete", sizeof p->reason);
@@ -86,6 +88,8 @@ static bool take_target(struct parser *p, const char *line)
                   log_quote(line, strlen(line)));
         return false;
     }
+    if (p->opt->have_existing)
+        t.existing = p->opt->target.existing;
     p->e.target = t;
     p->e.slots = t.cluster;
     return true;

@@ -8,6 +8,7 @@
 #include "ctl.h"
 #include "meta.h"
 
+static const char *const policies[] = {"overwrite", "skip", "fail"};
 static const char *const kinds[] = {"portable", "redis", "valkey", "dragonfly"};
 
 void target_portable(struct target *t)
@@ -101,6 +102,16 @@ static bool lists(const char *modules, const char *name)
     return false;
 }
 
+bool target_existing(struct target *t, const char *text)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (strcmp(policies[i], text) == 0) {
+            t->existing = (enum existing)i;
+            return true;
+        }
+    return false;
+}
+
 bool target_from_line(struct target *t, const char *line)
 {
     char text[1024];
@@ -112,6 +123,8 @@ bool target_from_line(struct target *t, const char *line)
         return false;
     t->rdb = ctl_getu(line, "rdb", &v) ? (unsigned)v : rdb_of(t->kind, t->version);
     t->cluster = ctl_getu(line, "cluster", &v) && v != 0;
+    if (ctl_get(line, "existing", text, sizeof text) > 0 && !target_existing(t, text))
+        return false;
     if (ctl_getu(line, "maxbulk", &v) && v > 0)
         t->maxbulk = v;
     if (ctl_get(line, "modules", text, sizeof text) > 0) {
@@ -132,6 +145,7 @@ void target_meta(const struct target *t, struct buf *b)
     meta_adds(b, "kind", kinds[t->kind]);
     meta_adds(b, "version", version);
     meta_addu(b, "cluster", t->cluster);
+    meta_adds(b, "existing", policies[t->existing]);
 }
 
 /* Types that Redis and Valkey number alike. */
