@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "resp.h"
+
 enum action {
     ACT_FORWARD,       /* sent as it is */
     ACT_SET,
@@ -33,11 +35,15 @@ enum action {
     ACT_TRUNCATED,     /* logged with the keys of one shard only */
 };
 
+/* In place of the last key. */
+#define LAST_COUNTED 1000 /* DEST numkeys key… */
+#define LAST_STORE   1001 /* the first is read, the one behind STORE is written */
+
 struct command {
     const char *name;
     enum action action;
     unsigned first;  /* argument that is the first key, 0: none */
-    int last;        /* the last key; negative: counted from the end */
+    int last;        /* the last key; negative: counted from the end; or LAST_… */
     unsigned step;   /* from key to key */
     bool idempotent;
     unsigned min_args;
@@ -46,5 +52,18 @@ struct command {
 
 /* NULL: not known. Names are upper case. */
 const struct command *command_find(const uint8_t *name, size_t n);
+
+/* Which arguments of a command are keys: first, first + step … last, and dest. 0: none. */
+struct keys {
+    size_t first, last, step;
+    size_t dest; /* the key written, where it stands apart from those that are read */
+};
+
+/* No keys at all: it has none, or its arguments are none that it can have. */
+struct keys command_keys(const struct command *c, const struct slice *argv, size_t argc);
+
+/* The keys one by one in the order of the arguments: start with at 0; 0: no more. */
+size_t keys_next(const struct keys *k, size_t at);
+bool keys_has(const struct keys *k, size_t i);
 
 #endif

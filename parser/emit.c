@@ -12,6 +12,7 @@
 #include "log.h"
 #include "meta.h"
 #include "render.h"
+#include "scripts.h"
 #include "slot.h"
 
 #define OUT_LIMIT    ((size_t)256 << 10)
@@ -134,6 +135,12 @@ static void set_then_expire(struct emit *e, struct origin *o, const struct key *
 {
     uint8_t num[20];
     uint64_t pos = o->pos;
+    struct slice guarded[6] = {SLICE("EVAL"), SLICE(LUA_SET_NEW), SLICE("1"), {k->p, k->n}, {v, vn},
+                               {num, dec_u64(num, expire_ms)}};
+    if (emit_guarded(e, o)) { /* in one, as the second must not run when the first did not */
+        emit_argv(e, o, k, 3, CLASS_STRING, RF_IDEMPOTENT, guarded, 6);
+        return;
+    }
     struct slice argv[3] = {SLICE("PEXPIREAT"), {k->p, k->n}, {num, dec_u64(num, expire_ms)}};
     o->pos = 0;
     emit_set(e, o, k, v, vn, 0, RF_FIRST);
@@ -153,16 +160,21 @@ void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8
         return;
     struct rec r = request(o, k, flags | RF_IDEMPOTENT);
     uint8_t *p = start;
-    memcpy(p, expire_ms != 0 ? "*5\r\n$3\r\nSET\r\n" : "*3\r\n$3\r\nSET\r\n", PLAINSET_PREFIX);
+    bool whole = (flags & (RF_FIRST | RF_LAST | EMIT_PART)) == 0;
+    bool only_new = whole && emit_guarded(e, o);
+    memcpy(p, "*3\r\n$3\r\nSET\r\n", PLAINSET_PREFIX);
+    p[1] = (uint8_t)('3' + (expire_ms != 0 ? 2 : 0) + only_new);
     p = bulk(p + PLAINSET_PREFIX, k->p, k->n);
     p = bulk(p, v, vn);
     if (expire_ms != 0) {
         uint8_t num[20];
         memcpy(p, "$4\r\nPXAT\r\n", 10);
         p = resp_bulk(p + 10, num, dec_u64(num, expire_ms));
-    } else if (!o->live && (flags & (RF_FIRST | RF_LAST)) == 0) {
+    } else if (!o->live && whole && !only_new) {
         r.flags |= RF_PLAINSET;
     }
+    if (only_new)
+        p = resp_bulk(p, (const uint8_t *)"NX", 2);
     r.vclass = CLASS_STRING;
     e->stats.requests++;
     commit(e, &r, (size_t)(p - start));
@@ -191,7 +203,8 @@ void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, 
     struct rec r = request(o, k, RF_IDEMPOTENT);
     uint8_t num[20];
     uint8_t *p = start;
-    p = resp_len(p, '*', 5 + (expire_ms != 0 ? 1u : 0u) + (hint.kind != HINT_NONE ? 2u : 0u));
+    bool replace = !emit_guarded(e, o);
+    p = resp_len(p, '*', 4 + (replace ? 1u : 0u) + (expire_ms != 0 ? 1u : 0u) + (hint.kind != HINT_NONE ? 2u : 0u));
     memcpy(p, "$7\r\nRESTORE\r\n", 13);
     p = bulk(p + 13, k->p, k->n);
     p = resp_bulk(p, num, dec_u64(num, expire_ms));
@@ -205,7 +218,7 @@ void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, 
     uint64_t crc = crc64(0, payload, (size_t)(p - payload));
     memcpy(p, &crc, 8);
     memcpy(p + 8, "\r\n$7\r\nREPLACE\r\n", 15);
-    p += 23;
+    p += replace ? 23 : 10;
     if (expire_ms != 0) {
         memcpy(p, "$6\r\nABSTTL\r\n", 12);
         p += 12;
@@ -329,6 +342,19 @@ void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned k
     for (size_t i = 0; i < argc; i++)
         p = bulk(p, argv[i].p, argv[i].n);
     commit(e, &r, (size_t)(p - start));
+}
+
+void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program)
+{
+    uint8_t *p = begin(e, program->len);
+    if (p == NULL)
+        return;
+    struct rec r = request(o, k, RF_MULTIKEY);
+    r.type = REC_PROGRAM;
+    r.keyarg = 0;
+    e->stats.requests++;
+    memcpy(p, program->p, program->len);
+    commit(e, &r, program->len);
 }
 
 static void emit_empty(struct emit *e, struct origin *o, unsigned type, unsigned flags)

@@ -79,7 +79,9 @@ struct emit {
     bool failed;          /* output could not be written: reader_gone or errno in fault */
     int fault;
     bool no_target;       /* nothing is written for anybody, so nothing can be lost (--null) */
-    bool refused;         /* --unsupported fail: something was lost */
+    bool refused;         /* parsing has to end: --unsupported fail and something was lost, or wrong_db */
+    bool wrong_db;        /* something of source_db, which is not the 0 of a cluster */
+    uint32_t source_db;
     uint64_t now_ms;      /* wall clock, renewed for each piece of input */
     struct stats stats;
     struct rec open;      /* record being written, with the offset of its header in the output buffer */
@@ -101,7 +103,17 @@ void key_set(const struct emit *e, struct key *k, const uint8_t *p, size_t n);
 /* Pass a metadata record on or write one of our own. */
 void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n);
 
-/* SET key value of a snapshot or restored value; expire_ms 0: none. key and value together fit one record. */
+/* In flags of a request: a part of a key, behind the first. It does not get into the record. */
+#define EMIT_PART 0x10000u
+
+/* What the snapshot has is only for keys that the target does not hold. */
+static inline bool emit_guarded(const struct emit *e, const struct origin *o)
+{
+    return __builtin_expect(e->target.existing != EXISTING_OVERWRITE, 0) && !o->live;
+}
+
+/* SET key value of a snapshot or restored value; expire_ms 0: none. key and value together fit one record. NX, or with
+ * RESTORE no REPLACE, where keys are guarded, unless it is a part. */
 void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
               unsigned flags);
 
@@ -122,6 +134,9 @@ void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned k
 void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned flags,
                const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody);
 
+/* A program (common/program.h) whose first key is k. */
+void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program);
+
 void emit_position(struct emit *e, struct origin *o, unsigned flags);
 
 /* The key's parts are all there: a position record that says so. */
@@ -138,6 +153,16 @@ void emit_report_counts(const struct emit *e);
 
 /* What to do with an expiry: returns the one to write, or 0 for "drop the key: it has expired". ms > 0. */
 uint64_t emit_expiry(struct emit *e, const struct origin *o, uint64_t ms);
+
+/* A cluster has database 0 only: for another one (source_db at the source) parsing ends. True: it does. */
+static inline bool emit_wrong_db(struct emit *e, uint32_t db, uint32_t source_db)
+{
+    if (__builtin_expect(!e->target.cluster || db == 0, 1))
+        return false;
+    if (!e->wrong_db)
+        e->source_db = source_db;
+    return e->wrong_db = e->refused = true;
+}
 
 #define SLICE(s) ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
 

@@ -167,17 +167,19 @@ enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct ps
     return GOT;
 }
 
-void choose_key(struct flow *f, const struct emit *e, unsigned vclass, struct key *k)
+void choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k)
 {
     f->o.db = f->rdb_db;
-    if (f->sel == NULL)
-        return;
-    bool excluded = !select_passes(f->sel, k->p, k->n, vclass, f->rdb_db);
-    f->o.db = select_db(f->sel, f->rdb_db);
-    f->names.len = 0;
-    struct slice name = select_name(f->sel, k->p, k->n, &f->names);
-    key_set(e, k, name.p, name.n);
-    k->excluded = excluded;
+    if (f->sel != NULL) {
+        bool excluded = !select_passes(f->sel, k->p, k->n, vclass, f->rdb_db);
+        f->o.db = select_db(f->sel, f->rdb_db);
+        f->names.len = 0;
+        struct slice name = select_name(f->sel, k->p, k->n, &f->names);
+        key_set(e, k, name.p, name.n);
+        k->excluded = excluded;
+    }
+    if (!k->excluded && emit_wrong_db(e, f->o.db, f->rdb_db))
+        k->excluded = true;
 }
 
 enum got key_entry(struct flow *f, struct emit *e, struct cur *c)

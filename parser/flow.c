@@ -52,6 +52,7 @@ void flow_free(struct flow *f)
     drop_templates(f);
     buf_free(&f->names);
     buf_free(&f->narrowed);
+    buf_free(&f->program);
     carry_free(&f->carry);
 }
 

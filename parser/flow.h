@@ -57,6 +57,7 @@ struct flow {
     enum flow_stage stage;
     const struct select *sel; /* NULL: every key goes through as it is */
     struct buf names, narrowed; /* new names, and the arguments that they stand in */
+    struct buf program;         /* of a command over several slots */
     uint8_t db_text[20];
     uint32_t src_db;          /* database of the journal entry, as the source has it */
     uint32_t rdb_db, jrn_db;

@@ -35,7 +35,7 @@ uint64_t take_expiry(struct flow *f);
 void hint_lost(struct flow *f, struct emit *e);
 
 /* The key at hand goes through as this: excluded, renamed, its database in f->o.db. */
-void choose_key(struct flow *f, const struct emit *e, unsigned vclass, struct key *k);
+void choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k);
 
 /* A key's name, at most 16 MiB. *ps keeps its bytes. */
 enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct pstr *ps, struct key *k);

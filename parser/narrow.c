@@ -2,10 +2,6 @@
 
 #include <stdlib.h>
 
-struct keys {
-    size_t first, last, step; /* arguments; first 0: none */
-};
-
 static bool begins(const char *name, const char *with)
 {
     return strncmp(name, with, strlen(with)) == 0;
@@ -35,21 +31,11 @@ static unsigned class_of(const char *name)
     return 0;
 }
 
-static struct keys keys_of(const struct command *c, size_t argc)
-{
-    struct keys k = {c->first, 0, c->step};
-    if (c->first == 0 || c->first >= argc)
-        return (struct keys){0, 0, 1};
-    k.last = c->last < 0 ? argc - (size_t)-c->last : (size_t)c->last;
-    if (k.last >= argc)
-        k.last = argc - 1;
-    return k;
-}
-
 /* Commands that do the same for each of their keys, with what follows it up to the next. */
 static bool can_be_cut(const struct command *c)
 {
-    return c->last < 0 && (begins(c->name, "DEL") || begins(c->name, "UNLINK") || begins(c->name, "MSET"));
+    return c->last < 0 && (begins(c->name, "DEL") || begins(c->name, "UNLINK") || begins(c->name, "MSET") ||
+                           begins(c->name, "JSON.MSET"));
 }
 
 static size_t count_passing(const struct flow *f, const struct keys *k, const struct slice *argv, unsigned vclass,
@@ -57,7 +43,7 @@ static size_t count_passing(const struct flow *f, const struct keys *k, const st
 {
     size_t n = 0;
     *all = 0;
-    for (size_t i = k->first; i <= k->last; i += k->step, (*all)++)
+    for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i), (*all)++)
         n += select_passes(f->sel, argv[i].p, argv[i].n, vclass, f->src_db);
     return n;
 }
@@ -68,7 +54,7 @@ static bool rewrite(struct flow *f, const struct keys *k, unsigned vclass, bool 
 {
     const struct slice *a = *argv;
     size_t growth = select_growth(f->sel), bytes = 0, n = 0;
-    for (size_t i = k->first; i <= k->last && k->first > 0; i += k->step)
+    for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i))
         bytes += a[i].n + growth;
     f->names.len = f->narrowed.len = 0;
     f->names.max = (size_t)1 << 30;
@@ -76,7 +62,7 @@ static bool rewrite(struct flow *f, const struct keys *k, unsigned vclass, bool 
     if (out == NULL || buf_room(&f->names, bytes + 1) == NULL)
         return false;
     for (size_t i = 0; i < *argc; i++) {
-        bool is_key = k->first > 0 && i >= k->first && i <= k->last && (i - k->first) % k->step == 0;
+        bool is_key = keys_has(k, i);
         if (is_key && cut && !select_passes(f->sel, a[i].p, a[i].n, vclass, f->src_db)) {
             i += k->step - 1;
             continue;
@@ -124,7 +110,7 @@ static enum narrowed two_keys(struct flow *f, const struct command *c, unsigned 
     }
     if (!rename)
         return NARROW_DROP;
-    struct keys k = {1, 1, 1};
+    struct keys k = {.first = 1, .last = 1, .step = 1};
     size_t n = 2;
     if (!rewrite(f, &k, vclass, false, &a, &n))
         return NARROW_DROP;
@@ -143,7 +129,7 @@ enum narrowed narrow(struct flow *f, const struct command *c, const struct slice
         *detail = "the source was flushed, but only a selection of its keys is here";
         return select_db_passes(f->sel, f->src_db) ? NARROW_LOST : NARROW_DROP;
     }
-    struct keys k = keys_of(c, *argc);
+    struct keys k = command_keys(c, *argv, *argc);
     unsigned vclass = class_of(c->name);
     if (c->action == ACT_RESTORE && *argc > 3 && (*argv)[3].n > 0)
         vclass = value_class((*argv)[3].p[0]);

@@ -13,7 +13,7 @@
 #include "version.h"
 
 enum { OPT_JSON = 256, OPT_RESP, OPT_NULL, OPT_STATS, OPT_RESTORE, OPT_PART, OPT_UNSUPPORTED, OPT_WAIT, OPT_REPORT, OPT_INCLUDE,
-       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_HINTS, OPT_VERSION };
+       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_HINTS, OPT_EXISTING, OPT_VERSION };
 
 static const struct option longs[] = {
     {"json", no_argument, NULL, OPT_JSON},
@@ -32,6 +32,7 @@ static const struct option longs[] = {
     {"rename-prefix", required_argument, NULL, OPT_RENAME},
     {"db-map", required_argument, NULL, OPT_DBMAP},
     {"eviction-hints", no_argument, NULL, OPT_HINTS},
+    {"on-existing", required_argument, NULL, OPT_EXISTING},
     {"config", required_argument, NULL, 'c'},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
@@ -47,7 +48,8 @@ static const char help[] =
     "      --resp               bare RESP requests, for redis-cli --pipe\n"
     "      --null               parse only\n"
     "  -o, --output WHERE       -, a file, or unix:PATH (default: standard output)\n"
-    "  -t, --target-version V   write for this target: 7.0.15, redis:7.2, valkey:8.0, dragonfly:1.40, portable\n"
+    "  -t, --target-version V   write for this target: 7.0.15, redis:7.2, valkey:8.0, dragonfly:1.40, portable;\n"
+    "                           with /cluster behind it for a cluster\n"
     "                           (default: what rediswriter announces; offline: portable)\n"
     "      --target-timeout S   wait that long for the announcement (30)\n"
     "      --restore-limit N    larger values are written as commands (64k; 0: all)\n"
@@ -56,7 +58,9 @@ static const char help[] =
     "      --include RULE       only these: GLOB, prefix:P, regex:R, type:T, db:N (may be repeated)\n"
     "      --exclude RULE       not these\n"
     "      --rename-prefix A=B  keys that begin with A begin with B\n"
-    "      --db-map A=B[,C=D]   database A becomes B\n"
+    "      --db-map A=B[,C=D]   database A becomes B; *=B: all others\n"
+    "      --on-existing WHAT   keys that the target holds: overwrite (default), skip or fail\n"
+    "                           (default: what rediswriter says)\n"
     "      --eviction-hints     carry idle times and use counters of files over (by RESTORE, strings too)\n"
     "      --report FILE        list everything that was not carried over, a JSON object a line\n"
     "      --stats              counters on standard error at the end\n"
@@ -81,6 +85,15 @@ static void set_mode(struct options *o, enum emit_mode mode)
     if (o->mode != EMIT_RECORDS && o->mode != mode)
         errx(EXIT_USAGE, "only one of --json, --resp and --null can be given");
     o->mode = mode;
+}
+
+static void set_target(struct options *o, const char *text)
+{
+    enum existing existing = o->target.existing;
+    if (!target_parse(&o->target, text))
+        errx(EXIT_USAGE, "unknown target version %s", text);
+    o->target.existing = existing;
+    o->have_target = true;
 }
 
 static unsigned seconds(const char *s, const char *name)
@@ -114,10 +127,11 @@ static void take(struct options *o, int opt)
     case OPT_NULL: set_mode(o, EMIT_NULL); break;
     case OPT_STATS: o->stats = true; break;
     case 'o': o->output = optarg; break;
-    case 't':
-        if (!target_parse(&o->target, optarg))
-            errx(EXIT_USAGE, "unknown target version %s", optarg);
-        o->have_target = true;
+    case 't': set_target(o, optarg); break;
+    case OPT_EXISTING:
+        if (!target_existing(&o->target, optarg))
+            errx(EXIT_USAGE, "--on-existing takes overwrite, skip or fail, not %s", optarg);
+        o->have_existing = true;
         break;
     case OPT_WAIT: o->target_timeout = seconds(optarg, "--target-timeout"); break;
     case OPT_RESTORE: o->restore_limit = size_of(optarg, "--restore-limit", 0, (size_t)768 << 10); break;
@@ -150,5 +164,9 @@ void options_parse(struct options *o, int argc, char **argv)
     argv = conf_argv("parser", &argc, argv);
     for (int opt; (opt = getopt_long(argc, argv, "o:t:c:vh", longs, NULL)) != -1;)
         take(o, opt);
+    if (o->mode == EMIT_RESP && o->target.cluster)
+        errx(EXIT_USAGE, "--resp writes for one connection: it has no form for a cluster");
+    if (o->mode == EMIT_RESP && o->target.existing != EXISTING_OVERWRITE)
+        errx(EXIT_USAGE, "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
     o->inputs = argv + optind;
 }

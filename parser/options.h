@@ -13,6 +13,7 @@ struct options {
     const char *output;
     bool have_target;
     struct target target;
+    bool have_existing;      /* target.existing was given */
     enum unsupported unsupported;
     size_t restore_limit;
     size_t part_size;

@@ -1,10 +1,22 @@
+#include "scripts.h"
 #include "shape.h"
+
+unsigned value_first(struct value *v, struct emit *e, struct origin *o)
+{
+    if (!emit_guarded(e, o))
+        return RF_FIRST;
+    struct slice argv[4] = {SLICE("EVAL"), SLICE(LUA_ONLY_NEW), SLICE("1"), {v->key.p, v->key.n}};
+    emit_argv(e, o, &v->key, 3, v->vclass, RF_IDEMPOTENT | RF_FIRST, argv, 4);
+    return EMIT_PART;
+}
 
 void value_start(struct value *v, struct emit *e, struct origin *o)
 {
     if (v->started || v->dropped)
         return;
     v->started = true;
+    if (value_first(v, e, o) != RF_FIRST)
+        return;
     struct slice argv[2] = {SLICE("DEL"), {v->key.p, v->key.n}};
     emit_argv(e, o, &v->key, 1, v->vclass, RF_IDEMPOTENT | RF_FIRST, argv, 2);
 }
@@ -90,6 +102,8 @@ void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scra
 void value_finish(struct value *v, struct emit *e, struct origin *o)
 {
     if (v->dropped)
+        return;
+    if (!v->started && emit_guarded(e, o))
         return;
     if (!v->started) { /* nothing is left of it: what an older version of the key left must go */
         value_start(v, e, o);

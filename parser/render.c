@@ -7,6 +7,7 @@
 #include "lanes.h"
 #include "log.h"
 #include "meta.h"
+#include "program.h"
 #include "resp.h"
 
 #define LANE_MEM  ((size_t)256 << 10)
@@ -105,6 +106,45 @@ static void json_args(struct buf *b, const uint8_t *p, size_t n)
         free(all);
 }
 
+static void json_step(struct buf *b, const struct step *s)
+{
+    struct slice a;
+    unsigned reg;
+    const char *sep = "";
+    (void)buf_addf(b, "{\"slot\":%u", s->slot);
+    if (s->cond != 0)
+        (void)buf_addf(b, ",\"%s\":%u", (s->cond & STEP_NOT) != 0 ? "unless" : "if", s->cond & ~STEP_NOT);
+    if (s->keep != 0)
+        (void)buf_addf(b, ",\"keep\":%u", s->keep);
+    if ((s->flags & STEP_MUST) != 0)
+        (void)buf_addstr(b, ",\"must\":true");
+    if ((s->flags & STEP_TTL) != 0)
+        (void)buf_addstr(b, ",\"ttl\":true");
+    if ((s->flags & STEP_ALWAYS) != 0)
+        (void)buf_addstr(b, ",\"always\":true");
+    (void)buf_addstr(b, ",\"args\":[");
+    for (size_t at = 0; program_arg(s, &at, &a, &reg); sep = ",") {
+        (void)buf_addstr(b, sep);
+        if (reg != 0)
+            (void)buf_addf(b, "{\"register\":%u}", reg);
+        else
+            json_bytes(b, a.p, a.n);
+    }
+    (void)buf_addstr(b, "]}");
+}
+
+static void json_steps(struct buf *b, const uint8_t *p, size_t n)
+{
+    struct step s;
+    const char *sep = "";
+    (void)buf_addstr(b, ",\"steps\":[");
+    for (size_t at = 0; program_next(p, n, &at, &s); sep = ",") {
+        (void)buf_addstr(b, sep);
+        json_step(b, &s);
+    }
+    (void)buf_addstr(b, "]");
+}
+
 static void json_meta(struct buf *b, const uint8_t *p, size_t n)
 {
     const char *sep = "";
@@ -140,7 +180,7 @@ static void render_json(struct emit *e, const struct rec *r, const uint8_t *p)
     if (r->seq != 0)
         (void)buf_addf(b, ",\"seq\":%llu,\"pos\":%llu,\"db\":%u", (unsigned long long)r->seq,
                        (unsigned long long)r->pos, r->db);
-    if (r->type == REC_REQUEST && r->slot != REC_NO_SLOT)
+    if ((r->type == REC_REQUEST || r->type == REC_PROGRAM) && r->slot != REC_NO_SLOT)
         (void)buf_addf(b, ",\"slot\":%u", r->slot);
     if (r->vclass != CLASS_NONE)
         (void)buf_addf(b, ",\"class\":\"%s\"", rec_class_name(r->vclass));
@@ -150,6 +190,8 @@ static void render_json(struct emit *e, const struct rec *r, const uint8_t *p)
         json_flags(b, r->flags);
     if (r->type == REC_REQUEST)
         json_args(b, p, r->len);
+    else if (r->type == REC_PROGRAM)
+        json_steps(b, p, r->len);
     else if (r->type == REC_BARRIER) {
         uint64_t txid;
         memcpy(&txid, p, sizeof txid);

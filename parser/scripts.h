@@ -41,6 +41,16 @@
     "if redis.call('EXISTS',KEYS[1])==0 then return redis.call('DEL',KEYS[2]) end "                                  \
     "return redis.call('COPY',KEYS[1],KEYS[2],'REPLACE')"
 
+/* Keys of a snapshot, only where the target holds none of the name. The first part of one in several changes nothing: it
+ * can be sent again as long as the others wait for its reply. */
+#define LUA_ONLY_NEW                                                                                                 \
+    "if redis.call('EXISTS',KEYS[1])==1 then return redis.error_reply('BUSYKEY Target key name already exists.') end " \
+    "return 1"
+
+/* SET … PXAT NX before 6.2. */
+#define LUA_SET_NEW                                                                                                  \
+    "if redis.call('SET',KEYS[1],ARGV[1],'NX') then redis.call('PEXPIREAT',KEYS[1],ARGV[2]) return 1 end return false"
+
 /* PREPEND, which Redis does not have. */
 #define LUA_PREPEND "return redis.call('SET',KEYS[1],ARGV[1]..(redis.call('GET',KEYS[1]) or ''),'KEEPTTL')"
 

@@ -1,6 +1,7 @@
 #include "select.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <bsd/stdlib.h>
 
@@ -141,6 +142,11 @@ const char *select_add_dbs(struct select *s, const char *text)
             break;
         }
         *eq = '\0';
+        if (strcmp(part, "*") == 0) {
+            s->all_dbs = true;
+            fault = number(eq + 1, &s->rest_db);
+            continue;
+        }
         fault = number(part, &s->db[s->ndbs].from);
         if (fault == NULL)
             fault = number(eq + 1, &s->db[s->ndbs].to);
@@ -219,7 +225,42 @@ uint32_t select_db(const struct select *s, uint32_t db)
     for (unsigned i = 0; i < s->ndbs; i++)
         if (s->db[i].from == db)
             return s->db[i].to;
-    return db;
+    return s->all_dbs ? s->rest_db : db;
+}
+
+bool select_db_shared(const struct select *s, uint32_t db)
+{
+    uint32_t to = select_db(s, db);
+    for (unsigned i = 0; i < s->ndbs; i++)
+        if (s->db[i].from != db && s->db[i].to == to)
+            return true;
+    return s->all_dbs && to == s->rest_db;
+}
+
+/* Rules that look at more than the database. */
+static bool by_name(const struct select *s)
+{
+    for (unsigned i = 0; i < s->nrules; i++)
+        if (s->rule[i].kind != RULE_DB)
+            return true;
+    return false;
+}
+
+const char *select_dbs_fit(const struct select *s, const char *databases, char *out, size_t cap)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (const char *p = databases; *p != '\0';) {
+        char *end;
+        uint32_t db = (uint32_t)strtoul(p, &end, 10);
+        if (end == p)
+            break;
+        p = *end == ',' ? end + 1 : end;
+        bool fits = s != NULL ? select_db(s, db) == 0 || !select_db_passes(s, db) || by_name(s) : db == 0;
+        if (!fits && n < cap)
+            n += (size_t)snprintf(out + n, cap - n, "%s%u", n > 0 ? ", " : "", db);
+    }
+    return out[0] != '\0' ? out : NULL;
 }
 
 size_t select_growth(const struct select *s)

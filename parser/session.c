@@ -24,6 +24,8 @@ void parser_init(struct parser *p, const struct options *opt, int out)
     p->e.hints = opt->hints;
     if (opt->have_target)
         p->e.target = opt->target;
+    if (opt->have_existing)
+        p->e.target.existing = opt->target.existing;
     p->e.slots = p->e.target.cluster || p->e.target.kind == TARGET_PORTABLE;
     p->ctl.fd = -1;
     strlcpy(p->reason, "complete", sizeof p->reason);
@@ -88,6 +90,8 @@ static bool take_target(struct parser *p, const char *line)
                   log_quote(line, strlen(line)));
         return false;
     }
+    if (p->opt->have_existing)
+        t.existing = p->opt->target.existing;
     p->e.target = t;
     p->e.slots = t.cluster;
     return true;
@@ -227,6 +231,21 @@ static int next_session(struct parser *p)
     return 0;
 }
 
+/* A cluster takes what can be put into database 0; where the source says which databases it has this is known at once. */
+static int check_databases(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    char list[1024], which[256], what[512];
+    const struct select *sel = p->opt->select.active ? &p->opt->select : NULL;
+    if (!p->e.target.cluster || meta_get(payload, r->len, "dbs", list, sizeof list) <= 0 ||
+        select_dbs_fit(sel, list, which, sizeof which) == NULL)
+        return 0;
+    snprintf(what, sizeof what,
+             "the source holds keys in database %s, and the target is a cluster, which has database 0 only: "
+             "--db-map FROM=0 puts them there, --exclude db:FROM leaves them out", which);
+    parser_fault(p, EXIT_USAGE, "error", what);
+    return -1;
+}
+
 static int on_session(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char nonce[40], source[24], control[256];
@@ -271,7 +290,20 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
         await_target(p);
     if (!p->target_written)
         write_target(p);
-    return 0;
+    return check_databases(p, r, payload);
+}
+
+static void refused(struct parser *p)
+{
+    char what[256];
+    if (!p->e.wrong_db) {
+        parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
+        return;
+    }
+    snprintf(what, sizeof what,
+             "something of database %u, and the target is a cluster, which has database 0 only: --db-map %u=0 puts it "
+             "there, --exclude db:%u leaves it out", p->e.source_db, p->e.source_db, p->e.source_db);
+    parser_fault(p, EXIT_USAGE, "error", what);
 }
 
 static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload)
@@ -344,7 +376,7 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
     if (rc < 0)
         return flow_fault(p, r->flow, f->cannot ? EXIT_CANNOT : EXIT_DAMAGED, f->error);
     if (p->e.refused) {
-        parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
+        refused(p);
         return -1;
     }
     if (f->snapshot_id[0] != '\0' && !same_snapshot(p, f))

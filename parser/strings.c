@@ -11,10 +11,11 @@ static void put_string(struct value *v, struct emit *e, struct origin *o, const 
         return;
     struct slice set[3] = {SLICE("SET"), {v->key.p, v->key.n}, {p, n}};
     if (v->offset == 0) {
+        unsigned first = value_first(v, e, o);
         if (n + v->key.n > REC_PAYLOAD_MAX - 512) /* journaled keys have no bound */
-            emit_argv(e, o, &v->key, 1, CLASS_STRING, RF_IDEMPOTENT | RF_FIRST, set, 3);
+            emit_argv(e, o, &v->key, 1, CLASS_STRING, RF_IDEMPOTENT | first, set, 3);
         else
-            emit_set(e, o, &v->key, p, n, 0, RF_FIRST);
+            emit_set(e, o, &v->key, p, n, 0, first);
         /* Let the target allocate once instead of growing the string part by part. */
         if (total >= PREALLOC_FROM && total > n) {
             struct slice argv[4] = {SLICE("SETRANGE"), {v->key.p, v->key.n}, {num, dec_u64(num, total - 1)}, {(const uint8_t *)"", 1}};
@@ -119,14 +120,16 @@ void json_write(struct value *v, struct emit *e, struct origin *o, const struct 
         return;
     }
     v->started = true;
+    if (!e->target.has_json)
+        emit_report(e, o, false, "json-as-string", v->key.p, v->key.n, "written as a string");
+    unsigned first = value_first(v, e, o);
     if (e->target.has_json) {
         struct slice argv[4] = {SLICE("JSON.SET"), {v->key.p, v->key.n}, SLICE("$"), *text};
-        emit_argv(e, o, &v->key, 1, CLASS_JSON, RF_IDEMPOTENT | RF_FIRST, argv, 4);
+        emit_argv(e, o, &v->key, 1, CLASS_JSON, RF_IDEMPOTENT | first, argv, 4);
         return;
     }
     struct slice argv[3] = {SLICE("SET"), {v->key.p, v->key.n}, *text};
-    emit_report(e, o, false, "json-as-string", v->key.p, v->key.n, "written as a string");
-    emit_argv(e, o, &v->key, 1, CLASS_JSON, RF_IDEMPOTENT | RF_FIRST, argv, 3);
+    emit_argv(e, o, &v->key, 1, CLASS_JSON, RF_IDEMPOTENT | first, argv, 3);
 }
 
 enum got json_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)

@@ -8,6 +8,7 @@
 #include "ctl.h"
 #include "meta.h"
 
+static const char *const policies[] = {"overwrite", "skip", "fail"};
 static const char *const kinds[] = {"portable", "redis", "valkey", "dragonfly"};
 
 void target_portable(struct target *t)
@@ -61,7 +62,7 @@ static bool parse_kind(const char *s, size_t n, enum target_kind *kind)
     return false;
 }
 
-bool target_parse(struct target *t, const char *text)
+static bool parse_target(struct target *t, const char *text)
 {
     target_portable(t);
     if (strcmp(text, "portable") == 0)
@@ -77,12 +78,37 @@ bool target_parse(struct target *t, const char *text)
     return t->rdb > 0;
 }
 
+bool target_parse(struct target *t, const char *text)
+{
+    static const char suffix[] = "/cluster";
+    char alone[64];
+    size_t n = strlen(text), k = sizeof suffix - 1;
+    bool cluster = n > k && n - k < sizeof alone && strcmp(text + n - k, suffix) == 0;
+    if (!cluster)
+        return parse_target(t, text);
+    memcpy(alone, text, n - k);
+    alone[n - k] = '\0';
+    bool known = parse_target(t, alone);
+    t->cluster = true;
+    return known;
+}
+
 static bool lists(const char *modules, const char *name)
 {
     size_t n = strlen(name);
     for (const char *p = modules; (p = strstr(p, name)) != NULL; p += n)
         if ((p == modules || p[-1] == ',') && (p[n] == '\0' || p[n] == ','))
             return true;
+    return false;
+}
+
+bool target_existing(struct target *t, const char *text)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (strcmp(policies[i], text) == 0) {
+            t->existing = (enum existing)i;
+            return true;
+        }
     return false;
 }
 
@@ -97,6 +123,8 @@ bool target_from_line(struct target *t, const char *line)
         return false;
     t->rdb = ctl_getu(line, "rdb", &v) ? (unsigned)v : rdb_of(t->kind, t->version);
     t->cluster = ctl_getu(line, "cluster", &v) && v != 0;
+    if (ctl_get(line, "existing", text, sizeof text) > 0 && !target_existing(t, text))
+        return false;
     if (ctl_getu(line, "maxbulk", &v) && v > 0)
         t->maxbulk = v;
     if (ctl_get(line, "modules", text, sizeof text) > 0) {
@@ -117,6 +145,7 @@ void target_meta(const struct target *t, struct buf *b)
     meta_adds(b, "kind", kinds[t->kind]);
     meta_adds(b, "version", version);
     meta_addu(b, "cluster", t->cluster);
+    meta_adds(b, "existing", policies[t->existing]);
 }
 
 /* Types that Redis and Valkey number alike. */

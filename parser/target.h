@@ -9,11 +9,15 @@
 
 enum target_kind { TARGET_PORTABLE, TARGET_REDIS, TARGET_VALKEY, TARGET_DRAGONFLY };
 
+/* What keys that are at the target already are to the snapshot's. */
+enum existing { EXISTING_OVERWRITE, EXISTING_SKIP, EXISTING_FAIL };
+
 struct target {
     enum target_kind kind;
     unsigned version;   /* major << 16 | minor << 8 | patch */
     unsigned rdb;       /* newest RDB version it loads by RESTORE; 0: no RESTORE (portable) */
     bool cluster;       /* slots matter */
+    enum existing existing;
     bool has_json, has_bloom, has_search;
     uint64_t maxbulk;   /* proto-max-bulk-len */
     char modules[256];  /* names, separated by commas */
@@ -30,8 +34,11 @@ struct target {
 
 void target_portable(struct target *t);
 
-/* Parse "7.0.15", "redis:7.0", "valkey:8", "dragonfly:1.40". False when malformed or unknown. */
+/* Parse "7.0.15", "redis:7.0", "valkey:8", "dragonfly:1.40", each perhaps with "/cluster" behind it. False when malformed or unknown. */
 bool target_parse(struct target *t, const char *text);
+
+/* "overwrite", "skip", "fail". False: something else. */
+bool target_existing(struct target *t, const char *text);
 
 /* Take over a control message "target kind=… version=…". False when malformed. */
 bool target_from_line(struct target *t, const char *line);

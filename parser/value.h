@@ -119,7 +119,11 @@ bool value_text(struct scratch *s, unsigned which, const struct pstr *ps, struct
 /* A string at c with its bytes, all of it. *ps keeps the text of integers. */
 enum got value_string(struct cur *c, struct scratch *s, unsigned which, struct pstr *ps, struct slice *out);
 
-/* First write of a key that is made by commands: DEL. Does nothing the second time. */
+/* A key in several requests begins: the flags of its first one, before which something may be written that says whether
+ * the key may be. */
+unsigned value_first(struct value *v, struct emit *e, struct origin *o);
+
+/* First write of a key that is made by commands: DEL, or value_first's. Does nothing the second time. */
 void value_start(struct value *v, struct emit *e, struct origin *o);
 
 /* The value is complete: its expiry, or the mark of its last part. */

@@ -72,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     flow_init(&f, 0);
     f.sel = fuzz_select(more);
     flow_begin(&f, 1, false, (data[1] & 1) != 0, 1 + (data[1] >> 1 & 1), 100, NULL);
+    e.target.cluster = (data[1] & 4) != 0;
     f.df_version = VERSION(1, 20 + (data[1] & 31) % 21);
     const uint8_t *p = data + 2;
     uint64_t count = 0;

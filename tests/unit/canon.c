@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../common/program.h"
 #include "../../common/record.h"
 #include "../../common/resp.h"
 #include "../../common/slot.h"
@@ -164,8 +165,8 @@ static const char *part(struct state *s, const struct rec *r, const uint8_t *p)
 
 static const char *sequence(struct state *s, const struct rec *r)
 {
-    bool counts =
-        r->type == REC_REQUEST || r->type == REC_POSITION || r->type == REC_BARRIER || r->type == REC_SYNCED;
+    bool counts = r->type == REC_REQUEST || r->type == REC_POSITION || r->type == REC_BARRIER ||
+                  r->type == REC_SYNCED || r->type == REC_PROGRAM;
     if (!counts || r->flow >= 64)
         return NULL;
     if (s->epoch[r->flow] != r->epoch) {
@@ -186,6 +187,8 @@ static const char *record(struct state *s, const struct rec *r, const uint8_t *p
         return part(s, r, p);
     if (r->type == REC_END)
         return NULL;
+    if (r->type == REC_PROGRAM && (fault = program_check(p, r->len)) != NULL)
+        return fault;
     struct buf *b = &s->logs[0].main;
     (void)buf_addf(b, "\n%s flow=%u %x pos=%llu db=%u ", rec_type_name(r->type), r->flow, r->flags,
                    (unsigned long long)r->pos, r->db);

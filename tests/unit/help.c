@@ -7,6 +7,7 @@
 
 #include "../../common/log.h"
 #include "../../common/meta.h"
+#include "../../common/program.h"
 #include "../../common/record.h"
 #include "../../common/resp.h"
 #include "../../common/slot.h"
@@ -373,6 +374,38 @@ static void take_request(const struct rec *r, const uint8_t *p)
         say_request(r, rd->chain.p, rd->chain.len);
 }
 
+/* PROGRAM as "slot[ ?r| !r][ >r][ MUST][ TTL][ ALWAYS]: ARG ARG …;" a step, a register as "$r". */
+static void take_program(const struct rec *r, const uint8_t *p)
+{
+    struct step s;
+    struct slice a;
+    unsigned reg;
+    const char *fault = program_check(p, r->len);
+    say("%llu pos=%llu db=%u %s PROGRAM", (unsigned long long)r->seq, (unsigned long long)r->pos, r->db,
+        flag_text(r->flags));
+    if (fault != NULL)
+        say(" MALFORMED %s", fault);
+    if (r->keyarg != 0)
+        say(" KEYARG");
+    for (size_t at = 0; fault == NULL && program_next(p, r->len, &at, &s);) {
+        say(" | %u", s.slot);
+        if (s.cond != 0)
+            say("%c%u", (s.cond & STEP_NOT) != 0 ? '!' : '?', s.cond & ~STEP_NOT);
+        if (s.keep != 0)
+            say(">%u", s.keep);
+        say("%s%s%s:", (s.flags & STEP_MUST) != 0 ? "M" : "", (s.flags & STEP_TTL) != 0 ? "T" : "",
+            (s.flags & STEP_ALWAYS) != 0 ? "A" : "");
+        for (size_t arg = 0; program_arg(&s, &arg, &a, &reg);) {
+            say(" ");
+            if (reg != 0)
+                say("$%u", reg);
+            else
+                say_bytes(a.p, a.n);
+        }
+    }
+    say("\n");
+}
+
 static void take_report(const struct rec *r, const uint8_t *p)
 {
     char kind[64], key[256], detail[512];
@@ -413,6 +446,8 @@ const char *capture_text(struct capture *c)
             take_report(&r, p);
         else if (r.type == REC_BARRIER)
             take_barrier(&r, p);
+        else if (r.type == REC_PROGRAM)
+            take_program(&r, p);
         else
             say("%llu pos=%llu db=%u %s %s\n", (unsigned long long)r.seq, (unsigned long long)r.pos, r.db,
                 flag_text(r.flags), rec_type_name(r.type));

@@ -1,5 +1,6 @@
 /* Metadata and control lines: dfrecord(5). */
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -233,6 +234,8 @@ static void limits(void)
 static void *answer(void *arg)
 {
     int *fds = arg; /* listener; then: what to do */
+    struct pollfd ready = {.fd = fds[0], .events = POLLIN};
+    (void)poll(&ready, 1, 1000); /* the listener does not block */
     int fd = accept(fds[0], NULL, NULL);
     char line[256];
     ssize_t n = read(fd, line, sizeof line - 1);

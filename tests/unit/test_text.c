@@ -337,7 +337,7 @@ static void targets(void)
     CHECK(!target_from_line(&t, "target kind=mysql version=7.0.0"));
     CHECK(target_parse(&t, "valkey:8.1.2"));
     target_meta(&t, &b);
-    EQ_B(b.p, b.len, "kind=valkey\nversion=8.1.2\ncluster=0\n", 36);
+    EQ_B(b.p, b.len, "kind=valkey\nversion=8.1.2\ncluster=0\nexisting=overwrite\n", 55);
     buf_free(&b);
     static const struct {
         const char *target;

@@ -1,0 +1,188 @@
+/* Fields of hashes and members of sets that expire by themselves. dragonfly-wire.md 5.8. */
+#include "command_parts.h"
+
+/* HPEXPIREAT key ms [condition] FIELDS n f… from a list of every stride-th argument from first on. condition: NX,
+ * XX, GT, LT or NULL. */
+static void field_expiry(const struct cmd *m, uint64_t ms, const struct slice *condition, size_t first, size_t stride)
+{
+    struct slice *out;
+    uint8_t when[20], count[20];
+    size_t n = 3;
+    if (!cmd_room(m, &out, 6)) {
+        cmd_lost_only(m, "command-too-large", "too many fields");
+        return;
+    }
+    ms = emit_expiry(m->e, m->o, ms);
+    out[0] = SLICE("HPEXPIREAT");
+    out[1] = m->argv[1];
+    out[2] = (struct slice){when, dec_u64(when, ms)};
+    if (condition != NULL)
+        out[n++] = *condition;
+    out[n++] = SLICE("FIELDS");
+    out[n++] = (struct slice){count, dec_u64(count, (m->argc - first + stride - 1) / stride)};
+    for (size_t i = first; i < m->argc; i += stride)
+        out[n++] = m->argv[i];
+    cmd_last(m, 1, out, n, condition != NULL ? 0 : RF_IDEMPOTENT);
+}
+
+static void hset_part(const struct cmd *m, size_t first, bool only)
+{
+    struct slice *out;
+    if (!cmd_room(m, &out, 2)) {
+        cmd_lost_only(m, "command-too-large", "too many fields");
+        return;
+    }
+    size_t n = m->argc - first;
+    memcpy(out + 2, m->argv + first, n * sizeof *out);
+    out[0] = SLICE("HSET");
+    out[1] = m->argv[1];
+    (only ? cmd_last : cmd_one_of)(m, 1, out, 2 + n, RF_IDEMPOTENT);
+}
+
+/* HSETEX k [NX|FNX|FXX] [KEEPTTL] seconds f v …  (Dragonfly), or k … [EX s|PX ms|…] FIELDS n f v …  (Redis 8). */
+void do_hsetex(const struct cmd *m)
+{
+    const struct slice *a = m->argv;
+    uint64_t ms = 0;
+    bool conditional = false, keep = false, timed = false;
+    size_t i = 2;
+    for (; i + 1 < m->argc; i++) {
+        if (arg_is(&a[i], "NX") || arg_is(&a[i], "FNX") || arg_is(&a[i], "FXX"))
+            conditional = true;
+        else if (arg_is(&a[i], "KEEPTTL"))
+            keep = true;
+        else if (arg_is(&a[i], "EX"))
+            ms = cmd_from_now(m, &a[++i], 1000);
+        else if (arg_is(&a[i], "PX"))
+            ms = cmd_from_now(m, &a[++i], 1);
+        else if (arg_is(&a[i], "EXAT"))
+            ms = cmd_from_epoch(&a[++i], 1000);
+        else if (arg_is(&a[i], "PXAT"))
+            ms = cmd_from_epoch(&a[++i], 1);
+        else
+            break;
+    }
+    if (i + 1 < m->argc && arg_is(&a[i], "FIELDS")) {
+        timed = i > 2 && !conditional && !keep;
+        i += 2;
+    } else if (i < m->argc) {
+        ms = cmd_from_now(m, &a[i++], 1000);
+        timed = true;
+    }
+    if (i >= m->argc || (m->argc - i) % 2 != 0 || (timed && ms == 0)) {
+        cmd_malformed(m);
+        return;
+    }
+    /* Whether a condition held for each single field only the source can say. */
+    if (conditional || (keep && target_field_ttl(&m->e->target))) {
+        cmd_lost_only(m, "command-needs-source", "NX, FNX, FXX and KEEPTTL depend on the fields that were there");
+        return;
+    }
+    if (ms == 0 || target_field_ttl(&m->e->target)) {
+        hset_part(m, i, ms == 0);
+        if (ms != 0)
+            field_expiry(m, ms, NULL, i, 2);
+        return;
+    }
+    cmd_lost(m, "field-ttl", "the target has no expiry of fields: they were written without");
+    hset_part(m, i, true);
+}
+
+/* When an expiry of fields is to be, by its word and number: HEXPIRE, EX and the like. 0: no valid number. *gone: it
+ * is no later than the entry itself, and the source has no such fields any more. */
+static uint64_t field_time(const struct cmd *m, const struct slice *s, bool milli, bool at, bool *gone)
+{
+    int64_t v;
+    uint64_t ms = at ? cmd_from_epoch(s, milli ? 1 : 1000) : cmd_from_now(m, s, milli ? 1 : 1000);
+    if (ms == 0 && !at && arg_number(s, &v) && v == 0)
+        ms = m->o->time / 1000;
+    *gone = ms != 0 && ms <= m->o->time / 1000;
+    return ms;
+}
+
+struct field_expire {
+    uint64_t ms;
+    bool gone, persist, relative;
+    const struct slice *condition;
+    size_t first; /* of the fields */
+};
+
+/* HGETEX k [EX s | PX ms | EXAT s | PXAT ms | PERSIST] FIELDS n f…: up to FIELDS. */
+static size_t hgetex_options(const struct cmd *m, struct field_expire *x)
+{
+    const struct slice *a = m->argv;
+    size_t i = 2;
+    for (; i + 1 < m->argc && !arg_is(&a[i], "FIELDS"); i++) {
+        bool at = arg_is(&a[i], "EXAT") || arg_is(&a[i], "PXAT");
+        bool milli = arg_is(&a[i], "PX") || arg_is(&a[i], "PXAT");
+        if (arg_is(&a[i], "PERSIST")) {
+            x->persist = true;
+        } else if (at || milli || arg_is(&a[i], "EX")) {
+            x->ms = field_time(m, &a[i + 1], milli, at, &x->gone);
+            x->relative = !at;
+            i++;
+        }
+    }
+    return i;
+}
+
+/* HEXPIRE k s [condition] FIELDS n f…, its P and AT forms, FIELDEXPIRE k s f…, HPERSIST k FIELDS n f…, HGETEX. */
+static bool parse_field_expire(const struct cmd *m, struct field_expire *x)
+{
+    const struct slice *a = m->argv;
+    size_t i = 2;
+    x->persist = arg_is(&a[0], "HPERSIST");
+    if (arg_is(&a[0], "HGETEX")) {
+        i = hgetex_options(m, x);
+    } else if (!x->persist) {
+        bool milli = arg_is(&a[0], "HPEXPIRE") || arg_is(&a[0], "HPEXPIREAT");
+        bool at = arg_is(&a[0], "HEXPIREAT") || arg_is(&a[0], "HPEXPIREAT");
+        x->ms = field_time(m, &a[2], milli, at, &x->gone);
+        x->relative = !at;
+        i = 3;
+    }
+    x->first = i;
+    if (arg_is(&a[0], "FIELDEXPIRE"))
+        return x->ms != 0 && i < m->argc;
+    if (i + 1 < m->argc && !arg_is(&a[i], "FIELDS"))
+        x->condition = &a[i++];
+    x->first = i + 2;
+    return i < m->argc && arg_is(&a[i], "FIELDS") && x->first < m->argc && (x->ms != 0 || x->persist);
+}
+
+void do_field_expire(const struct cmd *m)
+{
+    struct field_expire x = {0};
+    bool can = target_field_ttl(&m->e->target);
+    if (arg_is(&m->argv[0], "HGETEX") && m->argc > 2 && arg_is(&m->argv[2], "FIELDS")) {
+        cmd_nothing(m); /* a mere read */
+        return;
+    }
+    if (!parse_field_expire(m, &x)) {
+        cmd_malformed(m);
+        return;
+    }
+    /* With a time to come, or one that may have come on the way, the field itself says when. */
+    if (x.gone && x.condition == NULL && !arg_is(&m->argv[0], "FIELDEXPIRE") && (x.relative || !can))
+        cmd_with_rest(m, SLICE("HDEL"), x.first);
+    else if (x.persist && !can)
+        cmd_nothing(m); /* no field has an expiry there */
+    else if (!can)
+        cmd_lost_only(m, "field-ttl", "the target has no expiry of fields");
+    else if (!x.persist)
+        field_expiry(m, x.ms, x.condition, x.first, 1);
+    else
+        cmd_with_rest(m, SLICE("HPERSIST"), x.first - 2);
+}
+
+/* SADDEX k [KEEPTTL] seconds m…: Redis has no expiry of members. */
+void do_saddex(const struct cmd *m)
+{
+    size_t i = m->argc > 2 && arg_is(&m->argv[2], "KEEPTTL") ? 4 : 3;
+    if (i >= m->argc) {
+        cmd_malformed(m);
+        return;
+    }
+    cmd_lost(m, "member-ttl", "the target has no expiry of set members: they were written without");
+    cmd_with_rest(m, SLICE("SADD"), i);
+}

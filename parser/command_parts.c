@@ -1,0 +1,132 @@
+/* What the meanings of commands have in common: arguments, times, records at their positions. */
+#include "command_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+bool arg_is(const struct slice *s, const char *word)
+{
+    size_t n = strlen(word);
+    if (s->n != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if ((s->p[i] >= 'a' && s->p[i] <= 'z' ? s->p[i] - 32 : s->p[i]) != word[i])
+            return false;
+    return true;
+}
+
+bool arg_number(const struct slice *s, int64_t *v)
+{
+    char text[24];
+    char *end;
+    if (s->n == 0 || s->n >= sizeof text)
+        return false;
+    memcpy(text, s->p, s->n);
+    text[s->n] = '\0';
+    *v = strtoll(text, &end, 10);
+    return *end == '\0';
+}
+
+uint64_t cmd_from_now(const struct cmd *m, const struct slice *s, int64_t unit)
+{
+    int64_t v;
+    if (!arg_number(s, &v) || v <= 0 || v > INT64_MAX / 1000 / unit)
+        return 0;
+    return m->o->time / 1000 + (uint64_t)(v * unit);
+}
+
+uint64_t cmd_from_epoch(const struct slice *s, int64_t unit)
+{
+    int64_t v;
+    if (!arg_number(s, &v) || v > INT64_MAX / 1000 / unit)
+        return 0;
+    return v > 0 ? (uint64_t)(v * unit) : 1;
+}
+
+void cmd_key(const struct cmd *m, struct key *k, size_t i)
+{
+    key_set(m->e, k, m->argv[i].p, m->argv[i].n);
+}
+
+void cmd_last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags)
+{
+    struct key k;
+    key_set(m->e, &k, argv[keyarg].p, argv[keyarg].n);
+    m->o->pos = m->after;
+    emit_argv(m->e, m->o, &k, keyarg, 0, flags, argv, argc);
+}
+
+void cmd_one_of(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags)
+{
+    struct key k;
+    key_set(m->e, &k, argv[keyarg].p, argv[keyarg].n);
+    m->o->pos = m->before;
+    emit_argv(m->e, m->o, &k, keyarg, 0, flags, argv, argc);
+}
+
+void cmd_nothing(const struct cmd *m)
+{
+    m->o->pos = m->after;
+    emit_position(m->e, m->o, RF_LIVE);
+}
+
+void cmd_lost(const struct cmd *m, const char *kind, const char *detail)
+{
+    static const struct slice none = {(const uint8_t *)"", 0};
+    size_t first = m->c != NULL && m->c->first > 1 ? m->c->first : 1;
+    const struct slice *k = first < m->argc ? &m->argv[first] : &none;
+    char text[160];
+    snprintf(text, sizeof text, "%.*s: %s", (int)(m->argv[0].n < 40 ? m->argv[0].n : 40),
+             (const char *)m->argv[0].p, detail);
+    m->o->pos = m->before;
+    emit_report(m->e, m->o, true, kind, k->p, k->n, text);
+}
+
+void cmd_lost_only(const struct cmd *m, const char *kind, const char *detail)
+{
+    cmd_lost(m, kind, detail);
+    cmd_nothing(m);
+}
+
+void cmd_malformed(const struct cmd *m)
+{
+    cmd_lost_only(m, "malformed-command", "arguments that this command does not have");
+}
+
+void cmd_script(const struct cmd *m, struct slice script, unsigned nkeys, size_t n)
+{
+    struct slice out[7] = {SLICE("EVAL"), script, {(const uint8_t *)(nkeys == 1 ? "1" : "2"), 1}};
+    if (m->argc != n + 1) {
+        cmd_malformed(m);
+        return;
+    }
+    memcpy(out + 3, m->argv + 1, n * sizeof *out);
+    cmd_last(m, 3, out, 3 + n, nkeys > 1 ? RF_MULTIKEY : 0);
+}
+
+bool cmd_room(const struct cmd *m, struct slice **out, size_t extra)
+{
+    m->f->s.body.len = 0; /* scratch that no value uses while a journal entry is written */
+    *out = (struct slice *)(void *)buf_room(&m->f->s.body, (m->argc + extra) * sizeof **out);
+    return *out != NULL;
+}
+
+void cmd_with_rest(const struct cmd *m, struct slice word, size_t first)
+{
+    struct slice *out;
+    size_t n = m->argc - first;
+    if (!cmd_room(m, &out, 2)) {
+        cmd_lost_only(m, "command-too-large", "too many arguments");
+        return;
+    }
+    memcpy(out + 2, m->argv + first, n * sizeof *out);
+    out[0] = word;
+    out[1] = m->argv[1];
+    cmd_last(m, 1, out, 2 + n, RF_IDEMPOTENT);
+}
+
+void cmd_early(const struct cmd *m)
+{
+    if (!m->f->cut)
+        cmd_lost(m, "command-in-snapshot", "it depends on a key that had perhaps not come yet: check both");
+}

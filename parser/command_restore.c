@@ -1,0 +1,85 @@
+/* RESTORE, which is also how RENAME and COPY over shards are journaled. dragonfly-wire.md 4.7, 5.7. */
+#include "command_parts.h"
+#include "crc64.h"
+
+static bool footer_fits(const struct slice *p)
+{
+    uint64_t crc;
+    memcpy(&crc, p->p + p->n - 8, sizeof crc);
+    return crc == 0 || crc == crc64(0, p->p, p->n - 8);
+}
+
+static void restore_value(const struct cmd *m, unsigned type, const struct slice *v, uint64_t ms)
+{
+    struct key k;
+    struct slice older;
+    struct cur whole = {v->p, v->p + v->n, 0, NULL};
+    unsigned ver = target_restore_version(&m->e->target, type);
+    if (ver == 0 && type == 21 && (ver = target_restore_version(&m->e->target, 19)) != 0) {
+        (void)stream_to_older(21, true, &whole, &m->f->s, &older); /* was scanned: cannot fail */
+        v = &older;
+        type = 19;
+    }
+    bool empty = v->n == 1 && value_class(type) != CLASS_STREAM; /* servers refuse it */
+    cmd_key(m, &k, 1);
+    if (type != 0 && ver != 0 && !empty && v->n + k.n < REC_PAYLOAD_MAX - 512) {
+        if (ms != 0)
+            ms = emit_expiry(m->e, m->o, ms);
+        m->o->pos = m->after;
+        emit_restore(m->e, m->o, &k, value_class(type), type, v->p, v->n, ver, ms);
+        return;
+    }
+    struct cur c = {v->p, v->p + v->n, 0, NULL};
+    m->o->pos = m->before;
+    value_begin(&m->f->restored, m->e, m->o, type, &k, ms);
+    /* Its structure was scanned; what only decoding notices is a score that is no number and the like. */
+    if (value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s) != GOT && value_class(type) != CLASS_OTHER)
+        cmd_lost(m, "restore-payload", "a damaged value");
+    if (!m->f->restored.dropped) {
+        cmd_nothing(m);
+        return;
+    }
+    /* It is not carried over: what was there before it is not to stay. */
+    struct slice del[2] = {SLICE("DEL"), m->argv[1]};
+    cmd_last(m, 1, del, 2, RF_IDEMPOTENT);
+}
+
+/* RESTORE k ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ f] [STICK]. */
+void do_restore(const struct cmd *m)
+{
+    int64_t ttl;
+    bool absolute = false;
+    if (m->argc < 4 || !arg_number(&m->argv[2], &ttl) || ttl < 0) {
+        cmd_malformed(m);
+        return;
+    }
+    if (m->argv[1].n > m->e->target.maxbulk) {
+        cmd_lost_only(m, "command-too-large", "a key longer than the target's proto-max-bulk-len");
+        return;
+    }
+    for (size_t i = 4; i < m->argc; i++)
+        absolute |= arg_is(&m->argv[i], "ABSTTL");
+    const struct slice *p = &m->argv[3];
+    if (p->n < 12 || !footer_fits(p)) {
+        cmd_lost_only(m, "restore-payload", "a payload with a wrong checksum");
+        return;
+    }
+    unsigned type = p->p[0];
+    if (type == 20 && le16(p->p + p->n - 10) < 10)
+        type = 30; /* an old number of JSON */
+    struct slice v = {p->p + 1, p->n - 11};
+    struct cur c = {v.p, v.p + v.n, 0, NULL};
+    if (value_class(type) == 0 || type == 7) {
+        cmd_lost_only(m, "restore-payload", "an unknown value type");
+        return;
+    }
+    bool scannable = value_class(type) != CLASS_OTHER;
+    if (scannable && (value_scan(type, &c, &m->f->s) != GOT || c.p != c.end)) {
+        cmd_lost_only(m, "restore-payload", "a damaged value");
+        return;
+    }
+    uint64_t ms = (uint64_t)ttl;
+    if (ms != 0 && !absolute)
+        ms += m->o->time / 1000;
+    restore_value(m, type, &v, ms);
+}

@@ -1,0 +1,135 @@
+/* Strings, and the expiries of keys. dragonfly-wire.md 5.7, 5.8. */
+#include "command_parts.h"
+#include "scripts.h"
+
+static void write_set(const struct cmd *m, uint64_t ms, bool keepttl)
+{
+    const struct slice *a = m->argv;
+    uint8_t num[20];
+    struct key k;
+    if (ms != 0)
+        ms = emit_expiry(m->e, m->o, ms);
+    if (!keepttl && a[1].n + a[2].n < REC_PAYLOAD_MAX - 512) {
+        cmd_key(m, &k, 1);
+        m->o->pos = m->after;
+        emit_set(m->e, m->o, &k, a[2].p, a[2].n, ms, 0);
+        return;
+    }
+    struct slice out[5] = {a[0], a[1], a[2]};
+    size_t n = 3;
+    out[0] = SLICE("SET");
+    if (keepttl)
+        out[n++] = SLICE("KEEPTTL");
+    if (ms != 0) {
+        out[n++] = SLICE("PXAT");
+        out[n++] = (struct slice){num, dec_u64(num, ms)};
+    }
+    cmd_last(m, 1, out, n, RF_IDEMPOTENT);
+}
+
+/* SET k v [PXAT ms | EX s | …] [KEEPTTL] [STICK] [_MCFLAGS n]; conditions were met when it was logged. */
+void do_set(const struct cmd *m)
+{
+    uint64_t ms = 0;
+    bool keepttl = false;
+    if (m->argc < 3) {
+        cmd_malformed(m);
+        return;
+    }
+    for (size_t i = 3; i < m->argc; i++) {
+        const struct slice *a = &m->argv[i];
+        const struct slice *arg = i + 1 < m->argc ? a + 1 : NULL;
+        bool takes = true;
+        if (arg_is(a, "KEEPTTL"))
+            keepttl = true;
+        if (arg_is(a, "KEEPTTL") || arg_is(a, "STICK") || arg_is(a, "NX") || arg_is(a, "XX") || arg_is(a, "GET"))
+            takes = false;
+        else if (arg == NULL)
+            break;
+        else if (arg_is(a, "PXAT"))
+            ms = cmd_from_epoch(arg, 1);
+        else if (arg_is(a, "EXAT"))
+            ms = cmd_from_epoch(arg, 1000);
+        else if (arg_is(a, "PX"))
+            ms = cmd_from_now(m, arg, 1);
+        else if (arg_is(a, "EX"))
+            ms = cmd_from_now(m, arg, 1000);
+        else if (!arg_is(a, "_MCFLAGS"))
+            break;
+        if (takes && !arg_is(a, "_MCFLAGS") && ms == 0)
+            break;
+        i += takes;
+        if (i + 1 >= m->argc) {
+            write_set(m, ms, keepttl);
+            return;
+        }
+    }
+    if (m->argc == 3)
+        write_set(m, 0, false);
+    else
+        cmd_malformed(m);
+}
+
+/* SETEX k s v, PSETEX k ms v. */
+void do_setex(const struct cmd *m)
+{
+    uint64_t ms = m->argc == 4 ? cmd_from_now(m, &m->argv[2], m->argv[0].p[0] == 'P' ? 1 : 1000) : 0;
+    struct slice set[3];
+    struct cmd s = *m;
+    if (ms == 0) {
+        cmd_malformed(m);
+        return;
+    }
+    set[0] = SLICE("SET");
+    set[1] = m->argv[1];
+    set[2] = m->argv[3];
+    s.argv = set;
+    s.argc = 3;
+    write_set(&s, ms, false);
+}
+
+void do_expire(const struct cmd *m)
+{
+    uint8_t num[20];
+    const struct slice *name = &m->argv[0];
+    uint64_t ms = 0;
+    if (m->argc >= 3)
+        ms = arg_is(name, "PEXPIREAT")   ? cmd_from_epoch(&m->argv[2], 1)
+             : arg_is(name, "EXPIREAT") ? cmd_from_epoch(&m->argv[2], 1000)
+             : arg_is(name, "PEXPIRE")  ? cmd_from_now(m, &m->argv[2], 1)
+                                    : cmd_from_now(m, &m->argv[2], 1000);
+    if (ms == 0) {
+        cmd_malformed(m);
+        return;
+    }
+    ms = emit_expiry(m->e, m->o, ms);
+    struct slice out[3] = {SLICE("PEXPIREAT"), m->argv[1], {num, dec_u64(num, ms)}};
+    cmd_last(m, 1, out, 3, RF_IDEMPOTENT);
+}
+
+/* DELEX k [IFEQ|IFNE value | IFDEQ|IFDNE digest]: logged also where the condition did not hold. */
+void do_delex(const struct cmd *m)
+{
+    const struct target *t = &m->e->target;
+    struct slice out[2] = {SLICE("DEL"), m->argv[1]};
+    if (m->argc == 2)
+        cmd_last(m, 1, out, 2, RF_IDEMPOTENT);
+    else if (t->kind == TARGET_DRAGONFLY || (t->kind == TARGET_REDIS && t->version >= VERSION(8, 4)))
+        cmd_last(m, 1, m->argv, m->argc, RF_IDEMPOTENT);
+    else if (m->argc == 4 && arg_is(&m->argv[2], "IFEQ"))
+        cmd_script(m, SLICE(LUA_DELEX("==")), 1, 3);
+    else if (m->argc == 4 && arg_is(&m->argv[2], "IFNE"))
+        cmd_script(m, SLICE(LUA_DELEX("~=")), 1, 3);
+    else
+        cmd_lost_only(m, "command-needs-source", "a condition on the value's digest");
+}
+
+void do_float(const struct cmd *m)
+{
+    if (arg_is(&m->argv[0], "INCRBYFLOAT"))
+        cmd_script(m, SLICE(LUA_INCRBYFLOAT), 1, 2);
+    else if (m->f->df_version < VERSION(1, 35)) /* computed with long doubles then, as Redis does */
+        do_forward(m);
+    else
+        cmd_script(m, SLICE(LUA_HINCRBYFLOAT), 1, 3);
+}

@@ -1,0 +1,170 @@
+/* Which command with keys in several slots becomes what. */
+#include "spread.h"
+
+#include <stdlib.h>
+
+#include "program.h"
+#include "slot.h"
+
+struct in_slot {
+    uint16_t slot;
+    uint32_t at; /* argument */
+};
+
+static int by_slot(const void *a, const void *b)
+{
+    const struct in_slot *x = a, *y = b;
+    if (x->slot != y->slot)
+        return x->slot < y->slot ? -1 : 1;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* The same command for the keys of each slot, with what follows each of them. They keep their order within a
+ * slot: of equal keys the last counts. */
+static void split(const struct cmd *m, const struct keys *k, struct slice word)
+{
+    struct slice *out;
+    size_t n = 0;
+    m->f->s.copy.len = 0;
+    struct in_slot *list = (struct in_slot *)(void *)buf_room(&m->f->s.copy, m->argc * sizeof *list);
+    if (list == NULL || !cmd_room(m, &out, 1)) {
+        cmd_lost_only(m, "command-too-large", "too many keys");
+        return;
+    }
+    for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i))
+        list[n++] = (struct in_slot){key_slot(m->argv[i].p, m->argv[i].n), (uint32_t)i};
+    if (list[n - 1].at + k->step > m->argc) {
+        cmd_malformed(m);
+        return;
+    }
+    qsort(list, n, sizeof *list, by_slot);
+    out[0] = word;
+    for (size_t i = 0, next; i < n; i = next) {
+        size_t argc = 1;
+        for (next = i; next < n && list[next].slot == list[i].slot; next++, argc += k->step)
+            memcpy(out + argc, m->argv + list[next].at, k->step * sizeof *out);
+        unsigned flags = RF_IDEMPOTENT | (next > i + 1 ? RF_MULTIKEY : 0u);
+        (next < n ? cmd_one_of : cmd_last)(m, 1, out, argc, flags);
+    }
+}
+
+static bool one_slot(const struct cmd *m, const struct keys *k)
+{
+    size_t first = keys_next(k, 0);
+    unsigned slot = key_slot(m->argv[first].p, m->argv[first].n);
+    for (size_t i = keys_next(k, first); i != 0; i = keys_next(k, i))
+        if (key_slot(m->argv[i].p, m->argv[i].n) != slot)
+            return false;
+    return true;
+}
+
+/* ---- what no cluster can do ---- */
+
+/* SORT … BY pattern, GET pattern: keys that are known only while it runs. */
+static bool looks_elsewhere(const struct cmd *m)
+{
+    for (size_t i = 2; i + 1 < m->argc && arg_is(&m->argv[0], "SORT"); i++)
+        if ((arg_is(&m->argv[i], "BY") || arg_is(&m->argv[i], "GET")) &&
+            memchr(m->argv[i + 1].p, '*', m->argv[i + 1].n) != NULL)
+            return true;
+    return false;
+}
+
+/* MOVE and COPY … DB: 0 where it stays in its database. Databases are those of the target. */
+static bool other_db(const struct cmd *m)
+{
+    int64_t db;
+    size_t at = 0;
+    if (arg_is(&m->argv[0], "MOVE"))
+        at = 2;
+    for (size_t i = 3; i + 1 < m->argc && arg_is(&m->argv[0], "COPY"); i++)
+        if (arg_is(&m->argv[i], "DB"))
+            at = i + 1;
+    return at != 0 && at < m->argc && (!arg_number(&m->argv[at], &db) || db != (int64_t)m->o->db);
+}
+
+/* ---- the table ---- */
+
+static const struct {
+    const char *name;
+    void (*run)(struct spreading *s); /* NULL: one request for each slot */
+} table[] = {
+    {"BITOP", spread_gather},
+    {"COPY", spread_copy},
+    {"DEL", NULL},
+    {"GEORADIUS", spread_gather},
+    {"GEORADIUSBYMEMBER", spread_gather},
+    {"GEOSEARCHSTORE", spread_gather},
+    {"JSON.MSET", NULL},
+    {"LMOVE", spread_lmove},
+    {"MSET", NULL},
+    {"MSETNX", NULL},
+    {"PFMERGE", spread_gather},
+    {"RENAME", spread_rename},
+    {"RENAMENX", spread_rename},
+    {"RPOPLPUSH", spread_lmove},
+    {"SDIFFSTORE", spread_gather},
+    {"SINTERSTORE", spread_gather},
+    {"SMOVE", spread_smove},
+    {"SORT", spread_gather},
+    {"SUNIONSTORE", spread_gather},
+    {"UNLINK", NULL},
+    {"ZDIFFSTORE", spread_gather},
+    {"ZINTERSTORE", spread_gather},
+    {"ZRANGESTORE", spread_gather},
+    {"ZUNIONSTORE", spread_gather},
+};
+
+static void run_program(const struct cmd *m, const struct keys *k, void (*run)(struct spreading *))
+{
+    struct spreading s = {.m = m, .keys = *k};
+    struct key key;
+    m->f->program.max = REC_PAYLOAD_MAX;
+    program_begin(&s.p, &m->f->program);
+    run(&s);
+    if (m->f->program.len == 0)
+        return; /* it has said itself why not */
+    if (program_end(&s.p) < 0) {
+        cmd_lost_only(m, "command-too-large", "keys in several slots, and too many or too large arguments");
+        return;
+    }
+    cmd_key(m, &key, keys_next(k, 0));
+    m->o->pos = m->after;
+    emit_program(m->e, m->o, &key, &m->f->program);
+}
+
+static void over_slots(const struct cmd *m, const struct keys *k)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (strcmp(table[i].name, m->c->name) != 0)
+            continue;
+        if (m->c->action == ACT_TWO_KEYS || m->c->action == ACT_TRUNCATED)
+            cmd_early(m);
+        if (table[i].run != NULL)
+            run_program(m, k, table[i].run);
+        else
+            split(m, k, strcmp(m->c->name, "MSETNX") == 0 ? SLICE("MSET") : m->argv[0]);
+        return;
+    }
+    cmd_lost_only(m, "slots", "its keys lie in several slots of the cluster");
+}
+
+bool spread(const struct cmd *m)
+{
+    if (m->c->first == 0 || (m->c->action == ACT_JSON && !m->e->target.has_json))
+        return false;
+    struct keys k = command_keys(m->c, m->argv, m->argc);
+    if (keys_next(&k, 0) == 0)
+        cmd_malformed(m);
+    else if (other_db(m))
+        cmd_lost_only(m, "database", "a cluster has one database only");
+    else if (arg_is(&m->argv[0], "MOVE"))
+        cmd_nothing(m); /* both databases are one at the target */
+    else if (looks_elsewhere(m))
+        cmd_lost_only(m, "slots", "patterns of BY and GET name keys in any slot");
+    else if (arg_is(&m->argv[0], "MSETNX") || !one_slot(m, &k))
+        over_slots(m, &k);
+    else
+        return false;
+    return true;
+}

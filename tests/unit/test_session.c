@@ -1,0 +1,158 @@
+/* Raw records through a whole parser, without a control socket: sessions, databases, the end. */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "test.h"
+
+#include "../../common/exits.h"
+#include "../../parser/session.h"
+
+static struct capture cap;
+static struct options opt;
+static struct parser *parser;
+
+static void begin(const char *target)
+{
+    capture_init(&cap);
+    opt.have_target = true;
+    opt.restore_limit = opt.part_size = (size_t)64 << 10;
+    CHECK(target_parse(&opt.target, target));
+    parser = calloc(1, sizeof *parser);
+    parser_init(parser, &opt, cap.fd);
+    parser->open = true; /* no stream header: capture_text reads records */
+}
+
+static void end(int status)
+{
+    EQ_I(parser_end(parser), status);
+    parser_free(parser);
+    free(parser);
+    capture_free(&cap);
+}
+
+static int record(unsigned type, uint64_t pos, const void *p, size_t n)
+{
+    struct rec r = {
+        .type = (uint8_t)type, .epoch = 1, .len = (uint32_t)n, .pos = pos, .time = 1700000000000000};
+    uint8_t *copy = exact(p, n);
+    int rc = parser_record(parser, &r, copy);
+    free(copy);
+    return rc;
+}
+
+static int session(const char *more)
+{
+    char text[400];
+    int n = snprintf(
+        text, sizeof text,
+        "nonce=00000000000000000000000000000000\nsource=dragonfly\nflows=1\nepoch=1\njournal=1\n%s", more);
+    return record(REC_SESSION, 0, text, (size_t)n);
+}
+
+static bool says(const char *what)
+{
+    return strstr(parser->message, what) != NULL;
+}
+
+/* ---- databases of a cluster ---- */
+
+static void options_of(const char *dbs, const char *exclude)
+{
+    memset(&opt.select, 0, sizeof opt.select);
+    if (dbs != NULL)
+        CHECK(select_add_dbs(&opt.select, dbs) == NULL);
+    if (exclude != NULL)
+        CHECK(select_add_rule(&opt.select, exclude, true) == NULL);
+}
+
+static void begun(const char *target, const char *list, const char *dbs, const char *exclude,
+                  const char *refused)
+{
+    options_of(dbs, exclude);
+    begin(target);
+    EQ_I(session(list), refused != NULL ? -1 : 0);
+    if (refused != NULL && !CHECK(says(refused)))
+        printf("  %s\n", parser->message);
+    CHECK(says("--db-map") == (refused != NULL));
+    end(refused != NULL ? EXIT_USAGE : EXIT_DONE);
+}
+
+static void known_at_the_start(void)
+{
+    begun("7.0/cluster", "dbs=0\n", NULL, NULL, NULL);
+    begun("7.0/cluster", "dbs=0,1,3\n", NULL, NULL, "database 1, 3,");
+    begun("7.0", "dbs=0,1,3\n", NULL, NULL, NULL);
+    begun("7.0/cluster", "", NULL, NULL, NULL);
+    begun("7.0/cluster", "dbs=0,1,3\n", "1=0", NULL, "database 3,");
+    begun("7.0/cluster", "dbs=0,1,3\n", "1=0,3=0", NULL, NULL);
+    begun("7.0/cluster", "dbs=0,1,3\n", "*=0", NULL, NULL);
+    begun("7.0/cluster", "dbs=0,1,3\n", "*=0,3=1", NULL, "database 3,");
+    begun("7.0/cluster", "dbs=0,1\n", NULL, "db:1", NULL);
+    begun("7.0/cluster", "dbs=1\n", NULL, "x*", NULL); /* perhaps all its keys are excluded */
+    begun("7.0/cluster", "dbs=1\n", "0=1", NULL, "database 1,");
+}
+
+static int data(const char *hextext)
+{
+    static const char flow[] = "flow=0\nmode=FULL\ntoken=0123456789012345678901234567890123456789\n";
+    struct buf b = hex(hextext);
+    EQ_I(session(""), 0);
+    EQ_I(record(REC_FLOW, 0, flow, sizeof flow - 1), 0);
+    int rc = record(REC_DATA, 0, b.p, b.len);
+    buf_free(&b);
+    return rc;
+}
+
+/* Nothing of the key is written, nor of what follows it. */
+static void found_later(void)
+{
+    static const char snapshot[] =
+        "'REDIS0009' 00 01 'a' 01 '1' fe 03 00 01 'b' 01 '2' fe 00 00 01 'c' 01 '3'";
+    static const char journal[] =
+        "'REDIS0009' d2 01 0d 06 03 0a 01 01 02 04 03 'DEL' 01 'x' d2 01 0d 06 00 0a 01 01 02 04 03 "
+        "'DEL' 01 'y'";
+    static const char flush[] =
+        "'REDIS0009' c8 0000000000000000 d3 6400000000000000 ff 0000000000000000 "
+        "'0123456789012345678901234567890123456789' 06 03 0a 08 01 01 08 08 'FLUSHALL' "
+        "0a 09 01 01 07 07 'FLUSHDB'";
+    options_of(NULL, NULL);
+    begin("7.0/cluster");
+    EQ_I(data(snapshot), -1);
+    CHECK(says("something of database 3,") && says("--db-map 3=0"));
+    (void)emit_flush(&parser->e);
+    CHECK(strstr(capture_text(&cap), "SET a 1\n") != NULL);
+    CHECK(strstr(capture_text(&cap), "SET b 2\n") == NULL);
+    end(EXIT_USAGE);
+    begin("7.0/cluster");
+    EQ_I(data(journal), -1);
+    EQ(parser->e.stats.requests, 0);
+    end(EXIT_USAGE);
+    begin("7.0/cluster");
+    EQ_I(data(flush), -1); /* the FLUSHDB; FLUSHALL concerns all */
+    CHECK(says("database 3,"));
+    (void)emit_flush(&parser->e);
+    CHECK(strstr(capture_text(&cap), "db=0 V BARRIER txid=8 | FLUSHALL\n") != NULL);
+    end(EXIT_USAGE);
+    options_of(NULL, "db:3");
+    begin("7.0/cluster");
+    EQ_I(data(snapshot), 0);
+    end(EXIT_DAMAGED); /* cut short */
+    options_of("*=0", NULL);
+    begin("7.0/cluster");
+    EQ_I(data(journal), 0);
+    EQ(parser->e.stats.requests, 2);
+    end(EXIT_DAMAGED);
+    begin("7.0/cluster");
+    EQ_I(data(flush), 0);
+    (void)emit_flush(&parser->e);
+    CHECK(strstr(capture_text(&cap), "LOST kind=database key=\n") != NULL);
+    end(EXIT_DATA);
+    options_of(NULL, NULL);
+}
+
+int main(void)
+{
+    known_at_the_start();
+    found_later();
+    return test_done();
+}
