@@ -138,8 +138,8 @@ static void start(struct joiner *j, const char *line)
     int rc = output_meta(&j->out, REC_SESSION, j->o->flow, j->info.epoch, &b);
     buf_free(&b);
     if (rc == 0)
-        flow_start(&j->flow, j->o->flow, &j->loop, &j->o->url, &j->info, j->o->connect_timeout * 1000,
-                   &j->observer);
+        flow_start(&j->flow, j->o->flow, &j->loop, &j->o->url, NULL, &j->info,
+                   j->o->connect_timeout * 1000, &j->observer);
 }
 
 /* ---- the owner ---- */

@@ -104,15 +104,9 @@ static void grow_rcvbuf(int fd, int want)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &want, sizeof want);
 }
 
-int link_open(struct link *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
-              struct fault *f)
+/* Make a link of a connected descriptor, or one that is being connected. */
+static int adopt(struct link *l, struct loop *loop, int fd, int rcvbuf, struct fault *f)
 {
-    char why[FAULT_TEXT - 64];
-    int fd = sock_tcp_connect(u->host, u->port, timeout_ms, why, sizeof why);
-    if (fd < 0) {
-        fault_set(f, EXIT_CANNOT, "%s", why);
-        return -1;
-    }
     grow_rcvbuf(fd, rcvbuf);
     l->loop = loop;
     l->out = (struct buf){.max = OUT_MAX};
@@ -133,6 +127,28 @@ int link_open(struct link *l, struct loop *loop, const struct url *u, int timeou
         return -1;
     }
     return 0;
+}
+
+int link_open(struct link *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
+              struct fault *f)
+{
+    char why[FAULT_TEXT - 64];
+    int fd = sock_tcp_connect(u->host, u->port, timeout_ms, why, sizeof why);
+    if (fd < 0) {
+        fault_set(f, EXIT_CANNOT, "%s", why);
+        return -1;
+    }
+    return adopt(l, loop, fd, rcvbuf, f);
+}
+
+int link_open_like(struct link *l, struct loop *loop, const struct link *like, int rcvbuf, struct fault *f)
+{
+    int fd = sock_connect_like(like->t.fd);
+    if (fd < 0) {
+        fault_set(f, EXIT_RETRY, "cannot connect to the master once more: %s", strerror(errno));
+        return -1;
+    }
+    return adopt(l, loop, fd, rcvbuf, f);
 }
 
 void link_close(struct link *l)

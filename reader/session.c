@@ -132,9 +132,7 @@ static void open_flows(struct owner *w)
         return;
     }
     for (unsigned i = 0; i < w->info.flows && w->phase == PHASE_FLOWS; i++)
-        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->info, w->o->connect_timeout * 1000,
-                   &observer);
-    w->phase_since = mono_us(); /* connecting takes its time, the replies have theirs */
+        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->control, &w->info, 0, &observer);
 }
 
 /* ---- control connection ---- */
