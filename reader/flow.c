@@ -107,8 +107,9 @@ static void on_ready(struct watch *w, uint32_t events)
     }
 }
 
-void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url *url, const struct link *like,
-                const struct sessinfo *info, int timeout_ms, const struct flow_observer *observer)
+void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url *url,
+                const struct link *like, const struct sessinfo *info, int timeout_ms,
+                const struct flow_observer *observer)
 {
     memset(f, 0, sizeof *f);
     f->id = id;

@@ -45,6 +45,9 @@ static struct item *item_of(const redisReadTask *task)
 static void *make_string(const redisReadTask *task, char *s, size_t n)
 {
     struct item *it = item_of(task);
+    struct reply *r = task->privdata;
+    if (task->parent == NULL && r->whole != NULL)
+        (void)buf_add(r->whole, s, n); /* one that is too long is left out */
     size_t kept = n < ITEM_TEXT - 1 ? n : ITEM_TEXT - 1;
     it->type = task->type;
     it->len = n;
@@ -119,6 +122,7 @@ static int adopt(struct link *l, struct loop *loop, int fd, int rcvbuf, struct f
         return -1;
     }
     l->reader->privdata = &l->reply;
+    l->reply.whole = NULL;
     transport_plain(&l->t, fd);
     l->open = true;
     if (loop_add(loop, &l->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {

@@ -240,6 +240,7 @@ void session_begin(struct owner *w)
     w->info.journal = true;
     w->info.started = (uint64_t)time(NULL);
     w->info.epoch++;
+    reread_reset(&w->reread, w->info.epoch);
     enter(w, PHASE_CONNECT);
     struct fault f;
     w->control.w = (struct watch){.fd = -1, .ready = on_control, .ctx = w};
