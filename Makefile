@@ -18,7 +18,7 @@ ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
 PROGRAMS = dfreader dfparse rediswriter dfconf
-TOOLS    = standin dfstate sink mkrecords
+TOOLS    = standin dfstate sink mkrecords probe
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
@@ -35,6 +35,7 @@ SRC_standin     = $(wildcard tests/standin/*.c)
 SRC_dfstate     = $(wildcard tests/dfstate/*.c)
 SRC_sink        = tests/bench/sink.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
+SRC_probe       = tests/probe/main.c
 
 LIBS_dfreader    = -lhiredis -linih -lbsd
 LIBS_dfparse     = -llz4 -lzstd -linih -lbsd -lm
@@ -43,6 +44,7 @@ LIBS_dfconf      = -linih -lbsd
 LIBS_standin     = -llz4 -lzstd -lhiredis -lbsd -lm
 LIBS_sink        =
 LIBS_mkrecords   = -lbsd
+LIBS_probe       = -lbsd
 LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 
 all: $(BINS) $(SCRIPT)

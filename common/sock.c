@@ -78,6 +78,26 @@ int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *w
     return fd;
 }
 
+int sock_connect_like(int fd)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    if (getpeername(fd, (struct sockaddr *)&sa, &len) != 0)
+        return -1;
+    int new = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (new < 0)
+        return -1;
+    if (connect(new, (struct sockaddr *)&sa, len) != 0 && errno != EINPROGRESS) {
+        int e = errno;
+        close(new);
+        errno = e;
+        return -1;
+    }
+    if (sa.ss_family != AF_UNIX)
+        tune(new);
+    return new;
+}
+
 static int unix_address(struct sockaddr_un *sa, const char *path)
 {
     memset(sa, 0, sizeof *sa);

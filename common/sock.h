@@ -11,6 +11,10 @@
  * with TCP_NODELAY and keepalive (idle 60 s, 5 probes every 10 s). Returns -1 and a reason in why. */
 int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *why, size_t whylen);
 
+/* Begin to connect to where the connected socket fd leads, TCP or Unix, and do not wait: what becomes of it, the first
+ * read or write tells. Returns a descriptor as above, or -1 with errno. */
+int sock_connect_like(int fd);
+
 /* Listen on a Unix socket of mode 0600; a stale socket file is replaced, a live one is an error (EADDRINUSE). */
 int sock_unix_listen(const char *path);
 int sock_unix_connect(const char *path);

@@ -52,6 +52,7 @@ static void begin_ending(struct owner *w, const char *reason, const char *messag
     w->phase_since = mono_us();
     w->signals_before = signals_seen();
     w->restart_wanted = false;
+    reread_reset(&w->reread, w->info.epoch);
     announce_end(w, reason, message);
     tell_flows(w, reason, message);
 }
@@ -92,10 +93,30 @@ void owner_fail_soon(struct owner *w, int status, const char *fmt, ...)
     }
 }
 
+void owner_stop_now(struct owner *w, uint64_t now)
+{
+    if (w->stop_reason == NULL || owner_ending(w))
+        return;
+    bool late = now - w->stop_at >= REREAD_GRACE;
+    if (late && reread_busy(&w->reread))
+        log_event(LOG_WARN, NO_FLOW, "event=rereads-given-up requests=%u", w->reread.queued);
+    if (late || !reread_busy(&w->reread))
+        owner_stop(w, w->stop_reason, w->stop_status);
+}
+
 void owner_stop(struct owner *w, const char *reason, int status)
 {
     if (owner_ending(w))
         return;
+    if (w->stop_reason == NULL && reread_busy(&w->reread)) {
+        w->stop_reason = reason;
+        w->stop_status = status;
+        w->stop_at = mono_us();
+        w->signals_before = signals_seen();
+        return;
+    }
+    if (w->stop_reason != NULL && reread_busy(&w->reread) && mono_us() - w->stop_at < REREAD_GRACE)
+        return;                   /* already on its way */
     if (w->pending.status != 0) { /* the session was lost before it was stopped */
         owner_fail(w, w->pending.status, "%s", w->pending.text);
         return;

@@ -108,7 +108,8 @@ static void on_ready(struct watch *w, uint32_t events)
 }
 
 void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url *url,
-                const struct sessinfo *info, int timeout_ms, const struct flow_observer *observer)
+                const struct link *like, const struct sessinfo *info, int timeout_ms,
+                const struct flow_observer *observer)
 {
     memset(f, 0, sizeof *f);
     f->id = id;
@@ -118,7 +119,9 @@ void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url
     f->link.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = f};
     f->state = FLOW_AUTH;
     struct fault why;
-    if (link_open(&f->link, loop, url, timeout_ms, RCVBUF, &why) < 0) {
+    int opened = like != NULL ? link_open_like(&f->link, loop, like, RCVBUF, &why)
+                              : link_open(&f->link, loop, url, timeout_ms, RCVBUF, &why);
+    if (opened < 0) {
         why.status = EXIT_RETRY; /* the control connection went through: it is not the environment */
         lose(f, &why);
         return;

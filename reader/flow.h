@@ -46,9 +46,11 @@ struct flow {
 };
 
 /* Open the connection and ask for the flow. The observer is told the outcome, maybe before this returns. f
- * must be zeroed or in state FLOW_DOWN; id is set. */
+ * must be zeroed or in state FLOW_DOWN; id is set. like: a link to the same master, which is then not waited
+ * for; NULL: connect by the URL, at most timeout_ms. */
 void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url *url,
-                const struct sessinfo *info, int timeout_ms, const struct flow_observer *observer);
+                const struct link *like, const struct sessinfo *info, int timeout_ms,
+                const struct flow_observer *observer);
 void flow_stop(struct flow *f);
 
 /* The FLOW record. Call it when the flow is up, before any flow_read. */

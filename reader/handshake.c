@@ -17,7 +17,17 @@
  */
 #define CLIENT_VERSION "4"
 
-enum step { STEP_AUTH, STEP_PING, STEP_PORT, STEP_CAPA, STEP_DRAGONFLY, STEP_ID, STEP_VERSION, STEP_DONE };
+enum step {
+    STEP_AUTH,
+    STEP_PING,
+    STEP_PORT,
+    STEP_CAPA,
+    STEP_DRAGONFLY,
+    STEP_ID,
+    STEP_VERSION,
+    STEP_KEYSPACE,
+    STEP_DONE
+};
 
 static const char *const step_name[] = {
     "AUTH",
@@ -27,6 +37,7 @@ static const char *const step_name[] = {
     "REPLCONF capa dragonfly",
     "REPLCONF CLIENT-ID",
     "REPLCONF CLIENT-VERSION",
+    "INFO keyspace",
 };
 
 bool reply_is(const struct reply *r, const char *text)
@@ -111,6 +122,7 @@ static int send_step(struct handshake *h, struct link *l)
     const char *const dragonfly[] = {"REPLCONF", "capa", "dragonfly"};
     const char *const id[] = {"REPLCONF", "CLIENT-ID", h->own_id};
     const char *const version[] = {"REPLCONF", "CLIENT-VERSION", CLIENT_VERSION};
+    const char *const keyspace[] = {"INFO", "keyspace"};
     switch ((enum step)h->step) {
     case STEP_AUTH: {
         int rc = send_auth(l, h->url);
@@ -125,6 +137,7 @@ static int send_step(struct handshake *h, struct link *l)
     case STEP_DRAGONFLY: return link_request(l, 3, dragonfly);
     case STEP_ID: return link_request(l, 3, id);
     case STEP_VERSION: return link_request(l, 3, version);
+    case STEP_KEYSPACE: l->reply.whole = &h->keyspace; return link_request(l, 2, keyspace);
     case STEP_DONE: break;
     }
     return 0;
@@ -137,6 +150,7 @@ int handshake_begin(struct handshake *h, struct link *l, const struct url *u)
     random_hex(hex[1]);
     snprintf(h->own_id, sizeof h->own_id, "%s%.8s", hex[0], hex[1]);
     h->url = u;
+    h->keyspace = (struct buf){.max = REPLY_MAX};
     h->step = STEP_AUTH;
     return send_step(h, l);
 }
@@ -177,6 +191,26 @@ static int take_session(const struct handshake *h, const struct reply *r, struct
     return 0;
 }
 
+/* Which databases hold keys: lines "db0:keys=…". A list too long for a control line is left out. */
+static void take_keyspace(const struct handshake *h, const struct reply *r, struct sessinfo *s)
+{
+    struct buf list = {.max = sizeof s->dbs - 1};
+    const char *p = (const char *)h->keyspace.p, *end = p + h->keyspace.len;
+    s->dbs_known = r->top.type == REDIS_REPLY_STRING && h->keyspace.len == r->top.len;
+    for (const char *nl; p < end; p = nl + 1) {
+        nl = memchr(p, '\n', (size_t)(end - p));
+        if (nl == NULL)
+            nl = end - 1;
+        unsigned db, keys;
+        char line[64] = "";
+        memcpy(line, p, (size_t)(nl - p) < sizeof line - 1 ? (size_t)(nl - p) : sizeof line - 1);
+        if (sscanf(line, "db%u:keys=%u", &db, &keys) == 2 && keys > 0)
+            s->dbs_known = buf_addf(&list, "%s%u", list.len > 0 ? "," : "", db) == 0 && s->dbs_known;
+    }
+    snprintf(s->dbs, sizeof s->dbs, "%.*s", s->dbs_known ? (int)list.len : 0, (const char *)list.p);
+    buf_free(&list);
+}
+
 int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, struct fault *f)
 {
     const struct reply *r = &l->reply;
@@ -187,6 +221,10 @@ int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, str
     } else if (h->step == STEP_ID && r->top.type == REDIS_REPLY_ERROR) {
         log_event(LOG_INFO, NO_FLOW, "event=client-id-refused reply=%s",
                   log_quote(r->top.text, strlen(r->top.text)));
+    } else if (h->step == STEP_KEYSPACE) { /* a user without +INFO may do without */
+        l->reply.whole = NULL;
+        take_keyspace(h, r, s);
+        buf_free(&h->keyspace);
     } else if (!good) {
         fault_reply(f, step_name[h->step], r);
         return -1;

@@ -10,13 +10,15 @@ struct handshake {
     unsigned step; /* whose reply is awaited */
     const struct url *url;
     char own_id[REPLID_LEN + 1];
+    struct buf keyspace; /* reply to INFO keyspace */
 };
 
 /* Begin on an open link. Returns 0, or -1 when it broke. */
 int handshake_begin(struct handshake *h, struct link *l, const struct url *u);
 
 /* Take the reply that is in l->reply and send the next request. Returns 1 when the handshake is complete (s
- * has replid, lineage, session, flows and protocol then), 0 when it goes on, -1 with f. */
+ * has replid, lineage, session, flows, protocol and, where the master tells, dbs then), 0 when it goes on, -1
+ * with f. */
 int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, struct fault *f);
 
 /* An error reply, or one of an unexpected kind, to command: say what it means and what to do. */

@@ -14,6 +14,7 @@
 #include "loop.h"
 #include "meta.h"
 #include "output.h"
+#include "reread.h"
 #include "sessinfo.h"
 
 #define US           ((uint64_t)1000000)
@@ -21,6 +22,7 @@
 #define HELLO_EVERY  100000 /* µs between two tries to reach the owner */
 #define LAST_ACK     (US / 10)
 #define LAST_CLOSE   (US / 2)
+#define REREAD_GRACE (10 * US)
 
 struct joiner {
     const struct options *o;
@@ -31,8 +33,13 @@ struct joiner {
     struct sessinfo info;
     struct flow flow;
     struct flow_observer observer;
-    bool ending; /* END is written or on its way; the flow is read and discarded */
-    bool last;   /* the owner needs nothing more from us: close */
+    struct reread reread;
+    char stop_reason[32]; /* stopping, but keys are still being read again; "" not */
+    int stop_status;
+    uint64_t stop_at;
+    bool last_wanted; /* the owner has said its last meanwhile */
+    bool ending;      /* END is written or on its way; the flow is read and discarded */
+    bool last;        /* the owner needs nothing more from us: close */
     uint64_t last_at;
     bool shut;
     bool asked_to_stop;
@@ -49,6 +56,7 @@ static void ending(struct joiner *j, const char *reason, int status, const char 
         return;
     j->ending = true;
     j->status = status;
+    reread_reset(&j->reread, j->info.epoch);
     if (strcmp(reason, "stop") != 0 && strcmp(reason, "complete") != 0) {
         log_event(LOG_ERROR, (int)j->o->flow, "event=failed status=%d reason=\"%s\"", status, message);
         flow_stop(&j->flow);
@@ -74,6 +82,33 @@ static void last(struct joiner *j)
         return;
     j->last = true;
     j->last_at = mono_us();
+}
+
+/* An orderly end waits for the keys that the parser still waits for. */
+static void stopping(struct joiner *j, const char *reason, int status, const char *message)
+{
+    bool orderly = strcmp(reason, "stop") == 0 || strcmp(reason, "complete") == 0;
+    if (!orderly || !reread_busy(&j->reread)) {
+        ending(j, reason, status, message);
+        return;
+    }
+    strlcpy(j->stop_reason, reason, sizeof j->stop_reason);
+    j->stop_status = status;
+    j->stop_at = mono_us();
+}
+
+static void stop_now(struct joiner *j, uint64_t now)
+{
+    if (j->ending || j->stop_reason[0] == '\0')
+        return;
+    bool late = now - j->stop_at >= REREAD_GRACE;
+    if (late && reread_busy(&j->reread))
+        log_event(LOG_WARN, (int)j->o->flow, "event=rereads-given-up requests=%u", j->reread.queued);
+    if (!late && reread_busy(&j->reread))
+        return;
+    ending(j, j->stop_reason, j->stop_status, "");
+    if (j->last_wanted)
+        last(j);
 }
 
 static void tell(struct joiner *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -131,6 +166,7 @@ static void start(struct joiner *j, const char *line)
     }
     flow_stop(&j->flow);
     j->info = info;
+    reread_reset(&j->reread, info.epoch);
     j->reported_bytes = 0;
     j->out.read_on = false;
     struct buf b = {.max = 4096};
@@ -138,7 +174,7 @@ static void start(struct joiner *j, const char *line)
     int rc = output_meta(&j->out, REC_SESSION, j->o->flow, j->info.epoch, &b);
     buf_free(&b);
     if (rc == 0)
-        flow_start(&j->flow, j->o->flow, &j->loop, &j->o->url, &j->info, j->o->connect_timeout * 1000,
+        flow_start(&j->flow, j->o->flow, &j->loop, &j->o->url, NULL, &j->info, j->o->connect_timeout * 1000,
                    &j->observer);
 }
 
@@ -150,12 +186,15 @@ static void stop(struct joiner *j, const char *line)
     uint64_t number;
     if (ctl_get(line, "reason", reason, sizeof reason) > 0) {
         (void)ctl_get(line, "message", message, sizeof message);
-        ending(j, reason, ctl_getu(line, "status", &number) && number < 256 ? (int)number : EXIT_RETRY,
-               message);
+        stopping(j, reason, ctl_getu(line, "status", &number) && number < 256 ? (int)number : EXIT_RETRY,
+                 message);
     }
     if (ctl_getu(line, "final", &number) && number != 0) {
-        ending(j, "stop", EXIT_PARTIAL, "");
-        last(j);
+        j->last_wanted = true;
+        if (j->ending || j->stop_reason[0] == '\0') {
+            ending(j, "stop", EXIT_PARTIAL, "");
+            last(j);
+        }
     }
 }
 
@@ -168,6 +207,9 @@ static void take_line(struct joiner *j, const char *line)
         if (ctl_getu(line, "epoch", &epoch) && epoch == j->info.epoch && ctl_getu(line, "pos", &number) &&
             number > j->flow.applied)
             j->flow.applied = number;
+    } else if (ctl_is(line, "reread")) {
+        if (ctl_getu(line, "epoch", &epoch) && epoch == j->info.epoch && !j->ending)
+            reread_ask(&j->reread, j->o->flow, line);
     } else if (ctl_is(line, "readon")) {
         j->out.read_on = ctl_getu(line, "on", &number) && number != 0;
     } else if (ctl_is(line, "stop")) {
@@ -233,11 +275,14 @@ static void not_joined(struct joiner *j, const char *answer)
 
 static bool pump(struct joiner *j)
 {
+    bool more = !j->ending && reread_pump(&j->reread, &j->flow.link, &j->out);
+    if (j->stop_reason[0] != '\0' && !j->ending)
+        return more; /* what was read last must not bring further requests */
     if (!flow_readable(&j->flow) || (!j->ending && output_full(&j->out)))
-        return false;
+        return more;
     if (!flow_read(&j->flow, &j->out, j->ending))
         return false;
-    return flow_readable(&j->flow) && (j->ending || !output_full(&j->out));
+    return more || (flow_readable(&j->flow) && (j->ending || !output_full(&j->out)));
 }
 
 /* At most once a second, and only news. */
@@ -326,6 +371,7 @@ static void run(struct joiner *j)
         uint64_t now = mono_us();
         flow_ack(&j->flow, now, j->last);
         report(j, now);
+        stop_now(j, now);
         closing(j, now);
     }
 }
@@ -337,6 +383,7 @@ int join_run(const struct options *o)
     j.observer = (struct flow_observer){.ctx = &j, .up = on_up, .lost = on_lost};
     j.ctl.fd = j.w.fd = -1;
     loop_init(&j.loop);
+    reread_init(&j.reread, o, &j.loop);
     j.status = output_open(&j.out, &j.loop, o);
     if (j.status != EXIT_DONE)
         j.done = true;
@@ -346,6 +393,7 @@ int join_run(const struct options *o)
         not_joined(&j, answer);
     run(&j);
     flow_stop(&j.flow);
+    reread_reset(&j.reread, 0);
     loop_del(&j.loop, &j.w);
     ctl_close(&j.ctl);
     output_close(&j.out);

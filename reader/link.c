@@ -45,6 +45,9 @@ static struct item *item_of(const redisReadTask *task)
 static void *make_string(const redisReadTask *task, char *s, size_t n)
 {
     struct item *it = item_of(task);
+    struct reply *r = task->privdata;
+    if (task->parent == NULL && r->whole != NULL)
+        (void)buf_add(r->whole, s, n); /* one that is too long is left out */
     size_t kept = n < ITEM_TEXT - 1 ? n : ITEM_TEXT - 1;
     it->type = task->type;
     it->len = n;
@@ -104,15 +107,9 @@ static void grow_rcvbuf(int fd, int want)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &want, sizeof want);
 }
 
-int link_open(struct link *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
-              struct fault *f)
+/* Make a link of a connected descriptor, or one that is being connected. */
+static int adopt(struct link *l, struct loop *loop, int fd, int rcvbuf, struct fault *f)
 {
-    char why[FAULT_TEXT - 64];
-    int fd = sock_tcp_connect(u->host, u->port, timeout_ms, why, sizeof why);
-    if (fd < 0) {
-        fault_set(f, EXIT_CANNOT, "%s", why);
-        return -1;
-    }
     grow_rcvbuf(fd, rcvbuf);
     l->loop = loop;
     l->out = (struct buf){.max = OUT_MAX};
@@ -125,6 +122,7 @@ int link_open(struct link *l, struct loop *loop, const struct url *u, int timeou
         return -1;
     }
     l->reader->privdata = &l->reply;
+    l->reply.whole = NULL;
     transport_plain(&l->t, fd);
     l->open = true;
     if (loop_add(loop, &l->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
@@ -133,6 +131,28 @@ int link_open(struct link *l, struct loop *loop, const struct url *u, int timeou
         return -1;
     }
     return 0;
+}
+
+int link_open(struct link *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
+              struct fault *f)
+{
+    char why[FAULT_TEXT - 64];
+    int fd = sock_tcp_connect(u->host, u->port, timeout_ms, why, sizeof why);
+    if (fd < 0) {
+        fault_set(f, EXIT_CANNOT, "%s", why);
+        return -1;
+    }
+    return adopt(l, loop, fd, rcvbuf, f);
+}
+
+int link_open_like(struct link *l, struct loop *loop, const struct link *like, int rcvbuf, struct fault *f)
+{
+    int fd = sock_connect_like(like->t.fd);
+    if (fd < 0) {
+        fault_set(f, EXIT_RETRY, "cannot connect to the master once more: %s", strerror(errno));
+        return -1;
+    }
+    return adopt(l, loop, fd, rcvbuf, f);
 }
 
 void link_close(struct link *l)

@@ -30,6 +30,7 @@ struct reply {
     struct item top;
     int count;
     struct item el[REPLY_ITEMS];
+    struct buf *whole; /* where not NULL: gets all bytes of a string that is the reply */
 };
 
 /* What went wrong, in words for the user, and the exit status that follows. */
@@ -58,6 +59,10 @@ struct link {
  * 0 or -1 with f filled in. */
 int link_open(struct link *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
               struct fault *f);
+
+/* The same to the very server that link like leads to, without waiting: a failure shows when the link is
+ * used. */
+int link_open_like(struct link *l, struct loop *loop, const struct link *like, int rcvbuf, struct fault *f);
 void link_close(struct link *l);
 
 /* Note what epoll said and send what waits. Returns -1 when the connection is broken. */

@@ -60,9 +60,10 @@ static const char help_text[] =
     "usage: dfreader [options] SOURCE            write the source as raw records, dfrecord(5)\n"
     "       dfreader --session-only --control PATH dragonfly://HOST\n"
     "       dfreader --flow N --session PATH dragonfly://HOST\n"
-    "       dfreader --ask PATH [status|stop]\n"
+    "       dfreader --ask PATH [status|stop|limit ops=N bytes=N]\n"
     "\n"
-    "SOURCE: dragonfly://[user[:password]@]host[:port], a snapshot file (.rdb), any file of a .dfs set or its\n"
+    "SOURCE: dragonfly://[user[:password]@]host[:port], a snapshot file (.rdb), any file of a .dfs set or "
+    "its\n"
     "        folder, file:PATH, - (stdin)\n"
     "\n"
     "  -o, --output WHERE       - (stdout), a file or unix:PATH\n"
@@ -71,7 +72,8 @@ static const char help_text[] =
     "      --session-only       own the session, leave the flows to other processes\n"
     "      --flow N             read flow N of the session ...\n"
     "      --session PATH       ... whose control socket this is\n"
-    "      --ask PATH           ask the dfreader with that control socket: status (default), stop\n"
+    "      --ask PATH           ask the dfreader with that control socket: status (default), stop,\n"
+    "                           limit (requests and bytes a second that the target gets; 0 no limit)\n"
     "      --one-file           of a .dfs set read only the file that was named\n"
     "      --password-file FILE password of the source (or environment " PASSWORD_ENV ")\n"
     "      --until synced       end when the full sync is complete\n"
@@ -209,14 +211,41 @@ static void check(const struct options *o)
         errx(EXIT_USAGE, "--until belongs to the process that owns the session");
 }
 
+/* limit ops=N bytes=N, either or both. */
+static void parse_limit(struct options *o, int argc, char **argv)
+{
+    static char line[128] = "limit";
+    for (int i = 1; i < argc; i++) {
+        const char *eq = strchr(argv[i], '='), *fault = "expected ops=N or bytes=N";
+        if (eq != NULL && (strncmp(argv[i], "ops=", 4) == 0 || strncmp(argv[i], "bytes=", 6) == 0))
+            (void)strtonum(eq + 1, 0, (long long)1 << 50, &fault);
+        if (fault != NULL)
+            errx(EXIT_USAGE, "limit %s: %s", argv[i], fault);
+        strlcat(line, " ", sizeof line);
+        strlcat(line, argv[i], sizeof line);
+    }
+    if (argc < 2 || argc > 3)
+        errx(EXIT_USAGE, "limit: expected ops=N, bytes=N or both");
+    o->question = line;
+}
+
+static void parse_question(struct options *o, int argc, char **argv)
+{
+    o->question = argc > 0 ? argv[0] : "status";
+    if (strcmp(o->question, "limit") == 0) {
+        parse_limit(o, argc, argv);
+        return;
+    }
+    if (argc > 1)
+        errx(EXIT_USAGE, "one question at a time");
+    if (strcmp(o->question, "status") != 0 && strcmp(o->question, "stop") != 0)
+        errx(EXIT_USAGE, "%s: the questions are status, stop and limit", o->question);
+}
+
 static void parse_arguments(struct options *o, int argc, char **argv)
 {
     if (o->mode == MODE_ASK) {
-        if (argc > 1)
-            errx(EXIT_USAGE, "one question at a time");
-        o->question = argc == 1 ? argv[0] : "status";
-        if (strcmp(o->question, "status") != 0 && strcmp(o->question, "stop") != 0)
-            errx(EXIT_USAGE, "%s: the questions are status and stop", o->question);
+        parse_question(o, argc, argv);
         return;
     }
     if (argc != 1)

@@ -29,7 +29,7 @@ struct options {
     unsigned flow;
     bool session_only;
     bool until_synced;
-    bool one_file; /* MODE_FILE: not the set that the file belongs to */
+    bool one_file;     /* MODE_FILE: not the set that the file belongs to */
     int stall_timeout; /* seconds, as the next two */
     int parser_timeout;
     int connect_timeout;

@@ -57,6 +57,11 @@ static inline uint8_t *output_room(struct output *out)
  * -1: see output_fault. */
 int output_data(struct output *out, unsigned flow, uint16_t epoch, uint64_t pos, size_t n);
 
+/* The same as a KEY record of database db; time: when its TTL was true; more: it goes on in the next one of
+ * the flow. */
+int output_key(struct output *out, unsigned flow, uint16_t epoch, uint32_t db, uint64_t time, bool more,
+               size_t n);
+
 /* Metadata: a stream header; a SESSION, FLOW or END record with a text payload. */
 int output_stream(struct output *out);
 int output_meta(struct output *out, enum rec_type type, unsigned flow, uint16_t epoch,

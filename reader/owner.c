@@ -15,7 +15,9 @@ static bool pump(struct owner *w)
     if (w->flows == NULL || w->o->session_only)
         return false;
     unsigned n = w->info.flows;
-    bool more = false;
+    bool more = !discard && reread_pump(&w->reread, &w->control, &w->out);
+    if (w->stop_reason != NULL)
+        return more; /* what was read last must not bring further requests */
     for (unsigned k = 0; k < n; k++) {
         unsigned i = w->cursor;
         struct flow *f = &w->flows[i].local;
@@ -72,6 +74,7 @@ static void tick(struct owner *w)
         session_ping(w, now);
     }
     peers_positions(w, now, false);
+    owner_stop_now(w, now);
     ending_step(w, now);
     status_progress(w, now);
 }
@@ -106,6 +109,7 @@ int owner_run(const struct options *o)
     w->begun_at = mono_us();
     w->control.w.fd = -1;
     loop_init(&w->loop);
+    reread_init(&w->reread, o, &w->loop);
     struct hub_observer observer = peers_template;
     observer.ctx = w;
     hub_open(&w->hub, &w->loop, o->control, &observer);
@@ -120,6 +124,7 @@ int owner_run(const struct options *o)
         session_begin(w);
     run(w);
     session_close(w);
+    reread_reset(&w->reread, 0);
     output_close(&w->out);
     if (w->out.dead)
         owner_output_died(w);

@@ -14,12 +14,14 @@
 #include "loop.h"
 #include "options.h"
 #include "output.h"
+#include "reread.h"
 #include "sessinfo.h"
 
 #define RESTARTS_MAX  20
 #define US            ((uint64_t)1000000)
 #define PING_EVERY    (10 * US)
 #define PING_PATIENCE (60 * US)
+#define REREAD_GRACE  (10 * US) /* ending: for keys that a parser still waits for */
 #define QUIET_WRITERS (60 * US) /* ending: writers that say nothing for so long are not waited for */
 
 enum phase {
@@ -71,13 +73,19 @@ struct owner {
     unsigned up, cut, synced;
     unsigned cursor; /* flow that is read first in the next round */
 
+    struct reread reread; /* of local flows */
+
     bool restart_wanted;
     unsigned restarts;
     char target[CTL_LINE_MAX]; /* newest "target" line of a writer, "" none */
+    char limit[128];           /* newest "limit" line for the writers, "" none */
 
     struct fault pending; /* status 0: none; see owner_fail_soon */
     uint64_t pending_at;
 
+    const char *stop_reason; /* stopping, but keys are still being read again: NULL not */
+    int stop_status;
+    uint64_t stop_at;
     bool graceful;            /* ending after a stop, not after a failure */
     uint64_t flushed_at;      /* END has left; 0: not yet */
     uint64_t writer_heard_at; /* last message of any writer */
@@ -118,6 +126,9 @@ void owner_stop(struct owner *w, const char *reason, int status);
 /* A connection to the master broke. When the process of one flow dies, the master closes all connections:
  * with flows in other processes, wait a moment for word of the true cause before failing for this one. */
 void owner_fail_soon(struct owner *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Once nothing has to be read again, or that has taken too long: what owner_stop put off. */
+void owner_stop_now(struct owner *w, uint64_t now);
 void owner_output_died(struct owner *w);
 void owner_spill_failed(struct owner *w);
 void ending_step(struct owner *w, uint64_t now);

@@ -1,5 +1,6 @@
 #include "owner.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <bsd/string.h>
@@ -7,6 +8,9 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
+
+/* A flow process may be blocked in a connect while its parser asks for many keys. */
+#define FLOW_OUT_MAX ((size_t)8 << 20)
 
 /* ---- flow processes ---- */
 
@@ -50,6 +54,7 @@ static bool join_flow(struct owner *w, struct peer *p, const char *line, const c
         return false;
     }
     p->flow = (unsigned)flow;
+    p->ctl.out.max = FLOW_OUT_MAX;
     return true;
 }
 
@@ -63,6 +68,8 @@ static bool on_hello(void *ctx, struct peer *p, const char *line, const char **r
              phase_name(w->phase));
     if (p->role == ROLE_PARSER && w->target[0] != '\0')
         hub_send(p, "%s", w->target);
+    if (p->role == ROLE_WRITER && w->limit[0] != '\0')
+        hub_send(p, "%s", w->limit);
     if (p->role == ROLE_FLOW && w->phase == PHASE_FLOWS)
         peers_start_flow(w, p);
     return true;
@@ -108,11 +115,24 @@ static void on_flow_line(struct owner *w, struct peer *p, const char *line)
 
 /* ---- parsers ---- */
 
+/* The process that has the flow's stream asks the master itself. */
+static void reread(struct owner *w, const struct oflow *f, unsigned i, const char *line)
+{
+    if (!w->o->session_only)
+        reread_ask(&w->reread, i, line);
+    else if (f->remote != NULL)
+        hub_send(f->remote, "%s", line);
+}
+
 static void on_parser_line(struct owner *w, const char *line)
 {
     unsigned i;
     struct oflow *f = flow_of(w, line, &i);
     bool synced = ctl_is(line, "synced");
+    if (f != NULL && !owner_ending(w) && ctl_is(line, "reread")) {
+        reread(w, f, i, line);
+        return;
+    }
     if (f == NULL || owner_ending(w) || (!synced && !ctl_is(line, "cut")))
         return;
     if (!f->cut) {
@@ -209,10 +229,34 @@ void peers_forget_positions(struct owner *w)
 
 /* ---- all ---- */
 
+/* "name=N", from line or else from what held before; nothing when neither has it. */
+static void add_limit(struct buf *b, const char *name, const char *line, const char *before)
+{
+    uint64_t n;
+    if (ctl_getu(line, name, &n) || ctl_getu(before, name, &n))
+        (void)buf_addf(b, " %s=%llu", name, (unsigned long long)n);
+}
+
+/* Writers that come later get it too. What was never named is left to their own options. */
+static void limit(struct owner *w, struct peer *p, const char *line)
+{
+    struct buf b = {.max = sizeof w->limit};
+    (void)buf_addstr(&b, "limit");
+    add_limit(&b, "ops", line, w->limit);
+    add_limit(&b, "bytes", line, w->limit);
+    snprintf(w->limit, sizeof w->limit, "%.*s", (int)b.len, (const char *)b.p);
+    buf_free(&b);
+    hub_send_role(&w->hub, ROLE_WRITER, w->limit);
+    hub_send(p, "limited writers=%u", w->hub.count[ROLE_WRITER]);
+    hub_send(p, "end");
+}
+
 static void on_supervisor_line(struct owner *w, struct peer *p, const char *line)
 {
     if (ctl_is(line, "status")) {
         status_begin(w, p);
+    } else if (ctl_is(line, "limit")) {
+        limit(w, p, line);
     } else if (ctl_is(line, "stop")) {
         owner_stop(w, "stop", w->synced == w->info.flows && w->info.flows > 0 ? EXIT_DONE : EXIT_PARTIAL);
         hub_send(p, "stopping");

@@ -23,6 +23,8 @@ void sessinfo_format(const struct sessinfo *s, struct buf *b, char sep)
     text(b, "session", s->session, sep);
     if (s->protocol > 0)
         (void)buf_addf(b, "protocol=%u%c", s->protocol, sep);
+    if (s->dbs_known)
+        (void)buf_addf(b, "dbs=%s%c", s->dbs, sep);
     text(b, "control", s->control, sep);
     (void)buf_addf(b, "started=%llu%c", (unsigned long long)s->started, sep);
 }
@@ -38,6 +40,7 @@ bool sessinfo_parse(struct sessinfo *s, const char *line)
         ctl_get(line, "control", s->control, sizeof s->control) <= 0)
         return false;
     (void)ctl_get(line, "lineage", s->lineage, sizeof s->lineage);
+    s->dbs_known = ctl_get(line, "dbs", s->dbs, sizeof s->dbs) >= 0;
     if (!ctl_getu(line, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||
         !ctl_getu(line, "epoch", &epoch) || epoch < 1 || epoch > UINT16_MAX ||
         !ctl_getu(line, "journal", &journal) || !ctl_getu(line, "started", &s->started))

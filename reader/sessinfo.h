@@ -15,6 +15,8 @@ struct sessinfo {
     char replid[REPLID_LEN + 1]; /* "" for files, as the next three */
     char lineage[129];
     char session[129]; /* SYNCn: opaque */
+    char dbs[1024];    /* databases that held keys at the start: "0,1"; "" none */
+    bool dbs_known;
     char control[108]; /* path of the control socket */
     uint16_t epoch;    /* counts the sessions of this owner, from 1 */
     unsigned flows;    /* 0: not known yet */

@@ -132,9 +132,7 @@ static void open_flows(struct owner *w)
         return;
     }
     for (unsigned i = 0; i < w->info.flows && w->phase == PHASE_FLOWS; i++)
-        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->info, w->o->connect_timeout * 1000,
-                   &observer);
-    w->phase_since = mono_us(); /* connecting takes its time, the replies have theirs */
+        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->control, &w->info, 0, &observer);
 }
 
 /* ---- control connection ---- */
@@ -242,6 +240,7 @@ void session_begin(struct owner *w)
     w->info.journal = true;
     w->info.started = (uint64_t)time(NULL);
     w->info.epoch++;
+    reread_reset(&w->reread, w->info.epoch);
     enter(w, PHASE_CONNECT);
     struct fault f;
     w->control.w = (struct watch){.fd = -1, .ready = on_control, .ctx = w};

@@ -21,7 +21,7 @@ static struct file file_map(const char *dir, const char *name)
 {
     char path[4096];
     struct file f = {0};
-    snprintf(path, sizeof path, "%s/wire/%s", dir, name);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (fd < 0)
@@ -41,17 +41,17 @@ static struct file file_map(const char *dir, const char *name)
     return f;
 }
 
-static struct file file_wire(const char *dir, unsigned conn, const char *way)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%02u.%s", conn, way);
-    return file_map(dir, name);
-}
-
 static void file_unmap(struct file f)
 {
     if (f.len)
         munmap((void *)(uintptr_t)f.p, f.len);
+}
+
+static struct file file_wire(const char *dir, unsigned conn, const char *way)
+{
+    char name[64];
+    snprintf(name, sizeof name, "wire/%02u.%s", conn, way);
+    return file_map(dir, name);
 }
 
 static size_t find(struct file f, const char *needle)
@@ -233,7 +233,7 @@ static bool load_control(struct capture *c, const char *dir, unsigned conn, stru
 /* After all flows are known: their borders, by the timeline. */
 static bool load_borders(struct capture *c, const char *dir, unsigned conns)
 {
-    struct file timeline = file_map(dir, "timeline.tsv");
+    struct file timeline = file_map(dir, "wire/timeline.tsv");
     unsigned session = UINT32_MAX, control = 0;
     size_t startstable = SIZE_MAX;
     bool ok = true;
@@ -280,6 +280,19 @@ static void load_df_version(struct capture *c)
     }
 }
 
+/* "dbs": "0,1" of meta.json; db 0 where that says nothing. */
+static void load_dbs(struct capture *c, const char *dir)
+{
+    struct file f = file_map(dir, "meta.json");
+    size_t at = find(f, "\"dbs\": \"");
+    snprintf(c->dbs, sizeof c->dbs, "0");
+    if (at != SIZE_MAX && at + 8 < f.len) {
+        line_at(f, at + 8, c->dbs, sizeof c->dbs);
+        c->dbs[strspn(c->dbs, "0123456789,")] = '\0';
+    }
+    file_unmap(f);
+}
+
 /* Reads the connections in order; a flow's control connection has the lower number. */
 static unsigned load_connections(struct capture *c, const char *dir, bool *ok)
 {
@@ -323,6 +336,7 @@ struct capture *capture_load(const char *dir)
         return NULL;
     }
     load_df_version(c);
+    load_dbs(c, dir);
     return c;
 }
 

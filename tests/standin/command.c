@@ -170,6 +170,8 @@ static void run_info(struct master *m, struct conn *c, const struct request *r)
         buf_text(&text, "\r\n");
     if (all || word_is(section, "replication"))
         info_replication(m, &text);
+    if (all || word_is(section, "keyspace"))
+        values_keyspace(m->values, &text);
     buf_bulk(&c->out, text.p, text.len);
     buf_free(&text);
 }
@@ -219,7 +221,7 @@ void command_run(struct master *m, struct conn *c, struct request *r)
         dfly_run(m, c, r);
     } else if (word_is(name, "CLIENT") && r->argc > 2) { /* SETNAME, SETINFO */
         conn_reply(c, "+OK\r\n");
-    } else {
+    } else if (!values_run(m, c, r)) {
         conn_reply(c, "-ERR unknown command `%.64s`\r\n", name);
     }
 }

@@ -10,7 +10,7 @@ static const char help_what[] =
     "       standin --generate --write-dfs FILE | --write-resp FILE | --write-capture DIR [options]\n"
     "\n"
     "It speaks the master's side of the DFLY replication protocol (AUTH, PING, REPLCONF, DFLY FLOW,\n"
-    "SYNC, STARTSTABLE, REPLICAOFFSET, INFO, QUIT) state by state, with the errors of a real master,\n"
+    "SYNC, STARTSTABLE, REPLICAOFFSET, INFO, SELECT, DUMP, PTTL, QUIT) state by state, with the errors of a real master,\n"
     "as RESP arrays and inline. Standard output: `port=N`, then `ready`; at the end a summary\n"
     "(`final ack flow=I lsn=N` of the newest acks, `sessions=N`, `illegal=N`).\n"
     "\n"
@@ -73,6 +73,10 @@ static const char help_present[] =
     "  --replica-error       -ERR Replicating a replica is unsupported\n"
     "  --loading N           the first N connections get -LOADING, except for AUTH and REPLCONF\n"
     "  --backlog N           entries that a PARTIAL may go back, 8192\n"
+    "  --values FILE         answers to DUMP and PTTL: lines DB KEY TTL HEX, or *N for N bytes\n"
+    "  --dbs LIST            further databases that INFO keyspace names (of a capture those of its "
+    "meta.json)\n"
+    "  --close-at-dump N     close the connection of the N-th DUMP instead of answering it\n"
     "  --old-no-partial      always FULL, as masters up to v1.30\n"
     "\n";
 

@@ -56,6 +56,9 @@ static bool master_open(struct master *m)
         complain("--expect-final-acks has %u values for %u flows", opt.expect_count, m->nflows);
         return false;
     }
+    m->values = values_load(opt.values, opt.dbs ? opt.dbs : m->capture ? m->capture->dbs : "0");
+    if (!m->values)
+        return false;
     m->last_ack = grab(m->nflows * sizeof *m->last_ack);
     return master_listen(m);
 }
@@ -77,6 +80,7 @@ static int serve(void)
     }
     capture_free(m.capture);
     generator_free(m.generator);
+    values_free(m.values);
     free(m.last_ack);
     if (m.log && m.log != stderr)
         fclose(m.log);

@@ -56,6 +56,8 @@ struct options {
     /* how it presents itself */
     char *bind, *user, *password, *replid, *last_master, *df_version;
     uint64_t port, greeting, version_int, loading, backlog;
+    char *values, *dbs;
+    uint64_t close_at_dump;
     bool old_no_partial, replica_error, plain_ok;
     /* how it misbehaves */
     uint64_t slow, split_min, split_max, startstable_delay, filler_rate, replication_timeout;
@@ -174,6 +176,7 @@ struct capture {
     struct rec_session session[8];
     char replid[REPLID_LEN + 1], lineage[REPLID_LEN + 1], df_version[32];
     unsigned greeting, version_int, first_sync;
+    char dbs[64];
 };
 
 /* NULL with a message on stderr. */
@@ -299,6 +302,7 @@ struct conn {
     bool out_armed; /* waiting for EPOLLOUT */
     bool announced, client_id_seen;
     struct session *session; /* of a control connection or a flow */
+    unsigned db;
     struct flow *flow;
     struct buf in, out;
     size_t out_sent;
@@ -320,6 +324,17 @@ void conn_arm(struct master *m, struct conn *c, bool out);
 void command_run(struct master *m, struct conn *c, struct request *r);
 void dfly_run(struct master *m, struct conn *c, struct request *r);
 bool word_is(const char *a, const char *b);
+
+/* ---- values.c ---- */
+
+struct values;
+/* path: --values, or NULL; dbs: databases that hold keys besides those of the values.  NULL with a message.
+ */
+struct values *values_load(const char *path, const char *dbs);
+void values_free(struct values *vs);
+void values_keyspace(const struct values *vs, struct buf *out);
+/* SELECT, DUMP, PTTL; false: it is none of them. */
+bool values_run(struct master *m, struct conn *c, struct request *r);
 
 /* ---- session.c, flow.c ---- */
 
@@ -378,6 +393,7 @@ struct master {
     unsigned next_sync, sessions_started, conns_accepted;
     struct capture *capture;
     struct generator *generator;
+    struct values *values;
     struct conn *conns;
     struct session *sessions;
     uint64_t *last_ack; /* of the newest session that got acks */

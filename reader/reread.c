@@ -1,0 +1,435 @@
+#include "reread.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/stdlib.h>
+#include <bsd/string.h>
+
+#include "ctl.h"
+#include "handshake.h"
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "resp.h"
+
+#define QUEUE_MAX  4096
+#define WINDOW     16 /* requests whose answers are awaited at a time */
+#define TRIES      2  /* a request is sent again once when the connection breaks */
+#define OUT_ENOUGH ((size_t)32 << 10)
+#define VALUE_MEM  ((size_t)512 << 10) /* of a value; what is more lies in a file until its answer is whole  \
+                                        */
+#define TURN      8                    /* reads or records a turn, then the flows have theirs */
+#define PATIENCE  ((uint64_t)30 * 1000000)
+#define READ_STEP ((size_t)64 << 10)
+
+struct request {
+    STAILQ_ENTRY(request) link;
+    unsigned flow, tries;
+    uint32_t db;
+    size_t len;
+    char key[];
+};
+
+static void on_ready(struct watch *w, uint32_t events);
+
+/* ---- queue ---- */
+
+static void clear_answer(struct reread *r)
+{
+    spillq_free(&r->value);
+    spillq_init(&r->value, VALUE_MEM, r->o->spill_max, r->o->spill_dir);
+    r->from = r->to = 0;
+    r->ttl = -1;
+    r->ttl_at = now_us();
+    r->missing = r->head_out = false;
+    r->error[0] = '\0';
+    r->step = RR_SELECT;
+}
+
+void reread_init(struct reread *r, const struct options *o, struct loop *loop)
+{
+    memset(r, 0, sizeof *r);
+    r->o = o;
+    r->loop = loop;
+    r->link.w.fd = -1;
+    STAILQ_INIT(&r->queue);
+    spillq_init(&r->value, VALUE_MEM, o->spill_max, o->spill_dir);
+    clear_answer(r);
+}
+
+static void pop(struct reread *r)
+{
+    struct request *q = STAILQ_FIRST(&r->queue);
+    STAILQ_REMOVE_HEAD(&r->queue, link);
+    free(q);
+    r->queued--;
+    if (r->sent > 0)
+        r->sent--;
+    clear_answer(r);
+}
+
+void reread_reset(struct reread *r, uint16_t epoch)
+{
+    link_close(&r->link);
+    r->sent = 0;
+    while (!STAILQ_EMPTY(&r->queue))
+        pop(r);
+    clear_answer(r);
+    buf_free(&r->in);
+    r->in = (struct buf){.max = READ_STEP};
+    r->in_at = 0;
+    r->epoch = epoch;
+}
+
+void reread_ask(struct reread *r, unsigned flow, const char *line)
+{
+    char key[CTL_LINE_MAX];
+    uint64_t db;
+    long n = ctl_get(line, "key", key, sizeof key);
+    if (n < 0 || !ctl_getu(line, "db", &db) || db > UINT32_MAX || r->queued >= QUEUE_MAX) {
+        log_event(LOG_WARN, (int)flow, "event=reread-ignored reason=%s",
+                  r->queued >= QUEUE_MAX ? "too-many" : "malformed");
+        return;
+    }
+    struct request *q = xmalloc(sizeof *q + (size_t)n);
+    *q = (struct request){.flow = flow, .db = (uint32_t)db, .len = (size_t)n};
+    memcpy(q->key, key, (size_t)n);
+    STAILQ_INSERT_TAIL(&r->queue, q, link);
+    if (r->queued++ == 0)
+        r->moved_at = mono_us();
+}
+
+/* ---- the connection ---- */
+
+static void set_error(struct reread *r, const char *text)
+{
+    if (r->error[0] == '\0')
+        strlcpy(r->error, text, sizeof r->error);
+}
+
+/* What was asked and not answered is asked once more over a new connection; what was, gives up. */
+static void lose(struct reread *r, const char *why)
+{
+    link_close(&r->link);
+    r->in.len = r->in_at = 0;
+    log_event(LOG_INFO, NO_FLOW, "event=reread-connection-lost reason=\"%s\" requests=%u", why, r->queued);
+    struct request *q = STAILQ_FIRST(&r->queue);
+    unsigned sent = r->sent;
+    r->sent = 0;
+    if (q == NULL || r->step == RR_DONE)
+        return;
+    bool asked = sent > 0 || r->step == RR_AUTH;
+    clear_answer(r);
+    if (asked && ++q->tries < TRIES)
+        return;
+    set_error(r, why);
+    r->step = RR_DONE;
+}
+
+static void on_ready(struct watch *w, uint32_t events)
+{
+    struct reread *r = w->ctx;
+    if (link_events(&r->link, events) < 0)
+        lose(r, errno != 0 ? strerror(errno) : "the master closed the connection");
+}
+
+/* Returns false when there is no connection. */
+static bool connected(struct reread *r, const struct link *like)
+{
+    struct fault f;
+    if (r->link.open)
+        return true;
+    r->link.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = r};
+    if (!like->open || link_open_like(&r->link, r->loop, like, 0, &f) < 0) {
+        lose(r, like->open ? f.text : "no connection to the master");
+        return false;
+    }
+    (void)link_raw(&r->link, NULL, 0); /* values may be far larger than other replies: read here */
+    r->line_len = 0;
+    r->array_left = r->bulk_left = 0;
+    r->in_bulk = false;
+    r->in = (struct buf){.p = r->in.p, .cap = r->in.cap, .max = READ_STEP};
+    r->in_at = 0;
+    r->moved_at = mono_us();
+    int rc = send_auth(&r->link, &r->o->url);
+    if (rc < 0) {
+        lose(r, "the master closed the connection");
+        return false;
+    }
+    if (r->step != RR_DONE)
+        r->step = rc > 0 ? RR_AUTH : RR_SELECT;
+    return true;
+}
+
+static int add_request(struct buf *b, const struct request *q)
+{
+    if (resp_add_array(b, 2) < 0 || resp_add_str(b, "SELECT") < 0 || resp_add_num(b, q->db) < 0 ||
+        resp_add_array(b, 2) < 0 || resp_add_str(b, "DFLY") < 0 || resp_add_str(b, "REPLICAOFFSET") < 0 ||
+        resp_add_array(b, 2) < 0 || resp_add_str(b, "DUMP") < 0 || resp_add_bulk(b, q->key, q->len) < 0 ||
+        resp_add_array(b, 2) < 0 || resp_add_str(b, "PTTL") < 0 || resp_add_bulk(b, q->key, q->len) < 0)
+        return -1;
+    return resp_add_array(b, 2) < 0 || resp_add_str(b, "DFLY") < 0 || resp_add_str(b, "REPLICAOFFSET") < 0
+               ? -1
+               : 0;
+}
+
+static void send_requests(struct reread *r)
+{
+    struct request *q = STAILQ_FIRST(&r->queue);
+    if (r->sent >= WINDOW || r->sent >= r->queued || r->link.out.len > OUT_ENOUGH)
+        return;
+    for (unsigned i = 0; i < r->sent; i++)
+        q = STAILQ_NEXT(q, link);
+    for (; q != NULL && r->sent < WINDOW && r->link.out.len <= OUT_ENOUGH; q = STAILQ_NEXT(q, link)) {
+        if (add_request(&r->link.out, q) < 0)
+            break; /* cannot be: there was room for the largest */
+        r->sent++;
+    }
+    if (link_flush(&r->link) < 0)
+        lose(r, "the master closed the connection");
+}
+
+/* ---- replies ---- */
+
+static void end_reply(struct reread *r)
+{
+    r->step++;
+    r->index = 0;
+}
+
+static void take_integer(struct reread *r, const char *text)
+{
+    unsigned flow = STAILQ_FIRST(&r->queue)->flow;
+    long long v = strtoll(text, NULL, 10);
+    if (r->step == RR_PTTL) {
+        r->ttl = v;
+        r->ttl_at = now_us();
+        r->missing = r->missing || v == -2;
+    } else if (r->index == flow && (r->step == RR_FROM || r->step == RR_TO) && v > 0) {
+        *(r->step == RR_FROM ? &r->from : &r->to) = (uint64_t)v;
+    }
+}
+
+/* One line of a reply is whole. Returns 0, or -1 when it is none. */
+static int take_line(struct reread *r)
+{
+    const char *text = r->line + 1, *fault;
+    bool nested = r->array_left > 0;
+    uint64_t n = 0;
+    switch (r->line[0]) {
+    case '+': break;
+    case '-':
+        log_event(LOG_INFO, NO_FLOW, "event=reread-refused reply=%s", log_quote(text, strlen(text)));
+        set_error(r, text);
+        break;
+    case ':': take_integer(r, text); break;
+    case '$':
+    case '*':
+        if (strcmp(text, "-1") == 0) {
+            r->missing = r->missing || r->step == RR_DUMP;
+            break;
+        }
+        n = (uint64_t)strtonum(text, 0, (long long)1 << 40, &fault);
+        if (fault != NULL || (r->line[0] == '*' && (nested || n > REC_FLOWS_MAX)))
+            return -1;
+        if (r->line[0] == '$') {
+            r->in_bulk = true;
+            r->bulk_left = n + 2;
+            return 0;
+        }
+        r->array_left = n;
+        if (n > 0)
+            return 0;
+        break;
+    default: return -1;
+    }
+    if (nested) {
+        r->index++;
+        r->array_left--;
+    }
+    if (r->array_left == 0)
+        end_reply(r);
+    return 0;
+}
+
+/* Bytes of a bulk string and the line end behind it. Returns how many were taken. */
+static size_t take_bulk(struct reread *r, const uint8_t *p, size_t n)
+{
+    if (n > r->bulk_left)
+        n = (size_t)r->bulk_left;
+    uint64_t value = r->bulk_left > 2 ? r->bulk_left - 2 : 0;
+    if (value > n)
+        value = n;
+    if (value > 0 && r->step == RR_DUMP && r->error[0] == '\0' &&
+        spillq_put(&r->value, p, (size_t)value) != 0)
+        set_error(r, errno == EFBIG ? "the value exceeds --spill-max" : strerror(errno));
+    r->bulk_left -= n;
+    if (r->bulk_left == 0) {
+        r->in_bulk = false;
+        if (r->array_left > 0) {
+            r->index++;
+            r->array_left--;
+        }
+        if (r->array_left == 0)
+            end_reply(r);
+    }
+    return n;
+}
+
+static size_t take_text(struct reread *r, const uint8_t *p, size_t n, bool *bad)
+{
+    const uint8_t *nl = memchr(p, '\n', n);
+    size_t used = nl != NULL ? (size_t)(nl - p) + 1 : n;
+    size_t keep = nl != NULL ? used - 1 : used;
+    size_t room = sizeof r->line - 1 - r->line_len;
+    if (keep > room) /* a long error: its beginning will do */
+        keep = room;
+    memcpy(r->line + r->line_len, p, keep);
+    r->line_len += (unsigned)keep;
+    if (nl == NULL)
+        return used;
+    if (r->line_len > 0 && r->line[r->line_len - 1] == '\r')
+        r->line_len--;
+    r->line[r->line_len] = '\0';
+    r->line_len = 0;
+    *bad = take_line(r) < 0;
+    return used;
+}
+
+/* ---- records ---- */
+
+static void add_head(const struct reread *r, struct buf *b)
+{
+    const struct request *q = STAILQ_FIRST(&r->queue);
+    meta_add(b, "key", q->key, q->len, '\n');
+    meta_addu(b, "db", q->db);
+    meta_adds(b, "state", r->error[0] != '\0' ? "error" : r->missing ? "missing" : "value");
+    if (r->error[0] != '\0') {
+        meta_adds(b, "error", r->error);
+    } else {
+        if (!r->missing)
+            (void)buf_addf(b, "ttl=%lld\n", (long long)r->ttl);
+        meta_addu(b, "from", r->from);
+        meta_addu(b, "to", r->to);
+    }
+    (void)buf_addstr(b, "\n");
+}
+
+/* The next record of the answer at the head; the last one takes the request off the queue. Returns false when
+ * the output failed. */
+static bool write_record(struct reread *r, struct output *out)
+{
+    const struct request *q = STAILQ_FIRST(&r->queue);
+    struct buf head = {.max = 3 * CTL_LINE_MAX + 1024};
+    bool bare = r->error[0] != '\0' || r->missing;
+    size_t n = 0;
+    if (!r->head_out) {
+        if (r->error[0] == '\0' && (r->from == 0 || r->to == 0))
+            set_error(r, "the master gave no offset for the flow");
+        bare = bare || r->error[0] != '\0';
+        add_head(r, &head);
+        n = head.len;
+        memcpy(output_room(out), head.p, n);
+        buf_free(&head);
+        r->head_out = true;
+    }
+    uint64_t left = bare ? 0 : spillq_len(&r->value);
+    while (left > 0 && n < DATA_MAX) {
+        size_t have;
+        const uint8_t *p = spillq_peek(&r->value, 1, &have);
+        if (p == NULL) {
+            out->spill_error = errno;
+            return false;
+        }
+        if (have > DATA_MAX - n)
+            have = DATA_MAX - n;
+        memcpy(output_room(out) + n, p, have);
+        spillq_drop(&r->value, have);
+        n += have;
+        left -= have;
+    }
+    int rc = output_key(out, q->flow, r->epoch, q->db, r->ttl_at, left > 0, n);
+    if (left == 0) {
+        log_event(LOG_DEBUG, (int)q->flow, "event=reread state=%s from=%llu to=%llu",
+                  r->error[0] != '\0' ? "error"
+                  : r->missing        ? "missing"
+                                      : "value",
+                  (unsigned long long)r->from, (unsigned long long)r->to);
+        pop(r);
+    }
+    return rc == 0;
+}
+
+/* Take what has come in, up to the end of one answer. Returns 0, or -1 when the connection broke. */
+static int take_replies(struct reread *r)
+{
+    bool bad = false;
+    while (r->in_at < r->in.len && r->step != RR_DONE && !bad) {
+        const uint8_t *p = r->in.p + r->in_at;
+        size_t n = r->in.len - r->in_at;
+        if (r->sent == 0 && r->step != RR_AUTH)
+            bad = true; /* a reply to nothing */
+        else if (r->in_bulk)
+            r->in_at += take_bulk(r, p, n);
+        else
+            r->in_at += take_text(r, p, n, &bad);
+    }
+    if (bad)
+        lose(r, "the master answered something that is no reply");
+    return bad ? -1 : 0;
+}
+
+/* Returns 1 got bytes, 0 none now, -1 the connection broke. */
+static int read_replies(struct reread *r)
+{
+    r->in.len = r->in_at = 0;
+    uint8_t *to = buf_room(&r->in, READ_STEP);
+    if (to == NULL || !r->link.readable)
+        return 0;
+    long n = link_read(&r->link, to, READ_STEP);
+    if (n < 0) {
+        lose(r, errno != 0 ? strerror(errno) : "the master closed the connection");
+        return -1;
+    }
+    r->in.len = (size_t)n;
+    if (n > 0)
+        r->moved_at = mono_us();
+    return n > 0 ? 1 : 0;
+}
+
+/* One step: an answer that is whole is written before more is read. Returns false when there is nothing to do
+ * now. */
+static bool step(struct reread *r, const struct link *like, struct output *out)
+{
+    if (r->step == RR_DONE)
+        return !output_full(out) && write_record(r, out);
+    if (!connected(r, like))
+        return r->step == RR_DONE;
+    send_requests(r);
+    if (!r->link.open)
+        return true;
+    if (r->in_at == r->in.len && read_replies(r) <= 0)
+        return !r->link.open;
+    (void)take_replies(r);
+    return true;
+}
+
+bool reread_pump(struct reread *r, const struct link *like, struct output *out)
+{
+    bool more = true;
+    if (r->queued == 0 && (!r->link.open || !r->link.readable))
+        return false;
+    if (r->queued == 0) { /* the master may close an idle connection */
+        (void)read_replies(r);
+        return false;
+    }
+    for (int turn = 0; turn < TURN && more && r->queued > 0; turn++)
+        more = step(r, like, out);
+    if (r->step == RR_DONE)
+        r->moved_at = mono_us(); /* it is the output that we wait for */
+    else if (r->link.open && mono_us() - r->moved_at >= PATIENCE)
+        lose(r, "the master does not answer");
+    return more && r->queued > 0;
+}
