@@ -37,9 +37,9 @@ SRC_sink        = tests/bench/sink.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
 SRC_probe       = tests/probe/main.c
 
-LIBS_dfreader    = -lhiredis -linih -lbsd
+LIBS_dfreader    = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfparse     = -llz4 -lzstd -linih -lbsd -lm
-LIBS_rediswriter = -lhiredis -linih -lbsd
+LIBS_rediswriter = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfconf      = -linih -lbsd
 LIBS_standin     = -llz4 -lzstd -lhiredis -lbsd -lm
 LIBS_sink        =
@@ -75,7 +75,7 @@ tools: $(TOOLBINS)
 
 # ---- packages ----
 
-DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev \
+DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
            libjansson-dev zlib1g-dev bats redis-server redis-tools procps util-linux
 DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf
 

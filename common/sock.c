@@ -30,52 +30,142 @@ static void tune(int fd)
     set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 5);
 }
 
-/* Connect to one address. Returns the descriptor or -1 with errno. */
-static int connect_one(const struct addrinfo *ai, uint64_t deadline)
+/* Begin to connect to one address. Returns the descriptor or -1 with errno. */
+static int start_one(const struct addrinfo *ai)
 {
     int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);
     if (fd < 0)
         return -1;
+    tune(fd);
+    if (connect(fd, ai->ai_addr, ai->ai_addrlen) == 0 || errno == EINPROGRESS)
+        return fd;
+    int fault = errno;
+    close(fd);
+    errno = fault;
+    return -1;
+}
+
+int sock_tcp_done(int fd)
+{
     int fault = 0;
-    if (connect(fd, ai->ai_addr, ai->ai_addrlen) != 0) {
-        fault = errno;
-        if (fault == EINPROGRESS) {
-            uint64_t now = mono_us();
-            int left = now < deadline ? (int)((deadline - now) / 1000) : 0;
-            struct pollfd pf = {.fd = fd, .events = POLLOUT};
-            socklen_t len = sizeof fault;
-            if (poll(&pf, 1, left) <= 0)
-                fault = ETIMEDOUT;
-            else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &fault, &len) != 0)
-                fault = errno;
-        }
-    }
-    if (fault != 0) {
-        close(fd);
-        errno = fault;
+    socklen_t len = sizeof fault;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &fault, &len) != 0)
+        return -1;
+    errno = fault;
+    return fault == 0 ? 0 : -1;
+}
+
+/* Wait for the outcome. Returns 0, or -1 with errno: EINPROGRESS when ms have passed. */
+static int outcome(int fd, int ms)
+{
+    struct pollfd pf = {.fd = fd, .events = POLLOUT};
+    int rc = poll(&pf, 1, ms);
+    if (rc < 0)
+        return -1;
+    if (rc == 0) {
+        errno = EINPROGRESS;
         return -1;
     }
-    tune(fd);
-    return fd;
+    return sock_tcp_done(fd);
+}
+
+/* Connect to one address. Returns the descriptor or -1 with errno. */
+static int connect_one(const struct addrinfo *ai, uint64_t us)
+{
+    int fd = start_one(ai);
+    if (fd < 0)
+        return -1;
+    if (outcome(fd, (int)((us + 999) / 1000)) == 0)
+        return fd;
+    int fault = errno == EINPROGRESS ? ETIMEDOUT : errno;
+    close(fd);
+    errno = fault;
+    return -1;
+}
+
+static struct addrinfo *resolve(const char *host, const char *port, char *why, size_t whylen)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo *list = NULL;
+    int rc = getaddrinfo(host, port, &hints, &list);
+    if (rc == EAI_NONAME) {
+        hints.ai_flags = AI_ADDRCONFIG;
+        rc = getaddrinfo(host, port, &hints, &list);
+    }
+    if (rc == 0)
+        return list;
+    snprintf(why, whylen, "cannot resolve %s: %s", host, gai_strerror(rc));
+    errno = rc == EAI_SYSTEM ? errno : EHOSTUNREACH;
+    return NULL;
+}
+
+static void cannot(const char *host, const char *port, char *why, size_t whylen)
+{
+    int fault = errno;
+    bool v6 = strchr(host, ':') != NULL;
+    snprintf(why, whylen, "cannot connect to %s%s%s:%s: %s", v6 ? "[" : "", host, v6 ? "]" : "", port,
+             strerror(fault));
+    errno = fault;
 }
 
 int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *why, size_t whylen)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    struct addrinfo *list = NULL;
-    int rc = getaddrinfo(host, port, &hints, &list);
-    if (rc != 0) {
-        snprintf(why, whylen, "cannot resolve %s: %s", host, gai_strerror(rc));
+    struct addrinfo *list = resolve(host, port, why, whylen);
+    if (list == NULL)
         return -1;
-    }
+    unsigned left = 0;
+    for (const struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next)
+        left++;
     uint64_t deadline = mono_us() + (uint64_t)timeout_ms * 1000;
     int fd = -1;
-    for (const struct addrinfo *ai = list; ai != NULL && fd < 0; ai = ai->ai_next)
-        fd = connect_one(ai, deadline);
+    /* Each address gets its share of the time: one that does not answer must not use it all up. */
+    for (const struct addrinfo *ai = list; ai != NULL && fd < 0; ai = ai->ai_next, left--) {
+        uint64_t now = mono_us();
+        fd = connect_one(ai, now < deadline ? (deadline - now) / left : 0);
+        if (fd < 0 && errno == EINTR)
+            break;
+    }
     if (fd < 0)
-        snprintf(why, whylen, "cannot connect to %s:%s: %s", host, port, strerror(errno));
+        cannot(host, port, why, whylen);
+    int fault = errno;
+    freeaddrinfo(list);
+    errno = fault;
+    return fd;
+}
+
+int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen)
+{
+    struct addrinfo *list = resolve(host, port, why, whylen);
+    if (list == NULL)
+        return -1;
+    int fd = -1;
+    for (const struct addrinfo *ai = list; ai != NULL && fd < 0; ai = ai->ai_next) {
+        fd = start_one(ai);
+        /* "localhost" has two addresses, and the refusal of the wrong one is there at once. */
+        if (fd < 0 || ai->ai_next == NULL || outcome(fd, 0) == 0 || errno == EINPROGRESS)
+            continue;
+        close(fd);
+        fd = -1;
+    }
+    if (fd < 0)
+        cannot(host, port, why, whylen);
     freeaddrinfo(list);
     return fd;
+}
+
+int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t whylen)
+{
+    if (e->port[0] != '\0')
+        return sock_tcp_connect(e->host, e->port, timeout_ms, why, whylen);
+    int fd = sock_unix_connect(e->host);
+    if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
+        return fd;
+    int fault = errno;
+    snprintf(why, whylen, "cannot connect to %s: %s", e->host, strerror(fault));
+    if (fd >= 0)
+        close(fd);
+    errno = fault;
+    return -1;
 }
 
 int sock_connect_like(int fd)
@@ -164,6 +254,11 @@ static ssize_t plain_write(struct transport *t, const void *from, size_t n)
     return send(t->fd, from, n, MSG_NOSIGNAL);
 }
 
+static void plain_finish(struct transport *t)
+{
+    (void)shutdown(t->fd, SHUT_WR);
+}
+
 static void plain_close(struct transport *t)
 {
     if (t->fd >= 0)
@@ -171,9 +266,27 @@ static void plain_close(struct transport *t)
     t->fd = -1;
 }
 
+static const char *plain_reason(const struct transport *t)
+{
+    (void)t;
+    return strerror(errno);
+}
+
 void transport_plain(struct transport *t, int fd)
 {
-    *t = (struct transport){.fd = fd, .read = plain_read, .write = plain_write, .close = plain_close};
+    *t = (struct transport){.fd = fd,
+                            .read = plain_read,
+                            .write = plain_write,
+                            .finish = plain_finish,
+                            .close = plain_close,
+                            .reason = plain_reason};
+}
+
+void transport_wait(const struct transport *t, bool reading, int timeout_ms)
+{
+    bool out = reading ? t->read_wants_out : !t->write_wants_in;
+    struct pollfd pf = {.fd = t->fd, .events = out ? POLLOUT : POLLIN};
+    (void)poll(&pf, 1, timeout_ms);
 }
 
 int transport_send(struct transport *t, const void *data, size_t n, int timeout_ms)
@@ -194,8 +307,7 @@ int transport_send(struct transport *t, const void *data, size_t n, int timeout_
             errno = ETIMEDOUT;
             return -1;
         }
-        struct pollfd pf = {.fd = t->fd, .events = POLLOUT};
-        (void)poll(&pf, 1, (int)((deadline - now) / 1000) + 1);
+        transport_wait(t, false, (int)((deadline - now) / 1000) + 1);
     }
     return 0;
 }

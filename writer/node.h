@@ -179,7 +179,7 @@ struct node {
     size_t chunk_at, chunk_n;
     bool lost;
     bool dead; /* the target refuses everything: nothing more is sent */
-    char lost_why[160];
+    char lost_why[400];
     bool progress;         /* something was confirmed on this connection */
     uint64_t lost_since;   /* mono_us of the first of a row of losses without progress; 0: none */
     unsigned lost_wait;    /* ms to wait before looking for the target again */

@@ -1,0 +1,59 @@
+/* TLS for connections that we open: a context from options, and transports (sock.h) over it. OpenSSL; TLS 1.2
+ * at least. The chain and the host name or address are verified unless the options say otherwise. */
+#ifndef DF_TLS_H
+#define DF_TLS_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "sock.h"
+
+struct tls_options {
+    const char *ca;           /* file or folder of certificates to trust; NULL: those of the system */
+    const char *cert;         /* our own certificate (chain), NULL none */
+    const char *key;          /* its key; NULL: in the same file */
+    const char *key_password; /* file whose first line opens the key */
+    const char
+        *server_name; /* expected in the certificate and sent as SNI; NULL: the host that is connected to */
+    bool insecure;    /* verify nothing */
+};
+
+/* The options that both programs have; their numbers for getopt_long begin here. */
+enum {
+    OPT_TLS_CA = 1000,
+    OPT_TLS_CERT,
+    OPT_TLS_KEY,
+    OPT_TLS_KEY_PASSWORD,
+    OPT_TLS_SERVER_NAME,
+    OPT_TLS_INSECURE
+};
+
+#define TLS_LONG_OPTIONS                                                                                                                                                                                                                                                                                                                                                               \
+    \ {"tls-ca", required_argument, NULL, OPT_TLS_CA},                                                                                                                                                                                                                                                                                                                                 \
+        {"tls-cert", required_argument, NULL, OPT_TLS_CERT},    \ {"tls-key", required_argument, NULL, OPT_TLS_KEY},                                                   \ {"tls-key-password-file", required_argument, NULL, OPT_TLS_KEY_PASSWORD},                            \ {"tls-server-name", required_argument, NULL, OPT_TLS_SERVER_NAME},                                   \ \
+    {                                                                                                                                                                                                                                                                                                                                                                                  \
+        \ "tls-insecure", no_argument, NULL, OPT_TLS_INSECURE                                                  \                                                                                                                                                                                                                                                                       \
+    }
+
+/* Take one of them (a pointer to arg is kept). False: it is none. */
+bool tls_option(struct tls_options *o, int option, const char *arg);
+
+/* Something was set. */
+bool tls_options_given(const struct tls_options *o);
+
+/* A context for any number of connections. NULL: why says what is wrong. */
+struct tls;
+struct tls *tls_client(const struct tls_options *o, char *why, size_t whylen);
+void tls_free(struct tls *tls);
+
+/* A transport over fd, which is connected or still connecting; plain when tls is NULL. host: what was
+ * connected to (name or address). The handshake happens in read and write. Returns 0, or -1 out of memory (fd
+ * is the caller's then). */
+int transport_open(struct transport *t, int fd, const struct tls *tls, const char *host);
+
+/* Do the handshake now. Returns 0 (at once for a plain transport), or -1 with errno: ETIMEDOUT after
+ * timeout_ms, EINTR by a signal; transport_reason says more. */
+int transport_handshake(struct transport *t, int timeout_ms);
+
+#endif
