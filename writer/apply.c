@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "big.h"
 #include "exits.h"
 #include "log.h"
+#include "program.h"
 #include "request.h"
 #include "session.h"
 #include "writer.h"
@@ -88,7 +90,7 @@ static enum put take_position(struct writer *w, const struct rec *r)
     uint64_t before = *synced;
     if (r->type == REC_SYNCED)
         *synced = r->seq;
-    enum put got = group_position(&w->node, r);
+    enum put got = w->cluster != NULL ? cluster_position(w, r) : group_position(&w->node, r);
     if (got != PUT_DONE)
         *synced = before;
     else if (r->type == REC_POSITION)
@@ -129,8 +131,19 @@ static enum put send_big(struct writer *w, struct flow *f, const struct rec *las
                         : f->big->check.longest > n->info.maxbulk ? "ERR argument above proto-max-bulk-len"
                                                                   : NULL;
     enum put got = PUT_DONE;
-    if (fault == NULL && node_db_state(n, r.db) <= 0)
+    if (fault == NULL && w->cluster == NULL && node_db_state(n, r.db) <= 0)
         got = node_want_db(n, r.db);
+    if (fault == NULL && w->cluster != NULL) {
+        uint8_t vclass = counted_class(w, &r);
+        if ((r.flags & RF_LIVE) != 0 && snapshot_pending(w, &r))
+            return PUT_WAIT;
+        got = bigjob_put(w, &r, f->big, vclass);
+        if (got == PUT_DONE) {
+            note_split(w, &r);
+            f->big = NULL;
+            return PUT_DONE;
+        }
+    }
     if (got == PUT_WAIT)
         return got;
     if (got == PUT_FAIL)
@@ -202,7 +215,11 @@ static enum put take_request(struct writer *w, const struct input *in, const str
         return record_damaged(w, in, r, alters);
     uint8_t vclass = r->vclass != 0 ? counted_class(w, r) : 0;
     enum put got;
-    if ((r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && (r->flags & RF_IDEMPOTENT) != 0)
+    if (w->cluster != NULL && (r->flags & RF_LIVE) != 0 && snapshot_pending(w, r))
+        return PUT_WAIT;
+    if (w->cluster != NULL)
+        got = cluster_put(w, r, payload, vclass);
+    else if ((r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && (r->flags & RF_IDEMPOTENT) != 0)
         got = pipeline_put(&w->node, r, payload, vclass);
     else if (snapshot_pending(w, r))
         return PUT_WAIT;
@@ -245,6 +262,20 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
     return record_damaged(w, in, r, "BARRIER records of one flush differ");
 }
 
+static enum put take_program(struct writer *w, const struct input *in, const struct rec *r,
+                             const uint8_t *payload)
+{
+    const char *fault = program_check(payload, r->len);
+    if (fault == NULL && (w->cluster == NULL || !w->cluster->slots))
+        fault = "PROGRAM record for a target that is no cluster";
+    if (fault != NULL)
+        return record_damaged(w, in, r, fault);
+    if (snapshot_pending(w, r))
+        return PUT_WAIT;
+    enum put got = span_put(w, r, payload);
+    return got == PUT_FAIL ? take_error(w, r, "ERR a cluster has one database", payload, 0) : got;
+}
+
 enum put apply_record(struct writer *w, const struct input *in, const struct rec *r, const uint8_t *payload)
 {
     if (w->quiet_for >= 0 && w->quiet_for != r->flow)
@@ -252,7 +283,7 @@ enum put apply_record(struct writer *w, const struct input *in, const struct rec
     switch (r->type) {
     case REC_REQUEST: return take_request(w, in, r, payload);
     case REC_BARRIER: return take_barrier(w, in, r, payload);
-    case REC_PROGRAM: return record_damaged(w, in, r, "PROGRAM record for a target that is no cluster");
+    case REC_PROGRAM: return take_program(w, in, r, payload);
     default: return take_position(w, r);
     }
 }

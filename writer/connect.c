@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <bsd/string.h>
 
 #include "exits.h"
 #include "io.h"
@@ -125,17 +126,14 @@ static enum shake authenticate(struct node *n)
 }
 
 /* "df2redis:TASK:host.pid" */
-static void connection_name(const struct node *n, char *out, size_t cap, bool prefix_only)
+void connection_name(const struct writer *w, char *out, size_t cap)
 {
     char host[64] = "?";
     (void)gethostname(host, sizeof host - 1);
     for (char *p = host; *p != '\0'; p++)
         if (*p <= ' ' || *p > '~')
             *p = '?';
-    if (prefix_only)
-        snprintf(out, cap, " name=df2redis:%s:", n->w->opt.task);
-    else
-        snprintf(out, cap, "df2redis:%s:%s.%ld", n->w->opt.task, host, (long)getpid());
+    snprintf(out, cap, "df2redis:%s:%s.%ld", w->opt.task, host, (long)getpid());
 }
 
 /* End every other connection with the name of this task: bytes that a dead writer left in its socket must not
@@ -151,7 +149,7 @@ static enum shake kill_others(struct node *n)
     if (list == NULL || list->type != REDIS_REPLY_STRING)
         return judge(n, list, "CLIENT LIST");
     char prefix[160];
-    connection_name(n, prefix, sizeof prefix, true);
+    snprintf(prefix, sizeof prefix, " name=df2redis:%s:", n->w->opt.task);
     enum shake verdict = SHAKE_OK;
     char *save = NULL;
     for (char *line = strtok_r(list->str, "\n", &save); line != NULL && verdict == SHAKE_OK;
@@ -182,11 +180,6 @@ static enum shake inspect(struct node *n)
     redisReply *r = target_inspect(n, &n->info, &lost);
     if (r != NULL || lost)
         return judge(n, r, "INFO");
-    if (n->info.cluster) {
-        snprintf(n->lost_why, sizeof n->lost_why,
-                 "the target is a Redis Cluster: not supported by this version");
-        return SHAKE_FATAL;
-    }
     return SHAKE_OK;
 }
 
@@ -260,7 +253,7 @@ static bool session_begun(const struct writer *w)
 static enum shake handshake(struct node *n, struct saved *saved)
 {
     char name[160], num[16];
-    connection_name(n, name, sizeof name, false);
+    connection_name(n->w, name, sizeof name);
     enum shake v = authenticate(n);
     if (v == SHAKE_OK)
         v = judge(n, target_call(n, CALL_MS, "CLIENT", "SETNAME", name, NULL), "CLIENT SETNAME");
@@ -291,7 +284,9 @@ static enum shake handshake(struct node *n, struct saved *saved)
 static enum shake try_once(struct node *n, struct saved *saved)
 {
     const struct url *u = &n->w->opt.url;
-    int fd = sock_tcp_connect(u->host, u->port, CONNECT_MS, n->lost_why, sizeof n->lost_why);
+    strlcpy(n->host, u->host, sizeof n->host);
+    strlcpy(n->port, u->port, sizeof n->port);
+    int fd = sock_tcp_connect(n->host, n->port, CONNECT_MS, n->lost_why, sizeof n->lost_why);
     if (fd < 0)
         return SHAKE_AGAIN;
     transport_plain(&n->t, fd);

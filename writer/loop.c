@@ -42,7 +42,13 @@ static bool handle(struct writer *w, const struct epoll_event *e, int n)
             break;
         case TAG_CONTROL: live_receive(w); break;
         case TAG_LISTEN: inputs_accept(w); break;
-        default: input_ready(w, e[i].data.u32 - TAG_INPUT); got = !w->failed;
+        default:
+            if (e[i].data.u32 >= TAG_CONN) {
+                cluster_event(w, e[i].data.u32 - TAG_CONN, e[i].events);
+                break;
+            }
+            input_ready(w, e[i].data.u32 - TAG_INPUT);
+            got = !w->failed;
         }
     }
     return got;
@@ -55,7 +61,7 @@ static int least(int a, int b)
 
 static int timeout_of(struct writer *w, uint64_t now)
 {
-    int ms = node_timeout(&w->node, now);
+    int ms = w->cluster != NULL ? cluster_timeout(w, now) : node_timeout(&w->node, now);
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     if (w->live.pending)
@@ -78,7 +84,7 @@ static void watch_node(struct writer *w, bool *watched_out, int *watched_fd)
 
 static bool all_written(const struct writer *w)
 {
-    return node_quiet(&w->node) && (!w->node.b.dirty || w->session.stage != ST_RUN);
+    return writer_quiet(w) && (!w->node.b.dirty || w->session.stage != ST_RUN);
 }
 
 /* The first signal changes nothing here; where no dfreader got it too, whoever sent it should know that. */
@@ -99,7 +105,8 @@ static bool finished(struct writer *w)
         return true;
     if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w)))
         return false;
-    if (w->failed && (n->dead || mono_us() - w->failed_at > FAIL_DEADLINE))
+    if (w->failed &&
+        (n->dead || (w->cluster != NULL && w->cluster->dead) || mono_us() - w->failed_at > FAIL_DEADLINE))
         return true;
     if (all_written(w))
         return true;
@@ -123,7 +130,8 @@ static bool at_end(const struct writer *w)
 {
     const struct node *n = &w->node;
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
-    return over && !w->failed && !router_waits(w) && n->un == 0 && n->pause_until == 0 && groups_quiet(n);
+    return over && !w->failed && !router_waits(w) && n->un == 0 && n->pause_until == 0 && groups_quiet(n) &&
+           writer_quiet(w);
 }
 
 /* dfreader waits for our last report before it ends, and only then do the inputs end: report and take leave
@@ -133,13 +141,21 @@ static void leave_live(struct writer *w)
     struct node *n = &w->node;
     if (w->live.ctl.fd < 0 || w->failed || w->ends == 0 || !streams_ended(w) || router_waits(w))
         return;
-    if (node_quiet(n) && !n->b.dirty) {
+    if (writer_quiet(w) && !n->b.dirty) {
         loop_drop(w, w->live.ctl.fd);
         live_finish(w);
         return;
     }
     pipeline_flush(n);
     n->b.save_now = n->b.dirty;
+}
+
+static void work(struct writer *w, uint64_t now)
+{
+    if (w->cluster != NULL)
+        cluster_work(w, now);
+    else
+        node_work(&w->node, now);
 }
 
 void loop_run(struct writer *w)
@@ -161,7 +177,7 @@ void loop_run(struct writer *w)
             return;
         leave_live(w);
         uint64_t now = mono_us();
-        node_work(n, now);
+        work(w, now);
         live_report(w, now, false);
         inputs_check(w, now);
         bool fed = !w->failed && inputs_feed(w);
@@ -179,7 +195,7 @@ void loop_run(struct writer *w)
         /* Idle: what was gathered goes off now. Sleep only if no record can go after that either, and
          * offering them left nothing to be sent. */
         pipeline_flush(n);
-        node_work(n, mono_us());
+        work(w, mono_us());
         if (router_pump(w) || n->lost || (ring_unsent(&n->ring) > 0 && !n->want_out) || router_stuck(w) ||
             at_end(w))
             continue;

@@ -79,10 +79,17 @@ void writer_data_error(struct writer *w, const char *text, size_t len, unsigned 
         writer_fail(w, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");
 }
 
+bool writer_quiet(const struct writer *w)
+{
+    return node_quiet(&w->node) && (w->cluster == NULL || cluster_quiet(w));
+}
+
 /* A file without a journal cannot be resumed: leave no position key behind. */
 static void drop_position(struct writer *w)
 {
     struct node *n = &w->node;
+    if (w->cluster != NULL)
+        return;
     if (w->failed || signals >= 2 || w->session.stage != ST_RUN || w->session.journal || w->session.live ||
         n->lost || n->dead)
         return;
@@ -98,10 +105,11 @@ static void end_sessions(struct writer *w)
         session_check_end(w, w->stopped);
     drop_position(w);
     if (signals >= 2) {
-        bool synced = positions_all_saved_synced(&w->positions);
+        bool synced = w->cluster != NULL ? positions_all_synced(&w->positions)
+                                         : positions_all_saved_synced(&w->positions);
         writer_fail(w, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u", w->node.un);
     }
-    if (w->stats.errors.total > 0 || w->stats.lost > 0)
+    if (w->stats.errors.total > 0 || w->stats.lost > 0 || w->stats.doubtful.total > 0)
         w->status = exit_worse(w->status, EXIT_DATA);
     live_finish(w);
 }
@@ -122,6 +130,21 @@ static void writer_init(struct writer *w)
                     log_quote(strerror(errno), strlen(strerror(errno))));
 }
 
+/* A cluster, and what was asked for with --connections, have an engine of their own. */
+static bool connections_open(struct writer *w)
+{
+    struct node *n = &w->node;
+    if (w->opt.must_cluster && !n->info.cluster) {
+        writer_fail(w, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
+        return false;
+    }
+    if (!n->info.cluster && w->opt.connections == 1 && w->opt.wait == 0)
+        return true;
+    bool ok = cluster_open(w);
+    n->t.close(&n->t);
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     static struct writer w;
@@ -129,7 +152,7 @@ int main(int argc, char **argv)
     catch_signals();
     raise_limits();
     writer_init(&w);
-    if (!w.failed && inputs_open(&w) && node_connect(&w.node))
+    if (!w.failed && inputs_open(&w) && node_connect(&w.node) && connections_open(&w))
         loop_run(&w);
     end_sessions(&w);
     if (summary_write(&w, w.status) < 0)
@@ -141,6 +164,7 @@ int main(int argc, char **argv)
     if (w.lanes.n > 0)
         lanes_free(&w.lanes);
     positions_free(&w.positions);
+    cluster_free(&w);
     node_free(&w.node);
     return w.status;
 }

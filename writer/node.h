@@ -154,6 +154,8 @@ struct target_info {
 
 struct node {
     struct writer *w;
+    char host[256]; /* connected to */
+    char port[8];
     struct transport t; /* fd -1: not connected */
     bool want_out;      /* the socket did not take everything */
     redisReader *reader;
@@ -274,6 +276,9 @@ void groups_forget(struct node *n); /* drop what is not in flight: the session i
 void group_settle(struct node *n, bool applied);
 
 /* ---- connect.c ---- */
+
+/* Name of our connections: "df2redis:TASK:host.pid". */
+void connection_name(const struct writer *w, char *out, size_t cap);
 
 /* Connect, handshake, learn what the target is. False: w->status and a message are set. */
 bool node_connect(struct node *n);

@@ -29,6 +29,9 @@ enum {
     OPT_TASK,
     OPT_PASSWORD,
     OPT_NO_MSET,
+    OPT_REPLY_TIMEOUT,
+    OPT_WAIT,
+    OPT_CONNECTIONS,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -47,6 +50,9 @@ static const struct option table[] = {
     {"inputs", required_argument, NULL, OPT_INPUTS},
     {"task", required_argument, NULL, OPT_TASK},
     {"password-file", required_argument, NULL, OPT_PASSWORD},
+    {"reply-timeout", required_argument, NULL, OPT_REPLY_TIMEOUT},
+    {"wait", required_argument, NULL, OPT_WAIT},
+    {"connections", required_argument, NULL, OPT_CONNECTIONS},
     {"no-mset", no_argument, NULL, OPT_NO_MSET},
     {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},
@@ -70,6 +76,9 @@ static void usage(FILE *to)
           "  --inputs N               how many connections are expected there (1)\n"
           "  --input-timeout SEC      an input that has not come by then is dead (30)\n"
           "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
+          "  --reply-timeout SEC      a connection without any reply for so long is given up (300)\n"
+          "  --wait N                 applied is what N replicas have confirmed\n"
+          "  --connections N          connections to each node (1)\n"
           "  --live                   fail when the session of the stream is not live\n"
           "  --strict                 stop at the first data error\n"
           "  --spill-dir DIR          where large values and waiting records go ($TMPDIR or /tmp)\n"
@@ -129,7 +138,8 @@ static void parse_target(struct options *o, char *text, const char *password_fil
     url_hide_argument(text);
     if (fault != NULL)
         errx(EXIT_USAGE, "target: %s", fault);
-    if (strcmp(o->url.scheme, "redis") != 0)
+    o->must_cluster = strcmp(o->url.scheme, "redis-cluster") == 0;
+    if (!o->must_cluster && strcmp(o->url.scheme, "redis") != 0)
         errx(EXIT_USAGE, "target: %s:// is not supported, use redis://", o->url.scheme);
     if (o->url.db != 0)
         errx(EXIT_USAGE, "target: databases keep their numbers: /%u cannot be given", o->url.db);
@@ -166,6 +176,8 @@ void options_parse(struct options *o, int argc, char **argv)
                           .barrier_spill = (uint64_t)1 << 30,
                           .input_timeout = 30,
                           .reconnect_timeout = 60,
+                          .reply_timeout = 300,
+                          .connections = 1,
                           .inputs = 1};
     char **given = argv;
     int ngiven = argc;
@@ -182,6 +194,11 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_SPILL_MAX: o->barrier_spill = size("barrier-spill-max", optarg); break;
         case OPT_INPUT_TIMEOUT: o->input_timeout = number("input-timeout", optarg, 1, 86400); break;
         case OPT_RECONNECT: o->reconnect_timeout = number("reconnect-timeout", optarg, 0, 86400); break;
+        case OPT_REPLY_TIMEOUT: o->reply_timeout = number("reply-timeout", optarg, 1, 86400); break;
+        case OPT_WAIT: o->wait = number("wait", optarg, 1, 100); break;
+        case OPT_CONNECTIONS:
+            o->connections = (unsigned)number("connections", optarg, 1, CONNECTIONS_MAX);
+            break;
         case OPT_LISTEN: o->listen = listen_path(optarg); break;
         case OPT_INPUTS: o->inputs = (unsigned)number("inputs", optarg, 1, REC_FLOWS_MAX); break;
         case OPT_TASK: o->task = optarg; break;

@@ -10,6 +10,8 @@
 enum on_existing { EXISTING_OVERWRITE, EXISTING_REFUSE, EXISTING_FLUSH };
 enum on_flush { FLUSH_APPLY, FLUSH_REFUSE, FLUSH_IGNORE };
 
+#define CONNECTIONS_MAX 64 /* to one node */
+
 struct options {
     struct url url;
     char shown[320]; /* the target without secrets */
@@ -25,6 +27,10 @@ struct options {
     uint64_t barrier_spill; /* bytes a flow */
     int input_timeout;      /* seconds */
     int reconnect_timeout;  /* seconds */
+    int reply_timeout;      /* seconds without any reply: the connection is given up */
+    int wait;               /* replicas that must have confirmed; 0: none */
+    unsigned connections;   /* to each node */
+    bool must_cluster;      /* redis-cluster:// */
     const char *listen;     /* path of the socket; NULL: none */
     unsigned inputs;        /* connections expected there */
     char **files;           /* inputs by name */

@@ -44,6 +44,17 @@ static void applied(struct flowpos *f, uint64_t seq, uint64_t pos)
         f->synced = true;
 }
 
+/* What is done at the front has been applied. */
+static void advance(struct flowpos *f)
+{
+    while (f->n > 0 && mark_at(f, 0)->done) {
+        applied(f, mark_at(f, 0)->seq, mark_at(f, 0)->pos);
+        f->head = (f->head + 1) & (f->cap - 1);
+        f->first++;
+        f->n--;
+    }
+}
+
 void positions_add(struct positions *p, unsigned flow, uint64_t group, uint64_t seq, uint64_t pos)
 {
     struct flowpos *f = &p->flow[flow];
@@ -68,11 +79,24 @@ void positions_done(struct positions *p, unsigned flow, uint64_t group)
     for (uint32_t i = 0; i < f->n; i++)
         if (mark_at(f, i)->group == group)
             mark_at(f, i)->done = true;
-    while (f->n > 0 && mark_at(f, 0)->done) {
-        applied(f, mark_at(f, 0)->seq, mark_at(f, 0)->pos);
-        f->head = (f->head + 1) & (f->cap - 1);
-        f->n--;
-    }
+    advance(f);
+}
+
+uint64_t positions_mark(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos, bool done)
+{
+    struct flowpos *f = &p->flow[flow];
+    if (f->n == f->cap)
+        grow(f);
+    f->n++;
+    *mark_at(f, f->n - 1) = (struct mark){.seq = seq, .pos = pos, .done = done};
+    return f->first + f->n - 1;
+}
+
+void positions_mark_done(struct positions *p, unsigned flow, uint64_t mark)
+{
+    struct flowpos *f = &p->flow[flow];
+    mark_at(f, (uint32_t)(mark - f->first))->done = true;
+    advance(f);
 }
 
 bool positions_pass(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos)
@@ -90,6 +114,14 @@ bool positions_all_saved_synced(const struct positions *p)
 {
     for (unsigned i = 0; i < p->n; i++)
         if (!p->flow[i].synced || p->flow[i].saved_seq < p->flow[i].synced_seq)
+            return false;
+    return p->n > 0;
+}
+
+bool positions_all_synced(const struct positions *p)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        if (!p->flow[i].synced)
             return false;
     return p->n > 0;
 }

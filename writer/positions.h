@@ -16,6 +16,7 @@ struct mark {
 struct flowpos {
     struct mark *mark; /* ring of cap entries (a power of two), oldest at head */
     uint32_t head, n, cap;
+    uint64_t first;       /* how many marks came before the one at head */
     uint32_t snapshot;    /* snapshot records that are on their way to the target */
     uint64_t seq, pos;    /* applied */
     uint64_t saved_seq;   /* highest that is known to stand in the target's position key */
@@ -50,11 +51,19 @@ void positions_add(struct positions *p, unsigned flow, uint64_t group, uint64_t 
 /* A group of which the flow has records is confirmed. */
 void positions_done(struct positions *p, unsigned flow, uint64_t group);
 
+/* The same, for records that are confirmed one by one, in any order: the mark's number is what
+ * positions_mark_done wants. done: it needs no confirmation itself. */
+uint64_t positions_mark(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos, bool done);
+void positions_mark_done(struct positions *p, unsigned flow, uint64_t mark);
+
 /* A record that needs no confirmation: applied at once if nothing is outstanding. False: it must join a
  * group. */
 bool positions_pass(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos);
 
 /* Every flow has been applied past its SYNCED record, and the target's position key says so. */
 bool positions_all_saved_synced(const struct positions *p);
+
+/* Every flow has been applied past its SYNCED record. */
+bool positions_all_synced(const struct positions *p);
 
 #endif

@@ -77,6 +77,12 @@ static bool pump_barrier(struct writer *w)
     struct node *n = &w->node;
     if (w->session.stage != ST_RUN || w->lanes.arrived < w->lanes.n || w->lanes.n == 0)
         return false;
+    if (w->cluster != NULL) {
+        if (!cluster_quiet(w))
+            return false;
+        cluster_flush(w);
+        return true;
+    }
     if (n->b.building->barrier || (n->b.flying != NULL && n->b.flying->barrier))
         return false;
     enum put got =
@@ -115,8 +121,10 @@ static bool pump_once(struct writer *w)
         if (!one->open || (one->hungry && !one->have))
             continue;
         any |= pump_input(w, one);
-        if (ring_unsent(&w->node.ring) >= SEND_STEP ||
-            (w->node.b.building->n > 0 && w->node.b.flying == NULL))
+        if (w->cluster != NULL)
+            cluster_push(w);
+        else if (ring_unsent(&w->node.ring) >= SEND_STEP ||
+                 (w->node.b.building->n > 0 && w->node.b.flying == NULL))
             node_work(&w->node, mono_us());
     }
     w->next_input++;
@@ -168,7 +176,10 @@ bool router_stuck(struct writer *w)
 {
     struct session *s = &w->session;
     struct node *n = &w->node;
-    if (w->failed || n->lost || n->pause_until != 0 || !node_quiet(n) || n->b.dirty)
+    if (w->failed || n->lost || n->pause_until != 0 || !writer_quiet(w) || n->b.dirty)
+        return false;
+    if (w->cluster != NULL &&
+        (w->cluster->start != START_NONE || w->cluster->needed_since != 0 || w->cluster->stir))
         return false;
     for (unsigned i = 0; i < w->inputs.n; i++)
         if (!w->inputs.v[i].finished && !w->inputs.v[i].have)

@@ -124,6 +124,8 @@ static void make_void(struct writer *w)
     s->stage = ST_VOID;
     pipeline_forget(&w->node);
     groups_forget(&w->node);
+    if (w->cluster != NULL)
+        cluster_forget(w);
     lanes_free(&w->lanes);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
     for (unsigned i = 0; i < s->flows; i++) {
@@ -139,7 +141,7 @@ static enum put later_epoch(struct writer *w, const struct facts *f)
         log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew epoch=%llu", (unsigned long long)f->epoch);
         make_void(w);
     }
-    if (!node_quiet(&w->node))
+    if (!writer_quiet(w))
         return PUT_WAIT;
     begin_epoch(w, f);
     return PUT_DONE;
@@ -151,7 +153,7 @@ static enum put next_session(struct writer *w, const struct facts *f)
     struct node *n = &w->node;
     if (!session_over(w))
         return PUT_WAIT;
-    if (!node_quiet(n) || n->b.dirty) {
+    if (!writer_quiet(w) || n->b.dirty) {
         pipeline_flush(n);
         n->b.save_now = n->b.dirty;
         return PUT_WAIT;
@@ -219,6 +221,14 @@ void session_input_ended(struct writer *w, unsigned input)
 
 /* ---- before the first request ---- */
 
+void session_refuse(struct writer *w)
+{
+    writer_fail(
+        w, EXIT_CANNOT, "event=target_not_empty target=%s note=%s", w->opt.shown,
+        "\"it holds keys: --on-existing flush removes them all, --on-existing overwrite keeps those that "
+        "the source does not have\"");
+}
+
 static bool apply_policy(struct writer *w)
 {
     struct node *n = &w->node;
@@ -232,10 +242,7 @@ static bool apply_policy(struct writer *w)
         log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
         return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
     }
-    writer_fail(
-        w, EXIT_CANNOT, "event=target_not_empty target=%s note=%s", w->opt.shown,
-        "\"it holds keys: --on-existing flush removes them all, --on-existing overwrite keeps those that "
-        "the source does not have\"");
+    session_refuse(w);
     return false;
 }
 
@@ -281,23 +288,35 @@ static bool write_identity(struct writer *w)
            (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
 }
 
+static void begins(struct writer *w)
+{
+    struct session *s = &w->session;
+    w->policy_done = true;
+    s->void_flush.len = 0;
+    s->wrote = true;
+    s->stage = ST_RUN;
+    log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u", s->epoch);
+}
+
 enum put session_start(struct writer *w)
 {
     struct session *s = &w->session;
     if (!node_quiet(&w->node) || w->node.lost)
         return PUT_WAIT;
     bool ok = true;
+    if (w->cluster != NULL) {
+        enum put got = cluster_start(w);
+        if (got == PUT_DONE)
+            begins(w);
+        return got;
+    }
     if (!w->policy_done)
         ok = apply_policy(w);
     else if (s->wrote)
         ok = clear_after_void(w);
     if (!ok || !write_identity(w))
         return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: all of it again on the next connection */
-    w->policy_done = true;
-    s->void_flush.len = 0;
-    s->wrote = true;
-    s->stage = ST_RUN;
-    log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u", s->epoch);
+    begins(w);
     return PUT_DONE;
 }
 

@@ -65,6 +65,9 @@ void session_input_ended(struct writer *w, unsigned input);
  * epoch before is still in flight. */
 enum put session_start(struct writer *w);
 
+/* The target holds keys, and that was not to be: fail. */
+void session_refuse(struct writer *w);
+
 /* A BARRIER before its flow's cut. */
 enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payload);
 

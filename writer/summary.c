@@ -72,7 +72,7 @@ struct number {
     ull value;
 };
 
-#define NUMBERS 19
+#define NUMBERS 22
 
 static void numbers(const struct writer *w, struct number *v)
 {
@@ -87,7 +87,8 @@ static void numbers(const struct writer *w, struct number *v)
         {"uncertain", s->uncertain}, {"dropped", s->dropped},
         {"errors", s->errors.total}, {"reports", s->reports.total},
         {"reports_lost", s->lost},   {"spill_peak", w->lanes.n > 0 ? lanes_peak(&w->lanes) : 0},
-        {"epoch", w->session.epoch},
+        {"epoch", w->session.epoch}, {"redirects", s->redirects},
+        {"programs", s->programs},   {"doubtful", s->doubtful.total},
     };
     memcpy(v, all, sizeof all);
 }
@@ -129,6 +130,7 @@ static void lines(const struct writer *w, int status)
                 (ull)s->latency_max, (ull)s->latency_n);
     line_kinds("error", &s->errors);
     line_kinds("report", &s->reports);
+    line_kinds("may_count_twice", &s->doubtful);
     for (unsigned i = 0; i < w->positions.n; i++) {
         const struct flowpos *f = &w->positions.flow[i];
         fprintf(stderr, "stage=rediswriter summary flow=%u seq=%llu pos=%llu synced=%d\n", i, (ull)f->seq,
@@ -195,6 +197,7 @@ static int json(const struct writer *w, int status)
             (ull)stats_percentile(s, 999), (ull)s->latency_max);
     json_kinds(f, "errors_by_kind", &s->errors);
     json_kinds(f, "reports_by_kind", &s->reports);
+    json_kinds(f, "may_count_twice", &s->doubtful);
     fputs(",\n  \"flows\": [", f);
     for (unsigned i = 0; i < w->positions.n; i++)
         fprintf(f, "%s{\"seq\": %llu, \"pos\": %llu, \"synced\": %s}", i > 0 ? ", " : "",

@@ -26,10 +26,13 @@ struct stats {
     uint64_t uncertain; /* requests known to be applied whose replies were lost */
     uint64_t dropped;   /* records of a session that was begun anew */
     uint64_t barriers;
-    uint64_t big;  /* requests collected from several records */
-    uint64_t lost; /* REPORT records with lost=1 */
+    uint64_t redirects; /* MOVED and ASK followed */
+    uint64_t programs;  /* requests over several slots carried out */
+    uint64_t big;       /* requests collected from several records */
+    uint64_t lost;      /* REPORT records with lost=1 */
     struct kinds errors;
     struct kinds reports;
+    struct kinds doubtful; /* requests that may have been carried out twice */
     uint64_t latency[LAT_BUCKETS];
     uint64_t latency_n, latency_max;
 };

@@ -145,7 +145,7 @@ bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
 /* ---- what it is ---- */
 
 /* Value of "name:value\r\n" in an INFO reply. */
-static void info_field(const char *text, const char *name, char *out, size_t cap)
+void info_field(const char *text, const char *name, char *out, size_t cap)
 {
     size_t len = strlen(name);
     out[0] = '\0';

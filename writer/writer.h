@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cluster.h"
 #include "input.h"
 #include "lanes.h"
 #include "live.h"
@@ -25,6 +26,8 @@ struct split {
 struct writer {
     struct options opt;
     struct node node;
+    struct cluster *cluster; /* several connections instead of node's one; NULL: none */
+    struct tls *tls;         /* NULL: plain */
     struct inputs inputs;
     struct session session;
     struct positions positions;
@@ -55,6 +58,9 @@ void writer_fail(struct writer *w, int status, const char *fmt, ...) __attribute
  * ends the session. request: as much of it as there is. */
 void writer_data_error(struct writer *w, const char *text, size_t len, unsigned flow, uint32_t db,
                        const uint8_t *request, size_t n, unsigned keyarg);
+
+/* Nothing in flight, gathered, refused or on another way. */
+bool writer_quiet(const struct writer *w);
 
 /* Signals so far: 1 go on to the END record, 2 end at once. */
 int writer_signals(void);

@@ -72,6 +72,67 @@ start_redis() {
     fail "no redis-server came up"
 }
 
+# A cluster of three masters, each with so many replicas; CLUSTER_PORTS, the masters first, and CLUSTER_URL are set.
+start_cluster() { # replicas [server options…]
+    local replicas=$1 base i dir
+    shift
+    for _ in 1 2 3 4 5; do
+        base=$((12000 + RANDOM % 10000)) # the bus takes the port 10000 above
+        CLUSTER_PORTS=()
+        for ((i = 0; i < 3 * (1 + replicas); i++)); do CLUSTER_PORTS+=($((base + i))); done
+        CLUSTER_PIDS=()
+        for i in "${CLUSTER_PORTS[@]}"; do
+            dir=${BATS_FILE_TMPDIR:-$TMP}/cluster.$i
+            mkdir -p "$dir"
+            start_cluster_node "$i" "$dir" "$@"
+        done
+        if wait_until 5 cluster_answers 2>/dev/null && make_cluster "$replicas"; then
+            CLUSTER_URL=redis://127.0.0.1:$base
+            return 0
+        fi
+        kill "${CLUSTER_PIDS[@]}" 2>/dev/null
+    done
+    fail "no cluster came up"
+}
+
+start_cluster_node() { # port folder [options…]
+    local port=$1 dir=$2
+    shift 2
+    "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 2000 \
+        --save '' --dir "$dir" --logfile "$dir/log" --repl-diskless-sync-delay 0 "$@" 3>&- &
+    CLUSTER_PIDS+=($!)
+}
+
+cluster_answers() {
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" ping | grep -qx PONG || return 1; done
+}
+
+make_cluster() { # replicas
+    local p
+    redis-cli --cluster create "${CLUSTER_PORTS[@]/#/127.0.0.1:}" --cluster-replicas "$1" --cluster-yes \
+        >"${BATS_FILE_TMPDIR:-$TMP}/create.log" 2>&1 || return 1
+    for p in "${CLUSTER_PORTS[@]}"; do wait_until 20 cluster_sees_all "$p" || return 1; done
+}
+
+cluster_sees_all() { # port
+    redis-cli -p "$1" cluster info | grep -q cluster_state:ok &&
+        [[ $(redis-cli -p "$1" cluster slots | grep -c .) -ge $((${#CLUSTER_PORTS[@]} * 3)) ]]
+}
+
+stop_cluster() {
+    kill -CONT "${CLUSTER_PIDS[@]}" 2>/dev/null
+    kill -KILL "${CLUSTER_PIDS[@]}" 2>/dev/null
+    wait "${CLUSTER_PIDS[@]}" 2>/dev/null
+    return 0
+}
+
+cluster_flush() {
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" flushall >/dev/null 2>&1; done
+    return 0
+}
+
 rcli() { redis-cli -p "$REDIS_PORT" "$@"; }
 
 # What that server is, as dfparse -t takes it: redis:7.0.15, valkey:8.0.1.

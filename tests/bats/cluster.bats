@@ -1,0 +1,54 @@
+#!/usr/bin/env bats
+# A Redis Cluster as the target: three masters, one cluster for all tests.
+
+load helper
+
+setup_file() {
+    export BATS_NO_PARALLELIZE_WITHIN_FILE=true # one cluster for all
+    source "$BATS_TEST_DIRNAME/helper.bash"
+    start_cluster 0
+    export CLUSTER_URL
+    echo "${CLUSTER_PORTS[*]}" >"$BATS_FILE_TMPDIR/ports"
+    echo "${CLUSTER_PIDS[*]}" >"$BATS_FILE_TMPDIR/pids"
+}
+
+teardown_file() {
+    source "$BATS_TEST_DIRNAME/helper.bash"
+    read -ra CLUSTER_PIDS <"$BATS_FILE_TMPDIR/pids"
+    stop_cluster
+}
+
+setup() {
+    common_setup
+    read -ra CLUSTER_PORTS <"$BATS_FILE_TMPDIR/ports"
+    cluster_flush
+}
+
+teardown() { common_teardown; }
+
+assert_cluster_holds() { # recorded databases
+    run dfstate diff --redis-target "$1" "redis-cluster://${CLUSTER_URL#redis://}"
+    [[ $status -eq 0 ]] || fail "$output"
+}
+
+replay() { # capture mode split
+    start_master --capture "$CAPTURES/$1" --split "$3" --seed "$RANDOM" --expect-final-acks "$(meta "$1" lsns)" --timeout 60
+    local -a mode=()
+    [[ $2 == single ]] && mode=(--single)
+    background df2redis "${mode[@]}" replicate "dragonfly://127.0.0.1:$MASTER_PORT" "$CLUSTER_URL" 2>"$TMP/err"
+    local pipeline=$!
+    reap 70 "$MASTER_PID"
+    [[ $status -eq 0 ]] || { tail -5 "$MASTER_OUT" >&2; grep -v not-carried "$TMP/err" >&2; fail "stand-in: status $status"; }
+    reap 20 "$pipeline"
+    [[ $status -eq 75 ]] || fail "pipeline: status $status"
+    assert_cluster_holds "$CAPTURES/$1/expected.jsonl.gz"
+}
+
+@test "cluster: big-values, one process" { replay big-values single 1-65536; }
+@test "cluster: interleaved-chunks, a process a flow" { replay interleaved-chunks flows 1-65536; }
+@test "cluster: lzf-2flows, a process a flow" { replay lzf-2flows flows 1-300; }
+@test "cluster: plain-1flow, one process" { replay plain-1flow single 1-300; }
+@test "cluster: v1.27-writes-during-fullsync, a process a flow" { replay v1.27-writes-during-fullsync flows 1-65536; }
+@test "cluster: writes-during-fullsync, one process" { replay writes-during-fullsync single 1-65536; }
+@test "cluster: writes-during-fullsync, a process a flow" { replay writes-during-fullsync flows 1-65536; }
+@test "cluster: zstd-4flows, a process a flow" { replay zstd-4flows flows 1-300; }

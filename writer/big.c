@@ -1,0 +1,233 @@
+#include "big.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cluster.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "writer.h"
+
+#define CHUNK ((size_t)256 << 10)
+
+struct bigjob {
+    struct writer *w;
+    struct big *big;    /* collected; or */
+    const uint8_t *mem; /* in memory */
+    uint64_t size, sent;
+    uint8_t *chunk;
+    size_t chunk_at, chunk_n;
+    unsigned slot;
+    struct conn *c; /* on its way there */
+    uint64_t due;
+    unsigned tries;
+    struct cnode *ask;
+    big_fn *fn;
+    void *arg;
+
+    /* of a record */
+    struct rec r;
+    uint8_t vclass;
+    uint64_t mark;
+};
+
+static struct bigjob *job_new(struct writer *w, unsigned slot, uint64_t size, big_fn *fn, void *arg)
+{
+    struct bigjob *j = xcalloc(1, sizeof *j);
+    j->w = w;
+    j->slot = slot;
+    j->size = size;
+    j->fn = fn;
+    j->arg = arg;
+    return j;
+}
+
+struct bigjob *bigjob_memory(struct writer *w, unsigned slot, const uint8_t *p, size_t n, big_fn *fn,
+                             void *arg)
+{
+    struct bigjob *j = job_new(w, slot, n, fn, arg);
+    j->mem = p;
+    return j;
+}
+
+void bigjob_free(struct bigjob *j)
+{
+    if (j == NULL)
+        return;
+    big_free(j->big);
+    free(j->chunk);
+    free(j);
+}
+
+/* ---- sending ---- */
+
+bool bigjob_bytes(struct bigjob *j, const uint8_t **p, size_t *n)
+{
+    if (j->sent == j->size) {
+        free(j->chunk);
+        j->chunk = NULL;
+        j->c->big = NULL; /* others may follow */
+        return false;
+    }
+    if (j->mem != NULL) {
+        *p = j->mem + j->sent;
+        *n = (size_t)(j->size - j->sent);
+        return true;
+    }
+    if (j->chunk == NULL)
+        j->chunk = xmalloc(CHUNK);
+    if (j->chunk_at == j->chunk_n) {
+        long got = big_read(j->big, j->sent, j->chunk, CHUNK);
+        if (got < 0) {
+            writer_fail(j->w, EXIT_CANNOT, "event=spill_read_failed error=%s",
+                        log_quote(strerror(errno), strlen(strerror(errno))));
+            conn_lose(j->c, "a large request could not be read back");
+            return false;
+        }
+        j->chunk_at = 0;
+        j->chunk_n = (size_t)got;
+    }
+    *p = j->chunk + j->chunk_at;
+    *n = j->chunk_n - j->chunk_at;
+    return true;
+}
+
+void bigjob_sent(struct bigjob *j, size_t n)
+{
+    j->sent += n;
+    j->chunk_at += n;
+}
+
+void bigjob_work(struct bigjob *j, uint64_t now)
+{
+    static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
+    if (j == NULL || j->c != NULL || now < j->due)
+        return;
+    struct cluster *cl = j->w->cluster;
+    struct conn *c = j->ask != NULL ? cnode_conn(cl, j->ask, j->slot, 64) : cluster_conn(cl, j->slot, 64);
+    if (c == NULL) {
+        if (j->ask != NULL && j->ask->conn[0]->wait_ms > 0)
+            j->ask = NULL;
+        return;
+    }
+    if (!cl->slots && c->db != j->r.db) {
+        j->due = now + 1000;
+        if (cluster_want_db(c, j->r.db) != PUT_DONE)
+            return;
+    }
+    if (j->ask != NULL) {
+        struct cunit skip = {.kind = CU_SKIP};
+        conn_add(c, &skip, asking, sizeof asking - 1);
+    }
+    struct cunit u = {.kind = CU_BIG, .arg = j, .slot = (uint16_t)j->slot};
+    conn_add(c, &u, "", 0);
+    j->sent = 0;
+    j->chunk_at = j->chunk_n = 0;
+    j->c = c;
+    c->big = j;
+}
+
+/* ---- what came of it ---- */
+
+static void again(struct bigjob *j, uint64_t due, struct cnode *ask)
+{
+    j->c = NULL;
+    j->due = due;
+    j->ask = ask;
+    j->tries++;
+    j->w->cluster->stir = true;
+}
+
+static void done(struct conn *c, void *arg, bool ok)
+{
+    struct bigjob *j = arg;
+    (void)c;
+    if (!ok) {
+        again(j, 0, NULL);
+        return;
+    }
+    j->c = NULL;
+    j->fn(j->w, j->arg, NULL, 0);
+}
+
+void bigjob_reply(struct conn *c, struct bigjob *j)
+{
+    uint64_t due;
+    struct cnode *ask;
+    if (c->big == j) { /* refused before all of it was sent: the rest still has to go */
+        if (c->reply_type == REDIS_REPLY_ERROR)
+            conn_lose(c, "a large request was refused half-way: %s", c->err);
+        else
+            conn_lose(c, "a reply to half a request");
+        again(j, mono_us() + 100000, NULL);
+        return;
+    }
+    if (c->reply_type != REDIS_REPLY_ERROR) {
+        cluster_safe(c, done, j);
+        return;
+    }
+    if (cluster_detour(c, j->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
+        again(j, due, ask);
+        return;
+    }
+    j->c = NULL;
+    j->fn(j->w, j->arg, c->err, c->errlen);
+}
+
+void bigjob_lost(struct bigjob *j)
+{
+    if (j->sent > 0 && (j->r.flags & RF_IDEMPOTENT) == 0 && j->big != NULL) {
+        struct cunit u = {.len = (uint32_t)j->big->mem.len, .flow = j->r.flow, .keyarg = j->r.keyarg};
+        cluster_doubtful(j->w, &u, j->big->mem.p);
+    }
+    again(j, 0, NULL);
+}
+
+/* ---- of a record ---- */
+
+static void record_done(struct writer *w, void *arg, const char *text, size_t len)
+{
+    struct cluster *cl = w->cluster;
+    struct bigjob *j = cl->big;
+    (void)arg;
+    cluster_leave_slot(cl, j->slot, true);
+    cl->exclusive = false;
+    if ((j->r.flags & RF_LIVE) != 0)
+        positions_mark_done(&w->positions, j->r.flow, j->mark);
+    else
+        positions_snapshot_done(&w->positions, j->r.flow);
+    if (text == NULL) {
+        w->stats.requests++;
+        w->stats.keys[j->vclass]++;
+        w->stats.live += (j->r.flags & RF_LIVE) != 0;
+    } else if (!cl->dead) {
+        writer_data_error(w, text, len, j->r.flow, j->r.db, j->big->mem.p, j->big->mem.len, j->r.keyarg);
+    }
+    cl->big = NULL;
+    bigjob_free(j);
+}
+
+enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint8_t vclass)
+{
+    struct cluster *cl = w->cluster;
+    if (cl->slots && r->db != 0)
+        return PUT_FAIL;
+    uint16_t slot = (uint16_t)(r->slot < SLOTS ? r->slot : r->hash & (SLOTS - 1));
+    if (cl->big != NULL || !cluster_slots_free(cl, r->flow, &slot, 1))
+        return PUT_WAIT;
+    struct bigjob *j = job_new(w, slot, big->size, record_done, NULL);
+    j->big = big;
+    j->r = *r;
+    j->vclass = vclass;
+    if ((r->flags & RF_LIVE) != 0)
+        j->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
+    else
+        positions_snapshot_add(&w->positions, r->flow);
+    cluster_take_slot(cl, slot);
+    cl->exclusive = !cl->slots;
+    cl->big = j;
+    w->stats.big++;
+    return PUT_DONE;
+}

@@ -1,0 +1,219 @@
+/* Several connections at once: the masters of a cluster, or --connections to a single server.
+ *
+ * What keeps the order: a key is never on its way twice, whatever becomes of the request (redirected,
+ * refused, lost with its connection); a request with several keys, and a program over several slots, is alone
+ * in its slots. So every request can be sent again, elsewhere, without looking at the others. design.md
+ * section 5. A request that has to wait for another of its slot is parked, so that those behind it need not.
+ *
+ *   cluster.c     records in, confirmations and refusals out, requests that go another way
+ *   topology.c    which node has which slot
+ *   span.c        programs: requests over several slots, step by step
+ *   big.c         requests that were collected in a file
+ *   flushes.c     FLUSHALL and FLUSHDB, on every master
+ *   conn*.c       the connections
+ */
+#ifndef RW_CLUSTER_H
+#define RW_CLUSTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "collect.h"
+#include "conn.h"
+#include "hashset.h"
+#include "node.h"
+#include "record.h"
+#include "slot.h"
+
+#define CNODES_MAX  1024u
+#define NO_NODE     0xffffu
+#define PARKED_MAX  8192u
+#define PARKED_SIZE ((size_t)4 << 20)
+#define IN_FLIGHT   32768u /* keys on their way, all connections together */
+
+struct cnode {
+    char host[256];
+    char port[8];
+    char name[272]; /* host:port, for messages */
+    unsigned index;
+    bool master;  /* the last topology says so */
+    bool listed;  /* in the topology being read */
+    bool flushed; /* has carried out the flush that is under way */
+    bool used;    /* something was confirmed by it in this session */
+    unsigned nconn;
+    struct conn **conn;
+};
+
+/* A request that was refused or lost: sent again when its node, or another one, takes it. */
+struct moved {
+    TAILQ_ENTRY(moved) link;
+    struct cunit u;
+    uint64_t due;      /* mono_us */
+    struct cnode *ask; /* where ASK said; NULL: the slot's owner */
+    uint8_t bytes[];
+};
+
+TAILQ_HEAD(moved_list, moved);
+
+struct span;
+
+enum start { START_NONE, START_SURVEY, START_FLUSH, START_READY };
+
+struct cluster {
+    struct writer *w;
+    bool slots; /* a cluster; else one node and several connections */
+    struct cnode *node[CNODES_MAX];
+    unsigned nnodes;
+    struct conn **conn; /* all of them; index: epoll's tag */
+    unsigned nconn, conn_cap;
+    uint16_t owner[SLOTS];
+    uint32_t busy[SLOTS]; /* requests on their way */
+    uint8_t alone[SLOTS]; /* one of them wants to be alone */
+    struct hashset keys;  /* on their way */
+    struct moved_list moved;
+    unsigned nmoved;
+    uint64_t next_moved;       /* mono_us: none is due before */
+    struct moved_list *parked; /* a slot's: requests whose key, or slot, is on its way already */
+    unsigned nparked;
+    size_t parked_bytes;
+    TAILQ_HEAD(, span) spans; /* programs that run */
+    unsigned nspans;
+    struct bigjob *big; /* the one that is on its way */
+    int reserved_for;   /* flow whose record waits for its slots; -1: none */
+    uint16_t reserved[64];
+    unsigned nreserved;
+    bool stir;             /* something changed: look at everything that waits */
+    bool dead;             /* the target refuses everything */
+    bool exclusive;        /* without slots: a request is alone on all connections */
+    uint64_t needed_since; /* mono_us: something waits for a node that is not there; 0: nothing does */
+    uint64_t needed_last;  /* mono_us: when that was seen last */
+    redisReplyObjectFunctions *building; /* hiredis's own */
+
+    /* topology */
+    uint64_t refresh_at;     /* mono_us; 0: no need */
+    unsigned refresh_ms;     /* backoff */
+    struct conn *refreshing; /* asked; NULL: nobody */
+    uint64_t refresh_since;
+    unsigned refresh_turn;
+
+    /* flushes.c: what every master has to be asked or told */
+    bool flushing;
+    unsigned asked;   /* replies that are outstanding */
+    struct buf flush; /* the request */
+    uint32_t flush_db;
+    bool flush_barrier; /* all flows stand at it; else it comes before a session's first request */
+    enum start start;
+    bool found; /* by the survey: a key that is not ours */
+};
+
+static inline const char *cnode_name(const struct cnode *n)
+{
+    return n->name;
+}
+
+/* w->node is connected and said what the target is: find the masters. False: the writer has failed. */
+bool cluster_open(struct writer *w);
+void cluster_free(struct writer *w);
+
+/* A request. The counterpart of pipeline_put and group_put. */
+enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass);
+
+/* A position, or the end of a flow's full sync. */
+enum put cluster_position(struct writer *w, const struct rec *r);
+
+/* The session is void: drop what would be sent again, and whatever waits. */
+void cluster_forget(struct writer *w);
+
+/* Is there nothing on its way? */
+bool cluster_quiet(const struct writer *w);
+
+/* Whatever is due: connections, requests that go another way, bytes. */
+void cluster_work(struct writer *w, uint64_t now);
+
+/* Send what has gathered, if it is much. */
+void cluster_push(struct writer *w);
+
+/* Milliseconds until cluster_work has to be called; -1: not by itself. */
+int cluster_timeout(const struct writer *w, uint64_t now);
+
+/* epoll says that connection number index is ready. */
+void cluster_event(struct writer *w, unsigned index, uint32_t events);
+
+/* ---- between its parts ---- */
+
+/* The reply to a record's request; bytes: the request. */
+void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes);
+
+/* A request was carried out, and (with --wait) has reached the replicas. */
+void cluster_confirmed(struct conn *c, const struct cunit *u);
+
+/* Keep a request to be sent again, not before due. */
+void cluster_displace(struct writer *w, const struct cunit *u, const uint8_t *bytes, uint64_t due,
+                      struct cnode *ask);
+
+/* Its connection was lost after it was sent, and sending it again may count twice. */
+void cluster_doubtful(struct writer *w, const struct cunit *u, const uint8_t *bytes);
+
+/* The server behind a connection was started anew since. */
+void cluster_restarted(struct conn *c);
+
+/* What an error reply says about where to go on. */
+enum detour {
+    DETOUR_NONE,  /* a data error, or fatal */
+    DETOUR_AGAIN, /* the same node or whoever owns the slot, at *due */
+    DETOUR_ASK,   /* *ask, once */
+};
+enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, size_t len, uint64_t *due,
+                           struct cnode **ask);
+
+/* The database of a connection to a single server. PUT_DONE: it is selected; PUT_FAIL: there is none. */
+enum put cluster_want_db(struct conn *c, uint32_t db);
+
+/* The connection for a slot, if it can be used now for len bytes; begins to connect where needed. */
+struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len);
+struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len);
+
+/* May a request that wants to be alone in these slots go? If not, the slots are kept for its flow. */
+bool cluster_slots_free(struct cluster *cl, unsigned flow, const uint16_t *slot, unsigned n);
+void cluster_take_slot(struct cluster *cl, unsigned slot);
+void cluster_leave_slot(struct cluster *cl, unsigned slot, bool alone);
+
+/* ---- topology.c ---- */
+
+/* Ask for the topology over w->node. False: the writer has failed. */
+bool topology_first(struct writer *w);
+
+/* Ask again, now or when the backoff allows. */
+void topology_refresh(struct cluster *cl);
+void topology_work(struct cluster *cl, uint64_t now);
+void topology_lost(struct conn *c); /* a connection that may have been asked is gone */
+
+/* A node by its address; made if it is not known. NULL: too many. */
+struct cnode *topology_node(struct cluster *cl, const char *host, const char *port);
+
+/* MOVED: the slot has another owner. */
+void topology_moved(struct cluster *cl, unsigned slot, struct cnode *n);
+
+/* ---- span.c ---- */
+
+/* A PROGRAM record. */
+enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload);
+void span_work(struct cluster *cl, uint64_t now);
+void spans_free(struct cluster *cl);
+
+/* ---- flushes.c ---- */
+
+/* All flows stand at a barrier and nothing is on its way: flush every master, then let them go on. */
+void cluster_flush(struct writer *w);
+
+/* The counterpart of session_start: --on-existing, and what an epoch before left. */
+enum put cluster_start(struct writer *w);
+void flushes_work(struct cluster *cl, uint64_t now);
+
+/* Ask for replicas' confirmation where --wait wants it, then call fn; without --wait fn is called at once.
+ * ok: it is confirmed. Not ok: the connection was lost, or there are too few: do it all again. */
+typedef void safe_fn(struct conn *c, void *arg, bool ok);
+void cluster_safe(struct conn *c, safe_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,339 @@
+#include "conn.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "big.h"
+#include "buf.h"
+#include "cluster.h"
+#include "errors.h"
+#include "io.h"
+#include "log.h"
+#include "resp.h"
+#include "writer.h"
+
+#define READ_STEP     ((size_t)64 << 10)
+#define BACKOFF_FIRST 50u
+#define BACKOFF_MAX   2000u
+#define SAY_EVERY     ((uint64_t)10000000)
+#define WAIT_UNITS    1024u /* confirmed by the master before replicas are asked */
+
+struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units)
+{
+    struct conn *c = xcalloc(1, sizeof *c);
+    c->w = w;
+    c->node = node;
+    c->index = index;
+    c->t.fd = -1;
+    c->cap = units;
+    ring_init(&c->ring, ring);
+    c->unit = xcalloc(units, sizeof *c->unit);
+    return c;
+}
+
+void conn_free(struct conn *c)
+{
+    if (c->t.fd >= 0)
+        c->t.close(&c->t);
+    if (c->reader != NULL)
+        redisReaderFree(c->reader);
+    ring_free(&c->ring);
+    free(c->unit);
+    free(c);
+}
+
+void conn_lose(struct conn *c, const char *fmt, ...)
+{
+    if (c->lost)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(c->why, sizeof c->why, fmt, ap);
+    va_end(ap);
+    c->lost = true;
+    c->w->cluster->stir = true;
+}
+
+/* ---- bytes out ---- */
+
+void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len)
+{
+    if (c->un == c->replied)
+        c->heard = mono_us(); /* from now on an answer is due */
+    ring_add(&c->ring, bytes, len);
+    struct cunit *to = &c->unit[(c->uhead + c->un++) & (c->cap - 1)];
+    *to = *u;
+    to->len = (uint32_t)len;
+}
+
+void conn_call_raw(struct conn *c, call_fn *fn, void *arg, const void *request, size_t len)
+{
+    struct cunit u = {.kind = CU_CALL, .fn = fn, .arg = arg};
+    conn_add(c, &u, request, len);
+}
+
+void conn_call(struct conn *c, call_fn *fn, void *arg, ...)
+{
+    struct buf b = {.max = 4096};
+    const char *argv[16];
+    unsigned argc = 0;
+    va_list ap;
+    va_start(ap, arg);
+    for (const char *s; argc < 16 && (s = va_arg(ap, const char *)) != NULL;)
+        argv[argc++] = s;
+    va_end(ap);
+    (void)resp_add_array(&b, argc);
+    for (unsigned i = 0; i < argc; i++)
+        (void)resp_add_str(&b, argv[i]);
+    conn_call_raw(c, fn, arg, b.p, b.len);
+    explicit_bzero(b.p, b.len); /* it may hold the password */
+    buf_free(&b);
+}
+
+/* Returns false when the socket takes no more, or is gone. */
+static bool write_some(struct conn *c, const uint8_t *p, size_t len, size_t *done)
+{
+    ssize_t k = c->t.write(&c->t, p, len);
+    *done = k > 0 ? (size_t)k : 0;
+    if (k >= 0) {
+        c->w->stats.bytes_out += (uint64_t)k;
+        return true;
+    }
+    if (errno == EINTR)
+        return true;
+    if (errno == EAGAIN)
+        c->want_out = true;
+    else
+        conn_lose(c, "writing: %s", transport_reason(&c->t));
+    return false;
+}
+
+void conn_send(struct conn *c)
+{
+    size_t done;
+    if (c->lost || c->state < CONN_HELLO)
+        return;
+    c->want_out = false;
+    while (ring_unsent(&c->ring) > 0) {
+        if (!write_some(c, ring_at(&c->ring, c->ring.sent), ring_unsent(&c->ring), &done))
+            return;
+        c->ring.sent += done;
+    }
+    const uint8_t *p;
+    size_t n;
+    while (c->big != NULL && bigjob_bytes(c->big, &p, &n)) {
+        if (!write_some(c, p, n, &done))
+            return;
+        bigjob_sent(c->big, done);
+    }
+}
+
+/* ---- refusals ---- */
+
+void conn_pause(struct conn *c, const char *text, size_t len)
+{
+    uint64_t now = mono_us();
+    if (c->refused_at == 0) {
+        c->refused_at = c->refused_said = now;
+        log_event(LOG_WARN, NO_FLOW, "event=target_refuses_for_now node=%s reply=%s action=waiting",
+                  cnode_name(c->node), log_quote(text, len));
+    } else if (now - c->refused_said >= SAY_EVERY) {
+        c->refused_said = now;
+        log_event(LOG_WARN, NO_FLOW, "event=target_still_refuses node=%s seconds=%llu reply=%s",
+                  cnode_name(c->node), (unsigned long long)((now - c->refused_at) / 1000000),
+                  log_quote(text, len));
+    }
+    if (c->pause_until > now)
+        return;
+    c->backoff = c->backoff == 0                ? BACKOFF_FIRST
+                 : c->backoff * 2 < BACKOFF_MAX ? c->backoff * 2
+                                                : BACKOFF_MAX;
+    uint64_t jitter = now * 2654435761u % 512; /* 0.75 to 1.25 */
+    c->pause_until = now + (uint64_t)c->backoff * (768 + jitter) * 1000 / 1024;
+}
+
+static void accepts(struct conn *c)
+{
+    if (c->refused_at == 0 || c->pause_until != 0)
+        return;
+    log_event(LOG_INFO, NO_FLOW, "event=target_accepts_again node=%s after_ms=%llu", cnode_name(c->node),
+              (unsigned long long)((mono_us() - c->refused_at) / 1000));
+    c->refused_at = 0;
+    c->backoff = 0;
+}
+
+/* ---- replies in ---- */
+
+static void pop(struct conn *c, uint32_t n)
+{
+    for (; n > 0; n--) {
+        struct cunit *u = &c->unit[c->uhead];
+        uint32_t len = u->len;
+        if (u->kind == CU_ONE)
+            cluster_confirmed(c, u);
+        c->uhead = (c->uhead + 1) & (c->cap - 1);
+        c->un--;
+        c->replied--;
+        c->replied_bytes -= len;
+        ring_ack(&c->ring, len);
+    }
+}
+
+static void wait_reply(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    c->waiting = false;
+    if (r == NULL)
+        return;
+    if (r->type == REDIS_REPLY_ERROR) { /* no master any more: all of it goes to the new one */
+        conn_lose(c, "WAIT: %s", r->str);
+        return;
+    }
+    if (r->type == REDIS_REPLY_INTEGER && r->integer >= c->w->opt.wait) {
+        c->held = 0;
+        if (c->refused_at != 0)
+            accepts(c);
+    } else {
+        static const char text[] = "WAIT: too few replicas confirm";
+        c->since_wait = c->held; /* ask again */
+        conn_pause(c, text, sizeof text - 1);
+    }
+}
+
+static void ask_replicas(struct conn *c)
+{
+    char n[16], ms[16];
+    if (c->waiting || c->since_wait == 0 || c->lost || c->un + 4 >= c->cap || ring_room(&c->ring) < 128)
+        return;
+    if (c->since_wait < WAIT_UNITS && c->un > c->replied)
+        return;
+    snprintf(n, sizeof n, "%d", c->w->opt.wait);
+    snprintf(ms, sizeof ms, "%d", 1000);
+    c->waiting = true;
+    c->since_wait = 0;
+    conn_call(c, wait_reply, NULL, "WAIT", n, ms, NULL);
+}
+
+void conn_release(struct conn *c)
+{
+    if (c->held == 0)
+        pop(c, c->replied);
+    else if (c->pause_until == 0)
+        ask_replicas(c);
+}
+
+static void answered(struct conn *c, const redisReply *r)
+{
+    struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
+    c->replied++;
+    c->replied_bytes += u->len;
+    switch (u->kind) {
+    case CU_CALL: u->fn(c, u->arg, r); break;
+    case CU_BIG: bigjob_reply(c, u->arg); break;
+    case CU_SKIP:
+        if (c->reply_type == REDIS_REPLY_ERROR)
+            conn_lose(c, "ASKING: %s", c->err);
+        break;
+    default:
+        cluster_reply(c, u, ring_at(&c->ring, c->ring.acked + c->replied_bytes - u->len));
+        if (u->kind == CU_ONE && c->refused_at != 0)
+            accepts(c);
+        if (u->kind == CU_ONE && c->w->opt.wait > 0) {
+            c->held++;
+            c->since_wait++;
+        }
+    }
+    if (!c->lost)
+        conn_release(c);
+}
+
+/* Replies to records are only looked at; those to our own requests are built by hiredis. */
+static char seen;
+
+static void *on_string(const redisReadTask *t, char *s, size_t len)
+{
+    struct conn *c = t->privdata;
+    if (t->parent != NULL)
+        return &seen;
+    c->reply_type = t->type;
+    if (t->type == REDIS_REPLY_ERROR) {
+        c->errlen = len < sizeof c->err - 1 ? len : sizeof c->err - 1;
+        memcpy(c->err, s, c->errlen);
+        c->err[c->errlen] = '\0';
+    }
+    return &seen;
+}
+
+static void *on_array(const redisReadTask *t, int elements)
+{
+    (void)elements;
+    if (t->parent == NULL)
+        ((struct conn *)t->privdata)->reply_type = t->type;
+    return &seen;
+}
+
+static void *on_integer(const redisReadTask *t, long long value)
+{
+    (void)value;
+    return on_array(t, 0);
+}
+
+static void *on_nil(const redisReadTask *t)
+{
+    return on_array(t, 0);
+}
+
+static void on_free(void *reply)
+{
+    (void)reply;
+}
+
+static redisReplyObjectFunctions looking = {on_string, on_array, on_integer, on_nil, on_free};
+
+/* The next whole reply, acted on. False: none, or the connection is lost. */
+static bool next_reply(struct conn *c, redisReplyObjectFunctions *building)
+{
+    void *reply = NULL;
+    bool call = c->un > c->replied && c->unit[(c->uhead + c->replied) & (c->cap - 1)].kind == CU_CALL;
+    c->reader->fn = call ? building : &looking;
+    if (redisReaderGetReply(c->reader, &reply) != REDIS_OK) {
+        conn_lose(c, "malformed reply: %s", c->reader->errstr);
+        return false;
+    }
+    if (reply == NULL)
+        return false;
+    if (c->un == c->replied)
+        conn_lose(c, "%s", c->reply_type == REDIS_REPLY_ERROR ? c->err : "a reply that nobody asked for");
+    else
+        answered(c, call ? reply : NULL);
+    if (call)
+        freeReplyObject(reply);
+    return !c->lost;
+}
+
+void conn_receive(struct conn *c)
+{
+    static char in[READ_STEP];
+    redisReplyObjectFunctions *building = c->w->cluster->building;
+    while (!c->lost) {
+        ssize_t k = c->t.read(&c->t, in, sizeof in);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0 && errno == EAGAIN)
+            return;
+        if (k <= 0) {
+            conn_lose(c, "%s", k == 0 ? "closed by the server" : transport_reason(&c->t));
+            return;
+        }
+        c->heard = mono_us();
+        if (redisReaderFeed(c->reader, in, (size_t)k) != REDIS_OK) {
+            conn_lose(c, "reply reader: %s", c->reader->errstr);
+            return;
+        }
+        while (next_reply(c, building))
+            ;
+    }
+}

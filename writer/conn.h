@@ -1,0 +1,159 @@
+/* One of several connections: to a master of a cluster, or one of --connections to a single server. Requests
+ * are pipelined; each stays in the ring until its reply has been read (with --wait: until replicas have it).
+ * Nothing here blocks: connecting and the handshake are steps of the event loop too.
+ *
+ *   conn.c        bytes out, replies in, units
+ *   conn_open.c   connecting, the handshake, and how a connection is lost
+ *   cluster.c     what goes over which connection
+ */
+#ifndef RW_CONN_H
+#define RW_CONN_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ring.h"
+#include "sock.h"
+
+struct writer;
+struct cnode;
+struct conn;
+struct bigjob;
+
+enum conn_state { CONN_DOWN, CONN_CONNECTING, CONN_HELLO, CONN_READY };
+
+enum cunit_kind {
+    CU_ONE,  /* a record's request */
+    CU_GONE, /* it was refused, and goes another way now */
+    CU_CALL, /* a request of ours: its reply goes to a function */
+    CU_SKIP, /* ASKING */
+    CU_BIG,  /* a request from a file */
+};
+
+enum cunit_flag {
+    CF_LIVE = 1,
+    CF_IDEMPOTENT = 2,
+    CF_ALONE = 4, /* no other unit of its slot may be under way */
+    CF_FIRST = 8,
+    CF_PARTS = 16, /* one of several requests of a key */
+};
+
+/* The reply to one of our own requests. r: NULL when the connection was lost before it came; freed by the
+ * caller. */
+typedef void call_fn(struct conn *c, void *arg, const redisReply *r);
+
+/* A request on its way. What it needs to be sent again, elsewhere, is here and in the bytes of the ring. */
+struct cunit {
+    uint64_t time; /* of the record */
+    uint64_t mark; /* its place among the live records of its flow */
+    call_fn *fn;
+    void *arg;
+    uint32_t len; /* bytes in the ring */
+    uint32_t key; /* hashset_key; 0: none */
+    uint32_t db;
+    uint16_t flow;
+    uint16_t slot;
+    uint8_t kind;
+    uint8_t flags;
+    uint8_t vclass;
+    uint8_t keyarg;
+    uint8_t tries; /* redirections and refusals so far */
+};
+
+struct conn {
+    struct writer *w;
+    struct cnode *node;
+    unsigned index; /* in the table of connections */
+    struct transport t;
+    enum conn_state state;
+    bool lost; /* noticed: conn_settle clears up */
+    char why[160];
+    bool want_out;    /* the socket did not take everything */
+    bool watched_out; /* and epoll knows */
+    redisReader *reader;
+    struct ring ring;
+    struct cunit *unit; /* ring of cap entries */
+    uint32_t cap, uhead, un;
+    uint32_t replied; /* of these, units at the front whose replies have come */
+    size_t replied_bytes;
+    uint32_t held;       /* of these, requests that wait for replicas */
+    uint32_t since_wait; /* confirmed by the master since the last WAIT was sent */
+    bool waiting;        /* WAIT is in flight */
+    uint32_t db;         /* selected */
+    bool selecting;
+    uint32_t since_select; /* requests in this database */
+    bool yield;            /* another one has its turn when nothing is in flight */
+    struct bigjob *big;    /* being sent from its file */
+
+    long long id;      /* CLIENT ID */
+    char run_id[64];   /* of the server, when last connected */
+    uint64_t done;     /* requests confirmed over it */
+    uint64_t opened;   /* mono_us: when connecting began, or when it was ready */
+    uint64_t heard;    /* mono_us of the last bytes */
+    uint64_t next_try; /* mono_us: do not connect before */
+    unsigned wait_ms;
+    uint64_t said; /* mono_us of the last message about being lost */
+
+    uint64_t pause_until; /* mono_us: the server refuses; 0: none */
+    unsigned backoff;     /* ms */
+    uint64_t refused_at, refused_said;
+
+    /* the reply being read */
+    int reply_type;
+    char err[256];
+    size_t errlen;
+};
+
+/* ring: bytes for unconfirmed requests, a power of two. */
+struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units);
+void conn_free(struct conn *c);
+
+/* May a request of len bytes be sent now? */
+static inline bool conn_takes(const struct conn *c, size_t len)
+{
+    return c->state == CONN_READY && !c->lost && c->pause_until == 0 && !c->selecting && c->big == NULL &&
+           c->un + 8 < c->cap && ring_room(&c->ring) >= len + 1024;
+}
+
+/* Append a unit and its bytes. The caller has looked at conn_takes. */
+void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len);
+
+/* Send a request of our own; fn gets the reply. The arguments end with NULL. */
+void conn_call(struct conn *c, call_fn *fn, void *arg, ...) __attribute__((sentinel));
+void conn_call_raw(struct conn *c, call_fn *fn, void *arg, const void *request, size_t len);
+
+/* Write what the socket takes; read replies and act on them. */
+void conn_send(struct conn *c);
+void conn_receive(struct conn *c);
+
+/* The server refuses for the moment: wait before anything is sent again. */
+void conn_pause(struct conn *c, const char *text, size_t len);
+
+/* Units at the front whose replies have come are done with. */
+void conn_release(struct conn *c);
+
+/* The connection cannot be used any more: remember why. conn_settle does the rest. */
+void conn_lose(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Has everything been answered (and passed on to replicas)? */
+static inline bool conn_quiet(const struct conn *c)
+{
+    return c->un == 0;
+}
+
+/* ---- conn_open.c ---- */
+
+/* Begin to connect, if it is down and its time has come. */
+void conn_want(struct conn *c, uint64_t now);
+
+/* The socket of a connection that is being made has something to say. */
+void conn_opening(struct conn *c);
+
+/* After conn_lose: close, give back the unconfirmed requests, plan the next try. */
+void conn_settle(struct conn *c, uint64_t now);
+
+/* Whatever time brings: a handshake or a reply that takes too long. */
+void conn_tick(struct conn *c, uint64_t now);
+
+#endif

@@ -1,0 +1,267 @@
+/* Connecting, the handshake, and how a connection is lost. The handshake ends the connections that a dead
+ * writer of this task, or our own lost one, may have left: their bytes must not be executed after ours. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include <bsd/string.h>
+
+#include "big.h"
+#include "cluster.h"
+#include "conn.h"
+#include "errors.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "loop.h"
+#include "target.h"
+#include "tls.h"
+#include "writer.h"
+
+#define HELLO_LIMIT ((uint64_t)20000000) /* us for connecting and the handshake */
+#define WAIT_FIRST  50u                  /* ms between tries */
+#define WAIT_MAX    2000u
+#define SAY_EVERY   ((uint64_t)10000000)
+
+static void ready(struct conn *c)
+{
+    uint64_t now = mono_us();
+    c->state = CONN_READY;
+    c->opened = now;
+    c->wait_ms = 0;
+    c->w->cluster->stir = true;
+    log_event(LOG_INFO, NO_FLOW, "event=node_ready node=%s", cnode_name(c->node));
+}
+
+/* ---- handshake ---- */
+
+/* A refusal: passing, or the end. True: r is fine. */
+static bool fine(struct conn *c, const redisReply *r, const char *what)
+{
+    if (r == NULL)
+        return false;
+    if (r->type != REDIS_REPLY_ERROR)
+        return true;
+    if (error_class(r->str, r->len) == ERR_FATAL && strncmp(r->str, "ERR", 3) != 0) {
+        writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
+                    cnode_name(c->node), log_quote(r->str, r->len));
+        c->w->cluster->dead = true;
+    }
+    if (error_class(r->str, r->len) == ERR_RETRY)
+        c->w->cluster->needed_since = mono_us(); /* it answers: it is not lost, however long it loads */
+    conn_lose(c, "%s: %s", what, r->str);
+    return false;
+}
+
+static void on_auth(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    bool unneeded =
+        r != NULL && r->type == REDIS_REPLY_ERROR && c->w->opt.url.user[0] == '\0' &&
+        (strstr(r->str, "without any password") != NULL || strstr(r->str, "no password is set") != NULL);
+    if (!unneeded)
+        (void)fine(c, r, "AUTH");
+}
+
+static void on_setname(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    (void)fine(c, r, "CLIENT SETNAME");
+}
+
+static void on_id(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    if (fine(c, r, "CLIENT ID") && r->type == REDIS_REPLY_INTEGER)
+        c->id = r->integer;
+}
+
+/* The same server, started anew, may have lost what it confirmed. */
+static void on_info(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    char run_id[sizeof c->run_id];
+    if (!fine(c, r, "INFO") || r->type != REDIS_REPLY_STRING)
+        return;
+    info_field(r->str, "run_id", run_id, sizeof run_id);
+    if (c->run_id[0] != '\0' && strcmp(c->run_id, run_id) != 0)
+        cluster_restarted(c);
+    strlcpy(c->run_id, run_id, sizeof c->run_id);
+}
+
+static void on_kill(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    if (r != NULL && r->type == REDIS_REPLY_ERROR && strstr(r->str, "No such client") != NULL)
+        return; /* it went by itself */
+    (void)fine(c, r, "CLIENT KILL");
+}
+
+static void on_ready(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    if (fine(c, r, "ECHO"))
+        ready(c);
+}
+
+/* Is this one of our own living connections to the same server? */
+static bool is_ours(const struct conn *c, long long id)
+{
+    const struct cnode *n = c->node;
+    for (unsigned i = 0; i < n->nconn; i++)
+        if (n->conn[i]->state >= CONN_HELLO && n->conn[i]->id == id)
+            return true;
+    return false;
+}
+
+static void on_list(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    char prefix[160], num[24];
+    if (!fine(c, r, "CLIENT LIST") || r->type != REDIS_REPLY_STRING)
+        return;
+    snprintf(prefix, sizeof prefix, " name=df2redis:%s:", c->w->opt.task);
+    for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
+        long long id = strncmp(line, "id=", 3) == 0 ? strtoll(line + 3, NULL, 10) : 0;
+        const char *at = strstr(line, prefix);
+        if (id == 0 || at == NULL || at > line + strcspn(line, "\n") || is_ours(c, id) || c->un + 4 >= c->cap)
+            continue;
+        snprintf(num, sizeof num, "%lld", id);
+        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection node=%s id=%lld", cnode_name(c->node), id);
+        conn_call(c, on_kill, NULL, "CLIENT", "KILL", "ID", num, NULL);
+    }
+    conn_call(c, on_ready, NULL, "ECHO", "ready", NULL);
+}
+
+static void hello(struct conn *c)
+{
+    const struct url *u = &c->w->opt.url;
+    char name[160];
+    connection_name(c->w, name, sizeof name);
+    c->state = CONN_HELLO;
+    if (u->password[0] != '\0' && u->user[0] != '\0')
+        conn_call(c, on_auth, NULL, "AUTH", u->user, u->password, NULL);
+    else if (u->password[0] != '\0')
+        conn_call(c, on_auth, NULL, "AUTH", u->password, NULL);
+    conn_call(c, on_setname, NULL, "CLIENT", "SETNAME", name, NULL);
+    conn_call(c, on_id, NULL, "CLIENT", "ID", NULL);
+    conn_call(c, on_info, NULL, "INFO", "server", NULL);
+    conn_call(c, on_list, NULL, "CLIENT", "LIST", NULL);
+    conn_send(c);
+}
+
+/* ---- connecting ---- */
+
+void conn_want(struct conn *c, uint64_t now)
+{
+    if (c->state != CONN_DOWN || c->lost || now < c->next_try)
+        return;
+    c->opened = c->heard = now;
+    c->id = 0;
+    c->db = 0;
+    c->selecting = false;
+    c->reader = redisReaderCreate();
+    if (c->reader == NULL) {
+        writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
+        return;
+    }
+    c->reader->privdata = c;
+    c->reader->maxbuf = 0; /* keep the buffer */
+    int fd = sock_tcp_start(c->node->host, c->node->port, c->why, sizeof c->why);
+    if (fd < 0) {
+        c->state = CONN_CONNECTING;
+        conn_lose(c, "%s", c->why);
+        return;
+    }
+    if (transport_open(&c->t, fd, c->w->tls, c->node->host) < 0) {
+        close(fd);
+        writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
+        return;
+    }
+    c->state = CONN_CONNECTING;
+    c->want_out = c->watched_out = true;
+    loop_watch(c->w, fd, TAG_CONN + c->index, EPOLLIN | EPOLLOUT);
+}
+
+void conn_opening(struct conn *c)
+{
+    if (sock_tcp_done(c->t.fd) == 0)
+        hello(c);
+    else
+        conn_lose(c, "cannot connect: %s", strerror(errno));
+}
+
+/* ---- losing ---- */
+
+/* Requests that may have been carried out although no reply came: sent again, they may count twice. */
+static void note_doubtful(struct conn *c, const struct cunit *u, bool sent, const uint8_t *bytes)
+{
+    if (sent && (u->flags & CF_IDEMPOTENT) == 0)
+        cluster_doubtful(c->w, u, bytes);
+}
+
+static void give_back(struct conn *c)
+{
+    uint64_t at = c->ring.acked;
+    for (uint32_t i = 0; i < c->un; i++) {
+        struct cunit *u = &c->unit[(c->uhead + i) & (c->cap - 1)];
+        const uint8_t *bytes = ring_at(&c->ring, at);
+        bool answered = i < c->replied;
+        if (u->kind == CU_ONE) {
+            note_doubtful(c, u, at < c->ring.sent, bytes);
+            cluster_displace(c->w, u, bytes, 0, NULL);
+        } else if (u->kind == CU_CALL && !answered) {
+            u->fn(c, u->arg, NULL);
+        } else if (u->kind == CU_BIG && !answered) {
+            bigjob_lost(u->arg);
+        }
+        at += u->len;
+    }
+}
+
+void conn_settle(struct conn *c, uint64_t now)
+{
+    if (!c->lost)
+        return;
+    bool was_up = c->state == CONN_READY;
+    if (was_up)
+        c->w->stats.reconnects++;
+    if (was_up || now - c->said >= SAY_EVERY) {
+        c->said = now;
+        log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost node=%s error=%s in_flight=%u",
+                  cnode_name(c->node), log_quote(c->why, strlen(c->why)), c->un - c->replied);
+    }
+    if (c->t.fd >= 0) {
+        loop_drop(c->w, c->t.fd);
+        c->t.close(&c->t);
+    }
+    c->state = CONN_DOWN;
+    give_back(c);
+    redisReaderFree(c->reader);
+    c->reader = NULL;
+    c->ring.acked = c->ring.sent = c->ring.tail = 0;
+    c->uhead = c->un = c->replied = c->held = c->since_wait = 0;
+    c->replied_bytes = 0;
+    c->waiting = c->selecting = c->yield = c->lost = false;
+    c->big = NULL;
+    c->pause_until = c->refused_at = 0;
+    c->backoff = 0;
+    c->wait_ms = c->wait_ms == 0 ? WAIT_FIRST : c->wait_ms * 2 < WAIT_MAX ? c->wait_ms * 2 : WAIT_MAX;
+    uint64_t jitter = now * 2654435761u % 512;
+    c->next_try = now + (uint64_t)c->wait_ms * (768 + jitter) * 1000 / 1024;
+}
+
+void conn_tick(struct conn *c, uint64_t now)
+{
+    if (c->pause_until != 0 && now >= c->pause_until) {
+        c->pause_until = 0;
+        conn_release(c);
+    }
+    if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && now - c->opened > HELLO_LIMIT)
+        conn_lose(c, "no answer within %u s", (unsigned)(HELLO_LIMIT / 1000000));
+    else if (c->state == CONN_READY && c->un > c->replied &&
+             now - c->heard > (uint64_t)c->w->opt.reply_timeout * 1000000)
+        conn_lose(c, "no reply for %d s", c->w->opt.reply_timeout);
+}

@@ -1,0 +1,275 @@
+/* What every master has to be asked or told: the flush of a barrier, and the state of the target before a
+ * session's first request. Nothing else is on its way meanwhile. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cluster.h"
+#include "errors.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "resp.h"
+#include "writer.h"
+
+#define OUR_KEYS "df2redis:{"
+
+/* ---- replicas ---- */
+
+struct safe {
+    safe_fn *fn;
+    void *arg;
+};
+
+static void on_wait(struct conn *c, void *arg, const redisReply *r)
+{
+    struct safe *s = arg;
+    bool ok = r != NULL && r->type == REDIS_REPLY_INTEGER && r->integer >= c->w->opt.wait;
+    if (r != NULL && r->type == REDIS_REPLY_ERROR)
+        conn_lose(c, "WAIT: %s", r->str);
+    else if (r != NULL && !ok)
+        conn_pause(c, "WAIT: too few replicas confirm", strlen("WAIT: too few replicas confirm"));
+    s->fn(c, s->arg, ok);
+    free(s);
+}
+
+void cluster_safe(struct conn *c, safe_fn *fn, void *arg)
+{
+    char n[16];
+    if (c->w->opt.wait == 0) {
+        fn(c, arg, true);
+        return;
+    }
+    struct safe *s = xmalloc(sizeof *s);
+    *s = (struct safe){fn, arg};
+    snprintf(n, sizeof n, "%d", c->w->opt.wait);
+    conn_call(c, on_wait, s, "WAIT", n, "1000", NULL);
+}
+
+/* ---- flushing every master ---- */
+
+static void flush_safe(struct conn *c, void *arg, bool ok)
+{
+    (void)arg;
+    c->w->cluster->asked--;
+    c->w->cluster->stir = true;
+    c->node->flushed = ok;
+}
+
+static void on_flush(struct conn *c, void *arg, const redisReply *r)
+{
+    struct cluster *cl = c->w->cluster;
+    struct cnode *ask;
+    uint64_t due;
+    (void)arg;
+    if (r != NULL && r->type != REDIS_REPLY_ERROR) {
+        cluster_safe(c, flush_safe, NULL);
+        return;
+    }
+    cl->asked--;
+    cl->stir = true;
+    if (r == NULL || cluster_detour(c, 3, r->str, r->len, &due, &ask) != DETOUR_NONE)
+        return;
+    if (!cl->dead)
+        writer_fail(c->w, EXIT_CANNOT, "event=flush_refused node=%s reply=%s", cnode_name(c->node),
+                    log_quote(r->str, r->len));
+    cl->dead = true;
+}
+
+static void begin_flush(struct cluster *cl, const void *request, size_t n, uint32_t db, bool barrier)
+{
+    for (unsigned i = 0; i < cl->nnodes; i++)
+        cl->node[i]->flushed = false;
+    cl->flush.len = 0;
+    (void)buf_add(&cl->flush, request, n);
+    cl->flush_db = db;
+    cl->flush_barrier = barrier;
+    cl->flushing = true;
+    cl->stir = true;
+}
+
+void cluster_flush(struct writer *w)
+{
+    size_t n;
+    const uint8_t *request = lanes_request(&w->lanes, &n);
+    begin_flush(w->cluster, request, n, lanes_db(&w->lanes), true);
+}
+
+static void flushed(struct cluster *cl)
+{
+    struct writer *w = cl->w;
+    cl->flushing = false;
+    cl->stir = true;
+    if (!cl->flush_barrier) {
+        cl->start = START_READY;
+        return;
+    }
+    for (unsigned i = 0; i < w->lanes.n; i++)
+        (void)cluster_position(w, &w->lanes.lane[i].at);
+    w->stats.barriers++;
+    lanes_release(&w->lanes);
+}
+
+/* The survey of one master goes on. */
+static void on_scan(struct conn *c, void *arg, const redisReply *r);
+
+static void scan(struct conn *c, const char *cursor)
+{
+    c->w->cluster->asked++;
+    conn_call(c, on_scan, NULL, "SCAN", cursor, "COUNT", "1000", NULL);
+}
+
+static void on_scan(struct conn *c, void *arg, const redisReply *r)
+{
+    struct cluster *cl = c->w->cluster;
+    (void)arg;
+    cl->asked--;
+    cl->stir = true;
+    if (r == NULL)
+        return;
+    if (r->type == REDIS_REPLY_ERROR) {
+        struct cnode *ask;
+        uint64_t due;
+        if (cluster_detour(c, 3, r->str, r->len, &due, &ask) == DETOUR_NONE && !cl->dead) {
+            writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=SCAN reply=%s",
+                        log_quote(r->str, r->len));
+            cl->dead = true;
+        }
+        return;
+    }
+    if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->str == NULL)
+        return;
+    for (size_t i = 0; i < r->element[1]->elements; i++)
+        cl->found |= strncmp(r->element[1]->element[i]->str, OUR_KEYS, strlen(OUR_KEYS)) != 0;
+    if (cl->found || strcmp(r->element[0]->str, "0") == 0)
+        c->node->flushed = true; /* surveyed */
+    else
+        scan(c, r->element[0]->str);
+}
+
+/* A single server with several connections: keys in other databases count too. */
+static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
+{
+    struct cluster *cl = c->w->cluster;
+    (void)arg;
+    cl->asked--;
+    cl->stir = true;
+    if (r == NULL || r->type != REDIS_REPLY_STRING)
+        return;
+    for (const char *p = strstr(r->str, "\ndb"); p != NULL; p = strstr(p + 1, "\ndb"))
+        cl->found |= p[3] != '0';
+    scan(c, "0");
+}
+
+static void ask_node(struct cluster *cl, struct cnode *n)
+{
+    struct conn *c = cnode_conn(cl, n, 0, cl->flush.len + 64);
+    if (c == NULL)
+        return;
+    if (cl->start == START_SURVEY && cl->slots) {
+        scan(c, "0");
+        return;
+    }
+    if (cl->start == START_SURVEY) {
+        if (cluster_want_db(c, 0) != PUT_DONE)
+            return;
+        cl->asked++;
+        conn_call(c, on_keyspace, NULL, "INFO", "keyspace", NULL);
+        return;
+    }
+    if (!cl->slots && c->db != cl->flush_db) {
+        if (cluster_want_db(c, cl->flush_db) == PUT_FAIL)
+            n->flushed = true; /* no such database: nothing in it */
+        return;
+    }
+    cl->asked++;
+    conn_call_raw(c, on_flush, NULL, cl->flush.p, cl->flush.len);
+}
+
+void flushes_work(struct cluster *cl, uint64_t now)
+{
+    (void)now;
+    if ((!cl->flushing && cl->start != START_SURVEY) || cl->asked > 0 || cl->dead)
+        return;
+    bool all = true;
+    for (unsigned i = 0; i < cl->nnodes; i++) {
+        struct cnode *n = cl->node[i];
+        if (!n->master || n->flushed)
+            continue;
+        all = false;
+        ask_node(cl, n);
+    }
+    if (!all && !cl->found)
+        return;
+    if (cl->flushing)
+        flushed(cl);
+    else
+        cl->start = START_READY;
+}
+
+/* ---- before the first request ---- */
+
+static const char flushall[] = "*1\r\n$8\r\nFLUSHALL\r\n";
+
+static bool decide(struct writer *w)
+{
+    struct cluster *cl = w->cluster;
+    w->was_empty = !cl->found;
+    if (!cl->found || w->opt.on_existing == EXISTING_OVERWRITE)
+        return true;
+    if (w->opt.on_existing == EXISTING_FLUSH) {
+        log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
+        begin_flush(cl, flushall, sizeof flushall - 1, 0, false);
+        cl->start = START_FLUSH;
+        return true;
+    }
+    session_refuse(w);
+    return false;
+}
+
+/* What the epoch before left in the target. */
+static void clear_after_void(struct writer *w)
+{
+    struct session *s = &w->session;
+    struct cluster *cl = w->cluster;
+    cl->start = START_READY;
+    if (w->was_empty || w->opt.on_existing == EXISTING_FLUSH) {
+        log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
+        begin_flush(cl, flushall, sizeof flushall - 1, 0, false);
+        cl->start = START_FLUSH;
+    } else if (s->void_flush.len > 0) {
+        log_event(LOG_WARN, NO_FLOW, "event=source_flushed db=%u note=%s", s->void_db,
+                  "\"keys of the target go as well\"");
+        begin_flush(cl, s->void_flush.p, s->void_flush.len, s->void_db, false);
+        cl->start = START_FLUSH;
+    } else {
+        log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew note=%s",
+                  "\"keys that the source removed meanwhile stay in the target\"");
+    }
+}
+
+enum put cluster_start(struct writer *w)
+{
+    struct cluster *cl = w->cluster;
+    if (!cluster_quiet(w))
+        return PUT_WAIT;
+    if (cl->start == START_NONE && w->policy_done) {
+        if (w->session.wrote)
+            clear_after_void(w);
+        else
+            cl->start = START_READY;
+    } else if (cl->start == START_NONE) {
+        for (unsigned i = 0; i < cl->nnodes; i++)
+            cl->node[i]->flushed = false;
+        cl->found = false;
+        cl->start = START_SURVEY;
+        cl->stir = true;
+    } else if (cl->start == START_READY && !w->policy_done) {
+        w->policy_done = true; /* a flush that follows comes back here as ready again */
+        if (!decide(w))
+            return PUT_FAIL;
+    }
+    if (cl->start != START_READY)
+        return PUT_WAIT;
+    cl->start = START_NONE;
+    return PUT_DONE;
+}

@@ -1,0 +1,344 @@
+/* Programs: requests over several slots, step by step. dfrecord(5), PROGRAM. Each is alone in its slots while
+ * it runs; a step is sent when the reply to the one before it is there, and again when it was lost or
+ * refused. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "big.h"
+#include "cluster.h"
+#include "errors.h"
+#include "io.h"
+#include "log.h"
+#include "program.h"
+#include "request.h"
+#include "resp.h"
+#include "apply.h"
+#include "writer.h"
+
+#define SPANS_MAX  64u
+#define RING_LIMIT ((size_t)1 << 20)   /* longer requests do not go through the ring */
+#define VALUE_MAX  ((size_t)256 << 20) /* what a program may carry from one node to another */
+
+struct reg {
+    uint8_t *p;
+    size_t n;
+    bool held;
+};
+
+struct span {
+    TAILQ_ENTRY(span) link;
+    struct writer *w;
+    struct rec r;
+    uint8_t *program;
+    size_t at; /* of the next step */
+    struct step step;
+    bool sent;   /* the step is on its way */
+    bool broken; /* only clearing up is left */
+    uint64_t due;
+    unsigned tries;
+    struct cnode *ask;
+    struct buf req;
+    struct bigjob *big; /* carries req when it is long */
+    struct reg reg[PROGRAM_REGS + 1];
+    uint16_t slot[PROGRAM_STEPS];
+    unsigned nslots;
+    uint64_t mark;
+};
+
+static void span_free(struct span *s)
+{
+    for (unsigned i = 0; i <= PROGRAM_REGS; i++)
+        free(s->reg[i].p);
+    bigjob_free(s->big);
+    buf_free(&s->req);
+    free(s->program);
+    free(s);
+}
+
+void spans_free(struct cluster *cl)
+{
+    for (struct span *s; (s = TAILQ_FIRST(&cl->spans)) != NULL;) {
+        TAILQ_REMOVE(&cl->spans, s, link);
+        span_free(s);
+    }
+}
+
+/* ---- the end of one ---- */
+
+static void finish(struct span *s)
+{
+    struct writer *w = s->w;
+    struct cluster *cl = w->cluster;
+    for (unsigned i = 0; i < s->nslots; i++)
+        cluster_leave_slot(cl, s->slot[i], true);
+    if ((s->r.flags & RF_LIVE) != 0)
+        positions_mark_done(&w->positions, s->r.flow, s->mark);
+    else
+        positions_snapshot_done(&w->positions, s->r.flow);
+    if (!s->broken) {
+        w->stats.requests++;
+        w->stats.programs++;
+        if ((s->r.flags & RF_LIVE) != 0) {
+            w->stats.live++;
+            if (w->session.live)
+                stats_latency(&w->stats, s->r.time, now_us());
+        }
+    }
+    TAILQ_REMOVE(&cl->spans, s, link);
+    cl->nspans--;
+    cl->stir = true;
+    span_free(s);
+}
+
+static void fault(struct span *s, const char *text, size_t len)
+{
+    if (!s->broken && !s->w->cluster->dead)
+        writer_data_error(s->w, text, len, s->r.flow, s->r.db, s->req.p, s->req.len, 1);
+    s->broken = true;
+}
+
+/* ---- a step ---- */
+
+/* The step's request, with the registers' contents in place. False: it is too large. */
+static bool build(struct span *s)
+{
+    struct slice v;
+    unsigned reg;
+    size_t at = 0;
+    s->req.len = 0;
+    bool ok = resp_add_array(&s->req, s->step.argc) == 0;
+    while (ok && program_arg(&s->step, &at, &v, &reg))
+        ok = (reg != 0 ? resp_add_bulk(&s->req, s->reg[reg].p, s->reg[reg].n)
+                       : resp_add_bulk(&s->req, v.p, v.n)) == 0;
+    return ok;
+}
+
+/* The next step that is to be run. False: there is none. */
+static bool next_step(struct span *s)
+{
+    while (program_next(s->program, s->r.len, &s->at, &s->step)) {
+        unsigned cond = s->step.cond & ~(unsigned)STEP_NOT;
+        if (cond != 0 && s->reg[cond].held == ((s->step.cond & STEP_NOT) != 0))
+            continue;
+        if (s->broken && (s->step.flags & STEP_ALWAYS) == 0)
+            continue;
+        if (build(s)) {
+            s->sent = false;
+            s->tries = 0;
+            s->due = 0;
+            s->ask = NULL;
+            return true;
+        }
+        static const char text[] = "ERR a value is too large to be carried from one node to another";
+        fault(s, text, sizeof text - 1);
+    }
+    return false;
+}
+
+static void advance(struct span *s)
+{
+    s->w->cluster->stir = true;
+    if (!next_step(s))
+        finish(s);
+}
+
+static void store(struct span *s, const void *p, size_t n, bool held)
+{
+    struct reg *r = &s->reg[s->step.keep];
+    free(r->p);
+    *r = (struct reg){.held = held};
+    if (held && n > 0) {
+        r->p = xmalloc(n);
+        memcpy(r->p, p, n);
+        r->n = n;
+    }
+}
+
+static void keep_reply(struct span *s, const redisReply *r)
+{
+    char num[24];
+    long long v = r->integer;
+    bool held = r->type != REDIS_REPLY_NIL;
+    switch (r->type) {
+    case REDIS_REPLY_INTEGER:
+        if ((s->step.flags & STEP_TTL) != 0 && v < 0)
+            v = 0;
+        held = v != 0 || (s->step.flags & STEP_TTL) != 0;
+        store(s, num, (size_t)snprintf(num, sizeof num, "%lld", v), held);
+        break;
+    case REDIS_REPLY_STRING:
+    case REDIS_REPLY_STATUS: store(s, r->str, r->len, true); break;
+    default: held = held && r->elements > 0; store(s, NULL, 0, held);
+    }
+    if (!held && (s->step.flags & STEP_MUST) != 0) {
+        static const char text[] = "ERR no such key";
+        fault(s, text, sizeof text - 1);
+    }
+}
+
+static void again(struct span *s, uint64_t due, struct cnode *ask)
+{
+    s->sent = false;
+    s->due = due;
+    s->ask = ask;
+    s->tries++;
+    s->w->cluster->stir = true;
+}
+
+/* Steps that do something else when they are carried out twice. */
+static bool repeatable(const struct span *s)
+{
+    static const char *const names[] = {"LPUSH", "RPUSH", "LPOP", "RPOP", "EVAL", "EVALSHA"};
+    struct slice name;
+    if (!request_arg(s->req.p, s->req.len, 0, &name))
+        return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == name.n && memcmp(names[i], name.p, name.n) == 0)
+            return false;
+    return true;
+}
+
+static void lost(struct span *s)
+{
+    if (!repeatable(s)) {
+        struct cunit u = {.len = (uint32_t)s->req.len, .flow = s->r.flow, .keyarg = 1};
+        cluster_doubtful(s->w, &u, s->req.p);
+    }
+    again(s, 0, NULL);
+}
+
+static void safe(struct conn *c, void *arg, bool ok)
+{
+    struct span *s = arg;
+    (void)c;
+    if (ok)
+        advance(s);
+    else
+        lost(s);
+}
+
+static void on_reply(struct conn *c, void *arg, const redisReply *r)
+{
+    struct span *s = arg;
+    struct cnode *ask;
+    uint64_t due;
+    if (r == NULL) {
+        lost(s);
+        return;
+    }
+    if (r->type == REDIS_REPLY_ERROR) {
+        if (cluster_detour(c, s->tries, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+            again(s, due, ask);
+            return;
+        }
+        fault(s, r->str, r->len);
+        advance(s);
+        return;
+    }
+    if (s->step.keep != 0)
+        keep_reply(s, r);
+    cluster_safe(c, safe, s);
+}
+
+static void on_big(struct writer *w, void *arg, const char *text, size_t len)
+{
+    struct span *s = arg;
+    (void)w;
+    bigjob_free(s->big);
+    s->big = NULL;
+    if (text != NULL)
+        fault(s, text, len);
+    advance(s);
+}
+
+/* Send the step, if a connection takes it now. */
+static void send_step(struct span *s, uint64_t now)
+{
+    static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
+    struct cluster *cl = s->w->cluster;
+    if (s->big != NULL) {
+        bigjob_work(s->big, now);
+        return;
+    }
+    if (s->sent || now < s->due)
+        return;
+    if (s->req.len > RING_LIMIT && s->step.keep == 0) {
+        s->sent = true;
+        s->big = bigjob_memory(s->w, s->step.slot, s->req.p, s->req.len, on_big, s);
+        bigjob_work(s->big, now);
+        return;
+    }
+    if (s->req.len > RING_LIMIT) {
+        static const char text[] = "ERR a request is too large to be carried to another node";
+        fault(s, text, sizeof text - 1);
+        advance(s);
+        return;
+    }
+    struct conn *c = s->ask != NULL ? cnode_conn(cl, s->ask, s->step.slot, s->req.len)
+                                    : cluster_conn(cl, s->step.slot, s->req.len);
+    if (c == NULL) {
+        if (s->ask != NULL && s->ask->conn[0]->wait_ms > 0)
+            s->ask = NULL;
+        return;
+    }
+    if (s->ask != NULL) {
+        struct cunit skip = {.kind = CU_SKIP};
+        conn_add(c, &skip, asking, sizeof asking - 1);
+    }
+    s->sent = true;
+    conn_call_raw(c, on_reply, s, s->req.p, s->req.len);
+}
+
+void span_work(struct cluster *cl, uint64_t now)
+{
+    struct span *s, *next;
+    for (s = TAILQ_FIRST(&cl->spans); s != NULL; s = next) {
+        next = TAILQ_NEXT(s, link);
+        send_step(s, now);
+    }
+}
+
+/* ---- a record ---- */
+
+static void collect_slots(struct span *s)
+{
+    struct step step;
+    for (size_t at = 0; program_next(s->program, s->r.len, &at, &step);) {
+        unsigned i = 0;
+        while (i < s->nslots && s->slot[i] != step.slot)
+            i++;
+        if (i == s->nslots)
+            s->slot[s->nslots++] = step.slot;
+    }
+}
+
+enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload)
+{
+    struct cluster *cl = w->cluster;
+    if (r->db != 0)
+        return PUT_FAIL;
+    if (cl->nspans >= SPANS_MAX)
+        return PUT_WAIT;
+    struct span *s = xcalloc(1, sizeof *s);
+    s->w = w;
+    s->r = *r;
+    s->program = xmalloc(r->len);
+    s->req.max = VALUE_MAX + REC_PAYLOAD_MAX;
+    memcpy(s->program, payload, r->len);
+    collect_slots(s);
+    if (!cluster_slots_free(cl, r->flow, s->slot, s->nslots)) {
+        span_free(s);
+        return PUT_WAIT;
+    }
+    for (unsigned i = 0; i < s->nslots; i++)
+        cluster_take_slot(cl, s->slot[i]);
+    if ((r->flags & RF_LIVE) != 0)
+        s->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
+    else
+        positions_snapshot_add(&w->positions, r->flow);
+    TAILQ_INSERT_TAIL(&cl->spans, s, link);
+    cl->nspans++;
+    advance(s);
+    return PUT_DONE;
+}

@@ -1,0 +1,215 @@
+/* Which node has which slot: CLUSTER SLOTS, asked of any node that answers; MOVED in between. */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "cluster.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "target.h"
+#include "writer.h"
+
+#define CALL_MS      20000
+#define ANSWER_LIMIT ((uint64_t)2000000) /* us for a reply to CLUSTER SLOTS */
+#define REFRESH_MIN  20u                 /* ms */
+#define REFRESH_MAX  1000u
+#define RING_TOTAL   ((size_t)16 << 20) /* of all connections together, as far as requests fit */
+#define RING_MIN     ((size_t)2 << 20)  /* a record's request has up to 1 MiB */
+#define RING_MAX     ((size_t)4 << 20)
+#define UNITS_TOTAL  32768u
+#define UNITS_MIN    1024u
+#define UNITS_MOST   8192u
+
+/* ---- nodes ---- */
+
+static uint32_t units_for(unsigned conns)
+{
+    uint32_t n = UNITS_MOST;
+    while (n > UNITS_MIN && n * conns > UNITS_TOTAL)
+        n /= 2;
+    return n;
+}
+
+static void add_conns(struct cluster *cl, struct cnode *n)
+{
+    n->nconn = cl->w->opt.connections;
+    n->conn = xcalloc(n->nconn, sizeof *n->conn);
+    unsigned all = cl->nconn + n->nconn;
+    size_t ring = all * RING_MAX <= RING_TOTAL ? RING_MAX : RING_MIN;
+    for (unsigned i = 0; i < n->nconn; i++) {
+        if (cl->nconn == cl->conn_cap) {
+            cl->conn_cap = cl->conn_cap > 0 ? 2 * cl->conn_cap : 8;
+            cl->conn = xrealloc(cl->conn, cl->conn_cap * sizeof *cl->conn);
+        }
+        n->conn[i] = conn_new(cl->w, n, cl->nconn, ring, units_for(all));
+        cl->conn[cl->nconn++] = n->conn[i];
+    }
+}
+
+struct cnode *topology_node(struct cluster *cl, const char *host, const char *port)
+{
+    for (unsigned i = 0; i < cl->nnodes; i++)
+        if (strcmp(cl->node[i]->port, port) == 0 && strcmp(cl->node[i]->host, host) == 0)
+            return cl->node[i];
+    if (cl->nnodes == CNODES_MAX)
+        return NULL;
+    struct cnode *n = xcalloc(1, sizeof *n);
+    strlcpy(n->host, host, sizeof n->host);
+    strlcpy(n->port, port, sizeof n->port);
+    snprintf(n->name, sizeof n->name, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+    n->index = cl->nnodes;
+    add_conns(cl, n);
+    cl->node[cl->nnodes++] = n;
+    return n;
+}
+
+/* ---- reading a topology ---- */
+
+/* Host and port of a node in the reply. An empty or null host means the node that was asked. */
+static struct cnode *node_of(struct cluster *cl, const redisReply *r, const char *asked)
+{
+    char port[8];
+    if (r->type != REDIS_REPLY_ARRAY || r->elements < 2 || r->element[1]->type != REDIS_REPLY_INTEGER ||
+        r->element[1]->integer < 1 || r->element[1]->integer > 65535)
+        return NULL;
+    const redisReply *h = r->element[0];
+    const char *host = h->str == NULL || h->len == 0 || strcmp(h->str, "?") == 0 ? asked : h->str;
+    snprintf(port, sizeof port, "%lld", r->element[1]->integer);
+    return topology_node(cl, host, port);
+}
+
+/* One range: first slot, last slot, master, replicas. */
+static bool take_range(struct cluster *cl, const redisReply *r, const char *asked)
+{
+    if (r->type != REDIS_REPLY_ARRAY || r->elements < 3 || r->element[0]->type != REDIS_REPLY_INTEGER ||
+        r->element[1]->type != REDIS_REPLY_INTEGER)
+        return false;
+    long long first = r->element[0]->integer, last = r->element[1]->integer;
+    struct cnode *n = node_of(cl, r->element[2], asked);
+    if (n == NULL || first < 0 || last < first || last >= (long long)SLOTS)
+        return false;
+    n->listed = true;
+    for (long long s = first; s <= last; s++)
+        cl->owner[s] = (uint16_t)n->index;
+    for (size_t i = 3; i < r->elements; i++) /* known, in case nobody else answers */
+        (void)node_of(cl, r->element[i], asked);
+    return true;
+}
+
+static unsigned owned(const struct cluster *cl)
+{
+    unsigned n = 0;
+    for (unsigned s = 0; s < SLOTS; s++)
+        n += cl->owner[s] != NO_NODE;
+    return n;
+}
+
+static bool take_topology(struct cluster *cl, const redisReply *r, const char *asked)
+{
+    if (r->type != REDIS_REPLY_ARRAY || r->elements == 0)
+        return false;
+    for (unsigned i = 0; i < cl->nnodes; i++)
+        cl->node[i]->listed = false;
+    for (size_t i = 0; i < r->elements; i++)
+        if (!take_range(cl, r->element[i], asked))
+            return false;
+    unsigned masters = 0;
+    for (unsigned i = 0; i < cl->nnodes; i++) {
+        cl->node[i]->master = cl->node[i]->listed;
+        masters += cl->node[i]->listed;
+    }
+    log_event(LOG_DEBUG, NO_FLOW, "event=topology masters=%u slots=%u", masters, owned(cl));
+    return true;
+}
+
+bool topology_first(struct writer *w)
+{
+    struct cluster *cl = w->cluster;
+    uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
+    for (;;) {
+        redisReply *r = target_call(&w->node, CALL_MS, "CLUSTER", "SLOTS", NULL);
+        bool ok = r != NULL && take_topology(cl, r, w->node.host);
+        bool refused = r != NULL && r->type == REDIS_REPLY_ERROR;
+        if (r == NULL || refused)
+            writer_fail(w, r == NULL ? EXIT_RETRY : EXIT_CANNOT, "event=no_topology target=%s reply=%s",
+                        w->opt.shown, refused ? log_quote(r->str, r->len) : "none");
+        if (r != NULL)
+            freeReplyObject(r);
+        if (w->failed)
+            return false;
+        if (ok && owned(cl) == SLOTS)
+            return true;
+        if (mono_us() >= give_up || writer_signals() >= 2) {
+            writer_fail(w, EXIT_RETRY, "event=slots_without_master target=%s slots=%u", w->opt.shown,
+                        SLOTS - owned(cl));
+            return false;
+        }
+        struct pollfd none = {.fd = -1};
+        (void)poll(&none, 1, 200);
+    }
+}
+
+/* ---- while running ---- */
+
+void topology_refresh(struct cluster *cl)
+{
+    if (!cl->slots || cl->refresh_at != 0 || cl->refreshing != NULL)
+        return;
+    uint64_t now = mono_us();
+    cl->refresh_ms = cl->refresh_ms == 0 ? REFRESH_MIN : cl->refresh_ms * 2;
+    if (now - cl->refresh_since > (uint64_t)4 * REFRESH_MAX * 1000) /* it was calm */
+        cl->refresh_ms = REFRESH_MIN;
+    if (cl->refresh_ms > REFRESH_MAX)
+        cl->refresh_ms = REFRESH_MAX;
+    cl->refresh_at = now + (uint64_t)cl->refresh_ms * 1000;
+}
+
+static void on_slots(struct conn *c, void *arg, const redisReply *r)
+{
+    struct cluster *cl = arg;
+    cl->refreshing = NULL;
+    if (r == NULL || !take_topology(cl, r, c->node->host))
+        topology_refresh(cl); /* another node may know more */
+    cl->stir = true;
+}
+
+void topology_lost(struct conn *c)
+{
+    struct cluster *cl = c->w->cluster;
+    if (cl->refreshing == c)
+        cl->refreshing = NULL;
+    topology_refresh(cl);
+}
+
+void topology_work(struct cluster *cl, uint64_t now)
+{
+    if (cl->refreshing != NULL && now - cl->refresh_since > ANSWER_LIMIT) {
+        cl->refreshing = NULL; /* its answer still counts when it comes */
+        cl->refresh_at = now;
+    }
+    if (cl->refresh_at == 0 || now < cl->refresh_at)
+        return;
+    for (unsigned i = 0; i < cl->nnodes; i++) {
+        struct conn *c = cl->node[cl->refresh_turn++ % cl->nnodes]->conn[0];
+        if (!conn_takes(c, 64))
+            continue;
+        cl->refresh_at = 0;
+        cl->refreshing = c;
+        cl->refresh_since = now;
+        conn_call(c, on_slots, cl, "CLUSTER", "SLOTS", NULL);
+        return;
+    }
+    for (unsigned i = 0; i < cl->nnodes; i++) /* nobody to be asked: whoever answers first, replicas too */
+        conn_want(cl->node[i]->conn[0], now);
+    cl->refresh_at = now + (uint64_t)REFRESH_MIN * 1000;
+}
+
+void topology_moved(struct cluster *cl, unsigned slot, struct cnode *n)
+{
+    n->master = true;
+    cl->owner[slot] = (uint16_t)n->index;
+    topology_refresh(cl);
+}
