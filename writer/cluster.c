@@ -372,21 +372,25 @@ static void finish(struct writer *w, const struct cunit *u, bool counted)
     }
 }
 
-void cluster_confirmed(struct conn *c, const struct cunit *u)
-{
-    c->done++;
-    c->node->used = true;
-    finish(c->w, u, true);
-}
-
-void cluster_restarted(struct conn *c)
+/* A server that was started anew, and takes writes for the slots that it had: what it had confirmed may be
+ * gone, and its replicas have followed it. */
+static void restarted(struct conn *c)
 {
     struct writer *w = c->w;
-    if (c->done == 0)
+    c->restarted = false;
+    if (w->cluster->dead)
         return;
     writer_fail(w, EXIT_RETRY, "event=target_has_lost_data node=%s reason=%s", cnode_name(c->node),
                 "\"the server was started anew: what it had confirmed may be gone\"");
     w->cluster->dead = true;
+}
+
+void cluster_confirmed(struct conn *c, const struct cunit *u)
+{
+    if (c->restarted)
+        restarted(c);
+    c->done++;
+    finish(c->w, u, true);
 }
 
 void cluster_doubtful(struct writer *w, const struct cunit *u, const uint8_t *bytes)
@@ -444,6 +448,7 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
             *ask = n;
             return DETOUR_ASK;
         }
+        c->restarted = false; /* another one has taken over */
         topology_moved(cl, slot, n);
         return DETOUR_AGAIN;
     case ERR_RETRY:
@@ -472,6 +477,9 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     uint64_t due;
     if (c->reply_type != REDIS_REPLY_ERROR)
         return;
+    if ((u->flags & CF_RESENT) != 0 && request_shows_repeat(bytes, u->len) &&
+        error_of_repeat(c->err, c->errlen))
+        return; /* so it had been carried out */
     if (cluster_detour(c, u->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
         cluster_displace(w, u, bytes, due, ask);
     } else {

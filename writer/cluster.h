@@ -40,7 +40,6 @@ struct cnode {
     bool master;  /* the last topology says so */
     bool listed;  /* in the topology being read */
     bool flushed; /* has carried out the flush that is under way */
-    bool used;    /* something was confirmed by it in this session */
     unsigned nconn;
     struct conn **conn;
 };
@@ -154,9 +153,6 @@ void cluster_displace(struct writer *w, const struct cunit *u, const uint8_t *by
 
 /* Its connection was lost after it was sent, and sending it again may count twice. */
 void cluster_doubtful(struct writer *w, const struct cunit *u, const uint8_t *bytes);
-
-/* The server behind a connection was started anew since. */
-void cluster_restarted(struct conn *c);
 
 /* What an error reply says about where to go on. */
 enum detour {

@@ -36,7 +36,7 @@ enum cunit_flag {
     CF_IDEMPOTENT = 2,
     CF_ALONE = 4, /* no other unit of its slot may be under way */
     CF_FIRST = 8,
-    CF_PARTS = 16, /* one of several requests of a key */
+    CF_RESENT = 16, /* it may have been carried out already: its connection was lost behind it */
 };
 
 /* The reply to one of our own requests. r: NULL when the connection was lost before it came; freed by the
@@ -89,6 +89,7 @@ struct conn {
     long long id;      /* CLIENT ID */
     char run_id[64];   /* of the server, when last connected */
     uint64_t done;     /* requests confirmed over it */
+    bool restarted;    /* run_id changed since, and nobody said that another node took over */
     uint64_t opened;   /* mono_us: when connecting began, or when it was ready */
     uint64_t heard;    /* mono_us of the last bytes */
     uint64_t next_try; /* mono_us: do not connect before */

@@ -16,6 +16,7 @@
 #include "io.h"
 #include "log.h"
 #include "loop.h"
+#include "request.h"
 #include "target.h"
 #include "tls.h"
 #include "writer.h"
@@ -87,7 +88,7 @@ static void on_info(struct conn *c, void *arg, const redisReply *r)
         return;
     info_field(r->str, "run_id", run_id, sizeof run_id);
     if (c->run_id[0] != '\0' && strcmp(c->run_id, run_id) != 0)
-        cluster_restarted(c);
+        c->restarted = c->done > 0;
     strlcpy(c->run_id, run_id, sizeof c->run_id);
 }
 
@@ -196,9 +197,12 @@ void conn_opening(struct conn *c)
 /* ---- losing ---- */
 
 /* Requests that may have been carried out although no reply came: sent again, they may count twice. */
-static void note_doubtful(struct conn *c, const struct cunit *u, bool sent, const uint8_t *bytes)
+static void note_doubtful(struct conn *c, struct cunit *u, bool sent, const uint8_t *bytes)
 {
-    if (sent && (u->flags & CF_IDEMPOTENT) == 0)
+    if (!sent || (u->flags & CF_IDEMPOTENT) != 0)
+        return;
+    u->flags |= CF_RESENT;
+    if (!request_shows_repeat(bytes, u->len))
         cluster_doubtful(c->w, u, bytes);
 }
 
@@ -261,7 +265,7 @@ void conn_tick(struct conn *c, uint64_t now)
     }
     if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && now - c->opened > HELLO_LIMIT)
         conn_lose(c, "no answer within %u s", (unsigned)(HELLO_LIMIT / 1000000));
-    else if (c->state == CONN_READY && c->un > c->replied &&
+    else if (c->state == CONN_READY && c->un > c->replied && now > c->heard &&
              now - c->heard > (uint64_t)c->w->opt.reply_timeout * 1000000)
         conn_lose(c, "no reply for %d s", c->w->opt.reply_timeout);
 }

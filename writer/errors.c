@@ -60,6 +60,13 @@ enum err_class error_class(const char *text, size_t n)
     return ERR_DATA;
 }
 
+bool error_of_repeat(const char *text, size_t n)
+{
+    return begins(text, n, "BUSYGROUP ") ||
+           begins(text, n,
+                  "ERR The ID specified in XADD is equal or smaller than the target stream top item");
+}
+
 size_t error_kind_len(const char *text, size_t n)
 {
     const char *blank = memchr(text, ' ', n);

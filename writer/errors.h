@@ -2,6 +2,7 @@
 #ifndef RW_ERRORS_H
 #define RW_ERRORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,9 @@ enum err_class error_class(const char *text, size_t n);
 
 /* EXECABORT: aborted because of commands that were refused when they were queued. */
 int error_is_execabort(const char *text, size_t n);
+
+/* The answer to a request that had been carried out before (request_shows_repeat). */
+bool error_of_repeat(const char *text, size_t n);
 
 #define KINDS_MAX     48
 #define KIND_NAME     72

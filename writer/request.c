@@ -113,6 +113,17 @@ bool request_alters_connection(const uint8_t *p, size_t n)
     return false;
 }
 
+bool request_shows_repeat(const uint8_t *p, size_t n)
+{
+    struct slice name, sub;
+    if (!request_arg(p, n, 0, &name))
+        return false;
+    if (name.n == 4 && strncasecmp((const char *)name.p, "XADD", 4) == 0)
+        return true;
+    return name.n == 6 && strncasecmp((const char *)name.p, "XGROUP", 6) == 0 && request_arg(p, n, 1, &sub) &&
+           sub.n == 6 && strncasecmp((const char *)sub.p, "CREATE", 6) == 0;
+}
+
 enum { AT_START, IN_COUNT, COUNT_LF, AT_BULK, IN_LEN, LEN_LF, IN_BYTES, AT_END };
 
 void reqcheck_init(struct reqcheck *c)

@@ -40,6 +40,10 @@ size_t request_pair_len(const uint8_t *p);
  * (MULTI, EXEC, SELECT, SUBSCRIBE, CLIENT ...)? Such a one must never come from a stream. */
 bool request_alters_connection(const uint8_t *p, size_t n);
 
+/* Would the second of two such requests be answered by an error (error_of_repeat) and change nothing: XADD
+ * with its id, XGROUP CREATE? */
+bool request_shows_repeat(const uint8_t *p, size_t n);
+
 /* Argument number arg (0: the command's name) of a request of which n bytes are there. False: not there. */
 bool request_arg(const uint8_t *p, size_t n, unsigned arg, struct slice *out);
 

@@ -119,6 +119,8 @@ static bool take_topology(struct cluster *cl, const redisReply *r, const char *a
     unsigned masters = 0;
     for (unsigned i = 0; i < cl->nnodes; i++) {
         cl->node[i]->master = cl->node[i]->listed;
+        for (unsigned k = 0; k < cl->node[i]->nconn && !cl->node[i]->listed; k++)
+            cl->node[i]->conn[k]->restarted = false; /* another node has its slots */
         masters += cl->node[i]->listed;
     }
     log_event(LOG_DEBUG, NO_FLOW, "event=topology masters=%u slots=%u", masters, owned(cl));
