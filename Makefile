@@ -18,7 +18,7 @@ ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
 PROGRAMS = dfreader dfparse rediswriter dfconf
-TOOLS    = standin dfstate sink mkrecords probe
+TOOLS    = standin dfstate sink slots mkrecords probe
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
@@ -34,6 +34,7 @@ SRC_dfconf      = supervisor/dfconf.c
 SRC_standin     = $(wildcard tests/standin/*.c)
 SRC_dfstate     = $(wildcard tests/dfstate/*.c)
 SRC_sink        = tests/bench/sink.c
+SRC_slots       = tests/bench/slots.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
 SRC_probe       = tests/probe/main.c
 
@@ -43,6 +44,7 @@ LIBS_rediswriter = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfconf      = -linih -lbsd
 LIBS_standin     = -llz4 -lzstd -lhiredis -lbsd -lm
 LIBS_sink        =
+LIBS_slots       =
 LIBS_mkrecords   = -lbsd
 LIBS_probe       = -lbsd
 LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm

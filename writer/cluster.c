@@ -271,7 +271,9 @@ static void put_aside(struct cluster *cl, const struct cunit *u, const uint8_t *
 {
     struct moved *m = moved_new(u, bytes);
     TAILQ_INSERT_TAIL(&cl->parked[u->slot], m, link);
+    cl->parked_in[u->slot]++;
     cl->nparked++;
+    cl->recheck |= cl->busy[u->slot] == cl->parked_in[u->slot];
     cl->parked_bytes += u->len;
 }
 
@@ -290,10 +292,21 @@ static void let_go(struct cluster *cl, unsigned slot)
     while ((m = TAILQ_FIRST(&cl->parked[slot])) != NULL && !cl->alone[slot] &&
            hashset_add(&cl->keys, m->u.key)) {
         TAILQ_REMOVE(&cl->parked[slot], m, link);
+        cl->parked_in[slot]--;
         cl->nparked--;
         cl->parked_bytes -= m->u.len;
         enqueue(cl, m);
     }
+    /* Nothing of the slot is under way that would call again. */
+    cl->recheck |= m != NULL && cl->busy[slot] == cl->parked_in[slot];
+}
+
+static void recheck(struct cluster *cl)
+{
+    cl->recheck = false;
+    for (unsigned i = 0; i < SLOTS && cl->nparked > 0; i++)
+        if (cl->parked_in[i] > 0 && cl->busy[i] == cl->parked_in[i])
+            let_go(cl, i);
 }
 
 void cluster_leave_slot(struct cluster *cl, unsigned slot, bool alone)
@@ -557,6 +570,7 @@ static void dispatch(struct cluster *cl, uint64_t now)
 static void forget(struct cluster *cl, struct moved *m, unsigned slot)
 {
     TAILQ_REMOVE(&cl->parked[slot], m, link);
+    cl->parked_in[slot]--;
     cl->nparked--;
     cl->parked_bytes -= m->u.len;
     cl->busy[slot]--;
@@ -629,6 +643,8 @@ void cluster_work(struct writer *w, uint64_t now)
     }
     if (cl->dead)
         return;
+    if (cl->recheck)
+        recheck(cl);
     topology_work(cl, now);
     dispatch(cl, now);
     cl->stir = false;
@@ -655,7 +671,7 @@ int cluster_timeout(const struct writer *w, uint64_t now)
     const struct cluster *cl = w->cluster;
     (void)now;
     if (cl->nmoved > 0 || cl->needed_since != 0 || cl->refresh_at != 0 || cl->refreshing != NULL ||
-        cl->stir || cl->flushing || cl->big != NULL)
+        cl->stir || cl->flushing || cl->big != NULL || cl->recheck)
         return (int)(ROUND / 1000);
     int ms = cl->nspans > 0 ? (int)(ROUND / 1000) : -1;
     for (unsigned i = 0; i < cl->nconn; i++) {

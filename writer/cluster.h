@@ -74,7 +74,9 @@ struct cluster {
     unsigned nmoved;
     uint64_t next_moved;       /* mono_us: none is due before */
     struct moved_list *parked; /* a slot's: requests whose key, or slot, is on its way already */
+    uint16_t parked_in[SLOTS];
     unsigned nparked;
+    bool recheck; /* one waits for a request of another slot whose hash is the same */
     size_t parked_bytes;
     TAILQ_HEAD(, span) spans; /* programs that run */
     unsigned nspans;
