@@ -11,6 +11,7 @@
 #include "io.h"
 #include "log.h"
 #include "meta.h"
+#include "older.h"
 #include "render.h"
 #include "scripts.h"
 #include "slot.h"
@@ -41,6 +42,8 @@ void emit_free(struct emit *e)
     recout_free(&e->out);
     recout_free(&e->rendered);
     buf_free(&e->text);
+    buf_free(&e->older);
+    buf_free(&e->payload);
     render_free(e);
 }
 
@@ -129,29 +132,36 @@ static inline uint8_t *bulk(uint8_t *p, const uint8_t *data, size_t n)
     return p + 2;
 }
 
+/* The expiry of a key whose value was written by the request before: its last part. */
+static void expire_last(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, uint64_t expire_ms)
+{
+    uint8_t num[20];
+    struct slice argv[3] = {SLICE("PEXPIREAT"), {k->p, k->n}, {num, dec_u64(num, expire_ms)}};
+    emit_argv(e, o, k, 1, vclass, RF_IDEMPOTENT | RF_LAST, argv, 3);
+}
+
 /* Before Redis 6.2 SET has no PXAT: the expiry is a request of its own. */
 static void set_then_expire(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn,
                             uint64_t expire_ms)
 {
-    uint8_t num[20];
     uint64_t pos = o->pos;
+    uint8_t num[20];
     struct slice guarded[6] = {SLICE("EVAL"), SLICE(LUA_SET_NEW), SLICE("1"), {k->p, k->n}, {v, vn},
                                {num, dec_u64(num, expire_ms)}};
     if (emit_guarded(e, o)) { /* in one, as the second must not run when the first did not */
         emit_argv(e, o, k, 3, CLASS_STRING, RF_IDEMPOTENT, guarded, 6);
         return;
     }
-    struct slice argv[3] = {SLICE("PEXPIREAT"), {k->p, k->n}, {num, dec_u64(num, expire_ms)}};
     o->pos = 0;
     emit_set(e, o, k, v, vn, 0, RF_FIRST);
     o->pos = pos;
-    emit_argv(e, o, k, 1, CLASS_STRING, RF_IDEMPOTENT | RF_LAST, argv, 3);
+    expire_last(e, o, k, CLASS_STRING, expire_ms);
 }
 
 void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
               unsigned flags)
 {
-    if (expire_ms != 0 && e->target.version < VERSION(6, 2) && e->target.kind == TARGET_REDIS) {
+    if (expire_ms != 0 && older_target(&e->target)) {
         set_then_expire(e, o, k, v, vn, expire_ms);
         return;
     }
@@ -188,37 +198,39 @@ static uint8_t *hint_args(uint8_t *p, struct hint hint)
     return resp_bulk(p, num, dec_u64(num, hint.n));
 }
 
-void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
+/* Type, value, RDB version and checksum. */
+static uint8_t *dump_payload(uint8_t *p, unsigned type, const uint8_t *v, size_t vn, unsigned ver)
 {
-    emit_restore_hinted(e, o, k, vclass, type, v, vn, ver, expire_ms, (struct hint){HINT_NONE, 0});
-}
-
-void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                         const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint)
-{
-    uint8_t *start = begin(e, 8 * RESP_LEN_MAX + k->n + vn + 128);
-    if (start == NULL)
-        return;
-    struct rec r = request(o, k, RF_IDEMPOTENT);
-    uint8_t num[20];
-    uint8_t *p = start;
-    bool replace = !emit_guarded(e, o);
-    p = resp_len(p, '*', 4 + (replace ? 1u : 0u) + (expire_ms != 0 ? 1u : 0u) + (hint.kind != HINT_NONE ? 2u : 0u));
-    memcpy(p, "$7\r\nRESTORE\r\n", 13);
-    p = bulk(p + 13, k->p, k->n);
-    p = resp_bulk(p, num, dec_u64(num, expire_ms));
-    p = resp_len(p, '$', 1 + vn + 10);
-    uint8_t *payload = p;
+    uint8_t *start = p;
     *p++ = (uint8_t)type;
     memcpy(p, v, vn);
     p += vn;
     *p++ = (uint8_t)ver;
     *p++ = 0;
-    uint64_t crc = crc64(0, payload, (size_t)(p - payload));
+    uint64_t crc = crc64(0, start, (size_t)(p - start));
     memcpy(p, &crc, 8);
-    memcpy(p + 8, "\r\n$7\r\nREPLACE\r\n", 15);
-    p += replace ? 23 : 10;
+    return p + 8;
+}
+
+static void emit_restore_flags(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                               const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint,
+                               unsigned flags)
+{
+    uint8_t *start = begin(e, 8 * RESP_LEN_MAX + k->n + vn + 128);
+    if (start == NULL)
+        return;
+    struct rec r = request(o, k, flags | RF_IDEMPOTENT);
+    uint8_t num[20];
+    bool replace = !emit_guarded(e, o);
+    uint8_t *p =
+        resp_len(start, '*', 4 + (replace ? 1u : 0u) + (expire_ms != 0 ? 1u : 0u) + (hint.kind != HINT_NONE ? 2u : 0u));
+    memcpy(p, "$7\r\nRESTORE\r\n", 13);
+    p = bulk(p + 13, k->p, k->n);
+    p = resp_bulk(p, num, dec_u64(num, expire_ms));
+    p = resp_len(p, '$', 1 + vn + 10);
+    p = dump_payload(p, type, v, vn, ver);
+    memcpy(p, "\r\n$7\r\nREPLACE\r\n", 15);
+    p += replace ? 15 : 2;
     if (expire_ms != 0) {
         memcpy(p, "$6\r\nABSTTL\r\n", 12);
         p += 12;
@@ -228,6 +240,41 @@ void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, 
     r.vclass = (uint8_t)vclass;
     e->stats.requests++;
     commit(e, &r, (size_t)(p - start));
+}
+
+/* Before Redis 5.0 RESTORE has no ABSTTL: as with SET, the expiry comes behind it. */
+static void restore_then_expire(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                                const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
+{
+    uint8_t num[20];
+    uint64_t pos = o->pos;
+    e->payload.len = 0;
+    uint8_t *p = emit_guarded(e, o) ? buf_room(&e->payload, vn + 11) : NULL; /* fits one record */
+    if (p != NULL) {
+        struct slice argv[6] = {SLICE("EVAL"), SLICE(LUA_RESTORE_NEW), SLICE("1"), {k->p, k->n},
+                                {p, (size_t)(dump_payload(p, type, v, vn, ver) - p)}, {num, dec_u64(num, expire_ms)}};
+        emit_argv(e, o, k, 3, vclass, RF_IDEMPOTENT, argv, 6);
+        return;
+    }
+    o->pos = 0;
+    emit_restore_flags(e, o, k, vclass, type, v, vn, ver, 0, (struct hint){HINT_NONE, 0}, RF_FIRST);
+    o->pos = pos;
+    expire_last(e, o, k, vclass, expire_ms);
+}
+
+void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                         const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint)
+{
+    if (expire_ms != 0 && older_target(&e->target) && e->target.version < VERSION(5, 0))
+        restore_then_expire(e, o, k, vclass, type, v, vn, ver, expire_ms);
+    else
+        emit_restore_flags(e, o, k, vclass, type, v, vn, ver, expire_ms, hint, 0);
+}
+
+void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
+{
+    emit_restore_hinted(e, o, k, vclass, type, v, vn, ver, expire_ms, (struct hint){HINT_NONE, 0});
 }
 
 /* ---- requests larger than a record ---- */
@@ -320,6 +367,8 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
 void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass, unsigned flags,
                const struct slice *argv, size_t argc)
 {
+    if (__builtin_expect(older_target(&e->target), 0))
+        argv = older_request(e, argv, &argc, &keyarg);
     size_t total = RESP_LEN_MAX;
     for (size_t i = 0; i < argc; i++)
         total += RESP_LEN_MAX + argv[i].n + 2;

@@ -513,8 +513,7 @@ static enum got feed_consumer(struct value *v, struct emit *e, struct origin *o,
                             {v->key.p, v->key.n},
                             {v->st.group.p, v->st.group.len},
                             {v->st.consumer.p, v->st.consumer.len}};
-    if (e->target.version >= VERSION(6, 2) || e->target.kind == TARGET_DRAGONFLY)
-        send(v, e, o, 2, argv, 5);
+    send(v, e, o, 2, argv, 5);
     v->st.consumers--;
     v->st.phase = PH_IDS;
     return GOT;

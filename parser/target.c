@@ -7,6 +7,7 @@
 
 #include "ctl.h"
 #include "meta.h"
+#include "record.h"
 
 static const char *const policies[] = {"overwrite", "skip", "fail"};
 static const char *const kinds[] = {"portable", "redis", "valkey", "dragonfly"};
@@ -201,4 +202,9 @@ bool target_field_ttl(const struct target *t)
 bool target_takes_hints(const struct target *t)
 {
     return t->kind == TARGET_VALKEY || (t->kind == TARGET_REDIS && t->version >= VERSION(5, 0));
+}
+
+bool target_has_class(const struct target *t, unsigned vclass)
+{
+    return vclass != CLASS_STREAM || t->kind != TARGET_REDIS || t->version >= VERSION(5, 0);
 }

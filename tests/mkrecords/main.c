@@ -1,5 +1,5 @@
-/* mkrecords: a command stream from a text, one record a line. A TEST TOOL of df2redis, for streams that no
- * real parser would write. mkrecords --help describes the text. */
+/* mkrecords: a command stream, or a raw one, from a text, one record a line. A TEST TOOL of df2redis, for streams
+ * that no real parser or master would write. mkrecords --help describes the text. */
 #include <err.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #define VALUE_MAX ((size_t)1200 << 20)
 
 static const char help[] =
-    "usage: mkrecords <text >stream\n"
+    "usage: mkrecords [--raw] <text >stream\n"
     "\n"
     "Each line is one record; blanks separate words, # begins a comment. Integers are decimal.\n"
     "\n"
@@ -32,6 +32,8 @@ static const char help[] =
     "  position F [option ...]     synced F [option ...]\n"
     "  barrier F [option ...] ARG ...       txid=1\n"
     "  report F [name=value ...]\n"
+    "  data F HEX                           raw streams: these bytes of the flow\n"
+    "  entry F [:db=N] [:txid=N] ARG ...    raw streams: DATA with a journal entry, and the SELECT in front of it\n"
     "  end [name=value ...]        default: reason=complete status=0\n"
     "  stream                      a stream header; there is one at the beginning\n"
     "  bytes HEX                   these bytes, as they are\n"
@@ -55,6 +57,8 @@ struct state {
     uint64_t txid;
     uint16_t epoch;
     uint64_t seq[REC_FLOWS_MAX];
+    uint64_t offset[REC_FLOWS_MAX]; /* bytes of each flow in DATA */
+    enum rec_kind kind;
     unsigned number; /* of the line */
 };
 
@@ -196,6 +200,65 @@ static void request(struct state *s, struct line *l)
     } while (at < b.len && --s->only != 0);
 }
 
+/* DATA of the flow at hand. */
+static void data(struct state *s, const uint8_t *p, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        struct rec r = {.type = REC_DATA, .flow = s->r.flow, .slot = REC_NO_SLOT, .epoch = s->epoch, .time = now_us()};
+        size_t n = len - at < REC_PAYLOAD_MAX ? len - at : REC_PAYLOAD_MAX;
+        r.pos = s->offset[r.flow];
+        put(s, &r, p + at, n);
+        s->offset[r.flow] += n;
+        at += n;
+    }
+}
+
+static void add_plen(struct buf *b, uint64_t v)
+{
+    uint8_t t[9] = {0x81};
+    for (unsigned i = 0; i < 8; i++)
+        t[8 - i] = (uint8_t)(v >> 8 * i);
+    (void)buf_add(b, t, sizeof t);
+}
+
+/* DATA: SELECT, then a journal COMMAND: txid, one shard, number of arguments, their length, (length, bytes) each. */
+static void entry(struct state *s, struct line *l)
+{
+    static struct buf b = {.max = VALUE_MAX + 65536}, args = {.max = VALUE_MAX + 65536}, w = {.max = VALUE_MAX};
+    begin(s, l, REC_DATA, 0);
+    uint64_t total = 0;
+    b.len = args.len = 0;
+    for (unsigned i = l->at; i < l->n; i++) {
+        expand(s, l->word[i], &w);
+        add_plen(&args, w.len);
+        (void)buf_add(&args, w.p, w.len);
+        total += w.len;
+    }
+    (void)buf_add(&b, "\006", 1);
+    add_plen(&b, s->r.db);
+    (void)buf_add(&b, "\012", 1);
+    add_plen(&b, s->txid);
+    add_plen(&b, 1);
+    add_plen(&b, l->n - l->at);
+    add_plen(&b, total);
+    if (buf_add(&b, args.p, args.len) < 0)
+        errx(2, "line %u: too large", s->number);
+    data(s, b.p, b.len);
+}
+
+static void data_line(struct state *s, struct line *l)
+{
+    struct buf b = {0};
+    begin(s, l, REC_DATA, 0);
+    for (; l->at < l->n; l->at++)
+        for (const char *p = l->word[l->at]; *p != '\0'; p += 2) {
+            uint8_t c = (uint8_t)hex(s, p);
+            (void)buf_add(&b, &c, 1);
+        }
+    data(s, b.p, b.len);
+    buf_free(&b);
+}
+
 /* Lines name=value: those of the text, then the defaults that it does not give. */
 static void metadata(struct state *s, struct line *l, unsigned type, unsigned from, const char *defaults)
 {
@@ -275,7 +338,11 @@ static void record(struct state *s, struct line *l)
     const char *arg = l->n > 1 ? l->word[1] : "";
     if (numbered_record(s, l))
         return;
-    if (strcmp(w, "session") == 0)
+    if (strcmp(w, "entry") == 0)
+        entry(s, l);
+    else if (strcmp(w, "data") == 0)
+        data_line(s, l);
+    else if (strcmp(w, "session") == 0)
         session(s, l);
     else if (strcmp(w, "target") == 0)
         metadata(s, l, REC_TARGET, 1, "kind=portable\nversion=6.2.0\ncluster=0\n");
@@ -286,7 +353,7 @@ static void record(struct state *s, struct line *l)
     else if (strcmp(w, "end") == 0)
         metadata(s, l, REC_END, 1, "reason=complete\nstatus=0\n");
     else if (strcmp(w, "stream") == 0) {
-        if (recout_stream(&s->out, KIND_COMMAND) < 0)
+        if (recout_stream(&s->out, s->kind) < 0)
             err(1, "writing");
     } else if (strcmp(w, "bytes") == 0)
         bytes(s, arg);
@@ -303,15 +370,17 @@ static void record(struct state *s, struct line *l)
 
 int main(int argc, char **argv)
 {
-    static struct state s = {.epoch = 1};
+    static struct state s = {.epoch = 1, .kind = KIND_COMMAND};
     static struct line l;
-    if (argc > 1) {
+    if (argc == 2 && strcmp(argv[1], "--raw") == 0) {
+        s.kind = KIND_RAW;
+    } else if (argc > 1) {
         bool asked = strcmp(argv[1], "--help") == 0;
         fputs(help, asked ? stdout : stderr);
         return asked ? 0 : 2;
     }
     recout_init(&s.out, STDOUT_FILENO, (size_t)256 << 10);
-    if (recout_stream(&s.out, KIND_COMMAND) < 0)
+    if (recout_stream(&s.out, s.kind) < 0)
         err(1, "writing");
     char *text = NULL;
     size_t cap = 0;
