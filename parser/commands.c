@@ -221,6 +221,8 @@ void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct sl
         cmd_lost_only(&m, "unknown-command", "not known to df2redis: its effect is missing");
     else if (too_new(&m))
         cmd_lost_only(&m, "command-too-new", "the target does not know it");
+    else if (e->target.kind == TARGET_DRAGONFLY && native(&m))
+        ;
     else if (!e->target.cluster || !spread(&m))
         act(&m);
     buf_trim(&f->s.copy, (size_t)1 << 20);

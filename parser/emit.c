@@ -406,6 +406,12 @@ void emit_program(struct emit *e, struct origin *o, const struct key *k, const s
     commit(e, &r, program->len);
 }
 
+void emit_stick(struct emit *e, struct origin *o, const struct key *k)
+{
+    struct slice argv[2] = {SLICE("STICK"), {k->p, k->n}};
+    emit_argv(e, o, k, 1, CLASS_NONE, RF_IDEMPOTENT, argv, 2);
+}
+
 static void emit_empty(struct emit *e, struct origin *o, unsigned type, unsigned flags)
 {
     if (begin(e, 0) == NULL)

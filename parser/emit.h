@@ -139,6 +139,9 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
 /* A program (common/program.h) whose first key is k. */
 void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program);
 
+/* STICK key: Dragonfly does not evict it. */
+void emit_stick(struct emit *e, struct origin *o, const struct key *k);
+
 void emit_position(struct emit *e, struct origin *o, unsigned flags);
 
 /* The key's parts are all there: a position record that says so. */

@@ -388,7 +388,7 @@ static void write_group(struct value *v, struct emit *e, struct origin *o, const
     struct slice argv[7] = {SLICE("XGROUP"), SLICE("CREATE"), {v->key.p, v->key.n}, *name,
                             id_slice(&last, t[0], t[1])};
     size_t argc = 5;
-    if (v->type != 15 && knows_counters(e) && t[2] != UINT64_MAX) {
+    if (v->type != 15 && (knows_counters(e) || e->target.kind == TARGET_DRAGONFLY) && t[2] != UINT64_MAX) {
         argv[5] = SLICE("ENTRIESREAD");
         argv[6] = (struct slice){read, dec_u64(read, t[2])};
         argc = 7;

@@ -59,7 +59,7 @@ bool target_takes_hints(const struct target *t);
 /* It has values of the class at all: streams came with Redis 5.0. */
 bool target_has_class(const struct target *t, unsigned vclass);
 
-/* Hash fields can have expiries of their own (HPEXPIREAT). */
+/* Hash fields can have expiries of their own (HPEXPIREAT, with Dragonfly FIELDEXPIRE, for members of sets, too). */
 bool target_field_ttl(const struct target *t);
 
 #endif

@@ -199,6 +199,47 @@ static void is_script(const char *target, const char *line, const char *with)
     buf_free(&b);
 }
 
+static void is_later(const char *line, const char *want)
+{
+    struct buf b = {0};
+    begin("dragonfly:1.40", (struct source){0});
+    cap.e.now_ms += 30500;
+    add_command(&b, 7, line);
+    feed(&b);
+    EQ_S(capture_text(&cap), want);
+    end();
+    buf_free(&b);
+}
+
+static void to_dragonfly(void)
+{
+    static const char df[] = "dragonfly:1.40";
+    is(df, "PREPEND k v", ONE "V | PREPEND k v\n");
+    is(df, "INCRBYFLOAT k 1.5", ONE "V | INCRBYFLOAT k 1.5\n");
+    is(df, "BF.ADD k v", ONE "V | BF.ADD k v\n");
+    is(df, "TOPK.ADD k v w", ONE "V | TOPK.ADD k v w\n");
+    is(df, "FT.CREATE i SCHEMA t TEXT", ONE "VK key=0 | FT.CREATE i SCHEMA t TEXT\n"); /* of flow 0 */
+    is(df, "STICK k", ONE "V | STICK k\n");
+    is(df, "STICK k l", ONE "VK | STICK k l\n");
+    is(df, "SHRINK k", ONE "V position\n");
+    is(df, "SET k v STICK", ONE "V | SET k v STICK\n");
+    is(df, "SET k v PXAT 4102444800000", ONE "IV string | SET k v PXAT 4102444800000\n");
+    is(df, "HPERSIST k FIELDS 1 f", ONE "V | HPERSIST k FIELDS 1 f\n");
+    is(df, "HSETEX k PXAT 4102444800000 FIELDS 1 f v", ONE "V | HSETEX k PXAT 4102444800000 FIELDS 1 f v\n");
+    is(df, "CL.THROTTLE k 5 10 60 1", ONE "V | CL.THROTTLE k 5 10 60 1\n");
+    is(df, "NOSUCH k", "LOST kind=unknown-command key=k\n" SKIPPED);
+    is(df, "SADDEX k 100 m", ONE "V | SADDEX k 100 m\n");
+    is(df, "HEXPIRE k 100 FIELDS 1 f", ONE "V | HEXPIRE k 100 FIELDS 1 f\n");
+    /* What is left of a time that came 30.5 s ago. */
+    is_later("SADDEX k 100 m", ONE "V | SADDEX k 70 m\n");
+    is_later("SADDEX k KEEPTTL 31 m", ONE "V | SADDEX k KEEPTTL 1 m\n");
+    is_later("HSETEX k NX 3 f v", ONE "V | HSETEX k NX 1 f v\n");
+    is_later("HSETEX k EX 100 FIELDS 1 f v", ONE "V | HSETEX k EX 70 FIELDS 1 f v\n");
+    is_later("HGETEX k PX 40000 FIELDS 1 f", ONE "V | HGETEX k PX 9500 FIELDS 1 f\n");
+    is_later("FIELDEXPIRE k 100 f g", ONE "V | FIELDEXPIRE k 70 f g\n");
+    is_later("HGETEX k PERSIST FIELDS 1 f", ONE "V | HGETEX k PERSIST FIELDS 1 f\n");
+}
+
 static void to_older(void)
 {
     is("6.0", "SET k v KEEPTTL", ONE "IV | SET k v KEEPTTL\n");
@@ -683,6 +724,7 @@ int main(void)
     collections();
     to_newer_only();
     to_older();
+    to_dragonfly();
     as_they_are();
     nothing_to_do();
     not_carried();
