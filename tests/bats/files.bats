@@ -357,7 +357,6 @@ EOF
 report stream-pending "s27" lost=0
 report pending-entry "s27" lost=1
 report array "array" lost=1
-report array "array0" lost=1
 0 ["SET","next","key"]
 end status=3 expired=0
 EOF
