@@ -257,10 +257,8 @@ size_t link_raw(struct link *l, uint8_t *to, size_t cap)
 {
     redisReader *r = l->reader;
     size_t n = r->len - r->pos;
-    if (n > cap) /* cannot be: less than one read lies there */
-        n = cap;
-    if (n > 0)
-        memcpy(to, r->buf + r->pos, n);
+    if (n > 0 && cap > 0) /* less than one read lies there: it fits */
+        memcpy(to, r->buf + r->pos, n < cap ? n : cap);
     redisReaderFree(r);
     l->reader = NULL;
     return n;

@@ -24,6 +24,8 @@ enum {
     OPT_ONE_FILE,
     OPT_PASSWORD,
     OPT_UNTIL,
+    OPT_RESUME,
+    OPT_FULL_RESYNC,
     OPT_STALL,
     OPT_PARSER,
     OPT_CONNECT,
@@ -44,6 +46,8 @@ static const struct option longs[] = {
     {"one-file", no_argument, NULL, OPT_ONE_FILE},
     {"password-file", required_argument, NULL, OPT_PASSWORD},
     {"until", required_argument, NULL, OPT_UNTIL},
+    {"resume", no_argument, NULL, OPT_RESUME},
+    {"on-full-resync", required_argument, NULL, OPT_FULL_RESYNC},
     {"stall-timeout", required_argument, NULL, OPT_STALL},
     {"parser-timeout", required_argument, NULL, OPT_PARSER},
     {"connect-timeout", required_argument, NULL, OPT_CONNECT},
@@ -77,6 +81,9 @@ static const char help_text[] =
     "      --one-file           of a .dfs set read only the file that was named\n"
     "      --password-file FILE password of the source (or environment " PASSWORD_ENV ")\n"
     "      --until synced       end when the full sync is complete\n"
+    "      --resume             go on from the positions that the writer has saved\n"
+    "      --on-full-resync P   where that is impossible: fail (default), flush or overwrite (by the "
+    "writer)\n"
     "      --connect-timeout S  for connecting and each reply of the handshake (20)\n"
     "      --parser-timeout S   for a parser to show up after the full sync began (30)\n"
     "      --stall-timeout S    for a flow that does not move during the full sync (600)\n"
@@ -126,6 +133,15 @@ static unsigned flow_number(const char *text)
     return n;
 }
 
+static enum full_resync full_resync(const char *text)
+{
+    static const char *const names[] = {"fail", "flush", "overwrite"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(text, names[i]) == 0)
+            return (enum full_resync)i;
+    errx(EXIT_USAGE, "--on-full-resync %s: expected fail, flush or overwrite", text);
+}
+
 static void set_option(struct options *o, int opt, const char *arg)
 {
     switch (opt) {
@@ -149,6 +165,8 @@ static void set_option(struct options *o, int opt, const char *arg)
             errx(EXIT_USAGE, "--until %s: only \"synced\" is known", arg);
         o->until_synced = true;
         break;
+    case OPT_RESUME: o->resume = true; break;
+    case OPT_FULL_RESYNC: o->on_full_resync = full_resync(arg); break;
     case OPT_STALL: o->stall_timeout = seconds("stall-timeout", arg); break;
     case OPT_PARSER: o->parser_timeout = seconds("parser-timeout", arg); break;
     case OPT_CONNECT: o->connect_timeout = seconds("connect-timeout", arg); break;
@@ -207,6 +225,8 @@ static void check(const struct options *o)
         errx(EXIT_USAGE, "--session-only and --flow exclude each other");
     if (o->session_only && o->output != NULL)
         errx(EXIT_USAGE, "--session-only writes no stream: leave out --output");
+    if (o->resume && o->mode != MODE_OWNER)
+        errx(EXIT_USAGE, "--resume belongs to the process that owns the session");
     if (o->until_synced && o->mode != MODE_OWNER)
         errx(EXIT_USAGE, "--until belongs to the process that owns the session");
 }

@@ -15,6 +15,8 @@ enum mode {
     MODE_ASK,   /* a question to a running owner */
 };
 
+enum full_resync { FULL_FAIL, FULL_FLUSH, FULL_OVERWRITE }; /* the latter two are the writer's to carry out */
+
 struct options {
     enum mode mode;
     struct url url;      /* MODE_OWNER, MODE_FLOW */
@@ -29,6 +31,8 @@ struct options {
     unsigned flow;
     bool session_only;
     bool until_synced;
+    bool resume;
+    enum full_resync on_full_resync;
     bool one_file;     /* MODE_FILE: not the set that the file belongs to */
     int stall_timeout; /* seconds, as the next two */
     int parser_timeout;

@@ -132,6 +132,7 @@ int owner_run(const struct options *o)
     hub_close(&w->hub);
     loop_free(&w->loop);
     int status = w->status;
+    resume_free(&w->resume);
     free(w->flows);
     free(w);
     return status;

@@ -15,6 +15,7 @@
 #include "options.h"
 #include "output.h"
 #include "reread.h"
+#include "resume.h"
 #include "sessinfo.h"
 
 #define RESTARTS_MAX  20
@@ -26,6 +27,7 @@
 
 enum phase {
     PHASE_CONNECT,  /* handshake on the control connection */
+    PHASE_RESUME,   /* a writer is to say from where to go on */
     PHASE_FLOWS,    /* flows are being opened */
     PHASE_FULL,     /* DFLY SYNC sent; until all flows are cut */
     PHASE_STARTING, /* DFLY STARTSTABLE sent; until it is answered and all flows are synced */
@@ -38,10 +40,19 @@ enum phase {
 /* The request on the control connection whose reply is awaited. */
 enum await { AWAIT_NONE, AWAIT_HANDSHAKE, AWAIT_SYNC, AWAIT_STARTSTABLE, AWAIT_PING };
 
+/* Whether the session goes on where an earlier one ended. */
+enum resync {
+    RESYNC_OFF,      /* a full sync, or it is done */
+    RESYNC_WAITING,  /* for the positions of the writer */
+    RESYNC_ASKED,    /* the flows are asked to go on there; no FLOW record before that is decided */
+    RESYNC_STARTING, /* all answered PARTIAL: STARTSTABLE is under way */
+    RESYNC_DETOUR,   /* it was refused: DFLY SYNC comes first, once all FLOW records are written */
+};
+
 struct oflow {
     struct flow local;
     struct peer *remote; /* with --session-only: its process, NULL: none has joined */
-    bool up;             /* the master answered FULL */
+    bool up;             /* the master answered */
     bool cut;            /* a parser saw opcode 200 */
     bool synced;         /* a parser saw the EOF token */
     bool blocked;        /* remote: does not read, its output is full */
@@ -71,7 +82,11 @@ struct owner {
 
     struct oflow *flows; /* info.flows of them */
     unsigned up, cut, synced;
-    unsigned cursor; /* flow that is read first in the next round */
+    unsigned partial, announced; /* of those up */
+    enum resync resync;
+    struct resume resume;
+    const char *vector; /* its positions in one text */
+    unsigned cursor;    /* flow that is read first in the next round */
 
     struct reread reread; /* of local flows */
 
@@ -104,13 +119,27 @@ struct owner {
 int owner_run(const struct options *o);
 
 /* session.c */
-void session_begin(struct owner *w);               /* a new epoch: connect and shake hands */
-void session_close(struct owner *w);               /* close all connections to the master */
-void session_cut(struct owner *w);                 /* one more flow is cut */
-void session_synced(struct owner *w);              /* one more flow is synced */
-void session_flow_up(struct owner *w, unsigned i); /* one more flow is up */
+void session_begin(struct owner *w);                             /* a new epoch: connect and shake hands */
+void session_close(struct owner *w);                             /* close all connections to the master */
+void session_cut(struct owner *w);                               /* one more flow is cut */
+void session_synced(struct owner *w);                            /* one more flow is synced */
+void session_flow_up(struct owner *w, unsigned i, bool partial); /* one more flow is up */
+void session_open_flows(struct owner *w);
+void session_startstable(struct owner *w);
+void session_sync(struct owner *w);
 void session_ping(struct owner *w, uint64_t now);
 void session_deadlines(struct owner *w, uint64_t now);
+
+/* resync.c */
+struct flow_ask resync_ask(struct owner *w, unsigned i);  /* what to ask for flow i */
+void resync_open_remote(struct owner *w, struct peer *p); /* the same to its process */
+void resync_line(struct owner *w, const char *line);      /* a writer speaks of positions */
+void resync_deadline(struct owner *w, uint64_t now);      /* in PHASE_RESUME */
+bool resync_flows_up(struct owner *w);                    /* all flows are; true: it goes on from here */
+bool resync_flow_refused(struct owner *w);                /* one was answered by an error; true: as above */
+bool resync_invalid_state(struct owner *w);               /* STARTSTABLE was; true: as above */
+void resync_stable(struct owner *w);                      /* STARTSTABLE was answered by OK */
+void resync_announced(struct owner *w);                   /* a flow process has written its FLOW record */
 
 /* peers.c */
 extern const struct hub_observer peers_template;

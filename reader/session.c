@@ -1,5 +1,6 @@
 #include "owner.h"
 
+#include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -28,7 +29,7 @@ static int request(struct owner *w, enum await await, int n, const char *const *
 
 /* ---- full sync ---- */
 
-static void send_sync(struct owner *w)
+void session_sync(struct owner *w)
 {
     const char *const args[] = {"DFLY", "SYNC", w->info.session};
     enter(w, PHASE_FULL);
@@ -44,16 +45,21 @@ static void read_on(struct owner *w, bool on)
     hub_send_role(&w->hub, ROLE_FLOW, on ? "readon on=1" : "readon on=0");
 }
 
-/* All flows are cut: only now, and once, STARTSTABLE. Until it is answered no client command runs on the
- * master, so whatever it sends must be taken. Spec section 2.4. */
-static void try_startstable(struct owner *w)
+/* Until it is answered no client command runs on the master, so whatever it sends must be taken. Spec section
+ * 2.4. */
+void session_startstable(struct owner *w)
 {
-    if (w->phase != PHASE_FULL || !w->sync_ok || w->cut < w->info.flows)
-        return;
     const char *const args[] = {"DFLY", "STARTSTABLE", w->info.session};
     read_on(w, true);
     enter(w, PHASE_STARTING);
     (void)request(w, AWAIT_STARTSTABLE, 3, args);
+}
+
+/* All flows are cut: only now, and once. */
+static void try_startstable(struct owner *w)
+{
+    if (w->phase == PHASE_FULL && w->sync_ok && w->cut == w->info.flows)
+        session_startstable(w);
 }
 
 static void try_stable(struct owner *w)
@@ -79,21 +85,23 @@ void session_synced(struct owner *w)
 
 /* ---- flows ---- */
 
-void session_flow_up(struct owner *w, unsigned i)
+void session_flow_up(struct owner *w, unsigned i, bool partial)
 {
     struct oflow *f = &w->flows[i];
     f->up = true;
     w->up++;
-    log_event(LOG_INFO, (int)i, "event=flow-up mode=FULL");
-    if (w->up == w->info.flows && w->phase == PHASE_FLOWS)
-        send_sync(w);
+    w->partial += partial ? 1 : 0;
+    log_event(LOG_INFO, (int)i, "event=flow-up mode=%s", partial ? "PARTIAL" : "FULL");
+    if (w->up == w->info.flows && w->phase == PHASE_FLOWS && !resync_flows_up(w))
+        session_sync(w);
 }
 
 static void on_flow_up(void *ctx, struct flow *f)
 {
     struct owner *w = ctx;
-    if (flow_announce(f, &w->out) == 0) /* a failing output is noticed in the main loop */
-        session_flow_up(w, f->id);
+    if (w->resync == RESYNC_ASKED ||
+        flow_announce(f, &w->out, FORM_FULL) == 0) /* a failing output is noticed in the main loop */
+        session_flow_up(w, f->id, f->partial);
 }
 
 static void on_flow_lost(void *ctx, struct flow *f, const struct fault *why)
@@ -104,6 +112,12 @@ static void on_flow_lost(void *ctx, struct flow *f, const struct fault *why)
                   log_quote(why->text, strlen(why->text)));
         return;
     }
+    if (f->refused && resync_flow_refused(w)) {
+        log_event(LOG_INFO, (int)f->id, "event=flow-refused reason=\"%s\"", why->text);
+        return;
+    }
+    if (w->restart_wanted)
+        return;
     owner_fail(w, why->status, "flow %u: %s (after %llu bytes)", f->id, why->text,
                (unsigned long long)f->bytes);
 }
@@ -116,23 +130,30 @@ static void announce_session(struct owner *w)
     buf_free(&b);
 }
 
-static void open_flows(struct owner *w)
+/* Let all flow processes do their part. */
+static void each_remote(struct owner *w, void (*call)(struct owner *w, struct peer *p))
+{
+    struct peer *p;
+    TAILQ_FOREACH(p, &w->hub.peers, link)
+    {
+        if (p->role == ROLE_FLOW && !p->gone)
+            call(w, p);
+    }
+}
+
+void session_open_flows(struct owner *w)
 {
     static struct flow_observer observer;
     observer = (struct flow_observer){.ctx = w, .up = on_flow_up, .lost = on_flow_lost};
-    announce_session(w);
     enter(w, PHASE_FLOWS);
-    struct peer *p;
     if (w->o->session_only) {
-        TAILQ_FOREACH(p, &w->hub.peers, link)
-        {
-            if (p->role == ROLE_FLOW)
-                peers_start_flow(w, p);
-        }
+        each_remote(w, w->info.resume ? resync_open_remote : peers_start_flow);
         return;
     }
-    for (unsigned i = 0; i < w->info.flows && w->phase == PHASE_FLOWS; i++)
-        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->control, &w->info, 0, &observer);
+    for (unsigned i = 0; i < w->info.flows && w->phase == PHASE_FLOWS; i++) {
+        struct flow_ask ask = resync_ask(w, i);
+        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->control, &w->info, &ask, 0, &observer);
+    }
 }
 
 /* ---- control connection ---- */
@@ -147,7 +168,14 @@ static void handshake_done(struct owner *w, unsigned flows_before)
         return;
     }
     w->flows = xcalloc(w->info.flows, sizeof *w->flows);
-    open_flows(w);
+    announce_session(w);
+    if (!w->info.resume) {
+        session_open_flows(w);
+        return;
+    }
+    enter(w, PHASE_RESUME); /* the writer finds us by the SESSION record, and answers */
+    if (w->o->session_only)
+        each_remote(w, peers_start_flow);
 }
 
 static void on_reply(struct owner *w)
@@ -167,6 +195,11 @@ static void on_reply(struct owner *w)
     w->await = AWAIT_NONE;
     if (await == AWAIT_NONE || await == AWAIT_PING)
         return;
+    if (await == AWAIT_STARTSTABLE && w->control.reply.top.type == REDIS_REPLY_ERROR &&
+        strcasestr(w->control.reply.top.text, "invalid state") != NULL && resync_invalid_state(w)) {
+        read_on(w, false);
+        return;
+    }
     if (!reply_is(&w->control.reply, "OK")) {
         fault_reply(&f, await == AWAIT_SYNC ? "DFLY SYNC" : "DFLY STARTSTABLE", &w->control.reply);
         owner_fail(w, f.status, "%s", f.text);
@@ -176,6 +209,7 @@ static void on_reply(struct owner *w)
     } else {
         read_on(w, false);
         w->stable_ok = true;
+        resync_stable(w);
         w->pinged_at = mono_us();
         try_stable(w);
     }
@@ -229,6 +263,9 @@ void session_begin(struct owner *w)
     free(w->flows);
     w->flows = NULL;
     w->up = w->cut = w->synced = w->cursor = 0;
+    w->partial = w->announced = 0;
+    w->info.resume = w->o->resume && w->info.epoch == 0;
+    w->resync = w->info.resume ? RESYNC_WAITING : RESYNC_OFF;
     w->sync_at = 0;
     w->sync_ok = w->stable_ok = false;
     w->pending.status = 0;
@@ -337,6 +374,8 @@ void session_deadlines(struct owner *w, uint64_t now)
     if (w->await != AWAIT_NONE && now > w->await_since && now - w->await_since >= patience(w))
         owner_fail(w, EXIT_RETRY, "%s: no answer to %s for %llu seconds", w->o->shown, await_name(w->await),
                    (unsigned long long)(patience(w) / US));
+    else if (w->phase == PHASE_RESUME)
+        resync_deadline(w, now);
     else if (w->phase == PHASE_FLOWS)
         check_flows_up(w, now);
     else if (w->phase == PHASE_FULL && w->hub.ever[ROLE_PARSER] == 0 &&

@@ -13,7 +13,7 @@
 
 const char *phase_name(enum phase phase)
 {
-    static const char *const names[] = {"connect", "flows",  "fullsync", "starting",
+    static const char *const names[] = {"connect", "resume", "flows",  "fullsync", "starting",
                                         "stable",  "ending", "linger",   "done"};
     return names[phase];
 }
