@@ -31,6 +31,8 @@ enum {
     OPT_CONNECT,
     OPT_SPILL_MAX,
     OPT_SPILL_DIR,
+    OPT_SPOOL,
+    OPT_SPOOL_MAX,
     OPT_BUFFER,
     OPT_HELP,
     OPT_VERSION
@@ -53,6 +55,8 @@ static const struct option longs[] = {
     {"connect-timeout", required_argument, NULL, OPT_CONNECT},
     {"spill-max", required_argument, NULL, OPT_SPILL_MAX},
     {"spill-dir", required_argument, NULL, OPT_SPILL_DIR},
+    {"spool", required_argument, NULL, OPT_SPOOL},
+    {"spool-max", required_argument, NULL, OPT_SPOOL_MAX},
     {"buffer", required_argument, NULL, OPT_BUFFER},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, OPT_HELP},
@@ -88,8 +92,10 @@ static const char help_text[] =
     "      --parser-timeout S   for a parser to show up after the full sync began (30)\n"
     "      --stall-timeout S    for a flow that does not move during the full sync (600)\n"
     "      --buffer SIZE        what may wait for the output before flows are no longer read (256k)\n"
-    "      --spill-max SIZE     bound of the file for what is read on during STARTSTABLE (1g)\n"
-    "      --spill-dir DIR      where that file is ($TMPDIR or /tmp)\n"
+    "      --spool DIR          never slow the source down: what the output does not take waits there ...\n"
+    "      --spool-max SIZE     ... up to this size (10g)\n"
+    "      --spill-max SIZE     bound of the files for what has to be read whatever happens (1g)\n"
+    "      --spill-dir DIR      where those are ($TMPDIR or /tmp)\n"
     "  -c, --config FILE        options from section [reader] of an INI file\n"
     "  -v, --verbose            log more; twice: everything\n"
     "      --help, --version\n";
@@ -172,6 +178,8 @@ static void set_option(struct options *o, int opt, const char *arg)
     case OPT_CONNECT: o->connect_timeout = seconds("connect-timeout", arg); break;
     case OPT_SPILL_MAX: o->spill_max = size_of("spill-max", arg, 0, (uint64_t)1 << 50); break;
     case OPT_SPILL_DIR: o->spill_dir = arg; break;
+    case OPT_SPOOL: o->spool = arg; break;
+    case OPT_SPOOL_MAX: o->spool_max = size_of("spool-max", arg, (uint64_t)1 << 20, (uint64_t)1 << 50); break;
     case OPT_BUFFER: o->buffer = (size_t)size_of("buffer", arg, 4096, (uint64_t)1 << 30); break;
     case OPT_HELP: fputs(help_text, stdout); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
     case OPT_VERSION: puts("dfreader " DF2REDIS_VERSION); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
@@ -282,7 +290,8 @@ void options_parse(struct options *o, int argc, char **argv)
                           .parser_timeout = 30,
                           .connect_timeout = 20,
                           .buffer = (size_t)256 << 10,
-                          .spill_max = (uint64_t)1 << 30};
+                          .spill_max = (uint64_t)1 << 30,
+                          .spool_max = (uint64_t)10 << 30};
     int given = argc;
     static char **args; /* options point into it */
     args = conf_argv("reader", &argc, argv);

@@ -27,6 +27,7 @@ struct options {
     const char *session; /* MODE_FLOW, MODE_ASK: the owner's control socket */
     const char *question;
     const char *password_file;
+    const char *spool;     /* NULL: none */
     const char *spill_dir; /* NULL: $TMPDIR or /tmp */
     unsigned flow;
     bool session_only;
@@ -39,6 +40,7 @@ struct options {
     int connect_timeout;
     size_t buffer;
     uint64_t spill_max;
+    uint64_t spool_max;
     int verbose;
 };
 

@@ -57,6 +57,7 @@ struct oflow {
     bool synced;         /* a parser saw the EOF token */
     bool blocked;        /* remote: does not read, its output is full */
     uint64_t bytes;      /* remote: as it reported */
+    uint64_t queued;     /* remote: bytes that wait for its output */
     uint64_t moved_at;   /* remote: when bytes last changed */
     uint64_t idle_since; /* it could have moved since then */
     uint64_t applied;    /* lowest position of the writers, 0: none */

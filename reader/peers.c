@@ -114,6 +114,7 @@ static void on_flow_line(struct owner *w, struct peer *p, const char *line)
         if (number != f->bytes)
             f->moved_at = mono_us();
         f->bytes = number;
+        (void)ctl_getu(line, "queued", &f->queued);
         f->blocked = ctl_getu(line, "blocked", &number) && number != 0;
     } else if (ctl_is(line, "lost")) {
         int status = ctl_getu(line, "status", &number) && number < 256 ? (int)number : EXIT_RETRY;

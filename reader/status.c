@@ -14,7 +14,7 @@
 const char *phase_name(enum phase phase)
 {
     static const char *const names[] = {"connect", "resume", "flows",  "fullsync", "starting",
-                                        "stable",  "ending", "linger",   "done"};
+                                        "stable",  "ending", "linger", "done"};
     return names[phase];
 }
 
@@ -31,6 +31,14 @@ static uint64_t total_bytes(const struct owner *w)
     return sum;
 }
 
+static uint64_t queued(const struct owner *w)
+{
+    uint64_t sum = spool_len(&w->out.q);
+    for (unsigned i = 0; w->flows != NULL && i < w->info.flows; i++)
+        sum += w->flows[i].queued;
+    return sum;
+}
+
 static void session_line(struct owner *w, struct peer *p)
 {
     struct buf b = {.max = CTL_LINE_MAX};
@@ -38,7 +46,7 @@ static void session_line(struct owner *w, struct peer *p)
                    phase_name(w->phase), (long)getpid(), (unsigned)w->info.epoch, w->info.flows, w->up,
                    w->cut, w->synced);
     (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u parsers=%u writers=%u seconds=%llu ",
-                   (unsigned long long)total_bytes(w), (unsigned long long)spillq_len(&w->out.q), w->restarts,
+                   (unsigned long long)total_bytes(w), (unsigned long long)queued(w), w->restarts,
                    w->hub.count[ROLE_PARSER], w->hub.count[ROLE_WRITER],
                    (unsigned long long)((mono_us() - w->begun_at) / US));
     meta_add(&b, "source", w->o->shown, strlen(w->o->shown), ' ');

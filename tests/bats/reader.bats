@@ -8,7 +8,10 @@ setup() {
     SOCK=$TMP/c.sock
     RAW=$TMP/raw
 }
-teardown() { common_teardown; }
+teardown() {
+    common_teardown
+    umount "$TMP/spool" 2>/dev/null || true
+}
 
 # A dfreader with a control socket at $SOCK, stream in $RAW. Sets READER and NONCE.
 start_reader() { # options
@@ -363,4 +366,102 @@ flow=1 mode=FULL token db=0 " ]] || fail "$(flow_records)"
         probe data "$RAW" "$flow" | cmp - <(tail -c +58 "$CAPTURES/partial-resync/wire/$conn.s2c")
     done
     legal
+}
+
+# ---- --spool ----
+
+# A dfreader whose output nobody reads.
+queued() { dfreader --ask "$SOCK" | sed -n 's/^session .* queued=\([0-9]*\) .*/\1/p'; }
+
+start_spooled() { # keys options...
+    mkdir -p "$TMP/spool"
+    start_master --generate --flows 2 --keys "$1" --value-size 1000 --compression none "${MASTER_OPTIONS[@]}"
+    cat >"$TMP/pipe" <<EOF
+dfreader -v --control $SOCK --spool $TMP/spool ${@:2} dragonfly://127.0.0.1:$MASTER_PORT 2>$TMP/reader.err |
+    { until [[ -e $TMP/go ]]; do sleep 0.1; done; exec cat >$RAW; }
+EOF
+    background bash "$TMP/pipe"
+    PIPE=$!
+    wait_until 5 status_has "phase=fullsync"
+    READER=$(dfreader --ask "$SOCK" | sed -n 's/^session .* pid=\([0-9]*\) .*/\1/p')
+}
+
+# The output is read: the stream must be whole.
+read_spooled() {
+    touch "$TMP/go"
+    wait_until 20 empty_queue || fail "$(cat "$TMP/reader.err")"
+    sleep 0.2
+    dfreader --ask "$SOCK" stop
+    reap 10 "$PIPE"
+    for flow in 0 1; do
+        [[ $(probe data "$RAW" $flow | probe sum) == "$(standin_sum $flow)" ]] || fail "flow $flow differs"
+    done
+}
+
+empty_queue() { [[ $(queued) == 0 ]]; }
+
+# Up to the cut: that is what was sent.
+standin_sum() { # flow
+    local dir=$TMP/capture
+    [[ -d $dir ]] || standin --generate --flows 2 --keys "$KEYS" --value-size 1000 --compression none --write-capture "$dir" >/dev/null
+    local file
+    file=$(grep -l "DFLY FLOW .* $1\b" "$dir"/wire/*.c2s | sed 's/c2s$/s2c/')
+    tail -c +55 "$file" | head -c "$(probe data "$RAW" "$1" | wc -c)" | probe sum
+}
+
+cut_delivered() { [[ $(grep -c cut-sent "$MASTER_OUT.log") -eq 2 ]]; }
+
+@test "spool: a source is not slowed down by an output that is not read" {
+    KEYS=30000
+    start_spooled $KEYS --spool-max 100m
+    wait_until 10 cut_delivered # 30 MB are on this side
+    wait_until 5 eval '[[ $(queued) -gt 28000000 ]]'
+    [[ -z $(ls -A "$TMP/spool") ]] # nothing to be left behind
+    [[ $(awk '/VmHWM/ { print $2 }' "/proc/$READER/status") -lt 20000 ]]
+    read_spooled
+    [[ $(lsof_deleted) -eq 0 ]]
+}
+
+lsof_deleted() { find "/proc/$READER/fd" -lname "$TMP/spool/*" 2>/dev/null | wc -l; }
+
+@test "spool: at its bound the source is slowed down, and nothing is lost" {
+    KEYS=60000
+    start_spooled $KEYS --spool-max 8m
+    wait_until 10 grep -q event=spool-full "$TMP/reader.err"
+    sleep 0.3
+    [[ $(queued) -lt 10500000 && $(queued) -gt 6000000 ]] || fail "$(queued)"
+    ! cut_delivered || fail "all was read"
+    read_spooled
+    [[ $(grep -c event=spool-full "$TMP/reader.err") -le 2 ]]
+}
+
+@test "spool: a directory that is not there: status 1" {
+    start_master --generate --flows 1 --keys 10
+    run dfreader --spool "$TMP/nowhere" "dragonfly://127.0.0.1:$MASTER_PORT" </dev/null
+    assert_status 1
+    assert_output_has "$TMP/nowhere"
+}
+
+@test "spool: a full disk slows the source down, and nothing is lost" {
+    mkdir "$TMP/spool"
+    mount -t tmpfs -o size=6m tmpfs "$TMP/spool" 2>/dev/null || skip "no file system may be mounted here"
+    KEYS=60000
+    start_spooled $KEYS --spool-max 64m
+    wait_until 10 grep -q 'event=spool-full.*No space left' "$TMP/reader.err"
+    ! cut_delivered || fail "all was read"
+    read_spooled
+}
+
+@test "spool: full or not, during STARTSTABLE everything is read" {
+    MASTER_OPTIONS=(--startstable-delay 1000)
+    KEYS=300
+    start_spooled $KEYS --spool-max 1m
+    touch "$TMP/go"
+    wait_until 5 grep -qa nonce= "$RAW"
+    NONCE=$(session_value nonce)
+    kill -STOP "$(pgrep -P "$PIPE" -x cat)"
+    echo quit | to_stable 2 | parser
+    [[ $(queued) -gt 4000000 ]] || fail "$(queued)"
+    kill -CONT "$(pgrep -P "$PIPE" -x cat)"
+    wait_until 20 empty_queue
 }
