@@ -70,6 +70,9 @@ static void *make_array(const redisReadTask *task, int n)
 static void *make_integer(const redisReadTask *task, long long v)
 {
     struct item *it = item_of(task);
+    struct reply *r = task->privdata;
+    if (task->parent != NULL && r->numbers != NULL && task->idx >= 0 && (unsigned)task->idx < r->numbers_cap)
+        r->numbers[task->idx] = v > 0 ? (uint64_t)v : 0;
     it->type = task->type;
     it->num = v;
     it->text[0] = '\0';
@@ -123,6 +126,7 @@ static int adopt(struct link *l, struct loop *loop, int fd, int rcvbuf, struct f
     }
     l->reader->privdata = &l->reply;
     l->reply.whole = NULL;
+    l->reply.numbers = NULL;
     transport_plain(&l->t, fd);
     l->open = true;
     if (loop_add(loop, &l->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {

@@ -27,6 +27,8 @@ enum {
     OPT_RESUME,
     OPT_FULL_RESYNC,
     OPT_STALL,
+    OPT_BARRIER,
+    OPT_PING,
     OPT_PARSER,
     OPT_CONNECT,
     OPT_SPILL_MAX,
@@ -51,6 +53,8 @@ static const struct option longs[] = {
     {"resume", no_argument, NULL, OPT_RESUME},
     {"on-full-resync", required_argument, NULL, OPT_FULL_RESYNC},
     {"stall-timeout", required_argument, NULL, OPT_STALL},
+    {"barrier-timeout", required_argument, NULL, OPT_BARRIER},
+    {"ping-timeout", required_argument, NULL, OPT_PING},
     {"parser-timeout", required_argument, NULL, OPT_PARSER},
     {"connect-timeout", required_argument, NULL, OPT_CONNECT},
     {"spill-max", required_argument, NULL, OPT_SPILL_MAX},
@@ -91,6 +95,8 @@ static const char help_text[] =
     "      --connect-timeout S  for connecting and each reply of the handshake (20)\n"
     "      --parser-timeout S   for a parser to show up after the full sync began (30)\n"
     "      --stall-timeout S    for a flow that does not move during the full sync (600)\n"
+    "      --barrier-timeout S  for a FLUSH that waits for all flows (600)\n"
+    "      --ping-timeout S     for the master to answer on the control connection (60)\n"
     "      --buffer SIZE        what may wait for the output before flows are no longer read (256k)\n"
     "      --spool DIR          never slow the source down: what the output does not take waits there ...\n"
     "      --spool-max SIZE     ... up to this size (10g)\n"
@@ -174,6 +180,8 @@ static void set_option(struct options *o, int opt, const char *arg)
     case OPT_RESUME: o->resume = true; break;
     case OPT_FULL_RESYNC: o->on_full_resync = full_resync(arg); break;
     case OPT_STALL: o->stall_timeout = seconds("stall-timeout", arg); break;
+    case OPT_BARRIER: o->barrier_timeout = seconds("barrier-timeout", arg); break;
+    case OPT_PING: o->ping_timeout = seconds("ping-timeout", arg); break;
     case OPT_PARSER: o->parser_timeout = seconds("parser-timeout", arg); break;
     case OPT_CONNECT: o->connect_timeout = seconds("connect-timeout", arg); break;
     case OPT_SPILL_MAX: o->spill_max = size_of("spill-max", arg, 0, (uint64_t)1 << 50); break;
@@ -287,6 +295,8 @@ static void parse_arguments(struct options *o, int argc, char **argv)
 void options_parse(struct options *o, int argc, char **argv)
 {
     *o = (struct options){.stall_timeout = 600,
+                          .barrier_timeout = 600,
+                          .ping_timeout = 60,
                           .parser_timeout = 30,
                           .connect_timeout = 20,
                           .buffer = (size_t)256 << 10,

@@ -35,7 +35,9 @@ struct options {
     bool resume;
     enum full_resync on_full_resync;
     bool one_file;     /* MODE_FILE: not the set that the file belongs to */
-    int stall_timeout; /* seconds, as the next two */
+    int stall_timeout; /* seconds, as the next four */
+    int barrier_timeout;
+    int ping_timeout;
     int parser_timeout;
     int connect_timeout;
     size_t buffer;

@@ -20,8 +20,6 @@
 
 #define RESTARTS_MAX  20
 #define US            ((uint64_t)1000000)
-#define PING_EVERY    (10 * US)
-#define PING_PATIENCE (60 * US)
 #define REREAD_GRACE  (10 * US) /* ending: for keys that a parser still waits for */
 #define QUIET_WRITERS (60 * US) /* ending: writers that say nothing for so long are not waited for */
 
@@ -38,7 +36,10 @@ enum phase {
 };
 
 /* The request on the control connection whose reply is awaited. */
-enum await { AWAIT_NONE, AWAIT_HANDSHAKE, AWAIT_SYNC, AWAIT_STARTSTABLE, AWAIT_PING };
+enum await { AWAIT_NONE, AWAIT_HANDSHAKE, AWAIT_SYNC, AWAIT_STARTSTABLE, AWAIT_PING, AWAIT_OFFSETS };
+
+/* What is wrong at present; each was said in the log when it began. */
+enum alarm { ALARM_MASTER = 1, ALARM_FLOW = 2, ALARM_BARRIER = 4 };
 
 /* Whether the session goes on where an earlier one ended. */
 enum resync {
@@ -55,6 +56,8 @@ struct oflow {
     bool up;             /* the master answered */
     bool cut;            /* a parser saw opcode 200 */
     bool synced;         /* a parser saw the EOF token */
+    uint64_t head;       /* next LSN at the master, 0: not known */
+    bool warned;         /* of its silence */
     bool blocked;        /* remote: does not read, its output is full */
     uint64_t bytes;      /* remote: as it reported */
     uint64_t queued;     /* remote: bytes that wait for its output */
@@ -80,6 +83,11 @@ struct owner {
     bool sync_ok;
     bool stable_ok;
     uint64_t pinged_at;
+    uint64_t *heads; /* next LSN of each flow at the master, as it last said at heads_at */
+    unsigned heads_cap;
+    uint64_t heads_at;
+    unsigned alarms;
+    uint64_t barrier_since; /* a FLUSH waits at the writer, 0: none */
 
     struct oflow *flows; /* info.flows of them */
     unsigned up, cut, synced;
@@ -128,8 +136,17 @@ void session_flow_up(struct owner *w, unsigned i, bool partial); /* one more flo
 void session_open_flows(struct owner *w);
 void session_startstable(struct owner *w);
 void session_sync(struct owner *w);
-void session_ping(struct owner *w, uint64_t now);
-void session_deadlines(struct owner *w, uint64_t now);
+int session_request(struct owner *w, enum await await, int n, const char *const *args);
+void session_read_on(struct owner *w);
+
+/* health.c */
+void health_ping(struct owner *w, uint64_t now);
+void health_pong(struct owner *w, bool offsets);    /* the master has answered */
+void health_barrier(struct owner *w, bool pending); /* a FLUSH waits at the writer */
+void health_check(struct owner *w, uint64_t now);   /* may end the session */
+void health_reset(struct owner *w);
+void health_alarms(const struct owner *w, struct buf *b);
+uint64_t health_silent(const struct owner *w, const struct oflow *f, uint64_t now); /* µs in the full sync */
 
 /* resync.c */
 struct flow_ask resync_ask(struct owner *w, unsigned i);  /* what to ask for flow i */

@@ -76,6 +76,8 @@ static bool on_hello(void *ctx, struct peer *p, const char *line, const char **r
         hub_send(p, "%s", w->limit);
     if (p->role == ROLE_FLOW && (w->phase == PHASE_RESUME || w->phase == PHASE_FLOWS))
         peers_start_flow(w, p);
+    if (p->role == ROLE_FLOW && w->out.read_on)
+        hub_send(p, "readon on=1");
     if (p->role == ROLE_FLOW && w->phase == PHASE_FLOWS && w->info.resume && w->flows[p->flow].remote == p)
         resync_open_remote(w, p);
     return true;
@@ -194,13 +196,16 @@ static void on_applied(struct owner *w, struct peer *p, const char *line)
 
 static void on_writer_line(struct owner *w, struct peer *p, const char *line)
 {
-    uint64_t epoch;
+    uint64_t epoch, pending;
     char reason[200];
     w->writer_heard_at = mono_us();
     if (ctl_is(line, "applied")) {
         on_applied(w, p, line);
     } else if (ctl_is(line, "resume") || ctl_is(line, "from")) {
         resync_line(w, line);
+    } else if (ctl_is(line, "barrier")) {
+        if (ctl_getu(line, "epoch", &epoch) && epoch == w->info.epoch && !owner_ending(w))
+            health_barrier(w, ctl_getu(line, "pending", &pending) && pending != 0);
     } else if (ctl_is(line, "target")) {
         if (strlcpy(w->target, line, sizeof w->target) < sizeof w->target)
             hub_send_role(&w->hub, ROLE_PARSER, w->target);

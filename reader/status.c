@@ -49,6 +49,11 @@ static void session_line(struct owner *w, struct peer *p)
                    (unsigned long long)total_bytes(w), (unsigned long long)queued(w), w->restarts,
                    w->hub.count[ROLE_PARSER], w->hub.count[ROLE_WRITER],
                    (unsigned long long)((mono_us() - w->begun_at) / US));
+    (void)buf_addstr(&b, "alarms=");
+    health_alarms(w, &b);
+    (void)buf_addstr(&b, " ");
+    if (w->limit[0] != '\0')
+        (void)buf_addf(&b, "%s ", w->limit + strlen("limit "));
     meta_add(&b, "source", w->o->shown, strlen(w->o->shown), ' ');
     meta_add(&b, "replid", w->info.replid, strlen(w->info.replid), ' ');
     meta_add(&b, "session", w->info.session, strlen(w->info.session), '\0');
@@ -60,10 +65,17 @@ static void flow_line(struct owner *w, struct peer *p, unsigned i)
 {
     const struct oflow *f = &w->flows[i];
     const char *state = w->o->session_only && f->remote == NULL ? "none" : f->up ? "up" : "opening";
-    hub_send(p, "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu", i, state,
-             (unsigned long long)flow_bytes(w, f), (int)f->cut, (int)f->synced,
+    char lag[24] = "-"; /* not known */
+    if (f->applied > 0 && f->head > 0)
+        snprintf(lag, sizeof lag, "%llu",
+                 (unsigned long long)(f->head > f->applied ? f->head - f->applied : 0));
+    hub_send(p,
+             "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
+             "silent=%llu",
+             i, state, (unsigned long long)flow_bytes(w, f), (int)f->cut, (int)f->synced,
              (unsigned long long)f->applied,
-             (unsigned long long)(w->o->session_only ? f->told : f->local.acked));
+             (unsigned long long)(w->o->session_only ? f->told : f->local.acked), (unsigned long long)f->head,
+             lag, (unsigned long long)(health_silent(w, f, mono_us()) / US));
 }
 
 void status_begin(struct owner *w, struct peer *p)

@@ -465,3 +465,85 @@ lsof_deleted() { find "/proc/$READER/fd" -lname "$TMP/spool/*" 2>/dev/null | wc 
     kill -CONT "$(pgrep -P "$PIPE" -x cat)"
     wait_until 20 empty_queue
 }
+
+# ---- what does not go on ----
+
+logged_once() { [[ $(grep -c "$1" "$TMP/reader.err") -eq 1 ]] || fail "$1: $(cat "$TMP/reader.err")"; }
+
+@test "health: a flow that is silent in the full sync: a warning, and then status 75" {
+    start_master --generate --flows 2 --keys 2000 --stall flow=1,bytes=3000
+    start_reader --stall-timeout 3
+    wait_until 3 status_has 'alarms=flow-silent '
+    status_has '^flow flow=1 .* silent=[01]$'
+    reap 6 "$READER"
+    [[ $status -eq 75 ]]
+    grep -q 'flow=1 event=flow-silent' "$TMP/reader.err"
+    grep -q 'flow [01] has not moved for 3 seconds' "$TMP/reader.err"
+    [[ $(grep -c event=flow-silent "$TMP/reader.err") -le 2 ]] || fail "$(cat "$TMP/reader.err")"
+}
+
+@test "health: a master that does not answer any more: a warning, and then status 75" {
+    start_master --generate --flows 2 --keys 20
+    start_reader --ping-timeout 2
+    echo quit | to_stable 2 | parser
+    kill -STOP "$MASTER_PID"
+    wait_until 5 status_has 'alarms=master-silent '
+    reap 6 "$READER"
+    [[ $status -eq 75 ]]
+    logged_once event=master-silent
+    grep -q 'no answer to DFLY REPLICAOFFSET for 2 seconds' "$TMP/reader.err"
+}
+
+pinged() { [[ $(grep -c 'text="PING"' "$MASTER_OUT.log") -ge 2 ]]; } # once in the handshake
+
+@test "health: one that answers in time is no alarm, in the full sync too" {
+    start_master --generate --flows 2 --keys 20
+    start_reader --ping-timeout 3
+    wait_until 5 pinged
+    kill -STOP "$MASTER_PID"
+    wait_until 5 status_has 'alarms=master-silent '
+    kill -CONT "$MASTER_PID"
+    wait_until 5 status_has 'alarms= '
+    echo quit | to_stable 2 | parser
+    grep -q event=master-answers "$TMP/reader.err"
+}
+
+@test "health: a FLUSH that waits at the writer: everything is read, a warning, and then status 75" {
+    start_master --generate --flows 2 --keys 20
+    start_reader --barrier-timeout 3
+    echo "barrier epoch=1 pending=1" | start_writer
+    echo quit | to_stable 2 | parser
+    wait_until 5 status_has 'alarms=barrier '
+    reap 6 "$READER"
+    [[ $status -eq 75 ]]
+    logged_once event=barrier-waits
+    start_reader --barrier-timeout 2
+    printf 'barrier epoch=1 pending=1\nwait 1.3\nbarrier epoch=1 pending=0\nwait 1.5\n' | start_writer
+    wait_until 5 grep -q event=barrier-complete "$TMP/reader.err"
+    sleep 1.2
+    status_has 'alarms= '
+}
+
+@test "health: while a FLUSH waits all flows are read, whatever the output takes" {
+    KEYS=60000
+    MASTER_OPTIONS=(--slow 12000000)
+    start_spooled $KEYS --spool-max 1m
+    touch "$TMP/go"
+    wait_until 5 grep -qa nonce= "$RAW"
+    NONCE=$(session_value nonce)
+    kill -STOP "$(pgrep -P "$PIPE" -x cat)"
+    wait_until 10 grep -q event=spool-full "$TMP/reader.err"
+    echo "barrier epoch=1 pending=1" | start_writer
+    wait_until 10 eval '[[ $(queued) -gt 12000000 ]]'
+    kill -CONT "$(pgrep -P "$PIPE" -x cat)"
+    wait_until 20 empty_queue
+}
+
+@test "status: how far the master is, and the lag of what was applied" {
+    start_old_master 2
+    start_reader
+    printf '%s\n' "applied flow=0 epoch=1 pos=$((ENDS[0] - 7))" | start_writer
+    { cat; echo quit; } </dev/null | to_stable 2 | parser
+    wait_until 5 status_has "^flow flow=0 .*applied=$((ENDS[0] - 7)) .*head=[1-9][0-9]* lag=[1-9][0-9]* "
+    status_has '^flow flow=1 .*applied=0 .*head=[1-9][0-9]* lag=- '
+}
