@@ -61,10 +61,10 @@ struct flow {
 };
 
 /* Open the connection and ask for the flow. The observer is told the outcome, maybe before this returns. f
- * must be zeroed or in state FLOW_DOWN; id is set. ask: NULL for a full sync. like: a link to the same
+ * must be zeroed or in state FLOW_DOWN; id is set. question: NULL for a full sync. like: a link to the same
  * master, which is then not waited for; NULL: connect by the URL, at most timeout_ms. */
 void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url *url,
-                const struct link *like, const struct sessinfo *info, const struct flow_ask *ask,
+                const struct link *like, const struct sessinfo *info, const struct flow_ask *question,
                 int timeout_ms, const struct flow_observer *observer);
 void flow_stop(struct flow *f);
 

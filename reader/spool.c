@@ -14,7 +14,7 @@
 #define RETRY       ((uint64_t)500000)  /* µs before a full disk is asked again */
 
 struct segment {
-    TAILQ_ENTRY(segment) link;
+    STAILQ_ENTRY(segment) link;
     int fd;
     struct spool_place *place;
     size_t size, rd, wr;
@@ -34,14 +34,16 @@ void spool_init(struct spool *q, size_t memmax, const char *spool_dir, uint64_t 
                 const char *spill_dir, uint64_t spill_max)
 {
     *q = (struct spool){.memmax = memmax, .mem.max = memmax + PIECE};
-    TAILQ_INIT(&q->segments);
+    STAILQ_INIT(&q->segments);
     q->spool = place(spool_dir, spool_dir != NULL ? spool_max : 0);
     q->spill = place(spill_dir, spill_max);
 }
 
-static void free_segment(struct spool *q, struct segment *s)
+/* The oldest, which is read. */
+static void free_segment(struct spool *q)
 {
-    TAILQ_REMOVE(&q->segments, s, link);
+    struct segment *s = STAILQ_FIRST(&q->segments);
+    STAILQ_REMOVE_HEAD(&q->segments, link);
     s->place->used -= s->size;
     s->place->retry_at = 0;
     close(s->fd);
@@ -50,8 +52,8 @@ static void free_segment(struct spool *q, struct segment *s)
 
 void spool_free(struct spool *q)
 {
-    while (!TAILQ_EMPTY(&q->segments))
-        free_segment(q, TAILQ_FIRST(&q->segments));
+    while (!STAILQ_EMPTY(&q->segments))
+        free_segment(q);
     buf_free(&q->mem);
     q->start = 0;
     q->disk = 0;
@@ -93,13 +95,14 @@ static struct segment *add_segment(struct spool *q, struct spool_place *p, bool 
     struct segment *s = xmalloc(sizeof *s);
     *s = (struct segment){.fd = fd, .place = p, .size = p->segment};
     p->used += s->size;
-    TAILQ_INSERT_TAIL(&q->segments, s, link);
+    STAILQ_INSERT_TAIL(&q->segments, s, link);
+    q->last = s;
     return s;
 }
 
 static struct segment *last_with(struct spool *q, size_t n)
 {
-    struct segment *s = TAILQ_LAST(&q->segments, segments);
+    struct segment *s = STAILQ_EMPTY(&q->segments) ? NULL : q->last;
     return s != NULL && s->size - s->wr >= n ? s : NULL;
 }
 
@@ -146,10 +149,10 @@ int spool_put(struct spool *q, const void *data, size_t n, bool beyond)
 
 static int refill(struct spool *q)
 {
-    struct segment *s = TAILQ_FIRST(&q->segments);
+    struct segment *s = STAILQ_FIRST(&q->segments);
     while (s != NULL && s->rd == s->wr) { /* one that was made ready and never used */
-        free_segment(q, s);
-        s = TAILQ_FIRST(&q->segments);
+        free_segment(q);
+        s = STAILQ_FIRST(&q->segments);
     }
     if (s == NULL) {
         errno = EIO;
@@ -172,7 +175,7 @@ static int refill(struct spool *q)
     s->rd += n;
     q->disk -= n;
     if (s->rd == s->wr)
-        free_segment(q, s);
+        free_segment(q);
     return 0;
 }
 
@@ -191,6 +194,6 @@ void spool_drop(struct spool *q, size_t n)
     if (q->start < q->mem.len)
         return;
     q->start = q->mem.len = 0;
-    while (q->disk == 0 && !TAILQ_EMPTY(&q->segments)) /* made ready and not needed */
-        free_segment(q, TAILQ_FIRST(&q->segments));
+    while (q->disk == 0 && !STAILQ_EMPTY(&q->segments)) /* made ready and not needed */
+        free_segment(q);
 }

@@ -27,7 +27,8 @@ struct spool {
     struct buf mem;
     size_t start; /* of the oldest byte in mem */
     size_t memmax;
-    TAILQ_HEAD(segments, segment) segments;
+    STAILQ_HEAD(, segment) segments;
+    struct segment *last; /* of them, if there are any */
     uint64_t disk; /* unread bytes in them */
     struct spool_place spool, spill;
 };
