@@ -11,7 +11,9 @@
 #include "io.h"
 #include "meta.h"
 #include "record.h"
+#include "program.h"
 #include "resp.h"
+#include "slot.h"
 
 #define WORDS_MAX 4096
 #define VALUE_MAX ((size_t)1200 << 20)
@@ -29,6 +31,8 @@ static const char help[] =
     "  req F [option ...] ARG ...           a request of the snapshot that is not idempotent\n"
     "  idem F [option ...] ARG ...          one that is\n"
     "  live F [option ...] ARG ...          one of the journal\n"
+    "  program F [option ...] STEP / STEP ...   a live request over several slots; each step's slot is that "
+    "of its first key\n"
     "  position F [option ...]     synced F [option ...]\n"
     "  barrier F [option ...] ARG ...       txid=1\n"
     "  report F [name=value ...]\n"
@@ -38,6 +42,9 @@ static const char help[] =
     "  stream                      a stream header; there is one at the beginning\n"
     "  bytes HEX                   these bytes, as they are\n"
     "  sleep MS                    write what there is, and wait\n"
+    "\n"
+    "A step is [:if=R] [:unless=R] [:keep=R] [:must] [:ttl] [:always] ARG ..., its slot that of its second\n"
+    "argument; $R is what register R holds.\n"
     "\n"
     "Options begin with a colon: :db=N :pos=N :seq=N :class=N :key=N :txid=N :part=N (bytes of payload in a\n"
     "record, default 1 MiB) :only=N (parts that are written, default all), and the flags :more :plainset "
@@ -185,8 +192,10 @@ static void request(struct state *s, struct line *l)
     (void)resp_add_array(&b, l->n - l->at);
     for (unsigned i = l->at; i < l->n; i++) {
         expand(s, l->word[i], &w);
-        if (i - l->at == s->r.keyarg)
+        if (i - l->at == s->r.keyarg) {
             s->r.hash = hash_of(w.p, w.len);
+            s->r.slot = key_slot(w.p, w.len);
+        }
         if (resp_add_bulk(&b, w.p, w.len) < 0)
             errx(2, "line %u: too large", s->number);
     }
@@ -257,6 +266,62 @@ static void data_line(struct state *s, struct line *l)
         }
     data(s, b.p, b.len);
     buf_free(&b);
+}
+
+/* What stands before a step's arguments. Returns whether it was such. */
+static bool step_option(const struct state *s, const char *w, struct step *st)
+{
+    if (strncmp(w, ":if=", 4) == 0)
+        st->cond = (uint8_t)number(s, w + 4);
+    else if (strncmp(w, ":unless=", 8) == 0)
+        st->cond = (uint8_t)(STEP_NOT | number(s, w + 8));
+    else if (strncmp(w, ":keep=", 6) == 0)
+        st->keep = (uint8_t)number(s, w + 6);
+    else if (strcmp(w, ":must") == 0)
+        st->flags |= STEP_MUST;
+    else if (strcmp(w, ":ttl") == 0)
+        st->flags |= STEP_TTL;
+    else if (strcmp(w, ":always") == 0)
+        st->flags |= STEP_ALWAYS;
+    else
+        return false;
+    return true;
+}
+
+static void program(struct state *s, struct line *l)
+{
+    static struct buf b = {.max = REC_PAYLOAD_MAX}, w = {.max = REC_PAYLOAD_MAX};
+    struct program p;
+    begin(s, l, REC_PROGRAM, RF_LIVE | RF_MULTIKEY);
+    s->r.keyarg = 0;
+    b.len = 0;
+    program_begin(&p, &b);
+    for (bool first = true; l->at < l->n; l->at++) {
+        struct step st = {0};
+        while (l->at < l->n && step_option(s, l->word[l->at], &st))
+            l->at++;
+        if (l->at + 1 >= l->n)
+            errx(2, "line %u: a step without a key", s->number);
+        expand(s, l->word[l->at + 1], &w);
+        st.slot = key_slot(w.p, w.len);
+        if (first) {
+            s->r.slot = st.slot;
+            s->r.hash = hash_of(w.p, w.len);
+        }
+        first = false;
+        program_step(&p, st.slot, st.cond, st.keep, st.flags);
+        for (; l->at < l->n && strcmp(l->word[l->at], "/") != 0; l->at++) {
+            if (l->word[l->at][0] == '$') {
+                program_reg(&p, (unsigned)number(s, l->word[l->at] + 1));
+                continue;
+            }
+            expand(s, l->word[l->at], &w);
+            program_bulk(&p, w.p, w.len);
+        }
+    }
+    if (program_end(&p) < 0)
+        errx(2, "line %u: no program", s->number);
+    put(s, &s->r, b.p, b.len);
 }
 
 /* Lines name=value: those of the text, then the defaults that it does not give. */
@@ -342,6 +407,8 @@ static void record(struct state *s, struct line *l)
         entry(s, l);
     else if (strcmp(w, "data") == 0)
         data_line(s, l);
+    else if (strcmp(w, "program") == 0)
+        program(s, l);
     else if (strcmp(w, "session") == 0)
         session(s, l);
     else if (strcmp(w, "target") == 0)
