@@ -13,12 +13,14 @@ enum exit_status {
 };
 
 /* The worse of two, which is the one a new start mends less: usage, could not run, damage, something lost on the way,
- * a partial sync, data errors. */
+ * a partial sync, data errors. One that is none of these (it may stand in a file) counts as "could not run". */
 static inline int exit_worse(int a, int b)
 {
     static const unsigned char rank_of[6] = {0, 6, 7, 1, 5, 3};
-    int ra = a == EXIT_RETRY ? 4 : a >= 0 && a < 6 ? rank_of[a] : 6;
-    int rb = b == EXIT_RETRY ? 4 : b >= 0 && b < 6 ? rank_of[b] : 6;
+    a = a == EXIT_RETRY || (a >= 0 && a < 6) ? a : EXIT_CANNOT;
+    b = b == EXIT_RETRY || (b >= 0 && b < 6) ? b : EXIT_CANNOT;
+    int ra = a == EXIT_RETRY ? 4 : rank_of[a];
+    int rb = b == EXIT_RETRY ? 4 : rank_of[b];
     return ra >= rb ? a : b;
 }
 

@@ -103,7 +103,7 @@ static enum recin_result take_stream_header(struct recin *in, const uint8_t *p, 
         return damaged(in, "record format version is not 1");
     if (p[10] != KIND_RAW && p[10] != KIND_COMMAND)
         return damaged(in, "unknown kind of record stream");
-    if (p[10] != in->want)
+    if (in->want != KIND_ANY && p[10] != in->want)
         return damaged(in, in->want == KIND_RAW ? "a command stream where a raw one is needed"
                                                 : "a raw stream where a command stream is needed (dfparse)");
     for (size_t i = 11; i < REC_STREAM; i++)

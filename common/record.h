@@ -14,7 +14,7 @@
 #define REC_FLOWS_MAX   1024
 #define REC_NO_SLOT     65535
 
-enum rec_kind { KIND_RAW = 'R', KIND_COMMAND = 'C' };
+enum rec_kind { KIND_ANY = 0, KIND_RAW = 'R', KIND_COMMAND = 'C' };
 
 enum rec_type {
     REC_SESSION = 1,
@@ -90,7 +90,7 @@ const char *rec_class_name(unsigned vclass);
 struct recin {
     int fd;
     int kind;        /* of the current stream, 0 before the first header */
-    int want;        /* kind that is accepted */
+    int want;        /* kind that is accepted; KIND_ANY: both */
     bool ended;      /* the current stream's END record was seen */
     bool eof;        /* read() returned 0 */
     uint64_t offset; /* of the next record in the input, for messages */

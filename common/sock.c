@@ -170,7 +170,7 @@ int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t why
 
 int sock_connect_like(int fd)
 {
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = {0};
     socklen_t len = sizeof sa;
     if (getpeername(fd, (struct sockaddr *)&sa, &len) != 0)
         return -1;

@@ -1,5 +1,5 @@
 /* What the files share that say what a journaled command means for the target: commands.c (which is which),
- * command_strings.c, command_fields.c, command_restore.c, spread.c (keys in several slots). */
+ * command_strings.c, command_fields.c, command_restore.c, command_native.c (to Dragonfly), spread.c (keys in several slots). */
 #ifndef DFP_COMMAND_PARTS_H
 #define DFP_COMMAND_PARTS_H
 
@@ -55,6 +55,9 @@ bool cmd_room(const struct cmd *m, struct slice **out, size_t extra);
 
 /* WORD key arguments from first on. */
 void cmd_with_rest(const struct cmd *m, struct slice word, size_t first);
+
+/* The target is a Dragonfly. True: the command went there as it is. */
+bool native(const struct cmd *m);
 
 void do_set(const struct cmd *m);
 void do_setex(const struct cmd *m);

@@ -67,11 +67,6 @@ void do_forward(const struct cmd *m)
     const struct command *c = m->c;
     unsigned flags = c->idempotent ? RF_IDEMPOTENT : 0;
     struct key k;
-    if (c->since > m->e->target.version && m->e->target.kind != TARGET_DRAGONFLY &&
-        m->e->target.kind != TARGET_VALKEY) {
-        cmd_lost_only(m, "command-too-new", "the target does not know it");
-        return;
-    }
     struct keys keys = command_keys(c, m->argv, m->argc);
     size_t first = keys_next(&keys, 0);
     m->o->pos = m->after;
@@ -201,6 +196,12 @@ static bool select_command(struct cmd *m)
     return false;
 }
 
+static bool too_new(const struct cmd *m)
+{
+    const struct target *t = &m->e->target;
+    return m->c->since > t->version && t->kind != TARGET_DRAGONFLY && t->kind != TARGET_VALKEY;
+}
+
 /* It works on keys of its database, or flushes it. */
 static bool matters_where(const struct cmd *m)
 {
@@ -218,6 +219,10 @@ void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct sl
         return;
     if (m.c == NULL || m.argc < m.c->min_args)
         cmd_lost_only(&m, "unknown-command", "not known to df2redis: its effect is missing");
+    else if (too_new(&m))
+        cmd_lost_only(&m, "command-too-new", "the target does not know it");
+    else if (e->target.kind == TARGET_DRAGONFLY && native(&m))
+        ;
     else if (!e->target.cluster || !spread(&m))
         act(&m);
     buf_trim(&f->s.copy, (size_t)1 << 20);

@@ -9,8 +9,7 @@
 
 #include "crc64.h"
 #include "io.h"
-#include "log.h"
-#include "meta.h"
+#include "older.h"
 #include "render.h"
 #include "scripts.h"
 #include "slot.h"
@@ -18,7 +17,6 @@
 #define OUT_LIMIT    ((size_t)256 << 10)
 #define CHAIN_RECORD ((size_t)256 << 10)
 #define GRACE_MS     1000  /* an expiry this near counts as passed; nearer ones too where the data are old */
-#define LOG_FIRST    10    /* reports of a kind that are logged one by one */
 #define EXTEND_MS    60000 /* what a passed one becomes where a journal follows */
 
 void emit_init(struct emit *e, int fd, enum emit_mode mode)
@@ -41,6 +39,8 @@ void emit_free(struct emit *e)
     recout_free(&e->out);
     recout_free(&e->rendered);
     buf_free(&e->text);
+    buf_free(&e->older);
+    buf_free(&e->payload);
     render_free(e);
 }
 
@@ -129,29 +129,36 @@ static inline uint8_t *bulk(uint8_t *p, const uint8_t *data, size_t n)
     return p + 2;
 }
 
+/* The expiry of a key whose value was written by the request before: its last part. */
+static void expire_last(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, uint64_t expire_ms)
+{
+    uint8_t num[20];
+    struct slice argv[3] = {SLICE("PEXPIREAT"), {k->p, k->n}, {num, dec_u64(num, expire_ms)}};
+    emit_argv(e, o, k, 1, vclass, RF_IDEMPOTENT | RF_LAST, argv, 3);
+}
+
 /* Before Redis 6.2 SET has no PXAT: the expiry is a request of its own. */
 static void set_then_expire(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn,
                             uint64_t expire_ms)
 {
-    uint8_t num[20];
     uint64_t pos = o->pos;
+    uint8_t num[20];
     struct slice guarded[6] = {SLICE("EVAL"), SLICE(LUA_SET_NEW), SLICE("1"), {k->p, k->n}, {v, vn},
                                {num, dec_u64(num, expire_ms)}};
     if (emit_guarded(e, o)) { /* in one, as the second must not run when the first did not */
         emit_argv(e, o, k, 3, CLASS_STRING, RF_IDEMPOTENT, guarded, 6);
         return;
     }
-    struct slice argv[3] = {SLICE("PEXPIREAT"), {k->p, k->n}, {num, dec_u64(num, expire_ms)}};
     o->pos = 0;
     emit_set(e, o, k, v, vn, 0, RF_FIRST);
     o->pos = pos;
-    emit_argv(e, o, k, 1, CLASS_STRING, RF_IDEMPOTENT | RF_LAST, argv, 3);
+    expire_last(e, o, k, CLASS_STRING, expire_ms);
 }
 
 void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
               unsigned flags)
 {
-    if (expire_ms != 0 && e->target.version < VERSION(6, 2) && e->target.kind == TARGET_REDIS) {
+    if (expire_ms != 0 && older_target(&e->target)) {
         set_then_expire(e, o, k, v, vn, expire_ms);
         return;
     }
@@ -188,37 +195,39 @@ static uint8_t *hint_args(uint8_t *p, struct hint hint)
     return resp_bulk(p, num, dec_u64(num, hint.n));
 }
 
-void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
+/* Type, value, RDB version and checksum. */
+static uint8_t *dump_payload(uint8_t *p, unsigned type, const uint8_t *v, size_t vn, unsigned ver)
 {
-    emit_restore_hinted(e, o, k, vclass, type, v, vn, ver, expire_ms, (struct hint){HINT_NONE, 0});
-}
-
-void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                         const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint)
-{
-    uint8_t *start = begin(e, 8 * RESP_LEN_MAX + k->n + vn + 128);
-    if (start == NULL)
-        return;
-    struct rec r = request(o, k, RF_IDEMPOTENT);
-    uint8_t num[20];
-    uint8_t *p = start;
-    bool replace = !emit_guarded(e, o);
-    p = resp_len(p, '*', 4 + (replace ? 1u : 0u) + (expire_ms != 0 ? 1u : 0u) + (hint.kind != HINT_NONE ? 2u : 0u));
-    memcpy(p, "$7\r\nRESTORE\r\n", 13);
-    p = bulk(p + 13, k->p, k->n);
-    p = resp_bulk(p, num, dec_u64(num, expire_ms));
-    p = resp_len(p, '$', 1 + vn + 10);
-    uint8_t *payload = p;
+    uint8_t *start = p;
     *p++ = (uint8_t)type;
     memcpy(p, v, vn);
     p += vn;
     *p++ = (uint8_t)ver;
     *p++ = 0;
-    uint64_t crc = crc64(0, payload, (size_t)(p - payload));
+    uint64_t crc = crc64(0, start, (size_t)(p - start));
     memcpy(p, &crc, 8);
-    memcpy(p + 8, "\r\n$7\r\nREPLACE\r\n", 15);
-    p += replace ? 23 : 10;
+    return p + 8;
+}
+
+static void emit_restore_flags(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                               const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint,
+                               unsigned flags)
+{
+    uint8_t *start = begin(e, 8 * RESP_LEN_MAX + k->n + vn + 128);
+    if (start == NULL)
+        return;
+    struct rec r = request(o, k, flags | RF_IDEMPOTENT);
+    uint8_t num[20];
+    bool replace = !emit_guarded(e, o);
+    uint8_t *p =
+        resp_len(start, '*', 4 + (replace ? 1u : 0u) + (expire_ms != 0 ? 1u : 0u) + (hint.kind != HINT_NONE ? 2u : 0u));
+    memcpy(p, "$7\r\nRESTORE\r\n", 13);
+    p = bulk(p + 13, k->p, k->n);
+    p = resp_bulk(p, num, dec_u64(num, expire_ms));
+    p = resp_len(p, '$', 1 + vn + 10);
+    p = dump_payload(p, type, v, vn, ver);
+    memcpy(p, "\r\n$7\r\nREPLACE\r\n", 15);
+    p += replace ? 15 : 2;
     if (expire_ms != 0) {
         memcpy(p, "$6\r\nABSTTL\r\n", 12);
         p += 12;
@@ -228,6 +237,41 @@ void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, 
     r.vclass = (uint8_t)vclass;
     e->stats.requests++;
     commit(e, &r, (size_t)(p - start));
+}
+
+/* Before Redis 5.0 RESTORE has no ABSTTL: as with SET, the expiry comes behind it. */
+static void restore_then_expire(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                                const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
+{
+    uint8_t num[20];
+    uint64_t pos = o->pos;
+    e->payload.len = 0;
+    uint8_t *p = emit_guarded(e, o) ? buf_room(&e->payload, vn + 11) : NULL; /* fits one record */
+    if (p != NULL) {
+        struct slice argv[6] = {SLICE("EVAL"), SLICE(LUA_RESTORE_NEW), SLICE("1"), {k->p, k->n},
+                                {p, (size_t)(dump_payload(p, type, v, vn, ver) - p)}, {num, dec_u64(num, expire_ms)}};
+        emit_argv(e, o, k, 3, vclass, RF_IDEMPOTENT, argv, 6);
+        return;
+    }
+    o->pos = 0;
+    emit_restore_flags(e, o, k, vclass, type, v, vn, ver, 0, (struct hint){HINT_NONE, 0}, RF_FIRST);
+    o->pos = pos;
+    expire_last(e, o, k, vclass, expire_ms);
+}
+
+void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                         const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint)
+{
+    if (expire_ms != 0 && older_target(&e->target) && e->target.version < VERSION(5, 0))
+        restore_then_expire(e, o, k, vclass, type, v, vn, ver, expire_ms);
+    else
+        emit_restore_flags(e, o, k, vclass, type, v, vn, ver, expire_ms, hint, 0);
+}
+
+void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
+{
+    emit_restore_hinted(e, o, k, vclass, type, v, vn, ver, expire_ms, (struct hint){HINT_NONE, 0});
 }
 
 /* ---- requests larger than a record ---- */
@@ -320,6 +364,8 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
 void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass, unsigned flags,
                const struct slice *argv, size_t argc)
 {
+    if (__builtin_expect(older_target(&e->target), 0))
+        argv = older_request(e, argv, &argc, &keyarg);
     size_t total = RESP_LEN_MAX;
     for (size_t i = 0; i < argc; i++)
         total += RESP_LEN_MAX + argv[i].n + 2;
@@ -355,6 +401,12 @@ void emit_program(struct emit *e, struct origin *o, const struct key *k, const s
     e->stats.requests++;
     memcpy(p, program->p, program->len);
     commit(e, &r, program->len);
+}
+
+void emit_stick(struct emit *e, struct origin *o, const struct key *k)
+{
+    struct slice argv[2] = {SLICE("STICK"), {k->p, k->n}};
+    emit_argv(e, o, k, 1, CLASS_NONE, RF_IDEMPOTENT, argv, 2);
 }
 
 static void emit_empty(struct emit *e, struct origin *o, unsigned type, unsigned flags)
@@ -400,55 +452,6 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, 
     r.type = REC_BARRIER;
     memcpy(p, e->text.p, e->text.len);
     commit(e, &r, e->text.len);
-}
-
-/* Count one of its kind; the last place takes all for which there is no other. */
-static uint64_t count_kind(struct emit *e, bool lost, const char *kind)
-{
-    struct told_kind *t = e->told;
-    while (t < e->told + KINDS_MAX - 1 && t->kind != NULL && (t->lost != lost || strcmp(t->kind, kind) != 0))
-        t++;
-    if (t->kind == NULL)
-        *t = (struct told_kind){t < e->told + KINDS_MAX - 1 ? kind : "others", lost, 0};
-    return ++t->count;
-}
-
-void emit_report_counts(const struct emit *e)
-{
-    for (const struct told_kind *t = e->told; t < e->told + KINDS_MAX && t->kind != NULL; t++)
-        if (t->count > LOG_FIRST)
-            log_event(t->lost ? LOG_WARN : LOG_INFO, NO_FLOW,
-                      "event=%s kind=%s count=%llu msg=\"only the first %d were named here (--report FILE names all)\"",
-                      t->lost ? "not-carried-over" : "changed", t->kind, (unsigned long long)t->count, LOG_FIRST);
-}
-
-void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
-                 const char *detail)
-{
-    if (e->no_target)
-        return;
-    if (lost)
-        e->stats.lost++;
-    else
-        e->stats.remarks++;
-    if (lost && e->unsupported == UNSUPPORTED_FAIL)
-        e->refused = true;
-    /* A million of a kind is no reason for a million lines: the records and --report have them all. */
-    if (count_kind(e, lost, kind) <= LOG_FIRST)
-        log_event(lost ? LOG_WARN : LOG_INFO, o->flow, "event=%s kind=%s db=%u key=%s detail=%s",
-                  lost ? "not-carried-over" : "changed", kind, o->db, log_quote(key, n),
-                  log_quote(detail, strlen(detail)));
-    if (e->report != NULL)
-        render_report(e, o, lost, kind, key, n, detail);
-    e->text.len = 0;
-    meta_adds(&e->text, "kind", kind);
-    (void)buf_addstr(&e->text, "key=");
-    meta_escape(&e->text, key, n, 4096);
-    (void)buf_addstr(&e->text, "\n");
-    meta_adds(&e->text, "detail", detail);
-    meta_addu(&e->text, "db", o->db);
-    meta_addu(&e->text, "lost", lost);
-    emit_meta(e, o, REC_REPORT, e->text.p, e->text.len);
 }
 
 /* The source's PERSIST or later expiry may be on its way behind these bytes for as long as they have been on theirs. */

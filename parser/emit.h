@@ -87,6 +87,8 @@ struct emit {
     struct rec open;      /* record being written, with the offset of its header in the output buffer */
     size_t open_at;
     struct buf text;      /* scratch for metadata */
+    struct buf payload;   /* of a RESTORE within a script */
+    struct buf older;     /* arguments of a request made over (older.h) */
     struct recout rendered; /* --json and --resp: what was made of the records */
     struct resp_out *resp; /* state of --resp */
     struct told_kind told[KINDS_MAX];
@@ -136,6 +138,9 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
 
 /* A program (common/program.h) whose first key is k. */
 void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program);
+
+/* STICK key: Dragonfly does not evict it. */
+void emit_stick(struct emit *e, struct origin *o, const struct key *k);
 
 void emit_position(struct emit *e, struct origin *o, unsigned flags);
 

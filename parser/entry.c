@@ -2,7 +2,7 @@
 #include "flow_parts.h"
 
 /* Values up to this many bytes are looked at whole before it is decided how they are written. Streams are worth
- * more: RESTORE is the only exact copy of them. */
+ * more, since RESTORE is the only exact copy of them; so are filters and sketches, which only RESTORE makes. */
 #define STREAM_WHOLE ((size_t)768 << 10)
 
 /* Longer keys are taken for damage. One that does not fit a record with its value goes in several. */
@@ -20,11 +20,14 @@ static void put_string(struct flow *f, struct emit *e, const struct key *k, cons
 {
     if (__builtin_expect(f->pend.hint.kind != HINT_NONE, 0))
         hint_lost(f, e);
+    bool sticky = f->pend.sticky;
     uint64_t ms = take_expiry(f);
     if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
         return;
     e->stats.keys[CLASS_STRING]++;
     emit_set(e, &f->o, k, t->p, t->n, ms, 0);
+    if (__builtin_expect(sticky, 0))
+        emit_stick(e, &f->o, k);
 }
 
 /* A string whose hint is to be carried over: RESTORE of its bytes as they lie. */
@@ -43,8 +46,10 @@ static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsi
 {
     if (f->pend.hint.kind != HINT_NONE && !k->excluded)
         hint_lost(f, e);
+    bool sticky = f->pend.sticky;
     value_begin(&f->cur, e, &f->o, type, k, take_expiry(f));
     f->cur.templates = f->templates;
+    f->cur.sticky = sticky;
     f->in_value = true;
     enum got g = value_feed(&f->cur, e, &f->o, c, &f->s);
     if (g == GOT)
@@ -106,7 +111,8 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     unsigned as;
     unsigned ver = restore_as(e, type, &as);
     size_t limit = e->restore_limit;
-    if (value_class(type) == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE)
+    bool only_whole = value_class(type) == CLASS_OTHER && type != 7;
+    if (only_whole || (value_class(type) == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE))
         limit = STREAM_WHOLE;
     if (type == 7) {
         struct cur id = *t;
@@ -145,13 +151,16 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
         c->p = t->p;
         return stream_value(f, e, c, type, k);
     }
-    struct hint hint = f->pend.hint;
+    struct pending pend = f->pend;
     uint64_t ms = take_expiry(f);
     c->p = v.p;
     if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
         return GOT;
     e->stats.keys[value_class(type)]++;
-    emit_restore_hinted(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms, hint);
+    emit_restore_hinted(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms,
+                        pend.hint);
+    if (pend.sticky)
+        emit_stick(e, &f->o, k);
     return GOT;
 }
 

@@ -109,7 +109,9 @@ static enum got chunk_begin(struct flow *f, struct emit *e, struct cur *c)
     c->p = t.p;
     choose_key(f, e, value_class(type), &k);
     f->o.live = false;
+    bool sticky = f->pend.sticky;
     value_begin(&f->chunk->v, e, &f->o, type, &k, take_expiry(f));
+    f->chunk->v.sticky = sticky;
     f->chunk->begun = true;
     return GOT;
 }

@@ -37,6 +37,7 @@ struct pending {
     bool any;
     uint64_t expire_ms;
     struct hint hint;
+    bool sticky; /* and the target is a Dragonfly, too */
 };
 
 struct flow {

@@ -12,6 +12,7 @@
 #include "io.h"
 #include "log.h"
 #include "session.h"
+#include "show.h"
 
 static volatile sig_atomic_t signals;
 
@@ -63,13 +64,15 @@ static int fill(struct parser *p, struct recin *in)
 static int run_input(struct parser *p, int fd)
 {
     struct recin in;
-    recin_init(&in, fd, KIND_RAW);
+    recin_init(&in, fd, show_takes(p) ? KIND_ANY : KIND_RAW);
     int rc = 0;
     for (bool more = true; more && rc == 0;) {
         struct rec r;
         const uint8_t *payload;
         switch (recin_next(&in, &r, &payload)) {
-        case RECIN_RECORD: rc = parser_record(p, &r, payload); break;
+        case RECIN_RECORD:
+            rc = in.kind == KIND_RAW ? parser_record(p, &r, payload) : show_record(p, &r, payload);
+            break;
         case RECIN_MORE: rc = fill(p, &in); break;
         case RECIN_STREAM: break;
         case RECIN_END: more = false; break;

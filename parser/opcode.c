@@ -29,7 +29,9 @@ static enum got op_mask(struct flow *f, struct emit *e, struct cur *c)
         return cur_bad(c, "a key mask with known bits");
     if ((mask & MASK_MCFLAGS) != 0 && (g = cur_raw(c, 4, &p)) != GOT)
         return g;
-    if ((mask & MASK_STICKY) != 0)
+    if ((mask & MASK_STICKY) != 0 && e->target.kind == TARGET_DRAGONFLY)
+        f->pend.sticky = true;
+    else if ((mask & MASK_STICKY) != 0)
         once(f, e, &f->told_sticky, "sticky", "Redis has no sticky keys: the marks were left out");
     if ((mask & MASK_MCFLAGS) != 0)
         once(f, e, &f->told_mcflags, "memcache-flags", "Redis has none: they were left out");

@@ -72,6 +72,7 @@ enum got value_scan(unsigned type, struct cur *c, struct scratch *s)
     case LAYOUT_BLOB: return scan_packed(c, s, sh->pack, sh->group);
     case LAYOUT_STREAM: return stream_scan(type, c, s);
     case LAYOUT_MODULE: return module_scan(c);
+    case LAYOUT_SKIP: return skip_scan(type, c);
     case LAYOUT_ELEMENTS:
     case LAYOUT_NODES: break;
     default: return cur_bad(c, "a type that can be restored");

@@ -51,6 +51,11 @@
 #define LUA_SET_NEW                                                                                                  \
     "if redis.call('SET',KEYS[1],ARGV[1],'NX') then redis.call('PEXPIREAT',KEYS[1],ARGV[2]) return 1 end return false"
 
+/* RESTORE … ABSTTL before 5.0, only where the key is not there. */
+#define LUA_RESTORE_NEW                                                                                              \
+    "local r=redis.pcall('RESTORE',KEYS[1],0,ARGV[1]) if r.err then return r end "                                   \
+    "return redis.call('PEXPIREAT',KEYS[1],ARGV[2])"
+
 /* PREPEND, which Redis does not have. */
 #define LUA_PREPEND "return redis.call('SET',KEYS[1],ARGV[1]..(redis.call('GET',KEYS[1]) or ''),'KEEPTTL')"
 

@@ -391,7 +391,7 @@ static void on_end(struct parser *p, const struct rec *r, const uint8_t *payload
     uint64_t status;
     char reason[16];
     if (meta_getu(payload, r->len, "status", &status))
-        p->status = exit_worse(p->status, (int)(status & 255));
+        p->status = exit_worse(p->status, status <= 255 ? (int)status : EXIT_CANNOT);
     if (meta_get(payload, r->len, "reason", reason, sizeof reason) > 0 && strcmp(reason, "complete") != 0)
         strlcpy(p->reason, reason, sizeof p->reason);
     (void)meta_get(payload, r->len, "message", p->message, sizeof p->message);

@@ -69,6 +69,7 @@ enum got string_feed(struct value *v, struct emit *e, struct origin *o, struct c
 enum got json_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
 enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
 enum got skip_feed(struct value *v, struct cur *c);
+enum got skip_scan(unsigned type, struct cur *c);
 
 /* Write JSON text as the target can hold it, or report it. */
 void json_write(struct value *v, struct emit *e, struct origin *o, const struct slice *text);

@@ -181,3 +181,9 @@ enum got skip_feed(struct value *v, struct cur *c)
             return g;
     }
 }
+
+enum got skip_scan(unsigned type, struct cur *c)
+{
+    struct value v = {.type = type};
+    return skip_feed(&v, c);
+}

@@ -7,6 +7,7 @@
 
 #include "ctl.h"
 #include "meta.h"
+#include "record.h"
 
 static const char *const policies[] = {"overwrite", "skip", "fail"};
 static const char *const kinds[] = {"portable", "redis", "valkey", "dragonfly"};
@@ -169,6 +170,8 @@ unsigned target_restore_version(const struct target *t, unsigned type)
         return 0;
     if (type < 22)
         return common_version(t, type);
+    if (t->kind == TARGET_DRAGONFLY) /* its own; JSON has a command, which any version takes */
+        return type >= 31 && type <= 37 && t->version >= VERSION(1, 40) ? 9 : 0;
     if (t->kind == TARGET_VALKEY && type == T_VALKEY + 22)
         return t->rdb >= 80 ? 80 : 0;
     if (t->kind != TARGET_REDIS || type < T_REDIS + 24 || type > T_REDIS + 27)
@@ -194,6 +197,7 @@ bool target_field_ttl(const struct target *t)
     switch (t->kind) {
     case TARGET_REDIS: return t->version >= VERSION(7, 4);
     case TARGET_VALKEY: return t->version >= VERSION(9, 0);
+    case TARGET_DRAGONFLY: return true;
     default: return false;
     }
 }
@@ -201,4 +205,9 @@ bool target_field_ttl(const struct target *t)
 bool target_takes_hints(const struct target *t)
 {
     return t->kind == TARGET_VALKEY || (t->kind == TARGET_REDIS && t->version >= VERSION(5, 0));
+}
+
+bool target_has_class(const struct target *t, unsigned vclass)
+{
+    return vclass != CLASS_STREAM || t->kind != TARGET_REDIS || t->version >= VERSION(5, 0);
 }

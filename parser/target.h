@@ -56,7 +56,10 @@ unsigned target_restore_version(const struct target *t, unsigned type);
 /* RESTORE takes IDLETIME and FREQ. */
 bool target_takes_hints(const struct target *t);
 
-/* Hash fields can have expiries of their own (HPEXPIREAT). */
+/* It has values of the class at all: streams came with Redis 5.0. */
+bool target_has_class(const struct target *t, unsigned vclass);
+
+/* Hash fields can have expiries of their own (HPEXPIREAT, with Dragonfly FIELDEXPIRE, for members of sets, too). */
 bool target_field_ttl(const struct target *t);
 
 #endif

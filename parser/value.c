@@ -66,7 +66,12 @@ void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned typ
         v->dropped = v->expire_ms == 0;
     }
     if (v->shape->layout == LAYOUT_SKIP && !v->dropped) {
-        emit_report(e, o, true, v->shape->name, k->p, k->n, "Redis has no such type that these bits would fit");
+        emit_report(e, o, true, v->shape->name, k->p, k->n,
+                    e->target.kind == TARGET_DRAGONFLY ? "only RESTORE makes it, and it is too large for that"
+                                                       : "Redis has no such type that these bits would fit");
+        v->dropped = true;
+    } else if (!v->dropped && !target_has_class(&e->target, v->vclass)) {
+        emit_report(e, o, true, rec_class_name(v->vclass), k->p, k->n, "the target has no values of this type");
         v->dropped = true;
     } else if (!v->dropped && !o->live && v->shape->layout != LAYOUT_MODULE) {
         e->stats.keys[v->vclass]++;

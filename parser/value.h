@@ -63,6 +63,7 @@ struct value {
     bool counted;       /* its number of elements is known (left) */
     bool started;       /* something of it was written */
     bool reported;      /* its lost expiries were */
+    bool sticky;        /* to be marked so at a Dragonfly; set by the caller after value_begin */
     uint64_t left;      /* elements, or bytes of a string, still to come */
     uint64_t offset;    /* bytes of a string written */
     uint64_t nbody;     /* arguments in scratch.body */

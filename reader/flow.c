@@ -36,16 +36,25 @@ static int ask(struct flow *f)
 {
     char id[16];
     snprintf(id, sizeof id, "%u", f->id);
-    const char *const args[] = {"DFLY", "FLOW", f->info->replid, f->info->session, id};
+    char lsn[24];
+    snprintf(lsn, sizeof lsn, "%llu", (unsigned long long)f->ask.lsn);
+    const char *args[7] = {"DFLY", "FLOW", f->info->replid, f->info->session, id, lsn};
+    int n = f->ask.lsn > 0 ? 6 : 5;
+    if (f->ask.lsn > 0 && f->ask.last != NULL) {
+        args[5] = f->ask.last;
+        args[6] = f->ask.vector;
+        n = 7;
+    }
     f->state = FLOW_ASKED;
-    return link_request(&f->link, 5, args);
+    return link_request(&f->link, n, args);
 }
 
-/* "FULL" and the EOF token. PARTIAL cannot come: no LSN was sent with the request. */
+/* "FULL" or "PARTIAL", and the EOF token. */
 static int take_answer(struct flow *f, struct fault *why)
 {
     const struct reply *r = &f->link.reply;
     if (r->top.type != REDIS_REPLY_ARRAY) {
+        f->refused = f->ask.lsn > 0 && r->top.type == REDIS_REPLY_ERROR;
         fault_reply(why, "DFLY FLOW", r);
         return -1;
     }
@@ -53,9 +62,10 @@ static int take_answer(struct flow *f, struct fault *why)
         fault_set(why, EXIT_RETRY, "DFLY FLOW: malformed reply");
         return -1;
     }
-    if (strcmp(r->el[0].text, "FULL") != 0) {
-        fault_set(why, EXIT_RETRY, "DFLY FLOW: the master answers %.20s where a full sync was asked for",
-                  r->el[0].text);
+    f->partial = strcmp(r->el[0].text, "PARTIAL") == 0;
+    if (f->partial ? f->ask.lsn == 0 : strcmp(r->el[0].text, "FULL") != 0) {
+        fault_set(why, EXIT_RETRY, "DFLY FLOW: the master answers %.20s where a %s sync was asked for",
+                  r->el[0].text, f->ask.lsn == 0 ? "full" : "full or partial");
         return -1;
     }
     if (r->el[1].len != TOKEN_LEN) {
@@ -82,6 +92,10 @@ static int take_reply(struct flow *f, struct fault *why)
     }
     if (take_answer(f, why) < 0)
         return -1;
+    if (f->partial && link_raw(&f->link, NULL, 0) > 0) {
+        fault_set(why, EXIT_RETRY, "DFLY FLOW: bytes of a partial sync before it was started");
+        return -1;
+    }
     f->state = FLOW_UP;
     f->moved_at = mono_us();
     f->observer->up(f->observer->ctx, f);
@@ -108,14 +122,16 @@ static void on_ready(struct watch *w, uint32_t events)
 }
 
 void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url *url,
-                const struct link *like, const struct sessinfo *info, int timeout_ms,
-                const struct flow_observer *observer)
+                const struct link *like, const struct sessinfo *info, const struct flow_ask *question,
+                int timeout_ms, const struct flow_observer *observer)
 {
     memset(f, 0, sizeof *f);
     f->id = id;
     f->url = url;
     f->info = info;
     f->observer = observer;
+    if (question != NULL)
+        f->ask = *question;
     f->link.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = f};
     f->state = FLOW_AUTH;
     struct fault why;
@@ -149,16 +165,24 @@ static int forward_leftover(struct flow *f, struct output *out)
     return output_data(out, f->id, f->info->epoch, 0, n);
 }
 
-int flow_announce(struct flow *f, struct output *out)
+int flow_announce(struct flow *f, struct output *out, enum flow_form form)
 {
     struct buf b = {.max = 1024};
+    if (f->announced)
+        return 0;
+    f->announced = true;
     meta_addu(&b, "flow", f->id);
-    meta_adds(&b, "mode", "FULL");
-    meta_adds(&b, "token", f->token);
+    meta_adds(&b, "mode", form == FORM_FULL ? "FULL" : "PARTIAL");
+    if (form != FORM_FULL) {
+        meta_addu(&b, "lsn", f->ask.lsn);
+        meta_adds(&b, "form", form == FORM_JOURNAL ? "journal" : "snapshot");
+    }
+    if (form != FORM_JOURNAL)
+        meta_adds(&b, "token", f->token);
     meta_addu(&b, "db", 0);
     int rc = output_meta(out, REC_FLOW, f->id, f->info->epoch, &b);
     buf_free(&b);
-    return rc < 0 ? -1 : forward_leftover(f, out);
+    return rc < 0 || form != FORM_FULL ? rc : forward_leftover(f, out);
 }
 
 bool flow_read(struct flow *f, struct output *out, bool discard)
@@ -171,6 +195,8 @@ bool flow_read(struct flow *f, struct output *out, bool discard)
     if (n == 0)
         return true;
     f->moved_at = mono_us();
+    if (f->partial && !discard && flow_announce(f, out, FORM_JOURNAL) < 0)
+        return false;
     uint64_t pos = f->bytes;
     f->bytes += (uint64_t)n;
     return discard || output_data(out, f->id, f->info->epoch, pos, (size_t)n) == 0;

@@ -21,6 +21,17 @@ enum flow_state {
     FLOW_LOST,  /* broken; told to the observer */
 };
 
+/* How the bytes of a flow come: after a FULL answer; after PARTIAL journal entries at once, or, from masters
+ * v1.31 to v1.34, in the form of a full sync without keys. Spec section 2.5. */
+enum flow_form { FORM_FULL, FORM_JOURNAL, FORM_SNAPSHOT };
+
+/* Where a flow is to go on. */
+struct flow_ask {
+    uint64_t lsn;       /* its next LSN, 0: from the beginning */
+    const char *last;   /* LSNs are those of this earlier master, NULL: of this one ... */
+    const char *vector; /* ... and these those of all flows, joined by '-' */
+};
+
 struct flow;
 
 /* Who is told what happens to a flow. Called from the event loop and from flow_start. */
@@ -37,6 +48,10 @@ struct flow {
     const struct url *url;
     const struct sessinfo *info;
     const struct flow_observer *observer;
+    struct flow_ask ask; /* texts stay the caller's */
+    bool partial;        /* the master goes on at ask.lsn */
+    bool announced;      /* its FLOW record is written */
+    bool refused;        /* lost since the master answered a question with ask.lsn by an error */
     char token[TOKEN_LEN + 1];
     uint64_t bytes;    /* of this epoch, after the FLOW reply */
     uint64_t moved_at; /* mono_us of the last bytes */
@@ -46,20 +61,21 @@ struct flow {
 };
 
 /* Open the connection and ask for the flow. The observer is told the outcome, maybe before this returns. f
- * must be zeroed or in state FLOW_DOWN; id is set. like: a link to the same master, which is then not waited
- * for; NULL: connect by the URL, at most timeout_ms. */
+ * must be zeroed or in state FLOW_DOWN; id is set. question: NULL for a full sync. like: a link to the same
+ * master, which is then not waited for; NULL: connect by the URL, at most timeout_ms. */
 void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url *url,
-                const struct link *like, const struct sessinfo *info, int timeout_ms,
-                const struct flow_observer *observer);
+                const struct link *like, const struct sessinfo *info, const struct flow_ask *question,
+                int timeout_ms, const struct flow_observer *observer);
 void flow_stop(struct flow *f);
 
-/* The FLOW record. Call it when the flow is up, before any flow_read. */
-int flow_announce(struct flow *f, struct output *out);
+/* The FLOW record, once. Call it when the flow is up, with FORM_FULL before any flow_read. A partial flow
+ * that was not announced when its first bytes come is so by flow_read, as FORM_JOURNAL. */
+int flow_announce(struct flow *f, struct output *out, enum flow_form form);
 
 /* There may be bytes to read. */
 static inline bool flow_readable(const struct flow *f)
 {
-    return f->state == FLOW_UP && f->link.readable;
+    return f->state == FLOW_UP && f->link.readable && (f->announced || f->partial);
 }
 
 /* Read once into one DATA record, or into nothing with discard. Returns false when out failed. */

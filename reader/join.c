@@ -15,6 +15,7 @@
 #include "meta.h"
 #include "output.h"
 #include "reread.h"
+#include "resume.h"
 #include "sessinfo.h"
 
 #define US           ((uint64_t)1000000)
@@ -34,6 +35,8 @@ struct joiner {
     struct flow flow;
     struct flow_observer observer;
     struct reread reread;
+    struct resume resume; /* where the flow is to go on, for "open" */
+    char last_master[REPLID_LEN + 1];
     char stop_reason[32]; /* stopping, but keys are still being read again; "" not */
     int stop_status;
     uint64_t stop_at;
@@ -48,6 +51,7 @@ struct joiner {
     uint64_t reported_at;
     uint64_t reported_bytes;
     bool reported_blocked;
+    uint64_t reported_queued;
 };
 
 static void ending(struct joiner *j, const char *reason, int status, const char *message)
@@ -124,13 +128,13 @@ static void tell(struct joiner *j, const char *fmt, ...)
         (void)ctl_send(&j->ctl, "%s", line);
 }
 
-static void tell_lost(struct joiner *j, int status, const char *text)
+static void tell_lost(struct joiner *j, int status, const char *text, bool refused)
 {
     struct buf b = {.max = CTL_LINE_MAX};
     meta_escape(&b, text, strlen(text), 380);
     (void)buf_add(&b, "", 1);
-    tell(j, "lost flow=%u epoch=%u status=%d reason=%s", j->o->flow, (unsigned)j->info.epoch, status,
-         (const char *)b.p);
+    tell(j, "lost flow=%u epoch=%u status=%d refused=%d reason=%s", j->o->flow, (unsigned)j->info.epoch,
+         status, (int)refused, (const char *)b.p);
     buf_free(&b);
 }
 
@@ -139,10 +143,13 @@ static void tell_lost(struct joiner *j, int status, const char *text)
 static void on_up(void *ctx, struct flow *f)
 {
     struct joiner *j = ctx;
-    if (flow_announce(f, &j->out) < 0) /* noticed in the main loop */
+    const char *mode = f->partial ? "PARTIAL" : "FULL";
+    /* Where the flow was to go on, the owner decides when it knows the answers to all flows. */
+    if (f->ask.lsn == 0 && flow_announce(f, &j->out, FORM_FULL) < 0) /* noticed in the main loop */
         return;
-    log_event(LOG_INFO, (int)f->id, "event=flow-up mode=FULL epoch=%u", (unsigned)j->info.epoch);
-    tell(j, "flowup flow=%u epoch=%u mode=FULL lsn=0", f->id, (unsigned)j->info.epoch);
+    log_event(LOG_INFO, (int)f->id, "event=flow-up mode=%s epoch=%u", mode, (unsigned)j->info.epoch);
+    tell(j, "flowup flow=%u epoch=%u mode=%s lsn=%llu", f->id, (unsigned)j->info.epoch, mode,
+         (unsigned long long)f->ask.lsn);
 }
 
 /* What becomes of the session is for the owner to say: stop, or the start of another epoch. */
@@ -151,7 +158,19 @@ static void on_lost(void *ctx, struct flow *f, const struct fault *why)
     struct joiner *j = ctx;
     log_event(LOG_INFO, (int)f->id, "event=flow-lost reason=\"%s\"", why->text);
     if (!j->ending)
-        tell_lost(j, why->status, why->text);
+        tell_lost(j, why->status, why->text, f->refused);
+}
+
+static void open_flow(struct joiner *j)
+{
+    struct flow_ask ask = {.lsn = 0};
+    if (j->resume.state == RESUME_SAVED && j->o->flow < j->resume.flows) {
+        ask.lsn = j->resume.pos[j->o->flow];
+        ask.last = j->last_master[0] != '\0' ? j->last_master : NULL;
+        ask.vector = resume_vector(&j->resume);
+    }
+    flow_start(&j->flow, j->o->flow, &j->loop, &j->o->url, NULL, &j->info, &ask, j->o->connect_timeout * 1000,
+               &j->observer);
 }
 
 static void start(struct joiner *j, const char *line)
@@ -173,9 +192,27 @@ static void start(struct joiner *j, const char *line)
     sessinfo_format(&j->info, &b, '\n');
     int rc = output_meta(&j->out, REC_SESSION, j->o->flow, j->info.epoch, &b);
     buf_free(&b);
-    if (rc == 0)
-        flow_start(&j->flow, j->o->flow, &j->loop, &j->o->url, NULL, &j->info, j->o->connect_timeout * 1000,
-                   &j->observer);
+    resume_free(&j->resume);
+    if (rc == 0 && !info.resume)
+        open_flow(j);
+}
+
+/* Of a session that goes on where an earlier one ended: open the flow; write its FLOW record. */
+static void go_on(struct joiner *j, const char *line)
+{
+    char text[16];
+    if (j->ending || !j->info.resume)
+        return;
+    if (ctl_is(line, "open")) {
+        (void)ctl_get(line, "last", j->last_master, sizeof j->last_master);
+        if (j->flow.state == FLOW_DOWN)
+            open_flow(j);
+    } else if (j->flow.state == FLOW_UP && j->flow.partial) {
+        (void)ctl_get(line, "form", text, sizeof text);
+        if (flow_announce(&j->flow, &j->out, strcmp(text, "journal") == 0 ? FORM_JOURNAL : FORM_SNAPSHOT) ==
+            0)
+            tell(j, "announced flow=%u epoch=%u", j->o->flow, (unsigned)j->info.epoch);
+    }
 }
 
 /* ---- the owner ---- */
@@ -203,6 +240,11 @@ static void take_line(struct joiner *j, const char *line)
     uint64_t number, epoch;
     if (ctl_is(line, "start")) {
         start(j, line);
+    } else if (ctl_is(line, "resume") || ctl_is(line, "from")) {
+        (void)resume_line(&j->resume, line);
+    } else if (ctl_is(line, "open") || ctl_is(line, "announce")) {
+        if (ctl_getu(line, "epoch", &epoch) && epoch == j->info.epoch)
+            go_on(j, line);
     } else if (ctl_is(line, "ack")) {
         if (ctl_getu(line, "epoch", &epoch) && epoch == j->info.epoch && ctl_getu(line, "pos", &number) &&
             number > j->flow.applied)
@@ -289,14 +331,18 @@ static bool pump(struct joiner *j)
 static void report(struct joiner *j, uint64_t now)
 {
     bool blocked = output_behind(&j->out);
+    uint64_t queued = spool_len(&j->out.q);
     if (j->flow.state != FLOW_UP || now - j->reported_at < REPORT_EVERY ||
-        (j->flow.bytes == j->reported_bytes && blocked == j->reported_blocked) || !ctl_idle(&j->ctl))
+        (j->flow.bytes == j->reported_bytes && blocked == j->reported_blocked &&
+         queued == j->reported_queued) ||
+        !ctl_idle(&j->ctl))
         return;
     j->reported_at = now;
     j->reported_bytes = j->flow.bytes;
     j->reported_blocked = blocked;
-    tell(j, "moved flow=%u epoch=%u bytes=%llu blocked=%d", j->o->flow, (unsigned)j->info.epoch,
-         (unsigned long long)j->flow.bytes, (int)blocked);
+    j->reported_queued = queued;
+    tell(j, "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu", j->o->flow, (unsigned)j->info.epoch,
+         (unsigned long long)j->flow.bytes, (int)blocked, (unsigned long long)queued);
     log_progress("flow %u  %.1f MB%s", j->o->flow, (double)j->flow.bytes / 1e6,
                  blocked ? "  (output full)" : "");
 }
@@ -341,7 +387,7 @@ static void output_died(struct joiner *j)
     if (j->done || (j->ending && !j->out.lost))
         return;
     log_event(LOG_ERROR, (int)j->o->flow, "event=output-failed status=%d reason=\"%s\"", status, why);
-    tell_lost(j, status, why);
+    tell_lost(j, status, why, false);
     j->status = exit_worse(j->status, status);
     j->done = true;
 }
@@ -352,7 +398,7 @@ static void spill_failed(struct joiner *j)
     const char *why = output_fault(&j->out, &status);
     if (j->ending)
         return;
-    tell_lost(j, status, why);
+    tell_lost(j, status, why, false);
     ending(j, "error", status, why);
 }
 
@@ -394,6 +440,7 @@ int join_run(const struct options *o)
     run(&j);
     flow_stop(&j.flow);
     reread_reset(&j.reread, 0);
+    resume_free(&j.resume);
     loop_del(&j.loop, &j.w);
     ctl_close(&j.ctl);
     output_close(&j.out);

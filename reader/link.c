@@ -70,6 +70,9 @@ static void *make_array(const redisReadTask *task, int n)
 static void *make_integer(const redisReadTask *task, long long v)
 {
     struct item *it = item_of(task);
+    struct reply *r = task->privdata;
+    if (task->parent != NULL && r->numbers != NULL && task->idx >= 0 && (unsigned)task->idx < r->numbers_cap)
+        r->numbers[task->idx] = v > 0 ? (uint64_t)v : 0;
     it->type = task->type;
     it->num = v;
     it->text[0] = '\0';
@@ -123,6 +126,7 @@ static int adopt(struct link *l, struct loop *loop, int fd, int rcvbuf, struct f
     }
     l->reader->privdata = &l->reply;
     l->reply.whole = NULL;
+    l->reply.numbers = NULL;
     transport_plain(&l->t, fd);
     l->open = true;
     if (loop_add(loop, &l->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
@@ -257,10 +261,8 @@ size_t link_raw(struct link *l, uint8_t *to, size_t cap)
 {
     redisReader *r = l->reader;
     size_t n = r->len - r->pos;
-    if (n > cap) /* cannot be: less than one read lies there */
-        n = cap;
-    if (n > 0)
-        memcpy(to, r->buf + r->pos, n);
+    if (n > 0 && cap > 0) /* less than one read lies there: it fits */
+        memcpy(to, r->buf + r->pos, n < cap ? n : cap);
     redisReaderFree(r);
     l->reader = NULL;
     return n;

@@ -30,6 +30,8 @@ struct reply {
     struct item top;
     int count;
     struct item el[REPLY_ITEMS];
+    uint64_t *numbers; /* where not NULL: gets the first numbers_cap integers of an array */
+    unsigned numbers_cap;
     struct buf *whole; /* where not NULL: gets all bytes of a string that is the reply */
 };
 

@@ -24,11 +24,17 @@ enum {
     OPT_ONE_FILE,
     OPT_PASSWORD,
     OPT_UNTIL,
+    OPT_RESUME,
+    OPT_FULL_RESYNC,
     OPT_STALL,
+    OPT_BARRIER,
+    OPT_PING,
     OPT_PARSER,
     OPT_CONNECT,
     OPT_SPILL_MAX,
     OPT_SPILL_DIR,
+    OPT_SPOOL,
+    OPT_SPOOL_MAX,
     OPT_BUFFER,
     OPT_HELP,
     OPT_VERSION
@@ -44,11 +50,17 @@ static const struct option longs[] = {
     {"one-file", no_argument, NULL, OPT_ONE_FILE},
     {"password-file", required_argument, NULL, OPT_PASSWORD},
     {"until", required_argument, NULL, OPT_UNTIL},
+    {"resume", no_argument, NULL, OPT_RESUME},
+    {"on-full-resync", required_argument, NULL, OPT_FULL_RESYNC},
     {"stall-timeout", required_argument, NULL, OPT_STALL},
+    {"barrier-timeout", required_argument, NULL, OPT_BARRIER},
+    {"ping-timeout", required_argument, NULL, OPT_PING},
     {"parser-timeout", required_argument, NULL, OPT_PARSER},
     {"connect-timeout", required_argument, NULL, OPT_CONNECT},
     {"spill-max", required_argument, NULL, OPT_SPILL_MAX},
     {"spill-dir", required_argument, NULL, OPT_SPILL_DIR},
+    {"spool", required_argument, NULL, OPT_SPOOL},
+    {"spool-max", required_argument, NULL, OPT_SPOOL_MAX},
     {"buffer", required_argument, NULL, OPT_BUFFER},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, OPT_HELP},
@@ -77,12 +89,19 @@ static const char help_text[] =
     "      --one-file           of a .dfs set read only the file that was named\n"
     "      --password-file FILE password of the source (or environment " PASSWORD_ENV ")\n"
     "      --until synced       end when the full sync is complete\n"
+    "      --resume             go on from the positions that the writer has saved\n"
+    "      --on-full-resync P   where that is impossible: fail (default), flush or overwrite (by the "
+    "writer)\n"
     "      --connect-timeout S  for connecting and each reply of the handshake (20)\n"
     "      --parser-timeout S   for a parser to show up after the full sync began (30)\n"
     "      --stall-timeout S    for a flow that does not move during the full sync (600)\n"
+    "      --barrier-timeout S  for a FLUSH that waits for all flows (600)\n"
+    "      --ping-timeout S     for the master to answer on the control connection (60)\n"
     "      --buffer SIZE        what may wait for the output before flows are no longer read (256k)\n"
-    "      --spill-max SIZE     bound of the file for what is read on during STARTSTABLE (1g)\n"
-    "      --spill-dir DIR      where that file is ($TMPDIR or /tmp)\n"
+    "      --spool DIR          never slow the source down: what the output does not take waits there ...\n"
+    "      --spool-max SIZE     ... up to this size (10g)\n"
+    "      --spill-max SIZE     bound of the files for what has to be read whatever happens (1g)\n"
+    "      --spill-dir DIR      where those are ($TMPDIR or /tmp)\n"
     "  -c, --config FILE        options from section [reader] of an INI file\n"
     "  -v, --verbose            log more; twice: everything\n"
     "      --help, --version\n";
@@ -126,6 +145,15 @@ static unsigned flow_number(const char *text)
     return n;
 }
 
+static enum full_resync full_resync(const char *text)
+{
+    static const char *const names[] = {"fail", "flush", "overwrite"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(text, names[i]) == 0)
+            return (enum full_resync)i;
+    errx(EXIT_USAGE, "--on-full-resync %s: expected fail, flush or overwrite", text);
+}
+
 static void set_option(struct options *o, int opt, const char *arg)
 {
     switch (opt) {
@@ -149,11 +177,17 @@ static void set_option(struct options *o, int opt, const char *arg)
             errx(EXIT_USAGE, "--until %s: only \"synced\" is known", arg);
         o->until_synced = true;
         break;
+    case OPT_RESUME: o->resume = true; break;
+    case OPT_FULL_RESYNC: o->on_full_resync = full_resync(arg); break;
     case OPT_STALL: o->stall_timeout = seconds("stall-timeout", arg); break;
+    case OPT_BARRIER: o->barrier_timeout = seconds("barrier-timeout", arg); break;
+    case OPT_PING: o->ping_timeout = seconds("ping-timeout", arg); break;
     case OPT_PARSER: o->parser_timeout = seconds("parser-timeout", arg); break;
     case OPT_CONNECT: o->connect_timeout = seconds("connect-timeout", arg); break;
     case OPT_SPILL_MAX: o->spill_max = size_of("spill-max", arg, 0, (uint64_t)1 << 50); break;
     case OPT_SPILL_DIR: o->spill_dir = arg; break;
+    case OPT_SPOOL: o->spool = arg; break;
+    case OPT_SPOOL_MAX: o->spool_max = size_of("spool-max", arg, (uint64_t)1 << 20, (uint64_t)1 << 50); break;
     case OPT_BUFFER: o->buffer = (size_t)size_of("buffer", arg, 4096, (uint64_t)1 << 30); break;
     case OPT_HELP: fputs(help_text, stdout); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
     case OPT_VERSION: puts("dfreader " DF2REDIS_VERSION); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
@@ -207,6 +241,8 @@ static void check(const struct options *o)
         errx(EXIT_USAGE, "--session-only and --flow exclude each other");
     if (o->session_only && o->output != NULL)
         errx(EXIT_USAGE, "--session-only writes no stream: leave out --output");
+    if (o->resume && o->mode != MODE_OWNER)
+        errx(EXIT_USAGE, "--resume belongs to the process that owns the session");
     if (o->until_synced && o->mode != MODE_OWNER)
         errx(EXIT_USAGE, "--until belongs to the process that owns the session");
 }
@@ -259,10 +295,13 @@ static void parse_arguments(struct options *o, int argc, char **argv)
 void options_parse(struct options *o, int argc, char **argv)
 {
     *o = (struct options){.stall_timeout = 600,
+                          .barrier_timeout = 600,
+                          .ping_timeout = 60,
                           .parser_timeout = 30,
                           .connect_timeout = 20,
                           .buffer = (size_t)256 << 10,
-                          .spill_max = (uint64_t)1 << 30};
+                          .spill_max = (uint64_t)1 << 30,
+                          .spool_max = (uint64_t)10 << 30};
     int given = argc;
     static char **args; /* options point into it */
     args = conf_argv("reader", &argc, argv);

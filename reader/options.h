@@ -15,6 +15,8 @@ enum mode {
     MODE_ASK,   /* a question to a running owner */
 };
 
+enum full_resync { FULL_FAIL, FULL_FLUSH, FULL_OVERWRITE }; /* the latter two are the writer's to carry out */
+
 struct options {
     enum mode mode;
     struct url url;      /* MODE_OWNER, MODE_FLOW */
@@ -25,16 +27,22 @@ struct options {
     const char *session; /* MODE_FLOW, MODE_ASK: the owner's control socket */
     const char *question;
     const char *password_file;
+    const char *spool;     /* NULL: none */
     const char *spill_dir; /* NULL: $TMPDIR or /tmp */
     unsigned flow;
     bool session_only;
     bool until_synced;
+    bool resume;
+    enum full_resync on_full_resync;
     bool one_file;     /* MODE_FILE: not the set that the file belongs to */
-    int stall_timeout; /* seconds, as the next two */
+    int stall_timeout; /* seconds, as the next four */
+    int barrier_timeout;
+    int ping_timeout;
     int parser_timeout;
     int connect_timeout;
     size_t buffer;
     uint64_t spill_max;
+    uint64_t spool_max;
     int verbose;
 };
 

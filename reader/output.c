@@ -17,7 +17,6 @@
 #define PIPE_WANTED ((size_t)1 << 20)
 #define QUEUE_SPARE                                                                                          \
     ((size_t)1 << 20) /* for the record that passes the limit, and for END behind a full file */
-#define FLUSH_PIECE ((size_t)256 << 10)
 
 static void on_ready(struct watch *w, uint32_t events);
 
@@ -33,7 +32,7 @@ void output_none(struct output *out)
 {
     memset(out, 0, sizeof *out);
     out->fd = out->w.fd = out->fl_before = -1;
-    spillq_init(&out->q, 0, 0, NULL);
+    spool_init(&out->q, 0, NULL, 0, NULL, 0);
     out->limit = 1;
 }
 
@@ -67,11 +66,20 @@ static int open_failed(struct output *out, const char *where)
 {
     int error = errno;
     if (signals_seen() == 0) /* else a signal ended the wait for a FIFO's reader */
-        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"cannot open the output %s: %s\"",
-                  EXIT_CANNOT, where, strerror(error));
+        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"cannot write to %s: %s\"", EXIT_CANNOT,
+                  where, strerror(error));
     output_free(out);
     output_none(out);
     return signals_seen() == 0 ? EXIT_CANNOT : EXIT_PARTIAL;
+}
+
+/* The spool's directory must be there before it is needed. */
+static bool spool_usable(const char *dir)
+{
+    int fd = dir != NULL ? io_tmpfile(dir) : -1;
+    if (fd >= 0)
+        close(fd);
+    return dir == NULL || fd >= 0;
 }
 
 int output_open(struct output *out, struct loop *loop, const struct options *o)
@@ -82,9 +90,10 @@ int output_open(struct output *out, struct loop *loop, const struct options *o)
     out->fd = io_open_output(o->output);
     if (out->fd < 0)
         return open_failed(out, o->output);
+    if (!spool_usable(o->spool))
+        return open_failed(out, o->spool);
     out->limit = o->buffer;
-    out->spill_max = o->spill_max;
-    spillq_init(&out->q, o->buffer + QUEUE_SPARE, o->spill_max + QUEUE_SPARE, o->spill_dir);
+    spool_init(&out->q, o->buffer + QUEUE_SPARE, o->spool, o->spool_max, o->spill_dir, o->spill_max);
     out->scratch = xmalloc(REC_HEADER + DATA_MAX);
     if (watch_output(out) < 0 || (standard && release_stdout() < 0))
         return open_failed(out, o->output);
@@ -102,7 +111,7 @@ void output_close(struct output *out)
     if (close(out->fd) != 0 && !out->dead) /* where NFS and quotas tell of a full disk */
         (void)fail(out, errno);
     out->fd = -1;
-    spillq_free(&out->q);
+    spool_free(&out->q);
 }
 
 void output_free(struct output *out)
@@ -137,9 +146,9 @@ static void want_room(struct output *out, bool want)
 
 static void flush_queue(struct output *out)
 {
-    while (!out->dead && spillq_len(&out->q) > 0) {
+    while (!out->dead && spool_len(&out->q) > 0) {
         size_t n;
-        const uint8_t *p = spillq_peek(&out->q, FLUSH_PIECE, &n);
+        const uint8_t *p = spool_peek(&out->q, &n);
         if (p == NULL) {
             (void)fail(out, errno);
             return;
@@ -147,8 +156,9 @@ static void flush_queue(struct output *out)
         long w = write_some(out, p, n);
         if (w <= 0)
             return;
-        spillq_drop(&out->q, (size_t)w);
+        spool_drop(&out->q, (size_t)w);
     }
+    out->slow = out->slow && spool_len(&out->q) > 0;
     want_room(out, false);
 }
 
@@ -158,7 +168,7 @@ static void on_ready(struct watch *w, uint32_t events)
     if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
         loop_del(out->loop, &out->w);
         if (!out->dead)
-            out->lost = spillq_len(&out->q) > 0;
+            out->lost = spool_len(&out->q) > 0;
         out->dead = true;
         out->error = EPIPE;
         return;
@@ -179,7 +189,7 @@ static int put(struct output *out, const uint8_t *p, size_t n, bool droppable)
         return 0;
     if (out->w.fd < 0)
         return io_write_all(out->fd, p, n) == 0 ? 0 : fail(out, errno);
-    if (spillq_len(&out->q) == 0) {
+    if (spool_len(&out->q) == 0) {
         long w = write_some(out, p, n);
         if (w < 0)
             return -1;
@@ -188,8 +198,10 @@ static int put(struct output *out, const uint8_t *p, size_t n, bool droppable)
     }
     if (n == 0)
         return 0;
-    if (spillq_put(&out->q, p, n) != 0) {
-        if (n < whole || !droppable) /* half a record is out, or one without which the stream is nothing */
+    bool needed =
+        n < whole || !droppable; /* half a record is out, or one without which the stream is nothing */
+    if (spool_put(&out->q, p, n, needed) != 0) {
+        if (needed)
             return fail(out, errno);
         out->spill_error = errno;
         return -1;
@@ -204,10 +216,6 @@ static int put_room(struct output *out, struct rec *r)
     size_t n = r->len;
     if (out->fd < 0)
         return 0;
-    if (spillq_memroom(&out->q) < n && out->q.wr - out->q.rd > out->spill_max) {
-        out->spill_error = EFBIG;
-        return -1;
-    }
     r->slot = REC_NO_SLOT;
     rec_encode(out->scratch, r);
     out->records++;
@@ -263,10 +271,23 @@ int output_meta(struct output *out, enum rec_type type, unsigned flow, uint16_t 
     return put(out, whole, REC_HEADER + text->len, false);
 }
 
+bool output_full(struct output *out)
+{
+    if (out->read_on || spool_len(&out->q) < out->limit || spool_ready(&out->q, REC_HEADER + DATA_MAX))
+        return false;
+    if (out->q.spool.max > 0 && !out->slow) {
+        out->slow = true;
+        log_event(LOG_WARN, NO_FLOW, "event=spool-full directory=%s bytes=%llu reason=\"%s\"",
+                  out->q.spool.dir, (unsigned long long)spool_len(&out->q),
+                  out->q.spool.error != 0 ? strerror(out->q.spool.error) : "--spool-max");
+    }
+    return true;
+}
+
 bool output_behind(const struct output *out)
 {
     int n = 0;
-    if (spillq_len(&out->q) > 0)
+    if (spool_len(&out->q) > 0)
         return true;
     if (out->w.fd < 0)
         return false;
@@ -282,7 +303,7 @@ const char *output_fault(const struct output *out, int *status)
     switch (out->dead ? out->error : out->spill_error) {
     case EPIPE:
     case ECONNRESET: *status = EXIT_RETRY; return "the reader of the output has gone";
-    case EFBIG: *status = EXIT_RETRY; return "what had to be read on during STARTSTABLE exceeds --spill-max";
+    case EFBIG: *status = EXIT_RETRY; return "what had to be read on exceeds --spill-max";
     default:
         *status = EXIT_CANNOT;
         snprintf(text, sizeof text, "cannot write the output%s: %s", out->dead ? "" : "'s queue",

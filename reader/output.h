@@ -10,7 +10,7 @@
 #include "loop.h"
 #include "options.h"
 #include "record.h"
-#include "spillq.h"
+#include "spool.h"
 
 /* Payload of a DATA record: with its header it fills whole pages of a pipe. */
 #define DATA_MAX (((size_t)128 << 10) - REC_HEADER)
@@ -23,13 +23,13 @@ struct output {
     bool dead;      /* nothing more can be written: error says why */
     bool lost;      /* ... and something that should have been */
     bool waiting;   /* epoll looks for room */
+    bool slow;      /* the spool is full: said once until it is empty again */
     bool read_on;   /* never full: the source must not be slowed down now */
     int error;
     int spill_error; /* errno: a DATA record was dropped because the queue could not take it; END still goes
                       */
     size_t limit;
-    uint64_t spill_max;
-    struct spillq q;
+    struct spool q;
     uint8_t *scratch; /* header and payload of a DATA record */
     uint64_t bytes;   /* DATA payload so far */
     uint64_t records;
@@ -68,14 +68,11 @@ int output_meta(struct output *out, enum rec_type type, unsigned flow, uint16_t 
                 const struct buf *text);
 
 /* The flows must not be read now. */
-static inline bool output_full(const struct output *out)
-{
-    return !out->read_on && spillq_len(&out->q) >= out->limit;
-}
+bool output_full(struct output *out);
 
 static inline bool output_flushed(const struct output *out)
 {
-    return out->dead || spillq_len(&out->q) == 0;
+    return out->dead || spool_len(&out->q) == 0;
 }
 
 /* The next stage has not yet taken everything that was written: it is behind, not the source. */

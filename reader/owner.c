@@ -70,8 +70,9 @@ static void tick(struct owner *w)
 {
     uint64_t now = mono_us();
     if (!owner_ending(w)) {
-        session_deadlines(w, now);
-        session_ping(w, now);
+        health_check(w, now);
+        if (!owner_ending(w))
+            health_ping(w, now);
     }
     peers_positions(w, now, false);
     owner_stop_now(w, now);
@@ -132,6 +133,8 @@ int owner_run(const struct options *o)
     hub_close(&w->hub);
     loop_free(&w->loop);
     int status = w->status;
+    resume_free(&w->resume);
+    free(w->heads);
     free(w->flows);
     free(w);
     return status;

@@ -15,17 +15,17 @@
 #include "options.h"
 #include "output.h"
 #include "reread.h"
+#include "resume.h"
 #include "sessinfo.h"
 
 #define RESTARTS_MAX  20
 #define US            ((uint64_t)1000000)
-#define PING_EVERY    (10 * US)
-#define PING_PATIENCE (60 * US)
 #define REREAD_GRACE  (10 * US) /* ending: for keys that a parser still waits for */
 #define QUIET_WRITERS (60 * US) /* ending: writers that say nothing for so long are not waited for */
 
 enum phase {
     PHASE_CONNECT,  /* handshake on the control connection */
+    PHASE_RESUME,   /* a writer is to say from where to go on */
     PHASE_FLOWS,    /* flows are being opened */
     PHASE_FULL,     /* DFLY SYNC sent; until all flows are cut */
     PHASE_STARTING, /* DFLY STARTSTABLE sent; until it is answered and all flows are synced */
@@ -36,16 +36,31 @@ enum phase {
 };
 
 /* The request on the control connection whose reply is awaited. */
-enum await { AWAIT_NONE, AWAIT_HANDSHAKE, AWAIT_SYNC, AWAIT_STARTSTABLE, AWAIT_PING };
+enum await { AWAIT_NONE, AWAIT_HANDSHAKE, AWAIT_SYNC, AWAIT_STARTSTABLE, AWAIT_PING, AWAIT_OFFSETS };
+
+/* What is wrong at present; each was said in the log when it began. */
+enum alarm { ALARM_MASTER = 1, ALARM_FLOW = 2, ALARM_BARRIER = 4 };
+
+/* Whether the session goes on where an earlier one ended. */
+enum resync {
+    RESYNC_OFF,      /* a full sync, or it is done */
+    RESYNC_WAITING,  /* for the positions of the writer */
+    RESYNC_ASKED,    /* the flows are asked to go on there; no FLOW record before that is decided */
+    RESYNC_STARTING, /* all answered PARTIAL: STARTSTABLE is under way */
+    RESYNC_DETOUR,   /* it was refused: DFLY SYNC comes first, once all FLOW records are written */
+};
 
 struct oflow {
     struct flow local;
     struct peer *remote; /* with --session-only: its process, NULL: none has joined */
-    bool up;             /* the master answered FULL */
+    bool up;             /* the master answered */
     bool cut;            /* a parser saw opcode 200 */
     bool synced;         /* a parser saw the EOF token */
+    uint64_t head;       /* next LSN at the master, 0: not known */
+    bool warned;         /* of its silence */
     bool blocked;        /* remote: does not read, its output is full */
     uint64_t bytes;      /* remote: as it reported */
+    uint64_t queued;     /* remote: bytes that wait for its output */
     uint64_t moved_at;   /* remote: when bytes last changed */
     uint64_t idle_since; /* it could have moved since then */
     uint64_t applied;    /* lowest position of the writers, 0: none */
@@ -68,10 +83,19 @@ struct owner {
     bool sync_ok;
     bool stable_ok;
     uint64_t pinged_at;
+    uint64_t *heads; /* next LSN of each flow at the master, as it last said at heads_at */
+    unsigned heads_cap;
+    uint64_t heads_at;
+    unsigned alarms;
+    uint64_t barrier_since; /* a FLUSH waits at the writer, 0: none */
 
     struct oflow *flows; /* info.flows of them */
     unsigned up, cut, synced;
-    unsigned cursor; /* flow that is read first in the next round */
+    unsigned partial, announced; /* of those up */
+    enum resync resync;
+    struct resume resume;
+    const char *vector; /* its positions in one text */
+    unsigned cursor;    /* flow that is read first in the next round */
 
     struct reread reread; /* of local flows */
 
@@ -104,13 +128,36 @@ struct owner {
 int owner_run(const struct options *o);
 
 /* session.c */
-void session_begin(struct owner *w);               /* a new epoch: connect and shake hands */
-void session_close(struct owner *w);               /* close all connections to the master */
-void session_cut(struct owner *w);                 /* one more flow is cut */
-void session_synced(struct owner *w);              /* one more flow is synced */
-void session_flow_up(struct owner *w, unsigned i); /* one more flow is up */
-void session_ping(struct owner *w, uint64_t now);
-void session_deadlines(struct owner *w, uint64_t now);
+void session_begin(struct owner *w);                             /* a new epoch: connect and shake hands */
+void session_close(struct owner *w);                             /* close all connections to the master */
+void session_cut(struct owner *w);                               /* one more flow is cut */
+void session_synced(struct owner *w);                            /* one more flow is synced */
+void session_flow_up(struct owner *w, unsigned i, bool partial); /* one more flow is up */
+void session_open_flows(struct owner *w);
+void session_startstable(struct owner *w);
+void session_sync(struct owner *w);
+int session_request(struct owner *w, enum await await, int n, const char *const *args);
+void session_read_on(struct owner *w);
+
+/* health.c */
+void health_ping(struct owner *w, uint64_t now);
+void health_pong(struct owner *w, bool offsets);    /* the master has answered */
+void health_barrier(struct owner *w, bool pending); /* a FLUSH waits at the writer */
+void health_check(struct owner *w, uint64_t now);   /* may end the session */
+void health_reset(struct owner *w);
+void health_alarms(const struct owner *w, struct buf *b);
+uint64_t health_silent(const struct owner *w, const struct oflow *f, uint64_t now); /* µs in the full sync */
+
+/* resync.c */
+struct flow_ask resync_ask(struct owner *w, unsigned i);  /* what to ask for flow i */
+void resync_open_remote(struct owner *w, struct peer *p); /* the same to its process */
+void resync_line(struct owner *w, const char *line);      /* a writer speaks of positions */
+void resync_deadline(struct owner *w, uint64_t now);      /* in PHASE_RESUME */
+bool resync_flows_up(struct owner *w);                    /* all flows are; true: it goes on from here */
+bool resync_flow_refused(struct owner *w);                /* one was answered by an error; true: as above */
+bool resync_invalid_state(struct owner *w);               /* STARTSTABLE was; true: as above */
+void resync_stable(struct owner *w);                      /* STARTSTABLE was answered by OK */
+void resync_announced(struct owner *w);                   /* a flow process has written its FLOW record */
 
 /* peers.c */
 extern const struct hub_observer peers_template;

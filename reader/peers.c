@@ -63,6 +63,10 @@ static bool on_hello(void *ctx, struct peer *p, const char *line, const char **r
     struct owner *w = ctx;
     if (p->role == ROLE_FLOW && !join_flow(w, p, line, refusal))
         return false;
+    if (p->role == ROLE_WRITER && w->o->resume && w->hub.count[ROLE_WRITER] > 0) {
+        *refusal = "resume-takes-one-writer"; /* each would have a past of its own */
+        return false;
+    }
     hub_send(p, "welcome nonce=%s epoch=%u flows=%u phase=%s",
              p->role == ROLE_SUPERVISOR ? "-" : w->hub.nonce, (unsigned)w->info.epoch, w->info.flows,
              phase_name(w->phase));
@@ -70,8 +74,12 @@ static bool on_hello(void *ctx, struct peer *p, const char *line, const char **r
         hub_send(p, "%s", w->target);
     if (p->role == ROLE_WRITER && w->limit[0] != '\0')
         hub_send(p, "%s", w->limit);
-    if (p->role == ROLE_FLOW && w->phase == PHASE_FLOWS)
+    if (p->role == ROLE_FLOW && (w->phase == PHASE_RESUME || w->phase == PHASE_FLOWS))
         peers_start_flow(w, p);
+    if (p->role == ROLE_FLOW && w->out.read_on)
+        hub_send(p, "readon on=1");
+    if (p->role == ROLE_FLOW && w->phase == PHASE_FLOWS && w->info.resume && w->flows[p->flow].remote == p)
+        resync_open_remote(w, p);
     return true;
 }
 
@@ -100,15 +108,21 @@ static void on_flow_line(struct owner *w, struct peer *p, const char *line)
     if (f == NULL || f->remote != p || owner_ending(w))
         return;
     if (ctl_is(line, "flowup") && !f->up) {
-        session_flow_up(w, i);
+        (void)ctl_get(line, "mode", text, sizeof text);
+        session_flow_up(w, i, strcmp(text, "PARTIAL") == 0);
+    } else if (ctl_is(line, "announced")) {
+        resync_announced(w);
     } else if (ctl_is(line, "moved") && ctl_getu(line, "bytes", &number)) {
         if (number != f->bytes)
             f->moved_at = mono_us();
         f->bytes = number;
+        (void)ctl_getu(line, "queued", &f->queued);
         f->blocked = ctl_getu(line, "blocked", &number) && number != 0;
     } else if (ctl_is(line, "lost")) {
         int status = ctl_getu(line, "status", &number) && number < 256 ? (int)number : EXIT_RETRY;
         (void)ctl_get(line, "reason", text, sizeof text);
+        if (ctl_getu(line, "refused", &number) && number != 0 && resync_flow_refused(w))
+            return;
         owner_fail_soon(w, status, "flow %u: %s", i, text);
     }
 }
@@ -182,11 +196,16 @@ static void on_applied(struct owner *w, struct peer *p, const char *line)
 
 static void on_writer_line(struct owner *w, struct peer *p, const char *line)
 {
-    uint64_t epoch;
+    uint64_t epoch, pending;
     char reason[200];
     w->writer_heard_at = mono_us();
     if (ctl_is(line, "applied")) {
         on_applied(w, p, line);
+    } else if (ctl_is(line, "resume") || ctl_is(line, "from")) {
+        resync_line(w, line);
+    } else if (ctl_is(line, "barrier")) {
+        if (ctl_getu(line, "epoch", &epoch) && epoch == w->info.epoch && !owner_ending(w))
+            health_barrier(w, ctl_getu(line, "pending", &pending) && pending != 0);
     } else if (ctl_is(line, "target")) {
         if (strlcpy(w->target, line, sizeof w->target) < sizeof w->target)
             hub_send_role(&w->hub, ROLE_PARSER, w->target);

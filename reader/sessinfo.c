@@ -25,13 +25,16 @@ void sessinfo_format(const struct sessinfo *s, struct buf *b, char sep)
         (void)buf_addf(b, "protocol=%u%c", s->protocol, sep);
     if (s->dbs_known)
         (void)buf_addf(b, "dbs=%s%c", s->dbs, sep);
+    if (s->resume)
+        (void)buf_addf(b, "resume=1%c", sep);
+    text(b, "refused", s->refused, sep);
     text(b, "control", s->control, sep);
     (void)buf_addf(b, "started=%llu%c", (unsigned long long)s->started, sep);
 }
 
 bool sessinfo_parse(struct sessinfo *s, const char *line)
 {
-    uint64_t flows, epoch, journal, protocol;
+    uint64_t flows, epoch, journal, protocol, resume;
     memset(s, 0, sizeof *s);
     if (ctl_get(line, "nonce", s->nonce, sizeof s->nonce) != 32 ||
         ctl_get(line, "source", s->source, sizeof s->source) <= 0 ||
@@ -47,6 +50,8 @@ bool sessinfo_parse(struct sessinfo *s, const char *line)
         return false;
     if (ctl_getu(line, "protocol", &protocol) && protocol <= UINT16_MAX)
         s->protocol = (unsigned)protocol;
+    s->resume = ctl_getu(line, "resume", &resume) && resume != 0;
+    (void)ctl_get(line, "refused", s->refused, sizeof s->refused);
     s->flows = (unsigned)flows;
     s->epoch = (uint16_t)epoch;
     s->journal = journal != 0;

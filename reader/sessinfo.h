@@ -21,6 +21,8 @@ struct sessinfo {
     uint16_t epoch;    /* counts the sessions of this owner, from 1 */
     unsigned flows;    /* 0: not known yet */
     unsigned protocol;
+    bool resume;      /* a writer is asked for the positions it has saved */
+    char refused[16]; /* why a session that should have been resumed was not; "" it was not to be */
     bool journal; /* live changes follow the snapshot */
     uint64_t started;
 };

@@ -1,5 +1,6 @@
 #include "owner.h"
 
+#include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,7 +17,7 @@ static void enter(struct owner *w, enum phase phase)
     log_event(LOG_INFO, NO_FLOW, "event=phase name=%s epoch=%u", phase_name(phase), (unsigned)w->info.epoch);
 }
 
-static int request(struct owner *w, enum await await, int n, const char *const *args)
+int session_request(struct owner *w, enum await await, int n, const char *const *args)
 {
     w->await = await;
     w->await_since = mono_us();
@@ -28,32 +29,43 @@ static int request(struct owner *w, enum await await, int n, const char *const *
 
 /* ---- full sync ---- */
 
-static void send_sync(struct owner *w)
+void session_sync(struct owner *w)
 {
     const char *const args[] = {"DFLY", "SYNC", w->info.session};
     enter(w, PHASE_FULL);
     w->sync_at = w->phase_since;
     for (unsigned i = 0; i < w->info.flows; i++)
         w->flows[i].idle_since = w->sync_at;
-    (void)request(w, AWAIT_SYNC, 3, args);
+    (void)session_request(w, AWAIT_SYNC, 3, args);
 }
 
-static void read_on(struct owner *w, bool on)
+/* While the master cannot run any command of its clients, or a FLUSH waits for all flows, everything is read.
+ */
+void session_read_on(struct owner *w)
 {
+    bool on = w->phase == PHASE_STARTING && w->await == AWAIT_STARTSTABLE;
+    on = (on || w->barrier_since != 0) && !owner_ending(w);
+    if (on != w->out.read_on)
+        hub_send_role(&w->hub, ROLE_FLOW, on ? "readon on=1" : "readon on=0");
     w->out.read_on = on;
-    hub_send_role(&w->hub, ROLE_FLOW, on ? "readon on=1" : "readon on=0");
 }
 
-/* All flows are cut: only now, and once, STARTSTABLE. Until it is answered no client command runs on the
- * master, so whatever it sends must be taken. Spec section 2.4. */
+/* Until it is answered no client command runs on the master, so whatever it sends must be taken. Spec section
+ * 2.4. */
+void session_startstable(struct owner *w)
+{
+    const char *const args[] = {"DFLY", "STARTSTABLE", w->info.session};
+    enter(w, PHASE_STARTING);
+    w->await = AWAIT_STARTSTABLE;
+    session_read_on(w); /* before the master gets to know */
+    (void)session_request(w, AWAIT_STARTSTABLE, 3, args);
+}
+
+/* All flows are cut: only now, and once. */
 static void try_startstable(struct owner *w)
 {
-    if (w->phase != PHASE_FULL || !w->sync_ok || w->cut < w->info.flows)
-        return;
-    const char *const args[] = {"DFLY", "STARTSTABLE", w->info.session};
-    read_on(w, true);
-    enter(w, PHASE_STARTING);
-    (void)request(w, AWAIT_STARTSTABLE, 3, args);
+    if (w->phase == PHASE_FULL && w->sync_ok && w->cut == w->info.flows && w->await == AWAIT_NONE)
+        session_startstable(w);
 }
 
 static void try_stable(struct owner *w)
@@ -79,21 +91,23 @@ void session_synced(struct owner *w)
 
 /* ---- flows ---- */
 
-void session_flow_up(struct owner *w, unsigned i)
+void session_flow_up(struct owner *w, unsigned i, bool partial)
 {
     struct oflow *f = &w->flows[i];
     f->up = true;
     w->up++;
-    log_event(LOG_INFO, (int)i, "event=flow-up mode=FULL");
-    if (w->up == w->info.flows && w->phase == PHASE_FLOWS)
-        send_sync(w);
+    w->partial += partial ? 1 : 0;
+    log_event(LOG_INFO, (int)i, "event=flow-up mode=%s", partial ? "PARTIAL" : "FULL");
+    if (w->up == w->info.flows && w->phase == PHASE_FLOWS && !resync_flows_up(w))
+        session_sync(w);
 }
 
 static void on_flow_up(void *ctx, struct flow *f)
 {
     struct owner *w = ctx;
-    if (flow_announce(f, &w->out) == 0) /* a failing output is noticed in the main loop */
-        session_flow_up(w, f->id);
+    if (w->resync == RESYNC_ASKED ||
+        flow_announce(f, &w->out, FORM_FULL) == 0) /* a failing output is noticed in the main loop */
+        session_flow_up(w, f->id, f->partial);
 }
 
 static void on_flow_lost(void *ctx, struct flow *f, const struct fault *why)
@@ -104,6 +118,12 @@ static void on_flow_lost(void *ctx, struct flow *f, const struct fault *why)
                   log_quote(why->text, strlen(why->text)));
         return;
     }
+    if (f->refused && resync_flow_refused(w)) {
+        log_event(LOG_INFO, (int)f->id, "event=flow-refused reason=\"%s\"", why->text);
+        return;
+    }
+    if (w->restart_wanted)
+        return;
     owner_fail(w, why->status, "flow %u: %s (after %llu bytes)", f->id, why->text,
                (unsigned long long)f->bytes);
 }
@@ -116,23 +136,30 @@ static void announce_session(struct owner *w)
     buf_free(&b);
 }
 
-static void open_flows(struct owner *w)
+/* Let all flow processes do their part. */
+static void each_remote(struct owner *w, void (*call)(struct owner *w, struct peer *p))
+{
+    struct peer *p;
+    TAILQ_FOREACH(p, &w->hub.peers, link)
+    {
+        if (p->role == ROLE_FLOW && !p->gone)
+            call(w, p);
+    }
+}
+
+void session_open_flows(struct owner *w)
 {
     static struct flow_observer observer;
     observer = (struct flow_observer){.ctx = w, .up = on_flow_up, .lost = on_flow_lost};
-    announce_session(w);
     enter(w, PHASE_FLOWS);
-    struct peer *p;
     if (w->o->session_only) {
-        TAILQ_FOREACH(p, &w->hub.peers, link)
-        {
-            if (p->role == ROLE_FLOW)
-                peers_start_flow(w, p);
-        }
+        each_remote(w, w->info.resume ? resync_open_remote : peers_start_flow);
         return;
     }
-    for (unsigned i = 0; i < w->info.flows && w->phase == PHASE_FLOWS; i++)
-        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->control, &w->info, 0, &observer);
+    for (unsigned i = 0; i < w->info.flows && w->phase == PHASE_FLOWS; i++) {
+        struct flow_ask ask = resync_ask(w, i);
+        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->control, &w->info, &ask, 0, &observer);
+    }
 }
 
 /* ---- control connection ---- */
@@ -147,7 +174,16 @@ static void handshake_done(struct owner *w, unsigned flows_before)
         return;
     }
     w->flows = xcalloc(w->info.flows, sizeof *w->flows);
-    open_flows(w);
+    w->heads = xrealloc(w->heads, w->info.flows * sizeof *w->heads);
+    w->heads_cap = w->info.flows;
+    announce_session(w);
+    if (!w->info.resume) {
+        session_open_flows(w);
+        return;
+    }
+    enter(w, PHASE_RESUME); /* the writer finds us by the SESSION record, and answers */
+    if (w->o->session_only)
+        each_remote(w, peers_start_flow);
 }
 
 static void on_reply(struct owner *w)
@@ -165,7 +201,16 @@ static void on_reply(struct owner *w)
         return;
     }
     w->await = AWAIT_NONE;
-    if (await == AWAIT_NONE || await == AWAIT_PING)
+    session_read_on(w);
+    if (await == AWAIT_NONE)
+        return;
+    if (await == AWAIT_PING || await == AWAIT_OFFSETS) {
+        health_pong(w, await == AWAIT_OFFSETS);
+        try_startstable(w);
+        return;
+    }
+    if (await == AWAIT_STARTSTABLE && w->control.reply.top.type == REDIS_REPLY_ERROR &&
+        strcasestr(w->control.reply.top.text, "invalid state") != NULL && resync_invalid_state(w))
         return;
     if (!reply_is(&w->control.reply, "OK")) {
         fault_reply(&f, await == AWAIT_SYNC ? "DFLY SYNC" : "DFLY STARTSTABLE", &w->control.reply);
@@ -174,9 +219,8 @@ static void on_reply(struct owner *w)
         w->sync_ok = true;
         try_startstable(w);
     } else {
-        read_on(w, false);
         w->stable_ok = true;
-        w->pinged_at = mono_us();
+        resync_stable(w);
         try_stable(w);
     }
 }
@@ -229,10 +273,16 @@ void session_begin(struct owner *w)
     free(w->flows);
     w->flows = NULL;
     w->up = w->cut = w->synced = w->cursor = 0;
+    w->partial = w->announced = 0;
+    w->info.resume = w->o->resume && w->info.epoch == 0;
+    w->resync = w->info.resume ? RESYNC_WAITING : RESYNC_OFF;
     w->sync_at = 0;
     w->sync_ok = w->stable_ok = false;
     w->pending.status = 0;
-    read_on(w, false);
+    health_reset(w);
+    w->barrier_since = 0;
+    w->await = AWAIT_NONE;
+    session_read_on(w);
     peers_forget_positions(w);
     strlcpy(w->info.nonce, w->hub.nonce, sizeof w->info.nonce);
     strlcpy(w->info.control, w->hub.path, sizeof w->info.control);
@@ -252,99 +302,4 @@ void session_begin(struct owner *w)
     w->await_since = mono_us();
     if (handshake_begin(&w->handshake, &w->control, &w->o->url) < 0)
         owner_fail(w, EXIT_RETRY, "%s: the master closed the connection", w->o->shown);
-}
-
-/* ---- timers ---- */
-
-void session_ping(struct owner *w, uint64_t now)
-{
-    const char *const ping[] = {"PING"};
-    if (!w->stable_ok || w->await != AWAIT_NONE || now - w->pinged_at < PING_EVERY)
-        return;
-    w->pinged_at = now;
-    (void)request(w, AWAIT_PING, 1, ping);
-}
-
-static uint64_t patience(const struct owner *w)
-{
-    switch (w->await) {
-    case AWAIT_HANDSHAKE: return (uint64_t)w->o->connect_timeout * US;
-    case AWAIT_PING: return PING_PATIENCE;
-    default: return (uint64_t)w->o->stall_timeout * US;
-    }
-}
-
-static const char *await_name(enum await await)
-{
-    static const char *const names[] = {"nothing", "the handshake", "DFLY SYNC", "DFLY STARTSTABLE", "PING"};
-    return names[await];
-}
-
-/* When did f last move, or was last unable to? */
-static uint64_t last_move(struct owner *w, struct oflow *f, bool behind, uint64_t now)
-{
-    uint64_t moved = w->o->session_only ? f->moved_at : f->local.moved_at;
-    if (w->o->session_only ? f->blocked : behind)
-        f->idle_since = now;
-    return moved > f->idle_since ? moved : f->idle_since;
-}
-
-/* A flow that is not cut and could move, but does not. */
-static void check_stall(struct owner *w, uint64_t now)
-{
-    uint64_t limit = (uint64_t)w->o->stall_timeout * US;
-    bool behind = output_behind(&w->out);
-    for (unsigned i = 0; i < w->info.flows && !owner_ending(w); i++) {
-        struct oflow *f = &w->flows[i];
-        if (!f->cut && now - last_move(w, f, behind, now) >= limit)
-            owner_fail(w, EXIT_RETRY,
-                       "flow %u has not moved for %d seconds in the full sync (after %llu bytes)", i,
-                       w->o->stall_timeout, (unsigned long long)flow_bytes(w, f));
-    }
-}
-
-/* STARTSTABLE may take long as long as the flows move. */
-static void excuse_startstable(struct owner *w)
-{
-    for (unsigned i = 0; i < w->info.flows; i++) {
-        uint64_t moved = w->o->session_only ? w->flows[i].moved_at : w->flows[i].local.moved_at;
-        if (moved > w->await_since)
-            w->await_since = moved;
-    }
-}
-
-static void check_flows_up(struct owner *w, uint64_t now)
-{
-    bool remote = w->o->session_only;
-    uint64_t limit =
-        (uint64_t)(remote ? w->o->parser_timeout + w->o->connect_timeout : w->o->connect_timeout) * US;
-    if (now - w->phase_since < limit)
-        return;
-    unsigned i = 0;
-    while (i < w->info.flows && w->flows[i].up)
-        i++;
-    if (remote && w->flows[i].remote == NULL)
-        owner_fail(w, EXIT_CANNOT, "flow %u: no process has joined (dfreader --flow %u --session %s %s)", i,
-                   i, w->hub.path, w->o->shown);
-    else
-        owner_fail(w, EXIT_RETRY, "flow %u: the master does not answer DFLY FLOW", i);
-}
-
-void session_deadlines(struct owner *w, uint64_t now)
-{
-    if (w->await == AWAIT_STARTSTABLE)
-        excuse_startstable(w);
-    if (w->await != AWAIT_NONE && now > w->await_since && now - w->await_since >= patience(w))
-        owner_fail(w, EXIT_RETRY, "%s: no answer to %s for %llu seconds", w->o->shown, await_name(w->await),
-                   (unsigned long long)(patience(w) / US));
-    else if (w->phase == PHASE_FLOWS)
-        check_flows_up(w, now);
-    else if (w->phase == PHASE_FULL && w->hub.ever[ROLE_PARSER] == 0 &&
-             now - w->sync_at >= (uint64_t)w->o->parser_timeout * US)
-        owner_fail(w, EXIT_CANNOT,
-                   "nobody parses the stream, so the full sync cannot be completed: pipe it into dfparse; "
-                   "to keep it in a file: df2redis record %s FILE",
-                   w->o->shown);
-    else if (w->phase == PHASE_FULL)
-        check_stall(w, now);
 }

@@ -13,8 +13,8 @@
 
 const char *phase_name(enum phase phase)
 {
-    static const char *const names[] = {"connect", "flows",  "fullsync", "starting",
-                                        "stable",  "ending", "linger",   "done"};
+    static const char *const names[] = {"connect", "resume", "flows",  "fullsync", "starting",
+                                        "stable",  "ending", "linger", "done"};
     return names[phase];
 }
 
@@ -31,6 +31,14 @@ static uint64_t total_bytes(const struct owner *w)
     return sum;
 }
 
+static uint64_t queued(const struct owner *w)
+{
+    uint64_t sum = spool_len(&w->out.q);
+    for (unsigned i = 0; w->flows != NULL && i < w->info.flows; i++)
+        sum += w->flows[i].queued;
+    return sum;
+}
+
 static void session_line(struct owner *w, struct peer *p)
 {
     struct buf b = {.max = CTL_LINE_MAX};
@@ -38,9 +46,14 @@ static void session_line(struct owner *w, struct peer *p)
                    phase_name(w->phase), (long)getpid(), (unsigned)w->info.epoch, w->info.flows, w->up,
                    w->cut, w->synced);
     (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u parsers=%u writers=%u seconds=%llu ",
-                   (unsigned long long)total_bytes(w), (unsigned long long)spillq_len(&w->out.q), w->restarts,
+                   (unsigned long long)total_bytes(w), (unsigned long long)queued(w), w->restarts,
                    w->hub.count[ROLE_PARSER], w->hub.count[ROLE_WRITER],
                    (unsigned long long)((mono_us() - w->begun_at) / US));
+    (void)buf_addstr(&b, "alarms=");
+    health_alarms(w, &b);
+    (void)buf_addstr(&b, " ");
+    if (w->limit[0] != '\0')
+        (void)buf_addf(&b, "%s ", w->limit + strlen("limit "));
     meta_add(&b, "source", w->o->shown, strlen(w->o->shown), ' ');
     meta_add(&b, "replid", w->info.replid, strlen(w->info.replid), ' ');
     meta_add(&b, "session", w->info.session, strlen(w->info.session), '\0');
@@ -52,10 +65,17 @@ static void flow_line(struct owner *w, struct peer *p, unsigned i)
 {
     const struct oflow *f = &w->flows[i];
     const char *state = w->o->session_only && f->remote == NULL ? "none" : f->up ? "up" : "opening";
-    hub_send(p, "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu", i, state,
-             (unsigned long long)flow_bytes(w, f), (int)f->cut, (int)f->synced,
+    char lag[24] = "-"; /* not known */
+    if (f->applied > 0 && f->head > 0)
+        snprintf(lag, sizeof lag, "%llu",
+                 (unsigned long long)(f->head > f->applied ? f->head - f->applied : 0));
+    hub_send(p,
+             "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
+             "silent=%llu",
+             i, state, (unsigned long long)flow_bytes(w, f), (int)f->cut, (int)f->synced,
              (unsigned long long)f->applied,
-             (unsigned long long)(w->o->session_only ? f->told : f->local.acked));
+             (unsigned long long)(w->o->session_only ? f->told : f->local.acked), (unsigned long long)f->head,
+             lag, (unsigned long long)(health_silent(w, f, mono_us()) / US));
 }
 
 void status_begin(struct owner *w, struct peer *p)

@@ -99,12 +99,24 @@ static enum put take_position(struct writer *w, const struct rec *r)
 }
 
 /* A request that is not sent, because it cannot be: an error with its key, and its place in the order. */
-static enum put take_error(struct writer *w, const struct rec *r, const char *text, const uint8_t *request,
-                           size_t n)
+static enum put take_error(struct writer *w, const struct rec *r, const char *text, const uint8_t *payload,
+                           const struct big *big)
 {
     enum put got = take_position(w, r);
-    if (got == PUT_DONE)
-        writer_data_error(w, text, strlen(text), r->flow, r->db, request, n, r->keyarg);
+    if (got != PUT_DONE)
+        return got;
+    struct failure f = {
+        .text = text, .len = strlen(text), .r = *r, .request = payload, .n = r->len, .big = big};
+    if (big != NULL) {
+        f.request = big->mem.p;
+        f.n = big->mem.len;
+        f.gone = big->too_large;
+    } else if (r->type == REC_PROGRAM) {
+        f.payload = payload;
+        f.payload_n = r->len;
+        f.n = 0;
+    }
+    writer_data_error(w, &f);
     return got;
 }
 
@@ -149,7 +161,7 @@ static enum put send_big(struct writer *w, struct flow *f, const struct rec *las
     if (got == PUT_FAIL)
         fault = "ERR the target has no such database";
     if (fault != NULL) {
-        got = take_error(w, &r, fault, f->big->mem.p, f->big->mem.len);
+        got = take_error(w, &r, fault, NULL, f->big);
         if (got != PUT_DONE)
             return got;
         big_free(f->big);
@@ -226,7 +238,7 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     else
         got = group_put(&w->node, r, payload, vclass);
     if (got == PUT_FAIL)
-        return take_error(w, r, "ERR the target has no such database", payload, r->len);
+        return take_error(w, r, "ERR the target has no such database", payload, NULL);
     if (got == PUT_DONE)
         note_split(w, r);
     return got;
@@ -273,7 +285,7 @@ static enum put take_program(struct writer *w, const struct input *in, const str
     if (snapshot_pending(w, r))
         return PUT_WAIT;
     enum put got = span_put(w, r, payload);
-    return got == PUT_FAIL ? take_error(w, r, "ERR a cluster has one database", payload, 0) : got;
+    return got == PUT_FAIL ? take_error(w, r, "ERR a cluster has one database", payload, NULL) : got;
 }
 
 enum put apply_record(struct writer *w, const struct input *in, const struct rec *r, const uint8_t *payload)

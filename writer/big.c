@@ -203,7 +203,13 @@ static void record_done(struct writer *w, void *arg, const char *text, size_t le
         w->stats.keys[j->vclass]++;
         w->stats.live += (j->r.flags & RF_LIVE) != 0;
     } else if (!cl->dead) {
-        writer_data_error(w, text, len, j->r.flow, j->r.db, j->big->mem.p, j->big->mem.len, j->r.keyarg);
+        struct failure f = {.text = text,
+                            .len = len,
+                            .r = j->r,
+                            .request = j->big->mem.p,
+                            .n = j->big->mem.len,
+                            .big = j->big};
+        writer_data_error(w, &f);
     }
     cl->big = NULL;
     bigjob_free(j);

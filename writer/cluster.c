@@ -483,6 +483,26 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
     }
 }
 
+static void unit_error(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
+                       size_t len)
+{
+    unsigned flags = ((u->flags & CF_IDEMPOTENT) != 0 ? RF_IDEMPOTENT : 0) |
+                     ((u->flags & CF_ALONE) != 0 ? RF_MULTIKEY : 0);
+    struct failure f = {.text = text,
+                        .len = len,
+                        .r = {.flow = u->flow,
+                              .db = u->db,
+                              .slot = w->cluster->slots ? u->slot : REC_NO_SLOT,
+                              .hash = hashset_hash(u->key, u->db),
+                              .keyarg = u->keyarg,
+                              .vclass = u->vclass,
+                              .flags = (uint16_t)flags,
+                              .time = u->time},
+                        .request = bytes,
+                        .n = u->len};
+    writer_data_error(w, &f);
+}
+
 void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
     struct writer *w = c->w;
@@ -497,7 +517,7 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         cluster_displace(w, u, bytes, due, ask);
     } else {
         if (!w->cluster->dead)
-            writer_data_error(w, c->err, c->errlen, u->flow, u->db, bytes, u->len, u->keyarg);
+            unit_error(w, u, bytes, c->err, c->errlen);
         finish(w, u, false);
     }
     u->kind = CU_GONE;
@@ -531,7 +551,7 @@ static bool send_moved(struct cluster *cl, struct moved *m)
     enum put got = cl->slots ? PUT_DONE : cluster_want_db(c, m->u.db);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";
-        writer_data_error(cl->w, text, sizeof text - 1, m->u.flow, m->u.db, m->bytes, m->u.len, m->u.keyarg);
+        unit_error(cl->w, &m->u, m->bytes, text, sizeof text - 1);
         finish(cl->w, &m->u, false);
     }
     if (got != PUT_DONE)

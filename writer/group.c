@@ -127,7 +127,9 @@ static struct item *add_item(struct group *g, const struct rec *r, uint8_t vclas
                         .flow = r->flow,
                         .keyarg = r->keyarg,
                         .vclass = vclass,
-                        .live = (r->flags & RF_LIVE) != 0};
+                        .live = (r->flags & RF_LIVE) != 0,
+                        .multikey = (r->flags & RF_MULTIKEY) != 0,
+                        .key = hashset_key(r->hash, r->db)};
     return it;
 }
 
@@ -168,7 +170,6 @@ enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, 
         pipeline_flush(n);
     struct item *it = add_item(g, r, vclass);
     it->len = r->len;
-    it->key = key;
     (void)buf_add(&g->req, payload, r->len); /* within its bound: see above */
     if ((r->flags & RF_MULTIKEY) != 0)
         g->multikey = true;

@@ -51,10 +51,22 @@ static void committed(struct node *n, struct group *g)
 static void item_error(struct node *n, struct group *g, unsigned i, const char *text, size_t len)
 {
     struct item *it = &g->item[i];
-    const uint8_t *request = g->big != NULL ? g->big->mem.p : g->req.p + it->off;
-    size_t size = g->big != NULL ? g->big->mem.len : it->len;
+    struct failure f = {.text = text,
+                        .len = len,
+                        .r = {.flow = it->flow,
+                              .db = it->db,
+                              .slot = REC_NO_SLOT,
+                              .hash = hashset_hash(it->key, it->db),
+                              .keyarg = it->keyarg,
+                              .vclass = it->vclass,
+                              .flags = it->multikey ? RF_MULTIKEY : 0,
+                              .time = it->time},
+                        .request = g->big != NULL ? g->big->mem.p : g->req.p + it->off,
+                        .n = g->big != NULL ? g->big->mem.len : it->len,
+                        .big = g->big,
+                        .gone = g->barrier};
     it->out = true;
-    writer_data_error(n->w, text, len, it->flow, it->db, request, size, it->keyarg);
+    writer_data_error(n->w, &f);
 }
 
 /* A reply inside EXEC's. It was executed, so even a refusal that would pass cannot be mended by sending it

@@ -23,6 +23,12 @@ static inline uint32_t hashset_key(uint32_t hash, uint32_t db)
     return h != 0 ? h : 1;
 }
 
+/* A hash that is kept as key in that database. */
+static inline uint32_t hashset_hash(uint32_t key, uint32_t db)
+{
+    return key ^ db * 0x9e3779b1u;
+}
+
 static inline uint32_t hashset_home(const struct hashset *s, uint32_t key)
 {
     return key * 0x85ebca6bu >> s->shift;

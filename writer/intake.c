@@ -99,6 +99,7 @@ static enum put target_record(struct writer *w, struct input *in)
         return PUT_FAIL;
     }
     in->target_seen = true;
+    failures_target(w, in->payload, in->rec.len);
     return PUT_DONE;
 }
 

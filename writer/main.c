@@ -62,19 +62,20 @@ void writer_fail(struct writer *w, int status, const char *fmt, ...)
     w->failed = true;
 }
 
-void writer_data_error(struct writer *w, const char *text, size_t len, unsigned flow, uint32_t db,
-                       const uint8_t *request, size_t n, unsigned keyarg)
+void writer_data_error(struct writer *w, const struct failure *f)
 {
     struct slice key = {0}, name = {0};
-    bool has_key = keyarg > 0 && request_arg(request, n, keyarg, &key);
-    (void)request_arg(request, n, 0, &name);
+    bool has_key = f->r.keyarg > 0 && request_arg(f->request, f->n, f->r.keyarg, &key);
+    (void)request_arg(f->request, f->n, 0, &name);
     char kind[KIND_NAME];
-    int k_len = snprintf(kind, sizeof kind, "%.*s: %.*s", (int)(name.n < 24 ? name.n : 24),
-                         name.p != NULL ? (const char *)name.p : "", (int)error_kind_len(text, len), text);
+    int k_len =
+        snprintf(kind, sizeof kind, "%.*s: %.*s", (int)(name.n < 24 ? name.n : 24),
+                 name.p != NULL ? (const char *)name.p : "", (int)error_kind_len(f->text, f->len), f->text);
     const struct kind *k = kinds_count(&w->stats.errors, kind, (size_t)k_len, has_key ? key.p : NULL, key.n);
-    log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, (int)flow,
+    log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, (int)f->r.flow,
               "event=data_error command=%s key=%s db=%u reply=%s", log_quote(name.p, name.n),
-              log_quote(key.p, key.n), db, log_quote(text, len));
+              log_quote(key.p, key.n), f->r.db, log_quote(f->text, f->len));
+    failures_keep(w, f);
     if (w->opt.strict)
         writer_fail(w, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");
 }
@@ -152,9 +153,10 @@ int main(int argc, char **argv)
     catch_signals();
     raise_limits();
     writer_init(&w);
-    if (!w.failed && inputs_open(&w) && node_connect(&w.node) && connections_open(&w))
+    if (!w.failed && failures_check(&w) && inputs_open(&w) && node_connect(&w.node) && connections_open(&w))
         loop_run(&w);
     end_sessions(&w);
+    failures_end(&w);
     if (summary_write(&w, w.status) < 0)
         writer_fail(&w, EXIT_CANNOT, "event=summary_not_written file=%s error=%s",
                     log_quote(w.opt.summary, strlen(w.opt.summary)),

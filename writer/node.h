@@ -87,6 +87,7 @@ struct item {
     uint8_t vclass;
     bool holds; /* key is in the group's set because of this item */
     bool live;
+    bool multikey;
     bool out; /* refused for good: not sent again */
 };
 

@@ -20,6 +20,7 @@ enum {
     OPT_STRICT,
     OPT_LIVE,
     OPT_SUMMARY,
+    OPT_ERRORS_TO,
     OPT_SPILL_DIR,
     OPT_SPILL_MAX,
     OPT_INPUT_TIMEOUT,
@@ -41,6 +42,7 @@ static const struct option table[] = {
     {"on-source-flush", required_argument, NULL, OPT_FLUSH},
     {"strict", no_argument, NULL, OPT_STRICT},
     {"live", no_argument, NULL, OPT_LIVE},
+    {"errors-to", required_argument, NULL, OPT_ERRORS_TO},
     {"summary", required_argument, NULL, OPT_SUMMARY},
     {"spill-dir", required_argument, NULL, OPT_SPILL_DIR},
     {"barrier-spill-max", required_argument, NULL, OPT_SPILL_MAX},
@@ -81,6 +83,7 @@ static void usage(FILE *to)
           "  --connections N          connections to each node (1)\n"
           "  --live                   fail when the session of the stream is not live\n"
           "  --strict                 stop at the first data error\n"
+          "  --errors-to FILE         keep the requests that failed, as a stream to be replayed\n"
           "  --spill-dir DIR          where large values and waiting records go ($TMPDIR or /tmp)\n"
           "  --barrier-spill-max SIZE bytes a flow may keep there while it waits at a FLUSHALL (1g)\n"
           "  --no-mset                send each plain SET alone\n"
@@ -189,6 +192,7 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_FLUSH: o->on_source_flush = (enum on_flush)choice("on-source-flush", optarg, flush); break;
         case OPT_STRICT: o->strict = true; break;
         case OPT_LIVE: o->live = true; break;
+        case OPT_ERRORS_TO: o->errors_to = optarg; break;
         case OPT_SUMMARY: o->summary = optarg; break;
         case OPT_SPILL_DIR: o->spill_dir = optarg; break;
         case OPT_SPILL_MAX: o->barrier_spill = size("barrier-spill-max", optarg); break;

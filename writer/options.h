@@ -22,6 +22,7 @@ struct options {
     bool live;
     bool quiet;
     bool mset;
+    const char *errors_to;  /* file for requests that could not be carried out */
     const char *summary;    /* file for the JSON summary */
     const char *spill_dir;  /* NULL: $TMPDIR or /tmp */
     uint64_t barrier_spill; /* bytes a flow */

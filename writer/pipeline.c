@@ -196,6 +196,23 @@ static void keep_parts(struct node *n, const struct unit *u)
     keep_keys(a, u->keys);
 }
 
+static void data_error(struct node *n, const struct unit *u)
+{
+    const struct inkey *k = &n->a.key[n->a.khead];
+    struct failure f = {.text = n->err,
+                        .len = n->errlen,
+                        .r = {.flow = k->flow,
+                              .db = n->db,
+                              .slot = REC_NO_SLOT,
+                              .hash = hashset_hash(k->key, n->db),
+                              .keyarg = u->keyarg,
+                              .vclass = k->vclass,
+                              .flags = RF_IDEMPOTENT},
+                        .request = ring_at(&n->ring, n->ring.acked),
+                        .n = u->len};
+    writer_data_error(n->w, &f);
+}
+
 static void unit_error(struct node *n, const struct unit *u)
 {
     switch (error_class(n->err, n->errlen)) {
@@ -215,8 +232,7 @@ static void unit_error(struct node *n, const struct unit *u)
         keep_parts(n, u);
         return;
     }
-    writer_data_error(n->w, n->err, n->errlen, n->a.key[n->a.khead].flow, n->db,
-                      ring_at(&n->ring, n->ring.acked), u->len, u->keyarg);
+    data_error(n, u);
     release_keys(n, u->keys, false);
 }
 

@@ -93,8 +93,16 @@ static void finish(struct span *s)
 
 static void fault(struct span *s, const char *text, size_t len)
 {
+    struct failure f = {.text = text,
+                        .len = len,
+                        .r = s->r,
+                        .request = s->req.p,
+                        .n = s->req.len,
+                        .payload = s->program,
+                        .payload_n = s->r.len};
+    f.r.keyarg = 1; /* of the step */
     if (!s->broken && !s->w->cluster->dead)
-        writer_data_error(s->w, text, len, s->r.flow, s->r.db, s->req.p, s->req.len, 1);
+        writer_data_error(s->w, &f);
     s->broken = true;
 }
 

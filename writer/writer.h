@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "cluster.h"
+#include "failures.h"
 #include "input.h"
 #include "lanes.h"
 #include "live.h"
@@ -34,6 +35,7 @@ struct writer {
     struct lanes lanes;
     struct live live;
     struct stats stats;
+    struct failures failures;
     int epoll;
     char run[33]; /* random: tells this process's position key from that of another with the same session */
     int status;   /* worst so far */
@@ -54,10 +56,9 @@ struct writer {
 /* Something makes going on impossible: log it, remember the status, begin nothing new. */
 void writer_fail(struct writer *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* A request that cannot be carried out: counted, named, logged the first time of its kind; with --strict it
- * ends the session. request: as much of it as there is. */
-void writer_data_error(struct writer *w, const char *text, size_t len, unsigned flow, uint32_t db,
-                       const uint8_t *request, size_t n, unsigned keyarg);
+/* A request that cannot be carried out: counted, named, logged the first time of its kind, kept with
+ * --errors-to; with --strict it ends the session. */
+void writer_data_error(struct writer *w, const struct failure *f);
 
 /* Nothing in flight, gathered, refused or on another way. */
 bool writer_quiet(const struct writer *w);

@@ -120,14 +120,18 @@ need_data() { [[ -d $DATA/$1 ]] || skip "no folder $DATA/$1: set DF2REDIS_DATA";
 
 @test "files of Redis' tests: as the server loads them" {
     need_data redis
-    compare_all "$DATA"/redis/*.rdb
-    [[ $COMPARED -ge 4 ]] || fail "only $COMPARED files were loaded by the server"
+    local -a files=("$DATA"/redis/*.rdb)
+    start_redis
+    # Servers before 6.2 load corrupt containers, and crash when these are read.
+    server_has 6.2 || mapfile -t files < <(printf '%s\n' "${files[@]}" | grep -v /corrupt_)
+    compare_all "${files[@]}"
+    ! server_has 5.0 || [[ $COMPARED -ge 4 ]] || fail "only $COMPARED files were loaded by the server"
 }
 
 @test "files of redis-rdb-tools: as the server loads them" {
     need_data redis-rdb-tools
     compare_all "$DATA"/redis-rdb-tools/*.rdb
-    [[ $COMPARED -ge 26 ]] || fail "only $COMPARED files were loaded by the server"
+    ! server_has 5.0 || [[ $COMPARED -ge 26 ]] || fail "only $COMPARED files were loaded by the server"
 }
 
 @test "files of Dragonfly's tests: as the server loads them" {
@@ -236,7 +240,7 @@ EOF
         files+=("$FILE")
     done
     compare_all "${files[@]}"
-    [[ $COMPARED -ge 6 ]] || fail "only $COMPARED files were loaded by the server"
+    ! server_has 5.0 || [[ $COMPARED -ge 6 ]] || fail "only $COMPARED files were loaded by the server"
 }
 
 @test "hash fields with expiries: Redis 7.4" {
@@ -353,7 +357,6 @@ EOF
 report stream-pending "s27" lost=0
 report pending-entry "s27" lost=1
 report array "array" lost=1
-report array "array0" lost=1
 0 ["SET","next","key"]
 end status=3 expired=0
 EOF
@@ -493,7 +496,7 @@ EOF
     done
 }
 
-# A server with a policy, two keys (string and hash) that were last used a day ago or often, and its file.
+# A server with a policy, two keys (string and hash) that were last used a while ago or often, and its file.
 with_hints() { # policy RESTORE-option value
     local port key
     redis-cli -p "$SOURCE" flushall >/dev/null
@@ -513,13 +516,13 @@ with_hints() { # policy RESTORE-option value
     start_redis
     server_has 5.0 || skip "servers before 5.0 take no hints"
     VERSION=$(server_version)
-    with_hints allkeys-lru IDLETIME 86400
+    with_hints allkeys-lru IDLETIME 100
     copy_into_server "$TMP/redis.$SOURCE/dump.rdb" --eviction-hints
     [[ $STATUSES == "0 0 0" ]]
     local key n
     for key in s h; do
         n=$(rcli object idletime $key)
-        [[ $n -ge 86390 && $n -le 86500 ]] || fail "$key was used $n s ago"
+        [[ $n -ge 99 && $n -le 160 ]] || fail "$key was used $n s ago"
     done
     with_hints allkeys-lfu FREQ 200
     copy_into_server "$TMP/redis.$SOURCE/dump.rdb" --eviction-hints

@@ -184,13 +184,14 @@ assert_equals_capture() {
     assert_target_holds "$CAPTURES/$1/expected.jsonl.gz" "$(meta "$1" dbs)"
 }
 
-# The same of any recorded data set. Before 7.0 streams had no counters: then these are left out on both sides.
+# The same of any recorded data set. Before 7.0 streams had no counters: then these are left out on both sides; before
+# 5.0 there are no streams.
 assert_target_holds() { # recorded databases
     local url="redis://127.0.0.1:$REDIS_PORT?dbs=$2"
     if server_has 7.0; then
         run dfstate diff --redis-target "$1" "$url"
     else
-        zcat "$1" | without_counters >"$TMP/recorded.jsonl"
+        zcat "$1" | without_counters | { server_has 5.0 && cat || grep -v '"type": "stream"'; } >"$TMP/recorded.jsonl"
         dfstate dump "$url" | without_counters >"$TMP/target.jsonl"
         run dfstate diff --redis-target "$TMP/recorded.jsonl" "$TMP/target.jsonl"
     fi

@@ -8,7 +8,10 @@ setup() {
     SOCK=$TMP/c.sock
     RAW=$TMP/raw
 }
-teardown() { common_teardown; }
+teardown() {
+    common_teardown
+    umount "$TMP/spool" 2>/dev/null || true
+}
 
 # A dfreader with a control socket at $SOCK, stream in $RAW. Sets READER and NONCE.
 start_reader() { # options
@@ -19,7 +22,7 @@ start_reader() { # options
     NONCE=$(session_value nonce)
 }
 
-session_value() { probe records "$RAW" | sed -n "s/^session .* $1=\([^ ]*\).*/\1/p" | tail -1; }
+session_value() { probe records "$RAW" | grep '^session ' | tail -1 | sed -n "s/.* $1=\([^ ]*\).*/\1/p"; }
 
 # Lines of standard input to the control socket; what comes back.
 parser() { probe talk "$SOCK" "role=parser nonce=$NONCE"; }
@@ -130,4 +133,417 @@ EOF
     assert_status 2
     run dfreader --ask "$SOCK" limit
     assert_status 2
+}
+
+# ---- --resume ----
+
+# The FLOW records, without what differs from run to run.
+flow_records() { probe records "$RAW" | sed -n 's/^flow .* more=0 flow=/flow=/p' | sed 's/ token=[0-9a-f]*/ token/' | sort; }
+
+# What a writer says that has these positions of that master.
+saved() { # replid positions...
+    local i=0 pos
+    echo "resume state=saved replid=$1 lineage=$1 flows=$(($# - 1))"
+    for pos in "${@:2}"; do echo "from flow=$((i++)) pos=$pos"; done
+}
+
+# A writer in the background, which stays; it says the lines of standard input.
+start_writer() {
+    cat >"$TMP/said"
+    background probe talk "$SOCK" "role=writer nonce=$NONCE" <"$TMP/said" >"$TMP/heard"
+}
+
+# A master with a past: a full sync and a journal behind it. Sets REPLID and ENDS, the next LSNs.
+start_old_master() { # flows options...
+    start_master --generate --flows "$1" --keys 20 --fullsync-journal 4 --journal-ops 40 --journal-kind incr "${@:2}"
+    start_reader
+    echo quit | to_stable "$1" | parser
+    sleep 0.1
+    dfreader --ask "$SOCK" stop
+    reap 5 "$READER"
+    REPLID=$(session_value replid)
+    mapfile -t ENDS < <(redis-cli -p "$MASTER_PORT" dfly replicaoffset)
+    cp "$RAW" "$TMP/first"
+}
+
+requests() { dfparse --json | grep '"flow":0' | grep '"type":"request"' | sed 's/.*"args"/"args"/'; }
+
+legal() { ! grep ILLEGAL "$MASTER_OUT.log"; }
+
+@test "resume: PARTIAL from the writer's positions" {
+    start_old_master 2
+    start_reader --resume
+    [[ $(session_value resume) == 1 ]]
+    status_has "phase=resume"
+    saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[1]}" | start_writer
+    wait_until 5 status_has "phase=stable"
+    [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=journal db=0 
+flow=1 mode=PARTIAL lsn=${ENDS[1]} form=journal db=0 " ]] || fail "$(flow_records)"
+    # Acknowledgements are as ever; a second writer would have a past of its own.
+    run writer <<<quit
+    assert_output_has resume-takes-one-writer
+    dfreader --ask "$SOCK" stop
+    [[ $(requests <"$RAW") == "$(requests <"$TMP/first" | tail -3)" ]] || fail "$(requests <"$RAW")"
+    legal
+}
+
+@test "resume: a process a flow" {
+    start_old_master 3
+    background dfreader --session-only --resume --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
+    wait_until 5 status_has "flows=3"
+    for i in 2 0; do
+        background dfreader --flow $i --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.$i"
+    done
+    RAW=$TMP/raw.0
+    wait_until 5 grep -qa 'nonce=' "$RAW"
+    NONCE=$(session_value nonce)
+    saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[@]:1}" | start_writer
+    wait_until 5 status_has "phase=flows" # one is late
+    background dfreader --flow 1 --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.1"
+    wait_until 5 status_has "phase=stable"
+    wait_until 5 grep -qa "lsn=${ENDS[1]}" "$TMP/raw.1"
+    [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=journal db=0 " ]] || fail "$(flow_records)"
+    dfreader --ask "$SOCK" stop
+    kill "${PIDS[-2]}" # the writer
+    wait_until 5 grep -qa reason=stop "$RAW"
+    [[ $(requests <"$RAW") == "$(requests <"$TMP/first" | tail -3)" ]] || fail "$(requests <"$RAW")"
+    legal
+}
+
+@test "resume: DFLY SYNC comes first where the master (v1.31 to v1.34) wants it" {
+    start_old_master 2 --partial-by-sync
+    start_reader --resume
+    saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[1]}" | start_writer
+    wait_until 5 status_has "phase=fullsync"
+    [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=snapshot token db=0 
+flow=1 mode=PARTIAL lsn=${ENDS[1]} form=snapshot token db=0 " ]] || fail "$(flow_records)"
+    echo quit | to_stable 2 | parser
+    legal
+    probe data "$RAW" 0 | head -c 9 | grep -q REDIS0009
+}
+
+@test "resume: the same, a process a flow" {
+    start_old_master 2 --partial-by-sync
+    background dfreader --session-only --resume --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
+    wait_until 5 status_has "flows=2"
+    for i in 0 1; do
+        background dfreader --flow $i --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.$i"
+    done
+    RAW=$TMP/raw.0
+    wait_until 5 grep -qa 'nonce=' "$RAW"
+    NONCE=$(session_value nonce)
+    saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[1]}" | start_writer
+    echo quit | to_stable 2 | parser
+    [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=snapshot token db=0 " ]] || fail "$(flow_records)"
+    legal
+}
+
+# The writer says the lines of standard input; going on must be refused for that reason: by default the end with status
+# 1, else a new session with a full sync.
+must_refuse() { # reason words
+    local said
+    said=$(cat)
+    start_reader --resume
+    start_writer <<<"$said"
+    reap 5 "$READER"
+    [[ $status -eq 1 ]] || fail "status $status: $(cat "$TMP/reader.err")"
+    grep -q "cannot go on.*$2" "$TMP/reader.err" || fail "$(cat "$TMP/reader.err")"
+    [[ -z $(flow_records) ]] || fail "FLOW records: $(flow_records)"
+    start_reader --resume --on-full-resync overwrite
+    start_writer <<<"$said"
+    wait_until 5 status_has "phase=fullsync"
+    [[ $(session_value refused) == "$1" ]] || fail "$(probe records "$RAW")"
+    [[ -z $(session_value resume) && $(session_value epoch) == 2 ]]
+    [[ $(flow_records) == "$(for ((i = 0; i < $(session_value flows); i++)); do
+        echo "flow=$i mode=FULL token db=0 "
+    done)" ]] || fail "$(flow_records)"
+    legal
+}
+
+@test "resume: refused, entries have left the backlog" {
+    start_old_master 2 --backlog 5
+    saved "$REPLID" $((ENDS[0] - 6)) $((ENDS[1] - 6)) | must_refuse backlog "no longer has the entries since"
+}
+
+@test "resume: refused, mixed answers" {
+    start_old_master 3 --full-flow 1
+    saved "$REPLID" "${ENDS[@]}" | must_refuse mixed "entries of all flows"
+}
+
+@test "resume: refused, mixed answers, a process a flow" {
+    start_old_master 2 --full-flow 1
+    background dfreader --session-only --resume --on-full-resync flush --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
+    wait_until 5 status_has "flows=2"
+    for i in 0 1; do
+        background dfreader --flow $i --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.$i"
+    done
+    RAW=$TMP/raw.0
+    wait_until 5 grep -qa 'nonce=' "$RAW"
+    NONCE=$(session_value nonce)
+    saved "$REPLID" "${ENDS[@]}" | start_writer
+    wait_until 5 status_has "phase=fullsync"
+    [[ $(session_value refused) == mixed && $(flow_records) == "flow=0 mode=FULL token db=0 " ]] || fail "$(probe records "$RAW")"
+    legal
+}
+
+@test "resume: refused, another number of flows" {
+    start_old_master 2
+    saved "$REPLID" "${ENDS[@]}" 17 | must_refuse flows "another number of flows"
+}
+
+@test "resume: refused, another master" {
+    start_old_master 2
+    saved "${REPLID//[0-9]/a}" "${ENDS[@]}" | must_refuse replid "another master"
+}
+
+@test "resume: refused, the full sync before was not complete" {
+    start_old_master 2
+    echo "resume state=incomplete" | must_refuse incomplete "was not complete"
+    saved "$REPLID" 0 "${ENDS[1]}" | must_refuse incomplete "was not complete"
+}
+
+@test "resume: refused by an error reply" {
+    start_old_master 1
+    saved "$REPLID" 18446744073709551615 | must_refuse backlog "no longer"
+    start_old_master 2 --resume-error
+    saved "$REPLID" "${ENDS[@]}" | must_refuse error "refuses to go on"
+}
+
+@test "resume: a master that took over from the one before" {
+    local old=0123456789012345678901234567890123456789
+    start_old_master 2 --last-master $old
+    start_reader --resume
+    saved $old $((ENDS[0] - 3)) "${ENDS[1]}" | start_writer
+    wait_until 5 status_has "phase=stable"
+    grep -q "DFLY FLOW $REPLID SYNC2 1 $old $((ENDS[0] - 3))-${ENDS[1]}" "$MASTER_OUT.log" || fail "$(grep FLOW "$MASTER_OUT.log")"
+    [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=journal db=0 
+flow=1 mode=PARTIAL lsn=${ENDS[1]} form=journal db=0 " ]] || fail "$(flow_records)"
+    legal
+}
+
+@test "resume: the first time there is nothing to go on from" {
+    start_old_master 2
+    start_reader --resume
+    echo "resume state=none" | start_writer
+    wait_until 5 status_has "phase=fullsync"
+    [[ -z $(session_value refused) && $(session_value epoch) == 1 ]]
+    [[ $(flow_records) == "flow=0 mode=FULL token db=0 
+flow=1 mode=FULL token db=0 " ]] || fail "$(flow_records)"
+    legal
+}
+
+@test "resume: entries that leave the backlog at the last moment, a writer that says nothing: status 75" {
+    start_old_master 2 --lose-backlog
+    start_reader --resume
+    saved "$REPLID" "${ENDS[@]}" | start_writer
+    reap 5 "$READER"
+    [[ $status -eq 75 ]] || fail "status $status"
+    start_reader --resume --parser-timeout 1 --connect-timeout 1
+    start_writer </dev/null
+    reap 5 "$READER"
+    [[ $status -eq 75 ]] || fail "status $status"
+    grep -q "no writer has said" "$TMP/reader.err"
+}
+
+@test "resume: the recorded partial sync, byte by byte" {
+    start_master --capture "$CAPTURES/partial-resync" --second-session --split 1-40
+    start_reader
+    echo quit | to_stable 2 | parser
+    dfreader --ask "$SOCK" stop
+    reap 5 "$READER"
+    REPLID=$(session_value replid)
+    start_reader --resume
+    local -a lsn=()
+    for c2s in "$CAPTURES"/partial-resync/wire/0[45].c2s; do
+        read -r _ _ _ _ flow next _ <<<"$(head -1 "$c2s" | tr -d '\r')"
+        lsn[flow]=$next
+    done
+    saved "$REPLID" "${lsn[@]}" | start_writer
+    wait_until 5 status_has "phase=stable"
+    wait_until 5 status_has "bytes=$(($(cat "$CAPTURES"/partial-resync/wire/0[45].s2c | wc -c) - 2 * 57)) "
+    for conn in 04 05; do
+        read -r _ _ _ _ flow _ <<<"$(head -1 "$CAPTURES/partial-resync/wire/$conn.c2s")"
+        probe data "$RAW" "$flow" | cmp - <(tail -c +58 "$CAPTURES/partial-resync/wire/$conn.s2c")
+    done
+    legal
+}
+
+# ---- --spool ----
+
+# A dfreader whose output nobody reads.
+queued() { dfreader --ask "$SOCK" | sed -n 's/^session .* queued=\([0-9]*\) .*/\1/p'; }
+
+start_spooled() { # keys options...
+    mkdir -p "$TMP/spool"
+    start_master --generate --flows 2 --keys "$1" --value-size 1000 --compression none "${MASTER_OPTIONS[@]}"
+    cat >"$TMP/pipe" <<EOF
+dfreader -v --control $SOCK --spool $TMP/spool ${@:2} dragonfly://127.0.0.1:$MASTER_PORT 2>$TMP/reader.err |
+    { until [[ -e $TMP/go ]]; do sleep 0.1; done; exec cat >$RAW; }
+EOF
+    background bash "$TMP/pipe"
+    PIPE=$!
+    wait_until 5 status_has "phase=fullsync"
+    READER=$(dfreader --ask "$SOCK" | sed -n 's/^session .* pid=\([0-9]*\) .*/\1/p')
+}
+
+# The output is read: the stream must be whole.
+read_spooled() {
+    touch "$TMP/go"
+    wait_until 20 empty_queue || fail "$(cat "$TMP/reader.err")"
+    sleep 0.2
+    dfreader --ask "$SOCK" stop
+    reap 10 "$PIPE"
+    for flow in 0 1; do
+        [[ $(probe data "$RAW" $flow | probe sum) == "$(standin_sum $flow)" ]] || fail "flow $flow differs"
+    done
+}
+
+empty_queue() { [[ $(queued) == 0 ]]; }
+
+# Up to the cut: that is what was sent.
+standin_sum() { # flow
+    local dir=$TMP/capture
+    [[ -d $dir ]] || standin --generate --flows 2 --keys "$KEYS" --value-size 1000 --compression none --write-capture "$dir" >/dev/null
+    local file
+    file=$(grep -l "DFLY FLOW .* $1\b" "$dir"/wire/*.c2s | sed 's/c2s$/s2c/')
+    tail -c +55 "$file" | head -c "$(probe data "$RAW" "$1" | wc -c)" | probe sum
+}
+
+cut_delivered() { [[ $(grep -c cut-sent "$MASTER_OUT.log") -eq 2 ]]; }
+
+@test "spool: a source is not slowed down by an output that is not read" {
+    KEYS=30000
+    start_spooled $KEYS --spool-max 100m
+    wait_until 10 cut_delivered # 30 MB are on this side
+    wait_until 5 eval '[[ $(queued) -gt 28000000 ]]'
+    [[ -z $(ls -A "$TMP/spool") ]] # nothing to be left behind
+    [[ $(awk '/VmHWM/ { print $2 }' "/proc/$READER/status") -lt 20000 ]]
+    read_spooled
+    [[ $(lsof_deleted) -eq 0 ]]
+}
+
+lsof_deleted() { find "/proc/$READER/fd" -lname "$TMP/spool/*" 2>/dev/null | wc -l; }
+
+@test "spool: at its bound the source is slowed down, and nothing is lost" {
+    KEYS=60000
+    start_spooled $KEYS --spool-max 8m
+    wait_until 10 grep -q event=spool-full "$TMP/reader.err"
+    sleep 0.3
+    [[ $(queued) -lt 10500000 && $(queued) -gt 6000000 ]] || fail "$(queued)"
+    ! cut_delivered || fail "all was read"
+    read_spooled
+    [[ $(grep -c event=spool-full "$TMP/reader.err") -le 2 ]]
+}
+
+@test "spool: a directory that is not there: status 1" {
+    start_master --generate --flows 1 --keys 10
+    run dfreader --spool "$TMP/nowhere" "dragonfly://127.0.0.1:$MASTER_PORT" </dev/null
+    assert_status 1
+    assert_output_has "$TMP/nowhere"
+}
+
+@test "spool: a full disk slows the source down, and nothing is lost" {
+    mkdir "$TMP/spool"
+    mount -t tmpfs -o size=6m tmpfs "$TMP/spool" 2>/dev/null || skip "no file system may be mounted here"
+    KEYS=60000
+    start_spooled $KEYS --spool-max 64m
+    wait_until 10 grep -q 'event=spool-full.*No space left' "$TMP/reader.err"
+    ! cut_delivered || fail "all was read"
+    read_spooled
+}
+
+@test "spool: full or not, during STARTSTABLE everything is read" {
+    MASTER_OPTIONS=(--startstable-delay 1000)
+    KEYS=300
+    start_spooled $KEYS --spool-max 1m
+    touch "$TMP/go"
+    wait_until 5 grep -qa nonce= "$RAW"
+    NONCE=$(session_value nonce)
+    kill -STOP "$(pgrep -P "$PIPE" -x cat)"
+    echo quit | to_stable 2 | parser
+    [[ $(queued) -gt 4000000 ]] || fail "$(queued)"
+    kill -CONT "$(pgrep -P "$PIPE" -x cat)"
+    wait_until 20 empty_queue
+}
+
+# ---- what does not go on ----
+
+logged_once() { [[ $(grep -c "$1" "$TMP/reader.err") -eq 1 ]] || fail "$1: $(cat "$TMP/reader.err")"; }
+
+@test "health: a flow that is silent in the full sync: a warning, and then status 75" {
+    start_master --generate --flows 2 --keys 2000 --stall flow=1,bytes=3000
+    start_reader --stall-timeout 3
+    wait_until 3 status_has 'alarms=flow-silent '
+    status_has '^flow flow=1 .* silent=[01]$'
+    reap 6 "$READER"
+    [[ $status -eq 75 ]]
+    grep -q 'flow=1 event=flow-silent' "$TMP/reader.err"
+    grep -q 'flow [01] has not moved for 3 seconds' "$TMP/reader.err"
+    [[ $(grep -c event=flow-silent "$TMP/reader.err") -le 2 ]] || fail "$(cat "$TMP/reader.err")"
+}
+
+@test "health: a master that does not answer any more: a warning, and then status 75" {
+    start_master --generate --flows 2 --keys 20
+    start_reader --ping-timeout 2
+    echo quit | to_stable 2 | parser
+    kill -STOP "$MASTER_PID"
+    wait_until 5 status_has 'alarms=master-silent '
+    reap 6 "$READER"
+    [[ $status -eq 75 ]]
+    logged_once event=master-silent
+    grep -q 'no answer to DFLY REPLICAOFFSET for 2 seconds' "$TMP/reader.err"
+}
+
+pinged() { [[ $(grep -c 'text="PING"' "$MASTER_OUT.log") -ge 2 ]]; } # once in the handshake
+
+@test "health: one that answers in time is no alarm, in the full sync too" {
+    start_master --generate --flows 2 --keys 20
+    start_reader --ping-timeout 3
+    wait_until 5 pinged
+    kill -STOP "$MASTER_PID"
+    wait_until 5 status_has 'alarms=master-silent '
+    kill -CONT "$MASTER_PID"
+    wait_until 5 status_has 'alarms= '
+    echo quit | to_stable 2 | parser
+    grep -q event=master-answers "$TMP/reader.err"
+}
+
+@test "health: a FLUSH that waits at the writer: everything is read, a warning, and then status 75" {
+    start_master --generate --flows 2 --keys 20
+    start_reader --barrier-timeout 3
+    echo "barrier epoch=1 pending=1" | start_writer
+    echo quit | to_stable 2 | parser
+    wait_until 5 status_has 'alarms=barrier '
+    reap 6 "$READER"
+    [[ $status -eq 75 ]]
+    logged_once event=barrier-waits
+    start_reader --barrier-timeout 2
+    printf 'barrier epoch=1 pending=1\nwait 1.3\nbarrier epoch=1 pending=0\nwait 1.5\n' | start_writer
+    wait_until 5 grep -q event=barrier-complete "$TMP/reader.err"
+    sleep 1.2
+    status_has 'alarms= '
+}
+
+@test "health: while a FLUSH waits all flows are read, whatever the output takes" {
+    KEYS=60000
+    MASTER_OPTIONS=(--slow 12000000)
+    start_spooled $KEYS --spool-max 1m
+    touch "$TMP/go"
+    wait_until 5 grep -qa nonce= "$RAW"
+    NONCE=$(session_value nonce)
+    kill -STOP "$(pgrep -P "$PIPE" -x cat)"
+    wait_until 10 grep -q event=spool-full "$TMP/reader.err"
+    echo "barrier epoch=1 pending=1" | start_writer
+    wait_until 10 eval '[[ $(queued) -gt 12000000 ]]'
+    kill -CONT "$(pgrep -P "$PIPE" -x cat)"
+    wait_until 20 empty_queue
+}
+
+@test "status: how far the master is, and the lag of what was applied" {
+    start_old_master 2
+    start_reader
+    printf '%s\n' "applied flow=0 epoch=1 pos=$((ENDS[0] - 7))" | start_writer
+    { cat; echo quit; } </dev/null | to_stable 2 | parser
+    wait_until 5 status_has "^flow flow=0 .*applied=$((ENDS[0] - 7)) .*head=[1-9][0-9]* lag=[1-9][0-9]* "
+    status_has '^flow flow=1 .*applied=0 .*head=[1-9][0-9]* lag=- '
 }

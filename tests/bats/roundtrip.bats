@@ -8,7 +8,7 @@ setup() {
     common_setup
     local -a debug=()
     # Since 7.0 DEBUG has to be allowed, before that there is nothing to allow.
-    [[ $("${REDIS_SERVER:-redis-server}" --version) == *v=6.* ]] || debug=(--enable-debug-command yes)
+    [[ $("${REDIS_SERVER:-redis-server}" --version) == *v=[456].* ]] || debug=(--enable-debug-command yes)
     start_redis "${debug[@]}"
     SOURCE=$REDIS_PORT
     start_redis "${debug[@]}"
@@ -63,6 +63,10 @@ dumps() { # port
 }
 
 assert_same_digests() {
+    server_has 5.0 || { # there is no DIGEST-VALUE
+        assert_same_data
+        return
+    }
     digests "$SOURCE" >"$TMP/digests.a"
     digests "$REDIS_PORT" >"$TMP/digests.b"
     [[ $(grep -cE ' [0-9a-f]{40}$' "$TMP/digests.a") -ge 85 ]] || fail "hardly any digests: $(head -3 "$TMP/digests.a")"
@@ -104,7 +108,7 @@ without_exceptions() {
 @test "through commands: the same digests" {
     copy --restore-limit 0 --report "$TMP/report"
     assert_same_digests
-    grep -q '"kind":"stream-pending","lost":false.*"key":"x:pel-deleted"' "$TMP/report"
+    ! server_has 5.0 || grep -q '"kind":"stream-pending","lost":false.*"key":"x:pel-deleted"' "$TMP/report"
     [[ $(grep -c 'lost":true' "$TMP/report") -eq 0 ]]
     without_exceptions
     assert_same_data
@@ -118,6 +122,7 @@ without_exceptions() {
 }
 
 @test "through commands that every server knows: the same digests" {
+    server_has 6.2 || skip "portable streams are for 6.2 and later"
     VERSION=portable
     timeout 60 dfreader "$FILE" | timeout 60 dfparse 2>/dev/null |
         timeout 60 rediswriter -q "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err" || true

@@ -7,7 +7,7 @@ FUZZ_BINS     = $(FUZZ_TARGETS:%=$(B)/fuzz/%)
 FUZZ_SAN      = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 FUZZ_LINK     = -fsanitize=fuzzer,address,undefined
 FUZZ_FLAGS    = $(CSTD) $(WARN) $(WERROR) -O1 -g -fno-omit-frame-pointer $(FUZZ_SAN) -Icommon -MMD -MP
-FUZZ_SRC      = $(SRC_common) $(filter-out parser/main.c parser/options.c,$(SRC_dfparse)) tests/unit/canon.c \
+FUZZ_SRC      = $(filter-out common/tls%,$(SRC_common)) $(filter-out parser/main.c parser/options.c,$(SRC_dfparse)) tests/unit/canon.c \
                 tests/fuzz/fuzz.c
 FUZZ_OBJS     = $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
 FUZZ_HEX      = $(wildcard tests/fuzz/seeds/*.hex)

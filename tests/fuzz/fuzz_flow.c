@@ -24,6 +24,8 @@ static int feed(struct emit *e, const uint8_t *p, size_t n, uint8_t kind, unsign
         rc = flow_feed(&f, e, q, step, at, NOW_MS * 1000);
         free(q);
         at += step;
+        if (e->refused) /* what is damaged behind that is not looked at */
+            rc = 1;
     }
     if (rc == 0)
         rc = flow_end(&f, false);

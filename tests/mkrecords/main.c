@@ -1,5 +1,5 @@
-/* mkrecords: a command stream from a text, one record a line. A TEST TOOL of df2redis, for streams that no
- * real parser would write. mkrecords --help describes the text. */
+/* mkrecords: a command stream, or a raw one, from a text, one record a line. A TEST TOOL of df2redis, for streams
+ * that no real parser or master would write. mkrecords --help describes the text. */
 #include <err.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,13 +11,15 @@
 #include "io.h"
 #include "meta.h"
 #include "record.h"
+#include "program.h"
 #include "resp.h"
+#include "slot.h"
 
 #define WORDS_MAX 4096
 #define VALUE_MAX ((size_t)1200 << 20)
 
 static const char help[] =
-    "usage: mkrecords <text >stream\n"
+    "usage: mkrecords [--raw] <text >stream\n"
     "\n"
     "Each line is one record; blanks separate words, # begins a comment. Integers are decimal.\n"
     "\n"
@@ -29,13 +31,20 @@ static const char help[] =
     "  req F [option ...] ARG ...           a request of the snapshot that is not idempotent\n"
     "  idem F [option ...] ARG ...          one that is\n"
     "  live F [option ...] ARG ...          one of the journal\n"
+    "  program F [option ...] STEP / STEP ...   a live request over several slots; each step's slot is that "
+    "of its first key\n"
     "  position F [option ...]     synced F [option ...]\n"
     "  barrier F [option ...] ARG ...       txid=1\n"
     "  report F [name=value ...]\n"
+    "  data F HEX                           raw streams: these bytes of the flow\n"
+    "  entry F [:db=N] [:txid=N] ARG ...    raw streams: DATA with a journal entry, and the SELECT in front of it\n"
     "  end [name=value ...]        default: reason=complete status=0\n"
     "  stream                      a stream header; there is one at the beginning\n"
     "  bytes HEX                   these bytes, as they are\n"
     "  sleep MS                    write what there is, and wait\n"
+    "\n"
+    "A step is [:if=R] [:unless=R] [:keep=R] [:must] [:ttl] [:always] ARG ..., its slot that of its second\n"
+    "argument; $R is what register R holds.\n"
     "\n"
     "Options begin with a colon: :db=N :pos=N :seq=N :class=N :key=N :txid=N :part=N (bytes of payload in a\n"
     "record, default 1 MiB) :only=N (parts that are written, default all), and the flags :more :plainset "
@@ -55,6 +64,8 @@ struct state {
     uint64_t txid;
     uint16_t epoch;
     uint64_t seq[REC_FLOWS_MAX];
+    uint64_t offset[REC_FLOWS_MAX]; /* bytes of each flow in DATA */
+    enum rec_kind kind;
     unsigned number; /* of the line */
 };
 
@@ -181,8 +192,10 @@ static void request(struct state *s, struct line *l)
     (void)resp_add_array(&b, l->n - l->at);
     for (unsigned i = l->at; i < l->n; i++) {
         expand(s, l->word[i], &w);
-        if (i - l->at == s->r.keyarg)
+        if (i - l->at == s->r.keyarg) {
             s->r.hash = hash_of(w.p, w.len);
+            s->r.slot = key_slot(w.p, w.len);
+        }
         if (resp_add_bulk(&b, w.p, w.len) < 0)
             errx(2, "line %u: too large", s->number);
     }
@@ -194,6 +207,121 @@ static void request(struct state *s, struct line *l)
         put(s, &s->r, b.p + at, n);
         at += n;
     } while (at < b.len && --s->only != 0);
+}
+
+/* DATA of the flow at hand. */
+static void data(struct state *s, const uint8_t *p, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        struct rec r = {.type = REC_DATA, .flow = s->r.flow, .slot = REC_NO_SLOT, .epoch = s->epoch, .time = now_us()};
+        size_t n = len - at < REC_PAYLOAD_MAX ? len - at : REC_PAYLOAD_MAX;
+        r.pos = s->offset[r.flow];
+        put(s, &r, p + at, n);
+        s->offset[r.flow] += n;
+        at += n;
+    }
+}
+
+static void add_plen(struct buf *b, uint64_t v)
+{
+    uint8_t t[9] = {0x81};
+    for (unsigned i = 0; i < 8; i++)
+        t[8 - i] = (uint8_t)(v >> 8 * i);
+    (void)buf_add(b, t, sizeof t);
+}
+
+/* DATA: SELECT, then a journal COMMAND: txid, one shard, number of arguments, their length, (length, bytes) each. */
+static void entry(struct state *s, struct line *l)
+{
+    static struct buf b = {.max = VALUE_MAX + 65536}, args = {.max = VALUE_MAX + 65536}, w = {.max = VALUE_MAX};
+    begin(s, l, REC_DATA, 0);
+    uint64_t total = 0;
+    b.len = args.len = 0;
+    for (unsigned i = l->at; i < l->n; i++) {
+        expand(s, l->word[i], &w);
+        add_plen(&args, w.len);
+        (void)buf_add(&args, w.p, w.len);
+        total += w.len;
+    }
+    (void)buf_add(&b, "\006", 1);
+    add_plen(&b, s->r.db);
+    (void)buf_add(&b, "\012", 1);
+    add_plen(&b, s->txid);
+    add_plen(&b, 1);
+    add_plen(&b, l->n - l->at);
+    add_plen(&b, total);
+    if (buf_add(&b, args.p, args.len) < 0)
+        errx(2, "line %u: too large", s->number);
+    data(s, b.p, b.len);
+}
+
+static void data_line(struct state *s, struct line *l)
+{
+    struct buf b = {0};
+    begin(s, l, REC_DATA, 0);
+    for (; l->at < l->n; l->at++)
+        for (const char *p = l->word[l->at]; *p != '\0'; p += 2) {
+            uint8_t c = (uint8_t)hex(s, p);
+            (void)buf_add(&b, &c, 1);
+        }
+    data(s, b.p, b.len);
+    buf_free(&b);
+}
+
+/* What stands before a step's arguments. Returns whether it was such. */
+static bool step_option(const struct state *s, const char *w, struct step *st)
+{
+    if (strncmp(w, ":if=", 4) == 0)
+        st->cond = (uint8_t)number(s, w + 4);
+    else if (strncmp(w, ":unless=", 8) == 0)
+        st->cond = (uint8_t)(STEP_NOT | number(s, w + 8));
+    else if (strncmp(w, ":keep=", 6) == 0)
+        st->keep = (uint8_t)number(s, w + 6);
+    else if (strcmp(w, ":must") == 0)
+        st->flags |= STEP_MUST;
+    else if (strcmp(w, ":ttl") == 0)
+        st->flags |= STEP_TTL;
+    else if (strcmp(w, ":always") == 0)
+        st->flags |= STEP_ALWAYS;
+    else
+        return false;
+    return true;
+}
+
+static void program(struct state *s, struct line *l)
+{
+    static struct buf b = {.max = REC_PAYLOAD_MAX}, w = {.max = REC_PAYLOAD_MAX};
+    struct program p;
+    begin(s, l, REC_PROGRAM, RF_LIVE | RF_MULTIKEY);
+    s->r.keyarg = 0;
+    b.len = 0;
+    program_begin(&p, &b);
+    for (bool first = true; l->at < l->n; l->at++) {
+        struct step st = {0};
+        while (l->at < l->n && step_option(s, l->word[l->at], &st))
+            l->at++;
+        if (l->at + 1 >= l->n)
+            errx(2, "line %u: a step without a key", s->number);
+        expand(s, l->word[l->at + 1], &w);
+        st.slot = key_slot(w.p, w.len);
+        if (first) {
+            s->r.slot = st.slot;
+            s->r.hash = hash_of(w.p, w.len);
+        }
+        first = false;
+        program_step(&p, st.slot, st.cond, st.keep, st.flags);
+        for (; l->at < l->n && strcmp(l->word[l->at], "/") != 0; l->at++) {
+            if (l->word[l->at][0] == '$') {
+                program_reg(&p, (unsigned)number(s, l->word[l->at] + 1));
+                continue;
+            }
+            expand(s, l->word[l->at], &w);
+            program_bulk(&p, w.p, w.len);
+        }
+    }
+    if (program_end(&p) < 0)
+        errx(2, "line %u: no program", s->number);
+    put(s, &s->r, b.p, b.len);
 }
 
 /* Lines name=value: those of the text, then the defaults that it does not give. */
@@ -275,7 +403,13 @@ static void record(struct state *s, struct line *l)
     const char *arg = l->n > 1 ? l->word[1] : "";
     if (numbered_record(s, l))
         return;
-    if (strcmp(w, "session") == 0)
+    if (strcmp(w, "entry") == 0)
+        entry(s, l);
+    else if (strcmp(w, "data") == 0)
+        data_line(s, l);
+    else if (strcmp(w, "program") == 0)
+        program(s, l);
+    else if (strcmp(w, "session") == 0)
         session(s, l);
     else if (strcmp(w, "target") == 0)
         metadata(s, l, REC_TARGET, 1, "kind=portable\nversion=6.2.0\ncluster=0\n");
@@ -286,7 +420,7 @@ static void record(struct state *s, struct line *l)
     else if (strcmp(w, "end") == 0)
         metadata(s, l, REC_END, 1, "reason=complete\nstatus=0\n");
     else if (strcmp(w, "stream") == 0) {
-        if (recout_stream(&s->out, KIND_COMMAND) < 0)
+        if (recout_stream(&s->out, s->kind) < 0)
             err(1, "writing");
     } else if (strcmp(w, "bytes") == 0)
         bytes(s, arg);
@@ -303,15 +437,17 @@ static void record(struct state *s, struct line *l)
 
 int main(int argc, char **argv)
 {
-    static struct state s = {.epoch = 1};
+    static struct state s = {.epoch = 1, .kind = KIND_COMMAND};
     static struct line l;
-    if (argc > 1) {
+    if (argc == 2 && strcmp(argv[1], "--raw") == 0) {
+        s.kind = KIND_RAW;
+    } else if (argc > 1) {
         bool asked = strcmp(argv[1], "--help") == 0;
         fputs(help, asked ? stdout : stderr);
         return asked ? 0 : 2;
     }
     recout_init(&s.out, STDOUT_FILENO, (size_t)256 << 10);
-    if (recout_stream(&s.out, KIND_COMMAND) < 0)
+    if (recout_stream(&s.out, s.kind) < 0)
         err(1, "writing");
     char *text = NULL;
     size_t cap = 0;

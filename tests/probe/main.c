@@ -68,7 +68,7 @@ static int next(struct recin *in, struct rec *r, const uint8_t **payload)
         case RECIN_RECORD: return 1;
         case RECIN_STREAM: continue;
         case RECIN_END: return 0;
-        case RECIN_CUT: puts("cut"); return 0;
+        case RECIN_CUT: return 0;
         case RECIN_DAMAGED: errx(1, "%s", in->error);
         case RECIN_MORE:
             if (recin_fill(in) < 0)

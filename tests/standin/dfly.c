@@ -59,6 +59,10 @@ static bool flow_lsn(struct master *m, struct conn *c, const struct request *r, 
     if (r->argc == 5)
         return true;
     start->has_lsn = true;
+    if (opt.resume_error) {
+        conn_reply(c, SYNTAX);
+        return false;
+    }
     if (r->argc == 6) {
         if (parse_u64(r->argv[5], &start->lsn))
             return true;
@@ -86,9 +90,10 @@ static bool open_flow(struct master *m, struct session *s, struct conn *c, unsig
     f->session = s;
     f->id = id;
     f->partial = start->partial;
-    f->cut_sent = f->switch_sent = start->partial;
+    f->cut_sent = f->switch_sent = start->partial && !start->by_sync;
     f->source = start->source;
     f->rng = mix2(opt.seed, mix2(s->ordinal, id));
+    f->by_sync = start->by_sync;
     s->flow[id] = f;
     c->flow = f;
     c->session = s;
@@ -124,7 +129,12 @@ static void run_flow(struct master *m, struct conn *c, const struct request *r)
         conn_reply(c, INVALID_STATE);
         return;
     }
-    if (!flow_lsn(m, c, r, (unsigned)id, &start) || !open_flow(m, s, c, (unsigned)id, &start))
+    if (!flow_lsn(m, c, r, (unsigned)id, &start))
+        return;
+    if (opt.has_full_flow && id == opt.full_flow)
+        start.has_lsn = false;
+    start.by_sync = opt.partial_by_sync;
+    if (!open_flow(m, s, c, (unsigned)id, &start))
         return;
     if (opt.bad_token)
         start.token[0] = start.token[0] == '0' ? '1' : '0';
@@ -147,7 +157,8 @@ static void run_sync(struct master *m, struct conn *c, const struct request *r)
         return;
     if (c != s->control)
         log_illegal(m, c, "SYNC on another connection than the session's");
-    if (s->state != PREPARATION || !session_complete(m, s) || partial_flows(m, s)) {
+    if (s->state != PREPARATION || !session_complete(m, s) || (partial_flows(m, s) && !opt.partial_by_sync) ||
+        (partial_flows(m, s) % m->nflows != 0)) {
         log_illegal(m, c, "SYNC %s",
                     s->state != PREPARATION   ? "in a wrong state"
                     : !session_complete(m, s) ? "with missing flows"
@@ -175,6 +186,11 @@ static void run_startstable(struct master *m, struct conn *c, const struct reque
         wrong = "with mixed FULL and PARTIAL: a real master would have crashed";
     else if (s->state == PREPARATION && !partial)
         wrong = "before SYNC";
+    else if (s->state == PREPARATION && opt.partial_by_sync) {
+        log_event(m, c, "refused what=\"STARTSTABLE before SYNC\"");
+        conn_reply(c, INVALID_STATE);
+        return;
+    }
     if (c != s->control)
         log_illegal(m, c, "STARTSTABLE on another connection than the session's");
     if (wrong) {

@@ -11,7 +11,7 @@
 #define JOURNAL_BATCH   ((size_t)32 * 1024)
 #define MARKER_EVERY_US INT64_C(4000000)
 
-enum stage { HEADER, BIG_HEAD, BIG_BODY, KEYS, CUT, LATE_BLOBS, SWITCH, JOURNAL };
+enum stage { HEADER, MISSED, BIG_HEAD, BIG_BODY, KEYS, CUT, LATE_BLOBS, SWITCH, JOURNAL };
 
 /* What outlives a session: where the flow's journal is. */
 struct gen_flow {
@@ -35,7 +35,7 @@ struct gen_source {
     enum stage stage;
     uint64_t key, keys; /* ordinals within the flow */
     uint64_t entry, big_at;
-    bool flushed;
+    bool flushed, by_sync;
     bool journal_begun, marked;
     uint64_t stable_entry;
     int64_t stable_us, marked_us;
@@ -195,6 +195,15 @@ static bool give_late(struct gen_source *gs, struct chunk *c)
     return give(c, &gs->raw, 0);
 }
 
+/* What a partial sync by DFLY SYNC has to tell: entries as blobs. */
+static bool give_missed(struct gen_source *gs, struct chunk *c)
+{
+    gs->raw.len = 0;
+    while (gs->entry < gs->gf->produced && gs->raw.len < JOURNAL_BATCH)
+        put_entry(gs, true, &gs->raw);
+    return gs->raw.len && give(c, &gs->raw, 0);
+}
+
 static bool give_switch(struct gen_source *gs, struct chunk *c)
 {
     gs->raw.len = 0;
@@ -257,8 +266,13 @@ static bool generate_next(struct source *s, enum phase phase, int64_t now_us, st
     case HEADER:
         gs->raw.len = 0;
         snapshot_header(&gs->raw, gs->flow, false);
-        gs->stage = gs->flow == 0 && opt.big_value ? BIG_HEAD : KEYS;
+        gs->stage = gs->by_sync ? MISSED : gs->flow == 0 && opt.big_value ? BIG_HEAD : KEYS;
         return give(c, &gs->raw, 0);
+    case MISSED:
+        if (give_missed(gs, c))
+            return true;
+        gs->stage = CUT;
+        return give_cut(gs, c);
     case BIG_HEAD:
     case BIG_BODY: return give_big(gs, c);
     case KEYS:
@@ -334,7 +348,8 @@ bool generator_start(struct generator *g, unsigned session, unsigned flow, struc
     hex40(gs->token, mix2(opt.seed, session), flow);
     start->partial = partial_possible(gf, start);
     if (start->partial) {
-        gs->stage = JOURNAL;
+        gs->by_sync = start->by_sync;
+        gs->stage = gs->by_sync ? HEADER : JOURNAL;
         gs->entry = start->lsn - gf->entry0_lsn;
     } else {
         /* The data set is again what it was at first, and its journal is written again after it. */

@@ -77,6 +77,11 @@ static const char help_present[] =
     "  --dbs LIST            further databases that INFO keyspace names (of a capture those of its "
     "meta.json)\n"
     "  --close-at-dump N     close the connection of the N-th DUMP instead of answering it\n"
+    "  --full-flow N         this flow is always FULL, whatever the others are\n"
+    "  --partial-by-sync     as v1.31 to v1.34: after PARTIAL STARTSTABLE is an invalid state, DFLY SYNC gives\n"
+    "                        the entries as journal blobs of a full sync without keys (generated flows)\n"
+    "  --resume-error        DFLY FLOW with an LSN is a syntax error\n"
+    "  --lose-backlog        a session that was PARTIAL ends right after STARTSTABLE is answered\n"
     "  --old-no-partial      always FULL, as masters up to v1.30\n"
     "\n";
 

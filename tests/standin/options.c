@@ -86,6 +86,11 @@ static bool call_flush_at(char *value)
     return opt.has_flush_at = parse_u64(value, &opt.flush_at);
 }
 
+static bool call_full_flow(char *value)
+{
+    return opt.has_full_flow = parse_u64(value, &opt.full_flow);
+}
+
 /* MIN-MAX, or one number for both */
 static bool call_split(char *value)
 {
@@ -239,6 +244,10 @@ static const struct def defs[] = {
     IS_NUMBER("version-int", version_int),
     IS_NUMBER("loading", loading),
     IS_NUMBER("backlog", backlog),
+    IS_FLAG("partial-by-sync", partial_by_sync),
+    IS_FLAG("lose-backlog", lose_backlog),
+    IS_FLAG("resume-error", resume_error),
+    IS_CALL("full-flow", call_full_flow),
     IS_TEXT("values", values),
     IS_TEXT("dbs", dbs),
     IS_NUMBER("close-at-dump", close_at_dump),
@@ -344,6 +353,8 @@ static const char *check(void)
         return "--user needs --password";
     if (opt.replid && !is_hex_id(opt.replid))
         return "--replid must be 40 lower-case hex digits";
+    if (opt.partial_by_sync && opt.capture)
+        return "--partial-by-sync needs --generate";
     if (opt.second_session && !opt.capture)
         return "--second-session needs --capture";
     return NULL;

@@ -144,6 +144,8 @@ static void session_advance(struct master *m, struct session *s, int64_t now_us)
         return;
     conn_reply(s->control, "+OK\r\n");
     conn_flush(m, s->control);
+    if (opt.lose_backlog && s->flow[0]->partial)
+        session_end(m, s, "planned: an entry has left the backlog");
 }
 
 static void shut(struct conn *c)

@@ -58,7 +58,8 @@ struct options {
     uint64_t port, greeting, version_int, loading, backlog;
     char *values, *dbs;
     uint64_t close_at_dump;
-    bool old_no_partial, replica_error, plain_ok;
+    bool old_no_partial, replica_error, plain_ok, partial_by_sync, lose_backlog, has_full_flow, resume_error;
+    uint64_t full_flow;
     /* how it misbehaves */
     uint64_t slow, split_min, split_max, startstable_delay, filler_rate, replication_timeout;
     bool never_startstable, bad_token;
@@ -151,6 +152,7 @@ struct flow_start {
     bool has_lsn;
     uint64_t lsn; /* asked for */
     bool partial;
+    bool by_sync; /* partial, but in the form of a full sync */
     char token[TOKEN_LEN + 1];
     struct source *source;
 };
@@ -344,7 +346,7 @@ struct flow {
     struct conn *conn;
     struct session *session;
     unsigned id;
-    bool partial, cut_sent, switch_sent, blocked, stalled, truncated, acked;
+    bool partial, by_sync, cut_sent, switch_sent, blocked, stalled, truncated, acked;
     struct source *source;
     struct chunk chunk;
     size_t chunk_sent;

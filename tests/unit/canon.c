@@ -128,8 +128,9 @@ static const char *request(struct state *s, const struct rec *r, const uint8_t *
         put_args(s, &l->main, 2);
         return NULL;
     }
-    if ((r->flags & RF_LIVE) == 0 && is(&s->argv[0], "HPEXPIREAT") && (r->flags & RF_LAST) == 0) {
-        for (size_t i = 5; i < s->argc; i++) {
+    bool dragonfly = is(&s->argv[0], "FIELDEXPIRE");
+    if ((r->flags & (RF_LIVE | RF_LAST)) == 0 && (is(&s->argv[0], "HPEXPIREAT") || dragonfly)) {
+        for (size_t i = dragonfly ? 3 : 5; i < s->argc; i++) {
             (void)buf_addstr(&l->ttls, "\n");
             (void)buf_add(&l->ttls, s->argv[2].p, s->argv[2].n);
             (void)buf_addf(&l->ttls, " %zu:", s->argv[i].n);

@@ -9,6 +9,7 @@
 #include "test.h"
 
 #include "../../common/ctl.h"
+#include "../../common/exits.h"
 #include "../../common/meta.h"
 #include "../../common/sock.h"
 
@@ -279,8 +280,23 @@ static void hellos(void)
     }
 }
 
+static void statuses(void)
+{
+    static const int best_first[] = {0, 3, 5, 75, 4, 1, 2};
+    for (size_t i = 0; i < 7; i++)
+        for (size_t k = 0; k < 7; k++)
+            EQ_I(exit_worse(best_first[i], best_first[k]), best_first[i > k ? i : k]);
+    static const int unknown[] = {-1, 6, 7, 74, 255, 256};
+    for (size_t i = 0; i < 6; i++) {
+        EQ_I(exit_worse(0, unknown[i]), 1);
+        EQ_I(exit_worse(unknown[i], 4), 1);
+        EQ_I(exit_worse(unknown[i], 2), 2);
+    }
+}
+
 int main(void)
 {
+    statuses();
     escapes();
     values();
     lines();

@@ -357,7 +357,7 @@ static void targets(void)
         bool yes;
     } ttl[] = {
         {"portable", false}, {"7.2", false},           {"7.4", true}, {"8.0", true}, {"valkey:8", false},
-        {"valkey:9", true},  {"dragonfly:1.40", false}};
+        {"valkey:9", true},  {"dragonfly:1.40", true}};
     for (size_t i = 0; i < sizeof ttl / sizeof ttl[0]; i++) {
         CHECK(target_parse(&t, ttl[i].target));
         CHECK(target_field_ttl(&t) == ttl[i].yes);

@@ -1,0 +1,150 @@
+/* The nodes of streams: listpacks of entries that share the fields of the first. */
+#include "listpack.h"
+#include "stream_parts.h"
+
+#define DELETED    1
+#define SAMEFIELDS 2
+
+struct node {
+    const uint8_t *lp;
+    size_t n;
+    const uint8_t *it;
+    uint64_t ms, seq;
+    uint64_t fields;          /* of the master entry */
+    const uint8_t *fields_at; /* iterator in front of them */
+};
+
+struct slice stream_id(struct id_text *t, uint64_t ms, uint64_t seq)
+{
+    t->n = dec_u64(t->p, ms);
+    t->p[t->n++] = '-';
+    t->n += dec_u64(t->p + t->n, seq);
+    return (struct slice){t->p, t->n};
+}
+
+static bool node_elem(struct node *nd, struct elem *el)
+{
+    return listpack_next(nd->lp, nd->n, &nd->it, el) == 1;
+}
+
+static bool node_int(struct node *nd, int64_t *v)
+{
+    struct elem el;
+    if (!node_elem(nd, &el) || !el.is_int)
+        return false;
+    *v = el.v;
+    return true;
+}
+
+/* Head of the node: the numbers of entries, and the master entry's fields. */
+static bool node_open(struct node *nd, uint64_t *entries)
+{
+    int64_t count, deleted, fields, zero;
+    struct elem el;
+    if (!node_int(nd, &count) || !node_int(nd, &deleted) || !node_int(nd, &fields) || count < 0 || deleted < 0 ||
+        fields < 0)
+        return false;
+    *entries = (uint64_t)count + (uint64_t)deleted;
+    nd->fields = (uint64_t)fields;
+    nd->fields_at = nd->it;
+    for (int64_t i = 0; i < fields; i++)
+        if (!node_elem(nd, &el))
+            return false;
+    return node_int(nd, &zero) && zero == 0;
+}
+
+static void take_arg(const struct sink *to, const struct elem *el)
+{
+    if (to == NULL)
+        return;
+    if (el->n > to->e->target.maxbulk || resp_add_bulk(&to->s->body, el->p, el->n) < 0)
+        to->v->st.too_large = true;
+    to->v->nbody++;
+}
+
+/* Fields and values of one entry. */
+static bool node_pairs(struct node *nd, bool same, uint64_t fields, const struct sink *to)
+{
+    struct node master = *nd;
+    struct elem f, val;
+    master.it = nd->fields_at;
+    for (uint64_t i = 0; i < fields; i++) {
+        if (!node_elem(same ? &master : nd, &f))
+            return false;
+        take_arg(to, &f);
+        if (!node_elem(nd, &val))
+            return false;
+        take_arg(to, &val);
+    }
+    return true;
+}
+
+static void write_entry(const struct sink *to, uint64_t ms, uint64_t seq)
+{
+    struct value *v = to->v;
+    struct id_text id;
+    struct slice head[3] = {SLICE("XADD"), {v->key.p, v->key.n}, stream_id(&id, ms, seq)};
+    value_start(v, to->e, to->o);
+    if (!v->dropped && v->st.too_large)
+        emit_report(to->e, to->o, true, "element-too-large", v->key.p, v->key.n,
+                    "a message exceeds 64 MiB or proto-max-bulk-len");
+    else if (!v->dropped)
+        emit_body(to->e, to->o, &v->key, v->vclass, 0, head, 3, &to->s->body, v->nbody);
+    if (!v->st.too_large)
+        v->st.written++;
+}
+
+static bool node_entry(struct node *nd, const struct sink *to)
+{
+    int64_t flags, dms, dseq, n = 0, said;
+    if (!node_int(nd, &flags) || !node_int(nd, &dms) || !node_int(nd, &dseq))
+        return false;
+    bool same = (flags & SAMEFIELDS) != 0;
+    if (!same && (!node_int(nd, &n) || n < 0))
+        return false;
+    uint64_t fields = same ? nd->fields : (uint64_t)n;
+    bool live = (flags & DELETED) == 0;
+    if (!node_pairs(nd, same, fields, live ? to : NULL) || !node_int(nd, &said))
+        return false;
+    if ((uint64_t)said != (same ? fields + 3 : 2 * fields + 4))
+        return false;
+    if (live && to != NULL)
+        write_entry(to, nd->ms + (uint64_t)dms, nd->seq + (uint64_t)dseq);
+    if (to != NULL) {
+        to->s->body.len = 0;
+        to->v->nbody = 0;
+        to->v->st.too_large = false;
+    }
+    return true;
+}
+
+/* All entries of a node. False: it is corrupt. */
+static bool node_walk(const struct slice *lp, uint64_t ms, uint64_t seq, const struct sink *to)
+{
+    struct node nd = {.lp = lp->p, .n = lp->n, .ms = ms, .seq = seq};
+    uint64_t entries;
+    struct elem el;
+    if (listpack_check(lp->p, lp->n) < 0 || !node_open(&nd, &entries))
+        return false;
+    for (uint64_t i = 0; i < entries; i++)
+        if (!node_entry(&nd, to))
+            return false;
+    return listpack_next(nd.lp, nd.n, &nd.it, &el) == 0;
+}
+
+enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to)
+{
+    struct cur t = *c;
+    struct pstr id, ps;
+    struct slice lp;
+    enum got g = cur_pstr(&t, &id);
+    if (g == GOT)
+        g = cur_pstr(&t, &ps);
+    if (g == GOT && (id.clen > 0 || id.n != 16))
+        g = cur_bad(&t, "a stream node's id of 16 bytes");
+    if (g == GOT && !value_text(s, 0, &ps, &lp))
+        g = cur_bad(&t, "a string that unpacks (LZF) to its length");
+    if (g == GOT && !node_walk(&lp, be64(id.p), be64(id.p + 8), to))
+        g = cur_bad(&t, "a valid stream node");
+    return cur_settle(c, &t, g);
+}

@@ -1,0 +1,69 @@
+/* What the files that know streams share: stream_node.c (the listpacks that hold the entries), stream_scan.c (layout,
+ * passing over, making over for older targets), stream.c (decoding into commands). dragonfly-wire.md 4.4; rdb-format.md
+ * 5.7, 6.2. */
+#ifndef DFP_STREAM_PARTS_H
+#define DFP_STREAM_PARTS_H
+
+#include "value.h"
+
+/* Where the entries of a node go; NULL: they are only checked. */
+struct sink {
+    struct value *v;
+    struct emit *e;
+    struct origin *o;
+    struct scratch *s;
+};
+
+struct id_text {
+    uint8_t p[44];
+    size_t n;
+};
+
+struct slice stream_id(struct id_text *t, uint64_t ms, uint64_t seq);
+
+/* One (id, listpack) pair; c moves only when both are there. */
+enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to);
+
+/* ---- layout ---- */
+
+/* n plens, all or none. */
+enum got stream_plens(struct cur *c, uint64_t *v, unsigned n);
+
+/* What follows the nodes: length, last id, [first id, greatest deleted id, entries added,] groups. */
+static inline unsigned tail_plens(unsigned type)
+{
+    return type == 15 ? 4 : 9;
+}
+
+static inline unsigned group_plens(unsigned type)
+{
+    return type == 15 ? 3 : 4;
+}
+
+static inline size_t consumer_raw(unsigned type)
+{
+    return type >= 21 ? 16 : 8;
+}
+
+/* Redis 8.6: identifiers of producers' messages behind the groups; 8.8: pending entries that nobody owns. */
+static inline bool has_producers(unsigned type)
+{
+    return type >= T_REDIS + 26;
+}
+
+static inline bool has_nacks(unsigned type)
+{
+    return type >= T_REDIS + 27;
+}
+
+/* A pending entry: 16 bytes of id, delivery time, delivery count. */
+enum got stream_pending(struct cur *c, const uint8_t **p, uint64_t *count);
+
+/* Group: name, last delivered id, [entries read,] number of pending entries. Consumer: name, seen, [active,] number
+ * of ids. */
+enum got stream_head(struct cur *c, struct pstr *name, size_t raw, const uint8_t **at, uint64_t *v, unsigned plens);
+
+/* duration, most entries, producers; each: id, n, n x (string, ms, seq); two counters. Nothing of it is a command. */
+enum got stream_producers(struct cur *c);
+
+#endif

@@ -1,0 +1,199 @@
+#include "spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io.h"
+
+#define PIECE       ((size_t)256 << 10) /* read back at a time */
+#define SEGMENT_MAX ((size_t)64 << 20)
+#define SEGMENT_MIN ((size_t)256 << 10) /* more than a record */
+#define RETRY       ((uint64_t)500000)  /* µs before a full disk is asked again */
+
+struct segment {
+    STAILQ_ENTRY(segment) link;
+    int fd;
+    struct spool_place *place;
+    size_t size, rd, wr;
+};
+
+static struct spool_place place(const char *dir, uint64_t max)
+{
+    uint64_t size = max / 16;
+    if (size > SEGMENT_MAX)
+        size = SEGMENT_MAX;
+    if (size < SEGMENT_MIN)
+        size = SEGMENT_MIN;
+    return (struct spool_place){.dir = dir, .max = max, .segment = (size_t)size};
+}
+
+void spool_init(struct spool *q, size_t memmax, const char *spool_dir, uint64_t spool_max,
+                const char *spill_dir, uint64_t spill_max)
+{
+    *q = (struct spool){.memmax = memmax, .mem.max = memmax + PIECE};
+    STAILQ_INIT(&q->segments);
+    q->spool = place(spool_dir, spool_dir != NULL ? spool_max : 0);
+    q->spill = place(spill_dir, spill_max);
+}
+
+/* The oldest, which is read. */
+static void free_segment(struct spool *q)
+{
+    struct segment *s = STAILQ_FIRST(&q->segments);
+    STAILQ_REMOVE_HEAD(&q->segments, link);
+    s->place->used -= s->size;
+    s->place->retry_at = 0;
+    close(s->fd);
+    free(s);
+}
+
+void spool_free(struct spool *q)
+{
+    while (!STAILQ_EMPTY(&q->segments))
+        free_segment(q);
+    buf_free(&q->mem);
+    q->start = 0;
+    q->disk = 0;
+}
+
+/* ---- segments ---- */
+
+/* Space on the disk is taken at once, so that a full one is noticed before anything has to be written. File
+ * systems that cannot do that tell it later. */
+static int open_segment(const struct spool_place *p)
+{
+    int fd = io_tmpfile(p->dir);
+    if (fd < 0 || fallocate(fd, 0, 0, (off_t)p->segment) == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
+        return fd;
+    int e = errno;
+    close(fd);
+    errno = e;
+    return -1;
+}
+
+/* One more segment. Returns NULL with errno: EFBIG where the bound is reached. */
+static struct segment *add_segment(struct spool *q, struct spool_place *p, bool beyond)
+{
+    uint64_t now = mono_us();
+    errno = EFBIG;
+    if (p->used + p->segment > p->max && !beyond)
+        return NULL;
+    if (now < p->retry_at) {
+        errno = p->error;
+        return NULL;
+    }
+    int fd = open_segment(p);
+    if (fd < 0) {
+        p->error = errno;
+        p->retry_at = now + RETRY;
+        return NULL;
+    }
+    p->error = 0;
+    struct segment *s = xmalloc(sizeof *s);
+    *s = (struct segment){.fd = fd, .place = p, .size = p->segment};
+    p->used += s->size;
+    STAILQ_INSERT_TAIL(&q->segments, s, link);
+    q->last = s;
+    return s;
+}
+
+static struct segment *last_with(struct spool *q, size_t n)
+{
+    struct segment *s = STAILQ_EMPTY(&q->segments) ? NULL : q->last;
+    return s != NULL && s->size - s->wr >= n ? s : NULL;
+}
+
+bool spool_ready(struct spool *q, size_t n)
+{
+    if (q->spool.max == 0)
+        return false;
+    return last_with(q, n) != NULL || add_segment(q, &q->spool, false) != NULL;
+}
+
+static int write_to(struct spool *q, struct segment *s, const void *data, size_t n)
+{
+    if (s == NULL || io_write_at(s->fd, data, n, s->wr) < 0)
+        return -1;
+    s->wr += n;
+    q->disk += n;
+    return 0;
+}
+
+int spool_put(struct spool *q, const void *data, size_t n, bool beyond)
+{
+    size_t used = q->mem.len - q->start;
+    if (q->disk == 0 && used + n <= q->memmax) {
+        if (q->mem.cap - q->mem.len < n && q->start > 0) {
+            buf_shift(&q->mem, q->start);
+            q->start = 0;
+        }
+        if (buf_add(&q->mem, data, n) == 0)
+            return 0;
+    }
+    struct segment *s = last_with(q, n);
+    if (s != NULL && write_to(q, s, data, n) == 0)
+        return 0;
+    if (s == NULL || s->place == &q->spool) {
+        if (q->spool.max > 0 && write_to(q, add_segment(q, &q->spool, false), data, n) == 0)
+            return 0;
+        if (write_to(q, add_segment(q, &q->spill, false), data, n) == 0)
+            return 0;
+    }
+    return beyond ? write_to(q, add_segment(q, &q->spill, true), data, n) : -1;
+}
+
+/* ---- reading back ---- */
+
+static int refill(struct spool *q)
+{
+    struct segment *s = STAILQ_FIRST(&q->segments);
+    while (s != NULL && s->rd == s->wr) { /* one that was made ready and never used */
+        free_segment(q);
+        s = STAILQ_FIRST(&q->segments);
+    }
+    if (s == NULL) {
+        errno = EIO;
+        return -1;
+    }
+    size_t n = s->wr - s->rd < PIECE ? s->wr - s->rd : PIECE;
+    uint8_t *to = buf_room(&q->mem, n);
+    for (size_t got = 0; got < n;) {
+        ssize_t r = to != NULL ? pread(s->fd, to + got, n - got, (off_t)(s->rd + got)) : -1;
+        if (r < 0 && to != NULL && errno == EINTR)
+            continue;
+        if (r <= 0) {
+            if (r == 0)
+                errno = EIO;
+            return -1;
+        }
+        got += (size_t)r;
+    }
+    q->mem.len += n;
+    s->rd += n;
+    q->disk -= n;
+    if (s->rd == s->wr)
+        free_segment(q);
+    return 0;
+}
+
+const uint8_t *spool_peek(struct spool *q, size_t *n)
+{
+    static const uint8_t none[1];
+    if (q->mem.len == q->start && q->disk > 0 && refill(q) < 0)
+        return NULL;
+    *n = q->mem.len - q->start;
+    return *n > 0 ? q->mem.p + q->start : none;
+}
+
+void spool_drop(struct spool *q, size_t n)
+{
+    q->start += n;
+    if (q->start < q->mem.len)
+        return;
+    q->start = q->mem.len = 0;
+    while (q->disk == 0 && !STAILQ_EMPTY(&q->segments)) /* made ready and not needed */
+        free_segment(q);
+}
