@@ -64,6 +64,7 @@ static int timeout_of(struct writer *w, uint64_t now)
     int ms = w->cluster != NULL ? cluster_timeout(w, now) : node_timeout(&w->node, now);
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
+    ms = least(ms, saved_timeout(w, now));
     if (w->live.pending)
         ms = least(ms, 20);
     if (w->failed)
@@ -179,6 +180,7 @@ void loop_run(struct writer *w)
         uint64_t now = mono_us();
         work(w, now);
         live_report(w, now, false);
+        saved_write(w, now, false);
         inputs_check(w, now);
         bool fed = !w->failed && inputs_feed(w);
         watch_node(w, &watched_out, &watched_fd);

@@ -105,6 +105,7 @@ static void end_sessions(struct writer *w)
     if (!w->failed && signals < 2)
         session_check_end(w, w->stopped);
     drop_position(w);
+    saved_write(w, mono_us(), true);
     if (signals >= 2) {
         bool synced = w->cluster != NULL ? positions_all_synced(&w->positions)
                                          : positions_all_saved_synced(&w->positions);

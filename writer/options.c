@@ -31,6 +31,9 @@ enum {
     OPT_PASSWORD,
     OPT_NO_MSET,
     OPT_REPLY_TIMEOUT,
+    OPT_FULL,
+    OPT_POSITION_FILE,
+    OPT_EXPECT_SAVED,
     OPT_WAIT,
     OPT_CONNECTIONS,
     OPT_HELP,
@@ -52,6 +55,9 @@ static const struct option table[] = {
     {"inputs", required_argument, NULL, OPT_INPUTS},
     {"task", required_argument, NULL, OPT_TASK},
     {"password-file", required_argument, NULL, OPT_PASSWORD},
+    {"on-full-resync", required_argument, NULL, OPT_FULL},
+    {"position-file", required_argument, NULL, OPT_POSITION_FILE},
+    {"expect-saved", no_argument, NULL, OPT_EXPECT_SAVED},
     {"reply-timeout", required_argument, NULL, OPT_REPLY_TIMEOUT},
     {"wait", required_argument, NULL, OPT_WAIT},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
@@ -66,34 +72,38 @@ static const struct option table[] = {
 
 static void usage(FILE *to)
 {
-    fputs("usage: rediswriter [-qv] [-c file] [options] redis://[user[:password]@]host[:port] [input ...]\n"
-          "\n"
-          "Applies command records (see dfparse(1)) to a Redis or Valkey server. An input is a file, a\n"
-          "FIFO or - (standard input, the default).\n"
-          "\n"
-          "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite)\n"
-          "  --on-source-flush apply|refuse|ignore  FLUSHALL and FLUSHDB of the source (apply)\n"
-          "  --task NAME              names the connections and the position key (default)\n"
-          "  --listen unix:PATH       take inputs from connections to this socket\n"
-          "  --inputs N               how many connections are expected there (1)\n"
-          "  --input-timeout SEC      an input that has not come by then is dead (30)\n"
-          "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
-          "  --reply-timeout SEC      a connection without any reply for so long is given up (300)\n"
-          "  --wait N                 applied is what N replicas have confirmed\n"
-          "  --connections N          connections to each node (1)\n"
-          "  --live                   fail when the session of the stream is not live\n"
-          "  --strict                 stop at the first data error\n"
-          "  --errors-to FILE         keep the requests that failed, as a stream to be replayed\n"
-          "  --spill-dir DIR          where large values and waiting records go ($TMPDIR or /tmp)\n"
-          "  --barrier-spill-max SIZE bytes a flow may keep there while it waits at a FLUSHALL (1g)\n"
-          "  --no-mset                send each plain SET alone\n"
-          "  --password-file FILE     the target's password (or DF2REDIS_TARGET_PASSWORD)\n"
-          "  --summary FILE           write the summary as JSON as well\n"
-          "  -q, --quiet              no summary on standard error\n"
-          "  -v, --verbose            say more; twice: everything\n"
-          "  -c, --config FILE        options from section [writer] of an INI file\n"
-          "  --help, --version\n",
-          to);
+    fputs(
+        "usage: rediswriter [-qv] [-c file] [options] redis://[user[:password]@]host[:port] [input ...]\n"
+        "\n"
+        "Applies command records (see dfparse(1)) to a Redis or Valkey server. An input is a file, a\n"
+        "FIFO or - (standard input, the default).\n"
+        "\n"
+        "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite)\n"
+        "  --on-source-flush apply|refuse|ignore  FLUSHALL and FLUSHDB of the source (apply)\n"
+        "  --on-full-resync fail|flush|overwrite  when a session cannot go on where it was (fail)\n"
+        "  --position-file FILE     keep the positions there (clusters; a single server has them in a key)\n"
+        "  --expect-saved           positions must be there: without them, --on-full-resync decides\n"
+        "  --task NAME              names the connections and the position key (default)\n"
+        "  --listen unix:PATH       take inputs from connections to this socket\n"
+        "  --inputs N               how many connections are expected there (1)\n"
+        "  --input-timeout SEC      an input that has not come by then is dead (30)\n"
+        "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
+        "  --reply-timeout SEC      a connection without any reply for so long is given up (300)\n"
+        "  --wait N                 applied is what N replicas have confirmed\n"
+        "  --connections N          connections to each node (1)\n"
+        "  --live                   fail when the session of the stream is not live\n"
+        "  --strict                 stop at the first data error\n"
+        "  --errors-to FILE         keep the requests that failed, as a stream to be replayed\n"
+        "  --spill-dir DIR          where large values and waiting records go ($TMPDIR or /tmp)\n"
+        "  --barrier-spill-max SIZE bytes a flow may keep there while it waits at a FLUSHALL (1g)\n"
+        "  --no-mset                send each plain SET alone\n"
+        "  --password-file FILE     the target's password (or DF2REDIS_TARGET_PASSWORD)\n"
+        "  --summary FILE           write the summary as JSON as well\n"
+        "  -q, --quiet              no summary on standard error\n"
+        "  -v, --verbose            say more; twice: everything\n"
+        "  -c, --config FILE        options from section [writer] of an INI file\n"
+        "  --help, --version\n",
+        to);
 }
 
 static int number(const char *name, const char *text, int least, int most)
@@ -171,6 +181,7 @@ static void parse_inputs(struct options *o, int argc, char **argv)
 void options_parse(struct options *o, int argc, char **argv)
 {
     static const char *const existing[] = {"overwrite", "refuse", "flush", NULL};
+    static const char *const full[] = {"fail", "flush", "overwrite", NULL};
     static const char *const flush[] = {"apply", "refuse", "ignore", NULL};
     const char *password_file = NULL;
     enum log_level level = LOG_WARN;
@@ -189,6 +200,9 @@ void options_parse(struct options *o, int argc, char **argv)
     while ((c = getopt_long(argc, argv, "qvc:", table, NULL)) != -1) {
         switch (c) {
         case OPT_EXISTING: o->on_existing = (enum on_existing)choice("on-existing", optarg, existing); break;
+        case OPT_FULL: o->on_full_resync = (enum on_full)choice("on-full-resync", optarg, full); break;
+        case OPT_POSITION_FILE: o->position_file = optarg; break;
+        case OPT_EXPECT_SAVED: o->expect_saved = true; break;
         case OPT_FLUSH: o->on_source_flush = (enum on_flush)choice("on-source-flush", optarg, flush); break;
         case OPT_STRICT: o->strict = true; break;
         case OPT_LIVE: o->live = true; break;

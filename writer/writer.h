@@ -13,6 +13,7 @@
 #include "node.h"
 #include "options.h"
 #include "positions.h"
+#include "saved.h"
 #include "session.h"
 #include "summary.h"
 
@@ -28,6 +29,8 @@ struct writer {
     struct options opt;
     struct node node;
     struct cluster *cluster; /* several connections instead of node's one; NULL: none */
+    uint64_t saved_at;       /* mono_us: the position file was written, or looked at */
+    uint64_t saved_sum;
     struct tls *tls;         /* NULL: plain */
     struct inputs inputs;
     struct session session;
