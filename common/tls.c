@@ -15,6 +15,8 @@
 #include "io.h"
 #include "tls_impl.h"
 
+#define PROBE_MS 500
+
 static const char *tls_reason(const struct transport *t)
 {
     const struct tls_conn *c = t->state;
@@ -215,5 +217,54 @@ int transport_handshake(struct transport *t, int timeout_ms)
             return -1;
     }
     errno = c->error != 0 ? c->error : ECONNRESET;
+    return -1;
+}
+
+/* Does a Redis answer there without TLS? Such a server waits for the rest of what it takes for a command. */
+static bool speaks_plainly(const struct endpoint *e)
+{
+    char why[300], first;
+    int fd = sock_connect(e, PROBE_MS, why, sizeof why);
+    if (fd < 0)
+        return false;
+    struct pollfd pf = {.fd = fd, .events = POLLIN};
+    bool plain = send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6 && poll(&pf, 1, PROBE_MS) == 1 &&
+                 recv(fd, &first, 1, 0) == 1 && (first == '+' || first == '-');
+    close(fd);
+    return plain;
+}
+
+int transport_connect(struct transport *t, const struct endpoint *e, const struct tls *tls, int timeout_ms,
+                      char *why, size_t whylen, bool *hopeless)
+{
+    uint64_t end = mono_us() + (uint64_t)timeout_ms * 1000;
+    if (hopeless != NULL)
+        *hopeless = false;
+    int fd = sock_connect(e, timeout_ms, why, whylen);
+    if (fd < 0)
+        return -1;
+    if (transport_open(t, fd, tls, e->host) != 0) {
+        snprintf(why, whylen, "out of memory");
+        close(fd);
+        return -1;
+    }
+    uint64_t now = mono_us();
+    if (transport_handshake(t, now < end ? (int)((end - now) / 1000) + 1 : 1) == 0)
+        return 0;
+    int fault = errno;
+    bool never = t->hopeless;
+    const char *reason = transport_reason(t);
+    if (fault == ETIMEDOUT && speaks_plainly(e)) {
+        never = true;
+        reason = "server does not speak TLS";
+    }
+    if (e->port[0] != '\0')
+        snprintf(why, whylen, "%s:%s: %s", e->host, e->port, reason);
+    else
+        snprintf(why, whylen, "%s: %s", e->host, reason);
+    if (hopeless != NULL)
+        *hopeless = never;
+    t->close(t);
+    errno = fault;
     return -1;
 }

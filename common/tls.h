@@ -52,6 +52,11 @@ void tls_free(struct tls *tls);
  * is the caller's then). */
 int transport_open(struct transport *t, int fd, const struct tls *tls, const char *host);
 
+/* Connect and do the handshake, all within timeout_ms. Returns 0, or -1 with errno (EINTR: a signal ended it)
+ * and a reason in why; *hopeless, if not NULL, then says whether trying again will not help. */
+int transport_connect(struct transport *t, const struct endpoint *e, const struct tls *tls, int timeout_ms,
+                      char *why, size_t whylen, bool *hopeless);
+
 /* Do the handshake now. Returns 0 (at once for a plain transport), or -1 with errno: ETIMEDOUT after
  * timeout_ms, EINTR by a signal; transport_reason says more. */
 int transport_handshake(struct transport *t, int timeout_ms);
