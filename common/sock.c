@@ -282,6 +282,11 @@ void transport_plain(struct transport *t, int fd)
                             .reason = plain_reason};
 }
 
+const char *transport_reason(const struct transport *t)
+{
+    return t->reason != NULL ? t->reason(t) : strerror(errno);
+}
+
 void transport_wait(const struct transport *t, bool reading, int timeout_ms)
 {
     bool out = reading ? t->read_wants_out : !t->write_wants_in;

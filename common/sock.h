@@ -65,10 +65,7 @@ static inline bool transport_wants_out(const struct transport *t, bool output)
 }
 
 /* Why read or write failed, in words; directly after it (errno). */
-static inline const char *transport_reason(const struct transport *t)
-{
-    return t->reason(t);
-}
+const char *transport_reason(const struct transport *t);
 
 /* Wait until trying again may succeed: a read or (reading false) a write that said EAGAIN. At most
  * timeout_ms; signals end it too. */

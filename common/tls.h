@@ -29,12 +29,15 @@ enum {
     OPT_TLS_INSECURE
 };
 
-#define TLS_LONG_OPTIONS                                                                                                                                                                                                                                                                                                                                                               \
-    \ {"tls-ca", required_argument, NULL, OPT_TLS_CA},                                                                                                                                                                                                                                                                                                                                 \
-        {"tls-cert", required_argument, NULL, OPT_TLS_CERT},    \ {"tls-key", required_argument, NULL, OPT_TLS_KEY},                                                   \ {"tls-key-password-file", required_argument, NULL, OPT_TLS_KEY_PASSWORD},                            \ {"tls-server-name", required_argument, NULL, OPT_TLS_SERVER_NAME},                                   \ \
-    {                                                                                                                                                                                                                                                                                                                                                                                  \
-        \ "tls-insecure", no_argument, NULL, OPT_TLS_INSECURE                                                  \                                                                                                                                                                                                                                                                       \
-    }
+/* clang-format off */
+#define TLS_LONG_OPTIONS                                                        \
+    {"tls-ca", required_argument, NULL, OPT_TLS_CA},                            \
+    {"tls-cert", required_argument, NULL, OPT_TLS_CERT},                        \
+    {"tls-key", required_argument, NULL, OPT_TLS_KEY},                          \
+    {"tls-key-password-file", required_argument, NULL, OPT_TLS_KEY_PASSWORD},   \
+    {"tls-server-name", required_argument, NULL, OPT_TLS_SERVER_NAME},          \
+    {"tls-insecure", no_argument, NULL, OPT_TLS_INSECURE}
+/* clang-format on */
 
 /* Take one of them (a pointer to arg is kept). False: it is none. */
 bool tls_option(struct tls_options *o, int option, const char *arg);

@@ -38,6 +38,10 @@ int main(int argc, char **argv)
     struct options o;
     options_parse(&o, argc, argv);
     log_init("dfreader", o.verbose == 0 ? LOG_WARN : o.verbose == 1 ? LOG_INFO : LOG_DEBUG);
+    if (o.tls.insecure)
+        log_event(LOG_WARN, NO_FLOW,
+                  "event=tls-not-verified source=%s note=\"--tls-insecure: whoever answers is believed\"",
+                  o.shown);
     check_descriptors(&o);
     if (o.mode != MODE_ASK) /* a question ends with the signal */
         signals_init();
