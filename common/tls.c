@@ -254,7 +254,7 @@ int transport_connect(struct transport *t, const struct endpoint *e, const struc
     int fault = errno;
     bool never = t->hopeless;
     const char *reason = transport_reason(t);
-    if (fault == ETIMEDOUT && speaks_plainly(e)) {
+    if (!never && fault != EINTR && speaks_plainly(e)) {
         never = true;
         reason = "server does not speak TLS";
     }
@@ -267,4 +267,24 @@ int transport_connect(struct transport *t, const struct endpoint *e, const struc
     t->close(t);
     errno = fault;
     return -1;
+}
+
+bool tls_spoken(const struct endpoint *e)
+{
+    struct tls_options any = {.insecure = true};
+    struct transport t;
+    char why[300];
+    struct tls *tls = tls_client(&any, why, sizeof why);
+    int fd = tls != NULL ? sock_connect(e, PROBE_MS, why, sizeof why) : -1;
+    bool spoken = false;
+    if (fd >= 0 && transport_open(&t, fd, tls, e->host) == 0) {
+        const struct tls_conn *c = t.state;
+        spoken =
+            transport_handshake(&t, PROBE_MS) == 0 || c->asked; /* asked for a certificate: that is TLS */
+        t.close(&t);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    tls_free(tls);
+    return spoken;
 }

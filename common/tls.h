@@ -60,6 +60,9 @@ int transport_open(struct transport *t, int fd, const struct tls *tls, const cha
 int transport_connect(struct transport *t, const struct endpoint *e, const struct tls *tls, int timeout_ms,
                       char *why, size_t whylen, bool *hopeless);
 
+/* Does a server that did not understand us speak TLS? Looks for at most a second or so. */
+bool tls_spoken(const struct endpoint *e);
+
 /* Do the handshake now. Returns 0 (at once for a plain transport), or -1 with errno: ETIMEDOUT after
  * timeout_ms, EINTR by a signal; transport_reason says more. */
 int transport_handshake(struct transport *t, int timeout_ms);

@@ -95,7 +95,7 @@ void tls_explain_certificate(struct tls_conn *c, X509_STORE_CTX *x)
         snprintf(to + n, cap - (size_t)n, " (valid %s %s)", past ? "until" : "from", text);
     } else if (cert != NULL) {
         common_name(text, sizeof text, X509_get_issuer_name(cert));
-        snprintf(to + n, cap - (size_t)n, " (issued by '%s': is --tls-ca right?)", text);
+        snprintf(to + n, cap - (size_t)n, " (issuer '%.60s', see --tls-ca)", text);
     }
 }
 

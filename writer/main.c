@@ -125,6 +125,7 @@ static void writer_init(struct writer *w)
     w->inputs.listen_fd = -1;
     live_init(&w->live);
     node_init(&w->node, w);
+    w->tls = w->opt.url.tls;
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (w->epoll < 0)
         writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
