@@ -194,6 +194,8 @@ int link_events(struct link *l, uint32_t events)
 
 int link_flush(struct link *l)
 {
+    if (l->out.len == 0 && l->t.read_wants_out && l->t.write(&l->t, "", 0) < 0)
+        return -1;
     while (l->out.len > 0) {
         ssize_t n = l->t.write(&l->t, l->out.p, l->out.len);
         if (n > 0)
