@@ -15,7 +15,7 @@ struct tls {
     bool has_cert; /* of our own */
 };
 
-#define TLS_WHY 300
+#define TLS_WHY 360
 #define TLS_OUT ((size_t)160 << 10)
 
 struct tls_conn {

@@ -13,11 +13,17 @@ start_watched() {
     MASTER=$REDIS_PORT MASTER_PROCESS=$REDIS_PID
     start_redis --replicaof 127.0.0.1 "$MASTER"
     REPLICA=$REDIS_PORT
-    wait_until 10 in_sync "$REPLICA"
+    wait_until 10 in_sync
     start_sentinel "$@"
 }
 
-in_sync() { redis-cli -p "$1" info replication | grep -q master_link_status:up; }
+# The replica has everything that the master has.
+in_sync() {
+    local offset
+    offset=$(redis-cli -p "$MASTER" info replication | tr -d '\r' | sed -n 's/^master_repl_offset://p')
+    redis-cli -p "$MASTER" info replication | grep -q "^slave0:.*state=online,offset=$offset," &&
+        redis-cli -p "$REPLICA" info replication | grep -q master_link_status:up
+}
 
 start_sentinel() {
     local pid _
@@ -64,7 +70,7 @@ stable() { df2redis status | grep -q phase=stable; }
 applied_all() { [[ $(($(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\).*/\1/p' | paste -sd+))) -ge 12000 ]]; }
 
 finish_live() {
-    wait_until 30 applied_all
+    wait_until 20 applied_all || { cat "$TMP/err" >&2; fail "not all applied"; }
     df2redis stop
     reap 10 "$LIVE"
     [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP/err")"
@@ -137,8 +143,8 @@ assert_complete() { # port: it holds what a server got that was given everything
     start_watched
     start_live "sentinel://127.0.0.1:$SENTINEL/mine"
     # A switch by hand that loses nothing: nobody writes until both have the same. The sentinel learns of it last.
-    redis-cli -p "$MASTER" client pause 2000 write >/dev/null
-    sleep 0.3
+    redis-cli -p "$MASTER" client pause 5000 write >/dev/null
+    wait_until 4 in_sync
     redis-cli -p "$SENTINEL" sentinel remove mine >/dev/null
     redis-cli -p "$REPLICA" replicaof no one >/dev/null
     redis-cli -p "$MASTER" replicaof 127.0.0.1 "$REPLICA" >/dev/null
