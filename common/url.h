@@ -34,7 +34,7 @@ struct url {
     unsigned seeds; /* hosts that are named; at least one */
     struct endpoint seed[URL_SEEDS];
     char name[128];
-    const struct tls *tls; /* for connections; the caller's, NULL plain. url_parse leaves it NULL */
+    struct tls *tls; /* for connections; the caller's, NULL plain. url_parse leaves it NULL */
 };
 
 /* Parse text. Returns NULL, or what is wrong with it (a constant that never holds the password). */

@@ -218,7 +218,6 @@ static void check_scheme(const struct options *o)
         errx(EXIT_USAGE, "unknown scheme %s://: a source is dragonfly://HOST or a file", o->url.scheme);
 }
 
-/* The context lives as long as the process. */
 static void prepare_tls(struct options *o)
 {
     char why[400];

@@ -14,6 +14,7 @@
 #include "loop.h"
 #include "request.h"
 #include "target.h"
+#include "tls.h"
 #include "writer.h"
 
 static volatile sig_atomic_t signals;
@@ -169,5 +170,6 @@ int main(int argc, char **argv)
     positions_free(&w.positions);
     cluster_free(&w);
     node_free(&w.node);
+    tls_free(w.opt.url.tls);
     return w.status;
 }

@@ -169,7 +169,6 @@ static bool known_scheme(const char *scheme)
     return false;
 }
 
-/* The context lives as long as the process. */
 static void prepare_tls(struct options *o)
 {
     char why[400];
