@@ -289,8 +289,9 @@ const char *transport_reason(const struct transport *t)
 
 void transport_wait(const struct transport *t, bool reading, int timeout_ms)
 {
-    bool out = reading ? t->read_wants_out : !t->write_wants_in;
-    struct pollfd pf = {.fd = t->fd, .events = out ? POLLOUT : POLLIN};
+    bool in = reading || t->write_wants_in;
+    bool out = t->read_wants_out || !in;
+    struct pollfd pf = {.fd = t->fd, .events = (short)((in ? POLLIN : 0) | (out ? POLLOUT : 0))};
     (void)poll(&pf, 1, timeout_ms);
 }
 

@@ -43,6 +43,19 @@ static void flush(struct transport *t)
     t->read_wants_out = !tls_out_flush(t->state, t->fd);
 }
 
+/* The connection is of no more use. Returns -1 with errno. */
+static ssize_t broken(struct transport *t)
+{
+    struct tls_conn *c = t->state;
+    if (c->over) {
+        errno = c->error != 0 ? c->error : EPIPE;
+        return -1;
+    }
+    int fault = c->unsendable; /* what the server had to say may still be read */
+    errno = tls_explain(c, SSL_ERROR_SYSCALL, fault, &t->hopeless);
+    return -1;
+}
+
 /* As much as there is and fits: records hold 16 KiB at most, callers want more at a time. */
 static ssize_t tls_read(struct transport *t, void *to, size_t n)
 {
@@ -63,12 +76,11 @@ static ssize_t tls_read(struct transport *t, void *to, size_t n)
         c->heard = c->shaken = true;
         return (ssize_t)got;
     }
-    if (!c->over)
-        errno = EAGAIN;
-    else if (c->error == 0)
+    if (c->over && c->error == 0)
         return 0;
-    else
-        errno = c->error;
+    if (c->over || c->unsendable != 0) /* the latter: there is nothing left to read, and nothing will come */
+        return broken(t);
+    errno = EAGAIN;
     return -1;
 }
 
@@ -88,19 +100,6 @@ static size_t add_record(struct transport *t, const char *from, size_t n)
     return 0;
 }
 
-/* The connection is broken for writing. */
-static ssize_t cannot_write(struct transport *t)
-{
-    struct tls_conn *c = t->state;
-    if (c->over) {
-        errno = c->error != 0 ? c->error : EPIPE;
-        return -1;
-    }
-    int fault = c->unsendable; /* what the server had to say may still be read */
-    errno = tls_explain(c, SSL_ERROR_SYSCALL, fault, &t->hopeless);
-    return -1;
-}
-
 static ssize_t tls_write(struct transport *t, const void *from, size_t n)
 {
     struct tls_conn *c = t->state;
@@ -118,7 +117,7 @@ static ssize_t tls_write(struct transport *t, const void *from, size_t n)
     }
     flush(t);
     if (c->over || c->unsendable != 0)
-        return cannot_write(t);
+        return broken(t);
     if (put == 0 && n > 0) {
         errno = EAGAIN;
         return -1;
@@ -268,7 +267,7 @@ int transport_handshake(struct transport *t, int timeout_ms)
             return -1;
     }
     flush(t); /* an alert */
-    return (int)cannot_write(t);
+    return (int)broken(t);
 }
 
 /* Does a Redis answer there without TLS? Such a server waits for the rest of what it takes for a command. */

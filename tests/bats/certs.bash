@@ -1,6 +1,8 @@
 # Certificates made on the spot, and servers behind them.
 # shellcheck shell=bash disable=SC2034,SC2154 # variables for the suites, and of bats
 
+new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256)
+
 # In $CERTS: ca (and other, a CA that signed nothing here), and of ca: server (127.0.0.1, localhost), wrong
 # (another name), expired, client, locked (a client whose key has a password, in locked.pw). Of other: stranger.
 make_certs() {
@@ -10,7 +12,6 @@ make_certs() {
     (
         set -e
         cd "$CERTS"
-        new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256)
         for ca in ca other; do
             openssl req -x509 "${new[@]}" -nodes -keyout $ca.key -out $ca.crt -days 2 -subj "/CN=Test $ca"
         done

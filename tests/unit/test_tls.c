@@ -234,6 +234,24 @@ static void starting(const struct server *s)
     EQ_S(why, "cannot connect to 127.0.0.1:1: Connection refused");
 }
 
+/* TLS on a connection that is refused: an error, not silence for ever. */
+static void refused_connection(struct server *s)
+{
+    char why[400], one;
+    struct transport t;
+    struct tls_options o = {.ca = s->ca};
+    struct tls *tls = tls_client(&o, why, sizeof why);
+    int fd = sock_tcp_start("127.0.0.1", "1", why, sizeof why);
+    if (fd >= 0 && CHECK(transport_open(&t, fd, tls, "127.0.0.1") == 0)) {
+        unsigned tries = 0;
+        while (t.read(&t, &one, 1) < 0 && errno == EAGAIN && ++tries < 10)
+            transport_wait(&t, true, 200);
+        CHECK(tries < 10 && errno != EAGAIN);
+        t.close(&t);
+    }
+    tls_free(tls);
+}
+
 int main(void)
 {
     struct server s = {.fd = -1};
@@ -244,6 +262,7 @@ int main(void)
     event_loop(&s, TLS1_2_VERSION);
     refused(&s, "elsewhere",
             "certificate verify failed: host name mismatch: certificate is for 127.0.0.1, not for elsewhere");
+    refused_connection(&s);
     starting(&s);
     unlink(s.ca);
     close(s.fd);
