@@ -142,7 +142,7 @@ static void hello(struct conn *c)
     char name[160];
     connection_name(c->w, name, sizeof name);
     c->state = CONN_HELLO;
-    if (u->password[0] != '\0' && u->user[0] != '\0')
+    if (u->user[0] != '\0')
         conn_call(c, on_auth, NULL, "AUTH", u->user, u->password, NULL);
     else if (u->password[0] != '\0')
         conn_call(c, on_auth, NULL, "AUTH", u->password, NULL);

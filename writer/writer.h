@@ -28,7 +28,7 @@ struct writer {
     struct options opt;
     struct node node;
     struct cluster *cluster; /* several connections instead of node's one; NULL: none */
-    struct tls *tls;         /* NULL: plain */
+    const struct tls *tls;   /* NULL: plain */
     struct inputs inputs;
     struct session session;
     struct positions positions;
