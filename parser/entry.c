@@ -15,21 +15,6 @@ uint64_t take_expiry(struct flow *f)
     return ms;
 }
 
-/* The common case: a string that is all there. */
-static void put_string(struct flow *f, struct emit *e, const struct key *k, const struct slice *t)
-{
-    if (__builtin_expect(f->pend.hint.kind != HINT_NONE, 0))
-        hint_lost(f, e);
-    bool sticky = f->pend.sticky;
-    uint64_t ms = take_expiry(f);
-    if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
-        return;
-    e->stats.keys[CLASS_STRING]++;
-    emit_set(e, &f->o, k, t->p, t->n, ms, 0);
-    if (__builtin_expect(sticky, 0))
-        emit_stick(e, &f->o, k);
-}
-
 /* A string whose hint is to be carried over: RESTORE of its bytes as they lie. */
 static void restore_string(struct flow *f, struct emit *e, const struct key *k, const struct slice *v)
 {
@@ -39,6 +24,38 @@ static void restore_string(struct flow *f, struct emit *e, const struct key *k, 
         return;
     e->stats.keys[CLASS_STRING]++;
     emit_restore_hinted(e, &f->o, k, CLASS_STRING, 0, v->p, v->n, target_restore_version(&e->target, 0), ms, hint);
+}
+
+/* A string behind an expiry, a mask or a hint. */
+static void put_prefixed(struct flow *f, struct emit *e, const struct key *k, const struct slice *raw,
+                         const struct slice *t)
+{
+    bool sticky = f->pend.sticky;
+    if (f->pend.hint.kind != HINT_NONE && raw->n <= e->restore_limit) {
+        restore_string(f, e, k, raw);
+        return;
+    }
+    if (f->pend.hint.kind != HINT_NONE)
+        hint_lost(f, e);
+    uint64_t ms = take_expiry(f);
+    if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
+        return;
+    e->stats.keys[CLASS_STRING]++;
+    emit_set(e, &f->o, k, t->p, t->n, ms, 0);
+    if (sticky)
+        emit_stick(e, &f->o, k);
+}
+
+/* The common case: a string that is all there. raw: as it stands in the snapshot. */
+static inline void put_string(struct flow *f, struct emit *e, const struct key *k, const struct slice *raw,
+                              const struct slice *t)
+{
+    if (f->pend.any) {
+        put_prefixed(f, e, k, raw, t);
+        return;
+    }
+    e->stats.keys[CLASS_STRING]++;
+    emit_set(e, &f->o, k, t->p, t->n, 0, 0);
 }
 
 /* Write it as commands, part by part as its bytes come. */
@@ -66,10 +83,7 @@ static enum got string_entry(struct flow *f, struct emit *e, struct cur *c, stru
     if (g == GOT && k->n + ps.n < REC_PAYLOAD_MAX - 512 && value_text(&f->s, 0, &ps, &text)) {
         struct slice raw = {t->p, (size_t)(v.p - t->p)};
         c->p = v.p;
-        if (__builtin_expect(f->pend.hint.kind != HINT_NONE && raw.n <= e->restore_limit, 0))
-            restore_string(f, e, k, &raw);
-        else
-            put_string(f, e, k, &text);
+        put_string(f, e, k, &raw, &text);
         return GOT;
     }
     if (g == NEED && v.want + cur_left(t) < REC_PAYLOAD_MAX / 2) {
@@ -196,16 +210,20 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
     struct cur t = *c;
     struct pstr ps;
     struct key k;
-    unsigned type = *t.p++;
+    unsigned type = *t.p++, vclass = CLASS_STRING;
     if (type != 0) {
         type = value_type(f->family, type);
-        if (value_class(type) == 0)
+        vclass = value_class(type);
+        if (vclass == 0)
             return cur_bad(c, "a known value type");
     }
     enum got g = read_key(f, e, &t, &ps, &k);
     if (g != GOT)
         return cur_settle(c, &t, g);
-    choose_key(f, e, value_class(type), &k);
+    if (__builtin_expect(f->sel == NULL && !e->target.cluster, 1))
+        f->o.db = f->rdb_db;
+    else
+        choose_key(f, e, vclass, &k);
     f->o.live = false;
     if (__builtin_expect(k.excluded, 0)) {
         c->p = t.p;

@@ -239,8 +239,10 @@ static enum got op_hint(struct flow *f, struct emit *e, struct cur *c, bool idle
     enum got g = idle ? cur_plen(c, &n) : cur_raw(c, 1, &p);
     if (g == GOT && e->hints && !target_takes_hints(&e->target))
         hint_lost(f, e);
-    else if (g == GOT && e->hints)
+    else if (g == GOT && e->hints) {
         f->pend.hint = idle ? (struct hint){HINT_IDLE, n < IDLE_MAX ? n : IDLE_MAX} : (struct hint){HINT_FREQ, *p};
+        f->pend.any = true;
+    }
     return g;
 }
 

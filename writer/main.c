@@ -14,6 +14,7 @@
 #include "loop.h"
 #include "request.h"
 #include "target.h"
+#include "tls.h"
 #include "writer.h"
 
 static volatile sig_atomic_t signals;
@@ -126,6 +127,7 @@ static void writer_init(struct writer *w)
     w->inputs.listen_fd = -1;
     live_init(&w->live);
     node_init(&w->node, w);
+    w->tls = w->opt.url.tls;
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (w->epoll < 0)
         writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
@@ -169,5 +171,6 @@ int main(int argc, char **argv)
     positions_free(&w.positions);
     cluster_free(&w);
     node_free(&w.node);
+    tls_free(w.opt.url.tls);
     return w.status;
 }

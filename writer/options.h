@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tls.h"
 #include "url.h"
 
 enum on_existing { EXISTING_OVERWRITE, EXISTING_REFUSE, EXISTING_FLUSH };
@@ -16,6 +17,10 @@ enum on_flush { FLUSH_APPLY, FLUSH_REFUSE, FLUSH_IGNORE };
 struct options {
     struct url url;
     char shown[320]; /* the target without secrets */
+    struct tls_options tls;
+    char sentinel_user[256];
+    char sentinel_password[512];
+    int connect_timeout; /* seconds */
     const char *task;
     enum on_existing on_existing;
     enum on_flush on_source_flush;

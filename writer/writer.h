@@ -31,7 +31,7 @@ struct writer {
     struct cluster *cluster; /* several connections instead of node's one; NULL: none */
     uint64_t saved_at;       /* mono_us: the position file was written, or looked at */
     uint64_t saved_sum;
-    struct tls *tls;         /* NULL: plain */
+    const struct tls *tls; /* NULL: plain */
     struct inputs inputs;
     struct session session;
     struct positions positions;

@@ -101,6 +101,7 @@ static void records(const char *path)
             put_line(payload, r.len);
         putchar('\n');
     }
+    recin_free(&in);
 }
 
 static void data(const char *path, unsigned flow)
@@ -114,10 +115,13 @@ static void data(const char *path, unsigned flow)
         epoch = r.epoch;
     if (lseek(in.fd, 0, SEEK_SET) != 0)
         err(1, "%s: only a file has a last epoch", path);
-    recin_init(&in, in.fd, KIND_RAW);
+    int fd = in.fd;
+    recin_free(&in);
+    recin_init(&in, fd, KIND_RAW);
     while (next(&in, &r, &payload))
         if (r.type == REC_DATA && r.flow == flow && r.epoch == epoch && io_write_all(1, payload, r.len) != 0)
             err(1, "write");
+    recin_free(&in);
 }
 
 /* Print what comes for so long, or until a line has text in it, or (text NULL and ms < 0) for ever. */
@@ -142,6 +146,7 @@ static void listen_for(struct ctl *c, int ms, const char *text)
         (void)poll(&pf, 1, ms < 0 ? 1000 : (int)((end - now) / 1000) + 1);
         if (ctl_flush(c) < 0 || ctl_fill(c) < 0) {
             puts("closed");
+            ctl_close(c);
             exit(text != NULL);
         }
     }
@@ -183,6 +188,7 @@ static void talk(const char *path, const char *hello)
     }
     if (strcmp(line, "quit") != 0)
         listen_for(&c, -1, NULL);
+    ctl_close(&c);
 }
 
 static void sum(void)
