@@ -78,7 +78,7 @@ tools: $(TOOLBINS)
 # ---- packages ----
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
-           libjansson-dev zlib1g-dev bats redis-server redis-tools procps util-linux
+           libjansson-dev zlib1g-dev bats redis-server redis-tools openssl socat procps util-linux
 DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf
 
 deps:

@@ -46,21 +46,23 @@ void log_event(enum log_level level, int flow, const char *fmt, ...)
     emit(line, len);
 }
 
+#define QUOTE_MAX 200
+
 const char *log_quote(const void *data, size_t n)
 {
-    static char bufs[4][512];
+    static char bufs[4][4 * QUOTE_MAX + 8];
     static unsigned turn;
     char *out = bufs[turn++ % 4];
     const uint8_t *p = data;
     size_t k = 0;
     out[k++] = '"';
-    for (size_t i = 0; i < n && i < 120; i++) {
+    for (size_t i = 0; i < n && i < QUOTE_MAX; i++) {
         if (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
             out[k++] = (char)p[i];
         else
             k += (size_t)snprintf(out + k, 5, "\\x%02x", p[i]);
     }
-    memcpy(out + k, n > 120 ? "...\"" : "\"", n > 120 ? 5 : 2);
+    memcpy(out + k, n > QUOTE_MAX ? "...\"" : "\"", n > QUOTE_MAX ? 5 : 2);
     return out;
 }
 

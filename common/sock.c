@@ -282,10 +282,16 @@ void transport_plain(struct transport *t, int fd)
                             .reason = plain_reason};
 }
 
+const char *transport_reason(const struct transport *t)
+{
+    return t->reason != NULL ? t->reason(t) : strerror(errno);
+}
+
 void transport_wait(const struct transport *t, bool reading, int timeout_ms)
 {
-    bool out = reading ? t->read_wants_out : !t->write_wants_in;
-    struct pollfd pf = {.fd = t->fd, .events = out ? POLLOUT : POLLIN};
+    bool in = reading || t->write_wants_in;
+    bool out = t->read_wants_out || !in;
+    struct pollfd pf = {.fd = t->fd, .events = (short)((in ? POLLIN : 0) | (out ? POLLOUT : 0))};
     (void)poll(&pf, 1, timeout_ms);
 }
 

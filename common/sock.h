@@ -42,7 +42,7 @@ int sock_unix_connect(const char *path);
  *  - read until EAGAIN or until it gives less than was asked for (then nothing is left behind either);
  *  - watch for EPOLLIN always and for EPOLLOUT when transport_wants_out() says so;
  *  - whatever the event, try to write if write_wants_in, and to read if read_wants_out;
- *  - after EAGAIN, offer write the same bytes again (more may follow them, their place may have changed). */
+ *  - a write of nothing sends what is left over inside, where neither will be called otherwise for long. */
 struct transport {
     int fd;
     ssize_t (*read)(struct transport *t, void *to, size_t n);
@@ -51,8 +51,8 @@ struct transport {
     void (*close)(struct transport *t);
     const char *(*reason)(const struct transport *t); /* see transport_reason */
     void *state;
-    bool read_wants_out; /* the last read waits until fd is writable */
-    bool write_wants_in; /* the last write waits until fd is readable */
+    bool read_wants_out; /* the next read sends something left over: once fd is writable */
+    bool write_wants_in; /* the last write waits until fd is readable: for the handshake */
     bool hopeless;       /* it failed, and trying again will not help: a bad certificate and the like */
 };
 
@@ -65,10 +65,7 @@ static inline bool transport_wants_out(const struct transport *t, bool output)
 }
 
 /* Why read or write failed, in words; directly after it (errno). */
-static inline const char *transport_reason(const struct transport *t)
-{
-    return t->reason(t);
-}
+const char *transport_reason(const struct transport *t);
 
 /* Wait until trying again may succeed: a read or (reading false) a write that said EAGAIN. At most
  * timeout_ms; signals end it too. */

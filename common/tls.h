@@ -29,12 +29,15 @@ enum {
     OPT_TLS_INSECURE
 };
 
-#define TLS_LONG_OPTIONS                                                                                                                                                                                                                                                                                                                                                               \
-    \ {"tls-ca", required_argument, NULL, OPT_TLS_CA},                                                                                                                                                                                                                                                                                                                                 \
-        {"tls-cert", required_argument, NULL, OPT_TLS_CERT},    \ {"tls-key", required_argument, NULL, OPT_TLS_KEY},                                                   \ {"tls-key-password-file", required_argument, NULL, OPT_TLS_KEY_PASSWORD},                            \ {"tls-server-name", required_argument, NULL, OPT_TLS_SERVER_NAME},                                   \ \
-    {                                                                                                                                                                                                                                                                                                                                                                                  \
-        \ "tls-insecure", no_argument, NULL, OPT_TLS_INSECURE                                                  \                                                                                                                                                                                                                                                                       \
-    }
+/* clang-format off */
+#define TLS_LONG_OPTIONS                                                        \
+    {"tls-ca", required_argument, NULL, OPT_TLS_CA},                            \
+    {"tls-cert", required_argument, NULL, OPT_TLS_CERT},                        \
+    {"tls-key", required_argument, NULL, OPT_TLS_KEY},                          \
+    {"tls-key-password-file", required_argument, NULL, OPT_TLS_KEY_PASSWORD},   \
+    {"tls-server-name", required_argument, NULL, OPT_TLS_SERVER_NAME},          \
+    {"tls-insecure", no_argument, NULL, OPT_TLS_INSECURE}
+/* clang-format on */
 
 /* Take one of them (a pointer to arg is kept). False: it is none. */
 bool tls_option(struct tls_options *o, int option, const char *arg);
@@ -51,6 +54,14 @@ void tls_free(struct tls *tls);
  * connected to (name or address). The handshake happens in read and write. Returns 0, or -1 out of memory (fd
  * is the caller's then). */
 int transport_open(struct transport *t, int fd, const struct tls *tls, const char *host);
+
+/* Connect and do the handshake, all within timeout_ms. Returns 0, or -1 with errno (EINTR: a signal ended it)
+ * and a reason in why; *hopeless, if not NULL, then says whether trying again will not help. */
+int transport_connect(struct transport *t, const struct endpoint *e, const struct tls *tls, int timeout_ms,
+                      char *why, size_t whylen, bool *hopeless);
+
+/* Does a server that did not understand us speak TLS? Looks for at most a second or so. */
+bool tls_spoken(const struct endpoint *e);
 
 /* Do the handshake now. Returns 0 (at once for a plain transport), or -1 with errno: ETIMEDOUT after
  * timeout_ms, EINTR by a signal; transport_reason says more. */

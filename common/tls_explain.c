@@ -95,7 +95,7 @@ void tls_explain_certificate(struct tls_conn *c, X509_STORE_CTX *x)
         snprintf(to + n, cap - (size_t)n, " (valid %s %s)", past ? "until" : "from", text);
     } else if (cert != NULL) {
         common_name(text, sizeof text, X509_get_issuer_name(cert));
-        snprintf(to + n, cap - (size_t)n, " (issued by '%s': is --tls-ca right?)", text);
+        snprintf(to + n, cap - (size_t)n, " (issuer '%.60s', see --tls-ca)", text);
     }
 }
 
@@ -137,16 +137,15 @@ static bool wanted_certificate(const struct tls_conn *c)
 
 static int hung_up(struct tls_conn *c, int fault, bool *hopeless)
 {
-    bool shaken = SSL_is_init_finished(c->ssl) != 0;
     if (wanted_certificate(c)) {
         strlcpy(c->why,
                 "server requires a client certificate (--tls-cert, --tls-key): it asked for one and hung up",
                 sizeof c->why);
         *hopeless = true;
-    } else if (!shaken && (fault == 0 || fault == ECONNRESET || fault == EPIPE)) {
+    } else if (!c->shaken && (fault == 0 || fault == ECONNRESET || fault == EPIPE)) {
         strlcpy(c->why, "server hung up in the TLS handshake: does it speak TLS on this port?",
                 sizeof c->why);
-    } else if (!shaken) {
+    } else if (!c->shaken) {
         snprintf(c->why, sizeof c->why, "TLS handshake: %s", strerror(fault));
     }
     return fault != 0 ? fault : ECONNRESET;

@@ -1,10 +1,8 @@
 #include "flow.h"
 
-#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <bsd/string.h>
 
 #include "exits.h"
@@ -25,10 +23,11 @@ static void lose(struct flow *f, const struct fault *why)
     f->observer->lost(f->observer->ctx, f, why);
 }
 
-static void lose_retry(struct flow *f, const char *what, int error)
+/* The connection broke (errno). */
+static void lose_link(struct flow *f)
 {
     struct fault why;
-    fault_set(&why, EXIT_RETRY, "%s%s%s", what, error != 0 ? ": " : "", error != 0 ? strerror(error) : "");
+    link_fault(&f->link, &why);
     lose(f, &why);
 }
 
@@ -87,7 +86,7 @@ static int take_reply(struct flow *f, struct fault *why)
         }
         if (ask(f) == 0)
             return 0;
-        fault_set(why, EXIT_RETRY, "the master closed the connection");
+        link_fault(&f->link, why);
         return -1;
     }
     if (take_answer(f, why) < 0)
@@ -107,7 +106,7 @@ static void on_ready(struct watch *w, uint32_t events)
     struct flow *f = w->ctx;
     struct fault why = {.status = 0};
     if (link_events(&f->link, events) < 0) {
-        lose_retry(f, "the master closed the connection", errno);
+        lose_link(f);
         return;
     }
     while ((f->state == FLOW_AUTH || f->state == FLOW_ASKED) && f->link.readable) {
@@ -138,7 +137,8 @@ void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url
     int opened = like != NULL ? link_open_like(&f->link, loop, like, RCVBUF, &why)
                               : link_open(&f->link, loop, url, timeout_ms, RCVBUF, &why);
     if (opened < 0) {
-        why.status = EXIT_RETRY; /* the control connection went through: it is not the environment */
+        if (why.status == EXIT_CANNOT)
+            why.status = EXIT_RETRY; /* the control connection went through: it is not the environment */
         lose(f, &why);
         return;
     }
@@ -146,7 +146,7 @@ void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url
     if (rc == 0)
         rc = ask(f);
     if (rc < 0)
-        lose_retry(f, "the master closed the connection", errno);
+        lose_link(f);
 }
 
 void flow_stop(struct flow *f)
@@ -189,7 +189,7 @@ bool flow_read(struct flow *f, struct output *out, bool discard)
 {
     long n = link_read(&f->link, output_room(out), DATA_MAX);
     if (n < 0) {
-        lose_retry(f, "the master closed the connection", errno);
+        lose_link(f);
         return true;
     }
     if (n == 0)
@@ -213,7 +213,7 @@ void flow_ack(struct flow *f, uint64_t now, bool at_once)
     snprintf(number, sizeof number, "%llu", (unsigned long long)f->applied);
     const char *const args[] = {"REPLCONF", "ACK", number};
     if (link_request(&f->link, 3, args) < 0) {
-        lose_retry(f, "the master closed the connection", errno);
+        lose_link(f);
         return;
     }
     f->acked = f->applied;
@@ -224,5 +224,5 @@ void flow_ack(struct flow *f, uint64_t now, bool at_once)
 void flow_shutdown(struct flow *f)
 {
     if (f->state == FLOW_UP)
-        (void)shutdown(f->link.t.fd, SHUT_WR);
+        f->link.t.finish(&f->link.t);
 }

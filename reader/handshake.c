@@ -65,6 +65,7 @@ static const struct reaction reactions[] = {
     {"max number of clients", EXIT_RETRY,
      "the source has no connections left; one more than it has shards is needed"},
     {"NOREPLICAS", EXIT_RETRY, "the source is not ready: try again later"},
+    {"Bad TLS header", EXIT_CANNOT, "the source expects TLS: name it as dragonflys://"},
     {"unknown command", EXIT_CANNOT, "this is no Dragonfly master"},
     {"syntax error", EXIT_CANNOT, "the server is too old (v1.16 is needed) or no Dragonfly"},
     {"bad master id", EXIT_RETRY, "the session was lost"},

@@ -11,6 +11,7 @@
 
 #include "exits.h"
 #include "resp.h"
+#include "tls.h"
 
 #define OUT_MAX   ((size_t)64 << 10)
 #define READ_STEP ((size_t)4096)
@@ -110,26 +111,26 @@ static void grow_rcvbuf(int fd, int want)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &want, sizeof want);
 }
 
-/* Make a link of a connected descriptor, or one that is being connected. */
-static int adopt(struct link *l, struct loop *loop, int fd, int rcvbuf, struct fault *f)
+/* Make a link of l->t, which is connected or being connected. */
+static int adopt(struct link *l, struct loop *loop, const struct url *u, int rcvbuf, struct fault *f)
 {
-    grow_rcvbuf(fd, rcvbuf);
+    grow_rcvbuf(l->t.fd, rcvbuf);
+    l->url = u;
     l->loop = loop;
     l->out = (struct buf){.max = OUT_MAX};
     l->unparsed = 0;
     l->readable = false;
     l->reader = redisReaderCreateWithFunctions(&functions);
     if (l->reader == NULL) {
-        close(fd);
+        l->t.close(&l->t);
         fault_set(f, EXIT_CANNOT, "out of memory");
         return -1;
     }
     l->reader->privdata = &l->reply;
     l->reply.whole = NULL;
     l->reply.numbers = NULL;
-    transport_plain(&l->t, fd);
     l->open = true;
-    if (loop_add(loop, &l->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
+    if (loop_add(loop, &l->w, l->t.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
         fault_set(f, EXIT_CANNOT, "cannot watch a socket: %s", strerror(errno));
         link_close(l);
         return -1;
@@ -137,26 +138,37 @@ static int adopt(struct link *l, struct loop *loop, int fd, int rcvbuf, struct f
     return 0;
 }
 
+static int connect_to(struct transport *t, const struct url *u, int timeout_ms, struct fault *f)
+{
+    char why[FAULT_TEXT - 64];
+    int rc;
+    do
+        rc = transport_connect(t, &u->seed[0], u->tls, timeout_ms, why, sizeof why, NULL);
+    while (rc < 0 && errno == EINTR && signals_seen() == 0); /* other signals than those that stop us */
+    if (rc < 0 && errno == EINTR)
+        fault_set(f, EXIT_PARTIAL, "stopped while connecting to %s:%s", u->host, u->port);
+    else if (rc < 0)
+        fault_set(f, EXIT_CANNOT, "%s", why);
+    return rc;
+}
+
 int link_open(struct link *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
               struct fault *f)
 {
-    char why[FAULT_TEXT - 64];
-    int fd = sock_tcp_connect(u->host, u->port, timeout_ms, why, sizeof why);
-    if (fd < 0) {
-        fault_set(f, EXIT_CANNOT, "%s", why);
-        return -1;
-    }
-    return adopt(l, loop, fd, rcvbuf, f);
+    return connect_to(&l->t, u, timeout_ms, f) < 0 ? -1 : adopt(l, loop, u, rcvbuf, f);
 }
 
 int link_open_like(struct link *l, struct loop *loop, const struct link *like, int rcvbuf, struct fault *f)
 {
+    const struct url *u = like->url;
     int fd = sock_connect_like(like->t.fd);
-    if (fd < 0) {
+    if (fd < 0 || transport_open(&l->t, fd, u->tls, u->seed[0].host) < 0) {
         fault_set(f, EXIT_RETRY, "cannot connect to the master once more: %s", strerror(errno));
+        if (fd >= 0)
+            close(fd);
         return -1;
     }
-    return adopt(l, loop, fd, rcvbuf, f);
+    return adopt(l, loop, u, rcvbuf, f);
 }
 
 void link_close(struct link *l)
@@ -175,13 +187,15 @@ void link_close(struct link *l)
 
 int link_events(struct link *l, uint32_t events)
 {
-    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 || l->t.read_wants_out)
         l->readable = true;
-    return (events & EPOLLOUT) != 0 ? link_flush(l) : 0;
+    return (events & EPOLLOUT) != 0 || l->t.write_wants_in ? link_flush(l) : 0;
 }
 
 int link_flush(struct link *l)
 {
+    if (l->out.len == 0 && l->t.read_wants_out && l->t.write(&l->t, "", 0) < 0)
+        return -1;
     while (l->out.len > 0) {
         ssize_t n = l->t.write(&l->t, l->out.p, l->out.len);
         if (n > 0)
@@ -216,12 +230,25 @@ long link_read(struct link *l, uint8_t *to, size_t cap)
             return -1;
         }
         if (errno == EAGAIN) {
+            /* With TLS, what came may be what a write has waited for, and reading has taken it. */
+            bool waited = l->t.write_wants_in && l->out.len > 0;
+            if (waited && link_flush(l) < 0)
+                return -1;
+            if (waited && !l->t.write_wants_in)
+                continue;
             l->readable = false;
             return 0;
         }
         if (errno != EINTR)
             return -1;
     }
+}
+
+void link_fault(const struct link *l, struct fault *f)
+{
+    bool end = errno == 0;
+    fault_set(f, l->t.hopeless ? EXIT_CANNOT : EXIT_RETRY, "the master closed the connection%s%s",
+              end ? "" : ": ", end ? "" : transport_reason(&l->t));
 }
 
 static int no_resp(struct fault *f, const char *why)
@@ -247,8 +274,7 @@ int link_reply(struct link *l, struct fault *f)
             return no_resp(f, "reply too long");
         long n = link_read(l, piece, sizeof piece);
         if (n < 0)
-            fault_set(f, EXIT_RETRY, "the master closed the connection%s%s", errno != 0 ? ": " : "",
-                      errno != 0 ? strerror(errno) : "");
+            link_fault(l, f);
         if (n <= 0)
             return (int)n;
         l->unparsed += (size_t)n;

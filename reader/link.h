@@ -49,6 +49,7 @@ struct link {
     struct loop *loop;
     struct watch w; /* edge-triggered; the owner sets ready and ctx before link_open */
     struct transport t;
+    const struct url *url;
     struct buf out;
     struct redisReader *reader; /* NULL once the link carries raw bytes */
     struct reply reply;
@@ -77,6 +78,9 @@ int link_flush(struct link *l);
 
 /* The next reply, in l->reply. Returns 1, 0 none yet, -1 lost or no RESP (f says so). */
 int link_reply(struct link *l, struct fault *f);
+
+/* A request or a reading has failed (errno, 0: closed in order): say so in f. */
+void link_fault(const struct link *l, struct fault *f);
 
 /* From here on the link carries raw bytes: copy those that came behind the last reply to to (cap bytes) and
  * return their number. */

@@ -38,14 +38,20 @@ int main(int argc, char **argv)
     struct options o;
     options_parse(&o, argc, argv);
     log_init("dfreader", o.verbose == 0 ? LOG_WARN : o.verbose == 1 ? LOG_INFO : LOG_DEBUG);
+    if (o.tls.insecure)
+        log_event(LOG_WARN, NO_FLOW,
+                  "event=tls-not-verified source=%s note=\"--tls-insecure: whoever answers is believed\"",
+                  o.shown);
     check_descriptors(&o);
     if (o.mode != MODE_ASK) /* a question ends with the signal */
         signals_init();
+    int status = EXIT_USAGE;
     switch (o.mode) {
-    case MODE_OWNER: return owner_run(&o);
-    case MODE_FLOW: return join_run(&o);
-    case MODE_FILE: return file_run(&o);
-    case MODE_ASK: return ask_run(&o);
+    case MODE_OWNER: status = owner_run(&o); break;
+    case MODE_FLOW: status = join_run(&o); break;
+    case MODE_FILE: status = file_run(&o); break;
+    case MODE_ASK: status = ask_run(&o); break;
     }
-    return EXIT_USAGE;
+    tls_free(o.url.tls);
+    return status;
 }

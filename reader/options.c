@@ -57,6 +57,7 @@ static const struct option longs[] = {
     {"ping-timeout", required_argument, NULL, OPT_PING},
     {"parser-timeout", required_argument, NULL, OPT_PARSER},
     {"connect-timeout", required_argument, NULL, OPT_CONNECT},
+    TLS_LONG_OPTIONS,
     {"spill-max", required_argument, NULL, OPT_SPILL_MAX},
     {"spill-dir", required_argument, NULL, OPT_SPILL_DIR},
     {"spool", required_argument, NULL, OPT_SPOOL},
@@ -74,9 +75,8 @@ static const char help_text[] =
     "       dfreader --flow N --session PATH dragonfly://HOST\n"
     "       dfreader --ask PATH [status|stop|limit ops=N bytes=N]\n"
     "\n"
-    "SOURCE: dragonfly://[user[:password]@]host[:port], a snapshot file (.rdb), any file of a .dfs set or "
-    "its\n"
-    "        folder, file:PATH, - (stdin)\n"
+    "SOURCE: dragonfly://[user[:password]@]host[:port] (dragonflys:// over TLS), dragonfly+unix:///path,\n"
+    "        a snapshot file (.rdb), any file of a .dfs set or its folder, file:PATH, - (stdin)\n"
     "\n"
     "  -o, --output WHERE       - (stdout), a file or unix:PATH\n"
     "      --control PATH       control socket (default: dfreader.PID.sock in $XDG_RUNTIME_DIR or\n"
@@ -88,6 +88,12 @@ static const char help_text[] =
     "                           limit (requests and bytes a second that the target gets; 0 no limit)\n"
     "      --one-file           of a .dfs set read only the file that was named\n"
     "      --password-file FILE password of the source (or environment " PASSWORD_ENV ")\n"
+    "      --tls-ca WHERE       file or folder of CA certificates to trust (those of the system)\n"
+    "      --tls-cert FILE      our own certificate, where the source wants one, and ...\n"
+    "      --tls-key FILE       ... its key (in the same file) ...\n"
+    "      --tls-key-password-file FILE   ... and the key's password\n"
+    "      --tls-server-name N  name in the source's certificate (the host in the URL)\n"
+    "      --tls-insecure       do not verify the source's certificate\n"
     "      --until synced       end when the full sync is complete\n"
     "      --resume             go on from the positions that the writer has saved\n"
     "      --on-full-resync P   where that is impossible: fail (default), flush or overwrite (by the "
@@ -191,8 +197,38 @@ static void set_option(struct options *o, int opt, const char *arg)
     case OPT_BUFFER: o->buffer = (size_t)size_of("buffer", arg, 4096, (uint64_t)1 << 30); break;
     case OPT_HELP: fputs(help_text, stdout); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
     case OPT_VERSION: puts("dfreader " DF2REDIS_VERSION); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
-    default: errx(EXIT_USAGE, "see dfreader --help");
+    default:
+        if (!tls_option(&o->tls, opt, arg))
+            errx(EXIT_USAGE, "see dfreader --help");
     }
+}
+
+static void check_scheme(const struct options *o)
+{
+    static const char *const other[] = {"redis",      "rediss",        "valkey",         "valkeys",
+                                        "redis+unix", "redis-cluster", "rediss-cluster", "sentinel",
+                                        "sentinels",  "unix"};
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (strcmp(o->url.scheme, other[i]) == 0)
+            errx(EXIT_USAGE,
+                 "a live Redis or Valkey (%s://) cannot be a source yet: save an RDB file and give its path",
+                 o->url.scheme);
+    if (strcmp(o->url.scheme, "dragonfly") != 0 && strcmp(o->url.scheme, "dragonflys") != 0 &&
+        strcmp(o->url.scheme, "dragonfly+unix") != 0)
+        errx(EXIT_USAGE, "unknown scheme %s://: a source is dragonfly://HOST or a file", o->url.scheme);
+}
+
+static void prepare_tls(struct options *o)
+{
+    char why[400];
+    if (!o->url.secure) {
+        if (tls_options_given(&o->tls))
+            errx(EXIT_USAGE, "--tls-* belongs to a source over TLS: dragonflys://HOST");
+        return;
+    }
+    o->url.tls = tls_client(&o->tls, why, sizeof why);
+    if (o->url.tls == NULL)
+        errx(EXIT_CANNOT, "%s", why);
 }
 
 static void parse_live(struct options *o, const char *text)
@@ -200,19 +236,14 @@ static void parse_live(struct options *o, const char *text)
     const char *fault = url_parse(&o->url, text);
     if (fault != NULL)
         errx(EXIT_USAGE, "source: %s", fault);
-    if (strcmp(o->url.scheme, "redis") == 0 || strcmp(o->url.scheme, "rediss") == 0 ||
-        strcmp(o->url.scheme, "valkey") == 0)
-        errx(EXIT_USAGE,
-             "a live Redis or Valkey (%s://) cannot be a source yet: save an RDB file and give its path",
-             o->url.scheme);
-    if (strcmp(o->url.scheme, "dragonfly") != 0)
-        errx(EXIT_USAGE, "unknown scheme %s://: a source is dragonfly://HOST or a file", o->url.scheme);
+    check_scheme(o);
     if (o->url.has_db)
         errx(EXIT_USAGE, "a session carries all databases: leave the /db out of the URL");
     fault = url_password(&o->url, o->password_file, PASSWORD_ENV);
     if (fault != NULL)
         errx(EXIT_CANNOT, "%s: %s", o->password_file != NULL ? o->password_file : PASSWORD_ENV, fault);
     url_show(&o->url, o->shown, sizeof o->shown);
+    prepare_tls(o);
 }
 
 static void parse_source(struct options *o, const char *text)
@@ -245,6 +276,8 @@ static void check(const struct options *o)
         errx(EXIT_USAGE, "--resume belongs to the process that owns the session");
     if (o->until_synced && o->mode != MODE_OWNER)
         errx(EXIT_USAGE, "--until belongs to the process that owns the session");
+    if (o->mode == MODE_FILE && tls_options_given(&o->tls))
+        errx(EXIT_USAGE, "--tls-* belongs to a source over TLS: dragonflys://HOST");
 }
 
 /* limit ops=N bytes=N, either or both. */

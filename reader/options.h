@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tls.h"
 #include "url.h"
 
 enum mode {
@@ -28,6 +29,7 @@ struct options {
     const char *question;
     const char *password_file;
     const char *spool;     /* NULL: none */
+    struct tls_options tls;
     const char *spill_dir; /* NULL: $TMPDIR or /tmp */
     unsigned flow;
     bool session_only;

@@ -156,6 +156,8 @@ void resync_deadline(struct owner *w, uint64_t now);      /* in PHASE_RESUME */
 bool resync_flows_up(struct owner *w);                    /* all flows are; true: it goes on from here */
 bool resync_flow_refused(struct owner *w);                /* one was answered by an error; true: as above */
 bool resync_invalid_state(struct owner *w);               /* STARTSTABLE was; true: as above */
+/* Bytes of a flow that goes on came before that answer: in one stream all FLOW records stand before them. */
+void resync_bytes(struct owner *w);
 void resync_stable(struct owner *w);                      /* STARTSTABLE was answered by OK */
 void resync_announced(struct owner *w);                   /* a flow process has written its FLOW record */
 

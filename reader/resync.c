@@ -152,6 +152,12 @@ static void announce(struct owner *w, enum flow_form form)
     }
 }
 
+void resync_bytes(struct owner *w)
+{
+    if (w->resync == RESYNC_STARTING)
+        announce(w, FORM_JOURNAL);
+}
+
 /* STARTSTABLE was answered by OK: journal entries come at once. */
 void resync_stable(struct owner *w)
 {

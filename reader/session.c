@@ -243,7 +243,8 @@ static void on_control(struct watch *watch, uint32_t events)
     struct link *l = &w->control;
     struct fault f;
     if (link_events(l, events) < 0) {
-        control_lost(w, "the master closed the connection");
+        link_fault(l, &f);
+        control_lost(w, f.text);
         return;
     }
     while (l->open && l->readable) {
@@ -300,6 +301,8 @@ void session_begin(struct owner *w)
         return;
     }
     w->await_since = mono_us();
-    if (handshake_begin(&w->handshake, &w->control, &w->o->url) < 0)
-        owner_fail(w, EXIT_RETRY, "%s: the master closed the connection", w->o->shown);
+    if (handshake_begin(&w->handshake, &w->control, &w->o->url) < 0) {
+        link_fault(&w->control, &f);
+        owner_fail(w, f.status, "%s: %s", w->o->shown, f.text);
+    }
 }

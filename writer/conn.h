@@ -68,7 +68,7 @@ struct conn {
     struct transport t;
     enum conn_state state;
     bool lost; /* noticed: conn_settle clears up */
-    char why[160];
+    char why[400];
     bool want_out;    /* the socket did not take everything */
     bool watched_out; /* and epoll knows */
     redisReader *reader;

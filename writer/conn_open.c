@@ -142,7 +142,7 @@ static void hello(struct conn *c)
     char name[160];
     connection_name(c->w, name, sizeof name);
     c->state = CONN_HELLO;
-    if (u->password[0] != '\0' && u->user[0] != '\0')
+    if (u->user[0] != '\0')
         conn_call(c, on_auth, NULL, "AUTH", u->user, u->password, NULL);
     else if (u->password[0] != '\0')
         conn_call(c, on_auth, NULL, "AUTH", u->password, NULL);
@@ -170,7 +170,10 @@ void conn_want(struct conn *c, uint64_t now)
     }
     c->reader->privdata = c;
     c->reader->maxbuf = 0; /* keep the buffer */
-    int fd = sock_tcp_start(c->node->host, c->node->port, c->why, sizeof c->why);
+    struct endpoint unix_socket = {.port = ""};
+    strlcpy(unix_socket.host, c->node->host, sizeof unix_socket.host);
+    int fd = c->node->port[0] != '\0' ? sock_tcp_start(c->node->host, c->node->port, c->why, sizeof c->why)
+                                      : sock_connect(&unix_socket, 0, c->why, sizeof c->why);
     if (fd < 0) {
         c->state = CONN_CONNECTING;
         conn_lose(c, "%s", c->why);
@@ -265,7 +268,7 @@ void conn_tick(struct conn *c, uint64_t now)
     }
     if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && now - c->opened > HELLO_LIMIT)
         conn_lose(c, "no answer within %u s", (unsigned)(HELLO_LIMIT / 1000000));
-    else if (c->state == CONN_READY && c->un > c->replied && now > c->heard &&
+    else if (c->state == CONN_READY && c->un > c->replied && c->w->opt.reply_timeout > 0 && now > c->heard &&
              now - c->heard > (uint64_t)c->w->opt.reply_timeout * 1000000)
         conn_lose(c, "no reply for %d s", c->w->opt.reply_timeout);
 }

@@ -7,22 +7,24 @@
 #include <unistd.h>
 #include <bsd/string.h>
 
+#include "call.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
-#include "resp.h"
+#include "seek.h"
 #include "target.h"
+#include "tls.h"
 #include "writer.h"
 
-#define CONNECT_MS 10000
 #define CALL_MS    20000
 #define IDLE_AFTER ((uint64_t)1000000)
 #define SAY_EVERY  ((uint64_t)10000000)
 
 enum shake {
     SHAKE_OK,
-    SHAKE_AGAIN, /* no connection */
-    SHAKE_LATER, /* it is there and says that it cannot now: LOADING and the like */
+    SHAKE_AGAIN,   /* no connection */
+    SHAKE_LATER,   /* it is there and says that it cannot now: LOADING and the like */
+    SHAKE_UNKNOWN, /* sentinels do not know the master's name: maybe just now */
     SHAKE_FATAL,
 };
 
@@ -97,8 +99,10 @@ static void fresh_reader(struct node *n)
 static enum shake judge(struct node *n, redisReply *r, const char *what)
 {
     if (r == NULL) {
-        snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, strerror(errno));
-        return SHAKE_AGAIN;
+        /* Of a server that never spoke to us: it is no Redis, or not without TLS. */
+        bool never = n->t.hopeless || (errno == EPROTO && n->reader == NULL);
+        snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, call_reason(&n->t));
+        return never ? SHAKE_FATAL : SHAKE_AGAIN;
     }
     enum shake verdict = SHAKE_OK;
     if (r->type == REDIS_REPLY_ERROR) {
@@ -112,10 +116,10 @@ static enum shake judge(struct node *n, redisReply *r, const char *what)
 static enum shake authenticate(struct node *n)
 {
     const struct url *u = &n->w->opt.url;
-    if (u->password[0] == '\0')
+    bool needed;
+    redisReply *r = call_auth(&n->t, CALL_MS, u->user, u->password, &needed);
+    if (!needed)
         return SHAKE_OK;
-    redisReply *r = u->user[0] != '\0' ? target_call(n, CALL_MS, "AUTH", u->user, u->password, NULL)
-                                       : target_call(n, CALL_MS, "AUTH", u->password, NULL);
     if (r != NULL && r->type == REDIS_REPLY_ERROR && u->user[0] == '\0' &&
         (strstr(r->str, "without any password") != NULL || strstr(r->str, "no password is set") != NULL)) {
         log_event(LOG_WARN, NO_FLOW, "event=password_not_needed target=%s", n->w->opt.shown);
@@ -180,6 +184,11 @@ static enum shake inspect(struct node *n)
     redisReply *r = target_inspect(n, &n->info, &lost);
     if (r != NULL || lost)
         return judge(n, r, "INFO");
+    if (n->w->opt.url.sentinel && strcmp(n->info.role, "master") != 0) {
+        snprintf(n->lost_why, sizeof n->lost_why,
+                 "sentinels name a server as the master that says it is a %s", n->info.role);
+        return SHAKE_AGAIN;
+    }
     return SHAKE_OK;
 }
 
@@ -283,16 +292,27 @@ static enum shake handshake(struct node *n, struct saved *saved)
 
 static enum shake try_once(struct node *n, struct saved *saved)
 {
-    const struct url *u = &n->w->opt.url;
-    strlcpy(n->host, u->host, sizeof n->host);
-    strlcpy(n->port, u->port, sizeof n->port);
-    int fd = sock_tcp_connect(n->host, n->port, CONNECT_MS, n->lost_why, sizeof n->lost_why);
-    if (fd < 0)
-        return SHAKE_AGAIN;
-    transport_plain(&n->t, fd);
+    struct endpoint at = {.host = ""};
+    enum seek found = seek_target(&n->w->opt, n->first, &n->t, &at, n->lost_why, sizeof n->lost_why);
+    strlcpy(n->host, at.host, sizeof n->host);
+    strlcpy(n->port, at.port, sizeof n->port);
+    switch (found) {
+    case SEEK_GONE: return SHAKE_AGAIN;
+    case SEEK_UNKNOWN: return SHAKE_UNKNOWN;
+    case SEEK_FATAL: return SHAKE_FATAL;
+    case SEEK_LATER: n->reached = true; return SHAKE_AGAIN;
+    case SEEK_OK: n->reached = true; break;
+    }
     enum shake v = handshake(n, saved);
-    if (v != SHAKE_OK)
+    const struct url *u = &n->w->opt.url;
+    if (v == SHAKE_AGAIN && n->reader == NULL && u->tls == NULL && tls_spoken(&at)) {
+        snprintf(n->lost_why, sizeof n->lost_why, "the server expects TLS: name it as rediss://");
+        v = SHAKE_FATAL;
+    }
+    if (v != SHAKE_OK) {
+        n->first++; /* this one may be the last to learn */
         n->t.close(&n->t);
+    }
     return v;
 }
 
@@ -329,7 +349,7 @@ bool node_connect(struct node *n)
         if (v == SHAKE_LATER && w->opt.reconnect_timeout > 0)
             not_yet(n, &give_up, &said);
         /* A server that does not answer at all is a mistake of the caller; one that is loading is not. */
-        bool there = n->t.read != NULL;
+        bool there = n->reached && v != SHAKE_UNKNOWN;
         if (v == SHAKE_FATAL || !there || mono_us() >= give_up || writer_signals() >= 2) {
             writer_fail(w, v != SHAKE_FATAL && there ? EXIT_RETRY : EXIT_CANNOT,
                         "event=cannot_use_target target=%s error=%s", w->opt.shown,
@@ -465,7 +485,7 @@ bool node_reconnect(struct node *n)
         return false;
     fresh_reader(n);
     n->lost = false;
-    n->connected_at = mono_us();
+    n->connected_at = n->heard = mono_us();
     n->want_out = false;
     n->pause_until = 0;
     rewind_ring(n);

@@ -252,7 +252,19 @@ enum put cluster_start(struct writer *w)
     struct cluster *cl = w->cluster;
     if (!cluster_quiet(w))
         return PUT_WAIT;
-    if (cl->start == START_NONE && w->policy_done) {
+    bool flush;
+    if (w->session.going_on > 0) /* nothing is to be done: it is as it was left */
+        return PUT_DONE;
+    if (cl->start == START_NONE && w->session.refused[0] != '\0' && !w->session.wrote) {
+        if (!session_full_resync(w, &flush))
+            return PUT_FAIL;
+        w->policy_done = true;
+        cl->start = START_READY;
+        if (flush) {
+            begin_flush(cl, flushall, sizeof flushall - 1, 0, false);
+            cl->start = START_FLUSH;
+        }
+    } else if (cl->start == START_NONE && w->policy_done) {
         if (w->session.wrote)
             clear_after_void(w);
         else

@@ -35,9 +35,9 @@ static bool handle(struct writer *w, const struct epoll_event *e, int n)
     for (int i = 0; i < n; i++) {
         switch (e[i].data.u32) {
         case TAG_NODE:
-            if ((e[i].events & ~(uint32_t)EPOLLOUT) != 0)
+            if ((e[i].events & ~(uint32_t)EPOLLOUT) != 0 || w->node.t.read_wants_out)
                 node_receive(&w->node);
-            if ((e[i].events & EPOLLOUT) != 0)
+            if ((e[i].events & EPOLLOUT) != 0 || w->node.t.write_wants_in)
                 node_send(&w->node);
             break;
         case TAG_CONTROL: live_receive(w); break;
@@ -64,6 +64,7 @@ static int timeout_of(struct writer *w, uint64_t now)
     int ms = w->cluster != NULL ? cluster_timeout(w, now) : node_timeout(&w->node, now);
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
+    ms = least(ms, saved_timeout(w, now));
     if (w->live.pending)
         ms = least(ms, 20);
     if (w->failed)
@@ -75,11 +76,12 @@ static int timeout_of(struct writer *w, uint64_t now)
 static void watch_node(struct writer *w, bool *watched_out, int *watched_fd)
 {
     struct node *n = &w->node;
-    if (n->t.fd < 0 || n->lost || (*watched_fd == n->t.fd && *watched_out == n->want_out))
+    bool out = transport_wants_out(&n->t, n->want_out);
+    if (n->t.fd < 0 || n->lost || (*watched_fd == n->t.fd && *watched_out == out))
         return;
-    loop_watch(w, n->t.fd, TAG_NODE, n->want_out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    loop_watch(w, n->t.fd, TAG_NODE, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
     *watched_fd = n->t.fd;
-    *watched_out = n->want_out;
+    *watched_out = out;
 }
 
 static bool all_written(const struct writer *w)
@@ -179,6 +181,7 @@ void loop_run(struct writer *w)
         uint64_t now = mono_us();
         work(w, now);
         live_report(w, now, false);
+        saved_write(w, now, false);
         inputs_check(w, now);
         bool fed = !w->failed && inputs_feed(w);
         watch_node(w, &watched_out, &watched_fd);

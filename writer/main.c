@@ -14,6 +14,7 @@
 #include "loop.h"
 #include "request.h"
 #include "target.h"
+#include "tls.h"
 #include "writer.h"
 
 static volatile sig_atomic_t signals;
@@ -105,6 +106,7 @@ static void end_sessions(struct writer *w)
     if (!w->failed && signals < 2)
         session_check_end(w, w->stopped);
     drop_position(w);
+    saved_write(w, mono_us(), true);
     if (signals >= 2) {
         bool synced = w->cluster != NULL ? positions_all_synced(&w->positions)
                                          : positions_all_saved_synced(&w->positions);
@@ -125,6 +127,7 @@ static void writer_init(struct writer *w)
     w->inputs.listen_fd = -1;
     live_init(&w->live);
     node_init(&w->node, w);
+    w->tls = w->opt.url.tls;
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (w->epoll < 0)
         writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
@@ -168,5 +171,6 @@ int main(int argc, char **argv)
     positions_free(&w.positions);
     cluster_free(&w);
     node_free(&w.node);
+    tls_free(w.opt.url.tls);
     return w.status;
 }

@@ -10,6 +10,7 @@
 #include "io.h"
 #include "log.h"
 #include "resp.h"
+#include "seek.h"
 #include "writer.h"
 
 #define READ_STEP     ((size_t)64 << 10)
@@ -87,6 +88,13 @@ void node_fatal(struct node *n, const char *event, const char *text, size_t len)
 void node_refused(struct node *n, const char *text, size_t len)
 {
     uint64_t now = mono_us();
+    bool replica = len >= 9 && memcmp(text, "READONLY ", 9) == 0;
+    if (replica && n->w->opt.url.sentinel) { /* they may know the master by now */
+        node_lose(n, "the server has become a replica");
+        return;
+    }
+    if (replica && (n->refused_at == 0 || now - n->refused_said > SAY_EVERY))
+        n->replica = true;
     if (n->refused_at == 0) {
         n->refused_at = n->refused_said = now;
         log_event(LOG_WARN, NO_FLOW, "event=target_refuses reply=%s action=waiting", log_quote(text, len));
@@ -199,6 +207,7 @@ static bool write_some(struct node *n, const uint8_t *p, size_t len, size_t *don
     if (k >= 0) {
         *done = (size_t)k;
         n->w->stats.bytes_out += (uint64_t)k;
+        n->heard = n->now;
         return true;
     }
     if (errno == EINTR)
@@ -206,7 +215,7 @@ static bool write_some(struct node *n, const uint8_t *p, size_t len, size_t *don
     if (errno == EAGAIN)
         n->want_out = true;
     else
-        node_lose(n, "writing: %s", strerror(errno));
+        node_lose(n, "writing: %s", transport_reason(&n->t));
     return false;
 }
 
@@ -300,9 +309,10 @@ void node_receive(struct node *n)
         if (k < 0 && errno == EAGAIN)
             return;
         if (k <= 0) {
-            node_lose(n, "%s", k == 0 ? "closed by the server" : strerror(errno));
+            node_lose(n, "%s", k == 0 ? "closed by the server" : transport_reason(&n->t));
             return;
         }
+        n->heard = n->now;
         if (redisReaderFeed(n->reader, in, (size_t)k) != REDIS_OK) {
             node_lose(n, "reply reader: %s", n->reader->errstr);
             return;
@@ -326,12 +336,31 @@ void node_receive(struct node *n)
 
 /* ---- what is due ---- */
 
+/* Requests are in flight, and nothing has moved for too long. */
+static bool check_silence(struct node *n, uint64_t now)
+{
+    n->now = now;
+    if (n->un == 0)
+        n->heard = now;
+    int limit = n->w->opt.reply_timeout;
+    if (now < n->heard || now - n->heard < (uint64_t)limit * 1000000)
+        return false;
+    node_lose(n, "no reply for %d s", limit);
+    return true;
+}
+
 void node_work(struct node *n, uint64_t now)
 {
     if (n->lost || n->dead)
         return;
-    if (n->pause_until != 0 && now >= n->pause_until)
+    if (check_silence(n, now))
+        return;
+    if (n->pause_until != 0 && now >= n->pause_until) {
         n->pause_until = 0;
+        if (n->replica)
+            seek_explain_replica(&n->w->opt);
+        n->replica = false;
+    }
     if (n->pause_until == 0 && !n->selecting) {
         pipeline_again(n);
         if (!n->selecting)
@@ -345,6 +374,9 @@ int node_timeout(const struct node *n, uint64_t now)
     uint64_t at = n->pause_until;
     if (at == 0 && n->b.dirty && n->b.flying == NULL && !n->selecting && n->w->session.stage == ST_RUN)
         at = n->b.saved_at + POSITION_EVERY;
+    uint64_t silence = n->heard + (uint64_t)n->w->opt.reply_timeout * 1000000;
+    if (n->un > 0 && (at == 0 || silence < at))
+        at = silence;
     if (at == 0)
         return -1;
     return at <= now ? 0 : (int)((at - now) / 1000) + 1;

@@ -180,6 +180,11 @@ struct node {
     uint64_t confirmed_a; /* units of path A confirmed in this session */
     uint8_t *chunk;       /* for sending a big request's file */
     size_t chunk_at, chunk_n;
+    unsigned first; /* of the hosts in the URL: where to look first */
+    bool reached;   /* somebody has answered, so that it is worth trying again */
+    bool replica;   /* it refuses writes as a replica: to be explained */
+    uint64_t now;   /* mono_us when node_work was called last */
+    uint64_t heard; /* mono_us: bytes came or went, or nothing was awaited */
     bool lost;
     bool dead; /* the target refuses everything: nothing more is sent */
     char lost_why[400];

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <bsd/stdlib.h>
+#include <bsd/string.h>
 
 #include "conf.h"
 #include "exits.h"
@@ -31,8 +32,14 @@ enum {
     OPT_PASSWORD,
     OPT_NO_MSET,
     OPT_REPLY_TIMEOUT,
+    OPT_FULL,
+    OPT_POSITION_FILE,
+    OPT_EXPECT_SAVED,
     OPT_WAIT,
     OPT_CONNECTIONS,
+    OPT_CONNECT,
+    OPT_SENTINEL_USER,
+    OPT_SENTINEL_PASSWORD,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -52,9 +59,16 @@ static const struct option table[] = {
     {"inputs", required_argument, NULL, OPT_INPUTS},
     {"task", required_argument, NULL, OPT_TASK},
     {"password-file", required_argument, NULL, OPT_PASSWORD},
+    {"on-full-resync", required_argument, NULL, OPT_FULL},
+    {"position-file", required_argument, NULL, OPT_POSITION_FILE},
+    {"expect-saved", no_argument, NULL, OPT_EXPECT_SAVED},
     {"reply-timeout", required_argument, NULL, OPT_REPLY_TIMEOUT},
     {"wait", required_argument, NULL, OPT_WAIT},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
+    {"sentinel-user", required_argument, NULL, OPT_SENTINEL_USER},
+    {"sentinel-password-file", required_argument, NULL, OPT_SENTINEL_PASSWORD},
+    {"connect-timeout", required_argument, NULL, OPT_CONNECT},
+    TLS_LONG_OPTIONS,
     {"no-mset", no_argument, NULL, OPT_NO_MSET},
     {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},
@@ -66,34 +80,52 @@ static const struct option table[] = {
 
 static void usage(FILE *to)
 {
-    fputs("usage: rediswriter [-qv] [-c file] [options] redis://[user[:password]@]host[:port] [input ...]\n"
-          "\n"
-          "Applies command records (see dfparse(1)) to a Redis or Valkey server. An input is a file, a\n"
-          "FIFO or - (standard input, the default).\n"
-          "\n"
-          "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite)\n"
-          "  --on-source-flush apply|refuse|ignore  FLUSHALL and FLUSHDB of the source (apply)\n"
-          "  --task NAME              names the connections and the position key (default)\n"
-          "  --listen unix:PATH       take inputs from connections to this socket\n"
-          "  --inputs N               how many connections are expected there (1)\n"
-          "  --input-timeout SEC      an input that has not come by then is dead (30)\n"
-          "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
-          "  --reply-timeout SEC      a connection without any reply for so long is given up (300)\n"
-          "  --wait N                 applied is what N replicas have confirmed\n"
-          "  --connections N          connections to each node (1)\n"
-          "  --live                   fail when the session of the stream is not live\n"
-          "  --strict                 stop at the first data error\n"
-          "  --errors-to FILE         keep the requests that failed, as a stream to be replayed\n"
-          "  --spill-dir DIR          where large values and waiting records go ($TMPDIR or /tmp)\n"
-          "  --barrier-spill-max SIZE bytes a flow may keep there while it waits at a FLUSHALL (1g)\n"
-          "  --no-mset                send each plain SET alone\n"
-          "  --password-file FILE     the target's password (or DF2REDIS_TARGET_PASSWORD)\n"
-          "  --summary FILE           write the summary as JSON as well\n"
-          "  -q, --quiet              no summary on standard error\n"
-          "  -v, --verbose            say more; twice: everything\n"
-          "  -c, --config FILE        options from section [writer] of an INI file\n"
-          "  --help, --version\n",
-          to);
+    fputs(
+        "usage: rediswriter [-qv] [-c file] [options] TARGET [input ...]\n"
+        "\n"
+        "Applies command records (see dfparse(1)) to a Redis or Valkey server. An input is a file, a\n"
+        "FIFO or - (standard input, the default). TARGET is one of\n"
+        "\n"
+        "  redis://[user[:password]@]host[:port]         also valkey://; over TLS rediss:// or valkeys://\n"
+        "  unix://[user[:password]@]/path                a Unix socket\n"
+        "  sentinel://[user[:password]@]host[:port],.../NAME   the master that these sentinels know; over\n"
+        "                                                TLS sentinels://\n"
+        "\n"
+        "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite)\n"
+        "  --on-source-flush apply|refuse|ignore  FLUSHALL and FLUSHDB of the source (apply)\n"
+        "  --on-full-resync fail|flush|overwrite  when a session cannot go on where it was (fail)\n"
+        "  --position-file FILE     keep the positions there (clusters; a single server has them in a key)\n"
+        "  --expect-saved           positions must be there: without them, --on-full-resync decides\n"
+        "  --task NAME              names the connections and the position key (default)\n"
+        "  --listen unix:PATH       take inputs from connections to this socket\n"
+        "  --inputs N               how many connections are expected there (1)\n"
+        "  --input-timeout SEC      an input that has not come by then is dead (30)\n"
+        "  --connect-timeout SEC    for connecting, TLS included (10)\n"
+        "  --reply-timeout SEC      a target silent for that long is connected to anew; 0: never (120)\n"
+        "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
+        "  --wait N                 applied is what N replicas have confirmed\n"
+        "  --connections N          connections to each node (1)\n"
+        "  --live                   fail when the session of the stream is not live\n"
+        "  --strict                 stop at the first data error\n"
+        "  --errors-to FILE         keep the requests that failed, as a stream to be replayed\n"
+        "  --spill-dir DIR          where large values and waiting records go ($TMPDIR or /tmp)\n"
+        "  --barrier-spill-max SIZE bytes a flow may keep there while it waits at a FLUSHALL (1g)\n"
+        "  --no-mset                send each plain SET alone\n"
+        "  --password-file FILE     the target's password (or DF2REDIS_TARGET_PASSWORD)\n"
+        "  --sentinel-user NAME     user of the sentinels, with\n"
+        "  --sentinel-password-file FILE   their password (or DF2REDIS_SENTINEL_PASSWORD)\n"
+        "  --tls-ca FILE|DIR        CA certificates to trust (those of the system)\n"
+        "  --tls-cert FILE          our own certificate, where the target wants one\n"
+        "  --tls-key FILE           its key (in the same file)\n"
+        "  --tls-key-password-file FILE   password of the key\n"
+        "  --tls-server-name NAME   name in the target's certificate (the host)\n"
+        "  --tls-insecure           do not verify the target's certificate\n"
+        "  --summary FILE           write the summary as JSON as well\n"
+        "  -q, --quiet              no summary on standard error\n"
+        "  -v, --verbose            say more; twice: everything\n"
+        "  -c, --config FILE        options from section [writer] of an INI file\n"
+        "  --help, --version\n",
+        to);
 }
 
 static int number(const char *name, const char *text, int least, int most)
@@ -135,21 +167,61 @@ static const char *listen_path(const char *text)
     return text + 5;
 }
 
+static bool known_scheme(const char *scheme)
+{
+    static const char *const known[] = {"redis",         "rediss",        "valkey",   "valkeys",
+                                        "unix",          "redis+unix",    "sentinel", "sentinels",
+                                        "redis-cluster", "rediss-cluster"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(scheme, known[i]) == 0)
+            return true;
+    return false;
+}
+
+static void prepare_tls(struct options *o)
+{
+    char why[400];
+    if (!o->url.secure) {
+        if (tls_options_given(&o->tls))
+            errx(EXIT_USAGE, "--tls-* belongs to a target over TLS: rediss://HOST");
+        return;
+    }
+    o->url.tls = tls_client(&o->tls, why, sizeof why);
+    if (o->url.tls == NULL)
+        errx(EXIT_CANNOT, "%s", why);
+    if (o->tls.insecure)
+        log_event(LOG_WARN, NO_FLOW, "event=tls_not_verified target=%s note=%s", o->shown,
+                  "\"--tls-insecure: whoever answers is believed\"");
+}
+
+static void sentinel_password(struct options *o, const char *file)
+{
+    if (!o->url.sentinel && (file != NULL || o->sentinel_user[0] != '\0'))
+        errx(EXIT_USAGE, "--sentinel-* belongs to a target that sentinels know: sentinel://HOST/NAME");
+    if (!o->url.sentinel)
+        return;
+    const char *fault =
+        url_secret(o->sentinel_password, sizeof o->sentinel_password, file, "DF2REDIS_SENTINEL_PASSWORD");
+    if (fault != NULL)
+        errx(file != NULL ? EXIT_CANNOT : EXIT_USAGE, "password of the sentinels: %s", fault);
+}
+
 static void parse_target(struct options *o, char *text, const char *password_file)
 {
     const char *fault = url_parse(&o->url, text);
     url_hide_argument(text);
     if (fault != NULL)
         errx(EXIT_USAGE, "target: %s", fault);
-    o->must_cluster = strcmp(o->url.scheme, "redis-cluster") == 0;
-    if (!o->must_cluster && strcmp(o->url.scheme, "redis") != 0)
-        errx(EXIT_USAGE, "target: %s:// is not supported, use redis://", o->url.scheme);
+    o->must_cluster = o->url.cluster;
+    if (!known_scheme(o->url.scheme))
+        errx(EXIT_USAGE, "target: %s:// is not supported, use redis:// or rediss://", o->url.scheme);
     if (o->url.db != 0)
         errx(EXIT_USAGE, "target: databases keep their numbers: /%u cannot be given", o->url.db);
     fault = url_password(&o->url, password_file, "DF2REDIS_TARGET_PASSWORD");
     if (fault != NULL)
         errx(password_file != NULL ? EXIT_CANNOT : EXIT_USAGE, "password of the target: %s", fault);
     url_show(&o->url, o->shown, sizeof o->shown);
+    prepare_tls(o);
 }
 
 static void parse_inputs(struct options *o, int argc, char **argv)
@@ -171,15 +243,17 @@ static void parse_inputs(struct options *o, int argc, char **argv)
 void options_parse(struct options *o, int argc, char **argv)
 {
     static const char *const existing[] = {"overwrite", "refuse", "flush", NULL};
+    static const char *const full[] = {"fail", "flush", "overwrite", NULL};
     static const char *const flush[] = {"apply", "refuse", "ignore", NULL};
-    const char *password_file = NULL;
+    const char *password_file = NULL, *sentinel_file = NULL;
     enum log_level level = LOG_WARN;
     *o = (struct options){.task = "default",
                           .mset = true,
                           .barrier_spill = (uint64_t)1 << 30,
                           .input_timeout = 30,
+                          .connect_timeout = 10,
                           .reconnect_timeout = 60,
-                          .reply_timeout = 300,
+                          .reply_timeout = 120,
                           .connections = 1,
                           .inputs = 1};
     char **given = argv;
@@ -189,6 +263,9 @@ void options_parse(struct options *o, int argc, char **argv)
     while ((c = getopt_long(argc, argv, "qvc:", table, NULL)) != -1) {
         switch (c) {
         case OPT_EXISTING: o->on_existing = (enum on_existing)choice("on-existing", optarg, existing); break;
+        case OPT_FULL: o->on_full_resync = (enum on_full)choice("on-full-resync", optarg, full); break;
+        case OPT_POSITION_FILE: o->position_file = optarg; break;
+        case OPT_EXPECT_SAVED: o->expect_saved = true; break;
         case OPT_FLUSH: o->on_source_flush = (enum on_flush)choice("on-source-flush", optarg, flush); break;
         case OPT_STRICT: o->strict = true; break;
         case OPT_LIVE: o->live = true; break;
@@ -198,7 +275,7 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_SPILL_MAX: o->barrier_spill = size("barrier-spill-max", optarg); break;
         case OPT_INPUT_TIMEOUT: o->input_timeout = number("input-timeout", optarg, 1, 86400); break;
         case OPT_RECONNECT: o->reconnect_timeout = number("reconnect-timeout", optarg, 0, 86400); break;
-        case OPT_REPLY_TIMEOUT: o->reply_timeout = number("reply-timeout", optarg, 1, 86400); break;
+        case OPT_REPLY_TIMEOUT: o->reply_timeout = number("reply-timeout", optarg, 0, 86400); break;
         case OPT_WAIT: o->wait = number("wait", optarg, 1, 100); break;
         case OPT_CONNECTIONS:
             o->connections = (unsigned)number("connections", optarg, 1, CONNECTIONS_MAX);
@@ -207,6 +284,12 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_INPUTS: o->inputs = (unsigned)number("inputs", optarg, 1, REC_FLOWS_MAX); break;
         case OPT_TASK: o->task = optarg; break;
         case OPT_PASSWORD: password_file = optarg; break;
+        case OPT_CONNECT: o->connect_timeout = number("connect-timeout", optarg, 1, 3600); break;
+        case OPT_SENTINEL_USER:
+            if (strlcpy(o->sentinel_user, optarg, sizeof o->sentinel_user) >= sizeof o->sentinel_user)
+                errx(EXIT_USAGE, "--sentinel-user: too long");
+            break;
+        case OPT_SENTINEL_PASSWORD: sentinel_file = optarg; break;
         case OPT_NO_MSET: o->mset = false; break;
         case 'q': o->quiet = true; break;
         case 'v': level = level < LOG_DEBUG ? level + 1 : level; break;
@@ -214,7 +297,11 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_VERSION:
             puts("rediswriter " DF2REDIS_VERSION);
             exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
-        default: usage(stderr); exit(EXIT_USAGE);
+        default:
+            if (tls_option(&o->tls, c, optarg))
+                break;
+            usage(stderr);
+            exit(EXIT_USAGE);
         }
     }
     log_init("rediswriter", level);
@@ -224,6 +311,10 @@ void options_parse(struct options *o, int argc, char **argv)
     }
     check_task(o->task);
     parse_target(o, argv[optind], password_file);
+    sentinel_password(o, sentinel_file);
+    if (o->url.sentinel && (o->connections > 1 || o->wait > 0))
+        errx(EXIT_USAGE,
+             "--connections and --wait need a target that stays where it is: not with sentinel://");
     for (int i = 1; given != argv && i < ngiven; i++)
         url_hide_argument(given[i]); /* what was parsed is a copy */
     parse_inputs(o, argc - optind - 1, argv + optind + 1);

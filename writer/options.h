@@ -5,9 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tls.h"
 #include "url.h"
 
 enum on_existing { EXISTING_OVERWRITE, EXISTING_REFUSE, EXISTING_FLUSH };
+enum on_full { FULL_FAIL, FULL_FLUSH, FULL_OVERWRITE };
 enum on_flush { FLUSH_APPLY, FLUSH_REFUSE, FLUSH_IGNORE };
 
 #define CONNECTIONS_MAX 64 /* to one node */
@@ -15,9 +17,16 @@ enum on_flush { FLUSH_APPLY, FLUSH_REFUSE, FLUSH_IGNORE };
 struct options {
     struct url url;
     char shown[320]; /* the target without secrets */
+    struct tls_options tls;
+    char sentinel_user[256];
+    char sentinel_password[512];
+    int connect_timeout; /* seconds */
     const char *task;
     enum on_existing on_existing;
     enum on_flush on_source_flush;
+    enum on_full on_full_resync;
+    const char *position_file; /* NULL: none */
+    bool expect_saved;         /* an earlier session of this task was here */
     bool strict;
     bool live;
     bool quiet;

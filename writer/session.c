@@ -6,6 +6,7 @@
 #include <bsd/string.h>
 
 #include "exits.h"
+#include "io.h"
 #include "log.h"
 #include "meta.h"
 #include "router.h"
@@ -21,10 +22,19 @@
 struct facts {
     char nonce[33];
     char source[16];
-    char replid[72];
+    char replid[72], lineage[72];
     char control[1024];
-    uint64_t flows, epoch, journal;
+    char refused[32];
+    uint64_t flows, epoch, journal, resume;
 };
+
+/* They become words of a line in the position key. */
+static void one_word(char *text)
+{
+    for (char *p = text; *p != '\0'; p++)
+        if (*p <= ' ' || *p > '~')
+            *p = '?';
+}
 
 static const char *read_facts(struct facts *f, const struct rec *r, const uint8_t *payload)
 {
@@ -41,10 +51,12 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
     (void)meta_getu(payload, r->len, "journal", &f->journal);
     (void)meta_get(payload, r->len, "source", f->source, sizeof f->source);
     (void)meta_get(payload, r->len, "replid", f->replid, sizeof f->replid);
+    (void)meta_get(payload, r->len, "lineage", f->lineage, sizeof f->lineage);
     (void)meta_get(payload, r->len, "control", f->control, sizeof f->control);
-    for (char *p = f->replid; *p != '\0'; p++)
-        if (*p <= ' ' || *p > '~')
-            *p = '?';
+    (void)meta_get(payload, r->len, "refused", f->refused, sizeof f->refused);
+    (void)meta_getu(payload, r->len, "resume", &f->resume);
+    one_word(f->replid);
+    one_word(f->lineage);
     return NULL;
 }
 
@@ -83,11 +95,14 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     }
     s->flows = (unsigned)f->flows;
     s->epoch = (unsigned)f->epoch;
-    s->up = 0;
+    s->up = s->going_on = 0;
+    strlcpy(s->refused, f->refused, sizeof s->refused);
     s->partial_ok = false;
     s->flow = xcalloc(s->flows, sizeof *s->flow);
     strlcpy(s->replid, f->replid[0] != '\0' ? f->replid : "-", sizeof s->replid);
-    snprintf(s->identity, sizeof s->identity, "%s %u %u %s", s->nonce, s->epoch, s->flows, s->replid);
+    strlcpy(s->lineage, f->lineage[0] != '\0' ? f->lineage : "-", sizeof s->lineage);
+    snprintf(s->identity, sizeof s->identity, "%s %u %u %s %s", s->nonce, s->epoch, s->flows, s->replid,
+             s->lineage);
     positions_init(&w->positions, s->flows);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
     groups_begin(&w->node, s->flows);
@@ -96,6 +111,18 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     s->stage = ST_FLOWS;
     log_event(LOG_INFO, NO_FLOW, "event=session nonce=%s epoch=%u flows=%u source=%s live=%d", s->nonce,
               s->epoch, s->flows, s->source, s->live);
+}
+
+/* dfreader waits for what the target says of earlier sessions. */
+static enum put say_saved(struct writer *w)
+{
+    struct saved_vector v;
+    if (!saved_read(w, &v))
+        return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: again on the next connection */
+    if (saved_tell(w, &v) == 0)
+        return PUT_DONE;
+    writer_fail(w, EXIT_RETRY, "event=control_gone note=\"before it was told where the target stands\"");
+    return PUT_FAIL;
 }
 
 static enum put begin_session(struct writer *w, const struct facts *f)
@@ -112,6 +139,12 @@ static enum put begin_session(struct writer *w, const struct facts *f)
                     "event=not_live note=\"--live was given, and no session listens\" control=%s",
                     log_quote(f->control, strlen(f->control)));
         return PUT_FAIL;
+    }
+    if (s->live && f->resume != 0) {
+        s->epoch = (unsigned)f->epoch;
+        enum put got = say_saved(w);
+        if (got != PUT_DONE)
+            return got;
     }
     begin_epoch(w, f);
     return PUT_DONE;
@@ -183,6 +216,21 @@ enum put session_record(struct writer *w, struct input *in, const struct rec *r,
     return got;
 }
 
+/* Mode PARTIAL: everything before lsn is applied. */
+static bool flow_goes_on(struct writer *w, struct flow *f, const struct rec *r, const uint8_t *payload)
+{
+    char form[16];
+    uint64_t lsn;
+    if (!w->session.live || !meta_getu(payload, r->len, "lsn", &lsn) || lsn == 0)
+        return false;
+    struct flowpos *p = &w->positions.flow[r->flow];
+    p->pos = p->reported = lsn;
+    p->synced = meta_get(payload, r->len, "form", form, sizeof form) < 0 || strcmp(form, "snapshot") != 0;
+    f->goes_on = true;
+    w->session.going_on++;
+    return true;
+}
+
 enum put session_flow(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload)
 {
     struct session *s = &w->session;
@@ -200,10 +248,11 @@ enum put session_flow(struct writer *w, struct input *in, const struct rec *r, c
         return damaged(w, in, r, "a second FLOW record of the same flow");
     if (meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0)
         return damaged(w, in, r, "FLOW record without a mode");
-    if (strcmp(mode, "FULL") != 0 && strcmp(mode, "FILE") != 0) {
-        writer_fail(w, EXIT_CANNOT, "event=flow_not_full flow=%u mode=%s note=%s", r->flow,
-                    log_quote(mode, strlen(mode)), "\"this version begins with a full sync only\"");
-        return PUT_FAIL;
+    if (strcmp(mode, "PARTIAL") == 0) {
+        if (!flow_goes_on(w, f, r, payload))
+            return damaged(w, in, r, "FLOW record of mode PARTIAL without lsn, or in a file");
+    } else if (strcmp(mode, "FULL") != 0 && strcmp(mode, "FILE") != 0) {
+        return damaged(w, in, r, "FLOW record with an unknown mode");
     }
     f->up = true;
     f->input = (unsigned)(in - w->inputs.v);
@@ -246,6 +295,23 @@ static bool apply_policy(struct writer *w)
     return false;
 }
 
+/* It was to go on, and cannot: what --on-full-resync says. */
+bool session_full_resync(struct writer *w, bool *flush)
+{
+    struct session *s = &w->session;
+    if (w->opt.on_full_resync == FULL_FAIL) {
+        writer_fail(w, EXIT_CANNOT, "event=full_resync reason=%s note=%s",
+                    log_quote(s->refused, strlen(s->refused)),
+                    "\"--on-full-resync says what to do with the target: flush or overwrite\"");
+        return false;
+    }
+    *flush = w->opt.on_full_resync == FULL_FLUSH;
+    log_event(LOG_WARN, NO_FLOW, "event=full_resync reason=%s action=%s target=%s",
+              log_quote(s->refused, strlen(s->refused)), *flush ? "flush" : "overwrite", w->opt.shown);
+    w->was_empty = *flush;
+    return true;
+}
+
 /* What the epoch before left in the target. */
 static bool clear_after_void(struct writer *w)
 {
@@ -274,9 +340,32 @@ static bool clear_after_void(struct writer *w)
     return target_must(w, n, CALL_MS, "SELECT", num, NULL);
 }
 
-/* The position key of this session, and nothing in it yet. */
+static bool write_start(struct writer *w)
+{
+    struct session *s = &w->session;
+    struct node *n = &w->node;
+    char name[16], text[64], num[16];
+    snprintf(num, sizeof num, "%u", n->db);
+    bool ok =
+        (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", "0", NULL)) &&
+        target_must(w, n, CALL_MS, "MULTI", NULL) &&
+        target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
+        target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run, NULL);
+    for (unsigned i = 0; i < s->flows && ok; i++) {
+        snprintf(name, sizeof name, "f%u", i);
+        snprintf(text, sizeof text, "%u 0 %llu", s->epoch, (unsigned long long)w->positions.flow[i].pos);
+        ok = target_must(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
+    }
+    return ok && target_must(w, n, CALL_MS, "EXEC", NULL) &&
+           (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
+}
+
+/* The position key of this session, and nothing in it yet; of one that goes on, where it begins: in a
+ * transaction, or a crash in between would forget that. */
 static bool write_identity(struct writer *w)
 {
+    if (w->session.going_on > 0)
+        return write_start(w);
     struct session *s = &w->session;
     struct node *n = &w->node;
     char num[16];
@@ -295,7 +384,8 @@ static void begins(struct writer *w)
     s->void_flush.len = 0;
     s->wrote = true;
     s->stage = ST_RUN;
-    log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u", s->epoch);
+    saved_write(w, mono_us(), true);
+    log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u%s", s->epoch, s->going_on > 0 ? " goes_on=1" : "");
 }
 
 enum put session_start(struct writer *w)
@@ -303,14 +393,19 @@ enum put session_start(struct writer *w)
     struct session *s = &w->session;
     if (!node_quiet(&w->node) || w->node.lost)
         return PUT_WAIT;
-    bool ok = true;
+    bool ok = true, flush;
     if (w->cluster != NULL) {
         enum put got = cluster_start(w);
         if (got == PUT_DONE)
             begins(w);
         return got;
     }
-    if (!w->policy_done)
+    if (s->going_on > 0)
+        w->was_empty = false; /* nothing is to be done: it is as it was left */
+    else if (s->refused[0] != '\0' && !s->wrote)
+        ok = session_full_resync(w, &flush) &&
+             (!flush || target_must(w, &w->node, FLUSH_MS, "FLUSHALL", NULL));
+    else if (!w->policy_done)
         ok = apply_policy(w);
     else if (s->wrote)
         ok = clear_after_void(w);

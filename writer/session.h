@@ -21,9 +21,10 @@ enum stage {
 };
 
 struct flow {
-    bool up;    /* FLOW seen in this epoch */
-    bool ended; /* END seen on its input */
-    bool more;  /* within a request of several records */
+    bool up;      /* FLOW seen in this epoch */
+    bool goes_on; /* mode PARTIAL: it begins where it was */
+    bool ended;   /* END seen on its input */
+    bool more;    /* within a request of several records */
     unsigned input;
     uint64_t last_seq; /* of the last record that came */
     uint64_t last_pos; /* the highest so far */
@@ -37,11 +38,13 @@ struct session {
     unsigned epoch;
     unsigned flows;
     unsigned up;
+    unsigned going_on; /* flows of mode PARTIAL */
+    char refused[32];  /* why this session begins anew instead of going on; "" no such thing */
     bool journal;
     bool live; /* the control socket is (or was) connected */
     char source[16];
-    char replid[72];
-    char identity[192]; /* value of field "session" in the position key */
+    char replid[72], lineage[72];
+    char identity[256]; /* value of field "session" in the position key */
     char position_key[96];
     struct flow *flow;
     bool wrote;            /* the target was changed since the session (any epoch) began */
@@ -64,6 +67,11 @@ void session_input_ended(struct writer *w, unsigned input);
 /* All flows are up: apply --on-existing and the like, then let requests through. PUT_WAIT: something of the
  * epoch before is still in flight. */
 enum put session_start(struct writer *w);
+
+/* The session was to go on where it was, and cannot: what --on-full-resync says. False: the writer has
+ * failed.
+ */
+bool session_full_resync(struct writer *w, bool *flush);
 
 /* The target holds keys, and that was not to be: fail. */
 void session_refuse(struct writer *w);

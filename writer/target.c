@@ -1,7 +1,6 @@
 #include "target.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,89 +8,27 @@
 #include <unistd.h>
 #include <bsd/string.h>
 
+#include "call.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "meta.h"
-#include "resp.h"
 #include "writer.h"
 
-#define ARGS_MAX     16
 #define CALL_MS      20000
 #define OUR_KEYS     "df2redis:{"
 #define BULK_DEFAULT ((uint64_t)512 << 20)
 
 /* ---- one command, one reply ---- */
 
-static redisReply *read_reply(struct node *n, uint64_t deadline)
-{
-    static char in[16384];
-    redisReader *reader = redisReaderCreate();
-    void *reply = NULL;
-    while (reply == NULL) {
-        ssize_t k = n->t.read(&n->t, in, sizeof in);
-        if (k > 0) {
-            if (redisReaderFeed(reader, in, (size_t)k) != REDIS_OK ||
-                redisReaderGetReply(reader, &reply) != REDIS_OK) {
-                errno = EPROTO;
-                break;
-            }
-            continue;
-        }
-        if (k == 0) {
-            errno = ECONNRESET;
-            break;
-        }
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN)
-            break;
-        uint64_t now = mono_us();
-        if (now >= deadline || writer_signals() >= 2) {
-            errno = ETIMEDOUT;
-            break;
-        }
-        struct pollfd pf = {.fd = n->t.fd, .events = POLLIN};
-        (void)poll(&pf, 1, (int)((deadline - now) / 1000) + 1);
-    }
-    int e = errno;
-    redisReaderFree(reader);
-    errno = e;
-    return reply;
-}
-
-static redisReply *call_args(struct node *n, int timeout_ms, const char **arg, unsigned argc)
-{
-    struct buf b = {0};
-    (void)resp_add_array(&b, argc);
-    for (unsigned i = 0; i < argc; i++)
-        (void)resp_add_str(&b, arg[i]);
-    redisReply *r = NULL;
-    if (transport_send(&n->t, b.p, b.len, timeout_ms) == 0)
-        r = read_reply(n, mono_us() + (uint64_t)timeout_ms * 1000);
-    int e = errno;
-    explicit_bzero(b.p, b.len); /* it may hold the password */
-    buf_free(&b);
-    errno = e;
-    return r;
-}
-
-static unsigned collect_args(const char **arg, va_list ap)
-{
-    unsigned argc = 0;
-    for (const char *a; argc < ARGS_MAX && (a = va_arg(ap, const char *)) != NULL;)
-        arg[argc++] = a;
-    return argc;
-}
-
 redisReply *target_call(struct node *n, int timeout_ms, ...)
 {
-    const char *arg[ARGS_MAX];
+    const char *arg[CALL_ARGS_MAX];
     va_list ap;
     va_start(ap, timeout_ms);
-    unsigned argc = collect_args(arg, ap);
+    unsigned argc = call_collect(arg, ap);
     va_end(ap);
-    return call_args(n, timeout_ms, arg, argc);
+    return call_argv(&n->t, timeout_ms, arg, argc);
 }
 
 /* The same, but a refusal that passes is waited out, as long as a lost target would be looked for. */
@@ -100,15 +37,17 @@ static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_
 {
     uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
     for (;;) {
-        redisReply *r = call_args(n, timeout_ms, arg, argc);
+        redisReply *r = call_argv(&n->t, timeout_ms, arg, argc);
         if (r == NULL)
-            node_lose(n, "%s: %s", arg[0], strerror(errno));
+            node_lose(n, "%s: %s", arg[0], call_reason(&n->t));
         if (r == NULL || r->type != REDIS_REPLY_ERROR || error_class(r->str, r->len) != ERR_RETRY ||
             mono_us() >= give_up || writer_signals() >= 2)
             return r;
         node_refused(n, r->str, r->len);
         n->pause_until = 0;
         freeReplyObject(r);
+        if (n->lost) /* by the refusal: the target is elsewhere now */
+            return NULL;
         usleep(100000);
     }
 }
@@ -125,10 +64,10 @@ static void refused(struct writer *w, struct node *n, const char *command, redis
 
 bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
 {
-    const char *arg[ARGS_MAX];
+    const char *arg[CALL_ARGS_MAX];
     va_list ap;
     va_start(ap, timeout_ms);
-    unsigned argc = collect_args(arg, ap);
+    unsigned argc = call_collect(arg, ap);
     va_end(ap);
     redisReply *r = call_patiently(w, n, timeout_ms, arg, argc);
     if (r == NULL)
@@ -144,7 +83,6 @@ bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
 
 /* ---- what it is ---- */
 
-/* Value of "name:value\r\n" in an INFO reply. */
 void info_field(const char *text, const char *name, char *out, size_t cap)
 {
     size_t len = strlen(name);

@@ -13,6 +13,7 @@
 #include "node.h"
 #include "options.h"
 #include "positions.h"
+#include "saved.h"
 #include "session.h"
 #include "summary.h"
 
@@ -28,7 +29,9 @@ struct writer {
     struct options opt;
     struct node node;
     struct cluster *cluster; /* several connections instead of node's one; NULL: none */
-    struct tls *tls;         /* NULL: plain */
+    uint64_t saved_at;       /* mono_us: the position file was written, or looked at */
+    uint64_t saved_sum;
+    const struct tls *tls; /* NULL: plain */
     struct inputs inputs;
     struct session session;
     struct positions positions;

@@ -688,7 +688,7 @@ END
         printf '%s\n' "epoch 2" "session nonce=00000000000000000000000000000009" target "flow 0" "set 0 e 1" "live 0 INCR n" "synced 0 :pos=9" end
     } | write
     assert_status 0
-    [[ $(rcli hget 'df2redis:{default}' session) == "00000000000000000000000000000009 2 1 -" ]]
+    [[ $(rcli hget 'df2redis:{default}' session) == "00000000000000000000000000000009 2 1 - -" ]]
     [[ $(rcli hget 'df2redis:{default}' f0) == "2 3 9" ]]
     # The target was empty: what the void epoch had written is gone.
     [[ $(rcli keys '?' | sort | xargs) == "e n" && $(rcli get n) == 1 ]] || fail "$(rcli keys '*')"

@@ -95,6 +95,58 @@ static void urls(void)
     }
 }
 
+/* text parses, and is shown so (NULL: as it stands) */
+static struct url url_good(const char *text, const char *want)
+{
+    struct url u;
+    char shown[400];
+    const char *fault = url_parse(&u, text);
+    if (!CHECK(fault == NULL))
+        printf("  %s: %s\n", text, fault);
+    url_show(&u, shown, sizeof shown);
+    EQ_S(shown, want != NULL ? want : text);
+    return u;
+}
+
+static void more_urls(void)
+{
+    struct url u = url_good("rediss://u:p@h:7000/1", "rediss://h:7000");
+    CHECK(u.secure && !u.sentinel && !u.cluster && u.seeds == 1 && u.tls == NULL);
+    CHECK(!url_good("redis://h:1", NULL).secure);
+    CHECK(url_good("dragonflys://h:1", NULL).secure);
+    u = url_good("redis-cluster://:pw@a,b:7000,[::1]:7001", "redis-cluster://a:6379,b:7000,[::1]:7001");
+    CHECK(u.cluster && !u.secure && u.seeds == 3);
+    EQ_S(u.host, "a");
+    EQ_S(u.port, "6379");
+    EQ_S(u.password, "pw");
+    EQ_S(u.seed[2].host, "::1");
+    EQ_S(u.seed[2].port, "7001");
+    CHECK(url_good("rediss-cluster://a:1", NULL).secure);
+    u = url_good("sentinel://u:p@s1:1,s2/my%20master/0", "sentinel://s1:1,s2:26379/my master");
+    CHECK(u.sentinel && u.has_db && u.db == 0 && u.seeds == 2);
+    EQ_S(u.name, "my master");
+    u = url_good("sentinels://s/m/", "sentinels://s:26379/m");
+    CHECK(u.secure && u.sentinel && !u.has_db);
+    u = url_good("unix://user:p%40w@/run/redis%3f.sock?db=3", "unix:///run/redis?.sock");
+    CHECK(u.seeds == 1 && u.db == 3 && u.host[0] == '\0' && u.seed[0].port[0] == '\0');
+    EQ_S(u.seed[0].host, "/run/redis?.sock");
+    EQ_S(u.password, "p@w");
+    (void)url_good("redis+unix:///x", NULL);
+    (void)url_good("dragonfly+unix:///x", NULL);
+    url_bad("sentinel://s", "sentinels need the name of a master in URL: sentinel://host:port/name");
+    url_bad("sentinel://s/", "sentinels need the name of a master in URL: sentinel://host:port/name");
+    url_bad("sentinel://s/m/x", "bad database in URL");
+    url_bad("sentinel://s/m?x", "bad name in URL");
+    url_bad("sentinel://s,/m", "no host in URL");
+    url_bad("redis-cluster://a,b:x", "bad port in URL");
+    url_bad("redis-cluster://1,2,3,4,5,6,7,8,9,a,b,c,d,e,f,g,h", "too many hosts in URL");
+    url_bad("unix://run/x",
+            "the path of a Unix socket begins with a third slash: unix:///path (user:password@ before it)");
+    url_bad("unix:///x?dbs=1", "only ?db=N may follow the path in URL");
+    url_bad("unix:///x#1", "only ?db=N may follow the path in URL");
+    url_bad("unix://", "bad path in URL");
+}
+
 static void secrets(void)
 {
     struct url u;
@@ -342,10 +394,22 @@ static void targets(void)
     static const struct {
         const char *target;
         unsigned type, ver;
-    } list[] = {{"portable", 4, 0}, {"6.2", 4, 6},       {"6.2", 5, 8},       {"6.2", 15, 9},
-                {"6.2", 16, 0},     {"7.0", 16, 10},     {"7.0", 20, 0},      {"7.0", 21, 0},
-                {"7.2", 21, 11},    {"7.4", 31, 0},      {"7.4", 30, 0},      {"7.4", 6, 0},
-                {"7.4", T_REDIS + 24, 12},    {"valkey:8", 24, 0}, {"valkey:9", 24, 0}, {"valkey:9", 21, 11},
+    } list[] = {{"portable", 4, 0},
+                {"6.2", 4, 6},
+                {"6.2", 5, 8},
+                {"6.2", 15, 9},
+                {"6.2", 16, 0},
+                {"7.0", 16, 10},
+                {"7.0", 20, 0},
+                {"7.0", 21, 0},
+                {"7.2", 21, 11},
+                {"7.4", 31, 0},
+                {"7.4", 30, 0},
+                {"7.4", 6, 0},
+                {"7.4", T_REDIS + 24, 12},
+                {"valkey:8", 24, 0},
+                {"valkey:9", 24, 0},
+                {"valkey:9", 21, 11},
                 {"7.4", 22, 0}};
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         CHECK(target_parse(&t, list[i].target));
@@ -367,6 +431,7 @@ static void targets(void)
 int main(void)
 {
     urls();
+    more_urls();
     secrets();
     passwords();
     sizes();

@@ -1,0 +1,329 @@
+#!/usr/bin/env bats
+# TLS at either end, users, Unix sockets: what is verified, and what is said when it does not hold.
+
+load helper
+load certs
+
+setup_file() { make_certs; }
+
+setup() { common_setup; }
+teardown() { common_teardown; }
+
+# ---- both ends ----
+
+@test "a session over TLS at both ends, both verified" {
+    local args=(--generate --flows 3 --keys 3000 --types 'string,hash,zset,list,set' --fullsync-journal 50)
+    start_tls_redis server
+    start_master "${args[@]}"
+    wrap_master server
+    run timeout 60 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonflys://127.0.0.1:$SOURCE_PORT" \
+        "rediss://localhost:$TLS_PORT"
+    assert_status 0
+    [[ $output != *level=warn* ]] || fail "$output"
+    expected_in_twin "${args[@]}"
+}
+
+# Every entry counts: an INCR that is lost or done twice shows.
+@test "live over TLS, the connection to the target cut again and again" {
+    local args=(--generate --flows 2 --keys 2000 --journal-ops 6000 --journal-rate 3000 --journal-kind incr)
+    start_tls_redis server
+    start_master "${args[@]}"
+    wrap_master server
+    background df2redis --tls-ca "$CERTS/ca.crt" replicate "dragonflys://127.0.0.1:$SOURCE_PORT" \
+        "rediss://127.0.0.1:$TLS_PORT" 2>"$TMP/err"
+    local pid=$! i
+    wait_until 10 bash -c "df2redis status | grep -q phase=stable"
+    for i in 1 2 3; do
+        sleep 0.4
+        rcli client kill type normal skipme yes >/dev/null
+    done
+    wait_until 20 applied_all 6000
+    df2redis stop
+    reap 10 "$pid"
+    [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP/err")"
+    grep -q event=target_connected_again "$TMP/err"
+    expected_in_twin "${args[@]}"
+}
+
+# The master's acknowledged positions say that everything was applied.
+applied_all() { [[ $(($(df2redis status | sed -n "s/^flow .* applied=\([0-9]*\).*/\1/p" | paste -sd+))) -ge $1 ]]; }
+
+expected_in_twin() { # generator's arguments: the target equals a server that got everything by itself
+    local target=$REDIS_PORT
+    start_redis
+    standin "$@" --write-resp - --with-journal | rcli --pipe >/dev/null
+    assert_same "redis://127.0.0.1:$target?dbs=0" "redis://127.0.0.1:$REDIS_PORT?dbs=0"
+}
+
+@test "large values over TLS, and a target that reads slowly" {
+    start_tls_redis server
+    start_master --generate --flows 2 --keys 3000 --value-size 20000 --big-value 30000000
+    wrap_master server
+    background df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonflys://127.0.0.1:$SOURCE_PORT" \
+        "rediss://127.0.0.1:$TLS_PORT" 2>"$TMP/err"
+    local pid=$!
+    wait_until 10 keys_arrive
+    kill -STOP "$REDIS_PID"
+    sleep 1
+    kill -CONT "$REDIS_PID"
+    reap 30 "$pid"
+    [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP/err")"
+    [[ $(rcli dbsize) -ge 3001 && $(rcli strlen big:value) -eq 30000000 ]] || fail "$(rcli dbsize)"
+}
+
+keys_arrive() { [[ $(rcli "${REDIS_AUTH[@]}" dbsize) -gt 10 ]]; }
+
+# ---- the target's certificate ----
+
+stream() { # an empty but complete stream of records
+    printf '%s' "$TMP/stream"
+    [[ -s $TMP/stream ]] || make_stream
+}
+
+make_stream() {
+    standin --generate --keys 10 --write-dfs "$TMP/snapshot" >/dev/null
+    dfreader "file:$TMP/snapshot" | dfparse >"$TMP/stream"
+}
+
+writer() { run timeout 30 rediswriter -q "$@" "$(stream)"; }
+
+refuses() { # status words option… URL
+    local want=$1 words=$2
+    shift 2
+    writer "$@"
+    assert_status "$want"
+    assert_output_has "$words"
+}
+
+serve_certificate() {
+    rcli config set tls-cert-file "$CERTS/$1.crt" tls-key-file "$CERTS/$1.key" >/dev/null
+}
+
+@test "target: wrong CA, wrong name, expired; each is named" {
+    start_tls_redis server
+    local url=rediss://127.0.0.1:$TLS_PORT
+    writer --tls-ca "$CERTS/ca.crt" "$url"
+    assert_status 0
+    refuses 1 "certificate verify failed: self-signed certificate in certificate chain (issuer 'Test ca'" "$url"
+    refuses 1 "certificate verify failed: self-signed certificate in certificate chain (issuer 'Test ca'" \
+        --tls-ca "$CERTS/other.crt" "$url"
+    refuses 1 'host name mismatch: certificate is for 127.0.0.1, localhost, not for elsewhere.example' \
+        --tls-ca "$CERTS/ca.crt" --tls-server-name elsewhere.example "$url"
+    serve_certificate wrong
+    refuses 1 'host name mismatch: certificate is for elsewhere.example, not for 127.0.0.1' --tls-ca "$CERTS/ca.crt" "$url"
+    refuses 1 'host name mismatch: certificate is for elsewhere.example, not for localhost' \
+        --tls-ca "$CERTS/ca.crt" "rediss://localhost:$TLS_PORT"
+    writer --tls-ca "$CERTS/ca.crt" --tls-server-name elsewhere.example "$url"
+    assert_status 0
+    serve_certificate stranger
+    refuses 1 "certificate verify failed: unable to get local issuer certificate (issuer 'Test other'" --tls-ca "$CERTS/ca.crt" "$url"
+    serve_certificate expired
+    refuses 1 'certificate verify failed: certificate has expired (valid until 2021-01-01' --tls-ca "$CERTS/ca.crt" "$url"
+    writer --tls-insecure "$url"
+    assert_status 0
+    assert_output_has event=tls_not_verified
+}
+
+@test "target: client certificates" {
+    start_tls_redis server --tls-auth-clients yes
+    local url=rediss://127.0.0.1:$TLS_PORT protocol
+    for protocol in TLSv1.2 TLSv1.3; do
+        rcli config set tls-protocols "$protocol" >/dev/null
+        refuses 1 'server requires a client certificate' --tls-ca "$CERTS/ca.crt" "$url"
+        refuses 1 'server does not accept our certificate: it does not know the CA' --tls-ca "$CERTS/ca.crt" \
+            --tls-cert "$CERTS/other.crt" --tls-key "$CERTS/other.key" "$url"
+        writer --tls-ca "$CERTS/ca.crt" --tls-cert "$CERTS/client.crt" --tls-key "$CERTS/client.key" "$url"
+        assert_status 0
+    done
+    # a key with a password, and both in one file
+    local locked=(--tls-ca "$CERTS/ca.crt" --tls-cert "$CERTS/locked.crt" --tls-key "$CERTS/locked.key")
+    refuses 1 'the key is encrypted: give its password with --tls-key-password-file' "${locked[@]}" "$url"
+    echo wrong >"$TMP/wrong.pw"
+    refuses 1 "the password in $TMP/wrong.pw does not open the key" "${locked[@]}" --tls-key-password-file "$TMP/wrong.pw" "$url"
+    refuses 1 "$TMP/nowhere: No such file" "${locked[@]}" --tls-key-password-file "$TMP/nowhere" "$url"
+    writer "${locked[@]}" --tls-key-password-file "$CERTS/locked.pw" "$url"
+    assert_status 0
+    cat "$CERTS/client.crt" "$CERTS/client.key" >"$TMP/both.pem"
+    writer --tls-ca "$CERTS/ca.crt" --tls-cert "$TMP/both.pem" "$url"
+    assert_status 0
+}
+
+@test "target: an old protocol, no TLS, TLS where none was asked for" {
+    start_tls_redis server --tls-protocols TLSv1.1
+    refuses 1 'server speaks no version of TLS that we do (1.2 and later)' --tls-ca "$CERTS/ca.crt" "rediss://127.0.0.1:$TLS_PORT"
+    rcli config set tls-protocols TLSv1.3 >/dev/null
+    refuses 1 'server does not speak TLS' --tls-ca "$CERTS/ca.crt" --connect-timeout 1 "rediss://127.0.0.1:$REDIS_PORT"
+    refuses 1 'the server expects TLS: name it as rediss://' "redis://127.0.0.1:$TLS_PORT"
+    refuses 2 '--tls-* belongs to a target over TLS' --tls-ca "$CERTS/ca.crt" "redis://127.0.0.1:$REDIS_PORT"
+}
+
+@test "folders of CAs, hashed or not; what is no CA" {
+    start_tls_redis server
+    local url=rediss://127.0.0.1:$TLS_PORT
+    mkdir "$TMP/cas" "$TMP/hashed" "$TMP/empty"
+    cp "$CERTS/other.crt" "$CERTS/ca.crt" "$CERTS/client.key" "$TMP/cas"
+    writer --tls-ca "$TMP/cas" "$url"
+    assert_status 0
+    cp "$CERTS/ca.crt" "$TMP/hashed/$(openssl x509 -in "$CERTS/ca.crt" -noout -hash).0"
+    writer --tls-ca "$TMP/hashed" "$url"
+    assert_status 0
+    refuses 1 'no certificates in this folder' --tls-ca "$TMP/empty" "$url"
+    refuses 1 "$TMP/nowhere: No such file" --tls-ca "$TMP/nowhere" "$url"
+    refuses 1 'client.key: no certificate in it' --tls-ca "$CERTS/client.key" "$url"
+    refuses 1 'no private key that goes with the certificate' --tls-ca "$CERTS/ca.crt" --tls-cert "$CERTS/client.crt" \
+        --tls-key "$CERTS/server.key" "$url"
+    refuses 1 '--tls-key needs --tls-cert' --tls-key "$CERTS/server.key" "$url"
+}
+
+# ---- the source's ----
+
+reader() { run timeout 30 bash -c 'dfreader --until synced "$@" | dfparse --null; exit "${PIPESTATUS[0]}"' - "$@"; }
+
+@test "source: wrong CA, wrong name, expired, client certificate, no TLS" {
+    start_master --generate --flows 2 --keys 100
+    wrap_master server
+    local ca=(--tls-ca "$CERTS/ca.crt") url=dragonflys://127.0.0.1:$SOURCE_PORT
+    reader "${ca[@]}" "$url"
+    assert_status 0
+    reader --tls-ca "$CERTS/other.crt" "$url"
+    assert_status 1
+    assert_output_has 'certificate verify failed: self-signed certificate in certificate chain'
+    reader "${ca[@]}" --tls-server-name elsewhere.example "$url"
+    assert_status 1
+    assert_output_has 'host name mismatch: certificate is for 127.0.0.1, localhost, not for elsewhere.example'
+    reader --tls-insecure "$url"
+    assert_status 0
+    assert_output_has event=tls-not-verified
+    wrap_master wrong
+    reader "${ca[@]}" "dragonflys://127.0.0.1:$SOURCE_PORT"
+    assert_status 1
+    assert_output_has 'host name mismatch: certificate is for elsewhere.example, not for 127.0.0.1'
+    wrap_master expired
+    reader "${ca[@]}" "dragonflys://127.0.0.1:$SOURCE_PORT"
+    assert_status 1
+    assert_output_has 'certificate verify failed: certificate has expired (valid until 2021-01-01'
+    wrap_master server 1
+    reader "${ca[@]}" "dragonflys://127.0.0.1:$SOURCE_PORT"
+    assert_status 1
+    assert_output_has 'server requires a client certificate'
+    reader "${ca[@]}" --tls-cert "$CERTS/client.crt" --tls-key "$CERTS/client.key" "dragonflys://127.0.0.1:$SOURCE_PORT"
+    assert_status 0
+    reader "${ca[@]}" --connect-timeout 1 "dragonflys://127.0.0.1:$MASTER_PORT"
+    assert_status 1
+    assert_output_has 'server does not speak TLS'
+    reader "${ca[@]}" "dragonfly://127.0.0.1:$MASTER_PORT"
+    assert_status 2
+    assert_output_has '--tls-* belongs to a source over TLS'
+}
+
+# ---- the supervisor ----
+
+@test "options of connections, from the command line and from a file" {
+    start_tls_redis server --tls-auth-clients yes
+    start_master --generate --flows 2 --keys 100
+    wrap_master server
+    cat >"$TMP/conf" <<EOF
+[df2redis]
+source = dragonflys://127.0.0.1:$SOURCE_PORT
+target = rediss://127.0.0.1:$TLS_PORT
+tls-ca = $CERTS/other.crt
+source-tls-ca = $CERTS/ca.crt
+source-connect-timeout = 5
+target-tls-cert = $CERTS/locked.crt
+target-tls-key = $CERTS/locked.key
+target-tls-key-password-file = $CERTS/locked.pw
+target-tls-insecure = no
+EOF
+    run timeout 30 df2redis -c "$TMP/conf" migrate
+    assert_status 1
+    assert_output_has "target=rediss://127.0.0.1:$TLS_PORT"
+    assert_output_has 'certificate verify failed'
+    run timeout 30 df2redis -c "$TMP/conf" --target-tls-ca="$CERTS/ca.crt" migrate
+    assert_status 0
+    [[ $(rcli dbsize) -ge 100 ]]
+    run timeout 10 df2redis --source-sentinel-user x migrate dragonfly://h redis://h
+    assert_status 2
+    assert_output_has 'unknown option --source-sentinel-user'
+    run timeout 10 df2redis --tls-ca x migrate dragonfly://h redis://h
+    assert_status 2
+    assert_output_has '--tls-* belongs to a source or target over TLS'
+    echo 'target-tls-ca-file = x' >>"$TMP/conf"
+    run timeout 10 df2redis -c "$TMP/conf" migrate
+    assert_status 2
+    assert_output_has 'unknown name target-tls-ca-file'
+}
+
+@test "passwords in URLs of every kind stand in no process list" {
+    start_tls_redis server
+    rcli config set requirepass ses%am >/dev/null
+    REDIS_AUTH=(-a 'ses%am' --no-auth-warning)
+    start_master --generate --flows 2 --keys 20000 --slow 30000 --password 'o%pen'
+    wrap_master server
+    background df2redis --tls-ca "$CERTS/ca.crt" replicate "dragonflys://:o%25pen@127.0.0.1:$SOURCE_PORT" \
+        "rediss://:ses%25am@127.0.0.1:$TLS_PORT" 2>"$TMP/err"
+    wait_until 10 keys_arrive
+    run bash -c "ps axww -o args= | grep -F -e 'dfreader' -e rediswriter -e df2redis | grep -v grep | grep -F -e ses% -e o%"
+    assert_status 1
+}
+
+# ---- users and Unix sockets ----
+
+@test "target: users of the access control list" {
+    start_redis
+    local url=127.0.0.1:$REDIS_PORT
+    rcli acl setuser mover 'on' '>p@w:d' '~*' '&*' +@all -@admin -@dangerous +info +restore '+client|id' '+client|list' \
+        '+client|kill' '+config|get' >/dev/null
+    rcli acl setuser open on nopass '~*' '&*' +@all >/dev/null
+    rcli acl setuser reader on '>pw' '~*' '&*' +@read +@connection +info '+client|list' '+client|kill' '+multi' '+exec' >/dev/null
+    rcli acl setuser default off >/dev/null
+    REDIS_AUTH=(--user open --pass x --no-auth-warning)
+    writer "redis://mover:p%40w%3ad@$url"
+    assert_status 0
+    writer "redis://open@$url"
+    assert_status 0
+    refuses 1 NOAUTH "redis://$url"
+    refuses 1 WRONGPASS "redis://mover:x@$url"
+    refuses 1 NOPERM "redis://reader:pw@$url"
+}
+
+@test "Unix sockets at both ends" {
+    start_redis --unixsocket "$TMP/redis.sock"
+    rcli config set requirepass sesam >/dev/null
+    REDIS_AUTH=(-a sesam --no-auth-warning)
+    start_master --generate --flows 2 --keys 100
+    background socat "UNIX-LISTEN:$TMP/master.sock,fork" "TCP:127.0.0.1:$MASTER_PORT"
+    wait_until 5 test -S "$TMP/master.sock"
+    run timeout 30 df2redis migrate "dragonfly+unix://$TMP/master.sock" "unix://:sesam@$TMP/redis.sock?db=0"
+    assert_status 0
+    [[ $(rcli "${REDIS_AUTH[@]}" dbsize) -ge 100 ]]
+    refuses 1 "cannot connect to $TMP/nowhere: No such file" "unix://$TMP/nowhere"
+    refuses 2 'databases keep their numbers' "redis+unix://$TMP/redis.sock?db=1"
+}
+
+# ---- time ----
+
+@test "a target that does not answer is connected to anew" {
+    start_redis
+    start_master --generate --flows 1 --keys 100 --journal-ops 4000 --journal-rate 1000 --journal-kind incr
+    background bash -c "dfreader dragonfly://127.0.0.1:$MASTER_PORT | dfparse | rediswriter -q --reply-timeout 1 \
+        redis://127.0.0.1:$REDIS_PORT 2>$TMP/err"
+    wait_until 10 keys_arrive
+    kill -STOP "$REDIS_PID"
+    wait_until 5 grep -q 'event=target_connection_lost.*no reply for 1 s' "$TMP/err"
+    kill -CONT "$REDIS_PID"
+    wait_until 10 grep -q event=target_connected_again "$TMP/err"
+}
+
+@test "an address that does not answer: --connect-timeout" {
+    local began
+    start_redis --tcp-backlog 1
+    kill -STOP "$REDIS_PID"
+    for _ in 1 2 3 4; do # more than its queue takes
+        background timeout 20 bash -c "exec 5<>/dev/tcp/127.0.0.1/$REDIS_PORT; sleep 20" 2>/dev/null
+    done
+    sleep 0.3
+    stream >/dev/null
+    began=${EPOCHREALTIME/./}
+    refuses 1 'Connection timed out' --connect-timeout 1 "redis://127.0.0.1:$REDIS_PORT"
+    [[ $((${EPOCHREALTIME/./} - began)) -lt 3000000 ]]
+}

@@ -1,0 +1,104 @@
+#include "call.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "buf.h"
+#include "io.h"
+#include "resp.h"
+#include "writer.h"
+
+static redisReply *read_reply(struct transport *t, uint64_t deadline)
+{
+    static char in[16384];
+    redisReader *reader = redisReaderCreate();
+    void *reply = NULL;
+    while (reply == NULL) {
+        ssize_t k = t->read(t, in, sizeof in);
+        if (k > 0) {
+            if (redisReaderFeed(reader, in, (size_t)k) != REDIS_OK ||
+                redisReaderGetReply(reader, &reply) != REDIS_OK) {
+                errno = EPROTO;
+                break;
+            }
+            continue;
+        }
+        if (k == 0) {
+            errno = ECONNRESET;
+            break;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN)
+            break;
+        uint64_t now = mono_us();
+        if (now >= deadline || writer_signals() >= 2) {
+            errno = ETIMEDOUT;
+            break;
+        }
+        transport_wait(t, true, (int)((deadline - now) / 1000) + 1);
+    }
+    int e = errno;
+    redisReaderFree(reader);
+    errno = e;
+    return reply;
+}
+
+redisReply *call_argv(struct transport *t, int timeout_ms, const char *const *arg, unsigned argc)
+{
+    struct buf b = {0};
+    (void)resp_add_array(&b, argc);
+    for (unsigned i = 0; i < argc; i++)
+        (void)resp_add_str(&b, arg[i]);
+    redisReply *r = NULL;
+    if (transport_send(t, b.p, b.len, timeout_ms) == 0)
+        r = read_reply(t, mono_us() + (uint64_t)timeout_ms * 1000);
+    int e = errno;
+    explicit_bzero(b.p, b.len); /* it may hold the password */
+    buf_free(&b);
+    errno = e;
+    return r;
+}
+
+unsigned call_collect(const char **arg, va_list ap)
+{
+    unsigned argc = 0;
+    for (const char *a; argc < CALL_ARGS_MAX && (a = va_arg(ap, const char *)) != NULL;)
+        arg[argc++] = a;
+    return argc;
+}
+
+redisReply *call(struct transport *t, int timeout_ms, ...)
+{
+    const char *arg[CALL_ARGS_MAX];
+    va_list ap;
+    va_start(ap, timeout_ms);
+    unsigned argc = call_collect(arg, ap);
+    va_end(ap);
+    return call_argv(t, timeout_ms, arg, argc);
+}
+
+const char *call_reason(const struct transport *t)
+{
+    switch (errno) {
+    case ETIMEDOUT: return "no answer in time";
+    case EPROTO:
+        if (t->state == NULL)
+            return "the server does not answer in the Redis protocol: wrong port, or does it expect TLS "
+                   "(rediss://)?";
+        break;
+    default: break;
+    }
+    return transport_reason(t);
+}
+
+redisReply *call_auth(struct transport *t, int timeout_ms, const char *user, const char *password,
+                      bool *needed)
+{
+    *needed = user[0] != '\0' || password[0] != '\0';
+    if (!*needed)
+        return NULL;
+    if (user[0] != '\0')
+        return call(t, timeout_ms, "AUTH", user, password, NULL);
+    return call(t, timeout_ms, "AUTH", password, NULL);
+}

@@ -1,0 +1,248 @@
+#include "saved.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bsd/string.h>
+
+#include "crc64.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "target.h"
+#include "writer.h"
+
+#define CALL_MS  20000
+#define EVERY    ((uint64_t)1000000) /* us between two writings of the file */
+#define FILE_MAX ((size_t)256 << 10)
+
+static const char head[] = "df2redis positions 1\n";
+
+/* ---- from the position key ---- */
+
+/* "nonce epoch flows replid lineage" */
+static void read_identity(struct saved_vector *v, const char *text, unsigned *epoch)
+{
+    char nonce[40];
+    if (sscanf(text, "%39s %u %u %71s %71s", nonce, epoch, &v->flows, v->replid, v->lineage) >= 4 &&
+        v->flows > 0 && v->flows <= REC_FLOWS_MAX)
+        v->state = SAVED_INCOMPLETE;
+}
+
+static void read_fields(struct saved_vector *v, const redisReply *r)
+{
+    unsigned epoch = 0, flow, e, whole = 0;
+    unsigned long long seq, pos;
+    for (size_t i = 0; i + 1 < r->elements; i += 2)
+        if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL &&
+            strcmp(r->element[i]->str, "session") == 0)
+            read_identity(v, r->element[i + 1]->str, &epoch);
+    for (size_t i = 0; i + 1 < r->elements && v->state != SAVED_NONE; i += 2)
+        if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL &&
+            sscanf(r->element[i]->str, "f%u", &flow) == 1 && flow < v->flows &&
+            sscanf(r->element[i + 1]->str, "%u %llu %llu", &e, &seq, &pos) == 3 && e == epoch && pos > 0) {
+            v->pos[flow] = pos; /* known from the end of the flow's full sync on */
+            whole++;
+        }
+    if (v->state != SAVED_NONE && whole == v->flows)
+        v->state = SAVED_WHOLE;
+}
+
+static bool from_key(struct writer *w, struct saved_vector *v)
+{
+    struct node *n = &w->node;
+    char num[16];
+    snprintf(num, sizeof num, "%u", n->db);
+    if (n->db != 0 && !target_must(w, n, CALL_MS, "SELECT", "0", NULL))
+        return false;
+    redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
+    if (r == NULL) {
+        node_lose(n, "HGETALL: %s", strerror(errno));
+        return false;
+    }
+    bool ok = r->type == REDIS_REPLY_ARRAY;
+    if (ok)
+        read_fields(v, r);
+    else
+        writer_fail(w, EXIT_CANNOT, "event=position_not_read reply=%s",
+                    log_quote(r->str != NULL ? r->str : "?", r->str != NULL ? r->len : 1));
+    freeReplyObject(r);
+    return ok && (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
+}
+
+/* ---- the file ---- */
+
+static void damaged(struct writer *w, const char *what)
+{
+    writer_fail(w, EXIT_CANNOT, "event=position_file file=%s error=%s",
+                log_quote(w->opt.position_file, strlen(w->opt.position_file)), log_quote(what, strlen(what)));
+}
+
+/* The text without its last line, which is the checksum over it. Returns its length, 0: damaged. */
+static size_t checked(const char *text, size_t n)
+{
+    char want[32];
+    size_t body = n;
+    if (n < sizeof head || memcmp(text, head, sizeof head - 1) != 0 || text[n - 1] != '\n')
+        return 0;
+    for (body = n - 1; body > 0 && text[body - 1] != '\n'; body--)
+        ;
+    int k = snprintf(want, sizeof want, "crc=%016llx\n",
+                     (unsigned long long)crc64(0, (const uint8_t *)text, body));
+    return (size_t)k == n - body && memcmp(text + body, want, (size_t)k) == 0 ? body : 0;
+}
+
+static bool parse_file(struct writer *w, struct saved_vector *v, const char *text, size_t n)
+{
+    char task[128], name[16];
+    uint64_t flows = 0, whole = 0;
+    n = checked(text, n);
+    if (n == 0) {
+        damaged(w, "its checksum does not fit");
+        return false;
+    }
+    if (meta_get(text, n, "task", task, sizeof task) < 0 || strcmp(task, w->opt.task) != 0) {
+        damaged(w, "it belongs to another task");
+        return false;
+    }
+    if (meta_get(text, n, "replid", v->replid, sizeof v->replid) < 0 ||
+        meta_get(text, n, "lineage", v->lineage, sizeof v->lineage) < 0 ||
+        !meta_getu(text, n, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||
+        !meta_getu(text, n, "whole", &whole)) {
+        damaged(w, "fields are missing");
+        return false;
+    }
+    v->flows = (unsigned)flows;
+    v->state = whole == 1 ? SAVED_WHOLE : SAVED_INCOMPLETE;
+    for (unsigned i = 0; i < v->flows; i++) {
+        snprintf(name, sizeof name, "f%u", i);
+        if (!meta_getu(text, n, name, &v->pos[i]) || (whole == 1 && v->pos[i] == 0)) {
+            damaged(w, "positions are missing");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool from_file(struct writer *w, struct saved_vector *v)
+{
+    if (w->opt.position_file == NULL)
+        return true;
+    int fd = open(w->opt.position_file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return true;
+    char *text = xmalloc(FILE_MAX);
+    ssize_t n = fd >= 0 ? read(fd, text, FILE_MAX) : -1;
+    bool ok = n >= 0;
+    if (!ok)
+        damaged(w, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    ok = ok && parse_file(w, v, text, (size_t)n);
+    free(text);
+    return ok;
+}
+
+static bool put_file(struct writer *w, const struct buf *b)
+{
+    char tmp[4096], dir[4096];
+    if (snprintf(tmp, sizeof tmp, "%s.new", w->opt.position_file) >= (int)sizeof tmp) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    strlcpy(dir, w->opt.position_file, sizeof dir);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    bool ok = io_write_at(fd, b->p, b->len, 0) == 0 && fsync(fd) == 0;
+    ok = close(fd) == 0 && ok && rename(tmp, w->opt.position_file) == 0;
+    fd = ok ? open(dirname(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    ok = ok && fd >= 0 && fsync(fd) == 0; /* the new name must last, too */
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+/* What has been applied: of a full sync that is not complete, no position is any use. */
+static void fill_file(const struct writer *w, struct buf *b)
+{
+    const struct session *s = &w->session;
+    (void)buf_addstr(b, head);
+    meta_adds(b, "task", w->opt.task);
+    meta_adds(b, "nonce", s->nonce);
+    meta_addu(b, "epoch", s->epoch);
+    meta_addu(b, "flows", s->flows);
+    meta_adds(b, "replid", s->replid);
+    meta_adds(b, "lineage", s->lineage);
+    meta_addu(b, "whole", positions_all_synced(&w->positions));
+    for (unsigned i = 0; i < w->positions.n; i++)
+        (void)buf_addf(b, "f%u=%llu\n", i, (unsigned long long)w->positions.flow[i].pos);
+    (void)buf_addf(b, "crc=%016llx\n", (unsigned long long)crc64(0, b->p, b->len));
+}
+
+static bool due(const struct writer *w)
+{
+    return w->opt.position_file != NULL && w->session.stage == ST_RUN && w->session.journal &&
+           w->session.live;
+}
+
+void saved_write(struct writer *w, uint64_t now, bool final)
+{
+    struct buf b = {.max = FILE_MAX};
+    if (!due(w) || (!final && now - w->saved_at < EVERY))
+        return;
+    w->saved_at = now;
+    fill_file(w, &b);
+    /* Unchanged positions are not written again: time has no part in the text. */
+    uint64_t sum = crc64(0, b.p, b.len);
+    if (sum != w->saved_sum && !put_file(w, &b))
+        damaged(w, strerror(errno));
+    w->saved_sum = sum;
+    buf_free(&b);
+}
+
+int saved_timeout(const struct writer *w, uint64_t now)
+{
+    if (!due(w))
+        return -1;
+    uint64_t at = w->saved_at + EVERY;
+    return at <= now ? 0 : (int)((at - now) / 1000) + 1;
+}
+
+/* ---- both ---- */
+
+bool saved_read(struct writer *w, struct saved_vector *v)
+{
+    *v = (struct saved_vector){.state = SAVED_NONE};
+    bool ok = w->cluster == NULL ? from_key(w, v) : from_file(w, v);
+    if (ok && v->state == SAVED_NONE && w->opt.expect_saved) {
+        log_event(LOG_WARN, NO_FLOW, "event=position_missing target=%s note=%s", w->opt.shown,
+                  "\"an earlier session of this task was here: the target has lost data\"");
+        v->state = SAVED_INCOMPLETE;
+    }
+    return ok;
+}
+
+int saved_tell(struct writer *w, const struct saved_vector *v)
+{
+    static const char *const states[] = {"none", "incomplete", "saved"};
+    struct ctl *c = &w->live.ctl;
+    struct buf b = {.max = 4096};
+    if (v->state != SAVED_NONE) {
+        meta_add(&b, "replid", v->replid, strlen(v->replid), ' ');
+        meta_add(&b, "lineage", v->lineage, strlen(v->lineage), ' ');
+    }
+    (void)buf_addf(&b, "flows=%u", v->flows);
+    int rc = ctl_send(c, "resume epoch=%u state=%s %.*s", w->session.epoch, states[v->state], (int)b.len,
+                      (const char *)b.p);
+    for (unsigned i = 0; rc == 0 && v->state == SAVED_WHOLE && i < v->flows; i++)
+        rc = ctl_send(c, "from flow=%u pos=%llu", i, (unsigned long long)v->pos[i]);
+    buf_free(&b);
+    log_event(LOG_INFO, NO_FLOW, "event=resume state=%s flows=%u", states[v->state], v->flows);
+    return rc;
+}

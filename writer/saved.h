@@ -1,0 +1,41 @@
+/* Where an earlier session of this task stood: from the target's position key (a single server: it is written
+ * in the transactions whose commands it covers), or from the file of --position-file (else). design.md
+ * section 6, dfrecord(5) "Going on". */
+#ifndef RW_SAVED_H
+#define RW_SAVED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "record.h"
+
+struct writer;
+
+enum saved_state {
+    SAVED_NONE,       /* nothing is known */
+    SAVED_INCOMPLETE, /* a full sync was begun, and did not end in every flow */
+    SAVED_WHOLE,      /* pos[] holds for every flow */
+};
+
+struct saved_vector {
+    enum saved_state state;
+    char replid[72], lineage[72];
+    unsigned flows;
+    uint64_t pos[REC_FLOWS_MAX]; /* next LSN or offset */
+};
+
+/* Read what there is. Blocks; nothing may be in flight. False: the connection was lost (w->node.lost), or the
+ * writer has failed. */
+bool saved_read(struct writer *w, struct saved_vector *v);
+
+/* Tell dfreader (SESSION had resume=1). Returns -1 when it has gone. */
+int saved_tell(struct writer *w, const struct saved_vector *v);
+
+/* Write the file, if it is due: what is applied now. final: also if it is not. Does nothing without
+ * --position-file. */
+void saved_write(struct writer *w, uint64_t now, bool final);
+
+/* Milliseconds until it is due; -1: not by itself. */
+int saved_timeout(const struct writer *w, uint64_t now);
+
+#endif
