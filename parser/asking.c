@@ -28,6 +28,7 @@ void parser_ask(struct parser *p)
 
 void parser_ask_no_more(struct parser *p)
 {
+    p->rereads.closed = true; /* entries that were kept back may want the same */
     each_flow(p, "the stream has ended");
 }
 

@@ -60,6 +60,7 @@ void rereads_reset(struct rereads *r, uint16_t epoch)
     buf_free(&r->names);
     r->bytes = 0; /* also what came of answers that are not whole */
     r->epoch = epoch;
+    r->closed = false;
 }
 
 /* What the flow has to know of its keys. */

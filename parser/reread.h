@@ -52,6 +52,7 @@ struct rekey {
 struct rereads {
     struct ctl *ctl;
     uint16_t epoch;
+    bool closed; /* the stream ends: nothing more is asked for */
     unsigned count;
     size_t bytes; /* kept */
     LIST_HEAD(, rekey) bucket[REREAD_BUCKETS];
@@ -66,7 +67,7 @@ void rereads_reset(struct rereads *r, uint16_t epoch);
 
 static inline bool rereads_possible(const struct rereads *r)
 {
-    return r != NULL && r->ctl->fd >= 0;
+    return r != NULL && !r->closed && r->ctl->fd >= 0;
 }
 
 /* ---- from commands: f->rereads is set ---- */

@@ -274,6 +274,14 @@ static void nobody_answers(void)
     free(parser);
     capture_free(&cap);
     close(peer);
+    /* an entry that was kept back wants the same: there is no time for that any more */
+    begin("portable");
+    entry("CL.THROTTLE k 1 1 1");
+    entry("CL.THROTTLE k 1 1 1");
+    (void)parser_end(parser);
+    EQ(parser->rereads.count, 0);
+    EQ(parser->e.stats.lost, 2);
+    end(EXIT_DATA);
     /* dfreader has gone */
     begin("portable");
     entry("CL.THROTTLE k 1 1 1");
