@@ -1,9 +1,11 @@
 /* Fields of hashes and members of sets that expire by themselves. dragonfly-wire.md 5.8. */
 #include "command_parts.h"
+#include "scripts.h"
 
-/* HPEXPIREAT key ms [condition] FIELDS n f… from a list of every stride-th argument from first on. condition: NX,
- * XX, GT, LT or NULL. */
-static void field_expiry(const struct cmd *m, uint64_t ms, const struct slice *condition, size_t first, size_t stride)
+/* HPEXPIREAT key ms [condition] FIELDS n f… from a list of every stride-th argument from first on. condition:
+ * NX, XX, GT, LT or NULL. */
+static void field_expiry(const struct cmd *m, uint64_t ms, const struct slice *condition, size_t first,
+                         size_t stride)
 {
     struct slice *out;
     uint8_t when[20], count[20];
@@ -39,57 +41,102 @@ static void hset_part(const struct cmd *m, size_t first, bool only)
     (only ? cmd_last : cmd_one_of)(m, 1, out, 2 + n, RF_IDEMPOTENT);
 }
 
-/* HSETEX k [NX|FNX|FXX] [KEEPTTL] seconds f v …  (Dragonfly), or k … [EX s|PX ms|…] FIELDS n f v …  (Redis 8). */
-void do_hsetex(const struct cmd *m)
+/* With a condition, or expiries that are kept: each field is looked at where the command runs. */
+static void hsetex_script(const struct cmd *m, struct slice condition, bool keep, uint64_t ms, size_t first)
 {
-    const struct slice *a = m->argv;
-    uint64_t ms = 0;
-    bool conditional = false, keep = false, timed = false;
-    size_t i = 2;
-    for (; i + 1 < m->argc; i++) {
-        if (arg_is(&a[i], "NX") || arg_is(&a[i], "FNX") || arg_is(&a[i], "FXX"))
-            conditional = true;
-        else if (arg_is(&a[i], "KEEPTTL"))
-            keep = true;
-        else if (arg_is(&a[i], "EX"))
-            ms = cmd_from_now(m, &a[++i], 1000);
-        else if (arg_is(&a[i], "PX"))
-            ms = cmd_from_now(m, &a[++i], 1);
-        else if (arg_is(&a[i], "EXAT"))
-            ms = cmd_from_epoch(&a[++i], 1000);
-        else if (arg_is(&a[i], "PXAT"))
-            ms = cmd_from_epoch(&a[++i], 1);
-        else
-            break;
-    }
-    if (i + 1 < m->argc && arg_is(&a[i], "FIELDS")) {
-        timed = i > 2 && !conditional && !keep;
-        i += 2;
-    } else if (i < m->argc) {
-        ms = cmd_from_now(m, &a[i++], 1000);
-        timed = true;
-    }
-    if (i >= m->argc || (m->argc - i) % 2 != 0 || (timed && ms == 0)) {
-        cmd_malformed(m);
+    struct slice *out;
+    uint8_t when[20];
+    size_t n = m->argc - first;
+    if (!cmd_room(m, &out, 7)) {
+        cmd_lost_only(m, "command-too-large", "too many fields");
         return;
     }
-    /* Whether a condition held for each single field only the source can say. */
-    if (conditional || (keep && target_field_ttl(&m->e->target))) {
-        cmd_lost_only(m, "command-needs-source", "NX, FNX, FXX and KEEPTTL depend on the fields that were there");
-        return;
-    }
-    if (ms == 0 || target_field_ttl(&m->e->target)) {
-        hset_part(m, i, ms == 0);
-        if (ms != 0)
-            field_expiry(m, ms, NULL, i, 2);
-        return;
-    }
-    cmd_lost(m, "field-ttl", "the target has no expiry of fields: they were written without");
-    hset_part(m, i, true);
+    if (ms != 0)
+        ms = emit_expiry(m->e, m->o, ms);
+    struct slice head[7] = {SLICE("EVAL"),
+                            SLICE(LUA_HSETEX),
+                            SLICE("1"),
+                            m->argv[1],
+                            condition,
+                            keep ? SLICE("1") : SLICE(""),
+                            {when, dec_u64(when, ms)}};
+    memcpy(out, head, sizeof head);
+    memcpy(out + 7, m->argv + first, n * sizeof *out);
+    cmd_last(m, 3, out, 7 + n, 0);
 }
 
-/* When an expiry of fields is to be, by its word and number: HEXPIRE, EX and the like. 0: no valid number. *gone: it
- * is no later than the entry itself, and the source has no such fields any more. */
+struct hsetex {
+    struct slice condition; /* NX, FNX, FXX, or empty */
+    bool keep, timed;
+    uint64_t ms;
+    size_t first; /* field */
+};
+
+/* One word of its options, and what follows it. False: they end before argument *i. */
+static bool hsetex_option(const struct cmd *m, struct hsetex *x, size_t *i)
+{
+    const struct slice *a = &m->argv[*i];
+    bool at = arg_is(a, "EXAT") || arg_is(a, "PXAT");
+    bool milli = arg_is(a, "PX") || arg_is(a, "PXAT");
+    if (arg_is(a, "NX"))
+        x->condition = SLICE("NX");
+    else if (arg_is(a, "FNX"))
+        x->condition = SLICE("FNX");
+    else if (arg_is(a, "FXX"))
+        x->condition = SLICE("FXX");
+    else if (arg_is(a, "KEEPTTL"))
+        x->keep = true;
+    else if (at || milli || arg_is(a, "EX")) {
+        x->timed = true;
+        x->ms = at ? cmd_from_epoch(a + 1, milli ? 1 : 1000) : cmd_from_now(m, a + 1, milli ? 1 : 1000);
+        ++*i;
+    } else
+        return false;
+    ++*i;
+    return true;
+}
+
+/* HSETEX k [NX|FNX|FXX] [KEEPTTL] seconds f v …  (Dragonfly), or k … [EX s|PX ms|…] FIELDS n f v …  (Redis
+ * 8). */
+static bool parse_hsetex(const struct cmd *m, struct hsetex *x)
+{
+    size_t i = 2;
+    *x = (struct hsetex){.condition = SLICE("")};
+    while (i + 1 < m->argc && hsetex_option(m, x, &i))
+        ;
+    if (i + 1 < m->argc && arg_is(&m->argv[i], "FIELDS")) {
+        i += 2;
+    } else if (i < m->argc) {
+        x->ms = cmd_from_now(m, &m->argv[i++], 1000);
+        x->timed = true;
+    }
+    x->first = i;
+    return i < m->argc && (m->argc - i) % 2 == 0 && (!x->timed || x->ms != 0);
+}
+
+void do_hsetex(const struct cmd *m)
+{
+    struct hsetex x;
+    bool can = target_field_ttl(&m->e->target);
+    if (!parse_hsetex(m, &x)) {
+        cmd_malformed(m);
+    } else if (can && (x.condition.n > 0 || x.keep)) {
+        hsetex_script(m, x.condition, x.keep, x.ms, x.first);
+    } else if (x.condition.n > 0) { /* fields that the target should have lost by now would count */
+        cmd_reread_or_lost(m, 1, "command-needs-source", "NX, FNX and FXX depend on the fields that were there");
+    } else if (x.ms == 0) {
+        hset_part(m, x.first, true);
+    } else if (can) {
+        hset_part(m, x.first, false);
+        field_expiry(m, x.ms, NULL, x.first, 2);
+    } else {
+        cmd_lost(m, "field-ttl", "the target has no expiry of fields: they were written without");
+        hset_part(m, x.first, true);
+    }
+}
+
+/* When an expiry of fields is to be, by its word and number: HEXPIRE, EX and the like. 0: no valid number.
+ * *gone: it is no later than the entry itself, and the source has no such fields any more. */
 static uint64_t field_time(const struct cmd *m, const struct slice *s, bool milli, bool at, bool *gone)
 {
     int64_t v;
@@ -126,7 +173,8 @@ static size_t hgetex_options(const struct cmd *m, struct field_expire *x)
     return i;
 }
 
-/* HEXPIRE k s [condition] FIELDS n f…, its P and AT forms, FIELDEXPIRE k s f…, HPERSIST k FIELDS n f…, HGETEX. */
+/* HEXPIRE k s [condition] FIELDS n f…, its P and AT forms, FIELDEXPIRE k s f…, HPERSIST k FIELDS n f…,
+ * HGETEX. */
 static bool parse_field_expire(const struct cmd *m, struct field_expire *x)
 {
     const struct slice *a = m->argv;
@@ -150,6 +198,28 @@ static bool parse_field_expire(const struct cmd *m, struct field_expire *x)
     return i < m->argc && arg_is(&a[i], "FIELDS") && x->first < m->argc && (x->ms != 0 || x->persist);
 }
 
+/* Whether it means a hash or a set only the key tells. */
+static void fieldexpire_script(const struct cmd *m, uint64_t ms, size_t first)
+{
+    struct slice *out;
+    uint8_t when[20];
+    if (!cmd_room(m, &out, 5)) {
+        cmd_lost_only(m, "command-too-large", "too many fields");
+        return;
+    }
+    m->o->pos = m->before;
+    emit_report(m->e, m->o, false, "member-ttl", m->argv[1].p, m->argv[1].n,
+                "FIELDEXPIRE: if the key is a set its members do not expire at the target");
+    struct slice head[5] = {SLICE("EVAL"),
+                            SLICE(LUA_FIELDEXPIRE),
+                            SLICE("1"),
+                            m->argv[1],
+                            {when, dec_u64(when, emit_expiry(m->e, m->o, ms))}};
+    memcpy(out, head, sizeof head);
+    memcpy(out + 5, m->argv + first, (m->argc - first) * sizeof *out);
+    cmd_last(m, 3, out, 5 + m->argc - first, RF_IDEMPOTENT);
+}
+
 void do_field_expire(const struct cmd *m)
 {
     struct field_expire x = {0};
@@ -169,6 +239,8 @@ void do_field_expire(const struct cmd *m)
         cmd_nothing(m); /* no field has an expiry there */
     else if (!can)
         cmd_lost_only(m, "field-ttl", "the target has no expiry of fields");
+    else if (arg_is(&m->argv[0], "FIELDEXPIRE"))
+        fieldexpire_script(m, x.ms, x.first);
     else if (!x.persist)
         field_expiry(m, x.ms, x.condition, x.first, 1);
     else

@@ -57,3 +57,12 @@ bool keys_has(const struct keys *k, size_t i)
     return i > 0 &&
            (i == k->dest || (k->first > 0 && i >= k->first && i <= k->last && (i - k->first) % k->step == 0));
 }
+
+bool command_cuttable(const struct command *c)
+{
+    static const char *const names[] = {"DEL", "JSON.MSET", "MSET", "MSETNX", "UNLINK"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(c->name, names[i]) == 0)
+            return true;
+    return false;
+}

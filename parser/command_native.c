@@ -65,8 +65,11 @@ bool native(const struct cmd *m)
     switch (m->c->action) {
     case ACT_PROBABILISTIC:
     case ACT_PREPEND:
-    case ACT_FLOAT:
-    case ACT_SOURCE: native_send(m, m->argv); return true;
+    case ACT_FLOAT: native_send(m, m->argv); return true;
+    case ACT_SOURCE: /* where the key cannot be read again, this comes nearest */
+        if (!cmd_reread(m, 1, "command-needs-source", "its effect depends on when it runs"))
+            native_send(m, m->argv);
+        return true;
     case ACT_HSETEX:
     case ACT_FIELD_EXPIRE:
     case ACT_SADDEX: native_ttl(m); return true;

@@ -124,9 +124,3 @@ void cmd_with_rest(const struct cmd *m, struct slice word, size_t first)
     out[1] = m->argv[1];
     cmd_last(m, 1, out, 2 + n, RF_IDEMPOTENT);
 }
-
-void cmd_early(const struct cmd *m)
-{
-    if (!m->f->cut)
-        cmd_lost(m, "command-in-snapshot", "it depends on a key that had perhaps not come yet: check both");
-}

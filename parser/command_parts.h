@@ -16,6 +16,8 @@ struct cmd {
     const struct slice *argv;
     size_t argc;
     uint64_t before, after; /* positions */
+    const struct slice *src_argv; /* with the names that the source knows */
+    size_t src_argc;
 };
 
 /* The argument is this word (upper case), however it is written. */
@@ -41,11 +43,22 @@ void cmd_nothing(const struct cmd *m);
 /* Report what is lost of it; the same, and nothing is sent. */
 void cmd_lost(const struct cmd *m, const char *kind, const char *detail);
 void cmd_lost_only(const struct cmd *m, const char *kind, const char *detail);
+
+/* Have the key that argument i is read again from the source (reread.h): the entry's position is held until it is there.
+ * False: that is not possible, and nothing was written. */
+bool cmd_reread(const struct cmd *m, size_t i, const char *kind, const char *detail);
+
+/* The same with every key that the command writes. */
+bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detail);
+
+/* The first of these, or else cmd_lost_only. */
+void cmd_reread_or_lost(const struct cmd *m, size_t i, const char *kind, const char *detail);
+
 void cmd_malformed(const struct cmd *m);
 
-/* Its effect depends on a key that it only looks at. Before the cut the snapshot may not have brought it yet:
- * reported, since what is not changed is not sent ahead. */
-void cmd_early(const struct cmd *m);
+/* Its effect depends on a key that it only looks at. Before the cut the snapshot may not have brought it yet, since what is
+ * not changed is not sent ahead: what it writes is read again (true: done), or it is reported. */
+bool cmd_early(const struct cmd *m);
 
 /* EVAL script nkeys keys… arguments…: the n arguments of the command, the first nkeys of them keys. */
 void cmd_script(const struct cmd *m, struct slice script, unsigned nkeys, size_t n);

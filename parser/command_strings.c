@@ -121,7 +121,7 @@ void do_delex(const struct cmd *m)
     else if (m->argc == 4 && arg_is(&m->argv[2], "IFNE"))
         cmd_script(m, SLICE(LUA_DELEX("~=")), 1, 3);
     else
-        cmd_lost_only(m, "command-needs-source", "a condition on the value's digest");
+        cmd_reread_or_lost(m, 1, "command-needs-source", "a condition on the value's digest");
 }
 
 void do_float(const struct cmd *m)

@@ -1,6 +1,7 @@
 /* What journaled commands mean for the target. dragonfly-wire.md 5.5 to 5.8. */
 #include "command_parts.h"
 #include "narrow.h"
+#include "reread.h"
 #include "scripts.h"
 #include "spread.h"
 
@@ -22,7 +23,8 @@ static void do_json(const struct cmd *m)
     bool many = m->argc > 4 && arg_is(&m->argv[0], "JSON.MSET");
     if (m->e->target.has_json)
         cmd_last(m, 1, m->argv, m->argc, many ? RF_MULTIKEY : 0);
-    else
+    else if (m->e->unsupported != UNSUPPORTED_APPROXIMATE ||
+             !cmd_reread_written(m, "json", "the target has no JSON module")) /* as a string */
         cmd_lost_only(m, "json", "the target has no JSON module");
 }
 
@@ -43,7 +45,7 @@ static void do_flushslots(const struct cmd *m)
 
 static void do_source(const struct cmd *m)
 {
-    cmd_lost_only(m, "command-needs-source", "its effect depends on data that only the source has");
+    cmd_reread_or_lost(m, 1, "command-needs-source", "its effect depends on data that only the source has");
 }
 
 /* SORT … STORE and the like are logged as they are where all keys lie on one shard; else with each shard's keys
@@ -52,12 +54,13 @@ static void do_truncated(const struct cmd *m)
 {
     if (m->f->flows == 1 || m->argc > 2) {
         struct key k;
-        cmd_early(m);
+        if (cmd_early(m))
+            return;
         cmd_key(m, &k, 1);
         m->o->pos = m->after;
         emit_argv(m->e, m->o, &k, 1, 0, RF_MULTIKEY, m->argv, m->argc);
     } else {
-        cmd_lost_only(m, "command-needs-source", "logged without the keys of other shards");
+        cmd_reread_or_lost(m, 1, "command-needs-source", "logged without the keys of other shards");
     }
 }
 
@@ -91,7 +94,8 @@ static void if_there(const struct cmd *m, struct slice script)
 static void do_two_keys(const struct cmd *m)
 {
     bool copy = arg_is(&m->argv[0], "COPY") && m->argc <= 4; /* not into another database */
-    cmd_early(m);
+    if (cmd_early(m))
+        return;
     if (copy && m->f->sel != NULL && m->f->sel->types)
         if_there(m, SLICE(LUA_COPY_IF));
     else
@@ -189,10 +193,10 @@ static bool select_command(struct cmd *m)
         return true;
     }
     m->e->stats.filtered++;
-    if (how == NARROW_LOST)
-        cmd_lost_only(m, "selection", detail);
-    else
+    if (how != NARROW_LOST)
         cmd_nothing(m);
+    else if (m->c->action == ACT_FLUSH || !cmd_reread_written(m, "selection", detail))
+        cmd_lost_only(m, "selection", detail);
     return false;
 }
 
@@ -202,31 +206,72 @@ static bool too_new(const struct cmd *m)
     return m->c->since > t->version && t->kind != TARGET_DRAGONFLY && t->kind != TARGET_VALKEY;
 }
 
+static void newer(const struct cmd *m)
+{
+    if (!cmd_reread_written(m, "command-too-new", "the target does not know it"))
+        cmd_lost_only(m, "command-too-new", "the target does not know it");
+}
+
+/* Nothing is known of it; most commands have their key first. */
+static void unknown(const struct cmd *m)
+{
+    if (m->argc > 1 && m->f->sel != NULL &&
+        !select_passes(m->f->sel, m->argv[1].p, m->argv[1].n, 0, m->f->src_db)) {
+        m->e->stats.filtered++;
+        cmd_nothing(m);
+        return;
+    }
+    if (m->argc < 2 || !cmd_reread(m, 1, "unknown-command", "not known to df2redis")) {
+        cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
+        return;
+    }
+    m->o->pos = m->before;
+    emit_report(m->e, m->o, false, "unknown-command", m->argv[1].p, m->argv[1].n,
+                "the first argument of a command that df2redis does not know was taken for its key, and read again");
+}
+
 /* It works on keys of its database, or flushes it. */
 static bool matters_where(const struct cmd *m)
 {
     return m->c == NULL || m->c->first > 0 || arg_is(&m->argv[0], "FLUSHDB");
 }
 
-void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
-                  uint64_t after)
+void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                   uint64_t after)
 {
-    struct cmd m = {f, e, &f->o, command_find(argv[0].p, argv[0].n), txid, argv, argc, f->o.pos, after};
-    e->stats.commands++;
+    struct cmd m = {.f = f, .e = e, .o = &f->o, .txid = txid, .before = f->o.pos, .after = after};
+    if (__builtin_expect(f->rereads != NULL && f->rereads->count > 0, 0) &&
+        reread_takes(f, e, txid, &argv, &argc)) {
+        m.after = after < f->rr_hold ? after : f->rr_hold;
+        cmd_nothing(&m);
+        return;
+    }
+    m.c = command_find(argv[0].p, argv[0].n);
+    m.argv = m.src_argv = argv;
+    m.argc = m.src_argc = argc;
     if (f->sel != NULL && !select_command(&m))
         return;
     if (matters_where(&m) && emit_wrong_db(e, f->o.db, f->src_db))
         return;
-    if (m.c == NULL || m.argc < m.c->min_args)
-        cmd_lost_only(&m, "unknown-command", "not known to df2redis: its effect is missing");
+    if (m.c == NULL)
+        unknown(&m);
+    else if (m.argc < m.c->min_args)
+        cmd_lost_only(&m, "unknown-command", "too few arguments: its effect is missing");
     else if (too_new(&m))
-        cmd_lost_only(&m, "command-too-new", "the target does not know it");
+        newer(&m);
     else if (e->target.kind == TARGET_DRAGONFLY && native(&m))
         ;
     else if (!e->target.cluster || !spread(&m))
         act(&m);
-    buf_trim(&f->s.copy, (size_t)1 << 20);
     f->program.len = 0;
+    buf_trim(&f->s.copy, (size_t)1 << 20);
     buf_trim(&f->program, (size_t)64 << 10);
     buf_trim(&f->s.body, (size_t)1 << 20);
+}
+
+void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                  uint64_t after)
+{
+    e->stats.commands++;
+    command_write(f, e, txid, argv, argc, after);
 }

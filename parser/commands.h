@@ -53,6 +53,9 @@ struct command {
 /* NULL: not known. Names are upper case. */
 const struct command *command_find(const uint8_t *name, size_t n);
 
+/* It does the same for each of its keys, with what follows it up to the next. */
+bool command_cuttable(const struct command *c);
+
 /* Which arguments of a command are keys: first, first + step … last, and dest. 0: none. */
 struct keys {
     size_t first, last, step;

@@ -25,6 +25,7 @@ struct stats {
     uint64_t lost;     /* reports of something that was not carried over */
     uint64_t remarks;  /* reports of something carried over with a difference */
     uint64_t filtered; /* keys and commands that were not selected */
+    uint64_t reread;   /* keys read again */
     uint64_t ignored;  /* journal entries that mean nothing to the target */
 };
 

@@ -14,6 +14,7 @@ void flow_init(struct flow *f, uint16_t number)
 {
     memset(f, 0, sizeof *f);
     f->o.flow = number;
+    f->rr_hold = f->rr_due = UINT64_MAX;
     carry_init(&f->carry);
 }
 
@@ -53,6 +54,7 @@ void flow_free(struct flow *f)
     buf_free(&f->names);
     buf_free(&f->narrowed);
     buf_free(&f->program);
+    buf_free(&f->rr_in);
     carry_free(&f->carry);
 }
 
@@ -61,9 +63,11 @@ void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigne
 {
     uint16_t number = f->o.flow;
     const struct select *sel = f->sel;
+    struct rereads *rereads = f->rereads;
     flow_free(f);
     flow_init(f, number);
     f->sel = sel;
+    f->rereads = rereads;
     f->o.epoch = epoch;
     f->o.journal = journal;
     f->file = file;

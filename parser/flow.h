@@ -40,6 +40,8 @@ struct pending {
     bool sticky; /* and the target is a Dragonfly, too */
 };
 
+struct rereads;
+
 struct flow {
     struct origin o;
     bool file;         /* a snapshot file: ends at EOF */
@@ -74,6 +76,12 @@ struct flow {
     bool told_sticky, told_mcflags, told_script, told_hint;
     bool counting;         /* next_lsn is known */
     uint64_t next_lsn;
+    uint64_t entry_lsn;    /* of the journal entry being written */
+    struct rereads *rereads; /* NULL: keys cannot be read again */
+    uint64_t rr_hold;      /* no position behind this LSN may be confirmed; UINT64_MAX: none */
+    uint64_t rr_due;       /* LSN at which the next answer is written; UINT64_MAX: none */
+    struct buf rr_in;      /* KEY records, up to the last of an answer */
+    bool rr_lost;          /* some of them were too much to keep */
     struct multi *multis;
     struct buf argv;       /* struct slice each */
     struct unpacked journal; /* an unpacked journal blob */
@@ -109,8 +117,15 @@ void flow_file_end(struct flow *f, struct emit *e);
 /* One journal entry at c. */
 enum got journal_entry(struct flow *f, struct emit *e, struct cur *c);
 
+/* The position that is reached with all entries so far, as far as it may be confirmed. */
+uint64_t journal_reached(const struct flow *f);
+
 /* Write what a journaled command means for the target. after: position once it is applied. */
 void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
                   uint64_t after);
+
+/* The same for one that was kept back, or is not of the journal. */
+void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                   uint64_t after);
 
 #endif

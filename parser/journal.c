@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "flow.h"
+#include "reread.h"
 
 enum journal_op {
     J_SELECT = 6,
@@ -22,10 +23,17 @@ static uint64_t count_one(struct flow *f)
     return f->counting ? ++f->next_lsn : 0;
 }
 
-/* While a transaction waits for its EXEC no position behind its entries may be confirmed. */
+/* While a transaction waits for its EXEC, or a key for its value, no position behind that may be confirmed. */
 static uint64_t reached(const struct flow *f, uint64_t lsn)
 {
-    return f->multis == NULL ? lsn : 0;
+    if (f->multis != NULL)
+        return 0;
+    return lsn < f->rr_hold ? lsn : f->rr_hold;
+}
+
+uint64_t journal_reached(const struct flow *f)
+{
+    return f->counting ? reached(f, f->next_lsn) : 0;
 }
 
 static void use_db(struct flow *f, uint32_t db)
@@ -137,6 +145,7 @@ static void multi_exec(struct flow *f, struct emit *e, uint64_t txid, uint64_t a
         return;
     }
     *at = m->next;
+    f->entry_lsn = after > 0 ? after - 1 : 0;
     multi_replay(f, e, m, reached(f, after));
     buf_free(&m->entries);
     free(m);
@@ -160,6 +169,7 @@ static enum got entry_command(struct flow *f, struct emit *e, struct cur *c, uns
         return g;
     }
     uint64_t after = count_one(f);
+    f->entry_lsn = after > 0 ? after - 1 : 0;
     command_emit(f, e, txid, argv, argc, reached(f, after));
     return GOT;
 }
@@ -212,6 +222,8 @@ enum got journal_entry(struct flow *f, struct emit *e, struct cur *c)
     struct cur t = *c;
     if (t.p >= t.end)
         return cur_need(c, 1);
+    if (f->rr_due <= f->next_lsn)
+        reread_write_due(f, e);
     unsigned op = *t.p++;
     enum got g = entry_body(f, e, &t, op);
     return cur_settle(c, &t, g);

@@ -45,7 +45,9 @@ static int fill(struct parser *p, struct recin *in)
             parser_control(p);
         if (emit_flush(&p->e) < 0)
             return -1;
-        ready = io_wait2(in->fd, p->ctl.fd, p->e.out.fd, -1, &control);
+        ready = io_wait2(in->fd, p->ctl.fd, p->e.out.fd, parser_waits(p) ? 1000 : -1, &control);
+        if (ready == 0 && parser_waits(p))
+            parser_ask(p);
     }
     if (ready < 0) {
         p->e.failed = true;

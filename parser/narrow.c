@@ -31,13 +31,6 @@ static unsigned class_of(const char *name)
     return 0;
 }
 
-/* Commands that do the same for each of their keys, with what follows it up to the next. */
-static bool can_be_cut(const struct command *c)
-{
-    return c->last < 0 && (begins(c->name, "DEL") || begins(c->name, "UNLINK") || begins(c->name, "MSET") ||
-                           begins(c->name, "JSON.MSET"));
-}
-
 static size_t count_passing(const struct flow *f, const struct keys *k, const struct slice *argv, unsigned vclass,
                             size_t *all)
 {
@@ -139,7 +132,7 @@ enum narrowed narrow(struct flow *f, const struct command *c, const struct slice
         if (passing == 0)
             return NARROW_DROP;
         cut = passing < all;
-        if (cut && !can_be_cut(c))
+        if (cut && !command_cuttable(c))
             return two_keys(f, c, vclass, argv, argc, detail);
     }
     if (!rewrite(f, &k, vclass, cut, argv, argc)) {

@@ -13,7 +13,7 @@
 #include "version.h"
 
 enum { OPT_JSON = 256, OPT_RESP, OPT_NULL, OPT_STATS, OPT_RESTORE, OPT_PART, OPT_UNSUPPORTED, OPT_WAIT, OPT_REPORT, OPT_INCLUDE,
-       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_HINTS, OPT_EXISTING, OPT_VERSION };
+       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_HINTS, OPT_EXISTING, OPT_NO_REREAD, OPT_VERSION };
 
 static const struct option longs[] = {
     {"json", no_argument, NULL, OPT_JSON},
@@ -32,6 +32,7 @@ static const struct option longs[] = {
     {"rename-prefix", required_argument, NULL, OPT_RENAME},
     {"db-map", required_argument, NULL, OPT_DBMAP},
     {"eviction-hints", no_argument, NULL, OPT_HINTS},
+    {"no-reread", no_argument, NULL, OPT_NO_REREAD},
     {"on-existing", required_argument, NULL, OPT_EXISTING},
     {"config", required_argument, NULL, 'c'},
     {"verbose", no_argument, NULL, 'v'},
@@ -62,6 +63,7 @@ static const char help[] =
     "      --on-existing WHAT   keys that the target holds: overwrite (default), skip or fail\n"
     "                           (default: what rediswriter says)\n"
     "      --eviction-hints     carry idle times and use counters of files over (by RESTORE, strings too)\n"
+    "      --no-reread          report what only the source knows instead of reading the key again\n"
     "      --report FILE        list everything that was not carried over, a JSON object a line\n"
     "      --stats              counters on standard error at the end\n"
     "  -c, --config FILE        options from section [parser] of an INI file\n"
@@ -128,6 +130,7 @@ static void take(struct options *o, int opt)
     case OPT_STATS: o->stats = true; break;
     case 'o': o->output = optarg; break;
     case 't': set_target(o, optarg); break;
+    case OPT_NO_REREAD: o->no_reread = true; break;
     case OPT_EXISTING:
         if (!target_existing(&o->target, optarg))
             errx(EXIT_USAGE, "--on-existing takes overwrite, skip or fail, not %s", optarg);

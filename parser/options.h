@@ -19,6 +19,7 @@ struct options {
     size_t part_size;
     unsigned target_timeout; /* seconds to wait for the writer's announcement */
     struct select select;
+    bool no_reread;          /* report instead */
     bool stats;
     bool hints;              /* carry idle times and frequencies over */
     const char *report;      /* file for everything that was not carried over */

@@ -207,16 +207,13 @@ static void fetch(struct spreading *s, const struct gather *g, size_t i)
 
 void spread_gather(struct spreading *s)
 {
+    static const char many[] = "more than 30 of its keys lie in other slots of the cluster";
     struct gather g;
     const struct cmd *m = s->m;
-    if (m->c->since > m->e->target.version && m->e->target.kind == TARGET_REDIS) {
-        m->f->program.len = 0;
-        cmd_lost_only(m, "command-too-new", "the target does not know it");
-        return;
-    }
     if (!collect(s, &g)) {
         m->f->program.len = 0;
-        cmd_lost_only(m, "slots", "more than 30 of its keys lie in other slots of the cluster");
+        if (!cmd_reread_written(m, "slots", many))
+            cmd_lost_only(m, "slots", many);
         return;
     }
     clear(s, &g, 0);

@@ -28,6 +28,21 @@
     "local r=redis.call('RENAME',KEYS[1],KEYS[2]) "                                                                  \
     "if a>0 and b>0 and KEYS[1]~=KEYS[2] then redis.call('PEXPIRE',KEYS[2],b) end return r"
 
+/* HSETEX of Dragonfly: condition, 1 to keep expiries, time or 0, field, value … NX is for each field, FNX and FXX are for
+ * all of them; a field whose expiry is kept, but has none, gets the new one. */
+#define LUA_HSETEX                                                                                                   \
+    "local k,c,ms=KEYS[1],ARGV[1],tonumber(ARGV[3]) local function has(f) return redis.call('HEXISTS',k,f)==1 end "  \
+    "if c=='FNX' or c=='FXX' then for i=4,#ARGV,2 do if has(ARGV[i])~=(c=='FXX') then return 0 end end end "         \
+    "for i=4,#ARGV,2 do local f=ARGV[i] if c~='NX' or not has(f) then local t=-1 "                                   \
+    "if ARGV[2]=='1' then t=redis.call('HPEXPIRETIME',k,'FIELDS',1,f) t=t and t[1] or -1 end "                       \
+    "redis.call('HSET',k,f,ARGV[i+1]) if t>0 then redis.call('HPEXPIREAT',k,t,'FIELDS',1,f) "                        \
+    "elseif ms>0 then redis.call('HPEXPIREAT',k,ARGV[3],'FIELDS',1,f) end end end return 1"
+
+/* FIELDEXPIRE: time, field …; sets have no such expiries. */
+#define LUA_FIELDEXPIRE                                                                                              \
+    "if redis.call('TYPE',KEYS[1]).ok~='hash' then return 0 end "                                                    \
+    "for i=2,#ARGV do redis.call('HPEXPIREAT',KEYS[1],ARGV[1],'FIELDS',1,ARGV[i]) end return 1"
+
 /* DELEX key IFEQ|IFNE value: Dragonfly logs it whether it deleted or not. */
 #define LUA_DELEX(op)                                                                                                \
     "local v=redis.call('GET',KEYS[1]) if v and v" op "ARGV[2] then return redis.call('DEL',KEYS[1]) end return 0"

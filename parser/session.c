@@ -28,6 +28,7 @@ void parser_init(struct parser *p, const struct options *opt, int out)
         p->e.target.existing = opt->target.existing;
     p->e.slots = p->e.target.cluster || p->e.target.kind == TARGET_PORTABLE;
     p->ctl.fd = -1;
+    rereads_init(&p->rereads, &p->ctl);
     strlcpy(p->reason, "complete", sizeof p->reason);
 }
 
@@ -46,6 +47,7 @@ static void drop_flows(struct parser *p)
 void parser_free(struct parser *p)
 {
     drop_flows(p);
+    rereads_reset(&p->rereads, 0);
     ctl_close(&p->ctl);
     emit_free(&p->e);
 }
@@ -125,6 +127,7 @@ void parser_control(struct parser *p)
     if (ctl_fill(&p->ctl) < 0) {
         log_event(LOG_INFO, NO_FLOW, "event=control-closed");
         ctl_close(&p->ctl);
+        parser_ask(p); /* nobody is there to answer */
         return;
     }
     while (ctl_line(&p->ctl) != NULL)
@@ -178,6 +181,7 @@ static void write_end(struct parser *p)
     meta_addu(&text, "n.remarks", s->remarks);
     meta_addu(&text, "n.filtered", s->filtered);
     meta_addu(&text, "n.ignored", s->ignored);
+    meta_addu(&text, "n.reread", s->reread);
     emit_meta(&p->e, &o, REC_END, text.p, text.len);
     if (p->opt->stats)
         fprintf(stderr, "%.*s", (int)text.len, (const char *)text.p);
@@ -187,6 +191,7 @@ static void write_end(struct parser *p)
 static void check_end(struct parser *p)
 {
     /* Where a stage before us failed or a stop was asked for, a last item in part is no damage of its own. */
+    parser_ask_no_more(p);
     bool requested = strcmp(p->reason, "complete") != 0 || p->partial;
     if (end_flows(p, requested) < 0)
         return;
@@ -267,6 +272,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     if (p->begun && !same && next_session(p) < 0)
         return -1;
     drop_flows(p);
+    rereads_reset(&p->rereads, r->epoch);
     begin_stream(p);
     p->snapshot_id[0] = '\0';
     if (!same) {
@@ -325,6 +331,8 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
         flow_init(p->flows[r->flow], r->flow);
         if (p->opt->select.active)
             p->flows[r->flow]->sel = &p->opt->select;
+        if (p->opt->mode != EMIT_NULL && !p->opt->no_reread)
+            p->flows[r->flow]->rereads = &p->rereads;
     }
     flow_begin(p->flows[r->flow], p->epoch, p->file, p->journal, p->nflows, lsn, has_token ? token : NULL);
     p->told_cut[r->flow] = p->told_synced[r->flow] = false;
@@ -333,8 +341,7 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     return 0;
 }
 
-/* Tell dfreader how far the flow is; what it misses now it is told again with the next bytes. */
-static void tell(struct parser *p, const struct flow *f)
+void parser_tell(struct parser *p, const struct flow *f)
 {
     unsigned n = f->o.flow;
     if (p->ctl.fd < 0)
@@ -344,7 +351,7 @@ static void tell(struct parser *p, const struct flow *f)
         rc = ctl_send(&p->ctl, "cut flow=%u epoch=%u", n, p->epoch);
         p->told_cut[n] = true;
     }
-    if (rc == 0 && f->synced && !p->told_synced[n]) {
+    if (rc == 0 && f->synced && !p->told_synced[n] && !reread_early(f)) {
         rc = ctl_send(&p->ctl, "synced flow=%u epoch=%u", n, p->epoch);
         p->told_synced[n] = true;
     }
@@ -381,7 +388,10 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
     }
     if (f->snapshot_id[0] != '\0' && !same_snapshot(p, f))
         return flow_fault(p, r->flow, EXIT_DAMAGED, "a file of another snapshot than the first: their ids differ");
-    tell(p, f);
+    if (parser_waits(p))
+        parser_ask(p);
+    else
+        parser_tell(p, f);
     return 0;
 }
 
@@ -408,7 +418,7 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
     case REC_SESSION: return on_session(p, r, payload);
     case REC_FLOW: return on_flow(p, r, payload);
     case REC_DATA: return on_data(p, r, payload);
-    case REC_KEY: parser_fault(p, EXIT_DAMAGED, "error", "a KEY record that nobody asked for"); return -1;
+    case REC_KEY: return parser_key(p, r, payload);
     default: on_end(p, r, payload); return 0;
     }
 }

@@ -5,6 +5,7 @@
 #include "ctl.h"
 #include "flow.h"
 #include "options.h"
+#include "reread.h"
 
 struct parser {
     const struct options *opt;
@@ -21,6 +22,7 @@ struct parser {
     bool journal, file;
     bool target_written;
     struct ctl ctl;
+    struct rereads rereads;
     int status;        /* worst so far */
     bool partial;      /* the input's END says that flows may end within an item */
     char reason[16];   /* of the END record to come */
@@ -36,6 +38,26 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
 
 /* What came over the control socket. */
 void parser_control(struct parser *p);
+
+/* Something is under way that must be looked after once a second. */
+static inline bool parser_waits(const struct parser *p)
+{
+    return p->rereads.count > 0;
+}
+
+/* ---- for session.c and asking.c ---- */
+
+/* A KEY record. Returns like parser_record. */
+int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload);
+
+/* Ask for keys that can be asked for now, give up others, tell dfreader how far the flows are. */
+void parser_ask(struct parser *p);
+
+/* What was not answered by now is reported. */
+void parser_ask_no_more(struct parser *p);
+
+/* Tell dfreader how far the flow is; what it misses now it is told again with the next bytes. */
+void parser_tell(struct parser *p, const struct flow *f);
 
 /* The input was cut short or damaged. what: for the message. */
 void parser_fault(struct parser *p, int status, const char *reason, const char *what);

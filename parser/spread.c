@@ -125,6 +125,8 @@ static void run_program(const struct cmd *m, const struct keys *k, void (*run)(s
     if (m->f->program.len == 0)
         return; /* it has said itself why not */
     if (program_end(&s.p) < 0) {
+        if (cmd_reread_written(m, "command-too-large", "keys in several slots, and too large arguments"))
+            return;
         cmd_lost_only(m, "command-too-large", "keys in several slots, and too many or too large arguments");
         return;
     }
@@ -138,8 +140,8 @@ static void over_slots(const struct cmd *m, const struct keys *k)
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (strcmp(table[i].name, m->c->name) != 0)
             continue;
-        if (m->c->action == ACT_TWO_KEYS || m->c->action == ACT_TRUNCATED)
-            cmd_early(m);
+        if ((m->c->action == ACT_TWO_KEYS || m->c->action == ACT_TRUNCATED) && cmd_early(m))
+            return;
         if (table[i].run != NULL)
             run_program(m, k, table[i].run);
         else
@@ -147,6 +149,17 @@ static void over_slots(const struct cmd *m, const struct keys *k)
         return;
     }
     cmd_lost_only(m, "slots", "its keys lie in several slots of the cluster");
+}
+
+/* What goes to another database leaves this one. */
+static void leave_database(const struct cmd *m)
+{
+    struct slice del[2] = {SLICE("DEL"), m->argv[1]};
+    cmd_lost(m, "database", "a cluster has one database only");
+    if (arg_is(&m->argv[0], "MOVE"))
+        cmd_last(m, 1, del, 2, RF_IDEMPOTENT);
+    else
+        cmd_nothing(m);
 }
 
 bool spread(const struct cmd *m)
@@ -157,9 +170,11 @@ bool spread(const struct cmd *m)
     if (keys_next(&k, 0) == 0)
         cmd_malformed(m);
     else if (other_db(m))
-        cmd_lost_only(m, "database", "a cluster has one database only");
+        leave_database(m);
     else if (arg_is(&m->argv[0], "MOVE"))
         cmd_nothing(m); /* both databases are one at the target */
+    else if (looks_elsewhere(m) && cmd_reread_written(m, "slots", "patterns of BY and GET name keys in any slot"))
+        return true;
     else if (looks_elsewhere(m))
         cmd_lost_only(m, "slots", "patterns of BY and GET name keys in any slot");
     else if (arg_is(&m->argv[0], "MSETNX") || !one_slot(m, &k))

@@ -85,3 +85,19 @@ keep() { # Lua condition on k and its type t that a key must meet to stay
         assert_status 2
     done
 }
+
+@test "for a cluster: database 0 only, and no bare RESP" {
+    record basic-2flows
+    run dfparse -t 7.0/cluster -o "$TMP/commands" "$RAW"
+    assert_status 2
+    assert_output_has "--db-map"
+    dfparse -t 7.0/cluster --db-map '*=0' --json "$RAW" >"$TMP/json" 2>/dev/null || [[ $? -eq 3 ]]
+    ! grep -q '"db":1' "$TMP/json" || fail "$(grep -m1 '"db":1' "$TMP/json")"
+    grep -q '"type":"target".*"cluster":"1"' "$TMP/json"
+    ! grep '"type":"request"' "$TMP/json" | grep -qv '"slot":' || fail "a request without a slot"
+    dfparse -t 7.0/cluster --exclude db:1 -o "$TMP/commands" "$RAW" 2>/dev/null || [[ $? -eq 3 ]]
+    run dfparse --resp -t 7.0/cluster "$RAW"
+    assert_status 2
+    run dfparse --resp --on-existing skip "$RAW"
+    assert_status 2
+}

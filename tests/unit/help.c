@@ -197,6 +197,20 @@ void add_command(struct buf *b, uint64_t txid, const char *line)
     add_entry(b, 10, txid, argv, argc);
 }
 
+void select_clear(struct select *s)
+{
+    for (unsigned i = 0; i < s->nrules; i++) {
+        free(s->rule[i].text);
+        if (s->rule[i].kind == RULE_REGEX)
+            regfree(&s->rule[i].regex);
+    }
+    for (unsigned i = 0; i < s->nrenames; i++) {
+        free(s->rename[i].from);
+        free(s->rename[i].to);
+    }
+    memset(s, 0, sizeof *s);
+}
+
 /* ---- records ---- */
 
 struct reading {

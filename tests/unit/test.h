@@ -12,6 +12,7 @@
 
 #include "../../common/buf.h"
 #include "../../parser/emit.h"
+#include "../../parser/select.h"
 
 /* ---- checks; each counts, and prints file, line and both sides when it fails ---- */
 
@@ -55,6 +56,9 @@ void add_command(struct buf *b, uint64_t txid, const char *line);
 
 /* The same for arguments with any bytes. op: 9, 10 or 11. */
 void add_entry(struct buf *b, unsigned op, uint64_t txid, const struct slice *argv, size_t argc);
+
+/* Free what options made of it, and empty it. */
+void select_clear(struct select *s);
 
 /* ---- records ---- */
 

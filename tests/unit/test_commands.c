@@ -366,6 +366,18 @@ static void not_carried(void)
             ONE "VK | JSON.MSET a $ 1 b $ 2\n");
 }
 
+/* What is sent is this script, whatever is said before it. */
+static void scripted(const char *target, const char *line, const char *script, const char *rest, const char *flags)
+{
+    struct buf want = {0};
+    (void)buf_addf(&want, ONE "%s key=3 | EVAL ", flags);
+    show_bytes(&want, (const uint8_t *)script, strlen(script));
+    (void)buf_addf(&want, " %s\n", rest);
+    (void)buf_add(&want, "", 1);
+    is(target, line, (const char *)want.p);
+    buf_free(&want);
+}
+
 static void fields(void)
 {
     static const char lost[] = "LOST kind=field-ttl key=k\n";
@@ -379,14 +391,19 @@ static void fields(void)
     for (size_t i = 0; i < 3; i++)
         is(targets[i], "HSETEX k 100 f v g w", want);
     /* Redis' form */
-    is("7.4", "HSETEX k FNX FIELDS 1 f v", "LOST kind=command-needs-source key=k\n" SKIPPED);
     is("7.4", "HSETEX k PXAT 1767225600000 FIELDS 2 f v g w",
        "1 pos=100 db=0 IV | HSET k f v g w\n2 pos=101 db=0 IV | HPEXPIREAT k 1767225600000 FIELDS 2 f g\n");
     is("7.4", "HSETEX k EX 100 FIELDS 1 f v",
        "1 pos=100 db=0 IV | HSET k f v\n2 pos=101 db=0 IV | HPEXPIREAT k 1700000100000 FIELDS 1 f\n");
     all("HSETEX k FIELDS 1 f v", ONE "IV | HSET k f v\n");
-    all("HSETEX k NX 100 f v", "LOST kind=command-needs-source key=k\n" SKIPPED);
-    is("7.4", "HSETEX k KEEPTTL 100 f v", "LOST kind=command-needs-source key=k\n" SKIPPED);
+    for (size_t i = 0; i < 3; i++)
+        is(targets[i], "HSETEX k NX 100 f v", "LOST kind=command-needs-source key=k\n" SKIPPED);
+    scripted("7.4", "HSETEX k NX 100 f v", LUA_HSETEX, "1 k NX \"\" 1700000100000 f v", "V");
+    scripted("7.4", "HSETEX k KEEPTTL 100 f v g w", LUA_HSETEX, "1 k \"\" 1 1700000100000 f v g w", "V");
+    scripted("7.4", "HSETEX k FNX FIELDS 1 f v", LUA_HSETEX, "1 k FNX \"\" 0 f v", "V");
+    scripted("valkey:9.0", "HSETEX k FXX KEEPTTL PX 100000 FIELDS 1 f v", LUA_HSETEX,
+             "1 k FXX 1 1700000100000 f v", "V");
+    is("7.0", "HSETEX k KEEPTTL 100 f v", "LOST kind=field-ttl key=k\n" ONE "IV | HSET k f v\n");
     all("HSETEX k 100 f v g", "LOST kind=malformed-command key=k\n" SKIPPED);
     all("HSETEX k 0 f v", "LOST kind=malformed-command key=k\n" SKIPPED);
     all("HSETEX k abc f v", "LOST kind=malformed-command key=k\n" SKIPPED);
@@ -399,16 +416,23 @@ static void fields(void)
                                         "HGETEX k EX 100 FIELDS 2 f g",
                                         "HGETEX k PX 100000 FIELDS 2 f g",
                                         "HGETEX k EXAT 1700000100 FIELDS 2 f g",
-                                        "HGETEX k PXAT 1700000100000 FIELDS 2 f g",
-                                        "FIELDEXPIRE k 100 f g"};
+                                        "HGETEX k PXAT 1700000100000 FIELDS 2 f g"};
     snprintf(want, sizeof want, "%s" SKIPPED, lost);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         is("7.4", lines[i], ONE "IV | HPEXPIREAT k 1700000100000 FIELDS 2 f g\n");
         is("7.0", lines[i], want);
         is("portable", lines[i], want);
     }
+    is("7.0", "FIELDEXPIRE k 100 f g", want);
     is("7.4", "HPERSIST k FIELDS 1 f", ONE "IV | HPERSIST k FIELDS 1 f\n");
     is("7.4", "HGETEX k PERSIST FIELDS 1 f", ONE "IV | HPERSIST k FIELDS 1 f\n");
+    struct buf script = {0};
+    (void)buf_addstr(&script, "REMARK kind=member-ttl key=k\n" ONE "IV key=3 | EVAL ");
+    show_bytes(&script, (const uint8_t *)LUA_FIELDEXPIRE, strlen(LUA_FIELDEXPIRE));
+    (void)buf_addstr(&script, " 1 k 1700000100000 f g\n");
+    (void)buf_add(&script, "", 1);
+    is("7.4", "FIELDEXPIRE k 100 f g", (const char *)script.p);
+    buf_free(&script);
     is("7.4", "HEXPIRE k 100 NX FIELDS 1 f", ONE "V | HPEXPIREAT k 1700000100000 NX FIELDS 1 f\n");
     all("HEXPIRE k 0 FIELDS 2 f g", ONE "IV | HDEL k f g\n"); /* whatever the target */
     all("HGETEX k EX 0 FIELDS 1 f", ONE "IV | HDEL k f\n");

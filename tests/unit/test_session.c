@@ -58,7 +58,7 @@ static bool says(const char *what)
 
 static void options_of(const char *dbs, const char *exclude)
 {
-    memset(&opt.select, 0, sizeof opt.select);
+    select_clear(&opt.select);
     if (dbs != NULL)
         CHECK(select_add_dbs(&opt.select, dbs) == NULL);
     if (exclude != NULL)

@@ -135,7 +135,7 @@ static void renames(void)
         ONE
         "VK PROGRAM | 15495>1: DUMP a | 15495?1>2T: PEXPIRETIME a | 3300?1: RESTORE b $2 $1 REPLACE ABSTTL | "
         "15495?1: DEL a | 3300!1: DEL b\n");
-    free(sel.rule[0].text);
+    select_clear(&sel);
 }
 
 static void elements(void)
@@ -262,7 +262,7 @@ static void large(void)
 
 static void databases(void)
 {
-    is("MOVE k 3", "LOST kind=database key=k\n" SKIPPED);
+    is("MOVE k 3", "LOST kind=database key=k\n" ONE "IV | DEL k\n");
     is("COPY a b DB 3", "LOST kind=database key=a\n" SKIPPED);
     is("COPY {a}1 {a}2 DB 3 REPLACE", "LOST kind=database key={a}1\n" SKIPPED);
     is("COPY {a}1 {a}2 DB 0", ONE "VK | COPY {a}1 {a}2 DB 0\n");

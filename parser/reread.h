@@ -1,0 +1,103 @@
+/* Keys that dfparse wants to see as the source has them: commands that the target does not know, or that
+ * depend on what only the source has. Asked for over the control socket (reread), answered by KEY records in
+ * the flow's raw stream (dfrecord(5)); dragonfly-wire.md 5.8 has the procedure. While a key is under way the
+ * journal's entries of it are kept back: those that the value contains are dropped, those behind it follow
+ * it. No position behind the entry that made the key be asked for counts as reached before its value is
+ * written. */
+#ifndef DFP_REREAD_H
+#define DFP_REREAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "ctl.h"
+#include "flow.h"
+
+#define REREAD_KEYS     1024u                    /* under way at a time */
+#define REREAD_BYTES    ((size_t)64 << 20)       /* of values and entries kept, all together */
+#define REREAD_TRIES    16u                      /* of one key whose answers do not fit the journal */
+#define REREAD_PATIENCE ((uint64_t)60 * 1000000) /* for one answer, microseconds */
+
+#define REREAD_BUCKETS  512u
+
+/* One key: wanted (the full sync goes on: there are no positions yet), asked for, or answered (its place in
+ * the journal has not come). */
+enum rekey_state { REKEY_WANTED, REKEY_ASKED, REKEY_ANSWERED };
+
+struct rekey {
+    LIST_ENTRY(rekey) chain; /* in its bucket */
+    TAILQ_ENTRY(rekey) link; /* in the order of the requests */
+    enum rekey_state state;
+    uint16_t flow;
+    uint32_t db;       /* of the source */
+    uint64_t since;    /* LSN of the entry that made it be asked for; 0: of the full sync */
+    uint64_t least;    /* an answer counts if it was begun at this LSN or later */
+    uint64_t from, to; /* of the answer */
+    uint64_t asked_at;
+    unsigned tries;
+    bool missing;
+    int64_t ttl;
+    uint64_t time;    /* of the answer */
+    struct buf value; /* the KEY record's payload; the value begins at value_at */
+    size_t value_at;
+    struct buf kept;  /* entries that may follow the value */
+    const char *kind; /* for the report if nothing comes of it */
+    char detail[120];
+    size_t n;
+    uint8_t key[];
+};
+
+struct rereads {
+    struct ctl *ctl;
+    uint16_t epoch;
+    bool closed; /* the stream ends: nothing more is asked for */
+    unsigned count;
+    size_t bytes; /* kept */
+    LIST_HEAD(, rekey) bucket[REREAD_BUCKETS];
+    TAILQ_HEAD(, rekey) list;
+    struct buf names; /* scratch: arguments that are left of a command */
+};
+
+void rereads_init(struct rereads *r, struct ctl *ctl);
+
+/* Drop everything: another session begins, or the end. */
+void rereads_reset(struct rereads *r, uint16_t epoch);
+
+static inline bool rereads_possible(const struct rereads *r)
+{
+    return r != NULL && !r->closed && r->ctl->fd >= 0;
+}
+
+/* ---- from commands: f->rereads is set ---- */
+
+/* Have a key of the entry at hand read again. kind, detail: for the report if nothing comes of it. False: too
+ * many, or too long a name, or nobody there to ask. */
+bool reread_want(struct flow *f, uint32_t db, const struct slice *key, const char *kind, const char *detail);
+
+/* Is room for n more? */
+bool reread_room(const struct flow *f, size_t n);
+
+/* The entry at hand while keys are under way. True: nothing is to be written for it now. False: go on with
+ * what argv and argc are then. */
+bool reread_takes(struct flow *f, struct emit *e, uint64_t txid, const struct slice **argv, size_t *argc);
+
+/* The flow has come to the place of an answer: write it. */
+void reread_write_due(struct flow *f, struct emit *e);
+
+/* ---- from the session ---- */
+
+/* Ask for what was wanted in a full sync that is over, give up what was not answered in time. */
+void reread_tick(struct flow *f, struct emit *e, uint64_t now_us);
+
+/* A KEY record, or part of one. Returns NULL, or what is wrong with it. */
+const char *reread_answer(struct flow *f, struct emit *e, const struct rec *rec, const uint8_t *payload);
+
+/* Something of the flow's full sync is still to be read again. */
+bool reread_early(const struct flow *f);
+
+/* The flow ends, or nobody is there any more: what was answered is written, the rest is reported. */
+void reread_finish(struct flow *f, struct emit *e, const char *why);
+
+#endif

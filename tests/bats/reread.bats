@@ -1,0 +1,72 @@
+#!/usr/bin/env bats
+# Keys that the parser has read again, end to end: from the master's DUMP into the target.
+
+load helper
+
+setup() {
+    common_setup
+    standin --generate --flows 1 --keys 3 --journal-ops 2 --write-capture "$TMP/cap"
+    # "bar", for a day
+    echo '0 k 86400000 00036261720900364c18acbae09ea6' >"$TMP/values"
+}
+
+teardown() { common_teardown; }
+
+# A journal entry behind those of the capture.
+then_journal() { # words, shorter than 64 bytes
+    local file=$TMP/cap/wire/01.s2c word total=0
+    for word; do total=$((total + ${#word})); done
+    {
+        printf '\x06\0\x0a\x07\x01'
+        printf "\\x$(printf %02x $#)\\x$(printf %02x $total)"
+        for word; do printf "\\x$(printf %02x ${#word})%s" "$word"; done
+    } >>"$file"
+    awk -v size="$(stat -c %s "$file")" -v OFS='\t' '$2 == 1 && $3 == "s2c" { last = NR } { l[NR] = $0 }
+        END { for (i = 1; i <= NR; i++) { $0 = l[i]; if (i == last) $5 = size - $4; print } }' \
+        "$TMP/cap/wire/timeline.tsv" >"$TMP/timeline"
+    mv "$TMP/timeline" "$TMP/cap/wire/timeline.tsv"
+}
+
+# A live pipeline up to the key "other", then stopped; the status of its parser in $status.
+through() { # dfparse options…
+    local reader parser writer
+    mkfifo "$TMP/raw" "$TMP/commands"
+    start_redis
+    rcli set gone old >/dev/null
+    start_master --capture "$TMP/cap" --values "$TMP/values"
+    background bash -c 'exec dfreader "$1" >"$2"' - "dragonfly://127.0.0.1:$MASTER_PORT" "$TMP/raw"
+    reader=$!
+    background bash -c 'exec dfparse --report "$0/report" "$@" <"$0/raw" >"$0/commands" 2>"$0/parse.err"' "$TMP" "$@"
+    parser=$!
+    background bash -c 'exec rediswriter -q "$1" <"$0/commands" 2>"$0/write.err"' "$TMP" "redis://127.0.0.1:$REDIS_PORT"
+    writer=$!
+    wait_until 10 applied "$@"
+    kill -INT "$reader"
+    reap 10 "$writer"
+    reap 10 "$parser"
+}
+
+# The last entry, and with re-reading the key behind which it stands.
+applied() {
+    [[ $(rcli get other) == 1 ]] && { [[ ${1-} == --no-reread ]] || [[ $(rcli get k) == bar ]]; }
+}
+
+@test "a command whose effect only the source knows: the key is read again" {
+    then_journal CL.THROTTLE k 1 1 1
+    then_journal NOSUCH gone
+    then_journal SET other 1
+    through
+    [[ $status -eq 0 ]] || fail "$(cat "$TMP/parse.err")"
+    [[ $(rcli pttl k) -gt 86000000 && $(rcli pttl k) -le 86400000 ]] || fail "$(rcli pttl k)"
+    [[ $(rcli exists gone) -eq 0 ]]
+    grep -q '"kind":"unknown-command","lost":false.*"key":"gone"' "$TMP/report"
+}
+
+@test "with --no-reread it is reported" {
+    then_journal CL.THROTTLE k 1 1 1
+    then_journal SET other 1
+    through --no-reread
+    assert_status 3
+    grep -q '"kind":"command-needs-source".*"key":"k"' "$TMP/report"
+    [[ $(rcli exists k) -eq 0 ]]
+}
