@@ -13,7 +13,7 @@
 #include "version.h"
 
 enum { OPT_JSON = 256, OPT_RESP, OPT_NULL, OPT_STATS, OPT_RESTORE, OPT_PART, OPT_UNSUPPORTED, OPT_WAIT, OPT_REPORT, OPT_INCLUDE,
-       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_HINTS, OPT_EXISTING, OPT_NO_REREAD, OPT_VERSION };
+       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_HINTS, OPT_BULK, OPT_EXISTING, OPT_NO_REREAD, OPT_VERSION };
 
 static const struct option longs[] = {
     {"json", no_argument, NULL, OPT_JSON},
@@ -31,6 +31,7 @@ static const struct option longs[] = {
     {"exclude", required_argument, NULL, OPT_EXCLUDE},
     {"rename-prefix", required_argument, NULL, OPT_RENAME},
     {"db-map", required_argument, NULL, OPT_DBMAP},
+    {"max-bulk", required_argument, NULL, OPT_BULK},
     {"eviction-hints", no_argument, NULL, OPT_HINTS},
     {"no-reread", no_argument, NULL, OPT_NO_REREAD},
     {"on-existing", required_argument, NULL, OPT_EXISTING},
@@ -55,6 +56,7 @@ static const char help[] =
     "      --target-timeout S   wait that long for the announcement (30)\n"
     "      --restore-limit N    larger values are written as commands (64k; 0: all)\n"
     "      --part-size N        bytes of such a command (64k)\n"
+    "      --max-bulk N         the target's proto-max-bulk-len where rediswriter does not say it (512m)\n"
     "      --unsupported WHAT   report (default), approximate or fail\n"
     "      --include RULE       only these: GLOB, prefix:P, regex:R, type:T, db:N (may be repeated)\n"
     "      --exclude RULE       not these\n"
@@ -144,6 +146,7 @@ static void take(struct options *o, int opt)
     case OPT_EXCLUDE: check(select_add_rule(&o->select, optarg, true), "--exclude"); break;
     case OPT_RENAME: check(select_add_rename(&o->select, optarg), "--rename-prefix"); break;
     case OPT_DBMAP: check(select_add_dbs(&o->select, optarg), "--db-map"); break;
+    case OPT_BULK: o->max_bulk = size_of(optarg, "--max-bulk", (size_t)1 << 20, (size_t)1 << 40); break;
     case OPT_HINTS: o->hints = true; break;
     case OPT_REPORT: o->report = optarg; break;
     case 'v': o->verbose++; break;

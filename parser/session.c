@@ -26,6 +26,8 @@ void parser_init(struct parser *p, const struct options *opt, int out)
         p->e.target = opt->target;
     if (opt->have_existing)
         p->e.target.existing = opt->target.existing;
+    if (opt->max_bulk > 0)
+        p->e.target.maxbulk = opt->max_bulk;
     p->e.slots = p->e.target.cluster || p->e.target.kind == TARGET_PORTABLE;
     p->ctl.fd = -1;
     rereads_init(&p->rereads, &p->ctl);

@@ -556,6 +556,23 @@ with_hints() { # policy RESTORE-option value
     [[ $(rcli eval "$lengths" 0 | wc -l) -eq 8 ]]
 }
 
+@test "a string above the target's limit is reported, unless --max-bulk says that it fits" {
+    start_redis
+    rcli set before x
+    rcli eval "redis.call('SET', 'long', string.rep('0123456789', 200000))" 0
+    [[ $(rcli save) == OK ]]
+    FILE=$TMP/redis.$REDIS_PORT/dump.rdb
+    decoded "$FILE" --max-bulk 1m >"$TMP/decoded"
+    grep -qxF 'report string-too-large "long" lost=1' "$TMP/decoded"
+    grep -q '^end status=3' "$TMP/decoded"
+    grep -qxF '0 ["SET","before","x"]' "$TMP/decoded"
+    decoded "$FILE" --max-bulk 2m >"$TMP/decoded"
+    ! grep -q '^report' "$TMP/decoded" || fail "$(grep '^report' "$TMP/decoded")"
+    grep -q '^end status=0' "$TMP/decoded"
+    run dfparse --max-bulk 5 /dev/null
+    assert_status 2
+}
+
 @test "expired keys are dropped and counted" {
     for name in expired:4 expired-before-1970:2; do
         fixture "${name%:*}"
