@@ -64,11 +64,27 @@ static void do_truncated(const struct cmd *m)
     }
 }
 
+/* ZADD, unless it adds to a score. */
+static bool sets_scores(const struct cmd *m)
+{
+    static const char *const options[] = {"NX", "XX", "GT", "LT", "CH"};
+    if (!arg_is(&m->argv[0], "ZADD"))
+        return false;
+    for (size_t i = 2; i < m->argc; i++) {
+        size_t k = 0;
+        while (k < sizeof options / sizeof *options && !arg_is(&m->argv[i], options[k]))
+            k++;
+        if (k == sizeof options / sizeof *options)
+            return !arg_is(&m->argv[i], "INCR");
+    }
+    return false;
+}
+
 /* As it is. */
 void do_forward(const struct cmd *m)
 {
     const struct command *c = m->c;
-    unsigned flags = c->idempotent ? RF_IDEMPOTENT : 0;
+    unsigned flags = c->idempotent || sets_scores(m) ? RF_IDEMPOTENT : 0;
     struct key k;
     struct keys keys = command_keys(c, m->argv, m->argc);
     size_t first = keys_next(&keys, 0);

@@ -138,9 +138,12 @@ void spread_smove(struct spreading *s)
 {
     if (!wants(s, 4))
         return;
-    step(s, 1, "SREM", 0, R_VALUE, 0);
+    /* A step whose reply is lost is run again: the member must not be gone before it is known to have been there. */
+    step(s, 1, "SISMEMBER", 0, R_VALUE, 0);
     arg(s, 3);
     step(s, 2, "SADD", R_VALUE, 0, 0);
+    arg(s, 3);
+    step(s, 1, "SREM", R_VALUE, 0, 0);
     arg(s, 3);
 }
 
@@ -151,9 +154,12 @@ void spread_lmove(struct spreading *s)
     bool named = arg_is(&a[0], "LMOVE");
     if (!wants(s, named ? 5 : 3))
         return;
-    step(s, 1, named && arg_is(&a[3], "LEFT") ? "LPOP" : "RPOP", 0, R_VALUE, 0);
+    bool left = named && arg_is(&a[3], "LEFT");
+    step(s, 1, "LINDEX", 0, R_VALUE, 0);
+    program_str(&s->p, left ? "0" : "-1");
     step(s, 2, named && arg_is(&a[4], "RIGHT") ? "RPUSH" : "LPUSH", R_VALUE, 0, 0);
     program_reg(&s->p, R_VALUE);
+    step(s, 1, left ? "LPOP" : "RPOP", R_VALUE, 0, 0);
 }
 
 /* ---- keys brought together ---- */

@@ -135,7 +135,7 @@ static void collections(void)
 {
     all("SADD k a b", ONE "IV | SADD k a b\n");
     all("SREM k a", ONE "IV | SREM k a\n");
-    all("ZADD d 1.5 m", ONE "V | ZADD d 1.5 m\n");
+    all("ZADD d 1.5 m", ONE "IV | ZADD d 1.5 m\n");
     all("ZPOPMIN k 2", ONE "V | ZPOPMIN k 2\n");
     all("ZPOPMAX k", ONE "V | ZPOPMAX k\n");
     all("LPOP k", ONE "V | LPOP k\n");
@@ -253,7 +253,7 @@ static void to_older(void)
     is("4.0", "ZPOPMIN k", ONE "V | ZREMRANGEBYRANK k 0 0\n");
     is("4.0", "ZPOPMIN k 3", ONE "V | ZREMRANGEBYRANK k 0 2\n");
     is("4.0", "ZPOPMAX k 3", ONE "V | ZREMRANGEBYRANK k -3 -1\n");
-    is("6.0", "ZADD k NX 1 a", ONE "V | ZADD k NX 1 a\n");
+    is("6.0", "ZADD k NX 1 a", ONE "IV | ZADD k NX 1 a\n");
     is("6.0", "ZADD k GT INCR 1 a", ONE "V | ZADD k GT INCR 1 a\n");
     is_script("6.0", "ZADD k XX gt CH 1 a 2 b", " 1 k GT XX 1 a 2 b");
     is("6.0", "GEOADD k CH 1 2 a", ONE "IV | GEOADD k 1 2 a\n");

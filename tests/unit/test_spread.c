@@ -140,10 +140,10 @@ static void renames(void)
 
 static void elements(void)
 {
-    is("SMOVE a b m", ONE "VK PROGRAM | 15495>1: SREM a m | 3300?1: SADD b m\n");
-    is("LMOVE a b LEFT RIGHT", ONE "VK PROGRAM | 15495>1: LPOP a | 3300?1: RPUSH b $1\n");
-    is("LMOVE a b right left", ONE "VK PROGRAM | 15495>1: RPOP a | 3300?1: LPUSH b $1\n");
-    is("RPOPLPUSH a b", ONE "VK PROGRAM | 15495>1: RPOP a | 3300?1: LPUSH b $1\n");
+    is("SMOVE a b m", ONE "VK PROGRAM | 15495>1: SISMEMBER a m | 3300?1: SADD b m | 15495?1: SREM a m\n");
+    is("LMOVE a b LEFT RIGHT", ONE "VK PROGRAM | 15495>1: LINDEX a 0 | 3300?1: RPUSH b $1 | 15495?1: LPOP a\n");
+    is("LMOVE a b right left", ONE "VK PROGRAM | 15495>1: LINDEX a -1 | 3300?1: LPUSH b $1 | 15495?1: RPOP a\n");
+    is("RPOPLPUSH a b", ONE "VK PROGRAM | 15495>1: LINDEX a -1 | 3300?1: LPUSH b $1 | 15495?1: RPOP a\n");
     is("SMOVE a b", "LOST kind=malformed-command key=a\n" SKIPPED);
     is("LMOVE a b LEFT", "LOST kind=malformed-command key=a\n" SKIPPED);
 }
