@@ -148,17 +148,20 @@ static size_t old_copy(const struct request *q)
 {
     struct slice own[2] = {SLICE(""), SLICE("")};
     size_t n = 1;
-    for (size_t i = 3; i < q->argc; i++)
-        if (is(&q->argv[i], "REPLACE"))
+    for (size_t i = 3; i < q->argc; i++) {
+        if (is(&q->argv[i], "REPLACE")) {
             own[0] = SLICE("REPLACE");
-        else if (is(&q->argv[i], "DB") && i + 1 < q->argc)
-            own[1] = q->argv[i + 1], n = 2;
+        } else if (is(&q->argv[i], "DB") && i + 1 < q->argc) {
+            own[1] = q->argv[i + 1];
+            n = 2;
+        }
+    }
     return q->argc < 3 ? 0 : script(q, SLICE(LUA_COPY), 2, own, n, q->argc);
 }
 
 static size_t old_lmove(const struct request *q)
 {
-    return q->argc == 5 ? script(q, SLICE(LUA_LMOVE), 2, NULL, 0, 3) : 0;
+    return q->argc == 5 ? script(q, SLICE(LUA_LMOVE), 2, &q->argv[3], 2, q->argc) : 0;
 }
 
 /* A count of elements as text, with a sign in front and less by one where the range asks for it. */
