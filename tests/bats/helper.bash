@@ -191,7 +191,7 @@ assert_target_holds() { # recorded databases
     if server_has 7.0; then
         run dfstate diff --redis-target "$1" "$url"
     else
-        zcat "$1" | without_counters | { server_has 5.0 && cat || grep -v '"type": "stream"'; } >"$TMP/recorded.jsonl"
+        zcat "$1" | without_counters | { if server_has 5.0; then cat; else grep -v '"type": "stream"'; fi; } >"$TMP/recorded.jsonl"
         dfstate dump "$url" | without_counters >"$TMP/target.jsonl"
         run dfstate diff --redis-target "$TMP/recorded.jsonl" "$TMP/target.jsonl"
     fi
