@@ -434,8 +434,12 @@ int parser_end(struct parser *p)
     finish_stream(p);
     if (emit_flush(&p->e) < 0) {
         const char *why = p->e.fault == EPIPE ? "the reader of the output has gone" : strerror(p->e.fault);
-        log_event(LOG_ERROR, NO_FLOW, "event=output msg=%s", log_quote(why, strlen(why)));
-        p->status = exit_worse(p->status, p->was_live && p->e.fault == EPIPE ? EXIT_RETRY : EXIT_CANNOT);
+        int status = p->was_live && p->e.fault == EPIPE ? EXIT_RETRY : EXIT_CANNOT;
+        if (p->e.fault == EPROTO) /* said already: with --resp, the flows disagree on a FLUSH */
+            status = EXIT_DAMAGED;
+        else
+            log_event(LOG_ERROR, NO_FLOW, "event=output msg=%s", log_quote(why, strlen(why)));
+        p->status = exit_worse(p->status, status);
     }
     emit_report_counts(&p->e);
     if (p->e.stats.expired > 0)

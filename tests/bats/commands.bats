@@ -150,6 +150,21 @@ EOF
     assert_equal
 }
 
+@test "flows that disagree on a FLUSH are damage, also with --resp" {
+    {
+        echo session flows=2
+        for flow in 0 1; do
+            echo "flow $flow mode=FULL token=$TOKEN"
+            echo "data $flow" $EMPTY
+            echo "entry $flow :txid=$((7 + flow)) FLUSHALL"
+        done
+        echo end
+    } | mkrecords --raw >"$TMP/raw"
+    run dfparse --resp "$TMP/raw"
+    assert_status 4
+    assert_output_has 'the flows disagree on a FLUSH'
+}
+
 @test "what the target does not know is named" {
     server_has 6.2 && skip "it knows all of these"
     both <<<$'ZADD z 1 a 2 b\nZRANGESTORE d z 0 -1'

@@ -2,6 +2,7 @@
  * rest is the stream itself or the bytes of a flow that are put into records here, and the target. */
 #include "fuzz.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "../../common/record.h"
@@ -87,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run(p, fd);
     int status = parser_end(p);
     HOLDS(status >= 0 && (status <= 5 || status == 75));
-    HOLDS(!p->e.failed);
+    HOLDS(!p->e.failed || (p->e.fault == EPROTO && status != 0)); /* flows that disagree on a FLUSH */
     parser_free(p);
     free(p);
     buf_free(&b);

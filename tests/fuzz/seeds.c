@@ -136,7 +136,7 @@ static void text(struct buf *b, unsigned type, unsigned flow, const char *s)
 /* Two flows that are resumed, with a FLUSHALL on both: a barrier. */
 static void two_flows(void)
 {
-    for (unsigned mode = 8; mode < 12; mode++) {
+    for (unsigned mode = 8; mode < 16; mode++) {
         struct buf b = {0}, journal = {0};
         uint8_t h[REC_STREAM];
         rec_stream_header(h, KIND_RAW);
@@ -148,6 +148,10 @@ static void two_flows(void)
         add_command(&journal, 6, "FLUSHALL");
         add_command(&journal, 7, "SADDEX s 10 m");
         record(&b, REC_DATA, 0, journal.p, journal.len, 0);
+        if (mode >= 12) { /* the other flow has another FLUSHALL */
+            journal.len = 0;
+            add_command(&journal, 9, "FLUSHALL");
+        }
         record(&b, REC_DATA, 1, journal.p, journal.len, 0);
         text(&b, REC_END, 0, "reason=stop\nstatus=5\nmessage=was+asked\npartial=1\n");
         put("stream", (const uint8_t[]){(uint8_t)mode}, 1, b.p, b.len);
