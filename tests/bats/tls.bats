@@ -364,6 +364,13 @@ EOF
     wait_until 10 grep -q event=target_connected_again "$TMP/err"
 }
 
+@test "--reply-timeout 0: never" {
+    start_redis
+    writer --reply-timeout 0 "redis://127.0.0.1:$REDIS_PORT"
+    assert_status 0
+    [[ $output != *connection_lost* ]] || fail "$output"
+}
+
 @test "an address that does not answer: --connect-timeout" {
     local began
     start_redis --tcp-backlog 1
