@@ -108,6 +108,19 @@ static void cannot(const char *host, const char *port, char *why, size_t whylen)
     errno = fault;
 }
 
+static int start_local(const char *path, char *why, size_t whylen)
+{
+    int fd = sock_unix_connect(path);
+    if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
+        return fd;
+    int fault = errno;
+    snprintf(why, whylen, "cannot connect to %s: %s", path, strerror(fault));
+    if (fd >= 0)
+        close(fd);
+    errno = fault;
+    return -1;
+}
+
 int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *why, size_t whylen)
 {
     struct addrinfo *list = resolve(host, port, why, whylen);
@@ -135,6 +148,8 @@ int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *w
 
 int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen)
 {
+    if (port[0] == '\0')
+        return start_local(host, why, whylen);
     struct addrinfo *list = resolve(host, port, why, whylen);
     if (list == NULL)
         return -1;
@@ -155,17 +170,9 @@ int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen)
 
 int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t whylen)
 {
-    if (e->port[0] != '\0')
-        return sock_tcp_connect(e->host, e->port, timeout_ms, why, whylen);
-    int fd = sock_unix_connect(e->host);
-    if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
-        return fd;
-    int fault = errno;
-    snprintf(why, whylen, "cannot connect to %s: %s", e->host, strerror(fault));
-    if (fd >= 0)
-        close(fd);
-    errno = fault;
-    return -1;
+    if (e->port[0] == '\0')
+        return start_local(e->host, why, whylen);
+    return sock_tcp_connect(e->host, e->port, timeout_ms, why, whylen);
 }
 
 int sock_connect_like(int fd)

@@ -22,17 +22,19 @@ int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *w
 int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t whylen);
 
 /* Begin to connect and return at once a descriptor like the above (an address does not block, a name has to
- * be resolved). It becomes writable when the outcome is known. Returns -1 and a reason in why. */
+ * be resolved). It becomes writable when the outcome is known. port empty: host is the path of a Unix socket.
+ * Returns -1 and a reason in why. */
 int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen);
 
 /* Outcome of sock_tcp_start once fd is writable: 0, or -1 with errno. */
 int sock_tcp_done(int fd);
 
-/* Begin to connect to where the connected socket fd leads, TCP or Unix, and do not wait: what becomes of it, the first
- * read or write tells. Returns a descriptor as above, or -1 with errno. */
+/* Begin to connect to where the connected socket fd leads, TCP or Unix, and do not wait: what becomes of it,
+ * the first read or write tells. Returns a descriptor as above, or -1 with errno. */
 int sock_connect_like(int fd);
 
-/* Listen on a Unix socket of mode 0600; a stale socket file is replaced, a live one is an error (EADDRINUSE). */
+/* Listen on a Unix socket of mode 0600; a stale socket file is replaced, a live one is an error (EADDRINUSE).
+ */
 int sock_unix_listen(const char *path);
 int sock_unix_connect(const char *path);
 

@@ -171,7 +171,7 @@ static int on_certificate(int good, X509_STORE_CTX *x)
 }
 
 /* What the certificate has to be for, and SNI, which is for names only. */
-static bool expect_name(SSL *ssl, const char *name, bool insecure)
+static bool expect_name(SSL *ssl, char *name, bool insecure)
 {
     unsigned char address[16];
     bool numeric = inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;

@@ -343,7 +343,7 @@ static bool check_silence(struct node *n, uint64_t now)
     if (n->un == 0)
         n->heard = now;
     int limit = n->w->opt.reply_timeout;
-    if (now < n->heard || now - n->heard < (uint64_t)limit * 1000000)
+    if (limit == 0 || now < n->heard || now - n->heard < (uint64_t)limit * 1000000)
         return false;
     node_lose(n, "no reply for %d s", limit);
     return true;
@@ -375,7 +375,7 @@ int node_timeout(const struct node *n, uint64_t now)
     if (at == 0 && n->b.dirty && n->b.flying == NULL && !n->selecting && n->w->session.stage == ST_RUN)
         at = n->b.saved_at + POSITION_EVERY;
     uint64_t silence = n->heard + (uint64_t)n->w->opt.reply_timeout * 1000000;
-    if (n->un > 0 && (at == 0 || silence < at))
+    if (n->un > 0 && n->w->opt.reply_timeout > 0 && (at == 0 || silence < at))
         at = silence;
     if (at == 0)
         return -1;

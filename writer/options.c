@@ -90,6 +90,7 @@ static void usage(FILE *to)
         "  unix://[user[:password]@]/path                a Unix socket\n"
         "  sentinel://[user[:password]@]host[:port],.../NAME   the master that these sentinels know; over\n"
         "                                                TLS sentinels://\n"
+        "  redis-cluster://...host[:port],...            nodes of a cluster; over TLS rediss-cluster://\n"
         "\n"
         "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite)\n"
         "  --on-source-flush apply|refuse|ignore  FLUSHALL and FLUSHDB of the source (apply)\n"

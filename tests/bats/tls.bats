@@ -73,6 +73,56 @@ expected_in_twin() { # generator's arguments: the target equals a server that go
 
 keys_arrive() { [[ $(rcli "${REDIS_AUTH[@]}" dbsize) -gt 10 ]]; }
 
+@test "several connections over TLS, and one to the Unix socket" {
+    start_tls_redis server --unixsocket "$TMP/redis.sock"
+    standin --generate --keys 20000 --write-dfs "$TMP/snapshot" >/dev/null
+    dfreader "file:$TMP/snapshot" | dfparse >"$TMP/stream"
+    writer --connections 3 --tls-ca "$CERTS/ca.crt" "rediss://127.0.0.1:$TLS_PORT"
+    assert_status 0
+    [[ $(rcli dbsize) -eq 20000 ]]
+    rcli flushall >/dev/null
+    writer --connections 3 "unix://$TMP/redis.sock"
+    assert_status 0
+    [[ $(rcli dbsize) -eq 20000 ]]
+}
+
+# Three masters that speak TLS to each other and to clients (NODES); plain clients find them 100 ports above.
+start_tls_cluster() {
+    local base p
+    for _ in 1 2 3 4; do
+        base=$((12000 + RANDOM % 10000))
+        NODES=($base $((base + 1)) $((base + 2)))
+        for p in "${NODES[@]}"; do
+            mkdir -p "$TMP/node.$p"
+            background redis-server --port $((p + 100)) --tls-port "$p" --tls-cluster yes --cluster-enabled yes \
+                --tls-cert-file "$CERTS/server.crt" --tls-key-file "$CERTS/server.key" --tls-ca-cert-file "$CERTS/ca.crt" \
+                --tls-auth-clients no --bind 127.0.0.1 --save '' --dir "$TMP/node.$p" --logfile "$TMP/node.$p/log"
+        done
+        sleep 0.3
+        redis-cli --tls --cacert "$CERTS/ca.crt" --cluster create "${NODES[@]/#/127.0.0.1:}" --cluster-yes \
+            >"$TMP/create.log" 2>&1 && wait_until 10 cluster_ok && return
+    done
+    cat "$TMP/create.log" >&2
+    return 1
+}
+
+cluster_ok() {
+    local p
+    for p in "${NODES[@]}"; do redis-cli -p $((p + 100)) cluster info | grep -q cluster_state:ok || return 1; done
+}
+
+@test "a cluster over TLS; the first seed is down" {
+    local args=(--generate --flows 2 --keys 3000 --types 'string,hash,zset,list,set' --fullsync-journal 50)
+    start_tls_cluster
+    start_master "${args[@]}"
+    run timeout 60 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonfly://127.0.0.1:$MASTER_PORT" \
+        "rediss-cluster://127.0.0.1:1,127.0.0.1:${NODES[1]}"
+    assert_status 0
+    start_redis
+    standin "${args[@]}" --write-resp - --with-journal | rcli --pipe >/dev/null
+    assert_same "redis-cluster://127.0.0.1:$((NODES[0] + 100))" "redis://127.0.0.1:$REDIS_PORT?dbs=0"
+}
+
 # ---- the target's certificate ----
 
 stream() { # an empty but complete stream of records
@@ -312,6 +362,13 @@ EOF
     wait_until 5 grep -q 'event=target_connection_lost.*no reply for 1 s' "$TMP/err"
     kill -CONT "$REDIS_PID"
     wait_until 10 grep -q event=target_connected_again "$TMP/err"
+}
+
+@test "--reply-timeout 0: never" {
+    start_redis
+    writer --reply-timeout 0 "redis://127.0.0.1:$REDIS_PORT"
+    assert_status 0
+    [[ $output != *connection_lost* ]] || fail "$output"
 }
 
 @test "an address that does not answer: --connect-timeout" {
