@@ -64,7 +64,8 @@ a_master() { masters | head -1; }
 masters() { # ports
     local p
     for p in "${CLUSTER_PORTS[@]}"; do
-        redis-cli -p "$p" cluster nodes 2>/dev/null | awk '/master/ && !/fail/ && NF > 8 {split($2, a, /[:@]/); print a[2]}' && return
+        redis-cli -p "$p" cluster nodes 2>/dev/null | awk '/master/ && !/fail/ && NF > 8 {split($2, a, /[:@]/); print a[2]}' |
+            grep . && return
     done
 }
 
