@@ -99,7 +99,7 @@ start_cluster_node() { # port folder [options…]
     local port=$1 dir=$2
     shift 2
     "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 2000 \
-        --save '' --dir "$dir" --logfile "$dir/log" --repl-diskless-sync-delay 0 "$@" 3>&- &
+        --save '' --dir "$dir" --logfile "$dir/log" --repl-diskless-sync-delay 0 "$@" >/dev/null 2>&1 3>&- &
     CLUSTER_PIDS+=($!)
 }
 
@@ -113,11 +113,16 @@ make_cluster() { # replicas
     redis-cli --cluster create "${CLUSTER_PORTS[@]/#/127.0.0.1:}" --cluster-replicas "$1" --cluster-yes \
         >"${BATS_FILE_TMPDIR:-$TMP}/create.log" 2>&1 || return 1
     for p in "${CLUSTER_PORTS[@]}"; do wait_until 20 cluster_sees_all "$p" || return 1; done
+    for p in "${CLUSTER_PORTS[@]:3}"; do wait_until 20 replica_follows "$p" || return 1; done
 }
 
 cluster_sees_all() { # port
     redis-cli -p "$1" cluster info | grep -q cluster_state:ok &&
         [[ $(redis-cli -p "$1" cluster slots | grep -c .) -ge $((${#CLUSTER_PORTS[@]} * 3)) ]]
+}
+
+replica_follows() { # port
+    redis-cli -p "$1" info replication | tr -d '\r' | grep -qx master_link_status:up
 }
 
 stop_cluster() {
