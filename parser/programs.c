@@ -56,13 +56,14 @@ static void keep_expiry(struct spreading *s, size_t i, unsigned cond, unsigned k
     arg(s, i);
 }
 
-static void restore(struct spreading *s, size_t i, unsigned cond, unsigned ttl, bool replace)
+/* REPLACE also where nothing is to be there: a step whose reply is lost is run again, and finds its own work.
+ */
+static void restore(struct spreading *s, size_t i, unsigned cond, unsigned ttl)
 {
     step(s, i, "RESTORE", cond, 0, 0);
     program_reg(&s->p, ttl);
     program_reg(&s->p, R_VALUE);
-    if (replace)
-        program_str(&s->p, "REPLACE");
+    program_str(&s->p, "REPLACE");
     if (absolute(s))
         program_str(&s->p, "ABSTTL");
 }
@@ -83,10 +84,10 @@ static void rename_over(struct spreading *s)
     if (s->m->f->df_version < VERSION(1, 38) && !may_miss) { /* LUA_OLD_RENAME */
         keep_expiry(s, 1, 0, R_EXPIRES);
         keep_expiry(s, 2, R_EXPIRES, R_TTL_DST);
-        restore(s, 2, R_TTL_DST, R_TTL_DST, true);
-        restore(s, 2, UNLESS(R_TTL_DST), R_TTL, true);
+        restore(s, 2, R_TTL_DST, R_TTL_DST);
+        restore(s, 2, UNLESS(R_TTL_DST), R_TTL);
     } else {
-        restore(s, 2, there, R_TTL, true);
+        restore(s, 2, there, R_TTL);
     }
     step(s, 1, "DEL", there, 0, 0);
     if (may_miss)
@@ -99,7 +100,7 @@ static void rename_unless(struct spreading *s)
     step(s, 2, "EXISTS", 0, R_THERE, 0);
     step(s, 1, "DUMP", UNLESS(R_THERE), R_VALUE, by_type(s) ? 0 : STEP_MUST);
     keep_ttl(s, 1, R_VALUE, R_TTL);
-    restore(s, 2, R_VALUE, R_TTL, false);
+    restore(s, 2, R_VALUE, R_TTL);
     step(s, 1, "DEL", R_VALUE, 0, 0);
 }
 
@@ -120,7 +121,7 @@ void spread_copy(struct spreading *s)
         step(s, 2, "EXISTS", 0, R_THERE, 0);
     step(s, 1, "DUMP", replace ? 0 : UNLESS(R_THERE), R_VALUE, 0);
     keep_ttl(s, 1, R_VALUE, R_TTL);
-    restore(s, 2, R_VALUE, R_TTL, replace);
+    restore(s, 2, R_VALUE, R_TTL);
     if (by_type(s))
         step(s, 2, "DEL", UNLESS(R_VALUE), 0, 0);
 }
@@ -138,7 +139,8 @@ void spread_smove(struct spreading *s)
 {
     if (!wants(s, 4))
         return;
-    /* A step whose reply is lost is run again: the member must not be gone before it is known to have been there. */
+    /* A step whose reply is lost is run again: the member must not be gone before it is known to have been
+     * there. */
     step(s, 1, "SISMEMBER", 0, R_VALUE, 0);
     arg(s, 3);
     step(s, 2, "SADD", R_VALUE, 0, 0);
@@ -165,11 +167,25 @@ void spread_lmove(struct spreading *s)
 /* ---- keys brought together ---- */
 
 struct gather {
-    size_t n, at[GATHER_MAX];  /* the arguments that are keys of other slots */
+    size_t n,
+        at[GATHER_MAX]; /* the arguments that are keys of other slots, or have to be copied all the same */
     char name[GATHER_MAX][40]; /* what each is called beside the destination */
     unsigned slot;
     size_t dest;
 };
+
+/* Run twice these would count their own result, if the destination is also one of their sources. */
+static bool adds_up(const struct spreading *s)
+{
+    const char *name = s->m->c->name;
+    return strcmp(name, "ZUNIONSTORE") == 0 || strcmp(name, "ZINTERSTORE") == 0 || strcmp(name, "BITOP") == 0;
+}
+
+static bool is_dest_too(const struct spreading *s, const struct gather *g, size_t i)
+{
+    const struct slice *a = &s->m->argv[i], *d = &s->m->argv[g->dest];
+    return i != g->dest && a->n == d->n && memcmp(a->p, d->p, a->n) == 0;
+}
 
 static bool collect(struct spreading *s, struct gather *g)
 {
@@ -180,7 +196,7 @@ static bool collect(struct spreading *s, struct gather *g)
     g->slot = slot_of(s, g->dest);
     slot_tag(g->slot, tag);
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i)) {
-        if (slot_of(s, i) == g->slot)
+        if (slot_of(s, i) == g->slot && !(adds_up(s) && is_dest_too(s, g, i)))
             continue;
         if (g->n == GATHER_MAX)
             return false;

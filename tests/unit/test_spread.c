@@ -108,11 +108,11 @@ static void renames(void)
           ONE "VK PROGRAM | 15495>1M: DUMP a | 15495>2T: PTTL a | 3300: RESTORE b $2 $1 REPLACE | "
               "15495: DEL a\n");
     is("RENAMENX a b", ONE "VK PROGRAM | 3300>4: EXISTS b | 15495!4>1M: DUMP a | 15495?1>2T: PEXPIRETIME a | "
-                           "3300?1: RESTORE b $2 $1 ABSTTL | 15495?1: DEL a\n");
+                           "3300?1: RESTORE b $2 $1 REPLACE ABSTTL | 15495?1: DEL a\n");
     is("COPY a b REPLACE", ONE "VK PROGRAM | 15495>1: DUMP a | 15495?1>2T: PEXPIRETIME a | "
                                "3300?1: RESTORE b $2 $1 REPLACE ABSTTL\n");
     is("COPY a b", ONE "VK PROGRAM | 3300>4: EXISTS b | 15495!4>1: DUMP a | 15495?1>2T: PEXPIRETIME a | "
-                       "3300?1: RESTORE b $2 $1 ABSTTL\n");
+                       "3300?1: RESTORE b $2 $1 REPLACE ABSTTL\n");
     /* masters before v1.38 keep an overwritten destination's expiry where both have one */
     struct buf want = {0};
     (void)buf_addstr(&want, ONE "VK PROGRAM | 15495>1M: DUMP a | 15495>2T: PEXPIRETIME a | 15495>5: EVAL ");
@@ -141,8 +141,10 @@ static void renames(void)
 static void elements(void)
 {
     is("SMOVE a b m", ONE "VK PROGRAM | 15495>1: SISMEMBER a m | 3300?1: SADD b m | 15495?1: SREM a m\n");
-    is("LMOVE a b LEFT RIGHT", ONE "VK PROGRAM | 15495>1: LINDEX a 0 | 3300?1: RPUSH b $1 | 15495?1: LPOP a\n");
-    is("LMOVE a b right left", ONE "VK PROGRAM | 15495>1: LINDEX a -1 | 3300?1: LPUSH b $1 | 15495?1: RPOP a\n");
+    is("LMOVE a b LEFT RIGHT",
+       ONE "VK PROGRAM | 15495>1: LINDEX a 0 | 3300?1: RPUSH b $1 | 15495?1: LPOP a\n");
+    is("LMOVE a b right left",
+       ONE "VK PROGRAM | 15495>1: LINDEX a -1 | 3300?1: LPUSH b $1 | 15495?1: RPOP a\n");
     is("RPOPLPUSH a b", ONE "VK PROGRAM | 15495>1: LINDEX a -1 | 3300?1: LPUSH b $1 | 15495?1: RPOP a\n");
     is("SMOVE a b", "LOST kind=malformed-command key=a\n" SKIPPED);
     is("LMOVE a b LEFT", "LOST kind=malformed-command key=a\n" SKIPPED);
@@ -202,6 +204,18 @@ static void one_gathered(const char *line, const char *command)
     is(line, want);
 }
 
+/* Where the destination is a source, too, and the result would be another one the second time. */
+static void own_source(const char *line, const char *command)
+{
+    char want[2000];
+    const char *t0 = temporary(0), *t1 = temporary(1);
+    snprintf(want, sizeof want,
+             ONE "VK PROGRAM | 11298: DEL %s %s | 11298>1: DUMP d | 11298?1: RESTORE %s 0 $1 REPLACE | "
+                 "15495>1: DUMP a | 11298?1: RESTORE %s 0 $1 REPLACE | 11298: %s | 11298A: DEL %s %s\n",
+             t0, t1, t0, t1, fill(command), t0, t1);
+    is(line, want);
+}
+
 static void stores(void)
 {
     gathered("SUNIONSTORE d a b", "SUNIONSTORE d @0 @1");
@@ -213,6 +227,8 @@ static void stores(void)
              "ZUNIONSTORE d 2 @0 @1 WEIGHTS 2 3 AGGREGATE MAX");
     gathered("ZINTERSTORE d 3 {d}1 a b", "ZINTERSTORE d 3 {d}1 @0 @1");
     gathered("ZDIFFSTORE d 2 a b", "ZDIFFSTORE d 2 @0 @1");
+    own_source("ZUNIONSTORE d 2 d a", "ZUNIONSTORE d 2 @0 @1");
+    own_source("BITOP XOR d d a", "BITOP XOR d @0 @1");
     one_gathered("ZRANGESTORE d a 0 -1", "ZRANGESTORE d @0 0 -1");
     one_gathered("GEOSEARCHSTORE d a FROMMEMBER m BYRADIUS 1 m",
                  "GEOSEARCHSTORE d @0 FROMMEMBER m BYRADIUS 1 m");
