@@ -91,8 +91,10 @@ static size_t script(const struct request *q, struct slice text, unsigned nkeys,
     out[1] = text;
     out[2] = (struct slice){(const uint8_t *)(nkeys == 1 ? "1" : "2"), 1};
     memcpy(out + 3, q->argv + 1, nkeys * sizeof *out);
-    memcpy(out + 3 + nkeys, own, nown * sizeof *out);
-    memcpy(out + 3 + nkeys + nown, q->argv + rest, more * sizeof *out);
+    if (nown > 0)
+        memcpy(out + 3 + nkeys, own, nown * sizeof *out);
+    if (more > 0)
+        memcpy(out + 3 + nkeys + nown, q->argv + rest, more * sizeof *out);
     *q->keyarg = 3;
     return 3 + nkeys + nown + more;
 }
