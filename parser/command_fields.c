@@ -44,25 +44,11 @@ static void hset_part(const struct cmd *m, size_t first, bool only)
 /* With a condition, or expiries that are kept: each field is looked at where the command runs. */
 static void hsetex_script(const struct cmd *m, struct slice condition, bool keep, uint64_t ms, size_t first)
 {
-    struct slice *out;
     uint8_t when[20];
-    size_t n = m->argc - first;
-    if (!cmd_room(m, &out, 7)) {
-        cmd_lost_only(m, "command-too-large", "too many fields");
-        return;
-    }
     if (ms != 0)
         ms = emit_expiry(m->e, m->o, ms);
-    struct slice head[7] = {SLICE("EVAL"),
-                            SLICE(LUA_HSETEX),
-                            SLICE("1"),
-                            m->argv[1],
-                            condition,
-                            keep ? SLICE("1") : SLICE(""),
-                            {when, dec_u64(when, ms)}};
-    memcpy(out, head, sizeof head);
-    memcpy(out + 7, m->argv + first, n * sizeof *out);
-    cmd_last(m, 3, out, 7 + n, 0);
+    struct slice own[3] = {condition, keep ? SLICE("1") : SLICE(""), {when, dec_u64(when, ms)}};
+    cmd_script_with(m, SLICE(LUA_HSETEX), own, 3, first, 0);
 }
 
 struct hsetex {
@@ -201,23 +187,14 @@ static bool parse_field_expire(const struct cmd *m, struct field_expire *x)
 /* Whether it means a hash or a set only the key tells. */
 static void fieldexpire_script(const struct cmd *m, uint64_t ms, size_t first)
 {
-    struct slice *out;
     uint8_t when[20];
-    if (!cmd_room(m, &out, 5)) {
-        cmd_lost_only(m, "command-too-large", "too many fields");
-        return;
-    }
+    struct key k;
+    cmd_key(m, &k, 1);
     m->o->pos = m->before;
-    emit_report(m->e, m->o, false, "member-ttl", m->argv[1].p, m->argv[1].n,
+    emit_report(m->e, m->o, false, "member-ttl", k.p, k.n,
                 "FIELDEXPIRE: if the key is a set its members do not expire at the target");
-    struct slice head[5] = {SLICE("EVAL"),
-                            SLICE(LUA_FIELDEXPIRE),
-                            SLICE("1"),
-                            m->argv[1],
-                            {when, dec_u64(when, emit_expiry(m->e, m->o, ms))}};
-    memcpy(out, head, sizeof head);
-    memcpy(out + 5, m->argv + first, (m->argc - first) * sizeof *out);
-    cmd_last(m, 3, out, 5 + m->argc - first, RF_IDEMPOTENT);
+    struct slice own = {when, dec_u64(when, emit_expiry(m->e, m->o, ms))};
+    cmd_script_with(m, SLICE(LUA_FIELDEXPIRE), &own, 1, first, RF_IDEMPOTENT);
 }
 
 void do_field_expire(const struct cmd *m)

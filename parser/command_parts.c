@@ -124,3 +124,21 @@ void cmd_with_rest(const struct cmd *m, struct slice word, size_t first)
     out[1] = m->argv[1];
     cmd_last(m, 1, out, 2 + n, RF_IDEMPOTENT);
 }
+
+void cmd_script_with(const struct cmd *m, struct slice script, const struct slice *own, size_t nown, size_t first,
+                     unsigned flags)
+{
+    struct slice *out;
+    size_t n = m->argc - first;
+    if (!cmd_room(m, &out, 4 + nown)) {
+        cmd_lost_only(m, "command-too-large", "too many arguments");
+        return;
+    }
+    out[0] = SLICE("EVAL");
+    out[1] = script;
+    out[2] = SLICE("1");
+    out[3] = m->argv[1];
+    memcpy(out + 4, own, nown * sizeof *out);
+    memcpy(out + 4 + nown, m->argv + first, n * sizeof *out);
+    cmd_last(m, 3, out, 4 + nown + n, flags);
+}

@@ -63,6 +63,10 @@ bool cmd_early(const struct cmd *m);
 /* EVAL script nkeys keys… arguments…: the n arguments of the command, the first nkeys of them keys. */
 void cmd_script(const struct cmd *m, struct slice script, unsigned nkeys, size_t n);
 
+/* EVAL script 1 key, arguments of our own, and those of the command from first on. */
+void cmd_script_with(const struct cmd *m, struct slice script, const struct slice *own, size_t nown, size_t first,
+                     unsigned flags);
+
 /* Scratch for the arguments of the command and as many more. False: too many. */
 bool cmd_room(const struct cmd *m, struct slice **out, size_t extra);
 
