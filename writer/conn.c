@@ -283,7 +283,9 @@ static void *on_integer(const redisReadTask *t, long long value)
 
 static void *on_nil(const redisReadTask *t)
 {
-    return on_array(t, 0);
+    if (t->parent == NULL)
+        ((struct conn *)t->privdata)->reply_type = REDIS_REPLY_NIL; /* t->type is that of what is not there */
+    return &seen;
 }
 
 static void on_free(void *reply)

@@ -218,6 +218,8 @@ static void give_back(struct conn *c)
         bool answered = i < c->replied;
         if (u->kind == CU_ONE) {
             note_doubtful(c, u, at < c->ring.sent, bytes);
+            if (at < c->ring.sent)
+                u->flags |= CF_AGAIN;
             cluster_displace(c->w, u, bytes, 0, NULL);
         } else if (u->kind == CU_CALL && !answered) {
             u->fn(c, u->arg, NULL);

@@ -70,6 +70,8 @@ static void *on_nil(const redisReadTask *t)
 {
     if (t->parent == NULL)
         ((struct node *)t->privdata)->reply_type = t->type;
+    else if (t->parent->parent == NULL)
+        group_exec_null(t->privdata, t->idx);
     return &seen;
 }
 

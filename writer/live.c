@@ -45,7 +45,7 @@ int live_connect(struct writer *w, const char *path)
         return -1;
     }
     loop_watch(w, w->live.ctl.fd, TAG_CONTROL, EPOLLIN);
-    target_announce(&w->node.info, announce, sizeof announce);
+    target_announce(&w->node.info, existing_policy(w->opt.on_existing), announce, sizeof announce);
     if (ctl_send(&w->live.ctl, "target %s", announce) < 0)
         gone(w);
     return 0;

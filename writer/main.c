@@ -169,6 +169,7 @@ int main(int argc, char **argv)
     if (w.lanes.n > 0)
         lanes_free(&w.lanes);
     positions_free(&w.positions);
+    splits_free(&w.splits);
     cluster_free(&w);
     node_free(&w.node);
     tls_free(w.opt.url.tls);

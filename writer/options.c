@@ -91,7 +91,8 @@ static void usage(FILE *to)
         "  sentinel://[user[:password]@]host[:port],.../NAME   the master that these sentinels know; over\n"
         "                                                TLS sentinels://\n"
         "\n"
-        "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite)\n"
+        "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite);\n"
+        "                skip|fail                or with each key of the snapshot that it holds\n"
         "  --on-source-flush apply|refuse|ignore  FLUSHALL and FLUSHDB of the source (apply)\n"
         "  --on-full-resync fail|flush|overwrite  when a session cannot go on where it was (fail)\n"
         "  --position-file FILE     keep the positions there (clusters; a single server has them in a key)\n"
@@ -150,7 +151,13 @@ static int choice(const char *name, const char *text, const char *const *words)
     for (int i = 0; words[i] != NULL; i++)
         if (strcmp(words[i], text) == 0)
             return i;
-    errx(EXIT_USAGE, "--%s %s: must be %s, %s or %s", name, text, words[0], words[1], words[2]);
+    char list[128] = "";
+    for (int i = 0; words[i] != NULL; i++) {
+        if (i > 0)
+            strlcat(list, words[i + 1] != NULL ? ", " : " or ", sizeof list);
+        strlcat(list, words[i], sizeof list);
+    }
+    errx(EXIT_USAGE, "--%s %s: must be %s", name, text, list);
 }
 
 static void check_task(const char *task)
@@ -242,7 +249,7 @@ static void parse_inputs(struct options *o, int argc, char **argv)
 
 void options_parse(struct options *o, int argc, char **argv)
 {
-    static const char *const existing[] = {"overwrite", "refuse", "flush", NULL};
+    static const char *const existing[] = {"overwrite", "refuse", "flush", "skip", "fail", NULL};
     static const char *const full[] = {"fail", "flush", "overwrite", NULL};
     static const char *const flush[] = {"apply", "refuse", "ignore", NULL};
     const char *password_file = NULL, *sentinel_file = NULL;
