@@ -282,15 +282,28 @@ static enum put take_program(struct writer *w, const struct input *in, const str
     return got == PUT_FAIL ? take_error(w, r, "ERR a cluster has one database", payload, NULL) : got;
 }
 
-enum put apply_record(struct writer *w, const struct input *in, const struct rec *r, const uint8_t *payload)
+static enum put dispatch(struct writer *w, const struct input *in, const struct rec *r,
+                         const uint8_t *payload)
 {
-    if (w->quiet_for >= 0 && w->quiet_for != r->flow)
-        return PUT_WAIT;
-    w->splits.ticket = TICKET_NONE;
     switch (r->type) {
     case REC_REQUEST: return take_request(w, in, r, payload);
     case REC_BARRIER: return take_barrier(w, in, r, payload);
     case REC_PROGRAM: return take_program(w, in, r, payload);
     default: return take_position(w, r);
     }
+}
+
+enum put apply_record(struct writer *w, const struct input *in, const struct rec *r, const uint8_t *payload)
+{
+    if (w->quiet_for >= 0 && w->quiet_for != r->flow)
+        return PUT_WAIT;
+    w->splits.ticket = TICKET_NONE;
+    if (!w->limit.on || (r->type != REC_REQUEST && r->type != REC_PROGRAM))
+        return dispatch(w, in, r, payload);
+    if (!limit_open(&w->limit))
+        return PUT_WAIT;
+    enum put got = dispatch(w, in, r, payload);
+    if (got == PUT_DONE)
+        limit_spend(&w->limit, r);
+    return got;
 }

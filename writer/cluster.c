@@ -102,7 +102,8 @@ static void needed(struct cluster *cl, struct conn *c, uint64_t now)
 struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len)
 {
     struct conn *c = n->conn[n->nconn == 1 ? 0 : slot % n->nconn];
-    if (conn_takes(c, len))
+    size_t flying = (size_t)(c->ring.tail - c->ring.acked);
+    if (conn_takes(c, len) && (flying == 0 || flying + len <= cl->w->opt.window))
         return c;
     if (c->state != CONN_READY)
         needed(cl, c, mono_us());

@@ -154,10 +154,15 @@ static bool clear_of_pipeline(struct node *n, const struct rec *r, uint32_t key)
     return true;
 }
 
+static size_t group_most(const struct node *n)
+{
+    return n->w->opt.window < GROUP_BYTES ? n->w->opt.window : GROUP_BYTES;
+}
+
 enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
     struct group *g = n->b.building;
-    if (g->exclusive || g->n >= GROUP_ITEMS || (g->n > 0 && g->req.len + r->len > GROUP_BYTES))
+    if (g->exclusive || g->n >= GROUP_ITEMS || (g->n > 0 && g->req.len + r->len > group_most(n)))
         return PUT_WAIT;
     if (node_db_state(n, r->db) <= 0) {
         enum put got = node_want_db(n, r->db);

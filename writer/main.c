@@ -124,6 +124,7 @@ static void writer_init(struct writer *w)
     random_hex(w->run);
     w->quiet_for = -1;
     w->stats.started = mono_us();
+    limit_set(&w->limit, w->opt.max_ops, w->opt.max_bytes);
     w->inputs.listen_fd = -1;
     live_init(&w->live);
     node_init(&w->node, w);

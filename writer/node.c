@@ -59,6 +59,9 @@ void node_lose(struct node *n, const char *fmt, ...)
 
 bool node_room(const struct node *n, size_t len)
 {
+    size_t flying = (size_t)(n->ring.tail - n->ring.acked);
+    if (flying > 0 && flying + n->a.mset.len + len > n->w->opt.window)
+        return false;
     size_t need = len + n->a.mset.len + 64 + group_room(n->b.building);
     if (n->b.resend) /* path A must not crowd out the group that is to be sent again */
         need += group_room(n->b.flying);

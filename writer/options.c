@@ -2,6 +2,7 @@
 
 #include <err.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,9 @@
 
 #include "conf.h"
 #include "exits.h"
+#include "limit.h"
 #include "log.h"
+#include "node.h"
 #include "record.h"
 #include "size.h"
 #include "version.h"
@@ -40,6 +43,9 @@ enum {
     OPT_CONNECT,
     OPT_SENTINEL_USER,
     OPT_SENTINEL_PASSWORD,
+    OPT_MAX_OPS,
+    OPT_MAX_BYTES,
+    OPT_WINDOW,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -69,6 +75,9 @@ static const struct option table[] = {
     {"sentinel-password-file", required_argument, NULL, OPT_SENTINEL_PASSWORD},
     {"connect-timeout", required_argument, NULL, OPT_CONNECT},
     TLS_LONG_OPTIONS,
+    {"max-ops", required_argument, NULL, OPT_MAX_OPS},
+    {"max-bytes", required_argument, NULL, OPT_MAX_BYTES},
+    {"window", required_argument, NULL, OPT_WINDOW},
     {"no-mset", no_argument, NULL, OPT_NO_MSET},
     {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},
@@ -106,6 +115,9 @@ static void usage(FILE *to)
         "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
         "  --wait N                 applied is what N replicas have confirmed\n"
         "  --connections N          connections to each node (1)\n"
+        "  --max-ops N              requests a second (0: no limit)\n"
+        "  --max-bytes SIZE         bytes of requests a second (0: no limit)\n"
+        "  --window SIZE            bytes of requests in flight on a connection (4m)\n"
         "  --live                   fail when the session of the stream is not live\n"
         "  --strict                 stop at the first data error\n"
         "  --errors-to FILE         keep the requests that failed, as a stream to be replayed\n"
@@ -143,6 +155,15 @@ static uint64_t size(const char *name, const char *text)
     uint64_t n;
     if (!size_parse(text, &n) || n > UINT64_MAX >> 1)
         errx(EXIT_USAGE, "--%s %s: no size (a number with k, m or g)", name, text);
+    return n;
+}
+
+static uint64_t bounded(const char *name, const char *text, uint64_t least, uint64_t most)
+{
+    uint64_t n = size(name, text);
+    if (n < least || n > most)
+        errx(EXIT_USAGE, "--%s %s: %llu to %llu", name, text, (unsigned long long)least,
+             (unsigned long long)most);
     return n;
 }
 
@@ -262,6 +283,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .reconnect_timeout = 60,
                           .reply_timeout = 120,
                           .connections = 1,
+                          .window = RING_SIZE,
                           .inputs = 1};
     char **given = argv;
     int ngiven = argc;
@@ -287,6 +309,9 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_CONNECTIONS:
             o->connections = (unsigned)number("connections", optarg, 1, CONNECTIONS_MAX);
             break;
+        case OPT_MAX_OPS: o->max_ops = (uint64_t)number("max-ops", optarg, 0, INT_MAX); break;
+        case OPT_MAX_BYTES: o->max_bytes = bounded("max-bytes", optarg, 0, LIMIT_MAX); break;
+        case OPT_WINDOW: o->window = (size_t)bounded("window", optarg, 1, RING_SIZE); break;
         case OPT_LISTEN: o->listen = listen_path(optarg); break;
         case OPT_INPUTS: o->inputs = (unsigned)number("inputs", optarg, 1, REC_FLOWS_MAX); break;
         case OPT_TASK: o->task = optarg; break;

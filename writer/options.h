@@ -51,6 +51,9 @@ struct options {
     int reconnect_timeout;  /* seconds */
     int reply_timeout;      /* seconds without any reply: the connection is given up */
     int wait;               /* replicas that must have confirmed; 0: none */
+    uint64_t max_ops;       /* requests a second; 0: no limit */
+    uint64_t max_bytes;     /* of them, a second */
+    size_t window;          /* bytes in flight on a connection */
     unsigned connections;   /* to each node */
     bool must_cluster;      /* redis-cluster:// */
     const char *listen;     /* path of the socket; NULL: none */

@@ -8,6 +8,7 @@
 #include "cluster.h"
 #include "failures.h"
 #include "input.h"
+#include "limit.h"
 #include "lanes.h"
 #include "live.h"
 #include "node.h"
@@ -32,6 +33,7 @@ struct writer {
     struct live live;
     struct stats stats;
     struct failures failures;
+    struct limit limit;
     int epoll;
     char run[33]; /* random: tells this process's position key from that of another with the same session */
     int status;   /* worst so far */
