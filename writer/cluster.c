@@ -464,6 +464,9 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
         if (n == NULL)
             return DETOUR_NONE;
         c->w->stats.redirects++;
+        log_event(LOG_DEBUG, NO_FLOW, "event=redirected node=%s reply=%s", cnode_name(c->node),
+                  log_quote(text, len));
+        error_count(&c->w->stats.refusals, text, len);
         if (text[0] == 'A') {
             *ask = n;
             return DETOUR_ASK;
@@ -474,6 +477,7 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
     case ERR_RETRY:
         c->w->stats.retries++;
         if (strncmp(text, "TRYAGAIN", 8) == 0) {
+            error_count(&c->w->stats.refusals, text, len);
             *due = later(tries + 3);
             return DETOUR_AGAIN;
         }

@@ -51,6 +51,8 @@ static bool fine(struct conn *c, const redisReply *r, const char *what)
         c->w->cluster->dead = true;
     }
     if (error_class(r->str, r->len) == ERR_RETRY)
+        error_count(&c->w->stats.refusals, r->str, r->len);
+    if (error_class(r->str, r->len) == ERR_RETRY)
         c->w->cluster->needed_since = mono_us(); /* it answers: it is not lost, however long it loads */
     conn_lose(c, "%s: %s", what, r->str);
     return false;

@@ -142,6 +142,12 @@ static void queued_error(struct node *n, int32_t cmd)
         node_refused(n, n->err, n->errlen);
         return;
     }
+    if (error_class(n->err, n->errlen) ==
+        ERR_FATAL) { /* the connection may be closed before EXEC is answered */
+        node_fatal(n, "target_refuses", n->err, n->errlen);
+        b->broken = true;
+        return;
+    }
     if (buf_add(&b->faults, &f, sizeof f) < 0 || buf_add(&b->faults, n->err, n->errlen) < 0)
         b->broken = true;
 }

@@ -91,6 +91,7 @@ void node_fatal(struct node *n, const char *event, const char *text, size_t len)
 void node_refused(struct node *n, const char *text, size_t len)
 {
     uint64_t now = mono_us();
+    error_count(&n->w->stats.refusals, text, len);
     bool replica = len >= 9 && memcmp(text, "READONLY ", 9) == 0;
     if (replica && n->w->opt.url.sentinel) { /* they may know the master by now */
         node_lose(n, "the server has become a replica");
@@ -100,7 +101,8 @@ void node_refused(struct node *n, const char *text, size_t len)
         n->replica = true;
     if (n->refused_at == 0) {
         n->refused_at = n->refused_said = now;
-        log_event(LOG_WARN, NO_FLOW, "event=target_refuses reply=%s action=waiting", log_quote(text, len));
+        log_event(LOG_WARN, NO_FLOW, "event=target_refuses_for_now reply=%s action=waiting",
+                  log_quote(text, len));
     } else if (now - n->refused_said > SAY_EVERY) {
         n->refused_said = now;
         log_event(LOG_WARN, NO_FLOW, "event=target_still_refuses seconds=%llu reply=%s",
@@ -346,7 +348,7 @@ static bool check_silence(struct node *n, uint64_t now)
     if (n->un == 0)
         n->heard = now;
     int limit = n->w->opt.reply_timeout;
-    if (now < n->heard || now - n->heard < (uint64_t)limit * 1000000)
+    if (limit == 0 || now < n->heard || now - n->heard < (uint64_t)limit * 1000000)
         return false;
     node_lose(n, "no reply for %d s", limit);
     return true;
@@ -378,7 +380,7 @@ int node_timeout(const struct node *n, uint64_t now)
     if (at == 0 && n->b.dirty && n->b.flying == NULL && !n->selecting && n->w->session.stage == ST_RUN)
         at = n->b.saved_at + POSITION_EVERY;
     uint64_t silence = n->heard + (uint64_t)n->w->opt.reply_timeout * 1000000;
-    if (n->un > 0 && (at == 0 || silence < at))
+    if (n->un > 0 && n->w->opt.reply_timeout > 0 && (at == 0 || silence < at))
         at = silence;
     if (at == 0)
         return -1;
