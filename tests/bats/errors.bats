@@ -24,11 +24,12 @@ offer() {
         "live 1 :pos=5 INCR n" "live 1 :pos=6 LPOP l" "req 0 RPUSH q 1" "req 0 RPUSH q 2"
 }
 
-complete() {
+# Over several connections a request that was sent into a dying one is doubtful: said, and status 3.
+complete() { # [what else its status may be]
     tell "synced 0 :pos=9" "synced 1 :pos=9" end
     tell_end
     reap 20 "$WRITER" || { cat "$TMP/err" >&2; return 1; }
-    assert_status 0
+    [[ $status -eq 3 && ${1-0} -eq 3 ]] && said may_count_twice || assert_status 0 || { cat "$TMP/err" >&2; return 1; }
     [[ $(rcli get p:1)$(rcli get p:2) == vv && $(rcli sismember s m) == 1 && $(rcli lrange l 0 -1) == 2 &&
         $(rcli get n) == 1 && $(rcli lrange q 0 -1) == $'1\n2' ]] || fail "$(rcli keys '*'): $(<"$TMP/err")"
 }
@@ -150,7 +151,7 @@ kill_script() { rcli script kill; }
         offer
         sleep 1
         printf 'CONFIG SET maxclients 100\r\n' >&"$one"
-        complete
+        complete ${options:+3}
         exec {one}>&-
         counted 'ERR max number of clients reached'
         said event=target_connection_lost
@@ -165,7 +166,7 @@ kill_script() { rcli script kill; }
         begin $options
         rcli client kill type normal skipme yes
         offer
-        complete
+        complete ${options:+3}
         said 'event=target_connection_lost.*error='
         said ' reconnects=[1-9]'
     done
