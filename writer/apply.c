@@ -28,47 +28,6 @@ enum put record_damaged(struct writer *w, const struct input *in, const struct r
     return PUT_FAIL;
 }
 
-/* ---- keys that are written in several requests count once ---- */
-
-static int find_split(const struct writer *w, const struct rec *r)
-{
-    uint32_t key = hashset_key(r->hash, r->db);
-    for (unsigned i = 0; i < w->nsplits; i++)
-        if (w->split[i].key == key && w->split[i].flow == r->flow)
-            return (int)i;
-    return -1;
-}
-
-/* Class under which this request counts as a key; 0: it does not. */
-static uint8_t counted_class(const struct writer *w, const struct rec *r)
-{
-    if ((r->flags & RF_LIVE) != 0)
-        return 0;
-    if ((r->flags & RF_FIRST) != 0)
-        return r->vclass;
-    if ((r->flags & RF_LAST) != 0 || (w->nsplits > 0 && find_split(w, r) >= 0))
-        return 0;
-    return r->vclass;
-}
-
-static void note_split(struct writer *w, const struct rec *r)
-{
-    if ((r->flags & (RF_FIRST | RF_LAST)) == 0 || (r->flags & RF_LIVE) != 0)
-        return;
-    int at = find_split(w, r);
-    if ((r->flags & RF_LAST) != 0) {
-        for (unsigned i = w->nsplits; r->type == REC_POSITION && at < 0 && i-- > 0;)
-            if (w->split[i].flow == r->flow) /* it names no key: the one begun last */
-                at = (int)i;
-        if (at >= 0) {
-            w->nsplits--;
-            memmove(&w->split[at], &w->split[at + 1], (w->nsplits - (unsigned)at) * sizeof *w->split);
-        }
-    } else if (at < 0 && w->nsplits < SPLITS_MAX) {
-        w->split[w->nsplits++] = (struct split){.key = hashset_key(r->hash, r->db), .flow = r->flow};
-    }
-}
-
 /* ---- one record of a flow whose turn it is ---- */
 
 /* Before a position of a flow counts, its snapshot records must be confirmed. */
@@ -94,7 +53,7 @@ static enum put take_position(struct writer *w, const struct rec *r)
     if (got != PUT_DONE)
         *synced = before;
     else if (r->type == REC_POSITION)
-        note_split(w, r);
+        splits_note(w, r, NULL, 0);
     return got;
 }
 
@@ -116,8 +75,33 @@ static enum put take_error(struct writer *w, const struct rec *r, const char *te
         f.payload_n = r->len;
         f.n = 0;
     }
+    f.split = w->splits.ticket >= TICKET_BEHIND;
     writer_data_error(w, &f);
+    splits_note(w, r, f.request, f.n);
+    guard_reply(w, w->splits.ticket, SPLIT_FAILED);
     return got;
+}
+
+/* Of a key of which the first request came to nothing, or found it there. Returns false when this one is not
+ * of that kind; *got: what became of it. */
+static bool goes_with_first(struct writer *w, const struct input *in, const struct rec *r,
+                            const uint8_t *payload, const struct big *big, enum put *got)
+{
+    const uint8_t *request = big != NULL ? big->mem.p : payload;
+    size_t n = big != NULL ? big->mem.len : r->len;
+    const char *wrong;
+    switch (guard_look(w, r, request, n, &wrong)) {
+    case GUARD_SEND: return false;
+    case GUARD_WAIT: *got = PUT_WAIT; break;
+    case GUARD_DROP:
+        *got = take_position(w, r);
+        if (*got == PUT_DONE)
+            splits_note(w, r, request, n);
+        break;
+    case GUARD_FAIL: *got = take_error(w, r, "ERR the first request of the key failed", payload, big); break;
+    case GUARD_WRONG: *got = record_damaged(w, in, r, wrong); break;
+    }
+    return true;
 }
 
 /* Wait until nothing else is in flight: other flows stop meanwhile. */
@@ -132,7 +116,7 @@ static bool alone(struct writer *w, unsigned flow)
     return false;
 }
 
-static enum put send_big(struct writer *w, struct flow *f, const struct rec *last)
+static enum put send_big(struct writer *w, const struct input *in, struct flow *f, const struct rec *last)
 {
     struct node *n = &w->node;
     struct rec r = f->big->first;
@@ -143,15 +127,22 @@ static enum put send_big(struct writer *w, struct flow *f, const struct rec *las
                         : f->big->check.longest > n->info.maxbulk ? "ERR argument above proto-max-bulk-len"
                                                                   : NULL;
     enum put got = PUT_DONE;
+    if (goes_with_first(w, in, &r, NULL, f->big, &got)) {
+        if (got == PUT_DONE) {
+            big_free(f->big);
+            f->big = NULL;
+        }
+        return got;
+    }
     if (fault == NULL && w->cluster == NULL && node_db_state(n, r.db) <= 0)
         got = node_want_db(n, r.db);
     if (fault == NULL && w->cluster != NULL) {
-        uint8_t vclass = counted_class(w, &r);
+        uint8_t vclass = splits_class(w, &r);
         if ((r.flags & RF_LIVE) != 0 && snapshot_pending(w, &r))
             return PUT_WAIT;
         got = bigjob_put(w, &r, f->big, vclass);
         if (got == PUT_DONE) {
-            note_split(w, &r);
+            splits_note(w, &r, f->big->mem.p, f->big->mem.len);
             f->big = NULL;
             return PUT_DONE;
         }
@@ -168,8 +159,8 @@ static enum put send_big(struct writer *w, struct flow *f, const struct rec *las
     } else {
         if (!alone(w, r.flow))
             return PUT_WAIT;
-        uint8_t vclass = counted_class(w, &r);
-        note_split(w, &r);
+        uint8_t vclass = splits_class(w, &r);
+        splits_note(w, &r, f->big->mem.p, f->big->mem.len);
         group_put_big(n, &r, f->big, vclass);
     }
     f->big = NULL;
@@ -204,7 +195,7 @@ static enum put take_big(struct writer *w, const struct input *in, const struct 
             return record_damaged(w, in, r, alters);
         f->big_whole = true;
     }
-    return send_big(w, f, r);
+    return send_big(w, in, f, r);
 }
 
 static bool request_is_whole(const struct rec *r, const uint8_t *payload)
@@ -225,13 +216,16 @@ static enum put take_request(struct writer *w, const struct input *in, const str
         return record_damaged(w, in, r, "payload is not one RESP request");
     if ((r->flags & RF_PLAINSET) == 0 && request_alters_connection(payload, r->len))
         return record_damaged(w, in, r, alters);
-    uint8_t vclass = r->vclass != 0 ? counted_class(w, r) : 0;
+    uint8_t vclass = r->vclass != 0 ? splits_class(w, r) : 0;
     enum put got;
+    if (goes_with_first(w, in, r, payload, NULL, &got))
+        return got;
     if (w->cluster != NULL && (r->flags & RF_LIVE) != 0 && snapshot_pending(w, r))
         return PUT_WAIT;
     if (w->cluster != NULL)
         got = cluster_put(w, r, payload, vclass);
-    else if ((r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && (r->flags & RF_IDEMPOTENT) != 0)
+    else if ((r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && (r->flags & RF_IDEMPOTENT) != 0 &&
+             w->splits.ticket == TICKET_NONE)
         got = pipeline_put(&w->node, r, payload, vclass);
     else if (snapshot_pending(w, r))
         return PUT_WAIT;
@@ -240,7 +234,7 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     if (got == PUT_FAIL)
         return take_error(w, r, "ERR the target has no such database", payload, NULL);
     if (got == PUT_DONE)
-        note_split(w, r);
+        splits_note(w, r, payload, r->len);
     return got;
 }
 
@@ -288,14 +282,28 @@ static enum put take_program(struct writer *w, const struct input *in, const str
     return got == PUT_FAIL ? take_error(w, r, "ERR a cluster has one database", payload, NULL) : got;
 }
 
-enum put apply_record(struct writer *w, const struct input *in, const struct rec *r, const uint8_t *payload)
+static enum put dispatch(struct writer *w, const struct input *in, const struct rec *r,
+                         const uint8_t *payload)
 {
-    if (w->quiet_for >= 0 && w->quiet_for != r->flow)
-        return PUT_WAIT;
     switch (r->type) {
     case REC_REQUEST: return take_request(w, in, r, payload);
     case REC_BARRIER: return take_barrier(w, in, r, payload);
     case REC_PROGRAM: return take_program(w, in, r, payload);
     default: return take_position(w, r);
     }
+}
+
+enum put apply_record(struct writer *w, const struct input *in, const struct rec *r, const uint8_t *payload)
+{
+    if (w->quiet_for >= 0 && w->quiet_for != r->flow)
+        return PUT_WAIT;
+    w->splits.ticket = TICKET_NONE;
+    if (!w->limit.on || (r->type != REC_REQUEST && r->type != REC_PROGRAM))
+        return dispatch(w, in, r, payload);
+    if (!limit_open(&w->limit))
+        return PUT_WAIT;
+    enum put got = dispatch(w, in, r, payload);
+    if (got == PUT_DONE)
+        limit_spend(&w->limit, r);
+    return got;
 }

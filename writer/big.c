@@ -30,7 +30,8 @@ struct bigjob {
     /* of a record */
     struct rec r;
     uint8_t vclass;
-    uint64_t mark;
+    uint64_t mark; /* live: its place; else its ticket */
+    bool again;    /* it was sent before, and its reply is lost */
 };
 
 static struct bigjob *job_new(struct writer *w, unsigned slot, uint64_t size, big_fn *fn, void *arg)
@@ -152,6 +153,12 @@ static void done(struct conn *c, void *arg, bool ok)
     j->fn(j->w, j->arg, NULL, 0);
 }
 
+/* Of --on-existing skip and fail. */
+static uint32_t ticket(const struct bigjob *j)
+{
+    return j->big == NULL || (j->r.flags & RF_LIVE) != 0 ? TICKET_NONE : (uint32_t)j->mark;
+}
+
 void bigjob_reply(struct conn *c, struct bigjob *j)
 {
     uint64_t due;
@@ -162,6 +169,12 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
         else
             conn_lose(c, "a reply to half a request");
         again(j, mono_us() + 100000, NULL);
+        return;
+    }
+    if (c->reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
+        static const char text[] = "BUSYKEY it is there";
+        j->c = NULL;
+        j->fn(j->w, j->arg, text, sizeof text - 1);
         return;
     }
     if (c->reply_type != REDIS_REPLY_ERROR) {
@@ -178,6 +191,7 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
 
 void bigjob_lost(struct bigjob *j)
 {
+    j->again |= j->sent > 0;
     if (j->sent > 0 && (j->r.flags & RF_IDEMPOTENT) == 0 && j->big != NULL) {
         struct cunit u = {.len = (uint32_t)j->big->mem.len, .flow = j->r.flow, .keyarg = j->r.keyarg};
         cluster_doubtful(j->w, &u, j->big->mem.p);
@@ -202,8 +216,17 @@ static void record_done(struct writer *w, void *arg, const char *text, size_t le
         w->stats.requests++;
         w->stats.keys[j->vclass]++;
         w->stats.live += (j->r.flags & RF_LIVE) != 0;
+        guard_reply(w, ticket(j), SPLIT_OPEN);
+    } else if (ticket(j) != TICKET_NONE && error_class(text, len) == ERR_CONFLICT) {
+        guard_reply(w, ticket(j), SPLIT_THERE);
+        if (j->again && ticket(j) < TICKET_FIRST)
+            guard_unsure(w, j->r.flow, j->big->mem.p, j->big->mem.len, j->r.keyarg);
+        else
+            guard_there(w, &j->r, j->big->mem.p, j->big->mem.len);
     } else if (!cl->dead) {
-        struct failure f = {.text = text,
+        guard_reply(w, ticket(j), SPLIT_FAILED);
+        struct failure f = {.split = ticket(j) >= TICKET_FIRST,
+                            .text = text,
                             .len = len,
                             .r = j->r,
                             .request = j->big->mem.p,
@@ -229,8 +252,10 @@ enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint
     j->vclass = vclass;
     if ((r->flags & RF_LIVE) != 0)
         j->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
-    else
+    else {
         positions_snapshot_add(&w->positions, r->flow);
+        j->mark = w->splits.ticket;
+    }
     cluster_take_slot(cl, slot);
     cl->exclusive = !cl->slots;
     cl->big = j;

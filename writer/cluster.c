@@ -102,7 +102,8 @@ static void needed(struct cluster *cl, struct conn *c, uint64_t now)
 struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len)
 {
     struct conn *c = n->conn[n->nconn == 1 ? 0 : slot % n->nconn];
-    if (conn_takes(c, len))
+    size_t flying = (size_t)(c->ring.tail - c->ring.acked);
+    if (conn_takes(c, len) && (flying == 0 || flying + len <= cl->w->opt.window))
         return c;
     if (c->state != CONN_READY)
         needed(cl, c, mono_us());
@@ -254,8 +255,12 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
                   ((flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) | ((flags & RF_FIRST) != 0 ? CF_FIRST : 0));
     if ((flags & RF_LIVE) != 0)
         u->mark = positions_mark(&cl->w->positions, r->flow, r->seq, r->pos, false);
-    else
+    else {
         positions_snapshot_add(&cl->w->positions, r->flow);
+        u->mark = cl->w->splits.ticket;
+        if (u->mark != TICKET_NONE)
+            u->flags |= CF_GUARDED;
+    }
 }
 
 static struct moved *moved_new(const struct cunit *u, const uint8_t *bytes)
@@ -402,6 +407,8 @@ void cluster_confirmed(struct conn *c, const struct cunit *u)
 {
     if (c->restarted)
         restarted(c);
+    if ((u->flags & CF_GUARDED) != 0)
+        guard_reply(c->w, (uint32_t)u->mark, SPLIT_OPEN);
     c->done++;
     finish(c->w, u, true);
 }
@@ -457,6 +464,9 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
         if (n == NULL)
             return DETOUR_NONE;
         c->w->stats.redirects++;
+        log_event(LOG_DEBUG, NO_FLOW, "event=redirected node=%s reply=%s", cnode_name(c->node),
+                  log_quote(text, len));
+        error_count(&c->w->stats.refusals, text, len);
         if (text[0] == 'A') {
             *ask = n;
             return DETOUR_ASK;
@@ -467,6 +477,7 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
     case ERR_RETRY:
         c->w->stats.retries++;
         if (strncmp(text, "TRYAGAIN", 8) == 0) {
+            error_count(&c->w->stats.refusals, text, len);
             *due = later(tries + 3);
             return DETOUR_AGAIN;
         }
@@ -483,24 +494,51 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
     }
 }
 
+static struct rec unit_rec(const struct cluster *cl, const struct cunit *u)
+{
+    unsigned flags = ((u->flags & CF_IDEMPOTENT) != 0 ? RF_IDEMPOTENT : 0) |
+                     ((u->flags & CF_ALONE) != 0 ? RF_MULTIKEY : 0) |
+                     ((u->flags & CF_FIRST) != 0 ? RF_FIRST : 0);
+    return (struct rec){.flow = u->flow,
+                        .db = u->db,
+                        .slot = cl->slots ? u->slot : REC_NO_SLOT,
+                        .hash = hashset_hash(u->key, u->db),
+                        .keyarg = u->keyarg,
+                        .vclass = u->vclass,
+                        .flags = (uint16_t)flags,
+                        .time = u->time};
+}
+
 static void unit_error(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
                        size_t len)
 {
-    unsigned flags = ((u->flags & CF_IDEMPOTENT) != 0 ? RF_IDEMPOTENT : 0) |
-                     ((u->flags & CF_ALONE) != 0 ? RF_MULTIKEY : 0);
+    bool first = (u->flags & CF_GUARDED) != 0 && u->mark >= TICKET_FIRST;
     struct failure f = {.text = text,
                         .len = len,
-                        .r = {.flow = u->flow,
-                              .db = u->db,
-                              .slot = w->cluster->slots ? u->slot : REC_NO_SLOT,
-                              .hash = hashset_hash(u->key, u->db),
-                              .keyarg = u->keyarg,
-                              .vclass = u->vclass,
-                              .flags = (uint16_t)flags,
-                              .time = u->time},
+                        .r = unit_rec(w->cluster, u),
                         .request = bytes,
-                        .n = u->len};
+                        .n = u->len,
+                        .split = first};
+    if (first)
+        guard_reply(w, (uint32_t)u->mark, SPLIT_FAILED);
     writer_data_error(w, &f);
+}
+
+/* Did a request of --on-existing skip or fail find its key? */
+static bool unit_there(struct writer *w, const struct conn *c, const struct cunit *u, const uint8_t *bytes)
+{
+    bool error = c->reply_type == REDIS_REPLY_ERROR;
+    if ((u->flags & CF_GUARDED) == 0 ||
+        (error ? error_class(c->err, c->errlen) != ERR_CONFLICT : c->reply_type != REDIS_REPLY_NIL))
+        return false;
+    guard_reply(w, (uint32_t)u->mark, SPLIT_THERE);
+    if ((u->flags & CF_AGAIN) != 0 && u->mark < TICKET_FIRST) {
+        guard_unsure(w, u->flow, bytes, u->len, u->keyarg);
+    } else {
+        struct rec r = unit_rec(w->cluster, u);
+        guard_there(w, &r, bytes, u->len);
+    }
+    return true;
 }
 
 void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
@@ -508,6 +546,11 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     struct writer *w = c->w;
     struct cnode *ask;
     uint64_t due;
+    if (unit_there(w, c, u, bytes)) {
+        finish(w, u, false);
+        u->kind = CU_GONE;
+        return;
+    }
     if (c->reply_type != REDIS_REPLY_ERROR)
         return;
     if ((u->flags & CF_RESENT) != 0 && request_shows_repeat(bytes, u->len) &&

@@ -136,6 +136,7 @@ void conn_send(struct conn *c)
 void conn_pause(struct conn *c, const char *text, size_t len)
 {
     uint64_t now = mono_us();
+    error_count(&c->w->stats.refusals, text, len);
     if (c->refused_at == 0) {
         c->refused_at = c->refused_said = now;
         log_event(LOG_WARN, NO_FLOW, "event=target_refuses_for_now node=%s reply=%s action=waiting",
@@ -283,7 +284,9 @@ static void *on_integer(const redisReadTask *t, long long value)
 
 static void *on_nil(const redisReadTask *t)
 {
-    return on_array(t, 0);
+    if (t->parent == NULL)
+        ((struct conn *)t->privdata)->reply_type = REDIS_REPLY_NIL; /* t->type is that of what is not there */
+    return &seen;
 }
 
 static void on_free(void *reply)

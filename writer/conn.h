@@ -37,6 +37,8 @@ enum cunit_flag {
     CF_ALONE = 4, /* no other unit of its slot may be under way */
     CF_FIRST = 8,
     CF_RESENT = 16, /* it may have been carried out already: its connection was lost behind it */
+    CF_GUARDED = 32, /* of --on-existing skip or fail; mark is its ticket (splits.h) */
+    CF_AGAIN = 64,   /* it was sent before, and its reply is lost */
 };
 
 /* The reply to one of our own requests. r: NULL when the connection was lost before it came; freed by the

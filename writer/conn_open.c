@@ -51,6 +51,8 @@ static bool fine(struct conn *c, const redisReply *r, const char *what)
         c->w->cluster->dead = true;
     }
     if (error_class(r->str, r->len) == ERR_RETRY)
+        error_count(&c->w->stats.refusals, r->str, r->len);
+    if (error_class(r->str, r->len) == ERR_RETRY)
         c->w->cluster->needed_since = mono_us(); /* it answers: it is not lost, however long it loads */
     conn_lose(c, "%s: %s", what, r->str);
     return false;
@@ -218,6 +220,8 @@ static void give_back(struct conn *c)
         bool answered = i < c->replied;
         if (u->kind == CU_ONE) {
             note_doubtful(c, u, at < c->ring.sent, bytes);
+            if (at < c->ring.sent)
+                u->flags |= CF_AGAIN;
             cluster_displace(c->w, u, bytes, 0, NULL);
         } else if (u->kind == CU_CALL && !answered) {
             u->fn(c, u->arg, NULL);

@@ -70,6 +70,8 @@ static void *on_nil(const redisReadTask *t)
 {
     if (t->parent == NULL)
         ((struct node *)t->privdata)->reply_type = t->type;
+    else if (t->parent->parent == NULL)
+        group_exec_null(t->privdata, t->idx);
     return &seen;
 }
 
@@ -108,6 +110,8 @@ static enum shake judge(struct node *n, redisReply *r, const char *what)
     if (r->type == REDIS_REPLY_ERROR) {
         snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, r->str);
         verdict = error_class(r->str, r->len) == ERR_RETRY ? SHAKE_LATER : SHAKE_FATAL;
+        if (verdict == SHAKE_LATER)
+            error_count(&n->w->stats.refusals, r->str, r->len);
     }
     freeReplyObject(r);
     return verdict;

@@ -8,27 +8,34 @@
 #include "buf.h"
 #include "meta.h"
 
+/* The table of rediswriter(1), ERRORS OF THE TARGET: keep the two alike. Each row has a test in errors.bats.
+ * Whatever is not here is a data error: it concerns the request, and no other. */
 static const struct {
     const char *prefix;
     enum err_class class;
 } table[] = {
+    /* the slot is elsewhere: of a cluster, followed */
     {"MOVED ", ERR_REDIRECT},
     {"ASK ", ERR_REDIRECT},
+    /* it passes: the server is not ready */
     {"LOADING ", ERR_RETRY},
-    {"BUSY ", ERR_RETRY},
-    {"OOM ", ERR_RETRY},
-    {"READONLY ", ERR_RETRY},
-    {"MISCONF ", ERR_RETRY},
-    {"NOREPLICAS ", ERR_RETRY},
+    {"BUSY ", ERR_RETRY}, /* not BUSYKEY: the blank belongs to it */
     {"MASTERDOWN ", ERR_RETRY},
     {"CLUSTERDOWN ", ERR_RETRY},
     {"TRYAGAIN ", ERR_RETRY},
     {"ERR max number of clients reached", ERR_RETRY},
+    /* it passes when somebody sees to it */
+    {"OOM ", ERR_RETRY},
+    {"READONLY ", ERR_RETRY},
+    {"NOREPLICAS ", ERR_RETRY},
+    {"MISCONF ", ERR_RETRY},
+    /* the key exists */
     {"BUSYKEY ", ERR_CONFLICT},
+    /* nothing can be done here, or with these rights */
     {"NOAUTH ", ERR_FATAL},
     {"WRONGPASS ", ERR_FATAL},
     {"NOPERM ", ERR_FATAL},
-    {"DENIED ", ERR_FATAL},
+    {"DENIED ", ERR_FATAL}, /* protected mode */
     {"ERR EXEC without MULTI", ERR_FATAL},
     {"ERR Protocol error", ERR_FATAL},
 };
@@ -122,4 +129,15 @@ const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen
     if (key != NULL && kind->nkeys < KIND_KEYS)
         keep_key(kind, key, keylen);
     return kind;
+}
+
+void error_count(struct kinds *k, const char *text, size_t n)
+{
+    static const char because[] = "because of: ";
+    const char *at = error_is_execabort(text, n) ? memmem(text, n, because, sizeof because - 1) : NULL;
+    if (at != NULL) {
+        n -= (size_t)(at + sizeof because - 1 - text);
+        text = at + sizeof because - 1;
+    }
+    (void)kinds_count(k, text, error_kind_len(text, n), NULL, 0);
 }

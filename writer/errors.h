@@ -46,6 +46,9 @@ struct kinds {
 const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen, const void *key,
                                size_t keylen);
 
+/* Count a reply of class ERR_RETRY or ERR_REDIRECT by its kind. */
+void error_count(struct kinds *k, const char *text, size_t n);
+
 /* The part of an error that names its kind: the code, and for ERR the beginning of the text. */
 size_t error_kind_len(const char *text, size_t n);
 

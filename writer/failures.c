@@ -251,6 +251,19 @@ void failures_keep(struct writer *w, const struct failure *f)
     flush(w);
 }
 
+void failures_last(struct writer *w, const struct rec *r)
+{
+    struct rec mark = *r;
+    if (!w->failures.open)
+        return;
+    mark.flow = 0;
+    mark.epoch = 1;
+    mark.pos = 0;
+    mark.seq = ++w->failures.seq;
+    put(w, &mark, NULL, 0);
+    flush(w);
+}
+
 void failures_target(struct writer *w, const uint8_t *text, size_t n)
 {
     struct failures *k = &w->failures;

@@ -46,6 +46,9 @@ void failures_target(struct writer *w, const uint8_t *text, size_t n);
 /* Keep one; its words stand in a REPORT record before it. */
 void failures_keep(struct writer *w, const struct failure *f);
 
+/* The last of a key whose requests were kept, from the first on, is no request. */
+void failures_last(struct writer *w, const struct rec *r);
+
 /* The end: complete the stream, if there is one. */
 void failures_end(struct writer *w);
 

@@ -214,7 +214,7 @@ static bool decide(struct writer *w)
 {
     struct cluster *cl = w->cluster;
     w->was_empty = !cl->found;
-    if (!cl->found || w->opt.on_existing == EXISTING_OVERWRITE)
+    if (!cl->found || w->opt.on_existing == EXISTING_OVERWRITE || existing_guards(w->opt.on_existing))
         return true;
     if (w->opt.on_existing == EXISTING_FLUSH) {
         log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
@@ -236,6 +236,8 @@ static void clear_after_void(struct writer *w)
         log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
         begin_flush(cl, flushall, sizeof flushall - 1, 0, false);
         cl->start = START_FLUSH;
+    } else if (session_guarded_void(w)) {
+        return;
     } else if (s->void_flush.len > 0) {
         log_event(LOG_WARN, NO_FLOW, "event=source_flushed db=%u note=%s", s->void_db,
                   "\"keys of the target go as well\"");

@@ -114,7 +114,7 @@ static void add_pos(struct node *n, struct group *g, unsigned flow, uint64_t seq
     positions_add(&n->w->positions, flow, g->id, seq, pos);
 }
 
-static struct item *add_item(struct group *g, const struct rec *r, uint8_t vclass)
+static struct item *add_item(struct group *g, const struct rec *r, uint8_t vclass, uint32_t ticket)
 {
     if (g->n == g->cap) {
         g->cap = g->cap > 0 ? 2 * g->cap : 16;
@@ -124,6 +124,7 @@ static struct item *add_item(struct group *g, const struct rec *r, uint8_t vclas
     *it = (struct item){.off = (uint32_t)g->req.len,
                         .db = r->db,
                         .time = r->time,
+                        .ticket = ticket,
                         .flow = r->flow,
                         .keyarg = r->keyarg,
                         .vclass = vclass,
@@ -153,10 +154,15 @@ static bool clear_of_pipeline(struct node *n, const struct rec *r, uint32_t key)
     return true;
 }
 
+static size_t group_most(const struct node *n)
+{
+    return n->w->opt.window < GROUP_BYTES ? n->w->opt.window : GROUP_BYTES;
+}
+
 enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
     struct group *g = n->b.building;
-    if (g->exclusive || g->n >= GROUP_ITEMS || (g->n > 0 && g->req.len + r->len > GROUP_BYTES))
+    if (g->exclusive || g->n >= GROUP_ITEMS || (g->n > 0 && g->req.len + r->len > group_most(n)))
         return PUT_WAIT;
     if (node_db_state(n, r->db) <= 0) {
         enum put got = node_want_db(n, r->db);
@@ -168,7 +174,7 @@ enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, 
         return PUT_WAIT;
     if (n->a.mset_n > 0 && (r->flags & RF_LIVE) != 0 && n->t.fd >= 0 && !n->lost)
         pipeline_flush(n);
-    struct item *it = add_item(g, r, vclass);
+    struct item *it = add_item(g, r, vclass, n->w->splits.ticket);
     it->len = r->len;
     (void)buf_add(&g->req, payload, r->len); /* within its bound: see above */
     if ((r->flags & RF_MULTIKEY) != 0)
@@ -198,7 +204,7 @@ enum put group_position(struct node *n, const struct rec *r)
 void group_put_big(struct node *n, const struct rec *r, struct big *big, uint8_t vclass)
 {
     struct group *g = n->b.building;
-    (void)add_item(g, r, vclass);
+    (void)add_item(g, r, vclass, n->w->splits.ticket);
     g->big = big;
     g->exclusive = true;
     add_pos(n, g, r->flow, r->seq, r->pos);
@@ -212,7 +218,7 @@ void group_put_barrier(struct node *n)
     size_t len;
     const uint8_t *request = lanes_request(l, &len);
     struct rec at = l->lane[0].at;
-    struct item *it = add_item(g, &at, 0);
+    struct item *it = add_item(g, &at, 0, TICKET_NONE);
     it->len = (uint32_t)len;
     it->keyarg = 0;
     (void)buf_add(&g->req, request, len);

@@ -11,23 +11,27 @@
 #include "resp.h"
 #include "writer.h"
 
+/* One request of it. */
+static void count_item(struct writer *w, const struct item *it, uint64_t now)
+{
+    w->stats.requests++;
+    if (it->vclass != 0)
+        w->stats.keys[it->vclass]++;
+    if (it->live) {
+        w->stats.live++;
+        if (w->session.live) /* a replayed record came to dfreader long ago */
+            stats_latency(&w->stats, it->time, now);
+    }
+    guard_reply(w, it->ticket, SPLIT_OPEN);
+}
+
 static void committed(struct node *n, struct group *g)
 {
     struct writer *w = n->w;
     uint64_t now = now_us();
-    for (unsigned i = 0; i < g->n; i++) {
-        const struct item *it = &g->item[i];
-        if (it->out)
-            continue;
-        w->stats.requests++;
-        if (it->vclass != 0)
-            w->stats.keys[it->vclass]++;
-        if (it->live) {
-            w->stats.live++;
-            if (w->session.live) /* a replayed record came to dfreader long ago */
-                stats_latency(&w->stats, it->time, now);
-        }
-    }
+    for (unsigned i = 0; i < g->n; i++)
+        if (!g->item[i].out)
+            count_item(w, &g->item[i], now);
     for (unsigned i = 0; i < g->npos; i++) {
         struct flowpos *f = &w->positions.flow[g->pos[i].flow];
         if (g->pos[i].seq > f->saved_seq)
@@ -48,40 +52,81 @@ static void committed(struct node *n, struct group *g)
     node_succeeded(n);
 }
 
+static struct rec item_rec(const struct item *it)
+{
+    unsigned flags = (it->multikey ? RF_MULTIKEY : 0) | (it->ticket >= TICKET_FIRST ? RF_FIRST : 0);
+    return (struct rec){.flow = it->flow,
+                        .db = it->db,
+                        .slot = REC_NO_SLOT,
+                        .hash = hashset_hash(it->key, it->db),
+                        .keyarg = it->keyarg,
+                        .vclass = it->vclass,
+                        .flags = (uint16_t)flags,
+                        .time = it->time};
+}
+
 static void item_error(struct node *n, struct group *g, unsigned i, const char *text, size_t len)
 {
     struct item *it = &g->item[i];
     struct failure f = {.text = text,
                         .len = len,
-                        .r = {.flow = it->flow,
-                              .db = it->db,
-                              .slot = REC_NO_SLOT,
-                              .hash = hashset_hash(it->key, it->db),
-                              .keyarg = it->keyarg,
-                              .vclass = it->vclass,
-                              .flags = it->multikey ? RF_MULTIKEY : 0,
-                              .time = it->time},
+                        .r = item_rec(it),
                         .request = g->big != NULL ? g->big->mem.p : g->req.p + it->off,
                         .n = g->big != NULL ? g->big->mem.len : it->len,
                         .big = g->big,
-                        .gone = g->barrier};
+                        .gone = g->barrier,
+                        .split = it->ticket >= TICKET_FIRST};
     it->out = true;
+    guard_reply(n->w, it->ticket, SPLIT_FAILED);
     writer_data_error(n->w, &f);
+}
+
+/* A request of --on-existing skip or fail found its key. */
+static void item_there(struct node *n, struct group *g, unsigned i)
+{
+    struct item *it = &g->item[i];
+    struct rec r = item_rec(it);
+    it->out = true;
+    guard_reply(n->w, it->ticket, SPLIT_THERE);
+    if (g->big != NULL)
+        guard_there(n->w, &r, g->big->mem.p, g->big->mem.len);
+    else
+        guard_there(n->w, &r, g->req.p + it->off, it->len);
+}
+
+/* What stands at a place in the reply to EXEC; false: this is no such reply, or none that counts. */
+static bool exec_command(const struct node *n, int element, int32_t *cmd)
+{
+    const struct groups *b = &n->b;
+    if (b->flying == NULL || b->resend || b->replied != b->ncmd + 1 || element < 0 ||
+        (unsigned)element >= b->ncmd || n->un == 0 || n->unit[n->uhead].kind != U_GROUP)
+        return false;
+    *cmd = b->cmd[element];
+    return true;
+}
+
+void group_exec_null(struct node *n, int element)
+{
+    int32_t cmd;
+    if (exec_command(n, element, &cmd) && cmd >= 0 && n->b.flying->item[cmd].ticket != TICKET_NONE)
+        item_there(n, n->b.flying, (unsigned)cmd);
 }
 
 /* A reply inside EXEC's. It was executed, so even a refusal that would pass cannot be mended by sending it
  * again. */
 void group_exec_error(struct node *n, int element, const char *text, size_t len)
 {
-    struct groups *b = &n->b;
-    if (b->flying == NULL || b->resend || b->replied != b->ncmd + 1 || element < 0 ||
-        (unsigned)element >= b->ncmd || n->un == 0 || n->unit[n->uhead].kind != U_GROUP)
+    int32_t cmd;
+    if (!exec_command(n, element, &cmd))
         return;
-    int32_t cmd = b->cmd[element];
-    if (error_class(text, len) == ERR_FATAL)
+    struct group *g = n->b.flying;
+    enum err_class class = error_class(text, len);
+    if (class == ERR_FATAL)
         node_fatal(n, "target_refuses", text, len);
+    else if (cmd >= 0 && class == ERR_CONFLICT && g->item[cmd].ticket != TICKET_NONE)
+        item_there(n, g, (unsigned)cmd);
     else if (cmd >= 0)
-        item_error(n, b->flying, (unsigned)cmd, text, len);
+        item_error(n, g, (unsigned)cmd, text, len);
     else if (cmd == CMD_HSET)
         node_fatal(n, "position_not_written", text, len);
     else
@@ -95,6 +140,12 @@ static void queued_error(struct node *n, int32_t cmd)
     if (error_class(n->err, n->errlen) == ERR_RETRY) {
         b->retry = true;
         node_refused(n, n->err, n->errlen);
+        return;
+    }
+    if (error_class(n->err, n->errlen) ==
+        ERR_FATAL) { /* the connection may be closed before EXEC is answered */
+        node_fatal(n, "target_refuses", n->err, n->errlen);
+        b->broken = true;
         return;
     }
     if (buf_add(&b->faults, &f, sizeof f) < 0 || buf_add(&b->faults, n->err, n->errlen) < 0)
@@ -176,6 +227,31 @@ void group_reply(struct node *n)
     }
 }
 
+/* A group was executed, and its replies are lost. Returns how many of its requests have to be sent again:
+ * those that only ask whether a key is there. */
+static unsigned settle_items(struct node *n, struct group *g)
+{
+    struct writer *w = n->w;
+    uint64_t now = now_us();
+    unsigned left = 0;
+    for (unsigned i = 0; i < g->n; i++) {
+        struct item *it = &g->item[i];
+        if (it->out)
+            continue;
+        if (it->ticket >= TICKET_FIRST) {
+            left++;
+            continue;
+        }
+        if (it->ticket == TICKET_WHOLE && w->opt.on_existing == EXISTING_FAIL)
+            guard_unsure(w, it->flow, g->big != NULL ? g->big->mem.p : g->req.p + it->off,
+                         g->big != NULL ? g->big->mem.len : it->len, it->keyarg);
+        count_item(w, it, now);
+        w->stats.uncertain++;
+        it->out = true;
+    }
+    return left;
+}
+
 void group_settle(struct node *n, bool applied)
 {
     struct group *g = n->b.flying;
@@ -193,7 +269,11 @@ void group_settle(struct node *n, bool applied)
         return;
     }
     log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", g->n);
-    n->w->stats.uncertain += g->n;
+    if (settle_items(n, g) > 0) {
+        n->b.resend = true; /* with the questions alone, and the same positions */
+        n->w->stats.retries++;
+        return;
+    }
     committed(n, g);
 }
 

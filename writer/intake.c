@@ -92,7 +92,8 @@ static enum put flow_record(struct writer *w, struct input *in, bool first)
 
 static enum put target_record(struct writer *w, struct input *in)
 {
-    const char *fault = target_unfit(&w->node.info, in->payload, in->rec.len);
+    const char *fault =
+        target_unfit(&w->node.info, existing_policy(w->opt.on_existing), in->payload, in->rec.len);
     if (fault != NULL) {
         writer_fail(w, EXIT_USAGE, "event=target_mismatch input=%s %s", log_quote(in->name, strlen(in->name)),
                     fault);

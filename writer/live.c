@@ -45,7 +45,7 @@ int live_connect(struct writer *w, const char *path)
         return -1;
     }
     loop_watch(w, w->live.ctl.fd, TAG_CONTROL, EPOLLIN);
-    target_announce(&w->node.info, announce, sizeof announce);
+    target_announce(&w->node.info, existing_policy(w->opt.on_existing), announce, sizeof announce);
     if (ctl_send(&w->live.ctl, "target %s", announce) < 0)
         gone(w);
     return 0;
@@ -96,13 +96,33 @@ int live_restart(struct writer *w, const char *reason)
     return 0;
 }
 
+/* What is left out stays as it is. */
+static void take_limit(struct writer *w, const char *line)
+{
+    uint64_t ops = w->limit.ops.rate, bytes = w->limit.bytes.rate, v;
+    if (ctl_getu(line, "ops", &v))
+        ops = v < LIMIT_MAX ? v : LIMIT_MAX;
+    if (ctl_getu(line, "bytes", &v))
+        bytes = v < LIMIT_MAX ? v : LIMIT_MAX;
+    limit_set(&w->limit, ops, bytes);
+    log_event(LOG_INFO, NO_FLOW, "event=limit ops=%llu bytes=%llu", (unsigned long long)ops,
+              (unsigned long long)bytes);
+}
+
+static void take_line(struct writer *w, const char *line)
+{
+    log_event(LOG_DEBUG, NO_FLOW, "event=control line=%s", log_quote(line, strlen(line)));
+    if (ctl_is(line, "limit"))
+        take_limit(w, line);
+}
+
 void live_receive(struct writer *w)
 {
     struct ctl *c = &w->live.ctl;
     int got;
     while (c->fd >= 0 && (got = ctl_fill(c)) != 0) {
         for (char *line; (line = ctl_line(c)) != NULL;)
-            log_event(LOG_DEBUG, NO_FLOW, "event=control line=%s", log_quote(line, strlen(line)));
+            take_line(w, line);
         if (got < 0) {
             gone(w);
             return;

@@ -28,7 +28,7 @@ void live_report(struct writer *w, uint64_t now, bool final);
 /* Ask for a new session. Returns 0, or -1 when nobody listens. */
 int live_restart(struct writer *w, const char *reason);
 
-/* The socket is readable: nothing is expected but its end. */
+/* The socket is readable: limits, or its end. */
 void live_receive(struct writer *w);
 
 /* Report everything, wait (at most a second) until it is sent, close. */

@@ -67,6 +67,8 @@ static int timeout_of(struct writer *w, uint64_t now)
     ms = least(ms, saved_timeout(w, now));
     if (w->live.pending)
         ms = least(ms, 20);
+    if (w->limit.on)
+        ms = least(ms, limit_timeout(&w->limit, now));
     if (w->failed)
         ms = least(ms, 50);
     return ms;

@@ -124,6 +124,7 @@ static void writer_init(struct writer *w)
     random_hex(w->run);
     w->quiet_for = -1;
     w->stats.started = mono_us();
+    limit_set(&w->limit, w->opt.max_ops, w->opt.max_bytes);
     w->inputs.listen_fd = -1;
     live_init(&w->live);
     node_init(&w->node, w);
@@ -169,6 +170,7 @@ int main(int argc, char **argv)
     if (w.lanes.n > 0)
         lanes_free(&w.lanes);
     positions_free(&w.positions);
+    splits_free(&w.splits);
     cluster_free(&w);
     node_free(&w.node);
     tls_free(w.opt.url.tls);

@@ -59,6 +59,9 @@ void node_lose(struct node *n, const char *fmt, ...)
 
 bool node_room(const struct node *n, size_t len)
 {
+    size_t flying = (size_t)(n->ring.tail - n->ring.acked);
+    if (flying > 0 && flying + n->a.mset.len + len > n->w->opt.window)
+        return false;
     size_t need = len + n->a.mset.len + 64 + group_room(n->b.building);
     if (n->b.resend) /* path A must not crowd out the group that is to be sent again */
         need += group_room(n->b.flying);
@@ -88,6 +91,7 @@ void node_fatal(struct node *n, const char *event, const char *text, size_t len)
 void node_refused(struct node *n, const char *text, size_t len)
 {
     uint64_t now = mono_us();
+    error_count(&n->w->stats.refusals, text, len);
     bool replica = len >= 9 && memcmp(text, "READONLY ", 9) == 0;
     if (replica && n->w->opt.url.sentinel) { /* they may know the master by now */
         node_lose(n, "the server has become a replica");
@@ -97,7 +101,8 @@ void node_refused(struct node *n, const char *text, size_t len)
         n->replica = true;
     if (n->refused_at == 0) {
         n->refused_at = n->refused_said = now;
-        log_event(LOG_WARN, NO_FLOW, "event=target_refuses reply=%s action=waiting", log_quote(text, len));
+        log_event(LOG_WARN, NO_FLOW, "event=target_refuses_for_now reply=%s action=waiting",
+                  log_quote(text, len));
     } else if (now - n->refused_said > SAY_EVERY) {
         n->refused_said = now;
         log_event(LOG_WARN, NO_FLOW, "event=target_still_refuses seconds=%llu reply=%s",

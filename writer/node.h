@@ -82,13 +82,14 @@ struct item {
     uint32_t db;
     uint32_t key;
     uint64_t time;
+    uint32_t ticket; /* of splits.h */
     uint16_t flow;
     uint8_t keyarg;
     uint8_t vclass;
     bool holds; /* key is in the group's set because of this item */
     bool live;
     bool multikey;
-    bool out; /* refused for good: not sent again */
+    bool out; /* refused for good, or answered: not sent again */
 };
 
 struct gpos {
@@ -272,6 +273,7 @@ void group_work(struct node *n, uint64_t now);
 void group_reply(struct node *n); /* one top-level reply */
 /* An error inside the reply to EXEC, seen while that is read: the answer to command number element. */
 void group_exec_error(struct node *n, int element, const char *text, size_t len);
+void group_exec_null(struct node *n, int element);
 void group_big_sent(struct node *n);      /* the file of a big request went out */
 size_t group_room(const struct group *g); /* bytes it will take at most */
 bool groups_quiet(const struct node *n);

@@ -2,6 +2,7 @@
 
 #include <err.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,9 @@
 
 #include "conf.h"
 #include "exits.h"
+#include "limit.h"
 #include "log.h"
+#include "node.h"
 #include "record.h"
 #include "size.h"
 #include "version.h"
@@ -40,6 +43,9 @@ enum {
     OPT_CONNECT,
     OPT_SENTINEL_USER,
     OPT_SENTINEL_PASSWORD,
+    OPT_MAX_OPS,
+    OPT_MAX_BYTES,
+    OPT_WINDOW,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -69,6 +75,9 @@ static const struct option table[] = {
     {"sentinel-password-file", required_argument, NULL, OPT_SENTINEL_PASSWORD},
     {"connect-timeout", required_argument, NULL, OPT_CONNECT},
     TLS_LONG_OPTIONS,
+    {"max-ops", required_argument, NULL, OPT_MAX_OPS},
+    {"max-bytes", required_argument, NULL, OPT_MAX_BYTES},
+    {"window", required_argument, NULL, OPT_WINDOW},
     {"no-mset", no_argument, NULL, OPT_NO_MSET},
     {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},
@@ -92,7 +101,8 @@ static void usage(FILE *to)
         "                                                TLS sentinels://\n"
         "  redis-cluster://...host[:port],...            nodes of a cluster; over TLS rediss-cluster://\n"
         "\n"
-        "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite)\n"
+        "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite);\n"
+        "                skip|fail                or with each key of the snapshot that it holds\n"
         "  --on-source-flush apply|refuse|ignore  FLUSHALL and FLUSHDB of the source (apply)\n"
         "  --on-full-resync fail|flush|overwrite  when a session cannot go on where it was (fail)\n"
         "  --position-file FILE     keep the positions there (clusters; a single server has them in a key)\n"
@@ -106,6 +116,9 @@ static void usage(FILE *to)
         "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
         "  --wait N                 applied is what N replicas have confirmed\n"
         "  --connections N          connections to each node (1)\n"
+        "  --max-ops N              requests a second (0: no limit)\n"
+        "  --max-bytes SIZE         bytes of requests a second (0: no limit)\n"
+        "  --window SIZE            bytes of requests in flight on a connection (4m)\n"
         "  --live                   fail when the session of the stream is not live\n"
         "  --strict                 stop at the first data error\n"
         "  --errors-to FILE         keep the requests that failed, as a stream to be replayed\n"
@@ -146,12 +159,27 @@ static uint64_t size(const char *name, const char *text)
     return n;
 }
 
+static uint64_t bounded(const char *name, const char *text, uint64_t least, uint64_t most)
+{
+    uint64_t n = size(name, text);
+    if (n < least || n > most)
+        errx(EXIT_USAGE, "--%s %s: %llu to %llu", name, text, (unsigned long long)least,
+             (unsigned long long)most);
+    return n;
+}
+
 static int choice(const char *name, const char *text, const char *const *words)
 {
     for (int i = 0; words[i] != NULL; i++)
         if (strcmp(words[i], text) == 0)
             return i;
-    errx(EXIT_USAGE, "--%s %s: must be %s, %s or %s", name, text, words[0], words[1], words[2]);
+    char list[128] = "";
+    for (int i = 0; words[i] != NULL; i++) {
+        if (i > 0)
+            strlcat(list, words[i + 1] != NULL ? ", " : " or ", sizeof list);
+        strlcat(list, words[i], sizeof list);
+    }
+    errx(EXIT_USAGE, "--%s %s: must be %s", name, text, list);
 }
 
 static void check_task(const char *task)
@@ -243,7 +271,7 @@ static void parse_inputs(struct options *o, int argc, char **argv)
 
 void options_parse(struct options *o, int argc, char **argv)
 {
-    static const char *const existing[] = {"overwrite", "refuse", "flush", NULL};
+    static const char *const existing[] = {"overwrite", "refuse", "flush", "skip", "fail", NULL};
     static const char *const full[] = {"fail", "flush", "overwrite", NULL};
     static const char *const flush[] = {"apply", "refuse", "ignore", NULL};
     const char *password_file = NULL, *sentinel_file = NULL;
@@ -256,6 +284,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .reconnect_timeout = 60,
                           .reply_timeout = 120,
                           .connections = 1,
+                          .window = RING_SIZE,
                           .inputs = 1};
     char **given = argv;
     int ngiven = argc;
@@ -281,6 +310,9 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_CONNECTIONS:
             o->connections = (unsigned)number("connections", optarg, 1, CONNECTIONS_MAX);
             break;
+        case OPT_MAX_OPS: o->max_ops = (uint64_t)number("max-ops", optarg, 0, INT_MAX); break;
+        case OPT_MAX_BYTES: o->max_bytes = bounded("max-bytes", optarg, 0, LIMIT_MAX); break;
+        case OPT_WINDOW: o->window = (size_t)bounded("window", optarg, 1, RING_SIZE); break;
         case OPT_LISTEN: o->listen = listen_path(optarg); break;
         case OPT_INPUTS: o->inputs = (unsigned)number("inputs", optarg, 1, REC_FLOWS_MAX); break;
         case OPT_TASK: o->task = optarg; break;

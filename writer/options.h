@@ -8,9 +8,21 @@
 #include "tls.h"
 #include "url.h"
 
-enum on_existing { EXISTING_OVERWRITE, EXISTING_REFUSE, EXISTING_FLUSH };
+enum on_existing { EXISTING_OVERWRITE, EXISTING_REFUSE, EXISTING_FLUSH, EXISTING_SKIP, EXISTING_FAIL };
 enum on_full { FULL_FAIL, FULL_FLUSH, FULL_OVERWRITE };
 enum on_flush { FLUSH_APPLY, FLUSH_REFUSE, FLUSH_IGNORE };
+
+/* Each key of the snapshot is looked at, not the target as a whole. */
+static inline bool existing_guards(enum on_existing e)
+{
+    return e == EXISTING_SKIP || e == EXISTING_FAIL;
+}
+
+/* As the TARGET record and the control protocol say it. */
+static inline const char *existing_policy(enum on_existing e)
+{
+    return e == EXISTING_SKIP ? "skip" : e == EXISTING_FAIL ? "fail" : "overwrite";
+}
 
 #define CONNECTIONS_MAX 64 /* to one node */
 
@@ -39,6 +51,9 @@ struct options {
     int reconnect_timeout;  /* seconds */
     int reply_timeout;      /* seconds without any reply: the connection is given up */
     int wait;               /* replicas that must have confirmed; 0: none */
+    uint64_t max_ops;       /* requests a second; 0: no limit */
+    uint64_t max_bytes;     /* of them, a second */
+    size_t window;          /* bytes in flight on a connection */
     unsigned connections;   /* to each node */
     bool must_cluster;      /* redis-cluster:// */
     const char *listen;     /* path of the socket; NULL: none */

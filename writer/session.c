@@ -106,7 +106,7 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     positions_init(&w->positions, s->flows);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
     groups_begin(&w->node, s->flows);
-    w->nsplits = 0;
+    splits_free(&w->splits);
     w->quiet_for = -1;
     s->stage = ST_FLOWS;
     log_event(LOG_INFO, NO_FLOW, "event=session nonce=%s epoch=%u flows=%u source=%s live=%d", s->nonce,
@@ -285,7 +285,7 @@ static bool apply_policy(struct writer *w)
     if (has < 0)
         return false;
     w->was_empty = has == 0;
-    if (has == 0 || w->opt.on_existing == EXISTING_OVERWRITE)
+    if (has == 0 || w->opt.on_existing == EXISTING_OVERWRITE || existing_guards(w->opt.on_existing))
         return true;
     if (w->opt.on_existing == EXISTING_FLUSH) {
         log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
@@ -309,6 +309,17 @@ bool session_full_resync(struct writer *w, bool *flush)
     log_event(LOG_WARN, NO_FLOW, "event=full_resync reason=%s action=%s target=%s",
               log_quote(s->refused, strlen(s->refused)), *flush ? "flush" : "overwrite", w->opt.shown);
     w->was_empty = *flush;
+    return *flush || !session_guarded_void(w);
+}
+
+bool session_guarded_void(struct writer *w)
+{
+    if (!existing_guards(w->opt.on_existing))
+        return false;
+    writer_fail(
+        w, EXIT_CANNOT, "event=cannot_begin_anew target=%s note=%s", w->opt.shown,
+        "\"the full sync has to begin anew, and what it wrote so far cannot be told from keys that were "
+        "there before: remove it, or use --on-existing overwrite\"");
     return true;
 }
 
@@ -322,6 +333,8 @@ static bool clear_after_void(struct writer *w)
         log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
         return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
     }
+    if (session_guarded_void(w))
+        return false;
     if (s->void_flush.len == 0) {
         log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew note=%s",
                   "\"keys that the source removed meanwhile stay in the target\"");

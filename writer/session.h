@@ -76,6 +76,10 @@ bool session_full_resync(struct writer *w, bool *flush);
 /* The target holds keys, and that was not to be: fail. */
 void session_refuse(struct writer *w);
 
+/* The session begins anew over keys that were there before: with --on-existing skip and fail it cannot. Then
+ * the writer has failed. */
+bool session_guarded_void(struct writer *w);
+
 /* A BARRIER before its flow's cut. */
 enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payload);
 

@@ -129,6 +129,7 @@ static void lines(const struct writer *w, int status)
                 (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990), (ull)stats_percentile(s, 999),
                 (ull)s->latency_max, (ull)s->latency_n);
     line_kinds("error", &s->errors);
+    line_kinds("refusal", &s->refusals);
     line_kinds("report", &s->reports);
     line_kinds("may_count_twice", &s->doubtful);
     for (unsigned i = 0; i < w->positions.n; i++) {
@@ -196,6 +197,7 @@ static int json(const struct writer *w, int status)
             (ull)s->latency_n, (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990),
             (ull)stats_percentile(s, 999), (ull)s->latency_max);
     json_kinds(f, "errors_by_kind", &s->errors);
+    json_kinds(f, "refusals_by_kind", &s->refusals);
     json_kinds(f, "reports_by_kind", &s->reports);
     json_kinds(f, "may_count_twice", &s->doubtful);
     fputs(",\n  \"flows\": [", f);

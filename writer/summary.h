@@ -31,6 +31,7 @@ struct stats {
     uint64_t big;       /* requests collected from several records */
     uint64_t lost;      /* REPORT records with lost=1 */
     struct kinds errors;
+    struct kinds refusals; /* replies that sent a request another way, or back for a while */
     struct kinds reports;
     struct kinds doubtful; /* requests that may have been carried out twice */
     uint64_t latency[LAT_BUCKETS];

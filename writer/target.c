@@ -208,21 +208,21 @@ bool target_limits(struct node *n, struct target_info *info)
     return true;
 }
 
-void target_announce(const struct target_info *info, char *out, size_t cap)
+void target_announce(const struct target_info *info, const char *existing, char *out, size_t cap)
 {
     struct buf b = {.max = 2048};
     meta_add(&b, "kind", info->kind, strlen(info->kind), ' ');
     meta_add(&b, "version", info->version, strlen(info->version), ' ');
-    (void)buf_addf(&b, "rdb=%u cluster=%d maxbulk=%llu ", info->rdb, info->cluster,
-                   (unsigned long long)info->maxbulk);
+    (void)buf_addf(&b, "rdb=%u cluster=%d maxbulk=%llu existing=%s ", info->rdb, info->cluster,
+                   (unsigned long long)info->maxbulk, existing);
     meta_add(&b, "modules", info->modules, strlen(info->modules), '\0');
     strlcpy(out, (const char *)b.p, cap);
     buf_free(&b);
 }
 
-const char *target_unfit(const struct target_info *info, const uint8_t *text, size_t n)
+const char *target_unfit(const struct target_info *info, const char *existing, const uint8_t *text, size_t n)
 {
-    static char why[200];
+    static char why[300];
     char kind[32], version[32];
     uint64_t cluster = 0;
     (void)meta_getu(text, n, "cluster", &cluster);
@@ -236,6 +236,16 @@ const char *target_unfit(const struct target_info *info, const uint8_t *text, si
         (cluster != 0) != info->cluster) {
         snprintf(why, sizeof why, "stream=%s-%s%s target=%s-%s%s", kind, version,
                  cluster != 0 ? "-cluster" : "", info->kind, info->version, info->cluster ? "-cluster" : "");
+        return why;
+    }
+    if (meta_get(text, n, "existing", kind, sizeof kind) < 0)
+        memcpy(kind, "overwrite", sizeof "overwrite");
+    if (strcmp(kind, existing) != 0) {
+        snprintf(
+            why, sizeof why,
+            "note=\"the stream was written by dfparse --on-existing %s, which does not suit rediswriter's "
+            "--on-existing (%s)\"",
+            kind, existing);
         return why;
     }
     return NULL;

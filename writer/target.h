@@ -22,11 +22,11 @@ void info_field(const char *text, const char *name, char *out, size_t cap);
 /* Modules and proto-max-bulk-len; refusals are no fault. False: connection lost. */
 bool target_limits(struct node *n, struct target_info *info);
 
-/* The rest of the line "target …" of the control protocol. */
-void target_announce(const struct target_info *info, char *out, size_t cap);
+/* The rest of the line "target …" of the control protocol. existing: the policy for keys that are there. */
+void target_announce(const struct target_info *info, const char *existing, char *out, size_t cap);
 
 /* Does a stream with this TARGET record suit? Returns NULL or what is wrong (static). */
-const char *target_unfit(const struct target_info *info, const uint8_t *text, size_t n);
+const char *target_unfit(const struct target_info *info, const char *existing, const uint8_t *text, size_t n);
 
 /* a < b for versions "major.minor.patch". */
 bool version_less(const char *a, const char *b);

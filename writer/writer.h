@@ -8,6 +8,7 @@
 #include "cluster.h"
 #include "failures.h"
 #include "input.h"
+#include "limit.h"
 #include "lanes.h"
 #include "live.h"
 #include "node.h"
@@ -15,15 +16,8 @@
 #include "positions.h"
 #include "saved.h"
 #include "session.h"
+#include "splits.h"
 #include "summary.h"
-
-#define SPLITS_MAX 64
-
-/* A key of the snapshot of which the first part came, and the last did not yet. */
-struct split {
-    uint32_t key; /* hashset_key */
-    uint16_t flow;
-};
 
 struct writer {
     struct options opt;
@@ -39,6 +33,7 @@ struct writer {
     struct live live;
     struct stats stats;
     struct failures failures;
+    struct limit limit;
     int epoll;
     char run[33]; /* random: tells this process's position key from that of another with the same session */
     int status;   /* worst so far */
@@ -52,8 +47,7 @@ struct writer {
     unsigned ends; /* END records seen */
     bool stopped;  /* an END record of this session said reason=stop */
     bool signal_noted;
-    struct split split[SPLITS_MAX];
-    unsigned nsplits;
+    struct splits splits;
 };
 
 /* Something makes going on impossible: log it, remember the status, begin nothing new. */

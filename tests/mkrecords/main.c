@@ -1,5 +1,5 @@
-/* mkrecords: a command stream, or a raw one, from a text, one record a line. A TEST TOOL of df2redis, for streams
- * that no real parser or master would write. mkrecords --help describes the text. */
+/* mkrecords: a command stream, or a raw one, from a text, one record a line. A TEST TOOL of df2redis, for
+ * streams that no real parser or master would write. mkrecords --help describes the text. */
 #include <err.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -37,7 +37,8 @@ static const char help[] =
     "  barrier F [option ...] ARG ...       txid=1\n"
     "  report F [name=value ...]\n"
     "  data F HEX                           raw streams: these bytes of the flow\n"
-    "  entry F [:db=N] [:txid=N] ARG ...    raw streams: DATA with a journal entry, and the SELECT in front of it\n"
+    "  entry F [:db=N] [:txid=N] ARG ...    raw streams: DATA with a journal entry, and the SELECT in front "
+    "of it\n"
     "  end [name=value ...]        default: reason=complete status=0\n"
     "  stream                      a stream header; there is one at the beginning\n"
     "  bytes HEX                   these bytes, as they are\n"
@@ -179,7 +180,11 @@ static void begin(struct state *s, struct line *l, unsigned type, unsigned flags
     s->txid = 1;
     s->only = 0;
     for (l->at = 2; l->at < l->n && l->word[l->at][0] == ':'; l->at++)
-        if (!option(s, l->word[l->at] + 1))
+        if (option(s, l->word[l->at] + 1))
+            continue;
+        else if (type == REC_PROGRAM) /* of its first step */
+            break;
+        else
             errx(2, "line %u: option %s?", s->number, l->word[l->at]);
 }
 
@@ -213,7 +218,8 @@ static void request(struct state *s, struct line *l)
 static void data(struct state *s, const uint8_t *p, size_t len)
 {
     for (size_t at = 0; at < len;) {
-        struct rec r = {.type = REC_DATA, .flow = s->r.flow, .slot = REC_NO_SLOT, .epoch = s->epoch, .time = now_us()};
+        struct rec r = {
+            .type = REC_DATA, .flow = s->r.flow, .slot = REC_NO_SLOT, .epoch = s->epoch, .time = now_us()};
         size_t n = len - at < REC_PAYLOAD_MAX ? len - at : REC_PAYLOAD_MAX;
         r.pos = s->offset[r.flow];
         put(s, &r, p + at, n);
@@ -230,10 +236,12 @@ static void add_plen(struct buf *b, uint64_t v)
     (void)buf_add(b, t, sizeof t);
 }
 
-/* DATA: SELECT, then a journal COMMAND: txid, one shard, number of arguments, their length, (length, bytes) each. */
+/* DATA: SELECT, then a journal COMMAND: txid, one shard, number of arguments, their length, (length, bytes)
+ * each. */
 static void entry(struct state *s, struct line *l)
 {
-    static struct buf b = {.max = VALUE_MAX + 65536}, args = {.max = VALUE_MAX + 65536}, w = {.max = VALUE_MAX};
+    static struct buf b = {.max = VALUE_MAX + 65536}, args = {.max = VALUE_MAX + 65536},
+                      w = {.max = VALUE_MAX};
     begin(s, l, REC_DATA, 0);
     uint64_t total = 0;
     b.len = args.len = 0;

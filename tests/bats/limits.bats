@@ -1,0 +1,135 @@
+#!/usr/bin/env bats
+# --max-ops, --max-bytes and --window: how much the target gets in a second, and how much is in flight.
+
+load helper
+load writing
+
+setup() { writing_setup; }
+
+teardown() { writing_teardown; }
+
+seconds() { # its summary, in milliseconds
+    awk 'match($0, / seconds=[0-9.]+/) { printf "%d\n", substr($0, RSTART + 9, RLENGTH - 9) * 1000 }' <<<"$output"
+}
+
+assert_between() { # value least most
+    [[ $1 -ge $2 && $1 -le $3 ]] || fail "$1 is not within $2 and $3: $output"
+}
+
+sets() { # how many, bytes of each request: "*3 $3 SET $8 k:000001 $N …" has 29 or 30 bytes around the value
+    awk -v n="$1" -v size="$2" 'BEGIN {
+        for (i = 1; i <= n; i++) printf "set 0 k:%06d @%d\n", i, size }'
+}
+
+@test "requests a second: exact over five seconds, and smooth" {
+    start_redis
+    feed --max-ops 2000
+    tell "$(heading 1)"
+    sets 10000 10 >&"$FEED"
+    tell "synced 0 :pos=1" end
+    wait_until 5 eval '[[ $(rcli dbsize) -gt 1 ]]'
+    local i n last=0
+    last=$(rcli dbsize)
+    for i in 1 2 3 4 5 6; do
+        sleep 0.25
+        n=$(rcli dbsize)
+        [[ $((n - last)) -gt 250 && $((n - last)) -lt 1000 ]] || fail "$((n - last)) in a quarter of a second"
+        last=$n
+    done
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    output=$(<"$TMP/err")
+    assert_between "$(seconds)" 4900 5150
+    [[ $(rcli dbsize) -eq 10001 ]] # with the position key
+}
+
+@test "bytes a second, values larger than a burst; several connections" {
+    start_redis
+    for options in '' '--connections 2'; do
+        rcli flushall >/dev/null
+        # 60 requests of 50,039 bytes
+        # shellcheck disable=SC2086
+        sets 60 50000 | one_flow | write --max-bytes 1500000 $options
+        assert_status 0
+        assert_between "$(seconds)" 1900 2150
+        [[ $(rcli exists k:000001 k:000060) -eq 2 ]]
+    done
+}
+
+@test "journal and snapshot of several flows share a limit" {
+    start_redis
+    {
+        heading 2
+        sets 500 10
+        for ((i = 1; i <= 500; i++)); do echo "live 1 :pos=$((i + 1)) INCR n"; done
+        echo "synced 0 :pos=1"
+        echo "synced 1 :pos=501"
+        echo end
+    } | write --max-ops 1000
+    assert_status 0
+    assert_between "$(seconds)" 950 1150
+    [[ $(rcli get n) -eq 500 ]]
+}
+
+@test "df2redis limit: another limit while it runs, none, and what is not understood" {
+    start_redis
+    start_master --generate --flows 2 --keys 1000 --journal-ops 4000
+    background df2redis -v --max-ops 100 replicate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)" 2>"$TMP/err"
+    local pid=$! before
+    wait_until 10 eval '[[ $(rcli dbsize) -gt 20 ]]'
+    sleep 1
+    before=$(rcli dbsize)
+    [[ $before -lt 500 ]] || fail "$before keys"
+    run df2redis limit --max-ops 20 --max-bytes 10k
+    assert_status 0
+    wait_until 5 grep -q 'event=limit ops=20 bytes=10240' "$TMP/err"
+    before=$(rcli dbsize)
+    sleep 1
+    [[ $(($(rcli dbsize) - before)) -le 40 ]] || fail "$(($(rcli dbsize) - before)) keys in a second"
+    run df2redis limit --max-ops 0
+    assert_status 0
+    wait_until 5 grep -q 'event=limit ops=0 bytes=10240' "$TMP/err"
+    run df2redis limit --max-bytes 0
+    wait_until 10 eval '[[ $(rcli dbsize) -ge 1000 ]]'
+    run df2redis limit
+    assert_status 2
+    run df2redis limit --max-bytes much
+    assert_status 2
+    df2redis stop
+    reap 10 "$pid"
+    assert_status 0
+}
+
+# Bytes that wait in the sockets between writer and server.
+in_flight() {
+    printf '%X\n' "$REDIS_PORT" | awk 'NR == FNR { port = ":" $1 "$"; next }
+        $2 ~ port { split($5, q, ":"); print q[2] }
+        $3 ~ port { split($5, q, ":"); print q[1] }' - /proc/net/tcp |
+        while read -r n; do echo "$((16#$n))"; done | awk '{ n += $1 } END { print n + 0 }'
+}
+
+@test "--window: so many bytes in flight, and larger requests alone" {
+    start_redis
+    local n options
+    for options in '' '--connections 2'; do
+        rcli flushall >/dev/null
+        # shellcheck disable=SC2086
+        feed --no-mset --window 8k $options
+        tell "$(heading 1)" "set 0 begun 1"
+        wait_until 5 eval '[[ $(rcli get begun) == 1 ]]'
+        kill -STOP "$REDIS_PID"
+        sets 500 1000 >&"$FEED"
+        tell "set 0 large @100000" "live 0 :pos=2 RPUSH l @100000" "live 0 :pos=3 RPUSH l 1"
+        sleep 0.5
+        n=$(in_flight)
+        kill -CONT "$REDIS_PID"
+        tell "synced 0 :pos=4" end
+        tell_end
+        reap 20 "$WRITER"
+        assert_status 0
+        [[ $(rcli dbsize) -ge 503 && $(rcli llen l) -eq 2 ]]
+        # of each connection
+        [[ $n -gt 4000 && $n -le $((${#options} > 0 ? 16384 : 8192)) ]] || fail "$n bytes in flight"
+    done
+}

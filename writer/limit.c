@@ -1,0 +1,62 @@
+#include "limit.h"
+
+#include "io.h"
+
+#define SECOND   INT64_C(1000000)
+#define BURST_US UINT64_C(100000)
+
+void limit_set(struct limit *l, uint64_t ops, uint64_t bytes)
+{
+    *l = (struct limit){.ops.rate = ops, .bytes.rate = bytes, .on = ops > 0 || bytes > 0};
+    l->filled = l->on ? mono_us() : 0;
+}
+
+static void fill(struct bucket *b, uint64_t us)
+{
+    int64_t most = (int64_t)(b->rate * BURST_US);
+    b->tokens += (int64_t)(b->rate * us);
+    if (b->tokens > most)
+        b->tokens = most;
+}
+
+static bool has(const struct bucket *b)
+{
+    return b->rate == 0 || b->tokens > 0;
+}
+
+bool limit_open(struct limit *l)
+{
+    if (!has(&l->ops) || !has(&l->bytes)) {
+        uint64_t now = mono_us();
+        uint64_t us = now - l->filled;
+        us = us < BURST_US ? us : BURST_US;
+        fill(&l->ops, us);
+        fill(&l->bytes, us);
+        l->filled = now;
+    }
+    l->waiting = !has(&l->ops) || !has(&l->bytes);
+    return !l->waiting;
+}
+
+void limit_spend(struct limit *l, const struct rec *r)
+{
+    if ((r->flags & RF_MORE) == 0)
+        l->ops.tokens -= SECOND;
+    l->bytes.tokens -= (int64_t)r->len * SECOND;
+}
+
+/* Microseconds until there is something in it again. */
+static uint64_t due(const struct bucket *b)
+{
+    return has(b) ? 0 : (uint64_t)-b->tokens / b->rate + 1;
+}
+
+int limit_timeout(const struct limit *l, uint64_t now)
+{
+    if (!l->waiting)
+        return -1;
+    uint64_t ops = due(&l->ops), bytes = due(&l->bytes);
+    uint64_t us = ops > bytes ? ops : bytes, gone = now - l->filled;
+    us = us > gone ? us - gone : 0;
+    return us > SECOND * 60 ? 60000 : (int)(us / 1000) + 1;
+}

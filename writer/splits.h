@@ -1,0 +1,77 @@
+/* Keys of the snapshot that come in several requests, and what --on-existing skip and fail need to know of
+ * them: the first request of such a key only asks whether it is there, so the others wait for its reply, and
+ * are dropped where the key was there. dfrecord(5), TARGET. */
+#ifndef RW_SPLITS_H
+#define RW_SPLITS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "record.h"
+
+struct writer;
+
+#define SPLITS_MAX 16384u /* at once; the parsers have a few of each flow */
+
+enum split_state {
+    SPLIT_ASKED,  /* the reply to the first request is awaited */
+    SPLIT_OPEN,   /* the others may go */
+    SPLIT_THERE,  /* the key was there: the others are dropped */
+    SPLIT_FAILED, /* the first request failed, so the others do */
+};
+
+/* A key of which the first part came, and the last did not yet. */
+struct split {
+    uint32_t key; /* hashset_key */
+    uint32_t id;  /* ticket of its first request */
+    uint16_t flow;
+    uint8_t state;
+    uint8_t *name; /* the key itself, where a mistake would matter; NULL: not kept */
+    size_t len;
+};
+
+struct splits {
+    struct split *v;
+    unsigned n, cap;
+    uint32_t last_id;
+    uint32_t ticket; /* of the record being put */
+};
+
+/* What a request of the snapshot is to --on-existing skip and fail; else it is the id of a split, whose first
+ * request it is. */
+enum { TICKET_NONE, TICKET_WHOLE, TICKET_BEHIND /* a first one that failed */, TICKET_FIRST };
+
+void splits_free(struct splits *s);
+
+/* Class under which this request counts as a key; 0: it does not. */
+uint8_t splits_class(const struct writer *w, const struct rec *r);
+
+/* A record was taken: it may be the first or the last of a key. request: its bytes (of a POSITION: NULL). */
+void splits_note(struct writer *w, const struct rec *r, const uint8_t *request, size_t n);
+
+/* ---- --on-existing skip and fail ---- */
+
+enum guard {
+    GUARD_SEND,  /* it goes its way; splits.ticket is set */
+    GUARD_WAIT,  /* until the first request of its key is answered */
+    GUARD_DROP,  /* the key was there */
+    GUARD_FAIL,  /* the first request of its key failed */
+    GUARD_WRONG, /* *wrong: no such record may come */
+};
+
+/* May this request of the snapshot go? n: as many bytes as are there. */
+enum guard guard_look(struct writer *w, const struct rec *r, const uint8_t *request, size_t n,
+                      const char **wrong);
+
+/* The reply to a request that went with this ticket. */
+void guard_reply(struct writer *w, uint32_t ticket, enum split_state state);
+
+/* A request was sent again, or its reply is lost: nobody can say whether the key was there before, or is ours
+ * from the first time. Counted among what may be doubtful. */
+void guard_unsure(struct writer *w, unsigned flow, const uint8_t *request, size_t n, unsigned keyarg);
+
+/* A key was there: counted and named; with --on-existing fail that is the end. */
+void guard_there(struct writer *w, const struct rec *r, const uint8_t *request, size_t n);
+
+#endif
