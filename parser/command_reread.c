@@ -75,7 +75,7 @@ bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detai
 bool cmd_early(const struct cmd *m)
 {
     static const char detail[] = "it depends on a key that had perhaps not come yet: check both";
-    if (m->f->cut)
+    if (m->f->cut || m->f->goes_on)
         return false;
     if (cmd_reread_written(m, "command-in-snapshot", detail))
         return true;

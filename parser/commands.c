@@ -15,7 +15,7 @@ static void do_flush(const struct cmd *m)
     if (m->e->target.cluster)
         m->o->db = 0; /* FLUSHALL bears the database of the client that sent it */
     m->o->pos = m->after;
-    emit_barrier(m->e, m->o, m->txid, !m->f->cut, out, 1);
+    emit_barrier(m->e, m->o, m->txid, !m->f->cut && !m->f->goes_on, out, 1);
 }
 
 static void do_json(const struct cmd *m)

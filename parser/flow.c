@@ -76,11 +76,19 @@ void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigne
         strlcpy(f->token, token, sizeof f->token);
     if (lsn > 0) {
         f->stage = STAGE_JOURNAL;
-        f->cut = f->synced = f->counting = true;
+        f->cut = f->synced = f->counting = f->goes_on = true;
         f->next_lsn = lsn;
         f->df_version = VERSION(1, 40); /* no AUX says it; most masters with partial syncs are of these releases */
         f->o.live = true;
     }
+}
+
+void flow_as_snapshot(struct flow *f)
+{
+    f->stage = STAGE_MAGIC;
+    f->cut = f->synced = false;
+    f->df_version = 0; /* AUX will say */
+    f->o.live = false;
 }
 
 /* ---- chunks, blobs ---- */

@@ -73,6 +73,7 @@ struct flow {
     uint64_t chunk_left;
     struct blob blob;
     bool cut, synced;
+    bool goes_on;      /* a partial sync: the target has everything before, and no keys come */
     bool told_sticky, told_mcflags, told_script, told_hint;
     bool counting;         /* next_lsn is known */
     uint64_t next_lsn;
@@ -100,6 +101,9 @@ void flow_free(struct flow *f);
  * one. token: 40 bytes or NULL. */
 void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigned flows, uint64_t lsn,
                 const char *token);
+
+/* A partial sync that was begun so has the form of a full one: journal blobs before the cut, opcode 211, token. */
+void flow_as_snapshot(struct flow *f);
 
 /* Take bytes that arrived at time_us and stand at pos in the flow. Returns 0; -1 when they are damaged (f->error says
  * where and what) or could not be kept. Output faults show in e->failed. */

@@ -175,6 +175,8 @@ static enum got op_offset(struct flow *f, struct cur *c)
         return g;
     if (!f->cut)
         return cur_bad(c, "the cut (opcode 200) before the journal offset");
+    if (f->goes_on && le64(p) != f->next_lsn)
+        return cur_bad(c, "a journal offset behind the entries that were missed, none more and none less");
     f->next_lsn = le64(p);
     f->counting = true;
     return GOT;

@@ -221,7 +221,7 @@ void command_run(struct master *m, struct conn *c, struct request *r)
         dfly_run(m, c, r);
     } else if (word_is(name, "CLIENT") && r->argc > 2) { /* SETNAME, SETINFO */
         conn_reply(c, "+OK\r\n");
-    } else if (!values_run(m, c, r)) {
+    } else if (!live_run(m, c, r) && !values_run(m, c, r)) {
         conn_reply(c, "-ERR unknown command `%.64s`\r\n", name);
     }
 }

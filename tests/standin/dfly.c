@@ -82,6 +82,7 @@ static bool open_flow(struct master *m, struct session *s, struct conn *c, unsig
                       struct flow_start *start)
 {
     bool ok = m->capture ? capture_start(m->capture, s->ordinal, id, start)
+              : m->live  ? live_start(m->live, s->ordinal, id, start)
                          : generator_start(m->generator, s->ordinal, id, start);
     if (!ok)
         return false;
@@ -208,7 +209,9 @@ static void run_replicaoffset(struct master *m, struct conn *c)
 {
     conn_reply(c, "*%u\r\n", m->nflows);
     for (unsigned i = 0; i < m->nflows; i++) {
-        uint64_t lsn = m->capture ? capture_end_lsn(m->capture, i) : generator_next_lsn(m->generator, i);
+        uint64_t lsn = m->capture ? capture_end_lsn(m->capture, i)
+                       : m->live  ? live_next_lsn(m->live, i)
+                                  : generator_next_lsn(m->generator, i);
         conn_reply(c, ":%llu\r\n", (unsigned long long)lsn);
     }
 }

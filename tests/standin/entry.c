@@ -112,13 +112,13 @@ uint64_t live_txid(const struct live_op *op)
     return 1 + op->index * opt.flows + op->flow;
 }
 
-static void put_command(struct buf *out, uint64_t txid, const struct words *w)
+void journal_command_db(struct buf *out, unsigned db, uint64_t txid, const struct words *w)
 {
     size_t total = 0;
     for (size_t i = 0; i < w->argc; i++)
         total += w->len[i];
-    buf_byte(out, 6); /* SELECT 0 */
-    buf_byte(out, 0);
+    buf_byte(out, 6); /* SELECT */
+    buf_plen(out, db);
     buf_byte(out, 10); /* COMMAND */
     buf_plen(out, txid);
     buf_plen(out, 1); /* shard count: constant from v1.38 on */
@@ -132,13 +132,13 @@ static void put_command(struct buf *out, uint64_t txid, const struct words *w)
 
 void journal_command(struct buf *out, uint64_t txid, const struct words *w)
 {
-    put_command(out, txid, w);
+    journal_command_db(out, 0, txid, w);
 }
 
 void journal_blob(struct buf *out, uint64_t txid, const struct words *w)
 {
     struct buf entry = {0};
-    put_command(&entry, txid, w);
+    journal_command_db(&entry, 0, txid, w);
     buf_byte(out, 0xd2);
     buf_plen(out, 1);
     buf_plen(out, entry.len);

@@ -7,6 +7,7 @@ static const char help_what[] =
     "\n"
     "usage: standin --capture DIR [options]     serve recorded flows\n"
     "       standin --generate [options]        serve generated flows\n"
+    "       standin --live PORT [options]       serve writes without end, of which that server holds the outcome\n"
     "       standin --generate --write-dfs FILE | --write-resp FILE | --write-capture DIR [options]\n"
     "\n"
     "It speaks the master's side of the DFLY replication protocol (AUTH, PING, REPLCONF, DFLY FLOW,\n"
@@ -58,6 +59,23 @@ static const char help_generate[] =
     "  --write-capture DIR   the flows as a capture directory that --capture serves without making anything\n"
     "  Every full sync begins with the same data set and then gives the same journal again, under the\n"
     "  LSNs that follow; a PARTIAL one goes on where it was (within --backlog).\n"
+    "\n";
+
+static const char help_live[] =
+    "Writes without end (INCR, APPEND, RPUSH, LMOVE, ZINCRBY, XADD ... : most do not bear being applied twice):\n"
+    "  --live PORT           every write is carried out at the empty redis-server (7.0 or later) on this port of\n"
+    "                        127.0.0.1, the oracle: what it holds is what a replica must have in the end. Keys are\n"
+    "                        KIND:FLOW:N. A full sync sends the keys of the oracle and meanwhile journal blobs.\n"
+    "                        Also --flows, --seed, --backlog (how far PARTIAL may go back), --partial-by-sync,\n"
+    "                        --compression, --blob-size; a replica that is half of --backlog behind stops the writes\n"
+    "  --journal-rate N      writes a second\n"
+    "  --live-warm N         writes made before anybody can connect, 5000\n"
+    "  --live-dbs N          databases, 1\n"
+    "  --live-keys N         keys of each of the nine kinds in a flow and database, 20\n"
+    "  --live-flush N        one FLUSHALL in N writes, 0 = none\n"
+    "  --live-safe           only writes that may be applied twice\n"
+    "  At first there are none: STANDIN GO and STANDIN PAUSE on any connection; STANDIN INFO tells how many writes were\n"
+    "  made and how many DFLY FLOW were answered FULL, PARTIAL, and FULL although an LSN was given (refused).\n"
     "\n";
 
 static const char help_present[] =
@@ -125,6 +143,7 @@ void print_help(void)
 {
     fputs(help_what, stdout);
     fputs(help_generate, stdout);
+    fputs(help_live, stdout);
     fputs(help_present, stdout);
     fputs(help_misbehave, stdout);
     fputs(help_report, stdout);

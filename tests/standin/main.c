@@ -23,7 +23,10 @@ static bool master_data(struct master *m)
         memcpy(m->df_version, c->df_version, sizeof m->df_version);
         return true;
     }
-    m->generator = generator_new();
+    if (opt.live_port && !(m->live = live_new()))
+        return false;
+    if (!opt.live_port)
+        m->generator = generator_new();
     m->nflows = (unsigned)opt.flows;
     m->greeting = 5;
     m->version_int = 5;
@@ -80,6 +83,7 @@ static int serve(void)
     }
     capture_free(m.capture);
     generator_free(m.generator);
+    live_free(m.live);
     values_free(m.values);
     free(m.last_ack);
     if (m.log && m.log != stderr)

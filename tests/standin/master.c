@@ -155,6 +155,8 @@ int master_run(struct master *m)
         m->wake_at = NEVER;
         if (!m->stop)
             check_timeout(m, now_us);
+        if (!m->stop && m->live)
+            live_tick(m, now_us);
         if (!m->stop)
             more = sessions_pump(m, now_us);
         session_reap(m);

@@ -211,6 +211,12 @@ static const struct def defs[] = {
     IS_FLAG("second-session", second_session),
     IS_FLAG("close-at-end", close_at_end),
     IS_FLAG("generate", generate),
+    IS_NUMBER("live", live_port),
+    IS_NUMBER("live-warm", live_warm),
+    IS_NUMBER("live-dbs", live_dbs),
+    IS_NUMBER("live-keys", live_keys),
+    IS_NUMBER("live-flush", live_flush),
+    IS_FLAG("live-safe", live_safe),
     IS_NUMBER("flows", flows),
     IS_NUMBER("keys", keys),
     IS_CALL("types", call_types),
@@ -286,6 +292,9 @@ static void defaults(void)
         .compression = COMPRESS_LZ4,
         .blob_size = 65536,
         .backlog = 8192,
+        .live_warm = 5000,
+        .live_dbs = 1,
+        .live_keys = 20,
         .filler_rate = 4000000,
         .replication_timeout = 30000,
     };
@@ -313,9 +322,11 @@ static const char *check(void)
     bool writes = opt.write_dfs || opt.write_resp || opt.write_capture;
     if (opt.help || opt.version)
         return NULL;
-    if ((opt.capture != NULL) == opt.generate)
-        return "exactly one of --capture and --generate is needed";
-    if (opt.capture && writes)
+    if ((opt.capture != NULL) + opt.generate + (opt.live_port != 0) != 1)
+        return "exactly one of --capture, --generate and --live is needed";
+    if (opt.live_port > 65535 || opt.live_dbs < 1 || opt.live_dbs > 16 || opt.live_keys < 1 || opt.backlog < 16)
+        return "--live: port, --live-dbs (1 to 16), --live-keys, --backlog (16 or more)";
+    if (!opt.generate && writes)
         return "--write-... needs --generate";
     if (opt.flows < 1 || opt.flows > MAX_FLOWS)
         return "--flows must be 1 to 1024";
@@ -354,7 +365,7 @@ static const char *check(void)
     if (opt.replid && !is_hex_id(opt.replid))
         return "--replid must be 40 lower-case hex digits";
     if (opt.partial_by_sync && opt.capture)
-        return "--partial-by-sync needs --generate";
+        return "--partial-by-sync needs --generate or --live";
     if (opt.second_session && !opt.capture)
         return "--second-session needs --capture";
     return NULL;

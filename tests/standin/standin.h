@@ -44,7 +44,8 @@ struct fault {
 struct options {
     /* what is served */
     char *capture;
-    bool second_session, close_at_end;
+    uint64_t live_port, live_warm, live_dbs, live_keys, live_flush;
+    bool second_session, close_at_end, live_safe;
     bool generate;
     uint64_t flows, keys, value_size, elements, element_size, expiry, expiry_spread, seed, blob_size;
     uint64_t weight[TYPE_COUNT];
@@ -230,8 +231,8 @@ size_t big_part(const struct dataset *d, struct buf *out, uint64_t offset); /* b
 
 struct words { /* one command */
     size_t argc;
-    const char *argv[8];
-    size_t len[8];
+    const char *argv[32];
+    size_t len[32];
     struct buf store;
 };
 
@@ -245,6 +246,7 @@ struct live_op {
 void live_command(const struct dataset *d, const struct live_op *op, struct words *w);
 uint64_t live_txid(const struct live_op *op);
 void journal_command(struct buf *out, uint64_t txid, const struct words *w);
+void journal_command_db(struct buf *out, unsigned db, uint64_t txid, const struct words *w);
 void journal_blob(struct buf *out, uint64_t txid, const struct words *w); /* opcode 210 */
 void words_set(struct words *w, size_t argc, const char *const *argv);
 void words_free(struct words *w);
@@ -265,6 +267,21 @@ struct generator *generator_new(void);
 void generator_free(struct generator *g);
 bool generator_start(struct generator *g, unsigned session, unsigned flow, struct flow_start *start);
 uint64_t generator_next_lsn(const struct generator *g, unsigned flow);
+
+/* ---- live.c, live_source.c: writes without end ---- */
+
+struct master;
+struct conn;
+struct request;
+struct live;
+struct live *live_new(void); /* NULL with a message */
+void live_free(struct live *l);
+bool live_start(struct live *l, unsigned session, unsigned flow, struct flow_start *start);
+uint64_t live_next_lsn(const struct live *l, unsigned flow);
+void live_tick(struct master *m, int64_t now_us); /* the writes that are due */
+/* STANDIN PAUSE, GO, INFO; false: it is none of them. */
+bool live_run(struct master *m, struct conn *c, const struct request *r);
+
 /* plan.c: which entries those are */
 uint64_t plan_early(void);
 uint64_t plan_place(unsigned flow, uint64_t e);
@@ -395,6 +412,7 @@ struct master {
     unsigned next_sync, sessions_started, conns_accepted;
     struct capture *capture;
     struct generator *generator;
+    struct live *live;
     struct values *values;
     struct conn *conns;
     struct session *sessions;

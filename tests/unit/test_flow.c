@@ -29,7 +29,7 @@
 #define SETK   "06 00 0a 41 2c 01 03 06 03 53 45 54 01 6b 02 76 31 " /* 5.1 */
 
 struct run {
-    bool file, redis_target;
+    bool file, redis_target, as_snapshot;
     uint64_t lsn;
     size_t piece;
     bool requested; /* the flow was cut off on purpose */
@@ -45,6 +45,8 @@ static int feed(struct capture *c, const struct buf *b, const struct run *r)
     struct flow f;
     flow_init(&f, 3);
     flow_begin(&f, 2, r->file, !r->file, 2, r->lsn, r->token != NULL ? r->token : TOKEN);
+    if (r->as_snapshot)
+        flow_as_snapshot(&f);
     if (r->redis_target)
         CHECK(target_parse(&c->e.target, "7.4"));
     int rc = 0;
@@ -482,6 +484,23 @@ static void large_blob(bool zstd)
 
 /* ---- positions in the flow ---- */
 
+/* Masters v1.31 to v1.34: what was missed comes as blobs, and each counts; a FLUSHALL there is like any other. */
+static void missed_as_snapshot(void)
+{
+#define FLUSHED "d2 01 18 06 00 0a 81 00 00 00 02 00 00 00 00 01 01 08 08 'FLUSHALL' "
+#define AT(n)   "d3 " n " 00 00 00 00 00 00 00 "
+    struct buf b = hex("'REDIS0009' " BLOB FLUSHED CUT DELK1 AT("67") ENDED SETK);
+    struct run r = {.lsn = 100, .as_snapshot = true};
+    gives_bytes(&b, r,
+                "1 pos=101 db=0 IV string | SET k v1\n2 pos=102 db=0 V BARRIER txid=8589934592 | FLUSHALL\n"
+                "3 pos=103 db=0 IV | DEL k1\n4 pos=103 db=0 V synced\n5 pos=104 db=0 IV string | SET k v1\n");
+    buf_free(&b);
+    b = hex("'REDIS0009' " BLOB CUT AT("66") ENDED); /* one entry less than it says */
+    fails_bytes(&b, r, "", "none more and none less");
+    buf_free(&b);
+}
+
+
 static void gaps(void)
 {
     struct flow f;
@@ -604,6 +623,7 @@ int main(void)
     blobs(true);
     large_blob(false);
     large_blob(true);
+    missed_as_snapshot();
     gaps();
     carried();
     files();

@@ -1,0 +1,172 @@
+/*
+ * dfcrash: crash tests of the pipeline dfreader | dfparse | rediswriter.
+ *
+ * A master whose clients never stop writing, a target that persists, and between them the pipeline, which is
+ * hit by one fault after the other: stages and servers are killed or stopped, connections cut.  What has
+ * ended is started again with --resume.  After each fault (--every) the writes pause, everything drains, and
+ * both data sets must be equal.
+ */
+#ifndef CRASH_H
+#define CRASH_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define MAX_FLOWS   8u
+#define MAX_STAGES  (2u + 2u * MAX_FLOWS)
+#define MAX_ARGV    48u
+#define NODES       3u
+#define PATH_ROOM   256u
+#define SECOND      INT64_C(1000000)
+#define DRAIN_LIMIT (90 * SECOND) /* for what has been hit to run again, and for what was written to arrive  \
+                                   */
+#define END_LIMIT (20 * SECOND)   /* for the other stages to notice that one has gone */
+
+struct options {
+    uint64_t crashes, seed, every, series, rate, seconds;
+    const char *dragonfly, *keep;
+    const char *only; /* of the faults: those with one of these names, comma-separated */
+    bool cluster, verbose;
+};
+
+extern struct options opt;
+
+/* ---- util.c ---- */
+
+int64_t now_us(void);
+void sleep_us(int64_t us);
+/* A line with the time, on standard output. */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The test has failed: says why, how to reproduce it, and ends. */
+void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+uint64_t below(uint64_t n); /* from the run's own generator */
+bool one_in(uint64_t n);
+unsigned free_port(void);
+/* Path of a file in the run's folder; valid until the next but seven calls. */
+const char *file(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void make_dir(const char *path);
+void remove_tree(const char *path);
+
+struct command {
+    const char *argv[MAX_ARGV];
+    unsigned argc;
+    int in, out;     /* descriptors, or -1: /dev/null, and the log */
+    const char *log; /* for standard error */
+    pid_t group;     /* process group to join, 0: a new one, -1: ours */
+};
+void arg(struct command *c, const char *word);
+/* Starts it; it dies with us. */
+pid_t start(const struct command *c);
+/* Runs it to its end; returns the exit status. */
+int run(struct command *c);
+/* Ends a child of ours for good. */
+void end_child(pid_t *pid);
+
+/* ---- proxy.c: between dfreader and the master ---- */
+
+unsigned proxy_start(unsigned upstream); /* its port */
+void proxy_stop(void);
+unsigned proxy_connections(void);
+/* Cut one of the connections, in the order in which they were opened (0 is the control connection). */
+void proxy_cut(unsigned which, bool reset);
+void proxy_stall(int64_t us); /* hand nothing on for so long */
+
+/* ---- servers.c ---- */
+
+struct server {
+    pid_t pid;
+    unsigned port;
+    const char *name;
+    bool persists, cluster, stopped;
+};
+void server_start(struct server *s);   /* port 0: a free one */
+void server_restart(struct server *s); /* after it was killed */
+void server_kill(struct server *s);
+void server_wait(struct server *s);                                 /* until it answers */
+redisReply *server_call(struct server *s, const char *format, ...); /* NULL: it does not answer */
+bool server_is_up(struct server *s);
+void cluster_make(struct server *node, unsigned n);
+void cluster_wait(struct server *node, unsigned n);
+
+/* ---- source.c: the master and its writes ---- */
+
+struct source {
+    struct server oracle, master; /* with a Dragonfly: it is both */
+    unsigned flows, dbs, proxy;
+    uint64_t full, partial, refused; /* as answered by the stand-in since the series began */
+};
+void source_start(struct source *s, uint64_t seed); /* a new one, with data, pausing */
+void source_stop(struct source *s);
+void source_go(struct source *s);
+void source_pause(struct source *s);
+/* Next LSN of each flow. */
+void source_heads(struct source *s, uint64_t head[MAX_FLOWS]);
+void source_counts(struct source *s);
+
+/* ---- pipeline.c ---- */
+
+enum policy { POLICY_FAIL, POLICY_FLUSH, POLICY_OVERWRITE };
+
+struct stage {
+    pid_t pid; /* 0: it has ended */
+    char name[24];
+    int status; /* as waitpid gives it */
+    bool hit;   /* we sent it a signal that ends it */
+};
+
+struct pipeline {
+    struct stage stage[MAX_STAGES];
+    unsigned stages, alive, runs;
+    pid_t group;
+    bool single;
+    int64_t first_end; /* when a stage ended while others went on */
+};
+
+void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved);
+/* Notes what has ended.  True: all have. */
+bool pipeline_reap(struct pipeline *p);
+void pipeline_signal(struct pipeline *p, unsigned stage, int sig);
+void pipeline_signal_all(struct pipeline *p, int sig);
+void pipeline_kill(struct pipeline *p); /* and wait */
+/* Phase of the session ("stable" ...), "" when it does not answer. */
+const char *pipeline_phase(struct pipeline *p);
+
+/* ---- faults.c ---- */
+
+/* One fault: what it was is said, and done.  Stages that end meanwhile are started again. */
+void fault_run(unsigned number);
+
+/* ---- check.c ---- */
+
+/* Where the target stands: true with a position in every flow. */
+bool check_positions(uint64_t pos[MAX_FLOWS]);
+/* Pause the writes, wait until everything has arrived, compare, go on. */
+void check_equal(unsigned faults);
+
+/* ---- main.c ---- */
+
+struct run {
+    char dir[PATH_ROOM];
+    uint64_t rng;
+    struct source source;
+    struct server target[NODES];
+    unsigned targets;
+    struct pipeline pipeline;
+    bool begun, may_refuse;
+    bool complete;  /* the target has had a position in every flow: from now on only PARTIAL will do */
+    uint64_t fulls; /* DFLY FLOW answered FULL until then */
+    unsigned fault, series, restarts, partials, statuses[256], compared;
+    char last_fault[120];
+};
+extern struct run now;
+
+/* For so long: reap, start again. */
+void attend(int64_t us);
+/* Until the session is stable. */
+void recover(void);
+
+#endif

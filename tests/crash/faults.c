@@ -1,0 +1,192 @@
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crash.h"
+
+/* What is said of a fault, and stands in the report of a failure. */
+static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void tell(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(now.last_fault, sizeof now.last_fault, format, args);
+    va_end(args);
+    say("%4u  %s", now.fault, now.last_fault);
+}
+
+/* Mostly short, now and then as long as the brief promise of "a while". */
+static int64_t a_while(void)
+{
+    return (int64_t)(100000 + below(one_in(8) ? 2900000 : 500000));
+}
+
+static struct server *some_target(void)
+{
+    return &now.target[below(now.targets)];
+}
+
+static void kill_stage(void)
+{
+    unsigned i = (unsigned)below(now.pipeline.stages);
+    tell("SIGKILL %s", now.pipeline.stage[i].name);
+    pipeline_signal(&now.pipeline, i, SIGKILL);
+}
+
+static void stop_stage(void)
+{
+    unsigned i = (unsigned)below(now.pipeline.stages), run = now.pipeline.runs;
+    int64_t us = a_while();
+    tell("SIGSTOP %s for %lld ms", now.pipeline.stage[i].name, (long long)us / 1000);
+    pipeline_signal(&now.pipeline, i, SIGSTOP);
+    attend(us);
+    if (now.pipeline.runs == run)
+        pipeline_signal(&now.pipeline, i, SIGCONT);
+}
+
+static void kill_all(void)
+{
+    tell("SIGKILL all stages");
+    pipeline_signal_all(&now.pipeline, SIGKILL);
+}
+
+/* An orderly stop: everything that was forwarded is applied and acknowledged. */
+static void end_all(void)
+{
+    tell("SIGTERM all stages");
+    pipeline_signal_all(&now.pipeline, SIGTERM);
+}
+
+static void cut_flow(void)
+{
+    unsigned n = proxy_connections(), which = n > 1 ? 1 + (unsigned)below(n - 1) : 0;
+    bool reset = one_in(2);
+    tell("%s of source connection %u", reset ? "reset" : "end", which);
+    proxy_cut(which, reset);
+}
+
+static void cut_control(void)
+{
+    bool reset = one_in(2);
+    tell("%s of the control connection", reset ? "reset" : "end");
+    proxy_cut(0, reset);
+}
+
+static void stall_source(void)
+{
+    int64_t us = a_while();
+    tell("nothing from the source for %lld ms", (long long)us / 1000);
+    proxy_stall(us);
+    attend(us);
+}
+
+/* Numbers of the connections that bear the task's name. */
+static unsigned writer_clients(struct server *s, unsigned long long id[16])
+{
+    unsigned n = 0;
+    redisReply *r = server_call(s, "CLIENT LIST");
+    for (char *line = r && r->type == REDIS_REPLY_STRING ? r->str : NULL; line && *line && n < 16;) {
+        char *end = strchr(line, '\n');
+        if (end)
+            *end++ = '\0';
+        if (strstr(line, " name=df2redis"))
+            n += sscanf(line, "id=%llu", &id[n]) == 1;
+        line = end;
+    }
+    freeReplyObject(r);
+    return n;
+}
+
+static void cut_target(void)
+{
+    unsigned long long id[16];
+    struct server *s = some_target();
+    unsigned n = writer_clients(s, id);
+    tell("CLIENT KILL at %s%s", s->name, n ? "" : " (nobody is there)");
+    if (n)
+        freeReplyObject(server_call(s, "CLIENT KILL ID %llu", id[below(n)]));
+}
+
+static void bring_back(struct server *s, int64_t after)
+{
+    server_kill(s);
+    attend(after);
+    server_restart(s);
+}
+
+static void kill_target(void)
+{
+    struct server *s = some_target();
+    int64_t us = (int64_t)below(700000);
+    tell("SIGKILL %s, again after %lld ms", s->name, (long long)us / 1000);
+    bring_back(s, us);
+}
+
+static void stop_target(void)
+{
+    struct server *s = some_target();
+    int64_t us = a_while();
+    tell("SIGSTOP %s for %lld ms", s->name, (long long)us / 1000);
+    s->stopped = true;
+    kill(s->pid, SIGSTOP);
+    attend(us);
+    kill(s->pid, SIGCONT);
+    s->stopped = false;
+}
+
+static void kill_everything(void)
+{
+    struct server *s = some_target();
+    int64_t us = (int64_t)below(700000);
+    tell("SIGKILL all stages and %s, again after %lld ms", s->name, (long long)us / 1000);
+    pipeline_signal_all(&now.pipeline, SIGKILL);
+    bring_back(s, us);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+    unsigned weight;
+} faults[] = {
+    {"kill-stage", kill_stage, 22},
+    {"stop-stage", stop_stage, 10},
+    {"kill-all", kill_all, 12},
+    {"end-all", end_all, 5},
+    {"cut-flow", cut_flow, 12},
+    {"cut-control", cut_control, 6},
+    {"stall-source", stall_source, 4},
+    {"cut-target", cut_target, 10},
+    {"kill-target", kill_target, 9},
+    {"stop-target", stop_target, 6},
+    {"kill-everything", kill_everything, 4},
+};
+#define FAULTS (sizeof faults / sizeof *faults)
+
+static bool chosen(const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *p = opt.only; p; p = strchr(p, ','), p += p ? 1 : 0)
+        if (!strncmp(p, name, len) && (p[len] == ',' || !p[len]))
+            return true;
+    return !opt.only;
+}
+
+void fault_run(unsigned number)
+{
+    unsigned all = 0;
+    now.fault = number;
+    for (size_t i = 0; i < FAULTS; i++)
+        all += chosen(faults[i].name) ? faults[i].weight : 0;
+    if (!all)
+        fail("--only %s: no such fault", opt.only);
+    unsigned r = (unsigned)below(all);
+    for (size_t i = 0; i < FAULTS; i++) {
+        unsigned weight = chosen(faults[i].name) ? faults[i].weight : 0;
+        if (r < weight) {
+            faults[i].run();
+            return;
+        }
+        r -= weight;
+    }
+}

@@ -1,0 +1,260 @@
+#include <err.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "crash.h"
+#include "traffic.h"
+
+struct options opt = {.crashes = 25, .every = 1, .series = 25, .rate = 1200};
+struct run now;
+
+static const char help[] =
+    "dfcrash - crash tests of df2redis\n"
+    "\n"
+    "usage: dfcrash [options]\n"
+    "\n"
+    "  --crashes N       how many faults, 25\n"
+    "  --seed N          of everything that is random, but the moments\n"
+    "  --every N         pause, drain and compare after so many faults, 1\n"
+    "  --series N        after so many faults all begins anew with a full sync, 25\n"
+    "  --rate N          writes a second, 1200\n"
+    "  --seconds N       end (with status 0) when so much time has passed\n"
+    "  --cluster         the target is a cluster of three masters (writes that may be applied twice)\n"
+    "  --dragonfly PATH  the master is this Dragonfly instead of the stand-in\n"
+    "  --only NAME,...   only faults of these kinds: kill-stage, stop-stage, kill-all, end-all, cut-flow,\n"
+    "                    cut-control, stall-source, cut-target, kill-target, stop-target, kill-everything\n"
+    "  --keep DIR        work in this folder, and leave it\n"
+    "  --verbose         say how stages end\n"
+    "\n"
+    "dfreader, dfparse, rediswriter, standin, dfstate are looked for beside dfcrash, redis-server (or what\n"
+    "REDIS_SERVER names) and redis-cli in PATH. Exit status: 0 all equal, 1 a failure, 2 usage.\n";
+
+/* ---- the pipeline is kept going ---- */
+
+static enum policy next_policy(void)
+{
+    if (now.complete || !now.begun)
+        return POLICY_FAIL;
+    return one_in(2) ? POLICY_FLUSH : POLICY_OVERWRITE;
+}
+
+static void note_complete(void)
+{
+    uint64_t pos[MAX_FLOWS];
+    if (now.complete || !check_positions(pos))
+        return;
+    now.complete = true;
+    source_counts(&now.source);
+    now.fulls = now.source.full;
+}
+
+static void start_again(void)
+{
+    bool stopped = false;
+    for (unsigned i = 0; i < now.targets; i++) {
+        if (!now.target[i].pid)
+            return; /* it would not find the target: a supervisor tries again, we wait */
+        stopped |= now.target[i].stopped;
+    }
+    if (stopped && (!now.complete || opt.cluster))
+        return; /* we cannot say yet what to expect */
+    for (unsigned i = 0; i < now.targets && !stopped; i++)
+        server_wait(&now.target[i]);
+    if (now.targets > 1)
+        cluster_wait(now.target, now.targets);
+    if (!stopped)
+        note_complete();
+    now.restarts += now.pipeline.runs > 0;
+    pipeline_start(&now.pipeline, next_policy(), now.complete);
+    now.begun = true;
+}
+
+void attend(int64_t us)
+{
+    int64_t end = now_us() + us;
+    do {
+        if (pipeline_reap(&now.pipeline))
+            start_again();
+        int64_t left = end - now_us();
+        sleep_us(left < 5000 ? left > 0 ? left : 0 : 5000);
+    } while (now_us() < end);
+}
+
+void recover(void)
+{
+    for (int64_t limit = now_us() + DRAIN_LIMIT; strcmp(pipeline_phase(&now.pipeline), "stable") != 0;
+         attend(10000))
+        if (now_us() > limit)
+            fail("the pipeline does not get to the stable sync (phase %s)", pipeline_phase(&now.pipeline));
+}
+
+/* ---- a series: one full sync and its faults ---- */
+
+static void targets_start(void)
+{
+    static const char *const names[NODES] = {"target", "target-1", "target-2"};
+    now.targets = opt.cluster ? NODES : 1;
+    for (unsigned i = 0; i < now.targets; i++) {
+        remove_tree(file("%s", names[i]));
+        now.target[i] = (struct server){
+            .name = names[i], .persists = true, .cluster = opt.cluster, .port = now.target[i].port};
+        server_start(&now.target[i]);
+    }
+    if (opt.cluster)
+        cluster_make(now.target, now.targets);
+}
+
+static void series_start(void)
+{
+    uint64_t seed = below(UINT64_MAX / 2);
+    now.series++;
+    now.complete = now.begun = false;
+    now.fulls = 0;
+    unlink(file("positions"));
+    targets_start();
+    source_start(&now.source, seed);
+    say("series %u: %u flows, %u databases, seed %llu", now.series, now.source.flows, now.source.dbs,
+        (unsigned long long)seed);
+    source_go(&now.source);
+    start_again();
+}
+
+static void series_end(void)
+{
+    pipeline_kill(&now.pipeline);
+    now.partials += (unsigned)(now.source.partial / now.source.flows);
+    source_stop(&now.source);
+    for (unsigned i = 0; i < now.targets; i++)
+        server_kill(&now.target[i]);
+    for (unsigned i = 1; i <= now.pipeline.runs && !opt.keep; i++) {
+        static const char *const kinds[] = {"reader", "parser", "writer"};
+        for (unsigned k = 0; k < 3; k++) {
+            unlink(file("run-%u-%u.%s", now.series, i, kinds[k]));
+            for (unsigned f = 0; f < MAX_FLOWS; f++)
+                unlink(file("run-%u-%u.%s-%u", now.series, i, kinds[k], f));
+        }
+    }
+    now.pipeline = (struct pipeline){0};
+}
+
+static void run_series(unsigned *fault, int64_t end)
+{
+    unsigned since = 0;
+    series_start();
+    for (unsigned i = 0; i < opt.series && *fault < opt.crashes && now_us() < end; i++) {
+        attend((int64_t)below(i ? 500000 : 1500000)); /* the first ones hit the full sync */
+        fault_run(++*fault);
+        attend((int64_t)below(one_in(3) ? 1000000 : 100000)); /* the next may hit what is on its way up */
+        if (++since < opt.every && *fault < opt.crashes && i + 1 < opt.series)
+            continue;
+        check_equal(since);
+        since = 0;
+    }
+    series_end();
+}
+
+/* ---- beginning and end ---- */
+
+static uint64_t number(const char *text)
+{
+    char *end;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (!*text || *end)
+        errx(2, "%s: not a number", text);
+    return n;
+}
+
+static void take_options(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"crashes", 1, NULL, 'n'},
+        {"seed", 1, NULL, 's'},
+        {"every", 1, NULL, 'e'},
+        {"series", 1, NULL, 'r'},
+        {"rate", 1, NULL, 'w'},
+        {"seconds", 1, NULL, 't'},
+        {"cluster", 0, NULL, 'c'},
+        {"dragonfly", 1, NULL, 'd'},
+        {"only", 1, NULL, 'o'},
+        {"keep", 1, NULL, 'k'},
+        {"verbose", 0, NULL, 'v'},
+        {"help", 0, NULL, 'h'},
+        {0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        switch (c) {
+        case 'n': opt.crashes = number(optarg); break;
+        case 's': opt.seed = number(optarg); break;
+        case 'e': opt.every = number(optarg); break;
+        case 'r': opt.series = number(optarg); break;
+        case 'w': opt.rate = number(optarg); break;
+        case 't': opt.seconds = number(optarg); break;
+        case 'c': opt.cluster = true; break;
+        case 'd': opt.dragonfly = optarg; break;
+        case 'o': opt.only = optarg; break;
+        case 'k': opt.keep = optarg; break;
+        case 'v': opt.verbose = true; break;
+        case 'h': fputs(help, stdout); exit(0);
+        default: exit(2);
+        }
+    }
+    if (optind < argc || !opt.crashes || !opt.every || !opt.series || !opt.rate)
+        errx(2, "see dfcrash --help");
+    if (!opt.seed)
+        opt.seed = (uint64_t)time(NULL) % 1000000;
+}
+
+/* The programs beside us come first. */
+static void set_path(void)
+{
+    char self[PATH_ROOM], path[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0)
+        errx(1, "/proc/self/exe");
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    snprintf(path, sizeof path, "%s:%s", self, getenv("PATH"));
+    setenv("PATH", path, 1);
+}
+
+static void make_folder(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    if (opt.keep) {
+        snprintf(now.dir, sizeof now.dir, "%s", opt.keep);
+        make_dir(now.dir);
+        return;
+    }
+    snprintf(now.dir, sizeof now.dir, "%s/dfcrash.XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(now.dir))
+        err(1, "%s", now.dir);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned fault = 0;
+    take_options(argc, argv);
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* what started us, make or bats, and we end together */
+    set_path();
+    now.rng = opt.seed;
+    make_folder();
+    int64_t end = opt.seconds ? now_us() + (int64_t)opt.seconds * SECOND : INT64_MAX;
+    say("seed %llu, %llu faults, in %s", (unsigned long long)opt.seed, (unsigned long long)opt.crashes,
+        now.dir);
+    while (fault < opt.crashes && now_us() < end)
+        run_series(&fault, end);
+    say("seed %llu: %u faults, %u comparisons, all equal; %u full syncs, %u restarts, %u partial syncs; "
+        "statuses 0: %u, 75: %u, 5: %u, 1: %u",
+        (unsigned long long)opt.seed, fault, now.compared, now.series, now.restarts, now.partials,
+        now.statuses[0], now.statuses[75], now.statuses[5], now.statuses[1]);
+    if (!opt.keep)
+        remove_tree(now.dir);
+    return 0;
+}
