@@ -452,12 +452,13 @@ static bool look_for_target(struct node *n, struct saved *saved)
     for (;;) {
         unsigned ms = n->lost_wait;
         wait_ms(ms * 3 / 4 + (unsigned)(mono_us() % (ms / 2 + 1)));
-        bool late = mono_us() >= give_up || (w->failed && mono_us() >= w->failed_at + 1500000);
+        bool late = w->failed && mono_us() >= w->failed_at + 1500000;
         enum shake v = late || writer_signals() >= 2 ? SHAKE_AGAIN : try_once(n, saved);
-        if (v == SHAKE_OK && !late)
+        if (v == SHAKE_OK)
             return true;
         if (v == SHAKE_LATER)
             not_yet(n, &give_up, &said);
+        late |= mono_us() >= give_up; /* after a try: waiting may have taken all of the time */
         if (v == SHAKE_FATAL || late || writer_signals() >= 2) {
             writer_fail(w, v == SHAKE_FATAL ? EXIT_CANNOT : EXIT_RETRY,
                         "event=target_lost target=%s error=%s", w->opt.shown,
