@@ -195,8 +195,14 @@ bool flow_read(struct flow *f, struct output *out, bool discard)
     if (n == 0)
         return true;
     f->moved_at = mono_us();
-    if (f->partial && !discard && flow_announce(f, out, FORM_JOURNAL) < 0)
-        return false;
+    if (!f->announced && !discard)
+        f->observer->bytes(f->observer->ctx, f);
+    if (!f->announced && !discard) {
+        struct fault why;
+        fault_set(&why, EXIT_RETRY, "bytes of a partial sync before it was started");
+        lose(f, &why);
+        return true;
+    }
     uint64_t pos = f->bytes;
     f->bytes += (uint64_t)n;
     return discard || output_data(out, f->id, f->info->epoch, pos, (size_t)n) == 0;

@@ -39,6 +39,9 @@ struct flow_observer {
     void *ctx;
     void (*up)(void *ctx, struct flow *f);
     void (*lost)(void *ctx, struct flow *f, const struct fault *why);
+    /* The first bytes of a partial flow are there before it was announced: it has to be now, as FORM_JOURNAL.
+     */
+    void (*bytes)(void *ctx, struct flow *f);
 };
 
 struct flow {
@@ -68,8 +71,7 @@ void flow_start(struct flow *f, unsigned id, struct loop *loop, const struct url
                 int timeout_ms, const struct flow_observer *observer);
 void flow_stop(struct flow *f);
 
-/* The FLOW record, once. Call it when the flow is up, with FORM_FULL before any flow_read. A partial flow
- * that was not announced when its first bytes come is so by flow_read, as FORM_JOURNAL. */
+/* The FLOW record, once. Call it when the flow is up, with FORM_FULL before any flow_read. */
 int flow_announce(struct flow *f, struct output *out, enum flow_form form);
 
 /* There may be bytes to read. */

@@ -152,6 +152,12 @@ static void on_up(void *ctx, struct flow *f)
          (unsigned long long)f->ask.lsn);
 }
 
+static void on_bytes(void *ctx, struct flow *f)
+{
+    struct joiner *j = ctx;
+    (void)flow_announce(f, &j->out, FORM_JOURNAL); /* noticed in the main loop */
+}
+
 /* What becomes of the session is for the owner to say: stop, or the start of another epoch. */
 static void on_lost(void *ctx, struct flow *f, const struct fault *why)
 {
@@ -426,7 +432,7 @@ int join_run(const struct options *o)
 {
     struct joiner j = {.o = o, .status = EXIT_DONE, .info = {.epoch = 1}}; /* of an END before any session */
     char answer[CTL_LINE_MAX] = "";
-    j.observer = (struct flow_observer){.ctx = &j, .up = on_up, .lost = on_lost};
+    j.observer = (struct flow_observer){.ctx = &j, .up = on_up, .lost = on_lost, .bytes = on_bytes};
     j.ctl.fd = j.w.fd = -1;
     loop_init(&j.loop);
     reread_init(&j.reread, o, &j.loop);

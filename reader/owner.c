@@ -28,8 +28,6 @@ static bool pump(struct owner *w)
         if (!discard && output_full(&w->out))
             return false; /* the output says when to go on, and the cursor where */
         w->cursor = i + 1 < n ? i + 1 : 0;
-        if (!discard && !f->announced)
-            resync_bytes(w);
         if (!flow_read(f, &w->out, discard))
             return false;
         if (owner_ending(w) != discard)

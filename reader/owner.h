@@ -158,8 +158,8 @@ bool resync_flow_refused(struct owner *w);                /* one was answered by
 bool resync_invalid_state(struct owner *w);               /* STARTSTABLE was; true: as above */
 /* Bytes of a flow that goes on came before that answer: in one stream all FLOW records stand before them. */
 void resync_bytes(struct owner *w);
-void resync_stable(struct owner *w);                      /* STARTSTABLE was answered by OK */
-void resync_announced(struct owner *w);                   /* a flow process has written its FLOW record */
+void resync_stable(struct owner *w);    /* STARTSTABLE was answered by OK */
+void resync_announced(struct owner *w); /* a flow process has written its FLOW record */
 
 /* peers.c */
 extern const struct hub_observer peers_template;

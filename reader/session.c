@@ -128,6 +128,12 @@ static void on_flow_lost(void *ctx, struct flow *f, const struct fault *why)
                (unsigned long long)f->bytes);
 }
 
+static void on_flow_bytes(void *ctx, struct flow *f)
+{
+    (void)f;
+    resync_bytes(ctx);
+}
+
 static void announce_session(struct owner *w)
 {
     struct buf b = {.max = 4096};
@@ -150,7 +156,8 @@ static void each_remote(struct owner *w, void (*call)(struct owner *w, struct pe
 void session_open_flows(struct owner *w)
 {
     static struct flow_observer observer;
-    observer = (struct flow_observer){.ctx = w, .up = on_flow_up, .lost = on_flow_lost};
+    observer =
+        (struct flow_observer){.ctx = w, .up = on_flow_up, .lost = on_flow_lost, .bytes = on_flow_bytes};
     enter(w, PHASE_FLOWS);
     if (w->o->session_only) {
         each_remote(w, w->info.resume ? resync_open_remote : peers_start_flow);

@@ -179,7 +179,9 @@ legal() { ! grep ILLEGAL "$MASTER_OUT.log"; }
     wait_until 5 status_has "phase=stable"
     [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=journal db=0 
 flow=1 mode=PARTIAL lsn=${ENDS[1]} form=journal db=0 " ]] || fail "$(flow_records)"
-    # Acknowledgements are as ever; a second writer would have a past of its own.
+    # In one stream all FLOW records stand before any bytes.
+    [[ $(probe records "$RAW" | grep -n '^data ' | head -1 | cut -d: -f1) -eq 4 ]] || fail "$(probe records "$RAW")"
+    # A second writer would have a past of its own.
     run writer <<<quit
     assert_output_has resume-takes-one-writer
     dfreader --ask "$SOCK" stop
