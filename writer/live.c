@@ -21,7 +21,7 @@ void live_init(struct live *l)
 {
     ctl_init(&l->ctl, -1);
     l->next = 0;
-    l->pending = false;
+    l->pending = l->barrier = false;
 }
 
 static void gone(struct writer *w)
@@ -51,6 +51,17 @@ int live_connect(struct writer *w, const char *path)
     return 0;
 }
 
+/* While some flows wait for others, dfreader reads all of them, and minds the time. */
+static void report_barrier(struct writer *w)
+{
+    bool waits = w->session.stage == ST_RUN && w->lanes.n > 0 && lanes_at_barrier(&w->lanes);
+    if (waits == w->live.barrier)
+        return;
+    w->live.barrier = waits;
+    if (ctl_send(&w->live.ctl, "barrier epoch=%u pending=%d", w->session.epoch, waits) < 0)
+        gone(w);
+}
+
 void live_report(struct writer *w, uint64_t now, bool final)
 {
     struct live *l = &w->live;
@@ -62,6 +73,9 @@ void live_report(struct writer *w, uint64_t now, bool final)
     }
     l->next = now + LOOK_EVERY;
     l->pending = false;
+    report_barrier(w);
+    if (l->ctl.fd < 0)
+        return;
     for (unsigned i = 0; i < w->positions.n; i++) {
         struct flowpos *f = &w->positions.flow[i];
         if (f->pos == f->reported)

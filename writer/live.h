@@ -14,6 +14,7 @@ struct live {
     struct ctl ctl; /* fd -1: not connected */
     uint64_t next;  /* mono_us: positions are not looked at before */
     bool pending;   /* something was reached that is not reported yet */
+    bool barrier;   /* dfreader was told that flows wait at a barrier */
 };
 
 void live_init(struct live *l);
