@@ -32,7 +32,7 @@ static void begin(const char *target, struct source s)
     if (s.version != 0)
         flow.df_version = s.version;
     flow.jrn_db = s.db;
-    flow.cut = !s.in_snapshot;
+    flow.cut = flow.goes_on = !s.in_snapshot;
 }
 
 static void end(void)
