@@ -77,8 +77,9 @@ static void on_setname(struct conn *c, void *arg, const redisReply *r)
 static void on_id(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    if (fine(c, r, "CLIENT ID") && r->type == REDIS_REPLY_INTEGER)
-        c->id = r->integer;
+    bool old = r != NULL && r->type == REDIS_REPLY_ERROR && version_less(c->w->node.info.compat, "5.0");
+    if (!old && fine(c, r, "CLIENT ID") && r->type == REDIS_REPLY_INTEGER)
+        c->id = r->integer; /* before 5.0 there is none: CLIENT KILL leaves out whoever asks */
 }
 
 /* The same server, started anew, may have lost what it confirmed. */

@@ -149,9 +149,10 @@ void connection_name(const struct writer *w, char *out, size_t cap)
 static enum shake kill_others(struct node *n)
 {
     redisReply *r = target_call(n, CALL_MS, "CLIENT", "ID", NULL);
-    if (r == NULL || r->type != REDIS_REPLY_INTEGER)
+    bool old = r != NULL && r->type == REDIS_REPLY_ERROR && version_less(n->info.compat, "5.0");
+    if (r == NULL || (r->type != REDIS_REPLY_INTEGER && !old))
         return judge(n, r, "CLIENT ID");
-    long long self = r->integer;
+    long long self = old ? 0 : r->integer; /* CLIENT KILL leaves out whoever asks */
     freeReplyObject(r);
     redisReply *list = target_call(n, CALL_MS, "CLIENT", "LIST", NULL);
     if (list == NULL || list->type != REDIS_REPLY_STRING)
