@@ -178,6 +178,8 @@ static enum put take_big(struct writer *w, const struct input *in, const struct 
                                                                            : REC_PAYLOAD_MAX);
         f->big_whole = false;
     }
+    if (w->sweep.state != SWEEP_OFF && f->big->size == 0)
+        sweep_note(w, r, payload);
     if (!f->big_whole) {
         const char *fault = big_add(f->big, payload, r->len, w->opt.spill_dir, &io);
         if (fault != NULL && !io)
@@ -233,8 +235,10 @@ static enum put take_request(struct writer *w, const struct input *in, const str
         got = group_put(&w->node, r, payload, vclass);
     if (got == PUT_FAIL)
         return take_error(w, r, "ERR the target has no such database", payload, NULL);
-    if (got == PUT_DONE)
-        splits_note(w, r, payload, r->len);
+    if (got != PUT_DONE)
+        return got;
+    splits_note(w, r, payload, r->len);
+    sweep_note(w, r, payload);
     return got;
 }
 

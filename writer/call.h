@@ -5,6 +5,7 @@
 #include <hiredis/hiredis.h>
 #include <stdarg.h>
 
+#include "resp.h"
 #include "sock.h"
 #include "url.h"
 
@@ -14,6 +15,9 @@
  * is in flight. NULL when the connection was lost or timeout_ms passed (errno ETIMEDOUT); what comes is no
  * RESP: EPROTO. */
 redisReply *call_argv(struct transport *t, int timeout_ms, const char *const *arg, unsigned argc);
+
+/* The same with arguments of any bytes. */
+redisReply *call_slices(struct transport *t, int timeout_ms, const struct slice *arg, unsigned argc);
 
 /* The same with arguments that end with NULL. */
 redisReply *call(struct transport *t, int timeout_ms, ...) __attribute__((sentinel));

@@ -65,6 +65,8 @@ static int timeout_of(struct writer *w, uint64_t now)
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     ms = least(ms, saved_timeout(w, now));
+    if (w->sweep.state != SWEEP_OFF)
+        ms = least(ms, 5);
     if (w->live.pending)
         ms = least(ms, 20);
     if (w->limit.on)
@@ -107,7 +109,7 @@ static bool finished(struct writer *w)
     struct node *n = &w->node;
     if (writer_signals() >= 2)
         return true;
-    if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w)))
+    if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(&w->sweep)))
         return false;
     if (w->failed &&
         (n->dead || (w->cluster != NULL && w->cluster->dead) || mono_us() - w->failed_at > FAIL_DEADLINE))
@@ -143,7 +145,8 @@ static bool at_end(const struct writer *w)
 static void leave_live(struct writer *w)
 {
     struct node *n = &w->node;
-    if (w->live.ctl.fd < 0 || w->failed || w->ends == 0 || !streams_ended(w) || router_waits(w))
+    if (w->live.ctl.fd < 0 || w->failed || w->ends == 0 || !streams_ended(w) || router_waits(w) ||
+        sweep_runs(&w->sweep))
         return;
     if (writer_quiet(w) && !n->b.dirty) {
         loop_drop(w, w->live.ctl.fd);
@@ -169,7 +172,12 @@ void loop_run(struct writer *w)
     bool watched_out = false;
     int watched_fd = -1;
     for (;;) {
-        bool progress = !w->failed && router_pump(w);
+        bool sweep = sweep_due(w, mono_us());
+        if (sweep && writer_quiet(w))
+            sweep_step(w);
+        else if (sweep)
+            pipeline_flush(n);
+        bool progress = !sweep && !w->failed && router_pump(w);
         if (n->lost && !n->dead) {
             watched_fd = -1;
             if (!node_reconnect(n))

@@ -171,6 +171,7 @@ int main(int argc, char **argv)
         lanes_free(&w.lanes);
     positions_free(&w.positions);
     splits_free(&w.splits);
+    sweep_free(&w.sweep);
     cluster_free(&w);
     node_free(&w.node);
     tls_free(w.opt.url.tls);

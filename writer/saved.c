@@ -49,7 +49,10 @@ static void read_fields(struct saved_vector *v, const redisReply *r)
             v->pos[flow] = pos; /* known from the end of the flow's full sync on */
             whole++;
         }
-    if (v->state != SAVED_NONE && whole == v->flows)
+    bool sweeping = false; /* keys may be left that the source does not have any more */
+    for (size_t i = 0; i + 1 < r->elements; i += 2)
+        sweeping |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "sweep") == 0;
+    if (v->state != SAVED_NONE && whole == v->flows && !sweeping)
         v->state = SAVED_WHOLE;
 }
 

@@ -386,7 +386,7 @@ static bool write_identity(struct writer *w)
     return (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", "0", NULL)) &&
            target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
            target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
-                       NULL) &&
+                       w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL) &&
            (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
 }
 
@@ -417,7 +417,7 @@ enum put session_start(struct writer *w)
         w->was_empty = false; /* nothing is to be done: it is as it was left */
     else if (s->refused[0] != '\0' && !s->wrote)
         ok = session_full_resync(w, &flush) &&
-             (!flush || target_must(w, &w->node, FLUSH_MS, "FLUSHALL", NULL));
+             (flush ? target_must(w, &w->node, FLUSH_MS, "FLUSHALL", NULL) : sweep_begin(w));
     else if (!w->policy_done)
         ok = apply_policy(w);
     else if (s->wrote)

@@ -72,7 +72,7 @@ struct number {
     ull value;
 };
 
-#define NUMBERS 22
+#define NUMBERS 23
 
 static void numbers(const struct writer *w, struct number *v)
 {
@@ -89,6 +89,7 @@ static void numbers(const struct writer *w, struct number *v)
         {"reports_lost", s->lost},   {"spill_peak", w->lanes.n > 0 ? lanes_peak(&w->lanes) : 0},
         {"epoch", w->session.epoch}, {"redirects", s->redirects},
         {"programs", s->programs},   {"doubtful", s->doubtful.total},
+        {"swept", s->swept},
     };
     memcpy(v, all, sizeof all);
 }

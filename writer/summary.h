@@ -27,6 +27,7 @@ struct stats {
     uint64_t dropped;   /* records of a session that was begun anew */
     uint64_t barriers;
     uint64_t redirects; /* MOVED and ASK followed */
+    uint64_t swept;     /* keys removed that the source does not have any more */
     uint64_t programs;  /* requests over several slots carried out */
     uint64_t big;       /* requests collected from several records */
     uint64_t lost;      /* REPORT records with lost=1 */

@@ -81,6 +81,32 @@ bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
     return true;
 }
 
+bool target_delete(struct writer *w, struct node *n, int timeout_ms, const void *key, size_t len)
+{
+    const struct slice arg[] = {{(const uint8_t *)"DEL", 3}, {key, len}};
+    for (;;) {
+        redisReply *r = call_slices(&n->t, timeout_ms, arg, 2);
+        if (r == NULL) {
+            node_lose(n, "DEL: %s", call_reason(&n->t));
+            return false;
+        }
+        if (r->type != REDIS_REPLY_ERROR) {
+            freeReplyObject(r);
+            return true;
+        }
+        if (error_class(r->str, r->len) != ERR_RETRY || writer_signals() >= 2) {
+            refused(w, n, "DEL", r);
+            return false;
+        }
+        node_refused(n, r->str, r->len);
+        n->pause_until = 0;
+        freeReplyObject(r);
+        if (n->lost)
+            return false;
+        usleep(100000);
+    }
+}
+
 /* ---- what it is ---- */
 
 void info_field(const char *text, const char *name, char *out, size_t cap)

@@ -18,6 +18,7 @@
 #include "session.h"
 #include "splits.h"
 #include "summary.h"
+#include "sweep.h"
 
 struct writer {
     struct options opt;
@@ -31,6 +32,7 @@ struct writer {
     struct positions positions;
     struct lanes lanes;
     struct live live;
+    struct sweep sweep;
     struct stats stats;
     struct failures failures;
     struct limit limit;
