@@ -165,7 +165,8 @@ void cluster_take_slot(struct cluster *cl, unsigned slot)
 /* The database of a connection to a single server. PUT_DONE: it is selected. */
 static void on_select(struct conn *c, void *arg, const redisReply *r)
 {
-    uint32_t db = (uint32_t)(uintptr_t)arg;
+    (void)arg;
+    uint32_t db = c->select_db;
     struct node *n = &c->w->node;
     c->selecting = false;
     if (r == NULL)
@@ -199,7 +200,8 @@ enum put cluster_want_db(struct conn *c, uint32_t db)
     c->since_select = 0;
     snprintf(num, sizeof num, "%u", db);
     c->selecting = true;
-    conn_call(c, on_select, (void *)(uintptr_t)db, "SELECT", num, NULL);
+    c->select_db = db;
+    conn_call(c, on_select, NULL, "SELECT", num, NULL);
     return PUT_WAIT;
 }
 
@@ -648,8 +650,10 @@ void cluster_forget(struct writer *w)
 {
     struct cluster *cl = w->cluster;
     for (unsigned i = 0; i < SLOTS && cl->nparked > 0; i++)
-        while (!TAILQ_EMPTY(&cl->parked[i]))
-            forget(cl, TAILQ_FIRST(&cl->parked[i]), i);
+        for (struct moved *m = TAILQ_FIRST(&cl->parked[i]), *next; m != NULL; m = next) {
+            next = TAILQ_NEXT(m, link);
+            forget(cl, m, i);
+        }
     for (struct moved *m; (m = TAILQ_FIRST(&cl->moved)) != NULL;) {
         TAILQ_REMOVE(&cl->moved, m, link);
         cl->nmoved--;

@@ -84,6 +84,7 @@ struct conn {
     bool waiting;        /* WAIT is in flight */
     uint32_t db;         /* selected */
     bool selecting;
+    uint32_t select_db;
     uint32_t since_select; /* requests in this database */
     bool yield;            /* another one has its turn when nothing is in flight */
     struct bigjob *big;    /* being sent from its file */

@@ -36,13 +36,13 @@ static uint32_t units_for(unsigned conns)
 static void add_conns(struct cluster *cl, struct cnode *n)
 {
     n->nconn = cl->w->opt.connections;
-    n->conn = xcalloc(n->nconn, sizeof *n->conn);
+    n->conn = xcalloc(n->nconn, sizeof(struct conn *));
     unsigned all = cl->nconn + n->nconn;
     size_t ring = all * RING_MAX <= RING_TOTAL ? RING_MAX : RING_MIN;
     for (unsigned i = 0; i < n->nconn; i++) {
         if (cl->nconn == cl->conn_cap) {
             cl->conn_cap = cl->conn_cap > 0 ? 2 * cl->conn_cap : 8;
-            cl->conn = xrealloc(cl->conn, cl->conn_cap * sizeof *cl->conn);
+            cl->conn = xrealloc(cl->conn, cl->conn_cap * sizeof(struct conn *));
         }
         n->conn[i] = conn_new(cl->w, n, cl->nconn, ring, units_for(all));
         cl->conn[cl->nconn++] = n->conn[i];
