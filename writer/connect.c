@@ -353,10 +353,10 @@ bool node_connect(struct node *n)
         }
         if (v == SHAKE_LATER && w->opt.reconnect_timeout > 0)
             not_yet(n, &give_up, &said);
-        /* A server that does not answer at all is a mistake of the caller; one that is loading is not. */
+        /* One that is loading is waited for. One that does not answer at all may be a mistake of the caller. */
         bool there = n->reached && v != SHAKE_UNKNOWN;
         if (v == SHAKE_FATAL || !there || mono_us() >= give_up || writer_signals() >= 2) {
-            writer_fail(w, v != SHAKE_FATAL && there ? EXIT_RETRY : EXIT_CANNOT,
+            writer_fail(w, v == SHAKE_FATAL || v == SHAKE_UNKNOWN ? EXIT_CANNOT : EXIT_RETRY,
                         "event=cannot_use_target target=%s error=%s", w->opt.shown,
                         log_quote(n->lost_why, strlen(n->lost_why)));
             return false;
