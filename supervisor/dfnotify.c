@@ -1,6 +1,6 @@
-/* dfnotify NAME=VALUE...: tell the service manager something, as sd_notify(3) does: one datagram to the socket that
- * NOTIFY_SOCKET names. It waits until the manager has taken it, since a message of a process that is gone by then
- * cannot be assigned to its service. */
+/* dfnotify NAME=VALUE...: tell the service manager something, as sd_notify(3) does: one datagram to the
+ * socket that NOTIFY_SOCKET names. It waits until the manager has taken it, since a message of a process that
+ * is gone by then cannot be assigned to its service. */
 #include <err.h>
 #include <poll.h>
 #include <stddef.h>
@@ -83,7 +83,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strchr(argv[i], '=') == NULL || argv[i][0] == '-')
             errx(EXIT_USAGE, "not NAME=VALUE: %s", argv[i]);
-        if (buf_addf(&b, "%s%s", i > 1 ? "\n" : "", argv[i]) != 0)
+        if ((i > 1 && buf_addstr(&b, "\n") != 0) || buf_addstr(&b, argv[i]) != 0)
             errx(EXIT_USAGE, "the message is too long");
     }
     socklen_t salen = address(&sa);

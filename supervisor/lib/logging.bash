@@ -1,22 +1,31 @@
 # shellcheck shell=bash
-# --log-file: dflog takes the messages of all stages, adds the time, and opens the file anew when told to.
+# Messages of all stages go through dflog: with --log-file into that file, with the time, and opened anew when told to;
+# of a service without, to where they went before. It keeps the first error of a run for us, which the stages tell
+# nobody else. In a terminal, where somebody reads along, it is left out.
 
-log_file=${opt[log-file]-}
+log_file=
 log_pid=
 
 start_log() {
     trap '' PIPE # without dflog messages are lost, not we
     trap on_hangup HUP
     log_file=${opt[log-file]-}
-    [[ -n $log_file ]] || return 0
-    [[ $log_file == /* ]] || log_file=$PWD/$log_file
-    : >>"$log_file" || die 1 "cannot write $log_file"
-    exec 7>&2 2> >(exec "$here/dflog" "$log_file" 2>&7 7>&- 8>&- 9>&-) 7>&-
+    [[ -n $log_file || ! -t 2 ]] || return 0
+    if [[ -n $log_file ]]; then
+        [[ $log_file == /* ]] || log_file=$PWD/$log_file
+        : >>"$log_file" || die 1 "cannot write $log_file"
+    fi
+    exec 2> >(exec 9>&- && exec "$here/dflog" -e "$run_dir/error" "${log_file:--}")
     log_pid=$!
 }
 
+# One that somebody has killed is missed: its messages are lost until then.
+check_log() {
+    [[ -z $log_pid ]] || alive "$log_pid" || start_log
+}
+
 on_hangup() {
-    if [[ -n $log_pid ]]; then kill -HUP "$log_pid" 2>/dev/null; else on_signal; fi
+    if [[ -n $log_file ]]; then kill -HUP "$log_pid" 2>/dev/null; else on_signal; fi
 }
 
 # The last lines are written before we end.
@@ -24,4 +33,17 @@ stop_log() {
     [[ -n $log_pid ]] || return 0
     exec 2>/dev/null
     wait "$log_pid" 2>/dev/null
+}
+
+# What that first error says, in words: in reason.
+first_error() {
+    local line
+    reason=
+    [[ -r $run_dir/error ]] && IFS= read -r line <"$run_dir/error" || return 0
+    [[ $line != *" stage=df2redis "* ]] || return 0
+    if [[ $line =~ \ (reason|msg|error|note)=\"(.*)\"$ || $line =~ \ (reason|msg|error|note)=\"([^\"]*)\" ]]; then
+        reason=": ${BASH_REMATCH[2]}"
+    else
+        reason=": ${line#level=error }"
+    fi
 }

@@ -3,8 +3,10 @@
 # It ends with its standard input, of which only the supervisor has the other end (descriptor 8).
 
 notify_socket=${NOTIFY_SOCKET-}
-watchdog=0
-[[ -n ${WATCHDOG_USEC-} && ${WATCHDOG_PID:-$$} == "$$" ]] && watchdog=1
+watchdog=0 # seconds between two signs of life; 0: nobody asks
+if [[ ${WATCHDOG_USEC-} =~ ^[1-9][0-9]*$ && ${WATCHDOG_PID:-$$} == "$$" ]]; then
+    watchdog=$((WATCHDOG_USEC < 3000000 ? 1 : WATCHDOG_USEC / 3000000))
+fi
 # They are for us, not for the stages.
 unset NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID
 
@@ -32,6 +34,7 @@ monitor() {
     local line rc tick=0.25
     trap '' INT TERM HUP PIPE
     announced=
+    fed_next=0
     ready=0
     alarms_before=
     while :; do
@@ -112,7 +115,10 @@ tell_systemd() { # did the session answer
         announced=$view_phase$view_text
     fi
     # A session that does not answer is a supervised service that hangs.
-    [[ $watchdog -eq 1 && $1 != silent ]] && words+=(WATCHDOG=1)
+    if [[ $watchdog -gt 0 && $1 != silent && $EPOCHSECONDS -ge $fed_next ]]; then
+        words+=(WATCHDOG=1)
+        fed_next=$((EPOCHSECONDS + watchdog))
+    fi
     [[ ${#words[@]} -eq 0 ]] || notify "${words[@]}"
 }
 

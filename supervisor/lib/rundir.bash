@@ -61,7 +61,7 @@ clear_run() {
 
 leave_run_dir() {
     clear_run
-    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete"
+    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete" "$run_dir/error"
 }
 
 # ---- who holds the lock ----

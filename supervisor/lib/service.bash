@@ -2,6 +2,7 @@
 # A task from its start to its end: runs, and the pauses between them.
 
 run_target_args=()
+once_ready=0    # an earlier run, or this one, began its full sync
 once_complete=0 # an earlier run, or this one, got through the full sync
 data_errors=0   # in an earlier run: they stay visible in the exit status
 restart_times=()
@@ -26,7 +27,7 @@ run_options() {
     reader_more=(--resume --on-full-resync "$policy")
     run_target_args+=(--on-full-resync "$policy")
     # The target has been there, and has been written to: nothing there now means that something was lost.
-    [[ $once_complete -eq 1 ]] && run_target_args+=(--expect-saved)
+    [[ $once_complete -eq 1 || ($once_ready -eq 1 && $policy != fail) ]] && run_target_args+=(--expect-saved)
     return 0
 }
 
@@ -34,6 +35,8 @@ run_once() {
     new_run
     run_options
     keep_reports
+    check_log
+    rm -f -- "$run_dir/error"
     [[ $stopping -eq 0 ]] || return
     put_state running
     case $command:$single in
@@ -46,6 +49,7 @@ run_once() {
     wait_all
     # A writer that stops at an error lets those before it die of that: nothing that a new start would mend.
     [[ $writer_status == 3 && $worst -eq 75 && $crashed -eq 0 ]] && worst=3
+    [[ -e $run_dir/ready ]] && once_ready=1
     [[ -e $run_dir/complete ]] && once_complete=1
     clear_run
 }
@@ -96,11 +100,12 @@ wait_a_while() { # milliseconds
 # ---- all of it ----
 
 run_task() {
-    local began attempts=0 delay_ms reader_more
+    local began attempts=0 delay_ms reader_more reason
     started=$EPOCHSECONDS
     trap on_signal INT TERM
     enter_run_dir
     start_log
+    put_state starting
     start_monitor
     while :; do
         began=$SECONDS
@@ -108,7 +113,11 @@ run_task() {
         run_once
         last_status=$worst
         [[ $worst -eq 3 ]] && data_errors=1
-        if [[ -n $first_fault && $stopping -eq 0 ]]; then last_error=$first_fault; fi
+        if [[ -n $first_fault && $stopping -eq 0 ]]; then
+            reason= # where a stage was killed, the first error is that of another
+            [[ $crashed -eq 1 ]] || first_error
+            last_error=$first_fault$reason
+        fi
         worth_it || break
         if ! within_limit; then
             last_error="$last_error; restarted ${opt[restart-max]} times within ${opt[restart-window]} seconds"
@@ -117,7 +126,7 @@ run_task() {
         fi
         choose_delay $((SECONDS - began))
         next_start=$((EPOCHSECONDS + (delay_ms + 500) / 1000))
-        log warn "restart number=$((restarts + 1)) status=$worst in_ms=$delay_ms reason=\"$first_fault\""
+        log warn "restart number=$((restarts + 1)) status=$worst in_ms=$delay_ms reason=\"$last_error\""
         put_state restarting
         wait_a_while "$delay_ms"
         [[ $stopping -eq 0 ]] || break

@@ -19,13 +19,16 @@ new_run() {
 
 # In the background, its pid remembered, also in a file. Descriptor 9 is the lock, which every stage holds; 8 is ours.
 spawn() { # name command…
-    local name=$1
+    local name=$1 before=$stopping
     shift
     "$@" 8>&- &
     name_of[$!]=$name
     spawned=1
     echo $! >"$run_dir/$name.pid"
     log info "started name=$name pid=$!"
+    # A signal that came before it was known here.
+    [[ $stopping -eq "$before" ]] || kill -TERM $! 2>/dev/null
+    return 0
 }
 
 kill_all() { # signal
@@ -44,8 +47,7 @@ on_signal() {
     stopping=1
     log info "stopping"
     put_state stopping
-    clear_pause
-    [[ ${#name_of[@]} -gt 0 ]] || return 0
+    [[ -z $pause ]] || { clear_pause; return; }
     # It may be busy connecting; a signal reaches it also then.
     ask 2 stop >/dev/null || kill_all TERM
 }

@@ -131,22 +131,27 @@ function measure_lag(   i, j, f, part, n, behind, known) {
         lag = lag_seconds = ""
 }
 
-function measure_rates(   j, dt) {
+function rate(new, old, dt) { return new > old ? (new - old) / dt : 0 }
+
+# Over the last five seconds, or what is known of them.
+function measure_rates(   j) {
     bytes_rate = entries_rate = ""
-    for (j = nsamples; j > 1 && now - at[j] < 5; j--)
-        ;
-    if (j < 1 || (dt = now - at[j]) < 0.5)
-        return
-    bytes_rate = bytes > bytes_at[j] ? (bytes - bytes_at[j]) / dt : 0
-    entries_rate = applied_at[j] > 0 && applied > applied_at[j] ? (applied - applied_at[j]) / dt : 0
+    for (j = nsamples; j > 0 && now - at[j] < 6.5; j--) {
+        if (now - at[j] < 0.5)
+            continue
+        bytes_rate = rate(bytes, bytes_at[j], now - at[j])
+        if (applied_at[j] > 0)
+            entries_rate = rate(applied, applied_at[j], now - at[j])
+    }
 }
 
-# Something waits, and for a while nothing of it has gone on.
+# Something waits, and for a while nothing has gone on: in the stable sync what counts is what is applied, before that
+# what the next stage takes.
 function look_for_pause(   j, since) {
     if (session["queued"] + 0 == 0 && lag + 0 == 0)
         return
     since = now
-    for (j = nsamples; j > 0 && delivered_at[j] == delivered && applied_at[j] == applied; j--)
+    for (j = nsamples; j > 0 && applied_at[j] == applied && (applied > 0 || delivered_at[j] == delivered); j--)
         since = at[j]
     if (now - since >= PAUSED)
         problem("target-paused")
@@ -188,7 +193,7 @@ function find_phase() {
         problem("orphaned")
     } else if (lock == "up" && phase == "running") {
         phase = running_phase()
-    } else if (lock == "up" && phase ~ /^(stopped|failed)$/) {
+    } else if (lock == "up" && form != "sample" && phase ~ /^(stopped|failed)$/) {
         phase = "stopping" # it ends just now
     }
     since = phase == old["phase"] ? old["since"] : phase == st["phase"] ? st["phase_since"] : now
