@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Commands that look at tasks from outside: status, list, stop.
+# Commands to tasks from outside: status, list, stop, limit.
 
 # Is the task running? In held: up, orphaned (its stages without their supervisor), down.
 look_at_lock() {
@@ -61,4 +61,35 @@ stop_command() {
     kill -TERM "$supervisor" 2>/dev/null
     gone_within 5 || { kill_orphans KILL; gone_within 5; }
     exit 75
+}
+
+# A number with k, m or g, in bytes.
+plain_size() {
+    local n=${1%[kKmMgG]} unit=${1: -1}
+    [[ $n =~ ^[0-9]{1,12}$ ]] || die 2 "$1: no size (a number with k, m or g)"
+    case $unit in
+    k | K) n=$((n * 1024)) ;;
+    m | M) n=$((n * 1024 * 1024)) ;;
+    g | G) n=$((n * 1024 * 1024 * 1024)) ;;
+    esac
+    echo "$n"
+}
+
+# They hold for the runs that follow, too, until the task ends.
+limit_command() {
+    local ops=${opt[max-ops]-} bytes=${opt[max-bytes]-} what=()
+    [[ ${#words[@]} -eq 1 ]] || die 2 "limit takes no arguments (but --task, --run-dir, --max-ops and --max-bytes)"
+    [[ -z $ops || $ops =~ ^[0-9]+$ ]] || die 2 "--max-ops $ops: no number"
+    [[ -z $ops ]] || what+=("ops=$ops")
+    if [[ -n $bytes ]]; then
+        bytes=$(plain_size "$bytes") || exit 2
+        what+=("bytes=$bytes")
+    fi
+    [[ ${#what[@]} -gt 0 ]] || die 2 "limit takes --max-ops N, --max-bytes SIZE or both"
+    look_at_lock
+    [[ $held == up ]] || die 1 "task $task is not running ($run_dir is not locked)"
+    [[ -z $ops ]] || echo "$ops" >"$run_dir/limit.max-ops"
+    [[ -z $bytes ]] || echo "$bytes" >"$run_dir/limit.max-bytes"
+    [[ -S $control ]] || exit 0
+    exec "$here/dfreader" --ask "$control" limit "${what[@]}"
 }

@@ -9,11 +9,13 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, a line each
        df2redis [options] stop                      stop it: source first, then drain
+       df2redis [options] limit                     change what --max-ops and --max-bytes say, while it runs
 
 SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:password]@]host[:port]
         dragonflys:// (TLS), dragonfly+unix:///path          rediss:// (TLS), unix:///path, sentinel://host,host/name
 
-      --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite
+      --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
+                           where it holds a key of the source's snapshot
       --resume             with replicate: go on from the positions that the target holds
       --restart            with replicate: --resume, and run again after what a new start may mend
       --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
@@ -30,6 +32,9 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --log-file FILE      messages go there, with the time; opened anew on SIGHUP
       --target-version V   write for this target instead of asking it
       --unsupported WHAT   report (default), approximate or fail
+      --max-ops N          requests a second that the target gets (0: no limit)
+      --max-bytes SIZE     bytes of them a second (0: no limit)
+      --errors-to FILE     keep requests that failed, to be replayed by rediswriter
       --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...
       --until synced       with record: only the full sync
       --force              with record: overwrite FILE
@@ -55,7 +60,7 @@ words=()
 # Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
 declare -A opt=()
 valued=' on-existing on-full-resync position-file restart-max restart-window task run-dir log-file target-version
-    unsupported report '
+    unsupported report max-ops max-bytes errors-to '
 # Options of the connections: of both ends, of dfreader, of rediswriter.
 both_args=()
 source_args=()
@@ -215,16 +220,19 @@ check_options() {
 
 # What the stages are given besides their own part.
 stage_options() {
-    local i
+    local i name
     stage_args=()
     [[ -n $config ]] && stage_args+=(-c "$config")
     for ((i = 0; i < verbose; i++)); do stage_args+=(-v); done
     parse_args=("${stage_args[@]}")
     [[ -n ${opt[target-version]-} ]] && parse_args+=(--target-version "${opt[target-version]}")
+    [[ ${opt[on-existing]-} == skip || ${opt[on-existing]-} == fail ]] && parse_args+=(--on-existing "${opt[on-existing]}")
     [[ -n ${opt[unsupported]-} ]] && parse_args+=(--unsupported "${opt[unsupported]}")
     source_args=("${stage_args[@]}" "${source_args[@]}")
     target_args=("${stage_args[@]}" "${target_args[@]}" --task "$task" --on-existing "${opt[on-existing]:-refuse}")
-    [[ -n ${opt[position-file]-} ]] && target_args+=(--position-file "${opt[position-file]}")
+    for name in position-file errors-to max-ops max-bytes; do
+        [[ -n ${opt[$name]-} ]] && target_args+=("--$name" "${opt[$name]}")
+    done
     return 0
 }
 

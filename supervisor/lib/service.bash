@@ -20,9 +20,12 @@ keep_reports() {
 
 # What this run of the stages is told besides what all are told.
 run_options() {
-    local policy=${opt[on-full-resync]:-fail}
+    local policy=${opt[on-full-resync]:-fail} name value
     reader_more=()
     run_target_args=("${target_args[@]}")
+    for name in max-ops max-bytes; do # what df2redis limit has said
+        [[ -r $run_dir/limit.$name ]] && read -r value <"$run_dir/limit.$name" && run_target_args+=("--$name" "$value")
+    done
     [[ $resume -eq 1 ]] || return 0
     reader_more=(--resume --on-full-resync "$policy")
     run_target_args+=(--on-full-resync "$policy")

@@ -338,6 +338,19 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     stop_task
 }
 
+@test "a limit that was changed while it ran holds after a restart, too" {
+    start_both
+    replicate --restart --max-ops 1000
+    wait_until 10 phase_is streaming
+    df2redis limit --max-ops 77 --max-bytes 1m
+    kill -KILL "$(stage rediswriter)"
+    wait_until 10 restarted 1
+    wait_until 10 phase_is streaming
+    [[ $(tr '\0' ' ' <"/proc/$(stage rediswriter)/cmdline") == *'--max-ops 77 --max-bytes 1048576'* ]]
+    stop_task
+    [[ ! -e $(RUN)/limit.max-ops ]]
+}
+
 @test "the log file has the time on each line, and is opened anew on SIGHUP" {
     start_both
     replicate --log-file "$TMP/log"
