@@ -74,7 +74,7 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     replicate --restart
     wait_until 10 phase_is streaming
     local n=0 name
-    for name in rediswriter dfreader-session dfparse-1 dfreader-0; do
+    for name in rediswriter dfreader-session dfreader-0; do
         kill -KILL "$(stage $name)"
         n=$((n + 1))
         wait_until 12 restarted $n
@@ -84,7 +84,7 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     [[ $(json last_error) == "\"dfreader-0 was killed by signal 9"* ]]
     wait_until 20 all_applied
     stop_task
-    [[ $(events 'flow-up mode=PARTIAL') -eq 16 ]] || fail "$(grep flow-up "$TMP/err")" # both processes of a flow say so
+    [[ $(events 'flow-up mode=PARTIAL') -eq 12 ]] || fail "$(grep flow-up "$TMP/err")" # both processes of a flow say so
     assert_exact "${journal[@]}"
 }
 
