@@ -17,11 +17,13 @@ endif
 ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $(CFLAGS)
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
-PROGRAMS = dfreader dfparse rediswriter dfconf
+PROGRAMS = dfreader dfparse rediswriter dfconf dfnotify dflog
 TOOLS    = standin dfstate sink slots mkrecords probe
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
+PARTS    = $(notdir $(wildcard supervisor/lib/*))
+LIBEXEC  = $(PARTS:%=$(B)/libexec/df2redis/%)
 MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis.1
 MAN5     = dfrecord.5 df2redis.conf.5
 MAN7     = df2redis.7
@@ -31,6 +33,8 @@ SRC_dfreader    = $(wildcard reader/*.c)
 SRC_dfparse     = $(wildcard parser/*.c)
 SRC_rediswriter = $(wildcard writer/*.c)
 SRC_dfconf      = supervisor/dfconf.c
+SRC_dfnotify    = supervisor/dfnotify.c
+SRC_dflog       = supervisor/dflog.c
 SRC_standin     = $(wildcard tests/standin/*.c) tests/crash/traffic.c
 SRC_dfstate     = $(wildcard tests/dfstate/*.c)
 SRC_sink        = tests/bench/sink.c
@@ -42,6 +46,8 @@ LIBS_dfreader    = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfparse     = -llz4 -lzstd -linih -lbsd -lm
 LIBS_rediswriter = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfconf      = -linih -lbsd
+LIBS_dfnotify    =
+LIBS_dflog       =
 LIBS_standin     = -llz4 -lzstd -lhiredis -lbsd -lm
 LIBS_sink        =
 LIBS_slots       =
@@ -49,7 +55,7 @@ LIBS_mkrecords   = -lbsd
 LIBS_probe       = -lbsd
 LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 
-all: $(BINS) $(SCRIPT)
+all: $(BINS) $(SCRIPT) $(LIBEXEC)
 
 help:
 	@echo 'all deps deps-dev demo check check-versions install uninstall asan lint format bench fuzz fuzz-coverage coverage clean'
@@ -72,6 +78,10 @@ $(foreach p,$(PROGRAMS) $(TOOLS),$(eval $(call program,$(p))))
 $(SCRIPT): supervisor/df2redis
 	@mkdir -p $(@D)
 	install -m 755 $< $@
+
+$(B)/libexec/df2redis/%: supervisor/lib/%
+	@mkdir -p $(@D)
+	install -m 644 $< $@
 
 tools: $(TOOLBINS)
 
@@ -129,7 +139,7 @@ coverage:
 
 # ---- style ----
 
-SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf)
+SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
 SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/bench/run .ci/run $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
@@ -140,7 +150,7 @@ lint:
 	    --suppress=missingIncludeSystem --suppress=varFuncNullUB --suppress=ctuuninitvar --suppress=uninitvar \
 	    --error-exitcode=1 --include=$(QUEUE_H) -D_GNU_SOURCE -Icommon $(SOURCES)
 	clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- $(CSTD) -Icommon
-	shellcheck $(SCRIPTS)
+	shellcheck -x -a $(SCRIPTS)
 	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
 
 format:
@@ -151,12 +161,15 @@ format:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man1 man5 man7)
 	install -m 755 $(BINS) $(SCRIPT) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/libexec/df2redis
+	install -m 644 $(LIBEXEC) $(DESTDIR)$(PREFIX)/libexec/df2redis
 	install -m 644 $(MAN1:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(MAN5:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 644 $(MAN7:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man7
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS) df2redis)
+	rm -rf $(DESTDIR)$(PREFIX)/libexec/df2redis
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(MAN1)) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man5/,$(MAN5)) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man7/,$(MAN7))

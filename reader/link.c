@@ -141,14 +141,15 @@ static int adopt(struct link *l, struct loop *loop, const struct url *u, int rcv
 static int connect_to(struct transport *t, const struct url *u, int timeout_ms, struct fault *f)
 {
     char why[FAULT_TEXT - 64];
+    bool never;
     int rc;
     do
-        rc = transport_connect(t, &u->seed[0], u->tls, timeout_ms, why, sizeof why, NULL);
+        rc = transport_connect(t, &u->seed[0], u->tls, timeout_ms, why, sizeof why, &never);
     while (rc < 0 && errno == EINTR && signals_seen() == 0); /* other signals than those that stop us */
     if (rc < 0 && errno == EINTR)
         fault_set(f, EXIT_PARTIAL, "stopped while connecting to %s:%s", u->host, u->port);
     else if (rc < 0)
-        fault_set(f, EXIT_CANNOT, "%s", why);
+        fault_set(f, never ? EXIT_CANNOT : EXIT_RETRY, "%s", why);
     return rc;
 }
 

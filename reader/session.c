@@ -304,7 +304,9 @@ void session_begin(struct owner *w)
     w->control.w = (struct watch){.fd = -1, .ready = on_control, .ctx = w};
     w->await = AWAIT_HANDSHAKE;
     if (link_open(&w->control, &w->loop, &w->o->url, w->o->connect_timeout * 1000, 0, &f) < 0) {
-        owner_fail(w, w->restarts > 0 ? EXIT_RETRY : f.status, "%s", f.text);
+        /* A master that has been there may come back. */
+        bool known = w->restarts > 0 || w->o->resume;
+        owner_fail(w, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s", f.text);
         return;
     }
     w->await_since = mono_us();

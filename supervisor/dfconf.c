@@ -1,5 +1,5 @@
-/* dfconf FILE SECTION: print the entries of a section of an INI file as "name<TAB>value" lines, for shell scripts.
- * Names and values that hold a tab or newline are refused. See df2redis.conf(5). */
+/* dfconf FILE SECTION: print the entries of a section of an INI file as "name<TAB>value" lines, for shell
+ * scripts. Names and values that hold a tab or newline are refused. See df2redis.conf(5). */
 #include <err.h>
 #include <ini.h>
 #include <stdio.h>
@@ -27,7 +27,8 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        puts("usage: dfconf FILE SECTION\nPrints the entries of a section of an INI file, a name and a value a line.");
+        puts("usage: dfconf FILE SECTION\nPrints the entries of a section of an INI file, a name and a value "
+             "a line.");
         return 0;
     }
     if (argc != 3)

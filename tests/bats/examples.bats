@@ -71,7 +71,7 @@ applied() { [[ $(rcli hget 'df2redis:{default}' f0) == *' 191' && $(rcli hget 'd
 }
 
 @test "every program has --help and --version, and refuses what it does not know" {
-    for p in dfreader dfparse rediswriter df2redis dfconf; do
+    for p in dfreader dfparse rediswriter df2redis dfconf dfnotify dflog; do
         run "$p" --help
         assert_status 0
         assert_output_has 'usage'

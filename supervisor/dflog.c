@@ -1,0 +1,152 @@
+/* dflog [-e ERRORFILE] FILE: append the lines of standard input to a file, each with the time before it. The
+ * file is opened anew on SIGHUP (it was moved away by logrotate). FILE -: to standard error, as they are. The
+ * first line with level=error makes ERRORFILE, until that is removed. Ends with its input only: the last
+ * words of the others count. */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "exits.h"
+#include "version.h"
+
+#define LINE_MAX_BYTES 8192 /* a longer one is broken */
+
+static volatile sig_atomic_t hup;
+static const char *error_file;
+static bool stamped;
+
+static void on_hup(int sig)
+{
+    (void)sig;
+    hup = 1;
+}
+
+static int open_log(const char *file)
+{
+    if (!stamped)
+        return STDERR_FILENO;
+    return open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+}
+
+/* When it cannot be opened again, what is open goes on being written. */
+static void reopen(int *fd, const char *file)
+{
+    hup = 0;
+    if (!stamped)
+        return;
+    int again = open_log(file);
+    if (again < 0) {
+        warn("%s", file);
+        return;
+    }
+    close(*fd);
+    *fd = again;
+}
+
+/* The first error after the last start tells more than those that follow from it. */
+static void keep_error(const char *text, size_t n)
+{
+    static const char mark[] = "level=error ";
+    if (error_file == NULL || n < sizeof mark - 1 || memcmp(text, mark, sizeof mark - 1) != 0)
+        return;
+    int fd = open(error_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    (void)dprintf(fd, "%.*s\n", (int)n, text);
+    close(fd);
+}
+
+/* One write a line. A disk that is full takes less, and nothing is gained by ending. */
+static void put_line(int fd, const char *text, size_t n)
+{
+    char line[64 + LINE_MAX_BYTES + 1];
+    struct timespec now;
+    struct tm tm;
+    size_t at = 0;
+    if (stamped) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        gmtime_r(&now.tv_sec, &tm);
+        at = strftime(line, 40, "time=%Y-%m-%dT%H:%M:%S", &tm);
+        at += (size_t)snprintf(line + at, 16, ".%03dZ ", (int)(now.tv_nsec / 1000000));
+    }
+    memcpy(line + at, text, n);
+    at += n;
+    line[at++] = '\n';
+    ssize_t w = write(fd, line, at);
+    (void)w;
+    keep_error(text, n);
+}
+
+/* Write the whole lines of buf; what is left stands at its begin. Returns its length. */
+static size_t put_lines(int fd, char *buf, size_t have)
+{
+    char *from = buf, *end;
+    while ((end = memchr(from, '\n', have)) != NULL) {
+        put_line(fd, from, (size_t)(end - from));
+        have -= (size_t)(end + 1 - from);
+        from = end + 1;
+    }
+    if (from == buf && have == LINE_MAX_BYTES) {
+        put_line(fd, buf, have);
+        return 0;
+    }
+    memmove(buf, from, have);
+    return have;
+}
+
+/* Read until the end of the input; a SIGHUP interrupts the read. Returns the status. */
+static int copy(int fd, const char *file)
+{
+    char buf[LINE_MAX_BYTES];
+    size_t have = 0;
+    for (;;) {
+        ssize_t n = read(STDIN_FILENO, buf + have, sizeof buf - have);
+        if (n < 0 && errno != EINTR)
+            err(EXIT_CANNOT, "standard input");
+        if (hup)
+            reopen(&fd, file);
+        if (n == 0)
+            break;
+        if (n > 0)
+            have = put_lines(fd, buf, have + (size_t)n);
+    }
+    if (have > 0)
+        put_line(fd, buf, have);
+    return close(fd) == 0 ? EXIT_DONE : EXIT_CANNOT;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("dflog (df2redis) " DF2REDIS_VERSION);
+        return EXIT_DONE;
+    }
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        puts("usage: dflog [-e ERRORFILE] FILE\nAppends lines to a file, with the time; opens it anew on "
+             "SIGHUP.");
+        return EXIT_DONE;
+    }
+    if (argc == 4 && strcmp(argv[1], "-e") == 0) {
+        error_file = argv[2];
+        argv += 2;
+        argc -= 2;
+    }
+    if (argc != 2 || (argv[1][0] == '-' && argv[1][1] != '\0'))
+        errx(EXIT_USAGE, "usage: dflog [-e ERRORFILE] FILE");
+    stamped = strcmp(argv[1], "-") != 0;
+    struct sigaction sa = {.sa_handler = on_hup};
+    (void)sigaction(SIGHUP, &sa, NULL); /* no SA_RESTART */
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+    int fd = open_log(argv[1]);
+    if (fd < 0)
+        err(EXIT_CANNOT, "%s", argv[1]);
+    return copy(fd, argv[1]);
+}

@@ -1,0 +1,54 @@
+# shellcheck shell=bash
+# Messages, exit statuses, and what every other part needs.
+
+log() { # level event [name=value…]
+    local level=$1
+    shift
+    [[ $level == info && $verbose -eq 0 ]] && return
+    printf 'level=%s stage=df2redis event=%s\n' "$level" "$*" >&2
+}
+
+die() { # status message
+    printf 'df2redis: %s\n' "$2" >&2
+    exit "$1"
+}
+
+# The same order as exit_worse in common/exits.h.
+rank_of() {
+    case $1 in
+    0) echo 0 ;;
+    3) echo 1 ;;
+    5) echo 3 ;;
+    75) echo 4 ;;
+    4) echo 5 ;;
+    2) echo 7 ;;
+    *) echo 6 ;;
+    esac
+}
+
+worst=0
+worse() {
+    local st=$1
+    # A stage that a signal killed is one that a new start may mend.
+    [[ $st -ge 128 ]] && st=75
+    [[ $(rank_of "$st") -gt $(rank_of "$worst") ]] && worst=$st
+    return 0
+}
+
+alive() { kill -0 "$1" 2>/dev/null; }
+
+# A value as it stands in name=value lines: one word. In escaped.
+escape() { # text
+    escaped=${1//%/%25}
+    escaped=${escaped// /%20}
+    escaped=${escaped//$'\n'/%0a}
+    escaped=${escaped//$'\t'/%09}
+    escaped=${escaped//[[:cntrl:]]/?}
+}
+
+# A question to the session's dfreader. It must not hold what our stages hold.
+ask() { # seconds question…
+    local patience=$1
+    shift
+    timeout "$patience" "$here/dfreader" --ask "$control" "$@" 2>/dev/null 8>&- 9>&-
+}

@@ -1,0 +1,262 @@
+# shellcheck shell=bash
+# The command line and the file of --config.
+
+usage() {
+    cat <<'END'
+usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later change, until stopped
+       df2redis [options] migrate SOURCE TARGET     full sync only
+       df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
+       df2redis [options] status                    what the task is doing
+       df2redis [options] list                      all tasks of this user, a line each
+       df2redis [options] stop                      stop it: source first, then drain
+       df2redis [options] limit                     change what --max-ops and --max-bytes say, while it runs
+
+SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:password]@]host[:port]
+        dragonflys:// (TLS), dragonfly+unix:///path          rediss:// (TLS), unix:///path, sentinel://host,host/name
+
+      --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
+                           where it holds a key of the source's snapshot
+      --resume             with replicate: go on from the positions that the target holds
+      --restart            with replicate: --resume, and run again after what a new start may mend
+      --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
+      --on-full-resync WHAT   where it cannot go on: fail (default), flush or overwrite the target
+      --position-file FILE keep the positions there (clusters)
+      --tls-ca WHERE       file or folder of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
+                           --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends
+      --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout and password-file;
+                           for the target sentinel-user, sentinel-password-file, reconnect-timeout, reply-timeout
+      --single             one dfreader and one dfparse for all flows
+      --task NAME          several tasks side by side (default: default)
+      --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
+                           $XDG_RUNTIME_DIR; without that /run/df2redis/NAME, or /tmp/df2redis-UID/NAME)
+      --log-file FILE      messages go there, with the time; opened anew on SIGHUP
+      --target-version V   write for this target instead of asking it
+      --unsupported WHAT   report (default), approximate or fail
+      --max-ops N          requests a second that the target gets (0: no limit)
+      --max-bytes SIZE     bytes of them a second (0: no limit)
+      --errors-to FILE     keep requests that failed, to be replayed by rediswriter
+      --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...
+      --until synced       with record: only the full sync
+      --force              with record: overwrite FILE
+      --json               with status and list: one JSON object a task
+      --timeout SEC        with stop: then everything is killed (default 60)
+  -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
+  -v, --verbose            more messages
+  -h, --help, --version
+
+Passwords are better given in DF2REDIS_SOURCE_PASSWORD, DF2REDIS_TARGET_PASSWORD and DF2REDIS_SENTINEL_PASSWORD.
+END
+}
+
+args=("$@")
+config=
+verbose=0
+single=0
+force=0
+json=0
+resume=0
+restart=0
+words=()
+# Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
+declare -A opt=()
+valued=' on-existing on-full-resync position-file restart-max restart-window task run-dir log-file target-version
+    unsupported report max-ops max-bytes errors-to '
+# Options of the connections: of both ends, of dfreader, of rediswriter.
+both_args=()
+source_args=()
+target_args=()
+
+is_valued() { [[ $valued == *[[:space:]]"$1"[[:space:]]* ]]; }
+
+# Is it an option of connections? 0: with a value, 1: without, 2: no.
+connection_option() { # name without dashes, side
+    case $1 in
+    tls-ca | tls-cert | tls-key | tls-key-password-file | tls-server-name) return 0 ;;
+    tls-insecure) return 1 ;;
+    connect-timeout | password-file) [[ $2 != both ]] && return 0 ;;
+    sentinel-user | sentinel-password-file | reconnect-timeout | reply-timeout) [[ $2 == target ]] && return 0 ;;
+    esac
+    return 2
+}
+
+# Which end a name is for, in side, and what is left of the name, in rest.
+split_side() { # name
+    side=both
+    rest=$1
+    case $1 in
+    source-*) side=source rest=${1#source-} ;;
+    target-*) side=target rest=${1#target-} ;;
+    esac
+}
+
+need() { [[ $2 -ge 2 ]] || die 2 "$1 needs a value"; }
+
+# Take an option with a value, or one of connections: returns how many words it took, 0 none.
+take_option() { # --name [value]
+    local side rest name=${1#--}
+    if [[ $name == until || $name == timeout ]] || is_valued "$name"; then
+        need "$1" $#
+        opt[$name]=$2
+        return 2
+    fi
+    split_side "$name"
+    local -n list=${side}_args
+    connection_option "$rest" "$side"
+    case $? in
+    0)
+        need "$1" $#
+        list+=("--$rest" "$2")
+        return 2
+        ;;
+    1)
+        list+=("--$rest")
+        return 1
+        ;;
+    esac
+    return 0
+}
+
+read_arguments() { # the words of the command line
+    local name value
+    while [[ $# -gt 0 ]]; do
+        case $1 in
+        --*=*)
+            name=${1%%=*}
+            value=${1#*=}
+            shift
+            set -- "$name" "$value" "$@"
+            continue
+            ;;
+        -c | --config) need "$1" $# && config=$2 && shift ;;
+        --single) single=1 ;;
+        --force) force=1 ;;
+        --json) json=1 ;;
+        --resume) resume=1 ;;
+        --restart) restart=1 ;;
+        --no-restart) restart=-1 ;;
+        -v | --verbose) verbose=$((verbose + 1)) ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        --version)
+            "$here/dfreader" --version | sed 's/^dfreader/df2redis/'
+            exit 0
+            ;;
+        --*)
+            take_option "$@"
+            case $? in
+            0) die 2 "unknown option $1 (df2redis --help)" ;;
+            2) shift ;;
+            esac
+            ;;
+        -*) die 2 "unknown option $1 (df2redis --help)" ;;
+        *) words+=("$1") ;;
+        esac
+        shift
+    done
+}
+
+read_entry() { # name value: of section [df2redis]
+    local side rest
+    case $1 in
+    '') ;;
+    source) source_url=$2 ;;
+    target) target_url=$2 ;;
+    single) [[ $2 == yes ]] && single=1 ;;
+    resume) [[ $2 == yes ]] && resume=1 ;;
+    restart) [[ $2 == yes && $restart -eq 0 ]] && restart=1 ;;
+    source-password) export DF2REDIS_SOURCE_PASSWORD=$2 ;;
+    target-password) export DF2REDIS_TARGET_PASSWORD=$2 ;;
+    sentinel-password) export DF2REDIS_SENTINEL_PASSWORD=$2 ;;
+    *)
+        if is_valued "$1"; then
+            opt[$1]=${opt[$1]-$2}
+            return
+        fi
+        split_side "$1"
+        connection_option "$rest" "$side"
+        case $?$2 in
+        1yes) take_option "--$1" ;;
+        1no) ;;
+        0*) take_option "--$1" "$2" ;;
+        *) die 2 "$config: unknown name $1 in section [df2redis]" ;;
+        esac
+        ;;
+    esac
+}
+
+source_url=
+target_url=
+read_config() {
+    local entries name value
+    [[ -n $config ]] || return
+    # What the command line says comes behind what the file says, and so counts.
+    local said_both=("${both_args[@]}") said_source=("${source_args[@]}") said_target=("${target_args[@]}")
+    both_args=() source_args=() target_args=()
+    entries=$("$here/dfconf" "$config" df2redis) || exit $?
+    while IFS=$'\t' read -r name value; do read_entry "$name" "$value"; done <<<"$entries"
+    both_args+=("${said_both[@]}") source_args+=("${said_source[@]}") target_args+=("${said_target[@]}")
+}
+
+number() { # name default: an option that is a number, in its place
+    local value=${opt[$1]-$2}
+    [[ $value =~ ^[0-9]{1,9}$ ]] || die 2 "--$1 takes a number, not $value"
+    opt[$1]=$value
+}
+
+check_options() {
+    number restart-max 0
+    number restart-window 600
+    number timeout 60
+    case ${opt[on-full-resync]-} in
+    '' | fail | flush | overwrite) ;;
+    *) die 2 "--on-full-resync is fail, flush or overwrite" ;;
+    esac
+    task=${opt[task]:-default}
+    [[ $task =~ ^[A-Za-z0-9._-]+$ && $task != .* ]] ||
+        die 2 "a task's name has letters, digits, dots (not at its begin), dashes and underscores only"
+}
+
+# What the stages are given besides their own part.
+stage_options() {
+    local i name
+    stage_args=()
+    [[ -n $config ]] && stage_args+=(-c "$config")
+    for ((i = 0; i < verbose; i++)); do stage_args+=(-v); done
+    parse_args=("${stage_args[@]}")
+    [[ -n ${opt[target-version]-} ]] && parse_args+=(--target-version "${opt[target-version]}")
+    [[ ${opt[on-existing]-} == skip || ${opt[on-existing]-} == fail ]] && parse_args+=(--on-existing "${opt[on-existing]}")
+    [[ -n ${opt[unsupported]-} ]] && parse_args+=(--unsupported "${opt[unsupported]}")
+    source_args=("${stage_args[@]}" "${source_args[@]}")
+    target_args=("${stage_args[@]}" "${target_args[@]}" --task "$task" --on-existing "${opt[on-existing]:-refuse}")
+    for name in position-file errors-to max-ops max-bytes; do
+        [[ -n ${opt[$name]-} ]] && target_args+=("--$name" "${opt[$name]}")
+    done
+    return 0
+}
+
+take_urls() { # command: SOURCE and second word from the command line or the file
+    local secure=0
+    case ${#words[@]} in
+    1) ;;
+    3)
+        source_url=${words[1]}
+        target_url=${words[2]}
+        ;;
+    *) die 2 "$command takes SOURCE and ${1} (df2redis --help)" ;;
+    esac
+    [[ -n $source_url && -n $target_url ]] || die 2 "$command takes SOURCE and ${1} (df2redis --help)"
+    # Options for both ends go to those that use TLS.
+    case $source_url in
+    dragonflys://*) source_args=("${both_args[@]}" "${source_args[@]}") secure=1 ;;
+    esac
+    case $target_url in
+    rediss://* | valkeys://* | sentinels://* | rediss-cluster://*)
+        target_args=("${both_args[@]}" "${target_args[@]}") secure=1
+        ;;
+    esac
+    [[ ${#both_args[@]} -eq 0 || $secure -eq 1 ]] ||
+        die 2 "--tls-* belongs to a source or target over TLS: dragonflys://, rediss://, sentinels://"
+    stage_options
+}

@@ -1,0 +1,160 @@
+# shellcheck shell=bash
+# A task from its start to its end: runs, and the pauses between them.
+
+run_target_args=()
+once_ready=0    # an earlier run, or this one, began its full sync
+once_complete=0 # an earlier run, or this one, got through the full sync
+data_errors=0   # in an earlier run: they stay visible in the exit status
+restart_times=()
+pause=
+
+# Where a report of an earlier run lies, the next one would overwrite it.
+keep_reports() {
+    local file
+    [[ $restart -eq 1 && -n ${opt[report]-} ]] || return 0
+    for file in "${opt[report]}" "${opt[report]}".*; do
+        [[ -f $file && ($file == "${opt[report]}" || ${file##*.} =~ ^[0-9]+$) ]] || continue
+        cat -- "$file" >>"$file.earlier" && rm -f -- "$file"
+    done
+}
+
+# What this run of the stages is told besides what all are told.
+run_options() {
+    local policy=${opt[on-full-resync]:-fail} name value
+    reader_more=()
+    run_target_args=("${target_args[@]}")
+    for name in max-ops max-bytes; do # what df2redis limit has said
+        [[ -r $run_dir/limit.$name ]] && read -r value <"$run_dir/limit.$name" && run_target_args+=("--$name" "$value")
+    done
+    [[ $resume -eq 1 ]] || return 0
+    reader_more=(--resume --on-full-resync "$policy")
+    run_target_args+=(--on-full-resync "$policy")
+    # The target has been there, and has been written to: nothing there now means that something was lost.
+    [[ $once_complete -eq 1 || ($once_ready -eq 1 && $policy != fail) ]] && run_target_args+=(--expect-saved)
+    return 0
+}
+
+run_once() {
+    new_run
+    run_options
+    keep_reports
+    check_log
+    rm -f -- "$run_dir/error"
+    [[ $stopping -eq 0 ]] || return
+    put_state running
+    case $command:$single in
+    replicate:0) start_flows "${reader_more[@]}" ;;
+    replicate:1) start_single "${reader_more[@]}" ;;
+    migrate:0) start_flows --until synced ;;
+    migrate:1) start_single --until synced ;;
+    record:*) start_record ${opt[until]:+--until "${opt[until]}"} ;;
+    esac
+    wait_all
+    # A writer that stops at an error lets those before it die of that: nothing that a new start would mend.
+    [[ $writer_status == 3 && $worst -eq 75 && $crashed -eq 0 ]] && worst=3
+    [[ -e $run_dir/ready ]] && once_ready=1
+    [[ -e $run_dir/complete ]] && once_complete=1
+    clear_run
+}
+
+# ---- again? ----
+
+# Usage, damage and data errors are not mended by a new start, and what could not run will not the next time. But a
+# stage that was killed may have taken another with it.
+worth_it() {
+    [[ $restart -eq 1 && $stopping -eq 0 ]] || return 1
+    [[ $worst -eq 75 || ($crashed -eq 1 && $worst -eq 1) ]]
+}
+
+within_limit() {
+    local t kept=() max=${opt[restart-max]}
+    for t in "${restart_times[@]}"; do
+        [[ $((EPOCHSECONDS - t)) -lt ${opt[restart-window]} ]] && kept+=("$t")
+    done
+    restart_times=("${kept[@]}" "$EPOCHSECONDS")
+    [[ $max -eq 0 || ${#kept[@]} -lt $max ]]
+}
+
+# 1 s, 2 s, 4 s ... and up to half as much again, at most 60 s; from the beginning after a minute that went well.
+choose_delay() { # seconds that the run lasted
+    [[ $1 -ge 60 ]] && attempts=0
+    local base=$((attempts < 6 ? 1 << attempts : 40))
+    [[ $base -gt 40 ]] && base=40
+    attempts=$((attempts + 1))
+    delay_ms=$((base * 1000 + base * 500 * RANDOM / 32768))
+}
+
+clear_pause() {
+    [[ -n $pause ]] && kill "$pause" 2>/dev/null
+    pause=
+}
+
+wait_a_while() { # milliseconds
+    local seconds
+    printf -v seconds '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
+    sleep "$seconds" >/dev/null 2>&1 3>&- 8>&- 9>&- &
+    pause=$!
+    [[ $stopping -eq 0 ]] || clear_pause
+    # A SIGHUP ends a wait, not the pause.
+    while [[ -n $pause ]] && alive "$pause"; do wait "$pause" 2>/dev/null; done
+    pause=
+}
+
+# ---- all of it ----
+
+run_task() {
+    local began attempts=0 delay_ms reader_more reason
+    started=$EPOCHSECONDS
+    trap on_signal INT TERM
+    enter_run_dir
+    start_log
+    put_state starting
+    start_monitor
+    while :; do
+        began=$SECONDS
+        next_start=
+        run_once
+        last_status=$worst
+        [[ $worst -eq 3 ]] && data_errors=1
+        if [[ -n $first_fault && $stopping -eq 0 ]]; then
+            reason= # where a stage was killed, the first error is that of another
+            [[ $crashed -eq 1 ]] || first_error
+            last_error=$first_fault$reason
+        fi
+        worth_it || break
+        if ! within_limit; then
+            last_error="$last_error; restarted ${opt[restart-max]} times within ${opt[restart-window]} seconds"
+            log error "restarts-exhausted restarts=$restarts msg=\"$last_error\""
+            break
+        fi
+        choose_delay $((SECONDS - began))
+        next_start=$((EPOCHSECONDS + (delay_ms + 500) / 1000))
+        log warn "restart number=$((restarts + 1)) status=$worst in_ms=$delay_ms reason=\"$last_error\""
+        put_state restarting
+        wait_a_while "$delay_ms"
+        [[ $stopping -eq 0 ]] || break
+        restarts=$((restarts + 1))
+    done
+    end_task
+}
+
+end_task() {
+    if [[ $stopping -eq 1 && -n $next_start ]]; then
+        # Between two runs nothing was under way: what counts is whether there has been a full sync.
+        worst=$((once_complete == 1 ? 0 : 5))
+    elif [[ $stopping -eq 1 && $spawned -eq 0 ]]; then
+        worse 5
+    fi
+    [[ $data_errors -eq 1 ]] && worse 3
+    last_status=$worst
+    next_start=
+    log info "end status=$worst"
+    case $worst in
+    0 | 3 | 5) put_state stopped ;;
+    *) put_state failed ;;
+    esac
+    leave_run_dir
+    stop_monitor
+    stop_log
+    exit "$worst"
+}

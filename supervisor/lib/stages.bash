@@ -1,0 +1,165 @@
+# shellcheck shell=bash
+# The processes of one run: started, waited for, ended together.
+
+declare -A name_of=() # pid -> stage
+stopping=0            # a signal or df2redis stop
+signals=0
+timer=
+
+new_run() {
+    worst=0
+    first_fault=
+    crashed=0
+    writer_status=
+    sent_kill=0
+    spawned=0
+    flows=0
+    name_of=()
+}
+
+# In the background, its pid remembered, also in a file. Descriptor 9 is the lock, which every stage holds; 8 is ours.
+spawn() { # name command…
+    local name=$1 before=$stopping
+    shift
+    "$@" 8>&- &
+    name_of[$!]=$name
+    spawned=1
+    echo $! >"$run_dir/$name.pid"
+    log info "started name=$name pid=$!"
+    # A signal that came before it was known here.
+    [[ $stopping -eq "$before" ]] || kill -TERM $! 2>/dev/null
+    return 0
+}
+
+kill_all() { # signal
+    local pid
+    [[ $1 == KILL ]] && sent_kill=1
+    for pid in "${!name_of[@]}"; do kill "-$1" "$pid" 2>/dev/null; done
+    return 0
+}
+
+on_signal() {
+    signals=$((signals + 1))
+    if [[ $signals -gt 1 ]]; then
+        kill_all KILL
+        return
+    fi
+    stopping=1
+    log info "stopping"
+    put_state stopping
+    [[ -z $pause ]] || { clear_pause; return; }
+    # It may be busy connecting; a signal reaches it also then.
+    ask 2 stop >/dev/null || kill_all TERM
+}
+
+# A stage has ended. Orderly ends (done, with data errors, stopped early) let the others go on to theirs.
+ended() { # pid status
+    local name=${name_of[$1]} st=$2 how="ended with status $2"
+    unset "name_of[$1]"
+    rm -f -- "$run_dir/$name.pid"
+    worse "$st"
+    [[ $name == rediswriter ]] && writer_status=$st
+    # Not by us: this may be the cause of a failure that was noticed before.
+    if [[ $st -ge 128 ]]; then
+        how="was killed by signal $((st - 128))"
+        [[ $sent_kill -eq 0 && (-z $first_fault || $st -ne 143) ]] && crashed=1
+    fi
+    case $st in
+    0 | 3 | 5) log info "ended name=$name status=$st" ;;
+    *)
+        if [[ -z $first_fault ]]; then
+            first_fault="$name $how"
+            log error "stage-failed name=$name status=$st msg=\"$first_fault: ending the others\""
+            kill_all TERM
+            # They get a moment to finish what is in flight; a stage that hangs is no reason to hang.
+            set_timer 1.4
+        elif [[ $st -ge 128 && $st -ne 143 && $sent_kill -eq 0 ]]; then
+            first_fault="$name $how"
+            log error "stage-failed name=$name status=$st msg=\"$name $how\""
+        fi
+        ;;
+    esac
+}
+
+# When it runs out, whatever is left is killed.
+set_timer() { # seconds
+    clear_timer
+    sleep "$1" >/dev/null 2>&1 3>&- 8>&- 9>&- &
+    timer=$!
+}
+
+clear_timer() {
+    [[ -n $timer ]] && kill "$timer" 2>/dev/null && wait "$timer" 2>/dev/null
+    timer=
+}
+
+# The status of a child that has ended, in st. Where a signal comes between, bash's wait gives -1, and the truth when
+# asked again.
+status_of() { # pid
+    local _
+    for _ in 1 2 3; do
+        wait "$1"
+        st=$?
+        [[ $st -ge 0 ]] && return
+    done
+    st=75
+}
+
+# Stages that bash has already buried, which "wait -n" does not tell of: they died before it was called.
+bury() {
+    local pid
+    for pid in "${!name_of[@]}"; do
+        alive "$pid" && continue
+        status_of "$pid"
+        ended "$pid" "$st"
+    done
+}
+
+wait_all() {
+    local pid st name
+    while [[ ${#name_of[@]} -gt 0 ]]; do
+        pid=
+        bury
+        [[ ${#name_of[@]} -gt 0 ]] || break
+        wait -n -p pid "${!name_of[@]}" ${timer:+"$timer"}
+        st=$?
+        # A signal, or a child that is gone already.
+        [[ -n ${pid-} ]] || continue
+        if [[ $pid == "$timer" ]]; then
+            timer=
+            log error "stages-hang msg=\"killing what is left\""
+            worse 75
+            kill_all KILL
+            continue
+        fi
+        name=${name_of[$pid]}
+        [[ $st -ge 0 ]] || status_of "$pid"
+        ended "$pid" "$st"
+        # Without a writer nothing can follow.
+        [[ $name == rediswriter && -z $timer ]] && set_timer 5
+    done
+    clear_timer
+}
+
+wait_for() { # seconds pid command…: until the command succeeds; false when pid is gone or time is up
+    local deadline=$((SECONDS + $1)) pid=$2
+    shift 2
+    until "$@"; do
+        alive "$pid" || return 1
+        [[ $SECONDS -lt $deadline && $stopping -eq 0 ]] || return 1
+        sleep 0.05 8>&- 9>&-
+    done
+}
+
+# A stop that came before all flows were started: nothing was written, and the stages that wait for each other are
+# only in the way. The session's own process ends in order.
+abandon() { # pid of the session's dfreader
+    local pid
+    for pid in "${!name_of[@]}"; do
+        [[ $pid == "$1" ]] && continue
+        kill -KILL "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+        rm -f -- "$run_dir/${name_of[$pid]}.pid"
+        unset "name_of[$pid]"
+    done
+}

@@ -1,0 +1,367 @@
+#!/usr/bin/env bats
+# df2redis as a supervisor: new starts that go on, what kill -9 leaves, status, list, stop, several tasks.
+
+load helper
+
+setup() { common_setup; }
+
+teardown() {
+    [[ -n ${BATS_TEST_COMPLETED-} || ! -e $TMP/err ]] || tail -n 60 "$TMP/err"
+    end_tasks
+    common_teardown
+}
+
+# What runs for a task of ours: everything that holds its lock.
+holders() {
+    local lock dir
+    for lock in "$XDG_RUNTIME_DIR"/df2redis/*/lock; do
+        for dir in /proc/[0-9]*; do [[ $dir/fd/9 -ef $lock ]] && echo "${dir#/proc/}"; done
+    done
+    return 0
+}
+
+# Whatever was left by a test that kills supervisors.
+end_tasks() {
+    local pid
+    for pid in $(holders); do kill -KILL "$pid" 2>/dev/null; done
+    return 0
+}
+
+RUN() { echo "$XDG_RUNTIME_DIR/df2redis/${1:-default}"; }
+
+# A master with counters (not idempotent) that go on for a while, and a target that keeps what it was told.
+start_both() { # options of the master
+    start_redis --appendonly yes --appendfsync always
+    start_master --generate --flows 2 --keys 500 "$@"
+    SOURCE=dragonfly://127.0.0.1:$MASTER_PORT
+    TARGET=redis://127.0.0.1:$REDIS_PORT
+}
+
+replicate() { # options: a supervisor in the background; TASK_PID is set
+    background df2redis -v "$@" replicate "$SOURCE" "$TARGET" 2>>"$TMP/err"
+    TASK_PID=$!
+}
+
+phase_is() { df2redis status --json "${@:2}" | grep -q "\"phase\":\"$1\""; }
+json() { df2redis status --json "${@:2}" | sed -n "s/.*\"$1\":\([^,}]*\).*/\1/p"; }
+restarted() { [[ $(json restarts) -ge $1 ]]; }
+stage() { cat "$(RUN)/$1.pid"; }
+caught_up() { [[ $(json lag_entries) == 0 ]] && phase_is streaming; }
+# A process that is gone, or waits for its new parent to notice.
+no_process() { [[ ! -d /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status"; }
+events() { grep -c "event=$1" "$TMP/err"; }
+
+stop_task() {
+    df2redis stop "$@" || fail "stop: $?"
+    reap 10 "$TASK_PID" || return 1
+    [[ $status -eq 0 ]] || { cat "$TMP/err" >&2; fail "status $status"; }
+}
+
+# All that the generated journal counted, exactly once: the target as if nothing had happened. The master must be idle.
+assert_exact() {
+    local port=$REDIS_PORT
+    standin --generate --flows 2 --keys 500 "$@" --write-resp - --with-journal >"$TMP/resp"
+    start_redis
+    rcli --pipe <"$TMP/resp" >/dev/null
+    assert_same "redis://127.0.0.1:$port" "redis://127.0.0.1:$REDIS_PORT"
+}
+
+journal=(--journal-kind incr --journal-ops 3000 --journal-rate 600)
+all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/\1/p' | awk '{ n += $1 - 1 } END { print n + 0 }') -ge 3000 ]]; }
+
+@test "each stage is killed in turn: it is started again, goes on, and counts nothing twice" {
+    start_both "${journal[@]}"
+    replicate --restart
+    wait_until 10 phase_is streaming
+    local n=0 name
+    for name in rediswriter dfreader-session dfreader-0; do
+        kill -KILL "$(stage $name)"
+        n=$((n + 1))
+        wait_until 12 restarted $n
+        wait_until 10 phase_is streaming
+        grep -q "reason=\"$name was killed by signal 9[\":]" "$TMP/err" || fail "$(cat "$TMP/err")"
+    done
+    [[ $(json last_error) == "\"dfreader-0 was killed by signal 9"* ]]
+    wait_until 20 all_applied
+    stop_task
+    [[ $(events 'flow-up mode=PARTIAL') -eq 12 ]] || fail "$(grep flow-up "$TMP/err")" # both processes of a flow say so
+    assert_exact "${journal[@]}"
+}
+
+@test "the supervisor is killed: its stages go on, the next one names and ends them, and goes on" {
+    start_both "${journal[@]}"
+    replicate --restart
+    wait_until 10 phase_is streaming
+    local others
+    others=$(cat "$(RUN)"/*.pid)
+    kill -KILL "$TASK_PID"
+    wait_until 5 ended "$TASK_PID"
+    run df2redis status
+    assert_status 3
+    assert_output_has 'health=orphaned'
+    run df2redis list
+    assert_output_has 'phase=streaming'
+    for pid in $others; do kill -0 "$pid" || fail "a stage has ended"; done
+    replicate --restart
+    wait_until 10 grep -q "event=orphan name=dfparse-1 pid=$(echo "$others" | sed -n 2p)" "$TMP/err"
+    wait_until 10 phase_is streaming
+    for pid in $others; do no_process "$pid" || fail "a stage is left"; done
+    [[ $(events 'orphan name') -eq 6 && $(events orphan-killed) -eq 0 ]] || fail "$(cat "$TMP/err")"
+    wait_until 20 all_applied
+    stop_task
+    assert_exact "${journal[@]}"
+}
+
+@test "orphans are ended by df2redis stop, those that hang, too" {
+    start_both --journal-kind incr
+    replicate
+    wait_until 10 phase_is streaming
+    kill -KILL "$TASK_PID"
+    wait_until 5 ended "$TASK_PID"
+    df2redis stop
+    run df2redis status
+    assert_status 1
+    replicate --resume
+    wait_until 10 phase_is streaming
+    kill -STOP "$(stage dfreader-session)"
+    kill -KILL "$TASK_PID"
+    wait_until 5 ended "$TASK_PID"
+    run df2redis stop --timeout 1
+    assert_status 0
+    assert_output_has 'orphan-killed name=dfreader-session'
+    [[ -z $(holders) ]] || fail "something is left"
+}
+
+@test "the whole process group is killed in the stable sync: the next start goes on exactly" {
+    start_both "${journal[@]}"
+    local n pid
+    for n in 1 2; do
+        setsid df2redis -v --restart replicate "$SOURCE" "$TARGET" 3>&- 2>>"$TMP/err" &
+        pid=$!
+        wait_until 10 phase_is streaming
+        sleep 0.3
+        kill -KILL -- "-$pid"
+        wait_until 5 ended "$pid"
+        run df2redis status
+        assert_status 1
+        assert_output_has 'phase=failed'
+    done
+    replicate --restart
+    wait_until 20 all_applied
+    stop_task
+    assert_exact "${journal[@]}"
+}
+
+@test "the whole process group is killed in the full sync: the policy decides" {
+    start_redis
+    start_master --generate --flows 2 --keys 20000 --slow 262144
+    SOURCE=dragonfly://127.0.0.1:$MASTER_PORT
+    TARGET=redis://127.0.0.1:$REDIS_PORT
+    setsid df2redis --restart replicate "$SOURCE" "$TARGET" 3>&- 2>/dev/null &
+    local pid=$!
+    wait_until 10 eval '[[ $(rcli dbsize) -gt 100 ]]'
+    phase_is full-sync || fail "$(df2redis status)"
+    kill -KILL -- "-$pid"
+    wait_until 5 ended "$pid"
+    rcli set left over
+    run df2redis --restart replicate "$SOURCE" "$TARGET"
+    assert_status 1
+    assert_output_has 'full sync before was not complete'
+    assert_output_has '--on-full-resync'
+    run df2redis status --json
+    assert_output_has '"phase":"failed"'
+    [[ $(rcli get left) == over ]]
+    replicate --restart --on-full-resync flush
+    wait_until 20 phase_is streaming
+    [[ -z $(rcli get left) && $(rcli dbsize) -ge 20000 ]]
+    stop_task
+}
+
+@test "what a new start will not mend is no reason for one" {
+    start_redis
+    start_master --generate --flows 1 --keys 100 --corrupt flow=0,offset=0,xor=ff --compression none
+    SOURCE=dragonfly://127.0.0.1:$MASTER_PORT
+    TARGET=redis://127.0.0.1:$REDIS_PORT
+    run timeout 20 df2redis --restart --single replicate "$SOURCE" "$TARGET"
+    assert_status 4
+    rcli flushall
+    rcli set already there
+    run timeout 20 df2redis --restart replicate "$SOURCE" "$TARGET"
+    assert_status 1
+    run timeout 20 df2redis --restart --on-full-resync perhaps replicate "$SOURCE" "$TARGET"
+    assert_status 2
+    run df2redis status
+    assert_status 1
+    assert_output_has 'phase=failed'
+    assert_output_has 'last_status=1'
+}
+
+@test "master and target go away and come back; pauses grow, restarts are limited" {
+    local id=(--replid 0123456789012345678901234567890123456789)
+    start_both "${id[@]}"
+    local port=$MASTER_PORT rport=$REDIS_PORT dir=$TMP/redis.$REDIS_PORT
+    replicate --restart --target-reconnect-timeout 1 --on-full-resync flush
+    wait_until 10 phase_is streaming
+    kill "$MASTER_PID"
+    wait_until 5 phase_is restarting
+    run df2redis status
+    assert_status 3
+    assert_output_has 'health=restarting'
+    wait_until 5 eval '[[ $(json last_error) == *": cannot connect to 127.0.0.1:$port: Connection refused"* ]]'
+    wait_until 10 restarted 2
+    start_master --generate --flows 2 --keys 500 --port "$port" "${id[@]}"
+    wait_until 10 phase_is streaming
+    kill -KILL "$REDIS_PID"
+    wait_until 10 phase_is restarting
+    background redis-server --port "$rport" --bind 127.0.0.1 --save '' --dir "$dir" --logfile "$dir/log" --appendonly yes
+    wait_until 15 phase_is streaming
+    stop_task
+    grep -Eq 'event=restart number=1 .*in_ms=1[0-9]{3}' "$TMP/err"
+    grep -Eq 'event=restart number=2 .*in_ms=[23][0-9]{3}' "$TMP/err"
+    run timeout 20 df2redis --task other --restart --restart-max 2 replicate dragonfly://127.0.0.1:1 "$TARGET"
+    assert_status 75
+    [[ $(grep -c 'event=restart number' <<<"$output") -eq 2 ]]
+    assert_output_has 'restarts-exhausted'
+    [[ $(json last_error --task other) == *'restarted 2 times within 600 seconds'* ]]
+}
+
+@test "stopped in a pause: at once, with 0 after a full sync and 5 before" {
+    start_both
+    replicate --restart
+    wait_until 10 phase_is streaming
+    kill "$MASTER_PID"
+    wait_until 5 phase_is restarting
+    stop_task
+    replicate --task other --restart
+    wait_until 5 phase_is restarting --task other
+    df2redis stop --task other
+    reap 2 "$TASK_PID"
+    [[ $status -eq 5 ]] || fail "status $status"
+}
+
+@test "stop: a stage that hangs is waited for, and then killed" {
+    start_both
+    replicate
+    wait_until 10 phase_is streaming
+    kill -STOP "$(stage rediswriter)"
+    run df2redis stop --timeout 1
+    assert_status 75
+    reap 2 "$TASK_PID"
+    [[ $status -ne 0 ]]
+    [[ -z $(holders) ]] || fail "something is left"
+    run df2redis stop
+    assert_status 1
+}
+
+@test "phases, positions, lag and health in status, as lines and as JSON" {
+    start_redis
+    start_master --generate --flows 2 --keys 20000 --slow 300000 --journal-ops 100000 --journal-rate 2000 \
+        --user user --password 'ge heim'
+    SOURCE=dragonfly://user:ge%20heim@127.0.0.1:$MASTER_PORT
+    TARGET=redis://127.0.0.1:$REDIS_PORT
+    run df2redis status
+    assert_status 1
+    replicate
+    wait_until 5 phase_is full-sync
+    run df2redis status
+    assert_status 0
+    assert_output_has "source=dragonfly://user@127.0.0.1:$MASTER_PORT"
+    [[ $output != *heim* ]] || fail "the password is shown"
+    wait_until 15 phase_is streaming
+    sleep 2.5
+    run df2redis status
+    assert_status 0
+    [[ $output =~ phase=streaming\ since=20[0-9-]*T[0-9:]*Z\ seconds=[0-9]+\ health=ok ]] || fail "$output"
+    [[ $output =~ entries_per_second=(1[5-9]|2[0-5])[0-9][0-9]\  ]] || fail "$output"
+    df2redis status --json | perl -MJSON::PP -e '
+        my $t = decode_json(join "", <STDIN>);
+        die unless $t->{healthy} && $t->{lag_seconds} <= 5 && @{$t->{flows}} == 2 && $t->{flows}[1]{applied} > 1;
+        die unless $t->{task} eq "default" && $t->{pid} == $ARGV[0] && $t->{bytes_per_second} > 1000;' "$TASK_PID"
+    # A target that takes nothing.
+    kill -STOP "$REDIS_PID"
+    wait_until 20 grep -q event=target-paused "$TMP/err"
+    run df2redis status
+    assert_status 3
+    [[ $output =~ phase=catching-up.*health=target-paused.*lag_seconds=([0-9]+) ]] || fail "$output"
+    [[ ${BASH_REMATCH[1]} -ge 8 ]] || fail "$output"
+    kill -CONT "$REDIS_PID"
+    wait_until 10 grep -q event=target-goes-on "$TMP/err"
+    wait_until 10 phase_is streaming
+    # A session that does not answer.
+    kill -STOP "$(stage dfreader-session)"
+    run df2redis status
+    kill -CONT "$(stage dfreader-session)"
+    assert_status 3
+    assert_output_has no-answer
+    stop_task
+    run df2redis status
+    assert_status 1
+    assert_output_has 'phase=stopped'
+}
+
+@test "several tasks side by side, and the list of them" {
+    start_both
+    run df2redis list
+    assert_status 0
+    [[ -z $output ]]
+    replicate --task one
+    local one=$TASK_PID
+    start_redis
+    TARGET=redis://127.0.0.1:$REDIS_PORT
+    replicate --task two --single
+    local two=$TASK_PID
+    wait_until 10 phase_is streaming --task one
+    wait_until 10 phase_is streaming --task two
+    run df2redis --task one replicate "$SOURCE" "$TARGET"
+    assert_status 1
+    assert_output_has "running already (pid $one"
+    run df2redis list
+    [[ ${#lines[@]} -eq 2 && ${lines[0]} == 'task name=one '*phase=streaming* && ${lines[1]} == 'task name=two '* ]]
+    df2redis stop --task one
+    reap 1 "$one"
+    phase_is streaming --task two
+    run df2redis list --json
+    [[ ${#lines[@]} -eq 2 && ${lines[0]} == '{"task":"one",'*'"phase":"stopped"'* && ${lines[1]} == *'"phase":"streaming"'* ]]
+    df2redis stop --task two
+    reap 1 "$two"
+}
+
+@test "data errors of an earlier run stay visible in the exit status; reports are kept" {
+    start_both --journal-kind incr --journal-ops 400 --journal-rate 400
+    replicate --restart --report "$TMP/report"
+    wait_until 10 phase_is streaming
+    echo earlier >"$TMP/report.0"
+    kill -KILL "$(stage dfparse-0)"
+    wait_until 10 restarted 1
+    wait_until 10 phase_is streaming
+    [[ $(<"$TMP/report.0.earlier") == earlier && ! -s $TMP/report.0 ]]
+    stop_task
+}
+
+@test "a limit that was changed while it ran holds after a restart, too" {
+    start_both
+    replicate --restart --max-ops 1000
+    wait_until 10 phase_is streaming
+    df2redis limit --max-ops 77 --max-bytes 1m
+    kill -KILL "$(stage rediswriter)"
+    wait_until 10 restarted 1
+    wait_until 10 phase_is streaming
+    [[ $(tr '\0' ' ' <"/proc/$(stage rediswriter)/cmdline") == *'--max-ops 77 --max-bytes 1048576'* ]]
+    stop_task
+    [[ ! -e $(RUN)/limit.max-ops ]]
+}
+
+@test "the log file has the time on each line, and is opened anew on SIGHUP" {
+    start_both
+    replicate --log-file "$TMP/log"
+    wait_until 10 phase_is streaming
+    grep -Eq '^time=20[0-9-]+T[0-9:]+\.[0-9]{3}Z level=info stage=dfreader event=phase name=stable' "$TMP/log"
+    [[ ! -s $TMP/err ]] || fail "$(cat "$TMP/err")"
+    mv "$TMP/log" "$TMP/log.1"
+    kill -HUP "$TASK_PID"
+    wait_until 5 test -e "$TMP/log"
+    stop_task
+    grep -q 'stage=df2redis event=end status=0' "$TMP/log"
+    ! grep -q 'event=end status=0' "$TMP/log.1"
+    grep -q 'stage=rediswriter summary' "$TMP/log"
+}
