@@ -221,6 +221,8 @@ static void on_writer_line(struct owner *w, struct peer *p, const char *line)
 /* Pass on what has been applied: acknowledge it, or let the flow's process do so. */
 void peers_positions(struct owner *w, uint64_t now, bool at_once)
 {
+    if (!w->stable_ok) /* with a partial sync in the form of a full one, entries are applied before */
+        return;
     for (unsigned i = 0; w->flows != NULL && i < w->info.flows; i++) {
         struct oflow *f = &w->flows[i];
         if (!w->o->session_only) {

@@ -215,7 +215,8 @@ flow=1 mode=PARTIAL lsn=${ENDS[1]} form=journal db=0 " ]] || fail "$(flow_record
 @test "resume: DFLY SYNC comes first where the master (v1.31 to v1.34) wants it" {
     start_old_master 2 --partial-by-sync
     start_reader --resume
-    saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[1]}" | start_writer
+    # What it has applied already must not be acknowledged before STARTSTABLE is answered.
+    { saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[1]}"; echo "applied flow=0 epoch=1 pos=${ENDS[0]}"; } | start_writer
     wait_until 5 status_has "phase=fullsync"
     [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=snapshot token db=0 
 flow=1 mode=PARTIAL lsn=${ENDS[1]} form=snapshot token db=0 " ]] || fail "$(flow_records)"
@@ -234,7 +235,7 @@ flow=1 mode=PARTIAL lsn=${ENDS[1]} form=snapshot token db=0 " ]] || fail "$(flow
     RAW=$TMP/raw.0
     wait_until 5 grep -qa 'nonce=' "$RAW"
     NONCE=$(session_value nonce)
-    saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[1]}" | start_writer
+    { saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[1]}"; echo "applied flow=0 epoch=1 pos=${ENDS[0]}"; } | start_writer
     echo quit | to_stable 2 | parser
     [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=snapshot token db=0 " ]] || fail "$(flow_records)"
     legal
