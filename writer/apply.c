@@ -90,6 +90,8 @@ static bool goes_with_first(struct writer *w, const struct input *in, const stru
     const uint8_t *request = big != NULL ? big->mem.p : payload;
     size_t n = big != NULL ? big->mem.len : r->len;
     const char *wrong;
+    if (!existing_guards(w->opt.on_existing))
+        return false;
     switch (guard_look(w, r, request, n, &wrong)) {
     case GUARD_SEND: return false;
     case GUARD_WAIT: *got = PUT_WAIT; break;
