@@ -143,7 +143,7 @@ static bool connections_open(struct writer *w)
         writer_fail(w, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
         return false;
     }
-    if (!n->info.cluster && w->opt.connections == 1 && w->opt.wait == 0)
+    if (!n->info.cluster && w->opt.connections == 1 && w->opt.wait == 0 && !w->opt.at_least_once)
         return true;
     bool ok = cluster_open(w);
     n->t.close(&n->t);

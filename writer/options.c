@@ -40,6 +40,7 @@ enum {
     OPT_EXPECT_SAVED,
     OPT_WAIT,
     OPT_CONNECTIONS,
+    OPT_AT_LEAST_ONCE,
     OPT_CONNECT,
     OPT_SENTINEL_USER,
     OPT_SENTINEL_PASSWORD,
@@ -71,6 +72,7 @@ static const struct option table[] = {
     {"reply-timeout", required_argument, NULL, OPT_REPLY_TIMEOUT},
     {"wait", required_argument, NULL, OPT_WAIT},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
+    {"at-least-once", no_argument, NULL, OPT_AT_LEAST_ONCE},
     {"sentinel-user", required_argument, NULL, OPT_SENTINEL_USER},
     {"sentinel-password-file", required_argument, NULL, OPT_SENTINEL_PASSWORD},
     {"connect-timeout", required_argument, NULL, OPT_CONNECT},
@@ -116,6 +118,7 @@ static void usage(FILE *to)
         "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
         "  --wait N                 applied is what N replicas have confirmed\n"
         "  --connections N          connections to each node (1)\n"
+        "  --at-least-once          single server: no transactions; positions in --position-file\n"
         "  --max-ops N              requests a second (0: no limit)\n"
         "  --max-bytes SIZE         bytes of requests a second (0: no limit)\n"
         "  --window SIZE            bytes of requests in flight on a connection (4m)\n"
@@ -307,6 +310,7 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_RECONNECT: o->reconnect_timeout = number("reconnect-timeout", optarg, 0, 86400); break;
         case OPT_REPLY_TIMEOUT: o->reply_timeout = number("reply-timeout", optarg, 0, 86400); break;
         case OPT_WAIT: o->wait = number("wait", optarg, 1, 100); break;
+        case OPT_AT_LEAST_ONCE: o->at_least_once = true; break;
         case OPT_CONNECTIONS:
             o->connections = (unsigned)number("connections", optarg, 1, CONNECTIONS_MAX);
             break;
