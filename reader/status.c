@@ -61,21 +61,28 @@ static void session_line(struct owner *w, struct peer *p)
     buf_free(&b);
 }
 
+/* What the writer has reported; of a session that goes on, from where it does, as long as nothing new was
+ * applied. */
+static uint64_t applied_to(const struct owner *w, unsigned i)
+{
+    bool goes_on = w->partial > 0 && w->partial == w->info.flows && w->resume.state == RESUME_SAVED;
+    return w->flows[i].applied == 0 && goes_on ? w->resume.pos[i] : w->flows[i].applied;
+}
+
 static void flow_line(struct owner *w, struct peer *p, unsigned i)
 {
     const struct oflow *f = &w->flows[i];
     const char *state = w->o->session_only && f->remote == NULL ? "none" : f->up ? "up" : "opening";
+    uint64_t applied = applied_to(w, i);
     char lag[24] = "-"; /* not known */
-    if (f->applied > 0 && f->head > 0)
-        snprintf(lag, sizeof lag, "%llu",
-                 (unsigned long long)(f->head > f->applied ? f->head - f->applied : 0));
+    if (applied > 0 && f->head > 0)
+        snprintf(lag, sizeof lag, "%llu", (unsigned long long)(f->head > applied ? f->head - applied : 0));
     hub_send(p,
              "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
              "silent=%llu",
              i, state, (unsigned long long)flow_bytes(w, f), (int)f->cut, (int)f->synced,
-             (unsigned long long)f->applied,
-             (unsigned long long)(w->o->session_only ? f->told : f->local.acked), (unsigned long long)f->head,
-             lag, (unsigned long long)(health_silent(w, f, mono_us()) / US));
+             (unsigned long long)applied, (unsigned long long)(w->o->session_only ? f->told : f->local.acked),
+             (unsigned long long)f->head, lag, (unsigned long long)(health_silent(w, f, mono_us()) / US));
 }
 
 void status_begin(struct owner *w, struct peer *p)

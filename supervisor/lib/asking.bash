@@ -33,11 +33,12 @@ status_command() {
 
 # One line a task, of those that have left a directory; status 0 where there are none, too.
 list_command() {
-    local dir form=line
+    local dir form=line second=
     [[ $json -eq 1 ]] && form=json
     [[ ${#words[@]} -eq 1 && -z ${opt[run-dir]-} ]] || die 2 "list takes no arguments"
-    for dir in "$base"/*/; do
-        [[ -e ${dir}state ]] || continue
+    [[ $base == /run/df2redis ]] || second=/run/df2redis
+    for dir in "$base"/*/ ${second:+"$second"/*/}; do
+        [[ -r ${dir}state ]] || continue
         run_dir=${dir%/}
         task=${run_dir##*/}
         control=$run_dir/control.sock

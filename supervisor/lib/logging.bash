@@ -15,7 +15,7 @@ start_log() {
         [[ $log_file == /* ]] || log_file=$PWD/$log_file
         : >>"$log_file" || die 1 "cannot write $log_file"
     fi
-    exec 2> >(exec 9>&- && exec "$here/dflog" -e "$run_dir/error" "${log_file:--}")
+    exec 2> >(exec 8>&- 9>&- && exec "$here/dflog" -e "$run_dir/error" "${log_file:--}")
     log_pid=$!
 }
 

@@ -16,6 +16,11 @@ start_monitor() {
     monitor_pid=$!
 }
 
+# One that somebody has killed.
+check_monitor() {
+    alive "$monitor_pid" || start_monitor
+}
+
 tell_monitor() {
     [[ -z $monitor_pid ]] || echo changed >&8
 } 2>/dev/null

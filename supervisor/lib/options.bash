@@ -18,6 +18,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
                            where it holds a key of the source's snapshot
       --resume             with replicate: go on from the positions that the target holds
       --restart            with replicate: --resume, and run again after what a new start may mend
+                           (--no-restart: not, whatever the file says)
       --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
       --on-full-resync WHAT   where it cannot go on: fail (default), flush or overwrite the target
       --position-file FILE keep the positions there (clusters)
@@ -224,6 +225,13 @@ stage_options() {
     stage_args=()
     [[ -n $config ]] && stage_args+=(-c "$config")
     for ((i = 0; i < verbose; i++)); do stage_args+=(-v); done
+    summary=
+    # Where the writer's own summary goes elsewhere, it is read there.
+    if [[ $restart -eq 1 ]]; then
+        summary=$run_dir/summary
+        [[ -z $config ]] || name=$("$here/dfconf" "$config" writer | sed -n 's/^summary\t//p')
+        if [[ -n ${name-} ]]; then summary=$name; else target_args+=(--summary "$summary"); fi
+    fi
     parse_args=("${stage_args[@]}")
     [[ -n ${opt[target-version]-} ]] && parse_args+=(--target-version "${opt[target-version]}")
     [[ ${opt[on-existing]-} == skip || ${opt[on-existing]-} == fail ]] && parse_args+=(--on-existing "${opt[on-existing]}")

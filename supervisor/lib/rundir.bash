@@ -24,6 +24,13 @@ choose_run_dir() {
     control=$run_dir/control.sock
 }
 
+# A question about a task may concern a service of the system, which has another environment than its administrator.
+find_run_dir() {
+    [[ -z ${opt[run-dir]-} && ! -e $run_dir/state && -e /run/df2redis/$task/state ]] || return 0
+    run_dir=/run/df2redis/$task
+    control=$run_dir/control.sock
+}
+
 make_run_dir() {
     local mode=700
     [[ $base == /run/* ]] && mode=755 # services of other users have theirs beside it

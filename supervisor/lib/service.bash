@@ -55,6 +55,16 @@ run_once() {
     [[ -e $run_dir/ready ]] && once_ready=1
     [[ -e $run_dir/complete ]] && once_complete=1
     clear_run
+    check_monitor
+}
+
+# Data errors of a run that ended for another reason: its status does not tell of them.
+note_data_errors() {
+    local text
+    [[ $worst -eq 3 || $writer_status == 3 ]] && data_errors=1
+    [[ -n $summary && -r $summary ]] && text=$(<"$summary") || return 0
+    [[ $text =~ \"(errors|reports_lost)\":\ *[1-9] ]] && data_errors=1
+    rm -f -- "$run_dir/summary"
 }
 
 # ---- again? ----
@@ -115,7 +125,7 @@ run_task() {
         next_start=
         run_once
         last_status=$worst
-        [[ $worst -eq 3 ]] && data_errors=1
+        note_data_errors
         if [[ -n $first_fault && $stopping -eq 0 ]]; then
             reason= # where a stage was killed, the first error is that of another
             [[ $crashed -eq 1 ]] || first_error

@@ -170,13 +170,12 @@ function running_phase(   s) {
     return caught_up() ? "streaming" : "catching-up"
 }
 
-# Every flow is applied up to where its source was some seconds ago. One that goes on with nothing new has not
-# reported yet.
+# Every flow is applied up to where its source was some seconds ago.
 function caught_up(   f) {
     if (lag_seconds + 0 > 5)
         return 0
     for (f = 0; f < nflows; f++)
-        if (flow[f, "synced"] != 1 || (flow[f, "applied"] + 0 == 0 && session["queued"] + 0 > 0))
+        if (flow[f, "synced"] != 1 || flow[f, "applied"] + 0 == 0)
             return 0
     return session["synced"] == session["flows"]
 }

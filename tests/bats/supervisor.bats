@@ -177,6 +177,20 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     stop_task
 }
 
+@test "--restart belongs to replicate, also --resume; a file may say it for all" {
+    run df2redis --restart migrate dragonfly://127.0.0.1:1 redis://127.0.0.1:1
+    assert_status 2
+    run df2redis --resume record dragonfly://127.0.0.1:1 "$TMP/file"
+    assert_status 2
+    printf '[df2redis]\nrestart = yes\nsource = dragonfly://127.0.0.1:1\ntarget = redis://127.0.0.1:1\n' >"$TMP/conf"
+    run timeout 10 df2redis -c "$TMP/conf" migrate
+    assert_status 1
+    run timeout 10 df2redis -c "$TMP/conf" --no-restart replicate
+    assert_status 1
+    run df2redis -c "$TMP/conf" --restart-max many replicate
+    assert_status 2
+}
+
 @test "what a new start will not mend is no reason for one" {
     start_redis
     start_master --generate --flows 1 --keys 100 --corrupt flow=0,offset=0,xor=ff --compression none
@@ -326,16 +340,27 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     reap 1 "$two"
 }
 
-@test "data errors of an earlier run stay visible in the exit status; reports are kept" {
-    start_both --journal-kind incr --journal-ops 400 --journal-rate 400
-    replicate --restart --report "$TMP/report"
+@test "data errors of an earlier run stay visible in the exit status; its reports are kept" {
+    start_redis --appendonly yes --appendfsync always
+    start_master --generate --flows 2 --keys 10 --journal-kind rpush --journal-ops 400 --journal-rate 400 --types list
+    SOURCE=dragonfly://127.0.0.1:$MASTER_PORT
+    TARGET=redis://127.0.0.1:$REDIS_PORT
+    replicate --restart --on-existing overwrite --report "$TMP/report"
     wait_until 10 phase_is streaming
     echo earlier >"$TMP/report.0"
+    # Lists that the journal pushes to become strings for a while.
+    local keys
+    mapfile -t keys < <(rcli keys '[^d]*')
+    printf 'set %s string\n' "${keys[@]}" | rcli >/dev/null
+    sleep 0.5
+    rcli del "${keys[@]}"
     kill -KILL "$(stage dfparse-0)"
     wait_until 10 restarted 1
     wait_until 10 phase_is streaming
     [[ $(<"$TMP/report.0.earlier") == earlier && ! -s $TMP/report.0 ]]
-    stop_task
+    df2redis stop
+    reap 5 "$TASK_PID"
+    assert_status 3
 }
 
 @test "a limit that was changed while it ran holds after a restart, too" {
