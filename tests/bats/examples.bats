@@ -84,7 +84,7 @@ applied() { [[ $(rcli hget 'df2redis:{default}' f0) == *' 191' && $(rcli hget 'd
 }
 
 @test "man pages name every option that --help shows" {
-    for p in dfreader dfparse rediswriter; do
+    for p in dfreader dfparse rediswriter df2redis; do
         for opt in $("$p" --help | grep -o -- '--[a-z-]*' | sort -u); do
             sed 's/Fl -/Fl --/g; s/, -/, --/g; s/\\-/-/g' "$REPO/man/$p.1" | grep -q -- "$opt" || fail "$p.1 lacks $opt"
         done

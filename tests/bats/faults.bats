@@ -96,7 +96,7 @@ EOF
     reap 10 "$PIPELINE"
     [[ $status -eq 5 ]] || { cat "$TMP/err" >&2; fail "status $status"; }
     # What had been read was applied; the run directory is free again.
-    [[ ! -e $XDG_RUNTIME_DIR/df2redis-default/control.sock ]]
+    [[ ! -e $XDG_RUNTIME_DIR/df2redis/default/control.sock ]]
 }
 
 @test "SIGTERM to the supervisor stops orderly, after the full sync with status 0" {

@@ -69,12 +69,12 @@ assert_exact() {
 journal=(--journal-kind incr --journal-ops 3000 --journal-rate 600)
 all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/\1/p' | awk '{ n += $1 - 1 } END { print n + 0 }') -ge 3000 ]]; }
 
-@test "each stage is killed in turn: it is started again, goes on, and counts nothing twice" {
+@test "a stage is killed, another one: it is started again, goes on, and counts nothing twice" {
     start_both "${journal[@]}"
     replicate --restart
     wait_until 10 phase_is streaming
     local n=0 name
-    for name in rediswriter dfreader-session dfreader-0; do
+    for name in rediswriter dfreader-0; do
         kill -KILL "$(stage $name)"
         n=$((n + 1))
         wait_until 12 restarted $n
@@ -84,7 +84,7 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     [[ $(json last_error) == "\"dfreader-0 was killed by signal 9"* ]]
     wait_until 20 all_applied
     stop_task
-    [[ $(events 'flow-up mode=PARTIAL') -eq 12 ]] || fail "$(grep flow-up "$TMP/err")" # both processes of a flow say so
+    [[ $(events 'flow-up mode=PARTIAL') -eq 8 ]] || fail "$(grep flow-up "$TMP/err")" # both processes of a flow say so
     assert_exact "${journal[@]}"
 }
 
@@ -221,8 +221,6 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     run df2redis status
     assert_status 3
     assert_output_has 'health=restarting'
-    wait_until 5 eval '[[ $(json last_error) == *": cannot connect to 127.0.0.1:$port: Connection refused"* ]]'
-    wait_until 10 restarted 2
     start_master --generate --flows 2 --keys 500 --port "$port" "${id[@]}"
     wait_until 10 phase_is streaming
     kill -KILL "$REDIS_PID"
@@ -236,7 +234,7 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     assert_status 75
     [[ $(grep -c 'event=restart number' <<<"$output") -eq 2 ]]
     assert_output_has 'restarts-exhausted'
-    [[ $(json last_error --task other) == *'restarted 2 times within 600 seconds'* ]]
+    [[ $(json last_error --task other) == *': cannot connect to 127.0.0.1:1: Connection refused; restarted 2 times within 600 seconds'* ]]
 }
 
 @test "stopped in a pause: at once, with 0 after a full sync and 5 before" {
