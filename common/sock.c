@@ -223,11 +223,28 @@ int sock_unix_connect(const char *path)
     return fd;
 }
 
-int sock_unix_listen(const char *path)
+/* Bind and listen under another name first: whoever finds the socket at path can connect to it. */
+static int listen_as(int fd, const char *path, const char *name)
 {
     struct sockaddr_un sa;
-    if (unix_address(&sa, path) < 0)
+    if (unix_address(&sa, name) < 0)
         return -1;
+    (void)unlink(name);
+    mode_t old = umask(0177);
+    int rc = bind(fd, (struct sockaddr *)&sa, sizeof sa);
+    umask(old);
+    if (rc != 0)
+        return -1;
+    rc = listen(fd, 128) == 0 ? link(name, path) : -1;
+    int e = errno == EEXIST ? EADDRINUSE : errno;
+    (void)unlink(name);
+    errno = e;
+    return rc;
+}
+
+int sock_unix_listen(const char *path)
+{
+    char name[sizeof(struct sockaddr_un)];
     int probe = sock_unix_connect(path);
     if (probe >= 0) {
         close(probe);
@@ -236,13 +253,14 @@ int sock_unix_listen(const char *path)
     }
     if (errno == ECONNREFUSED)
         (void)unlink(path);
+    if ((size_t)snprintf(name, sizeof name, "%s~", path) >= sizeof name) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    mode_t old = umask(0177);
-    int rc = bind(fd, (struct sockaddr *)&sa, sizeof sa);
-    umask(old);
-    if (rc != 0 || listen(fd, 128) != 0) {
+    if (listen_as(fd, path, name) != 0) {
         int e = errno;
         close(fd);
         errno = e;

@@ -7,6 +7,7 @@ log_file=
 log_pid=
 
 start_log() {
+    [[ -z $log_pid ]] || return 0
     trap '' PIPE # without dflog messages are lost, not we
     trap on_hangup HUP
     log_file=${opt[log-file]-}
@@ -15,13 +16,13 @@ start_log() {
         [[ $log_file == /* ]] || log_file=$PWD/$log_file
         : >>"$log_file" || die 1 "cannot write $log_file"
     fi
-    exec 2> >(exec 8>&- 9>&- && exec "$here/dflog" -e "$run_dir/error" "${log_file:--}")
+    exec 2> >(exec 6>&- 8>&- 9>&- && exec "$here/dflog" -e "$run_dir/error" "${log_file:--}")
     log_pid=$!
 }
 
 # One that somebody has killed is missed: its messages are lost until then.
 check_log() {
-    [[ -z $log_pid ]] || alive "$log_pid" || start_log
+    [[ -z $log_pid ]] || alive "$log_pid" || { log_pid='' && start_log; }
 }
 
 on_hangup() {

@@ -51,6 +51,7 @@ enter_run_dir() {
     if ! flock -w 0.5 9; then
         supervisor=$(supervisor_pid) &&
             die 1 "task $task is running already (pid $supervisor; its run directory $run_dir is locked)"
+        start_log
         end_orphans 30
         flock -w 2 9 || die 1 "task $task: its run directory $run_dir is locked by a process that does not end"
     fi

@@ -37,7 +37,7 @@ function quote(s,   out, i, c) {
 
 function text(s) { return s == "" ? "null" : quote(unescape(s)) }
 function number(s) { return s ~ /^-?[0-9]+$/ ? s : "null" }
-function whole(x) { return sprintf("%.0f", x) }
+function whole(x) { return sprintf("%.0f", x > 0 ? x : 0) }
 
 function stamp(t,   days, rest, y, m, d, era, doe, yoe, doy, mp) { # UTC, by Hinnant's calendar arithmetic
     days = int(t / 86400)
@@ -198,6 +198,7 @@ function find_phase() {
     since = phase == old["phase"] ? old["since"] : phase == st["phase"] ? st["phase_since"] : now
     if (phase == st["phase"] && st["phase_since"] != "")
         since = st["phase_since"]
+    since = int(since)
     if (phase == "restarting")
         problem("restarting")
     if (asked == "silent")
