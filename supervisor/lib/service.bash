@@ -70,10 +70,14 @@ note_data_errors() {
 # ---- again? ----
 
 # Usage, damage and data errors are not mended by a new start, and what could not run will not the next time. But a
-# stage that was killed may have taken another with it.
+# stage that was killed, or that lost its server, may have taken another with it that could not go on without.
 worth_it() {
     [[ $restart -eq 1 && $stopping -eq 0 ]] || return 1
-    [[ $worst -eq 75 || ($crashed -eq 1 && $worst -eq 1) ]]
+    case $worst in
+    75) return 0 ;;
+    1) [[ $crashed -eq 1 || ($first_status -eq 75 && $session_status != 1 && $writer_status != 1) ]] ;;
+    *) return 1 ;;
+    esac
 }
 
 within_limit() {

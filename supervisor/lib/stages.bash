@@ -9,7 +9,9 @@ timer=
 new_run() {
     worst=0
     first_fault=
+    first_status=
     crashed=0
+    session_status=
     writer_status=
     sent_kill=0
     spawned=0
@@ -58,7 +60,10 @@ ended() { # pid status
     unset "name_of[$1]"
     rm -f -- "$run_dir/$name.pid"
     worse "$st"
-    [[ $name == rediswriter ]] && writer_status=$st
+    case $name in
+    rediswriter) writer_status=$st ;;
+    dfreader-session | dfreader) session_status=$st ;;
+    esac
     # Not by us: this may be the cause of a failure that was noticed before.
     if [[ $st -ge 128 ]]; then
         how="was killed by signal $((st - 128))"
@@ -69,6 +74,7 @@ ended() { # pid status
     *)
         if [[ -z $first_fault ]]; then
             first_fault="$name $how"
+            first_status=$st
             log error "stage-failed name=$name status=$st msg=\"$first_fault: ending the others\""
             kill_all TERM
             # They get a moment to finish what is in flight; a stage that hangs is no reason to hang.

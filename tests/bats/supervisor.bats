@@ -210,6 +210,44 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     assert_output_has 'last_status=1'
 }
 
+# The programs, but for some that do as they are told.
+stub() { # name, commands of sh
+    mkdir -p "$TMP/bin"
+    [[ -e $TMP/libexec ]] || ln -s "$BUILD/libexec" "$TMP/libexec"
+    [[ -e $TMP/bin/df2redis ]] || { ln -s "$BUILD"/bin/* "$TMP/bin" && rm "$TMP/bin/df2redis" && cp "$BUILD/bin/df2redis" "$TMP/bin"; }
+    rm -f "$TMP/bin/$1"
+    printf '#!/bin/sh\ntrap "" TERM\n%s\n' "$2" >"$TMP/bin/$1"
+    chmod +x "$TMP/bin/$1"
+}
+
+@test "who could not go on because of another stage does not decide; who could not from the start does" {
+    start_master --generate
+    local try=(timeout 20 "$TMP/bin/df2redis" --restart --restart-max 1 --single replicate "dragonfly://127.0.0.1:$MASTER_PORT" redis://127.0.0.1:1)
+    stub rediswriter 'exec 0<&-; exit 75'
+    stub dfparse 'sleep 0.5; exit 1'
+    run "${try[@]}"
+    assert_status 1
+    assert_output_has 'event=restart number=1'
+    assert_output_has 'event=restarts-exhausted'
+    stub rediswriter 'sleep 0.5; exit 75'
+    stub dfparse 'exit 1'
+    run "${try[@]}"
+    assert_status 1
+    [[ $output != *event=restart* ]]
+    stub rediswriter 'exec 0<&-; exit 3'
+    stub dfparse 'sleep 0.5; exit 75'
+    run "${try[@]}"
+    assert_status 3
+    [[ $output != *event=restart* ]]
+    # One that hangs is killed.
+    stub rediswriter "exec sleep 20"
+    stub dfparse 'exit 75'
+    run "${try[@]}"
+    assert_status 75
+    assert_output_has 'event=stages-hang'
+    assert_output_has 'event=restarts-exhausted'
+}
+
 @test "master and target go away and come back; pauses grow, restarts are limited" {
     local id=(--replid 0123456789012345678901234567890123456789)
     start_both "${id[@]}"
