@@ -208,10 +208,7 @@ static void record_done(struct writer *w, void *arg, const char *text, size_t le
     (void)arg;
     cluster_leave_slot(cl, j->slot, true);
     cl->exclusive = false;
-    if ((j->r.flags & RF_LIVE) != 0)
-        positions_mark_done(&w->positions, j->r.flow, j->mark);
-    else
-        positions_snapshot_done(&w->positions, j->r.flow);
+    cluster_passed(w, (j->r.flags & RF_LIVE) != 0, j->r.flow, j->mark);
     if (text == NULL) {
         w->stats.requests++;
         w->stats.keys[j->vclass]++;

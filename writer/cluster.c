@@ -369,6 +369,16 @@ enum put cluster_position(struct writer *w, const struct rec *r)
 
 /* ---- confirmations ---- */
 
+void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark)
+{
+    if (w->cluster->dead)
+        return;
+    if (live)
+        positions_mark_done(&w->positions, flow, mark);
+    else
+        positions_snapshot_done(&w->positions, flow);
+}
+
 static void finish(struct writer *w, const struct cunit *u, bool counted)
 {
     struct cluster *cl = w->cluster;
@@ -376,11 +386,8 @@ static void finish(struct writer *w, const struct cunit *u, bool counted)
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     if ((u->flags & CF_ALONE) != 0)
         cl->exclusive = false;
-    if ((u->flags & CF_LIVE) != 0)
-        positions_mark_done(&w->positions, u->flow, u->mark);
-    else
-        positions_snapshot_done(&w->positions, u->flow);
-    if (!counted)
+    cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
+    if (!counted || cl->dead)
         return;
     w->stats.requests++;
     if (u->vclass != 0)
@@ -639,10 +646,7 @@ static void forget(struct cluster *cl, struct moved *m, unsigned slot)
     cl->nparked--;
     cl->parked_bytes -= m->u.len;
     cl->busy[slot]--;
-    if ((m->u.flags & CF_LIVE) != 0)
-        positions_mark_done(&cl->w->positions, m->u.flow, m->u.mark);
-    else
-        positions_snapshot_done(&cl->w->positions, m->u.flow);
+    cluster_passed(cl->w, (m->u.flags & CF_LIVE) != 0, m->u.flow, m->u.mark);
     free(m);
 }
 

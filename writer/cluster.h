@@ -149,6 +149,10 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes);
 /* A request was carried out, and (with --wait) has reached the replicas. */
 void cluster_confirmed(struct conn *c, const struct cunit *u);
 
+/* A record is done with: its flow's position may go on. Not when the target refuses everything: it was not
+ * carried out, and comes again when the session goes on. mark: of a live record. */
+void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark);
+
 /* Keep a request to be sent again, not before due. */
 void cluster_displace(struct writer *w, const struct cunit *u, const uint8_t *bytes, uint64_t due,
                       struct cnode *ask);

@@ -124,7 +124,7 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
     (void)arg;
     cl->asked--;
     cl->stir = true;
-    if (r == NULL)
+    if (r == NULL || cl->start != START_SURVEY) /* or of a survey that is void */
         return;
     if (r->type == REDIS_REPLY_ERROR) {
         struct cnode *ask;
@@ -190,15 +190,15 @@ void flushes_work(struct cluster *cl, uint64_t now)
     (void)now;
     if ((!cl->flushing && cl->start != START_SURVEY) || cl->asked > 0 || cl->dead)
         return;
-    bool all = true;
-    for (unsigned i = 0; i < cl->nnodes; i++) {
+    bool all = true, enough = cl->start == START_SURVEY && cl->found;
+    for (unsigned i = 0; i < cl->nnodes && !enough; i++) {
         struct cnode *n = cl->node[i];
         if (!n->master || n->flushed)
             continue;
         all = false;
         ask_node(cl, n);
     }
-    if (!all && !cl->found)
+    if (!all)
         return;
     if (cl->flushing)
         flushed(cl);

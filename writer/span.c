@@ -72,11 +72,8 @@ static void finish(struct span *s)
     struct cluster *cl = w->cluster;
     for (unsigned i = 0; i < s->nslots; i++)
         cluster_leave_slot(cl, s->slot[i], true);
-    if ((s->r.flags & RF_LIVE) != 0)
-        positions_mark_done(&w->positions, s->r.flow, s->mark);
-    else
-        positions_snapshot_done(&w->positions, s->r.flow);
-    if (!s->broken) {
+    cluster_passed(w, (s->r.flags & RF_LIVE) != 0, s->r.flow, s->mark);
+    if (!s->broken && !cl->dead) {
         w->stats.requests++;
         w->stats.programs++;
         if ((s->r.flags & RF_LIVE) != 0) {
