@@ -16,6 +16,15 @@ ask_flows() {
     [[ $flows -gt 0 ]]
 }
 
+# dfparse and rediswriter take the first signal as "go on to the end of the input": one that comes before they are
+# ready for it would end them.
+no_early_signal() { trap '' INT TERM; }
+
+flows_writer() {
+    no_early_signal
+    exec "$here/rediswriter" "${run_target_args[@]}" --listen "unix:$run_dir/writer.sock" --inputs "$flows" "$target_url"
+}
+
 # One dfreader that owns the session, a dfreader and a dfparse a flow, one rediswriter.
 start_flows() { # extra arguments of the session's dfreader
     local owner writer i
@@ -23,8 +32,7 @@ start_flows() { # extra arguments of the session's dfreader
     owner=$!
     # It gives up by itself when the source does not answer.
     wait_for 3600 "$owner" ask_flows || return
-    spawn rediswriter "$here/rediswriter" "${run_target_args[@]}" --listen "unix:$run_dir/writer.sock" \
-        --inputs "$flows" "$target_url"
+    spawn rediswriter flows_writer
     writer=$!
     wait_for 60 "$writer" test -S "$run_dir/writer.sock" || [[ $stopping -eq 1 ]] || { kill_all TERM; return; }
     for ((i = 0; i < flows && stopping == 0; i++)); do
@@ -41,6 +49,7 @@ run_reader() { exec "$here/dfreader" "${source_args[@]}" --flow "$1" --session "
 run_parser() {
     local -a more=()
     [[ -n ${opt[report]-} ]] && more=(--report "${opt[report]}.$1")
+    no_early_signal
     exec "$here/dfparse" "${parse_args[@]}" "${more[@]}" -o "unix:$run_dir/writer.sock" <"$run_dir/$1.fifo"
 }
 
@@ -57,10 +66,14 @@ single_reader() { exec "$here/dfreader" "${source_args[@]}" --control "$control"
 single_parser() {
     local -a more=()
     [[ -n ${opt[report]-} ]] && more=(--report "${opt[report]}")
+    no_early_signal
     exec "$here/dfparse" "${parse_args[@]}" "${more[@]}" <"$run_dir/raw.fifo" >"$run_dir/commands.fifo"
 }
 
-single_writer() { exec "$here/rediswriter" "${run_target_args[@]}" "$target_url" <"$run_dir/commands.fifo"; }
+single_writer() {
+    no_early_signal
+    exec "$here/rediswriter" "${run_target_args[@]}" "$target_url" <"$run_dir/commands.fifo"
+}
 
 start_record() { # extra arguments of dfreader
     make_fifo "$run_dir/raw.fifo" && make_fifo "$run_dir/copy.fifo" || return
