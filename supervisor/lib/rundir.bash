@@ -85,15 +85,25 @@ supervisor_pid() {
         echo "$pid"
 }
 
-# Processes of a supervisor that is gone, with their names, in orphans: pid -> name.
+# The parent of a process, in parent. Its name may have blanks and parentheses.
+parent_of() { # pid
+    local line=
+    IFS= read -r line 2>/dev/null <"/proc/$1/stat"
+    line=${line##*) ? }
+    parent=${line%% *}
+}
+
+# Processes of a supervisor that is gone, with their names, in orphans: pid -> name. Children of ours hold the lock's
+# file for a moment, too.
 find_orphans() {
-    local dir pid file name
+    local dir pid file name parent
     declare -gA orphans=()
     for dir in /proc/[0-9]*; do
         pid=${dir#/proc/}
         if [[ $pid -ne $$ && $pid -ne $BASHPID ]] && holds_lock "$pid"; then
+            parent_of "$pid"
             IFS= read -r name 2>/dev/null <"$dir/comm"
-            orphans[$pid]=$name
+            [[ $parent == "$$" ]] || orphans[$pid]=$name
         fi
     done
     for file in "$run_dir"/*.pid; do
