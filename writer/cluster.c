@@ -86,6 +86,17 @@ bool cluster_quiet(const struct writer *w)
     return cl->keys.count == 0 && cl->nparked == 0 && cl->nspans == 0 && cl->big == NULL && !cl->flushing;
 }
 
+bool cluster_expects(const struct cluster *cl)
+{
+    for (unsigned i = 0; i < cl->nconn; i++) {
+        const struct conn *c = cl->conn[i];
+        if (c->un > c->replied || c->pause_until != 0 || c->lost ||
+            (c->state != CONN_DOWN && c->state != CONN_READY))
+            return true;
+    }
+    return false;
+}
+
 /* ---- which connection ---- */
 
 /* Something waits for a node that cannot be used. */
@@ -410,13 +421,18 @@ static void restarted(struct conn *c)
     w->cluster->dead = true;
 }
 
-void cluster_confirmed(struct conn *c, const struct cunit *u)
+void cluster_accepted(struct conn *c)
 {
     if (c->restarted)
         restarted(c);
+    c->done++;
+}
+
+void cluster_confirmed(struct conn *c, const struct cunit *u)
+{
+    cluster_accepted(c);
     if ((u->flags & CF_GUARDED) != 0)
         guard_reply(c->w, (uint32_t)u->mark, SPLIT_OPEN);
-    c->done++;
     finish(c->w, u, true);
 }
 

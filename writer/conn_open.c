@@ -254,9 +254,10 @@ void conn_settle(struct conn *c, uint64_t now)
     redisReaderFree(c->reader);
     c->reader = NULL;
     c->ring.acked = c->ring.sent = c->ring.tail = 0;
-    c->uhead = c->un = c->replied = c->held = c->since_wait = 0;
+    c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
-    c->waiting = c->selecting = c->yield = c->lost = false;
+    replicas_lost(c);
+    c->selecting = c->yield = c->lost = false;
     c->big = NULL;
     c->pause_until = c->refused_at = 0;
     c->backoff = 0;

@@ -77,3 +77,93 @@ sizes() {
     assert_status 0
     [[ $(sizes | xargs) == "1 0 0" ]]
 }
+
+summary() { sed -n "s/^stage=rediswriter summary $1/$1/p" <<<"$output"; }
+
+@test "what ended the writer is not passed over: a request, a large one, a program" {
+    local request
+    redis-cli -p "${CLUSTER_PORTS[0]}" acl setuser default -rpush >/dev/null
+    for request in "live 0 :pos=8 RPUSH b 1" "live 0 :pos=8 :part=100 RPUSH b @300" "program 0 :pos=8 :keep=1 EXISTS a / RPUSH b 1"; do
+        { heading 1; printf '%s\n' "synced 0 :pos=5" "sleep 300" "$request" "live 0 :pos=9 INCR b" end; } | for_cluster | mkrecords |
+            { run timeout -s KILL 10 rediswriter "redis://127.0.0.1:$REDIS_PORT" || true; }
+        assert_status 1
+        assert_output_has NOPERM
+        [[ $(summary flow) == *' pos=5 '* ]] || fail "$output"
+    done
+    redis-cli -p "${CLUSTER_PORTS[0]}" acl setuser default +rpush >/dev/null
+}
+
+@test "a large request for a database that the target does not have: a data error, the rest goes on" {
+    start_redis --databases 2
+    printf '%s\n' "live 0 :db=9 :pos=2 :part=100 SET k @300" "live 0 :pos=3 :part=100 SET z @300" | one_flow | mkrecords >"$TMP/stream"
+    run timeout -s KILL 10 rediswriter --connections 2 "$(target)" "$TMP/stream"
+    assert_status 3
+    assert_output_has 'event=data_error command="SET" key="k" db=9'
+    [[ $(rcli strlen z) -eq 300 ]]
+}
+
+@test "a SELECT whose reply takes its time is waited for" {
+    start_redis
+    feed --connections 2
+    tell "$(heading 1)" "live 0 :pos=2 SET k v" "synced 0 :pos=3"
+    wait_until 5 eval '[[ $(rcli get k) == v ]]'
+    sleep 2.2 # until nothing says any more that connections were just made
+    kill -STOP "$REDIS_PID"
+    tell "live 0 :db=1 :pos=4 SET k w"
+    sleep 0.5
+    kill -CONT "$REDIS_PID"
+    tell end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    [[ $(rcli -n 1 get k) == w ]]
+}
+
+@test "--wait while replicas are missing: as many requests as fit; nothing is sent twice for it" {
+    start_redis --repl-diskless-sync-delay 0
+    seq -f 'set 0 k:%g v' 9000 | one_flow | mkrecords >"$TMP/many"
+    printf '%s\n' "live 0 :pos=2 :part=100 RPUSH l @300" | one_flow | mkrecords >"$TMP/large"
+    background timeout -s KILL 30 rediswriter --wait 1 --task many "$(target)" "$TMP/many" 2>"$TMP/many.err"
+    local many=$! port=$REDIS_PORT
+    background timeout -s KILL 30 rediswriter --wait 1 --task large "$(target)" "$TMP/large" 2>"$TMP/large.err"
+    local large=$!
+    sleep 6 # some WAITs in vain
+    start_redis --replicaof 127.0.0.1 "$port" --repl-diskless-load disabled
+    reap 15 "$many"
+    assert_status 0
+    reap 5 "$large"
+    assert_status 0
+    [[ $(redis-cli -p "$port" llen l) -eq 1 && $(redis-cli -p "$port" dbsize) -eq 9001 ]]
+}
+
+@test "--wait without the right to WAIT: status 1, not again and again" {
+    start_redis
+    rcli acl setuser default -wait >/dev/null
+    echo "live 0 :pos=2 INCR n" | one_flow | mkrecords >"$TMP/stream"
+    run timeout -s KILL 10 rediswriter --wait 1 "$(target)" "$TMP/stream"
+    assert_status 1
+    assert_output_has 'command=WAIT'
+    [[ $(rcli get n) -eq 1 ]]
+}
+
+@test "--reply-timeout does not end a connection that takes bytes, however slowly" {
+    start_redis
+    feed --reply-timeout 1 --connections 2
+    tell "$(heading 1)" "live 0 :pos=2 SET k v" "synced 0 :pos=3"
+    wait_until 5 eval '[[ $(rcli get k) == v ]]'
+    kill -STOP "$REDIS_PID"
+    tell "live 0 :pos=4 SET k @200000000"
+    for _ in 1 2 3 4; do
+        sleep 0.6
+        kill -CONT "$REDIS_PID"
+        sleep 0.01
+        kill -STOP "$REDIS_PID"
+    done
+    kill -CONT "$REDIS_PID"
+    tell end
+    tell_end
+    reap 20 "$WRITER"
+    assert_status 0
+    [[ $(rcli strlen k) -eq 200000000 ]]
+    said ' reconnects=0'
+}
