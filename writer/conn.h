@@ -82,9 +82,10 @@ struct conn {
     uint32_t cap, uhead, un;
     uint32_t replied; /* of these, units at the front whose replies have come */
     size_t replied_bytes;
-    uint32_t held;            /* of these, requests that wait for replicas */
-    uint32_t since_wait;      /* confirmed by the master since the last WAIT was sent */
-    bool waiting;             /* WAIT is in flight */
+    size_t large;        /* a request waits for so much room: smaller ones do not go before; 0: none does */
+    uint32_t held;       /* of these, requests that wait for replicas */
+    uint32_t since_wait; /* confirmed by the master since the last WAIT was sent */
+    bool waiting;        /* WAIT is in flight */
     STAILQ_HEAD(, safe) safe; /* of our own requests, those that wait for replicas */
     uint32_t db;              /* selected */
     bool selecting;
@@ -116,11 +117,16 @@ struct conn {
 struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units);
 void conn_free(struct conn *c);
 
+static inline bool conn_room(const struct conn *c, size_t len)
+{
+    return ring_room(&c->ring) >= len + 1024;
+}
+
 /* May a request of len bytes be sent now? */
 static inline bool conn_takes(const struct conn *c, size_t len)
 {
     return c->state == CONN_READY && !c->lost && c->pause_until == 0 && !c->selecting && c->big == NULL &&
-           c->un + 8 < c->cap && ring_room(&c->ring) >= len + 1024;
+           c->un + 8 < c->cap && conn_room(c, len);
 }
 
 /* Append a unit and its bytes. The caller has looked at conn_takes. */

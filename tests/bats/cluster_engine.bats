@@ -167,3 +167,42 @@ summary() { sed -n "s/^stage=rediswriter summary $1/$1/p" <<<"$output"; }
     [[ $(rcli strlen k) -eq 200000000 ]]
     said ' reconnects=0'
 }
+
+@test "a request with several keys whose hash is on its way in another slot: what is behind it still waits for it" {
+    local one='{a}105578' other='{b}31616' # of one hash, as mkrecords makes them
+    feed
+    tell "$(heading 1 | for_cluster)" "synced 0 :pos=1" "live 0 :pos=2 SET a 1" "live 0 :pos=3 SET b 1" "live 0 :pos=4 SET {b}2 1"
+    wait_until 5 eval '[[ $(redis-cli -c -p "$REDIS_PORT" get "{b}2") == 1 ]]'
+    kill -STOP "${CLUSTER_PIDS[2]}"
+    redis-cli -p "${CLUSTER_PORTS[0]}" config set maxmemory 1 >/dev/null
+    tell "live 0 :pos=5 SET $one 1" "live 0 :pos=6 :multikey MSET $other 1 {b}2 2" "live 0 :pos=7 DEL {b}2"
+    sleep 0.3
+    kill -CONT "${CLUSTER_PIDS[2]}"
+    wait_until 5 said 'event=target_refuses_for_now.*OOM'
+    sleep 0.2
+    redis-cli -p "${CLUSTER_PORTS[0]}" config set maxmemory 0 >/dev/null
+    tell end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    [[ $(redis-cli -c -p "$REDIS_PORT" get "$other") == 1 && $(redis-cli -c -p "$REDIS_PORT" exists "{b}2") == 0 ]]
+}
+
+@test "positions without requests take no memory while something before them stands still" {
+    start_redis
+    feed -v --connections 2
+    tell "$(heading 1)" "synced 0 :pos=1" "live 0 :pos=2 SET k v"
+    wait_until 5 eval '[[ $(rcli get k) == v ]]'
+    kill -STOP "$REDIS_PID"
+    tell "live 0 :pos=3 SET k w"
+    seq -f 'position 0 :pos=%.0f' 4 1500004 >&"$FEED"
+    tell "report 0 kind=here"
+    wait_until 20 said 'kind=here'
+    [[ $(peak_memory "$WRITER") -lt 24000 ]] || fail "$(peak_memory "$WRITER") kB"
+    kill -CONT "$REDIS_PID"
+    tell end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    said 'summary flow=0 .*pos=1500004 '
+}
