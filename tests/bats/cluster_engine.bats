@@ -206,3 +206,38 @@ summary() { sed -n "s/^stage=rediswriter summary $1/$1/p" <<<"$output"; }
     assert_status 0
     said 'summary flow=0 .*pos=1500004 '
 }
+
+relay_slowly() { # port to-port bytes-a-second
+    background perl -MIO::Socket::INET -e '
+        my ($port, $to, $rate) = @ARGV;
+        my $l = IO::Socket::INET->new(LocalAddr => "127.0.0.1:$port", Listen => 9, ReuseAddr => 1) or die;
+        setsockopt $l, SOL_SOCKET, SO_RCVBUF, 65536;
+        $SIG{CHLD} = "IGNORE";
+        while (my $in = $l->accept) {
+            next if fork;
+            my $out = IO::Socket::INET->new("127.0.0.1:$to") or exit;
+            my ($from, $into, $pause) = fork ? ($in, $out, 1 / $rate) : ($out, $in, 0);
+            while (my $n = sysread $from, my $d, 16384) {
+                syswrite $into, $d;
+                select undef, undef, undef, $n * $pause if $pause;
+            }
+            shutdown $into, 1;
+            exit;
+        }' "$@"
+}
+
+@test "large requests of one flow get their turn among the small ones of another, over a slow line" {
+    start_redis
+    local port
+    port=$(random_port)
+    relay_slowly "$port" "$REDIS_PORT" 8000000
+    { heading 2 | head -n 3; seq -f 'set 0 k:%g @4000' 4000; printf '%s\n' "synced 0 :pos=3" end; } | mkrecords >"$TMP/small"
+    { heading 2 | sed /flow.0/d; seq -f 'set 1 big:%g @900000' 6; printf '%s\n' "synced 1 :pos=3" end; } | mkrecords >"$TMP/large"
+    wait_until 5 redis-cli -p "$port" ping
+    background timeout -s KILL 30 rediswriter -q --connections 2 --window 1m "redis://127.0.0.1:$port" "$TMP/small" "$TMP/large"
+    local writer=$!
+    wait_until 20 eval '[[ $(rcli exists big:1 big:2 big:3 big:4 big:5 big:6) -eq 6 ]]'
+    [[ $(rcli dbsize) -lt 3600 ]]
+    reap 20 "$writer"
+    assert_status 0
+}
