@@ -45,10 +45,11 @@ static struct bigjob *job_new(struct writer *w, unsigned slot, uint64_t size, bi
     return j;
 }
 
-struct bigjob *bigjob_memory(struct writer *w, unsigned slot, const uint8_t *p, size_t n, big_fn *fn,
-                             void *arg)
+struct bigjob *bigjob_memory(struct writer *w, const struct rec *r, unsigned slot, const uint8_t *p, size_t n,
+                             big_fn *fn, void *arg)
 {
     struct bigjob *j = job_new(w, slot, n, fn, arg);
+    j->r = *r;
     j->mem = p;
     return j;
 }
@@ -113,10 +114,15 @@ void bigjob_work(struct bigjob *j, uint64_t now)
             j->ask = NULL;
         return;
     }
-    if (!cl->slots && c->db != j->r.db) {
+    enum put got = cl->slots || c->db == j->r.db ? PUT_DONE : cluster_want_db(c, j->r.db);
+    if (got == PUT_FAIL) {
+        static const char text[] = "ERR the target has no such database";
+        j->fn(j->w, j->arg, text, sizeof text - 1);
+        return;
+    }
+    if (got != PUT_DONE) {
         j->due = now + 1000;
-        if (cluster_want_db(c, j->r.db) != PUT_DONE)
-            return;
+        return;
     }
     if (j->ask != NULL) {
         struct cunit skip = {.kind = CU_SKIP};
@@ -144,11 +150,11 @@ static void again(struct bigjob *j, uint64_t due, struct cnode *ask)
 static void done(struct conn *c, void *arg, bool ok)
 {
     struct bigjob *j = arg;
-    (void)c;
     if (!ok) {
-        again(j, 0, NULL);
+        bigjob_lost(j);
         return;
     }
+    cluster_accepted(c);
     j->c = NULL;
     j->fn(j->w, j->arg, NULL, 0);
 }
@@ -164,6 +170,8 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
     uint64_t due;
     struct cnode *ask;
     if (c->big == j) { /* refused before all of it was sent: the rest still has to go */
+        if (c->reply_type == REDIS_REPLY_ERROR && error_class(c->err, c->errlen) == ERR_FATAL)
+            (void)cluster_detour(c, j->tries, c->err, c->errlen, &due, &ask);
         if (c->reply_type == REDIS_REPLY_ERROR)
             conn_lose(c, "a large request was refused half-way: %s", c->err);
         else
@@ -191,10 +199,12 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
 
 void bigjob_lost(struct bigjob *j)
 {
-    j->again |= j->sent > 0;
-    if (j->sent > 0 && (j->r.flags & RF_IDEMPOTENT) == 0 && j->big != NULL) {
-        struct cunit u = {.len = (uint32_t)j->big->mem.len, .flow = j->r.flow, .keyarg = j->r.keyarg};
-        cluster_doubtful(j->w, &u, j->big->mem.p);
+    bool whole = j->sent == j->size; /* else it cannot have been carried out */
+    j->again |= whole;
+    if (whole && (j->r.flags & RF_IDEMPOTENT) == 0) {
+        size_t n = j->big != NULL ? j->big->mem.len : (size_t)j->size;
+        struct cunit u = {.len = (uint32_t)n, .flow = j->r.flow, .keyarg = j->r.keyarg};
+        cluster_doubtful(j->w, &u, j->big != NULL ? j->big->mem.p : j->mem);
     }
     again(j, 0, NULL);
 }

@@ -20,9 +20,10 @@ typedef void big_fn(struct writer *w, void *arg, const char *text, size_t len);
 /* A collected request of a record. PUT_WAIT: not now; PUT_DONE: big is owned. */
 enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint8_t vclass);
 
-/* A request in memory, which stays the caller's, for a slot that is the caller's already. */
-struct bigjob *bigjob_memory(struct writer *w, unsigned slot, const uint8_t *p, size_t n, big_fn *fn,
-                             void *arg);
+/* A request in memory, which stays the caller's, for a slot that is the caller's already. r: what it belongs
+ * to; flow, keyarg and RF_IDEMPOTENT count. */
+struct bigjob *bigjob_memory(struct writer *w, const struct rec *r, unsigned slot, const uint8_t *p, size_t n,
+                             big_fn *fn, void *arg);
 void bigjob_work(struct bigjob *j, uint64_t now); /* send it as soon as a connection takes it */
 void bigjob_free(struct bigjob *j);               /* only when it is not on a connection */
 

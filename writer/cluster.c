@@ -17,6 +17,7 @@
 
 #define ROUND      ((uint64_t)20000)   /* us between looks while something is not as it should be */
 #define CALM       ((uint64_t)2000000) /* us without anything waiting for a node: it is not needed any more */
+#define LARGE      ((size_t)16 << 10)  /* a request for which smaller ones make room */
 #define TRY_MS     10u
 #define TRY_MAX_MS 500u
 
@@ -86,6 +87,17 @@ bool cluster_quiet(const struct writer *w)
     return cl->keys.count == 0 && cl->nparked == 0 && cl->nspans == 0 && cl->big == NULL && !cl->flushing;
 }
 
+bool cluster_expects(const struct cluster *cl)
+{
+    for (unsigned i = 0; i < cl->nconn; i++) {
+        const struct conn *c = cl->conn[i];
+        if (c->un > c->replied || c->pause_until != 0 || c->lost ||
+            (c->state != CONN_DOWN && c->state != CONN_READY))
+            return true;
+    }
+    return false;
+}
+
 /* ---- which connection ---- */
 
 /* Something waits for a node that cannot be used. */
@@ -103,8 +115,15 @@ struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size
 {
     struct conn *c = n->conn[n->nconn == 1 ? 0 : slot % n->nconn];
     size_t flying = (size_t)(c->ring.tail - c->ring.acked);
-    if (conn_takes(c, len) && (flying == 0 || flying + len <= cl->w->opt.window))
+    bool room = flying == 0 || (flying + len <= cl->w->opt.window && conn_room(c, len));
+    if (flying == 0)
+        c->large = 0;
+    if (!room && len > c->large && len >= LARGE)
+        c->large = len;
+    if (room && len >= c->large && conn_takes(c, len)) {
+        c->large = 0;
         return c;
+    }
     if (c->state != CONN_READY)
         needed(cl, c, mono_us());
     return NULL;
@@ -302,6 +321,8 @@ static void let_go(struct cluster *cl, unsigned slot)
         cl->parked_in[slot]--;
         cl->nparked--;
         cl->parked_bytes -= m->u.len;
+        if ((m->u.flags & CF_ALONE) != 0) /* it was parked for its hash: what came behind it waits on */
+            cl->alone[slot] = 1;
         enqueue(cl, m);
     }
     /* Nothing of the slot is under way that would call again. */
@@ -412,13 +433,18 @@ static void restarted(struct conn *c)
     w->cluster->dead = true;
 }
 
-void cluster_confirmed(struct conn *c, const struct cunit *u)
+void cluster_accepted(struct conn *c)
 {
     if (c->restarted)
         restarted(c);
+    c->done++;
+}
+
+void cluster_confirmed(struct conn *c, const struct cunit *u)
+{
+    cluster_accepted(c);
     if ((u->flags & CF_GUARDED) != 0)
         guard_reply(c->w, (uint32_t)u->mark, SPLIT_OPEN);
-    c->done++;
     finish(c->w, u, true);
 }
 

@@ -129,6 +129,9 @@ void cluster_forget(struct writer *w);
 /* Is there nothing on its way? */
 bool cluster_quiet(const struct writer *w);
 
+/* Will something be heard of a connection, so that records may go that cannot go now? */
+bool cluster_expects(const struct cluster *cl);
+
 /* Whatever is due: connections, requests that go another way, bytes. */
 void cluster_work(struct writer *w, uint64_t now);
 
@@ -145,6 +148,9 @@ void cluster_event(struct writer *w, unsigned index, uint32_t events);
 
 /* The reply to a record's request; bytes: the request. */
 void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes);
+
+/* Something was carried out over this connection that will be counted on. */
+void cluster_accepted(struct conn *c);
 
 /* A request was carried out, and (with --wait) has reached the replicas. */
 void cluster_confirmed(struct conn *c, const struct cunit *u);
@@ -213,8 +219,10 @@ void cluster_flush(struct writer *w);
 enum put cluster_start(struct writer *w);
 void flushes_work(struct cluster *cl, uint64_t now);
 
-/* Ask for replicas' confirmation where --wait wants it, then call fn; without --wait fn is called at once.
- * ok: it is confirmed. Not ok: the connection was lost, or there are too few: do it all again. */
+/* ---- replicas.c ---- */
+
+/* Ask for replicas' confirmation where --wait wants it, however long that takes, then call fn; without --wait
+ * fn is called at once. ok: it is confirmed. Not ok: the connection was lost before: do it all again. */
 typedef void safe_fn(struct conn *c, void *arg, bool ok);
 void cluster_safe(struct conn *c, safe_fn *fn, void *arg);
 

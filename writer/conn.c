@@ -19,7 +19,6 @@
 #define BACKOFF_FIRST 50u
 #define BACKOFF_MAX   2000u
 #define SAY_EVERY     ((uint64_t)10000000)
-#define WAIT_UNITS    1024u /* confirmed by the master before replicas are asked */
 
 struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units)
 {
@@ -28,6 +27,7 @@ struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size
     c->node = node;
     c->index = index;
     c->t.fd = -1;
+    STAILQ_INIT(&c->safe);
     c->cap = units;
     ring_init(&c->ring, ring);
     c->unit = xcalloc(units, sizeof *c->unit);
@@ -40,6 +40,7 @@ void conn_free(struct conn *c)
         c->t.close(&c->t);
     if (c->reader != NULL)
         redisReaderFree(c->reader);
+    replicas_free(c);
     ring_free(&c->ring);
     free(c->unit);
     free(c);
@@ -100,6 +101,7 @@ static bool write_some(struct conn *c, const uint8_t *p, size_t len, size_t *don
     *done = k > 0 ? (size_t)k : 0;
     if (k >= 0) {
         c->w->stats.bytes_out += (uint64_t)k;
+        c->heard = mono_us(); /* who takes bytes is there */
         return true;
     }
     if (errno == EINTR)
@@ -156,7 +158,7 @@ void conn_pause(struct conn *c, const char *text, size_t len)
     c->pause_until = now + (uint64_t)c->backoff * (768 + jitter) * 1000 / 1024;
 }
 
-static void accepts(struct conn *c)
+void conn_accepts(struct conn *c)
 {
     if (c->refused_at == 0 || c->pause_until != 0)
         return;
@@ -183,47 +185,12 @@ static void pop(struct conn *c, uint32_t n)
     }
 }
 
-static void wait_reply(struct conn *c, void *arg, const redisReply *r)
-{
-    (void)arg;
-    c->waiting = false;
-    if (r == NULL)
-        return;
-    if (r->type == REDIS_REPLY_ERROR) { /* no master any more: all of it goes to the new one */
-        conn_lose(c, "WAIT: %s", r->str);
-        return;
-    }
-    if (r->type == REDIS_REPLY_INTEGER && r->integer >= c->w->opt.wait) {
-        c->held = 0;
-        if (c->refused_at != 0)
-            accepts(c);
-    } else {
-        static const char text[] = "WAIT: too few replicas confirm";
-        c->since_wait = c->held; /* ask again */
-        conn_pause(c, text, sizeof text - 1);
-    }
-}
-
-static void ask_replicas(struct conn *c)
-{
-    char n[16], ms[16];
-    if (c->waiting || c->since_wait == 0 || c->lost || c->un + 4 >= c->cap || ring_room(&c->ring) < 128)
-        return;
-    if (c->since_wait < WAIT_UNITS && c->un > c->replied)
-        return;
-    snprintf(n, sizeof n, "%d", c->w->opt.wait);
-    snprintf(ms, sizeof ms, "%d", 1000);
-    c->waiting = true;
-    c->since_wait = 0;
-    conn_call(c, wait_reply, NULL, "WAIT", n, ms, NULL);
-}
-
 void conn_release(struct conn *c)
 {
     if (c->held == 0)
         pop(c, c->replied);
     else if (c->pause_until == 0)
-        ask_replicas(c);
+        replicas_ask(c);
 }
 
 static void answered(struct conn *c, const redisReply *r)
@@ -241,7 +208,7 @@ static void answered(struct conn *c, const redisReply *r)
     default:
         cluster_reply(c, u, ring_at(&c->ring, c->ring.acked + c->replied_bytes - u->len));
         if (u->kind == CU_ONE && c->refused_at != 0)
-            accepts(c);
+            conn_accepts(c);
         if (u->kind == CU_ONE && c->w->opt.wait > 0) {
             c->held++;
             c->since_wait++;

@@ -4,6 +4,7 @@
  *
  *   conn.c        bytes out, replies in, units
  *   conn_open.c   connecting, the handshake, and how a connection is lost
+ *   replicas.c    --wait
  *   cluster.c     what goes over which connection
  */
 #ifndef RW_CONN_H
@@ -12,6 +13,7 @@
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "ring.h"
 #include "sock.h"
@@ -20,6 +22,7 @@ struct writer;
 struct cnode;
 struct conn;
 struct bigjob;
+struct safe;
 
 enum conn_state { CONN_DOWN, CONN_CONNECTING, CONN_HELLO, CONN_READY };
 
@@ -36,7 +39,7 @@ enum cunit_flag {
     CF_IDEMPOTENT = 2,
     CF_ALONE = 4, /* no other unit of its slot may be under way */
     CF_FIRST = 8,
-    CF_RESENT = 16, /* it may have been carried out already: its connection was lost behind it */
+    CF_RESENT = 16,  /* it may have been carried out already: its connection was lost behind it */
     CF_GUARDED = 32, /* of --on-existing skip or fail; mark is its ticket (splits.h) */
     CF_AGAIN = 64,   /* it was sent before, and its reply is lost */
 };
@@ -79,10 +82,12 @@ struct conn {
     uint32_t cap, uhead, un;
     uint32_t replied; /* of these, units at the front whose replies have come */
     size_t replied_bytes;
+    size_t large;        /* a request waits for so much room: smaller ones do not go before; 0: none does */
     uint32_t held;       /* of these, requests that wait for replicas */
     uint32_t since_wait; /* confirmed by the master since the last WAIT was sent */
     bool waiting;        /* WAIT is in flight */
-    uint32_t db;         /* selected */
+    STAILQ_HEAD(, safe) safe; /* of our own requests, those that wait for replicas */
+    uint32_t db;              /* selected */
     bool selecting;
     uint32_t select_db;
     uint32_t since_select; /* requests in this database */
@@ -113,11 +118,16 @@ struct conn {
 struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units);
 void conn_free(struct conn *c);
 
+static inline bool conn_room(const struct conn *c, size_t len)
+{
+    return ring_room(&c->ring) >= len + 1024;
+}
+
 /* May a request of len bytes be sent now? */
 static inline bool conn_takes(const struct conn *c, size_t len)
 {
     return c->state == CONN_READY && !c->lost && c->pause_until == 0 && !c->selecting && c->big == NULL &&
-           c->un + 8 < c->cap && ring_room(&c->ring) >= len + 1024;
+           c->un + 8 < c->cap && conn_room(c, len);
 }
 
 /* Append a unit and its bytes. The caller has looked at conn_takes. */
@@ -134,6 +144,9 @@ void conn_receive(struct conn *c);
 /* The server refuses for the moment: wait before anything is sent again. */
 void conn_pause(struct conn *c, const char *text, size_t len);
 
+/* It was told to wait, and has carried something out now. */
+void conn_accepts(struct conn *c);
+
 /* Units at the front whose replies have come are done with. */
 void conn_release(struct conn *c);
 
@@ -145,6 +158,13 @@ static inline bool conn_quiet(const struct conn *c)
 {
     return c->un == 0;
 }
+
+/* ---- replicas.c ---- */
+
+/* Requests are held: ask replicas, if it is time. The connection is lost: so is what waited for them. */
+void replicas_ask(struct conn *c);
+void replicas_lost(struct conn *c);
+void replicas_free(struct conn *c);
 
 /* ---- conn_open.c ---- */
 

@@ -245,6 +245,11 @@ void conn_settle(struct conn *c, uint64_t now)
         log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost node=%s error=%s in_flight=%u",
                   cnode_name(c->node), log_quote(c->why, strlen(c->why)), c->un - c->replied);
     }
+    if (c->t.fd >= 0 && c->t.hopeless && c->state != CONN_READY && c->node->master) {
+        writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
+                    cnode_name(c->node), log_quote(c->why, strlen(c->why)));
+        c->w->cluster->dead = true;
+    }
     if (c->t.fd >= 0) {
         loop_drop(c->w, c->t.fd);
         c->t.close(&c->t);
@@ -254,9 +259,10 @@ void conn_settle(struct conn *c, uint64_t now)
     redisReaderFree(c->reader);
     c->reader = NULL;
     c->ring.acked = c->ring.sent = c->ring.tail = 0;
-    c->uhead = c->un = c->replied = c->held = c->since_wait = 0;
+    c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
-    c->waiting = c->selecting = c->yield = c->lost = false;
+    replicas_lost(c);
+    c->selecting = c->yield = c->lost = false;
     c->big = NULL;
     c->pause_until = c->refused_at = 0;
     c->backoff = 0;

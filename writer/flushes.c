@@ -13,38 +13,6 @@
 
 #define OUR_KEYS "df2redis:{"
 
-/* ---- replicas ---- */
-
-struct safe {
-    safe_fn *fn;
-    void *arg;
-};
-
-static void on_wait(struct conn *c, void *arg, const redisReply *r)
-{
-    struct safe *s = arg;
-    bool ok = r != NULL && r->type == REDIS_REPLY_INTEGER && r->integer >= c->w->opt.wait;
-    if (r != NULL && r->type == REDIS_REPLY_ERROR)
-        conn_lose(c, "WAIT: %s", r->str);
-    else if (r != NULL && !ok)
-        conn_pause(c, "WAIT: too few replicas confirm", strlen("WAIT: too few replicas confirm"));
-    s->fn(c, s->arg, ok);
-    free(s);
-}
-
-void cluster_safe(struct conn *c, safe_fn *fn, void *arg)
-{
-    char n[16];
-    if (c->w->opt.wait == 0) {
-        fn(c, arg, true);
-        return;
-    }
-    struct safe *s = xmalloc(sizeof *s);
-    *s = (struct safe){fn, arg};
-    snprintf(n, sizeof n, "%d", c->w->opt.wait);
-    conn_call(c, on_wait, s, "WAIT", n, "1000", NULL);
-}
-
 /* ---- flushing every master ---- */
 
 static void flush_safe(struct conn *c, void *arg, bool ok)

@@ -85,6 +85,13 @@ void positions_done(struct positions *p, unsigned flow, uint64_t group)
 uint64_t positions_mark(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos, bool done)
 {
     struct flowpos *f = &p->flow[flow];
+    if (done && f->n > 0 && mark_at(f, f->n - 1)->done) { /* however many come while something stands still */
+        struct mark *last = mark_at(f, f->n - 1);
+        last->seq = seq;
+        if (pos > 0)
+            last->pos = pos;
+        return f->first + f->n - 1;
+    }
     if (f->n == f->cap)
         grow(f);
     f->n++;

@@ -178,8 +178,8 @@ bool router_stuck(struct writer *w)
     struct node *n = &w->node;
     if (w->failed || w->limit.waiting || n->lost || n->pause_until != 0 || !writer_quiet(w) || n->b.dirty)
         return false;
-    if (w->cluster != NULL &&
-        (w->cluster->start != START_NONE || w->cluster->needed_since != 0 || w->cluster->stir))
+    if (w->cluster != NULL && (w->cluster->start != START_NONE || w->cluster->needed_since != 0 ||
+                               w->cluster->stir || cluster_expects(w->cluster)))
         return false;
     for (unsigned i = 0; i < w->inputs.n; i++)
         if (!w->inputs.v[i].finished && !w->inputs.v[i].have)

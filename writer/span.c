@@ -216,11 +216,12 @@ static void lost(struct span *s)
 static void safe(struct conn *c, void *arg, bool ok)
 {
     struct span *s = arg;
-    (void)c;
-    if (ok)
-        advance(s);
-    else
+    if (!ok) {
         lost(s);
+        return;
+    }
+    cluster_accepted(c);
+    advance(s);
 }
 
 static void on_reply(struct conn *c, void *arg, const redisReply *r)
@@ -270,7 +271,10 @@ static void send_step(struct span *s, uint64_t now)
         return;
     if (s->req.len > RING_LIMIT && s->step.keep == 0) {
         s->sent = true;
-        s->big = bigjob_memory(s->w, s->step.slot, s->req.p, s->req.len, on_big, s);
+        struct rec r = s->r;
+        r.keyarg = 1;
+        r.flags = (uint16_t)((r.flags & ~(unsigned)RF_IDEMPOTENT) | (repeatable(s) ? RF_IDEMPOTENT : 0));
+        s->big = bigjob_memory(s->w, &r, s->step.slot, s->req.p, s->req.len, on_big, s);
         bigjob_work(s->big, now);
         return;
     }

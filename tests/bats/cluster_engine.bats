@@ -77,3 +77,167 @@ sizes() {
     assert_status 0
     [[ $(sizes | xargs) == "1 0 0" ]]
 }
+
+summary() { sed -n "s/^stage=rediswriter summary $1/$1/p" <<<"$output"; }
+
+@test "what ended the writer is not passed over: a request, a large one, a program" {
+    local request
+    redis-cli -p "${CLUSTER_PORTS[0]}" acl setuser default -rpush >/dev/null
+    for request in "live 0 :pos=8 RPUSH b 1" "live 0 :pos=8 :part=100 RPUSH b @300" "program 0 :pos=8 :keep=1 EXISTS a / RPUSH b 1"; do
+        { heading 1; printf '%s\n' "synced 0 :pos=5" "sleep 300" "$request" "live 0 :pos=9 INCR b" end; } | for_cluster | mkrecords |
+            { run timeout -s KILL 10 rediswriter "redis://127.0.0.1:$REDIS_PORT" || true; }
+        assert_status 1
+        assert_output_has NOPERM
+        [[ $(summary flow) == *' pos=5 '* ]] || fail "$output"
+    done
+    redis-cli -p "${CLUSTER_PORTS[0]}" acl setuser default +rpush >/dev/null
+}
+
+@test "a large request for a database that the target does not have: a data error, the rest goes on" {
+    start_redis --databases 2
+    printf '%s\n' "live 0 :db=9 :pos=2 :part=100 SET k @300" "live 0 :pos=3 :part=100 SET z @300" | one_flow | mkrecords >"$TMP/stream"
+    run timeout -s KILL 10 rediswriter --connections 2 "$(target)" "$TMP/stream"
+    assert_status 3
+    assert_output_has 'event=data_error command="SET" key="k" db=9'
+    [[ $(rcli strlen z) -eq 300 ]]
+}
+
+@test "a SELECT whose reply takes its time is waited for" {
+    start_redis
+    feed --connections 2
+    tell "$(heading 1)" "live 0 :pos=2 SET k v" "synced 0 :pos=3"
+    wait_until 5 eval '[[ $(rcli get k) == v ]]'
+    sleep 2.2 # until nothing says any more that connections were just made
+    kill -STOP "$REDIS_PID"
+    tell "live 0 :db=1 :pos=4 SET k w"
+    sleep 0.5
+    kill -CONT "$REDIS_PID"
+    tell end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    [[ $(rcli -n 1 get k) == w ]]
+}
+
+@test "--wait while replicas are missing: as many requests as fit; nothing is sent twice for it" {
+    start_redis --repl-diskless-sync-delay 0
+    seq -f 'set 0 k:%g v' 9000 | one_flow | mkrecords >"$TMP/many"
+    printf '%s\n' "live 0 :pos=2 :part=100 RPUSH l @300" | one_flow | mkrecords >"$TMP/large"
+    background timeout -s KILL 30 rediswriter --wait 1 --task many "$(target)" "$TMP/many" 2>"$TMP/many.err"
+    local many=$! port=$REDIS_PORT
+    background timeout -s KILL 30 rediswriter --wait 1 --task large "$(target)" "$TMP/large" 2>"$TMP/large.err"
+    local large=$!
+    sleep 6 # some WAITs in vain
+    start_redis --replicaof 127.0.0.1 "$port" --repl-diskless-load disabled
+    reap 15 "$many"
+    assert_status 0
+    reap 5 "$large"
+    assert_status 0
+    [[ $(redis-cli -p "$port" llen l) -eq 1 && $(redis-cli -p "$port" dbsize) -eq 9001 ]]
+}
+
+@test "--wait without the right to WAIT: status 1, not again and again" {
+    start_redis
+    rcli acl setuser default -wait >/dev/null
+    echo "live 0 :pos=2 INCR n" | one_flow | mkrecords >"$TMP/stream"
+    run timeout -s KILL 10 rediswriter --wait 1 "$(target)" "$TMP/stream"
+    assert_status 1
+    assert_output_has 'command=WAIT'
+    [[ $(rcli get n) -eq 1 ]]
+}
+
+@test "--reply-timeout does not end a connection that takes bytes, however slowly" {
+    start_redis
+    feed --reply-timeout 1 --connections 2
+    tell "$(heading 1)" "live 0 :pos=2 SET k v" "synced 0 :pos=3"
+    wait_until 5 eval '[[ $(rcli get k) == v ]]'
+    kill -STOP "$REDIS_PID"
+    tell "live 0 :pos=4 SET k @200000000"
+    for _ in 1 2 3 4; do
+        sleep 0.6
+        kill -CONT "$REDIS_PID"
+        sleep 0.01
+        kill -STOP "$REDIS_PID"
+    done
+    kill -CONT "$REDIS_PID"
+    tell end
+    tell_end
+    reap 20 "$WRITER"
+    assert_status 0
+    [[ $(rcli strlen k) -eq 200000000 ]]
+    said ' reconnects=0'
+}
+
+@test "a request with several keys whose hash is on its way in another slot: what is behind it still waits for it" {
+    local one='{a}105578' other='{b}31616' # of one hash, as mkrecords makes them
+    feed
+    tell "$(heading 1 | for_cluster)" "synced 0 :pos=1" "live 0 :pos=2 SET a 1" "live 0 :pos=3 SET b 1" "live 0 :pos=4 SET {b}2 1"
+    wait_until 5 eval '[[ $(redis-cli -c -p "$REDIS_PORT" get "{b}2") == 1 ]]'
+    kill -STOP "${CLUSTER_PIDS[2]}"
+    redis-cli -p "${CLUSTER_PORTS[0]}" config set maxmemory 1 >/dev/null
+    tell "live 0 :pos=5 SET $one 1" "live 0 :pos=6 :multikey MSET $other 1 {b}2 2" "live 0 :pos=7 DEL {b}2"
+    sleep 0.3
+    kill -CONT "${CLUSTER_PIDS[2]}"
+    wait_until 5 said 'event=target_refuses_for_now.*OOM'
+    sleep 0.2
+    redis-cli -p "${CLUSTER_PORTS[0]}" config set maxmemory 0 >/dev/null
+    tell end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    [[ $(redis-cli -c -p "$REDIS_PORT" get "$other") == 1 && $(redis-cli -c -p "$REDIS_PORT" exists "{b}2") == 0 ]]
+}
+
+@test "positions without requests take no memory while something before them stands still" {
+    start_redis
+    feed -v --connections 2
+    tell "$(heading 1)" "synced 0 :pos=1" "live 0 :pos=2 SET k v"
+    wait_until 5 eval '[[ $(rcli get k) == v ]]'
+    kill -STOP "$REDIS_PID"
+    tell "live 0 :pos=3 SET k w"
+    seq -f 'position 0 :pos=%.0f' 4 1500004 >&"$FEED"
+    tell "report 0 kind=here"
+    wait_until 20 said 'kind=here'
+    [[ $(peak_memory "$WRITER") -lt 24000 ]] || fail "$(peak_memory "$WRITER") kB"
+    kill -CONT "$REDIS_PID"
+    tell end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    said 'summary flow=0 .*pos=1500004 '
+}
+
+relay_slowly() { # port to-port bytes-a-second
+    background perl -MIO::Socket::INET -e '
+        my ($port, $to, $rate) = @ARGV;
+        my $l = IO::Socket::INET->new(LocalAddr => "127.0.0.1:$port", Listen => 9, ReuseAddr => 1) or die;
+        setsockopt $l, SOL_SOCKET, SO_RCVBUF, 65536;
+        $SIG{CHLD} = "IGNORE";
+        while (my $in = $l->accept) {
+            next if fork;
+            my $out = IO::Socket::INET->new("127.0.0.1:$to") or exit;
+            my ($from, $into, $pause) = fork ? ($in, $out, 1 / $rate) : ($out, $in, 0);
+            while (my $n = sysread $from, my $d, 16384) {
+                syswrite $into, $d;
+                select undef, undef, undef, $n * $pause if $pause;
+            }
+            shutdown $into, 1;
+            exit;
+        }' "$@"
+}
+
+@test "large requests of one flow get their turn among the small ones of another, over a slow line" {
+    start_redis
+    local port
+    port=$(random_port)
+    relay_slowly "$port" "$REDIS_PORT" 8000000
+    { heading 2 | head -n 3; seq -f 'set 0 k:%g @4000' 4000; printf '%s\n' "synced 0 :pos=3" end; } | mkrecords >"$TMP/small"
+    { heading 2 | sed /flow.0/d; seq -f 'set 1 big:%g @900000' 6; printf '%s\n' "synced 1 :pos=3" end; } | mkrecords >"$TMP/large"
+    wait_until 5 redis-cli -p "$port" ping
+    background timeout -s KILL 30 rediswriter -q --connections 2 --window 1m "redis://127.0.0.1:$port" "$TMP/small" "$TMP/large"
+    local writer=$!
+    wait_until 20 eval '[[ $(rcli exists big:1 big:2 big:3 big:4 big:5 big:6) -eq 6 ]]'
+    [[ $(rcli dbsize) -lt 3600 ]]
+    reap 20 "$writer"
+    assert_status 0
+}

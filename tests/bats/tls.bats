@@ -121,6 +121,13 @@ cluster_ok() {
     start_redis
     standin "${args[@]}" --write-resp - --with-journal | rcli --pipe >/dev/null
     assert_same "redis-cluster://127.0.0.1:$((NODES[0] + 100))" "redis://127.0.0.1:$REDIS_PORT?dbs=0"
+    # One of them shows a certificate that does not hold: the end, with its name and the reason, and no search for it.
+    redis-cli -p $((NODES[2] + 100)) config set tls-cert-file "$CERTS/expired.crt" tls-key-file "$CERTS/expired.key" >/dev/null
+    printf '%s\n' session 'target cluster=1' 'flow 0' 'set 0 a 1' 'set 0 b 1' 'synced 0 :pos=2' end | mkrecords >"$TMP/stream"
+    run timeout -s KILL 20 rediswriter --tls-ca "$CERTS/ca.crt" "rediss://127.0.0.1:${NODES[0]}" "$TMP/stream"
+    assert_status 1
+    assert_output_has "node=127.0.0.1:${NODES[2]}"
+    assert_output_has 'certificate has expired'
 }
 
 # ---- the target's certificate ----
