@@ -18,7 +18,7 @@ ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
 PROGRAMS = dfreader dfparse rediswriter dfconf dfnotify dflog
-TOOLS    = standin dfstate sink slots mkrecords probe
+TOOLS    = standin dfstate sink slots mkrecords probe dfcrash
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
@@ -41,6 +41,7 @@ SRC_sink        = tests/bench/sink.c
 SRC_slots       = tests/bench/slots.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
 SRC_probe       = tests/probe/main.c
+SRC_dfcrash     = $(wildcard tests/crash/*.c)
 
 LIBS_dfreader    = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfparse     = -llz4 -lzstd -linih -lbsd -lm
@@ -53,6 +54,7 @@ LIBS_sink        =
 LIBS_slots       =
 LIBS_mkrecords   = -lbsd
 LIBS_probe       = -lbsd
+LIBS_dfcrash     = -lhiredis
 LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 
 all: $(BINS) $(SCRIPT) $(LIBEXEC)

@@ -133,3 +133,13 @@ int ctl_hello(struct ctl *c, const char *path, const char *hello, int timeout_ms
     ctl_close(c);
     return -1;
 }
+
+bool ctl_just_died(const char *path, uint64_t started)
+{
+    int fd = sock_unix_connect(path);
+    bool refused = fd < 0 && errno == ECONNREFUSED;
+    uint64_t now = now_us() / 1000000;
+    if (fd >= 0)
+        close(fd);
+    return refused && started <= now && now - started < 60;
+}

@@ -48,4 +48,8 @@ bool ctl_getu(const char *line, const char *name, uint64_t *out);
  * copy it to answer. Returns 0 when welcome, -1 otherwise (not there, refused, silent); c->fd is -1 then. */
 int ctl_hello(struct ctl *c, const char *path, const char *hello, int timeout_ms, char *answer, size_t cap);
 
+/* After a session that began at started (Unix time) was not to be reached: has its dfreader been killed within the last
+ * minute? Then its socket is left behind, where one that ends removes it. */
+bool ctl_just_died(const char *path, uint64_t started);
+
 #endif

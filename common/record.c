@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io.h"
@@ -158,6 +159,13 @@ static const char *header_fault(const struct recin *in, const struct rec *r)
     if ((r->flags & RF_PLAINSET) != 0 && r->len < PLAINSET_PREFIX + 8)
         return "plain SET too short";
     return NULL;
+}
+
+bool recin_never_began(const struct recin *in)
+{
+    struct stat st;
+    return in->offset <= REC_STREAM && in->eof && fstat(in->fd, &st) == 0 &&
+           (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
 }
 
 static enum recin_result at_end(struct recin *in, size_t have)

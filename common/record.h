@@ -117,6 +117,10 @@ long recin_fill(struct recin *in);
 /* The next record. Checks header, kind, length, type and flags before anything is handed out. */
 enum recin_result recin_next(struct recin *in, struct rec *r, const uint8_t **payload);
 
+/* After RECIN_CUT: not one whole record ever came from this pipe or socket. What was to write there died before it
+ * began, which is no damage; an empty file is. */
+bool recin_never_began(const struct recin *in);
+
 /* True when a whole record or the end lies in the buffer, so that no read is needed for progress. */
 bool recin_ready(const struct recin *in);
 

@@ -79,7 +79,7 @@ static int run_input(struct parser *p, int fd)
         case RECIN_STREAM: break;
         case RECIN_END: more = false; break;
         case RECIN_CUT:
-            parser_fault(p, p->was_live ? EXIT_RETRY : EXIT_DAMAGED, "lost", in.error);
+            parser_fault(p, p->was_live || recin_never_began(&in) ? EXIT_RETRY : EXIT_DAMAGED, "lost", in.error);
             rc = -1;
             break;
         case RECIN_DAMAGED:
@@ -128,8 +128,10 @@ int main(int argc, char **argv)
     log_init("dfparse", opt.verbose == 0 ? LOG_WARN : opt.verbose == 1 ? LOG_INFO : LOG_DEBUG);
     set_signals();
     int out = io_open_output(opt.output);
-    if (out < 0)
-        err(EXIT_CANNOT, "%s", opt.output);
+    if (out < 0) { /* where nobody listens any more, the writer has died before we came */
+        bool gone = strncmp(opt.output, "unix:", 5) == 0 && (errno == ECONNREFUSED || errno == ENOENT);
+        err(gone ? EXIT_RETRY : EXIT_CANNOT, "%s", opt.output);
+    }
     (void)pipe_enlarge(out, (size_t)1 << 20);
     struct parser *p = xcalloc(1, sizeof *p);
     parser_init(p, &opt, out);

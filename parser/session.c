@@ -138,11 +138,12 @@ void parser_control(struct parser *p)
 
 /* ---- sessions ---- */
 
-static void join_control(struct parser *p, const char *path)
+static void join_control(struct parser *p, const char *path, uint64_t started)
 {
     char hello[128], answer[CTL_LINE_MAX];
     snprintf(hello, sizeof hello, "role=parser nonce=%s", p->nonce);
     if (ctl_hello(&p->ctl, path, hello, 5000, answer, sizeof answer) < 0) {
+        p->was_live = ctl_just_died(path, started);
         log_event(LOG_INFO, NO_FLOW, "event=offline msg=\"the session of this stream is over\"");
         return;
     }
@@ -256,7 +257,7 @@ static int check_databases(struct parser *p, const struct rec *r, const uint8_t 
 static int on_session(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char nonce[40], source[24], control[256];
-    uint64_t flows, journal;
+    uint64_t flows, journal, started = 0;
     if (meta_get(payload, r->len, "nonce", nonce, sizeof nonce) <= 0 ||
         meta_get(payload, r->len, "source", source, sizeof source) <= 0 ||
         !meta_getu(payload, r->len, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||
@@ -292,8 +293,9 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     struct origin o = {.epoch = r->epoch, .time = r->time};
     emit_meta(&p->e, &o, REC_SESSION, payload, r->len);
     (void)emit_flush(&p->e); /* the writer finds the control socket in it */
+    (void)meta_getu(payload, r->len, "started", &started);
     if (!same && meta_get(payload, r->len, "control", control, sizeof control) > 0)
-        join_control(p, control);
+        join_control(p, control, started);
     if (!p->target_written && p->opt->mode == EMIT_RECORDS && !p->opt->have_target && p->ctl.fd >= 0)
         await_target(p);
     if (!p->target_written)
@@ -431,12 +433,13 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
 
 int parser_end(struct parser *p)
 {
+    bool retry = p->was_live || !p->begun; /* then nobody knows of a session, but that its writer has gone */
     if (!p->begun)
         begin_stream(p); /* an input that failed before its session still has a stream that says so */
     finish_stream(p);
     if (emit_flush(&p->e) < 0) {
         const char *why = p->e.fault == EPIPE ? "the reader of the output has gone" : strerror(p->e.fault);
-        int status = p->was_live && p->e.fault == EPIPE ? EXIT_RETRY : EXIT_CANNOT;
+        int status = retry && p->e.fault == EPIPE ? EXIT_RETRY : EXIT_CANNOT;
         if (p->e.fault == EPROTO) /* said already: with --resp, the flows disagree on a FLUSH */
             status = EXIT_DAMAGED;
         else

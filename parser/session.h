@@ -14,7 +14,7 @@ struct parser {
     bool told_cut[REC_FLOWS_MAX], told_synced[REC_FLOWS_MAX];
     bool begun;        /* there was a session */
     bool open;         /* a stream is being written: its END is still to come */
-    bool was_live;     /* its dfreader answered on the control socket */
+    bool was_live;     /* its dfreader answered on the control socket, or had just been killed */
     char nonce[40];
     uint16_t epoch;
     char snapshot_id[40]; /* of the files of this session */

@@ -53,8 +53,9 @@ static int take_answer(struct flow *f, struct fault *why)
 {
     const struct reply *r = &f->link.reply;
     if (r->top.type != REDIS_REPLY_ARRAY) {
-        f->refused = f->ask.lsn > 0 && r->top.type == REDIS_REPLY_ERROR;
         fault_reply(why, "DFLY FLOW", r);
+        /* That the session is over, or nobody is let in now, says nothing about the LSN. */
+        f->refused = f->ask.lsn > 0 && r->top.type == REDIS_REPLY_ERROR && why->status != EXIT_RETRY;
         return -1;
     }
     if (r->count < 2 || r->el[0].type != REDIS_REPLY_STATUS || r->el[1].type != REDIS_REPLY_STATUS) {

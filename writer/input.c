@@ -189,7 +189,7 @@ void inputs_check(struct writer *w, uint64_t now)
 
 static void cut(struct writer *w, struct input *in)
 {
-    bool live = w->session.live;
+    bool live = w->session.live || w->session.died || recin_never_began(&in->in);
     writer_fail(
         w, live ? EXIT_RETRY : EXIT_DAMAGED, "event=input_cut_short input=%s offset=%llu error=%s note=%s",
         log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,

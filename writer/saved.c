@@ -182,7 +182,8 @@ static void fill_file(const struct writer *w, struct buf *b)
     meta_addu(b, "flows", s->flows);
     meta_adds(b, "replid", s->replid);
     meta_adds(b, "lineage", s->lineage);
-    meta_addu(b, "whole", positions_all_synced(&w->positions));
+    /* Those of a session that goes on hold from the start, whatever its form. */
+    meta_addu(b, "whole", s->going_on == s->flows || positions_all_synced(&w->positions));
     for (unsigned i = 0; i < w->positions.n; i++)
         (void)buf_addf(b, "f%u=%llu\n", i, (unsigned long long)w->positions.flow[i].pos);
     (void)buf_addf(b, "crc=%016llx\n", (unsigned long long)crc64(0, b->p, b->len));

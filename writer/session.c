@@ -25,7 +25,7 @@ struct facts {
     char replid[72], lineage[72];
     char control[1024];
     char refused[32];
-    uint64_t flows, epoch, journal, resume;
+    uint64_t flows, epoch, journal, resume, started;
 };
 
 /* They become words of a line in the position key. */
@@ -49,6 +49,7 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
     if (f->epoch != r->epoch)
         return "SESSION record with two epochs";
     (void)meta_getu(payload, r->len, "journal", &f->journal);
+    (void)meta_getu(payload, r->len, "started", &f->started);
     (void)meta_get(payload, r->len, "source", f->source, sizeof f->source);
     (void)meta_get(payload, r->len, "replid", f->replid, sizeof f->replid);
     (void)meta_get(payload, r->len, "lineage", f->lineage, sizeof f->lineage);
@@ -134,6 +135,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     s->wrote = false;
     w->stopped = false;
     s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
+    s->died = !s->live && f->control[0] != '\0' && ctl_just_died(f->control, f->started);
     if (w->opt.live && !s->live) {
         writer_fail(w, EXIT_CANNOT,
                     "event=not_live note=\"--live was given, and no session listens\" control=%s",

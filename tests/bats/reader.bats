@@ -312,6 +312,16 @@ must_refuse() { # reason words
     saved "$REPLID" "${ENDS[@]}" | must_refuse error "refuses to go on"
 }
 
+@test "resume: a session that is lost meanwhile is no refusal, and no reason for a full resync" {
+    start_old_master 2 --resume-lost
+    start_reader --resume --on-full-resync flush
+    saved "$REPLID" "${ENDS[@]}" | start_writer
+    reap 5 "$READER"
+    [[ $status -eq 75 ]] || fail "status $status"
+    grep -q "the session was lost" "$TMP/reader.err"
+    [[ -z $(flow_records) ]]
+}
+
 @test "resume: a master that took over from the one before" {
     local old=0123456789012345678901234567890123456789
     start_old_master 2 --last-master $old

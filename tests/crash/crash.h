@@ -16,21 +16,22 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#define MAX_FLOWS   8u
-#define MAX_STAGES  (2u + 2u * MAX_FLOWS)
-#define MAX_ARGV    48u
-#define NODES       3u
-#define PATH_ROOM   256u
-#define SECOND      INT64_C(1000000)
-#define DRAIN_LIMIT (90 * SECOND) /* for what has been hit to run again, and for what was written to arrive  \
-                                   */
-#define END_LIMIT (20 * SECOND)   /* for the other stages to notice that one has gone */
+#define MAX_FLOWS  8u
+#define MAX_STAGES (2u + 2u * MAX_FLOWS)
+#define MAX_ARGV   48u
+#define NODES      3u
+#define PATH_ROOM  256u
+#define SECOND     INT64_C(1000000)
+#define DRAIN_LIMIT                                                                                          \
+    (90 * SECOND)               /* for what has been hit to run again, and for what was written to arrive    \
+                                 */
+#define END_LIMIT (30 * SECOND) /* for the other stages to notice that one has gone */
 
 struct options {
     uint64_t crashes, seed, every, series, rate, seconds;
     const char *dragonfly, *keep;
     const char *only; /* of the faults: those with one of these names, comma-separated */
-    bool cluster, verbose;
+    bool cluster, verbose, overwrite;
 };
 
 extern struct options opt;
@@ -97,7 +98,6 @@ void cluster_wait(struct server *node, unsigned n);
 struct source {
     struct server oracle, master; /* with a Dragonfly: it is both */
     unsigned flows, dbs, proxy;
-    uint64_t full, partial, refused; /* as answered by the stand-in since the series began */
 };
 void source_start(struct source *s, uint64_t seed); /* a new one, with data, pausing */
 void source_stop(struct source *s);
@@ -105,7 +105,7 @@ void source_go(struct source *s);
 void source_pause(struct source *s);
 /* Next LSN of each flow. */
 void source_heads(struct source *s, uint64_t head[MAX_FLOWS]);
-void source_counts(struct source *s);
+void source_check(struct source *s); /* nothing illegal was seen, no LSN was refused */
 
 /* ---- pipeline.c ---- */
 
@@ -115,14 +115,16 @@ struct stage {
     pid_t pid; /* 0: it has ended */
     char name[24];
     int status; /* as waitpid gives it */
-    bool hit;   /* we sent it a signal that ends it */
+    bool hit;   /* we killed it */
+    bool asked; /* we sent it SIGTERM */
 };
 
 struct pipeline {
     struct stage stage[MAX_STAGES];
     unsigned stages, alive, runs;
     pid_t group;
-    bool single;
+    bool single, was_stable, ending;
+    bool goes_on;      /* the target had all positions when it began */
     int64_t first_end; /* when a stage ended while others went on */
 };
 
@@ -134,18 +136,19 @@ void pipeline_signal_all(struct pipeline *p, int sig);
 void pipeline_kill(struct pipeline *p); /* and wait */
 /* Phase of the session ("stable" ...), "" when it does not answer. */
 const char *pipeline_phase(struct pipeline *p);
+bool pipeline_is_stable(struct pipeline *p);
 
 /* ---- faults.c ---- */
 
 /* One fault: what it was is said, and done.  Stages that end meanwhile are started again. */
-void fault_run(unsigned number);
+void fault_run(bool extra);
 
 /* ---- check.c ---- */
 
 /* Where the target stands: true with a position in every flow. */
 bool check_positions(uint64_t pos[MAX_FLOWS]);
 /* Pause the writes, wait until everything has arrived, compare, go on. */
-void check_equal(unsigned faults);
+void check_equal(void);
 
 /* ---- main.c ---- */
 
@@ -156,10 +159,10 @@ struct run {
     struct server target[NODES];
     unsigned targets;
     struct pipeline pipeline;
-    bool begun, may_refuse;
-    bool complete;  /* the target has had a position in every flow: from now on only PARTIAL will do */
-    uint64_t fulls; /* DFLY FLOW answered FULL until then */
-    unsigned fault, series, restarts, partials, statuses[256], compared;
+    bool begun;
+    bool complete;   /* the target has had a position in every flow: from now on only PARTIAL will do */
+    unsigned helped; /* runs that did not end by themselves, as processes had died before they joined */
+    unsigned fault, series, restarts, fulls, partials, compared;
     char last_fault[120];
 };
 extern struct run now;

@@ -5,6 +5,8 @@
 
 #include "crash.h"
 
+static bool is_extra; /* the fault does not count */
+
 /* What is said of a fault, and stands in the report of a failure. */
 static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void tell(const char *format, ...)
@@ -13,7 +15,7 @@ static void tell(const char *format, ...)
     va_start(args, format);
     vsnprintf(now.last_fault, sizeof now.last_fault, format, args);
     va_end(args);
-    say("%4u  %s", now.fault, now.last_fault);
+    say("%4u%c %s", now.fault, is_extra ? '+' : ' ', now.last_fault);
 }
 
 /* Mostly short, now and then as long as the brief promise of "a while". */
@@ -172,10 +174,10 @@ static bool chosen(const char *name)
     return !opt.only;
 }
 
-void fault_run(unsigned number)
+void fault_run(bool extra)
 {
     unsigned all = 0;
-    now.fault = number;
+    is_extra = extra;
     for (size_t i = 0; i < FAULTS; i++)
         all += chosen(faults[i].name) ? faults[i].weight : 0;
     if (!all)

@@ -147,7 +147,7 @@ void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved)
 {
     struct texts t;
     unsigned runs = p->runs + 1;
-    *p = (struct pipeline){.runs = runs, .single = one_in(2)};
+    *p = (struct pipeline){.runs = runs, .single = one_in(2), .goes_on = expect_saved};
     snprintf(t.source, sizeof t.source, "dragonfly://127.0.0.1:%u", now.source.proxy);
     snprintf(t.target, sizeof t.target, "redis://127.0.0.1:%u", now.target[0].port);
     snprintf(t.writer, sizeof t.writer, "unix:%s", file("writer"));
@@ -169,9 +169,9 @@ static bool status_is_fine(const struct stage *s)
     if (s->hit)
         return true;
     if (!WIFEXITED(s->status))
-        return false;
+        return s->asked && WTERMSIG(s->status) == SIGTERM; /* it came before the program could take it */
     int st = WEXITSTATUS(s->status);
-    return st == 0 || st == 75 || (st == 5 && !now.complete) || (st == 1 && now.may_refuse);
+    return st == 0 || st == 75 || (st == 5 && !now.complete);
 }
 
 static void stage_ended(struct pipeline *p, struct stage *s, int status)
@@ -181,8 +181,6 @@ static void stage_ended(struct pipeline *p, struct stage *s, int status)
     p->alive--;
     if (!p->first_end)
         p->first_end = now_us();
-    if (WIFEXITED(status) && !s->hit)
-        now.statuses[WEXITSTATUS(status) & 255]++;
     if (opt.verbose)
         say("  %s: %s %d%s", s->name, WIFEXITED(status) ? "status" : "signal",
             WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), s->hit ? " (hit)" : "");
@@ -197,6 +195,14 @@ bool pipeline_reap(struct pipeline *p)
         int status;
         if (p->stage[i].pid && waitpid(p->stage[i].pid, &status, WNOHANG) == p->stage[i].pid)
             stage_ended(p, &p->stage[i], status);
+    }
+    /* Until all have joined, a session waits for those that died before (50 s); df2redis ends the others
+     * then. */
+    if (p->alive && p->first_end && !p->single && !p->was_stable && !p->ending &&
+        now_us() - p->first_end > 2 * SECOND) {
+        p->ending = true;
+        now.helped++;
+        pipeline_signal_all(p, SIGKILL);
     }
     if (p->alive && p->first_end && now_us() - p->first_end > END_LIMIT) {
         for (unsigned i = 0; i < p->stages; i++)
@@ -218,8 +224,10 @@ void pipeline_signal(struct pipeline *p, unsigned stage, int sig)
 
 void pipeline_signal_all(struct pipeline *p, int sig)
 {
-    for (unsigned i = 0; i < p->stages; i++)
+    for (unsigned i = 0; i < p->stages; i++) {
         p->stage[i].hit |= p->stage[i].pid && sig == SIGKILL;
+        p->stage[i].asked |= sig == SIGTERM;
+    }
     if (p->alive)
         kill(-p->group, sig);
 }
@@ -261,4 +269,31 @@ const char *pipeline_phase(struct pipeline *p)
     phase += strlen("session phase=");
     phase[strcspn(phase, " \n")] = '\0';
     return phase;
+}
+
+/* How the master answered, by what dfreader logs of the run. */
+static void count_answers(struct pipeline *p)
+{
+    char line[512];
+    unsigned full = 0, partial = 0;
+    FILE *f = fopen(file("run-%u-%u.reader", now.series, p->runs), "r");
+    while (f && fgets(line, sizeof line, f)) {
+        full += strstr(line, "event=flow-up mode=FULL") != NULL;
+        partial += strstr(line, "event=flow-up mode=PARTIAL") != NULL;
+    }
+    if (f)
+        fclose(f);
+    if (p->goes_on && (full || partial != now.source.flows))
+        fail("%u flows were answered FULL and %u PARTIAL where all could be PARTIAL", full, partial);
+    now.partials += p->goes_on;
+    now.fulls += !p->goes_on;
+}
+
+bool pipeline_is_stable(struct pipeline *p)
+{
+    if (!p->was_stable && strcmp(pipeline_phase(p), "stable") == 0) {
+        p->was_stable = true;
+        count_answers(p);
+    }
+    return p->was_stable && p->alive == p->stages;
 }

@@ -62,6 +62,7 @@ static void pair_open(int fd)
     while (p < pairs + PAIRS && p->used)
         p++;
     if (p == pairs + PAIRS || to < 0 || connect(to, (struct sockaddr *)&a, sizeof a) != 0) {
+        say("the proxy finds no master at port %u: %s", upstream_port, strerror(errno));
         close(fd);
         if (to >= 0)
             close(to);

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define TRAFFIC_ARGS  32u
-#define TRAFFIC_ARENA ((size_t)2 << 20)
+#define TRAFFIC_ARENA ((size_t)4 << 20)
 
 struct traffic_options {
     uint64_t seed;

@@ -59,6 +59,10 @@ static bool flow_lsn(struct master *m, struct conn *c, const struct request *r, 
     if (r->argc == 5)
         return true;
     start->has_lsn = true;
+    if (opt.resume_lost) {
+        conn_reply(c, "-ERR syncid not found\r\n");
+        return false;
+    }
     if (opt.resume_error) {
         conn_reply(c, SYNTAX);
         return false;

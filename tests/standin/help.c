@@ -99,6 +99,7 @@ static const char help_present[] =
     "  --partial-by-sync     as v1.31 to v1.34: after PARTIAL STARTSTABLE is an invalid state, DFLY SYNC gives\n"
     "                        the entries as journal blobs of a full sync without keys (generated flows)\n"
     "  --resume-error        DFLY FLOW with an LSN is a syntax error\n"
+    "  --resume-lost         DFLY FLOW with an LSN belongs to no session (any more)\n"
     "  --lose-backlog        a session that was PARTIAL ends right after STARTSTABLE is answered\n"
     "  --old-no-partial      always FULL, as masters up to v1.30\n"
     "\n";

@@ -253,6 +253,7 @@ static const struct def defs[] = {
     IS_FLAG("partial-by-sync", partial_by_sync),
     IS_FLAG("lose-backlog", lose_backlog),
     IS_FLAG("resume-error", resume_error),
+    IS_FLAG("resume-lost", resume_lost),
     IS_CALL("full-flow", call_full_flow),
     IS_TEXT("values", values),
     IS_TEXT("dbs", dbs),

@@ -1,0 +1,121 @@
+#!/usr/bin/env bats
+# Stages, servers and connections die at any moment; what is started again goes on where it was. `make crash` is the long
+# form of this.
+
+load helper
+
+setup() { common_setup; }
+teardown() { common_teardown; }
+
+# A pipeline of one process a stage. Sets GROUP, the pids of its stages. Opening a FIFO waits for its other end.
+start_pipeline() { # options of dfreader and rediswriter
+    local source="dragonfly://127.0.0.1:$MASTER_PORT" target="redis://127.0.0.1:$REDIS_PORT" end=$TMP/end.$((++RUNS))
+    mkfifo "$end.raw" "$end.commands"
+    background bash -c "exec dfreader -v --resume $* $source >$end.raw 2>$TMP/reader.$RUNS"
+    GROUP=($!)
+    background bash -c "exec dfparse <$end.raw >$end.commands 2>$TMP/parser.$RUNS"
+    GROUP+=($!)
+    background bash -c "exec rediswriter -v $* $target <$end.commands 2>$TMP/writer.$RUNS"
+    GROUP+=($!)
+}
+RUNS=0
+
+kill_all() {
+    kill -KILL "${GROUP[@]}"
+    wait "${GROUP[@]}" 2>/dev/null || return 0
+}
+
+statuses() { # wanted ones of the stages
+    local want pid
+    for pid in "${GROUP[@]}"; do
+        want=$1
+        shift
+        reap 10 "$pid"
+        assert_status "$want"
+    done
+}
+
+@test "random faults, a single server: equal after each" {
+    run dfcrash --crashes 30 --series 15 --seconds 40
+    assert_status 0
+    echo "# $(tail -1 <<<"$output")" >&3
+}
+
+@test "random faults, a cluster: what may be applied twice is equal after each" {
+    run dfcrash --cluster --crashes 8 --series 8 --seconds 30
+    assert_status 0
+    echo "# $(tail -1 <<<"$output")" >&3
+}
+
+@test "the recorded partial sync, end to end, everything killed in between" {
+    start_redis
+    start_master --capture "$CAPTURES/partial-resync" --second-session --expect-final-acks "$(meta partial-resync lsns)"
+    start_pipeline
+    # Session 1 has been applied where its last LSNs are acknowledged: those from which the recorded second one goes on.
+    local c2s flow lsn
+    for c2s in "$CAPTURES"/partial-resync/wire/0[45].c2s; do
+        read -r _ _ _ _ flow lsn _ < <(head -1 "$c2s" | tr -d '\r')
+        wait_until 10 grep -q "flow=$flow event=ack lsn=$lsn" "$MASTER_OUT.log"
+    done
+    kill_all
+    start_pipeline
+    reap 20 "$MASTER_PID"
+    assert_status 0
+    [[ $(grep -c 'event=flow-up mode=PARTIAL' "$TMP/reader.2") -eq 2 ]] || fail "$(cat "$TMP/reader.2")"
+    assert_equals_capture partial-resync
+}
+
+# A full sync that takes a while, killed in its midst.
+killed_in_full_sync() {
+    start_redis
+    rcli set stale 1 >/dev/null
+    start_master --generate --flows 2 --keys 4000 --slow 200000 --journal-ops 100 --journal-kind incr
+    start_pipeline
+    wait_until 10 eval '[[ $(rcli dbsize) -gt 100 ]]'
+    kill_all
+    [[ $(rcli dbsize) -lt 4000 ]]
+}
+
+counted() { # what 100 INCRs have made of the counters
+    rcli --raw keys 'counter:*' | xargs redis-cli -p "$REDIS_PORT" --raw mget | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+synced() { grep -q 'name=stable' "$TMP/reader.$RUNS"; }
+
+@test "all killed during the full sync: fail" {
+    killed_in_full_sync
+    local keys
+    keys=$(rcli dbsize)
+    start_pipeline
+    statuses 1 1 1
+    grep -q 'full sync before was not complete' "$TMP/reader.2"
+    [[ $(rcli dbsize) -eq $keys ]]
+}
+
+@test "all killed during the full sync: flush" {
+    killed_in_full_sync
+    start_pipeline --on-full-resync flush
+    wait_until 20 synced
+    wait_until 10 eval '[[ $(counted) -eq 100 ]]'
+    [[ $(rcli exists stale) -eq 0 ]]
+}
+
+@test "all killed during the full sync: overwrite" {
+    killed_in_full_sync
+    start_pipeline --on-full-resync overwrite
+    wait_until 20 synced
+    wait_until 10 eval '[[ $(counted) -eq 100 ]]'
+    [[ $(rcli exists stale) -eq 1 ]]
+}
+
+@test "a stage that dies before it begins: a new start may help" {
+    start_redis
+    true | { dfparse; echo $? >"$TMP/status"; } | rediswriter -q "redis://127.0.0.1:$REDIS_PORT" || status=$?
+    [[ $(<"$TMP/status") == 75 && $status == 75 ]] || fail "$(<"$TMP/status") $status"
+    status=0
+    dfparse </dev/null >/dev/null || status=$? # an empty file is damage
+    assert_status 4
+    status=0
+    { sleep 0.2; dfreader -q dragonfly://127.0.0.1:1 2>/dev/null; } | { dfparse; echo $? >"$TMP/status"; } | true || status=$?
+    [[ $(<"$TMP/status") == 75 ]] || fail "$(<"$TMP/status")"
+}
