@@ -58,12 +58,14 @@ run_once() {
     check_monitor
 }
 
-# Data errors of a run that ended for another reason: its status does not tell of them.
-note_data_errors() {
+# What the writer's summary knows better: data errors of a run that ended for another reason, of which its status does
+# not tell, and a full sync that was complete when nobody looked.
+read_summary() {
     local text
     [[ $worst -eq 3 || $writer_status == 3 ]] && data_errors=1
-    [[ -n $summary && -r $summary ]] && text=$(<"$summary") || return 0
+    [[ -n $summary && -r $summary && $summary -nt $run_dir/pid ]] && text=$(<"$summary") || return 0
     [[ $text =~ \"(errors|reports_lost)\":\ *[1-9] ]] && data_errors=1
+    [[ $text == *'"synced": true'* && $text != *'"synced": false'* ]] && once_complete=1
     rm -f -- "$run_dir/summary"
 }
 
@@ -129,7 +131,7 @@ run_task() {
         next_start=
         run_once
         last_status=$worst
-        note_data_errors
+        read_summary
         if [[ -n $first_fault && $stopping -eq 0 ]]; then
             reason= # where a stage was killed, the first error is that of another
             [[ $crashed -eq 1 ]] || first_error

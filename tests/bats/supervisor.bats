@@ -231,9 +231,11 @@ stub() { # name, commands of sh
     assert_output_has 'event=restarts-exhausted'
     stub rediswriter 'sleep 0.5; exit 75'
     stub dfparse 'exit 1'
+    stub dfreader 'sleep 0.5; exit 75'
     run "${try[@]}"
     assert_status 1
-    [[ $output != *event=restart* ]]
+    [[ $output != *event=restart* ]] || fail "$output"
+    rm "$TMP/bin/dfreader" && ln -s "$BUILD/bin/dfreader" "$TMP/bin"
     stub rediswriter 'exec 0<&-; exit 3'
     stub dfparse 'sleep 0.5; exit 75'
     run "${try[@]}"
