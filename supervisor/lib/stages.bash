@@ -4,7 +4,9 @@
 declare -A name_of=() # pid -> stage
 stopping=0            # a signal or df2redis stop
 signals=0
+unheard=0 # a stop that perhaps nobody has heard
 timer=
+timer_for=
 
 new_run() {
     worst=0
@@ -29,7 +31,7 @@ spawn() { # name command…
     echo $! >"$run_dir/$name.pid"
     log info "started name=$name pid=$!"
     # A signal that came before it was known here.
-    [[ $stopping -eq "$before" ]] || kill -TERM $! 2>/dev/null
+    [[ $stopping -eq "$before" ]] || { kill -TERM $! 2>/dev/null; unheard=1; }
     return 0
 }
 
@@ -51,7 +53,22 @@ on_signal() {
     put_state stopping
     [[ -z $pause ]] || { clear_pause; return; }
     # It may be busy connecting; a signal reaches it also then.
-    ask 2 stop >/dev/null || kill_all TERM
+    ask 2 stop >/dev/null && return
+    kill_all TERM
+    unheard=1
+}
+
+# A signal that came when a stage was not yet what it was to become is lost: say it to the session again, until it
+# hears.
+say_stop() {
+    local pid
+    unheard=0
+    ask 2 stop >/dev/null && return
+    for pid in "${!name_of[@]}"; do
+        [[ ${name_of[$pid]} == dfreader-session || ${name_of[$pid]} == dfreader ]] || continue
+        kill -TERM "$pid" 2>/dev/null
+        unheard=1
+    done
 }
 
 # A stage has ended. Orderly ends (done, with data errors, stopped early) let the others go on to theirs.
@@ -87,9 +104,10 @@ ended() { # pid status
     esac
 }
 
-# When it runs out, whatever is left is killed.
-set_timer() { # seconds
+# When it runs out, whatever is left is killed, or what else it is for is done.
+set_timer() { # seconds [for]
     clear_timer
+    timer_for=${2-kill}
     sleep "$1" >/dev/null 2>&1 3>&- 8>&- 9>&- &
     timer=$!
 }
@@ -127,12 +145,17 @@ wait_all() {
         pid=
         bury
         [[ ${#name_of[@]} -gt 0 ]] || break
+        [[ $unheard -eq 0 || -n $timer ]] || set_timer 1 stop
         wait -n -p pid "${!name_of[@]}" ${timer:+"$timer"}
         st=$?
         # A signal, or a child that is gone already.
         [[ -n ${pid-} ]] || continue
         if [[ $pid == "$timer" ]]; then
             timer=
+            if [[ $timer_for == stop ]]; then
+                say_stop
+                continue
+            fi
             log error "stages-hang msg=\"killing what is left\""
             worse 75
             kill_all KILL
