@@ -34,7 +34,8 @@ static const char help[] =
     "  --keep DIR        work in this folder, and leave it\n"
     "  --verbose         say how stages end\n"
     "\n"
-    "dfreader, dfparse, rediswriter, standin, dfstate are looked for beside dfcrash, redis-server (or what\n"
+    "dfreader, dfparse, rediswriter, standin, dfstate are looked for beside dfcrash, redis-server (for the "
+    "target what\n"
     "REDIS_SERVER names) and redis-cli in PATH. Exit status: 0 all equal, 1 a failure, 2 usage.\n";
 
 /* ---- the pipeline is kept going ---- */
