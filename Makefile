@@ -60,7 +60,7 @@ LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 all: $(BINS) $(SCRIPT) $(LIBEXEC)
 
 help:
-	@echo 'all deps deps-dev demo check check-versions install uninstall asan lint format bench fuzz fuzz-coverage coverage clean'
+	@echo 'all deps deps-dev demo check check-versions crash install uninstall asan lint format bench fuzz fuzz-coverage coverage clean'
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -116,6 +116,10 @@ check-run: all tools unit
 # The same suites against other servers: make check-versions SERVERS="/path/redis-server /path/valkey-server".
 check-versions: all tools
 	DF2REDIS_BUILD=$(abspath $(B)) tests/check-versions $(SERVERS)
+
+# Faults at random moments: make crash [CRASHES=N] [SEED=S] [DRAGONFLY=path] [CRASH_ARGS='--cluster ...'], see dfcrash --help.
+crash: all tools
+	$(B)/bin/dfcrash --crashes $(or $(CRASHES),100) $(SEED:%=--seed %) $(DRAGONFLY:%=--dragonfly %) $(CRASH_ARGS)
 
 asan:
 	$(MAKE) B=$(B)/asan OPT='-O1 -g' \
@@ -181,4 +185,4 @@ clean:
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all help tools deps deps-dev check check-run check-versions asan clang demo bench coverage lint format install uninstall clean
+.PHONY: all help tools deps deps-dev check check-run check-versions crash asan clang demo bench coverage lint format install uninstall clean

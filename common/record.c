@@ -240,6 +240,8 @@ int recout_flush(struct recout *o)
     int rc = io_write_all(o->fd, o->b.p, o->b.len);
     if (rc == 0)
         o->bytes += o->b.len;
+    else if (errno == ECONNRESET) /* a socket whose reader left something unread */
+        errno = EPIPE;
     o->b.len = 0;
     return rc;
 }

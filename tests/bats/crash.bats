@@ -105,7 +105,8 @@ synced() { grep -q 'name=stable' "$TMP/reader.$RUNS"; }
     start_pipeline --on-full-resync overwrite
     wait_until 20 synced
     wait_until 10 eval '[[ $(counted) -eq 100 ]]'
-    [[ $(rcli exists stale) -eq 1 ]]
+    wait_until 10 grep -q sweep_done "$TMP/writer.2"
+    [[ $(rcli exists stale) -eq 0 ]]
 }
 
 @test "a stage that dies before it begins: a new start may help" {

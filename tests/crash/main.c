@@ -28,13 +28,14 @@ static const char help[] =
     "  --dragonfly PATH  the master is this Dragonfly instead of the stand-in\n"
     "  --only NAME,...   only faults of these kinds: kill-stage, stop-stage, kill-all, end-all, cut-flow,\n"
     "                    cut-control, stall-source, cut-target, kill-target, stop-target, kill-everything\n"
-    "  --overwrite       a full sync that was interrupted begins anew by overwriting, too, not only by "
-    "flushing (does not\n"
-    "                    give equal data: keys that vanish at the source meanwhile stay at the target)\n"
+    "  --overwrite       what begins anew does so by overwriting, too, not only by flushing (not equal "
+    "today: a key that\n"
+    "                    vanished and is written again during the full sync still has what was there)\n"
     "  --keep DIR        work in this folder, and leave it\n"
     "  --verbose         say how stages end\n"
     "\n"
-    "dfreader, dfparse, rediswriter, standin, dfstate are looked for beside dfcrash, redis-server (or what\n"
+    "dfreader, dfparse, rediswriter, standin, dfstate are looked for beside dfcrash, redis-server (for the "
+    "target what\n"
     "REDIS_SERVER names) and redis-cli in PATH. Exit status: 0 all equal, 1 a failure, 2 usage.\n";
 
 /* ---- the pipeline is kept going ---- */

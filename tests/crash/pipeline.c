@@ -171,7 +171,7 @@ static bool status_is_fine(const struct stage *s)
     if (!WIFEXITED(s->status))
         return s->asked && WTERMSIG(s->status) == SIGTERM; /* it came before the program could take it */
     int st = WEXITSTATUS(s->status);
-    return st == 0 || st == 75 || (st == 5 && !now.complete);
+    return st == 0 || st == 75 || (st == 5 && (!now.complete || s->asked));
 }
 
 static void stage_ended(struct pipeline *p, struct stage *s, int status)

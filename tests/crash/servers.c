@@ -15,7 +15,7 @@ static void spawn(struct server *s)
     char port[16];
     make_dir(dir);
     snprintf(port, sizeof port, "%u", s->port);
-    const char *binary = getenv("REDIS_SERVER");
+    const char *binary = s->persists ? getenv("REDIS_SERVER") : NULL; /* of the target only */
     arg(&c, binary ? binary : "redis-server");
     const char *const words[] = {
         "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", dir, "--proto-max-bulk-len", "64mb"};

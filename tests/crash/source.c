@@ -156,8 +156,9 @@ static void standin_start(struct source *s, uint64_t seed)
         arg(&c, "20000");
     }
     if (one_in(2)) { /* so that the full sync takes a while */
+        static const char *const rates[] = {"150000", "400000", "1500000"};
         arg(&c, "--slow");
-        arg(&c, "1500000");
+        arg(&c, rates[below(3)]);
     }
     /* As v1.31 to v1.34, but by its name of our time: dfparse follows what RENAME did in those days. */
     if (one_in(3))

@@ -30,6 +30,7 @@ void sleep_us(int64_t us)
     nanosleep(&t, NULL);
 }
 
+static void print(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 static void print(const char *format, va_list args)
 {
     static int64_t begun;

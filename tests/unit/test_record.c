@@ -1,6 +1,10 @@
 /* The record format: dfrecord(5). */
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -305,6 +309,34 @@ static void writing(void)
     close(fd);
 }
 
+/* A reader that goes while we wait for it, and leaves something unread, resets the connection: it has gone like any
+ * other. */
+static void reader_gone(void)
+{
+    static uint8_t much[4096];
+    struct rec r = {.type = REC_DATA, .epoch = 1, .pos = 7};
+    struct recout o;
+    int sv[2];
+    EQ_I(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+    pid_t reader = fork();
+    if (reader == 0) {
+        close(sv[0]);
+        usleep(50000);
+        _exit(0);
+    }
+    close(sv[1]);
+    while (send(sv[0], much, 4096, MSG_DONTWAIT) > 0) /* what waits before its first byte gets to know of the reset */
+        continue;
+    recout_init(&o, sv[0], 100);
+    EQ_I(recout_put(&o, &r, much, 10), 0);
+    errno = 0;
+    EQ_I(recout_flush(&o), -1);
+    EQ(errno, EPIPE);
+    recout_free(&o);
+    close(sv[0]);
+    EQ_I(waitpid(reader, NULL, 0), reader);
+}
+
 int main(void)
 {
     examples();
@@ -315,5 +347,7 @@ int main(void)
     payloads();
     byte_by_byte();
     writing();
+    signal(SIGPIPE, SIG_IGN);
+    reader_gone();
     return test_done();
 }
