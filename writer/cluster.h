@@ -5,7 +5,10 @@
  * in its slots. So every request can be sent again, elsewhere, without looking at the others. design.md
  * section 5. A request that has to wait for another of its slot is parked, so that those behind it need not.
  *
- *   cluster.c     records in, confirmations and refusals out, requests that go another way
+ *   cluster.c     records in, and what is due
+ *   slots.c       which of them may go, and what is parked
+ *   answers.c     confirmations and refusals
+ *   moved.c       requests that go another way
  *   topology.c    which node has which slot
  *   span.c        programs: requests over several slots, step by step
  *   big.c         requests that were collected in a file
@@ -30,7 +33,8 @@
 #define NO_NODE     0xffffu
 #define PARKED_MAX  8192u
 #define PARKED_SIZE ((size_t)4 << 20)
-#define IN_FLIGHT   32768u /* keys on their way, all connections together */
+#define ROUND       ((uint64_t)20000) /* us between looks while something is not as it should be */
+#define IN_FLIGHT   32768u            /* keys on their way, all connections together */
 
 struct cnode {
     char host[256];
@@ -146,6 +150,8 @@ void cluster_event(struct writer *w, unsigned index, uint32_t events);
 
 /* ---- between its parts ---- */
 
+/* ---- answers.c ---- */
+
 /* The reply to a record's request; bytes: the request. */
 void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes);
 
@@ -155,13 +161,16 @@ void cluster_accepted(struct conn *c);
 /* A request was carried out, and (with --wait) has reached the replicas. */
 void cluster_confirmed(struct conn *c, const struct cunit *u);
 
+/* A request is done with; counted: it was carried out. */
+void cluster_finish(struct writer *w, const struct cunit *u, bool counted);
+
+/* It cannot be carried out. */
+void cluster_unit_error(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
+                        size_t len);
+
 /* A record is done with: its flow's position may go on. Not when the target refuses everything: it was not
  * carried out, and comes again when the session goes on. mark: of a live record. */
 void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark);
-
-/* Keep a request to be sent again, not before due. */
-void cluster_displace(struct writer *w, const struct cunit *u, const uint8_t *bytes, uint64_t due,
-                      struct cnode *ask);
 
 /* Its connection was lost after it was sent, and sending it again may count twice. */
 void cluster_doubtful(struct writer *w, const struct cunit *u, const uint8_t *bytes);
@@ -175,6 +184,21 @@ enum detour {
 enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, size_t len, uint64_t *due,
                            struct cnode **ask);
 
+/* ---- moved.c ---- */
+
+/* Keep a request to be sent again, not before due. */
+void cluster_displace(struct writer *w, const struct cunit *u, const uint8_t *bytes, uint64_t due,
+                      struct cnode *ask);
+
+/* The same in two steps: one that is to go as soon as it can. */
+struct moved *moved_new(const struct cunit *u, const uint8_t *bytes);
+void moved_enqueue(struct cluster *cl, struct moved *m);
+
+void moved_work(struct cluster *cl, uint64_t now);
+void moved_forget(struct cluster *cl);
+
+/* ---- cluster.c ---- */
+
 /* The database of a connection to a single server. PUT_DONE: it is selected; PUT_FAIL: there is none. */
 enum put cluster_want_db(struct conn *c, uint32_t db);
 
@@ -182,10 +206,21 @@ enum put cluster_want_db(struct conn *c, uint32_t db);
 struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len);
 struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len);
 
+/* ---- slots.c ---- */
+
+/* Is the slot kept for another flow, or everything closed? */
+bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot);
+
 /* May a request that wants to be alone in these slots go? If not, the slots are kept for its flow. */
 bool cluster_slots_free(struct cluster *cl, unsigned flow, const uint16_t *slot, unsigned n);
 void cluster_take_slot(struct cluster *cl, unsigned slot);
 void cluster_leave_slot(struct cluster *cl, unsigned slot, bool alone);
+
+/* A request that has to wait for another of its slot. Those that wait for one of another slot are looked at
+ * where cl->recheck says so. */
+void slot_park(struct cluster *cl, const struct cunit *u, const uint8_t *bytes);
+void slots_recheck(struct cluster *cl);
+void slots_forget(struct cluster *cl);
 
 /* ---- topology.c ---- */
 

@@ -110,13 +110,16 @@ static void on_ready(struct conn *c, void *arg, const redisReply *r)
         ready(c);
 }
 
-/* Is this one of our own living connections to the same server? */
+/* Is this one of our own living connections to the same server? Nodes may know it by different names. */
 static bool is_ours(const struct conn *c, long long id)
 {
-    const struct cnode *n = c->node;
-    for (unsigned i = 0; i < n->nconn; i++)
-        if (n->conn[i]->state >= CONN_HELLO && n->conn[i]->id == id)
+    const struct cluster *cl = c->w->cluster;
+    for (unsigned i = 0; i < cl->nconn; i++) {
+        const struct conn *o = cl->conn[i];
+        if (o->state >= CONN_HELLO && o->id == id &&
+            (o->node == c->node || strcmp(o->run_id, c->run_id) == 0))
             return true;
+    }
     return false;
 }
 

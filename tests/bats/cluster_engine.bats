@@ -241,3 +241,28 @@ relay_slowly() { # port to-port bytes-a-second
     reap 20 "$writer"
     assert_status 0
 }
+
+@test "a server that the nodes know by two names: no connection of ours is ended" {
+    server_has 7.0 || skip "no hostnames before 7.0"
+    local i
+    redis-cli -p "$REDIS_PORT" config set cluster-announce-hostname localhost >/dev/null
+    redis-cli -p "$REDIS_PORT" config set cluster-preferred-endpoint-type hostname >/dev/null
+    wait_until 5 eval 'redis-cli -p "$REDIS_PORT" cluster slots | grep -q localhost'
+    target() { echo "redis://127.0.0.1:${CLUSTER_PORTS[1]}"; }
+    feed -v
+    tell "$(heading 1 | for_cluster)" "synced 0 :pos=1"
+    for i in 2 3 4 5 6; do # each time another one is asked who has what
+        tell "live 0 :pos=$i INCR a" "live 0 :pos=$i INCR b" "live 0 :pos=$i INCR c"
+        wait_until 5 eval '[[ $(redis-cli -p "${CLUSTER_PORTS[2]}" get a) == $((i - 1)) ]]'
+        redis-cli -p "${CLUSTER_PORTS[2]}" client kill type normal skipme yes >/dev/null
+        sleep 0.1
+    done
+    redis-cli -p "$REDIS_PORT" config set cluster-preferred-endpoint-type ip >/dev/null
+    redis-cli -p "$REDIS_PORT" config set cluster-announce-hostname '' >/dev/null
+    tell end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    said 'event=node_ready node=localhost' || { cat "$TMP/err" >&2; return 1; }
+    ! said event=ends_old_connection
+}

@@ -1,0 +1,228 @@
+/* What the replies to records' requests say: done, to be sent another way, there already, or an error. */
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "cluster.h"
+#include "errors.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "request.h"
+#include "writer.h"
+
+#define TRY_MS     10u
+#define TRY_MAX_MS 500u
+
+/* ---- confirmations ---- */
+
+void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark)
+{
+    if (w->cluster->dead)
+        return;
+    if (live)
+        positions_mark_done(&w->positions, flow, mark);
+    else
+        positions_snapshot_done(&w->positions, flow);
+}
+
+void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
+{
+    struct cluster *cl = w->cluster;
+    hashset_remove(&cl->keys, u->key);
+    cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
+    if ((u->flags & CF_ALONE) != 0)
+        cl->exclusive = false;
+    cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
+    if (!counted || cl->dead)
+        return;
+    w->stats.requests++;
+    if (u->vclass != 0)
+        w->stats.keys[u->vclass]++;
+    if ((u->flags & CF_LIVE) != 0) {
+        w->stats.live++;
+        if (w->session.live)
+            stats_latency(&w->stats, u->time, now_us());
+    }
+}
+
+/* A server that was started anew, and takes writes for the slots that it had: what it had confirmed may be
+ * gone, and its replicas have followed it. */
+static void restarted(struct conn *c)
+{
+    struct writer *w = c->w;
+    c->restarted = false;
+    if (w->cluster->dead)
+        return;
+    writer_fail(w, EXIT_RETRY, "event=target_has_lost_data node=%s reason=%s", cnode_name(c->node),
+                "\"the server was started anew: what it had confirmed may be gone\"");
+    w->cluster->dead = true;
+}
+
+void cluster_accepted(struct conn *c)
+{
+    if (c->restarted)
+        restarted(c);
+    c->done++;
+}
+
+void cluster_confirmed(struct conn *c, const struct cunit *u)
+{
+    cluster_accepted(c);
+    if ((u->flags & CF_GUARDED) != 0)
+        guard_reply(c->w, (uint32_t)u->mark, SPLIT_OPEN);
+    cluster_finish(c->w, u, true);
+}
+
+void cluster_doubtful(struct writer *w, const struct cunit *u, const uint8_t *bytes)
+{
+    struct slice name = {0}, key = {0};
+    (void)request_arg(bytes, u->len, 0, &name);
+    bool has = u->keyarg > 0 && request_arg(bytes, u->len, u->keyarg, &key);
+    const struct kind *k =
+        kinds_count(&w->stats.doubtful, (const char *)name.p, name.n, has ? key.p : NULL, key.n);
+    log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, u->flow, "event=may_count_twice command=%s key=%s",
+              log_quote(name.p, name.n), log_quote(key.p, key.n));
+}
+
+/* ---- refusals ---- */
+
+static uint64_t later(unsigned tries)
+{
+    unsigned ms = tries < 3 ? 0 : tries > 9 ? TRY_MAX_MS : TRY_MS << (tries - 3);
+    return mono_us() + (uint64_t)(ms < TRY_MAX_MS ? ms : TRY_MAX_MS) * 1000;
+}
+
+/* "MOVED 3999 127.0.0.1:6381", "ASK ...": an empty host is that of the node that answered. */
+static struct cnode *named_node(struct conn *c, const char *text, unsigned *slot)
+{
+    char host[256], line[320];
+    strlcpy(line, text, sizeof line);
+    char *at = strchr(line, ' '), *where = at != NULL ? strchr(at + 1, ' ') : NULL;
+    char *port = where != NULL ? strrchr(where + 1, ':') : NULL;
+    if (port == NULL)
+        return NULL;
+    *slot = (unsigned)strtoul(at + 1, NULL, 10);
+    *port++ = '\0';
+    strlcpy(host, where + 1, sizeof host);
+    if (*slot >= SLOTS || port[0] == '\0' || strspn(port, "0123456789") != strlen(port))
+        return NULL;
+    return topology_node(c->w->cluster, host[0] != '\0' && strcmp(host, "?") != 0 ? host : c->node->host,
+                         port);
+}
+
+enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, size_t len, uint64_t *due,
+                           struct cnode **ask)
+{
+    struct cluster *cl = c->w->cluster;
+    struct cnode *n;
+    unsigned slot;
+    *due = later(tries);
+    *ask = NULL;
+    switch (error_class(text, len)) {
+    case ERR_REDIRECT:
+        n = named_node(c, text, &slot);
+        if (n == NULL)
+            return DETOUR_NONE;
+        c->w->stats.redirects++;
+        log_event(LOG_DEBUG, NO_FLOW, "event=redirected node=%s reply=%s", cnode_name(c->node),
+                  log_quote(text, len));
+        error_count(&c->w->stats.refusals, text, len);
+        if (text[0] == 'A') {
+            *ask = n;
+            return DETOUR_ASK;
+        }
+        c->restarted = false; /* another one has taken over */
+        topology_moved(cl, slot, n);
+        return DETOUR_AGAIN;
+    case ERR_RETRY:
+        c->w->stats.retries++;
+        if (strncmp(text, "TRYAGAIN", 8) == 0) {
+            error_count(&c->w->stats.refusals, text, len);
+            *due = later(tries + 3);
+            return DETOUR_AGAIN;
+        }
+        conn_pause(c, text, len);
+        *due = c->pause_until;
+        topology_refresh(cl);
+        return DETOUR_AGAIN;
+    case ERR_FATAL:
+        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s reply=%s", cnode_name(c->node),
+                    log_quote(text, len));
+        cl->dead = true;
+        return DETOUR_NONE;
+    default: return DETOUR_NONE;
+    }
+}
+
+static struct rec unit_rec(const struct cluster *cl, const struct cunit *u)
+{
+    unsigned flags = ((u->flags & CF_IDEMPOTENT) != 0 ? RF_IDEMPOTENT : 0) |
+                     ((u->flags & CF_ALONE) != 0 ? RF_MULTIKEY : 0) |
+                     ((u->flags & CF_FIRST) != 0 ? RF_FIRST : 0);
+    return (struct rec){.flow = u->flow,
+                        .db = u->db,
+                        .slot = cl->slots ? u->slot : REC_NO_SLOT,
+                        .hash = hashset_hash(u->key, u->db),
+                        .keyarg = u->keyarg,
+                        .vclass = u->vclass,
+                        .flags = (uint16_t)flags,
+                        .time = u->time};
+}
+
+void cluster_unit_error(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
+                        size_t len)
+{
+    bool first = (u->flags & CF_GUARDED) != 0 && u->mark >= TICKET_FIRST;
+    struct failure f = {.text = text,
+                        .len = len,
+                        .r = unit_rec(w->cluster, u),
+                        .request = bytes,
+                        .n = u->len,
+                        .split = first};
+    if (first)
+        guard_reply(w, (uint32_t)u->mark, SPLIT_FAILED);
+    writer_data_error(w, &f);
+}
+
+/* Did a request of --on-existing skip or fail find its key? */
+static bool unit_there(struct writer *w, const struct conn *c, const struct cunit *u, const uint8_t *bytes)
+{
+    bool error = c->reply_type == REDIS_REPLY_ERROR;
+    if ((u->flags & CF_GUARDED) == 0 ||
+        (error ? error_class(c->err, c->errlen) != ERR_CONFLICT : c->reply_type != REDIS_REPLY_NIL))
+        return false;
+    guard_reply(w, (uint32_t)u->mark, SPLIT_THERE);
+    if ((u->flags & CF_AGAIN) != 0 && u->mark < TICKET_FIRST) {
+        guard_unsure(w, u->flow, bytes, u->len, u->keyarg);
+    } else {
+        struct rec r = unit_rec(w->cluster, u);
+        guard_there(w, &r, bytes, u->len);
+    }
+    return true;
+}
+
+void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
+{
+    struct writer *w = c->w;
+    struct cnode *ask;
+    uint64_t due;
+    if (unit_there(w, c, u, bytes)) {
+        cluster_finish(w, u, false);
+        u->kind = CU_GONE;
+        return;
+    }
+    if (c->reply_type != REDIS_REPLY_ERROR)
+        return;
+    if ((u->flags & CF_RESENT) != 0 && request_shows_repeat(bytes, u->len) &&
+        error_of_repeat(c->err, c->errlen))
+        return; /* so it had been carried out */
+    if (cluster_detour(c, u->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
+        cluster_displace(w, u, bytes, due, ask);
+    } else {
+        if (!w->cluster->dead)
+            cluster_unit_error(w, u, bytes, c->err, c->errlen);
+        cluster_finish(w, u, false);
+    }
+    u->kind = CU_GONE;
+}
