@@ -40,7 +40,8 @@ enum rec_flag {
     RF_LIVE = 0x0020,
     RF_MULTIKEY = 0x0040,
     RF_PRECUT = 0x0080,
-    RF_ALL = 0x00ff,
+    RF_TOGETHER = 0x0100,
+    RF_ALL = 0x01ff,
 };
 
 enum rec_class {

@@ -289,5 +289,7 @@ void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct sl
                   uint64_t after)
 {
     e->stats.commands++;
+    entry_begin(&f->o, txid);
     command_write(f, e, txid, argv, argc, after);
+    entry_end(&f->o);
 }

@@ -91,8 +91,24 @@ static inline void commit(struct emit *e, struct rec *r, size_t n)
         render(e, r, at + REC_HEADER);
 }
 
-static inline struct rec request(struct origin *o, const struct key *k, unsigned flags)
+/* The last record of the flow, if it has not gone yet, is of the same transaction as the one that follows. */
+static void join(struct emit *e, const struct origin *o)
 {
+    uint16_t flags;
+    if (e->failed || e->mode != EMIT_RECORDS || o->last == NO_HEADER || o->last < e->out.bytes)
+        return;
+    uint8_t *at = e->out.b.p + (o->last - e->out.bytes) + offsetof(struct rec, flags);
+    memcpy(&flags, at, sizeof flags);
+    flags |= RF_TOGETHER;
+    memcpy(at, &flags, sizeof flags);
+}
+
+static inline struct rec request(struct emit *e, struct origin *o, const struct key *k, unsigned flags)
+{
+    if (__builtin_expect(o->together, 0))
+        join(e, o);
+    o->together = o->entry;
+    o->last = o->entry ? e->out.bytes + e->out.b.len : NO_HEADER; /* also when making room flushes what is before */
     struct rec r = {
         .type = REC_REQUEST,
         .flags = (uint16_t)(flags | (o->live ? RF_LIVE : 0)),
@@ -165,7 +181,7 @@ void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8
     uint8_t *start = begin(e, PLAINSET_PREFIX + 3 * RESP_LEN_MAX + k->n + vn + 64);
     if (start == NULL)
         return;
-    struct rec r = request(o, k, flags | RF_IDEMPOTENT);
+    struct rec r = request(e, o, k, flags | RF_IDEMPOTENT);
     uint8_t *p = start;
     bool whole = (flags & (RF_FIRST | RF_LAST | EMIT_PART)) == 0;
     bool only_new = whole && emit_guarded(e, o);
@@ -216,7 +232,7 @@ static void emit_restore_flags(struct emit *e, struct origin *o, const struct ke
     uint8_t *start = begin(e, 8 * RESP_LEN_MAX + k->n + vn + 128);
     if (start == NULL)
         return;
-    struct rec r = request(o, k, flags | RF_IDEMPOTENT);
+    struct rec r = request(e, o, k, flags | RF_IDEMPOTENT);
     uint8_t num[20];
     bool replace = !emit_guarded(e, o);
     uint8_t *p =
@@ -276,8 +292,9 @@ void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigne
 
 /* ---- requests larger than a record ---- */
 
-static void chain_open(struct emit *e, const struct rec *r)
+static void chain_open(struct emit *e, struct origin *o, const struct rec *r)
 {
+    o->last = NO_HEADER;
     e->open = *r;
     e->open_at = 0;
 }
@@ -335,11 +352,11 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
     size_t total = RESP_LEN_MAX + (body != NULL ? body->len : 0);
     for (size_t i = 0; i < nhead; i++)
         total += RESP_LEN_MAX + head[i].n + 2;
-    struct rec r = request(o, k, flags);
+    struct rec r = request(e, o, k, flags);
     r.vclass = (uint8_t)vclass;
     e->stats.requests++;
     if (total > REC_PAYLOAD_MAX - 64) {
-        chain_open(e, &r);
+        chain_open(e, o, &r);
         chain_len(e, '*', nhead + nbody);
         for (size_t i = 0; i < nhead; i++)
             chain_bulk(e, &head[i]);
@@ -369,12 +386,12 @@ void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned k
     size_t total = RESP_LEN_MAX;
     for (size_t i = 0; i < argc; i++)
         total += RESP_LEN_MAX + argv[i].n + 2;
-    struct rec r = request(o, k, flags);
+    struct rec r = request(e, o, k, flags);
     r.vclass = (uint8_t)vclass;
     r.keyarg = (uint8_t)(k != NULL ? keyarg : 0);
     e->stats.requests++;
     if (total > REC_PAYLOAD_MAX - 64) {
-        chain_open(e, &r);
+        chain_open(e, o, &r);
         chain_len(e, '*', argc);
         for (size_t i = 0; i < argc; i++)
             chain_bulk(e, &argv[i]);
@@ -395,7 +412,7 @@ void emit_program(struct emit *e, struct origin *o, const struct key *k, const s
     uint8_t *p = begin(e, program->len);
     if (p == NULL)
         return;
-    struct rec r = request(o, k, RF_MULTIKEY);
+    struct rec r = request(e, o, k, RF_MULTIKEY);
     r.type = REC_PROGRAM;
     r.keyarg = 0;
     e->stats.requests++;
@@ -413,7 +430,7 @@ static void emit_empty(struct emit *e, struct origin *o, unsigned type, unsigned
 {
     if (begin(e, 0) == NULL)
         return;
-    struct rec r = request(o, NULL, flags);
+    struct rec r = request(e, o, NULL, flags);
     r.type = (uint8_t)type;
     commit(e, &r, 0);
 }
@@ -427,7 +444,7 @@ void emit_last(struct emit *e, struct origin *o, const struct key *k)
 {
     if (begin(e, 0) == NULL)
         return;
-    struct rec r = request(o, k, RF_LAST);
+    struct rec r = request(e, o, k, RF_LAST);
     r.type = REC_POSITION;
     r.keyarg = 0;
     commit(e, &r, 0);
@@ -448,7 +465,7 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, 
     uint8_t *p = begin(e, e->text.len);
     if (p == NULL)
         return;
-    struct rec r = request(o, NULL, RF_LIVE | (precut ? RF_PRECUT : 0));
+    struct rec r = request(e, o, NULL, RF_LIVE | (precut ? RF_PRECUT : 0));
     r.type = REC_BARRIER;
     memcpy(p, e->text.p, e->text.len);
     commit(e, &r, e->text.len);

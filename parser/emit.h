@@ -39,7 +39,13 @@ struct origin {
     uint64_t seq;   /* last one given */
     uint64_t pos;   /* position that the next record carries */
     uint64_t time;  /* arrival of the bytes being parsed, microseconds */
+    uint64_t txid;  /* of the journal entry before */
+    uint64_t last;  /* where in the output the header of its last record stands; NO_HEADER: nowhere it could change */
+    bool entry;     /* a journal entry is being written */
+    bool together;  /* the next record belongs to the transaction of the last */
 };
+
+#define NO_HEADER UINT64_MAX
 
 struct key {
     const uint8_t *p;
@@ -102,6 +108,22 @@ int emit_flush(struct emit *e);
 
 /* Hash and, where needed, slot of a key. */
 void key_set(const struct emit *e, struct key *k, const uint8_t *p, size_t n);
+
+/* A journal entry is written from here on, up to entry_end: its records, and those of the entry directly before it when
+ * both are of one transaction (txid, 0: none), are marked TOGETHER. */
+static inline void entry_begin(struct origin *o, uint64_t txid)
+{
+    o->entry = true;
+    o->together = txid != 0 && txid == o->txid;
+    if (!o->together)
+        o->last = NO_HEADER;
+    o->txid = txid;
+}
+
+static inline void entry_end(struct origin *o)
+{
+    o->entry = o->together = false;
+}
 
 /* Pass a metadata record on or write one of our own. */
 void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n);

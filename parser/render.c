@@ -66,10 +66,10 @@ static void json_bytes(struct buf *b, const uint8_t *p, size_t n)
 static void json_flags(struct buf *b, unsigned flags)
 {
     static const char *const names[] = {"more", "plainset", "idempotent", "first", "last", "live", "multikey",
-                                        "precut"};
+                                        "precut",   "together"};
     const char *sep = "";
     (void)buf_addstr(b, ",\"flags\":[");
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < 9; i++)
         if ((flags & 1u << i) != 0) {
             (void)buf_addf(b, "%s\"%s\"", sep, names[i]);
             sep = ",";

@@ -10,6 +10,7 @@
 #include "program.h"
 #include "request.h"
 #include "session.h"
+#include "together.h"
 #include "writer.h"
 
 static const char alters[] = "a request that changes the connection instead of data";
@@ -303,13 +304,15 @@ enum put apply_record(struct writer *w, const struct input *in, const struct rec
 {
     if (w->quiet_for >= 0 && w->quiet_for != r->flow)
         return PUT_WAIT;
+    if (!together_admits(w, r->flow))
+        return PUT_WAIT;
     w->splits.ticket = TICKET_NONE;
-    if (!w->limit.on || (r->type != REC_REQUEST && r->type != REC_PROGRAM))
-        return dispatch(w, in, r, payload);
-    if (!limit_open(&w->limit))
+    bool limited = w->limit.on && (r->type == REC_REQUEST || r->type == REC_PROGRAM);
+    if (limited && !together_awaits(w, r->flow) && !limit_open(&w->limit))
         return PUT_WAIT;
     enum put got = dispatch(w, in, r, payload);
-    if (got == PUT_DONE)
+    together_note(w, r, got);
+    if (limited && got == PUT_DONE)
         limit_spend(&w->limit, r);
     return got;
 }

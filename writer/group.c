@@ -9,6 +9,7 @@
 #include "io.h"
 #include "log.h"
 #include "resp.h"
+#include "together.h"
 #include "writer.h"
 
 #define KEEP_REQ ((size_t)256 << 10)
@@ -18,11 +19,11 @@ void groups_init(struct groups *b)
     for (int i = 0; i < 2; i++) {
         struct group *g = &b->slot[i];
         g->req.max = 2 * GROUP_BYTES;
-        hashset_init(&g->set, GROUP_ITEMS);
+        hashset_init(&g->set, GROUP_ITEMS + GROUP_MORE);
         g->id = ++b->next_id;
     }
     b->building = &b->slot[0];
-    b->faults.max = GROUP_ITEMS * (sizeof(struct fault) + 256);
+    b->faults.max = (GROUP_ITEMS + GROUP_MORE) * (sizeof(struct fault) + 256);
 }
 
 void groups_free(struct groups *b)
@@ -37,6 +38,7 @@ void groups_free(struct groups *b)
         big_free(g->big);
     }
     free(b->cmd);
+    free(b->open);
     buf_free(&b->faults);
 }
 
@@ -46,7 +48,12 @@ void groups_begin(struct node *n, unsigned flows)
         struct group *g = &n->b.slot[i];
         free(g->where);
         g->where = xcalloc(flows, sizeof *g->where);
+        g->open = 0;
+        g->loose = false;
+        g->held_since = 0;
     }
+    free(n->b.open);
+    n->b.open = xcalloc(flows, sizeof *n->b.open);
     n->b.dirty = n->b.save_now = false;
     n->b.saved_at = mono_us();
     n->confirmed_a = 0;
@@ -86,7 +93,9 @@ void group_clear(struct node *n, struct group *g)
     g->n = g->npos = g->own = 0;
     g->req.len = 0;
     buf_trim(&g->req, KEEP_REQ);
-    g->multikey = g->exclusive = g->barrier = g->save = false;
+    g->multikey = g->exclusive = g->barrier = g->save = g->loose = false;
+    g->open = 0;
+    g->held_since = 0;
     g->id = ++n->b.next_id;
 }
 
@@ -162,7 +171,10 @@ static size_t group_most(const struct node *n)
 enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
     struct group *g = n->b.building;
-    if (g->exclusive || g->n >= GROUP_ITEMS || (g->n > 0 && g->req.len + r->len > group_most(n)))
+    if (g->exclusive)
+        return PUT_WAIT;
+    if ((g->n >= GROUP_ITEMS || (g->n > 0 && g->req.len + r->len > group_most(n))) &&
+        !together_stretches(n->w, r))
         return PUT_WAIT;
     if (node_db_state(n, r->db) <= 0) {
         enum put got = node_want_db(n, r->db);

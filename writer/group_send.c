@@ -12,6 +12,7 @@
 #include "io.h"
 #include "log.h"
 #include "resp.h"
+#include "together.h"
 #include "writer.h"
 
 static void command(struct groups *b, int32_t what)
@@ -153,6 +154,8 @@ void group_work(struct node *n, uint64_t now)
     bool due =
         b->dirty && n->w->session.stage == ST_RUN && (b->save_now || now - b->saved_at >= POSITION_EVERY);
     if ((g->n == 0 && !due) || ring_room(&n->ring) < group_room(g) + n->a.mset.len + 64)
+        return;
+    if (g->n > 0 && together_holds(n, now))
         return;
     if (due)
         add_saved(n, g);

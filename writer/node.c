@@ -11,6 +11,7 @@
 #include "log.h"
 #include "resp.h"
 #include "seek.h"
+#include "together.h"
 #include "writer.h"
 
 #define READ_STEP     ((size_t)64 << 10)
@@ -379,6 +380,9 @@ int node_timeout(const struct node *n, uint64_t now)
     uint64_t at = n->pause_until;
     if (at == 0 && n->b.dirty && n->b.flying == NULL && !n->selecting && n->w->session.stage == ST_RUN)
         at = n->b.saved_at + POSITION_EVERY;
+    uint64_t held = together_until(n, now);
+    if (held != 0 && (at == 0 || held < at))
+        at = held;
     uint64_t silence = n->heard + (uint64_t)n->w->opt.reply_timeout * 1000000;
     if (n->un > 0 && n->w->opt.reply_timeout > 0 && (at == 0 || silence < at))
         at = silence;

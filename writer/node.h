@@ -23,13 +23,15 @@
 
 struct writer;
 
-#define RING_SIZE      ((size_t)4 << 20)
-#define UNITS_MAX      16384u
-#define KEYS_MAX       32768u
-#define MSET_KEYS      64u
-#define MSET_BYTES     ((size_t)32 << 10)
-#define MSET_SINGLE    ((size_t)8 << 10) /* larger ones go alone: nothing is gained by another copy */
-#define GROUP_ITEMS    4096u
+#define RING_SIZE   ((size_t)4 << 20)
+#define UNITS_MAX   16384u
+#define KEYS_MAX    32768u
+#define MSET_KEYS   64u
+#define MSET_BYTES  ((size_t)32 << 10)
+#define MSET_SINGLE ((size_t)8 << 10) /* larger ones go alone: nothing is gained by another copy */
+#define GROUP_ITEMS 4096u
+#define GROUP_MORE                                                                                           \
+    1024u /* so many more, and a quarter of the bytes, to complete a transaction (together.h) */
 #define GROUP_BYTES    ((size_t)1 << 20)
 #define SEND_STEP      ((size_t)64 << 10)
 #define POSITION_EVERY ((uint64_t)1000000) /* us between writes of positions that came without requests */
@@ -109,9 +111,12 @@ struct group {
     struct big *big; /* the request of item 0, if it is a big one; owned */
     struct gpos *pos;
     unsigned npos, pos_cap;
-    unsigned own;    /* the first of pos belong to records of the group, the rest were only to be saved */
-    uint16_t *where; /* flow -> index in pos + 1; 0: not there */
-    bool save;       /* also carries applied positions that were not written yet */
+    unsigned own;        /* the first of pos belong to records of the group, the rest were only to be saved */
+    uint16_t *where;     /* flow -> index in pos + 1; 0: not there */
+    bool save;           /* also carries applied positions that were not written yet */
+    unsigned open;       /* flows whose last record belongs together with their next (together.h) */
+    bool loose;          /* it is sent without waiting for those */
+    uint64_t held_since; /* mono_us: it waits for them only; 0: it does not */
 };
 
 struct groups {
@@ -129,6 +134,7 @@ struct groups {
     bool dirty;        /* applied positions are newer than the key */
     bool save_now;
     uint64_t saved_at; /* mono_us of the last HSET */
+    uint64_t *open;    /* flow -> group that its last record was put in, if its next one belongs there, too */
 };
 
 #define CMD_SELECT (-1)
