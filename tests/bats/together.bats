@@ -15,7 +15,7 @@ teardown() { writing_teardown; }
 # Looks at keys that only ever change together until it is ended; $TMP/seen: 1 for equal values, 0 for others.
 look() { # keys
     local script='local v = redis.call("MGET", unpack(KEYS)) for i = 2, #v do if v[i] ~= v[1] then return 0 end end return 1'
-    background redis-cli -p "${PORT:-$REDIS_PORT}" -r 100000000 eval "$script" $# "$@" >"$TMP/seen"
+    background stdbuf -oL redis-cli -p "${PORT:-$REDIS_PORT}" -r 100000000 eval "$script" $# "$@" >"$TMP/seen"
     LOOKER=$!
 }
 
