@@ -3,6 +3,7 @@
 #include <string.h>
 #include <bsd/string.h>
 
+#include "bundle.h"
 #include "cluster.h"
 #include "errors.h"
 #include "exits.h"
@@ -26,16 +27,8 @@ void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark)
         positions_snapshot_done(&w->positions, flow);
 }
 
-void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
+void cluster_count(struct writer *w, const struct cunit *u)
 {
-    struct cluster *cl = w->cluster;
-    hashset_remove(&cl->keys, u->key);
-    cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
-    if ((u->flags & CF_ALONE) != 0)
-        cl->exclusive = false;
-    cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
-    if (!counted || cl->dead)
-        return;
     w->stats.requests++;
     if (u->vclass != 0)
         w->stats.keys[u->vclass]++;
@@ -44,6 +37,22 @@ void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
         if (w->session.live)
             stats_latency(&w->stats, u->time, now_us());
     }
+}
+
+void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
+{
+    struct cluster *cl = w->cluster;
+    if (u->kind == CU_EXEC) {
+        bundle_finish(w, u, counted);
+        return;
+    }
+    hashset_remove(&cl->keys, u->key);
+    cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
+    if ((u->flags & CF_ALONE) != 0)
+        cl->exclusive = false;
+    cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
+    if (counted && !cl->dead)
+        cluster_count(w, u);
 }
 
 /* A server that was started anew, and takes writes for the slots that it had: what it had confirmed may be

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "big.h"
+#include "bundle.h"
 #include "exits.h"
 #include "log.h"
 #include "program.h"
@@ -50,7 +51,10 @@ static enum put take_position(struct writer *w, const struct rec *r)
     uint64_t before = *synced;
     if (r->type == REC_SYNCED)
         *synced = r->seq;
-    enum put got = w->cluster != NULL ? cluster_position(w, r) : group_position(&w->node, r);
+    bool joined = w->cluster != NULL && r->type == REC_POSITION && bundle_put(w, r, NULL, 0);
+    enum put got = joined               ? PUT_DONE
+                   : w->cluster != NULL ? cluster_position(w, r)
+                                        : group_position(&w->node, r);
     if (got != PUT_DONE)
         *synced = before;
     else if (r->type == REC_POSITION)
@@ -228,7 +232,7 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     if (w->cluster != NULL && (r->flags & RF_LIVE) != 0 && snapshot_pending(w, r))
         return PUT_WAIT;
     if (w->cluster != NULL)
-        got = cluster_put(w, r, payload, vclass);
+        got = bundle_put(w, r, payload, vclass) ? PUT_DONE : cluster_put(w, r, payload, vclass);
     else if ((r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && (r->flags & RF_IDEMPOTENT) != 0 &&
              w->splits.ticket == TICKET_NONE)
         got = pipeline_put(&w->node, r, payload, vclass);
@@ -304,7 +308,7 @@ enum put apply_record(struct writer *w, const struct input *in, const struct rec
 {
     if (w->quiet_for >= 0 && w->quiet_for != r->flow)
         return PUT_WAIT;
-    if (!together_admits(w, r->flow))
+    if (w->cluster != NULL ? !bundle_ready(w, r) : !together_admits(w, r->flow))
         return PUT_WAIT;
     w->splits.ticket = TICKET_NONE;
     bool limited = w->limit.on && (r->type == REC_REQUEST || r->type == REC_PROGRAM);

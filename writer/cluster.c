@@ -7,6 +7,7 @@
 #include <bsd/string.h>
 
 #include "big.h"
+#include "bundle.h"
 #include "errors.h"
 #include "exits.h"
 #include "io.h"
@@ -27,6 +28,7 @@ bool cluster_open(struct writer *w)
     cl->reserved_for = -1;
     TAILQ_INIT(&cl->moved);
     TAILQ_INIT(&cl->spans);
+    cl->bundles = bundles_new();
     hashset_init(&cl->keys, IN_FLIGHT + PARKED_MAX);
     cl->parked = xcalloc(SLOTS, sizeof *cl->parked);
     for (unsigned i = 0; i < SLOTS; i++)
@@ -72,6 +74,8 @@ void cluster_free(struct writer *w)
     free(cl->parked);
     spans_free(cl);
     bigjob_free(cl->big);
+    bundles_free(cl->bundles);
+    buf_free(&cl->flush);
     hashset_free(&cl->keys);
     free(cl->conn);
     free(cl);
@@ -81,7 +85,8 @@ void cluster_free(struct writer *w)
 bool cluster_quiet(const struct writer *w)
 {
     const struct cluster *cl = w->cluster;
-    return cl->keys.count == 0 && cl->nparked == 0 && cl->nspans == 0 && cl->big == NULL && !cl->flushing;
+    return cl->keys.count == 0 && cl->nparked == 0 && cl->nspans == 0 && cl->big == NULL && !cl->flushing &&
+           bundles_quiet(cl->bundles);
 }
 
 bool cluster_expects(const struct cluster *cl)
@@ -266,6 +271,7 @@ void cluster_forget(struct writer *w)
     struct cluster *cl = w->cluster;
     slots_forget(cl);
     moved_forget(cl);
+    bundles_forget(w);
     cl->start = START_NONE;
     for (unsigned i = 0; i < cl->nconn; i++)
         cl->conn[i]->yield = false;
@@ -319,6 +325,7 @@ void cluster_work(struct writer *w, uint64_t now)
         slots_recheck(cl);
     topology_work(cl, now);
     moved_work(cl, now);
+    bundles_work(w, now);
     cl->stir = false;
     span_work(cl, now);
     bigjob_work(cl->big, now);
@@ -343,7 +350,7 @@ int cluster_timeout(const struct writer *w, uint64_t now)
     const struct cluster *cl = w->cluster;
     (void)now;
     if (cl->nmoved > 0 || cl->needed_since != 0 || cl->refresh_at != 0 || cl->refreshing != NULL ||
-        cl->stir || cl->flushing || cl->big != NULL || cl->recheck)
+        cl->stir || cl->flushing || cl->big != NULL || cl->recheck || !bundles_quiet(cl->bundles))
         return (int)(ROUND / 1000);
     int ms = cl->nspans > 0 ? (int)(ROUND / 1000) : -1;
     for (unsigned i = 0; i < cl->nconn; i++) {

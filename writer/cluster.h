@@ -60,6 +60,7 @@ struct moved {
 TAILQ_HEAD(moved_list, moved);
 
 struct span;
+struct bundles;
 
 enum start { START_NONE, START_SURVEY, START_FLUSH, START_READY };
 
@@ -84,6 +85,7 @@ struct cluster {
     size_t parked_bytes;
     TAILQ_HEAD(, span) spans; /* programs that run */
     unsigned nspans;
+    struct bundles *bundles;
     struct bigjob *big; /* the one that is on its way */
     int reserved_for;   /* flow whose record waits for its slots; -1: none */
     uint16_t reserved[64];
@@ -163,6 +165,9 @@ void cluster_confirmed(struct conn *c, const struct cunit *u);
 
 /* A request is done with; counted: it was carried out. */
 void cluster_finish(struct writer *w, const struct cunit *u, bool counted);
+
+/* It was carried out: for the summary. */
+void cluster_count(struct writer *w, const struct cunit *u);
 
 /* It cannot be carried out. */
 void cluster_unit_error(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,

@@ -8,6 +8,7 @@
 
 #include "big.h"
 #include "buf.h"
+#include "bundle.h"
 #include "cluster.h"
 #include "errors.h"
 #include "io.h"
@@ -175,7 +176,7 @@ static void pop(struct conn *c, uint32_t n)
     for (; n > 0; n--) {
         struct cunit *u = &c->unit[c->uhead];
         uint32_t len = u->len;
-        if (u->kind == CU_ONE)
+        if (u->kind == CU_ONE || u->kind == CU_EXEC)
             cluster_confirmed(c, u);
         c->uhead = (c->uhead + 1) & (c->cap - 1);
         c->un--;
@@ -196,6 +197,7 @@ void conn_release(struct conn *c)
 static void answered(struct conn *c, const redisReply *r)
 {
     struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
+    bool done = false;
     c->replied++;
     c->replied_bytes += u->len;
     switch (u->kind) {
@@ -205,14 +207,20 @@ static void answered(struct conn *c, const redisReply *r)
         if (c->reply_type == REDIS_REPLY_ERROR)
             conn_lose(c, "ASKING: %s", c->err);
         break;
+    case CU_QUEUED: bundle_queued(c, u); break;
+    case CU_EXEC:
+        bundle_reply(c, u);
+        done = u->kind == CU_EXEC && !c->lost;
+        break;
     default:
         cluster_reply(c, u, ring_at(&c->ring, c->ring.acked + c->replied_bytes - u->len));
-        if (u->kind == CU_ONE && c->refused_at != 0)
-            conn_accepts(c);
-        if (u->kind == CU_ONE && c->w->opt.wait > 0) {
-            c->held++;
-            c->since_wait++;
-        }
+        done = u->kind == CU_ONE;
+    }
+    if (done && c->refused_at != 0)
+        conn_accepts(c);
+    if (done && c->w->opt.wait > 0) {
+        c->held++;
+        c->since_wait++;
     }
     if (!c->lost)
         conn_release(c);
@@ -224,6 +232,10 @@ static char seen;
 static void *on_string(const redisReadTask *t, char *s, size_t len)
 {
     struct conn *c = t->privdata;
+    const struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
+    if (t->parent != NULL && t->parent->parent == NULL && t->type == REDIS_REPLY_ERROR &&
+        c->un > c->replied && u->kind == CU_EXEC)
+        bundle_fault(u, t->idx, s, len);
     if (t->parent != NULL)
         return &seen;
     c->reply_type = t->type;

@@ -27,11 +27,13 @@ struct safe;
 enum conn_state { CONN_DOWN, CONN_CONNECTING, CONN_HELLO, CONN_READY };
 
 enum cunit_kind {
-    CU_ONE,  /* a record's request */
-    CU_GONE, /* it was refused, and goes another way now */
-    CU_CALL, /* a request of ours: its reply goes to a function */
-    CU_SKIP, /* ASKING */
-    CU_BIG,  /* a request from a file */
+    CU_ONE,    /* a record's request */
+    CU_GONE,   /* it was refused, and goes another way now */
+    CU_CALL,   /* a request of ours: its reply goes to a function */
+    CU_SKIP,   /* ASKING */
+    CU_BIG,    /* a request from a file */
+    CU_QUEUED, /* of a bundle (bundle.h) */
+    CU_EXEC,   /* its end, which stands for all of it */
 };
 
 enum cunit_flag {

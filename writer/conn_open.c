@@ -9,6 +9,7 @@
 #include <bsd/string.h>
 
 #include "big.h"
+#include "bundle.h"
 #include "cluster.h"
 #include "conn.h"
 #include "errors.h"
@@ -227,6 +228,8 @@ static void give_back(struct conn *c)
             if (at < c->ring.sent)
                 u->flags |= CF_AGAIN;
             cluster_displace(c->w, u, bytes, 0, NULL);
+        } else if (u->kind == CU_EXEC) {
+            bundle_lost(c, u, at < c->ring.sent);
         } else if (u->kind == CU_CALL && !answered) {
             u->fn(c, u->arg, NULL);
         } else if (u->kind == CU_BIG && !answered) {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bundle.h"
 #include "cluster.h"
 #include "io.h"
 #include "writer.h"
@@ -38,13 +39,17 @@ void cluster_displace(struct writer *w, const struct cunit *u, const uint8_t *by
 static bool send_moved(struct cluster *cl, struct moved *m)
 {
     static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
+    bool bundle = m->u.kind == CU_EXEC;
+    size_t len = bundle ? bundle_size(&m->u) : m->u.len;
     struct conn *c =
-        m->ask != NULL ? cnode_conn(cl, m->ask, m->u.slot, m->u.len) : cluster_conn(cl, m->u.slot, m->u.len);
+        m->ask != NULL ? cnode_conn(cl, m->ask, m->u.slot, len) : cluster_conn(cl, m->u.slot, len);
     if (c == NULL) {
         if (m->ask != NULL && m->ask->conn[0]->wait_ms > 0)
             m->ask = NULL; /* it is not there: the owner will say where to go */
         return false;
     }
+    if (bundle && !bundle_fits(c, &m->u))
+        return false;
     enum put got = cl->slots ? PUT_DONE : cluster_want_db(c, m->u.db);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";
@@ -57,7 +62,10 @@ static bool send_moved(struct cluster *cl, struct moved *m)
         struct cunit skip = {.kind = CU_SKIP};
         conn_add(c, &skip, asking, sizeof asking - 1);
     }
-    conn_add(c, &m->u, m->bytes, m->u.len);
+    if (bundle)
+        bundle_transmit(c, &m->u);
+    else
+        conn_add(c, &m->u, m->bytes, m->u.len);
     return true;
 }
 

@@ -23,15 +23,14 @@
 
 struct writer;
 
-#define RING_SIZE   ((size_t)4 << 20)
-#define UNITS_MAX   16384u
-#define KEYS_MAX    32768u
-#define MSET_KEYS   64u
-#define MSET_BYTES  ((size_t)32 << 10)
-#define MSET_SINGLE ((size_t)8 << 10) /* larger ones go alone: nothing is gained by another copy */
-#define GROUP_ITEMS 4096u
-#define GROUP_MORE                                                                                           \
-    1024u /* so many more, and a quarter of the bytes, to complete a transaction (together.h) */
+#define RING_SIZE      ((size_t)4 << 20)
+#define UNITS_MAX      16384u
+#define KEYS_MAX       32768u
+#define MSET_KEYS      64u
+#define MSET_BYTES     ((size_t)32 << 10)
+#define MSET_SINGLE    ((size_t)8 << 10) /* larger ones go alone: nothing is gained by another copy */
+#define GROUP_ITEMS    4096u
+#define GROUP_MORE     1024u /* to complete a transaction, with a quarter of the bytes more */
 #define GROUP_BYTES    ((size_t)1 << 20)
 #define SEND_STEP      ((size_t)64 << 10)
 #define POSITION_EVERY ((uint64_t)1000000) /* us between writes of positions that came without requests */

@@ -1,5 +1,6 @@
 #include "together.h"
 
+#include "bundle.h"
 #include "writer.h"
 
 #define HOLD_MAX ((uint64_t)50000) /* us */
@@ -12,7 +13,9 @@ static bool open_in(const struct groups *b, unsigned flow)
 
 bool together_awaits(const struct writer *w, unsigned flow)
 {
-    return w->cluster == NULL && w->node.b.building->open > 0 && open_in(&w->node.b, flow);
+    if (w->cluster != NULL)
+        return bundle_awaits(w, flow);
+    return w->node.b.building->open > 0 && open_in(&w->node.b, flow);
 }
 
 /* The group being built waits for a record of this flow, or for one that may stand behind it. */
