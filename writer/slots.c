@@ -128,7 +128,9 @@ static void forget(struct cluster *cl, struct moved *m, unsigned slot)
 void slots_forget(struct cluster *cl)
 {
     for (unsigned i = 0; i < SLOTS && cl->nparked > 0; i++)
-        while (!TAILQ_EMPTY(&cl->parked[i]))
-            forget(cl, TAILQ_FIRST(&cl->parked[i]), i);
+        for (struct moved *m = TAILQ_FIRST(&cl->parked[i]), *next; m != NULL; m = next) {
+            next = TAILQ_NEXT(m, link);
+            forget(cl, m, i);
+        }
     cl->reserved_for = -1;
 }
