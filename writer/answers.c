@@ -61,8 +61,9 @@ static void restarted(struct conn *c)
 {
     struct writer *w = c->w;
     c->restarted = false;
-    if (w->cluster->dead)
+    if (w->cluster->dead || w->opt.durable)
         return;
+    w->lost_data = true; /* the positions in the file are worth nothing now */
     writer_fail(w, EXIT_RETRY, "event=target_has_lost_data node=%s reason=%s", cnode_name(c->node),
                 "\"the server was started anew: what it had confirmed may be gone\"");
     w->cluster->dead = true;

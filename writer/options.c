@@ -41,6 +41,7 @@ enum {
     OPT_WAIT,
     OPT_CONNECTIONS,
     OPT_AT_LEAST_ONCE,
+    OPT_DURABLE,
     OPT_CONNECT,
     OPT_SENTINEL_USER,
     OPT_SENTINEL_PASSWORD,
@@ -73,6 +74,7 @@ static const struct option table[] = {
     {"wait", required_argument, NULL, OPT_WAIT},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
     {"at-least-once", no_argument, NULL, OPT_AT_LEAST_ONCE},
+    {"durable-target", no_argument, NULL, OPT_DURABLE},
     {"sentinel-user", required_argument, NULL, OPT_SENTINEL_USER},
     {"sentinel-password-file", required_argument, NULL, OPT_SENTINEL_PASSWORD},
     {"connect-timeout", required_argument, NULL, OPT_CONNECT},
@@ -119,6 +121,7 @@ static void usage(FILE *to)
         "  --wait N                 applied is what N replicas have confirmed\n"
         "  --connections N          connections to each node (1)\n"
         "  --at-least-once          single server: no transactions; positions in --position-file\n"
+        "  --durable-target         cluster: masters keep what they confirmed when they are started anew\n"
         "  --max-ops N              requests a second (0: no limit)\n"
         "  --max-bytes SIZE         bytes of requests a second (0: no limit)\n"
         "  --window SIZE            bytes of requests in flight on a connection (4m)\n"
@@ -310,6 +313,7 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_RECONNECT: o->reconnect_timeout = number("reconnect-timeout", optarg, 0, 86400); break;
         case OPT_REPLY_TIMEOUT: o->reply_timeout = number("reply-timeout", optarg, 0, 86400); break;
         case OPT_WAIT: o->wait = number("wait", optarg, 1, 100); break;
+        case OPT_DURABLE: o->durable = true; break;
         case OPT_AT_LEAST_ONCE: o->at_least_once = true; break;
         case OPT_CONNECTIONS:
             o->connections = (unsigned)number("connections", optarg, 1, CONNECTIONS_MAX);

@@ -54,6 +54,7 @@ struct options {
     uint64_t max_ops;       /* requests a second; 0: no limit */
     uint64_t max_bytes;     /* of them, a second */
     size_t window;          /* bytes in flight on a connection */
+    bool durable;           /* servers keep what they confirm when they are started anew */
     bool at_least_once;     /* no transactions, even where one connection to one server would allow them */
     unsigned connections;   /* to each node */
     bool must_cluster;      /* redis-cluster:// */

@@ -24,6 +24,7 @@ struct writer {
     struct options opt;
     struct node node;
     struct cluster *cluster; /* several connections instead of node's one; NULL: none */
+    bool lost_data;          /* a target may not have what it confirmed */
     uint64_t saved_at;       /* mono_us: the position file was written, or looked at */
     uint64_t saved_sum;
     const struct tls *tls; /* NULL: plain */

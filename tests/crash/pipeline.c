@@ -58,6 +58,7 @@ static void add_writer(struct pipeline *p, const struct texts *t, enum policy po
     if (opt.cluster) {
         arg(&c, "--position-file");
         arg(&c, file("positions"));
+        arg(&c, "--durable-target"); /* they run with appendfsync always */
     }
     if (!p->single) {
         snprintf(inputs, sizeof inputs, "%u", now.source.flows);
