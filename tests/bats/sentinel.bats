@@ -132,6 +132,9 @@ assert_complete() { # port: it holds what a server got that was given everything
     wait_until 10 knows_replica
     start_live "sentinel://127.0.0.1:$SENTINEL/mine"
     sleep 0.5
+    # Replication is asynchronous: a master dies without a loss only when its replica has everything.
+    redis-cli -p "$MASTER" client pause 15000 write >/dev/null
+    wait_until 12 in_sync
     kill -KILL "$MASTER_PROCESS"
     wait_until 20 master_is "$REPLICA"
     finish_live
