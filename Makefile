@@ -155,7 +155,7 @@ lint:
 	cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=varFuncNullUB --suppress=ctuuninitvar --suppress=uninitvar \
 	    --error-exitcode=1 --include=$(QUEUE_H) -D_GNU_SOURCE -Icommon $(SOURCES)
-	clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- $(CSTD) -Icommon
+	printf '%s\n' $(SOURCES) | xargs -P 2 -n 6 sh -c "clang-tidy --quiet --warnings-as-errors='*' \"\$$@\" -- $(CSTD) -Icommon" sh
 	shellcheck -x -a $(SCRIPTS)
 	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
 
