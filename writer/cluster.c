@@ -227,6 +227,8 @@ enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *paylo
     struct cluster *cl = w->cluster;
     if (cl->slots && r->db != 0)
         return PUT_FAIL;
+    if (cl->slots && r->slot >= SLOTS && r->keyarg == 0)
+        return cluster_everywhere(w, r, payload);
     unsigned slot = r->slot < SLOTS ? r->slot : r->hash & (SLOTS - 1);
     if (!may_go(cl, r, slot))
         return PUT_WAIT;
@@ -273,6 +275,8 @@ void cluster_forget(struct writer *w)
     moved_forget(cl);
     bundles_forget(w);
     cl->start = START_NONE;
+    if (cl->everywhere == EVERYWHERE_DONE)
+        cl->everywhere = EVERYWHERE_NONE;
     for (unsigned i = 0; i < cl->nconn; i++)
         cl->conn[i]->yield = false;
 }

@@ -62,6 +62,8 @@ TAILQ_HEAD(moved_list, moved);
 struct span;
 struct bundles;
 
+enum everywhere { EVERYWHERE_NONE, EVERYWHERE_SENT, EVERYWHERE_DONE };
+
 enum start { START_NONE, START_SURVEY, START_FLUSH, START_READY };
 
 struct cluster {
@@ -109,7 +111,8 @@ struct cluster {
     unsigned asked;   /* replies that are outstanding */
     struct buf flush; /* the request */
     uint32_t flush_db;
-    bool flush_barrier; /* all flows stand at it; else it comes before a session's first request */
+    enum everywhere everywhere; /* a request without a key (FUNCTION LOAD), which every master gets */
+    bool flush_barrier;         /* all flows stand at it; else it comes before a session's first request */
     enum start start;
     bool found; /* by the survey: a key that is not ours */
 };
@@ -251,6 +254,9 @@ void span_work(struct cluster *cl, uint64_t now);
 void spans_free(struct cluster *cl);
 
 /* ---- flushes.c ---- */
+
+/* A request without a key: alone, and on every master. */
+enum put cluster_everywhere(struct writer *w, const struct rec *r, const uint8_t *payload);
 
 /* All flows stand at a barrier and nothing is on its way: flush every master, then let them go on. */
 void cluster_flush(struct writer *w);

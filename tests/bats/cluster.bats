@@ -52,3 +52,14 @@ replay() { # capture mode split
 @test "cluster: writes-during-fullsync, one process" { replay writes-during-fullsync single 1-65536; }
 @test "cluster: writes-during-fullsync, a process a flow" { replay writes-during-fullsync flows 1-65536; }
 @test "cluster: zstd-4flows, a process a flow" { replay zstd-4flows flows 1-300; }
+
+@test "cluster: functions go to every master" {
+    printf '%b' "$(sed 's/#.*//' "$REPO/tests/fixtures/rdb/functions.hex" | tr -d ' \n' | sed 's/../\\x&/g')" >"$TMP/f.rdb"
+    dfreader "$TMP/f.rdb" | dfparse -t redis:7.0/cluster --db-map '*=0' 2>"$TMP/p.err" | rediswriter "$CLUSTER_URL" 2>"$TMP/err"
+    want=$(redis-cli -p "${CLUSTER_PORTS[0]}" function list | grep -c library_name)
+    [[ $want -gt 0 ]] || fail "$(cat "$TMP/p.err" "$TMP/err")"
+    for p in "${CLUSTER_PORTS[@]}"; do
+        [[ $(redis-cli -p "$p" function list | grep -c library_name) -eq $want ]] || fail "not on $p"
+        redis-cli -p "$p" function flush >/dev/null
+    done
+}
