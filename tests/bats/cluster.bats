@@ -3,25 +3,12 @@
 
 load helper
 
-setup_file() {
-    export BATS_NO_PARALLELIZE_WITHIN_FILE=true # one cluster for all
-    source "$BATS_TEST_DIRNAME/helper.bash"
-    start_cluster 0
-    export CLUSTER_URL
-    echo "${CLUSTER_PORTS[*]}" >"$BATS_FILE_TMPDIR/ports"
-    echo "${CLUSTER_PIDS[*]}" >"$BATS_FILE_TMPDIR/pids"
-}
-
-teardown_file() {
-    source "$BATS_TEST_DIRNAME/helper.bash"
-    read -ra CLUSTER_PIDS <"$BATS_FILE_TMPDIR/pids"
-    stop_cluster
-}
+setup_file() { one_cluster 0; }
+teardown_file() { end_one_cluster; }
 
 setup() {
     common_setup
-    read -ra CLUSTER_PORTS <"$BATS_FILE_TMPDIR/ports"
-    cluster_flush
+    the_cluster
 }
 
 teardown() { common_teardown; }

@@ -5,28 +5,13 @@
 load helper
 load writing
 
-setup_file() {
-    export BATS_NO_PARALLELIZE_WITHIN_FILE=true # one cluster for all
-    # shellcheck source=helper.bash
-    source "$BATS_TEST_DIRNAME/helper.bash"
-    start_cluster 0
-    echo "${CLUSTER_PORTS[*]}" >"$BATS_FILE_TMPDIR/ports"
-    echo "${CLUSTER_PIDS[*]}" >"$BATS_FILE_TMPDIR/pids"
-}
-
-teardown_file() {
-    # shellcheck source=helper.bash
-    source "$BATS_TEST_DIRNAME/helper.bash"
-    read -ra CLUSTER_PIDS <"$BATS_FILE_TMPDIR/pids"
-    stop_cluster
-}
+setup_file() { one_cluster 0; }
+teardown_file() { end_one_cluster; }
 
 setup() {
     writing_setup
-    read -ra CLUSTER_PORTS <"$BATS_FILE_TMPDIR/ports"
-    read -ra CLUSTER_PIDS <"$BATS_FILE_TMPDIR/pids"
+    the_cluster
     REDIS_PORT=${CLUSTER_PORTS[0]}
-    cluster_flush
 }
 
 teardown() {

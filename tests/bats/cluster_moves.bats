@@ -4,27 +4,12 @@
 
 load helper
 
-setup_file() {
-    export BATS_NO_PARALLELIZE_WITHIN_FILE=true
-    # shellcheck source=helper.bash
-    source "$BATS_TEST_DIRNAME/helper.bash"
-    start_cluster 1
-    echo "${CLUSTER_PORTS[*]}" >"$BATS_FILE_TMPDIR/ports"
-    echo "${CLUSTER_PIDS[*]}" >"$BATS_FILE_TMPDIR/pids"
-}
-
-teardown_file() {
-    # shellcheck source=helper.bash
-    source "$BATS_TEST_DIRNAME/helper.bash"
-    read -ra CLUSTER_PIDS <"$BATS_FILE_TMPDIR/pids"
-    stop_cluster
-}
+setup_file() { one_cluster 1; }
+teardown_file() { end_one_cluster; }
 
 setup() {
     common_setup
-    read -ra CLUSTER_PORTS <"$BATS_FILE_TMPDIR/ports"
-    CLUSTER_URL=redis://127.0.0.1:${CLUSTER_PORTS[0]}
-    cluster_flush
+    the_cluster
 }
 
 teardown() { common_teardown; }

@@ -4,26 +4,12 @@
 load helper
 load writing
 
-setup_file() {
-    export BATS_NO_PARALLELIZE_WITHIN_FILE=true # one cluster for all
-    source "$BATS_TEST_DIRNAME/helper.bash"
-    start_cluster 0
-    export CLUSTER_URL
-    echo "${CLUSTER_PORTS[*]}" >"$BATS_FILE_TMPDIR/ports"
-    echo "${CLUSTER_PIDS[*]}" >"$BATS_FILE_TMPDIR/pids"
-}
-
-teardown_file() {
-    source "$BATS_TEST_DIRNAME/helper.bash"
-    read -ra CLUSTER_PIDS <"$BATS_FILE_TMPDIR/pids"
-    stop_cluster
-}
+setup_file() { one_cluster 0; }
+teardown_file() { end_one_cluster; }
 
 setup() {
     writing_setup
-    read -ra CLUSTER_PORTS <"$BATS_FILE_TMPDIR/ports"
-    read -ra CLUSTER_PIDS <"$BATS_FILE_TMPDIR/pids"
-    cluster_flush
+    the_cluster
     FROM=${CLUSTER_PORTS[0]}
     TO=${CLUSTER_PORTS[1]}
     wait_until 10 cluster_sees_all "$FROM"

@@ -137,6 +137,26 @@ cluster_flush() {
     for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" flushall >/dev/null 2>&1 || true; done
 }
 
+# One cluster for all tests of a file: one_cluster in setup_file, the_cluster in setup, end_one_cluster in teardown_file.
+one_cluster() { # replicas
+    export BATS_NO_PARALLELIZE_WITHIN_FILE=true
+    start_cluster "$1"
+    echo "${CLUSTER_PORTS[*]}" >"$BATS_FILE_TMPDIR/ports"
+    echo "${CLUSTER_PIDS[*]}" >"$BATS_FILE_TMPDIR/pids"
+}
+
+the_cluster() {
+    read -ra CLUSTER_PORTS <"$BATS_FILE_TMPDIR/ports"
+    read -ra CLUSTER_PIDS <"$BATS_FILE_TMPDIR/pids"
+    CLUSTER_URL=redis://127.0.0.1:${CLUSTER_PORTS[0]}
+    cluster_flush
+}
+
+end_one_cluster() {
+    read -ra CLUSTER_PIDS <"$BATS_FILE_TMPDIR/pids"
+    stop_cluster
+}
+
 rcli() { redis-cli -p "$REDIS_PORT" "$@"; }
 
 # What that server is, as dfparse -t takes it: redis:7.0.15, valkey:8.0.1.
