@@ -153,7 +153,7 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
             return DETOUR_AGAIN;
         }
         conn_pause(c, text, len);
-        *due = c->pause_until;
+        *due = c->patience.until;
         topology_refresh(cl);
         return DETOUR_AGAIN;
     case ERR_FATAL:

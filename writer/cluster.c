@@ -93,7 +93,7 @@ bool cluster_expects(const struct cluster *cl)
 {
     for (unsigned i = 0; i < cl->nconn; i++) {
         const struct conn *c = cl->conn[i];
-        if (c->un > c->replied || c->pause_until != 0 || c->lost ||
+        if (c->un > c->replied || c->patience.until != 0 || c->lost ||
             (c->state != CONN_DOWN && c->state != CONN_READY))
             return true;
     }
@@ -359,7 +359,7 @@ int cluster_timeout(const struct writer *w, uint64_t now)
     int ms = cl->nspans > 0 ? (int)(ROUND / 1000) : -1;
     for (unsigned i = 0; i < cl->nconn; i++) {
         const struct conn *c = cl->conn[i];
-        if (c->pause_until != 0 || c->lost || c->state == CONN_CONNECTING || c->state == CONN_HELLO)
+        if (c->patience.until != 0 || c->lost || c->state == CONN_CONNECTING || c->state == CONN_HELLO)
             return (int)(ROUND / 1000);
         if (c->un > 0)
             ms = ms < 0 ? 1000 : ms;

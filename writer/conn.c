@@ -16,10 +16,7 @@
 #include "resp.h"
 #include "writer.h"
 
-#define READ_STEP     ((size_t)64 << 10)
-#define BACKOFF_FIRST 50u
-#define BACKOFF_MAX   2000u
-#define SAY_EVERY     ((uint64_t)10000000)
+#define READ_STEP ((size_t)64 << 10)
 
 struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units)
 {
@@ -140,33 +137,7 @@ void conn_pause(struct conn *c, const char *text, size_t len)
 {
     uint64_t now = mono_us();
     error_count(&c->w->stats.refusals, text, len);
-    if (c->refused_at == 0) {
-        c->refused_at = c->refused_said = now;
-        log_event(LOG_WARN, NO_FLOW, "event=target_refuses_for_now node=%s reply=%s action=waiting",
-                  cnode_name(c->node), log_quote(text, len));
-    } else if (now - c->refused_said >= SAY_EVERY) {
-        c->refused_said = now;
-        log_event(LOG_WARN, NO_FLOW, "event=target_still_refuses node=%s seconds=%llu reply=%s",
-                  cnode_name(c->node), (unsigned long long)((now - c->refused_at) / 1000000),
-                  log_quote(text, len));
-    }
-    if (c->pause_until > now)
-        return;
-    c->backoff = c->backoff == 0                ? BACKOFF_FIRST
-                 : c->backoff * 2 < BACKOFF_MAX ? c->backoff * 2
-                                                : BACKOFF_MAX;
-    uint64_t jitter = now * 2654435761u % 512; /* 0.75 to 1.25 */
-    c->pause_until = now + (uint64_t)c->backoff * (768 + jitter) * 1000 / 1024;
-}
-
-void conn_accepts(struct conn *c)
-{
-    if (c->refused_at == 0 || c->pause_until != 0)
-        return;
-    log_event(LOG_INFO, NO_FLOW, "event=target_accepts_again node=%s after_ms=%llu", cnode_name(c->node),
-              (unsigned long long)((mono_us() - c->refused_at) / 1000));
-    c->refused_at = 0;
-    c->backoff = 0;
+    patience_refused(&c->patience, cnode_name(c->node), text, len, now);
 }
 
 /* ---- replies in ---- */
@@ -190,7 +161,7 @@ void conn_release(struct conn *c)
 {
     if (c->held == 0)
         pop(c, c->replied);
-    else if (c->pause_until == 0)
+    else if (c->patience.until == 0)
         replicas_ask(c);
 }
 
@@ -216,8 +187,8 @@ static void answered(struct conn *c, const redisReply *r)
         cluster_reply(c, u, ring_at(&c->ring, c->ring.acked + c->replied_bytes - u->len));
         done = u->kind == CU_ONE;
     }
-    if (done && c->refused_at != 0)
-        conn_accepts(c);
+    if (done && c->patience.since != 0)
+        patience_over(&c->patience, cnode_name(c->node));
     if (done && c->w->opt.wait > 0) {
         c->held++;
         c->since_wait++;

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "patience.h"
 #include "ring.h"
 #include "sock.h"
 
@@ -106,9 +107,7 @@ struct conn {
     unsigned wait_ms;
     uint64_t said; /* mono_us of the last message about being lost */
 
-    uint64_t pause_until; /* mono_us: the server refuses; 0: none */
-    unsigned backoff;     /* ms */
-    uint64_t refused_at, refused_said;
+    struct patience patience;
 
     /* the reply being read */
     int reply_type;
@@ -128,7 +127,7 @@ static inline bool conn_room(const struct conn *c, size_t len)
 /* May a request of len bytes be sent now? */
 static inline bool conn_takes(const struct conn *c, size_t len)
 {
-    return c->state == CONN_READY && !c->lost && c->pause_until == 0 && !c->selecting && c->big == NULL &&
+    return c->state == CONN_READY && !c->lost && c->patience.until == 0 && !c->selecting && c->big == NULL &&
            c->un + 8 < c->cap && conn_room(c, len);
 }
 
@@ -145,9 +144,6 @@ void conn_receive(struct conn *c);
 
 /* The server refuses for the moment: wait before anything is sent again. */
 void conn_pause(struct conn *c, const char *text, size_t len);
-
-/* It was told to wait, and has carried something out now. */
-void conn_accepts(struct conn *c);
 
 /* Units at the front whose replies have come are done with. */
 void conn_release(struct conn *c);

@@ -23,9 +23,6 @@
 #include "writer.h"
 
 #define HELLO_LIMIT ((uint64_t)20000000) /* us for connecting and the handshake */
-#define WAIT_FIRST  50u                  /* ms between tries */
-#define WAIT_MAX    2000u
-#define SAY_EVERY   ((uint64_t)10000000)
 
 static void ready(struct conn *c)
 {
@@ -270,17 +267,15 @@ void conn_settle(struct conn *c, uint64_t now)
     replicas_lost(c);
     c->selecting = c->yield = c->lost = false;
     c->big = NULL;
-    c->pause_until = c->refused_at = 0;
-    c->backoff = 0;
-    c->wait_ms = c->wait_ms == 0 ? WAIT_FIRST : c->wait_ms * 2 < WAIT_MAX ? c->wait_ms * 2 : WAIT_MAX;
-    uint64_t jitter = now * 2654435761u % 512;
-    c->next_try = now + (uint64_t)c->wait_ms * (768 + jitter) * 1000 / 1024;
+    c->patience = (struct patience){0};
+    c->wait_ms = patience_longer(c->wait_ms);
+    c->next_try = patience_end(c->wait_ms, now);
 }
 
 void conn_tick(struct conn *c, uint64_t now)
 {
-    if (c->pause_until != 0 && now >= c->pause_until) {
-        c->pause_until = 0;
+    if (c->patience.until != 0 && now >= c->patience.until) {
+        c->patience.until = 0;
         conn_release(c);
     }
     if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && now - c->opened > HELLO_LIMIT)

@@ -18,7 +18,6 @@
 
 #define CALL_MS    20000
 #define IDLE_AFTER ((uint64_t)1000000)
-#define SAY_EVERY  ((uint64_t)10000000)
 
 enum shake {
     SHAKE_OK,
@@ -441,7 +440,7 @@ static uint64_t begin_loss(struct node *n)
         n->lost_since = now;
         n->lost_wait = 0;
     } else {
-        n->lost_wait = n->lost_wait == 0 ? 50 : n->lost_wait * 2 < 2000 ? n->lost_wait * 2 : 2000;
+        n->lost_wait = patience_longer(n->lost_wait);
     }
     n->progress = false;
     return n->lost_since + (uint64_t)n->w->opt.reconnect_timeout * 1000000;
@@ -468,7 +467,7 @@ static bool look_for_target(struct node *n, struct saved *saved)
             n->dead = true;
             return false;
         }
-        n->lost_wait = ms == 0 ? 50 : ms * 2 < 2000 ? ms * 2 : 2000;
+        n->lost_wait = patience_longer(ms);
     }
 }
 
@@ -494,7 +493,7 @@ bool node_reconnect(struct node *n)
     n->lost = false;
     n->connected_at = n->heard = mono_us();
     n->want_out = false;
-    n->pause_until = 0;
+    n->patience.until = 0;
     rewind_ring(n);
     group_settle(n, applied);
     log_event(LOG_WARN, NO_FLOW, "event=target_connected_again target=%s", w->opt.shown);

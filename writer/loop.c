@@ -136,7 +136,7 @@ static bool at_end(const struct writer *w)
 {
     const struct node *n = &w->node;
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
-    return over && !w->failed && !router_waits(w) && n->un == 0 && n->pause_until == 0 && groups_quiet(n) &&
+    return over && !w->failed && !router_waits(w) && n->un == 0 && n->patience.until == 0 && groups_quiet(n) &&
            writer_quiet(w);
 }
 

@@ -14,11 +14,8 @@
 #include "together.h"
 #include "writer.h"
 
-#define READ_STEP     ((size_t)64 << 10)
-#define CHUNK         ((size_t)256 << 10)
-#define BACKOFF_FIRST 50u
-#define BACKOFF_MAX   2000u
-#define SAY_EVERY     ((uint64_t)10000000)
+#define READ_STEP ((size_t)64 << 10)
+#define CHUNK     ((size_t)256 << 10)
 
 void node_init(struct node *n, struct writer *w)
 {
@@ -98,34 +95,14 @@ void node_refused(struct node *n, const char *text, size_t len)
         node_lose(n, "the server has become a replica");
         return;
     }
-    if (replica && (n->refused_at == 0 || now - n->refused_said > SAY_EVERY))
+    if (replica && patience_says(&n->patience, now))
         n->replica = true;
-    if (n->refused_at == 0) {
-        n->refused_at = n->refused_said = now;
-        log_event(LOG_WARN, NO_FLOW, "event=target_refuses_for_now reply=%s action=waiting",
-                  log_quote(text, len));
-    } else if (now - n->refused_said > SAY_EVERY) {
-        n->refused_said = now;
-        log_event(LOG_WARN, NO_FLOW, "event=target_still_refuses seconds=%llu reply=%s",
-                  (unsigned long long)((now - n->refused_at) / 1000000), log_quote(text, len));
-    }
-    if (n->pause_until > now)
-        return;
-    n->backoff = n->backoff == 0                ? BACKOFF_FIRST
-                 : n->backoff * 2 < BACKOFF_MAX ? n->backoff * 2
-                                                : BACKOFF_MAX;
-    uint64_t jitter = now * 2654435761u % 512; /* 0.75 to 1.25 */
-    n->pause_until = now + (uint64_t)n->backoff * (768 + jitter) * 1000 / 1024;
+    patience_refused(&n->patience, NULL, text, len, now);
 }
 
 void node_succeeded(struct node *n)
 {
-    if (n->refused_at == 0 || n->pause_until != 0)
-        return;
-    log_event(LOG_INFO, NO_FLOW, "event=target_accepts_again after_ms=%llu",
-              (unsigned long long)((mono_us() - n->refused_at) / 1000));
-    n->refused_at = 0;
-    n->backoff = 0;
+    patience_over(&n->patience, NULL);
 }
 
 /* ---- databases ---- */
@@ -173,7 +150,7 @@ enum put node_want_db(struct node *n, uint32_t db)
         return PUT_DONE;
     if (node_db_state(n, db) < 0)
         return PUT_FAIL;
-    if (n->lost || n->selecting || n->pause_until != 0 || n->a.again_unit.len > 0 || !node_room(n, 64))
+    if (n->lost || n->selecting || n->patience.until != 0 || n->a.again_unit.len > 0 || !node_room(n, 64))
         return PUT_WAIT;
     if (n->since_select < SELECT_AFTER && !n->allow_select)
         return PUT_WAIT;
@@ -361,13 +338,13 @@ void node_work(struct node *n, uint64_t now)
         return;
     if (check_silence(n, now))
         return;
-    if (n->pause_until != 0 && now >= n->pause_until) {
-        n->pause_until = 0;
+    if (n->patience.until != 0 && now >= n->patience.until) {
+        n->patience.until = 0;
         if (n->replica)
             seek_explain_replica(&n->w->opt);
         n->replica = false;
     }
-    if (n->pause_until == 0 && !n->selecting) {
+    if (n->patience.until == 0 && !n->selecting) {
         pipeline_again(n);
         if (!n->selecting)
             group_work(n, now);
@@ -377,7 +354,7 @@ void node_work(struct node *n, uint64_t now)
 
 int node_timeout(const struct node *n, uint64_t now)
 {
-    uint64_t at = n->pause_until;
+    uint64_t at = n->patience.until;
     if (at == 0 && n->b.dirty && n->b.flying == NULL && !n->selecting && n->w->session.stage == ST_RUN)
         at = n->b.saved_at + POSITION_EVERY;
     uint64_t held = together_until(n, now);

@@ -18,6 +18,7 @@
 #include "collect.h"
 #include "hashset.h"
 #include "record.h"
+#include "patience.h"
 #include "ring.h"
 #include "sock.h"
 
@@ -179,10 +180,7 @@ struct node {
     bool yield;            /* a group's record waits for path A to become empty */
     struct dbs dbs;
     struct target_info info;
-    uint64_t pause_until; /* mono_us; 0: none */
-    unsigned backoff;     /* ms */
-    uint64_t refused_at;  /* mono_us of the first of a row of refusals; 0: none */
-    uint64_t refused_said;
+    struct patience patience;
     uint64_t confirmed_a; /* units of path A confirmed in this session */
     uint8_t *chunk;       /* for sending a big request's file */
     size_t chunk_at, chunk_n;

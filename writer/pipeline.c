@@ -69,7 +69,7 @@ void pipeline_flush(struct node *n)
 
 static bool held(const struct node *n)
 {
-    return n->lost || n->selecting || n->pause_until != 0 || n->a.again_unit.len > 0 || n->yield ||
+    return n->lost || n->selecting || n->patience.until != 0 || n->a.again_unit.len > 0 || n->yield ||
            n->b.building->exclusive || (n->b.flying != NULL && n->b.flying->exclusive);
 }
 
@@ -246,7 +246,7 @@ void pipeline_reply(struct node *n, const struct unit *u)
     n->confirmed_a++;
     n->progress = true;
     release_keys(n, u->keys, true);
-    if (n->refused_at != 0)
+    if (n->patience.since != 0)
         node_succeeded(n);
 }
 

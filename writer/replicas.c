@@ -67,7 +67,7 @@ static void wait_reply(struct conn *c, void *arg, const redisReply *r)
     }
     if (r->type == REDIS_REPLY_INTEGER && r->integer >= c->w->opt.wait) {
         c->held = 0;
-        conn_accepts(c);
+        patience_over(&c->patience, cnode_name(c->node));
         tell_all(c, true);
     } else {
         static const char text[] = "WAIT: too few replicas confirm";

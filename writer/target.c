@@ -44,7 +44,7 @@ static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_
             mono_us() >= give_up || writer_signals() >= 2)
             return r;
         node_refused(n, r->str, r->len);
-        n->pause_until = 0;
+        n->patience.until = 0;
         freeReplyObject(r);
         if (n->lost) /* by the refusal: the target is elsewhere now */
             return NULL;
@@ -99,7 +99,7 @@ bool target_delete(struct writer *w, struct node *n, int timeout_ms, const void 
             return false;
         }
         node_refused(n, r->str, r->len);
-        n->pause_until = 0;
+        n->patience.until = 0;
         freeReplyObject(r);
         if (n->lost)
             return false;
