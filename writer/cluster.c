@@ -76,6 +76,7 @@ void cluster_free(struct writer *w)
     bigjob_free(cl->big);
     bundles_free(cl->bundles);
     buf_free(&cl->flush);
+    buf_free(&cl->refusal);
     hashset_free(&cl->keys);
     free(cl->conn);
     free(cl);
@@ -102,14 +103,16 @@ bool cluster_expects(const struct cluster *cl)
 
 /* ---- which connection ---- */
 
-/* Something waits for a node that cannot be used. */
-static void needed(struct cluster *cl, struct conn *c, uint64_t now)
+/* Something waits for a node that cannot be used; NULL: that is not known. */
+static void needed(struct cluster *cl, struct conn *c)
 {
+    uint64_t now = mono_us();
     if (cl->needed_since == 0)
         cl->needed_since = now;
     cl->needed_last = now;
-    conn_want(c, now);
-    if (c->wait_ms > 0)
+    if (c != NULL)
+        conn_want(c, now);
+    if (c == NULL || c->wait_ms > 0)
         topology_refresh(cl); /* it was tried: is it still the owner? */
 }
 
@@ -127,7 +130,7 @@ struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size
         return c;
     }
     if (c->state != CONN_READY)
-        needed(cl, c, mono_us());
+        needed(cl, c);
     return NULL;
 }
 
@@ -135,11 +138,7 @@ struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len)
 {
     unsigned at = cl->owner[slot];
     if (at == NO_NODE) {
-        uint64_t now = mono_us();
-        if (cl->needed_since == 0)
-            cl->needed_since = now;
-        cl->needed_last = now;
-        topology_refresh(cl);
+        needed(cl, NULL);
         return NULL;
     }
     return cnode_conn(cl, cl->node[at], slot, len);
@@ -222,13 +221,24 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
     }
 }
 
+static enum put put_everywhere(struct cluster *cl, const struct rec *r, const uint8_t *payload,
+                               uint8_t vclass)
+{
+    struct cunit u = {.slot = REC_NO_SLOT, .len = r->len};
+    if (!cluster_alone(cl, r->flow))
+        return PUT_WAIT;
+    fill_unit(cl, &u, r, vclass);
+    cluster_everywhere(cl->w, &u, payload);
+    return PUT_DONE;
+}
+
 enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
     struct cluster *cl = w->cluster;
     if (cl->slots && r->db != 0)
         return PUT_FAIL;
     if (cl->slots && r->slot >= SLOTS && r->keyarg == 0)
-        return cluster_everywhere(w, r, payload);
+        return put_everywhere(cl, r, payload, vclass);
     unsigned slot = r->slot < SLOTS ? r->slot : r->hash & (SLOTS - 1);
     if (!may_go(cl, r, slot))
         return PUT_WAIT;
@@ -275,8 +285,6 @@ void cluster_forget(struct writer *w)
     moved_forget(cl);
     bundles_forget(w);
     cl->start = START_NONE;
-    if (cl->everywhere == EVERYWHERE_DONE)
-        cl->everywhere = EVERYWHERE_NONE;
     for (unsigned i = 0; i < cl->nconn; i++)
         cl->conn[i]->yield = false;
 }
@@ -333,7 +341,7 @@ void cluster_work(struct writer *w, uint64_t now)
     cl->stir = false;
     span_work(cl, now);
     bigjob_work(cl->big, now);
-    flushes_work(cl, now);
+    flushes_work(cl);
     for (unsigned i = 0; i < cl->nconn; i++) {
         conn_send(cl->conn[i]);
         watch(w, cl->conn[i]);
@@ -349,10 +357,9 @@ void cluster_push(struct writer *w)
             conn_send(cl->conn[i]);
 }
 
-int cluster_timeout(const struct writer *w, uint64_t now)
+int cluster_timeout(const struct writer *w)
 {
     const struct cluster *cl = w->cluster;
-    (void)now;
     if (cl->nmoved > 0 || cl->needed_since != 0 || cl->refresh_at != 0 || cl->refreshing != NULL ||
         cl->stir || cl->flushing || cl->big != NULL || cl->recheck || !bundles_quiet(cl->bundles))
         return (int)(ROUND / 1000);

@@ -12,8 +12,10 @@
  *   topology.c    which node has which slot
  *   span.c        programs: requests over several slots, step by step
  *   big.c         requests that were collected in a file
- *   flushes.c     FLUSHALL and FLUSHDB, on every master
+ *   bundle.c      transactions of the source
+ *   flushes.c     what every master gets: FLUSHALL and FLUSHDB, functions
  *   conn*.c       the connections
+ *   replicas.c    --wait
  */
 #ifndef RW_CLUSTER_H
 #define RW_CLUSTER_H
@@ -62,7 +64,12 @@ TAILQ_HEAD(moved_list, moved);
 struct span;
 struct bundles;
 
-enum everywhere { EVERYWHERE_NONE, EVERYWHERE_SENT, EVERYWHERE_DONE };
+/* Why every master is told something. */
+enum purpose {
+    EVERYBODY_START,   /* a flush before a session's first request */
+    EVERYBODY_BARRIER, /* a flush at which all flows stand */
+    EVERYBODY_RECORD,  /* a record without a key (FUNCTION LOAD) */
+};
 
 enum start { START_NONE, START_SURVEY, START_FLUSH, START_READY };
 
@@ -111,8 +118,9 @@ struct cluster {
     unsigned asked;   /* replies that are outstanding */
     struct buf flush; /* the request */
     uint32_t flush_db;
-    enum everywhere everywhere; /* a request without a key (FUNCTION LOAD), which every master gets */
-    bool flush_barrier;         /* all flows stand at it; else it comes before a session's first request */
+    enum purpose purpose;
+    struct cunit record; /* EVERYBODY_RECORD: whose request it is */
+    struct buf refusal;  /* what the first master that refuses it says */
     enum start start;
     bool found; /* by the survey: a key that is not ours */
 };
@@ -148,14 +156,14 @@ void cluster_work(struct writer *w, uint64_t now);
 void cluster_push(struct writer *w);
 
 /* Milliseconds until cluster_work has to be called; -1: not by itself. */
-int cluster_timeout(const struct writer *w, uint64_t now);
+int cluster_timeout(const struct writer *w);
 
 /* epoll says that connection number index is ready. */
 void cluster_event(struct writer *w, unsigned index, uint32_t events);
 
-/* ---- between its parts ---- */
-
-/* ---- answers.c ---- */
+/* What follows is between its parts.
+ *
+ * ---- answers.c ---- */
 
 /* The reply to a record's request; bytes: the request. */
 void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes);
@@ -221,6 +229,9 @@ bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot);
 
 /* May a request that wants to be alone in these slots go? If not, the slots are kept for its flow. */
 bool cluster_slots_free(struct cluster *cl, unsigned flow, const uint16_t *slot, unsigned n);
+
+/* Is nothing on its way? If not, nothing of other flows begins until then. */
+bool cluster_alone(struct cluster *cl, unsigned flow);
 void cluster_take_slot(struct cluster *cl, unsigned slot);
 void cluster_leave_slot(struct cluster *cl, unsigned slot, bool alone);
 
@@ -255,15 +266,15 @@ void spans_free(struct cluster *cl);
 
 /* ---- flushes.c ---- */
 
-/* A request without a key: alone, and on every master. */
-enum put cluster_everywhere(struct writer *w, const struct rec *r, const uint8_t *payload);
+/* A request without a key, which every master gets. Nothing else is on its way (cluster_alone). */
+void cluster_everywhere(struct writer *w, const struct cunit *u, const uint8_t *bytes);
 
 /* All flows stand at a barrier and nothing is on its way: flush every master, then let them go on. */
 void cluster_flush(struct writer *w);
 
 /* The counterpart of session_start: --on-existing, and what an epoch before left. */
 enum put cluster_start(struct writer *w);
-void flushes_work(struct cluster *cl, uint64_t now);
+void flushes_work(struct cluster *cl);
 
 /* ---- replicas.c ---- */
 

@@ -15,12 +15,36 @@
 
 /* ---- flushing every master ---- */
 
+/* This master has nothing more to do with it. */
+static void told(struct conn *c)
+{
+    c->w->cluster->asked--;
+    c->w->cluster->stir = true;
+    c->node->flushed = true;
+}
+
 static void flush_safe(struct conn *c, void *arg, bool ok)
 {
     (void)arg;
-    c->w->cluster->asked--;
-    c->w->cluster->stir = true;
+    told(c);
     c->node->flushed = ok;
+}
+
+/* A record's request is a data error, whichever of the masters say so; without the flush nothing can go on.
+ */
+static void refused(struct conn *c, const redisReply *r)
+{
+    struct cluster *cl = c->w->cluster;
+    if (cl->purpose == EVERYBODY_RECORD) {
+        if (cl->refusal.len == 0)
+            (void)buf_add(&cl->refusal, r->str, r->len);
+        told(c);
+        return;
+    }
+    if (!cl->dead)
+        writer_fail(c->w, EXIT_CANNOT, "event=flush_refused node=%s reply=%s", cnode_name(c->node),
+                    log_quote(r->str, r->len));
+    cl->dead = true;
 }
 
 static void on_flush(struct conn *c, void *arg, const redisReply *r)
@@ -33,67 +57,68 @@ static void on_flush(struct conn *c, void *arg, const redisReply *r)
         cluster_safe(c, flush_safe, NULL);
         return;
     }
+    if (r != NULL && cluster_detour(c, 3, r->str, r->len, &due, &ask) == DETOUR_NONE && !cl->dead) {
+        refused(c, r);
+        return;
+    }
     cl->asked--;
     cl->stir = true;
-    if (r == NULL || cluster_detour(c, 3, r->str, r->len, &due, &ask) != DETOUR_NONE)
-        return;
-    if (!cl->dead)
-        writer_fail(c->w, EXIT_CANNOT, "event=flush_refused node=%s reply=%s", cnode_name(c->node),
-                    log_quote(r->str, r->len));
-    cl->dead = true;
 }
 
-static void begin_flush(struct cluster *cl, const void *request, size_t n, uint32_t db, bool barrier)
+static void begin_flush(struct cluster *cl, const void *request, size_t n, uint32_t db, enum purpose purpose)
 {
     for (unsigned i = 0; i < cl->nnodes; i++)
         cl->node[i]->flushed = false;
-    cl->flush.len = 0;
+    cl->flush.len = cl->refusal.len = 0;
     (void)buf_add(&cl->flush, request, n);
     cl->flush_db = db;
-    cl->flush_barrier = barrier;
+    cl->purpose = purpose;
     cl->flushing = true;
     cl->stir = true;
 }
 
-enum put cluster_everywhere(struct writer *w, const struct rec *r, const uint8_t *payload)
+void cluster_everywhere(struct writer *w, const struct cunit *u, const uint8_t *bytes)
 {
-    struct cluster *cl = w->cluster;
-    if (cl->everywhere == EVERYWHERE_DONE) {
-        cl->everywhere = EVERYWHERE_NONE;
-        w->stats.requests++;
-        return cluster_position(w, r);
-    }
-    if (cl->everywhere == EVERYWHERE_NONE && cluster_quiet(w)) {
-        begin_flush(cl, payload, r->len, 0, false);
-        cl->everywhere = EVERYWHERE_SENT;
-    }
-    return PUT_WAIT;
+    w->cluster->record = *u;
+    begin_flush(w->cluster, bytes, u->len, 0, EVERYBODY_RECORD);
 }
 
 void cluster_flush(struct writer *w)
 {
     size_t n;
     const uint8_t *request = lanes_request(&w->lanes, &n);
-    begin_flush(w->cluster, request, n, lanes_db(&w->lanes), true);
+    begin_flush(w->cluster, request, n, lanes_db(&w->lanes), EVERYBODY_BARRIER);
 }
 
-static void flushed(struct cluster *cl)
+static void record_done(struct cluster *cl)
 {
     struct writer *w = cl->w;
-    cl->flushing = false;
-    cl->stir = true;
-    if (cl->everywhere == EVERYWHERE_SENT) {
-        cl->everywhere = EVERYWHERE_DONE;
-        return;
-    }
-    if (!cl->flush_barrier) {
-        cl->start = START_READY;
-        return;
-    }
+    const struct cunit *u = &cl->record;
+    bool failed = cl->refusal.len > 0;
+    if (failed)
+        cluster_unit_error(w, u, cl->flush.p, (const char *)cl->refusal.p, cl->refusal.len);
+    else
+        cluster_count(w, u);
+    cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
+}
+
+static void barrier_done(struct writer *w)
+{
     for (unsigned i = 0; i < w->lanes.n; i++)
         (void)cluster_position(w, &w->lanes.lane[i].at);
     w->stats.barriers++;
     lanes_release(&w->lanes);
+}
+
+static void flushed(struct cluster *cl)
+{
+    cl->flushing = false;
+    cl->stir = true;
+    switch (cl->purpose) {
+    case EVERYBODY_START: cl->start = START_READY; break;
+    case EVERYBODY_BARRIER: barrier_done(cl->w); break;
+    case EVERYBODY_RECORD: record_done(cl); break;
+    }
 }
 
 /* The survey of one master goes on. */
@@ -172,9 +197,8 @@ static void ask_node(struct cluster *cl, struct cnode *n)
     conn_call_raw(c, on_flush, NULL, cl->flush.p, cl->flush.len);
 }
 
-void flushes_work(struct cluster *cl, uint64_t now)
+void flushes_work(struct cluster *cl)
 {
-    (void)now;
     if ((!cl->flushing && cl->start != START_SURVEY) || cl->asked > 0 || cl->dead)
         return;
     bool all = true, enough = cl->start == START_SURVEY && cl->found;
@@ -205,7 +229,7 @@ static bool decide(struct writer *w)
         return true;
     if (w->opt.on_existing == EXISTING_FLUSH) {
         log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
-        begin_flush(cl, flushall, sizeof flushall - 1, 0, false);
+        begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
         cl->start = START_FLUSH;
         return true;
     }
@@ -221,14 +245,14 @@ static void clear_after_void(struct writer *w)
     cl->start = START_READY;
     if (w->was_empty || w->opt.on_existing == EXISTING_FLUSH) {
         log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
-        begin_flush(cl, flushall, sizeof flushall - 1, 0, false);
+        begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
         cl->start = START_FLUSH;
     } else if (session_guarded_void(w)) {
         return;
     } else if (s->void_flush.len > 0) {
         log_event(LOG_WARN, NO_FLOW, "event=source_flushed db=%u note=%s", s->void_db,
                   "\"keys of the target go as well\"");
-        begin_flush(cl, s->void_flush.p, s->void_flush.len, s->void_db, false);
+        begin_flush(cl, s->void_flush.p, s->void_flush.len, s->void_db, EVERYBODY_START);
         cl->start = START_FLUSH;
     } else {
         log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew note=%s",
@@ -250,7 +274,7 @@ enum put cluster_start(struct writer *w)
         w->policy_done = true;
         cl->start = START_READY;
         if (flush) {
-            begin_flush(cl, flushall, sizeof flushall - 1, 0, false);
+            begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
             cl->start = START_FLUSH;
         }
     } else if (cl->start == START_NONE && w->policy_done) {

@@ -61,7 +61,7 @@ static int least(int a, int b)
 
 static int timeout_of(struct writer *w, uint64_t now)
 {
-    int ms = w->cluster != NULL ? cluster_timeout(w, now) : node_timeout(&w->node, now);
+    int ms = w->cluster != NULL ? cluster_timeout(w) : node_timeout(&w->node, now);
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     ms = least(ms, saved_timeout(w, now));

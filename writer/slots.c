@@ -34,10 +34,9 @@ static bool alone_in(struct cluster *cl, unsigned flow, const uint16_t *slot, un
     return false;
 }
 
-/* Without slots only one thing is sure to be alone with its keys: what is alone altogether. */
-static bool alone_without_slots(struct cluster *cl, unsigned flow)
+bool cluster_alone(struct cluster *cl, unsigned flow)
 {
-    if (cl->keys.count == 0 && cl->nparked == 0) {
+    if (cluster_quiet(cl->w)) {
         if (cl->reserved_for == (int)flow)
             cl->reserved_for = -1;
         return true;
@@ -59,7 +58,8 @@ bool cluster_slots_free(struct cluster *cl, unsigned flow, const uint16_t *slot,
     for (unsigned i = 0; i < n; i++)
         if (slot_closed(cl, flow, slot[i]) || cl->alone[slot[i]])
             return false;
-    return cl->slots ? alone_in(cl, flow, slot, n) : alone_without_slots(cl, flow);
+    /* Without slots only one thing is sure to be alone with its keys: what is alone altogether. */
+    return cl->slots ? alone_in(cl, flow, slot, n) : cluster_alone(cl, flow);
 }
 
 void cluster_take_slot(struct cluster *cl, unsigned slot)

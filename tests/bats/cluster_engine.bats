@@ -251,3 +251,40 @@ relay_slowly() { # port to-port bytes-a-second
     said 'event=node_ready node=localhost' || { cat "$TMP/err" >&2; return 1; }
     ! said event=ends_old_connection
 }
+
+library() { # name: a request that loads it
+    echo "idem $2 :key=0 FUNCTION LOAD %23!lua%20name=$1%0Aredis.register_function('$1',function()%20return%201%20end)"
+}
+
+# Each waits until nothing is on its way, while the other flow has more and more.
+@test "functions of several flows, between many keys of all flows, are loaded on every master" {
+    {
+        heading 3
+        for i in {1..400}; do echo "set 0 a$i x"; echo "set 1 b$i x"; echo "set 2 c$i x"; done
+        library one 0
+        library two 1
+        for i in {401..3000}; do echo "set 0 a$i x"; echo "set 1 b$i x"; echo "set 2 c$i x"; done
+        library three 0
+        for i in {0..2}; do echo "synced $i :pos=10"; done
+        echo end
+    } | for_cluster | write
+    assert_status 0
+    for p in "${CLUSTER_PORTS[@]}"; do
+        [[ $(redis-cli -p "$p" function list | grep -A1 library_name | grep -cE '^(one|two|three)$') -eq 3 ]] || fail "not on $p"
+        redis-cli -p "$p" function flush >/dev/null
+    done
+    [[ $(for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" dbsize; done | paste -sd+ | bc) -eq 9000 ]]
+}
+
+@test "a function that the masters refuse is one data error, and what is behind it is applied" {
+    {
+        echo "set 0 a 1"
+        echo "idem 0 :key=0 FUNCTION LOAD nonsense"
+        echo "set 0 b 2"
+    } | one_flow | for_cluster | write
+    assert_status 3
+    assert_output_has "event=data_error"
+    assert_output_has "Missing library meta"
+    [[ $(grep -c event=data_error <<<"$output") -eq 1 ]]
+    [[ $(redis-cli -c -p "${CLUSTER_PORTS[0]}" get b) == 2 ]]
+}

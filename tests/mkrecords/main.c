@@ -129,9 +129,8 @@ static void expand(const struct state *s, const char *w, struct buf *b)
 
 static bool option(struct state *s, const char *w)
 {
-    static const char *const flags[] = {"more", "plainset", "idempotent", "first",
-                                        "last", "live",     "multikey",   "precut",
-                                        "together"};
+    static const char *const flags[] = {"more", "plainset", "idempotent", "first",   "last",
+                                        "live", "multikey", "precut",     "together"};
     for (unsigned i = 0; i < 9; i++)
         if (strcmp(w, flags[i]) == 0) {
             s->r.flags = (uint16_t)(s->r.flags | 1u << i);
@@ -198,7 +197,7 @@ static void request(struct state *s, struct line *l)
     (void)resp_add_array(&b, l->n - l->at);
     for (unsigned i = l->at; i < l->n; i++) {
         expand(s, l->word[i], &w);
-        if (i - l->at == s->r.keyarg) {
+        if (s->r.keyarg > 0 && i - l->at == s->r.keyarg) {
             s->r.hash = hash_of(w.p, w.len);
             s->r.slot = key_slot(w.p, w.len);
         }
