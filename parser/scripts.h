@@ -56,6 +56,11 @@
     "if redis.call('EXISTS',KEYS[1])==0 then return redis.call('DEL',KEYS[2]) end "                                  \
     "return redis.call('COPY',KEYS[1],KEYS[2],'REPLACE')"
 
+/* SORT … STORE, GEORADIUS … STORE: Dragonfly logs them also where there was nothing to read, and then leaves the
+ * destination as it is; Redis deletes it. The arguments are the command. */
+#define LUA_STORE_IF                                                                                                 \
+    "if redis.call('EXISTS',KEYS[1])==0 then return 0 end return redis.call(unpack(ARGV))"
+
 /* Keys of a snapshot, only where the target holds none of the name. The first part of one in several changes nothing: it
  * can be sent again as long as the others wait for its reply. */
 #define LUA_ONLY_NEW                                                                                                 \

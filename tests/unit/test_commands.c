@@ -184,7 +184,8 @@ static void to_newer_only(void)
     is("4.0", "XCLAIM k g c 0 1-1", "LOST kind=command-too-new key=k\n" SKIPPED);
 }
 
-/* What a script begins and ends with: the text of our own is not repeated here. tests/bats/commands.bats runs them. */
+/* What a script begins and ends with: the text of our own is not repeated here. tests/bats/commands.bats runs
+ * them. */
 static void is_script(const char *target, const char *line, const char *with)
 {
     struct buf b = {0};
@@ -332,6 +333,19 @@ static void nothing_to_do(void)
         all(lines[i], SKIPPED);
 }
 
+/* What is sent is this script, whatever is said before it. */
+static void scripted(const char *target, const char *line, const char *script, const char *rest,
+                     const char *flags)
+{
+    struct buf want = {0};
+    (void)buf_addf(&want, ONE "%s key=3 | EVAL ", flags);
+    show_bytes(&want, (const uint8_t *)script, strlen(script));
+    (void)buf_addf(&want, " %s\n", rest);
+    (void)buf_add(&want, "", 1);
+    is(target, line, (const char *)want.p);
+    buf_free(&want);
+}
+
 static void not_carried(void)
 {
     static const struct {
@@ -358,24 +372,17 @@ static void not_carried(void)
         all(list[i].line, want);
     }
     /* with one flow, or with all arguments there, nothing was left out */
-    all("SORT s STORE d", ONE "VK | SORT s STORE d\n");
-    is_from((struct source){.flows = 1}, "7.0", "SORT s STORE d", ONE "VK | SORT s STORE d\n");
+    for (size_t i = 0; i < 3; i++) {
+        scripted(targets[i], "SORT s STORE d", LUA_STORE_IF, "2 s d SORT s STORE d", "VK");
+        scripted(targets[i], "GEORADIUS s 1 2 3 m STOREDIST d", LUA_STORE_IF,
+                 "2 s d GEORADIUS s 1 2 3 m STOREDIST d", "VK");
+    }
+    is_from((struct source){.flows = 1}, "dragonfly:1.40", "SORT s STORE d", ONE "VK | SORT s STORE d\n");
+    is("dragonfly:1.40", "SORT s STORE d", ONE "VK | SORT s STORE d\n");
     is_from((struct source){.json = true}, "7.0", "JSON.SET k $ 1", ONE "V | JSON.SET k $ 1\n");
     is_from((struct source){.json = true}, "7.0", "JSON.MSET a $ 1", ONE "V | JSON.MSET a $ 1\n");
     is_from((struct source){.json = true}, "7.0", "JSON.MSET a $ 1 b $ 2",
             ONE "VK | JSON.MSET a $ 1 b $ 2\n");
-}
-
-/* What is sent is this script, whatever is said before it. */
-static void scripted(const char *target, const char *line, const char *script, const char *rest, const char *flags)
-{
-    struct buf want = {0};
-    (void)buf_addf(&want, ONE "%s key=3 | EVAL ", flags);
-    show_bytes(&want, (const uint8_t *)script, strlen(script));
-    (void)buf_addf(&want, " %s\n", rest);
-    (void)buf_add(&want, "", 1);
-    is(target, line, (const char *)want.p);
-    buf_free(&want);
 }
 
 static void fields(void)
