@@ -135,15 +135,14 @@ static void do_two_keys(const struct cmd *m)
         do_forward(m);
 }
 
-/* XGROUP CREATE and SETID, XSETID: targets before 7.0 do not know the counters. */
+/* XGROUP CREATE and SETID: targets before 7.0 do not know the counters. */
 static void do_counters(const struct cmd *m)
 {
     struct cmd s = *m;
     struct slice *out;
-    bool group = arg_is(&m->argv[0], "XGROUP");
-    size_t options = group ? 5 : 3;
+    const size_t options = 5;
     if (m->e->target.version >= VERSION(7, 0) || m->e->target.kind == TARGET_DRAGONFLY ||
-        m->argc <= options || (group && !arg_is(&m->argv[1], "CREATE") && !arg_is(&m->argv[1], "SETID"))) {
+        m->argc <= options || (!arg_is(&m->argv[1], "CREATE") && !arg_is(&m->argv[1], "SETID"))) {
         do_forward(m);
         return;
     }
@@ -155,13 +154,24 @@ static void do_counters(const struct cmd *m)
     s.argv = out;
     s.argc = options;
     for (size_t i = options; i < m->argc; i++) {
-        if (arg_is(&m->argv[i], "ENTRIESREAD") || arg_is(&m->argv[i], "ENTRIESADDED") ||
-            arg_is(&m->argv[i], "MAXDELETEDID"))
+        if (arg_is(&m->argv[i], "ENTRIESREAD"))
             i++;
         else
             out[s.argc++] = m->argv[i];
     }
     do_forward(&s);
+}
+
+/* XSETID key id [counters], which targets before 7.0 do not know. */
+static void do_setid(const struct cmd *m)
+{
+    struct cmd s = *m;
+    if (m->argc > 3 && m->e->target.version < VERSION(7, 0))
+        s.argc = 3;
+    if (m->e->target.kind == TARGET_DRAGONFLY)
+        do_forward(m);
+    else
+        cmd_script_with(&s, SLICE(LUA_TRY), m->argv, 0, 0, RF_IDEMPOTENT);
 }
 
 /* XCLAIM key group consumer…, XAUTOCLAIM: Dragonfly makes the consumer also when there is nothing to claim.
@@ -203,6 +213,7 @@ static void act(const struct cmd *m)
     case ACT_SADDEX: do_saddex(m); return;
     case ACT_PREPEND: cmd_script(m, SLICE(LUA_PREPEND), 1, 2); return;
     case ACT_COUNTERS: do_counters(m); return;
+    case ACT_SETID: do_setid(m); return;
     case ACT_CLAIM: do_claim(m); return;
     case ACT_FLOAT: do_float(m); return;
     case ACT_RENAME: do_rename(m); return;

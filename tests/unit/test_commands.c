@@ -82,6 +82,19 @@ static void differs(const char *line, const char *old, const char *new)
     is("7.4", line, new);
 }
 
+/* What is sent is this script, whatever is said before it. */
+static void scripted(const char *target, const char *line, const char *script, const char *rest,
+                     const char *flags)
+{
+    struct buf want = {0};
+    (void)buf_addf(&want, ONE "%s key=3 | EVAL ", flags);
+    show_bytes(&want, (const uint8_t *)script, strlen(script));
+    (void)buf_addf(&want, " %s\n", rest);
+    (void)buf_add(&want, "", 1);
+    is(target, line, (const char *)want.p);
+    buf_free(&want);
+}
+
 /* ---- 5.7: rewritten by the source ---- */
 
 static void strings(void)
@@ -160,9 +173,11 @@ static void collections(void)
             ONE "V key=2 | XGROUP CREATE k g 5-0 MKSTREAM entriesread 7\n");
     differs("XGROUP CREATE k g 5-0 ENTRIESREAD 7 MKSTREAM", ONE "V key=2 | XGROUP CREATE k g 5-0 MKSTREAM\n",
             ONE "V key=2 | XGROUP CREATE k g 5-0 ENTRIESREAD 7 MKSTREAM\n");
-    differs("XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0", ONE "IV | XSETID k 5-0\n",
-            ONE "IV | XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0\n");
-    all("XSETID k 5-0", ONE "IV | XSETID k 5-0\n");
+    scripted("6.2", "XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0", LUA_TRY, "1 k XSETID k 5-0", "IV");
+    scripted("7.0", "XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0", LUA_TRY,
+             "1 k XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0", "IV");
+    scripted("portable", "XSETID k 5-0", LUA_TRY, "1 k XSETID k 5-0", "IV");
+    is("dragonfly:1.40", "XSETID k 5-0", ONE "IV | XSETID k 5-0\n");
     all("XGROUP CREATE k ENTRIESREAD 0",
         ONE "V key=2 | XGROUP CREATE k ENTRIESREAD 0\n"); /* a group of that name */
 }
@@ -331,19 +346,6 @@ static void nothing_to_do(void)
                                         "SCRIPT LOAD x", "SCRIPT FLAGS x", "TOUCH k"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         all(lines[i], SKIPPED);
-}
-
-/* What is sent is this script, whatever is said before it. */
-static void scripted(const char *target, const char *line, const char *script, const char *rest,
-                     const char *flags)
-{
-    struct buf want = {0};
-    (void)buf_addf(&want, ONE "%s key=3 | EVAL ", flags);
-    show_bytes(&want, (const uint8_t *)script, strlen(script));
-    (void)buf_addf(&want, " %s\n", rest);
-    (void)buf_add(&want, "", 1);
-    is(target, line, (const char *)want.p);
-    buf_free(&want);
 }
 
 static void not_carried(void)
