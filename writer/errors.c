@@ -66,15 +66,15 @@ static bool skip_past(const char **text, size_t *n, const char *what)
     return true;
 }
 
-/* EXECABORT names its cause, or not. Before 7.0 scripts do so like this, and have a minus before what the
- * server says: "ERR Error running script (call to f_c7e…): @user_script:1: @user_script: 1: -OOM command not
- * allowed …". */
+/* EXECABORT names its cause, or not. Before 7.0 scripts do so like this, without the first words if they
+ * caught it, and with a minus before what the server says: "ERR Error running script (call to f_c7e…):
+ * @user_script:1: @user_script: 1: -OOM command not allowed …". */
 static void cause(const char **text, size_t *n)
 {
     if (error_is_execabort(*text, *n))
         (void)skip_past(text, n, "because of: ");
-    if (begins(*text, *n, "ERR Error running script ") && skip_past(text, n, " @user_script: ") &&
-        skip_past(text, n, ": ") && *n > 0 && **text == '-') {
+    if ((begins(*text, *n, "ERR Error running script ") || begins(*text, *n, "@user_script: ")) &&
+        skip_past(text, n, "@user_script: ") && skip_past(text, n, ": ") && *n > 0 && **text == '-') {
         ++*text;
         --*n;
     }

@@ -28,6 +28,8 @@ static void scripts(void)
     is("ERR Error running script (call to f_0): @user_script:1: user_script:1: attempt to compare", ERR_DATA);
     is("ERR Error running script (call to f_0): @user_script:1: @user_script: 1", ERR_DATA);
     is("ERR Error running script (call to f_0): @user_script:1: @user_script: 1: ", ERR_DATA);
+    is("@user_script: 1: -OOM command not allowed when used memory > 'maxmemory'.", ERR_RETRY);
+    is("@user_script: 1: The user executing the script can't run this command or subcommand", ERR_FATAL);
     is("EXECABORT Transaction discarded because of: " OLD_SCRIPT "-OOM command not allowed", ERR_RETRY);
     /* since 7.0 */
     is("ERR The user executing the script can't run this command or subcommand script: da84", ERR_FATAL);
