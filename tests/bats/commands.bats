@@ -93,6 +93,13 @@ ZADD z GT 0 a 9 b
 ZADD z LT CH 0 c 9 d 7 new
 ZADD z XX GT 8 e 8 nobody
 ZADD z GT inf a
+ZADD z GT INCR 0.1 c
+ZADD z GT INCR 0.2 c
+ZADD z GT INCR -5 c
+ZADD z LT INCR -0.5 d
+ZADD z LT INCR 5 d
+ZADD z LT INCR 5 another
+ZADD z XX LT INCR 5 nobody
 ZPOPMIN z
 ZPOPMAX z 2
 ZADD y 1 a 2 b

@@ -270,8 +270,9 @@ static void to_older(void)
     is("4.0", "ZPOPMIN k 3", ONE "V | ZREMRANGEBYRANK k 0 2\n");
     is("4.0", "ZPOPMAX k 3", ONE "V | ZREMRANGEBYRANK k -3 -1\n");
     is("6.0", "ZADD k NX 1 a", ONE "IV | ZADD k NX 1 a\n");
-    is("6.0", "ZADD k GT INCR 1 a", ONE "V | ZADD k GT INCR 1 a\n");
-    is_script("6.0", "ZADD k XX gt CH 1 a 2 b", " 1 k GT XX 1 a 2 b");
+    is("6.0", "ZADD k XX INCR 1 a", ONE "V | ZADD k XX INCR 1 a\n");
+    is_script("6.0", "ZADD k XX gt CH 1 a 2 b", " 1 k GT XX \"\" 1 a 2 b");
+    is_script("6.0", "ZADD k GT INCR 1 a", " 1 k GT \"\" INCR 1 a");
     is("6.0", "GEOADD k CH 1 2 a", ONE "IV | GEOADD k 1 2 a\n");
     is_script("6.0", "GEOADD k CH NX 1 2 a", " 1 k NX 1 2 a");
     is("6.0", "XADD k MAXLEN 5 1-1 f v", ONE "V | XADD k MAXLEN 5 1-1 f v\n");
