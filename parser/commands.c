@@ -276,10 +276,16 @@ static void unknown(const struct cmd *m)
         "the first argument of a command that df2redis does not know was taken for its key, and read again");
 }
 
-/* It works on keys of its database, or flushes it. */
+/* It works on keys of its database. */
 static bool matters_where(const struct cmd *m)
 {
-    return m->c == NULL || m->c->first > 0 || arg_is(&m->argv[0], "FLUSHDB");
+    return m->c == NULL || m->c->first > 0;
+}
+
+/* Of a database that a cluster does not have nothing can be there. */
+static bool flushes_nothing(const struct cmd *m)
+{
+    return m->e->target.cluster && m->o->db != 0 && arg_is(&m->argv[0], "FLUSHDB");
 }
 
 void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
@@ -299,7 +305,9 @@ void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct s
         return;
     if (matters_where(&m) && emit_wrong_db(e, f->o.db, f->src_db))
         return;
-    if (m.c == NULL)
+    if (flushes_nothing(&m))
+        cmd_nothing(&m);
+    else if (m.c == NULL)
         unknown(&m);
     else if (m.argc < m.c->min_args)
         cmd_lost_only(&m, "unknown-command", "too few arguments: its effect is missing");
