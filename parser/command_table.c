@@ -132,7 +132,7 @@ static const struct command table[] = {
     {"XCLAIM", ACT_CLAIM, 1, 1, 1, false, 2, VERSION(5, 0)},
     {"XDEL", ACT_FORWARD, 1, 1, 1, true, 2, VERSION(5, 0)},
     {"XGROUP", ACT_COUNTERS, 2, 2, 1, false, 3, VERSION(5, 0)},
-    {"XSETID", ACT_COUNTERS, 1, 1, 1, true, 2, VERSION(5, 0)},
+    {"XSETID", ACT_SETID, 1, 1, 1, true, 2, VERSION(5, 0)},
     {"XTRIM", ACT_FORWARD, 1, 1, 1, true, 2, VERSION(5, 0)},
     {"ZADD", ACT_FORWARD, 1, 1, 1, false, 2, 0},
     {"ZDIFFSTORE", ACT_TWO_KEYS, 1, LAST_COUNTED, 1, false, 2, VERSION(6, 2)},

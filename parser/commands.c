@@ -48,17 +48,34 @@ static void do_source(const struct cmd *m)
     cmd_reread_or_lost(m, 1, "command-needs-source", "its effect depends on data that only the source has");
 }
 
-/* SORT … STORE and the like are logged as they are where all keys lie on one shard; else with each shard's keys
- * only. */
+static void store_if_there(const struct cmd *m, size_t dest)
+{
+    struct slice *out;
+    if (!cmd_room(m, &out, 5)) {
+        cmd_lost_only(m, "command-too-large", "too many arguments");
+        return;
+    }
+    out[0] = SLICE("EVAL");
+    out[1] = SLICE(LUA_STORE_IF);
+    out[2] = SLICE("2");
+    out[3] = m->argv[1];
+    out[4] = m->argv[dest];
+    memcpy(out + 5, m->argv, m->argc * sizeof *out);
+    cmd_last(m, 3, out, 5 + m->argc, RF_MULTIKEY);
+}
+
+/* SORT … STORE and the like are logged as they are where all keys lie on one shard; else with each shard's
+ * keys only. */
 static void do_truncated(const struct cmd *m)
 {
     if (m->f->flows == 1 || m->argc > 2) {
-        struct key k;
+        struct keys keys = command_keys(m->c, m->argv, m->argc);
         if (cmd_early(m))
             return;
-        cmd_key(m, &k, 1);
-        m->o->pos = m->after;
-        emit_argv(m->e, m->o, &k, 1, 0, RF_MULTIKEY, m->argv, m->argc);
+        if (keys.dest != 0 && m->e->target.kind != TARGET_DRAGONFLY)
+            store_if_there(m, keys.dest);
+        else
+            do_forward(m);
     } else {
         cmd_reread_or_lost(m, 1, "command-needs-source", "logged without the keys of other shards");
     }
@@ -118,15 +135,14 @@ static void do_two_keys(const struct cmd *m)
         do_forward(m);
 }
 
-/* XGROUP CREATE and SETID, XSETID: targets before 7.0 do not know the counters. */
+/* XGROUP CREATE and SETID: targets before 7.0 do not know the counters. */
 static void do_counters(const struct cmd *m)
 {
     struct cmd s = *m;
     struct slice *out;
-    bool group = arg_is(&m->argv[0], "XGROUP");
-    size_t options = group ? 5 : 3;
-    if (m->e->target.version >= VERSION(7, 0) || m->e->target.kind == TARGET_DRAGONFLY || m->argc <= options ||
-        (group && !arg_is(&m->argv[1], "CREATE") && !arg_is(&m->argv[1], "SETID"))) {
+    const size_t options = 5;
+    if (m->e->target.version >= VERSION(7, 0) || m->e->target.kind == TARGET_DRAGONFLY ||
+        m->argc <= options || (!arg_is(&m->argv[1], "CREATE") && !arg_is(&m->argv[1], "SETID"))) {
         do_forward(m);
         return;
     }
@@ -138,7 +154,7 @@ static void do_counters(const struct cmd *m)
     s.argv = out;
     s.argc = options;
     for (size_t i = options; i < m->argc; i++) {
-        if (arg_is(&m->argv[i], "ENTRIESREAD") || arg_is(&m->argv[i], "ENTRIESADDED") || arg_is(&m->argv[i], "MAXDELETEDID"))
+        if (arg_is(&m->argv[i], "ENTRIESREAD"))
             i++;
         else
             out[s.argc++] = m->argv[i];
@@ -146,8 +162,20 @@ static void do_counters(const struct cmd *m)
     do_forward(&s);
 }
 
-/* XCLAIM key group consumer…, XAUTOCLAIM: Dragonfly makes the consumer also when there is nothing to claim. Before what
- * it logs for XREADGROUP (with LASTID) it logs that by itself. */
+/* XSETID key id [counters], which targets before 7.0 do not know. */
+static void do_setid(const struct cmd *m)
+{
+    struct cmd s = *m;
+    if (m->argc > 3 && m->e->target.version < VERSION(7, 0))
+        s.argc = 3;
+    if (m->e->target.kind == TARGET_DRAGONFLY)
+        do_forward(m);
+    else
+        cmd_script_with(&s, SLICE(LUA_TRY), m->argv, 0, 0, RF_IDEMPOTENT);
+}
+
+/* XCLAIM key group consumer…, XAUTOCLAIM: Dragonfly makes the consumer also when there is nothing to claim.
+ * Before what it logs for XREADGROUP (with LASTID) it logs that by itself. */
 static void do_claim(const struct cmd *m)
 {
     if (m->argc >= 4 && !arg_is(&m->argv[m->argc - 2], "LASTID")) {
@@ -185,6 +213,7 @@ static void act(const struct cmd *m)
     case ACT_SADDEX: do_saddex(m); return;
     case ACT_PREPEND: cmd_script(m, SLICE(LUA_PREPEND), 1, 2); return;
     case ACT_COUNTERS: do_counters(m); return;
+    case ACT_SETID: do_setid(m); return;
     case ACT_CLAIM: do_claim(m); return;
     case ACT_FLOAT: do_float(m); return;
     case ACT_RENAME: do_rename(m); return;
@@ -242,14 +271,21 @@ static void unknown(const struct cmd *m)
         return;
     }
     m->o->pos = m->before;
-    emit_report(m->e, m->o, false, "unknown-command", m->argv[1].p, m->argv[1].n,
-                "the first argument of a command that df2redis does not know was taken for its key, and read again");
+    emit_report(
+        m->e, m->o, false, "unknown-command", m->argv[1].p, m->argv[1].n,
+        "the first argument of a command that df2redis does not know was taken for its key, and read again");
 }
 
-/* It works on keys of its database, or flushes it. */
+/* It works on keys of its database. */
 static bool matters_where(const struct cmd *m)
 {
-    return m->c == NULL || m->c->first > 0 || arg_is(&m->argv[0], "FLUSHDB");
+    return m->c == NULL || m->c->first > 0;
+}
+
+/* Of a database that a cluster does not have nothing can be there. */
+static bool flushes_nothing(const struct cmd *m)
+{
+    return m->e->target.cluster && m->o->db != 0 && arg_is(&m->argv[0], "FLUSHDB");
 }
 
 void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
@@ -269,7 +305,9 @@ void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct s
         return;
     if (matters_where(&m) && emit_wrong_db(e, f->o.db, f->src_db))
         return;
-    if (m.c == NULL)
+    if (flushes_nothing(&m))
+        cmd_nothing(&m);
+    else if (m.c == NULL)
         unknown(&m);
     else if (m.argc < m.c->min_args)
         cmd_lost_only(&m, "unknown-command", "too few arguments: its effect is missing");

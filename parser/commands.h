@@ -21,7 +21,8 @@ enum action {
     ACT_FIELD_EXPIRE,
     ACT_SADDEX,
     ACT_PREPEND,
-    ACT_COUNTERS,      /* XGROUP, XSETID */
+    ACT_COUNTERS,      /* XGROUP */
+    ACT_SETID,         /* XSETID */
     ACT_CLAIM,         /* XCLAIM, XAUTOCLAIM */
     ACT_FLOAT,         /* INCRBYFLOAT, HINCRBYFLOAT */
     ACT_RENAME,

@@ -31,11 +31,12 @@
     "local v=redis.call(l(1) and 'LPOP' or 'RPOP',KEYS[1]) "                                                         \
     "if v then redis.call(l(2) and 'LPUSH' or 'RPUSH',KEYS[2],v) end return v"
 
-/* ARGV: GT or LT, XX or nothing, (score, member)… */
+/* ARGV: GT or LT, XX or nothing, INCR or nothing, (score, member)… */
 #define LUA_ZADD                                                                                                     \
-    "for i=3,#ARGV,2 do local s=redis.call('ZSCORE',KEYS[1],ARGV[i+1]) local n=tonumber(ARGV[i]) local o "           \
-    "if s then s=tonumber(s) if ARGV[1]=='GT' then o=n>s else o=n<s end else o=ARGV[2]=='' end "                     \
-    "if o then redis.call('ZADD',KEYS[1],ARGV[i],ARGV[i+1]) end end"
+    "for i=4,#ARGV,2 do local s=redis.call('ZSCORE',KEYS[1],ARGV[i+1]) local n,t,o=tonumber(ARGV[i]),ARGV[i] "       \
+    "if s then s=tonumber(s) if ARGV[3]~='' then n=s+n t=string.format('%.17g',n) end "                              \
+    "if ARGV[1]=='GT' then o=n>s else o=n<s end else o=ARGV[2]=='' end "                                             \
+    "if o then redis.call('ZADD',KEYS[1],t,ARGV[i+1]) end end"
 
 /* ARGV: NX or XX, (longitude, latitude, member)… */
 #define LUA_GEOADD                                                                                                   \
@@ -215,7 +216,7 @@ static size_t old_zpop(const struct request *q)
 /* ZADD k [NX|XX] [GT|LT] [CH] [INCR] score member … */
 static size_t old_zadd(const struct request *q)
 {
-    struct slice own[2] = {SLICE(""), SLICE("")};
+    struct slice own[3] = {SLICE(""), SLICE(""), SLICE("")};
     size_t i = 2;
     for (; i < q->argc; i++) {
         if (is(&q->argv[i], "GT"))
@@ -225,11 +226,11 @@ static size_t old_zadd(const struct request *q)
         else if (is(&q->argv[i], "XX"))
             own[1] = SLICE("XX");
         else if (is(&q->argv[i], "INCR"))
-            return 0;
+            own[2] = SLICE("INCR");
         else if (!is(&q->argv[i], "NX") && !is(&q->argv[i], "CH"))
             break;
     }
-    return own[0].n == 0 ? 0 : script(q, SLICE(LUA_ZADD), 1, own, 2, i);
+    return own[0].n == 0 ? 0 : script(q, SLICE(LUA_ZADD), 1, own, 3, i);
 }
 
 /* GEOADD k [NX|XX] [CH] longitude latitude member … */

@@ -241,7 +241,8 @@ void spread_gather(struct spreading *s)
     clear(s, &g, 0);
     for (size_t i = 0; i < g.n; i++)
         fetch(s, &g, i);
-    program_step(&s->p, g.slot, 0, 0, 0);
+    /* LUA_STORE_IF: their only source has been fetched just now, if it was there */
+    program_step(&s->p, g.slot, m->c->action == ACT_TRUNCATED ? R_VALUE : 0, 0, 0);
     for (size_t i = 0, next = 0; i < m->argc; i++) {
         if (next < g.n && g.at[next] == i)
             program_str(&s->p, g.name[next++]);

@@ -56,6 +56,17 @@
     "if redis.call('EXISTS',KEYS[1])==0 then return redis.call('DEL',KEYS[2]) end "                                  \
     "return redis.call('COPY',KEYS[1],KEYS[2],'REPLACE')"
 
+/* The arguments are a command that Dragonfly logs also where it failed. What failed there fails here for the same
+ * reason, and that is no error; what the target refuses for reasons of its own is one. */
+#define LUA_TRY                                                                                                      \
+    "local r=redis.pcall(unpack(ARGV)) local e=type(r)=='table' and r.err "                                          \
+    "if e and (e:find('^WRONGTYPE') or e:find('^ERR no such key') or e:find(' smaller than the target stream') "      \
+    "or e:find('^ERR One or more scores')) then return 0 end return r"
+
+/* SORT … STORE, GEORADIUS … STORE: Dragonfly logs them also where there was nothing to read, and then leaves the
+ * destination as it is; Redis deletes it. */
+#define LUA_STORE_IF "if redis.call('EXISTS',KEYS[1])==0 then return 0 end " LUA_TRY
+
 /* Keys of a snapshot, only where the target holds none of the name. The first part of one in several changes nothing: it
  * can be sent again as long as the others wait for its reply. */
 #define LUA_ONLY_NEW                                                                                                 \

@@ -35,7 +35,10 @@ static const struct {
     {"NOAUTH ", ERR_FATAL},
     {"WRONGPASS ", ERR_FATAL},
     {"NOPERM ", ERR_FATAL},
-    {"DENIED ", ERR_FATAL}, /* protected mode */
+    {"DENIED ", ERR_FATAL},                                  /* protected mode */
+    {"ERR ACL failure in script", ERR_FATAL},                /* NOPERM, within a script */
+    {"ERR The user executing the script can't ", ERR_FATAL}, /* the same in 7.0 */
+    {"The user executing the script can't ", ERR_FATAL},     /* and before, see cause() */
     {"ERR EXEC without MULTI", ERR_FATAL},
     {"ERR Protocol error", ERR_FATAL},
 };
@@ -51,16 +54,35 @@ int error_is_execabort(const char *text, size_t n)
     return begins(text, n, "EXECABORT");
 }
 
+/* Go on to what an error was caused by: text stands behind what is found. */
+static bool skip_past(const char **text, size_t *n, const char *what)
+{
+    size_t len = strlen(what);
+    const char *at = memmem(*text, *n, what, len);
+    if (at == NULL)
+        return false;
+    *n -= (size_t)(at + len - *text);
+    *text = at + len;
+    return true;
+}
+
+/* EXECABORT names its cause, or not. Before 7.0 scripts do so like this, without the first words if they
+ * caught it, and with a minus before what the server says: "ERR Error running script (call to f_c7e…):
+ * @user_script:1: @user_script: 1: -OOM command not allowed …". */
+static void cause(const char **text, size_t *n)
+{
+    if (error_is_execabort(*text, *n))
+        (void)skip_past(text, n, "because of: ");
+    if ((begins(*text, *n, "ERR Error running script ") || begins(*text, *n, "@user_script: ")) &&
+        skip_past(text, n, "@user_script: ") && skip_past(text, n, ": ") && *n > 0 && **text == '-') {
+        ++*text;
+        --*n;
+    }
+}
+
 enum err_class error_class(const char *text, size_t n)
 {
-    static const char because[] = "because of: ";
-    if (error_is_execabort(text, n)) {
-        const char *at = memmem(text, n, because, sizeof because - 1);
-        if (at == NULL)
-            return ERR_DATA;
-        at += sizeof because - 1;
-        return error_class(at, n - (size_t)(at - text));
-    }
+    cause(&text, &n);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (begins(text, n, table[i].prefix))
             return table[i].class;
@@ -133,11 +155,6 @@ const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen
 
 void error_count(struct kinds *k, const char *text, size_t n)
 {
-    static const char because[] = "because of: ";
-    const char *at = error_is_execabort(text, n) ? memmem(text, n, because, sizeof because - 1) : NULL;
-    if (at != NULL) {
-        n -= (size_t)(at + sizeof because - 1 - text);
-        text = at + sizeof because - 1;
-    }
+    cause(&text, &n);
     (void)kinds_count(k, text, error_kind_len(text, n), NULL, 0);
 }

@@ -14,7 +14,8 @@ enum err_class {
     ERR_CONFLICT, /* the key exists */
 };
 
-/* text: an error reply without its "-". EXECABORT is judged by the reason it names, if it names one. */
+/* text: an error reply without its "-". EXECABORT is judged by the reason it names, if it names one,
+ * and so is a script of servers before 7.0. */
 enum err_class error_class(const char *text, size_t n);
 
 /* EXECABORT: aborted because of commands that were refused when they were queued. */

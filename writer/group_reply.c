@@ -121,9 +121,11 @@ void group_exec_error(struct node *n, int element, const char *text, size_t len)
         return;
     struct group *g = n->b.flying;
     enum err_class class = error_class(text, len);
-    if (class == ERR_FATAL)
+    if (class == ERR_FATAL) {
+        if (cmd >= 0) /* rights that a script lacks: the position behind it is saved, so it has to be named */
+            item_error(n, g, (unsigned)cmd, text, len);
         node_fatal(n, "target_refuses", text, len);
-    else if (cmd >= 0 && class == ERR_CONFLICT && g->item[cmd].ticket != TICKET_NONE)
+    } else if (cmd >= 0 && class == ERR_CONFLICT && g->item[cmd].ticket != TICKET_NONE)
         item_there(n, g, (unsigned)cmd);
     else if (cmd >= 0)
         item_error(n, g, (unsigned)cmd, text, len);

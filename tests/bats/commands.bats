@@ -27,6 +27,10 @@ both() { # [dfparse option…]
     sed 's/^/entry 0 /' "$TMP/lines" >"$TMP/entries"
     redis-cli -p "$REFERENCE" <"$TMP/lines" >"$TMP/replies"
     ! grep -qi '^(error)\|^ERR\|^WRONGTYPE' "$TMP/replies" || fail "at the reference: $(cat "$TMP/replies")"
+    at_target "$@"
+}
+
+at_target() { # [dfparse option…]
     { echo session; echo "flow 0 mode=FULL token=$TOKEN"; echo data 0 $EMPTY; cat "$TMP/entries"; echo end; } | mkrecords --raw |
         dfparse -t "$VERSION" "$@" 2>"$TMP/parse.err" |
         rediswriter --on-existing overwrite "redis://127.0.0.1:$TARGET" 2>"$TMP/writer.err" &&
@@ -89,6 +93,13 @@ ZADD z GT 0 a 9 b
 ZADD z LT CH 0 c 9 d 7 new
 ZADD z XX GT 8 e 8 nobody
 ZADD z GT inf a
+ZADD z GT INCR 0.1 c
+ZADD z GT INCR 0.2 c
+ZADD z GT INCR -5 c
+ZADD z LT INCR -0.5 d
+ZADD z LT INCR 5 d
+ZADD z LT INCR 5 another
+ZADD z XX LT INCR 5 nobody
 ZPOPMIN z
 ZPOPMAX z 2
 ZADD y 1 a 2 b
@@ -132,6 +143,43 @@ XDEL empty 1-1
 EOF
     assert_done
     assert_equal
+}
+
+# Dragonfly logs these also where it answered with an error. It leaves the destination of SORT and GEORADIUS alone where
+# there is nothing to read; a Redis would delete it.
+@test "what failed at the source, and is logged all the same, is no error" {
+    server_has 5.0 || skip "no streams before 5.0"
+    both <<'EOF'
+XADD x 5-5 f v
+RPUSH l b a
+RPUSH kept 1
+ZADD near 1 m
+SET s text
+EOF
+    assert_done
+    sed 's/^/entry 0 /' >"$TMP/entries" <<'EOF'
+XSETID none 5-5
+XSETID x 1-1
+XSETID s 1-1
+SORT none ALPHA STORE kept
+SORT l STORE kept
+SORT s STORE kept
+GEORADIUS none 15 37 200 km STORE near
+GEORADIUSBYMEMBER none m 200 km STORE near
+GEORADIUS l 15 37 200 km STORE near
+EOF
+    at_target
+    assert_done
+    assert_equal
+}
+
+@test "what the target refuses for reasons of its own is an error, in these, too" {
+    server_has 6.0 || skip "no access control list before 6.0"
+    redis-cli -p "$TARGET" acl setuser default -xsetid >/dev/null
+    echo 'entry 0 XSETID x 5-5' >"$TMP/entries"
+    at_target
+    [[ $STATUSES == "0 0 0 1" ]] || fail "statuses $STATUSES: $(cat "$TMP"/*.err)"
+    grep -q event=target_refuses "$TMP/writer.err"
 }
 
 @test "hashes and sets: fractions, as doubles" {

@@ -140,13 +140,15 @@ END
     [[ $output =~ \"HPEXPIREAT\",\"h\",\"[0-9]{13}\",\"GT\",\"FIELDS\",\"1\",\"a\" ]]
 }
 
-@test "SORT ... STORE with all its keys is applied, a truncated one is reported" {
+@test "SORT ... STORE with all its keys is applied, of nothing it leaves the destination, a truncated one is reported" {
     journal <<'END'
 RPUSH l 3 1 2
 SORT l DESC STORE sorted
+SORT nothing STORE sorted
 SORT other
 GEOADD g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
 GEORADIUS g 15 37 200 km STORE near
+GEORADIUSBYMEMBER nothing m 200 km STORE near
 GEORADIUS g
 END
     apply 2 3

@@ -82,6 +82,19 @@ static void differs(const char *line, const char *old, const char *new)
     is("7.4", line, new);
 }
 
+/* What is sent is this script, whatever is said before it. */
+static void scripted(const char *target, const char *line, const char *script, const char *rest,
+                     const char *flags)
+{
+    struct buf want = {0};
+    (void)buf_addf(&want, ONE "%s key=3 | EVAL ", flags);
+    show_bytes(&want, (const uint8_t *)script, strlen(script));
+    (void)buf_addf(&want, " %s\n", rest);
+    (void)buf_add(&want, "", 1);
+    is(target, line, (const char *)want.p);
+    buf_free(&want);
+}
+
 /* ---- 5.7: rewritten by the source ---- */
 
 static void strings(void)
@@ -160,9 +173,11 @@ static void collections(void)
             ONE "V key=2 | XGROUP CREATE k g 5-0 MKSTREAM entriesread 7\n");
     differs("XGROUP CREATE k g 5-0 ENTRIESREAD 7 MKSTREAM", ONE "V key=2 | XGROUP CREATE k g 5-0 MKSTREAM\n",
             ONE "V key=2 | XGROUP CREATE k g 5-0 ENTRIESREAD 7 MKSTREAM\n");
-    differs("XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0", ONE "IV | XSETID k 5-0\n",
-            ONE "IV | XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0\n");
-    all("XSETID k 5-0", ONE "IV | XSETID k 5-0\n");
+    scripted("6.2", "XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0", LUA_TRY, "1 k XSETID k 5-0", "IV");
+    scripted("7.0", "XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0", LUA_TRY,
+             "1 k XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-0", "IV");
+    scripted("portable", "XSETID k 5-0", LUA_TRY, "1 k XSETID k 5-0", "IV");
+    is("dragonfly:1.40", "XSETID k 5-0", ONE "IV | XSETID k 5-0\n");
     all("XGROUP CREATE k ENTRIESREAD 0",
         ONE "V key=2 | XGROUP CREATE k ENTRIESREAD 0\n"); /* a group of that name */
 }
@@ -184,7 +199,8 @@ static void to_newer_only(void)
     is("4.0", "XCLAIM k g c 0 1-1", "LOST kind=command-too-new key=k\n" SKIPPED);
 }
 
-/* What a script begins and ends with: the text of our own is not repeated here. tests/bats/commands.bats runs them. */
+/* What a script begins and ends with: the text of our own is not repeated here. tests/bats/commands.bats runs
+ * them. */
 static void is_script(const char *target, const char *line, const char *with)
 {
     struct buf b = {0};
@@ -254,8 +270,9 @@ static void to_older(void)
     is("4.0", "ZPOPMIN k 3", ONE "V | ZREMRANGEBYRANK k 0 2\n");
     is("4.0", "ZPOPMAX k 3", ONE "V | ZREMRANGEBYRANK k -3 -1\n");
     is("6.0", "ZADD k NX 1 a", ONE "IV | ZADD k NX 1 a\n");
-    is("6.0", "ZADD k GT INCR 1 a", ONE "V | ZADD k GT INCR 1 a\n");
-    is_script("6.0", "ZADD k XX gt CH 1 a 2 b", " 1 k GT XX 1 a 2 b");
+    is("6.0", "ZADD k XX INCR 1 a", ONE "V | ZADD k XX INCR 1 a\n");
+    is_script("6.0", "ZADD k XX gt CH 1 a 2 b", " 1 k GT XX \"\" 1 a 2 b");
+    is_script("6.0", "ZADD k GT INCR 1 a", " 1 k GT \"\" INCR 1 a");
     is("6.0", "GEOADD k CH 1 2 a", ONE "IV | GEOADD k 1 2 a\n");
     is_script("6.0", "GEOADD k CH NX 1 2 a", " 1 k NX 1 2 a");
     is("6.0", "XADD k MAXLEN 5 1-1 f v", ONE "V | XADD k MAXLEN 5 1-1 f v\n");
@@ -358,24 +375,17 @@ static void not_carried(void)
         all(list[i].line, want);
     }
     /* with one flow, or with all arguments there, nothing was left out */
-    all("SORT s STORE d", ONE "VK | SORT s STORE d\n");
-    is_from((struct source){.flows = 1}, "7.0", "SORT s STORE d", ONE "VK | SORT s STORE d\n");
+    for (size_t i = 0; i < 3; i++) {
+        scripted(targets[i], "SORT s STORE d", LUA_STORE_IF, "2 s d SORT s STORE d", "VK");
+        scripted(targets[i], "GEORADIUS s 1 2 3 m STOREDIST d", LUA_STORE_IF,
+                 "2 s d GEORADIUS s 1 2 3 m STOREDIST d", "VK");
+    }
+    is_from((struct source){.flows = 1}, "dragonfly:1.40", "SORT s STORE d", ONE "VK | SORT s STORE d\n");
+    is("dragonfly:1.40", "SORT s STORE d", ONE "VK | SORT s STORE d\n");
     is_from((struct source){.json = true}, "7.0", "JSON.SET k $ 1", ONE "V | JSON.SET k $ 1\n");
     is_from((struct source){.json = true}, "7.0", "JSON.MSET a $ 1", ONE "V | JSON.MSET a $ 1\n");
     is_from((struct source){.json = true}, "7.0", "JSON.MSET a $ 1 b $ 2",
             ONE "VK | JSON.MSET a $ 1 b $ 2\n");
-}
-
-/* What is sent is this script, whatever is said before it. */
-static void scripted(const char *target, const char *line, const char *script, const char *rest, const char *flags)
-{
-    struct buf want = {0};
-    (void)buf_addf(&want, ONE "%s key=3 | EVAL ", flags);
-    show_bytes(&want, (const uint8_t *)script, strlen(script));
-    (void)buf_addf(&want, " %s\n", rest);
-    (void)buf_add(&want, "", 1);
-    is(target, line, (const char *)want.p);
-    buf_free(&want);
 }
 
 static void fields(void)
