@@ -41,7 +41,9 @@ enum rec_flag {
     RF_MULTIKEY = 0x0040,
     RF_PRECUT = 0x0080,
     RF_TOGETHER = 0x0100,
-    RF_ALL = 0x01ff,
+    RF_HELD = 0x0200,
+    RF_FRESH = 0x0400,
+    RF_ALL = 0x07ff,
 };
 
 enum rec_class {

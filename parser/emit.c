@@ -103,6 +103,17 @@ static void join(struct emit *e, const struct origin *o)
     memcpy(at, &flags, sizeof flags);
 }
 
+/* Where the position that is reached is not the entry's own, the record says which entry it belongs to. */
+static inline void place(struct rec *r, const struct origin *o)
+{
+    if (__builtin_expect(o->fresh, 0)) {
+        r->flags |= RF_FRESH;
+    } else if (__builtin_expect(o->pos < o->after, 0)) {
+        r->flags |= RF_HELD;
+        r->pos = o->after;
+    }
+}
+
 static inline struct rec request(struct emit *e, struct origin *o, const struct key *k, unsigned flags)
 {
     if (__builtin_expect(o->together, 0))
@@ -122,6 +133,7 @@ static inline struct rec request(struct emit *e, struct origin *o, const struct 
         .pos = o->pos,
         .time = o->time,
     };
+    place(&r, o);
     return r;
 }
 

@@ -37,7 +37,9 @@ struct origin {
     bool journal;   /* a journal follows: keys that expire now must not vanish */
     uint32_t db;
     uint64_t seq;   /* last one given */
-    uint64_t pos;   /* position that the next record carries */
+    uint64_t pos;   /* position that is reached with the next record */
+    uint64_t after; /* that of the journal entry being written; 0: none, or none is known */
+    bool fresh;     /* what is written was read from the source again, and is no part of an entry */
     uint64_t time;  /* arrival of the bytes being parsed, microseconds */
     uint64_t txid;  /* of the journal entry before */
     uint64_t last;  /* where in the output the header of its last record stands; NO_HEADER: nowhere it could change */

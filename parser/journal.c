@@ -48,6 +48,7 @@ static void enter(struct flow *f)
     f->o.live = true;
     use_db(f, f->jrn_db);
     f->o.pos = f->counting ? reached(f, f->next_lsn) : 0;
+    f->o.after = f->counting ? f->next_lsn + 1 : 0;
 }
 
 /* txid, shard count, number of strings, their total length, the strings. */

@@ -200,7 +200,8 @@ static bool collect(struct spreading *s, struct gather *g)
             continue;
         if (g->n == GATHER_MAX)
             return false;
-        snprintf(g->name[g->n], sizeof g->name[0], "df2redis:{%s}:%zu", tag, g->n);
+        snprintf(g->name[g->n], sizeof g->name[0], "df2redis:{%s}:%u.%zu", tag, s->m->o->flow,
+                 g->n);
         g->at[g->n++] = i;
     }
     return true;

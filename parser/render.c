@@ -66,7 +66,7 @@ static void json_bytes(struct buf *b, const uint8_t *p, size_t n)
 static void json_flags(struct buf *b, unsigned flags)
 {
     static const char *const names[] = {"more", "plainset", "idempotent", "first", "last", "live", "multikey",
-                                        "precut",   "together"};
+                                        "precut",   "together", "held",   "fresh"};
     const char *sep = "";
     (void)buf_addstr(b, ",\"flags\":[");
     for (unsigned i = 0; i < 9; i++)

@@ -165,24 +165,35 @@ void rekey_at_least(struct flow *f, struct rekey *k)
 
 /* ---- the end of one ---- */
 
-/* Its records count for as much as may be confirmed without it. */
-static void leave(struct flow *f, struct rekey *k)
+/* What is written of it confirms nothing, until its last record: then as much as may be without it. Returns
+ * the position for those before. */
+static uint64_t leave(struct flow *f, struct rekey *k)
 {
+    uint64_t held = journal_reached(f);
     f->o.live = true;
     f->src_db = k->db;
     f->o.db = f->sel != NULL ? select_db(f->sel, k->db) : k->db;
-    f->o.pos = journal_reached(f);
+    f->o.pos = held;
+    f->o.fresh = true;
     take_out(f->rereads, k);
     rekeys_changed(f);
+    return held;
+}
+
+/* All of it is written. */
+static void left(struct flow *f)
+{
+    f->o.fresh = false;
 }
 
 void rekey_give_up(struct flow *f, struct emit *e, struct rekey *k, const char *why)
 {
     char text[300];
-    leave(f, k);
+    uint64_t held = leave(f, k);
     snprintf(text, sizeof text, "%s; it could not be read again: %s", k->detail, why);
     emit_report(e, &f->o, true, k->kind, k->key, k->n, text);
-    kept_write(f, e, k, 0);
+    kept_write(f, e, k, 0, held);
+    left(f);
     rekey_free(k);
 }
 
@@ -204,8 +215,8 @@ void rekey_ambiguous(struct flow *f, struct emit *e, struct rekey *k)
 static void write_value(struct flow *f, struct emit *e, struct rekey *k)
 {
     uint8_t ttl[20];
-    uint64_t time = f->o.time;
-    leave(f, k);
+    uint64_t time = f->o.time, held = leave(f, k);
+    bool more = kept_between(k, k->to, UINT64_MAX);
     struct slice del[2] = {SLICE("DEL"), {k->key, k->n}};
     struct slice restore[5] = {SLICE("RESTORE"),
                                {k->key, k->n},
@@ -217,8 +228,9 @@ static void write_value(struct flow *f, struct emit *e, struct rekey *k)
     f->o.time = k->time; /* from which the time to live counts */
     f->entry_lsn = f->next_lsn > 0 ? f->next_lsn - 1 : 0;
     e->stats.reread++;
-    command_write(f, e, 0, k->missing ? del : restore, k->missing ? 2 : 5, journal_reached(f));
-    kept_write(f, e, k, k->to);
+    command_write(f, e, 0, k->missing ? del : restore, k->missing ? 2 : 5, more ? held : journal_reached(f));
+    kept_write(f, e, k, k->to, held);
+    left(f);
     f->o.time = time;
     rekey_free(k);
 }

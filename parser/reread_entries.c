@@ -57,7 +57,7 @@ void kept_drop_below(struct rereads *r, struct rekey *k, uint64_t lsn)
     r->bytes -= gone;
 }
 
-void kept_write(struct flow *f, struct emit *e, struct rekey *k, uint64_t from)
+void kept_write(struct flow *f, struct emit *e, struct rekey *k, uint64_t from, uint64_t held)
 {
     struct kept h;
     struct buf args = {.max = k->kept.max};
@@ -78,7 +78,7 @@ void kept_write(struct flow *f, struct emit *e, struct rekey *k, uint64_t from)
             continue; /* kept.max is above what arguments need */
         f->entry_lsn = h.lsn;
         f->o.time = h.time;
-        command_write(f, e, h.txid, argv, h.argc, journal_reached(f));
+        command_write(f, e, h.txid, argv, h.argc, at < k->kept.len ? held : journal_reached(f));
     }
     f->o.time = time;
     buf_free(&args);
@@ -228,6 +228,7 @@ bool reread_takes(struct flow *f, struct emit *e, uint64_t txid, const struct sl
     bool taken = takes(f, e, txid, argv, argc);
     f->o.db = o.db; /* something may have been given up and written */
     f->o.time = o.time;
+    f->o.fresh = o.fresh;
     f->src_db = src_db;
     f->entry_lsn = lsn;
     return taken;

@@ -304,8 +304,13 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
     }
 }
 
-enum put apply_record(struct writer *w, const struct input *in, const struct rec *r, const uint8_t *payload)
+enum put apply_record(struct writer *w, const struct input *in, const struct rec *given,
+                      const uint8_t *payload)
 {
+    struct rec plain = *given;
+    const struct rec *r = &plain;
+    if ((given->flags & RF_HELD) != 0)
+        plain.pos = 0; /* it tells where the record stands, not what is reached */
     if (w->quiet_for >= 0 && w->quiet_for != r->flow)
         return PUT_WAIT;
     if (w->cluster != NULL ? !bundle_ready(w, r) : !together_admits(w, r->flow))

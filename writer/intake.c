@@ -41,7 +41,7 @@ static const char *check_record(struct writer *w, struct input *in, const struct
     if ((r->type == REC_POSITION || r->type == REC_SYNCED) && r->len > 0)
         return "position record with a payload";
     f->last_seq = r->seq;
-    if (r->pos != 0)
+    if (r->pos != 0 && (r->flags & RF_HELD) == 0)
         f->last_pos = r->pos;
     f->more = r->type == REC_REQUEST && (r->flags & RF_MORE) != 0;
     return NULL;

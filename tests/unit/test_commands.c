@@ -676,13 +676,13 @@ static void transactions(void)
     begin("7.4", (struct source){0});
     feed(&b);
     EQ_S(capture_text(&cap), "1 pos=101 db=0 IV string | SET a 1\n"
-                             "2 pos=0 db=0 IV string | SET d 4\n"
-                             "3 pos=0 db=0 V position\n"
-                             "4 pos=0 db=0 IV string | SET b 2\n"
-                             "5 pos=0 db=2 IV | HSET h f v\n"
-                             "6 pos=0 db=2 IV | HPEXPIREAT h 1700000100000 FIELDS 1 f\n"
-                             "7 pos=0 db=2 IV | HSET i f v\n"
-                             "8 pos=0 db=2 IV | HPEXPIREAT i 1700000100000 FIELDS 1 f\n"
+                             "2 pos=101 db=0 IV string | SET d 4\n"
+                             "3 pos=101 db=0 V position\n"
+                             "4 pos=101 db=0 IV string | SET b 2\n"
+                             "5 pos=101 db=2 IV | HSET h f v\n"
+                             "6 pos=101 db=2 IV | HPEXPIREAT h 1700000100000 FIELDS 1 f\n"
+                             "7 pos=101 db=2 IV | HSET i f v\n"
+                             "8 pos=101 db=2 IV | HPEXPIREAT i 1700000100000 FIELDS 1 f\n"
                              "9 pos=109 db=0 IV string | SET c 3\n"
                              "10 pos=110 db=2 V position\n"
                              "11 pos=111 db=2 IV string | SET e 5\n");

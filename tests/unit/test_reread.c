@@ -165,8 +165,8 @@ static void kept_back(void)
     entry("EXPIRE k 100");        /* 103: behind */
     wrote(POS("1", "100") POS("2", "100") POS("3", "100") POS("4", "100"));
     answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=102\nto=102\n", "00 01 'v'");
-    wrote(V("5", "100") "IFV string | SET k v\n" V("6", "100") "LV position\n" POS("7", "104")
-              V("8", "104") "V | APPEND k b\n" V("9", "104") "IV | PEXPIREAT k 4000000100000\n");
+    wrote(V("5", "100") "IFV string | SET k v\n" V("6", "100") "LV position\n" POS("7", "100")
+              V("8", "100") "V | APPEND k b\n" V("9", "104") "IV | PEXPIREAT k 4000000100000\n");
     end(EXIT_DONE);
 }
 
@@ -344,8 +344,8 @@ static void divided(void)
     entry("DEL k");               /* 103 */
     wrote(POS("1", "100") V("2", "100") "IVK | DEL a b\n" V("3", "100") "IV | MSET c 2\n" POS("4", "100"));
     answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=102\nto=102\n", "00 01 'v'");
-    wrote(V("5", "100") "IFV string | SET k v\n" V("6", "100") "LV position\n" POS("7", "104")
-              V("8", "104") "IV | MSET k 1\n" V("9", "104") "IV | DEL k\n");
+    wrote(V("5", "100") "IFV string | SET k v\n" V("6", "100") "LV position\n" POS("7", "100")
+              V("8", "100") "IV | MSET k 1\n" V("9", "104") "IV | DEL k\n");
     end(EXIT_DONE);
 }
 
@@ -405,7 +405,7 @@ static void selected(void)
     asked(ASK("k1") ASK("d"));
     wrote(POS("1", "101") POS("2", "102") POS("3", "102") POS("4", "102") POS("5", "102"));
     answer("key=k1\ndb=0\nstate=value\nttl=-1\nfrom=104\nto=104\n", "00 01 'v'");
-    wrote(V("6", "102") "IFV string | SET new:1 v\n" V("7", "102") "LV position\n" POS("8", "103")
+    wrote(V("6", "102") "IFV string | SET new:1 v\n" V("7", "102") "LV position\n" POS("8", "102")
               V("9", "103") "V | APPEND new:1 a\n");
     answer("key=d\ndb=0\nstate=missing\nfrom=105\nto=105\n", NULL);
     wrote(V("10", "105") "IV | DEL d\n");
@@ -434,7 +434,7 @@ static void in_the_full_sync(void)
     asked(ASK("k"));
     wrote(V("3", "100") "V synced\n");
     entry("SET other 1"); /* 100 */
-    wrote(V("4", "0") "IV string | SET other 1\n");
+    wrote(V("4", "100") "IV string | SET other 1\n");
     answer("key=k\ndb=0\nstate=missing\nfrom=100\nto=100\n", NULL);
     wrote(V("5", "101") "IV | DEL k\n");
     asked("synced flow=0 epoch=1\n");

@@ -167,7 +167,7 @@ static const char *temporary(unsigned n)
     static char text[4][64];
     char tag[SLOT_TAG_MAX];
     slot_tag(11298, tag);
-    snprintf(text[n], sizeof text[n], "df2redis:{%s}:%u", tag, n);
+    snprintf(text[n], sizeof text[n], "df2redis:{%s}:0.%u", tag, n);
     EQ(key_slot(text[n], strlen(text[n])), 11298);
     return text[n];
 }
