@@ -316,11 +316,15 @@ enum put apply_record(struct writer *w, const struct input *in, const struct rec
     if (w->cluster != NULL ? !bundle_ready(w, r) : !together_admits(w, r->flow))
         return PUT_WAIT;
     w->splits.ticket = TICKET_NONE;
+    if (w->exact.on)
+        exact_offer(w, given);
     bool limited = w->limit.on && (r->type == REC_REQUEST || r->type == REC_PROGRAM);
     if (limited && !together_awaits(w, r->flow) && !limit_open(&w->limit))
         return PUT_WAIT;
     enum put got = dispatch(w, in, r, payload);
     together_note(w, r, got);
+    if (w->exact.on && got == PUT_DONE)
+        exact_taken(w, given);
     if (limited && got == PUT_DONE)
         limit_spend(&w->limit, r);
     return got;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <bsd/string.h>
 
 #include "cluster.h"
 #include "exits.h"
@@ -27,6 +28,14 @@ struct bigjob {
     big_fn *fn;
     void *arg;
 
+    /* --exactly-once: MULTI, the slot's position, the request, EXEC */
+    bool exact;
+    bool doubt; /* it may have been carried out: the token says it */
+    bool whole; /* EXEC is on its way */
+    uint64_t token;
+    struct exact_id id;
+    char why[256]; /* what was said before EXEC */
+
     /* of a record */
     struct rec r;
     uint8_t vclass;
@@ -45,12 +54,21 @@ static struct bigjob *job_new(struct writer *w, unsigned slot, uint64_t size, bi
     return j;
 }
 
-struct bigjob *bigjob_memory(struct writer *w, const struct rec *r, unsigned slot, const uint8_t *p, size_t n,
-                             big_fn *fn, void *arg)
+static void make_exact(struct bigjob *j, const struct exact_id *id)
+{
+    j->exact = true;
+    j->id = *id;
+    j->token = exact_token(&j->w->exact);
+}
+
+struct bigjob *bigjob_memory(struct writer *w, const struct rec *r, unsigned slot, const struct exact_id *id,
+                             const uint8_t *p, size_t n, big_fn *fn, void *arg)
 {
     struct bigjob *j = job_new(w, slot, n, fn, arg);
     j->r = *r;
     j->mem = p;
+    if (id != NULL)
+        make_exact(j, id);
     return j;
 }
 
@@ -63,6 +81,116 @@ void bigjob_free(struct bigjob *j)
     free(j);
 }
 
+/* ---- --exactly-once ---- */
+
+static void again(struct bigjob *j, uint64_t due, struct cnode *ask);
+static void done(struct conn *c, void *arg, bool ok);
+
+/* MULTI, or the position: what is wrong with it EXEC will say. */
+static void on_queued(struct conn *c, void *arg, const redisReply *r)
+{
+    struct bigjob *j = arg;
+    (void)c;
+    if (r != NULL && r->type == REDIS_REPLY_ERROR && j->why[0] == '\0')
+        strlcpy(j->why, r->str, sizeof j->why);
+}
+
+static void refused(struct conn *c, struct bigjob *j, const char *text, size_t len)
+{
+    uint64_t due;
+    struct cnode *ask;
+    if (cluster_detour(c, j->tries, text, len, &due, &ask) != DETOUR_NONE) {
+        again(j, due, ask);
+        return;
+    }
+    j->c = NULL;
+    j->fn(j->w, j->arg, text, len);
+}
+
+static void on_exec(struct conn *c, void *arg, const redisReply *r)
+{
+    struct bigjob *j = arg;
+    const redisReply *last = NULL;
+    if (r == NULL) {
+        j->doubt = true;
+        again(j, 0, NULL);
+        return;
+    }
+    if (r->type == REDIS_REPLY_ERROR) {
+        bool before = j->why[0] != '\0' && error_class(r->str, r->len) != ERR_RETRY;
+        refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
+        return;
+    }
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2)
+        last = r->element[1];
+    if (last == NULL) {
+        conn_lose(c, "unexpected reply to EXEC");
+        j->doubt = true;
+        again(j, 0, NULL);
+    } else if (last->type == REDIS_REPLY_ERROR) {
+        j->c = NULL;
+        j->fn(j->w, j->arg, last->str, last->len);
+    } else {
+        cluster_safe(c, done, j);
+    }
+}
+
+static void send_exec(struct bigjob *j)
+{
+    j->whole = true;
+    conn_call(j->c, on_exec, j, "EXEC", NULL);
+}
+
+static void begin_exact(struct conn *c, struct bigjob *j)
+{
+    struct buf b = {.max = EXACT_HSET_MAX + EXACT_FIELD_MAX};
+    j->whole = false;
+    j->why[0] = '\0';
+    conn_call(c, on_queued, j, "MULTI", NULL);
+    exact_hset(&b, j->w, j->slot, j->token, j->id.pos > 0);
+    if (j->id.pos > 0)
+        exact_field(&b, j->w, j->r.flow, &j->id);
+    conn_call_raw(c, on_queued, j, b.p, b.len);
+    buf_free(&b);
+}
+
+/* What stands in the slot. */
+static void on_learned(struct conn *c, void *arg, const redisReply *r)
+{
+    struct bigjob *j = arg;
+    if (r == NULL) {
+        again(j, 0, NULL);
+    } else if (r->type == REDIS_REPLY_ERROR) {
+        refused(c, j, r->str, r->len);
+    } else if (exact_learn(j->w, j->slot, r, j->doubt ? j->token : 0)) {
+        j->w->stats.uncertain++;
+        cluster_safe(c, done, j);
+    } else {
+        j->doubt = false;
+        again(j, 0, NULL);
+    }
+}
+
+/* Is anything to be known before it is sent? */
+static bool first_learn(struct conn *c, struct bigjob *j)
+{
+    if (!j->exact || (!j->doubt && exact_known(&j->w->exact, j->slot)))
+        return false;
+    j->c = c;
+    exact_ask(c, j->slot, on_learned, j);
+    return true;
+}
+
+/* An earlier process did it. */
+static bool is_done(struct bigjob *j)
+{
+    if (!j->exact || !exact_known(&j->w->exact, j->slot) || !exact_done(j->w, j->slot, j->r.flow, &j->id))
+        return false;
+    j->w->stats.already++;
+    j->fn(j->w, j->arg, NULL, 0);
+    return true;
+}
+
 /* ---- sending ---- */
 
 bool bigjob_bytes(struct bigjob *j, const uint8_t **p, size_t *n)
@@ -71,6 +199,8 @@ bool bigjob_bytes(struct bigjob *j, const uint8_t **p, size_t *n)
         free(j->chunk);
         j->chunk = NULL;
         j->c->big = NULL; /* others may follow */
+        if (j->exact)
+            send_exec(j);
         return false;
     }
     if (j->mem != NULL) {
@@ -108,6 +238,8 @@ void bigjob_work(struct bigjob *j, uint64_t now)
     if (j == NULL || j->c != NULL || now < j->due)
         return;
     struct cluster *cl = j->w->cluster;
+    if (is_done(j))
+        return;
     struct conn *c = j->ask != NULL ? cnode_conn(cl, j->ask, j->slot, 64) : cluster_conn(cl, j->slot, 64);
     if (c == NULL) {
         if (j->ask != NULL && j->ask->conn[0]->wait_ms > 0)
@@ -128,12 +260,17 @@ void bigjob_work(struct bigjob *j, uint64_t now)
         struct cunit skip = {.kind = CU_SKIP};
         conn_add(c, &skip, asking, sizeof asking - 1);
     }
+    if (first_learn(c, j))
+        return;
+    if (j->exact)
+        begin_exact(c, j);
     struct cunit u = {.kind = CU_BIG, .arg = j, .slot = (uint16_t)j->slot};
     conn_add(c, &u, "", 0);
     j->sent = 0;
     j->chunk_at = j->chunk_n = 0;
     j->c = c;
     c->big = j;
+    c->big_at = c->ring.tail;
 }
 
 /* ---- what came of it ---- */
@@ -150,6 +287,11 @@ static void again(struct bigjob *j, uint64_t due, struct cnode *ask)
 static void done(struct conn *c, void *arg, bool ok)
 {
     struct bigjob *j = arg;
+    if (!ok && j->exact) {
+        j->doubt = true;
+        again(j, 0, NULL);
+        return;
+    }
     if (!ok) {
         bigjob_lost(j);
         return;
@@ -179,6 +321,11 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
         again(j, mono_us() + 100000, NULL);
         return;
     }
+    if (j->exact) { /* queued, or refused: EXEC says what becomes of it */
+        if (c->reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
+            strlcpy(j->why, c->err, sizeof j->why);
+        return;
+    }
     if (c->reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
         static const char text[] = "BUSYKEY it is there";
         j->c = NULL;
@@ -199,6 +346,11 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
 
 void bigjob_lost(struct bigjob *j)
 {
+    if (j->exact) {
+        if (!j->whole) /* else EXEC will be lost, too */
+            again(j, 0, NULL);
+        return;
+    }
     bool whole = j->sent == j->size; /* else it cannot have been carried out */
     j->again |= whole;
     if (whole && (j->r.flags & RF_IDEMPOTENT) == 0) {
@@ -263,6 +415,9 @@ enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint
         positions_snapshot_add(&w->positions, r->flow);
         j->mark = w->splits.ticket;
     }
+    bool once = (r->flags & RF_LIVE) != 0 || ((r->flags & RF_IDEMPOTENT) == 0 && j->mark == TICKET_NONE);
+    if (w->exact.on && once)
+        make_exact(j, &w->exact.now);
     cluster_take_slot(cl, slot);
     cl->exclusive = !cl->slots;
     cl->big = j;

@@ -3,61 +3,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
+#include <bsd/string.h>
 
+#include "bundle_parts.h"
 #include "errors.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "request.h"
-#include "writer.h"
-
-#define BUNDLE_MAX   256u /* records */
-#define BUNDLE_BYTES ((size_t)256 << 10)
-#define WAIT_MAX     ((uint64_t)50000) /* us for the rest of one */
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n", exec[] = "*1\r\n$4\r\nEXEC\r\n";
-
-struct element {
-    struct rec r;
-    uint64_t mark; /* its place among the live records of its flow, once it was sent */
-    uint32_t off;  /* of the request */
-    uint8_t vclass;
-    bool out;    /* a position, or refused for good: not sent (again) */
-    bool resent; /* it may have been carried out already */
-};
 
 /* A request that was refused; the text follows. */
 struct fault {
     uint32_t element, len;
 };
 
-struct bundle {
-    TAILQ_ENTRY(bundle) link;
-    struct buf req;
-    struct element *e;
-    unsigned n;
-    uint16_t flow, slot;
-    bool collecting;
-    bool closed;       /* nothing more joins */
-    uint64_t since;    /* mono_us */
-    unsigned replies;  /* so far */
-    struct buf faults; /* the first one of those queued, or those of EXEC */
-};
-
-TAILQ_HEAD(bundle_list, bundle);
-
-struct bundles {
-    struct bundle_list used, spare;
-    struct bundle *of[REC_FLOWS_MAX]; /* being collected, or waiting to be sent for the first time */
-    unsigned collecting;
-};
-
-struct bundles *bundles_new(void)
+struct bundles *bundles_new(bool exact)
 {
     struct bundles *b = xcalloc(1, sizeof *b);
     TAILQ_INIT(&b->used);
     TAILQ_INIT(&b->spare);
+    TAILQ_INIT(&b->ready);
+    if (exact)
+        b->at = xcalloc(SLOTS, sizeof *b->at);
     return b;
 }
 
@@ -67,6 +36,7 @@ static void free_list(struct bundle_list *l)
         TAILQ_REMOVE(l, t, link);
         buf_free(&t->req);
         buf_free(&t->faults);
+        buf_free(&t->hset);
         free(t->e);
         free(t);
     }
@@ -78,12 +48,13 @@ void bundles_free(struct bundles *b)
         return;
     free_list(&b->used);
     free_list(&b->spare);
+    free(b->at);
     free(b);
 }
 
 bool bundles_quiet(const struct bundles *b)
 {
-    return b->collecting == 0;
+    return b->collecting == 0 && b->flying == 0;
 }
 
 bool bundle_awaits(const struct writer *w, unsigned flow)
@@ -91,158 +62,73 @@ bool bundle_awaits(const struct writer *w, unsigned flow)
     return w->cluster->bundles->of[flow] != NULL;
 }
 
-/* ---- collecting ---- */
-
-static struct bundle *bundle_new(struct bundles *b, const struct rec *r)
+struct bundle *bundle_new(struct bundles *b, unsigned slot)
 {
     struct bundle *t = TAILQ_FIRST(&b->spare);
     if (t != NULL) {
         TAILQ_REMOVE(&b->spare, t, link);
     } else {
         t = xcalloc(1, sizeof *t);
-        t->e = xcalloc(BUNDLE_MAX, sizeof *t->e);
-        t->req.max = BUNDLE_BYTES;
+        t->req.max = BUNDLE_BYTES + REC_PAYLOAD_MAX;
         t->faults.max = BUNDLE_MAX * (sizeof(struct fault) + 256);
+        t->hset.max = EXACT_HSET_MAX + BUNDLE_MAX * EXACT_FIELD_MAX;
     }
     TAILQ_INSERT_TAIL(&b->used, t, link);
-    t->n = 0;
-    t->req.len = t->faults.len = 0;
-    t->flow = r->flow;
-    t->slot = r->slot;
-    t->collecting = true;
-    t->closed = false;
+    t->n = t->open = 0;
+    t->req.len = t->faults.len = t->hset.len = 0;
+    t->slot = (uint16_t)slot;
+    t->collecting = t->closed = t->exact = t->doubt = t->listed = false;
+    t->token = 0;
+    t->why_len = t->tries = 0;
+    t->fn = NULL;
     t->since = mono_us();
-    b->of[r->flow] = t;
-    b->collecting++;
     return t;
 }
 
-static void collected(struct bundles *b, struct bundle *t)
-{
-    t->collecting = false;
-    b->of[t->flow] = NULL;
-    b->collecting--;
-}
-
-static void retire(struct bundles *b, struct bundle *t)
+void bundle_retire(struct bundles *b, struct bundle *t)
 {
     TAILQ_REMOVE(&b->used, t, link);
+    t->req.len = t->faults.len = t->hset.len = 0;
     buf_trim(&t->req, (size_t)16 << 10);
+    if (t->cap > 64) {
+        free(t->e);
+        t->e = NULL;
+        t->cap = 0;
+    }
     TAILQ_INSERT_HEAD(&b->spare, t, link);
 }
 
-static bool joins(const struct bundle *t, const struct rec *r)
+struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
-    if (t->closed || t->n >= BUNDLE_MAX)
-        return false;
-    if (r->type == REC_POSITION)
-        return true;
-    return r->type == REC_REQUEST && (r->flags & (RF_LIVE | RF_MORE)) == RF_LIVE && r->slot == t->slot &&
-           r->db == 0 && t->req.len + r->len <= BUNDLE_BYTES;
-}
-
-/* Mark its records as under way. */
-static void mark_all(struct writer *w, struct bundle *t)
-{
-    for (unsigned i = 0; i < t->n; i++)
-        t->e[i].mark = positions_mark(&w->positions, t->flow, t->e[i].r.seq, t->e[i].r.pos,
-                                      t->e[i].r.type == REC_POSITION);
-}
-
-/* Returns whether it could go. */
-static bool send_first(struct writer *w, struct bundle *t)
-{
-    struct cluster *cl = w->cluster;
-    struct bundles *b = cl->bundles;
-    const struct rec *first = &t->e[0].r;
-    t->closed = true;
-    if (t->n == 1) { /* as if nothing were with it */
-        if (cluster_put(w, first, t->req.p, t->e[0].vclass) != PUT_DONE)
-            return false;
-        collected(b, t);
-        retire(b, t);
-        return true;
+    if (t->n == t->cap) {
+        t->cap = t->cap > 0 ? 4 * t->cap : 4;
+        t->e = xrealloc(t->e, t->cap * sizeof *t->e);
     }
-    struct cunit u = {.kind = CU_EXEC,
-                      .arg = t,
-                      .key = hashset_key(first->hash, 0),
-                      .flow = t->flow,
-                      .slot = t->slot,
-                      .flags = CF_LIVE | CF_ALONE};
-    if (cl->keys.count >= IN_FLIGHT || !cluster_slots_free(cl, t->flow, &t->slot, 1))
-        return false;
-    struct conn *c = cluster_conn(cl, t->slot, bundle_size(&u));
-    if (c == NULL || !bundle_fits(c, &u) || !hashset_add(&cl->keys, u.key))
-        return false;
-    cluster_take_slot(cl, t->slot);
-    mark_all(w, t);
-    collected(b, t);
-    bundle_transmit(c, &u);
-    return true;
-}
-
-bool bundle_ready(struct writer *w, const struct rec *r)
-{
-    struct bundle *t = w->cluster->bundles->of[r->flow];
-    return t == NULL || joins(t, r) || send_first(w, t);
-}
-
-bool bundle_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass)
-{
-    struct cluster *cl = w->cluster;
-    struct bundle *t = cl->bundles->of[r->flow];
-    bool more = (r->flags & RF_TOGETHER) != 0;
-    if (t == NULL) {
-        bool begins = more && cl->slots && r->type == REC_REQUEST && (r->flags & RF_LIVE) != 0 &&
-                      r->slot < SLOTS && r->db == 0 && r->len <= BUNDLE_BYTES;
-        if (!begins)
-            return false;
-        t = bundle_new(cl->bundles, r);
-    }
-    t->e[t->n++] = (struct element){
+    struct element *e = &t->e[t->n++];
+    *e = (struct element){
         .r = *r, .off = (uint32_t)t->req.len, .vclass = vclass, .out = r->type == REC_POSITION};
-    (void)buf_add(&t->req, payload, r->type == REC_POSITION ? 0 : r->len); /* within its bound: see joins */
-    if (!more)
-        (void)send_first(w, t);
-    return true;
-}
-
-void bundles_work(struct writer *w, uint64_t now)
-{
-    struct bundles *b = w->cluster->bundles;
-    struct bundle *t, *next;
-    if (b->collecting == 0)
-        return;
-    if (w->failed) {
-        bundles_forget(w);
-        return;
-    }
-    for (t = TAILQ_FIRST(&b->used); t != NULL; t = next) {
-        next = TAILQ_NEXT(t, link);
-        if (t->collecting && (t->closed || now > t->since + WAIT_MAX || w->inputs.unfinished == 0))
-            (void)send_first(w, t);
-    }
-}
-
-void bundles_forget(struct writer *w)
-{
-    struct bundles *b = w->cluster->bundles;
-    struct bundle *t, *next;
-    for (t = TAILQ_FIRST(&b->used); t != NULL && b->collecting > 0; t = next) {
-        next = TAILQ_NEXT(t, link);
-        if (t->collecting) {
-            collected(b, t);
-            retire(b, t);
-        }
-    }
+    (void)buf_add(&t->req, payload, e->out ? 0 : r->len); /* within its bound: who adds has looked */
+    return e;
 }
 
 /* ---- under way ---- */
 
+struct cunit bundle_unit(struct bundle *t)
+{
+    return (struct cunit){.kind = CU_EXEC,
+                          .arg = t,
+                          .key = t->exact ? 0 : hashset_key(t->e[0].r.hash, 0),
+                          .flow = t->flow,
+                          .slot = t->slot,
+                          .flags = CF_LIVE | CF_ALONE,
+                          .tries = t->tries};
+}
+
 size_t bundle_size(const struct cunit *u)
 {
     const struct bundle *t = u->arg;
-    return t->req.len + sizeof multi + sizeof exec;
+    size_t n = t->req.len + sizeof multi + sizeof exec;
+    return t->exact ? n + EXACT_HSET_MAX + t->n * EXACT_FIELD_MAX : n;
 }
 
 bool bundle_fits(const struct conn *c, const struct cunit *u)
@@ -251,20 +137,67 @@ bool bundle_fits(const struct conn *c, const struct cunit *u)
     return c->un + t->n + 16 < c->cap;
 }
 
+/* The slot's position, with the last record of each flow that is sent. */
+static void put_position(struct writer *w, struct bundle *t)
+{
+    unsigned last[BUNDLE_MAX], n = 0;
+    for (unsigned i = t->n; i-- > 0;) {
+        unsigned k = 0;
+        while (k < n && t->e[last[k]].r.flow != t->e[i].r.flow)
+            k++;
+        if (k == n && t->e[i].id.pos > 0 && !t->e[i].already)
+            last[n++] = i;
+    }
+    t->hset.len = 0;
+    exact_hset(&t->hset, w, t->slot, t->token, n);
+    for (unsigned i = 0; i < n; i++)
+        exact_field(&t->hset, w, t->e[last[i]].r.flow, &t->e[last[i]].id);
+}
+
+/* What an earlier process did is not done again. Returns whether anything is left. */
+static bool leave_out(struct writer *w, struct bundle *t)
+{
+    bool any = false;
+    for (unsigned i = 0; i < t->n; i++) {
+        struct element *e = &t->e[i];
+        if (!e->out && exact_done(w, t->slot, e->r.flow, &e->id)) {
+            e->out = e->already = true;
+            w->stats.already++;
+        }
+        any |= !e->out;
+    }
+    return any;
+}
+
+static void on_learned(struct conn *c, void *arg, const redisReply *r);
+
 void bundle_transmit(struct conn *c, const struct cunit *u)
 {
     struct bundle *t = u->arg;
     struct cunit part = {.kind = CU_QUEUED, .arg = t};
     t->replies = 0;
     t->faults.len = 0;
+    t->tries = u->tries;
+    if (t->exact && (t->doubt || !exact_known(&c->w->exact, t->slot))) {
+        exact_ask(c, t->slot, on_learned, t);
+        return;
+    }
+    if (t->exact && !leave_out(c->w, t)) {
+        bundle_finish(c->w, u, true);
+        return;
+    }
     conn_add(c, &part, multi, sizeof multi - 1);
     for (unsigned i = 0; i < t->n; i++)
         if (!t->e[i].out)
             conn_add(c, &part, t->req.p + t->e[i].off, t->e[i].r.len);
+    if (t->exact) {
+        put_position(c->w, t);
+        conn_add(c, &part, t->hset.p, t->hset.len);
+    }
     conn_add(c, u, exec, sizeof exec - 1);
 }
 
-/* The element that was sent as number k behind MULTI. */
+/* The element that was sent as number k behind MULTI; t->n: the position. */
 static unsigned sent_as(const struct bundle *t, unsigned k)
 {
     for (unsigned i = 0; i < t->n; i++)
@@ -276,7 +209,7 @@ static unsigned sent_as(const struct bundle *t, unsigned k)
 static void note_fault(struct bundle *t, unsigned element, const char *text, size_t len)
 {
     struct fault f = {.element = element, .len = (uint32_t)(len < 255 ? len : 255)};
-    if (element < t->n && buf_add(&t->faults, &f, sizeof f) == 0)
+    if (element < t->n + t->exact && buf_add(&t->faults, &f, sizeof f) == 0)
         (void)buf_add(&t->faults, text, f.len);
 }
 
@@ -313,19 +246,32 @@ static struct cunit unit_of(const struct element *e)
                           .slot = e->r.slot,
                           .vclass = e->vclass,
                           .keyarg = e->r.keyarg,
-                          .flags =
-                              (uint8_t)(CF_LIVE | ((e->r.flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
-                                        ((e->r.flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0))};
+                          .flags = (uint8_t)(((e->r.flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
+                                             ((e->r.flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
+                                             ((e->r.flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0))};
 }
 
 static void element_error(struct writer *w, struct bundle *t, struct element *e, const char *text, size_t len)
 {
     const uint8_t *bytes = t->req.p + e->off;
     struct cunit u = unit_of(e);
+    if (t->fn != NULL) {
+        t->why_len = (unsigned)strlcpy(t->why, text, len + 1 < sizeof t->why ? len + 1 : sizeof t->why);
+        t->why_len = t->why_len < sizeof t->why ? t->why_len : sizeof t->why - 1;
+        e->out = true;
+        return;
+    }
     if (e->resent && request_shows_repeat(bytes, e->r.len) && error_of_repeat(text, len))
         return; /* so it had been carried out */
     e->out = true;
     cluster_unit_error(w, &u, bytes, text, len);
+}
+
+/* Without its position nothing may go on. */
+static void no_position(struct writer *w, const struct bundle *t, const char *text, size_t len)
+{
+    writer_fail(w, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", t->slot, log_quote(text, len));
+    w->cluster->dead = true;
 }
 
 /* What EXEC said about single requests. */
@@ -337,7 +283,10 @@ static void carried_out(struct conn *c, struct bundle *t)
         memcpy(&f, t->faults.p + at, sizeof f);
         const char *text = (const char *)t->faults.p + at + sizeof f;
         at += sizeof f + f.len;
-        element_error(c->w, t, &t->e[f.element], text, f.len);
+        if (f.element == t->n)
+            no_position(c->w, t, text, f.len);
+        else
+            element_error(c->w, t, &t->e[f.element], text, f.len);
     }
     t->faults.len = 0;
 }
@@ -365,7 +314,7 @@ void bundle_reply(struct conn *c, struct cunit *u)
         conn_lose(c, "unexpected reply to EXEC");
         return;
     }
-    struct fault f = {.element = BUNDLE_MAX};
+    struct fault f = {.element = UINT32_MAX};
     memcpy(text, c->err, len + 1);
     if (error_is_execabort(c->err, len) && error_class(c->err, len) != ERR_RETRY &&
         t->faults.len > sizeof f) {
@@ -376,6 +325,9 @@ void bundle_reply(struct conn *c, struct cunit *u)
     if (cluster_detour(c, u->tries, text, len, &due, &ask) != DETOUR_NONE) {
         again(w, u, due, ask);
     } else if (w->cluster->dead) {
+        bundle_finish(w, u, false);
+    } else if (t->exact && f.element == t->n) {
+        no_position(w, t, text, len);
         bundle_finish(w, u, false);
     } else if (f.element < t->n) {
         t->e[f.element].resent = false;
@@ -391,10 +343,11 @@ void bundle_reply(struct conn *c, struct cunit *u)
     u->kind = CU_GONE;
 }
 
-void bundle_lost(struct conn *c, const struct cunit *u, bool sent)
+/* ---- the connection was lost ---- */
+
+static void at_least_once(struct conn *c, struct bundle *t)
 {
-    struct bundle *t = u->arg;
-    for (unsigned i = 0; sent && i < t->n; i++) {
+    for (unsigned i = 0; i < t->n; i++) {
         struct element *e = &t->e[i];
         struct cunit one = unit_of(e);
         const uint8_t *bytes = t->req.p + e->off;
@@ -404,23 +357,112 @@ void bundle_lost(struct conn *c, const struct cunit *u, bool sent)
         if (!request_shows_repeat(bytes, e->r.len))
             cluster_doubtful(c->w, &one, bytes);
     }
+}
+
+void bundle_lost(struct conn *c, const struct cunit *u, bool sent)
+{
+    struct bundle *t = u->arg;
+    if (t->exact)
+        t->doubt |= sent;
+    else if (sent)
+        at_least_once(c, t);
     again(c->w, u, 0, NULL);
+}
+
+/* It had been carried out, and (with --wait) has reached the replicas. What its requests answered is lost. */
+static void on_safe(struct conn *c, void *arg, bool ok)
+{
+    struct bundle *t = arg;
+    struct cunit u = bundle_unit(t);
+    if (!ok) {
+        again(c->w, &u, 0, NULL);
+        return;
+    }
+    cluster_accepted(c);
+    for (unsigned i = 0; i < t->n; i++)
+        c->w->stats.uncertain += !t->e[i].out;
+    bundle_finish(c->w, &u, true);
+}
+
+/* What stands in the slot: of earlier processes, and whether the bundle itself was carried out. */
+static void on_learned(struct conn *c, void *arg, const redisReply *r)
+{
+    struct writer *w = c->w;
+    struct bundle *t = arg;
+    struct cunit u = bundle_unit(t);
+    struct cnode *ask = NULL;
+    uint64_t due = 0;
+    if (r != NULL && r->type == REDIS_REPLY_ERROR &&
+        cluster_detour(c, t->tries, r->str, r->len, &due, &ask) == DETOUR_NONE) {
+        if (!w->cluster->dead)
+            no_position(w, t, r->str, r->len);
+        bundle_finish(w, &u, false);
+        return;
+    }
+    if (r != NULL && r->type != REDIS_REPLY_ERROR) {
+        if (exact_learn(w, t->slot, r, t->doubt ? t->token : 0)) {
+            cluster_safe(c, on_safe, t);
+            return;
+        }
+        t->doubt = false;
+    }
+    again(w, &u, due, ask);
+}
+
+/* ---- the end of one ---- */
+
+static void step_finish(struct writer *w, struct bundle *t)
+{
+    bundle_fn *fn = t->fn;
+    void *arg = t->arg;
+    char why[sizeof t->why];
+    size_t len = t->why_len;
+    memcpy(why, t->why, sizeof why);
+    bundle_retire(w->cluster->bundles, t);
+    fn(w, arg, len > 0 ? why : NULL, len);
 }
 
 void bundle_finish(struct writer *w, const struct cunit *u, bool counted)
 {
     struct cluster *cl = w->cluster;
     struct bundle *t = u->arg;
-    hashset_remove(&cl->keys, u->key);
-    cluster_leave_slot(cl, u->slot, true);
+    if (t->exact)
+        cl->bundles->flying--;
+    else
+        hashset_remove(&cl->keys, u->key);
+    if (t->fn != NULL) {
+        step_finish(w, t);
+        return;
+    }
+    cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     for (unsigned i = 0; i < t->n; i++) {
         const struct element *e = &t->e[i];
         struct cunit one = unit_of(e);
         if (e->r.type == REC_POSITION)
             continue;
-        cluster_passed(w, true, t->flow, e->mark);
+        cluster_passed(w, (one.flags & CF_LIVE) != 0, e->r.flow, e->mark);
         if (counted && !e->out && !cl->dead)
             cluster_count(w, &one);
     }
-    retire(cl->bundles, t);
+    bundle_retire(cl->bundles, t);
+}
+
+void bundle_step(struct writer *w, const struct rec *r, unsigned slot, const struct exact_id *id,
+                 const uint8_t *request, bundle_fn *fn, void *arg)
+{
+    struct bundles *b = w->cluster->bundles;
+    struct bundle *t = bundle_new(b, slot);
+    t->exact = true;
+    t->token = exact_token(&w->exact);
+    t->fn = fn;
+    t->arg = arg;
+    t->flow = r->flow;
+    bundle_add(t, r, request, 0)->id = *id;
+    b->flying++;
+    struct cunit u = bundle_unit(t);
+    struct conn *c = cluster_conn(w->cluster, slot, bundle_size(&u));
+    if (c != NULL && bundle_fits(c, &u))
+        bundle_transmit(c, &u);
+    else
+        again(w, &u, 0, NULL);
 }

@@ -13,8 +13,10 @@
 
 struct bundle;
 struct bundles;
+struct exact_id;
 
-struct bundles *bundles_new(void);
+/* exact: --exactly-once, collected by slot (gather.h). */
+struct bundles *bundles_new(bool exact);
 void bundles_free(struct bundles *b);
 
 /* Nothing is being collected. */
@@ -49,5 +51,11 @@ void bundle_fault(const struct cunit *u, int element, const char *text,
 void bundle_reply(struct conn *c, struct cunit *u);                 /* to EXEC */
 void bundle_lost(struct conn *c, const struct cunit *u, bool sent); /* its connection was lost */
 void bundle_finish(struct writer *w, const struct cunit *u, bool counted);
+
+/* A step of a program, with its position; the slot is the caller's. text: an error reply, NULL: carried out.
+ */
+typedef void bundle_fn(struct writer *w, void *arg, const char *text, size_t len);
+void bundle_step(struct writer *w, const struct rec *r, unsigned slot, const struct exact_id *id,
+                 const uint8_t *request, bundle_fn *fn, void *arg);
 
 #endif

@@ -10,6 +10,7 @@
 #include "bundle.h"
 #include "errors.h"
 #include "exits.h"
+#include "gather.h"
 #include "io.h"
 #include "log.h"
 #include "loop.h"
@@ -28,7 +29,7 @@ bool cluster_open(struct writer *w)
     cl->reserved_for = -1;
     TAILQ_INIT(&cl->moved);
     TAILQ_INIT(&cl->spans);
-    cl->bundles = bundles_new();
+    cl->bundles = bundles_new(w->exact.on);
     hashset_init(&cl->keys, IN_FLIGHT + PARKED_MAX);
     cl->parked = xcalloc(SLOTS, sizeof *cl->parked);
     for (unsigned i = 0; i < SLOTS; i++)
@@ -240,6 +241,12 @@ enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *paylo
     if (cl->slots && r->slot >= SLOTS && r->keyarg == 0)
         return put_everywhere(cl, r, payload, vclass);
     unsigned slot = r->slot < SLOTS ? r->slot : r->hash & (SLOTS - 1);
+    if (gather_wants(w, r, slot))
+        return gather_put(w, r, slot, payload, vclass);
+    uint16_t one = (uint16_t)slot; /* a guarded request behind what gathers: the slot is kept for it */
+    if (w->exact.on && (gather_waits(cl, slot) || cl->reserved_for == (int)r->flow) &&
+        !cluster_slots_free(cl, r->flow, &one, 1))
+        return PUT_WAIT;
     if (!may_go(cl, r, slot))
         return PUT_WAIT;
     struct conn *c = cluster_conn(cl, slot, r->len);
@@ -352,6 +359,8 @@ void cluster_work(struct writer *w, uint64_t now)
 void cluster_push(struct writer *w)
 {
     struct cluster *cl = w->cluster;
+    if (w->exact.on)
+        gather_work(w, mono_us());
     for (unsigned i = 0; i < cl->nconn; i++)
         if (ring_unsent(&cl->conn[i]->ring) >= SEND_STEP)
             conn_send(cl->conn[i]);

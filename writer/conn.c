@@ -111,24 +111,32 @@ static bool write_some(struct conn *c, const uint8_t *p, size_t len, size_t *don
     return false;
 }
 
+/* Bytes of the ring that may go: what came behind a big request has to wait for its end. */
+static size_t sendable(const struct conn *c)
+{
+    return c->big != NULL ? (size_t)(c->big_at - c->ring.sent) : ring_unsent(&c->ring);
+}
+
 void conn_send(struct conn *c)
 {
     size_t done;
     if (c->lost || c->state < CONN_HELLO)
         return;
     c->want_out = false;
-    while (ring_unsent(&c->ring) > 0) {
-        if (!write_some(c, ring_at(&c->ring, c->ring.sent), ring_unsent(&c->ring), &done))
-            return;
-        c->ring.sent += done;
-    }
     const uint8_t *p;
     size_t n;
-    while (c->big != NULL && bigjob_bytes(c->big, &p, &n)) {
-        if (!write_some(c, p, n, &done))
-            return;
-        bigjob_sent(c->big, done);
-    }
+    do {
+        while ((n = sendable(c)) > 0) {
+            if (!write_some(c, ring_at(&c->ring, c->ring.sent), n, &done))
+                return;
+            c->ring.sent += done;
+        }
+        while (c->big != NULL && bigjob_bytes(c->big, &p, &n)) {
+            if (!write_some(c, p, n, &done))
+                return;
+            bigjob_sent(c->big, done);
+        }
+    } while (sendable(c) > 0); /* what came behind it */
 }
 
 /* ---- refusals ---- */

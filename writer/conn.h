@@ -96,6 +96,7 @@ struct conn {
     uint32_t since_select; /* requests in this database */
     bool yield;            /* another one has its turn when nothing is in flight */
     struct bigjob *big;    /* being sent from its file */
+    uint64_t big_at;       /* where in the ring it stands */
 
     long long id;      /* CLIENT ID */
     char run_id[64];   /* of the server, when last connected */

@@ -87,6 +87,10 @@ void cluster_flush(struct writer *w)
 {
     size_t n;
     const uint8_t *request = lanes_request(&w->lanes, &n);
+    if (w->exact.on)
+        saved_write(w, mono_us(), true); /* the slots will not tell any more what was done before it */
+    if (w->failed)
+        return;
     begin_flush(w->cluster, request, n, lanes_db(&w->lanes), EVERYBODY_BARRIER);
 }
 
@@ -106,6 +110,9 @@ static void barrier_done(struct writer *w)
 {
     for (unsigned i = 0; i < w->lanes.n; i++)
         (void)cluster_position(w, &w->lanes.lane[i].at);
+    exact_forget(w);
+    if (w->exact.on)
+        saved_write(w, mono_us(), true); /* or a replay would flush again what comes now */
     w->stats.barriers++;
     lanes_release(&w->lanes);
 }

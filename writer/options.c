@@ -41,6 +41,7 @@ enum {
     OPT_WAIT,
     OPT_CONNECTIONS,
     OPT_AT_LEAST_ONCE,
+    OPT_EXACTLY_ONCE,
     OPT_DURABLE,
     OPT_CONNECT,
     OPT_SENTINEL_USER,
@@ -74,6 +75,7 @@ static const struct option table[] = {
     {"wait", required_argument, NULL, OPT_WAIT},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
     {"at-least-once", no_argument, NULL, OPT_AT_LEAST_ONCE},
+    {"exactly-once", no_argument, NULL, OPT_EXACTLY_ONCE},
     {"durable-target", no_argument, NULL, OPT_DURABLE},
     {"sentinel-user", required_argument, NULL, OPT_SENTINEL_USER},
     {"sentinel-password-file", required_argument, NULL, OPT_SENTINEL_PASSWORD},
@@ -121,6 +123,7 @@ static void usage(FILE *to)
         "  --wait N                 applied is what N replicas have confirmed\n"
         "  --connections N          connections to each node (1)\n"
         "  --at-least-once          single server: no transactions; positions in --position-file\n"
+        "  --exactly-once           cluster: a position key in each slot, so that nothing counts twice\n"
         "  --durable-target         cluster: masters keep what they confirmed when they are started anew\n"
         "  --max-ops N              requests a second (0: no limit)\n"
         "  --max-bytes SIZE         bytes of requests a second (0: no limit)\n"
@@ -314,6 +317,7 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_REPLY_TIMEOUT: o->reply_timeout = number("reply-timeout", optarg, 0, 86400); break;
         case OPT_WAIT: o->wait = number("wait", optarg, 1, 100); break;
         case OPT_DURABLE: o->durable = true; break;
+        case OPT_EXACTLY_ONCE: o->exactly_once = true; break;
         case OPT_AT_LEAST_ONCE: o->at_least_once = true; break;
         case OPT_CONNECTIONS:
             o->connections = (unsigned)number("connections", optarg, 1, CONNECTIONS_MAX);
@@ -353,6 +357,8 @@ void options_parse(struct options *o, int argc, char **argv)
     check_task(o->task);
     parse_target(o, argv[optind], password_file);
     sentinel_password(o, sentinel_file);
+    if (o->exactly_once && (o->connections > 1 || o->at_least_once))
+        errx(EXIT_USAGE, "--exactly-once: neither with --connections nor with --at-least-once");
     if (o->url.sentinel && (o->connections > 1 || o->wait > 0))
         errx(EXIT_USAGE,
              "--connections and --wait need a target that stays where it is: not with sentinel://");

@@ -120,6 +120,8 @@ static bool parse_file(struct writer *w, struct saved_vector *v, const char *tex
         damaged(w, "fields are missing");
         return false;
     }
+    if (meta_get(text, n, "history", v->history, sizeof v->history) < 0)
+        v->history[0] = '\0';
     v->flows = (unsigned)flows;
     v->state = whole == 1 ? SAVED_WHOLE : SAVED_INCOMPLETE;
     for (unsigned i = 0; i < v->flows; i++) {
@@ -182,6 +184,8 @@ static void fill_file(const struct writer *w, struct buf *b)
     meta_addu(b, "flows", s->flows);
     meta_adds(b, "replid", s->replid);
     meta_adds(b, "lineage", s->lineage);
+    if (w->exact.on)
+        meta_adds(b, "history", w->exact.history);
     /* Those of a session that goes on hold from the start, whatever its form. */
     bool whole = s->going_on == s->flows || positions_all_synced(&w->positions);
     meta_addu(b, "whole", whole && !w->lost_data);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "exact.h"
 #include "record.h"
 
 struct writer;
@@ -20,6 +21,7 @@ enum saved_state {
 struct saved_vector {
     enum saved_state state;
     char replid[72], lineage[72];
+    char history[HISTORY_MAX]; /* exact.h; "": not of --exactly-once */
     unsigned flows;
     uint64_t pos[REC_FLOWS_MAX]; /* next LSN or offset */
 };

@@ -120,6 +120,7 @@ static enum put say_saved(struct writer *w)
     struct saved_vector v;
     if (!saved_read(w, &v))
         return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: again on the next connection */
+    strlcpy(w->exact.saved, v.state == SAVED_WHOLE ? v.history : "", sizeof w->exact.saved);
     if (saved_tell(w, &v) == 0)
         return PUT_DONE;
     writer_fail(w, EXIT_RETRY, "event=control_gone note=\"before it was told where the target stands\"");
@@ -140,6 +141,10 @@ static enum put begin_session(struct writer *w, const struct facts *f)
         writer_fail(w, EXIT_CANNOT,
                     "event=not_live note=\"--live was given, and no session listens\" control=%s",
                     log_quote(f->control, strlen(f->control)));
+        return PUT_FAIL;
+    }
+    if (s->live && s->journal && w->exact.on && w->opt.position_file == NULL) {
+        writer_fail(w, EXIT_USAGE, "event=no_position_file note=\"--exactly-once needs --position-file\"");
         return PUT_FAIL;
     }
     if (s->live && f->resume != 0) {
@@ -399,6 +404,7 @@ static void begins(struct writer *w)
     s->void_flush.len = 0;
     s->wrote = true;
     s->stage = ST_RUN;
+    exact_begin(w);
     saved_write(w, mono_us(), true);
     log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u%s", s->epoch, s->going_on > 0 ? " goes_on=1" : "");
 }

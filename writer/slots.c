@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cluster.h"
+#include "gather.h"
 #include "writer.h"
 
 static bool reserved(const struct cluster *cl, unsigned flow, unsigned slot)
@@ -112,6 +113,7 @@ void cluster_leave_slot(struct cluster *cl, unsigned slot, bool alone)
         cl->alone[slot] = 0;
     if (cl->nparked > 0)
         let_go(cl, slot);
+    gather_release(cl, slot);
 }
 
 static void forget(struct cluster *cl, struct moved *m, unsigned slot)

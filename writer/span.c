@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "big.h"
+#include "bundle.h"
 #include "cluster.h"
 #include "errors.h"
+#include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "program.h"
@@ -24,6 +26,7 @@ struct reg {
     uint8_t *p;
     size_t n;
     bool held;
+    bool gone; /* an earlier process had it */
 };
 
 struct span {
@@ -44,6 +47,15 @@ struct span {
     uint16_t slot[PROGRAM_STEPS];
     unsigned nslots;
     uint64_t mark;
+
+    /* --exactly-once */
+    bool exact;
+    struct exact_id id;
+    unsigned number; /* of the step, from 1 */
+    unsigned done;   /* steps that an earlier process has run */
+    uint32_t held;   /* registers that held something after them */
+    unsigned asking; /* which of the slots */
+    bool learnt;     /* what stands in all its slots is known */
 };
 
 static void span_free(struct span *s)
@@ -119,15 +131,34 @@ static bool build(struct span *s)
     return ok;
 }
 
+/* No program of dfparse changes anything between reading a value and using it for the last time. */
+static bool needs_gone(const struct span *s)
+{
+    struct slice v;
+    unsigned reg;
+    for (size_t at = 0; s->done > 0 && program_arg(&s->step, &at, &v, &reg);)
+        if (reg != 0 && s->reg[reg].gone)
+            return true;
+    return false;
+}
+
 /* The next step that is to be run. False: there is none. */
 static bool next_step(struct span *s)
 {
     while (program_next(s->program, s->r.len, &s->at, &s->step)) {
+        if (++s->number <= s->done)
+            continue;
         unsigned cond = s->step.cond & ~(unsigned)STEP_NOT;
         if (cond != 0 && s->reg[cond].held == ((s->step.cond & STEP_NOT) != 0))
             continue;
         if (s->broken && (s->step.flags & STEP_ALWAYS) == 0)
             continue;
+        if (needs_gone(s)) {
+            static const char lack[] =
+                "ERR a value that was read before the writer was started anew is needed";
+            fault(s, lack, sizeof lack - 1);
+            continue;
+        }
         if (build(s)) {
             s->sent = false;
             s->tries = 0;
@@ -204,6 +235,89 @@ static bool repeatable(const struct span *s)
     return true;
 }
 
+/* ---- --exactly-once: steps that change something go with their position ---- */
+
+static uint32_t registers(const struct span *s)
+{
+    uint32_t held = 0;
+    for (unsigned i = 1; i <= PROGRAM_REGS; i++)
+        held |= s->reg[i].held ? 1u << (i - 1) : 0;
+    return held;
+}
+
+static bool changes(const struct span *s)
+{
+    return s->exact && s->step.keep == 0;
+}
+
+static struct exact_id place(const struct span *s)
+{
+    struct exact_id id = s->id;
+    id.step = s->number;
+    id.held = registers(s);
+    return id;
+}
+
+static void on_step(struct writer *w, void *arg, const char *text, size_t len)
+{
+    struct span *s = arg;
+    (void)w;
+    if (text != NULL)
+        fault(s, text, len);
+    advance(s);
+}
+
+/* How far did an earlier process come? It was alone in its slots until it was through: whoever came after it
+ * shows that it was. What was kept in registers is gone, but not whether they held anything. */
+static void go_on(struct span *s)
+{
+    const struct exact_id *last = NULL;
+    s->learnt = true;
+    for (unsigned i = 0; i < s->nslots && s->id.pos > 0; i++) {
+        const struct exact_past *p = exact_past(s->w, s->slot[i], s->r.flow);
+        if (p != NULL && (last == NULL || exact_compare(&p->id, last) > 0))
+            last = &p->id;
+    }
+    struct exact_id begin = s->id;
+    begin.step = 1;
+    if (last == NULL || exact_compare(last, &begin) < 0)
+        return;
+    bool same = last->pos == s->id.pos && last->sub == s->id.sub;
+    s->done = same ? last->step : PROGRAM_STEPS;
+    for (unsigned i = 1; i <= PROGRAM_REGS; i++)
+        s->reg[i].held = s->reg[i].gone = (last->held & 1u << (i - 1)) != 0;
+    s->w->stats.already++;
+}
+
+static void on_learned(struct conn *c, void *arg, const redisReply *r)
+{
+    struct span *s = arg;
+    struct cnode *ask;
+    uint64_t due;
+    if (r == NULL) {
+        again(s, 0, NULL);
+    } else if (r->type != REDIS_REPLY_ERROR) {
+        (void)exact_learn(s->w, s->slot[s->asking], r, 0);
+        again(s, 0, NULL);
+        s->tries = 0;
+    } else if (cluster_detour(c, s->tries, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        again(s, due, ask);
+    } else if (!s->w->cluster->dead) {
+        writer_fail(s->w, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", s->slot[s->asking],
+                    log_quote(r->str, r->len));
+        s->w->cluster->dead = true;
+    }
+}
+
+/* The slot that has to be asked before the program can begin; -1: none. */
+static int unknown_slot(struct span *s)
+{
+    for (unsigned i = 0; i < s->nslots && !s->learnt; i++)
+        if (!exact_known(&s->w->exact, s->slot[i]))
+            return (int)(s->asking = i);
+    return -1;
+}
+
 static void lost(struct span *s)
 {
     if (!repeatable(s)) {
@@ -258,45 +372,85 @@ static void on_big(struct writer *w, void *arg, const char *text, size_t len)
     advance(s);
 }
 
-/* Send the step, if a connection takes it now. */
-static void send_step(struct span *s, uint64_t now)
+/* A connection that takes n bytes for the slot now. */
+static struct conn *way(struct span *s, unsigned slot, size_t n)
 {
     static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
     struct cluster *cl = s->w->cluster;
+    struct conn *c = s->ask != NULL ? cnode_conn(cl, s->ask, slot, n) : cluster_conn(cl, slot, n);
+    if (c == NULL) {
+        if (s->ask != NULL && s->ask->conn[0]->wait_ms > 0)
+            s->ask = NULL;
+        return NULL;
+    }
+    if (s->ask != NULL) {
+        struct cunit skip = {.kind = CU_SKIP};
+        conn_add(c, &skip, asking, sizeof asking - 1);
+    }
+    return c;
+}
+
+/* A request that is too long for the ring. */
+static void send_big(struct span *s, uint64_t now)
+{
+    if (s->step.keep != 0) {
+        static const char text[] = "ERR a request is too large to be carried to another node";
+        fault(s, text, sizeof text - 1);
+        advance(s);
+        return;
+    }
+    s->sent = true;
+    struct rec r = s->r;
+    struct exact_id id = place(s);
+    r.keyarg = 1;
+    r.flags = (uint16_t)((r.flags & ~(unsigned)RF_IDEMPOTENT) | (repeatable(s) ? RF_IDEMPOTENT : 0));
+    s->big = bigjob_memory(s->w, &r, s->step.slot, s->exact ? &id : NULL, s->req.p, s->req.len, on_big, s);
+    bigjob_work(s->big, now);
+}
+
+static void send_changing(struct span *s)
+{
+    struct rec r = s->r;
+    struct exact_id id = place(s);
+    r.type = REC_REQUEST;
+    r.len = (uint32_t)s->req.len;
+    s->sent = true;
+    bundle_step(s->w, &r, s->step.slot, &id, s->req.p, on_step, s);
+}
+
+/* Send the step, if a connection takes it now. */
+static void send_step(struct span *s, uint64_t now)
+{
+    struct conn *c;
     if (s->big != NULL) {
         bigjob_work(s->big, now);
         return;
     }
     if (s->sent || now < s->due)
         return;
-    if (s->req.len > RING_LIMIT && s->step.keep == 0) {
-        s->sent = true;
-        struct rec r = s->r;
-        r.keyarg = 1;
-        r.flags = (uint16_t)((r.flags & ~(unsigned)RF_IDEMPOTENT) | (repeatable(s) ? RF_IDEMPOTENT : 0));
-        s->big = bigjob_memory(s->w, &r, s->step.slot, s->req.p, s->req.len, on_big, s);
-        bigjob_work(s->big, now);
+    int at = s->exact && !s->learnt ? unknown_slot(s) : -1;
+    if (at >= 0) {
+        if ((c = way(s, s->slot[at], 256)) != NULL) {
+            s->sent = true;
+            exact_ask(c, s->slot[at], on_learned, s);
+        }
         return;
+    }
+    if (s->exact && !s->learnt) {
+        go_on(s);
+        if (!next_step(s)) {
+            finish(s);
+            return;
+        }
     }
     if (s->req.len > RING_LIMIT) {
-        static const char text[] = "ERR a request is too large to be carried to another node";
-        fault(s, text, sizeof text - 1);
-        advance(s);
-        return;
+        send_big(s, now);
+    } else if (changes(s)) {
+        send_changing(s);
+    } else if ((c = way(s, s->step.slot, s->req.len)) != NULL) {
+        s->sent = true;
+        conn_call_raw(c, on_reply, s, s->req.p, s->req.len);
     }
-    struct conn *c = s->ask != NULL ? cnode_conn(cl, s->ask, s->step.slot, s->req.len)
-                                    : cluster_conn(cl, s->step.slot, s->req.len);
-    if (c == NULL) {
-        if (s->ask != NULL && s->ask->conn[0]->wait_ms > 0)
-            s->ask = NULL;
-        return;
-    }
-    if (s->ask != NULL) {
-        struct cunit skip = {.kind = CU_SKIP};
-        conn_add(c, &skip, asking, sizeof asking - 1);
-    }
-    s->sent = true;
-    conn_call_raw(c, on_reply, s, s->req.p, s->req.len);
 }
 
 void span_work(struct cluster *cl, uint64_t now)
@@ -348,6 +502,12 @@ enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload)
         positions_snapshot_add(&w->positions, r->flow);
     TAILQ_INSERT_TAIL(&cl->spans, s, link);
     cl->nspans++;
-    advance(s);
+    s->exact = w->exact.on;
+    s->id = w->exact.now;
+    cl->stir = true;
+    if (s->exact && unknown_slot(s) < 0)
+        go_on(s);
+    if (!s->exact || s->learnt)
+        advance(s);
     return PUT_DONE;
 }

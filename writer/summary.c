@@ -72,23 +72,35 @@ struct number {
     ull value;
 };
 
-#define NUMBERS 23
+#define NUMBERS 24
 
 static void numbers(const struct writer *w, struct number *v)
 {
     const struct stats *s = &w->stats;
     const struct number all[NUMBERS] = {
-        {"records", s->records},     {"bytes_in", s->bytes_in},
-        {"requests", s->requests},   {"bytes_out", s->bytes_out},
-        {"keys", all_keys(s)},       {"live", s->live},
-        {"mset_groups", s->msets},   {"exec_groups", s->groups},
-        {"big_requests", s->big},    {"barriers", s->barriers},
-        {"retries", s->retries},     {"reconnects", s->reconnects},
-        {"uncertain", s->uncertain}, {"dropped", s->dropped},
-        {"errors", s->errors.total}, {"reports", s->reports.total},
-        {"reports_lost", s->lost},   {"spill_peak", w->lanes.n > 0 ? lanes_peak(&w->lanes) : 0},
-        {"epoch", w->session.epoch}, {"redirects", s->redirects},
-        {"programs", s->programs},   {"doubtful", s->doubtful.total},
+        {"records", s->records},
+        {"bytes_in", s->bytes_in},
+        {"requests", s->requests},
+        {"bytes_out", s->bytes_out},
+        {"keys", all_keys(s)},
+        {"live", s->live},
+        {"mset_groups", s->msets},
+        {"exec_groups", s->groups},
+        {"big_requests", s->big},
+        {"barriers", s->barriers},
+        {"retries", s->retries},
+        {"reconnects", s->reconnects},
+        {"uncertain", s->uncertain},
+        {"already", s->already},
+        {"dropped", s->dropped},
+        {"errors", s->errors.total},
+        {"reports", s->reports.total},
+        {"reports_lost", s->lost},
+        {"spill_peak", w->lanes.n > 0 ? lanes_peak(&w->lanes) : 0},
+        {"epoch", w->session.epoch},
+        {"redirects", s->redirects},
+        {"programs", s->programs},
+        {"doubtful", s->doubtful.total},
         {"swept", s->swept},
     };
     memcpy(v, all, sizeof all);

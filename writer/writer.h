@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "cluster.h"
+#include "exact.h"
 #include "failures.h"
 #include "input.h"
 #include "limit.h"
@@ -24,8 +25,9 @@ struct writer {
     struct options opt;
     struct node node;
     struct cluster *cluster; /* several connections instead of node's one; NULL: none */
-    bool lost_data;          /* a target may not have what it confirmed */
-    uint64_t saved_at;       /* mono_us: the position file was written, or looked at */
+    struct exact exact;
+    bool lost_data;    /* a target may not have what it confirmed */
+    uint64_t saved_at; /* mono_us: the position file was written, or looked at */
     uint64_t saved_sum;
     const struct tls *tls; /* NULL: plain */
     struct inputs inputs;

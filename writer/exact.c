@@ -1,0 +1,208 @@
+#include "exact.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "cluster.h"
+#include "log.h"
+#include "resp.h"
+#include "slot.h"
+#include "writer.h"
+
+void exact_open(struct writer *w)
+{
+    struct exact *x = &w->exact;
+    x->on = true;
+    x->slot = xcalloc(SLOTS, sizeof *x->slot);
+    memcpy(x->process, w->run, sizeof x->process - 1);
+}
+
+static void drop_past(struct exact *x)
+{
+    for (unsigned i = 0; i < SLOTS; i++) {
+        free(x->slot[i].past);
+        x->slot[i] = (struct exact_slot){.known = true};
+    }
+}
+
+void exact_free(struct writer *w)
+{
+    struct exact *x = &w->exact;
+    if (x->slot != NULL)
+        drop_past(x);
+    free(x->slot);
+    free(x->flow);
+    *x = (struct exact){0};
+}
+
+void exact_forget(struct writer *w)
+{
+    if (w->exact.on)
+        drop_past(&w->exact);
+}
+
+void exact_begin(struct writer *w)
+{
+    struct exact *x = &w->exact;
+    const struct session *s = &w->session;
+    if (!x->on)
+        return;
+    free(x->flow);
+    x->flows = s->flows;
+    x->flow = xcalloc(x->flows, sizeof *x->flow);
+    drop_past(x);
+    bool goes_on = s->going_on > 0 && x->saved[0] != '\0';
+    if (goes_on)
+        strlcpy(x->history, x->saved, sizeof x->history);
+    else
+        snprintf(x->history, sizeof x->history, "%s.%u", s->nonce + 16, s->epoch);
+    if (s->going_on > 0 && !goes_on)
+        log_event(LOG_WARN, NO_FLOW, "event=exactly_once_begins note=%s",
+                  "\"the session before was not --exactly-once: what it had done, but not saved, may count "
+                  "twice\"");
+    for (unsigned i = 0; i < x->flows; i++)
+        x->flow[i].start = w->positions.flow[i].pos;
+    for (unsigned i = 0; goes_on && i < SLOTS; i++)
+        x->slot[i].known = false;
+}
+
+/* ---- where a record stands ---- */
+
+static bool counts(const struct rec *r)
+{
+    return (r->type == REC_REQUEST || r->type == REC_PROGRAM) &&
+           (r->flags & (RF_LIVE | RF_FRESH | RF_MORE)) == RF_LIVE && r->pos > 0;
+}
+
+void exact_offer(struct writer *w, const struct rec *r)
+{
+    struct exact *x = &w->exact;
+    const struct exact_flow *f = &x->flow[r->flow];
+    x->now = (struct exact_id){0};
+    if (counts(r))
+        x->now = (struct exact_id){.pos = r->pos, .sub = f->pos == r->pos ? f->sub + 1 : 1, .step = 1};
+}
+
+void exact_taken(struct writer *w, const struct rec *r)
+{
+    if (!counts(r))
+        return;
+    struct exact_flow *f = &w->exact.flow[r->flow];
+    f->sub = f->pos == r->pos ? f->sub + 1 : 1;
+    f->pos = r->pos;
+}
+
+int exact_compare(const struct exact_id *a, const struct exact_id *b)
+{
+    if (a->pos != b->pos)
+        return a->pos < b->pos ? -1 : 1;
+    if (a->sub != b->sub)
+        return a->sub < b->sub ? -1 : 1;
+    return (a->step > b->step) - (a->step < b->step);
+}
+
+const struct exact_past *exact_past(const struct writer *w, unsigned slot, unsigned flow)
+{
+    const struct exact_slot *s = &w->exact.slot[slot];
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->past[i].flow == flow)
+            return &s->past[i];
+    return NULL;
+}
+
+bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id)
+{
+    struct exact_slot *s = &w->exact.slot[slot];
+    const struct exact_past *p = id->pos > 0 && s->n > 0 ? exact_past(w, slot, flow) : NULL;
+    if (p == NULL)
+        return false;
+    if (exact_compare(id, &p->id) <= 0)
+        return true;
+    s->past[p - s->past] = s->past[--s->n]; /* the stream is past it */
+    if (s->n == 0) {
+        free(s->past);
+        s->past = NULL;
+    }
+    return false;
+}
+
+/* ---- the hash of a slot ---- */
+
+static size_t slot_key(const struct writer *w, unsigned slot, char *out, size_t cap)
+{
+    char tag[SLOT_TAG_MAX];
+    slot_tag(slot, tag);
+    return (size_t)snprintf(out, cap, "df2redis:{%s}:%s", tag, w->opt.task);
+}
+
+void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n)
+{
+    char text[128];
+    (void)resp_add_array(b, 4 + 2 * n);
+    (void)resp_add_bulk(b, "HSET", 4);
+    (void)resp_add_bulk(b, text, slot_key(w, slot, text, sizeof text));
+    (void)resp_add_bulk(b, "w", 1);
+    int k = snprintf(text, sizeof text, "%s %llu", w->exact.process, (unsigned long long)token);
+    (void)resp_add_bulk(b, text, (size_t)k);
+}
+
+void exact_field(struct buf *b, const struct writer *w, unsigned flow, const struct exact_id *id)
+{
+    char text[128];
+    int k = snprintf(text, sizeof text, "f%u", flow);
+    (void)resp_add_bulk(b, text, (size_t)k);
+    k = snprintf(text, sizeof text, "%s %llu %u %u %u", w->exact.history, (unsigned long long)id->pos,
+                 id->sub, id->step, id->held);
+    (void)resp_add_bulk(b, text, (size_t)k);
+}
+
+void exact_ask(struct conn *c, unsigned slot, call_fn *fn, void *arg)
+{
+    char key[128];
+    (void)slot_key(c->w, slot, key, sizeof key);
+    conn_call(c, fn, arg, "HGETALL", key, NULL);
+}
+
+static bool read_field(const struct writer *w, const char *name, const char *value, struct exact_past *p)
+{
+    char history[HISTORY_MAX];
+    unsigned flow;
+    unsigned long long pos;
+    if (sscanf(name, "f%u", &flow) != 1 || flow >= w->exact.flows ||
+        sscanf(value, "%31s %llu %u %u %u", history, &pos, &p->id.sub, &p->id.step, &p->id.held) != 5 ||
+        strcmp(history, w->exact.history) != 0 || pos <= w->exact.flow[flow].start)
+        return false;
+    p->flow = (uint16_t)flow;
+    p->id.pos = pos;
+    return true;
+}
+
+static void add_past(struct exact_slot *s, const struct exact_past *p, size_t most)
+{
+    if (s->past == NULL)
+        s->past = xcalloc(most, sizeof *s->past);
+    s->past[s->n++] = *p;
+}
+
+bool exact_learn(struct writer *w, unsigned slot, const redisReply *r, uint64_t token)
+{
+    struct exact_slot *s = &w->exact.slot[slot];
+    struct exact_past p;
+    char mine[64];
+    bool ours = false;
+    snprintf(mine, sizeof mine, "%s %llu", w->exact.process, (unsigned long long)token);
+    size_t most = r->type == REDIS_REPLY_ARRAY ? r->elements / 2 : 0;
+    for (size_t i = 0; i < most; i++) {
+        const char *name = r->element[2 * i]->str, *value = r->element[2 * i + 1]->str;
+        if (name == NULL || value == NULL)
+            continue;
+        ours |= token != 0 && strcmp(name, "w") == 0 && strcmp(value, mine) == 0;
+        if (!s->known && s->n < w->exact.flows && read_field(w, name, value, &p))
+            add_past(s, &p, most);
+    }
+    s->known = true;
+    return ours;
+}

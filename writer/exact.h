@@ -1,0 +1,111 @@
+/* --exactly-once in a cluster: in each slot that is written a hash df2redis:{TAG}:TASK, in the slot itself,
+ * is changed in one transaction with the requests it speaks of. Its fields:
+ *
+ *   w         PROCESS TOKEN: the last transaction. After a lost connection it says whether that was executed.
+ *   f<flow>   HISTORY POSITION N STEP HELD: the last record of the flow that was carried out in the slot: the
+ *             N-th one of the journal entry whose end is POSITION; of a PROGRAM its STEP, and (a bit for
+ * each) the registers that held a value then. After a restart it says what not to do again.
+ *
+ * HISTORY names the full sync since which positions count; it is kept in the position file. Positions are
+ * saved at the ends of entries only, so a replay numbers its records alike. Records that are FRESH
+ * (dfrecord(5)) have no such place: they are always carried out. */
+#ifndef RW_EXACT_H
+#define RW_EXACT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "record.h"
+
+struct writer;
+struct conn;
+struct redisReply;
+
+#define HISTORY_MAX 32
+
+/* Where a record stands in its flow. pos 0: nowhere that a replay would find again. */
+struct exact_id {
+    uint64_t pos;
+    uint32_t sub;
+    uint32_t step;
+    uint32_t held;
+};
+
+/* What an earlier process carried out in a slot, and the stream has not passed yet. */
+struct exact_past {
+    struct exact_id id;
+    uint16_t flow;
+};
+
+struct exact_slot {
+    struct exact_past *past;
+    uint16_t n;
+    bool known; /* its hash was read, or need not be */
+};
+
+struct exact_flow {
+    uint64_t pos; /* of the record before */
+    uint32_t sub;
+    uint64_t start; /* where the session began */
+};
+
+struct exact {
+    bool on;
+    char history[HISTORY_MAX];
+    char saved[HISTORY_MAX]; /* of the position file */
+    char process[17];
+    uint64_t token;      /* the last one given */
+    struct exact_id now; /* of the record that is being offered */
+    struct exact_slot *slot;
+    struct exact_flow *flow;
+    unsigned flows;
+};
+
+void exact_open(struct writer *w);
+void exact_free(struct writer *w);
+
+/* A session begins to write. */
+void exact_begin(struct writer *w);
+
+/* A record of a flow is offered (any number of times), and was taken. */
+void exact_offer(struct writer *w, const struct rec *r);
+void exact_taken(struct writer *w, const struct rec *r);
+
+/* Order of places within a flow. */
+int exact_compare(const struct exact_id *a, const struct exact_id *b);
+
+/* What an earlier process did of the flow in the slot; NULL: nothing that the stream has not passed. */
+const struct exact_past *exact_past(const struct writer *w, unsigned slot, unsigned flow);
+
+/* Was this carried out by an earlier process? Of a slot that is known. */
+bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id);
+
+/* The slots are empty: after a flush. */
+void exact_forget(struct writer *w);
+
+static inline bool exact_known(const struct exact *x, unsigned slot)
+{
+    return x->slot[slot].known;
+}
+
+/* A new token, for a transaction. */
+static inline uint64_t exact_token(struct exact *x)
+{
+    return ++x->token;
+}
+
+/* Append HSET key w ... with n further fields, each by exact_field. */
+void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n);
+void exact_field(struct buf *b, const struct writer *w, unsigned flow, const struct exact_id *id);
+#define EXACT_HSET_MAX  256u /* bytes at most */
+#define EXACT_FIELD_MAX 160u
+
+/* Ask for a slot's hash. */
+void exact_ask(struct conn *c, unsigned slot, void (*fn)(struct conn *, void *, const struct redisReply *),
+               void *arg);
+
+/* The reply, which is no error. Returns whether the slot's last transaction was this one. */
+bool exact_learn(struct writer *w, unsigned slot, const struct redisReply *r, uint64_t token);
+
+#endif

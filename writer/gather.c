@@ -1,0 +1,158 @@
+#include "gather.h"
+
+#include "bundle_parts.h"
+#include "io.h"
+
+#define GATHER_RECORDS 16384u
+#define GATHER_BYTES   ((size_t)4 << 20)
+
+bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
+{
+    if (!w->exact.on || w->splits.ticket != TICKET_NONE)
+        return false;
+    return (r->flags & RF_LIVE) != 0 || (r->flags & RF_IDEMPOTENT) == 0 || gather_waits(w->cluster, slot);
+}
+
+bool gather_waits(const struct cluster *cl, unsigned slot)
+{
+    return cl->bundles->at != NULL && cl->bundles->at[slot] != NULL;
+}
+
+/* ---- the rest of a transaction ---- */
+
+static void close_flow(struct bundles *b, unsigned flow)
+{
+    if (b->of[flow] == NULL)
+        return;
+    b->of[flow]->open--;
+    b->of[flow] = NULL;
+}
+
+void gather_next(struct writer *w, const struct rec *r)
+{
+    struct bundles *b = w->cluster->bundles;
+    const struct bundle *t = b->of[r->flow];
+    if (t == NULL)
+        return;
+    bool goes_on = r->type == REC_REQUEST ? r->slot == t->slot && (r->flags & RF_MORE) == 0
+                                          : r->type == REC_POSITION && (r->flags & RF_TOGETHER) != 0;
+    if (!goes_on)
+        close_flow(b, r->flow);
+}
+
+/* ---- gathering ---- */
+
+static void list(struct bundles *b, struct bundle *t)
+{
+    if (t->listed)
+        return;
+    t->listed = true;
+    TAILQ_INSERT_TAIL(&b->ready, t, ready);
+}
+
+static bool slot_free(const struct cluster *cl, unsigned slot)
+{
+    return cl->busy[slot] == 1 && !cl->alone[slot]; /* what gathers is all there is */
+}
+
+void gather_release(struct cluster *cl, unsigned slot)
+{
+    if (gather_waits(cl, slot) && slot_free(cl, slot))
+        list(cl->bundles, cl->bundles->at[slot]);
+}
+
+static struct bundle *begin(struct writer *w, unsigned slot)
+{
+    struct cluster *cl = w->cluster;
+    struct bundle *t = bundle_new(cl->bundles, slot);
+    t->exact = t->collecting = true;
+    cl->bundles->at[slot] = t;
+    cl->bundles->collecting++;
+    cl->busy[slot]++;
+    gather_release(cl, slot);
+    return t;
+}
+
+enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const uint8_t *payload,
+                    uint8_t vclass)
+{
+    struct cluster *cl = w->cluster;
+    struct bundles *b = cl->bundles;
+    struct bundle *t = b->at[slot];
+    bool full = t != NULL && (t->n >= BUNDLE_MAX || t->req.len + r->len > BUNDLE_BYTES);
+    full |= b->records >= GATHER_RECORDS || (b->records > 0 && b->bytes + r->len > GATHER_BYTES);
+    if (full || slot_closed(cl, r->flow, slot)) {
+        close_flow(b, r->flow);
+        return PUT_WAIT;
+    }
+    if (t == NULL)
+        t = begin(w, slot);
+    struct element *e = bundle_add(t, r, payload, vclass);
+    e->id = w->exact.now;
+    if ((r->flags & RF_LIVE) != 0)
+        e->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
+    else
+        positions_snapshot_add(&w->positions, r->flow);
+    b->records++;
+    b->bytes += r->len;
+    if ((r->flags & RF_TOGETHER) == 0) {
+        close_flow(b, r->flow);
+    } else if (b->of[r->flow] == NULL) {
+        b->of[r->flow] = t;
+        t->open++;
+    }
+    return PUT_DONE;
+}
+
+/* ---- sending ---- */
+
+static void taken_out(struct bundles *b, struct bundle *t)
+{
+    for (unsigned i = 0; i < t->n && t->open > 0; i++)
+        if (b->of[t->e[i].r.flow] == t)
+            close_flow(b, t->e[i].r.flow);
+    if (t->listed)
+        TAILQ_REMOVE(&b->ready, t, ready);
+    t->listed = t->collecting = false;
+    b->at[t->slot] = NULL;
+    b->collecting--;
+    b->records -= t->n;
+    b->bytes -= t->req.len;
+    b->flying++;
+}
+
+static void send_one(struct writer *w, struct bundle *t, uint64_t now)
+{
+    struct cluster *cl = w->cluster;
+    if (t->open > 0 && now <= t->since + WAIT_MAX && w->inputs.unfinished > 0 && !w->failed)
+        return;
+    struct cunit u = bundle_unit(t);
+    struct conn *c = cluster_conn(cl, t->slot, bundle_size(&u));
+    if (c == NULL || !bundle_fits(c, &u))
+        return;
+    taken_out(cl->bundles, t);
+    cl->alone[t->slot] = 1;
+    t->token = exact_token(&w->exact);
+    bundle_transmit(c, &u);
+}
+
+void gather_work(struct writer *w, uint64_t now)
+{
+    struct bundle *t, *next;
+    for (t = TAILQ_FIRST(&w->cluster->bundles->ready); t != NULL; t = next) {
+        next = TAILQ_NEXT(t, ready);
+        send_one(w, t, now);
+    }
+}
+
+void gather_forget(struct writer *w)
+{
+    struct bundles *b = w->cluster->bundles;
+    for (unsigned i = 0; i < SLOTS && b->collecting > 0; i++)
+        if (b->at[i] != NULL) {
+            struct cunit u = bundle_unit(b->at[i]);
+            u.flags &= (uint8_t)~CF_ALONE; /* another one may be under way */
+            taken_out(b, b->at[i]);
+            bundle_finish(w, &u, false);
+        }
+}

@@ -1,0 +1,36 @@
+/* --exactly-once: whatever is written to a slot that is not free gathers there, of all flows, and goes as one
+ * bundle (bundle.h) with the slot's position as soon as it is: a key that is written all the time does not
+ * have to wait a round trip for each record. */
+#ifndef RW_GATHER_H
+#define RW_GATHER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node.h"
+
+struct cluster;
+struct writer;
+
+/* Has this request of a slot to go in a bundle? Live ones, and those that must not be executed twice; also
+ * what comes behind them. */
+bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot);
+enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const uint8_t *payload,
+                    uint8_t vclass);
+
+/* Something gathers for the slot. */
+bool gather_waits(const struct cluster *cl, unsigned slot);
+
+/* A record of a flow is next: what waits for the rest of its transaction in another slot waits no longer. */
+void gather_next(struct writer *w, const struct rec *r);
+
+/* Something of the slot is done. */
+void gather_release(struct cluster *cl, unsigned slot);
+
+/* Send what may go. */
+void gather_work(struct writer *w, uint64_t now);
+
+/* The session is void. */
+void gather_forget(struct writer *w);
+
+#endif
