@@ -14,6 +14,8 @@
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n", exec[] = "*1\r\n$4\r\nEXEC\r\n";
 
+#define SPARE_MAX 1024u /* kept for the next ones */
+
 /* A request that was refused; the text follows. */
 struct fault {
     uint32_t element, len;
@@ -30,15 +32,20 @@ struct bundles *bundles_new(bool exact)
     return b;
 }
 
+static void bundle_free(struct bundle *t)
+{
+    buf_free(&t->req);
+    buf_free(&t->faults);
+    buf_free(&t->hset);
+    free(t->e);
+    free(t);
+}
+
 static void free_list(struct bundle_list *l)
 {
     for (struct bundle *t; (t = TAILQ_FIRST(l)) != NULL;) {
         TAILQ_REMOVE(l, t, link);
-        buf_free(&t->req);
-        buf_free(&t->faults);
-        buf_free(&t->hset);
-        free(t->e);
-        free(t);
+        bundle_free(t);
     }
 }
 
@@ -67,6 +74,7 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
     struct bundle *t = TAILQ_FIRST(&b->spare);
     if (t != NULL) {
         TAILQ_REMOVE(&b->spare, t, link);
+        b->nspare--;
     } else {
         t = xcalloc(1, sizeof *t);
         t->req.max = BUNDLE_BYTES + REC_PAYLOAD_MAX;
@@ -88,6 +96,11 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
 void bundle_retire(struct bundles *b, struct bundle *t)
 {
     TAILQ_REMOVE(&b->used, t, link);
+    if (b->nspare >= SPARE_MAX) {
+        bundle_free(t);
+        return;
+    }
+    b->nspare++;
     t->req.len = t->faults.len = t->hset.len = 0;
     buf_trim(&t->req, (size_t)16 << 10);
     if (t->cap > 64) {
@@ -426,14 +439,18 @@ void bundle_finish(struct writer *w, const struct cunit *u, bool counted)
 {
     struct cluster *cl = w->cluster;
     struct bundle *t = u->arg;
-    if (t->exact)
+    if (t->exact) {
         cl->bundles->flying--;
-    else
+        w->stats.groups += counted;
+    } else {
         hashset_remove(&cl->keys, u->key);
+    }
     if (t->fn != NULL) {
         step_finish(w, t);
         return;
     }
+    if (t->exact)
+        cl->bundles->records -= t->n;
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     for (unsigned i = 0; i < t->n; i++) {
         const struct element *e = &t->e[i];

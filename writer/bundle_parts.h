@@ -54,6 +54,7 @@ TAILQ_HEAD(bundle_list, bundle);
 
 struct bundles {
     struct bundle_list used, spare;
+    unsigned nspare;
     struct bundle *of[REC_FLOWS_MAX]; /* being collected, or waiting to be sent for the first time */
     unsigned collecting;
     unsigned flying; /* of those with exact */
@@ -61,8 +62,8 @@ struct bundles {
     /* gather.c */
     struct bundle **at; /* by slot: what gathers */
     struct bundle_list ready;
-    unsigned records; /* in them all */
-    size_t bytes;
+    unsigned records; /* of slots, gathering or under way */
+    size_t bytes;     /* of those that gather */
 };
 
 /* A new one, which is in the list of those used. */

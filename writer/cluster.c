@@ -241,6 +241,9 @@ enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *paylo
     if (cl->slots && r->slot >= SLOTS && r->keyarg == 0)
         return put_everywhere(cl, r, payload, vclass);
     unsigned slot = r->slot < SLOTS ? r->slot : r->hash & (SLOTS - 1);
+    struct slice key;
+    if (w->exact.on && r->slot >= SLOTS && request_arg(payload, r->len, r->keyarg, &key))
+        slot = key_slot(key.p, key.n); /* its position has to lie there, too */
     if (gather_wants(w, r, slot))
         return gather_put(w, r, slot, payload, vclass);
     uint16_t one = (uint16_t)slot; /* a guarded request behind what gathers: the slot is kept for it */

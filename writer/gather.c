@@ -3,7 +3,7 @@
 #include "bundle_parts.h"
 #include "io.h"
 
-#define GATHER_RECORDS 16384u
+#define GATHER_RECORDS 8192u
 #define GATHER_BYTES   ((size_t)4 << 20)
 
 bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
@@ -80,7 +80,7 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
     struct bundles *b = cl->bundles;
     struct bundle *t = b->at[slot];
     bool full = t != NULL && (t->n >= BUNDLE_MAX || t->req.len + r->len > BUNDLE_BYTES);
-    full |= b->records >= GATHER_RECORDS || (b->records > 0 && b->bytes + r->len > GATHER_BYTES);
+    full |= b->records >= GATHER_RECORDS || (b->collecting > 0 && b->bytes + r->len > GATHER_BYTES);
     if (full || slot_closed(cl, r->flow, slot)) {
         close_flow(b, r->flow);
         return PUT_WAIT;
@@ -116,7 +116,6 @@ static void taken_out(struct bundles *b, struct bundle *t)
     t->listed = t->collecting = false;
     b->at[t->slot] = NULL;
     b->collecting--;
-    b->records -= t->n;
     b->bytes -= t->req.len;
     b->flying++;
 }

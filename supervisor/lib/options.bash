@@ -22,6 +22,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
       --on-full-resync WHAT   where it cannot go on: fail (default), flush or overwrite the target
       --position-file FILE keep the positions there (clusters)
+      --exactly-once       into a cluster: nothing counts twice, at the cost of a position key in each slot
       --tls-ca WHERE       file or folder of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
                            --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends
       --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout and password-file;
@@ -53,6 +54,7 @@ args=("$@")
 config=
 verbose=0
 single=0
+exactly_once=0
 force=0
 json=0
 resume=0
@@ -130,6 +132,7 @@ read_arguments() { # the words of the command line
             ;;
         -c | --config) need "$1" $# && config=$2 && shift ;;
         --single) single=1 ;;
+        --exactly-once) exactly_once=1 ;;
         --force) force=1 ;;
         --json) json=1 ;;
         --resume) resume=1 ;;
@@ -165,6 +168,7 @@ read_entry() { # name value: of section [df2redis]
     source) source_url=$2 ;;
     target) target_url=$2 ;;
     single) [[ $2 == yes ]] && single=1 ;;
+    exactly-once) [[ $2 == yes ]] && exactly_once=1 ;;
     resume) [[ $2 == yes ]] && resume=1 ;;
     restart) [[ $2 == yes && $restart -eq 0 ]] && restart=1 ;;
     source-password) export DF2REDIS_SOURCE_PASSWORD=$2 ;;
@@ -241,6 +245,7 @@ stage_options() {
     for name in position-file errors-to max-ops max-bytes; do
         [[ -n ${opt[$name]-} ]] && target_args+=("--$name" "${opt[$name]}")
     done
+    [[ $exactly_once -eq 0 ]] || target_args+=(--exactly-once)
     return 0
 }
 

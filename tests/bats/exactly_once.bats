@@ -125,6 +125,7 @@ as_expected() { # file with records: what they leave is at the target
 NONCE=00000000000000000000000000000009
 
 start_control() {
+    [[ ! -S $TMP/control ]] || return 0
     background perl -MSocket -e '
         socket(S, PF_UNIX, SOCK_STREAM, 0) && bind(S, pack_sockaddr_un($ARGV[0])) && listen(S, 9) or die $!;
         $| = 1; print "listening\n";
@@ -229,4 +230,236 @@ shifted() { # file n: the positions n higher
     reap 20 "$WRITER"
     [[ $status -eq 0 ]] || fail "status $status: $(tail -3 "$TMP/err")"
     as_expected "$TMP/commands"
+}
+
+@test "exactly once: a flush is replayed, and what came behind it with it" {
+    {
+        counters 30 5
+        echo "barrier 0 :pos=91 FLUSHALL"
+        counters 40 5 | awk '{ sub(/:pos=[0-9]*/, ":pos=" NR + 91); print }'
+    } >"$TMP/raw"
+    shifted "$TMP/raw" 100 >"$TMP/commands"
+    sed '1,/^barrier/d' "$TMP/commands" >"$TMP/behind"
+    first_writer "$TMP/commands" equals 8 get n4
+    second_writer 100 "$TMP/commands"
+    as_expected "$TMP/behind"
+}
+
+@test "exactly once: the position file knows of a flush before anything behind it is done" {
+    start_control
+    begin_live
+    tell "live 0 :pos=101 INCR n" "live 0 :pos=102 INCR n" "barrier 0 :pos=103 FLUSHALL" "live 0 :pos=104 INCR m"
+    wait_until 5 equals 1 get m
+    grep -qx 'f0=103' "$TMP/positions" || grep -qx 'f0=104' "$TMP/positions" || fail "$(cat "$TMP/positions")"
+    equals 0 exists n
+    kill -KILL "$WRITER"
+    tell_end
+}
+
+@test "exactly once: a key that is written all the time does not wait a round trip for each record" {
+    awk 'BEGIN { for (i = 0; i < 20000; i++) print "live 0 INCR hot" }' | one_flow | write_once
+    assert_status 0
+    equals 20000 get hot
+    [[ $(counted exec_groups) -lt 2000 ]] || fail "$(cat "$TMP/summary")"
+}
+
+@test "exactly once: what is refused for good is reported once, the rest is applied" {
+    ccli set '{t}s' text
+    {
+        echo "live 0 INCR {t}a"
+        echo "live 0 LPUSH {t}s x" # EXEC says so
+        echo "live 0 INCR {t}a"
+        echo "live 0 NOSUCH {t}z" # refused when queued
+        echo "live 0 INCR {t}a"
+        echo "live 0 NOSUCH other"
+        echo "program 0 INCR x / LPUSH {t}s y / INCR z"
+        echo "live 0 INCR z"
+    } | one_flow | write_once
+    assert_status 3
+    equals "3 text" mget '{t}a' '{t}s'
+    equals 1 get x
+    [[ $(counted errors) -eq 4 ]] || fail "$output"
+}
+
+@test "exactly once: no memory for a while, then all of it once" {
+    local p
+    counters 300 9 >"$TMP/commands"
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" config set maxmemory 1 >/dev/null; done
+    feed --exactly-once --summary "$TMP/summary"
+    tell "$(one_flow <"$TMP/commands" | sed 's/^target$/target cluster=1/')"
+    tell_end
+    wait_until 5 said event=target_refuses_for_now
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" config set maxmemory 0 >/dev/null; done
+    reap 20 "$WRITER"
+    [[ $status -eq 0 ]] || fail "status $status: $(tail -3 "$TMP/err")"
+    as_expected "$TMP/commands"
+}
+
+@test "exactly once: --on-existing skip goes as ever" {
+    ccli set there old
+    ccli set also old
+    {
+        echo "target cluster=1 existing=skip"
+        for ((i = 0; i < 300; i++)); do echo "idem 0 :class=1 SET k$((i % 150)) $i NX"; done
+        echo "idem 0 :class=1 SET there new NX"
+        echo "live 0 APPEND also 1"
+        echo "idem 0 :class=1 SET also new NX"
+        echo "live 0 APPEND fresh 1"
+        echo "idem 0 :class=1 SET fresh new NX"
+    } | one_flow | grep -vx 'target cluster=1' | write_once --on-existing skip
+    assert_status 0
+    equals old get there
+    equals old1 get also
+    equals 1 get fresh
+    equals 0 get k0
+}
+
+# ---- programs that are killed between two of their steps ----
+
+node_of() { # key: its port
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do
+        [[ $(redis-cli -p "$p" exists "$1") == MOVED* ]] || { echo "$p"; return; }
+    done
+}
+
+# Two keys of two masters: the second is a, or one like it.
+two_nodes() {
+    SRC=src DST=dst
+    local i=0
+    while [[ $(node_of "$SRC") == "$(node_of "$DST")" ]]; do DST=dst$((i++)); done
+}
+
+# A program of which the steps at the node of a key are held up; when the condition shows that those before are
+# carried out, the writer is killed. A second one goes on.
+killed_between() { # key record condition…
+    local node=$1 record=$2 id
+    shift 2
+    node=$(node_of "$node")
+    start_control
+    begin_live
+    wait_until 5 saved_at 100
+    cp "$TMP/positions" "$TMP/positions.old"
+    redis-cli -p "$node" client pause 60000 write >/dev/null
+    tell "$record"
+    wait_until 10 "$@"
+    kill -KILL "$WRITER"
+    wait "$WRITER" 2>/dev/null || true
+    tell_end
+    for id in $(redis-cli -p "$node" client list | sed -n 's/^id=\([0-9]*\) .* name=df2redis:[^ ]* .*/\1/p'); do
+        redis-cli -p "$node" client kill id "$id" >/dev/null
+    done
+    redis-cli -p "$node" client unpause >/dev/null
+    cp "$TMP/positions.old" "$TMP/positions"
+    echo "$record" >"$TMP/record"
+    second_writer 100 "$TMP/record"
+    [[ $(counted already) -ge 1 ]] || fail "nothing had been done: $(cat "$TMP/summary")"
+    # And a third one has nothing to do.
+    cp "$TMP/positions.old" "$TMP/positions"
+    second_writer 100 "$TMP/record"
+}
+
+@test "exactly once: SMOVE over two slots, killed between its steps" {
+    two_nodes
+    ccli sadd "$SRC" m n
+    killed_between "$SRC" \
+        "program 0 :pos=101 :keep=1 SISMEMBER $SRC m / :if=1 SADD $DST m / :if=1 SREM $SRC m" \
+        equals m smembers "$DST"
+    equals n smembers "$SRC"
+    equals m smembers "$DST"
+}
+
+@test "exactly once: LMOVE over two slots, killed between its steps" {
+    two_nodes
+    ccli rpush "$SRC" a b c
+    killed_between "$SRC" \
+        "program 0 :pos=101 :keep=1 LINDEX $SRC 0 / :if=1 RPUSH $DST \$1 / :if=1 LPOP $SRC" \
+        equals a lrange "$DST" 0 -1
+    equals "b c" lrange "$SRC" 0 -1
+    equals a lrange "$DST" 0 -1
+}
+
+@test "exactly once: RENAME and RENAMENX over two slots, killed between their steps" {
+    two_nodes
+    ccli set "$SRC" v
+    killed_between "$SRC" \
+        "program 0 :pos=101 :keep=1 :must DUMP $SRC / :keep=2 :ttl PEXPIRETIME $SRC / RESTORE $DST \$2 \$1 REPLACE ABSTTL / DEL $SRC" \
+        equals v get "$DST"
+    equals v get "$DST"
+    equals 0 exists "$SRC"
+    ccli del "$DST"
+    ccli set "$SRC" w
+    killed_between "$SRC" \
+        "program 0 :pos=101 :keep=4 EXISTS $DST / :unless=4 :keep=1 :must DUMP $SRC / :if=1 :keep=2 :ttl PEXPIRETIME $SRC / :if=1 RESTORE $DST \$2 \$1 REPLACE ABSTTL / :if=1 DEL $SRC" \
+        equals w get "$DST"
+    equals w get "$DST"
+    equals 0 exists "$SRC"
+}
+
+@test "exactly once: a union that gathers keys of other slots, killed before and behind it" {
+    two_nodes
+    ccli zadd "$SRC" 1 m
+    ccli zadd "$DST" 2 m
+    local tag={$DST}:0.0
+    # the destination is one of the sources: run twice it would count its own result
+    local record="program 0 :pos=101 DEL $tag / :keep=1 DUMP $SRC / :if=1 RESTORE $tag 0 \$1 REPLACE / ZUNIONSTORE $DST 2 $DST $tag / SET $SRC done / :always DEL $tag"
+    killed_between "$SRC" "$record" equals "m 3" zrange "$DST" 0 -1 withscores
+    equals "m 3" zrange "$DST" 0 -1 withscores
+    equals 0 exists "$tag"
+    equals done get "$SRC"
+}
+
+# ---- slots that move ----
+
+@test "exactly once: a slot moves while it is written to" {
+    local slot from to from_id to_id key
+    slot=$(ccli cluster keyslot '{t}')
+    from=$(node_of '{t}')
+    for to in "${CLUSTER_PORTS[@]}"; do [[ $to == "$from" ]] || break; done
+    from_id=$(redis-cli -p "$from" cluster myid)
+    to_id=$(redis-cli -p "$to" cluster myid)
+    awk 'BEGIN { for (i = 0; i < 6000; i++) { if (i % 90 == 0) print "sleep 12"; print "live 0 INCR {t}" i % 3 } }' >"$TMP/commands"
+    feed --exactly-once --summary "$TMP/summary"
+    tell "$(heading)"
+    { cat "$TMP/commands"; echo "synced 0 :pos=10000"; echo end; } >&"$FEED" &
+    PIDS+=($!)
+    tell_end
+    wait_until 5 eval '[[ $(ccli get "{t}2") -gt 100 ]]'
+    redis-cli -p "$to" cluster setslot "$slot" importing "$from_id" >/dev/null
+    redis-cli -p "$from" cluster setslot "$slot" migrating "$to_id" >/dev/null
+    for key in $(redis-cli -p "$from" cluster getkeysinslot "$slot" 100); do
+        redis-cli -p "$from" migrate 127.0.0.1 "$to" "$key" 0 5000 >/dev/null
+    done
+    redis-cli -p "$to" cluster setslot "$slot" node "$to_id" >/dev/null
+    redis-cli -p "$from" cluster setslot "$slot" node "$to_id" >/dev/null
+    cut_often "$WRITER" # also while it looks where the slot is
+    reap 30 "$WRITER"
+    [[ $status -eq 0 ]] || fail "status $status: $(tail -3 "$TMP/err")"
+    equals "2000 2000 2000" mget '{t}0' '{t}1' '{t}2'
+    [[ $(redis-cli -p "$from" exists '{t}0') == MOVED* ]]
+}
+
+@test "exactly once: what it needs" {
+    start_control
+    begin_live
+    tell_end
+    reap 5 "$WRITER"
+    feed --exactly-once
+    tell "$(session)"
+    reap 5 "$WRITER"
+    [[ $status -eq 2 ]]
+    said event=no_position_file
+    tell_end
+    run rediswriter --exactly-once --connections 2 "$(target)" /dev/null
+    assert_status 2
+    run rediswriter --exactly-once --at-least-once "$(target)" /dev/null
+    assert_status 2
+    start_redis
+    { echo "live 0 INCR n"; } | { echo "session flows=1"; echo target; echo "flow 0"; cat; echo "synced 0 :pos=10"; echo end; } |
+        mkrecords >"$TMP/stream"
+    run rediswriter --exactly-once --wait 1 "redis://127.0.0.1:$REDIS_PORT" "$TMP/stream"
+    assert_status 2
+    run rediswriter -v --exactly-once "redis://127.0.0.1:$REDIS_PORT" "$TMP/stream"
+    assert_status 0
+    assert_output_has "event=exactly_once"
 }

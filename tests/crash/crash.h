@@ -31,7 +31,7 @@ struct options {
     uint64_t crashes, seed, every, series, rate, seconds;
     const char *dragonfly, *keep;
     const char *only; /* of the faults: those with one of these names, comma-separated */
-    bool cluster, verbose, overwrite;
+    bool cluster, exact, verbose, overwrite;
 };
 
 extern struct options opt;

@@ -25,6 +25,7 @@ static const char help[] =
     "  --rate N          writes a second, 1200\n"
     "  --seconds N       end (with status 0) when so much time has passed\n"
     "  --cluster         the target is a cluster of three masters (writes that may be applied twice)\n"
+    "  --exactly-once    the same with rediswriter --exactly-once (all writes)\n"
     "  --dragonfly PATH  the master is this Dragonfly instead of the stand-in\n"
     "  --only NAME,...   only faults of these kinds: kill-stage, stop-stage, kill-all, end-all, cut-flow,\n"
     "                    cut-control, stall-source, cut-target, kill-target, stop-target, kill-everything\n"
@@ -177,13 +178,11 @@ static uint64_t number(const char *text)
 static void take_options(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"crashes", 1, NULL, 'n'}, {"seed", 1, NULL, 's'},
-        {"every", 1, NULL, 'e'},   {"series", 1, NULL, 'r'},
-        {"rate", 1, NULL, 'w'},    {"seconds", 1, NULL, 't'},
-        {"cluster", 0, NULL, 'c'}, {"dragonfly", 1, NULL, 'd'},
-        {"only", 1, NULL, 'o'},    {"keep", 1, NULL, 'k'},
-        {"verbose", 0, NULL, 'v'}, {"overwrite", 0, NULL, 'O'},
-        {"help", 0, NULL, 'h'},    {0},
+        {"crashes", 1, NULL, 'n'},   {"seed", 1, NULL, 's'},      {"every", 1, NULL, 'e'},
+        {"series", 1, NULL, 'r'},    {"rate", 1, NULL, 'w'},      {"seconds", 1, NULL, 't'},
+        {"cluster", 0, NULL, 'c'},   {"dragonfly", 1, NULL, 'd'}, {"exactly-once", 0, NULL, 'x'},
+        {"only", 1, NULL, 'o'},      {"keep", 1, NULL, 'k'},      {"verbose", 0, NULL, 'v'},
+        {"overwrite", 0, NULL, 'O'}, {"help", 0, NULL, 'h'},      {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -195,6 +194,7 @@ static void take_options(int argc, char **argv)
         case 'w': opt.rate = number(optarg); break;
         case 't': opt.seconds = number(optarg); break;
         case 'c': opt.cluster = true; break;
+        case 'x': opt.cluster = opt.exact = true; break;
         case 'd': opt.dragonfly = optarg; break;
         case 'o': opt.only = optarg; break;
         case 'k': opt.keep = optarg; break;

@@ -71,9 +71,11 @@ static void feeder_start(const struct source *s, uint64_t seed)
     if (feeder == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(sp[0]);
-        traffic_init(&t,
-                     &(struct traffic_options){
-                         .seed = seed, .flows = s->flows, .dbs = s->dbs, .keys = 20, .safe = opt.cluster});
+        traffic_init(&t, &(struct traffic_options){.seed = seed,
+                                                   .flows = s->flows,
+                                                   .dbs = s->dbs,
+                                                   .keys = 20,
+                                                   .safe = opt.cluster && !opt.exact});
         feed(s->master.port, sp[1], &t);
     }
     close(sp[1]);
@@ -149,9 +151,9 @@ static void standin_start(struct source *s, uint64_t seed)
     arg(&c, file("standin.log"));
     arg(&c, "--backlog");
     arg(&c, "65536");
-    if (opt.cluster)
+    if (opt.cluster && !opt.exact)
         arg(&c, "--live-safe");
-    if (!opt.cluster && one_in(3)) {
+    if ((!opt.cluster || opt.exact) && one_in(3)) {
         arg(&c, "--live-flush");
         arg(&c, "20000");
     }

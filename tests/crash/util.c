@@ -64,7 +64,10 @@ void fail(const char *format, ...)
     printf("again: make crash SEED=%llu CRASHES=%llu CRASH_ARGS='--every %llu --series %llu --rate "
            "%llu%s%s%s%s%s'\n",
            (unsigned long long)opt.seed, (unsigned long long)opt.crashes, (unsigned long long)opt.every,
-           (unsigned long long)opt.series, (unsigned long long)opt.rate, opt.cluster ? " --cluster" : "",
+           (unsigned long long)opt.series, (unsigned long long)opt.rate,
+           opt.exact     ? " --exactly-once"
+           : opt.cluster ? " --cluster"
+                         : "",
            opt.only ? " --only " : "", opt.only ? opt.only : "", opt.dragonfly ? " --dragonfly " : "",
            opt.dragonfly ? opt.dragonfly : "");
     fflush(stdout);
