@@ -131,19 +131,19 @@ bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exa
 
 /* ---- the hash of a slot ---- */
 
-static size_t slot_key(const struct writer *w, unsigned slot, char *out, size_t cap)
+size_t exact_key(const struct writer *w, unsigned slot, char out[EXACT_KEY_MAX])
 {
     char tag[SLOT_TAG_MAX];
     slot_tag(slot, tag);
-    return (size_t)snprintf(out, cap, "df2redis:{%s}:%s", tag, w->opt.task);
+    return (size_t)snprintf(out, EXACT_KEY_MAX, "df2redis:{%s}:%s", tag, w->opt.task);
 }
 
 void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n)
 {
-    char text[128];
+    char text[EXACT_KEY_MAX];
     (void)resp_add_array(b, 4 + 2 * n);
     (void)resp_add_bulk(b, "HSET", 4);
-    (void)resp_add_bulk(b, text, slot_key(w, slot, text, sizeof text));
+    (void)resp_add_bulk(b, text, exact_key(w, slot, text));
     (void)resp_add_bulk(b, "w", 1);
     int k = snprintf(text, sizeof text, "%s %llu", w->exact.process, (unsigned long long)token);
     (void)resp_add_bulk(b, text, (size_t)k);
@@ -161,8 +161,8 @@ void exact_field(struct buf *b, const struct writer *w, unsigned flow, const str
 
 void exact_ask(struct conn *c, unsigned slot, call_fn *fn, void *arg)
 {
-    char key[128];
-    (void)slot_key(c->w, slot, key, sizeof key);
+    char key[EXACT_KEY_MAX];
+    (void)exact_key(c->w, slot, key);
     conn_call(c, fn, arg, "HGETALL", key, NULL);
 }
 

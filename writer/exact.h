@@ -95,6 +95,10 @@ static inline uint64_t exact_token(struct exact *x)
     return ++x->token;
 }
 
+/* The name of a slot's hash. Returns its length. */
+#define EXACT_KEY_MAX 128
+size_t exact_key(const struct writer *w, unsigned slot, char out[EXACT_KEY_MAX]);
+
 /* Append HSET key w ... with n further fields, each by exact_field. */
 void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n);
 void exact_field(struct buf *b, const struct writer *w, unsigned flow, const struct exact_id *id);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "exits.h"
+#include "forget.h"
 #include "io.h"
 #include "log.h"
 #include "loop.h"
@@ -32,8 +33,9 @@ static void begin(struct input *in, int fd)
 static bool open_named(struct writer *w, struct input *in)
 {
     /* O_NONBLOCK: a FIFO must not stop us until its writer comes. */
-    int fd =
-        strcmp(in->name, "-") == 0 ? dup(STDIN_FILENO) : open(in->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = w->opt.forget                ? forget_stream(w)
+             : strcmp(in->name, "-") == 0 ? dup(STDIN_FILENO)
+                                          : open(in->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
         writer_fail(w, EXIT_CANNOT, "event=cannot_open input=%s error=%s",
                     log_quote(in->name, strlen(in->name)),

@@ -166,7 +166,9 @@ int main(int argc, char **argv)
     catch_signals();
     raise_limits();
     writer_init(&w);
-    if (!w.failed && failures_check(&w) && inputs_open(&w) && node_connect(&w.node) && connections_open(&w))
+    /* What is to be forgotten depends on what the target is. */
+    if (!w.failed && failures_check(&w) && (w.opt.forget || inputs_open(&w)) && node_connect(&w.node) &&
+        connections_open(&w) && (!w.opt.forget || inputs_open(&w)))
         loop_run(&w);
     end_sessions(&w);
     failures_end(&w);

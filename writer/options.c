@@ -42,6 +42,7 @@ enum {
     OPT_CONNECTIONS,
     OPT_AT_LEAST_ONCE,
     OPT_EXACTLY_ONCE,
+    OPT_FORGET,
     OPT_DURABLE,
     OPT_CONNECT,
     OPT_SENTINEL_USER,
@@ -75,6 +76,7 @@ static const struct option table[] = {
     {"wait", required_argument, NULL, OPT_WAIT},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
     {"at-least-once", no_argument, NULL, OPT_AT_LEAST_ONCE},
+    {"forget", no_argument, NULL, OPT_FORGET},
     {"exactly-once", no_argument, NULL, OPT_EXACTLY_ONCE},
     {"durable-target", no_argument, NULL, OPT_DURABLE},
     {"sentinel-user", required_argument, NULL, OPT_SENTINEL_USER},
@@ -124,6 +126,7 @@ static void usage(FILE *to)
         "  --connections N          connections to each node (1)\n"
         "  --at-least-once          single server: no transactions; positions in --position-file\n"
         "  --exactly-once           cluster: a position key in each slot, so that nothing counts twice\n"
+        "  --forget                 remove the position keys of the task, and end\n"
         "  --durable-target         cluster: masters keep what they confirmed when they are started anew\n"
         "  --max-ops N              requests a second (0: no limit)\n"
         "  --max-bytes SIZE         bytes of requests a second (0: no limit)\n"
@@ -278,6 +281,16 @@ static void parse_inputs(struct options *o, int argc, char **argv)
         errx(EXIT_USAGE, "more than %d inputs", REC_FLOWS_MAX);
 }
 
+/* What else a file of options says is for other runs. */
+static void only_forget(struct options *o, int inputs)
+{
+    if (inputs > 0 || o->listen != NULL)
+        errx(EXIT_USAGE, "--forget takes no input");
+    o->exactly_once = o->live = o->expect_saved = false;
+    o->position_file = NULL;
+    o->on_existing = EXISTING_OVERWRITE;
+}
+
 void options_parse(struct options *o, int argc, char **argv)
 {
     static const char *const existing[] = {"overwrite", "refuse", "flush", "skip", "fail", NULL};
@@ -317,6 +330,7 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_REPLY_TIMEOUT: o->reply_timeout = number("reply-timeout", optarg, 0, 86400); break;
         case OPT_WAIT: o->wait = number("wait", optarg, 1, 100); break;
         case OPT_DURABLE: o->durable = true; break;
+        case OPT_FORGET: o->forget = true; break;
         case OPT_EXACTLY_ONCE: o->exactly_once = true; break;
         case OPT_AT_LEAST_ONCE: o->at_least_once = true; break;
         case OPT_CONNECTIONS:
@@ -365,4 +379,6 @@ void options_parse(struct options *o, int argc, char **argv)
     for (int i = 1; given != argv && i < ngiven; i++)
         url_hide_argument(given[i]); /* what was parsed is a copy */
     parse_inputs(o, argc - optind - 1, argv + optind + 1);
+    if (o->forget)
+        only_forget(o, argc - optind - 1);
 }

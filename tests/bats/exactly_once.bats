@@ -18,10 +18,10 @@ target() { echo "$CLUSTER_URL"; }
 
 ccli() { redis-cli -c -p "${CLUSTER_PORTS[0]}" "$@"; }
 
-heading() { # flows
-    echo "session flows=${1:-1}"
+heading() {
+    echo "session flows=1"
     echo "target cluster=1"
-    for ((i = 0; i < ${1:-1}; i++)); do echo "flow $i"; done
+    echo "flow 0"
 }
 
 write_once() { write --exactly-once --summary "$TMP/summary" "$@"; }
@@ -462,4 +462,32 @@ killed_between() { # key record condition…
     run rediswriter -v --exactly-once "redis://127.0.0.1:$REDIS_PORT" "$TMP/stream"
     assert_status 0
     assert_output_has "event=exactly_once"
+}
+
+position_keys() { # task: how many there are
+    local p n=0
+    for p in "${CLUSTER_PORTS[@]}"; do
+        n=$((n + $(redis-cli -p "$p" --scan --pattern "df2redis:{*}:$1" | wc -l)))
+    done
+    echo "$n"
+}
+
+@test "exactly once: --forget removes the position keys of a task, and nothing else" {
+    counters 500 200 | one_flow | write_once
+    assert_status 0
+    echo "live 0 INCR n1" | one_flow | write_once --task other
+    assert_status 0
+    [[ $(position_keys default) -gt 300 && $(position_keys other) -eq 1 ]]
+    run timeout 30 rediswriter --forget "$(target)"
+    assert_status 0
+    [[ $(position_keys default) -eq 0 && $(position_keys other) -eq 1 ]]
+    equals 4 get n1
+    run rediswriter --forget "$(target)" "$TMP/stream"
+    assert_status 2
+    start_redis
+    rcli hset 'df2redis:{default}' session x
+    rcli set a 1
+    run timeout 30 rediswriter --forget "redis://127.0.0.1:$REDIS_PORT"
+    assert_status 0
+    [[ $(rcli keys '*') == a ]]
 }

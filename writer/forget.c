@@ -1,0 +1,68 @@
+#include "forget.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "exact.h"
+#include "resp.h"
+#include "slot.h"
+#include "writer.h"
+
+static void put_text(struct recout *o, unsigned type, const char *text)
+{
+    struct rec r = {.type = (uint8_t)type, .slot = REC_NO_SLOT, .epoch = 1};
+    (void)recout_put(o, &r, text, strlen(text));
+}
+
+/* The slots' keys; the hash may be any that tells them apart. */
+static void put_slots(struct recout *o, const struct writer *w)
+{
+    struct buf b = {0};
+    char key[EXACT_KEY_MAX];
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        struct rec r = {.type = REC_REQUEST,
+                        .flags = RF_IDEMPOTENT,
+                        .slot = (uint16_t)slot,
+                        .epoch = 1,
+                        .keyarg = 1,
+                        .hash = slot + 1,
+                        .seq = slot + 1};
+        b.len = 0;
+        (void)resp_add_array(&b, 2);
+        (void)resp_add_str(&b, "DEL");
+        (void)resp_add_bulk(&b, key, exact_key(w, slot, key));
+        (void)recout_put(o, &r, b.p, b.len);
+    }
+    buf_free(&b);
+}
+
+int forget_stream(const struct writer *w)
+{
+    struct recout o;
+    bool cluster = w->node.info.cluster;
+    int fd = memfd_create("forget", MFD_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    recout_init(&o, fd, (size_t)64 << 10);
+    int rc = recout_stream(&o, KIND_COMMAND);
+    put_text(&o, REC_SESSION, "nonce=00000000000000000000000000000000\nsource=file\nflows=1\nepoch=1\n");
+    put_text(&o, REC_TARGET,
+             cluster ? "kind=portable\nversion=0\ncluster=1\n" : "kind=portable\nversion=0\ncluster=0\n");
+    put_text(&o, REC_FLOW, "flow=0\nmode=FILE\n");
+    if (cluster)
+        put_slots(&o, w);
+    struct rec synced = {.type = REC_SYNCED, .slot = REC_NO_SLOT, .epoch = 1, .seq = cluster ? SLOTS + 1 : 1};
+    (void)recout_put(&o, &synced, "", 0);
+    put_text(&o, REC_END, "reason=complete\nstatus=0\n");
+    if (rc < 0 || recout_flush(&o) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
+        int why = errno;
+        close(fd);
+        errno = why;
+        fd = -1;
+    }
+    recout_free(&o);
+    return fd;
+}

@@ -1,0 +1,12 @@
+/* --forget: the position keys of a task are removed. */
+#ifndef RW_FORGET_H
+#define RW_FORGET_H
+
+struct writer;
+
+/* A stream that removes them, from its beginning; its descriptor is the caller's. The target's kind is known.
+ * -1: errno. (That of a single server is made anew by any writer, and removed at the end of such a stream.)
+ */
+int forget_stream(const struct writer *w);
+
+#endif
