@@ -1,6 +1,7 @@
 #include "exact.h"
 
 #include <hiredis/hiredis.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +127,31 @@ bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exa
         free(s->past);
         s->past = NULL;
     }
+    return false;
+}
+
+unsigned exact_steps_done(const struct writer *w, const uint16_t *slot, unsigned n, unsigned flow,
+                          const struct exact_id *id, uint32_t *held)
+{
+    const struct exact_id *last = NULL;
+    for (unsigned i = 0; i < n && id->pos > 0; i++) {
+        const struct exact_past *p = exact_past(w, slot[i], flow);
+        if (p != NULL && (last == NULL || exact_compare(&p->id, last) > 0))
+            last = &p->id;
+    }
+    if (last == NULL || exact_compare(last, id) < 0)
+        return 0;
+    *held = last->held;
+    return last->pos == id->pos && last->sub == id->sub ? last->step : UINT_MAX;
+}
+
+bool exact_unknown(const struct writer *w, const uint16_t *slot, unsigned n, unsigned *which)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (!exact_known(&w->exact, slot[i])) {
+            *which = i;
+            return true;
+        }
     return false;
 }
 

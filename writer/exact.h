@@ -81,6 +81,15 @@ const struct exact_past *exact_past(const struct writer *w, unsigned slot, unsig
 /* Was this carried out by an earlier process? Of a slot that is known. */
 bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id);
 
+/* How many steps of a program over these slots an earlier process has run (a number above all of them: it was
+ * through); held: the registers that held something then. It was alone in its slots until it was through, so
+ * whoever came after it shows that it was. */
+unsigned exact_steps_done(const struct writer *w, const uint16_t *slot, unsigned n, unsigned flow,
+                          const struct exact_id *id, uint32_t *held);
+
+/* Is one of these slots not known yet? *which: the index of the first. */
+bool exact_unknown(const struct writer *w, const uint16_t *slot, unsigned n, unsigned *which);
+
 /* The slots are empty: after a flush. */
 void exact_forget(struct writer *w);
 

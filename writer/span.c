@@ -267,26 +267,15 @@ static void on_step(struct writer *w, void *arg, const char *text, size_t len)
     advance(s);
 }
 
-/* How far did an earlier process come? It was alone in its slots until it was through: whoever came after it
- * shows that it was. What was kept in registers is gone, but not whether they held anything. */
+/* What was kept in registers by an earlier process is gone, but not whether they held anything. */
 static void go_on(struct span *s)
 {
-    const struct exact_id *last = NULL;
+    uint32_t held = 0;
     s->learnt = true;
-    for (unsigned i = 0; i < s->nslots && s->id.pos > 0; i++) {
-        const struct exact_past *p = exact_past(s->w, s->slot[i], s->r.flow);
-        if (p != NULL && (last == NULL || exact_compare(&p->id, last) > 0))
-            last = &p->id;
-    }
-    struct exact_id begin = s->id;
-    begin.step = 1;
-    if (last == NULL || exact_compare(last, &begin) < 0)
-        return;
-    bool same = last->pos == s->id.pos && last->sub == s->id.sub;
-    s->done = same ? last->step : PROGRAM_STEPS;
+    s->done = exact_steps_done(s->w, s->slot, s->nslots, s->r.flow, &s->id, &held);
     for (unsigned i = 1; i <= PROGRAM_REGS; i++)
-        s->reg[i].held = s->reg[i].gone = (last->held & 1u << (i - 1)) != 0;
-    s->w->stats.already++;
+        s->reg[i].held = s->reg[i].gone = (held & 1u << (i - 1)) != 0;
+    s->w->stats.already += s->done > 0;
 }
 
 static void on_learned(struct conn *c, void *arg, const redisReply *r)
@@ -307,15 +296,6 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
                     log_quote(r->str, r->len));
         s->w->cluster->dead = true;
     }
-}
-
-/* The slot that has to be asked before the program can begin; -1: none. */
-static int unknown_slot(struct span *s)
-{
-    for (unsigned i = 0; i < s->nslots && !s->learnt; i++)
-        if (!exact_known(&s->w->exact, s->slot[i]))
-            return (int)(s->asking = i);
-    return -1;
 }
 
 static void lost(struct span *s)
@@ -428,11 +408,10 @@ static void send_step(struct span *s, uint64_t now)
     }
     if (s->sent || now < s->due)
         return;
-    int at = s->exact && !s->learnt ? unknown_slot(s) : -1;
-    if (at >= 0) {
-        if ((c = way(s, s->slot[at], 256)) != NULL) {
+    if (s->exact && !s->learnt && exact_unknown(s->w, s->slot, s->nslots, &s->asking)) {
+        if ((c = way(s, s->slot[s->asking], 256)) != NULL) {
             s->sent = true;
-            exact_ask(c, s->slot[at], on_learned, s);
+            exact_ask(c, s->slot[s->asking], on_learned, s);
         }
         return;
     }
@@ -505,7 +484,7 @@ enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload)
     s->exact = w->exact.on;
     s->id = w->exact.now;
     cl->stir = true;
-    if (s->exact && unknown_slot(s) < 0)
+    if (s->exact && !exact_unknown(w, s->slot, s->nslots, &s->asking))
         go_on(s);
     if (!s->exact || s->learnt)
         advance(s);

@@ -103,6 +103,22 @@ replicas() {
     end_moving 0
 }
 
+@test "cluster: exactly once, while slots move, replicas take over and connections are cut" {
+    local p id
+    mapfile -t m < <(masters)
+    begin_moving incr 40000 --exactly-once --position-file "$TMP/positions"
+    reshard "${m[1]}" "${m[2]}" 100
+    for p in $(replicas); do
+        failover_of "$p"
+        for id in $(redis-cli -p "$p" client list | sed -n 's/^id=\([0-9]*\) .* name=df2redis:[^ ]* .*/\1/p'); do
+            redis-cli -p "$p" client kill id "$id" >/dev/null
+        done
+    done
+    still_writing
+    end_moving 0 # status 3 would say that something may count twice
+    grep -q target_connection_lost "$TMP/err"
+}
+
 @test "cluster: a master is killed, with --wait 1 nothing of idempotent writes is lost" {
     printf '[writer]\nwait = 1\n' >"$TMP/wait.ini"
     begin_moving set 60000 -c "$TMP/wait.ini"

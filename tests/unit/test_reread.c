@@ -155,6 +155,46 @@ static void expires_and_missing(void)
     end(EXIT_DONE);
 }
 
+/* Each counted record so far: its position, h where that is not reached, f where it is no part of an entry. */
+static void places_are(const char *want)
+{
+    struct buf b = capture_bytes(&cap);
+    char got[256] = "";
+    struct rec r;
+    for (size_t next = 0, n = 0; next + REC_HEADER <= b.len; next += REC_HEADER + r.len) {
+        memcpy(&r, b.p + next, sizeof r);
+        if (r.seq != 0)
+            n += (size_t)snprintf(got + n, sizeof got - n, " %llu%s%s", (unsigned long long)r.pos,
+                                  (r.flags & RF_HELD) != 0 ? "h" : "", (r.flags & RF_FRESH) != 0 ? "f" : "");
+    }
+    EQ_S(got, want);
+    buf_free(&b);
+}
+
+/* Whenever the answer comes, the entries around it say the same of their places. */
+static void places(void)
+{
+    static const char answered[] = "key=k\ndb=0\nstate=value\nttl=-1\nfrom=102\nto=102\n";
+    begin("portable");
+    entry("CL.THROTTLE k 1 1 1"); /* 100 */
+    entry("SET other 1");         /* 101 */
+    answer(answered, "00 01 'v'");
+    entry("APPEND k b"); /* 102 */
+    entry("SET other 2");
+    (void)emit_flush(&parser->e);
+    places_are(" 101h 102h 100f 100f 102f 103 104");
+    end(EXIT_DONE);
+    begin("portable");
+    entry("CL.THROTTLE k 1 1 1");
+    entry("SET other 1");
+    entry("APPEND k b"); /* kept */
+    entry("SET other 2");
+    answer(answered, "00 01 'v'");
+    (void)emit_flush(&parser->e);
+    places_are(" 101h 102h 103h 104h 100f 100f 100f 104f");
+    end(EXIT_DONE);
+}
+
 /* Entries that the answer contains are dropped, those behind it follow it in order, with their own times. */
 static void kept_back(void)
 {
@@ -517,6 +557,7 @@ int main(void)
     simple();
     expires_and_missing();
     kept_back();
+    places();
     ahead();
     in_between();
     ambiguous();
