@@ -261,7 +261,8 @@ static struct cunit unit_of(const struct element *e)
                           .keyarg = e->r.keyarg,
                           .flags = (uint8_t)(((e->r.flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
                                              ((e->r.flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
-                                             ((e->r.flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0))};
+                                             ((e->r.flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) |
+                                             ((e->r.flags & RF_FIRST) != 0 ? CF_FIRST : 0))};
 }
 
 static void element_error(struct writer *w, struct bundle *t, struct element *e, const char *text, size_t len)
@@ -290,6 +291,7 @@ static void no_position(struct writer *w, const struct bundle *t, const char *te
 /* What EXEC said about single requests. */
 static void carried_out(struct conn *c, struct bundle *t)
 {
+    c->w->stats.groups += t->exact;
     /* All are numbered as they were sent: none may be taken out before all were looked up. */
     for (size_t at = 0; at + sizeof(struct fault) <= t->faults.len;) {
         struct fault f;
@@ -439,12 +441,10 @@ void bundle_finish(struct writer *w, const struct cunit *u, bool counted)
 {
     struct cluster *cl = w->cluster;
     struct bundle *t = u->arg;
-    if (t->exact) {
+    if (t->exact)
         cl->bundles->flying--;
-        w->stats.groups += counted;
-    } else {
+    else
         hashset_remove(&cl->keys, u->key);
-    }
     if (t->fn != NULL) {
         step_finish(w, t);
         return;
