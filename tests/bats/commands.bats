@@ -199,6 +199,22 @@ EOF
     grep -q 'kind=selection.*key="b:l"' "$TMP/parse.err" || fail "$(cat "$TMP/parse.err")"
 }
 
+@test "by type: what is renamed may not be here" {
+    sed 's/^/entry 0 /' >"$TMP/entries" <<'EOF'
+SADD s m
+RENAMENX list other
+RENAMENX s t
+RENAME list t
+EOF
+    at_target --exclude type:list
+    assert_done
+    [[ -z $(redis-cli -p "$TARGET" keys '[a-z]') ]]
+    sed -i '$d' "$TMP/entries"
+    at_target --exclude type:list
+    assert_done
+    [[ $(redis-cli -p "$TARGET" keys '[a-z]') == t ]]
+}
+
 @test "hashes and sets: fractions, as doubles" {
     both <<'EOF'
 HSET h f 1 g 2
