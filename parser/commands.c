@@ -129,8 +129,11 @@ static void do_two_keys(const struct cmd *m)
     bool copy = arg_is(&m->argv[0], "COPY") && m->argc <= 4; /* not into another database */
     if (cmd_early(m))
         return;
-    if (copy && m->f->sel != NULL && m->f->sel->types)
+    bool by_type = m->f->sel != NULL && m->f->sel->types;
+    if (by_type && copy)
         if_there(m, SLICE(LUA_COPY_IF));
+    else if (by_type && arg_is(&m->argv[0], "RENAMENX"))
+        if_there(m, SLICE(LUA_RENAMENX_IF));
     else
         do_forward(m);
 }

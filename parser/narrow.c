@@ -86,12 +86,15 @@ static bool map_db_argument(struct flow *f, const struct command *c, struct slic
     return select_db_passes(f->sel, db);
 }
 
-/* RENAME and COPY with only one of the two keys going through. */
-static enum narrowed two_keys(struct flow *f, const struct command *c, unsigned vclass, const struct slice **argv,
-                              size_t *argc, const char **detail)
+/* RENAME and COPY with only one of the two keys going through; others with some of theirs. What only reads selected keys
+ * changes nothing of them. */
+static enum narrowed two_keys(struct flow *f, const struct command *c, const struct keys *keys, unsigned vclass,
+                              const struct slice **argv, size_t *argc, const char **detail)
 {
     static const struct slice del = {(const uint8_t *)"DEL", 3};
     const struct slice *a = *argv;
+    if (keys->dest != 0 && !select_passes(f->sel, a[keys->dest].p, a[keys->dest].n, vclass, f->src_db))
+        return NARROW_DROP;
     bool rename = begins(c->name, "RENAME");
     if (!rename && !begins(c->name, "COPY")) {
         *detail = "it joins keys that are selected with others that are not";
@@ -133,7 +136,7 @@ enum narrowed narrow(struct flow *f, const struct command *c, const struct slice
             return NARROW_DROP;
         cut = passing < all;
         if (cut && !command_cuttable(c))
-            return two_keys(f, c, vclass, argv, argc, detail);
+            return two_keys(f, c, &k, vclass, argv, argc, detail);
     }
     if (!rewrite(f, &k, vclass, cut, argv, argc)) {
         *detail = "too many arguments to rename its keys";

@@ -52,6 +52,9 @@
     "if redis.call('EXISTS',KEYS[1])==0 then return redis.call('DEL',KEYS[2]) end "                                  \
     "return redis.call('RENAME',KEYS[1],KEYS[2])"
 
+#define LUA_RENAMENX_IF                                                                                              \
+    "if redis.call('EXISTS',KEYS[1])==0 then return 0 end return redis.call('RENAMENX',KEYS[1],KEYS[2])"
+
 #define LUA_COPY_IF                                                                                                  \
     "if redis.call('EXISTS',KEYS[1])==0 then return redis.call('DEL',KEYS[2]) end "                                  \
     "return redis.call('COPY',KEYS[1],KEYS[2],'REPLACE')"

@@ -131,7 +131,7 @@ bool topology_first(struct writer *w)
 {
     struct cluster *cl = w->cluster;
     uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
-    for (;;) {
+    for (bool said = false;; said = true) {
         redisReply *r = target_call(&w->node, CALL_MS, "CLUSTER", "SLOTS", NULL);
         bool ok = r != NULL && take_topology(cl, r, w->node.host);
         bool refused = r != NULL && r->type == REDIS_REPLY_ERROR;
@@ -149,6 +149,9 @@ bool topology_first(struct writer *w)
                         SLOTS - owned(cl));
             return false;
         }
+        if (!said)
+            log_event(LOG_WARN, NO_FLOW, "event=slots_without_master target=%s slots=%u action=waiting",
+                      w->opt.shown, SLOTS - owned(cl));
         struct pollfd none = {.fd = -1};
         (void)poll(&none, 1, 200);
     }

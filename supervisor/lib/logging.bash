@@ -36,14 +36,16 @@ stop_log() {
     wait "$log_pid" 2>/dev/null
 }
 
-# What that first error says, in words: in reason.
+# What that first error says, in words: in reason. Behind the name of the stage that ended first the one that said it is
+# named, too, if it is another: a wrong password of the target is none of the source's.
 first_error() {
-    local line
+    local line stage=
     reason=
     [[ -r $run_dir/error ]] && IFS= read -r line <"$run_dir/error" || return 0
     [[ $line != *" stage=df2redis "* ]] || return 0
+    [[ ! $line =~ ^level=error\ stage=([a-z]+)\  || $first_fault == "${BASH_REMATCH[1]}"* ]] || stage=" ${BASH_REMATCH[1]}:"
     if [[ $line =~ \ (reason|msg|error|note)=\"(.*)\"$ || $line =~ \ (reason|msg|error|note)=\"([^\"]*)\" ]]; then
-        reason=": ${BASH_REMATCH[2]}"
+        reason=":$stage ${BASH_REMATCH[2]}"
     else
         reason=": ${line#level=error }"
     fi

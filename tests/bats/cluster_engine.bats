@@ -252,6 +252,24 @@ relay_slowly() { # port to-port bytes-a-second
     ! said event=ends_old_connection
 }
 
+@test "a cluster some of whose slots nobody has: said at once, waited for, and then status 75" {
+    start_redis --cluster-enabled yes
+    seq 0 8000 | xargs redis-cli -p "$REDIS_PORT" cluster addslots >/dev/null
+    set_all() { printf 'set 0 %s 1\n' a b c | one_flow | for_cluster | mkrecords >"$TMP/stream"; }
+    set_all
+    run timeout 30 rediswriter --reconnect-timeout 1 "$(target)" "$TMP/stream"
+    assert_status 75
+    assert_output_has 'level=warn stage=rediswriter event=slots_without_master'
+    assert_output_has 'slots=8383 action=waiting'
+    background rediswriter "$(target)" "$TMP/stream" 2>"$TMP/err"
+    WRITER=$!
+    wait_until 10 said 'slots=8383 action=waiting'
+    seq 8001 16383 | xargs redis-cli -p "$REDIS_PORT" cluster addslots >/dev/null
+    reap 20 "$WRITER"
+    assert_status 0
+    [[ $(rcli dbsize) -eq 3 ]]
+}
+
 library() { # name: a request that loads it
     echo "idem $2 :key=0 FUNCTION LOAD %23!lua%20name=$1%0Aredis.register_function('$1',function()%20return%201%20end)"
 }

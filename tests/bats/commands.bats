@@ -182,6 +182,39 @@ EOF
     grep -q event=target_refuses "$TMP/writer.err"
 }
 
+@test "what only reads selected keys changes nothing of them" {
+    sed 's/^/entry 0 /' >"$TMP/entries" <<'EOF'
+RPUSH a:l 2 1
+SORT a:l STORE b:sorted
+GEOADD a:g 15 37 here
+GEORADIUS a:g 15 37 1 km STORE b:near
+EOF
+    at_target --include prefix:a:
+    assert_done
+    [[ $(redis-cli -p "$TARGET" keys '[ab]:*' | sort | tr '\n' ' ') == 'a:g a:l ' ]]
+    sed 's/^/entry 0 /' >"$TMP/entries" <<'EOF'
+SORT b:l STORE a:l
+EOF
+    at_target --include prefix:a:
+    grep -q 'kind=selection.*key="b:l"' "$TMP/parse.err" || fail "$(cat "$TMP/parse.err")"
+}
+
+@test "by type: what is renamed may not be here" {
+    sed 's/^/entry 0 /' >"$TMP/entries" <<'EOF'
+SADD s m
+RENAMENX list other
+RENAMENX s t
+RENAME list t
+EOF
+    at_target --exclude type:list
+    assert_done
+    [[ -z $(redis-cli -p "$TARGET" keys '[a-z]') ]]
+    sed -i '$d' "$TMP/entries"
+    at_target --exclude type:list
+    assert_done
+    [[ $(redis-cli -p "$TARGET" keys '[a-z]') == t ]]
+}
+
 @test "hashes and sets: fractions, as doubles" {
     both <<'EOF'
 HSET h f 1 g 2

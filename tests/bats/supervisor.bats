@@ -414,6 +414,22 @@ stub() { # name, commands of sh
     [[ ! -e $(RUN)/limit.max-ops ]]
 }
 
+@test "the reason of a failure names the stage that said it" {
+    run_dir=$TMP
+    source "$REPO/supervisor/lib/logging.bash"
+    echo 'level=error stage=rediswriter event=cannot_use_target target=redis://x error="AUTH: WRONGPASS invalid"' >"$TMP/error"
+    first_fault="dfreader-session ended with status 75"
+    first_error
+    [[ $reason == ": rediswriter: AUTH: WRONGPASS invalid" ]] || fail "$reason"
+    first_fault="rediswriter ended with status 1"
+    first_error
+    [[ $reason == ": AUTH: WRONGPASS invalid" ]] || fail "$reason"
+    first_fault="dfreader-0 ended with status 1"
+    echo 'level=error stage=dfreader flow=0 event=failed status=1 reason="no \"such\" thing"' >"$TMP/error"
+    first_error
+    [[ $reason == ': no \"such\" thing' ]] || fail "$reason"
+}
+
 @test "the log file has the time on each line, and is opened anew on SIGHUP" {
     start_both
     replicate --log-file "$TMP/log"
