@@ -215,6 +215,6 @@ void health_alarms(const struct owner *w, struct buf *b)
             (void)buf_addf(b, "%s%s", any ? "," : "", names[i]);
             any = true;
         }
-    if (w->out.slow)
+    if (output_spool_full(&w->out))
         (void)buf_addf(b, "%sspool-full", any ? "," : "");
 }
