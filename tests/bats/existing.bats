@@ -192,8 +192,13 @@ lossy() { # writer option…
     background bash -c 'mkrecords <"$0/lines" >"$0/records"' "$TMP"
     background rediswriter --on-existing skip "$@" "$(target)" "$TMP/records" 2>"$TMP/err"
     pid=$!
+    # Not before something was done since the last time, or it would never end.
+    local now last=
     while ! ended "$pid"; do
-        rcli client kill type normal skipme yes >/dev/null
+        now=$(rcli eval "local n = redis.call('DBSIZE')
+            for _, k in ipairs(redis.call('KEYS', 'l:*')) do n = n + redis.call('LLEN', k) end return n" 0)
+        [[ $now == "$last" ]] || rcli client kill type normal skipme yes >/dev/null
+        last=$now
         sleep 0.04
     done
     reap 20 "$pid"

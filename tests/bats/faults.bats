@@ -282,7 +282,7 @@ full_sync() { df2redis status | grep -q 'phase=fullsync'; }
     start_master --generate --flows 2 --keys 20000 --stall flow=1,bytes=50000
     cat >"$TMP/conf" <<EOF
 [reader]
-stall-timeout = 1
+stall-timeout = 3
 EOF
     run df2redis -c "$TMP/conf" replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
     assert_status 75

@@ -133,7 +133,7 @@ assert_complete() { # port: it holds what a server got that was given everything
     start_live "sentinel://127.0.0.1:$SENTINEL/mine"
     sleep 0.5
     # Replication is asynchronous: a master dies without a loss only when its replica has everything.
-    redis-cli -p "$MASTER" client pause 15000 write >/dev/null
+    redis-cli -p "$MASTER" client pause 100000 write >/dev/null
     wait_until 12 in_sync
     kill -KILL "$MASTER_PROCESS"
     wait_until 20 master_is "$REPLICA"
@@ -146,7 +146,7 @@ assert_complete() { # port: it holds what a server got that was given everything
     start_watched
     start_live "sentinel://127.0.0.1:$SENTINEL/mine"
     # A switch by hand that loses nothing: nobody writes until both have the same. The sentinel learns of it last.
-    redis-cli -p "$MASTER" client pause 5000 write >/dev/null
+    redis-cli -p "$MASTER" client pause 100000 write >/dev/null
     wait_until 4 in_sync
     redis-cli -p "$SENTINEL" sentinel remove mine >/dev/null
     redis-cli -p "$REPLICA" replicaof no one >/dev/null

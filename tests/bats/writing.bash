@@ -65,6 +65,19 @@ peak_memory() { # pid
     fi
 }
 
+# It takes this signal itself: before it is ready to, the signal would just end it.
+takes_signal() { # number
+    [[ $((0x$(sed -n 's/^SigCgt:[^0-9a-f]*//p' "/proc/$WRITER/status") >> ($1 - 1) & 1)) -eq 1 ]]
+}
+
+# It has nothing more to write, or cannot write what it has.
+stands_still() {
+    local before
+    before=$(grep -e ^rchar -e ^wchar "/proc/$WRITER/io")
+    sleep 0.2
+    [[ $(grep -e ^rchar -e ^wchar "/proc/$WRITER/io") == "$before" ]]
+}
+
 said() { grep -q "$@" "$TMP/err"; }
 
 # Commands, one a line, as records and into a second server: EXPECTED is its URL.
