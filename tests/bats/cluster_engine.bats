@@ -227,7 +227,7 @@ relay_slowly() { # port to-port bytes-a-second
     { heading 2 | head -n 3; seq -f 'set 0 k:%g @4000' 4000; printf '%s\n' "synced 0 :pos=3" end; } | mkrecords >"$TMP/small"
     { heading 2 | sed /flow.0/d; seq -f 'set 1 big:%g @900000' 6; printf '%s\n' "synced 1 :pos=3" end; } | mkrecords >"$TMP/large"
     wait_until 5 redis-cli -p "$port" ping
-    background sh -c 'exec redis-cli -p "$0" monitor | cut -c1-80' "$REDIS_PORT" >"$TMP/order"
+    background sh -c 'exec redis-cli -p "$0" monitor | stdbuf -oL cut -c1-80' "$REDIS_PORT" >"$TMP/order"
     wait_until 5 grep -q OK "$TMP/order"
     background timeout -s KILL 120 rediswriter -q --no-mset --connections 2 --window 1m "redis://127.0.0.1:$port" "$TMP/small" "$TMP/large"
     reap 20 $!
@@ -236,7 +236,7 @@ relay_slowly() { # port to-port bytes-a-second
     rcli echo the-end >/dev/null
     wait_until 5 grep -q the-end "$TMP/order"
     # How many of the small ones came after the last large one.
-    [[ $(tac "$TMP/order" | sed '/"big:/q' | grep -c '"k:') -gt 400 ]] || fail "$(tail -5 "$TMP/order")"
+    [[ $(tac "$TMP/order" | sed '/"SET" "big:/q' | grep -c '"k:') -gt 400 ]] || fail "$(tail -5 "$TMP/order")"
 }
 
 @test "a server that the nodes know by two names: no connection of ours is ended" {
