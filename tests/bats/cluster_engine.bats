@@ -39,7 +39,7 @@ sizes() {
         kill -STOP "${CLUSTER_PIDS[slow]}"
         background eval "sleep 0.5; kill -CONT ${CLUSTER_PIDS[slow]}"
         echo "set 0 new 1" | one_flow | for_cluster | mkrecords >"$TMP/stream"
-        run timeout -s KILL 20 rediswriter --on-existing flush "redis://127.0.0.1:${CLUSTER_PORTS[(slow + 1) % 3]}" "$TMP/stream"
+        run timeout -s KILL 100 rediswriter --on-existing flush "redis://127.0.0.1:${CLUSTER_PORTS[(slow + 1) % 3]}" "$TMP/stream"
         assert_status 0
         [[ $(sizes | sort -n | xargs) == "0 0 1" ]] || fail "left: $(sizes)"
     done
@@ -70,7 +70,7 @@ summary() { sed -n "s/^stage=rediswriter summary $1/$1/p" <<<"$output"; }
     redis-cli -p "${CLUSTER_PORTS[0]}" acl setuser default -rpush >/dev/null
     for request in "live 0 :pos=8 RPUSH b 1" "live 0 :pos=8 :part=100 RPUSH b @300" "program 0 :pos=8 :keep=1 EXISTS a / RPUSH b 1"; do
         { heading 1; printf '%s\n' "synced 0 :pos=5" "sleep 300" "$request" "live 0 :pos=9 INCR b" end; } | for_cluster | mkrecords |
-            { run timeout -s KILL 10 rediswriter "redis://127.0.0.1:$REDIS_PORT" || true; }
+            { run timeout -s KILL 100 rediswriter "redis://127.0.0.1:$REDIS_PORT" || true; }
         assert_status 1
         assert_output_has NOPERM
         [[ $(summary flow) == *' pos=5 '* ]] || fail "$output"
@@ -81,7 +81,7 @@ summary() { sed -n "s/^stage=rediswriter summary $1/$1/p" <<<"$output"; }
 @test "a large request for a database that the target does not have: a data error, the rest goes on" {
     start_redis --databases 2
     printf '%s\n' "live 0 :db=9 :pos=2 :part=100 SET k @300" "live 0 :pos=3 :part=100 SET z @300" | one_flow | mkrecords >"$TMP/stream"
-    run timeout -s KILL 10 rediswriter --connections 2 "$(target)" "$TMP/stream"
+    run timeout -s KILL 100 rediswriter --connections 2 "$(target)" "$TMP/stream"
     assert_status 3
     assert_output_has 'event=data_error command="SET" key="k" db=9'
     [[ $(rcli strlen z) -eq 300 ]]
@@ -129,7 +129,7 @@ waited_in_vain() { # times
     start_redis
     rcli acl setuser default -wait >/dev/null
     echo "live 0 :pos=2 INCR n" | one_flow | mkrecords >"$TMP/stream"
-    run timeout -s KILL 10 rediswriter --wait 1 "$(target)" "$TMP/stream"
+    run timeout -s KILL 100 rediswriter --wait 1 "$(target)" "$TMP/stream"
     assert_status 1
     assert_output_has 'command=WAIT'
     [[ $(rcli get n) -eq 1 ]]

@@ -127,6 +127,7 @@ replicas() {
 @test "cluster: a master is killed, with --wait 1 nothing of idempotent writes is lost" {
     printf '[writer]\nwait = 1\n' >"$TMP/wait.ini"
     begin_moving set 60000 -c "$TMP/wait.ini"
+    cluster_notices_quickly
     victim=$(masters | tail -1)
     redis-cli -p "$victim" info server | tr -d '\r' | sed -n 's/^process_id://p' >"$TMP/victim"
     kill -KILL "$(cat "$TMP/victim")"

@@ -136,6 +136,7 @@ counted() { # kind
 @test "CLUSTERDOWN: a master without a replica is gone; waits until it is back" {
     free_slot
     begin
+    cluster_notices_quickly
     kill -STOP "${CLUSTER_PIDS[2]}"
     wait_until 15 eval 'redis-cli -p "$FROM" cluster info | grep -q cluster_state:fail'
     offer
@@ -144,6 +145,7 @@ counted() { # kind
     kill -CONT "${CLUSTER_PIDS[2]}"
     complete
     counted CLUSTERDOWN
+    cluster_notices_quickly 5000
 }
 
 @test "NOPERM at one of the masters: status 1" {

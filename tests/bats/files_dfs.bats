@@ -9,7 +9,7 @@ setup() { files_setup; }
 teardown() { common_teardown; }
 
 flows_of() { # dfreader argument…
-    timeout 20 dfreader "$@" | timeout 20 dfparse --json 2>/dev/null | grep -c '"type":"flow"'
+    timeout 100 dfreader "$@" | timeout 100 dfparse --json 2>/dev/null | grep -c '"type":"flow"'
 }
 
 assert_snapshot() {
@@ -53,12 +53,12 @@ assert_snapshot() {
     start_redis
     VERSION=$(server_version)
     [[ $(flows_of --one-file "$SNAPSHOTS/small-0001.dfs") -eq 1 ]]
-    timeout 20 dfreader --one-file "$SNAPSHOTS/small-0001.dfs" | dfparse -t "$VERSION" 2>/dev/null |
+    timeout 100 dfreader --one-file "$SNAPSHOTS/small-0001.dfs" | dfparse -t "$VERSION" 2>/dev/null |
         rediswriter -q "redis://127.0.0.1:$REDIS_PORT" 2>/dev/null || true
     keys=$(rcli dbsize)
     [[ $keys -gt 0 ]]
     # shellcheck disable=SC2002 # a pipe is what is meant
-    cat "$SNAPSHOTS/small-0000.dfs" | timeout 20 dfreader - | dfparse -t "$VERSION" 2>/dev/null |
+    cat "$SNAPSHOTS/small-0000.dfs" | timeout 100 dfreader - | dfparse -t "$VERSION" 2>/dev/null |
         rediswriter -q "redis://127.0.0.1:$REDIS_PORT" 2>/dev/null || true
     [[ $(rcli dbsize) -gt $keys ]]
     assert_snapshot

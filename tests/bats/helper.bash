@@ -108,7 +108,7 @@ start_cluster() { # replicas [server options…]
 start_cluster_node() { # port folder [options…]
     local port=$1 dir=$2
     shift 2
-    "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 2000 \
+    "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 5000 \
         --save '' --dir "$dir" --logfile "$dir/log" --repl-diskless-sync-delay 0 "$@" >/dev/null 2>&1 3>&- &
     CLUSTER_PIDS+=($!)
 }
@@ -143,6 +143,11 @@ cluster_sees_all() { # port
 
 replica_follows() { # port
     redis-cli -p "$1" info replication | tr -d '\r' | grep -qx master_link_status:up
+}
+
+cluster_notices_quickly() { # what stands still
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" config set cluster-node-timeout "${1:-1500}" >/dev/null; done
 }
 
 stop_cluster() {

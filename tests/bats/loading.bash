@@ -49,13 +49,13 @@ copy_into_server() { # file [dfparse option…]
     shift
     rcli flushall >/dev/null
     rcli function flush >/dev/null 2>&1 || true
-    timeout 60 dfreader "$file" 2>"$TMP/reader.err" | timeout 60 dfparse -t "$VERSION" "$@" 2>"$TMP/parse.err" |
-        timeout 60 rediswriter "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/writer.err" &&
+    timeout 100 dfreader "$file" 2>"$TMP/reader.err" | timeout 100 dfparse -t "$VERSION" "$@" 2>"$TMP/parse.err" |
+        timeout 100 rediswriter "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/writer.err" &&
         STATUSES="${PIPESTATUS[*]}" || STATUSES="${PIPESTATUS[*]}"
 }
 
 same_data() {
-    run timeout 60 dfstate diff "redis://127.0.0.1:$LOADED_PORT?dbs=$ALL_DBS" "redis://127.0.0.1:$REDIS_PORT?dbs=$ALL_DBS"
+    run timeout 100 dfstate diff "redis://127.0.0.1:$LOADED_PORT?dbs=$ALL_DBS" "redis://127.0.0.1:$REDIS_PORT?dbs=$ALL_DBS"
     [[ $status -eq 0 ]]
 }
 
@@ -93,7 +93,7 @@ compare_all() { # file…
 decoded() { # file [dfparse option…]
     local file=$1
     shift
-    timeout 20 dfreader "$file" | timeout 20 dfparse --json "$@" 2>"$TMP/parse.err" | sed -n \
+    timeout 100 dfreader "$file" | timeout 100 dfparse --json "$@" 2>"$TMP/parse.err" | sed -n \
         -e 's/.*"type":"request".*"db":\([0-9]*\),.*"args":\(\[.*\]\)}$/\1 \2/p' \
         -e 's/.*"type":"report".*"kind":"\([^"]*\)","key":\(".*"\),"detail".*"lost":"\(.\)".*/report \1 \2 lost=\3/p' \
         -e 's/.*"type":"end".*"status":"\([0-9]*\)".*"n.expired":"\([0-9]*\)".*/end status=\1 expired=\2/p'

@@ -137,7 +137,7 @@ END
     run dfnotify READY=1
     assert_status 1
     start_manager "@df2redis-test-$$-$RANDOM"
-    run timeout 30 dfnotify READY=1 'STATUS=two words' "LONG=$(head -c 20000 /dev/zero | tr '\0' x)"
+    run timeout 100 dfnotify READY=1 'STATUS=two words' "LONG=$(head -c 20000 /dev/zero | tr '\0' x)"
     assert_status 0
     wait_until 2 told BARRIER=1
     told READY=1

@@ -16,7 +16,7 @@ teardown() { common_teardown; }
     start_tls_redis server
     start_master "${args[@]}"
     wrap_master server
-    run timeout 60 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonflys://127.0.0.1:$SOURCE_PORT" \
+    run timeout 100 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonflys://127.0.0.1:$SOURCE_PORT" \
         "rediss://localhost:$TLS_PORT"
     assert_status 0
     [[ $output != *level=warn* ]] || fail "$output"
@@ -120,7 +120,7 @@ cluster_ok() {
     local args=(--generate --flows 2 --keys 3000 --types 'string,hash,zset,list,set' --fullsync-journal 50)
     start_tls_cluster
     start_master "${args[@]}"
-    run timeout 60 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonfly://127.0.0.1:$MASTER_PORT" \
+    run timeout 100 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonfly://127.0.0.1:$MASTER_PORT" \
         "rediss-cluster://127.0.0.1:1,127.0.0.1:${NODES[1]}"
     assert_status 0
     start_redis
@@ -129,7 +129,7 @@ cluster_ok() {
     # One of them shows a certificate that does not hold: the end, with its name and the reason, and no search for it.
     redis-cli -p $((NODES[2] + 100)) config set tls-cert-file "$CERTS/expired.crt" tls-key-file "$CERTS/expired.key" >/dev/null
     printf '%s\n' session 'target cluster=1' 'flow 0' 'set 0 a 1' 'set 0 b 1' 'synced 0 :pos=2' end | mkrecords >"$TMP/stream"
-    run timeout -s KILL 20 rediswriter --tls-ca "$CERTS/ca.crt" "rediss://127.0.0.1:${NODES[0]}" "$TMP/stream"
+    run timeout -s KILL 100 rediswriter --tls-ca "$CERTS/ca.crt" "rediss://127.0.0.1:${NODES[0]}" "$TMP/stream"
     assert_status 1
     assert_output_has "node=127.0.0.1:${NODES[2]}"
     assert_output_has 'certificate has expired'
@@ -147,7 +147,7 @@ make_stream() {
     dfreader "file:$TMP/snapshot" | dfparse >"$TMP/stream"
 }
 
-writer() { run timeout 30 rediswriter -q "$@" "$(stream)"; }
+writer() { run timeout 100 rediswriter -q "$@" "$(stream)"; }
 
 refuses() { # status words option… URL
     local want=$1 words=$2
@@ -239,7 +239,7 @@ serve_certificate() {
 
 # ---- the source's ----
 
-reader() { run timeout 30 bash -c 'dfreader --until synced "$@" | dfparse --null; exit "${PIPESTATUS[0]}"' - "$@"; }
+reader() { run timeout 100 bash -c 'dfreader --until synced "$@" | dfparse --null; exit "${PIPESTATUS[0]}"' - "$@"; }
 
 @test "source: wrong CA, wrong name, expired, client certificate, no TLS" {
     start_master --generate --flows 2 --keys 100
@@ -296,21 +296,21 @@ target-tls-key = $CERTS/locked.key
 target-tls-key-password-file = $CERTS/locked.pw
 target-tls-insecure = no
 EOF
-    run timeout 30 df2redis -c "$TMP/conf" migrate
+    run timeout 100 df2redis -c "$TMP/conf" migrate
     assert_status 1
     assert_output_has "target=rediss://127.0.0.1:$TLS_PORT"
     assert_output_has 'certificate verify failed'
-    run timeout 30 df2redis -c "$TMP/conf" --target-tls-ca="$CERTS/ca.crt" migrate
+    run timeout 100 df2redis -c "$TMP/conf" --target-tls-ca="$CERTS/ca.crt" migrate
     assert_status 0
     [[ $(rcli dbsize) -ge 100 ]]
-    run timeout 10 df2redis --source-sentinel-user x migrate dragonfly://h redis://h
+    run timeout 100 df2redis --source-sentinel-user x migrate dragonfly://h redis://h
     assert_status 2
     assert_output_has 'unknown option --source-sentinel-user'
-    run timeout 10 df2redis --tls-ca x migrate dragonfly://h redis://h
+    run timeout 100 df2redis --tls-ca x migrate dragonfly://h redis://h
     assert_status 2
     assert_output_has '--tls-* belongs to a source or target over TLS'
     echo 'target-tls-ca-file = x' >>"$TMP/conf"
-    run timeout 10 df2redis -c "$TMP/conf" migrate
+    run timeout 100 df2redis -c "$TMP/conf" migrate
     assert_status 2
     assert_output_has 'unknown name target-tls-ca-file'
 }
@@ -355,7 +355,7 @@ EOF
     start_master --generate --flows 2 --keys 100
     background socat "UNIX-LISTEN:$TMP/master.sock,fork" "TCP:127.0.0.1:$MASTER_PORT"
     wait_until 5 test -S "$TMP/master.sock"
-    run timeout 30 df2redis migrate "dragonfly+unix://$TMP/master.sock" "unix://:sesam@$TMP/redis.sock?db=0"
+    run timeout 100 df2redis migrate "dragonfly+unix://$TMP/master.sock" "unix://:sesam@$TMP/redis.sock?db=0"
     assert_status 0
     [[ $(rcli "${REDIS_AUTH[@]}" dbsize) -ge 100 ]]
     refuses 1 "cannot connect to $TMP/nowhere: No such file" "unix://$TMP/nowhere"

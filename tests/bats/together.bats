@@ -114,9 +114,9 @@ transactions() { # number flow keys: a transaction increments each key once
         } | mkrecords >"$TMP/stream.$f"
         mkfifo "$TMP/fifo.$f"
         # In pieces that end within transactions.
-        background timeout 30 dd if="$TMP/stream.$f" of="$TMP/fifo.$f" bs=1000 status=none
+        background timeout 100 dd if="$TMP/stream.$f" of="$TMP/fifo.$f" bs=1000 status=none
     done
-    run timeout 30 rediswriter "$(target)" "$TMP/fifo.0" "$TMP/fifo.1"
+    run timeout 100 rediswriter "$(target)" "$TMP/fifo.0" "$TMP/fifo.1"
     assert_status 0
     whole 4
     [[ $(rcli mget a b c x y z | tr '\n' ' ') == "3000 3000 3000 3000 3000 3000 " ]]

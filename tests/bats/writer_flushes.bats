@@ -41,7 +41,7 @@ check_barriers() {
     for f in 0 1 2; do
         { echo "session flows=3"; echo target; echo "flow $f"; three_flows $f; echo end; } | mkrecords >"$TMP/in.$f"
     done
-    run timeout 60 rediswriter "$(target)" "$TMP/in.0" "$TMP/in.1" "$TMP/in.2"
+    run timeout 100 rediswriter "$(target)" "$TMP/in.0" "$TMP/in.1" "$TMP/in.2"
     assert_status 0
     check_barriers
 }

@@ -60,12 +60,12 @@ END
     rcli acl setuser mover on '>pw' '~*' +@all -incr -sadd
     local port=$REDIS_PORT
     printf '%s\n' "set 0 a 1" "live 0 :pos=2 APPEND b 1" "live 0 :pos=3 INCR n" "live 0 :pos=4 APPEND b 2" | one_flow | mkrecords >"$TMP/stream"
-    run timeout 60 rediswriter "redis://mover:pw@127.0.0.1:$port" "$TMP/stream"
+    run timeout 100 rediswriter "redis://mover:pw@127.0.0.1:$port" "$TMP/stream"
     assert_status 1
     assert_output_has NOPERM
     [[ $(rcli exists b n) -eq 0 ]]
     one_flow <<<"idem 0 SADD s a" | mkrecords >"$TMP/stream"
-    run timeout 60 rediswriter "redis://mover:pw@127.0.0.1:$port" "$TMP/stream"
+    run timeout 100 rediswriter "redis://mover:pw@127.0.0.1:$port" "$TMP/stream"
     assert_status 1
     assert_output_has NOPERM
 }
@@ -174,7 +174,7 @@ END
 @test "inputs that never come are dead" {
     start_redis
     mkfifo "$TMP/fifo"
-    run timeout 60 rediswriter --input-timeout 1 "$(target)" "$TMP/fifo"
+    run timeout 100 rediswriter --input-timeout 1 "$(target)" "$TMP/fifo"
     assert_status 75
     assert_output_has event=input_never_came
     dfreader "$REPO/tests/fixtures/snapshots/small-0000.dfs" >"$TMP/raw"
@@ -186,7 +186,7 @@ END
     assert_status 75
     said 'event=input_never_came.*number=1'
     [[ ! -e $TMP/socket ]]
-    run timeout 60 rediswriter "$(target)" "$TMP/nosuchfile"
+    run timeout 100 rediswriter "$(target)" "$TMP/nosuchfile"
     assert_status 1
 }
 
@@ -204,11 +204,11 @@ END
     for ((at = 0; at < size; at += 1 + size / 40)); do
         rcli flushall >/dev/null
         head -c "$at" "$TMP/whole" >"$TMP/cut"
-        run timeout 60 rediswriter -q "$(target)" "$TMP/cut"
+        run timeout 100 rediswriter -q "$(target)" "$TMP/cut"
         assert_status 4
         [[ "1 2 333333333333333333333333 4 " == "$(rcli lrange l 0 -1 | xargs)"* ]] || fail "at $at: $(rcli lrange l 0 -1)"
     done
-    run timeout 60 rediswriter "$(target)" /dev/null
+    run timeout 100 rediswriter "$(target)" /dev/null
     assert_status 4
 }
 
