@@ -38,7 +38,7 @@ free_slot() {
     first=0 last=$((16384 / 3 - 2))
     for ((i = RANDOM; ; i++)); do
         SLOT=$(redis-cli -p "$FROM" cluster keyslot "t$i")
-        [[ $SLOT -ge $first && $SLOT -le $last ]] && break
+        [[ $SLOT -ge $first && $SLOT -le $last && $(redis-cli -p "$FROM" exists "t$i") != MOVED* ]] && break
     done
     TAG="{t$i}"
     OWNER=$(id_of "$FROM")

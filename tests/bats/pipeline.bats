@@ -245,13 +245,12 @@ END
 @test "a question to a dfreader that does not answer can be stopped" {
     start_master --generate
     background dfreader --session-only --control "$TMP/control" "dragonfly://127.0.0.1:$MASTER_PORT"
-    local owner=$! began=${EPOCHREALTIME/./}
+    local owner=$!
     wait_until 5 test -S "$TMP/control"
     kill -STOP "$owner"
-    run timeout 0.3 dfreader --ask "$TMP/control"
+    run timeout -k 20 0.3 dfreader --ask "$TMP/control"
     kill -CONT "$owner"
-    assert_status 124
-    [[ $((${EPOCHREALTIME/./} - began)) -lt 3000000 ]]
+    assert_status 124 # 137 if it had to be killed
 }
 
 @test "a flow's process that finds no session ends its stream in order" {

@@ -465,6 +465,21 @@ lsof_deleted() { find "/proc/$READER/fd" -lname "$TMP/spool/*" 2>/dev/null | wc 
     [[ $(grep -c event=spool-full "$TMP/reader.err") -eq 1 ]]
 }
 
+@test "spool: that one of a flow's process is full stands in the status of the session" {
+    local url out
+    start_master --generate --flows 1 --keys 60000 --value-size 1000 --compression none
+    url=dragonfly://127.0.0.1:$MASTER_PORT
+    mkdir "$TMP/spool"
+    mkfifo "$TMP/out"
+    exec {out}<>"$TMP/out" # and nobody reads it
+    background dfreader --session-only --control "$SOCK" "$url"
+    wait_until 5 status_has "flows=1"
+    status_has 'alarms= '
+    background dfreader --flow 0 --session "$SOCK" --spool "$TMP/spool" --spool-max 1m -o "$TMP/out" "$url"
+    wait_until 10 status_has 'alarms=spool-full '
+    exec {out}>&-
+}
+
 @test "spool: a directory that is not there: status 1" {
     start_master --generate --flows 1 --keys 10
     run dfreader --spool "$TMP/nowhere" "dragonfly://127.0.0.1:$MASTER_PORT" </dev/null
