@@ -194,14 +194,14 @@ stable() { df2redis status | grep -q 'phase=stable'; }
 }
 
 @test "passwords stand in no process list" {
-    REDIS_AUTH=(-a geheim --no-auth-warning)
-    start_redis --requirepass geheim
-    start_master --generate --flows 2 --keys 20000 --slow 30000 --password ses%am
-    background df2redis replicate "dragonfly://:ses%25am@127.0.0.1:$MASTER_PORT" "redis://:geheim@127.0.0.1:$REDIS_PORT"
+    REDIS_AUTH=(-a unsagbar --no-auth-warning)
+    start_redis --requirepass unsagbar
+    start_master --generate --flows 2 --keys 20000 --slow 30000 --password un%gesagt
+    background df2redis replicate "dragonfly://:un%25gesagt@127.0.0.1:$MASTER_PORT" "redis://:unsagbar@127.0.0.1:$REDIS_PORT"
     wait_until 10 pgrep -f 'rediswriter.*--listen'
     wait_until 10 full_sync
     run bash -c "ps -eo args | grep -v -e standin -e redis-server -e grep"
-    [[ $output != *geheim* && $output != *'ses%am'* && $output != *'ses%25am'* ]] || fail "$output"
+    [[ $output != *unsagbar* && $output != *'un%gesagt'* && $output != *'un%25gesagt'* ]] || fail "$output"
 }
 
 full_sync() { df2redis status | grep -q 'phase=fullsync'; }
