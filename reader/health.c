@@ -206,6 +206,15 @@ void health_check(struct owner *w, uint64_t now)
         w->alarms &= ~(unsigned)ALARM_FLOW;
 }
 
+/* Here, or in the process of a flow. */
+static bool spool_full(const struct owner *w)
+{
+    bool full = output_spool_full(&w->out);
+    for (unsigned i = 0; !full && w->flows != NULL && i < w->info.flows; i++)
+        full = w->flows[i].remote != NULL && w->flows[i].full;
+    return full;
+}
+
 void health_alarms(const struct owner *w, struct buf *b)
 {
     static const char *const names[] = {"master-silent", "flow-silent", "barrier"};
@@ -215,6 +224,6 @@ void health_alarms(const struct owner *w, struct buf *b)
             (void)buf_addf(b, "%s%s", any ? "," : "", names[i]);
             any = true;
         }
-    if (w->out.slow)
+    if (spool_full(w))
         (void)buf_addf(b, "%sspool-full", any ? "," : "");
 }

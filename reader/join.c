@@ -52,6 +52,7 @@ struct joiner {
     uint64_t reported_bytes;
     bool reported_blocked;
     uint64_t reported_queued;
+    bool reported_full;
 };
 
 static void ending(struct joiner *j, const char *reason, int status, const char *message)
@@ -337,18 +338,21 @@ static bool pump(struct joiner *j)
 static void report(struct joiner *j, uint64_t now)
 {
     bool blocked = output_behind(&j->out);
+    bool full = output_spool_full(&j->out);
     uint64_t queued = spool_len(&j->out.q);
     if (j->flow.state != FLOW_UP || now - j->reported_at < REPORT_EVERY ||
         (j->flow.bytes == j->reported_bytes && blocked == j->reported_blocked &&
-         queued == j->reported_queued) ||
+         queued == j->reported_queued && full == j->reported_full) ||
         !ctl_idle(&j->ctl))
         return;
     j->reported_at = now;
     j->reported_bytes = j->flow.bytes;
     j->reported_blocked = blocked;
     j->reported_queued = queued;
-    tell(j, "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu", j->o->flow, (unsigned)j->info.epoch,
-         (unsigned long long)j->flow.bytes, (int)blocked, (unsigned long long)queued);
+    j->reported_full = full;
+    tell(j, "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu full=%d", j->o->flow,
+         (unsigned)j->info.epoch, (unsigned long long)j->flow.bytes, (int)blocked, (unsigned long long)queued,
+         (int)full);
     log_progress("flow %u  %.1f MB%s", j->o->flow, (double)j->flow.bytes / 1e6,
                  blocked ? "  (output full)" : "");
 }

@@ -18,6 +18,11 @@
 #define QUEUE_SPARE                                                                                          \
     ((size_t)1 << 20) /* for the record that passes the limit, and for END behind a full file */
 
+/* A queue that fills and empties in turns is one matter: it is said again only when it had been well for so
+ * long. */
+#define WELL_FOR  ((uint64_t)60000000) /* µs */
+#define SHOWN_FOR ((uint64_t)10000000) /* µs that the status shows it: it may be asked between two turns */
+
 static void on_ready(struct watch *w, uint32_t events);
 
 static int fail(struct output *out, int error)
@@ -158,7 +163,10 @@ static void flush_queue(struct output *out)
             return;
         spool_drop(&out->q, (size_t)w);
     }
-    out->slow = out->slow && spool_len(&out->q) > 0;
+    if (out->slow && spool_len(&out->q) == 0) {
+        out->slow = false;
+        out->well_since = mono_us();
+    }
     want_room(out, false);
 }
 
@@ -271,17 +279,28 @@ int output_meta(struct output *out, enum rec_type type, unsigned flow, uint16_t 
     return put(out, whole, REC_HEADER + text->len, false);
 }
 
+static bool well_for(const struct output *out, uint64_t us)
+{
+    return out->well_since == 0 || mono_us() - out->well_since >= us;
+}
+
 bool output_full(struct output *out)
 {
     if (out->read_on || spool_len(&out->q) < out->limit || spool_ready(&out->q, REC_HEADER + DATA_MAX))
         return false;
-    if (out->q.spool.max > 0 && !out->slow) {
-        out->slow = true;
+    if (out->q.spool.max == 0 || out->slow)
+        return true;
+    out->slow = true;
+    if (well_for(out, WELL_FOR))
         log_event(LOG_WARN, NO_FLOW, "event=spool-full directory=%s bytes=%llu reason=\"%s\"",
                   out->q.spool.dir, (unsigned long long)spool_len(&out->q),
                   out->q.spool.error != 0 ? strerror(out->q.spool.error) : "--spool-max");
-    }
     return true;
+}
+
+bool output_spool_full(const struct output *out)
+{
+    return out->slow || !well_for(out, SHOWN_FOR);
 }
 
 bool output_behind(const struct output *out)

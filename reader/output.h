@@ -17,14 +17,15 @@
 
 struct output {
     struct loop *loop;
-    struct watch w; /* fd -1: always takes everything */
-    int fd;         /* -1: there is no output */
-    int fl_before;  /* file status flags to be restored; -1: unchanged */
-    bool dead;      /* nothing more can be written: error says why */
-    bool lost;      /* ... and something that should have been */
-    bool waiting;   /* epoll looks for room */
-    bool slow;      /* the spool is full: said once until it is empty again */
-    bool read_on;   /* never full: the source must not be slowed down now */
+    struct watch w;      /* fd -1: always takes everything */
+    int fd;              /* -1: there is no output */
+    int fl_before;       /* file status flags to be restored; -1: unchanged */
+    bool dead;           /* nothing more can be written: error says why */
+    bool lost;           /* ... and something that should have been */
+    bool waiting;        /* epoll looks for room */
+    bool slow;           /* the spool has been full and is not yet empty again */
+    bool read_on;        /* never full: the source must not be slowed down now */
+    uint64_t well_since; /* mono_us: when it was empty again after having been full; 0: never full */
     int error;
     int spill_error; /* errno: a DATA record was dropped because the queue could not take it; END still goes
                       */
@@ -67,8 +68,12 @@ int output_stream(struct output *out);
 int output_meta(struct output *out, enum rec_type type, unsigned flow, uint16_t epoch,
                 const struct buf *text);
 
-/* The flows must not be read now. */
+/* The flows must not be read now. That the spool is full is said when that begins, and not again before it
+ * has been well for a minute. */
 bool output_full(struct output *out);
+
+/* For the status: the spool is full, or has been within the last seconds. */
+bool output_spool_full(const struct output *out);
 
 static inline bool output_flushed(const struct output *out)
 {

@@ -59,6 +59,7 @@ struct oflow {
     uint64_t head;       /* next LSN at the master, 0: not known */
     bool warned;         /* of its silence */
     bool blocked;        /* remote: does not read, its output is full */
+    bool full;           /* remote: so is its spool */
     uint64_t bytes;      /* remote: as it reported */
     uint64_t queued;     /* remote: bytes that wait for its output */
     uint64_t moved_at;   /* remote: when bytes last changed */

@@ -118,6 +118,7 @@ static void on_flow_line(struct owner *w, struct peer *p, const char *line)
         f->bytes = number;
         (void)ctl_getu(line, "queued", &f->queued);
         f->blocked = ctl_getu(line, "blocked", &number) && number != 0;
+        f->full = ctl_getu(line, "full", &number) && number != 0;
     } else if (ctl_is(line, "lost")) {
         int status = ctl_getu(line, "status", &number) && number < 256 ? (int)number : EXIT_RETRY;
         (void)ctl_get(line, "reason", text, sizeof text);

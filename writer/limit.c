@@ -11,11 +11,16 @@ void limit_set(struct limit *l, uint64_t ops, uint64_t bytes)
     l->filled = l->on ? mono_us() : 0;
 }
 
+/* A debt is paid by all the time that has passed, but no more than a burst is saved up. */
 static void fill(struct bucket *b, uint64_t us)
 {
+    if (b->rate == 0)
+        return;
     int64_t most = (int64_t)(b->rate * BURST_US);
-    b->tokens += (int64_t)(b->rate * us);
-    if (b->tokens > most)
+    uint64_t full = (uint64_t)(most - b->tokens) / b->rate;
+    if (us <= full)
+        b->tokens += (int64_t)(b->rate * us);
+    else
         b->tokens = most;
 }
 
@@ -29,7 +34,6 @@ bool limit_open(struct limit *l)
     if (!has(&l->ops) || !has(&l->bytes)) {
         uint64_t now = mono_us();
         uint64_t us = now - l->filled;
-        us = us < BURST_US ? us : BURST_US;
         fill(&l->ops, us);
         fill(&l->bytes, us);
         l->filled = now;

@@ -33,7 +33,25 @@ streaming() { # applied entries, of both flows together
     [[ $(df2redis status | sed -n 's/^flow .*applied=\([0-9]*\) .*/\1/p' | awk '{s += $1 - 1} END {print s + 0}') -ge $1 ]]
 }
 
-still_writing() { ! streaming "$OPS" || fail "the writes ended before the slots had moved"; }
+written() { # by the source
+    redis-cli -p "$MASTER_PORT" dfly replicaoffset | awk '{ n += $1 - 1 } END { print n }'
+}
+
+# Writes stand still when a third of them is left, so that they outlast what is done to the cluster, however long that takes.
+keep_some() {
+    hold() {
+        until [[ $(written) -ge $1 ]]; do sleep 0.05; done
+        kill -STOP "$MASTER_PID"
+    }
+    background hold $((OPS * 2 / 3))
+    HOLDER=$!
+}
+
+still_writing() {
+    kill "$HOLDER" 2>/dev/null || true
+    kill -CONT "$MASTER_PID"
+    [[ $(written) -lt $OPS ]] || fail "the writes ended before the slots had moved"
+}
 
 end_moving() { # exit status
     wait_until 60 streaming "$OPS" || { tail -5 "$TMP/err" >&2; df2redis status >&2; return 1; }
@@ -70,6 +88,7 @@ reshard() { # from to slots
 @test "cluster: 400 slots move to another master and back during the full sync and live writes" {
     mapfile -t m < <(masters)
     begin_moving mixed 50000
+    keep_some
     reshard "${m[0]}" "${m[1]}" 400
     still_writing
     reshard "${m[1]}" "${m[0]}" 400
@@ -80,6 +99,7 @@ reshard() { # from to slots
 @test "cluster: counters and lists while slots move" {
     mapfile -t m < <(masters)
     begin_moving incr 30000
+    keep_some
     reshard "${m[1]}" "${m[2]}" 200
     still_writing
     end_moving 0
@@ -98,6 +118,7 @@ replicas() {
 
 @test "cluster: replicas take over from their masters, one after the other, during counters" {
     begin_moving incr 30000
+    keep_some
     for p in $(replicas); do failover_of "$p"; done
     still_writing
     end_moving 0
@@ -122,6 +143,7 @@ replicas() {
 a_master_dies() { # kind df2redis-options…: one that has a replica, and is started again at the end
     printf '[writer]\nwait = 1\n' >"$TMP/wait.ini"
     begin_moving "$1" 60000 -c "$TMP/wait.ini" "${@:2}"
+    cluster_notices_quickly
     victim=$(masters | tail -1)
     redis-cli -p "$victim" info server | tr -d '\r' | sed -n 's/^process_id://p' >"$TMP/victim"
     kill -KILL "$(cat "$TMP/victim")"

@@ -75,7 +75,7 @@ statuses() { # wanted ones of the stages
 killed_in_full_sync() {
     start_redis
     rcli set stale 1 >/dev/null
-    start_master --generate --flows 2 --keys 4000 --slow 200000 --journal-ops 100 --journal-kind incr
+    start_master --generate --flows 2 --keys 4000 --slow 40000 --journal-ops 100 --journal-kind incr
     start_pipeline
     wait_until 10 eval '[[ $(rcli dbsize) -gt 100 ]]'
     kill_all

@@ -87,7 +87,7 @@ EOF
 }
 
 equal() {
-    run timeout 60 dfstate diff "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    run timeout 100 dfstate diff "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
     [[ $status -eq 0 ]]
 }
 
@@ -112,9 +112,9 @@ assert_sticky() {
     fill
     local limit
     for limit in 64k 0; do
-        timeout 60 dfreader "dragonfly://127.0.0.1:$SOURCE" --until synced 2>"$TMP/reader.err" |
-            timeout 60 dfparse --restore-limit $limit 2>"$TMP/parse.err" |
-            timeout 60 rediswriter --on-existing flush "redis://127.0.0.1:$TARGET" 2>"$TMP/writer.err" &&
+        timeout 100 dfreader "dragonfly://127.0.0.1:$SOURCE" --until synced 2>"$TMP/reader.err" |
+            timeout 100 dfparse --restore-limit $limit 2>"$TMP/parse.err" |
+            timeout 100 rediswriter --on-existing flush "redis://127.0.0.1:$TARGET" 2>"$TMP/writer.err" &&
             STATUSES="${PIPESTATUS[*]}" || STATUSES="${PIPESTATUS[*]}"
         [[ $STATUSES == "0 0 0" ]] || fail "statuses $STATUSES: $(cat "$TMP"/*.err)"
         # Stream counters have no command there.

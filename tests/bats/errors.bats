@@ -142,6 +142,14 @@ kill_script() { rcli script kill; }
     counted LOADING
 }
 
+rejected() { # asked over the only connection that there may be
+    local line
+    printf 'INFO stats\r\n' >&"$one"
+    while read -r -t 10 line <&"$one" && [[ $line != rejected_connections:* ]]; do :; done
+    line=${line%$'\r'}
+    [[ ${line#*:} -gt 0 ]]
+}
+
 @test "max number of clients: waits for its place" {
     start_redis
     local options
@@ -149,9 +157,9 @@ kill_script() { rcli script kill; }
         # shellcheck disable=SC2086
         begin $options
         exec {one}<>"/dev/tcp/127.0.0.1/$REDIS_PORT"
-        printf 'CLIENT SETNAME holder\r\nCONFIG SET maxclients 1\r\nCLIENT KILL TYPE normal SKIPME yes\r\n' >&"$one"
+        printf 'CONFIG RESETSTAT\r\nCONFIG SET maxclients 1\r\nCLIENT KILL TYPE normal SKIPME yes\r\n' >&"$one"
         offer
-        sleep 1
+        wait_until 5 rejected
         printf 'CONFIG SET maxclients 100\r\n' >&"$one"
         complete ${options:+3}
         exec {one}>&-

@@ -38,7 +38,7 @@ free_slot() {
     first=0 last=$((16384 / 3 - 2))
     for ((i = RANDOM; ; i++)); do
         SLOT=$(redis-cli -p "$FROM" cluster keyslot "t$i")
-        [[ $SLOT -ge $first && $SLOT -le $last ]] && break
+        [[ $SLOT -ge $first && $SLOT -le $last && $(redis-cli -p "$FROM" exists "t$i") != MOVED* ]] && break
     done
     TAG="{t$i}"
     OWNER=$(id_of "$FROM")
@@ -136,6 +136,7 @@ counted() { # kind
 @test "CLUSTERDOWN: a master without a replica is gone; waits until it is back" {
     free_slot
     begin
+    cluster_notices_quickly
     kill -STOP "${CLUSTER_PIDS[2]}"
     wait_until 15 eval 'redis-cli -p "$FROM" cluster info | grep -q cluster_state:fail'
     offer
@@ -144,6 +145,7 @@ counted() { # kind
     kill -CONT "${CLUSTER_PIDS[2]}"
     complete
     counted CLUSTERDOWN
+    cluster_notices_quickly 5000
 }
 
 @test "NOPERM at one of the masters: status 1" {

@@ -38,7 +38,7 @@ EOT
 stream() { # policy [dfparse option…]
     local policy=$1
     shift
-    timeout 60 dfreader "$FILE" | timeout 60 dfparse --on-existing "$policy" "$@" >"$TMP/stream.$policy" 2>"$TMP/parse.err" ||
+    timeout 100 dfreader "$FILE" | timeout 100 dfparse --on-existing "$policy" "$@" >"$TMP/stream.$policy" 2>"$TMP/parse.err" ||
         fail "$(<"$TMP/parse.err")"
 }
 
@@ -69,7 +69,7 @@ skips() { # target-url dfstate-url ports… -- dfparse options… -- rediswriter
     shift
     stream overwrite "${parse[@]}"
     stream skip "${parse[@]}"
-    run timeout 60 rediswriter "$@" "$url" "$TMP/stream.overwrite"
+    run timeout 100 rediswriter "$@" "$url" "$TMP/stream.overwrite"
     assert_status 0
     dfstate dump "$state" | sort >"$TMP/source.jsonl"
     if [[ ${#ports[@]} -gt 1 ]]; then
@@ -82,7 +82,7 @@ skips() { # target-url dfstate-url ports… -- dfparse options… -- rediswriter
     there=$(wc -l <"$TMP/before.jsonl")
     n=$(wc -l <"$TMP/source.jsonl")
     [[ $there -gt 40 && $((n - there)) -gt 40 ]]
-    run timeout 60 rediswriter --on-existing skip "$@" "$url" "$TMP/stream.skip"
+    run timeout 100 rediswriter --on-existing skip "$@" "$url" "$TMP/stream.skip"
     assert_status 0
     assert_output_has "report=\"existing\" count=$there key1="
     assert_output_has " keys=$((n - there)) "
@@ -128,12 +128,12 @@ fails() { # url port dfparse-target writer-option…
         stream fail -t "$target" --restore-limit 10k --part-size 1k
         redis-cli -c -p "$port" del $key >/dev/null
         redis-cli -c -p "$port" hset $key mine 1 >/dev/null
-        run timeout 30 rediswriter --on-existing fail "$@" "$url" "$TMP/stream.fail"
+        run timeout 100 rediswriter --on-existing fail "$@" "$url" "$TMP/stream.fail"
         assert_status 3
         assert_output_has "event=key_exists key=\"$key\""
         [[ $(redis-cli -c -p "$port" hgetall $key) == $'mine\n1' ]]
         redis-cli -c -p "$port" del $key >/dev/null
-        run timeout 30 rediswriter --on-existing fail "$@" "$url" "$TMP/stream.fail"
+        run timeout 100 rediswriter --on-existing fail "$@" "$url" "$TMP/stream.fail"
         assert_status 0
         redis-cli -c -p "$port" del $key >/dev/null
     done
@@ -192,8 +192,13 @@ lossy() { # writer option…
     background bash -c 'mkrecords <"$0/lines" >"$0/records"' "$TMP"
     background rediswriter --on-existing skip "$@" "$(target)" "$TMP/records" 2>"$TMP/err"
     pid=$!
+    # Not before something was done since the last time, or it would never end.
+    local now last=
     while ! ended "$pid"; do
-        rcli client kill type normal skipme yes >/dev/null
+        now=$(rcli eval "local n = redis.call('DBSIZE')
+            for _, k in ipairs(redis.call('KEYS', 'l:*')) do n = n + redis.call('LLEN', k) end return n" 0)
+        [[ $now == "$last" ]] || rcli client kill type normal skipme yes >/dev/null
+        last=$now
         sleep 0.04
     done
     reap 20 "$pid"
@@ -266,17 +271,17 @@ lossy() { # writer option…
 @test "df2redis --on-existing skip: from the source to the target" {
     start_redis
     start_master --generate --keys 300 --flows 2
-    run timeout 60 df2redis migrate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)"
+    run timeout 100 df2redis migrate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)"
     assert_status 0
     local n
     n=$(rcli dbsize)
     start_master --generate --keys 300 --flows 2
-    run timeout 60 df2redis --on-existing skip migrate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)"
+    run timeout 100 df2redis --on-existing skip migrate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)"
     assert_status 0
     assert_output_has 'report="existing"'
     [[ $(rcli dbsize) -eq $n ]]
     start_master --generate --keys 300 --flows 2
-    run timeout 60 df2redis --single --on-existing fail --target-version "$(server_version)" migrate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)"
+    run timeout 100 df2redis --single --on-existing fail --target-version "$(server_version)" migrate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)"
     assert_status 3
     assert_output_has event=key_exists
 }
@@ -285,7 +290,7 @@ lossy() { # writer option…
     start_redis
     rcli set there already >/dev/null
     start_master --generate --keys 300 --flush-before-cut --journal-ops 50
-    run timeout 60 df2redis --single --on-existing skip replicate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)"
+    run timeout 100 df2redis --single --on-existing skip replicate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)"
     assert_status 1
     assert_output_has event=cannot_begin_anew
     [[ $(rcli get there) == already ]]

@@ -36,7 +36,7 @@ EOT
     [[ $(grep -c '"kind":"failed"' <<<"$output") -eq 6 ]]
     grep -A1 '"detail":"WRONGTYPE' <<<"$output" | grep -qF '"args":["RPUSH","l","b\u000d\u000ac"]'
     grep -F '"args":["SADD","s","m"]' <<<"$output" | grep -F '"idempotent"' | grep -qF '"class":"set"'
-    ! grep -q '"live"' <<<"$output"
+    never grep -q '"live"' <<<"$output"
     [[ $(dfparse --resp "$TMP/failed" | grep -ac '^HSET') -eq 2 ]]
 
     rcli del h l s big >/dev/null

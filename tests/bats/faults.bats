@@ -31,7 +31,8 @@ kill_stage() { # pattern signal
     began=${EPOCHREALTIME/./}
     kill "-$2" "$victim"
     reap 5 "$PIPELINE"
-    [[ $((${EPOCHREALTIME/./} - began)) -lt 2200000 ]] || fail "took longer than 2 s"
+    # On a machine that is too busy for that, none had to be killed when the supervisor's own time was up.
+    [[ $((${EPOCHREALTIME/./} - began)) -lt 2200000 ]] || never grep stages-hang "$TMP/err"
     [[ $status -ne 0 ]] || fail "status 0"
     for pid in "${others[@]}"; do ended "$pid" || fail "a stage is left: $(ps -o args= "$pid")"; done
     [[ $(rcli dbsize) -lt 20000 ]]
@@ -193,14 +194,14 @@ stable() { df2redis status | grep -q 'phase=stable'; }
 }
 
 @test "passwords stand in no process list" {
-    REDIS_AUTH=(-a geheim --no-auth-warning)
-    start_redis --requirepass geheim
-    start_master --generate --flows 2 --keys 20000 --slow 30000 --password ses%am
-    background df2redis replicate "dragonfly://:ses%25am@127.0.0.1:$MASTER_PORT" "redis://:geheim@127.0.0.1:$REDIS_PORT"
+    REDIS_AUTH=(-a unsagbar --no-auth-warning)
+    start_redis --requirepass unsagbar
+    start_master --generate --flows 2 --keys 20000 --slow 30000 --password un%gesagt
+    background df2redis replicate "dragonfly://:un%25gesagt@127.0.0.1:$MASTER_PORT" "redis://:unsagbar@127.0.0.1:$REDIS_PORT"
     wait_until 10 pgrep -f 'rediswriter.*--listen'
     wait_until 10 full_sync
     run bash -c "ps -eo args | grep -v -e standin -e redis-server -e grep"
-    [[ $output != *geheim* && $output != *'ses%am'* && $output != *'ses%25am'* ]] || fail "$output"
+    [[ $output != *unsagbar* && $output != *'un%gesagt'* && $output != *'un%25gesagt'* ]] || fail "$output"
 }
 
 full_sync() { df2redis status | grep -q 'phase=fullsync'; }
@@ -282,7 +283,7 @@ full_sync() { df2redis status | grep -q 'phase=fullsync'; }
     start_master --generate --flows 2 --keys 20000 --stall flow=1,bytes=50000
     cat >"$TMP/conf" <<EOF
 [reader]
-stall-timeout = 1
+stall-timeout = 3
 EOF
     run df2redis -c "$TMP/conf" replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
     assert_status 75

@@ -9,6 +9,10 @@ CAPTURES=$REPO/tests/fixtures/captures
 export LC_ALL=C.UTF-8
 unset DF2REDIS_SOURCE_PASSWORD DF2REDIS_TARGET_PASSWORD
 
+# How many times longer than it should something may take before it is taken to hang: limits are for what hangs, not for
+# how busy this machine is. What has to be quick is measured by the test.
+PATIENCE=${DF2REDIS_PATIENCE:-5}
+
 PIDS=()
 
 common_setup() {
@@ -40,8 +44,8 @@ fail() {
     return 1
 }
 
-wait_until() { # seconds command…
-    local end=$((SECONDS + $1))
+wait_until() { # seconds that it should take at most, command…
+    local end=$((SECONDS + 1 + $1 * PATIENCE))
     shift
     until "$@" >/dev/null 2>&1; do
         [[ $SECONDS -lt $end ]] || fail "not within time: $*" || return 1
@@ -49,7 +53,12 @@ wait_until() { # seconds command…
     done
 }
 
-random_port() { echo $((20000 + (RANDOM * 32768 + RANDOM) % 40000)); }
+# The command fails. Without this "! command" is passed over, unless it is the last one of a test.
+never() { ! "$@" || fail "should not be: $*"; }
+
+# Neither ports that clusters use (start_cluster), nor those that the kernel gives to connections: a server that is
+# started anew must find its port free.
+random_port() { echo $((25100 + (RANDOM * 32768 + RANDOM) % 7600)); }
 
 # A private server, of the binary in REDIS_SERVER or redis-server; REDIS_PORT and REDIS_PID are set. Arguments: further
 # options.
@@ -77,20 +86,21 @@ start_cluster() { # replicas [server options…]
     local replicas=$1 base i dir
     shift
     for _ in 1 2 3 4 5; do
-        base=$((12000 + RANDOM % 10000)) # the bus takes the port 10000 above
+        base=$((12000 + RANDOM % 3000)) # the bus takes the port 10000 above
         CLUSTER_PORTS=()
         for ((i = 0; i < 3 * (1 + replicas); i++)); do CLUSTER_PORTS+=($((base + i))); done
         CLUSTER_PIDS=()
         for i in "${CLUSTER_PORTS[@]}"; do
             dir=${BATS_FILE_TMPDIR:-$TMP}/cluster.$i
+            rm -rf "$dir"
             mkdir -p "$dir"
             start_cluster_node "$i" "$dir" "$@"
         done
-        if wait_until 5 cluster_answers 2>/dev/null && make_cluster "$replicas"; then
+        if wait_until 5 cluster_answers_or_died 2>/dev/null && cluster_answers && make_cluster "$replicas"; then
             CLUSTER_URL=redis://127.0.0.1:$base
             return 0
         fi
-        kill "${CLUSTER_PIDS[@]}" 2>/dev/null
+        stop_cluster
     done
     fail "no cluster came up"
 }
@@ -98,14 +108,24 @@ start_cluster() { # replicas [server options…]
 start_cluster_node() { # port folder [options…]
     local port=$1 dir=$2
     shift 2
-    "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 2000 \
+    "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 5000 \
         --save '' --dir "$dir" --logfile "$dir/log" --repl-diskless-sync-delay 0 "$@" >/dev/null 2>&1 3>&- &
     CLUSTER_PIDS+=($!)
 }
 
+# Our nodes, not others that have one of these ports.
 cluster_answers() {
-    local p
-    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" ping | grep -qx PONG || return 1; done
+    local i
+    for i in "${!CLUSTER_PORTS[@]}"; do
+        redis-cli -p "${CLUSTER_PORTS[i]}" info server 2>/dev/null | tr -d '\r' | grep -qx "process_id:${CLUSTER_PIDS[i]}" ||
+            return 1
+    done
+}
+
+cluster_answers_or_died() {
+    local pid
+    for pid in "${CLUSTER_PIDS[@]}"; do ! ended "$pid" || return 0; done
+    cluster_answers
 }
 
 make_cluster() { # replicas
@@ -123,6 +143,11 @@ cluster_sees_all() { # port
 
 replica_follows() { # port
     redis-cli -p "$1" info replication | tr -d '\r' | grep -qx master_link_status:up
+}
+
+cluster_notices_quickly() { # what stands still
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" config set cluster-node-timeout "${1:-1500}" >/dev/null; done
 }
 
 stop_cluster() {

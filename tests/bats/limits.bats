@@ -12,35 +12,40 @@ seconds() { # its summary, in milliseconds
     awk 'match($0, / seconds=[0-9.]+/) { printf "%d\n", substr($0, RSTART + 9, RLENGTH - 9) * 1000 }' <<<"$output"
 }
 
-assert_between() { # value least most
-    [[ $1 -ge $2 && $1 -le $3 ]] || fail "$1 is not within $2 and $3: $output"
+# It took so long, and not much longer. To the millisecond it is tested where the clock is the test's own (test_limit.c):
+# here a busy machine may hold up writer and server.
+assert_took() { # milliseconds
+    [[ $(seconds) -ge $1 && $(seconds) -le $((2 * $1)) ]] || fail "took $(seconds) ms, not $1: $output"
 }
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
 sets() { # how many, bytes of each request: "*3 $3 SET $8 k:000001 $N …" has 29 or 30 bytes around the value
     awk -v n="$1" -v size="$2" 'BEGIN {
         for (i = 1; i <= n; i++) printf "set 0 k:%06d @%d\n", i, size }'
 }
 
-@test "requests a second: exact over five seconds, and smooth" {
+@test "requests a second: over five seconds, and smooth" {
     start_redis
     feed --max-ops 2000
     tell "$(heading 1)"
+    local began
+    began=$(now_ms)
     sets 10000 10 >&"$FEED"
     tell "synced 0 :pos=1" end
     wait_until 5 eval '[[ $(rcli dbsize) -gt 1 ]]'
-    local i n last=0
-    last=$(rcli dbsize)
-    for i in 1 2 3 4 5 6; do
+    # Never more than the time that has passed allows, 2 a millisecond, and a tenth of a second's worth.
+    local n
+    for _ in 1 2 3 4 5 6; do
         sleep 0.25
         n=$(rcli dbsize)
-        [[ $((n - last)) -gt 250 && $((n - last)) -lt 1000 ]] || fail "$((n - last)) in a quarter of a second"
-        last=$n
+        [[ $n -le $((2 * ($(now_ms) - began) + 200)) ]] || fail "$n in $(($(now_ms) - began)) ms"
     done
     tell_end
     reap 10 "$WRITER"
     assert_status 0
     output=$(<"$TMP/err")
-    assert_between "$(seconds)" 4900 5150
+    assert_took 4900
     [[ $(rcli dbsize) -eq 10001 ]] # with the position key
 }
 
@@ -52,7 +57,7 @@ sets() { # how many, bytes of each request: "*3 $3 SET $8 k:000001 $N …" has 2
         # shellcheck disable=SC2086
         sets 60 50000 | one_flow | write --max-bytes 1500000 $options
         assert_status 0
-        assert_between "$(seconds)" 1900 2150
+        assert_took 1900
         [[ $(rcli exists k:000001 k:000060) -eq 2 ]]
     done
 }
@@ -68,25 +73,27 @@ sets() { # how many, bytes of each request: "*3 $3 SET $8 k:000001 $N …" has 2
         echo end
     } | write --max-ops 1000
     assert_status 0
-    assert_between "$(seconds)" 950 1150
+    assert_took 900
     [[ $(rcli get n) -eq 500 ]]
 }
 
 @test "df2redis limit: another limit while it runs, none, and what is not understood" {
     start_redis
     start_master --generate --flows 2 --keys 1000 --journal-ops 4000
+    local pid before began
+    began=$(now_ms)
     background df2redis -v --max-ops 100 replicate "dragonfly://127.0.0.1:$MASTER_PORT" "$(target)" 2>"$TMP/err"
-    local pid=$! before
-    wait_until 10 eval '[[ $(rcli dbsize) -gt 20 ]]'
-    sleep 1
+    pid=$!
+    wait_until 10 eval '[[ $(rcli dbsize) -gt 100 ]]'
     before=$(rcli dbsize)
-    [[ $before -lt 500 ]] || fail "$before keys"
+    [[ $before -le $((($(now_ms) - began) / 10 + 10)) ]] || fail "$before keys in $(($(now_ms) - began)) ms"
     run df2redis limit --max-ops 20 --max-bytes 10k
     assert_status 0
     wait_until 5 grep -q 'event=limit ops=20 bytes=10240' "$TMP/err"
+    began=$(now_ms)
     before=$(rcli dbsize)
     sleep 1
-    [[ $(($(rcli dbsize) - before)) -le 40 ]] || fail "$(($(rcli dbsize) - before)) keys in a second"
+    [[ $(($(rcli dbsize) - before)) -le $((($(now_ms) - began) / 50 + 10)) ]] || fail "$(($(rcli dbsize) - before)) keys"
     run df2redis limit --max-ops 0
     assert_status 0
     wait_until 5 grep -q 'event=limit ops=0 bytes=10240' "$TMP/err"
@@ -109,6 +116,11 @@ in_flight() {
         while read -r n; do echo "$((16#$n))"; done | awk '{ n += $1 } END { print n + 0 }'
 }
 
+window_full() { # nothing moves any more
+    n=$(in_flight)
+    [[ $n -gt 4000 ]] && sleep 0.2 && [[ $(in_flight) -eq $n ]]
+}
+
 @test "--window: so many bytes in flight, and larger requests alone" {
     start_redis
     local n options
@@ -121,8 +133,7 @@ in_flight() {
         kill -STOP "$REDIS_PID"
         sets 500 1000 >&"$FEED"
         tell "set 0 large @100000" "live 0 :pos=2 RPUSH l @100000" "live 0 :pos=3 RPUSH l 1"
-        sleep 0.5
-        n=$(in_flight)
+        wait_until 5 window_full
         kill -CONT "$REDIS_PID"
         tell "synced 0 :pos=4" end
         tell_end

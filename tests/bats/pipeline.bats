@@ -245,13 +245,12 @@ END
 @test "a question to a dfreader that does not answer can be stopped" {
     start_master --generate
     background dfreader --session-only --control "$TMP/control" "dragonfly://127.0.0.1:$MASTER_PORT"
-    local owner=$! began=${EPOCHREALTIME/./}
+    local owner=$!
     wait_until 5 test -S "$TMP/control"
     kill -STOP "$owner"
-    run timeout 0.3 dfreader --ask "$TMP/control"
+    run timeout -k 20 0.3 dfreader --ask "$TMP/control"
     kill -CONT "$owner"
-    assert_status 124
-    [[ $((${EPOCHREALTIME/./} - began)) -lt 3000000 ]]
+    assert_status 124 # 137 if it had to be killed
 }
 
 @test "a flow's process that finds no session ends its stream in order" {
@@ -259,10 +258,12 @@ END
     [[ ${lines[-1]} == '1 1' ]] || fail "$output"
 }
 
+nothing_runs() { ! pgrep -f "$XDG_RUNTIME_DIR"; }
+
 @test "a stop at any moment of the start ends in order" {
     start_redis
     start_master --generate --flows 4 --keys 20000 --slow 400000
-    local delay i
+    local delay
     for delay in 0.005 0.02 0.04 0.06 0.08 0.1 0.12 0.15 0.2 0.3; do
         rcli flushall
         background df2redis replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
@@ -272,10 +273,8 @@ END
         reap 5 "$pid" || { cat "$TMP/err" >&2; fail "after $delay s: does not end"; }
         # Before bash has come to its first line the signal kills it.
         [[ $status -eq 5 || $status -eq 0 || $status -eq 143 ]] || { cat "$TMP/err" >&2; fail "after $delay s: status $status"; }
-        for i in $(seq 20); do pgrep -f "$XDG_RUNTIME_DIR" >/dev/null || break; sleep 0.05; done
-        pgrep -af "$XDG_RUNTIME_DIR" && fail "after $delay s: something is left"
+        wait_until 1 nothing_runs || fail "after $delay s: something is left: $(pgrep -af "$XDG_RUNTIME_DIR")"
     done
-    true
 }
 
 @test "a stage that crashes while others are still being started is noticed" {

@@ -34,8 +34,8 @@ fill() {
 }
 
 copy() { # dfparse option…
-    timeout 60 dfreader "$FILE" 2>"$TMP/reader.err" | timeout 60 dfparse -t "$VERSION" "$@" 2>"$TMP/parse.err" |
-        timeout 60 rediswriter -q "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/writer.err" &&
+    timeout 100 dfreader "$FILE" 2>"$TMP/reader.err" | timeout 100 dfparse -t "$VERSION" "$@" 2>"$TMP/parse.err" |
+        timeout 100 rediswriter -q "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/writer.err" &&
         STATUSES="${PIPESTATUS[*]}" || STATUSES="${PIPESTATUS[*]}"
     [[ $STATUSES == "0 0 0" ]] || fail "statuses $STATUSES: $(cat "$TMP"/*.err)"
 }
@@ -124,8 +124,8 @@ without_exceptions() {
 @test "through commands that every server knows: the same digests" {
     server_has 6.2 || skip "portable streams are for 6.2 and later"
     VERSION=portable
-    timeout 60 dfreader "$FILE" | timeout 60 dfparse 2>/dev/null |
-        timeout 60 rediswriter -q "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err" || true
+    timeout 100 dfreader "$FILE" | timeout 100 dfparse 2>/dev/null |
+        timeout 100 rediswriter -q "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err" || true
     # Field expiries are not portable; they are reported.
     both eval "for _, k in ipairs(redis.call('KEYS', 'ttl:*')) do redis.call('DEL', k) end" 0
     assert_same_digests

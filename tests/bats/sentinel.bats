@@ -30,7 +30,7 @@ start_sentinel() {
     for _ in 1 2 3; do
         SENTINEL=$(random_port)
         printf '%s\n' "port $SENTINEL" "bind 127.0.0.1" "dir $TMP" "logfile $TMP/sentinel.log" \
-            "sentinel monitor mine 127.0.0.1 $MASTER 1" "sentinel down-after-milliseconds mine 500" \
+            "sentinel monitor mine 127.0.0.1 $MASTER 1" "sentinel down-after-milliseconds mine 20000" \
             "sentinel failover-timeout mine 3000" "$@" >"$TMP/sentinel.$SENTINEL.conf"
         background redis-server "$TMP/sentinel.$SENTINEL.conf" --sentinel
         pid=$!
@@ -55,7 +55,7 @@ stream() {
     echo "$TMP/stream"
 }
 
-writer() { run timeout 30 rediswriter -q "$@" "$(stream)"; }
+writer() { run timeout 100 rediswriter -q "$@" "$(stream)"; }
 
 # A live session with INCRs: each that is lost or done twice shows. LIVE is df2redis.
 ARGS=(--generate --flows 2 --keys 500 --journal-ops 12000 --journal-rate 2000 --journal-kind incr)
@@ -133,8 +133,9 @@ assert_complete() { # port: it holds what a server got that was given everything
     start_live "sentinel://127.0.0.1:$SENTINEL/mine"
     sleep 0.5
     # Replication is asynchronous: a master dies without a loss only when its replica has everything.
-    redis-cli -p "$MASTER" client pause 15000 write >/dev/null
+    redis-cli -p "$MASTER" client pause 100000 write >/dev/null
     wait_until 12 in_sync
+    redis-cli -p "$SENTINEL" sentinel set mine down-after-milliseconds 500 >/dev/null
     kill -KILL "$MASTER_PROCESS"
     wait_until 20 master_is "$REPLICA"
     finish_live
@@ -146,7 +147,7 @@ assert_complete() { # port: it holds what a server got that was given everything
     start_watched
     start_live "sentinel://127.0.0.1:$SENTINEL/mine"
     # A switch by hand that loses nothing: nobody writes until both have the same. The sentinel learns of it last.
-    redis-cli -p "$MASTER" client pause 5000 write >/dev/null
+    redis-cli -p "$MASTER" client pause 100000 write >/dev/null
     wait_until 4 in_sync
     redis-cli -p "$SENTINEL" sentinel remove mine >/dev/null
     redis-cli -p "$REPLICA" replicaof no one >/dev/null

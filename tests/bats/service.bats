@@ -29,6 +29,13 @@ start_manager() { # path, or @name
 told() { grep -q "^$1" "$TMP/told"; }
 times() { grep -c "^$1" "$TMP/told"; }
 
+starving() { # the watchdog, which is fed every second
+    local before
+    before=$(times WATCHDOG=1)
+    sleep 2.5
+    [[ $(times WATCHDOG=1) -eq $before ]]
+}
+
 # The unit's command as systemd runs it: with its specifiers, for the task NAME; PID in SERVICE.
 start_unit() { # name
     local line
@@ -67,15 +74,13 @@ END
     df2redis status --task one
     kill -KILL "$(cat "$XDG_RUNTIME_DIR/df2redis/one/rediswriter.pid")"
     wait_until 5 told 'STATUS=restarting: rediswriter was killed by signal 9'
-    wait_until 10 eval '[[ $(tail -n 3 "$TMP/told") == *STATUS=streaming* ]]'
+    wait_until 10 eval '[[ $(grep ^STATUS= "$TMP/told" | tail -n 1) == STATUS=streaming* ]]'
     # A session that hangs is no longer vouched for.
     local pid before
     pid=$(cat "$XDG_RUNTIME_DIR/df2redis/one/dfreader-session.pid")
     kill -STOP "$pid"
-    sleep 1.5
+    wait_until 10 starving || fail "the watchdog was fed"
     before=$(times WATCHDOG=1)
-    sleep 2
-    [[ $(times WATCHDOG=1) -eq $before ]] || fail "the watchdog was fed"
     kill -CONT "$pid"
     wait_until 10 eval '[[ $(times WATCHDOG=1) -gt $before ]]'
     kill -TERM "$SERVICE"
@@ -92,7 +97,7 @@ END
     sed -i "s/^source = .*/source = dragonfly:\/\/127.0.0.1:1/" "$TMP/credentials/conf"
     start_unit one
     wait_until 5 told 'STATUS=restarting: dfreader-session ended with status 75: cannot connect to 127.0.0.1:1'
-    ! told READY=1
+    never told READY=1
     kill -TERM "$SERVICE"
     reap 10 "$SERVICE"
     [[ $status -eq 5 ]]
@@ -100,7 +105,8 @@ END
     start_unit one
     wait_until 10 told READY=1
     pid=$(cat "$XDG_RUNTIME_DIR/df2redis/one/rediswriter.pid")
-    ! tr '\0' '\n' <"/proc/$pid/environ" | grep -e ^NOTIFY_SOCKET -e ^WATCHDOG
+    run grep -z -e ^NOTIFY_SOCKET -e ^WATCHDOG "/proc/$pid/environ"
+    assert_status 1
     kill -TERM "$SERVICE"
     reap 10 "$SERVICE"
 }
@@ -113,8 +119,8 @@ END
     reap 10 "$SERVICE"
     [[ $status -eq 1 ]]
     told 'STATUS=failed'
-    ! told READY=1
-    ! grep -q -e falsch -e heim "$TMP/told" "$TMP/err"
+    never told READY=1
+    never grep -q -e falsch -e heim "$TMP/told" "$TMP/err"
 }
 
 @test "without a manager nothing is said, and one that does not listen is no reason to end" {
@@ -131,10 +137,12 @@ END
     run dfnotify READY=1
     assert_status 1
     start_manager "@df2redis-test-$$-$RANDOM"
-    run timeout 3 dfnotify READY=1 'STATUS=two words' "LONG=$(head -c 20000 /dev/zero | tr '\0' x)"
+    run timeout 100 dfnotify READY=1 'STATUS=two words' "LONG=$(head -c 20000 /dev/zero | tr '\0' x)"
     assert_status 0
     wait_until 2 told BARRIER=1
-    told READY=1 && told 'STATUS=two words' && told LONG=xxxxx
+    told READY=1
+    told 'STATUS=two words'
+    told LONG=xxxxx
     run dfnotify nonsense
     assert_status 2
     NOTIFY_SOCKET=relative run dfnotify READY=1

@@ -16,7 +16,7 @@ teardown() { common_teardown; }
     start_tls_redis server
     start_master "${args[@]}"
     wrap_master server
-    run timeout 60 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonflys://127.0.0.1:$SOURCE_PORT" \
+    run timeout 100 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonflys://127.0.0.1:$SOURCE_PORT" \
         "rediss://localhost:$TLS_PORT"
     assert_status 0
     [[ $output != *level=warn* ]] || fail "$output"
@@ -90,7 +90,7 @@ keys_arrive() { [[ $(rcli "${REDIS_AUTH[@]}" dbsize) -gt 10 ]]; }
 start_tls_cluster() {
     local base p
     for _ in 1 2 3 4; do
-        base=$((12000 + RANDOM % 10000))
+        base=$((12000 + RANDOM % 3000))
         NODES=($base $((base + 1)) $((base + 2)))
         for p in "${NODES[@]}"; do
             mkdir -p "$TMP/node.$p"
@@ -98,12 +98,17 @@ start_tls_cluster() {
                 --tls-cert-file "$CERTS/server.crt" --tls-key-file "$CERTS/server.key" --tls-ca-cert-file "$CERTS/ca.crt" \
                 --tls-auth-clients no --bind 127.0.0.1 --save '' --dir "$TMP/node.$p" --logfile "$TMP/node.$p/log"
         done
-        sleep 0.3
+        wait_until 2 cluster_tls_answers || continue
         redis-cli --tls --cacert "$CERTS/ca.crt" --cluster create "${NODES[@]/#/127.0.0.1:}" --cluster-yes \
             >"$TMP/create.log" 2>&1 && wait_until 10 cluster_ok && return
     done
     cat "$TMP/create.log" >&2
     return 1
+}
+
+cluster_tls_answers() {
+    local p
+    for p in "${NODES[@]}"; do redis-cli --tls --cacert "$CERTS/ca.crt" -p "$p" ping | grep -qx PONG || return 1; done
 }
 
 cluster_ok() {
@@ -115,7 +120,7 @@ cluster_ok() {
     local args=(--generate --flows 2 --keys 3000 --types 'string,hash,zset,list,set' --fullsync-journal 50)
     start_tls_cluster
     start_master "${args[@]}"
-    run timeout 60 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonfly://127.0.0.1:$MASTER_PORT" \
+    run timeout 100 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonfly://127.0.0.1:$MASTER_PORT" \
         "rediss-cluster://127.0.0.1:1,127.0.0.1:${NODES[1]}"
     assert_status 0
     start_redis
@@ -124,7 +129,7 @@ cluster_ok() {
     # One of them shows a certificate that does not hold: the end, with its name and the reason, and no search for it.
     redis-cli -p $((NODES[2] + 100)) config set tls-cert-file "$CERTS/expired.crt" tls-key-file "$CERTS/expired.key" >/dev/null
     printf '%s\n' session 'target cluster=1' 'flow 0' 'set 0 a 1' 'set 0 b 1' 'synced 0 :pos=2' end | mkrecords >"$TMP/stream"
-    run timeout -s KILL 20 rediswriter --tls-ca "$CERTS/ca.crt" "rediss://127.0.0.1:${NODES[0]}" "$TMP/stream"
+    run timeout -s KILL 100 rediswriter --tls-ca "$CERTS/ca.crt" "rediss://127.0.0.1:${NODES[0]}" "$TMP/stream"
     assert_status 1
     assert_output_has "node=127.0.0.1:${NODES[2]}"
     assert_output_has 'certificate has expired'
@@ -142,7 +147,7 @@ make_stream() {
     dfreader "file:$TMP/snapshot" | dfparse >"$TMP/stream"
 }
 
-writer() { run timeout 30 rediswriter -q "$@" "$(stream)"; }
+writer() { run timeout 100 rediswriter -q "$@" "$(stream)"; }
 
 refuses() { # status words option… URL
     local want=$1 words=$2
@@ -234,7 +239,7 @@ serve_certificate() {
 
 # ---- the source's ----
 
-reader() { run timeout 30 bash -c 'dfreader --until synced "$@" | dfparse --null; exit "${PIPESTATUS[0]}"' - "$@"; }
+reader() { run timeout 100 bash -c 'dfreader --until synced "$@" | dfparse --null; exit "${PIPESTATUS[0]}"' - "$@"; }
 
 @test "source: wrong CA, wrong name, expired, client certificate, no TLS" {
     start_master --generate --flows 2 --keys 100
@@ -291,21 +296,21 @@ target-tls-key = $CERTS/locked.key
 target-tls-key-password-file = $CERTS/locked.pw
 target-tls-insecure = no
 EOF
-    run timeout 30 df2redis -c "$TMP/conf" migrate
+    run timeout 100 df2redis -c "$TMP/conf" migrate
     assert_status 1
     assert_output_has "target=rediss://127.0.0.1:$TLS_PORT"
     assert_output_has 'certificate verify failed'
-    run timeout 30 df2redis -c "$TMP/conf" --target-tls-ca="$CERTS/ca.crt" migrate
+    run timeout 100 df2redis -c "$TMP/conf" --target-tls-ca="$CERTS/ca.crt" migrate
     assert_status 0
     [[ $(rcli dbsize) -ge 100 ]]
-    run timeout 10 df2redis --source-sentinel-user x migrate dragonfly://h redis://h
+    run timeout 100 df2redis --source-sentinel-user x migrate dragonfly://h redis://h
     assert_status 2
     assert_output_has 'unknown option --source-sentinel-user'
-    run timeout 10 df2redis --tls-ca x migrate dragonfly://h redis://h
+    run timeout 100 df2redis --tls-ca x migrate dragonfly://h redis://h
     assert_status 2
     assert_output_has '--tls-* belongs to a source or target over TLS'
     echo 'target-tls-ca-file = x' >>"$TMP/conf"
-    run timeout 10 df2redis -c "$TMP/conf" migrate
+    run timeout 100 df2redis -c "$TMP/conf" migrate
     assert_status 2
     assert_output_has 'unknown name target-tls-ca-file'
 }
@@ -350,7 +355,7 @@ EOF
     start_master --generate --flows 2 --keys 100
     background socat "UNIX-LISTEN:$TMP/master.sock,fork" "TCP:127.0.0.1:$MASTER_PORT"
     wait_until 5 test -S "$TMP/master.sock"
-    run timeout 30 df2redis migrate "dragonfly+unix://$TMP/master.sock" "unix://:sesam@$TMP/redis.sock?db=0"
+    run timeout 100 df2redis migrate "dragonfly+unix://$TMP/master.sock" "unix://:sesam@$TMP/redis.sock?db=0"
     assert_status 0
     [[ $(rcli "${REDIS_AUTH[@]}" dbsize) -ge 100 ]]
     refuses 1 "cannot connect to $TMP/nowhere: No such file" "unix://$TMP/nowhere"
@@ -361,7 +366,7 @@ EOF
 
 @test "a target that does not answer is connected to anew" {
     start_redis
-    start_master --generate --flows 1 --keys 100 --journal-ops 4000 --journal-rate 1000 --journal-kind incr
+    start_master --generate --flows 1 --keys 100 --journal-ops 100000 --journal-rate 1000 --journal-kind incr
     background bash -c "dfreader dragonfly://127.0.0.1:$MASTER_PORT | dfparse | rediswriter -q --reply-timeout 1 \
         redis://127.0.0.1:$REDIS_PORT 2>$TMP/err"
     wait_until 10 keys_arrive
@@ -378,6 +383,10 @@ EOF
     [[ $output != *connection_lost* ]] || fail "$output"
 }
 
+queue_full() { # a connection waits for the answer to its SYN
+    awk -v port="$(printf ':%04X' "$REDIS_PORT")" '$3 ~ port "$" && $4 == "02" { n++ } END { exit !n }' /proc/net/tcp
+}
+
 @test "an address that does not answer: --connect-timeout" {
     local began
     start_redis --tcp-backlog 1
@@ -385,9 +394,9 @@ EOF
     for _ in 1 2 3 4; do # more than its queue takes
         background timeout 20 bash -c "exec 5<>/dev/tcp/127.0.0.1/$REDIS_PORT; sleep 20" 2>/dev/null
     done
-    sleep 0.3
+    wait_until 5 queue_full
     stream >/dev/null
     began=${EPOCHREALTIME/./}
     refuses 1 'Connection timed out' --connect-timeout 1 "redis://127.0.0.1:$REDIS_PORT"
-    [[ $((${EPOCHREALTIME/./} - began)) -lt 3000000 ]]
+    [[ $((${EPOCHREALTIME/./} - began)) -lt 8000000 ]] # without it 10 s
 }

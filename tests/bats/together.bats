@@ -17,15 +17,18 @@ look() { # keys
     local script='local v = redis.call("MGET", unpack(KEYS)) for i = 2, #v do if v[i] ~= v[1] then return 0 end end return 1'
     background stdbuf -oL redis-cli -p "${PORT:-$REDIS_PORT}" -r 100000000 eval "$script" $# "$@" >"$TMP/seen"
     LOOKER=$!
+    wait_until 5 test -s "$TMP/seen"
 }
+
+looked() { [[ $(grep -cx 1 "$TMP/seen") -gt 20 ]]; }
 
 # All that was seen, and enough of it. Where the rest of a transaction is waited for, a loaded machine may let 50 ms pass:
 # so many may be seen in half.
 whole() { # [transactions]
     local halves
+    wait_until 5 looked
     kill "$LOOKER"
     wait "$LOOKER" 2>/dev/null || true
-    [[ $(grep -cx 1 "$TMP/seen") -gt 20 ]] || fail "seen $(wc -l <"$TMP/seen") times only"
     halves=$(uniq "$TMP/seen" | grep -cx 0) || true
     [[ $halves -le ${1:-0} ]] || fail "$halves were seen in half"
 }
@@ -111,9 +114,9 @@ transactions() { # number flow keys: a transaction increments each key once
         } | mkrecords >"$TMP/stream.$f"
         mkfifo "$TMP/fifo.$f"
         # In pieces that end within transactions.
-        background timeout 30 dd if="$TMP/stream.$f" of="$TMP/fifo.$f" bs=1000 status=none
+        background timeout 100 dd if="$TMP/stream.$f" of="$TMP/fifo.$f" bs=1000 status=none
     done
-    run timeout 30 rediswriter "$(target)" "$TMP/fifo.0" "$TMP/fifo.1"
+    run timeout 100 rediswriter "$(target)" "$TMP/fifo.0" "$TMP/fifo.1"
     assert_status 0
     whole 4
     [[ $(rcli mget a b c x y z | tr '\n' ' ') == "3000 3000 3000 3000 3000 3000 " ]]

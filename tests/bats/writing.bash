@@ -33,7 +33,7 @@ one_flow() {
 
 write() { # option…: the stream of the text on standard input into the target; sets status and output
     mkrecords >"$TMP/stream" || return 1
-    run timeout 30 rediswriter "$@" "$(target)" "$TMP/stream"
+    run timeout 100 rediswriter "$@" "$(target)" "$TMP/stream"
 }
 
 # A writer that is fed line by line: WRITER is its pid, $TMP/err what it says.
@@ -41,7 +41,7 @@ feed() { # option…
     rm -f "$TMP/text" "$TMP/records"
     mkfifo "$TMP/text" "$TMP/records"
     # Opening a FIFO waits for the other side: not here.
-    background timeout -s KILL 60 bash -c 'exec mkrecords <"$0/text" >"$0/records"' "$TMP"
+    background timeout -s KILL 100 bash -c 'exec mkrecords <"$0/text" >"$0/records"' "$TMP"
     background rediswriter "$@" "$(target)" "$TMP/records" 2>"$TMP/err"
     WRITER=$!
     exec {FEED}>"$TMP/text"
@@ -63,6 +63,19 @@ peak_memory() { # pid
     else
         sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status"
     fi
+}
+
+# It takes this signal itself: before it is ready to, the signal would just end it.
+takes_signal() { # number
+    [[ $((0x$(sed -n 's/^SigCgt:[^0-9a-f]*//p' "/proc/$WRITER/status") >> ($1 - 1) & 1)) -eq 1 ]]
+}
+
+# It has nothing more to write, or cannot write what it has.
+stands_still() {
+    local before
+    before=$(grep -e ^rchar -e ^wchar "/proc/$WRITER/io")
+    sleep 0.2
+    [[ $(grep -e ^rchar -e ^wchar "/proc/$WRITER/io") == "$before" ]]
 }
 
 said() { grep -q "$@" "$TMP/err"; }
