@@ -128,6 +128,7 @@ replicas() {
     local p id
     mapfile -t m < <(masters)
     begin_moving incr 40000 --exactly-once --position-file "$TMP/positions"
+    keep_some
     reshard "${m[1]}" "${m[2]}" 100
     for p in $(replicas); do
         failover_of "$p"
