@@ -1,6 +1,5 @@
 #include "collect.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -69,14 +68,5 @@ long big_read(const struct big *b, uint64_t at, uint8_t *to, size_t n)
         memcpy(to, b->mem.p + at, n);
         return (long)n;
     }
-    for (;;) {
-        ssize_t r = pread(b->fd, to, n, (off_t)at);
-        if (r >= 0 || errno != EINTR) {
-            if (r == 0 && n > 0) {
-                errno = EIO;
-                return -1;
-            }
-            return r;
-        }
-    }
+    return io_read_at(b->fd, to, n, at) < 0 ? -1 : (long)n;
 }

@@ -9,9 +9,8 @@
 #include "io.h"
 #include "log.h"
 #include "resp.h"
+#include "target.h"
 #include "writer.h"
-
-#define OUR_KEYS "df2redis:{"
 
 /* ---- flushing every master ---- */
 
@@ -151,7 +150,7 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->str == NULL)
         return;
     for (size_t i = 0; i < r->element[1]->elements; i++)
-        cl->found |= strncmp(r->element[1]->element[i]->str, OUR_KEYS, strlen(OUR_KEYS)) != 0;
+        cl->found |= !target_key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
     if (cl->found || strcmp(r->element[0]->str, "0") == 0)
         c->node->flushed = true; /* surveyed */
     else

@@ -17,10 +17,9 @@
 #include "target.h"
 #include "writer.h"
 
-#define OUT_MAX  ((size_t)64 << 10)
-#define CALL_MS  20000
-#define EVERY    ((uint64_t)5000) /* us between two steps: the live records come first */
-#define OUR_KEYS "df2redis:{"
+#define OUT_MAX ((size_t)64 << 10)
+#define CALL_MS 20000
+#define EVERY   ((uint64_t)5000) /* us between two steps: the live records come first */
 
 static uint64_t hash_of(uint32_t db, const uint8_t *p, size_t n)
 {
@@ -186,7 +185,7 @@ static bool remove_unmarked(struct writer *w, const redisReply *keys)
     for (size_t i = 0; i < keys->elements; i++) {
         const redisReply *k = keys->element[i];
         s->scanned++;
-        if (k->str == NULL || strncmp(k->str, OUR_KEYS, strlen(OUR_KEYS)) == 0 ||
+        if (k->str == NULL || target_key_is_ours(k->str, k->len) ||
             marked(s, hash_of(s->dbs[s->at], (const uint8_t *)k->str, k->len)))
             continue;
         if (!target_delete(w, &w->node, CALL_MS, k->str, k->len))

@@ -16,7 +16,6 @@
 #include "writer.h"
 
 #define CALL_MS      20000
-#define OUR_KEYS     "df2redis:{"
 #define BULK_DEFAULT ((uint64_t)512 << 20)
 
 /* ---- one command, one reply ---- */
@@ -296,7 +295,7 @@ static int db_has_keys(struct writer *w, struct node *n)
         const redisReply *keys = r->element[1];
         strlcpy(cursor, r->element[0]->str, sizeof cursor);
         for (size_t i = 0; i < keys->elements && found == 0; i++)
-            found = strncmp(keys->element[i]->str, OUR_KEYS, strlen(OUR_KEYS)) != 0;
+            found = !target_key_is_ours(keys->element[i]->str, keys->element[i]->len);
         freeReplyObject(r);
     } while (found == 0 && strcmp(cursor, "0") != 0);
     return found;
