@@ -50,6 +50,10 @@ void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     if ((u->flags & CF_ALONE) != 0)
         cl->exclusive = false;
+    if ((u->flags & CF_OWN) != 0) {
+        cl->own--;
+        return;
+    }
     cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
     if (counted && !cl->dead)
         cluster_count(w, u);

@@ -43,9 +43,11 @@ struct cnode {
     char port[8];
     char name[272]; /* host:port, for messages */
     unsigned index;
-    bool master;  /* the last topology says so */
-    bool listed;  /* in the topology being read */
-    bool flushed; /* has carried out the flush that is under way */
+    bool master;     /* the last topology says so */
+    bool listed;     /* in the topology being read */
+    bool flushed;    /* has carried out the flush that is under way */
+    bool swept;      /* has said what the sweep asked in this round */
+    char cursor[32]; /* of the sweep's SCAN */
     unsigned nconn;
     struct conn **conn;
 };
@@ -84,6 +86,7 @@ struct cluster {
     uint32_t busy[SLOTS]; /* requests on their way */
     uint8_t alone[SLOTS]; /* one of them wants to be alone */
     struct hashset keys;  /* on their way */
+    unsigned own;         /* of them, those of requests of our own (cluster_put_own) */
     struct moved_list moved;
     unsigned nmoved;
     uint64_t next_moved;       /* mono_us: none is due before */
@@ -136,6 +139,9 @@ void cluster_free(struct writer *w);
 
 /* A request. The counterpart of pipeline_put and group_put. */
 enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass);
+
+/* The same for an idempotent request of our own, which keeps the order as one of that flow would. */
+enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *request);
 
 /* A position, or the end of a flow's full sync. */
 enum put cluster_position(struct writer *w, const struct rec *r);

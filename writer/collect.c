@@ -25,6 +25,7 @@ void big_free(struct big *b)
     if (b->fd >= 0)
         close(b->fd);
     buf_free(&b->mem);
+    args_free(&b->args);
     free(b);
 }
 

@@ -242,6 +242,8 @@ static void clear_after_void(struct writer *w)
     struct session *s = &w->session;
     struct cluster *cl = w->cluster;
     cl->start = START_READY;
+    if (w->sweep.state != SWEEP_OFF && !sweep_begin(w))
+        return;
     if (w->was_empty || w->opt.on_existing == EXISTING_FLUSH) {
         log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
         begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
@@ -272,6 +274,8 @@ enum put cluster_start(struct writer *w)
             return PUT_FAIL;
         w->policy_done = true;
         cl->start = START_READY;
+        if (!flush && !sweep_begin(w))
+            return PUT_FAIL;
         if (flush) {
             begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
             cl->start = START_FLUSH;

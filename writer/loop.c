@@ -109,7 +109,7 @@ static bool finished(struct writer *w)
     struct node *n = &w->node;
     if (writer_signals() >= 2)
         return true;
-    if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(&w->sweep)))
+    if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(w)))
         return false;
     if (w->failed &&
         (n->dead || (w->cluster != NULL && w->cluster->dead) || mono_us() - w->failed_at > FAIL_DEADLINE))
@@ -136,8 +136,8 @@ static bool at_end(const struct writer *w)
 {
     const struct node *n = &w->node;
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
-    return over && !w->failed && !router_waits(w) && n->un == 0 && n->patience.until == 0 && groups_quiet(n) &&
-           writer_quiet(w);
+    return over && !w->failed && !router_waits(w) && n->un == 0 && n->patience.until == 0 &&
+           groups_quiet(n) && writer_quiet(w);
 }
 
 /* dfreader waits for our last report before it ends, and only then do the inputs end: report and take leave
@@ -146,7 +146,7 @@ static void leave_live(struct writer *w)
 {
     struct node *n = &w->node;
     if (w->live.ctl.fd < 0 || w->failed || w->ends == 0 || !streams_ended(w) || router_waits(w) ||
-        sweep_runs(&w->sweep))
+        sweep_runs(w))
         return;
     if (writer_quiet(w) && !n->b.dirty) {
         loop_drop(w, w->live.ctl.fd);

@@ -423,7 +423,7 @@ enum put session_start(struct writer *w)
     else if (!w->policy_done)
         ok = apply_policy(w);
     else if (s->wrote)
-        ok = clear_after_void(w);
+        ok = clear_after_void(w) && (w->sweep.state == SWEEP_OFF || sweep_begin(w));
     if (!ok || !write_identity(w))
         return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: all of it again on the next connection */
     begins(w);

@@ -48,8 +48,9 @@ int target_has_keys(struct writer *w, struct node *n);
  * failed. The arguments end with NULL. */
 bool target_must(struct writer *w, struct node *n, int timeout_ms, ...) __attribute__((sentinel));
 
-/* DEL key, waiting where the target refuses for a while. False: the connection was lost, or the writer has
- * failed. */
-bool target_delete(struct writer *w, struct node *n, int timeout_ms, const void *key, size_t len);
+/* Send a request and read its reply, waiting where the target refuses for a while. False: the connection was
+ * lost, or the writer has failed. what: for messages. */
+bool target_request(struct writer *w, struct node *n, int timeout_ms, const char *what, const void *request,
+                    size_t len);
 
 #endif
