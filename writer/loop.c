@@ -65,7 +65,7 @@ static int timeout_of(struct writer *w, uint64_t now)
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     ms = least(ms, saved_timeout(w, now));
-    if (w->sweep.state != SWEEP_OFF)
+    if (sweep_runs(w))
         ms = least(ms, 5);
     if (w->live.pending)
         ms = least(ms, 20);

@@ -517,4 +517,7 @@ void session_check_end(struct writer *w, bool stopped)
         if (!w->positions.flow[i].synced)
             writer_fail(w, EXIT_PARTIAL, "event=flow_not_synced flow=%u note=%s", i,
                         "\"its stream ended before its full sync was complete\"");
+    if (w->sweep.state != SWEEP_OFF && !w->failed)
+        writer_fail(w, EXIT_PARTIAL, "event=sweep_incomplete note=%s",
+                    "\"keys that the source does not have may be left: the next start begins anew\"");
 }

@@ -53,6 +53,8 @@ void sweep_free(struct sweep *s)
 bool sweep_runs(const struct writer *w)
 {
     const struct sweep *s = &w->sweep;
+    if (w->stopped && s->waits) /* for others, and who knows how long */
+        return false;
     return s->state == SWEEP_SCANS ||
            (s->state == SWEEP_MARKS && w->session.stage == ST_RUN && positions_all_synced(&w->positions));
 }

@@ -56,7 +56,7 @@ struct sweep {
     uint64_t print_first;
     unsigned slots;   /* that they say they have */
     bool moving;      /* or are giving away */
-    bool said;        /* that it waits for that */
+    bool waits;       /* for the end of that */
     bool deleting;    /* without slots: alone with a DEL */
     bool going_sent;  /* which is on its way */
     unsigned going_n; /* keys in it */

@@ -80,18 +80,17 @@ static void print_add(struct sweep *s, const struct conn *c, const char *p, size
 /* "id address flags master ping pong epoch link slot ...": what another one may say of it is left out. */
 static void take_myself(struct sweep *s, const struct conn *c, const char *line, size_t n)
 {
-    char text[512];
     unsigned field = 0;
     for (const char *p = line; p < line + n; field++) {
         size_t k = strcspn(p, " \r\n");
         if (field == 0 || field == 2 || field == 6 || field > 7)
             print_add(s, c, p, k);
-        if (field > 7 && p[0] == '[')
+        if (field > 7 && p[0] == '[') {
             s->moving = true;
-        else if (field > 7 && strlcpy(text, p, k + 1 < sizeof text ? k + 1 : sizeof text) > 0) {
+        } else if (field > 7) { /* 7 or 0-99 */
             char *to;
-            unsigned long first = strtoul(text, &to, 10);
-            s->slots += (unsigned)((*to == '-' ? strtoul(to + 1, NULL, 10) : first) - first + 1);
+            unsigned long first = strtoul(p, &to, 10), last = *to == '-' ? strtoul(to + 1, NULL, 10) : first;
+            s->slots += (unsigned)(last - first + 1);
         }
         p += k + 1;
     }
@@ -130,15 +129,16 @@ static void looked(struct cluster *cl, uint64_t now)
 {
     struct sweep *s = &cl->w->sweep;
     if (s->moving || s->slots != SLOTS) {
-        log_event(s->said ? LOG_DEBUG : LOG_INFO, NO_FLOW,
+        log_event(s->waits ? LOG_DEBUG : LOG_INFO, NO_FLOW,
                   "event=sweep_waits note=\"slots are being moved\"");
-        s->said = true;
+        s->waits = true;
         topology_refresh(cl);
         begin_round(cl, SWEEP_LOOKS);
         s->next = now + LOOK_AGAIN;
         return;
     }
     uint64_t print = s->print;
+    s->waits = false;
     if (s->phase == SWEEP_LOOKS) {
         begin_round(cl, SWEEP_READS);
         s->print_first = print;

@@ -113,3 +113,18 @@ EOF
     [[ $status -eq 0 ]] || fail "$(cat "$TMP/err")"
     [[ $(rcli dbsize) == 3 && $(rcli lrange stale:1 0 -1) == a && $(rcli lrange stale:8000 0 -1) == a ]] || fail "$(rcli dbsize)"
 }
+
+@test "a flush of database 0 by the source does not make it whole" {
+    start_redis
+    rcli set old 1 >/dev/null
+    rcli -n 3 set old 1 >/dev/null
+    feed -v --on-full-resync overwrite
+    tell "$(heading 2 refused=replid)" "synced 0 :pos=10" "barrier 0 :pos=11 FLUSHDB" "barrier 1 FLUSHDB" "live 1 SET after 1"
+    wait_until 10 eval '[[ $(rcli get after) == 1 ]]'
+    [[ $(rcli exists old) == 0 && $(rcli hget 'df2redis:{default}' sweep) == 1 ]]
+    tell "synced 1 :pos=10" end
+    tell_end
+    reap 20 "$WRITER"
+    [[ $status -eq 0 ]] || fail "$(cat "$TMP/err")"
+    [[ $(rcli -n 3 exists old) == 0 && $(rcli hget 'df2redis:{default}' sweep) == "" ]]
+}

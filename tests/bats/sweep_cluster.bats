@@ -124,6 +124,20 @@ whole() { grep -qx "whole=$1" "$TMP/pos"; }
     [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP"/*.err)"
 }
 
+@test "cluster: a stop does not wait for a slot that stays open; the next start begins anew" {
+    stale_keys 100
+    {
+        heading 1 refused=replid
+        printf '%s\n' "synced 0 :pos=5" "end reason=stop"
+    } | for_cluster | mkrecords >"$TMP/stream"
+    redis-cli -p "$REDIS_PORT" cluster setslot 0 migrating "$(redis-cli -p "${CLUSTER_PORTS[1]}" cluster myid)"
+    run timeout 30 rediswriter -v --on-full-resync overwrite "$CLUSTER_URL" "$TMP/stream"
+    redis-cli -p "$REDIS_PORT" cluster setslot 0 stable
+    assert_status 5
+    assert_output_has event=sweep_incomplete
+    [[ $(sizes) == 100 ]]
+}
+
 cluster_pipeline() { # dfreader options -- rediswriter options
     local -a reader=()
     while [[ $1 != -- ]]; do reader+=("$1") && shift; done
