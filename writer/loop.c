@@ -65,8 +65,7 @@ static int timeout_of(struct writer *w, uint64_t now)
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     ms = least(ms, saved_timeout(w, now));
-    if (sweep_runs(w))
-        ms = least(ms, 5);
+    ms = least(ms, sweep_timeout(w, now));
     if (w->live.pending)
         ms = least(ms, 20);
     if (w->limit.on)
@@ -136,7 +135,7 @@ static bool at_end(const struct writer *w)
 {
     const struct node *n = &w->node;
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
-    return over && !w->failed && !router_waits(w) && n->un == 0 && n->patience.until == 0 &&
+    return over && !w->failed && !router_waits(w) && !sweep_runs(w) && n->un == 0 && n->patience.until == 0 &&
            groups_quiet(n) && writer_quiet(w);
 }
 

@@ -15,6 +15,7 @@
 #include "target.h"
 #include "writer.h"
 
+#define LOOK_MS    5                  /* where a connection or a slot is waited for */
 #define KEYS_BYTES ((size_t)32 << 20) /* a record's keys at most, or one that a scan has found */
 
 void sweep_fails(struct writer *w, const char *what)
@@ -57,6 +58,16 @@ bool sweep_runs(const struct writer *w)
         return false;
     return s->state == SWEEP_SCANS ||
            (s->state == SWEEP_MARKS && w->session.stage == ST_RUN && positions_all_synced(&w->positions));
+}
+
+int sweep_timeout(const struct writer *w, uint64_t now)
+{
+    const struct sweep *s = &w->sweep;
+    if (!sweep_runs(w))
+        return -1;
+    if (s->next > now)
+        return (int)((s->next - now) / 1000) + 1;
+    return w->cluster != NULL ? LOOK_MS : 0;
 }
 
 void sweep_done(struct writer *w)

@@ -25,9 +25,8 @@ struct writer;
 struct cluster;
 struct big;
 
-#define SWEEP_COUNT "500"            /* keys that a step looks at, about */
-#define SWEEP_EVERY ((uint64_t)5000) /* us between two steps: the live records come first */
-#define SWEEP_FLOW  REC_FLOWS_MAX    /* what the scan removes belongs to no flow */
+#define SWEEP_COUNT "1000"        /* keys that a step looks at, about */
+#define SWEEP_FLOW  REC_FLOWS_MAX /* what the scan removes belongs to no flow */
 
 enum sweep_state { SWEEP_OFF, SWEEP_MARKS, SWEEP_SCANS };
 
@@ -96,6 +95,9 @@ void sweep_fails(struct writer *w, const char *what);
 
 /* Not over yet: the end of the input has to wait. */
 bool sweep_runs(const struct writer *w);
+
+/* Milliseconds until it wants to go on; -1: not by itself. */
+int sweep_timeout(const struct writer *w, uint64_t now);
 
 /* ---- sweep_scan.c ---- */
 

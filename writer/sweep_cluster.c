@@ -19,6 +19,7 @@
 #include "target.h"
 #include "writer.h"
 
+#define EVERY      ((uint64_t)2000)   /* us between two steps of the scan, at least */
 #define LOOK_AGAIN ((uint64_t)500000) /* us */
 
 struct found {
@@ -377,7 +378,7 @@ void sweep_cluster(struct cluster *cl, uint64_t now)
     if (s->todo.len > 0 || s->asked > 0 || s->deleting || now < s->next)
         return;
     if (s->phase == SWEEP_READS)
-        s->next = now + SWEEP_EVERY;
+        s->next = now + EVERY;
     if (question_all(cl))
         return;
     if (s->phase == SWEEP_READS)

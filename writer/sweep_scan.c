@@ -13,6 +13,9 @@
 #include "writer.h"
 
 #define CALL_MS 20000
+#define PAUSE_MAX                                                                                            \
+    ((uint64_t)5000) /* us after a step; else twice what it took: the live records come first                \
+                      */
 
 /* A cursor means nothing to another server, nor to the same one when it was started anew. */
 static void from_the_start(struct sweep *s, const struct node *n)
@@ -85,7 +88,8 @@ static void scan_step(struct writer *w)
 {
     struct sweep *s = &w->sweep;
     struct node *n = &w->node;
-    if (!select_db(w, s->dbs[s->at]))
+    bool other = s->dbs[s->at] != n->db;
+    if (other && !select_db(w, s->dbs[s->at]))
         return;
     redisReply *r = target_call(n, CALL_MS, "SCAN", s->cursor, "COUNT", SWEEP_COUNT, NULL);
     if (r == NULL) {
@@ -101,7 +105,7 @@ static void scan_step(struct writer *w)
                   log_quote(r->str != NULL ? r->str : "?", 1));
     }
     freeReplyObject(r);
-    if (!n->lost)
+    if (other && !n->lost)
         (void)select_db(w, n->db);
 }
 
@@ -120,9 +124,11 @@ void sweep_step(struct writer *w)
         begin_scan(w);
         return;
     }
+    uint64_t begun = mono_us();
     if (s->at < s->ndbs)
         scan_step(w);
-    s->next = mono_us() + SWEEP_EVERY;
+    uint64_t now = mono_us(), pause = 2 * (now - begun);
+    s->next = now + (pause < PAUSE_MAX ? pause : PAUSE_MAX);
     if (s->at < s->ndbs)
         return;
     /* Until now a restart would have had to begin anew: see write_identity. */
