@@ -213,7 +213,9 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
                   ((flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) | ((flags & RF_FIRST) != 0 ? CF_FIRST : 0));
     if (own) {
         u->flags |= CF_OWN;
+        u->mark = r->flow == SWEEP_FLOW;
         cl->own++;
+        cl->w->sweep.on_way += r->flow == SWEEP_FLOW;
     } else if ((flags & RF_LIVE) != 0)
         u->mark = positions_mark(&cl->w->positions, r->flow, r->seq, r->pos, false);
     else {

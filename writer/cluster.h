@@ -183,6 +183,9 @@ void cluster_confirmed(struct conn *c, const struct cunit *u);
 /* A request is done with; counted: it was carried out. */
 void cluster_finish(struct writer *w, const struct cunit *u, bool counted);
 
+/* The same for one of our own. */
+void cluster_own_done(struct writer *w, const struct cunit *u);
+
 /* It was carried out: for the summary. */
 void cluster_count(struct writer *w, const struct cunit *u);
 

@@ -27,9 +27,9 @@ void sweep_fails(struct writer *w, const char *what)
 bool sweep_begin(struct writer *w)
 {
     struct sweep *s = &w->sweep;
-    uint64_t round = s->round + 1;
+    unsigned asked = s->asked; /* their replies are still to come */
     sweep_free(s);
-    s->round = round;
+    s->asked = asked;
     if (seen_open(&s->seen, w->opt.spill_dir) < 0) {
         sweep_fails(w, "file");
         return false;

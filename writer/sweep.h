@@ -49,7 +49,6 @@ struct sweep {
     uint64_t scanned, removed, cleared;
 
     enum sweep_phase phase;
-    uint64_t round; /* answers to questions of an earlier one count no more */
     unsigned asked; /* replies that are outstanding */
     uint64_t print; /* of what the masters say of themselves */
     uint64_t print_first;
@@ -61,6 +60,7 @@ struct sweep {
     unsigned going_n; /* keys in it */
     uint32_t going_db;
     struct buf going;
+    unsigned on_way; /* requests that remove what was found */
     struct buf todo; /* keys that were found: database, length, bytes */
     size_t todo_at;
 };

@@ -32,8 +32,7 @@ static void begin_round(struct cluster *cl, enum sweep_phase phase)
 {
     struct sweep *s = &cl->w->sweep;
     s->phase = phase;
-    s->round++;
-    s->asked = s->slots = 0;
+    s->slots = 0;
     s->print = 0;
     s->moving = false;
     for (unsigned i = 0; i < cl->nnodes; i++)
@@ -41,19 +40,16 @@ static void begin_round(struct cluster *cl, enum sweep_phase phase)
     cl->stir = true;
 }
 
-/* The reply to a question of this round, which the callback's argument bears. r: NULL when it was lost, and
- * the question is asked again. */
-static bool counts(struct conn *c, void *arg, const redisReply *r, const char *what)
+/* Is this the reply to a question? r: NULL when it was lost, and the question is asked again. */
+static bool counts(struct conn *c, const redisReply *r, const char *what)
 {
     struct cluster *cl = c->w->cluster;
     struct sweep *s = &c->w->sweep;
     struct cnode *ask;
     uint64_t due;
     cl->stir = true;
-    if (s->state != SWEEP_SCANS || (uintptr_t)arg != (uintptr_t)s->round)
-        return false;
     s->asked--;
-    if (r == NULL)
+    if (s->state != SWEEP_SCANS || r == NULL) /* or of a session that is void */
         return false;
     if (r->type != REDIS_REPLY_ERROR)
         return true;
@@ -69,7 +65,7 @@ static void ask(struct conn *c, call_fn *fn, const char *one, const char *two, c
                 const char *four)
 {
     c->w->sweep.asked++;
-    conn_call(c, fn, (void *)(uintptr_t)c->w->sweep.round, one, two, three, four, NULL);
+    conn_call(c, fn, NULL, one, two, three, four, NULL);
 }
 
 static void print_add(struct sweep *s, const struct conn *c, const char *p, size_t n)
@@ -99,7 +95,8 @@ static void take_myself(struct sweep *s, const struct conn *c, const char *line,
 
 static void on_nodes(struct conn *c, void *arg, const redisReply *r)
 {
-    if (!counts(c, arg, r, "CLUSTER") || r->str == NULL)
+    (void)arg;
+    if (!counts(c, r, "CLUSTER") || r->str == NULL)
         return;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
         size_t n = strcspn(line, "\n");
@@ -114,7 +111,8 @@ static void on_nodes(struct conn *c, void *arg, const redisReply *r)
 static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
 {
     struct sweep *s = &c->w->sweep;
-    if (!counts(c, arg, r, "INFO") || r->str == NULL)
+    (void)arg;
+    if (!counts(c, r, "INFO") || r->str == NULL)
         return;
     if (s->phase == SWEEP_LOOKS) {
         s->ndbs = s->at = 0;
@@ -160,7 +158,8 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
 {
     struct sweep *s = &c->w->sweep;
     struct cnode *n = c->node;
-    if (!counts(c, arg, r, "SCAN") || r->type != REDIS_REPLY_ARRAY || r->elements != 2 ||
+    (void)arg;
+    if (!counts(c, r, "SCAN") || r->type != REDIS_REPLY_ARRAY || r->elements != 2 ||
         r->element[0]->str == NULL)
         return;
     uint32_t db = c->w->cluster->slots ? 0 : s->dbs[s->at];
@@ -360,6 +359,8 @@ void sweep_cluster(struct cluster *cl, uint64_t now)
     }
     if (w->failed || w->session.stage != ST_RUN || !sweep_runs(w))
         return;
+    if (s->state == SWEEP_MARKS && s->asked > 0) /* by a session that is void */
+        return;
     if (s->state == SWEEP_MARKS) {
         s->state = SWEEP_SCANS;
         log_event(LOG_INFO, NO_FLOW, "event=sweep_begins");
@@ -379,7 +380,7 @@ void sweep_cluster(struct cluster *cl, uint64_t now)
         return;
     if (s->phase == SWEEP_READS)
         s->next = now + EVERY;
-    if (question_all(cl))
+    if (question_all(cl) || s->on_way > 0)
         return;
     if (s->phase == SWEEP_READS)
         begin_round(cl, SWEEP_LOOKS_AGAIN);

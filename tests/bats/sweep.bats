@@ -2,6 +2,7 @@
 # --on-full-resync overwrite: what the target has and the source does not, in every way that records can name keys.
 # The streams are written by hand: a session that was refused, so that its full sync goes over what is there.
 
+# shellcheck disable=SC2016,SC2154 # text for eval, variables of bats
 load helper
 load writing
 load stale

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # --on-full-resync overwrite in a cluster: see sweep.bats for single servers.
 
+# shellcheck disable=SC2016,SC2154 # text for eval, variables of bats
 load helper
 load writing
 load stale

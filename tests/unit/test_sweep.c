@@ -12,19 +12,19 @@ static void members(uint64_t n)
     uint64_t missing = 0, wrong = 0;
     CHECK(seen_open(&s, NULL) == 0);
     for (uint64_t i = 0; i < n; i++) {
-        int len = snprintf(key, sizeof key, "key:%llu", (unsigned long long)(i / 2 * 2)); /* each twice */
+        int len = snprintf(key, sizeof key, "key:%llu", (unsigned long long)i / 2 * 2); /* each twice */
         (void)seen_add(&s, seen_hash((uint32_t)(i / 2 % 3), key, (size_t)len));
         if (i % 1000 != 999)
             continue;
         uint64_t k = i / 2 * 7919 % (i / 2 + 1); /* one of those before, while they move, too */
-        len = snprintf(key, sizeof key, "key:%llu", (unsigned long long)(k * 2));
+        len = snprintf(key, sizeof key, "key:%llu", (unsigned long long)k * 2);
         missing += seen_has(&s, seen_hash((uint32_t)(k % 3), key, (size_t)len)) != 1;
         wrong += seen_has(&s, seen_hash((uint32_t)((k + 1) % 3), key, (size_t)len)) != 0;
     }
     EQ(missing, 0);
     EQ(wrong, 0);
     for (uint64_t i = 0; i < n / 2; i++) {
-        int len = snprintf(key, sizeof key, "key:%llu", (unsigned long long)(i * 2));
+        int len = snprintf(key, sizeof key, "key:%llu", (unsigned long long)i * 2);
         missing += seen_has(&s, seen_hash((uint32_t)(i % 3), key, (size_t)len)) != 1;
     }
     EQ(missing, 0);
