@@ -52,9 +52,29 @@ int io_write_at(int fd, const void *data, size_t n, uint64_t at)
     return 0;
 }
 
+int io_read_at(int fd, void *to, size_t n, uint64_t at)
+{
+    uint8_t *p = to;
+    while (n > 0) {
+        ssize_t r = pread(fd, p, n, (off_t)at);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0) {
+            if (r == 0)
+                errno = EIO;
+            return -1;
+        }
+        p += r;
+        n -= (size_t)r;
+        at += (uint64_t)r;
+    }
+    return 0;
+}
+
 int io_wait2(int in, int in2, int out, int timeout_ms, bool *second)
 {
-    struct pollfd pf[3] = {{.fd = in, .events = POLLIN}, {.fd = in2, .events = POLLIN}, {.fd = out, .events = 0}};
+    struct pollfd pf[3] = {
+        {.fd = in, .events = POLLIN}, {.fd = in2, .events = POLLIN}, {.fd = out, .events = 0}};
     *second = false;
     int n = poll(pf, 3, timeout_ms);
     if (n < 0)

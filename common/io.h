@@ -12,8 +12,11 @@ int io_write_all(int fd, const void *data, size_t n);
 /* Write everything at offset at of a file. Returns 0, or -1 with errno. */
 int io_write_at(int fd, const void *data, size_t n, uint64_t at);
 
-/* Wait until in is readable, timeout_ms (-1 = for ever) has passed, or the reader of out has gone (out -1 = don't
- * look). Returns 1 readable, 0 time is up or a signal came, -1 the reader has gone (errno EPIPE). */
+/* Read exactly n bytes from offset at of a file. Returns 0, or -1 with errno (EIO: the file is shorter). */
+int io_read_at(int fd, void *to, size_t n, uint64_t at);
+
+/* Wait until in is readable, timeout_ms (-1 = for ever) has passed, or the reader of out has gone (out -1 =
+ * don't look). Returns 1 readable, 0 time is up or a signal came, -1 the reader has gone (errno EPIPE). */
 int io_wait(int in, int out, int timeout_ms);
 
 /* The same with a second descriptor (-1: none); *second says whether it is readable. */
@@ -25,7 +28,8 @@ uint64_t mono_us(void);
 
 int set_nonblock(int fd, bool on);
 
-/* Make a pipe as large as the kernel lets us (at most want bytes). Returns its size or 0 when fd is no pipe. */
+/* Make a pipe as large as the kernel lets us (at most want bytes). Returns its size or 0 when fd is no pipe.
+ */
 size_t pipe_enlarge(int fd, size_t want);
 
 /* Open where a stage writes its stream: "-" stdout, unix:PATH (connected to), else a file that is created or

@@ -70,18 +70,8 @@ static int refill(struct spillq *q, size_t n)
         errno = ENOBUFS;
         return -1;
     }
-    size_t got = 0;
-    while (got < n) {
-        ssize_t r = pread(q->fd, to + got, n - got, (off_t)(q->rd + got));
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r <= 0) {
-            if (r == 0)
-                errno = EIO;
-            return -1;
-        }
-        got += (size_t)r;
-    }
+    if (io_read_at(q->fd, to, n, q->rd) < 0)
+        return -1;
     q->mem.len += n;
     uint64_t before = q->rd;
     q->rd += n;

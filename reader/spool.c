@@ -160,17 +160,8 @@ static int refill(struct spool *q)
     }
     size_t n = s->wr - s->rd < PIECE ? s->wr - s->rd : PIECE;
     uint8_t *to = buf_room(&q->mem, n);
-    for (size_t got = 0; got < n;) {
-        ssize_t r = to != NULL ? pread(s->fd, to + got, n - got, (off_t)(s->rd + got)) : -1;
-        if (r < 0 && to != NULL && errno == EINTR)
-            continue;
-        if (r <= 0) {
-            if (r == 0)
-                errno = EIO;
-            return -1;
-        }
-        got += (size_t)r;
-    }
+    if (to == NULL || io_read_at(s->fd, to, n, s->rd) < 0)
+        return -1;
     q->mem.len += n;
     s->rd += n;
     q->disk -= n;

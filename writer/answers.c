@@ -39,6 +39,12 @@ void cluster_count(struct writer *w, const struct cunit *u)
     }
 }
 
+void cluster_own_done(struct writer *w, const struct cunit *u)
+{
+    w->cluster->own--;
+    w->sweep.on_way -= u->mark != 0;
+}
+
 void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
 {
     struct cluster *cl = w->cluster;
@@ -50,6 +56,10 @@ void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     if ((u->flags & CF_ALONE) != 0)
         cl->exclusive = false;
+    if ((u->flags & CF_OWN) != 0) {
+        cluster_own_done(w, u);
+        return;
+    }
     cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
     if (counted && !cl->dead)
         cluster_count(w, u);

@@ -185,9 +185,13 @@ static enum put take_big(struct writer *w, const struct input *in, const struct 
                                                                            : REC_PAYLOAD_MAX);
         f->big_whole = false;
     }
-    if (w->sweep.state != SWEEP_OFF && f->big->size == 0)
-        sweep_note(w, r, payload);
     if (!f->big_whole) {
+        struct reqcheck ahead = f->big->check;
+        if (w->sweep.state != SWEEP_OFF && reqcheck_feed(&ahead, payload, r->len)) {
+            enum put got = sweep_before_part(w, f->big, r, payload);
+            if (got != PUT_DONE)
+                return got;
+        }
         const char *fault = big_add(f->big, payload, r->len, w->opt.spill_dir, &io);
         if (fault != NULL && !io)
             return record_damaged(w, in, r, fault);
@@ -229,7 +233,10 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     enum put got;
     if (goes_with_first(w, in, r, payload, NULL, &got))
         return got;
-    if (w->cluster != NULL && (r->flags & RF_LIVE) != 0 && snapshot_pending(w, r))
+    bool live = (r->flags & RF_LIVE) != 0;
+    if (live && (w->cluster != NULL || w->sweep.state != SWEEP_OFF) && snapshot_pending(w, r))
+        return PUT_WAIT;
+    if (live && sweep_before(w, r, payload) != PUT_DONE)
         return PUT_WAIT;
     if (w->cluster != NULL)
         got = bundle_put(w, r, payload, vclass) ? PUT_DONE : cluster_put(w, r, payload, vclass);
@@ -287,7 +294,7 @@ static enum put take_program(struct writer *w, const struct input *in, const str
         fault = "PROGRAM record for a target that is no cluster";
     if (fault != NULL)
         return record_damaged(w, in, r, fault);
-    if (snapshot_pending(w, r))
+    if (snapshot_pending(w, r) || sweep_before_program(w, r, payload) != PUT_DONE)
         return PUT_WAIT;
     enum put got = span_put(w, r, payload);
     return got == PUT_FAIL ? take_error(w, r, "ERR a cluster has one database", payload, NULL) : got;

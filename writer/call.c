@@ -44,28 +44,25 @@ static redisReply *read_reply(struct transport *t, uint64_t deadline)
     return reply;
 }
 
-redisReply *call_slices(struct transport *t, int timeout_ms, const struct slice *arg, unsigned argc)
+redisReply *call_request(struct transport *t, int timeout_ms, const void *request, size_t len)
+{
+    if (transport_send(t, request, len, timeout_ms) != 0)
+        return NULL;
+    return read_reply(t, mono_us() + (uint64_t)timeout_ms * 1000);
+}
+
+redisReply *call_argv(struct transport *t, int timeout_ms, const char *const *arg, unsigned argc)
 {
     struct buf b = {0};
     (void)resp_add_array(&b, argc);
     for (unsigned i = 0; i < argc; i++)
-        (void)resp_add_bulk(&b, arg[i].p, arg[i].n);
-    redisReply *r = NULL;
-    if (transport_send(t, b.p, b.len, timeout_ms) == 0)
-        r = read_reply(t, mono_us() + (uint64_t)timeout_ms * 1000);
+        (void)resp_add_str(&b, arg[i]);
+    redisReply *r = call_request(t, timeout_ms, b.p, b.len);
     int e = errno;
     explicit_bzero(b.p, b.len); /* it may hold the password */
     buf_free(&b);
     errno = e;
     return r;
-}
-
-redisReply *call_argv(struct transport *t, int timeout_ms, const char *const *arg, unsigned argc)
-{
-    struct slice s[CALL_ARGS_MAX];
-    for (unsigned i = 0; i < argc && i < CALL_ARGS_MAX; i++)
-        s[i] = (struct slice){(const uint8_t *)arg[i], strlen(arg[i])};
-    return call_slices(t, timeout_ms, s, argc < CALL_ARGS_MAX ? argc : CALL_ARGS_MAX);
 }
 
 unsigned call_collect(const char **arg, va_list ap)

@@ -16,8 +16,8 @@
  * RESP: EPROTO. */
 redisReply *call_argv(struct transport *t, int timeout_ms, const char *const *arg, unsigned argc);
 
-/* The same with arguments of any bytes. */
-redisReply *call_slices(struct transport *t, int timeout_ms, const struct slice *arg, unsigned argc);
+/* The same with a request in RESP. */
+redisReply *call_request(struct transport *t, int timeout_ms, const void *request, size_t len);
 
 /* The same with arguments that end with NULL. */
 redisReply *call(struct transport *t, int timeout_ms, ...) __attribute__((sentinel));

@@ -88,7 +88,7 @@ bool cluster_quiet(const struct writer *w)
 {
     const struct cluster *cl = w->cluster;
     return cl->keys.count == 0 && cl->nparked == 0 && cl->nspans == 0 && cl->big == NULL && !cl->flushing &&
-           bundles_quiet(cl->bundles);
+           !w->sweep.deleting && bundles_quiet(cl->bundles);
 }
 
 bool cluster_expects(const struct cluster *cl)
@@ -199,20 +199,25 @@ static bool may_go(struct cluster *cl, const struct rec *r, unsigned slot)
                                          : !slot_closed(cl, r->flow, slot);
 }
 
-static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, uint8_t vclass)
+static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, uint8_t vclass, bool own)
 {
     unsigned flags = r->flags;
     u->kind = CU_ONE;
     u->time = r->time;
     u->db = r->db;
-    u->flow = r->flow;
+    u->flow = r->flow < cl->w->positions.n ? r->flow : 0;
     u->vclass = vclass;
     u->keyarg = r->keyarg;
     u->flags =
         (uint8_t)(((flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
                   ((flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
                   ((flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) | ((flags & RF_FIRST) != 0 ? CF_FIRST : 0));
-    if ((flags & RF_LIVE) != 0)
+    if (own) {
+        u->flags |= CF_OWN;
+        u->mark = r->flow == SWEEP_FLOW;
+        cl->own++;
+        cl->w->sweep.on_way += r->flow == SWEEP_FLOW;
+    } else if ((flags & RF_LIVE) != 0)
         u->mark = positions_mark(&cl->w->positions, r->flow, r->seq, r->pos, false);
     else {
         positions_snapshot_add(&cl->w->positions, r->flow);
@@ -228,25 +233,24 @@ static enum put put_everywhere(struct cluster *cl, const struct rec *r, const ui
     struct cunit u = {.slot = REC_NO_SLOT, .len = r->len};
     if (!cluster_alone(cl, r->flow))
         return PUT_WAIT;
-    fill_unit(cl, &u, r, vclass);
+    fill_unit(cl, &u, r, vclass, false);
     cluster_everywhere(cl->w, &u, payload);
     return PUT_DONE;
 }
 
-enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+static enum put put_request(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass,
+                            bool own)
 {
     struct cluster *cl = w->cluster;
     if (cl->slots && r->db != 0)
         return PUT_FAIL;
-    if (cl->slots && r->slot >= SLOTS && r->keyarg == 0)
-        return put_everywhere(cl, r, payload, vclass);
     unsigned slot = r->slot < SLOTS ? r->slot : r->hash & (SLOTS - 1);
     struct slice key;
     if (w->exact.on && r->slot >= SLOTS && request_arg(payload, r->len, r->keyarg, &key))
         slot = key_slot(key.p, key.n); /* its position has to lie there, too */
-    if (gather_wants(w, r, slot))
+    if (!own && gather_wants(w, r, slot))
         return gather_put(w, r, slot, payload, vclass);
-    uint16_t one = (uint16_t)slot; /* a guarded request behind what gathers: the slot is kept for it */
+    uint16_t one = (uint16_t)slot; /* it cannot join what gathers: the slot is kept for it */
     if (w->exact.on && (gather_waits(cl, slot) || cl->reserved_for == (int)r->flow) &&
         !cluster_slots_free(cl, r->flow, &one, 1))
         return PUT_WAIT;
@@ -265,7 +269,7 @@ enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *paylo
     bool park = cl->alone[slot] || !TAILQ_EMPTY(&cl->parked[slot]) || !hashset_add(&cl->keys, u.key);
     if (park && (cl->nparked >= PARKED_MAX || cl->parked_bytes > PARKED_SIZE))
         return PUT_WAIT;
-    fill_unit(cl, &u, r, vclass);
+    fill_unit(cl, &u, r, vclass, own);
     cl->busy[slot]++;
     if (park) {
         slot_park(cl, &u, payload);
@@ -277,6 +281,19 @@ enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *paylo
         cl->exclusive = !cl->slots;
     }
     return PUT_DONE;
+}
+
+enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct cluster *cl = w->cluster;
+    if (cl->slots && r->db == 0 && r->slot >= SLOTS && r->keyarg == 0)
+        return put_everywhere(cl, r, payload, vclass);
+    return put_request(w, r, payload, vclass, false);
+}
+
+enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *request)
+{
+    return put_request(w, r, request, 0, true);
 }
 
 enum put cluster_position(struct writer *w, const struct rec *r)
@@ -352,6 +369,8 @@ void cluster_work(struct writer *w, uint64_t now)
     span_work(cl, now);
     bigjob_work(cl->big, now);
     flushes_work(cl);
+    if (w->sweep.state != SWEEP_OFF)
+        sweep_cluster(cl, now);
     for (unsigned i = 0; i < cl->nconn; i++) {
         conn_send(cl->conn[i]);
         watch(w, cl->conn[i]);

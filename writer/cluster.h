@@ -43,9 +43,11 @@ struct cnode {
     char port[8];
     char name[272]; /* host:port, for messages */
     unsigned index;
-    bool master;  /* the last topology says so */
-    bool listed;  /* in the topology being read */
-    bool flushed; /* has carried out the flush that is under way */
+    bool master;     /* the last topology says so */
+    bool listed;     /* in the topology being read */
+    bool flushed;    /* has carried out the flush that is under way */
+    bool swept;      /* has said what the sweep asked in this round */
+    char cursor[32]; /* of the sweep's SCAN */
     unsigned nconn;
     struct conn **conn;
 };
@@ -84,6 +86,7 @@ struct cluster {
     uint32_t busy[SLOTS]; /* requests on their way */
     uint8_t alone[SLOTS]; /* one of them wants to be alone */
     struct hashset keys;  /* on their way */
+    unsigned own;         /* of them, those of requests of our own (cluster_put_own) */
     struct moved_list moved;
     unsigned nmoved;
     uint64_t next_moved;       /* mono_us: none is due before */
@@ -137,6 +140,9 @@ void cluster_free(struct writer *w);
 /* A request. The counterpart of pipeline_put and group_put. */
 enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass);
 
+/* The same for an idempotent request of our own, which keeps the order as one of that flow would. */
+enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *request);
+
 /* A position, or the end of a flow's full sync. */
 enum put cluster_position(struct writer *w, const struct rec *r);
 
@@ -176,6 +182,9 @@ void cluster_confirmed(struct conn *c, const struct cunit *u);
 
 /* A request is done with; counted: it was carried out. */
 void cluster_finish(struct writer *w, const struct cunit *u, bool counted);
+
+/* The same for one of our own. */
+void cluster_own_done(struct writer *w, const struct cunit *u);
 
 /* It was carried out: for the summary. */
 void cluster_count(struct writer *w, const struct cunit *u);

@@ -1,6 +1,5 @@
 #include "collect.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -26,6 +25,7 @@ void big_free(struct big *b)
     if (b->fd >= 0)
         close(b->fd);
     buf_free(&b->mem);
+    args_free(&b->args);
     free(b);
 }
 
@@ -69,14 +69,5 @@ long big_read(const struct big *b, uint64_t at, uint8_t *to, size_t n)
         memcpy(to, b->mem.p + at, n);
         return (long)n;
     }
-    for (;;) {
-        ssize_t r = pread(b->fd, to, n, (off_t)at);
-        if (r >= 0 || errno != EINTR) {
-            if (r == 0 && n > 0) {
-                errno = EIO;
-                return -1;
-            }
-            return r;
-        }
-    }
+    return io_read_at(b->fd, to, n, at) < 0 ? -1 : (long)n;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "record.h"
+#include "args.h"
 #include "request.h"
 
 /* A server closes a connection with more than client-query-buffer-limit (1 GiB), the transaction around
@@ -22,6 +23,7 @@ struct big {
     uint64_t sent;
     bool too_large; /* only counted, not kept */
     struct reqcheck check;
+    struct args args; /* for the sweep, while there is one */
 };
 
 /* Begin with a first record; keep: bytes that may stay in memory. */

@@ -45,6 +45,7 @@ enum cunit_flag {
     CF_RESENT = 16,  /* it may have been carried out already: its connection was lost behind it */
     CF_GUARDED = 32, /* of --on-existing skip or fail; mark is its ticket (splits.h) */
     CF_AGAIN = 64,   /* it was sent before, and its reply is lost */
+    CF_OWN = 128,    /* not a record's: nothing is counted, and no position waits for it */
 };
 
 /* The reply to one of our own requests. r: NULL when the connection was lost before it came; freed by the

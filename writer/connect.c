@@ -402,7 +402,8 @@ static bool verify(struct node *n, const struct saved *s, bool same_run, bool *a
         n->dead = true;
         return false;
     }
-    *applied = g != NULL && g->n > 0 && yes == g->own;
+    /* One with requests of our own only has no position to tell it by, and does no harm twice. */
+    *applied = g != NULL && g->n > 0 && g->own > 0 && yes == g->own;
     return true;
 }
 

@@ -9,9 +9,8 @@
 #include "io.h"
 #include "log.h"
 #include "resp.h"
+#include "target.h"
 #include "writer.h"
-
-#define OUR_KEYS "df2redis:{"
 
 /* ---- flushing every master ---- */
 
@@ -158,7 +157,7 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->str == NULL)
         return;
     for (size_t i = 0; i < r->element[1]->elements; i++)
-        cl->found |= strncmp(r->element[1]->element[i]->str, OUR_KEYS, strlen(OUR_KEYS)) != 0;
+        cl->found |= !target_key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
     if (cl->found || strcmp(r->element[0]->str, "0") == 0)
         c->node->flushed = true; /* surveyed */
     else
@@ -250,6 +249,8 @@ static void clear_after_void(struct writer *w)
     struct session *s = &w->session;
     struct cluster *cl = w->cluster;
     cl->start = START_READY;
+    if (w->sweep.state != SWEEP_OFF && !sweep_begin(w))
+        return;
     if (w->was_empty || w->opt.on_existing == EXISTING_FLUSH) {
         log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
         begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
@@ -280,6 +281,8 @@ enum put cluster_start(struct writer *w)
             return PUT_FAIL;
         w->policy_done = true;
         cl->start = START_READY;
+        if (!flush && !sweep_begin(w))
+            return PUT_FAIL;
         if (flush) {
             begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
             cl->start = START_FLUSH;

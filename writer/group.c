@@ -168,34 +168,58 @@ static size_t group_most(const struct node *n)
     return n->w->opt.window < GROUP_BYTES ? n->w->opt.window : GROUP_BYTES;
 }
 
-enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+/* May a record join, and behind more bytes with it? Its database is known then, too. */
+static enum put may_join(struct node *n, const struct rec *r, uint32_t behind)
 {
     struct group *g = n->b.building;
+    struct rec both = *r;
+    both.len += behind;
     if (g->exclusive)
         return PUT_WAIT;
-    if ((g->n >= GROUP_ITEMS || (g->n > 0 && g->req.len + r->len > group_most(n))) &&
-        !together_stretches(n->w, r))
+    if ((g->n >= GROUP_ITEMS || (g->n > 0 && g->req.len + both.len > group_most(n))) &&
+        !together_stretches(n->w, &both))
         return PUT_WAIT;
     if (node_db_state(n, r->db) <= 0) {
         enum put got = node_want_db(n, r->db);
         if (got != PUT_DONE)
             return got;
     }
-    uint32_t key = hashset_key(r->hash, r->db);
-    if (!clear_of_pipeline(n, r, key))
-        return PUT_WAIT;
-    if (n->a.mset_n > 0 && (r->flags & RF_LIVE) != 0 && n->t.fd >= 0 && !n->lost)
-        pipeline_flush(n);
-    struct item *it = add_item(g, r, vclass, n->w->splits.ticket);
+    return clear_of_pipeline(n, r, hashset_key(r->hash, r->db)) ? PUT_DONE : PUT_WAIT;
+}
+
+static struct item *join(struct group *g, const struct rec *r, const uint8_t *payload, uint8_t vclass,
+                         uint32_t ticket)
+{
+    struct item *it = add_item(g, r, vclass, ticket);
     it->len = r->len;
-    (void)buf_add(&g->req, payload, r->len); /* within its bound: see above */
-    if ((r->flags & RF_MULTIKEY) != 0)
+    (void)buf_add(&g->req, payload, r->len); /* within its bound: see may_join */
+    if (it->multikey)
         g->multikey = true;
     else
-        it->holds = hashset_add(&g->set, key);
+        it->holds = hashset_add(&g->set, it->key);
+    return it;
+}
+
+enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct group *g = n->b.building;
+    enum put got = may_join(n, r, 0);
+    if (got != PUT_DONE)
+        return got;
+    if (n->a.mset_n > 0 && (r->flags & RF_LIVE) != 0 && n->t.fd >= 0 && !n->lost)
+        pipeline_flush(n);
+    (void)join(g, r, payload, vclass, n->w->splits.ticket);
     add_pos(n, g, r->flow, r->seq, r->pos);
     n->since_select++;
     return PUT_DONE;
+}
+
+enum put group_put_own(struct node *n, const struct rec *r, const uint8_t *request, uint32_t behind)
+{
+    enum put got = may_join(n, r, behind);
+    if (got == PUT_DONE)
+        join(n->b.building, r, request, 0, TICKET_NONE)->own = true;
+    return got;
 }
 
 enum put group_position(struct node *n, const struct rec *r)

@@ -14,6 +14,8 @@
 /* One request of it. */
 static void count_item(struct writer *w, const struct item *it, uint64_t now)
 {
+    if (it->own)
+        return;
     w->stats.requests++;
     if (it->vclass != 0)
         w->stats.keys[it->vclass]++;
@@ -248,7 +250,7 @@ static unsigned settle_items(struct node *n, struct group *g)
             guard_unsure(w, it->flow, g->big != NULL ? g->big->mem.p : g->req.p + it->off,
                          g->big != NULL ? g->big->mem.len : it->len, it->keyarg);
         count_item(w, it, now);
-        w->stats.uncertain++;
+        w->stats.uncertain += !it->own;
         it->out = true;
     }
     return left;

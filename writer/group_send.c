@@ -39,13 +39,18 @@ static void send_position(struct node *n, const struct group *g)
     const struct session *s = &n->w->session;
     uint8_t small[POS_EXTRA + 512];
     char text[96];
-    uint8_t *p = resp_len(small, '*', 6 + 2 * (uint64_t)g->npos);
+    bool sweep = n->w->sweep.state != SWEEP_OFF; /* again: a flush of database 0 takes it away */
+    uint8_t *p = resp_len(small, '*', 6 + 2 * (uint64_t)(g->npos + sweep));
     p = resp_bulk(p, "HSET", 4);
     p = resp_bulk(p, s->position_key, strlen(s->position_key));
     p = resp_bulk(p, "session", 7);
     p = resp_bulk(p, s->identity, strlen(s->identity));
     p = resp_bulk(p, "writer", 6);
     p = resp_bulk(p, n->w->run, strlen(n->w->run));
+    if (sweep) {
+        p = resp_bulk(p, "sweep", 5);
+        p = resp_bulk(p, "1", 1);
+    }
     ring_add(&n->ring, small, (size_t)(p - small));
     for (unsigned i = 0; i < g->npos; i++) {
         const struct gpos *f = &g->pos[i];

@@ -65,8 +65,7 @@ static int timeout_of(struct writer *w, uint64_t now)
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     ms = least(ms, saved_timeout(w, now));
-    if (w->sweep.state != SWEEP_OFF)
-        ms = least(ms, 5);
+    ms = least(ms, sweep_timeout(w, now));
     if (w->live.pending)
         ms = least(ms, 20);
     if (w->limit.on)
@@ -109,7 +108,7 @@ static bool finished(struct writer *w)
     struct node *n = &w->node;
     if (writer_signals() >= 2)
         return true;
-    if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(&w->sweep)))
+    if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(w)))
         return false;
     if (w->failed &&
         (n->dead || (w->cluster != NULL && w->cluster->dead) || mono_us() - w->failed_at > FAIL_DEADLINE))
@@ -136,8 +135,8 @@ static bool at_end(const struct writer *w)
 {
     const struct node *n = &w->node;
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
-    return over && !w->failed && !router_waits(w) && n->un == 0 && n->patience.until == 0 && groups_quiet(n) &&
-           writer_quiet(w);
+    return over && !w->failed && !router_waits(w) && !sweep_runs(w) && n->un == 0 && n->patience.until == 0 &&
+           groups_quiet(n) && writer_quiet(w);
 }
 
 /* dfreader waits for our last report before it ends, and only then do the inputs end: report and take leave
@@ -146,7 +145,7 @@ static void leave_live(struct writer *w)
 {
     struct node *n = &w->node;
     if (w->live.ctl.fd < 0 || w->failed || w->ends == 0 || !streams_ended(w) || router_waits(w) ||
-        sweep_runs(&w->sweep))
+        sweep_runs(w))
         return;
     if (writer_quiet(w) && !n->b.dirty) {
         loop_drop(w, w->live.ctl.fd);

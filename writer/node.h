@@ -92,6 +92,7 @@ struct item {
     bool live;
     bool multikey;
     bool out; /* refused for good, or answered: not sent again */
+    bool own; /* not a record's: nothing is counted */
 };
 
 struct gpos {
@@ -269,6 +270,8 @@ void groups_init(struct groups *b);
 void groups_free(struct groups *b);
 void groups_begin(struct node *n, unsigned flows); /* a session begins: size the tables */
 enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass);
+/* A request of our own that has to go before a record's; behind: that one's size, for which room is left. */
+enum put group_put_own(struct node *n, const struct rec *r, const uint8_t *request, uint32_t behind);
 enum put group_position(struct node *n, const struct rec *r);
 void group_put_big(struct node *n, const struct rec *r, struct big *big, uint8_t vclass);
 void group_put_barrier(struct node *n);

@@ -188,7 +188,7 @@ static void fill_file(const struct writer *w, struct buf *b)
         meta_adds(b, "history", w->exact.history);
     /* Those of a session that goes on hold from the start, whatever its form. */
     bool whole = s->going_on == s->flows || positions_all_synced(&w->positions);
-    meta_addu(b, "whole", whole && !w->lost_data);
+    meta_addu(b, "whole", whole && !w->lost_data && w->sweep.state == SWEEP_OFF);
     for (unsigned i = 0; i < w->positions.n; i++)
         (void)buf_addf(b, "f%u=%llu\n", i, (unsigned long long)w->positions.flow[i].pos);
     (void)buf_addf(b, "crc=%016llx\n", (unsigned long long)crc64(0, b->p, b->len));

@@ -429,7 +429,7 @@ enum put session_start(struct writer *w)
     else if (!w->policy_done)
         ok = apply_policy(w);
     else if (s->wrote)
-        ok = clear_after_void(w);
+        ok = clear_after_void(w) && (w->sweep.state == SWEEP_OFF || sweep_begin(w));
     if (!ok || !write_identity(w))
         return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: all of it again on the next connection */
     begins(w);
@@ -523,4 +523,7 @@ void session_check_end(struct writer *w, bool stopped)
         if (!w->positions.flow[i].synced)
             writer_fail(w, EXIT_PARTIAL, "event=flow_not_synced flow=%u note=%s", i,
                         "\"its stream ended before its full sync was complete\"");
+    if (w->sweep.state != SWEEP_OFF && !w->failed)
+        writer_fail(w, EXIT_PARTIAL, "event=sweep_incomplete note=%s",
+                    "\"keys that the source does not have may be left: the next start begins anew\"");
 }

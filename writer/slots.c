@@ -123,7 +123,10 @@ static void forget(struct cluster *cl, struct moved *m, unsigned slot)
     cl->nparked--;
     cl->parked_bytes -= m->u.len;
     cl->busy[slot]--;
-    cluster_passed(cl->w, (m->u.flags & CF_LIVE) != 0, m->u.flow, m->u.mark);
+    if ((m->u.flags & CF_OWN) != 0)
+        cluster_own_done(cl->w, &m->u);
+    else
+        cluster_passed(cl->w, (m->u.flags & CF_LIVE) != 0, m->u.flow, m->u.mark);
     free(m);
 }
 

@@ -1,34 +1,24 @@
 #include "sweep.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#include <bsd/string.h>
 
+#include "collect.h"
 #include "crc64.h"
 #include "exits.h"
-#include "io.h"
+#include "group.h"
 #include "log.h"
+#include "program.h"
 #include "request.h"
 #include "resp.h"
+#include "slot.h"
 #include "target.h"
 #include "writer.h"
 
-#define OUT_MAX  ((size_t)64 << 10)
-#define CALL_MS  20000
-#define EVERY    ((uint64_t)5000) /* us between two steps: the live records come first */
-#define OUR_KEYS "df2redis:{"
+#define LOOK_MS    5                  /* where a connection or a slot is waited for */
+#define KEYS_BYTES ((size_t)32 << 20) /* a record's keys at most, or one that a scan has found */
 
-static uint64_t hash_of(uint32_t db, const uint8_t *p, size_t n)
-{
-    uint64_t h = crc64(db, p, n);
-    return h != 0 ? h : 1; /* 0 is a free place */
-}
-
-static void fails(struct writer *w, const char *what)
+void sweep_fails(struct writer *w, const char *what)
 {
     writer_fail(w, EXIT_CANNOT, "event=sweep_failed step=%s error=%s", what,
                 log_quote(strerror(errno), strlen(strerror(errno))));
@@ -37,217 +27,236 @@ static void fails(struct writer *w, const char *what)
 bool sweep_begin(struct writer *w)
 {
     struct sweep *s = &w->sweep;
+    unsigned asked = s->asked; /* their replies are still to come */
     sweep_free(s);
-    s->fd = io_tmpfile(w->opt.spill_dir);
-    if (s->fd < 0) {
-        fails(w, "file");
+    s->asked = asked;
+    if (seen_open(&s->seen, w->opt.spill_dir) < 0) {
+        sweep_fails(w, "file");
         return false;
     }
-    s->out.max = 2 * OUT_MAX;
+    s->keys.max = KEYS_BYTES;
+    s->del.max = s->going.max = 2 * KEYS_BYTES;
     s->state = SWEEP_MARKS;
     return true;
 }
 
 void sweep_free(struct sweep *s)
 {
-    if (s->mark != NULL)
-        (void)munmap(s->mark, s->n * sizeof *s->mark);
-    if (s->state != SWEEP_OFF)
-        close(s->fd);
-    buf_free(&s->out);
-    free(s->late);
-    memset(s, 0, sizeof *s);
+    seen_close(&s->seen);
+    buf_free(&s->keys);
+    buf_free(&s->hash);
+    buf_free(&s->del);
+    buf_free(&s->todo);
+    buf_free(&s->going);
+    *s = (struct sweep){0};
 }
 
-/* ---- marks ---- */
+bool sweep_runs(const struct writer *w)
+{
+    const struct sweep *s = &w->sweep;
+    if (w->stopped && s->waits) /* for others, and who knows how long */
+        return false;
+    return s->state == SWEEP_SCANS ||
+           (s->state == SWEEP_MARKS && w->session.stage == ST_RUN && positions_all_synced(&w->positions));
+}
 
-static void write_marks(struct writer *w)
+int sweep_timeout(const struct writer *w, uint64_t now)
+{
+    const struct sweep *s = &w->sweep;
+    if (!sweep_runs(w))
+        return -1;
+    if (s->next > now)
+        return (int)((s->next - now) / 1000) + 1;
+    return w->cluster != NULL ? LOOK_MS : 0;
+}
+
+void sweep_done(struct writer *w)
 {
     struct sweep *s = &w->sweep;
-    if (s->out.len > 0 && io_write_at(s->fd, s->out.p, s->out.len, s->n * sizeof(uint64_t)) < 0)
-        fails(w, "write");
-    s->n += s->out.len / sizeof(uint64_t);
-    s->out.len = 0;
+    log_event(LOG_WARN, NO_FLOW, "event=sweep_done scanned=%llu removed=%llu cleared=%llu",
+              (unsigned long long)s->scanned, (unsigned long long)s->removed, (unsigned long long)s->cleared);
+    w->stats.swept += s->removed;
+    sweep_free(s);
 }
 
-static void late_put(struct sweep *s, uint64_t h)
+/* ---- keys that come ---- */
+
+static void add(struct writer *w, uint64_t h)
 {
-    size_t i = h & (s->late_cap - 1);
-    while (s->late[i] != 0 && s->late[i] != h)
-        i = (i + 1) & (s->late_cap - 1);
-    s->late_n += s->late[i] == 0;
-    s->late[i] = h;
+    if (!w->failed && seen_add(&w->sweep.seen, h) < 0)
+        sweep_fails(w, "table");
 }
 
-static void late_add(struct sweep *s, uint64_t h)
+static bool has(struct writer *w, uint64_t h)
 {
-    if (2 * s->late_n >= s->late_cap) {
-        uint64_t *old = s->late;
-        size_t cap = s->late_cap;
-        s->late_cap = cap > 0 ? 2 * cap : 1024;
-        s->late = xcalloc(s->late_cap, sizeof *s->late);
-        s->late_n = 0;
-        for (size_t i = 0; i < cap; i++)
-            if (old[i] != 0)
-                late_put(s, old[i]);
-        free(old);
-    }
-    late_put(s, h);
+    int got = seen_has(&w->sweep.seen, h);
+    if (got < 0 && !w->failed)
+        sweep_fails(w, "table");
+    return got != 0; /* when in doubt it stays */
 }
 
-static void note(struct writer *w, uint64_t h)
+bool sweep_saw(struct writer *w, uint32_t db, const void *key, size_t n)
 {
-    struct sweep *s = &w->sweep;
-    if (s->state == SWEEP_SCANS) {
-        late_add(s, h);
+    return has(w, seen_hash(db, key, n));
+}
+
+void sweep_gather(struct sweep *s, const void *key, size_t n)
+{
+    if (resp_add_bulk(&s->keys, key, n) == 0)
+        s->n++;
+    else
+        log_event(LOG_WARN, NO_FLOW, "event=stale_key_left bytes=%zu note=\"its name is too long\"", n);
+}
+
+/* A request being looked at. */
+struct look {
+    struct writer *w;
+    uint32_t db;
+    unsigned only; /* the argument that is its key; 0: which ones are only dfparse knows */
+    uint16_t slot; /* where they are; REC_NO_SLOT: anywhere */
+};
+
+static void look_at(void *ctx, unsigned at, const struct slice *arg, uint64_t crc)
+{
+    const struct look *k = ctx;
+    struct sweep *s = &k->w->sweep;
+    uint64_t h = seen_hash_crc(k->db, crc);
+    if (at == 0 || (k->only != 0 && at != k->only) || has(k->w, h))
         return;
+    if (arg->p != NULL && (target_key_is_ours(arg->p, arg->n) ||
+                           (k->only == 0 && k->slot < SLOTS && key_slot(arg->p, arg->n) != k->slot)))
+        return;
+    (void)buf_add(&s->hash, &h, sizeof h);
+    if (arg->p != NULL)
+        sweep_gather(s, arg->p, arg->n);
+}
+
+static struct look look_begin(struct writer *w, const struct rec *r)
+{
+    struct sweep *s = &w->sweep;
+    s->n = 0;
+    s->keys.len = s->hash.len = 0;
+    return (struct look){.w = w,
+                         .db = r->db,
+                         .only = (r->flags & RF_MULTIKEY) != 0 ? 0 : r->keyarg,
+                         .slot = w->cluster != NULL && w->cluster->slots ? r->slot : REC_NO_SLOT};
+}
+
+/* Nothing has to be done for it. */
+static bool needless(const struct writer *w, const struct rec *r)
+{
+    return w->sweep.state == SWEEP_OFF || w->sweep.phase == SWEEP_ENDS ||
+           (r->keyarg == 0 && (r->flags & RF_MULTIKEY) == 0) ||
+           (w->cluster != NULL && w->cluster->slots && r->slot >= SLOTS);
+}
+
+void sweep_make_del(struct sweep *s)
+{
+    s->del.len = 0;
+    (void)resp_add_array(&s->del, s->n + 1); /* within its bound: so are the keys */
+    (void)resp_add_str(&s->del, "DEL");
+    (void)buf_add(&s->del, s->keys.p, s->keys.len);
+}
+
+/* What was looked at and not seen is removed, and so counts as seen from now on. r: what follows. */
+static enum put clear(struct writer *w, const struct rec *r, uint32_t behind)
+{
+    struct sweep *s = &w->sweep;
+    if (w->failed)
+        return PUT_WAIT;
+    if (s->n > 0) {
+        sweep_make_del(s);
+        struct rec d = {.type = REC_REQUEST,
+                        .flags = (uint16_t)(RF_IDEMPOTENT | (r->flags & RF_MULTIKEY)),
+                        .flow = r->flow,
+                        .slot = r->slot,
+                        .keyarg = 1,
+                        .db = r->db,
+                        .hash = r->hash,
+                        .len = (uint32_t)s->del.len};
+        if ((w->cluster != NULL ? cluster_put_own(w, &d, s->del.p)
+                                : group_put_own(&w->node, &d, s->del.p, behind)) == PUT_WAIT)
+            return PUT_WAIT; /* PUT_FAIL: no such database, which will be said of the request itself */
+        s->cleared += s->n;
     }
-    (void)buf_add(&s->out, &h, sizeof h);
-    if (s->out.len >= OUT_MAX)
-        write_marks(w);
+    for (size_t at = 0; at < s->hash.len; at += sizeof(uint64_t)) {
+        uint64_t h;
+        memcpy(&h, s->hash.p + at, sizeof h);
+        add(w, h);
+    }
+    return PUT_DONE;
+}
+
+static void look_at_whole(struct look *k, const struct rec *r, const uint8_t *payload)
+{
+    struct args fresh = {0};
+    struct slice key;
+    if (k->only == 0)
+        args_walk(&fresh, payload, r->len, look_at, k, false);
+    else if (request_arg(payload, r->len, k->only, &key))
+        look_at(k, k->only, &key, crc64(SEEN_CRC, key.p, key.n));
+}
+
+enum put sweep_before(struct writer *w, const struct rec *r, const uint8_t *payload)
+{
+    if (needless(w, r))
+        return PUT_DONE;
+    struct look k = look_begin(w, r);
+    look_at_whole(&k, r, payload);
+    return clear(w, r, r->len);
+}
+
+static void pass_by(void *ctx, unsigned at, const struct slice *arg, uint64_t crc)
+{
+    (void)ctx;
+    (void)at;
+    (void)arg;
+    (void)crc;
+}
+
+enum put sweep_before_part(struct writer *w, struct big *big, const struct rec *r, const uint8_t *payload)
+{
+    struct rec first = big->first;
+    if (needless(w, &first))
+        return PUT_DONE;
+    struct look k = look_begin(w, &first);
+    if (k.only != 0 && big->args.at > k.only)
+        return PUT_DONE;
+    args_walk(&big->args, payload, r->len, look_at, &k, false);
+    if ((first.flags & RF_LIVE) == 0)
+        w->sweep.n = 0; /* written over, whatever is there */
+    enum put got = clear(w, &first, 0);
+    if (got == PUT_DONE)
+        args_walk(&big->args, payload, r->len, pass_by, NULL, true);
+    return got;
+}
+
+enum put sweep_before_program(struct writer *w, const struct rec *r, const uint8_t *payload)
+{
+    struct step step;
+    if (w->sweep.state == SWEEP_OFF || w->sweep.phase == SWEEP_ENDS)
+        return PUT_DONE;
+    for (size_t at = 0; program_next(payload, r->len, &at, &step);) {
+        struct rec in_step = *r;
+        struct slice arg;
+        unsigned reg, i = 0;
+        in_step.slot = step.slot;
+        in_step.flags |= RF_MULTIKEY;
+        struct look k = look_begin(w, &in_step);
+        for (size_t arg_at = 0; program_arg(&step, &arg_at, &arg, &reg); i++)
+            if (reg == 0)
+                look_at(&k, i, &arg, crc64(SEEN_CRC, arg.p, arg.n));
+        enum put got = clear(w, &in_step, 0);
+        if (got != PUT_DONE)
+            return got;
+    }
+    return PUT_DONE;
 }
 
 void sweep_note(struct writer *w, const struct rec *r, const uint8_t *payload)
 {
     struct slice key;
-    unsigned n = 0, arg = r->keyarg;
-    if (w->sweep.state == SWEEP_OFF)
-        return;
-    if ((r->flags & RF_MULTIKEY) == 0) {
-        if (arg > 0 && request_arg(payload, r->len, arg, &key))
-            note(w, hash_of(r->db, key.p, key.n));
-        return;
-    }
-    /* Which of its arguments are keys only dfparse knows: all of them stay, if they are there. */
-    while (request_arg(payload, r->len, ++n, &key) && n < 4096)
-        note(w, hash_of(r->db, key.p, key.n));
-}
-
-/* ---- the scan ---- */
-
-static int compare(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-static bool marked(const struct sweep *s, uint64_t h)
-{
-    for (size_t i = h & (s->late_cap - 1); s->late_cap > 0 && s->late[i] != 0;
-         i = (i + 1) & (s->late_cap - 1))
-        if (s->late[i] == h)
-            return true;
-    return s->n > 0 && bsearch(&h, s->mark, s->n, sizeof h, compare) != NULL;
-}
-
-/* All flows have ended their full sync: sort what was noted, and see which databases there are. */
-static void begin_scan(struct writer *w)
-{
-    struct sweep *s = &w->sweep;
-    write_marks(w);
-    if (s->n > 0) {
-        s->mark = mmap(NULL, s->n * sizeof *s->mark, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
-        if (s->mark == MAP_FAILED) {
-            s->mark = NULL;
-            fails(w, "map");
-            return;
-        }
-        qsort(s->mark, s->n, sizeof *s->mark, compare);
-    }
-    redisReply *r = target_call(&w->node, CALL_MS, "INFO", "keyspace", NULL);
-    if (r == NULL) {
-        node_lose(&w->node, "INFO: %s", strerror(errno));
-        if (s->mark != NULL)
-            (void)munmap(s->mark, s->n * sizeof *s->mark);
-        s->mark = NULL;
-        return; /* again on the next connection */
-    }
-    for (const char *p = r->str != NULL ? strstr(r->str, "\ndb") : NULL; p != NULL && s->ndbs < 1024;
-         p = strstr(p + 1, "\ndb"))
-        s->dbs[s->ndbs++] = (uint32_t)strtoul(p + 3, NULL, 10);
-    freeReplyObject(r);
-    strlcpy(s->cursor, "0", sizeof s->cursor);
-    s->state = SWEEP_SCANS;
-    log_event(LOG_INFO, NO_FLOW, "event=sweep_begins keys=%llu databases=%u", (unsigned long long)s->n,
-              s->ndbs);
-}
-
-static bool select_db(struct writer *w, uint32_t db)
-{
-    char num[16];
-    snprintf(num, sizeof num, "%u", db);
-    return target_must(w, &w->node, CALL_MS, "SELECT", num, NULL);
-}
-
-/* What came of one SCAN: remove the keys that are not marked. */
-static bool remove_unmarked(struct writer *w, const redisReply *keys)
-{
-    struct sweep *s = &w->sweep;
-    for (size_t i = 0; i < keys->elements; i++) {
-        const redisReply *k = keys->element[i];
-        s->scanned++;
-        if (k->str == NULL || strncmp(k->str, OUR_KEYS, strlen(OUR_KEYS)) == 0 ||
-            marked(s, hash_of(s->dbs[s->at], (const uint8_t *)k->str, k->len)))
-            continue;
-        if (!target_delete(w, &w->node, CALL_MS, k->str, k->len))
-            return false;
-        s->removed++;
-    }
-    return true;
-}
-
-static void scan_step(struct writer *w)
-{
-    struct sweep *s = &w->sweep;
-    struct node *n = &w->node;
-    if (!select_db(w, s->dbs[s->at]))
-        return;
-    redisReply *r = target_call(n, CALL_MS, "SCAN", s->cursor, "COUNT", "500", NULL);
-    if (r == NULL) {
-        node_lose(n, "SCAN: %s", strerror(errno));
-        return;
-    }
-    bool ok = r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->str != NULL;
-    if (ok && remove_unmarked(w, r->element[1])) {
-        strlcpy(s->cursor, r->element[0]->str, sizeof s->cursor);
-        s->at += strcmp(s->cursor, "0") == 0;
-    } else if (!ok) {
-        log_event(LOG_DEBUG, NO_FLOW, "event=scan_refused reply=%s",
-                  log_quote(r->str != NULL ? r->str : "?", 1));
-    }
-    freeReplyObject(r);
-    if (!n->lost)
-        (void)select_db(w, n->db);
-}
-
-bool sweep_due(const struct writer *w, uint64_t now)
-{
-    const struct sweep *s = &w->sweep;
-    if (s->state == SWEEP_OFF || w->session.stage != ST_RUN || w->failed || w->node.lost)
-        return false;
-    return s->state == SWEEP_MARKS ? positions_all_synced(&w->positions) : now >= s->next;
-}
-
-void sweep_step(struct writer *w)
-{
-    struct sweep *s = &w->sweep;
-    struct node *n = &w->node;
-    if (s->state == SWEEP_MARKS) {
-        begin_scan(w);
-        return;
-    }
-    if (s->at < s->ndbs)
-        scan_step(w);
-    s->next = mono_us() + EVERY;
-    if (s->at < s->ndbs)
-        return;
-    log_event(LOG_WARN, NO_FLOW, "event=sweep_done scanned=%llu removed=%llu", (unsigned long long)s->scanned,
-              (unsigned long long)s->removed);
-    /* Until now a restart would have had to begin anew: see write_identity. */
-    if ((n->db == 0 || select_db(w, 0)) &&
-        target_must(w, n, CALL_MS, "HDEL", w->session.position_key, "sweep", NULL) &&
-        (n->db == 0 || select_db(w, n->db))) {
-        w->stats.swept += s->removed;
-        sweep_free(s);
-    }
+    if (w->sweep.state != SWEEP_OFF && (r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && r->keyarg > 0 &&
+        request_arg(payload, r->len, r->keyarg, &key))
+        add(w, seen_hash(r->db, key.p, key.n));
 }

@@ -16,7 +16,6 @@
 #include "writer.h"
 
 #define CALL_MS      20000
-#define OUR_KEYS     "df2redis:{"
 #define BULK_DEFAULT ((uint64_t)512 << 20)
 
 /* ---- one command, one reply ---- */
@@ -81,13 +80,13 @@ bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
     return true;
 }
 
-bool target_delete(struct writer *w, struct node *n, int timeout_ms, const void *key, size_t len)
+bool target_request(struct writer *w, struct node *n, int timeout_ms, const char *what, const void *request,
+                    size_t len)
 {
-    const struct slice arg[] = {{(const uint8_t *)"DEL", 3}, {key, len}};
     for (;;) {
-        redisReply *r = call_slices(&n->t, timeout_ms, arg, 2);
+        redisReply *r = call_request(&n->t, timeout_ms, request, len);
         if (r == NULL) {
-            node_lose(n, "DEL: %s", call_reason(&n->t));
+            node_lose(n, "%s: %s", what, call_reason(&n->t));
             return false;
         }
         if (r->type != REDIS_REPLY_ERROR) {
@@ -95,7 +94,7 @@ bool target_delete(struct writer *w, struct node *n, int timeout_ms, const void 
             return true;
         }
         if (error_class(r->str, r->len) != ERR_RETRY || writer_signals() >= 2) {
-            refused(w, n, "DEL", r);
+            refused(w, n, what, r);
             return false;
         }
         node_refused(n, r->str, r->len);
@@ -296,7 +295,7 @@ static int db_has_keys(struct writer *w, struct node *n)
         const redisReply *keys = r->element[1];
         strlcpy(cursor, r->element[0]->str, sizeof cursor);
         for (size_t i = 0; i < keys->elements && found == 0; i++)
-            found = strncmp(keys->element[i]->str, OUR_KEYS, strlen(OUR_KEYS)) != 0;
+            found = !target_key_is_ours(keys->element[i]->str, keys->element[i]->len);
         freeReplyObject(r);
     } while (found == 0 && strcmp(cursor, "0") != 0);
     return found;

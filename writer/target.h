@@ -5,8 +5,17 @@
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "node.h"
+
+/* What the target holds for us: position keys of this and other tasks, and what programs put aside. */
+#define OUR_KEYS "df2redis:{"
+
+static inline bool target_key_is_ours(const void *key, size_t n)
+{
+    return n >= sizeof OUR_KEYS - 1 && memcmp(key, OUR_KEYS, sizeof OUR_KEYS - 1) == 0;
+}
 
 /* Send one command and wait for its reply, which the caller frees (freeReplyObject). Only while nothing else
  * is in flight. NULL when the connection was lost or timeout_ms passed (errno ETIMEDOUT). The arguments end
@@ -39,8 +48,9 @@ int target_has_keys(struct writer *w, struct node *n);
  * failed. The arguments end with NULL. */
 bool target_must(struct writer *w, struct node *n, int timeout_ms, ...) __attribute__((sentinel));
 
-/* DEL key, waiting where the target refuses for a while. False: the connection was lost, or the writer has
- * failed. */
-bool target_delete(struct writer *w, struct node *n, int timeout_ms, const void *key, size_t len);
+/* Send a request and read its reply, waiting where the target refuses for a while. False: the connection was
+ * lost, or the writer has failed. what: for messages. */
+bool target_request(struct writer *w, struct node *n, int timeout_ms, const char *what, const void *request,
+                    size_t len);
 
 #endif

@@ -37,6 +37,10 @@ static void from_key(uint64_t pos[MAX_FLOWS])
         if (sscanf(r->element[i]->str, "f%u", &flow) == 1 && flow < MAX_FLOWS &&
             sscanf(r->element[i + 1]->str, "%*u %*u %llu", &p) == 1)
             pos[flow] = p;
+        if (strcmp(r->element[i]->str, "sweep") == 0) { /* keys may be left that are to go */
+            memset(pos, 0, MAX_FLOWS * sizeof *pos);
+            break;
+        }
     }
     freeReplyObject(r);
 }
