@@ -69,7 +69,7 @@ static void json_flags(struct buf *b, unsigned flags)
                                         "precut",   "together", "held",   "fresh"};
     const char *sep = "";
     (void)buf_addstr(b, ",\"flags\":[");
-    for (unsigned i = 0; i < 9; i++)
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         if ((flags & 1u << i) != 0) {
             (void)buf_addf(b, "%s\"%s\"", sep, names[i]);
             sep = ",";
