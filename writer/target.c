@@ -159,6 +159,8 @@ static void parse_info(struct target_info *info, const char *text)
     info_field(text, "redis_version", info->compat, sizeof info->compat);
     info_field(text, "run_id", info->run_id, sizeof info->run_id);
     info_field(text, "redis_mode", value, sizeof value);
+    if (value[0] == '\0')
+        info_field(text, "server_mode", value, sizeof value); /* Valkey since 8.0 */
     info->cluster = strcmp(value, "cluster") == 0;
     strlcpy(info->kind, "redis", sizeof info->kind);
     strlcpy(info->version, info->compat, sizeof info->version);

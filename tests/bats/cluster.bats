@@ -14,8 +14,7 @@ setup() {
 teardown() { common_teardown; }
 
 assert_cluster_holds() { # recorded databases
-    run dfstate diff --redis-target "$1" "redis-cluster://${CLUSTER_URL#redis://}"
-    [[ $status -eq 0 ]] || fail "$output"
+    REDIS_PORT=${CLUSTER_PORTS[0]} assert_holds "$1" "redis-cluster://${CLUSTER_URL#redis://}"
 }
 
 replay() { # capture mode split

@@ -264,6 +264,38 @@ relay_slowly() { # port to-port bytes-a-second
     never said event=ends_old_connection
 }
 
+# A relay to a server, which words its INFO as Valkey does since 8.0; one byte of the checksum makes up for the length.
+relay_as_valkey() { # server: RELAY is the port
+    background perl -MIO::Socket::INET -MIO::Select -e '
+        my $l = IO::Socket::INET->new(Listen => 9, LocalAddr => "127.0.0.1") or die;
+        open my $f, ">", $ARGV[1] or die; print $f $l->sockport, "\n"; close $f;
+        my $all = IO::Select->new($l); my %peer;
+        while (my @ready = $all->can_read) {
+            for my $s (@ready) {
+                if ($s == $l) {
+                    my $c = $l->accept; my $t = IO::Socket::INET->new("127.0.0.1:$ARGV[0]") or die;
+                    ($peer{$c}, $peer{$t}) = ($t, $c); $all->add($c, $t);
+                } elsif ($peer{$s} && sysread $s, my $b, 65536) {
+                    $b =~ s/redis_git_sha1:0(.*)redis_mode:/redis_git_sha1:$1server_mode:/s;
+                    syswrite $peer{$s}, $b;
+                } else {
+                    for my $x ($s, delete $peer{$s}) { next if !$x; delete $peer{$x}; $all->remove($x); close $x }
+                }
+            }
+        }' "$1" "$TMP/relay"
+    wait_until 5 test -s "$TMP/relay"
+    RELAY=$(<"$TMP/relay")
+}
+
+@test "a cluster is found out by the words of Valkey 8 and later, too" {
+    relay_as_valkey "$REDIS_PORT"
+    redis-cli -p "$RELAY" info server | grep -q ^server_mode:cluster || skip "its INFO has other words anyway"
+    printf 'set 0 %s 1\n' a b c | one_flow | for_cluster | mkrecords >"$TMP/stream"
+    run timeout 30 rediswriter "redis://127.0.0.1:$RELAY" "$TMP/stream"
+    assert_status 0
+    [[ $(sizes | sort | uniq -c | tr -s ' ') == ' 3 1' ]] || fail "$(sizes)"
+}
+
 @test "a cluster some of whose slots nobody has: said at once, waited for, and then status 75" {
     start_redis --cluster-enabled yes
     seq 0 8000 | xargs redis-cli -p "$REDIS_PORT" cluster addslots >/dev/null

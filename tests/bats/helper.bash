@@ -236,12 +236,15 @@ assert_equals_capture() {
 # The same of any recorded data set. Before 7.0 streams had no counters: then these are left out on both sides; before
 # 5.0 there are no streams.
 assert_target_holds() { # recorded databases
-    local url="redis://127.0.0.1:$REDIS_PORT?dbs=$2"
+    assert_holds "$1" "redis://127.0.0.1:$REDIS_PORT?dbs=$2"
+}
+
+assert_holds() { # recorded URL; REDIS_PORT is one of its servers
     if server_has 7.0; then
-        run dfstate diff --redis-target "$1" "$url"
+        run dfstate diff --redis-target "$1" "$2"
     else
         zcat "$1" | without_counters | { if server_has 5.0; then cat; else grep -v '"type": "stream"'; fi; } >"$TMP/recorded.jsonl"
-        dfstate dump "$url" | without_counters >"$TMP/target.jsonl"
+        dfstate dump "$2" | without_counters >"$TMP/target.jsonl"
         run dfstate diff --redis-target "$TMP/recorded.jsonl" "$TMP/target.jsonl"
     fi
     [[ $status -eq 0 ]] || fail "$output"
