@@ -36,13 +36,13 @@ statuses() { # wanted ones of the stages
 }
 
 @test "random faults, a single server: equal after each" {
-    run dfcrash --crashes 30 --series 15 --seconds 40
+    run dfcrash --overwrite --crashes 30 --series 10 --seconds 40
     assert_status 0
     echo "# $(tail -1 <<<"$output")" >&3
 }
 
 @test "random faults, a cluster: what may be applied twice is equal after each" {
-    run dfcrash --cluster --crashes 5 --series 5 --seconds 20
+    run dfcrash --cluster --overwrite --crashes 5 --series 5 --seconds 20
     assert_status 0
     echo "# $(tail -1 <<<"$output")" >&3
 }
