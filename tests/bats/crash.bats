@@ -48,7 +48,7 @@ statuses() { # wanted ones of the stages
 }
 
 @test "random faults, a cluster, --exactly-once: all is equal after each" {
-    run dfcrash --exactly-once --crashes 8 --series 8 --seconds 30
+    run dfcrash --exactly-once --overwrite --crashes 8 --series 4 --seconds 30
     assert_status 0
     echo "# $(tail -1 <<<"$output")" >&3
 }
