@@ -252,8 +252,10 @@ static enum put put_request(struct writer *w, const struct rec *r, const uint8_t
         return gather_put(w, r, slot, payload, vclass);
     uint16_t one = (uint16_t)slot; /* it cannot join what gathers: the slot is kept for it */
     if (w->exact.on && (gather_waits(cl, slot) || cl->reserved_for == (int)r->flow) &&
-        !cluster_slots_free(cl, r->flow, &one, 1))
+        !cluster_slots_free(cl, r->flow, &one, 1)) {
+        gather_cut(w, r->flow);
         return PUT_WAIT;
+    }
     if (!may_go(cl, r, slot))
         return PUT_WAIT;
     struct conn *c = cluster_conn(cl, slot, r->len);

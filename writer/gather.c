@@ -40,6 +40,12 @@ void gather_next(struct writer *w, const struct rec *r)
         close_flow(b, r->flow);
 }
 
+void gather_cut(struct writer *w, unsigned flow)
+{
+    if (flow < REC_FLOWS_MAX)
+        close_flow(w->cluster->bundles, flow);
+}
+
 /* ---- gathering ---- */
 
 static void list(struct bundles *b, struct bundle *t)

@@ -24,6 +24,9 @@ bool gather_waits(const struct cluster *cl, unsigned slot);
 /* A record of a flow is next: what waits for the rest of its transaction in another slot waits no longer. */
 void gather_next(struct writer *w, const struct rec *r);
 
+/* A request of our own has to go between two records of the flow. */
+void gather_cut(struct writer *w, unsigned flow);
+
 /* Something of the slot is done. */
 void gather_release(struct cluster *cl, unsigned slot);
 

@@ -36,19 +36,19 @@ statuses() { # wanted ones of the stages
 }
 
 @test "random faults, a single server: equal after each" {
-    run dfcrash --crashes 30 --series 15 --seconds 40
+    run dfcrash --overwrite --crashes 30 --series 10 --seconds 40
     assert_status 0
     echo "# $(tail -1 <<<"$output")" >&3
 }
 
 @test "random faults, a cluster: what may be applied twice is equal after each" {
-    run dfcrash --cluster --crashes 5 --series 5 --seconds 20
+    run dfcrash --cluster --overwrite --crashes 5 --series 5 --seconds 20
     assert_status 0
     echo "# $(tail -1 <<<"$output")" >&3
 }
 
 @test "random faults, a cluster, --exactly-once: all is equal after each" {
-    run dfcrash --exactly-once --crashes 8 --series 8 --seconds 30
+    run dfcrash --exactly-once --overwrite --crashes 8 --series 4 --seconds 30
     assert_status 0
     echo "# $(tail -1 <<<"$output")" >&3
 }

@@ -24,9 +24,9 @@ ccli() { redis-cli -c -p "$REDIS_PORT" "$@"; }
 
 for_cluster() { sed 's/^target$/target cluster=1/'; }
 
-sizes() {
+sizes() { # without position keys
     local p
-    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" dbsize; done | awk '{ n += $1 } END { print n }'
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" --scan; done | grep -vc '^df2redis:'
 }
 
 stale_keys() { # number
@@ -34,20 +34,21 @@ stale_keys() { # number
 }
 
 @test "cluster: a key that is new at the source is not changed from what the target had of that name" {
-    stale | ccli >/dev/null
-    stale_keys 1500
-    with_news | for_cluster | overwrite
-    assert_swept
-    assert_all_new -c -p "$REDIS_PORT"
-    [[ $(sizes) == 30 ]] || fail "$(sizes)"
+    for options in "" --exactly-once; do
+        cluster_flush
+        stale | ccli >/dev/null
+        stale_keys 1500
+        # shellcheck disable=SC2086
+        with_news | for_cluster | overwrite $options
+        assert_swept
+        assert_all_new -c -p "$REDIS_PORT"
+        [[ $(sizes) == 30 ]] || fail "$(sizes)"
+    done
 }
 
-@test "cluster: programs over several slots" {
-    ccli set b old >/dev/null
-    ccli sadd dst old >/dev/null
-    {
-        heading 1 refused=replid
-        cat <<'EOF'
+programs() {
+    heading 1 refused=replid
+    cat <<'EOF'
 live 0 SET a 1
 program 0 :keep=1 :must DUMP a / :if=1 RESTORE b 0 $1 / DEL a
 live 0 SADD src x
@@ -55,20 +56,35 @@ program 0 :keep=1 SREM src x / :if=1 SADD dst x
 synced 0 :pos=5
 end
 EOF
-    } | for_cluster | overwrite
-    assert_swept
-    [[ $(ccli get b) == 1 && $(ccli smembers dst) == x && $(sizes) == 2 ]] || fail "$(sizes)"
 }
 
-@test "cluster: transactions that begin with stale keys" {
-    ccli rpush '{t}l' old >/dev/null
-    ccli set '{t}n' 5 >/dev/null
-    {
-        heading 1 refused=replid
-        printf '%s\n' "live 0 :together RPUSH {t}l a" "live 0 :together INCR {t}n" "live 0 RPUSH {t}l b" "synced 0 :pos=5" end
-    } | for_cluster | overwrite
-    assert_swept
-    [[ $(ccli lrange '{t}l' 0 -1 | xargs) == "a b" && $(ccli get '{t}n') == 1 ]]
+@test "cluster: programs over several slots" {
+    for options in "" --exactly-once; do
+        cluster_flush
+        ccli set b old >/dev/null
+        ccli sadd dst old >/dev/null
+        # shellcheck disable=SC2086
+        programs | for_cluster | overwrite $options
+        assert_swept
+        [[ $(ccli get b) == 1 && $(ccli smembers dst) == x && $(sizes) == 2 ]] || fail "$(sizes)"
+    done
+}
+
+@test "cluster: transactions that meet stale keys" {
+    for options in "" --exactly-once; do
+        cluster_flush
+        for i in 1 2 3; do ccli rpush "{t}l$i" old >/dev/null; done
+        ccli set '{t}n' 5 >/dev/null
+        {
+            heading 1 refused=replid
+            for i in 1 2 3; do printf 'live 0 :together %s\n' "RPUSH {t}l$i a" "INCR {t}n"; done
+            printf '%s\n' "live 0 RPUSH {t}l1 b" "synced 0 :pos=5" end
+        } | for_cluster >"$TMP/text"
+        # shellcheck disable=SC2086
+        overwrite $options <"$TMP/text"
+        assert_swept
+        [[ $(ccli lrange '{t}l1' 0 -1 | xargs) == "a b" && $(ccli lrange '{t}l3' 0 -1) == a && $(ccli get '{t}n') == 3 ]]
+    done
 }
 
 @test "cluster: a master that comes back with what the sweep has removed: the scan is begun again" {
