@@ -90,7 +90,7 @@ tools: $(TOOLBINS)
 # ---- packages ----
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
-           libjansson-dev zlib1g-dev bats redis-server redis-tools openssl socat procps util-linux
+           libjansson-dev zlib1g-dev bats parallel redis-server redis-tools openssl socat procps util-linux
 DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf
 
 deps:
@@ -110,8 +110,13 @@ STRICT = WERROR=-Werror
 check: deps
 	$(MAKE) $(STRICT) check-run
 
+# Suites side by side, where GNU parallel is there: most of their time they wait.
+JOBS    ?= 2
+PARALLEL = $(if $(shell parallel --version 2>/dev/null | grep 'GNU parallel'),--jobs $(JOBS) --no-parallelize-within-files)
+
 check-run: all tools unit
-	DF2REDIS_BUILD=$(abspath $(B)) bats --timing $(BATSFLAGS) $(or $(SUITES),tests/bats)
+	DF2REDIS_BUILD=$(abspath $(B)) bats --timing $(if $(filter-out 1,$(JOBS)),$(PARALLEL)) $(BATSFLAGS) \
+	    $(or $(SUITES),tests/bats)
 
 # The same suites against other servers: make check-versions SERVERS="/path/redis-server /path/valkey-server".
 check-versions: all tools

@@ -67,10 +67,8 @@ wrap_once() {
     local pid=$!
     for _ in $(seq 100); do
         ended "$pid" && return 1
-        listening "$SOURCE_PORT" && return
+        listens "$pid" "$SOURCE_PORT" && return
         sleep 0.05
     done
     return 1
 }
-
-listening() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

@@ -224,6 +224,7 @@ relay_slowly() { # port to-port bytes-a-second
     local port
     port=$(random_port)
     relay_slowly "$port" "$REDIS_PORT" 8000000
+    wait_until 5 listens $! "$port"
     { heading 2 | head -n 3; seq -f 'set 0 k:%g @4000' 4000; printf '%s\n' "synced 0 :pos=3" end; } | mkrecords >"$TMP/small"
     { heading 2 | sed /flow.0/d; seq -f 'set 1 big:%g @900000' 6; printf '%s\n' "synced 1 :pos=3" end; } | mkrecords >"$TMP/large"
     wait_until 5 redis-cli -p "$port" ping

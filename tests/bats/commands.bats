@@ -178,7 +178,8 @@ EOF
     redis-cli -p "$TARGET" acl setuser default -xsetid >/dev/null
     echo 'entry 0 XSETID x 5-5' >"$TMP/entries"
     at_target
-    [[ $STATUSES == "0 0 0 1" ]] || fail "statuses $STATUSES: $(cat "$TMP"/*.err)"
+    # The parser may have ended already when the writer does.
+    [[ $STATUSES == "0 0 "[01]" 1" ]] || fail "statuses $STATUSES: $(cat "$TMP"/*.err)"
     grep -q event=target_refuses "$TMP/writer.err"
 }
 

@@ -58,7 +58,17 @@ never() { ! "$@" || fail "should not be: $*"; }
 
 # Neither ports that clusters use (start_cluster), nor those that the kernel gives to connections: a server that is
 # started anew must find its port free.
-random_port() { echo $((25100 + (RANDOM * 32768 + RANDOM) % 7600)); }
+random_port() {
+    local n=$(((RANDOM * 32768 + RANDOM) % 14200))
+    echo $((n < 6600 ? 15200 + n : 25100 + n - 6600))
+}
+
+# This process listens on that port of 127.0.0.1, and not another one.
+listens() { # pid port
+    local inode
+    inode=$(awk -v port="$(printf %04X "$2")" 'substr($2, 10) == port && $4 == "0A" { print $10 }' /proc/net/tcp)
+    [[ -n $inode ]] && find "/proc/$1/fd" -lname "socket:[[]$inode]" 2>/dev/null | grep -q .
+}
 
 # A private server, of the binary in REDIS_SERVER or redis-server; REDIS_PORT and REDIS_PID are set. Arguments: further
 # options.

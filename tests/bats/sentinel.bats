@@ -36,7 +36,7 @@ start_sentinel() {
         pid=$!
         for _ in $(seq 100); do
             ended "$pid" && break
-            redis-cli -p "$SENTINEL" ping 2>/dev/null | grep -q -e PONG -e NOAUTH && return
+            listens "$pid" "$SENTINEL" && redis-cli -p "$SENTINEL" ping 2>/dev/null | grep -q -e PONG -e NOAUTH && return
             sleep 0.05
         done
     done

@@ -91,14 +91,16 @@ start_tls_cluster() {
     local base p
     for _ in 1 2 3 4; do
         base=$((12000 + RANDOM % 3000))
-        NODES=($base $((base + 1)) $((base + 2)))
+        NODES=("$base" $((base + 1)) $((base + 2)))
+        NODE_PIDS=()
         for p in "${NODES[@]}"; do
             mkdir -p "$TMP/node.$p"
             background redis-server --port $((p + 100)) --tls-port "$p" --tls-cluster yes --cluster-enabled yes \
                 --tls-cert-file "$CERTS/server.crt" --tls-key-file "$CERTS/server.key" --tls-ca-cert-file "$CERTS/ca.crt" \
                 --tls-auth-clients no --bind 127.0.0.1 --save '' --dir "$TMP/node.$p" --logfile "$TMP/node.$p/log"
+            NODE_PIDS+=($!)
         done
-        wait_until 2 cluster_tls_answers || continue
+        wait_until 2 cluster_listens || continue
         redis-cli --tls --cacert "$CERTS/ca.crt" --cluster create "${NODES[@]/#/127.0.0.1:}" --cluster-yes \
             >"$TMP/create.log" 2>&1 && wait_until 10 cluster_ok && return
     done
@@ -106,9 +108,9 @@ start_tls_cluster() {
     return 1
 }
 
-cluster_tls_answers() {
+cluster_listens() {
     local p
-    for p in "${NODES[@]}"; do redis-cli --tls --cacert "$CERTS/ca.crt" -p "$p" ping | grep -qx PONG || return 1; done
+    for p in 0 1 2; do listens "${NODE_PIDS[p]}" "${NODES[p]}" || return 1; done
 }
 
 cluster_ok() {
