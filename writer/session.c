@@ -135,6 +135,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     s->journal = f->journal != 0;
     s->wrote = false;
     w->stopped = false;
+    sent_forget(w);
     s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
     s->died = !s->live && f->control[0] != '\0' && ctl_just_died(f->control, f->started);
     if (w->opt.live && !s->live) {
@@ -403,6 +404,8 @@ static void begins(struct writer *w)
     w->policy_done = true;
     s->void_flush.len = 0;
     s->wrote = true;
+    if (!sent_begin(w)) /* before the positions: what was sent must not be forgotten where they count */
+        return;
     s->stage = ST_RUN;
     exact_begin(w);
     saved_write(w, mono_us(), true);
