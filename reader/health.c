@@ -2,6 +2,7 @@
 #include "owner.h"
 
 #include <hiredis/hiredis.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "exits.h"
@@ -11,6 +12,17 @@
 #define OFFSETS_EVERY (2 * US)
 
 /* ---- the master ---- */
+
+/* A writer that does not know what runs before it have sent: nothing behind where the master stands now. */
+static void tell_heads(struct owner *w)
+{
+    char line[96];
+    for (unsigned i = 0; i < w->info.flows; i++) {
+        snprintf(line, sizeof line, "head flow=%u epoch=%u pos=%llu", i, w->info.epoch,
+                 (unsigned long long)w->flows[i].head);
+        hub_send_role(&w->hub, ROLE_WRITER, line);
+    }
+}
 
 /* The answer to PING, or to DFLY REPLICAOFFSET, which in the stable sync says as well how far the master is.
  */
@@ -23,6 +35,8 @@ void health_pong(struct owner *w, bool offsets)
     for (unsigned i = 0; offsets && r->top.type == REDIS_REPLY_ARRAY && i < w->info.flows; i++)
         w->flows[i].head = i < w->heads_cap && (unsigned)r->count > i ? w->heads[i] : 0;
     w->control.reply.numbers = NULL;
+    if (offsets && w->heads_at == 0 && w->partial > 0)
+        tell_heads(w);
     w->heads_at = offsets ? mono_us() : w->heads_at;
 }
 

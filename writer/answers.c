@@ -96,13 +96,7 @@ void cluster_confirmed(struct conn *c, const struct cunit *u)
 
 void cluster_doubtful(struct writer *w, const struct cunit *u, const uint8_t *bytes)
 {
-    struct slice name = {0}, key = {0};
-    (void)request_arg(bytes, u->len, 0, &name);
-    bool has = u->keyarg > 0 && request_arg(bytes, u->len, u->keyarg, &key);
-    const struct kind *k =
-        kinds_count(&w->stats.doubtful, (const char *)name.p, name.n, has ? key.p : NULL, key.n);
-    log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, u->flow, "event=may_count_twice command=%s key=%s",
-              log_quote(name.p, name.n), log_quote(key.p, key.n));
+    sent_name_request(w, u->flow, bytes, u->len, u->keyarg);
 }
 
 /* ---- refusals ---- */

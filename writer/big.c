@@ -6,9 +6,11 @@
 #include <bsd/string.h>
 
 #include "cluster.h"
+#include "errors.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
+#include "request.h"
 #include "writer.h"
 
 #define CHUNK ((size_t)256 << 10)
@@ -40,7 +42,7 @@ struct bigjob {
     struct rec r;
     uint8_t vclass;
     uint64_t mark; /* live: its place; else its ticket */
-    bool again;    /* it was sent before, and its reply is lost */
+    bool again;    /* it was sent before, by this run or one before, and its reply is lost */
 };
 
 static struct bigjob *job_new(struct writer *w, unsigned slot, uint64_t size, big_fn *fn, void *arg)
@@ -336,6 +338,11 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
         cluster_safe(c, done, j);
         return;
     }
+    if (j->again && j->big != NULL && request_shows_repeat(j->big->mem.p, j->big->mem.len) &&
+        error_of_repeat(c->err, c->errlen)) { /* so it had been carried out */
+        cluster_safe(c, done, j);
+        return;
+    }
     if (cluster_detour(c, j->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
         again(j, due, ask);
         return;
@@ -355,8 +362,10 @@ void bigjob_lost(struct bigjob *j)
     j->again |= whole;
     if (whole && (j->r.flags & RF_IDEMPOTENT) == 0) {
         size_t n = j->big != NULL ? j->big->mem.len : (size_t)j->size;
+        const uint8_t *p = j->big != NULL ? j->big->mem.p : j->mem;
         struct cunit u = {.len = (uint32_t)n, .flow = j->r.flow, .keyarg = j->r.keyarg};
-        cluster_doubtful(j->w, &u, j->big != NULL ? j->big->mem.p : j->mem);
+        if (j->big == NULL || !request_shows_repeat(p, n))
+            cluster_doubtful(j->w, &u, p);
     }
     again(j, 0, NULL);
 }
@@ -418,6 +427,8 @@ enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint
     bool once = (r->flags & RF_LIVE) != 0 || ((r->flags & RF_IDEMPOTENT) == 0 && j->mark == TICKET_NONE);
     if (w->exact.on && once)
         make_exact(j, &w->exact.now);
+    j->again = sent_repeats(&w->sent, r);
+    sent_take(w, &w->sent, r, big->mem.p, big->mem.len);
     cluster_take_slot(cl, slot);
     cl->exclusive = !cl->slots;
     cl->big = j;

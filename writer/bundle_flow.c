@@ -36,9 +36,14 @@ static bool joins(const struct bundle *t, const struct rec *r)
 /* Mark its records as under way. */
 static void mark_all(struct writer *w, struct bundle *t)
 {
-    for (unsigned i = 0; i < t->n; i++)
-        t->e[i].mark = positions_mark(&w->positions, t->flow, t->e[i].r.seq, t->e[i].r.pos,
-                                      t->e[i].r.type == REC_POSITION);
+    for (unsigned i = 0; i < t->n; i++) {
+        struct element *e = &t->e[i];
+        bool position = e->r.type == REC_POSITION;
+        e->resent = !position && sent_repeats(&w->sent, &e->r);
+        if (!position)
+            sent_take(w, &w->sent, &e->r, t->req.p + e->off, e->r.len);
+        e->mark = positions_mark(&w->positions, t->flow, e->r.seq, e->r.pos, position);
+    }
 }
 
 /* Returns whether it could go. */

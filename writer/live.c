@@ -34,23 +34,6 @@ static void gone(struct writer *w)
     ctl_close(&w->live.ctl);
 }
 
-int live_connect(struct writer *w, const char *path)
-{
-    char hello[128], answer[512], announce[1500];
-    if (w->live.ctl.fd >= 0)
-        gone(w);
-    snprintf(hello, sizeof hello, "role=writer nonce=%s", w->session.nonce);
-    if (ctl_hello(&w->live.ctl, path, hello, HELLO_MS, answer, sizeof answer) < 0) {
-        log_event(LOG_INFO, NO_FLOW, "event=not_live control=%s", log_quote(path, strlen(path)));
-        return -1;
-    }
-    loop_watch(w, w->live.ctl.fd, TAG_CONTROL, EPOLLIN);
-    target_announce(&w->node.info, existing_policy(w->opt.on_existing), announce, sizeof announce);
-    if (ctl_send(&w->live.ctl, "target %s", announce) < 0)
-        gone(w);
-    return 0;
-}
-
 /* While some flows wait for others, dfreader reads all of them, and minds the time. */
 static void report_barrier(struct writer *w)
 {
@@ -123,11 +106,45 @@ static void take_limit(struct writer *w, const char *line)
               (unsigned long long)bytes);
 }
 
+static void take_head(struct writer *w, const char *line)
+{
+    uint64_t flow, epoch, pos;
+    if (ctl_getu(line, "flow", &flow) && ctl_getu(line, "epoch", &epoch) && ctl_getu(line, "pos", &pos) &&
+        flow < REC_FLOWS_MAX)
+        sent_head(w, (unsigned)flow, (unsigned)epoch, pos);
+}
+
 static void take_line(struct writer *w, const char *line)
 {
     log_event(LOG_DEBUG, NO_FLOW, "event=control line=%s", log_quote(line, strlen(line)));
     if (ctl_is(line, "limit"))
         take_limit(w, line);
+    else if (ctl_is(line, "head"))
+        take_head(w, line);
+}
+
+static void take_lines(struct writer *w)
+{
+    for (char *line; w->live.ctl.fd >= 0 && (line = ctl_line(&w->live.ctl)) != NULL;)
+        take_line(w, line);
+}
+
+int live_connect(struct writer *w, const char *path)
+{
+    char hello[128], answer[512], announce[1500];
+    if (w->live.ctl.fd >= 0)
+        gone(w);
+    snprintf(hello, sizeof hello, "role=writer nonce=%s", w->session.nonce);
+    if (ctl_hello(&w->live.ctl, path, hello, HELLO_MS, answer, sizeof answer) < 0) {
+        log_event(LOG_INFO, NO_FLOW, "event=not_live control=%s", log_quote(path, strlen(path)));
+        return -1;
+    }
+    loop_watch(w, w->live.ctl.fd, TAG_CONTROL, EPOLLIN);
+    target_announce(&w->node.info, existing_policy(w->opt.on_existing), announce, sizeof announce);
+    if (ctl_send(&w->live.ctl, "target %s", announce) < 0)
+        gone(w);
+    take_lines(w); /* that came together with the welcome */
+    return 0;
 }
 
 void live_receive(struct writer *w)
@@ -135,8 +152,7 @@ void live_receive(struct writer *w)
     struct ctl *c = &w->live.ctl;
     int got;
     while (c->fd >= 0 && (got = ctl_fill(c)) != 0) {
-        for (char *line; (line = ctl_line(c)) != NULL;)
-            take_line(w, line);
+        take_lines(w);
         if (got < 0) {
             gone(w);
             return;

@@ -106,6 +106,7 @@ static void end_sessions(struct writer *w)
     if (!w->failed && signals < 2)
         session_check_end(w, w->stopped);
     drop_position(w);
+    w->ended = true;
     saved_write(w, mono_us(), true);
     if (signals >= 2) {
         bool synced = w->cluster != NULL ? positions_all_synced(&w->positions)
@@ -176,6 +177,7 @@ int main(int argc, char **argv)
         writer_fail(&w, EXIT_CANNOT, "event=summary_not_written file=%s error=%s",
                     log_quote(w.opt.summary, strlen(w.opt.summary)),
                     log_quote(strerror(errno), strlen(strerror(errno))));
+    sent_end(&w);
     inputs_free(&w);
     session_free(&w.session);
     if (w.lanes.n > 0)

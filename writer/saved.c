@@ -100,6 +100,18 @@ static size_t checked(const char *text, size_t n)
     return (size_t)k == n - body && memcmp(text + body, want, (size_t)k) == 0 ? body : 0;
 }
 
+/* Whose positions they are, and whether anything behind them had been sent: for sent.h. */
+static void read_session(struct writer *w, const char *text, size_t n)
+{
+    struct sent_session *from = &w->sent.from;
+    char nonce[33];
+    uint64_t epoch = 0, over = 0;
+    *from = (struct sent_session){0};
+    if (meta_get(text, n, "nonce", nonce, sizeof nonce) > 0 && meta_getu(text, n, "epoch", &epoch))
+        snprintf(from->id, sizeof from->id, "%s %u", nonce, (unsigned)epoch);
+    from->over = meta_getu(text, n, "over", &over) && over == 1;
+}
+
 static bool parse_file(struct writer *w, struct saved_vector *v, const char *text, size_t n)
 {
     char task[128], name[16];
@@ -122,6 +134,7 @@ static bool parse_file(struct writer *w, struct saved_vector *v, const char *tex
     }
     if (meta_get(text, n, "history", v->history, sizeof v->history) < 0)
         v->history[0] = '\0';
+    read_session(w, text, n);
     v->flows = (unsigned)flows;
     v->state = whole == 1 ? SAVED_WHOLE : SAVED_INCOMPLETE;
     for (unsigned i = 0; i < v->flows; i++) {
@@ -173,6 +186,15 @@ static bool put_file(struct writer *w, const struct buf *b)
     return ok;
 }
 
+/* At the end: has everything been applied that was sent, by runs before as well? */
+static bool over(const struct writer *w)
+{
+    bool all = w->ended && writer_quiet(w) && sent_over(w);
+    for (unsigned i = 0; i < w->positions.n; i++)
+        all = all && w->positions.flow[i].n == 0;
+    return all;
+}
+
 /* What has been applied: of a full sync that is not complete, no position is any use. */
 static void fill_file(const struct writer *w, struct buf *b)
 {
@@ -189,6 +211,7 @@ static void fill_file(const struct writer *w, struct buf *b)
     /* Those of a session that goes on hold from the start, whatever its form. */
     bool whole = s->going_on == s->flows || positions_all_synced(&w->positions);
     meta_addu(b, "whole", whole && !w->lost_data && w->sweep.state == SWEEP_OFF);
+    meta_addu(b, "over", over(w));
     for (unsigned i = 0; i < w->positions.n; i++)
         (void)buf_addf(b, "f%u=%llu\n", i, (unsigned long long)w->positions.flow[i].pos);
     (void)buf_addf(b, "crc=%016llx\n", (unsigned long long)crc64(0, b->p, b->len));

@@ -16,6 +16,7 @@
 #define LANE_MEMORY ((size_t)256 << 10)
 #define CALL_MS     20000
 #define FLUSH_MS    600000
+#define JUST_NOW    60 /* seconds */
 
 /* ---- what a SESSION record says ---- */
 
@@ -135,7 +136,10 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     s->journal = f->journal != 0;
     s->wrote = false;
     w->stopped = false;
+    sent_forget(w);
     s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
+    uint64_t now = now_us() / 1000000;
+    s->left = !s->live && f->control[0] != '\0' && f->started <= now && now - f->started < JUST_NOW;
     s->died = !s->live && f->control[0] != '\0' && ctl_just_died(f->control, f->started);
     if (w->opt.live && !s->live) {
         writer_fail(w, EXIT_CANNOT,
@@ -403,6 +407,8 @@ static void begins(struct writer *w)
     w->policy_done = true;
     s->void_flush.len = 0;
     s->wrote = true;
+    if (!sent_begin(w)) /* before the positions: what was sent must not be forgotten where they count */
+        return;
     s->stage = ST_RUN;
     exact_begin(w);
     saved_write(w, mono_us(), true);

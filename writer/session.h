@@ -42,6 +42,7 @@ struct session {
     char refused[32];  /* why this session begins anew instead of going on; "" no such thing */
     bool journal;
     bool live; /* the control socket is (or was) connected */
+    bool left; /* it is none now, but began a moment ago */
     bool died; /* it was, but its dfreader was killed before we reached it */
     char source[16];
     char replid[72], lineage[72];

@@ -16,6 +16,7 @@
 #include "options.h"
 #include "positions.h"
 #include "saved.h"
+#include "sent.h"
 #include "session.h"
 #include "splits.h"
 #include "summary.h"
@@ -29,6 +30,8 @@ struct writer {
     bool lost_data;    /* a target may not have what it confirmed */
     uint64_t saved_at; /* mono_us: the position file was written, or looked at */
     uint64_t saved_sum;
+    bool ended; /* nothing is sent any more */
+    struct sent sent;
     const struct tls *tls; /* NULL: plain */
     struct inputs inputs;
     struct session session;

@@ -58,13 +58,13 @@ run_once() {
     check_monitor
 }
 
-# What the writer's summary knows better: data errors of a run that ended for another reason, of which its status does
-# not tell, and a full sync that was complete when nobody looked.
+# What the writer's summary knows better: data errors and what may have counted twice in a run that ended for another
+# reason, of which its status does not tell, and a full sync that was complete when nobody looked.
 read_summary() {
     local text
     [[ $worst -eq 3 || $writer_status == 3 ]] && data_errors=1
     [[ -n $summary && -r $summary && $summary -nt $run_dir/pid ]] && text=$(<"$summary") || return 0
-    [[ $text =~ \"(errors|reports_lost)\":\ *[1-9] ]] && data_errors=1
+    [[ $text =~ \"(errors|reports_lost|doubtful)\":\ *[1-9] ]] && data_errors=1
     [[ $text == *'"synced": true'* && $text != *'"synced": false'* ]] && once_complete=1
     rm -f -- "$run_dir/summary"
 }

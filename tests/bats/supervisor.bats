@@ -420,6 +420,30 @@ in_step() { # with 2,000 entries a second
     assert_status 3
 }
 
+@test "at least once: what may count twice after a kill is named, and stays visible in the exit status" {
+    start_both --journal-kind incr --journal-ops 100000 --journal-rate 400
+    printf '[writer]\nat-least-once = yes\n' >"$TMP/conf"
+    replicate --restart -c "$TMP/conf" --position-file "$TMP/positions"
+    wait_until 10 phase_is streaming
+    wait_until 10 grep -qx whole=1 "$TMP/positions"
+    cp "$TMP/positions" "$TMP/before"
+    wait_until 10 eval '! cmp -s "$TMP/positions" "$TMP/before"' # and so there were changes since
+    kill -STOP "$TASK_PID"
+    kill -KILL "$(stage rediswriter)"
+    wait_until 5 no_process "$(stage rediswriter)"
+    cp "$TMP/before" "$TMP/positions" # as if this had been its last
+    kill -CONT "$TASK_PID"
+    wait_until 10 restarted 1
+    wait_until 10 phase_is streaming
+    wait_until 10 grep -q 'event=may_count_twice command="INCR"' "$TMP/err"
+    kill -KILL "$(stage dfreader-session)"
+    wait_until 10 restarted 2
+    wait_until 10 phase_is streaming
+    df2redis stop
+    reap 10 "$TASK_PID"
+    assert_status 3
+}
+
 @test "a limit that was changed while it ran holds after a restart, too" {
     start_both
     replicate --restart --max-ops 1000

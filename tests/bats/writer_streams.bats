@@ -93,6 +93,20 @@ END
     [[ $(rcli dbsize) -eq 0 ]]
 }
 
+@test "a session that ended before the target was announced is tried again; a recording is not" {
+    start_redis
+    local began
+    for began in 0 3600; do
+        printf '%s\n' "session control=$TMP/none started=$(($(date +%s) - began))" "target kind=dragonfly version=99.0.0" "flow 0" end |
+            mkrecords >"$TMP/stream"
+        cat "$TMP/stream" | { run timeout 10 rediswriter "$(target)" || true; }
+        assert_status $((began == 0 ? 75 : 2))
+        run timeout 10 rediswriter "$(target)" "$TMP/stream"
+        assert_status 2
+        assert_output_has event=target_mismatch
+    done
+}
+
 @test "streams that were made for another target: status 2, nothing is written" {
     start_redis
     local facts

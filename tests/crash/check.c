@@ -1,6 +1,7 @@
 /* What the target has to be like. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "crash.h"
 
@@ -89,18 +90,26 @@ static void drain(void)
     fail("what was written does not arrive (session phase %s)", pipeline_phase(&now.pipeline));
 }
 
-static void compare(void)
+int check_diff(const char *log, const char *list)
 {
     char a[80], b[80];
     const char *dbs = now.source.dbs == 1 ? "0" : now.source.dbs == 2 ? "0,1" : "0,1,2";
-    struct command c = {.in = -1, .out = -1, .log = file("diff.log"), .group = -1};
+    struct command c = {.in = -1, .out = -1, .log = log, .group = -1};
     snprintf(a, sizeof a, "redis://127.0.0.1:%u?dbs=%s", now.source.oracle.port, dbs);
     snprintf(b, sizeof b, opt.cluster ? "redis-cluster://127.0.0.1:%u" : "redis://127.0.0.1:%u?dbs=%s",
              now.target[0].port, dbs);
-    const char *const words[] = {"dfstate", "diff", a, b};
+    unlink(log);
+    const char *const words[] = {"dfstate", "diff", "--list", list, a, b};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         arg(&c, words[i]);
-    int status = run(&c);
+    return run(&c);
+}
+
+static void compare(void)
+{
+    int status = opt.named ? 0 : check_diff(file("diff.log"), "40");
+    if (opt.named)
+        named_check();
     if (status)
         fail("the data sets differ (diff.log; dfstate: status %d)", status);
     now.compared++;
@@ -114,6 +123,8 @@ void check_equal(void)
     if (now.targets > 1)
         cluster_wait(now.target, now.targets);
     compare();
+    if (opt.service)
+        service_check();
     source_check(&now.source);
     now.complete = true;
     source_go(&now.source);

@@ -31,7 +31,7 @@ struct options {
     uint64_t crashes, seed, every, series, rate, seconds;
     const char *dragonfly, *keep;
     const char *only; /* of the faults: those with one of these names, comma-separated */
-    bool cluster, exact, verbose, overwrite;
+    bool cluster, exact, verbose, overwrite, named, service;
 };
 
 extern struct options opt;
@@ -117,6 +117,7 @@ struct stage {
     int status; /* as waitpid gives it */
     bool hit;   /* we killed it */
     bool asked; /* we sent it SIGTERM */
+    bool other; /* no child of ours: of df2redis */
 };
 
 struct pipeline {
@@ -129,6 +130,8 @@ struct pipeline {
 };
 
 void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved);
+/* Look which stages there are, where they are not ours. */
+void pipeline_list(struct pipeline *p);
 /* Notes what has ended.  True: all have. */
 bool pipeline_reap(struct pipeline *p);
 void pipeline_signal(struct pipeline *p, unsigned stage, int sig);
@@ -137,6 +140,17 @@ void pipeline_kill(struct pipeline *p); /* and wait */
 /* Phase of the session ("stable" ...), "" when it does not answer. */
 const char *pipeline_phase(struct pipeline *p);
 bool pipeline_is_stable(struct pipeline *p);
+
+/* ---- service.c: the supervisor, df2redis --restart ---- */
+
+/* Its command line. */
+void service_command(struct command *c, const char *source, const char *target);
+/* Its processes, behind itself, which is the first stage. */
+void service_list(struct pipeline *p);
+/* After all had arrived, before what comes next: have all new starts since the last time gone on? */
+void service_check(void);
+/* Nothing is left of it. */
+void service_end(struct pipeline *p);
 
 /* ---- faults.c ---- */
 
@@ -150,6 +164,15 @@ bool check_positions(uint64_t pos[MAX_FLOWS]);
 /* Pause the writes, wait until everything has arrived, compare, go on. */
 void check_equal(void);
 
+/* Fill in the URLs of the source's data and of the target; status and log are those of dfstate diff. */
+int check_diff(const char *log, const char *list);
+
+/* ---- named.c ---- */
+
+/* With --named: every key that differs was named by a writer of the series, and of none is anything missing.
+ */
+void named_check(void);
+
 /* ---- main.c ---- */
 
 struct run {
@@ -162,7 +185,7 @@ struct run {
     bool begun;
     bool complete;   /* the target has had a position in every flow: from now on only PARTIAL will do */
     unsigned helped; /* runs that did not end by themselves, as processes had died before they joined */
-    unsigned fault, series, restarts, fulls, partials, compared;
+    unsigned fault, series, restarts, fulls, partials, compared, differed;
     char last_fault[120];
 };
 extern struct run now;

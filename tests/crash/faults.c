@@ -31,6 +31,7 @@ static struct server *some_target(void)
 
 static void kill_stage(void)
 {
+    pipeline_list(&now.pipeline);
     unsigned i = (unsigned)below(now.pipeline.stages);
     tell("SIGKILL %s", now.pipeline.stage[i].name);
     pipeline_signal(&now.pipeline, i, SIGKILL);
@@ -38,6 +39,7 @@ static void kill_stage(void)
 
 static void stop_stage(void)
 {
+    pipeline_list(&now.pipeline);
     unsigned i = (unsigned)below(now.pipeline.stages), run = now.pipeline.runs;
     int64_t us = a_while();
     tell("SIGSTOP %s for %lld ms", now.pipeline.stage[i].name, (long long)us / 1000);

@@ -26,6 +26,14 @@ static const char help[] =
     "  --seconds N       end (with status 0) when so much time has passed\n"
     "  --cluster         the target is a cluster of three masters (writes that may be applied twice)\n"
     "  --exactly-once    the same with rediswriter --exactly-once (all writes)\n"
+    "  --named           with --cluster: also writes that count twice when they are applied twice; what "
+    "differs then must\n"
+    "                    have been named by a writer, and of nothing may be less than at the source\n"
+    "  --service         the pipeline is df2redis --restart, of which any process may be hit, and which has "
+    "to come back\n"
+    "                    by itself (killed itself, it is started again as a service manager would); its "
+    "pauses grow, so\n"
+    "                    use short series\n"
     "  --dragonfly PATH  the master is this Dragonfly instead of the stand-in\n"
     "  --only NAME,...   only faults of these kinds: kill-stage, stop-stage, kill-all, end-all, cut-flow,\n"
     "                    cut-control, stall-source, cut-target, kill-target, stop-target, kill-everything\n"
@@ -176,11 +184,23 @@ static uint64_t number(const char *text)
 static void take_options(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"crashes", 1, NULL, 'n'},   {"seed", 1, NULL, 's'},      {"every", 1, NULL, 'e'},
-        {"series", 1, NULL, 'r'},    {"rate", 1, NULL, 'w'},      {"seconds", 1, NULL, 't'},
-        {"cluster", 0, NULL, 'c'},   {"dragonfly", 1, NULL, 'd'}, {"exactly-once", 0, NULL, 'x'},
-        {"only", 1, NULL, 'o'},      {"keep", 1, NULL, 'k'},      {"verbose", 0, NULL, 'v'},
-        {"overwrite", 0, NULL, 'O'}, {"help", 0, NULL, 'h'},      {0},
+        {"crashes", 1, NULL, 'n'},
+        {"seed", 1, NULL, 's'},
+        {"every", 1, NULL, 'e'},
+        {"series", 1, NULL, 'r'},
+        {"rate", 1, NULL, 'w'},
+        {"seconds", 1, NULL, 't'},
+        {"cluster", 0, NULL, 'c'},
+        {"dragonfly", 1, NULL, 'd'},
+        {"exactly-once", 0, NULL, 'x'},
+        {"only", 1, NULL, 'o'},
+        {"keep", 1, NULL, 'k'},
+        {"verbose", 0, NULL, 'v'},
+        {"overwrite", 0, NULL, 'O'},
+        {"named", 0, NULL, 'N'},
+        {"service", 0, NULL, 'S'},
+        {"help", 0, NULL, 'h'},
+        {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -197,15 +217,27 @@ static void take_options(int argc, char **argv)
         case 'o': opt.only = optarg; break;
         case 'k': opt.keep = optarg; break;
         case 'O': opt.overwrite = true; break;
+        case 'S': opt.service = true; break;
+        case 'N': opt.named = true; break;
         case 'v': opt.verbose = true; break;
         case 'h': fputs(help, stdout); exit(0);
         default: exit(2);
         }
     }
-    if (optind < argc || !opt.crashes || !opt.every || !opt.series || !opt.rate)
+    if (optind < argc || (opt.named && !opt.cluster) || (opt.service && opt.cluster) || !opt.crashes ||
+        !opt.every || !opt.series || !opt.rate)
         errx(2, "see dfcrash --help");
     if (!opt.seed)
         opt.seed = (uint64_t)time(NULL) % 1000000;
+}
+
+/* What df2redis has started does not die with us. */
+static void on_term(int sig)
+{
+    (void)sig;
+    if (opt.service && now.pipeline.group > 0)
+        kill(-now.pipeline.group, SIGKILL);
+    _exit(1);
 }
 
 /* The programs beside us come first. */
@@ -239,6 +271,8 @@ int main(int argc, char **argv)
     unsigned fault = 0;
     take_options(argc, argv);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGTERM, on_term);
+    signal(SIGINT, on_term);
     prctl(PR_SET_PDEATHSIG, SIGTERM); /* what started us, make or bats, and we end together */
     set_path();
     now.rng = opt.seed;
@@ -248,8 +282,12 @@ int main(int argc, char **argv)
         now.dir);
     while (fault < opt.crashes && now_us() < end)
         run_series(&fault, end);
-    say("seed %llu: %u faults, %u comparisons, all equal; %u full syncs, %u partial, %u restarts (%u helped)",
-        (unsigned long long)opt.seed, fault, now.compared, now.fulls, now.partials, now.restarts, now.helped);
+    say("seed %llu: %u faults, %u comparisons, %s; %u full syncs, %u partial, %u restarts (%u helped)",
+        (unsigned long long)opt.seed, fault, now.compared,
+        opt.named ? "what differed was named" : "all equal", now.fulls, now.partials, now.restarts,
+        now.helped);
+    if (opt.named)
+        say("keys that differed, each named: %u", now.differed);
     if (!opt.keep)
         remove_tree(now.dir);
     return 0;

@@ -75,7 +75,8 @@ static void feeder_start(const struct source *s, uint64_t seed)
                                                    .flows = s->flows,
                                                    .dbs = s->dbs,
                                                    .keys = 20,
-                                                   .safe = opt.cluster && !opt.exact});
+                                                   .safe = opt.cluster && !opt.exact,
+                                                   .named = opt.named});
         feed(s->master.port, sp[1], &t);
     }
     close(sp[1]);
@@ -152,7 +153,7 @@ static void standin_start(struct source *s, uint64_t seed)
     arg(&c, "--backlog");
     arg(&c, "65536");
     if (opt.cluster && !opt.exact)
-        arg(&c, "--live-safe");
+        arg(&c, opt.named ? "--live-named" : "--live-safe");
     if ((!opt.cluster || opt.exact) && one_in(3)) {
         arg(&c, "--live-flush");
         arg(&c, "20000");

@@ -80,6 +80,7 @@ typedef struct live live;
 typedef struct file_source file_source;
 
 typedef struct diff_options {
+    size_t list; /* differences that are shown */
     long long ttl_slack;
     bool no_ttl;
     bool redis_target;

@@ -6,7 +6,7 @@
 
 #include "dfstate.h"
 
-enum { LISTED = 40, SHOWN = 150, CONTEXT = 50 };
+enum { SHOWN = 150, CONTEXT = 50 };
 
 typedef struct side {
     live *live;
@@ -78,7 +78,7 @@ static void put_key(const record *r)
 /* Counts a difference; true if it is to be listed, its key then being printed already. */
 static bool differs(comparison *c, const record *r)
 {
-    if (++c->differ > LISTED)
+    if (++c->differ > c->o->list)
         return false;
     put_key(r);
     return true;

@@ -23,7 +23,7 @@ static const char help[] =
     "\n"
     "  dump [--host H] [--dbs 0,1] [--cluster] [--no-ttl] PORT|URL\n"
     "        write one line of canonical JSON a key, sorted by database and key\n"
-    "  diff [--ttl-slack MS] [--no-ttl] [--redis-target] A B\n"
+    "  diff [--ttl-slack MS] [--no-ttl] [--redis-target] [--list N] A B\n"
     "        compare two states, each the file of a dump (.gz allowed) or a URL\n"
     "  count URL\n"
     "        write a line `DB KEYS` for each database\n"
@@ -39,13 +39,14 @@ static const char help[] =
     "  --cluster       PORT is that of a cluster node: read all masters\n"
     "  --no-ttl        leave out expiry times\n"
     "  --ttl-slack MS  expiry times may be this far apart (1500)\n"
+    "  --list N        differences that are shown (40)\n"
     "  --redis-target  B is a Redis without modules: JSON and probabilistic types of A are\n"
     "                  expected to be missing there\n"
     "  --help, --version\n"
     "\n"
     "Exit status: 0 done or equal, 1 different, 2 cannot run.\n";
 
-enum { O_HELP = 256, O_VERSION, O_HOST, O_DBS, O_CLUSTER, O_NO_TTL, O_SLACK, O_REDIS };
+enum { O_HELP = 256, O_VERSION, O_HOST, O_DBS, O_CLUSTER, O_NO_TTL, O_SLACK, O_REDIS, O_LIST };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, O_HELP},
                                              {"version", no_argument, NULL, O_VERSION},
@@ -55,6 +56,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, O_HELP}
                                              {"no-ttl", no_argument, NULL, O_NO_TTL},
                                              {"ttl-slack", required_argument, NULL, O_SLACK},
                                              {"redis-target", no_argument, NULL, O_REDIS},
+                                             {"list", required_argument, NULL, O_LIST},
                                              {NULL, 0, NULL, 0}};
 
 static long long number(const char *what, const char *text, long long min, long long max)
@@ -92,6 +94,7 @@ static void take_option(options *o, int c)
     case O_NO_TTL: o->diff.no_ttl = true; break;
     case O_SLACK: o->diff.ttl_slack = number("--ttl-slack", optarg, 0, LLONG_MAX); break;
     case O_REDIS: o->diff.redis_target = true; break;
+    case O_LIST: o->diff.list = (size_t)number("--list", optarg, 0, INT_MAX); break;
     default: /* getopt_long() has said why */ exit(EXIT_CANNOT);
     }
 }
@@ -183,7 +186,7 @@ static int run(const options *o, const char *command, char **argv, int argc)
 
 int main(int argc, char **argv)
 {
-    options o = {.diff = {.ttl_slack = 1500}};
+    options o = {.diff = {.ttl_slack = 1500, .list = 40}};
     int c;
 
     while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1)

@@ -50,8 +50,12 @@ static void use_db(struct oracle *o, unsigned db)
 /* Expiries of what is not there: a real master has nothing to log then. */
 static bool in_vain(const struct traffic_command *c, const redisReply *r)
 {
-    return r->type == REDIS_REPLY_INTEGER && r->integer == 0 &&
-           (!strcmp(c->argv[0], "PEXPIREAT") || !strcmp(c->argv[0], "PERSIST"));
+    static const char *const names[] = {"PEXPIREAT",
+                                        "PERSIST"}; /* words of a command do not end with a NUL */
+    for (unsigned i = 0; i < 2; i++)
+        if (c->len[0] == strlen(names[i]) && !memcmp(c->argv[0], names[i], c->len[0]))
+            return r->type == REDIS_REPLY_INTEGER && r->integer == 0;
+    return false;
 }
 
 bool oracle_write(struct oracle *o, const struct traffic_command *c)
