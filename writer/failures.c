@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <bsd/string.h>
 
 #include "exits.h"
 #include "io.h"
@@ -28,11 +30,27 @@ static void cannot(struct writer *w, const char *what)
 
 /* ---- a file that is there already ---- */
 
+/* It is made only when there is something to be kept: then it is too late to find out that it cannot be. */
+static bool can_be_made(struct writer *w)
+{
+    char path[4096];
+    if (strlcpy(path, w->opt.errors_to, sizeof path) >= sizeof path)
+        errno = ENAMETOOLONG;
+    else if (errno == ENOENT && access(dirname(path), W_OK | X_OK) == 0)
+        return true;
+    cannot(w, strerror(errno));
+    return false;
+}
+
 bool failures_check(struct writer *w)
 {
     struct stat st, in;
     uint8_t want[REC_STREAM], got[REC_STREAM];
-    if (w->opt.errors_to == NULL || stat(w->opt.errors_to, &st) < 0 || !S_ISREG(st.st_mode))
+    if (w->opt.errors_to == NULL)
+        return true;
+    if (stat(w->opt.errors_to, &st) < 0)
+        return can_be_made(w);
+    if (!S_ISREG(st.st_mode))
         return true;
     for (unsigned i = 0; i < w->opt.nfiles; i++)
         if (stat(w->opt.files[i], &in) == 0 && in.st_dev == st.st_dev && in.st_ino == st.st_ino) {

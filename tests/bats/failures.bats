@@ -113,3 +113,15 @@ EOT
     assert_output_has 'input as well'
     [[ $(rcli exists a) == 0 ]]
 }
+
+@test "a file that could not be made is known at the start" {
+    start_redis
+    one_flow <<<"set 0 a 1" | write --errors-to "$TMP/nowhere/failed"
+    assert_status 1
+    assert_output_has 'event=errors_not_kept'
+    assert_output_has 'No such file'
+    [[ $(rcli exists a) == 0 ]]
+    one_flow <<<"set 0 a 1" | write --errors-to "$TMP/failed" # but it is only made when it is needed
+    assert_status 0
+    [[ ! -e $TMP/failed ]]
+}

@@ -90,7 +90,7 @@ expect() { # file with commands
 }
 
 same_server_again() { # option…: after kill -9, in its directory, on its port
-    local -a command=(redis-server --port "$REDIS_PORT" --bind 127.0.0.1 --save '' --dir "$TMP/redis.$REDIS_PORT"
+    local -a command=("${REDIS_SERVER:-redis-server}" --port "$REDIS_PORT" --bind 127.0.0.1 --save '' --dir "$TMP/redis.$REDIS_PORT"
         --logfile "$TMP/redis.$REDIS_PORT/log" "$@")
     # It must not hold the end through which the writer is fed.
     eval "background \"\${command[@]}\" ${FEED:+$FEED>&-}"
