@@ -66,6 +66,10 @@ static void on_flush(struct conn *c, void *arg, const redisReply *r)
 
 static void begin_flush(struct cluster *cl, const void *request, size_t n, uint32_t db, enum purpose purpose)
 {
+    if (purpose == EVERYBODY_START)
+        saved_void(cl->w);
+    if (cl->w->failed)
+        return;
     for (unsigned i = 0; i < cl->nnodes; i++)
         cl->node[i]->flushed = false;
     cl->flush.len = cl->refusal.len = 0;

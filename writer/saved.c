@@ -196,7 +196,7 @@ static bool over(const struct writer *w)
 }
 
 /* What has been applied: of a full sync that is not complete, no position is any use. */
-static void fill_file(const struct writer *w, struct buf *b)
+static void fill_file(const struct writer *w, struct buf *b, bool whole)
 {
     const struct session *s = &w->session;
     (void)buf_addstr(b, head);
@@ -208,34 +208,56 @@ static void fill_file(const struct writer *w, struct buf *b)
     meta_adds(b, "lineage", s->lineage);
     if (w->exact.on)
         meta_adds(b, "history", w->exact.history);
-    /* Those of a session that goes on hold from the start, whatever its form. */
-    bool whole = s->going_on == s->flows || positions_all_synced(&w->positions);
-    meta_addu(b, "whole", whole && !w->lost_data && w->sweep.state == SWEEP_OFF);
-    meta_addu(b, "over", over(w));
-    for (unsigned i = 0; i < w->positions.n; i++)
-        (void)buf_addf(b, "f%u=%llu\n", i, (unsigned long long)w->positions.flow[i].pos);
+    meta_addu(b, "whole", whole);
+    meta_addu(b, "over", whole && over(w));
+    for (unsigned i = 0; i < s->flows; i++)
+        (void)buf_addf(b, "f%u=%llu\n", i,
+                       (unsigned long long)(i < w->positions.n ? w->positions.flow[i].pos : 0));
     (void)buf_addf(b, "crc=%016llx\n", (unsigned long long)crc64(0, b->p, b->len));
+}
+
+static bool kept(const struct writer *w)
+{
+    return w->opt.position_file != NULL && w->session.journal && w->session.live;
 }
 
 static bool due(const struct writer *w)
 {
-    return w->opt.position_file != NULL && w->session.stage == ST_RUN && w->session.journal &&
-           w->session.live;
+    return kept(w) && w->session.stage == ST_RUN;
 }
 
-void saved_write(struct writer *w, uint64_t now, bool final)
+static bool whole(const struct writer *w)
+{
+    const struct session *s = &w->session;
+    /* Those of a session that goes on hold from the start, whatever its form. */
+    return (s->going_on == s->flows || positions_all_synced(&w->positions)) && !w->lost_data &&
+           w->sweep.state == SWEEP_OFF;
+}
+
+static void put(struct writer *w, bool whole)
 {
     struct buf b = {.max = FILE_MAX};
-    if (!due(w) || (!final && now - w->saved_at < EVERY))
-        return;
-    w->saved_at = now;
-    fill_file(w, &b);
+    fill_file(w, &b, whole);
     /* Unchanged positions are not written again: time has no part in the text. */
     uint64_t sum = crc64(0, b.p, b.len);
     if (sum != w->saved_sum && !put_file(w, &b))
         damaged(w, strerror(errno));
     w->saved_sum = sum;
     buf_free(&b);
+}
+
+void saved_write(struct writer *w, uint64_t now, bool final)
+{
+    if (!due(w) || (!final && now - w->saved_at < EVERY))
+        return;
+    w->saved_at = now;
+    put(w, whole(w));
+}
+
+void saved_void(struct writer *w)
+{
+    if (kept(w) && access(w->opt.position_file, F_OK) == 0)
+        put(w, false);
 }
 
 int saved_timeout(const struct writer *w, uint64_t now)

@@ -37,6 +37,10 @@ int saved_tell(struct writer *w, const struct saved_vector *v);
  * --position-file. */
 void saved_write(struct writer *w, uint64_t now, bool final);
 
+/* The target is about to be emptied for a full sync: what the file says of it, if there is one, does not hold
+ * any more. */
+void saved_void(struct writer *w);
+
 /* Milliseconds until it is due; -1: not by itself. */
 int saved_timeout(const struct writer *w, uint64_t now);
 

@@ -102,3 +102,20 @@ another_master() { start_master "${WHAT[@]}" --replid "$(printf '%040d' 5)" "$@"
     [[ $status -ne 0 ]]
     grep -q "was not complete" "$TMP/reader.err" || fail "$(cat "$TMP"/*.err)"
 }
+
+@test "another master, flush: what the position file says does not count any more before the target is emptied" {
+    start_master "${WHAT[@]}"
+    start_redis
+    local -a two=(--connections 2 --position-file "$TMP/positions")
+    run pipeline --resume --until synced -- "${two[@]}"
+    [[ $status -eq 0 ]] || fail "$(cat "$TMP"/*.err)"
+    grep -qx whole=1 "$TMP/positions"
+    kill "$MASTER_PID"
+    another_master
+    rcli client pause 60000 write # the flush waits there
+    background pipeline --resume --on-full-resync flush --until synced -- "${two[@]}" --on-full-resync flush
+    wait_until 10 eval 'rcli client list | grep -q cmd=flushall'
+    grep -qx whole=0 "$TMP/positions"
+    rcli client unpause
+    wait_until 10 grep -qx whole=1 "$TMP/positions"
+}
