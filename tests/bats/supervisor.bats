@@ -104,6 +104,7 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     for pid in $others; do kill -0 "$pid" || fail "a stage has ended"; done
     replicate --restart
     wait_until 10 grep -q "event=orphan name=dfparse-1 pid=$(echo "$others" | sed -n 2p)" "$TMP/err"
+    wait_until 10 eval '[[ $(events "started name=rediswriter") -eq 2 ]]' # until then the old session is streaming
     wait_until 10 phase_is streaming
     for pid in $others; do no_process "$pid" || fail "a stage is left"; done
     [[ $(events 'orphan name') -eq 6 && $(events orphan-killed) -eq 0 ]] || fail "$(cat "$TMP/err")"
