@@ -151,6 +151,9 @@ static enum put begin_session(struct writer *w, const struct facts *f)
         writer_fail(w, EXIT_USAGE, "event=no_position_file note=\"--exactly-once needs --position-file\"");
         return PUT_FAIL;
     }
+    if (s->live && f->resume != 0 && w->cluster != NULL && w->opt.position_file == NULL)
+        log_event(LOG_WARN, NO_FLOW, "event=no_position_file note=%s",
+                  "\"nothing is kept to go on from: a restart needs a full sync; see --position-file\"");
     if (s->live && f->resume != 0) {
         s->epoch = (unsigned)f->epoch;
         enum put got = say_saved(w);

@@ -119,3 +119,14 @@ another_master() { start_master "${WHAT[@]}" --replid "$(printf '%040d' 5)" "$@"
     rcli client unpause
     wait_until 10 grep -qx whole=1 "$TMP/positions"
 }
+
+@test "several connections without a position file: that nothing can be gone on from is said at once" {
+    start_master "${WHAT[@]}"
+    start_redis
+    run pipeline --resume --until synced -- --connections 2
+    [[ $status -eq 0 ]] || fail "$(cat "$TMP"/*.err)"
+    grep -q event=no_position_file "$TMP/writer.err"
+    run pipeline --resume --until synced -- --on-existing overwrite --connections 2 --position-file "$TMP/positions"
+    [[ $status -eq 0 ]] || fail "$(cat "$TMP"/*.err)"
+    ! grep event=no_position_file "$TMP/writer.err"
+}
