@@ -1,5 +1,4 @@
 /* The scan of a single server: a step every few milliseconds, for which everything in flight is awaited. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +29,9 @@ static void begin_scan(struct writer *w)
 {
     struct sweep *s = &w->sweep;
     struct node *n = &w->node;
-    redisReply *r = target_call(n, CALL_MS, "INFO", "keyspace", NULL);
-    if (r == NULL) {
-        node_lose(n, "INFO: %s", strerror(errno));
-        return; /* again on the next connection */
-    }
+    redisReply *r = target_answer(w, n, CALL_MS, "INFO", "keyspace", NULL);
+    if (r == NULL)
+        return; /* again on the next connection, if there is one */
     from_the_start(s, n);
     for (const char *p = r->str != NULL ? strstr(r->str, "\ndb") : NULL; p != NULL && s->ndbs < 1024;
          p = strstr(p + 1, "\ndb"))
@@ -91,18 +88,13 @@ static void scan_step(struct writer *w)
     bool other = s->dbs[s->at] != n->db;
     if (other && !select_db(w, s->dbs[s->at]))
         return;
-    redisReply *r = target_call(n, CALL_MS, "SCAN", s->cursor, "COUNT", SWEEP_COUNT, NULL);
-    if (r == NULL) {
-        node_lose(n, "SCAN: %s", strerror(errno));
+    redisReply *r = target_answer(w, n, CALL_MS, "SCAN", s->cursor, "COUNT", SWEEP_COUNT, NULL);
+    if (r == NULL)
         return;
-    }
     bool ok = r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->str != NULL;
     if (ok && remove_unseen(w, r->element[1])) {
         strlcpy(s->cursor, r->element[0]->str, sizeof s->cursor);
         s->at += strcmp(s->cursor, "0") == 0;
-    } else if (!ok) {
-        log_event(LOG_DEBUG, NO_FLOW, "event=scan_refused reply=%s",
-                  log_quote(r->str != NULL ? r->str : "?", 1));
     }
     freeReplyObject(r);
     if (other && !n->lost)

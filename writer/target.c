@@ -61,6 +61,30 @@ static void refused(struct writer *w, struct node *n, const char *command, redis
     freeReplyObject(r);
 }
 
+/* The reply, or NULL. */
+static redisReply *must(struct writer *w, struct node *n, int timeout_ms, const char **arg, unsigned argc)
+{
+    redisReply *r = call_patiently(w, n, timeout_ms, arg, argc);
+    if (r == NULL)
+        return NULL;
+    if (r->type == REDIS_REPLY_ERROR) {
+        refused(w, n, arg[0], r);
+        return NULL;
+    }
+    node_succeeded(n);
+    return r;
+}
+
+redisReply *target_answer(struct writer *w, struct node *n, int timeout_ms, ...)
+{
+    const char *arg[CALL_ARGS_MAX];
+    va_list ap;
+    va_start(ap, timeout_ms);
+    unsigned argc = call_collect(arg, ap);
+    va_end(ap);
+    return must(w, n, timeout_ms, arg, argc);
+}
+
 bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
 {
     const char *arg[CALL_ARGS_MAX];
@@ -68,16 +92,10 @@ bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
     va_start(ap, timeout_ms);
     unsigned argc = call_collect(arg, ap);
     va_end(ap);
-    redisReply *r = call_patiently(w, n, timeout_ms, arg, argc);
-    if (r == NULL)
-        return false;
-    if (r->type == REDIS_REPLY_ERROR) {
-        refused(w, n, arg[0], r);
-        return false;
-    }
-    freeReplyObject(r);
-    node_succeeded(n);
-    return true;
+    redisReply *r = must(w, n, timeout_ms, arg, argc);
+    if (r != NULL)
+        freeReplyObject(r);
+    return r != NULL;
 }
 
 bool target_request(struct writer *w, struct node *n, int timeout_ms, const char *what, const void *request,

@@ -48,6 +48,9 @@ int target_has_keys(struct writer *w, struct node *n);
  * failed. The arguments end with NULL. */
 bool target_must(struct writer *w, struct node *n, int timeout_ms, ...) __attribute__((sentinel));
 
+/* The same for its reply, which is no error. NULL: the connection was lost, or the writer has failed. */
+redisReply *target_answer(struct writer *w, struct node *n, int timeout_ms, ...) __attribute__((sentinel));
+
 /* Send a request and read its reply, waiting where the target refuses for a while. False: the connection was
  * lost, or the writer has failed. what: for messages. */
 bool target_request(struct writer *w, struct node *n, int timeout_ms, const char *what, const void *request,

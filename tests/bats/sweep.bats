@@ -129,3 +129,33 @@ EOF
     [[ $status -eq 0 ]] || fail "$(cat "$TMP/err")"
     [[ $(rcli -n 3 exists old) == 0 && $(rcli hget 'df2redis:{default}' sweep) == "" ]]
 }
+
+@test "a target that refuses to be scanned is not taken for swept" {
+    start_redis
+    rcli set stale old >/dev/null
+    rcli acl setuser default -scan >/dev/null
+    echo "set 0 a new" | anew 1 | overwrite
+    assert_status 1
+    assert_output_has "event=command_refused command=SCAN"
+    rcli acl setuser default +scan >/dev/null
+    feed --on-full-resync overwrite
+    heading 1 refused=replid >&"$FEED"
+    printf '%s\n' "set 0 a newer" "sleep 1" >&"$FEED"
+    wait_until 10 eval '[[ $(rcli get a) == newer ]]'
+    rcli acl setuser default -info >/dev/null
+    printf '%s\n' "synced 0 :pos=2" end >&"$FEED"
+    exec {FEED}>&-
+    FEED=
+    reap 20 "$WRITER"
+    [[ $status -eq 1 ]] && said "event=command_refused command=INFO" || fail "status $status: $(cat "$TMP/err")"
+    [[ $(rcli get stale) == old && $(rcli hget 'df2redis:{default}' sweep) == 1 ]]
+}
+
+@test "what a target knows of the session before is not lost when the next one cannot begin" {
+    start_redis
+    rcli hset 'df2redis:{default}' session "00000000000000000000000000000000 1 1 replid -" f0 "1 5 100" >/dev/null
+    rcli acl setuser default -hset >/dev/null
+    echo "set 0 a new" | anew 1 | overwrite
+    assert_status 1
+    [[ $(rcli hlen 'df2redis:{default}') == 2 ]] || fail "$(rcli hgetall 'df2redis:{default}')"
+}
