@@ -367,40 +367,27 @@ static bool clear_after_void(struct writer *w)
     return target_must(w, n, CALL_MS, "SELECT", num, NULL);
 }
 
-static bool write_start(struct writer *w)
+/* The position key of this session, and nothing in it yet; of one that goes on, where it begins. In a
+ * transaction: a crash in between would forget that a session was here. A refusal that passes must not come
+ * within it, or EXEC refuses, too: so it is awaited before. */
+static bool write_identity(struct writer *w)
 {
     struct session *s = &w->session;
     struct node *n = &w->node;
     char name[16], text[64], num[16];
     snprintf(num, sizeof num, "%u", n->db);
-    bool ok =
-        (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", "0", NULL)) &&
-        target_must(w, n, CALL_MS, "MULTI", NULL) &&
-        target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
-        target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run, NULL);
-    for (unsigned i = 0; i < s->flows && ok; i++) {
+    bool ok = (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", "0", NULL)) &&
+              target_must(w, n, CALL_MS, "HSET", s->position_key, "writer", w->run, NULL) &&
+              target_must(w, n, CALL_MS, "MULTI", NULL) &&
+              target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
+              target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
+                          w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
+    for (unsigned i = 0; s->going_on > 0 && i < s->flows && ok; i++) {
         snprintf(name, sizeof name, "f%u", i);
         snprintf(text, sizeof text, "%u 0 %llu", s->epoch, (unsigned long long)w->positions.flow[i].pos);
         ok = target_must(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
     }
     return ok && target_must(w, n, CALL_MS, "EXEC", NULL) &&
-           (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
-}
-
-/* The position key of this session, and nothing in it yet; of one that goes on, where it begins: in a
- * transaction, or a crash in between would forget that. */
-static bool write_identity(struct writer *w)
-{
-    if (w->session.going_on > 0)
-        return write_start(w);
-    struct session *s = &w->session;
-    struct node *n = &w->node;
-    char num[16];
-    snprintf(num, sizeof num, "%u", n->db);
-    return (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", "0", NULL)) &&
-           target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
-           target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
-                       w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL) &&
            (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
 }
 
