@@ -56,6 +56,7 @@ struct span {
     uint32_t held;   /* registers that held something after them */
     unsigned asking; /* which of the slots */
     bool learnt;     /* what stands in all its slots is known */
+    bool closing;    /* a step failed, and its slot does not say so yet */
 };
 
 static void span_free(struct span *s)
@@ -250,21 +251,43 @@ static bool changes(const struct span *s)
     return s->exact && s->step.keep == 0;
 }
 
+/* Of one that has failed nothing is to be run by whoever goes on. */
 static struct exact_id place(const struct span *s)
 {
     struct exact_id id = s->id;
-    id.step = s->number;
+    id.step = s->broken ? UINT32_MAX : s->number;
     id.held = registers(s);
     return id;
 }
 
-static void on_step(struct writer *w, void *arg, const char *text, size_t len)
+/* A step that changes something. Where it failed its slot says all the same that it was run: before anything
+ * else that is put right, or the steps behind it would be run by whoever goes on. */
+static void stepped(struct span *s, const char *text, size_t len)
 {
-    struct span *s = arg;
-    (void)w;
     if (text != NULL)
         fault(s, text, len);
-    advance(s);
+    s->closing = text != NULL && s->exact && s->id.pos > 0;
+    if (!s->closing) {
+        advance(s);
+        return;
+    }
+    s->sent = false;
+    s->due = 0;
+    s->w->cluster->stir = true;
+}
+
+static void on_step(struct writer *w, void *arg, const char *text, size_t len)
+{
+    (void)w;
+    stepped(arg, text, len);
+}
+
+static void on_closed(struct writer *w, void *arg, const char *text, size_t len)
+{
+    (void)w;
+    (void)text;
+    (void)len;
+    advance(arg);
 }
 
 /* What was kept in registers by an earlier process is gone, but not whether they held anything. */
@@ -347,9 +370,7 @@ static void on_big(struct writer *w, void *arg, const char *text, size_t len)
     (void)w;
     bigjob_free(s->big);
     s->big = NULL;
-    if (text != NULL)
-        fault(s, text, len);
-    advance(s);
+    stepped(s, text, len);
 }
 
 /* A connection that takes n bytes for the slot now. */
@@ -388,14 +409,26 @@ static void send_big(struct span *s, uint64_t now)
     bigjob_work(s->big, now);
 }
 
-static void send_changing(struct span *s)
+static void send_changing(struct span *s, bundle_fn *fn)
 {
     struct rec r = s->r;
     struct exact_id id = place(s);
     r.type = REC_REQUEST;
     r.len = (uint32_t)s->req.len;
     s->sent = true;
-    bundle_step(s->w, &r, s->step.slot, &id, s->req.p, on_step, s);
+    bundle_step(s->w, &r, s->step.slot, &id, s->req.p, fn, s);
+}
+
+/* That it has failed goes with a request which changes nothing. */
+static void send_closing(struct span *s)
+{
+    char key[EXACT_KEY_MAX];
+    s->closing = false;
+    s->req.len = 0;
+    (void)resp_add_array(&s->req, 2);
+    (void)resp_add_str(&s->req, "HGETALL");
+    (void)resp_add_bulk(&s->req, key, exact_key(s->w, s->step.slot, key));
+    send_changing(s, on_closed);
 }
 
 /* Send the step, if a connection takes it now. */
@@ -422,10 +455,12 @@ static void send_step(struct span *s, uint64_t now)
             return;
         }
     }
-    if (s->req.len > RING_LIMIT) {
+    if (s->closing) {
+        send_closing(s);
+    } else if (s->req.len > RING_LIMIT) {
         send_big(s, now);
     } else if (changes(s)) {
-        send_changing(s);
+        send_changing(s, on_step);
     } else if ((c = way(s, s->step.slot, s->req.len)) != NULL) {
         s->sent = true;
         conn_call_raw(c, on_reply, s, s->req.p, s->req.len);

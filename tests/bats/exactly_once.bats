@@ -396,6 +396,31 @@ killed_between() { # key record condition…
     equals 0 exists "$SRC"
 }
 
+@test "exactly once: a program that failed half-way is not finished by the next writer" {
+    two_nodes
+    ccli sadd "$SRC" m n
+    ccli set "$DST" "no set"
+    head -c 1500000 /dev/zero | tr '\0' x | ccli -x set "large{$SRC}" >/dev/null
+    local record="program 0 :pos=101 :keep=1 SISMEMBER $SRC m / :if=1 SADD $DST m / :if=1 SREM $SRC m
+program 0 :pos=102 :keep=1 GET large{$SRC} / :if=1 SADD $DST \$1 / :if=1 DEL large{$SRC}"
+    start_control
+    begin_live
+    wait_until 5 saved_at 100
+    cp "$TMP/positions" "$TMP/positions.old"
+    tell "$record"
+    wait_until 10 saved_at 102
+    [[ $(grep -c event=data_error "$TMP/err") -ge 1 ]] || fail "$(cat "$TMP/err")"
+    kill -KILL "$WRITER"
+    wait "$WRITER" 2>/dev/null || true
+    tell_end
+    cp "$TMP/positions.old" "$TMP/positions"
+    echo "$record" >"$TMP/record"
+    second_writer 100 "$TMP/record"
+    equals "m n" sort "$SRC" alpha || fail "$(ccli smembers "$SRC")"
+    equals "no set" get "$DST"
+    equals 1500000 strlen "large{$SRC}" || fail "$(ccli strlen "large{$SRC}")"
+}
+
 @test "exactly once: a union that gathers keys of other slots, killed before and behind it" {
     two_nodes
     ccli zadd "$SRC" 1 m
