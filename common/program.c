@@ -175,3 +175,17 @@ const char *program_check(const uint8_t *p, size_t n)
     }
     return at == n ? NULL : "PROGRAM record with bytes behind its steps";
 }
+
+unsigned program_slots(const uint8_t *p, size_t n, uint16_t slot[PROGRAM_STEPS])
+{
+    struct step step;
+    unsigned slots = 0;
+    for (size_t at = 0; program_next(p, n, &at, &step);) {
+        unsigned i = 0;
+        while (i < slots && slot[i] != step.slot)
+            i++;
+        if (i == slots)
+            slot[slots++] = step.slot;
+    }
+    return slots;
+}

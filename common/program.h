@@ -63,4 +63,7 @@ bool program_next(const uint8_t *p, size_t n, size_t *at, struct step *s);
  * content of, or 0 and *out is the argument. */
 bool program_arg(const struct step *s, size_t *at, struct slice *out, unsigned *reg);
 
+/* The slots of its steps, each once. Returns how many. */
+unsigned program_slots(const uint8_t *p, size_t n, uint16_t slot[PROGRAM_STEPS]);
+
 #endif

@@ -208,3 +208,15 @@ bool reqcheck_whole(const struct reqcheck *c)
 {
     return c->state == AT_END;
 }
+
+bool request_repeatable(const uint8_t *p, size_t n)
+{
+    static const char *const names[] = {"LPUSH", "RPUSH", "LPOP", "RPOP", "EVAL", "EVALSHA"};
+    struct slice name;
+    if (!request_arg(p, n, 0, &name))
+        return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == name.n && memcmp(names[i], name.p, name.n) == 0)
+            return false;
+    return true;
+}

@@ -44,6 +44,9 @@ bool request_alters_connection(const uint8_t *p, size_t n);
  * with its id, XGROUP CREATE? */
 bool request_shows_repeat(const uint8_t *p, size_t n);
 
+/* Of a program's steps: does it come to the same when it is carried out twice in a row? */
+bool request_repeatable(const uint8_t *p, size_t n);
+
 /* Argument number arg (0: the command's name) of a request of which n bytes are there. False: not there. */
 bool request_arg(const uint8_t *p, size_t n, unsigned arg, struct slice *out);
 

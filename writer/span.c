@@ -223,28 +223,7 @@ static void again(struct span *s, uint64_t due, struct cnode *ask)
     s->w->cluster->stir = true;
 }
 
-/* Steps that do something else when they are carried out twice. */
-static bool repeatable(const struct span *s)
-{
-    static const char *const names[] = {"LPUSH", "RPUSH", "LPOP", "RPOP", "EVAL", "EVALSHA"};
-    struct slice name;
-    if (!request_arg(s->req.p, s->req.len, 0, &name))
-        return true;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strlen(names[i]) == name.n && memcmp(names[i], name.p, name.n) == 0)
-            return false;
-    return true;
-}
-
 /* ---- --exactly-once: steps that change something go with their position ---- */
-
-static uint32_t registers(const struct span *s)
-{
-    uint32_t held = 0;
-    for (unsigned i = 1; i <= PROGRAM_REGS; i++)
-        held |= s->reg[i].held ? 1u << (i - 1) : 0;
-    return held;
-}
 
 static bool changes(const struct span *s)
 {
@@ -256,7 +235,9 @@ static struct exact_id place(const struct span *s)
 {
     struct exact_id id = s->id;
     id.step = s->broken ? UINT32_MAX : s->number;
-    id.held = registers(s);
+    id.held = 0;
+    for (unsigned i = 1; i <= PROGRAM_REGS; i++)
+        id.held |= s->reg[i].held ? 1u << (i - 1) : 0;
     return id;
 }
 
@@ -323,7 +304,7 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
 
 static void lost(struct span *s)
 {
-    if (!repeatable(s)) {
+    if (!request_repeatable(s->req.p, s->req.len)) {
         struct cunit u = {.len = (uint32_t)s->req.len, .flow = s->r.flow, .keyarg = 1};
         cluster_doubtful(s->w, &u, s->req.p);
     }
@@ -404,7 +385,8 @@ static void send_big(struct span *s, uint64_t now)
     struct rec r = s->r;
     struct exact_id id = place(s);
     r.keyarg = 1;
-    r.flags = (uint16_t)((r.flags & ~(unsigned)RF_IDEMPOTENT) | (repeatable(s) ? RF_IDEMPOTENT : 0));
+    r.flags = (uint16_t)((r.flags & ~(unsigned)RF_IDEMPOTENT) |
+                         (request_repeatable(s->req.p, s->req.len) ? RF_IDEMPOTENT : 0));
     s->big = bigjob_memory(s->w, &r, s->step.slot, s->exact ? &id : NULL, s->req.p, s->req.len, on_big, s);
     bigjob_work(s->big, now);
 }
@@ -478,18 +460,6 @@ void span_work(struct cluster *cl, uint64_t now)
 
 /* ---- a record ---- */
 
-static void collect_slots(struct span *s)
-{
-    struct step step;
-    for (size_t at = 0; program_next(s->program, s->r.len, &at, &step);) {
-        unsigned i = 0;
-        while (i < s->nslots && s->slot[i] != step.slot)
-            i++;
-        if (i == s->nslots)
-            s->slot[s->nslots++] = step.slot;
-    }
-}
-
 enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload)
 {
     struct cluster *cl = w->cluster;
@@ -503,7 +473,7 @@ enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload)
     s->program = xmalloc(r->len);
     s->req.max = VALUE_MAX + REC_PAYLOAD_MAX;
     memcpy(s->program, payload, r->len);
-    collect_slots(s);
+    s->nslots = program_slots(s->program, r->len, s->slot);
     if (!cluster_slots_free(cl, r->flow, s->slot, s->nslots)) {
         span_free(s);
         return PUT_WAIT;
