@@ -421,6 +421,28 @@ program 0 :pos=102 :keep=1 GET large{$SRC} / :if=1 SADD $DST \$1 / :if=1 DEL lar
     equals 1500000 strlen "large{$SRC}" || fail "$(ccli strlen "large{$SRC}")"
 }
 
+@test "exactly once: a step that fails, and its reply is lost: those behind it are not run" {
+    two_nodes
+    ccli set "$DST" "no set" >/dev/null
+    # shellcheck disable=SC2046 # words
+    ccli sadd "$SRC" $(seq 5000) >/dev/null
+    feed --exactly-once --summary "$TMP/summary"
+    {
+        heading
+        for i in {1..5000}; do
+            echo "program 0 :keep=1 SISMEMBER $SRC $i / :if=1 SADD $DST $i / :if=1 SREM $SRC $i"
+        done
+        echo "synced 0 :pos=1000000"
+        echo end
+    } >&"$FEED" &
+    PIDS+=($!)
+    tell_end
+    cut_often "$WRITER"
+    reap 40 "$WRITER"
+    [[ $status -eq 3 ]] || fail "status $status: $(tail -3 "$TMP/err")"
+    [[ $(counted errors) -eq 5000 && $(ccli scard "$SRC") -eq 5000 ]] || fail "$(ccli scard "$SRC") $(grep errors "$TMP/summary")"
+}
+
 @test "exactly once: a union that gathers keys of other slots, killed before and behind it" {
     two_nodes
     ccli zadd "$SRC" 1 m
