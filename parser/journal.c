@@ -171,6 +171,8 @@ static enum got entry_command(struct flow *f, struct emit *e, struct cur *c, uns
     }
     uint64_t after = count_one(f);
     f->entry_lsn = after > 0 ? after - 1 : 0;
+    if (f->rereads != NULL && f->rereads->count > 0)
+        reread_before_flush(f, e, &argv[0]);
     command_emit(f, e, txid, argv, argc, reached(f, after));
     return GOT;
 }

@@ -9,6 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "command_parts.h"
 #include "io.h"
 #include "log.h"
 #include "meta.h"
@@ -161,6 +162,23 @@ void rekey_at_least(struct flow *f, struct rekey *k)
     if (f->counting && k->least < f->entry_lsn + 1)
         k->least = f->entry_lsn + 1;
     rekey_drop_kept(f->rereads, k);
+}
+
+void reread_before_flush(struct flow *f, const struct emit *e, const struct slice *name)
+{
+    struct rekey *k, *next;
+    bool all = arg_is(name, "FLUSHALL");
+    /* One of a single database may come to nothing, where databases are joined. */
+    if (!all && (!arg_is(name, "FLUSHDB") || f->sel != NULL || e->target.cluster))
+        return;
+    for (k = TAILQ_FIRST(&f->rereads->list); k != NULL; k = next) {
+        next = TAILQ_NEXT(k, link);
+        if (k->flow != f->o.flow || (!all && k->db != f->src_db))
+            continue;
+        take_out(f->rereads, k);
+        rekey_free(k);
+    }
+    rekeys_changed(f);
 }
 
 /* ---- the end of one ---- */

@@ -83,6 +83,10 @@ bool reread_room(const struct flow *f, size_t n);
  * what argv and argc are then. */
 bool reread_takes(struct flow *f, struct emit *e, uint64_t txid, const struct slice **argv, size_t *argc);
 
+/* Before an entry is written that may be a flush: what it empties need not be read any more, and no position
+ * is held back for it. Else those of other flows would stand behind the flush, and this one's before it. */
+void reread_before_flush(struct flow *f, const struct emit *e, const struct slice *name);
+
 /* The flow has come to the place of an answer: write it. */
 void reread_write_due(struct flow *f, struct emit *e);
 

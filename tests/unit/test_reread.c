@@ -155,7 +155,8 @@ static void expires_and_missing(void)
     end(EXIT_DONE);
 }
 
-/* Each counted record so far: its position, h where that is not reached, f where it is no part of an entry. */
+/* Each counted record so far: its position, h where that is not reached, f where it is no part of an entry.
+ */
 static void places_are(const char *want)
 {
     struct buf b = capture_bytes(&cap);
@@ -389,18 +390,23 @@ static void divided(void)
     end(EXIT_DONE);
 }
 
-/* A value read before the flush is none. */
+/* What a flush empties need not be read; a value read before it is none. */
 static void flushed(void)
 {
     begin("portable");
     entry("CL.THROTTLE k 1 1 1"); /* 100 */
     asked(ASK("k") SYNCED);
     entry("FLUSHALL"); /* 101 */
-    wrote(POS("1", "100") V("2", "100") "V BARRIER txid=7 | FLUSHALL\n");
+    wrote(POS("1", "100") V("2", "102") "V BARRIER txid=7 | FLUSHALL\n");
     answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=101\nto=101\n", "00 01 'v'");
+    asked("");
+    wrote("");
+    entry("CL.THROTTLE k 1 1 1"); /* 102 */
     asked(ASK("k"));
-    answer("key=k\ndb=0\nstate=missing\nfrom=102\nto=102\n", NULL);
-    wrote(V("3", "102") "IV | DEL k\n");
+    answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=101\nto=101\n", "00 01 'v'"); /* late, once more */
+    asked(ASK("k"));
+    answer("key=k\ndb=0\nstate=missing\nfrom=103\nto=103\n", NULL);
+    wrote(POS("3", "102") V("4", "103") "IV | DEL k\n");
     end(EXIT_DONE);
 }
 
