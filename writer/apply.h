@@ -12,7 +12,8 @@ struct input;
 
 /* A REQUEST, POSITION, BARRIER or SYNCED record that was checked when it came. in: where it comes from; NULL:
  * from its lane's queue. PUT_WAIT: offer it again later. */
-enum put apply_record(struct writer *w, const struct input *in, const struct rec *r, const uint8_t *payload);
+enum put apply_record(struct writer *w, const struct input *in, const struct rec *given,
+                      const uint8_t *payload);
 
 /* Fail over a record that cannot be (status 4): input, flow, offset and what are named. Returns PUT_FAIL. */
 enum put record_damaged(struct writer *w, const struct input *in, const struct rec *r, const char *what);

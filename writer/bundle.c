@@ -28,7 +28,7 @@ struct bundles *bundles_new(bool exact)
     TAILQ_INIT(&b->spare);
     TAILQ_INIT(&b->ready);
     if (exact)
-        b->at = xcalloc(SLOTS, sizeof *b->at);
+        b->at = xcalloc(SLOTS, sizeof(struct bundle *));
     return b;
 }
 
