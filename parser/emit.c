@@ -66,7 +66,8 @@ void key_set(const struct emit *e, struct key *k, const uint8_t *p, size_t n)
     k->excluded = false;
 }
 
-/* Space for a record with up to n bytes of payload; returns where the payload begins. NULL: output has failed. */
+/* Space for a record with up to n bytes of payload; returns where the payload begins. NULL: output has
+ * failed. */
 static inline uint8_t *begin(struct emit *e, size_t n)
 {
     if (__builtin_expect(e->failed, 0))
@@ -103,26 +104,24 @@ static void join(struct emit *e, const struct origin *o)
     memcpy(at, &flags, sizeof flags);
 }
 
-/* Where the position that is reached is not the entry's own, the record says which entry it belongs to. */
-static inline void place(struct rec *r, const struct origin *o)
-{
-    if (__builtin_expect(o->fresh, 0)) {
-        r->flags |= RF_FRESH;
-    } else if (__builtin_expect(o->pos < o->after, 0)) {
-        r->flags |= RF_HELD;
-        r->pos = o->after;
-    }
-}
-
 static inline struct rec request(struct emit *e, struct origin *o, const struct key *k, unsigned flags)
 {
+    uint64_t pos = o->pos;
     if (__builtin_expect(o->together, 0))
         join(e, o);
     o->together = o->entry;
-    o->last = o->entry ? e->out.bytes + e->out.b.len : NO_HEADER; /* also when making room flushes what is before */
-    struct rec r = {
+    o->last =
+        o->entry ? e->out.bytes + e->out.b.len : NO_HEADER; /* also when making room flushes what is before */
+    flags |= o->live ? RF_LIVE : 0;
+    if (__builtin_expect(o->fresh, 0)) {
+        flags |= RF_FRESH;
+    } else if (__builtin_expect(pos < o->after, 0)) { /* it is not reached: say which entry this belongs to */
+        flags |= RF_HELD;
+        pos = o->after;
+    }
+    return (struct rec){
         .type = REC_REQUEST,
-        .flags = (uint16_t)(flags | (o->live ? RF_LIVE : 0)),
+        .flags = (uint16_t)flags,
         .flow = o->flow,
         .slot = k != NULL ? k->slot : REC_NO_SLOT,
         .epoch = o->epoch,
@@ -130,11 +129,9 @@ static inline struct rec request(struct emit *e, struct origin *o, const struct 
         .db = o->db,
         .hash = k != NULL ? k->hash : 0,
         .seq = ++o->seq,
-        .pos = o->pos,
+        .pos = pos,
         .time = o->time,
     };
-    place(&r, o);
-    return r;
 }
 
 void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n)
@@ -142,7 +139,8 @@ void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text
     uint8_t *p = begin(e, n);
     if (p == NULL)
         return;
-    struct rec r = {.type = (uint8_t)type, .flow = o->flow, .slot = REC_NO_SLOT, .epoch = o->epoch, .time = o->time};
+    struct rec r = {
+        .type = (uint8_t)type, .flow = o->flow, .slot = REC_NO_SLOT, .epoch = o->epoch, .time = o->time};
     memcpy(p, text, n);
     commit(e, &r, n);
 }
@@ -158,7 +156,8 @@ static inline uint8_t *bulk(uint8_t *p, const uint8_t *data, size_t n)
 }
 
 /* The expiry of a key whose value was written by the request before: its last part. */
-static void expire_last(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, uint64_t expire_ms)
+static void expire_last(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
+                        uint64_t expire_ms)
 {
     uint8_t num[20];
     struct slice argv[3] = {SLICE("PEXPIREAT"), {k->p, k->n}, {num, dec_u64(num, expire_ms)}};
@@ -166,13 +165,13 @@ static void expire_last(struct emit *e, struct origin *o, const struct key *k, u
 }
 
 /* Before Redis 6.2 SET has no PXAT: the expiry is a request of its own. */
-static void set_then_expire(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn,
-                            uint64_t expire_ms)
+static void set_then_expire(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v,
+                            size_t vn, uint64_t expire_ms)
 {
     uint64_t pos = o->pos;
     uint8_t num[20];
-    struct slice guarded[6] = {SLICE("EVAL"), SLICE(LUA_SET_NEW), SLICE("1"), {k->p, k->n}, {v, vn},
-                               {num, dec_u64(num, expire_ms)}};
+    struct slice guarded[6] = {
+        SLICE("EVAL"), SLICE(LUA_SET_NEW), SLICE("1"), {k->p, k->n}, {v, vn}, {num, dec_u64(num, expire_ms)}};
     if (emit_guarded(e, o)) { /* in one, as the second must not run when the first did not */
         emit_argv(e, o, k, 3, CLASS_STRING, RF_IDEMPOTENT, guarded, 6);
         return;
@@ -183,8 +182,8 @@ static void set_then_expire(struct emit *e, struct origin *o, const struct key *
     expire_last(e, o, k, CLASS_STRING, expire_ms);
 }
 
-void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
-              unsigned flags)
+void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn,
+              uint64_t expire_ms, unsigned flags)
 {
     if (expire_ms != 0 && older_target(&e->target)) {
         set_then_expire(e, o, k, v, vn, expire_ms);
@@ -219,7 +218,8 @@ void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8
 static uint8_t *hint_args(uint8_t *p, struct hint hint)
 {
     uint8_t num[20];
-    p = hint.kind == HINT_IDLE ? resp_bulk(p, (const uint8_t *)"IDLETIME", 8) : resp_bulk(p, (const uint8_t *)"FREQ", 4);
+    p = hint.kind == HINT_IDLE ? resp_bulk(p, (const uint8_t *)"IDLETIME", 8)
+                               : resp_bulk(p, (const uint8_t *)"FREQ", 4);
     return resp_bulk(p, num, dec_u64(num, hint.n));
 }
 
@@ -237,9 +237,9 @@ static uint8_t *dump_payload(uint8_t *p, unsigned type, const uint8_t *v, size_t
     return p + 8;
 }
 
-static void emit_restore_flags(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                               const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint,
-                               unsigned flags)
+static void emit_restore_flags(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
+                               unsigned type, const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms,
+                               struct hint hint, unsigned flags)
 {
     uint8_t *start = begin(e, 8 * RESP_LEN_MAX + k->n + vn + 128);
     if (start == NULL)
@@ -248,7 +248,8 @@ static void emit_restore_flags(struct emit *e, struct origin *o, const struct ke
     uint8_t num[20];
     bool replace = !emit_guarded(e, o);
     uint8_t *p =
-        resp_len(start, '*', 4 + (replace ? 1u : 0u) + (expire_ms != 0 ? 1u : 0u) + (hint.kind != HINT_NONE ? 2u : 0u));
+        resp_len(start, '*',
+                 4 + (replace ? 1u : 0u) + (expire_ms != 0 ? 1u : 0u) + (hint.kind != HINT_NONE ? 2u : 0u));
     memcpy(p, "$7\r\nRESTORE\r\n", 13);
     p = bulk(p + 13, k->p, k->n);
     p = resp_bulk(p, num, dec_u64(num, expire_ms));
@@ -268,16 +269,20 @@ static void emit_restore_flags(struct emit *e, struct origin *o, const struct ke
 }
 
 /* Before Redis 5.0 RESTORE has no ABSTTL: as with SET, the expiry comes behind it. */
-static void restore_then_expire(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                                const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
+static void restore_then_expire(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
+                                unsigned type, const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
 {
     uint8_t num[20];
     uint64_t pos = o->pos;
     e->payload.len = 0;
     uint8_t *p = emit_guarded(e, o) ? buf_room(&e->payload, vn + 11) : NULL; /* fits one record */
     if (p != NULL) {
-        struct slice argv[6] = {SLICE("EVAL"), SLICE(LUA_RESTORE_NEW), SLICE("1"), {k->p, k->n},
-                                {p, (size_t)(dump_payload(p, type, v, vn, ver) - p)}, {num, dec_u64(num, expire_ms)}};
+        struct slice argv[6] = {SLICE("EVAL"),
+                                SLICE(LUA_RESTORE_NEW),
+                                SLICE("1"),
+                                {k->p, k->n},
+                                {p, (size_t)(dump_payload(p, type, v, vn, ver) - p)},
+                                {num, dec_u64(num, expire_ms)}};
         emit_argv(e, o, k, 3, vclass, RF_IDEMPOTENT, argv, 6);
         return;
     }
@@ -287,8 +292,9 @@ static void restore_then_expire(struct emit *e, struct origin *o, const struct k
     expire_last(e, o, k, vclass, expire_ms);
 }
 
-void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                         const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint)
+void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
+                         unsigned type, const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms,
+                         struct hint hint)
 {
     if (expire_ms != 0 && older_target(&e->target) && e->target.version < VERSION(5, 0))
         restore_then_expire(e, o, k, vclass, type, v, vn, ver, expire_ms);
@@ -390,8 +396,8 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
     commit(e, &r, (size_t)(p - start));
 }
 
-void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass, unsigned flags,
-               const struct slice *argv, size_t argc)
+void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass,
+               unsigned flags, const struct slice *argv, size_t argc)
 {
     if (__builtin_expect(older_target(&e->target), 0))
         argv = older_request(e, argv, &argc, &keyarg);
@@ -467,7 +473,8 @@ void emit_synced(struct emit *e, struct origin *o)
     emit_empty(e, o, REC_SYNCED, 0);
 }
 
-void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv, size_t argc)
+void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv,
+                  size_t argc)
 {
     e->text.len = 0;
     (void)buf_add(&e->text, &txid, sizeof txid);
@@ -483,7 +490,8 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, 
     commit(e, &r, e->text.len);
 }
 
-/* The source's PERSIST or later expiry may be on its way behind these bytes for as long as they have been on theirs. */
+/* The source's PERSIST or later expiry may be on its way behind these bytes for as long as they have been on
+ * theirs. */
 static uint64_t grace(const struct emit *e, const struct origin *o)
 {
     uint64_t came = o->time / 1000;
