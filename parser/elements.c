@@ -60,7 +60,8 @@ static bool ttl_of(const struct slice *t, uint64_t *ms)
 }
 
 /* Expiry of a field as its type gives it, ms 0: none. False when impossible. */
-static bool field_ttl(const struct value *v, enum field f, const uint8_t *at, const struct pstr *ps, uint64_t *ms)
+static bool field_ttl(const struct value *v, enum field f, const uint8_t *at, const struct pstr *ps,
+                      uint64_t *ms)
 {
     struct cur c = {at, at + 9, 0, NULL};
     uint64_t n = 0;
@@ -87,7 +88,8 @@ struct element {
     uint64_t ms;
 };
 
-static enum got take_field(const struct value *v, enum field f, struct cur *t, struct scratch *s, struct element *x)
+static enum got take_field(const struct value *v, enum field f, struct cur *t, struct scratch *s,
+                           struct element *x)
 {
     struct pstr ps;
     const uint8_t *at = t->p;
@@ -112,7 +114,8 @@ static enum got take_field(const struct value *v, enum field f, struct cur *t, s
 }
 
 /* One element of LAYOUT_ELEMENTS: all its fields or none. */
-static enum got feed_element(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+static enum got feed_element(struct value *v, struct emit *e, struct origin *o, struct cur *c,
+                             struct scratch *s)
 {
     struct cur t = *c;
     struct element x;
@@ -129,15 +132,16 @@ static enum got feed_element(struct value *v, struct emit *e, struct origin *o, 
     if (v->vclass == CLASS_ZSET) {
         struct slice swapped[2] = {x.score, x.str[0]};
         part_add(v, e, o, s, swapped, 2);
-    } else {
-        part_add(v, e, o, s, x.str, x.nstr);
+    } else if (!part_add(v, e, o, s, x.str, x.nstr)) {
+        return GOT; /* and no expiry, which might come before the key's first request */
     }
     if (x.ms > 0)
         part_add_ttl(v, e, o, s, &x.str[0], x.ms);
     return GOT;
 }
 
-static int packed_next(enum packing pack, const struct slice *t, const uint8_t **it, unsigned turn, struct elem *el)
+static int packed_next(enum packing pack, const struct slice *t, const uint8_t **it, unsigned turn,
+                       struct elem *el)
 {
     switch (pack) {
     case PACK_LISTPACK: return listpack_next(t->p, t->n, it, el);
@@ -148,7 +152,8 @@ static int packed_next(enum packing pack, const struct slice *t, const uint8_t *
 }
 
 /* A group of packed elements: one; field and value; member and score; field, value and expiry. */
-static void add_group(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct elem *el)
+static void add_group(struct value *v, struct emit *e, struct origin *o, struct scratch *s,
+                      const struct elem *el)
 {
     struct slice arg[2] = {{el[0].p, el[0].n}, {el[1].p, el[1].n}};
     if (v->vclass == CLASS_ZSET) {
@@ -159,14 +164,13 @@ static void add_group(struct value *v, struct emit *e, struct origin *o, struct 
     uint64_t ms = v->shape->group == 3 && el[2].is_int && el[2].v > 0 ? (uint64_t)el[2].v : 0;
     if (ms != 0 && ms <= e->now_ms)
         return;
-    part_add(v, e, o, s, arg, v->shape->group == 1 ? 1 : 2);
-    if (ms != 0)
+    if (part_add(v, e, o, s, arg, v->shape->group == 1 ? 1 : 2) && ms != 0)
         part_add_ttl(v, e, o, s, &arg[0], ms);
 }
 
 /* All elements of an intset, listpack, ziplist or zipmap. */
-static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s,
-                            enum packing pack, const struct slice *t)
+static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, struct cur *c,
+                            struct scratch *s, enum packing pack, const struct slice *t)
 {
     struct elem el[3];
     const uint8_t *it = NULL;
@@ -270,7 +274,8 @@ static struct slice template_field(struct value *v)
     return f;
 }
 
-static enum got template_packed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+static enum got template_packed(struct value *v, struct emit *e, struct origin *o, struct cur *c,
+                                struct scratch *s)
 {
     struct pstr ps;
     struct slice t;
@@ -279,8 +284,8 @@ static enum got template_packed(struct value *v, struct emit *e, struct origin *
     enum got g = cur_pstr(c, &ps);
     if (g != GOT)
         return g;
-    if (!value_text(s, 0, &ps, &t) || listpack_check(t.p, t.n) < 1 || listpack_next(t.p, t.n, &it, &el) != 1 ||
-        !el.is_int)
+    if (!value_text(s, 0, &ps, &t) || listpack_check(t.p, t.n) < 1 ||
+        listpack_next(t.p, t.n, &it, &el) != 1 || !el.is_int)
         return cur_bad(c, "a listpack that begins with a template's number");
     v->tmpl = value_template(v->templates, (uint64_t)el.v);
     if (v->tmpl == NULL || (uint64_t)listpack_check(t.p, t.n) != v->tmpl->fields + 1)

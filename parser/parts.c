@@ -50,23 +50,26 @@ void part_flush(struct value *v, struct emit *e, struct origin *o, struct scratc
         value_start(v, e, o);
         struct slice head[2] = {{(const uint8_t *)v->shape->command, strlen(v->shape->command)},
                                 {v->key.p, v->key.n}};
-        emit_body(e, o, &v->key, v->vclass, v->shape->idempotent ? RF_IDEMPOTENT : 0, head, 2, &s->body, v->nbody);
+        emit_body(e, o, &v->key, v->vclass, v->shape->idempotent ? RF_IDEMPOTENT : 0, head, 2, &s->body,
+                  v->nbody);
     }
     v->nbody = 0;
     s->body.len = 0;
     flush_ttls(v, e, o, s);
 }
 
-void part_add(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *args, size_t n)
+bool part_add(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *args,
+              size_t n)
 {
     if (v->dropped)
-        return;
+        return false;
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++)
         bytes += args[i].n;
     if (bytes > e->target.maxbulk) {
-        emit_report(e, o, true, "element-too-large", v->key.p, v->key.n, "an element exceeds proto-max-bulk-len");
-        return;
+        emit_report(e, o, true, "element-too-large", v->key.p, v->key.n,
+                    "an element exceeds proto-max-bulk-len");
+        return false;
     }
     if (s->body.len + bytes > e->part_size)
         part_flush(v, e, o, s);
@@ -76,15 +79,16 @@ void part_add(struct value *v, struct emit *e, struct origin *o, struct scratch 
         memcpy(argv + 2, args, n * sizeof *args);
         value_start(v, e, o);
         emit_argv(e, o, &v->key, 1, v->vclass, v->shape->idempotent ? RF_IDEMPOTENT : 0, argv, 2 + n);
-        return;
+        return true;
     }
     for (size_t i = 0; i < n; i++)
         (void)resp_add_bulk(&s->body, args[i].p, args[i].n); /* bounded by part_size */
     v->nbody += n;
+    return true;
 }
 
-void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *field,
-                  uint64_t ms)
+void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scratch *s,
+                  const struct slice *field, uint64_t ms)
 {
     if (v->dropped)
         return;
@@ -99,7 +103,8 @@ void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scra
     if (v->nttls > 0 && v->ttl_ms != ms)
         part_flush(v, e, o, s);
     if (resp_add_bulk(&s->ttls, field->p, field->n) < 0) { /* a name of 64 MiB */
-        emit_report(e, o, true, "field-ttl", v->key.p, v->key.n, "a field too large was written without its expiry");
+        emit_report(e, o, true, "field-ttl", v->key.p, v->key.n,
+                    "a field too large was written without its expiry");
         return;
     }
     v->ttl_ms = ms;

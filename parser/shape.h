@@ -1,5 +1,5 @@
-/* How the value types are laid out, and what the decoders of values share. Only value.c, scan.c, elements.c, parts.c,
- * strings.c, module.c and skip.c need this. dragonfly-wire.md 4.1; rdb-format.md 6. */
+/* How the value types are laid out, and what the decoders of values share. Only value.c, scan.c, elements.c,
+ * parts.c, strings.c, module.c and skip.c need this. dragonfly-wire.md 4.1; rdb-format.md 6. */
 #ifndef DFP_SHAPE_H
 #define DFP_SHAPE_H
 
@@ -13,7 +13,7 @@ enum layout {
     LAYOUT_ELEMENTS, /* a count, then elements of one or more fields each */
     LAYOUT_NODES,    /* a count, then strings that pack elements */
     LAYOUT_STREAM,
-    LAYOUT_SKIP,     /* nothing that Redis could hold */
+    LAYOUT_SKIP, /* nothing that Redis could hold */
     LAYOUT_MODULE,
     LAYOUT_TEMPLATE, /* a hash whose field names were told before */
     LAYOUT_REFUSED,  /* cannot even be passed over */
@@ -36,11 +36,12 @@ struct shape {
     unsigned vclass;
     enum packing pack;
     enum field fields[4]; /* LAYOUT_ELEMENTS */
-    unsigned group;       /* packed elements that belong together: 1, 2 for hashes and sorted sets, 3 with expiries */
-    bool base;            /* eight bytes stand in front: the least expiry of the hash */
-    const char *command;  /* that adds elements */
-    bool idempotent;      /* so is that command */
-    const char *name;     /* of types that cannot be carried over */
+    unsigned
+        group; /* packed elements that belong together: 1, 2 for hashes and sorted sets, 3 with expiries */
+    bool base; /* eight bytes stand in front: the least expiry of the hash */
+    const char *command; /* that adds elements */
+    bool idempotent;     /* so is that command */
+    const char *name;    /* of types that cannot be carried over */
 };
 
 /* NULL: no such type. */
@@ -51,12 +52,14 @@ long packed_check(enum packing pack, const struct slice *t);
 
 /* ---- parts.c: the requests that make up a container ---- */
 
-/* One element (member; field and value; score and member) joins the part, or goes alone when it is large. */
-void part_add(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *args, size_t n);
+/* One element (member; field and value; score and member) joins the part, or goes alone when it is large.
+ * False: it is not written, as it is too large (which is reported) or all of the key is dropped. */
+bool part_add(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *args,
+              size_t n);
 
 /* A field has an expiry of its own. Its HSET is written before the expiries are. */
-void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *field,
-                  uint64_t ms);
+void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scratch *s,
+                  const struct slice *field, uint64_t ms);
 void part_flush(struct value *v, struct emit *e, struct origin *o, struct scratch *s);
 
 /* ---- the decoders ---- */

@@ -454,6 +454,11 @@ static void parts(void)
     gives(&s, "02 01 'k' 02 01 'a' 14 '01234567890123456789'",
           "LOST kind=element-too-large key=k\n1 pos=0 db=0 IF set | DEL k\n2 pos=0 db=0 I set | SADD k a\n"
           "3 pos=0 db=0 L position\n");
+    /* a field that is not written gets no expiry either */
+    gives(
+        &s, "1f 01 'k' 02 14 '01234567890123456789' 01 'v' c2 80 0d 7c 05 01 'b' c0 02 c2 80 11 7c 05",
+        "LOST kind=element-too-large key=k\n1 pos=0 db=0 IF hash | DEL k\n2 pos=0 db=0 I hash | HSET k b 2\n"
+        "3 pos=0 db=0 I hash | HPEXPIREAT k 1767226624000 FIELDS 1 b\n4 pos=0 db=0 L position\n");
 }
 
 static void damaged(const char *entries)
