@@ -59,7 +59,8 @@ static void words(const char *text)
     uint64_t size;
     char shown[400];
     if (url_parse(&u, text) == NULL) {
-        HOLDS(u.host[0] != '\0' && u.scheme[0] != '\0' && atoi(u.port) > 0);
+        HOLDS(u.scheme[0] != '\0' && u.seeds > 0);
+        HOLDS(u.host[0] != '\0' ? atoi(u.port) > 0 : u.seed[0].host[0] == '/'); /* a Unix socket */
         url_show(&u, shown, sizeof shown);
         if (strlen(u.password) > 8 && strstr(u.host, u.password) == NULL)
             HOLDS(strstr(shown, u.password) == NULL || strstr(u.scheme, u.password) != NULL);
