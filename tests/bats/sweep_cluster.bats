@@ -20,8 +20,6 @@ teardown() {
     writing_teardown
 }
 
-ccli() { redis-cli -c -p "$REDIS_PORT" "$@"; }
-
 for_cluster() { sed 's/^target$/target cluster=1/'; }
 
 sizes() { # without position keys

@@ -9,14 +9,10 @@ teardown_file() { end_one_cluster; }
 
 setup() {
     writing_setup
-    the_cluster
+    to_cluster
 }
 
 teardown() { writing_teardown; }
-
-target() { echo "$CLUSTER_URL"; }
-
-ccli() { redis-cli -c -p "${CLUSTER_PORTS[0]}" "$@"; }
 
 owner() { # port that has the slot of {t}
     ccli cluster slots >/dev/null

@@ -15,6 +15,14 @@ writing_teardown() {
 
 target() { echo "redis://127.0.0.1:$REDIS_PORT"; }
 
+# The cluster of the file (one_cluster) is the target.
+to_cluster() {
+    the_cluster
+    target() { echo "$CLUSTER_URL"; }
+}
+
+ccli() { redis-cli -c -p "${CLUSTER_PORTS[0]}" "$@"; }
+
 heading() { # flows [session facts…]: what comes before the records
     local n=$1
     shift
