@@ -43,9 +43,53 @@ static void do_flushslots(const struct cmd *m)
     cmd_lost_only(m, "flush-slots", "the removal of slots is not carried over");
 }
 
+/* Every key that it may have changed is read again, or reported. */
 static void do_source(const struct cmd *m)
 {
-    cmd_reread_or_lost(m, 1, "command-needs-source", "its effect depends on data that only the source has");
+    static const char kind[] = "command-needs-source";
+    static const char detail[] = "its effect depends on data that only the source has";
+    if (cmd_reread_written(m, kind, detail))
+        return;
+    struct keys k = command_keys(m->c, m->argv, m->argc);
+    size_t i = keys_next(&k, 0);
+    if (i == 0) {
+        cmd_malformed(m);
+        return;
+    }
+    for (; i != 0; i = keys_next(&k, i))
+        cmd_lost_key(m, i, kind, detail);
+    cmd_nothing(m);
+}
+
+/* LMPOP and its kin with one key, as the command of Redis 1.0 (LPOP) or 5.0 (ZPOPMIN) that does the same. */
+static void pop_one(const struct cmd *m, size_t key)
+{
+    const struct slice *end = &m->argv[key + 1];
+    bool list = arg_is(end, "LEFT") || arg_is(end, "RIGHT"),
+         first = arg_is(end, "LEFT") || arg_is(end, "MIN");
+    struct slice out[3] = {list    ? (first ? SLICE("LPOP") : SLICE("RPOP"))
+                           : first ? SLICE("ZPOPMIN")
+                                   : SLICE("ZPOPMAX"),
+                           m->argv[key]};
+    size_t n = 2;
+    if (m->argc == key + 4 && arg_is(end + 1, "COUNT"))
+        out[n++] = end[2];
+    else if (m->argc != key + 2) {
+        cmd_malformed(m);
+        return;
+    }
+    cmd_last(m, 1, out, n, 0);
+}
+
+/* LMPOP, ZMPOP, BLMPOP, BZMPOP. Masters from v1.27 to v1.33 log them as they are, later ones what they did.
+ * Of several keys the first that was not empty was changed, wherever it lies: only the source knows which. */
+static void do_pop_first(const struct cmd *m)
+{
+    struct keys k = command_keys(m->c, m->argv, m->argc);
+    if (k.first == m->c->first + 1u && k.first == k.last && k.first + 1 < m->argc)
+        pop_one(m, k.first);
+    else
+        do_source(m);
 }
 
 static void store_if_there(const struct cmd *m, size_t dest)
@@ -165,6 +209,16 @@ static void do_counters(const struct cmd *m)
     do_forward(&s);
 }
 
+/* The whole command, in a script that takes its failure at the source for no error. Redis before 5.0 gets
+ * older.h's. */
+static void do_try(const struct cmd *m)
+{
+    if (m->e->target.kind == TARGET_DRAGONFLY || m->e->target.version < VERSION(5, 0))
+        do_forward(m);
+    else
+        cmd_script_with(m, SLICE(LUA_TRY), m->argv, 0, 0, m->c->idempotent ? RF_IDEMPOTENT : 0);
+}
+
 /* XSETID key id [counters], which targets before 7.0 do not know. */
 static void do_setid(const struct cmd *m)
 {
@@ -198,6 +252,12 @@ static void do_rename(const struct cmd *m)
         do_forward(m);
 }
 
+static void nothing_done(const struct cmd *m)
+{
+    m->e->stats.ignored++;
+    cmd_nothing(m);
+}
+
 static void act(const struct cmd *m)
 {
     switch (m->c->action) {
@@ -207,10 +267,7 @@ static void act(const struct cmd *m)
     case ACT_EXPIRE: do_expire(m); return;
     case ACT_RESTORE: do_restore(m); return;
     case ACT_FLUSH: do_flush(m); return;
-    case ACT_IGNORE:
-        m->e->stats.ignored++;
-        cmd_nothing(m);
-        return;
+    case ACT_IGNORE: nothing_done(m); return;
     case ACT_HSETEX: do_hsetex(m); return;
     case ACT_FIELD_EXPIRE: do_field_expire(m); return;
     case ACT_SADDEX: do_saddex(m); return;
@@ -227,6 +284,8 @@ static void act(const struct cmd *m)
     case ACT_SEARCH: do_search(m); return;
     case ACT_DFLYCLUSTER: do_flushslots(m); return;
     case ACT_SOURCE: do_source(m); return;
+    case ACT_TRY: do_try(m); return;
+    case ACT_POP_FIRST: do_pop_first(m); return;
     case ACT_TRUNCATED: do_truncated(m); return;
     }
 }
@@ -269,7 +328,9 @@ static void unknown(const struct cmd *m)
         cmd_nothing(m);
         return;
     }
-    if (m->argc < 2 || !cmd_reread(m, 1, "unknown-command", "not known to df2redis")) {
+    int64_t number; /* of keys, perhaps: then they stand elsewhere */
+    if (m->argc < 2 || arg_number(&m->argv[1], &number) ||
+        !cmd_reread(m, 1, "unknown-command", "not known to df2redis")) {
         cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
         return;
     }
@@ -289,6 +350,24 @@ static bool matters_where(const struct cmd *m)
 static bool flushes_nothing(const struct cmd *m)
 {
     return m->e->target.cluster && m->o->db != 0 && arg_is(&m->argv[0], "FLUSHDB");
+}
+
+/* Logged with nothing to add or remove (SPOP k 0 gives SREM k): it did nothing at the source, and Redis would
+ * refuse it. */
+static bool without_elements(const struct cmd *m)
+{
+    static const struct {
+        const char *name;
+        size_t argc; /* with nothing but its key */
+    } list[] = {{"DEL", 1},    {"HDEL", 2},   {"HMSET", 2}, {"HSET", 2},   {"JSON.MSET", 1}, {"LPUSH", 2},
+                {"LPUSHX", 2}, {"MSET", 1},   {"RPUSH", 2}, {"RPUSHX", 2}, {"SADD", 2},      {"SADDEX", 3},
+                {"SREM", 2},   {"UNLINK", 1}, {"XACK", 3},  {"XDEL", 2},   {"ZADD", 2},      {"ZREM", 2}};
+    if (m->argc > 3)
+        return false;
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+        if (m->argc == list[i].argc && strcmp(m->c->name, list[i].name) == 0)
+            return true;
+    return false;
 }
 
 void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
@@ -312,6 +391,8 @@ void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct s
         cmd_nothing(&m);
     else if (m.c == NULL)
         unknown(&m);
+    else if (without_elements(&m))
+        nothing_done(&m);
     else if (m.argc < m.c->min_args)
         cmd_lost_only(&m, "unknown-command", "too few arguments: its effect is missing");
     else if (too_new(&m))

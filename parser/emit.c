@@ -325,6 +325,7 @@ static void chain_close(struct emit *e, bool more)
     r.flags = (uint16_t)(more ? r.flags | RF_MORE : r.flags);
     e->open_at = 0;
     commit(e, &r, n);
+    pages_drop(&e->pages);
 }
 
 static void chain_add(struct emit *e, const uint8_t *p, size_t n)
@@ -364,6 +365,18 @@ static void chain_bulk(struct emit *e, const struct slice *s)
     chain_add(e, (const uint8_t *)"\r\n", 2);
 }
 
+/* A request of n bytes was copied, perhaps from a mapped file. */
+static inline void copied(struct emit *e, size_t n)
+{
+    if (__builtin_expect(e->pages.p == NULL, 1))
+        return;
+    e->pages_read += n;
+    if (e->pages_read < PAGES_STEP)
+        return;
+    e->pages_read = 0;
+    pages_drop(&e->pages);
+}
+
 void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned flags,
                const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody)
 {
@@ -394,6 +407,7 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
         p += body->len;
     }
     commit(e, &r, (size_t)(p - start));
+    copied(e, total);
 }
 
 void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass,
@@ -423,6 +437,7 @@ void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned k
     for (size_t i = 0; i < argc; i++)
         p = bulk(p, argv[i].p, argv[i].n);
     commit(e, &r, (size_t)(p - start));
+    copied(e, total);
 }
 
 void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program)

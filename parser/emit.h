@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "pages.h"
 #include "record.h"
 #include "resp.h"
 #include "target.h"
@@ -95,6 +96,8 @@ struct emit {
     struct stats stats;
     struct rec open;      /* record being written, with the offset of its header in the output buffer */
     size_t open_at;
+    struct pages pages;   /* where the bytes being parsed lie, if they are mapped: given back as they are written */
+    size_t pages_read;    /* since they were given back */
     struct buf text;      /* scratch for metadata */
     struct buf payload;   /* of a RESTORE within a script */
     struct buf older;     /* arguments of a request made over (older.h) */

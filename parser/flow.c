@@ -342,6 +342,8 @@ static int consume(struct flow *f, struct emit *e, const uint8_t *p, uint64_t n,
     *need = g == NEED ? (n - *used) + c.want : 0;
     if (g != BAD)
         return 0;
+    if (f->cannot)
+        return -1;
     int fault = f->journal.fault != 0 ? f->journal.fault : scratch_fault(&f->s);
     return fault != 0 ? fail_io(f, fault) : fail(f, at, c.why);
 }
@@ -367,7 +369,11 @@ int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64
     const uint8_t *all = carry_bytes(&f->carry);
     if (all == NULL)
         return fail_io(f, errno);
-    if (consume(f, e, all, f->carry.len, &used, &need) < 0)
+    e->pages = (struct pages){f->carry.map, f->carry.mapped};
+    f->s.pages = &e->pages;
+    int rc = consume(f, e, all, f->carry.len, &used, &need);
+    e->pages.p = NULL;
+    if (rc < 0)
         return -1;
     return carry_keep(&f->carry, used, need) < 0 ? fail_io(f, errno) : 0;
 }

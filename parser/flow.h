@@ -84,6 +84,7 @@ struct flow {
     struct buf rr_in;      /* KEY records, up to the last of an answer */
     bool rr_lost;          /* some of them were too much to keep */
     struct multi *multis;
+    size_t multi_bytes;    /* of all of them */
     struct buf argv;       /* struct slice each */
     struct unpacked journal; /* an unpacked journal blob */
     struct value restored; /* the value of a RESTORE */

@@ -113,10 +113,24 @@ static enum got op_aux(struct flow *f, struct emit *e, struct cur *c)
     return GOT;
 }
 
+/* Whole entries, no more and no less. *why: what was expected. */
+static bool blob_entries(struct flow *f, struct emit *e, struct cur *j, const char **why)
+{
+    while (j->p < j->end) {
+        enum got g = journal_entry(f, e, j);
+        *why = g == NEED ? "whole entries in a journal blob" : j->why;
+        if (g != GOT)
+            return false;
+    }
+    return true;
+}
+
 static enum got op_journal_blob(struct flow *f, struct emit *e, struct cur *c)
 {
     uint64_t count;
     struct pstr ps;
+    const char *why = NULL;
+    const struct pages around = e->pages;
     enum got g = cur_plen(c, &count);
     if (g == GOT)
         g = cur_pstr(c, &ps);
@@ -128,14 +142,15 @@ static enum got op_journal_blob(struct flow *f, struct emit *e, struct cur *c)
         if (!unpack(&f->journal, &ps, &all))
             return cur_bad(c, "a journal blob that unpacks (LZF) to its length");
         j = (struct cur){all.p, all.p + all.n, 0, NULL};
+        if (f->journal.map != NULL) {
+            pages_drop(&around);
+            e->pages = (struct pages){f->journal.map, f->journal.mapped};
+        }
     }
-    while (j.p < j.end) {
-        g = journal_entry(f, e, &j);
-        if (g != GOT)
-            return cur_bad(c, g == NEED ? "whole entries in a journal blob" : j.why);
-    }
+    bool whole = blob_entries(f, e, &j, &why);
+    e->pages = around;
     unpack_drop(&f->journal);
-    return GOT;
+    return whole ? GOT : cur_bad(c, why);
 }
 
 static enum got op_chunk(struct flow *f, struct cur *c)

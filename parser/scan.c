@@ -80,7 +80,12 @@ enum got value_scan(unsigned type, struct cur *c, struct scratch *s)
     g = cur_plen(c, &n);
     if (g == GOT && sh->layout == LAYOUT_ELEMENTS)
         s->elements = n;
+    const uint8_t *from = c->p;
     for (uint64_t i = 0; g == GOT && i < n; i++) {
+        if (c->p - from > (ptrdiff_t)PAGES_STEP && s->pages != NULL) {
+            pages_drop(s->pages);
+            from = c->p;
+        }
         if (sh->layout == LAYOUT_ELEMENTS)
             g = scan_element(sh, c);
         else

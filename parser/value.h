@@ -4,6 +4,7 @@
 #define DFP_VALUE_H
 
 #include "emit.h"
+#include "pages.h"
 #include "prim.h"
 #include "unpack.h"
 
@@ -18,6 +19,7 @@ struct scratch {
         uint8_t text[12];
     } num[2];         /* integers as text */
     struct buf copy;  /* a value made over for an older target */
+    const struct pages *pages; /* where the bytes being read may be mapped; NULL: nowhere */
 };
 
 void scratch_free(struct scratch *s);
