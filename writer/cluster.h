@@ -48,6 +48,9 @@ struct cnode {
     bool flushed;    /* has carried out the flush that is under way */
     bool swept;      /* has said what the sweep asked in this round */
     char cursor[32]; /* of the sweep's SCAN */
+    unsigned watching; /* watch.h: questions on their way; what the last answer was */
+    bool evicted_known;
+    uint64_t evicted;
     unsigned nconn;
     struct conn **conn;
 };

@@ -153,6 +153,7 @@ static void hello(struct conn *c)
     conn_call(c, on_setname, NULL, "CLIENT", "SETNAME", name, NULL);
     conn_call(c, on_id, NULL, "CLIENT", "ID", NULL);
     conn_call(c, on_info, NULL, "INFO", "server", NULL);
+    watch_conn(c);
     conn_call(c, on_list, NULL, "CLIENT", "LIST", NULL);
     conn_send(c);
 }

@@ -36,6 +36,8 @@ static void *on_string(const redisReadTask *t, char *s, size_t len)
     struct node *n = t->privdata;
     if (t->parent == NULL) {
         n->reply_type = t->type;
+        if (t->type == REDIS_REPLY_STRING && n->un > 0 && n->unit[n->uhead].kind == U_INFO)
+            watch_reply(n->w, s, len);
         if (t->type == REDIS_REPLY_ERROR) {
             n->errlen = len < sizeof n->err - 1 ? len : sizeof n->err - 1;
             memcpy(n->err, s, n->errlen);
@@ -344,7 +346,7 @@ bool node_connect(struct node *n)
     uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000, said = 0;
     for (;;) {
         enum shake v = try_once(n, NULL);
-        if (v == SHAKE_OK && target_limits(n, &n->info))
+        if (v == SHAKE_OK && target_limits(n, &n->info) && watch_begin(w))
             break;
         if (v == SHAKE_OK) { /* lost again at once: another writer of this task may have ended us */
             n->t.close(&n->t);
@@ -480,6 +482,7 @@ bool node_reconnect(struct node *n)
     log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost target=%s error=%s in_flight=%u", w->opt.shown,
               log_quote(n->lost_why, strlen(n->lost_why)), n->un);
     n->t.close(&n->t);
+    watch_down(w);
     w->stats.reconnects++;
     struct saved saved = {.seq = xcalloc(w->session.flows + 1, sizeof *saved.seq)};
     bool begun = session_begun(w);

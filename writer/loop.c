@@ -66,6 +66,7 @@ static int timeout_of(struct writer *w, uint64_t now)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     ms = least(ms, saved_timeout(w, now));
     ms = least(ms, sweep_timeout(w, now));
+    ms = least(ms, watch_timeout(w, now));
     if (w->live.pending)
         ms = least(ms, 20);
     if (w->limit.on)
@@ -114,7 +115,7 @@ static bool finished(struct writer *w)
         (n->dead || (w->cluster != NULL && w->cluster->dead) || mono_us() - w->failed_at > FAIL_DEADLINE))
         return true;
     if (all_written(w))
-        return true;
+        return w->failed || watch_finished(w);
     pipeline_flush(n);
     n->b.save_now = n->b.dirty;
     return false;
@@ -148,6 +149,8 @@ static void leave_live(struct writer *w)
         sweep_runs(w))
         return;
     if (writer_quiet(w) && !n->b.dirty) {
+        if (!watch_finished(w))
+            return;
         loop_drop(w, w->live.ctl.fd);
         live_finish(w);
         return;
@@ -190,6 +193,7 @@ void loop_run(struct writer *w)
         uint64_t now = mono_us();
         work(w, now);
         live_report(w, now, false);
+        watch_work(w, now);
         saved_write(w, now, false);
         inputs_check(w, now);
         bool fed = !w->failed && inputs_feed(w);

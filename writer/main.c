@@ -113,7 +113,7 @@ static void end_sessions(struct writer *w)
                                          : positions_all_saved_synced(&w->positions);
         writer_fail(w, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u", w->node.un);
     }
-    if (w->stats.errors.total > 0 || w->stats.lost > 0 || w->stats.doubtful.total > 0)
+    if (w->stats.errors.total > 0 || w->stats.lost > 0 || w->stats.doubtful.total > 0 || w->stats.evicted > 0)
         w->status = exit_worse(w->status, EXIT_DATA);
     live_finish(w);
 }

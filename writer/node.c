@@ -274,6 +274,8 @@ static void reply_done(struct node *n)
     }
     if (u.kind == U_SELECT)
         select_reply(n);
+    else if (u.kind == U_INFO)
+        watch_replied(n->w);
     else
         pipeline_reply(n, &u);
     n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);

@@ -45,7 +45,7 @@ enum put {
     PUT_FAIL, /* the writer has failed */
 };
 
-enum unit_kind { U_ONE, U_MSET, U_SELECT, U_GROUP };
+enum unit_kind { U_ONE, U_MSET, U_SELECT, U_GROUP, U_INFO };
 
 /* Something sent whose replies are awaited, in order. */
 struct unit {

@@ -21,6 +21,7 @@
 #include "splits.h"
 #include "summary.h"
 #include "sweep.h"
+#include "watch.h"
 
 struct writer {
     struct options opt;
@@ -42,6 +43,7 @@ struct writer {
     struct stats stats;
     struct failures failures;
     struct limit limit;
+    struct watch watch;
     int epoll;
     char run[33]; /* random: tells this process's position key from that of another with the same session */
     int status;   /* worst so far */

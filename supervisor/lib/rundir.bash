@@ -156,6 +156,7 @@ put_state() { # phase
     {
         put_words task "$task" command "$command" phase "$phase" phase_since "$phase_since" started "$started" pid $$
         put_words restarts "$restarts" last_error "$last_error" last_status "$last_status" next_start "$next_start"
+        put_words data_errors "${data_errors:-0}"
         put_words source "$source_url" target "$target_url" log_file "$log_file"
     } >"$run_dir/state.new" && mv -f -- "$run_dir/state.new" "$run_dir/state"
     tell_monitor
