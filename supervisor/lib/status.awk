@@ -129,7 +129,7 @@ function measure_lag(   i, j, f, part, n, behind, known) {
     }
     if (known < nflows || nflows == 0)
         lag = lag_seconds = ""
-    if (session["heads_age"] + 0 > 5 && session["alarms"] ~ /master-silent/ && session["heads_age"] + 0 > lag_seconds + 0)
+    if (session["heads_age"] + 0 >= 5 && session["alarms"] ~ /master-silent/ && session["heads_age"] + 0 > lag_seconds + 0)
         lag_seconds = session["heads_age"] + 0 # the source does not say how far it is
 }
 
