@@ -123,8 +123,11 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
         return;
     }
-    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2)
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2) {
         last = r->element[1];
+        if (r->element[0]->type == REDIS_REPLY_INTEGER)
+            cluster_slot_written(c, j->slot, j->id.pos > 0, r->element[0]->integer);
+    }
     if (last == NULL) {
         conn_lose(c, "unexpected reply to EXEC");
         j->doubt = true;

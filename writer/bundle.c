@@ -162,6 +162,8 @@ static void put_position(struct writer *w, struct bundle *t)
             last[n++] = i;
     }
     t->hset.len = 0;
+    t->fields = n;
+    t->added = 0;
     exact_hset(&t->hset, w, t->slot, t->token, n);
     for (unsigned i = 0; i < n; i++)
         exact_field(&t->hset, w, t->e[last[i]].r.flow, &t->e[last[i]].id);
@@ -249,6 +251,13 @@ void bundle_fault(const struct cunit *u, int element, const char *text, size_t l
         note_fault(t, sent_as(t, (unsigned)element), text, len);
 }
 
+void bundle_integer(const struct cunit *u, int element, long long value)
+{
+    struct bundle *t = u->arg;
+    if (t->exact && element >= 0 && sent_as(t, (unsigned)element) == t->n)
+        t->added = value;
+}
+
 /* A request of it as a unit of its own, for what is said about it. */
 static struct cunit unit_of(const struct element *e)
 {
@@ -304,6 +313,8 @@ static void carried_out(struct conn *c, struct bundle *t)
             element_error(c->w, t, &t->e[f.element], text, f.len);
     }
     t->faults.len = 0;
+    if (t->exact)
+        cluster_slot_written(c, t->slot, t->fields, t->added);
 }
 
 static void again(struct writer *w, const struct cunit *u, uint64_t due, struct cnode *ask)

@@ -236,7 +236,10 @@ static void *on_array(const redisReadTask *t, int elements)
 
 static void *on_integer(const redisReadTask *t, long long value)
 {
-    (void)value;
+    struct conn *c = t->privdata;
+    const struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
+    if (t->parent != NULL && t->parent->parent == NULL && c->un > c->replied && u->kind == CU_EXEC)
+        bundle_integer(u, t->idx, value);
     return on_array(t, 0);
 }
 

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "identity.h"
 #include "patience.h"
 #include "ring.h"
 #include "sock.h"
@@ -100,9 +101,11 @@ struct conn {
     uint64_t big_at;       /* where in the ring it stands */
 
     long long id;      /* CLIENT ID */
-    char run_id[64];   /* of the server, when last connected */
-    uint64_t done;     /* requests confirmed over it */
-    bool restarted;    /* run_id changed since, and nobody said that another node took over */
+    struct identity who; /* of the server, when last connected */
+    struct identity now; /* of the handshake that is under way */
+    bool known;          /* who is */
+    uint64_t done;       /* requests confirmed over it */
+    bool restarted;      /* another run since, and nobody said that another node took over */
     uint64_t opened;   /* mono_us: when connecting began, or when it was ready */
     uint64_t heard;    /* mono_us of the last bytes */
     uint64_t next_try; /* mono_us: do not connect before */

@@ -61,9 +61,10 @@ static void *on_array(const redisReadTask *t, int elements)
 
 static void *on_integer(const redisReadTask *t, long long value)
 {
-    (void)value;
     if (t->parent == NULL)
         ((struct node *)t->privdata)->reply_type = t->type;
+    else if (t->parent->parent == NULL)
+        group_exec_integer(t->privdata, t->idx, value);
     return &seen;
 }
 
@@ -215,7 +216,7 @@ static enum shake select_again(struct node *n)
 
 /* What the position key says. */
 struct saved {
-    bool there;
+    bool there;        /* with the session that it is of */
     bool session_ours; /* this session, this epoch */
     bool writer_ours;  /* this process */
     bool ours;         /* both */
@@ -226,6 +227,7 @@ static void saved_field(const struct writer *w, struct saved *s, const char *nam
 {
     const struct session *se = &w->session;
     if (strcmp(name, "session") == 0) {
+        s->there = true;
         char want[64];
         int n = snprintf(want, sizeof want, "%s %u ", se->nonce, se->epoch);
         s->session_ours = strncmp(value, want, (size_t)n) == 0;
@@ -250,7 +252,6 @@ static enum shake read_saved(struct node *n, struct saved *s)
     redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
     if (r == NULL || r->type != REDIS_REPLY_ARRAY)
         return judge(n, r, "HGETALL");
-    s->there = r->elements > 0;
     for (size_t i = 0; i + 1 < r->elements; i += 2)
         if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL)
             saved_field(w, s, r->element[i]->str, r->element[i + 1]->str);
@@ -477,8 +478,7 @@ static bool look_for_target(struct node *n, struct saved *saved)
 bool node_reconnect(struct node *n)
 {
     struct writer *w = n->w;
-    char run_id[sizeof n->info.run_id];
-    memcpy(run_id, n->info.run_id, sizeof run_id);
+    struct identity before = n->info.who;
     log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost target=%s error=%s in_flight=%u", w->opt.shown,
               log_quote(n->lost_why, strlen(n->lost_why)), n->un);
     n->t.close(&n->t);
@@ -489,7 +489,7 @@ bool node_reconnect(struct node *n)
     bool ok = look_for_target(n, begun ? &saved : NULL);
     bool applied = false;
     if (ok && begun)
-        ok = verify(n, &saved, strcmp(run_id, n->info.run_id) == 0, &applied);
+        ok = verify(n, &saved, identity_same(&before, &n->info.who), &applied);
     free(saved.seq);
     if (!ok)
         return false;

@@ -90,8 +90,8 @@ void cluster_flush(struct writer *w)
 {
     size_t n;
     const uint8_t *request = lanes_request(&w->lanes, &n);
-    if (w->exact.on)
-        saved_write(w, mono_us(), true); /* the slots will not tell any more what was done before it */
+    marks_flushed(w);
+    saved_write(w, mono_us(), true); /* the slots will not tell any more what was there and done before it */
     if (w->failed)
         return;
     begin_flush(w->cluster, request, n, lanes_db(&w->lanes), EVERYBODY_BARRIER);

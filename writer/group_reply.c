@@ -137,6 +137,20 @@ void group_exec_error(struct node *n, int element, const char *text, size_t len)
         node_fatal(n, "select_failed_in_group", text, len);
 }
 
+/* How many fields the position key got that it did not have. All of them: the key had vanished. */
+void group_exec_integer(struct node *n, int element, long long value)
+{
+    int32_t cmd;
+    if (!exec_command(n, element, &cmd) || cmd != CMD_HSET)
+        return;
+    const struct group *g = n->b.flying;
+    if (g->barrier || value <= (long long)g->npos)
+        return;
+    n->dead = true;
+    writer_fail(n->w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", n->w->opt.shown,
+                "\"the position key had vanished: somebody flushed the target or removed the key\"");
+}
+
 static void queued_error(struct node *n, int32_t cmd)
 {
     struct groups *b = &n->b;

@@ -1,6 +1,6 @@
 /* Groups on the wire, from database D (the connection's, which a group leaves as it was, executed or not):
  *
- *     MULTI  [SELECT d] request … [SELECT 0] HSET df2redis:{task} session … f0 … [SELECT D]  EXEC
+ *     MULTI  [SELECT d] request … [SELECT 0] HSET df2redis:{task} writer … f0 … [SELECT D]  EXEC
  */
 #include "group.h"
 
@@ -34,19 +34,23 @@ static void send_select(struct node *n, uint32_t db)
     command(&n->b, CMD_SELECT);
 }
 
+/* The field session, without which the key says nothing, is written when the session begins, and again with
+ * our own flushes only: where somebody else removes the key, it stays away, however the writer ends. */
 static void send_position(struct node *n, const struct group *g)
 {
     const struct session *s = &n->w->session;
     uint8_t small[POS_EXTRA + 512];
     char text[96];
-    bool sweep = n->w->sweep.state != SWEEP_OFF; /* again: a flush of database 0 takes it away */
-    uint8_t *p = resp_len(small, '*', 6 + 2 * (uint64_t)(g->npos + sweep));
+    bool sweep = g->barrier && n->w->sweep.state != SWEEP_OFF;
+    uint8_t *p = resp_len(small, '*', 4 + 2 * (uint64_t)(g->npos + g->barrier + sweep));
     p = resp_bulk(p, "HSET", 4);
     p = resp_bulk(p, s->position_key, strlen(s->position_key));
-    p = resp_bulk(p, "session", 7);
-    p = resp_bulk(p, s->identity, strlen(s->identity));
     p = resp_bulk(p, "writer", 6);
     p = resp_bulk(p, n->w->run, strlen(n->w->run));
+    if (g->barrier) {
+        p = resp_bulk(p, "session", 7);
+        p = resp_bulk(p, s->identity, strlen(s->identity));
+    }
     if (sweep) {
         p = resp_bulk(p, "sweep", 5);
         p = resp_bulk(p, "1", 1);

@@ -88,9 +88,9 @@ static void watch_node(struct writer *w, bool *watched_out, int *watched_fd)
     *watched_out = out;
 }
 
-static bool all_written(const struct writer *w)
+static bool all_written(struct writer *w)
 {
-    return writer_quiet(w) && (!w->node.b.dirty || w->session.stage != ST_RUN);
+    return writer_quiet(w) && (!w->node.b.dirty || w->session.stage != ST_RUN) && saved_settled(w);
 }
 
 /* The first signal changes nothing here; where no dfreader got it too, whoever sent it should know that. */
@@ -137,7 +137,7 @@ static bool at_end(const struct writer *w)
     const struct node *n = &w->node;
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
     return over && !w->failed && !router_waits(w) && !sweep_runs(w) && n->un == 0 && n->patience.until == 0 &&
-           groups_quiet(n) && writer_quiet(w);
+           groups_quiet(n) && writer_quiet(w) && w->marks.doing == MARKS_IDLE;
 }
 
 /* dfreader waits for our last report before it ends, and only then do the inputs end: report and take leave

@@ -186,6 +186,7 @@ int main(int argc, char **argv)
     splits_free(&w.splits);
     sweep_free(&w.sweep);
     exact_free(&w);
+    marks_free(&w.marks);
     cluster_free(&w);
     node_free(&w.node);
     tls_free(w.opt.url.tls);

@@ -70,7 +70,9 @@ static void ask(struct conn *c, call_fn *fn, const char *one, const char *two, c
 
 static void print_add(struct sweep *s, const struct conn *c, const char *p, size_t n)
 {
-    uint64_t crc = crc64(c->node->index + 1, c->run_id, strlen(c->run_id));
+    /* The start is left out: it is only known by and large. */
+    uint64_t crc = crc64(c->node->index + 1, c->who.run_id, strlen(c->who.run_id));
+    crc = crc64(crc, c->who.replid, strlen(c->who.replid));
     s->print += crc64(crc, p, n); /* in whatever order they come */
 }
 

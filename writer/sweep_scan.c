@@ -20,7 +20,7 @@
 static void from_the_start(struct sweep *s, const struct node *n)
 {
     strlcpy(s->cursor, "0", sizeof s->cursor);
-    strlcpy(s->run_id, n->info.run_id, sizeof s->run_id);
+    s->who = n->info.who;
     s->ndbs = s->at = 0;
 }
 
@@ -112,7 +112,7 @@ void sweep_step(struct writer *w)
 {
     struct sweep *s = &w->sweep;
     struct node *n = &w->node;
-    if (s->state == SWEEP_MARKS || strcmp(s->run_id, n->info.run_id) != 0) {
+    if (s->state == SWEEP_MARKS || !identity_same(&s->who, &n->info.who)) {
         begin_scan(w);
         return;
     }

@@ -12,6 +12,7 @@
 #include "limit.h"
 #include "lanes.h"
 #include "live.h"
+#include "marks.h"
 #include "node.h"
 #include "options.h"
 #include "positions.h"
@@ -28,9 +29,11 @@ struct writer {
     struct node node;
     struct cluster *cluster; /* several connections instead of node's one; NULL: none */
     struct exact exact;
+    struct marks marks;
     bool lost_data;    /* a target may not have what it confirmed */
     uint64_t saved_at; /* mono_us: the position file was written, or looked at */
     uint64_t saved_sum;
+    struct buf saved_body; /* of the file, until the marks are written */
     bool ended; /* nothing is sent any more */
     struct sent sent;
     const struct tls *tls; /* NULL: plain */
