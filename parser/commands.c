@@ -1,6 +1,7 @@
 /* What journaled commands mean for the target. dragonfly-wire.md 5.5 to 5.8. */
 #include "command_parts.h"
 #include "narrow.h"
+#include "ours.h"
 #include "reread.h"
 #include "scripts.h"
 #include "spread.h"
@@ -370,8 +371,31 @@ static bool without_elements(const struct cmd *m)
     return false;
 }
 
-void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
-                   uint64_t after)
+/* Is an argument, be it a key or not, the name of a key that df2redis keeps for itself in the target? */
+static bool has_reserved(const struct flow *f, const struct slice *argv, size_t argc)
+{
+    bool renames = f->sel != NULL && f->sel->nrenames > 0;
+    bool found = false;
+    for (size_t i = 1; i < argc && !found; i++)
+        found = renames ? select_reserved(f->sel, argv[i].p, argv[i].n, 0, f->src_db)
+                        : key_is_ours(argv[i].p, argv[i].n);
+    return found;
+}
+
+static void report_reserved(const struct cmd *m)
+{
+    const struct flow *f = m->f;
+    struct keys k = {.first = 1, .last = 1, .step = 1};
+    if (m->c != NULL)
+        k = command_keys(m->c, m->argv, m->argc);
+    m->o->pos = m->before;
+    for (size_t i = keys_next(&k, 0); i != 0 && i < m->argc; i = keys_next(&k, i))
+        if (select_reserved(f->sel, m->argv[i].p, m->argv[i].n, 0, f->src_db))
+            emit_reserved(m->e, m->o, m->argv[i].p, m->argv[i].n);
+}
+
+static void write_one(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                      uint64_t after, bool reserved)
 {
     struct cmd m = {.f = f, .e = e, .o = &f->o, .txid = txid, .before = f->o.pos, .after = after};
     if (__builtin_expect(f->rereads != NULL && f->rereads->count > 0, 0) &&
@@ -383,6 +407,8 @@ void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct s
     m.c = command_find(argv[0].p, argv[0].n);
     m.argv = m.src_argv = argv;
     m.argc = m.src_argc = argc;
+    if (__builtin_expect(reserved, 0))
+        report_reserved(&m);
     if (f->sel != NULL && !select_command(&m))
         return;
     if (matters_where(&m) && emit_wrong_db(e, f->o.db, f->src_db))
@@ -405,6 +431,18 @@ void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct s
     buf_trim(&f->s.copy, (size_t)1 << 20);
     buf_trim(&f->program, (size_t)64 << 10);
     buf_trim(&f->s.body, (size_t)1 << 20);
+}
+
+void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                   uint64_t after)
+{
+    static const struct select all; /* lets everything through but our own names */
+    const struct select *sel = f->sel;
+    bool reserved = has_reserved(f, argv, argc);
+    if (reserved && sel == NULL)
+        f->sel = &all;
+    write_one(f, e, txid, argv, argc, after, reserved);
+    f->sel = sel;
 }
 
 void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,

@@ -181,6 +181,9 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, 
 void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
                  const char *detail);
 
+/* A key that is left out because its name in the target would be one of ours (ours.h). */
+void emit_reserved(struct emit *e, struct origin *o, const uint8_t *key, size_t n);
+
 /* Log how many more there were of the kinds that were not logged one by one. */
 void emit_report_counts(const struct emit *e);
 

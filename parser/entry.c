@@ -1,6 +1,8 @@
 /* Keys with their values, as they stand in snapshots. */
 #include "flow_parts.h"
 
+#include "ours.h"
+
 /* Values up to this many bytes are looked at whole before it is decided how they are written. Streams are worth
  * more, since RESTORE is the only exact copy of them; so are filters and sketches, which only RESTORE makes. */
 #define STREAM_WHOLE ((size_t)768 << 10)
@@ -195,11 +197,17 @@ void choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k)
     f->o.db = f->rdb_db;
     if (f->sel != NULL) {
         bool excluded = !select_passes(f->sel, k->p, k->n, vclass, f->rdb_db);
+        bool reserved = select_reserved(f->sel, k->p, k->n, vclass, f->rdb_db);
         f->o.db = select_db(f->sel, f->rdb_db);
         f->names.len = 0;
         struct slice name = select_name(f->sel, k->p, k->n, &f->names);
         key_set(e, k, name.p, name.n);
         k->excluded = excluded;
+        if (reserved)
+            emit_reserved(e, &f->o, k->p, k->n);
+    } else if (key_is_ours(k->p, k->n)) {
+        k->excluded = true;
+        emit_reserved(e, &f->o, k->p, k->n);
     }
     if (!k->excluded && emit_wrong_db(e, f->o.db, f->rdb_db))
         k->excluded = true;
@@ -220,7 +228,7 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
     enum got g = read_key(f, e, &t, &ps, &k);
     if (g != GOT)
         return cur_settle(c, &t, g);
-    if (__builtin_expect(f->sel == NULL && !e->target.cluster, 1))
+    if (__builtin_expect(f->sel == NULL && !e->target.cluster && !key_is_ours(k.p, k.n), 1))
         f->o.db = f->rdb_db;
     else
         choose_key(f, e, vclass, &k);

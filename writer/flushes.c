@@ -161,7 +161,7 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->str == NULL)
         return;
     for (size_t i = 0; i < r->element[1]->elements; i++)
-        cl->found |= !target_key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
+        cl->found |= !key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
     if (cl->found || strcmp(r->element[0]->str, "0") == 0)
         c->node->flushed = true; /* surveyed */
     else

@@ -170,7 +170,7 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
         const redisReply *k = keys->element[i];
         struct found f = {.db = db, .len = (uint32_t)k->len};
         s->scanned++;
-        if (k->str == NULL || target_key_is_ours(k->str, k->len) || sweep_saw(c->w, db, k->str, k->len))
+        if (k->str == NULL || key_is_ours(k->str, k->len) || sweep_saw(c->w, db, k->str, k->len))
             continue;
         if (buf_add(&s->todo, &f, sizeof f) < 0 || buf_add(&s->todo, k->str, k->len) < 0)
             writer_fail(c->w, EXIT_CANNOT, "event=sweep_failed step=scan error=\"too many keys at once\"");

@@ -322,7 +322,7 @@ static int db_has_keys(struct writer *w, struct node *n)
         const redisReply *keys = r->element[1];
         strlcpy(cursor, r->element[0]->str, sizeof cursor);
         for (size_t i = 0; i < keys->elements && found == 0; i++)
-            found = !target_key_is_ours(keys->element[i]->str, keys->element[i]->len);
+            found = !key_is_ours(keys->element[i]->str, keys->element[i]->len);
         freeReplyObject(r);
     } while (found == 0 && strcmp(cursor, "0") != 0);
     return found;

@@ -8,14 +8,7 @@
 #include <string.h>
 
 #include "node.h"
-
-/* What the target holds for us: position keys of this and other tasks, and what programs put aside. */
-#define OUR_KEYS "df2redis:{"
-
-static inline bool target_key_is_ours(const void *key, size_t n)
-{
-    return n >= sizeof OUR_KEYS - 1 && memcmp(key, OUR_KEYS, sizeof OUR_KEYS - 1) == 0;
-}
+#include "ours.h"
 
 /* Send one command and wait for its reply, which the caller frees (freeReplyObject). Only while nothing else
  * is in flight. NULL when the connection was lost or timeout_ms passed (errno ETIMEDOUT). The arguments end

@@ -103,7 +103,9 @@ started_anew() { # node index: without its data
     wait_until 5 ended "${CLUSTER_PIDS[$1]}"
     rm -f "$dir"/*.rdb
     start_cluster_node "$p" "$dir" --appendonly no
-    CLUSTER_PIDS[$1]=$!
+    CLUSTER_PIDS[$1]=${CLUSTER_PIDS[-1]}
+    unset 'CLUSTER_PIDS[-1]'
+    disown "${CLUSTER_PIDS[$1]}" # it is the file's, not this test's
     echo "${CLUSTER_PIDS[*]}" >"$BATS_FILE_TMPDIR/pids"
     wait_until 20 cluster_answers
 }
@@ -113,7 +115,7 @@ started_anew() { # node index: without its data
 vanishes() { # how it goes…
     start_redis
     feed
-    tell "$(heading 1)" "put 0 k 1" "synced 0 :pos=5" "$(numbers 101 300)"
+    tell "$(heading 1)" "set 0 k 1" "synced 0 :pos=5" "$(numbers 101 300)"
     wait_until 10 eval '[[ $(rcli hget "df2redis:{default}" f0) == *" 300" ]]'
     "$@"
     tell "$(numbers 301 310)"
@@ -136,10 +138,10 @@ vanishes() { # how it goes…
 @test "a target that is flushed in the middle of the full sync" {
     start_redis
     feed
-    tell "$(heading 1)" "put 0 k 1" "put 0 l 1"
+    tell "$(heading 1)" "set 0 k 1" "set 0 l 1"
     wait_until 10 eval '[[ $(rcli exists k l) == 2 ]]'
     rcli flushall
-    tell "put 0 m 1" "synced 0 :pos=5"
+    tell "set 0 m 1" "synced 0 :pos=5"
     reap 20 "$WRITER"
     tell_end
     assert_status 75
