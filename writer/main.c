@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "exits.h"
+#include "forget.h"
 #include "io.h"
 #include "log.h"
 #include "loop.h"
@@ -115,6 +116,7 @@ static void end_sessions(struct writer *w)
     }
     if (w->stats.errors.total > 0 || w->stats.lost > 0 || w->stats.doubtful.total > 0 || w->stats.evicted > 0)
         w->status = exit_worse(w->status, EXIT_DATA);
+    forget_files(w);
     live_finish(w);
 }
 

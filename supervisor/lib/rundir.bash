@@ -56,7 +56,7 @@ enter_run_dir() {
         flock -w 2 9 || die 1 "task $task: its run directory $run_dir is locked by a process that does not end"
     fi
     clear_run
-    rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir"/limit.*
+    rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir/final" "$run_dir"/limit.*
     echo $$ >"$run_dir/pid"
     entered=1
     exec 6>&-
@@ -69,7 +69,7 @@ clear_run() {
 
 leave_run_dir() {
     clear_run
-    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete" "$run_dir/error" "$run_dir"/limit.*
+    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete" "$run_dir/error" "$run_dir/final" "$run_dir"/limit.*
 }
 
 # ---- who holds the lock ----
