@@ -6,7 +6,7 @@
 #include <time.h>
 #include <bsd/string.h>
 
-#include "target.h"
+#include "info.h"
 
 #define CLOCK_SLACK 10 /* seconds: a clock that is set, and an uptime in whole seconds */
 

@@ -329,8 +329,9 @@ static bool holds_mark(const struct cluster *cl, unsigned node)
     return false;
 }
 
-/* Has this master what the one before it had? The same run has, as long as its mark is there. So has a replica
- * that took over. One that was started anew has it, if its mark was written after all that counts as applied. */
+/* Has this master what the one before it had? The same run has, as long as its mark is there. So has a
+ * replica that took over. One that was started anew has it, if its mark was written after all that counts as
+ * applied. */
 static bool trusted(const struct cluster *cl, const struct cnode *n)
 {
     const struct marks *m = &cl->w->marks;

@@ -1,7 +1,7 @@
 /* What tells, beside --position-file, whether the target still has what was written to it: on each master a
  * mark, field m of the position key of one of its slots (of a single server: of its position key), HISTORY
- * NUMBER. All are written anew before the file is, which keeps the number and who the masters are. A mark that
- * has vanished, or is older than the file, shows a flush, a start without data or an older snapshot. */
+ * NUMBER. All are written anew before the file is, which keeps the number and who the masters are. A mark
+ * that has vanished, or is older than the file, shows a flush, a start without data or an older snapshot. */
 #ifndef RW_MARKS_H
 #define RW_MARKS_H
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "info.h"
 #include "node.h"
 #include "ours.h"
 
@@ -17,9 +18,6 @@ redisReply *target_call(struct node *n, int timeout_ms, ...) __attribute__((sent
 
 /* Learn what INFO says into info. Returns NULL, or the refusal (a reply to free). *lost: no reply at all. */
 redisReply *target_inspect(struct node *n, struct target_info *info, bool *lost);
-
-/* Value of "name:value" in an INFO reply; "" when it is not there. */
-void info_field(const char *text, const char *name, char *out, size_t cap);
 
 /* Modules and proto-max-bulk-len; refusals are no fault. False: connection lost. */
 bool target_limits(struct node *n, struct target_info *info);

@@ -148,6 +148,65 @@ vanishes() { # how it goes…
     said "event=target_has_lost_data.*vanished" || fail "$(cat "$TMP/err")"
 }
 
+# The server as one that does not tell its run_id, on PROXY_PORT.
+without_run_id() {
+    PROXY_PORT=$(random_port)
+    background perl -MIO::Socket::INET -MIO::Select -e '
+        my ($port, $to) = @ARGV;
+        my $l = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => $port, Listen => 9, ReuseAddr => 1) or die;
+        $SIG{CHLD} = "IGNORE";
+        while (my $c = $l->accept) {
+            next if fork;
+            my $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $to) or exit;
+            my $both = IO::Select->new($c, $s);
+            while (1) {
+                for my $from ($both->can_read) {
+                    sysread($from, my $bytes, 65536) or exit;
+                    $bytes =~ s/\brun_id:/ruN_id:/g if $from == $s;
+                    syswrite($from == $s ? $c : $s, $bytes);
+                }
+            }
+        }' "$PROXY_PORT" "$REDIS_PORT"
+    wait_until 5 redis-cli -p "$PROXY_PORT" ping
+    target() { echo "redis://127.0.0.1:$PROXY_PORT"; }
+}
+
+@test "a target without run_id that is started anew with an older snapshot, in the middle of the full sync" {
+    start_redis --dbfilename d.rdb
+    without_run_id
+    feed
+    tell "$(heading 1)" "set 0 k 1" "set 0 l 1"
+    wait_until 10 eval '[[ $(rcli exists k l) == 2 ]]'
+    rcli save
+    tell "set 0 m 1"
+    wait_until 10 eval '[[ $(rcli exists m) == 1 ]]'
+    kill -KILL "$REDIS_PID"
+    wait_until 5 ended "$REDIS_PID"
+    same_server_again --dbfilename d.rdb
+    wait_until 10 rcli ping
+    tell "set 0 n 1" "synced 0 :pos=5"
+    reap 20 "$WRITER"
+    tell_end
+    assert_status 75
+    said "event=target_has_lost_data.*anew" || fail "$(cat "$TMP/err")"
+}
+
+@test "several connections: a target without run_id that is started anew while we are connected" {
+    start_redis --dbfilename d.rdb
+    without_run_id
+    first_run "" --connections 2
+    rcli save
+    kill -KILL "$REDIS_PID"
+    wait_until 5 ended "$REDIS_PID"
+    same_server_again --dbfilename d.rdb
+    wait_until 10 rcli ping
+    tell "$(numbers 301 400)"
+    reap 20 "$WRITER"
+    tell_end
+    assert_status 75
+    said "event=target_has_lost_data.*anew" || fail "$(cat "$TMP/err")"
+}
+
 @test "our own flushes are no loss" {
     start_redis
     heading 1 >"$TMP/text"
@@ -156,6 +215,21 @@ vanishes() { # how it goes…
     write <"$TMP/text"
     assert_status 0
     [[ $(rcli mget a b c | xargs) == 1 && $(rcli hget 'df2redis:{default}' session) != "" ]]
+}
+
+@test "restarted after the target lost its data: what is said is so" {
+    start_master --generate --flows 2 --keys 100
+    start_redis
+    background df2redis --restart replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    local pid=$!
+    wait_until 20 eval 'df2redis status | grep -q phase=streaming'
+    kill -KILL "$REDIS_PID"
+    wait_until 5 ended "$REDIS_PID"
+    same_server_again
+    reap 60 "$pid"
+    [[ $status -ne 0 ]]
+    said "the target has lost what was written to it" || fail "$(cat "$TMP/err")"
+    never said "was not complete"
 }
 
 @test "a flushed single server: the next run is told that it has lost data" {
