@@ -401,8 +401,8 @@ int cluster_timeout(const struct writer *w)
 {
     const struct cluster *cl = w->cluster;
     if (cl->nmoved > 0 || cl->needed_since != 0 || cl->refresh_at != 0 || cl->refreshing != NULL ||
-        cl->stir || cl->flushing || cl->big != NULL || cl->recheck ||
-        cl->w->marks.doing != MARKS_IDLE || !bundles_quiet(cl->bundles))
+        cl->stir || cl->flushing || cl->big != NULL || cl->recheck || cl->w->marks.doing != MARKS_IDLE ||
+        !bundles_quiet(cl->bundles))
         return (int)(ROUND / 1000);
     int ms = cl->nspans > 0 ? (int)(ROUND / 1000) : -1;
     for (unsigned i = 0; i < cl->nconn; i++) {

@@ -100,15 +100,15 @@ struct conn {
     struct bigjob *big;    /* being sent from its file */
     uint64_t big_at;       /* where in the ring it stands */
 
-    long long id;      /* CLIENT ID */
+    long long id;        /* CLIENT ID */
     struct identity who; /* of the server, when last connected */
     struct identity now; /* of the handshake that is under way */
     bool known;          /* who is */
     uint64_t done;       /* requests confirmed over it */
     bool restarted;      /* another run since, and nobody said that another node took over */
-    uint64_t opened;   /* mono_us: when connecting began, or when it was ready */
-    uint64_t heard;    /* mono_us of the last bytes */
-    uint64_t next_try; /* mono_us: do not connect before */
+    uint64_t opened;     /* mono_us: when connecting began, or when it was ready */
+    uint64_t heard;      /* mono_us of the last bytes */
+    uint64_t next_try;   /* mono_us: do not connect before */
     unsigned wait_ms;
     uint64_t said; /* mono_us of the last message about being lost */
 

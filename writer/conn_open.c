@@ -120,8 +120,7 @@ static bool is_ours(const struct conn *c, long long id)
     const struct cluster *cl = c->w->cluster;
     for (unsigned i = 0; i < cl->nconn; i++) {
         const struct conn *o = cl->conn[i];
-        if (o->state >= CONN_HELLO && o->id == id &&
-            (o->node == c->node || identity_same(&o->who, &c->who)))
+        if (o->state >= CONN_HELLO && o->id == id && (o->node == c->node || identity_same(&o->who, &c->who)))
             return true;
     }
     return false;

@@ -71,8 +71,7 @@ static bool remove_unseen(struct writer *w, const redisReply *keys)
     for (size_t i = 0; i < keys->elements; i++) {
         const redisReply *k = keys->element[i];
         s->scanned++;
-        if (k->str == NULL || key_is_ours(k->str, k->len) ||
-            sweep_saw(w, s->dbs[s->at], k->str, k->len))
+        if (k->str == NULL || key_is_ours(k->str, k->len) || sweep_saw(w, s->dbs[s->at], k->str, k->len))
             continue;
         if (s->keys.len + k->len > REC_PAYLOAD_MAX && !remove_gathered(w))
             return false;
