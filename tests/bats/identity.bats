@@ -217,6 +217,20 @@ without_run_id() {
     [[ $(rcli mget a b c | xargs) == 1 && $(rcli hget 'df2redis:{default}' session) != "" ]]
 }
 
+@test "a target that somebody flushes during a replication: the task ends with 75, and status says why" {
+    start_master --generate --flows 2 --keys 100 --journal-kind incr --journal-ops 100000 --journal-rate 500
+    start_redis
+    background df2redis replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    local pid=$!
+    wait_until 20 eval 'df2redis status | grep -q phase=streaming'
+    rcli flushall
+    reap 20 "$pid"
+    assert_status 75
+    run df2redis status
+    assert_output_has "phase=failed"
+    assert_output_has "had%20vanished"
+}
+
 @test "restarted after the target lost its data: what is said is so" {
     start_master --generate --flows 2 --keys 100
     start_redis
