@@ -79,7 +79,7 @@ void do_restore(const struct cmd *m)
         return;
     }
     bool scannable = value_class(type) != CLASS_OTHER;
-    if (scannable && (value_scan(type, &c, &m->f->s) != GOT || c.p != c.end)) {
+    if (scannable && (value_scan(type, &c, &m->f->s) != GOT || c.p != c.end || m->f->s.damage != NULL)) {
         cmd_lost_only(m, "restore-payload", "a damaged value");
         return;
     }

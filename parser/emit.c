@@ -134,22 +134,34 @@ static inline struct rec request(struct emit *e, struct origin *o, const struct 
     };
 }
 
-void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n)
+void emit_record(struct emit *e, const struct rec *r, const void *payload)
 {
-    uint8_t *p = begin(e, n);
+    uint8_t *p = begin(e, r->len);
     if (p == NULL)
         return;
-    struct rec r = {
-        .type = (uint8_t)type, .flow = o->flow, .slot = REC_NO_SLOT, .epoch = o->epoch, .time = o->time};
-    memcpy(p, text, n);
-    commit(e, &r, n);
+    struct rec out = *r;
+    if (r->len > 0)
+        memcpy(p, payload, r->len);
+    commit(e, &out, r->len);
+}
+
+void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n)
+{
+    struct rec r = {.len = (uint32_t)n,
+                    .type = (uint8_t)type,
+                    .flow = o->flow,
+                    .slot = REC_NO_SLOT,
+                    .epoch = o->epoch,
+                    .time = o->time};
+    emit_record(e, &r, text);
 }
 
 /* Copy of short strings without a call: most keys are. */
 static inline uint8_t *bulk(uint8_t *p, const uint8_t *data, size_t n)
 {
     p = resp_len(p, '$', n);
-    memcpy(p, data, n);
+    if (__builtin_expect(n > 0, 1)) /* of no bytes data may be NULL */
+        memcpy(p, data, n);
     p += n;
     memcpy(p, "\r\n", 2);
     return p + 2;
@@ -228,7 +240,8 @@ static uint8_t *dump_payload(uint8_t *p, unsigned type, const uint8_t *v, size_t
 {
     uint8_t *start = p;
     *p++ = (uint8_t)type;
-    memcpy(p, v, vn);
+    if (vn > 0)
+        memcpy(p, v, vn);
     p += vn;
     *p++ = (uint8_t)ver;
     *p++ = 0;

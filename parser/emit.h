@@ -41,6 +41,7 @@ struct origin {
     uint64_t pos;   /* position that is reached with the next record */
     uint64_t after; /* that of the journal entry being written; 0: none, or none is known */
     bool fresh;     /* what is written was read from the source again, and is no part of an entry */
+    uint64_t at;    /* where in the flow the key being written stands, or the blob that it is in */
     uint64_t time;  /* arrival of the bytes being parsed, microseconds */
     uint64_t txid;  /* of the journal entry before */
     uint64_t last;  /* where in the output the header of its last record stands; NO_HEADER: nowhere it could change */
@@ -129,6 +130,9 @@ static inline void entry_end(struct origin *o)
 {
     o->entry = o->together = false;
 }
+
+/* Write a record as it is. */
+void emit_record(struct emit *e, const struct rec *r, const void *payload);
 
 /* Pass a metadata record on or write one of our own. */
 void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n);
