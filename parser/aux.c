@@ -93,7 +93,7 @@ void keep_last_key(struct flow *f, struct emit *e, const uint8_t *end)
     if (v->shape == NULL || read_key(f, e, &t, &ps, &k) != GOT)
         return;
     v->vclass = v->shape->vclass;
-    choose_key(f, e, v->vclass, &k);
+    (void)choose_key(f, e, v->vclass, &k);
     v->name.len = 0;
     v->name.max = (size_t)1 << 30;
     (void)buf_add(&v->name, k.p, k.n);

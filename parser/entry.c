@@ -207,25 +207,24 @@ enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct ps
     return GOT;
 }
 
-void choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k)
+bool choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k)
 {
+    bool reserved = false;
     f->o.db = f->rdb_db;
     if (f->sel != NULL) {
         bool excluded = !select_passes(f->sel, k->p, k->n, vclass, f->rdb_db);
-        bool reserved = select_reserved(f->sel, k->p, k->n, vclass, f->rdb_db);
+        reserved = select_reserved(f->sel, k->p, k->n, vclass, f->rdb_db);
         f->o.db = select_db(f->sel, f->rdb_db);
         f->names.len = 0;
         struct slice name = select_name(f->sel, k->p, k->n, &f->names);
         key_set(e, k, name.p, name.n);
         k->excluded = excluded;
-        if (reserved)
-            emit_reserved(e, &f->o, k->p, k->n);
     } else if (key_is_ours(k->p, k->n)) {
-        k->excluded = true;
-        emit_reserved(e, &f->o, k->p, k->n);
+        k->excluded = reserved = true;
     }
     if (!k->excluded && emit_wrong_db(e, f->o.db, f->rdb_db))
         k->excluded = true;
+    return reserved;
 }
 
 /* A file has each key once, servers refuse one that is not so; Dragonfly's may have copies. hash: of the key
@@ -267,8 +266,8 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
     uint64_t raw = f->file && !f->dragonfly ? XXH3_64bits(k.p, k.n) : 0;
     if (__builtin_expect(f->sel == NULL && !e->target.cluster && !key_is_ours(k.p, k.n), 1))
         f->o.db = f->rdb_db;
-    else
-        choose_key(f, e, vclass, &k);
+    else if (choose_key(f, e, vclass, &k))
+        emit_reserved(e, &f->o, k.p, k.n);
     f->o.live = false;
     f->last_at = c->p;
     f->o.at = f->blob.active ? f->offset : f->offset + (uint64_t)(c->p - f->crc_from);

@@ -123,7 +123,8 @@ static enum got chunk_begin(struct flow *f, struct emit *e, struct cur *c)
     if (g != GOT)
         return g;
     c->p = t.p;
-    choose_key(f, e, value_class(type), &k);
+    if (choose_key(f, e, value_class(type), &k))
+        emit_reserved(e, &f->o, k.p, k.n);
     f->o.live = false;
     bool sticky = f->pend.sticky;
     value_begin(&f->chunk->v, e, &f->o, type, &k, take_expiry(f));

@@ -36,8 +36,8 @@ uint64_t take_expiry(struct flow *f);
 /* A key whose hint was to be carried over is written as commands, which know none: said once. */
 void hint_lost(struct flow *f, struct emit *e);
 
-/* The key at hand goes through as this: excluded, renamed, its database in f->o.db. */
-void choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k);
+/* The key at hand goes through as this: excluded, renamed, its database in f->o.db. True: its name is one of ours, to be reported. */
+bool choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k);
 
 /* A key's name, at most 16 MiB. *ps keeps its bytes. */
 enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct pstr *ps, struct key *k);
