@@ -313,7 +313,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .inputs = 1};
     char **given = argv;
     int ngiven = argc;
-    argv = conf_argv("writer", &argc, argv);
+    argv = conf_argv("writer", table, &argc, argv);
     int c;
     while ((c = getopt_long(argc, argv, "qvc:", table, NULL)) != -1) {
         switch (c) {
