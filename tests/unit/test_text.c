@@ -166,7 +166,10 @@ static void secrets(void)
                                           {"redis://user@host", "redis://user@host"},
                                           {"redis://host:7000", "redis://host:7000"},
                                           {"no url", "no url"},
-                                          {"redis://h/x:y@z", "redis://h/x:y@z"}};
+                                          {"redis://h/x:y@z", "redis://h/x:*@z"},
+                                          {"redis://u:se/c?r#e[t@host", "redis://u:*********@host"},
+                                          {"unix://u:se/cret@/run/a@b", "unix://u:*******@/run/a@b"},
+                                          {"unix:///run/a:b@c", "unix:///run/a:b@c"}};
     for (size_t i = 0; i < sizeof args / sizeof args[0]; i++) {
         char arg[64];
         strcpy(arg, args[i][0]);
