@@ -52,3 +52,11 @@ ask() { # seconds question…
     shift
     timeout "$patience" "$here/dfreader" --ask "$control" "$@" 2>/dev/null 8>&- 9>&-
 }
+
+# A number from outside, in number, without the leading zeros that would make it octal. False: it is none, or more than
+# max.
+decimal() { # text max
+    [[ $1 =~ ^0*([0-9]{1,18})$ ]] || return 1
+    number=$((10#${BASH_REMATCH[1]}))
+    [[ $number -le $2 ]]
+}
