@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
 
 /* Write everything, waiting where fd does not take it. Returns 0, or -1 with errno (EPIPE: reader gone). */
 int io_write_all(int fd, const void *data, size_t n);
@@ -31,6 +33,17 @@ int set_nonblock(int fd, bool on);
 /* Make a pipe as large as the kernel lets us (at most want bytes). Returns its size or 0 when fd is no pipe.
  */
 size_t pipe_enlarge(int fd, size_t want);
+
+/* open(2) of a file that is named by an option: a symbolic link at its name is followed only if we or root
+ * made it. -1 with errno (ELOOP: a link of another user). */
+int io_open_own(const char *path, int flags, mode_t mode);
+
+/* The same for stdio; mode "w". NULL with errno. */
+FILE *io_fopen_own(const char *path);
+
+/* A new empty file at path for reading and writing, in place of what stands there: nothing is followed. For
+ * files that are renamed when they are complete. -1 with errno. */
+int io_open_new(const char *path);
 
 /* Open where a stage writes its stream: "-" stdout, unix:PATH (connected to), else a file that is created or
  * truncated. Returns a descriptor or -1 with errno. */

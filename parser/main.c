@@ -138,7 +138,7 @@ int main(int argc, char **argv)
     (void)pipe_enlarge(out, (size_t)1 << 20);
     struct parser *p = xcalloc(1, sizeof *p);
     parser_init(p, &opt, out);
-    if (opt.report != NULL && (p->e.report = fopen(opt.report, "we")) == NULL)
+    if (opt.report != NULL && (p->e.report = io_fopen_own(opt.report)) == NULL)
         err(EXIT_CANNOT, "%s", opt.report);
     run(p, opt.inputs);
     int status = parser_end(p);

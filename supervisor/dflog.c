@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "exits.h"
+#include "io.h"
 #include "version.h"
 
 #define LINE_MAX_BYTES 8192 /* a longer one is broken */
@@ -31,7 +32,7 @@ static int open_log(const char *file)
 {
     if (!stamped)
         return STDERR_FILENO;
-    return open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    return io_open_own(file, O_WRONLY | O_APPEND | O_CREAT, 0640);
 }
 
 /* When it cannot be opened again, what is open goes on being written. */

@@ -160,7 +160,7 @@ static bool from_file(struct writer *w, struct saved_vector *v)
 {
     if (w->opt.position_file == NULL)
         return true;
-    int fd = open(w->opt.position_file, O_RDONLY | O_CLOEXEC);
+    int fd = io_open_own(w->opt.position_file, O_RDONLY, 0);
     if (fd < 0 && errno == ENOENT)
         return true;
     char *text = xmalloc(FILE_MAX);
@@ -183,7 +183,7 @@ static bool put_file(struct writer *w, const struct buf *b)
         return false;
     }
     strlcpy(dir, w->opt.position_file, sizeof dir);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = io_open_new(tmp);
     if (fd < 0)
         return false;
     bool ok = io_write_at(fd, b->p, b->len, 0) == 0 && fsync(fd) == 0;

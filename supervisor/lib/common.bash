@@ -60,3 +60,10 @@ decimal() { # text max
     number=$((10#${BASH_REMATCH[1]}))
     [[ $number -le $2 ]]
 }
+
+# With too few descriptors whatever is started fails, and says something else.
+check_descriptors() {
+    local most
+    most=$(ulimit -n) || most=0
+    [[ $most == unlimited || $most -ge 64 ]] || die 1 "too few files can be open: raise the limit of $most (ulimit -n) to 64 or more"
+}

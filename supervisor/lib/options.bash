@@ -9,6 +9,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, a line each
        df2redis [options] stop                      stop it: source first, then drain; --final: for good
+       df2redis [options] remove [NAME...]          take tasks that have ended off the list
        df2redis [options] limit                     change what --max-ops and --max-bytes say, while it runs
 
 SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:password]@]host[:port]
@@ -292,6 +293,10 @@ check_options() {
     *) die 2 "--on-full-resync is fail, flush or overwrite" ;;
     esac
     task=${opt[task]-default}
+    check_task
+}
+
+check_task() {
     [[ $task =~ ^[A-Za-z0-9._-]+$ && $task != [.-]* ]] ||
         die 2 "a task's name has letters, digits, dots, dashes (neither at its begin) and underscores only"
 }

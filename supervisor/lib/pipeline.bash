@@ -95,6 +95,7 @@ record_parser() {
 }
 
 make_record_file() {
+    refuse_foreign_link "$target_url"
     [[ $force -eq 1 || ! -e $target_url ]] || die 1 "$target_url exists (--force overwrites it)"
     (umask 077 && : >"$target_url") || die 1 "cannot write $target_url"
 }

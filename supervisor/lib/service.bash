@@ -14,7 +14,7 @@ keep_reports() {
     [[ $restart -eq 1 && -n ${opt[report]-} ]] || return 0
     for file in "${opt[report]}" "${opt[report]}".*; do
         [[ -f $file && ($file == "${opt[report]}" || ${file##*.} =~ ^[0-9]+$) ]] || continue
-        cat -- "$file" >>"$file.earlier" && rm -f -- "$file"
+        is_foreign_link "$file" || is_foreign_link "$file.earlier" || { cat -- "$file" >>"$file.earlier" && rm -f -- "$file"; }
     done
 }
 
