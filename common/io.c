@@ -189,6 +189,16 @@ int io_tmpfile(const char *dir)
     return fd;
 }
 
+bool io_signal_anew(void)
+{
+    static volatile uint64_t before; /* handlers do not interrupt each other for long enough to matter */
+    uint64_t now = mono_us();
+    bool anew = before == 0 || now - before >= 200000;
+    if (anew)
+        before = now;
+    return anew;
+}
+
 void random_hex(char out[33])
 {
     uint8_t raw[16];

@@ -52,6 +52,11 @@ int io_open_output(const char *where);
 /* A new unlinked file for data that has to wait, in dir (NULL: $TMPDIR or /tmp). -1 with errno. */
 int io_tmpfile(const char *dir);
 
+/* For handlers of signals that stop: false where this one is the same as the one before. timeout(1) and
+ * shells signal a process and then its group; a fifth of a second is too short for somebody to have asked
+ * twice. */
+bool io_signal_anew(void);
+
 /* 32 hexadecimal digits of randomness and a NUL. */
 void random_hex(char out[33]);
 

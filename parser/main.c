@@ -22,13 +22,16 @@ static volatile sig_atomic_t signals;
 static void on_signal(int sig)
 {
     (void)sig;
-    if (signals++ > 0)
+    if (io_signal_anew() && signals++ > 0)
         _exit(EXIT_RETRY);
 }
 
 static void set_signals(void)
 {
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sa.sa_handler = SIG_IGN;

@@ -23,7 +23,8 @@ static volatile sig_atomic_t signals;
 static void on_signal(int sig)
 {
     (void)sig;
-    signals++;
+    if (io_signal_anew())
+        signals++;
 }
 
 int writer_signals(void)
@@ -31,10 +32,14 @@ int writer_signals(void)
     return signals;
 }
 
-/* The first SIGINT or SIGTERM is only noted: dfreader gets it too, and its END record ends the stream. */
+/* The first SIGINT, SIGTERM or SIGHUP (the terminal is gone) is only noted: dfreader gets it too, and its END record ends
+ * the stream. */
 static void catch_signals(void)
 {
     struct sigaction sa = {.sa_handler = on_signal};
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        (void)sigaction(SIGHUP, &sa, NULL);
     (void)sigaction(SIGINT, &sa, NULL);
     (void)sigaction(SIGTERM, &sa, NULL);
     (void)signal(SIGPIPE, SIG_IGN);

@@ -1,15 +1,20 @@
 # shellcheck shell=bash
 # Messages, exit statuses, and what every other part needs.
 
+messages=2 # the descriptor: 7 once there is a log, and then 2 is what bash itself has to say, which nobody reads
+
 log() { # level event [name=value…]
     local level=$1
     shift
-    [[ $level == info && $verbose -eq 0 ]] && return
-    printf 'level=%s stage=df2redis event=%s\n' "$level" "$*" >&2
+    case $level in
+    info) [[ $verbose -ge 1 ]] || return 0 ;;
+    debug) [[ $verbose -ge 2 ]] || return 0 ;;
+    esac
+    printf 'level=%s stage=df2redis event=%s\n' "$level" "$*" >&"$messages"
 }
 
 die() { # status message
-    printf 'df2redis: %s\n' "$2" >&2
+    printf 'df2redis: %s\n' "$2" >&"$messages"
     exit "$1"
 }
 
@@ -50,8 +55,17 @@ escape() { # text
 ask() { # seconds question…
     local patience=$1
     shift
-    timeout "$patience" "$here/dfreader" --ask "$control" "$@" 2>/dev/null 8>&- 9>&-
+    timeout "$patience" "$here/dfreader" --ask "$control" "$@" 2>/dev/null 5>&- 7>&- 8>&- 9>&-
 }
+
+# A process that only its parent ends: a signal to the whole group is none to a timer. Its pid is in $!.
+sleep_aside() { # seconds
+    { trap '' HUP INT TERM && exec sleep "$1"; } >/dev/null 2>&1 3>&- 5>&- 7>&- 8>&- 9>&- &
+}
+
+end_sleep() { # pid
+    kill -KILL "$1" && wait "$1"
+} 2>/dev/null
 
 # A number from outside, in number, without the leading zeros that would make it octal. False: it is none, or more than
 # max.

@@ -2,7 +2,7 @@
 # What a run consists of. Each function starts its stages and leaves the waiting to its caller.
 
 make_fifo() { # path: false where it cannot, and then nothing is left to wait for
-    mkfifo -m 600 "$1" && return
+    mkfifo -m 600 "$1" 2>&7 && return
     worse 1
     kill_all TERM
     return 1

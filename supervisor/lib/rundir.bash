@@ -123,7 +123,7 @@ enter_run_dir() {
         try_lock -w 2 9 || die 1 "task $task: its run directory $run_dir is locked by a process that does not end"
     fi
     clear_run
-    rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir/final" "$run_dir"/limit.*
+    rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir/reached" "$run_dir/final" "$run_dir"/limit.*
     echo $$ >"$run_dir/pid"
     entered=1
     exec 6>&-
@@ -136,7 +136,7 @@ clear_run() {
 
 leave_run_dir() {
     clear_run
-    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete" "$run_dir/error" "$run_dir/final" "$run_dir"/limit.*
+    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete" "$run_dir/error" "$run_dir/reached" "$run_dir/final" "$run_dir"/limit.*
 }
 
 # A task that has ended leaves what status and list show. Both locks are held meanwhile: nobody starts it.
@@ -232,12 +232,14 @@ put_state() { # phase
     [[ $entered -eq 1 ]] || return 0
     [[ $1 == "$phase" ]] || phase_since=$EPOCHSECONDS
     phase=$1
-    {
+    if ! {
         put_words task "$task" command "$command" phase "$phase" phase_since "$phase_since" started "$started" pid $$
         put_words restarts "$restarts" last_error "$last_error" last_status "$last_status" next_start "$next_start"
         put_words data_errors "${data_errors:-0}"
         put_words source "$source_url" target "$target_url" log_file "$log_file"
-    } >"$run_dir/state.new" && mv -f -- "$run_dir/state.new" "$run_dir/state"
+    } >"$run_dir/state.new" || ! mv -f -- "$run_dir/state.new" "$run_dir/state"; then
+        log warn "state-not-written msg=\"status shows what was before\""
+    fi
     tell_monitor
 }
 

@@ -3,16 +3,17 @@
 
 declare -A name_of=() # pid -> stage
 stopping=0            # a signal or df2redis stop
-signals=0
+stopped_at=0          # microseconds
 unheard=0 # a stop that perhaps nobody has heard
 timer=
 timer_for=
 
 new_run() {
     worst=0
-    first_fault=
+    failed=() # "status name" of the stages that failed, in the order in which they were noticed
     first_status=
-    crashed=0
+    crashed= # the first one that a signal killed which was not ours
+    cause=   # the stage that is to blame, and how it ended
     session_status=
     writer_status=
     sent_kill=0
@@ -21,11 +22,18 @@ new_run() {
     name_of=()
 }
 
-# In the background, its pid remembered, also in a file. Descriptor 9 is the lock, which every stage holds; 8 is ours.
+# A stage ends with the session: of a terminal that is gone it hears from the supervisor.
+as_stage() { # command…
+    trap '' HUP
+    if [[ $(type -t "$1") == function ]]; then "$@"; else exec "$@"; fi
+}
+
+# In the background, its pid remembered, also in a file. Descriptor 9 is the lock, which every stage holds; 5, 7 and 8
+# are ours.
 spawn() { # name command…
     local name=$1 before=$stopping
     shift
-    "$@" 8>&- &
+    as_stage "$@" 2>&7 5>&- 7>&- 8>&- &
     name_of[$!]=$name
     spawned=1
     echo $! >"$run_dir/$name.pid"
@@ -42,24 +50,24 @@ kill_all() { # signal
     return 0
 }
 
+# The second signal kills. timeout(1), terminals and shells signal a process and its group: what comes within half a
+# second is the same one, which the stages have got as well.
 on_signal() {
-    signals=$((signals + 1))
-    if [[ $signals -gt 1 ]]; then
-        kill_all KILL
+    local now=${EPOCHREALTIME/./}
+    if [[ $stopping -eq 1 ]]; then
+        [[ $((now - stopped_at)) -lt 500000 ]] || kill_all KILL
         return
     fi
     stopping=1
+    stopped_at=$now
     log info "stopping"
     put_state stopping
     [[ -z $pause ]] || { clear_pause; return; }
-    # It may be busy connecting; a signal reaches it also then.
-    ask 2 stop >/dev/null && return
-    kill_all TERM
-    unheard=1
+    say_stop
 }
 
-# A signal that came when a stage was not yet what it was to become is lost: say it to the session again, until it
-# hears.
+# The session stops, and its end stops the others. It may be busy connecting; a signal reaches it also then. One that came
+# when it was not yet what it was to become is lost: so it is said again, until it hears.
 say_stop() {
     local pid
     unheard=0
@@ -84,36 +92,52 @@ ended() { # pid status
     # Not by us: this may be the cause of a failure that was noticed before.
     if [[ $st -ge 128 ]]; then
         how="was killed by signal $((st - 128))"
-        [[ $sent_kill -eq 0 && (-z $first_fault || $st -ne 143) ]] && crashed=1
+        [[ $sent_kill -eq 1 || (${#failed[@]} -gt 0 && $st -eq 143) ]] || : "${crashed:=$name}"
     fi
     case $st in
     0 | 3 | 5) log info "ended name=$name status=$st" ;;
     *)
-        if [[ -z $first_fault ]]; then
-            first_fault="$name $how"
-            first_status=$st
-            log error "stage-failed name=$name status=$st msg=\"$first_fault: ending the others\""
-            kill_all TERM
-            # They get a moment to finish what is in flight; a stage that hangs is no reason to hang.
-            set_timer 1.4
-        elif [[ $st -ge 128 && $st -ne 143 && $sent_kill -eq 0 ]]; then
-            first_fault="$name $how"
-            log error "stage-failed name=$name status=$st msg=\"$name $how\""
-        fi
+        failed+=("$st $name $how")
+        [[ ${#failed[@]} -eq 1 ]] || { log debug "ended name=$name status=$st"; return 0; }
+        first_status=$st
+        log info "ended name=$name status=$st msg=\"$name $how: ending the others\""
+        kill_all TERM
+        # They get a moment to finish what is in flight; a stage that hangs is no reason to hang.
+        set_timer 1.4
         ;;
     esac
+}
+
+# Of the stages that failed, the one that the others failed because of: one that was killed from outside; else one with
+# the worst status; of several the one whose error was logged first; of those the first that was noticed. In cause.
+find_cause() {
+    local entry st name how worst_rank=-1 first= blamed=
+    [[ -r $run_dir/error ]] && IFS= read -r first <"$run_dir/error"
+    for entry in "${failed[@]}"; do
+        read -r st name how <<<"$entry"
+        [[ -z $crashed || $name == "$crashed" ]] || continue
+        [[ $st -lt 128 ]] || st=75
+        if [[ $(rank_of "$st") -gt $worst_rank ]]; then
+            worst_rank=$(rank_of "$st")
+            blamed=
+        elif [[ $(rank_of "$st") -lt $worst_rank || -n $blamed || $first != "level=error stage=${name%%-*} "* ]]; then
+            continue
+        fi
+        cause="$name $how"
+        [[ $first != "level=error stage=${name%%-*} "* ]] || blamed=$name
+    done
 }
 
 # When it runs out, whatever is left is killed, or what else it is for is done.
 set_timer() { # seconds [for]
     clear_timer
     timer_for=${2-kill}
-    sleep "$1" >/dev/null 2>&1 3>&- 8>&- 9>&- &
+    sleep_aside "$1"
     timer=$!
 }
 
 clear_timer() {
-    [[ -n $timer ]] && kill "$timer" 2>/dev/null && wait "$timer" 2>/dev/null
+    [[ -z $timer ]] || end_sleep "$timer"
     timer=
 }
 
@@ -176,7 +200,7 @@ wait_for() { # seconds pid command…: until the command succeeds; false when pi
     until "$@"; do
         alive "$pid" || return 1
         [[ $SECONDS -lt $deadline && $stopping -eq 0 ]] || return 1
-        sleep 0.05 8>&- 9>&-
+        sleep 0.05 5>&- 7>&- 8>&- 9>&-
     done
 }
 

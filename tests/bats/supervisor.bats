@@ -462,15 +462,16 @@ in_step() { # with 2,000 entries a second
     run_dir=$TMP
     source "$REPO/supervisor/lib/logging.bash"
     echo 'level=error stage=rediswriter event=cannot_use_target target=redis://x error="AUTH: WRONGPASS invalid"' >"$TMP/error"
-    first_fault="dfreader-session ended with status 75"
-    first_error
+    explain dfreader-session
     [[ $reason == ": rediswriter: AUTH: WRONGPASS invalid" ]] || fail "$reason"
-    first_fault="rediswriter ended with status 1"
-    first_error
+    explain rediswriter
     [[ $reason == ": AUTH: WRONGPASS invalid" ]] || fail "$reason"
-    first_fault="dfreader-0 ended with status 1"
-    echo 'level=error stage=dfreader flow=0 event=failed status=1 reason="no \"such\" thing"' >"$TMP/error"
-    first_error
+    {
+        echo 'level=error stage=dfparse flow=1 event=failed msg="not this"'
+        echo 'level=error stage=dfreader flow=1 event=failed status=1 reason="nor this"'
+        echo 'level=error stage=dfreader flow=0 event=failed status=1 reason="no \"such\" thing"'
+    } >"$TMP/error"
+    explain dfreader-0
     [[ $reason == ': no \"such\" thing' ]] || fail "$reason"
 }
 
