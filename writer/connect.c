@@ -355,11 +355,12 @@ bool node_connect(struct node *n)
         }
         if (v == SHAKE_LATER && w->opt.reconnect_timeout > 0)
             not_yet(n, &give_up, &said);
-        /* A server that does not answer at all is a mistake of the caller; one that is loading is not, nor
-         * one that must have been there before. */
+        /* One that does not answer at all, or whose name is not known, is not waited for here: whoever
+         * started us sees it at once, and may try again. Nor is a master that no sentinel knows: that is a
+         * mistake in its name, unless it has been there before. */
         bool there = (n->reached || w->opt.expect_saved) && v != SHAKE_UNKNOWN;
         if (v == SHAKE_FATAL || !there || mono_us() >= give_up || writer_signals() >= 2) {
-            writer_fail(w, v != SHAKE_FATAL && there ? EXIT_RETRY : EXIT_CANNOT,
+            writer_fail(w, v != SHAKE_FATAL && v != SHAKE_UNKNOWN ? EXIT_RETRY : EXIT_CANNOT,
                         "event=cannot_use_target target=%s error=%s", w->opt.shown,
                         log_quote(n->lost_why, strlen(n->lost_why)));
             return false;

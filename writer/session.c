@@ -115,12 +115,34 @@ static void begin_epoch(struct writer *w, const struct facts *f)
               s->epoch, s->flows, s->source, s->live);
 }
 
+bool session_began_empty(const struct writer *w)
+{
+    return w->session.going_on == 0 && (w->was_empty || w->opt.on_existing == EXISTING_FLUSH);
+}
+
+/* A full sync of the same source that began on an empty target, and broke: all that is there is of this task,
+ * and it may begin anew without being asked. To dfreader it is the first one. */
+static void repeat_own(struct writer *w, const struct facts *f, struct saved_vector *v)
+{
+    struct session *s = &w->session;
+    bool same =
+        strcmp(v->replid, f->replid) == 0 || (f->lineage[0] != '\0' && strcmp(v->lineage, f->lineage) == 0);
+    s->repeats = v->state == SAVED_INCOMPLETE && v->began_empty && same &&
+                 w->opt.on_full_resync == FULL_FAIL && !w->opt.expect_saved;
+    if (!s->repeats)
+        return;
+    log_event(LOG_WARN, NO_FLOW, "event=full_sync_repeated action=flush target=%s note=%s", w->opt.shown,
+              "\"the one before was not complete; it began on an empty target\"");
+    *v = (struct saved_vector){.state = SAVED_NONE};
+}
+
 /* dfreader waits for what the target says of earlier sessions. */
-static enum put say_saved(struct writer *w)
+static enum put say_saved(struct writer *w, const struct facts *f)
 {
     struct saved_vector v;
     if (!saved_read(w, &v))
         return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: again on the next connection */
+    repeat_own(w, f, &v);
     strlcpy(w->exact.saved, v.state == SAVED_WHOLE ? v.history : "", sizeof w->exact.saved);
     if (saved_tell(w, &v) == 0)
         return PUT_DONE;
@@ -158,7 +180,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
                   "\"nothing is kept to go on from: a restart needs a full sync; see --position-file\"");
     if (s->live && f->resume != 0) {
         s->epoch = (unsigned)f->epoch;
-        enum put got = say_saved(w);
+        enum put got = say_saved(w, f);
         if (got != PUT_DONE)
             return got;
     }
@@ -300,7 +322,9 @@ static bool apply_policy(struct writer *w)
     int has = target_has_keys(w, n);
     if (has < 0)
         return false;
-    w->was_empty = has == 0;
+    w->was_empty = has == 0 || w->session.repeats;
+    if (has > 0 && w->session.repeats)
+        return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
     if (has == 0 || w->opt.on_existing == EXISTING_OVERWRITE || existing_guards(w->opt.on_existing))
         return true;
     if (w->opt.on_existing == EXISTING_FLUSH) {
@@ -384,6 +408,8 @@ static bool write_identity(struct writer *w)
               target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
               target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
                           w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
+    if (ok && session_began_empty(w))
+        ok = target_must(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
     for (unsigned i = 0; s->going_on > 0 && i < s->flows && ok; i++) {
         snprintf(name, sizeof name, "f%u", i);
         snprintf(text, sizeof text, "%u 0 %llu", s->epoch, (unsigned long long)w->positions.flow[i].pos);

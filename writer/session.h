@@ -39,6 +39,7 @@ struct session {
     unsigned flows;
     unsigned up;
     unsigned going_on; /* flows of mode PARTIAL */
+    bool repeats;      /* the full sync before had an empty target and broke: another one instead of it */
     char refused[32];  /* why this session begins anew instead of going on; "" no such thing */
     bool journal;
     bool live; /* the control socket is (or was) connected */
@@ -74,6 +75,9 @@ enum put session_start(struct writer *w);
  * failed.
  */
 bool session_full_resync(struct writer *w, bool *flush);
+
+/* This full sync has the target to itself: it held nothing, or was emptied. */
+bool session_began_empty(const struct writer *w);
 
 /* The target holds keys, and that was not to be: fail. */
 void session_refuse(struct writer *w);

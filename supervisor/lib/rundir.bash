@@ -66,7 +66,7 @@ check_base() {
 # What stands in a run directory was written by its owner, pids and links included. So questions are put as that user:
 # then nothing is followed, written or signalled that the owner could not do alone. Of others than root only their own.
 become_owner() {
-    local owner fault="$run_dir cannot be looked at" group
+    local owner fault="$run_dir cannot be looked at" group groups
     check_base root-too
     [[ -e $run_dir || -L $run_dir ]] || return 0
     refuse_foreign_link "$run_dir"
@@ -75,8 +75,13 @@ become_owner() {
     [[ $owner != "$EUID" ]] || return 0
     [[ $EUID -eq 0 ]] || die 1 "$run_dir belongs to somebody else"
     cd -- "$run_dir" || die 1 "cannot enter $run_dir"
-    owner=$(stat -c %u .) || die 1 "$fault"
-    group=$(id -g "$owner" 2>/dev/null) || group=65534
+    read -r owner group < <(stat -c '%u %g' .) || die 1 "$fault"
+    # To see whose a process is takes its group as well. None that the owner is not in.
+    if groups=$(id -G "$owner" 2>/dev/null); then
+        [[ " $groups " == *" $group "* ]] || group=${groups%% *}
+    elif [[ $group -eq 0 ]]; then
+        group=65534
+    fi
     local -a again=(--run-dir . --task "$task" --timeout "${opt[timeout]}" "$command")
     [[ $command != list ]] || again=(--run-dir . --task "$task" status)
     [[ $json -eq 0 ]] || again+=(--json)

@@ -153,12 +153,13 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     assert_exact "${journal[@]}"
 }
 
-@test "the whole process group is killed in the full sync: the policy decides" {
+@test "the whole process group is killed in the full sync into a target with keys: the policy decides" {
     start_redis
+    rcli set before it
     start_master --generate --flows 2 --keys 20000 --slow 65536 # the first session only
     SOURCE=dragonfly://127.0.0.1:$MASTER_PORT
     TARGET=redis://127.0.0.1:$REDIS_PORT
-    setsid df2redis --restart replicate "$SOURCE" "$TARGET" 3>&- 2>/dev/null &
+    setsid df2redis --restart --on-existing overwrite replicate "$SOURCE" "$TARGET" 3>&- 2>/dev/null &
     local pid=$!
     wait_until 10 eval '[[ $(rcli dbsize) -gt 100 ]]'
     phase_is full-sync || fail "$(df2redis status)"
