@@ -34,7 +34,7 @@ rank_of() {
 worst=0
 worse() {
     local st=$1
-    # A stage that a signal killed is one that a new start may mend.
+    # What killed a stage is worth a retry.
     [[ $st -ge 128 ]] && st=75
     [[ $(rank_of "$st") -gt $(rank_of "$worst") ]] && worst=$st
     return 0
