@@ -55,17 +55,18 @@ escape() { # text
 ask() { # seconds question…
     local patience=$1
     shift
-    timeout "$patience" "$here/dfreader" --ask "$control" "$@" 2>/dev/null 5>&- 7>&- 8>&- 9>&-
+    timeout "$patience" "$here/dfreader" --ask "$control" "$@" 2>/dev/null 4>&- 5>&- 7>&- 8>&- 9>&-
 }
 
-# A process that only its parent ends: a signal to the whole group is none to a timer. Its pid is in $!.
-sleep_aside() { # seconds
-    { trap '' HUP INT TERM && exec sleep "$1"; } >/dev/null 2>&1 3>&- 5>&- 7>&- 8>&- 9>&- &
+# Let time pass. Not in bash's wait, nor with a child: a signal that comes when a child ends makes wait lose that child's
+# status, and wait for ever. A signal is handled meanwhile.
+tick() { # seconds
+    local _
+    read -r -t "$1" -u 4 _
+    return 0
 }
 
-end_sleep() { # pid
-    kill -KILL "$1" && wait "$1"
-} 2>/dev/null
+now_us() { now=${EPOCHREALTIME/./}; }
 
 # A number from outside, in number, without the leading zeros that would make it octal. False: it is none, or more than
 # max.

@@ -3,7 +3,7 @@
 # of a service without, to where they went before. It keeps the first errors of a run for us, which the stages tell
 # nobody else. In a terminal, where somebody reads along, it is left out.
 #
-# Descriptors: 7 is where messages go, 5 where they went when we were started. 2 is what bash itself says, such as of
+# Descriptors: 4 is what nobody writes to, 7 is where messages go, 5 where they went when we were started. 2 is what bash itself says, such as of
 # children that a signal killed: none of that is for our users.
 
 log_file=
@@ -23,7 +23,7 @@ start_log() {
             refuse_foreign_link "$log_file"
             : >>"$log_file" || die 1 "cannot write $log_file"
         fi
-        exec 7> >(exec 2>&5 5>&- 6>&- 8>&- 9>&- && exec "$here/dflog" -e "$run_dir/error" -p $$ "${log_file:--}")
+        exec 7> >(exec 2>&5 4>&- 5>&- 6>&- 8>&- 9>&- && exec "$here/dflog" -e "$run_dir/error" -p $$ "${log_file:--}")
         log_pid=$!
     fi
     messages=7

@@ -12,7 +12,7 @@ unset NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID
 
 monitor_pid=
 start_monitor() {
-    exec 8> >(exec 5>&- 9>&- && monitor)
+    exec 8> >(exec 4>&- 5>&- 9>&- && monitor)
     monitor_pid=$!
 }
 

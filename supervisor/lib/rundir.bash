@@ -130,6 +130,8 @@ enter_run_dir() {
     clear_run
     rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir/reached" "$run_dir/final" "$run_dir"/limit.*
     echo $$ >"$run_dir/pid"
+    mkfifo -m 600 "$run_dir/idle.fifo" || die 1 "cannot write to $run_dir"
+    exec 4<>"$run_dir/idle.fifo" || die 1 "cannot open $run_dir/idle.fifo"
     entered=1
     exec 6>&-
 }

@@ -8,7 +8,6 @@ data_errors=0   # in an earlier run: they stay visible in the exit status
 restart_times=()
 reached_applied=0   # sum of the positions that the run before got to
 reached_delivered=0 # bytes of the longest full sync
-pause=
 
 # Where a report of an earlier run lies, the next one would overwrite it.
 keep_reports() {
@@ -116,20 +115,12 @@ choose_delay() { # seconds that the run lasted
     delay_ms=$((base * 1000 + base * 500 * RANDOM / 32768))
 }
 
-clear_pause() {
-    [[ -z $pause ]] || end_sleep "$pause"
-    pause=
-}
-
 wait_a_while() { # milliseconds
-    local seconds
-    printf -v seconds '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
-    sleep_aside "$seconds"
-    pause=$!
-    [[ $stopping -eq 0 ]] || clear_pause
-    # A SIGHUP ends a wait, not the pause.
-    while [[ -n $pause ]] && alive "$pause"; do wait "$pause" 2>/dev/null; done
-    pause=
+    between_runs=1
+    set_timer "$1" pause
+    until [[ $stopping -eq 1 ]] || run_out; do tick 0.2; done
+    clear_timer
+    between_runs=0
 }
 
 # ---- all of it ----

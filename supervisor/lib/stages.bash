@@ -5,8 +5,9 @@ declare -A name_of=() # pid -> stage
 stopping=0            # a signal or df2redis stop
 stopped_at=0          # microseconds
 unheard=0 # a stop that perhaps nobody has heard
-timer=
+timer_at= # microseconds
 timer_for=
+between_runs=0
 
 new_run() {
     worst=0
@@ -28,12 +29,12 @@ as_stage() { # command…
     if [[ $(type -t "$1") == function ]]; then "$@"; else exec "$@"; fi
 }
 
-# In the background, its pid remembered, also in a file. Descriptor 9 is the lock, which every stage holds; 5, 7 and 8
-# are ours.
+# In the background, its pid remembered, also in a file. Descriptor 9 is the lock, which every stage holds; 4, 5, 7 and
+# 8 are ours.
 spawn() { # name command…
     local name=$1 before=$stopping
     shift
-    as_stage "$@" 2>&7 5>&- 7>&- 8>&- &
+    as_stage "$@" 2>&7 4>&- 5>&- 7>&- 8>&- &
     name_of[$!]=$name
     spawned=1
     echo $! >"$run_dir/$name.pid"
@@ -53,7 +54,8 @@ kill_all() { # signal
 # The second signal kills. timeout(1), terminals and shells signal a process and its group: what comes within half a
 # second is the same one, which the stages have got as well.
 on_signal() {
-    local now=${EPOCHREALTIME/./}
+    local now
+    now_us
     if [[ $stopping -eq 1 ]]; then
         [[ $((now - stopped_at)) -lt 500000 ]] || kill_all KILL
         return
@@ -62,12 +64,15 @@ on_signal() {
     stopped_at=$now
     log info "stopping"
     put_state stopping
-    [[ -z $pause ]] || { clear_pause; return; }
-    say_stop
+    [[ $between_runs -eq 0 ]] || return 0
+    # It may be busy connecting; a signal reaches it also then.
+    ask 2 stop >/dev/null && return
+    kill_all TERM
+    unheard=1
 }
 
-# The session stops, and its end stops the others. It may be busy connecting; a signal reaches it also then. One that came
-# when it was not yet what it was to become is lost: so it is said again, until it hears.
+# A signal that came when a stage was not yet what it was to become is lost: say it to the session again, until it
+# hears.
 say_stop() {
     local pid
     unheard=0
@@ -103,7 +108,7 @@ ended() { # pid status
         log info "ended name=$name status=$st msg=\"$name $how: ending the others\""
         kill_all TERM
         # They get a moment to finish what is in flight; a stage that hangs is no reason to hang.
-        set_timer 1.4
+        set_timer 1400
         ;;
     esac
 }
@@ -129,16 +134,19 @@ find_cause() {
 }
 
 # When it runs out, whatever is left is killed, or what else it is for is done.
-set_timer() { # seconds [for]
-    clear_timer
+set_timer() { # milliseconds [for]
+    local now
+    now_us
+    timer_at=$((now + $1 * 1000))
     timer_for=${2-kill}
-    sleep_aside "$1"
-    timer=$!
 }
 
-clear_timer() {
-    [[ -z $timer ]] || end_sleep "$timer"
-    timer=
+clear_timer() { timer_at=; }
+
+run_out() {
+    local now
+    now_us
+    [[ -n $timer_at && $now -ge $timer_at ]]
 }
 
 # The status of a child that has ended, in st. Where a signal comes between, bash's wait gives -1, and the truth when
@@ -153,43 +161,32 @@ status_of() { # pid
     st=75
 }
 
-# Stages that bash has already buried, which "wait -n" does not tell of: they died before it was called.
+# Those that have ended since the last look.
 bury() {
-    local pid
+    local pid st name
     for pid in "${!name_of[@]}"; do
         alive "$pid" && continue
+        name=${name_of[$pid]}
         status_of "$pid"
         ended "$pid" "$st"
+        # Without a writer nothing can follow.
+        [[ $name != rediswriter || (-n $timer_at && $timer_for == kill) ]] || set_timer 5000
     done
 }
 
 wait_all() {
-    local pid st name
-    while [[ ${#name_of[@]} -gt 0 ]]; do
-        pid=
-        bury
-        [[ ${#name_of[@]} -gt 0 ]] || break
-        [[ $unheard -eq 0 || -n $timer ]] || set_timer 1 stop
-        wait -n -p pid "${!name_of[@]}" ${timer:+"$timer"}
-        st=$?
-        # A signal, or a child that is gone already.
-        [[ -n ${pid-} ]] || continue
-        if [[ $pid == "$timer" ]]; then
-            timer=
-            if [[ $timer_for == stop ]]; then
-                say_stop
-                continue
-            fi
-            log error "stages-hang msg=\"killing what is left\""
-            worse 75
-            kill_all KILL
+    while bury && [[ ${#name_of[@]} -gt 0 ]]; do
+        [[ $unheard -eq 0 || -n $timer_at ]] || set_timer 1000 stop
+        tick 0.1
+        run_out || continue
+        clear_timer
+        if [[ $timer_for == stop ]]; then
+            say_stop
             continue
         fi
-        name=${name_of[$pid]}
-        [[ $st -ge 0 ]] || status_of "$pid"
-        ended "$pid" "$st"
-        # Without a writer nothing can follow.
-        [[ $name == rediswriter && -z $timer ]] && set_timer 5
+        log error "stages-hang msg=\"killing what is left\""
+        worse 75
+        kill_all KILL
     done
     clear_timer
 }
@@ -200,7 +197,7 @@ wait_for() { # seconds pid command…: until the command succeeds; false when pi
     until "$@"; do
         alive "$pid" || return 1
         [[ $SECONDS -lt $deadline && $stopping -eq 0 ]] || return 1
-        sleep 0.05 5>&- 7>&- 8>&- 9>&-
+        tick 0.05
     done
 }
 
