@@ -58,6 +58,7 @@ static void read_fields(struct saved_vector *v, const redisReply *r)
     bool sweeping = false; /* keys may be left that the source does not have any more */
     for (size_t i = 0; i + 1 < r->elements; i += 2)
         sweeping |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "sweep") == 0;
+    v->began_empty &= !sweeping;
     if (v->state == SAVED_INCOMPLETE && whole == v->flows && !sweeping)
         v->state = SAVED_WHOLE;
 }

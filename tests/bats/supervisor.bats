@@ -48,7 +48,7 @@ restarted() { [[ $(json restarts) -ge $1 ]]; }
 stage() { cat "$(RUN)/$1.pid"; }
 caught_up() { [[ $(json lag_entries) == 0 ]] && phase_is streaming; }
 # A process that is gone, or waits for its new parent to notice.
-no_process() { [[ ! -d /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status"; }
+no_process() { ! grep -q '^State:.[^Z]' "/proc/$1/status" 2>/dev/null; }
 events() { grep -c "event=$1" "$TMP/err"; }
 
 stop_task() {
