@@ -130,6 +130,7 @@ static void writer_init(struct writer *w)
     snprintf(w->session.position_key, sizeof w->session.position_key, "df2redis:{%s}", w->opt.task);
     w->session.void_flush.max = LANES_REQUEST_MAX;
     random_hex(w->run);
+    rival_self(&w->self, w->opt.task);
     w->quiet_for = -1;
     w->stats.started = mono_us();
     limit_set(&w->limit, w->opt.max_ops, w->opt.max_bytes);

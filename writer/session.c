@@ -5,6 +5,7 @@
 #include <string.h>
 #include <bsd/string.h>
 
+#include "claim.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
@@ -22,7 +23,7 @@
 
 struct facts {
     char nonce[33];
-    char source[16];
+    char source[16], address[280];
     char replid[72], lineage[72];
     char control[1024];
     char refused[32];
@@ -52,6 +53,7 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
     (void)meta_getu(payload, r->len, "journal", &f->journal);
     (void)meta_getu(payload, r->len, "started", &f->started);
     (void)meta_get(payload, r->len, "source", f->source, sizeof f->source);
+    (void)meta_get(payload, r->len, "address", f->address, sizeof f->address);
     (void)meta_get(payload, r->len, "replid", f->replid, sizeof f->replid);
     (void)meta_get(payload, r->len, "lineage", f->lineage, sizeof f->lineage);
     (void)meta_get(payload, r->len, "control", f->control, sizeof f->control);
@@ -157,8 +159,9 @@ static enum put begin_session(struct writer *w, const struct facts *f)
         return w->failed ? PUT_FAIL : PUT_WAIT;
     memcpy(s->nonce, f->nonce, sizeof s->nonce);
     strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
+    strlcpy(s->address, f->address[0] != '\0' ? f->address : "-", sizeof s->address);
     s->journal = f->journal != 0;
-    s->wrote = false;
+    s->wrote = s->claimed = false;
     w->stopped = false;
     sent_forget(w);
     s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
@@ -407,7 +410,7 @@ static bool write_identity(struct writer *w)
               target_must(w, n, CALL_MS, "MULTI", NULL) &&
               target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
               target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
-                          w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
+                          "source", s->address, w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
     if (ok && session_began_empty(w))
         ok = target_must(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
     for (unsigned i = 0; s->going_on > 0 && i < s->flows && ok; i++) {
@@ -440,6 +443,9 @@ enum put session_start(struct writer *w)
     if (!node_quiet(&w->node) || w->node.lost)
         return PUT_WAIT;
     bool ok = true, flush;
+    enum put claim = claim_target(w);
+    if (claim != PUT_DONE)
+        return claim;
     if (w->cluster != NULL) {
         enum put got = cluster_start(w);
         if (got == PUT_DONE)

@@ -46,10 +46,12 @@ struct session {
     bool left; /* it is none now, but began a moment ago */
     bool died; /* it was, but its dfreader was killed before we reached it */
     char source[16];
+    char address[280];  /* of the source; "-" not known */
     char replid[72], lineage[72];
     char identity[256]; /* value of field "session" in the position key */
     char position_key[96];
     struct flow *flow;
+    bool claimed;          /* claim.h: what it has to be before anything is changed */
     bool wrote;            /* the target was changed since the session (any epoch) began */
     bool partial_ok;       /* offline, and some flows come later in the same input */
     struct buf void_flush; /* the request of a flush before the cut; runs when the new epoch begins */

@@ -41,7 +41,8 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --no-reread,
                            --stats
       of rediswriter(1):   --on-source-flush, --strict, --wait, --connections, --window, --barrier-spill-max,
-                           --input-timeout, --at-least-once, --durable-target, --no-mset
+                           --input-timeout, --at-least-once, --durable-target, --no-mset,
+                           --takeover
       --target-version V   write for this target instead of asking it
       --unsupported WHAT   report (default), approximate or fail
       --max-ops N          requests a second that the target gets (0: no limit)
@@ -93,6 +94,7 @@ declare -A handed_on=(
     [on-source-flush]='w value' [position-file]='w value' [errors-to]='w value' [wait]='w value'
     [connections]='w value' [window]='w value' [barrier-spill-max]='w value' [input-timeout]='w value'
     [strict]='w flag' [no-mset]='w flag' [exactly-once]='w flag' [at-least-once]='w flag' [durable-target]='w flag'
+    [takeover]='w flag'
 )
 
 is_valued() { [[ $valued == *[[:space:]]"$1"[[:space:]]* ]]; }
