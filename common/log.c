@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *log_stage = "df2redis";
@@ -24,10 +25,44 @@ static void emit(const char *line, size_t n)
     (void)w; /* a log that cannot be written is nothing to die of */
 }
 
+/* Warnings that repeat, by the place that logs them. */
+struct repeated {
+    const char *fmt;
+    int flow;
+    time_t since;
+    unsigned shown, suppressed;
+};
+
+/* May this one be shown? *suppressed: how many were not, since the last that was. */
+static bool may_show(const char *fmt, int flow, unsigned *suppressed)
+{
+    static struct repeated table[256];
+    struct timespec now;
+    struct repeated *r = &table[((uintptr_t)fmt / 8 + (unsigned)flow * 31u) % 256];
+    *suppressed = 0;
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+        return true;
+    if (r->fmt != fmt || r->flow != flow)
+        *r = (struct repeated){.fmt = fmt, .flow = flow, .since = now.tv_sec};
+    if (now.tv_sec - r->since >= LOG_WINDOW) {
+        r->since = now.tv_sec;
+        r->shown = 0;
+    }
+    if (r->shown >= LOG_BURST) {
+        r->suppressed++;
+        return false;
+    }
+    r->shown++;
+    *suppressed = r->suppressed;
+    r->suppressed = 0;
+    return true;
+}
+
 void log_event(enum log_level level, int flow, const char *fmt, ...)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
-    if (level > log_least)
+    unsigned suppressed = 0;
+    if (level > log_least || (level == LOG_WARN && !may_show(fmt, flow, &suppressed)))
         return;
     char line[2048];
     int n = snprintf(line, sizeof line - 1, "%slevel=%s stage=%s ", progress_shown ? "\r\033[K" : "",
@@ -39,6 +74,8 @@ void log_event(enum log_level level, int flow, const char *fmt, ...)
     int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt, ap);
     va_end(ap);
     size_t len = (size_t)n + (m > 0 ? (size_t)m : 0);
+    if (suppressed > 0 && len < sizeof line - 40)
+        len += (size_t)snprintf(line + len, 32, " suppressed=%u", suppressed);
     if (len > sizeof line - 2)
         len = sizeof line - 2;
     line[len++] = '\n';
@@ -64,6 +101,13 @@ const char *log_quote(const void *data, size_t n)
     }
     memcpy(out + k, n > QUOTE_MAX ? "...\"" : "\"", n > QUOTE_MAX ? 5 : 2);
     return out;
+}
+
+void log_clean(char *text)
+{
+    for (char *p = text; *p != '\0'; p++)
+        if (*p < 0x20 || *p > 0x7e || *p == '"')
+            *p = *p == '"' ? '\'' : '?';
 }
 
 void log_progress(const char *fmt, ...)
