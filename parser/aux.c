@@ -210,5 +210,5 @@ enum got aux_field(struct flow *f, struct emit *e, struct cur *c)
         f->snapshot_id[value.n] = '\0';
     }
     set_family(f);
-    return GOT;
+    return append_only(f, e, c, &name, &value);
 }

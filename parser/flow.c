@@ -9,6 +9,7 @@
 #include "crc64.h"
 
 #define TOKEN_LEN 40
+#define PAGE      ((uint64_t)4096) /* files of Dragonfly are a multiple of it */
 
 void flow_init(struct flow *f, uint16_t number)
 {
@@ -312,6 +313,32 @@ static enum got parse_eof(struct flow *f, struct emit *e, struct cur *c)
     return GOT;
 }
 
+/* Behind the end of a snapshot: Dragonfly fills up its last page, with whatever was in memory. Nothing else may stand
+ * there. */
+static enum got parse_tail(struct flow *f, struct cur *c)
+{
+    uint64_t at = f->offset + (uint64_t)(c->p - f->crc_from);
+    if (f->end == 0)
+        f->end = at;
+    bool padded = f->dragonfly || f->family == FAMILY_DRAGONFLY;
+    uint64_t page = padded ? (f->end + PAGE - 1) / PAGE * PAGE : f->end;
+    uint64_t skip = page > at ? page - at : 0;
+    c->p = skip < cur_left(c) ? c->p + skip : c->end;
+    if (c->p >= c->end)
+        return GOT;
+    bool request = *c->p == '*' && (cur_left(c) < 2 || (c->p[1] >= '1' && c->p[1] <= '9'));
+    if (request || (cur_left(c) >= 4 && memcmp(c->p, "#TS:", 4) == 0))
+        return not_supported(f, c, AOF_TEXT);
+    return cur_bad(c, "the end of the file: bytes stand behind the end of the snapshot");
+}
+
+enum got not_supported(struct flow *f, struct cur *c, const char *what)
+{
+    f->other_kind = true;
+    snprintf(f->foreign, sizeof f->foreign, "%s", what);
+    return cur_bad(c, what);
+}
+
 static enum got parse(struct flow *f, struct emit *e, struct cur *c)
 {
     enum got g = GOT;
@@ -321,7 +348,7 @@ static enum got parse(struct flow *f, struct emit *e, struct cur *c)
         case STAGE_RDB: g = parse_rdb(f, e, c, false); break;
         case STAGE_EOF: g = parse_eof(f, e, c); break;
         case STAGE_JOURNAL: g = journal_entry(f, e, c); break;
-        case STAGE_DONE: c->p = c->end; break; /* files are padded behind their end */
+        case STAGE_DONE: g = parse_tail(f, c); break;
         }
     }
     return g;
@@ -344,7 +371,7 @@ static int fail(struct flow *f, uint64_t at, const char *why)
     if (f->foreign[0] != '\0') {
         snprintf(f->error, sizeof f->error, "not supported at byte %llu of the flow: %s",
                  (unsigned long long)at, f->foreign);
-        f->cannot = f->stage == STAGE_MAGIC; /* nothing was written yet */
+        f->cannot = f->stage == STAGE_MAGIC || f->other_kind; /* nothing was written yet, or it is no snapshot */
         return -1;
     }
     snprintf(f->error, sizeof f->error, "damaged at byte %llu of the flow: expected %s", (unsigned long long)at,

@@ -102,8 +102,10 @@ struct flow {
     struct buf sub_field;   /* the field */
     struct buf aux_told;    /* hashes of unknown AUX fields that were named */
     char foreign[160];      /* what stands where parsing ended is nothing known, which need not be damage */
+    uint64_t end;          /* of a file: where the snapshot ends; 0: not yet */
     char error[256];
     bool cannot;           /* the error is no damage: no room for a temporary file, say */
+    bool other_kind;       /* foreign says what the whole input is, if not a snapshot */
 };
 
 void flow_init(struct flow *f, uint16_t number);

@@ -67,4 +67,9 @@ enum got pass_plens(struct cur *c, unsigned n);
 enum got redis_opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op);
 void drop_templates(struct flow *f);
 
+#define AOF_TEXT "an append-only file (AOF) cannot be a source yet: save an RDB file"
+
+/* The input is sound but not taken: what it is, and what to do. The flow ends with that. */
+enum got not_supported(struct flow *f, struct cur *c, const char *what);
+
 #endif
