@@ -63,10 +63,10 @@ void spool_free(struct spool *q)
 
 /* Space on the disk is taken at once, so that a full one is noticed before anything has to be written. File
  * systems that cannot do that tell it later. */
-static int open_segment(const struct spool_place *p)
+static int open_segment(const struct spool_place *p, size_t size)
 {
     int fd = io_tmpfile(p->dir);
-    if (fd < 0 || fallocate(fd, 0, 0, (off_t)p->segment) == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
+    if (fd < 0 || fallocate(fd, 0, 0, (off_t)size) == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
         return fd;
     int e = errno;
     close(fd);
@@ -85,7 +85,10 @@ static struct segment *add_segment(struct spool *q, struct spool_place *p, bool 
         errno = p->error;
         return NULL;
     }
-    int fd = open_segment(p);
+    size_t size = p->segment;
+    int fd;
+    while ((fd = open_segment(p, size)) < 0 && errno == ENOSPC && size / 2 >= SEGMENT_MIN)
+        size /= 2; /* a small disk takes less at a time */
     if (fd < 0) {
         p->error = errno;
         p->retry_at = now + RETRY;
@@ -93,7 +96,7 @@ static struct segment *add_segment(struct spool *q, struct spool_place *p, bool 
     }
     p->error = 0;
     struct segment *s = xmalloc(sizeof *s);
-    *s = (struct segment){.fd = fd, .place = p, .size = p->segment};
+    *s = (struct segment){.fd = fd, .place = p, .size = size};
     p->used += s->size;
     STAILQ_INSERT_TAIL(&q->segments, s, link);
     q->last = s;
