@@ -1,6 +1,5 @@
 #include "conf.h"
 
-#include <err.h>
 #include <ini.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 
 #include "buf.h"
 #include "exits.h"
+#include "fatal.h"
 #include "log.h"
 #include "url.h"
 
@@ -49,9 +49,9 @@ static void check_section(const struct source *s, const char *section)
 {
     static const char *const sections[] = {"df2redis", "reader", "parser", "writer", NULL};
     if (section[0] == '\0')
-        errx(EXIT_USAGE, "%s: line %u stands before any section", s->name, s->line);
+        fatal(EXIT_USAGE, "%s: line %u stands before any section", s->name, s->line);
     if (!listed(sections, section))
-        errx(EXIT_USAGE,
+        fatal(EXIT_USAGE,
              "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer])", s->name,
              s->line, log_quote(section, strlen(section)));
 }
@@ -66,7 +66,7 @@ static void check_twice(struct source *s, const char *section, const char *name)
     snprintf(key, sizeof key, "%s %s", section, name);
     for (size_t i = 0; i < s->nseen; i++)
         if (strcmp(s->seen[i], key) == 0)
-            errx(EXIT_USAGE, "%s: line %u: %s stands twice in section [%s]", s->name, s->line,
+            fatal(EXIT_USAGE, "%s: line %u: %s stands twice in section [%s]", s->name, s->line,
                  log_quote(name, strlen(name)), section);
     s->seen = xrealloc(s->seen, (s->nseen + 1) * sizeof *s->seen);
     s->seen[s->nseen++] = xstrdup(key);
@@ -90,7 +90,7 @@ static char *read_line(char *to, int cap, void *stream)
     if (got == NULL)
         return NULL;
     if (strlen(got) == (size_t)cap - 1 && got[cap - 2] != '\n')
-        errx(EXIT_USAGE, "%s: line %u is longer than %d bytes", s->name, s->line, cap - 2);
+        fatal(EXIT_USAGE, "%s: line %u is longer than %d bytes", s->name, s->line, cap - 2);
     size_t n = strcspn(got, "]");
     if (got[0] == '[' && got[n] == ']') {
         char section[256];
@@ -104,13 +104,13 @@ void conf_read(const char *file, conf_entry *entry, void *user)
 {
     struct source s = {.f = fopen(file, "re"), .name = file, .entry = entry, .user = user};
     if (s.f == NULL)
-        err(EXIT_CANNOT, "%s", file);
+        fatal_errno(EXIT_CANNOT, "%s", file);
     int rc = ini_parse_stream(read_line, &s, on_line, &s);
     if (ferror(s.f) != 0)
-        err(EXIT_CANNOT, "%s", file);
+        fatal_errno(EXIT_CANNOT, "%s", file);
     fclose(s.f);
     if (rc != 0)
-        errx(EXIT_USAGE, "%s: error in line %d", file, rc);
+        fatal(EXIT_USAGE, "%s: error in line %d", file, rc);
     for (size_t i = 0; i < s.nseen; i++)
         free(s.seen[i]);
     free(s.seen);
@@ -125,7 +125,7 @@ static const struct option *option_of(const struct args *a, const char *name)
     for (const struct option *o = a->known; o->name != NULL; o++)
         if (strcmp(o->name, name) == 0 && !listed(never, name))
             return o;
-    errx(EXIT_USAGE, "unknown name %s in section [%s] of the configuration", log_quote(name, strlen(name)),
+    fatal(EXIT_USAGE, "unknown name %s in section [%s] of the configuration", log_quote(name, strlen(name)),
          a->section);
 }
 
@@ -138,13 +138,13 @@ static void on_entry(void *user, const char *section, const char *name, const ch
     bool valued = option_of(a, name)->has_arg == required_argument;
     bool yes = strcmp(value, "yes") == 0;
     if (!valued && !yes && strcmp(value, "no") != 0)
-        errx(EXIT_USAGE, "%s in section [%s] of the configuration is yes or no", name, section);
+        fatal(EXIT_USAGE, "%s in section [%s] of the configuration is yes or no", name, section);
     if (!valued && !yes)
         return;
     int n = valued ? snprintf(option, sizeof option, "--%s=%s", name, value)
                    : snprintf(option, sizeof option, "--%s", name);
     if (n < 0 || (size_t)n >= sizeof option)
-        errx(EXIT_USAGE, "%s in section [%s] of the configuration is too long", name, section);
+        fatal(EXIT_USAGE, "%s in section [%s] of the configuration is too long", name, section);
     add(a, option);
 }
 
@@ -159,7 +159,7 @@ static const char *config_at(char **argv, int argc, int i, int *used)
     if (strcmp(argv[i], "-c") != 0 && strcmp(argv[i], "--config") != 0)
         return NULL;
     if (i + 1 >= argc)
-        errx(EXIT_USAGE, "%s needs a file", argv[i]);
+        fatal(EXIT_USAGE, "%s needs a file", argv[i]);
     *used = 2;
     return argv[i + 1];
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -168,6 +169,15 @@ int io_open_output(const char *where)
     if (strncmp(where, "unix:", 5) == 0)
         return sock_unix_connect(where + 5);
     return io_open_own(where, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+}
+
+void raise_limits(void)
+{
+    struct rlimit rl;
+    if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+        rl.rlim_cur = rl.rlim_max < 65536 ? rl.rlim_max : 65536;
+        (void)setrlimit(RLIMIT_NOFILE, &rl); /* what there is has to do, then */
+    }
 }
 
 int io_tmpfile(const char *dir)

@@ -49,6 +49,9 @@ int io_open_new(const char *path);
  * truncated. Returns a descriptor or -1 with errno. */
 int io_open_output(const char *where);
 
+/* Take as many descriptors as the system lets us: many flows and peers need many. */
+void raise_limits(void);
+
 /* A new unlinked file for data that has to wait, in dir (NULL: $TMPDIR or /tmp). -1 with errno. */
 int io_tmpfile(const char *dir);
 

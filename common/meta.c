@@ -102,3 +102,10 @@ bool meta_getu(const void *text, size_t n, const char *name, uint64_t *out)
     *out = v;
     return true;
 }
+
+bool meta_is_word(const char *s)
+{
+    while (*s > ' ' && *s <= '~' && strchr("\"%=\\", *s) == NULL)
+        s++;
+    return *s == '\0';
+}

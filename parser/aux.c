@@ -170,6 +170,23 @@ static bool keydb_field(struct flow *f, struct emit *e, const struct cur *c, con
     return true;
 }
 
+/* The RDB at the begin of an AOF: the commands behind it, or in its other files, are the newer part of the
+ * data set. */
+static enum got append_only(struct flow *f, struct emit *e, struct cur *c, const struct slice *name,
+                            const struct slice *value)
+{
+    if (!f->file || f->dragonfly || !named(value, "1"))
+        return GOT;
+    if (named(name, "aof-preamble"))
+        return not_supported(f, c, AOF_TEXT);
+    if (named(name, "aof-base"))
+        emit_report(
+            e, &f->o, true, "aof-base", (const uint8_t *)"", 0,
+            "this is the base of an append-only file: the changes since are in its other files, and are "
+            "not carried over");
+    return GOT;
+}
+
 enum got aux_field(struct flow *f, struct emit *e, struct cur *c)
 {
     struct pstr a, b;

@@ -10,6 +10,7 @@
 
 #include "exits.h"
 #include "expand.h"
+#include "fatal.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"
@@ -100,14 +101,18 @@ static int run_input(struct parser *p, int fd)
     return rc;
 }
 
-static int open_input(const char *name)
+/* Returns a descriptor, or -1 and says why in what the stream ends with. */
+static int open_input(struct parser *p, const char *name)
 {
+    char what[256];
     if (strcmp(name, "-") == 0)
         return STDIN_FILENO;
     int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        err(EXIT_CANNOT, "%s", name);
-    return fd;
+    if (fd >= 0)
+        return fd;
+    snprintf(what, sizeof what, "%.180s: %s", name, strerror(errno));
+    parser_fault(p, EXIT_CANNOT, "error", what);
+    return -1;
 }
 
 static void run(struct parser *p, char **inputs)
@@ -117,7 +122,9 @@ static void run(struct parser *p, char **inputs)
     if (inputs[0] == NULL)
         inputs = only_stdin;
     for (char **name = inputs; *name != NULL; name++) {
-        int fd = open_input(*name);
+        int fd = open_input(p, *name);
+        if (fd < 0)
+            break;
         (void)pipe_enlarge(fd, (size_t)1 << 20);
         int rc = run_input(p, fd);
         if (fd != STDIN_FILENO)
@@ -127,23 +134,56 @@ static void run(struct parser *p, char **inputs)
     }
 }
 
+static bool open_report(struct parser *p, const char *name)
+{
+    char what[256];
+    if (name == NULL || (p->e.report = io_fopen_own(name)) != NULL)
+        return true;
+    snprintf(what, sizeof what, "%.180s: %s", name, strerror(errno));
+    parser_fault(p, EXIT_CANNOT, "error", what);
+    return false;
+}
+
+/* Whoever reads standard output expects a stream, unless something else was asked for or it goes elsewhere. */
+static bool streams_to_stdout(char **argv)
+{
+    static const char *const other[] = {"--json", "--resp", "--null", "--output", "-o"};
+    for (; *argv != NULL; argv++)
+        for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+            if (strncmp(*argv, other[i], strlen(other[i])) == 0 && strcmp(*argv, "-o-") != 0)
+                return false;
+    return true;
+}
+
+static int open_output(const struct options *opt)
+{
+    int out = io_open_output(opt->output);
+    if (out < 0) { /* where nobody listens any more, the writer has died before we came */
+        bool gone = strncmp(opt->output, "unix:", 5) == 0 && (errno == ECONNREFUSED || errno == ENOENT);
+        fatal_errno(gone ? EXIT_RETRY : EXIT_CANNOT, "%s", opt->output);
+    }
+    if (opt->mode == EMIT_RECORDS && isatty(out))
+        fatal(EXIT_USAGE, "command records are not for a terminal: pipe them into rediswriter, name a file with --output, "
+                          "or look at them with --json");
+    fatal_stream(-1, KIND_COMMAND); /* from here on the stream is the parser's */
+    (void)pipe_enlarge(out, (size_t)1 << 20);
+    return out;
+}
+
 int main(int argc, char **argv)
 {
     static struct options opt; /* for the leak checker: its rules are reachable to the end */
+    if (streams_to_stdout(argv))
+        fatal_stream(STDOUT_FILENO, KIND_COMMAND);
     options_parse(&opt, argc, argv);
     log_init("dfparse", opt.verbose == 0 ? LOG_WARN : opt.verbose == 1 ? LOG_INFO : LOG_DEBUG);
     set_signals();
-    int out = io_open_output(opt.output);
-    if (out < 0) { /* where nobody listens any more, the writer has died before we came */
-        bool gone = strncmp(opt.output, "unix:", 5) == 0 && (errno == ECONNREFUSED || errno == ENOENT);
-        err(gone ? EXIT_RETRY : EXIT_CANNOT, "%s", opt.output);
-    }
-    (void)pipe_enlarge(out, (size_t)1 << 20);
+    raise_limits();
+    int out = open_output(&opt);
     struct parser *p = xcalloc(1, sizeof *p);
     parser_init(p, &opt, out);
-    if (opt.report != NULL && (p->e.report = io_fopen_own(opt.report)) == NULL)
-        err(EXIT_CANNOT, "%s", opt.report);
-    run(p, opt.inputs);
+    if (open_report(p, opt.report))
+        run(p, opt.inputs);
     int status = parser_end(p);
     if (p->e.report != NULL && fclose(p->e.report) != 0) {
         warn("%s", opt.report);

@@ -1,6 +1,5 @@
 #include "options.h"
 
-#include <err.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "conf.h"
 #include "exits.h"
+#include "fatal.h"
 #include "size.h"
 #include "version.h"
 
@@ -106,13 +106,13 @@ static enum unsupported unsupported_of(const char *s)
         return UNSUPPORTED_APPROXIMATE;
     if (strcmp(s, "fail") == 0)
         return UNSUPPORTED_FAIL;
-    errx(EXIT_USAGE, "--unsupported takes report, approximate or fail, not %s", s);
+    fatal(EXIT_USAGE, "--unsupported takes report, approximate or fail, not %s", s);
 }
 
 static void set_mode(struct options *o, enum emit_mode mode)
 {
     if (o->mode != EMIT_RECORDS && o->mode != mode)
-        errx(EXIT_USAGE, "only one of --json, --resp and --null can be given");
+        fatal(EXIT_USAGE, "only one of --json, --resp and --null can be given");
     o->mode = mode;
 }
 
@@ -120,7 +120,7 @@ static void set_target(struct options *o, const char *text)
 {
     enum existing existing = o->target.existing;
     if (!target_parse(&o->target, text))
-        errx(EXIT_USAGE, "unknown target version %s", text);
+        fatal(EXIT_USAGE, "unknown target version %s", text);
     o->target.existing = existing;
     o->have_target = true;
 }
@@ -130,7 +130,7 @@ static unsigned seconds(const char *s, const char *name)
     const char *fault;
     long long v = strtonum(s, 0, 86400, &fault);
     if (fault != NULL)
-        errx(EXIT_USAGE, "%s %s: %s", name, s, fault);
+        fatal(EXIT_USAGE, "%s %s: %s", name, s, fault);
     return (unsigned)v;
 }
 
@@ -138,17 +138,17 @@ static size_t size_of(const char *s, const char *name, size_t least, size_t most
 {
     uint64_t v;
     if (!size_parse(s, &v) || v < least || v > most)
-        errx(EXIT_USAGE, "%s takes a size of %zu to %zu bytes, not %s", name, least, most, s);
+        fatal(EXIT_USAGE, "%s takes a size of %zu to %zu bytes, not %s", name, least, most, s);
     return (size_t)v;
 }
 
 static void check(const char *fault, const char *name)
 {
     if (fault != NULL)
-        errx(EXIT_USAGE, "%s %s: %s", name, optarg, fault);
+        fatal(EXIT_USAGE, "%s %s: %s", name, optarg, fault);
 }
 
-static void take(struct options *o, int opt)
+static void take(struct options *o, int opt, char **argv)
 {
     switch (opt) {
     case OPT_JSON: set_mode(o, EMIT_JSON); break;
@@ -160,7 +160,7 @@ static void take(struct options *o, int opt)
     case OPT_NO_REREAD: o->no_reread = true; break;
     case OPT_EXISTING:
         if (!target_existing(&o->target, optarg))
-            errx(EXIT_USAGE, "--on-existing takes overwrite, skip or fail, not %s", optarg);
+            fatal(EXIT_USAGE, "--on-existing takes overwrite, skip or fail, not %s", optarg);
         o->have_existing = true;
         break;
     case OPT_MODULES: o->modules = optarg; break;
@@ -184,8 +184,7 @@ static void take(struct options *o, int opt)
         puts("dfparse (df2redis) " DF2REDIS_VERSION);
         exit(0);
     default:
-        fputs("Try dfparse --help.\n", stderr);
-        exit(EXIT_USAGE);
+        fatal_option(opt, argv);
     }
 }
 
@@ -195,16 +194,17 @@ void options_parse(struct options *o, int argc, char **argv)
                           .target_timeout = 30};
     target_portable(&o->target);
     argv = conf_argv("parser", longs, &argc, argv);
-    for (int opt; (opt = getopt_long(argc, argv, "o:t:c:vh", longs, NULL)) != -1;)
-        take(o, opt);
+    opterr = 0;
+    for (int opt; (opt = getopt_long(argc, argv, ":o:t:c:vh", longs, NULL)) != -1;)
+        take(o, opt, argv);
     if (o->modules != NULL && !o->have_target)
-        errx(EXIT_USAGE,
+        fatal(EXIT_USAGE,
              "--target-modules goes with --target-version: otherwise rediswriter says what the target has");
     if (o->modules != NULL)
         target_modules(&o->target, o->modules);
     if (o->mode == EMIT_RESP && o->target.cluster)
-        errx(EXIT_USAGE, "--resp writes for one connection: it has no form for a cluster");
+        fatal(EXIT_USAGE, "--resp writes for one connection: it has no form for a cluster");
     if (o->mode == EMIT_RESP && o->target.existing != EXISTING_OVERWRITE)
-        errx(EXIT_USAGE, "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
+        fatal(EXIT_USAGE, "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
     o->inputs = argv + optind;
 }

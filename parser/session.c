@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <errno.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <linux/sockios.h>
 #include <bsd/string.h>
 
 #include "exits.h"
@@ -10,6 +13,9 @@
 #include "log.h"
 #include "meta.h"
 #include "render.h"
+
+#define ANSWER_US ((uint64_t)10000000) /* for rediswriter to say what the target is, once it has read SESSION */
+#define LOOK_US   ((uint64_t)50000)
 
 void parser_init(struct parser *p, const struct options *opt, int out)
 {
@@ -107,25 +113,59 @@ static bool take_target(struct parser *p, const char *line)
     return true;
 }
 
-/* Wait for rediswriter to say what the target is. */
-static void await_target(struct parser *p)
+/* Somebody may read the output now: it is a pipe or a socket. */
+static bool has_reader(int fd)
 {
-    uint64_t deadline = mono_us() + (uint64_t)p->opt->target_timeout * 1000000;
+    struct stat st;
+    return fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
+/* What was written so far is no longer in the pipe or socket. */
+static bool was_taken(int fd)
+{
+    int n = 0;
+    if (ioctl(fd, SIOCOUTQ, &n) != 0 && ioctl(fd, FIONREAD, &n) != 0)
+        return false;
+    return n == 0;
+}
+
+/* The announcement, if it is there already; it may have come together with the welcome. */
+static bool target_said(struct parser *p)
+{
+    for (const char *line; (line = ctl_line(&p->ctl)) != NULL;)
+        if (take_target(p, line))
+            return true;
+    return false;
+}
+
+/* Wait for rediswriter to say what the target is. It reads its input once it is connected to the target, finds the
+ * control socket in SESSION and answers at once: where that was read and no answer comes, the reader is something else,
+ * or cannot reach the socket. With a session before this one it may still be busy with that. */
+static void await_target(struct parser *p, bool first)
+{
+    uint64_t deadline = mono_us() + (uint64_t)p->opt->target_timeout * 1000000, taken = 0;
+    int out = p->e.out.fd;
     for (uint64_t now = mono_us(); now < deadline && p->ctl.fd >= 0; now = mono_us()) {
-        /* The announcement may have come together with the welcome. */
-        for (const char *line; (line = ctl_line(&p->ctl)) != NULL;)
-            if (take_target(p, line))
-                return;
-        if (io_wait(p->ctl.fd, p->e.out.fd, (int)((deadline - now) / 1000) + 1) < 0) {
+        if (target_said(p))
+            return;
+        if (first && taken == 0 && was_taken(out)) {
+            taken = now;
+            deadline = now + ANSWER_US < deadline ? now + ANSWER_US : deadline;
+        }
+        uint64_t left = deadline - now;
+        if (io_wait(p->ctl.fd, out, (int)((first && taken == 0 && left > LOOK_US ? LOOK_US : left) / 1000) + 1) < 0) {
             p->e.failed = true;
             p->e.fault = EPIPE;
             return;
         }
-        if (ctl_fill(&p->ctl) < 0)
-            ctl_close(&p->ctl);
+        if (ctl_fill(&p->ctl) >= 0)
+            continue;
+        if (target_said(p))
+            return;
+        ctl_close(&p->ctl);
     }
     log_event(LOG_WARN, NO_FLOW, "event=target msg=\"no rediswriter said what the target is: writing portable "
-                                 "commands (--target-version says it)\"");
+                                 "commands, which are slower (--target-version says it)\"");
 }
 
 void parser_control(struct parser *p)
@@ -280,6 +320,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
         parser_fault(p, EXIT_DAMAGED, "error", "a SESSION record without nonce, source, flows or journal");
         return -1;
     }
+    bool first = !p->begun;
     bool same = p->begun && p->open && strcmp(nonce, p->nonce) == 0;
     if (same && r->epoch == p->epoch)
         return 0; /* another stream of the same session */
@@ -311,8 +352,9 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     (void)meta_getu(payload, r->len, "started", &started);
     if (!same && meta_get(payload, r->len, "control", control, sizeof control) > 0)
         join_control(p, control, started);
-    if (!p->target_written && p->opt->mode == EMIT_RECORDS && !p->opt->have_target && p->ctl.fd >= 0)
-        await_target(p);
+    if (!p->target_written && p->opt->mode == EMIT_RECORDS && !p->opt->have_target && p->ctl.fd >= 0 &&
+        has_reader(p->e.out.fd))
+        await_target(p, first);
     if (!p->target_written)
         write_target(p);
     return check_databases(p, r, payload);
@@ -458,7 +500,8 @@ int parser_end(struct parser *p)
         if (p->e.fault == EPROTO) /* said already: with --resp, the flows disagree on a FLUSH */
             status = EXIT_DAMAGED;
         else
-            log_event(LOG_ERROR, NO_FLOW, "event=output msg=%s", log_quote(why, strlen(why)));
+            log_event(p->e.fault == EPIPE ? LOG_DEBUG : LOG_ERROR, NO_FLOW, "event=output msg=%s",
+                      log_quote(why, strlen(why))); /* a reader that has gone says itself why */
         p->status = exit_worse(p->status, status);
     }
     emit_report_counts(&p->e);

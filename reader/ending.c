@@ -28,7 +28,7 @@ static void announce_end(struct owner *w, const char *reason, const char *messag
     meta_addu(&b, "n.flows", w->info.flows);
     meta_addu(&b, "n.restarts", w->restarts);
     if (!w->out.dead)
-        (void)output_meta(&w->out, REC_END, 0, w->info.epoch, &b); /* a failure is noticed in the main loop */
+        (void)output_meta(&w->out, REC_END, 0, w->info.epoch > 0 ? w->info.epoch : 1, &b); /* a failure is noticed in the main loop */
     buf_free(&b);
 }
 
@@ -57,25 +57,40 @@ static void begin_ending(struct owner *w, const char *reason, const char *messag
     tell_flows(w, reason, message);
 }
 
-void owner_fail(struct owner *w, int status, const char *fmt, ...)
+static void fail(struct owner *w, enum log_level level, int status, char *text)
 {
-    char text[600];
-    if (owner_ending(w))
-        return;
     if (w->phase <= PHASE_FLOWS && signals_seen() > 0) { /* the signal ended a connect */
         w->pending.status = 0;
         owner_stop(w, "stop", EXIT_PARTIAL);
         return;
     }
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"%s\"", status, text);
+    log_clean(text);
+    log_event(level, NO_FLOW, "event=failed status=%d reason=\"%s\"", status, text);
     w->status = status;
     w->graceful = false;
     session_close(w);
     begin_ending(w, "error", text);
+}
+
+void owner_fail(struct owner *w, int status, const char *fmt, ...)
+{
+    char text[600];
+    if (owner_ending(w))
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    fail(w, LOG_ERROR, status, text);
+}
+
+void owner_follow(struct owner *w, int status, const char *why)
+{
+    char text[200];
+    if (owner_ending(w))
+        return;
+    snprintf(text, sizeof text, "%s", why);
+    fail(w, LOG_DEBUG, status, text);
 }
 
 void owner_fail_soon(struct owner *w, int status, const char *fmt, ...)
@@ -135,7 +150,7 @@ void owner_output_died(struct owner *w)
     if (w->output_reported || (owner_ending(w) && !w->out.lost)) /* with END delivered its reader may go */
         return;
     w->output_reported = true;
-    log_event(LOG_ERROR, NO_FLOW, "event=output-failed status=%d reason=\"%s\"", status, why);
+    log_event(output_left(&w->out) ? LOG_DEBUG : LOG_ERROR, NO_FLOW, "event=output-failed status=%d reason=\"%s\"", status, why);
     w->status = exit_worse(w->status, status);
     tell_flows(w, "error", why);
     w->phase = PHASE_DONE;

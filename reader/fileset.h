@@ -6,14 +6,16 @@
 #include <stdint.h>
 
 struct fileset {
+    uint64_t *size; /* of each, 0 if not known */
     char **path; /* shards in order, the summary last; "-" is standard input */
     unsigned n;
     uint64_t bytes; /* of all, 0 if not known */
 };
 
 /* Find the files that path stands for: itself, or with alone 0 the whole set that it belongs to, or the one set in
- * this folder. Ends the process with a message when there is none, more than one, or a shard is missing. */
-void fileset_find(struct fileset *s, const char *path, int alone);
+ * this folder. Returns 0, or an exit status and in why what is wrong: there is none, more than one, or a shard is
+ * missing. fileset_free in either case. */
+int fileset_find(struct fileset *s, const char *path, int alone, char *why, size_t cap);
 void fileset_free(struct fileset *s);
 
 #endif

@@ -52,29 +52,11 @@ static int ask(struct flow *f)
 static int take_answer(struct flow *f, struct fault *why)
 {
     const struct reply *r = &f->link.reply;
-    if (r->top.type != REDIS_REPLY_ARRAY) {
-        fault_reply(why, "DFLY FLOW", r);
-        /* That the session is over, or nobody is let in now, says nothing about the LSN. */
-        f->refused = f->ask.lsn > 0 && r->top.type == REDIS_REPLY_ERROR && why->status != EXIT_RETRY;
-        return -1;
-    }
-    if (r->count < 2 || r->el[0].type != REDIS_REPLY_STATUS || r->el[1].type != REDIS_REPLY_STATUS) {
-        fault_set(why, EXIT_RETRY, "DFLY FLOW: malformed reply");
-        return -1;
-    }
-    f->partial = strcmp(r->el[0].text, "PARTIAL") == 0;
-    if (f->partial ? f->ask.lsn == 0 : strcmp(r->el[0].text, "FULL") != 0) {
-        fault_set(why, EXIT_RETRY, "DFLY FLOW: the master answers %.20s where a %s sync was asked for",
-                  r->el[0].text, f->ask.lsn == 0 ? "full" : "full or partial");
-        return -1;
-    }
-    if (r->el[1].len != TOKEN_LEN) {
-        fault_set(why, EXIT_RETRY, "DFLY FLOW: the EOF token has %zu bytes instead of %d", r->el[1].len,
-                  TOKEN_LEN);
-        return -1;
-    }
-    strlcpy(f->token, r->el[1].text, sizeof f->token);
-    return 0;
+    if (handshake_flow(r, f->ask.lsn > 0, &f->partial, f->token, why) == 0)
+        return 0;
+    /* That the session is over, or nobody is let in now, says nothing about the LSN. */
+    f->refused = f->ask.lsn > 0 && r->top.type == REDIS_REPLY_ERROR && why->status != EXIT_RETRY;
+    return -1;
 }
 
 /* A reply of the handshake. Returns 0 to go on, -1 with why. */

@@ -7,11 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "handshake.h"
 #include "link.h"
 #include "output.h"
 #include "sessinfo.h"
-
-#define TOKEN_LEN 40
 
 enum flow_state {
     FLOW_DOWN,  /* no connection */

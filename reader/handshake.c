@@ -8,6 +8,7 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
+#include "meta.h"
 #include "record.h"
 
 /* Replicas announce a port; nobody connects to it. */
@@ -156,8 +157,13 @@ int handshake_begin(struct handshake *h, struct link *l, const struct url *u)
     return send_step(h, l);
 }
 
-/* Spec section 1.2: replid, session, flows and, from newer masters, protocol and lineage. */
-static int take_session(const struct handshake *h, const struct reply *r, struct sessinfo *s, struct fault *f)
+/* Ids are passed on in lines of words, and logged. */
+static bool is_word(const struct item *it)
+{
+    return it->len == strlen(it->text) && meta_is_word(it->text);
+}
+
+int handshake_session(const char *own_id, const struct reply *r, struct sessinfo *s, struct fault *f)
 {
     if (reply_is(r, "OK")) {
         fault_set(f, EXIT_CANNOT,
@@ -172,11 +178,12 @@ static int take_session(const struct handshake *h, const struct reply *r, struct
     const struct item *e = r->el;
     if (r->count < 3 || e[0].type != REDIS_REPLY_STATUS || e[1].type != REDIS_REPLY_STATUS ||
         e[2].type != REDIS_REPLY_INTEGER || e[0].len != REPLID_LEN || e[1].len == 0 ||
-        e[1].len >= sizeof s->session || e[2].num < 1 || e[2].num > REC_FLOWS_MAX) {
+        e[1].len >= sizeof s->session || !is_word(&e[0]) || !is_word(&e[1]) || e[2].num < 1 ||
+        e[2].num > REC_FLOWS_MAX) {
         fault_set(f, EXIT_CANNOT, "REPLCONF capa dragonfly: malformed reply");
         return -1;
     }
-    if (strcmp(e[0].text, h->own_id) == 0) {
+    if (strcmp(e[0].text, own_id) == 0) {
         fault_set(f, EXIT_CANNOT, "the source answers with our own id: a loop");
         return -1;
     }
@@ -187,17 +194,17 @@ static int take_session(const struct handshake *h, const struct reply *r, struct
     s->lineage[0] = '\0';
     if (r->count >= 4 && e[3].type == REDIS_REPLY_INTEGER && e[3].num > 0 && e[3].num < 10000)
         s->protocol = (unsigned)e[3].num;
-    if (r->count >= 5 && e[4].type == REDIS_REPLY_STATUS)
+    if (r->count >= 5 && e[4].type == REDIS_REPLY_STATUS && is_word(&e[4]))
         strlcpy(s->lineage, e[4].text, sizeof s->lineage);
     return 0;
 }
 
-/* Which databases hold keys: lines "db0:keys=…". A list too long for a control line is left out. */
-static void take_keyspace(const struct handshake *h, const struct reply *r, struct sessinfo *s)
+/* Lines "db0:keys=…". */
+void handshake_keyspace(const char *p, size_t n, struct sessinfo *s)
 {
     struct buf list = {.max = sizeof s->dbs - 1};
-    const char *p = (const char *)h->keyspace.p, *end = p + h->keyspace.len;
-    s->dbs_known = r->top.type == REDIS_REPLY_STRING && h->keyspace.len == r->top.len;
+    const char *end = p + n;
+    s->dbs_known = true;
     for (const char *nl; p < end; p = nl + 1) {
         nl = memchr(p, '\n', (size_t)(end - p));
         if (nl == NULL)
@@ -212,19 +219,48 @@ static void take_keyspace(const struct handshake *h, const struct reply *r, stru
     buf_free(&list);
 }
 
+int handshake_flow(const struct reply *r, bool may_go_on, bool *partial, char token[static TOKEN_LEN + 1],
+                   struct fault *f)
+{
+    if (r->top.type != REDIS_REPLY_ARRAY) {
+        fault_reply(f, "DFLY FLOW", r);
+        return -1;
+    }
+    if (r->count < 2 || r->el[0].type != REDIS_REPLY_STATUS || r->el[1].type != REDIS_REPLY_STATUS) {
+        fault_set(f, EXIT_RETRY, "DFLY FLOW: malformed reply");
+        return -1;
+    }
+    *partial = strcmp(r->el[0].text, "PARTIAL") == 0;
+    if (*partial ? !may_go_on : strcmp(r->el[0].text, "FULL") != 0) {
+        fault_set(f, EXIT_RETRY, "DFLY FLOW: the master answers %s where a %s sync was asked for",
+                  log_quote(r->el[0].text, strnlen(r->el[0].text, 20)),
+                  may_go_on ? "full or partial" : "full");
+        return -1;
+    }
+    if (r->el[1].len != TOKEN_LEN || strlen(r->el[1].text) != TOKEN_LEN) {
+        fault_set(f, EXIT_RETRY, "DFLY FLOW: the EOF token has %zu bytes instead of %d", r->el[1].len,
+                  TOKEN_LEN);
+        return -1;
+    }
+    memcpy(token, r->el[1].text, TOKEN_LEN + 1);
+    return 0;
+}
+
 int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, struct fault *f)
 {
     const struct reply *r = &l->reply;
     bool good = h->step == STEP_PING ? reply_is(r, "PONG") : reply_is(r, "OK");
     if (h->step == STEP_DRAGONFLY) {
-        if (take_session(h, r, s, f) < 0)
+        if (handshake_session(h->own_id, r, s, f) < 0)
             return -1;
     } else if (h->step == STEP_ID && r->top.type == REDIS_REPLY_ERROR) {
         log_event(LOG_INFO, NO_FLOW, "event=client-id-refused reply=%s",
                   log_quote(r->top.text, strlen(r->top.text)));
     } else if (h->step == STEP_KEYSPACE) { /* a user without +INFO may do without */
         l->reply.whole = NULL;
-        take_keyspace(h, r, s);
+        s->dbs_known = false;
+        if (r->top.type == REDIS_REPLY_STRING && h->keyspace.len == r->top.len)
+            handshake_keyspace((const char *)h->keyspace.p, h->keyspace.len, s);
         buf_free(&h->keyspace);
     } else if (!good) {
         fault_reply(f, step_name[h->step], r);

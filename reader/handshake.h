@@ -6,6 +6,8 @@
 #include "link.h"
 #include "sessinfo.h"
 
+#define TOKEN_LEN 40 /* of an EOF token */
+
 struct handshake {
     unsigned step; /* whose reply is awaited */
     const struct url *url;
@@ -20,6 +22,19 @@ int handshake_begin(struct handshake *h, struct link *l, const struct url *u);
  * has replid, lineage, session, flows, protocol and, where the master tells, dbs then), 0 when it goes on, -1
  * with f. */
 int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, struct fault *f);
+
+/* Decoders of single replies; they look at nothing else. */
+
+/* REPLCONF capa dragonfly: replid, session, flows and, from newer masters, protocol and lineage. Spec
+ * section 1.2. own_id: ours, which must not be the master's. Returns 0, or -1 with f. */
+int handshake_session(const char *own_id, const struct reply *r, struct sessinfo *s, struct fault *f);
+
+/* INFO keyspace: which databases hold keys. A list too long for a control line is left out. */
+void handshake_keyspace(const char *p, size_t n, struct sessinfo *s);
+
+/* DFLY FLOW: FULL or, where going on was asked for, PARTIAL, and the EOF token. Returns 0, or -1 with f. */
+int handshake_flow(const struct reply *r, bool may_go_on, bool *partial, char token[static TOKEN_LEN + 1],
+                   struct fault *f);
 
 /* An error reply, or one of an unexpected kind, to command: say what it means and what to do. */
 void fault_reply(struct fault *f, const char *command, const struct reply *r);

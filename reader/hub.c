@@ -1,6 +1,5 @@
 #include "hub.h"
 
-#include <err.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -12,13 +11,14 @@
 #include <unistd.h>
 #include <bsd/string.h>
 
-#include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "sock.h"
 
 /* One parser and one process a flow, some writers and questions: more than that is a mistake. */
-#define PEERS_MAX 4096
+#define PEERS_MAX    4096
+
+#define ACCEPT_RETRY ((uint64_t)1000000) /* µs */
 
 const char *role_name(enum role role)
 {
@@ -35,7 +35,7 @@ static bool ours(const char *dir)
     return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 0022) == 0;
 }
 
-static void default_path(char *to, size_t cap)
+static int default_path(char *to, size_t cap, char *why, size_t whylen)
 {
     char dir[64];
     const char *run = getenv("XDG_RUNTIME_DIR");
@@ -44,26 +44,34 @@ static void default_path(char *to, size_t cap)
         n = snprintf(to, cap, "%s/dfreader.%ld.sock", run, (long)getpid());
     if (n < 0 || (size_t)n >= cap) {
         snprintf(dir, sizeof dir, "/tmp/df2redis-%lu", (unsigned long)geteuid());
-        if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-            err(EXIT_CANNOT, "%s", dir);
-        if (!ours(dir))
-            errx(EXIT_CANNOT, "%s is not a directory of our own: name a control socket with --control", dir);
+        if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+            snprintf(why, whylen, "cannot make %s: %s", dir, strerror(errno));
+            return -1;
+        }
+        if (!ours(dir)) {
+            snprintf(why, whylen, "%s is not a directory of our own: name a control socket with --control",
+                     dir);
+            return -1;
+        }
         snprintf(to, cap, "%s/dfreader.%ld.sock", dir, (long)getpid());
     }
+    return 0;
 }
 
 /* Peers may have another working directory: absolute, unless it would then be too long for a socket. */
-static void absolute_path(char *to, size_t cap, const char *path)
+static int absolute_path(char *to, size_t cap, const char *path, char *why, size_t whylen)
 {
     char cwd[PATH_MAX];
     if (path[0] != '/' && getcwd(cwd, sizeof cwd) != NULL) {
         int n = snprintf(to, cap, "%s/%s", cwd, path);
         if (n >= 0 && (size_t)n < cap)
-            return;
+            return 0;
     }
-    if (strlcpy(to, path, cap) >= cap)
-        errx(EXIT_CANNOT, "the path of the control socket is too long (at most %zu bytes): %s", cap - 1,
+    if (strlcpy(to, path, cap) < cap)
+        return 0;
+    snprintf(why, whylen, "the path of the control socket is too long (at most %zu bytes): %s", cap - 1,
              path);
+    return -1;
 }
 
 /* ---- peers ---- */
@@ -153,6 +161,18 @@ static void on_peer(struct watch *w, uint32_t events)
         p->hub->observer->room(p->hub->observer->ctx, p);
 }
 
+/* Out of descriptors or memory: those that wait are left waiting, and the rest of the process goes on. Said
+ * once, until somebody could be accepted. */
+static void pause_listening(struct hub *h, int error)
+{
+    if (!h->no_room)
+        log_event(LOG_WARN, NO_FLOW, "event=accept-failed error=%s note=\"tried again every second\"",
+                  log_quote(strerror(error), strlen(strerror(error))));
+    h->no_room = true;
+    h->paused_until = mono_us() + ACCEPT_RETRY;
+    (void)loop_mod(h->loop, &h->w, 0);
+}
+
 static void on_listen(struct watch *w, uint32_t events)
 {
     struct hub *h = w->ctx;
@@ -160,10 +180,10 @@ static void on_listen(struct watch *w, uint32_t events)
     int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-            log_event(LOG_WARN, NO_FLOW, "event=accept-failed error=%s",
-                      log_quote(strerror(errno), strlen(strerror(errno))));
+            pause_listening(h, errno);
         return;
     }
+    h->no_room = false;
     if (h->total >= PEERS_MAX) {
         close(fd);
         return;
@@ -179,23 +199,31 @@ static void on_listen(struct watch *w, uint32_t events)
         p->gone = true;
 }
 
-void hub_open(struct hub *h, struct loop *loop, const char *path, const struct hub_observer *observer)
+int hub_open(struct hub *h, struct loop *loop, const char *path, const struct hub_observer *observer,
+             char *why, size_t cap)
 {
     memset(h, 0, sizeof *h);
     TAILQ_INIT(&h->peers);
     h->loop = loop;
     h->observer = observer;
     random_hex(h->nonce);
-    if (path != NULL)
-        absolute_path(h->path, sizeof h->path, path);
-    else
-        default_path(h->path, sizeof h->path);
     h->w = (struct watch){.fd = -1, .ready = on_listen, .ctx = h};
+    int rc = path != NULL ? absolute_path(h->path, sizeof h->path, path, why, cap)
+                          : default_path(h->path, sizeof h->path, why, cap);
+    if (rc < 0)
+        return -1;
     int fd = sock_unix_listen(h->path);
+    if (fd >= 0 && loop_add(loop, &h->w, fd, EPOLLIN) == 0)
+        return 0;
     if (fd < 0 && errno == EADDRINUSE)
-        errx(EXIT_CANNOT, "%s: in use by another process, or not a stale socket", h->path);
-    if (fd < 0 || loop_add(loop, &h->w, fd, EPOLLIN) != 0)
-        err(EXIT_CANNOT, "cannot listen on %s", h->path);
+        snprintf(why, cap, "%s: in use by another process, or not a stale socket", h->path);
+    else
+        snprintf(why, cap, "cannot listen on %s: %s", h->path, strerror(errno));
+    if (fd >= 0) {
+        (void)unlink(h->path);
+        close(fd);
+    }
+    return -1;
 }
 
 static void free_peer(struct peer *p)
@@ -255,6 +283,8 @@ void hub_finish(struct peer *p)
 void hub_reap(struct hub *h)
 {
     struct peer *next;
+    if (h->paused_until != 0 && mono_us() >= h->paused_until && loop_mod(h->loop, &h->w, EPOLLIN) == 0)
+        h->paused_until = 0;
     for (struct peer *p = TAILQ_FIRST(&h->peers); p != NULL; p = next) {
         next = TAILQ_NEXT(p, link);
         if (!p->gone)

@@ -24,6 +24,7 @@ struct peer {
     bool closing;      /* to be dropped once its output is sent */
     unsigned flow;     /* ROLE_FLOW */
     int status_next;   /* next line of a status answer, -1: none is under way */
+    bool failed;       /* ROLE_WRITER: it ends with an error, and has said which */
     uint64_t *applied; /* ROLE_WRITER: position a flow, 0: said nothing of it */
     unsigned napplied;
     struct condition condition; /* ROLE_WRITER */
@@ -50,11 +51,14 @@ struct hub {
     unsigned count[ROLE_COUNT]; /* connected now */
     unsigned ever[ROLE_COUNT];  /* connected at any time */
     unsigned total;
+    bool no_room;          /* the last attempt to accept somebody failed */
+    uint64_t paused_until; /* mono_us: no descriptors are left, nobody is accepted before; 0: not so */
 };
 
-/* Listen on path, or with NULL on a path of our own. Ends the process with status 1 when that fails. h->nonce
- * is made here. */
-void hub_open(struct hub *h, struct loop *loop, const char *path, const struct hub_observer *observer);
+/* Listen on path, or with NULL on a path of our own. h->nonce is made here. Returns 0, or -1 and in why what
+ * is in the way; hub_close may be called then, too. */
+int hub_open(struct hub *h, struct loop *loop, const char *path, const struct hub_observer *observer,
+             char *why, size_t cap);
 
 /* Drop all peers, without calling gone, and remove the socket. */
 void hub_close(struct hub *h);

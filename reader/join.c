@@ -8,6 +8,7 @@
 
 #include "ctl.h"
 #include "exits.h"
+#include "fatal.h"
 #include "flow.h"
 #include "io.h"
 #include "log.h"
@@ -59,11 +60,14 @@ static void ending(struct joiner *j, const char *reason, int status, const char 
 {
     if (j->ending)
         return;
+    char clean[FAULT_TEXT];
+    strlcpy(clean, message, sizeof clean);
+    log_clean(clean);
     j->ending = true;
     j->status = status;
     reread_reset(&j->reread, j->info.epoch);
     if (strcmp(reason, "stop") != 0 && strcmp(reason, "complete") != 0) {
-        log_event(LOG_ERROR, (int)j->o->flow, "event=failed status=%d reason=\"%s\"", status, message);
+        log_event(LOG_ERROR, (int)j->o->flow, "event=failed status=%d reason=\"%s\"", status, clean);
         flow_stop(&j->flow);
     }
     struct buf b = {.max = 3072};
@@ -163,7 +167,8 @@ static void on_bytes(void *ctx, struct flow *f)
 static void on_lost(void *ctx, struct flow *f, const struct fault *why)
 {
     struct joiner *j = ctx;
-    log_event(LOG_INFO, (int)f->id, "event=flow-lost reason=\"%s\"", why->text);
+    log_event(LOG_INFO, (int)f->id, "event=flow-lost reason=%s",
+              log_quote(why->text, strlen(why->text)));
     if (!j->ending)
         tell_lost(j, why->status, why->text, f->refused);
 }
@@ -299,8 +304,8 @@ static int connect_owner(struct joiner *j, char answer[static CTL_LINE_MAX])
             (void)io_wait(-1, -1, HELLO_EVERY / 1000);
             continue;
         }
-        log_event(LOG_WARN, (int)j->o->flow, "event=not-joined session=%s reason=\"%s\"", j->o->session,
-                  answer[0] != '\0' ? answer : "nobody listens there");
+        log_event(LOG_WARN, (int)j->o->flow, "event=not-joined session=%s reason=%s", j->o->session,
+                  answer[0] != '\0' ? log_quote(answer, strlen(answer)) : "\"nobody listens there\"");
         return -1;
     }
     j->w = (struct watch){.fd = -1, .ready = on_owner, .ctx = j};
@@ -396,7 +401,7 @@ static void output_died(struct joiner *j)
     const char *why = output_fault(&j->out, &status);
     if (j->done || (j->ending && !j->out.lost))
         return;
-    log_event(LOG_ERROR, (int)j->o->flow, "event=output-failed status=%d reason=\"%s\"", status, why);
+    log_event(output_left(&j->out) ? LOG_DEBUG : LOG_ERROR, (int)j->o->flow, "event=output-failed status=%d reason=\"%s\"", status, why);
     tell_lost(j, status, why, false);
     j->status = exit_worse(j->status, status);
     j->done = true;
@@ -441,6 +446,7 @@ int join_run(const struct options *o)
     loop_init(&j.loop);
     reread_init(&j.reread, o, &j.loop);
     j.status = output_open(&j.out, &j.loop, o);
+    fatal_stream(-1, KIND_RAW);
     if (j.status != EXIT_DONE)
         j.done = true;
     else if (output_stream(&j.out) < 0)

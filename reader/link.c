@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <hiredis/hiredis.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,80 +16,6 @@
 #define READ_STEP ((size_t)4096)
 
 _Static_assert(READ_STEP <= REPLY_MAX, "one read must be able to hold a reply");
-
-void fault_set(struct fault *f, int status, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(f->text, sizeof f->text, fmt, ap);
-    va_end(ap);
-    for (char *p = f->text; *p != '\0'; p++)
-        if (*p == '"') /* messages stand in quotes in the log */
-            *p = '\'';
-    f->status = status;
-}
-
-/* ---- objects of hiredis's reader: values land in the link's own reply, nothing is allocated ---- */
-
-static struct item *item_of(const redisReadTask *task)
-{
-    static struct item beyond; /* what nobody looks at: nested or surplus elements */
-    struct reply *r = task->privdata;
-    if (task->parent == NULL)
-        return &r->top;
-    if (task->parent->parent == NULL && task->idx >= 0 && task->idx < REPLY_ITEMS)
-        return &r->el[task->idx];
-    return &beyond;
-}
-
-static void *make_string(const redisReadTask *task, char *s, size_t n)
-{
-    struct item *it = item_of(task);
-    struct reply *r = task->privdata;
-    if (task->parent == NULL && r->whole != NULL)
-        (void)buf_add(r->whole, s, n); /* one that is too long is left out */
-    size_t kept = n < ITEM_TEXT - 1 ? n : ITEM_TEXT - 1;
-    it->type = task->type;
-    it->len = n;
-    memcpy(it->text, s, kept);
-    it->text[kept] = '\0';
-    return it;
-}
-
-static void *make_array(const redisReadTask *task, int n)
-{
-    struct reply *r = task->privdata;
-    struct item *it = item_of(task);
-    it->type = task->type;
-    it->text[0] = '\0';
-    if (task->parent == NULL)
-        r->count = n;
-    return it;
-}
-
-static void *make_integer(const redisReadTask *task, long long v)
-{
-    struct item *it = item_of(task);
-    struct reply *r = task->privdata;
-    if (task->parent != NULL && r->numbers != NULL && task->idx >= 0 && (unsigned)task->idx < r->numbers_cap)
-        r->numbers[task->idx] = v > 0 ? (uint64_t)v : 0;
-    it->type = task->type;
-    it->num = v;
-    it->text[0] = '\0';
-    return it;
-}
-
-static void *make_nil(const redisReadTask *task)
-{
-    return make_integer(task, 0);
-}
-
-static void free_nothing(void *object)
-{
-    (void)object;
-}
-
-static redisReplyObjectFunctions functions = {make_string, make_array, make_integer, make_nil, free_nothing};
 
 /* ---- connection ---- */
 
@@ -120,15 +45,12 @@ static int adopt(struct link *l, struct loop *loop, const struct url *u, int rcv
     l->out = (struct buf){.max = OUT_MAX};
     l->unparsed = 0;
     l->readable = false;
-    l->reader = redisReaderCreateWithFunctions(&functions);
+    l->reader = reply_reader(&l->reply);
     if (l->reader == NULL) {
         l->t.close(&l->t);
         fault_set(f, EXIT_CANNOT, "out of memory");
         return -1;
     }
-    l->reader->privdata = &l->reply;
-    l->reply.whole = NULL;
-    l->reply.numbers = NULL;
     l->open = true;
     if (loop_add(loop, &l->w, l->t.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
         fault_set(f, EXIT_CANNOT, "cannot watch a socket: %s", strerror(errno));

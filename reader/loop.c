@@ -1,6 +1,5 @@
 #include "loop.h"
 
-#include <err.h>
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "exits.h"
+#include "fatal.h"
 #include "io.h"
 
 void loop_init(struct loop *l)
@@ -15,7 +15,7 @@ void loop_init(struct loop *l)
     memset(l, 0, sizeof *l);
     l->ep = epoll_create1(EPOLL_CLOEXEC);
     if (l->ep < 0)
-        err(EXIT_CANNOT, "epoll_create1");
+        fatal_errno(EXIT_CANNOT, "epoll_create1");
 }
 
 void loop_free(struct loop *l)
@@ -54,7 +54,7 @@ void loop_wait(struct loop *l, int timeout_ms)
 {
     int n = epoll_wait(l->ep, l->ev, LOOP_BATCH, timeout_ms);
     if (n < 0 && errno != EINTR)
-        err(EXIT_CANNOT, "epoll_wait");
+        fatal_errno(EXIT_CANNOT, "epoll_wait");
     l->n = n < 0 ? 0 : n;
     for (l->at = 0; l->at < l->n; l->at++) {
         struct watch *w = l->ev[l->at].data.ptr;
@@ -81,10 +81,10 @@ void signals_init(void)
     struct sigaction hangup;
     if (sigaction(SIGHUP, NULL, &hangup) != 0 ||
         (hangup.sa_handler != SIG_IGN && sigaction(SIGHUP, &stop, NULL) != 0))
-        err(EXIT_CANNOT, "sigaction");
+        fatal_errno(EXIT_CANNOT, "sigaction");
     if (sigaction(SIGINT, &stop, NULL) != 0 || sigaction(SIGTERM, &stop, NULL) != 0 ||
         sigaction(SIGPIPE, &ignore, NULL) != 0)
-        err(EXIT_CANNOT, "sigaction");
+        fatal_errno(EXIT_CANNOT, "sigaction");
 }
 
 unsigned signals_seen(void)

@@ -1,5 +1,4 @@
 /* dfreader: the first stage of a pipeline. Speaks to the source and writes raw records. dfreader(1). */
-#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -7,7 +6,9 @@
 
 #include "ask.h"
 #include "exits.h"
+#include "fatal.h"
 #include "file.h"
+#include "io.h"
 #include "join.h"
 #include "log.h"
 #include "loop.h"
@@ -20,22 +21,34 @@ static void check_descriptors(const struct options *o)
 {
     bool needed = o->mode != MODE_ASK && !o->session_only && strcmp(o->output, "-") == 0;
     if (needed && fcntl(STDOUT_FILENO, F_GETFD) < 0)
-        errx(EXIT_CANNOT, "standard output is closed");
+        fatal(EXIT_CANNOT, "standard output is closed");
     if (needed && isatty(STDOUT_FILENO))
-        errx(EXIT_USAGE,
+        fatal(EXIT_USAGE,
              "raw records are not for a terminal: pipe them into dfparse, or name a file with --output");
     int fd;
     do {
         fd = open("/dev/null", O_RDWR);
         if (fd < 0)
-            err(EXIT_CANNOT, "/dev/null");
+            fatal_errno(EXIT_CANNOT, "/dev/null");
     } while (fd <= STDERR_FILENO);
     close(fd);
+}
+
+/* Whoever reads standard output expects a stream, unless something else was asked for or it goes elsewhere. */
+static bool streams_to_stdout(char **argv)
+{
+    for (; *argv != NULL; argv++)
+        if (strncmp(*argv, "--ask", 5) == 0 || strncmp(*argv, "--session-only", 14) == 0 ||
+            strncmp(*argv, "--output", 8) == 0 || (strncmp(*argv, "-o", 2) == 0 && strcmp(*argv, "-o-") != 0))
+            return false;
+    return true;
 }
 
 int main(int argc, char **argv)
 {
     struct options o;
+    if (streams_to_stdout(argv))
+        fatal_stream(STDOUT_FILENO, KIND_RAW);
     options_parse(&o, argc, argv);
     log_init("dfreader", o.verbose == 0 ? LOG_WARN : o.verbose == 1 ? LOG_INFO : LOG_DEBUG);
     if (o.tls.insecure)
@@ -43,6 +56,7 @@ int main(int argc, char **argv)
                   "event=tls-not-verified source=%s note=\"--tls-insecure: whoever answers is believed\"",
                   o.shown);
     check_descriptors(&o);
+    raise_limits();
     if (o.mode != MODE_ASK) /* a question ends with the signal */
         signals_init();
     int status = EXIT_USAGE;

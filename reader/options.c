@@ -1,6 +1,5 @@
 #include "options.h"
 
-#include <err.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include "conf.h"
 #include "exits.h"
+#include "fatal.h"
 #include "record.h"
 #include "version.h"
 
@@ -36,7 +36,6 @@ enum {
     OPT_SPOOL,
     OPT_SPOOL_MAX,
     OPT_BUFFER,
-    OPT_HELP,
     OPT_VERSION
 };
 
@@ -64,7 +63,7 @@ static const struct option longs[] = {
     {"spool-max", required_argument, NULL, OPT_SPOOL_MAX},
     {"buffer", required_argument, NULL, OPT_BUFFER},
     {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, OPT_HELP},
+    {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
 };
@@ -110,14 +109,14 @@ static const char help_text[] =
     "      --spill-dir DIR      where those are ($TMPDIR or /tmp)\n"
     "  -c, --config FILE        options from section [reader] of an INI file\n"
     "  -v, --verbose            log more; twice: everything\n"
-    "      --help, --version\n";
+    "  -h, --help, --version\n";
 
 static int seconds(const char *name, const char *text)
 {
     const char *fault;
     int n = (int)strtonum(text, 1, 1000000, &fault);
     if (fault != NULL)
-        errx(EXIT_USAGE, "--%s %s: %s", name, text, fault);
+        fatal(EXIT_USAGE, "--%s %s: %s", name, text, fault);
     return n;
 }
 
@@ -128,7 +127,7 @@ static uint64_t size_of(const char *name, const char *text, uint64_t least, uint
     unsigned shift = 0;
     size_t n = strlcpy(digits, text, sizeof digits);
     if (n == 0 || n >= sizeof digits)
-        errx(EXIT_USAGE, "--%s: bad size", name);
+        fatal(EXIT_USAGE, "--%s: bad size", name);
     const char *units = "kmg";
     const char *unit = strchr(units, digits[n - 1] | 0x20);
     if (unit != NULL && *unit != '\0') {
@@ -138,7 +137,7 @@ static uint64_t size_of(const char *name, const char *text, uint64_t least, uint
     const char *fault;
     uint64_t v = (uint64_t)strtonum(digits, 0, (long long)1 << 30, &fault);
     if (fault != NULL || (v << shift) < least || (v << shift) > most)
-        errx(EXIT_USAGE, "--%s %s: %s", name, text, fault != NULL ? fault : "out of range");
+        fatal(EXIT_USAGE, "--%s %s: %s", name, text, fault != NULL ? fault : "out of range");
     return v << shift;
 }
 
@@ -147,7 +146,7 @@ static unsigned flow_number(const char *text)
     const char *fault;
     unsigned n = (unsigned)strtonum(text, 0, REC_FLOWS_MAX - 1, &fault);
     if (fault != NULL)
-        errx(EXIT_USAGE, "--flow %s: %s", text, fault);
+        fatal(EXIT_USAGE, "--flow %s: %s", text, fault);
     return n;
 }
 
@@ -157,10 +156,10 @@ static enum full_resync full_resync(const char *text)
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(text, names[i]) == 0)
             return (enum full_resync)i;
-    errx(EXIT_USAGE, "--on-full-resync %s: expected fail, flush or overwrite", text);
+    fatal(EXIT_USAGE, "--on-full-resync %s: expected fail, flush or overwrite", text);
 }
 
-static void set_option(struct options *o, int opt, const char *arg)
+static void set_option(struct options *o, int opt, const char *arg, char **argv)
 {
     switch (opt) {
     case 'o': o->output = arg; break;
@@ -180,7 +179,7 @@ static void set_option(struct options *o, int opt, const char *arg)
     case OPT_PASSWORD: o->password_file = arg; break;
     case OPT_UNTIL:
         if (strcmp(arg, "synced") != 0)
-            errx(EXIT_USAGE, "--until %s: only \"synced\" is known", arg);
+            fatal(EXIT_USAGE, "--until %s: only \"synced\" is known", arg);
         o->until_synced = true;
         break;
     case OPT_RESUME: o->resume = true; break;
@@ -195,11 +194,11 @@ static void set_option(struct options *o, int opt, const char *arg)
     case OPT_SPOOL: o->spool = arg; break;
     case OPT_SPOOL_MAX: o->spool_max = size_of("spool-max", arg, (uint64_t)1 << 20, (uint64_t)1 << 50); break;
     case OPT_BUFFER: o->buffer = (size_t)size_of("buffer", arg, 4096, (uint64_t)1 << 30); break;
-    case OPT_HELP: fputs(help_text, stdout); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
+    case 'h': fputs(help_text, stdout); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
     case OPT_VERSION: puts("dfreader " DF2REDIS_VERSION); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
     default:
         if (!tls_option(&o->tls, opt, arg))
-            errx(EXIT_USAGE, "see dfreader --help");
+            fatal_option(opt, argv);
     }
 }
 
@@ -210,12 +209,12 @@ static void check_scheme(const struct options *o)
                                         "sentinels",  "unix"};
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
         if (strcmp(o->url.scheme, other[i]) == 0)
-            errx(EXIT_USAGE,
+            fatal(EXIT_USAGE,
                  "a live Redis or Valkey (%s://) cannot be a source yet: save an RDB file and give its path",
                  o->url.scheme);
     if (strcmp(o->url.scheme, "dragonfly") != 0 && strcmp(o->url.scheme, "dragonflys") != 0 &&
         strcmp(o->url.scheme, "dragonfly+unix") != 0)
-        errx(EXIT_USAGE, "unknown scheme %s://: a source is dragonfly://HOST or a file", o->url.scheme);
+        fatal(EXIT_USAGE, "unknown scheme %s://: a source is dragonfly://HOST or a file", o->url.scheme);
 }
 
 static void prepare_tls(struct options *o)
@@ -223,25 +222,25 @@ static void prepare_tls(struct options *o)
     char why[400];
     if (!o->url.secure) {
         if (tls_options_given(&o->tls))
-            errx(EXIT_USAGE, "--tls-* belongs to a source over TLS: dragonflys://HOST");
+            fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: dragonflys://HOST");
         return;
     }
     o->url.tls = tls_client(&o->tls, why, sizeof why);
     if (o->url.tls == NULL)
-        errx(EXIT_CANNOT, "%s", why);
+        fatal(EXIT_CANNOT, "%s", why);
 }
 
 static void parse_live(struct options *o, const char *text)
 {
     const char *fault = url_parse(&o->url, text);
     if (fault != NULL)
-        errx(EXIT_USAGE, "source: %s", fault);
+        fatal(EXIT_USAGE, "source: %s", fault);
     check_scheme(o);
     if (o->url.has_db)
-        errx(EXIT_USAGE, "a session carries all databases: leave the /db out of the URL");
+        fatal(EXIT_USAGE, "a session carries all databases: leave the /db out of the URL");
     fault = url_password(&o->url, o->password_file, PASSWORD_ENV);
     if (fault != NULL)
-        errx(EXIT_CANNOT, "%s: %s", o->password_file != NULL ? o->password_file : PASSWORD_ENV, fault);
+        fatal(EXIT_CANNOT, "%s: %s", o->password_file != NULL ? o->password_file : PASSWORD_ENV, fault);
     url_show(&o->url, o->shown, sizeof o->shown);
     prepare_tls(o);
 }
@@ -257,7 +256,7 @@ static void parse_source(struct options *o, const char *text)
         return;
     }
     if (o->mode == MODE_FLOW || o->session_only)
-        errx(EXIT_USAGE, "--flow and --session-only need a live source, dragonfly://HOST");
+        fatal(EXIT_USAGE, "--flow and --session-only need a live source, dragonfly://HOST");
     o->mode = MODE_FILE;
     strlcpy(o->shown, o->file, sizeof o->shown);
 }
@@ -265,19 +264,19 @@ static void parse_source(struct options *o, const char *text)
 static void check(const struct options *o)
 {
     if (o->mode == MODE_FLOW && o->session == NULL)
-        errx(EXIT_USAGE, "--flow needs --session PATH, the control socket of the session");
+        fatal(EXIT_USAGE, "--flow needs --session PATH, the control socket of the session");
     if (o->mode == MODE_OWNER && o->session != NULL)
-        errx(EXIT_USAGE, "--session needs --flow N");
+        fatal(EXIT_USAGE, "--session needs --flow N");
     if (o->session_only && o->mode == MODE_FLOW)
-        errx(EXIT_USAGE, "--session-only and --flow exclude each other");
+        fatal(EXIT_USAGE, "--session-only and --flow exclude each other");
     if (o->session_only && o->output != NULL)
-        errx(EXIT_USAGE, "--session-only writes no stream: leave out --output");
+        fatal(EXIT_USAGE, "--session-only writes no stream: leave out --output");
     if (o->resume && o->mode != MODE_OWNER)
-        errx(EXIT_USAGE, "--resume belongs to the process that owns the session");
-    if (o->until_synced && o->mode != MODE_OWNER)
-        errx(EXIT_USAGE, "--until belongs to the process that owns the session");
+        fatal(EXIT_USAGE, "--resume belongs to the process that owns the session");
+    if (o->until_synced && o->mode == MODE_FLOW)
+        fatal(EXIT_USAGE, "--until belongs to the process that owns the session");
     if (o->mode == MODE_FILE && tls_options_given(&o->tls))
-        errx(EXIT_USAGE, "--tls-* belongs to a source over TLS: dragonflys://HOST");
+        fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: dragonflys://HOST");
 }
 
 /* limit ops=N bytes=N, either or both. */
@@ -289,12 +288,12 @@ static void parse_limit(struct options *o, int argc, char **argv)
         if (eq != NULL && (strncmp(argv[i], "ops=", 4) == 0 || strncmp(argv[i], "bytes=", 6) == 0))
             (void)strtonum(eq + 1, 0, (long long)1 << 50, &fault);
         if (fault != NULL)
-            errx(EXIT_USAGE, "limit %s: %s", argv[i], fault);
+            fatal(EXIT_USAGE, "limit %s: %s", argv[i], fault);
         strlcat(line, " ", sizeof line);
         strlcat(line, argv[i], sizeof line);
     }
     if (argc < 2 || argc > 3)
-        errx(EXIT_USAGE, "limit: expected ops=N, bytes=N or both");
+        fatal(EXIT_USAGE, "limit: expected ops=N, bytes=N or both");
     o->question = line;
 }
 
@@ -306,9 +305,9 @@ static void parse_question(struct options *o, int argc, char **argv)
         return;
     }
     if (argc > 1)
-        errx(EXIT_USAGE, "one question at a time");
+        fatal(EXIT_USAGE, "one question at a time");
     if (strcmp(o->question, "status") != 0 && strcmp(o->question, "stop") != 0)
-        errx(EXIT_USAGE, "%s: the questions are status, stop and limit", o->question);
+        fatal(EXIT_USAGE, "%s: the questions are status, stop and limit", o->question);
 }
 
 static void parse_arguments(struct options *o, int argc, char **argv)
@@ -318,7 +317,7 @@ static void parse_arguments(struct options *o, int argc, char **argv)
         return;
     }
     if (argc != 1)
-        errx(EXIT_USAGE, "exactly one SOURCE is needed, see dfreader --help");
+        fatal(EXIT_USAGE, "exactly one SOURCE is needed, see dfreader --help");
     parse_source(o, argv[0]);
     check(o);
     if (o->output == NULL)
@@ -339,8 +338,9 @@ void options_parse(struct options *o, int argc, char **argv)
     static char **args; /* options point into it */
     args = conf_argv("reader", longs, &argc, argv);
     int opt;
-    while ((opt = getopt_long(argc, args, "o:v", longs, NULL)) != -1)
-        set_option(o, opt, optarg);
+    opterr = 0;
+    while ((opt = getopt_long(argc, args, ":o:vh", longs, NULL)) != -1)
+        set_option(o, opt, optarg, args);
     parse_arguments(o, argc - optind, args + optind);
     /* Only now: the URL that was parsed may lie in argv itself. */
     for (int i = 1; i < given; i++)

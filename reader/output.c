@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "exits.h"
+#include "fatal.h"
 #include "io.h"
 #include "log.h"
 
@@ -69,10 +70,12 @@ static int release_stdout(void)
 
 static int open_failed(struct output *out, const char *where)
 {
-    int error = errno;
+    char text[600];
+    snprintf(text, sizeof text, "cannot write to %s: %s", where, strerror(errno));
     if (signals_seen() == 0) /* else a signal ended the wait for a FIFO's reader */
-        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"cannot write to %s: %s\"", EXIT_CANNOT,
-                  where, strerror(error));
+        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"%s\"", EXIT_CANNOT, text);
+    if (out->fd >= 0 && !isatty(out->fd)) /* the spool failed: those behind us are told */
+        fatal_write_stream(out->fd, KIND_RAW, EXIT_CANNOT, text);
     output_free(out);
     output_none(out);
     return signals_seen() == 0 ? EXIT_CANNOT : EXIT_PARTIAL;
@@ -95,6 +98,13 @@ int output_open(struct output *out, struct loop *loop, const struct options *o)
     out->fd = io_open_output(o->output);
     if (out->fd < 0)
         return open_failed(out, o->output);
+    if (isatty(out->fd)) {
+        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"raw records are not for a terminal\"",
+                  EXIT_USAGE);
+        output_free(out);
+        output_none(out);
+        return EXIT_USAGE;
+    }
     if (!spool_usable(o->spool))
         return open_failed(out, o->spool);
     out->limit = o->buffer;
@@ -131,8 +141,10 @@ static long write_some(struct output *out, const uint8_t *p, size_t n)
 {
     for (;;) {
         ssize_t w = write(out->fd, p, n);
-        if (w >= 0)
+        if (w >= 0) {
+            out->written += (uint64_t)w;
             return w;
+        }
         if (errno == EAGAIN)
             return 0;
         if (errno != EINTR)
@@ -149,6 +161,16 @@ static void want_room(struct output *out, bool want)
         (void)fail(out, errno);
 }
 
+/* Its disk is empty, and what is left is in memory: the spool is not full any more. Not only once nothing is
+ * left: with a steady load that never comes. */
+static void note_well(struct output *out)
+{
+    if (!out->slow || out->q.disk > 0 || spool_len(&out->q) > out->limit / 2)
+        return;
+    out->slow = false;
+    out->well_since = mono_us();
+}
+
 static void flush_queue(struct output *out)
 {
     while (!out->dead && spool_len(&out->q) > 0) {
@@ -162,10 +184,7 @@ static void flush_queue(struct output *out)
         if (w <= 0)
             return;
         spool_drop(&out->q, (size_t)w);
-    }
-    if (out->slow && spool_len(&out->q) == 0) {
-        out->slow = false;
-        out->well_since = mono_us();
+        note_well(out);
     }
     want_room(out, false);
 }
@@ -314,6 +333,19 @@ bool output_behind(const struct output *out)
     if (ioctl(out->fd, FIONREAD, &n) == 0 && n > 0)
         return true;
     return ioctl(out->fd, SIOCOUTQ, &n) == 0 && n > 0;
+}
+
+bool output_taken(const struct output *out)
+{
+    int n = 0;
+    if (ioctl(out->fd, SIOCOUTQ, &n) == 0)
+        return out->written > 0 && n == 0;
+    return ioctl(out->fd, FIONREAD, &n) == 0 && n >= 0 && out->written > (uint64_t)n;
+}
+
+bool output_left(const struct output *out)
+{
+    return out->dead && (out->error == EPIPE || out->error == ECONNRESET);
 }
 
 const char *output_fault(const struct output *out, int *status)

@@ -23,9 +23,9 @@ struct output {
     bool dead;           /* nothing more can be written: error says why */
     bool lost;           /* ... and something that should have been */
     bool waiting;        /* epoll looks for room */
-    bool slow;           /* the spool has been full and is not yet empty again */
+    bool slow;           /* the spool has been full and its disk is not yet empty again */
     bool read_on;        /* never full: the source must not be slowed down now */
-    uint64_t well_since; /* mono_us: when it was empty again after having been full; 0: never full */
+    uint64_t well_since; /* mono_us: when that was so after it had been full; 0: never full */
     int error;
     int spill_error; /* errno: a DATA record was dropped because the queue could not take it; END still goes
                       */
@@ -33,6 +33,7 @@ struct output {
     struct spool q;
     uint8_t *scratch; /* header and payload of a DATA record */
     uint64_t bytes;   /* DATA payload so far */
+    uint64_t written; /* to the descriptor */
     uint64_t records;
 };
 
@@ -79,6 +80,18 @@ static inline bool output_flushed(const struct output *out)
 {
     return out->dead || spool_len(&out->q) == 0;
 }
+
+/* The output is a pipe or a socket: somebody reads it now. */
+static inline bool output_is_channel(const struct output *out)
+{
+    return out->w.fd >= 0;
+}
+
+/* Its reader has taken something: of a pipe anything, of a socket all that was written. */
+bool output_taken(const struct output *out);
+
+/* It is dead as its reader has gone. That says the reader: here it is what follows from it. */
+bool output_left(const struct output *out);
 
 /* The next stage has not yet taken everything that was written: it is behind, not the source. */
 bool output_behind(const struct output *out);

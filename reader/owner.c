@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "exits.h"
+#include "fatal.h"
 #include "io.h"
 #include "log.h"
 
@@ -103,26 +104,39 @@ static void run(struct owner *w)
     }
 }
 
+/* The stream begins, whatever becomes of the session: its END says it to the stages behind us. */
+static void begin(struct owner *w, const struct hub_observer *observer)
+{
+    char why[300];
+    fatal_stream(-1, KIND_RAW);
+    if (output_stream(&w->out) < 0)
+        return;
+    if (hub_open(&w->hub, &w->loop, w->o->control, observer, why, sizeof why) < 0) {
+        owner_fail(w, EXIT_CANNOT, "%s", why);
+        return;
+    }
+    log_event(LOG_INFO, NO_FLOW, "event=listening control=%s", w->hub.path);
+    session_begin(w);
+}
+
 int owner_run(const struct options *o)
 {
     struct owner *w = xcalloc(1, sizeof *w);
     w->o = o;
     w->begun_at = mono_us();
-    w->control.w.fd = -1;
+    w->control.w.fd = w->hub.w.fd = -1;
     loop_init(&w->loop);
     reread_init(&w->reread, o, &w->loop);
     struct hub_observer observer = peers_template;
     observer.ctx = w;
-    hub_open(&w->hub, &w->loop, o->control, &observer);
-    log_event(LOG_INFO, NO_FLOW, "event=listening control=%s", w->hub.path);
     if (o->session_only)
         output_none(&w->out);
     else
         w->status = output_open(&w->out, &w->loop, o);
     if (w->status != EXIT_DONE)
         w->phase = PHASE_DONE;
-    else if (output_stream(&w->out) == 0)
-        session_begin(w);
+    else
+        begin(w, &observer);
     run(w);
     session_close(w);
     reread_reset(&w->reread, 0);

@@ -14,6 +14,7 @@
 #include "loop.h"
 #include "options.h"
 #include "output.h"
+#include "relay.h"
 #include "reread.h"
 #include "resume.h"
 #include "sessinfo.h"
@@ -102,8 +103,7 @@ struct owner {
 
     bool restart_wanted;
     unsigned restarts;
-    char target[CTL_LINE_MAX]; /* newest "target" line of a writer, "" none */
-    char limit[128];           /* newest "limit" line for the writers, "" none */
+    struct relay relay;
 
     struct fault pending; /* status 0: none; see owner_fail_soon */
     uint64_t pending_at;
@@ -173,6 +173,9 @@ void peers_forget_positions(struct owner *w);
  * behind what was forwarded, and acknowledgements go on until the writers have gone. */
 void owner_fail(struct owner *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void owner_stop(struct owner *w, const char *reason, int status);
+
+/* Like owner_fail, where another stage has failed and said why: here that is no error of its own. */
+void owner_follow(struct owner *w, int status, const char *text);
 
 /* A connection to the master broke. When the process of one flow dies, the master closes all connections:
  * with flows in other processes, wait a moment for word of the true cause before failing for this one. */

@@ -1,9 +1,7 @@
 #include "owner.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <bsd/string.h>
 
 #include "exits.h"
 #include "io.h"
@@ -70,10 +68,7 @@ static bool on_hello(void *ctx, struct peer *p, const char *line, const char **r
     hub_send(p, "welcome nonce=%s epoch=%u flows=%u phase=%s",
              p->role == ROLE_SUPERVISOR ? "-" : w->hub.nonce, (unsigned)w->info.epoch, w->info.flows,
              phase_name(w->phase));
-    if (p->role == ROLE_PARSER && w->target[0] != '\0')
-        hub_send(p, "%s", w->target);
-    if (p->role == ROLE_WRITER && w->limit[0] != '\0')
-        hub_send(p, "%s", w->limit);
+    relay_welcome(&w->relay, p);
     if (p->role == ROLE_FLOW && (w->phase == PHASE_RESUME || w->phase == PHASE_FLOWS))
         peers_start_flow(w, p);
     if (p->role == ROLE_FLOW && w->out.read_on)
@@ -209,9 +204,10 @@ static void on_writer_line(struct owner *w, struct peer *p, const char *line)
     } else if (ctl_is(line, "barrier")) {
         if (ctl_getu(line, "epoch", &epoch) && epoch == w->info.epoch && !owner_ending(w))
             health_barrier(w, ctl_getu(line, "pending", &pending) && pending != 0);
+    } else if (ctl_is(line, "failed")) {
+        p->failed = true;
     } else if (ctl_is(line, "target")) {
-        if (strlcpy(w->target, line, sizeof w->target) < sizeof w->target)
-            hub_send_role(&w->hub, ROLE_PARSER, w->target);
+        relay_target(&w->relay, &w->hub, line);
     } else if (ctl_is(line, "restart") && ctl_getu(line, "epoch", &epoch) && epoch == w->info.epoch &&
                !owner_ending(w) && !w->restart_wanted) {
         (void)ctl_get(line, "reason", reason, sizeof reason);
@@ -253,34 +249,12 @@ void peers_forget_positions(struct owner *w)
 
 /* ---- all ---- */
 
-/* "name=N", from line or else from what held before; nothing when neither has it. */
-static void add_limit(struct buf *b, const char *name, const char *line, const char *before)
-{
-    uint64_t n;
-    if (ctl_getu(line, name, &n) || ctl_getu(before, name, &n))
-        (void)buf_addf(b, " %s=%llu", name, (unsigned long long)n);
-}
-
-/* Writers that come later get it too. What was never named is left to their own options. */
-static void limit(struct owner *w, struct peer *p, const char *line)
-{
-    struct buf b = {.max = sizeof w->limit};
-    (void)buf_addstr(&b, "limit");
-    add_limit(&b, "ops", line, w->limit);
-    add_limit(&b, "bytes", line, w->limit);
-    snprintf(w->limit, sizeof w->limit, "%.*s", (int)b.len, (const char *)b.p);
-    buf_free(&b);
-    hub_send_role(&w->hub, ROLE_WRITER, w->limit);
-    hub_send(p, "limited writers=%u", w->hub.count[ROLE_WRITER]);
-    hub_send(p, "end");
-}
-
 static void on_supervisor_line(struct owner *w, struct peer *p, const char *line)
 {
     if (ctl_is(line, "status")) {
         status_begin(w, p);
     } else if (ctl_is(line, "limit")) {
-        limit(w, p, line);
+        relay_limit(&w->relay, &w->hub, p, line);
     } else if (ctl_is(line, "stop")) {
         owner_stop(w, "stop", w->synced == w->info.flows && w->info.flows > 0 ? EXIT_DONE : EXIT_PARTIAL);
         hub_send(p, "stopping");
@@ -318,7 +292,9 @@ static void on_gone(void *ctx, struct peer *p)
             w->flows[i].remote = NULL;
     if (owner_ending(w))
         return;
-    if (p->role == ROLE_WRITER)
+    if (p->role == ROLE_WRITER && p->failed)
+        owner_follow(w, EXIT_RETRY, "a writer has failed");
+    else if (p->role == ROLE_WRITER)
         owner_fail(w, EXIT_RETRY, "a writer has closed its control connection before the end of the stream");
     else if (p->role == ROLE_FLOW)
         owner_fail(w, EXIT_RETRY, "flow %u: its process has gone", p->flow);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "meta.h"
 #include "record.h"
 
 void resume_free(struct resume *r)
@@ -26,8 +27,12 @@ static void begin(struct resume *r, const char *line)
     else if (strcmp(state, "saved") != 0 || !ctl_getu(line, "flows", &flows) || flows < 1 ||
              flows > REC_FLOWS_MAX || ctl_get(line, "replid", r->replid, sizeof r->replid) != REPLID_LEN)
         r->state = RESUME_INCOMPLETE; /* whatever was saved, it is of no use */
+    else if (!meta_is_word(r->replid))
+        r->state = RESUME_INCOMPLETE; /* it is the target's text: not to be passed on */
     else {
         (void)ctl_get(line, "lineage", r->lineage, sizeof r->lineage);
+        if (!meta_is_word(r->lineage))
+            r->lineage[0] = '\0';
         r->flows = (unsigned)flows;
         r->pos = xcalloc(r->flows, sizeof *r->pos);
     }

@@ -119,7 +119,8 @@ static void on_flow_lost(void *ctx, struct flow *f, const struct fault *why)
         return;
     }
     if (f->refused && resync_flow_refused(w)) {
-        log_event(LOG_INFO, (int)f->id, "event=flow-refused reason=\"%s\"", why->text);
+        log_event(LOG_INFO, (int)f->id, "event=flow-refused reason=%s",
+                  log_quote(why->text, strlen(why->text)));
         return;
     }
     if (w->restart_wanted)

@@ -71,8 +71,8 @@ static void session_line(struct owner *w, struct peer *p)
     bool any = health_alarms(w, &b);
     condition_alarms(&c, &b, &any);
     (void)buf_addstr(&b, " ");
-    if (w->limit[0] != '\0')
-        (void)buf_addf(&b, "%s ", w->limit + strlen("limit "));
+    if (w->relay.limit[0] != '\0')
+        (void)buf_addf(&b, "%s ", w->relay.limit + strlen("limit "));
     meta_add(&b, "source", w->o->shown, strlen(w->o->shown), ' ');
     meta_add(&b, "replid", w->info.replid, strlen(w->info.replid), ' ');
     meta_add(&b, "session", w->info.session, strlen(w->info.session), '\0');

@@ -50,7 +50,7 @@ int main(int argc, char **argv)
         puts("dfconf (df2redis) " DF2REDIS_VERSION);
         return EXIT_DONE;
     }
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         puts("usage: dfconf FILE SECTION\n       dfconf --url <URL\n"
              "Prints the entries of a section of an INI file, a name and a value a line; or a URL and its "
              "password.");

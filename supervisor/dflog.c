@@ -137,7 +137,7 @@ int main(int argc, char **argv)
         puts("dflog (df2redis) " DF2REDIS_VERSION);
         return EXIT_DONE;
     }
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         puts("usage: dflog [-e ERRORFILE] [-p PID] FILE\nAppends lines to a file, with the time; opens it "
              "anew on "
              "SIGHUP.");

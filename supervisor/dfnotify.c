@@ -74,7 +74,7 @@ int main(int argc, char **argv)
         puts("dfnotify (df2redis) " DF2REDIS_VERSION);
         return EXIT_DONE;
     }
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         puts("usage: dfnotify NAME=VALUE...\nTells the service manager at NOTIFY_SOCKET, see sd_notify(3).");
         return EXIT_DONE;
     }

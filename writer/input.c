@@ -16,8 +16,9 @@
 #include "loop.h"
 #include "writer.h"
 
-#define PIPE_SIZE ((size_t)1 << 20)
-#define MANY      16 /* with more inputs than this, idle ones give their memory back */
+#define PIPE_SIZE    ((size_t)1 << 20)
+#define ACCEPT_RETRY ((uint64_t)1000000) /* µs */
+#define MANY         16                  /* with more inputs than this, idle ones give their memory back */
 
 static void begin(struct input *in, int fd)
 {
@@ -102,13 +103,30 @@ void inputs_free(struct writer *w)
     free(i->v);
 }
 
+/* Out of descriptors or memory: who waits is left waiting. Said once, until somebody could be accepted. */
+static void pause_listening(struct writer *w, int error)
+{
+    struct inputs *i = &w->inputs;
+    if (!i->no_room)
+        log_event(LOG_WARN, NO_FLOW, "event=accept_failed path=%s error=%s note=\"tried again every second\"",
+                  log_quote(w->opt.listen, strlen(w->opt.listen)),
+                  log_quote(strerror(error), strlen(strerror(error))));
+    i->no_room = true;
+    i->listen_at = mono_us() + ACCEPT_RETRY;
+    loop_drop(w, i->listen_fd);
+}
+
 void inputs_accept(struct writer *w)
 {
     struct inputs *i = &w->inputs;
     while (i->named + i->connected < i->n) {
         int fd = accept4(i->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
+        if (fd < 0) {
+            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+                pause_listening(w, errno);
             return;
+        }
+        i->no_room = false;
         struct input *in = &i->v[i->named + i->connected++];
         begin(in, fd);
         in->came = true;
@@ -178,6 +196,11 @@ bool inputs_feed(struct writer *w)
 void inputs_check(struct writer *w, uint64_t now)
 {
     struct inputs *i = &w->inputs;
+    if (i->listen_at != 0 && now >= i->listen_at) {
+        i->listen_at = 0;
+        if (i->listen_fd >= 0)
+            loop_watch(w, i->listen_fd, TAG_LISTEN, EPOLLIN);
+    }
     if (i->deadline == 0 || now < i->deadline)
         return;
     i->deadline = 0;

@@ -34,6 +34,8 @@ struct inputs {
     unsigned named;     /* the first so many are named; the rest come by connection */
     unsigned connected; /* of those, so many have */
     int listen_fd;      /* -1: none */
+    bool no_room;       /* the last attempt to accept somebody failed ... */
+    uint64_t listen_at; /* mono_us: ... and is made again then; 0: not so */
     uint64_t deadline;  /* mono_us: what has not come by then is dead; 0: all have come */
 };
 

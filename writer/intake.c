@@ -162,9 +162,13 @@ static enum put end_record(struct writer *w, const struct input *in)
     w->ends++;
     w->stopped |= strcmp(reason, "stop") == 0;
     if (failed) {
-        writer_fail(w, status != 0 ? (int)status : EXIT_RETRY,
-                    "event=upstream_failed input=%s reason=%s message=%s",
-                    log_quote(in->name, strlen(in->name)), reason, log_quote(message, strlen(message)));
+        /* Whoever is at the other end of a pipe has said it. Of a file only we can. */
+        struct stat st;
+        bool file = fstat(in->in.fd, &st) == 0 && S_ISREG(st.st_mode);
+        log_event(file ? LOG_ERROR : LOG_DEBUG, NO_FLOW,
+                  "event=upstream_failed input=%s reason=%s message=%s",
+                  log_quote(in->name, strlen(in->name)), reason, log_quote(message, strlen(message)));
+        writer_failed(w, status != 0 ? (int)status : EXIT_RETRY);
         return PUT_DONE;
     }
     w->status = exit_worse(w->status, (int)status);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "exits.h"
@@ -45,16 +44,6 @@ static void catch_signals(void)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-/* Many flows need many descriptors. */
-static void raise_limits(void)
-{
-    struct rlimit rl;
-    if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
-        rl.rlim_cur = rl.rlim_max < 65536 ? rl.rlim_max : 65536;
-        (void)setrlimit(RLIMIT_NOFILE, &rl);
-    }
-}
-
 void writer_fail(struct writer *w, int status, const char *fmt, ...)
 {
     char line[1536];
@@ -63,6 +52,11 @@ void writer_fail(struct writer *w, int status, const char *fmt, ...)
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     log_event(LOG_ERROR, NO_FLOW, "%s", line);
+    writer_failed(w, status);
+}
+
+void writer_failed(struct writer *w, int status)
+{
     w->status = exit_worse(w->status, status);
     if (!w->failed)
         w->failed_at = mono_us();
@@ -98,8 +92,7 @@ static void drop_position(struct writer *w)
     struct node *n = &w->node;
     if (w->cluster != NULL)
         return;
-    if (w->failed || signals >= 2 || w->session.stage != ST_RUN || w->session.journal || w->session.live ||
-        n->lost || n->dead)
+    if (w->failed || signals >= 2 || w->session.stage != ST_RUN || w->session.journal || n->lost || n->dead)
         return;
     if ((n->db != 0 && !target_must(w, n, 20000, "SELECT", "0", NULL)) ||
         !target_must(w, n, 20000, "DEL", w->session.position_key, NULL))

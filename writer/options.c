@@ -1,6 +1,5 @@
 #include "options.h"
 
-#include <err.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 
 #include "conf.h"
 #include "exits.h"
+#include "fatal.h"
 #include "limit.h"
 #include "log.h"
 #include "node.h"
@@ -51,7 +51,6 @@ enum {
     OPT_MAX_OPS,
     OPT_MAX_BYTES,
     OPT_WINDOW,
-    OPT_HELP,
     OPT_VERSION,
 };
 
@@ -92,12 +91,12 @@ static const struct option table[] = {
     {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},
     {"config", required_argument, NULL, 'c'},
-    {"help", no_argument, NULL, OPT_HELP},
+    {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
 };
 
-static void usage(FILE *to)
+static void usage(void)
 {
     fputs(
         "usage: rediswriter [-qv] [-c file] [options] TARGET [input ...]\n"
@@ -153,8 +152,8 @@ static void usage(FILE *to)
         "  -q, --quiet              no summary on standard error\n"
         "  -v, --verbose            say more; twice: everything\n"
         "  -c, --config FILE        options from section [writer] of an INI file\n"
-        "  --help, --version\n",
-        to);
+        "  -h, --help, --version\n",
+        stdout);
 }
 
 static int number(const char *name, const char *text, int least, int most)
@@ -162,7 +161,7 @@ static int number(const char *name, const char *text, int least, int most)
     const char *fault;
     long long n = strtonum(text, least, most, &fault);
     if (fault != NULL)
-        errx(EXIT_USAGE, "--%s %s: %s (%d to %d)", name, text, fault, least, most);
+        fatal(EXIT_USAGE, "--%s %s: %s (%d to %d)", name, text, fault, least, most);
     return (int)n;
 }
 
@@ -170,7 +169,7 @@ static uint64_t size(const char *name, const char *text)
 {
     uint64_t n;
     if (!size_parse(text, &n) || n > UINT64_MAX >> 1)
-        errx(EXIT_USAGE, "--%s %s: no size (a number with k, m or g)", name, text);
+        fatal(EXIT_USAGE, "--%s %s: no size (a number with k, m or g)", name, text);
     return n;
 }
 
@@ -178,7 +177,7 @@ static uint64_t bounded(const char *name, const char *text, uint64_t least, uint
 {
     uint64_t n = size(name, text);
     if (n < least || n > most)
-        errx(EXIT_USAGE, "--%s %s: %llu to %llu", name, text, (unsigned long long)least,
+        fatal(EXIT_USAGE, "--%s %s: %llu to %llu", name, text, (unsigned long long)least,
              (unsigned long long)most);
     return n;
 }
@@ -194,20 +193,20 @@ static int choice(const char *name, const char *text, const char *const *words)
             strlcat(list, words[i + 1] != NULL ? ", " : " or ", sizeof list);
         strlcat(list, words[i], sizeof list);
     }
-    errx(EXIT_USAGE, "--%s %s: must be %s", name, text, list);
+    fatal(EXIT_USAGE, "--%s %s: must be %s", name, text, list);
 }
 
 static void check_task(const char *task)
 {
     size_t n = strspn(task, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     if (n == 0 || n > 64 || task[n] != '\0')
-        errx(EXIT_USAGE, "--task %s: 1 to 64 letters, digits, dots, dashes and underscores", task);
+        fatal(EXIT_USAGE, "--task %s: 1 to 64 letters, digits, dots, dashes and underscores", task);
 }
 
 static const char *listen_path(const char *text)
 {
     if (strncmp(text, "unix:", 5) != 0 || text[5] == '\0')
-        errx(EXIT_USAGE, "--listen %s: must be unix:PATH", text);
+        fatal(EXIT_USAGE, "--listen %s: must be unix:PATH", text);
     return text + 5;
 }
 
@@ -227,12 +226,12 @@ static void prepare_tls(struct options *o)
     char why[400];
     if (!o->url.secure) {
         if (tls_options_given(&o->tls))
-            errx(EXIT_USAGE, "--tls-* belongs to a target over TLS: rediss://HOST");
+            fatal(EXIT_USAGE, "--tls-* belongs to a target over TLS: rediss://HOST");
         return;
     }
     o->url.tls = tls_client(&o->tls, why, sizeof why);
     if (o->url.tls == NULL)
-        errx(EXIT_CANNOT, "%s", why);
+        fatal(EXIT_CANNOT, "%s", why);
     if (o->tls.insecure)
         log_event(LOG_WARN, NO_FLOW, "event=tls_not_verified target=%s note=%s", o->shown,
                   "\"--tls-insecure: whoever answers is believed\"");
@@ -241,13 +240,13 @@ static void prepare_tls(struct options *o)
 static void sentinel_password(struct options *o, const char *file)
 {
     if (!o->url.sentinel && (file != NULL || o->sentinel_user[0] != '\0'))
-        errx(EXIT_USAGE, "--sentinel-* belongs to a target that sentinels know: sentinel://HOST/NAME");
+        fatal(EXIT_USAGE, "--sentinel-* belongs to a target that sentinels know: sentinel://HOST/NAME");
     if (!o->url.sentinel)
         return;
     const char *fault =
         url_secret(o->sentinel_password, sizeof o->sentinel_password, file, "DF2REDIS_SENTINEL_PASSWORD");
     if (fault != NULL)
-        errx(file != NULL ? EXIT_CANNOT : EXIT_USAGE, "password of the sentinels: %s", fault);
+        fatal(file != NULL ? EXIT_CANNOT : EXIT_USAGE, "password of the sentinels: %s", fault);
 }
 
 static void parse_target(struct options *o, char *text, const char *password_file)
@@ -255,15 +254,15 @@ static void parse_target(struct options *o, char *text, const char *password_fil
     const char *fault = url_parse(&o->url, text);
     url_hide_argument(text);
     if (fault != NULL)
-        errx(EXIT_USAGE, "target: %s", fault);
+        fatal(EXIT_USAGE, "target: %s", fault);
     o->must_cluster = o->url.cluster;
     if (!known_scheme(o->url.scheme))
-        errx(EXIT_USAGE, "target: %s:// is not supported, use redis:// or rediss://", o->url.scheme);
+        fatal(EXIT_USAGE, "target: %s:// is not supported, use redis:// or rediss://", o->url.scheme);
     if (o->url.db != 0)
-        errx(EXIT_USAGE, "target: databases keep their numbers: /%u cannot be given", o->url.db);
+        fatal(EXIT_USAGE, "target: databases keep their numbers: /%u cannot be given", o->url.db);
     fault = url_password(&o->url, password_file, "DF2REDIS_TARGET_PASSWORD");
     if (fault != NULL)
-        errx(password_file != NULL ? EXIT_CANNOT : EXIT_USAGE, "password of the target: %s", fault);
+        fatal(password_file != NULL ? EXIT_CANNOT : EXIT_USAGE, "password of the target: %s", fault);
     url_show(&o->url, o->shown, sizeof o->shown);
     prepare_tls(o);
 }
@@ -281,14 +280,14 @@ static void parse_inputs(struct options *o, int argc, char **argv)
     if (o->listen == NULL)
         o->inputs = 0;
     if (o->nfiles + o->inputs > REC_FLOWS_MAX)
-        errx(EXIT_USAGE, "more than %d inputs", REC_FLOWS_MAX);
+        fatal(EXIT_USAGE, "more than %d inputs", REC_FLOWS_MAX);
 }
 
 /* What else a file of options says is for other runs. */
 static void only_forget(struct options *o, int inputs)
 {
     if (inputs > 0 || o->listen != NULL)
-        errx(EXIT_USAGE, "--forget takes no input");
+        fatal(EXIT_USAGE, "--forget takes no input");
     o->exactly_once = o->takeover = o->live = o->expect_saved = o->at_least_once = false;
     o->forget_file = o->position_file;
     o->position_file = o->summary = o->errors_to = NULL;
@@ -318,7 +317,8 @@ void options_parse(struct options *o, int argc, char **argv)
     int ngiven = argc;
     argv = conf_argv("writer", table, &argc, argv);
     int c;
-    while ((c = getopt_long(argc, argv, "qvc:", table, NULL)) != -1) {
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, ":qvc:h", table, NULL)) != -1) {
         switch (c) {
         case OPT_EXISTING: o->on_existing = (enum on_existing)choice("on-existing", optarg, existing); break;
         case OPT_FULL: o->on_full_resync = (enum on_full)choice("on-full-resync", optarg, full); break;
@@ -353,35 +353,32 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_CONNECT: o->connect_timeout = number("connect-timeout", optarg, 1, 3600); break;
         case OPT_SENTINEL_USER:
             if (strlcpy(o->sentinel_user, optarg, sizeof o->sentinel_user) >= sizeof o->sentinel_user)
-                errx(EXIT_USAGE, "--sentinel-user: too long");
+                fatal(EXIT_USAGE, "--sentinel-user: too long");
             break;
         case OPT_SENTINEL_PASSWORD: sentinel_file = optarg; break;
         case OPT_NO_MSET: o->mset = false; break;
         case 'q': o->quiet = true; break;
         case 'v': level = level < LOG_DEBUG ? level + 1 : level; break;
-        case OPT_HELP: usage(stdout); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
+        case 'h': usage(); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
         case OPT_VERSION:
             puts("rediswriter " DF2REDIS_VERSION);
             exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
         default:
             if (tls_option(&o->tls, c, optarg))
                 break;
-            usage(stderr);
-            exit(EXIT_USAGE);
+            fatal_option(c, argv);
         }
     }
     log_init("rediswriter", level);
-    if (optind >= argc) {
-        usage(stderr);
-        exit(EXIT_USAGE);
-    }
+    if (optind >= argc)
+        fatal(EXIT_USAGE, "a target is needed, see rediswriter --help");
     check_task(o->task);
     parse_target(o, argv[optind], password_file);
     sentinel_password(o, sentinel_file);
     if (o->exactly_once && (o->connections > 1 || o->at_least_once))
-        errx(EXIT_USAGE, "--exactly-once: neither with --connections nor with --at-least-once");
+        fatal(EXIT_USAGE, "--exactly-once: neither with --connections nor with --at-least-once");
     if (o->url.sentinel && (o->connections > 1 || o->wait > 0))
-        errx(EXIT_USAGE,
+        fatal(EXIT_USAGE,
              "--connections and --wait need a target that stays where it is: not with sentinel://");
     for (int i = 1; given != argv && i < ngiven; i++)
         url_hide_argument(given[i]); /* what was parsed is a copy */

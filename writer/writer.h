@@ -69,6 +69,9 @@ struct writer {
 /* Something makes going on impossible: log it, remember the status, begin nothing new. */
 void writer_fail(struct writer *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* The same without a message: another stage has said it. */
+void writer_failed(struct writer *w, int status);
+
 /* A request that cannot be carried out: counted, named, logged the first time of its kind, kept with
  * --errors-to; with --strict it ends the session. */
 void writer_data_error(struct writer *w, const struct failure *f);

@@ -77,7 +77,9 @@ assert_snapshot() {
     run dfreader -o "$TMP/out" "$TMP/set"
     assert_status 1
     assert_output_has 'small-0001.dfs is missing, but there is a shard 0002'
-    [[ ! -s $TMP/out ]]
+    # Of the source nothing: the stream only says why.
+    [[ $(dfparse --json "$TMP/out" | wc -l) -eq 1 ]]
+    dfparse --json "$TMP/out" | grep -q '"type":"end".*"reason":"error"'
 }
 
 @test "the summary says how many shards there are: the last one may not be missing either" {

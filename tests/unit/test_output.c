@@ -108,6 +108,29 @@ static void test_said_once(void)
     end();
 }
 
+/* A steady load: the queue is never empty, but short, and nothing of it is on the disk. */
+static void test_steady(void)
+{
+    static uint8_t sink[60000];
+    begin();
+    fill();
+    while (out.q.disk > 0 || spool_len(&out.q) > BUFFERED / 4) {
+        CHECK(read(taker, sink, sizeof sink) != 0);
+        loop_wait(&loop, 0);
+    }
+    CHECK(output_spool_full(&out));
+    for (int i = 0; i < 100; i++) {
+        time_us += SECOND;
+        EQ_I(output_data(&out, 0, 1, 0, sizeof sink - REC_HEADER), 0);
+        CHECK(read(taker, sink, sizeof sink) != 0);
+        loop_wait(&loop, 0);
+        CHECK(!output_flushed(&out) && !output_full(&out));
+    }
+    CHECK(!output_spool_full(&out));
+    take_everything();
+    end();
+}
+
 static void test_read_on(void)
 {
     begin();
@@ -124,6 +147,7 @@ static void test_read_on(void)
 int main(void)
 {
     test_said_once();
+    test_steady();
     test_read_on();
     return test_done();
 }
