@@ -125,7 +125,7 @@ target_kind() { dfparse --json "$1" | sed -n 's/.*"type":"target".*"kind":"\([a-
     mkfifo "$TMP/raw"
     background dfreader --control "$CONTROL" --until synced -o "$TMP/raw" "$TMP/hashes.dfs"
     local reader=$!
-    exec 7<"$TMP/raw"
+    exec 7<>"$TMP/raw" # does not wait for a dfreader that refuses
     wait_until 5 dfreader --ask "$CONTROL"
     run dfreader --ask "$CONTROL"
     assert_status 0
@@ -137,7 +137,7 @@ target_kind() { dfparse --json "$1" | sed -n 's/.*"type":"target".*"kind":"\([a-
     assert_output_has 'limited writers=0'
     run dfreader --ask "$CONTROL" stop
     assert_output_has stopping
-    cat <&7 >"$TMP/kept" &
+    background cat <&7 >"$TMP/kept"
     reap 10 "$reader"
     [[ $status -eq 5 ]]
     wait_until 5 grep -q 'reason=stop' "$TMP/kept"
