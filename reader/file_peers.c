@@ -56,11 +56,16 @@ static void session_line(struct source *s, struct peer *p)
     (void)buf_addf(&b, "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u ",
                    s->eof ? "ending" : "fullsync", (long)getpid(), FILE_EPOCH, s->set.n, s->set.n, s->nsynced,
                    s->nsynced);
-    (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=0 parsers=%u writers=%u seconds=%llu alarms=%s ",
+    (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=0 parsers=%u writers=%u seconds=%llu ",
                    (unsigned long long)s->bytes, (unsigned long long)spool_len(&s->out.q),
                    s->hub.count[ROLE_PARSER], s->hub.count[ROLE_WRITER],
-                   (unsigned long long)((now - s->began) / 1000000),
-                   output_spool_full(&s->out) ? "spool-full" : "");
+                   (unsigned long long)((now - s->began) / 1000000));
+    struct condition c = hub_condition(&s->hub);
+    bool any = output_spool_full(&s->out);
+    condition_fields(&c, &b, now);
+    (void)buf_addf(&b, "alarms=%s", any ? "spool-full" : "");
+    condition_alarms(&c, &b, &any);
+    (void)buf_addstr(&b, " ");
     if (s->set.bytes > 0)
         (void)buf_addf(&b, "size=%llu percent=%.0f ", (unsigned long long)s->set.bytes,
                        100.0 * (double)s->bytes / (double)s->set.bytes);
@@ -121,6 +126,8 @@ static void on_line(void *ctx, struct peer *p, const char *line)
         on_parser_line(s, p, line);
     else if (p->role == ROLE_WRITER && ctl_is(line, "target"))
         relay_target(&s->relay, &s->hub, line);
+    else if (p->role == ROLE_WRITER && ctl_is(line, "health"))
+        condition_take(&p->condition, line, mono_us());
     else if (p->role == ROLE_SUPERVISOR)
         on_supervisor_line(s, p, line);
 }

@@ -298,3 +298,15 @@ void hub_reap(struct hub *h)
         free_peer(p);
     }
 }
+
+struct condition hub_condition(const struct hub *h)
+{
+    struct condition sum = {.target = ""};
+    const struct peer *p;
+    TAILQ_FOREACH(p, &h->peers, link)
+    {
+        if (p->role == ROLE_WRITER && !p->gone)
+            condition_join(&sum, &p->condition);
+    }
+    return sum;
+}

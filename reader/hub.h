@@ -63,6 +63,9 @@ int hub_open(struct hub *h, struct loop *loop, const char *path, const struct hu
 /* Drop all peers, without calling gone, and remove the socket. */
 void hub_close(struct hub *h);
 
+/* What the writers say of their targets, together. */
+struct condition hub_condition(const struct hub *h);
+
 /* Send a line. A peer that cannot take it is dropped at the next reap. */
 void hub_send(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

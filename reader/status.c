@@ -39,19 +39,6 @@ static uint64_t queued(const struct owner *w)
     return sum;
 }
 
-/* Of all writers. */
-static struct condition condition_of(const struct owner *w)
-{
-    struct condition sum = {.target = ""};
-    const struct peer *p;
-    TAILQ_FOREACH(p, &w->hub.peers, link)
-    {
-        if (p->role == ROLE_WRITER && !p->gone)
-            condition_join(&sum, &p->condition);
-    }
-    return sum;
-}
-
 static void session_line(struct owner *w, struct peer *p)
 {
     struct buf b = {.max = CTL_LINE_MAX};
@@ -65,7 +52,7 @@ static void session_line(struct owner *w, struct peer *p)
     uint64_t known = w->heads_at > w->phase_since ? w->heads_at : w->phase_since;
     if (w->stable_ok)
         (void)buf_addf(&b, "heads_age=%llu ", (unsigned long long)((mono_us() - known) / US));
-    struct condition c = condition_of(w);
+    struct condition c = hub_condition(&w->hub);
     condition_fields(&c, &b, mono_us());
     (void)buf_addstr(&b, "alarms=");
     bool any = health_alarms(w, &b);

@@ -4,7 +4,7 @@
 usage() {
     cat <<'END'
 usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later change, until stopped
-       df2redis [options] migrate SOURCE TARGET     full sync only
+       df2redis [options] migrate SOURCE|FILE TARGET   full sync only; FILE: a snapshot, .rdb or .dfs
        df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, a line each
@@ -266,6 +266,7 @@ read_entry() { # name value: of section [df2redis]
 }
 
 source_url=
+source_is_file=0
 target_url=
 read_config() {
     local entries name value list
@@ -326,13 +327,23 @@ stage_options() {
     return 0
 }
 
+source_forms="It is one of
+  dragonfly://[user[:password]@]host[:port]     dragonflys:// over TLS
+  dragonfly+unix://[user[:password]@]/path      a Unix socket"
+
 # What was typed is not repeated: without a scheme a password in it would not be known as one.
 check_source() {
     case $source_url in
-    dragonfly://* | dragonflys://* | dragonfly+unix://*) ;;
-    *) die 2 "SOURCE is not a URL of a source. It is one of
-  dragonfly://[user[:password]@]host[:port]     dragonflys:// over TLS
-  dragonfly+unix://[user[:password]@]/path      a Unix socket" ;;
+    dragonfly://* | dragonflys://* | dragonfly+unix://*) return ;;
+    file:* | [./]*) source_is_file=1 ;;
+    *) [[ $source_url != *://* && -e $source_url ]] && source_is_file=1 ;;
+    esac
+    case $command:$source_is_file in
+    migrate:1) single=1 ;;
+    *:1) die 2 "SOURCE is a file, which has no later changes and is a record already: df2redis migrate FILE TARGET" ;;
+    migrate:0) die 2 "SOURCE is neither an existing file nor a URL of a source. $source_forms
+  FILE                                          a snapshot: .rdb, or any file of a .dfs set or its folder" ;;
+    *) die 2 "SOURCE is not a URL of a source. $source_forms" ;;
     esac
 }
 

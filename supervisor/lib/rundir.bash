@@ -112,20 +112,8 @@ try_lock() { # flock's arguments
     return "$st"
 }
 
-# Without descriptors a lock that cannot be opened would look like one that somebody holds.
-check_descriptors() {
-    local line limit=unlimited
-    ulimit -Sn hard 2>/dev/null
-    while IFS= read -r line; do
-        [[ $line =~ ^Max\ open\ files\ +([0-9]+) ]] && limit=${BASH_REMATCH[1]}
-    done 2>/dev/null </proc/self/limits
-    [[ $limit == unlimited || $limit -ge 32 ]] ||
-        die 1 "too many open files: only $limit are allowed (ulimit -n), at least 32 are needed"
-}
-
 entered=0
 enter_run_dir() {
-    check_descriptors
     make_run_dir
     # One at a time: who waits for orphans to end must not be taken for one.
     exec 6>>"$run_dir/start.lock" || die 1 "cannot write to $run_dir"

@@ -20,7 +20,7 @@ hide_password() { # variable url what
 # The URL of an end, in stripped; files have none. False: it had no password.
 hide_end() { # source or target, word
     stripped=$2
-    [[ $2 == *://* ]] || return 1
+    [[ $2 == *://* && $2 != file:* ]] || return 1
     case $1 in
     source) hide_password DF2REDIS_SOURCE_PASSWORD "$2" SOURCE ;;
     target) hide_password DF2REDIS_TARGET_PASSWORD "$2" TARGET ;;

@@ -165,6 +165,8 @@ function running_phase(   s) {
         return asked == "silent" && old["phase"] ~ /^(full-sync|catching-up|streaming)$/ ? old["phase"] : "starting"
     if (s == "fullsync" || s == "starting")
         return "full-sync"
+    if (s == "ending" && session["percent"] != "") # a file was read, and is still being written
+        return "full-sync"
     if (s == "ending" || s == "linger" || s == "done")
         return "stopping"
     if (s != "stable")
@@ -233,7 +235,7 @@ function summary(   s) {
     if (phase == "restarting")
         s = s ": " unescape(st["last_error"])
     else if (phase == "full-sync")
-        s = s " flows " session["synced"] "/" session["flows"]
+        s = s (session["percent"] == "" ? " flows " session["synced"] "/" session["flows"] : " " session["percent"] " %")
     else if (phase ~ /^(streaming|catching-up)$/ && lag_seconds != "" && lag_seconds > 5)
         s = s ", behind"
     return s (problems != "" && phase != "restarting" ? " (" problems ")" : "")
@@ -259,6 +261,8 @@ function put_line() {
     field("restarts", st["restarts"])
     if (phase == "restarting")
         field("next", st["next_start"] - now > 0 ? whole(st["next_start"] - now) : 0)
+    field("percent", session["percent"])
+    field("eta", session["eta"])
     counted("errors", session["errors"])
     counted("not_carried_over", session["lost"])
     counted("doubtful", session["doubtful"])
@@ -303,10 +307,10 @@ function target_json() {
 function session_json() {
     if (asked != "ok")
         return "null"
-    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"seconds\":%s,\"replid\":%s,%s}",
+    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"seconds\":%s,\"percent\":%s,\"eta_seconds\":%s,\"replid\":%s,%s}",
         text(session["phase"]), number(session["pid"]), number(session["epoch"]), number(session["flows"]),
         number(session["cut"]), number(session["synced"]), number(session["bytes"]), number(session["queued"]),
-        number(session["seconds"]), text(session["replid"]), target_json())
+        number(session["seconds"]), number(session["percent"]), number(session["eta"]), text(session["replid"]), target_json())
 }
 
 function put_json(   f, flows) {
