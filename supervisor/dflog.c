@@ -143,6 +143,7 @@ int main(int argc, char **argv)
              "SIGHUP.");
         return EXIT_DONE;
     }
+    opterr = 0; /* the usage says it */
     for (int opt; (opt = getopt(argc, argv, "e:p:")) != -1;) {
         const char *fault = NULL;
         if (opt == 'e')

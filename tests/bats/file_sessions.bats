@@ -137,7 +137,7 @@ target_kind() { dfparse --json "$1" | sed -n 's/.*"type":"target".*"kind":"\([a-
     assert_output_has 'limited writers=0'
     run dfreader --ask "$CONTROL" stop
     assert_output_has stopping
-    background cat <&7 >"$TMP/kept"
+    background bash -c "exec cat <&7 >'$TMP/kept'"
     reap 10 "$reader"
     [[ $status -eq 5 ]]
     wait_until 5 grep -q 'reason=stop' "$TMP/kept"
