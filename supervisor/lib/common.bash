@@ -79,6 +79,7 @@ decimal() { # text max
 # With too few descriptors whatever is started fails, and says something else.
 check_descriptors() {
     local most
+    ulimit -Sn hard 2>/dev/null
     most=$(ulimit -n) || most=0
-    [[ $most == unlimited || $most -ge 64 ]] || die 1 "too few files can be open: raise the limit of $most (ulimit -n) to 64 or more"
+    [[ $most == unlimited || $most -ge 64 ]] || die 1 "too many open files: raise the limit of $most (ulimit -n) to 64 or more"
 }
