@@ -20,6 +20,7 @@ const char *rec_type_name(unsigned type)
     case REC_END: return "end";
     case REC_DATA: return "data";
     case REC_KEY: return "key";
+    case REC_CHECK: return "check";
     case REC_TARGET: return "target";
     case REC_REQUEST: return "request";
     case REC_POSITION: return "position";
@@ -27,6 +28,7 @@ const char *rec_type_name(unsigned type)
     case REC_REPORT: return "report";
     case REC_SYNCED: return "synced";
     case REC_PROGRAM: return "program";
+    case REC_PROBE: return "probe";
     default: return NULL;
     }
 }
@@ -128,14 +130,16 @@ static bool type_fits(const struct recin *in, unsigned type)
     case REC_FLOW:
     case REC_END: return true;
     case REC_DATA:
-    case REC_KEY: return in->kind == KIND_RAW;
+    case REC_KEY:
+    case REC_CHECK: return in->kind == KIND_RAW;
     case REC_TARGET:
     case REC_REQUEST:
     case REC_POSITION:
     case REC_BARRIER:
     case REC_REPORT:
     case REC_SYNCED:
-    case REC_PROGRAM: return in->kind == KIND_COMMAND;
+    case REC_PROGRAM:
+    case REC_PROBE: return in->kind == KIND_COMMAND;
     default: return false;
     }
 }

@@ -22,6 +22,7 @@ enum rec_type {
     REC_END = 3,
     REC_DATA = 16,
     REC_KEY = 17,
+    REC_CHECK = 18,
     REC_TARGET = 32,
     REC_REQUEST = 33,
     REC_POSITION = 34,
@@ -29,6 +30,7 @@ enum rec_type {
     REC_REPORT = 36,
     REC_SYNCED = 37,
     REC_PROGRAM = 38,
+    REC_PROBE = 39,
 };
 
 enum rec_flag {
@@ -57,6 +59,22 @@ enum rec_class {
     CLASS_JSON,
     CLASS_OTHER,
     CLASS_COUNT,
+};
+
+/* What a PROBE record is about, and its payload up to the name that the source has; the request follows. */
+enum probe_kind {
+    PROBE_BEGIN, /* the flow will be verified */
+    PROBE_KEY,   /* asked for by dfreader */
+    PROBE_AGAIN, /* the same, for a key that was read again */
+    PROBE_OWN,   /* asked for by dfparse */
+    PROBE_DONE,  /* the flow is verified */
+    PROBE_KINDS,
+};
+
+struct probe_head {
+    uint8_t kind, zero[3];
+    uint32_t db; /* of the source */
+    uint32_t n;  /* bytes of the name */
 };
 
 /* Length of the prefix of a PLAINSET request, "*3\r\n$3\r\nSET\r\n". */
