@@ -61,7 +61,9 @@ void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
         return;
     }
     cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
-    if (counted && !cl->dead)
+    if (u->probe != 0)
+        probe_done(w, u->probe);
+    else if (counted && !cl->dead)
         cluster_count(w, u);
 }
 
@@ -237,8 +239,16 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         u->kind = CU_GONE;
         return;
     }
+    if (u->probe != 0 && c->reply_type == REDIS_REPLY_INTEGER)
+        probe_answer(w, u->probe, c->number);
     if (c->reply_type != REDIS_REPLY_ERROR)
         return;
+    if (u->probe != 0 && probe_fails(c->err, c->errlen)) {
+        probe_refused(w, u->probe, c->err, c->errlen);
+        cluster_finish(w, u, false);
+        u->kind = CU_GONE;
+        return;
+    }
     if ((u->flags & CF_RESENT) != 0 && request_shows_repeat(bytes, u->len) &&
         error_of_repeat(c->err, c->errlen))
         return; /* so it had been carried out */

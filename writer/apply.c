@@ -220,6 +220,15 @@ static bool request_is_whole(const struct rec *r, const uint8_t *payload)
            request_pair_ok(payload + PLAINSET_PREFIX, r->len - PLAINSET_PREFIX);
 }
 
+/* A key is looked for in a database that the target does not have: it is not there. */
+static enum put probe_nowhere(struct writer *w, const struct rec *r)
+{
+    enum put got = take_position(w, r);
+    if (got == PUT_DONE)
+        probe_done(w, w->probes.now);
+    return got;
+}
+
 static enum put take_request(struct writer *w, const struct input *in, const struct rec *r,
                              const uint8_t *payload)
 {
@@ -247,6 +256,8 @@ static enum put take_request(struct writer *w, const struct input *in, const str
         return PUT_WAIT;
     else
         got = group_put(&w->node, r, payload, vclass);
+    if (got == PUT_FAIL && w->probes.now != 0)
+        return probe_nowhere(w, r);
     if (got == PUT_FAIL)
         return take_error(w, r, "ERR the target has no such database", payload, NULL);
     if (got != PUT_DONE)
@@ -311,13 +322,10 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
     }
 }
 
-enum put apply_record(struct writer *w, const struct input *in, const struct rec *given,
-                      const uint8_t *payload)
+/* given: r as it came. */
+static enum put apply_plain(struct writer *w, const struct input *in, const struct rec *given,
+                            const struct rec *r, const uint8_t *payload)
 {
-    struct rec plain = *given;
-    const struct rec *r = &plain;
-    if ((given->flags & RF_HELD) != 0)
-        plain.pos = 0; /* it tells where the record stands, not what is reached */
     if (w->quiet_for >= 0 && w->quiet_for != r->flow)
         return PUT_WAIT;
     if (w->cluster != NULL ? !bundle_ready(w, r) : !together_admits(w, r->flow))
@@ -335,4 +343,31 @@ enum put apply_record(struct writer *w, const struct input *in, const struct rec
     if (limited && got == PUT_DONE)
         limit_spend(&w->limit, r);
     return got;
+}
+
+/* What it asks goes as any request of its key does; without a question it is a position. */
+static enum put apply_probe(struct writer *w, const struct input *in, const struct rec *given, struct rec *r,
+                            const uint8_t *payload)
+{
+    const uint8_t *request;
+    bool wait;
+    const char *fault = probes_take(w, given, payload, &request, &r->len, &wait);
+    if (fault != NULL)
+        return record_damaged(w, in, given, fault);
+    if (wait)
+        return PUT_WAIT;
+    r->type = r->len > 0 ? REC_REQUEST : REC_POSITION;
+    enum put got = apply_plain(w, in, given, r, request);
+    probes_taken(w, given, payload, got == PUT_DONE);
+    return got;
+}
+
+enum put apply_record(struct writer *w, const struct input *in, const struct rec *given,
+                      const uint8_t *payload)
+{
+    struct rec plain = *given;
+    if ((given->flags & RF_HELD) != 0)
+        plain.pos = 0; /* it tells where the record stands, not what is reached */
+    return given->type == REC_PROBE ? apply_probe(w, in, given, &plain, payload)
+                                    : apply_plain(w, in, given, &plain, payload);
 }

@@ -251,10 +251,13 @@ void bundle_fault(const struct cunit *u, int element, const char *text, size_t l
         note_fault(t, sent_as(t, (unsigned)element), text, len);
 }
 
-void bundle_integer(const struct cunit *u, int element, long long value)
+void bundle_integer(struct writer *w, const struct cunit *u, int element, long long value)
 {
     struct bundle *t = u->arg;
-    if (t->exact && element >= 0 && sent_as(t, (unsigned)element) == t->n)
+    unsigned i = element >= 0 ? sent_as(t, (unsigned)element) : t->n + 1;
+    if (i < t->n && t->e[i].probe != 0)
+        probe_answer(w, t->e[i].probe, value);
+    else if (t->exact && i == t->n)
         t->added = value;
 }
 
@@ -278,6 +281,11 @@ static void element_error(struct writer *w, struct bundle *t, struct element *e,
 {
     const uint8_t *bytes = t->req.p + e->off;
     struct cunit u = unit_of(e);
+    if (e->probe != 0) {
+        e->out = true;
+        probe_refused(w, e->probe, text, len);
+        return;
+    }
     if (t->fn != NULL) {
         t->why_len = (unsigned)strlcpy(t->why, text, len + 1 < sizeof t->why ? len + 1 : sizeof t->why);
         t->why_len = t->why_len < sizeof t->why ? t->why_len : sizeof t->why - 1;
@@ -348,7 +356,8 @@ void bundle_reply(struct conn *c, struct cunit *u)
         memcpy(text, t->faults.p + sizeof f, len = f.len);
         text[len] = '\0';
     }
-    if (cluster_detour(c, u->tries, text, len, &due, &ask) != DETOUR_NONE) {
+    bool refused = f.element < t->n && t->e[f.element].probe != 0 && probe_fails(text, len);
+    if (!refused && cluster_detour(c, u->tries, text, len, &due, &ask) != DETOUR_NONE) {
         again(w, u, due, ask);
     } else if (w->cluster->dead) {
         bundle_finish(w, u, false);
@@ -419,7 +428,7 @@ static void on_safe(struct conn *c, void *arg, bool ok)
     }
     cluster_accepted(c);
     for (unsigned i = 0; i < t->n; i++)
-        c->w->stats.uncertain += !t->e[i].out;
+        c->w->stats.uncertain += !t->e[i].out && t->e[i].probe == 0;
     bundle_finish(c->w, &u, true);
 }
 
@@ -482,7 +491,9 @@ void bundle_finish(struct writer *w, const struct cunit *u, bool counted)
         if (e->r.type == REC_POSITION)
             continue;
         cluster_passed(w, (one.flags & CF_LIVE) != 0, e->r.flow, e->mark);
-        if (counted && !e->out && !cl->dead)
+        if (e->probe != 0)
+            probe_done(w, e->probe);
+        else if (counted && !e->out && !cl->dead)
             cluster_count(w, &one);
     }
     bundle_retire(cl->bundles, t);

@@ -48,7 +48,7 @@ void bundle_queued(struct conn *c,
                    const struct cunit *part); /* a reply to MULTI or to what stands behind it */
 void bundle_fault(const struct cunit *u, int element, const char *text,
                   size_t len); /* in the reply to EXEC */
-void bundle_integer(const struct cunit *u, int element, long long value);
+void bundle_integer(struct writer *w, const struct cunit *u, int element, long long value);
 void bundle_reply(struct conn *c, struct cunit *u);                 /* to EXEC */
 void bundle_lost(struct conn *c, const struct cunit *u, bool sent); /* its connection was lost */
 void bundle_finish(struct writer *w, const struct cunit *u, bool counted);

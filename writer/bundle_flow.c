@@ -54,7 +54,11 @@ static bool send_first(struct writer *w, struct bundle *t)
     const struct rec *first = &t->e[0].r;
     t->closed = true;
     if (t->n == 1) { /* as if nothing were with it */
-        if (cluster_put(w, first, t->req.p, t->e[0].vclass) != PUT_DONE)
+        uint32_t now = w->probes.now;
+        w->probes.now = t->e[0].probe;
+        enum put got = cluster_put(w, first, t->req.p, t->e[0].vclass);
+        w->probes.now = now;
+        if (got != PUT_DONE)
             return false;
         collected(b, t);
         bundle_retire(b, t);
@@ -97,7 +101,7 @@ bool bundle_put(struct writer *w, const struct rec *r, const uint8_t *payload, u
             return false;
         t = begin(cl->bundles, r);
     }
-    (void)bundle_add(t, r, payload, vclass);
+    bundle_add(t, r, payload, vclass)->probe = w->probes.now;
     if (!more)
         (void)send_first(w, t);
     return true;

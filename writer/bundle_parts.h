@@ -15,8 +15,9 @@
 struct element {
     struct rec r;
     struct exact_id id;
-    uint64_t mark; /* its place among the live records of its flow, once that is taken */
-    uint32_t off;  /* of the request */
+    uint64_t mark;  /* its place among the live records of its flow, once that is taken */
+    uint32_t off;   /* of the request */
+    uint32_t probe; /* of probes.h; 0: it is none */
     uint8_t vclass;
     bool out;     /* a position, refused for good, or done by an earlier process: not sent (again) */
     bool already; /* the last of these */

@@ -209,6 +209,7 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
     u->flow = r->flow < cl->w->positions.n ? r->flow : 0;
     u->vclass = vclass;
     u->keyarg = r->keyarg;
+    u->probe = own ? 0 : cl->w->probes.now;
     u->flags =
         (uint8_t)(((flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
                   ((flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |

@@ -238,8 +238,9 @@ static void *on_integer(const redisReadTask *t, long long value)
 {
     struct conn *c = t->privdata;
     const struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
+    c->number = value;
     if (t->parent != NULL && t->parent->parent == NULL && c->un > c->replied && u->kind == CU_EXEC)
-        bundle_integer(u, t->idx, value);
+        bundle_integer(c->w, u, t->idx, value);
     return on_array(t, 0);
 }
 

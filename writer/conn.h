@@ -68,7 +68,8 @@ struct cunit {
     uint8_t flags;
     uint8_t vclass;
     uint8_t keyarg;
-    uint8_t tries; /* redirections and refusals so far */
+    uint8_t tries;  /* redirections and refusals so far */
+    uint32_t probe; /* of probes.h; 0: it is none */
 };
 
 struct conn {
@@ -116,6 +117,7 @@ struct conn {
 
     /* the reply being read */
     int reply_type;
+    long long number;
     char err[256];
     size_t errlen;
 };

@@ -95,6 +95,7 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
         t = begin(w, slot);
     struct element *e = bundle_add(t, r, payload, vclass);
     e->id = w->exact.now;
+    e->probe = w->probes.now;
     if ((r->flags & RF_LIVE) != 0)
         e->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
     else

@@ -83,9 +83,12 @@ size_t group_room(const struct group *g)
 
 void group_clear(struct node *n, struct group *g)
 {
-    for (unsigned i = 0; i < g->n; i++)
+    for (unsigned i = 0; i < g->n; i++) {
         if (g->item[i].holds)
             hashset_remove(&g->set, g->item[i].key);
+        if (g->item[i].probe != 0)
+            probe_done(n->w, g->item[i].probe);
+    }
     for (unsigned i = 0; i < g->npos; i++)
         g->where[g->pos[i].flow] = 0;
     big_free(g->big);
@@ -208,7 +211,7 @@ enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, 
         return got;
     if (n->a.mset_n > 0 && (r->flags & RF_LIVE) != 0 && n->t.fd >= 0 && !n->lost)
         pipeline_flush(n);
-    (void)join(g, r, payload, vclass, n->w->splits.ticket);
+    join(g, r, payload, vclass, n->w->splits.ticket)->probe = n->w->probes.now;
     add_pos(n, g, r->flow, r->seq, r->pos);
     n->since_select++;
     return PUT_DONE;

@@ -14,7 +14,7 @@
 /* One request of it. */
 static void count_item(struct writer *w, const struct item *it, uint64_t now)
 {
-    if (it->own)
+    if (it->own || it->probe != 0)
         return;
     w->stats.requests++;
     if (it->vclass != 0)
@@ -70,6 +70,11 @@ static struct rec item_rec(const struct item *it)
 static void item_error(struct node *n, struct group *g, unsigned i, const char *text, size_t len)
 {
     struct item *it = &g->item[i];
+    if (it->probe != 0) {
+        it->out = true;
+        probe_refused(n->w, it->probe, text, len);
+        return;
+    }
     struct failure f = {.text = text,
                         .len = len,
                         .r = item_rec(it),
@@ -107,6 +112,11 @@ static bool exec_command(const struct node *n, int element, int32_t *cmd)
     return true;
 }
 
+static bool is_probe(const struct group *g, int32_t cmd)
+{
+    return cmd >= 0 && g->item[cmd].probe != 0;
+}
+
 void group_exec_null(struct node *n, int element)
 {
     int32_t cmd;
@@ -123,7 +133,9 @@ void group_exec_error(struct node *n, int element, const char *text, size_t len)
         return;
     struct group *g = n->b.flying;
     enum err_class class = error_class(text, len);
-    if (class == ERR_FATAL) {
+    if (is_probe(g, cmd) && class == ERR_FATAL) {
+        item_error(n, g, (unsigned)cmd, text, len);
+    } else if (class == ERR_FATAL) {
         if (cmd >= 0) /* rights that a script lacks: the position behind it is saved, so it has to be named */
             item_error(n, g, (unsigned)cmd, text, len);
         node_fatal(n, "target_refuses", text, len);
@@ -137,11 +149,15 @@ void group_exec_error(struct node *n, int element, const char *text, size_t len)
         node_fatal(n, "select_failed_in_group", text, len);
 }
 
-/* How many fields the position key got that it did not have. All of them: the key had vanished. */
+/* Whether a key that was looked for is there. How many fields the position key got that it did not have; all
+ * of them: the key had vanished. */
 void group_exec_integer(struct node *n, int element, long long value)
 {
     int32_t cmd;
-    if (!exec_command(n, element, &cmd) || cmd != CMD_HSET)
+    bool known = exec_command(n, element, &cmd);
+    if (known && is_probe(n->b.flying, cmd))
+        probe_answer(n->w, n->b.flying->item[cmd].probe, value);
+    if (!known || cmd != CMD_HSET)
         return;
     const struct group *g = n->b.flying;
     if (g->barrier || value <= (long long)g->npos)
@@ -160,8 +176,8 @@ static void queued_error(struct node *n, int32_t cmd)
         node_refused(n, n->err, n->errlen);
         return;
     }
-    if (error_class(n->err, n->errlen) ==
-        ERR_FATAL) { /* the connection may be closed before EXEC is answered */
+    if (error_class(n->err, n->errlen) == ERR_FATAL &&
+        !is_probe(b->flying, cmd)) { /* the connection may be closed before EXEC is answered */
         node_fatal(n, "target_refuses", n->err, n->errlen);
         b->broken = true;
         return;
@@ -180,7 +196,7 @@ static void take_out(struct node *n, struct group *g)
         const char *text = (const char *)b->faults.p + at + sizeof f;
         at += sizeof f + f.len;
         enum err_class class = error_class(text, f.len);
-        if (f.cmd < 0 || class == ERR_FATAL || class == ERR_REDIRECT)
+        if (f.cmd < 0 || (class == ERR_FATAL && !is_probe(g, f.cmd)) || class == ERR_REDIRECT)
             node_fatal(n, "target_refuses", text, f.len);
         else
             item_error(n, g, (unsigned)f.cmd, text, f.len);
@@ -264,7 +280,7 @@ static unsigned settle_items(struct node *n, struct group *g)
             guard_unsure(w, it->flow, g->big != NULL ? g->big->mem.p : g->req.p + it->off,
                          g->big != NULL ? g->big->mem.len : it->len, it->keyarg);
         count_item(w, it, now);
-        w->stats.uncertain += !it->own;
+        w->stats.uncertain += !it->own && it->probe == 0;
         it->out = true;
     }
     return left;

@@ -42,7 +42,8 @@ static void send_position(struct node *n, const struct group *g)
     uint8_t small[POS_EXTRA + 512];
     char text[96];
     bool sweep = g->barrier && n->w->sweep.state != SWEEP_OFF;
-    uint8_t *p = resp_len(small, '*', 4 + 2 * (uint64_t)(g->npos + g->barrier + sweep));
+    bool verify = g->barrier || probes_kept(&n->w->probes);
+    uint8_t *p = resp_len(small, '*', 4 + 2 * (uint64_t)(g->npos + g->barrier + sweep + verify));
     p = resp_bulk(p, "HSET", 4);
     p = resp_bulk(p, s->position_key, strlen(s->position_key));
     p = resp_bulk(p, "writer", 6);
@@ -54,6 +55,10 @@ static void send_position(struct node *n, const struct group *g)
     if (sweep) {
         p = resp_bulk(p, "sweep", 5);
         p = resp_bulk(p, "1", 1);
+    }
+    if (verify) {
+        p = resp_bulk(p, "verify", 6);
+        p = resp_bulk(p, n->w->probes.owed ? "1" : "0", 1);
     }
     ring_add(&n->ring, small, (size_t)(p - small));
     for (unsigned i = 0; i < g->npos; i++) {

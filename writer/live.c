@@ -57,6 +57,8 @@ void live_report(struct writer *w, uint64_t now, bool final)
     l->next = now + LOOK_EVERY;
     l->pending = false;
     report_barrier(w);
+    if (l->ctl.fd >= 0 && !probes_tell(w))
+        gone(w);
     if (l->ctl.fd < 0)
         return;
     for (unsigned i = 0; i < w->positions.n; i++) {

@@ -186,6 +186,7 @@ int main(int argc, char **argv)
     positions_free(&w.positions);
     splits_free(&w.splits);
     sweep_free(&w.sweep);
+    probes_free(&w.probes);
     exact_free(&w);
     marks_free(&w.marks);
     cluster_free(&w);

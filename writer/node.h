@@ -86,6 +86,7 @@ struct item {
     uint32_t key;
     uint64_t time;
     uint32_t ticket; /* of splits.h */
+    uint32_t probe;  /* of probes.h; 0: it is none */
     uint16_t flow;
     uint8_t keyarg;
     uint8_t vclass;

@@ -59,6 +59,9 @@ static void read_fields(struct saved_vector *v, const redisReply *r)
     for (size_t i = 0; i + 1 < r->elements; i += 2)
         sweeping |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "sweep") == 0;
     v->began_empty &= !sweeping;
+    for (size_t i = 0; i + 1 < r->elements; i += 2)
+        v->verify |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "verify") == 0 &&
+                     r->element[i + 1]->str != NULL && strcmp(r->element[i + 1]->str, "1") == 0;
     if (v->state == SAVED_INCOMPLETE && whole == v->flows && !sweeping)
         v->state = SAVED_WHOLE;
 }
@@ -144,6 +147,8 @@ static bool parse_file(struct writer *w, struct saved_vector *v, const char *tex
     read_session(w, text, n);
     uint64_t empty = 0;
     v->began_empty = meta_getu(text, n, "empty", &empty) && empty == 1;
+    uint64_t verify = 0;
+    v->verify = meta_getu(text, n, "verify", &verify) && verify != 0;
     v->flows = (unsigned)flows;
     (void)meta_getu(text, n, "lost", &lost);
     v->state = whole == 1 ? SAVED_WHOLE : lost == 1 ? SAVED_LOST : SAVED_INCOMPLETE;
@@ -226,6 +231,8 @@ static void fill_body(const struct writer *w, struct buf *b, bool whole)
     meta_addu(b, "lost", w->lost_data);
     if (!whole && session_began_empty(w) && !positions_all_synced(&w->positions))
         meta_addu(b, "empty", 1);
+    if (w->probes.owed)
+        meta_addu(b, "verify", 1);
     meta_addu(b, "over", whole && over(w));
     for (unsigned i = 0; i < s->flows; i++)
         (void)buf_addf(b, "f%u=%llu\n", i,
@@ -367,7 +374,7 @@ int saved_tell(struct writer *w, const struct saved_vector *v)
         meta_add(&b, "replid", v->replid, strlen(v->replid), ' ');
         meta_add(&b, "lineage", v->lineage, strlen(v->lineage), ' ');
     }
-    (void)buf_addf(&b, "flows=%u", v->flows);
+    (void)buf_addf(&b, "flows=%u verify=%d", v->flows, v->verify);
     int rc = ctl_send(c, "resume epoch=%u state=%s %.*s", w->session.epoch, states[v->state], (int)b.len,
                       (const char *)b.p);
     for (unsigned i = 0; rc == 0 && v->state == SAVED_WHOLE && i < v->flows; i++)

@@ -25,6 +25,7 @@ struct saved_vector {
     char history[HISTORY_MAX]; /* exact.h; "": not of --exactly-once */
     bool began_empty; /* the full sync that did not end had the target to itself */
     unsigned flows;
+    bool verify;                 /* the full sync was not verified to its end */
     uint64_t pos[REC_FLOWS_MAX]; /* next LSN or offset */
 };
 

@@ -110,6 +110,7 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     positions_init(&w->positions, s->flows);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
     groups_begin(&w->node, s->flows);
+    probes_begin(w, s->flows); /* where it goes on, the FLOW records say so */
     splits_free(&w->splits);
     w->quiet_for = -1;
     s->stage = ST_FLOWS;
@@ -145,6 +146,7 @@ static enum put say_saved(struct writer *w, const struct facts *f)
     if (!saved_read(w, &v))
         return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: again on the next connection */
     repeat_own(w, f, &v);
+    w->session.unverified = v.verify;
     strlcpy(w->exact.saved, v.state == SAVED_WHOLE ? v.history : "", sizeof w->exact.saved);
     if (saved_tell(w, &v) == 0)
         return PUT_DONE;
@@ -269,6 +271,7 @@ static bool flow_goes_on(struct writer *w, struct flow *f, const struct rec *r, 
     p->synced = meta_get(payload, r->len, "form", form, sizeof form) < 0 || strcmp(form, "snapshot") != 0;
     f->goes_on = true;
     w->session.going_on++;
+    w->probes.owed = w->session.unverified;
     return true;
 }
 
@@ -410,7 +413,8 @@ static bool write_identity(struct writer *w)
               target_must(w, n, CALL_MS, "MULTI", NULL) &&
               target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
               target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
-                          "source", s->address, w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
+                          "source", s->address, "verify", w->probes.owed ? "1" : "0",
+                          w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
     if (ok && session_began_empty(w))
         ok = target_must(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
     for (unsigned i = 0; s->going_on > 0 && i < s->flows && ok; i++) {

@@ -40,6 +40,7 @@ struct session {
     unsigned up;
     unsigned going_on; /* flows of mode PARTIAL */
     bool repeats;      /* the full sync before had an empty target and broke: another one instead of it */
+    bool unverified;   /* the run that it goes on from has not verified its full sync to the end */
     char refused[32];  /* why this session begins anew instead of going on; "" no such thing */
     bool journal;
     bool live; /* the control socket is (or was) connected */

@@ -16,6 +16,7 @@
 #include "node.h"
 #include "options.h"
 #include "positions.h"
+#include "probes.h"
 #include "saved.h"
 #include "sent.h"
 #include "rival.h"
@@ -44,6 +45,7 @@ struct writer {
     struct lanes lanes;
     struct live live;
     struct sweep sweep;
+    struct probes probes;
     struct stats stats;
     struct failures failures;
     struct limit limit;

@@ -1,0 +1,76 @@
+/* PROBE records (dfrecord(5)): keys that are looked for at the target, in their order among the other
+ * requests of their keys. What is not there is told to dfreader, and up to where each flow's were answered.
+ *
+ * A probe has a number while it is on its way. Whoever carries it says what was answered, and takes leave of
+ * it when its request is done with, however that ended: without an answer the key counts as missing, and is
+ * read again. */
+#ifndef RW_PROBES_H
+#define RW_PROBES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "record.h"
+
+#define PROBES_MAX 8192u
+
+struct writer;
+struct probe;
+
+struct probe_count {
+    uint64_t keys, again, found; /* answered, of this epoch */
+};
+
+struct probes {
+    struct probe *v;              /* PROBES_MAX of them, when the first one comes */
+    uint32_t free, waiting, last; /* lists: the first free one; those to be told, and the last of them */
+    uint32_t run;                 /* counts the epochs: numbers of one before mean nothing */
+    uint32_t now;                 /* of the record that is being put; 0: none */
+    unsigned flows, done;
+    struct probe_count *count, *told;
+    bool *flow_done;
+    bool refused; /* the target does not let us ask */
+    bool refusal_told;
+    char refusal[160];
+    bool owed; /* the full sync, of this run or one before, has to be verified, and is not yet */
+};
+
+/* An epoch of so many flows begins. */
+void probes_begin(struct writer *w, unsigned flows);
+void probes_free(struct probes *p);
+
+/* A PROBE record is to go: *request is its request and n its length (0: there is none). Returns NULL, or what
+ * is wrong with the record. *wait: there is no room now. */
+const char *probes_take(struct writer *w, const struct rec *r, const uint8_t *payload,
+                        const uint8_t **request, uint32_t *n, bool *wait);
+
+/* It went, or did not: w->probes.now is in the hands of who carries it, or free again. */
+void probes_taken(struct writer *w, const struct rec *r, const uint8_t *payload, bool went);
+
+/* The reply to a probe; it is done with. */
+void probe_answer(struct writer *w, uint32_t number, long long reply);
+void probe_done(struct writer *w, uint32_t number);
+
+/* Is the error one that will not pass? */
+bool probe_fails(const char *text, size_t len);
+
+/* The target refuses to say. */
+void probe_refused(struct writer *w, uint32_t number, const char *text, size_t len);
+
+/* Tell dfreader what there is to tell. False: some of it has to wait. */
+bool probes_tell(struct writer *w);
+
+/* With the positions it has to be kept whether the full sync is verified. */
+static inline bool probes_kept(const struct probes *p)
+{
+    return p->v != NULL || p->owed;
+}
+
+/* Something waits to be told. */
+static inline bool probes_wait(const struct probes *p)
+{
+    return p->waiting != 0;
+}
+
+#endif
