@@ -1,4 +1,5 @@
 /* What journaled commands mean for the target. dragonfly-wire.md 5.5 to 5.8. */
+#include "check.h"
 #include "command_parts.h"
 #include "narrow.h"
 #include "ours.h"
@@ -413,6 +414,8 @@ static void write_one(struct flow *f, struct emit *e, uint64_t txid, const struc
         return;
     if (matters_where(&m) && emit_wrong_db(e, f->o.db, f->src_db))
         return;
+    if (__builtin_expect(f->verifying, 0) && f->synced && !f->o.fresh && m.c != NULL && m.argc == m.src_argc)
+        check_before(f, e, m.c, m.src_argv, m.argv, m.argc);
     if (flushes_nothing(&m))
         cmd_nothing(&m);
     else if (m.c == NULL)

@@ -41,6 +41,7 @@ void emit_free(struct emit *e)
     buf_free(&e->text);
     buf_free(&e->older);
     buf_free(&e->payload);
+    keyset_free(&e->not_carried);
     render_free(e);
 }
 
@@ -494,6 +495,27 @@ void emit_last(struct emit *e, struct origin *o, const struct key *k)
     r.type = REC_POSITION;
     r.keyarg = 0;
     commit(e, &r, 0);
+}
+
+void emit_probe(struct emit *e, struct origin *o, enum probe_kind kind, uint32_t db,
+                const struct slice *about, const struct key *k)
+{
+    struct probe_head h = {.kind = (uint8_t)kind, .db = db, .n = (uint32_t)about->n};
+    uint8_t *start = begin(e, sizeof h + about->n + (k != NULL ? k->n : 0) + 4 * RESP_LEN_MAX);
+    if (start == NULL)
+        return;
+    struct rec r = request(e, o, k, RF_IDEMPOTENT);
+    r.type = REC_PROBE;
+    memcpy(start, &h, sizeof h);
+    uint8_t *p = start + sizeof h;
+    if (about->n > 0)
+        memcpy(p, about->p, about->n);
+    p += about->n;
+    if (k != NULL) {
+        p = resp_bulk(resp_len(p, '*', 2), "EXISTS", 6);
+        p = resp_bulk(p, k->p, k->n);
+    }
+    commit(e, &r, (size_t)(p - start));
 }
 
 void emit_synced(struct emit *e, struct origin *o)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "keyset.h"
 #include "pages.h"
 #include "record.h"
 #include "resp.h"
@@ -105,6 +106,7 @@ struct emit {
     struct recout rendered; /* --json and --resp: what was made of the records */
     struct resp_out *resp; /* state of --resp */
     struct told_kind told[KINDS_MAX];
+    struct keyset not_carried; /* keys that were reported as lost */
     FILE *report;          /* everything that was not carried over, a JSON object a line; NULL: none */
 };
 
@@ -175,6 +177,11 @@ void emit_program(struct emit *e, struct origin *o, const struct key *k, const s
 void emit_stick(struct emit *e, struct origin *o, const struct key *k);
 
 void emit_position(struct emit *e, struct origin *o, unsigned flags);
+
+/* A key is to be looked for at the target (k), and about it the writer says what the source calls db and about. k NULL:
+ * nothing is asked. dfrecord(5) PROBE. */
+void emit_probe(struct emit *e, struct origin *o, enum probe_kind kind, uint32_t db, const struct slice *about,
+                const struct key *k);
 
 /* The key's parts are all there: a position record that says so. */
 void emit_last(struct emit *e, struct origin *o, const struct key *k);

@@ -60,6 +60,8 @@ void flow_free(struct flow *f)
     buf_free(&f->narrowed);
     buf_free(&f->program);
     buf_free(&f->rr_in);
+    buf_free(&f->checks);
+    buf_free(&f->check_name);
     carry_free(&f->carry);
 }
 

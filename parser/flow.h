@@ -86,6 +86,9 @@ struct flow {
     uint64_t rr_due;       /* LSN at which the next answer is written; UINT64_MAX: none */
     struct buf rr_in;      /* KEY records, up to the last of an answer */
     bool rr_lost;          /* some of them were too much to keep */
+    bool verifying;        /* keys are looked for at the target (check.h) */
+    struct buf checks, check_name; /* those whose place has not come, from checks_at on */
+    size_t checks_at;
     struct multi *multis;
     size_t multi_bytes;    /* of all of them */
     struct buf argv;       /* struct slice each */

@@ -31,6 +31,8 @@ void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, 
 {
     if (e->no_target)
         return;
+    if (lost && e->not_carried.on && n > 0)
+        keyset_add(&e->not_carried, keyset_hash(o->db, key, n));
     if (lost)
         e->stats.lost++;
     else

@@ -9,6 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "check.h"
 #include "command_parts.h"
 #include "io.h"
 #include "log.h"
@@ -62,13 +63,15 @@ void rereads_reset(struct rereads *r, uint16_t epoch)
     r->bytes = 0; /* also what came of answers that are not whole */
     r->epoch = epoch;
     r->closed = false;
+    r->checks = 0;
 }
 
 /* What the flow has to know of its keys. */
 void rekeys_changed(struct flow *f)
 {
     const struct rekey *k;
-    f->rr_hold = f->rr_due = UINT64_MAX;
+    f->rr_hold = UINT64_MAX;
+    f->rr_due = check_due(f);
     TAILQ_FOREACH(k, &f->rereads->list, link)
     {
         if (k->flow != f->o.flow)
@@ -156,6 +159,25 @@ bool reread_want(struct flow *f, uint32_t db, const struct slice *key, const cha
     return true;
 }
 
+bool reread_check(struct flow *f, uint32_t db, const struct slice *key, const char *detail)
+{
+    uint64_t entry = f->entry_lsn;
+    if (!f->synced || !f->counting)
+        return false;
+    bool known = rekey_find(f, db, key->p, key->n) != NULL;
+    f->entry_lsn = f->next_lsn - 1; /* what the source says from here on counts */
+    bool wanted = reread_want(f, db, key, "verify", detail);
+    f->entry_lsn = entry;
+    struct rekey *k = wanted ? rekey_find(f, db, key->p, key->n) : NULL;
+    if (k == NULL)
+        return false;
+    if (!known)
+        k->since = f->next_lsn; /* what is before that is reached */
+    k->checks++;
+    rekeys_changed(f);
+    return true;
+}
+
 /* Only what the source says behind the entry at hand counts. */
 void rekey_at_least(struct flow *f, struct rekey *k)
 {
@@ -164,7 +186,7 @@ void rekey_at_least(struct flow *f, struct rekey *k)
     rekey_drop_kept(f->rereads, k);
 }
 
-void reread_before_flush(struct flow *f, const struct emit *e, const struct slice *name)
+void reread_before_flush(struct flow *f, struct emit *e, const struct slice *name)
 {
     struct rekey *k, *next;
     bool all = arg_is(name, "FLUSHALL");
@@ -176,6 +198,7 @@ void reread_before_flush(struct flow *f, const struct emit *e, const struct slic
         if (k->flow != f->o.flow || (!all && k->db != f->src_db))
             continue;
         take_out(f->rereads, k);
+        check_again(f, e, k->db, k->key, k->n, k->checks);
         rekey_free(k);
     }
     rekeys_changed(f);
@@ -212,6 +235,7 @@ void rekey_give_up(struct flow *f, struct emit *e, struct rekey *k, const char *
     emit_report(e, &f->o, true, k->kind, k->key, k->n, text);
     kept_write(f, e, k, 0, held);
     left(f);
+    check_again(f, e, k->db, k->key, k->n, k->checks);
     rekey_free(k);
 }
 
@@ -250,6 +274,7 @@ static void write_value(struct flow *f, struct emit *e, struct rekey *k)
     kept_write(f, e, k, k->to, held);
     left(f);
     f->o.time = time;
+    check_again(f, e, k->db, k->key, k->n, k->checks);
     rekey_free(k);
 }
 
@@ -260,9 +285,12 @@ void reread_write_due(struct flow *f, struct emit *e)
         TAILQ_FOREACH(k, &f->rereads->list, link)
         if (k->flow == f->o.flow && k->state == REKEY_ANSWERED && k->to <= f->next_lsn)
             break;
-        if (k == NULL)
-            return;
-        write_value(f, e, k);
+        if (k != NULL) {
+            write_value(f, e, k);
+        } else {
+            check_write_due(f, e);
+            rekeys_changed(f);
+        }
     }
 }
 

@@ -21,6 +21,7 @@
 #define REREAD_PATIENCE ((uint64_t)60 * 1000000) /* for one answer, microseconds */
 
 #define REREAD_BUCKETS  512u
+#define REREAD_PROBED   8192u /* keys of which is known that they were looked for (check.h) */
 
 /* One key: wanted (the full sync goes on: there are no positions yet), asked for, or answered (its place in
  * the journal has not come). */
@@ -37,6 +38,7 @@ struct rekey {
     uint64_t from, to; /* of the answer */
     uint64_t asked_at;
     unsigned tries;
+    unsigned checks; /* CHECK records that want it: it is looked for at the target then */
     bool missing;
     int64_t ttl;
     uint64_t time;    /* of the answer */
@@ -58,6 +60,8 @@ struct rereads {
     LIST_HEAD(, rekey) bucket[REREAD_BUCKETS];
     TAILQ_HEAD(, rekey) list;
     struct buf names; /* scratch: arguments that are left of a command */
+    unsigned checks;  /* keys that wait for their place, in all flows */
+    uint64_t probed[REREAD_PROBED];
 };
 
 void rereads_init(struct rereads *r, struct ctl *ctl);
@@ -76,6 +80,9 @@ static inline bool rereads_possible(const struct rereads *r)
  * many, or too long a name, or nobody there to ask. */
 bool reread_want(struct flow *f, uint32_t db, const struct slice *key, const char *kind, const char *detail);
 
+/* The same for a key that the target lacks: it is looked for there once more, behind its value. */
+bool reread_check(struct flow *f, uint32_t db, const struct slice *key, const char *detail);
+
 /* Is room for n more? */
 bool reread_room(const struct flow *f, size_t n);
 
@@ -85,7 +92,7 @@ bool reread_takes(struct flow *f, struct emit *e, uint64_t txid, const struct sl
 
 /* Before an entry is written that may be a flush: what it empties need not be read any more, and no position
  * is held back for it. Else those of other flows would stand behind the flush, and this one's before it. */
-void reread_before_flush(struct flow *f, const struct emit *e, const struct slice *name);
+void reread_before_flush(struct flow *f, struct emit *e, const struct slice *name);
 
 /* The flow has come to the place of an answer: write it. */
 void reread_write_due(struct flow *f, struct emit *e);

@@ -482,6 +482,7 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
     case REC_FLOW: return on_flow(p, r, payload);
     case REC_DATA: return on_data(p, r, payload);
     case REC_KEY: return parser_key(p, r, payload);
+    case REC_CHECK: return parser_check(p, r, payload);
     default: on_end(p, r, payload); return 0;
     }
 }

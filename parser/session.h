@@ -55,13 +55,16 @@ void parser_control(struct parser *p);
 /* Something is under way that must be looked after once a second. */
 static inline bool parser_waits(const struct parser *p)
 {
-    return p->rereads.count > 0;
+    return p->rereads.count + p->rereads.checks > 0;
 }
 
 /* ---- for session.c and asking.c ---- */
 
 /* A KEY record. Returns like parser_record. */
 int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload);
+
+/* A CHECK record, likewise. */
+int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload);
 
 /* Ask for keys that can be asked for now, give up others, tell dfreader how far the flows are. */
 void parser_ask(struct parser *p);

@@ -453,6 +453,25 @@ static void take_barrier(const struct rec *r, const uint8_t *p)
     say("\n");
 }
 
+/* PROBE as "seq pos=P probe KIND db:name | EXISTS key", without the latter where nothing is asked. */
+static void take_probe(const struct rec *r, const uint8_t *p)
+{
+    struct probe_head h;
+    struct slice key;
+    memcpy(&h, p, sizeof h);
+    say("%llu pos=%llu db=%u probe %u %u:%.*s", (unsigned long long)r->seq, reached(r), r->db, h.kind, h.db, (int)h.n,
+        (const char *)p + sizeof h);
+    if (r->len > sizeof h + h.n) {
+        say(" |");
+        say_resp(p + sizeof h + h.n, r->len - sizeof h - h.n, 1, &key);
+        if (r->keyarg != 1 || key.p == NULL || r->hash != (uint32_t)XXH3_64bits(key.p, key.n))
+            say(" WRONGHASH");
+    }
+    if (h.kind != PROBE_BEGIN && (r->flags & (RF_LIVE | RF_FRESH | RF_IDEMPOTENT)) != (RF_LIVE | RF_FRESH | RF_IDEMPOTENT))
+        say(" WRONGFLAGS");
+    say("\n");
+}
+
 const char *capture_text(struct capture *c)
 {
     struct buf b = capture_bytes(c);
@@ -472,6 +491,8 @@ const char *capture_text(struct capture *c)
             take_barrier(&r, p);
         else if (r.type == REC_PROGRAM)
             take_program(&r, p);
+        else if (r.type == REC_PROBE)
+            take_probe(&r, p);
         else
             say("%llu pos=%llu db=%u %s %s\n", (unsigned long long)r.seq, reached(&r), r.db,
                 flag_text(r.flags), rec_type_name(r.type));

@@ -1,0 +1,33 @@
+/* CHECK records (dfrecord(5)): keys that the source has after its full sync, to be looked for at the target.
+ * Each becomes a PROBE record, behind everything that the source had said of it by then. What the writer does
+ * not find comes back as a key to be read again (reread.h), and is looked for once more behind that.
+ *
+ * While a flow is being verified, a command that only adds to a string would make a lost key look present:
+ * such a key is looked for before it. */
+#ifndef DFP_CHECK_H
+#define DFP_CHECK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "commands.h"
+#include "flow.h"
+
+/* A CHECK record. Returns NULL, or what is wrong with it. */
+const char *check_record(struct flow *f, struct emit *e, const uint8_t *text, size_t n);
+
+/* LSN at which the next key is to be looked for; UINT64_MAX: there is none. */
+uint64_t check_due(const struct flow *f);
+
+/* The flow has come to it. */
+void check_write_due(struct flow *f, struct emit *e);
+
+/* A key that was read again, or could not be, is looked for. key, db: as the source has them. */
+void check_again(struct flow *f, struct emit *e, uint32_t db, const uint8_t *key, size_t n, unsigned times);
+
+/* A command of the journal is to be written, whose arguments the source and the target have. */
+void check_before(struct flow *f, struct emit *e, const struct command *c, const struct slice *src,
+                  const struct slice *argv, size_t argc);
+
+#endif
