@@ -159,6 +159,13 @@ static void info_replication(struct master *m, struct buf *out)
     buf_text(out, line);
 }
 
+static void info_stats(const struct master *m, struct buf *out)
+{
+    char line[80];
+    snprintf(line, sizeof line, "# Stats\r\ntotal_journal_omits:%llu\r\n", (unsigned long long)m->omits);
+    buf_text(out, line);
+}
+
 static void run_info(struct master *m, struct conn *c, const struct request *r)
 {
     struct buf text = {0};
@@ -170,6 +177,8 @@ static void run_info(struct master *m, struct conn *c, const struct request *r)
         buf_text(&text, "\r\n");
     if (all || word_is(section, "replication"))
         info_replication(m, &text);
+    if (all || word_is(section, "stats"))
+        info_stats(m, &text);
     if (all || word_is(section, "keyspace"))
         values_keyspace(m->values, &text);
     buf_bulk(&c->out, text.p, text.len);
@@ -221,7 +230,7 @@ void command_run(struct master *m, struct conn *c, struct request *r)
         dfly_run(m, c, r);
     } else if (word_is(name, "CLIENT") && r->argc > 2) { /* SETNAME, SETINFO */
         conn_reply(c, "+OK\r\n");
-    } else if (!live_run(m, c, r) && !values_run(m, c, r)) {
+    } else if (!live_run(m, c, r) && !keyspace_run(m, c, r) && !values_run(m, c, r)) {
         conn_reply(c, "-ERR unknown command `%.64s`\r\n", name);
     }
 }

@@ -150,7 +150,8 @@ static void gather_keys(struct gen_source *gs)
             break;
         if (gs->key == flush_key)
             flush_in_snapshot(gs);
-        key_entry(&gs->g->data, &gs->raw, gs->key * opt.flows + gs->flow);
+        if (!key_omitted(gs->key * opt.flows + gs->flow))
+            key_entry(&gs->g->data, &gs->raw, gs->key * opt.flows + gs->flow);
         gs->key++;
     }
 }

@@ -259,6 +259,9 @@ static const struct def defs[] = {
     IS_TEXT("values", values),
     IS_TEXT("dbs", dbs),
     IS_NUMBER("close-at-dump", close_at_dump),
+    IS_NUMBER("close-at-scan", close_at_scan),
+    IS_NUMBER("omit", omit),
+    IS_FLAG("no-scan", no_scan),
     IS_FLAG("old-no-partial", old_no_partial),
     IS_FLAG("replica-error", replica_error),
     IS_FLAG("plain-ok", plain_ok),
@@ -369,6 +372,8 @@ static const char *check(void)
         return "--replid must be 40 lower-case hex digits";
     if (opt.partial_by_sync && opt.capture)
         return "--partial-by-sync needs --generate or --live";
+    if (opt.omit && !opt.generate)
+        return "--omit needs --generate";
     if (opt.second_session && !opt.capture)
         return "--second-session needs --capture";
     return NULL;

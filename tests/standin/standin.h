@@ -58,7 +58,8 @@ struct options {
     char *bind, *user, *password, *replid, *last_master, *df_version;
     uint64_t port, greeting, version_int, loading, backlog;
     char *values, *dbs;
-    uint64_t close_at_dump;
+    uint64_t close_at_dump, close_at_scan, omit;
+    bool no_scan;
     bool old_no_partial, replica_error, plain_ok, partial_by_sync, lose_backlog, has_full_flow, resume_error, resume_lost;
     uint64_t full_flow;
     /* how it misbehaves */
@@ -344,6 +345,13 @@ void command_run(struct master *m, struct conn *c, struct request *r);
 void dfly_run(struct master *m, struct conn *c, struct request *r);
 bool word_is(const char *a, const char *b);
 
+/* ---- keyspace.c ---- */
+
+/* --omit: the full sync leaves the key out. */
+bool key_omitted(uint64_t index);
+/* SCAN, DUMP and PTTL of generated keys; false: it is none of them. */
+bool keyspace_run(struct master *m, struct conn *c, const struct request *r);
+
 /* ---- values.c ---- */
 
 struct values;
@@ -418,6 +426,8 @@ struct master {
     struct session *sessions;
     uint64_t *last_ack; /* of the newest session that got acks */
     unsigned long illegal;
+    uint64_t scans;
+    uint64_t omits; /* writes left out of the journal, as INFO stats has them */
     bool stop;
     int status;
 };
