@@ -2,6 +2,7 @@
 
 #include <hiredis/hiredis.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <bsd/string.h>
 
@@ -27,6 +28,8 @@ enum step {
     STEP_ID,
     STEP_VERSION,
     STEP_KEYSPACE,
+    STEP_SERVER,
+    STEP_STATS,
     STEP_DONE
 };
 
@@ -39,6 +42,8 @@ static const char *const step_name[] = {
     "REPLCONF CLIENT-ID",
     "REPLCONF CLIENT-VERSION",
     "INFO keyspace",
+    "INFO server",
+    "INFO stats",
 };
 
 bool reply_is(const struct reply *r, const char *text)
@@ -116,6 +121,13 @@ int send_auth(struct link *l, const struct url *u)
     return link_request(l, u->user[0] == '\0' ? 2 : 3, args) == 0 ? 1 : -1;
 }
 
+static int ask_info(struct handshake *h, struct link *l, const char *const *args)
+{
+    h->info.len = 0;
+    l->reply.whole = &h->info;
+    return link_request(l, 2, args);
+}
+
 static int send_step(struct handshake *h, struct link *l)
 {
     const char *const ping[] = {"PING"};
@@ -124,7 +136,8 @@ static int send_step(struct handshake *h, struct link *l)
     const char *const dragonfly[] = {"REPLCONF", "capa", "dragonfly"};
     const char *const id[] = {"REPLCONF", "CLIENT-ID", h->own_id};
     const char *const version[] = {"REPLCONF", "CLIENT-VERSION", CLIENT_VERSION};
-    const char *const keyspace[] = {"INFO", "keyspace"};
+    const char *const keyspace[] = {"INFO", "keyspace"}, *const server[] = {"INFO", "server"};
+    const char *const stats[] = {"INFO", "stats"};
     switch ((enum step)h->step) {
     case STEP_AUTH: {
         int rc = send_auth(l, h->url);
@@ -139,7 +152,9 @@ static int send_step(struct handshake *h, struct link *l)
     case STEP_DRAGONFLY: return link_request(l, 3, dragonfly);
     case STEP_ID: return link_request(l, 3, id);
     case STEP_VERSION: return link_request(l, 3, version);
-    case STEP_KEYSPACE: l->reply.whole = &h->keyspace; return link_request(l, 2, keyspace);
+    case STEP_KEYSPACE: return ask_info(h, l, keyspace);
+    case STEP_SERVER: return ask_info(h, l, server);
+    case STEP_STATS: return ask_info(h, l, stats);
     case STEP_DONE: break;
     }
     return 0;
@@ -152,7 +167,9 @@ int handshake_begin(struct handshake *h, struct link *l, const struct url *u)
     random_hex(hex[1]);
     snprintf(h->own_id, sizeof h->own_id, "%s%.8s", hex[0], hex[1]);
     h->url = u;
-    h->keyspace = (struct buf){.max = REPLY_MAX};
+    h->info = (struct buf){.max = REPLY_MAX};
+    h->version[0] = '\0';
+    h->omits = -1;
     h->step = STEP_AUTH;
     return send_step(h, l);
 }
@@ -246,6 +263,33 @@ int handshake_flow(const struct reply *r, bool may_go_on, bool *partial, char to
     return 0;
 }
 
+long long handshake_omits(const char *stats)
+{
+    const char *at = strstr(stats, "total_journal_omits:");
+    return at != NULL ? strtoll(at + strlen("total_journal_omits:"), NULL, 10) : -1;
+}
+
+/* What an INFO says. A user without the right to it may do without. */
+static void take_info(struct handshake *h, const struct reply *r, struct sessinfo *s)
+{
+    static const char name[] = "dragonfly_version:";
+    s->dbs_known = s->dbs_known && h->step != STEP_KEYSPACE;
+    if (r->top.type != REDIS_REPLY_STRING || h->info.len != r->top.len)
+        return;
+    if (h->step == STEP_KEYSPACE) {
+        handshake_keyspace((const char *)h->info.p, h->info.len, s);
+        return;
+    }
+    if (buf_add(&h->info, "", 1) < 0)
+        return;
+    const char *text = (const char *)h->info.p, *at = strstr(text, name);
+    if (h->step == STEP_STATS)
+        h->omits = handshake_omits(text);
+    else if (at != NULL)
+        snprintf(h->version, sizeof h->version, "%.*s", (int)strcspn(at + sizeof name - 1, "\r\n"),
+                 at + sizeof name - 1);
+}
+
 int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, struct fault *f)
 {
     const struct reply *r = &l->reply;
@@ -256,18 +300,17 @@ int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, str
     } else if (h->step == STEP_ID && r->top.type == REDIS_REPLY_ERROR) {
         log_event(LOG_INFO, NO_FLOW, "event=client-id-refused reply=%s",
                   log_quote(r->top.text, strlen(r->top.text)));
-    } else if (h->step == STEP_KEYSPACE) { /* a user without +INFO may do without */
+    } else if (h->step >= STEP_KEYSPACE) {
         l->reply.whole = NULL;
-        s->dbs_known = false;
-        if (r->top.type == REDIS_REPLY_STRING && h->keyspace.len == r->top.len)
-            handshake_keyspace((const char *)h->keyspace.p, h->keyspace.len, s);
-        buf_free(&h->keyspace);
+        take_info(h, r, s);
     } else if (!good) {
         fault_reply(f, step_name[h->step], r);
         return -1;
     }
-    if (++h->step == STEP_DONE)
+    if (++h->step == STEP_DONE) {
+        buf_free(&h->info);
         return 1;
+    }
     if (send_step(h, l) < 0) {
         fault_set(f, EXIT_RETRY, "the master closed the connection during the handshake");
         return -1;

@@ -12,7 +12,9 @@ struct handshake {
     unsigned step; /* whose reply is awaited */
     const struct url *url;
     char own_id[REPLID_LEN + 1];
-    struct buf keyspace; /* reply to INFO keyspace */
+    struct buf info;  /* reply to an INFO */
+    char version[32]; /* "df-v1.40.1"; "": not told */
+    long long omits;  /* writes that the master has left out of its journal; -1: not told */
 };
 
 /* Begin on an open link. Returns 0, or -1 when it broke. */
@@ -35,6 +37,8 @@ void handshake_keyspace(const char *p, size_t n, struct sessinfo *s);
 /* DFLY FLOW: FULL or, where going on was asked for, PARTIAL, and the EOF token. Returns 0, or -1 with f. */
 int handshake_flow(const struct reply *r, bool may_go_on, bool *partial, char token[static TOKEN_LEN + 1],
                    struct fault *f);
+/* total_journal_omits in a reply to INFO stats; -1: it is not there. */
+long long handshake_omits(const char *stats);
 
 /* An error reply, or one of an unexpected kind, to command: say what it means and what to do. */
 void fault_reply(struct fault *f, const char *command, const struct reply *r);

@@ -247,6 +247,10 @@ bool health_alarms(const struct owner *w, struct buf *b)
             (void)buf_addf(b, "%s%s", any ? "," : "", names[i]);
             any = true;
         }
+    if (w->verify.state == VERIFY_FAILED) {
+        (void)buf_addf(b, "%sverify-failed", any ? "," : "");
+        any = true;
+    }
     if (!spool_full(w))
         return any;
     (void)buf_addf(b, "%sspool-full", any ? "," : "");

@@ -234,6 +234,7 @@ static void free_peer(struct peer *p)
     loop_del(h->loop, &p->w);
     ctl_close(&p->ctl);
     free(p->applied);
+    free(p->probed);
     free(p);
 }
 

@@ -13,6 +13,7 @@
 enum role { ROLE_NONE, ROLE_PARSER, ROLE_WRITER, ROLE_FLOW, ROLE_SUPERVISOR, ROLE_COUNT };
 
 struct hub;
+struct verify_count;
 
 struct peer {
     TAILQ_ENTRY(peer) link;
@@ -27,6 +28,8 @@ struct peer {
     bool failed;       /* ROLE_WRITER: it ends with an error, and has said which */
     uint64_t *applied; /* ROLE_WRITER: position a flow, 0: said nothing of it */
     unsigned napplied;
+    struct verify_count *probed; /* ROLE_WRITER: its answers of each flow */
+    unsigned nprobed;
     struct condition condition; /* ROLE_WRITER */
 };
 

@@ -247,6 +247,22 @@ static void stop(struct joiner *j, const char *line)
     }
 }
 
+/* What is to be checked at the target, from "state=" on: a CHECK record of the flow. */
+static void check(struct joiner *j, const char *line)
+{
+    const char *text = strstr(line, " state=");
+    size_t n = text != NULL ? strlen(text + 1) : 0;
+    uint8_t *to = output_room(&j->out);
+    if (n == 0 || n >= DATA_MAX)
+        return;
+    memcpy(to, text + 1, n);
+    for (size_t i = 0; i < n; i++)
+        to[i] = to[i] == ' ' ? '\n' : to[i];
+    if (to[n - 1] != '\n')
+        to[n++] = '\n';
+    (void)output_check(&j->out, j->o->flow, j->info.epoch, n); /* a failure is noticed in the main loop */
+}
+
 static void take_line(struct joiner *j, const char *line)
 {
     uint64_t number, epoch;
@@ -264,6 +280,9 @@ static void take_line(struct joiner *j, const char *line)
     } else if (ctl_is(line, "reread")) {
         if (ctl_getu(line, "epoch", &epoch) && epoch == j->info.epoch && !j->ending)
             reread_ask(&j->reread, j->o->flow, line);
+    } else if (ctl_is(line, "check")) {
+        if (ctl_getu(line, "epoch", &epoch) && epoch == j->info.epoch && !j->ending)
+            check(j, line);
     } else if (ctl_is(line, "readon")) {
         j->out.read_on = ctl_getu(line, "on", &number) && number != 0;
     } else if (ctl_is(line, "stop")) {

@@ -36,6 +36,8 @@ enum {
     OPT_SPOOL,
     OPT_SPOOL_MAX,
     OPT_BUFFER,
+    OPT_NO_VERIFY,
+    OPT_VERIFY_RATE,
     OPT_VERSION
 };
 
@@ -62,6 +64,8 @@ static const struct option longs[] = {
     {"spool", required_argument, NULL, OPT_SPOOL},
     {"spool-max", required_argument, NULL, OPT_SPOOL_MAX},
     {"buffer", required_argument, NULL, OPT_BUFFER},
+    {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
+    {"verify-rate", required_argument, NULL, OPT_VERIFY_RATE},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -97,6 +101,8 @@ static const char help_text[] =
     "      --resume             go on from the positions that the writer has saved\n"
     "      --on-full-resync P   where that is impossible: fail (default), flush or overwrite (by the "
     "writer)\n"
+    "      --no-verify          do not look for lost keys after the full sync of a master from v1.39 on\n"
+    "      --verify-rate N      keys a second that this looks at (100000)\n"
     "      --connect-timeout S  for connecting and each reply of the handshake (20)\n"
     "      --parser-timeout S   for a parser to show up after the full sync began (30)\n"
     "      --stall-timeout S    for a flow that does not move during the full sync (600)\n"
@@ -117,6 +123,15 @@ static int seconds(const char *name, const char *text)
     int n = (int)strtonum(text, 1, 1000000, &fault);
     if (fault != NULL)
         fatal(EXIT_USAGE, "--%s %s: %s", name, text, fault);
+    return n;
+}
+
+static unsigned keys_a_second(const char *text)
+{
+    const char *fault;
+    unsigned n = (unsigned)strtonum(text, 1, 100000000, &fault);
+    if (fault != NULL)
+        fatal(EXIT_USAGE, "--verify-rate %s: %s", text, fault);
     return n;
 }
 
@@ -194,6 +209,8 @@ static void set_option(struct options *o, int opt, const char *arg, char **argv)
     case OPT_SPOOL: o->spool = arg; break;
     case OPT_SPOOL_MAX: o->spool_max = size_of("spool-max", arg, (uint64_t)1 << 20, (uint64_t)1 << 50); break;
     case OPT_BUFFER: o->buffer = (size_t)size_of("buffer", arg, 4096, (uint64_t)1 << 30); break;
+    case OPT_NO_VERIFY: o->no_verify = true; break;
+    case OPT_VERIFY_RATE: o->verify_rate = keys_a_second(arg); break;
     case 'h': fputs(help_text, stdout); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
     case OPT_VERSION: puts("dfreader " DF2REDIS_VERSION); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
     default:
@@ -331,6 +348,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .ping_timeout = 60,
                           .parser_timeout = 30,
                           .connect_timeout = 20,
+                          .verify_rate = 100000,
                           .buffer = (size_t)256 << 10,
                           .spill_max = (uint64_t)1 << 30,
                           .spool_max = (uint64_t)10 << 30};

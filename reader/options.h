@@ -35,6 +35,8 @@ struct options {
     bool session_only;
     bool until_synced;
     bool resume;
+    bool no_verify;
+    unsigned verify_rate; /* keys a second */
     enum full_resync on_full_resync;
     bool one_file;     /* MODE_FILE: not the set that the file belongs to */
     int stall_timeout; /* seconds, as the next four */

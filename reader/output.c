@@ -274,6 +274,13 @@ int output_key(struct output *out, unsigned flow, uint16_t epoch, uint32_t db, u
     return put_room(out, &r);
 }
 
+int output_check(struct output *out, unsigned flow, uint16_t epoch, size_t n)
+{
+    struct rec r = {
+        .len = (uint32_t)n, .type = REC_CHECK, .flow = (uint16_t)flow, .epoch = epoch, .time = now_us()};
+    return put_room(out, &r);
+}
+
 int output_stream(struct output *out)
 {
     uint8_t header[REC_STREAM];

@@ -64,6 +64,9 @@ int output_data(struct output *out, unsigned flow, uint16_t epoch, uint64_t pos,
 int output_key(struct output *out, unsigned flow, uint16_t epoch, uint32_t db, uint64_t time, bool more,
                size_t n);
 
+/* The same as a CHECK record. */
+int output_check(struct output *out, unsigned flow, uint16_t epoch, size_t n);
+
 /* Metadata: a stream header; a SESSION, FLOW or END record with a text payload. */
 int output_stream(struct output *out);
 int output_meta(struct output *out, enum rec_type type, unsigned flow, uint16_t epoch,

@@ -86,8 +86,10 @@ static void run(struct owner *w)
     bool more = false;
     uint64_t ticked = 0;
     while (w->phase != PHASE_DONE) {
-        loop_wait(&w->loop, more ? 0 : w->phase >= PHASE_ENDING ? LOOP_TICK / 10 : LOOP_TICK);
+        int most = verify_timeout(w, w->phase >= PHASE_ENDING ? LOOP_TICK / 10 : LOOP_TICK);
+        loop_wait(&w->loop, more ? 0 : most);
         more = pump(w);
+        verify_pump(w);
         hub_reap(&w->hub);
         if (w->out.dead)
             owner_output_died(w);
@@ -127,6 +129,7 @@ int owner_run(const struct options *o)
     w->control.w.fd = w->hub.w.fd = -1;
     loop_init(&w->loop);
     reread_init(&w->reread, o, &w->loop);
+    verify_init(&w->verify);
     struct hub_observer observer = peers_template;
     observer.ctx = w;
     if (o->session_only)
@@ -140,6 +143,7 @@ int owner_run(const struct options *o)
     run(w);
     session_close(w);
     reread_reset(&w->reread, 0);
+    verify_reset(w);
     output_close(&w->out);
     if (w->out.dead)
         owner_output_died(w);

@@ -18,6 +18,7 @@
 #include "reread.h"
 #include "resume.h"
 #include "sessinfo.h"
+#include "verify.h"
 
 #define RESTARTS_MAX  20
 #define US            ((uint64_t)1000000)
@@ -100,6 +101,7 @@ struct owner {
     unsigned cursor;    /* flow that is read first in the next round */
 
     struct reread reread; /* of local flows */
+    struct verify verify;
 
     bool restart_wanted;
     unsigned restarts;
@@ -139,6 +141,7 @@ void session_startstable(struct owner *w);
 void session_sync(struct owner *w);
 int session_request(struct owner *w, enum await await, int n, const char *const *args);
 void session_read_on(struct owner *w);
+void session_verified(struct owner *w); /* verifying is over */
 
 /* health.c */
 void health_ping(struct owner *w, uint64_t now);

@@ -201,6 +201,8 @@ static void on_writer_line(struct owner *w, struct peer *p, const char *line)
         condition_take(&p->condition, line, mono_us());
     } else if (ctl_is(line, "resume") || ctl_is(line, "from")) {
         resync_line(w, line);
+    } else if (ctl_is(line, "missing") || ctl_is(line, "probed") || ctl_is(line, "unprobed")) {
+        verify_line(w, p, line);
     } else if (ctl_is(line, "barrier")) {
         if (ctl_getu(line, "epoch", &epoch) && epoch == w->info.epoch && !owner_ending(w))
             health_barrier(w, ctl_getu(line, "pending", &pending) && pending != 0);
@@ -244,6 +246,9 @@ void peers_forget_positions(struct owner *w)
         free(p->applied);
         p->applied = NULL;
         p->napplied = 0;
+        free(p->probed);
+        p->probed = NULL;
+        p->nprobed = 0;
     }
 }
 

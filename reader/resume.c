@@ -17,8 +17,9 @@ void resume_free(struct resume *r)
 static void begin(struct resume *r, const char *line)
 {
     char state[16];
-    uint64_t flows;
+    uint64_t flows, verify;
     resume_free(r);
+    r->verify = ctl_getu(line, "verify", &verify) && verify != 0;
     (void)ctl_get(line, "state", state, sizeof state);
     if (strcmp(state, "none") == 0)
         r->state = RESUME_NONE;

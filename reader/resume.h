@@ -23,6 +23,7 @@ struct resume {
     char replid[REPLID_LEN + 1]; /* of the master whose LSNs these are */
     char lineage[129];
     unsigned flows, got;
+    bool verify;       /* the full sync was not verified to its end */
     uint64_t *pos;     /* next LSN of each flow, 0: not said */
     struct buf vector; /* see resume_vector */
 };

@@ -152,6 +152,7 @@ static void announce(struct owner *w, enum flow_form form)
                      form == FORM_JOURNAL ? "journal" : "snapshot");
         }
     }
+    verify_flows(w);
 }
 
 void resync_bytes(struct owner *w)

@@ -36,6 +36,8 @@ void session_sync(struct owner *w)
     w->sync_at = w->phase_since;
     for (unsigned i = 0; i < w->info.flows; i++)
         w->flows[i].idle_since = w->sync_at;
+    if (w->partial == 0)
+        verify_flows(w);
     (void)session_request(w, AWAIT_SYNC, 3, args);
 }
 
@@ -73,8 +75,14 @@ static void try_stable(struct owner *w)
     if (w->phase != PHASE_STARTING || !w->stable_ok || w->synced < w->info.flows)
         return;
     enter(w, PHASE_STABLE);
+    if (!verify_start(w))
+        session_verified(w);
+}
+
+void session_verified(struct owner *w)
+{
     if (w->o->until_synced)
-        owner_stop(w, "complete", EXIT_DONE);
+        owner_stop(w, "complete", w->verify.state == VERIFY_FAILED ? EXIT_DATA : EXIT_DONE);
 }
 
 void session_cut(struct owner *w)
@@ -156,6 +164,10 @@ static void each_remote(struct owner *w, void (*call)(struct owner *w, struct pe
 
 void session_open_flows(struct owner *w)
 {
+    if (w->resync == RESYNC_ASKED)
+        verify_owed(w);
+    else
+        verify_full_sync(w);
     static struct flow_observer observer;
     observer =
         (struct flow_observer){.ctx = w, .up = on_flow_up, .lost = on_flow_lost, .bytes = on_flow_bytes};
@@ -301,6 +313,7 @@ void session_begin(struct owner *w)
     w->info.started = (uint64_t)time(NULL);
     w->info.epoch++;
     reread_reset(&w->reread, w->info.epoch);
+    verify_reset(w);
     enter(w, PHASE_CONNECT);
     struct fault f;
     w->control.w = (struct watch){.fd = -1, .ready = on_control, .ctx = w};

@@ -39,12 +39,26 @@ static uint64_t queued(const struct owner *w)
     return sum;
 }
 
+static const char *shown_phase(const struct owner *w)
+{
+    return verify_runs(&w->verify) && w->phase == PHASE_STABLE ? "verifying" : phase_name(w->phase);
+}
+
+/* How far the keys are verified; nothing where the master needs none of it. */
+static void verify_fields(const struct owner *w, struct buf *b)
+{
+    static const char *const states[] = {"off", "needed", "runs", "done", "failed"};
+    const struct verify *v = &w->verify;
+    if (v->state != VERIFY_OFF)
+        (void)buf_addf(b, "verify=%s pass=%u checked=%llu missing=%llu ", states[v->state], v->pass,
+                       (unsigned long long)v->pass_keys, (unsigned long long)v->lost);
+}
+
 static void session_line(struct owner *w, struct peer *p)
 {
     struct buf b = {.max = CTL_LINE_MAX};
-    (void)buf_addf(&b, "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u ",
-                   phase_name(w->phase), (long)getpid(), (unsigned)w->info.epoch, w->info.flows, w->up,
-                   w->cut, w->synced);
+    (void)buf_addf(&b, "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u ", shown_phase(w),
+                   (long)getpid(), (unsigned)w->info.epoch, w->info.flows, w->up, w->cut, w->synced);
     (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u parsers=%u writers=%u seconds=%llu ",
                    (unsigned long long)total_bytes(w), (unsigned long long)queued(w), w->restarts,
                    w->hub.count[ROLE_PARSER], w->hub.count[ROLE_WRITER],
@@ -58,6 +72,7 @@ static void session_line(struct owner *w, struct peer *p)
     bool any = health_alarms(w, &b);
     condition_alarms(&c, &b, &any);
     (void)buf_addstr(&b, " ");
+    verify_fields(w, &b);
     if (w->relay.limit[0] != '\0')
         (void)buf_addf(&b, "%s ", w->relay.limit + strlen("limit "));
     meta_add(&b, "source", w->o->shown, strlen(w->o->shown), ' ');
@@ -122,7 +137,6 @@ void status_progress(struct owner *w, uint64_t now)
         w->progress_at > 0 && bytes > w->progress_bytes ? (double)(bytes - w->progress_bytes) / seconds : 0;
     w->progress_at = now;
     w->progress_bytes = bytes;
-    log_progress("%s  flows %u/%u  synced %u  %.1f MB  %.1f MB/s%s", phase_name(w->phase), w->up,
-                 w->info.flows, w->synced, (double)bytes / 1e6, rate / 1e6,
-                 output_full(&w->out) ? "  (output full)" : "");
+    log_progress("%s  flows %u/%u  synced %u  %.1f MB  %.1f MB/s%s", shown_phase(w), w->up, w->info.flows,
+                 w->synced, (double)bytes / 1e6, rate / 1e6, output_full(&w->out) ? "  (output full)" : "");
 }

@@ -136,7 +136,7 @@ stable() { df2redis status | grep -q 'phase=stable'; }
     run df2redis replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
     assert_status 75
     assert_output_has 'flow'
-    start_master --generate --flows 2 --keys 20000 --slow 100000 --cut-connection control,bytes=225
+    start_master --generate --flows 2 --keys 20000 --slow 100000 --cut-connection control,bytes=386
     run df2redis --single replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
     assert_status 1 # it holds keys by now
     assert_output_has 'on-existing'
