@@ -106,8 +106,8 @@ take_view() {
         esac
     done <"$run_dir/progress"
     case $view_phase in
-    catching-up | streaming) [[ -e $run_dir/complete ]] || : >"$run_dir/complete" ;;&
-    full-sync | catching-up | streaming) [[ -e $run_dir/ready ]] || : >"$run_dir/ready" ;;
+    verifying | catching-up | streaming) [[ -e $run_dir/complete ]] || : >"$run_dir/complete" ;;&
+    full-sync | verifying | catching-up | streaming) [[ -e $run_dir/ready ]] || : >"$run_dir/ready" ;;
     esac
     if [[ -n $last ]]; then
         read -r _ _ _ delivered applied _ <<<"$last"

@@ -31,6 +31,8 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
                            --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends
       --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout and password-file;
                            for the target sentinel-user, sentinel-password-file, reconnect-timeout, reply-timeout
+      --no-verify          do not look for keys that a Dragonfly from v1.39 on may lose in a full sync
+      --verify-rate N      keys a second that this looks at (100000)
       --single             one dfreader and one dfparse for all flows
       --task NAME          several tasks side by side (default: default)
       --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
@@ -87,6 +89,7 @@ parser_args=()
 declare -A handed_on=(
     [spool]='r value' [spool-max]='r value' [spill-max]='r value' [buffer]='r value'
     [parser-timeout]='r value' [stall-timeout]='r value' [barrier-timeout]='r value' [ping-timeout]='r value'
+    [no-verify]='r flag' [verify-rate]='r value'
     [spill-dir]='rw value'
     [include]='p value' [exclude]='p value' [rename-prefix]='p value' [db-map]='p value'
     [target-version]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'

@@ -162,13 +162,15 @@ function look_for_pause(   j, since) {
 function running_phase(   s) {
     s = session["phase"]
     if (asked != "ok")
-        return asked == "silent" && old["phase"] ~ /^(full-sync|catching-up|streaming)$/ ? old["phase"] : "starting"
+        return asked == "silent" && old["phase"] ~ /^(full-sync|verifying|catching-up|streaming)$/ ? old["phase"] : "starting"
     if (s == "fullsync" || s == "starting")
         return "full-sync"
     if (s == "ending" && session["percent"] != "") # a file was read, and is still being written
         return "full-sync"
     if (s == "ending" || s == "linger" || s == "done")
         return "stopping"
+    if (s == "verifying")
+        return s
     if (s != "stable")
         return "starting"
     return caught_up() ? "streaming" : "catching-up"
@@ -236,6 +238,8 @@ function summary(   s) {
         s = s ": " unescape(st["last_error"])
     else if (phase == "full-sync")
         s = s (session["percent"] == "" ? " flows " session["synced"] "/" session["flows"] : " " session["percent"] " %")
+    else if (phase == "verifying" && session["checked"] != "")
+        s = s " keys, pass " session["pass"] ", " session["checked"] " looked for, " session["missing"] " missing"
     else if (phase ~ /^(streaming|catching-up)$/ && lag_seconds != "" && lag_seconds > 5)
         s = s ", behind"
     return s (problems != "" && phase != "restarting" ? " (" problems ")" : "")
@@ -307,10 +311,11 @@ function target_json() {
 function session_json() {
     if (asked != "ok")
         return "null"
-    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"seconds\":%s,\"percent\":%s,\"eta_seconds\":%s,\"replid\":%s,%s}",
+    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"seconds\":%s,\"percent\":%s,\"eta_seconds\":%s,\"replid\":%s,\"verify\":%s,\"checked\":%s,\"missing\":%s,%s}",
         text(session["phase"]), number(session["pid"]), number(session["epoch"]), number(session["flows"]),
         number(session["cut"]), number(session["synced"]), number(session["bytes"]), number(session["queued"]),
-        number(session["seconds"]), number(session["percent"]), number(session["eta"]), text(session["replid"]), target_json())
+        number(session["seconds"]), number(session["percent"]), number(session["eta"]), text(session["replid"]),
+        text(session["verify"]), number(session["checked"]), number(session["missing"]), target_json())
 }
 
 function put_json(   f, flows) {
