@@ -226,8 +226,11 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         u->kind = CU_GONE;
         return;
     }
-    if (c->reply_type != REDIS_REPLY_ERROR)
+    if (c->reply_type != REDIS_REPLY_ERROR) {
+        if (!reply_fits(bytes, u->len, c->reply_type))
+            conn_lose(c, "unexpected reply to a request");
         return;
+    }
     if ((u->flags & CF_RESENT) != 0 && request_shows_repeat(bytes, u->len) &&
         error_of_repeat(c->err, c->errlen))
         return; /* so it had been carried out */

@@ -92,8 +92,8 @@ static void done(struct conn *c, void *arg, bool ok);
 static void on_queued(struct conn *c, void *arg, const redisReply *r)
 {
     struct bigjob *j = arg;
-    (void)c;
-    if (r != NULL && r->type == REDIS_REPLY_ERROR && j->why[0] == '\0')
+    if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI") &&
+        r->type == REDIS_REPLY_ERROR && j->why[0] == '\0')
         strlcpy(j->why, r->str, sizeof j->why);
 }
 
@@ -107,6 +107,13 @@ static void refused(struct conn *c, struct bigjob *j, const char *text, size_t l
     }
     j->c = NULL;
     j->fn(j->w, j->arg, text, len);
+}
+
+/* May the request be answered by this type? */
+static bool answers(const struct bigjob *j, int type)
+{
+    return j->big != NULL ? reply_fits(j->big->mem.p, j->big->mem.len, type)
+                          : reply_fits(j->mem, (size_t)j->size, type);
 }
 
 static void on_exec(struct conn *c, void *arg, const redisReply *r)
@@ -123,8 +130,10 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
         return;
     }
-    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2)
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type == REDIS_REPLY_INTEGER)
         last = r->element[1];
+    if (last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type))
+        last = NULL;
     if (last == NULL) {
         conn_lose(c, "unexpected reply to EXEC");
         j->doubt = true;
@@ -164,6 +173,9 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
         again(j, 0, NULL);
     } else if (r->type == REDIS_REPLY_ERROR) {
         refused(c, j, r->str, r->len);
+    } else if (!reply_is_hash(r)) {
+        conn_lose(c, "HGETALL: unexpected reply");
+        again(j, 0, NULL);
     } else if (exact_learn(j->w, j->slot, r, j->doubt ? j->token : 0)) {
         j->w->stats.uncertain++;
         cluster_safe(c, done, j);
@@ -326,12 +338,19 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
     if (j->exact) { /* queued, or refused: EXEC says what becomes of it */
         if (c->reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
             strlcpy(j->why, c->err, sizeof j->why);
+        else if (c->reply_type != REDIS_REPLY_ERROR && c->reply_type != REDIS_REPLY_STATUS)
+            conn_lose(c, "unexpected reply within MULTI");
         return;
     }
     if (c->reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
         static const char text[] = "BUSYKEY it is there";
         j->c = NULL;
         j->fn(j->w, j->arg, text, sizeof text - 1);
+        return;
+    }
+    if (c->reply_type != REDIS_REPLY_ERROR && !answers(j, c->reply_type)) {
+        conn_lose(c, "unexpected reply to a large request");
+        bigjob_lost(j);
         return;
     }
     if (c->reply_type != REDIS_REPLY_ERROR) {

@@ -230,8 +230,11 @@ void bundle_queued(struct conn *c, const struct cunit *part)
 {
     struct bundle *t = part->arg;
     unsigned k = t->replies++;
-    if (c->reply_type != REDIS_REPLY_ERROR)
+    if (c->reply_type != REDIS_REPLY_ERROR) {
+        if (c->reply_type != REDIS_REPLY_STATUS || strcmp(c->err, k == 0 ? "OK" : "QUEUED") != 0)
+            conn_lose(c, "unexpected reply %s", k == 0 ? "to MULTI" : "within MULTI");
         return;
+    }
     if (k == 0) { /* what stands behind it is no transaction */
         writer_fail(c->w, EXIT_CANNOT, "event=multi_refused node=%s reply=%s", cnode_name(c->node),
                     log_quote(c->err, c->errlen));
@@ -242,11 +245,22 @@ void bundle_queued(struct conn *c, const struct cunit *part)
         note_fault(t, sent_as(t, k - 1), c->err, c->errlen);
 }
 
-void bundle_fault(const struct cunit *u, int element, const char *text, size_t len)
+void bundle_element(const struct cunit *u, int element, int type, const char *text, size_t len)
 {
     struct bundle *t = u->arg;
-    if (element >= 0)
-        note_fault(t, sent_as(t, (unsigned)element), text, len);
+    if (element == 0) {
+        t->look = 0;
+        t->strange = false;
+    }
+    while (t->look < t->n && t->e[t->look].out)
+        t->look++;
+    if (type == REDIS_REPLY_ERROR)
+        note_fault(t, t->look, text, len);
+    else if (t->look < t->n)
+        t->strange |= !reply_fits(t->req.p + t->e[t->look].off, t->e[t->look].r.len, type);
+    else
+        t->strange |= type != REDIS_REPLY_INTEGER; /* the position */
+    t->look++;
 }
 
 /* A request of it as a unit of its own, for what is said about it. */
@@ -321,12 +335,13 @@ void bundle_reply(struct conn *c, struct cunit *u)
     uint64_t due;
     char text[256];
     size_t len = c->errlen;
-    if (c->reply_type == REDIS_REPLY_ARRAY) {
+    bool whole = c->reply_type == REDIS_REPLY_ARRAY && c->reply_elements == (int)t->replies - 1;
+    if (whole && !t->strange) {
         carried_out(c, t);
         return;
     }
     if (c->reply_type != REDIS_REPLY_ERROR) {
-        conn_lose(c, "unexpected reply to EXEC");
+        conn_lose(c, whole ? "unexpected reply within EXEC's" : "unexpected reply to EXEC");
         return;
     }
     struct fault f = {.element = UINT32_MAX};
@@ -427,7 +442,9 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
         bundle_finish(w, &u, false);
         return;
     }
-    if (r != NULL && r->type != REDIS_REPLY_ERROR) {
+    if (r != NULL && r->type != REDIS_REPLY_ERROR && !reply_is_hash(r)) {
+        conn_lose(c, "HGETALL: unexpected reply");
+    } else if (r != NULL && r->type != REDIS_REPLY_ERROR) {
         if (exact_learn(w, t->slot, r, t->doubt ? t->token : 0)) {
             cluster_safe(c, on_safe, t);
             return;

@@ -33,6 +33,8 @@ struct bundle {
     bool closed;       /* nothing more joins */
     uint64_t since;    /* mono_us */
     unsigned replies;  /* so far */
+    unsigned look;     /* the element whose reply in that to EXEC is next */
+    bool strange;      /* that holds a reply which its request cannot get */
     struct buf faults; /* the first one of those queued, or those of EXEC */
 
     /* --exactly-once */

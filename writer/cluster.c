@@ -34,13 +34,6 @@ bool cluster_open(struct writer *w)
     cl->parked = xcalloc(SLOTS, sizeof *cl->parked);
     for (unsigned i = 0; i < SLOTS; i++)
         TAILQ_INIT(&cl->parked[i]);
-    redisReader *r = redisReaderCreate();
-    if (r == NULL) {
-        writer_fail(w, EXIT_CANNOT, "event=out_of_memory");
-        return false;
-    }
-    cl->building = r->fn;
-    redisReaderFree(r);
     memset(cl->owner, 0xff, sizeof cl->owner);
     if (cl->slots)
         return topology_first(w);
@@ -154,7 +147,7 @@ static void on_select(struct conn *c, void *arg, const redisReply *r)
     uint32_t db = c->select_db;
     struct node *n = &c->w->node;
     c->selecting = false;
-    if (r == NULL)
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
         return;
     c->w->cluster->stir = true;
     if (r->type != REDIS_REPLY_ERROR) {

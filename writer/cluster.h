@@ -48,6 +48,7 @@ struct cnode {
     bool flushed;    /* has carried out the flush that is under way */
     bool swept;      /* has said what the sweep asked in this round */
     char cursor[32]; /* of the sweep's SCAN */
+    struct scan_guard guard;
     unsigned nconn;
     struct conn **conn;
 };
@@ -107,7 +108,6 @@ struct cluster {
     bool exclusive;        /* without slots: a request is alone on all connections */
     uint64_t needed_since; /* mono_us: something waits for a node that is not there; 0: nothing does */
     uint64_t needed_last;  /* mono_us: when that was seen last */
-    redisReplyObjectFunctions *building; /* hiredis's own */
 
     /* topology */
     uint64_t refresh_at;     /* mono_us; 0: no need */

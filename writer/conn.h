@@ -16,6 +16,7 @@
 #include <sys/queue.h>
 
 #include "patience.h"
+#include "reply.h"
 #include "ring.h"
 #include "sock.h"
 
@@ -80,7 +81,7 @@ struct conn {
     char why[400];
     bool want_out;    /* the socket did not take everything */
     bool watched_out; /* and epoll knows */
-    redisReader *reader;
+    struct replies in;
     struct ring ring;
     struct cunit *unit; /* ring of cap entries */
     uint32_t cap, uhead, un;
@@ -104,7 +105,8 @@ struct conn {
     uint64_t done;     /* requests confirmed over it */
     bool restarted;    /* run_id changed since, and nobody said that another node took over */
     uint64_t opened;   /* mono_us: when connecting began, or when it was ready */
-    uint64_t heard;    /* mono_us of the last bytes */
+    uint64_t heard;    /* mono_us: bytes went, a reply came, or so many bytes of one (HEARD_STEP) */
+    size_t unheard;    /* bytes of a reply that came since */
     uint64_t next_try; /* mono_us: do not connect before */
     unsigned wait_ms;
     uint64_t said; /* mono_us of the last message about being lost */
@@ -113,9 +115,13 @@ struct conn {
 
     /* the reply being read */
     int reply_type;
-    char err[256];
+    int reply_elements;
+    char err[256]; /* the text of an error, a status or a string */
     size_t errlen;
 };
+
+/* How replies to records are looked at: for replies_open. */
+extern redisReplyObjectFunctions conn_looks;
 
 /* ring: bytes for unconfirmed requests, a power of two. */
 struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units);
@@ -140,6 +146,9 @@ void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t l
 void conn_call(struct conn *c, call_fn *fn, void *arg, ...) __attribute__((sentinel));
 void conn_call_raw(struct conn *c, call_fn *fn, void *arg, const void *request, size_t len);
 
+/* The same where the reply may have at most so many bytes: a longer one becomes an error. */
+void conn_call_most(struct conn *c, call_fn *fn, void *arg, const void *request, size_t len, size_t most);
+
 /* Write what the socket takes; read replies and act on them. */
 void conn_send(struct conn *c);
 void conn_receive(struct conn *c);
@@ -152,6 +161,9 @@ void conn_release(struct conn *c);
 
 /* The connection cannot be used any more: remember why. conn_settle does the rest. */
 void conn_lose(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Is the reply of one of these types (REPLY_BIT), or an error? If not, the connection is lost. */
+bool conn_expects(struct conn *c, const redisReply *r, unsigned types, const char *what);
 
 /* Has everything been answered (and passed on to replicas)? */
 static inline bool conn_quiet(const struct conn *c)

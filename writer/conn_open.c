@@ -36,13 +36,13 @@ static void ready(struct conn *c)
 
 /* ---- handshake ---- */
 
-/* A refusal: passing, or the end. True: r is fine. */
-static bool fine(struct conn *c, const redisReply *r, const char *what)
+/* A refusal: passing, or the end. True: r is of that type. */
+static bool fine(struct conn *c, const redisReply *r, int type, const char *what)
 {
     if (r == NULL)
         return false;
     if (r->type != REDIS_REPLY_ERROR)
-        return true;
+        return conn_expects(c, r, REPLY_BIT(type), what);
     if (error_class(r->str, r->len) == ERR_FATAL && strncmp(r->str, "ERR", 3) != 0) {
         writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
                     cnode_name(c->node), log_quote(r->str, r->len));
@@ -63,20 +63,20 @@ static void on_auth(struct conn *c, void *arg, const redisReply *r)
         r != NULL && r->type == REDIS_REPLY_ERROR && c->w->opt.url.user[0] == '\0' &&
         (strstr(r->str, "without any password") != NULL || strstr(r->str, "no password is set") != NULL);
     if (!unneeded)
-        (void)fine(c, r, "AUTH");
+        (void)fine(c, r, REDIS_REPLY_STATUS, "AUTH");
 }
 
 static void on_setname(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    (void)fine(c, r, "CLIENT SETNAME");
+    (void)fine(c, r, REDIS_REPLY_STATUS, "CLIENT SETNAME");
 }
 
 static void on_id(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
     bool old = r != NULL && r->type == REDIS_REPLY_ERROR && version_less(c->w->node.info.compat, "5.0");
-    if (!old && fine(c, r, "CLIENT ID") && r->type == REDIS_REPLY_INTEGER)
+    if (!old && fine(c, r, REDIS_REPLY_INTEGER, "CLIENT ID"))
         c->id = r->integer; /* before 5.0 there is none: CLIENT KILL leaves out whoever asks */
 }
 
@@ -85,7 +85,7 @@ static void on_info(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
     char run_id[sizeof c->run_id];
-    if (!fine(c, r, "INFO") || r->type != REDIS_REPLY_STRING)
+    if (!fine(c, r, REDIS_REPLY_STRING, "INFO"))
         return;
     info_field(r->str, "run_id", run_id, sizeof run_id);
     if (c->run_id[0] != '\0' && strcmp(c->run_id, run_id) != 0)
@@ -98,13 +98,14 @@ static void on_kill(struct conn *c, void *arg, const redisReply *r)
     (void)arg;
     if (r != NULL && r->type == REDIS_REPLY_ERROR && strstr(r->str, "No such client") != NULL)
         return; /* it went by itself */
-    (void)fine(c, r, "CLIENT KILL");
+    if (r == NULL || r->type != REDIS_REPLY_STATUS)
+        (void)fine(c, r, REDIS_REPLY_INTEGER, "CLIENT KILL");
 }
 
 static void on_ready(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    if (fine(c, r, "ECHO"))
+    if (fine(c, r, REDIS_REPLY_STRING, "ECHO"))
         ready(c);
 }
 
@@ -125,7 +126,7 @@ static void on_list(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
     char prefix[160], num[24];
-    if (!fine(c, r, "CLIENT LIST") || r->type != REDIS_REPLY_STRING)
+    if (!fine(c, r, REDIS_REPLY_STRING, "CLIENT LIST"))
         return;
     snprintf(prefix, sizeof prefix, " name=df2redis:%s:", c->w->opt.task);
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
@@ -167,20 +168,19 @@ void conn_want(struct conn *c, uint64_t now)
     c->id = 0;
     c->db = 0;
     c->selecting = false;
-    c->reader = redisReaderCreate();
-    if (c->reader == NULL) {
+    c->unheard = 0;
+    if (!replies_open(&c->in, &conn_looks, c)) {
         writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
         return;
     }
-    c->reader->privdata = c;
-    c->reader->maxbuf = 0; /* keep the buffer */
     struct endpoint unix_socket = {.port = ""};
     strlcpy(unix_socket.host, c->node->host, sizeof unix_socket.host);
-    int fd = c->node->port[0] != '\0' ? sock_tcp_start(c->node->host, c->node->port, c->why, sizeof c->why)
-                                      : sock_connect(&unix_socket, 0, c->why, sizeof c->why);
+    char why[sizeof c->why];
+    int fd = c->node->port[0] != '\0' ? sock_tcp_start(c->node->host, c->node->port, why, sizeof why)
+                                      : sock_connect(&unix_socket, 0, why, sizeof why);
     if (fd < 0) {
         c->state = CONN_CONNECTING;
-        conn_lose(c, "%s", c->why);
+        conn_lose(c, "%s", why);
         return;
     }
     if (transport_open(&c->t, fd, c->w->tls, c->node->host) < 0) {
@@ -259,8 +259,7 @@ void conn_settle(struct conn *c, uint64_t now)
     }
     c->state = CONN_DOWN;
     give_back(c);
-    redisReaderFree(c->reader);
-    c->reader = NULL;
+    replies_close(&c->in);
     c->ring.acked = c->ring.sent = c->ring.tail = 0;
     c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;

@@ -31,46 +31,47 @@ enum shake {
 
 static char seen; /* what every reply becomes */
 
+static void look(const redisReadTask *t, int type, const char *text, size_t len)
+{
+    struct node *n = replies_owner(t);
+    if (t->parent != NULL) {
+        if (t->parent->parent == NULL && type == REDIS_REPLY_ERROR)
+            group_exec_error(n, t->idx, text, len);
+        else if (t->parent->parent == NULL)
+            group_exec_reply(n, t->idx, type);
+        return;
+    }
+    n->reply_type = type;
+    n->errlen = len < sizeof n->err - 1 ? len : sizeof n->err - 1;
+    if (text != NULL)
+        memcpy(n->err, text, n->errlen);
+    n->err[n->errlen] = '\0';
+}
+
 static void *on_string(const redisReadTask *t, char *s, size_t len)
 {
-    struct node *n = t->privdata;
-    if (t->parent == NULL) {
-        n->reply_type = t->type;
-        if (t->type == REDIS_REPLY_ERROR) {
-            n->errlen = len < sizeof n->err - 1 ? len : sizeof n->err - 1;
-            memcpy(n->err, s, n->errlen);
-            n->err[n->errlen] = '\0';
-        }
-    } else if (t->type == REDIS_REPLY_ERROR && t->parent->parent == NULL) {
-        group_exec_error(n, t->idx, s, len);
-    }
+    look(t, t->type, s, len);
     return &seen;
 }
 
 static void *on_array(const redisReadTask *t, int elements)
 {
-    struct node *n = t->privdata;
-    if (t->parent == NULL) {
-        n->reply_type = t->type;
-        n->reply_elements = elements;
-    }
+    look(t, REDIS_REPLY_ARRAY, NULL, 0);
+    if (t->parent == NULL)
+        ((struct node *)replies_owner(t))->reply_elements = elements;
     return &seen;
 }
 
 static void *on_integer(const redisReadTask *t, long long value)
 {
     (void)value;
-    if (t->parent == NULL)
-        ((struct node *)t->privdata)->reply_type = t->type;
+    look(t, t->type, NULL, 0);
     return &seen;
 }
 
 static void *on_nil(const redisReadTask *t)
 {
-    if (t->parent == NULL)
-        ((struct node *)t->privdata)->reply_type = t->type;
-    else if (t->parent->parent == NULL)
-        group_exec_null(t->privdata, t->idx);
+    look(t, REDIS_REPLY_NIL, NULL, 0); /* t->type is that of what is not there */
     return &seen;
 }
 
@@ -82,36 +83,46 @@ static void on_free(void *reply)
 static void fresh_reader(struct node *n)
 {
     static redisReplyObjectFunctions functions = {on_string, on_array, on_integer, on_nil, on_free};
-    if (n->reader != NULL)
-        redisReaderFree(n->reader);
-    n->reader = redisReaderCreateWithFunctions(&functions);
-    if (n->reader == NULL) {
+    replies_close(&n->in);
+    if (!replies_open(&n->in, &functions, n)) {
         writer_fail(n->w, EXIT_CANNOT, "event=out_of_memory");
         n->dead = true;
-        return;
     }
-    n->reader->privdata = n;
-    n->reader->maxbuf = 0; /* keep the buffer */
 }
 
 /* ---- handshake ---- */
 
-/* Judge a reply in a handshake and free it; why gets the words of a refusal. */
-static enum shake judge(struct node *n, redisReply *r, const char *what)
+#define A_STATUS   REPLY_BIT(REDIS_REPLY_STATUS)
+#define AN_INTEGER REPLY_BIT(REDIS_REPLY_INTEGER)
+#define A_STRING   REPLY_BIT(REDIS_REPLY_STRING)
+#define AN_ARRAY   REPLY_BIT(REDIS_REPLY_ARRAY)
+
+/* Judge a reply in a handshake, which has to be of one of these types, without freeing it; lost_why gets the words of
+ * a refusal. */
+static enum shake look_at(struct node *n, const redisReply *r, const char *what, unsigned types)
 {
     if (r == NULL) {
         /* Of a server that never spoke to us: it is no Redis, or not without TLS. */
-        bool never = n->t.hopeless || (errno == EPROTO && n->reader == NULL);
+        bool never = n->t.hopeless || (errno == EPROTO && n->in.reader == NULL);
         snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, call_reason(&n->t));
         return never ? SHAKE_FATAL : SHAKE_AGAIN;
     }
-    enum shake verdict = SHAKE_OK;
     if (r->type == REDIS_REPLY_ERROR) {
         snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, r->str);
-        verdict = error_class(r->str, r->len) == ERR_RETRY ? SHAKE_LATER : SHAKE_FATAL;
-        if (verdict == SHAKE_LATER)
-            error_count(&n->w->stats.refusals, r->str, r->len);
+        if (error_class(r->str, r->len) != ERR_RETRY)
+            return SHAKE_FATAL;
+        error_count(&n->w->stats.refusals, r->str, r->len);
+        return SHAKE_LATER;
     }
+    if ((REPLY_BIT(r->type) & types) != 0)
+        return SHAKE_OK;
+    snprintf(n->lost_why, sizeof n->lost_why, "%s: unexpected reply", what);
+    return SHAKE_AGAIN;
+}
+
+static enum shake judge(struct node *n, redisReply *r, const char *what, unsigned types)
+{
+    enum shake verdict = look_at(n, r, what, types);
     freeReplyObject(r);
     return verdict;
 }
@@ -129,7 +140,7 @@ static enum shake authenticate(struct node *n)
         freeReplyObject(r);
         return SHAKE_OK;
     }
-    return judge(n, r, "AUTH");
+    return judge(n, r, "AUTH", A_STATUS);
 }
 
 /* "df2redis:TASK:host.pid" */
@@ -150,12 +161,12 @@ static enum shake kill_others(struct node *n)
     redisReply *r = target_call(n, CALL_MS, "CLIENT", "ID", NULL);
     bool old = r != NULL && r->type == REDIS_REPLY_ERROR && version_less(n->info.compat, "5.0");
     if (r == NULL || (r->type != REDIS_REPLY_INTEGER && !old))
-        return judge(n, r, "CLIENT ID");
+        return judge(n, r, "CLIENT ID", AN_INTEGER);
     long long self = old ? 0 : r->integer; /* CLIENT KILL leaves out whoever asks */
     freeReplyObject(r);
     redisReply *list = target_call(n, CALL_MS, "CLIENT", "LIST", NULL);
     if (list == NULL || list->type != REDIS_REPLY_STRING)
-        return judge(n, list, "CLIENT LIST");
+        return judge(n, list, "CLIENT LIST", A_STRING);
     char prefix[160];
     snprintf(prefix, sizeof prefix, " name=df2redis:%s:", n->w->opt.task);
     enum shake verdict = SHAKE_OK;
@@ -169,7 +180,7 @@ static enum shake kill_others(struct node *n)
         snprintf(num, sizeof num, "%lld", id);
         log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection id=%lld", id);
         r = target_call(n, CALL_MS, "CLIENT", "KILL", "ID", num, NULL);
-        verdict = judge(n, r, "CLIENT KILL");
+        verdict = judge(n, r, "CLIENT KILL", AN_INTEGER | A_STATUS);
     }
     freeReplyObject(list);
     return verdict;
@@ -178,8 +189,12 @@ static enum shake kill_others(struct node *n)
 /* A MULTI that is refused later would let the requests behind it run one by one: find out now. */
 static enum shake probe_multi(struct node *n)
 {
-    enum shake verdict = judge(n, target_call(n, CALL_MS, "MULTI", NULL), "MULTI");
-    return verdict == SHAKE_OK ? judge(n, target_call(n, CALL_MS, "EXEC", NULL), "EXEC") : verdict;
+    enum shake verdict = judge(n, target_call(n, CALL_MS, "MULTI", NULL), "MULTI", A_STATUS);
+    if (verdict != SHAKE_OK)
+        return verdict;
+    redisReply *r = target_call(n, CALL_MS, "EXEC", NULL);
+    bool more = r != NULL && r->type == REDIS_REPLY_ARRAY && r->elements > 0;
+    return judge(n, r, "EXEC", more ? 0 : AN_ARRAY);
 }
 
 static enum shake inspect(struct node *n)
@@ -187,7 +202,7 @@ static enum shake inspect(struct node *n)
     bool lost;
     redisReply *r = target_inspect(n, &n->info, &lost);
     if (r != NULL || lost)
-        return judge(n, r, "INFO");
+        return judge(n, r, "INFO", 0);
     if (n->w->opt.url.sentinel && strcmp(n->info.role, "master") != 0) {
         snprintf(n->lost_why, sizeof n->lost_why,
                  "sentinels name a server as the master that says it is a %s", n->info.role);
@@ -204,7 +219,7 @@ static enum shake select_again(struct node *n)
         if (n->dbs.bad[i])
             continue;
         snprintf(num, sizeof num, "%u", n->dbs.known[i]);
-        enum shake verdict = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT");
+        enum shake verdict = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT", A_STATUS);
         if (verdict != SHAKE_OK)
             return verdict;
     }
@@ -246,12 +261,14 @@ static enum shake read_saved(struct node *n, struct saved *s)
     memset(s->seq, 0, w->session.flows * sizeof *s->seq);
     s->there = s->session_ours = s->writer_ours = false;
     redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
-    if (r == NULL || r->type != REDIS_REPLY_ARRAY)
-        return judge(n, r, "HGETALL");
+    enum shake verdict = look_at(n, r, "HGETALL", reply_is_hash(r) ? AN_ARRAY : 0);
+    if (verdict != SHAKE_OK) {
+        freeReplyObject(r);
+        return verdict;
+    }
     s->there = r->elements > 0;
-    for (size_t i = 0; i + 1 < r->elements; i += 2)
-        if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL)
-            saved_field(w, s, r->element[i]->str, r->element[i + 1]->str);
+    for (size_t i = 0; i < r->elements; i += 2)
+        saved_field(w, s, r->element[i]->str, r->element[i + 1]->str);
     s->ours = s->session_ours && s->writer_ours;
     freeReplyObject(r);
     return SHAKE_OK;
@@ -269,7 +286,7 @@ static enum shake handshake(struct node *n, struct saved *saved)
     connection_name(n->w, name, sizeof name);
     enum shake v = authenticate(n);
     if (v == SHAKE_OK)
-        v = judge(n, target_call(n, CALL_MS, "CLIENT", "SETNAME", name, NULL), "CLIENT SETNAME");
+        v = judge(n, target_call(n, CALL_MS, "CLIENT", "SETNAME", name, NULL), "CLIENT SETNAME", A_STATUS);
     if (v == SHAKE_OK)
         v = inspect(n);
     if (v == SHAKE_OK && saved != NULL) {
@@ -290,7 +307,7 @@ static enum shake handshake(struct node *n, struct saved *saved)
         v = select_again(n);
     snprintf(num, sizeof num, "%u", n->db);
     if (v == SHAKE_OK)
-        v = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT");
+        v = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT", A_STATUS);
     return v;
 }
 
@@ -309,7 +326,7 @@ static enum shake try_once(struct node *n, struct saved *saved)
     }
     enum shake v = handshake(n, saved);
     const struct url *u = &n->w->opt.url;
-    if (v == SHAKE_AGAIN && n->reader == NULL && u->tls == NULL && tls_spoken(&at)) {
+    if (v == SHAKE_AGAIN && n->in.reader == NULL && u->tls == NULL && tls_spoken(&at)) {
         snprintf(n->lost_why, sizeof n->lost_why, "the server expects TLS: name it as rediss://");
         v = SHAKE_FATAL;
     }

@@ -107,11 +107,22 @@ static bool exec_command(const struct node *n, int element, int32_t *cmd)
     return true;
 }
 
-void group_exec_null(struct node *n, int element)
+void group_exec_reply(struct node *n, int element, int type)
 {
     int32_t cmd;
-    if (exec_command(n, element, &cmd) && cmd >= 0 && n->b.flying->item[cmd].ticket != TICKET_NONE)
-        item_there(n, n->b.flying, (unsigned)cmd);
+    if (!exec_command(n, element, &cmd))
+        return;
+    struct group *g = n->b.flying;
+    if (cmd < 0) {
+        n->b.strange |= type != (cmd == CMD_HSET ? REDIS_REPLY_INTEGER : REDIS_REPLY_STATUS);
+        return;
+    }
+    const struct item *it = &g->item[cmd];
+    if (type == REDIS_REPLY_NIL && it->ticket != TICKET_NONE)
+        item_there(n, g, (unsigned)cmd);
+    else
+        n->b.strange |= !(g->big != NULL ? reply_fits(g->big->mem.p, g->big->mem.len, type)
+                                         : reply_fits(g->req.p + it->off, it->len, type));
 }
 
 /* A reply inside EXEC's. It was executed, so even a refusal that would pass cannot be mended by sending it
@@ -199,6 +210,11 @@ static void pop_unit(struct node *n)
     ring_ack(&n->ring, len);
 }
 
+static bool is_status(const struct node *n, const char *text)
+{
+    return n->reply_type == REDIS_REPLY_STATUS && strcmp(n->err, text) == 0;
+}
+
 void group_reply(struct node *n)
 {
     struct groups *b = &n->b;
@@ -209,25 +225,33 @@ void group_reply(struct node *n)
         if (error) {
             b->broken = true;
             node_fatal(n, "multi_refused", n->err, n->errlen);
+        } else if (!is_status(n, "OK")) {
+            node_lose(n, "unexpected reply to MULTI");
         }
         return;
     }
     if (i <= b->ncmd) {
         if (error)
             queued_error(n, b->cmd[i - 1]);
+        else if (!is_status(n, "QUEUED"))
+            node_lose(n, "unexpected reply within MULTI");
         return;
     }
     pop_unit(n);
     if (b->broken || n->dead) {
         b->resend = true; /* the writer has failed: it stays unconfirmed */
-    } else if (n->reply_type == REDIS_REPLY_ARRAY && n->reply_elements == (int)b->ncmd) {
+    } else if (n->reply_type == REDIS_REPLY_ARRAY && n->reply_elements == (int)b->ncmd && !b->strange) {
         committed(n, g);
     } else if (error && error_is_execabort(n->err, n->errlen)) {
         aborted(n, g);
     } else {
         /* Older servers leave a refused EXEC's transaction open: a new connection knows where it stands. */
         b->resend = true;
-        node_lose(n, "unexpected reply to EXEC: %s", error ? log_quote(n->err, n->errlen) : "no array");
+        node_lose(n, "unexpected reply to EXEC: %s",
+                  error                                  ? log_quote(n->err, n->errlen)
+                  : n->reply_type != REDIS_REPLY_ARRAY   ? "no array"
+                  : n->reply_elements != (int)b->ncmd    ? "another number of replies"
+                                                         : "a reply that its request cannot get");
     }
 }
 

@@ -87,7 +87,7 @@ static void send_group(struct node *n, struct group *g)
     uint64_t start = n->ring.tail;
     uint32_t db = n->db;
     b->ncmd = b->replied = 0;
-    b->retry = b->broken = b->resend = false;
+    b->retry = b->broken = b->resend = b->strange = false;
     b->faults.len = 0;
     send_text(n, "*1\r\n$5\r\nMULTI\r\n");
     for (unsigned i = 0; i < g->n; i++) {

@@ -33,8 +33,7 @@ void node_free(struct node *n)
 {
     if (n->t.fd >= 0)
         n->t.close(&n->t);
-    if (n->reader != NULL)
-        redisReaderFree(n->reader);
+    replies_close(&n->in);
     ring_free(&n->ring);
     free(n->unit);
     free(n->chunk);
@@ -164,6 +163,10 @@ enum put node_want_db(struct node *n, uint32_t db)
 static void select_reply(struct node *n)
 {
     n->selecting = false;
+    if (n->reply_type != REDIS_REPLY_ERROR && n->reply_type != REDIS_REPLY_STATUS) {
+        node_lose(n, "unexpected reply to SELECT");
+        return;
+    }
     if (n->reply_type != REDIS_REPLY_ERROR) {
         n->db = n->select_db;
         node_db_learn(n, n->db, true);
@@ -260,31 +263,58 @@ void node_send(struct node *n)
 
 static void reply_done(struct node *n)
 {
-    if (n->un == 0) {
-        if (n->reply_type == REDIS_REPLY_ERROR)
-            node_lose(n, "the server says %s", log_quote(n->err, n->errlen));
-        else
-            node_lose(n, "a reply that nobody asked for");
-        return;
-    }
     const struct unit u = n->unit[n->uhead];
+    n->heard = n->now;
+    n->unheard = 0;
     if (u.kind == U_GROUP) {
         group_reply(n);
         return;
     }
+    if (n->ring.sent < n->ring.acked + u.len && n->reply_type != REDIS_REPLY_ERROR) {
+        node_lose(n, "a reply to half a request");
+        return;
+    }
     if (u.kind == U_SELECT)
         select_reply(n);
-    else
-        pipeline_reply(n, &u);
+    else if (!pipeline_reply(n, &u))
+        return;
     n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
     n->un--;
     ring_ack(&n->ring, u.len);
 }
 
+/* A reply, or a part of one, that nothing was sent for. */
+static void unasked(struct node *n)
+{
+    void *reply;
+    n->reply_type = 0;
+    if (replies_next(&n->in, false, REPLY_STRING, &reply) == 1 && n->reply_type == REDIS_REPLY_ERROR)
+        node_lose(n, "the server says %s", log_quote(n->err, n->errlen));
+    else
+        node_lose(n, "a reply that nobody asked for");
+}
+
+/* The next whole reply, acted on. False: none, or the connection is lost. */
+static bool next_reply(struct node *n)
+{
+    void *reply;
+    if (replies_idle(&n->in))
+        return false;
+    if (n->un == 0 || n->ring.sent == n->ring.acked) {
+        unasked(n);
+        return false;
+    }
+    int got = replies_next(&n->in, false, REPLY_STRING, &reply);
+    if (got < 0)
+        node_lose(n, "malformed reply: %s", n->in.why);
+    if (got > 0)
+        reply_done(n);
+    return got > 0 && !n->lost;
+}
+
 void node_receive(struct node *n)
 {
     static char in[READ_STEP];
-    void *reply;
     for (;;) {
         ssize_t k = n->t.read(&n->t, in, sizeof in);
         if (k < 0 && errno == EINTR)
@@ -295,24 +325,18 @@ void node_receive(struct node *n)
             node_lose(n, "%s", k == 0 ? "closed by the server" : transport_reason(&n->t));
             return;
         }
-        n->heard = n->now;
-        if (redisReaderFeed(n->reader, in, (size_t)k) != REDIS_OK) {
-            node_lose(n, "reply reader: %s", n->reader->errstr);
+        n->unheard += (size_t)k;
+        if (n->unheard >= HEARD_STEP) {
+            n->heard = n->now;
+            n->unheard = 0;
+        }
+        if (!replies_feed(&n->in, in, (size_t)k)) {
+            node_lose(n, "reply reader: %s", n->in.why);
             return;
         }
-        for (;;) {
-            reply = NULL;
-            if (redisReaderGetReply(n->reader, &reply) != REDIS_OK) {
-                node_lose(n, "malformed reply: %s", n->reader->errstr);
-                return;
-            }
-            if (reply == NULL)
-                break;
-            reply_done(n);
-            if (n->lost)
-                return;
-        }
-        if ((size_t)k < sizeof in)
+        while (next_reply(n))
+            ;
+        if (n->lost || (size_t)k < sizeof in)
             return;
     }
 }

@@ -19,6 +19,7 @@
 #include "hashset.h"
 #include "record.h"
 #include "patience.h"
+#include "reply.h"
 #include "ring.h"
 #include "sock.h"
 
@@ -131,6 +132,7 @@ struct groups {
     unsigned replied;  /* replies of flying read, MULTI's included */
     bool retry;        /* a reply of flying was a refusal that passes */
     bool broken;       /* MULTI itself was refused */
+    bool strange;      /* the reply to EXEC holds one that its request cannot get */
     struct buf faults; /* struct fault + text: commands of flying refused when queued */
     bool dirty;        /* applied positions are newer than the key */
     bool save_now;
@@ -167,7 +169,7 @@ struct node {
     char port[8];
     struct transport t; /* fd -1: not connected */
     bool want_out;      /* the socket did not take everything */
-    redisReader *reader;
+    struct replies in;
     struct ring ring;
     struct unit *unit; /* ring of UNITS_MAX */
     uint32_t uhead, un;
@@ -189,7 +191,8 @@ struct node {
     bool reached;   /* somebody has answered, so that it is worth trying again */
     bool replica;   /* it refuses writes as a replica: to be explained */
     uint64_t now;   /* mono_us when node_work was called last */
-    uint64_t heard; /* mono_us: bytes came or went, or nothing was awaited */
+    uint64_t heard; /* mono_us: bytes went, a reply came, or so many bytes of one, or nothing was awaited */
+    size_t unheard; /* bytes of a reply that came since */
     bool lost;
     bool dead; /* the target refuses everything: nothing more is sent */
     char lost_why[400];
@@ -199,7 +202,7 @@ struct node {
     uint64_t connected_at; /* mono_us */
 
     /* the reply being read */
-    char err[256];
+    char err[256]; /* the text of an error, a status or a string */
     size_t errlen;
     int reply_type;
     int reply_elements;
@@ -259,7 +262,8 @@ void pipeline_init(struct pipeline *a);
 void pipeline_free(struct pipeline *a);
 enum put pipeline_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass);
 void pipeline_flush(struct node *n); /* send the MSET that is being gathered */
-void pipeline_reply(struct node *n, const struct unit *u);
+/* False: the connection is lost, and the unit is as before. */
+bool pipeline_reply(struct node *n, const struct unit *u);
 void pipeline_again(struct node *n);       /* send refused requests again */
 bool pipeline_quiet(const struct node *n); /* nothing gathered, in flight or refused */
 void pipeline_forget(struct node *n);      /* drop what is gathered and refused: the session is void */
@@ -277,9 +281,9 @@ void group_put_big(struct node *n, const struct rec *r, struct big *big, uint8_t
 void group_put_barrier(struct node *n);
 void group_work(struct node *n, uint64_t now);
 void group_reply(struct node *n); /* one top-level reply */
-/* An error inside the reply to EXEC, seen while that is read: the answer to command number element. */
+/* What is inside the reply to EXEC, seen while that is read: the answer to command number element. */
 void group_exec_error(struct node *n, int element, const char *text, size_t len);
-void group_exec_null(struct node *n, int element);
+void group_exec_reply(struct node *n, int element, int type);
 void group_big_sent(struct node *n);      /* the file of a big request went out */
 size_t group_room(const struct group *g); /* bytes it will take at most */
 bool groups_quiet(const struct node *n);

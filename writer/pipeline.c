@@ -236,18 +236,25 @@ static void unit_error(struct node *n, const struct unit *u)
     release_keys(n, u->keys, false);
 }
 
-void pipeline_reply(struct node *n, const struct unit *u)
+bool pipeline_reply(struct node *n, const struct unit *u)
 {
+    bool error = n->reply_type == REDIS_REPLY_ERROR;
+    if (!error && (u->kind == U_MSET ? n->reply_type != REDIS_REPLY_STATUS
+                                     : !reply_fits(ring_at(&n->ring, n->ring.acked), u->len, n->reply_type))) {
+        node_lose(n, "unexpected reply to a request");
+        return false;
+    }
     n->a.outstanding--;
-    if (n->reply_type == REDIS_REPLY_ERROR) {
+    if (error) {
         unit_error(n, u);
-        return;
+        return true;
     }
     n->confirmed_a++;
     n->progress = true;
     release_keys(n, u->keys, true);
     if (n->patience.since != 0)
         node_succeeded(n);
+    return true;
 }
 
 /* Only when every reply of the refused batch is there, so that they go in their old order. */

@@ -289,6 +289,9 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
     uint64_t due;
     if (r == NULL) {
         again(s, 0, NULL);
+    } else if (r->type != REDIS_REPLY_ERROR && !reply_is_hash(r)) {
+        conn_lose(c, "HGETALL: unexpected reply");
+        again(s, 0, NULL);
     } else if (r->type != REDIS_REPLY_ERROR) {
         (void)exact_learn(s->w, s->slot[s->asking], r, 0);
         again(s, 0, NULL);
@@ -338,6 +341,11 @@ static void on_reply(struct conn *c, void *arg, const redisReply *r)
         }
         fault(s, r->str, r->len);
         advance(s);
+        return;
+    }
+    if (!reply_fits(s->req.p, s->req.len, r->type)) {
+        conn_lose(c, "unexpected reply to a step of a program");
+        lost(s);
         return;
     }
     if (s->step.keep != 0)

@@ -85,6 +85,25 @@ redisReply *target_answer(struct writer *w, struct node *n, int timeout_ms, ...)
     return must(w, n, timeout_ms, arg, argc);
 }
 
+enum { REPLY_ANY, REPLY_QUEUED };
+
+/* Is it what the command answers? It is freed. */
+static bool fits(struct node *n, const char *command, int what, redisReply *r)
+{
+    if (r == NULL)
+        return false;
+    struct buf b = {.max = 64};
+    (void)resp_add_array(&b, 1);
+    (void)resp_add_str(&b, command);
+    bool ok = what == REPLY_QUEUED ? r->type == REDIS_REPLY_STATUS && strcmp(r->str, "QUEUED") == 0
+                                   : reply_fits(b.p, b.len, r->type);
+    if (!ok)
+        node_lose(n, "%s: unexpected reply", command);
+    buf_free(&b);
+    freeReplyObject(r);
+    return ok;
+}
+
 bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
 {
     const char *arg[CALL_ARGS_MAX];
@@ -92,10 +111,30 @@ bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
     va_start(ap, timeout_ms);
     unsigned argc = call_collect(arg, ap);
     va_end(ap);
-    redisReply *r = must(w, n, timeout_ms, arg, argc);
-    if (r != NULL)
-        freeReplyObject(r);
-    return r != NULL;
+    return fits(n, arg[0], REPLY_ANY, must(w, n, timeout_ms, arg, argc));
+}
+
+bool target_queued(struct writer *w, struct node *n, int timeout_ms, ...)
+{
+    const char *arg[CALL_ARGS_MAX];
+    va_list ap;
+    va_start(ap, timeout_ms);
+    unsigned argc = call_collect(arg, ap);
+    va_end(ap);
+    return fits(n, arg[0], REPLY_QUEUED, must(w, n, timeout_ms, arg, argc));
+}
+
+bool target_exec(struct writer *w, struct node *n, int timeout_ms, unsigned commands)
+{
+    const char *arg[] = {"EXEC"};
+    redisReply *r = must(w, n, timeout_ms, arg, 1);
+    bool whole = r != NULL && r->type == REDIS_REPLY_ARRAY && r->elements == commands;
+    for (unsigned i = 0; whole && i < commands; i++)
+        whole = r->element[i]->type == REDIS_REPLY_INTEGER; /* DEL and HSET */
+    if (r != NULL && !whole)
+        node_lose(n, "EXEC: unexpected reply");
+    freeReplyObject(r);
+    return whole;
 }
 
 bool target_request(struct writer *w, struct node *n, int timeout_ms, const char *what, const void *request,
@@ -107,10 +146,8 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
             node_lose(n, "%s: %s", what, call_reason(&n->t));
             return false;
         }
-        if (r->type != REDIS_REPLY_ERROR) {
-            freeReplyObject(r);
-            return true;
-        }
+        if (r->type != REDIS_REPLY_ERROR)
+            return fits(n, what, REPLY_ANY, r);
         if (error_class(r->str, r->len) != ERR_RETRY || writer_signals() >= 2) {
             refused(w, n, what, r);
             return false;
@@ -199,17 +236,15 @@ redisReply *target_inspect(struct node *n, struct target_info *info, bool *lost)
 {
     redisReply *r = target_call(n, CALL_MS, "INFO", "server", NULL);
     *lost = r == NULL;
-    if (r == NULL || r->type == REDIS_REPLY_ERROR)
+    if (r == NULL || r->type != REDIS_REPLY_STRING)
         return r;
-    if (r->type == REDIS_REPLY_STRING)
-        parse_info(info, r->str);
+    parse_info(info, r->str);
     freeReplyObject(r);
     r = target_call(n, CALL_MS, "INFO", "replication", NULL);
     *lost = r == NULL;
-    if (r == NULL || r->type == REDIS_REPLY_ERROR)
+    if (r == NULL || r->type != REDIS_REPLY_STRING)
         return r;
-    if (r->type == REDIS_REPLY_STRING)
-        info_field(r->str, "role", info->role, sizeof info->role);
+    info_field(r->str, "role", info->role, sizeof info->role);
     freeReplyObject(r);
     return NULL;
 }
@@ -236,8 +271,10 @@ static void module_names(struct target_info *info, const redisReply *list)
 bool target_limits(struct node *n, struct target_info *info)
 {
     redisReply *r = target_call(n, CALL_MS, "MODULE", "LIST", NULL);
-    if (r == NULL)
+    if (r == NULL || (r->type != REDIS_REPLY_ARRAY && r->type != REDIS_REPLY_ERROR)) {
+        freeReplyObject(r);
         return false;
+    }
     module_names(info, r);
     freeReplyObject(r);
     r = target_call(n, CALL_MS, "CONFIG", "GET", "proto-max-bulk-len", NULL);
@@ -302,14 +339,21 @@ const char *target_unfit(const struct target_info *info, const char *existing, c
 static int db_has_keys(struct writer *w, struct node *n)
 {
     char cursor[32] = "0";
+    struct scan_guard guard = {.n = 0};
     int found = 0;
     do {
         const char *arg[] = {"SCAN", cursor, "COUNT", "1000"};
         redisReply *r = call_patiently(w, n, CALL_MS, arg, 4);
         if (r == NULL)
             return -1;
-        if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->str == NULL) {
+        if (r->type == REDIS_REPLY_ERROR) {
             refused(w, n, "SCAN", r);
+            return -1;
+        }
+        bool circles = reply_is_scan(r) && scan_circles(&guard, r->element[0]->str);
+        if (!reply_is_scan(r) || circles) {
+            node_lose(n, circles ? "SCAN: its cursor goes in circles" : "SCAN: unexpected reply");
+            freeReplyObject(r);
             return -1;
         }
         const redisReply *keys = r->element[1];
@@ -334,8 +378,13 @@ int target_has_keys(struct writer *w, struct node *n)
     redisReply *r = call_patiently(w, n, CALL_MS, arg, 2);
     if (r == NULL)
         return -1;
-    if (r->type != REDIS_REPLY_STRING) {
+    if (r->type == REDIS_REPLY_ERROR) {
         refused(w, n, "INFO", r);
+        return -1;
+    }
+    if (r->type != REDIS_REPLY_STRING) {
+        node_lose(n, "INFO: unexpected reply");
+        freeReplyObject(r);
         return -1;
     }
     int found = 0;
