@@ -12,6 +12,7 @@
 #include "io.h"
 #include "log.h"
 #include "seek.h"
+#include "suspect.h"
 #include "target.h"
 #include "tls.h"
 #include "writer.h"
@@ -395,7 +396,6 @@ bool node_connect(struct node *n)
 static bool verify(struct node *n, const struct saved *s, bool same_run, bool *applied)
 {
     struct writer *w = n->w;
-    const struct group *g = n->b.flying;
     const char *lost = s->there ? NULL : "the position key is missing";
     if (s->there && !s->ours) {
         writer_fail(w, EXIT_CANNOT, "event=task_taken_over task=%s target=%s note=%s", w->opt.task,
@@ -408,10 +408,8 @@ static bool verify(struct node *n, const struct saved *s, bool same_run, bool *a
             lost = "the position key is behind what was confirmed";
     if (lost == NULL && !same_run && n->confirmed_a > 0 && !positions_all_saved_synced(&w->positions))
         lost = "the server was started anew during the full sync";
-    unsigned yes = 0;
-    for (unsigned i = 0; g != NULL && i < g->own; i++)
-        yes += s->seq[g->pos[i].flow] >= g->pos[i].seq;
-    if (lost == NULL && g != NULL && g->n > 0 && yes > 0 && yes < g->own)
+    int done = group_applied(n, s->seq);
+    if (lost == NULL && done < 0)
         lost = "half a transaction is there";
     if (lost != NULL) {
         writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", w->opt.shown,
@@ -420,7 +418,7 @@ static bool verify(struct node *n, const struct saved *s, bool same_run, bool *a
         return false;
     }
     /* One with requests of our own only has no position to tell it by, and does no harm twice. */
-    *applied = g != NULL && g->n > 0 && g->own > 0 && yes == g->own;
+    *applied = done > 0;
     return true;
 }
 
@@ -453,7 +451,7 @@ static void rewind_ring(struct node *n)
 static uint64_t begin_loss(struct node *n)
 {
     uint64_t now = mono_us();
-    bool idle = node_quiet(n) && now - n->connected_at > IDLE_AFTER; /* nothing was there to be confirmed */
+    bool idle = node_quiet(n) && !n->in_call && now - n->connected_at > IDLE_AFTER; /* nothing was there to be confirmed */
     if (n->progress || n->lost_since == 0 || idle) {
         n->lost_since = now;
         n->lost_wait = 0;
@@ -473,8 +471,10 @@ static bool look_for_target(struct node *n, struct saved *saved)
         wait_ms(ms * 3 / 4 + (unsigned)(mono_us() % (ms / 2 + 1)));
         bool late = w->failed && mono_us() >= w->failed_at + 1500000;
         enum shake v = late || writer_signals() >= 2 ? SHAKE_AGAIN : try_once(n, saved);
-        if (v == SHAKE_OK)
+        if (v == SHAKE_OK && (suspect_in_flight(n) || mono_us() < give_up)) /* what is in flight has suspect.h */
             return true;
+        if (v == SHAKE_OK)
+            n->t.close(&n->t);
         if (v == SHAKE_LATER)
             not_yet(n, &give_up, &said);
         late |= mono_us() >= give_up; /* after a try: waiting may have taken all of the time */
@@ -498,6 +498,9 @@ bool node_reconnect(struct node *n)
               log_quote(n->lost_why, strlen(n->lost_why)), n->un);
     n->t.close(&n->t);
     w->stats.reconnects++;
+    char why[sizeof n->lost_why];
+    memcpy(why, n->lost_why, sizeof why);
+    suspect_lost(n);
     struct saved saved = {.seq = xcalloc(w->session.flows + 1, sizeof *saved.seq)};
     bool begun = session_begun(w);
     bool ok = look_for_target(n, begun ? &saved : NULL);
@@ -512,6 +515,10 @@ bool node_reconnect(struct node *n)
     n->connected_at = n->heard = mono_us();
     n->want_out = false;
     n->patience.until = 0;
+    n->in_call = n->blameless = false;
+    memcpy(n->lost_why, why, sizeof why); /* what was lost, not what was tried since */
+    if (!applied || n->unit[n->uhead].kind != U_GROUP)
+        suspect_judge(n);
     rewind_ring(n);
     group_settle(n, applied);
     log_event(LOG_WARN, NO_FLOW, "event=target_connected_again target=%s", w->opt.shown);

@@ -9,6 +9,7 @@
 #include "io.h"
 #include "log.h"
 #include "resp.h"
+#include "suspect.h"
 #include "writer.h"
 
 /* One request of it. */
@@ -210,6 +211,49 @@ static void pop_unit(struct node *n)
     ring_ack(&n->ring, len);
 }
 
+/* One request of a group was executed, with its position. The others follow. */
+static void stepped(struct node *n, struct group *g)
+{
+    struct item *it = &g->item[n->b.step];
+    struct flowpos *f = &n->w->positions.flow[it->flow];
+    if (!it->out)
+        count_item(n->w, it, now_us());
+    it->out = true;
+    if (!it->own && it->seq > f->saved_seq)
+        f->saved_seq = it->seq;
+    n->b.resend = n->progress = true;
+    n->w->stats.groups++;
+    node_succeeded(n);
+}
+
+void group_give_up(struct node *n, const char *text, size_t len)
+{
+    struct group *g = n->b.flying;
+    for (unsigned i = 0; g != NULL && i < g->n; i++)
+        if (!g->item[i].out) {
+            item_error(n, g, i, text, len);
+            return;
+        }
+}
+
+int group_applied(const struct node *n, const uint64_t *seq)
+{
+    const struct group *g = n->b.flying;
+    if (g == NULL || g->n == 0)
+        return 0;
+    if (n->b.step >= 0 && !n->b.resend) {
+        const struct item *it = &g->item[n->b.step];
+        return !it->own && seq[it->flow] >= it->seq;
+    }
+    unsigned yes = 0, all = 0;
+    for (unsigned i = 0; i < g->own; i++) { /* what steps of it have saved tells nothing */
+        bool open = n->w->positions.flow[g->pos[i].flow].saved_seq < g->pos[i].seq;
+        all += open;
+        yes += open && seq[g->pos[i].flow] >= g->pos[i].seq;
+    }
+    return yes == 0 ? 0 : yes == all ? 1 : -1;
+}
+
 static bool is_status(const struct node *n, const char *text)
 {
     return n->reply_type == REDIS_REPLY_STATUS && strcmp(n->err, text) == 0;
@@ -241,7 +285,11 @@ void group_reply(struct node *n)
     if (b->broken || n->dead) {
         b->resend = true; /* the writer has failed: it stays unconfirmed */
     } else if (n->reply_type == REDIS_REPLY_ARRAY && n->reply_elements == (int)b->ncmd && !b->strange) {
-        committed(n, g);
+        suspect_cleared(n);
+        if (b->step >= 0)
+            stepped(n, g);
+        else
+            committed(n, g);
     } else if (error && error_is_execabort(n->err, n->errlen)) {
         aborted(n, g);
     } else {
@@ -296,7 +344,12 @@ void group_settle(struct node *n, bool applied)
         n->w->stats.retries++;
         return;
     }
-    log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", g->n);
+    log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", n->b.step < 0 ? g->n : 1);
+    if (n->b.step >= 0) {
+        n->w->stats.uncertain += !g->item[n->b.step].own;
+        stepped(n, g);
+        return;
+    }
     if (settle_items(n, g) > 0) {
         n->b.resend = true; /* with the questions alone, and the same positions */
         n->w->stats.retries++;

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "resp.h"
 #include "seek.h"
+#include "suspect.h"
 #include "together.h"
 #include "writer.h"
 
@@ -91,6 +92,7 @@ void node_refused(struct node *n, const char *text, size_t len)
     error_count(&n->w->stats.refusals, text, len);
     bool replica = len >= 9 && memcmp(text, "READONLY ", 9) == 0;
     if (replica && n->w->opt.url.sentinel) { /* they may know the master by now */
+        n->blameless = true;
         node_lose(n, "the server has become a replica");
         return;
     }
@@ -238,8 +240,8 @@ static bool send_big(struct node *n, struct big *big)
 static bool send_ring(struct node *n)
 {
     size_t done;
-    while (ring_unsent(&n->ring) > 0) {
-        size_t len = ring_unsent(&n->ring);
+    size_t len;
+    while ((len = suspect_sendable(n)) > 0) {
         if (!write_some(n, ring_at(&n->ring, n->ring.sent), len, &done))
             return false;
         n->ring.sent += done;
@@ -255,7 +257,8 @@ void node_send(struct node *n)
     if (!send_ring(n))
         return;
     struct group *g = n->b.flying;
-    if (g != NULL && g->big != NULL && !n->b.resend && g->big->sent < g->big->size && send_big(n, g->big))
+    bool first = n->un > 0 && n->unit[n->uhead].kind == U_GROUP;
+    if (g != NULL && g->big != NULL && !n->b.resend && (first || n->alone == 0) && g->big->sent < g->big->size && send_big(n, g->big))
         (void)send_ring(n);
 }
 
@@ -281,6 +284,7 @@ static void reply_done(struct node *n)
     n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
     n->un--;
     ring_ack(&n->ring, u.len);
+    suspect_cleared(n);
 }
 
 /* A reply, or a part of one, that nothing was sent for. */

@@ -85,6 +85,7 @@ struct item {
     uint32_t db;
     uint32_t key;
     uint64_t time;
+    uint64_t seq, pos;
     uint32_t ticket; /* of splits.h */
     uint16_t flow;
     uint8_t keyarg;
@@ -115,6 +116,7 @@ struct group {
     unsigned npos, pos_cap;
     unsigned own;        /* the first of pos belong to records of the group, the rest were only to be saved */
     uint16_t *where;     /* flow -> index in pos + 1; 0: not there */
+    bool single;         /* its requests go one by one, each with its position: see suspect.h */
     bool save;           /* also carries applied positions that were not written yet */
     unsigned open;       /* flows whose last record belongs together with their next (together.h) */
     bool loose;          /* it is sent without waiting for those */
@@ -132,6 +134,7 @@ struct groups {
     unsigned replied;  /* replies of flying read, MULTI's included */
     bool retry;        /* a reply of flying was a refusal that passes */
     bool broken;       /* MULTI itself was refused */
+    int step;          /* of a group whose requests go one by one: the one in flight, unless it is the last; -1 */
     bool strange;      /* the reply to EXEC holds one that its request cannot get */
     struct buf faults; /* struct fault + text: commands of flying refused when queued */
     bool dirty;        /* applied positions are newer than the key */
@@ -196,6 +199,12 @@ struct node {
     bool lost;
     bool dead; /* the target refuses everything: nothing more is sent */
     char lost_why[400];
+    bool in_call;          /* while a question of ours was asked */
+    bool blameless;        /* for another reason than what was in flight */
+    unsigned losses;       /* in a row, see suspect.h */
+    unsigned alone_losses; /* of these, with one request in flight */
+    unsigned alone;        /* units that go one by one */
+    unsigned given_up;     /* requests, with nothing confirmed since the first */
     bool progress;         /* something was confirmed on this connection */
     uint64_t lost_since;   /* mono_us of the first of a row of losses without progress; 0: none */
     unsigned lost_wait;    /* ms to wait before looking for the target again */
@@ -264,6 +273,8 @@ enum put pipeline_put(struct node *n, const struct rec *r, const uint8_t *payloa
 void pipeline_flush(struct node *n); /* send the MSET that is being gathered */
 /* False: the connection is lost, and the unit is as before. */
 bool pipeline_reply(struct node *n, const struct unit *u);
+/* The first unit in flight becomes a data error; an MSET its parts. Returns how many are to be sent instead. */
+unsigned pipeline_give_up(struct node *n, const char *text, size_t len);
 void pipeline_again(struct node *n);       /* send refused requests again */
 bool pipeline_quiet(const struct node *n); /* nothing gathered, in flight or refused */
 void pipeline_forget(struct node *n);      /* drop what is gathered and refused: the session is void */
@@ -289,6 +300,13 @@ size_t group_room(const struct group *g); /* bytes it will take at most */
 bool groups_quiet(const struct node *n);
 bool groups_hold(const struct node *n, uint32_t key);
 void groups_forget(struct node *n); /* drop what is not in flight: the session is void */
+
+/* Its first request becomes a data error. */
+void group_give_up(struct node *n, const char *text, size_t len);
+
+/* Is the group in flight, or the step of it, in the target? seq: what the position key says of each flow. -1: half
+ * of it. */
+int group_applied(const struct node *n, const uint64_t *seq);
 
 /* The connection was lost with a group in flight. applied: the position key says that it was executed. */
 void group_settle(struct node *n, bool applied);

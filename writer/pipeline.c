@@ -196,11 +196,11 @@ static void keep_parts(struct node *n, const struct unit *u)
     keep_keys(a, u->keys);
 }
 
-static void data_error(struct node *n, const struct unit *u)
+static void data_error(struct node *n, const struct unit *u, const char *text, size_t len)
 {
     const struct inkey *k = &n->a.key[n->a.khead];
-    struct failure f = {.text = n->err,
-                        .len = n->errlen,
+    struct failure f = {.text = text,
+                        .len = len,
                         .r = {.flow = k->flow,
                               .db = n->db,
                               .slot = REC_NO_SLOT,
@@ -232,8 +232,24 @@ static void unit_error(struct node *n, const struct unit *u)
         keep_parts(n, u);
         return;
     }
-    data_error(n, u);
+    data_error(n, u, n->err, n->errlen);
     release_keys(n, u->keys, false);
+}
+
+unsigned pipeline_give_up(struct node *n, const char *text, size_t len)
+{
+    const struct unit u = n->unit[n->uhead];
+    n->a.outstanding--;
+    if (u.kind == U_MSET) {
+        keep_parts(n, &u);
+    } else {
+        data_error(n, &u, text, len);
+        release_keys(n, u.keys, false);
+    }
+    n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
+    n->un--;
+    ring_ack(&n->ring, u.len);
+    return u.kind == U_MSET ? u.keys : 0;
 }
 
 bool pipeline_reply(struct node *n, const struct unit *u)

@@ -65,6 +65,7 @@ static bool from_key(struct writer *w, struct saved_vector *v)
     if (n->db != 0 && !target_must(w, n, CALL_MS, "SELECT", "0", NULL))
         return false;
     redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
+    n->in_call = r == NULL || (r->type != REDIS_REPLY_ERROR && !reply_is_hash(r));
     if (r == NULL) {
         node_lose(n, "HGETALL: %s", call_reason(&n->t));
         return false;

@@ -30,6 +30,13 @@ redisReply *target_call(struct node *n, int timeout_ms, ...)
     return call_argv(&n->t, timeout_ms, arg, argc);
 }
 
+/* The connection is lost at a question of ours. */
+static void lose_call(struct node *n, const char *command, const char *why)
+{
+    n->in_call = true;
+    node_lose(n, "%s: %s", command, why);
+}
+
 /* The same, but a refusal that passes is waited out, as long as a lost target would be looked for. */
 static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_ms, const char **arg,
                                   unsigned argc)
@@ -38,7 +45,7 @@ static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_
     for (;;) {
         redisReply *r = call_argv(&n->t, timeout_ms, arg, argc);
         if (r == NULL)
-            node_lose(n, "%s: %s", arg[0], call_reason(&n->t));
+            lose_call(n, arg[0], call_reason(&n->t));
         if (r == NULL || r->type != REDIS_REPLY_ERROR || error_class(r->str, r->len) != ERR_RETRY ||
             mono_us() >= give_up || writer_signals() >= 2)
             return r;
@@ -98,7 +105,7 @@ static bool fits(struct node *n, const char *command, int what, redisReply *r)
     bool ok = what == REPLY_QUEUED ? r->type == REDIS_REPLY_STATUS && strcmp(r->str, "QUEUED") == 0
                                    : reply_fits(b.p, b.len, r->type);
     if (!ok)
-        node_lose(n, "%s: unexpected reply", command);
+        lose_call(n, command, "unexpected reply");
     buf_free(&b);
     freeReplyObject(r);
     return ok;
@@ -132,7 +139,7 @@ bool target_exec(struct writer *w, struct node *n, int timeout_ms, unsigned comm
     for (unsigned i = 0; whole && i < commands; i++)
         whole = r->element[i]->type == REDIS_REPLY_INTEGER; /* DEL and HSET */
     if (r != NULL && !whole)
-        node_lose(n, "EXEC: unexpected reply");
+        lose_call(n, "EXEC", "unexpected reply");
     freeReplyObject(r);
     return whole;
 }
@@ -143,7 +150,7 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
     for (;;) {
         redisReply *r = call_request(&n->t, timeout_ms, request, len);
         if (r == NULL) {
-            node_lose(n, "%s: %s", what, call_reason(&n->t));
+            lose_call(n, what, call_reason(&n->t));
             return false;
         }
         if (r->type != REDIS_REPLY_ERROR)
@@ -352,7 +359,7 @@ static int db_has_keys(struct writer *w, struct node *n)
         }
         bool circles = reply_is_scan(r) && scan_circles(&guard, r->element[0]->str);
         if (!reply_is_scan(r) || circles) {
-            node_lose(n, circles ? "SCAN: its cursor goes in circles" : "SCAN: unexpected reply");
+            lose_call(n, "SCAN", circles ? "its cursor goes in circles" : "unexpected reply");
             freeReplyObject(r);
             return -1;
         }
@@ -383,7 +390,7 @@ int target_has_keys(struct writer *w, struct node *n)
         return -1;
     }
     if (r->type != REDIS_REPLY_STRING) {
-        node_lose(n, "INFO: unexpected reply");
+        lose_call(n, "INFO", "unexpected reply");
         freeReplyObject(r);
         return -1;
     }

@@ -163,15 +163,33 @@ static void execute(struct server *s, struct client *c, const struct slice *a, u
 
 /* ---- transactions ---- */
 
+/* A number behind type, and the line's end. NULL: not there, or not whole. */
+static const uint8_t *take_number(const uint8_t *p, const uint8_t *end, uint8_t type, size_t *n)
+{
+    const uint8_t *line = p != NULL && p < end ? memchr(p, '\n', (size_t)(end - p)) : NULL;
+    if (line == NULL || *p != type)
+        return NULL;
+    *n = strtoul((const char *)p + 1, NULL, 10);
+    return line + 1;
+}
+
+/* The first request of what came. Returns its arguments, 0: it is not whole. */
 static unsigned split(const uint8_t *p, size_t len, struct slice *a, size_t *used)
 {
-    int whole;
-    long n = resp_split(p, len, a, ARGS_MAX, &whole);
-    if (n <= 0 || n > ARGS_MAX || !whole)
-        return 0;
-    const struct slice *last = &a[n - 1];
-    *used = (size_t)(last->p + last->n + 2 - p);
-    return *used <= len ? (unsigned)n : 0;
+    const uint8_t *end = p + len, *begin = p;
+    size_t n = 0, k = 0;
+    p = take_number(p, end, '*', &n);
+    if (n > ARGS_MAX)
+        errx(1, "a request of %zu arguments", n);
+    for (size_t i = 0; i < n; i++) {
+        p = take_number(p, end, '$', &k);
+        if (p == NULL || (size_t)(end - p) < k + 2)
+            return 0;
+        a[i] = (struct slice){p, k};
+        p += k + 2;
+    }
+    *used = p != NULL ? (size_t)(p - begin) : 0;
+    return (unsigned)n;
 }
 
 static void exec(struct server *s, struct client *c, struct buf *out)
