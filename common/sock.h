@@ -36,7 +36,9 @@ int sock_connect_like(int fd);
 /* Listen on a Unix socket of mode 0600; a stale socket file is replaced, a live one is an error (EADDRINUSE).
  */
 int sock_unix_listen(const char *path);
-int sock_unix_connect(const char *path);
+
+/* Connect to one. Where its queue is full that waits timeout_ms at most (ETIMEDOUT). */
+int sock_unix_connect(const char *path, int timeout_ms);
 
 /* Bytes to and from a peer. read and write behave like the system calls on a non-blocking descriptor: -1 with
  * EAGAIN when they would block. With TLS the handshake happens inside them, a write may have to wait for

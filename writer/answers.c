@@ -84,6 +84,8 @@ void cluster_accepted(struct conn *c)
     if (c->restarted)
         restarted(c);
     c->done++;
+    c->fruitful = true;
+    c->w->cluster->given_up = 0;
 }
 
 void cluster_confirmed(struct conn *c, const struct cunit *u)
@@ -235,6 +237,8 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         error_of_repeat(c->err, c->errlen))
         return; /* so it had been carried out */
     if (cluster_detour(c, u->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
+        struct named what = {bytes, u->len, u->keyarg, u->len};
+        plight_refused(w, &u->plight, &what, c->err, c->errlen);
         cluster_displace(w, u, bytes, due, ask);
     } else {
         if (!w->cluster->dead)

@@ -11,6 +11,7 @@
 #include "io.h"
 #include "log.h"
 #include "request.h"
+#include "suspect.h"
 #include "writer.h"
 
 #define CHUNK ((size_t)256 << 10)
@@ -26,6 +27,8 @@ struct bigjob {
     struct conn *c; /* on its way there */
     uint64_t due;
     unsigned tries;
+    struct plight plight;
+    char lost[96]; /* how its connection was lost */
     struct cnode *ask;
     big_fn *fn;
     void *arg;
@@ -97,11 +100,22 @@ static void on_queued(struct conn *c, void *arg, const redisReply *r)
         strlcpy(j->why, r->str, sizeof j->why);
 }
 
+static void still_refused(struct bigjob *j, const char *text, size_t len)
+{
+    struct named what = {j->mem, j->mem != NULL ? (size_t)j->size : 0, j->r.keyarg, j->size};
+    if (j->big != NULL) {
+        what.request = j->big->mem.p;
+        what.n = j->big->mem.len;
+    }
+    plight_refused(j->w, &j->plight, &what, text, len);
+}
+
 static void refused(struct conn *c, struct bigjob *j, const char *text, size_t len)
 {
     uint64_t due;
     struct cnode *ask;
     if (cluster_detour(c, j->tries, text, len, &due, &ask) != DETOUR_NONE) {
+        still_refused(j, text, len);
         again(j, due, ask);
         return;
     }
@@ -121,6 +135,7 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
     struct bigjob *j = arg;
     const redisReply *last = NULL;
     if (r == NULL) {
+        bigjob_suspect(c, j);
         j->doubt = true;
         again(j, 0, NULL);
         return;
@@ -254,9 +269,9 @@ void bigjob_work(struct bigjob *j, uint64_t now)
     struct cluster *cl = j->w->cluster;
     if (is_done(j))
         return;
-    struct conn *c = j->ask != NULL ? cnode_conn(cl, j->ask, j->slot, 64) : cluster_conn(cl, j->slot, 64);
+    struct conn *c = cluster_way(cl, j->ask, j->slot, 64, plight_alone(&j->plight));
     if (c == NULL) {
-        if (j->ask != NULL && j->ask->conn[0]->wait_ms > 0)
+        if (j->ask != NULL && cnode_missing(j->ask, j->slot))
             j->ask = NULL;
         return;
     }
@@ -276,6 +291,11 @@ void bigjob_work(struct bigjob *j, uint64_t now)
     }
     if (first_learn(c, j))
         return;
+    if (plight_hopeless(&j->plight) && suspect_found(j->w, &cl->given_up)) {
+        const char *text = suspect_text(j->lost);
+        j->fn(j->w, j->arg, text, strlen(text));
+        return;
+    }
     if (j->exact)
         begin_exact(c, j);
     struct cunit u = {.kind = CU_BIG, .arg = j, .slot = (uint16_t)j->slot};
@@ -363,11 +383,20 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
         return;
     }
     if (cluster_detour(c, j->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
+        still_refused(j, c->err, c->errlen);
         again(j, due, ask);
         return;
     }
     j->c = NULL;
     j->fn(j->w, j->arg, c->err, c->errlen);
+}
+
+void bigjob_suspect(const struct conn *c, struct bigjob *j)
+{
+    if (c->state != CONN_READY)
+        return;
+    plight_lost(&j->plight, c);
+    strlcpy(j->lost, c->why, sizeof j->lost);
 }
 
 void bigjob_lost(struct bigjob *j)

@@ -49,7 +49,8 @@ void bundle_queued(struct conn *c,
 /* An element of the reply to EXEC. */
 void bundle_element(const struct cunit *u, int element, int type, const char *text, size_t len);
 void bundle_reply(struct conn *c, struct cunit *u);                 /* to EXEC */
-void bundle_lost(struct conn *c, const struct cunit *u, bool sent); /* its connection was lost */
+/* Its connection was lost. sent: behind EXEC; begun: behind MULTI, and nothing was answered to EXEC. */
+void bundle_lost(struct conn *c, const struct cunit *u, bool sent, bool begun);
 void bundle_finish(struct writer *w, const struct cunit *u, bool counted);
 
 /* A step of a program, with its position; the slot is the caller's. text: an error reply, NULL: carried out.

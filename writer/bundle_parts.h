@@ -38,6 +38,11 @@ struct bundle {
     struct buf faults; /* the first one of those queued, or those of EXEC */
 
     /* --exactly-once */
+    struct plight plight;
+    bool single;   /* its requests go one by one, see suspect.h */
+    int step;      /* the one in flight, unless it is the last; -1 */
+    char lost[96]; /* how its connection was lost */
+
     bool exact;
     bool doubt;     /* it may have been carried out: its token says it */
     uint64_t token; /* 0: none yet */

@@ -106,6 +106,8 @@ struct cluster {
     bool stir;             /* something changed: look at everything that waits */
     bool dead;             /* the target refuses everything */
     bool exclusive;        /* without slots: a request is alone on all connections */
+    unsigned given_up;     /* requests, with nothing confirmed since the first (suspect.h) */
+    uint64_t said_refused; /* mono_us: when a request that is refused was named last */
     uint64_t needed_since; /* mono_us: something waits for a node that is not there; 0: nothing does */
     uint64_t needed_last;  /* mono_us: when that was seen last */
 
@@ -229,7 +231,11 @@ enum put cluster_want_db(struct conn *c, uint32_t db);
 
 /* The connection for a slot, if it can be used now for len bytes; begins to connect where needed. */
 struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len);
+bool cnode_missing(const struct cnode *n, unsigned slot); /* it was tried, and is not there */
 struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len);
+
+/* The same for ask (NULL: the slot's owner), where alone says that nothing else may be in flight. */
+struct conn *cluster_way(struct cluster *cl, struct cnode *ask, unsigned slot, size_t len, bool alone);
 
 /* ---- slots.c ---- */
 

@@ -159,7 +159,7 @@ void conn_pause(struct conn *c, const char *text, size_t len)
 {
     uint64_t now = mono_us();
     error_count(&c->w->stats.refusals, text, len);
-    patience_refused(&c->patience, cnode_name(c->node), text, len, now);
+    patience_refused(&c->patience, cnode_name(c->node), "", text, len, now);
 }
 
 /* ---- replies in ---- */
@@ -177,6 +177,7 @@ static void pop(struct conn *c, uint32_t n)
         c->replied_bytes -= len;
         ring_ack(&c->ring, len);
     }
+    c->probing &= c->un > 0;
 }
 
 void conn_release(struct conn *c)

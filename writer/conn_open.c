@@ -18,6 +18,7 @@
 #include "log.h"
 #include "loop.h"
 #include "request.h"
+#include "suspect.h"
 #include "target.h"
 #include "tls.h"
 #include "writer.h"
@@ -30,6 +31,7 @@ static void ready(struct conn *c)
     c->state = CONN_READY;
     c->opened = now;
     c->wait_ms = 0;
+    c->fruitful = false;
     c->w->cluster->stir = true;
     log_event(LOG_INFO, NO_FLOW, "event=node_ready node=%s", cnode_name(c->node));
 }
@@ -213,9 +215,67 @@ static void note_doubtful(struct conn *c, struct cunit *u, bool sent, const uint
         cluster_doubtful(c->w, u, bytes);
 }
 
+/* One that was lost on its way, and shows to be the reason, is a data error. */
+static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool sent)
+{
+    struct writer *w = c->w;
+    if (sent && c->state == CONN_READY)
+        plight_lost(&u->plight, c);
+    if (sent && plight_hopeless(&u->plight) && suspect_found(w, &w->cluster->given_up)) {
+        const char *text = suspect_text(c->why);
+        cluster_unit_error(w, u, bytes, text, strlen(text));
+        cluster_finish(w, u, false);
+        return;
+    }
+    cluster_displace(w, u, bytes, 0, NULL);
+}
+
+/* Requests in flight without a reply. *ours: of these, our own questions. */
+static unsigned in_flight(const struct conn *c, unsigned *ours)
+{
+    uint64_t at = c->ring.acked + c->replied_bytes;
+    unsigned n = 0;
+    bool begun = false;
+    *ours = 0;
+    for (uint32_t i = c->replied; i < c->un && (at < c->ring.sent || c->unit[(c->uhead + i) & (c->cap - 1)].len == 0);
+         i++) {
+        const struct cunit *u = &c->unit[(c->uhead + i) & (c->cap - 1)];
+        begun = u->kind == CU_QUEUED || (begun && u->kind != CU_EXEC);
+        *ours += u->kind == CU_CALL;
+        n += u->kind != CU_SKIP && u->kind != CU_QUEUED;
+        at += u->len;
+    }
+    return n + begun;
+}
+
+/* A connection on which our own questions are lost again and again is no better than none. */
+static void barren(struct conn *c, uint64_t now)
+{
+    unsigned ours, n = in_flight(c, &ours);
+    struct writer *w = c->w;
+    c->lost_alone = c->probing || n == 1;
+    if (c->state != CONN_READY)
+        return;
+    if (c->fruitful || n == 0) {
+        c->barren_since = 0;
+        c->barren_ms = 0;
+        return;
+    }
+    if (c->barren_since == 0)
+        c->barren_since = now;
+    c->wait_ms = c->barren_ms;
+    c->barren_ms = patience_longer(c->barren_ms);
+    if (n > ours || us_since(now, c->barren_since) < (uint64_t)w->opt.reconnect_timeout * 1000000 || w->failed)
+        return;
+    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s node=%s error=%s", w->opt.shown, cnode_name(c->node),
+                log_quote(c->why, strlen(c->why)));
+    w->cluster->dead = true;
+}
+
 static void give_back(struct conn *c)
 {
     uint64_t at = c->ring.acked;
+    bool begun = false; /* MULTI of the bundle was sent */
     for (uint32_t i = 0; i < c->un; i++) {
         struct cunit *u = &c->unit[(c->uhead + i) & (c->cap - 1)];
         const uint8_t *bytes = ring_at(&c->ring, at);
@@ -224,12 +284,16 @@ static void give_back(struct conn *c)
             note_doubtful(c, u, at < c->ring.sent, bytes);
             if (at < c->ring.sent)
                 u->flags |= CF_AGAIN;
-            cluster_displace(c->w, u, bytes, 0, NULL);
+            displace(c, u, bytes, at < c->ring.sent && !answered);
+        } else if (u->kind == CU_QUEUED) {
+            begun |= at < c->ring.sent;
         } else if (u->kind == CU_EXEC) {
-            bundle_lost(c, u, at < c->ring.sent);
+            bundle_lost(c, u, at < c->ring.sent, begun && !answered);
+            begun = false;
         } else if (u->kind == CU_CALL && !answered) {
             u->fn(c, u->arg, NULL);
         } else if (u->kind == CU_BIG && !answered) {
+            bigjob_suspect(c, u->arg);
             bigjob_lost(u->arg);
         }
         at += u->len;
@@ -243,7 +307,7 @@ void conn_settle(struct conn *c, uint64_t now)
     bool was_up = c->state == CONN_READY;
     if (was_up)
         c->w->stats.reconnects++;
-    if (was_up || now - c->said >= SAY_EVERY) {
+    if (was_up || us_since(now, c->said) >= SAY_EVERY) {
         c->said = now;
         log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost node=%s error=%s in_flight=%u",
                   cnode_name(c->node), log_quote(c->why, strlen(c->why)), c->un - c->replied);
@@ -257,14 +321,15 @@ void conn_settle(struct conn *c, uint64_t now)
         loop_drop(c->w, c->t.fd);
         c->t.close(&c->t);
     }
-    c->state = CONN_DOWN;
+    barren(c, now);
     give_back(c);
+    c->state = CONN_DOWN;
     replies_close(&c->in);
     c->ring.acked = c->ring.sent = c->ring.tail = 0;
     c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
     replicas_lost(c);
-    c->selecting = c->yield = c->lost = false;
+    c->selecting = c->yield = c->lost = c->awaited = c->probing = false;
     c->big = NULL;
     c->patience = (struct patience){0};
     c->wait_ms = patience_longer(c->wait_ms);
@@ -277,9 +342,9 @@ void conn_tick(struct conn *c, uint64_t now)
         c->patience.until = 0;
         conn_release(c);
     }
-    if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && now - c->opened > HELLO_LIMIT)
+    if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && us_since(now, c->opened) > HELLO_LIMIT)
         conn_lose(c, "no answer within %u s", (unsigned)(HELLO_LIMIT / 1000000));
-    else if (c->state == CONN_READY && c->un > c->replied && c->w->opt.reply_timeout > 0 && now > c->heard &&
-             now - c->heard > (uint64_t)c->w->opt.reply_timeout * 1000000)
+    else if (c->state == CONN_READY && c->un > c->replied && c->w->opt.reply_timeout > 0 &&
+             us_since(now, c->heard) > (uint64_t)c->w->opt.reply_timeout * 1000000)
         conn_lose(c, "no reply for %d s", c->w->opt.reply_timeout);
 }

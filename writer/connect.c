@@ -343,7 +343,7 @@ static void not_yet(struct node *n, uint64_t *give_up, uint64_t *said)
 {
     uint64_t now = mono_us();
     *give_up = now + (uint64_t)n->w->opt.reconnect_timeout * 1000000;
-    if (now - *said < SAY_EVERY)
+    if (us_since(now, *said) < SAY_EVERY)
         return;
     *said = now;
     log_event(LOG_WARN, NO_FLOW, "event=target_not_ready target=%s error=%s action=waiting", n->w->opt.shown,

@@ -149,13 +149,25 @@ void group_exec_error(struct node *n, int element, const char *text, size_t len)
         node_fatal(n, "select_failed_in_group", text, len);
 }
 
+/* What a command of a group is, for messages. */
+static struct named item_named(const struct group *g, int32_t cmd)
+{
+    if (cmd < 0)
+        return (struct named){.request = NULL};
+    const struct item *it = &g->item[cmd];
+    if (g->big != NULL)
+        return (struct named){g->big->mem.p, g->big->mem.len, it->keyarg, g->big->size};
+    return (struct named){g->req.p + it->off, it->len, it->keyarg, it->len};
+}
+
 static void queued_error(struct node *n, int32_t cmd)
 {
     struct groups *b = &n->b;
     struct fault f = {.cmd = cmd, .len = (uint32_t)n->errlen};
     if (error_class(n->err, n->errlen) == ERR_RETRY) {
         b->retry = true;
-        node_refused(n, n->err, n->errlen);
+        struct named what = item_named(b->flying, cmd);
+        node_refused(n, &what, n->err, n->errlen);
         return;
     }
     if (error_class(n->err, n->errlen) ==
@@ -189,8 +201,10 @@ static void aborted(struct node *n, struct group *g)
 {
     struct groups *b = &n->b;
     bool named = error_class(n->err, n->errlen) == ERR_RETRY;
-    if (named)
-        node_refused(n, n->err, n->errlen);
+    if (named) {
+        struct named what = item_named(g, b->ncmd > 0 ? b->cmd[0] : -1);
+        node_refused(n, &what, n->err, n->errlen);
+    }
     b->resend = true;
     if (named || b->retry) {
         n->w->stats.retries++;

@@ -86,7 +86,7 @@ void node_fatal(struct node *n, const char *event, const char *text, size_t len)
                 log_quote(text, len));
 }
 
-void node_refused(struct node *n, const char *text, size_t len)
+void node_refused(struct node *n, const struct named *what, const char *text, size_t len)
 {
     uint64_t now = mono_us();
     error_count(&n->w->stats.refusals, text, len);
@@ -98,7 +98,7 @@ void node_refused(struct node *n, const char *text, size_t len)
     }
     if (replica && patience_says(&n->patience, now))
         n->replica = true;
-    patience_refused(&n->patience, NULL, text, len, now);
+    patience_refused(&n->patience, NULL, named_text(what), text, len, now);
 }
 
 void node_succeeded(struct node *n)
@@ -176,7 +176,7 @@ static void select_reply(struct node *n)
     }
     n->since_select = SELECT_AFTER;
     switch (error_class(n->err, n->errlen)) {
-    case ERR_RETRY: node_refused(n, n->err, n->errlen); break;
+    case ERR_RETRY: node_refused(n, NULL, n->err, n->errlen); break;
     case ERR_FATAL: node_fatal(n, "select_failed", n->err, n->errlen); break;
     default:
         log_event(LOG_WARN, NO_FLOW, "event=no_such_db db=%u reply=%s", n->select_db,
@@ -354,7 +354,7 @@ static bool check_silence(struct node *n, uint64_t now)
     if (n->un == 0)
         n->heard = now;
     int limit = n->w->opt.reply_timeout;
-    if (limit == 0 || now < n->heard || now - n->heard < (uint64_t)limit * 1000000)
+    if (limit == 0 || us_since(now, n->heard) < (uint64_t)limit * 1000000)
         return false;
     node_lose(n, "no reply for %d s", limit);
     return true;

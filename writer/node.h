@@ -249,7 +249,8 @@ void node_lose(struct node *n, const char *fmt, ...) __attribute__((format(print
 void node_fatal(struct node *n, const char *event, const char *text, size_t len);
 
 /* A refusal that passes: wait before anything is sent again. text: the server's words. */
-void node_refused(struct node *n, const char *text, size_t len);
+struct named;
+void node_refused(struct node *n, const struct named *what, const char *text, size_t len);
 
 /* Something succeeded: the row of refusals is over. */
 void node_succeeded(struct node *n);

@@ -6,6 +6,7 @@
 #include "exits.h"
 #include "log.h"
 #include "request.h"
+#include "suspect.h"
 #include "writer.h"
 
 static const char set_prefix[] = "*3\r\n$3\r\nSET\r\n";
@@ -215,10 +216,12 @@ static void data_error(struct node *n, const struct unit *u, const char *text, s
 
 static void unit_error(struct node *n, const struct unit *u)
 {
+    struct named what;
     switch (error_class(n->err, n->errlen)) {
     case ERR_RETRY:
+        what = (struct named){ring_at(&n->ring, n->ring.acked), u->len, u->keyarg, u->len};
         keep(n, u);
-        node_refused(n, n->err, n->errlen);
+        node_refused(n, &what, n->err, n->errlen);
         return;
     case ERR_FATAL:
     case ERR_REDIRECT:

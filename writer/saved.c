@@ -252,7 +252,7 @@ static void put(struct writer *w, bool whole)
 
 void saved_write(struct writer *w, uint64_t now, bool final)
 {
-    if (!due(w) || (!final && now - w->saved_at < EVERY))
+    if (!due(w) || (!final && us_since(now, w->saved_at) < EVERY))
         return;
     w->saved_at = now;
     put(w, whole(w));

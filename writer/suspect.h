@@ -23,6 +23,43 @@ bool suspect_is(const char *text, size_t len);
 /* One more request was given up. False: so many in a row that it is the target, and the writer has failed. */
 bool suspect_found(struct writer *w, unsigned *row);
 
+/* ---- of several connections ---- */
+
+/* What a request of a cluster has been through: it is sent alone when it was lost twice, and given up when that shows
+ * it to be the reason. Redirects have an end, too; what is refused for long is named. */
+struct plight {
+    uint64_t since; /* mono_us of the first of a row of refusals; 0: none */
+    uint8_t redirected; /* the row is one of redirects */
+    uint8_t lost, alone; /* connections; of these, with nothing else in flight */
+};
+
+struct conn;
+
+static inline bool plight_alone(const struct plight *p)
+{
+    return p->lost >= SUSPECT_AFTER;
+}
+
+static inline bool plight_hopeless(const struct plight *p)
+{
+    return p->lost >= SUSPECT_LOST && p->alone >= SUSPECT_ALONE;
+}
+
+/* Its connection was lost with it. */
+void plight_lost(struct plight *p, const struct conn *c);
+
+/* It was refused: text are the server's words, request and n what is there of its bytes. */
+struct named {
+    const uint8_t *request;
+    size_t n;
+    unsigned keyarg;
+    uint64_t bytes;
+};
+void plight_refused(struct writer *w, struct plight *p, const struct named *what, const char *text, size_t len);
+
+/* " command=... key=... bytes=..." for a message; NULL: nothing. */
+const char *named_text(const struct named *what);
+
 /* ---- of a single server ---- */
 
 /* The connection is lost: what was in flight may be the reason. */

@@ -13,6 +13,7 @@
 #include "io.h"
 #include "log.h"
 #include "meta.h"
+#include "suspect.h"
 #include "writer.h"
 
 #define CALL_MS      20000
@@ -49,7 +50,7 @@ static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_
         if (r == NULL || r->type != REDIS_REPLY_ERROR || error_class(r->str, r->len) != ERR_RETRY ||
             mono_us() >= give_up || writer_signals() >= 2)
             return r;
-        node_refused(n, r->str, r->len);
+        node_refused(n, NULL, r->str, r->len);
         n->patience.until = 0;
         freeReplyObject(r);
         if (n->lost) /* by the refusal: the target is elsewhere now */
@@ -159,7 +160,8 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
             refused(w, n, what, r);
             return false;
         }
-        node_refused(n, r->str, r->len);
+        struct named asks = {request, len, 0, len};
+        node_refused(n, &asks, r->str, r->len);
         n->patience.until = 0;
         freeReplyObject(r);
         if (n->lost)

@@ -165,7 +165,7 @@ void topology_refresh(struct cluster *cl)
         return;
     uint64_t now = mono_us();
     cl->refresh_ms = cl->refresh_ms == 0 ? REFRESH_MIN : cl->refresh_ms * 2;
-    if (now - cl->refresh_since > (uint64_t)4 * REFRESH_MAX * 1000) /* it was calm */
+    if (us_since(now, cl->refresh_since) > (uint64_t)4 * REFRESH_MAX * 1000) /* it was calm */
         cl->refresh_ms = REFRESH_MIN;
     if (cl->refresh_ms > REFRESH_MAX)
         cl->refresh_ms = REFRESH_MAX;
@@ -191,7 +191,7 @@ void topology_lost(struct conn *c)
 
 void topology_work(struct cluster *cl, uint64_t now)
 {
-    if (cl->refreshing != NULL && now - cl->refresh_since > ANSWER_LIMIT) {
+    if (cl->refreshing != NULL && us_since(now, cl->refresh_since) > ANSWER_LIMIT) {
         cl->refreshing = NULL; /* its answer still counts when it comes */
         cl->refresh_at = now;
     }
