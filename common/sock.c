@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,6 +17,17 @@
 #include <bsd/string.h>
 
 #include "io.h"
+
+bool endpoint_ok(const char *host, const char *port)
+{
+    static const char chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:%";
+    size_t n = strlen(host), digits = strlen(port);
+    if (n == 0 || n > 255 || strspn(host, chars) != n || digits == 0 || digits > 5 ||
+        strspn(port, "0123456789") != digits)
+        return false;
+    unsigned long number = strtoul(port, NULL, 10);
+    return number >= 1 && number <= 65535;
+}
 
 static void set_int(int fd, int level, int name, int value)
 {

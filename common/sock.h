@@ -13,6 +13,10 @@ struct endpoint {
     char port[8];
 };
 
+/* Can these be a host and a port? What a server names may be nothing else: no path, and nothing that would break a line
+ * of the log. */
+bool endpoint_ok(const char *host, const char *port);
+
 /* Resolve host and connect, within timeout_ms over all addresses. The descriptor is non-blocking,
  * close-on-exec, with TCP_NODELAY and keepalive (idle 60 s, 5 probes every 10 s). Returns -1, errno and a
  * reason in why; EINTR: a signal ended it. */

@@ -121,10 +121,10 @@ static struct cnode *named_node(struct conn *c, const char *text, unsigned *slot
     *slot = (unsigned)strtoul(at + 1, NULL, 10);
     *port++ = '\0';
     strlcpy(host, where + 1, sizeof host);
-    if (*slot >= SLOTS || port[0] == '\0' || strspn(port, "0123456789") != strlen(port))
+    const char *at_host = host[0] != '\0' && strcmp(host, "?") != 0 ? host : c->node->host;
+    if (*slot >= SLOTS || !endpoint_ok(at_host, port))
         return NULL;
-    return topology_node(c->w->cluster, host[0] != '\0' && strcmp(host, "?") != 0 ? host : c->node->host,
-                         port);
+    return topology_node(c->w->cluster, at_host, port);
 }
 
 enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, size_t len, uint64_t *due,

@@ -102,7 +102,7 @@ struct conn {
     struct bigjob *big;    /* being sent from its file */
     uint64_t big_at;       /* where in the ring it stands */
     bool awaited;          /* a request that has to go alone waits until nothing is in flight */
-    bool probing;          /* it is in flight */
+    bool probing;          /* it is what is in flight, if anything is */
     bool lost_alone;       /* when it was lost one request was in flight */
     bool fruitful;         /* something was confirmed since it was ready */
     uint64_t barren_since; /* mono_us of the first of a row of losses without that; 0: none */
@@ -144,7 +144,7 @@ static inline bool conn_room(const struct conn *c, size_t len)
 static inline bool conn_takes(const struct conn *c, size_t len)
 {
     return c->state == CONN_READY && !c->lost && c->patience.until == 0 && !c->selecting && c->big == NULL &&
-           c->un + 8 < c->cap && !c->awaited && !c->probing && conn_room(c, len);
+           c->un + 8 < c->cap && !c->awaited && (!c->probing || c->un == 0) && conn_room(c, len);
 }
 
 /* Append a unit and its bytes. The caller has looked at conn_takes. */

@@ -17,6 +17,7 @@
 #include "writer.h"
 
 #define CALL_MS      20000
+#define WORD         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_+"
 #define BULK_DEFAULT ((uint64_t)512 << 20)
 
 /* ---- one command, one reply ---- */
@@ -172,24 +173,6 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
 
 /* ---- what it is ---- */
 
-void info_field(const char *text, const char *name, char *out, size_t cap)
-{
-    size_t len = strlen(name);
-    out[0] = '\0';
-    for (const char *p = text; p != NULL; p = strchr(p, '\n')) {
-        if (*p == '\n')
-            p++;
-        if (strncmp(p, name, len) == 0 && p[len] == ':') {
-            size_t n = strcspn(p + len + 1, "\r\n");
-            if (n >= cap)
-                n = cap - 1;
-            memcpy(out, p + len + 1, n);
-            out[n] = '\0';
-            return;
-        }
-    }
-}
-
 bool version_less(const char *a, const char *b)
 {
     for (int i = 0; i < 3; i++) {
@@ -318,9 +301,11 @@ const char *target_unfit(const struct target_info *info, const char *existing, c
     uint64_t cluster = 0;
     (void)meta_getu(text, n, "cluster", &cluster);
     if (meta_get(text, n, "kind", kind, sizeof kind) <= 0)
-        return "TARGET record without kind";
+        return "note=\"TARGET record without kind\"";
     if (meta_get(text, n, "version", version, sizeof version) < 0)
         version[0] = '\0';
+    if (strspn(kind, WORD) != strlen(kind) || strspn(version, WORD) != strlen(version))
+        return "note=\"TARGET record whose kind or version is no word\"";
     bool portable = strcmp(kind, "portable") == 0;
     const char *have = portable ? info->compat : info->version;
     if ((!portable && strcmp(kind, info->kind) != 0) || version_less(have, version) ||
