@@ -242,6 +242,8 @@ void bundle_transmit(struct conn *c, const struct cunit *u)
     t->step = step_of(t);
     conn_add(c, &part, multi, sizeof multi - 1);
     for (unsigned i = 0; i < t->n; i++)
+        t->e[i].odd = false;
+    for (unsigned i = 0; i < t->n; i++)
         if (!t->e[i].out && (t->step < 0 || i == (unsigned)t->step))
             conn_add(c, &part, t->req.p + t->e[i].off, t->e[i].r.len);
     if (t->exact) {
@@ -274,7 +276,10 @@ void bundle_queued(struct conn *c, const struct cunit *part)
     struct bundle *t = part->arg;
     unsigned k = t->replies++;
     if (c->reply_type != REDIS_REPLY_ERROR) {
-        if (c->reply_type != REDIS_REPLY_STATUS || strcmp(c->err, k == 0 ? "OK" : "QUEUED") != 0)
+        bool odd = c->reply_type != REDIS_REPLY_STATUS || strcmp(c->err, k == 0 ? "OK" : "QUEUED") != 0;
+        if (odd && k > 0 && sent_as(t, k - 1) < t->n)
+            t->e[sent_as(t, k - 1)].odd = true;
+        if (odd)
             conn_lose(c, "unexpected reply %s", k == 0 ? "to MULTI" : "within MULTI");
         return;
     }
@@ -300,7 +305,7 @@ void bundle_element(const struct cunit *u, int element, int type, const char *te
     if (type == REDIS_REPLY_ERROR)
         note_fault(t, t->look, text, len);
     else if (t->look < t->n)
-        t->strange |= !reply_fits(t->req.p + t->e[t->look].off, t->e[t->look].r.len, type);
+        t->strange |= t->e[t->look].odd = !reply_fits(t->req.p + t->e[t->look].off, t->e[t->look].r.len, type);
     else
         t->strange |= type != REDIS_REPLY_INTEGER; /* the position */
     t->look++;
@@ -489,14 +494,18 @@ void bundle_lost(struct conn *c, const struct cunit *u, bool sent, bool begun)
 /* It had been carried out, and (with --wait) has reached the replicas. What its requests answered is lost. */
 static void on_safe(struct conn *c, void *arg, bool ok)
 {
+    static const char odd[] = "ERR the target answered what this request cannot get";
     struct bundle *t = arg;
     struct cunit u = bundle_unit(t);
     if (!ok) {
         again(c->w, &u, 0, NULL);
         return;
     }
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->e[i].odd && !t->e[i].out)
+            element_error(c->w, t, &t->e[i], odd, sizeof odd - 1);
     if (t->step >= 0) {
-        c->w->stats.uncertain++;
+        c->w->stats.uncertain += !t->e[t->step].out;
         stepped(c, t);
         u = bundle_unit(t);
         again(c->w, &u, 0, NULL);

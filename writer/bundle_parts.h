@@ -21,6 +21,7 @@ struct element {
     bool out;     /* a position, refused for good, or done by an earlier process: not sent (again) */
     bool already; /* the last of these */
     bool resent;  /* it may have been carried out already */
+    bool odd;     /* it got a reply that it cannot get */
 };
 
 struct bundle {

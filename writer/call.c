@@ -32,6 +32,7 @@ static redisReply *read_reply(struct transport *t, uint64_t deadline)
     static char buf[16384];
     struct replies in;
     void *reply = NULL;
+    bool ok = true;
     if (!replies_open(&in, NULL, NULL)) {
         errno = ENOMEM;
         return NULL;
@@ -39,7 +40,7 @@ static redisReply *read_reply(struct transport *t, uint64_t deadline)
     while (reply == NULL) {
         ssize_t k = t->read(t, buf, sizeof buf);
         uint64_t now = mono_us();
-        if (k > 0 && !take_bytes(&in, buf, (size_t)k, &reply))
+        if (k > 0 && !(ok = take_bytes(&in, buf, (size_t)k, &reply)))
             break;
         if (k == 0)
             errno = ECONNRESET;
@@ -53,7 +54,7 @@ static redisReply *read_reply(struct transport *t, uint64_t deadline)
             transport_wait(t, true, (int)((deadline - now) / 1000) + 1);
     }
     int e = errno;
-    if (reply != NULL && !replies_idle(&in)) {
+    if (!ok) {
         freeReplyObject(reply);
         reply = NULL;
     }

@@ -12,6 +12,8 @@
 #include "suspect.h"
 #include "writer.h"
 
+static const char ODD[] = "ERR the target answered what this request cannot get";
+
 /* One request of it. */
 static void count_item(struct writer *w, const struct item *it, uint64_t now)
 {
@@ -108,6 +110,14 @@ static bool exec_command(const struct node *n, int element, int32_t *cmd)
     return true;
 }
 
+/* Whatever the position key says of the transaction, this request does not count. */
+static void mark_odd(struct node *n, int32_t cmd)
+{
+    n->b.strange = true;
+    if (cmd >= 0)
+        n->b.flying->item[cmd].odd = true;
+}
+
 void group_exec_reply(struct node *n, int element, int type)
 {
     int32_t cmd;
@@ -121,9 +131,9 @@ void group_exec_reply(struct node *n, int element, int type)
     const struct item *it = &g->item[cmd];
     if (type == REDIS_REPLY_NIL && it->ticket != TICKET_NONE)
         item_there(n, g, (unsigned)cmd);
-    else
-        n->b.strange |= !(g->big != NULL ? reply_fits(g->big->mem.p, g->big->mem.len, type)
-                                         : reply_fits(g->req.p + it->off, it->len, type));
+    else if (!(g->big != NULL ? reply_fits(g->big->mem.p, g->big->mem.len, type)
+                              : reply_fits(g->req.p + it->off, it->len, type)))
+        mark_odd(n, cmd);
 }
 
 /* A reply inside EXEC's. It was executed, so even a refusal that would pass cannot be mended by sending it
@@ -291,8 +301,10 @@ void group_reply(struct node *n)
     if (i <= b->ncmd) {
         if (error)
             queued_error(n, b->cmd[i - 1]);
-        else if (!is_status(n, "QUEUED"))
+        else if (!is_status(n, "QUEUED")) {
+            mark_odd(n, b->cmd[i - 1]);
             node_lose(n, "unexpected reply within MULTI");
+        }
         return;
     }
     pop_unit(n);
@@ -328,6 +340,10 @@ static unsigned settle_items(struct node *n, struct group *g)
         struct item *it = &g->item[i];
         if (it->out)
             continue;
+        if (it->odd) {
+            item_error(n, g, i, ODD, sizeof ODD - 1);
+            continue;
+        }
         if (it->ticket >= TICKET_FIRST) {
             left++;
             continue;
@@ -360,7 +376,9 @@ void group_settle(struct node *n, bool applied)
     }
     log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", n->b.step < 0 ? g->n : 1);
     if (n->b.step >= 0) {
-        n->w->stats.uncertain += !g->item[n->b.step].own;
+        if (g->item[n->b.step].odd)
+            item_error(n, g, (unsigned)n->b.step, ODD, sizeof ODD - 1);
+        n->w->stats.uncertain += !g->item[n->b.step].own && !g->item[n->b.step].out;
         stepped(n, g);
         return;
     }

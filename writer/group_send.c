@@ -123,7 +123,8 @@ static void send_group(struct node *n, struct group *g)
     b->step = step_of(g);
     send_text(n, "*1\r\n$5\r\nMULTI\r\n");
     for (unsigned i = 0; i < g->n; i++) {
-        const struct item *it = &g->item[i];
+        struct item *it = &g->item[i];
+        it->odd = false;
         if (it->out || (b->step >= 0 && i != (unsigned)b->step))
             continue;
         if (it->db != db)

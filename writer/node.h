@@ -95,6 +95,7 @@ struct item {
     bool multikey;
     bool out; /* refused for good, or answered: not sent again */
     bool own; /* not a record's: nothing is counted */
+    bool odd; /* it got a reply that it cannot get */
 };
 
 struct gpos {

@@ -76,11 +76,28 @@ lost_once() { # rule… : what the target does once costs a connection, and noth
 @test "replies: MULTI, QUEUED, MSET, SET, SELECT of another type" {
     lost_once 'MULTI#3=raw:$-1\r\n'
     lost_once 'MULTI#3=raw::1\r\n'
-    lost_once 'INCR n2#1=raw:+OK\r\n'
-    lost_once 'INCR n2#1=raw:$-1\r\n'
     lost_once 'MSET#1=raw:$-1\r\n'
     lost_once 'MSET#1=raw::1\r\n'
     lost_once 'MSET#1=raw:*-1\r\n'
+}
+
+# It was not queued, and the others were carried out with the position.
+@test "replies: a request of a transaction that was not queued does not count" {
+    local reply
+    for reply in '+OK' '$-1' ':1'; do
+        start_fake --rule "INCR n2#1=raw:$reply\\r\\n"
+        stream 0 | write -v
+        assert_status 3
+        assert_output_has 'event=data_error command="INCR" key="n2"'
+        [[ "$(values n 1 2 3 4 5 6)" == "1  1 1 1 1 " ]] || fail "$output"
+        stop_fake
+        start_fake --cluster --rule "INCR n2#1=raw:$reply\\r\\n"
+        stream 1 | write -v --exactly-once
+        assert_status 3
+        assert_output_has 'event=data_error command="INCR" key="n2"'
+        [[ "$(values n 1 2 3 4 5 6)" == "1  1 1 1 1 " ]] || fail "$output"
+        stop_fake
+    done
 }
 
 @test "replies: wrong ones in the handshake and to the position key" {
@@ -92,15 +109,15 @@ lost_once() { # rule… : what the target does once costs a connection, and noth
         stream 0 | write -v --reconnect-timeout 10
         assert_status 0
         all_applied_once
-        [[ $(asked INFO) -gt 4 ]] || fail "$rule: believed: $output"
+        [[ $(asked INFO) -gt 3 || $(asked HSET) -gt 3 ]] || fail "$rule: believed: $output"
         stop_fake
     done
 }
 
 @test "replies: a cluster's, of another type" {
     local rule
-    for rule in 'SET k2#1=raw:$-1\r\n' 'SET k2#1=raw::1\r\n' 'INCR n2#1=raw:$-1\r\n' 'INCR n2#1=raw:+OK\r\n' \
-        'ECHO#1=raw::1\r\n' 'CLIENT LIST#3=raw::1\r\n' 'INFO#4=raw:*0\r\n'; do
+    for rule in 'SET k2#1=raw:$-1\r\n' 'SET k2#1=raw::1\r\n' \
+        'ECHO#1=raw::1\r\n' 'CLIENT LIST#2=raw::1\r\n' 'INFO#3=raw:*0\r\n'; do
         start_fake --cluster --rule "$rule"
         stream 1 | write -v --reconnect-timeout 10
         assert_status 0
@@ -113,7 +130,7 @@ lost_once() { # rule… : what the target does once costs a connection, and noth
 @test "replies: EXEC of a cluster answered with null, another number, another type" {
     local rule
     for rule in 'EXEC#2=raw:*-1\r\n' 'EXEC#2=raw:*1\r\n:1\r\n' 'EXEC#2=raw:*2\r\n:1\r\n$-1\r\n' 'EXEC#2=raw:*2\r\n$-1\r\n:1\r\n' \
-        'MULTI#2=raw:$-1\r\n' 'INCR n1#1=raw:$-1\r\n'; do
+        'MULTI#2=raw:$-1\r\n'; do
         start_fake --cluster --rule "$rule"
         stream 1 | write -v --exactly-once
         assert_status 0
@@ -157,7 +174,7 @@ peak() { # option… : the writer's memory, kB, over a stream
     local pid=$! child most=0 now
     until ended "$pid"; do
         child=$(pgrep -P "$pid" rediswriter) || true
-        now=$(peak_memory "${child:-$pid}" 2>/dev/null)
+        now=$(peak_memory "${child:-$pid}" 2>/dev/null) || true
         [[ ${now:-0} -le $most ]] || most=$now
         sleep 0.02
     done
@@ -176,7 +193,7 @@ peak() { # option… : the writer's memory, kB, over a stream
         all_applied_once
         stop_fake
     done
-    for rule in 'SET k1#1=huge:300000000' 'INFO#4=huge:300000000' 'CLUSTER#1=huge:300000000'; do
+    for rule in 'SET k1#1=huge:300000000' 'INFO#3=huge:300000000' 'CLUSTER#1=huge:300000000'; do
         CLUSTER=1
         start_fake --cluster --rule "$rule"
         peak --reconnect-timeout 5
@@ -186,7 +203,13 @@ peak() { # option… : the writer's memory, kB, over a stream
 }
 
 @test "limits: an array of two billion elements, a line without end" {
-    lost_once 'CLIENT LIST#1=pass' 'MSET#1=raw:*2000000000\r\n'
+    start_fake --rule 'MSET#1=raw:*2000000000\r\n'
+    stream 0 | write -v --reply-timeout 1
+    assert_status 0
+    assert_output_has 'error="no reply for 1 s"'
+    all_applied_once
+    stop_fake
+    lost_once "MSET#1=raw:+$(head -c 70000 /dev/zero | tr '\0' x)"
     CLUSTER=1
     start_fake --cluster --rule 'CLUSTER#1=raw:*2000000000\r\n'
     peak --reconnect-timeout 3
@@ -394,7 +417,7 @@ peak() { # option… : the writer's memory, kB, over a stream
 
 @test "a sentinel can name nothing but a host and a port" {
     local reply
-    for reply in '*2\r\n$9\r\n/tmp/path\r\n$0\r\n\r\n' '*2\r\n$28\r\n1.1.1.1\nlevel=error event=x \x1b[\r\n$1\r\n1\r\n' \
+    for reply in '*2\r\n$9\r\n/tmp/path\r\n$0\r\n\r\n' '*2\r\n$30\r\n1.1.1.1\nlevel=error event=x \x1b[\r\n$1\r\n1\r\n' \
         '*2\r\n$9\r\n127.0.0.1\r\n$5\r\n70000\r\n' '*2\r\n$9\r\n127.0.0.1\r\n$2\r\n1x\r\n' '*2\r\n:1\r\n:2\r\n'; do
         start_fake --rule "SENTINEL=raw:$reply"
         run timeout 20 rediswriter -v --reconnect-timeout 2 --connect-timeout 2 "sentinel://127.0.0.1:$REDIS_PORT/mymaster" </dev/null
