@@ -342,6 +342,7 @@ static enum shake try_once(struct node *n, struct saved *saved)
 static void not_yet(struct node *n, uint64_t *give_up, uint64_t *said)
 {
     uint64_t now = mono_us();
+    n->lost_since = now;
     *give_up = now + (uint64_t)n->w->opt.reconnect_timeout * 1000000;
     if (us_since(now, *said) < SAY_EVERY)
         return;
@@ -466,15 +467,14 @@ static bool look_for_target(struct node *n, struct saved *saved)
 {
     struct writer *w = n->w;
     uint64_t give_up = begin_loss(n), said = 0;
+    bool in_vain = mono_us() >= give_up && !suspect_in_flight(n); /* it lets us in, and then is lost again */
     for (;;) {
         unsigned ms = n->lost_wait;
         wait_ms(ms * 3 / 4 + (unsigned)(mono_us() % (ms / 2 + 1)));
-        bool late = w->failed && mono_us() >= w->failed_at + 1500000;
+        bool late = in_vain || (w->failed && mono_us() >= w->failed_at + 1500000);
         enum shake v = late || writer_signals() >= 2 ? SHAKE_AGAIN : try_once(n, saved);
-        if (v == SHAKE_OK && (suspect_in_flight(n) || mono_us() < give_up)) /* what is in flight has suspect.h */
-            return true;
         if (v == SHAKE_OK)
-            n->t.close(&n->t);
+            return true;
         if (v == SHAKE_LATER)
             not_yet(n, &give_up, &said);
         late |= mono_us() >= give_up; /* after a try: waiting may have taken all of the time */

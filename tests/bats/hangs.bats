@@ -298,7 +298,7 @@ peak() { # option… : the writer's memory, kB, over a stream
         stream 1 | sed '$d'
         echo "live 0 :pos=90 SET large @2000000"
         echo "program 0 :pos=91 :keep=1 :must DUMP from / :if=1 RESTORE to 0 \$1"
-        echo "live 0 :pos=92 INCR after"
+        echo "live 0 :pos=92 :idempotent SET after 1"
         echo end
     } >"$TMP/text"
     mkrecords <"$TMP/text" >"$TMP/stream"
@@ -307,7 +307,7 @@ peak() { # option… : the writer's memory, kB, over a stream
     assert_output_has 'command="SET" key="large"'
     assert_output_has 'command="DUMP" key="from"'
     assert_output_has 'bytes=2000036'
-    [[ $(rcli get after) == 1 ]]
+    [[ $(rcli get after) == 1 ]] || fail "$output"
 }
 
 @test "closing: a server that closes at everything is the reason, and no request" {
