@@ -12,6 +12,44 @@ static struct keys counted(const struct slice *argv, size_t argc)
     return (struct keys){.first = 3, .last = 2 + (size_t)n, .step = 1, .dest = 1};
 }
 
+static bool is_end(const struct slice *s)
+{
+    return arg_is(s, "LEFT") || arg_is(s, "RIGHT") || arg_is(s, "MIN") || arg_is(s, "MAX");
+}
+
+/* The shard's keys alone: what masters log of such a command whose keys lie on several shards. */
+static struct keys truncated(const struct command *c, size_t argc)
+{
+    return (struct keys){.first = 1, .last = argc - 1, .step = c->step};
+}
+
+/* numkeys key… (LMPOP and its like), numkeys at c->first. A number that does not fit what follows is itself a
+ * key. */
+static struct keys numbered(const struct command *c, const struct slice *argv, size_t argc)
+{
+    int64_t n;
+    size_t room = (argc - c->first - 1) / c->step;
+    bool pops = c->action == ACT_POP_FIRST; /* a word follows its keys */
+    if (arg_number(&argv[c->first], &n) && n >= 1 && n <= (int64_t)room) {
+        size_t end = c->first + 1 + (size_t)n * c->step;
+        if (!pops || (end < argc && is_end(&argv[end])))
+            return (struct keys){.first = c->first + 1, .last = end - c->step, .step = c->step};
+    }
+    return pops ? truncated(c, argc) : (struct keys){.step = 1};
+}
+
+/* … STREAMS key… id… (XREADGROUP). */
+static struct keys streams(const struct slice *argv, size_t argc)
+{
+    size_t i = 1;
+    while (i < argc && !arg_is(&argv[i], "STREAMS"))
+        i++;
+    size_t n = i < argc ? (argc - i - 1) / 2 : 0;
+    if (n == 0 || (argc - i - 1) % 2 != 0)
+        return (struct keys){.step = 1};
+    return (struct keys){.first = i + 1, .last = i + n, .step = 1};
+}
+
 /* The key behind the last STORE (or STOREDIST), looking from argument i on. */
 static size_t store_of(const struct slice *argv, size_t argc, size_t i)
 {
@@ -29,6 +67,10 @@ struct keys command_keys(const struct command *c, const struct slice *argv, size
         return (struct keys){.step = 1};
     if (c->last == LAST_COUNTED)
         return counted(argv, argc);
+    if (c->last == LAST_NUMKEYS)
+        return numbered(c, argv, argc);
+    if (c->last == LAST_STREAMS)
+        return streams(argv, argc);
     if (c->last == LAST_STORE) {
         k.last = k.first;
         k.dest = store_of(argv, argc, c->first + 1);

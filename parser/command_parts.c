@@ -70,11 +70,25 @@ void cmd_nothing(const struct cmd *m)
     emit_position(m->e, m->o, RF_LIVE);
 }
 
+/* The argument to name in a report: its first key, where it has one. */
+static size_t named(const struct cmd *m)
+{
+    if (m->c == NULL)
+        return 1;
+    struct keys k = command_keys(m->c, m->argv, m->argc);
+    size_t i = keys_next(&k, 0);
+    return i > 0 ? i : m->c->first > 1 ? m->c->first : 1;
+}
+
 void cmd_lost(const struct cmd *m, const char *kind, const char *detail)
 {
+    cmd_lost_key(m, named(m), kind, detail);
+}
+
+void cmd_lost_key(const struct cmd *m, size_t i, const char *kind, const char *detail)
+{
     static const struct slice none = {(const uint8_t *)"", 0};
-    size_t first = m->c != NULL && m->c->first > 1 ? m->c->first : 1;
-    const struct slice *k = first < m->argc ? &m->argv[first] : &none;
+    const struct slice *k = i < m->argc ? &m->argv[i] : &none;
     char text[160];
     snprintf(text, sizeof text, "%.*s: %s", (int)(m->argv[0].n < 40 ? m->argv[0].n : 40),
              (const char *)m->argv[0].p, detail);

@@ -42,6 +42,7 @@ void cmd_nothing(const struct cmd *m);
 
 /* Report what is lost of it; the same, and nothing is sent. */
 void cmd_lost(const struct cmd *m, const char *kind, const char *detail);
+void cmd_lost_key(const struct cmd *m, size_t i, const char *kind, const char *detail); /* the key that argument i is */
 void cmd_lost_only(const struct cmd *m, const char *kind, const char *detail);
 
 /* Have the key that argument i is read again from the source (reread.h): the entry's position is held until it is there.

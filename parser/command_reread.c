@@ -33,7 +33,7 @@ static enum written writes(const struct cmd *m)
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (arg_is(&m->argv[0], all[i]))
             return WRITES_ALL;
-    if (command_cuttable(m->c))
+    if (command_cuttable(m->c) || m->c->last == LAST_NUMKEYS || m->c->last == LAST_STREAMS)
         return WRITES_ALL;
     return arg_is(&m->argv[0], "COPY") ? WRITES_LAST : WRITES_FIRST;
 }

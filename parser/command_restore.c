@@ -2,11 +2,16 @@
 #include "command_parts.h"
 #include "crc64.h"
 
-static bool footer_fits(const struct slice *p)
+static bool footer_fits(const struct emit *e, const struct slice *p)
 {
-    uint64_t crc;
+    uint64_t crc, sum = 0;
     memcpy(&crc, p->p + p->n - 8, sizeof crc);
-    return crc == 0 || crc == crc64(0, p->p, p->n - 8);
+    for (size_t at = 0, step; crc != 0 && at < p->n - 8; at += step) {
+        step = p->n - 8 - at < PAGES_STEP ? p->n - 8 - at : PAGES_STEP;
+        sum = crc64(sum, p->p + at, step);
+        pages_drop(&e->pages);
+    }
+    return crc == sum;
 }
 
 static void restore_value(const struct cmd *m, unsigned type, const struct slice *v, uint64_t ms)
@@ -60,7 +65,7 @@ void do_restore(const struct cmd *m)
     for (size_t i = 4; i < m->argc; i++)
         absolute |= arg_is(&m->argv[i], "ABSTTL");
     const struct slice *p = &m->argv[3];
-    if (p->n < 12 || !footer_fits(p)) {
+    if (p->n < 12 || !footer_fits(m->e, p)) {
         cmd_lost_only(m, "restore-payload", "a payload with a wrong checksum");
         return;
     }
@@ -74,7 +79,7 @@ void do_restore(const struct cmd *m)
         return;
     }
     bool scannable = value_class(type) != CLASS_OTHER;
-    if (scannable && (value_scan(type, &c, &m->f->s) != GOT || c.p != c.end)) {
+    if (scannable && (value_scan(type, &c, &m->f->s) != GOT || c.p != c.end || m->f->s.damage != NULL)) {
         cmd_lost_only(m, "restore-payload", "a damaged value");
         return;
     }

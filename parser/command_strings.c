@@ -93,6 +93,13 @@ void do_expire(const struct cmd *m)
     uint8_t num[20];
     const struct slice *name = &m->argv[0];
     uint64_t ms = 0;
+    int64_t v;
+    if (m->argc == 3 && arg_is(name, "PEXPIREAT") && arg_number(&m->argv[2], &v) && v == 0) {
+        /* memcached's "gat 0 key": the key lost its expiry. An expiry in the past is logged as DEL. */
+        struct slice persist[2] = {SLICE("PERSIST"), m->argv[1]};
+        cmd_last(m, 1, persist, 2, RF_IDEMPOTENT);
+        return;
+    }
     if (m->argc >= 3)
         ms = arg_is(name, "PEXPIREAT")   ? cmd_from_epoch(&m->argv[2], 1)
              : arg_is(name, "EXPIREAT") ? cmd_from_epoch(&m->argv[2], 1000)

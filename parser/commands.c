@@ -1,6 +1,7 @@
 /* What journaled commands mean for the target. dragonfly-wire.md 5.5 to 5.8. */
 #include "command_parts.h"
 #include "narrow.h"
+#include "ours.h"
 #include "reread.h"
 #include "scripts.h"
 #include "spread.h"
@@ -43,9 +44,53 @@ static void do_flushslots(const struct cmd *m)
     cmd_lost_only(m, "flush-slots", "the removal of slots is not carried over");
 }
 
+/* Every key that it may have changed is read again, or reported. */
 static void do_source(const struct cmd *m)
 {
-    cmd_reread_or_lost(m, 1, "command-needs-source", "its effect depends on data that only the source has");
+    static const char kind[] = "command-needs-source";
+    static const char detail[] = "its effect depends on data that only the source has";
+    if (cmd_reread_written(m, kind, detail))
+        return;
+    struct keys k = command_keys(m->c, m->argv, m->argc);
+    size_t i = keys_next(&k, 0);
+    if (i == 0) {
+        cmd_malformed(m);
+        return;
+    }
+    for (; i != 0; i = keys_next(&k, i))
+        cmd_lost_key(m, i, kind, detail);
+    cmd_nothing(m);
+}
+
+/* LMPOP and its kin with one key, as the command of Redis 1.0 (LPOP) or 5.0 (ZPOPMIN) that does the same. */
+static void pop_one(const struct cmd *m, size_t key)
+{
+    const struct slice *end = &m->argv[key + 1];
+    bool list = arg_is(end, "LEFT") || arg_is(end, "RIGHT"),
+         first = arg_is(end, "LEFT") || arg_is(end, "MIN");
+    struct slice out[3] = {list    ? (first ? SLICE("LPOP") : SLICE("RPOP"))
+                           : first ? SLICE("ZPOPMIN")
+                                   : SLICE("ZPOPMAX"),
+                           m->argv[key]};
+    size_t n = 2;
+    if (m->argc == key + 4 && arg_is(end + 1, "COUNT"))
+        out[n++] = end[2];
+    else if (m->argc != key + 2) {
+        cmd_malformed(m);
+        return;
+    }
+    cmd_last(m, 1, out, n, 0);
+}
+
+/* LMPOP, ZMPOP, BLMPOP, BZMPOP. Masters from v1.27 to v1.33 log them as they are, later ones what they did.
+ * Of several keys the first that was not empty was changed, wherever it lies: only the source knows which. */
+static void do_pop_first(const struct cmd *m)
+{
+    struct keys k = command_keys(m->c, m->argv, m->argc);
+    if (k.first == m->c->first + 1u && k.first == k.last && k.first + 1 < m->argc)
+        pop_one(m, k.first);
+    else
+        do_source(m);
 }
 
 static void store_if_there(const struct cmd *m, size_t dest)
@@ -165,6 +210,16 @@ static void do_counters(const struct cmd *m)
     do_forward(&s);
 }
 
+/* The whole command, in a script that takes its failure at the source for no error. Redis before 5.0 gets
+ * older.h's. */
+static void do_try(const struct cmd *m)
+{
+    if (m->e->target.kind == TARGET_DRAGONFLY || m->e->target.version < VERSION(5, 0))
+        do_forward(m);
+    else
+        cmd_script_with(m, SLICE(LUA_TRY), m->argv, 0, 0, m->c->idempotent ? RF_IDEMPOTENT : 0);
+}
+
 /* XSETID key id [counters], which targets before 7.0 do not know. */
 static void do_setid(const struct cmd *m)
 {
@@ -198,6 +253,12 @@ static void do_rename(const struct cmd *m)
         do_forward(m);
 }
 
+static void nothing_done(const struct cmd *m)
+{
+    m->e->stats.ignored++;
+    cmd_nothing(m);
+}
+
 static void act(const struct cmd *m)
 {
     switch (m->c->action) {
@@ -207,10 +268,7 @@ static void act(const struct cmd *m)
     case ACT_EXPIRE: do_expire(m); return;
     case ACT_RESTORE: do_restore(m); return;
     case ACT_FLUSH: do_flush(m); return;
-    case ACT_IGNORE:
-        m->e->stats.ignored++;
-        cmd_nothing(m);
-        return;
+    case ACT_IGNORE: nothing_done(m); return;
     case ACT_HSETEX: do_hsetex(m); return;
     case ACT_FIELD_EXPIRE: do_field_expire(m); return;
     case ACT_SADDEX: do_saddex(m); return;
@@ -227,6 +285,8 @@ static void act(const struct cmd *m)
     case ACT_SEARCH: do_search(m); return;
     case ACT_DFLYCLUSTER: do_flushslots(m); return;
     case ACT_SOURCE: do_source(m); return;
+    case ACT_TRY: do_try(m); return;
+    case ACT_POP_FIRST: do_pop_first(m); return;
     case ACT_TRUNCATED: do_truncated(m); return;
     }
 }
@@ -269,7 +329,9 @@ static void unknown(const struct cmd *m)
         cmd_nothing(m);
         return;
     }
-    if (m->argc < 2 || !cmd_reread(m, 1, "unknown-command", "not known to df2redis")) {
+    int64_t number; /* of keys, perhaps: then they stand elsewhere */
+    if (m->argc < 2 || arg_number(&m->argv[1], &number) ||
+        !cmd_reread(m, 1, "unknown-command", "not known to df2redis")) {
         cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
         return;
     }
@@ -291,8 +353,49 @@ static bool flushes_nothing(const struct cmd *m)
     return m->e->target.cluster && m->o->db != 0 && arg_is(&m->argv[0], "FLUSHDB");
 }
 
-void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
-                   uint64_t after)
+/* Logged with nothing to add or remove (SPOP k 0 gives SREM k): it did nothing at the source, and Redis would
+ * refuse it. */
+static bool without_elements(const struct cmd *m)
+{
+    static const struct {
+        const char *name;
+        size_t argc; /* with nothing but its key */
+    } list[] = {{"DEL", 1},    {"HDEL", 2},   {"HMSET", 2}, {"HSET", 2},   {"JSON.MSET", 1}, {"LPUSH", 2},
+                {"LPUSHX", 2}, {"MSET", 1},   {"RPUSH", 2}, {"RPUSHX", 2}, {"SADD", 2},      {"SADDEX", 3},
+                {"SREM", 2},   {"UNLINK", 1}, {"XACK", 3},  {"XDEL", 2},   {"ZADD", 2},      {"ZREM", 2}};
+    if (m->argc > 3)
+        return false;
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+        if (m->argc == list[i].argc && strcmp(m->c->name, list[i].name) == 0)
+            return true;
+    return false;
+}
+
+/* Is an argument, be it a key or not, the name of a key that df2redis keeps for itself in the target? */
+static bool has_reserved(const struct flow *f, const struct slice *argv, size_t argc)
+{
+    bool renames = f->sel != NULL && f->sel->nrenames > 0;
+    bool found = false;
+    for (size_t i = 1; i < argc && !found; i++)
+        found = renames ? select_reserved(f->sel, argv[i].p, argv[i].n, 0, f->src_db)
+                        : key_is_ours(argv[i].p, argv[i].n);
+    return found;
+}
+
+static void report_reserved(const struct cmd *m)
+{
+    const struct flow *f = m->f;
+    struct keys k = {.first = 1, .last = 1, .step = 1};
+    if (m->c != NULL)
+        k = command_keys(m->c, m->argv, m->argc);
+    m->o->pos = m->before;
+    for (size_t i = keys_next(&k, 0); i != 0 && i < m->argc; i = keys_next(&k, i))
+        if (select_reserved(f->sel, m->argv[i].p, m->argv[i].n, 0, f->src_db))
+            emit_reserved(m->e, m->o, m->argv[i].p, m->argv[i].n);
+}
+
+static void write_one(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                      uint64_t after, bool reserved)
 {
     struct cmd m = {.f = f, .e = e, .o = &f->o, .txid = txid, .before = f->o.pos, .after = after};
     if (__builtin_expect(f->rereads != NULL && f->rereads->count > 0, 0) &&
@@ -304,6 +407,8 @@ void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct s
     m.c = command_find(argv[0].p, argv[0].n);
     m.argv = m.src_argv = argv;
     m.argc = m.src_argc = argc;
+    if (__builtin_expect(reserved, 0))
+        report_reserved(&m);
     if (f->sel != NULL && !select_command(&m))
         return;
     if (matters_where(&m) && emit_wrong_db(e, f->o.db, f->src_db))
@@ -312,6 +417,8 @@ void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct s
         cmd_nothing(&m);
     else if (m.c == NULL)
         unknown(&m);
+    else if (without_elements(&m))
+        nothing_done(&m);
     else if (m.argc < m.c->min_args)
         cmd_lost_only(&m, "unknown-command", "too few arguments: its effect is missing");
     else if (too_new(&m))
@@ -324,6 +431,18 @@ void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct s
     buf_trim(&f->s.copy, (size_t)1 << 20);
     buf_trim(&f->program, (size_t)64 << 10);
     buf_trim(&f->s.body, (size_t)1 << 20);
+}
+
+void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                   uint64_t after)
+{
+    static const struct select all; /* lets everything through but our own names */
+    const struct select *sel = f->sel;
+    bool reserved = has_reserved(f, argv, argc);
+    if (reserved && sel == NULL)
+        f->sel = &all;
+    write_one(f, e, txid, argv, argc, after, reserved);
+    f->sel = sel;
 }
 
 void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,

@@ -34,11 +34,15 @@ enum action {
     ACT_DFLYCLUSTER,
     ACT_SOURCE,        /* depends on what only the source has */
     ACT_TRUNCATED,     /* logged with the keys of one shard only */
+    ACT_TRY,           /* logged also where it failed at the source */
+    ACT_POP_FIRST,     /* LMPOP and its kin: of several keys one is changed */
 };
 
 /* In place of the last key. */
 #define LAST_COUNTED 1000 /* DEST numkeys key… */
 #define LAST_STORE   1001 /* the first is read, the one behind STORE is written */
+#define LAST_NUMKEYS 1002 /* numkeys key…: first is where numkeys stands */
+#define LAST_STREAMS 1003 /* the first half of what stands behind STREAMS */
 
 struct command {
     const char *name;

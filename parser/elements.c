@@ -16,29 +16,16 @@ static size_t score_text(char *to, size_t cap, double d)
     return (size_t)snprintf(to, cap, "%.17g", d);
 }
 
-static bool score_of(enum field f, const uint8_t *p, char *to, size_t cap, struct slice *out)
+bool score_of(enum field f, const uint8_t *p, double *d)
 {
-    double d;
     if (f == F_F64) {
-        memcpy(&d, p, sizeof d);
-    } else {
-        char text[256];
-        size_t n = *p;
-        if (n >= 253) {
-            d = n == 254 ? INFINITY : n == 255 ? -INFINITY : NAN;
-        } else {
-            memcpy(text, p + 1, n);
-            text[n] = '\0';
-            char *end;
-            d = strtod(text, &end);
-            if (end == text || *end != '\0')
-                return false;
-        }
+        memcpy(d, p, sizeof *d);
+        return !isnan(*d);
     }
-    if (isnan(d))
-        return false;
-    *out = (struct slice){(const uint8_t *)to, score_text(to, cap, d)};
-    return true;
+    if (*p < 253)
+        return score_number(p + 1, *p, d);
+    *d = *p == 254 ? INFINITY : -INFINITY;
+    return *p > 253;
 }
 
 /* Expiry of a field in ms, 0: none. False when the text is no possible one. */
@@ -59,9 +46,7 @@ static bool ttl_of(const struct slice *t, uint64_t *ms)
     return true;
 }
 
-/* Expiry of a field as its type gives it, ms 0: none. False when impossible. */
-static bool field_ttl(const struct value *v, enum field f, const uint8_t *at, const struct pstr *ps,
-                      uint64_t *ms)
+bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr *ps, uint64_t *ms)
 {
     struct cur c = {at, at + 9, 0, NULL};
     uint64_t n = 0;
@@ -71,12 +56,12 @@ static bool field_ttl(const struct value *v, enum field f, const uint8_t *at, co
     }
     if (f == F_TTL_I64)
         n = (int64_t)le64(at) < 0 ? 0 : le64(at);
-    else
+    else if (f == F_TTL_REL || f == F_TTL_ABS)
         (void)cur_plen(&c, &n); /* was scanned */
-    if (n > INT64_MAX / 2 || v->ttl_base > INT64_MAX / 2)
-        return false;
-    *ms = f == F_TTL_REL && n > 0 ? v->ttl_base + n - 1 : n;
-    return true;
+    if (f != F_TTL_REL || n == 0)
+        base = 1;
+    *ms = n == 0 ? 0 : base - 1 + n;
+    return n <= FIELD_TTL_MAX && base <= FIELD_TTL_MAX && *ms <= FIELD_TTL_MAX;
 }
 
 /* What one element consists of. */
@@ -86,19 +71,24 @@ struct element {
     struct slice score;
     char score_text[64];
     uint64_t ms;
+    const char *damage;
 };
 
+/* Something in a field that is not what it should be is left in x->damage. */
 static enum got take_field(const struct value *v, enum field f, struct cur *t, struct scratch *s,
                            struct element *x)
 {
     struct pstr ps;
+    double d = 0;
     const uint8_t *at = t->p;
     enum got g = f == F_STR || f == F_TTL ? cur_pstr(t, &ps) : scan_field(t, f);
     if (g != GOT)
         return g;
     if (f == F_STR) {
-        if (!value_text(s, x->nstr, &ps, &x->str[x->nstr]))
-            return cur_bad(t, "a string that unpacks (LZF) to its length");
+        if (!value_text(s, x->nstr, &ps, &x->str[x->nstr])) {
+            x->damage = UNPACKS;
+            return GOT;
+        }
         /* Integers lie in ps, which goes: keep their text. */
         if (ps.p == ps.text) {
             s->num[x->nstr].n = ps.n;
@@ -108,9 +98,16 @@ static enum got take_field(const struct value *v, enum field f, struct cur *t, s
         x->nstr++;
         return GOT;
     }
-    if (f == F_F64 || f == F_DOUBLETEXT)
-        return score_of(f, at, x->score_text, sizeof x->score_text, &x->score) ? GOT : cur_bad(t, "a score");
-    return field_ttl(v, f, at, &ps, &x->ms) ? GOT : cur_bad(t, "an expiry of a field");
+    if (f != F_F64 && f != F_DOUBLETEXT) {
+        if (!field_ttl(f, v->ttl_base, at, &ps, &x->ms))
+            x->damage = "expiries of fields that are times";
+        return GOT;
+    }
+    if (!score_of(f, at, &d))
+        x->damage = "scores that are numbers";
+    x->score =
+        (struct slice){(const uint8_t *)x->score_text, score_text(x->score_text, sizeof x->score_text, d)};
+    return GOT;
 }
 
 /* One element of LAYOUT_ELEMENTS: all its fields or none. */
@@ -121,12 +118,15 @@ static enum got feed_element(struct value *v, struct emit *e, struct origin *o, 
     struct element x;
     x.nstr = 0;
     x.ms = 0;
+    x.damage = NULL;
     for (const enum field *f = v->shape->fields; f < v->shape->fields + 4 && *f != F_END; f++) {
         enum got g = take_field(v, *f, &t, s, &x);
         if (g != GOT)
             return cur_settle(c, &t, g);
     }
     *c = t;
+    if (x.damage != NULL)
+        return value_damaged(v, e, o, s, c, x.damage);
     if (x.ms != 0 && x.ms <= e->now_ms)
         return GOT;
     if (v->vclass == CLASS_ZSET) {
@@ -174,9 +174,11 @@ static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, s
 {
     struct elem el[3];
     const uint8_t *it = NULL;
+    long n;
+    const char *why = sound_packed(v->shape, pack, t, &s->seen[0], &n);
     memset(el, 0, sizeof el);
-    if (packed_check(pack, t) < 0)
-        return cur_bad(c, "a valid packed container");
+    if (why != NULL)
+        return value_damaged(v, e, o, s, c, why);
     if (pack == PACK_INTSET) {
         for (size_t i = 0; i < le32(t->p + 4); i++) {
             struct slice arg = {el[0].num, dec_i64(el[0].num, intset_at(t->p, i))};
@@ -186,11 +188,8 @@ static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, s
     }
     for (;;) {
         for (unsigned i = 0; i < v->shape->group; i++) {
-            int rc = packed_next(pack, t, &it, i, &el[i]);
-            if (rc == 0 && i == 0)
+            if (packed_next(pack, t, &it, i, &el[i]) != 1) /* their number was checked */
                 return GOT;
-            if (rc != 1)
-                return cur_bad(c, "a whole number of elements");
         }
         add_group(v, e, o, s, el);
     }
@@ -201,9 +200,11 @@ static enum got feed_blob(struct value *v, struct emit *e, struct origin *o, str
 {
     struct pstr ps;
     struct slice t;
-    enum got g = value_string(c, s, 0, &ps, &t);
+    enum got g = cur_pstr(c, &ps);
     if (g != GOT)
         return g;
+    if (!value_text(s, 0, &ps, &t))
+        return value_damaged(v, e, o, s, c, UNPACKS);
     return feed_packed(v, e, o, c, s, pack, &t);
 }
 
@@ -224,7 +225,7 @@ static enum got feed_node(struct value *v, struct emit *e, struct origin *o, str
         if (value_text(s, 0, &ps, &el))
             part_add(v, e, o, s, &el, 1);
         else
-            g = cur_bad(&t, "a string that unpacks (LZF) to its length");
+            g = value_damaged(v, e, o, s, &t, UNPACKS);
     }
     return cur_settle(c, &t, g);
 }
@@ -286,10 +287,10 @@ static enum got template_packed(struct value *v, struct emit *e, struct origin *
         return g;
     if (!value_text(s, 0, &ps, &t) || listpack_check(t.p, t.n) < 1 ||
         listpack_next(t.p, t.n, &it, &el) != 1 || !el.is_int)
-        return cur_bad(c, "a listpack that begins with a template's number");
+        return value_damaged(v, e, o, s, c, "a listpack that begins with a template's number");
     v->tmpl = value_template(v->templates, (uint64_t)el.v);
     if (v->tmpl == NULL || (uint64_t)listpack_check(t.p, t.n) != v->tmpl->fields + 1)
-        return cur_bad(c, "a template that was told before, with as many fields");
+        return value_damaged(v, e, o, s, c, "a template that was told before, with as many fields");
     while (listpack_next(t.p, t.n, &it, &el) == 1) {
         struct slice arg[2] = {template_field(v), {el.p, el.n}};
         part_add(v, e, o, s, arg, 2);
@@ -315,11 +316,13 @@ enum got template_feed(struct value *v, struct emit *e, struct origin *o, struct
     for (; v->left > 0; v->left--) {
         struct pstr ps;
         struct slice arg[2];
-        enum got g = value_string(c, s, 0, &ps, &arg[1]);
+        enum got g = cur_pstr(c, &ps);
+        if (g == GOT && !value_text(s, 0, &ps, &arg[1]))
+            g = value_damaged(v, e, o, s, c, UNPACKS);
         if (g != GOT)
             return g;
         arg[0] = template_field(v);
-        part_add(v, e, o, s, arg, 2);
+        part_add(v, e, o, s, arg, 2); /* nothing, once it is dropped */
     }
     return GOT;
 }

@@ -134,22 +134,34 @@ static inline struct rec request(struct emit *e, struct origin *o, const struct 
     };
 }
 
-void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n)
+void emit_record(struct emit *e, const struct rec *r, const void *payload)
 {
-    uint8_t *p = begin(e, n);
+    uint8_t *p = begin(e, r->len);
     if (p == NULL)
         return;
-    struct rec r = {
-        .type = (uint8_t)type, .flow = o->flow, .slot = REC_NO_SLOT, .epoch = o->epoch, .time = o->time};
-    memcpy(p, text, n);
-    commit(e, &r, n);
+    struct rec out = *r;
+    if (r->len > 0)
+        memcpy(p, payload, r->len);
+    commit(e, &out, r->len);
+}
+
+void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n)
+{
+    struct rec r = {.len = (uint32_t)n,
+                    .type = (uint8_t)type,
+                    .flow = o->flow,
+                    .slot = REC_NO_SLOT,
+                    .epoch = o->epoch,
+                    .time = o->time};
+    emit_record(e, &r, text);
 }
 
 /* Copy of short strings without a call: most keys are. */
 static inline uint8_t *bulk(uint8_t *p, const uint8_t *data, size_t n)
 {
     p = resp_len(p, '$', n);
-    memcpy(p, data, n);
+    if (__builtin_expect(n > 0, 1)) /* of no bytes data may be NULL */
+        memcpy(p, data, n);
     p += n;
     memcpy(p, "\r\n", 2);
     return p + 2;
@@ -228,7 +240,8 @@ static uint8_t *dump_payload(uint8_t *p, unsigned type, const uint8_t *v, size_t
 {
     uint8_t *start = p;
     *p++ = (uint8_t)type;
-    memcpy(p, v, vn);
+    if (vn > 0)
+        memcpy(p, v, vn);
     p += vn;
     *p++ = (uint8_t)ver;
     *p++ = 0;
@@ -325,6 +338,7 @@ static void chain_close(struct emit *e, bool more)
     r.flags = (uint16_t)(more ? r.flags | RF_MORE : r.flags);
     e->open_at = 0;
     commit(e, &r, n);
+    pages_drop(&e->pages);
 }
 
 static void chain_add(struct emit *e, const uint8_t *p, size_t n)
@@ -364,6 +378,18 @@ static void chain_bulk(struct emit *e, const struct slice *s)
     chain_add(e, (const uint8_t *)"\r\n", 2);
 }
 
+/* A request of n bytes was copied, perhaps from a mapped file. */
+static inline void copied(struct emit *e, size_t n)
+{
+    if (__builtin_expect(e->pages.p == NULL, 1))
+        return;
+    e->pages_read += n;
+    if (e->pages_read < PAGES_STEP)
+        return;
+    e->pages_read = 0;
+    pages_drop(&e->pages);
+}
+
 void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned flags,
                const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody)
 {
@@ -394,6 +420,7 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
         p += body->len;
     }
     commit(e, &r, (size_t)(p - start));
+    copied(e, total);
 }
 
 void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass,
@@ -423,6 +450,7 @@ void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned k
     for (size_t i = 0; i < argc; i++)
         p = bulk(p, argv[i].p, argv[i].n);
     commit(e, &r, (size_t)(p - start));
+    copied(e, total);
 }
 
 void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program)

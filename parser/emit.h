@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "pages.h"
 #include "record.h"
 #include "resp.h"
 #include "target.h"
@@ -40,6 +41,7 @@ struct origin {
     uint64_t pos;   /* position that is reached with the next record */
     uint64_t after; /* that of the journal entry being written; 0: none, or none is known */
     bool fresh;     /* what is written was read from the source again, and is no part of an entry */
+    uint64_t at;    /* where in the flow the key being written stands, or the blob that it is in */
     uint64_t time;  /* arrival of the bytes being parsed, microseconds */
     uint64_t txid;  /* of the journal entry before */
     uint64_t last;  /* where in the output the header of its last record stands; NO_HEADER: nowhere it could change */
@@ -95,6 +97,8 @@ struct emit {
     struct stats stats;
     struct rec open;      /* record being written, with the offset of its header in the output buffer */
     size_t open_at;
+    struct pages pages;   /* where the bytes being parsed lie, if they are mapped: given back as they are written */
+    size_t pages_read;    /* since they were given back */
     struct buf text;      /* scratch for metadata */
     struct buf payload;   /* of a RESTORE within a script */
     struct buf older;     /* arguments of a request made over (older.h) */
@@ -126,6 +130,9 @@ static inline void entry_end(struct origin *o)
 {
     o->entry = o->together = false;
 }
+
+/* Write a record as it is. */
+void emit_record(struct emit *e, const struct rec *r, const void *payload);
 
 /* Pass a metadata record on or write one of our own. */
 void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text, size_t n);
@@ -177,6 +184,9 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, 
 /* Something that could not be carried over (lost) or was changed on the way. kind: a short constant. */
 void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
                  const char *detail);
+
+/* A key that is left out because its name in the target would be one of ours (ours.h). */
+void emit_reserved(struct emit *e, struct origin *o, const uint8_t *key, size_t n);
 
 /* Log how many more there were of the kinds that were not logged one by one. */
 void emit_report_counts(const struct emit *e);

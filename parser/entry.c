@@ -1,6 +1,11 @@
 /* Keys with their values, as they stand in snapshots. */
 #include "flow_parts.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "ours.h"
+
 /* Values up to this many bytes are looked at whole before it is decided how they are written. Streams are worth
  * more, since RESTORE is the only exact copy of them; so are filters and sketches, which only RESTORE makes. */
 #define STREAM_WHOLE ((size_t)768 << 10)
@@ -69,8 +74,10 @@ static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsi
     f->cur.sticky = sticky;
     f->in_value = true;
     enum got g = value_feed(&f->cur, e, &f->o, c, &f->s);
-    if (g == GOT)
+    if (g == GOT) {
         f->in_value = false;
+        f->last_gone = f->cur.dropped;
+    }
     return g;
 }
 
@@ -125,8 +132,8 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     unsigned as;
     unsigned ver = restore_as(e, type, &as);
     size_t limit = e->restore_limit;
-    bool only_whole = value_class(type) == CLASS_OTHER && type != 7;
-    if (only_whole || (value_class(type) == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE))
+    if (value_class(type) == CLASS_OTHER ||
+        (value_class(type) == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE))
         limit = STREAM_WHOLE;
     if (type == 7) {
         struct cur id = *t;
@@ -144,6 +151,9 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     }
     struct cur v = *t;
     struct slice value = {t->p, 0};
+    bool more = cur_left(t) > limit;
+    if (more) /* what is longer is written as commands: no need to look at all of it */
+        v.end = t->p + limit;
     enum got g = as == type ? value_scan(type, &v, &f->s) : stream_to_older(type, as == 19, &v, &f->s, &value);
     size_t n = (size_t)(v.p - t->p);
     if (as == type)
@@ -161,15 +171,22 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     unsigned vclass = value_class(type);
     bool empty = f->s.elements == 0 && vclass != CLASS_STREAM && vclass != CLASS_OTHER;
     bool stale = g == GOT && value_stale(type, &(struct slice){t->p, n}, e->now_ms);
-    if (g == NEED || n > limit || n + k->n > REC_PAYLOAD_MAX - 512 || empty || stale) {
+    if (g == NEED || n + k->n > REC_PAYLOAD_MAX - 512 ||
+        ((empty || stale || f->s.hollow) && f->s.damage == NULL)) {
         c->p = t->p;
         return stream_value(f, e, c, type, k);
     }
     struct pending pend = f->pend;
     uint64_t ms = take_expiry(f);
     c->p = v.p;
+    f->last_gone = true;
     if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
         return GOT;
+    if (f->s.damage != NULL) {
+        value_report_damage(e, &f->o, k, f->s.damage);
+        return GOT;
+    }
+    f->last_gone = false;
     e->stats.keys[value_class(type)]++;
     emit_restore_hinted(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms,
                         pend.hint);
@@ -190,19 +207,45 @@ enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct ps
     return GOT;
 }
 
-void choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k)
+bool choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k)
 {
+    bool reserved = false;
     f->o.db = f->rdb_db;
     if (f->sel != NULL) {
         bool excluded = !select_passes(f->sel, k->p, k->n, vclass, f->rdb_db);
+        reserved = select_reserved(f->sel, k->p, k->n, vclass, f->rdb_db);
         f->o.db = select_db(f->sel, f->rdb_db);
         f->names.len = 0;
         struct slice name = select_name(f->sel, k->p, k->n, &f->names);
         key_set(e, k, name.p, name.n);
         k->excluded = excluded;
+    } else if (key_is_ours(k->p, k->n)) {
+        k->excluded = reserved = true;
     }
     if (!k->excluded && emit_wrong_db(e, f->o.db, f->rdb_db))
         k->excluded = true;
+    return reserved;
+}
+
+/* A file has each key once, servers refuse one that is not so; Dragonfly's may have copies. hash: of the key
+ * as the file has it. An entry whose value is not all there yet comes here again. */
+static void check_twice(struct flow *f, struct emit *e, const struct key *k, uint64_t hash)
+{
+    if (f->counted_at == f->o.at)
+        return;
+    f->counted_at = f->o.at;
+    if (recent_has(&f->recent, hash ^ f->rdb_db * UINT64_C(0x9e3779b97f4a7c15)))
+        emit_report(e, &f->o, true, "duplicate-key", k->p, k->n,
+                    "the file has this key twice: one of the two values is lost");
+}
+
+/* A byte that is no type of a value: Redis Enterprise has opcodes there. */
+static enum got other_item(struct flow *f, struct emit *e, struct cur *c, unsigned byte)
+{
+    struct cur t = {c->p + 1, c->end, 0, NULL};
+    if (f->family != FAMILY_REDIS || (byte != OP_RAM_LRU && byte != OP_SLOT_NUM))
+        return flow_unknown(f, c, "value type", byte);
+    return cur_settle(c, &t, redis_opcode(f, e, &t, byte));
 }
 
 enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
@@ -215,16 +258,27 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
         type = value_type(f->family, type);
         vclass = value_class(type);
         if (vclass == 0)
-            return cur_bad(c, "a known value type");
+            return other_item(f, e, c, *c->p);
     }
     enum got g = read_key(f, e, &t, &ps, &k);
     if (g != GOT)
         return cur_settle(c, &t, g);
-    if (__builtin_expect(f->sel == NULL && !e->target.cluster, 1))
+    uint64_t raw = f->file && !f->dragonfly ? XXH3_64bits(k.p, k.n) : 0;
+    if (__builtin_expect(f->sel == NULL && !e->target.cluster && !key_is_ours(k.p, k.n), 1))
         f->o.db = f->rdb_db;
-    else
-        choose_key(f, e, vclass, &k);
+    else if (choose_key(f, e, vclass, &k))
+        emit_reserved(e, &f->o, k.p, k.n);
     f->o.live = false;
+    f->last_at = c->p;
+    f->o.at = f->blob.active ? f->offset : f->offset + (uint64_t)(c->p - f->crc_from);
+    if (f->file && !f->dragonfly && !k.excluded)
+        check_twice(f, e, &k, raw);
+    if (__builtin_expect(f->pend.meta, 0)) {
+        f->pend.meta = false;
+        if (!k.excluded)
+            emit_report(e, &f->o, true, "key-metadata", k.p, k.n,
+                        "metadata that modules keep of it are left out");
+    }
     if (__builtin_expect(k.excluded, 0)) {
         c->p = t.p;
         return stream_value(f, e, c, type, &k);

@@ -51,6 +51,10 @@ void flow_free(struct flow *f)
     buf_free(&f->argv);
     unpack_free(&f->journal);
     drop_templates(f);
+    value_free(&f->sub);
+    recent_free(&f->recent);
+    buf_free(&f->sub_field);
+    buf_free(&f->aux_told);
     buf_free(&f->names);
     buf_free(&f->narrowed);
     buf_free(&f->program);
@@ -112,14 +116,15 @@ static enum got chunk_begin(struct flow *f, struct emit *e, struct cur *c)
     struct key k;
     unsigned type = *t.p++;
     if (value_class(type) == 0)
-        return cur_bad(c, "a known value type in a chunk");
+        return flow_unknown(f, c, "value type", type);
     enum got g = read_key(f, e, &t, &ps, &k);
     c->want = t.want;
     c->why = t.why;
     if (g != GOT)
         return g;
     c->p = t.p;
-    choose_key(f, e, value_class(type), &k);
+    if (choose_key(f, e, value_class(type), &k))
+        emit_reserved(e, &f->o, k.p, k.n);
     f->o.live = false;
     bool sticky = f->pend.sticky;
     value_begin(&f->chunk->v, e, &f->o, type, &k, take_expiry(f));
@@ -200,8 +205,10 @@ static enum got parse_one(struct flow *f, struct emit *e, struct cur *c, bool in
     if (__builtin_expect(f->in_value, 0)) {
         f->o.live = false;
         enum got g = value_feed(&f->cur, e, &f->o, c, &f->s);
-        if (g == GOT)
+        if (g == GOT) {
             f->in_value = false;
+            f->last_gone = f->cur.dropped;
+        }
         return g;
     }
     if (__builtin_expect(f->blob.active && !in_blob, 0))
@@ -241,7 +248,14 @@ static enum got parse_magic(struct flow *f, struct cur *c)
         c->p = p;
         return cur_bad(c, "the magic REDISnnnn or VALKEYnnn of a snapshot");
     }
-    if (valkey ? version < 80 || version > 80 : version < 1 || version > RDB_NEWEST) {
+    if (version > (valkey ? RDB_NEWEST_VALKEY : RDB_NEWEST)) {
+        c->p = p;
+        snprintf(f->foreign, sizeof f->foreign,
+                 "version %u of the RDB format of %s, which a newer server wrote; the newest known is %u",
+                 version, valkey ? "Valkey" : "Redis", valkey ? RDB_NEWEST_VALKEY : RDB_NEWEST);
+        return cur_bad(c, "a known version");
+    }
+    if (version < (valkey ? RDB_NEWEST_VALKEY : 1)) {
         c->p = p;
         return cur_bad(c, "an RDB version of 1 to 15, or 80 of Valkey");
     }
@@ -313,8 +327,26 @@ static enum got parse(struct flow *f, struct emit *e, struct cur *c)
     return g;
 }
 
+enum got flow_unknown(struct flow *f, struct cur *c, const char *what, unsigned number)
+{
+    bool type = *what == 'v';
+    const char *more = "of a newer version or of another server, or the bytes are damaged";
+    if (type && number == 6)
+        more = "of modules in candidates of Redis 4.0, which nobody else can pass over";
+    else if (type && f->family == FAMILY_REDIS && (number == 29 || number == 31))
+        more = "which stands in no file";
+    snprintf(f->foreign, sizeof f->foreign, "%s %u, %s", what, number, more);
+    return cur_bad(c, "something known");
+}
+
 static int fail(struct flow *f, uint64_t at, const char *why)
 {
+    if (f->foreign[0] != '\0') {
+        snprintf(f->error, sizeof f->error, "not supported at byte %llu of the flow: %s",
+                 (unsigned long long)at, f->foreign);
+        f->cannot = f->stage == STAGE_MAGIC; /* nothing was written yet */
+        return -1;
+    }
     snprintf(f->error, sizeof f->error, "damaged at byte %llu of the flow: expected %s", (unsigned long long)at,
              why != NULL ? why : "something else");
     return -1;
@@ -336,12 +368,17 @@ static int consume(struct flow *f, struct emit *e, const uint8_t *p, uint64_t n,
     /* Dragonfly writes no checksums. */
     if (f->file && !f->dragonfly && f->stage != STAGE_DONE)
         f->crc = crc64(f->crc, p, (size_t)(c.p - p));
+    if (f->last_at != NULL && f->family == FAMILY_REDIS)
+        keep_last_key(f, e, c.end);
+    f->last_at = NULL;
     *used = (uint64_t)(c.p - p);
     uint64_t at = f->offset + *used;
     f->offset = at;
     *need = g == NEED ? (n - *used) + c.want : 0;
     if (g != BAD)
         return 0;
+    if (f->cannot)
+        return -1;
     int fault = f->journal.fault != 0 ? f->journal.fault : scratch_fault(&f->s);
     return fault != 0 ? fail_io(f, fault) : fail(f, at, c.why);
 }
@@ -367,7 +404,11 @@ int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64
     const uint8_t *all = carry_bytes(&f->carry);
     if (all == NULL)
         return fail_io(f, errno);
-    if (consume(f, e, all, f->carry.len, &used, &need) < 0)
+    e->pages = (struct pages){f->carry.map, f->carry.mapped};
+    f->s.pages = &e->pages;
+    int rc = consume(f, e, all, f->carry.len, &used, &need);
+    e->pages.p = NULL;
+    if (rc < 0)
         return -1;
     return carry_keep(&f->carry, used, need) < 0 ? fail_io(f, errno) : 0;
 }

@@ -7,6 +7,7 @@
 #include "carry.h"
 #include "emit.h"
 #include "prim.h"
+#include "recent.h"
 #include "select.h"
 #include "value.h"
 
@@ -14,8 +15,9 @@ enum flow_stage { STAGE_MAGIC, STAGE_RDB, STAGE_EOF, STAGE_JOURNAL, STAGE_DONE }
 
 #define CHUNKS_MAX 4096
 
-/* Newest RDB version of Redis that is known; Valkey's is 80. */
-#define RDB_NEWEST 15
+/* Newest RDB versions that are known. Valkey's number began at 80. */
+#define RDB_NEWEST        15u
+#define RDB_NEWEST_VALKEY 80u
 
 /* A value that arrives in tagged chunks. */
 struct chunked {
@@ -38,6 +40,7 @@ struct pending {
     uint64_t expire_ms;
     struct hint hint;
     bool sticky; /* and the target is a Dragonfly, too */
+    bool meta;   /* modules keep metadata of it */
 };
 
 struct rereads;
@@ -52,7 +55,7 @@ struct flow {
     char snapshot_id[40];    /* the same in all files of a .dfs set */
     struct hash_template *templates; /* Redis 8.10 */
     unsigned ntemplates;
-    bool told_meta;
+    bool told_import;
     uint64_t crc;            /* of a file, up to crc_from */
     const uint8_t *crc_from;
     unsigned flows;    /* of the session */
@@ -84,12 +87,21 @@ struct flow {
     struct buf rr_in;      /* KEY records, up to the last of an answer */
     bool rr_lost;          /* some of them were too much to keep */
     struct multi *multis;
+    size_t multi_bytes;    /* of all of them */
     struct buf argv;       /* struct slice each */
     struct unpacked journal; /* an unpacked journal blob */
     struct value restored; /* the value of a RESTORE */
     struct scratch s;
     struct carry carry;
     uint64_t offset;       /* of the first byte not yet consumed */
+    struct recent recent;  /* keys of a file */
+    uint64_t counted_at;   /* where the last of them stands */
+    const uint8_t *last_at; /* the last key's type, in the bytes being parsed; NULL: none there */
+    bool last_gone;         /* nothing was written of the last value */
+    struct value sub;       /* key that expiries of fields belong to (KeyDB) */
+    struct buf sub_field;   /* the field */
+    struct buf aux_told;    /* hashes of unknown AUX fields that were named */
+    char foreign[160];      /* what stands where parsing ended is nothing known, which need not be damage */
     char error[256];
     bool cannot;           /* the error is no damage: no room for a temporary file, say */
 };

@@ -5,6 +5,8 @@
 #include "flow.h"
 
 enum opcode {
+    OP_RAM_LRU = 107,  /* Redis Enterprise: how recently the next key was used */
+    OP_SLOT_NUM = 121, /* the same: the slot of the keys that follow */
     OP_FULLSYNC_END = 200,
     OP_ZSTD = 201,
     OP_LZ4 = 202,
@@ -34,8 +36,8 @@ uint64_t take_expiry(struct flow *f);
 /* A key whose hint was to be carried over is written as commands, which know none: said once. */
 void hint_lost(struct flow *f, struct emit *e);
 
-/* The key at hand goes through as this: excluded, renamed, its database in f->o.db. */
-void choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k);
+/* The key at hand goes through as this: excluded, renamed, its database in f->o.db. True: its name is one of ours, to be reported. */
+bool choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k);
 
 /* A key's name, at most 16 MiB. *ps keeps its bytes. */
 enum got read_key(struct flow *f, const struct emit *e, struct cur *t, struct pstr *ps, struct key *k);
@@ -46,10 +48,22 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c);
 /* What follows an opcode; c stands behind it and, unless GOT, is put back by the caller. */
 enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool in_blob);
 
+/* One AUX field. */
+enum got aux_field(struct flow *f, struct emit *e, struct cur *c);
+
+/* The last key, which stands at f->last_at, becomes f->sub before its bytes go. */
+void keep_last_key(struct flow *f, struct emit *e, const uint8_t *end);
+
+/* A remark that is made once. */
+void flow_once(struct flow *f, struct emit *e, bool *told, const char *kind, const char *detail);
+
+/* Nothing here knows how to pass over a value type or opcode: BAD, and that this need not be damage. */
+enum got flow_unknown(struct flow *f, struct cur *c, const char *what, unsigned number);
+
 /* Pass over n packed integers. */
 enum got pass_plens(struct cur *c, unsigned n);
 
-/* Opcodes 242 to 247, which only Redis and Valkey write. */
+/* Opcodes 242 to 247, which only Redis and Valkey write, and those of Redis Enterprise. */
 enum got redis_opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op);
 void drop_templates(struct flow *f);
 

@@ -1,4 +1,5 @@
 /* Journal entries: in blobs of the snapshot, and as the stream that follows it. dragonfly-wire.md 5.1, 5.9, 6.1. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "flow.h"
@@ -91,7 +92,17 @@ static enum got take_command(struct flow *f, struct cur *c, uint64_t *txid, size
 
 /* ---- transactions of masters up to v1.20: kept until their EXEC ---- */
 
-static enum got multi_keep(struct flow *f, struct cur *c, uint64_t txid, const struct slice *argv, size_t argc)
+/* No damage: this master holds more open than we are willing to keep. */
+static enum got multi_full(struct flow *f)
+{
+    snprintf(f->error, sizeof f->error,
+             "transactions without their EXEC come to more than %zu MiB at byte %llu of the flow: they cannot be kept",
+             MULTI_MAX >> 20, (unsigned long long)f->offset);
+    f->cannot = true;
+    return BAD;
+}
+
+static enum got multi_keep(struct flow *f, uint64_t txid, const struct slice *argv, size_t argc)
 {
     struct multi *m = f->multis;
     while (m != NULL && m->txid != txid)
@@ -102,7 +113,9 @@ static enum got multi_keep(struct flow *f, struct cur *c, uint64_t txid, const s
         m->next = f->multis;
         m->entries.max = MULTI_MAX;
         f->multis = m;
+        f->multi_bytes += sizeof *m;
     }
+    size_t before = m->entries.cap;
     uint64_t head[2] = {f->jrn_db, argc};
     int rc = buf_add(&m->entries, head, sizeof head);
     for (size_t i = 0; i < argc && rc == 0; i++) {
@@ -111,7 +124,8 @@ static enum got multi_keep(struct flow *f, struct cur *c, uint64_t txid, const s
         if (rc == 0)
             rc = buf_add(&m->entries, argv[i].p, argv[i].n);
     }
-    return rc == 0 ? GOT : cur_bad(c, "a transaction of at most 64 MiB");
+    f->multi_bytes += m->entries.cap - before;
+    return rc == 0 && f->multi_bytes <= MULTI_MAX ? GOT : multi_full(f);
 }
 
 static void multi_replay(struct flow *f, struct emit *e, const struct multi *m, uint64_t after)
@@ -148,6 +162,7 @@ static void multi_exec(struct flow *f, struct emit *e, uint64_t txid, uint64_t a
     *at = m->next;
     f->entry_lsn = after > 0 ? after - 1 : 0;
     multi_replay(f, e, m, reached(f, after));
+    f->multi_bytes -= m->entries.cap + sizeof *m;
     buf_free(&m->entries);
     free(m);
 }
@@ -164,7 +179,7 @@ static enum got entry_command(struct flow *f, struct emit *e, struct cur *c, uns
     const struct slice *argv = (const struct slice *)(const void *)f->argv.p;
     enter(f);
     if (op == J_MULTI) { /* its position is reached with the EXEC */
-        g = multi_keep(f, c, txid, argv, argc);
+        g = multi_keep(f, txid, argv, argc);
         if (g == GOT)
             (void)count_one(f);
         return g;

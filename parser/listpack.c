@@ -29,6 +29,11 @@ static inline void finish_int(struct elem *e)
     }
 }
 
+void elem_text(struct elem *e)
+{
+    finish_int(e);
+}
+
 /* Bytes of the integer encoding that begins with c, 0 when c is none. */
 static inline size_t lp_int_size(uint8_t c)
 {
@@ -112,7 +117,7 @@ static inline int lp_step(const uint8_t *lp, size_t n, const uint8_t **it, size_
     return 1;
 }
 
-int listpack_next(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *e)
+int listpack_look(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *e)
 {
     size_t head, size;
     const uint8_t *at = *it;
@@ -127,9 +132,16 @@ int listpack_next(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *
         e->n = size - head;
     } else {
         set_int(e, lp_int(at));
-        finish_int(e);
     }
     return 1;
+}
+
+int listpack_next(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *e)
+{
+    int rc = listpack_look(lp, n, it, e);
+    if (rc == 1)
+        finish_int(e);
+    return rc;
 }
 
 long listpack_check(const uint8_t *lp, size_t n)

@@ -20,6 +20,10 @@ struct elem {
 int listpack_next(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *e);
 int ziplist_next(const uint8_t *zl, size_t n, const uint8_t **it, struct elem *e);
 
+/* The same for a listpack, without the text of integers, which elem_text makes. */
+int listpack_look(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *e);
+void elem_text(struct elem *e);
+
 /* Keys and values in turn: value says whose turn it is. */
 int zipmap_next(const uint8_t *zm, size_t n, const uint8_t **it, bool value, struct elem *e);
 long zipmap_check(const uint8_t *zm, size_t n);

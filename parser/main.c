@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "exits.h"
+#include "expand.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"
@@ -66,14 +67,16 @@ static int fill(struct parser *p, struct recin *in)
 static int run_input(struct parser *p, int fd)
 {
     struct recin in;
-    recin_init(&in, fd, show_takes(p) ? KIND_ANY : KIND_RAW);
+    recin_init(&in, fd, p->opt->expand ? KIND_COMMAND : show_takes(p) ? KIND_ANY : KIND_RAW);
     int rc = 0;
     for (bool more = true; more && rc == 0;) {
         struct rec r;
         const uint8_t *payload;
         switch (recin_next(&in, &r, &payload)) {
         case RECIN_RECORD:
-            rc = in.kind == KIND_RAW ? parser_record(p, &r, payload) : show_record(p, &r, payload);
+            rc = p->opt->expand        ? expand_record(p, &r, payload)
+                 : in.kind == KIND_RAW ? parser_record(p, &r, payload)
+                                       : show_record(p, &r, payload);
             break;
         case RECIN_MORE: rc = fill(p, &in); break;
         case RECIN_STREAM: break;

@@ -51,13 +51,19 @@ enum got module_scan(struct cur *c)
     return g;
 }
 
-enum got module_values(struct cur *c)
+enum got module_values(struct cur *c, bool *data)
 {
     struct pstr text;
     bool end = false, is_text;
     enum got g = GOT;
-    while (g == GOT && !end)
+    *data = false;
+    while (g == GOT && !end) {
+        const uint8_t *at = c->p + 1; /* behind the opcode */
         g = module_item(c, &end, &text, &is_text);
+        *data |= g == GOT && is_text;
+        for (; g == GOT && at < c->p; at++)
+            *data |= *at != 0;
+    }
     return g;
 }
 
@@ -75,7 +81,7 @@ const char *module_of(const uint8_t *p, size_t n, char name[10])
 enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
 {
     if (!v->counted) {
-        char name[10], detail[80];
+        char name[10], detail[120];
         enum got g = cur_plen(c, &v->left);
         if (g != GOT)
             return g;
@@ -85,7 +91,11 @@ enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct c
             v->vclass = CLASS_JSON;
         if (!v->dropped && !v->is_json) {
             module_name(v->left, name);
-            snprintf(detail, sizeof detail, "a value of module type %s, which the target does not load", name);
+            snprintf(detail, sizeof detail,
+                     target_has_module(&e->target, name)
+                         ? "a value of module type %s, which only RESTORE makes, and it is too large for that"
+                         : "a value of module type %s, which the target does not load",
+                     name);
             emit_report(e, o, true, "module", v->key.p, v->key.n, detail);
             v->dropped = true;
         } else if (!v->dropped && !o->live) {
@@ -101,8 +111,11 @@ enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct c
             return g;
         if (!is_text || !v->is_json)
             continue;
-        if (!value_text(s, 0, &ps, &text))
-            return cur_bad(c, "a string that unpacks (LZF) to its length");
+        if (!value_text(s, 0, &ps, &text)) {
+            if ((g = value_damaged(v, e, o, s, c, UNPACKS)) != GOT)
+                return g;
+            continue;
+        }
         json_write(v, e, o, &text);
     }
     return GOT;

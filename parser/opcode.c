@@ -1,17 +1,12 @@
 /* Opcodes of snapshots that are not keys. dragonfly-wire.md 3.2 to 3.8; rdb-format.md 3. */
 #include "flow_parts.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "log.h"
-
 #define MASK_STICKY  1u
 #define MASK_MCFLAGS 2u
 
 #define IDLE_MAX 0xffffffu /* the clock of servers has 24 bits */
 
-static void once(struct flow *f, struct emit *e, bool *told, const char *kind, const char *detail)
+void flow_once(struct flow *f, struct emit *e, bool *told, const char *kind, const char *detail)
 {
     if (!*told)
         emit_report(e, &f->o, false, kind, (const uint8_t *)"", 0, detail);
@@ -32,91 +27,31 @@ static enum got op_mask(struct flow *f, struct emit *e, struct cur *c)
     if ((mask & MASK_STICKY) != 0 && e->target.kind == TARGET_DRAGONFLY)
         f->pend.sticky = true;
     else if ((mask & MASK_STICKY) != 0)
-        once(f, e, &f->told_sticky, "sticky", "Redis has no sticky keys: the marks were left out");
+        flow_once(f, e, &f->told_sticky, "sticky", "Redis has no sticky keys: the marks were left out");
     if ((mask & MASK_MCFLAGS) != 0)
-        once(f, e, &f->told_mcflags, "memcache-flags", "Redis has none: they were left out");
+        flow_once(f, e, &f->told_mcflags, "memcache-flags", "Redis has none: they were left out");
     f->pend.any = true;
     return GOT;
 }
 
-static bool named(const struct slice *s, const char *name)
+/* Whole entries, no more and no less. *why: what was expected. */
+static bool blob_entries(struct flow *f, struct emit *e, struct cur *j, const char **why)
 {
-    return s->n == strlen(name) && memcmp(s->p, name, s->n) == 0;
-}
-
-/* "df-v1.40.1". */
-static unsigned source_version(const struct slice *s)
-{
-    char text[32] = "";
-    unsigned v[3] = {0, 0, 0};
-    memcpy(text, s->p, s->n < sizeof text - 1 ? s->n : sizeof text - 1);
-    if (sscanf(text, "df-v%3u.%3u.%3u", &v[0], &v[1], &v[2]) < 2)
-        return 0;
-    return v[0] << 16 | (v[1] & 255) << 8 | (v[2] & 255);
-}
-
-/* Whose numbers the types above 21 and some opcodes are. Without a word Dragonfly's: it alone writes version 9 files
- * that may lack redis-ver. */
-static void set_family(struct flow *f)
-{
-    if (!f->file || f->dragonfly)
-        f->family = FAMILY_DRAGONFLY;
-    else if (f->valkey)
-        f->family = FAMILY_VALKEY;
-    else if (f->redis_ver || f->rdb_version != 9)
-        f->family = FAMILY_REDIS;
-}
-
-/* The summary of a .dfs set, its last file, says how many others there are. */
-static bool shards_missing(const struct flow *f, const struct slice *said)
-{
-    uint8_t num[20];
-    if (!f->file || f->flows < 2) /* read alone */
-        return false;
-    size_t n = dec_u64(num, f->flows - 1);
-    return said->n != n || memcmp(said->p, num, n) != 0;
-}
-
-static enum got op_aux(struct flow *f, struct emit *e, struct cur *c)
-{
-    struct pstr a, b;
-    struct slice name, value;
-    enum got g = cur_pstr(c, &a);
-    if (g == GOT)
-        g = cur_pstr(c, &b);
-    if (g != GOT)
-        return g;
-    if (!value_text(&f->s, 0, &a, &name) || !value_text(&f->s, 1, &b, &value))
-        return cur_bad(c, "an AUX field that unpacks");
-    log_event(LOG_DEBUG, f->o.flow, "event=aux name=%s value=%s", log_quote(name.p, name.n),
-              log_quote(value.p, value.n));
-    if (named(&name, "df-ver"))
-        f->df_version = source_version(&value);
-    if (named(&name, "df-ver") || named(&name, "snapshot-id"))
-        f->dragonfly = true; /* before v1.27 only the snapshot-id tells, which comes first */
-    else if (named(&name, "redis-ver"))
-        f->redis_ver = true; /* Dragonfly says so, too */
-    else if (named(&name, "valkey-ver"))
-        f->valkey = true;
-    else if (named(&name, "shard-count") && shards_missing(f, &value))
-        return cur_bad(c, "as many shards as the summary of the set counts: files are missing");
-    else if (named(&name, "lua"))
-        once(f, e, &f->told_script, "script", "cached Lua scripts are left out: clients load them again");
-    else if (named(&name, "search-index") || named(&name, "search-synonyms"))
-        emit_report(e, &f->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
-                    "index definitions are not carried over");
-    if (named(&name, "snapshot-id") && value.n < sizeof f->snapshot_id) {
-        memcpy(f->snapshot_id, value.p, value.n);
-        f->snapshot_id[value.n] = '\0';
+    while (j->p < j->end) {
+        enum got g = journal_entry(f, e, j);
+        *why = g == NEED ? "whole entries in a journal blob" : j->why;
+        if (g != GOT)
+            return false;
     }
-    set_family(f);
-    return GOT;
+    return true;
 }
 
 static enum got op_journal_blob(struct flow *f, struct emit *e, struct cur *c)
 {
     uint64_t count;
     struct pstr ps;
+    const char *why = NULL;
+    const struct pages around = e->pages;
     enum got g = cur_plen(c, &count);
     if (g == GOT)
         g = cur_pstr(c, &ps);
@@ -128,14 +63,15 @@ static enum got op_journal_blob(struct flow *f, struct emit *e, struct cur *c)
         if (!unpack(&f->journal, &ps, &all))
             return cur_bad(c, "a journal blob that unpacks (LZF) to its length");
         j = (struct cur){all.p, all.p + all.n, 0, NULL};
+        if (f->journal.map != NULL) {
+            pages_drop(&around);
+            e->pages = (struct pages){f->journal.map, f->journal.mapped};
+        }
     }
-    while (j.p < j.end) {
-        g = journal_entry(f, e, &j);
-        if (g != GOT)
-            return cur_bad(c, g == NEED ? "whole entries in a journal blob" : j.why);
-    }
+    bool whole = blob_entries(f, e, &j, &why);
+    e->pages = around;
     unpack_drop(&f->journal);
-    return GOT;
+    return whole ? GOT : cur_bad(c, why);
 }
 
 static enum got op_chunk(struct flow *f, struct cur *c)
@@ -228,9 +164,10 @@ static enum got op_expire(struct flow *f, struct cur *c, bool ms)
 
 void hint_lost(struct flow *f, struct emit *e)
 {
-    once(f, e, &f->told_hint, "eviction-hint",
-         target_takes_hints(&e->target) ? "values written as commands are new and unused at the target"
-                               : "the target takes no idle times and frequencies: Redis from 5.0 on and Valkey do");
+    flow_once(f, e, &f->told_hint, "eviction-hint",
+              target_takes_hints(&e->target)
+                  ? "values written as commands are new and unused at the target"
+                  : "the target takes no idle times and frequencies: Redis from 5.0 on and Valkey do");
 }
 
 /* Seconds since the last use, or a counter of uses. */
@@ -254,7 +191,7 @@ enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool
     const uint8_t *p;
     enum got g;
     if (op < OP_TEMPLATE && f->family != FAMILY_DRAGONFLY)
-        return cur_bad(c, "a known opcode or value type");
+        return flow_unknown(f, c, "opcode", op);
     switch ((enum opcode)op) {
     case OP_SELECTDB: return op_select(f, c);
     case OP_EXPIRE_MS: return op_expire(f, c, true);
@@ -263,7 +200,7 @@ enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool
     case OP_JOURNAL_BLOB: return op_journal_blob(f, e, c);
     case OP_TAGGED_CHUNK: return op_chunk(f, c);
     case OP_JOURNAL_OFFSET: return op_offset(f, c);
-    case OP_AUX: return op_aux(f, e, c);
+    case OP_AUX: return aux_field(f, e, c);
     case OP_RESIZEDB: return pass_plens(c, 2);
     case OP_IDLE:
     case OP_FREQ: return op_hint(f, e, c, op == OP_IDLE);
@@ -280,6 +217,8 @@ enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool
         if (g == GOT)
             blob_begin(&f->blob, op == OP_ZSTD, n);
         return g;
+    case OP_RAM_LRU: /* comes as a type of values */
+    case OP_SLOT_NUM: break;
     case OP_TEMPLATE:
     case OP_KEY_META:
     case OP_SLOT_INFO:
@@ -288,5 +227,5 @@ enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool
     case OP_MODULE_AUX: return redis_opcode(f, e, c, op);
     case OP_EOF: return in_blob ? cur_bad(c, "no end within a blob") : op_eof(f, e, c);
     }
-    return cur_bad(c, "a known opcode or value type");
+    return flow_unknown(f, c, "opcode", op);
 }

@@ -12,8 +12,28 @@
 #include "size.h"
 #include "version.h"
 
-enum { OPT_JSON = 256, OPT_RESP, OPT_NULL, OPT_STATS, OPT_RESTORE, OPT_PART, OPT_UNSUPPORTED, OPT_WAIT, OPT_REPORT, OPT_INCLUDE,
-       OPT_EXCLUDE, OPT_RENAME, OPT_DBMAP, OPT_HINTS, OPT_BULK, OPT_EXISTING, OPT_NO_REREAD, OPT_VERSION };
+enum {
+    OPT_JSON = 256,
+    OPT_RESP,
+    OPT_NULL,
+    OPT_STATS,
+    OPT_RESTORE,
+    OPT_PART,
+    OPT_UNSUPPORTED,
+    OPT_WAIT,
+    OPT_REPORT,
+    OPT_INCLUDE,
+    OPT_EXCLUDE,
+    OPT_RENAME,
+    OPT_DBMAP,
+    OPT_HINTS,
+    OPT_BULK,
+    OPT_EXISTING,
+    OPT_NO_REREAD,
+    OPT_MODULES,
+    OPT_EXPAND,
+    OPT_VERSION
+};
 
 static const struct option longs[] = {
     {"json", no_argument, NULL, OPT_JSON},
@@ -22,6 +42,7 @@ static const struct option longs[] = {
     {"stats", no_argument, NULL, OPT_STATS},
     {"output", required_argument, NULL, 'o'},
     {"target-version", required_argument, NULL, 't'},
+    {"target-modules", required_argument, NULL, OPT_MODULES},
     {"target-timeout", required_argument, NULL, OPT_WAIT},
     {"restore-limit", required_argument, NULL, OPT_RESTORE},
     {"part-size", required_argument, NULL, OPT_PART},
@@ -32,6 +53,7 @@ static const struct option longs[] = {
     {"rename-prefix", required_argument, NULL, OPT_RENAME},
     {"db-map", required_argument, NULL, OPT_DBMAP},
     {"max-bulk", required_argument, NULL, OPT_BULK},
+    {"expand", no_argument, NULL, OPT_EXPAND},
     {"eviction-hints", no_argument, NULL, OPT_HINTS},
     {"no-reread", no_argument, NULL, OPT_NO_REREAD},
     {"on-existing", required_argument, NULL, OPT_EXISTING},
@@ -50,9 +72,11 @@ static const char help[] =
     "      --resp               bare RESP requests, for redis-cli --pipe\n"
     "      --null               parse only\n"
     "  -o, --output WHERE       -, a file, or unix:PATH (default: standard output)\n"
-    "  -t, --target-version V   write for this target: 7.0.15, redis:7.2, valkey:8.0, dragonfly:1.40, portable;\n"
+    "  -t, --target-version V   write for this target: 7.0.15, redis:7.2, valkey:8.0, dragonfly:1.40, "
+    "portable;\n"
     "                           with /cluster behind it for a cluster\n"
     "                           (default: what rediswriter announces; offline: portable)\n"
+    "      --target-modules A,B modules that the target of -t has, as its MODULE LIST names them\n"
     "      --target-timeout S   wait that long for the announcement (30)\n"
     "      --restore-limit N    larger values are written as commands (64k; 0: all)\n"
     "      --part-size N        bytes of such a command (64k)\n"
@@ -65,6 +89,7 @@ static const char help[] =
     "      --on-existing WHAT   keys that the target holds: overwrite (default), skip or fail\n"
     "                           (default: what rediswriter says)\n"
     "      --eviction-hints     carry idle times and use counters of files over (by RESTORE, strings too)\n"
+    "      --expand             read a command stream, and write its RESTORE requests as commands\n"
     "      --no-reread          report what only the source knows instead of reading the key again\n"
     "      --report FILE        list everything that was not carried over, a JSON object a line\n"
     "      --stats              counters on standard error at the end\n"
@@ -138,6 +163,7 @@ static void take(struct options *o, int opt)
             errx(EXIT_USAGE, "--on-existing takes overwrite, skip or fail, not %s", optarg);
         o->have_existing = true;
         break;
+    case OPT_MODULES: o->modules = optarg; break;
     case OPT_WAIT: o->target_timeout = seconds(optarg, "--target-timeout"); break;
     case OPT_RESTORE: o->restore_limit = size_of(optarg, "--restore-limit", 0, (size_t)768 << 10); break;
     case OPT_PART: o->part_size = size_of(optarg, "--part-size", 16, (size_t)768 << 10); break;
@@ -147,6 +173,7 @@ static void take(struct options *o, int opt)
     case OPT_RENAME: check(select_add_rename(&o->select, optarg), "--rename-prefix"); break;
     case OPT_DBMAP: check(select_add_dbs(&o->select, optarg), "--db-map"); break;
     case OPT_BULK: o->max_bulk = size_of(optarg, "--max-bulk", (size_t)1 << 20, (size_t)1 << 40); break;
+    case OPT_EXPAND: o->expand = true; break;
     case OPT_HINTS: o->hints = true; break;
     case OPT_REPORT: o->report = optarg; break;
     case 'v': o->verbose++; break;
@@ -170,6 +197,11 @@ void options_parse(struct options *o, int argc, char **argv)
     argv = conf_argv("parser", &argc, argv);
     for (int opt; (opt = getopt_long(argc, argv, "o:t:c:vh", longs, NULL)) != -1;)
         take(o, opt);
+    if (o->modules != NULL && !o->have_target)
+        errx(EXIT_USAGE,
+             "--target-modules goes with --target-version: otherwise rediswriter says what the target has");
+    if (o->modules != NULL)
+        target_modules(&o->target, o->modules);
     if (o->mode == EMIT_RESP && o->target.cluster)
         errx(EXIT_USAGE, "--resp writes for one connection: it has no form for a cluster");
     if (o->mode == EMIT_RESP && o->target.existing != EXISTING_OVERWRITE)

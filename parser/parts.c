@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "scripts.h"
 #include "shape.h"
 
@@ -111,6 +113,36 @@ void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scra
     v->nttls++;
     if (s->ttls.len > e->part_size)
         part_flush(v, e, o, s);
+}
+
+void value_report_damage(struct emit *e, struct origin *o, const struct key *k, const char *why)
+{
+    char detail[160];
+    snprintf(detail, sizeof detail, "damaged at byte %llu of the flow: expected %s",
+             (unsigned long long)o->at, why);
+    bool quiet = e->no_target;
+    e->no_target = false; /* damage is damage for whomever it is written */
+    emit_report(e, o, true, "damaged-value", k->p, k->n, detail);
+    e->no_target = quiet;
+}
+
+enum got value_damaged(struct value *v, struct emit *e, struct origin *o, struct scratch *s, struct cur *c,
+                       const char *why)
+{
+    if (scratch_fault(s) != 0)
+        return cur_bad(c, why);
+    if (v->dropped)
+        return GOT;
+    value_report_damage(e, o, &v->key, why);
+    v->dropped = true;
+    v->nbody = v->nttls = 0;
+    s->body.len = s->ttls.len = 0;
+    if (!v->started && emit_guarded(e, o))
+        return GOT;
+    /* Whatever came of it by now, the key ends the same. */
+    struct slice argv[2] = {SLICE("DEL"), {v->key.p, v->key.n}};
+    emit_argv(e, o, &v->key, 1, v->vclass, RF_IDEMPOTENT | (v->started ? RF_LAST : 0), argv, 2);
+    return GOT;
 }
 
 void value_finish(struct value *v, struct emit *e, struct origin *o)

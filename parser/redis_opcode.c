@@ -1,8 +1,9 @@
 /* Opcodes that only Redis and Valkey write: functions, modules' own data, hash templates. rdb-format.md 3, 6.4, 7. */
 #include "flow_parts.h"
 
-#include <stdio.h>
+#include <ctype.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TEMPLATES_MAX   65536
 #define TEMPLATE_FIELDS 1048576
@@ -53,7 +54,18 @@ static enum got op_template(struct flow *f, struct cur *c)
     return GOT;
 }
 
+static bool has_functions(const struct target *t)
+{
+    return t->version >= VERSION(7, 0) && t->kind != TARGET_DRAGONFLY;
+}
+
 /* A library of functions: loaded into every server that knows them. */
+static void load_function(struct flow *f, struct emit *e, const struct slice *code)
+{
+    struct slice argv[4] = {SLICE("FUNCTION"), SLICE("LOAD"), SLICE("REPLACE"), *code};
+    emit_argv(e, &f->o, NULL, 0, CLASS_NONE, RF_IDEMPOTENT | RF_MULTIKEY, argv, 4);
+}
+
 static enum got op_function(struct flow *f, struct emit *e, struct cur *c)
 {
     struct pstr ps;
@@ -63,16 +75,94 @@ static enum got op_function(struct flow *f, struct emit *e, struct cur *c)
         return g;
     f->o.live = false;
     f->o.db = 0;
-    if (e->target.version < VERSION(7, 0) || e->target.kind == TARGET_DRAGONFLY) {
+    if (!has_functions(&e->target)) {
         size_t line = 0; /* "#!lua name=…" */
         while (line < code.n && line < 80 && code.p[line] != '\n')
             line++;
         emit_report(e, &f->o, true, "function", code.p, line, "the target has no functions");
         return GOT;
     }
-    struct slice argv[4] = {SLICE("FUNCTION"), SLICE("LOAD"), SLICE("REPLACE"), code};
-    emit_argv(e, &f->o, NULL, 0, CLASS_NONE, RF_IDEMPOTENT | RF_MULTIKEY, argv, 4);
+    load_function(f, e, &code);
     return GOT;
+}
+
+/* A string of a function; kept behind the others in b. */
+static enum got take_text(struct flow *f, struct cur *c, struct buf *b, size_t *n)
+{
+    struct pstr ps;
+    struct slice t;
+    enum got g = value_string(c, &f->s, 0, &ps, &t);
+    if (g == GOT && buf_add(b, t.p, t.n) < 0)
+        g = cur_bad(c, "a function of at most 64 MiB");
+    if (g == GOT)
+        *n = t.n;
+    return g;
+}
+
+/* name, engine, a description or none, code. n: their lengths. */
+static enum got take_function_rc(struct flow *f, struct cur *c, struct buf *b, size_t n[4])
+{
+    uint64_t described = 0;
+    enum got g = take_text(f, c, b, &n[0]);
+    if (g == GOT)
+        g = take_text(f, c, b, &n[1]);
+    if (g == GOT)
+        g = cur_plen(c, &described);
+    if (g == GOT && described > 1)
+        g = cur_bad(c, "a description of a function, or none");
+    if (g == GOT && described == 1)
+        g = take_text(f, c, b, &n[2]);
+    return g == GOT ? take_text(f, c, b, &n[3]) : g;
+}
+
+/* The second candidate of Redis 7.0 had libraries, of which only the first line is new in the release. The
+ * first had single functions, whose code registers nothing. */
+static bool is_library(const struct slice *name, const struct slice *engine, const struct slice *code)
+{
+    if (engine->n != 3 || strncasecmp((const char *)engine->p, "LUA", 3) != 0 || name->n == 0)
+        return false;
+    for (size_t i = 0; i < name->n; i++)
+        if (!isalnum(name->p[i]) && name->p[i] != '_')
+            return false;
+    return memmem(code->p, code->n, "register_function", 17) != NULL;
+}
+
+static void write_function_rc(struct flow *f, struct emit *e, const struct buf *b, const size_t n[4])
+{
+    struct slice name = {b->p, n[0]}, engine = {b->p + n[0], n[1]}, code = {b->p + n[0] + n[1] + n[2], n[3]};
+    struct buf text = {.max = b->len + 64};
+    f->o.live = false;
+    f->o.db = 0;
+    if (!has_functions(&e->target)) {
+        emit_report(e, &f->o, true, "function", name.p, name.n, "the target has no functions");
+        return;
+    }
+    if (!is_library(&name, &engine, &code)) {
+        emit_report(e, &f->o, true, "function", name.p, name.n,
+                    "a function in the form of a candidate of Redis 7.0, which no release loads");
+        return;
+    }
+    if (buf_addstr(&text, "#!lua name=") == 0 && buf_add(&text, name.p, name.n) == 0 &&
+        buf_addstr(&text, "\n") == 0 && buf_add(&text, code.p, code.n) == 0) {
+        emit_report(e, &f->o, false, "function", name.p, name.n,
+                    n[2] > 0
+                        ? "a library of a candidate of Redis 7.0 gets the form of the release, and loses its "
+                          "description"
+                        : "a library of a candidate of Redis 7.0 gets the form of the release");
+        load_function(f, e, &(struct slice){text.p, text.len});
+    }
+    buf_free(&text);
+}
+
+static enum got op_function_rc(struct flow *f, struct emit *e, struct cur *c)
+{
+    struct buf b = {.max = (size_t)64 << 20};
+    size_t n[4] = {0, 0, 0, 0};
+    enum got g = take_function_rc(f, c, &b, n);
+    if (g == GOT)
+        write_function_rc(f, e, &b, n);
+    buf_free(&b);
+    return g;
 }
 
 /* What a module keeps beside its keys. */
@@ -80,6 +170,7 @@ static enum got op_module_aux(struct flow *f, struct emit *e, struct cur *c)
 {
     const uint8_t *id = c->p;
     uint64_t n, op, when;
+    bool data = false;
     char name[10];
     enum got g = cur_plen(c, &n);
     size_t idn = (size_t)(c->p - id);
@@ -88,30 +179,33 @@ static enum got op_module_aux(struct flow *f, struct emit *e, struct cur *c)
     if (g == GOT)
         g = cur_plen(c, &when);
     if (g == GOT)
-        g = module_values(c);
-    if (g == GOT && module_of(id, idn, name) != NULL)
-        emit_report(e, &f->o, false, "module-aux", (const uint8_t *)name, 9, "a module's own data are left out");
+        g = module_values(c, &data);
+    f->o.db = 0;
+    if (g == GOT && data && module_of(id, idn, name) != NULL)
+        emit_report(e, &f->o, true, "module-aux", (const uint8_t *)name, 9,
+                    "a module's own data are left out");
     return g;
 }
 
-static enum got op_key_meta(struct flow *f, struct emit *e, struct cur *c)
+/* Of the next key, which is named with its report. */
+static enum got op_key_meta(struct flow *f, struct cur *c)
 {
     uint64_t classes;
     const uint8_t *spec;
+    bool data;
     enum got g = cur_plen(c, &classes);
     for (uint64_t i = 0; g == GOT && i < classes; i++) {
         g = cur_raw(c, 4, &spec);
         if (g == GOT)
-            g = module_values(c);
+            g = module_values(c, &data);
     }
-    if (g == GOT && !f->told_meta)
-        emit_report(e, &f->o, false, "key-metadata", (const uint8_t *)"", 0, "modules' metadata of keys are left out");
-    f->told_meta |= g == GOT;
+    if (g == GOT && classes > 0)
+        f->pend.any = f->pend.meta = true;
     return g;
 }
 
 /* Valkey: a slot import that was under way. job, n, n x (first slot, last slot). */
-static enum got op_slot_import(struct cur *c)
+static enum got op_slot_import(struct flow *f, struct emit *e, struct cur *c)
 {
     struct pstr job;
     uint64_t ranges;
@@ -120,26 +214,32 @@ static enum got op_slot_import(struct cur *c)
         g = cur_plen(c, &ranges);
     for (uint64_t i = 0; g == GOT && i < ranges; i++)
         g = pass_plens(c, 2);
+    if (g == GOT)
+        flow_once(f, e, &f->told_import, "slot-import",
+                  "an import of slots was under way: their keys may not all be in this file");
     return g;
 }
 
 enum got redis_opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op)
 {
     if (f->family == FAMILY_DRAGONFLY)
-        return cur_bad(c, "a known opcode or value type");
+        return flow_unknown(f, c, "opcode", op);
     switch (op) {
+    case OP_RAM_LRU:
+    case OP_SLOT_NUM: return pass_plens(c, 1);
     case OP_SLOT_INFO: return pass_plens(c, 3);
     case OP_FUNCTION: return op_function(f, e, c);
+    case OP_FUNCTION_RC: return op_function_rc(f, e, c);
     case OP_MODULE_AUX: return op_module_aux(f, e, c);
     case OP_KEY_META:
         if (f->family == FAMILY_REDIS)
-            return op_key_meta(f, e, c);
-        return op_slot_import(c);
+            return op_key_meta(f, c);
+        return op_slot_import(f, e, c);
     case OP_TEMPLATE:
         if (f->family == FAMILY_REDIS)
             return op_template(f, c);
         break;
     default: break;
     }
-    return cur_bad(c, "a known opcode");
+    return flow_unknown(f, c, "opcode", op);
 }

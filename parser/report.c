@@ -54,3 +54,8 @@ void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, 
     meta_addu(&e->text, "lost", lost);
     emit_meta(e, o, REC_REPORT, e->text.p, e->text.len);
 }
+
+void emit_reserved(struct emit *e, struct origin *o, const uint8_t *key, size_t n)
+{
+    emit_report(e, o, true, "reserved-name", key, n, "df2redis keeps keys of such names in the target for itself");
+}

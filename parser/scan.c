@@ -1,34 +1,57 @@
 /* Finding where a value ends, and checking it on the way. */
 #include "shape.h"
 
-static enum got scan_packed(struct cur *c, struct scratch *s, enum packing pack, unsigned group)
+/* The content is not what why expects; where the value ends is known all the same. */
+static enum got damage(struct cur *c, struct scratch *s, const char *why)
+{
+    if (scratch_fault(s) != 0)
+        return cur_bad(c, why);
+    if (s->damage == NULL)
+        s->damage = why;
+    return GOT;
+}
+
+/* A string that is there; *ps keeps the text of integers. */
+static enum got scan_text(struct cur *c, struct scratch *s, struct pstr *ps, struct slice *t)
+{
+    enum got g = cur_pstr(c, ps);
+    if (g != GOT || value_text(s, 0, ps, t))
+        return g;
+    *t = (struct slice){NULL, 0};
+    return damage(c, s, UNPACKS);
+}
+
+static enum got scan_packed(struct cur *c, struct scratch *s, const struct shape *sh, enum packing pack)
 {
     struct pstr ps;
     struct slice t;
-    enum got g = value_string(c, s, 0, &ps, &t);
-    if (g != GOT)
+    long n = 0;
+    enum got g = scan_text(c, s, &ps, &t);
+    if (g != GOT || t.p == NULL)
         return g;
-    long n = packed_check(pack, &t);
-    if (n < 0 || n % group != 0)
-        return cur_bad(c, "a valid listpack, ziplist or intset");
+    const char *why = sound_packed(sh, pack, &t, &s->seen[0], &n);
+    if (why != NULL)
+        return damage(c, s, why);
     s->elements += (uint64_t)n;
+    s->hollow |= n == 0;
     return GOT;
 }
 
 /* A quicklist node: container kind, then an element or a listpack of them. */
-static enum got scan_node2(struct cur *c, struct scratch *s)
+static enum got scan_node2(struct cur *c, struct scratch *s, const struct shape *sh)
 {
     uint64_t container;
     struct pstr ps;
+    struct slice t;
     enum got g = cur_plen(c, &container);
     if (g != GOT)
         return g;
     if (container == 2)
-        return scan_packed(c, s, PACK_LISTPACK, 1);
+        return scan_packed(c, s, sh, PACK_LISTPACK);
     if (container != 1)
         return cur_bad(c, "a list node of kind 1 or 2");
     s->elements++;
-    return cur_pstr(c, &ps);
+    return scan_text(c, s, &ps, &t);
 }
 
 enum got scan_field(struct cur *c, enum field f)
@@ -47,44 +70,86 @@ enum got scan_field(struct cur *c, enum field f)
     return cur_raw(c, *c->p >= 253 ? 1 : (size_t)1 + *c->p, &p);
 }
 
-static enum got scan_element(const struct shape *sh, struct cur *c)
+/* Content of a field that is no string, standing at `at`. base: of expiries that are relative to it. */
+static const char *field_damage(enum field f, const uint8_t *at, const struct pstr *ps, uint64_t base)
 {
+    double d;
+    uint64_t ms;
+    if (f == F_F64 || f == F_DOUBLETEXT)
+        return score_of(f, at, &d) ? NULL : "scores that are numbers";
+    return field_ttl(f, base, at, ps, &ms) ? NULL : "expiries of fields that are times";
+}
+
+/* An element with all its fields; of hashes, sets and sorted sets none may be there twice. */
+static enum got scan_element(const struct shape *sh, struct cur *c, struct scratch *s, uint64_t base)
+{
+    bool named = sh->vclass == CLASS_LIST;
     for (const enum field *f = sh->fields; f < sh->fields + 4 && *f != F_END; f++) {
-        enum got g = scan_field(c, *f);
+        struct pstr ps = {.clen = 0};
+        struct slice t;
+        const uint8_t *at = c->p;
+        const char *why = NULL;
+        enum got g = *f == F_STR   ? scan_text(c, s, &ps, &t)
+                     : *f == F_TTL ? cur_pstr(c, &ps)
+                                   : scan_field(c, *f);
         if (g != GOT)
+            return g;
+        if (*f != F_STR) {
+            why = field_damage(*f, at, &ps, base);
+        } else if (!named && t.p != NULL) {
+            why = distinct_add(&s->seen[0], t.p, t.n) ? NULL : "each field or member once";
+            named = true;
+        }
+        if (why != NULL && (g = damage(c, s, why)) != GOT)
             return g;
     }
     return GOT;
+}
+
+/* Elements or nodes, as many as are counted in front of them. */
+static enum got scan_elements(const struct shape *sh, struct cur *c, struct scratch *s, uint64_t base)
+{
+    uint64_t n;
+    enum got g = cur_plen(c, &n);
+    if (g != GOT)
+        return g;
+    if (sh->layout == LAYOUT_ELEMENTS) {
+        s->elements = n;
+        distinct_begin(&s->seen[0], n <= cur_left(c) ? n : 0); /* else they are not all there */
+    }
+    const uint8_t *from = c->p;
+    for (uint64_t i = 0; g == GOT && i < n; i++) {
+        if (c->p - from > (ptrdiff_t)PAGES_STEP && s->pages != NULL) {
+            pages_drop(s->pages);
+            from = c->p;
+        }
+        if (sh->layout == LAYOUT_ELEMENTS)
+            g = scan_element(sh, c, s, base);
+        else
+            g = sh->pack == PACK_QUICKLIST2 ? scan_node2(c, s, sh) : scan_packed(c, s, sh, sh->pack);
+    }
+    return g;
 }
 
 enum got value_scan(unsigned type, struct cur *c, struct scratch *s)
 {
     const struct shape *sh = shape_of(type);
     struct pstr ps;
-    const uint8_t *base;
-    uint64_t n;
+    const uint8_t *base = NULL;
     s->elements = 0;
+    s->damage = NULL;
+    s->hollow = false;
     enum got g = sh->base ? cur_raw(c, 8, &base) : GOT;
     if (g != GOT)
         return g;
     switch (sh->layout) {
     case LAYOUT_STRING: return cur_pstr(c, &ps);
-    case LAYOUT_BLOB: return scan_packed(c, s, sh->pack, sh->group);
+    case LAYOUT_BLOB: return scan_packed(c, s, sh, sh->pack);
     case LAYOUT_STREAM: return stream_scan(type, c, s);
     case LAYOUT_MODULE: return module_scan(c);
     case LAYOUT_SKIP: return skip_scan(type, c);
     case LAYOUT_ELEMENTS:
-    case LAYOUT_NODES: break;
+    case LAYOUT_NODES: return scan_elements(sh, c, s, base != NULL ? le64(base) : 0);
     default: return cur_bad(c, "a type that can be restored");
     }
-    g = cur_plen(c, &n);
-    if (g == GOT && sh->layout == LAYOUT_ELEMENTS)
-        s->elements = n;
-    for (uint64_t i = 0; g == GOT && i < n; i++) {
-        if (sh->layout == LAYOUT_ELEMENTS)
-            g = scan_element(sh, c);
-        else
-            g = sh->pack == PACK_QUICKLIST2 ? scan_node2(c, s) : scan_packed(c, s, sh->pack, 1);
-    }
-    return g;
 }

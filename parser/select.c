@@ -5,6 +5,7 @@
 #include <string.h>
 #include <bsd/stdlib.h>
 
+#include "ours.h"
 #include "record.h"
 
 /* One character class at *p (behind the '['), up to and including its ']'. */
@@ -186,7 +187,7 @@ static bool rule_matches(const struct rule *r, const uint8_t *key, size_t n, uns
 }
 
 /* Of each sort (names, types, databases) for which something is included, one rule has to match. */
-bool select_passes(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
+static bool rules_pass(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
 {
     bool wanted[3] = {false, false, false}, found[3] = {false, false, false};
     for (unsigned i = 0; i < s->nrules; i++) {
@@ -203,6 +204,39 @@ bool select_passes(const struct select *s, const uint8_t *key, size_t n, unsigne
         }
     }
     return (!wanted[0] || found[0]) && (!wanted[1] || found[1]) && (!wanted[2] || found[2]);
+}
+
+static const char *renamed(const struct select *s, const uint8_t *key, size_t n, size_t *from)
+{
+    for (unsigned i = 0; i < s->nrenames; i++) {
+        *from = strlen(s->rename[i].from);
+        if (n >= *from && memcmp(key, s->rename[i].from, *from) == 0)
+            return s->rename[i].to;
+    }
+    *from = 0;
+    return "";
+}
+
+/* Would its new name be one of ours? */
+static bool becomes_ours(const struct select *s, const uint8_t *key, size_t n)
+{
+    char name[sizeof OUR_KEYS];
+    size_t from = 0, have = 0, want = sizeof OUR_KEYS - 1;
+    for (const char *to = s != NULL ? renamed(s, key, n, &from) : ""; *to != '\0' && have < want; to++)
+        name[have++] = *to;
+    for (; from < n && have < want; from++)
+        name[have++] = (char)key[from];
+    return key_is_ours(name, have);
+}
+
+bool select_passes(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
+{
+    return rules_pass(s, key, n, vclass, db) && !becomes_ours(s, key, n);
+}
+
+bool select_reserved(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
+{
+    return becomes_ours(s, key, n) && (s == NULL || rules_pass(s, key, n, vclass, db));
 }
 
 bool select_db_passes(const struct select *s, uint32_t db)
@@ -274,15 +308,11 @@ size_t select_growth(const struct select *s)
 
 struct slice select_name(const struct select *s, const uint8_t *key, size_t n, struct buf *b)
 {
-    for (unsigned i = 0; i < s->nrenames; i++) {
-        const char *from = s->rename[i].from, *to = s->rename[i].to;
-        size_t fn = strlen(from);
-        if (n < fn || memcmp(key, from, fn) != 0)
-            continue;
-        size_t at = b->len;
-        if (buf_add(b, to, strlen(to)) < 0 || buf_add(b, key + fn, n - fn) < 0)
-            break; /* the caller made room */
-        return (struct slice){b->p + at, b->len - at};
-    }
-    return (struct slice){key, n};
+    size_t from, at = b->len;
+    const char *to = renamed(s, key, n, &from);
+    if (from == 0 && *to == '\0')
+        return (struct slice){key, n};
+    if (buf_add(b, to, strlen(to)) < 0 || buf_add(b, key + from, n - from) < 0)
+        return (struct slice){key, n}; /* the caller made room */
+    return (struct slice){b->p + at, b->len - at};
 }

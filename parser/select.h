@@ -48,8 +48,12 @@ const char *select_add_rule(struct select *s, const char *text, bool exclude);
 const char *select_add_rename(struct select *s, const char *text);
 const char *select_add_dbs(struct select *s, const char *text);
 
-/* Does a key of database db (as the source has it) and value class (0: not known) go through? */
+/* Does a key of database db (as the source has it) and value class (0: not known) go through? One whose new name is
+ * df2redis's own (ours.h) does not. */
 bool select_passes(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db);
+
+/* Is it left out for its new name only? s may be NULL: no options. */
+bool select_reserved(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db);
 
 /* Does anything of a database go through? */
 bool select_db_passes(const struct select *s, uint32_t db);

@@ -51,6 +51,8 @@ void parser_free(struct parser *p)
     drop_flows(p);
     rereads_reset(&p->rereads, 0);
     ctl_close(&p->ctl);
+    scratch_free(&p->expand.scratch);
+    value_free(&p->expand.value);
     emit_free(&p->e);
 }
 
@@ -64,7 +66,11 @@ void parser_fault(struct parser *p, int status, const char *reason, const char *
 
 static int flow_fault(struct parser *p, unsigned flow, int status, const char *what)
 {
-    log_event(LOG_ERROR, (int)flow, "event=%s msg=%s", status == EXIT_DAMAGED ? "damaged" : "error",
+    bool foreign = p->flows[flow]->foreign[0] != '\0';
+    log_event(LOG_ERROR, (int)flow, "event=%s msg=%s",
+              foreign                  ? "not-supported"
+              : status == EXIT_DAMAGED ? "damaged"
+                                       : "error",
               log_quote(what, strlen(what)));
     p->status = exit_worse(p->status, status);
     strlcpy(p->reason, "error", sizeof p->reason);
@@ -236,6 +242,15 @@ static int next_session(struct parser *p)
         return -1;
     strlcpy(p->reason, "complete", sizeof p->reason);
     p->message[0] = '\0';
+    return 0;
+}
+
+int parser_next_stream(struct parser *p)
+{
+    if (p->begun && next_session(p) < 0)
+        return -1;
+    p->begun = true;
+    begin_stream(p);
     return 0;
 }
 

@@ -7,6 +7,14 @@
 #include "options.h"
 #include "reread.h"
 
+/* What --expand needs: expand.c. */
+struct expand {
+    struct scratch scratch;
+    struct value value;
+    bool more;                   /* the record before has its rest in the next */
+    uint64_t seq[REC_FLOWS_MAX]; /* last numbers written */
+};
+
 struct parser {
     const struct options *opt;
     struct emit e;
@@ -23,6 +31,7 @@ struct parser {
     bool target_written;
     struct ctl ctl;
     struct rereads rereads;
+    struct expand expand;
     int status;        /* worst so far */
     bool partial;      /* the input's END says that flows may end within an item */
     char reason[16];   /* of the END record to come */
@@ -35,6 +44,10 @@ void parser_free(struct parser *p);
 /* Take one record of a raw stream. Returns 0, or -1 when nothing after it may be used: status, reason and message
  * are set. */
 int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload);
+
+/* Another stream of commands follows: end the one being written, begin the next. Returns like parser_record.
+ */
+int parser_next_stream(struct parser *p);
 
 /* What came over the control socket. */
 void parser_control(struct parser *p);

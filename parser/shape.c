@@ -61,12 +61,18 @@ static const struct shape valkey_hash = {ELEMS, CLASS_HASH, PACK_NONE, {F_STR, F
                                          2,     false,      "HSET",    true,
                                          NULL};
 
+/* KeyDB: a script that the server runs at times. */
+static const struct shape keydb_cron = {LAYOUT_SKIP, CLASS_OTHER, PACK_NONE, NOFIELD,     0,
+                                        false,       NULL,        true,      "keydb-cron"};
+
 const struct shape *shape_of(unsigned type)
 {
     if (type < sizeof shapes / sizeof shapes[0])
         return shapes[type].vclass != 0 ? &shapes[type] : NULL;
     if (type >= T_REDIS + 22 && type < T_REDIS + 22 + sizeof redis_shapes / sizeof redis_shapes[0])
         return &redis_shapes[type - T_REDIS - 22];
+    if (type == T_REDIS + 64)
+        return &keydb_cron;
     return type == T_VALKEY + 22 ? &valkey_hash : NULL;
 }
 

@@ -47,6 +47,20 @@ struct shape {
 /* NULL: no such type. */
 const struct shape *shape_of(unsigned type);
 
+/* A score as servers read it. False: it is no number. */
+bool score_number(const uint8_t *p, size_t n, double *d);
+bool score_of(enum field f, const uint8_t *p, double *d);
+
+/* Expiry of a field as its type gives it at `at` or in *ps, *ms 0: none. base: what F_TTL_REL is relative to.
+ * False: it is no possible time. */
+#define FIELD_TTL_MAX ((UINT64_C(1) << 48) - 1)
+bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr *ps, uint64_t *ms);
+
+/* A packed hash, set, sorted set or list is what servers take for granted: its structure, order, each element
+ * once. Returns NULL and *n its elements, or what was expected. */
+const char *sound_packed(const struct shape *sh, enum packing pack, const struct slice *t,
+                         struct distinct *seen, long *n);
+
 /* Walk a packed container and check it. Number of elements, -1 when corrupt. */
 long packed_check(enum packing pack, const struct slice *t);
 

@@ -9,6 +9,9 @@ static const char *const programs[] = {"l88llllF", "l88llllP", "lllC", "llll8lHB
 /* Redis' array: count, flag, [insert index], then A = (index, tag, payload) for each. rdb-format.md 6.3. */
 static const char array_program[] = "lfA";
 
+/* KeyDB's scripts: the text, begin, interval, then S = the strings that were counted: keys, arguments. */
+static const char cron_program[] = "s88lSlS";
+
 /* Take the next plen of the program. */
 static enum got skip_plen(struct value *v, struct cur *c)
 {
@@ -141,6 +144,14 @@ static enum got skip_step(struct value *v, struct cur *c, char op)
     switch (op) {
     case 'l': return skip_plen(v, c);
     case 'f': return skip_flag(v, c);
+    case 's': g = skip_pstr(v, c); break;
+    case 'S':
+        if (v->left > 0) {
+            if ((g = skip_pstr(v, c)) == GOT)
+                v->left--;
+            return g;
+        }
+        break;
     case 'A':
         if (v->left > 0)
             return skip_array(v, c);
@@ -168,7 +179,9 @@ static enum got skip_step(struct value *v, struct cur *c, char op)
 
 enum got skip_feed(struct value *v, struct cur *c)
 {
-    const char *program = v->type == T_REDIS + 28 ? array_program : programs[v->type - 33];
+    const char *program = v->type == T_REDIS + 28   ? array_program
+                          : v->type == T_REDIS + 64 ? cron_program
+                                                    : programs[v->type - 33];
     for (;;) {
         enum got g = skip_raw(v, c);
         if (g == GOT && v->pieces > 0)

@@ -166,6 +166,8 @@ bool spread(const struct cmd *m)
 {
     if (m->c->first == 0 || (m->c->action == ACT_JSON && !m->e->target.has_json))
         return false;
+    if (m->c->action == ACT_SOURCE || m->c->action == ACT_POP_FIRST)
+        return false; /* sends one key at most */
     struct keys k = command_keys(m->c, m->argv, m->argc);
     if (keys_next(&k, 0) == 0)
         cmd_malformed(m);

@@ -3,8 +3,7 @@
 
 #include "stream_parts.h"
 
-#define PEL_ENTRY 32
-#define PEL_MAX   ((size_t)64 << 20)
+#define PEL_ENTRY 33 /* id, time, count, whether it has an owner */
 
 enum phase { PH_COUNT, PH_NODES, PH_TAIL, PH_GROUP, PH_PEL, PH_CONSUMERS, PH_CONSUMER, PH_IDS, PH_NACKS, PH_NACK };
 
@@ -65,34 +64,22 @@ static void write_group(struct value *v, struct emit *e, struct origin *o, const
     send(v, e, o, 2, argv, argc);
 }
 
-static const uint8_t *find_pending(const struct buf *pel, const uint8_t *id)
-{
-    size_t lo = 0, hi = pel->len / PEL_ENTRY;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        int cmp = memcmp(pel->p + mid * PEL_ENTRY, id, 16);
-        if (cmp == 0)
-            return pel->p + mid * PEL_ENTRY;
-        if (cmp < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return NULL;
-}
-
 static void write_claim(struct value *v, struct emit *e, struct origin *o, const uint8_t *id)
 {
-    const uint8_t *pe = find_pending(&v->st.pel, id);
+    const uint8_t *pe = stream_find_pending(&v->st.pel, PEL_ENTRY, id);
     struct id_text text;
     uint8_t when[21], count[20];
     struct slice idarg = stream_id(&text, be64(id), be64(id + 8));
     if (v->dropped)
         return;
-    if (pe == NULL) {
-        emit_report(e, o, true, "pending-entry", v->key.p, v->key.n, "a consumer's pending id is not in its group");
+    if (pe == NULL || pe[32] != 0) {
+        emit_report(e, o, true, "pending-entry", v->key.p, v->key.n,
+                    pe == NULL ? "a consumer's pending id is not in its group"
+                               : "two consumers have one pending id");
         return;
     }
+    v->st.pel.p[(size_t)(pe - v->st.pel.p) + 32] = 1;
+    v->st.claimed++;
     struct slice argv[12] = {SLICE("XCLAIM"),
                              {v->key.p, v->key.n},
                              {v->st.group.p, v->st.group.len},
@@ -121,12 +108,15 @@ static bool set_name(struct scratch *s, struct buf *b, const struct pstr *ps)
     return buf_add(b, t.p, t.n) == 0;
 }
 
-static enum got feed_tail(struct value *v, struct emit *e, struct origin *o, struct cur *c)
+static enum got feed_tail(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
 {
     uint64_t t[9] = {0};
     unsigned np = tail_plens(v->type);
     enum got g = stream_plens(c, t, np);
     if (g != GOT)
+        return g;
+    const char *why = stream_tail_damage(t, &v->st.order);
+    if (why != NULL && (g = value_damaged(v, e, o, s, c, why)) != GOT)
         return g;
     write_tail(v, e, o, t);
     v->st.groups = t[np - 1];
@@ -149,6 +139,7 @@ static enum got feed_group(struct value *v, struct emit *e, struct origin *o, st
     write_group(v, e, o, &text, t);
     v->st.groups--;
     v->st.pels = t[np - 1];
+    v->st.claimed = 0;
     v->st.pel.len = 0;
     v->st.pel.max = PEL_MAX;
     v->st.phase = PH_PEL;
@@ -163,7 +154,8 @@ static enum got feed_pending(struct value *v, struct emit *e, struct origin *o, 
     if (g != GOT)
         return g;
     v->st.pels--;
-    if (buf_add(&v->st.pel, p, 24) < 0 || buf_add(&v->st.pel, &count, 8) < 0)
+    if (buf_add(&v->st.pel, p, 24) < 0 || buf_add(&v->st.pel, &count, 8) < 0 ||
+        buf_add(&v->st.pel, "", 1) < 0)
         emit_report(e, o, true, "pending-entry", v->key.p, v->key.n, "more than 2 million in one group");
     return GOT;
 }
@@ -189,6 +181,13 @@ static enum got feed_consumer(struct value *v, struct emit *e, struct origin *o,
 }
 
 /* A pending entry without a consumer cannot be made by commands. */
+static void report_unowned(struct value *v, struct emit *e, struct origin *o)
+{
+    if (!v->reported)
+        emit_report(e, o, true, "pending-entry", v->key.p, v->key.n, "pending entries that no consumer owns");
+    v->reported = true;
+}
+
 static enum got feed_nack(struct value *v, struct emit *e, struct origin *o, struct cur *c)
 {
     const uint8_t *p;
@@ -197,10 +196,8 @@ static enum got feed_nack(struct value *v, struct emit *e, struct origin *o, str
         return GOT;
     }
     enum got g = cur_raw(c, 16, &p);
-    if (g == GOT && v->st.ids-- > 0 && !v->dropped && !v->reported) {
-        emit_report(e, o, true, "pending-entry", v->key.p, v->key.n, "pending entries that no consumer owns");
-        v->reported = true;
-    }
+    if (g == GOT && v->st.ids-- > 0 && !v->dropped)
+        report_unowned(v, e, o);
     return g;
 }
 
@@ -211,6 +208,7 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
     struct stream_state *st = &v->st;
     struct sink to = {v, e, o, s};
     const uint8_t *p;
+    const char *why = NULL;
     enum got g = GOT;
     switch ((enum phase)st->phase) {
     case PH_COUNT:
@@ -221,10 +219,10 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
     case PH_NODES:
         if (v->left == 0)
             st->phase = PH_TAIL;
-        else if ((g = stream_node(c, s, &to)) == GOT)
+        else if ((g = stream_node(c, s, &to, &st->order, &why)) == GOT)
             v->left--;
-        return g;
-    case PH_TAIL: return feed_tail(v, e, o, c);
+        return why != NULL ? value_damaged(v, e, o, s, c, why) : g;
+    case PH_TAIL: return feed_tail(v, e, o, c, s);
     case PH_GROUP:
         if (st->groups > 0)
             return feed_group(v, e, o, c, s);
@@ -246,6 +244,8 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
         if (st->consumers > 0)
             return feed_consumer(v, e, o, c, s);
         st->phase = has_nacks(v->type) ? PH_NACKS : PH_GROUP;
+        if (!has_nacks(v->type) && !v->dropped && st->claimed != st->pel.len / PEL_ENTRY)
+            report_unowned(v, e, o);
         return GOT;
     case PH_NACKS:
         g = cur_plen(c, &st->ids);

@@ -12,6 +12,8 @@ struct node {
     uint64_t ms, seq;
     uint64_t fields;          /* of the master entry */
     const uint8_t *fields_at; /* iterator in front of them */
+    int64_t live, deleted;    /* entries that it says it has, less those passed */
+    struct stream_order *order;
 };
 
 struct slice stream_id(struct id_text *t, uint64_t ms, uint64_t seq)
@@ -39,12 +41,12 @@ static bool node_int(struct node *nd, int64_t *v)
 /* Head of the node: the numbers of entries, and the master entry's fields. */
 static bool node_open(struct node *nd, uint64_t *entries)
 {
-    int64_t count, deleted, fields, zero;
+    int64_t fields, zero;
     struct elem el;
-    if (!node_int(nd, &count) || !node_int(nd, &deleted) || !node_int(nd, &fields) || count < 0 || deleted < 0 ||
-        fields < 0)
+    if (!node_int(nd, &nd->live) || !node_int(nd, &nd->deleted) || !node_int(nd, &fields) || nd->live < 0 ||
+        nd->deleted < 0 || fields < 0)
         return false;
-    *entries = (uint64_t)count + (uint64_t)deleted;
+    *entries = (uint64_t)nd->live + (uint64_t)nd->deleted;
     nd->fields = (uint64_t)fields;
     nd->fields_at = nd->it;
     for (int64_t i = 0; i < fields; i++)
@@ -94,6 +96,16 @@ static void write_entry(const struct sink *to, uint64_t ms, uint64_t seq)
         v->st.written++;
 }
 
+/* Each entry has a greater id than the one before it. */
+static bool node_order(struct node *nd, uint64_t ms, uint64_t seq, bool live)
+{
+    struct stream_order *o = nd->order;
+    if (o->entries > 0 && (ms < o->ms || (ms == o->ms && seq <= o->seq)))
+        return false;
+    *o = (struct stream_order){ms, seq, o->entries + 1, o->live + live};
+    return --*(live ? &nd->live : &nd->deleted) >= 0;
+}
+
 static bool node_entry(struct node *nd, const struct sink *to)
 {
     int64_t flags, dms, dseq, n = 0, said;
@@ -108,6 +120,8 @@ static bool node_entry(struct node *nd, const struct sink *to)
         return false;
     if ((uint64_t)said != (same ? fields + 3 : 2 * fields + 4))
         return false;
+    if (to == NULL && !node_order(nd, nd->ms + (uint64_t)dms, nd->seq + (uint64_t)dseq, live))
+        return false;
     if (live && to != NULL)
         write_entry(to, nd->ms + (uint64_t)dms, nd->seq + (uint64_t)dseq);
     if (to != NULL) {
@@ -118,13 +132,14 @@ static bool node_entry(struct node *nd, const struct sink *to)
     return true;
 }
 
-/* All entries of a node. False: it is corrupt. */
-static bool node_walk(const struct slice *lp, uint64_t ms, uint64_t seq, const struct sink *to)
+/* All entries of a node: they are checked, or written. False: it is corrupt. */
+static bool node_walk(const struct slice *lp, const uint8_t *id, const struct sink *to,
+                      struct stream_order *order)
 {
-    struct node nd = {.lp = lp->p, .n = lp->n, .ms = ms, .seq = seq};
+    struct node nd = {.lp = lp->p, .n = lp->n, .ms = be64(id), .seq = be64(id + 8), .order = order};
     uint64_t entries;
     struct elem el;
-    if (listpack_check(lp->p, lp->n) < 0 || !node_open(&nd, &entries))
+    if (!node_open(&nd, &entries) || entries == 0)
         return false;
     for (uint64_t i = 0; i < entries; i++)
         if (!node_entry(&nd, to))
@@ -132,7 +147,8 @@ static bool node_walk(const struct slice *lp, uint64_t ms, uint64_t seq, const s
     return listpack_next(nd.lp, nd.n, &nd.it, &el) == 0;
 }
 
-enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to)
+enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to, struct stream_order *order,
+                     const char **damage)
 {
     struct cur t = *c;
     struct pstr id, ps;
@@ -140,11 +156,17 @@ enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to)
     enum got g = cur_pstr(&t, &id);
     if (g == GOT)
         g = cur_pstr(&t, &ps);
-    if (g == GOT && (id.clen > 0 || id.n != 16))
-        g = cur_bad(&t, "a stream node's id of 16 bytes");
-    if (g == GOT && !value_text(s, 0, &ps, &lp))
-        g = cur_bad(&t, "a string that unpacks (LZF) to its length");
-    if (g == GOT && !node_walk(&lp, be64(id.p), be64(id.p + 8), to))
-        g = cur_bad(&t, "a valid stream node");
-    return cur_settle(c, &t, g);
+    *damage = NULL;
+    if (g != GOT)
+        return cur_settle(c, &t, g);
+    if (id.clen > 0 || id.n != 16)
+        *damage = "a stream node's id of 16 bytes";
+    else if (!value_text(s, 0, &ps, &lp))
+        *damage = UNPACKS;
+    else if (listpack_check(lp.p, lp.n) < 0 || !node_walk(&lp, id.p, NULL, order))
+        *damage = "a valid stream node behind the one before";
+    else if (to != NULL)
+        (void)node_walk(&lp, id.p, to, order);
+    c->p = t.p;
+    return GOT;
 }

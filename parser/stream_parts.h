@@ -6,6 +6,8 @@
 
 #include "value.h"
 
+#define PEL_MAX ((size_t)64 << 20) /* bytes of a group's pending entries */
+
 /* Where the entries of a node go; NULL: they are only checked. */
 struct sink {
     struct value *v;
@@ -21,8 +23,17 @@ struct id_text {
 
 struct slice stream_id(struct id_text *t, uint64_t ms, uint64_t seq);
 
-/* One (id, listpack) pair; c moves only when both are there. */
-enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to);
+/* One (id, listpack) pair; c moves only when both are there. The ids of its entries must follow those in
+ * *order, which goes on. *damage: what was expected of its content and is not so, when nothing of it went
+ * anywhere; else NULL. */
+enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to, struct stream_order *order,
+                     const char **damage);
+
+/* What stands behind the nodes (tail_plens) fits them. NULL, or what was expected. */
+const char *stream_tail_damage(const uint64_t *tail, const struct stream_order *order);
+
+/* Ids and owners of the pending entries of a group: width bytes each, 16 of them the id, ascending. */
+const uint8_t *stream_find_pending(const struct buf *pel, size_t width, const uint8_t *id);
 
 /* ---- layout ---- */
 

@@ -74,11 +74,11 @@ static enum got feed_packed_string(struct value *v, struct emit *e, struct origi
         memmove(b->p, b->p + len - kept, kept);
         len = kept;
         if (lzf_continue(&in, end, b->p, &len, cap) < 0 || v->offset + (len - kept) > ps->n)
-            return cur_bad(c, "a string that unpacks (LZF) to its length");
+            return value_damaged(v, e, o, s, c, UNPACKS);
         put_string(v, e, o, b->p + kept, len - kept, ps->n);
         v->offset += len - kept;
     }
-    return v->offset == ps->n ? GOT : cur_bad(c, "a string that unpacks (LZF) to its length");
+    return v->offset == ps->n ? GOT : value_damaged(v, e, o, s, c, UNPACKS);
 }
 
 enum got string_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
@@ -136,7 +136,9 @@ enum got json_feed(struct value *v, struct emit *e, struct origin *o, struct cur
 {
     struct pstr ps;
     struct slice t;
-    enum got g = value_string(c, s, 0, &ps, &t);
+    enum got g = cur_pstr(c, &ps);
+    if (g == GOT && !value_text(s, 0, &ps, &t))
+        return value_damaged(v, e, o, s, c, UNPACKS);
     if (g != GOT)
         return g;
     json_write(v, e, o, &t);

@@ -113,6 +113,14 @@ bool target_existing(struct target *t, const char *text)
     return false;
 }
 
+void target_modules(struct target *t, const char *names)
+{
+    strlcpy(t->modules, names, sizeof t->modules);
+    t->has_json |= lists(names, "ReJSON") || lists(names, "json");
+    t->has_bloom |= lists(names, "bf");
+    t->has_search |= lists(names, "search");
+}
+
 bool target_from_line(struct target *t, const char *line)
 {
     char text[1024];
@@ -128,12 +136,8 @@ bool target_from_line(struct target *t, const char *line)
         return false;
     if (ctl_getu(line, "maxbulk", &v) && v > 0)
         t->maxbulk = v;
-    if (ctl_get(line, "modules", text, sizeof text) > 0) {
-        strlcpy(t->modules, text, sizeof t->modules);
-        t->has_json = lists(text, "ReJSON") || lists(text, "json");
-        t->has_bloom = lists(text, "bf");
-        t->has_search = lists(text, "search");
-    }
+    if (ctl_get(line, "modules", text, sizeof text) > 0)
+        target_modules(t, text);
     if (t->kind == TARGET_DRAGONFLY)
         t->has_json = t->has_bloom = t->has_search = true;
     return true;
@@ -182,13 +186,18 @@ unsigned target_restore_version(const struct target *t, unsigned type)
 
 bool target_has_module(const struct target *t, const char *type_name)
 {
+    /* Modules whose types have other names than they. Valkey's bloom filters are another type in a module of
+     * the same name as Redis'. */
     static const struct {
         const char *type, *module;
-    } map[] = {{"ReJSON", "ReJSON"}, {"MBbloom", "bf"}, {"CMSk", "bf"},       {"TopK", "bf"},
-               {"TDIS", "bf"},       {"TSDB", "timeseries"}, {"vectorset", "vectorset"}};
+        bool only_redis;
+    } map[] = {{"ReJSON", "ReJSON", false},    {"MBbloom", "bf", true},   {"CMSk", "bf", true},
+               {"TopK", "bf", true},           {"TDIS", "bf", true},      {"TSDB", "timeseries", false},
+               {"bloomfltr", "bf", false},     {"graph", "graph", false}, {"AI_", "ai", false},
+               {"tairhash", "tairhash", false}};
     for (size_t i = 0; i < sizeof map / sizeof map[0]; i++)
         if (strncmp(type_name, map[i].type, strlen(map[i].type)) == 0)
-            return lists(t->modules, map[i].module);
+            return (!map[i].only_redis || t->kind != TARGET_VALKEY) && lists(t->modules, map[i].module);
     return lists(t->modules, type_name);
 }
 

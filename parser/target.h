@@ -37,6 +37,9 @@ void target_portable(struct target *t);
 /* Parse "7.0.15", "redis:7.0", "valkey:8", "dragonfly:1.40", each perhaps with "/cluster" behind it. False when malformed or unknown. */
 bool target_parse(struct target *t, const char *text);
 
+/* The target has these modules: names, separated by commas. */
+void target_modules(struct target *t, const char *names);
+
 /* "overwrite", "skip", "fail". False: something else. */
 bool target_existing(struct target *t, const char *text);
 

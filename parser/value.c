@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "shape.h"
 
 void scratch_free(struct scratch *s)
@@ -7,6 +9,9 @@ void scratch_free(struct scratch *s)
     buf_free(&s->copy);
     unpack_free(&s->lzf[0]);
     unpack_free(&s->lzf[1]);
+    buf_free(&s->pel);
+    for (size_t i = 0; i < sizeof s->seen / sizeof s->seen[0]; i++)
+        distinct_free(&s->seen[i]);
 }
 
 int scratch_fault(const struct scratch *s)
@@ -50,6 +55,7 @@ void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned typ
     v->st.group = st.group;
     v->st.consumer = st.consumer;
     v->st.pel = st.pel;
+    v->st.pel.len = 0;
     v->key = *k;
     v->key.p = v->name.p;
     v->type = type;

@@ -3,9 +3,18 @@
 #ifndef DFP_VALUE_H
 #define DFP_VALUE_H
 
+#include "distinct.h"
 #include "emit.h"
+#include "pages.h"
 #include "prim.h"
 #include "unpack.h"
+
+/* How far the entries of a stream are: each must have a greater id than the one before. */
+struct stream_order {
+    uint64_t ms, seq; /* of the last entry */
+    uint64_t entries; /* with the deleted ones that are still there */
+    uint64_t live;
+};
 
 /* Scratch that the values of one flow share; nothing in it outlives a call of value_feed. */
 struct scratch {
@@ -18,6 +27,13 @@ struct scratch {
         uint8_t text[12];
     } num[2];         /* integers as text */
     struct buf copy;  /* a value made over for an older target */
+    const struct pages *pages; /* where the bytes being read may be mapped; NULL: nowhere */
+    const char
+        *damage; /* what value_scan expected of the content, and did not find; NULL: the value is sound */
+    bool hollow; /* one of its nodes is empty */
+    struct distinct seen[3];   /* elements; groups of a stream; their consumers */
+    struct stream_order order; /* of the stream being scanned */
+    struct buf pel; /* pending ids of the group being scanned: 16 bytes and the number of owners each */
 };
 
 void scratch_free(struct scratch *s);
@@ -32,6 +48,8 @@ struct stream_state {
     bool deleted;                          /* entries were deleted or trimmed at the source */
     bool too_large;                        /* the entry being gathered cannot be sent */
     bool remarked;
+    struct stream_order order;
+    uint64_t claimed;                      /* pending entries of the group that have an owner */
     struct buf group, consumer;            /* names */
     struct buf pel; /* pending entries of the group: id (16 bytes), time, count (8 each); ascending */
 };
@@ -88,8 +106,9 @@ unsigned value_class(unsigned type);
 /* A field of the hash, v being its whole value, has expired, so that its bytes would bring it back. */
 bool value_stale(unsigned type, const struct slice *v, uint64_t now_ms);
 
-/* Pass over one value of the type at c, checking every length and every packed container in it. GOT: c stands behind
- * it. Nothing is written. s->elements says how many elements a container has. */
+/* Pass over one value of the type at c, checking every length and everything that servers take for granted of
+ * its content. GOT: c stands behind it; where the content is not sound s->damage says what was expected.
+ * Nothing is written. s->elements says how many elements a container has. */
 enum got value_scan(unsigned type, struct cur *c, struct scratch *s);
 
 /* Pass over a stream of type 21 or T_REDIS + 26 and make a type 21 of it, or with no_active a type 19, for older
@@ -97,9 +116,10 @@ enum got value_scan(unsigned type, struct cur *c, struct scratch *s);
  * s->copy. */
 enum got stream_to_older(unsigned type, bool no_active, struct cur *c, struct scratch *s, struct slice *out);
 
-/* Modules: pass over a value from its id on; over values up to the opcode 0; the module type's name. */
+/* Modules: pass over a value from its id on; over values up to the opcode 0 (*data: they are more than
+ * zeros); the module type's name. */
 enum got module_scan(struct cur *c);
-enum got module_values(struct cur *c);
+enum got module_values(struct cur *c, bool *data);
 const char *module_of(const uint8_t *p, size_t n, char name[10]);
 
 /* Begin to decode into commands. The key is copied. */
@@ -114,6 +134,8 @@ void value_free(struct value *v);
 
 /* ---- for the decoders in value.c and stream.c ---- */
 
+#define UNPACKS "a string that unpacks (LZF) to its length"
+
 /* A string's bytes, unpacked into s->lzf[which] where needed. False: corrupt, or scratch_fault() says why not. */
 bool value_text(struct scratch *s, unsigned which, const struct pstr *ps, struct slice *out);
 
@@ -126,6 +148,14 @@ unsigned value_first(struct value *v, struct emit *e, struct origin *o);
 
 /* First write of a key that is made by commands: DEL, or value_first's. Does nothing the second time. */
 void value_start(struct value *v, struct emit *e, struct origin *o);
+
+/* The content of the value is not what why expects, though its end is known: it is reported, and what was
+ * written of it is taken back. Returns GOT; BAD where only a temporary file was at fault. */
+enum got value_damaged(struct value *v, struct emit *e, struct origin *o, struct scratch *s, struct cur *c,
+                       const char *why);
+
+/* The same before anything was written. */
+void value_report_damage(struct emit *e, struct origin *o, const struct key *k, const char *why);
 
 /* The value is complete: its expiry, or the mark of its last part. */
 void value_finish(struct value *v, struct emit *e, struct origin *o);

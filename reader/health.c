@@ -10,6 +10,7 @@
 #include "log.h"
 
 #define OFFSETS_EVERY (2 * US)
+#define SILENT_AFTER  (5 * US)
 
 /* ---- the master ---- */
 
@@ -84,6 +85,14 @@ static void excuse_startstable(struct owner *w)
     }
 }
 
+/* A master answers PING and REPLICAOFFSET at once: seconds of silence are worth an alarm. The others may take their time. */
+static uint64_t quick(const struct owner *w)
+{
+    uint64_t third = patience(w) / 3;
+    bool ping = w->await == AWAIT_PING || w->await == AWAIT_OFFSETS;
+    return ping && third > SILENT_AFTER ? SILENT_AFTER : third;
+}
+
 static void check_master(struct owner *w, uint64_t now)
 {
     if (w->await == AWAIT_STARTSTABLE)
@@ -94,7 +103,7 @@ static void check_master(struct owner *w, uint64_t now)
     if (silent >= patience(w))
         owner_fail(w, EXIT_RETRY, "%s: no answer to %s for %llu seconds", w->o->shown, await_name(w->await),
                    (unsigned long long)(patience(w) / US));
-    else if (silent >= patience(w) / 3 && w->await != AWAIT_HANDSHAKE && !(w->alarms & ALARM_MASTER)) {
+    else if (silent >= quick(w) && w->await != AWAIT_HANDSHAKE && !(w->alarms & ALARM_MASTER)) {
         w->alarms |= ALARM_MASTER;
         log_event(LOG_WARN, NO_FLOW, "event=master-silent seconds=%llu request=\"%s\"",
                   (unsigned long long)(silent / US), await_name(w->await));
@@ -229,7 +238,7 @@ static bool spool_full(const struct owner *w)
     return full;
 }
 
-void health_alarms(const struct owner *w, struct buf *b)
+bool health_alarms(const struct owner *w, struct buf *b)
 {
     static const char *const names[] = {"master-silent", "flow-silent", "barrier"};
     bool any = false;
@@ -238,6 +247,8 @@ void health_alarms(const struct owner *w, struct buf *b)
             (void)buf_addf(b, "%s%s", any ? "," : "", names[i]);
             any = true;
         }
-    if (spool_full(w))
-        (void)buf_addf(b, "%sspool-full", any ? "," : "");
+    if (!spool_full(w))
+        return any;
+    (void)buf_addf(b, "%sspool-full", any ? "," : "");
+    return true;
 }

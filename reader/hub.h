@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "condition.h"
 #include "ctl.h"
 #include "loop.h"
 
@@ -25,6 +26,7 @@ struct peer {
     int status_next;   /* next line of a status answer, -1: none is under way */
     uint64_t *applied; /* ROLE_WRITER: position a flow, 0: said nothing of it */
     unsigned napplied;
+    struct condition condition; /* ROLE_WRITER */
 };
 
 /* What the owner of the hub does with it. */

@@ -146,7 +146,8 @@ void health_pong(struct owner *w, bool offsets);    /* the master has answered *
 void health_barrier(struct owner *w, bool pending); /* a FLUSH waits at the writer */
 void health_check(struct owner *w, uint64_t now);   /* may end the session */
 void health_reset(struct owner *w);
-void health_alarms(const struct owner *w, struct buf *b);
+/* Names of what is wrong, with commas between. Returns whether there are any. */
+bool health_alarms(const struct owner *w, struct buf *b);
 uint64_t health_silent(const struct owner *w, const struct oflow *f, uint64_t now); /* µs in the full sync */
 
 /* resync.c */

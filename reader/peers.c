@@ -202,6 +202,8 @@ static void on_writer_line(struct owner *w, struct peer *p, const char *line)
     w->writer_heard_at = mono_us();
     if (ctl_is(line, "applied")) {
         on_applied(w, p, line);
+    } else if (ctl_is(line, "health")) {
+        condition_take(&p->condition, line, mono_us());
     } else if (ctl_is(line, "resume") || ctl_is(line, "from")) {
         resync_line(w, line);
     } else if (ctl_is(line, "barrier")) {

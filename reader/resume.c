@@ -21,6 +21,8 @@ static void begin(struct resume *r, const char *line)
     (void)ctl_get(line, "state", state, sizeof state);
     if (strcmp(state, "none") == 0)
         r->state = RESUME_NONE;
+    else if (strcmp(state, "lost") == 0)
+        r->state = RESUME_LOST;
     else if (strcmp(state, "saved") != 0 || !ctl_getu(line, "flows", &flows) || flows < 1 ||
              flows > REC_FLOWS_MAX || ctl_get(line, "replid", r->replid, sizeof r->replid) != REPLID_LEN)
         r->state = RESUME_INCOMPLETE; /* whatever was saved, it is of no use */

@@ -13,6 +13,7 @@
 enum resume_state {
     RESUME_UNKNOWN,    /* nothing was said, or not yet all of it */
     RESUME_NONE,       /* the target knows nothing of an earlier session */
+    RESUME_LOST,       /* the target has lost what was written to it, or is another one */
     RESUME_INCOMPLETE, /* an earlier full sync did not reach its end */
     RESUME_SAVED,      /* pos of all flows is known */
 };

@@ -12,6 +12,7 @@ static const struct {
     const char *name, *text;
 } reasons[] = {
     {"incomplete", "the full sync before was not complete"},
+    {"lost", "the target has lost what was written to it, or is another one"},
     {"flows", "the master has another number of flows now"},
     {"replid",
      "this is another master, which did not take over from the one before, or lacks the entries since then"},
@@ -87,6 +88,7 @@ static void decide(struct owner *w)
     switch (w->resume.state) {
     case RESUME_UNKNOWN: return;
     case RESUME_NONE: w->resync = RESYNC_OFF; break; /* the first time */
+    case RESUME_LOST: refused(w, "lost"); return;
     case RESUME_INCOMPLETE: refused(w, "incomplete"); return;
     case RESUME_SAVED:
         if (w->resume.flows != w->info.flows) {

@@ -39,6 +39,19 @@ static uint64_t queued(const struct owner *w)
     return sum;
 }
 
+/* Of all writers. */
+static struct condition condition_of(const struct owner *w)
+{
+    struct condition sum = {.target = ""};
+    const struct peer *p;
+    TAILQ_FOREACH(p, &w->hub.peers, link)
+    {
+        if (p->role == ROLE_WRITER && !p->gone)
+            condition_join(&sum, &p->condition);
+    }
+    return sum;
+}
+
 static void session_line(struct owner *w, struct peer *p)
 {
     struct buf b = {.max = CTL_LINE_MAX};
@@ -49,8 +62,14 @@ static void session_line(struct owner *w, struct peer *p)
                    (unsigned long long)total_bytes(w), (unsigned long long)queued(w), w->restarts,
                    w->hub.count[ROLE_PARSER], w->hub.count[ROLE_WRITER],
                    (unsigned long long)((mono_us() - w->begun_at) / US));
+    uint64_t known = w->heads_at > w->phase_since ? w->heads_at : w->phase_since;
+    if (w->stable_ok)
+        (void)buf_addf(&b, "heads_age=%llu ", (unsigned long long)((mono_us() - known) / US));
+    struct condition c = condition_of(w);
+    condition_fields(&c, &b, mono_us());
     (void)buf_addstr(&b, "alarms=");
-    health_alarms(w, &b);
+    bool any = health_alarms(w, &b);
+    condition_alarms(&c, &b, &any);
     (void)buf_addstr(&b, " ");
     if (w->limit[0] != '\0')
         (void)buf_addf(&b, "%s ", w->limit + strlen("limit "));

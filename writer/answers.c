@@ -65,18 +65,29 @@ void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
         cluster_count(w, u);
 }
 
+void cluster_lost_data(struct conn *c, const char *reason)
+{
+    struct writer *w = c->w;
+    w->lost_data = true;
+    writer_fail(w, EXIT_RETRY, "event=target_has_lost_data node=%s reason=%s", cnode_name(c->node),
+                log_quote(reason, strlen(reason)));
+    w->cluster->dead = true;
+}
+
+void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long long added)
+{
+    if (!exact_written(c->w, slot, fields, added) && !c->w->cluster->dead)
+        cluster_lost_data(c,
+                          "the position key of a slot had vanished: somebody flushed it or removed the key");
+}
+
 /* A server that was started anew, and takes writes for the slots that it had: what it had confirmed may be
  * gone, and its replicas have followed it. */
 static void restarted(struct conn *c)
 {
-    struct writer *w = c->w;
     c->restarted = false;
-    if (w->cluster->dead || w->opt.durable)
-        return;
-    w->lost_data = true; /* the positions in the file are worth nothing now */
-    writer_fail(w, EXIT_RETRY, "event=target_has_lost_data node=%s reason=%s", cnode_name(c->node),
-                "\"the server was started anew: what it had confirmed may be gone\"");
-    w->cluster->dead = true;
+    if (!c->w->cluster->dead && !c->w->opt.durable)
+        cluster_lost_data(c, "the server was started anew: what it had confirmed may be gone");
 }
 
 void cluster_accepted(struct conn *c)

@@ -145,8 +145,10 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
         return;
     }
-    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type == REDIS_REPLY_INTEGER)
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type == REDIS_REPLY_INTEGER) {
         last = r->element[1];
+        cluster_slot_written(c, j->slot, j->id.pos > 0, r->element[0]->integer);
+    }
     if (last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type))
         last = NULL;
     if (last == NULL) {

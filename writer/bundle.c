@@ -167,6 +167,8 @@ static void put_position(struct writer *w, struct bundle *t)
             last[n++] = i;
     }
     t->hset.len = 0;
+    t->fields = n;
+    t->added = 0;
     exact_hset(&t->hset, w, t->slot, t->token, n);
     for (unsigned i = 0; i < n; i++)
         exact_field(&t->hset, w, t->e[last[i]].r.flow, &t->e[last[i]].id);
@@ -311,6 +313,13 @@ void bundle_element(const struct cunit *u, int element, int type, const char *te
     t->look++;
 }
 
+void bundle_integer(const struct cunit *u, int element, long long value)
+{
+    struct bundle *t = u->arg;
+    if (t->exact && element == (int)t->replies - 2) /* the last one is the position */
+        t->added = value;
+}
+
 /* A request of it as a unit of its own, for what is said about it. */
 static struct cunit unit_of(const struct element *e)
 {
@@ -366,6 +375,8 @@ static void carried_out(struct conn *c, struct bundle *t)
             element_error(c->w, t, &t->e[f.element], text, f.len);
     }
     t->faults.len = 0;
+    if (t->exact)
+        cluster_slot_written(c, t->slot, t->fields, t->added);
 }
 
 static void again(struct writer *w, const struct cunit *u, uint64_t due, struct cnode *ask)

@@ -46,8 +46,9 @@ bool bundle_fits(const struct conn *c, const struct cunit *u); /* has the connec
 void bundle_transmit(struct conn *c, const struct cunit *u);   /* there is room */
 void bundle_queued(struct conn *c,
                    const struct cunit *part); /* a reply to MULTI or to what stands behind it */
-/* An element of the reply to EXEC. */
+/* An element of the reply to EXEC, and the value of one that is an integer. */
 void bundle_element(const struct cunit *u, int element, int type, const char *text, size_t len);
+void bundle_integer(const struct cunit *u, int element, long long value);
 void bundle_reply(struct conn *c, struct cunit *u);                 /* to EXEC */
 /* Its connection was lost. sent: behind EXEC; begun: behind MULTI, and nothing was answered to EXEC. */
 void bundle_lost(struct conn *c, const struct cunit *u, bool sent, bool begun);

@@ -48,6 +48,8 @@ struct bundle {
     bool doubt;     /* it may have been carried out: its token says it */
     uint64_t token; /* 0: none yet */
     struct buf hset;
+    unsigned fields; /* of it, besides w */
+    long long added; /* of all, those that the key did not have */
     TAILQ_ENTRY(bundle) ready;
     bool listed;   /* in the list of those that may go */
     unsigned open; /* flows whose last record belongs together with their next one */

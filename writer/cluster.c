@@ -81,7 +81,7 @@ bool cluster_quiet(const struct writer *w)
 {
     const struct cluster *cl = w->cluster;
     return cl->keys.count == 0 && cl->nparked == 0 && cl->nspans == 0 && cl->big == NULL && !cl->flushing &&
-           !w->sweep.deleting && bundles_quiet(cl->bundles);
+           !w->sweep.deleting && w->marks.flying == 0 && bundles_quiet(cl->bundles);
 }
 
 bool cluster_expects(const struct cluster *cl)
@@ -340,6 +340,7 @@ void cluster_forget(struct writer *w)
     moved_forget(cl);
     bundles_forget(w);
     cl->start = START_NONE;
+    w->marks.doing = MARKS_IDLE;
     for (unsigned i = 0; i < cl->nconn; i++)
         cl->conn[i]->yield = false;
 }
@@ -399,6 +400,7 @@ void cluster_work(struct writer *w, uint64_t now)
     span_work(cl, now);
     bigjob_work(cl->big, now);
     flushes_work(cl);
+    marks_work(cl, now);
     if (w->sweep.state != SWEEP_OFF)
         sweep_cluster(cl, now);
     for (unsigned i = 0; i < cl->nconn; i++) {
@@ -422,7 +424,8 @@ int cluster_timeout(const struct writer *w)
 {
     const struct cluster *cl = w->cluster;
     if (cl->nmoved > 0 || cl->needed_since != 0 || cl->refresh_at != 0 || cl->refreshing != NULL ||
-        cl->stir || cl->flushing || cl->big != NULL || cl->recheck || !bundles_quiet(cl->bundles))
+        cl->stir || cl->flushing || cl->big != NULL || cl->recheck || cl->w->marks.doing != MARKS_IDLE ||
+        !bundles_quiet(cl->bundles))
         return (int)(ROUND / 1000);
     int ms = cl->nspans > 0 ? (int)(ROUND / 1000) : -1;
     for (unsigned i = 0; i < cl->nconn; i++) {

@@ -49,6 +49,10 @@ struct cnode {
     bool swept;      /* has said what the sweep asked in this round */
     char cursor[32]; /* of the sweep's SCAN */
     struct scan_guard guard;
+    unsigned watching; /* watch.h: questions on their way; what the last answer was */
+    bool evicted_known;
+    uint64_t evicted;
+    struct identity who; /* as its newest connection said */
     unsigned nconn;
     struct conn **conn;
 };
@@ -187,6 +191,12 @@ void cluster_finish(struct writer *w, const struct cunit *u, bool counted);
 
 /* The same for one of our own. */
 void cluster_own_done(struct writer *w, const struct cunit *u);
+
+/* What a server had confirmed is gone: nothing more is written, and the positions in the file do not count. */
+void cluster_lost_data(struct conn *c, const char *reason);
+
+/* --exactly-once: the reply to the HSET of a slot's position, of so many fields besides w. */
+void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long long added);
 
 /* It was carried out: for the summary. */
 void cluster_count(struct writer *w, const struct cunit *u);

@@ -267,7 +267,10 @@ static void *on_array(const redisReadTask *t, int elements)
 
 static void *on_integer(const redisReadTask *t, long long value)
 {
-    (void)value;
+    struct conn *c = replies_owner(t);
+    const struct cunit *u = awaited(c);
+    if (t->parent != NULL && t->parent->parent == NULL && u != NULL && u->kind == CU_EXEC)
+        bundle_integer(u, t->idx, value);
     look(t, t->type, NULL, 0);
     return &seen;
 }

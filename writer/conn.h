@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "identity.h"
 #include "patience.h"
 #include "reply.h"
 #include "ring.h"
@@ -108,14 +109,16 @@ struct conn {
     uint64_t barren_since; /* mono_us of the first of a row of losses without that; 0: none */
     unsigned barren_ms;
 
-    long long id;      /* CLIENT ID */
-    char run_id[64];   /* of the server, when last connected */
-    uint64_t done;     /* requests confirmed over it */
-    bool restarted;    /* run_id changed since, and nobody said that another node took over */
-    uint64_t opened;   /* mono_us: when connecting began, or when it was ready */
-    uint64_t heard;    /* mono_us: bytes went, a reply came, or so many bytes of one (HEARD_STEP) */
-    size_t unheard;    /* bytes of a reply that came since */
-    uint64_t next_try; /* mono_us: do not connect before */
+    long long id;        /* CLIENT ID */
+    struct identity who; /* of the server, when last connected */
+    struct identity now; /* of the handshake that is under way */
+    bool known;          /* who is */
+    uint64_t done;       /* requests confirmed over it */
+    bool restarted;      /* another run since, and nobody said that another node took over */
+    uint64_t opened;     /* mono_us: when connecting began, or when it was ready */
+    uint64_t heard;      /* mono_us: bytes went, a reply came, or so many bytes of one (HEARD_STEP) */
+    size_t unheard;      /* bytes of a reply that came since */
+    uint64_t next_try;   /* mono_us: do not connect before */
     unsigned wait_ms;
     uint64_t said; /* mono_us of the last message about being lost */
 

@@ -82,17 +82,23 @@ static void on_id(struct conn *c, void *arg, const redisReply *r)
         c->id = r->integer; /* before 5.0 there is none: CLIENT KILL leaves out whoever asks */
 }
 
-/* The same server, started anew, may have lost what it confirmed. */
 static void on_info(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    char run_id[sizeof c->run_id];
-    if (!fine(c, r, REDIS_REPLY_STRING, "INFO"))
+    if (fine(c, r, REDIS_REPLY_STRING, "INFO"))
+        identity_learn(&c->now, r->str);
+}
+
+/* The same server, started anew, may have lost what it confirmed. */
+static void on_replication(struct conn *c, void *arg, const redisReply *r)
+{
+    on_info(c, arg, r);
+    if (c->lost)
         return;
-    info_field(r->str, "run_id", run_id, sizeof run_id);
-    if (c->run_id[0] != '\0' && strcmp(c->run_id, run_id) != 0)
+    if (c->known && !identity_same(&c->who, &c->now))
         c->restarted = c->done > 0;
-    strlcpy(c->run_id, run_id, sizeof c->run_id);
+    c->known = true;
+    c->who = c->node->who = c->now;
 }
 
 static void on_kill(struct conn *c, void *arg, const redisReply *r)
@@ -117,8 +123,7 @@ static bool is_ours(const struct conn *c, long long id)
     const struct cluster *cl = c->w->cluster;
     for (unsigned i = 0; i < cl->nconn; i++) {
         const struct conn *o = cl->conn[i];
-        if (o->state >= CONN_HELLO && o->id == id &&
-            (o->node == c->node || strcmp(o->run_id, c->run_id) == 0))
+        if (o->state >= CONN_HELLO && o->id == id && (o->node == c->node || identity_same(&o->who, &c->who)))
             return true;
     }
     return false;
@@ -155,7 +160,10 @@ static void hello(struct conn *c)
         conn_call(c, on_auth, NULL, "AUTH", u->password, NULL);
     conn_call(c, on_setname, NULL, "CLIENT", "SETNAME", name, NULL);
     conn_call(c, on_id, NULL, "CLIENT", "ID", NULL);
+    c->now = (struct identity){0};
     conn_call(c, on_info, NULL, "INFO", "server", NULL);
+    conn_call(c, on_replication, NULL, "INFO", "replication", NULL);
+    watch_conn(c);
     conn_call(c, on_list, NULL, "CLIENT", "LIST", NULL);
     conn_send(c);
 }

@@ -51,6 +51,9 @@ static void look(const redisReadTask *t, int type, const char *text, size_t len)
 
 static void *on_string(const redisReadTask *t, char *s, size_t len)
 {
+    struct node *n = replies_owner(t);
+    if (t->parent == NULL && t->type == REDIS_REPLY_STRING && n->un > 0 && n->unit[n->uhead].kind == U_INFO)
+        watch_reply(n->w, s, len);
     look(t, t->type, s, len);
     return &seen;
 }
@@ -65,7 +68,8 @@ static void *on_array(const redisReadTask *t, int elements)
 
 static void *on_integer(const redisReadTask *t, long long value)
 {
-    (void)value;
+    if (t->parent != NULL && t->parent->parent == NULL)
+        group_exec_integer(replies_owner(t), t->idx, value);
     look(t, t->type, NULL, 0);
     return &seen;
 }
@@ -229,7 +233,7 @@ static enum shake select_again(struct node *n)
 
 /* What the position key says. */
 struct saved {
-    bool there;
+    bool there;        /* with the session that it is of */
     bool session_ours; /* this session, this epoch */
     bool writer_ours;  /* this process */
     bool ours;         /* both */
@@ -240,6 +244,7 @@ static void saved_field(const struct writer *w, struct saved *s, const char *nam
 {
     const struct session *se = &w->session;
     if (strcmp(name, "session") == 0) {
+        s->there = true;
         char want[64];
         int n = snprintf(want, sizeof want, "%s %u ", se->nonce, se->epoch);
         s->session_ours = strncmp(value, want, (size_t)n) == 0;
@@ -267,7 +272,6 @@ static enum shake read_saved(struct node *n, struct saved *s)
         freeReplyObject(r);
         return verdict;
     }
-    s->there = r->elements > 0;
     for (size_t i = 0; i < r->elements; i += 2)
         saved_field(w, s, r->element[i]->str, r->element[i + 1]->str);
     s->ours = s->session_ours && s->writer_ours;
@@ -363,7 +367,7 @@ bool node_connect(struct node *n)
     uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000, said = 0;
     for (;;) {
         enum shake v = try_once(n, NULL);
-        if (v == SHAKE_OK && target_limits(n, &n->info))
+        if (v == SHAKE_OK && target_limits(n, &n->info) && watch_begin(w))
             break;
         if (v == SHAKE_OK) { /* lost again at once: another writer of this task may have ended us */
             n->t.close(&n->t);
@@ -492,11 +496,11 @@ static bool look_for_target(struct node *n, struct saved *saved)
 bool node_reconnect(struct node *n)
 {
     struct writer *w = n->w;
-    char run_id[sizeof n->info.run_id];
-    memcpy(run_id, n->info.run_id, sizeof run_id);
+    struct identity before = n->info.who;
     log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost target=%s error=%s in_flight=%u", w->opt.shown,
               log_quote(n->lost_why, strlen(n->lost_why)), n->un);
     n->t.close(&n->t);
+    watch_down(w);
     w->stats.reconnects++;
     char why[sizeof n->lost_why];
     memcpy(why, n->lost_why, sizeof why);
@@ -506,7 +510,7 @@ bool node_reconnect(struct node *n)
     bool ok = look_for_target(n, begun ? &saved : NULL);
     bool applied = false;
     if (ok && begun)
-        ok = verify(n, &saved, strcmp(run_id, n->info.run_id) == 0, &applied);
+        ok = verify(n, &saved, identity_same(&before, &n->info.who), &applied);
     free(saved.seq);
     if (!ok)
         return false;

@@ -175,6 +175,14 @@ void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t t
     (void)resp_add_bulk(b, text, (size_t)k);
 }
 
+bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added)
+{
+    struct exact_slot *s = &w->exact.slot[slot];
+    bool vanished = s->written && added > (long long)n;
+    s->written = true;
+    return !vanished;
+}
+
 void exact_field(struct buf *b, const struct writer *w, unsigned flow, const struct exact_id *id)
 {
     char text[128];
@@ -225,6 +233,7 @@ bool exact_learn(struct writer *w, unsigned slot, const redisReply *r, uint64_t 
         const char *name = r->element[2 * i]->str, *value = r->element[2 * i + 1]->str;
         if (name == NULL || value == NULL)
             continue;
+        s->written |= strcmp(name, "w") == 0;
         ours |= token != 0 && strcmp(name, "w") == 0 && strcmp(value, mine) == 0;
         if (!s->known && s->n < w->exact.flows && read_field(w, name, value, &p))
             add_past(s, &p, most);

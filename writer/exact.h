@@ -41,7 +41,8 @@ struct exact_past {
 struct exact_slot {
     struct exact_past *past;
     uint16_t n;
-    bool known; /* its hash was read, or need not be */
+    bool known;   /* its hash was read, or need not be */
+    bool written; /* it has field w */
 };
 
 struct exact_flow {
@@ -107,6 +108,9 @@ static inline uint64_t exact_token(struct exact *x)
 /* The name of a slot's hash. Returns its length. */
 #define EXACT_KEY_MAX 128
 size_t exact_key(const struct writer *w, unsigned slot, char out[EXACT_KEY_MAX]);
+
+/* The reply to a HSET with n further fields says how many were new. False: w was there, and has vanished. */
+bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added);
 
 /* Append HSET key w ... with n further fields, each by exact_field. */
 void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n);

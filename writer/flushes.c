@@ -94,8 +94,8 @@ void cluster_flush(struct writer *w)
 {
     size_t n;
     const uint8_t *request = lanes_request(&w->lanes, &n);
-    if (w->exact.on)
-        saved_write(w, mono_us(), true); /* the slots will not tell any more what was done before it */
+    marks_flushed(w);
+    saved_write(w, mono_us(), true); /* the slots will not tell any more what was there and done before it */
     if (w->failed)
         return;
     begin_flush(w->cluster, request, n, lanes_db(&w->lanes), EVERYBODY_BARRIER);
@@ -173,7 +173,7 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
         return;
     }
     for (size_t i = 0; i < r->element[1]->elements; i++)
-        cl->found |= !target_key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
+        cl->found |= !key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
     if (cl->found || strcmp(r->element[0]->str, "0") == 0)
         c->node->flushed = true; /* surveyed */
     else

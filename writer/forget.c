@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "exact.h"
+#include "exits.h"
+#include "log.h"
 #include "resp.h"
 #include "slot.h"
 #include "writer.h"
@@ -65,4 +67,21 @@ int forget_stream(const struct writer *w)
     }
     recout_free(&o);
     return fd;
+}
+
+static void forget_file(struct writer *w, const char *path)
+{
+    if (unlink(path) < 0 && errno != ENOENT)
+        writer_fail(w, EXIT_CANNOT, "event=position_file file=%s error=%s", log_quote(path, strlen(path)),
+                    log_quote(strerror(errno), strlen(strerror(errno))));
+}
+
+void forget_files(struct writer *w)
+{
+    char beside[4096];
+    if (w->opt.forget_file == NULL || w->status != EXIT_DONE)
+        return;
+    forget_file(w, w->opt.forget_file);
+    if (snprintf(beside, sizeof beside, "%s.sent", w->opt.forget_file) < (int)sizeof beside)
+        forget_file(w, beside);
 }

@@ -9,4 +9,7 @@ struct writer;
  */
 int forget_stream(const struct writer *w);
 
+/* They are removed: the file of positions and the one beside it go, too. */
+void forget_files(struct writer *w);
+
 #endif

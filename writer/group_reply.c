@@ -170,6 +170,20 @@ static struct named item_named(const struct group *g, int32_t cmd)
     return (struct named){g->req.p + it->off, it->len, it->keyarg, it->len};
 }
 
+/* How many fields the position key got that it did not have. All of them: the key had vanished. */
+void group_exec_integer(struct node *n, int element, long long value)
+{
+    int32_t cmd;
+    if (!exec_command(n, element, &cmd) || cmd != CMD_HSET)
+        return;
+    const struct group *g = n->b.flying;
+    if (g->barrier || value <= (long long)group_flows(n, g))
+        return;
+    n->dead = true;
+    writer_fail(n->w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", n->w->opt.shown,
+                "\"the position key had vanished: somebody flushed the target or removed the key\"");
+}
+
 static void queued_error(struct node *n, int32_t cmd)
 {
     struct groups *b = &n->b;

@@ -1,6 +1,6 @@
 /* Groups on the wire, from database D (the connection's, which a group leaves as it was, executed or not):
  *
- *     MULTI  [SELECT d] request … [SELECT 0] HSET df2redis:{task} session … f0 … [SELECT D]  EXEC
+ *     MULTI  [SELECT d] request … [SELECT 0] HSET df2redis:{task} writer … f0 … [SELECT D]  EXEC
  */
 #include "group.h"
 
@@ -44,6 +44,12 @@ static uint64_t pos_behind(const struct node *n, const struct group *g, unsigned
     return n->w->positions.flow[flow].pos;
 }
 
+unsigned group_flows(const struct node *n, const struct group *g)
+{
+    int step = n->b.step;
+    return step < 0 ? g->npos : !g->item[step].own;
+}
+
 static void send_flow(struct node *n, unsigned flow, uint64_t seq, uint64_t pos)
 {
     uint8_t small[POS_EXTRA + 512];
@@ -56,20 +62,24 @@ static void send_flow(struct node *n, unsigned flow, uint64_t seq, uint64_t pos)
     ring_add(&n->ring, small, (size_t)(p - small));
 }
 
+/* The field session, without which the key says nothing, is written when the session begins, and again with
+ * our own flushes only: where somebody else removes the key, it stays away, however the writer ends. */
 static void send_position(struct node *n, const struct group *g)
 {
     int step = n->b.step;
-    unsigned flows = step < 0 ? g->npos : !g->item[step].own;
+    unsigned flows = group_flows(n, g);
     const struct session *s = &n->w->session;
     uint8_t small[POS_EXTRA + 512];
-    bool sweep = n->w->sweep.state != SWEEP_OFF; /* again: a flush of database 0 takes it away */
-    uint8_t *p = resp_len(small, '*', 6 + 2 * (uint64_t)(flows + sweep));
+    bool sweep = g->barrier && n->w->sweep.state != SWEEP_OFF;
+    uint8_t *p = resp_len(small, '*', 4 + 2 * (uint64_t)(flows + g->barrier + sweep));
     p = resp_bulk(p, "HSET", 4);
     p = resp_bulk(p, s->position_key, strlen(s->position_key));
-    p = resp_bulk(p, "session", 7);
-    p = resp_bulk(p, s->identity, strlen(s->identity));
     p = resp_bulk(p, "writer", 6);
     p = resp_bulk(p, n->w->run, strlen(n->w->run));
+    if (g->barrier) {
+        p = resp_bulk(p, "session", 7);
+        p = resp_bulk(p, s->identity, strlen(s->identity));
+    }
     if (sweep) {
         p = resp_bulk(p, "sweep", 5);
         p = resp_bulk(p, "1", 1);

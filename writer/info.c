@@ -1,7 +1,6 @@
-/* INFO's text. */
-#include <string.h>
+#include "info.h"
 
-#include "target.h"
+#include <string.h>
 
 /* What a server says of itself goes into messages: one word, of which nothing can be taken for another. */
 static char plain(char c)

@@ -66,6 +66,7 @@ static int timeout_of(struct writer *w, uint64_t now)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     ms = least(ms, saved_timeout(w, now));
     ms = least(ms, sweep_timeout(w, now));
+    ms = least(ms, watch_timeout(w, now));
     if (w->live.pending)
         ms = least(ms, 20);
     if (w->limit.on)
@@ -87,9 +88,9 @@ static void watch_node(struct writer *w, bool *watched_out, int *watched_fd)
     *watched_out = out;
 }
 
-static bool all_written(const struct writer *w)
+static bool all_written(struct writer *w)
 {
-    return writer_quiet(w) && (!w->node.b.dirty || w->session.stage != ST_RUN);
+    return writer_quiet(w) && (!w->node.b.dirty || w->session.stage != ST_RUN) && saved_settled(w);
 }
 
 /* The first signal changes nothing here; where no dfreader got it too, whoever sent it should know that. */
@@ -114,7 +115,7 @@ static bool finished(struct writer *w)
         (n->dead || (w->cluster != NULL && w->cluster->dead) || mono_us() - w->failed_at > FAIL_DEADLINE))
         return true;
     if (all_written(w))
-        return true;
+        return w->failed || watch_finished(w);
     pipeline_flush(n);
     n->b.save_now = n->b.dirty;
     return false;
@@ -136,7 +137,7 @@ static bool at_end(const struct writer *w)
     const struct node *n = &w->node;
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
     return over && !w->failed && !router_waits(w) && !sweep_runs(w) && n->un == 0 && n->patience.until == 0 &&
-           groups_quiet(n) && writer_quiet(w);
+           groups_quiet(n) && writer_quiet(w) && w->marks.doing == MARKS_IDLE;
 }
 
 /* dfreader waits for our last report before it ends, and only then do the inputs end: report and take leave
@@ -148,6 +149,8 @@ static void leave_live(struct writer *w)
         sweep_runs(w))
         return;
     if (writer_quiet(w) && !n->b.dirty) {
+        if (!watch_finished(w))
+            return;
         loop_drop(w, w->live.ctl.fd);
         live_finish(w);
         return;
@@ -190,6 +193,7 @@ void loop_run(struct writer *w)
         uint64_t now = mono_us();
         work(w, now);
         live_report(w, now, false);
+        watch_work(w, now);
         saved_write(w, now, false);
         inputs_check(w, now);
         bool fed = !w->failed && inputs_feed(w);

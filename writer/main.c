@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "exits.h"
+#include "forget.h"
 #include "io.h"
 #include "log.h"
 #include "loop.h"
@@ -115,8 +116,9 @@ static void end_sessions(struct writer *w)
                                          : positions_all_saved_synced(&w->positions);
         writer_fail(w, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u", w->node.un);
     }
-    if (w->stats.errors.total > 0 || w->stats.lost > 0 || w->stats.doubtful.total > 0)
+    if (w->stats.errors.total > 0 || w->stats.lost > 0 || w->stats.doubtful.total > 0 || w->stats.evicted > 0)
         w->status = exit_worse(w->status, EXIT_DATA);
+    forget_files(w);
     live_finish(w);
 }
 
@@ -188,6 +190,7 @@ int main(int argc, char **argv)
     splits_free(&w.splits);
     sweep_free(&w.sweep);
     exact_free(&w);
+    marks_free(&w.marks);
     cluster_free(&w);
     node_free(&w.node);
     tls_free(w.opt.url.tls);

@@ -17,6 +17,7 @@
 #include "buf.h"
 #include "collect.h"
 #include "hashset.h"
+#include "identity.h"
 #include "record.h"
 #include "patience.h"
 #include "reply.h"
@@ -46,7 +47,7 @@ enum put {
     PUT_FAIL, /* the writer has failed */
 };
 
-enum unit_kind { U_ONE, U_MSET, U_SELECT, U_GROUP };
+enum unit_kind { U_ONE, U_MSET, U_SELECT, U_GROUP, U_INFO };
 
 /* Something sent whose replies are awaited, in order. */
 struct unit {
@@ -159,7 +160,7 @@ struct target_info {
     char kind[16]; /* redis, valkey, dragonfly */
     char version[32];
     char compat[32]; /* redis_version */
-    char run_id[64];
+    struct identity who;
     char role[16];
     bool cluster;
     unsigned rdb;
@@ -297,6 +298,7 @@ void group_reply(struct node *n); /* one top-level reply */
 /* What is inside the reply to EXEC, seen while that is read: the answer to command number element. */
 void group_exec_error(struct node *n, int element, const char *text, size_t len);
 void group_exec_reply(struct node *n, int element, int type);
+void group_exec_integer(struct node *n, int element, long long value);
 void group_big_sent(struct node *n);      /* the file of a big request went out */
 size_t group_room(const struct group *g); /* bytes it will take at most */
 bool groups_quiet(const struct node *n);

@@ -126,7 +126,7 @@ static void usage(FILE *to)
         "  --connections N          connections to each node (1)\n"
         "  --at-least-once          single server: no transactions; positions in --position-file\n"
         "  --exactly-once           cluster: a position key in each slot, so that nothing counts twice\n"
-        "  --forget                 remove the position keys of the task, and end\n"
+        "  --forget                 remove the position keys of the task, and its --position-file, and end\n"
         "  --durable-target         cluster: masters keep what they confirmed when they are started anew\n"
         "  --max-ops N              requests a second (0: no limit)\n"
         "  --max-bytes SIZE         bytes of requests a second (0: no limit)\n"
@@ -286,8 +286,11 @@ static void only_forget(struct options *o, int inputs)
 {
     if (inputs > 0 || o->listen != NULL)
         errx(EXIT_USAGE, "--forget takes no input");
-    o->exactly_once = o->live = o->expect_saved = false;
-    o->position_file = NULL;
+    o->exactly_once = o->live = o->expect_saved = o->at_least_once = false;
+    o->forget_file = o->position_file;
+    o->position_file = o->summary = o->errors_to = NULL;
+    o->connections = 1;
+    o->wait = 0;
     o->on_existing = EXISTING_OVERWRITE;
 }
 

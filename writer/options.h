@@ -38,6 +38,7 @@ struct options {
     enum on_flush on_source_flush;
     enum on_full on_full_resync;
     const char *position_file; /* NULL: none */
+    const char *forget_file;   /* the same, with --forget: it is to be removed */
     bool expect_saved;         /* an earlier session of this task was here */
     bool strict;
     bool live;

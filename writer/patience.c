@@ -1,5 +1,7 @@
 #include "patience.h"
 
+#include <stdio.h>
+
 #include "io.h"
 #include "log.h"
 
@@ -26,6 +28,7 @@ void patience_refused(struct patience *p, const char *node, const char *what, co
                       uint64_t now)
 {
     const char *name = node != NULL ? " node=" : "", *of = node != NULL ? node : "";
+    snprintf(p->why, sizeof p->why, "%.*s", (int)(len < sizeof p->why ? len : sizeof p->why - 1), text);
     if (p->since == 0) {
         p->since = p->said = now;
         log_event(LOG_WARN, NO_FLOW, "event=target_refuses_for_now%s%s reply=%s%s action=waiting", name, of,

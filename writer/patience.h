@@ -15,6 +15,7 @@ struct patience {
     unsigned ms;    /* the last pause */
     uint64_t since; /* mono_us of the first of a row of refusals; 0: none */
     uint64_t said;  /* mono_us of the last message */
+    char why[100];  /* the last refusal */
 };
 
 /* The pause, in ms, that follows one of ms (0: the first). */

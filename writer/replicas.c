@@ -55,6 +55,18 @@ static void refused(struct conn *c, const redisReply *r)
     conn_lose(c, "WAIT: %s", r->str); /* no master any more: all of it goes to the new one */
 }
 
+/* A replica that does not confirm counts as lost like a server that does not answer. */
+static void give_up(struct conn *c, long long confirm)
+{
+    uint64_t limit = (uint64_t)c->w->opt.reconnect_timeout * 1000000;
+    if (c->w->failed || mono_us() - c->patience.since < limit)
+        return;
+    writer_fail(c->w, EXIT_RETRY, "event=replicas_missing node=%s confirm=%lld wait=%d seconds=%d note=%s",
+                cnode_name(c->node), confirm, c->w->opt.wait, c->w->opt.reconnect_timeout,
+                "\"what --wait asks for is not there: --reconnect-timeout is over\"");
+    c->w->cluster->dead = true;
+}
+
 static void wait_reply(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
@@ -76,6 +88,7 @@ static void wait_reply(struct conn *c, void *arg, const redisReply *r)
         c->since_wait = c->held; /* ask again */
         take_back(c);
         conn_pause(c, text, sizeof text - 1);
+        give_up(c, r->type == REDIS_REPLY_INTEGER ? r->integer : 0);
     }
 }
 

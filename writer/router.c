@@ -179,8 +179,9 @@ bool router_stuck(struct writer *w)
     if (w->failed || w->limit.waiting || sweep_runs(w) || n->lost || n->patience.until != 0 ||
         !writer_quiet(w) || n->b.dirty)
         return false;
-    if (w->cluster != NULL && (w->cluster->start != START_NONE || w->cluster->needed_since != 0 ||
-                               w->cluster->stir || cluster_expects(w->cluster)))
+    if (w->cluster != NULL &&
+        (w->cluster->start != START_NONE || w->cluster->needed_since != 0 || w->cluster->stir ||
+         w->marks.doing != MARKS_IDLE || cluster_expects(w->cluster)))
         return false;
     for (unsigned i = 0; i < w->inputs.n; i++)
         if (!w->inputs.v[i].finished && !w->inputs.v[i].have)

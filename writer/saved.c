@@ -20,7 +20,7 @@
 
 #define CALL_MS  20000
 #define EVERY    ((uint64_t)1000000) /* us between two writings of the file */
-#define FILE_MAX ((size_t)256 << 10)
+#define FILE_MAX ((size_t)1 << 20)
 
 static const char head[] = "df2redis positions 1\n";
 
@@ -43,17 +43,21 @@ static void read_fields(struct saved_vector *v, const redisReply *r)
         if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL &&
             strcmp(r->element[i]->str, "session") == 0)
             read_identity(v, r->element[i + 1]->str, &epoch);
-    for (size_t i = 0; i + 1 < r->elements && v->state != SAVED_NONE; i += 2)
+    for (size_t i = 0; i + 1 < r->elements && v->state == SAVED_INCOMPLETE; i += 2)
         if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL &&
             sscanf(r->element[i]->str, "f%u", &flow) == 1 && flow < v->flows &&
             sscanf(r->element[i + 1]->str, "%u %llu %llu", &e, &seq, &pos) == 3 && e == epoch && pos > 0) {
             v->pos[flow] = pos; /* known from the end of the flow's full sync on */
             whole++;
         }
+    /* What a transaction left that found no key: somebody had removed it. */
+    for (size_t i = 0; i + 1 < r->elements && v->state == SAVED_NONE; i += 2)
+        if (r->element[i]->str != NULL && sscanf(r->element[i]->str, "f%u", &flow) == 1)
+            v->state = SAVED_LOST;
     bool sweeping = false; /* keys may be left that the source does not have any more */
     for (size_t i = 0; i + 1 < r->elements; i += 2)
         sweeping |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "sweep") == 0;
-    if (v->state != SAVED_NONE && whole == v->flows && !sweeping)
+    if (v->state == SAVED_INCOMPLETE && whole == v->flows && !sweeping)
         v->state = SAVED_WHOLE;
 }
 
@@ -119,7 +123,7 @@ static void read_session(struct writer *w, const char *text, size_t n)
 static bool parse_file(struct writer *w, struct saved_vector *v, const char *text, size_t n)
 {
     char task[128], name[16];
-    uint64_t flows = 0, whole = 0;
+    uint64_t flows = 0, whole = 0, lost = 0;
     n = checked(text, n);
     if (n == 0) {
         damaged(w, "its checksum does not fit");
@@ -140,7 +144,12 @@ static bool parse_file(struct writer *w, struct saved_vector *v, const char *tex
         v->history[0] = '\0';
     read_session(w, text, n);
     v->flows = (unsigned)flows;
-    v->state = whole == 1 ? SAVED_WHOLE : SAVED_INCOMPLETE;
+    (void)meta_getu(text, n, "lost", &lost);
+    v->state = whole == 1 ? SAVED_WHOLE : lost == 1 ? SAVED_LOST : SAVED_INCOMPLETE;
+    if (whole == 1 && !w->marks.checked && w->cluster != NULL) {
+        bool told = marks_parse(w, text, n);
+        w->marks.lost = told ? NULL : "the position file does not tell which servers were written to";
+    }
     for (unsigned i = 0; i < v->flows; i++) {
         snprintf(name, sizeof name, "f%u", i);
         if (!meta_getu(text, n, name, &v->pos[i]) || (whole == 1 && v->pos[i] == 0)) {
@@ -200,7 +209,7 @@ static bool over(const struct writer *w)
 }
 
 /* What has been applied: of a full sync that is not complete, no position is any use. */
-static void fill_file(const struct writer *w, struct buf *b, bool whole)
+static void fill_body(const struct writer *w, struct buf *b, bool whole)
 {
     const struct session *s = &w->session;
     (void)buf_addstr(b, head);
@@ -213,11 +222,11 @@ static void fill_file(const struct writer *w, struct buf *b, bool whole)
     if (w->exact.on)
         meta_adds(b, "history", w->exact.history);
     meta_addu(b, "whole", whole);
+    meta_addu(b, "lost", w->lost_data);
     meta_addu(b, "over", whole && over(w));
     for (unsigned i = 0; i < s->flows; i++)
         (void)buf_addf(b, "f%u=%llu\n", i,
                        (unsigned long long)(i < w->positions.n ? w->positions.flow[i].pos : 0));
-    (void)buf_addf(b, "crc=%016llx\n", (unsigned long long)crc64(0, b->p, b->len));
 }
 
 static bool kept(const struct writer *w)
@@ -238,16 +247,41 @@ static bool whole(const struct writer *w)
            w->sweep.state == SWEEP_OFF;
 }
 
+/* Write a body with what marks it. */
+static void put_body(struct writer *w, struct buf *b, bool covered)
+{
+    if (w->cluster != NULL)
+        marks_print(w, b, covered);
+    (void)buf_addf(b, "crc=%016llx\n", (unsigned long long)crc64(0, b->p, b->len));
+    /* Unchanged positions are not written again: time has no part in the text. */
+    uint64_t sum = crc64(0, b->p, b->len);
+    if (sum != w->saved_sum && !put_file(w, b))
+        damaged(w, strerror(errno));
+    w->saved_sum = sum;
+    w->saved_body.len = 0; /* it would be older */
+}
+
 static void put(struct writer *w, bool whole)
 {
     struct buf b = {.max = FILE_MAX};
-    fill_file(w, &b, whole);
-    /* Unchanged positions are not written again: time has no part in the text. */
-    uint64_t sum = crc64(0, b.p, b.len);
-    if (sum != w->saved_sum && !put_file(w, &b))
-        damaged(w, strerror(errno));
-    w->saved_sum = sum;
+    fill_body(w, &b, whole);
+    put_body(w, &b, marks_cover(w));
     buf_free(&b);
+}
+
+void saved_marked(struct writer *w)
+{
+    if (w->saved_body.len > 0)
+        put_body(w, &w->saved_body, true);
+}
+
+/* The positions of now go to the file once the marks behind them are at the target. */
+static void mark(struct writer *w)
+{
+    w->saved_body.len = 0;
+    w->saved_body.max = FILE_MAX;
+    fill_body(w, &w->saved_body, whole(w));
+    marks_round(w);
 }
 
 void saved_write(struct writer *w, uint64_t now, bool final)
@@ -255,7 +289,21 @@ void saved_write(struct writer *w, uint64_t now, bool final)
     if (!due(w) || (!final && us_since(now, w->saved_at) < EVERY))
         return;
     w->saved_at = now;
-    put(w, whole(w));
+    if (final || w->cluster == NULL || w->marks.doing != MARKS_IDLE)
+        put(w, whole(w)); /* marks may have to wait for a master that is not there */
+    else if (marks_cover(w))
+        put(w, whole(w));
+    else if (w->marks.flying == 0 && !w->cluster->flushing && !w->failed)
+        mark(w);
+}
+
+bool saved_settled(struct writer *w)
+{
+    if (!due(w) || w->cluster == NULL || !whole(w) || marks_cover(w))
+        return true;
+    if (w->marks.doing == MARKS_IDLE && w->marks.flying == 0)
+        mark(w);
+    return false;
 }
 
 void saved_void(struct writer *w)
@@ -274,21 +322,42 @@ int saved_timeout(const struct writer *w, uint64_t now)
 
 /* ---- both ---- */
 
+bool saved_check(struct writer *w)
+{
+    struct saved_vector v = {.state = SAVED_NONE};
+    if (w->cluster == NULL || w->marks.checked)
+        return true;
+    if (w->marks.doing != MARKS_IDLE)
+        return false;
+    if (!from_file(w, &v))
+        return false;
+    if (v.state == SAVED_WHOLE && w->marks.lost == NULL) {
+        marks_check(w);
+        return false;
+    }
+    return w->marks.checked = true;
+}
+
 bool saved_read(struct writer *w, struct saved_vector *v)
 {
     *v = (struct saved_vector){.state = SAVED_NONE};
+    const char *why = "an earlier session of this task was here: the target has lost data";
     bool ok = w->cluster == NULL ? from_key(w, v) : from_file(w, v);
-    if (ok && v->state == SAVED_NONE && w->opt.expect_saved) {
-        log_event(LOG_WARN, NO_FLOW, "event=position_missing target=%s note=%s", w->opt.shown,
-                  "\"an earlier session of this task was here: the target has lost data\"");
-        v->state = SAVED_INCOMPLETE;
+    if (v->state == SAVED_NONE && w->opt.expect_saved)
+        v->state = SAVED_LOST;
+    if (v->state == SAVED_WHOLE && w->cluster != NULL && w->marks.lost != NULL) {
+        v->state = SAVED_LOST;
+        why = w->marks.lost;
     }
+    if (ok && v->state == SAVED_LOST)
+        log_event(LOG_WARN, NO_FLOW, "event=position_missing target=%s note=%s", w->opt.shown,
+                  log_quote(why, strlen(why)));
     return ok;
 }
 
 int saved_tell(struct writer *w, const struct saved_vector *v)
 {
-    static const char *const states[] = {"none", "incomplete", "saved"};
+    static const char *const states[] = {"none", "lost", "incomplete", "saved"};
     struct ctl *c = &w->live.ctl;
     struct buf b = {.max = 4096};
     if (v->state != SAVED_NONE) {

@@ -14,6 +14,7 @@ struct writer;
 
 enum saved_state {
     SAVED_NONE,       /* nothing is known */
+    SAVED_LOST,       /* something was there, and is lost, or this is another target */
     SAVED_INCOMPLETE, /* a full sync was begun, and did not end in every flow */
     SAVED_WHOLE,      /* pos[] holds for every flow */
 };
@@ -30,6 +31,11 @@ struct saved_vector {
  * writer has failed. */
 bool saved_read(struct writer *w, struct saved_vector *v);
 
+/* Where positions are kept in a file: see whether the target still has what they speak of. True: that is
+ * known (or there is nothing to know). False: it takes until the masters have answered, or the writer has
+ * failed. */
+bool saved_check(struct writer *w);
+
 /* Tell dfreader (SESSION had resume=1). Returns -1 when it has gone. */
 int saved_tell(struct writer *w, const struct saved_vector *v);
 
@@ -40,6 +46,12 @@ void saved_write(struct writer *w, uint64_t now, bool final);
 /* The target is about to be emptied for a full sync: what the file says of it, if there is one, does not hold
  * any more. */
 void saved_void(struct writer *w);
+
+/* The marks (marks.h) that were begun before the file is written are at the target. */
+void saved_marked(struct writer *w);
+
+/* Before the end: do the marks cover everything that was applied? If not they are written. */
+bool saved_settled(struct writer *w);
 
 /* Milliseconds until it is due; -1: not by itself. */
 int saved_timeout(const struct writer *w, uint64_t now);

@@ -131,6 +131,8 @@ static enum put say_saved(struct writer *w)
 static enum put begin_session(struct writer *w, const struct facts *f)
 {
     struct session *s = &w->session;
+    if (f->resume != 0 && f->control[0] != '\0' && !saved_check(w))
+        return w->failed ? PUT_FAIL : PUT_WAIT;
     memcpy(s->nonce, f->nonce, sizeof s->nonce);
     strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
     s->journal = f->journal != 0;
@@ -402,6 +404,7 @@ static void begins(struct writer *w)
         return;
     s->stage = ST_RUN;
     exact_begin(w);
+    marks_begin(w);
     saved_write(w, mono_us(), true);
     log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u%s", s->epoch, s->going_on > 0 ? " goes_on=1" : "");
 }

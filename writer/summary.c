@@ -72,7 +72,7 @@ struct number {
     ull value;
 };
 
-#define NUMBERS 24
+#define NUMBERS 25
 
 static void numbers(const struct writer *w, struct number *v)
 {
@@ -102,6 +102,7 @@ static void numbers(const struct writer *w, struct number *v)
         {"programs", s->programs},
         {"doubtful", s->doubtful.total},
         {"swept", s->swept},
+        {"evicted", s->evicted},
     };
     memcpy(v, all, sizeof all);
 }

@@ -32,6 +32,7 @@ struct stats {
     uint64_t programs;  /* requests over several slots carried out */
     uint64_t big;       /* requests collected from several records */
     uint64_t lost;      /* REPORT records with lost=1 */
+    uint64_t evicted;   /* keys that the target removed to make room */
     struct kinds errors;
     struct kinds refusals; /* replies that sent a request another way, or back for a while */
     struct kinds reports;

@@ -91,7 +91,8 @@ static unsigned in_group(const struct node *n)
 
 bool suspect_in_flight(const struct node *n)
 {
-    return n->un > 0 && n->ring.sent > n->ring.acked && n->unit[n->uhead].kind != U_SELECT;
+    return n->un > 0 && n->ring.sent > n->ring.acked && n->unit[n->uhead].kind != U_SELECT &&
+           n->unit[n->uhead].kind != U_INFO;
 }
 
 void suspect_lost(struct node *n)
@@ -132,7 +133,8 @@ void suspect_cleared(struct node *n)
 void suspect_judge(struct node *n)
 {
     const struct unit *first = &n->unit[n->uhead];
-    if (n->losses < SUSPECT_LOST || n->alone_losses < SUSPECT_ALONE || n->un == 0 || first->kind == U_SELECT)
+    if (n->losses < SUSPECT_LOST || n->alone_losses < SUSPECT_ALONE || n->un == 0 || first->kind == U_SELECT ||
+        first->kind == U_INFO)
         return;
     if (first->kind != U_MSET && !suspect_found(n->w, &n->given_up))
         return;

@@ -123,7 +123,7 @@ static void look_at(void *ctx, unsigned at, const struct slice *arg, uint64_t cr
     uint64_t h = seen_hash_crc(k->db, crc);
     if (at == 0 || (k->only != 0 && at != k->only) || has(k->w, h))
         return;
-    if (arg->p != NULL && (target_key_is_ours(arg->p, arg->n) ||
+    if (arg->p != NULL && (key_is_ours(arg->p, arg->n) ||
                            (k->only == 0 && k->slot < SLOTS && key_slot(arg->p, arg->n) != k->slot)))
         return;
     (void)buf_add(&s->hash, &h, sizeof h);

@@ -45,8 +45,8 @@ struct sweep {
     unsigned ndbs, at;
     char cursor[32];
     struct scan_guard guard;
-    char run_id[64]; /* of the server whose cursor it is */
-    uint64_t next;   /* mono_us: the next step is not due before */
+    struct identity who; /* the server whose cursor it is */
+    uint64_t next;       /* mono_us: the next step is not due before */
     uint64_t scanned, removed, cleared;
 
     enum sweep_phase phase;

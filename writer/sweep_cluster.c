@@ -70,7 +70,9 @@ static void ask(struct conn *c, call_fn *fn, const char *one, const char *two, c
 
 static void print_add(struct sweep *s, const struct conn *c, const char *p, size_t n)
 {
-    uint64_t crc = crc64(c->node->index + 1, c->run_id, strlen(c->run_id));
+    /* The start is left out: it is only known by and large. */
+    uint64_t crc = crc64(c->node->index + 1, c->who.run_id, strlen(c->who.run_id));
+    crc = crc64(crc, c->who.replid, strlen(c->who.replid));
     s->print += crc64(crc, p, n); /* in whatever order they come */
 }
 
@@ -171,7 +173,7 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
         const redisReply *k = keys->element[i];
         struct found f = {.db = db, .len = (uint32_t)k->len};
         s->scanned++;
-        if (k->str == NULL || target_key_is_ours(k->str, k->len) || sweep_saw(c->w, db, k->str, k->len))
+        if (k->str == NULL || key_is_ours(k->str, k->len) || sweep_saw(c->w, db, k->str, k->len))
             continue;
         if (buf_add(&s->todo, &f, sizeof f) < 0 || buf_add(&s->todo, k->str, k->len) < 0)
             writer_fail(c->w, EXIT_CANNOT, "event=sweep_failed step=scan error=\"too many keys at once\"");

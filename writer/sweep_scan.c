@@ -20,7 +20,7 @@
 static void from_the_start(struct sweep *s, const struct node *n)
 {
     strlcpy(s->cursor, "0", sizeof s->cursor);
-    strlcpy(s->run_id, n->info.run_id, sizeof s->run_id);
+    s->who = n->info.who;
     s->ndbs = s->at = 0;
     s->guard = (struct scan_guard){.n = 0};
 }
@@ -82,8 +82,7 @@ static bool remove_unseen(struct writer *w, const redisReply *keys)
     for (size_t i = 0; i < keys->elements; i++) {
         const redisReply *k = keys->element[i];
         s->scanned++;
-        if (k->str == NULL || target_key_is_ours(k->str, k->len) ||
-            sweep_saw(w, s->dbs[s->at], k->str, k->len))
+        if (k->str == NULL || key_is_ours(k->str, k->len) || sweep_saw(w, s->dbs[s->at], k->str, k->len))
             continue;
         if (s->keys.len + k->len > REC_PAYLOAD_MAX && !remove_gathered(w))
             return false;
@@ -126,7 +125,7 @@ void sweep_step(struct writer *w)
 {
     struct sweep *s = &w->sweep;
     struct node *n = &w->node;
-    if (s->state == SWEEP_MARKS || strcmp(s->run_id, n->info.run_id) != 0) {
+    if (s->state == SWEEP_MARKS || !identity_same(&s->who, &n->info.who)) {
         begin_scan(w);
         return;
     }

@@ -204,7 +204,8 @@ static void parse_info(struct target_info *info, const char *text)
 {
     char value[64];
     info_field(text, "redis_version", info->compat, sizeof info->compat);
-    info_field(text, "run_id", info->run_id, sizeof info->run_id);
+    info->who = (struct identity){0};
+    identity_learn(&info->who, text);
     info_field(text, "redis_mode", value, sizeof value);
     if (value[0] == '\0')
         info_field(text, "server_mode", value, sizeof value); /* Valkey since 8.0 */
@@ -224,6 +225,12 @@ static void parse_info(struct target_info *info, const char *text)
     info->rdb = rdb_version(info->kind, info->compat, info->version);
 }
 
+static void parse_replication(struct target_info *info, const char *text)
+{
+    info_field(text, "role", info->role, sizeof info->role);
+    identity_learn(&info->who, text);
+}
+
 redisReply *target_inspect(struct node *n, struct target_info *info, bool *lost)
 {
     redisReply *r = target_call(n, CALL_MS, "INFO", "server", NULL);
@@ -236,7 +243,7 @@ redisReply *target_inspect(struct node *n, struct target_info *info, bool *lost)
     *lost = r == NULL;
     if (r == NULL || r->type != REDIS_REPLY_STRING)
         return r;
-    info_field(r->str, "role", info->role, sizeof info->role);
+    parse_replication(info, r->str);
     freeReplyObject(r);
     return NULL;
 }
@@ -353,7 +360,7 @@ static int db_has_keys(struct writer *w, struct node *n)
         const redisReply *keys = r->element[1];
         strlcpy(cursor, r->element[0]->str, sizeof cursor);
         for (size_t i = 0; i < keys->elements && found == 0; i++)
-            found = !target_key_is_ours(keys->element[i]->str, keys->element[i]->len);
+            found = !key_is_ours(keys->element[i]->str, keys->element[i]->len);
         freeReplyObject(r);
     } while (found == 0 && strcmp(cursor, "0") != 0);
     return found;

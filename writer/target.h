@@ -7,15 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "info.h"
 #include "node.h"
-
-/* What the target holds for us: position keys of this and other tasks, and what programs put aside. */
-#define OUR_KEYS "df2redis:{"
-
-static inline bool target_key_is_ours(const void *key, size_t n)
-{
-    return n >= sizeof OUR_KEYS - 1 && memcmp(key, OUR_KEYS, sizeof OUR_KEYS - 1) == 0;
-}
+#include "ours.h"
 
 /* Send one command and wait for its reply, which the caller frees (freeReplyObject). Only while nothing else
  * is in flight. NULL when the connection was lost or timeout_ms passed (errno ETIMEDOUT). The arguments end
@@ -24,9 +18,6 @@ redisReply *target_call(struct node *n, int timeout_ms, ...) __attribute__((sent
 
 /* Learn what INFO says into info. Returns NULL, or the refusal (a reply to free). *lost: no reply at all. */
 redisReply *target_inspect(struct node *n, struct target_info *info, bool *lost);
-
-/* Value of "name:value" in an INFO reply; "" when it is not there. */
-void info_field(const char *text, const char *name, char *out, size_t cap);
 
 /* Modules and proto-max-bulk-len; refusals are no fault. False: connection lost. */
 bool target_limits(struct node *n, struct target_info *info);

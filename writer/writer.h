@@ -12,6 +12,7 @@
 #include "limit.h"
 #include "lanes.h"
 #include "live.h"
+#include "marks.h"
 #include "node.h"
 #include "options.h"
 #include "positions.h"
@@ -21,16 +22,19 @@
 #include "splits.h"
 #include "summary.h"
 #include "sweep.h"
+#include "watch.h"
 
 struct writer {
     struct options opt;
     struct node node;
     struct cluster *cluster; /* several connections instead of node's one; NULL: none */
     struct exact exact;
+    struct marks marks;
     bool lost_data;    /* a target may not have what it confirmed */
     uint64_t saved_at; /* mono_us: the position file was written, or looked at */
     uint64_t saved_sum;
-    bool ended; /* nothing is sent any more */
+    struct buf saved_body; /* of the file, until the marks are written */
+    bool ended;            /* nothing is sent any more */
     struct sent sent;
     const struct tls *tls; /* NULL: plain */
     struct inputs inputs;
@@ -42,6 +46,7 @@ struct writer {
     struct stats stats;
     struct failures failures;
     struct limit limit;
+    struct watch watch;
     int epoll;
     char run[33]; /* random: tells this process's position key from that of another with the same session */
     int status;   /* worst so far */

@@ -53,8 +53,10 @@ stop_command() {
     look_at_lock || die 1 "task $task is not running ($run_dir is not locked)"
     if [[ $held == orphaned ]]; then
         end_orphans "$limit" || die 1 "task $task does not end"
+        [[ $final -eq 0 ]] || die 1 "task $task: its supervisor was gone: the positions stay (rediswriter --forget)"
         exit 0
     fi
+    if [[ $final -eq 1 ]]; then : >"$run_dir/final" || die 1 "task $task: cannot write $run_dir/final"; fi
     kill -TERM "$supervisor" 2>/dev/null || die 1 "task $task: cannot signal its supervisor (pid $supervisor)"
     gone_within "$limit" && exit 0
     log warn "stop-timeout seconds=$limit msg=\"killing what is left\""

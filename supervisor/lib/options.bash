@@ -8,7 +8,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, a line each
-       df2redis [options] stop                      stop it: source first, then drain
+       df2redis [options] stop                      stop it: source first, then drain; --final: for good
        df2redis [options] limit                     change what --max-ops and --max-bytes say, while it runs
 
 SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:password]@]host[:port]
@@ -41,6 +41,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --until synced       with record: only the full sync
       --force              with record: overwrite FILE
       --json               with status and list: one JSON object a task
+      --final              with stop: nothing will go on from here, so the positions are removed from the target
       --timeout SEC        with stop: then everything is killed (default 60)
   -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
   -v, --verbose            more messages
@@ -56,6 +57,7 @@ verbose=0
 single=0
 exactly_once=0
 force=0
+final=0
 json=0
 resume=0
 restart=0
@@ -134,6 +136,7 @@ read_arguments() { # the words of the command line
         --single) single=1 ;;
         --exactly-once) exactly_once=1 ;;
         --force) force=1 ;;
+        --final) final=1 ;;
         --json) json=1 ;;
         --resume) resume=1 ;;
         --restart) restart=1 ;;

@@ -56,7 +56,7 @@ enter_run_dir() {
         flock -w 2 9 || die 1 "task $task: its run directory $run_dir is locked by a process that does not end"
     fi
     clear_run
-    rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir"/limit.*
+    rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir/final" "$run_dir"/limit.*
     echo $$ >"$run_dir/pid"
     entered=1
     exec 6>&-
@@ -69,7 +69,7 @@ clear_run() {
 
 leave_run_dir() {
     clear_run
-    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete" "$run_dir/error" "$run_dir"/limit.*
+    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete" "$run_dir/error" "$run_dir/final" "$run_dir"/limit.*
 }
 
 # ---- who holds the lock ----
@@ -156,6 +156,7 @@ put_state() { # phase
     {
         put_words task "$task" command "$command" phase "$phase" phase_since "$phase_since" started "$started" pid $$
         put_words restarts "$restarts" last_error "$last_error" last_status "$last_status" next_start "$next_start"
+        put_words data_errors "${data_errors:-0}"
         put_words source "$source_url" target "$target_url" log_file "$log_file"
     } >"$run_dir/state.new" && mv -f -- "$run_dir/state.new" "$run_dir/state"
     tell_monitor

@@ -154,6 +154,19 @@ run_task() {
     end_task
 }
 
+# Nothing will go on from here: what the target keeps for that goes. After a failure it stays, so that it can.
+remove_positions() {
+    case $command:$worst in
+    migrate:0 | migrate:3) ;;
+    replicate:0 | replicate:3 | replicate:5 | migrate:5) [[ -e $run_dir/final ]] || return 0 ;;
+    *) [[ -e $run_dir/final ]] && log warn "positions-kept status=$worst msg=\"the end was none in order\""
+        return 0 ;;
+    esac
+    # It is no stage: nothing is left to be stopped.
+    (no_early_signal && exec "$here/rediswriter" "${target_args[@]}" -q --forget "$target_url") 8>&- 9>&- ||
+        log warn "positions-left msg=\"they could not be removed from the target: rediswriter --forget\""
+}
+
 end_task() {
     if [[ $stopping -eq 1 && -n $next_start ]]; then
         # Between two runs nothing was under way: what counts is whether there has been a full sync.
@@ -162,6 +175,7 @@ end_task() {
         worse 5
     fi
     [[ $data_errors -eq 1 ]] && worse 3
+    remove_positions
     last_status=$worst
     next_start=
     log info "end status=$worst"

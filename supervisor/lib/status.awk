@@ -129,6 +129,8 @@ function measure_lag(   i, j, f, part, n, behind, known) {
     }
     if (known < nflows || nflows == 0)
         lag = lag_seconds = ""
+    if (session["heads_age"] + 0 >= 5 && session["alarms"] ~ /master-silent/ && session["heads_age"] + 0 > lag_seconds + 0)
+        lag_seconds = session["heads_age"] + 0 # the source does not say how far it is
 }
 
 function rate(new, old, dt) { return new > old ? (new - old) / dt : 0 }
@@ -205,6 +207,8 @@ function find_phase() {
         problem("no-answer")
     if (session["alarms"] != "")
         problem(session["alarms"])
+    if (st["data_errors"] == 1 && problems !~ /data-errors|not-carried-over/)
+        problem("data-errors-before")
 }
 
 # ---- what goes out ----
@@ -242,6 +246,8 @@ function put_progress() {
 
 function field(name, value) { if (value != "") out = out " " name "=" value }
 
+function counted(name, n) { field(name, n + 0 > 0 ? n : "") }
+
 function put_line() {
     out = "task name=" name
     field("command", st["command"])
@@ -253,6 +259,11 @@ function put_line() {
     field("restarts", st["restarts"])
     if (phase == "restarting")
         field("next", st["next_start"] - now > 0 ? whole(st["next_start"] - now) : 0)
+    counted("errors", session["errors"])
+    counted("not_carried_over", session["lost"])
+    counted("doubtful", session["doubtful"])
+    counted("evicted", session["evicted"])
+    field("target_why", session["target_why"])
     field("lag", lag == "" ? "" : whole(lag))
     field("lag_seconds", lag_seconds == "" ? "" : whole(lag_seconds))
     field("bytes_per_second", bytes_rate == "" ? "" : whole(bytes_rate))
@@ -282,13 +293,20 @@ function flow_json(f) {
         number(flow[f, "lag"]), number(flow[f, "silent"]))
 }
 
+# What the writer says: its counters of this run, and how the target is.
+function target_json() {
+    return sprintf("\"errors\":%s,\"not_carried_over\":%s,\"doubtful\":%s,\"evicted\":%s,\"target\":%s,\"target_seconds\":%s,\"target_why\":%s",
+        number(session["errors"]), number(session["lost"]), number(session["doubtful"]), number(session["evicted"]),
+        text(session["target"]), number(session["target_seconds"]), text(session["target_why"]))
+}
+
 function session_json() {
     if (asked != "ok")
         return "null"
-    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"seconds\":%s,\"replid\":%s}",
+    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"seconds\":%s,\"replid\":%s,%s}",
         text(session["phase"]), number(session["pid"]), number(session["epoch"]), number(session["flows"]),
         number(session["cut"]), number(session["synced"]), number(session["bytes"]), number(session["queued"]),
-        number(session["seconds"]), text(session["replid"]))
+        number(session["seconds"]), text(session["replid"]), target_json())
 }
 
 function put_json(   f, flows) {

@@ -113,6 +113,23 @@ EOF
     assert_equal
 }
 
+@test "entries that did nothing at the source are no data errors" {
+    server_has 5.0 || skip "pops of sorted sets are other commands before 5.0"
+    cat >"$TMP/entries" <<'EOF'
+entry 0 SADD s a b
+entry 0 SREM s
+entry 0 HDEL s
+entry 0 DEL
+entry 0 ZREM s
+entry 0 ZPOPMIN s
+entry 0 ZPOPMAX s 3
+entry 0 SREM s a
+EOF
+    at_target
+    assert_done
+    [[ $(redis-cli -p "$TARGET" smembers s) == b ]]
+}
+
 @test "streams: MINID, NOMKSTREAM, consumers" {
     server_has 5.0 || skip "no streams before 5.0"
     both <<'EOF'

@@ -13,6 +13,8 @@ teardown() { common_teardown; }
     local -a files=()
     for hex in "$REPO"/tests/fixtures/rdb/*.hex; do
         hex=${hex##*/}
+        # What other servers wrote, or what is wrong within: rdb_faults.bats. Servers crash on the latter.
+        case $hex in keydb-* | function-rc* | stream-orphan.* | unsound-* | duplicate-*) continue ;; esac
         fixture "${hex%.hex}"
         files+=("$FILE")
     done
@@ -87,9 +89,10 @@ end status=0 expired=0
 EOF
 }
 
-@test "a slot import of Valkey that was under way is passed over" {
+@test "a slot import of Valkey that was under way is passed over, and said" {
     fixture valkey9-slot-import
     assert_decodes "$FILE" <<'EOF'
+report slot-import "" lost=0
 0 ["SET","next","key"]
 end status=0 expired=0
 EOF
@@ -106,17 +109,17 @@ EOF
 0 ["XGROUP","CREATECONSUMER","s26","g","alice"]
 0 ["XCLAIM","s26","g","alice","0","1000-0","TIME","1700000000000","RETRYCOUNT","5","FORCE","JUSTID"]
 report stream-pending "s26" lost=0
-report key-metadata "" lost=0
+report key-metadata "tagged" lost=1
 0 ["SET","tagged","value"]
 0 ["SET","next","key"]
-end status=0 expired=0
+end status=3 expired=0
 EOF
     # An older server gets it by RESTORE, as type 21 or 19: the pipeline shows that the payload is whole.
     start_redis
     VERSION=$(server_version)
     server_has 7.0 || skip "$VERSION does not load streams of type 19"
     copy_into_server "$FILE"
-    [[ $STATUSES == "0 0 0" ]] || fail "$STATUSES: $(complaints)"
+    [[ $STATUSES == "0 3 3" ]] || fail "$STATUSES: $(complaints)" # the metadata
     [[ $(rcli xpending s26 g - + 10) == *1000-0*alice*5* ]]
     [[ $(rcli xrange s26 - + | tr '\n' ' ') == '1000-0 f v1 1002-0 f v3 ' ]]
 }
@@ -182,27 +185,18 @@ EOF
     [[ $(rcli fcall f2 0 hello) == hello ]]
 }
 
-@test "functions in the form of the 7.0 candidates are refused" {
-    fixture function-rc
-    assert_decodes "$FILE" <<'EOF'
-end status=4 expired=0
-damaged at byte 28 of the flow: expected a known opcode
-EOF
-}
-
 @test "unknown modules: data of their own and values are passed over, the next key is read" {
     fixture module
     assert_decodes "$FILE" <<'EOF'
-report module-aux "df2redis-" lost=0
+report module-aux "df2redis-" lost=1
 0 ["SET","before","1"]
 report module "mod" lost=1
 0 ["SET","next","key"]
-report module-aux "df2redis-" lost=0
 end status=3 expired=0
 EOF
     run bash -c "dfreader '$FILE' | dfparse --json --unsupported fail"
     assert_status 3
-    assert_output_has 'kind=module'
+    assert_output_has 'kind=module-aux'
     [[ $output != *'"next"'* ]] || fail "it went on"
 }
 
@@ -424,27 +418,44 @@ EOF
     assert_output_has checksum
 }
 
-@test "versions, types and opcodes that nobody knows are refused" {
-    local name
-    for name in version0 version16 valkey81; do
-        fixture $name
-        assert_decodes "$FILE" <<'EOF'
+@test "versions that are newer are refused, as not supported: status 1, as nothing was written" {
+    local name version server newest
+    for name in version16:16:Redis:15 valkey81:81:Valkey:80; do
+        IFS=: read -r name version server newest <<<"$name"
+        fixture "$name"
+        assert_decodes "$FILE" <<EOF
+end status=1 expired=0
+not supported at byte 0 of the flow: version $version of the RDB format of $server, which a newer server wrote; the newest known is $newest
+EOF
+    done
+    fixture version0
+    assert_decodes "$FILE" <<'EOF'
 end status=4 expired=0
 damaged at byte 0 of the flow: expected an RDB version of 1 to 15, or 80 of Valkey
 EOF
-    done
-    for name in type33:16 type8:33; do
-        fixture "${name%:*}"
+}
+
+@test "types and opcodes that nobody knows: not supported, and the rest of the file is missing" {
+    local name byte type rest="of a newer version or of another server, or the bytes are damaged"
+    for name in type33:16:33 type8:33:8; do
+        IFS=: read -r name byte type <<<"$name"
+        fixture "$name"
         assert_decodes "$FILE" <<EOF
 0 ["SET","a","1"]
 end status=4 expired=0
-damaged at byte ${name#*:} of the flow: expected a known value type
+not supported at byte $byte of the flow: value type $type, $rest
 EOF
     done
     fixture opcode240
-    assert_decodes "$FILE" <<'EOF'
+    assert_decodes "$FILE" <<EOF
 0 ["SET","a","1"]
 end status=4 expired=0
-damaged at byte 16 of the flow: expected a known opcode or value type
+not supported at byte 16 of the flow: opcode 240, $rest
+EOF
+    fixture module-prega
+    assert_decodes "$FILE" <<'EOF'
+0 ["SET","a","b"]
+end status=4 expired=0
+not supported at byte 16 of the flow: value type 6, of modules in candidates of Redis 4.0, which nobody else can pass over
 EOF
 }

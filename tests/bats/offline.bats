@@ -93,7 +93,7 @@ teardown() { common_teardown; }
     done
 }
 
-@test "damage is named with flow and byte, and nothing behind it is written" {
+@test "what cannot be parsed is named with flow and byte, and nothing behind it is written" {
     record plain-1flow
     start_redis
     # A value type that does not exist, somewhere in the snapshot: the byte before a key.
@@ -103,8 +103,8 @@ teardown() { common_teardown; }
     printf '\x6e' | dd of="$TMP/bad" bs=1 seek=$((at - 2)) conv=notrunc status=none
     run bash -c "dfparse -t 7.0 '$TMP/bad' | rediswriter redis://127.0.0.1:$REDIS_PORT"
     assert_status 4
-    assert_output_has 'flow=0 event=damaged'
-    assert_output_has 'a known value type'
+    assert_output_has 'flow=0 event=not-supported'
+    assert_output_has 'value type 110,'
     [[ $(rcli dbsize) -lt 900 ]] || fail "the whole data set was written"
     run dfparse --null "$TMP/bad"
     assert_status 4

@@ -248,6 +248,11 @@ must_refuse() { # reason words
     saved "${REPLID//[0-9]/a}" "${ENDS[@]}" | must_refuse replid "another master"
 }
 
+@test "resume: refused, the target has lost its data" {
+    start_old_master 2
+    echo "resume state=lost" | must_refuse lost "has lost what was written"
+}
+
 @test "resume: refused, the full sync before was not complete" {
     start_old_master 2
     echo "resume state=incomplete" | must_refuse incomplete "was not complete"

@@ -70,3 +70,17 @@ applied() {
     grep -q '"kind":"command-needs-source".*"key":"k"' "$TMP/report"
     [[ $(rcli exists k) -eq 0 ]]
 }
+
+@test "LMPOP and ZMPOP of old masters: of one key they are applied, of several all are read again" {
+    printf '%s\n' '0 m 86400000 00036261720900364c18acbae09ea6' >>"$TMP/values"
+    then_journal RPUSH l a b c
+    then_journal LMPOP 1 l LEFT COUNT 2
+    then_journal ZADD z 1 m 2 n
+    then_journal ZMPOP 1 z MIN
+    then_journal LMPOP 2 k m LEFT
+    then_journal SET other 1
+    through
+    [[ $status -eq 0 ]] || fail "$(cat "$TMP/parse.err")"
+    [[ $(rcli lrange l 0 -1) == c && $(rcli zrange z 0 -1) == n && $(rcli get m) == bar ]]
+    [[ ! -s $TMP/report ]] || fail "$(cat "$TMP/report")"
+}

@@ -354,7 +354,7 @@ in_step() { # with 2,000 entries a second
     wait_until 20 grep -q event=target-paused "$TMP/err"
     run df2redis status
     assert_status 3
-    [[ $output =~ phase=catching-up.*health=target-paused.*lag_seconds=([0-9]+) ]] || fail "$output"
+    [[ $output =~ phase=catching-up.*health=target-silent,target-paused.*lag_seconds=([0-9]+) ]] || fail "$output"
     [[ ${BASH_REMATCH[1]} -ge 8 ]] || fail "$output"
     kill -CONT "$REDIS_PID"
     wait_until 10 grep -q event=target-goes-on "$TMP/err"

@@ -104,7 +104,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     HOLDS(g == g2);
     if (g == GOT) {
         HOLDS(used == used2);
-        HOLDS(whole.len == split.len && memcmp(whole.p, split.p, whole.len) == 0);
+        /* Of a damaged value more or less is written, in pieces, before it is deleted. */
+        bool damage = memmem(whole.p, whole.len, "damaged-value", 13) != NULL;
+        HOLDS(damage == (memmem(split.p, split.len, "damaged-value", 13) != NULL));
+        HOLDS(damage || (whole.len == split.len && memcmp(whole.p, split.p, whole.len) == 0));
     }
     scratch_free(&s);
     return 0;

@@ -39,6 +39,8 @@ static const char help[] =
     "  data F HEX                           raw streams: these bytes of the flow\n"
     "  entry F [:db=N] [:txid=N] ARG ...    raw streams: DATA with a journal entry, and the SELECT in front "
     "of it\n"
+    "  multi F [:db=N] [:txid=N] ARG ...    the same with an entry that waits for the EXEC of txid (old "
+    "masters)\n"
     "  end [name=value ...]        default: reason=complete status=0\n"
     "  stream                      a stream header; there is one at the beginning\n"
     "  bytes HEX                   these bytes, as they are\n"
@@ -50,7 +52,7 @@ static const char help[] =
     "Options begin with a colon: :db=N :pos=N :seq=N :class=N :key=N :txid=N :part=N (bytes of payload in a\n"
     "record, default 1 MiB) :only=N (parts that are written, default all), and the flags :more :plainset "
     ":idempotent :first :last :live :multikey :precut :together :held :fresh.\n"
-    "seq counts by itself. In words %XX is a byte, and @N stands for N bytes x.\n";
+    "seq counts by itself. In words %XX is a byte, @{N} stands for N bytes x, and so does a word @N.\n";
 
 struct line {
     char *word[WORDS_MAX];
@@ -104,6 +106,19 @@ static void put(struct state *s, const struct rec *r, const void *payload, size_
         err(1, "writing");
 }
 
+/* N}: so many bytes x. Returns where the brace stands. */
+static const char *run(const struct state *s, const char *w, struct buf *b)
+{
+    char *end;
+    unsigned long long n = strtoull(w, &end, 10);
+    uint8_t *to = *end == '}' && n <= VALUE_MAX ? buf_room(b, (size_t)n) : NULL;
+    if (to == NULL)
+        errx(2, "line %u: @{N} expected, N at most %zu", s->number, VALUE_MAX);
+    memset(to, 'x', (size_t)n);
+    b->len += (size_t)n;
+    return end;
+}
+
 /* A word as the bytes it stands for. */
 static void expand(const struct state *s, const char *w, struct buf *b)
 {
@@ -119,6 +134,10 @@ static void expand(const struct state *s, const char *w, struct buf *b)
     }
     for (; *w != '\0'; w++) {
         uint8_t c = (uint8_t)*w;
+        if (c == '@' && w[1] == '{') {
+            w = run(s, w + 2, b);
+            continue;
+        }
         if (c == '%') {
             c = (uint8_t)hex(s, w + 1);
             w += 2;
@@ -129,9 +148,8 @@ static void expand(const struct state *s, const char *w, struct buf *b)
 
 static bool option(struct state *s, const char *w)
 {
-    static const char *const flags[] = {"more", "plainset", "idempotent", "first",
-                                        "last", "live",     "multikey",   "precut",
-                                        "together", "held",     "fresh"};
+    static const char *const flags[] = {"more",     "plainset", "idempotent", "first", "last", "live",
+                                        "multikey", "precut",   "together",   "held",  "fresh"};
     for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++)
         if (strcmp(w, flags[i]) == 0) {
             s->r.flags = (uint16_t)(s->r.flags | 1u << i);
@@ -239,7 +257,7 @@ static void add_plen(struct buf *b, uint64_t v)
 
 /* DATA: SELECT, then a journal COMMAND: txid, one shard, number of arguments, their length, (length, bytes)
  * each. */
-static void entry(struct state *s, struct line *l)
+static void entry(struct state *s, struct line *l, char op)
 {
     static struct buf b = {.max = VALUE_MAX + 65536}, args = {.max = VALUE_MAX + 65536},
                       w = {.max = VALUE_MAX};
@@ -254,7 +272,7 @@ static void entry(struct state *s, struct line *l)
     }
     (void)buf_add(&b, "\006", 1);
     add_plen(&b, s->r.db);
-    (void)buf_add(&b, "\012", 1);
+    (void)buf_add(&b, &op, 1);
     add_plen(&b, s->txid);
     add_plen(&b, 1);
     add_plen(&b, l->n - l->at);
@@ -413,7 +431,9 @@ static void record(struct state *s, struct line *l)
     if (numbered_record(s, l))
         return;
     if (strcmp(w, "entry") == 0)
-        entry(s, l);
+        entry(s, l, 10);
+    else if (strcmp(w, "multi") == 0)
+        entry(s, l, 11);
     else if (strcmp(w, "data") == 0)
         data_line(s, l);
     else if (strcmp(w, "program") == 0)

@@ -1,0 +1,214 @@
+/* AUX fields of snapshots: what they say of the source, and the few that carry data. dragonfly-wire.md 3.2;
+ * rdb-format.md 3. */
+#include "flow_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "log.h"
+#include "shape.h"
+
+#define NAMES_TOLD 32 /* unknown fields that are named */
+
+static bool named(const struct slice *s, const char *name)
+{
+    return s->n == strlen(name) && memcmp(s->p, name, s->n) == 0;
+}
+
+/* "df-v1.40.1". */
+static unsigned source_version(const struct slice *s)
+{
+    char text[32] = "";
+    unsigned v[3] = {0, 0, 0};
+    memcpy(text, s->p, s->n < sizeof text - 1 ? s->n : sizeof text - 1);
+    if (sscanf(text, "df-v%3u.%3u.%3u", &v[0], &v[1], &v[2]) < 2)
+        return 0;
+    return v[0] << 16 | (v[1] & 255) << 8 | (v[2] & 255);
+}
+
+/* Whose numbers the types above 21 and some opcodes are. Without a word Dragonfly's: it alone writes version
+ * 9 files that may lack redis-ver. */
+static void set_family(struct flow *f)
+{
+    if (!f->file || f->dragonfly)
+        f->family = FAMILY_DRAGONFLY;
+    else if (f->valkey)
+        f->family = FAMILY_VALKEY;
+    else if (f->redis_ver || f->rdb_version != 9)
+        f->family = FAMILY_REDIS;
+}
+
+/* The summary of a .dfs set, its last file, says how many others there are. */
+static bool shards_missing(const struct flow *f, const struct slice *said)
+{
+    uint8_t num[20];
+    if (!f->file || f->flows < 2) /* read alone */
+        return false;
+    size_t n = dec_u64(num, f->flows - 1);
+    return said->n != n || memcmp(said->p, num, n) != 0;
+}
+
+/* Nothing of these is of use to the target. */
+static bool informs(const struct slice *name)
+{
+    static const char *const list[] = {
+        "redis-bits",     "ctime",    "used-mem",    "aof-preamble",        "aof-base",
+        "repl-stream-db", "repl-id",  "repl-offset", "slot-info",           "cluster-asm-task",
+        "table-mem",      "shard-id", "shard-count", "hnsw-index-metadata", "mvcc-tstamp",
+        "repl-masters"}; /* the last two: KeyDB */
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+        if (named(name, list[i]))
+            return true;
+    return false;
+}
+
+/* A field that nobody here knows: named once. */
+static void unknown_field(struct flow *f, struct emit *e, const struct slice *name)
+{
+    uint64_t h = XXH3_64bits(name->p, name->n);
+    for (size_t i = 0; i + 8 <= f->aux_told.len; i += 8)
+        if (le64(f->aux_told.p + i) == h)
+            return;
+    if (f->aux_told.len >= NAMES_TOLD * 8 || buf_add(&f->aux_told, &h, 8) < 0)
+        return;
+    emit_report(e, &f->o, false, "aux-field", name->p, name->n < 80 ? name->n : 80,
+                "an AUX field that is unknown here is left out");
+}
+
+/* ---- KeyDB: expiries of fields and members, which stand behind their key ---- */
+
+void keep_last_key(struct flow *f, struct emit *e, const uint8_t *end)
+{
+    struct cur t = {f->last_at + 1, end, 0, NULL};
+    struct pstr ps;
+    struct key k;
+    struct value *v = &f->sub;
+    struct buf name = v->name;
+    unsigned type = value_type(f->family, *f->last_at);
+    f->last_at = NULL;
+    *v = (struct value){.name = name, .type = type, .shape = shape_of(type)};
+    if (v->shape == NULL || read_key(f, e, &t, &ps, &k) != GOT)
+        return;
+    v->vclass = v->shape->vclass;
+    (void)choose_key(f, e, v->vclass, &k);
+    v->name.len = 0;
+    v->name.max = (size_t)1 << 30;
+    (void)buf_add(&v->name, k.p, k.n);
+    v->key = k;
+    v->key.p = v->name.p;
+    v->db = f->o.db;
+    v->dropped = k.excluded;
+}
+
+static void sub_lost(struct flow *f, struct emit *e, const char *why)
+{
+    if (!f->sub.reported)
+        emit_report(e, &f->o, true, f->sub.vclass == CLASS_HASH ? "field-ttl" : "member-ttl", f->sub.key.p,
+                    f->sub.key.n, why);
+    f->sub.reported = true;
+}
+
+/* The field or member has expired by now: it is taken away again. */
+static void sub_remove(struct flow *f, struct emit *e, const struct slice *field)
+{
+    struct value *v = &f->sub;
+    struct slice argv[3] = {v->vclass == CLASS_HASH  ? SLICE("HDEL")
+                            : v->vclass == CLASS_SET ? SLICE("SREM")
+                                                     : SLICE("ZREM"),
+                            {v->key.p, v->key.n},
+                            *field};
+    emit_argv(e, &f->o, &v->key, 1, v->vclass, RF_IDEMPOTENT, argv, 3);
+}
+
+static void sub_expiry(struct flow *f, struct emit *e, const struct slice *when)
+{
+    struct value *v = &f->sub;
+    struct slice field = {f->sub_field.p, f->sub_field.len};
+    char text[24] = "", *end = text;
+    if (v->dropped || f->last_gone)
+        return;
+    f->o.live = false;
+    f->o.db = v->db;
+    if (when->n > 0 && when->n < sizeof text)
+        memcpy(text, when->p, when->n);
+    long long ms = strtoll(text, &end, 10);
+    if (v->shape == NULL || v->key.p == NULL || end == text || *end != '\0' || field.p == NULL)
+        sub_lost(f, e, "an expiry of a field or member that fits no key or is no time");
+    else if (v->vclass != CLASS_HASH && v->vclass != CLASS_SET && v->vclass != CLASS_ZSET)
+        sub_lost(f, e, "an expiry of a part of a value that has none");
+    else if (emit_guarded(e, &f->o))
+        sub_lost(f, e, "expiries of fields and members are left out where keys that the target holds stay");
+    else if (ms <= 0 || (uint64_t)ms <= e->now_ms)
+        sub_remove(f, e, &field);
+    else if (v->vclass == CLASS_ZSET)
+        sub_lost(f, e, "elements were written without their expiries: the target has none");
+    else {
+        part_add_ttl(v, e, &f->o, &f->s, &field, (uint64_t)ms);
+        part_flush(v, e, &f->o, &f->s);
+    }
+}
+
+/* "keydb-subexpire-key" and then "-when". False: it is another field. */
+static bool keydb_field(struct flow *f, struct emit *e, const struct cur *c, const struct slice *name,
+                        const struct slice *value)
+{
+    if (named(name, "keydb-subexpire-key")) {
+        f->sub_field.len = 0;
+        f->sub_field.max = (size_t)1 << 30;
+        if (buf_add(&f->sub_field, value->p, value->n) < 0)
+            f->sub_field.len = 0;
+        if (f->last_at != NULL)
+            keep_last_key(f, e, c->end);
+        return true;
+    }
+    if (!named(name, "keydb-subexpire-when"))
+        return false;
+    sub_expiry(f, e, value);
+    return true;
+}
+
+enum got aux_field(struct flow *f, struct emit *e, struct cur *c)
+{
+    struct pstr a, b;
+    struct slice name, value;
+    enum got g = cur_pstr(c, &a);
+    if (g == GOT)
+        g = cur_pstr(c, &b);
+    if (g != GOT)
+        return g;
+    if (!value_text(&f->s, 0, &a, &name) || !value_text(&f->s, 1, &b, &value))
+        return cur_bad(c, "an AUX field that unpacks");
+    f->o.db = 0;
+    log_event(LOG_DEBUG, f->o.flow, "event=aux name=%s value=%s", log_quote(name.p, name.n),
+              log_quote(value.p, value.n));
+    if (name.n > 5 && (memcmp(name.p, "keydb-", 6) == 0 || named(&name, "mvcc-tstamp")))
+        f->redis_ver = true; /* KeyDB's files may lack it */
+    set_family(f);
+    if (named(&name, "df-ver"))
+        f->df_version = source_version(&value);
+    if (named(&name, "df-ver") || named(&name, "snapshot-id"))
+        f->dragonfly = true; /* before v1.27 only the snapshot-id tells, which comes first */
+    else if (named(&name, "redis-ver"))
+        f->redis_ver = true; /* Dragonfly says so, too */
+    else if (named(&name, "valkey-ver"))
+        f->valkey = true;
+    else if (named(&name, "shard-count") && shards_missing(f, &value))
+        return cur_bad(c, "as many shards as the summary of the set counts: files are missing");
+    else if (named(&name, "lua"))
+        flow_once(f, e, &f->told_script, "script",
+                  "cached Lua scripts are left out: clients load them again");
+    else if (named(&name, "search-index") || named(&name, "search-synonyms"))
+        emit_report(e, &f->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
+                    "index definitions are not carried over");
+    else if (!informs(&name) && !keydb_field(f, e, c, &name, &value))
+        unknown_field(f, e, &name);
+    if (named(&name, "snapshot-id") && value.n < sizeof f->snapshot_id) {
+        memcpy(f->snapshot_id, value.p, value.n);
+        f->snapshot_id[value.n] = '\0';
+    }
+    set_family(f);
+    return GOT;
+}

@@ -1,0 +1,373 @@
+#include "marks.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "cluster.h"
+#include "crc64.h"
+#include "errors.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "writer.h"
+
+#define FIELD    "m"
+#define ROOM     512u /* bytes of a request, at most */
+#define LIST_MAX (CNODES_MAX * 6 + 1)
+
+void marks_free(struct marks *m)
+{
+    free(m->v);
+    free(m->master);
+    *m = (struct marks){0};
+}
+
+/* ---- which slots ---- */
+
+static struct mark_key *add(struct marks *m, unsigned slot)
+{
+    m->v = xrealloc(m->v, (m->n + 1) * sizeof *m->v);
+    m->v[m->n] = (struct mark_key){.slot = (uint16_t)slot};
+    return &m->v[m->n++];
+}
+
+/* One a master: of two that have come together the second goes, a new master gets one. */
+static void choose(struct cluster *cl)
+{
+    struct marks *m = &cl->w->marks;
+    bool has[CNODES_MAX] = {false};
+    unsigned n = 0;
+    for (unsigned i = 0; i < m->n; i++) {
+        unsigned owner = cl->owner[m->v[i].slot];
+        if (owner != NO_NODE && has[owner] && !m->v[i].listed)
+            continue;
+        if (owner != NO_NODE)
+            has[owner] = true;
+        m->v[n++] = m->v[i];
+    }
+    m->n = n;
+    for (unsigned s = 0; s < (cl->slots ? SLOTS : 1); s++)
+        if (cl->owner[s] != NO_NODE && !has[cl->owner[s]]) {
+            has[cl->owner[s]] = true;
+            (void)add(m, s);
+        }
+}
+
+static void start(struct writer *w, enum marks_doing what)
+{
+    struct marks *m = &w->marks;
+    choose(w->cluster);
+    m->doing = what;
+    for (unsigned i = 0; i < m->n; i++) {
+        m->v[i].sent = m->v[i].told = false;
+        m->v[i].due = 0;
+        m->v[i].ask = NULL;
+    }
+    w->cluster->stir = true;
+}
+
+/* ---- replies ---- */
+
+/* False: it has to be asked again, or the writer has failed. */
+static bool answered(struct conn *c, struct mark_key *m, const redisReply *r)
+{
+    struct cluster *cl = c->w->cluster;
+    cl->stir = true;
+    m->ask = NULL;
+    if (r != NULL && r->type != REDIS_REPLY_ERROR)
+        return true;
+    c->w->marks.flying--;
+    m->sent = false;
+    if (r == NULL || cluster_detour(c, 3, r->str, r->len, &m->due, &m->ask) != DETOUR_NONE || cl->dead)
+        return false;
+    writer_fail(c->w, EXIT_CANNOT, "event=position_refused slot=%u node=%s reply=%s", m->slot,
+                cnode_name(c->node), log_quote(r->str, r->len));
+    cl->dead = true;
+    return false;
+}
+
+static void on_safe(struct conn *c, void *arg, bool ok)
+{
+    struct mark_key *m = arg;
+    c->w->marks.flying--;
+    c->w->cluster->stir = true;
+    m->told = ok;
+    m->sent = ok;
+}
+
+static void on_written(struct conn *c, void *arg, const redisReply *r)
+{
+    struct mark_key *m = arg;
+    struct writer *w = c->w;
+    if (!answered(c, m, r))
+        return;
+    if (m->there && r->type == REDIS_REPLY_INTEGER && r->integer > 0)
+        cluster_lost_data(c, "its position key had vanished: somebody flushed it or removed the key");
+    m->there = true;
+    if (!w->cluster->dead)
+        cluster_accepted(c);
+    cluster_safe(c, on_safe, m);
+}
+
+static void on_read(struct conn *c, void *arg, const redisReply *r)
+{
+    struct mark_key *m = arg;
+    struct marks *all = &c->w->marks;
+    char history[HISTORY_MAX];
+    unsigned long long number;
+    if (!answered(c, m, r))
+        return;
+    all->flying--;
+    m->told = true;
+    m->there = r->type == REDIS_REPLY_STRING && sscanf(r->str, "%31s %llu", history, &number) == 2 &&
+               strcmp(history, all->history) == 0 && number >= all->done;
+}
+
+/* ---- requests ---- */
+
+static struct conn *conn_for(struct cluster *cl, struct mark_key *m)
+{
+    struct conn *c = m->ask != NULL ? cnode_conn(cl, m->ask, m->slot, ROOM) : cluster_conn(cl, m->slot, ROOM);
+    if (c == NULL && m->ask != NULL && m->ask->conn[0]->wait_ms > 0)
+        m->ask = NULL; /* it is not there: the owner will say where to go */
+    if (c == NULL || cl->slots)
+        return c;
+    if (c->db != 0)
+        c->yield = true; /* records of other databases wait until it has had its turn */
+    return cluster_want_db(c, 0) == PUT_DONE ? c : NULL;
+}
+
+static void send_mark(struct cluster *cl, struct mark_key *m)
+{
+    static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
+    struct writer *w = cl->w;
+    struct marks *all = &w->marks;
+    char slot_key[EXACT_KEY_MAX], value[64];
+    const char *key = w->session.position_key;
+    struct conn *c = conn_for(cl, m);
+    if (c == NULL)
+        return;
+    if (cl->slots) {
+        (void)exact_key(w, m->slot, slot_key);
+        key = slot_key;
+    }
+    if (m->ask != NULL) {
+        struct cunit skip = {.kind = CU_SKIP};
+        conn_add(c, &skip, asking, sizeof asking - 1);
+    }
+    m->sent = true;
+    all->flying++;
+    snprintf(value, sizeof value, "%s %llu", all->history, (unsigned long long)all->number);
+    if (all->doing == MARKS_READ)
+        conn_call(c, on_read, m, "HGET", key, FIELD, NULL);
+    else
+        conn_call(c, on_written, m, "HSET", key, FIELD, value, NULL);
+}
+
+static void judge(struct writer *w);
+
+void marks_work(struct cluster *cl, uint64_t now)
+{
+    struct marks *m = &cl->w->marks;
+    bool all = true;
+    if (m->doing == MARKS_IDLE || cl->flushing)
+        return;
+    for (unsigned i = 0; i < m->n && !cl->dead; i++) {
+        if (!m->v[i].sent && now >= m->v[i].due)
+            send_mark(cl, &m->v[i]);
+        all &= m->v[i].told;
+    }
+    if (!all || cl->dead)
+        return;
+    bool wrote = m->doing == MARKS_WRITE;
+    m->doing = MARKS_IDLE;
+    if (!wrote) {
+        judge(cl->w);
+        return;
+    }
+    m->done = m->number;
+    m->done_stamp = m->stamp;
+    saved_marked(cl->w);
+}
+
+/* ---- writing ---- */
+
+/* Of everything that was applied so far; never 0. */
+static uint64_t stamp(const struct writer *w)
+{
+    uint64_t crc = crc64(1, (const uint8_t *)&w->stats.requests, sizeof w->stats.requests);
+    for (unsigned i = 0; i < w->positions.n; i++) {
+        const struct flowpos *f = &w->positions.flow[i];
+        crc = crc64(crc, (const uint8_t *)&f->pos, sizeof f->pos);
+        crc = crc64(crc, (const uint8_t *)&f->seq, sizeof f->seq);
+    }
+    return crc | 1;
+}
+
+void marks_begin(struct writer *w)
+{
+    struct marks *m = &w->marks;
+    if (w->cluster == NULL)
+        return;
+    m->checked = false;
+    if (w->session.going_on > 0 && m->history[0] != '\0') {
+        m->done_stamp = m->covered ? stamp(w) : 0; /* nothing was written since */
+        return;
+    }
+    m->n = 0;
+    m->number = m->done = m->done_stamp = 0;
+    snprintf(m->history, sizeof m->history, "%s.%u", w->session.nonce + 16, w->session.epoch);
+}
+
+bool marks_cover(const struct writer *w)
+{
+    return w->cluster == NULL || (w->marks.doing == MARKS_IDLE && w->marks.done_stamp == stamp(w));
+}
+
+void marks_round(struct writer *w)
+{
+    struct marks *m = &w->marks;
+    m->number++;
+    m->stamp = stamp(w);
+    start(w, MARKS_WRITE);
+}
+
+void marks_flushed(struct writer *w)
+{
+    struct marks *m = &w->marks;
+    m->done_stamp = 0;
+    m->doing = MARKS_IDLE;
+    m->n = 0;
+}
+
+/* ---- the file ---- */
+
+void marks_print(const struct writer *w, struct buf *b, bool covered)
+{
+    const struct marks *m = &w->marks;
+    const struct cluster *cl = w->cluster;
+    char name[16], who[IDENTITY_TEXT], text[IDENTITY_TEXT + 300];
+    unsigned n = 0;
+    snprintf(text, sizeof text, "%s %llu %d", m->history, (unsigned long long)m->done, covered);
+    meta_adds(b, "marks", text);
+    (void)buf_addstr(b, "marked=");
+    for (unsigned i = 0; i < m->n; i++)
+        if (m->v[i].there)
+            (void)buf_addf(b, "%s%u", n++ > 0 ? "," : "", m->v[i].slot);
+    (void)buf_addstr(b, "\n");
+    n = 0;
+    for (unsigned i = 0; i < cl->nnodes; i++) {
+        if (!cl->node[i]->master)
+            continue;
+        identity_print(&cl->node[i]->who, who);
+        snprintf(name, sizeof name, "master%u", n++);
+        snprintf(text, sizeof text, "%s %s", cl->node[i]->name, who);
+        meta_adds(b, name, text);
+    }
+}
+
+static bool parse_master(struct marks *m, const char *text)
+{
+    struct mark_master one;
+    const char *blank = strchr(text, ' ');
+    if (blank == NULL || (size_t)(blank - text) >= sizeof one.name || !identity_parse(&one.who, blank + 1))
+        return false;
+    memcpy(one.name, text, (size_t)(blank - text));
+    one.name[blank - text] = '\0';
+    m->master = xrealloc(m->master, (m->masters + 1) * sizeof *m->master);
+    m->master[m->masters++] = one;
+    return true;
+}
+
+bool marks_parse(struct writer *w, const char *text, size_t n)
+{
+    struct marks *m = &w->marks;
+    char line[IDENTITY_TEXT + 300], name[16], list[LIST_MAX];
+    unsigned long long number;
+    unsigned covered;
+    marks_free(m);
+    if (meta_get(text, n, "marks", line, sizeof line) < 0 ||
+        sscanf(line, "%31s %llu %u", m->history, &number, &covered) != 3 ||
+        meta_get(text, n, "marked", list, sizeof list) < 0)
+        return false;
+    m->number = m->done = number;
+    m->covered = covered == 1;
+    for (char *p = list, *end; *p != '\0'; p = *end == ',' ? end + 1 : end) {
+        unsigned long slot = strtoul(p, &end, 10);
+        if (end == p || slot >= SLOTS || m->n >= CNODES_MAX)
+            return false;
+        add(m, (unsigned)slot)->listed = true;
+    }
+    for (unsigned i = 0; i < CNODES_MAX; i++) {
+        snprintf(name, sizeof name, "master%u", i);
+        if (meta_get(text, n, name, line, sizeof line) < 0)
+            break;
+        if (!parse_master(m, line))
+            return false;
+    }
+    return true;
+}
+
+/* ---- is it the target that was written to, and has it everything? ---- */
+
+void marks_check(struct writer *w)
+{
+    if (w->marks.doing == MARKS_IDLE)
+        start(w, MARKS_READ);
+}
+
+static bool holds_mark(const struct cluster *cl, unsigned node)
+{
+    const struct marks *m = &cl->w->marks;
+    for (unsigned i = 0; i < m->n; i++)
+        if (m->v[i].listed && m->v[i].there && cl->owner[m->v[i].slot] == node)
+            return true;
+    return false;
+}
+
+/* Has this master what the one before it had? The same run has, as long as its mark is there. So has a
+ * replica that took over. One that was started anew has it, if its mark was written after all that counts as
+ * applied. */
+static bool trusted(const struct cluster *cl, const struct cnode *n)
+{
+    const struct marks *m = &cl->w->marks;
+    for (unsigned i = 0; i < m->masters; i++) {
+        const struct mark_master *old = &m->master[i];
+        if (identity_same(&old->who, &n->who))
+            return true;
+        if (strcmp(old->name, n->name) != 0 && identity_follows(&old->who, &n->who))
+            return true;
+    }
+    return (m->covered || cl->w->opt.durable) && holds_mark(cl, n->index);
+}
+
+static void say_lost(struct writer *w, const char *node, unsigned slot, const char *why)
+{
+    log_event(LOG_WARN, NO_FLOW, "event=target_has_lost_data node=%s slot=%u reason=%s", node, slot,
+              log_quote(why, strlen(why)));
+    w->marks.lost = why;
+}
+
+static void judge(struct writer *w)
+{
+    struct marks *m = &w->marks;
+    struct cluster *cl = w->cluster;
+    m->lost = NULL;
+    for (unsigned i = 0; i < m->n; i++) {
+        const struct mark_key *k = &m->v[i];
+        unsigned owner = cl->owner[k->slot];
+        if (k->listed && !k->there)
+            say_lost(w, owner != NO_NODE ? cnode_name(cl->node[owner]) : "?", k->slot,
+                     "what was written is not there, or not all of it");
+        else if (owner != NO_NODE && !trusted(cl, cl->node[owner]))
+            say_lost(w, cnode_name(cl->node[owner]), k->slot,
+                     "it is another server, or was started anew and may lack what it confirmed");
+    }
+    for (unsigned i = 0; i < m->n; i++)
+        m->v[i].listed = false;
+    m->checked = true;
+}

@@ -1,0 +1,322 @@
+#include "watch.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "target.h"
+#include "writer.h"
+
+#define CALL_MS   20000
+#define ASK_EVERY ((uint64_t)5000000) /* us between two looks at a server's counters */
+#define SAY_AGAIN ((uint64_t)1000000) /* us between two messages to dfreader */
+#define LAST_WAIT ((uint64_t)1000000) /* us for the last look */
+#define SILENT    ((uint64_t)5000000) /* us without a reply before a target is called silent */
+
+static const char info_stats[] = "*2\r\n$4\r\nINFO\r\n$5\r\nstats\r\n";
+
+/* ---- what INFO says ---- */
+
+/* Where the value of "name:" begins, at the beginning of a line. */
+static const char *line_of(const char *info, size_t n, const char *name, const char **end)
+{
+    size_t len = strlen(name);
+    const char *p = info, *stop = info + n;
+    while (p < stop) {
+        const char *nl = memchr(p, '\n', (size_t)(stop - p));
+        const char *e = nl != NULL ? nl : stop;
+        if ((size_t)(e - p) > len && memcmp(p, name, len) == 0 && p[len] == ':') {
+            *end = e > p && e[-1] == '\r' ? e - 1 : e;
+            return p + len + 1;
+        }
+        p = e + 1;
+    }
+    return NULL;
+}
+
+static bool number_of(const char *info, size_t n, const char *name, uint64_t *v)
+{
+    const char *end, *p = line_of(info, n, name, &end);
+    if (p == NULL || p == end || end - p > 19)
+        return false;
+    uint64_t sum = 0;
+    for (; p < end; p++) {
+        if (*p < '0' || *p > '9')
+            return false;
+        sum = sum * 10 + (uint64_t)(*p - '0');
+    }
+    *v = sum;
+    return true;
+}
+
+bool watch_evicted(const char *info, size_t n, uint64_t *keys)
+{
+    return number_of(info, n, "evicted_keys", keys);
+}
+
+const char *watch_policy(const char *info, size_t n, uint64_t *maxmemory, char policy[32])
+{
+    const char *end, *p = line_of(info, n, "maxmemory_policy", &end);
+    if (!number_of(info, n, "maxmemory", maxmemory) || *maxmemory == 0 || p == NULL || end - p > 31)
+        return NULL;
+    memcpy(policy, p, (size_t)(end - p));
+    policy[end - p] = '\0';
+    return strcmp(policy, "noeviction") == 0 || policy[0] == '\0' ? NULL : policy;
+}
+
+/* ---- evictions ---- */
+
+/* A server's counter is at keys: what came since *base counts. One that was started again counts from 0. */
+static void count_evicted(struct writer *w, bool *known, uint64_t *base, uint64_t keys)
+{
+    uint64_t more = !*known ? 0 : keys >= *base ? keys - *base : keys;
+    *known = true;
+    *base = keys;
+    if (more == 0)
+        return;
+    w->stats.evicted += more;
+    log_event(w->watch.told_evicted ? LOG_DEBUG : LOG_WARN, NO_FLOW,
+              "event=target_evicts target=%s keys=%llu note=%s", w->opt.shown, (unsigned long long)more,
+              "\"it is full, and removes keys: raise its maxmemory, or set maxmemory-policy noeviction\"");
+    w->watch.told_evicted = true;
+}
+
+/* Said once, whatever the number of nodes. */
+static void look_at_policy(struct writer *w, const char *info, size_t n)
+{
+    char policy[32];
+    uint64_t most;
+    if (w->watch.told_policy || watch_policy(info, n, &most, policy) == NULL)
+        return;
+    w->watch.told_policy = true;
+    log_event(LOG_WARN, NO_FLOW, "event=target_may_evict target=%s maxmemory=%llu policy=%s note=%s",
+              w->opt.shown, (unsigned long long)most, log_quote(policy, strlen(policy)),
+              "\"where the data do not fit keys are lost: set maxmemory-policy noeviction\"");
+}
+
+/* INFO memory, or INFO stats. */
+static void look(struct writer *w, bool *known, uint64_t *base, const char *info, size_t n)
+{
+    uint64_t keys;
+    look_at_policy(w, info, n);
+    if (watch_evicted(info, n, &keys))
+        count_evicted(w, known, base, keys);
+}
+
+void watch_reply(struct writer *w, const char *info, size_t n)
+{
+    look(w, &w->watch.known, &w->watch.base, info, n);
+}
+
+void watch_replied(struct writer *w)
+{
+    if (w->watch.asked > 0)
+        w->watch.asked--;
+}
+
+bool watch_begin(struct writer *w)
+{
+    static const char *const sections[] = {"memory", "stats"};
+    for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
+        redisReply *r = target_call(&w->node, CALL_MS, "INFO", sections[i], NULL);
+        if (r == NULL)
+            return false;
+        if (r->type == REDIS_REPLY_STRING)
+            watch_reply(w, r->str, r->len);
+        freeReplyObject(r);
+    }
+    return true;
+}
+
+static void node_reply(struct conn *c, void *arg, const redisReply *r)
+{
+    struct cnode *node = arg;
+    node->watching--;
+    if (r != NULL && r->type == REDIS_REPLY_STRING)
+        look(c->w, &node->evicted_known, &node->evicted, r->str, r->len);
+}
+
+/* INFO replication, with --wait. */
+static void replicas_reply(struct conn *c, void *arg, const redisReply *r)
+{
+    uint64_t n;
+    (void)arg;
+    if (r == NULL || r->type != REDIS_REPLY_STRING || !number_of(r->str, r->len, "connected_slaves", &n) ||
+        n >= (uint64_t)c->w->opt.wait)
+        return;
+    log_event(LOG_WARN, NO_FLOW, "event=too_few_replicas node=%s replicas=%llu wait=%d note=%s",
+              cnode_name(c->node), (unsigned long long)n, c->w->opt.wait,
+              "\"nothing counts as applied before so many confirm it\"");
+}
+
+void watch_conn(struct conn *c)
+{
+    struct cnode *node = c->node;
+    if (c != node->conn[0])
+        return;
+    if (c->w->opt.wait > 0)
+        conn_call(c, replicas_reply, NULL, "INFO", "replication", NULL);
+    node->watching += 2;
+    conn_call(c, node_reply, node, "INFO", "memory", NULL);
+    conn_call(c, node_reply, node, "INFO", "stats", NULL);
+}
+
+static void ask_nodes(struct cluster *cl)
+{
+    for (unsigned i = 0; i < cl->nnodes; i++) {
+        struct cnode *node = cl->node[i];
+        struct conn *c = node->nconn > 0 ? node->conn[0] : NULL;
+        if (!node->master || node->watching > 0 || c == NULL || !conn_takes(c, sizeof info_stats))
+            continue;
+        node->watching++;
+        conn_call(c, node_reply, node, "INFO", "stats", NULL);
+    }
+}
+
+/* Not between the requests of a transaction whose large request is still being written. */
+static bool single_takes(const struct node *n)
+{
+    return !n->lost && !n->dead && !n->selecting && n->patience.until == 0 && n->a.again_unit.len == 0 &&
+           !n->b.resend && (n->b.flying == NULL || n->b.flying->big == NULL) &&
+           node_room(n, sizeof info_stats);
+}
+
+static void ask(struct writer *w)
+{
+    if (w->cluster != NULL) {
+        ask_nodes(w->cluster);
+    } else if (w->watch.asked == 0 && w->session.stage == ST_RUN && single_takes(&w->node)) {
+        pipeline_flush(&w->node);
+        ring_add(&w->node.ring, info_stats, sizeof info_stats - 1);
+        node_unit(&w->node, U_INFO, sizeof info_stats - 1, 0, 0);
+        w->watch.asked++;
+    }
+}
+
+static bool answered(const struct writer *w)
+{
+    for (unsigned i = 0; w->cluster != NULL && i < w->cluster->nnodes; i++)
+        if (w->cluster->node[i]->watching > 0)
+            return false;
+    return w->watch.asked == 0;
+}
+
+/* ---- how the target is ---- */
+
+struct state {
+    const char *name;
+    const char *why; /* the server's words, or ours; "" */
+    uint64_t since;  /* mono_us; 0: unknown */
+};
+
+static const char *refusal_name(const char *why)
+{
+    static const struct {
+        const char *words, *name;
+    } list[] = {
+        {"OOM", "full"}, {"LOADING", "loading"}, {"READONLY", "readonly"}, {"WAIT", "replicas-missing"}};
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+        if (strncmp(why, list[i].words, strlen(list[i].words)) == 0)
+            return list[i].name;
+    return "refuses";
+}
+
+static struct state state_of(bool lost, const char *lost_why, uint64_t lost_since, const struct patience *p,
+                             bool waits, uint64_t heard, uint64_t now)
+{
+    if (lost)
+        return (struct state){"down", lost_why, lost_since};
+    if (p->since != 0)
+        return (struct state){refusal_name(p->why), p->why, p->since};
+    if (waits && now > heard && now - heard > SILENT)
+        return (struct state){"silent", "", heard};
+    return (struct state){"ok", "", 0};
+}
+
+static struct state conn_state(const struct conn *c, uint64_t now)
+{
+    bool ready = c->state == CONN_READY && !c->lost;
+    /* One that is not there is no trouble before something waits for it. */
+    bool lost = !ready && c->w->cluster->needed_since != 0 && c->why[0] != '\0';
+    return state_of(lost, c->why, c->w->cluster->needed_since, &c->patience, ready && c->un > c->replied,
+                    c->heard, now);
+}
+
+/* Of several connections, the first that is not well. */
+static struct state target_state(const struct writer *w, uint64_t now)
+{
+    const struct node *n = &w->node;
+    struct state s = {"ok", "", 0};
+    if (w->cluster == NULL)
+        return state_of(n->lost, n->lost_why, n->lost_since, &n->patience, n->un > 0, n->heard, now);
+    for (unsigned i = 0; i < w->cluster->nconn && strcmp(s.name, "ok") == 0; i++)
+        s = conn_state(w->cluster->conn[i], now);
+    return s;
+}
+
+static void say(struct writer *w, uint64_t now)
+{
+    struct watch *x = &w->watch;
+    const struct stats *st = &w->stats;
+    struct state s = target_state(w, now);
+    struct buf b = {.max = sizeof x->said};
+    (void)buf_addf(&b, "health epoch=%u target=%s errors=%llu lost=%llu doubtful=%llu evicted=%llu ",
+                   w->session.epoch, s.name, (unsigned long long)st->errors.total,
+                   (unsigned long long)st->lost, (unsigned long long)st->doubtful.total,
+                   (unsigned long long)st->evicted);
+    meta_add(&b, "why", s.why, strnlen(s.why, 80), '\0');
+    x->said_at = now;
+    if (b.p != NULL && strncmp((const char *)b.p, x->said, sizeof x->said) != 0) {
+        strlcpy(x->said, (const char *)b.p, sizeof x->said);
+        (void)ctl_send(&w->live.ctl, "%s", x->said);
+    }
+    buf_free(&b);
+}
+
+void watch_down(struct writer *w)
+{
+    w->watch.asked = 0;
+    if (w->live.ctl.fd < 0)
+        return;
+    if (w->node.lost_since == 0)
+        w->node.lost_since = mono_us();
+    say(w, mono_us());
+    (void)ctl_flush(&w->live.ctl);
+}
+
+void watch_work(struct writer *w, uint64_t now)
+{
+    struct watch *x = &w->watch;
+    if (now >= x->next) {
+        ask(w);
+        x->next = now + ASK_EVERY;
+    }
+    if (w->live.ctl.fd >= 0 && now - x->said_at >= SAY_AGAIN)
+        say(w, now);
+}
+
+bool watch_finished(struct writer *w)
+{
+    struct watch *x = &w->watch;
+    uint64_t now = mono_us();
+    if (x->ending == 0) {
+        x->ending = now;
+        ask(w);
+    }
+    if (!answered(w) && now - x->ending < LAST_WAIT)
+        return false;
+    if (w->live.ctl.fd >= 0)
+        say(w, now);
+    return true;
+}
+
+int watch_timeout(const struct writer *w, uint64_t now)
+{
+    uint64_t at = w->watch.next;
+    if (w->live.ctl.fd >= 0 && w->watch.said_at + SAY_AGAIN < at)
+        at = w->watch.said_at + SAY_AGAIN;
+    return at <= now ? 0 : (int)((at - now) / 1000) + 1;
+}

@@ -1,0 +1,55 @@
+/* What an operator has to know at once: keys that the target evicts, and whether the target takes anything.
+ * It is said to dfreader, which shows it in its status: dfrecord(5), message "health". */
+#ifndef RW_WATCH_H
+#define RW_WATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct writer;
+struct conn;
+
+struct watch {
+    uint64_t next;    /* mono_us: the counters of the target are asked for again */
+    unsigned asked;   /* requests on their way (single server) */
+    bool known;       /* base holds (single server) */
+    uint64_t base;    /* evicted_keys of the single server, last seen */
+    uint64_t said_at; /* mono_us of the last message to dfreader */
+    char said[400];   /* it */
+    uint64_t ending;  /* mono_us of the last look; 0: not yet */
+    bool told_policy, told_evicted;
+};
+
+/* The value of evicted_keys in an INFO reply. False: it is not there. */
+bool watch_evicted(const char *info, size_t n, uint64_t *keys);
+
+/* Why a target with this INFO memory reply may evict keys: its policy; NULL: it does not. *maxmemory in
+ * bytes. policy: room for its name. */
+const char *watch_policy(const char *info, size_t n, uint64_t *maxmemory, char policy[32]);
+
+/* The target is connected, and nothing is in flight: warn where it may evict keys. False: the connection is
+ * lost. */
+bool watch_begin(struct writer *w);
+
+/* The single server replied to one of our INFO requests: its text; then, whatever the reply was. */
+void watch_reply(struct writer *w, const char *info, size_t n);
+void watch_replied(struct writer *w);
+
+/* A connection to a node of a cluster says hello: ask for the node's counters before anything is written
+ * there. */
+void watch_conn(struct conn *c);
+
+/* Ask for counters, and tell dfreader how the target is, as far as either is due. */
+void watch_work(struct writer *w, uint64_t now);
+
+/* The connection to the single server is lost, and nothing else is done until it is back. */
+void watch_down(struct writer *w);
+
+/* Everything is confirmed: have a last look. False: its reply is still to come. */
+bool watch_finished(struct writer *w);
+
+/* Milliseconds until watch_work has to be called. */
+int watch_timeout(const struct writer *w, uint64_t now);
+
+#endif
