@@ -279,6 +279,8 @@ static void reply_done(struct node *n)
     }
     if (u.kind == U_SELECT)
         select_reply(n);
+    else if (u.kind == U_INFO && n->reply_type != REDIS_REPLY_STRING && n->reply_type != REDIS_REPLY_ERROR)
+        node_lose(n, "unexpected reply to INFO");
     else if (u.kind == U_INFO)
         watch_replied(n->w);
     else if (!pipeline_reply(n, &u))
