@@ -1,7 +1,6 @@
 #include "conf.h"
 
 #include <err.h>
-#include <errno.h>
 #include <ini.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,10 +9,12 @@
 
 #include "buf.h"
 #include "exits.h"
+#include "log.h"
 #include "url.h"
 
 struct args {
     const char *section;
+    const struct option *known;
     char **v;
     int n;
 };
@@ -25,21 +26,126 @@ static void add(struct args *a, const char *s)
     a->v[a->n] = NULL;
 }
 
-static int on_entry(void *user, const char *section, const char *name, const char *value)
+/* ---- the file ---- */
+
+struct source {
+    FILE *f;
+    const char *name;
+    unsigned line;
+    conf_entry *entry;
+    void *user;
+    char **seen; /* "section name" */
+    size_t nseen;
+};
+
+static bool listed(const char *const *names, const char *name)
+{
+    while (*names != NULL && strcmp(*names, name) != 0)
+        names++;
+    return *names != NULL;
+}
+
+static void check_section(const struct source *s, const char *section)
+{
+    static const char *const sections[] = {"df2redis", "reader", "parser", "writer", NULL};
+    if (section[0] == '\0')
+        errx(EXIT_USAGE, "%s: line %u stands before any section", s->name, s->line);
+    if (!listed(sections, section))
+        errx(EXIT_USAGE,
+             "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer])", s->name,
+             s->line, log_quote(section, strlen(section)));
+}
+
+/* A section may be continued further down: its names are remembered. */
+static void check_twice(struct source *s, const char *section, const char *name)
+{
+    static const char *const repeated[] = {"include", "exclude", "rename-prefix", "db-map", NULL};
+    char key[256];
+    if (listed(repeated, name))
+        return;
+    snprintf(key, sizeof key, "%s %s", section, name);
+    for (size_t i = 0; i < s->nseen; i++)
+        if (strcmp(s->seen[i], key) == 0)
+            errx(EXIT_USAGE, "%s: line %u: %s stands twice in section [%s]", s->name, s->line,
+                 log_quote(name, strlen(name)), section);
+    s->seen = xrealloc(s->seen, (s->nseen + 1) * sizeof *s->seen);
+    s->seen[s->nseen++] = xstrdup(key);
+}
+
+static int on_line(void *user, const char *section, const char *name, const char *value)
+{
+    struct source *s = user;
+    check_section(s, section);
+    check_twice(s, section, name);
+    s->entry(s->user, section, name, value);
+    return 1;
+}
+
+/* inih takes a line that does not fit its buffer for two, and says nothing of a section without entries. */
+static char *read_line(char *to, int cap, void *stream)
+{
+    struct source *s = stream;
+    char *got = fgets(to, cap, s->f);
+    s->line++;
+    if (got == NULL)
+        return NULL;
+    if (strlen(got) == (size_t)cap - 1 && got[cap - 2] != '\n')
+        errx(EXIT_USAGE, "%s: line %u is longer than %d bytes", s->name, s->line, cap - 2);
+    size_t n = strcspn(got, "]");
+    if (got[0] == '[' && got[n] == ']') {
+        char section[256];
+        snprintf(section, sizeof section, "%.*s", (int)n - 1, got + 1);
+        check_section(s, section);
+    }
+    return got;
+}
+
+void conf_read(const char *file, conf_entry *entry, void *user)
+{
+    struct source s = {.f = fopen(file, "re"), .name = file, .entry = entry, .user = user};
+    if (s.f == NULL)
+        err(EXIT_CANNOT, "%s", file);
+    int rc = ini_parse_stream(read_line, &s, on_line, &s);
+    if (ferror(s.f) != 0)
+        err(EXIT_CANNOT, "%s", file);
+    fclose(s.f);
+    if (rc != 0)
+        errx(EXIT_USAGE, "%s: error in line %d", file, rc);
+    for (size_t i = 0; i < s.nseen; i++)
+        free(s.seen[i]);
+    free(s.seen);
+}
+
+/* ---- its section as arguments ---- */
+
+/* The option that an entry stands for. Those that only make sense on a command line are none. */
+static const struct option *option_of(const struct args *a, const char *name)
+{
+    static const char *const never[] = {"config", "help", "version", NULL};
+    for (const struct option *o = a->known; o->name != NULL; o++)
+        if (strcmp(o->name, name) == 0 && !listed(never, name))
+            return o;
+    errx(EXIT_USAGE, "unknown name %s in section [%s] of the configuration", log_quote(name, strlen(name)),
+         a->section);
+}
+
+static void on_entry(void *user, const char *section, const char *name, const char *value)
 {
     struct args *a = user;
     if (strcmp(section, a->section) != 0)
-        return 1;
+        return;
     char option[1024];
-    if (strcmp(value, "no") == 0)
-        return 1;
-    bool flag = strcmp(value, "yes") == 0;
-    int n = flag ? snprintf(option, sizeof option, "--%s", name)
-                 : snprintf(option, sizeof option, "--%s=%s", name, value);
+    bool valued = option_of(a, name)->has_arg == required_argument;
+    bool yes = strcmp(value, "yes") == 0;
+    if (!valued && !yes && strcmp(value, "no") != 0)
+        errx(EXIT_USAGE, "%s in section [%s] of the configuration is yes or no", name, section);
+    if (!valued && !yes)
+        return;
+    int n = valued ? snprintf(option, sizeof option, "--%s=%s", name, value)
+                   : snprintf(option, sizeof option, "--%s", name);
     if (n < 0 || (size_t)n >= sizeof option)
-        return 0;
+        errx(EXIT_USAGE, "%s in section [%s] of the configuration is too long", name, section);
     add(a, option);
-    return 1;
 }
 
 /* The file named by -c FILE, -cFILE, --config FILE or --config=FILE at argv[i]; *used: arguments it takes. */
@@ -58,39 +164,9 @@ static const char *config_at(char **argv, int argc, int i, int *used)
     return argv[i + 1];
 }
 
-struct source {
-    FILE *f;
-    const char *name;
-    unsigned line;
-};
-
-/* inih takes a line that does not fit its buffer for two. */
-static char *read_line(char *to, int cap, void *stream)
+char **conf_argv(const char *section, const struct option *known, int *argc, char **argv)
 {
-    struct source *s = stream;
-    char *got = fgets(to, cap, s->f);
-    s->line++;
-    if (got != NULL && strlen(got) == (size_t)cap - 1 && got[cap - 2] != '\n')
-        errx(EXIT_USAGE, "%s: line %u is longer than %d bytes", s->name, s->line, cap - 2);
-    return got;
-}
-
-static void read_file(struct args *a, const char *file)
-{
-    struct source s = {fopen(file, "re"), file, 0};
-    if (s.f == NULL)
-        err(EXIT_CANNOT, "%s", file);
-    int rc = ini_parse_stream(read_line, &s, on_entry, a);
-    if (ferror(s.f) != 0)
-        err(EXIT_CANNOT, "%s", file);
-    fclose(s.f);
-    if (rc != 0)
-        errx(EXIT_USAGE, "%s: error in line %d", file, rc);
-}
-
-char **conf_argv(const char *section, int *argc, char **argv)
-{
-    struct args a = {.section = section};
+    struct args a = {.section = section, .known = known};
     struct args rest = {.section = section};
     add(&a, argv[0]);
     bool options = true;
@@ -100,7 +176,7 @@ char **conf_argv(const char *section, int *argc, char **argv)
         if (strcmp(argv[i], "--") == 0)
             options = false;
         if (file != NULL)
-            read_file(&a, file);
+            conf_read(file, on_entry, &a);
         else
             add(&rest, argv[i]);
         i += used - 1;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <err.h>
@@ -134,13 +135,41 @@ size_t pipe_enlarge(int fd, size_t want)
     return (size_t)size;
 }
 
+int io_open_own(const char *path, int flags, mode_t mode)
+{
+    struct stat st;
+    int fd = open(path, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (fd >= 0 || errno != ELOOP)
+        return fd;
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && (st.st_uid == 0 || st.st_uid == geteuid()))
+        return open(path, flags | O_CLOEXEC, mode);
+    errno = ELOOP;
+    return -1;
+}
+
+FILE *io_fopen_own(const char *path)
+{
+    int fd = io_open_own(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (f == NULL && fd >= 0)
+        close(fd);
+    return f;
+}
+
+int io_open_new(const char *path)
+{
+    if (unlink(path) != 0 && errno != ENOENT)
+        return -1;
+    return open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
 int io_open_output(const char *where)
 {
     if (strcmp(where, "-") == 0)
         return dup(STDOUT_FILENO);
     if (strncmp(where, "unix:", 5) == 0)
         return sock_unix_connect(where + 5, OUTPUT_MS);
-    return open(where, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    return io_open_own(where, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 }
 
 int io_tmpfile(const char *dir)
@@ -160,6 +189,16 @@ int io_tmpfile(const char *dir)
     if (fd >= 0)
         (void)unlink(path);
     return fd;
+}
+
+bool io_signal_anew(void)
+{
+    static volatile uint64_t before; /* handlers do not interrupt each other for long enough to matter */
+    uint64_t now = mono_us();
+    bool anew = before == 0 || now - before >= 200000;
+    if (anew)
+        before = now;
+    return anew;
 }
 
 void random_hex(char out[33])

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
 
 /* Write everything, waiting where fd does not take it. Returns 0, or -1 with errno (EPIPE: reader gone). */
 int io_write_all(int fd, const void *data, size_t n);
@@ -38,12 +40,28 @@ int set_nonblock(int fd, bool on);
  */
 size_t pipe_enlarge(int fd, size_t want);
 
+/* open(2) of a file that is named by an option: a symbolic link at its name is followed only if we or root
+ * made it. -1 with errno (ELOOP: a link of another user). */
+int io_open_own(const char *path, int flags, mode_t mode);
+
+/* The same for stdio; mode "w". NULL with errno. */
+FILE *io_fopen_own(const char *path);
+
+/* A new empty file at path for reading and writing, in place of what stands there: nothing is followed. For
+ * files that are renamed when they are complete. -1 with errno. */
+int io_open_new(const char *path);
+
 /* Open where a stage writes its stream: "-" stdout, unix:PATH (connected to), else a file that is created or
  * truncated. Returns a descriptor or -1 with errno. */
 int io_open_output(const char *where);
 
 /* A new unlinked file for data that has to wait, in dir (NULL: $TMPDIR or /tmp). -1 with errno. */
 int io_tmpfile(const char *dir);
+
+/* For handlers of signals that stop: false where this one is the same as the one before. timeout(1) and
+ * shells signal a process and then its group; a fifth of a second is too short for somebody to have asked
+ * twice. */
+bool io_signal_anew(void);
 
 /* 32 hexadecimal digits of randomness and a NUL. */
 void random_hex(char out[33]);

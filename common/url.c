@@ -170,6 +170,18 @@ static const char *parse_name(struct url *u, const char *rest)
                                              : "bad name in URL";
 }
 
+/* Where the credentials end, or NULL: at the last @, so that a password may hold any character as it is. The
+ * path of a Unix socket may hold one, too: there it is the last @ before a slash, and none where the path
+ * begins at once. */
+static const char *credentials_end(const char *p, bool local)
+{
+    const char *at = local ? NULL : strrchr(p, '@');
+    if (local && *p != '/')
+        for (const char *next = p; (next = strstr(next, "@/")) != NULL; next++)
+            at = next;
+    return at;
+}
+
 const char *url_parse(struct url *u, const char *text)
 {
     memset(u, 0, sizeof *u);
@@ -182,16 +194,15 @@ const char *url_parse(struct url *u, const char *text)
     u->sentinel = scheme->sentinel;
     u->cluster = scheme->cluster;
     const char *p = sep + 3, *fault;
-    size_t n = strcspn(p, "/?#");
-    const char *rest = p + n;
-    const char *at = memrchr(p, '@', n);
+    const char *at = credentials_end(p, scheme->local);
     if (at != NULL) {
         fault = parse_credentials(u, p, (size_t)(at - p));
         if (fault != NULL)
             return fault;
-        n -= (size_t)(at + 1 - p);
         p = at + 1;
     }
+    size_t n = strcspn(p, "/?#");
+    const char *rest = p + n;
     if (scheme->local)
         return parse_socket(u, n, rest);
     fault = parse_hosts(u, p, n);
@@ -247,17 +258,40 @@ void url_show(const struct url *u, char *out, size_t cap)
     }
 }
 
+/* The password in text, its length in *n; NULL: there is none. */
+static const char *password_of(const char *text, size_t *n)
+{
+    char scheme[sizeof((struct url *)NULL)->scheme];
+    const char *p = strstr(text, "://");
+    if (p == NULL)
+        return NULL;
+    snprintf(scheme, sizeof scheme, "%.*s", (int)strnlen(text, (size_t)(p - text)), text);
+    p += 3;
+    const char *at = credentials_end(p, scheme_of(scheme)->local);
+    const char *colon = at != NULL ? memchr(p, ':', (size_t)(at - p)) : NULL;
+    if (colon == NULL)
+        return NULL;
+    *n = (size_t)(at - colon - 1);
+    return colon + 1;
+}
+
+bool url_without_password(const char *text, char *out, size_t cap)
+{
+    size_t n = 0;
+    const char *password = password_of(text, &n);
+    if (password == NULL)
+        return strlcpy(out, text, cap) < cap;
+    size_t before = (size_t)(password - 1 - text);
+    const char *rest = password + n;
+    if (before >= 3 && memcmp(text + before - 3, "://", 3) == 0)
+        rest++; /* without a user there is nothing left before the @ */
+    return (size_t)snprintf(out, cap, "%.*s%s", (int)before, text, rest) < cap;
+}
+
 void url_hide_argument(char *arg)
 {
-    char *p = strstr(arg, "://");
-    if (p == NULL)
-        return;
-    p += 3;
-    size_t n = strcspn(p, "/?#");
-    char *at = memrchr(p, '@', n);
-    if (at == NULL)
-        return;
-    char *colon = memchr(p, ':', (size_t)(at - p));
-    if (colon != NULL)
-        memset(colon + 1, '*', (size_t)(at - colon - 1));
+    size_t n = 0;
+    const char *password = password_of(arg, &n);
+    if (password != NULL)
+        memset(arg + (password - arg), '*', n);
 }

@@ -4,8 +4,11 @@
  *   rediss://, dragonflys://, valkeys://                the same over TLS
  *   redis-cluster://…host[:port][,host[:port]…]         seeds of a cluster; rediss-cluster:// over TLS
  *   sentinel://…host[:port][,host[:port]…]/name[/db]    the master that these sentinels know; sentinels://
- * over TLS unix://[user[:password]@]/path[?db=N]               a Unix socket; also redis+unix://,
+ *                                                     over TLS
+ *   unix://[user[:password]@]/path[?db=N]               a Unix socket; also redis+unix://,
  * dragonfly+unix://
+ *
+ * The credentials end at the last @: a password may hold any character but a percent sign as it is.
  */
 #ifndef DF_URL_H
 #define DF_URL_H
@@ -49,6 +52,9 @@ const char *url_secret(char *to, size_t cap, const char *file, const char *env);
 
 /* "scheme://host:port" and the like without secrets, for messages. */
 void url_show(const struct url *u, char *out, size_t cap);
+
+/* text without its password, for what others may see. False: it does not fit. */
+bool url_without_password(const char *text, char *out, size_t cap);
 
 /* Overwrite the password part of an argument, so that no process list shows it. */
 void url_hide_argument(char *arg);

@@ -22,13 +22,16 @@ static volatile sig_atomic_t signals;
 static void on_signal(int sig)
 {
     (void)sig;
-    if (signals++ > 0)
+    if (io_signal_anew() && signals++ > 0)
         _exit(EXIT_RETRY);
 }
 
 static void set_signals(void)
 {
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sa.sa_handler = SIG_IGN;
@@ -138,7 +141,7 @@ int main(int argc, char **argv)
     (void)pipe_enlarge(out, (size_t)1 << 20);
     struct parser *p = xcalloc(1, sizeof *p);
     parser_init(p, &opt, out);
-    if (opt.report != NULL && (p->e.report = fopen(opt.report, "we")) == NULL)
+    if (opt.report != NULL && (p->e.report = io_fopen_own(opt.report)) == NULL)
         err(EXIT_CANNOT, "%s", opt.report);
     run(p, opt.inputs);
     int status = parser_end(p);

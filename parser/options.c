@@ -194,7 +194,7 @@ void options_parse(struct options *o, int argc, char **argv)
     *o = (struct options){.output = "-", .restore_limit = (size_t)64 << 10, .part_size = (size_t)64 << 10,
                           .target_timeout = 30};
     target_portable(&o->target);
-    argv = conf_argv("parser", &argc, argv);
+    argv = conf_argv("parser", longs, &argc, argv);
     for (int opt; (opt = getopt_long(argc, argv, "o:t:c:vh", longs, NULL)) != -1;)
         take(o, opt);
     if (o->modules != NULL && !o->have_target)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "exits.h"
+#include "io.h"
 
 void loop_init(struct loop *l)
 {
@@ -68,7 +69,7 @@ static volatile sig_atomic_t stops;
 static void on_stop(int sig)
 {
     (void)sig;
-    if (stops < 100)
+    if (stops < 100 && io_signal_anew())
         stops = stops + 1;
 }
 
@@ -77,6 +78,10 @@ void signals_init(void)
     /* No SA_RESTART: a signal has to end a connect, an open of a FIFO or epoll_wait. */
     struct sigaction stop = {.sa_handler = on_stop};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) != 0 ||
+        (hangup.sa_handler != SIG_IGN && sigaction(SIGHUP, &stop, NULL) != 0))
+        err(EXIT_CANNOT, "sigaction");
     if (sigaction(SIGINT, &stop, NULL) != 0 || sigaction(SIGTERM, &stop, NULL) != 0 ||
         sigaction(SIGPIPE, &ignore, NULL) != 0)
         err(EXIT_CANNOT, "sigaction");

@@ -337,7 +337,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .spool_max = (uint64_t)10 << 30};
     int given = argc;
     static char **args; /* options point into it */
-    args = conf_argv("reader", &argc, argv);
+    args = conf_argv("reader", longs, &argc, argv);
     int opt;
     while ((opt = getopt_long(argc, args, "o:v", longs, NULL)) != -1)
         set_option(o, opt, optarg);

@@ -16,6 +16,7 @@ void sessinfo_format(const struct sessinfo *s, struct buf *b, char sep)
 {
     text(b, "nonce", s->nonce, sep);
     text(b, "source", s->source, sep);
+    text(b, "address", s->address, sep);
     (void)buf_addf(b, "flows=%u%cepoch=%u%cjournal=%d%c", s->flows, sep, (unsigned)s->epoch, sep,
                    (int)s->journal, sep);
     text(b, "replid", s->replid, sep);
@@ -42,6 +43,7 @@ bool sessinfo_parse(struct sessinfo *s, const char *line)
         ctl_get(line, "session", s->session, sizeof s->session) <= 0 ||
         ctl_get(line, "control", s->control, sizeof s->control) <= 0)
         return false;
+    (void)ctl_get(line, "address", s->address, sizeof s->address);
     (void)ctl_get(line, "lineage", s->lineage, sizeof s->lineage);
     s->dbs_known = ctl_get(line, "dbs", s->dbs, sizeof s->dbs) >= 0;
     if (!ctl_getu(line, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||

@@ -12,6 +12,7 @@
 struct sessinfo {
     char nonce[33]; /* of the owner process */
     char source[16];
+    char address[280];              /* of the source, without user and password */
     char replid[REPLID_LEN + 1]; /* "" for files, as the next three */
     char lineage[129];
     char session[129]; /* SYNCn: opaque */

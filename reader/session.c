@@ -295,6 +295,7 @@ void session_begin(struct owner *w)
     strlcpy(w->info.nonce, w->hub.nonce, sizeof w->info.nonce);
     strlcpy(w->info.control, w->hub.path, sizeof w->info.control);
     strlcpy(w->info.source, "dragonfly", sizeof w->info.source);
+    strlcpy(w->info.address, w->o->shown, sizeof w->info.address);
     w->info.journal = true;
     w->info.started = (uint64_t)time(NULL);
     w->info.epoch++;

@@ -1,43 +1,66 @@
-/* dfconf FILE SECTION: print the entries of a section of an INI file as "name<TAB>value" lines, for shell
- * scripts. Names and values that hold a tab or newline are refused. See df2redis.conf(5). */
+/* What the supervisor leaves to the parsers that the stages use.
+ *
+ * dfconf FILE SECTION: print the entries of a section of an INI file as "name<TAB>value" lines. Names and
+ * values that hold a tab are refused. See df2redis.conf(5).
+ *
+ * dfconf --url: check the URL that is standard input (not an argument: it may hold a password), and print it
+ * without its password, NUL, and where it has one the password, NUL. */
 #include <err.h>
-#include <ini.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "conf.h"
 #include "exits.h"
+#include "url.h"
 #include "version.h"
 
-static const char *wanted;
+#define URL_BYTES 4096
 
-static int on_entry(void *user, const char *section, const char *name, const char *value)
+static void on_entry(void *user, const char *section, const char *name, const char *value)
 {
-    (void)user;
+    const char *wanted = user;
     if (strcmp(section, wanted) != 0)
-        return 1;
-    if (strpbrk(name, "\t\n") != NULL || strpbrk(value, "\t\n") != NULL)
-        return 0;
-    return printf("%s\t%s\n", name, value) > 0;
+        return;
+    if (strchr(name, '\t') != NULL || strchr(value, '\t') != NULL)
+        errx(EXIT_USAGE, "a tab in section [%s]", section);
+    (void)printf("%s\t%s\n", name, value);
+}
+
+static void split_url(void)
+{
+    char text[URL_BYTES + 1], bare[URL_BYTES + 1];
+    struct url u;
+    size_t n = fread(text, 1, sizeof text, stdin);
+    if (n == sizeof text || memchr(text, '\0', n) != NULL)
+        errx(EXIT_USAGE, "the URL is too long");
+    text[n] = '\0';
+    const char *fault = url_parse(&u, text);
+    if (fault == NULL && !url_without_password(text, bare, sizeof bare))
+        fault = "the URL is too long";
+    if (fault != NULL)
+        errx(EXIT_USAGE, "%s", fault);
+    (void)printf("%s%c", bare, '\0');
+    if (u.password[0] != '\0')
+        (void)printf("%s%c", u.password, '\0');
 }
 
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         puts("dfconf (df2redis) " DF2REDIS_VERSION);
-        return 0;
+        return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        puts("usage: dfconf FILE SECTION\nPrints the entries of a section of an INI file, a name and a value "
-             "a line.");
-        return 0;
+        puts("usage: dfconf FILE SECTION\n       dfconf --url <URL\n"
+             "Prints the entries of a section of an INI file, a name and a value a line; or a URL and its "
+             "password.");
+        return EXIT_DONE;
     }
-    if (argc != 3)
-        errx(EXIT_USAGE, "usage: dfconf FILE SECTION");
-    wanted = argv[2];
-    int rc = ini_parse(argv[1], on_entry, NULL);
-    if (rc == -1)
-        err(EXIT_CANNOT, "%s", argv[1]);
-    if (rc != 0)
-        errx(EXIT_USAGE, "%s: error in line %d", argv[1], rc);
-    return 0;
+    if (argc == 2 && strcmp(argv[1], "--url") == 0)
+        split_url();
+    else if (argc == 3)
+        conf_read(argv[1], on_entry, argv[2]);
+    else
+        errx(EXIT_USAGE, "usage: dfconf FILE SECTION | dfconf --url");
+    return fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT;
 }

@@ -1,24 +1,28 @@
-/* dflog [-e ERRORFILE] FILE: append the lines of standard input to a file, each with the time before it. The
- * file is opened anew on SIGHUP (it was moved away by logrotate). FILE -: to standard error, as they are. The
- * first line with level=error makes ERRORFILE, until that is removed. Ends with its input only: the last
- * words of the others count. */
+/* dflog [-e ERRORFILE] [-p PID] FILE: append the lines of standard input to a file, each with the time before
+ * it. The file is opened anew on SIGHUP (it was moved away by logrotate). FILE -: to standard error, as they
+ * are. The first lines with level=error are kept in ERRORFILE, until that is removed. PID gets a SIGHUP when
+ * nobody reads standard error any more. Ends with its input only: the last words of the others count. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <bsd/stdlib.h>
 
 #include "exits.h"
+#include "io.h"
 #include "version.h"
 
 #define LINE_MAX_BYTES 8192 /* a longer one is broken */
 
 static volatile sig_atomic_t hup;
 static const char *error_file;
+static pid_t parent;
 static bool stamped;
 
 static void on_hup(int sig)
@@ -31,7 +35,7 @@ static int open_log(const char *file)
 {
     if (!stamped)
         return STDERR_FILENO;
-    return open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    return io_open_own(file, O_WRONLY | O_APPEND | O_CREAT, 0640);
 }
 
 /* When it cannot be opened again, what is open goes on being written. */
@@ -49,16 +53,19 @@ static void reopen(int *fd, const char *file)
     *fd = again;
 }
 
-/* The first error after the last start tells more than those that follow from it. */
+#define KEPT_BYTES (16 << 10) /* of errors */
+
+/* The first errors after the last start tell more than those that follow from them. */
 static void keep_error(const char *text, size_t n)
 {
     static const char mark[] = "level=error ";
     if (error_file == NULL || n < sizeof mark - 1 || memcmp(text, mark, sizeof mark - 1) != 0)
         return;
-    int fd = open(error_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = open(error_file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return;
-    (void)dprintf(fd, "%.*s\n", (int)n, text);
+    if (lseek(fd, 0, SEEK_END) < KEPT_BYTES)
+        (void)dprintf(fd, "%.*s\n", (int)n, text);
     close(fd);
 }
 
@@ -79,7 +86,10 @@ static void put_line(int fd, const char *text, size_t n)
     at += n;
     line[at++] = '\n';
     ssize_t w = write(fd, line, at);
-    (void)w;
+    if (w < 0 && !stamped && parent > 0 && (errno == EPIPE || errno == EIO)) {
+        (void)kill(parent, SIGHUP);
+        parent = 0; /* once */
+    }
     keep_error(text, n);
 }
 
@@ -128,25 +138,31 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        puts("usage: dflog [-e ERRORFILE] FILE\nAppends lines to a file, with the time; opens it anew on "
+        puts("usage: dflog [-e ERRORFILE] [-p PID] FILE\nAppends lines to a file, with the time; opens it "
+             "anew on "
              "SIGHUP.");
         return EXIT_DONE;
     }
-    if (argc == 4 && strcmp(argv[1], "-e") == 0) {
-        error_file = argv[2];
-        argv += 2;
-        argc -= 2;
+    for (int opt; (opt = getopt(argc, argv, "e:p:")) != -1;) {
+        const char *fault = NULL;
+        if (opt == 'e')
+            error_file = optarg;
+        else if (opt == 'p')
+            parent = (pid_t)strtonum(optarg, 1, INT_MAX, &fault);
+        if ((opt != 'e' && opt != 'p') || fault != NULL)
+            errx(EXIT_USAGE, "usage: dflog [-e ERRORFILE] [-p PID] FILE");
     }
-    if (argc != 2 || (argv[1][0] == '-' && argv[1][1] != '\0'))
-        errx(EXIT_USAGE, "usage: dflog [-e ERRORFILE] FILE");
-    stamped = strcmp(argv[1], "-") != 0;
+    if (optind != argc - 1)
+        errx(EXIT_USAGE, "usage: dflog [-e ERRORFILE] [-p PID] FILE");
+    const char *file = argv[optind];
+    stamped = strcmp(file, "-") != 0;
     struct sigaction sa = {.sa_handler = on_hup};
     (void)sigaction(SIGHUP, &sa, NULL); /* no SA_RESTART */
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGTERM, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
-    int fd = open_log(argv[1]);
+    int fd = open_log(file);
     if (fd < 0)
-        err(EXIT_CANNOT, "%s", argv[1]);
-    return copy(fd, argv[1]);
+        err(EXIT_CANNOT, "%s", file);
+    return copy(fd, file);
 }

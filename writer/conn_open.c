@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <bsd/string.h>
 
+#include "claim.h"
 #include "big.h"
 #include "bundle.h"
 #include "cluster.h"
@@ -129,20 +130,44 @@ static bool is_ours(const struct conn *c, long long id)
     return false;
 }
 
+/* Another writer of the task: the connection is given up, and tried again for a while. */
+static bool is_rival(struct conn *c, const char *who)
+{
+    char why[400];
+    if (claim_may_take_over(c->w))
+        return false;
+    if (claim_rival(c->w, who, why, sizeof why)) {
+        writer_fail(c->w, EXIT_CANNOT, "event=task_in_use target=%s node=%s error=%s", c->w->opt.shown,
+                    cnode_name(c->node), log_quote(why, strlen(why)));
+        c->w->cluster->dead = true;
+    }
+    conn_lose(c, "%s", why);
+    return true;
+}
+
 static void on_list(struct conn *c, void *arg, const redisReply *r)
 {
+    char num[24], who[RIVAL_NAME];
+    long long id;
     (void)arg;
-    char prefix[160], num[24];
     if (!fine(c, r, REDIS_REPLY_STRING, "CLIENT LIST"))
         return;
-    snprintf(prefix, sizeof prefix, " name=df2redis:%s:", c->w->opt.task);
+    bool rivals = false;
+    for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0')
+        if (rival_of(&c->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_ALIVE) {
+            rivals = true;
+            if (is_rival(c, who))
+                return;
+        }
+    if (!rivals)
+        c->w->rival_since = 0;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
-        long long id = strncmp(line, "id=", 3) == 0 ? strtoll(line + 3, NULL, 10) : 0;
-        const char *at = strstr(line, prefix);
-        if (id == 0 || at == NULL || at > line + strcspn(line, "\n") || is_ours(c, id) || c->un + 4 >= c->cap)
+        if (rival_of(&c->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_NONE || is_ours(c, id) ||
+            c->un + 4 >= c->cap)
             continue;
         snprintf(num, sizeof num, "%lld", id);
-        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection node=%s id=%lld", cnode_name(c->node), id);
+        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection node=%s id=%lld writer=%s", cnode_name(c->node), id,
+                  log_quote(who, strlen(who)));
         conn_call(c, on_kill, NULL, "CLIENT", "KILL", "ID", num, NULL);
     }
     conn_call(c, on_ready, NULL, "ECHO", "ready", NULL);
@@ -151,8 +176,8 @@ static void on_list(struct conn *c, void *arg, const redisReply *r)
 static void hello(struct conn *c)
 {
     const struct url *u = &c->w->opt.url;
-    char name[160];
-    connection_name(c->w, name, sizeof name);
+    char name[RIVAL_NAME];
+    rival_name(&c->w->self, name);
     c->state = CONN_HELLO;
     if (u->user[0] != '\0')
         conn_call(c, on_auth, NULL, "AUTH", u->user, u->password, NULL);

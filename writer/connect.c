@@ -8,6 +8,7 @@
 #include <bsd/string.h>
 
 #include "call.h"
+#include "claim.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
@@ -25,6 +26,7 @@ enum shake {
     SHAKE_AGAIN,   /* no connection */
     SHAKE_LATER,   /* it is there and says that it cannot now: LOADING and the like */
     SHAKE_UNKNOWN, /* sentinels do not know the master's name: maybe just now */
+    SHAKE_RIVAL,   /* another writer of the task is at work there */
     SHAKE_FATAL,
 };
 
@@ -148,15 +150,28 @@ static enum shake authenticate(struct node *n)
     return judge(n, r, "AUTH", A_STATUS);
 }
 
-/* "df2redis:TASK:host.pid" */
-void connection_name(const struct writer *w, char *out, size_t cap)
+/* A line of CLIENT LIST at a time: the next one, or NULL. */
+static const char *next_line(const redisReply *list, const char *line)
 {
-    char host[64] = "?";
-    (void)gethostname(host, sizeof host - 1);
-    for (char *p = host; *p != '\0'; p++)
-        if (*p <= ' ' || *p > '~')
-            *p = '?';
-    snprintf(out, cap, "df2redis:%s:%s.%ld", w->opt.task, host, (long)getpid());
+    line += strcspn(line, "\n");
+    line += *line != '\0';
+    return line < list->str + list->len ? line : NULL;
+}
+
+/* A writer of this task that may be alive is not cut off: what it does then would be in doubt. */
+static enum shake find_rival(struct node *n, const redisReply *list, long long self)
+{
+    char who[RIVAL_NAME];
+    long long id;
+    if (claim_may_take_over(n->w))
+        return SHAKE_OK;
+    for (const char *line = list->str; line != NULL; line = next_line(list, line))
+        if (rival_of(&n->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_ALIVE && id != self) {
+            claim_rival(n->w, who, n->lost_why, sizeof n->lost_why);
+            return SHAKE_RIVAL;
+        }
+    n->w->rival_since = 0;
+    return SHAKE_OK;
 }
 
 /* End every other connection with the name of this task: bytes that a dead writer left in its socket must not
@@ -172,20 +187,16 @@ static enum shake kill_others(struct node *n)
     redisReply *list = target_call(n, CALL_MS, "CLIENT", "LIST", NULL);
     if (list == NULL || list->type != REDIS_REPLY_STRING)
         return judge(n, list, "CLIENT LIST", A_STRING);
-    char prefix[160];
-    snprintf(prefix, sizeof prefix, " name=df2redis:%s:", n->w->opt.task);
-    enum shake verdict = SHAKE_OK;
-    char *save = NULL;
-    for (char *line = strtok_r(list->str, "\n", &save); line != NULL && verdict == SHAKE_OK;
-         line = strtok_r(NULL, "\n", &save)) {
-        long long id = strncmp(line, "id=", 3) == 0 ? strtoll(line + 3, NULL, 10) : 0;
-        if (id == 0 || id == self || strstr(line, prefix) == NULL)
+    enum shake verdict = find_rival(n, list, self);
+    for (const char *line = list->str; line != NULL && verdict == SHAKE_OK; line = next_line(list, line)) {
+        char num[24], who[RIVAL_NAME];
+        long long id;
+        if (rival_of(&n->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_NONE || id == self)
             continue;
-        char num[24];
         snprintf(num, sizeof num, "%lld", id);
-        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection id=%lld", id);
-        r = target_call(n, CALL_MS, "CLIENT", "KILL", "ID", num, NULL);
-        verdict = judge(n, r, "CLIENT KILL", AN_INTEGER | A_STATUS);
+        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection id=%lld writer=%s", id, log_quote(who, strlen(who)));
+        verdict = judge(n, target_call(n, CALL_MS, "CLIENT", "KILL", "ID", num, NULL), "CLIENT KILL",
+                        AN_INTEGER | A_STATUS);
     }
     freeReplyObject(list);
     return verdict;
@@ -287,8 +298,8 @@ static bool session_begun(const struct writer *w)
 /* From a connected socket to one that requests may be sent on; saved: NULL, or where to put the position. */
 static enum shake handshake(struct node *n, struct saved *saved)
 {
-    char name[160], num[16];
-    connection_name(n->w, name, sizeof name);
+    char name[RIVAL_NAME], num[16];
+    rival_name(&n->w->self, name);
     enum shake v = authenticate(n);
     if (v == SHAKE_OK)
         v = judge(n, target_call(n, CALL_MS, "CLIENT", "SETNAME", name, NULL), "CLIENT SETNAME", A_STATUS);
@@ -361,6 +372,17 @@ static void wait_ms(unsigned ms)
         usleep(20000);
 }
 
+/* Its connection may be about to vanish. True: it has not, and the writer has failed. */
+static bool rival_stays(struct node *n)
+{
+    struct writer *w = n->w;
+    if (writer_signals() < 2 && mono_us() - w->rival_since < RIVAL_WAIT)
+        return false;
+    writer_fail(w, EXIT_CANNOT, "event=task_in_use target=%s error=%s", w->opt.shown,
+                log_quote(n->lost_why, strlen(n->lost_why)));
+    return true;
+}
+
 bool node_connect(struct node *n)
 {
     struct writer *w = n->w;
@@ -375,11 +397,18 @@ bool node_connect(struct node *n)
         }
         if (v == SHAKE_LATER && w->opt.reconnect_timeout > 0)
             not_yet(n, &give_up, &said);
-        /* A server that does not answer at all is a mistake of the caller; one that is loading is not, nor
-         * one that must have been there before. */
+        if (v == SHAKE_RIVAL && !rival_stays(n)) {
+            wait_ms(500);
+            continue;
+        }
+        if (v == SHAKE_RIVAL)
+            return false;
+        /* One that does not answer at all, or whose name is not known, is not waited for here: whoever
+         * started us sees it at once, and may try again. Nor is a master that no sentinel knows: that is a
+         * mistake in its name, unless it has been there before. */
         bool there = (n->reached || w->opt.expect_saved) && v != SHAKE_UNKNOWN;
         if (v == SHAKE_FATAL || !there || mono_us() >= give_up || writer_signals() >= 2) {
-            writer_fail(w, v != SHAKE_FATAL && there ? EXIT_RETRY : EXIT_CANNOT,
+            writer_fail(w, v != SHAKE_FATAL && v != SHAKE_UNKNOWN ? EXIT_RETRY : EXIT_CANNOT,
                         "event=cannot_use_target target=%s error=%s", w->opt.shown,
                         log_quote(n->lost_why, strlen(n->lost_why)));
             return false;
@@ -481,6 +510,10 @@ static bool look_for_target(struct node *n, struct saved *saved)
             return true;
         if (v == SHAKE_LATER)
             not_yet(n, &give_up, &said);
+        if (v == SHAKE_RIVAL && rival_stays(n)) {
+            n->dead = true;
+            return false;
+        }
         late |= mono_us() >= give_up; /* after a try: waiting may have taken all of the time */
         if (v == SHAKE_FATAL || late || writer_signals() >= 2) {
             writer_fail(w, v == SHAKE_FATAL ? EXIT_CANNOT : EXIT_RETRY,

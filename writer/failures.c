@@ -57,7 +57,7 @@ bool failures_check(struct writer *w)
             cannot(w, "it is an input as well");
             return false;
         }
-    int fd = open(w->opt.errors_to, O_RDONLY | O_CLOEXEC);
+    int fd = io_open_own(w->opt.errors_to, O_RDONLY, 0);
     ssize_t n = fd >= 0 ? read(fd, got, sizeof got) : -1;
     if (n < 0)
         cannot(w, strerror(errno));
@@ -191,7 +191,7 @@ static void begin(struct writer *w)
 {
     struct failures *k = &w->failures;
     k->open = true;
-    int fd = open(w->opt.errors_to, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = io_open_own(w->opt.errors_to, O_RDWR | O_CREAT, 0600);
     struct stat st;
     recout_init(&k->out, fd, GATHER);
     if (fd < 0 || fstat(fd, &st) < 0)

@@ -250,7 +250,12 @@ static const char flushall[] = "*1\r\n$8\r\nFLUSHALL\r\n";
 static bool decide(struct writer *w)
 {
     struct cluster *cl = w->cluster;
-    w->was_empty = !cl->found;
+    w->was_empty = !cl->found || w->session.repeats;
+    if (cl->found && w->session.repeats) {
+        begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
+        cl->start = START_FLUSH;
+        return true;
+    }
     if (!cl->found || w->opt.on_existing == EXISTING_OVERWRITE || existing_guards(w->opt.on_existing))
         return true;
     if (w->opt.on_existing == EXISTING_FLUSH) {

@@ -24,7 +24,8 @@ static volatile sig_atomic_t signals;
 static void on_signal(int sig)
 {
     (void)sig;
-    signals++;
+    if (io_signal_anew())
+        signals++;
 }
 
 int writer_signals(void)
@@ -32,10 +33,14 @@ int writer_signals(void)
     return signals;
 }
 
-/* The first SIGINT or SIGTERM is only noted: dfreader gets it too, and its END record ends the stream. */
+/* The first SIGINT, SIGTERM or SIGHUP (the terminal is gone) is only noted: dfreader gets it too, and its END record ends
+ * the stream. */
 static void catch_signals(void)
 {
     struct sigaction sa = {.sa_handler = on_signal};
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        (void)sigaction(SIGHUP, &sa, NULL);
     (void)sigaction(SIGINT, &sa, NULL);
     (void)sigaction(SIGTERM, &sa, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
@@ -127,6 +132,7 @@ static void writer_init(struct writer *w)
     snprintf(w->session.position_key, sizeof w->session.position_key, "df2redis:{%s}", w->opt.task);
     w->session.void_flush.max = LANES_REQUEST_MAX;
     random_hex(w->run);
+    rival_self(&w->self, w->opt.task);
     w->quiet_for = -1;
     w->stats.started = mono_us();
     limit_set(&w->limit, w->opt.max_ops, w->opt.max_bytes);

@@ -317,9 +317,6 @@ void group_settle(struct node *n, bool applied);
 
 /* ---- connect.c ---- */
 
-/* Name of our connections: "df2redis:TASK:host.pid". */
-void connection_name(const struct writer *w, char *out, size_t cap);
-
 /* Connect, handshake, learn what the target is. False: w->status and a message are set. */
 bool node_connect(struct node *n);
 

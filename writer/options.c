@@ -42,6 +42,7 @@ enum {
     OPT_CONNECTIONS,
     OPT_AT_LEAST_ONCE,
     OPT_EXACTLY_ONCE,
+    OPT_TAKEOVER,
     OPT_FORGET,
     OPT_DURABLE,
     OPT_CONNECT,
@@ -78,6 +79,7 @@ static const struct option table[] = {
     {"at-least-once", no_argument, NULL, OPT_AT_LEAST_ONCE},
     {"forget", no_argument, NULL, OPT_FORGET},
     {"exactly-once", no_argument, NULL, OPT_EXACTLY_ONCE},
+    {"takeover", no_argument, NULL, OPT_TAKEOVER},
     {"durable-target", no_argument, NULL, OPT_DURABLE},
     {"sentinel-user", required_argument, NULL, OPT_SENTINEL_USER},
     {"sentinel-password-file", required_argument, NULL, OPT_SENTINEL_PASSWORD},
@@ -125,6 +127,7 @@ static void usage(FILE *to)
         "  --wait N                 applied is what N replicas have confirmed\n"
         "  --connections N          connections to each node (1)\n"
         "  --at-least-once          single server: no transactions; positions in --position-file\n"
+        "  --takeover               take the task over from another writer, or another source\n"
         "  --exactly-once           cluster: a position key in each slot, so that nothing counts twice\n"
         "  --forget                 remove the position keys of the task, and its --position-file, and end\n"
         "  --durable-target         cluster: masters keep what they confirmed when they are started anew\n"
@@ -286,7 +289,7 @@ static void only_forget(struct options *o, int inputs)
 {
     if (inputs > 0 || o->listen != NULL)
         errx(EXIT_USAGE, "--forget takes no input");
-    o->exactly_once = o->live = o->expect_saved = o->at_least_once = false;
+    o->exactly_once = o->takeover = o->live = o->expect_saved = o->at_least_once = false;
     o->forget_file = o->position_file;
     o->position_file = o->summary = o->errors_to = NULL;
     o->connections = 1;
@@ -313,7 +316,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .inputs = 1};
     char **given = argv;
     int ngiven = argc;
-    argv = conf_argv("writer", &argc, argv);
+    argv = conf_argv("writer", table, &argc, argv);
     int c;
     while ((c = getopt_long(argc, argv, "qvc:", table, NULL)) != -1) {
         switch (c) {
@@ -335,6 +338,7 @@ void options_parse(struct options *o, int argc, char **argv)
         case OPT_DURABLE: o->durable = true; break;
         case OPT_FORGET: o->forget = true; break;
         case OPT_EXACTLY_ONCE: o->exactly_once = true; break;
+        case OPT_TAKEOVER: o->takeover = true; break;
         case OPT_AT_LEAST_ONCE: o->at_least_once = true; break;
         case OPT_CONNECTIONS:
             o->connections = (unsigned)number("connections", optarg, 1, CONNECTIONS_MAX);

@@ -58,6 +58,7 @@ struct options {
     bool durable;           /* servers keep what they confirm when they are started anew */
     bool at_least_once;     /* no transactions, even where one connection to one server would allow them */
     bool forget;            /* nothing is written: position keys are removed */
+    bool takeover;          /* cut off another writer of the task: claim.h */
     bool exactly_once;      /* in a cluster, too: exact.h */
     unsigned connections;   /* to each node */
     bool must_cluster;      /* redis-cluster:// */

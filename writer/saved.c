@@ -54,9 +54,12 @@ static void read_fields(struct saved_vector *v, const redisReply *r)
     for (size_t i = 0; i + 1 < r->elements && v->state == SAVED_NONE; i += 2)
         if (r->element[i]->str != NULL && sscanf(r->element[i]->str, "f%u", &flow) == 1)
             v->state = SAVED_LOST;
+    for (size_t i = 0; i + 1 < r->elements; i += 2)
+        v->began_empty |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "empty") == 0;
     bool sweeping = false; /* keys may be left that the source does not have any more */
     for (size_t i = 0; i + 1 < r->elements; i += 2)
         sweeping |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "sweep") == 0;
+    v->began_empty &= !sweeping;
     if (v->state == SAVED_INCOMPLETE && whole == v->flows && !sweeping)
         v->state = SAVED_WHOLE;
 }
@@ -143,6 +146,8 @@ static bool parse_file(struct writer *w, struct saved_vector *v, const char *tex
     if (meta_get(text, n, "history", v->history, sizeof v->history) < 0)
         v->history[0] = '\0';
     read_session(w, text, n);
+    uint64_t empty = 0;
+    v->began_empty = meta_getu(text, n, "empty", &empty) && empty == 1;
     v->flows = (unsigned)flows;
     (void)meta_getu(text, n, "lost", &lost);
     v->state = whole == 1 ? SAVED_WHOLE : lost == 1 ? SAVED_LOST : SAVED_INCOMPLETE;
@@ -164,7 +169,7 @@ static bool from_file(struct writer *w, struct saved_vector *v)
 {
     if (w->opt.position_file == NULL)
         return true;
-    int fd = open(w->opt.position_file, O_RDONLY | O_CLOEXEC);
+    int fd = io_open_own(w->opt.position_file, O_RDONLY, 0);
     if (fd < 0 && errno == ENOENT)
         return true;
     char *text = xmalloc(FILE_MAX);
@@ -187,7 +192,7 @@ static bool put_file(struct writer *w, const struct buf *b)
         return false;
     }
     strlcpy(dir, w->opt.position_file, sizeof dir);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = io_open_new(tmp);
     if (fd < 0)
         return false;
     bool ok = io_write_at(fd, b->p, b->len, 0) == 0 && fsync(fd) == 0;
@@ -223,6 +228,8 @@ static void fill_body(const struct writer *w, struct buf *b, bool whole)
         meta_adds(b, "history", w->exact.history);
     meta_addu(b, "whole", whole);
     meta_addu(b, "lost", w->lost_data);
+    if (!whole && session_began_empty(w) && !positions_all_synced(&w->positions))
+        meta_addu(b, "empty", 1);
     meta_addu(b, "over", whole && over(w));
     for (unsigned i = 0; i < s->flows; i++)
         (void)buf_addf(b, "f%u=%llu\n", i,

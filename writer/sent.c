@@ -66,7 +66,7 @@ static struct sent_file *left_behind(struct writer *w, const struct sent_file *n
     size_t size = size_for((unsigned)now->flows);
     const char *from = w->sent.from.id;
     struct sent_file *f = xcalloc(1, size);
-    int fd = path_of(w, "", path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    int fd = path_of(w, "", path) ? io_open_own(path, O_RDONLY, 0) : -1;
     ssize_t n = fd >= 0 ? read(fd, f, size) : -1;
     if (fd >= 0)
         close(fd);
@@ -90,7 +90,7 @@ static bool put_in_place(struct writer *w, const struct sent_file *f)
     struct sent *s = &w->sent;
     if (!path_of(w, "", path) || !path_of(w, ".new", tmp))
         return cannot(w);
-    int fd = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = io_open_new(tmp);
     if (fd < 0)
         return cannot(w);
     s->size = size_for((unsigned)f->flows);

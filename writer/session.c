@@ -5,6 +5,7 @@
 #include <string.h>
 #include <bsd/string.h>
 
+#include "claim.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
@@ -22,7 +23,7 @@
 
 struct facts {
     char nonce[33];
-    char source[16];
+    char source[16], address[280];
     char replid[72], lineage[72];
     char control[1024];
     char refused[32];
@@ -52,6 +53,7 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
     (void)meta_getu(payload, r->len, "journal", &f->journal);
     (void)meta_getu(payload, r->len, "started", &f->started);
     (void)meta_get(payload, r->len, "source", f->source, sizeof f->source);
+    (void)meta_get(payload, r->len, "address", f->address, sizeof f->address);
     (void)meta_get(payload, r->len, "replid", f->replid, sizeof f->replid);
     (void)meta_get(payload, r->len, "lineage", f->lineage, sizeof f->lineage);
     (void)meta_get(payload, r->len, "control", f->control, sizeof f->control);
@@ -115,12 +117,34 @@ static void begin_epoch(struct writer *w, const struct facts *f)
               s->epoch, s->flows, s->source, s->live);
 }
 
+bool session_began_empty(const struct writer *w)
+{
+    return w->session.going_on == 0 && (w->was_empty || w->opt.on_existing == EXISTING_FLUSH);
+}
+
+/* A full sync of the same source that began on an empty target, and broke: all that is there is of this task,
+ * and it may begin anew without being asked. To dfreader it is the first one. */
+static void repeat_own(struct writer *w, const struct facts *f, struct saved_vector *v)
+{
+    struct session *s = &w->session;
+    bool same =
+        strcmp(v->replid, f->replid) == 0 || (f->lineage[0] != '\0' && strcmp(v->lineage, f->lineage) == 0);
+    s->repeats = v->state == SAVED_INCOMPLETE && v->began_empty && same &&
+                 w->opt.on_full_resync == FULL_FAIL && !w->opt.expect_saved;
+    if (!s->repeats)
+        return;
+    log_event(LOG_WARN, NO_FLOW, "event=full_sync_repeated action=flush target=%s note=%s", w->opt.shown,
+              "\"the one before was not complete; it began on an empty target\"");
+    *v = (struct saved_vector){.state = SAVED_NONE};
+}
+
 /* dfreader waits for what the target says of earlier sessions. */
-static enum put say_saved(struct writer *w)
+static enum put say_saved(struct writer *w, const struct facts *f)
 {
     struct saved_vector v;
     if (!saved_read(w, &v))
         return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: again on the next connection */
+    repeat_own(w, f, &v);
     strlcpy(w->exact.saved, v.state == SAVED_WHOLE ? v.history : "", sizeof w->exact.saved);
     if (saved_tell(w, &v) == 0)
         return PUT_DONE;
@@ -135,8 +159,9 @@ static enum put begin_session(struct writer *w, const struct facts *f)
         return w->failed ? PUT_FAIL : PUT_WAIT;
     memcpy(s->nonce, f->nonce, sizeof s->nonce);
     strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
+    strlcpy(s->address, f->address[0] != '\0' ? f->address : "-", sizeof s->address);
     s->journal = f->journal != 0;
-    s->wrote = false;
+    s->wrote = s->claimed = false;
     w->stopped = false;
     sent_forget(w);
     s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
@@ -158,7 +183,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
                   "\"nothing is kept to go on from: a restart needs a full sync; see --position-file\"");
     if (s->live && f->resume != 0) {
         s->epoch = (unsigned)f->epoch;
-        enum put got = say_saved(w);
+        enum put got = say_saved(w, f);
         if (got != PUT_DONE)
             return got;
     }
@@ -300,7 +325,9 @@ static bool apply_policy(struct writer *w)
     int has = target_has_keys(w, n);
     if (has < 0)
         return false;
-    w->was_empty = has == 0;
+    w->was_empty = has == 0 || w->session.repeats;
+    if (has > 0 && w->session.repeats)
+        return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
     if (has == 0 || w->opt.on_existing == EXISTING_OVERWRITE || existing_guards(w->opt.on_existing))
         return true;
     if (w->opt.on_existing == EXISTING_FLUSH) {
@@ -383,14 +410,17 @@ static bool write_identity(struct writer *w)
               target_must(w, n, CALL_MS, "MULTI", NULL) &&
               target_queued(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
               target_queued(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
-                          w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
+                            "source", s->address, w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
+    bool empty = session_began_empty(w);
+    if (ok && empty)
+        ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
     unsigned more = s->going_on > 0 ? s->flows : 0;
     for (unsigned i = 0; i < more && ok; i++) {
         snprintf(name, sizeof name, "f%u", i);
         snprintf(text, sizeof text, "%u 0 %llu", s->epoch, (unsigned long long)w->positions.flow[i].pos);
         ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
     }
-    return ok && target_exec(w, n, CALL_MS, 2 + more) &&
+    return ok && target_exec(w, n, CALL_MS, 2 + empty + more) &&
            (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
 }
 
@@ -415,6 +445,9 @@ enum put session_start(struct writer *w)
     if (!node_quiet(&w->node) || w->node.lost)
         return PUT_WAIT;
     bool ok = true, flush;
+    enum put claim = claim_target(w);
+    if (claim != PUT_DONE)
+        return claim;
     if (w->cluster != NULL) {
         enum put got = cluster_start(w);
         if (got == PUT_DONE)

@@ -39,16 +39,19 @@ struct session {
     unsigned flows;
     unsigned up;
     unsigned going_on; /* flows of mode PARTIAL */
+    bool repeats;      /* the full sync before had an empty target and broke: another one instead of it */
     char refused[32];  /* why this session begins anew instead of going on; "" no such thing */
     bool journal;
     bool live; /* the control socket is (or was) connected */
     bool left; /* it is none now, but began a moment ago */
     bool died; /* it was, but its dfreader was killed before we reached it */
     char source[16];
+    char address[280];  /* of the source; "-" not known */
     char replid[72], lineage[72];
     char identity[256]; /* value of field "session" in the position key */
     char position_key[96];
     struct flow *flow;
+    bool claimed;          /* claim.h: what it has to be before anything is changed */
     bool wrote;            /* the target was changed since the session (any epoch) began */
     bool partial_ok;       /* offline, and some flows come later in the same input */
     struct buf void_flush; /* the request of a flush before the cut; runs when the new epoch begins */
@@ -74,6 +77,9 @@ enum put session_start(struct writer *w);
  * failed.
  */
 bool session_full_resync(struct writer *w, bool *flush);
+
+/* This full sync has the target to itself: it held nothing, or was emptied. */
+bool session_began_empty(const struct writer *w);
 
 /* The target holds keys, and that was not to be: fail. */
 void session_refuse(struct writer *w);

@@ -190,7 +190,7 @@ static void json_kinds(FILE *f, const char *name, const struct kinds *k)
 static int json(const struct writer *w, int status)
 {
     const struct stats *s = &w->stats;
-    FILE *f = fopen(w->opt.summary, "we");
+    FILE *f = io_fopen_own(w->opt.summary);
     if (f == NULL)
         return -1;
     struct number v[NUMBERS];

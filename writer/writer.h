@@ -18,6 +18,7 @@
 #include "positions.h"
 #include "saved.h"
 #include "sent.h"
+#include "rival.h"
 #include "session.h"
 #include "splits.h"
 #include "summary.h"
@@ -48,6 +49,8 @@ struct writer {
     struct limit limit;
     struct watch watch;
     int epoll;
+    struct rival_self self; /* whose connections are ours */
+    uint64_t rival_since;   /* mono_us: another writer of the task is there; 0: none was seen */
     char run[33]; /* random: tells this process's position key from that of another with the same session */
     int status;   /* worst so far */
     bool failed;  /* nothing new is begun; what is in flight is finished */

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Commands to tasks from outside: status, list, stop, limit.
+# Commands to tasks from outside: status, list, stop, limit, remove.
 
 # Is the task running? In held: up, orphaned (its stages without their supervisor), down.
 look_at_lock() {
@@ -33,18 +33,45 @@ status_command() {
 
 # One line a task, of those that have left a directory; status 0 where there are none, too.
 list_command() {
-    local dir form=line second=
+    local dir form=line places=("$base")
     [[ $json -eq 1 ]] && form=json
     [[ ${#words[@]} -eq 1 && -z ${opt[run-dir]-} ]] || die 2 "list takes no arguments"
-    [[ $base == /run/df2redis ]] || second=/run/df2redis
-    for dir in "$base"/*/ ${second:+"$second"/*/}; do
-        [[ -r ${dir}state ]] || continue
-        run_dir=${dir%/}
-        task=${run_dir##*/}
-        control=$run_dir/control.sock
-        show_task "$form"
+    [[ $base == /run/df2redis ]] || places+=(/run/df2redis)
+    for base in "${places[@]}"; do
+        for dir in "$base"/*/; do
+            [[ -r ${dir}state && ($EUID -eq 0 || -O $dir) ]] || continue
+            run_dir=${dir%/}
+            task=${run_dir##*/}
+            control=$run_dir/control.sock
+            # In a process of its own, which may become another user.
+            (become_owner && show_task "$form") | head -n 1
+        done
     done
     exit 0
+}
+
+# The task of --task and --run-dir, or those that are named.
+remove_command() {
+    local name
+    if [[ ${#words[@]} -eq 1 ]]; then
+        remove_task
+        exit 0
+    fi
+    [[ -z ${opt[run-dir]-}${opt[task]-} ]] || die 2 "remove takes names, or --task, or --run-dir"
+    for name in "${words[@]:1}"; do
+        task=$name
+        check_task
+        choose_run_dir
+        remove_task
+    done
+    exit 0
+}
+
+remove_task() {
+    find_run_dir
+    # In a process of its own, which may become another user, who cannot remove the directory itself.
+    (become_owner && empty_run_dir) || exit $?
+    [[ $run_dir == . ]] || rmdir -- "$run_dir" || die 1 "$run_dir stays: it holds other files"
 }
 
 stop_command() {
@@ -66,33 +93,43 @@ stop_command() {
     exit 75
 }
 
-# A number with k, m or g, in bytes.
+# A number with k, m or g, in bytes: in number.
 plain_size() {
-    local n=${1%[kKmMgG]} unit=${1: -1}
-    [[ $n =~ ^[0-9]{1,12}$ ]] || die 2 "$1: no size (a number with k, m or g)"
-    case $unit in
-    k | K) n=$((n * 1024)) ;;
-    m | M) n=$((n * 1024 * 1024)) ;;
-    g | G) n=$((n * 1024 * 1024 * 1024)) ;;
+    local shift=0
+    case $1 in
+    *[kK]) shift=10 ;;
+    *[mM]) shift=20 ;;
+    *[gG]) shift=30 ;;
     esac
-    echo "$n"
+    decimal "${1%[kKmMgG]}" $((most >> shift)) || die 2 "$1: no size below 1000000000000 bytes (a number with k, m or g)"
+    number=$((number << shift))
+}
+
+put_limit() { # name value
+    if ! echo "$2" >"$run_dir/limit.$1.new" || ! mv -fT -- "$run_dir/limit.$1.new" "$run_dir/limit.$1"; then
+        die 1 "cannot write to $run_dir"
+    fi
 }
 
 # They hold for the runs that follow, too, until the task ends.
 limit_command() {
-    local ops=${opt[max-ops]-} bytes=${opt[max-bytes]-} what=()
+    local ops=${opt[max-ops]-} bytes=${opt[max-bytes]-} what=() number most=1000000000000
     [[ ${#words[@]} -eq 1 ]] || die 2 "limit takes no arguments (but --task, --run-dir, --max-ops and --max-bytes)"
-    [[ -z $ops || $ops =~ ^[0-9]+$ ]] || die 2 "--max-ops $ops: no number"
-    [[ -z $ops ]] || what+=("ops=$ops")
+    if [[ -n $ops ]]; then
+        decimal "$ops" 2147483647 || die 2 "--max-ops $ops: no number up to 2147483647"
+        ops=$number
+        what+=("ops=$ops")
+    fi
     if [[ -n $bytes ]]; then
-        bytes=$(plain_size "$bytes") || exit 2
+        plain_size "$bytes"
+        bytes=$number
         what+=("bytes=$bytes")
     fi
     [[ ${#what[@]} -gt 0 ]] || die 2 "limit takes --max-ops N, --max-bytes SIZE or both"
     look_at_lock
     [[ $held == up ]] || die 1 "task $task is not running ($run_dir is not locked)"
-    [[ -z $ops ]] || echo "$ops" >"$run_dir/limit.max-ops"
-    [[ -z $bytes ]] || echo "$bytes" >"$run_dir/limit.max-bytes"
+    [[ -z $ops ]] || put_limit max-ops "$ops"
+    [[ -z $bytes ]] || put_limit max-bytes "$bytes"
     [[ -S $control ]] || exit 0
     exec "$here/dfreader" --ask "$control" limit "${what[@]}"
 }

@@ -1,15 +1,20 @@
 # shellcheck shell=bash
 # Messages, exit statuses, and what every other part needs.
 
+messages=2 # the descriptor: 7 once there is a log, and then 2 is what bash itself has to say, which nobody reads
+
 log() { # level event [name=value…]
     local level=$1
     shift
-    [[ $level == info && $verbose -eq 0 ]] && return
-    printf 'level=%s stage=df2redis event=%s\n' "$level" "$*" >&2
+    case $level in
+    info) [[ $verbose -ge 1 ]] || return 0 ;;
+    debug) [[ $verbose -ge 2 ]] || return 0 ;;
+    esac
+    printf 'level=%s stage=df2redis event=%s\n' "$level" "$*" >&"$messages"
 }
 
 die() { # status message
-    printf 'df2redis: %s\n' "$2" >&2
+    printf 'df2redis: %s\n' "$2" >&"$messages"
     exit "$1"
 }
 
@@ -29,7 +34,7 @@ rank_of() {
 worst=0
 worse() {
     local st=$1
-    # A stage that a signal killed is one that a new start may mend.
+    # What killed a stage is worth a retry.
     [[ $st -ge 128 ]] && st=75
     [[ $(rank_of "$st") -gt $(rank_of "$worst") ]] && worst=$st
     return 0
@@ -50,5 +55,30 @@ escape() { # text
 ask() { # seconds question…
     local patience=$1
     shift
-    timeout "$patience" "$here/dfreader" --ask "$control" "$@" 2>/dev/null 8>&- 9>&-
+    timeout "$patience" "$here/dfreader" --ask "$control" "$@" 2>/dev/null 4>&- 5>&- 7>&- 8>&- 9>&-
+}
+
+# Let time pass. Not in bash's wait, nor with a child: a signal that comes when a child ends makes wait lose that child's
+# status, and wait for ever. A signal is handled meanwhile.
+tick() { # seconds
+    local _
+    read -r -t "$1" -u 4 _
+    return 0
+}
+
+now_us() { now=${EPOCHREALTIME/./}; }
+
+# A number from outside, in number, without the leading zeros that would make it octal. False: it is none, or more than
+# max.
+decimal() { # text max
+    [[ $1 =~ ^0*([0-9]{1,18})$ ]] || return 1
+    number=$((10#${BASH_REMATCH[1]}))
+    [[ $number -le $2 ]]
+}
+
+# With too few descriptors whatever is started fails, and says something else.
+check_descriptors() {
+    local most
+    most=$(ulimit -n) || most=0
+    [[ $most == unlimited || $most -ge 64 ]] || die 1 "too few files can be open: raise the limit of $most (ulimit -n) to 64 or more"
 }

@@ -1,7 +1,10 @@
 # shellcheck shell=bash
 # Messages of all stages go through dflog: with --log-file into that file, with the time, and opened anew when told to;
-# of a service without, to where they went before. It keeps the first error of a run for us, which the stages tell
+# of a service without, to where they went before. It keeps the first errors of a run for us, which the stages tell
 # nobody else. In a terminal, where somebody reads along, it is left out.
+#
+# Descriptors: 4 is what nobody writes to, 7 is where messages go, 5 where they went when we were started. 2 is what bash itself says, such as of
+# children that a signal killed: none of that is for our users.
 
 log_file=
 log_pid=
@@ -11,13 +14,20 @@ start_log() {
     trap '' PIPE # without dflog messages are lost, not we
     trap on_hangup HUP
     log_file=${opt[log-file]-}
-    [[ -n $log_file || ! -t 2 ]] || return 0
-    if [[ -n $log_file ]]; then
-        [[ $log_file == /* ]] || log_file=$PWD/$log_file
-        : >>"$log_file" || die 1 "cannot write $log_file"
+    [[ $messages -eq 7 ]] || exec 5>&2
+    if [[ -z $log_file && -t 5 ]]; then
+        exec 7>&5
+    else
+        if [[ -n $log_file ]]; then
+            [[ $log_file == /* ]] || log_file=$PWD/$log_file
+            refuse_foreign_link "$log_file"
+            : >>"$log_file" || die 1 "cannot write $log_file"
+        fi
+        exec 7> >(exec 2>&5 4>&- 5>&- 6>&- 8>&- 9>&- && exec "$here/dflog" -e "$run_dir/error" -p $$ "${log_file:--}")
+        log_pid=$!
     fi
-    exec 2> >(exec 6>&- 8>&- 9>&- && exec "$here/dflog" -e "$run_dir/error" "${log_file:--}")
-    log_pid=$!
+    messages=7
+    exec 2>/dev/null
 }
 
 # One that somebody has killed is missed: its messages are lost until then.
@@ -25,28 +35,44 @@ check_log() {
     [[ -z $log_pid ]] || alive "$log_pid" || { log_pid='' && start_log; }
 }
 
+# With a log file it is to be opened anew; without, the terminal is gone, or who read our messages: an orderly stop. That
+# may be said several times (by the kernel, a shell, dflog, our monitor), and is never a second signal that kills.
 on_hangup() {
-    if [[ -n $log_file ]]; then kill -HUP "$log_pid" 2>/dev/null; else on_signal; fi
+    if [[ -n $log_file ]]; then
+        kill -HUP "$log_pid" 2>/dev/null
+    elif [[ $stopping -eq 0 ]]; then
+        on_signal
+    fi
 }
 
 # The last lines are written before we end.
 stop_log() {
     [[ -n $log_pid ]] || return 0
-    exec 2>/dev/null
+    exec 7>&-
     wait "$log_pid" 2>/dev/null
 }
 
-# What that first error says, in words: in reason. Behind the name of the stage that ended first the one that said it is
-# named, too, if it is another: a wrong password of the target is none of the source's.
-first_error() {
-    local line stage=
+# What the stage that is to blame said first, in words: in reason. Where it said nothing, what another did, with its name:
+# a wrong password of the target is none of the source's.
+explain() { # name of the stage
+    local line said='' other='' stage=${1%%-*}
     reason=
-    [[ -r $run_dir/error ]] && IFS= read -r line <"$run_dir/error" || return 0
-    [[ $line != *" stage=df2redis "* ]] || return 0
-    [[ ! $line =~ ^level=error\ stage=([a-z]+)\  || $first_fault == "${BASH_REMATCH[1]}"* ]] || stage=" ${BASH_REMATCH[1]}:"
+    [[ -r $run_dir/error ]] || return 0
+    while IFS= read -r line; do
+        [[ $line =~ ^level=error\ stage=([a-z]+)\ (flow=([0-9]+)\ )? && ${BASH_REMATCH[1]} != df2redis ]] || continue
+        : "${other:=$line}"
+        [[ ${BASH_REMATCH[1]} == "$stage" && (-z ${BASH_REMATCH[3]} || $1 != *-[0-9]* || $1 == *-${BASH_REMATCH[3]}) ]] ||
+            continue
+        said=$line
+        break
+    done <"$run_dir/error"
+    line=${said:-$other}
+    [[ -n $line ]] || return 0
+    [[ -n $said ]] || stage=${line#level=error stage=}
+    [[ -n $said ]] && stage='' || stage=" ${stage%% *}:"
     if [[ $line =~ \ (reason|msg|error|note)=\"(.*)\"$ || $line =~ \ (reason|msg|error|note)=\"([^\"]*)\" ]]; then
         reason=":$stage ${BASH_REMATCH[2]}"
     else
-        reason=": ${line#level=error }"
+        reason=":$stage ${line#level=error }"
     fi
 }

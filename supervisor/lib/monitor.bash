@@ -4,7 +4,7 @@
 
 notify_socket=${NOTIFY_SOCKET-}
 watchdog=0 # seconds between two signs of life; 0: nobody asks
-if [[ ${WATCHDOG_USEC-} =~ ^[1-9][0-9]*$ && ${WATCHDOG_PID:-$$} == "$$" ]]; then
+if [[ ${WATCHDOG_USEC-} =~ ^[1-9][0-9]{0,17}$ && ${WATCHDOG_PID:-$$} == "$$" ]]; then
     watchdog=$((WATCHDOG_USEC < 3000000 ? 1 : WATCHDOG_USEC / 3000000))
 fi
 # They are for us, not for the stages.
@@ -12,7 +12,7 @@ unset NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID
 
 monitor_pid=
 start_monitor() {
-    exec 8> >(exec 9>&- && monitor)
+    exec 8> >(exec 4>&- 5>&- 9>&- && monitor)
     monitor_pid=$!
 }
 
@@ -36,12 +36,14 @@ notify() { # NAME=VALUE…
 }
 
 monitor() {
-    local line rc tick=0.25
+    local line rc tick=0.25 number
     trap '' INT TERM HUP PIPE
     announced=
     fed_next=0
     ready=0
     alarms_before=
+    on_terminal=0
+    [[ -n $log_file || ! -t 7 ]] || on_terminal=1
     while :; do
         read -r -t "$tick" line
         rc=$?
@@ -49,12 +51,21 @@ monitor() {
         # Of several changes the last counts.
         while read -r -t 0; do read -r line || break 2; done
         look
+        look_at_terminal
         # Often until it runs, then every second, more slowly with very many flows.
         tick=0.25
-        [[ $ready -eq 1 ]] && tick=$((1 + flows_seen / 64))
+        [[ $ready -eq 1 ]] && decimal "$flows_seen" 65536 && tick=$((1 + number / 64))
     done
     # The last word, unless the supervisor was killed: the directory may be another's by now.
     ! alive $$ || look
+}
+
+# A terminal that is gone cannot be written to any more, and is none: the supervisor hears of it in case that the kernel
+# has told it nothing, because it is not in the foreground.
+look_at_terminal() {
+    [[ $on_terminal -eq 1 && ! -t 7 ]] || return 0
+    on_terminal=0
+    kill -HUP $$
 }
 
 # Values of the state file, and of the line that status.awk makes of everything.
@@ -83,7 +94,7 @@ look() {
 
 flows_seen=0
 take_view() {
-    local name value
+    local name value last='' delivered applied
     view_phase='' view_alarms='' view_text=''
     while IFS='=' read -r name value; do
         case $name in
@@ -91,13 +102,17 @@ take_view() {
         alarms) view_alarms=$value ;;
         text) view_text=$value ;;
         flows) flows_seen=$value ;;
-        sample) break ;;
+        sample*) last=$name ;;
         esac
     done <"$run_dir/progress"
     case $view_phase in
     catching-up | streaming) [[ -e $run_dir/complete ]] || : >"$run_dir/complete" ;;&
     full-sync | catching-up | streaming) [[ -e $run_dir/ready ]] || : >"$run_dir/ready" ;;
     esac
+    if [[ -n $last ]]; then
+        read -r _ _ _ delivered applied _ <<<"$last"
+        echo "$delivered $applied" >"$run_dir/reached"
+    fi
     # What dfreader notices it logs itself.
     if [[ $view_alarms == *target-paused* && $alarms_before != *target-paused* ]]; then
         log warn "target-paused msg=\"the target has taken nothing for 10 seconds\""

@@ -9,6 +9,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, a line each
        df2redis [options] stop                      stop it: source first, then drain; --final: for good
+       df2redis [options] remove [NAME...]          take tasks that have ended off the list
        df2redis [options] limit                     change what --max-ops and --max-bytes say, while it runs
 
 SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:password]@]host[:port]
@@ -17,10 +18,13 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
                            where it holds a key of the source's snapshot
       --resume             with replicate: go on from the positions that the target holds
-      --restart            with replicate: --resume, and run again after what a new start may mend
+      --restart            with replicate: --resume, and run again after retryable errors
                            (--no-restart: not, whatever the file says)
       --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
       --on-full-resync WHAT   where it cannot go on: fail (default), flush or overwrite the target
+      --include RULE, --exclude RULE   keys to replicate, and not: GLOB, prefix:P, regex:R, type:T, db:N (repeatable)
+      --rename-prefix A=B  keys that begin with A begin with B
+      --db-map A=B[,C=D]   database A becomes B; *=B: all others
       --position-file FILE keep the positions there (clusters)
       --exactly-once       into a cluster: nothing counts twice, at the cost of a position key in each slot
       --tls-ca WHERE       file or folder of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
@@ -32,6 +36,13 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
                            $XDG_RUNTIME_DIR; without that /run/df2redis/NAME, or /tmp/df2redis-UID/NAME)
       --log-file FILE      messages go there, with the time; opened anew on SIGHUP
+      of dfreader(1):      --spool DIR, --spool-max, --spill-max, --spill-dir, --buffer, --parser-timeout,
+                           --stall-timeout, --barrier-timeout, --ping-timeout
+      of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --no-reread,
+                           --stats
+      of rediswriter(1):   --on-source-flush, --strict, --wait, --connections, --window, --barrier-spill-max,
+                           --input-timeout, --at-least-once, --durable-target, --no-mset,
+                           --takeover
       --target-version V   write for this target instead of asking it
       --unsupported WHAT   report (default), approximate or fail
       --max-ops N          requests a second that the target gets (0: no limit)
@@ -55,21 +66,36 @@ args=("$@")
 config=
 verbose=0
 single=0
-exactly_once=0
 force=0
 final=0
 json=0
 resume=0
 restart=0
 words=()
+word_at=() # where each of them stands in args
 # Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
 declare -A opt=()
-valued=' on-existing on-full-resync position-file restart-max restart-window task run-dir log-file target-version
-    unsupported report max-ops max-bytes errors-to '
-# Options of the connections: of both ends, of dfreader, of rediswriter.
+valued=' on-existing on-full-resync restart-max restart-window task run-dir log-file report max-ops max-bytes '
+# Options of the connections: of both ends, of dfreader, of rediswriter; and of dfparse.
 both_args=()
 source_args=()
 target_args=()
+parser_args=()
+
+# Options that are handed on as they are: "stages value" or "stages flag", stages being r (dfreader), p (dfparse) and
+# w (rediswriter).
+declare -A handed_on=(
+    [spool]='r value' [spool-max]='r value' [spill-max]='r value' [buffer]='r value'
+    [parser-timeout]='r value' [stall-timeout]='r value' [barrier-timeout]='r value' [ping-timeout]='r value'
+    [spill-dir]='rw value'
+    [include]='p value' [exclude]='p value' [rename-prefix]='p value' [db-map]='p value'
+    [target-version]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
+    [max-bulk]='p value' [target-timeout]='p value' [eviction-hints]='p flag' [no-reread]='p flag' [stats]='p flag'
+    [on-source-flush]='w value' [position-file]='w value' [errors-to]='w value' [wait]='w value'
+    [connections]='w value' [window]='w value' [barrier-spill-max]='w value' [input-timeout]='w value'
+    [strict]='w flag' [no-mset]='w flag' [exactly-once]='w flag' [at-least-once]='w flag' [durable-target]='w flag'
+    [takeover]='w flag'
+)
 
 is_valued() { [[ $valued == *[[:space:]]"$1"[[:space:]]* ]]; }
 
@@ -96,14 +122,35 @@ split_side() { # name
 
 need() { [[ $2 -ge 2 ]] || die 2 "$1 needs a value"; }
 
-# Take an option with a value, or one of connections: returns how many words it took, 0 none.
+# An option of stages, for each that has it.
+hand_on() { # stages word…
+    local stages=$1
+    shift
+    [[ $stages != *r* ]] || source_args+=("$@")
+    [[ $stages != *p* ]] || parser_args+=("$@")
+    [[ $stages != *w* ]] || target_args+=("$@")
+}
+
+# Take an option with a value, of a stage, or of connections: returns how many words it took, 0 none.
 take_option() { # --name [value]
     local side rest name=${1#--}
+    [[ -n $name ]] || return 0
     if [[ $name == until || $name == timeout ]] || is_valued "$name"; then
         need "$1" $#
         opt[$name]=$2
         return 2
     fi
+    case ${handed_on[$name]-} in
+    *value)
+        need "$1" $#
+        hand_on "${handed_on[$name]% *}" "--$name=$2"
+        return 2
+        ;;
+    *flag)
+        hand_on "${handed_on[$name]% *}" "--$name"
+        return 1
+        ;;
+    esac
     split_side "$name"
     local -n list=${side}_args
     connection_option "$rest" "$side"
@@ -121,59 +168,84 @@ take_option() { # --name [value]
     return 0
 }
 
+# An option without a value. False: it is none of those.
+take_flag() { # --name
+    case $1 in
+    --single) single=1 ;;
+    --force) force=1 ;;
+    --final) final=1 ;;
+    --json) json=1 ;;
+    --resume) resume=1 ;;
+    --restart) restart=1 ;;
+    --no-restart) restart=-1 ;;
+    -v | --verbose) verbose=$((verbose + 1)) ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    --version)
+        "$here/dfreader" --version | sed 's/^dfreader/df2redis/'
+        exit 0
+        ;;
+    *) return 1 ;;
+    esac
+}
+
 read_arguments() { # the words of the command line
-    local name value
+    local taken
     while [[ $# -gt 0 ]]; do
+        taken=1
         case $1 in
+        -c | --config)
+            need "$1" $#
+            config=$2
+            taken=2
+            ;;
+        --config=*) config=${1#*=} ;;
         --*=*)
-            name=${1%%=*}
-            value=${1#*=}
-            shift
-            set -- "$name" "$value" "$@"
-            continue
-            ;;
-        -c | --config) need "$1" $# && config=$2 && shift ;;
-        --single) single=1 ;;
-        --exactly-once) exactly_once=1 ;;
-        --force) force=1 ;;
-        --final) final=1 ;;
-        --json) json=1 ;;
-        --resume) resume=1 ;;
-        --restart) restart=1 ;;
-        --no-restart) restart=-1 ;;
-        -v | --verbose) verbose=$((verbose + 1)) ;;
-        -h | --help)
-            usage
-            exit 0
-            ;;
-        --version)
-            "$here/dfreader" --version | sed 's/^dfreader/df2redis/'
-            exit 0
-            ;;
-        --*)
-            take_option "$@"
+            take_option "${1%%=*}" "${1#*=}"
             case $? in
-            0) die 2 "unknown option $1 (df2redis --help)" ;;
-            2) shift ;;
+            0)
+                take_flag "${1%%=*}" || die 2 "unknown option ${1%%=*} (df2redis --help)"
+                die 2 "${1%%=*} takes no value"
+                ;;
+            1) die 2 "${1%%=*} takes no value" ;;
             esac
             ;;
-        -*) die 2 "unknown option $1 (df2redis --help)" ;;
-        *) words+=("$1") ;;
+        -?*)
+            if ! take_flag "$1"; then
+                take_option "$@"
+                taken=$?
+                [[ $taken -ne 0 && $1 == --* ]] || die 2 "unknown option $1 (df2redis --help)"
+            fi
+            ;;
+        *)
+            words+=("$1")
+            word_at+=($((${#args[@]} - $#)))
+            ;;
         esac
-        shift
+        shift "$taken"
     done
+}
+
+# An option without an argument, in the file: yes or no.
+yes_no() { # name value
+    case $2 in
+    yes) return 0 ;;
+    no) return 1 ;;
+    esac
+    die 2 "$config: $1 in section [df2redis] is yes or no"
 }
 
 read_entry() { # name value: of section [df2redis]
     local side rest
     case $1 in
-    '') ;;
+    '') return ;;
     source) source_url=$2 ;;
     target) target_url=$2 ;;
-    single) [[ $2 == yes ]] && single=1 ;;
-    exactly-once) [[ $2 == yes ]] && exactly_once=1 ;;
-    resume) [[ $2 == yes ]] && resume=1 ;;
-    restart) [[ $2 == yes && $restart -eq 0 ]] && restart=1 ;;
+    single) yes_no "$@" && single=1 ;;
+    resume) yes_no "$@" && resume=1 ;;
+    restart) yes_no "$@" && [[ $restart -eq 0 ]] && restart=1 ;;
     source-password) export DF2REDIS_SOURCE_PASSWORD=$2 ;;
     target-password) export DF2REDIS_TARGET_PASSWORD=$2 ;;
     sentinel-password) export DF2REDIS_SENTINEL_PASSWORD=$2 ;;
@@ -184,10 +256,9 @@ read_entry() { # name value: of section [df2redis]
         fi
         split_side "$1"
         connection_option "$rest" "$side"
-        case $?$2 in
-        1yes) take_option "--$1" ;;
-        1no) ;;
-        0*) take_option "--$1" "$2" ;;
+        case ${handed_on[$1]-}$? in
+        *value2 | 0) take_option "--$1" "$2" ;;
+        *flag2 | 1) yes_no "$@" && take_option "--$1" ;;
         *) die 2 "$config: unknown name $1 in section [df2redis]" ;;
         esac
         ;;
@@ -197,20 +268,22 @@ read_entry() { # name value: of section [df2redis]
 source_url=
 target_url=
 read_config() {
-    local entries name value
+    local entries name value list
     [[ -n $config ]] || return
     # What the command line says comes behind what the file says, and so counts.
-    local said_both=("${both_args[@]}") said_source=("${source_args[@]}") said_target=("${target_args[@]}")
-    both_args=() source_args=() target_args=()
+    local said_both=("${both_args[@]}") said_source=("${source_args[@]}") said_target=("${target_args[@]}") \
+        said_parser=("${parser_args[@]}")
+    both_args=() source_args=() target_args=() parser_args=()
     entries=$("$here/dfconf" "$config" df2redis) || exit $?
     while IFS=$'\t' read -r name value; do read_entry "$name" "$value"; done <<<"$entries"
     both_args+=("${said_both[@]}") source_args+=("${said_source[@]}") target_args+=("${said_target[@]}")
+    parser_args+=("${said_parser[@]}")
 }
 
 number() { # name default: an option that is a number, in its place
     local value=${opt[$1]-$2}
-    [[ $value =~ ^[0-9]{1,9}$ ]] || die 2 "--$1 takes a number, not $value"
-    opt[$1]=$value
+    decimal "$value" 999999999 || die 2 "--$1 takes a number up to 999999999, not $value"
+    opt[$1]=$number
 }
 
 check_options() {
@@ -221,9 +294,13 @@ check_options() {
     '' | fail | flush | overwrite) ;;
     *) die 2 "--on-full-resync is fail, flush or overwrite" ;;
     esac
-    task=${opt[task]:-default}
-    [[ $task =~ ^[A-Za-z0-9._-]+$ && $task != .* ]] ||
-        die 2 "a task's name has letters, digits, dots (not at its begin), dashes and underscores only"
+    task=${opt[task]-default}
+    check_task
+}
+
+check_task() {
+    [[ $task =~ ^[A-Za-z0-9._-]+$ && $task != [.-]* ]] ||
+        die 2 "a task's name has letters, digits, dots, dashes (neither at its begin) and underscores only"
 }
 
 # What the stages are given besides their own part.
@@ -239,20 +316,39 @@ stage_options() {
         [[ -z $config ]] || name=$("$here/dfconf" "$config" writer | sed -n 's/^summary\t//p')
         if [[ -n ${name-} ]]; then summary=$name; else target_args+=(--summary "$summary"); fi
     fi
-    parse_args=("${stage_args[@]}")
-    [[ -n ${opt[target-version]-} ]] && parse_args+=(--target-version "${opt[target-version]}")
+    parse_args=("${stage_args[@]}" "${parser_args[@]}")
     [[ ${opt[on-existing]-} == skip || ${opt[on-existing]-} == fail ]] && parse_args+=(--on-existing "${opt[on-existing]}")
-    [[ -n ${opt[unsupported]-} ]] && parse_args+=(--unsupported "${opt[unsupported]}")
     source_args=("${stage_args[@]}" "${source_args[@]}")
     target_args=("${stage_args[@]}" "${target_args[@]}" --task "$task" --on-existing "${opt[on-existing]:-refuse}")
-    for name in position-file errors-to max-ops max-bytes; do
+    for name in max-ops max-bytes; do
         [[ -n ${opt[$name]-} ]] && target_args+=("--$name" "${opt[$name]}")
     done
-    [[ $exactly_once -eq 0 ]] || target_args+=(--exactly-once)
     return 0
 }
 
-take_urls() { # command: SOURCE and second word from the command line or the file
+# What was typed is not repeated: without a scheme a password in it would not be known as one.
+check_source() {
+    case $source_url in
+    dragonfly://* | dragonflys://* | dragonfly+unix://*) ;;
+    *) die 2 "SOURCE is not a URL of a source. It is one of
+  dragonfly://[user[:password]@]host[:port]     dragonflys:// over TLS
+  dragonfly+unix://[user[:password]@]/path      a Unix socket" ;;
+    esac
+}
+
+check_target() {
+    case $target_url in
+    redis://* | rediss://* | valkey://* | valkeys://* | unix://* | redis+unix://* | sentinel://* | sentinels://* | \
+        redis-cluster://* | rediss-cluster://*) ;;
+    *) die 2 "TARGET is not a URL of a target. It is one of
+  redis://[user[:password]@]host[:port]         also valkey://; rediss://, valkeys:// over TLS
+  redis-cluster://host[:port],host[:port]       rediss-cluster:// over TLS
+  sentinel://host[:port],host[:port]/name       sentinels:// over TLS
+  unix://[user[:password]@]/path                a Unix socket" ;;
+    esac
+}
+
+take_urls() { # what the second word is called: SOURCE and that from the command line or the file
     local secure=0
     case ${#words[@]} in
     1) ;;
@@ -263,6 +359,8 @@ take_urls() { # command: SOURCE and second word from the command line or the fil
     *) die 2 "$command takes SOURCE and ${1} (df2redis --help)" ;;
     esac
     [[ -n $source_url && -n $target_url ]] || die 2 "$command takes SOURCE and ${1} (df2redis --help)"
+    check_source
+    [[ $command == record ]] || check_target
     # Options for both ends go to those that use TLS.
     case $source_url in
     dragonflys://*) source_args=("${both_args[@]}" "${source_args[@]}") secure=1 ;;

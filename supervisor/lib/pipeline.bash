@@ -2,7 +2,7 @@
 # What a run consists of. Each function starts its stages and leaves the waiting to its caller.
 
 make_fifo() { # path: false where it cannot, and then nothing is left to wait for
-    mkfifo -m 600 "$1" && return
+    mkfifo -m 600 "$1" 2>&7 && return
     worse 1
     kill_all TERM
     return 1
@@ -95,6 +95,7 @@ record_parser() {
 }
 
 make_record_file() {
+    refuse_foreign_link "$target_url"
     [[ $force -eq 1 || ! -e $target_url ]] || die 1 "$target_url exists (--force overwrites it)"
     (umask 077 && : >"$target_url") || die 1 "cannot write $target_url"
 }

@@ -16,7 +16,7 @@ choose_run_dir() {
     default_base
     run_dir=${opt[run-dir]-}
     if [[ -n $run_dir ]]; then
-        [[ $run_dir == /* ]] || run_dir=$PWD/$run_dir
+        [[ $run_dir == /* || $run_dir == . ]] || run_dir=$PWD/$run_dir
         base=
     else
         run_dir=$base/$task
@@ -28,16 +28,88 @@ choose_run_dir() {
 find_run_dir() {
     [[ -z ${opt[run-dir]-} && ! -e $run_dir/state && -e /run/df2redis/$task/state ]] || return 0
     run_dir=/run/df2redis/$task
+    base=/run/df2redis
     control=$run_dir/control.sock
 }
 
+# ---- whose is it? ----
+
+# A symbolic link that neither root nor we made is not followed.
+is_foreign_link() { # path
+    local owner
+    [[ -L $1 ]] || return 1
+    owner=$(stat -c %u -- "$1") || owner=
+    [[ $owner != 0 && $owner != "$EUID" ]]
+}
+
+refuse_foreign_link() { # path
+    ! is_foreign_link "$1" || die 1 "$1 is a symbolic link of another user"
+}
+
+# A directory in which only its owner can make files, in owner: false with the fault in fault.
+look_at_dir() { # directory
+    local mode
+    read -r owner mode < <(stat -L -c '%u %a' -- "$1" 2>/dev/null) || return 1
+    fault="others than its owner can write to $1"
+    (((8#$mode & 8#22) == 0))
+}
+
+# The directory of all tasks: nobody else can put one of ours there.
+check_base() {
+    local owner fault="$base cannot be looked at"
+    [[ -n $base && -e $base ]] || return 0
+    refuse_foreign_link "$base"
+    look_at_dir "$base" || die 1 "$fault"
+    [[ $owner == "$EUID" || ($owner == 0 && $1 == root-too) ]] || die 1 "$base belongs to somebody else"
+}
+
+# What stands in a run directory was written by its owner, pids and links included. So questions are put as that user:
+# then nothing is followed, written or signalled that the owner could not do alone. Of others than root only their own.
+become_owner() {
+    local owner fault="$run_dir cannot be looked at" group groups
+    check_base root-too
+    [[ -e $run_dir || -L $run_dir ]] || return 0
+    refuse_foreign_link "$run_dir"
+    [[ -d $run_dir ]] || die 1 "$run_dir is no directory"
+    look_at_dir "$run_dir" || die 1 "$fault"
+    [[ $owner != "$EUID" ]] || return 0
+    [[ $EUID -eq 0 ]] || die 1 "$run_dir belongs to somebody else"
+    cd -- "$run_dir" || die 1 "cannot enter $run_dir"
+    read -r owner group < <(stat -c '%u %g' .) || die 1 "$fault"
+    # To see whose a process is takes its group as well. None that the owner is not in.
+    if groups=$(id -G "$owner" 2>/dev/null); then
+        [[ " $groups " == *" $group "* ]] || group=${groups%% *}
+    elif [[ $group -eq 0 ]]; then
+        group=65534
+    fi
+    local -a again=(--run-dir . --task "$task" --timeout "${opt[timeout]}" "$command")
+    [[ $command != list ]] || again=(--run-dir . --task "$task" status)
+    [[ $json -eq 0 ]] || again+=(--json)
+    [[ $final -eq 0 ]] || again+=(--final)
+    [[ -z ${opt[max-ops]-} ]] || again+=(--max-ops "${opt[max-ops]}")
+    [[ -z ${opt[max-bytes]-} ]] || again+=(--max-bytes "${opt[max-bytes]}")
+    exec env -i PATH="$PATH" LC_ALL=C setpriv --reuid "$owner" --regid "$group" --clear-groups --no-new-privs \
+        -- "$self" "${again[@]}"
+}
+
 make_run_dir() {
-    local mode=700
+    local mode=700 owner fault
     [[ $base == /run/* ]] && mode=755 # services of other users have theirs beside it
     [[ -z $base || -d $base ]] || mkdir -m "$mode" -- "$base" || die 1 "cannot make $base"
-    [[ -z $base || (-O $base && ! -L $base) ]] || die 1 "$base belongs to somebody else"
+    check_base
     [[ -d $run_dir ]] || (umask 077 && mkdir -p -- "$run_dir") || die 1 "cannot make $run_dir"
-    [[ -O $run_dir ]] || die 1 "$run_dir belongs to somebody else"
+    refuse_foreign_link "$run_dir"
+    look_at_dir "$run_dir" || die 1 "$fault"
+    [[ $owner == "$EUID" ]] || die 1 "$run_dir belongs to somebody else"
+}
+
+# flock with the status 99 where somebody else holds the lock. Whatever else it says is no answer.
+try_lock() { # flock's arguments
+    local st
+    flock -E 99 "$@"
+    st=$?
+    [[ $st -eq 0 || $st -eq 99 ]] || die 1 "cannot lock $run_dir: flock ended with status $st"
+    return "$st"
 }
 
 entered=0
@@ -45,19 +117,21 @@ enter_run_dir() {
     make_run_dir
     # One at a time: who waits for orphans to end must not be taken for one.
     exec 6>>"$run_dir/start.lock" || die 1 "cannot write to $run_dir"
-    flock -n 6 || die 1 "task $task is running already (it is being started in $run_dir)"
+    try_lock -n 6 || die 1 "task $task is running already (it is being started in $run_dir)"
     exec 9>>"$run_dir/lock" || die 1 "cannot write to $run_dir"
     # A question to the task holds the lock for a moment.
-    if ! flock -w 0.5 9; then
+    if ! try_lock -w 0.5 9; then
         supervisor=$(supervisor_pid) &&
             die 1 "task $task is running already (pid $supervisor; its run directory $run_dir is locked)"
         start_log
         end_orphans 30
-        flock -w 2 9 || die 1 "task $task: its run directory $run_dir is locked by a process that does not end"
+        try_lock -w 2 9 || die 1 "task $task: its run directory $run_dir is locked by a process that does not end"
     fi
     clear_run
-    rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir/final" "$run_dir"/limit.*
+    rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir/reached" "$run_dir/final" "$run_dir"/limit.*
     echo $$ >"$run_dir/pid"
+    mkfifo -m 600 "$run_dir/idle.fifo" || die 1 "cannot write to $run_dir"
+    exec 4<>"$run_dir/idle.fifo" || die 1 "cannot open $run_dir/idle.fifo"
     entered=1
     exec 6>&-
 }
@@ -69,20 +143,30 @@ clear_run() {
 
 leave_run_dir() {
     clear_run
-    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete" "$run_dir/error" "$run_dir/final" "$run_dir"/limit.*
+    rm -f -- "$run_dir/pid" "$run_dir/ready" "$run_dir/complete" "$run_dir/error" "$run_dir/reached" "$run_dir/final" "$run_dir"/limit.*
+}
+
+# A task that has ended leaves what status and list show. Both locks are held meanwhile: nobody starts it.
+empty_run_dir() {
+    [[ -d $run_dir && -e $run_dir/state ]] || die 1 "there is no task $task (no $run_dir/state)"
+    exec 6>>"$run_dir/start.lock" 9>>"$run_dir/lock" || die 1 "cannot write to $run_dir"
+    try_lock -n 6 || die 1 "task $task is being started"
+    try_lock -w 0.5 9 || die 1 "task $task is running: stop it first"
+    leave_run_dir
+    rm -f -- "$run_dir"/{state,progress}{,.new} "$run_dir"/{summary,error,start.lock,lock} "$run_dir"/*.sock~
 }
 
 # ---- who holds the lock ----
 
-is_locked() { [[ -e $run_dir/lock ]] && ! flock -n -s "$run_dir/lock" true; }
+is_locked() { [[ -e $run_dir/lock ]] && ! try_lock -n -s "$run_dir/lock" true; }
 
 holds_lock() { [[ /proc/$1/fd/9 -ef $run_dir/lock ]]; }
 
 # The pid of the supervisor, if it lives: the number alone may be another process's by now.
 supervisor_pid() {
-    local pid
-    [[ -r $run_dir/pid ]] && read -r pid <"$run_dir/pid" && [[ $pid =~ ^[0-9]+$ && $pid -ne $$ ]] && holds_lock "$pid" &&
-        echo "$pid"
+    local pid number
+    [[ -r $run_dir/pid ]] && read -r pid <"$run_dir/pid" && decimal "$pid" 999999999 && [[ $number -ne $$ ]] &&
+        holds_lock "$number" && echo "$number"
 }
 
 # The parent of a process, in parent. Its name may have blanks and parentheses.
@@ -96,7 +180,7 @@ parent_of() { # pid
 # Processes of a supervisor that is gone, with their names, in orphans: pid -> name. Children of ours hold the lock's
 # file for a moment, too.
 find_orphans() {
-    local dir pid file name parent
+    local dir pid file name parent number
     declare -gA orphans=()
     for dir in /proc/[0-9]*; do
         pid=${dir#/proc/}
@@ -107,9 +191,11 @@ find_orphans() {
         fi
     done
     for file in "$run_dir"/*.pid; do
-        [[ -r $file ]] && read -r pid <"$file" || pid=
+        [[ -r $file ]] || continue
+        read -r pid <"$file"
+        decimal "$pid" 999999999 || continue
         file=${file##*/}
-        [[ -n $pid && -n ${orphans[$pid]-} ]] && orphans[$pid]=${file%.pid}
+        [[ -z ${orphans[$number]-} ]] || orphans[$number]=${file%.pid}
     done
 }
 
@@ -136,7 +222,7 @@ end_orphans() { # seconds
 }
 
 gone_within() { # seconds
-    flock -s -w "$1" "$run_dir/lock" true 9>&-
+    try_lock -s -w "$1" "$run_dir/lock" true 9>&-
 }
 
 # ---- the state file: the supervisor's own view ----
@@ -153,12 +239,14 @@ put_state() { # phase
     [[ $entered -eq 1 ]] || return 0
     [[ $1 == "$phase" ]] || phase_since=$EPOCHSECONDS
     phase=$1
-    {
+    if ! {
         put_words task "$task" command "$command" phase "$phase" phase_since "$phase_since" started "$started" pid $$
         put_words restarts "$restarts" last_error "$last_error" last_status "$last_status" next_start "$next_start"
         put_words data_errors "${data_errors:-0}"
         put_words source "$source_url" target "$target_url" log_file "$log_file"
-    } >"$run_dir/state.new" && mv -f -- "$run_dir/state.new" "$run_dir/state"
+    } >"$run_dir/state.new" || ! mv -f -- "$run_dir/state.new" "$run_dir/state"; then
+        log warn "state-not-written msg=\"status shows what was before\""
+    fi
     tell_monitor
 }
 

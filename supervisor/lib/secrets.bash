@@ -1,48 +1,54 @@
 # shellcheck shell=bash
 # Passwords stand in no process list: not in ours, not in those of the stages.
 
-# A password in a URL goes into a variable of the environment; the URL without it, in stripped. False: it has none.
-hide_password() { # variable url
-    local url=$2 cred pw
-    cred=${url#*://}
-    cred=${cred%%/*}
-    [[ $cred == *@* ]] || return 1
-    cred=${cred%@*}
-    [[ $cred == *:* ]] || return 1
-    pw=${cred#*:}
-    pw=${pw//\\/\\\\} # only the percent signs mean something
-    printf -v pw '%b' "${pw//%/\\x}"
-    printf -v "$1" '%s' "$pw"
+# A password in a URL goes into a variable of the environment; the URL without it, in stripped. False: it has none. The
+# URL is checked by the parser that the stages use: what it is not sure of ends here, before anybody shows it.
+hide_password() { # variable url what
+    local fault password
+    if ! fault=$(printf '%s' "$2" | "$here/dfconf" --url 2>&1 >/dev/null); then
+        die 2 "$3: ${fault#dfconf: } (a percent sign in a password is written %25)"
+    fi
+    stripped=$2
+    {
+        IFS= read -r -d '' stripped
+        IFS= read -r -d '' password || return 1
+    } < <(printf '%s' "$2" | "$here/dfconf" --url)
+    printf -v "$1" '%s' "$password"
     export "${1?}"
-    stripped=${url/":${cred#*:}@"/@}
-    stripped=${stripped/":\/\/@"/://}
+}
+
+# The URL of an end, in stripped; files have none. False: it had no password.
+hide_end() { # source or target, word
+    stripped=$2
+    [[ $2 == *://* ]] || return 1
+    case $1 in
+    source) hide_password DF2REDIS_SOURCE_PASSWORD "$2" SOURCE ;;
+    target) hide_password DF2REDIS_TARGET_PASSWORD "$2" TARGET ;;
+    esac
 }
 
 # Start anew without the passwords of our own arguments.
 hide_arguments() {
-    local word found=0
-    local -a clean=()
-    for word in "${args[@]}"; do
-        stripped=$word
-        case $word in
-        dragonfly://* | dragonflys://* | dragonfly+unix://*)
-            hide_password DF2REDIS_SOURCE_PASSWORD "$word" && found=1
-            ;;
-        redis*://* | valkey*://* | sentinel*://* | unix://*)
-            hide_password DF2REDIS_TARGET_PASSWORD "$word" && found=1
-            ;;
-        esac
-        clean+=("$stripped")
+    local i found=0 ends=(command source target)
+    local -a clean=("${args[@]}")
+    case $command in
+    record) unset 'ends[2]' ;; # a file
+    replicate | migrate) ;;
+    *) return 0 ;;
+    esac
+    for i in 1 2; do
+        [[ -n ${ends[i]-} && -n ${words[i]-} ]] || continue
+        hide_end "${ends[i]}" "${words[i]}" && found=1
+        clean[word_at[i]]=$stripped
     done
     [[ $found -eq 0 ]] || exec "$self" "${clean[@]}"
 }
 
 hide_urls() {
-    stripped=$source_url
-    hide_password DF2REDIS_SOURCE_PASSWORD "$source_url"
+    hide_end source "$source_url"
     source_url=$stripped
-    stripped=$target_url
-    hide_password DF2REDIS_TARGET_PASSWORD "$target_url"
+    [[ $command != record ]] || return 0
+    hide_end target "$target_url"
     target_url=$stripped
 }
 

@@ -6,7 +6,8 @@ once_ready=0    # an earlier run, or this one, began its full sync
 once_complete=0 # an earlier run, or this one, got through the full sync
 data_errors=0   # in an earlier run: they stay visible in the exit status
 restart_times=()
-pause=
+reached_applied=0   # sum of the positions that the run before got to
+reached_delivered=0 # bytes of the longest full sync
 
 # Where a report of an earlier run lies, the next one would overwrite it.
 keep_reports() {
@@ -14,7 +15,7 @@ keep_reports() {
     [[ $restart -eq 1 && -n ${opt[report]-} ]] || return 0
     for file in "${opt[report]}" "${opt[report]}".*; do
         [[ -f $file && ($file == "${opt[report]}" || ${file##*.} =~ ^[0-9]+$) ]] || continue
-        cat -- "$file" >>"$file.earlier" && rm -f -- "$file"
+        is_foreign_link "$file" || is_foreign_link "$file.earlier" || { cat -- "$file" >>"$file.earlier" && rm -f -- "$file"; }
     done
 }
 
@@ -51,7 +52,7 @@ run_once() {
     esac
     wait_all
     # A writer that stops at an error lets those before it die of that: nothing that a new start would mend.
-    [[ $writer_status == 3 && $worst -eq 75 && $crashed -eq 0 ]] && worst=3
+    [[ $writer_status == 3 && $worst -eq 75 && -z $crashed ]] && worst=3
     [[ -e $run_dir/ready ]] && once_ready=1
     [[ -e $run_dir/complete ]] && once_complete=1
     clear_run
@@ -77,7 +78,7 @@ worth_it() {
     [[ $restart -eq 1 && $stopping -eq 0 ]] || return 1
     case $worst in
     75) return 0 ;;
-    1) [[ $crashed -eq 1 || ($first_status -eq 75 && $session_status != 1 && $writer_status != 1) ]] ;;
+    1) [[ -n $crashed || ($first_status -eq 75 && $session_status != 1 && $writer_status != 1) ]] ;;
     *) return 1 ;;
     esac
 }
@@ -91,29 +92,35 @@ within_limit() {
     [[ $max -eq 0 || ${#kept[@]} -lt $max ]]
 }
 
-# 1 s, 2 s, 4 s ... and up to half as much again, at most 60 s; from the beginning after a minute that went well.
+# Has the run got further than those before: positions of the target, or data of a full sync?
+got_further() {
+    local delivered=0 applied=0 number further=1
+    [[ -r $run_dir/reached ]] && read -r delivered applied <"$run_dir/reached"
+    rm -f -- "$run_dir/reached"
+    decimal "$applied" 999999999999999999 || number=0
+    [[ $number -le $reached_applied ]] || further=0
+    reached_applied=$number
+    decimal "$delivered" 999999999999999999 || number=0
+    [[ $number -le $reached_delivered || $once_complete -eq 1 ]] || { further=0 reached_delivered=$number; }
+    return "$further"
+}
+
+# 1 s, 2 s, 4 s ... and up to half as much again, at most 60 s; from the beginning after a run that got further, or a
+# minute that went well.
 choose_delay() { # seconds that the run lasted
-    [[ $1 -ge 60 ]] && attempts=0
+    if got_further || [[ $1 -ge 60 ]]; then attempts=0; fi
     local base=$((attempts < 6 ? 1 << attempts : 40))
     [[ $base -gt 40 ]] && base=40
     attempts=$((attempts + 1))
     delay_ms=$((base * 1000 + base * 500 * RANDOM / 32768))
 }
 
-clear_pause() {
-    [[ -n $pause ]] && kill "$pause" 2>/dev/null
-    pause=
-}
-
 wait_a_while() { # milliseconds
-    local seconds
-    printf -v seconds '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
-    sleep "$seconds" >/dev/null 2>&1 3>&- 8>&- 9>&- &
-    pause=$!
-    [[ $stopping -eq 0 ]] || clear_pause
-    # A SIGHUP ends a wait, not the pause.
-    while [[ -n $pause ]] && alive "$pause"; do wait "$pause" 2>/dev/null; done
-    pause=
+    between_runs=1
+    set_timer "$1" pause
+    until [[ $stopping -eq 1 ]] || run_out; do tick 0.2; done
+    clear_timer
+    between_runs=0
 }
 
 # ---- all of it ----
@@ -132,15 +139,16 @@ run_task() {
         run_once
         last_status=$worst
         read_summary
-        if [[ -n $first_fault && $stopping -eq 0 ]]; then
+        if [[ ${#failed[@]} -gt 0 ]]; then
+            find_cause
             reason= # where a stage was killed, the first error is that of another
-            [[ $crashed -eq 1 ]] || first_error
-            last_error=$first_fault$reason
+            [[ -n $crashed ]] || explain "${cause%% *}"
+            last_error=$cause$reason
         fi
         worth_it || break
         if ! within_limit; then
             last_error="$last_error; restarted ${opt[restart-max]} times within ${opt[restart-window]} seconds"
-            log error "restarts-exhausted restarts=$restarts msg=\"$last_error\""
+            log error "restarts-exhausted restarts=$restarts status=$worst"
             break
         fi
         choose_delay $((SECONDS - began))
@@ -178,10 +186,16 @@ end_task() {
     remove_positions
     last_status=$worst
     next_start=
-    log info "end status=$worst"
+    # The last line, as the first error of all is the cause's own.
     case $worst in
-    0 | 3 | 5) put_state stopped ;;
-    *) put_state failed ;;
+    0 | 3 | 5)
+        log info "end status=$worst"
+        put_state stopped
+        ;;
+    *)
+        log error "failed status=$worst msg=\"${last_error//\"/\'}\""
+        put_state failed
+        ;;
     esac
     leave_run_dir
     stop_monitor

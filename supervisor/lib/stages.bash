@@ -3,16 +3,18 @@
 
 declare -A name_of=() # pid -> stage
 stopping=0            # a signal or df2redis stop
-signals=0
+stopped_at=0          # microseconds
 unheard=0 # a stop that perhaps nobody has heard
-timer=
+timer_at= # microseconds
 timer_for=
+between_runs=0
 
 new_run() {
     worst=0
-    first_fault=
+    failed=() # "status name" of the stages that failed, in the order in which they were noticed
     first_status=
-    crashed=0
+    crashed= # the first one that a signal killed which was not ours
+    cause=   # the stage that is to blame, and how it ended
     session_status=
     writer_status=
     sent_kill=0
@@ -21,11 +23,18 @@ new_run() {
     name_of=()
 }
 
-# In the background, its pid remembered, also in a file. Descriptor 9 is the lock, which every stage holds; 8 is ours.
+# A stage ends with the session: of a terminal that is gone it hears from the supervisor.
+as_stage() { # command…
+    trap '' HUP
+    if [[ $(type -t "$1") == function ]]; then "$@"; else exec "$@"; fi
+}
+
+# In the background, its pid remembered, also in a file. Descriptor 9 is the lock, which every stage holds; 4, 5, 7 and
+# 8 are ours.
 spawn() { # name command…
     local name=$1 before=$stopping
     shift
-    "$@" 8>&- &
+    as_stage "$@" 2>&7 4>&- 5>&- 7>&- 8>&- &
     name_of[$!]=$name
     spawned=1
     echo $! >"$run_dir/$name.pid"
@@ -42,16 +51,20 @@ kill_all() { # signal
     return 0
 }
 
+# The second signal kills. timeout(1), terminals and shells signal a process and its group: what comes within half a
+# second is the same one, which the stages have got as well.
 on_signal() {
-    signals=$((signals + 1))
-    if [[ $signals -gt 1 ]]; then
-        kill_all KILL
+    local now
+    now_us
+    if [[ $stopping -eq 1 ]]; then
+        [[ $((now - stopped_at)) -lt 500000 ]] || kill_all KILL
         return
     fi
     stopping=1
+    stopped_at=$now
     log info "stopping"
     put_state stopping
-    [[ -z $pause ]] || { clear_pause; return; }
+    [[ $between_runs -eq 0 ]] || return 0
     # It may be busy connecting; a signal reaches it also then.
     ask 2 stop >/dev/null && return
     kill_all TERM
@@ -84,37 +97,56 @@ ended() { # pid status
     # Not by us: this may be the cause of a failure that was noticed before.
     if [[ $st -ge 128 ]]; then
         how="was killed by signal $((st - 128))"
-        [[ $sent_kill -eq 0 && (-z $first_fault || $st -ne 143) ]] && crashed=1
+        [[ $sent_kill -eq 1 || (${#failed[@]} -gt 0 && $st -eq 143) ]] || : "${crashed:=$name}"
     fi
     case $st in
     0 | 3 | 5) log info "ended name=$name status=$st" ;;
     *)
-        if [[ -z $first_fault ]]; then
-            first_fault="$name $how"
-            first_status=$st
-            log error "stage-failed name=$name status=$st msg=\"$first_fault: ending the others\""
-            kill_all TERM
-            # They get a moment to finish what is in flight; a stage that hangs is no reason to hang.
-            set_timer 1.4
-        elif [[ $st -ge 128 && $st -ne 143 && $sent_kill -eq 0 ]]; then
-            first_fault="$name $how"
-            log error "stage-failed name=$name status=$st msg=\"$name $how\""
-        fi
+        failed+=("$st $name $how")
+        [[ ${#failed[@]} -eq 1 ]] || { log debug "ended name=$name status=$st"; return 0; }
+        first_status=$st
+        log info "ended name=$name status=$st msg=\"$name $how: ending the others\""
+        kill_all TERM
+        # They get a moment to finish what is in flight; a stage that hangs is no reason to hang.
+        set_timer 1400
         ;;
     esac
 }
 
-# When it runs out, whatever is left is killed, or what else it is for is done.
-set_timer() { # seconds [for]
-    clear_timer
-    timer_for=${2-kill}
-    sleep "$1" >/dev/null 2>&1 3>&- 8>&- 9>&- &
-    timer=$!
+# Of the stages that failed, the one that the others failed because of: one that was killed from outside; else one with
+# the worst status; of several the one whose error was logged first; of those the first that was noticed. In cause.
+find_cause() {
+    local entry st name how worst_rank=-1 first= blamed=
+    [[ -r $run_dir/error ]] && IFS= read -r first <"$run_dir/error"
+    for entry in "${failed[@]}"; do
+        read -r st name how <<<"$entry"
+        [[ -z $crashed || $name == "$crashed" ]] || continue
+        [[ $st -lt 128 ]] || st=75
+        if [[ $(rank_of "$st") -gt $worst_rank ]]; then
+            worst_rank=$(rank_of "$st")
+            blamed=
+        elif [[ $(rank_of "$st") -lt $worst_rank || -n $blamed || $first != "level=error stage=${name%%-*} "* ]]; then
+            continue
+        fi
+        cause="$name $how"
+        [[ $first != "level=error stage=${name%%-*} "* ]] || blamed=$name
+    done
 }
 
-clear_timer() {
-    [[ -n $timer ]] && kill "$timer" 2>/dev/null && wait "$timer" 2>/dev/null
-    timer=
+# When it runs out, whatever is left is killed, or what else it is for is done.
+set_timer() { # milliseconds [for]
+    local now
+    now_us
+    timer_at=$((now + $1 * 1000))
+    timer_for=${2-kill}
+}
+
+clear_timer() { timer_at=; }
+
+run_out() {
+    local now
+    now_us
+    [[ -n $timer_at && $now -ge $timer_at ]]
 }
 
 # The status of a child that has ended, in st. Where a signal comes between, bash's wait gives -1, and the truth when
@@ -129,43 +161,32 @@ status_of() { # pid
     st=75
 }
 
-# Stages that bash has already buried, which "wait -n" does not tell of: they died before it was called.
+# Those that have ended since the last look.
 bury() {
-    local pid
+    local pid st name
     for pid in "${!name_of[@]}"; do
         alive "$pid" && continue
+        name=${name_of[$pid]}
         status_of "$pid"
         ended "$pid" "$st"
+        # Without a writer nothing can follow.
+        [[ $name != rediswriter || (-n $timer_at && $timer_for == kill) ]] || set_timer 5000
     done
 }
 
 wait_all() {
-    local pid st name
-    while [[ ${#name_of[@]} -gt 0 ]]; do
-        pid=
-        bury
-        [[ ${#name_of[@]} -gt 0 ]] || break
-        [[ $unheard -eq 0 || -n $timer ]] || set_timer 1 stop
-        wait -n -p pid "${!name_of[@]}" ${timer:+"$timer"}
-        st=$?
-        # A signal, or a child that is gone already.
-        [[ -n ${pid-} ]] || continue
-        if [[ $pid == "$timer" ]]; then
-            timer=
-            if [[ $timer_for == stop ]]; then
-                say_stop
-                continue
-            fi
-            log error "stages-hang msg=\"killing what is left\""
-            worse 75
-            kill_all KILL
+    while bury && [[ ${#name_of[@]} -gt 0 ]]; do
+        [[ $unheard -eq 0 || -n $timer_at ]] || set_timer 1000 stop
+        tick 0.1
+        run_out || continue
+        clear_timer
+        if [[ $timer_for == stop ]]; then
+            say_stop
             continue
         fi
-        name=${name_of[$pid]}
-        [[ $st -ge 0 ]] || status_of "$pid"
-        ended "$pid" "$st"
-        # Without a writer nothing can follow.
-        [[ $name == rediswriter && -z $timer ]] && set_timer 5
+        log error "stages-hang msg=\"killing what is left\""
+        worse 75
+        kill_all KILL
     done
     clear_timer
 }
@@ -176,7 +197,7 @@ wait_for() { # seconds pid command…: until the command succeeds; false when pi
     until "$@"; do
         alive "$pid" || return 1
         [[ $SECONDS -lt $deadline && $stopping -eq 0 ]] || return 1
-        sleep 0.05 8>&- 9>&-
+        tick 0.05
     done
 }
 

@@ -92,7 +92,7 @@ assert_complete() { # port: it holds what a server got that was given everything
     assert_status 1
     assert_output_has "sentinel 127.0.0.1:$SENTINEL knows no master by the name of yours"
     writer "sentinel://127.0.0.1:1/mine"
-    assert_status 1
+    assert_status 75
     assert_output_has 'cannot connect to 127.0.0.1:1: Connection refused'
     writer "sentinel://127.0.0.1:$MASTER/mine"
     assert_status 1

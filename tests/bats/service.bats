@@ -151,10 +151,10 @@ END
     assert_status 1
 }
 
-@test "dflog: long lines, a last line without end, errors kept once, a file that cannot be opened again" {
+@test "dflog: long lines, a last line without end, the first errors kept, a file that cannot be opened again" {
     { head -c 20000 /dev/zero | tr '\0' x; echo; echo level=error one; echo level=error two; printf last; } |
         dflog -e "$TMP/error" "$TMP/log"
-    [[ $(<"$TMP/error") == 'level=error one' && $(wc -l <"$TMP/log") -eq 6 ]]
+    [[ $(<"$TMP/error") == $'level=error one\nlevel=error two' && $(wc -l <"$TMP/log") -eq 6 ]]
     tail -n 1 "$TMP/log" | grep -q 'Z last$'
     mkdir "$TMP/dir"
     mkfifo "$TMP/in"

@@ -360,7 +360,7 @@ EOF
     run timeout 100 df2redis migrate "dragonfly+unix://$TMP/master.sock" "unix://:sesam@$TMP/redis.sock?db=0"
     assert_status 0
     [[ $(rcli "${REDIS_AUTH[@]}" dbsize) -ge 100 ]]
-    refuses 1 "cannot connect to $TMP/nowhere: No such file" "unix://$TMP/nowhere"
+    refuses 75 "cannot connect to $TMP/nowhere: No such file" "unix://$TMP/nowhere"
     refuses 2 'databases keep their numbers' "redis+unix://$TMP/redis.sock?db=1"
 }
 
@@ -399,6 +399,6 @@ queue_full() { # a connection waits for the answer to its SYN
     wait_until 5 queue_full
     stream >/dev/null
     began=${EPOCHREALTIME/./}
-    refuses 1 'Connection timed out' --connect-timeout 1 "redis://127.0.0.1:$REDIS_PORT"
+    refuses 75 'Connection timed out' --connect-timeout 1 "redis://127.0.0.1:$REDIS_PORT"
     [[ $((${EPOCHREALTIME/./} - began)) -lt 8000000 ]] # without it 10 s
 }

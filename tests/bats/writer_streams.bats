@@ -164,6 +164,7 @@ END
         wait_until 5 takes_signal "$(kill -l $signal)"
         kill -$signal "$WRITER"
         wait_until 5 said event=signal
+        sleep 0.3 # sooner it would be the same signal
         kill -$signal "$WRITER"
         reap 2 "$WRITER"
         assert_status 5
@@ -177,6 +178,7 @@ END
     wait_until 5 stands_still
     kill -INT "$WRITER"
     wait_until 5 said event=signal
+    sleep 0.3
     kill -INT "$WRITER"
     reap 3 "$WRITER"
     kill -CONT "$REDIS_PID"

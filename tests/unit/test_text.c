@@ -131,6 +131,10 @@ static void more_urls(void)
     CHECK(u.seeds == 1 && u.db == 3 && u.host[0] == '\0' && u.seed[0].port[0] == '\0');
     EQ_S(u.seed[0].host, "/run/redis?.sock");
     EQ_S(u.password, "p@w");
+    u = url_good("unix://u:p/@w@/run/a@b", "unix:///run/a@b");
+    EQ_S(u.password, "p/@w");
+    u = url_good("unix:///run/a:x@b", NULL);
+    EQ_S(u.password, "");
     (void)url_good("redis+unix:///x", NULL);
     (void)url_good("dragonfly+unix:///x", NULL);
     url_bad("sentinel://s", "sentinels need the name of a master in URL: sentinel://host:port/name");
@@ -162,13 +166,32 @@ static void secrets(void)
                                           {"redis://user@host", "redis://user@host"},
                                           {"redis://host:7000", "redis://host:7000"},
                                           {"no url", "no url"},
-                                          {"redis://h/x:y@z", "redis://h/x:y@z"}};
+                                          {"redis://h/x:y@z", "redis://h/x:*@z"},
+                                          {"redis://u:se/c?r#e[t@host", "redis://u:**********@host"},
+                                          {"unix://u:se/cret@/run/a@b", "unix://u:*******@/run/a@b"},
+                                          {"unix:///run/a:b@c", "unix:///run/a:b@c"}};
     for (size_t i = 0; i < sizeof args / sizeof args[0]; i++) {
         char arg[64];
         strcpy(arg, args[i][0]);
         url_hide_argument(arg);
         EQ_S(arg, args[i][1]);
     }
+}
+
+static void without_passwords(void)
+{
+    static const char *const texts[][2] = {{"redis://u:p@h:1/2", "redis://u@h:1/2"},
+                                           {"redis://:p/#?@x@h", "redis://h"},
+                                           {"redis://u@h", "redis://u@h"},
+                                           {"redis://u:@h", "redis://u@h"},
+                                           {"unix://:p/x@/run/a@b?db=1", "unix:///run/a@b?db=1"},
+                                           {"sentinel://u:p@a,b:1/m", "sentinel://u@a,b:1/m"}};
+    char out[64];
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        CHECK(url_without_password(texts[i][0], out, sizeof out));
+        EQ_S(out, texts[i][1]);
+    }
+    CHECK(!url_without_password("redis://user@host", out, 17));
 }
 
 static void write_file(const char *path, const char *text)
@@ -257,6 +280,16 @@ static void sizes(void)
 
 static char conf_path[64];
 
+static const struct option conf_known[] = {
+    {"stall-timeout", required_argument, NULL, 1},
+    {"resume", no_argument, NULL, 2},
+    {"one-file", no_argument, NULL, 3},
+    {"spool", required_argument, NULL, 4},
+    {"include", required_argument, NULL, 5},
+    {"config", required_argument, NULL, 6},
+    {NULL, 0, NULL, 0},
+};
+
 /* The arguments joined by blanks; the file's text and the rest of the command line are given. */
 static void conf_is(const char *file, const char *line, const char *want)
 {
@@ -268,7 +301,7 @@ static void conf_is(const char *file, const char *line, const char *want)
     for (char *w = strtok(words, " "); w != NULL; w = strtok(NULL, " "))
         argv[argc++] = strcmp(w, "FILE") == 0 ? conf_path : w;
     argv[argc] = NULL;
-    char **out = conf_argv("reader", &argc, argv);
+    char **out = conf_argv("reader", conf_known, &argc, argv);
     for (int i = 0; i < argc; i++) {
         strcat(joined, i > 0 ? " " : "");
         strcat(joined, out[i]);
@@ -299,7 +332,7 @@ static int conf_status(const char *file, const char *option)
             argc = 2, argv[2] = NULL, strcpy(opt, "-c");
         if (freopen("/dev/null", "w", stderr) == NULL)
             _exit(99);
-        (void)conf_argv("reader", &argc, argv);
+        (void)conf_argv("reader", conf_known, &argc, argv);
         _exit(0);
     }
     int status = 0;
@@ -310,28 +343,41 @@ static int conf_status(const char *file, const char *option)
 static void configurations(void)
 {
     snprintf(conf_path, sizeof conf_path, "/tmp/unit-conf-%d", (int)getpid());
-    static const char file[] = "# comment\n[reader]\nstall-timeout = 60\nresume = yes\nspool = no\nempty =\n"
-                               "[writer]\nmset = 64\n";
+    static const char file[] =
+        "# comment\n[reader]\nstall-timeout = 60\nresume = yes\none-file = no\nspool =\n"
+        "[writer]\nmset = 64\n";
     conf_is(file, "prog", "prog");
-    conf_is(file, "prog -c FILE", "prog --stall-timeout=60 --resume --empty=");
-    conf_is(file, "prog --config FILE -v url", "prog --stall-timeout=60 --resume --empty= -v url");
+    conf_is(file, "prog -c FILE", "prog --stall-timeout=60 --resume --spool=");
+    conf_is(file, "prog --config FILE -v url", "prog --stall-timeout=60 --resume --spool= -v url");
     conf_is(file, "prog -v -c FILE url",
-            "prog --stall-timeout=60 --resume --empty= -v url"); /* the line wins: it is last */
+            "prog --stall-timeout=60 --resume --spool= -v url"); /* the line wins: it is last */
     char want[800];
     snprintf(want, sizeof want, "prog -v -- -c %s", conf_path);
     conf_is(file, "prog -v -- -c FILE", want); /* behind -- nothing is an option */
-    conf_is("[reader]\na = b\n", "prog -c FILE", "prog --a=b");
-    conf_is("[other]\na = b\n", "prog -c FILE -v", "prog -v");
+    conf_is("[reader]\nspool = yes\n", "prog -c FILE", "prog --spool=yes");
+    conf_is("[writer]\na = b\n", "prog -c FILE -v", "prog -v"); /* its business */
+    conf_is("[reader]\ninclude = a*\ninclude = b*\n", "prog -c FILE", "prog --include=a* --include=b*");
+    EQ_I(conf_status("[other]\n", "-c"), 2);
+    EQ_I(conf_status("[other]\na = b\n", "-c"), 2);
+    EQ_I(conf_status("[Reader]\nspool = a\n", "-c"), 2);
+    EQ_I(conf_status("spool = a\n", "-c"), 2);
+    EQ_I(conf_status("[reader]\nspoool = a\n", "-c"), 2);
+    EQ_I(conf_status("[reader]\nspoo = a\n", "-c"), 2); /* no abbreviations */
+    EQ_I(conf_status("[reader]\nconfig = a\n", "-c"), 2);
+    EQ_I(conf_status("[reader]\nresume = true\n", "-c"), 2);
+    EQ_I(conf_status("[reader]\nspool = a\nspool = a\n", "-c"), 2);
+    EQ_I(conf_status("[reader]\nspool = a\n[writer]\nx = 1\n[reader]\nspool = b\n", "-c"), 2);
+    EQ_I(conf_status("[reader]\nspool = a\n[writer]\nx = 1\n x = 2\n", "-c"), 2);
     /* a long line is refused, never cut or taken for two */
     char text[800], value[600];
     memset(value, 'v', sizeof value);
     value[500] = '\0';
     memcpy(value + 300, " = ", 3);
-    snprintf(text, sizeof text, "[reader]\nsource = %s\n", value);
+    snprintf(text, sizeof text, "[reader]\nspool = %s\n", value);
     EQ_I(conf_status(text, "-c"), 2);
     value[150] = '\0';
-    snprintf(text, sizeof text, "[reader]\nsource = %s\n", value);
-    snprintf(want, sizeof want, "prog --source=%s", value);
+    snprintf(text, sizeof text, "[reader]\nspool = %s\n", value);
+    snprintf(want, sizeof want, "prog --spool=%s", value);
     conf_is(text, "prog -c FILE", want);
     EQ_I(conf_status(file, "-c"), 0);
     EQ_I(conf_status("[reader\nx = 1\n", "-c"), 2);
@@ -419,9 +465,8 @@ static void targets(void)
     static const struct {
         const char *target;
         bool yes;
-    } ttl[] = {
-        {"portable", false}, {"7.2", false},           {"7.4", true}, {"8.0", true}, {"valkey:8", false},
-        {"valkey:9", true},  {"dragonfly:1.40", true}};
+    } ttl[] = {{"portable", false}, {"7.2", false},     {"7.4", true},           {"8.0", true},
+               {"valkey:8", false}, {"valkey:9", true}, {"dragonfly:1.40", true}};
     for (size_t i = 0; i < sizeof ttl / sizeof ttl[0]; i++) {
         CHECK(target_parse(&t, ttl[i].target));
         CHECK(target_field_ttl(&t) == ttl[i].yes);
@@ -433,6 +478,7 @@ int main(void)
     urls();
     more_urls();
     secrets();
+    without_passwords();
     passwords();
     sizes();
     configurations();

@@ -1,0 +1,120 @@
+#include "claim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "target.h"
+#include "writer.h"
+
+#define CALL_MS 20000
+
+/* ---- other writers ---- */
+
+bool claim_may_take_over(const struct writer *w)
+{
+    return w->opt.takeover && (w->session.stage == ST_NONE || w->session.stage == ST_FLOWS);
+}
+
+bool claim_rival(struct writer *w, const char *who, char *why, size_t cap)
+{
+    uint64_t now = mono_us();
+    if (w->rival_since == 0)
+        w->rival_since = now;
+    snprintf(why, cap,
+             "another writer of task %s is at work there (%s): give each its own --task, or end that one",
+             w->opt.task, log_quote(who, strlen(who)));
+    return now - w->rival_since >= RIVAL_WAIT;
+}
+
+/* ---- source and target ---- */
+
+static bool is_source(const struct writer *w, const struct identity *who)
+{
+    return who->replid[0] != '\0' && strcmp(who->replid, w->session.replid) == 0;
+}
+
+static bool target_is_source(const struct writer *w)
+{
+    if (is_source(w, &w->node.info.who))
+        return true;
+    for (unsigned i = 0; w->cluster != NULL && i < w->cluster->nnodes; i++)
+        if (is_source(w, &w->cluster->node[i]->who))
+            return true;
+    return false;
+}
+
+/* ---- the task's position key ---- */
+
+static const char *text_of(const redisReply *r, size_t i)
+{
+    return i < r->elements && r->element[i]->type == REDIS_REPLY_STRING ? r->element[i]->str : "";
+}
+
+/* Whose changes the position key counts: "nonce epoch flows replid lineage", and the address. */
+static bool is_anothers(const struct writer *w, const redisReply *r)
+{
+    char replid[72];
+    const char *address = text_of(r, 1);
+    if (sscanf(text_of(r, 0), "%*s %*s %*s %71s", replid) != 1 || strcmp(replid, w->session.replid) == 0)
+        return false;
+    /* A source that was started anew has another replid, and its old address. */
+    return address[0] != '\0' && strcmp(address, "-") != 0 && strcmp(w->session.address, "-") != 0 &&
+           strcmp(address, w->session.address) != 0;
+}
+
+static bool check_position_key(struct writer *w)
+{
+    struct node *n = &w->node;
+    char num[16];
+    snprintf(num, sizeof num, "%u", n->db);
+    if (n->db != 0 && !target_must(w, n, CALL_MS, "SELECT", "0", NULL))
+        return false;
+    redisReply *r = target_answer(w, n, CALL_MS, "HMGET", w->session.position_key, "session", "source", NULL);
+    if (r == NULL)
+        return false;
+    bool anothers = r->type == REDIS_REPLY_ARRAY && is_anothers(w, r);
+    if (anothers)
+        writer_fail(
+            w, EXIT_CANNOT, "event=task_of_another_source task=%s source=%s target=%s note=%s", w->opt.task,
+            log_quote(text_of(r, 1), strlen(text_of(r, 1))), w->opt.shown,
+            "\"its positions are at the target: give each source its own --task, or say --takeover\"");
+    freeReplyObject(r);
+    return !anothers && (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
+}
+
+/* Which server each master is. */
+static bool nodes_known(const struct writer *w)
+{
+    bool all = true;
+    for (unsigned i = 0; w->cluster != NULL && i < w->cluster->nnodes; i++) {
+        struct cnode *n = w->cluster->node[i];
+        if (n->master && n->conn[0]->state != CONN_READY) {
+            (void)cnode_conn(w->cluster, n, 0, 64); /* where it is not there, that has its time limit */
+            all = false;
+        }
+    }
+    return all;
+}
+
+enum put claim_target(struct writer *w)
+{
+    struct session *s = &w->session;
+    if (s->claimed || !s->live)
+        return PUT_DONE;
+    if (s->going_on == 0 && !nodes_known(w))
+        return PUT_WAIT; /* one that goes on was looked at when it began */
+    if (target_is_source(w)) {
+        writer_fail(
+            w, EXIT_CANNOT, "event=target_is_the_source target=%s source=%s note=%s", w->opt.shown,
+            log_quote(s->address, strlen(s->address)),
+            "\"both are the same server, whatever the address, or a replica of it: nothing was written\"");
+        return PUT_FAIL;
+    }
+    if (w->cluster == NULL && s->journal && !w->opt.takeover && !check_position_key(w))
+        return w->node.lost ? PUT_WAIT : PUT_FAIL;
+    s->claimed = true;
+    return PUT_DONE;
+}
