@@ -118,10 +118,14 @@ static bool write_some(struct conn *c, const uint8_t *p, size_t len, size_t *don
     }
     if (errno == EINTR)
         return true;
-    if (errno == EAGAIN)
+    if (errno == EAGAIN) {
         c->want_out = true;
-    else
-        conn_lose(c, "writing: %s", transport_reason(&c->t));
+        return false;
+    }
+    char why[200];
+    snprintf(why, sizeof why, "%s", transport_reason(&c->t));
+    conn_receive(c); /* it may have said why before it closed */
+    conn_lose(c, "writing: %s", why);
     return false;
 }
 

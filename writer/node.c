@@ -200,10 +200,14 @@ static bool write_some(struct node *n, const uint8_t *p, size_t len, size_t *don
     }
     if (errno == EINTR)
         return true;
-    if (errno == EAGAIN)
+    if (errno == EAGAIN) {
         n->want_out = true;
-    else
-        node_lose(n, "writing: %s", transport_reason(&n->t));
+        return false;
+    }
+    char why[200];
+    snprintf(why, sizeof why, "%s", transport_reason(&n->t));
+    node_receive(n); /* it may have said why before it closed */
+    node_lose(n, "writing: %s", why);
     return false;
 }
 
