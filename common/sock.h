@@ -13,8 +13,8 @@ struct endpoint {
     char port[8];
 };
 
-/* Can these be a host and a port? What a server names may be nothing else: no path, and nothing that would break a line
- * of the log. */
+/* Can these be a host and a port? What a server names may be nothing else: no path, and nothing that would
+ * break a line of the log. */
 bool endpoint_ok(const char *host, const char *port);
 
 /* Resolve host and connect, within timeout_ms over all addresses. The descriptor is non-blocking,

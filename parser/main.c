@@ -17,8 +17,8 @@
 
 static volatile sig_atomic_t signals;
 
-/* The first signal reaches all stages of a pipeline: this one goes on to the END record that the source side sends.
- * The second ends it. */
+/* The first signal reaches all stages of a pipeline: this one goes on to the END record that the source side
+ * sends. The second ends it. */
 static void on_signal(int sig)
 {
     (void)sig;
@@ -38,8 +38,8 @@ static void set_signals(void)
     sigaction(SIGPIPE, &sa, NULL);
 }
 
-/* More bytes into the buffer. Nothing of ours waits while the input is idle. Returns 0, or -1 when the input cannot
- * be read or the output's reader has gone. */
+/* More bytes into the buffer. Nothing of ours waits while the input is idle. Returns 0, or -1 when the input
+ * cannot be read or the output's reader has gone. */
 static int fill(struct parser *p, struct recin *in)
 {
     bool control;
@@ -85,7 +85,8 @@ static int run_input(struct parser *p, int fd)
         case RECIN_STREAM: break;
         case RECIN_END: more = false; break;
         case RECIN_CUT:
-            parser_fault(p, p->was_live || recin_never_began(&in) ? EXIT_RETRY : EXIT_DAMAGED, "lost", in.error);
+            parser_fault(p, p->was_live || recin_never_began(&in) ? EXIT_RETRY : EXIT_DAMAGED, "lost",
+                         in.error);
             rc = -1;
             break;
         case RECIN_DAMAGED:

@@ -177,21 +177,17 @@ static void take(struct options *o, int opt)
     case OPT_HINTS: o->hints = true; break;
     case OPT_REPORT: o->report = optarg; break;
     case 'v': o->verbose++; break;
-    case 'h':
-        fputs(help, stdout);
-        exit(0);
-    case OPT_VERSION:
-        puts("dfparse (df2redis) " DF2REDIS_VERSION);
-        exit(0);
-    default:
-        fputs("Try dfparse --help.\n", stderr);
-        exit(EXIT_USAGE);
+    case 'h': fputs(help, stdout); exit(0);
+    case OPT_VERSION: puts("dfparse (df2redis) " DF2REDIS_VERSION); exit(0);
+    default: fputs("Try dfparse --help.\n", stderr); exit(EXIT_USAGE);
     }
 }
 
 void options_parse(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){.output = "-", .restore_limit = (size_t)64 << 10, .part_size = (size_t)64 << 10,
+    *o = (struct options){.output = "-",
+                          .restore_limit = (size_t)64 << 10,
+                          .part_size = (size_t)64 << 10,
                           .target_timeout = 30};
     target_portable(&o->target);
     argv = conf_argv("parser", longs, &argc, argv);
@@ -205,6 +201,7 @@ void options_parse(struct options *o, int argc, char **argv)
     if (o->mode == EMIT_RESP && o->target.cluster)
         errx(EXIT_USAGE, "--resp writes for one connection: it has no form for a cluster");
     if (o->mode == EMIT_RESP && o->target.existing != EXISTING_OVERWRITE)
-        errx(EXIT_USAGE, "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
+        errx(EXIT_USAGE,
+             "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
     o->inputs = argv + optind;
 }

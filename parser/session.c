@@ -124,8 +124,9 @@ static void await_target(struct parser *p)
         if (ctl_fill(&p->ctl) < 0)
             ctl_close(&p->ctl);
     }
-    log_event(LOG_WARN, NO_FLOW, "event=target msg=\"no rediswriter said what the target is: writing portable "
-                                 "commands (--target-version says it)\"");
+    log_event(LOG_WARN, NO_FLOW,
+              "event=target msg=\"no rediswriter said what the target is: writing portable "
+              "commands (--target-version says it)\"");
 }
 
 void parser_control(struct parser *p)
@@ -206,8 +207,10 @@ static void check_end(struct parser *p)
         return;
     uint64_t waiting = render_end(&p->e);
     if (waiting > 0) {
-        log_event(LOG_WARN, NO_FLOW, "event=barrier msg=\"a FLUSH did not arrive on every flow: what follows it on "
-                                     "%llu flows was not written\"", (unsigned long long)waiting);
+        log_event(LOG_WARN, NO_FLOW,
+                  "event=barrier msg=\"a FLUSH did not arrive on every flow: what follows it on "
+                  "%llu flows was not written\"",
+                  (unsigned long long)waiting);
         p->status = exit_worse(p->status, EXIT_DAMAGED);
     }
 }
@@ -254,7 +257,8 @@ int parser_next_stream(struct parser *p)
     return 0;
 }
 
-/* A cluster takes what can be put into database 0; where the source says which databases it has this is known at once. */
+/* A cluster takes what can be put into database 0; where the source says which databases it has this is known
+ * at once. */
 static int check_databases(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char list[1024], which[256], what[512];
@@ -264,7 +268,8 @@ static int check_databases(struct parser *p, const struct rec *r, const uint8_t 
         return 0;
     snprintf(what, sizeof what,
              "the source holds keys in database %s, and the target is a cluster, which has database 0 only: "
-             "--db-map FROM=0 puts them there, --exclude db:FROM leaves them out", which);
+             "--db-map FROM=0 puts them there, --exclude db:FROM leaves them out",
+             which);
     parser_fault(p, EXIT_USAGE, "error", what);
     return -1;
 }
@@ -326,8 +331,10 @@ static void refused(struct parser *p)
         return;
     }
     snprintf(what, sizeof what,
-             "something of database %u, and the target is a cluster, which has database 0 only: --db-map %u=0 puts it "
-             "there, --exclude db:%u leaves it out", p->e.source_db, p->e.source_db, p->e.source_db);
+             "something of database %u, and the target is a cluster, which has database 0 only: --db-map "
+             "%u=0 puts it "
+             "there, --exclude db:%u leaves it out",
+             p->e.source_db, p->e.source_db, p->e.source_db);
     parser_fault(p, EXIT_USAGE, "error", what);
 }
 
@@ -408,7 +415,8 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
         return -1;
     }
     if (f->snapshot_id[0] != '\0' && !same_snapshot(p, f))
-        return flow_fault(p, r->flow, EXIT_DAMAGED, "a file of another snapshot than the first: their ids differ");
+        return flow_fault(p, r->flow, EXIT_DAMAGED,
+                          "a file of another snapshot than the first: their ids differ");
     if (parser_waits(p))
         parser_ask(p);
     else

@@ -26,7 +26,7 @@ struct source {
     struct output out;
     struct watch w; /* fd -1: a regular file, always readable */
     struct fileset set;
-    unsigned at; /* file of the set being read, which is its flow */
+    unsigned at;  /* file of the set being read, which is its flow */
     uint64_t pos; /* in that file */
     uint64_t began;
     int fd;
@@ -172,7 +172,8 @@ static void progress(struct source *s)
     }
     double part = (double)s->bytes / (double)s->set.bytes;
     double left = part > 0 ? (double)(now - s->began) / 1e6 * (1 / part - 1) : 0;
-    log_progress("%s  %.0f %% of %.1f MB  %.0f s left", s->o->shown, 100 * part, (double)s->set.bytes / 1e6, left);
+    log_progress("%s  %.0f %% of %.1f MB  %.0f s left", s->o->shown, 100 * part, (double)s->set.bytes / 1e6,
+                 left);
 }
 
 static void run(struct source *s)

@@ -1,4 +1,5 @@
-/* The files of a snapshot: one, or a Dragonfly set of a summary and shards, BASE-summary.dfs and BASE-0000.dfs … */
+/* The files of a snapshot: one, or a Dragonfly set of a summary and shards, BASE-summary.dfs and
+ * BASE-0000.dfs … */
 #ifndef READER_FILESET_H
 #define READER_FILESET_H
 
@@ -11,8 +12,9 @@ struct fileset {
     uint64_t bytes; /* of all, 0 if not known */
 };
 
-/* Find the files that path stands for: itself, or with alone 0 the whole set that it belongs to, or the one set in
- * this folder. Ends the process with a message when there is none, more than one, or a shard is missing. */
+/* Find the files that path stands for: itself, or with alone 0 the whole set that it belongs to, or the one
+ * set in this folder. Ends the process with a message when there is none, more than one, or a shard is
+ * missing. */
 void fileset_find(struct fileset *s, const char *path, int alone);
 void fileset_free(struct fileset *s);
 

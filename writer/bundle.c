@@ -190,7 +190,8 @@ static bool leave_out(struct writer *w, struct bundle *t)
 }
 
 static void on_learned(struct conn *c, void *arg, const redisReply *r);
-static void element_error(struct writer *w, struct bundle *t, struct element *e, const char *text, size_t len);
+static void element_error(struct writer *w, struct bundle *t, struct element *e, const char *text,
+                          size_t len);
 static unsigned sent_as(const struct bundle *t, unsigned k);
 
 /* The request that goes alone; -1: all that are left. */
@@ -205,7 +206,8 @@ static int step_of(const struct bundle *t)
     return -1;
 }
 
-/* It is what its connections were lost for: so is one of its requests. Returns whether nothing of it is left. */
+/* It is what its connections were lost for: so is one of its requests. Returns whether nothing of it is left.
+ */
 static bool give_up(struct conn *c, struct bundle *t)
 {
     t->step = -1;
@@ -307,7 +309,8 @@ void bundle_element(const struct cunit *u, int element, int type, const char *te
     if (type == REDIS_REPLY_ERROR)
         note_fault(t, t->look, text, len);
     else if (t->look < t->n)
-        t->strange |= t->e[t->look].odd = !reply_fits(t->req.p + t->e[t->look].off, t->e[t->look].r.len, type);
+        t->strange |= t->e[t->look].odd =
+            !reply_fits(t->req.p + t->e[t->look].off, t->e[t->look].r.len, type);
     else
         t->strange |= type != REDIS_REPLY_INTEGER; /* the position */
     t->look++;

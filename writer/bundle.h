@@ -49,7 +49,7 @@ void bundle_queued(struct conn *c,
 /* An element of the reply to EXEC, and the value of one that is an integer. */
 void bundle_element(const struct cunit *u, int element, int type, const char *text, size_t len);
 void bundle_integer(const struct cunit *u, int element, long long value);
-void bundle_reply(struct conn *c, struct cunit *u);                 /* to EXEC */
+void bundle_reply(struct conn *c, struct cunit *u); /* to EXEC */
 /* Its connection was lost. sent: behind EXEC; begun: behind MULTI, and nothing was answered to EXEC. */
 void bundle_lost(struct conn *c, const struct cunit *u, bool sent, bool begun);
 void bundle_finish(struct writer *w, const struct cunit *u, bool counted);

@@ -192,7 +192,8 @@ void cluster_finish(struct writer *w, const struct cunit *u, bool counted);
 /* The same for one of our own. */
 void cluster_own_done(struct writer *w, const struct cunit *u);
 
-/* What a server had confirmed is gone: nothing more is written, and the positions in the file do not count. */
+/* What a server had confirmed is gone: nothing more is written, and the positions in the file do not count.
+ */
 void cluster_lost_data(struct conn *c, const char *reason);
 
 /* --exactly-once: the reply to the HSET of a slot's position, of so many fields besides w. */

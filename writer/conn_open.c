@@ -166,8 +166,8 @@ static void on_list(struct conn *c, void *arg, const redisReply *r)
             c->un + 4 >= c->cap)
             continue;
         snprintf(num, sizeof num, "%lld", id);
-        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection node=%s id=%lld writer=%s", cnode_name(c->node), id,
-                  log_quote(who, strlen(who)));
+        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection node=%s id=%lld writer=%s",
+                  cnode_name(c->node), id, log_quote(who, strlen(who)));
         conn_call(c, on_kill, NULL, "CLIENT", "KILL", "ID", num, NULL);
     }
     conn_call(c, on_ready, NULL, "ECHO", "ready", NULL);
@@ -270,8 +270,8 @@ static unsigned in_flight(const struct conn *c, unsigned *ours)
     unsigned n = 0;
     bool begun = false;
     *ours = 0;
-    for (uint32_t i = c->replied; i < c->un && (at < c->ring.sent || c->unit[(c->uhead + i) & (c->cap - 1)].len == 0);
-         i++) {
+    for (uint32_t i = c->replied;
+         i < c->un && (at < c->ring.sent || c->unit[(c->uhead + i) & (c->cap - 1)].len == 0); i++) {
         const struct cunit *u = &c->unit[(c->uhead + i) & (c->cap - 1)];
         begun = u->kind == CU_QUEUED || (begun && u->kind != CU_EXEC);
         *ours += u->kind == CU_CALL;
@@ -298,10 +298,11 @@ static void barren(struct conn *c, uint64_t now)
         c->barren_since = now;
     c->wait_ms = c->barren_ms;
     c->barren_ms = patience_longer(c->barren_ms);
-    if (n > ours || us_since(now, c->barren_since) < (uint64_t)w->opt.reconnect_timeout * 1000000 || w->failed)
+    if (n > ours || us_since(now, c->barren_since) < (uint64_t)w->opt.reconnect_timeout * 1000000 ||
+        w->failed)
         return;
-    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s node=%s error=%s", w->opt.shown, cnode_name(c->node),
-                log_quote(c->why, strlen(c->why)));
+    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s node=%s error=%s", w->opt.shown,
+                cnode_name(c->node), log_quote(c->why, strlen(c->why)));
     w->cluster->dead = true;
 }
 

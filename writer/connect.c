@@ -104,8 +104,8 @@ static void fresh_reader(struct node *n)
 #define A_STRING   REPLY_BIT(REDIS_REPLY_STRING)
 #define AN_ARRAY   REPLY_BIT(REDIS_REPLY_ARRAY)
 
-/* Judge a reply in a handshake, which has to be of one of these types, without freeing it; lost_why gets the words of
- * a refusal. */
+/* Judge a reply in a handshake, which has to be of one of these types, without freeing it; lost_why gets the
+ * words of a refusal. */
 static enum shake look_at(struct node *n, const redisReply *r, const char *what, unsigned types)
 {
     if (r == NULL) {
@@ -194,7 +194,8 @@ static enum shake kill_others(struct node *n)
         if (rival_of(&n->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_NONE || id == self)
             continue;
         snprintf(num, sizeof num, "%lld", id);
-        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection id=%lld writer=%s", id, log_quote(who, strlen(who)));
+        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection id=%lld writer=%s", id,
+                  log_quote(who, strlen(who)));
         verdict = judge(n, target_call(n, CALL_MS, "CLIENT", "KILL", "ID", num, NULL), "CLIENT KILL",
                         AN_INTEGER | A_STATUS);
     }
@@ -485,7 +486,8 @@ static void rewind_ring(struct node *n)
 static uint64_t begin_loss(struct node *n)
 {
     uint64_t now = mono_us();
-    bool idle = node_quiet(n) && !n->in_call && now - n->connected_at > IDLE_AFTER; /* nothing was there to be confirmed */
+    bool idle = node_quiet(n) && !n->in_call &&
+                now - n->connected_at > IDLE_AFTER; /* nothing was there to be confirmed */
     if (n->progress || n->lost_since == 0 || idle) {
         n->lost_since = now;
         n->lost_wait = 0;

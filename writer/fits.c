@@ -138,8 +138,9 @@ bool reply_is_hash(const redisReply *r)
 
 bool reply_is_scan(const redisReply *r)
 {
-    if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->type != REDIS_REPLY_STRING ||
-        r->element[0]->len == 0 || r->element[0]->len >= 32 || r->element[1]->type != REDIS_REPLY_ARRAY)
+    if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements != 2 ||
+        r->element[0]->type != REDIS_REPLY_STRING || r->element[0]->len == 0 || r->element[0]->len >= 32 ||
+        r->element[1]->type != REDIS_REPLY_ARRAY)
         return false;
     for (size_t i = 0; i < r->element[1]->elements; i++)
         if (r->element[1]->element[i]->type != REDIS_REPLY_STRING)

@@ -336,10 +336,10 @@ void group_reply(struct node *n)
         /* Older servers leave a refused EXEC's transaction open: a new connection knows where it stands. */
         b->resend = true;
         node_lose(n, "unexpected reply to EXEC: %s",
-                  error                                  ? log_quote(n->err, n->errlen)
-                  : n->reply_type != REDIS_REPLY_ARRAY   ? "no array"
-                  : n->reply_elements != (int)b->ncmd    ? "another number of replies"
-                                                         : "a reply that its request cannot get");
+                  error                                ? log_quote(n->err, n->errlen)
+                  : n->reply_type != REDIS_REPLY_ARRAY ? "no array"
+                  : n->reply_elements != (int)b->ncmd  ? "another number of replies"
+                                                       : "a reply that its request cannot get");
     }
 }
 

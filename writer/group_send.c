@@ -199,8 +199,8 @@ void group_work(struct node *n, uint64_t now)
     g = b->building;
     if (g->n == 0 && g->npos > 0)
         pass_positions(n, g);
-    bool due =
-        b->dirty && n->w->session.stage == ST_RUN && (b->save_now || us_since(now, b->saved_at) >= POSITION_EVERY);
+    bool due = b->dirty && n->w->session.stage == ST_RUN &&
+               (b->save_now || us_since(now, b->saved_at) >= POSITION_EVERY);
     if ((g->n == 0 && !due) || ring_room(&n->ring) < group_room(g) + n->a.mset.len + 64)
         return;
     if (g->n > 0 && together_holds(n, now))

@@ -33,8 +33,8 @@ int writer_signals(void)
     return signals;
 }
 
-/* The first SIGINT, SIGTERM or SIGHUP (the terminal is gone) is only noted: dfreader gets it too, and its END record ends
- * the stream. */
+/* The first SIGINT, SIGTERM or SIGHUP (the terminal is gone) is only noted: dfreader gets it too, and its END
+ * record ends the stream. */
 static void catch_signals(void)
 {
     struct sigaction sa = {.sa_handler = on_signal};

@@ -262,7 +262,8 @@ void node_send(struct node *n)
         return;
     struct group *g = n->b.flying;
     bool first = n->un > 0 && n->unit[n->uhead].kind == U_GROUP;
-    if (g != NULL && g->big != NULL && !n->b.resend && (first || n->alone == 0) && g->big->sent < g->big->size && send_big(n, g->big))
+    if (g != NULL && g->big != NULL && !n->b.resend && (first || n->alone == 0) &&
+        g->big->sent < g->big->size && send_big(n, g->big))
         (void)send_ring(n);
 }
 

@@ -133,11 +133,11 @@ struct groups {
     bool resend;  /* flying was refused or its connection lost: send it again */
     int32_t *cmd; /* what the commands of flying are: index of an item, or below */
     unsigned ncmd, cmd_cap;
-    unsigned replied;  /* replies of flying read, MULTI's included */
-    bool retry;        /* a reply of flying was a refusal that passes */
-    bool broken;       /* MULTI itself was refused */
-    int step;          /* of a group whose requests go one by one: the one in flight, unless it is the last; -1 */
-    bool strange;      /* the reply to EXEC holds one that its request cannot get */
+    unsigned replied; /* replies of flying read, MULTI's included */
+    bool retry;       /* a reply of flying was a refusal that passes */
+    bool broken;      /* MULTI itself was refused */
+    int step;     /* of a group whose requests go one by one: the one in flight, unless it is the last; -1 */
+    bool strange; /* the reply to EXEC holds one that its request cannot get */
     struct buf faults; /* struct fault + text: commands of flying refused when queued */
     bool dirty;        /* applied positions are newer than the key */
     bool save_now;
@@ -276,7 +276,8 @@ enum put pipeline_put(struct node *n, const struct rec *r, const uint8_t *payloa
 void pipeline_flush(struct node *n); /* send the MSET that is being gathered */
 /* False: the connection is lost, and the unit is as before. */
 bool pipeline_reply(struct node *n, const struct unit *u);
-/* The first unit in flight becomes a data error; an MSET its parts. Returns how many are to be sent instead. */
+/* The first unit in flight becomes a data error; an MSET its parts. Returns how many are to be sent instead.
+ */
 unsigned pipeline_give_up(struct node *n, const char *text, size_t len);
 void pipeline_again(struct node *n);       /* send refused requests again */
 bool pipeline_quiet(const struct node *n); /* nothing gathered, in flight or refused */
@@ -308,8 +309,8 @@ void groups_forget(struct node *n); /* drop what is not in flight: the session i
 /* Its first request becomes a data error. */
 void group_give_up(struct node *n, const char *text, size_t len);
 
-/* Is the group in flight, or the step of it, in the target? seq: what the position key says of each flow. -1: half
- * of it. */
+/* Is the group in flight, or the step of it, in the target? seq: what the position key says of each flow. -1:
+ * half of it. */
 int group_applied(const struct node *n, const uint64_t *seq);
 
 /* The connection was lost with a group in flight. applied: the position key says that it was executed. */

@@ -27,8 +27,8 @@ uint64_t patience_end(unsigned ms, uint64_t now);
 /* Is it time for a message about a row of refusals? */
 bool patience_says(const struct patience *p, uint64_t now);
 
-/* One more refusal: text are the server's words, node its name where there are several (else NULL), what the request
- * (named_text). */
+/* One more refusal: text are the server's words, node its name where there are several (else NULL), what the
+ * request (named_text). */
 void patience_refused(struct patience *p, const char *node, const char *what, const char *text, size_t len,
                       uint64_t now);
 

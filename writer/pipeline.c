@@ -258,8 +258,9 @@ unsigned pipeline_give_up(struct node *n, const char *text, size_t len)
 bool pipeline_reply(struct node *n, const struct unit *u)
 {
     bool error = n->reply_type == REDIS_REPLY_ERROR;
-    if (!error && (u->kind == U_MSET ? n->reply_type != REDIS_REPLY_STATUS
-                                     : !reply_fits(ring_at(&n->ring, n->ring.acked), u->len, n->reply_type))) {
+    if (!error &&
+        (u->kind == U_MSET ? n->reply_type != REDIS_REPLY_STATUS
+                           : !reply_fits(ring_at(&n->ring, n->ring.acked), u->len, n->reply_type))) {
         node_lose(n, "unexpected reply to a request");
         return false;
     }

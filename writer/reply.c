@@ -94,8 +94,8 @@ bool replies_idle(const struct replies *in)
     return r->ridx < 0 && r->len == r->pos;
 }
 
-/* The reader waits for more. Of what it waits for it has taken the type: a line without its end, or a string behind
- * the line with its length. */
+/* The reader waits for more. Of what it waits for it has taken the type: a line without its end, or a string
+ * behind the line with its length. */
 static bool guard(struct replies *in)
 {
     redisReader *r = in->reader;

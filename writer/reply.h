@@ -1,5 +1,5 @@
-/* What a server sends, taken apart into replies, in bounded memory: strings above a limit are thrown away as they
- * come, lines and whole replies that are built have a limit, too. */
+/* What a server sends, taken apart into replies, in bounded memory: strings above a limit are thrown away as
+ * they come, lines and whole replies that are built have a limit, too. */
 #ifndef RW_REPLY_H
 #define RW_REPLY_H
 
@@ -24,7 +24,7 @@ struct replies {
     uint64_t skip;   /* bytes of that string which are still to come */
     uint64_t got;    /* bytes of the reply being read */
     size_t elements; /* of it, in all arrays */
-    char why[128];    /* what is wrong */
+    char why[128];   /* what is wrong */
 };
 
 /* False: out of memory. look's functions find owner by replies_owner. */
@@ -39,16 +39,16 @@ static inline void *replies_owner(const redisReadTask *t)
 /* Bytes that came. False: in->why says what is wrong with them. */
 bool replies_feed(struct replies *in, const char *p, size_t n);
 
-/* The next whole reply. build: the caller frees what is built (freeReplyObject); else *reply means nothing. most:
- * limit of a string, and of all that is built. Returns 1, 0 when more has to come, -1 when in->why says what is
- * wrong. What is asked for counts when a reply begins. */
+/* The next whole reply. build: the caller frees what is built (freeReplyObject); else *reply means nothing.
+ * most: limit of a string, and of all that is built. Returns 1, 0 when more has to come, -1 when in->why says
+ * what is wrong. What is asked for counts when a reply begins. */
 int replies_next(struct replies *in, bool build, size_t most, void **reply);
 
 /* Nothing of a reply has come that is not whole. */
 bool replies_idle(const struct replies *in);
 
-/* May a request get a reply of this type (REDIS_REPLY_...), which is no error? Of commands that are not known,
- * any. */
+/* May a request get a reply of this type (REDIS_REPLY_...), which is no error? Of commands that are not
+ * known, any. */
 bool reply_fits(const uint8_t *request, size_t n, int type);
 
 /* Names and values in turn, all of them strings: what HGETALL answers. */

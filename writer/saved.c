@@ -83,8 +83,7 @@ static bool from_key(struct writer *w, struct saved_vector *v)
     else if (r->type != REDIS_REPLY_ERROR)
         node_lose(n, "HGETALL: unexpected reply");
     else
-        writer_fail(w, EXIT_CANNOT, "event=position_not_read reply=%s",
-                    log_quote(r->str, r->len));
+        writer_fail(w, EXIT_CANNOT, "event=position_not_read reply=%s", log_quote(r->str, r->len));
     freeReplyObject(r);
     return ok && (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
 }

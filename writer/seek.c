@@ -138,7 +138,8 @@ static void say_master(const struct options *o, const char *info)
     info_field(info, "master_port", port, sizeof port);
     if (!endpoint_ok(host, port))
         return;
-    log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s master=\"%s\":%s note=%s", o->shown, host, port, "\"it refuses writes: if it stays so, name its master\"");
+    log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s master=\"%s\":%s note=%s", o->shown,
+              host, port, "\"it refuses writes: if it stays so, name its master\"");
 }
 
 void seek_explain_replica(const struct options *o)

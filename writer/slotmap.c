@@ -17,7 +17,8 @@ static bool node_of(const redisReply *r, const char **host, char port[8])
         return false;
     snprintf(port, 8, "%lld", r->element[1]->integer);
     *host = h->type == REDIS_REPLY_NIL || strcmp(h->str, "?") == 0 ? "" : h->str;
-    return (*host)[0] == '\0' ? h->type == REDIS_REPLY_NIL || h->len <= 1 : strlen(*host) == h->len && endpoint_ok(*host, port);
+    return (*host)[0] == '\0' ? h->type == REDIS_REPLY_NIL || h->len <= 1
+                              : strlen(*host) == h->len && endpoint_ok(*host, port);
 }
 
 /* First slot, last slot, master, replicas. */

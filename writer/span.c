@@ -20,7 +20,7 @@
 #include "writer.h"
 
 #define SPANS_MAX  64u
-#define RING_LIMIT ((size_t)1 << 20)   /* longer requests do not go through the ring */
+#define RING_LIMIT ((size_t)1 << 20)  /* longer requests do not go through the ring */
 #define VALUE_MAX  ((size_t)64 << 20) /* what a program may carry from one node to another */
 
 struct reg {

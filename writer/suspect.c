@@ -53,12 +53,14 @@ const char *named_text(const struct named *what)
         return out;
     if (what->keyarg > 0)
         (void)request_arg(what->request, what->n, what->keyarg, &key);
-    snprintf(out, sizeof out, " command=%.60s key=%.500s bytes=%llu", log_quote(name.p, name.n < 24 ? name.n : 24),
-             log_quote(key.p, key.n < 100 ? key.n : 100), (unsigned long long)what->bytes);
+    snprintf(out, sizeof out, " command=%.60s key=%.500s bytes=%llu",
+             log_quote(name.p, name.n < 24 ? name.n : 24), log_quote(key.p, key.n < 100 ? key.n : 100),
+             (unsigned long long)what->bytes);
     return out;
 }
 
-void plight_refused(struct writer *w, struct plight *p, const struct named *what, const char *text, size_t len)
+void plight_refused(struct writer *w, struct plight *p, const struct named *what, const char *text,
+                    size_t len)
 {
     uint64_t now = mono_us();
     bool redirected = error_class(text, len) == ERR_REDIRECT;
@@ -67,8 +69,9 @@ void plight_refused(struct writer *w, struct plight *p, const struct named *what
     p->redirected = redirected;
     uint64_t waits = us_since(now, p->since);
     if (redirected && waits > (uint64_t)w->opt.reconnect_timeout * 1000000 && !w->failed) {
-        writer_fail(w, EXIT_RETRY, "event=redirected_endlessly target=%s seconds=%llu%s reply=%s", w->opt.shown,
-                    (unsigned long long)(waits / 1000000), named_text(what), log_quote(text, len));
+        writer_fail(w, EXIT_RETRY, "event=redirected_endlessly target=%s seconds=%llu%s reply=%s",
+                    w->opt.shown, (unsigned long long)(waits / 1000000), named_text(what),
+                    log_quote(text, len));
         w->cluster->dead = true;
     } else if (waits > SAY_AFTER && us_since(now, w->cluster->said_refused) > SAY_EVERY) {
         w->cluster->said_refused = now;
@@ -133,8 +136,8 @@ void suspect_cleared(struct node *n)
 void suspect_judge(struct node *n)
 {
     const struct unit *first = &n->unit[n->uhead];
-    if (n->losses < SUSPECT_LOST || n->alone_losses < SUSPECT_ALONE || n->un == 0 || first->kind == U_SELECT ||
-        first->kind == U_INFO)
+    if (n->losses < SUSPECT_LOST || n->alone_losses < SUSPECT_ALONE || n->un == 0 ||
+        first->kind == U_SELECT || first->kind == U_INFO)
         return;
     if (first->kind != U_MSET && !suspect_found(n->w, &n->given_up))
         return;

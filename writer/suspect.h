@@ -1,5 +1,6 @@
-/* A request at which the target closes the connection, or which it never answers. Which of many it is shows when they
- * go one by one: from the second loss in a row on. After the third it is a data error, and is not sent again. */
+/* A request at which the target closes the connection, or which it never answers. Which of many it is shows
+ * when they go one by one: from the second loss in a row on. After the third it is a data error, and is not
+ * sent again. */
 #ifndef RW_SUSPECT_H
 #define RW_SUSPECT_H
 
@@ -25,11 +26,11 @@ bool suspect_found(struct writer *w, unsigned *row);
 
 /* ---- of several connections ---- */
 
-/* What a request of a cluster has been through: it is sent alone when it was lost twice, and given up when that shows
- * it to be the reason. Redirects have an end, too; what is refused for long is named. */
+/* What a request of a cluster has been through: it is sent alone when it was lost twice, and given up when
+ * that shows it to be the reason. Redirects have an end, too; what is refused for long is named. */
 struct plight {
-    uint64_t since; /* mono_us of the first of a row of refusals; 0: none */
-    uint8_t redirected; /* the row is one of redirects */
+    uint64_t since;      /* mono_us of the first of a row of refusals; 0: none */
+    uint8_t redirected;  /* the row is one of redirects */
     uint8_t lost, alone; /* connections; of these, with nothing else in flight */
 };
 
@@ -55,7 +56,8 @@ struct named {
     unsigned keyarg;
     uint64_t bytes;
 };
-void plight_refused(struct writer *w, struct plight *p, const struct named *what, const char *text, size_t len);
+void plight_refused(struct writer *w, struct plight *p, const struct named *what, const char *text,
+                    size_t len);
 
 /* " command=... key=... bytes=..." for a message; NULL: nothing. */
 const char *named_text(const struct named *what);

@@ -44,8 +44,7 @@ static void begin_scan(struct writer *w)
         return; /* again on the next connection, if there is one */
     }
     from_the_start(s, n);
-    for (const char *p = strstr(r->str, "\ndb"); p != NULL && s->ndbs < 1024;
-         p = strstr(p + 1, "\ndb"))
+    for (const char *p = strstr(r->str, "\ndb"); p != NULL && s->ndbs < 1024; p = strstr(p + 1, "\ndb"))
         s->dbs[s->ndbs++] = (uint32_t)strtoul(p + 3, NULL, 10);
     freeReplyObject(r);
     s->state = SWEEP_SCANS;

@@ -75,7 +75,8 @@ struct reading {
     bool full; /* more nodes than can be known */
 };
 
-static void take_node(void *ctx, unsigned first, unsigned last, const char *host, const char *port, bool replica)
+static void take_node(void *ctx, unsigned first, unsigned last, const char *host, const char *port,
+                      bool replica)
 {
     struct reading *k = ctx;
     struct cnode *n = topology_node(k->cl, host[0] != '\0' ? host : k->asked, port);

@@ -137,7 +137,8 @@ static void node_reply(struct conn *c, void *arg, const redisReply *r)
 {
     struct cnode *node = arg;
     node->watching--;
-    if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") && r->type == REDIS_REPLY_STRING)
+    if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") &&
+        r->type == REDIS_REPLY_STRING)
         look(c->w, &node->evicted_known, &node->evicted, r->str, r->len);
 }
 
