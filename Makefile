@@ -18,7 +18,7 @@ ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
 PROGRAMS = dfreader dfparse rediswriter dfconf dfnotify dflog
-TOOLS    = standin dfstate sink slots mkrecords probe dfcrash
+TOOLS    = standin dfstate sink slots mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
@@ -42,6 +42,7 @@ SRC_slots       = tests/bench/slots.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
 SRC_probe       = tests/probe/main.c
 SRC_dfcrash     = $(wildcard tests/crash/*.c)
+SRC_fakeredis   = $(wildcard tests/fakeserver/*.c)
 
 LIBS_dfreader    = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfparse     = -llz4 -lzstd -linih -lbsd -lm
@@ -55,6 +56,7 @@ LIBS_slots       =
 LIBS_mkrecords   = -lbsd
 LIBS_probe       = -lbsd
 LIBS_dfcrash     = -lhiredis
+LIBS_fakeredis   = -lbsd
 LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 
 all: $(BINS) $(SCRIPT) $(LIBEXEC)

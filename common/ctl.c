@@ -112,10 +112,10 @@ bool ctl_getu(const char *line, const char *name, uint64_t *out)
 
 int ctl_hello(struct ctl *c, const char *path, const char *hello, int timeout_ms, char *answer, size_t cap)
 {
-    ctl_init(c, sock_unix_connect(path));
+    uint64_t deadline = mono_us() + (uint64_t)timeout_ms * 1000;
+    ctl_init(c, sock_unix_connect(path, timeout_ms));
     if (c->fd < 0)
         return -1;
-    uint64_t deadline = mono_us() + (uint64_t)timeout_ms * 1000;
     if (ctl_send(c, "hello %s", hello) == 0) {
         for (uint64_t now = mono_us(); now < deadline; now = mono_us()) {
             (void)io_wait(c->fd, -1, (int)((deadline - now) / 1000) + 1);
@@ -136,7 +136,7 @@ int ctl_hello(struct ctl *c, const char *path, const char *hello, int timeout_ms
 
 bool ctl_just_died(const char *path, uint64_t started)
 {
-    int fd = sock_unix_connect(path);
+    int fd = sock_unix_connect(path, 0);
     bool refused = fd < 0 && errno == ECONNREFUSED;
     uint64_t now = now_us() / 1000000;
     if (fd >= 0)

@@ -15,6 +15,8 @@
 
 #include "sock.h"
 
+#define OUTPUT_MS 10000 /* for whoever listens where a stream goes to */
+
 int io_write_all(int fd, const void *data, size_t n)
 {
     const uint8_t *p = data;
@@ -167,7 +169,7 @@ int io_open_output(const char *where)
     if (strcmp(where, "-") == 0)
         return dup(STDOUT_FILENO);
     if (strncmp(where, "unix:", 5) == 0)
-        return sock_unix_connect(where + 5);
+        return sock_unix_connect(where + 5, OUTPUT_MS);
     return io_open_own(where, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 }
 

@@ -28,6 +28,13 @@ int io_wait2(int in, int in2, int out, int timeout_ms, bool *second);
 uint64_t now_us(void);
 uint64_t mono_us(void);
 
+/* How long ago then was. 0 when it is still to come: of two looks at the clock the older one may come second.
+ */
+static inline uint64_t us_since(uint64_t now, uint64_t then)
+{
+    return now > then ? now - then : 0;
+}
+
 int set_nonblock(int fd, bool on);
 
 /* Make a pipe as large as the kernel lets us (at most want bytes). Returns its size or 0 when fd is no pipe.

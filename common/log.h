@@ -1,5 +1,5 @@
-/* Logging: one line an event on stderr, "level=… stage=… flow=… event=… name=value …". Quiet by default: warnings
- * and errors. When stderr is a terminal and a progress line stands there, it is wiped first. */
+/* Logging: one line an event on stderr, "level=… stage=… flow=… event=… name=value …". Quiet by default:
+ * warnings and errors. When stderr is a terminal and a progress line stands there, it is wiped first. */
 #ifndef DF_LOG_H
 #define DF_LOG_H
 
@@ -18,8 +18,8 @@ void log_init(const char *stage, enum log_level level);
 #define LOG_WINDOW 60 /* seconds */
 void log_event(enum log_level level, int flow, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Bytes as a quoted string that is safe in a log line (at most 120 bytes of them). Returns a pointer to one of
- * four static buffers. */
+/* Bytes as a quoted string that is safe in a log line (at most 120 bytes of them). Returns a pointer to one
+ * of four static buffers. */
 const char *log_quote(const void *data, size_t n);
 
 /* Text for a message in quotes: replace control bytes, bytes above 0x7e and '"', in place. */

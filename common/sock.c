@@ -7,14 +7,27 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <bsd/string.h>
 
 #include "io.h"
+
+bool endpoint_ok(const char *host, const char *port)
+{
+    static const char chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:%";
+    size_t n = strlen(host), digits = strlen(port);
+    if (n == 0 || n > 255 || strspn(host, chars) != n || digits == 0 || digits > 5 ||
+        strspn(port, "0123456789") != digits)
+        return false;
+    unsigned long number = strtoul(port, NULL, 10);
+    return number >= 1 && number <= 65535;
+}
 
 static void set_int(int fd, int level, int name, int value)
 {
@@ -108,9 +121,9 @@ static void cannot(const char *host, const char *port, char *why, size_t whylen)
     errno = fault;
 }
 
-static int start_local(const char *path, char *why, size_t whylen)
+static int start_local(const char *path, int timeout_ms, char *why, size_t whylen)
 {
-    int fd = sock_unix_connect(path);
+    int fd = sock_unix_connect(path, timeout_ms);
     if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
         return fd;
     int fault = errno;
@@ -149,7 +162,7 @@ int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *w
 int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen)
 {
     if (port[0] == '\0')
-        return start_local(host, why, whylen);
+        return start_local(host, 0, why, whylen);
     struct addrinfo *list = resolve(host, port, why, whylen);
     if (list == NULL)
         return -1;
@@ -171,7 +184,7 @@ int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen)
 int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t whylen)
 {
     if (e->port[0] == '\0')
-        return start_local(e->host, why, whylen);
+        return start_local(e->host, timeout_ms, why, whylen);
     return sock_tcp_connect(e->host, e->port, timeout_ms, why, whylen);
 }
 
@@ -206,16 +219,20 @@ static int unix_address(struct sockaddr_un *sa, const char *path)
     return 0;
 }
 
-int sock_unix_connect(const char *path)
+int sock_unix_connect(const char *path, int timeout_ms)
 {
     struct sockaddr_un sa;
     if (unix_address(&sa, path) < 0)
         return -1;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (timeout_ms <= 0 ? SOCK_NONBLOCK : 0), 0);
+    struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000}, none = {0};
     if (fd < 0)
         return -1;
-    if (connect(fd, (struct sockaddr *)&sa, sizeof sa) != 0) {
-        int e = errno;
+    if ((timeout_ms > 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0) ||
+        connect(fd, (struct sockaddr *)&sa, sizeof sa) != 0 ||
+        (timeout_ms > 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none) != 0) ||
+        (timeout_ms <= 0 && set_nonblock(fd, false) != 0)) {
+        int e = errno == EAGAIN ? ETIMEDOUT : errno;
         close(fd);
         errno = e;
         return -1;
@@ -245,9 +262,13 @@ static int listen_as(int fd, const char *path, const char *name)
 int sock_unix_listen(const char *path)
 {
     char name[sizeof(struct sockaddr_un)];
-    int probe = sock_unix_connect(path);
+    int probe = sock_unix_connect(path, 0);
     if (probe >= 0) {
         close(probe);
+        errno = EADDRINUSE;
+        return -1;
+    }
+    if (errno == ETIMEDOUT) { /* somebody listens, and is slow */
         errno = EADDRINUSE;
         return -1;
     }

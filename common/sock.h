@@ -13,6 +13,10 @@ struct endpoint {
     char port[8];
 };
 
+/* Can these be a host and a port? What a server names may be nothing else: no path, and nothing that would
+ * break a line of the log. */
+bool endpoint_ok(const char *host, const char *port);
+
 /* Resolve host and connect, within timeout_ms over all addresses. The descriptor is non-blocking,
  * close-on-exec, with TCP_NODELAY and keepalive (idle 60 s, 5 probes every 10 s). Returns -1, errno and a
  * reason in why; EINTR: a signal ended it. */
@@ -36,7 +40,9 @@ int sock_connect_like(int fd);
 /* Listen on a Unix socket of mode 0600; a stale socket file is replaced, a live one is an error (EADDRINUSE).
  */
 int sock_unix_listen(const char *path);
-int sock_unix_connect(const char *path);
+
+/* Connect to one. Where its queue is full that waits timeout_ms at most (ETIMEDOUT). */
+int sock_unix_connect(const char *path, int timeout_ms);
 
 /* Bytes to and from a peer. read and write behave like the system calls on a non-blocking descriptor: -1 with
  * EAGAIN when they would block. With TLS the handshake happens inside them, a write may have to wait for

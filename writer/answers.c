@@ -97,6 +97,8 @@ void cluster_accepted(struct conn *c)
     if (c->restarted)
         restarted(c);
     c->done++;
+    c->fruitful = true;
+    c->w->cluster->given_up = 0;
 }
 
 void cluster_confirmed(struct conn *c, const struct cunit *u)
@@ -132,10 +134,10 @@ static struct cnode *named_node(struct conn *c, const char *text, unsigned *slot
     *slot = (unsigned)strtoul(at + 1, NULL, 10);
     *port++ = '\0';
     strlcpy(host, where + 1, sizeof host);
-    if (*slot >= SLOTS || port[0] == '\0' || strspn(port, "0123456789") != strlen(port))
+    const char *at_host = host[0] != '\0' && strcmp(host, "?") != 0 ? host : c->node->host;
+    if (*slot >= SLOTS || !endpoint_ok(at_host, port))
         return NULL;
-    return topology_node(c->w->cluster, host[0] != '\0' && strcmp(host, "?") != 0 ? host : c->node->host,
-                         port);
+    return topology_node(c->w->cluster, at_host, port);
 }
 
 enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, size_t len, uint64_t *due,
@@ -241,8 +243,11 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     }
     if (u->probe != 0 && c->reply_type == REDIS_REPLY_INTEGER)
         probe_answer(w, u->probe, c->number);
-    if (c->reply_type != REDIS_REPLY_ERROR)
+    if (c->reply_type != REDIS_REPLY_ERROR) {
+        if (!reply_fits(bytes, u->len, c->reply_type))
+            conn_lose(c, "unexpected reply to a request");
         return;
+    }
     if (u->probe != 0 && probe_fails(c->err, c->errlen)) {
         probe_refused(w, u->probe, c->err, c->errlen);
         cluster_finish(w, u, false);
@@ -253,6 +258,8 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         error_of_repeat(c->err, c->errlen))
         return; /* so it had been carried out */
     if (cluster_detour(c, u->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
+        struct named what = {bytes, u->len, u->keyarg, u->len};
+        plight_refused(w, &u->plight, &what, c->err, c->errlen);
         cluster_displace(w, u, bytes, due, ask);
     } else {
         if (!w->cluster->dead)

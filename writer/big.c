@@ -11,6 +11,7 @@
 #include "io.h"
 #include "log.h"
 #include "request.h"
+#include "suspect.h"
 #include "writer.h"
 
 #define CHUNK ((size_t)256 << 10)
@@ -26,6 +27,8 @@ struct bigjob {
     struct conn *c; /* on its way there */
     uint64_t due;
     unsigned tries;
+    struct plight plight;
+    char lost[96]; /* how its connection was lost */
     struct cnode *ask;
     big_fn *fn;
     void *arg;
@@ -92,9 +95,19 @@ static void done(struct conn *c, void *arg, bool ok);
 static void on_queued(struct conn *c, void *arg, const redisReply *r)
 {
     struct bigjob *j = arg;
-    (void)c;
-    if (r != NULL && r->type == REDIS_REPLY_ERROR && j->why[0] == '\0')
+    if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI") &&
+        r->type == REDIS_REPLY_ERROR && j->why[0] == '\0')
         strlcpy(j->why, r->str, sizeof j->why);
+}
+
+static void still_refused(struct bigjob *j, const char *text, size_t len)
+{
+    struct named what = {j->mem, j->mem != NULL ? (size_t)j->size : 0, j->r.keyarg, j->size};
+    if (j->big != NULL) {
+        what.request = j->big->mem.p;
+        what.n = j->big->mem.len;
+    }
+    plight_refused(j->w, &j->plight, &what, text, len);
 }
 
 static void refused(struct conn *c, struct bigjob *j, const char *text, size_t len)
@@ -102,6 +115,7 @@ static void refused(struct conn *c, struct bigjob *j, const char *text, size_t l
     uint64_t due;
     struct cnode *ask;
     if (cluster_detour(c, j->tries, text, len, &due, &ask) != DETOUR_NONE) {
+        still_refused(j, text, len);
         again(j, due, ask);
         return;
     }
@@ -109,11 +123,19 @@ static void refused(struct conn *c, struct bigjob *j, const char *text, size_t l
     j->fn(j->w, j->arg, text, len);
 }
 
+/* May the request be answered by this type? */
+static bool answers(const struct bigjob *j, int type)
+{
+    return j->big != NULL ? reply_fits(j->big->mem.p, j->big->mem.len, type)
+                          : reply_fits(j->mem, (size_t)j->size, type);
+}
+
 static void on_exec(struct conn *c, void *arg, const redisReply *r)
 {
     struct bigjob *j = arg;
     const redisReply *last = NULL;
     if (r == NULL) {
+        bigjob_suspect(c, j);
         j->doubt = true;
         again(j, 0, NULL);
         return;
@@ -123,11 +145,12 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
         return;
     }
-    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2) {
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type == REDIS_REPLY_INTEGER) {
         last = r->element[1];
-        if (r->element[0]->type == REDIS_REPLY_INTEGER)
-            cluster_slot_written(c, j->slot, j->id.pos > 0, r->element[0]->integer);
+        cluster_slot_written(c, j->slot, j->id.pos > 0, r->element[0]->integer);
     }
+    if (last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type))
+        last = NULL;
     if (last == NULL) {
         conn_lose(c, "unexpected reply to EXEC");
         j->doubt = true;
@@ -167,6 +190,9 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
         again(j, 0, NULL);
     } else if (r->type == REDIS_REPLY_ERROR) {
         refused(c, j, r->str, r->len);
+    } else if (!reply_is_hash(r)) {
+        conn_lose(c, "HGETALL: unexpected reply");
+        again(j, 0, NULL);
     } else if (exact_learn(j->w, j->slot, r, j->doubt ? j->token : 0)) {
         j->w->stats.uncertain++;
         cluster_safe(c, done, j);
@@ -245,9 +271,9 @@ void bigjob_work(struct bigjob *j, uint64_t now)
     struct cluster *cl = j->w->cluster;
     if (is_done(j))
         return;
-    struct conn *c = j->ask != NULL ? cnode_conn(cl, j->ask, j->slot, 64) : cluster_conn(cl, j->slot, 64);
+    struct conn *c = cluster_way(cl, j->ask, j->slot, 64, plight_alone(&j->plight));
     if (c == NULL) {
-        if (j->ask != NULL && j->ask->conn[0]->wait_ms > 0)
+        if (j->ask != NULL && cnode_missing(j->ask, j->slot))
             j->ask = NULL;
         return;
     }
@@ -267,6 +293,11 @@ void bigjob_work(struct bigjob *j, uint64_t now)
     }
     if (first_learn(c, j))
         return;
+    if (plight_hopeless(&j->plight) && suspect_found(j->w, &cl->given_up)) {
+        const char *text = suspect_text(j->lost);
+        j->fn(j->w, j->arg, text, strlen(text));
+        return;
+    }
     if (j->exact)
         begin_exact(c, j);
     struct cunit u = {.kind = CU_BIG, .arg = j, .slot = (uint16_t)j->slot};
@@ -329,12 +360,19 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
     if (j->exact) { /* queued, or refused: EXEC says what becomes of it */
         if (c->reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
             strlcpy(j->why, c->err, sizeof j->why);
+        else if (c->reply_type != REDIS_REPLY_ERROR && c->reply_type != REDIS_REPLY_STATUS)
+            conn_lose(c, "unexpected reply within MULTI");
         return;
     }
     if (c->reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
         static const char text[] = "BUSYKEY it is there";
         j->c = NULL;
         j->fn(j->w, j->arg, text, sizeof text - 1);
+        return;
+    }
+    if (c->reply_type != REDIS_REPLY_ERROR && !answers(j, c->reply_type)) {
+        conn_lose(c, "unexpected reply to a large request");
+        bigjob_lost(j);
         return;
     }
     if (c->reply_type != REDIS_REPLY_ERROR) {
@@ -347,11 +385,20 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
         return;
     }
     if (cluster_detour(c, j->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
+        still_refused(j, c->err, c->errlen);
         again(j, due, ask);
         return;
     }
     j->c = NULL;
     j->fn(j->w, j->arg, c->err, c->errlen);
+}
+
+void bigjob_suspect(const struct conn *c, struct bigjob *j)
+{
+    if (c->state != CONN_READY)
+        return;
+    plight_lost(&j->plight, c);
+    strlcpy(j->lost, c->why, sizeof j->lost);
 }
 
 void bigjob_lost(struct bigjob *j)

@@ -33,5 +33,6 @@ bool bigjob_bytes(struct bigjob *j, const uint8_t **p, size_t *n);
 void bigjob_sent(struct bigjob *j, size_t n);
 void bigjob_reply(struct conn *c, struct bigjob *j);
 void bigjob_lost(struct bigjob *j);
+void bigjob_suspect(const struct conn *c, struct bigjob *j); /* its connection is lost, with it in flight */
 
 #endif

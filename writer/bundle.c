@@ -11,6 +11,7 @@
 #include "io.h"
 #include "log.h"
 #include "request.h"
+#include "suspect.h"
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n", exec[] = "*1\r\n$4\r\nEXEC\r\n";
 
@@ -87,6 +88,9 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
     t->slot = (uint16_t)slot;
     t->collecting = t->closed = t->exact = t->doubt = t->listed = false;
     t->token = 0;
+    t->plight = (struct plight){0};
+    t->single = false;
+    t->step = -1;
     t->why_len = t->tries = 0;
     t->fn = NULL;
     t->since = mono_us();
@@ -134,7 +138,8 @@ struct cunit bundle_unit(struct bundle *t)
                           .flow = t->flow,
                           .slot = t->slot,
                           .flags = CF_LIVE | CF_ALONE,
-                          .tries = t->tries};
+                          .tries = t->tries,
+                          .plight = t->plight};
 }
 
 size_t bundle_size(const struct cunit *u)
@@ -154,7 +159,7 @@ bool bundle_fits(const struct conn *c, const struct cunit *u)
 static void put_position(struct writer *w, struct bundle *t)
 {
     unsigned last[BUNDLE_MAX], n = 0;
-    for (unsigned i = t->n; i-- > 0;) {
+    for (unsigned i = t->step < 0 ? t->n : (unsigned)t->step + 1; i-- > 0;) {
         unsigned k = 0;
         while (k < n && t->e[last[k]].r.flow != t->e[i].r.flow)
             k++;
@@ -185,6 +190,39 @@ static bool leave_out(struct writer *w, struct bundle *t)
 }
 
 static void on_learned(struct conn *c, void *arg, const redisReply *r);
+static void element_error(struct writer *w, struct bundle *t, struct element *e, const char *text,
+                          size_t len);
+static unsigned sent_as(const struct bundle *t, unsigned k);
+
+/* The request that goes alone; -1: all that are left. */
+static int step_of(const struct bundle *t)
+{
+    int first = -1;
+    for (unsigned i = 0; t->single && i < t->n; i++)
+        if (!t->e[i].out && first < 0)
+            first = (int)i;
+        else if (!t->e[i].out)
+            return first;
+    return -1;
+}
+
+/* It is what its connections were lost for: so is one of its requests. Returns whether nothing of it is left.
+ */
+static bool give_up(struct conn *c, struct bundle *t)
+{
+    t->step = -1;
+    unsigned first = sent_as(t, 0);
+    bool one = t->single || t->n == 1;
+    t->single = true;
+    t->plight.lost = SUSPECT_AFTER;
+    t->plight.alone = 0;
+    if (!one || first >= t->n || !suspect_found(c->w, &c->w->cluster->given_up))
+        return false;
+    const char *text = suspect_text(t->lost);
+    t->e[first].resent = false;
+    element_error(c->w, t, &t->e[first], text, strlen(text));
+    return sent_as(t, 0) >= t->n;
+}
 
 void bundle_transmit(struct conn *c, const struct cunit *u)
 {
@@ -201,9 +239,16 @@ void bundle_transmit(struct conn *c, const struct cunit *u)
         bundle_finish(c->w, u, true);
         return;
     }
+    if (plight_hopeless(&t->plight) && give_up(c, t)) {
+        bundle_finish(c->w, u, false);
+        return;
+    }
+    t->step = step_of(t);
     conn_add(c, &part, multi, sizeof multi - 1);
     for (unsigned i = 0; i < t->n; i++)
-        if (!t->e[i].out)
+        t->e[i].odd = false;
+    for (unsigned i = 0; i < t->n; i++)
+        if (!t->e[i].out && (t->step < 0 || i == (unsigned)t->step))
             conn_add(c, &part, t->req.p + t->e[i].off, t->e[i].r.len);
     if (t->exact) {
         put_position(c->w, t);
@@ -215,6 +260,8 @@ void bundle_transmit(struct conn *c, const struct cunit *u)
 /* The element that was sent as number k behind MULTI; t->n: the position. */
 static unsigned sent_as(const struct bundle *t, unsigned k)
 {
+    if (t->step >= 0)
+        return k == 0 ? (unsigned)t->step : t->n;
     for (unsigned i = 0; i < t->n; i++)
         if (!t->e[i].out && k-- == 0)
             return i;
@@ -232,8 +279,14 @@ void bundle_queued(struct conn *c, const struct cunit *part)
 {
     struct bundle *t = part->arg;
     unsigned k = t->replies++;
-    if (c->reply_type != REDIS_REPLY_ERROR)
+    if (c->reply_type != REDIS_REPLY_ERROR) {
+        bool odd = c->reply_type != REDIS_REPLY_STATUS || strcmp(c->err, k == 0 ? "OK" : "QUEUED") != 0;
+        if (odd && k > 0 && sent_as(t, k - 1) < t->n)
+            t->e[sent_as(t, k - 1)].odd = true;
+        if (odd)
+            conn_lose(c, "unexpected reply %s", k == 0 ? "to MULTI" : "within MULTI");
         return;
+    }
     if (k == 0) { /* what stands behind it is no transaction */
         writer_fail(c->w, EXIT_CANNOT, "event=multi_refused node=%s reply=%s", cnode_name(c->node),
                     log_quote(c->err, c->errlen));
@@ -244,20 +297,32 @@ void bundle_queued(struct conn *c, const struct cunit *part)
         note_fault(t, sent_as(t, k - 1), c->err, c->errlen);
 }
 
-void bundle_fault(const struct cunit *u, int element, const char *text, size_t len)
+void bundle_element(const struct cunit *u, int element, int type, const char *text, size_t len)
 {
     struct bundle *t = u->arg;
-    if (element >= 0)
-        note_fault(t, sent_as(t, (unsigned)element), text, len);
+    if (element == 0) {
+        t->look = 0;
+        t->strange = false;
+    }
+    while (t->look < t->n && (t->e[t->look].out || (t->step >= 0 && (int)t->look != t->step)))
+        t->look++;
+    if (type == REDIS_REPLY_ERROR)
+        note_fault(t, t->look, text, len);
+    else if (t->look < t->n)
+        t->strange |= t->e[t->look].odd =
+            !reply_fits(t->req.p + t->e[t->look].off, t->e[t->look].r.len, type);
+    else
+        t->strange |= type != REDIS_REPLY_INTEGER; /* the position */
+    t->look++;
 }
 
 void bundle_integer(struct writer *w, const struct cunit *u, int element, long long value)
 {
     struct bundle *t = u->arg;
-    unsigned i = element >= 0 ? sent_as(t, (unsigned)element) : t->n + 1;
-    if (i < t->n && t->e[i].probe != 0)
-        probe_answer(w, t->e[i].probe, value);
-    else if (t->exact && i == t->n)
+    /* The elements come in order: what bundle_element has just counted. */
+    if (t->look > 0 && t->look <= t->n && t->e[t->look - 1].probe != 0)
+        probe_answer(w, t->e[t->look - 1].probe, value);
+    if (t->exact && element == (int)t->replies - 2) /* the last one is the position */
         t->added = value;
 }
 
@@ -329,7 +394,24 @@ static void again(struct writer *w, const struct cunit *u, uint64_t due, struct 
 {
     struct cunit v = *u;
     v.len = 0; /* the requests are in the bundle */
+    v.plight = ((const struct bundle *)u->arg)->plight;
     cluster_displace(w, &v, (const uint8_t *)"", due, ask);
+}
+
+/* One of its requests was carried out. The others follow. */
+static void stepped(struct conn *c, struct bundle *t)
+{
+    struct element *e = &t->e[t->step];
+    struct cunit one = unit_of(e);
+    if (!e->out)
+        cluster_count(c->w, &one);
+    e->out = true;
+    cluster_accepted(c);
+    t->plight.lost = SUSPECT_AFTER; /* the next one goes alone, too */
+    t->plight.alone = 0;
+    t->doubt = false;
+    if (t->exact)
+        t->token = exact_token(&c->w->exact);
 }
 
 void bundle_reply(struct conn *c, struct cunit *u)
@@ -340,12 +422,18 @@ void bundle_reply(struct conn *c, struct cunit *u)
     uint64_t due;
     char text[256];
     size_t len = c->errlen;
-    if (c->reply_type == REDIS_REPLY_ARRAY) {
+    bool whole = c->reply_type == REDIS_REPLY_ARRAY && c->reply_elements == (int)t->replies - 1;
+    if (whole && !t->strange) {
         carried_out(c, t);
+        if (t->step >= 0 && !c->lost && !w->cluster->dead) {
+            stepped(c, t);
+            again(w, u, 0, NULL);
+            u->kind = CU_GONE;
+        }
         return;
     }
     if (c->reply_type != REDIS_REPLY_ERROR) {
-        conn_lose(c, "unexpected reply to EXEC");
+        conn_lose(c, whole ? "unexpected reply within EXEC's" : "unexpected reply to EXEC");
         return;
     }
     struct fault f = {.element = UINT32_MAX};
@@ -358,6 +446,11 @@ void bundle_reply(struct conn *c, struct cunit *u)
     }
     bool refused = f.element < t->n && t->e[f.element].probe != 0 && probe_fails(text, len);
     if (!refused && cluster_detour(c, u->tries, text, len, &due, &ask) != DETOUR_NONE) {
+        unsigned first = sent_as(t, 0);
+        const struct element *e = first < t->n ? &t->e[first] : NULL;
+        struct named what = {e != NULL ? t->req.p + e->off : NULL, e != NULL ? e->r.len : 0,
+                             e != NULL ? e->r.keyarg : 0, t->req.len};
+        plight_refused(w, &t->plight, e != NULL ? &what : NULL, text, len);
         again(w, u, due, ask);
     } else if (w->cluster->dead) {
         bundle_finish(w, u, false);
@@ -407,9 +500,13 @@ static bool harmless_step(const struct bundle *t)
     return false;
 }
 
-void bundle_lost(struct conn *c, const struct cunit *u, bool sent)
+void bundle_lost(struct conn *c, const struct cunit *u, bool sent, bool begun)
 {
     struct bundle *t = u->arg;
+    if (begun && c->state == CONN_READY) {
+        plight_lost(&t->plight, c);
+        strlcpy(t->lost, c->why, sizeof t->lost);
+    }
     if (t->exact)
         t->doubt |= sent && !harmless_step(t);
     else if (sent)
@@ -420,9 +517,20 @@ void bundle_lost(struct conn *c, const struct cunit *u, bool sent)
 /* It had been carried out, and (with --wait) has reached the replicas. What its requests answered is lost. */
 static void on_safe(struct conn *c, void *arg, bool ok)
 {
+    static const char odd[] = "ERR the target answered what this request cannot get";
     struct bundle *t = arg;
     struct cunit u = bundle_unit(t);
     if (!ok) {
+        again(c->w, &u, 0, NULL);
+        return;
+    }
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->e[i].odd && !t->e[i].out)
+            element_error(c->w, t, &t->e[i], odd, sizeof odd - 1);
+    if (t->step >= 0) {
+        c->w->stats.uncertain += !t->e[t->step].out;
+        stepped(c, t);
+        u = bundle_unit(t);
         again(c->w, &u, 0, NULL);
         return;
     }
@@ -447,7 +555,9 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
         bundle_finish(w, &u, false);
         return;
     }
-    if (r != NULL && r->type != REDIS_REPLY_ERROR) {
+    if (r != NULL && r->type != REDIS_REPLY_ERROR && !reply_is_hash(r)) {
+        conn_lose(c, "HGETALL: unexpected reply");
+    } else if (r != NULL && r->type != REDIS_REPLY_ERROR) {
         if (exact_learn(w, t->slot, r, t->doubt ? t->token : 0)) {
             cluster_safe(c, on_safe, t);
             return;

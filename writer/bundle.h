@@ -46,11 +46,12 @@ bool bundle_fits(const struct conn *c, const struct cunit *u); /* has the connec
 void bundle_transmit(struct conn *c, const struct cunit *u);   /* there is room */
 void bundle_queued(struct conn *c,
                    const struct cunit *part); /* a reply to MULTI or to what stands behind it */
-void bundle_fault(const struct cunit *u, int element, const char *text,
-                  size_t len); /* in the reply to EXEC */
+/* An element of the reply to EXEC, and, behind that, the value of one that is an integer. */
+void bundle_element(const struct cunit *u, int element, int type, const char *text, size_t len);
 void bundle_integer(struct writer *w, const struct cunit *u, int element, long long value);
-void bundle_reply(struct conn *c, struct cunit *u);                 /* to EXEC */
-void bundle_lost(struct conn *c, const struct cunit *u, bool sent); /* its connection was lost */
+void bundle_reply(struct conn *c, struct cunit *u); /* to EXEC */
+/* Its connection was lost. sent: behind EXEC; begun: behind MULTI, and nothing was answered to EXEC. */
+void bundle_lost(struct conn *c, const struct cunit *u, bool sent, bool begun);
 void bundle_finish(struct writer *w, const struct cunit *u, bool counted);
 
 /* A step of a program, with its position; the slot is the caller's. text: an error reply, NULL: carried out.

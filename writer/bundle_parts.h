@@ -22,6 +22,7 @@ struct element {
     bool out;     /* a position, refused for good, or done by an earlier process: not sent (again) */
     bool already; /* the last of these */
     bool resent;  /* it may have been carried out already */
+    bool odd;     /* it got a reply that it cannot get */
 };
 
 struct bundle {
@@ -34,9 +35,16 @@ struct bundle {
     bool closed;       /* nothing more joins */
     uint64_t since;    /* mono_us */
     unsigned replies;  /* so far */
+    unsigned look;     /* the element whose reply in that to EXEC is next */
+    bool strange;      /* that holds a reply which its request cannot get */
     struct buf faults; /* the first one of those queued, or those of EXEC */
 
     /* --exactly-once */
+    struct plight plight;
+    bool single;   /* its requests go one by one, see suspect.h */
+    int step;      /* the one in flight, unless it is the last; -1 */
+    char lost[96]; /* how its connection was lost */
+
     bool exact;
     bool doubt;     /* it may have been carried out: its token says it */
     uint64_t token; /* 0: none yet */

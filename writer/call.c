@@ -5,41 +5,60 @@
 
 #include "buf.h"
 #include "io.h"
+#include "reply.h"
 #include "resp.h"
 #include "writer.h"
 
+/* The bytes to a whole reply, or as far as they go. False: errno. */
+static bool take_bytes(struct replies *in, const char *p, size_t n, void **reply)
+{
+    if (!replies_feed(in, p, n) || replies_next(in, true, REPLY_BUILT, reply) < 0) {
+        errno = EPROTO;
+        return false;
+    }
+    if (in->cut) {
+        errno = EMSGSIZE;
+        return false;
+    }
+    if (*reply != NULL && !replies_idle(in)) { /* a second one, to a question that was not asked */
+        errno = EBADMSG;
+        return false;
+    }
+    return true;
+}
+
 static redisReply *read_reply(struct transport *t, uint64_t deadline)
 {
-    static char in[16384];
-    redisReader *reader = redisReaderCreate();
+    static char buf[16384];
+    struct replies in;
     void *reply = NULL;
+    bool ok = true;
+    if (!replies_open(&in, NULL, NULL)) {
+        errno = ENOMEM;
+        return NULL;
+    }
     while (reply == NULL) {
-        ssize_t k = t->read(t, in, sizeof in);
-        if (k > 0) {
-            if (redisReaderFeed(reader, in, (size_t)k) != REDIS_OK ||
-                redisReaderGetReply(reader, &reply) != REDIS_OK) {
-                errno = EPROTO;
-                break;
-            }
-            continue;
-        }
-        if (k == 0) {
-            errno = ECONNRESET;
-            break;
-        }
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN)
-            break;
+        ssize_t k = t->read(t, buf, sizeof buf);
         uint64_t now = mono_us();
-        if (now >= deadline || writer_signals() >= 2) {
+        if (k > 0 && !(ok = take_bytes(&in, buf, (size_t)k, &reply)))
+            break;
+        if (k == 0)
+            errno = ECONNRESET;
+        if (k == 0 || (k < 0 && errno != EAGAIN && errno != EINTR))
+            break;
+        if (reply == NULL && (now >= deadline || writer_signals() >= 2)) {
             errno = ETIMEDOUT;
             break;
         }
-        transport_wait(t, true, (int)((deadline - now) / 1000) + 1);
+        if (k < 0)
+            transport_wait(t, true, (int)((deadline - now) / 1000) + 1);
     }
     int e = errno;
-    redisReaderFree(reader);
+    if (!ok) {
+        freeReplyObject(reply);
+        reply = NULL;
+    }
+    replies_close(&in);
     errno = e;
     return reply;
 }
@@ -87,6 +106,8 @@ const char *call_reason(const struct transport *t)
 {
     switch (errno) {
     case ETIMEDOUT: return "no answer in time";
+    case EMSGSIZE: return "the answer is too large";
+    case EBADMSG: return "an answer that was not asked for";
     case EPROTO:
         if (t->state == NULL)
             return "the server does not answer in the Redis protocol: wrong port, or does it expect TLS "

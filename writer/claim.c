@@ -73,9 +73,15 @@ static bool check_position_key(struct writer *w)
     if (n->db != 0 && !target_must(w, n, CALL_MS, "SELECT", "0", NULL))
         return false;
     redisReply *r = target_answer(w, n, CALL_MS, "HMGET", w->session.position_key, "session", "source", NULL);
-    if (r == NULL)
+    if (r != NULL && (r->type != REDIS_REPLY_ARRAY || r->elements != 2)) {
+        n->in_call = true;
+        node_lose(n, "HMGET: unexpected reply");
+    }
+    if (r == NULL || n->lost) {
+        freeReplyObject(r);
         return false;
-    bool anothers = r->type == REDIS_REPLY_ARRAY && is_anothers(w, r);
+    }
+    bool anothers = is_anothers(w, r);
     if (anothers)
         writer_fail(
             w, EXIT_CANNOT, "event=task_of_another_source task=%s source=%s target=%s note=%s", w->opt.task,

@@ -34,13 +34,6 @@ bool cluster_open(struct writer *w)
     cl->parked = xcalloc(SLOTS, sizeof *cl->parked);
     for (unsigned i = 0; i < SLOTS; i++)
         TAILQ_INIT(&cl->parked[i]);
-    redisReader *r = redisReaderCreate();
-    if (r == NULL) {
-        writer_fail(w, EXIT_CANNOT, "event=out_of_memory");
-        return false;
-    }
-    cl->building = r->fn;
-    redisReaderFree(r);
     memset(cl->owner, 0xff, sizeof cl->owner);
     if (cl->slots)
         return topology_first(w);
@@ -117,9 +110,20 @@ static void needed(struct cluster *cl, struct conn *c)
         topology_refresh(cl); /* it was tried: is it still the owner? */
 }
 
+static struct conn *conn_of(const struct cnode *n, unsigned slot)
+{
+    return n->conn[n->nconn == 1 ? 0 : slot % n->nconn];
+}
+
+bool cnode_missing(const struct cnode *n, unsigned slot)
+{
+    const struct conn *c = conn_of(n, slot);
+    return c->state != CONN_READY && c->wait_ms > 0;
+}
+
 struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len)
 {
-    struct conn *c = n->conn[n->nconn == 1 ? 0 : slot % n->nconn];
+    struct conn *c = conn_of(n, slot);
     size_t flying = (size_t)(c->ring.tail - c->ring.acked);
     bool room = flying == 0 || (flying + len <= cl->w->opt.window && conn_room(c, len));
     if (flying == 0)
@@ -145,6 +149,23 @@ struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len)
     return cnode_conn(cl, cl->node[at], slot, len);
 }
 
+struct conn *cluster_way(struct cluster *cl, struct cnode *ask, unsigned slot, size_t len, bool alone)
+{
+    unsigned at = cl->owner[slot];
+    struct cnode *n = ask != NULL || at == NO_NODE ? ask : cl->node[at];
+    if (!alone || n == NULL)
+        return ask != NULL ? cnode_conn(cl, ask, slot, len) : cluster_conn(cl, slot, len);
+    struct conn *c = conn_of(n, slot);
+    c->awaited = false;
+    if (c->un == 0 && (c = cnode_conn(cl, n, slot, len)) != NULL) {
+        c->probing = true;
+        return c;
+    }
+    c = conn_of(n, slot);
+    c->awaited = c->un > 0;
+    return NULL;
+}
+
 /* ---- records in ---- */
 
 /* The database of a connection to a single server. PUT_DONE: it is selected. */
@@ -154,7 +175,7 @@ static void on_select(struct conn *c, void *arg, const redisReply *r)
     uint32_t db = c->select_db;
     struct node *n = &c->w->node;
     c->selecting = false;
-    if (r == NULL)
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
         return;
     c->w->cluster->stir = true;
     if (r->type != REDIS_REPLY_ERROR) {
@@ -332,11 +353,11 @@ static void give_up_on_nodes(struct cluster *cl, uint64_t now)
     struct writer *w = cl->w;
     if (cl->needed_since == 0)
         return;
-    if (now - cl->needed_last > CALM) {
+    if (us_since(now, cl->needed_last) > CALM) {
         cl->needed_since = 0;
         return;
     }
-    if (w->failed || now - cl->needed_since < (uint64_t)w->opt.reconnect_timeout * 1000000)
+    if (w->failed || us_since(now, cl->needed_since) < (uint64_t)w->opt.reconnect_timeout * 1000000)
         return;
     const char *why = "no master for some slots";
     for (unsigned i = 0; i < cl->nconn; i++)
@@ -372,6 +393,8 @@ void cluster_work(struct writer *w, uint64_t now)
     if (cl->recheck)
         slots_recheck(cl);
     topology_work(cl, now);
+    for (unsigned i = 0; i < cl->nconn && (cl->stir || now >= cl->next_moved || cl->nmoved == 0); i++)
+        cl->conn[i]->awaited = false; /* whoever waits says so again */
     moved_work(cl, now);
     bundles_work(w, now);
     cl->stir = false;

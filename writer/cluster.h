@@ -48,6 +48,7 @@ struct cnode {
     bool flushed;    /* has carried out the flush that is under way */
     bool swept;      /* has said what the sweep asked in this round */
     char cursor[32]; /* of the sweep's SCAN */
+    struct scan_guard guard;
     unsigned watching; /* watch.h: questions on their way; what the last answer was */
     bool evicted_known;
     uint64_t evicted;
@@ -109,9 +110,10 @@ struct cluster {
     bool stir;             /* something changed: look at everything that waits */
     bool dead;             /* the target refuses everything */
     bool exclusive;        /* without slots: a request is alone on all connections */
+    unsigned given_up;     /* requests, with nothing confirmed since the first (suspect.h) */
+    uint64_t said_refused; /* mono_us: when a request that is refused was named last */
     uint64_t needed_since; /* mono_us: something waits for a node that is not there; 0: nothing does */
     uint64_t needed_last;  /* mono_us: when that was seen last */
-    redisReplyObjectFunctions *building; /* hiredis's own */
 
     /* topology */
     uint64_t refresh_at;     /* mono_us; 0: no need */
@@ -190,7 +192,8 @@ void cluster_finish(struct writer *w, const struct cunit *u, bool counted);
 /* The same for one of our own. */
 void cluster_own_done(struct writer *w, const struct cunit *u);
 
-/* What a server had confirmed is gone: nothing more is written, and the positions in the file do not count. */
+/* What a server had confirmed is gone: nothing more is written, and the positions in the file do not count.
+ */
 void cluster_lost_data(struct conn *c, const char *reason);
 
 /* --exactly-once: the reply to the HSET of a slot's position, of so many fields besides w. */
@@ -239,7 +242,11 @@ enum put cluster_want_db(struct conn *c, uint32_t db);
 
 /* The connection for a slot, if it can be used now for len bytes; begins to connect where needed. */
 struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len);
+bool cnode_missing(const struct cnode *n, unsigned slot); /* it was tried, and is not there */
 struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len);
+
+/* The same for ask (NULL: the slot's owner), where alone says that nothing else may be in flight. */
+struct conn *cluster_way(struct cluster *cl, struct cnode *ask, unsigned slot, size_t len, bool alone);
 
 /* ---- slots.c ---- */
 

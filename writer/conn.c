@@ -36,8 +36,7 @@ void conn_free(struct conn *c)
 {
     if (c->t.fd >= 0)
         c->t.close(&c->t);
-    if (c->reader != NULL)
-        redisReaderFree(c->reader);
+    replies_close(&c->in);
     replicas_free(c);
     ring_free(&c->ring);
     free(c->unit);
@@ -56,22 +55,37 @@ void conn_lose(struct conn *c, const char *fmt, ...)
     c->w->cluster->stir = true;
 }
 
+bool conn_expects(struct conn *c, const redisReply *r, unsigned types, const char *what)
+{
+    if (r->type == REDIS_REPLY_ERROR || (REPLY_BIT(r->type) & types) != 0)
+        return true;
+    conn_lose(c, "%s: unexpected reply", what);
+    return false;
+}
+
 /* ---- bytes out ---- */
 
 void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len)
 {
-    if (c->un == c->replied)
+    if (c->un == c->replied) {
+        c->unheard = 0;
         c->heard = mono_us(); /* from now on an answer is due */
+    }
     ring_add(&c->ring, bytes, len);
     struct cunit *to = &c->unit[(c->uhead + c->un++) & (c->cap - 1)];
     *to = *u;
     to->len = (uint32_t)len;
 }
 
+void conn_call_most(struct conn *c, call_fn *fn, void *arg, const void *request, size_t len, size_t most)
+{
+    struct cunit u = {.kind = CU_CALL, .fn = fn, .arg = arg, .mark = most};
+    conn_add(c, &u, request, len);
+}
+
 void conn_call_raw(struct conn *c, call_fn *fn, void *arg, const void *request, size_t len)
 {
-    struct cunit u = {.kind = CU_CALL, .fn = fn, .arg = arg};
-    conn_add(c, &u, request, len);
+    conn_call_most(c, fn, arg, request, len, REPLY_BUILT);
 }
 
 void conn_call(struct conn *c, call_fn *fn, void *arg, ...)
@@ -104,10 +118,14 @@ static bool write_some(struct conn *c, const uint8_t *p, size_t len, size_t *don
     }
     if (errno == EINTR)
         return true;
-    if (errno == EAGAIN)
+    if (errno == EAGAIN) {
         c->want_out = true;
-    else
-        conn_lose(c, "writing: %s", transport_reason(&c->t));
+        return false;
+    }
+    char why[200];
+    snprintf(why, sizeof why, "%s", transport_reason(&c->t));
+    conn_receive(c); /* it may have said why before it closed */
+    conn_lose(c, "writing: %s", why);
     return false;
 }
 
@@ -145,7 +163,7 @@ void conn_pause(struct conn *c, const char *text, size_t len)
 {
     uint64_t now = mono_us();
     error_count(&c->w->stats.refusals, text, len);
-    patience_refused(&c->patience, cnode_name(c->node), text, len, now);
+    patience_refused(&c->patience, cnode_name(c->node), "", text, len, now);
 }
 
 /* ---- replies in ---- */
@@ -163,6 +181,7 @@ static void pop(struct conn *c, uint32_t n)
         c->replied_bytes -= len;
         ring_ack(&c->ring, len);
     }
+    c->probing &= c->un > 0;
 }
 
 void conn_release(struct conn *c)
@@ -179,12 +198,17 @@ static void answered(struct conn *c, const redisReply *r)
     bool done = false;
     c->replied++;
     c->replied_bytes += u->len;
+    if (c->ring.sent < c->ring.acked + c->replied_bytes &&
+        (r != NULL ? r->type : c->reply_type) != REDIS_REPLY_ERROR) {
+        conn_lose(c, "a reply to half a request");
+        return;
+    }
     switch (u->kind) {
     case CU_CALL: u->fn(c, u->arg, r); break;
     case CU_BIG: bigjob_reply(c, u->arg); break;
     case CU_SKIP:
-        if (c->reply_type == REDIS_REPLY_ERROR)
-            conn_lose(c, "ASKING: %s", c->err);
+        if (c->reply_type != REDIS_REPLY_STATUS)
+            conn_lose(c, "ASKING: %s", c->reply_type == REDIS_REPLY_ERROR ? c->err : "unexpected reply");
         break;
     case CU_QUEUED: bundle_queued(c, u); break;
     case CU_EXEC:
@@ -208,46 +232,57 @@ static void answered(struct conn *c, const redisReply *r)
 /* Replies to records are only looked at; those to our own requests are built by hiredis. */
 static char seen;
 
+/* The unit whose reply is being read. */
+static const struct cunit *awaited(const struct conn *c)
+{
+    return c->un > c->replied ? &c->unit[(c->uhead + c->replied) & (c->cap - 1)] : NULL;
+}
+
+/* A reply, or an element of the reply to a bundle's EXEC. text: NULL when it has none. */
+static void look(const redisReadTask *t, int type, const char *text, size_t len)
+{
+    struct conn *c = replies_owner(t);
+    const struct cunit *u = awaited(c);
+    if (t->parent != NULL) {
+        if (t->parent->parent == NULL && u != NULL && u->kind == CU_EXEC)
+            bundle_element(u, t->idx, type, text, len);
+        return;
+    }
+    c->reply_type = type;
+    c->errlen = len < sizeof c->err - 1 ? len : sizeof c->err - 1;
+    if (text != NULL)
+        memcpy(c->err, text, c->errlen);
+    c->err[c->errlen] = '\0';
+}
+
 static void *on_string(const redisReadTask *t, char *s, size_t len)
 {
-    struct conn *c = t->privdata;
-    const struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
-    if (t->parent != NULL && t->parent->parent == NULL && t->type == REDIS_REPLY_ERROR &&
-        c->un > c->replied && u->kind == CU_EXEC)
-        bundle_fault(u, t->idx, s, len);
-    if (t->parent != NULL)
-        return &seen;
-    c->reply_type = t->type;
-    if (t->type == REDIS_REPLY_ERROR) {
-        c->errlen = len < sizeof c->err - 1 ? len : sizeof c->err - 1;
-        memcpy(c->err, s, c->errlen);
-        c->err[c->errlen] = '\0';
-    }
+    look(t, t->type, s, len);
     return &seen;
 }
 
 static void *on_array(const redisReadTask *t, int elements)
 {
-    (void)elements;
+    look(t, REDIS_REPLY_ARRAY, NULL, 0);
     if (t->parent == NULL)
-        ((struct conn *)t->privdata)->reply_type = t->type;
+        ((struct conn *)replies_owner(t))->reply_elements = elements;
     return &seen;
 }
 
 static void *on_integer(const redisReadTask *t, long long value)
 {
-    struct conn *c = t->privdata;
-    const struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
+    struct conn *c = replies_owner(t);
+    const struct cunit *u = awaited(c);
     c->number = value;
-    if (t->parent != NULL && t->parent->parent == NULL && c->un > c->replied && u->kind == CU_EXEC)
+    look(t, t->type, NULL, 0);
+    if (t->parent != NULL && t->parent->parent == NULL && u != NULL && u->kind == CU_EXEC)
         bundle_integer(c->w, u, t->idx, value);
-    return on_array(t, 0);
+    return &seen;
 }
 
 static void *on_nil(const redisReadTask *t)
 {
-    if (t->parent == NULL)
-        ((struct conn *)t->privdata)->reply_type = REDIS_REPLY_NIL; /* t->type is that of what is not there */
+    look(t, REDIS_REPLY_NIL, NULL, 0); /* t->type is that of what is not there */
     return &seen;
 }
 
@@ -256,24 +291,54 @@ static void on_free(void *reply)
     (void)reply;
 }
 
-static redisReplyObjectFunctions looking = {on_string, on_array, on_integer, on_nil, on_free};
+redisReplyObjectFunctions conn_looks = {on_string, on_array, on_integer, on_nil, on_free};
+
+/* Has anything of the unit whose reply is due been sent? */
+static bool due(const struct conn *c, const struct cunit *u)
+{
+    return u != NULL && (c->ring.sent > c->ring.acked + c->replied_bytes || u->len == 0);
+}
+
+/* A reply, or a part of one, that nothing was sent for. */
+static bool unasked(struct conn *c)
+{
+    void *reply;
+    c->reply_type = 0;
+    if (replies_next(&c->in, false, REPLY_STRING, &reply) == 1 && c->reply_type == REDIS_REPLY_ERROR)
+        conn_lose(c, "the server says: %s", c->err);
+    else
+        conn_lose(c, "a reply that nobody asked for");
+    return false;
+}
+
+static void answer_call(struct conn *c, redisReply *r)
+{
+    static char text[] = "ERR the reply is too large";
+    redisReply large = {.type = REDIS_REPLY_ERROR, .str = text, .len = sizeof text - 1};
+    answered(c, c->in.cut ? &large : r);
+}
 
 /* The next whole reply, acted on. False: none, or the connection is lost. */
-static bool next_reply(struct conn *c, redisReplyObjectFunctions *building)
+static bool next_reply(struct conn *c)
 {
-    void *reply = NULL;
-    bool call = c->un > c->replied && c->unit[(c->uhead + c->replied) & (c->cap - 1)].kind == CU_CALL;
-    c->reader->fn = call ? building : &looking;
-    if (redisReaderGetReply(c->reader, &reply) != REDIS_OK) {
-        conn_lose(c, "malformed reply: %s", c->reader->errstr);
+    void *reply;
+    const struct cunit *u = awaited(c);
+    if (replies_idle(&c->in))
         return false;
-    }
-    if (reply == NULL)
+    if (!due(c, u))
+        return unasked(c);
+    bool call = u->kind == CU_CALL;
+    int got = replies_next(&c->in, call, call ? (size_t)u->mark : REPLY_STRING, &reply);
+    if (got < 0)
+        conn_lose(c, "malformed reply: %s", c->in.why);
+    if (got <= 0)
         return false;
-    if (c->un == c->replied)
-        conn_lose(c, "%s", c->reply_type == REDIS_REPLY_ERROR ? c->err : "a reply that nobody asked for");
+    c->heard = mono_us();
+    c->unheard = 0;
+    if (call)
+        answer_call(c, reply);
     else
-        answered(c, call ? reply : NULL);
+        answered(c, NULL);
     if (call)
         freeReplyObject(reply);
     return !c->lost;
@@ -282,7 +347,6 @@ static bool next_reply(struct conn *c, redisReplyObjectFunctions *building)
 void conn_receive(struct conn *c)
 {
     static char in[READ_STEP];
-    redisReplyObjectFunctions *building = c->w->cluster->building;
     while (!c->lost) {
         ssize_t k = c->t.read(&c->t, in, sizeof in);
         if (k < 0 && errno == EINTR)
@@ -293,12 +357,16 @@ void conn_receive(struct conn *c)
             conn_lose(c, "%s", k == 0 ? "closed by the server" : transport_reason(&c->t));
             return;
         }
-        c->heard = mono_us();
-        if (redisReaderFeed(c->reader, in, (size_t)k) != REDIS_OK) {
-            conn_lose(c, "reply reader: %s", c->reader->errstr);
+        c->unheard += (size_t)k;
+        if (c->unheard >= HEARD_STEP) {
+            c->heard = mono_us();
+            c->unheard = 0;
+        }
+        if (!replies_feed(&c->in, in, (size_t)k)) {
+            conn_lose(c, "reply reader: %s", c->in.why);
             return;
         }
-        while (next_reply(c, building))
+        while (next_reply(c))
             ;
     }
 }

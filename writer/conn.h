@@ -17,7 +17,9 @@
 
 #include "identity.h"
 #include "patience.h"
+#include "reply.h"
 #include "ring.h"
+#include "suspect.h"
 #include "sock.h"
 
 struct writer;
@@ -70,6 +72,7 @@ struct cunit {
     uint8_t keyarg;
     uint8_t tries;  /* redirections and refusals so far */
     uint32_t probe; /* of probes.h; 0: it is none */
+    struct plight plight;
 };
 
 struct conn {
@@ -82,7 +85,7 @@ struct conn {
     char why[400];
     bool want_out;    /* the socket did not take everything */
     bool watched_out; /* and epoll knows */
-    redisReader *reader;
+    struct replies in;
     struct ring ring;
     struct cunit *unit; /* ring of cap entries */
     uint32_t cap, uhead, un;
@@ -100,6 +103,12 @@ struct conn {
     bool yield;            /* another one has its turn when nothing is in flight */
     struct bigjob *big;    /* being sent from its file */
     uint64_t big_at;       /* where in the ring it stands */
+    bool awaited;          /* a request that has to go alone waits until nothing is in flight */
+    bool probing;          /* it is what is in flight, if anything is */
+    bool lost_alone;       /* when it was lost one request was in flight */
+    bool fruitful;         /* something was confirmed since it was ready */
+    uint64_t barren_since; /* mono_us of the first of a row of losses without that; 0: none */
+    unsigned barren_ms;
 
     long long id;        /* CLIENT ID */
     struct identity who; /* of the server, when last connected */
@@ -108,7 +117,8 @@ struct conn {
     uint64_t done;       /* requests confirmed over it */
     bool restarted;      /* another run since, and nobody said that another node took over */
     uint64_t opened;     /* mono_us: when connecting began, or when it was ready */
-    uint64_t heard;      /* mono_us of the last bytes */
+    uint64_t heard;      /* mono_us: bytes went, a reply came, or so many bytes of one (HEARD_STEP) */
+    size_t unheard;      /* bytes of a reply that came since */
     uint64_t next_try;   /* mono_us: do not connect before */
     unsigned wait_ms;
     uint64_t said; /* mono_us of the last message about being lost */
@@ -117,10 +127,14 @@ struct conn {
 
     /* the reply being read */
     int reply_type;
+    int reply_elements;
     long long number;
-    char err[256];
+    char err[256]; /* the text of an error, a status or a string */
     size_t errlen;
 };
+
+/* How replies to records are looked at: for replies_open. */
+extern redisReplyObjectFunctions conn_looks;
 
 /* ring: bytes for unconfirmed requests, a power of two. */
 struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units);
@@ -135,7 +149,7 @@ static inline bool conn_room(const struct conn *c, size_t len)
 static inline bool conn_takes(const struct conn *c, size_t len)
 {
     return c->state == CONN_READY && !c->lost && c->patience.until == 0 && !c->selecting && c->big == NULL &&
-           c->un + 8 < c->cap && conn_room(c, len);
+           c->un + 8 < c->cap && !c->awaited && (!c->probing || c->un == 0) && conn_room(c, len);
 }
 
 /* Append a unit and its bytes. The caller has looked at conn_takes. */
@@ -144,6 +158,9 @@ void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t l
 /* Send a request of our own; fn gets the reply. The arguments end with NULL. */
 void conn_call(struct conn *c, call_fn *fn, void *arg, ...) __attribute__((sentinel));
 void conn_call_raw(struct conn *c, call_fn *fn, void *arg, const void *request, size_t len);
+
+/* The same where the reply may have at most so many bytes: a longer one becomes an error. */
+void conn_call_most(struct conn *c, call_fn *fn, void *arg, const void *request, size_t len, size_t most);
 
 /* Write what the socket takes; read replies and act on them. */
 void conn_send(struct conn *c);
@@ -157,6 +174,9 @@ void conn_release(struct conn *c);
 
 /* The connection cannot be used any more: remember why. conn_settle does the rest. */
 void conn_lose(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Is the reply of one of these types (REPLY_BIT), or an error? If not, the connection is lost. */
+bool conn_expects(struct conn *c, const redisReply *r, unsigned types, const char *what);
 
 /* Has everything been answered (and passed on to replicas)? */
 static inline bool conn_quiet(const struct conn *c)

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "loop.h"
 #include "request.h"
+#include "suspect.h"
 #include "target.h"
 #include "tls.h"
 #include "writer.h"
@@ -31,19 +32,20 @@ static void ready(struct conn *c)
     c->state = CONN_READY;
     c->opened = now;
     c->wait_ms = 0;
+    c->fruitful = false;
     c->w->cluster->stir = true;
     log_event(LOG_INFO, NO_FLOW, "event=node_ready node=%s", cnode_name(c->node));
 }
 
 /* ---- handshake ---- */
 
-/* A refusal: passing, or the end. True: r is fine. */
-static bool fine(struct conn *c, const redisReply *r, const char *what)
+/* A refusal: passing, or the end. True: r is of that type. */
+static bool fine(struct conn *c, const redisReply *r, int type, const char *what)
 {
     if (r == NULL)
         return false;
     if (r->type != REDIS_REPLY_ERROR)
-        return true;
+        return conn_expects(c, r, REPLY_BIT(type), what);
     if (error_class(r->str, r->len) == ERR_FATAL && strncmp(r->str, "ERR", 3) != 0) {
         writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
                     cnode_name(c->node), log_quote(r->str, r->len));
@@ -64,27 +66,27 @@ static void on_auth(struct conn *c, void *arg, const redisReply *r)
         r != NULL && r->type == REDIS_REPLY_ERROR && c->w->opt.url.user[0] == '\0' &&
         (strstr(r->str, "without any password") != NULL || strstr(r->str, "no password is set") != NULL);
     if (!unneeded)
-        (void)fine(c, r, "AUTH");
+        (void)fine(c, r, REDIS_REPLY_STATUS, "AUTH");
 }
 
 static void on_setname(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    (void)fine(c, r, "CLIENT SETNAME");
+    (void)fine(c, r, REDIS_REPLY_STATUS, "CLIENT SETNAME");
 }
 
 static void on_id(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
     bool old = r != NULL && r->type == REDIS_REPLY_ERROR && version_less(c->w->node.info.compat, "5.0");
-    if (!old && fine(c, r, "CLIENT ID") && r->type == REDIS_REPLY_INTEGER)
+    if (!old && fine(c, r, REDIS_REPLY_INTEGER, "CLIENT ID"))
         c->id = r->integer; /* before 5.0 there is none: CLIENT KILL leaves out whoever asks */
 }
 
 static void on_info(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    if (fine(c, r, "INFO") && r->type == REDIS_REPLY_STRING)
+    if (fine(c, r, REDIS_REPLY_STRING, "INFO"))
         identity_learn(&c->now, r->str);
 }
 
@@ -105,13 +107,14 @@ static void on_kill(struct conn *c, void *arg, const redisReply *r)
     (void)arg;
     if (r != NULL && r->type == REDIS_REPLY_ERROR && strstr(r->str, "No such client") != NULL)
         return; /* it went by itself */
-    (void)fine(c, r, "CLIENT KILL");
+    if (r == NULL || r->type != REDIS_REPLY_STATUS)
+        (void)fine(c, r, REDIS_REPLY_INTEGER, "CLIENT KILL");
 }
 
 static void on_ready(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    if (fine(c, r, "ECHO"))
+    if (fine(c, r, REDIS_REPLY_STRING, "ECHO"))
         ready(c);
 }
 
@@ -147,7 +150,7 @@ static void on_list(struct conn *c, void *arg, const redisReply *r)
     char num[24], who[RIVAL_NAME];
     long long id;
     (void)arg;
-    if (!fine(c, r, "CLIENT LIST") || r->type != REDIS_REPLY_STRING)
+    if (!fine(c, r, REDIS_REPLY_STRING, "CLIENT LIST"))
         return;
     bool rivals = false;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0')
@@ -163,8 +166,8 @@ static void on_list(struct conn *c, void *arg, const redisReply *r)
             c->un + 4 >= c->cap)
             continue;
         snprintf(num, sizeof num, "%lld", id);
-        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection node=%s id=%lld writer=%s", cnode_name(c->node), id,
-                  log_quote(who, strlen(who)));
+        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection node=%s id=%lld writer=%s",
+                  cnode_name(c->node), id, log_quote(who, strlen(who)));
         conn_call(c, on_kill, NULL, "CLIENT", "KILL", "ID", num, NULL);
     }
     conn_call(c, on_ready, NULL, "ECHO", "ready", NULL);
@@ -200,20 +203,19 @@ void conn_want(struct conn *c, uint64_t now)
     c->id = 0;
     c->db = 0;
     c->selecting = false;
-    c->reader = redisReaderCreate();
-    if (c->reader == NULL) {
+    c->unheard = 0;
+    if (!replies_open(&c->in, &conn_looks, c)) {
         writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
         return;
     }
-    c->reader->privdata = c;
-    c->reader->maxbuf = 0; /* keep the buffer */
     struct endpoint unix_socket = {.port = ""};
     strlcpy(unix_socket.host, c->node->host, sizeof unix_socket.host);
-    int fd = c->node->port[0] != '\0' ? sock_tcp_start(c->node->host, c->node->port, c->why, sizeof c->why)
-                                      : sock_connect(&unix_socket, 0, c->why, sizeof c->why);
+    char why[sizeof c->why];
+    int fd = c->node->port[0] != '\0' ? sock_tcp_start(c->node->host, c->node->port, why, sizeof why)
+                                      : sock_connect(&unix_socket, 0, why, sizeof why);
     if (fd < 0) {
         c->state = CONN_CONNECTING;
-        conn_lose(c, "%s", c->why);
+        conn_lose(c, "%s", why);
         return;
     }
     if (transport_open(&c->t, fd, c->w->tls, c->node->host) < 0) {
@@ -246,9 +248,68 @@ static void note_doubtful(struct conn *c, struct cunit *u, bool sent, const uint
         cluster_doubtful(c->w, u, bytes);
 }
 
+/* One that was lost on its way, and shows to be the reason, is a data error. */
+static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool sent)
+{
+    struct writer *w = c->w;
+    if (sent && c->state == CONN_READY)
+        plight_lost(&u->plight, c);
+    if (sent && plight_hopeless(&u->plight) && suspect_found(w, &w->cluster->given_up)) {
+        const char *text = suspect_text(c->why);
+        cluster_unit_error(w, u, bytes, text, strlen(text));
+        cluster_finish(w, u, false);
+        return;
+    }
+    cluster_displace(w, u, bytes, 0, NULL);
+}
+
+/* Requests in flight without a reply. *ours: of these, our own questions. */
+static unsigned in_flight(const struct conn *c, unsigned *ours)
+{
+    uint64_t at = c->ring.acked + c->replied_bytes;
+    unsigned n = 0;
+    bool begun = false;
+    *ours = 0;
+    for (uint32_t i = c->replied;
+         i < c->un && (at < c->ring.sent || c->unit[(c->uhead + i) & (c->cap - 1)].len == 0); i++) {
+        const struct cunit *u = &c->unit[(c->uhead + i) & (c->cap - 1)];
+        begun = u->kind == CU_QUEUED || (begun && u->kind != CU_EXEC);
+        *ours += u->kind == CU_CALL;
+        n += u->kind != CU_SKIP && u->kind != CU_QUEUED;
+        at += u->len;
+    }
+    return n + begun;
+}
+
+/* A connection on which our own questions are lost again and again is no better than none. */
+static void barren(struct conn *c, uint64_t now)
+{
+    unsigned ours, n = in_flight(c, &ours);
+    struct writer *w = c->w;
+    c->lost_alone = c->probing || n == 1;
+    if (c->state != CONN_READY)
+        return;
+    if (c->fruitful || n == 0) {
+        c->barren_since = 0;
+        c->barren_ms = 0;
+        return;
+    }
+    if (c->barren_since == 0)
+        c->barren_since = now;
+    c->wait_ms = c->barren_ms;
+    c->barren_ms = patience_longer(c->barren_ms);
+    if (n > ours || us_since(now, c->barren_since) < (uint64_t)w->opt.reconnect_timeout * 1000000 ||
+        w->failed)
+        return;
+    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s node=%s error=%s", w->opt.shown,
+                cnode_name(c->node), log_quote(c->why, strlen(c->why)));
+    w->cluster->dead = true;
+}
+
 static void give_back(struct conn *c)
 {
     uint64_t at = c->ring.acked;
+    bool begun = false; /* MULTI of the bundle was sent */
     for (uint32_t i = 0; i < c->un; i++) {
         struct cunit *u = &c->unit[(c->uhead + i) & (c->cap - 1)];
         const uint8_t *bytes = ring_at(&c->ring, at);
@@ -257,12 +318,16 @@ static void give_back(struct conn *c)
             note_doubtful(c, u, at < c->ring.sent, bytes);
             if (at < c->ring.sent)
                 u->flags |= CF_AGAIN;
-            cluster_displace(c->w, u, bytes, 0, NULL);
+            displace(c, u, bytes, at < c->ring.sent && !answered);
+        } else if (u->kind == CU_QUEUED) {
+            begun |= at < c->ring.sent;
         } else if (u->kind == CU_EXEC) {
-            bundle_lost(c, u, at < c->ring.sent);
+            bundle_lost(c, u, at < c->ring.sent, begun && !answered);
+            begun = false;
         } else if (u->kind == CU_CALL && !answered) {
             u->fn(c, u->arg, NULL);
         } else if (u->kind == CU_BIG && !answered) {
+            bigjob_suspect(c, u->arg);
             bigjob_lost(u->arg);
         }
         at += u->len;
@@ -276,7 +341,7 @@ void conn_settle(struct conn *c, uint64_t now)
     bool was_up = c->state == CONN_READY;
     if (was_up)
         c->w->stats.reconnects++;
-    if (was_up || now - c->said >= SAY_EVERY) {
+    if (was_up || us_since(now, c->said) >= SAY_EVERY) {
         c->said = now;
         log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost node=%s error=%s in_flight=%u",
                   cnode_name(c->node), log_quote(c->why, strlen(c->why)), c->un - c->replied);
@@ -290,15 +355,15 @@ void conn_settle(struct conn *c, uint64_t now)
         loop_drop(c->w, c->t.fd);
         c->t.close(&c->t);
     }
-    c->state = CONN_DOWN;
+    barren(c, now);
     give_back(c);
-    redisReaderFree(c->reader);
-    c->reader = NULL;
+    c->state = CONN_DOWN;
+    replies_close(&c->in);
     c->ring.acked = c->ring.sent = c->ring.tail = 0;
     c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
     replicas_lost(c);
-    c->selecting = c->yield = c->lost = false;
+    c->selecting = c->yield = c->lost = c->awaited = c->probing = false;
     c->big = NULL;
     c->patience = (struct patience){0};
     c->wait_ms = patience_longer(c->wait_ms);
@@ -311,9 +376,9 @@ void conn_tick(struct conn *c, uint64_t now)
         c->patience.until = 0;
         conn_release(c);
     }
-    if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && now - c->opened > HELLO_LIMIT)
+    if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && us_since(now, c->opened) > HELLO_LIMIT)
         conn_lose(c, "no answer within %u s", (unsigned)(HELLO_LIMIT / 1000000));
-    else if (c->state == CONN_READY && c->un > c->replied && c->w->opt.reply_timeout > 0 && now > c->heard &&
-             now - c->heard > (uint64_t)c->w->opt.reply_timeout * 1000000)
+    else if (c->state == CONN_READY && c->un > c->replied && c->w->opt.reply_timeout > 0 &&
+             us_since(now, c->heard) > (uint64_t)c->w->opt.reply_timeout * 1000000)
         conn_lose(c, "no reply for %d s", c->w->opt.reply_timeout);
 }

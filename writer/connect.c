@@ -13,6 +13,7 @@
 #include "io.h"
 #include "log.h"
 #include "seek.h"
+#include "suspect.h"
 #include "target.h"
 #include "tls.h"
 #include "writer.h"
@@ -33,49 +34,51 @@ enum shake {
 
 static char seen; /* what every reply becomes */
 
+static void look(const redisReadTask *t, int type, const char *text, size_t len)
+{
+    struct node *n = replies_owner(t);
+    if (t->parent != NULL) {
+        if (t->parent->parent == NULL && type == REDIS_REPLY_ERROR)
+            group_exec_error(n, t->idx, text, len);
+        else if (t->parent->parent == NULL)
+            group_exec_reply(n, t->idx, type);
+        return;
+    }
+    n->reply_type = type;
+    n->errlen = len < sizeof n->err - 1 ? len : sizeof n->err - 1;
+    if (text != NULL)
+        memcpy(n->err, text, n->errlen);
+    n->err[n->errlen] = '\0';
+}
+
 static void *on_string(const redisReadTask *t, char *s, size_t len)
 {
-    struct node *n = t->privdata;
-    if (t->parent == NULL) {
-        n->reply_type = t->type;
-        if (t->type == REDIS_REPLY_STRING && n->un > 0 && n->unit[n->uhead].kind == U_INFO)
-            watch_reply(n->w, s, len);
-        if (t->type == REDIS_REPLY_ERROR) {
-            n->errlen = len < sizeof n->err - 1 ? len : sizeof n->err - 1;
-            memcpy(n->err, s, n->errlen);
-            n->err[n->errlen] = '\0';
-        }
-    } else if (t->type == REDIS_REPLY_ERROR && t->parent->parent == NULL) {
-        group_exec_error(n, t->idx, s, len);
-    }
+    struct node *n = replies_owner(t);
+    if (t->parent == NULL && t->type == REDIS_REPLY_STRING && n->un > 0 && n->unit[n->uhead].kind == U_INFO)
+        watch_reply(n->w, s, len);
+    look(t, t->type, s, len);
     return &seen;
 }
 
 static void *on_array(const redisReadTask *t, int elements)
 {
-    struct node *n = t->privdata;
-    if (t->parent == NULL) {
-        n->reply_type = t->type;
-        n->reply_elements = elements;
-    }
+    look(t, REDIS_REPLY_ARRAY, NULL, 0);
+    if (t->parent == NULL)
+        ((struct node *)replies_owner(t))->reply_elements = elements;
     return &seen;
 }
 
 static void *on_integer(const redisReadTask *t, long long value)
 {
-    if (t->parent == NULL)
-        ((struct node *)t->privdata)->reply_type = t->type;
-    else if (t->parent->parent == NULL)
-        group_exec_integer(t->privdata, t->idx, value);
+    if (t->parent != NULL && t->parent->parent == NULL)
+        group_exec_integer(replies_owner(t), t->idx, value);
+    look(t, t->type, NULL, 0);
     return &seen;
 }
 
 static void *on_nil(const redisReadTask *t)
 {
-    if (t->parent == NULL)
-        ((struct node *)t->privdata)->reply_type = t->type;
-    else if (t->parent->parent == NULL)
-        group_exec_null(t->privdata, t->idx);
+    look(t, REDIS_REPLY_NIL, NULL, 0); /* t->type is that of what is not there */
     return &seen;
 }
 
@@ -87,36 +90,46 @@ static void on_free(void *reply)
 static void fresh_reader(struct node *n)
 {
     static redisReplyObjectFunctions functions = {on_string, on_array, on_integer, on_nil, on_free};
-    if (n->reader != NULL)
-        redisReaderFree(n->reader);
-    n->reader = redisReaderCreateWithFunctions(&functions);
-    if (n->reader == NULL) {
+    replies_close(&n->in);
+    if (!replies_open(&n->in, &functions, n)) {
         writer_fail(n->w, EXIT_CANNOT, "event=out_of_memory");
         n->dead = true;
-        return;
     }
-    n->reader->privdata = n;
-    n->reader->maxbuf = 0; /* keep the buffer */
 }
 
 /* ---- handshake ---- */
 
-/* Judge a reply in a handshake and free it; why gets the words of a refusal. */
-static enum shake judge(struct node *n, redisReply *r, const char *what)
+#define A_STATUS   REPLY_BIT(REDIS_REPLY_STATUS)
+#define AN_INTEGER REPLY_BIT(REDIS_REPLY_INTEGER)
+#define A_STRING   REPLY_BIT(REDIS_REPLY_STRING)
+#define AN_ARRAY   REPLY_BIT(REDIS_REPLY_ARRAY)
+
+/* Judge a reply in a handshake, which has to be of one of these types, without freeing it; lost_why gets the
+ * words of a refusal. */
+static enum shake look_at(struct node *n, const redisReply *r, const char *what, unsigned types)
 {
     if (r == NULL) {
         /* Of a server that never spoke to us: it is no Redis, or not without TLS. */
-        bool never = n->t.hopeless || (errno == EPROTO && n->reader == NULL);
+        bool never = n->t.hopeless || (errno == EPROTO && n->in.reader == NULL);
         snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, call_reason(&n->t));
         return never ? SHAKE_FATAL : SHAKE_AGAIN;
     }
-    enum shake verdict = SHAKE_OK;
     if (r->type == REDIS_REPLY_ERROR) {
         snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, r->str);
-        verdict = error_class(r->str, r->len) == ERR_RETRY ? SHAKE_LATER : SHAKE_FATAL;
-        if (verdict == SHAKE_LATER)
-            error_count(&n->w->stats.refusals, r->str, r->len);
+        if (error_class(r->str, r->len) != ERR_RETRY)
+            return SHAKE_FATAL;
+        error_count(&n->w->stats.refusals, r->str, r->len);
+        return SHAKE_LATER;
     }
+    if ((REPLY_BIT(r->type) & types) != 0)
+        return SHAKE_OK;
+    snprintf(n->lost_why, sizeof n->lost_why, "%s: unexpected reply", what);
+    return SHAKE_AGAIN;
+}
+
+static enum shake judge(struct node *n, redisReply *r, const char *what, unsigned types)
+{
+    enum shake verdict = look_at(n, r, what, types);
     freeReplyObject(r);
     return verdict;
 }
@@ -134,7 +147,7 @@ static enum shake authenticate(struct node *n)
         freeReplyObject(r);
         return SHAKE_OK;
     }
-    return judge(n, r, "AUTH");
+    return judge(n, r, "AUTH", A_STATUS);
 }
 
 /* A line of CLIENT LIST at a time: the next one, or NULL. */
@@ -168,12 +181,12 @@ static enum shake kill_others(struct node *n)
     redisReply *r = target_call(n, CALL_MS, "CLIENT", "ID", NULL);
     bool old = r != NULL && r->type == REDIS_REPLY_ERROR && version_less(n->info.compat, "5.0");
     if (r == NULL || (r->type != REDIS_REPLY_INTEGER && !old))
-        return judge(n, r, "CLIENT ID");
+        return judge(n, r, "CLIENT ID", AN_INTEGER);
     long long self = old ? 0 : r->integer; /* CLIENT KILL leaves out whoever asks */
     freeReplyObject(r);
     redisReply *list = target_call(n, CALL_MS, "CLIENT", "LIST", NULL);
     if (list == NULL || list->type != REDIS_REPLY_STRING)
-        return judge(n, list, "CLIENT LIST");
+        return judge(n, list, "CLIENT LIST", A_STRING);
     enum shake verdict = find_rival(n, list, self);
     for (const char *line = list->str; line != NULL && verdict == SHAKE_OK; line = next_line(list, line)) {
         char num[24], who[RIVAL_NAME];
@@ -181,8 +194,10 @@ static enum shake kill_others(struct node *n)
         if (rival_of(&n->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_NONE || id == self)
             continue;
         snprintf(num, sizeof num, "%lld", id);
-        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection id=%lld writer=%s", id, log_quote(who, strlen(who)));
-        verdict = judge(n, target_call(n, CALL_MS, "CLIENT", "KILL", "ID", num, NULL), "CLIENT KILL");
+        log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection id=%lld writer=%s", id,
+                  log_quote(who, strlen(who)));
+        verdict = judge(n, target_call(n, CALL_MS, "CLIENT", "KILL", "ID", num, NULL), "CLIENT KILL",
+                        AN_INTEGER | A_STATUS);
     }
     freeReplyObject(list);
     return verdict;
@@ -191,8 +206,12 @@ static enum shake kill_others(struct node *n)
 /* A MULTI that is refused later would let the requests behind it run one by one: find out now. */
 static enum shake probe_multi(struct node *n)
 {
-    enum shake verdict = judge(n, target_call(n, CALL_MS, "MULTI", NULL), "MULTI");
-    return verdict == SHAKE_OK ? judge(n, target_call(n, CALL_MS, "EXEC", NULL), "EXEC") : verdict;
+    enum shake verdict = judge(n, target_call(n, CALL_MS, "MULTI", NULL), "MULTI", A_STATUS);
+    if (verdict != SHAKE_OK)
+        return verdict;
+    redisReply *r = target_call(n, CALL_MS, "EXEC", NULL);
+    bool more = r != NULL && r->type == REDIS_REPLY_ARRAY && r->elements > 0;
+    return judge(n, r, "EXEC", more ? 0 : AN_ARRAY);
 }
 
 static enum shake inspect(struct node *n)
@@ -200,7 +219,7 @@ static enum shake inspect(struct node *n)
     bool lost;
     redisReply *r = target_inspect(n, &n->info, &lost);
     if (r != NULL || lost)
-        return judge(n, r, "INFO");
+        return judge(n, r, "INFO", 0);
     if (n->w->opt.url.sentinel && strcmp(n->info.role, "master") != 0) {
         snprintf(n->lost_why, sizeof n->lost_why,
                  "sentinels name a server as the master that says it is a %s", n->info.role);
@@ -217,7 +236,7 @@ static enum shake select_again(struct node *n)
         if (n->dbs.bad[i])
             continue;
         snprintf(num, sizeof num, "%u", n->dbs.known[i]);
-        enum shake verdict = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT");
+        enum shake verdict = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT", A_STATUS);
         if (verdict != SHAKE_OK)
             return verdict;
     }
@@ -260,11 +279,13 @@ static enum shake read_saved(struct node *n, struct saved *s)
     memset(s->seq, 0, w->session.flows * sizeof *s->seq);
     s->there = s->session_ours = s->writer_ours = false;
     redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
-    if (r == NULL || r->type != REDIS_REPLY_ARRAY)
-        return judge(n, r, "HGETALL");
-    for (size_t i = 0; i + 1 < r->elements; i += 2)
-        if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL)
-            saved_field(w, s, r->element[i]->str, r->element[i + 1]->str);
+    enum shake verdict = look_at(n, r, "HGETALL", reply_is_hash(r) ? AN_ARRAY : 0);
+    if (verdict != SHAKE_OK) {
+        freeReplyObject(r);
+        return verdict;
+    }
+    for (size_t i = 0; i < r->elements; i += 2)
+        saved_field(w, s, r->element[i]->str, r->element[i + 1]->str);
     s->ours = s->session_ours && s->writer_ours;
     freeReplyObject(r);
     return SHAKE_OK;
@@ -282,7 +303,7 @@ static enum shake handshake(struct node *n, struct saved *saved)
     rival_name(&n->w->self, name);
     enum shake v = authenticate(n);
     if (v == SHAKE_OK)
-        v = judge(n, target_call(n, CALL_MS, "CLIENT", "SETNAME", name, NULL), "CLIENT SETNAME");
+        v = judge(n, target_call(n, CALL_MS, "CLIENT", "SETNAME", name, NULL), "CLIENT SETNAME", A_STATUS);
     if (v == SHAKE_OK)
         v = inspect(n);
     if (v == SHAKE_OK && saved != NULL) {
@@ -303,7 +324,7 @@ static enum shake handshake(struct node *n, struct saved *saved)
         v = select_again(n);
     snprintf(num, sizeof num, "%u", n->db);
     if (v == SHAKE_OK)
-        v = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT");
+        v = judge(n, target_call(n, CALL_MS, "SELECT", num, NULL), "SELECT", A_STATUS);
     return v;
 }
 
@@ -322,7 +343,7 @@ static enum shake try_once(struct node *n, struct saved *saved)
     }
     enum shake v = handshake(n, saved);
     const struct url *u = &n->w->opt.url;
-    if (v == SHAKE_AGAIN && n->reader == NULL && u->tls == NULL && tls_spoken(&at)) {
+    if (v == SHAKE_AGAIN && n->in.reader == NULL && u->tls == NULL && tls_spoken(&at)) {
         snprintf(n->lost_why, sizeof n->lost_why, "the server expects TLS: name it as rediss://");
         v = SHAKE_FATAL;
     }
@@ -337,8 +358,9 @@ static enum shake try_once(struct node *n, struct saved *saved)
 static void not_yet(struct node *n, uint64_t *give_up, uint64_t *said)
 {
     uint64_t now = mono_us();
+    n->lost_since = now;
     *give_up = now + (uint64_t)n->w->opt.reconnect_timeout * 1000000;
-    if (now - *said < SAY_EVERY)
+    if (us_since(now, *said) < SAY_EVERY)
         return;
     *said = now;
     log_event(LOG_WARN, NO_FLOW, "event=target_not_ready target=%s error=%s action=waiting", n->w->opt.shown,
@@ -409,7 +431,6 @@ bool node_connect(struct node *n)
 static bool verify(struct node *n, const struct saved *s, bool same_run, bool *applied)
 {
     struct writer *w = n->w;
-    const struct group *g = n->b.flying;
     const char *lost = s->there ? NULL : "the position key is missing";
     if (s->there && !s->ours) {
         writer_fail(w, EXIT_CANNOT, "event=task_taken_over task=%s target=%s note=%s", w->opt.task,
@@ -422,10 +443,8 @@ static bool verify(struct node *n, const struct saved *s, bool same_run, bool *a
             lost = "the position key is behind what was confirmed";
     if (lost == NULL && !same_run && n->confirmed_a > 0 && !positions_all_saved_synced(&w->positions))
         lost = "the server was started anew during the full sync";
-    unsigned yes = 0;
-    for (unsigned i = 0; g != NULL && i < g->own; i++)
-        yes += s->seq[g->pos[i].flow] >= g->pos[i].seq;
-    if (lost == NULL && g != NULL && g->n > 0 && yes > 0 && yes < g->own)
+    int done = group_applied(n, s->seq);
+    if (lost == NULL && done < 0)
         lost = "half a transaction is there";
     if (lost != NULL) {
         writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", w->opt.shown,
@@ -434,7 +453,7 @@ static bool verify(struct node *n, const struct saved *s, bool same_run, bool *a
         return false;
     }
     /* One with requests of our own only has no position to tell it by, and does no harm twice. */
-    *applied = g != NULL && g->n > 0 && g->own > 0 && yes == g->own;
+    *applied = done > 0;
     return true;
 }
 
@@ -467,7 +486,8 @@ static void rewind_ring(struct node *n)
 static uint64_t begin_loss(struct node *n)
 {
     uint64_t now = mono_us();
-    bool idle = node_quiet(n) && now - n->connected_at > IDLE_AFTER; /* nothing was there to be confirmed */
+    bool idle = node_quiet(n) && !n->in_call &&
+                now - n->connected_at > IDLE_AFTER; /* nothing was there to be confirmed */
     if (n->progress || n->lost_since == 0 || idle) {
         n->lost_since = now;
         n->lost_wait = 0;
@@ -482,10 +502,11 @@ static bool look_for_target(struct node *n, struct saved *saved)
 {
     struct writer *w = n->w;
     uint64_t give_up = begin_loss(n), said = 0;
+    bool in_vain = mono_us() >= give_up && !suspect_in_flight(n); /* it lets us in, and then is lost again */
     for (;;) {
         unsigned ms = n->lost_wait;
         wait_ms(ms * 3 / 4 + (unsigned)(mono_us() % (ms / 2 + 1)));
-        bool late = w->failed && mono_us() >= w->failed_at + 1500000;
+        bool late = in_vain || (w->failed && mono_us() >= w->failed_at + 1500000);
         enum shake v = late || writer_signals() >= 2 ? SHAKE_AGAIN : try_once(n, saved);
         if (v == SHAKE_OK)
             return true;
@@ -516,6 +537,9 @@ bool node_reconnect(struct node *n)
     n->t.close(&n->t);
     watch_down(w);
     w->stats.reconnects++;
+    char why[sizeof n->lost_why];
+    memcpy(why, n->lost_why, sizeof why);
+    suspect_lost(n);
     struct saved saved = {.seq = xcalloc(w->session.flows + 1, sizeof *saved.seq)};
     bool begun = session_begun(w);
     bool ok = look_for_target(n, begun ? &saved : NULL);
@@ -530,6 +554,10 @@ bool node_reconnect(struct node *n)
     n->connected_at = n->heard = mono_us();
     n->want_out = false;
     n->patience.until = 0;
+    n->in_call = n->blameless = false;
+    memcpy(n->lost_why, why, sizeof why); /* what was lost, not what was tried since */
+    if (!applied || n->unit[n->uhead].kind != U_GROUP)
+        suspect_judge(n);
     rewind_ring(n);
     group_settle(n, applied);
     log_event(LOG_WARN, NO_FLOW, "event=target_connected_again target=%s", w->opt.shown);

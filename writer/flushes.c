@@ -52,9 +52,13 @@ static void on_flush(struct conn *c, void *arg, const redisReply *r)
     struct cnode *ask;
     uint64_t due;
     (void)arg;
-    if (r != NULL && r->type != REDIS_REPLY_ERROR) {
+    if (r != NULL && r->type != REDIS_REPLY_ERROR && reply_fits(cl->flush.p, cl->flush.len, r->type)) {
         cluster_safe(c, flush_safe, NULL);
         return;
+    }
+    if (r != NULL && r->type != REDIS_REPLY_ERROR) {
+        conn_lose(c, "unexpected reply to a request for all masters");
+        r = NULL;
     }
     if (r != NULL && cluster_detour(c, 3, r->str, r->len, &due, &ask) == DETOUR_NONE && !cl->dead) {
         refused(c, r);
@@ -131,6 +135,18 @@ static void flushed(struct cluster *cl)
     }
 }
 
+static void survey_refused(struct conn *c, const redisReply *r, const char *command)
+{
+    struct cluster *cl = c->w->cluster;
+    struct cnode *ask;
+    uint64_t due;
+    if (cluster_detour(c, 3, r->str, r->len, &due, &ask) != DETOUR_NONE || cl->dead)
+        return;
+    writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=%s reply=%s", command,
+                log_quote(r->str, r->len));
+    cl->dead = true;
+}
+
 /* The survey of one master goes on. */
 static void on_scan(struct conn *c, void *arg, const redisReply *r);
 
@@ -149,17 +165,13 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
     if (r == NULL || cl->start != START_SURVEY) /* or of a survey that is void */
         return;
     if (r->type == REDIS_REPLY_ERROR) {
-        struct cnode *ask;
-        uint64_t due;
-        if (cluster_detour(c, 3, r->str, r->len, &due, &ask) == DETOUR_NONE && !cl->dead) {
-            writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=SCAN reply=%s",
-                        log_quote(r->str, r->len));
-            cl->dead = true;
-        }
+        survey_refused(c, r, "SCAN");
         return;
     }
-    if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->str == NULL)
+    if (!reply_is_scan(r) || scan_circles(&c->node->guard, r->element[0]->str)) {
+        conn_lose(c, "SCAN: unexpected reply");
         return;
+    }
     for (size_t i = 0; i < r->element[1]->elements; i++)
         cl->found |= !key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
     if (cl->found || strcmp(r->element[0]->str, "0") == 0)
@@ -175,8 +187,12 @@ static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
     (void)arg;
     cl->asked--;
     cl->stir = true;
-    if (r == NULL || r->type != REDIS_REPLY_STRING)
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
         return;
+    if (r->type == REDIS_REPLY_ERROR) {
+        survey_refused(c, r, "INFO");
+        return;
+    }
     for (const char *p = strstr(r->str, "\ndb"); p != NULL; p = strstr(p + 1, "\ndb"))
         cl->found |= p[3] != '0';
     scan(c, "0");

@@ -96,7 +96,7 @@ void group_clear(struct node *n, struct group *g)
     g->n = g->npos = g->own = 0;
     g->req.len = 0;
     buf_trim(&g->req, KEEP_REQ);
-    g->multikey = g->exclusive = g->barrier = g->save = g->loose = false;
+    g->multikey = g->exclusive = g->barrier = g->save = g->loose = g->single = false;
     g->open = 0;
     g->held_since = 0;
     g->id = ++n->b.next_id;
@@ -136,6 +136,8 @@ static struct item *add_item(struct group *g, const struct rec *r, uint8_t vclas
     *it = (struct item){.off = (uint32_t)g->req.len,
                         .db = r->db,
                         .time = r->time,
+                        .seq = r->seq,
+                        .pos = r->pos,
                         .ticket = ticket,
                         .flow = r->flow,
                         .keyarg = r->keyarg,

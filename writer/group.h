@@ -19,6 +19,9 @@ struct fault {
 /* Empty a group, so that it can be built anew. */
 void group_clear(struct node *n, struct group *g);
 
+/* Flows whose positions go with it, or with the step of it that is in flight. */
+unsigned group_flows(const struct node *n, const struct group *g);
+
 /* Position of a flow that is to be saved with the group; the newest counts. */
 void group_put_pos(struct group *g, unsigned flow, uint64_t seq, uint64_t pos);
 

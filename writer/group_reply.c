@@ -9,7 +9,10 @@
 #include "io.h"
 #include "log.h"
 #include "resp.h"
+#include "suspect.h"
 #include "writer.h"
+
+static const char ODD[] = "ERR the target answered what this request cannot get";
 
 /* One request of it. */
 static void count_item(struct writer *w, const struct item *it, uint64_t now)
@@ -117,11 +120,30 @@ static bool is_probe(const struct group *g, int32_t cmd)
     return cmd >= 0 && g->item[cmd].probe != 0;
 }
 
-void group_exec_null(struct node *n, int element)
+/* Whatever the position key says of the transaction, this request does not count. */
+static void mark_odd(struct node *n, int32_t cmd)
+{
+    n->b.strange = true;
+    if (cmd >= 0)
+        n->b.flying->item[cmd].odd = true;
+}
+
+void group_exec_reply(struct node *n, int element, int type)
 {
     int32_t cmd;
-    if (exec_command(n, element, &cmd) && cmd >= 0 && n->b.flying->item[cmd].ticket != TICKET_NONE)
-        item_there(n, n->b.flying, (unsigned)cmd);
+    if (!exec_command(n, element, &cmd))
+        return;
+    struct group *g = n->b.flying;
+    if (cmd < 0) {
+        n->b.strange |= type != (cmd == CMD_HSET ? REDIS_REPLY_INTEGER : REDIS_REPLY_STATUS);
+        return;
+    }
+    const struct item *it = &g->item[cmd];
+    if (type == REDIS_REPLY_NIL && it->ticket != TICKET_NONE)
+        item_there(n, g, (unsigned)cmd);
+    else if (!(g->big != NULL ? reply_fits(g->big->mem.p, g->big->mem.len, type)
+                              : reply_fits(g->req.p + it->off, it->len, type)))
+        mark_odd(n, cmd);
 }
 
 /* A reply inside EXEC's. It was executed, so even a refusal that would pass cannot be mended by sending it
@@ -149,6 +171,17 @@ void group_exec_error(struct node *n, int element, const char *text, size_t len)
         node_fatal(n, "select_failed_in_group", text, len);
 }
 
+/* What a command of a group is, for messages. */
+static struct named item_named(const struct group *g, int32_t cmd)
+{
+    if (cmd < 0)
+        return (struct named){.request = NULL};
+    const struct item *it = &g->item[cmd];
+    if (g->big != NULL)
+        return (struct named){g->big->mem.p, g->big->mem.len, it->keyarg, g->big->size};
+    return (struct named){g->req.p + it->off, it->len, it->keyarg, it->len};
+}
+
 /* Whether a key that was looked for is there. How many fields the position key got that it did not have; all
  * of them: the key had vanished. */
 void group_exec_integer(struct node *n, int element, long long value)
@@ -160,7 +193,7 @@ void group_exec_integer(struct node *n, int element, long long value)
     if (!known || cmd != CMD_HSET)
         return;
     const struct group *g = n->b.flying;
-    if (g->barrier || value <= (long long)g->npos)
+    if (g->barrier || value <= (long long)group_flows(n, g))
         return;
     n->dead = true;
     writer_fail(n->w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", n->w->opt.shown,
@@ -173,7 +206,8 @@ static void queued_error(struct node *n, int32_t cmd)
     struct fault f = {.cmd = cmd, .len = (uint32_t)n->errlen};
     if (error_class(n->err, n->errlen) == ERR_RETRY) {
         b->retry = true;
-        node_refused(n, n->err, n->errlen);
+        struct named what = item_named(b->flying, cmd);
+        node_refused(n, &what, n->err, n->errlen);
         return;
     }
     if (error_class(n->err, n->errlen) == ERR_FATAL &&
@@ -207,8 +241,10 @@ static void aborted(struct node *n, struct group *g)
 {
     struct groups *b = &n->b;
     bool named = error_class(n->err, n->errlen) == ERR_RETRY;
-    if (named)
-        node_refused(n, n->err, n->errlen);
+    if (named) {
+        struct named what = item_named(g, b->ncmd > 0 ? b->cmd[0] : -1);
+        node_refused(n, &what, n->err, n->errlen);
+    }
     b->resend = true;
     if (named || b->retry) {
         n->w->stats.retries++;
@@ -229,6 +265,54 @@ static void pop_unit(struct node *n)
     ring_ack(&n->ring, len);
 }
 
+/* One request of a group was executed, with its position. The others follow. */
+static void stepped(struct node *n, struct group *g)
+{
+    struct item *it = &g->item[n->b.step];
+    struct flowpos *f = &n->w->positions.flow[it->flow];
+    if (!it->out)
+        count_item(n->w, it, now_us());
+    it->out = true;
+    if (!it->own && it->seq > f->saved_seq)
+        f->saved_seq = it->seq;
+    n->b.resend = n->progress = true;
+    n->w->stats.groups++;
+    node_succeeded(n);
+}
+
+void group_give_up(struct node *n, const char *text, size_t len)
+{
+    struct group *g = n->b.flying;
+    for (unsigned i = 0; g != NULL && i < g->n; i++)
+        if (!g->item[i].out) {
+            item_error(n, g, i, text, len);
+            return;
+        }
+}
+
+int group_applied(const struct node *n, const uint64_t *seq)
+{
+    const struct group *g = n->b.flying;
+    if (g == NULL || g->n == 0)
+        return 0;
+    if (n->b.step >= 0 && !n->b.resend) {
+        const struct item *it = &g->item[n->b.step];
+        return !it->own && seq[it->flow] >= it->seq;
+    }
+    unsigned yes = 0, all = 0;
+    for (unsigned i = 0; i < g->own; i++) { /* what steps of it have saved tells nothing */
+        bool open = n->w->positions.flow[g->pos[i].flow].saved_seq < g->pos[i].seq;
+        all += open;
+        yes += open && seq[g->pos[i].flow] >= g->pos[i].seq;
+    }
+    return yes == 0 ? 0 : yes == all ? 1 : -1;
+}
+
+static bool is_status(const struct node *n, const char *text)
+{
+    return n->reply_type == REDIS_REPLY_STATUS && strcmp(n->err, text) == 0;
+}
+
 void group_reply(struct node *n)
 {
     struct groups *b = &n->b;
@@ -239,25 +323,39 @@ void group_reply(struct node *n)
         if (error) {
             b->broken = true;
             node_fatal(n, "multi_refused", n->err, n->errlen);
+        } else if (!is_status(n, "OK")) {
+            node_lose(n, "unexpected reply to MULTI");
         }
         return;
     }
     if (i <= b->ncmd) {
         if (error)
             queued_error(n, b->cmd[i - 1]);
+        else if (!is_status(n, "QUEUED")) {
+            mark_odd(n, b->cmd[i - 1]);
+            node_lose(n, "unexpected reply within MULTI");
+        }
         return;
     }
     pop_unit(n);
     if (b->broken || n->dead) {
         b->resend = true; /* the writer has failed: it stays unconfirmed */
-    } else if (n->reply_type == REDIS_REPLY_ARRAY && n->reply_elements == (int)b->ncmd) {
-        committed(n, g);
+    } else if (n->reply_type == REDIS_REPLY_ARRAY && n->reply_elements == (int)b->ncmd && !b->strange) {
+        suspect_cleared(n);
+        if (b->step >= 0)
+            stepped(n, g);
+        else
+            committed(n, g);
     } else if (error && error_is_execabort(n->err, n->errlen)) {
         aborted(n, g);
     } else {
         /* Older servers leave a refused EXEC's transaction open: a new connection knows where it stands. */
         b->resend = true;
-        node_lose(n, "unexpected reply to EXEC: %s", error ? log_quote(n->err, n->errlen) : "no array");
+        node_lose(n, "unexpected reply to EXEC: %s",
+                  error                                ? log_quote(n->err, n->errlen)
+                  : n->reply_type != REDIS_REPLY_ARRAY ? "no array"
+                  : n->reply_elements != (int)b->ncmd  ? "another number of replies"
+                                                       : "a reply that its request cannot get");
     }
 }
 
@@ -272,6 +370,10 @@ static unsigned settle_items(struct node *n, struct group *g)
         struct item *it = &g->item[i];
         if (it->out)
             continue;
+        if (it->odd) {
+            item_error(n, g, i, ODD, sizeof ODD - 1);
+            continue;
+        }
         if (it->ticket >= TICKET_FIRST) {
             left++;
             continue;
@@ -302,7 +404,14 @@ void group_settle(struct node *n, bool applied)
         n->w->stats.retries++;
         return;
     }
-    log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", g->n);
+    log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", n->b.step < 0 ? g->n : 1);
+    if (n->b.step >= 0) {
+        if (g->item[n->b.step].odd)
+            item_error(n, g, (unsigned)n->b.step, ODD, sizeof ODD - 1);
+        n->w->stats.uncertain += !g->item[n->b.step].own && !g->item[n->b.step].out;
+        stepped(n, g);
+        return;
+    }
     if (settle_items(n, g) > 0) {
         n->b.resend = true; /* with the questions alone, and the same positions */
         n->w->stats.retries++;

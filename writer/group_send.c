@@ -34,16 +34,45 @@ static void send_select(struct node *n, uint32_t db)
     command(&n->b, CMD_SELECT);
 }
 
+/* The position behind one request of a group. */
+static uint64_t pos_behind(const struct node *n, const struct group *g, unsigned item)
+{
+    unsigned flow = g->item[item].flow;
+    for (unsigned i = item + 1; i-- > 0;)
+        if (g->item[i].flow == flow && !g->item[i].own && g->item[i].pos > 0)
+            return g->item[i].pos;
+    return n->w->positions.flow[flow].pos;
+}
+
+unsigned group_flows(const struct node *n, const struct group *g)
+{
+    int step = n->b.step;
+    return step < 0 ? g->npos : !g->item[step].own;
+}
+
+static void send_flow(struct node *n, unsigned flow, uint64_t seq, uint64_t pos)
+{
+    uint8_t small[POS_EXTRA + 512];
+    char text[96];
+    int k = snprintf(text, sizeof text, "f%u", flow);
+    uint8_t *p = resp_bulk(small, text, (size_t)k);
+    k = snprintf(text, sizeof text, "%u %llu %llu", n->w->session.epoch, (unsigned long long)seq,
+                 (unsigned long long)pos);
+    p = resp_bulk(p, text, (size_t)k);
+    ring_add(&n->ring, small, (size_t)(p - small));
+}
+
 /* The field session, without which the key says nothing, is written when the session begins, and again with
  * our own flushes only: where somebody else removes the key, it stays away, however the writer ends. */
 static void send_position(struct node *n, const struct group *g)
 {
+    int step = n->b.step;
+    unsigned flows = group_flows(n, g);
     const struct session *s = &n->w->session;
     uint8_t small[POS_EXTRA + 512];
-    char text[96];
     bool sweep = g->barrier && n->w->sweep.state != SWEEP_OFF;
     bool verify = g->barrier || probes_kept(&n->w->probes);
-    uint8_t *p = resp_len(small, '*', 4 + 2 * (uint64_t)(g->npos + g->barrier + sweep + verify));
+    uint8_t *p = resp_len(small, '*', 4 + 2 * (uint64_t)(flows + g->barrier + sweep + verify));
     p = resp_bulk(p, "HSET", 4);
     p = resp_bulk(p, s->position_key, strlen(s->position_key));
     p = resp_bulk(p, "writer", 6);
@@ -61,15 +90,11 @@ static void send_position(struct node *n, const struct group *g)
         p = resp_bulk(p, n->w->probes.owed ? "1" : "0", 1);
     }
     ring_add(&n->ring, small, (size_t)(p - small));
-    for (unsigned i = 0; i < g->npos; i++) {
+    if (step >= 0 && flows > 0)
+        send_flow(n, g->item[step].flow, g->item[step].seq, pos_behind(n, g, (unsigned)step));
+    for (unsigned i = 0; step < 0 && i < g->npos; i++) {
         const struct gpos *f = &g->pos[i];
-        uint64_t pos = f->pos > 0 ? f->pos : n->w->positions.flow[f->flow].pos;
-        int k = snprintf(text, sizeof text, "f%u", f->flow);
-        p = resp_bulk(small, text, (size_t)k);
-        k = snprintf(text, sizeof text, "%u %llu %llu", s->epoch, (unsigned long long)f->seq,
-                     (unsigned long long)pos);
-        p = resp_bulk(p, text, (size_t)k);
-        ring_add(&n->ring, small, (size_t)(p - small));
+        send_flow(n, f->flow, f->seq, f->pos > 0 ? f->pos : n->w->positions.flow[f->flow].pos);
     }
     command(&n->b, CMD_HSET);
 }
@@ -90,18 +115,32 @@ static void send_tail(struct node *n, const struct group *g, uint32_t db)
     send_text(n, "*1\r\n$4\r\nEXEC\r\n");
 }
 
+/* The request that goes alone; -1: all that are left. */
+static int step_of(const struct group *g)
+{
+    int first = -1;
+    for (unsigned i = 0; g->single && i < g->n; i++)
+        if (!g->item[i].out && first < 0)
+            first = (int)i;
+        else if (!g->item[i].out)
+            return first;
+    return -1;
+}
+
 static void send_group(struct node *n, struct group *g)
 {
     struct groups *b = &n->b;
     uint64_t start = n->ring.tail;
     uint32_t db = n->db;
     b->ncmd = b->replied = 0;
-    b->retry = b->broken = b->resend = false;
+    b->retry = b->broken = b->resend = b->strange = false;
     b->faults.len = 0;
+    b->step = step_of(g);
     send_text(n, "*1\r\n$5\r\nMULTI\r\n");
     for (unsigned i = 0; i < g->n; i++) {
-        const struct item *it = &g->item[i];
-        if (it->out)
+        struct item *it = &g->item[i];
+        it->odd = false;
+        if (it->out || (b->step >= 0 && i != (unsigned)b->step))
             continue;
         if (it->db != db)
             send_select(n, db = it->db);
@@ -165,8 +204,8 @@ void group_work(struct node *n, uint64_t now)
     g = b->building;
     if (g->n == 0 && g->npos > 0)
         pass_positions(n, g);
-    bool due =
-        b->dirty && n->w->session.stage == ST_RUN && (b->save_now || now - b->saved_at >= POSITION_EVERY);
+    bool due = b->dirty && n->w->session.stage == ST_RUN &&
+               (b->save_now || us_since(now, b->saved_at) >= POSITION_EVERY);
     if ((g->n == 0 && !due) || ring_room(&n->ring) < group_room(g) + n->a.mset.len + 64)
         return;
     if (g->n > 0 && together_holds(n, now))

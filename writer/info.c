@@ -2,6 +2,12 @@
 
 #include <string.h>
 
+/* What a server says of itself goes into messages: one word, of which nothing can be taken for another. */
+static char plain(char c)
+{
+    return c > ' ' && c <= '~' && c != '"' && c != '\\' ? c : '?';
+}
+
 void info_field(const char *text, const char *name, char *out, size_t cap)
 {
     size_t len = strlen(name);
@@ -9,13 +15,14 @@ void info_field(const char *text, const char *name, char *out, size_t cap)
     for (const char *p = text; p != NULL; p = strchr(p, '\n')) {
         if (*p == '\n')
             p++;
-        if (strncmp(p, name, len) == 0 && p[len] == ':') {
-            size_t n = strcspn(p + len + 1, "\r\n");
-            if (n >= cap)
-                n = cap - 1;
-            memcpy(out, p + len + 1, n);
-            out[n] = '\0';
-            return;
-        }
+        if (strncmp(p, name, len) != 0 || p[len] != ':')
+            continue;
+        size_t n = strcspn(p + len + 1, "\r\n");
+        if (n >= cap)
+            n = cap - 1;
+        for (size_t i = 0; i < n; i++)
+            out[i] = plain(p[len + 1 + i]);
+        out[n] = '\0';
+        return;
     }
 }

@@ -33,7 +33,7 @@ bool limit_open(struct limit *l)
 {
     if (!has(&l->ops) || !has(&l->bytes)) {
         uint64_t now = mono_us();
-        uint64_t us = now - l->filled;
+        uint64_t us = us_since(now, l->filled);
         fill(&l->ops, us);
         fill(&l->bytes, us);
         l->filled = now;
@@ -60,7 +60,7 @@ int limit_timeout(const struct limit *l, uint64_t now)
     if (!l->waiting)
         return -1;
     uint64_t ops = due(&l->ops), bytes = due(&l->bytes);
-    uint64_t us = ops > bytes ? ops : bytes, gone = now - l->filled;
+    uint64_t us = ops > bytes ? ops : bytes, gone = us_since(now, l->filled);
     us = us > gone ? us - gone : 0;
     return us > SECOND * 60 ? 60000 : (int)(us / 1000) + 1;
 }

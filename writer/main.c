@@ -15,6 +15,7 @@
 #include "request.h"
 #include "target.h"
 #include "tls.h"
+#include "suspect.h"
 #include "writer.h"
 
 static volatile sig_atomic_t signals;
@@ -31,8 +32,8 @@ int writer_signals(void)
     return signals;
 }
 
-/* The first SIGINT, SIGTERM or SIGHUP (the terminal is gone) is only noted: dfreader gets it too, and its END record ends
- * the stream. */
+/* The first SIGINT, SIGTERM or SIGHUP (the terminal is gone) is only noted: dfreader gets it too, and its END
+ * record ends the stream. */
 static void catch_signals(void)
 {
     struct sigaction sa = {.sa_handler = on_signal};
@@ -73,9 +74,10 @@ void writer_data_error(struct writer *w, const struct failure *f)
         snprintf(kind, sizeof kind, "%.*s: %.*s", (int)(name.n < 24 ? name.n : 24),
                  name.p != NULL ? (const char *)name.p : "", (int)error_kind_len(f->text, f->len), f->text);
     const struct kind *k = kinds_count(&w->stats.errors, kind, (size_t)k_len, has_key ? key.p : NULL, key.n);
-    log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, (int)f->r.flow,
-              "event=data_error command=%s key=%s db=%u reply=%s", log_quote(name.p, name.n),
-              log_quote(key.p, key.n), f->r.db, log_quote(f->text, f->len));
+    uint64_t bytes = f->big != NULL ? f->big->size : f->payload != NULL ? f->payload_n : f->n;
+    log_event(k->count == 1 || suspect_is(f->text, f->len) ? LOG_WARN : LOG_DEBUG, (int)f->r.flow,
+              "event=data_error command=%s key=%s db=%u reply=%s bytes=%llu", log_quote(name.p, name.n),
+              log_quote(key.p, key.n), f->r.db, log_quote(f->text, f->len), (unsigned long long)bytes);
     failures_keep(w, f);
     if (w->opt.strict)
         writer_fail(w, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");

@@ -41,10 +41,9 @@ static bool send_moved(struct cluster *cl, struct moved *m)
     static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
     bool bundle = m->u.kind == CU_EXEC;
     size_t len = bundle ? bundle_size(&m->u) : m->u.len;
-    struct conn *c =
-        m->ask != NULL ? cnode_conn(cl, m->ask, m->u.slot, len) : cluster_conn(cl, m->u.slot, len);
+    struct conn *c = cluster_way(cl, m->ask, m->u.slot, len, plight_alone(&m->u.plight));
     if (c == NULL) {
-        if (m->ask != NULL && m->ask->conn[0]->wait_ms > 0)
+        if (m->ask != NULL && cnode_missing(m->ask, m->u.slot))
             m->ask = NULL; /* it is not there: the owner will say where to go */
         return false;
     }

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "resp.h"
 #include "seek.h"
+#include "suspect.h"
 #include "together.h"
 #include "writer.h"
 
@@ -33,8 +34,7 @@ void node_free(struct node *n)
 {
     if (n->t.fd >= 0)
         n->t.close(&n->t);
-    if (n->reader != NULL)
-        redisReaderFree(n->reader);
+    replies_close(&n->in);
     ring_free(&n->ring);
     free(n->unit);
     free(n->chunk);
@@ -86,18 +86,19 @@ void node_fatal(struct node *n, const char *event, const char *text, size_t len)
                 log_quote(text, len));
 }
 
-void node_refused(struct node *n, const char *text, size_t len)
+void node_refused(struct node *n, const struct named *what, const char *text, size_t len)
 {
     uint64_t now = mono_us();
     error_count(&n->w->stats.refusals, text, len);
     bool replica = len >= 9 && memcmp(text, "READONLY ", 9) == 0;
     if (replica && n->w->opt.url.sentinel) { /* they may know the master by now */
+        n->blameless = true;
         node_lose(n, "the server has become a replica");
         return;
     }
     if (replica && patience_says(&n->patience, now))
         n->replica = true;
-    patience_refused(&n->patience, NULL, text, len, now);
+    patience_refused(&n->patience, NULL, named_text(what), text, len, now);
 }
 
 void node_succeeded(struct node *n)
@@ -164,6 +165,10 @@ enum put node_want_db(struct node *n, uint32_t db)
 static void select_reply(struct node *n)
 {
     n->selecting = false;
+    if (n->reply_type != REDIS_REPLY_ERROR && n->reply_type != REDIS_REPLY_STATUS) {
+        node_lose(n, "unexpected reply to SELECT");
+        return;
+    }
     if (n->reply_type != REDIS_REPLY_ERROR) {
         n->db = n->select_db;
         node_db_learn(n, n->db, true);
@@ -171,7 +176,7 @@ static void select_reply(struct node *n)
     }
     n->since_select = SELECT_AFTER;
     switch (error_class(n->err, n->errlen)) {
-    case ERR_RETRY: node_refused(n, n->err, n->errlen); break;
+    case ERR_RETRY: node_refused(n, NULL, n->err, n->errlen); break;
     case ERR_FATAL: node_fatal(n, "select_failed", n->err, n->errlen); break;
     default:
         log_event(LOG_WARN, NO_FLOW, "event=no_such_db db=%u reply=%s", n->select_db,
@@ -195,10 +200,14 @@ static bool write_some(struct node *n, const uint8_t *p, size_t len, size_t *don
     }
     if (errno == EINTR)
         return true;
-    if (errno == EAGAIN)
+    if (errno == EAGAIN) {
         n->want_out = true;
-    else
-        node_lose(n, "writing: %s", transport_reason(&n->t));
+        return false;
+    }
+    char why[200];
+    snprintf(why, sizeof why, "%s", transport_reason(&n->t));
+    node_receive(n); /* it may have said why before it closed */
+    node_lose(n, "writing: %s", why);
     return false;
 }
 
@@ -235,8 +244,8 @@ static bool send_big(struct node *n, struct big *big)
 static bool send_ring(struct node *n)
 {
     size_t done;
-    while (ring_unsent(&n->ring) > 0) {
-        size_t len = ring_unsent(&n->ring);
+    size_t len;
+    while ((len = suspect_sendable(n)) > 0) {
         if (!write_some(n, ring_at(&n->ring, n->ring.sent), len, &done))
             return false;
         n->ring.sent += done;
@@ -252,7 +261,9 @@ void node_send(struct node *n)
     if (!send_ring(n))
         return;
     struct group *g = n->b.flying;
-    if (g != NULL && g->big != NULL && !n->b.resend && g->big->sent < g->big->size && send_big(n, g->big))
+    bool first = n->un > 0 && n->unit[n->uhead].kind == U_GROUP;
+    if (g != NULL && g->big != NULL && !n->b.resend && (first || n->alone == 0) &&
+        g->big->sent < g->big->size && send_big(n, g->big))
         (void)send_ring(n);
 }
 
@@ -260,33 +271,63 @@ void node_send(struct node *n)
 
 static void reply_done(struct node *n)
 {
-    if (n->un == 0) {
-        if (n->reply_type == REDIS_REPLY_ERROR)
-            node_lose(n, "the server says %s", log_quote(n->err, n->errlen));
-        else
-            node_lose(n, "a reply that nobody asked for");
-        return;
-    }
     const struct unit u = n->unit[n->uhead];
+    n->heard = n->now;
+    n->unheard = 0;
     if (u.kind == U_GROUP) {
         group_reply(n);
         return;
     }
+    if (n->ring.sent < n->ring.acked + u.len && n->reply_type != REDIS_REPLY_ERROR) {
+        node_lose(n, "a reply to half a request");
+        return;
+    }
     if (u.kind == U_SELECT)
         select_reply(n);
+    else if (u.kind == U_INFO && n->reply_type != REDIS_REPLY_STRING && n->reply_type != REDIS_REPLY_ERROR)
+        node_lose(n, "unexpected reply to INFO");
     else if (u.kind == U_INFO)
         watch_replied(n->w);
-    else
-        pipeline_reply(n, &u);
+    else if (!pipeline_reply(n, &u))
+        return;
     n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
     n->un--;
     ring_ack(&n->ring, u.len);
+    suspect_cleared(n);
+}
+
+/* A reply, or a part of one, that nothing was sent for. */
+static void unasked(struct node *n)
+{
+    void *reply;
+    n->reply_type = 0;
+    if (replies_next(&n->in, false, REPLY_STRING, &reply) == 1 && n->reply_type == REDIS_REPLY_ERROR)
+        node_lose(n, "the server says %s", log_quote(n->err, n->errlen));
+    else
+        node_lose(n, "a reply that nobody asked for");
+}
+
+/* The next whole reply, acted on. False: none, or the connection is lost. */
+static bool next_reply(struct node *n)
+{
+    void *reply;
+    if (replies_idle(&n->in))
+        return false;
+    if (n->un == 0 || n->ring.sent == n->ring.acked) {
+        unasked(n);
+        return false;
+    }
+    int got = replies_next(&n->in, false, REPLY_STRING, &reply);
+    if (got < 0)
+        node_lose(n, "malformed reply: %s", n->in.why);
+    if (got > 0)
+        reply_done(n);
+    return got > 0 && !n->lost;
 }
 
 void node_receive(struct node *n)
 {
     static char in[READ_STEP];
-    void *reply;
     for (;;) {
         ssize_t k = n->t.read(&n->t, in, sizeof in);
         if (k < 0 && errno == EINTR)
@@ -297,24 +338,18 @@ void node_receive(struct node *n)
             node_lose(n, "%s", k == 0 ? "closed by the server" : transport_reason(&n->t));
             return;
         }
-        n->heard = n->now;
-        if (redisReaderFeed(n->reader, in, (size_t)k) != REDIS_OK) {
-            node_lose(n, "reply reader: %s", n->reader->errstr);
+        n->unheard += (size_t)k;
+        if (n->unheard >= HEARD_STEP) {
+            n->heard = n->now;
+            n->unheard = 0;
+        }
+        if (!replies_feed(&n->in, in, (size_t)k)) {
+            node_lose(n, "reply reader: %s", n->in.why);
             return;
         }
-        for (;;) {
-            reply = NULL;
-            if (redisReaderGetReply(n->reader, &reply) != REDIS_OK) {
-                node_lose(n, "malformed reply: %s", n->reader->errstr);
-                return;
-            }
-            if (reply == NULL)
-                break;
-            reply_done(n);
-            if (n->lost)
-                return;
-        }
-        if ((size_t)k < sizeof in)
+        while (next_reply(n))
+            ;
+        if (n->lost || (size_t)k < sizeof in)
             return;
     }
 }
@@ -328,7 +363,7 @@ static bool check_silence(struct node *n, uint64_t now)
     if (n->un == 0)
         n->heard = now;
     int limit = n->w->opt.reply_timeout;
-    if (limit == 0 || now < n->heard || now - n->heard < (uint64_t)limit * 1000000)
+    if (limit == 0 || us_since(now, n->heard) < (uint64_t)limit * 1000000)
         return false;
     node_lose(n, "no reply for %d s", limit);
     return true;

@@ -20,6 +20,7 @@
 #include "identity.h"
 #include "record.h"
 #include "patience.h"
+#include "reply.h"
 #include "ring.h"
 #include "sock.h"
 
@@ -85,6 +86,7 @@ struct item {
     uint32_t db;
     uint32_t key;
     uint64_t time;
+    uint64_t seq, pos;
     uint32_t ticket; /* of splits.h */
     uint32_t probe;  /* of probes.h; 0: it is none */
     uint16_t flow;
@@ -95,6 +97,7 @@ struct item {
     bool multikey;
     bool out; /* refused for good, or answered: not sent again */
     bool own; /* not a record's: nothing is counted */
+    bool odd; /* it got a reply that it cannot get */
 };
 
 struct gpos {
@@ -116,6 +119,7 @@ struct group {
     unsigned npos, pos_cap;
     unsigned own;        /* the first of pos belong to records of the group, the rest were only to be saved */
     uint16_t *where;     /* flow -> index in pos + 1; 0: not there */
+    bool single;         /* its requests go one by one, each with its position: see suspect.h */
     bool save;           /* also carries applied positions that were not written yet */
     unsigned open;       /* flows whose last record belongs together with their next (together.h) */
     bool loose;          /* it is sent without waiting for those */
@@ -130,9 +134,11 @@ struct groups {
     bool resend;  /* flying was refused or its connection lost: send it again */
     int32_t *cmd; /* what the commands of flying are: index of an item, or below */
     unsigned ncmd, cmd_cap;
-    unsigned replied;  /* replies of flying read, MULTI's included */
-    bool retry;        /* a reply of flying was a refusal that passes */
-    bool broken;       /* MULTI itself was refused */
+    unsigned replied; /* replies of flying read, MULTI's included */
+    bool retry;       /* a reply of flying was a refusal that passes */
+    bool broken;      /* MULTI itself was refused */
+    int step;     /* of a group whose requests go one by one: the one in flight, unless it is the last; -1 */
+    bool strange; /* the reply to EXEC holds one that its request cannot get */
     struct buf faults; /* struct fault + text: commands of flying refused when queued */
     bool dirty;        /* applied positions are newer than the key */
     bool save_now;
@@ -169,7 +175,7 @@ struct node {
     char port[8];
     struct transport t; /* fd -1: not connected */
     bool want_out;      /* the socket did not take everything */
-    redisReader *reader;
+    struct replies in;
     struct ring ring;
     struct unit *unit; /* ring of UNITS_MAX */
     uint32_t uhead, un;
@@ -191,17 +197,24 @@ struct node {
     bool reached;   /* somebody has answered, so that it is worth trying again */
     bool replica;   /* it refuses writes as a replica: to be explained */
     uint64_t now;   /* mono_us when node_work was called last */
-    uint64_t heard; /* mono_us: bytes came or went, or nothing was awaited */
+    uint64_t heard; /* mono_us: bytes went, a reply came, or so many bytes of one, or nothing was awaited */
+    size_t unheard; /* bytes of a reply that came since */
     bool lost;
     bool dead; /* the target refuses everything: nothing more is sent */
     char lost_why[400];
+    bool in_call;          /* while a question of ours was asked */
+    bool blameless;        /* for another reason than what was in flight */
+    unsigned losses;       /* in a row, see suspect.h */
+    unsigned alone_losses; /* of these, with one request in flight */
+    unsigned alone;        /* units that go one by one */
+    unsigned given_up;     /* requests, with nothing confirmed since the first */
     bool progress;         /* something was confirmed on this connection */
     uint64_t lost_since;   /* mono_us of the first of a row of losses without progress; 0: none */
     unsigned lost_wait;    /* ms to wait before looking for the target again */
     uint64_t connected_at; /* mono_us */
 
     /* the reply being read */
-    char err[256];
+    char err[256]; /* the text of an error, a status or a string */
     size_t errlen;
     int reply_type;
     int reply_elements;
@@ -239,7 +252,8 @@ void node_lose(struct node *n, const char *fmt, ...) __attribute__((format(print
 void node_fatal(struct node *n, const char *event, const char *text, size_t len);
 
 /* A refusal that passes: wait before anything is sent again. text: the server's words. */
-void node_refused(struct node *n, const char *text, size_t len);
+struct named;
+void node_refused(struct node *n, const struct named *what, const char *text, size_t len);
 
 /* Something succeeded: the row of refusals is over. */
 void node_succeeded(struct node *n);
@@ -261,7 +275,11 @@ void pipeline_init(struct pipeline *a);
 void pipeline_free(struct pipeline *a);
 enum put pipeline_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass);
 void pipeline_flush(struct node *n); /* send the MSET that is being gathered */
-void pipeline_reply(struct node *n, const struct unit *u);
+/* False: the connection is lost, and the unit is as before. */
+bool pipeline_reply(struct node *n, const struct unit *u);
+/* The first unit in flight becomes a data error; an MSET its parts. Returns how many are to be sent instead.
+ */
+unsigned pipeline_give_up(struct node *n, const char *text, size_t len);
 void pipeline_again(struct node *n);       /* send refused requests again */
 bool pipeline_quiet(const struct node *n); /* nothing gathered, in flight or refused */
 void pipeline_forget(struct node *n);      /* drop what is gathered and refused: the session is void */
@@ -279,15 +297,22 @@ void group_put_big(struct node *n, const struct rec *r, struct big *big, uint8_t
 void group_put_barrier(struct node *n);
 void group_work(struct node *n, uint64_t now);
 void group_reply(struct node *n); /* one top-level reply */
-/* An error inside the reply to EXEC, seen while that is read: the answer to command number element. */
+/* What is inside the reply to EXEC, seen while that is read: the answer to command number element. */
 void group_exec_error(struct node *n, int element, const char *text, size_t len);
-void group_exec_null(struct node *n, int element);
+void group_exec_reply(struct node *n, int element, int type);
 void group_exec_integer(struct node *n, int element, long long value);
 void group_big_sent(struct node *n);      /* the file of a big request went out */
 size_t group_room(const struct group *g); /* bytes it will take at most */
 bool groups_quiet(const struct node *n);
 bool groups_hold(const struct node *n, uint32_t key);
 void groups_forget(struct node *n); /* drop what is not in flight: the session is void */
+
+/* Its first request becomes a data error. */
+void group_give_up(struct node *n, const char *text, size_t len);
+
+/* Is the group in flight, or the step of it, in the target? seq: what the position key says of each flow. -1:
+ * half of it. */
+int group_applied(const struct node *n, const uint64_t *seq);
 
 /* The connection was lost with a group in flight. applied: the position key says that it was executed. */
 void group_settle(struct node *n, bool applied);

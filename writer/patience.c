@@ -21,21 +21,22 @@ uint64_t patience_end(unsigned ms, uint64_t now)
 
 bool patience_says(const struct patience *p, uint64_t now)
 {
-    return p->since == 0 || now - p->said >= SAY_EVERY;
+    return p->since == 0 || us_since(now, p->said) >= SAY_EVERY;
 }
 
-void patience_refused(struct patience *p, const char *node, const char *text, size_t len, uint64_t now)
+void patience_refused(struct patience *p, const char *node, const char *what, const char *text, size_t len,
+                      uint64_t now)
 {
     const char *name = node != NULL ? " node=" : "", *of = node != NULL ? node : "";
     snprintf(p->why, sizeof p->why, "%.*s", (int)(len < sizeof p->why ? len : sizeof p->why - 1), text);
     if (p->since == 0) {
         p->since = p->said = now;
-        log_event(LOG_WARN, NO_FLOW, "event=target_refuses_for_now%s%s reply=%s action=waiting", name, of,
-                  log_quote(text, len));
+        log_event(LOG_WARN, NO_FLOW, "event=target_refuses_for_now%s%s reply=%s%s action=waiting", name, of,
+                  log_quote(text, len), what);
     } else if (patience_says(p, now)) {
         p->said = now;
-        log_event(LOG_WARN, NO_FLOW, "event=target_still_refuses%s%s seconds=%llu reply=%s", name, of,
-                  (unsigned long long)((now - p->since) / 1000000), log_quote(text, len));
+        log_event(LOG_WARN, NO_FLOW, "event=target_still_refuses%s%s seconds=%llu reply=%s%s", name, of,
+                  (unsigned long long)(us_since(now, p->since) / 1000000), log_quote(text, len), what);
     }
     if (p->until > now)
         return;

@@ -27,8 +27,10 @@ uint64_t patience_end(unsigned ms, uint64_t now);
 /* Is it time for a message about a row of refusals? */
 bool patience_says(const struct patience *p, uint64_t now);
 
-/* One more refusal: text are the server's words, node its name where there are several (else NULL). */
-void patience_refused(struct patience *p, const char *node, const char *text, size_t len, uint64_t now);
+/* One more refusal: text are the server's words, node its name where there are several (else NULL), what the
+ * request (named_text). */
+void patience_refused(struct patience *p, const char *node, const char *what, const char *text, size_t len,
+                      uint64_t now);
 
 /* Something succeeded: the row is over, unless a pause has begun since it was sent. */
 void patience_over(struct patience *p, const char *node);

@@ -6,6 +6,7 @@
 #include "exits.h"
 #include "log.h"
 #include "request.h"
+#include "suspect.h"
 #include "writer.h"
 
 static const char set_prefix[] = "*3\r\n$3\r\nSET\r\n";
@@ -196,11 +197,11 @@ static void keep_parts(struct node *n, const struct unit *u)
     keep_keys(a, u->keys);
 }
 
-static void data_error(struct node *n, const struct unit *u)
+static void data_error(struct node *n, const struct unit *u, const char *text, size_t len)
 {
     const struct inkey *k = &n->a.key[n->a.khead];
-    struct failure f = {.text = n->err,
-                        .len = n->errlen,
+    struct failure f = {.text = text,
+                        .len = len,
                         .r = {.flow = k->flow,
                               .db = n->db,
                               .slot = REC_NO_SLOT,
@@ -215,10 +216,12 @@ static void data_error(struct node *n, const struct unit *u)
 
 static void unit_error(struct node *n, const struct unit *u)
 {
+    struct named what;
     switch (error_class(n->err, n->errlen)) {
     case ERR_RETRY:
+        what = (struct named){ring_at(&n->ring, n->ring.acked), u->len, u->keyarg, u->len};
         keep(n, u);
-        node_refused(n, n->err, n->errlen);
+        node_refused(n, &what, n->err, n->errlen);
         return;
     case ERR_FATAL:
     case ERR_REDIRECT:
@@ -232,22 +235,46 @@ static void unit_error(struct node *n, const struct unit *u)
         keep_parts(n, u);
         return;
     }
-    data_error(n, u);
+    data_error(n, u, n->err, n->errlen);
     release_keys(n, u->keys, false);
 }
 
-void pipeline_reply(struct node *n, const struct unit *u)
+unsigned pipeline_give_up(struct node *n, const char *text, size_t len)
 {
+    const struct unit u = n->unit[n->uhead];
     n->a.outstanding--;
-    if (n->reply_type == REDIS_REPLY_ERROR) {
+    if (u.kind == U_MSET) {
+        keep_parts(n, &u);
+    } else {
+        data_error(n, &u, text, len);
+        release_keys(n, u.keys, false);
+    }
+    n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
+    n->un--;
+    ring_ack(&n->ring, u.len);
+    return u.kind == U_MSET ? u.keys : 0;
+}
+
+bool pipeline_reply(struct node *n, const struct unit *u)
+{
+    bool error = n->reply_type == REDIS_REPLY_ERROR;
+    if (!error &&
+        (u->kind == U_MSET ? n->reply_type != REDIS_REPLY_STATUS
+                           : !reply_fits(ring_at(&n->ring, n->ring.acked), u->len, n->reply_type))) {
+        node_lose(n, "unexpected reply to a request");
+        return false;
+    }
+    n->a.outstanding--;
+    if (error) {
         unit_error(n, u);
-        return;
+        return true;
     }
     n->confirmed_a++;
     n->progress = true;
     release_keys(n, u->keys, true);
     if (n->patience.since != 0)
         node_succeeded(n);
+    return true;
 }
 
 /* Only when every reply of the refused batch is there, so that they go in their old order. */

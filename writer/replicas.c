@@ -77,7 +77,9 @@ static void wait_reply(struct conn *c, void *arg, const redisReply *r)
         refused(c, r);
         return;
     }
-    if (r->type == REDIS_REPLY_INTEGER && r->integer >= c->w->opt.wait) {
+    if (!conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "WAIT"))
+        return;
+    if (r->integer >= c->w->opt.wait) {
         c->held = 0;
         patience_over(&c->patience, cnode_name(c->node));
         tell_all(c, true);

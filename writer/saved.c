@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <bsd/string.h>
 
+#include "call.h"
 #include "crc64.h"
 #include "exits.h"
 #include "io.h"
@@ -74,16 +75,18 @@ static bool from_key(struct writer *w, struct saved_vector *v)
     if (n->db != 0 && !target_must(w, n, CALL_MS, "SELECT", "0", NULL))
         return false;
     redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
+    n->in_call = r == NULL || (r->type != REDIS_REPLY_ERROR && !reply_is_hash(r));
     if (r == NULL) {
-        node_lose(n, "HGETALL: %s", strerror(errno));
+        node_lose(n, "HGETALL: %s", call_reason(&n->t));
         return false;
     }
-    bool ok = r->type == REDIS_REPLY_ARRAY;
+    bool ok = reply_is_hash(r);
     if (ok)
         read_fields(v, r);
+    else if (r->type != REDIS_REPLY_ERROR)
+        node_lose(n, "HGETALL: unexpected reply");
     else
-        writer_fail(w, EXIT_CANNOT, "event=position_not_read reply=%s",
-                    log_quote(r->str != NULL ? r->str : "?", r->str != NULL ? r->len : 1));
+        writer_fail(w, EXIT_CANNOT, "event=position_not_read reply=%s", log_quote(r->str, r->len));
     freeReplyObject(r);
     return ok && (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
 }
@@ -296,7 +299,7 @@ static void mark(struct writer *w)
 
 void saved_write(struct writer *w, uint64_t now, bool final)
 {
-    if (!due(w) || (!final && now - w->saved_at < EVERY))
+    if (!due(w) || (!final && us_since(now, w->saved_at) < EVERY))
         return;
     w->saved_at = now;
     if (final || w->cluster == NULL || w->marks.doing != MARKS_IDLE)

@@ -59,11 +59,15 @@ static enum seek ask_address(const struct options *o, const struct endpoint *s, 
         snprintf(why, whylen, "sentinel %s:%s knows no master by the name of %s", s->host, s->port,
                  o->url.name);
         verdict = SEEK_UNKNOWN;
-    } else if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->str == NULL ||
-               r->element[1]->str == NULL ||
+    } else if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements != 2 ||
+               r->element[0]->type != REDIS_REPLY_STRING || r->element[1]->type != REDIS_REPLY_STRING ||
                strlcpy(master->host, r->element[0]->str, sizeof master->host) >= sizeof master->host ||
                strlcpy(master->port, r->element[1]->str, sizeof master->port) >= sizeof master->port) {
         verdict = refusal(s, t, r, "SENTINEL get-master-addr-by-name", why, whylen);
+    } else if (!endpoint_ok(master->host, master->port)) {
+        snprintf(why, whylen, "sentinel %s:%s: what it names is no host and port", s->host, s->port);
+        *master = (struct endpoint){.host = ""};
+        verdict = SEEK_FATAL;
     }
     freeReplyObject(r);
     return verdict;
@@ -132,8 +136,10 @@ static void say_master(const struct options *o, const char *info)
         return;
     info_field(info, "master_host", host, sizeof host);
     info_field(info, "master_port", port, sizeof port);
-    log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s master=%s:%s note=%s", o->shown,
-              log_quote(host, strlen(host)), port, "\"it refuses writes: if it stays so, name its master\"");
+    if (!endpoint_ok(host, port))
+        return;
+    log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s master=\"%s\":%s note=%s", o->shown,
+              host, port, "\"it refuses writes: if it stays so, name its master\"");
 }
 
 void seek_explain_replica(const struct options *o)

@@ -411,18 +411,20 @@ static bool write_identity(struct writer *w)
     bool ok = (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", "0", NULL)) &&
               target_must(w, n, CALL_MS, "HSET", s->position_key, "writer", w->run, NULL) &&
               target_must(w, n, CALL_MS, "MULTI", NULL) &&
-              target_must(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
-              target_must(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
-                          "source", s->address, "verify", w->probes.owed ? "1" : "0",
-                          w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
-    if (ok && session_began_empty(w))
-        ok = target_must(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
-    for (unsigned i = 0; s->going_on > 0 && i < s->flows && ok; i++) {
+              target_queued(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
+              target_queued(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
+                            "source", s->address, "verify", w->probes.owed ? "1" : "0",
+                            w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
+    bool empty = session_began_empty(w);
+    if (ok && empty)
+        ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
+    unsigned more = s->going_on > 0 ? s->flows : 0;
+    for (unsigned i = 0; i < more && ok; i++) {
         snprintf(name, sizeof name, "f%u", i);
         snprintf(text, sizeof text, "%u 0 %llu", s->epoch, (unsigned long long)w->positions.flow[i].pos);
-        ok = target_must(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
+        ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
     }
-    return ok && target_must(w, n, CALL_MS, "EXEC", NULL) &&
+    return ok && target_exec(w, n, CALL_MS, 2 + empty + more) &&
            (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
 }
 

@@ -14,13 +14,14 @@
 #include "log.h"
 #include "program.h"
 #include "request.h"
+#include "suspect.h"
 #include "resp.h"
 #include "apply.h"
 #include "writer.h"
 
 #define SPANS_MAX  64u
-#define RING_LIMIT ((size_t)1 << 20)   /* longer requests do not go through the ring */
-#define VALUE_MAX  ((size_t)256 << 20) /* what a program may carry from one node to another */
+#define RING_LIMIT ((size_t)1 << 20)  /* longer requests do not go through the ring */
+#define VALUE_MAX  ((size_t)64 << 20) /* what a program may carry from one node to another */
 
 struct reg {
     uint8_t *p;
@@ -40,9 +41,12 @@ struct span {
     bool broken; /* only clearing up is left */
     uint64_t due;
     unsigned tries;
+    struct plight plight;
     struct cnode *ask;
     struct buf req;
     struct bigjob *big; /* carries req when it is long */
+    bool large;         /* the step's reply was above what any may have */
+    bool reading;       /* such a one is on its way */
     struct reg reg[PROGRAM_REGS + 1];
     uint16_t slot[PROGRAM_STEPS];
     unsigned nslots;
@@ -163,6 +167,8 @@ static bool next_step(struct span *s)
         if (build(s)) {
             s->sent = false;
             s->tries = 0;
+            s->plight = (struct plight){0};
+            s->large = false;
             s->due = 0;
             s->ask = NULL;
             return true;
@@ -289,6 +295,9 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
     uint64_t due;
     if (r == NULL) {
         again(s, 0, NULL);
+    } else if (r->type != REDIS_REPLY_ERROR && !reply_is_hash(r)) {
+        conn_lose(c, "HGETALL: unexpected reply");
+        again(s, 0, NULL);
     } else if (r->type != REDIS_REPLY_ERROR) {
         (void)exact_learn(s->w, s->slot[s->asking], r, 0);
         again(s, 0, NULL);
@@ -311,6 +320,17 @@ static void lost(struct span *s)
     again(s, 0, NULL);
 }
 
+static void lost_at(struct span *s, const char *why)
+{
+    if (!plight_hopeless(&s->plight) || !suspect_found(s->w, &s->w->cluster->given_up)) {
+        lost(s);
+        return;
+    }
+    const char *text = suspect_text(why);
+    fault(s, text, strlen(text));
+    advance(s);
+}
+
 static void safe(struct conn *c, void *arg, bool ok)
 {
     struct span *s = arg;
@@ -327,17 +347,33 @@ static void on_reply(struct conn *c, void *arg, const redisReply *r)
     struct span *s = arg;
     struct cnode *ask;
     uint64_t due;
+    s->reading = false;
     if (r == NULL) {
-        lost(s);
+        if (c->state == CONN_READY)
+            plight_lost(&s->plight, c);
+        lost_at(s, c->why);
+        return;
+    }
+    if (c->in.cut && !s->large) { /* again, with room for it */
+        s->large = true;
+        again(s, 0, NULL);
         return;
     }
     if (r->type == REDIS_REPLY_ERROR) {
-        if (cluster_detour(c, s->tries, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        if (!c->in.cut && cluster_detour(c, s->tries, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+            struct named what = {s->req.p, s->req.len, 1, s->req.len};
+            plight_refused(s->w, &s->plight, &what, r->str, r->len);
             again(s, due, ask);
             return;
         }
-        fault(s, r->str, r->len);
+        static const char large[] = "ERR a value is too large to be carried from one node to another";
+        fault(s, c->in.cut ? large : r->str, c->in.cut ? sizeof large - 1 : r->len);
         advance(s);
+        return;
+    }
+    if (!reply_fits(s->req.p, s->req.len, r->type)) {
+        conn_lose(c, "unexpected reply to a step of a program");
+        lost(s);
         return;
     }
     if (s->step.keep != 0)
@@ -359,9 +395,9 @@ static struct conn *way(struct span *s, unsigned slot, size_t n)
 {
     static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
     struct cluster *cl = s->w->cluster;
-    struct conn *c = s->ask != NULL ? cnode_conn(cl, s->ask, slot, n) : cluster_conn(cl, slot, n);
+    struct conn *c = cluster_way(cl, s->ask, slot, n, plight_alone(&s->plight));
     if (c == NULL) {
-        if (s->ask != NULL && s->ask->conn[0]->wait_ms > 0)
+        if (s->ask != NULL && cnode_missing(s->ask, slot))
             s->ask = NULL;
         return NULL;
     }
@@ -413,6 +449,21 @@ static void send_closing(struct span *s)
     send_changing(s, on_closed);
 }
 
+/* Of values above what any reply may have, one program at a time has one in memory. */
+static bool may_read(const struct span *s)
+{
+    const struct span *o;
+    TAILQ_FOREACH(o, &s->w->cluster->spans, link)
+    {
+        bool holds = o->reading || o->req.len > REPLY_STRING;
+        for (unsigned i = 1; i <= PROGRAM_REGS; i++)
+            holds |= o->reg[i].n > REPLY_STRING;
+        if (s->large && o != s && holds)
+            return false;
+    }
+    return true;
+}
+
 /* Send the step, if a connection takes it now. */
 static void send_step(struct span *s, uint64_t now)
 {
@@ -443,9 +494,10 @@ static void send_step(struct span *s, uint64_t now)
         send_big(s, now);
     } else if (changes(s)) {
         send_changing(s, on_step);
-    } else if ((c = way(s, s->step.slot, s->req.len)) != NULL) {
+    } else if (may_read(s) && (c = way(s, s->step.slot, s->req.len)) != NULL) {
         s->sent = true;
-        conn_call_raw(c, on_reply, s, s->req.p, s->req.len);
+        s->reading = s->large;
+        conn_call_most(c, on_reply, s, s->req.p, s->req.len, s->large ? VALUE_MAX : REPLY_STRING);
     }
 }
 

@@ -44,6 +44,7 @@ struct sweep {
     uint32_t dbs[1024]; /* databases that hold keys */
     unsigned ndbs, at;
     char cursor[32];
+    struct scan_guard guard;
     struct identity who; /* the server whose cursor it is */
     uint64_t next;       /* mono_us: the next step is not due before */
     uint64_t scanned, removed, cleared;

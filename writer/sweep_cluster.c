@@ -98,7 +98,7 @@ static void take_myself(struct sweep *s, const struct conn *c, const char *line,
 static void on_nodes(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    if (!counts(c, r, "CLUSTER") || r->str == NULL)
+    if (!counts(c, r, "CLUSTER") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "CLUSTER NODES"))
         return;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
         size_t n = strcspn(line, "\n");
@@ -114,7 +114,7 @@ static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
 {
     struct sweep *s = &c->w->sweep;
     (void)arg;
-    if (!counts(c, r, "INFO") || r->str == NULL)
+    if (!counts(c, r, "INFO") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
         return;
     if (s->phase == SWEEP_LOOKS) {
         s->ndbs = s->at = 0;
@@ -161,9 +161,12 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
     struct sweep *s = &c->w->sweep;
     struct cnode *n = c->node;
     (void)arg;
-    if (!counts(c, r, "SCAN") || r->type != REDIS_REPLY_ARRAY || r->elements != 2 ||
-        r->element[0]->str == NULL)
+    if (!counts(c, r, "SCAN"))
         return;
+    if (!reply_is_scan(r) || scan_circles(&n->guard, r->element[0]->str)) {
+        conn_lose(c, "SCAN: unexpected reply");
+        return;
+    }
     uint32_t db = c->w->cluster->slots ? 0 : s->dbs[s->at];
     const redisReply *keys = r->element[1];
     for (size_t i = 0; i < keys->elements; i++) {
@@ -184,8 +187,8 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
 static void on_select(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    if (r != NULL && r->type == REDIS_REPLY_ERROR) /* what is behind it ran where it should not */
-        conn_lose(c, "SELECT: %s", r->str);
+    if (r != NULL && r->type != REDIS_REPLY_STATUS) /* what is behind it ran where it should not */
+        conn_lose(c, "SELECT: %s", r->type == REDIS_REPLY_ERROR ? r->str : "unexpected reply");
 }
 
 /* Requests of ours in another database than the connection's, which is selected again behind them. */
@@ -266,7 +269,7 @@ static void on_deleted(struct conn *c, void *arg, const redisReply *r)
     (void)arg;
     cl->stir = true;
     s->going_sent = false; /* if it was lost or refused it goes again, and nothing else before that */
-    if (r == NULL)
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "DEL"))
         return;
     if (r->type == REDIS_REPLY_ERROR && cluster_detour(c, 3, r->str, r->len, &due, &other) != DETOUR_NONE)
         return;

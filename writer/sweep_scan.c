@@ -22,6 +22,13 @@ static void from_the_start(struct sweep *s, const struct node *n)
     strlcpy(s->cursor, "0", sizeof s->cursor);
     s->who = n->info.who;
     s->ndbs = s->at = 0;
+    s->guard = (struct scan_guard){.n = 0};
+}
+
+static void lose(struct node *n, const char *why)
+{
+    n->in_call = true;
+    node_lose(n, "%s", why);
 }
 
 /* All flows have ended their full sync: see which databases there are. */
@@ -30,11 +37,14 @@ static void begin_scan(struct writer *w)
     struct sweep *s = &w->sweep;
     struct node *n = &w->node;
     redisReply *r = target_answer(w, n, CALL_MS, "INFO", "keyspace", NULL);
-    if (r == NULL)
+    if (r != NULL && r->type != REDIS_REPLY_STRING)
+        lose(n, "INFO: unexpected reply");
+    if (r == NULL || n->lost) {
+        freeReplyObject(r);
         return; /* again on the next connection, if there is one */
+    }
     from_the_start(s, n);
-    for (const char *p = r->str != NULL ? strstr(r->str, "\ndb") : NULL; p != NULL && s->ndbs < 1024;
-         p = strstr(p + 1, "\ndb"))
+    for (const char *p = strstr(r->str, "\ndb"); p != NULL && s->ndbs < 1024; p = strstr(p + 1, "\ndb"))
         s->dbs[s->ndbs++] = (uint32_t)strtoul(p + 3, NULL, 10);
     freeReplyObject(r);
     s->state = SWEEP_SCANS;
@@ -90,10 +100,13 @@ static void scan_step(struct writer *w)
     redisReply *r = target_answer(w, n, CALL_MS, "SCAN", s->cursor, "COUNT", SWEEP_COUNT, NULL);
     if (r == NULL)
         return;
-    bool ok = r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->str != NULL;
+    bool ok = reply_is_scan(r) && !scan_circles(&s->guard, r->element[0]->str);
+    if (!ok)
+        lose(n, "SCAN: unexpected reply");
     if (ok && remove_unseen(w, r->element[1])) {
         strlcpy(s->cursor, r->element[0]->str, sizeof s->cursor);
         s->at += strcmp(s->cursor, "0") == 0;
+        n->progress = true;
     }
     freeReplyObject(r);
     if (other && !n->lost)

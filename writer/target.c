@@ -13,9 +13,11 @@
 #include "io.h"
 #include "log.h"
 #include "meta.h"
+#include "suspect.h"
 #include "writer.h"
 
 #define CALL_MS      20000
+#define WORD         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_+"
 #define BULK_DEFAULT ((uint64_t)512 << 20)
 
 /* ---- one command, one reply ---- */
@@ -30,6 +32,13 @@ redisReply *target_call(struct node *n, int timeout_ms, ...)
     return call_argv(&n->t, timeout_ms, arg, argc);
 }
 
+/* The connection is lost at a question of ours. */
+static void lose_call(struct node *n, const char *command, const char *why)
+{
+    n->in_call = true;
+    node_lose(n, "%s: %s", command, why);
+}
+
 /* The same, but a refusal that passes is waited out, as long as a lost target would be looked for. */
 static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_ms, const char **arg,
                                   unsigned argc)
@@ -38,11 +47,11 @@ static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_
     for (;;) {
         redisReply *r = call_argv(&n->t, timeout_ms, arg, argc);
         if (r == NULL)
-            node_lose(n, "%s: %s", arg[0], call_reason(&n->t));
+            lose_call(n, arg[0], call_reason(&n->t));
         if (r == NULL || r->type != REDIS_REPLY_ERROR || error_class(r->str, r->len) != ERR_RETRY ||
             mono_us() >= give_up || writer_signals() >= 2)
             return r;
-        node_refused(n, r->str, r->len);
+        node_refused(n, NULL, r->str, r->len);
         n->patience.until = 0;
         freeReplyObject(r);
         if (n->lost) /* by the refusal: the target is elsewhere now */
@@ -85,6 +94,25 @@ redisReply *target_answer(struct writer *w, struct node *n, int timeout_ms, ...)
     return must(w, n, timeout_ms, arg, argc);
 }
 
+enum { REPLY_ANY, REPLY_QUEUED };
+
+/* Is it what the command answers? It is freed. */
+static bool fits(struct node *n, const char *command, int what, redisReply *r)
+{
+    if (r == NULL)
+        return false;
+    struct buf b = {.max = 64};
+    (void)resp_add_array(&b, 1);
+    (void)resp_add_str(&b, command);
+    bool ok = what == REPLY_QUEUED ? r->type == REDIS_REPLY_STATUS && strcmp(r->str, "QUEUED") == 0
+                                   : reply_fits(b.p, b.len, r->type);
+    if (!ok)
+        lose_call(n, command, "unexpected reply");
+    buf_free(&b);
+    freeReplyObject(r);
+    return ok;
+}
+
 bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
 {
     const char *arg[CALL_ARGS_MAX];
@@ -92,10 +120,30 @@ bool target_must(struct writer *w, struct node *n, int timeout_ms, ...)
     va_start(ap, timeout_ms);
     unsigned argc = call_collect(arg, ap);
     va_end(ap);
-    redisReply *r = must(w, n, timeout_ms, arg, argc);
-    if (r != NULL)
-        freeReplyObject(r);
-    return r != NULL;
+    return fits(n, arg[0], REPLY_ANY, must(w, n, timeout_ms, arg, argc));
+}
+
+bool target_queued(struct writer *w, struct node *n, int timeout_ms, ...)
+{
+    const char *arg[CALL_ARGS_MAX];
+    va_list ap;
+    va_start(ap, timeout_ms);
+    unsigned argc = call_collect(arg, ap);
+    va_end(ap);
+    return fits(n, arg[0], REPLY_QUEUED, must(w, n, timeout_ms, arg, argc));
+}
+
+bool target_exec(struct writer *w, struct node *n, int timeout_ms, unsigned commands)
+{
+    const char *arg[] = {"EXEC"};
+    redisReply *r = must(w, n, timeout_ms, arg, 1);
+    bool whole = r != NULL && r->type == REDIS_REPLY_ARRAY && r->elements == commands;
+    for (unsigned i = 0; whole && i < commands; i++)
+        whole = r->element[i]->type == REDIS_REPLY_INTEGER; /* DEL and HSET */
+    if (r != NULL && !whole)
+        lose_call(n, "EXEC", "unexpected reply");
+    freeReplyObject(r);
+    return whole;
 }
 
 bool target_request(struct writer *w, struct node *n, int timeout_ms, const char *what, const void *request,
@@ -104,18 +152,17 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
     for (;;) {
         redisReply *r = call_request(&n->t, timeout_ms, request, len);
         if (r == NULL) {
-            node_lose(n, "%s: %s", what, call_reason(&n->t));
+            lose_call(n, what, call_reason(&n->t));
             return false;
         }
-        if (r->type != REDIS_REPLY_ERROR) {
-            freeReplyObject(r);
-            return true;
-        }
+        if (r->type != REDIS_REPLY_ERROR)
+            return fits(n, what, REPLY_ANY, r);
         if (error_class(r->str, r->len) != ERR_RETRY || writer_signals() >= 2) {
             refused(w, n, what, r);
             return false;
         }
-        node_refused(n, r->str, r->len);
+        struct named asks = {request, len, 0, len};
+        node_refused(n, &asks, r->str, r->len);
         n->patience.until = 0;
         freeReplyObject(r);
         if (n->lost)
@@ -188,17 +235,15 @@ redisReply *target_inspect(struct node *n, struct target_info *info, bool *lost)
 {
     redisReply *r = target_call(n, CALL_MS, "INFO", "server", NULL);
     *lost = r == NULL;
-    if (r == NULL || r->type == REDIS_REPLY_ERROR)
+    if (r == NULL || r->type != REDIS_REPLY_STRING)
         return r;
-    if (r->type == REDIS_REPLY_STRING)
-        parse_info(info, r->str);
+    parse_info(info, r->str);
     freeReplyObject(r);
     r = target_call(n, CALL_MS, "INFO", "replication", NULL);
     *lost = r == NULL;
-    if (r == NULL || r->type == REDIS_REPLY_ERROR)
+    if (r == NULL || r->type != REDIS_REPLY_STRING)
         return r;
-    if (r->type == REDIS_REPLY_STRING)
-        parse_replication(info, r->str);
+    parse_replication(info, r->str);
     freeReplyObject(r);
     return NULL;
 }
@@ -225,8 +270,10 @@ static void module_names(struct target_info *info, const redisReply *list)
 bool target_limits(struct node *n, struct target_info *info)
 {
     redisReply *r = target_call(n, CALL_MS, "MODULE", "LIST", NULL);
-    if (r == NULL)
+    if (r == NULL || (r->type != REDIS_REPLY_ARRAY && r->type != REDIS_REPLY_ERROR)) {
+        freeReplyObject(r);
         return false;
+    }
     module_names(info, r);
     freeReplyObject(r);
     r = target_call(n, CALL_MS, "CONFIG", "GET", "proto-max-bulk-len", NULL);
@@ -261,9 +308,11 @@ const char *target_unfit(const struct target_info *info, const char *existing, c
     uint64_t cluster = 0;
     (void)meta_getu(text, n, "cluster", &cluster);
     if (meta_get(text, n, "kind", kind, sizeof kind) <= 0)
-        return "TARGET record without kind";
+        return "note=\"TARGET record without kind\"";
     if (meta_get(text, n, "version", version, sizeof version) < 0)
         version[0] = '\0';
+    if (strspn(kind, WORD) != strlen(kind) || strspn(version, WORD) != strlen(version))
+        return "note=\"TARGET record whose kind or version is no word\"";
     bool portable = strcmp(kind, "portable") == 0;
     const char *have = portable ? info->compat : info->version;
     if ((!portable && strcmp(kind, info->kind) != 0) || version_less(have, version) ||
@@ -291,14 +340,21 @@ const char *target_unfit(const struct target_info *info, const char *existing, c
 static int db_has_keys(struct writer *w, struct node *n)
 {
     char cursor[32] = "0";
+    struct scan_guard guard = {.n = 0};
     int found = 0;
     do {
         const char *arg[] = {"SCAN", cursor, "COUNT", "1000"};
         redisReply *r = call_patiently(w, n, CALL_MS, arg, 4);
         if (r == NULL)
             return -1;
-        if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->str == NULL) {
+        if (r->type == REDIS_REPLY_ERROR) {
             refused(w, n, "SCAN", r);
+            return -1;
+        }
+        bool circles = reply_is_scan(r) && scan_circles(&guard, r->element[0]->str);
+        if (!reply_is_scan(r) || circles) {
+            lose_call(n, "SCAN", circles ? "its cursor goes in circles" : "unexpected reply");
+            freeReplyObject(r);
             return -1;
         }
         const redisReply *keys = r->element[1];
@@ -323,8 +379,13 @@ int target_has_keys(struct writer *w, struct node *n)
     redisReply *r = call_patiently(w, n, CALL_MS, arg, 2);
     if (r == NULL)
         return -1;
-    if (r->type != REDIS_REPLY_STRING) {
+    if (r->type == REDIS_REPLY_ERROR) {
         refused(w, n, "INFO", r);
+        return -1;
+    }
+    if (r->type != REDIS_REPLY_STRING) {
+        lose_call(n, "INFO", "unexpected reply");
+        freeReplyObject(r);
         return -1;
     }
     int found = 0;

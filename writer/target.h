@@ -39,6 +39,10 @@ int target_has_keys(struct writer *w, struct node *n);
  * failed. The arguments end with NULL. */
 bool target_must(struct writer *w, struct node *n, int timeout_ms, ...) __attribute__((sentinel));
 
+/* The same within MULTI, and EXEC behind so many commands that answer integers. */
+bool target_queued(struct writer *w, struct node *n, int timeout_ms, ...) __attribute__((sentinel));
+bool target_exec(struct writer *w, struct node *n, int timeout_ms, unsigned commands);
+
 /* The same for its reply, which is no error. NULL: the connection was lost, or the writer has failed. */
 redisReply *target_answer(struct writer *w, struct node *n, int timeout_ms, ...) __attribute__((sentinel));
 

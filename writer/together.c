@@ -1,6 +1,7 @@
 #include "together.h"
 
 #include "bundle.h"
+#include "io.h"
 #include "writer.h"
 
 #define HOLD_MAX ((uint64_t)50000) /* us */
@@ -73,13 +74,13 @@ bool together_holds(struct node *n, uint64_t now)
         return false;
     if (g->held_since == 0)
         g->held_since = now;
-    return now - g->held_since < HOLD_MAX;
+    return us_since(now, g->held_since) < HOLD_MAX;
 }
 
 uint64_t together_until(const struct node *n, uint64_t now)
 {
     const struct group *g = n->b.building;
-    if (g->held_since == 0 || now - g->held_since >= HOLD_MAX)
+    if (g->held_since == 0 || us_since(now, g->held_since) >= HOLD_MAX)
         return 0;
     return g->held_since + HOLD_MAX;
 }

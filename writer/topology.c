@@ -9,6 +9,7 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
+#include "slotmap.h"
 #include "target.h"
 #include "writer.h"
 
@@ -68,35 +69,24 @@ struct cnode *topology_node(struct cluster *cl, const char *host, const char *po
 
 /* ---- reading a topology ---- */
 
-/* Host and port of a node in the reply. An empty or null host means the node that was asked. */
-static struct cnode *node_of(struct cluster *cl, const redisReply *r, const char *asked)
-{
-    char port[8];
-    if (r->type != REDIS_REPLY_ARRAY || r->elements < 2 || r->element[1]->type != REDIS_REPLY_INTEGER ||
-        r->element[1]->integer < 1 || r->element[1]->integer > 65535)
-        return NULL;
-    const redisReply *h = r->element[0];
-    const char *host = h->str == NULL || h->len == 0 || strcmp(h->str, "?") == 0 ? asked : h->str;
-    snprintf(port, sizeof port, "%lld", r->element[1]->integer);
-    return topology_node(cl, host, port);
-}
+struct reading {
+    struct cluster *cl;
+    const char *asked;
+    bool full; /* more nodes than can be known */
+};
 
-/* One range: first slot, last slot, master, replicas. */
-static bool take_range(struct cluster *cl, const redisReply *r, const char *asked)
+static void take_node(void *ctx, unsigned first, unsigned last, const char *host, const char *port,
+                      bool replica)
 {
-    if (r->type != REDIS_REPLY_ARRAY || r->elements < 3 || r->element[0]->type != REDIS_REPLY_INTEGER ||
-        r->element[1]->type != REDIS_REPLY_INTEGER)
-        return false;
-    long long first = r->element[0]->integer, last = r->element[1]->integer;
-    struct cnode *n = node_of(cl, r->element[2], asked);
-    if (n == NULL || first < 0 || last < first || last >= (long long)SLOTS)
-        return false;
-    n->listed = true;
-    for (long long s = first; s <= last; s++)
-        cl->owner[s] = (uint16_t)n->index;
-    for (size_t i = 3; i < r->elements; i++) /* known, in case nobody else answers */
-        (void)node_of(cl, r->element[i], asked);
-    return true;
+    struct reading *k = ctx;
+    struct cnode *n = topology_node(k->cl, host[0] != '\0' ? host : k->asked, port);
+    if (replica) /* known, in case nobody else answers */
+        return;
+    k->full |= n == NULL;
+    for (unsigned s = first; n != NULL && s <= last; s++)
+        k->cl->owner[s] = (uint16_t)n->index;
+    if (n != NULL)
+        n->listed = true;
 }
 
 static unsigned owned(const struct cluster *cl)
@@ -109,13 +99,13 @@ static unsigned owned(const struct cluster *cl)
 
 static bool take_topology(struct cluster *cl, const redisReply *r, const char *asked)
 {
-    if (r->type != REDIS_REPLY_ARRAY || r->elements == 0)
-        return false;
+    struct reading in = {.cl = cl, .asked = asked};
     for (unsigned i = 0; i < cl->nnodes; i++)
         cl->node[i]->listed = false;
-    for (size_t i = 0; i < r->elements; i++)
-        if (!take_range(cl, r->element[i], asked))
-            return false;
+    if (!slotmap_read(r, take_node, &in))
+        return false;
+    if (in.full)
+        return false;
     unsigned masters = 0;
     for (unsigned i = 0; i < cl->nnodes; i++) {
         cl->node[i]->master = cl->node[i]->listed;
@@ -165,7 +155,7 @@ void topology_refresh(struct cluster *cl)
         return;
     uint64_t now = mono_us();
     cl->refresh_ms = cl->refresh_ms == 0 ? REFRESH_MIN : cl->refresh_ms * 2;
-    if (now - cl->refresh_since > (uint64_t)4 * REFRESH_MAX * 1000) /* it was calm */
+    if (us_since(now, cl->refresh_since) > (uint64_t)4 * REFRESH_MAX * 1000) /* it was calm */
         cl->refresh_ms = REFRESH_MIN;
     if (cl->refresh_ms > REFRESH_MAX)
         cl->refresh_ms = REFRESH_MAX;
@@ -191,7 +181,7 @@ void topology_lost(struct conn *c)
 
 void topology_work(struct cluster *cl, uint64_t now)
 {
-    if (cl->refreshing != NULL && now - cl->refresh_since > ANSWER_LIMIT) {
+    if (cl->refreshing != NULL && us_since(now, cl->refresh_since) > ANSWER_LIMIT) {
         cl->refreshing = NULL; /* its answer still counts when it comes */
         cl->refresh_at = now;
     }

@@ -122,8 +122,10 @@ bool watch_begin(struct writer *w)
     static const char *const sections[] = {"memory", "stats"};
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
         redisReply *r = target_call(&w->node, CALL_MS, "INFO", sections[i], NULL);
-        if (r == NULL)
+        if (r == NULL || (r->type != REDIS_REPLY_STRING && r->type != REDIS_REPLY_ERROR)) {
+            freeReplyObject(r);
             return false;
+        }
         if (r->type == REDIS_REPLY_STRING)
             watch_reply(w, r->str, r->len);
         freeReplyObject(r);
@@ -135,7 +137,8 @@ static void node_reply(struct conn *c, void *arg, const redisReply *r)
 {
     struct cnode *node = arg;
     node->watching--;
-    if (r != NULL && r->type == REDIS_REPLY_STRING)
+    if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") &&
+        r->type == REDIS_REPLY_STRING)
         look(c->w, &node->evicted_known, &node->evicted, r->str, r->len);
 }
 
@@ -144,7 +147,8 @@ static void replicas_reply(struct conn *c, void *arg, const redisReply *r)
 {
     uint64_t n;
     (void)arg;
-    if (r == NULL || r->type != REDIS_REPLY_STRING || !number_of(r->str, r->len, "connected_slaves", &n) ||
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
+        r->type != REDIS_REPLY_STRING || !number_of(r->str, r->len, "connected_slaves", &n) ||
         n >= (uint64_t)c->w->opt.wait)
         return;
     log_event(LOG_WARN, NO_FLOW, "event=too_few_replicas node=%s replicas=%llu wait=%d note=%s",

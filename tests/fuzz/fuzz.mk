@@ -8,7 +8,8 @@ FUZZ_SAN      = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recove
 FUZZ_LINK     = -fsanitize=fuzzer,address,undefined
 FUZZ_FLAGS    = $(CSTD) $(WARN) $(WERROR) -O1 -g -fno-omit-frame-pointer $(FUZZ_SAN) -Icommon -MMD -MP
 FUZZ_SRC      = $(filter-out common/tls%,$(SRC_common)) $(filter-out parser/main.c parser/options.c,$(SRC_dfparse)) tests/unit/canon.c \
-                reader/file_kind.c reader/resume.c reader/sessinfo.c tests/fuzz/fuzz.c
+                reader/file_kind.c reader/resume.c reader/sessinfo.c tests/fuzz/fuzz.c \
+                writer/reply.c writer/fits.c writer/request.c writer/slotmap.c
 FUZZ_OBJS     = $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
 FUZZ_HEX      = $(wildcard tests/fuzz/seeds/*.hex)
 FUZZ_RDB      = $(wildcard tests/fixtures/rdb/*.hex)
@@ -21,7 +22,7 @@ $(FUZZ_BINS): $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/fuzz_%.o $(FUZZ_OBJS)
 	$(FUZZCC) $(FUZZ_LINK) -g -o $@ $^ $(LIBS_dfparse) -lhiredis
 
 $(B)/fuzz/seeds: $(B)/fuzz/obj/tests/fuzz/seeds.o $(B)/fuzz/obj/tests/unit/help.o $(FUZZ_OBJS)
-	$(FUZZCC) $(FUZZ_SAN) -g -o $@ $^ $(LIBS_dfparse)
+	$(FUZZCC) $(FUZZ_SAN) -g -o $@ $^ $(LIBS_dfparse) -lhiredis
 
 $(B)/fuzz/corpus/.made: $(B)/fuzz/seeds $(FUZZ_HEX) $(FUZZ_RDB)
 	$(B)/fuzz/seeds $(@D) $(FUZZ_HEX) -- $(FUZZ_RDB) -- $(wildcard $(CAPTURES)/*/wire/0[1-9].s2c)

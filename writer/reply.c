@@ -1,0 +1,156 @@
+#include "reply.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "resp.h"
+
+#define LINE_LIMIT    ((size_t)64 << 10)
+#define ELEMENTS_MOST ((size_t)1 << 20)
+#define SLACK         ((size_t)256 << 10) /* bytes behind a reply that were read with it */
+
+/* ---- building, with a limit ---- */
+
+static redisReplyObjectFunctions *usual(void)
+{
+    static redisReplyObjectFunctions *functions;
+    if (functions == NULL) {
+        redisReader *r = redisReaderCreate();
+        functions = r != NULL ? r->fn : NULL;
+        redisReaderFree(r);
+    }
+    return functions;
+}
+
+static void *build_string(const redisReadTask *t, char *s, size_t len)
+{
+    return usual()->createString(t, s, len);
+}
+
+/* An array takes memory when its header is read, whatever follows. */
+static void *build_array(const redisReadTask *t, int elements)
+{
+    struct replies *in = t->privdata;
+    in->elements += elements > 0 ? (size_t)elements : 0;
+    return in->elements <= ELEMENTS_MOST ? usual()->createArray(t, elements) : NULL;
+}
+
+static void *build_integer(const redisReadTask *t, long long value)
+{
+    return usual()->createInteger(t, value);
+}
+
+static void *build_nil(const redisReadTask *t)
+{
+    return usual()->createNil(t);
+}
+
+static redisReplyObjectFunctions building = {build_string, build_array, build_integer, build_nil,
+                                             freeReplyObject};
+
+/* ---- reading ---- */
+
+bool replies_open(struct replies *in, redisReplyObjectFunctions *look, void *owner)
+{
+    *in = (struct replies){.look = look, .owner = owner};
+    in->reader = usual() != NULL ? redisReaderCreate() : NULL;
+    if (in->reader == NULL)
+        return false;
+    in->reader->privdata = in;
+    in->reader->maxbuf = 0; /* keep the buffer */
+    in->reader->fn = look != NULL ? look : &building;
+    return true;
+}
+
+void replies_close(struct replies *in)
+{
+    if (in->reader != NULL)
+        redisReaderFree(in->reader);
+    in->reader = NULL;
+}
+
+static bool wrong(struct replies *in, const char *what)
+{
+    snprintf(in->why, sizeof in->why, "%s", what);
+    return false;
+}
+
+bool replies_feed(struct replies *in, const char *p, size_t n)
+{
+    size_t gone = in->skip < n ? (size_t)in->skip : n;
+    in->skip -= gone;
+    p += gone;
+    n -= gone;
+    in->got += n;
+    if (n > 0 && redisReaderFeed(in->reader, p, n) != REDIS_OK)
+        return wrong(in, in->reader->errstr);
+    return true;
+}
+
+bool replies_idle(const struct replies *in)
+{
+    const redisReader *r = in->reader;
+    return r->ridx < 0 && r->len == r->pos;
+}
+
+/* The reader waits for more. Of what it waits for it has taken the type: a line without its end, or a string
+ * behind the line with its length. */
+static bool guard(struct replies *in)
+{
+    redisReader *r = in->reader;
+    static const char empty[] = "0\r\n\r\n";
+    size_t left = r->len - r->pos;
+    if (in->build && in->got > (uint64_t)in->most + SLACK)
+        return wrong(in, "a reply is too large");
+    if (left == 0)
+        return true;
+    const char *line = r->buf + r->pos;
+    const char *end = memchr(line, '\n', left < LINE_LIMIT ? left : LINE_LIMIT);
+    if (end == NULL)
+        return left < LINE_LIMIT || wrong(in, "a line of a reply is too long");
+    unsigned long long size = line[0] >= '0' && line[0] <= '9' ? strtoull(line, NULL, 10) : 0;
+    size_t have = left - (size_t)(end + 1 - line);
+    if (size <= in->most || size > INT64_MAX || have >= size)
+        return true;
+    in->cut = true;
+    in->skip = size + 2 - have;
+    in->got = 0;
+    r->pos = r->len;
+    return redisReaderFeed(r, empty, sizeof empty - 1) == REDIS_OK || wrong(in, r->errstr);
+}
+
+/* What is asked for counts from the beginning of a reply. */
+static void begin(struct replies *in, bool build, size_t most)
+{
+    redisReader *r = in->reader;
+    in->build = build || in->look == NULL;
+    r->fn = in->build ? &building : in->look;
+    in->most = most;
+    in->elements = 0;
+    in->cut = false;
+    in->got = r->len - r->pos;
+}
+
+int replies_next(struct replies *in, bool build, size_t most, void **reply)
+{
+    redisReader *r = in->reader;
+    *reply = NULL;
+    if (r->ridx < 0 && r->len == r->pos) /* else it would begin a reply without knowing of which kind */
+        return 0;
+    if (r->ridx < 0)
+        begin(in, build, most);
+    for (bool more = true; more;) {
+        if (redisReaderGetReply(r, reply) != REDIS_OK) {
+            (void)wrong(in, in->elements > ELEMENTS_MOST ? "a reply has too many elements" : r->errstr);
+            return -1;
+        }
+        if (*reply != NULL)
+            return 1;
+        bool cut = in->skip > 0;
+        if (!guard(in))
+            return -1;
+        more = !cut && in->skip > 0; /* the empty string in its place can be read at once */
+    }
+    return 0;
+}

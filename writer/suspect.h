@@ -1,0 +1,82 @@
+/* A request at which the target closes the connection, or which it never answers. Which of many it is shows
+ * when they go one by one: from the second loss in a row on. After the third it is a data error, and is not
+ * sent again. */
+#ifndef RW_SUSPECT_H
+#define RW_SUSPECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct node;
+struct writer;
+
+#define SUSPECT_AFTER 2u /* losses in a row: from then on one by one */
+#define SUSPECT_LOST  3u /* losses in a row, */
+#define SUSPECT_ALONE 2u /* of these, with nothing else in flight: it is the request */
+#define SUSPECT_ROW   8u /* requests found so with nothing confirmed between: it is the target */
+
+/* What the data error says; why: how the connection was lost. */
+#define SUSPECT_TEXT "ERR the connection is lost whenever this request is sent"
+const char *suspect_text(const char *why);
+bool suspect_is(const char *text, size_t len);
+
+/* One more request was given up. False: so many in a row that it is the target, and the writer has failed. */
+bool suspect_found(struct writer *w, unsigned *row);
+
+/* ---- of several connections ---- */
+
+/* What a request of a cluster has been through: it is sent alone when it was lost twice, and given up when
+ * that shows it to be the reason. Redirects have an end, too; what is refused for long is named. */
+struct plight {
+    uint64_t since;      /* mono_us of the first of a row of refusals; 0: none */
+    uint8_t redirected;  /* the row is one of redirects */
+    uint8_t lost, alone; /* connections; of these, with nothing else in flight */
+};
+
+struct conn;
+
+static inline bool plight_alone(const struct plight *p)
+{
+    return p->lost >= SUSPECT_AFTER;
+}
+
+static inline bool plight_hopeless(const struct plight *p)
+{
+    return p->lost >= SUSPECT_LOST && p->alone >= SUSPECT_ALONE;
+}
+
+/* Its connection was lost with it. */
+void plight_lost(struct plight *p, const struct conn *c);
+
+/* It was refused: text are the server's words, request and n what is there of its bytes. */
+struct named {
+    const uint8_t *request;
+    size_t n;
+    unsigned keyarg;
+    uint64_t bytes;
+};
+void plight_refused(struct writer *w, struct plight *p, const struct named *what, const char *text,
+                    size_t len);
+
+/* " command=... key=... bytes=..." for a message; NULL: nothing. */
+const char *named_text(const struct named *what);
+
+/* ---- of a single server ---- */
+
+/* The connection is lost: what was in flight may be the reason. */
+void suspect_lost(struct node *n);
+
+/* Is something in flight that could be the reason? */
+bool suspect_in_flight(const struct node *n);
+
+/* Bytes of the ring that may be sent now: all, or those of the first unit. */
+size_t suspect_sendable(const struct node *n);
+
+/* The first unit was answered. */
+void suspect_cleared(struct node *n);
+
+/* It is connected again: the request that is found to be the reason becomes a data error. */
+void suspect_judge(struct node *n);
+
+#endif
