@@ -119,7 +119,9 @@ enum put claim_target(struct writer *w)
             "\"both are the same server, whatever the address, or a replica of it: nothing was written\"");
         return PUT_FAIL;
     }
-    if (w->cluster == NULL && s->journal && !w->opt.takeover && !check_position_key(w))
+    /* One that resumes was refused as another master's: --on-full-resync decides. */
+    bool resumes = s->refused[0] != '\0' || s->going_on > 0;
+    if (w->cluster == NULL && s->journal && !resumes && !w->opt.takeover && !check_position_key(w))
         return w->node.lost ? PUT_WAIT : PUT_FAIL;
     s->claimed = true;
     return PUT_DONE;

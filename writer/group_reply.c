@@ -195,9 +195,7 @@ void group_exec_integer(struct node *n, int element, long long value)
     const struct group *g = n->b.flying;
     if (g->barrier || value <= (long long)group_flows(n, g))
         return;
-    n->dead = true;
-    writer_fail(n->w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", n->w->opt.shown,
-                "\"the position key had vanished: somebody flushed the target or removed the key\"");
+    watch_vanished(n->w, "the position key had vanished: somebody flushed the target or removed the key");
 }
 
 static void queued_error(struct node *n, int32_t cmd)

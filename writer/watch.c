@@ -4,6 +4,7 @@
 #include <string.h>
 #include <bsd/string.h>
 
+#include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "meta.h"
@@ -97,13 +98,44 @@ static void look_at_policy(struct writer *w, const char *info, size_t n)
               "\"where the data do not fit keys are lost: set maxmemory-policy noeviction\"");
 }
 
+/* A position key had vanished: was it evicted with others? Then that is what is wrong, and already counted; nothing can be
+ * resumed from. Else somebody has flushed the target, and what was confirmed is gone. */
+static void settle_vanished(struct writer *w)
+{
+    struct watch *x = &w->watch;
+    if (x->vanished == NULL)
+        return;
+    if (w->stats.evicted > 0) {
+        log_event(LOG_WARN, NO_FLOW, "event=position_key_evicted target=%s note=%s", w->opt.shown,
+                  "\"this session cannot be resumed from it\"");
+    } else {
+        writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", w->opt.shown,
+                    log_quote(x->vanished, strlen(x->vanished)));
+        w->node.dead = true;
+        if (w->cluster != NULL)
+            w->cluster->dead = true;
+    }
+    w->lost_data = true;
+    x->vanished = NULL;
+}
+
 /* INFO memory, or INFO stats. */
 static void look(struct writer *w, bool *known, uint64_t *base, const char *info, size_t n)
 {
     uint64_t keys;
     look_at_policy(w, info, n);
-    if (watch_evicted(info, n, &keys))
-        count_evicted(w, known, base, keys);
+    if (!watch_evicted(info, n, &keys))
+        return;
+    count_evicted(w, known, base, keys);
+    settle_vanished(w);
+}
+
+void watch_vanished(struct writer *w, const char *reason)
+{
+    if (w->watch.vanished != NULL || w->failed || (w->lost_data && w->stats.evicted > 0))
+        return;
+    w->watch.vanished = reason;
+    w->watch.next = 0; /* ask now */
 }
 
 void watch_reply(struct writer *w, const char *info, size_t n)

@@ -126,7 +126,7 @@ END
     feed
     tell "$(heading 1)" "synced 0 :pos=2" "live 0 :pos=3 INCR n"
     wait_until 5 eval '[[ $(rcli get n) == 1 ]]'
-    one_flow <<<"live 0 INCR m" | write
+    one_flow <<<"live 0 INCR m" | write --takeover
     assert_status 0
     reap 5 "$WRITER"
     assert_status 1
@@ -318,7 +318,7 @@ END
         }'
     } | write --summary "$TMP/summary"
     assert_status 0
-    [[ $(rcli dbsize) -eq 1024 && $(rcli hlen 'df2redis:{default}') -eq 1025 ]] || fail "$(rcli dbsize)"
+    [[ $(rcli dbsize) -eq 1024 && $(rcli hlen 'df2redis:{default}') -eq 1026 ]] || fail "$(rcli dbsize) $(rcli hlen 'df2redis:{default}')"
     [[ $(rcli hget 'df2redis:{default}' f1022) == "1 6 9" ]] || fail "$(rcli hget 'df2redis:{default}' f1022)"
     [[ $(grep -o '"pos": 9' "$TMP/summary" | wc -l) -eq 1023 ]]
 }
