@@ -16,7 +16,7 @@ static void take(const char *info, const char *name, char *out, size_t cap)
     char value[64];
     info_field(info, name, value, sizeof value);
     for (char *p = value; *p != '\0'; p++)
-        if (*p <= ' ' || *p > '~')
+        if (*p <= ' ' || *p > '~' || *p == '?') /* or cleaned by info_field: no identity */
             return;
     if (value[0] != '\0')
         strlcpy(out, value, cap);
