@@ -92,7 +92,7 @@ tools: $(TOOLBINS)
 # ---- packages ----
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
-           libjansson-dev zlib1g-dev bats parallel redis-server redis-tools openssl socat procps util-linux
+           libjansson-dev zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
 DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf
 
 deps:
@@ -108,17 +108,20 @@ deps-dev: deps
 
 STRICT = WERROR=-Werror
 
-# Everything on a machine that has only Debian's base tools, git and make.
+# Nothing is printed behind the closing line of the tests.
+SUBMAKE = +@$(MAKE) --no-print-directory
+
+# Everything on a machine that has only Debian's base tools, git and make. "make check-run" alone installs nothing.
 check: deps
-	$(MAKE) $(STRICT) check-run
+	$(SUBMAKE) $(STRICT) check-run
 
 # Suites side by side, where GNU parallel is there: most of their time they wait.
 JOBS    ?= 2
 PARALLEL = $(if $(shell parallel --version 2>/dev/null | grep 'GNU parallel'),--jobs $(JOBS) --no-parallelize-within-files)
 
-check-run: all tools unit
-	DF2REDIS_BUILD=$(abspath $(B)) bats --timing $(if $(filter-out 1,$(JOBS)),$(PARALLEL)) $(BATSFLAGS) \
-	    $(or $(SUITES),tests/bats)
+check-run: all tools $(UNIT_BINS)
+	@DF2REDIS_BUILD=$(abspath $(B)) tests/run $(if $(SUITES),,$(UNIT_BINS)) -- \
+	    $(if $(filter-out 1,$(JOBS)),$(PARALLEL)) $(BATSFLAGS) $(or $(SUITES),tests/bats)
 
 # The same suites against other servers: make check-versions SERVERS="/path/redis-server /path/valkey-server".
 check-versions: all tools
@@ -130,7 +133,7 @@ crash: all tools
 	$(B)/bin/dfcrash --crashes $(or $(CRASHES),100) $(SEED:%=--seed %) $(DRAGONFLY:%=--dragonfly %) $(CRASH_ARGS)
 
 asan:
-	$(MAKE) B=$(B)/asan OPT='-O1 -g' \
+	$(SUBMAKE) B=$(B)/asan OPT='-O1 -g' \
 	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' $(STRICT) check-run
 
 clang:
@@ -154,7 +157,7 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/bench/run .ci/run $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/run tests/bench/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
