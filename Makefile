@@ -87,7 +87,11 @@ $(B)/libexec/df2redis/%: supervisor/lib/%
 	@mkdir -p $(@D)
 	install -m 644 $< $@
 
-tools: $(TOOLBINS)
+tools: $(TOOLBINS) $(B)/late_signal.so
+
+$(B)/late_signal.so: tests/late/signal.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(WARN) $(WERROR) $(OPT) -fPIC -shared -o $@ $<
 
 # ---- packages ----
 
