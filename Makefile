@@ -18,7 +18,7 @@ ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
 PROGRAMS = dfreader dfparse rediswriter dfconf dfnotify dflog
-TOOLS    = standin dfstate sink slots mkrecords probe dfcrash fakeredis
+TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
@@ -38,6 +38,7 @@ SRC_dflog       = supervisor/dflog.c
 SRC_standin     = $(wildcard tests/standin/*.c) tests/crash/traffic.c
 SRC_dfstate     = $(wildcard tests/dfstate/*.c)
 SRC_sink        = tests/bench/sink.c
+SRC_delay       = tests/bench/delay.c
 SRC_slots       = tests/bench/slots.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
 SRC_probe       = tests/probe/main.c
@@ -52,6 +53,7 @@ LIBS_dfnotify    =
 LIBS_dflog       = -lbsd
 LIBS_standin     = -llz4 -lzstd -lhiredis -lbsd -lm
 LIBS_sink        =
+LIBS_delay       =
 LIBS_slots       =
 LIBS_mkrecords   = -lbsd
 LIBS_probe       = -lbsd
@@ -148,7 +150,7 @@ demo: deps
 	DF2REDIS_BUILD=$(abspath $(B)) tests/demo
 
 bench: all tools
-	DF2REDIS_BUILD=$(abspath $(B)) tests/bench/run $(BENCH)
+	DF2REDIS_BUILD=$(abspath $(B)) BENCH_SHORT=$(BENCH_SHORT) tests/bench/run $(BENCH)
 
 coverage:
 	$(MAKE) B=$(B)/coverage OPT='-O0 -g --coverage' HARDEN=-fPIE check-run
