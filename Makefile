@@ -168,6 +168,7 @@ SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/run tests/
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
 
+# The last step: at 80 columns no line of a page is longer, and no text behind a macro was set as options.
 lint:
 	cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=varFuncNullUB --suppress=ctuuninitvar --suppress=uninitvar \
@@ -175,6 +176,8 @@ lint:
 	printf '%s\n' $(SOURCES) | xargs -P 2 -n 6 sh -c "clang-tidy --quiet --warnings-as-errors='*' \"\$$@\" -- $(CSTD) -Icommon" sh
 	shellcheck -x -a $(SCRIPTS)
 	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
+	for page in $(MAN1) $(MAN5) $(MAN7); do \
+	    ! mandoc -T utf8 -O width=78 man/$$page | sed 's/.\x08//g' | LC_ALL=C.UTF-8 grep -nE '^.{80}|( -[a-z]+){4}' || exit 1; done
 
 format:
 	clang-format -i $(SOURCES) $(wildcard */*.h) $(wildcard tests/*/*.c tests/*/*.h)
