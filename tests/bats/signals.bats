@@ -44,5 +44,5 @@ signal_at() { # call how
         [[ ! -e $TMP/missed ]] || fail "call $call, $how: not noticed: $(<"$TMP/err")"
         [[ ! -e $TMP/noticed ]] || n=$((n + 1))
     done
-    [[ $n -gt 20 ]] || fail "only $n signals came while it waited"
+    [[ $n -gt 10 ]] || fail "only $n signals came while it waited"
 }
