@@ -18,7 +18,7 @@ ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
 PROGRAMS = dfreader dfparse rediswriter dfconf dfnotify dflog
-TOOLS    = standin dfstate sink slots mkrecords probe dfcrash fakeredis
+TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
@@ -38,6 +38,7 @@ SRC_dflog       = supervisor/dflog.c
 SRC_standin     = $(wildcard tests/standin/*.c) tests/crash/traffic.c
 SRC_dfstate     = $(wildcard tests/dfstate/*.c)
 SRC_sink        = tests/bench/sink.c
+SRC_delay       = tests/bench/delay.c
 SRC_slots       = tests/bench/slots.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
 SRC_probe       = tests/probe/main.c
@@ -52,6 +53,7 @@ LIBS_dfnotify    =
 LIBS_dflog       = -lbsd
 LIBS_standin     = -llz4 -lzstd -lhiredis -lbsd -lm
 LIBS_sink        =
+LIBS_delay       =
 LIBS_slots       =
 LIBS_mkrecords   = -lbsd
 LIBS_probe       = -lbsd
@@ -87,12 +89,16 @@ $(B)/libexec/df2redis/%: supervisor/lib/%
 	@mkdir -p $(@D)
 	install -m 644 $< $@
 
-tools: $(TOOLBINS)
+tools: $(TOOLBINS) $(B)/late_signal.so
+
+$(B)/late_signal.so: tests/late/signal.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(WARN) $(WERROR) $(OPT) -fPIC -shared -o $@ $<
 
 # ---- packages ----
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
-           libjansson-dev zlib1g-dev bats parallel redis-server redis-tools openssl socat procps util-linux
+           libjansson-dev zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
 DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf
 
 deps:
@@ -108,17 +114,20 @@ deps-dev: deps
 
 STRICT = WERROR=-Werror
 
-# Everything on a machine that has only Debian's base tools, git and make.
+# Nothing is printed behind the closing line of the tests.
+SUBMAKE = +@$(MAKE) --no-print-directory
+
+# Everything on a machine that has only Debian's base tools, git and make. "make check-run" alone installs nothing.
 check: deps
-	$(MAKE) $(STRICT) check-run
+	$(SUBMAKE) $(STRICT) check-run
 
 # Suites side by side, where GNU parallel is there: most of their time they wait.
 JOBS    ?= 2
 PARALLEL = $(if $(shell parallel --version 2>/dev/null | grep 'GNU parallel'),--jobs $(JOBS) --no-parallelize-within-files)
 
-check-run: all tools unit
-	DF2REDIS_BUILD=$(abspath $(B)) bats --timing $(if $(filter-out 1,$(JOBS)),$(PARALLEL)) $(BATSFLAGS) \
-	    $(or $(SUITES),tests/bats)
+check-run: all tools $(UNIT_BINS)
+	@DF2REDIS_BUILD=$(abspath $(B)) tests/run $(if $(SUITES),,$(UNIT_BINS)) -- \
+	    $(if $(filter-out 1,$(JOBS)),$(PARALLEL)) $(BATSFLAGS) $(or $(SUITES),tests/bats)
 
 # The same suites against other servers: make check-versions SERVERS="/path/redis-server /path/valkey-server".
 check-versions: all tools
@@ -130,7 +139,7 @@ crash: all tools
 	$(B)/bin/dfcrash --crashes $(or $(CRASHES),100) $(SEED:%=--seed %) $(DRAGONFLY:%=--dragonfly %) $(CRASH_ARGS)
 
 asan:
-	$(MAKE) B=$(B)/asan OPT='-O1 -g' \
+	$(SUBMAKE) B=$(B)/asan OPT='-O1 -g' \
 	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' $(STRICT) check-run
 
 clang:
@@ -141,7 +150,7 @@ demo: deps
 	DF2REDIS_BUILD=$(abspath $(B)) tests/demo
 
 bench: all tools
-	DF2REDIS_BUILD=$(abspath $(B)) tests/bench/run $(BENCH)
+	DF2REDIS_BUILD=$(abspath $(B)) BENCH_SHORT=$(BENCH_SHORT) tests/bench/run $(BENCH)
 
 coverage:
 	$(MAKE) B=$(B)/coverage OPT='-O0 -g --coverage' HARDEN=-fPIE check-run
@@ -154,11 +163,12 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/bench/run .ci/run $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/run tests/bench/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
 
+# The last step: at 80 columns no line of a page is longer, and no text behind a macro was set as options.
 lint:
 	cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=varFuncNullUB --suppress=ctuuninitvar --suppress=uninitvar \
@@ -166,6 +176,8 @@ lint:
 	printf '%s\n' $(SOURCES) | xargs -P 2 -n 6 sh -c "clang-tidy --quiet --warnings-as-errors='*' \"\$$@\" -- $(CSTD) -Icommon" sh
 	shellcheck -x -a $(SCRIPTS)
 	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
+	for page in $(MAN1) $(MAN5) $(MAN7); do \
+	    ! mandoc -T utf8 -O width=78 man/$$page | sed 's/.\x08//g' | LC_ALL=C.UTF-8 grep -nE '^.{80}|( -[a-z]+){4}' || exit 1; done
 
 format:
 	clang-format -i $(SOURCES) $(wildcard */*.h) $(wildcard tests/*/*.c tests/*/*.h)

@@ -130,10 +130,13 @@ static enum put report_record(struct writer *w, const struct input *in)
                                        keylen >= 0 ? (size_t)keylen : 0);
     if (lost != 0)
         w->stats.lost++;
+    /* dfparse, which has written it to a pipe, warns of it itself; a stream kept in a file was parsed at
+     * another time. */
     if (k->count == 1)
-        log_event(lost != 0 ? LOG_WARN : LOG_INFO, r->flow, "event=report kind=%s key=%s detail=%s lost=%d",
-                  k->name, log_quote(key, keylen >= 0 ? (size_t)keylen : 0),
-                  log_quote(detail, strlen(detail)), lost != 0);
+        log_event(lost != 0 && !in->pollable ? LOG_WARN : LOG_INFO, r->flow,
+                  "event=report kind=%s key=%s detail=%s lost=%d", k->name,
+                  log_quote(key, keylen >= 0 ? (size_t)keylen : 0), log_quote(detail, strlen(detail)),
+                  lost != 0);
     if (lost != 0 && w->opt.strict) {
         writer_fail(w, EXIT_DATA,
                     "event=strict note=\"stopped at the first thing that was not carried over\"");

@@ -42,6 +42,7 @@ static bool handle(struct writer *w, const struct epoll_event *e, int n)
             break;
         case TAG_CONTROL: live_receive(w); break;
         case TAG_LISTEN: inputs_accept(w); break;
+        case TAG_SIGNAL: writer_woken(); break;
         default:
             if (e[i].data.u32 >= TAG_CONN) {
                 cluster_event(w, e[i].data.u32 - TAG_CONN, e[i].events);

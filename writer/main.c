@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "exits.h"
@@ -19,17 +20,27 @@
 #include "writer.h"
 
 static volatile sig_atomic_t signals;
+static int wake_fd = -1; /* readable after a signal: a wait that begins after the look at it ends at once */
 
 static void on_signal(int sig)
 {
+    int error = errno;
     (void)sig;
     if (io_signal_anew())
         signals++;
+    (void)eventfd_write(wake_fd, 1);
+    errno = error;
 }
 
 int writer_signals(void)
 {
     return signals;
+}
+
+void writer_woken(void)
+{
+    eventfd_t n;
+    (void)eventfd_read(wake_fd, &n);
 }
 
 /* The first SIGINT, SIGTERM or SIGHUP (the terminal is gone) is only noted: dfreader gets it too, and its END
@@ -38,6 +49,7 @@ static void catch_signals(void)
 {
     struct sigaction sa = {.sa_handler = on_signal};
     struct sigaction hangup;
+    wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
         (void)sigaction(SIGHUP, &sa, NULL);
     (void)sigaction(SIGINT, &sa, NULL);
@@ -137,6 +149,8 @@ static void writer_init(struct writer *w)
     if (w->epoll < 0)
         writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
                     log_quote(strerror(errno), strlen(strerror(errno))));
+    else
+        loop_watch(w, wake_fd, TAG_SIGNAL, EPOLLIN);
 }
 
 /* A cluster, and what was asked for with --connections, have an engine of their own. */

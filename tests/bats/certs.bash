@@ -3,7 +3,8 @@
 
 new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256)
 
-# In $CERTS: ca (and other, a CA that signed nothing here), and of ca: server (127.0.0.1, localhost), wrong
+# In $CERTS: ca (and other, a CA that signed nothing here), and of ca: server (127.0.0.1, and 127.1: a name that resolves
+# without /etc/hosts), wrong
 # (another name), expired, client, locked (a client whose key has a password, in locked.pw). Of other: stranger.
 make_certs() {
     CERTS=$BATS_FILE_TMPDIR/certs
@@ -15,7 +16,7 @@ make_certs() {
         for ca in ca other; do
             openssl req -x509 "${new[@]}" -nodes -keyout $ca.key -out $ca.crt -days 2 -subj "/CN=Test $ca"
         done
-        here=subjectAltName=IP:127.0.0.1,DNS:localhost
+        here=subjectAltName=IP:127.0.0.1,DNS:127.1
         sign server "$here"
         sign wrong subjectAltName=DNS:elsewhere.example
         sign stranger "$here" other

@@ -32,10 +32,25 @@ cut_often() { # pid
             for id in $(redis-cli -p "$p" client list | sed -n 's/^id=\([0-9]*\) .* name=df2redis:[^ ]* .*/\1/p'); do
                 redis-cli -p "$p" client kill id "$id" >/dev/null
                 n=$((n + 1))
+                echo "$n" >"$TMP/cuts"
             done
         done
     done
     CUTS=$n
+}
+
+# Lines for mkrecords; at "cuts N" what stands before it is written, and waits until so many connections were cut.
+paced() {
+    awk -v cuts="$TMP/cuts" '!/^cuts / { print; next } {
+        print "sleep 0"
+        fflush()
+        n = 0
+        for (i = 0; i < 400 && n < $2; i++) {
+            if (i > 0) system("sleep 0.05")
+            if ((getline n <cuts) <= 0) n = 0
+            close(cuts)
+        }
+    }'
 }
 
 counters() { # number keys: as many increments, appends and pushes
@@ -71,7 +86,7 @@ as_expected() { # file with records: what they leave is at the target
     feed --exactly-once --summary "$TMP/summary"
     {
         heading
-        awk 'NR % 400 == 0 { print "sleep 60" } { print }' "$TMP/commands"
+        awk 'NR % 400 == 0 { print "sleep 60" } NR % 1000 == 0 { print "cuts", NR / 1000 } { print }' "$TMP/commands" | paced
         echo "synced 0 :pos=1000000"
         echo end
     } >&"$FEED" &
@@ -96,12 +111,13 @@ as_expected() { # file with records: what they leave is at the target
             echo "program 0 INCR x / RPUSH y $i / INCR z"
             echo "program 0 :keep=1 LINDEX y -1 / :if=1 RPUSH w \$1 / :if=1 RPOP y"
             echo "sleep 50"
+            echo "cuts $i"
         done
     } >"$TMP/commands"
     feed --exactly-once --summary "$TMP/summary"
     {
         heading
-        cat "$TMP/commands"
+        paced <"$TMP/commands"
         echo "synced 0 :pos=1000000"
         echo end
     } >&"$FEED" &

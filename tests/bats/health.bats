@@ -25,7 +25,10 @@ evicts() { # options of rediswriter
     assert_output_has 'maxmemory=4194304 policy="allkeys-random"'
     assert_output_has 'event=target_evicts'
     [[ $output =~ [[:space:]]evicted=([0-9]+) && ${BASH_REMATCH[1]} -gt 1000 ]] || fail "$output"
-    [[ $(rcli info stats | tr -d '\r' | sed -n 's/^evicted_keys://p') -eq ${BASH_REMATCH[1]} ]]
+    local counted=${BASH_REMATCH[1]} there
+    there=$(rcli info stats | tr -d '\r' | sed -n 's/^evicted_keys://p')
+    # Another connection takes memory itself, so some more keys may have gone meanwhile.
+    [[ $counted -le $there && $there -le $((counted + 100)) ]] || fail "$counted were counted, $there were evicted"
 }
 
 @test "keys that a full target evicts are counted: status 3" { evicts; }

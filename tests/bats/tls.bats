@@ -17,7 +17,7 @@ teardown() { common_teardown; }
     start_master "${args[@]}"
     wrap_master server
     run timeout 100 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonflys://127.0.0.1:$SOURCE_PORT" \
-        "rediss://localhost:$TLS_PORT"
+        "rediss://127.1:$TLS_PORT"
     assert_status 0
     [[ $output != *level=warn* ]] || fail "$output"
     expected_in_twin "${args[@]}"
@@ -171,12 +171,12 @@ serve_certificate() {
     refuses 1 "certificate verify failed: self-signed certificate in certificate chain (issuer 'Test ca'" "$url"
     refuses 1 "certificate verify failed: self-signed certificate in certificate chain (issuer 'Test ca'" \
         --tls-ca "$CERTS/other.crt" "$url"
-    refuses 1 'host name mismatch: certificate is for 127.0.0.1, localhost, not for elsewhere.example' \
+    refuses 1 'host name mismatch: certificate is for 127.0.0.1, 127.1, not for elsewhere.example' \
         --tls-ca "$CERTS/ca.crt" --tls-server-name elsewhere.example "$url"
     serve_certificate wrong
     refuses 1 'host name mismatch: certificate is for elsewhere.example, not for 127.0.0.1' --tls-ca "$CERTS/ca.crt" "$url"
-    refuses 1 'host name mismatch: certificate is for elsewhere.example, not for localhost' \
-        --tls-ca "$CERTS/ca.crt" "rediss://localhost:$TLS_PORT"
+    refuses 1 'host name mismatch: certificate is for elsewhere.example, not for 127.1' \
+        --tls-ca "$CERTS/ca.crt" "rediss://127.1:$TLS_PORT"
     writer --tls-ca "$CERTS/ca.crt" --tls-server-name elsewhere.example "$url"
     assert_status 0
     serve_certificate stranger
@@ -254,7 +254,7 @@ reader() { run timeout 100 bash -c 'dfreader --until synced "$@" | dfparse --nul
     assert_output_has 'certificate verify failed: self-signed certificate in certificate chain'
     reader "${ca[@]}" --tls-server-name elsewhere.example "$url"
     assert_status 1
-    assert_output_has 'host name mismatch: certificate is for 127.0.0.1, localhost, not for elsewhere.example'
+    assert_output_has 'host name mismatch: certificate is for 127.0.0.1, 127.1, not for elsewhere.example'
     reader --tls-insecure "$url"
     assert_status 0
     assert_output_has event=tls-not-verified

@@ -237,7 +237,7 @@ kill_server() {
     wait_until 5 eval '[[ $(rcli get n) == 1 ]]'
     kill -KILL "$REDIS_PID"
     wait "$REDIS_PID" 2>/dev/null || true
-    same_server_again --appendonly yes --key-load-delay 150 --loading-process-events-interval-bytes 1024
+    same_server_again --appendonly yes --key-load-delay 250 --loading-process-events-interval-bytes 1024
     tell "live 0 :pos=4 INCR n"
     local began=$SECONDS
     wait_until 15 eval '[[ $(rcli get n) == 2 ]]' || { cat "$TMP/err" >&2; return 1; }
