@@ -19,7 +19,7 @@ teardown() { common_teardown; }
     run timeout 100 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonflys://127.0.0.1:$SOURCE_PORT" \
         "rediss://127.1:$TLS_PORT"
     assert_status 0
-    [[ $output != *level=warn* ]] || fail "$output"
+    [[ -z $(grep level=warn <<<"$output" | grep -v event=omitted-writes) ]] || fail "$output"
     expected_in_twin "${args[@]}"
 }
 

@@ -1,5 +1,6 @@
-/* A server for benchmarks: it parses every request, keeps nothing, and answers at once. It knows as much of Redis as
- * rediswriter asks for at the start. One connection at a time; prints "port=N", and for each connection what it got. */
+/* A server for benchmarks: it parses every request, keeps nothing, and answers at once. It knows as much of
+ * Redis as rediswriter asks for at the start. One connection at a time; prints "port=N", and for each
+ * connection what it got. */
 #include <err.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -13,6 +14,7 @@
 
 #define IN_MAX  ((size_t)4 << 20)
 #define OUT_MAX ((size_t)1 << 20)
+#define QUEUED  8192u /* requests of a transaction */
 
 struct sink {
     int fd;
@@ -22,6 +24,7 @@ struct sink {
     size_t outlen;
     bool multi;
     unsigned queued;
+    bool integer[QUEUED]; /* what EXEC answers to each */
     unsigned client_calls;
     uint64_t requests, bytes;
 };
@@ -75,16 +78,28 @@ static void say_exec(struct sink *s)
     snprintf(head, sizeof head, "*%u\r\n", s->queued);
     say(s, head);
     for (unsigned i = 0; i < s->queued; i++)
-        say(s, "+OK\r\n");
+        say(s, s->integer[i] ? ":0\r\n" : "+OK\r\n");
     s->multi = false;
 }
 
-static void answer(struct sink *s, const uint8_t *name, size_t n)
+static void say_nulls(struct sink *s, size_t n)
 {
+    char head[32];
+    snprintf(head, sizeof head, "*%zu\r\n", n);
+    say(s, head);
+    for (size_t i = 0; i < n; i++)
+        say(s, "$-1\r\n");
+}
+
+static void answer(struct sink *s, const uint8_t *name, size_t n, size_t argc)
+{
+    bool integer = is(name, n, "HSET") || is(name, n, "DEL");
     if (is(name, n, "EXEC")) {
         say_exec(s);
     } else if (s->multi) {
-        s->queued++;
+        if (s->queued == QUEUED)
+            errx(1, "a transaction of more than %u requests", QUEUED);
+        s->integer[s->queued++] = integer;
         say(s, "+QUEUED\r\n");
     } else if (is(name, n, "MULTI")) {
         s->multi = true;
@@ -98,8 +113,10 @@ static void answer(struct sink *s, const uint8_t *name, size_t n)
         say(s, "*0\r\n");
     } else if (is(name, n, "SCAN")) {
         say(s, "*2\r\n$1\r\n0\r\n*0\r\n");
+    } else if (is(name, n, "HMGET")) {
+        say_nulls(s, argc > 2 ? argc - 2 : 0);
     } else {
-        say(s, "+OK\r\n");
+        say(s, integer ? ":0\r\n" : "+OK\r\n");
     }
 }
 
@@ -139,7 +156,7 @@ static bool request(struct sink *s, const uint8_t **p, const uint8_t *end)
     }
     *p = q;
     s->requests++;
-    answer(s, name, name_len);
+    answer(s, name, name_len, argc);
     return true;
 }
 
