@@ -105,7 +105,7 @@ stop_task() {
 }
 
 @test "a master that has left no write out is not scanned" {
-    start_master --generate --flows 2 --keys 200
+    start_master --generate --flows 2 --keys 200 --df-version df-v1.40.1
     SOURCE=dragonfly://127.0.0.1:$MASTER_PORT
     migrate
     grep -q 'event=verified .*left no write out' "$TMP/err"

@@ -403,6 +403,7 @@ int options_parse(int argc, char **argv)
     }
     if (!opt.bind)
         opt.bind = default_bind;
+    opt.version_given = opt.df_version != NULL;
     if (!opt.df_version)
         opt.df_version = default_version;
     if (opt.expect_acks && !opt.timeout)

@@ -45,6 +45,7 @@ struct options {
     /* what is served */
     char *capture;
     uint64_t live_port, live_warm, live_dbs, live_keys, live_flush;
+    bool version_given; /* --df-version */
     bool second_session, close_at_end, live_safe, live_named;
     bool generate;
     uint64_t flows, keys, value_size, elements, element_size, expiry, expiry_spread, seed, blob_size;
