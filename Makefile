@@ -169,7 +169,10 @@ SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/run tests/
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
 
 # The last step: at 80 columns no line of a page is longer, and no text behind a macro was set as options.
+FORMATTED = $(SOURCES) $(wildcard */*.h) $(wildcard tests/*/*.c tests/*/*.h)
+
 lint:
+	clang-format --dry-run -Werror $(FORMATTED)
 	cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=varFuncNullUB --suppress=ctuuninitvar --suppress=uninitvar \
 	    --error-exitcode=1 --include=$(QUEUE_H) -D_GNU_SOURCE -Icommon $(SOURCES)
@@ -180,7 +183,7 @@ lint:
 	    ! mandoc -T utf8 -O width=78 man/$$page | sed 's/.\x08//g' | LC_ALL=C.UTF-8 grep -nE '^.{80}|( -[a-z]+){4}' || exit 1; done
 
 format:
-	clang-format -i $(SOURCES) $(wildcard */*.h) $(wildcard tests/*/*.c tests/*/*.h)
+	clang-format -i $(FORMATTED)
 
 # ---- installation ----
 

@@ -52,8 +52,8 @@ static void check_section(const struct source *s, const char *section)
         fatal(EXIT_USAGE, "%s: line %u stands before any section", s->name, s->line);
     if (!listed(sections, section))
         fatal(EXIT_USAGE,
-             "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer])", s->name,
-             s->line, log_quote(section, strlen(section)));
+              "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer])", s->name,
+              s->line, log_quote(section, strlen(section)));
 }
 
 /* A section may be continued further down: its names are remembered. */
@@ -67,7 +67,7 @@ static void check_twice(struct source *s, const char *section, const char *name)
     for (size_t i = 0; i < s->nseen; i++)
         if (strcmp(s->seen[i], key) == 0)
             fatal(EXIT_USAGE, "%s: line %u: %s stands twice in section [%s]", s->name, s->line,
-                 log_quote(name, strlen(name)), section);
+                  log_quote(name, strlen(name)), section);
     s->seen = xrealloc(s->seen, (s->nseen + 1) * sizeof *s->seen);
     s->seen[s->nseen++] = xstrdup(key);
 }
@@ -126,7 +126,7 @@ static const struct option *option_of(const struct args *a, const char *name)
         if (strcmp(o->name, name) == 0 && !listed(never, name))
             return o;
     fatal(EXIT_USAGE, "unknown name %s in section [%s] of the configuration", log_quote(name, strlen(name)),
-         a->section);
+          a->section);
 }
 
 static void on_entry(void *user, const char *section, const char *name, const char *value)

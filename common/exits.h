@@ -12,8 +12,9 @@ enum exit_status {
     EXIT_RETRY = 75,  /* something was lost on the way that a new start may mend */
 };
 
-/* The worse of two, which is the one a new start mends less: usage, could not run, damage, something lost on the way,
- * a partial sync, data errors. One that is none of these (it may stand in a file) counts as "could not run". */
+/* The worse of two, which is the one a new start mends less: usage, could not run, damage, something lost on
+ * the way, a partial sync, data errors. One that is none of these (it may stand in a file) counts as "could
+ * not run". */
 static inline int exit_worse(int a, int b)
 {
     static const unsigned char rank_of[6] = {0, 6, 7, 1, 5, 3};

@@ -12,8 +12,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 /* stage: the program's name; level: the least important that is shown. */
 void log_init(const char *stage, enum log_level level);
 
-/* fmt must begin with "event=NAME". A warning that repeats (the same fmt and flow) is shown at most LOG_BURST times
- * within LOG_WINDOW; the next one that is shown counts those left out as suppressed=N. */
+/* fmt must begin with "event=NAME". A warning that repeats (the same fmt and flow) is shown at most LOG_BURST
+ * times within LOG_WINDOW; the next one that is shown counts those left out as suppressed=N. */
 #define LOG_BURST  100
 #define LOG_WINDOW 60 /* seconds */
 void log_event(enum log_level level, int flow, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

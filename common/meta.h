@@ -24,8 +24,8 @@ long meta_get(const void *text, size_t n, const char *name, char *out, size_t ca
 /* The same for a decimal number. False when it is missing or no number. */
 bool meta_getu(const void *text, size_t n, const char *name, uint64_t *out);
 
-/* Printable and without blanks, quotes, '%', '=' and backslashes: it can stand in a line of words, and in the log, as it
- * is. */
+/* Printable and without blanks, quotes, '%', '=' and backslashes: it can stand in a line of words, and in the
+ * log, as it is. */
 bool meta_is_word(const char *s);
 
 #endif

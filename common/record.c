@@ -35,7 +35,7 @@ const char *rec_type_name(unsigned type)
 
 const char *rec_class_name(unsigned vclass)
 {
-    static const char *const names[CLASS_COUNT] = {"none", "string", "list",   "set",  "zset",
+    static const char *const names[CLASS_COUNT] = {"none", "string", "list", "set",  "zset",
                                                    "hash", "stream", "json", "other"};
     return vclass < CLASS_COUNT ? names[vclass] : "unknown";
 }

@@ -132,14 +132,15 @@ enum recin_result {
 void recin_init(struct recin *in, int fd, enum rec_kind want);
 void recin_free(struct recin *in);
 
-/* Read once into the buffer. Returns bytes read, 0 at end of file, -1 with errno (EAGAIN when non-blocking). */
+/* Read once into the buffer. Returns bytes read, 0 at end of file, -1 with errno (EAGAIN when non-blocking).
+ */
 long recin_fill(struct recin *in);
 
 /* The next record. Checks header, kind, length, type and flags before anything is handed out. */
 enum recin_result recin_next(struct recin *in, struct rec *r, const uint8_t **payload);
 
-/* After RECIN_CUT: not one whole record ever came from this pipe or socket. What was to write there died before it
- * began, which is no damage; an empty file is. */
+/* After RECIN_CUT: not one whole record ever came from this pipe or socket. What was to write there died
+ * before it began, which is no damage; an empty file is. */
 bool recin_never_began(const struct recin *in);
 
 /* True when a whole record or the end lies in the buffer, so that no read is needed for progress. */
@@ -147,8 +148,8 @@ bool recin_ready(const struct recin *in);
 
 /* ---- writing ---- */
 
-/* Records on their way to a descriptor; blocking. All calls return 0, or -1 when the reader of the output has gone
- * (errno EPIPE) or writing failed. */
+/* Records on their way to a descriptor; blocking. All calls return 0, or -1 when the reader of the output has
+ * gone (errno EPIPE) or writing failed. */
 struct recout {
     int fd;
     size_t limit; /* write when more than this has gathered */

@@ -53,9 +53,9 @@ struct slice {
     size_t n;
 };
 
-/* Take a request apart: up to max arguments into out. Returns the number of arguments the request announces, or -1
- * when it is malformed or ends early. Arguments beyond the n bytes given (a request that goes on in the next
- * record) are cut: *whole says whether all of it was there. */
+/* Take a request apart: up to max arguments into out. Returns the number of arguments the request announces,
+ * or -1 when it is malformed or ends early. Arguments beyond the n bytes given (a request that goes on in the
+ * next record) are cut: *whole says whether all of it was there. */
 long resp_split(const uint8_t *p, size_t n, struct slice *out, size_t max, int *whole);
 
 #endif

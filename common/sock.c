@@ -107,7 +107,8 @@ static struct addrinfo *resolve(const char *host, const char *port, char *why, s
     }
     if (rc == 0)
         return list;
-    snprintf(why, whylen, "cannot resolve %s: %s", host, rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+    snprintf(why, whylen, "cannot resolve %s: %s", host,
+             rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
     errno = rc == EAI_SYSTEM ? errno : EHOSTUNREACH;
     return NULL;
 }

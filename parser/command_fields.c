@@ -109,7 +109,8 @@ void do_hsetex(const struct cmd *m)
     } else if (can && (x.condition.n > 0 || x.keep)) {
         hsetex_script(m, x.condition, x.keep, x.ms, x.first);
     } else if (x.condition.n > 0) { /* fields that the target should have lost by now would count */
-        cmd_reread_or_lost(m, 1, "command-needs-source", "NX, FNX and FXX depend on the fields that were there");
+        cmd_reread_or_lost(m, 1, "command-needs-source",
+                           "NX, FNX and FXX depend on the fields that were there");
     } else if (x.ms == 0) {
         hset_part(m, x.first, true);
     } else if (can) {

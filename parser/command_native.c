@@ -21,7 +21,8 @@ static void what_is_left(const struct cmd *m, struct slice *s, int64_t unit, uin
 
 static bool is_flag(const struct slice *s)
 {
-    return arg_is(s, "NX") || arg_is(s, "FNX") || arg_is(s, "FXX") || arg_is(s, "KEEPTTL") || arg_is(s, "PERSIST");
+    return arg_is(s, "NX") || arg_is(s, "FNX") || arg_is(s, "FXX") || arg_is(s, "KEEPTTL") ||
+           arg_is(s, "PERSIST");
 }
 
 /* HSETEX, SADDEX, HEXPIRE, FIELDEXPIRE, HGETEX …: their time counts from the entry's arrival. */

@@ -139,8 +139,8 @@ void cmd_with_rest(const struct cmd *m, struct slice word, size_t first)
     cmd_last(m, 1, out, 2 + n, RF_IDEMPOTENT);
 }
 
-void cmd_script_with(const struct cmd *m, struct slice script, const struct slice *own, size_t nown, size_t first,
-                     unsigned flags)
+void cmd_script_with(const struct cmd *m, struct slice script, const struct slice *own, size_t nown,
+                     size_t first, unsigned flags)
 {
     struct slice *out;
     size_t n = m->argc - first;

@@ -1,5 +1,6 @@
 /* What the files share that say what a journaled command means for the target: commands.c (which is which),
- * command_strings.c, command_fields.c, command_restore.c, command_native.c (to Dragonfly), spread.c (keys in several slots). */
+ * command_strings.c, command_fields.c, command_restore.c, command_native.c (to Dragonfly), spread.c (keys in
+ * several slots). */
 #ifndef DFP_COMMAND_PARTS_H
 #define DFP_COMMAND_PARTS_H
 
@@ -15,7 +16,7 @@ struct cmd {
     uint64_t txid;
     const struct slice *argv;
     size_t argc;
-    uint64_t before, after; /* positions */
+    uint64_t before, after;       /* positions */
     const struct slice *src_argv; /* with the names that the source knows */
     size_t src_argc;
 };
@@ -42,11 +43,12 @@ void cmd_nothing(const struct cmd *m);
 
 /* Report what is lost of it; the same, and nothing is sent. */
 void cmd_lost(const struct cmd *m, const char *kind, const char *detail);
-void cmd_lost_key(const struct cmd *m, size_t i, const char *kind, const char *detail); /* the key that argument i is */
+void cmd_lost_key(const struct cmd *m, size_t i, const char *kind,
+                  const char *detail); /* the key that argument i is */
 void cmd_lost_only(const struct cmd *m, const char *kind, const char *detail);
 
-/* Have the key that argument i is read again from the source (reread.h): the entry's position is held until it is there.
- * False: that is not possible, and nothing was written. */
+/* Have the key that argument i is read again from the source (reread.h): the entry's position is held until
+ * it is there. False: that is not possible, and nothing was written. */
 bool cmd_reread(const struct cmd *m, size_t i, const char *kind, const char *detail);
 
 /* The same with every key that the command writes. */
@@ -57,16 +59,17 @@ void cmd_reread_or_lost(const struct cmd *m, size_t i, const char *kind, const c
 
 void cmd_malformed(const struct cmd *m);
 
-/* Its effect depends on a key that it only looks at. Before the cut the snapshot may not have brought it yet, since what is
- * not changed is not sent ahead: what it writes is read again (true: done), or it is reported. */
+/* Its effect depends on a key that it only looks at. Before the cut the snapshot may not have brought it yet,
+ * since what is not changed is not sent ahead: what it writes is read again (true: done), or it is reported.
+ */
 bool cmd_early(const struct cmd *m);
 
 /* EVAL script nkeys keys… arguments…: the n arguments of the command, the first nkeys of them keys. */
 void cmd_script(const struct cmd *m, struct slice script, unsigned nkeys, size_t n);
 
 /* EVAL script 1 key, arguments of our own, and those of the command from first on. */
-void cmd_script_with(const struct cmd *m, struct slice script, const struct slice *own, size_t nown, size_t first,
-                     unsigned flags);
+void cmd_script_with(const struct cmd *m, struct slice script, const struct slice *own, size_t nown,
+                     size_t first, unsigned flags);
 
 /* Scratch for the arguments of the command and as many more. False: too many. */
 bool cmd_room(const struct cmd *m, struct slice **out, size_t extra);

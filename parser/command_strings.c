@@ -42,7 +42,8 @@ void do_set(const struct cmd *m)
         bool takes = true;
         if (arg_is(a, "KEEPTTL"))
             keepttl = true;
-        if (arg_is(a, "KEEPTTL") || arg_is(a, "STICK") || arg_is(a, "NX") || arg_is(a, "XX") || arg_is(a, "GET"))
+        if (arg_is(a, "KEEPTTL") || arg_is(a, "STICK") || arg_is(a, "NX") || arg_is(a, "XX") ||
+            arg_is(a, "GET"))
             takes = false;
         else if (arg == NULL)
             break;
@@ -101,10 +102,10 @@ void do_expire(const struct cmd *m)
         return;
     }
     if (m->argc >= 3)
-        ms = arg_is(name, "PEXPIREAT")   ? cmd_from_epoch(&m->argv[2], 1)
+        ms = arg_is(name, "PEXPIREAT")  ? cmd_from_epoch(&m->argv[2], 1)
              : arg_is(name, "EXPIREAT") ? cmd_from_epoch(&m->argv[2], 1000)
              : arg_is(name, "PEXPIRE")  ? cmd_from_now(m, &m->argv[2], 1)
-                                    : cmd_from_now(m, &m->argv[2], 1000);
+                                        : cmd_from_now(m, &m->argv[2], 1000);
     if (ms == 0) {
         cmd_malformed(m);
         return;

@@ -1,5 +1,5 @@
-/* The commands that a journal can hold: their keys, and what is to be done with them. dragonfly-wire.md 5.6 to 5.8.
- * A command that is not in the table is reported, never guessed at. */
+/* The commands that a journal can hold: their keys, and what is to be done with them. dragonfly-wire.md 5.6
+ * to 5.8. A command that is not in the table is reported, never guessed at. */
 #ifndef DFP_COMMANDS_H
 #define DFP_COMMANDS_H
 
@@ -10,32 +10,32 @@
 #include "resp.h"
 
 enum action {
-    ACT_FORWARD,       /* sent as it is */
+    ACT_FORWARD, /* sent as it is */
     ACT_SET,
     ACT_SETEX,
     ACT_EXPIRE,
     ACT_RESTORE,
-    ACT_FLUSH,         /* a barrier of all flows */
-    ACT_IGNORE,        /* means nothing to the target */
+    ACT_FLUSH,  /* a barrier of all flows */
+    ACT_IGNORE, /* means nothing to the target */
     ACT_HSETEX,
     ACT_FIELD_EXPIRE,
     ACT_SADDEX,
     ACT_PREPEND,
-    ACT_COUNTERS,      /* XGROUP */
-    ACT_SETID,         /* XSETID */
-    ACT_CLAIM,         /* XCLAIM, XAUTOCLAIM */
-    ACT_FLOAT,         /* INCRBYFLOAT, HINCRBYFLOAT */
+    ACT_COUNTERS, /* XGROUP */
+    ACT_SETID,    /* XSETID */
+    ACT_CLAIM,    /* XCLAIM, XAUTOCLAIM */
+    ACT_FLOAT,    /* INCRBYFLOAT, HINCRBYFLOAT */
     ACT_RENAME,
-    ACT_TWO_KEYS,      /* look at other keys than the one they change; MOVE, RENAMENX: logged also in vain */
+    ACT_TWO_KEYS, /* look at other keys than the one they change; MOVE, RENAMENX: logged also in vain */
     ACT_DELEX,
     ACT_JSON,
     ACT_PROBABILISTIC,
     ACT_SEARCH,
     ACT_DFLYCLUSTER,
-    ACT_SOURCE,        /* depends on what only the source has */
-    ACT_TRUNCATED,     /* logged with the keys of one shard only */
-    ACT_TRY,           /* logged also where it failed at the source */
-    ACT_POP_FIRST,     /* LMPOP and its kin: of several keys one is changed */
+    ACT_SOURCE,    /* depends on what only the source has */
+    ACT_TRUNCATED, /* logged with the keys of one shard only */
+    ACT_TRY,       /* logged also where it failed at the source */
+    ACT_POP_FIRST, /* LMPOP and its kin: of several keys one is changed */
 };
 
 /* In place of the last key. */
@@ -47,12 +47,12 @@ enum action {
 struct command {
     const char *name;
     enum action action;
-    unsigned first;  /* argument that is the first key, 0: none */
-    int last;        /* the last key; negative: counted from the end; or LAST_… */
-    unsigned step;   /* from key to key */
+    unsigned first; /* argument that is the first key, 0: none */
+    int last;       /* the last key; negative: counted from the end; or LAST_… */
+    unsigned step;  /* from key to key */
     bool idempotent;
     unsigned min_args;
-    unsigned since;  /* first Redis version that knows it; 0: all */
+    unsigned since; /* first Redis version that knows it; 0: all */
 };
 
 /* NULL: not known. Names are upper case. */

@@ -1,5 +1,5 @@
-/* From decoded values and commands to output records: requests in RESP, formatted straight into the output buffer.
- * The other forms of output (--json, --resp, --null) see the same records. */
+/* From decoded values and commands to output records: requests in RESP, formatted straight into the output
+ * buffer. The other forms of output (--json, --resp, --null) see the same records. */
 #ifndef DFP_EMIT_H
 #define DFP_EMIT_H
 
@@ -35,8 +35,8 @@ struct stats {
 struct origin {
     uint16_t flow;
     uint16_t epoch;
-    bool live;      /* from the journal */
-    bool journal;   /* a journal follows: keys that expire now must not vanish */
+    bool live;    /* from the journal */
+    bool journal; /* a journal follows: keys that expire now must not vanish */
     uint32_t db;
     uint64_t seq;   /* last one given */
     uint64_t pos;   /* position that is reached with the next record */
@@ -45,7 +45,8 @@ struct origin {
     uint64_t at;    /* where in the flow the key being written stands, or the blob that it is in */
     uint64_t time;  /* arrival of the bytes being parsed, microseconds */
     uint64_t txid;  /* of the journal entry before */
-    uint64_t last;  /* where in the output the header of its last record stands; NO_HEADER: nowhere it could change */
+    uint64_t last;  /* where in the output the header of its last record stands; NO_HEADER: nowhere it could
+                       change */
     bool entry;     /* a journal entry is being written */
     bool together;  /* the next record belongs to the transaction of the last */
 };
@@ -90,24 +91,25 @@ struct emit {
     size_t part_size;     /* bytes of one such command */
     bool failed;          /* output could not be written: reader_gone or errno in fault */
     int fault;
-    bool no_target;       /* nothing is written for anybody, so nothing can be lost (--null) */
-    bool refused;         /* parsing has to end: --unsupported fail and something was lost, or wrong_db */
-    bool wrong_db;        /* something of source_db, which is not the 0 of a cluster */
+    bool no_target; /* nothing is written for anybody, so nothing can be lost (--null) */
+    bool refused;   /* parsing has to end: --unsupported fail and something was lost, or wrong_db */
+    bool wrong_db;  /* something of source_db, which is not the 0 of a cluster */
     uint32_t source_db;
-    uint64_t now_ms;      /* wall clock, renewed for each piece of input */
+    uint64_t now_ms; /* wall clock, renewed for each piece of input */
     struct stats stats;
-    struct rec open;      /* record being written, with the offset of its header in the output buffer */
+    struct rec open; /* record being written, with the offset of its header in the output buffer */
     size_t open_at;
-    struct pages pages;   /* where the bytes being parsed lie, if they are mapped: given back as they are written */
-    size_t pages_read;    /* since they were given back */
-    struct buf text;      /* scratch for metadata */
-    struct buf payload;   /* of a RESTORE within a script */
-    struct buf older;     /* arguments of a request made over (older.h) */
+    struct pages
+        pages; /* where the bytes being parsed lie, if they are mapped: given back as they are written */
+    size_t pages_read;      /* since they were given back */
+    struct buf text;        /* scratch for metadata */
+    struct buf payload;     /* of a RESTORE within a script */
+    struct buf older;       /* arguments of a request made over (older.h) */
     struct recout rendered; /* --json and --resp: what was made of the records */
-    struct resp_out *resp; /* state of --resp */
+    struct resp_out *resp;  /* state of --resp */
     struct told_kind told[KINDS_MAX];
     struct keyset not_carried; /* keys that were reported as lost */
-    FILE *report;          /* everything that was not carried over, a JSON object a line; NULL: none */
+    FILE *report;              /* everything that was not carried over, a JSON object a line; NULL: none */
 };
 
 void emit_init(struct emit *e, int fd, enum emit_mode mode);
@@ -117,8 +119,8 @@ int emit_flush(struct emit *e);
 /* Hash and, where needed, slot of a key. */
 void key_set(const struct emit *e, struct key *k, const uint8_t *p, size_t n);
 
-/* A journal entry is written from here on, up to entry_end: its records, and those of the entry directly before it when
- * both are of one transaction (txid, 0: none), are marked TOGETHER. */
+/* A journal entry is written from here on, up to entry_end: its records, and those of the entry directly
+ * before it when both are of one transaction (txid, 0: none), are marked TOGETHER. */
 static inline void entry_begin(struct origin *o, uint64_t txid)
 {
     o->entry = true;
@@ -148,25 +150,27 @@ static inline bool emit_guarded(const struct emit *e, const struct origin *o)
     return __builtin_expect(e->target.existing != EXISTING_OVERWRITE, 0) && !o->live;
 }
 
-/* SET key value of a snapshot or restored value; expire_ms 0: none. key and value together fit one record. NX, or with
- * RESTORE no REPLACE, where keys are guarded, unless it is a part. */
-void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn, uint64_t expire_ms,
-              unsigned flags);
+/* SET key value of a snapshot or restored value; expire_ms 0: none. key and value together fit one record.
+ * NX, or with RESTORE no REPLACE, where keys are guarded, unless it is a part. */
+void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn,
+              uint64_t expire_ms, unsigned flags);
 
-/* RESTORE key expire payload REPLACE [ABSTTL] [IDLETIME n | FREQ n], the payload being type, the value's own bytes and
- * a new footer of RDB version ver. Fits one record. */
-void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                         const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint);
+/* RESTORE key expire payload REPLACE [ABSTTL] [IDLETIME n | FREQ n], the payload being type, the value's own
+ * bytes and a new footer of RDB version ver. Fits one record. */
+void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
+                         unsigned type, const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms,
+                         struct hint hint);
 
 /* The same without a hint. */
 void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
                   const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms);
 
 /* Any request. Its records are chained when it is larger than a record. keyarg 0: no key (k may be NULL). */
-void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass, unsigned flags,
-               const struct slice *argv, size_t argc);
+void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass,
+               unsigned flags, const struct slice *argv, size_t argc);
 
-/* The same from a head of nhead arguments and a body of nbody arguments that is already RESP (bulk strings). */
+/* The same from a head of nhead arguments and a body of nbody arguments that is already RESP (bulk strings).
+ */
 void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned flags,
                const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody);
 
@@ -178,15 +182,16 @@ void emit_stick(struct emit *e, struct origin *o, const struct key *k);
 
 void emit_position(struct emit *e, struct origin *o, unsigned flags);
 
-/* A key is to be looked for at the target (k), and about it the writer says what the source calls db and about. k NULL:
- * nothing is asked. dfrecord(5) PROBE. */
-void emit_probe(struct emit *e, struct origin *o, enum probe_kind kind, uint32_t db, const struct slice *about,
-                const struct key *k);
+/* A key is to be looked for at the target (k), and about it the writer says what the source calls db and
+ * about. k NULL: nothing is asked. dfrecord(5) PROBE. */
+void emit_probe(struct emit *e, struct origin *o, enum probe_kind kind, uint32_t db,
+                const struct slice *about, const struct key *k);
 
 /* The key's parts are all there: a position record that says so. */
 void emit_last(struct emit *e, struct origin *o, const struct key *k);
 void emit_synced(struct emit *e, struct origin *o);
-void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv, size_t argc);
+void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv,
+                  size_t argc);
 
 /* Something that could not be carried over (lost) or was changed on the way. kind: a short constant. */
 void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,

@@ -6,8 +6,9 @@
 
 #include "ours.h"
 
-/* Values up to this many bytes are looked at whole before it is decided how they are written. Streams are worth
- * more, since RESTORE is the only exact copy of them; so are filters and sketches, which only RESTORE makes. */
+/* Values up to this many bytes are looked at whole before it is decided how they are written. Streams are
+ * worth more, since RESTORE is the only exact copy of them; so are filters and sketches, which only RESTORE
+ * makes. */
 #define STREAM_WHOLE ((size_t)768 << 10)
 
 /* Longer keys are taken for damage. One that does not fit a record with its value goes in several. */
@@ -28,7 +29,8 @@ static void restore_string(struct flow *f, struct emit *e, const struct key *k, 
     if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
         return;
     e->stats.keys[CLASS_STRING]++;
-    emit_restore_hinted(e, &f->o, k, CLASS_STRING, 0, v->p, v->n, target_restore_version(&e->target, 0), ms, hint);
+    emit_restore_hinted(e, &f->o, k, CLASS_STRING, 0, v->p, v->n, target_restore_version(&e->target, 0), ms,
+                        hint);
 }
 
 /* A string behind an expiry, a mask or a hint. */
@@ -64,7 +66,8 @@ static inline void put_string(struct flow *f, struct emit *e, const struct key *
 }
 
 /* Write it as commands, part by part as its bytes come. */
-static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsigned type, const struct key *k)
+static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsigned type,
+                             const struct key *k)
 {
     if (f->pend.hint.kind != HINT_NONE && !k->excluded)
         hint_lost(f, e);
@@ -81,7 +84,8 @@ static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsi
     return g;
 }
 
-static enum got string_entry(struct flow *f, struct emit *e, struct cur *c, struct cur *t, const struct key *k)
+static enum got string_entry(struct flow *f, struct emit *e, struct cur *c, struct cur *t,
+                             const struct key *k)
 {
     struct pstr ps;
     struct slice text;
@@ -105,7 +109,8 @@ static enum got string_entry(struct flow *f, struct emit *e, struct cur *c, stru
     return stream_value(f, e, c, 0, k);
 }
 
-/* The RDB version to restore a value as, and the type: streams can be made over for older targets. 0: commands. */
+/* The RDB version to restore a value as, and the type: streams can be made over for older targets. 0:
+ * commands. */
 static unsigned restore_as(const struct emit *e, unsigned type, unsigned *as)
 {
     static const unsigned older[] = {21, 19};
@@ -154,7 +159,8 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     bool more = cur_left(t) > limit;
     if (more) /* what is longer is written as commands: no need to look at all of it */
         v.end = t->p + limit;
-    enum got g = as == type ? value_scan(type, &v, &f->s) : stream_to_older(type, as == 19, &v, &f->s, &value);
+    enum got g =
+        as == type ? value_scan(type, &v, &f->s) : stream_to_older(type, as == 19, &v, &f->s, &value);
     size_t n = (size_t)(v.p - t->p);
     if (as == type)
         value.n = n;
@@ -188,8 +194,7 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     }
     f->last_gone = false;
     e->stats.keys[value_class(type)]++;
-    emit_restore_hinted(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms,
-                        pend.hint);
+    emit_restore_hinted(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms, pend.hint);
     if (pend.sticky)
         emit_stick(e, &f->o, k);
     return GOT;

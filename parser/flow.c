@@ -85,7 +85,8 @@ void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigne
         f->stage = STAGE_JOURNAL;
         f->cut = f->synced = f->counting = f->goes_on = true;
         f->next_lsn = lsn;
-        f->df_version = VERSION(1, 40); /* no AUX says it; most masters with partial syncs are of these releases */
+        f->df_version =
+            VERSION(1, 40); /* no AUX says it; most masters with partial syncs are of these releases */
         f->o.live = true;
     }
 }
@@ -315,8 +316,8 @@ static enum got parse_eof(struct flow *f, struct emit *e, struct cur *c)
     return GOT;
 }
 
-/* Behind the end of a snapshot: Dragonfly fills up its last page, with whatever was in memory. Nothing else may stand
- * there. */
+/* Behind the end of a snapshot: Dragonfly fills up its last page, with whatever was in memory. Nothing else
+ * may stand there. */
 static enum got parse_tail(struct flow *f, struct cur *c)
 {
     uint64_t at = f->offset + (uint64_t)(c->p - f->crc_from);
@@ -373,11 +374,12 @@ static int fail(struct flow *f, uint64_t at, const char *why)
     if (f->foreign[0] != '\0') {
         snprintf(f->error, sizeof f->error, "not supported at byte %llu of the flow: %s",
                  (unsigned long long)at, f->foreign);
-        f->cannot = f->stage == STAGE_MAGIC || f->other_kind; /* nothing was written yet, or it is no snapshot */
+        f->cannot =
+            f->stage == STAGE_MAGIC || f->other_kind; /* nothing was written yet, or it is no snapshot */
         return -1;
     }
-    snprintf(f->error, sizeof f->error, "damaged at byte %llu of the flow: expected %s", (unsigned long long)at,
-             why != NULL ? why : "something else");
+    snprintf(f->error, sizeof f->error, "damaged at byte %llu of the flow: expected %s",
+             (unsigned long long)at, why != NULL ? why : "something else");
     return -1;
 }
 
@@ -389,7 +391,8 @@ static int fail_io(struct flow *f, int fault)
 }
 
 /* Parse n bytes that begin at f->offset. *used, *need: for the rest. */
-static int consume(struct flow *f, struct emit *e, const uint8_t *p, uint64_t n, uint64_t *used, uint64_t *need)
+static int consume(struct flow *f, struct emit *e, const uint8_t *p, uint64_t n, uint64_t *used,
+                   uint64_t *need)
 {
     struct cur c = {p, p + n, 0, NULL};
     f->crc_from = p;
@@ -448,5 +451,6 @@ int flow_end(struct flow *f, bool requested)
                    f->multis == NULL;
     if (requested || f->stage == STAGE_DONE || (f->stage == STAGE_JOURNAL && between))
         return 0;
-    return fail(f, f->offset + f->carry.len, f->file ? "more: the snapshot has no end" : "more: the flow was cut short");
+    return fail(f, f->offset + f->carry.len,
+                f->file ? "more: the snapshot has no end" : "more: the flow was cut short");
 }

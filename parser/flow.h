@@ -1,5 +1,5 @@
-/* One flow: the bytes that a master sends on one connection, or a snapshot file, from the magic to the journal.
- * dragonfly-wire.md 3 and 5. Decoding only: bytes in, records out through emit. */
+/* One flow: the bytes that a master sends on one connection, or a snapshot file, from the magic to the
+ * journal. dragonfly-wire.md 3 and 5. Decoding only: bytes in, records out through emit. */
 #ifndef DFP_FLOW_H
 #define DFP_FLOW_H
 
@@ -47,25 +47,27 @@ struct rereads;
 
 struct flow {
     struct origin o;
-    bool file;         /* a snapshot file: ends at EOF */
-    unsigned df_version; /* of the source, major << 16 | minor << 8 | patch; 0: older than v1.27, or not told */
-    bool redis_ver, dragonfly, valkey; /* AUX fields seen: redis-ver; df-ver or snapshot-id; valkey-ver or the magic */
+    bool file; /* a snapshot file: ends at EOF */
+    unsigned
+        df_version; /* of the source, major << 16 | minor << 8 | patch; 0: older than v1.27, or not told */
+    bool redis_ver, dragonfly,
+        valkey; /* AUX fields seen: redis-ver; df-ver or snapshot-id; valkey-ver or the magic */
     enum family family;
     unsigned rdb_version;
-    char snapshot_id[40];    /* the same in all files of a .dfs set */
+    char snapshot_id[40];            /* the same in all files of a .dfs set */
     struct hash_template *templates; /* Redis 8.10 */
     unsigned ntemplates;
     bool told_import;
-    uint64_t crc;            /* of a file, up to crc_from */
+    uint64_t crc; /* of a file, up to crc_from */
     const uint8_t *crc_from;
-    unsigned flows;    /* of the session */
+    unsigned flows; /* of the session */
     char token[41];
     enum flow_stage stage;
-    const struct select *sel; /* NULL: every key goes through as it is */
+    const struct select *sel;   /* NULL: every key goes through as it is */
     struct buf names, narrowed; /* new names, and the arguments that they stand in */
     struct buf program;         /* of a command over several slots */
     uint8_t db_text[20];
-    uint32_t src_db;          /* database of the journal entry, as the source has it */
+    uint32_t src_db; /* database of the journal entry, as the source has it */
     uint32_t rdb_db, jrn_db;
     struct pending pend;
     bool in_value;
@@ -76,58 +78,59 @@ struct flow {
     uint64_t chunk_left;
     struct blob blob;
     bool cut, synced;
-    bool goes_on;      /* a partial sync: the target has everything before, and no keys come */
+    bool goes_on; /* a partial sync: the target has everything before, and no keys come */
     bool told_sticky, told_mcflags, told_script, told_hint;
-    bool counting;         /* next_lsn is known */
+    bool counting; /* next_lsn is known */
     uint64_t next_lsn;
-    uint64_t entry_lsn;    /* of the journal entry being written */
-    struct rereads *rereads; /* NULL: keys cannot be read again */
-    uint64_t rr_hold;      /* no position behind this LSN may be confirmed; UINT64_MAX: none */
-    uint64_t rr_due;       /* LSN at which the next answer is written; UINT64_MAX: none */
-    struct buf rr_in;      /* KEY records, up to the last of an answer */
-    bool rr_lost;          /* some of them were too much to keep */
-    bool verifying;        /* keys are looked for at the target (check.h) */
+    uint64_t entry_lsn;            /* of the journal entry being written */
+    struct rereads *rereads;       /* NULL: keys cannot be read again */
+    uint64_t rr_hold;              /* no position behind this LSN may be confirmed; UINT64_MAX: none */
+    uint64_t rr_due;               /* LSN at which the next answer is written; UINT64_MAX: none */
+    struct buf rr_in;              /* KEY records, up to the last of an answer */
+    bool rr_lost;                  /* some of them were too much to keep */
+    bool verifying;                /* keys are looked for at the target (check.h) */
     struct buf checks, check_name; /* those whose place has not come, from checks_at on */
     size_t checks_at;
     struct multi *multis;
-    size_t multi_bytes;    /* of all of them */
-    struct buf argv;       /* struct slice each */
+    size_t multi_bytes;      /* of all of them */
+    struct buf argv;         /* struct slice each */
     struct unpacked journal; /* an unpacked journal blob */
-    struct value restored; /* the value of a RESTORE */
+    struct value restored;   /* the value of a RESTORE */
     struct scratch s;
     struct carry carry;
-    uint64_t offset;       /* of the first byte not yet consumed */
-    struct recent recent;  /* keys of a file */
-    uint64_t counted_at;   /* where the last of them stands */
+    uint64_t offset;        /* of the first byte not yet consumed */
+    struct recent recent;   /* keys of a file */
+    uint64_t counted_at;    /* where the last of them stands */
     const uint8_t *last_at; /* the last key's type, in the bytes being parsed; NULL: none there */
     bool last_gone;         /* nothing was written of the last value */
     struct value sub;       /* key that expiries of fields belong to (KeyDB) */
     struct buf sub_field;   /* the field */
     struct buf aux_told;    /* hashes of unknown AUX fields that were named */
     char foreign[160];      /* what stands where parsing ended is nothing known, which need not be damage */
-    uint64_t end;          /* of a file: where the snapshot ends; 0: not yet */
+    uint64_t end;           /* of a file: where the snapshot ends; 0: not yet */
     char error[256];
-    bool cannot;           /* the error is no damage: no room for a temporary file, say */
-    bool other_kind;       /* foreign says what the whole input is, if not a snapshot */
+    bool cannot;     /* the error is no damage: no room for a temporary file, say */
+    bool other_kind; /* foreign says what the whole input is, if not a snapshot */
 };
 
 void flow_init(struct flow *f, uint16_t number);
 void flow_free(struct flow *f);
 
-/* Begin at the start of a session: what an earlier one left is dropped. lsn 0: full sync, else next LSN of a partial
- * one. token: 40 bytes or NULL. */
+/* Begin at the start of a session: what an earlier one left is dropped. lsn 0: full sync, else next LSN of a
+ * partial one. token: 40 bytes or NULL. */
 void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigned flows, uint64_t lsn,
                 const char *token);
 
-/* A partial sync that was begun so has the form of a full one: journal blobs before the cut, opcode 211, token. */
+/* A partial sync that was begun so has the form of a full one: journal blobs before the cut, opcode 211,
+ * token. */
 void flow_as_snapshot(struct flow *f);
 
-/* Take bytes that arrived at time_us and stand at pos in the flow. Returns 0; -1 when they are damaged (f->error says
- * where and what) or could not be kept. Output faults show in e->failed. */
+/* Take bytes that arrived at time_us and stand at pos in the flow. Returns 0; -1 when they are damaged
+ * (f->error says where and what) or could not be kept. Output faults show in e->failed. */
 int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64_t pos, uint64_t time_us);
 
-/* The flow ends here. requested: it was cut off on purpose, so that a last item in part is no damage. Returns 0, or
- * -1 with f->error. */
+/* The flow ends here. requested: it was cut off on purpose, so that a last item in part is no damage. Returns
+ * 0, or -1 with f->error. */
 int flow_end(struct flow *f, bool requested);
 
 /* A snapshot file is complete. */

@@ -1,4 +1,5 @@
-/* What the files that parse a flow share: flow.c (the loop, chunks, blobs), entry.c (keys), opcode.c, redis_opcode.c. */
+/* What the files that parse a flow share: flow.c (the loop, chunks, blobs), entry.c (keys), opcode.c,
+ * redis_opcode.c. */
 #ifndef DFP_FLOW_PARTS_H
 #define DFP_FLOW_PARTS_H
 
@@ -36,7 +37,8 @@ uint64_t take_expiry(struct flow *f);
 /* A key whose hint was to be carried over is written as commands, which know none: said once. */
 void hint_lost(struct flow *f, struct emit *e);
 
-/* The key at hand goes through as this: excluded, renamed, its database in f->o.db. True: its name is one of ours, to be reported. */
+/* The key at hand goes through as this: excluded, renamed, its database in f->o.db. True: its name is one of
+ * ours, to be reported. */
 bool choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k);
 
 /* A key's name, at most 16 MiB. *ps keeps its bytes. */

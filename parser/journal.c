@@ -1,4 +1,5 @@
-/* Journal entries: in blobs of the snapshot, and as the stream that follows it. dragonfly-wire.md 5.1, 5.9, 6.1. */
+/* Journal entries: in blobs of the snapshot, and as the stream that follows it.
+ * dragonfly-wire.md 5.1, 5.9, 6.1. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,8 +16,8 @@ enum journal_op {
     J_LSN = 15,
 };
 
-#define ARGS_MAX   ((uint64_t)1 << 20)
-#define MULTI_MAX  ((size_t)64 << 20)
+#define ARGS_MAX  ((uint64_t)1 << 20)
+#define MULTI_MAX ((size_t)64 << 20)
 
 /* The position after one more counted entry; 0 as long as none is known. */
 static uint64_t count_one(struct flow *f)
@@ -24,7 +25,8 @@ static uint64_t count_one(struct flow *f)
     return f->counting ? ++f->next_lsn : 0;
 }
 
-/* While a transaction waits for its EXEC, or a key for its value, no position behind that may be confirmed. */
+/* While a transaction waits for its EXEC, or a key for its value, no position behind that may be confirmed.
+ */
 static uint64_t reached(const struct flow *f, uint64_t lsn)
 {
     if (f->multis != NULL)
@@ -96,7 +98,8 @@ static enum got take_command(struct flow *f, struct cur *c, uint64_t *txid, size
 static enum got multi_full(struct flow *f)
 {
     snprintf(f->error, sizeof f->error,
-             "transactions without their EXEC come to more than %zu MiB at byte %llu of the flow: they cannot be kept",
+             "transactions without their EXEC come to more than %zu MiB at byte %llu of the flow: they "
+             "cannot be kept",
              MULTI_MAX >> 20, (unsigned long long)f->offset);
     f->cannot = true;
     return BAD;

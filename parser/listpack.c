@@ -59,8 +59,8 @@ static inline int64_t lp_int(const uint8_t *p)
     return v >= 4096 ? v - 8192 : v;
 }
 
-/* Size of head and data of the element at p, 0 when it is illegal or its head is cut. *head: bytes before string
- * data. */
+/* Size of head and data of the element at p, 0 when it is illegal or its head is cut. *head: bytes before
+ * string data. */
 static inline size_t lp_size(const uint8_t *p, size_t left, size_t *head)
 {
     uint8_t c = *p;

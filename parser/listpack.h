@@ -15,8 +15,9 @@ struct elem {
     uint8_t num[21];
 };
 
-/* Iterate: *it starts at NULL. Returns 1 with an element, 0 at the end, -1 when corrupt. The whole blob is n bytes.
- * Every element is checked to lie inside the blob; _check also compares the count. Do not copy a struct elem. */
+/* Iterate: *it starts at NULL. Returns 1 with an element, 0 at the end, -1 when corrupt. The whole blob is n
+ * bytes. Every element is checked to lie inside the blob; _check also compares the count. Do not copy a
+ * struct elem. */
 int listpack_next(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *e);
 int ziplist_next(const uint8_t *zl, size_t n, const uint8_t **it, struct elem *e);
 

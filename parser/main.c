@@ -18,8 +18,8 @@
 
 static volatile sig_atomic_t signals;
 
-/* The first signal reaches all stages of a pipeline: this one goes on to the END record that the source side sends.
- * The second ends it. */
+/* The first signal reaches all stages of a pipeline: this one goes on to the END record that the source side
+ * sends. The second ends it. */
 static void on_signal(int sig)
 {
     (void)sig;
@@ -39,8 +39,8 @@ static void set_signals(void)
     sigaction(SIGPIPE, &sa, NULL);
 }
 
-/* More bytes into the buffer. Nothing of ours waits while the input is idle. Returns 0, or -1 when the input cannot
- * be read or the output's reader has gone. */
+/* More bytes into the buffer. Nothing of ours waits while the input is idle. Returns 0, or -1 when the input
+ * cannot be read or the output's reader has gone. */
 static int fill(struct parser *p, struct recin *in)
 {
     bool control;
@@ -86,7 +86,8 @@ static int run_input(struct parser *p, int fd)
         case RECIN_STREAM: break;
         case RECIN_END: more = false; break;
         case RECIN_CUT:
-            parser_fault(p, p->was_live || recin_never_began(&in) ? EXIT_RETRY : EXIT_DAMAGED, "lost", in.error);
+            parser_fault(p, p->was_live || recin_never_began(&in) ? EXIT_RETRY : EXIT_DAMAGED, "lost",
+                         in.error);
             rc = -1;
             break;
         case RECIN_DAMAGED:
@@ -144,7 +145,8 @@ static bool open_report(struct parser *p, const char *name)
     return false;
 }
 
-/* Whoever reads standard output expects a stream, unless something else was asked for or it goes elsewhere. */
+/* Whoever reads standard output expects a stream, unless something else was asked for or it goes elsewhere.
+ */
 static bool streams_to_stdout(char **argv)
 {
     static const char *const other[] = {"--json", "--resp", "--null", "--output", "-o"};
@@ -163,8 +165,10 @@ static int open_output(const struct options *opt)
         fatal_errno(gone ? EXIT_RETRY : EXIT_CANNOT, "%s", opt->output);
     }
     if (opt->mode == EMIT_RECORDS && isatty(out))
-        fatal(EXIT_USAGE, "command records are not for a terminal: pipe them into rediswriter, name a file with --output, "
-                          "or look at them with --json");
+        fatal(
+            EXIT_USAGE,
+            "command records are not for a terminal: pipe them into rediswriter, name a file with --output, "
+            "or look at them with --json");
     fatal_stream(-1, KIND_COMMAND); /* from here on the stream is the parser's */
     (void)pipe_enlarge(out, (size_t)1 << 20);
     return out;

@@ -1,4 +1,5 @@
-/* Values of modules: framed so that they can be passed over; JSON among them is understood. rdb-format.md 7. */
+/* Values of modules: framed so that they can be passed over; JSON among them is understood. rdb-format.md 7.
+ */
 #include "shape.h"
 
 #include <stdio.h>

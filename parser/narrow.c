@@ -13,17 +13,39 @@ static unsigned class_of(const char *name)
     static const struct {
         const char *with;
         unsigned vclass;
-    } list[] = {{"RENAME", 0},           {"RESTORE", 0},          {"SORT", 0},
-                {"STICK", 0},            {"SHRINK", 0},           {"SCRIPT", 0},
-                {"FIELDEXPIRE", 0},      {"SETRANGE", CLASS_STRING}, {"SETBIT", CLASS_STRING},
-                {"SETEX", CLASS_STRING}, {"SETNX", CLASS_STRING}, {"SET", CLASS_STRING},
-                {"PSETEX", CLASS_STRING}, {"GET", CLASS_STRING},  {"APPEND", CLASS_STRING},
-                {"PREPEND", CLASS_STRING}, {"INCR", CLASS_STRING}, {"DECR", CLASS_STRING},
-                {"BIT", CLASS_STRING},   {"MSET", CLASS_STRING},  {"PF", CLASS_STRING},
-                {"JSON.", CLASS_JSON},   {"BF.", CLASS_OTHER},    {"CF.", CLASS_OTHER},
-                {"CMS.", CLASS_OTHER},   {"TOPK.", CLASS_OTHER},  {"GEO", CLASS_ZSET},
-                {"L", CLASS_LIST},       {"RPUSH", CLASS_LIST},   {"RPOP", CLASS_LIST},
-                {"S", CLASS_SET},        {"H", CLASS_HASH},       {"Z", CLASS_ZSET},
+    } list[] = {{"RENAME", 0},
+                {"RESTORE", 0},
+                {"SORT", 0},
+                {"STICK", 0},
+                {"SHRINK", 0},
+                {"SCRIPT", 0},
+                {"FIELDEXPIRE", 0},
+                {"SETRANGE", CLASS_STRING},
+                {"SETBIT", CLASS_STRING},
+                {"SETEX", CLASS_STRING},
+                {"SETNX", CLASS_STRING},
+                {"SET", CLASS_STRING},
+                {"PSETEX", CLASS_STRING},
+                {"GET", CLASS_STRING},
+                {"APPEND", CLASS_STRING},
+                {"PREPEND", CLASS_STRING},
+                {"INCR", CLASS_STRING},
+                {"DECR", CLASS_STRING},
+                {"BIT", CLASS_STRING},
+                {"MSET", CLASS_STRING},
+                {"PF", CLASS_STRING},
+                {"JSON.", CLASS_JSON},
+                {"BF.", CLASS_OTHER},
+                {"CF.", CLASS_OTHER},
+                {"CMS.", CLASS_OTHER},
+                {"TOPK.", CLASS_OTHER},
+                {"GEO", CLASS_ZSET},
+                {"L", CLASS_LIST},
+                {"RPUSH", CLASS_LIST},
+                {"RPOP", CLASS_LIST},
+                {"S", CLASS_SET},
+                {"H", CLASS_HASH},
+                {"Z", CLASS_ZSET},
                 {"X", CLASS_STREAM}};
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (begins(name, list[i].with))
@@ -31,8 +53,8 @@ static unsigned class_of(const char *name)
     return 0;
 }
 
-static size_t count_passing(const struct flow *f, const struct keys *k, const struct slice *argv, unsigned vclass,
-                            size_t *all)
+static size_t count_passing(const struct flow *f, const struct keys *k, const struct slice *argv,
+                            unsigned vclass, size_t *all)
 {
     size_t n = 0;
     *all = 0;
@@ -42,8 +64,8 @@ static size_t count_passing(const struct flow *f, const struct keys *k, const st
 }
 
 /* The arguments with keys renamed, and with cut only those of keys that go through. */
-static bool rewrite(struct flow *f, const struct keys *k, unsigned vclass, bool cut, const struct slice **argv,
-                    size_t *argc)
+static bool rewrite(struct flow *f, const struct keys *k, unsigned vclass, bool cut,
+                    const struct slice **argv, size_t *argc)
 {
     const struct slice *a = *argv;
     size_t growth = select_growth(f->sel), bytes = 0, n = 0;
@@ -86,10 +108,10 @@ static bool map_db_argument(struct flow *f, const struct command *c, struct slic
     return select_db_passes(f->sel, db);
 }
 
-/* RENAME and COPY with only one of the two keys going through; others with some of theirs. What only reads selected keys
- * changes nothing of them. */
-static enum narrowed two_keys(struct flow *f, const struct command *c, const struct keys *keys, unsigned vclass,
-                              const struct slice **argv, size_t *argc, const char **detail)
+/* RENAME and COPY with only one of the two keys going through; others with some of theirs. What only reads
+ * selected keys changes nothing of them. */
+static enum narrowed two_keys(struct flow *f, const struct command *c, const struct keys *keys,
+                              unsigned vclass, const struct slice **argv, size_t *argc, const char **detail)
 {
     static const struct slice del = {(const uint8_t *)"DEL", 3};
     const struct slice *a = *argv;

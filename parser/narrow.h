@@ -6,12 +6,13 @@
 #include "flow.h"
 
 enum narrowed {
-    NARROW_PASS,  /* argv and argc may be new ones; valid until the next command */
-    NARROW_DROP,  /* nothing of it goes through */
-    NARROW_LOST,  /* it joins keys that go through with others: detail says so */
+    NARROW_PASS, /* argv and argc may be new ones; valid until the next command */
+    NARROW_DROP, /* nothing of it goes through */
+    NARROW_LOST, /* it joins keys that go through with others: detail says so */
 };
 
-/* Cut a command down to the keys that go through, and rename them. c may be NULL (not known: passes unchanged). */
+/* Cut a command down to the keys that go through, and rename them. c may be NULL (not known: passes
+ * unchanged). */
 enum narrowed narrow(struct flow *f, const struct command *c, const struct slice **argv, size_t *argc,
                      const char **detail);
 

@@ -6,55 +6,58 @@
 
 #define ARGS_MAX 7000 /* that a script can hand on: Lua's stack has 8000 places */
 
-/* Before 5.0 a script that writes after it has looked at a time has to ask for its effects to be replicated. */
+/* Before 5.0 a script that writes after it has looked at a time has to ask for its effects to be replicated.
+ */
 #define LUA_EFFECTS "if redis.replicate_commands then redis.replicate_commands() end "
 
 /* SET … KEEPTTL (6.0) and COPY (6.2) for scripts that were written for servers that have them. */
-#define LUA_CALLS                                                                                                    \
-    LUA_EFFECTS "local R=redis "                                                                                     \
-                "local function ttl(k) local t=R.call('PTTL',k) return t==0 and 1 or t end "                         \
-                "local redis={call=function(c,...) local a={...} "                                                   \
-                "if c=='SET' and a[3]=='KEEPTTL' then local t=ttl(a[1]) local r=R.call('SET',a[1],a[2]) "            \
-                "if t>0 then R.call('PEXPIRE',a[1],t) end return r end "                                             \
-                "if c=='COPY' then local d=R.call('DUMP',a[1]) if not d then return 0 end local t=ttl(a[1]) "        \
-                "if a[4] then R.call('SELECT',a[4]) end "                                                            \
-                "if a[3]=='' and R.call('EXISTS',a[2])==1 then return 0 end "                                        \
-                "R.call('RESTORE',a[2],t<0 and 0 or t,d,'REPLACE') return 1 end "                                    \
-                "return R.call(c,...) end} "
+#define LUA_CALLS                                                                                            \
+    LUA_EFFECTS                                                                                              \
+    "local R=redis "                                                                                         \
+    "local function ttl(k) local t=R.call('PTTL',k) return t==0 and 1 or t end "                             \
+    "local redis={call=function(c,...) local a={...} "                                                       \
+    "if c=='SET' and a[3]=='KEEPTTL' then local t=ttl(a[1]) local r=R.call('SET',a[1],a[2]) "                \
+    "if t>0 then R.call('PEXPIRE',a[1],t) end return r end "                                                 \
+    "if c=='COPY' then local d=R.call('DUMP',a[1]) if not d then return 0 end local t=ttl(a[1]) "            \
+    "if a[4] then R.call('SELECT',a[4]) end "                                                                \
+    "if a[3]=='' and R.call('EXISTS',a[2])==1 then return 0 end "                                            \
+    "R.call('RESTORE',a[2],t<0 and 0 or t,d,'REPLACE') return 1 end "                                        \
+    "return R.call(c,...) end} "
 
 #define LUA_SET_KEEP LUA_CALLS "return redis.call('SET',KEYS[1],ARGV[1],'KEEPTTL')"
 #define LUA_SET_PXAT "redis.call('SET',KEYS[1],ARGV[1]) return redis.call('PEXPIREAT',KEYS[1],ARGV[2])"
 #define LUA_COPY     LUA_CALLS "return redis.call('COPY',KEYS[1],KEYS[2],ARGV[1],ARGV[2])"
 
-#define LUA_LMOVE                                                                                                    \
-    "local function l(i) return ARGV[i]:upper()=='LEFT' end "                                                        \
-    "local v=redis.call(l(1) and 'LPOP' or 'RPOP',KEYS[1]) "                                                         \
+#define LUA_LMOVE                                                                                            \
+    "local function l(i) return ARGV[i]:upper()=='LEFT' end "                                                \
+    "local v=redis.call(l(1) and 'LPOP' or 'RPOP',KEYS[1]) "                                                 \
     "if v then redis.call(l(2) and 'LPUSH' or 'RPUSH',KEYS[2],v) end return v"
 
 /* ARGV: GT or LT, XX or nothing, INCR or nothing, (score, member)… */
-#define LUA_ZADD                                                                                                     \
-    "for i=4,#ARGV,2 do local s=redis.call('ZSCORE',KEYS[1],ARGV[i+1]) local n,t,o=tonumber(ARGV[i]),ARGV[i] "       \
-    "if s then s=tonumber(s) if ARGV[3]~='' then n=s+n t=string.format('%.17g',n) end "                              \
-    "if ARGV[1]=='GT' then o=n>s else o=n<s end else o=ARGV[2]=='' end "                                             \
+#define LUA_ZADD                                                                                             \
+    "for i=4,#ARGV,2 do local s=redis.call('ZSCORE',KEYS[1],ARGV[i+1]) local "                               \
+    "n,t,o=tonumber(ARGV[i]),ARGV[i] "                                                                       \
+    "if s then s=tonumber(s) if ARGV[3]~='' then n=s+n t=string.format('%.17g',n) end "                      \
+    "if ARGV[1]=='GT' then o=n>s else o=n<s end else o=ARGV[2]=='' end "                                     \
     "if o then redis.call('ZADD',KEYS[1],t,ARGV[i+1]) end end"
 
 /* ARGV: NX or XX, (longitude, latitude, member)… */
-#define LUA_GEOADD                                                                                                   \
-    "for i=2,#ARGV,3 do local s=redis.call('ZSCORE',KEYS[1],ARGV[i+2]) "                                             \
+#define LUA_GEOADD                                                                                           \
+    "for i=2,#ARGV,3 do local s=redis.call('ZSCORE',KEYS[1],ARGV[i+2]) "                                     \
     "if (ARGV[1]=='NX')==(not s) then redis.call('GEOADD',KEYS[1],ARGV[i],ARGV[i+1],ARGV[i+2]) end end"
 
 /* Without the entries below ARGV[1]. */
-#define LUA_TRIM                                                                                                     \
-    "if ARGV[1]~='' then local m=ARGV[1] if not m:find('-',1,true) then m=m..'-0' end "                              \
-    "while true do local e,d=redis.call('XRANGE',KEYS[1],'-',m,'COUNT',1000),{} "                                    \
-    "for i=1,#e do if e[i][1]~=m then d[#d+1]=e[i][1] end end if #d==0 then break end "                              \
+#define LUA_TRIM                                                                                             \
+    "if ARGV[1]~='' then local m=ARGV[1] if not m:find('-',1,true) then m=m..'-0' end "                      \
+    "while true do local e,d=redis.call('XRANGE',KEYS[1],'-',m,'COUNT',1000),{} "                            \
+    "for i=1,#e do if e[i][1]~=m then d[#d+1]=e[i][1] end end if #d==0 then break end "                      \
     "redis.call('XDEL',KEYS[1],unpack(d)) end end "
 
 /* ARGV: least id or nothing, most entries or nothing, "" or NOMKSTREAM, id, (field, value)… */
-#define LUA_XADD                                                                                                     \
-    "if ARGV[3]~='' and redis.call('EXISTS',KEYS[1])==0 then return false end "                                      \
-    "redis.call('XADD',KEYS[1],unpack(ARGV,4)) "                                                                     \
-    LUA_TRIM "if ARGV[2]~='' then redis.call('XTRIM',KEYS[1],'MAXLEN',ARGV[2]) end"
+#define LUA_XADD                                                                                             \
+    "if ARGV[3]~='' and redis.call('EXISTS',KEYS[1])==0 then return false end "                              \
+    "redis.call('XADD',KEYS[1],unpack(ARGV,4)) " LUA_TRIM                                                    \
+    "if ARGV[2]~='' then redis.call('XTRIM',KEYS[1],'MAXLEN',ARGV[2]) end"
 
 struct request {
     struct emit *e;
@@ -79,10 +82,10 @@ static struct slice *room(struct emit *e, size_t n)
     return (struct slice *)(void *)buf_room(&e->older, n * sizeof(struct slice));
 }
 
-/* EVAL script nkeys, then nkeys keys of the request from argv[1] on, nown arguments of our own, and those of the
- * request from rest on. Returns the whole number, 0: none made. */
-static size_t script(const struct request *q, struct slice text, unsigned nkeys, const struct slice *own, size_t nown,
-                     size_t rest)
+/* EVAL script nkeys, then nkeys keys of the request from argv[1] on, nown arguments of our own, and those of
+ * the request from rest on. Returns the whole number, 0: none made. */
+static size_t script(const struct request *q, struct slice text, unsigned nkeys, const struct slice *own,
+                     size_t nown, size_t rest)
 {
     size_t more = rest < q->argc ? q->argc - rest : 0;
     struct slice *out = room(q->e, 3 + nkeys + nown + more);
@@ -258,8 +261,8 @@ static size_t old_geoadd(const struct request *q)
     return q->argc - i + 2;
 }
 
-/* The options of XADD and XTRIM from argument i on: own[0] least id, own[1] most entries, own[2] NOMKSTREAM. Returns
- * the argument behind them. */
+/* The options of XADD and XTRIM from argument i on: own[0] least id, own[1] most entries, own[2] NOMKSTREAM.
+ * Returns the argument behind them. */
 static size_t trim_options(const struct request *q, size_t i, struct slice own[3], bool *new)
 {
     own[0] = own[1] = own[2] = SLICE("");
@@ -290,7 +293,7 @@ static size_t old_xadd(const struct request *q)
     struct slice own[3];
     bool new;
     size_t i = trim_options(q, 2, own, &new);
-    return new && q->argc < ARGS_MAX && i < q->argc ? script(q, SLICE(LUA_XADD), 1, own, 3, i) : 0;
+    return new && q->argc < ARGS_MAX &&i < q->argc ? script(q, SLICE(LUA_XADD), 1, own, 3, i) : 0;
 }
 
 static size_t old_xtrim(const struct request *q)
@@ -322,10 +325,12 @@ const struct slice *older_request(struct emit *e, const struct slice *argv, size
         unsigned since;
         size_t (*make)(const struct request *q);
     } list[] = {
-        {"EVAL", VERSION(6, 2), old_eval},     {"SET", VERSION(6, 2), old_set},     {"GETDEL", VERSION(6, 2), old_getdel},
-        {"COPY", VERSION(6, 2), old_copy},     {"LMOVE", VERSION(6, 2), old_lmove}, {"LPOP", VERSION(6, 2), old_pop},
-        {"RPOP", VERSION(6, 2), old_pop},      {"ZADD", VERSION(6, 2), old_zadd},   {"GEOADD", VERSION(6, 2), old_geoadd},
-        {"XADD", VERSION(6, 2), old_xadd},     {"XTRIM", VERSION(6, 2), old_xtrim}, {"XGROUP", VERSION(6, 2), old_xgroup},
+        {"EVAL", VERSION(6, 2), old_eval},     {"SET", VERSION(6, 2), old_set},
+        {"GETDEL", VERSION(6, 2), old_getdel}, {"COPY", VERSION(6, 2), old_copy},
+        {"LMOVE", VERSION(6, 2), old_lmove},   {"LPOP", VERSION(6, 2), old_pop},
+        {"RPOP", VERSION(6, 2), old_pop},      {"ZADD", VERSION(6, 2), old_zadd},
+        {"GEOADD", VERSION(6, 2), old_geoadd}, {"XADD", VERSION(6, 2), old_xadd},
+        {"XTRIM", VERSION(6, 2), old_xtrim},   {"XGROUP", VERSION(6, 2), old_xgroup},
         {"ZPOPMIN", VERSION(5, 0), old_zpop},  {"ZPOPMAX", VERSION(5, 0), old_zpop},
     };
     struct request q = {e, argv, *argc, keyarg};

@@ -4,7 +4,7 @@
 #define MASK_STICKY  1u
 #define MASK_MCFLAGS 2u
 
-#define IDLE_MAX 0xffffffu /* the clock of servers has 24 bits */
+#define IDLE_MAX     0xffffffu /* the clock of servers has 24 bits */
 
 void flow_once(struct flow *f, struct emit *e, bool *told, const char *kind, const char *detail)
 {
@@ -121,7 +121,8 @@ static enum got op_offset(struct flow *f, struct cur *c)
 static enum got op_eof(struct flow *f, struct emit *e, struct cur *c)
 {
     if (f->pend.any || f->nchunks > 0)
-        return cur_bad(c, f->nchunks > 0 ? "the rest of values in chunks before the end" : "a key after its expiry");
+        return cur_bad(c, f->nchunks > 0 ? "the rest of values in chunks before the end"
+                                         : "a key after its expiry");
     if (!f->file && !f->counting)
         return cur_bad(c, "a journal offset (opcode 211) before the end");
     f->stage = STAGE_EOF;
@@ -156,7 +157,8 @@ static enum got op_expire(struct flow *f, struct cur *c, bool ms)
     enum got g = cur_raw(c, ms ? 8 : 4, &p);
     if (g != GOT)
         return g;
-    uint64_t v = ms ? le64(p) : (uint64_t)((int64_t)(int32_t)le32(p) * 1000); /* signed: some lie before 1970 */
+    uint64_t v =
+        ms ? le64(p) : (uint64_t)((int64_t)(int32_t)le32(p) * 1000); /* signed: some lie before 1970 */
     f->pend.any = true;
     f->pend.expire_ms = v > 0 && v <= INT64_MAX ? v : 1;
     return GOT;
@@ -179,7 +181,8 @@ static enum got op_hint(struct flow *f, struct emit *e, struct cur *c, bool idle
     if (g == GOT && e->hints && !target_takes_hints(&e->target))
         hint_lost(f, e);
     else if (g == GOT && e->hints) {
-        f->pend.hint = idle ? (struct hint){HINT_IDLE, n < IDLE_MAX ? n : IDLE_MAX} : (struct hint){HINT_FREQ, *p};
+        f->pend.hint =
+            idle ? (struct hint){HINT_IDLE, n < IDLE_MAX ? n : IDLE_MAX} : (struct hint){HINT_FREQ, *p};
         f->pend.any = true;
     }
     return g;

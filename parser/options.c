@@ -177,20 +177,17 @@ static void take(struct options *o, int opt, char **argv)
     case OPT_HINTS: o->hints = true; break;
     case OPT_REPORT: o->report = optarg; break;
     case 'v': o->verbose++; break;
-    case 'h':
-        fputs(help, stdout);
-        exit(0);
-    case OPT_VERSION:
-        puts("dfparse (df2redis) " DF2REDIS_VERSION);
-        exit(0);
-    default:
-        fatal_option(opt, argv);
+    case 'h': fputs(help, stdout); exit(0);
+    case OPT_VERSION: puts("dfparse (df2redis) " DF2REDIS_VERSION); exit(0);
+    default: fatal_option(opt, argv);
     }
 }
 
 void options_parse(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){.output = "-", .restore_limit = (size_t)64 << 10, .part_size = (size_t)64 << 10,
+    *o = (struct options){.output = "-",
+                          .restore_limit = (size_t)64 << 10,
+                          .part_size = (size_t)64 << 10,
                           .target_timeout = 30};
     target_portable(&o->target);
     argv = conf_argv("parser", longs, &argc, argv);
@@ -199,12 +196,13 @@ void options_parse(struct options *o, int argc, char **argv)
         take(o, opt, argv);
     if (o->modules != NULL && !o->have_target)
         fatal(EXIT_USAGE,
-             "--target-modules goes with --target-version: otherwise rediswriter says what the target has");
+              "--target-modules goes with --target-version: otherwise rediswriter says what the target has");
     if (o->modules != NULL)
         target_modules(&o->target, o->modules);
     if (o->mode == EMIT_RESP && o->target.cluster)
         fatal(EXIT_USAGE, "--resp writes for one connection: it has no form for a cluster");
     if (o->mode == EMIT_RESP && o->target.existing != EXISTING_OVERWRITE)
-        fatal(EXIT_USAGE, "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
+        fatal(EXIT_USAGE,
+              "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
     o->inputs = argv + optind;
 }

@@ -13,19 +13,19 @@ struct options {
     const char *output;
     bool have_target;
     struct target target;
-    const char *modules;     /* of the target of -t; NULL: none */
-    bool have_existing;      /* target.existing was given */
+    const char *modules; /* of the target of -t; NULL: none */
+    bool have_existing;  /* target.existing was given */
     enum unsupported unsupported;
     size_t restore_limit;
     size_t part_size;
     unsigned target_timeout; /* seconds to wait for the writer's announcement */
     struct select select;
-    bool expand;             /* the input is a command stream: RESTORE becomes commands */
-    bool no_reread;          /* report instead */
+    bool expand;    /* the input is a command stream: RESTORE becomes commands */
+    bool no_reread; /* report instead */
     bool stats;
-    uint64_t max_bulk;       /* the target's proto-max-bulk-len; 0: as it says, or 512 MiB */
-    bool hints;              /* carry idle times and frequencies over */
-    const char *report;      /* file for everything that was not carried over */
+    uint64_t max_bulk;  /* the target's proto-max-bulk-len; 0: as it says, or 512 MiB */
+    bool hints;         /* carry idle times and frequencies over */
+    const char *report; /* file for everything that was not carried over */
     int verbose;
     char **inputs; /* NULL-terminated; empty: stdin */
 };

@@ -97,8 +97,8 @@ static inline enum got cur_raw(struct cur *c, size_t n, const uint8_t **p)
     return GOT;
 }
 
-/* A string. clen 0: p and n are its bytes (for integers they lie in text). clen > 0: LZF, p points at clen compressed
- * bytes that unpack to n. */
+/* A string. clen 0: p and n are its bytes (for integers they lie in text). clen > 0: LZF, p points at clen
+ * compressed bytes that unpack to n. */
 struct pstr {
     const uint8_t *p;
     size_t n;
@@ -121,15 +121,16 @@ static inline enum got cur_pstr(struct cur *c, struct pstr *s)
     return cur_pstr_slow(c, s);
 }
 
-/* Length and place of a plain string that need not be all there: GOT when its length is known; *n its bytes, the
- * cursor stands before the first. *plain false: an integer or LZF form, cursor unmoved. */
+/* Length and place of a plain string that need not be all there: GOT when its length is known; *n its bytes,
+ * the cursor stands before the first. *plain false: an integer or LZF form, cursor unmoved. */
 enum got cur_pstr_head(struct cur *c, uint64_t *n, bool *plain);
 
 /* LZF: unpack exactly outn bytes from all n bytes of in. Returns 0, or -1 when the data are corrupt. */
 int lzf_unpack(const uint8_t *in, size_t n, uint8_t *out, size_t outn);
 
-/* LZF in pieces: unpack from *in on behind the *len bytes of buf, of which at least the last 8192 made so far must be
- * there, until fewer than LZF_STEP bytes of cap are free or the input ends. Returns 0, or -1 when corrupt. */
+/* LZF in pieces: unpack from *in on behind the *len bytes of buf, of which at least the last 8192 made so far
+ * must be there, until fewer than LZF_STEP bytes of cap are free or the input ends. Returns 0, or -1 when
+ * corrupt. */
 #define LZF_WINDOW ((size_t)8192)
 #define LZF_STEP   ((size_t)264)
 int lzf_continue(const uint8_t **in, const uint8_t *end, uint8_t *buf, size_t *len, size_t cap);

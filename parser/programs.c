@@ -200,8 +200,7 @@ static bool collect(struct spreading *s, struct gather *g)
             continue;
         if (g->n == GATHER_MAX)
             return false;
-        snprintf(g->name[g->n], sizeof g->name[0], "df2redis:{%s}:%u.%zu", tag, s->m->o->flow,
-                 g->n);
+        snprintf(g->name[g->n], sizeof g->name[0], "df2redis:{%s}:%u.%zu", tag, s->m->o->flow, g->n);
         g->at[g->n++] = i;
     }
     return true;

@@ -1,4 +1,5 @@
-/* Opcodes that only Redis and Valkey write: functions, modules' own data, hash templates. rdb-format.md 3, 6.4, 7. */
+/* Opcodes that only Redis and Valkey write: functions, modules' own data, hash templates. rdb-format.md
+ * 3, 6.4, 7. */
 #include "flow_parts.h"
 
 #include <ctype.h>

@@ -14,8 +14,8 @@
 #define LANE_FILE ((uint64_t)1 << 30)
 #define NO_DB     UINT32_MAX
 
-/* --resp: requests go to one connection, so its database has to be followed, a request of several records must not
- * be broken into, and a FLUSH runs when every flow has come to it. */
+/* --resp: requests go to one connection, so its database has to be followed, a request of several records
+ * must not be broken into, and a FLUSH runs when every flow has come to it. */
 struct resp_out {
     struct lanes lanes;
     unsigned flows;
@@ -65,8 +65,8 @@ static void json_bytes(struct buf *b, const uint8_t *p, size_t n)
 
 static void json_flags(struct buf *b, unsigned flags)
 {
-    static const char *const names[] = {"more", "plainset", "idempotent", "first", "last", "live", "multikey",
-                                        "precut",   "together", "held",   "fresh"};
+    static const char *const names[] = {"more",     "plainset", "idempotent", "first", "last", "live",
+                                        "multikey", "precut",   "together",   "held",  "fresh"};
     const char *sep = "";
     (void)buf_addstr(b, ",\"flags\":[");
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
@@ -203,8 +203,8 @@ static void render_json(struct emit *e, const struct rec *r, const uint8_t *p)
     put(e, b->p, b->len);
 }
 
-void render_report(struct emit *e, const struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
-                   const char *detail)
+void render_report(struct emit *e, const struct origin *o, bool lost, const char *kind, const uint8_t *key,
+                   size_t n, const char *detail)
 {
     struct buf *b = &e->text;
     b->len = 0;
@@ -244,8 +244,9 @@ static void resp_barrier(struct emit *e, const struct rec *r, const uint8_t *p)
 {
     struct lanes *l = &e->resp->lanes;
     if ((r->flags & RF_PRECUT) != 0) {
-        log_event(LOG_ERROR, r->flow,
-                  "event=flush-before-cut msg=\"the source was flushed while its snapshot was read: start again\"");
+        log_event(
+            LOG_ERROR, r->flow,
+            "event=flush-before-cut msg=\"the source was flushed while its snapshot was read: start again\"");
         fault(e, EPROTO);
         return;
     }

@@ -22,8 +22,10 @@ void emit_report_counts(const struct emit *e)
     for (const struct told_kind *t = e->told; t < e->told + KINDS_MAX && t->kind != NULL; t++)
         if (t->count > LOG_FIRST)
             log_event(t->lost ? LOG_WARN : LOG_INFO, NO_FLOW,
-                      "event=%s kind=%s count=%llu msg=\"only the first %d were named here (--report FILE names all)\"",
-                      t->lost ? "not-carried-over" : "changed", t->kind, (unsigned long long)t->count, LOG_FIRST);
+                      "event=%s kind=%s count=%llu msg=\"only the first %d were named here (--report FILE "
+                      "names all)\"",
+                      t->lost ? "not-carried-over" : "changed", t->kind, (unsigned long long)t->count,
+                      LOG_FIRST);
 }
 
 void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, const uint8_t *key, size_t n,
@@ -59,5 +61,6 @@ void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, 
 
 void emit_reserved(struct emit *e, struct origin *o, const uint8_t *key, size_t n)
 {
-    emit_report(e, o, true, "reserved-name", key, n, "df2redis keeps keys of such names in the target for itself");
+    emit_report(e, o, true, "reserved-name", key, n,
+                "df2redis keeps keys of such names in the target for itself");
 }

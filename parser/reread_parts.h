@@ -30,7 +30,8 @@ bool kept_add(struct flow *f, struct rekey *k, uint64_t txid, const struct slice
 bool kept_between(const struct rekey *k, uint64_t from, uint64_t to);
 void kept_drop_below(struct rereads *r, struct rekey *k, uint64_t lsn);
 
-/* Write those from an LSN on; the key is no longer under way. held: what is reached before the last of them. */
+/* Write those from an LSN on; the key is no longer under way. held: what is reached before the last of them.
+ */
 void kept_write(struct flow *f, struct emit *e, struct rekey *k, uint64_t from, uint64_t held);
 
 #endif

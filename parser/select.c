@@ -160,7 +160,8 @@ const char *select_add_dbs(struct select *s, const char *text)
 
 /* ---- use ---- */
 
-/* In a copy with a NUL behind it: with REG_STARTEND glibc reads none, but the sanitizers' own regexec does. */
+/* In a copy with a NUL behind it: with REG_STARTEND glibc reads none, but the sanitizers' own regexec does.
+ */
 static bool regex_matches(const regex_t *regex, const uint8_t *key, size_t n)
 {
     char small[512];

@@ -42,14 +42,14 @@ struct select {
     uint32_t rest_db;
 };
 
-/* Take over one option: "GLOB", "glob:G", "prefix:P", "regex:R", "type:T", "db:N"; "OLD=NEW"; "A=B[,C=D…]" (A may be *). NULL, or
- * what is wrong with it. */
+/* Take over one option: "GLOB", "glob:G", "prefix:P", "regex:R", "type:T", "db:N"; "OLD=NEW"; "A=B[,C=D…]" (A
+ * may be *). NULL, or what is wrong with it. */
 const char *select_add_rule(struct select *s, const char *text, bool exclude);
 const char *select_add_rename(struct select *s, const char *text);
 const char *select_add_dbs(struct select *s, const char *text);
 
-/* Does a key of database db (as the source has it) and value class (0: not known) go through? One whose new name is
- * df2redis's own (ours.h) does not. */
+/* Does a key of database db (as the source has it) and value class (0: not known) go through? One whose new
+ * name is df2redis's own (ours.h) does not. */
 bool select_passes(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db);
 
 /* Is it left out for its new name only? s may be NULL: no options. */
@@ -63,11 +63,12 @@ uint32_t select_db(const struct select *s, uint32_t db);
 /* Are there others that, as far as the options tell, become the same database? */
 bool select_db_shared(const struct select *s, uint32_t db);
 
-/* A cluster is to get databases, a list as "0,1,3": NULL, or which of them have no place in its database 0, as text
- * for a message, in out. s may be NULL. What only the names of keys tell is left open. */
+/* A cluster is to get databases, a list as "0,1,3": NULL, or which of them have no place in its database 0,
+ * as text for a message, in out. s may be NULL. What only the names of keys tell is left open. */
 const char *select_dbs_fit(const struct select *s, const char *databases, char *out, size_t cap);
 
-/* The key's new name: itself, or made in b, to which it is appended; b must have room for n + select_growth() bytes. */
+/* The key's new name: itself, or made in b, to which it is appended; b must have room for n + select_growth()
+ * bytes. */
 struct slice select_name(const struct select *s, const uint8_t *key, size_t n, struct buf *b);
 
 /* Most bytes that renaming adds to a key. */

@@ -14,8 +14,9 @@
 #include "meta.h"
 #include "render.h"
 
-#define ANSWER_US ((uint64_t)10000000) /* for rediswriter to say what the target is, once it has read SESSION */
-#define LOOK_US   ((uint64_t)50000)
+#define ANSWER_US                                                                                            \
+    ((uint64_t)10000000) /* for rediswriter to say what the target is, once it has read SESSION */
+#define LOOK_US ((uint64_t)50000)
 
 void parser_init(struct parser *p, const struct options *opt, int out)
 {
@@ -138,9 +139,10 @@ static bool target_said(struct parser *p)
     return false;
 }
 
-/* Wait for rediswriter to say what the target is. It reads its input once it is connected to the target, finds the
- * control socket in SESSION and answers at once: where that was read and no answer comes, the reader is something else,
- * or cannot reach the socket. With a session before this one it may still be busy with that. */
+/* Wait for rediswriter to say what the target is. It reads its input once it is connected to the target,
+ * finds the control socket in SESSION and answers at once: where that was read and no answer comes, the
+ * reader is something else, or cannot reach the socket. With a session before this one it may still be busy
+ * with that. */
 static void await_target(struct parser *p, bool first)
 {
     uint64_t deadline = mono_us() + (uint64_t)p->opt->target_timeout * 1000000, taken = 0;
@@ -153,7 +155,8 @@ static void await_target(struct parser *p, bool first)
             deadline = now + ANSWER_US < deadline ? now + ANSWER_US : deadline;
         }
         uint64_t left = deadline - now;
-        if (io_wait(p->ctl.fd, out, (int)((first && taken == 0 && left > LOOK_US ? LOOK_US : left) / 1000) + 1) < 0) {
+        if (io_wait(p->ctl.fd, out,
+                    (int)((first && taken == 0 && left > LOOK_US ? LOOK_US : left) / 1000) + 1) < 0) {
             p->e.failed = true;
             p->e.fault = EPIPE;
             return;
@@ -164,8 +167,9 @@ static void await_target(struct parser *p, bool first)
             return;
         ctl_close(&p->ctl);
     }
-    log_event(LOG_WARN, NO_FLOW, "event=target msg=\"no rediswriter said what the target is: writing portable "
-                                 "commands, which are slower (--target-version says it)\"");
+    log_event(LOG_WARN, NO_FLOW,
+              "event=target msg=\"no rediswriter said what the target is: writing portable "
+              "commands, which are slower (--target-version says it)\"");
 }
 
 void parser_control(struct parser *p)
@@ -246,8 +250,10 @@ static void check_end(struct parser *p)
         return;
     uint64_t waiting = render_end(&p->e);
     if (waiting > 0) {
-        log_event(LOG_WARN, NO_FLOW, "event=barrier msg=\"a FLUSH did not arrive on every flow: what follows it on "
-                                     "%llu flows was not written\"", (unsigned long long)waiting);
+        log_event(LOG_WARN, NO_FLOW,
+                  "event=barrier msg=\"a FLUSH did not arrive on every flow: what follows it on "
+                  "%llu flows was not written\"",
+                  (unsigned long long)waiting);
         p->status = exit_worse(p->status, EXIT_DAMAGED);
     }
 }
@@ -294,7 +300,8 @@ int parser_next_stream(struct parser *p)
     return 0;
 }
 
-/* A cluster takes what can be put into database 0; where the source says which databases it has this is known at once. */
+/* A cluster takes what can be put into database 0; where the source says which databases it has this is known
+ * at once. */
 static int check_databases(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char list[1024], which[256], what[512];
@@ -304,7 +311,8 @@ static int check_databases(struct parser *p, const struct rec *r, const uint8_t 
         return 0;
     snprintf(what, sizeof what,
              "the source holds keys in database %s, and the target is a cluster, which has database 0 only: "
-             "--db-map FROM=0 puts them there, --exclude db:FROM leaves them out", which);
+             "--db-map FROM=0 puts them there, --exclude db:FROM leaves them out",
+             which);
     parser_fault(p, EXIT_USAGE, "error", what);
     return -1;
 }
@@ -368,8 +376,10 @@ static void refused(struct parser *p)
         return;
     }
     snprintf(what, sizeof what,
-             "something of database %u, and the target is a cluster, which has database 0 only: --db-map %u=0 puts it "
-             "there, --exclude db:%u leaves it out", p->e.source_db, p->e.source_db, p->e.source_db);
+             "something of database %u, and the target is a cluster, which has database 0 only: --db-map "
+             "%u=0 puts it "
+             "there, --exclude db:%u leaves it out",
+             p->e.source_db, p->e.source_db, p->e.source_db);
     parser_fault(p, EXIT_USAGE, "error", what);
 }
 
@@ -450,7 +460,8 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
         return -1;
     }
     if (f->snapshot_id[0] != '\0' && !same_snapshot(p, f))
-        return flow_fault(p, r->flow, EXIT_DAMAGED, "a file of another snapshot than the first: their ids differ");
+        return flow_fault(p, r->flow, EXIT_DAMAGED,
+                          "a file of another snapshot than the first: their ids differ");
     if (parser_waits(p))
         parser_ask(p);
     else

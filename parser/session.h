@@ -20,9 +20,9 @@ struct parser {
     struct emit e;
     struct flow *flows[REC_FLOWS_MAX]; /* NULL: not begun */
     bool told_cut[REC_FLOWS_MAX], told_synced[REC_FLOWS_MAX];
-    bool begun;        /* there was a session */
-    bool open;         /* a stream is being written: its END is still to come */
-    bool was_live;     /* its dfreader answered on the control socket, or had just been killed */
+    bool begun;    /* there was a session */
+    bool open;     /* a stream is being written: its END is still to come */
+    bool was_live; /* its dfreader answered on the control socket, or had just been killed */
     char nonce[40];
     uint16_t epoch;
     char snapshot_id[40]; /* of the files of this session */
@@ -32,17 +32,17 @@ struct parser {
     struct ctl ctl;
     struct rereads rereads;
     struct expand expand;
-    int status;        /* worst so far */
-    bool partial;      /* the input's END says that flows may end within an item */
-    char reason[16];   /* of the END record to come */
+    int status;      /* worst so far */
+    bool partial;    /* the input's END says that flows may end within an item */
+    char reason[16]; /* of the END record to come */
     char message[256];
 };
 
 void parser_init(struct parser *p, const struct options *opt, int out);
 void parser_free(struct parser *p);
 
-/* Take one record of a raw stream. Returns 0, or -1 when nothing after it may be used: status, reason and message
- * are set. */
+/* Take one record of a raw stream. Returns 0, or -1 when nothing after it may be used: status, reason and
+ * message are set. */
 int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload);
 
 /* Another stream of commands follows: end the one being written, begin the next. Returns like parser_record.
@@ -78,7 +78,8 @@ void parser_tell(struct parser *p, const struct flow *f);
 /* The input was cut short or damaged. what: for the message. */
 void parser_fault(struct parser *p, int status, const char *reason, const char *what);
 
-/* All input was read: check that every flow ended where it may, write the END record, flush. Returns the exit status. */
+/* All input was read: check that every flow ended where it may, write the END record, flush. Returns the exit
+ * status. */
 int parser_end(struct parser *p);
 
 #endif

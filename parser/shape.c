@@ -2,11 +2,14 @@
 
 #include "listpack.h"
 
-#define STR     LAYOUT_STRING
-#define BLOB    LAYOUT_BLOB
-#define ELEMS   LAYOUT_ELEMENTS
-#define NODES   LAYOUT_NODES
-#define NOFIELD {F_END}
+#define STR   LAYOUT_STRING
+#define BLOB  LAYOUT_BLOB
+#define ELEMS LAYOUT_ELEMENTS
+#define NODES LAYOUT_NODES
+#define NOFIELD                                                                                              \
+    {                                                                                                        \
+        F_END                                                                                                \
+    }
 
 /* RDB types 0 to 21 mean the same everywhere; 30 to 37 here are Dragonfly's. */
 static const struct shape shapes[38] = {
@@ -57,9 +60,8 @@ static const struct shape redis_shapes[] = {
 };
 
 /* Valkey 9: 22. */
-static const struct shape valkey_hash = {ELEMS, CLASS_HASH, PACK_NONE, {F_STR, F_STR, F_TTL_I64},
-                                         2,     false,      "HSET",    true,
-                                         NULL};
+static const struct shape valkey_hash = {ELEMS,  CLASS_HASH, PACK_NONE, {F_STR, F_STR, F_TTL_I64}, 2, false,
+                                         "HSET", true,       NULL};
 
 /* KeyDB: a script that the server runs at times. */
 static const struct shape keydb_cron = {LAYOUT_SKIP, CLASS_OTHER, PACK_NONE, NOFIELD,     0,

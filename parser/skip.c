@@ -1,9 +1,9 @@
 /* Passing over values that Redis, or this target, cannot hold, whatever their size. */
 #include "shape.h"
 
-/* Layouts of 33 to 37 as programs: l = plen, 8 = eight bytes; then the filters that the last plen counted: F = plen
- * and string, P = plen and pieces, p = pieces; C = the counters of a count-min sketch, H = heap of (string, plen),
- * B = plen bytes. */
+/* Layouts of 33 to 37 as programs: l = plen, 8 = eight bytes; then the filters that the last plen counted: F
+ * = plen and string, P = plen and pieces, p = pieces; C = the counters of a count-min sketch, H = heap of
+ * (string, plen), B = plen bytes. */
 static const char *const programs[] = {"l88llllF", "l88llllP", "lllC", "llll8lHB", "lllllllp"};
 
 /* Redis' array: count, flag, [insert index], then A = (index, tag, payload) for each. rdb-format.md 6.3. */
@@ -167,9 +167,7 @@ static enum got skip_step(struct value *v, struct cur *c, char op)
         if (v->left > 0)
             return skip_heap(v, c);
         break;
-    case 'B':
-        g = cur_plen(c, &v->skip);
-        break;
+    case 'B': g = cur_plen(c, &v->skip); break;
     default: return skip_counters(v, c);
     }
     if (g == GOT)

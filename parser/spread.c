@@ -175,7 +175,8 @@ bool spread(const struct cmd *m)
         leave_database(m);
     else if (arg_is(&m->argv[0], "MOVE"))
         cmd_nothing(m); /* both databases are one at the target */
-    else if (looks_elsewhere(m) && cmd_reread_written(m, "slots", "patterns of BY and GET name keys in any slot"))
+    else if (looks_elsewhere(m) &&
+             cmd_reread_written(m, "slots", "patterns of BY and GET name keys in any slot"))
         return true;
     else if (looks_elsewhere(m))
         cmd_lost_only(m, "slots", "patterns of BY and GET name keys in any slot");

@@ -5,7 +5,18 @@
 
 #define PEL_ENTRY 33 /* id, time, count, whether it has an owner */
 
-enum phase { PH_COUNT, PH_NODES, PH_TAIL, PH_GROUP, PH_PEL, PH_CONSUMERS, PH_CONSUMER, PH_IDS, PH_NACKS, PH_NACK };
+enum phase {
+    PH_COUNT,
+    PH_NODES,
+    PH_TAIL,
+    PH_GROUP,
+    PH_PEL,
+    PH_CONSUMERS,
+    PH_CONSUMER,
+    PH_IDS,
+    PH_NACKS,
+    PH_NACK
+};
 
 static void send(struct value *v, struct emit *e, struct origin *o, unsigned keyarg, const struct slice *argv,
                  size_t argc)
@@ -18,7 +29,8 @@ static void send(struct value *v, struct emit *e, struct origin *o, unsigned key
 static void write_empty(struct value *v, struct emit *e, struct origin *o)
 {
     struct slice key = {v->key.p, v->key.n};
-    struct slice create[6] = {SLICE("XGROUP"), SLICE("CREATE"), key, SLICE("df2redis"), SLICE("0"), SLICE("MKSTREAM")};
+    struct slice create[6] = {SLICE("XGROUP"),   SLICE("CREATE"), key,
+                              SLICE("df2redis"), SLICE("0"),      SLICE("MKSTREAM")};
     struct slice destroy[4] = {SLICE("XGROUP"), SLICE("DESTROY"), key, SLICE("df2redis")};
     value_start(v, e, o);
     send(v, e, o, 2, create, 6);
@@ -49,12 +61,13 @@ static void write_tail(struct value *v, struct emit *e, struct origin *o, const 
     send(v, e, o, 1, argv, argc);
 }
 
-static void write_group(struct value *v, struct emit *e, struct origin *o, const struct slice *name, const uint64_t *t)
+static void write_group(struct value *v, struct emit *e, struct origin *o, const struct slice *name,
+                        const uint64_t *t)
 {
     struct id_text last;
     uint8_t read[20];
-    struct slice argv[7] = {SLICE("XGROUP"), SLICE("CREATE"), {v->key.p, v->key.n}, *name,
-                            stream_id(&last, t[0], t[1])};
+    struct slice argv[7] = {
+        SLICE("XGROUP"), SLICE("CREATE"), {v->key.p, v->key.n}, *name, stream_id(&last, t[0], t[1])};
     size_t argc = 5;
     if (v->type != 15 && (knows_counters(e) || e->target.kind == TARGET_DRAGONFLY) && t[2] != UINT64_MAX) {
         argv[5] = SLICE("ENTRIESREAD");
@@ -94,8 +107,9 @@ static void write_claim(struct value *v, struct emit *e, struct origin *o, const
                              SLICE("JUSTID")};
     send(v, e, o, 1, argv, 12);
     if (v->st.deleted && !v->st.remarked)
-        emit_report(e, o, false, "stream-pending", v->key.p, v->key.n,
-                    "pending entries of messages deleted at the source are not recreated in a stream this large");
+        emit_report(
+            e, o, false, "stream-pending", v->key.p, v->key.n,
+            "pending entries of messages deleted at the source are not recreated in a stream this large");
     v->st.remarked = true;
 }
 
@@ -124,7 +138,8 @@ static enum got feed_tail(struct value *v, struct emit *e, struct origin *o, str
     return GOT;
 }
 
-static enum got feed_group(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+static enum got feed_group(struct value *v, struct emit *e, struct origin *o, struct cur *c,
+                           struct scratch *s)
 {
     struct pstr name;
     uint64_t t[4] = {0};
@@ -160,7 +175,8 @@ static enum got feed_pending(struct value *v, struct emit *e, struct origin *o, 
     return GOT;
 }
 
-static enum got feed_consumer(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+static enum got feed_consumer(struct value *v, struct emit *e, struct origin *o, struct cur *c,
+                              struct scratch *s)
 {
     struct pstr name;
     const uint8_t *unused;

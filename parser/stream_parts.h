@@ -1,6 +1,6 @@
-/* What the files that know streams share: stream_node.c (the listpacks that hold the entries), stream_scan.c (layout,
- * passing over, making over for older targets), stream.c (decoding into commands). dragonfly-wire.md 4.4; rdb-format.md
- * 5.7, 6.2. */
+/* What the files that know streams share: stream_node.c (the listpacks that hold the entries), stream_scan.c
+ * (layout, passing over, making over for older targets), stream.c (decoding into commands).
+ * dragonfly-wire.md 4.4; rdb-format.md 5.7, 6.2. */
 #ifndef DFP_STREAM_PARTS_H
 #define DFP_STREAM_PARTS_H
 
@@ -70,11 +70,13 @@ static inline bool has_nacks(unsigned type)
 /* A pending entry: 16 bytes of id, delivery time, delivery count. */
 enum got stream_pending(struct cur *c, const uint8_t **p, uint64_t *count);
 
-/* Group: name, last delivered id, [entries read,] number of pending entries. Consumer: name, seen, [active,] number
- * of ids. */
-enum got stream_head(struct cur *c, struct pstr *name, size_t raw, const uint8_t **at, uint64_t *v, unsigned plens);
+/* Group: name, last delivered id, [entries read,] number of pending entries. Consumer: name, seen, [active,]
+ * number of ids. */
+enum got stream_head(struct cur *c, struct pstr *name, size_t raw, const uint8_t **at, uint64_t *v,
+                     unsigned plens);
 
-/* duration, most entries, producers; each: id, n, n x (string, ms, seq); two counters. Nothing of it is a command. */
+/* duration, most entries, producers; each: id, n, n x (string, ms, seq); two counters. Nothing of it is a
+ * command. */
 enum got stream_producers(struct cur *c);
 
 #endif

@@ -22,7 +22,8 @@ enum got stream_pending(struct cur *c, const uint8_t **p, uint64_t *count)
     return cur_settle(c, &t, g);
 }
 
-enum got stream_head(struct cur *c, struct pstr *name, size_t raw, const uint8_t **at, uint64_t *v, unsigned plens)
+enum got stream_head(struct cur *c, struct pstr *name, size_t raw, const uint8_t **at, uint64_t *v,
+                     unsigned plens)
 {
     struct cur t = *c;
     enum got g = cur_pstr(&t, name);
@@ -33,8 +34,8 @@ enum got stream_head(struct cur *c, struct pstr *name, size_t raw, const uint8_t
     return cur_settle(c, &t, g);
 }
 
-/* A copy of a value for an older target: without the consumers' active times, which came with type 21, and without
- * what stands behind the groups since type 26. */
+/* A copy of a value for an older target: without the consumers' active times, which came with type 21, and
+ * without what stands behind the groups since type 26. */
 struct older {
     struct buf *out;
     const uint8_t *from; /* copied up to here */

@@ -4,7 +4,8 @@
 #define STRING_PIECE  ((uint64_t)128 << 10)
 #define PREALLOC_FROM ((uint64_t)1 << 20)
 
-static void put_string(struct value *v, struct emit *e, struct origin *o, const uint8_t *p, uint64_t n, uint64_t total)
+static void put_string(struct value *v, struct emit *e, struct origin *o, const uint8_t *p, uint64_t n,
+                       uint64_t total)
 {
     uint8_t num[20];
     if (v->dropped)
@@ -18,11 +19,15 @@ static void put_string(struct value *v, struct emit *e, struct origin *o, const 
             emit_set(e, o, &v->key, p, n, 0, first);
         /* Let the target allocate once instead of growing the string part by part. */
         if (total >= PREALLOC_FROM && total > n) {
-            struct slice argv[4] = {SLICE("SETRANGE"), {v->key.p, v->key.n}, {num, dec_u64(num, total - 1)}, {(const uint8_t *)"", 1}};
+            struct slice argv[4] = {SLICE("SETRANGE"),
+                                    {v->key.p, v->key.n},
+                                    {num, dec_u64(num, total - 1)},
+                                    {(const uint8_t *)"", 1}};
             emit_argv(e, o, &v->key, 1, CLASS_STRING, RF_IDEMPOTENT, argv, 4);
         }
     } else {
-        struct slice argv[4] = {SLICE("SETRANGE"), {v->key.p, v->key.n}, {num, dec_u64(num, v->offset)}, {p, n}};
+        struct slice argv[4] = {
+            SLICE("SETRANGE"), {v->key.p, v->key.n}, {num, dec_u64(num, v->offset)}, {p, n}};
         emit_argv(e, o, &v->key, 1, CLASS_STRING, RF_IDEMPOTENT, argv, 4);
     }
     v->started = true;
@@ -33,7 +38,8 @@ static bool string_fits(struct value *v, struct emit *e, struct origin *o, uint6
     if (total <= e->target.maxbulk)
         return true;
     if (!v->dropped)
-        emit_report(e, o, true, "string-too-large", v->key.p, v->key.n, "longer than the target's proto-max-bulk-len");
+        emit_report(e, o, true, "string-too-large", v->key.p, v->key.n,
+                    "longer than the target's proto-max-bulk-len");
     v->dropped = true;
     return false;
 }
@@ -59,8 +65,8 @@ static enum got feed_plain_string(struct value *v, struct emit *e, struct origin
 }
 
 /* An LZF string of any size: unpacked piece by piece behind a window of what came before. */
-static enum got feed_packed_string(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s,
-                                   const struct pstr *ps)
+static enum got feed_packed_string(struct value *v, struct emit *e, struct origin *o, struct cur *c,
+                                   struct scratch *s, const struct pstr *ps)
 {
     struct buf *b = &s->lzf[0].mem;
     const size_t cap = LZF_WINDOW + (size_t)STRING_PIECE + LZF_STEP;

@@ -14,7 +14,8 @@ static const char *const kinds[] = {"portable", "redis", "valkey", "dragonfly"};
 
 void target_portable(struct target *t)
 {
-    *t = (struct target){.kind = TARGET_PORTABLE, .version = PORTABLE_VERSION, .maxbulk = (uint64_t)512 << 20};
+    *t =
+        (struct target){.kind = TARGET_PORTABLE, .version = PORTABLE_VERSION, .maxbulk = (uint64_t)512 << 20};
 }
 
 static bool parse_version(const char *s, unsigned *out)
@@ -42,10 +43,12 @@ static unsigned rdb_of(enum target_kind kind, unsigned v)
         enum target_kind kind;
         unsigned version, rdb;
     } list[] = {
-        {TARGET_REDIS, VERSION(8, 10), 15}, {TARGET_REDIS, VERSION(8, 8), 14},  {TARGET_REDIS, VERSION(8, 6), 13},
-        {TARGET_REDIS, VERSION(7, 4), 12},  {TARGET_REDIS, VERSION(7, 2), 11},  {TARGET_REDIS, VERSION(7, 0), 10},
-        {TARGET_REDIS, VERSION(5, 0), 9},   {TARGET_REDIS, VERSION(4, 0), 8},   {TARGET_VALKEY, VERSION(9, 0), 80},
-        {TARGET_VALKEY, VERSION(7, 2), 11}, {TARGET_DRAGONFLY, VERSION(1, 0), 12},
+        {TARGET_REDIS, VERSION(8, 10), 15},    {TARGET_REDIS, VERSION(8, 8), 14},
+        {TARGET_REDIS, VERSION(8, 6), 13},     {TARGET_REDIS, VERSION(7, 4), 12},
+        {TARGET_REDIS, VERSION(7, 2), 11},     {TARGET_REDIS, VERSION(7, 0), 10},
+        {TARGET_REDIS, VERSION(5, 0), 9},      {TARGET_REDIS, VERSION(4, 0), 8},
+        {TARGET_VALKEY, VERSION(9, 0), 80},    {TARGET_VALKEY, VERSION(7, 2), 11},
+        {TARGET_DRAGONFLY, VERSION(1, 0), 12},
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (list[i].kind == kind && v >= list[i].version)
@@ -156,7 +159,8 @@ void target_meta(const struct target *t, struct buf *b)
 /* Types that Redis and Valkey number alike. */
 static unsigned common_version(const struct target *t, unsigned type)
 {
-    static const unsigned char needs[22] = {6, 6, 6, 6, 6, 8, 0, 8, 0, 6, 6, 6, 6, 6, 7, 9, 10, 10, 10, 10, 11, 11};
+    static const unsigned char needs[22] = {6, 6, 6, 6, 6, 8,  0,  8,  0,  6,  6,
+                                            6, 6, 6, 7, 9, 10, 10, 10, 10, 11, 11};
     if (type >= sizeof needs || needs[type] == 0 || needs[type] > t->rdb)
         return 0;
     if (t->kind == TARGET_DRAGONFLY) {

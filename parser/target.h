@@ -14,18 +14,19 @@ enum existing { EXISTING_OVERWRITE, EXISTING_SKIP, EXISTING_FAIL };
 
 struct target {
     enum target_kind kind;
-    unsigned version;   /* major << 16 | minor << 8 | patch */
-    unsigned rdb;       /* newest RDB version it loads by RESTORE; 0: no RESTORE (portable) */
-    bool cluster;       /* slots matter */
+    unsigned version; /* major << 16 | minor << 8 | patch */
+    unsigned rdb;     /* newest RDB version it loads by RESTORE; 0: no RESTORE (portable) */
+    bool cluster;     /* slots matter */
     enum existing existing;
     bool has_json, has_bloom, has_search;
-    uint64_t maxbulk;   /* proto-max-bulk-len */
-    char modules[256];  /* names, separated by commas */
+    uint64_t maxbulk;  /* proto-max-bulk-len */
+    char modules[256]; /* names, separated by commas */
 };
 
-/* Value types: 0 to 21 as they are, Dragonfly's from 30 on as they are, others above 21 with one of these added. */
-#define T_REDIS  0x100u
-#define T_VALKEY 0x200u
+/* Value types: 0 to 21 as they are, Dragonfly's from 30 on as they are, others above 21 with one of these
+ * added. */
+#define T_REDIS               0x100u
+#define T_VALKEY              0x200u
 
 #define VERSION(major, minor) ((unsigned)(major) << 16 | (unsigned)(minor) << 8)
 
@@ -34,7 +35,8 @@ struct target {
 
 void target_portable(struct target *t);
 
-/* Parse "7.0.15", "redis:7.0", "valkey:8", "dragonfly:1.40", each perhaps with "/cluster" behind it. False when malformed or unknown. */
+/* Parse "7.0.15", "redis:7.0", "valkey:8", "dragonfly:1.40", each perhaps with "/cluster" behind it. False
+ * when malformed or unknown. */
 bool target_parse(struct target *t, const char *text);
 
 /* The target has these modules: names, separated by commas. */
@@ -52,8 +54,8 @@ void target_meta(const struct target *t, struct buf *b);
 /* The target has this module type ("ReJSON-RL"). */
 bool target_has_module(const struct target *t, const char *type_name);
 
-/* RDB version that a RESTORE payload of this value type needs, if the target loads it; 0 if it has to be written as
- * commands. */
+/* RDB version that a RESTORE payload of this value type needs, if the target loads it; 0 if it has to be
+ * written as commands. */
 unsigned target_restore_version(const struct target *t, unsigned type);
 
 /* RESTORE takes IDLETIME and FREQ. */
@@ -62,7 +64,8 @@ bool target_takes_hints(const struct target *t);
 /* It has values of the class at all: streams came with Redis 5.0. */
 bool target_has_class(const struct target *t, unsigned vclass);
 
-/* Hash fields can have expiries of their own (HPEXPIREAT, with Dragonfly FIELDEXPIRE, for members of sets, too). */
+/* Hash fields can have expiries of their own (HPEXPIREAT, with Dragonfly FIELDEXPIRE, for members of sets,
+ * too). */
 bool target_field_ttl(const struct target *t);
 
 #endif

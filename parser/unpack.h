@@ -1,5 +1,5 @@
-/* Strings unpacked from LZF, of any length: small ones in memory, others in an unlinked file that is mapped, so that
- * memory stays bounded whatever the source packed. rdb-format.md 2.3. */
+/* Strings unpacked from LZF, of any length: small ones in memory, others in an unlinked file that is mapped,
+ * so that memory stays bounded whatever the source packed. rdb-format.md 2.3. */
 #ifndef DFP_UNPACK_H
 #define DFP_UNPACK_H
 
@@ -14,11 +14,11 @@ struct unpacked {
     struct buf mem; /* a string up to UNPACK_MEM, or the window behind which a longer one is made */
     uint8_t *map;   /* a longer one; NULL: none */
     size_t mapped;
-    int fault;      /* errno: a file could not be made or written */
+    int fault; /* errno: a file could not be made or written */
 };
 
-/* Unpack ps, which is packed (clen > 0). *out is valid until the next call with the same u, or unpack_drop. False: the
- * bytes are corrupt, or u->fault says why they could not be kept. */
+/* Unpack ps, which is packed (clen > 0). *out is valid until the next call with the same u, or unpack_drop.
+ * False: the bytes are corrupt, or u->fault says why they could not be kept. */
 bool unpack(struct unpacked *u, const struct pstr *ps, struct slice *out);
 
 /* Give a mapped string back. */

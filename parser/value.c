@@ -77,7 +77,8 @@ void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned typ
                                                        : "Redis has no such type that these bits would fit");
         v->dropped = true;
     } else if (!v->dropped && !target_has_class(&e->target, v->vclass)) {
-        emit_report(e, o, true, rec_class_name(v->vclass), k->p, k->n, "the target has no values of this type");
+        emit_report(e, o, true, rec_class_name(v->vclass), k->p, k->n,
+                    "the target has no values of this type");
         v->dropped = true;
     } else if (!v->dropped && !o->live && v->shape->layout != LAYOUT_MODULE) {
         e->stats.keys[v->vclass]++;

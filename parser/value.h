@@ -1,5 +1,5 @@
-/* Values of snapshots: finding where one ends (so that its bytes can be RESTOREd), and decoding one into commands
- * piece by piece, whatever its size. dragonfly-wire.md 4; rdb-format.md 6. */
+/* Values of snapshots: finding where one ends (so that its bytes can be RESTOREd), and decoding one into
+ * commands piece by piece, whatever its size. dragonfly-wire.md 4; rdb-format.md 6. */
 #ifndef DFP_VALUE_H
 #define DFP_VALUE_H
 
@@ -18,15 +18,15 @@ struct stream_order {
 
 /* Scratch that the values of one flow share; nothing in it outlives a call of value_feed. */
 struct scratch {
-    struct buf body;  /* arguments of the request being gathered */
-    struct buf ttls;  /* fields that get the expiry ttl_ms */
+    struct buf body; /* arguments of the request being gathered */
+    struct buf ttls; /* fields that get the expiry ttl_ms */
     struct unpacked lzf[2];
     uint64_t elements; /* that value_scan passed; not counted in streams, strings and modules */
     struct {
         size_t n;
         uint8_t text[12];
-    } num[2];         /* integers as text */
-    struct buf copy;  /* a value made over for an older target */
+    } num[2];                  /* integers as text */
+    struct buf copy;           /* a value made over for an older target */
     const struct pages *pages; /* where the bytes being read may be mapped; NULL: nowhere */
     const char
         *damage; /* what value_scan expected of the content, and did not find; NULL: the value is sound */
@@ -49,8 +49,8 @@ struct stream_state {
     bool too_large;                        /* the entry being gathered cannot be sent */
     bool remarked;
     struct stream_order order;
-    uint64_t claimed;                      /* pending entries of the group that have an owner */
-    struct buf group, consumer;            /* names */
+    uint64_t claimed;           /* pending entries of the group that have an owner */
+    struct buf group, consumer; /* names */
     struct buf pel; /* pending entries of the group: id (16 bytes), time, count (8 each); ascending */
 };
 
@@ -87,9 +87,9 @@ struct value {
     uint64_t nbody;     /* arguments in scratch.body */
     uint64_t nttls;     /* fields in scratch.ttls */
     uint64_t ttl_ms;
-    uint64_t ttl_base;  /* of a hash whose expiries are relative to it */
-    bool based;         /* ttl_base was read */
-    bool is_json;       /* of a module value */
+    uint64_t ttl_base;                     /* of a hash whose expiries are relative to it */
+    bool based;                            /* ttl_base was read */
+    bool is_json;                          /* of a module value */
     const struct hash_template *templates; /* known in its flow; set by the caller after value_begin */
     const struct hash_template *tmpl;
     size_t tmpl_at;     /* next of its names */
@@ -111,9 +111,9 @@ bool value_stale(unsigned type, const struct slice *v, uint64_t now_ms);
  * Nothing is written. s->elements says how many elements a container has. */
 enum got value_scan(unsigned type, struct cur *c, struct scratch *s);
 
-/* Pass over a stream of type 21 or T_REDIS + 26 and make a type 21 of it, or with no_active a type 19, for older
- * targets. It lacks only producers' message ids, and the times at which consumers were last active. *out points into
- * s->copy. */
+/* Pass over a stream of type 21 or T_REDIS + 26 and make a type 21 of it, or with no_active a type 19, for
+ * older targets. It lacks only producers' message ids, and the times at which consumers were last active.
+ * *out points into s->copy. */
 enum got stream_to_older(unsigned type, bool no_active, struct cur *c, struct scratch *s, struct slice *out);
 
 /* Modules: pass over a value from its id on; over values up to the opcode 0 (*data: they are more than
@@ -126,8 +126,8 @@ const char *module_of(const uint8_t *p, size_t n, char name[10]);
 void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned type, const struct key *k,
                  uint64_t expire_ms);
 
-/* Decode what there is. GOT: the value is complete, v is free for the next. NEED: all whole elements in c were taken
- * and written. BAD: c->why. */
+/* Decode what there is. GOT: the value is complete, v is free for the next. NEED: all whole elements in c
+ * were taken and written. BAD: c->why. */
 enum got value_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
 
 void value_free(struct value *v);
@@ -136,14 +136,15 @@ void value_free(struct value *v);
 
 #define UNPACKS "a string that unpacks (LZF) to its length"
 
-/* A string's bytes, unpacked into s->lzf[which] where needed. False: corrupt, or scratch_fault() says why not. */
+/* A string's bytes, unpacked into s->lzf[which] where needed. False: corrupt, or scratch_fault() says why
+ * not. */
 bool value_text(struct scratch *s, unsigned which, const struct pstr *ps, struct slice *out);
 
 /* A string at c with its bytes, all of it. *ps keeps the text of integers. */
 enum got value_string(struct cur *c, struct scratch *s, unsigned which, struct pstr *ps, struct slice *out);
 
-/* A key in several requests begins: the flags of its first one, before which something may be written that says whether
- * the key may be. */
+/* A key in several requests begins: the flags of its first one, before which something may be written that
+ * says whether the key may be. */
 unsigned value_first(struct value *v, struct emit *e, struct origin *o);
 
 /* First write of a key that is made by commands: DEL, or value_first's. Does nothing the second time. */

@@ -28,7 +28,8 @@ static void announce_end(struct owner *w, const char *reason, const char *messag
     meta_addu(&b, "n.flows", w->info.flows);
     meta_addu(&b, "n.restarts", w->restarts);
     if (!w->out.dead)
-        (void)output_meta(&w->out, REC_END, 0, w->info.epoch > 0 ? w->info.epoch : 1, &b); /* a failure is noticed in the main loop */
+        (void)output_meta(&w->out, REC_END, 0, w->info.epoch > 0 ? w->info.epoch : 1,
+                          &b); /* a failure is noticed in the main loop */
     buf_free(&b);
 }
 
@@ -150,7 +151,8 @@ void owner_output_died(struct owner *w)
     if (w->output_reported || (owner_ending(w) && !w->out.lost)) /* with END delivered its reader may go */
         return;
     w->output_reported = true;
-    log_event(output_left(&w->out) ? LOG_DEBUG : LOG_ERROR, NO_FLOW, "event=output-failed status=%d reason=\"%s\"", status, why);
+    log_event(output_left(&w->out) ? LOG_DEBUG : LOG_ERROR, NO_FLOW,
+              "event=output-failed status=%d reason=\"%s\"", status, why);
     w->status = exit_worse(w->status, status);
     tell_flows(w, "error", why);
     w->phase = PHASE_DONE;

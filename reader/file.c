@@ -17,8 +17,9 @@
 #include "meta.h"
 #include "sessinfo.h"
 
-#define COME ((uint64_t)1000000) /* µs for a parser to come to the control socket once it could know of it  \
-                                  */
+#define COME                                                                                                 \
+    ((uint64_t)1000000) /* µs for a parser to come to the control socket once it could know of it           \
+                         */
 
 static void finish(struct source *s)
 {

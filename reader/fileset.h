@@ -1,4 +1,5 @@
-/* The files of a snapshot: one, or a Dragonfly set of a summary and shards, BASE-summary.dfs and BASE-0000.dfs … */
+/* The files of a snapshot: one, or a Dragonfly set of a summary and shards, BASE-summary.dfs and
+ * BASE-0000.dfs … */
 #ifndef READER_FILESET_H
 #define READER_FILESET_H
 
@@ -7,14 +8,14 @@
 
 struct fileset {
     uint64_t *size; /* of each, 0 if not known */
-    char **path; /* shards in order, the summary last; "-" is standard input */
+    char **path;    /* shards in order, the summary last; "-" is standard input */
     unsigned n;
     uint64_t bytes; /* of all, 0 if not known */
 };
 
-/* Find the files that path stands for: itself, or with alone 0 the whole set that it belongs to, or the one set in
- * this folder. Returns 0, or an exit status and in why what is wrong: there is none, more than one, or a shard is
- * missing. fileset_free in either case. */
+/* Find the files that path stands for: itself, or with alone 0 the whole set that it belongs to, or the one
+ * set in this folder. Returns 0, or an exit status and in why what is wrong: there is none, more than one, or
+ * a shard is missing. fileset_free in either case. */
 int fileset_find(struct fileset *s, const char *path, int alone, char *why, size_t cap);
 void fileset_free(struct fileset *s);
 

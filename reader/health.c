@@ -85,7 +85,8 @@ static void excuse_startstable(struct owner *w)
     }
 }
 
-/* A master answers PING and REPLICAOFFSET at once: seconds of silence are worth an alarm. The others may take their time. */
+/* A master answers PING and REPLICAOFFSET at once: seconds of silence are worth an alarm. The others may take
+ * their time. */
 static uint64_t quick(const struct owner *w)
 {
     uint64_t third = patience(w) / 3;

@@ -167,8 +167,7 @@ static void on_bytes(void *ctx, struct flow *f)
 static void on_lost(void *ctx, struct flow *f, const struct fault *why)
 {
     struct joiner *j = ctx;
-    log_event(LOG_INFO, (int)f->id, "event=flow-lost reason=%s",
-              log_quote(why->text, strlen(why->text)));
+    log_event(LOG_INFO, (int)f->id, "event=flow-lost reason=%s", log_quote(why->text, strlen(why->text)));
     if (!j->ending)
         tell_lost(j, why->status, why->text, f->refused);
 }
@@ -420,7 +419,8 @@ static void output_died(struct joiner *j)
     const char *why = output_fault(&j->out, &status);
     if (j->done || (j->ending && !j->out.lost))
         return;
-    log_event(output_left(&j->out) ? LOG_DEBUG : LOG_ERROR, (int)j->o->flow, "event=output-failed status=%d reason=\"%s\"", status, why);
+    log_event(output_left(&j->out) ? LOG_DEBUG : LOG_ERROR, (int)j->o->flow,
+              "event=output-failed status=%d reason=\"%s\"", status, why);
     tell_lost(j, status, why, false);
     j->status = exit_worse(j->status, status);
     j->done = true;

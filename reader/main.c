@@ -24,7 +24,7 @@ static void check_descriptors(const struct options *o)
         fatal(EXIT_CANNOT, "standard output is closed");
     if (needed && isatty(STDOUT_FILENO))
         fatal(EXIT_USAGE,
-             "raw records are not for a terminal: pipe them into dfparse, or name a file with --output");
+              "raw records are not for a terminal: pipe them into dfparse, or name a file with --output");
     int fd;
     do {
         fd = open("/dev/null", O_RDWR);
@@ -34,7 +34,8 @@ static void check_descriptors(const struct options *o)
     close(fd);
 }
 
-/* Whoever reads standard output expects a stream, unless something else was asked for or it goes elsewhere. */
+/* Whoever reads standard output expects a stream, unless something else was asked for or it goes elsewhere.
+ */
 static bool streams_to_stdout(char **argv)
 {
     for (; *argv != NULL; argv++)

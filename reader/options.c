@@ -227,8 +227,8 @@ static void check_scheme(const struct options *o)
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
         if (strcmp(o->url.scheme, other[i]) == 0)
             fatal(EXIT_USAGE,
-                 "a live Redis or Valkey (%s://) cannot be a source yet: save an RDB file and give its path",
-                 o->url.scheme);
+                  "a live Redis or Valkey (%s://) cannot be a source yet: save an RDB file and give its path",
+                  o->url.scheme);
     if (strcmp(o->url.scheme, "dragonfly") != 0 && strcmp(o->url.scheme, "dragonflys") != 0 &&
         strcmp(o->url.scheme, "dragonfly+unix") != 0)
         fatal(EXIT_USAGE, "unknown scheme %s://: a source is dragonfly://HOST or a file", o->url.scheme);

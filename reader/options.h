@@ -28,7 +28,7 @@ struct options {
     const char *session; /* MODE_FLOW, MODE_ASK: the owner's control socket */
     const char *question;
     const char *password_file;
-    const char *spool;     /* NULL: none */
+    const char *spool; /* NULL: none */
     struct tls_options tls;
     const char *spill_dir; /* NULL: $TMPDIR or /tmp */
     unsigned flow;

@@ -18,9 +18,10 @@
 #define WINDOW     16 /* requests whose answers are awaited at a time */
 #define TRIES      2  /* a request is sent again once when the connection breaks */
 #define OUT_ENOUGH ((size_t)32 << 10)
-#define VALUE_MEM  ((size_t)512 << 10) /* of a value; what is more lies in a file until its answer is whole  \
-                                        */
-#define TURN      8                    /* reads or records a turn, then the flows have theirs */
+#define VALUE_MEM                                                                                            \
+    ((size_t)512 << 10) /* of a value; what is more lies in a file until its answer is whole                 \
+                         */
+#define TURN      8     /* reads or records a turn, then the flows have theirs */
 #define PATIENCE  ((uint64_t)30 * 1000000)
 #define READ_STEP ((size_t)64 << 10)
 

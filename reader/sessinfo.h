@@ -12,7 +12,7 @@
 struct sessinfo {
     char nonce[33]; /* of the owner process */
     char source[16];
-    char address[280];              /* of the source, without user and password */
+    char address[280];           /* of the source, without user and password */
     char replid[REPLID_LEN + 1]; /* "" for files, as the next three */
     char lineage[129];
     char session[129]; /* SYNCn: opaque */
@@ -24,7 +24,7 @@ struct sessinfo {
     unsigned protocol;
     bool resume;      /* a writer is asked for the positions it has saved */
     char refused[16]; /* why a session that should have been resumed was not; "" it was not to be */
-    bool journal; /* live changes follow the snapshot */
+    bool journal;     /* live changes follow the snapshot */
     uint64_t started;
 };
 

@@ -29,7 +29,7 @@ struct spool {
     size_t memmax;
     STAILQ_HEAD(, segment) segments;
     struct segment *last; /* of them, if there are any */
-    uint64_t disk; /* unread bytes in them */
+    uint64_t disk;        /* unread bytes in them */
     struct spool_place spool, spill;
 };
 

@@ -79,7 +79,8 @@ void cluster_lost_data(struct conn *c, const char *reason)
 void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long long added)
 {
     if (!exact_written(c->w, slot, fields, added) && !c->w->cluster->dead)
-        watch_vanished(c->w, "the position key of a slot had vanished: somebody flushed it or removed the key");
+        watch_vanished(c->w,
+                       "the position key of a slot had vanished: somebody flushed it or removed the key");
 }
 
 /* A server that was started anew, and takes writes for the slots that it had: what it had confirmed may be

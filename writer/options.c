@@ -178,7 +178,7 @@ static uint64_t bounded(const char *name, const char *text, uint64_t least, uint
     uint64_t n = size(name, text);
     if (n < least || n > most)
         fatal(EXIT_USAGE, "--%s %s: %llu to %llu", name, text, (unsigned long long)least,
-             (unsigned long long)most);
+              (unsigned long long)most);
     return n;
 }
 
@@ -379,7 +379,7 @@ void options_parse(struct options *o, int argc, char **argv)
         fatal(EXIT_USAGE, "--exactly-once: neither with --connections nor with --at-least-once");
     if (o->url.sentinel && (o->connections > 1 || o->wait > 0))
         fatal(EXIT_USAGE,
-             "--connections and --wait need a target that stays where it is: not with sentinel://");
+              "--connections and --wait need a target that stays where it is: not with sentinel://");
     for (int i = 1; given != argv && i < ngiven; i++)
         url_hide_argument(given[i]); /* what was parsed is a copy */
     parse_inputs(o, argc - optind - 1, argv + optind + 1);

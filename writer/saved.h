@@ -23,7 +23,7 @@ struct saved_vector {
     enum saved_state state;
     char replid[72], lineage[72];
     char history[HISTORY_MAX]; /* exact.h; "": not of --exactly-once */
-    bool began_empty; /* the full sync that did not end had the target to itself */
+    bool began_empty;          /* the full sync that did not end had the target to itself */
     unsigned flows;
     bool verify;                 /* the full sync was not verified to its end */
     uint64_t pos[REC_FLOWS_MAX]; /* next LSN or offset */

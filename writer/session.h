@@ -47,7 +47,7 @@ struct session {
     bool left; /* it is none now, but began a moment ago */
     bool died; /* it was, but its dfreader was killed before we reached it */
     char source[16];
-    char address[280];  /* of the source; "-" not known */
+    char address[280]; /* of the source; "-" not known */
     char replid[72], lineage[72];
     char identity[256]; /* value of field "session" in the position key */
     char position_key[96];

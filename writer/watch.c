@@ -98,8 +98,8 @@ static void look_at_policy(struct writer *w, const char *info, size_t n)
               "\"where the data do not fit keys are lost: set maxmemory-policy noeviction\"");
 }
 
-/* A position key had vanished: was it evicted with others? Then that is what is wrong, and already counted; nothing can be
- * resumed from. Else somebody has flushed the target, and what was confirmed is gone. */
+/* A position key had vanished: was it evicted with others? Then that is what is wrong, and already counted;
+ * nothing can be resumed from. Else somebody has flushed the target, and what was confirmed is gone. */
 static void settle_vanished(struct writer *w)
 {
     struct watch *x = &w->watch;

@@ -129,9 +129,9 @@ static void run_replconf(struct master *m, struct conn *c, const struct request 
     conn_reply(c, "+OK\r\n");
 }
 
-/* A replica looks for keys that masters from v1.39 on may have left out, and reads again what is missing. Only with --omit
- * and --live are all keys known here: elsewhere an older version is claimed, or a key that the journal made would be said
- * to be missing. */
+/* A replica looks for keys that masters from v1.39 on may have left out, and reads again what is missing.
+ * Only with --omit and --live are all keys known here: elsewhere an older version is claimed, or a key that
+ * the journal made would be said to be missing. */
 static const char *info_version(const struct master *m)
 {
     return opt.omit > 0 || opt.live_port > 0 || opt.version_given ? m->df_version : "df-v1.38.0";

@@ -329,8 +329,8 @@ static const char *check(void)
         return NULL;
     if ((opt.capture != NULL) + opt.generate + (opt.live_port != 0) != 1)
         return "exactly one of --capture, --generate and --live is needed";
-    if (opt.live_port &&
-        (opt.live_port > 65535 || opt.live_dbs < 1 || opt.live_dbs > 16 || opt.live_keys < 1 || opt.backlog < 16))
+    if (opt.live_port && (opt.live_port > 65535 || opt.live_dbs < 1 || opt.live_dbs > 16 ||
+                          opt.live_keys < 1 || opt.backlog < 16))
         return "--live: port, --live-dbs (1 to 16), --live-keys, --backlog (16 or more)";
     if (!opt.generate && writes)
         return "--write-... needs --generate";

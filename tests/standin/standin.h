@@ -61,7 +61,8 @@ struct options {
     char *values, *dbs;
     uint64_t close_at_dump, close_at_scan, omit;
     bool no_scan;
-    bool old_no_partial, replica_error, plain_ok, partial_by_sync, lose_backlog, has_full_flow, resume_error, resume_lost;
+    bool old_no_partial, replica_error, plain_ok, partial_by_sync, lose_backlog, has_full_flow, resume_error,
+        resume_lost;
     uint64_t full_flow;
     /* how it misbehaves */
     uint64_t slow, split_min, split_max, startstable_delay, filler_rate, replication_timeout;

@@ -300,8 +300,10 @@ static const char *flag_text(unsigned flags)
     static const struct {
         unsigned bit;
         char c;
-    } names[] = {{RF_PLAINSET, 'P'}, {RF_IDEMPOTENT, 'I'}, {RF_FIRST, 'F'}, {RF_LAST, 'L'},
-                 {RF_LIVE, 'V'},     {RF_MULTIKEY, 'K'},   {RF_PRECUT, 'C'}}; /* TOGETHER, HELD, FRESH: test_together.c, test_held.c */
+    } names[] = {
+        {RF_PLAINSET, 'P'}, {RF_IDEMPOTENT, 'I'}, {RF_FIRST, 'F'}, {RF_LAST, 'L'},
+        {RF_LIVE, 'V'},     {RF_MULTIKEY, 'K'},   {RF_PRECUT, 'C'}}; /* TOGETHER, HELD, FRESH:
+                                                                        test_together.c, test_held.c */
     static char text[12];
     size_t n = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -360,8 +362,7 @@ static void say_resp(const uint8_t *p, size_t n, unsigned want, struct slice *ke
 static void say_request(const struct rec *r, const uint8_t *p, size_t n)
 {
     struct slice key = {NULL, 0};
-    say("%llu pos=%llu db=%u %s", (unsigned long long)r->seq, reached(r), r->db,
-        flag_text(r->flags));
+    say("%llu pos=%llu db=%u %s", (unsigned long long)r->seq, reached(r), r->db, flag_text(r->flags));
     if (r->vclass != 0)
         say(" %s", rec_class_name(r->vclass));
     if (r->keyarg != 1)
@@ -405,8 +406,7 @@ static void take_program(const struct rec *r, const uint8_t *p)
     struct slice a;
     unsigned reg;
     const char *fault = program_check(p, r->len);
-    say("%llu pos=%llu db=%u %s PROGRAM", (unsigned long long)r->seq, reached(r), r->db,
-        flag_text(r->flags));
+    say("%llu pos=%llu db=%u %s PROGRAM", (unsigned long long)r->seq, reached(r), r->db, flag_text(r->flags));
     if (fault != NULL)
         say(" MALFORMED %s", fault);
     if (r->keyarg != 0)
@@ -447,8 +447,8 @@ static void take_barrier(const struct rec *r, const uint8_t *p)
     uint64_t txid;
     struct slice key;
     memcpy(&txid, p, sizeof txid);
-    say("%llu pos=%llu db=%u %s BARRIER txid=%llu |", (unsigned long long)r->seq, reached(r),
-        r->db, flag_text(r->flags), (unsigned long long)txid);
+    say("%llu pos=%llu db=%u %s BARRIER txid=%llu |", (unsigned long long)r->seq, reached(r), r->db,
+        flag_text(r->flags), (unsigned long long)txid);
     say_resp(p + 8, r->len - 8, 0, &key);
     say("\n");
 }
@@ -459,15 +459,16 @@ static void take_probe(const struct rec *r, const uint8_t *p)
     struct probe_head h;
     struct slice key;
     memcpy(&h, p, sizeof h);
-    say("%llu pos=%llu db=%u probe %u %u:%.*s", (unsigned long long)r->seq, reached(r), r->db, h.kind, h.db, (int)h.n,
-        (const char *)p + sizeof h);
+    say("%llu pos=%llu db=%u probe %u %u:%.*s", (unsigned long long)r->seq, reached(r), r->db, h.kind, h.db,
+        (int)h.n, (const char *)p + sizeof h);
     if (r->len > sizeof h + h.n) {
         say(" |");
         say_resp(p + sizeof h + h.n, r->len - sizeof h - h.n, 1, &key);
         if (r->keyarg != 1 || key.p == NULL || r->hash != (uint32_t)XXH3_64bits(key.p, key.n))
             say(" WRONGHASH");
     }
-    if (h.kind != PROBE_BEGIN && (r->flags & (RF_LIVE | RF_FRESH | RF_IDEMPOTENT)) != (RF_LIVE | RF_FRESH | RF_IDEMPOTENT))
+    if (h.kind != PROBE_BEGIN &&
+        (r->flags & (RF_LIVE | RF_FRESH | RF_IDEMPOTENT)) != (RF_LIVE | RF_FRESH | RF_IDEMPOTENT))
         say(" WRONGFLAGS");
     say("\n");
 }

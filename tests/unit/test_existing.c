@@ -16,7 +16,8 @@ static void feed(struct buf *b)
     buf_free(b);
 }
 
-/* @ in want: the script that refuses keys that exist; ~: the one that sets only new ones; ^: that restores only these. */
+/* @ in want: the script that refuses keys that exist; ~: the one that sets only new ones; ^: that restores
+ * only these. */
 static void check(const char *want)
 {
     struct buf b = {0};

@@ -1,7 +1,8 @@
-/* Every small file of tests/fixtures, and the flows of recorded sessions that are small: cut at each byte, each byte
- * changed, through the whole parser. Whatever comes: no crash, no hang, and the exit status says damage; or, where a
- * change makes other data of the same form, what it says of these. The checksum of a file covers every change.
- * Larger files are tried at some 200 places, or with DF2REDIS_DAMAGE=all in the environment at each, and each bit of small ones. */
+/* Every small file of tests/fixtures, and the flows of recorded sessions that are small: cut at each byte,
+ * each byte changed, through the whole parser. Whatever comes: no crash, no hang, and the exit status says
+ * damage; or, where a change makes other data of the same form, what it says of these. The checksum of a file
+ * covers every change. Larger files are tried at some 200 places, or with DF2REDIS_DAMAGE=all in the
+ * environment at each, and each bit of small ones. */
 #include <fcntl.h>
 #include <glob.h>
 #include <unistd.h>
@@ -22,7 +23,8 @@ static unsigned tried;
 /* What the whole parser makes of the bytes of one flow, which come in pieces. */
 static int run(const char *target, const uint8_t *p, size_t n, bool file, size_t piece)
 {
-    struct options opt = {.restore_limit = (size_t)64 << 10, .part_size = (size_t)64 << 10, .have_target = true};
+    struct options opt = {
+        .restore_limit = (size_t)64 << 10, .part_size = (size_t)64 << 10, .have_target = true};
     const char *session = file ? "nonce=0123\nsource=file\nflows=1\nepoch=1\njournal=0\n"
                                : "nonce=0123\nsource=dragonfly\nflows=1\nepoch=1\njournal=1\n";
     const char *flow = file ? "flow=0\nmode=FILE\n" : "flow=0\nmode=FULL\n";
@@ -80,7 +82,8 @@ static void cuts(const char *name, const char *target, const struct buf *b, bool
             continue;
         ended = ended == 0 ? n : ended;
         /* A journal may end behind any of its entries. */
-        ok = status == whole || (!file && (status == EXIT_DAMAGED || status == EXIT_DONE || status == EXIT_DATA));
+        ok = status == whole ||
+             (!file && (status == EXIT_DAMAGED || status == EXIT_DONE || status == EXIT_DATA));
     }
     if (!CHECK(ok && (ended == 0 || ended > 20)))
         (void)named(name, "cut short, and not noticed");
@@ -91,8 +94,8 @@ static bool has_checksum(const struct buf *b)
 {
     static const uint8_t none[8];
     bool valkey = b->len > 17 && memcmp(b->p, "VALKEY", 6) == 0;
-    return b->len > 17 && (valkey || memcmp(b->p, "REDIS0004", 9) > 0) && memcmp(b->p + b->len - 8, none, 8) != 0 &&
-           memmem(b->p, b->len, "df-ver", 6) == NULL;
+    return b->len > 17 && (valkey || memcmp(b->p, "REDIS0004", 9) > 0) &&
+           memcmp(b->p + b->len - 8, none, 8) != 0 && memmem(b->p, b->len, "df-ver", 6) == NULL;
 }
 
 static void changes(const char *name, const char *target, struct buf *b, bool file, bool covered)

@@ -485,7 +485,8 @@ static void large_blob(bool zstd)
 
 /* ---- positions in the flow ---- */
 
-/* Masters v1.31 to v1.34: what was missed comes as blobs, and each counts; a FLUSHALL there is like any other. */
+/* Masters v1.31 to v1.34: what was missed comes as blobs, and each counts; a FLUSHALL there is like any
+ * other. */
 static void missed_as_snapshot(void)
 {
 #define FLUSHED "d2 01 18 06 00 0a 81 00 00 00 02 00 00 00 00 01 01 08 08 'FLUSHALL' "
@@ -500,7 +501,6 @@ static void missed_as_snapshot(void)
     fails_bytes(&b, r, "", "none more and none less");
     buf_free(&b);
 }
-
 
 static void gaps(void)
 {

@@ -1,4 +1,5 @@
-/* Which journal entry a record says that it belongs to: the same in every replay, whatever is reached with it. */
+/* Which journal entry a record says that it belongs to: the same in every replay, whatever is reached with
+ * it. */
 #include "test.h"
 
 #include "../../parser/flow.h"
@@ -70,7 +71,8 @@ int main(void)
     entry("INCR a");
     places_are(" 101h 101h 101 102");
 
-    /* A transaction of a master up to v1.20 that waits for its EXEC: nothing is reached, but each has its place. */
+    /* A transaction of a master up to v1.20 that waits for its EXEC: nothing is reached, but each has its
+     * place. */
     begin("redis:7.0");
     struct buf b = {0};
     in_transaction(&b, 8, "INCR a");

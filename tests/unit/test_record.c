@@ -309,8 +309,8 @@ static void writing(void)
     close(fd);
 }
 
-/* A reader that goes while we wait for it, and leaves something unread, resets the connection: it has gone like any
- * other. */
+/* A reader that goes while we wait for it, and leaves something unread, resets the connection: it has gone
+ * like any other. */
 static void reader_gone(void)
 {
     static uint8_t much[4096];
@@ -325,7 +325,8 @@ static void reader_gone(void)
         _exit(0);
     }
     close(sv[1]);
-    while (send(sv[0], much, 4096, MSG_DONTWAIT) > 0) /* what waits before its first byte gets to know of the reset */
+    while (send(sv[0], much, 4096, MSG_DONTWAIT) >
+           0) /* what waits before its first byte gets to know of the reset */
         continue;
     recout_init(&o, sv[0], 100);
     EQ_I(recout_put(&o, &r, much, 10), 0);

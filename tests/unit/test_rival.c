@@ -30,7 +30,7 @@ int main(void)
     rival_name(&self, name);
     EQ_S(name, "df2redis:t:h.local.50.9");
     is("id=3 addr=1.2.3.4:5 name=df2redis:t:h.local.50.9 age=1", RIVAL_GONE, 3); /* ours */
-    is("id=4 name=df2redis:t:h.local.51.9 age=1", RIVAL_GONE, 4);                  /* killed */
+    is("id=4 name=df2redis:t:h.local.51.9 age=1", RIVAL_GONE, 4);                /* killed */
     is("id=5 name=df2redis:t:h.local.77.9 age=1", RIVAL_ALIVE, 5);
     is("id=5 name=df2redis:t:h.local.77.9", RIVAL_ALIVE, 5);
     is("id=6 name=df2redis:t:h.local.51.8 age=1", RIVAL_ALIVE, 6); /* another container */
