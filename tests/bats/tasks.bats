@@ -23,7 +23,7 @@ same_server() { # policy
     start_redis
     rcli set mine 1 >/dev/null
     start_master --generate --flows 2 --keys 20 --replid "$(replid_of "$REDIS_PORT")"
-    run timeout 60 df2redis --on-existing "$1" replicate "dragonfly://localhost:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
+    run timeout 60 df2redis --on-existing "$1" replicate "dragonfly://127.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
     assert_status 1
     assert_output_has event=target_is_the_source
     [[ $(rcli dbsize) -eq 1 && $(rcli get mine) == 1 ]] || fail "$(rcli keys '*')"
