@@ -42,6 +42,7 @@ struct joiner {
     int stop_status;
     uint64_t stop_at;
     bool last_wanted; /* the owner has said its last meanwhile */
+    bool told;        /* by the session that it is over */
     bool ending;      /* END is written or on its way; the flow is read and discarded */
     bool last;        /* the owner needs nothing more from us: close */
     uint64_t last_at;
@@ -67,7 +68,9 @@ static void ending(struct joiner *j, const char *reason, int status, const char 
     j->status = status;
     reread_reset(&j->reread, j->info.epoch);
     if (strcmp(reason, "stop") != 0 && strcmp(reason, "complete") != 0) {
-        log_event(LOG_ERROR, (int)j->o->flow, "event=failed status=%d reason=\"%s\"", status, clean);
+        /* What the session's process says it has logged itself. */
+        log_event(j->told ? LOG_DEBUG : LOG_ERROR, (int)j->o->flow, "event=failed status=%d reason=\"%s\"",
+                  status, clean);
         flow_stop(&j->flow);
     }
     struct buf b = {.max = 3072};
@@ -97,6 +100,7 @@ static void last(struct joiner *j)
 static void stopping(struct joiner *j, const char *reason, int status, const char *message)
 {
     bool orderly = strcmp(reason, "stop") == 0 || strcmp(reason, "complete") == 0;
+    j->told = true;
     if (!orderly || !reread_busy(&j->reread)) {
         ending(j, reason, status, message);
         return;
