@@ -149,7 +149,7 @@ enum got value_scan(unsigned type, struct cur *c, struct scratch *s)
     case LAYOUT_MODULE: return module_scan(c);
     case LAYOUT_SKIP: return skip_scan(type, c);
     case LAYOUT_ELEMENTS:
-    case LAYOUT_NODES: return scan_elements(sh, c, s, base != NULL ? le64(base) : 0);
+    case LAYOUT_NODES: return scan_elements(sh, c, s, sh->base ? le64(base) : 0);
     default: return cur_bad(c, "a type that can be restored");
     }
 }

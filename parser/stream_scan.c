@@ -130,8 +130,8 @@ static enum got scan_consumer(unsigned type, struct cur *c, struct scratch *s, s
                               uint64_t *owned)
 {
     struct pstr name;
-    const uint8_t *p;
-    uint64_t ids;
+    const uint8_t *p = NULL;
+    uint64_t ids = 0;
     enum got g = stream_head(c, &name, consumer_raw(type), &p, &ids, 1);
     if (g != GOT)
         return g;

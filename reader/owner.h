@@ -178,7 +178,7 @@ void owner_fail(struct owner *w, int status, const char *fmt, ...) __attribute__
 void owner_stop(struct owner *w, const char *reason, int status);
 
 /* Like owner_fail, where another stage has failed and said why: here that is no error of its own. */
-void owner_follow(struct owner *w, int status, const char *text);
+void owner_follow(struct owner *w, int status, const char *why);
 
 /* A connection to the master broke. When the process of one flow dies, the master closes all connections:
  * with flows in other processes, wait a moment for word of the true cause before failing for this one. */
