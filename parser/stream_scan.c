@@ -136,7 +136,7 @@ static enum got scan_consumer(unsigned type, struct cur *c, struct scratch *s, s
     if (g != GOT)
         return g;
     check_name(s, 2, &name);
-    if (old != NULL && old->no_active)
+    if (old != NULL && old->no_active && p != NULL)
         leave_out(old, p + 8, 8);
     return scan_owned(c, s, ids, owned);
 }
