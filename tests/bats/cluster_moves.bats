@@ -74,11 +74,20 @@ masters() { # ports
 
 node_id() { redis-cli -p "$1" cluster myid; }
 
+# Replicas hear last of slots that moved: one that takes over before would leave a slot without a master.
+all_agree() {
+    local p views
+    views=$(for p in "${CLUSTER_PORTS[@]}"; do
+        redis-cli -p "$p" cluster nodes | awk '/master/ && NF > 8 { $1 = $3 = $4 = $5 = $6 = $7 = $8 = ""; print }' | sort | md5sum
+    done | sort -u | wc -l)
+    [[ $views -eq 1 ]]
+}
+
 reshard() { # from to slots
     local _
     for _ in 1 2 3 4 5 6 7 8; do
         redis-cli --cluster reshard "127.0.0.1:$1" --cluster-from "$(node_id "$1")" --cluster-to "$(node_id "$2")" \
-            --cluster-slots "$3" --cluster-yes >"$TMP/reshard" 2>&1 && return 0
+            --cluster-slots "$3" --cluster-yes >"$TMP/reshard" 2>&1 && { wait_until 20 all_agree; return; }
         sleep 0.5 # the nodes do not agree yet on what moved last
     done
     tail -3 "$TMP/reshard" >&2
