@@ -96,13 +96,14 @@ static void write_entry(const struct sink *to, uint64_t ms, uint64_t seq)
         v->st.written++;
 }
 
-/* Each entry has a greater id than the one before it. */
+/* Each entry has a greater id than the one before it. Deleted ones do not count: before Redis 7.0 XSETID went
+ * below them. */
 static bool node_order(struct node *nd, uint64_t ms, uint64_t seq, bool live)
 {
     struct stream_order *o = nd->order;
-    if (o->entries > 0 && (ms < o->ms || (ms == o->ms && seq <= o->seq)))
+    if (live && o->live > 0 && (ms < o->ms || (ms == o->ms && seq <= o->seq)))
         return false;
-    *o = (struct stream_order){ms, seq, o->entries + 1, o->live + live};
+    *o = (struct stream_order){live ? ms : o->ms, live ? seq : o->seq, o->entries + 1, o->live + live};
     return --*(live ? &nd->live : &nd->deleted) >= 0;
 }
 

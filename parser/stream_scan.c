@@ -58,7 +58,7 @@ const char *stream_tail_damage(const uint64_t *tail, const struct stream_order *
 {
     if (tail[0] != order->live)
         return "as many entries as the stream says it has";
-    if (order->entries > 0 && (tail[1] < order->ms || (tail[1] == order->ms && tail[2] < order->seq)))
+    if (order->live > 0 && (tail[1] < order->ms || (tail[1] == order->ms && tail[2] < order->seq)))
         return "a last id that is not below those of the entries";
     return NULL;
 }

@@ -79,7 +79,7 @@ void cluster_lost_data(struct conn *c, const char *reason)
 void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long long added)
 {
     if (!exact_written(c->w, slot, fields, added) && !c->w->cluster->dead)
-        watch_vanished(c->w,
+        watch_vanished(c->w, c->node,
                        "the position key of a slot had vanished: somebody flushed it or removed the key");
 }
 

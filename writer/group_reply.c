@@ -195,7 +195,8 @@ void group_exec_integer(struct node *n, int element, long long value)
     const struct group *g = n->b.flying;
     if (g->barrier || value <= (long long)group_flows(n, g))
         return;
-    watch_vanished(n->w, "the position key had vanished: somebody flushed the target or removed the key");
+    watch_vanished(n->w, NULL,
+                   "the position key had vanished: somebody flushed the target or removed the key");
 }
 
 static void queued_error(struct node *n, int32_t cmd)

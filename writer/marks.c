@@ -106,7 +106,8 @@ static void on_written(struct conn *c, void *arg, const redisReply *r)
     if (!answered(c, m, r))
         return;
     if (m->there && r->type == REDIS_REPLY_INTEGER && r->integer > 0)
-        watch_vanished(c->w, "a position key had vanished: somebody flushed the target or removed the key");
+        watch_vanished(c->w, c->node,
+                       "a position key had vanished: somebody flushed the target or removed the key");
     m->there = true;
     if (!w->cluster->dead)
         cluster_accepted(c);

@@ -123,14 +123,16 @@ bool session_began_empty(const struct writer *w)
     return w->session.going_on == 0 && (w->was_empty || w->opt.on_existing == EXISTING_FLUSH);
 }
 
-/* A full sync of the same source that began on an empty target, and broke: all that is there is of this task,
- * and it may begin anew without being asked. To dfreader it is the first one. */
+/* A full sync of the same source that began on an empty target, and broke: it may begin anew without being
+ * asked, where the target is this task's alone (--on-existing overwrite and the like expect keys of others).
+ * To dfreader it is the first. */
 static void repeat_own(struct writer *w, const struct facts *f, struct saved_vector *v)
 {
     struct session *s = &w->session;
     bool same =
         strcmp(v->replid, f->replid) == 0 || (f->lineage[0] != '\0' && strcmp(v->lineage, f->lineage) == 0);
-    s->repeats = v->state == SAVED_INCOMPLETE && v->began_empty && same &&
+    bool alone = w->opt.on_existing == EXISTING_REFUSE || w->opt.on_existing == EXISTING_FLUSH;
+    s->repeats = alone && v->state == SAVED_INCOMPLETE && v->began_empty && same &&
                  w->opt.on_full_resync == FULL_FAIL && !w->opt.expect_saved;
     if (!s->repeats)
         return;

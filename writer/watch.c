@@ -100,10 +100,10 @@ static void look_at_policy(struct writer *w, const char *info, size_t n)
 
 /* A position key had vanished: was it evicted with others? Then that is what is wrong, and already counted;
  * nothing can be resumed from. Else somebody has flushed the target, and what was confirmed is gone. */
-static void settle_vanished(struct writer *w)
+static void settle_vanished(struct writer *w, const uint64_t *server)
 {
     struct watch *x = &w->watch;
-    if (x->vanished == NULL)
+    if (x->vanished == NULL || x->vanished_at != server)
         return;
     if (w->stats.evicted > 0) {
         log_event(LOG_WARN, NO_FLOW, "event=position_key_evicted target=%s note=%s", w->opt.shown,
@@ -127,14 +127,15 @@ static void look(struct writer *w, bool *known, uint64_t *base, const char *info
     if (!watch_evicted(info, n, &keys))
         return;
     count_evicted(w, known, base, keys);
-    settle_vanished(w);
+    settle_vanished(w, base);
 }
 
-void watch_vanished(struct writer *w, const char *reason)
+void watch_vanished(struct writer *w, const struct cnode *node, const char *reason)
 {
     if (w->watch.vanished != NULL || w->failed || (w->lost_data && w->stats.evicted > 0))
         return;
     w->watch.vanished = reason;
+    w->watch.vanished_at = node != NULL ? &node->evicted : &w->watch.base;
     w->watch.next = 0; /* ask now */
 }
 

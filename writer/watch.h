@@ -9,16 +9,18 @@
 
 struct writer;
 struct conn;
+struct cnode;
 
 struct watch {
-    uint64_t next;        /* mono_us: the counters of the target are asked for again */
-    unsigned asked;       /* requests on their way (single server) */
-    bool known;           /* base holds (single server) */
-    uint64_t base;        /* evicted_keys of the single server, last seen */
-    uint64_t said_at;     /* mono_us of the last message to dfreader */
-    char said[400];       /* it */
-    uint64_t ending;      /* mono_us of the last look; 0: not yet */
-    const char *vanished; /* a position key has; NULL: no */
+    uint64_t next;               /* mono_us: the counters of the target are asked for again */
+    unsigned asked;              /* requests on their way (single server) */
+    bool known;                  /* base holds (single server) */
+    uint64_t base;               /* evicted_keys of the single server, last seen */
+    uint64_t said_at;            /* mono_us of the last message to dfreader */
+    char said[400];              /* it */
+    uint64_t ending;             /* mono_us of the last look; 0: not yet */
+    const char *vanished;        /* a position key has; NULL: no */
+    const uint64_t *vanished_at; /* the counter of evictions of its server */
     bool told_policy, told_evicted;
 };
 
@@ -47,9 +49,9 @@ void watch_work(struct writer *w, uint64_t now);
 /* The connection to the single server is lost, and nothing else is done until it is back. */
 void watch_down(struct writer *w);
 
-/* A position key that was there has vanished; reason: constant. The target's counters tell whether it was
- * evicted: if not, the writer fails. */
-void watch_vanished(struct writer *w, const char *reason);
+/* A position key that was there has vanished from node (NULL: the single server); reason: constant. The
+ * target's counters tell whether it was evicted: if not, the writer fails. */
+void watch_vanished(struct writer *w, const struct cnode *node, const char *reason);
 
 /* Everything is confirmed: have a last look. False: its reply is still to come. */
 bool watch_finished(struct writer *w);
