@@ -1,7 +1,8 @@
 /* dflog [-e ERRORFILE] [-p PID] FILE: append the lines of standard input to a file, each with the time before
  * it. The file is opened anew on SIGHUP (it was moved away by logrotate). FILE -: to standard error, as they
- * are. The first lines with level=error are kept in ERRORFILE, until that is removed. PID gets a SIGHUP when
- * nobody reads standard error any more. Ends with its input only: the last words of the others count. */
+ * are. The first lines with level=error, and what stages say before they log, are kept in ERRORFILE, until
+ * that is removed. PID gets a SIGHUP when nobody reads standard error any more. Ends with its input only: the
+ * last words of the others count. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -55,11 +56,20 @@ static void reopen(int *fd, const char *file)
 
 #define KEPT_BYTES (16 << 10) /* of errors */
 
+/* An error of a stage, or what it says before it can log: a usage error. */
+static bool is_error(const char *text, size_t n)
+{
+    static const char *const marks[] = {"level=error ", "dfreader: ", "dfparse: ", "rediswriter: "};
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        if (n >= strlen(marks[i]) && memcmp(text, marks[i], strlen(marks[i])) == 0)
+            return true;
+    return false;
+}
+
 /* The first errors after the last start tell more than those that follow from them. */
 static void keep_error(const char *text, size_t n)
 {
-    static const char mark[] = "level=error ";
-    if (error_file == NULL || n < sizeof mark - 1 || memcmp(text, mark, sizeof mark - 1) != 0)
+    if (error_file == NULL || !is_error(text, n))
         return;
     int fd = open(error_file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)

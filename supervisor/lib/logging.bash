@@ -59,6 +59,10 @@ explain() { # name of the stage
     reason=
     [[ -r $run_dir/error ]] || return 0
     while IFS= read -r line; do
+        if [[ $line == "$stage: "* ]]; then # it could not begin
+            reason=": ${line#*: }"
+            return 0
+        fi
         [[ $line =~ ^level=error\ stage=([a-z]+)\ (flow=([0-9]+)\ )? && ${BASH_REMATCH[1]} != df2redis ]] || continue
         : "${other:=$line}"
         [[ ${BASH_REMATCH[1]} == "$stage" && (-z ${BASH_REMATCH[3]} || $1 != *-[0-9]* || $1 == *-${BASH_REMATCH[3]}) ]] ||

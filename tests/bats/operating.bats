@@ -533,3 +533,14 @@ conf() { # lines: a configuration; the task with it
     [[ $(rcli dbsize) -gt 100 ]]
 }
 
+@test "a usage error of a stage is the cause in the last line" {
+    start_redis
+    start_master --generate --flows 2 --keys 10
+    local option
+    for option in --db-map=a=b --rename-prefix=a --max-ops=1e3 --connections=0; do
+        run timeout 60 df2redis "$option" migrate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
+        assert_status 2
+        [[ $(tail -n 1 <<<"$output") =~ event=failed.*ended\ with\ status\ 2:\ .*(db-map|rename-prefix|max-ops|connections) ]] ||
+            [[ $(tail -n 1 <<<"$output") =~ (db-map|rename-prefix|max-ops|connections) ]] || fail "$option: $output"
+    done
+}
