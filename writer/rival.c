@@ -68,6 +68,17 @@ static bool split(char *name, long *pid, unsigned long *ns)
     return true;
 }
 
+/* "id=N " at the begin. 0: it is none. */
+static long long id_of(const char *line, size_t n)
+{
+    long long id = 0;
+    if (n < 4 || memcmp(line, "id=", 3) != 0)
+        return 0;
+    for (size_t i = 3; i < n && i < 20 && line[i] >= '0' && line[i] <= '9'; i++)
+        id = id * 10 + (line[i] - '0');
+    return id;
+}
+
 enum rival rival_of(const struct rival_self *s, const char *line, size_t n, long long *id,
                     char who[RIVAL_NAME])
 {
@@ -76,7 +87,7 @@ enum rival rival_of(const struct rival_self *s, const char *line, size_t n, long
     unsigned long ns;
     size_t len = (size_t)snprintf(prefix, sizeof prefix, " name=df2redis:%s:", s->task);
     const char *at = len < sizeof prefix ? memmem(line, n, prefix, len) : NULL;
-    *id = n > 3 && memcmp(line, "id=", 3) == 0 ? strtoll(line + 3, NULL, 10) : 0;
+    *id = id_of(line, n);
     if (at == NULL || *id <= 0)
         return RIVAL_NONE;
     const char *from = at + len, *end = memchr(from, ' ', n - (size_t)(from - line));

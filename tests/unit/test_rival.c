@@ -44,6 +44,9 @@ int main(void)
     is("id=11 name=df2redis:t2:h.local.77.9 age=1", RIVAL_NONE, 0);
     is("id=12 name= age=1", RIVAL_NONE, 0);
     is("", RIVAL_NONE, 0);
+    is("id=3", RIVAL_NONE, 0);
+    is("id=", RIVAL_NONE, 0);
+    is("id=99999999999999999999999 name=df2redis:t:h.local.77.9", RIVAL_ALIVE, 99999999999999999);
     is("name=df2redis:t:h.local.77.9", RIVAL_NONE, 0);
     struct rival_self me;
     rival_self(&me, "t");
