@@ -289,3 +289,14 @@ ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
     assert_output_has 'too many open files'
     [[ $output != *lock* ]]
 }
+
+@test "a file shorter than a magic is called what it is" {
+    printf 'SET a b\n' >"$TMP/short"
+    run bash -c 'dfreader "$0" | dfparse -t 7.0 --null' "$TMP/short"
+    assert_status 4
+    assert_output_has 'expected the magic REDISnnnn or VALKEYnnn of a snapshot'
+    printf RED >"$TMP/short"
+    run bash -c 'dfreader "$0" | dfparse -t 7.0 --null' "$TMP/short"
+    assert_status 4
+    assert_output_has 'the snapshot has no end'
+}
