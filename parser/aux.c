@@ -80,88 +80,81 @@ static void unknown_field(struct flow *f, struct emit *e, const struct slice *na
 
 /* ---- KeyDB: expiries of fields and members, which stand behind their key ---- */
 
-void keep_last_key(struct flow *f, struct emit *e, const uint8_t *end)
+void keep_last_key(struct flow *f, unsigned type, const struct key *k)
 {
-    struct cur t = {f->last_at + 1, end, 0, NULL};
-    struct pstr ps;
-    struct key k;
-    struct value *v = &f->sub;
-    struct buf name = v->name;
-    unsigned type = value_type(f->family, *f->last_at);
-    f->last_at = NULL;
-    *v = (struct value){.name = name, .type = type, .shape = shape_of(type)};
-    if (v->shape == NULL || read_key(f, e, &t, &ps, &k) != GOT)
-        return;
-    v->vclass = v->shape->vclass;
-    (void)choose_key(f, e, v->vclass, &k);
-    v->name.len = 0;
-    v->name.max = (size_t)1 << 30;
-    (void)buf_add(&v->name, k.p, k.n);
-    v->key = k;
-    v->key.p = v->name.p;
-    v->db = f->o.db;
-    v->dropped = k.excluded;
+    struct last_key *l = &f->last;
+    l->name.len = 0;
+    l->name.max = (size_t)1 << 30;
+    l->key = *k;
+    l->key.p = buf_add(&l->name, k->p, k->n) < 0 ? NULL : l->name.p;
+    l->type = type;
+    l->db = f->o.db;
+    l->gone = l->reported = l->field_known = false;
 }
 
-static void sub_lost(struct flow *f, struct emit *e, const char *why)
+static void sub_lost(struct flow *f, struct emit *e, unsigned vclass, const char *why)
 {
-    if (!f->sub.reported)
-        emit_report(e, &f->o, true, f->sub.vclass == CLASS_HASH ? "field-ttl" : "member-ttl", f->sub.key.p,
-                    f->sub.key.n, why);
-    f->sub.reported = true;
+    struct last_key *l = &f->last;
+    if (!l->reported)
+        emit_report(e, &f->o, true, vclass == CLASS_HASH ? "field-ttl" : "member-ttl", l->key.p, l->key.n,
+                    why);
+    l->reported = true;
 }
 
 /* The field or member has expired by now: it is taken away again. */
-static void sub_remove(struct flow *f, struct emit *e, const struct slice *field)
+static void sub_remove(struct flow *f, struct emit *e, unsigned vclass, const struct slice *field)
 {
-    struct value *v = &f->sub;
-    struct slice argv[3] = {v->vclass == CLASS_HASH  ? SLICE("HDEL")
-                            : v->vclass == CLASS_SET ? SLICE("SREM")
-                                                     : SLICE("ZREM"),
-                            {v->key.p, v->key.n},
+    const struct key *k = &f->last.key;
+    struct slice argv[3] = {vclass == CLASS_HASH  ? SLICE("HDEL")
+                            : vclass == CLASS_SET ? SLICE("SREM")
+                                                  : SLICE("ZREM"),
+                            {k->p, k->n},
                             *field};
-    emit_argv(e, &f->o, &v->key, 1, v->vclass, RF_IDEMPOTENT, argv, 3);
+    emit_argv(e, &f->o, k, 1, vclass, RF_IDEMPOTENT, argv, 3);
 }
 
 static void sub_expiry(struct flow *f, struct emit *e, const struct slice *when)
 {
-    struct value *v = &f->sub;
-    struct slice field = {f->sub_field.p, f->sub_field.len};
+    struct last_key *l = &f->last;
+    const struct shape *shape = l->key.p != NULL ? shape_of(l->type) : NULL;
+    unsigned vclass = shape != NULL ? shape->vclass : 0;
+    struct slice field = {l->field.p, l->field.len};
     char text[24] = "", *end = text;
-    if (v->dropped || f->last_gone)
+    if (l->key.excluded || l->gone)
         return;
     f->o.live = false;
-    f->o.db = v->db;
+    f->o.db = l->db;
     if (when->n > 0 && when->n < sizeof text)
         memcpy(text, when->p, when->n);
     long long ms = strtoll(text, &end, 10);
-    if (v->shape == NULL || v->key.p == NULL || end == text || *end != '\0' || field.p == NULL)
-        sub_lost(f, e, "an expiry of a field or member that fits no key or is no time");
-    else if (v->vclass != CLASS_HASH && v->vclass != CLASS_SET && v->vclass != CLASS_ZSET)
-        sub_lost(f, e, "an expiry of a part of a value that has none");
+    if (shape == NULL || end == text || *end != '\0' || !l->field_known)
+        sub_lost(f, e, vclass, "an expiry of a field or member that fits no key or is no time");
+    else if (vclass != CLASS_HASH && vclass != CLASS_SET && vclass != CLASS_ZSET)
+        sub_lost(f, e, vclass, "an expiry of a part of a value that has none");
     else if (emit_guarded(e, &f->o))
-        sub_lost(f, e, "expiries of fields and members are left out where keys that the target holds stay");
+        sub_lost(f, e, vclass,
+                 "expiries of fields and members are left out where keys that the target holds stay");
     else if (ms <= 0 || (uint64_t)ms <= e->now_ms)
-        sub_remove(f, e, &field);
-    else if (v->vclass == CLASS_ZSET)
-        sub_lost(f, e, "elements were written without their expiries: the target has none");
+        sub_remove(f, e, vclass, &field);
+    else if (vclass == CLASS_ZSET)
+        sub_lost(f, e, vclass, "elements were written without their expiries: the target has none");
     else {
-        part_add_ttl(v, e, &f->o, &f->s, &field, (uint64_t)ms);
-        part_flush(v, e, &f->o, &f->s);
+        struct value v = {
+            .type = l->type, .vclass = vclass, .shape = shape, .key = l->key, .reported = l->reported};
+        part_add_ttl(&v, e, &f->o, &f->s, &field, (uint64_t)ms);
+        part_flush(&v, e, &f->o, &f->s);
+        l->reported = v.reported;
     }
 }
 
 /* "keydb-subexpire-key" and then "-when". False: it is another field. */
-static bool keydb_field(struct flow *f, struct emit *e, const struct cur *c, const struct slice *name,
-                        const struct slice *value)
+static bool keydb_field(struct flow *f, struct emit *e, const struct slice *name, const struct slice *value)
 {
+    struct last_key *l = &f->last;
     if (named(name, "keydb-subexpire-key")) {
-        f->sub_field.len = 0;
-        f->sub_field.max = (size_t)1 << 30;
-        if (buf_add(&f->sub_field, value->p, value->n) < 0)
-            f->sub_field.len = 0;
-        if (f->last_at != NULL)
-            keep_last_key(f, e, c->end);
+        l->field.len = 0;
+        l->field.max = (size_t)1 << 30;
+        l->field_known = buf_add(&l->field, value->p, value->n) == 0;
         return true;
     }
     if (!named(name, "keydb-subexpire-when"))
@@ -220,7 +213,7 @@ enum got aux_field(struct flow *f, struct emit *e, struct cur *c)
     else if (named(&name, "search-index") || named(&name, "search-synonyms"))
         emit_report(e, &f->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
                     "index definitions are not carried over");
-    else if (!informs(&name) && !keydb_field(f, e, c, &name, &value))
+    else if (!informs(&name) && !keydb_field(f, e, &name, &value))
         unknown_field(f, e, &name);
     if (named(&name, "snapshot-id") && value.n < sizeof f->snapshot_id) {
         memcpy(f->snapshot_id, value.p, value.n);

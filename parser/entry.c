@@ -79,7 +79,7 @@ static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsi
     enum got g = value_feed(&f->cur, e, &f->o, c, &f->s);
     if (g == GOT) {
         f->in_value = false;
-        f->last_gone = f->cur.dropped;
+        f->last.gone = f->cur.dropped;
     }
     return g;
 }
@@ -185,14 +185,14 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     struct pending pend = f->pend;
     uint64_t ms = take_expiry(f);
     c->p = v.p;
-    f->last_gone = true;
+    f->last.gone = true;
     if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
         return GOT;
     if (f->s.damage != NULL) {
         value_report_damage(e, &f->o, k, f->s.damage);
         return GOT;
     }
-    f->last_gone = false;
+    f->last.gone = false;
     e->stats.keys[value_class(type)]++;
     emit_restore_hinted(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms, pend.hint);
     if (pend.sticky)
@@ -274,10 +274,13 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
     else if (choose_key(f, e, vclass, &k))
         emit_reserved(e, &f->o, k.p, k.n);
     f->o.live = false;
-    f->last_at = c->p;
     f->o.at = f->blob.active ? f->offset : f->offset + (uint64_t)(c->p - f->crc_from);
-    if (f->file && !f->dragonfly && !k.excluded)
-        check_twice(f, e, &k, raw);
+    if (f->file && !f->dragonfly) {
+        if (!k.excluded)
+            check_twice(f, e, &k, raw);
+        if (f->rdb_version == 9) /* KeyDB has no other */
+            keep_last_key(f, type, &k);
+    }
     if (__builtin_expect(f->pend.meta, 0)) {
         f->pend.meta = false;
         if (!k.excluded)

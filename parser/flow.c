@@ -52,9 +52,9 @@ void flow_free(struct flow *f)
     buf_free(&f->argv);
     unpack_free(&f->journal);
     drop_templates(f);
-    value_free(&f->sub);
+    buf_free(&f->last.name);
+    buf_free(&f->last.field);
     recent_free(&f->recent);
-    buf_free(&f->sub_field);
     buf_free(&f->aux_told);
     buf_free(&f->names);
     buf_free(&f->narrowed);
@@ -211,7 +211,7 @@ static enum got parse_one(struct flow *f, struct emit *e, struct cur *c, bool in
         enum got g = value_feed(&f->cur, e, &f->o, c, &f->s);
         if (g == GOT) {
             f->in_value = false;
-            f->last_gone = f->cur.dropped;
+            f->last.gone = f->cur.dropped;
         }
         return g;
     }
@@ -408,9 +408,6 @@ static int consume(struct flow *f, struct emit *e, const uint8_t *p, uint64_t n,
     /* Dragonfly writes no checksums. */
     if (f->file && !f->dragonfly && f->stage != STAGE_DONE)
         f->crc = crc64(f->crc, p, (size_t)(c.p - p));
-    if (f->last_at != NULL && f->family == FAMILY_REDIS)
-        keep_last_key(f, e, c.end);
-    f->last_at = NULL;
     *used = (uint64_t)(c.p - p);
     uint64_t at = f->offset + *used;
     f->offset = at;

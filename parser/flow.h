@@ -45,6 +45,19 @@ struct pending {
 
 struct rereads;
 
+/* The key that stands last in the file: KeyDB puts the expiries of its fields and members behind it, in AUX
+ * fields. */
+struct last_key {
+    struct buf name; /* the bytes of key */
+    struct key key;  /* as the target gets it; p NULL: none yet, or no memory */
+    unsigned type;
+    uint32_t db;
+    bool gone;        /* nothing was written of its value */
+    bool reported;    /* a lost expiry was */
+    bool field_known; /* an expiry may follow, for: */
+    struct buf field;
+};
+
 struct flow {
     struct origin o;
     bool file; /* a snapshot file: ends at EOF */
@@ -98,16 +111,13 @@ struct flow {
     struct value restored;   /* the value of a RESTORE */
     struct scratch s;
     struct carry carry;
-    uint64_t offset;        /* of the first byte not yet consumed */
-    struct recent recent;   /* keys of a file */
-    uint64_t counted_at;    /* where the last of them stands */
-    const uint8_t *last_at; /* the last key's type, in the bytes being parsed; NULL: none there */
-    bool last_gone;         /* nothing was written of the last value */
-    struct value sub;       /* key that expiries of fields belong to (KeyDB) */
-    struct buf sub_field;   /* the field */
-    struct buf aux_told;    /* hashes of unknown AUX fields that were named */
-    char foreign[160];      /* what stands where parsing ended is nothing known, which need not be damage */
-    uint64_t end;           /* of a file: where the snapshot ends; 0: not yet */
+    uint64_t offset;      /* of the first byte not yet consumed */
+    struct recent recent; /* keys of a file */
+    uint64_t counted_at;  /* where the last of them stands */
+    struct last_key last; /* of a file that may be KeyDB's */
+    struct buf aux_told;  /* hashes of unknown AUX fields that were named */
+    char foreign[160];    /* what stands where parsing ended is nothing known, which need not be damage */
+    uint64_t end;         /* of a file: where the snapshot ends; 0: not yet */
     char error[256];
     bool cannot;     /* the error is no damage: no room for a temporary file, say */
     bool other_kind; /* foreign says what the whole input is, if not a snapshot */

@@ -53,8 +53,8 @@ enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool
 /* One AUX field. */
 enum got aux_field(struct flow *f, struct emit *e, struct cur *c);
 
-/* The last key, which stands at f->last_at, becomes f->sub before its bytes go. */
-void keep_last_key(struct flow *f, struct emit *e, const uint8_t *end);
+/* It is the last key from here on, its database in f->o.db. */
+void keep_last_key(struct flow *f, unsigned type, const struct key *k);
 
 /* A remark that is made once. */
 void flow_once(struct flow *f, struct emit *e, bool *told, const char *kind, const char *detail);

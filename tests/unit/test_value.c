@@ -688,6 +688,43 @@ static void keydb(void)
     buf_free(&b);
 }
 
+/* Expiries that stand where KeyDB puts none, in a file that does not name its server: before a key, behind
+ * another key than the field's, and behind a change of the database. */
+static void keydb_misplaced(void)
+{
+    static const char key_f[] = "fa 13 'keydb-subexpire-key' 01 'f'";
+    static const char when[] = "fa 14 'keydb-subexpire-when' 0d '1893456000000'";
+    char error[256] = "";
+    struct setting s = commands("7.4");
+    struct buf b = hex("'REDIS0009' fe 02"), whole = {0}, split = {0};
+    add_hex(&b, key_f);
+    add_hex(&b, when);
+    add_hex(&b, "04 01 'a' 01 01 'f' 01 '1'");
+    add_hex(&b, key_f);
+    add_hex(&b, "04 01 'b' 01 01 'f' 01 '1'");
+    add_hex(&b, when);
+    add_hex(&b, "04 01 'c' 01 01 'f' 01 '1' fe 03");
+    add_hex(&b, key_f);
+    add_hex(&b, when);
+    add_hex(&b, "ff 00 00 00 00 00 00 00 00");
+    begin(&cap, &s);
+    EQ_I(parse(&cap, &b, b.len, error), 0);
+    const char *text = capture_text(&cap);
+    CHECK(strstr(text, "LOST kind=member-ttl key=\n") != NULL);
+    CHECK(strstr(text, "LOST kind=field-ttl key=b\n") != NULL);
+    CHECK(strstr(text, "HPEXPIREAT a ") == NULL && strstr(text, "HPEXPIREAT b ") == NULL);
+    CHECK(strstr(text, "HPEXPIREAT c 1893456000000 FIELDS 1 f\n") != NULL);
+    capture_free(&cap);
+    canon_of(&s, &b, b.len, &whole);
+    for (size_t piece = 1; piece < b.len; piece++) {
+        canon_of(&s, &b, piece, &split);
+        EQ_B(split.p, split.len, whole.p, whole.len);
+    }
+    buf_free(&whole);
+    buf_free(&split);
+    buf_free(&b);
+}
+
 /* The same key twice: how far back it is seen, and that an entry that comes in pieces is one. */
 static void twice(void)
 {
@@ -803,6 +840,7 @@ int main(void)
     unowned_pending();
     unsound_field_ttls();
     keydb();
+    keydb_misplaced();
     twice();
     modules();
     empty_names();
