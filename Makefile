@@ -64,7 +64,8 @@ LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 all: $(BINS) $(SCRIPT) $(LIBEXEC)
 
 help:
-	@echo 'all deps deps-dev demo check check-versions crash install uninstall asan lint format bench fuzz fuzz-coverage coverage clean'
+	@echo 'all tools deps deps-dev demo check check-run unit check-versions crash asan clang fuzz fuzz-build fuzz-coverage' \
+		'coverage lint format bench install uninstall clean'
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -163,7 +164,7 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/run tests/bench/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/run tests/check-versions tests/bench/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')

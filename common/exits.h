@@ -4,15 +4,15 @@
 
 enum exit_status {
     EXIT_DONE = 0,
-    EXIT_CANNOT = 1,  /* could not run: environment, connection */
+    EXIT_CANNOT = 1,  /* could not run: environment, credentials, refusal */
     EXIT_USAGE = 2,   /* wrong options or arguments */
     EXIT_DATA = 3,    /* ended, with data errors or something that could not be carried over */
     EXIT_DAMAGED = 4, /* input damaged or cut short */
     EXIT_PARTIAL = 5, /* stopped before the full sync was complete */
-    EXIT_RETRY = 75,  /* something was lost on the way that a new start may mend */
+    EXIT_RETRY = 75,  /* something was lost on the way: retryable */
 };
 
-/* The worse of two, which is the one a new start mends less: usage, could not run, damage, something lost on
+/* The worse of two, which is the less retryable one: usage, could not run, damage, something lost on
  * the way, a partial sync, data errors. One that is none of these (it may stand in a file) counts as "could
  * not run". */
 static inline int exit_worse(int a, int b)

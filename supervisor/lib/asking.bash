@@ -101,7 +101,7 @@ plain_size() {
     *[mM]) shift=20 ;;
     *[gG]) shift=30 ;;
     esac
-    decimal "${1%[kKmMgG]}" $((most >> shift)) || die 2 "$1: no size below 1000000000000 bytes (a number with k, m or g)"
+    decimal "${1%[kKmMgG]}" $((most >> shift)) || die 2 "$1: not a size of at most 1000000000000 bytes (a number, optionally with k, m or g)"
     number=$((number << shift))
 }
 

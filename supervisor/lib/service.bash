@@ -51,7 +51,7 @@ run_once() {
     record:*) start_record ${opt[until]:+--until "${opt[until]}"} ;;
     esac
     wait_all
-    # A writer that stops at an error lets those before it die of that: nothing that a new start would mend.
+    # A writer that stops at an error lets those before it die of that: nothing that a retry would mend.
     [[ $writer_status == 3 && $worst -eq 75 && -z $crashed ]] && worst=3
     [[ -e $run_dir/ready ]] && once_ready=1
     [[ -e $run_dir/complete ]] && once_complete=1
@@ -72,7 +72,7 @@ read_summary() {
 
 # ---- again? ----
 
-# Usage, damage and data errors are not mended by a new start, and what could not run will not the next time. But a
+# Usage, damage and data errors are not retryable, and what could not run will not run the next time. But a
 # stage that was killed, or that lost its server, may have taken another with it that could not go on without.
 worth_it() {
     [[ $restart -eq 1 && $stopping -eq 0 ]] || return 1
@@ -153,7 +153,7 @@ run_task() {
         fi
         choose_delay $((SECONDS - began))
         next_start=$((EPOCHSECONDS + (delay_ms + 500) / 1000))
-        log warn "restart number=$((restarts + 1)) status=$worst in_ms=$delay_ms reason=\"$last_error\""
+        log warn "restart number=$((restarts + 1)) status=$worst in_ms=$delay_ms reason=\"${last_error//\"/\'}\""
         put_state restarting
         wait_a_while "$delay_ms"
         [[ $stopping -eq 0 ]] || break
@@ -167,11 +167,11 @@ remove_positions() {
     case $command:$worst in
     migrate:0 | migrate:3) ;;
     replicate:0 | replicate:3 | replicate:5 | migrate:5) [[ -e $run_dir/final ]] || return 0 ;;
-    *) [[ -e $run_dir/final ]] && log warn "positions-kept status=$worst msg=\"the end was none in order\""
+    *) [[ -e $run_dir/final ]] && log warn "positions-kept status=$worst msg=\"the task did not end in order\""
         return 0 ;;
     esac
     # It is no stage: nothing is left to be stopped.
-    (no_early_signal && exec "$here/rediswriter" "${target_args[@]}" -q --forget "$target_url") 8>&- 9>&- ||
+    (no_early_signal && exec "$here/rediswriter" "${target_args[@]}" -q --forget "$target_url") 2>&7 4>&- 5>&- 7>&- 8>&- 9>&- ||
         log warn "positions-left msg=\"they could not be removed from the target: rediswriter --forget\""
 }
 
