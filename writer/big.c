@@ -265,7 +265,6 @@ void bigjob_sent(struct bigjob *j, size_t n)
 
 void bigjob_work(struct bigjob *j, uint64_t now)
 {
-    static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
     if (j == NULL || j->c != NULL || now < j->due)
         return;
     struct cluster *cl = j->w->cluster;
@@ -287,10 +286,8 @@ void bigjob_work(struct bigjob *j, uint64_t now)
         j->due = now + 1000;
         return;
     }
-    if (j->ask != NULL) {
-        struct cunit skip = {.kind = CU_SKIP};
-        conn_add(c, &skip, asking, sizeof asking - 1);
-    }
+    if (j->ask != NULL)
+        conn_asking(c);
     if (first_learn(c, j))
         return;
     if (plight_hopeless(&j->plight) && suspect_found(j->w, &cl->given_up)) {

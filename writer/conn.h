@@ -155,6 +155,9 @@ static inline bool conn_takes(const struct conn *c, size_t len)
 /* Append a unit and its bytes. The caller has looked at conn_takes. */
 void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len);
 
+/* ASKING: the next request is for a slot that comes to this node. */
+void conn_asking(struct conn *c);
+
 /* Send a request of our own; fn gets the reply. The arguments end with NULL. */
 void conn_call(struct conn *c, call_fn *fn, void *arg, ...) __attribute__((sentinel));
 void conn_call_raw(struct conn *c, call_fn *fn, void *arg, const void *request, size_t len);

@@ -393,6 +393,7 @@ bool node_connect(struct node *n)
         if (v == SHAKE_OK && target_limits(n, &n->info) && watch_begin(w))
             break;
         if (v == SHAKE_OK) { /* lost again at once: another writer of this task may have ended us */
+            strlcpy(n->lost_why, "lost again right after the handshake", sizeof n->lost_why);
             n->t.close(&n->t);
             v = SHAKE_AGAIN;
         }

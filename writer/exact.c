@@ -9,6 +9,7 @@
 
 #include "cluster.h"
 #include "log.h"
+#include "ours.h"
 #include "resp.h"
 #include "slot.h"
 #include "writer.h"
@@ -161,7 +162,7 @@ size_t exact_key(const struct writer *w, unsigned slot, char out[EXACT_KEY_MAX])
 {
     char tag[SLOT_TAG_MAX];
     slot_tag(slot, tag);
-    return (size_t)snprintf(out, EXACT_KEY_MAX, "df2redis:{%s}:%s", tag, w->opt.task);
+    return (size_t)snprintf(out, EXACT_KEY_MAX, OUR_KEYS "%s}:%s", tag, w->opt.task);
 }
 
 void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n)

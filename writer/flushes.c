@@ -152,6 +152,8 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r);
 
 static void scan(struct conn *c, const char *cursor)
 {
+    if (strcmp(cursor, "0") == 0) /* also where a scan that was broken off begins again */
+        c->node->guard = (struct scan_guard){.n = 0};
     c->w->cluster->asked++;
     conn_call(c, on_scan, NULL, "SCAN", cursor, "COUNT", "1000", NULL);
 }

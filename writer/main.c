@@ -13,6 +13,7 @@
 #include "io.h"
 #include "log.h"
 #include "loop.h"
+#include "ours.h"
 #include "request.h"
 #include "target.h"
 #include "tls.h"
@@ -134,7 +135,7 @@ static void end_sessions(struct writer *w)
 
 static void writer_init(struct writer *w)
 {
-    snprintf(w->session.position_key, sizeof w->session.position_key, "df2redis:{%s}", w->opt.task);
+    snprintf(w->session.position_key, sizeof w->session.position_key, OUR_KEYS "%s}", w->opt.task);
     w->session.void_flush.max = LANES_REQUEST_MAX;
     random_hex(w->run);
     rival_self(&w->self, w->opt.task);
@@ -205,6 +206,7 @@ int main(int argc, char **argv)
     probes_free(&w.probes);
     exact_free(&w);
     marks_free(&w.marks);
+    buf_free(&w.saved_body);
     cluster_free(&w);
     node_free(&w.node);
     tls_free(w.opt.url.tls);

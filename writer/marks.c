@@ -4,11 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <bsd/string.h>
 
 #include "cluster.h"
 #include "crc64.h"
-#include "errors.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
@@ -72,12 +70,15 @@ static void start(struct writer *w, enum marks_doing what)
 
 /* ---- replies ---- */
 
-/* False: it has to be asked again, or the writer has failed. */
-static bool answered(struct conn *c, struct mark_key *m, const redisReply *r)
+/* types: REPLY_BIT()s of the answer. False: it has to be asked again, or the writer has failed. */
+static bool answered(struct conn *c, struct mark_key *m, const redisReply *r, unsigned types,
+                     const char *what)
 {
     struct cluster *cl = c->w->cluster;
     cl->stir = true;
     m->ask = NULL;
+    if (r != NULL && !conn_expects(c, r, types, what))
+        r = NULL;
     if (r != NULL && r->type != REDIS_REPLY_ERROR)
         return true;
     c->w->marks.flying--;
@@ -103,10 +104,10 @@ static void on_written(struct conn *c, void *arg, const redisReply *r)
 {
     struct mark_key *m = arg;
     struct writer *w = c->w;
-    if (!answered(c, m, r))
+    if (!answered(c, m, r, REPLY_BIT(REDIS_REPLY_INTEGER), "HSET"))
         return;
-    if (m->there && r->type == REDIS_REPLY_INTEGER && r->integer > 0)
-        watch_vanished(c->w, c->node,
+    if (m->there && r->integer > 0)
+        watch_vanished(w, c->node,
                        "a position key had vanished: somebody flushed the target or removed the key");
     m->there = true;
     if (!w->cluster->dead)
@@ -120,7 +121,7 @@ static void on_read(struct conn *c, void *arg, const redisReply *r)
     struct marks *all = &c->w->marks;
     char history[HISTORY_MAX];
     unsigned long long number;
-    if (!answered(c, m, r))
+    if (!answered(c, m, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "HGET"))
         return;
     all->flying--;
     m->told = true;
@@ -132,8 +133,8 @@ static void on_read(struct conn *c, void *arg, const redisReply *r)
 
 static struct conn *conn_for(struct cluster *cl, struct mark_key *m)
 {
-    struct conn *c = m->ask != NULL ? cnode_conn(cl, m->ask, m->slot, ROOM) : cluster_conn(cl, m->slot, ROOM);
-    if (c == NULL && m->ask != NULL && m->ask->conn[0]->wait_ms > 0)
+    struct conn *c = cluster_way(cl, m->ask, m->slot, ROOM, false);
+    if (c == NULL && m->ask != NULL && cnode_missing(m->ask, m->slot))
         m->ask = NULL; /* it is not there: the owner will say where to go */
     if (c == NULL || cl->slots)
         return c;
@@ -144,7 +145,6 @@ static struct conn *conn_for(struct cluster *cl, struct mark_key *m)
 
 static void send_mark(struct cluster *cl, struct mark_key *m)
 {
-    static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
     struct writer *w = cl->w;
     struct marks *all = &w->marks;
     char slot_key[EXACT_KEY_MAX], value[64];
@@ -156,10 +156,8 @@ static void send_mark(struct cluster *cl, struct mark_key *m)
         (void)exact_key(w, m->slot, slot_key);
         key = slot_key;
     }
-    if (m->ask != NULL) {
-        struct cunit skip = {.kind = CU_SKIP};
-        conn_add(c, &skip, asking, sizeof asking - 1);
-    }
+    if (m->ask != NULL)
+        conn_asking(c);
     m->sent = true;
     all->flying++;
     snprintf(value, sizeof value, "%s %llu", all->history, (unsigned long long)all->number);

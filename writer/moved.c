@@ -38,7 +38,6 @@ void cluster_displace(struct writer *w, const struct cunit *u, const uint8_t *by
 /* Returns whether it could go. */
 static bool send_moved(struct cluster *cl, struct moved *m)
 {
-    static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
     bool bundle = m->u.kind == CU_EXEC;
     size_t len = bundle ? bundle_size(&m->u) : m->u.len;
     struct conn *c = cluster_way(cl, m->ask, m->u.slot, len, plight_alone(&m->u.plight));
@@ -57,10 +56,8 @@ static bool send_moved(struct cluster *cl, struct moved *m)
     }
     if (got != PUT_DONE)
         return got == PUT_FAIL;
-    if (m->ask != NULL) {
-        struct cunit skip = {.kind = CU_SKIP};
-        conn_add(c, &skip, asking, sizeof asking - 1);
-    }
+    if (m->ask != NULL)
+        conn_asking(c);
     if (bundle)
         bundle_transmit(c, &m->u);
     else

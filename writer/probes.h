@@ -58,7 +58,7 @@ bool probe_fails(const char *text, size_t len);
 /* The target refuses to say. */
 void probe_refused(struct writer *w, uint32_t number, const char *text, size_t len);
 
-/* Tell dfreader what there is to tell. False: some of it has to wait. */
+/* Tell dfreader what there is to tell; live.pending: some of it has to wait. False: dfreader has gone. */
 bool probes_tell(struct writer *w);
 
 /* With the positions it has to be kept whether the full sync is verified. */

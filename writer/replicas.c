@@ -88,7 +88,7 @@ static void wait_reply(struct conn *c, void *arg, const redisReply *r)
         c->since_wait = c->held; /* ask again */
         take_back(c);
         conn_pause(c, text, sizeof text - 1);
-        give_up(c, r->type == REDIS_REPLY_INTEGER ? r->integer : 0);
+        give_up(c, r->integer);
     }
 }
 

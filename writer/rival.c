@@ -68,7 +68,7 @@ static bool split(char *name, long *pid, unsigned long *ns)
     return true;
 }
 
-/* "id=N " at the begin. 0: it is none. */
+/* "id=N " at the beginning. 0: it is none. */
 static long long id_of(const char *line, size_t n)
 {
     long long id = 0;

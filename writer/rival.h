@@ -9,8 +9,8 @@
 #define RIVAL_NAME 320
 
 enum rival {
-    RIVAL_NONE,  /* not of this task, or our own */
-    RIVAL_GONE,  /* its process is gone: only its connection is left */
+    RIVAL_NONE,  /* no connection of this task */
+    RIVAL_GONE,  /* of this process, or its process is gone: only the connection is left */
     RIVAL_ALIVE, /* it runs, or may run, on another machine */
 };
 

@@ -302,17 +302,15 @@ void saved_write(struct writer *w, uint64_t now, bool final)
     if (!due(w) || (!final && us_since(now, w->saved_at) < EVERY))
         return;
     w->saved_at = now;
-    if (final || w->cluster == NULL || w->marks.doing != MARKS_IDLE)
+    if (final || w->marks.doing != MARKS_IDLE || marks_cover(w))
         put(w, whole(w)); /* marks may have to wait for a master that is not there */
-    else if (marks_cover(w))
-        put(w, whole(w));
     else if (w->marks.flying == 0 && !w->cluster->flushing && !w->failed)
         mark(w);
 }
 
 bool saved_settled(struct writer *w)
 {
-    if (!due(w) || w->cluster == NULL || !whole(w) || marks_cover(w))
+    if (!due(w) || !whole(w) || marks_cover(w))
         return true;
     if (w->marks.doing == MARKS_IDLE && w->marks.flying == 0)
         mark(w);

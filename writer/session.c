@@ -113,6 +113,7 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     probes_begin(w, s->flows); /* where it goes on, the FLOW records say so */
     splits_free(&w->splits);
     w->quiet_for = -1;
+    w->watch.ending = 0; /* each session looks at the counters once more at its end */
     s->stage = ST_FLOWS;
     log_event(LOG_INFO, NO_FLOW, "event=session nonce=%s epoch=%u flows=%u source=%s live=%d", s->nonce,
               s->epoch, s->flows, s->source, s->live);

@@ -393,7 +393,6 @@ static void on_big(struct writer *w, void *arg, const char *text, size_t len)
 /* A connection that takes n bytes for the slot now. */
 static struct conn *way(struct span *s, unsigned slot, size_t n)
 {
-    static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
     struct cluster *cl = s->w->cluster;
     struct conn *c = cluster_way(cl, s->ask, slot, n, plight_alone(&s->plight));
     if (c == NULL) {
@@ -401,10 +400,8 @@ static struct conn *way(struct span *s, unsigned slot, size_t n)
             s->ask = NULL;
         return NULL;
     }
-    if (s->ask != NULL) {
-        struct cunit skip = {.kind = CU_SKIP};
-        conn_add(c, &skip, asking, sizeof asking - 1);
-    }
+    if (s->ask != NULL)
+        conn_asking(c);
     return c;
 }
 

@@ -49,13 +49,15 @@ static inline bool plight_hopeless(const struct plight *p)
 /* Its connection was lost with it. */
 void plight_lost(struct plight *p, const struct conn *c);
 
-/* It was refused: text are the server's words, request and n what is there of its bytes. */
+/* A request for a message: n bytes of it are there, it has bytes in all. */
 struct named {
     const uint8_t *request;
     size_t n;
     unsigned keyarg;
     uint64_t bytes;
 };
+
+/* It was refused: text are the server's words. */
 void plight_refused(struct writer *w, struct plight *p, const struct named *what, const char *text,
                     size_t len);
 

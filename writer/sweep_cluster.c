@@ -143,8 +143,10 @@ static void looked(struct cluster *cl, uint64_t now)
     if (s->phase == SWEEP_LOOKS) {
         begin_round(cl, SWEEP_READS);
         s->print_first = print;
-        for (unsigned i = 0; i < cl->nnodes; i++)
+        for (unsigned i = 0; i < cl->nnodes; i++) {
             strlcpy(cl->node[i]->cursor, "0", sizeof cl->node[i]->cursor);
+            cl->node[i]->guard = (struct scan_guard){.n = 0};
+        }
     } else if (print == s->print_first) {
         s->phase = SWEEP_ENDS;
     } else {

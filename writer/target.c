@@ -60,12 +60,12 @@ static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_
     }
 }
 
-/* Fail over a reply that is not what was asked for. */
+/* Fail over a refusal. r is freed. */
 static void refused(struct writer *w, struct node *n, const char *command, redisReply *r)
 {
-    bool passes = r->type == REDIS_REPLY_ERROR && error_class(r->str, r->len) == ERR_RETRY;
+    bool passes = error_class(r->str, r->len) == ERR_RETRY;
     writer_fail(w, passes ? EXIT_RETRY : EXIT_CANNOT, "event=command_refused command=%s reply=%s", command,
-                r->str != NULL ? log_quote(r->str, r->len) : "unexpected");
+                log_quote(r->str, r->len));
     n->dead = true;
     freeReplyObject(r);
 }
@@ -149,6 +149,7 @@ bool target_exec(struct writer *w, struct node *n, int timeout_ms, unsigned comm
 bool target_request(struct writer *w, struct node *n, int timeout_ms, const char *what, const void *request,
                     size_t len)
 {
+    uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
     for (;;) {
         redisReply *r = call_request(&n->t, timeout_ms, request, len);
         if (r == NULL) {
@@ -157,7 +158,7 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
         }
         if (r->type != REDIS_REPLY_ERROR)
             return fits(n, what, REPLY_ANY, r);
-        if (error_class(r->str, r->len) != ERR_RETRY || writer_signals() >= 2) {
+        if (error_class(r->str, r->len) != ERR_RETRY || mono_us() >= give_up || writer_signals() >= 2) {
             refused(w, n, what, r);
             return false;
         }

@@ -268,7 +268,7 @@ static struct state state_of(bool lost, const char *lost_why, uint64_t lost_sinc
         return (struct state){"down", lost_why, lost_since};
     if (p->since != 0)
         return (struct state){refusal_name(p->why), p->why, p->since};
-    if (waits && now > heard && now - heard > SILENT)
+    if (waits && us_since(now, heard) > SILENT)
         return (struct state){"silent", "", heard};
     return (struct state){"ok", "", 0};
 }
@@ -343,8 +343,9 @@ bool watch_finished(struct writer *w)
         x->ending = now;
         ask(w);
     }
-    if (!answered(w) && now - x->ending < LAST_WAIT)
+    if ((!answered(w) || x->vanished != NULL) && us_since(now, x->ending) < LAST_WAIT)
         return false;
+    settle_vanished(w, x->vanished_at); /* whatever the counters of a node that is gone would say */
     if (w->live.ctl.fd >= 0)
         say(w, now);
     return true;
