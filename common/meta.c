@@ -63,8 +63,10 @@ static long unescape(const char *p, const char *end, char *out, size_t cap)
             c = (char)(hexval(p[0]) * 16 + hexval(p[1]));
             p += 2;
         }
-        if (n + 1 >= cap)
+        if (n + 1 >= cap) {
+            out[n] = '\0';
             return -1;
+        }
         out[n++] = c;
     }
     out[n] = '\0';

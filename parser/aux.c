@@ -163,8 +163,8 @@ static bool keydb_field(struct flow *f, struct emit *e, const struct slice *name
     return true;
 }
 
-/* The RDB at the begin of an AOF: the commands behind it, or in its other files, are the newer part of the
- * data set. */
+/* The RDB at the beginning of an AOF: the commands behind it, or in its other files, are the newer part of
+ * the data set. */
 static enum got append_only(struct flow *f, struct emit *e, struct cur *c, const struct slice *name,
                             const struct slice *value)
 {

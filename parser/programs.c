@@ -1,6 +1,7 @@
 /* The steps of commands whose keys lie in several slots of a cluster. dfparse(1) has them as a table. */
 #include <stdio.h>
 
+#include "ours.h"
 #include "program.h"
 #include "slot.h"
 #include "spread.h"
@@ -200,7 +201,7 @@ static bool collect(struct spreading *s, struct gather *g)
             continue;
         if (g->n == GATHER_MAX)
             return false;
-        snprintf(g->name[g->n], sizeof g->name[0], "df2redis:{%s}:%u.%zu", tag, s->m->o->flow, g->n);
+        snprintf(g->name[g->n], sizeof g->name[0], OUR_KEYS "%s}:%u.%zu", tag, s->m->o->flow, g->n);
         g->at[g->n++] = i;
     }
     return true;

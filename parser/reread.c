@@ -149,7 +149,8 @@ bool reread_want(struct flow *f, uint32_t db, const struct slice *key, const cha
     rekey_at_least(f, k);
     if (!f->synced) {
         k->since = 0;
-    } else if (k->state != REKEY_ASKED && !ask(r, k)) {
+    } else if (k->state != REKEY_ASKED && !ask(r, k) && k->checks == 0) {
+        /* One that is owed probes stays: reread_tick gives it up, and writes them. */
         take_out(r, k);
         rekey_free(k);
         rekeys_changed(f);

@@ -340,6 +340,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
         return -1;
     drop_flows(p);
     rereads_reset(&p->rereads, r->epoch);
+    keyset_free(&p->e.not_carried); /* what an earlier full sync did not bring */
     begin_stream(p);
     p->snapshot_id[0] = '\0';
     if (!same) {

@@ -31,7 +31,7 @@ enum got value_string(struct cur *c, struct scratch *s, unsigned which, struct p
 {
     enum got g = cur_pstr(c, ps);
     if (g == GOT && !value_text(s, which, ps, out))
-        return cur_bad(c, "a string that unpacks (LZF) to its length");
+        return cur_bad(c, UNPACKS);
     return g;
 }
 

@@ -33,7 +33,8 @@ struct scratch {
     bool hollow; /* one of its nodes is empty */
     struct distinct seen[3];   /* elements; groups of a stream; their consumers */
     struct stream_order order; /* of the stream being scanned */
-    struct buf pel; /* pending ids of the group being scanned: 16 bytes and the number of owners each */
+    struct buf
+        pel; /* pending ids of the group being scanned: 16 bytes, and whether it has an owner (1), each */
 };
 
 void scratch_free(struct scratch *s);
@@ -51,7 +52,8 @@ struct stream_state {
     struct stream_order order;
     uint64_t claimed;           /* pending entries of the group that have an owner */
     struct buf group, consumer; /* names */
-    struct buf pel; /* pending entries of the group: id (16 bytes), time, count (8 each); ascending */
+    struct buf pel; /* pending entries of the group: id (16 bytes), time, count (8 each), whether it has an
+                     * owner (1); ascending */
 };
 
 /* Whose numbers the types above 21 are. */

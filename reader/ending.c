@@ -219,7 +219,7 @@ static bool await_writers(struct owner *w, uint64_t now)
 
 void ending_step(struct owner *w, uint64_t now)
 {
-    if (w->pending.status != 0 && now - w->pending_at >= CAUSE_WAIT)
+    if (w->pending.status != 0 && us_since(now, w->pending_at) >= CAUSE_WAIT)
         owner_fail(w, w->pending.status, "%s", w->pending.text);
     if (w->phase == PHASE_LINGER)
         linger(w, now);

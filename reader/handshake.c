@@ -81,17 +81,6 @@ static const struct reaction reactions[] = {
     {"BUSY", EXIT_RETRY, "the source is busy: try again later"},
 };
 
-/* The words of the server, fit to be quoted in a message. Valid until the next call. */
-static const char *said(const struct item *it)
-{
-    static char text[ITEM_TEXT];
-    size_t n = strlcpy(text, it->text, sizeof text);
-    for (size_t i = 0; i < n && i < sizeof text; i++)
-        if (text[i] < 0x20 || text[i] > 0x7e || text[i] == '"')
-            text[i] = text[i] == '"' ? '\'' : '?';
-    return text;
-}
-
 void fault_reply(struct fault *f, const char *command, const struct reply *r)
 {
     if (r->top.type != REDIS_REPLY_ERROR) {
@@ -105,10 +94,10 @@ void fault_reply(struct fault *f, const char *command, const struct reply *r)
         if (strcasestr(r->top.text, reactions[i].needle) != NULL)
             hit = &reactions[i];
     if (hit != NULL)
-        fault_set(f, hit->status, "%s: %s (%s)", command, hit->advice, said(&r->top));
+        fault_set(f, hit->status, "%s: %s (%s)", command, hit->advice, r->top.text);
     else
         fault_set(f, strncmp(command, "DFLY", 4) == 0 ? EXIT_RETRY : EXIT_CANNOT,
-                  "%s: the source refuses: %s", command, said(&r->top));
+                  "%s: the source refuses: %s", command, r->top.text);
 }
 
 int send_auth(struct link *l, const struct url *u)

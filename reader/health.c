@@ -33,12 +33,14 @@ void health_pong(struct owner *w, bool offsets)
     if (w->alarms & ALARM_MASTER)
         log_event(LOG_WARN, NO_FLOW, "event=master-answers");
     w->alarms &= ~(unsigned)ALARM_MASTER;
-    for (unsigned i = 0; offsets && r->top.type == REDIS_REPLY_ARRAY && i < w->info.flows; i++)
+    bool known = offsets && r->top.type == REDIS_REPLY_ARRAY;
+    for (unsigned i = 0; known && i < w->info.flows; i++)
         w->flows[i].head = i < w->heads_cap && (unsigned)r->count > i ? w->heads[i] : 0;
     w->control.reply.numbers = NULL;
-    if (offsets && w->heads_at == 0 && w->partial > 0)
+    if (known && w->heads_at == 0 && w->partial > 0)
         tell_heads(w);
-    w->heads_at = offsets ? mono_us() : w->heads_at;
+    if (known)
+        w->heads_at = mono_us();
 }
 
 void health_ping(struct owner *w, uint64_t now)

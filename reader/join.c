@@ -395,11 +395,11 @@ static void closing(struct joiner *j, uint64_t now)
         j->done = true;
         return;
     }
-    if (now - j->last_at >= LAST_ACK && !j->shut) {
+    if (us_since(now, j->last_at) >= LAST_ACK && !j->shut) {
         flow_shutdown(&j->flow);
         j->shut = true;
     }
-    if (now - j->last_at >= LAST_ACK + LAST_CLOSE)
+    if (us_since(now, j->last_at) >= LAST_ACK + LAST_CLOSE)
         j->done = true;
 }
 

@@ -37,7 +37,7 @@ void loop_del(struct loop *l, struct watch *w);
 /* Wait up to timeout_ms and deliver. A signal ends the wait. */
 void loop_wait(struct loop *l, int timeout_ms);
 
-/* SIGINT and SIGTERM are counted from here on, SIGPIPE is ignored. */
+/* SIGINT, SIGTERM and SIGHUP (unless it was ignored) are counted from here on, SIGPIPE is ignored. */
 void signals_init(void);
 unsigned signals_seen(void);
 

@@ -11,6 +11,7 @@
 #include "exits.h"
 #include "fatal.h"
 #include "record.h"
+#include "size.h"
 #include "version.h"
 
 #define PASSWORD_ENV "DF2REDIS_SOURCE_PASSWORD"
@@ -135,25 +136,13 @@ static unsigned keys_a_second(const char *text)
     return n;
 }
 
-/* A number of bytes: digits and one of k, m, g (powers of 1024). */
 static uint64_t size_of(const char *name, const char *text, uint64_t least, uint64_t most)
 {
-    char digits[24];
-    unsigned shift = 0;
-    size_t n = strlcpy(digits, text, sizeof digits);
-    if (n == 0 || n >= sizeof digits)
-        fatal(EXIT_USAGE, "--%s: bad size", name);
-    const char *units = "kmg";
-    const char *unit = strchr(units, digits[n - 1] | 0x20);
-    if (unit != NULL && *unit != '\0') {
-        shift = 10 * (unsigned)(unit - units + 1);
-        digits[n - 1] = '\0';
-    }
-    const char *fault;
-    uint64_t v = (uint64_t)strtonum(digits, 0, (long long)1 << 30, &fault);
-    if (fault != NULL || (v << shift) < least || (v << shift) > most)
-        fatal(EXIT_USAGE, "--%s %s: %s", name, text, fault != NULL ? fault : "out of range");
-    return v << shift;
+    uint64_t v;
+    if (!size_parse(text, &v) || v < least || v > most)
+        fatal(EXIT_USAGE, "--%s %s: not a size of %llu to %llu bytes", name, text, (unsigned long long)least,
+              (unsigned long long)most);
+    return v;
 }
 
 static unsigned flow_number(const char *text)

@@ -319,7 +319,6 @@ static void pass_ends(struct owner *w, uint64_t found)
     uint64_t repaired = found - v->pass_found;
     log_event(LOG_INFO, NO_FLOW, "event=verify-pass pass=%u keys=%llu repaired=%llu", v->pass,
               (unsigned long long)v->pass_keys, (unsigned long long)repaired);
-    v->keys = v->pass_keys;
     v->pass_found = found;
     if (repaired > 0 || v->overflow > 0) {
         v->overflow = 0;
@@ -330,7 +329,7 @@ static void pass_ends(struct owner *w, uint64_t found)
         return;
     }
     log_event(found > 0 ? LOG_WARN : LOG_INFO, NO_FLOW, "event=verified passes=%u keys=%llu repaired=%llu",
-              v->pass, (unsigned long long)v->keys, (unsigned long long)found);
+              v->pass, (unsigned long long)v->pass_keys, (unsigned long long)found);
     if (v->unnamed > 0)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not-verified keys=%llu note=\"their names are too long to be asked for\"",

@@ -72,7 +72,7 @@ struct verify {
 
     unsigned pass;
     uint64_t pass_keys, pass_found; /* pass_found: at its beginning */
-    uint64_t keys, lost, overflow, unnamed;
+    uint64_t lost, overflow, unnamed;
 };
 
 void verify_init(struct verify *v);
@@ -89,7 +89,7 @@ void verify_owed(struct owner *w);
 /* All FLOW records are written: say in each flow's stream that it will be verified, if it will be. */
 void verify_flows(struct owner *w);
 
-/* All flows are synced. True: it runs now, and verify_over is called when it has ended. */
+/* All flows are synced. True: it runs now, and session_verified is called when it has ended. */
 bool verify_start(struct owner *w);
 
 /* Whatever can be done. */
@@ -98,7 +98,7 @@ void verify_pump(struct owner *w);
 /* Milliseconds until verify_pump wants to be called, at most most. */
 int verify_timeout(const struct owner *w, int most);
 
-/* A line of a writer: missing, probed. */
+/* A line of a writer: missing, probed, unprobed. */
 void verify_line(struct owner *w, struct peer *p, const char *line);
 
 static inline bool verify_runs(const struct verify *v)

@@ -235,7 +235,12 @@ static bool take_reply(struct owner *w, redisReply *r)
     }
     switch (what) {
     case VA_STATS: take_stats(w, r); return false;
-    case VA_KEYSPACE: take_keyspace(v, r); return false;
+    case VA_KEYSPACE:
+        if (r->type == REDIS_REPLY_STRING)
+            take_keyspace(v, r);
+        else
+            verify_fail(w, "INFO keyspace: malformed reply");
+        return false;
     case VA_SELECT: v->selected = true; return false;
     case VA_OFFSETS:
         v->losses = 0;
