@@ -4,8 +4,8 @@
 new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256)
 
 # In $CERTS: ca (and other, a CA that signed nothing here), and of ca: server (127.0.0.1, and 127.1: a name that resolves
-# without /etc/hosts), wrong
-# (another name), expired, client, locked (a client whose key has a password, in locked.pw). Of other: stranger.
+# without /etc/hosts), wrong (another name), expired, client, locked (a client whose key has a password, in locked.pw). Of
+# other: stranger.
 make_certs() {
     CERTS=$BATS_FILE_TMPDIR/certs
     export CERTS

@@ -245,7 +245,7 @@ relay_slowly() { # port to-port bytes-a-second
     local i
     redis-cli -p "$REDIS_PORT" config set cluster-announce-hostname 127.1 >/dev/null
     redis-cli -p "$REDIS_PORT" config set cluster-preferred-endpoint-type hostname >/dev/null
-    wait_until 5 eval 'redis-cli -p "$REDIS_PORT" cluster slots | grep -q 127.1'
+    wait_until 5 eval 'redis-cli -p "$REDIS_PORT" cluster slots | grep -qxF 127.1'
     target() { echo "redis://127.0.0.1:${CLUSTER_PORTS[1]}"; }
     feed -v
     tell "$(heading 1 | for_cluster)" "synced 0 :pos=1"

@@ -16,11 +16,6 @@ setup() {
 
 teardown() { common_teardown; }
 
-# A snapshot without keys: its magic, the cut, the first LSN, the end with the flow's token.
-TOKEN=0123456789abcdef0123456789abcdef01234567
-EMPTY="524544495330303039 c80000000000000000 d30100000000000000 ff0000000000000000 \
-    $(printf %s $TOKEN | od -An -v -tx1 | tr -d ' \n')"
-
 # The lines of standard input, at the reference as they are, at the target as entries of a journal.
 both() { # [dfparse option…]
     cat >"$TMP/lines"

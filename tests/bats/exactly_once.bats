@@ -134,22 +134,6 @@ as_expected() { # file with records: what they leave is at the target
 
 # ---- a writer that is killed, and goes on: a stand-in for dfreader's control socket, and the same records again ----
 
-NONCE=00000000000000000000000000000009
-
-start_control() {
-    [[ ! -S $TMP/control ]] || return 0
-    background perl -MSocket -e '
-        socket(S, PF_UNIX, SOCK_STREAM, 0) && bind(S, pack_sockaddr_un($ARGV[0])) && listen(S, 9) or die $!;
-        $| = 1; print "listening\n";
-        while (accept(C, S)) {
-            next if fork;
-            select(C); $| = 1; select(STDOUT);
-            while (<C>) { print; print C "welcome\n" if /^hello/ }
-            exit;
-        }' "$TMP/control" >"$TMP/told"
-    wait_until 5 grep -q listening "$TMP/told"
-}
-
 session() { # pos of each flow, where it goes on; none: a full sync that is complete
     local i=0 pos
     if (($#)); then

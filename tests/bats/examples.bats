@@ -16,7 +16,6 @@ serve() {
     SOURCE=dragonfly://127.0.0.1:$MASTER_PORT
 }
 
-acked() { [[ $(tail -n 200 "$MASTER_OUT.log" | grep -c 'event=ack .*lsn=\(191\|208\)') -ge 2 ]]; }
 
 @test "examples/pipeline.sh" {
     serve

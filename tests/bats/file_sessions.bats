@@ -61,6 +61,7 @@ target_kind() { dfparse --json "$1" | sed -n 's/.*"type":"target".*"kind":"\([a-
     hashes 50
     start_redis
     run pipeline "$TMP/hashes.dfs"
+    assert_status 0
     key=$(rcli randomkey)
     rcli del "$key"
     rcli set "$key" mine

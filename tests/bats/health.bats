@@ -56,7 +56,6 @@ replicate_live() { # options of the server, --, options of the master
     wait_until 10 shows 'phase=streaming .*health=ok '
 }
 
-shows() { df2redis status | tr '\n' ' ' | grep -Eq "$1"; }
 lag_seconds() { df2redis status --json | sed -n 's/.*"lag_seconds":\([0-9]*\).*/\1/p'; }
 
 stopped_with() { # status

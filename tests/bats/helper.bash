@@ -13,6 +13,11 @@ unset DF2REDIS_SOURCE_PASSWORD DF2REDIS_TARGET_PASSWORD
 # how busy this machine is. What has to be quick is measured by the test.
 PATIENCE=${DF2REDIS_PATIENCE:-5}
 
+# A snapshot without keys: its magic, the cut, the first LSN, the end with the flow's token.
+TOKEN=0123456789abcdef0123456789abcdef01234567
+EMPTY="524544495330303039 c80000000000000000 d30100000000000000 ff0000000000000000 \
+    $(printf %s $TOKEN | od -An -v -tx1 | tr -d ' \n')"
+
 PIDS=()
 
 common_setup() {
@@ -273,6 +278,18 @@ assert_same() { # two dfstate sources
 assert_status() { [[ $status -eq $1 ]] || fail "status $status, expected $1: $output"; }
 
 assert_output_has() { [[ $output == *"$1"* ]] || fail "no '$1' in: $output"; }
+
+# ---- a task of df2redis ----
+
+# shellcheck disable=SC2120 # the suites give it a name
+RUN() { echo "$XDG_RUNTIME_DIR/df2redis/${1:-default}"; }
+phase_is() { df2redis status --json "${@:2}" | grep -q "\"phase\":\"$1\""; }
+json() { df2redis status --json "${@:2}" | sed -n "s/.*\"$1\":\([^,}]*\).*/\1/p"; }
+# shellcheck disable=SC2119
+stage() { cat "$(RUN)/$1.pid"; }
+shows() { # pattern, in one line of its status
+    df2redis status | tr '\n' ' ' | grep -Eq "$1"
+}
 
 ended() { ! kill -0 "$1" 2>/dev/null; }
 

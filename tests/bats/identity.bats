@@ -4,8 +4,6 @@
 load helper
 load writing
 
-NONCE=00000000000000000000000000000009
-
 setup_file() { one_cluster 1; }
 
 setup() { writing_setup; }
@@ -13,21 +11,6 @@ setup() { writing_setup; }
 teardown() { writing_teardown; }
 
 teardown_file() { end_one_cluster; }
-
-# A stand-in for dfreader's control socket: what writers tell it is in $TMP/told.
-start_control() {
-    [[ ! -S $TMP/control ]] || return 0
-    background perl -MSocket -e '
-        socket(S, PF_UNIX, SOCK_STREAM, 0) && bind(S, pack_sockaddr_un($ARGV[0])) && listen(S, 9) or die $!;
-        $| = 1; print "listening\n";
-        while (accept(C, S)) {
-            next if fork;
-            select(C); $| = 1; select(STDOUT);
-            while (<C>) { print; print C "welcome\n" if /^hello/ }
-            exit;
-        }' "$TMP/control" >"$TMP/told"
-    wait_until 5 grep -q listening "$TMP/told"
-}
 
 live_session() { # cluster=N [fact…]
     echo "session flows=1 control=$TMP/control journal=1 ${*:2}"

@@ -8,10 +8,6 @@ setup() { common_setup; }
 
 teardown() { common_teardown; }
 
-TOKEN=0123456789abcdef0123456789abcdef01234567
-EMPTY="524544495330303039 c80000000000000000 d30100000000000000 ff0000000000000000 \
-    $(printf %s $TOKEN | od -An -v -tx1 | tr -d ' \n')"
-
 # The entries of standard input go through dfparse. Its input stays open until its memory was looked at: PEAK, kB.
 parsed() { # file for the output, dfparse option…
     local out=$1 parser feed

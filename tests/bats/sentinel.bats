@@ -45,7 +45,6 @@ start_sentinel() {
 
 knows_replica() { redis-cli -p "$SENTINEL" sentinel replicas mine | grep -qx "$REPLICA"; }
 master_is() { redis-cli -p "$SENTINEL" sentinel get-master-addr-by-name mine | grep -qx "$1"; }
-keys_arrive() { [[ $(redis-cli -p "$1" dbsize) -gt 10 ]]; }
 
 stream() {
     if [[ ! -s $TMP/stream ]]; then

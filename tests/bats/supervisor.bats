@@ -27,8 +27,6 @@ end_tasks() {
     return 0
 }
 
-RUN() { echo "$XDG_RUNTIME_DIR/df2redis/${1:-default}"; }
-
 # A master with counters (not idempotent) that go on for a while, and a target that keeps what it was told.
 start_both() { # options of the master
     start_redis --appendonly yes --appendfsync always
@@ -42,11 +40,7 @@ replicate() { # options: a supervisor in the background; TASK_PID is set
     TASK_PID=$!
 }
 
-phase_is() { df2redis status --json "${@:2}" | grep -q "\"phase\":\"$1\""; }
-json() { df2redis status --json "${@:2}" | sed -n "s/.*\"$1\":\([^,}]*\).*/\1/p"; }
 restarted() { [[ $(json restarts) -ge $1 ]]; }
-stage() { cat "$(RUN)/$1.pid"; }
-caught_up() { [[ $(json lag_entries) == 0 ]] && phase_is streaming; }
 # A process that is gone, or waits for its new parent to notice.
 no_process() { ! grep -q '^State:.[^Z]' "/proc/$1/status" 2>/dev/null; }
 events() { grep -c "event=$1" "$TMP/err"; }

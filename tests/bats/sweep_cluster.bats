@@ -105,7 +105,8 @@ EOF
     tell_end
     reap 40 "$WRITER"
     [[ $status -eq 0 ]] || fail "$(cat "$TMP/err")"
-    said event=sweep_again && said event=sweep_done
+    said event=sweep_again
+    said event=sweep_done
     [[ $(sizes) == 0 ]] || fail "left $(sizes): $(cat "$TMP/err")"
 }
 

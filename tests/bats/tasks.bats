@@ -93,22 +93,23 @@ two_writers() { # port to look at, options of both
 }
 
 taken_over() { # options
-    local first
     feed "$@"
-    first=$WRITER
     tell "$(heading 1 | for_target)" 'idem 0 SET a 1'
     wait_until 10 eval '[[ $(ccli get a) == 1 ]]'
     { heading 1 | for_target; echo 'idem 0 SET b 1'; echo 'synced 0 :pos=9'; echo end; } | mkrecords >"$TMP/second"
     run timeout 60 rediswriter --takeover "$@" "$(target)" "$TMP/second"
     assert_status 0
     [[ $(ccli get b) == 1 ]]
-    kill "$first"
+    wait_until 10 said event=target_connection_lost
 }
 
 @test "--takeover ends the other writer's connections" {
     start_redis
     ccli() { rcli "$@"; }
     taken_over --on-existing overwrite
+    reap 10 "$WRITER"
+    assert_status 1
+    said 'another writer has taken over'
 }
 
 @test "--takeover ends the other writer's connections: a cluster" {

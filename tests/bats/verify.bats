@@ -46,7 +46,6 @@ replicate() {
     TASK_PID=$!
 }
 
-phase_is() { df2redis status --json | grep -q "\"phase\":\"$1\""; }
 verified() { df2redis status | grep -q 'verify=done'; }
 keys() { # at the target, without the position key
     rcli keys 'key:*' | grep -c .

@@ -64,6 +64,23 @@ tell_end() {
     FEED=
 }
 
+NONCE=00000000000000000000000000000009 # of the sessions that a stand-in for dfreader has
+
+# A stand-in for dfreader's control socket: what writers tell it is in $TMP/told.
+start_control() {
+    [[ ! -S $TMP/control ]] || return 0
+    background perl -MSocket -e '
+        socket(S, PF_UNIX, SOCK_STREAM, 0) && bind(S, pack_sockaddr_un($ARGV[0])) && listen(S, 9) or die $!;
+        $| = 1; print "listening\n";
+        while (accept(C, S)) {
+            next if fork;
+            select(C); $| = 1; select(STDOUT);
+            while (<C>) { print; print C "welcome\n" if /^hello/ }
+            exit;
+        }' "$TMP/control" >"$TMP/told"
+    wait_until 5 grep -q listening "$TMP/told"
+}
+
 # The most memory that a process has had, in kB; 0 for a build with sanitizers, which has a use for it of its own.
 peak_memory() { # pid
     if grep -q __asan_init "$BUILD/bin/rediswriter"; then

@@ -1,64 +1,9 @@
 /* Keys that are looked for at the target: where their PROBE records stand, what is read again, and which
  * commands have a key looked for before them. Whole parsers, raw records by hand, the control socket a pair
  * of descriptors. */
-#include <sys/socket.h>
-#include <unistd.h>
+#include "parsed.h"
 
-#include "test.h"
-
-#include "../../common/crc64.h"
 #include "../../common/exits.h"
-#include "../../parser/session.h"
-
-#define TIME UINT64_C(4000000000000000) /* to come: what expires later than this has not expired */
-
-static struct capture cap;
-static struct options opt;
-static struct parser *parser;
-static int peer = -1;
-static uint64_t at; /* in the flow */
-
-static int record(unsigned type, uint64_t pos, const void *p, size_t n)
-{
-    struct rec r = {.type = (uint8_t)type, .epoch = 1, .len = (uint32_t)n, .pos = pos, .time = TIME};
-    uint8_t *copy = exact(p, n);
-    int rc = parser_record(parser, &r, copy);
-    free(copy);
-    return rc;
-}
-
-/* In the stable phase; the next entry is number 100. */
-static void begin(const char *target)
-{
-    static const char session[] =
-        "nonce=00000000000000000000000000000000\nsource=dragonfly\nflows=2\nepoch=1\njournal=1\n";
-    static const char flow[] = "flow=0\nmode=PARTIAL\nlsn=100\n";
-    int fds[2];
-    capture_init(&cap);
-    opt.have_target = true;
-    opt.restore_limit = opt.part_size = (size_t)64 << 10;
-    CHECK(target_parse(&opt.target, target));
-    parser = calloc(1, sizeof *parser);
-    parser_init(parser, &opt, cap.fd);
-    parser->open = true; /* no stream header: capture_text reads records */
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-    EQ_I(record(REC_SESSION, 0, session, sizeof session - 1), 0);
-    ctl_init(&parser->ctl, fds[0]);
-    peer = fds[1];
-    EQ_I(record(REC_FLOW, 0, flow, sizeof flow - 1), 0);
-    (void)emit_flush(&parser->e);
-    (void)capture_text(&cap);
-    at = 0;
-}
-
-static void end(int status)
-{
-    EQ_I(parser_end(parser), status);
-    parser_free(parser);
-    free(parser);
-    capture_free(&cap);
-    close(peer);
-}
 
 static void entry(const char *line)
 {
@@ -72,36 +17,6 @@ static void entry(const char *line)
 static int check(const char *text)
 {
     return record(REC_CHECK, 0, text, strlen(text));
-}
-
-/* The rest of what was asked for, a line each. */
-static void asked(const char *want)
-{
-    char got[4096];
-    ssize_t n = recv(peer, got, sizeof got - 1, MSG_DONTWAIT);
-    got[n > 0 ? n : 0] = '\0';
-    EQ_S(got, want);
-}
-
-static void wrote(const char *want)
-{
-    (void)emit_flush(&parser->e);
-    EQ_S(capture_text(&cap), want);
-}
-
-static void answer(const char *head, const char *value)
-{
-    struct buf b = {0}, v = hex(value != NULL ? value : "");
-    (void)buf_addstr(&b, head);
-    (void)buf_addstr(&b, "\n");
-    if (value != NULL) {
-        add_le(&v, 9, 2);
-        add_le(&v, crc64(0, v.p, v.len), 8);
-    }
-    (void)buf_add(&b, v.p, v.len);
-    EQ_I(record(REC_KEY, 0, b.p, b.len), 0);
-    buf_free(&b);
-    buf_free(&v);
 }
 
 #define SYNCED "cut flow=0 epoch=1\nsynced flow=0 epoch=1\n"
@@ -202,7 +117,6 @@ static void before_commands(void)
 /* Keys that are left out, and those of which it was reported, are not asked for; new names are. */
 static void selected(void)
 {
-    memset(&opt.select, 0, sizeof opt.select);
     CHECK(select_add_rule(&opt.select, "prefix:no", true) == NULL);
     CHECK(select_add_rename(&opt.select, "old:=new:") == NULL);
     CHECK(select_add_dbs(&opt.select, "0=3") == NULL);
@@ -220,7 +134,7 @@ static void selected(void)
     (void)emit_flush(&parser->e);
     CHECK(strstr(capture_text(&cap), "EXISTS") == NULL);
     end(EXIT_DATA);
-    memset(&opt.select, 0, sizeof opt.select);
+    select_clear(&opt.select);
 }
 
 static void malformed(void)

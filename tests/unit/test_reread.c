@@ -1,76 +1,12 @@
 /* Keys read again from the source: what is asked for, which entries an answer contains, and what is written
  * where. Whole parsers, raw records by hand, the control socket a pair of descriptors. */
-#include <sys/socket.h>
-#include <unistd.h>
+#include "parsed.h"
 
-#include "test.h"
-
-#include "../../common/crc64.h"
 #include "../../common/exits.h"
-#include "../../parser/session.h"
-
-#define TIME UINT64_C(4000000000000000) /* to come: what expires later than this has not expired */
-
-static struct capture cap;
-static struct options opt;
-static struct parser *parser;
-static int peer = -1;
-static uint64_t at; /* in the flow */
-
-static int record(unsigned type, unsigned flags, uint64_t pos, const void *p, size_t n)
-{
-    struct rec r = {.type = (uint8_t)type,
-                    .flags = (uint16_t)flags,
-                    .epoch = 1,
-                    .len = (uint32_t)n,
-                    .pos = pos,
-                    .time = TIME};
-    uint8_t *copy = exact(p, n);
-    int rc = parser_record(parser, &r, copy);
-    free(copy);
-    return rc;
-}
-
-static void begin_flow(const char *target, const char *flow)
-{
-    static const char session[] =
-        "nonce=00000000000000000000000000000000\nsource=dragonfly\nflows=2\nepoch=1\njournal=1\n";
-    int fds[2];
-    capture_init(&cap);
-    opt.have_target = true;
-    opt.restore_limit = opt.part_size = (size_t)64 << 10;
-    CHECK(target_parse(&opt.target, target));
-    parser = calloc(1, sizeof *parser);
-    parser_init(parser, &opt, cap.fd);
-    parser->open = true; /* no stream header: capture_text reads records */
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-    EQ_I(record(REC_SESSION, 0, 0, session, sizeof session - 1), 0);
-    ctl_init(&parser->ctl, fds[0]);
-    peer = fds[1];
-    EQ_I(record(REC_FLOW, 0, 0, flow, strlen(flow)), 0);
-    (void)emit_flush(&parser->e);
-    (void)capture_text(&cap);
-    at = 0;
-}
-
-/* In the stable phase; the next entry is number 100. */
-static void begin(const char *target)
-{
-    begin_flow(target, "flow=0\nmode=PARTIAL\nlsn=100\n");
-}
-
-static void end(int status)
-{
-    EQ_I(parser_end(parser), status);
-    parser_free(parser);
-    free(parser);
-    capture_free(&cap);
-    close(peer);
-}
 
 static void bytes(struct buf *b)
 {
-    EQ_I(record(REC_DATA, 0, at, b->p, b->len), 0);
+    EQ_I(record(REC_DATA, at, b->p, b->len), 0);
     at += b->len;
     buf_free(b);
 }
@@ -80,39 +16,6 @@ static void entry(const char *line)
     struct buf b = {0};
     add_command(&b, 7, line);
     bytes(&b);
-}
-
-/* The rest of what was asked for, a line each. */
-static void asked(const char *want)
-{
-    char got[4096];
-    ssize_t n = recv(peer, got, sizeof got - 1, MSG_DONTWAIT);
-    got[n > 0 ? n : 0] = '\0';
-    EQ_S(got, want);
-}
-
-static void wrote(const char *want)
-{
-    (void)emit_flush(&parser->e);
-    EQ_S(capture_text(&cap), want);
-}
-
-/* head: all but the blank line. value: type and content, as hex, or NULL. */
-static void answer(const char *head, const char *value)
-{
-    struct buf b = {0}, v = hex(value != NULL ? value : "");
-    (void)buf_addstr(&b, head);
-    (void)buf_addstr(&b, "\n");
-    if (value != NULL) {
-        add_le(&v, 9, 2);
-        add_le(&v, crc64(0, v.p, v.len), 8);
-    }
-    (void)buf_add(&b, v.p, v.len);
-    size_t half = b.len / 2; /* in two records */
-    EQ_I(record(REC_KEY, RF_MORE, 0, b.p, half), 0);
-    EQ_I(record(REC_KEY, 0, 0, b.p + half, b.len - half), 0);
-    buf_free(&b);
-    buf_free(&v);
 }
 
 #define ASK(k)    "reread flow=0 epoch=1 db=0 key=" k "\n"
@@ -292,7 +195,7 @@ static void errors(void)
               POS("2", "100") "LOST kind=command-needs-source key=k\n" V("3", "102") "V | APPEND k a\n");
     answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=103\nto=103\n", "00 01 'x'"); /* nobody waits for it */
     wrote("");
-    EQ_I(record(REC_KEY, 0, 0, "key=k\n", 6), -1); /* no blank line */
+    EQ_I(record(REC_KEY, 0, "key=k\n", 6), -1); /* no blank line */
     end(EXIT_DAMAGED);
     begin("portable");
     entry("CL.THROTTLE k 1 1 1");
@@ -536,7 +439,7 @@ static void too_much(void)
         add_entry(&b, 10, 1, argv, 3);
         for (size_t done = 0; done < b.len; done += n) {
             size_t step = b.len - done < n ? b.len - done : n;
-            EQ_I(record(REC_DATA, 0, at, b.p + done, step), 0);
+            EQ_I(record(REC_DATA, at, b.p + done, step), 0);
             at += step;
         }
         buf_free(&b);
@@ -546,9 +449,9 @@ static void too_much(void)
     answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=110\nto=110\n", "00 01 'x'");
     asked(ASK("k"));
     static const char head[] = "key=k\ndb=0\nstate=value\nttl=-1\nfrom=171\nto=171\n\n";
-    EQ_I(record(REC_KEY, RF_MORE, 0, head, sizeof head - 1), 0);
+    EQ_I(record_with(REC_KEY, RF_MORE, 0, head, sizeof head - 1), 0);
     for (int i = 0; i < 70; i++) {
-        EQ_I(record(REC_KEY, i < 69 ? RF_MORE : 0, 0, v, n), 0);
+        EQ_I(record_with(REC_KEY, i < 69 ? RF_MORE : 0, 0, v, n), 0);
         CHECK(parser->rereads.bytes <= REREAD_BYTES);
     }
     EQ(parser->e.stats.lost, 1);

@@ -1,13 +1,9 @@
 /* Keys read again, against a model: a source whose commands a parser cannot always carry over, answers that
  * come early and late, and a target that does what the parser writes. Whatever the interleaving, both hold
  * the same in the end, and no position is claimed behind a command whose effect the target lacks. */
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "test.h"
-
-#include "../../common/crc64.h"
-#include "../../parser/session.h"
+#define TIME UINT64_C(1700000000000000)
+#include "parsed.h"
 
 #define KEYS    4
 #define TEXT    2048
@@ -31,10 +27,6 @@ static char line[ENTRIES * 4][80]; /* the journal */
 static unsigned executed, parsed;
 static struct pending_answer answers[4096];
 static unsigned nanswers, taken;
-static struct parser *parser;
-static struct capture cap;
-static int peer;
-static uint64_t at;
 static uint64_t rng;
 
 static unsigned draw(unsigned n)
@@ -107,13 +99,6 @@ static void source_does_something(void)
 }
 
 /* ---- the parser between them ---- */
-
-static int record(unsigned type, uint64_t pos, const void *p, size_t n)
-{
-    struct rec r = {
-        .type = (uint8_t)type, .epoch = 1, .len = (uint32_t)n, .pos = pos, .time = 1700000000000000};
-    return parser_record(parser, &r, p);
-}
 
 /* What was written is done at the target; a position behind what was not is noticed at the end of each step.
  */
@@ -202,30 +187,13 @@ static void step(void)
     source_is_asked();
 }
 
-static void begin(uint64_t seed)
+static void begin_model(uint64_t seed)
 {
-    static const char session[] =
-        "nonce=00000000000000000000000000000000\nsource=dragonfly\nflows=2\nepoch=1\njournal=1\n";
-    static const char flow[] = "flow=0\nmode=PARTIAL\nlsn=100\n";
-    static struct options opt = {.have_target = true, .restore_limit = 65536, .part_size = 65536};
-    int fds[2];
     rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     memset(&source, 0, sizeof source);
     memset(&target, 0, sizeof target);
     executed = parsed = nanswers = taken = 0;
-    at = 0;
-    capture_init(&cap);
-    CHECK(target_parse(&opt.target, "portable"));
-    parser = calloc(1, sizeof *parser);
-    parser_init(parser, &opt, cap.fd);
-    parser->open = true;
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-    EQ_I(record(REC_SESSION, 0, session, sizeof session - 1), 0);
-    ctl_init(&parser->ctl, fds[0]);
-    peer = fds[1];
-    EQ_I(record(REC_FLOW, 0, flow, sizeof flow - 1), 0);
-    (void)emit_flush(&parser->e);
-    (void)capture_text(&cap);
+    begin("portable");
 }
 
 static void same(uint64_t seed)
@@ -244,7 +212,7 @@ int main(void)
 {
     uint64_t reread = 0, asked = 0;
     for (uint64_t seed = 1; seed <= 400; seed++) {
-        begin(seed);
+        begin_model(seed);
         for (unsigned i = 0; i < 10000 && (executed < ENTRIES || parsed < executed || taken < nanswers); i++)
             step();
         EQ(parser->rereads.count, 0);
@@ -255,10 +223,7 @@ int main(void)
         reread += parser->e.stats.reread;
         asked += nanswers;
         (void)parser_end(parser);
-        parser_free(parser);
-        free(parser);
-        capture_free(&cap);
-        close(peer);
+        close_parser();
     }
     CHECK(reread > 1000 && asked > reread); /* it was worth it; some had to be asked for more than once */
     printf("%llu keys read again, asked for %llu times\n", (unsigned long long)reread,

@@ -1,44 +1,10 @@
 /* Raw records through a whole parser, without a control socket: sessions, databases, the end. */
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include "test.h"
+#define TIME UINT64_C(1700000000000000)
+#include "parsed.h"
 
 #include "../../common/exits.h"
-#include "../../parser/session.h"
-
-static struct capture cap;
-static struct options opt;
-static struct parser *parser;
-
-static void begin(const char *target)
-{
-    capture_init(&cap);
-    opt.have_target = true;
-    opt.restore_limit = opt.part_size = (size_t)64 << 10;
-    CHECK(target_parse(&opt.target, target));
-    parser = calloc(1, sizeof *parser);
-    parser_init(parser, &opt, cap.fd);
-    parser->open = true; /* no stream header: capture_text reads records */
-}
-
-static void end(int status)
-{
-    EQ_I(parser_end(parser), status);
-    parser_free(parser);
-    free(parser);
-    capture_free(&cap);
-}
-
-static int record(unsigned type, uint64_t pos, const void *p, size_t n)
-{
-    struct rec r = {
-        .type = (uint8_t)type, .epoch = 1, .len = (uint32_t)n, .pos = pos, .time = 1700000000000000};
-    uint8_t *copy = exact(p, n);
-    int rc = parser_record(parser, &r, copy);
-    free(copy);
-    return rc;
-}
 
 static int session(const char *more)
 {
@@ -69,7 +35,7 @@ static void begun(const char *target, const char *list, const char *dbs, const c
                   const char *refused)
 {
     options_of(dbs, exclude);
-    begin(target);
+    open_parser(target);
     EQ_I(session(list), refused != NULL ? -1 : 0);
     if (refused != NULL && !CHECK(says(refused)))
         printf("  %s\n", parser->message);
@@ -116,33 +82,33 @@ static void found_later(void)
         "'0123456789012345678901234567890123456789' 06 03 0a 08 01 01 08 08 'FLUSHALL' "
         "0a 09 01 01 07 07 'FLUSHDB'";
     options_of(NULL, NULL);
-    begin("7.0/cluster");
+    open_parser("7.0/cluster");
     EQ_I(data(snapshot), -1);
     CHECK(says("something of database 3,") && says("--db-map 3=0"));
     (void)emit_flush(&parser->e);
     CHECK(strstr(capture_text(&cap), "SET a 1\n") != NULL);
     CHECK(strstr(capture_text(&cap), "SET b 2\n") == NULL);
     end(EXIT_USAGE);
-    begin("7.0/cluster");
+    open_parser("7.0/cluster");
     EQ_I(data(journal), -1);
     EQ(parser->e.stats.requests, 0);
     end(EXIT_USAGE);
-    begin("7.0/cluster");
+    open_parser("7.0/cluster");
     EQ_I(data(flush), 0); /* FLUSHALL concerns all, and FLUSHDB nothing that is there */
     (void)emit_flush(&parser->e);
     CHECK(strstr(capture_text(&cap), "db=0 V BARRIER txid=8 | FLUSHALL\n") != NULL);
     CHECK(strstr(capture_text(&cap), "FLUSHDB") == NULL);
     end(0);
     options_of(NULL, "db:3");
-    begin("7.0/cluster");
+    open_parser("7.0/cluster");
     EQ_I(data(snapshot), 0);
     end(EXIT_DAMAGED); /* cut short */
     options_of("*=0", NULL);
-    begin("7.0/cluster");
+    open_parser("7.0/cluster");
     EQ_I(data(journal), 0);
     EQ(parser->e.stats.requests, 2);
     end(EXIT_DAMAGED);
-    begin("7.0/cluster");
+    open_parser("7.0/cluster");
     EQ_I(data(flush), 0);
     (void)emit_flush(&parser->e);
     CHECK(strstr(capture_text(&cap), "LOST kind=database key=\n") != NULL);

@@ -60,6 +60,7 @@ static void test_session(void)
         ":5\r\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        f.text[0] = '\0';
         r = reply_of(bad[i]);
         EQ_I(handshake_session("me", &r, &s, &f), -1);
         harmless(f.text);

@@ -499,7 +499,7 @@ static void damages(void)
 }
 
 /* The value of key "k" is not sound, but where it ends is known: it is reported, not restored, and the key
- * behind it is read. why: a part of the report's words. */
+ * behind it is read. why: for the message of a check that fails. */
 static void unsound_for(const struct setting *s, const char *entry, const char *why)
 {
     struct buf text = {0}, b;
