@@ -16,7 +16,9 @@
 struct keylog {
     uint32_t db;
     struct buf key, main, ttls;
-    char joined[8]; /* command to which more arguments may be added */
+    char joined[8];                /* command to which more arguments may be added */
+    size_t first_main, first_ttls; /* length of both before the value that is being written */
+    bool guarded;                  /* it is written only where no key was */
 };
 
 struct state {
@@ -104,6 +106,13 @@ static const char *joinable(const struct state *s, const struct rec *r)
     return NULL;
 }
 
+/* A value found damaged after parts of it were written: a DEL ends it, and leaves what the same value leaves
+ * when the damage is found before the first part. */
+static bool taken_back(const struct state *s, const struct rec *r)
+{
+    return (r->flags & (RF_LIVE | RF_LAST)) == RF_LAST && is(&s->argv[0], "DEL");
+}
+
 static const char *request(struct state *s, const struct rec *r, const uint8_t *p, size_t n)
 {
     const char *fault = split(s, p, n);
@@ -139,8 +148,20 @@ static const char *request(struct state *s, const struct rec *r, const uint8_t *
         return NULL;
     }
     l->joined[0] = '\0';
-    (void)buf_addf(&l->main, "\n%x %u %u pos=%llu:", r->flags, r->vclass, r->keyarg,
-                   (unsigned long long)r->pos);
+    unsigned flags = r->flags;
+    if ((flags & RF_FIRST) != 0) {
+        l->first_main = l->main.len;
+        l->first_ttls = l->ttls.len;
+        l->guarded = is(&s->argv[0], "EVAL");
+    }
+    if (taken_back(s, r)) {
+        l->main.len = l->first_main;
+        l->ttls.len = l->first_ttls;
+        if (l->guarded)
+            return NULL;
+        flags &= ~(unsigned)RF_LAST;
+    }
+    (void)buf_addf(&l->main, "\n%x %u %u pos=%llu:", flags, r->vclass, r->keyarg, (unsigned long long)r->pos);
     put_args(s, &l->main, 0);
     if ((r->flags & RF_FIRST) != 0)
         (void)buf_addstr(&l->ttls, "\nFIRST");
@@ -225,10 +246,12 @@ const char *canon(const uint8_t *p, size_t n, struct buf *out)
     out->max = (size_t)1 << 30;
     for (size_t i = 0; i < s.nlogs; i++) {
         struct keylog *l = &s.logs[i];
-        (void)buf_addf(out, "\n== %u ", l->db);
-        (void)buf_add(out, l->key.p, l->key.len);
-        (void)buf_add(out, l->main.p, l->main.len);
-        (void)buf_add(out, l->ttls.p, l->ttls.len);
+        if (l->main.len + l->ttls.len > 0) {
+            (void)buf_addf(out, "\n== %u ", l->db);
+            (void)buf_add(out, l->key.p, l->key.len);
+            (void)buf_add(out, l->main.p, l->main.len);
+            (void)buf_add(out, l->ttls.p, l->ttls.len);
+        }
         buf_free(&l->key);
         buf_free(&l->main);
         buf_free(&l->ttls);

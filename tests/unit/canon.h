@@ -1,5 +1,6 @@
 /* What a stream of command records means, whatever parts it was cut into: two parses of the same bytes must
- * give the same. Snapshot parts (RPUSH, SADD, HSET, ZADD, HPEXPIREAT) of one key are joined. */
+ * give the same. Snapshot parts (RPUSH, SADD, HSET, ZADD, HPEXPIREAT) of one key are joined; a
+ * value that was found damaged in its middle counts as one that was found damaged before its first part. */
 #ifndef CANON_H
 #define CANON_H
 
