@@ -246,7 +246,7 @@ const char *canon(const uint8_t *p, size_t n, struct buf *out)
     out->max = (size_t)1 << 30;
     for (size_t i = 0; i < s.nlogs; i++) {
         struct keylog *l = &s.logs[i];
-        if (l->main.len + l->ttls.len > 0) {
+        if (i == 0 || l->main.len + l->ttls.len > 0) {
             (void)buf_addf(out, "\n== %u ", l->db);
             (void)buf_add(out, l->key.p, l->key.len);
             (void)buf_add(out, l->main.p, l->main.len);
