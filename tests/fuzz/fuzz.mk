@@ -1,5 +1,7 @@
 # Fuzzing with libFuzzer: one target per fuzz_*.c. FUZZ_SECONDS each; what is found lies in $(B)/fuzz/artifacts.
+# FUZZ_SEED: 0 is another one in each run; the same seed tries the same inputs again, as far as the time reaches.
 FUZZ_SECONDS ?= 60
+FUZZ_SEED    ?= 0
 FUZZCC       ?= clang
 CAPTURES     ?= tests/fixtures/captures
 FUZZ_TARGETS  = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -34,7 +36,7 @@ fuzz-build: $(FUZZ_BINS) $(B)/fuzz/corpus/.made
 fuzz: fuzz-build
 	@mkdir -p $(B)/fuzz/artifacts $(FUZZ_TARGETS:%=$(B)/fuzz/corpus/%)
 	@passed=0; failed=0; for t in $(FUZZ_TARGETS); do \
-	    if nice $(B)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=8192 \
+	    if nice $(B)/fuzz/$$t -seed=$(FUZZ_SEED) -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=512 -max_len=8192 \
 	        -close_fd_mask=2 -artifact_prefix=$(B)/fuzz/artifacts/$$t- $(B)/fuzz/corpus/$$t \
 	        >$(B)/fuzz/$$t.log 2>&1; \
 	    then passed=$$((passed + 1)); echo "$$t: $$(tail -n 1 $(B)/fuzz/$$t.log)"; \
