@@ -7,6 +7,7 @@
 #include <bsd/string.h>
 
 #include "info.h"
+#include "words.h"
 
 #define CLOCK_SLACK 10 /* seconds: a clock that is set, and an uptime in whole seconds */
 
@@ -22,16 +23,25 @@ static void take(const char *info, const char *name, char *out, size_t cap)
         strlcpy(out, value, cap);
 }
 
+/* An uptime of more than there has been since 1970 is none. */
+static void take_uptime(struct identity *id, const char *info)
+{
+    char text[24] = "";
+    const char *p = text;
+    uint64_t uptime;
+    time_t now = time(NULL);
+    take(info, "uptime_in_seconds", text, sizeof text);
+    if (now > 0 && words_number(&p, (uint64_t)now, &uptime))
+        id->started = (int64_t)now - (int64_t)uptime;
+}
+
 void identity_learn(struct identity *id, const char *info)
 {
-    char uptime[24] = "";
     take(info, "run_id", id->run_id, sizeof id->run_id);
     take(info, "master_replid", id->replid, sizeof id->replid);
     take(info, "master_replid2", id->replid2, sizeof id->replid2);
     take(info, "process_id", id->pid, sizeof id->pid);
-    take(info, "uptime_in_seconds", uptime, sizeof uptime);
-    if (uptime[0] != '\0')
-        id->started = (int64_t)time(NULL) - strtoll(uptime, NULL, 10);
+    take_uptime(id, info);
 }
 
 static bool differ(const char *a, const char *b)
@@ -73,11 +83,13 @@ void identity_print(const struct identity *id, char out[IDENTITY_TEXT])
 
 bool identity_parse(struct identity *id, const char *text)
 {
-    long long started;
+    uint64_t started;
     *id = (struct identity){0};
-    if (sscanf(text, "%63s %63s %15s %lld", id->run_id, id->replid, id->pid, &started) != 4)
+    if (!words_text(&text, id->run_id, sizeof id->run_id) ||
+        !words_text(&text, id->replid, sizeof id->replid) || !words_text(&text, id->pid, sizeof id->pid) ||
+        !words_number(&text, INT64_MAX, &started))
         return false;
-    id->started = started;
+    id->started = (int64_t)started;
     if (strcmp(id->run_id, "-") == 0)
         id->run_id[0] = '\0';
     if (strcmp(id->replid, "-") == 0)

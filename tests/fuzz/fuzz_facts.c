@@ -34,8 +34,12 @@ static void identity(const char *text)
     struct identity id;
     if (!identity_parse(&id, text))
         return;
-    struct identity same = id;
+    struct identity same = id, zero = {0};
+    char line[IDENTITY_TEXT];
     HOLDS(identity_same(&id, &same) || id.run_id[0] == '\0');
+    HOLDS(!identity_same(&id, &zero));
+    identity_print(&id, line);
+    HOLDS(identity_parse(&same, line) && memcmp(&same, &id, sizeof id) == 0);
 }
 
 static bool nobody(long pid)

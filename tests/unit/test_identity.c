@@ -1,6 +1,7 @@
 /* Which run of which server it is (writer/identity.c). */
 #include "../../writer/identity.c"
 #include "../../writer/info.c"
+#include "../../writer/words.c"
 #include "test.h"
 
 #define REDIS(run, replid, replid2)                                                                          \
@@ -66,6 +67,9 @@ static void as_text(void)
     identity_print(&id, text);
     CHECK(identity_parse(&back, text) && !identity_same(&id, &back));
     CHECK(!identity_parse(&back, "a b"));
+    CHECK(!identity_parse(&back, "a b c 9223372036854775808") && !identity_parse(&back, "a b c -1"));
+    CHECK(of("uptime_in_seconds:-9223372036854775808\r\n").started == 0); /* no uptime */
+    CHECK(of("uptime_in_seconds:9223372036854775807\r\n").started == 0);
     id = of("run_id:a b\r\nmaster_replid:x\r\n"); /* no word: not taken */
     CHECK(id.run_id[0] == '\0' && strcmp(id.replid, "x") == 0);
 }
