@@ -131,8 +131,7 @@ static void plain(char *to, const char *name, size_t n)
     to[i] = '\0';
 }
 
-const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen, const void *key,
-                               size_t keylen)
+static struct kind *kind_for(struct kinds *k, const char *name, size_t namelen)
 {
     char shown[KIND_NAME];
     plain(shown, name, namelen);
@@ -146,6 +145,19 @@ const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen
         k->n++;
         strlcpy(kind->name, i == KINDS_MAX - 1 ? "others" : shown, sizeof kind->name);
     }
+    return kind;
+}
+
+void kinds_add(struct kinds *k, const char *name, size_t namelen, uint64_t n)
+{
+    kind_for(k, name, namelen)->count += n;
+    k->total += n;
+}
+
+const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen, const void *key,
+                               size_t keylen)
+{
+    struct kind *kind = kind_for(k, name, namelen);
     kind->count++;
     k->total++;
     if (key != NULL && kind->nkeys < KIND_KEYS)

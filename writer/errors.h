@@ -47,6 +47,9 @@ struct kinds {
 const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen, const void *key,
                                size_t keylen);
 
+/* Count n of that name at once. */
+void kinds_add(struct kinds *k, const char *name, size_t namelen, uint64_t n);
+
 /* Count a reply of class ERR_RETRY or ERR_REDIRECT by its kind. */
 void error_count(struct kinds *k, const char *text, size_t n);
 

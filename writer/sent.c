@@ -22,8 +22,6 @@
 #define PATH_ROOM 4096
 #define TIMED_MAX 65536u
 
-static const char magic[] = "df2redis sent 1\n";
-
 /* ---- the file ---- */
 
 /* Another one after each start of the machine, when what was not synced may be gone. */
@@ -36,11 +34,6 @@ static void boot_id(char out[40])
         out[0] = '\0';
     if (fd >= 0)
         close(fd);
-}
-
-static size_t size_for(unsigned flows)
-{
-    return sizeof(struct sent_file) + flows * sizeof(struct sent_flow);
 }
 
 static bool path_of(const struct writer *w, const char *suffix, char out[PATH_ROOM])
@@ -63,20 +56,13 @@ static bool cannot(struct writer *w)
 static struct sent_file *left_behind(struct writer *w, const struct sent_file *now, const char **why)
 {
     char path[PATH_ROOM];
-    size_t size = size_for((unsigned)now->flows);
-    const char *from = w->sent.from.id;
+    size_t size = sent_file_size((unsigned)now->flows);
     struct sent_file *f = xcalloc(1, size);
     int fd = path_of(w, "", path) ? io_open_own(path, O_RDONLY, 0) : -1;
     ssize_t n = fd >= 0 ? read(fd, f, size) : -1;
     if (fd >= 0)
         close(fd);
-    *why = n < 0                                                                     ? "missing"
-           : n != (ssize_t)size || memcmp(f->magic, magic, sizeof magic) != 0        ? "damaged"
-           : now->boot[0] == '\0' || memcmp(f->boot, now->boot, sizeof f->boot) != 0 ? "machine"
-                                                                                     : NULL;
-    if (*why == NULL && (f->flows != now->flows || from[0] == '\0' ||
-                         (strncmp(f->id, from, SENT_ID) != 0 && strncmp(f->before, from, SENT_ID) != 0)))
-        *why = "session";
+    *why = n < 0 ? "missing" : sent_file_unfit(f, (size_t)n, now, w->sent.from.id);
     if (*why == NULL)
         return f;
     free(f);
@@ -93,7 +79,7 @@ static bool put_in_place(struct writer *w, const struct sent_file *f)
     int fd = io_open_new(tmp);
     if (fd < 0)
         return cannot(w);
-    s->size = size_for((unsigned)f->flows);
+    s->size = sent_file_size((unsigned)f->flows);
     void *p = MAP_FAILED;
     if (io_write_at(fd, f, s->size, 0) == 0 && rename(tmp, path) == 0)
         p = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -121,8 +107,7 @@ static void name_earlier(struct writer *w, uint64_t n)
     static const char kind[] = "earlier run";
     log_event(LOG_WARN, NO_FLOW, "event=named_before requests=%llu note=%s", (unsigned long long)n,
               "\"may have counted twice, and the run that named them in its log has not reported it\"");
-    for (; n > 0; n--)
-        (void)kinds_count(&w->stats.doubtful, kind, sizeof kind - 1, NULL, 0);
+    kinds_add(&w->stats.doubtful, kind, sizeof kind - 1, n);
 }
 
 /* The session goes on: from where to where may records have been applied already? */
@@ -156,11 +141,10 @@ bool sent_begin(struct writer *w)
     unmap(s);
     if (w->cluster == NULL || w->exact.on || w->opt.position_file == NULL || !ses->journal || !ses->live)
         return true;
-    struct sent_file *now = xcalloc(1, size_for(ses->flows));
-    memcpy(now->magic, magic, sizeof magic);
-    boot_id(now->boot);
-    snprintf(now->id, sizeof now->id, "%s %u", ses->nonce, ses->epoch);
-    now->flows = ses->flows;
+    char boot[40], id[SENT_ID];
+    boot_id(boot);
+    snprintf(id, sizeof id, "%s %u", ses->nonce, ses->epoch);
+    struct sent_file *now = sent_file_new(boot, id, ses->flows);
     s->span = xcalloc(ses->flows, sizeof *s->span);
     for (unsigned i = 0; i < ses->flows; i++)
         now->flow[i].pos = s->span[i].at = w->positions.flow[i].pos;

@@ -13,26 +13,9 @@
 #include "hashset.h"
 #include "record.h"
 #include "resp.h"
+#include "sent_file.h"
 
 struct writer;
-
-#define SENT_ID 48 /* nonce and epoch of a session, as text */
-
-struct sent_flow {
-    uint64_t pos;   /* highest position of a record that was handed over */
-    uint64_t vague; /* not 0: records without a position were as well */
-};
-
-/* The file. Numbers are the machine's own: on another one it says nothing. */
-struct sent_file {
-    char magic[24];
-    char boot[40];        /* the machine's boot id */
-    char id[SENT_ID];     /* session */
-    char before[SENT_ID]; /* the one that it goes on from */
-    uint64_t flows;
-    uint64_t named; /* by runs that have not come to their end, and so have not reported it */
-    struct sent_flow flow[];
-};
 
 /* What the file of positions says of the session that wrote it. */
 struct sent_session {
