@@ -56,9 +56,9 @@ static const char *text_of(const redisReply *r, size_t i)
 /* Whose changes the position key counts: "nonce epoch flows replid lineage", and the address. */
 static bool is_anothers(const struct writer *w, const redisReply *r)
 {
-    char replid[72];
+    struct position_id id;
     const char *address = text_of(r, 1);
-    if (sscanf(text_of(r, 0), "%*s %*s %*s %71s", replid) != 1 || strcmp(replid, w->session.replid) == 0)
+    if (!position_id_parse(&id, text_of(r, 0)) || strcmp(id.replid, w->session.replid) == 0)
         return false;
     /* A source that was started anew has another replid, and its old address. */
     return address[0] != '\0' && strcmp(address, "-") != 0 && strcmp(w->session.address, "-") != 0 &&

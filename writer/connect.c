@@ -257,20 +257,18 @@ static void saved_field(const struct writer *w, struct saved *s, const char *nam
     const struct session *se = &w->session;
     if (strcmp(name, "session") == 0) {
         s->there = true;
-        char want[64];
-        int n = snprintf(want, sizeof want, "%s %u ", se->nonce, se->epoch);
-        s->session_ours = strncmp(value, want, (size_t)n) == 0;
+        struct position_id id;
+        s->session_ours =
+            position_id_parse(&id, value) && id.epoch == se->epoch && strcmp(id.nonce, se->nonce) == 0;
         return;
     }
     if (strcmp(name, "writer") == 0) {
         s->writer_ours = strcmp(value, w->run) == 0;
         return;
     }
-    unsigned flow, epoch;
-    unsigned long long seq;
-    if (sscanf(name, "f%u", &flow) == 1 && flow < se->flows && sscanf(value, "%u %llu", &epoch, &seq) == 2 &&
-        epoch == se->epoch)
-        s->seq[flow] = seq;
+    struct position_flow f;
+    if (position_flow_parse(&f, se->flows, name, value) && f.epoch == se->epoch)
+        s->seq[f.flow] = f.seq;
 }
 
 static enum shake read_saved(struct node *n, struct saved *s)

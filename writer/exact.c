@@ -10,6 +10,7 @@
 #include "cluster.h"
 #include "log.h"
 #include "ours.h"
+#include "position_text.h"
 #include "resp.h"
 #include "slot.h"
 #include "writer.h"
@@ -167,13 +168,12 @@ size_t exact_key(const struct writer *w, unsigned slot, char out[EXACT_KEY_MAX])
 
 void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n)
 {
-    char text[EXACT_KEY_MAX];
+    char text[POSITION_TEXT];
     (void)resp_add_array(b, 4 + 2 * n);
     (void)resp_add_bulk(b, "HSET", 4);
     (void)resp_add_bulk(b, text, exact_key(w, slot, text));
     (void)resp_add_bulk(b, "w", 1);
-    int k = snprintf(text, sizeof text, "%s %llu", w->exact.process, (unsigned long long)token);
-    (void)resp_add_bulk(b, text, (size_t)k);
+    (void)resp_add_bulk(b, text, position_token_print(w->exact.process, token, text));
 }
 
 bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added)
@@ -186,12 +186,9 @@ bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added)
 
 void exact_field(struct buf *b, const struct writer *w, unsigned flow, const struct exact_id *id)
 {
-    char text[128];
-    int k = snprintf(text, sizeof text, "f%u", flow);
-    (void)resp_add_bulk(b, text, (size_t)k);
-    k = snprintf(text, sizeof text, "%s %llu %u %u %u", w->exact.history, (unsigned long long)id->pos,
-                 id->sub, id->step, id->held);
-    (void)resp_add_bulk(b, text, (size_t)k);
+    char name[FLOW_NAME], text[POSITION_TEXT];
+    (void)resp_add_bulk(b, name, position_flow_name(flow, name));
+    (void)resp_add_bulk(b, text, position_place_print(w->exact.history, id, text));
 }
 
 void exact_ask(struct conn *c, unsigned slot, call_fn *fn, void *arg)
@@ -204,15 +201,8 @@ void exact_ask(struct conn *c, unsigned slot, call_fn *fn, void *arg)
 static bool read_field(const struct writer *w, const char *name, const char *value, struct exact_past *p)
 {
     char history[HISTORY_MAX];
-    unsigned flow;
-    unsigned long long pos;
-    if (sscanf(name, "f%u", &flow) != 1 || flow >= w->exact.flows ||
-        sscanf(value, "%31s %llu %u %u %u", history, &pos, &p->id.sub, &p->id.step, &p->id.held) != 5 ||
-        strcmp(history, w->exact.history) != 0 || pos <= w->exact.flow[flow].start)
-        return false;
-    p->flow = (uint16_t)flow;
-    p->id.pos = pos;
-    return true;
+    return position_place_parse(p, history, w->exact.flows, name, value) &&
+           strcmp(history, w->exact.history) == 0 && p->id.pos > w->exact.flow[p->flow].start;
 }
 
 static void add_past(struct exact_slot *s, const struct exact_past *p, size_t most)
@@ -226,9 +216,9 @@ bool exact_learn(struct writer *w, unsigned slot, const redisReply *r, uint64_t 
 {
     struct exact_slot *s = &w->exact.slot[slot];
     struct exact_past p;
-    char mine[64];
+    char mine[POSITION_TEXT];
     bool ours = false;
-    snprintf(mine, sizeof mine, "%s %llu", w->exact.process, (unsigned long long)token);
+    (void)position_token_print(w->exact.process, token, mine);
     size_t most = r->type == REDIS_REPLY_ARRAY ? r->elements / 2 : 0;
     for (size_t i = 0; i < most; i++) {
         const char *name = r->element[2 * i]->str, *value = r->element[2 * i + 1]->str;

@@ -53,12 +53,10 @@ unsigned group_flows(const struct node *n, const struct group *g)
 static void send_flow(struct node *n, unsigned flow, uint64_t seq, uint64_t pos)
 {
     uint8_t small[POS_EXTRA + 512];
-    char text[96];
-    int k = snprintf(text, sizeof text, "f%u", flow);
-    uint8_t *p = resp_bulk(small, text, (size_t)k);
-    k = snprintf(text, sizeof text, "%u %llu %llu", n->w->session.epoch, (unsigned long long)seq,
-                 (unsigned long long)pos);
-    p = resp_bulk(p, text, (size_t)k);
+    char name[FLOW_NAME], text[POSITION_TEXT];
+    struct position_flow f = {.flow = flow, .epoch = n->w->session.epoch, .seq = seq, .pos = pos};
+    uint8_t *p = resp_bulk(small, name, position_flow_name(flow, name));
+    p = resp_bulk(p, text, position_flow_print(&f, text));
     ring_add(&n->ring, small, (size_t)(p - small));
 }
 

@@ -1,5 +1,6 @@
 #include "marks.h"
 
+#include <assert.h>
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +11,13 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
-#include "meta.h"
+#include "position_file.h"
 #include "writer.h"
 
-#define FIELD    "m"
-#define ROOM     512u /* bytes of a request, at most */
-#define LIST_MAX (CNODES_MAX * 6 + 1)
+#define FIELD "m"
+#define ROOM  512u /* bytes of a request, at most */
+
+static_assert(CNODES_MAX == POSITION_MASTERS, "a position file has room for every master");
 
 void marks_free(struct marks *m)
 {
@@ -120,12 +122,12 @@ static void on_read(struct conn *c, void *arg, const redisReply *r)
     struct mark_key *m = arg;
     struct marks *all = &c->w->marks;
     char history[HISTORY_MAX];
-    unsigned long long number;
+    uint64_t number;
     if (!answered(c, m, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "HGET"))
         return;
     all->flying--;
     m->told = true;
-    m->there = r->type == REDIS_REPLY_STRING && sscanf(r->str, "%31s %llu", history, &number) == 2 &&
+    m->there = r->type == REDIS_REPLY_STRING && position_mark_parse(r->str, r->len, history, &number) &&
                strcmp(history, all->history) == 0 && number >= all->done;
 }
 
@@ -147,7 +149,7 @@ static void send_mark(struct cluster *cl, struct mark_key *m)
 {
     struct writer *w = cl->w;
     struct marks *all = &w->marks;
-    char slot_key[EXACT_KEY_MAX], value[64];
+    char slot_key[EXACT_KEY_MAX], value[POSITION_TEXT];
     const char *key = w->session.position_key;
     struct conn *c = conn_for(cl, m);
     if (c == NULL)
@@ -160,7 +162,7 @@ static void send_mark(struct cluster *cl, struct mark_key *m)
         conn_asking(c);
     m->sent = true;
     all->flying++;
-    snprintf(value, sizeof value, "%s %llu", all->history, (unsigned long long)all->number);
+    (void)position_mark_print(all->history, all->number, value);
     if (all->doing == MARKS_READ)
         conn_call(c, on_read, m, "HGET", key, FIELD, NULL);
     else
@@ -249,65 +251,32 @@ void marks_print(const struct writer *w, struct buf *b, bool covered)
 {
     const struct marks *m = &w->marks;
     const struct cluster *cl = w->cluster;
-    char name[16], who[IDENTITY_TEXT], text[IDENTITY_TEXT + 300];
-    unsigned n = 0;
-    snprintf(text, sizeof text, "%s %llu %d", m->history, (unsigned long long)m->done, covered);
-    meta_adds(b, "marks", text);
-    (void)buf_addstr(b, "marked=");
-    for (unsigned i = 0; i < m->n; i++)
+    struct position_marks p = {.number = m->done, .covered = covered};
+    unsigned masters = 0;
+    memcpy(p.history, m->history, sizeof p.history);
+    for (unsigned i = 0; i < m->n && p.slots < POSITION_MASTERS; i++)
         if (m->v[i].there)
-            (void)buf_addf(b, "%s%u", n++ > 0 ? "," : "", m->v[i].slot);
-    (void)buf_addstr(b, "\n");
-    n = 0;
-    for (unsigned i = 0; i < cl->nnodes; i++) {
-        if (!cl->node[i]->master)
-            continue;
-        identity_print(&cl->node[i]->who, who);
-        snprintf(name, sizeof name, "master%u", n++);
-        snprintf(text, sizeof text, "%s %s", cl->node[i]->name, who);
-        meta_adds(b, name, text);
-    }
-}
-
-static bool parse_master(struct marks *m, const char *text)
-{
-    struct mark_master one;
-    const char *blank = strchr(text, ' ');
-    if (blank == NULL || (size_t)(blank - text) >= sizeof one.name || !identity_parse(&one.who, blank + 1))
-        return false;
-    memcpy(one.name, text, (size_t)(blank - text));
-    one.name[blank - text] = '\0';
-    m->master = xrealloc(m->master, (m->masters + 1) * sizeof *m->master);
-    m->master[m->masters++] = one;
-    return true;
+            p.slot[p.slots++] = m->v[i].slot;
+    position_marks_print(&p, b);
+    for (unsigned i = 0; i < cl->nnodes; i++)
+        if (cl->node[i]->master)
+            position_master_print(masters++, cl->node[i]->name, &cl->node[i]->who, b);
 }
 
 bool marks_parse(struct writer *w, const char *text, size_t n)
 {
     struct marks *m = &w->marks;
-    char line[IDENTITY_TEXT + 300], name[16], list[LIST_MAX];
-    unsigned long long number;
-    unsigned covered;
+    struct position_marks p;
     marks_free(m);
-    if (meta_get(text, n, "marks", line, sizeof line) < 0 ||
-        sscanf(line, "%31s %llu %u", m->history, &number, &covered) != 3 ||
-        meta_get(text, n, "marked", list, sizeof list) < 0)
+    if (!position_marks_parse(&p, text, n))
         return false;
-    m->number = m->done = number;
-    m->covered = covered == 1;
-    for (char *p = list, *end; *p != '\0'; p = *end == ',' ? end + 1 : end) {
-        unsigned long slot = strtoul(p, &end, 10);
-        if (end == p || slot >= SLOTS || m->n >= CNODES_MAX)
-            return false;
-        add(m, (unsigned)slot)->listed = true;
-    }
-    for (unsigned i = 0; i < CNODES_MAX; i++) {
-        snprintf(name, sizeof name, "master%u", i);
-        if (meta_get(text, n, name, line, sizeof line) < 0)
-            break;
-        if (!parse_master(m, line))
-            return false;
-    }
+    memcpy(m->history, p.history, sizeof m->history);
+    m->number = m->done = p.number;
+    m->covered = p.covered;
+    for (unsigned i = 0; i < p.slots; i++)
+        add(m, p.slot[i])->listed = true;
+    m->master = p.master;
+    m->masters = p.masters;
     return true;
 }
 

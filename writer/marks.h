@@ -10,7 +10,7 @@
 
 #include "buf.h"
 #include "exact.h"
-#include "identity.h"
+#include "position_file.h"
 
 struct writer;
 struct cluster;
@@ -23,12 +23,6 @@ struct mark_key {
     bool sent, told;
     uint64_t due;      /* mono_us: not before */
     struct cnode *ask; /* where ASK said */
-};
-
-/* A master when the file was written. */
-struct mark_master {
-    char name[272]; /* host:port */
-    struct identity who;
 };
 
 enum marks_doing { MARKS_IDLE, MARKS_WRITE, MARKS_READ };

@@ -14,58 +14,14 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
-#include "meta.h"
+#include "position_file.h"
 #include "target.h"
 #include "writer.h"
 
-#define CALL_MS  20000
-#define EVERY    ((uint64_t)1000000) /* us between two writings of the file */
-#define FILE_MAX ((size_t)1 << 20)
-
-static const char head[] = "df2redis positions 1\n";
+#define CALL_MS 20000
+#define EVERY   ((uint64_t)1000000) /* us between two writings of the file */
 
 /* ---- from the position key ---- */
-
-/* "nonce epoch flows replid lineage" */
-static void read_identity(struct saved_vector *v, const char *text, unsigned *epoch)
-{
-    char nonce[40];
-    if (sscanf(text, "%39s %u %u %71s %71s", nonce, epoch, &v->flows, v->replid, v->lineage) >= 4 &&
-        v->flows > 0 && v->flows <= REC_FLOWS_MAX)
-        v->state = SAVED_INCOMPLETE;
-}
-
-static void read_fields(struct saved_vector *v, const redisReply *r)
-{
-    unsigned epoch = 0, flow, e, whole = 0;
-    unsigned long long seq, pos;
-    for (size_t i = 0; i + 1 < r->elements; i += 2)
-        if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL &&
-            strcmp(r->element[i]->str, "session") == 0)
-            read_identity(v, r->element[i + 1]->str, &epoch);
-    for (size_t i = 0; i + 1 < r->elements && v->state == SAVED_INCOMPLETE; i += 2)
-        if (r->element[i]->str != NULL && r->element[i + 1]->str != NULL &&
-            sscanf(r->element[i]->str, "f%u", &flow) == 1 && flow < v->flows &&
-            sscanf(r->element[i + 1]->str, "%u %llu %llu", &e, &seq, &pos) == 3 && e == epoch && pos > 0) {
-            v->pos[flow] = pos; /* known from the end of the flow's full sync on */
-            whole++;
-        }
-    /* What a transaction left that found no key: somebody had removed it. */
-    for (size_t i = 0; i + 1 < r->elements && v->state == SAVED_NONE; i += 2)
-        if (r->element[i]->str != NULL && sscanf(r->element[i]->str, "f%u", &flow) == 1)
-            v->state = SAVED_LOST;
-    for (size_t i = 0; i + 1 < r->elements; i += 2)
-        v->began_empty |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "empty") == 0;
-    bool sweeping = false; /* keys may be left that the source does not have any more */
-    for (size_t i = 0; i + 1 < r->elements; i += 2)
-        sweeping |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "sweep") == 0;
-    v->began_empty &= !sweeping;
-    for (size_t i = 0; i + 1 < r->elements; i += 2)
-        v->verify |= r->element[i]->str != NULL && strcmp(r->element[i]->str, "verify") == 0 &&
-                     r->element[i + 1]->str != NULL && strcmp(r->element[i + 1]->str, "1") == 0;
-    if (v->state == SAVED_INCOMPLETE && whole == v->flows && !sweeping)
-        v->state = SAVED_WHOLE;
-}
 
 static bool from_key(struct writer *w, struct saved_vector *v)
 {
@@ -82,7 +38,7 @@ static bool from_key(struct writer *w, struct saved_vector *v)
     }
     bool ok = reply_is_hash(r);
     if (ok)
-        read_fields(v, r);
+        position_key_read(v, r);
     else if (r->type != REDIS_REPLY_ERROR)
         node_lose(n, "HGETALL: unexpected reply");
     else
@@ -99,72 +55,24 @@ static void damaged(struct writer *w, const char *what)
                 log_quote(w->opt.position_file, strlen(w->opt.position_file)), log_quote(what, strlen(what)));
 }
 
-/* The text without its last line, which is the checksum over it. Returns its length, 0: damaged. */
-static size_t checked(const char *text, size_t n)
-{
-    char want[32];
-    size_t body = n;
-    if (n < sizeof head || memcmp(text, head, sizeof head - 1) != 0 || text[n - 1] != '\n')
-        return 0;
-    for (body = n - 1; body > 0 && text[body - 1] != '\n'; body--)
-        ;
-    int k = snprintf(want, sizeof want, "crc=%016llx\n",
-                     (unsigned long long)crc64(0, (const uint8_t *)text, body));
-    return (size_t)k == n - body && memcmp(text + body, want, (size_t)k) == 0 ? body : 0;
-}
-
-/* Whose positions they are, and whether anything behind them had been sent: for sent.h. */
-static void read_session(struct writer *w, const char *text, size_t n)
-{
-    struct sent_session *from = &w->sent.from;
-    char nonce[33];
-    uint64_t epoch = 0, over = 0;
-    *from = (struct sent_session){0};
-    if (meta_get(text, n, "nonce", nonce, sizeof nonce) > 0 && meta_getu(text, n, "epoch", &epoch))
-        snprintf(from->id, sizeof from->id, "%s %u", nonce, (unsigned)epoch);
-    from->over = meta_getu(text, n, "over", &over) && over == 1;
-}
-
 static bool parse_file(struct writer *w, struct saved_vector *v, const char *text, size_t n)
 {
-    char task[128], name[16];
-    uint64_t flows = 0, whole = 0, lost = 0;
-    n = checked(text, n);
-    if (n == 0) {
-        damaged(w, "its checksum does not fit");
+    struct position_file f;
+    size_t body;
+    const char *fault = position_file_check(text, n, &body);
+    if (fault == NULL)
+        fault = position_file_parse(&f, w->opt.task, text, body);
+    if (fault != NULL) {
+        damaged(w, fault);
         return false;
     }
-    if (meta_get(text, n, "task", task, sizeof task) < 0 || strcmp(task, w->opt.task) != 0) {
-        damaged(w, "it belongs to another task");
-        return false;
-    }
-    if (meta_get(text, n, "replid", v->replid, sizeof v->replid) < 0 ||
-        meta_get(text, n, "lineage", v->lineage, sizeof v->lineage) < 0 ||
-        !meta_getu(text, n, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||
-        !meta_getu(text, n, "whole", &whole)) {
-        damaged(w, "fields are missing");
-        return false;
-    }
-    if (meta_get(text, n, "history", v->history, sizeof v->history) < 0)
-        v->history[0] = '\0';
-    read_session(w, text, n);
-    uint64_t empty = 0;
-    v->began_empty = meta_getu(text, n, "empty", &empty) && empty == 1;
-    uint64_t verify = 0;
-    v->verify = meta_getu(text, n, "verify", &verify) && verify != 0;
-    v->flows = (unsigned)flows;
-    (void)meta_getu(text, n, "lost", &lost);
-    v->state = whole == 1 ? SAVED_WHOLE : lost == 1 ? SAVED_LOST : SAVED_INCOMPLETE;
-    if (whole == 1 && !w->marks.checked && w->cluster != NULL) {
-        bool told = marks_parse(w, text, n);
+    *v = f.v;
+    w->sent.from = (struct sent_session){.over = f.over};
+    if (f.nonce[0] != '\0')
+        snprintf(w->sent.from.id, sizeof w->sent.from.id, "%s %u", f.nonce, f.epoch);
+    if (v->state == SAVED_WHOLE && !w->marks.checked && w->cluster != NULL) {
+        bool told = marks_parse(w, text, body);
         w->marks.lost = told ? NULL : "the position file does not tell which servers were written to";
-    }
-    for (unsigned i = 0; i < v->flows; i++) {
-        snprintf(name, sizeof name, "f%u", i);
-        if (!meta_getu(text, n, name, &v->pos[i]) || (whole == 1 && v->pos[i] == 0)) {
-            damaged(w, "positions are missing");
-            return false;
-        }
     }
     return true;
 }
@@ -176,8 +84,8 @@ static bool from_file(struct writer *w, struct saved_vector *v)
     int fd = io_open_own(w->opt.position_file, O_RDONLY, 0);
     if (fd < 0 && errno == ENOENT)
         return true;
-    char *text = xmalloc(FILE_MAX);
-    ssize_t n = fd >= 0 ? read(fd, text, FILE_MAX) : -1;
+    char *text = xmalloc(POSITION_FILE_MAX);
+    ssize_t n = fd >= 0 ? read(fd, text, POSITION_FILE_MAX) : -1;
     bool ok = n >= 0;
     if (!ok)
         damaged(w, strerror(errno));
@@ -221,25 +129,20 @@ static bool over(const struct writer *w)
 static void fill_body(const struct writer *w, struct buf *b, bool whole)
 {
     const struct session *s = &w->session;
-    (void)buf_addstr(b, head);
-    meta_adds(b, "task", w->opt.task);
-    meta_adds(b, "nonce", s->nonce);
-    meta_addu(b, "epoch", s->epoch);
-    meta_addu(b, "flows", s->flows);
-    meta_adds(b, "replid", s->replid);
-    meta_adds(b, "lineage", s->lineage);
+    struct position_file f = {.task = w->opt.task, .epoch = s->epoch, .over = whole && over(w)};
+    struct saved_vector *v = &f.v;
+    v->state = whole ? SAVED_WHOLE : w->lost_data ? SAVED_LOST : SAVED_INCOMPLETE;
+    v->flows = s->flows;
+    v->began_empty = !whole && session_began_empty(w) && !positions_all_synced(&w->positions);
+    v->verify = w->probes.owed;
+    memcpy(f.nonce, s->nonce, sizeof f.nonce);
+    memcpy(v->replid, s->replid, sizeof v->replid);
+    memcpy(v->lineage, s->lineage, sizeof v->lineage);
     if (w->exact.on)
-        meta_adds(b, "history", w->exact.history);
-    meta_addu(b, "whole", whole);
-    meta_addu(b, "lost", w->lost_data);
-    if (!whole && session_began_empty(w) && !positions_all_synced(&w->positions))
-        meta_addu(b, "empty", 1);
-    if (w->probes.owed)
-        meta_addu(b, "verify", 1);
-    meta_addu(b, "over", whole && over(w));
-    for (unsigned i = 0; i < s->flows; i++)
-        (void)buf_addf(b, "f%u=%llu\n", i,
-                       (unsigned long long)(i < w->positions.n ? w->positions.flow[i].pos : 0));
+        memcpy(v->history, w->exact.history, sizeof v->history);
+    for (unsigned i = 0; i < s->flows && i < w->positions.n; i++)
+        v->pos[i] = w->positions.flow[i].pos;
+    position_file_print(&f, b);
 }
 
 static bool kept(const struct writer *w)
@@ -265,7 +168,7 @@ static void put_body(struct writer *w, struct buf *b, bool covered)
 {
     if (w->cluster != NULL)
         marks_print(w, b, covered);
-    (void)buf_addf(b, "crc=%016llx\n", (unsigned long long)crc64(0, b->p, b->len));
+    position_file_seal(b);
     /* Unchanged positions are not written again: time has no part in the text. */
     uint64_t sum = crc64(0, b->p, b->len);
     if (sum != w->saved_sum && !put_file(w, b))
@@ -276,7 +179,7 @@ static void put_body(struct writer *w, struct buf *b, bool covered)
 
 static void put(struct writer *w, bool whole)
 {
-    struct buf b = {.max = FILE_MAX};
+    struct buf b = {.max = POSITION_FILE_MAX};
     fill_body(w, &b, whole);
     put_body(w, &b, marks_cover(w));
     buf_free(&b);
@@ -292,7 +195,7 @@ void saved_marked(struct writer *w)
 static void mark(struct writer *w)
 {
     w->saved_body.len = 0;
-    w->saved_body.max = FILE_MAX;
+    w->saved_body.max = POSITION_FILE_MAX;
     fill_body(w, &w->saved_body, whole(w));
     marks_round(w);
 }
@@ -366,21 +269,24 @@ bool saved_read(struct writer *w, struct saved_vector *v)
     return ok;
 }
 
+static int say(struct ctl *c, struct buf *line)
+{
+    int rc = ctl_send(c, "%.*s", (int)line->len, (const char *)line->p);
+    line->len = 0;
+    return rc;
+}
+
 int saved_tell(struct writer *w, const struct saved_vector *v)
 {
-    static const char *const states[] = {"none", "lost", "incomplete", "saved"};
     struct ctl *c = &w->live.ctl;
-    struct buf b = {.max = 4096};
-    if (v->state != SAVED_NONE) {
-        meta_add(&b, "replid", v->replid, strlen(v->replid), ' ');
-        meta_add(&b, "lineage", v->lineage, strlen(v->lineage), ' ');
+    struct buf b = {.max = CTL_LINE_MAX};
+    position_say(v, w->session.epoch, &b);
+    int rc = say(c, &b);
+    for (unsigned i = 0; rc == 0 && v->state == SAVED_WHOLE && i < v->flows; i++) {
+        position_say_flow(v, i, &b);
+        rc = say(c, &b);
     }
-    (void)buf_addf(&b, "flows=%u verify=%d", v->flows, v->verify);
-    int rc = ctl_send(c, "resume epoch=%u state=%s %.*s", w->session.epoch, states[v->state], (int)b.len,
-                      (const char *)b.p);
-    for (unsigned i = 0; rc == 0 && v->state == SAVED_WHOLE && i < v->flows; i++)
-        rc = ctl_send(c, "from flow=%u pos=%llu", i, (unsigned long long)v->pos[i]);
     buf_free(&b);
-    log_event(LOG_INFO, NO_FLOW, "event=resume state=%s flows=%u", states[v->state], v->flows);
+    log_event(LOG_INFO, NO_FLOW, "event=resume state=%s flows=%u", position_state(v->state), v->flows);
     return rc;
 }

@@ -7,27 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "exact.h"
-#include "record.h"
+#include "position_text.h"
 
 struct writer;
-
-enum saved_state {
-    SAVED_NONE,       /* nothing is known */
-    SAVED_LOST,       /* something was there, and is lost, or this is another target */
-    SAVED_INCOMPLETE, /* a full sync was begun, and did not end in every flow */
-    SAVED_WHOLE,      /* pos[] holds for every flow */
-};
-
-struct saved_vector {
-    enum saved_state state;
-    char replid[72], lineage[72];
-    char history[HISTORY_MAX]; /* exact.h; "": not of --exactly-once */
-    bool began_empty;          /* the full sync that did not end had the target to itself */
-    unsigned flows;
-    bool verify;                 /* the full sync was not verified to its end */
-    uint64_t pos[REC_FLOWS_MAX]; /* next LSN or offset */
-};
 
 /* Read what there is. Blocks; nothing may be in flight. False: the connection was lost (w->node.lost), or the
  * writer has failed. */

@@ -105,8 +105,11 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     s->flow = xcalloc(s->flows, sizeof *s->flow);
     strlcpy(s->replid, f->replid[0] != '\0' ? f->replid : "-", sizeof s->replid);
     strlcpy(s->lineage, f->lineage[0] != '\0' ? f->lineage : "-", sizeof s->lineage);
-    snprintf(s->identity, sizeof s->identity, "%s %u %u %s %s", s->nonce, s->epoch, s->flows, s->replid,
-             s->lineage);
+    struct position_id id = {.epoch = s->epoch, .flows = s->flows};
+    memcpy(id.nonce, s->nonce, sizeof s->nonce);
+    memcpy(id.replid, s->replid, sizeof id.replid);
+    memcpy(id.lineage, s->lineage, sizeof id.lineage);
+    position_id_print(&id, s->identity);
     positions_init(&w->positions, s->flows);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
     groups_begin(&w->node, s->flows);
@@ -409,7 +412,7 @@ static bool write_identity(struct writer *w)
 {
     struct session *s = &w->session;
     struct node *n = &w->node;
-    char name[16], text[64], num[16];
+    char name[FLOW_NAME], text[POSITION_TEXT], num[16];
     snprintf(num, sizeof num, "%u", n->db);
     bool ok = (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", "0", NULL)) &&
               target_must(w, n, CALL_MS, "HSET", s->position_key, "writer", w->run, NULL) &&
@@ -423,8 +426,9 @@ static bool write_identity(struct writer *w)
         ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
     unsigned more = s->going_on > 0 ? s->flows : 0;
     for (unsigned i = 0; i < more && ok; i++) {
-        snprintf(name, sizeof name, "f%u", i);
-        snprintf(text, sizeof text, "%u 0 %llu", s->epoch, (unsigned long long)w->positions.flow[i].pos);
+        struct position_flow f = {.flow = i, .epoch = s->epoch, .pos = w->positions.flow[i].pos};
+        (void)position_flow_name(i, name);
+        (void)position_flow_print(&f, text);
         ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
     }
     return ok && target_exec(w, n, CALL_MS, 2 + empty + more) &&

@@ -8,6 +8,7 @@
 
 #include "collect.h"
 #include "node.h"
+#include "position_text.h"
 #include "record.h"
 
 struct writer;
@@ -49,7 +50,7 @@ struct session {
     char source[16];
     char address[280]; /* of the source; "-" not known */
     char replid[72], lineage[72];
-    char identity[256]; /* value of field "session" in the position key */
+    char identity[POSITION_TEXT]; /* value of field "session" in the position key */
     char position_key[96];
     struct flow *flow;
     bool claimed;          /* claim.h: what it has to be before anything is changed */

@@ -1,0 +1,208 @@
+#include "position_text.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "buf.h"
+#include "meta.h"
+#include "words.h"
+
+/* ---- field "session" ---- */
+
+void position_id_print(const struct position_id *id, char out[POSITION_TEXT])
+{
+    snprintf(out, POSITION_TEXT, "%s %u %u %s %s", id->nonce, id->epoch, id->flows, id->replid, id->lineage);
+}
+
+bool position_id_parse(struct position_id *id, const char *text)
+{
+    uint64_t epoch, flows;
+    *id = (struct position_id){.epoch = 0};
+    if (!words_text(&text, id->nonce, sizeof id->nonce) || !words_number(&text, UINT32_MAX, &epoch) ||
+        !words_number(&text, REC_FLOWS_MAX, &flows) || flows == 0 ||
+        !words_text(&text, id->replid, sizeof id->replid))
+        return false;
+    id->epoch = (unsigned)epoch;
+    id->flows = (unsigned)flows;
+    return *text == '\0' || words_text(&text, id->lineage, sizeof id->lineage);
+}
+
+/* ---- a flow ---- */
+
+size_t position_flow_name(unsigned flow, char out[FLOW_NAME])
+{
+    return (size_t)snprintf(out, FLOW_NAME, "f%u", flow);
+}
+
+size_t position_flow_print(const struct position_flow *f, char *value)
+{
+    return (size_t)snprintf(value, POSITION_TEXT, "%u %llu %llu", f->epoch, (unsigned long long)f->seq,
+                            (unsigned long long)f->pos);
+}
+
+static bool flow_of(const char *name, unsigned flows, unsigned *flow)
+{
+    uint64_t v;
+    if (!words_index(name, 'f', UINT32_MAX, &v) || v >= flows)
+        return false;
+    *flow = (unsigned)v;
+    return true;
+}
+
+bool position_flow_parse(struct position_flow *f, unsigned flows, const char *name, const char *value)
+{
+    uint64_t epoch;
+    if (!flow_of(name, flows, &f->flow) || !words_number(&value, UINT32_MAX, &epoch) ||
+        !words_number(&value, UINT64_MAX, &f->seq) || !words_number(&value, UINT64_MAX, &f->pos))
+        return false;
+    f->epoch = (unsigned)epoch;
+    return true;
+}
+
+/* ---- the key of a single server ---- */
+
+/* Its fields but those of flows. */
+struct key_fields {
+    const char *session;
+    bool empty, sweep, verify;
+    bool flow;    /* there are some of flows, whichever */
+    bool doubled; /* the field session is there twice: the server makes no sense */
+};
+
+/* NULL: there is a NUL in it, so it is nothing that we wrote. */
+static const char *whole_text(const redisReply *r)
+{
+    return r->str != NULL && strlen(r->str) == r->len ? r->str : NULL;
+}
+
+/* Does it mean to be a field of a flow? */
+static bool names_flow(const char *name)
+{
+    return name[0] == 'f' && name[1] >= '0' && name[1] <= '9';
+}
+
+static void take_field(struct key_fields *k, const char *name, const char *value)
+{
+    if (strcmp(name, "session") == 0) {
+        k->doubled |= k->session != NULL;
+        k->session = value != NULL ? value : "";
+    } else if (strcmp(name, "empty") == 0) {
+        k->empty = true;
+    } else if (strcmp(name, "sweep") == 0) {
+        k->sweep = true; /* keys may be left that the source does not have any more */
+    } else if (strcmp(name, "verify") == 0) {
+        k->verify = value != NULL && strcmp(value, "1") == 0;
+    } else {
+        k->flow |= names_flow(name);
+    }
+}
+
+/* Positions of this epoch. They are known from the end of a flow's full sync on. */
+static enum saved_state take_positions(struct saved_vector *v, unsigned epoch, const redisReply *r)
+{
+    struct position_flow f;
+    unsigned whole = 0;
+    for (size_t i = 0; i + 1 < r->elements; i += 2) {
+        const char *name = whole_text(r->element[i]), *value = whole_text(r->element[i + 1]);
+        if (name == NULL || !names_flow(name))
+            continue;
+        if (value == NULL || !position_flow_parse(&f, v->flows, name, value) || v->pos[f.flow] != 0)
+            return SAVED_LOST; /* there was a position, and it cannot be told which */
+        if (f.epoch != epoch || f.pos == 0)
+            continue;
+        whole++;
+        v->pos[f.flow] = f.pos;
+    }
+    return whole == v->flows ? SAVED_WHOLE : SAVED_INCOMPLETE;
+}
+
+void position_key_read(struct saved_vector *v, const redisReply *r)
+{
+    struct key_fields k = {.session = NULL};
+    struct position_id id;
+    *v = (struct saved_vector){.state = SAVED_NONE};
+    for (size_t i = 0; i + 1 < r->elements; i += 2)
+        if (whole_text(r->element[i]) != NULL)
+            take_field(&k, whole_text(r->element[i]), whole_text(r->element[i + 1]));
+    v->began_empty = k.empty && !k.sweep;
+    v->verify = k.verify;
+    if (k.session == NULL || k.doubled || !position_id_parse(&id, k.session)) {
+        /* Fields of flows alone are what a transaction left that found no key: somebody had removed it. */
+        v->state = k.session != NULL || k.flow ? SAVED_LOST : SAVED_NONE;
+        return;
+    }
+    memcpy(v->replid, id.replid, sizeof v->replid);
+    memcpy(v->lineage, id.lineage, sizeof v->lineage);
+    v->flows = id.flows;
+    v->state = take_positions(v, id.epoch, r);
+    if (v->state == SAVED_WHOLE && k.sweep)
+        v->state = SAVED_INCOMPLETE;
+    if (v->state == SAVED_LOST)
+        *v = (struct saved_vector){.state = SAVED_LOST, .verify = v->verify};
+}
+
+/* ---- the hash of a slot ---- */
+
+size_t position_place_print(const char *history, const struct exact_id *id, char *value)
+{
+    return (size_t)snprintf(value, POSITION_TEXT, "%s %llu %u %u %u", history, (unsigned long long)id->pos,
+                            id->sub, id->step, id->held);
+}
+
+bool position_place_parse(struct exact_past *p, char history[HISTORY_MAX], unsigned flows, const char *name,
+                          const char *value)
+{
+    uint64_t sub, step, held;
+    unsigned flow;
+    if (!flow_of(name, flows, &flow) || !words_text(&value, history, HISTORY_MAX) ||
+        !words_number(&value, UINT64_MAX, &p->id.pos) || !words_number(&value, UINT32_MAX, &sub) ||
+        !words_number(&value, UINT32_MAX, &step) || !words_number(&value, UINT32_MAX, &held))
+        return false;
+    p->flow = (uint16_t)flow;
+    p->id.sub = (uint32_t)sub;
+    p->id.step = (uint32_t)step;
+    p->id.held = (uint32_t)held;
+    return true;
+}
+
+size_t position_token_print(const char *process, uint64_t token, char *value)
+{
+    return (size_t)snprintf(value, POSITION_TEXT, "%s %llu", process, (unsigned long long)token);
+}
+
+/* ---- marks ---- */
+
+size_t position_mark_print(const char *history, uint64_t number, char *value)
+{
+    return (size_t)snprintf(value, POSITION_TEXT, "%s %llu", history, (unsigned long long)number);
+}
+
+bool position_mark_parse(const char *value, size_t n, char history[HISTORY_MAX], uint64_t *number)
+{
+    return strlen(value) == n && words_text(&value, history, HISTORY_MAX) &&
+           words_number(&value, UINT64_MAX, number);
+}
+
+/* ---- to dfreader ---- */
+
+const char *position_state(enum saved_state s)
+{
+    static const char *const states[] = {"none", "lost", "incomplete", "saved"};
+    return states[s];
+}
+
+void position_say(const struct saved_vector *v, unsigned epoch, struct buf *b)
+{
+    (void)buf_addf(b, "resume epoch=%u state=%s ", epoch, position_state(v->state));
+    if (v->state != SAVED_NONE) {
+        meta_add(b, "replid", v->replid, strlen(v->replid), ' ');
+        meta_add(b, "lineage", v->lineage, strlen(v->lineage), ' ');
+    }
+    (void)buf_addf(b, "flows=%u verify=%d", v->flows, v->verify);
+}
+
+void position_say_flow(const struct saved_vector *v, unsigned flow, struct buf *b)
+{
+    (void)buf_addf(b, "from flow=%u pos=%llu", flow, (unsigned long long)v->pos[flow]);
+}

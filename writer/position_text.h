@@ -1,0 +1,80 @@
+/* The fields of position keys as text: of the single server's (session, f<flow>), of the slots' hashes with
+ * --exactly-once (f<flow>), and marks. Nothing here knows a connection or the writer; what is printed here is
+ * read here. Words behind those that are known belong to later versions and are passed over. */
+#ifndef RW_POSITION_TEXT_H
+#define RW_POSITION_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "exact.h"
+#include "record.h"
+
+struct buf;
+struct redisReply;
+
+#define FLOW_NAME     16
+#define POSITION_TEXT 256
+
+enum saved_state {
+    SAVED_NONE,       /* nothing is known */
+    SAVED_LOST,       /* something was there, and is lost, or this is another target */
+    SAVED_INCOMPLETE, /* a full sync was begun, and did not end in every flow */
+    SAVED_WHOLE,      /* pos[] holds for every flow */
+};
+
+/* Where an earlier session stood. */
+struct saved_vector {
+    enum saved_state state;
+    char replid[72], lineage[72];
+    char history[HISTORY_MAX]; /* exact.h; "": not of --exactly-once */
+    bool began_empty;          /* the full sync that did not end had the target to itself */
+    unsigned flows;
+    bool verify;                 /* the full sync was not verified to its end */
+    uint64_t pos[REC_FLOWS_MAX]; /* next LSN or offset */
+};
+
+/* Field "session": whose positions they are. lineage may be missing, as in keys of the first version: "". */
+struct position_id {
+    char nonce[40];
+    unsigned epoch, flows;
+    char replid[72], lineage[72];
+};
+
+void position_id_print(const struct position_id *id, char out[POSITION_TEXT]);
+bool position_id_parse(struct position_id *id, const char *text);
+
+/* Field f<flow> of the single server's key. */
+struct position_flow {
+    unsigned flow, epoch;
+    uint64_t seq, pos;
+};
+
+/* value: POSITION_TEXT bytes. Both return the length. */
+size_t position_flow_name(unsigned flow, char out[FLOW_NAME]);
+size_t position_flow_print(const struct position_flow *f, char *value);
+/* False: it is none of a flow below flows. */
+bool position_flow_parse(struct position_flow *f, unsigned flows, const char *name, const char *value);
+
+/* The whole key, a reply that reply_is_hash() takes for one; *v is set. */
+void position_key_read(struct saved_vector *v, const struct redisReply *r);
+
+/* Field f<flow> of a slot's hash. */
+size_t position_place_print(const char *history, const struct exact_id *id, char *value);
+bool position_place_parse(struct exact_past *p, char history[HISTORY_MAX], unsigned flows, const char *name,
+                          const char *value);
+
+/* Field "w" of it: the last transaction. */
+size_t position_token_print(const char *process, uint64_t token, char *value);
+
+/* Field "m": a mark. */
+size_t position_mark_print(const char *history, uint64_t number, char *value);
+bool position_mark_parse(const char *value, size_t n, char history[HISTORY_MAX], uint64_t *number);
+
+/* The lines of the control socket by which dfreader is told, without their ends: dfrecord(5). */
+void position_say(const struct saved_vector *v, unsigned epoch, struct buf *b);
+void position_say_flow(const struct saved_vector *v, unsigned flow, struct buf *b);
+const char *position_state(enum saved_state s);
+
+#endif
