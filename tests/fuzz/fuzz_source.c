@@ -101,6 +101,36 @@ static void keyspace(const uint8_t *p, size_t n)
     HOLDS(s.dbs_known || s.dbs[0] == '\0');
 }
 
+/* What was understood of a "start" line is passed on as it was. */
+static void passed_on(const struct sessinfo *s)
+{
+    struct sessinfo again;
+    struct buf b = {.max = 8192};
+    HOLDS(s->flows >= 1 && s->flows <= REC_FLOWS_MAX && s->epoch >= 1);
+    sessinfo_format(s, &b, ' ');
+    HOLDS(memchr(b.p, '\n', b.len) == NULL && buf_add(&b, "", 1) == 0);
+    HOLDS(sessinfo_parse(&again, (const char *)b.p) && again.flows == s->flows && again.epoch == s->epoch);
+    HOLDS(again.resume == s->resume && again.protocol == s->protocol && again.dbs_known == s->dbs_known);
+    HOLDS(strcmp(again.nonce, s->nonce) == 0 && strcmp(again.replid, s->replid) == 0);
+    HOLDS(strcmp(again.session, s->session) == 0 && strcmp(again.refused, s->refused) == 0);
+    buf_free(&b);
+}
+
+/* All positions are known, one of each flow. */
+static void resumable(struct resume *r)
+{
+    const char *text = resume_vector(r);
+    unsigned numbers = 1;
+    HOLDS(meta_is_word(r->replid) && meta_is_word(r->lineage) && strlen(r->replid) == REPLID_LEN);
+    HOLDS(r->flows >= 1 && r->flows <= REC_FLOWS_MAX && r->got == r->flows);
+    for (unsigned i = 0; i < r->flows; i++)
+        HOLDS(r->pos[i] > 0);
+    HOLDS(strspn(text, "0123456789-") == strlen(text));
+    for (; *text != '\0'; text++)
+        numbers += *text == '-';
+    HOLDS(numbers == r->flows);
+}
+
 static void lines(const uint8_t *p, size_t n)
 {
     struct resume r = {.state = RESUME_UNKNOWN};
@@ -113,11 +143,10 @@ static void lines(const uint8_t *p, size_t n)
         if (next != NULL)
             *next++ = '\0';
         if (sessinfo_parse(&s, line))
-            HOLDS(s.flows >= 1 && s.flows <= REC_FLOWS_MAX && s.epoch >= 1);
-        if (resume_line(&r, line) && r.state == RESUME_SAVED) {
-            HOLDS(meta_is_word(r.replid) && meta_is_word(r.lineage));
-            HOLDS(strspn(resume_vector(&r), "0123456789-") == strlen(resume_vector(&r)));
-        }
+            passed_on(&s);
+        if (resume_line(&r, line) && r.state == RESUME_SAVED)
+            resumable(&r);
+        HOLDS(r.pos == NULL || r.got <= r.flows);
     }
     resume_free(&r);
     free(text);
