@@ -134,15 +134,24 @@ static void open_link(struct owner *w)
 
 /* ---- replies ---- */
 
-static void take_keyspace(struct verify *v, const redisReply *r)
+static void take_keyspace(struct owner *w, const redisReply *r)
 {
+    struct verify *v = &w->verify;
     unsigned db, keys;
+    char why[80];
     free(v->db);
     v->db = xcalloc(DBS_MAX, sizeof *v->db);
     v->ndbs = v->at_db = 0;
-    for (const char *p = r->str; p != NULL && v->ndbs < DBS_MAX; p = strchr(p, '\n'), p += p != NULL)
-        if (sscanf(p, "db%u:keys=%u", &db, &keys) == 2 && keys > 0)
-            v->db[v->ndbs++] = db;
+    for (const char *p = r->str; p != NULL; p = strchr(p, '\n'), p += p != NULL) {
+        if (sscanf(p, "db%u:keys=%u", &db, &keys) != 2 || keys == 0)
+            continue;
+        if (v->ndbs == DBS_MAX) {
+            snprintf(why, sizeof why, "more than %u databases hold keys, db%u is one too many", DBS_MAX, db);
+            verify_fail(w, why);
+            return;
+        }
+        v->db[v->ndbs++] = db;
+    }
     v->listed = true;
 }
 
@@ -206,9 +215,17 @@ static void take_keys(struct owner *w, const redisReply *offsets)
     freeReplyObject(scan);
 }
 
+static bool is_ok(const redisReply *r)
+{
+    return r->type == REDIS_REPLY_STATUS && strcmp(r->str, "OK") == 0;
+}
+
+/* A cursor that is no number would be taken for 0, the end of the scan. */
 static bool is_scan(const redisReply *r)
 {
     return r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type == REDIS_REPLY_STRING &&
+           r->element[0]->len > 0 && r->element[0]->len <= 20 &&
+           strspn(r->element[0]->str, "0123456789") == r->element[0]->len &&
            r->element[1]->type == REDIS_REPLY_ARRAY;
 }
 
@@ -237,11 +254,16 @@ static bool take_reply(struct owner *w, redisReply *r)
     case VA_STATS: take_stats(w, r); return false;
     case VA_KEYSPACE:
         if (r->type == REDIS_REPLY_STRING)
-            take_keyspace(v, r);
+            take_keyspace(w, r);
         else
             verify_fail(w, "INFO keyspace: malformed reply");
         return false;
-    case VA_SELECT: v->selected = true; return false;
+    case VA_AUTH:
+    case VA_SELECT:
+        v->selected = what == VA_SELECT;
+        if (!is_ok(r))
+            verify_fail(w, what == VA_SELECT ? "SELECT: malformed reply" : "AUTH: malformed reply");
+        return false;
     case VA_OFFSETS:
         v->losses = 0;
         take_keys(w, r);

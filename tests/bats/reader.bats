@@ -76,6 +76,24 @@ EOF
     [[ $(grep -c event=accepted "$MASTER_OUT.log") -eq 4 ]]
 }
 
+# A kind of reply that DUMP does not have is no value, not even an empty one.
+@test "a reply that is none to DUMP is an error, and keys behind it are read" {
+    printf '0 %s -1 =%s\n' status +OK integer :1 array '*0' nil '*-1' number '$1x' >"$TMP/values"
+    printf '0 good -1 0003626172\n' >>"$TMP/values"
+    start_master --generate --flows 1 --keys 10 --values "$TMP/values"
+    start_reader
+    {
+        for key in status integer array nil number good; do echo "reread flow=0 epoch=1 db=0 key=$key"; done
+        echo quit
+    } | to_stable 1 | parser
+    wait_until 5 grep -qa 'key=good' "$RAW"
+    run keys
+    for key in status integer array nil number; do
+        assert_output_has "key=$key db=0 state=error error=the%20master%20answered%20something%20that%20is%20no%20reply"
+    done
+    assert_output_has 'key=good db=0 state=value'
+}
+
 @test "limits go to every writer, also to one that comes later" {
     start_master --generate --flows 1 --keys 10
     start_reader

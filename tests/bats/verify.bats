@@ -3,6 +3,7 @@
 # and reads again what is missing. The stand-in leaves one key of seven out.
 
 load helper
+load reading
 
 KEYS=5000
 WHAT=(--generate --keys "$KEYS" --omit 7 --types string=50,hash=30,zset=20 --elements 10 --seed 3 --expiry 4102444800000)
@@ -270,6 +271,49 @@ killed_and_resumed() { # options: killed while it verifies, then started again w
     failed() { df2redis status | grep -q 'verify=failed' && df2redis status | grep -q 'health=.*verify-failed'; }
     wait_until 20 failed
     stop_task
+}
+
+@test "more databases than can be verified: said, none is left out in silence" {
+    master --flows 1 --dbs "$(seq -s , 0 1030)"
+    run df2redis -v migrate --single "$SOURCE" "$TARGET"
+    assert_status 3
+    assert_output_has 'event=verify-failed pass=1 reason="more than 1024 databases hold keys, db1024 is one too many"'
+}
+
+# A dfreader that verifies, with the test as its writer: what is written to descriptor $says is said to it.
+start_verifying() {
+    SOCK=$TMP/c.sock RAW=$TMP/raw
+    master --flows 1
+    start_reader --until synced
+    mkfifo "$TMP/says"
+    background bash -c 'exec probe talk "$1" "role=writer nonce=$2" <"$3"' - "$SOCK" "$NONCE" "$TMP/says"
+    exec {says}>"$TMP/says"
+    wait_until 5 status_has ' writers=1 '
+    wait_until 5 cuts_sent 1
+    printf 'cut flow=0 epoch=1\nsynced flow=0 epoch=1\nquit\n' | parser
+    wait_until 10 grep -qa state=key "$RAW"
+}
+
+refuses_count() { # what the writer says has been answered, a line each; the last one cannot be
+    start_verifying
+    printf 'probed flow=0 epoch=1 %s\n' "$@" >&"$says"
+    wait_until 5 grep -q 'event=verify-failed .*reason="a writer counts answers that cannot be"' "$TMP/reader.err"
+    exec {says}>&-
+    kill -KILL "$!" 2>/dev/null || true
+    reap 10 "$READER"
+    [[ $status -eq 3 ]] || fail "status $status"
+}
+
+@test "a writer that counts more answers than it was asked for does not keep the verifying going for ever" {
+    refuses_count 'keys=1000000000000 again=0 found=0'
+}
+
+@test "the same of keys that were read again, and of those found" {
+    refuses_count 'keys=0 again=5 found=0'
+}
+
+@test "a writer that counts less than it did is not believed either" {
+    refuses_count 'keys=10 again=0 found=0' 'keys=9 again=0 found=0'
 }
 
 @test "a target that does not let us ask: said, and nothing is read again for that" {

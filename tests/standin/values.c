@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DBS 16u
+#define DBS   16u
+#define NAMED 2048u /* that INFO keyspace may name, also such that SELECT refuses */
 
 struct value {
     struct value *next;
@@ -15,11 +16,12 @@ struct value {
     int64_t ttl;
     struct buf dump; /* in so many words, or a size of which the bytes are made */
     uint64_t size;
+    char *reply; /* a line in place of the reply to DUMP; NULL: none */
 };
 
 struct values {
     struct value *first;
-    bool holds[DBS];
+    bool holds[NAMED];
     unsigned long dumps;
 };
 
@@ -35,7 +37,8 @@ static bool parse_hex(const char *text, struct buf *out)
     return true;
 }
 
-/* DB KEY TTL HEX, or *N for N bytes that no compression makes smaller. */
+/* DB KEY TTL HEX, or *N for N bytes that no compression makes smaller, or =LINE for a reply that is no value.
+ */
 static bool parse_value(char *line, struct value *v)
 {
     char *key = strchr(line, ' '), *ttl = key ? strchr(key + 1, ' ') : NULL,
@@ -49,6 +52,10 @@ static bool parse_value(char *line, struct value *v)
     v->db = (unsigned)db;
     v->key = strdup(key);
     v->ttl = strtoll(ttl, NULL, 10);
+    if (*dump == '=') {
+        v->reply = strdup(dump + 1);
+        return v->reply != NULL;
+    }
     return *dump == '*' ? parse_u64(dump + 1, &v->size) : parse_hex(dump, &v->dump);
 }
 
@@ -57,7 +64,7 @@ struct values *values_load(const char *path, const char *dbs)
     struct values *vs = grab(sizeof *vs);
     char line[8192];
     for (const char *p = dbs; p && *p; p += strcspn(p, ","), p += *p == ',')
-        if (strtoul(p, NULL, 10) < DBS)
+        if (strtoul(p, NULL, 10) < NAMED)
             vs->holds[strtoul(p, NULL, 10)] = true;
     if (!path)
         return vs;
@@ -73,7 +80,7 @@ struct values *values_load(const char *path, const char *dbs)
         vs->first = v;
         line[strcspn(line, "\n")] = '\0';
         if (!parse_value(line, v)) {
-            complain("%s: not DB KEY TTL HEX|*N: %s", path, line);
+            complain("%s: not DB KEY TTL HEX|*N|=LINE: %s", path, line);
             fclose(f);
             values_free(vs);
             return NULL;
@@ -90,6 +97,7 @@ void values_free(struct values *vs)
     for (struct value *v = vs ? vs->first : NULL; v; v = next) {
         next = v->next;
         free(v->key);
+        free(v->reply);
         buf_free(&v->dump);
         free(v);
     }
@@ -100,7 +108,7 @@ void values_keyspace(const struct values *vs, struct buf *out)
 {
     char line[80];
     buf_text(out, "# Keyspace\r\n");
-    for (unsigned db = 0; db < DBS; db++) {
+    for (unsigned db = 0; db < NAMED; db++) {
         snprintf(line, sizeof line, "db%u:keys=%u,expires=0,avg_ttl=-1\r\n", db, vs->holds[db] ? 1 + db : 0);
         if (vs->holds[db] || db == 1) /* one without keys is named too, as a real one may */
             buf_text(out, line);
@@ -124,6 +132,10 @@ static void run_dump(struct master *m, struct conn *c, const struct request *r)
     }
     if (!v) {
         conn_reply(c, "$-1\r\n");
+        return;
+    }
+    if (v->reply) {
+        conn_reply(c, "%s\r\n", v->reply);
         return;
     }
     struct buf made = {0};
