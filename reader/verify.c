@@ -195,6 +195,14 @@ static void missing(struct owner *w, unsigned flow, const char *line)
     v->nmissing++;
 }
 
+/* A count that exceeds what was asked for, or falls, would keep outstanding() from ever reaching zero. */
+static bool plausible(const struct verify_count *asked, const struct verify_count *before,
+                      const struct verify_count *c)
+{
+    return c->keys <= asked->keys && c->again <= asked->again && c->found <= c->again &&
+           c->keys >= before->keys && c->again >= before->again && c->found >= before->found;
+}
+
 static void probed(struct owner *w, struct peer *p, unsigned flow, const char *line)
 {
     struct verify_count c;
@@ -204,6 +212,10 @@ static void probed(struct owner *w, struct peer *p, unsigned flow, const char *l
     if (p->probed == NULL) {
         p->probed = xcalloc(w->info.flows, sizeof *p->probed);
         p->nprobed = w->info.flows;
+    }
+    if (!plausible(&w->verify.asked[flow], &p->probed[flow], &c)) {
+        verify_fail(w, "a writer counts answers that cannot be");
+        return;
     }
     p->probed[flow] = c;
 }
