@@ -1,6 +1,7 @@
 #include "reread.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,81 +201,105 @@ static void end_reply(struct reread *r)
     r->index = 0;
 }
 
-static void take_integer(struct reread *r, const char *text)
+/* What kind of reply the step has, but for an error: a line, or an array of integers. */
+static char expected(const struct reread *r)
+{
+    switch (r->step) {
+    case RR_DUMP: return '$';
+    case RR_PTTL: return ':';
+    case RR_FROM:
+    case RR_TO: return r->array_left > 0 ? ':' : '*';
+    default: return '+';
+    }
+}
+
+/* Returns 0, or -1 when it is none that the step has. */
+static int take_integer(struct reread *r, const char *text)
 {
     unsigned flow = STAILQ_FIRST(&r->queue)->flow;
-    long long v = strtoll(text, NULL, 10);
+    const char *fault;
+    long long v = strtonum(text, r->step == RR_PTTL ? -2 : 0, LLONG_MAX, &fault);
+    if (fault != NULL)
+        return -1;
     if (r->step == RR_PTTL) {
         r->ttl = v;
         r->ttl_at = now_us();
         r->missing = r->missing || v == -2;
-    } else if (r->index == flow && (r->step == RR_FROM || r->step == RR_TO) && v > 0) {
+    } else if (r->index == flow && v > 0) {
         *(r->step == RR_FROM ? &r->from : &r->to) = (uint64_t)v;
     }
+    return 0;
 }
 
-/* One line of a reply is whole. Returns 0, or -1 when it is none. */
-static int take_line(struct reread *r)
+/* Part of a reply, or one that is no array, is whole. */
+static void end_item(struct reread *r)
 {
-    const char *text = r->line + 1, *fault;
-    bool nested = r->array_left > 0;
-    uint64_t n = 0;
-    switch (r->line[0]) {
-    case '+': break;
-    case '-':
-        log_event(LOG_INFO, NO_FLOW, "event=reread-refused reply=%s", log_quote(text, strlen(text)));
-        set_error(r, text);
-        break;
-    case ':': take_integer(r, text); break;
-    case '$':
-    case '*':
-        if (strcmp(text, "-1") == 0) {
-            r->missing = r->missing || r->step == RR_DUMP;
-            break;
-        }
-        n = (uint64_t)strtonum(text, 0, (long long)1 << 40, &fault);
-        if (fault != NULL || (r->line[0] == '*' && (nested || n > REC_FLOWS_MAX)))
-            return -1;
-        if (r->line[0] == '$') {
-            r->in_bulk = true;
-            r->bulk_left = n + 2;
-            return 0;
-        }
-        r->array_left = n;
-        if (n > 0)
-            return 0;
-        break;
-    default: return -1;
-    }
-    if (nested) {
+    if (r->array_left > 0) {
         r->index++;
         r->array_left--;
     }
     if (r->array_left == 0)
         end_reply(r);
+}
+
+/* The length in the first line of a bulk string or an array. Returns 0, or -1 when it is none. */
+static int take_length(struct reread *r, const char *text)
+{
+    const char *fault;
+    bool bulk = r->step == RR_DUMP;
+    if (bulk && strcmp(text, "-1") == 0) {
+        r->missing = true;
+        end_item(r);
+        return 0;
+    }
+    uint64_t n = (uint64_t)strtonum(text, 0, bulk ? (long long)1 << 40 : REC_FLOWS_MAX, &fault);
+    if (fault != NULL)
+        return -1;
+    if (bulk) {
+        r->in_bulk = true;
+        r->bulk_left = n + 2;
+    } else {
+        r->array_left = n;
+        if (n == 0)
+            end_item(r);
+    }
+    return 0;
+}
+
+/* One line of a reply is whole. Returns 0, or -1 when it is none that the step has. */
+static int take_line(struct reread *r)
+{
+    const char *text = r->line + 1;
+    if (r->line[0] == '-' && r->array_left == 0) {
+        log_event(LOG_INFO, NO_FLOW, "event=reread-refused reply=%s", log_quote(text, strlen(text)));
+        set_error(r, text);
+    } else if (r->line[0] != expected(r)) {
+        return -1;
+    } else if (r->line[0] == '$' || r->line[0] == '*') {
+        return take_length(r, text);
+    } else if (r->line[0] == ':' ? take_integer(r, text) < 0 : strcmp(text, "OK") != 0) {
+        return -1;
+    }
+    end_item(r);
     return 0;
 }
 
 /* Bytes of a bulk string and the line end behind it. Returns how many were taken. */
-static size_t take_bulk(struct reread *r, const uint8_t *p, size_t n)
+static size_t take_bulk(struct reread *r, const uint8_t *p, size_t n, bool *bad)
 {
     if (n > r->bulk_left)
         n = (size_t)r->bulk_left;
-    uint64_t value = r->bulk_left > 2 ? r->bulk_left - 2 : 0;
+    size_t value = r->bulk_left > 2 ? (size_t)(r->bulk_left - 2) : 0;
     if (value > n)
         value = n;
-    if (value > 0 && r->step == RR_DUMP && r->error[0] == '\0' &&
-        spillq_put(&r->value, p, (size_t)value) != 0)
+    if (value > 0 && r->error[0] == '\0' && spillq_put(&r->value, p, value) != 0)
         set_error(r, errno == EFBIG ? "the value exceeds --spill-max" : strerror(errno));
+    for (size_t i = value; i < n; i++)
+        *bad = *bad || p[i] != (r->bulk_left - i == 2 ? '\r' : '\n');
     r->bulk_left -= n;
     if (r->bulk_left == 0) {
         r->in_bulk = false;
-        if (r->array_left > 0) {
-            r->index++;
-            r->array_left--;
-        }
-        if (r->array_left == 0)
-            end_reply(r);
+        end_item(r);
     }
     return n;
 }
@@ -373,12 +398,12 @@ static int take_replies(struct reread *r)
         if (r->sent == 0 && r->step != RR_AUTH)
             bad = true; /* a reply to nothing */
         else if (r->in_bulk)
-            r->in_at += take_bulk(r, p, n);
+            r->in_at += take_bulk(r, p, n, &bad);
         else
             r->in_at += take_text(r, p, n, &bad);
     }
     if (bad)
-        lose(r, "the master answered something that is no reply");
+        lose(r, "the master answered something that is no reply to its request");
     return bad ? -1 : 0;
 }
 
