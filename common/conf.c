@@ -121,7 +121,7 @@ void conf_read(const char *file, conf_entry *entry, void *user)
 /* The option that an entry stands for. Those that only make sense on a command line are none. */
 static const struct option *option_of(const struct args *a, const char *name)
 {
-    static const char *const never[] = {"config", "help", "version", NULL};
+    static const char *const never[] = {"config", "help", "version", "check-options", NULL};
     for (const struct option *o = a->known; o->name != NULL; o++)
         if (strcmp(o->name, name) == 0 && !listed(never, name))
             return o;

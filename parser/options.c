@@ -32,6 +32,7 @@ enum {
     OPT_NO_REREAD,
     OPT_MODULES,
     OPT_EXPAND,
+    OPT_CHECK,
     OPT_VERSION
 };
 
@@ -60,6 +61,7 @@ static const struct option longs[] = {
     {"config", required_argument, NULL, 'c'},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
+    {"check-options", no_argument, NULL, OPT_CHECK},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
 };
@@ -177,6 +179,7 @@ static void take(struct options *o, int opt, char **argv)
     case OPT_HINTS: o->hints = true; break;
     case OPT_REPORT: o->report = optarg; break;
     case 'v': o->verbose++; break;
+    case OPT_CHECK: o->check_only = true; break;
     case 'h': fputs(help, stdout); exit(0);
     case OPT_VERSION: puts("dfparse (df2redis) " DF2REDIS_VERSION); exit(0);
     default: fatal_option(opt, argv);
@@ -205,4 +208,6 @@ void options_parse(struct options *o, int argc, char **argv)
         fatal(EXIT_USAGE,
               "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
     o->inputs = argv + optind;
+    if (o->check_only)
+        exit(EXIT_DONE);
 }

@@ -27,6 +27,7 @@ struct options {
     bool hints;         /* carry idle times and frequencies over */
     const char *report; /* file for everything that was not carried over */
     int verbose;
+    bool check_only; /* the options are all that is wanted */
     char **inputs; /* NULL-terminated; empty: stdin */
 };
 

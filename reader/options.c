@@ -39,6 +39,7 @@ enum {
     OPT_BUFFER,
     OPT_NO_VERIFY,
     OPT_VERIFY_RATE,
+    OPT_CHECK,
     OPT_VERSION
 };
 
@@ -69,6 +70,7 @@ static const struct option longs[] = {
     {"verify-rate", required_argument, NULL, OPT_VERIFY_RATE},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
+    {"check-options", no_argument, NULL, OPT_CHECK},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
 };
@@ -168,6 +170,7 @@ static void set_option(struct options *o, int opt, const char *arg, char **argv)
     switch (opt) {
     case 'o': o->output = arg; break;
     case 'v': o->verbose++; break;
+    case OPT_CHECK: o->check_only = true; break;
     case OPT_CONTROL: o->control = arg; break;
     case OPT_SESSION: o->session = arg; break;
     case OPT_SESSION_ONLY: o->session_only = true; break;
@@ -352,4 +355,6 @@ void options_parse(struct options *o, int argc, char **argv)
     /* Only now: the URL that was parsed may lie in argv itself. */
     for (int i = 1; i < given; i++)
         url_hide_argument(argv[i]);
+    if (o->check_only)
+        exit(EXIT_DONE);
 }

@@ -48,6 +48,7 @@ struct options {
     uint64_t spill_max;
     uint64_t spool_max;
     int verbose;
+    bool check_only; /* the options are all that is wanted */
 };
 
 /* Fill in o from the command line and from -c FILE. Ends the process for --help, --version and on wrong

@@ -51,6 +51,7 @@ enum {
     OPT_MAX_OPS,
     OPT_MAX_BYTES,
     OPT_WINDOW,
+    OPT_CHECK,
     OPT_VERSION,
 };
 
@@ -92,6 +93,7 @@ static const struct option table[] = {
     {"verbose", no_argument, NULL, 'v'},
     {"config", required_argument, NULL, 'c'},
     {"help", no_argument, NULL, 'h'},
+    {"check-options", no_argument, NULL, OPT_CHECK},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
 };
@@ -303,6 +305,7 @@ void options_parse(struct options *o, int argc, char **argv)
     static const char *const flush[] = {"apply", "refuse", "ignore", NULL};
     const char *password_file = NULL, *sentinel_file = NULL;
     enum log_level level = LOG_WARN;
+    bool check_only = false;
     *o = (struct options){.task = "default",
                           .mset = true,
                           .barrier_spill = (uint64_t)1 << 30,
@@ -357,6 +360,7 @@ void options_parse(struct options *o, int argc, char **argv)
             break;
         case OPT_SENTINEL_PASSWORD: sentinel_file = optarg; break;
         case OPT_NO_MSET: o->mset = false; break;
+        case OPT_CHECK: check_only = true; break;
         case 'q': o->quiet = true; break;
         case 'v': level = level < LOG_DEBUG ? level + 1 : level; break;
         case 'h': usage(); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
@@ -385,4 +389,6 @@ void options_parse(struct options *o, int argc, char **argv)
     parse_inputs(o, argc - optind - 1, argv + optind + 1);
     if (o->forget)
         only_forget(o, argc - optind - 1);
+    if (check_only)
+        exit(EXIT_DONE);
 }

@@ -70,6 +70,32 @@ read_summary() {
     rm -f -- "$run_dir/summary"
 }
 
+# The options of every stage, before any of them connects: a wrong one of the last stage is not found in the midst of a
+# session. What is wrong is said by the stage; in cause and worst. False: something is.
+check_stages() {
+    local reader=("${source_args[@]}") parser=("${parse_args[@]}")
+    new_run
+    run_options
+    reader+=("${reader_more[@]}")
+    [[ $command != record ]] || parser+=(--null)
+    [[ $single -eq 1 || $command == record ]] ||
+        check_stage dfreader "${source_args[@]}" --flow 0 --session "$control" "$source_url" || return
+    check_stage dfreader "${reader[@]}" "$source_url" || return
+    check_stage dfparse "${parser[@]}" || return
+    [[ $command == record ]] || check_stage rediswriter "${run_target_args[@]}" "$target_url"
+}
+
+check_stage() { # program arguments…
+    local said
+    said=$("$here/$1" --check-options "${@:2}" 2>&1 4>&- 5>&- 7>&- 8>&- 9>&-)
+    worst=$?
+    [[ $stopping -eq 0 && $worst -ne 0 ]] || { worst=0; return 0; }
+    [[ $worst -lt 128 ]] || worst=75
+    printf '%s\n' "$said" >&"$messages"
+    last_error=${said##*$'\n'}
+    return 1
+}
+
 # ---- again? ----
 
 # Usage, damage and data errors are not retryable, and what could not run will not run the next time. But a
@@ -132,6 +158,7 @@ run_task() {
     enter_run_dir
     start_log
     put_state starting
+    check_stages || end_task
     start_monitor
     while :; do
         began=$SECONDS

@@ -1,0 +1,75 @@
+#!/usr/bin/env bats
+# Options that a stage refuses are found before any stage connects.
+
+load helper
+
+setup() {
+    common_setup
+    start_redis
+    start_master --generate --flows 2 --keys 10
+    SOURCE=dragonfly://127.0.0.1:$MASTER_PORT
+    TARGET=redis://127.0.0.1:$REDIS_PORT
+}
+
+teardown() { common_teardown; }
+
+refused() { # text of the message, options of df2redis
+    local text=$1
+    shift
+    run df2redis -v "$@" "$SOURCE" "$TARGET"
+    assert_status 2
+    assert_output_has "$text"
+    [[ $(grep -c "^[a-z]*: .*$text" <<<"$output") -eq 1 ]] || fail "$output"
+    [[ $output != *event=started* ]] || fail "$output"
+    never grep -q event=accepted "$MASTER_OUT.log"
+    run df2redis status --json
+    assert_output_has '"last_status":2'
+    assert_output_has "$text"
+}
+
+@test "an option of dfparse" {
+    refused 'unknown target version nonsense' --target-version nonsense replicate
+    refused 'unknown target version nonsense' --target-version nonsense --single --restart replicate
+}
+
+@test "an option of dfparse that stands in the configuration, a rule" {
+    printf '[parser]\ninclude = regex:(\n' >"$TMP/conf"
+    refused '--include regex:(' -c "$TMP/conf" migrate
+}
+
+@test "an option of rediswriter" {
+    refused '--window 0' --window 0 replicate
+    refused '--wait 1000' --wait 1000 migrate
+}
+
+@test "an option of dfreader that only the process of a flow refuses" {
+    printf '[reader]\nresume = yes\n' >"$TMP/conf"
+    refused '--resume belongs to the process that owns the session' -c "$TMP/conf" replicate
+}
+
+@test "record has no writer" {
+    run df2redis -v --window 0 --until synced record "$SOURCE" "$TMP/file"
+    assert_status 0
+    run df2redis -v --target-version nonsense --force record "$SOURCE" "$TMP/file"
+    assert_status 2
+    [[ $output != *event=started* ]] || fail "$output"
+}
+
+@test "--check-options: every program checks, and opens nothing" {
+    run dfreader --check-options -o "$TMP/none/out" "$SOURCE"
+    assert_status 0
+    run dfparse --check-options -o "$TMP/none/out"
+    assert_status 0
+    run rediswriter --check-options --errors-to "$TMP/none/out" "$TARGET"
+    assert_status 0
+    never grep -q event=accepted "$MASTER_OUT.log"
+    run dfreader --check-options --stall-timeout none "$SOURCE"
+    assert_status 2
+    run dfparse --check-options --part-size none
+    assert_status 2
+    run rediswriter --check-options --window none "$TARGET"
+    assert_status 2
+    printf '[parser]\ncheck-options = yes\n' >"$TMP/conf"
+    run dfparse -c "$TMP/conf" --null /dev/null
+    assert_status 2
+}
