@@ -169,7 +169,19 @@ static bool may_come(struct source *s, uint64_t now)
         return false;
     if (s->came_at == 0 && output_taken(&s->out))
         s->came_at = now;
-    return s->came_at == 0 || now - s->came_at < COME;
+    return s->came_at == 0 ? now - s->left_at < QUIET_PEERS : now - s->came_at < COME;
+}
+
+/* As of a live source: see await_writers in ending.c. */
+static bool await_peers(struct source *s, uint64_t now)
+{
+    uint64_t since = s->heard_at > s->left_at ? s->heard_at : s->left_at;
+    if (!file_peers_busy(s))
+        return false;
+    if (now < since || now - since < QUIET_PEERS)
+        return true;
+    log_event(LOG_WARN, NO_FLOW, "event=peers-quiet seconds=%d", (int)(QUIET_PEERS / 1000000));
+    return false;
 }
 
 /* END has left. A short file is read before dfparse has asked what the target is: so the socket stays until
@@ -179,10 +191,13 @@ static bool lingers(struct source *s)
     if (s->out.dead || !s->listening || strcmp(s->reason, "complete") != 0 || s->stop ||
         signals_seen() > s->signals_before)
         return false;
-    if (may_come(s, mono_us()))
+    uint64_t now = mono_us();
+    if (s->left_at == 0)
+        s->left_at = now;
+    if (may_come(s, now))
         return true;
     output_close(&s->out); /* the stages behind us end with the stream, not with this process */
-    return file_peers_busy(s);
+    return await_peers(s, now);
 }
 
 static bool over(struct source *s)

@@ -122,6 +122,8 @@ static void on_line(void *ctx, struct peer *p, const char *line)
     struct source *s = ctx;
     log_event(LOG_DEBUG, NO_FLOW, "event=message role=%s line=%s", role_name(p->role),
               log_quote(line, strlen(line)));
+    if (p->role == ROLE_PARSER || p->role == ROLE_WRITER)
+        s->heard_at = mono_us();
     if (p->role == ROLE_PARSER)
         on_parser_line(s, p, line);
     else if (p->role == ROLE_WRITER && ctl_is(line, "target"))

@@ -35,6 +35,8 @@ struct source {
     bool stop;               /* asked for over the control socket */
     bool eof;                /* END is written or on its way */
     uint64_t came_at;        /* mono_us when the reader of the output took its first byte; 0: not yet */
+    uint64_t left_at;        /* mono_us when END had left; 0: not yet */
+    uint64_t heard_at;       /* mono_us of the last message of a parser or writer */
     unsigned signals_before; /* seen when END was written */
     uint64_t bytes;
     int status;

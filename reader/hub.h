@@ -10,6 +10,8 @@
 #include "ctl.h"
 #include "loop.h"
 
+#define QUIET_PEERS ((uint64_t)60 * 1000000) /* µs: at the end, those that say nothing are not waited for */
+
 enum role { ROLE_NONE, ROLE_PARSER, ROLE_WRITER, ROLE_FLOW, ROLE_SUPERVISOR, ROLE_COUNT };
 
 struct hub;

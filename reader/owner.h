@@ -23,7 +23,6 @@
 #define RESTARTS_MAX  20
 #define US            ((uint64_t)1000000)
 #define REREAD_GRACE  (10 * US) /* ending: for keys that a parser still waits for */
-#define QUIET_WRITERS (60 * US) /* ending: writers that say nothing for so long are not waited for */
 
 enum phase {
     PHASE_CONNECT,  /* handshake on the control connection */

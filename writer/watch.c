@@ -11,11 +11,12 @@
 #include "target.h"
 #include "writer.h"
 
-#define CALL_MS   20000
-#define ASK_EVERY ((uint64_t)5000000) /* us between two looks at a server's counters */
-#define SAY_AGAIN ((uint64_t)1000000) /* us between two messages to dfreader */
-#define LAST_WAIT ((uint64_t)1000000) /* us for the last look */
-#define SILENT    ((uint64_t)5000000) /* us without a reply before a target is called silent */
+#define CALL_MS    20000
+#define ASK_EVERY  ((uint64_t)5000000)  /* us between two looks at a server's counters */
+#define SAY_ANYWAY ((uint64_t)15000000) /* us: then what is known already, as long as something goes on */
+#define SAY_AGAIN  ((uint64_t)1000000)  /* us between two messages to dfreader */
+#define LAST_WAIT  ((uint64_t)1000000)  /* us for the last look */
+#define SILENT     ((uint64_t)5000000)  /* us without a reply before a target is called silent */
 
 static const char info_stats[] = "*2\r\n$4\r\nINFO\r\n$5\r\nstats\r\n";
 
@@ -306,7 +307,12 @@ static void say(struct writer *w, uint64_t now)
                    (unsigned long long)st->evicted);
     meta_add(&b, "why", s.why, strnlen(s.why, 80), '\0');
     x->said_at = now;
-    if (b.p != NULL && strncmp((const char *)b.p, x->said, sizeof x->said) != 0) {
+    /* A dfreader at its end waits for writers as long as it hears of them. */
+    bool goes_on = st->requests != x->requests || strcmp(s.name, "ok") != 0;
+    bool anyway = goes_on && us_since(now, x->sent_at) >= SAY_ANYWAY;
+    if (b.p != NULL && (anyway || strncmp((const char *)b.p, x->said, sizeof x->said) != 0)) {
+        x->sent_at = now;
+        x->requests = st->requests;
         strlcpy(x->said, (const char *)b.p, sizeof x->said);
         (void)ctl_send(&w->live.ctl, "%s", x->said);
     }

@@ -16,7 +16,9 @@ struct watch {
     unsigned asked;              /* requests on their way (single server) */
     bool known;                  /* base holds (single server) */
     uint64_t base;               /* evicted_keys of the single server, last seen */
-    uint64_t said_at;            /* mono_us of the last message to dfreader */
+    uint64_t said_at;            /* mono_us of the last look at what dfreader has to know */
+    uint64_t sent_at;            /* mono_us of the last message to it */
+    uint64_t requests;           /* confirmed then */
     char said[400];              /* it */
     uint64_t ending;             /* mono_us of the last look; 0: not yet */
     const char *vanished;        /* a position key has; NULL: no */

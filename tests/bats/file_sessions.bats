@@ -163,6 +163,40 @@ target_kind() { dfparse --json "$1" | sed -n 's/.*"type":"target".*"kind":"\([a-
     [[ ! -e $CONTROL ]]
 }
 
+@test "a writer that says nothing for 60 seconds is not waited for" {
+    hashes 20000
+    mkfifo "$TMP/raw" "$TMP/says"
+    background bash -c 'exec dfreader --control "$1" -o "$2" "$3" 2>"$4"' - "$CONTROL" "$TMP/raw" "$TMP/hashes.dfs" "$TMP/err"
+    local reader=$!
+    exec 7<>"$TMP/raw"
+    dd bs=65536 count=1 iflag=fullblock <&7 >"$TMP/kept" 2>/dev/null
+    background bash -c 'exec probe talk "$1" "role=writer nonce=$2" <"$3" 7<&-' - "$CONTROL" \
+        "$(probe records "$TMP/kept" 2>/dev/null | sed -n 's/.* nonce=\([^ ]*\).*/\1/p')" "$TMP/says"
+    exec {says}>"$TMP/says"
+    wait_until 5 bash -c "dfreader --ask '$CONTROL' | grep -q ' writers=1 '"
+    background bash -c 'exec cat <&7 >/dev/null'
+    exec 7<&-
+    wait_until 70 ended "$reader"
+    reap 5 "$reader"
+    exec {says}>&-
+    [[ $status -eq 0 ]] || fail "status $status"
+    grep -q 'event=peers-quiet seconds=60' "$TMP/err"
+}
+
+@test "a writer that is slow and well is waited for: it tells that it goes on" {
+    hashes 200
+    start_redis
+    dfreader -vv --control "$CONTROL" "$TMP/hashes.dfs" 2>"$TMP/err" 3>&- | dfparse 3>&- |
+        rediswriter -q --max-ops 5 "redis://127.0.0.1:$REDIS_PORT" 3>&- &
+    local pid=$!
+    PIDS+=("$pid")
+    said() { [[ $(grep -c 'role=writer line="health .* target=ok errors=0 ' "$TMP/err") -ge 2 ]]; }
+    wait_until 25 said
+    dfreader --ask "$CONTROL" limit ops=0
+    reap 10 "$pid"
+    [[ $status -eq 0 ]]
+}
+
 @test "a dfreader that is killed is something lost on the way, not a damaged file" {
     hashes 20000
     start_redis
