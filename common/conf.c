@@ -66,7 +66,7 @@ static void check_twice(struct source *s, const char *section, const char *name)
     snprintf(key, sizeof key, "%s %s", section, name);
     for (size_t i = 0; i < s->nseen; i++)
         if (strcmp(s->seen[i], key) == 0)
-            fatal(EXIT_USAGE, "%s: line %u: %s stands twice in section [%s]", s->name, s->line,
+            fatal(EXIT_USAGE, "%s: line %u: %s is given twice in section [%s]", s->name, s->line,
                   log_quote(name, strlen(name)), section);
     s->seen = xrealloc(s->seen, (s->nseen + 1) * sizeof *s->seen);
     s->seen[s->nseen++] = xstrdup(key);

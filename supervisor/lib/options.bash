@@ -45,7 +45,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       of rediswriter(1):   --on-source-flush, --strict, --wait, --connections, --window, --barrier-spill-max,
                            --input-timeout, --at-least-once, --durable-target, --no-mset,
                            --takeover
-      --target-version V   write for this target instead of asking it
+      --target-version V   write for this target instead of asking it; --target-modules A,B: it has these modules
       --unsupported WHAT   report (default), approximate or fail
       --max-ops N          requests a second that the target gets (0: no limit)
       --max-bytes SIZE     bytes of them a second (0: no limit)
@@ -92,7 +92,7 @@ declare -A handed_on=(
     [no-verify]='r flag' [verify-rate]='r value'
     [spill-dir]='rw value'
     [include]='p value' [exclude]='p value' [rename-prefix]='p value' [db-map]='p value'
-    [target-version]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
+    [target-version]='p value' [target-modules]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
     [max-bulk]='p value' [target-timeout]='p value' [eviction-hints]='p flag' [no-reread]='p flag' [stats]='p flag'
     [on-source-flush]='w value' [position-file]='w value' [errors-to]='w value' [wait]='w value'
     [connections]='w value' [window]='w value' [barrier-spill-max]='w value' [input-timeout]='w value'

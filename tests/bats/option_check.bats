@@ -47,6 +47,17 @@ refused() { # text of the message, options of df2redis
     refused '--resume belongs to the process that owns the session' -c "$TMP/conf" replicate
 }
 
+@test "--target-modules is handed on, and a name of the configuration" {
+    refused '--target-modules goes with --target-version' --target-modules ReJSON migrate
+    printf '[df2redis]\ntarget-modules = ReJSON\ntarget-version = %s\n' "$(server_version)" >"$TMP/conf"
+    run df2redis -c "$TMP/conf" migrate "$SOURCE" "$TARGET"
+    assert_status 0
+}
+
+@test "a status that the supervisor does not retry is not retried by the unit either" {
+    grep -qx 'RestartPreventExitStatus=1 2 3 4' "$REPO/examples/df2redis@.service"
+}
+
 @test "record has no writer" {
     run df2redis -v --window 0 --until synced record "$SOURCE" "$TMP/file"
     assert_status 0
