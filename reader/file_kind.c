@@ -34,6 +34,13 @@ static int is_aof(const uint8_t *p, size_t n)
     return n >= 4 && p[0] == '*' && p[1] >= '0' && p[1] <= '9';
 }
 
+/* As far as there are bytes: of what is cut within its magic, dfparse says that it is cut short. */
+static int begins(const uint8_t *p, size_t n, const char *magic)
+{
+    size_t len = strlen(magic);
+    return memcmp(p, magic, n < len ? n : len) == 0;
+}
+
 const char *file_kind_fault(const uint8_t *p, size_t n, int *status)
 {
     uint8_t header[REC_STREAM];
@@ -51,6 +58,9 @@ const char *file_kind_fault(const uint8_t *p, size_t n, int *status)
         if (n >= k->at + k->n && memcmp(p + k->at, k->magic, k->n) == 0)
             return k->text;
     }
+    *status = EXIT_DAMAGED; /* of a kind that is not known, or a snapshot whose first bytes are */
+    if (!begins(p, n, "REDIS") && !begins(p, n, "VALKEY"))
+        return "damaged at byte 0: expected the magic REDISnnnn or VALKEYnnn of a snapshot";
     *status = EXIT_DONE;
     return NULL;
 }

@@ -290,6 +290,16 @@ ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
     [[ $output != *lock* ]]
 }
 
+@test "a file of an unknown kind: dfreader alone ends with status 4, too" {
+    printf 'SET a b, and more than a magic has\n' >"$TMP/unknown"
+    run bash -c 'dfreader "$0" >"$0.raw"' "$TMP/unknown"
+    assert_status 4
+    assert_output_has "$TMP/unknown: damaged at byte 0: expected the magic"
+    run bash -c 'dfreader - <"$0" | dfparse -t 7.0 --null' "$TMP/unknown"
+    assert_status 4
+    [[ $(grep -c 'level=error' <<<"$output") -eq 1 ]] || fail "$output"
+}
+
 @test "a file shorter than a magic is called what it is" {
     printf 'SET a b\n' >"$TMP/short"
     run bash -c 'dfreader "$0" | dfparse -t 7.0 --null' "$TMP/short"
