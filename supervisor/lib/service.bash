@@ -85,12 +85,13 @@ check_stages() {
     [[ $command == record ]] || check_stage rediswriter "${run_target_args[@]}" "$target_url"
 }
 
+# Wrong options, or a file that they name and that cannot be read. Anything else shows when the stage runs.
 check_stage() { # program arguments…
-    local said
-    said=$("$here/$1" --check-options "${@:2}" 2>&1 4>&- 5>&- 7>&- 8>&- 9>&-)
-    worst=$?
-    [[ $stopping -eq 0 && $worst -ne 0 ]] || { worst=0; return 0; }
-    [[ $worst -lt 128 ]] || worst=75
+    local said st
+    said=$(timeout -k 1 5 "$here/$1" --check-options "${@:2}" 2>&1 4>&- 5>&- 7>&- 8>&- 9>&-)
+    st=$?
+    [[ $stopping -eq 0 && ($st -eq 1 || $st -eq 2) ]] || return 0
+    worst=$st
     printf '%s\n' "$said" >&"$messages"
     last_error=${said##*$'\n'}
     return 1

@@ -212,7 +212,11 @@ stub() { # name, commands of sh
     [[ -e $TMP/libexec ]] || ln -s "$BUILD/libexec" "$TMP/libexec"
     [[ -e $TMP/bin/df2redis ]] || { ln -s "$BUILD"/bin/* "$TMP/bin" && rm "$TMP/bin/df2redis" && cp "$BUILD/bin/df2redis" "$TMP/bin"; }
     rm -f "$TMP/bin/$1"
-    printf '#!/bin/sh\ntrap "" TERM\n%s\n' "$2" >"$TMP/bin/$1"
+    {
+        printf '#!/bin/sh\ntrap "" TERM\n'
+        echo 'case $1 in --check-options) exit 0 ;; esac'
+        printf '%s\n' "$2"
+    } >"$TMP/bin/$1"
     chmod +x "$TMP/bin/$1"
 }
 
