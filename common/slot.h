@@ -5,8 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SLOTS     16384u
-#define SLOT_NONE 65535u
+#define SLOTS 16384u
 
 uint16_t key_slot(const void *key, size_t n);
 

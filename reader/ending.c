@@ -144,15 +144,18 @@ void owner_stop(struct owner *w, const char *reason, int status)
     begin_ending(w, reason, "");
 }
 
+void owner_stop_asked(struct owner *w)
+{
+    owner_stop(w, "stop", w->info.flows > 0 && w->synced == w->info.flows ? EXIT_DONE : EXIT_PARTIAL);
+}
+
 void owner_output_died(struct owner *w)
 {
     int status;
-    const char *why = output_fault(&w->out, &status);
     if (w->output_reported || (owner_ending(w) && !w->out.lost)) /* with END delivered its reader may go */
         return;
     w->output_reported = true;
-    log_event(output_left(&w->out) ? LOG_DEBUG : LOG_ERROR, NO_FLOW,
-              "event=output-failed status=%d reason=\"%s\"", status, why);
+    const char *why = output_report(&w->out, NO_FLOW, &status);
     w->status = exit_worse(w->status, status);
     tell_flows(w, "error", why);
     w->phase = PHASE_DONE;

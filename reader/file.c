@@ -254,9 +254,7 @@ static void begin(struct source *s, int found, const char *why, struct hub_obser
 static void output_failed(struct source *s)
 {
     int status;
-    const char *why = output_fault(&s->out, &status);
-    log_event(output_left(&s->out) ? LOG_DEBUG : LOG_ERROR, NO_FLOW,
-              "event=output-failed status=%d reason=\"%s\"", status, why);
+    (void)output_report(&s->out, NO_FLOW, &status);
     s->status = exit_worse(s->status, status);
 }
 

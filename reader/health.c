@@ -35,7 +35,7 @@ void health_pong(struct owner *w, bool offsets)
     w->alarms &= ~(unsigned)ALARM_MASTER;
     bool known = offsets && r->top.type == REDIS_REPLY_ARRAY;
     for (unsigned i = 0; known && i < w->info.flows; i++)
-        w->flows[i].head = i < w->heads_cap && (unsigned)r->count > i ? w->heads[i] : 0;
+        w->flows[i].head = (unsigned)r->count > i ? w->heads[i] : 0;
     w->control.reply.numbers = NULL;
     if (known && w->heads_at == 0 && w->partial > 0)
         tell_heads(w);
@@ -56,7 +56,7 @@ void health_ping(struct owner *w, uint64_t now)
         return;
     w->pinged_at = now;
     w->control.reply.numbers = stable ? w->heads : NULL;
-    w->control.reply.numbers_cap = stable ? w->heads_cap : 0;
+    w->control.reply.numbers_cap = stable ? w->info.flows : 0;
     (void)session_request(w, stable ? AWAIT_OFFSETS : AWAIT_PING, stable ? 2 : 1, stable ? offsets : ping);
 }
 

@@ -420,11 +420,9 @@ static void take_signals(struct joiner *j)
 static void output_died(struct joiner *j)
 {
     int status;
-    const char *why = output_fault(&j->out, &status);
     if (j->done || (j->ending && !j->out.lost))
         return;
-    log_event(output_left(&j->out) ? LOG_DEBUG : LOG_ERROR, (int)j->o->flow,
-              "event=output-failed status=%d reason=\"%s\"", status, why);
+    const char *why = output_report(&j->out, (int)j->o->flow, &status);
     tell_lost(j, status, why, false);
     j->status = exit_worse(j->status, status);
     j->done = true;

@@ -350,7 +350,8 @@ bool output_taken(const struct output *out)
     return ioctl(out->fd, FIONREAD, &n) == 0 && n >= 0 && out->written > (uint64_t)n;
 }
 
-bool output_left(const struct output *out)
+/* It is dead as its reader has gone. That says the reader: here it is what follows from it. */
+static bool reader_left(const struct output *out)
 {
     return out->dead && (out->error == EPIPE || out->error == ECONNRESET);
 }
@@ -368,4 +369,12 @@ const char *output_fault(const struct output *out, int *status)
                  strerror(out->dead ? out->error : out->spill_error));
         return text;
     }
+}
+
+const char *output_report(const struct output *out, int flow, int *status)
+{
+    const char *why = output_fault(out, status);
+    log_event(reader_left(out) ? LOG_DEBUG : LOG_ERROR, flow, "event=output-failed status=%d reason=\"%s\"",
+              *status, why);
+    return why;
 }

@@ -93,13 +93,13 @@ static inline bool output_is_channel(const struct output *out)
 /* Its reader has taken something: of a pipe anything, of a socket all that was written. */
 bool output_taken(const struct output *out);
 
-/* It is dead as its reader has gone. That says the reader: here it is what follows from it. */
-bool output_left(const struct output *out);
-
 /* The next stage has not yet taken everything that was written: it is behind, not the source. */
 bool output_behind(const struct output *out);
 
 /* Why the output is dead, or why a record was dropped, and the exit status of that. */
 const char *output_fault(const struct output *out, int *status);
+
+/* The same, said in the log: an error, unless it follows from the failure of another stage. */
+const char *output_report(const struct output *out, int flow, int *status);
 
 #endif

@@ -43,7 +43,7 @@ static void take_signals(struct owner *w)
 {
     unsigned n = signals_seen();
     if (n > 0 && !owner_ending(w))
-        owner_stop(w, "stop", w->info.flows > 0 && w->synced == w->info.flows ? EXIT_DONE : EXIT_PARTIAL);
+        owner_stop_asked(w);
     if (n > w->signals_before && w->phase != PHASE_DONE) {
         bool whole = output_flushed(&w->out) && !w->out.dead;
         if (!whole)

@@ -20,9 +20,9 @@
 #include "sessinfo.h"
 #include "verify.h"
 
-#define RESTARTS_MAX  20
-#define US            ((uint64_t)1000000)
-#define REREAD_GRACE  (10 * US) /* ending: for keys that a parser still waits for */
+#define RESTARTS_MAX 20
+#define US           ((uint64_t)1000000)
+#define REREAD_GRACE (10 * US) /* ending: for keys that a parser still waits for */
 
 enum phase {
     PHASE_CONNECT,  /* handshake on the control connection */
@@ -86,7 +86,6 @@ struct owner {
     bool stable_ok;
     uint64_t pinged_at;
     uint64_t *heads; /* next LSN of each flow at the master, as it last said at heads_at */
-    unsigned heads_cap;
     uint64_t heads_at;
     unsigned alarms;
     uint64_t barrier_since; /* a FLUSH waits at the writer, 0: none */
@@ -175,6 +174,9 @@ void peers_forget_positions(struct owner *w);
  * behind what was forwarded, and acknowledgements go on until the writers have gone. */
 void owner_fail(struct owner *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void owner_stop(struct owner *w, const char *reason, int status);
+
+/* By a signal or a message: before all flows are synced the full sync is not complete. */
+void owner_stop_asked(struct owner *w);
 
 /* Like owner_fail, where another stage has failed and said why: here that is no error of its own. */
 void owner_follow(struct owner *w, int status, const char *why);

@@ -96,7 +96,7 @@ static void on_flow_line(struct owner *w, struct peer *p, const char *line)
     uint64_t number;
     char text[400];
     if (ctl_is(line, "stop")) {
-        owner_stop(w, "stop", w->synced == w->info.flows && w->info.flows > 0 ? EXIT_DONE : EXIT_PARTIAL);
+        owner_stop_asked(w);
         return;
     }
     struct oflow *f = flow_of(w, line, &i);
@@ -261,7 +261,7 @@ static void on_supervisor_line(struct owner *w, struct peer *p, const char *line
     } else if (ctl_is(line, "limit")) {
         relay_limit(&w->relay, &w->hub, p, line);
     } else if (ctl_is(line, "stop")) {
-        owner_stop(w, "stop", w->synced == w->info.flows && w->info.flows > 0 ? EXIT_DONE : EXIT_PARTIAL);
+        owner_stop_asked(w);
         hub_send(p, "stopping");
         hub_send(p, "end");
     } else {

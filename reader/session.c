@@ -195,7 +195,6 @@ static void handshake_done(struct owner *w, unsigned flows_before)
     }
     w->flows = xcalloc(w->info.flows, sizeof *w->flows);
     w->heads = xrealloc(w->heads, w->info.flows * sizeof *w->heads);
-    w->heads_cap = w->info.flows;
     announce_session(w);
     if (!w->info.resume) {
         session_open_flows(w);
