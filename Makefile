@@ -22,6 +22,7 @@ TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
+COMPLETE = df2redis dfreader dfparse rediswriter
 PARTS    = $(notdir $(wildcard supervisor/lib/*))
 LIBEXEC  = $(PARTS:%=$(B)/libexec/df2redis/%)
 MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis.1
@@ -164,7 +165,7 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/bench/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/bench/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
@@ -194,6 +195,9 @@ install: all
 	install -m 755 $(BINS) $(SCRIPT) $(DESTDIR)$(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/libexec/df2redis
 	install -m 644 $(LIBEXEC) $(DESTDIR)$(PREFIX)/libexec/df2redis
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	for name in $(COMPLETE); do install -m 644 supervisor/completion.bash \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$name || exit 1; done
 	install -m 644 $(MAN1:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(MAN5:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 644 $(MAN7:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man7
@@ -201,6 +205,7 @@ install: all
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS) df2redis)
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/df2redis
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/bash-completion/completions/,$(COMPLETE))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(MAN1)) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man5/,$(MAN5)) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man7/,$(MAN7))

@@ -3,10 +3,10 @@
 #ifndef DF_TLS_H
 #define DF_TLS_H
 
-#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "option.h"
 #include "sock.h"
 
 struct tls_options {
@@ -19,28 +19,8 @@ struct tls_options {
     bool insecure;    /* verify nothing */
 };
 
-/* The options that both programs have; their numbers for getopt_long begin here. */
-enum {
-    OPT_TLS_CA = 1000,
-    OPT_TLS_CERT,
-    OPT_TLS_KEY,
-    OPT_TLS_KEY_PASSWORD,
-    OPT_TLS_SERVER_NAME,
-    OPT_TLS_INSECURE
-};
-
-/* clang-format off */
-#define TLS_LONG_OPTIONS                                                        \
-    {"tls-ca", required_argument, NULL, OPT_TLS_CA},                            \
-    {"tls-cert", required_argument, NULL, OPT_TLS_CERT},                        \
-    {"tls-key", required_argument, NULL, OPT_TLS_KEY},                          \
-    {"tls-key-password-file", required_argument, NULL, OPT_TLS_KEY_PASSWORD},   \
-    {"tls-server-name", required_argument, NULL, OPT_TLS_SERVER_NAME},          \
-    {"tls-insecure", no_argument, NULL, OPT_TLS_INSECURE}
-/* clang-format on */
-
-/* Take one of them (a pointer to arg is kept). False: it is none. */
-bool tls_option(struct tls_options *o, int option, const char *arg);
+/* The options for a struct tls_options, for an OPTION_TABLE. */
+extern const struct option_row tls_rows[];
 
 /* Something was set. */
 bool tls_options_given(const struct tls_options *o);

@@ -17,18 +17,18 @@
 
 #define READ_AHEAD ((size_t)128 << 10) /* several records with one system call */
 
-bool tls_option(struct tls_options *o, int option, const char *arg)
-{
-    switch (option) {
-    case OPT_TLS_CA: o->ca = arg; return true;
-    case OPT_TLS_CERT: o->cert = arg; return true;
-    case OPT_TLS_KEY: o->key = arg; return true;
-    case OPT_TLS_KEY_PASSWORD: o->key_password = arg; return true;
-    case OPT_TLS_SERVER_NAME: o->server_name = arg; return true;
-    case OPT_TLS_INSECURE: o->insecure = true; return true;
-    default: return false;
-    }
-}
+#define AT(field)  OPTION_AT(struct tls_options, field)
+
+const struct option_row tls_rows[] = {
+    OPTION_ARG(TEXT, "tls-ca", "FILE|DIR", "CA certificates to trust (those of the system)", AT(ca)),
+    OPTION_ARG(TEXT, "tls-cert", "FILE", "our own certificate, where the other side wants one", AT(cert)),
+    OPTION_ARG(TEXT, "tls-key", "FILE", "its key (in the same file)", AT(key)),
+    OPTION_ARG(TEXT, "tls-key-password-file", "FILE", "password of the key", AT(key_password)),
+    OPTION_ARG(TEXT, "tls-server-name", "NAME", "name in the other side's certificate (the host)",
+               AT(server_name)),
+    OPTION_FLAG(ON, "tls-insecure", AT(insecure), "do not verify the other side's certificate"),
+    {.kind = OPTION_END},
+};
 
 bool tls_options_given(const struct tls_options *o)
 {

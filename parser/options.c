@@ -1,190 +1,133 @@
 #include "options.h"
 
-#include <getopt.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <bsd/stdlib.h>
 
-#include "conf.h"
 #include "exits.h"
 #include "fatal.h"
-#include "size.h"
-#include "version.h"
+#include "option.h"
 
-enum {
-    OPT_JSON = 256,
-    OPT_RESP,
-    OPT_NULL,
-    OPT_STATS,
-    OPT_RESTORE,
-    OPT_PART,
-    OPT_UNSUPPORTED,
-    OPT_WAIT,
-    OPT_REPORT,
-    OPT_INCLUDE,
-    OPT_EXCLUDE,
-    OPT_RENAME,
-    OPT_DBMAP,
-    OPT_HINTS,
-    OPT_BULK,
-    OPT_EXISTING,
-    OPT_NO_REREAD,
-    OPT_MODULES,
-    OPT_EXPAND,
-    OPT_CHECK,
-    OPT_VERSION
-};
-
-static const struct option longs[] = {
-    {"json", no_argument, NULL, OPT_JSON},
-    {"resp", no_argument, NULL, OPT_RESP},
-    {"null", no_argument, NULL, OPT_NULL},
-    {"stats", no_argument, NULL, OPT_STATS},
-    {"output", required_argument, NULL, 'o'},
-    {"target-version", required_argument, NULL, 't'},
-    {"target-modules", required_argument, NULL, OPT_MODULES},
-    {"target-timeout", required_argument, NULL, OPT_WAIT},
-    {"restore-limit", required_argument, NULL, OPT_RESTORE},
-    {"part-size", required_argument, NULL, OPT_PART},
-    {"unsupported", required_argument, NULL, OPT_UNSUPPORTED},
-    {"report", required_argument, NULL, OPT_REPORT},
-    {"include", required_argument, NULL, OPT_INCLUDE},
-    {"exclude", required_argument, NULL, OPT_EXCLUDE},
-    {"rename-prefix", required_argument, NULL, OPT_RENAME},
-    {"db-map", required_argument, NULL, OPT_DBMAP},
-    {"max-bulk", required_argument, NULL, OPT_BULK},
-    {"expand", no_argument, NULL, OPT_EXPAND},
-    {"eviction-hints", no_argument, NULL, OPT_HINTS},
-    {"no-reread", no_argument, NULL, OPT_NO_REREAD},
-    {"on-existing", required_argument, NULL, OPT_EXISTING},
-    {"config", required_argument, NULL, 'c'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},
-    {"check-options", no_argument, NULL, OPT_CHECK},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {NULL, 0, NULL, 0},
-};
-
-static const char help[] =
+static const char usage[] =
     "usage: dfparse [options] [FILE...]\n"
-    "Turns raw records (dfreader) into command records (rediswriter). Reads FILEs, else standard input.\n"
-    "\n"
-    "      --json               one JSON object a record\n"
-    "      --resp               bare RESP requests, for redis-cli --pipe\n"
-    "      --null               parse only\n"
-    "  -o, --output WHERE       -, a file, or unix:PATH (default: standard output)\n"
-    "  -t, --target-version V   write for this target: 7.0.15, redis:7.2, valkey:8.0, dragonfly:1.40, "
-    "portable;\n"
-    "                           with /cluster behind it for a cluster\n"
-    "                           (default: what rediswriter announces; offline: portable)\n"
-    "      --target-modules A,B modules that the target of -t has, as its MODULE LIST names them\n"
-    "      --target-timeout S   wait that long for the announcement (30)\n"
-    "      --restore-limit N    larger values are written as commands (64k; 0: all)\n"
-    "      --part-size N        bytes of such a command (64k)\n"
-    "      --max-bulk N         the target's proto-max-bulk-len where rediswriter does not say it (512m)\n"
-    "      --unsupported WHAT   report (default), approximate or fail\n"
-    "      --include RULE       only these: GLOB, prefix:P, regex:R, type:T, db:N (may be repeated)\n"
-    "      --exclude RULE       not these\n"
-    "      --rename-prefix A=B  keys that begin with A begin with B\n"
-    "      --db-map A=B[,C=D]   database A becomes B; *=B: all others\n"
-    "      --on-existing WHAT   keys that the target holds: overwrite (default), skip or fail\n"
-    "                           (default: what rediswriter says)\n"
-    "      --eviction-hints     carry idle times and use counters of files over (by RESTORE, strings too)\n"
-    "      --expand             read a command stream, and write its RESTORE requests as commands\n"
-    "      --no-reread          report what only the source knows instead of reading the key again\n"
-    "      --report FILE        list everything that was not carried over, a JSON object a line\n"
-    "      --stats              counters on standard error at the end\n"
-    "  -c, --config FILE        options from section [parser] of an INI file\n"
-    "  -v, --verbose            more messages; twice: all\n"
-    "  -h, --help, --version\n"
-    "See dfparse(1), dfrecord(5).\n";
+    "Turns raw records (dfreader) into command records (rediswriter). Reads FILEs, else standard input.\n";
 
-static enum unsupported unsupported_of(const char *s)
-{
-    if (strcmp(s, "report") == 0)
-        return UNSUPPORTED_REPORT;
-    if (strcmp(s, "approximate") == 0)
-        return UNSUPPORTED_APPROXIMATE;
-    if (strcmp(s, "fail") == 0)
-        return UNSUPPORTED_FAIL;
-    fatal(EXIT_USAGE, "--unsupported takes report, approximate or fail, not %s", s);
-}
+static const char *const unsupported_words[] = {"report", "approximate", "fail", NULL};
 
-static void set_mode(struct options *o, enum emit_mode mode)
+static const char *set_mode(struct options *o, enum emit_mode mode)
 {
     if (o->mode != EMIT_RECORDS && o->mode != mode)
-        fatal(EXIT_USAGE, "only one of --json, --resp and --null can be given");
+        return "only one of --json, --resp and --null can be given";
     o->mode = mode;
+    return NULL;
 }
 
-static void set_target(struct options *o, const char *text)
+static const char *take_json(void *to, const char *arg)
 {
+    (void)arg;
+    return set_mode(to, EMIT_JSON);
+}
+
+static const char *take_resp(void *to, const char *arg)
+{
+    (void)arg;
+    return set_mode(to, EMIT_RESP);
+}
+
+static const char *take_null(void *to, const char *arg)
+{
+    (void)arg;
+    return set_mode(to, EMIT_NULL);
+}
+
+static const char *take_target(void *to, const char *text)
+{
+    struct options *o = to;
     enum existing existing = o->target.existing;
-    if (!target_parse(&o->target, text))
-        fatal(EXIT_USAGE, "unknown target version %s", text);
+    bool known = target_parse(&o->target, text);
     o->target.existing = existing;
     o->have_target = true;
+    return known ? NULL : "no such server or version is known";
 }
 
-static unsigned seconds(const char *s, const char *name)
+static const char *take_existing(void *to, const char *text)
 {
-    const char *fault;
-    long long v = strtonum(s, 0, 86400, &fault);
-    if (fault != NULL)
-        fatal(EXIT_USAGE, "%s %s: %s", name, s, fault);
-    return (unsigned)v;
+    struct options *o = to;
+    o->have_existing = true;
+    return target_existing(&o->target, text) ? NULL : "must be overwrite, skip or fail";
 }
 
-static size_t size_of(const char *s, const char *name, size_t least, size_t most)
+static const char *take_include(void *to, const char *rule)
 {
-    uint64_t v;
-    if (!size_parse(s, &v) || v < least || v > most)
-        fatal(EXIT_USAGE, "%s takes a size of %zu to %zu bytes, not %s", name, least, most, s);
-    return (size_t)v;
+    return select_add_rule(&((struct options *)to)->select, rule, false);
 }
 
-static void check(const char *fault, const char *name)
+static const char *take_exclude(void *to, const char *rule)
 {
-    if (fault != NULL)
-        fatal(EXIT_USAGE, "%s %s: %s", name, optarg, fault);
+    return select_add_rule(&((struct options *)to)->select, rule, true);
 }
 
-static void take(struct options *o, int opt, char **argv)
+static const char *take_rename(void *to, const char *rule)
 {
-    switch (opt) {
-    case OPT_JSON: set_mode(o, EMIT_JSON); break;
-    case OPT_RESP: set_mode(o, EMIT_RESP); break;
-    case OPT_NULL: set_mode(o, EMIT_NULL); break;
-    case OPT_STATS: o->stats = true; break;
-    case 'o': o->output = optarg; break;
-    case 't': set_target(o, optarg); break;
-    case OPT_NO_REREAD: o->no_reread = true; break;
-    case OPT_EXISTING:
-        if (!target_existing(&o->target, optarg))
-            fatal(EXIT_USAGE, "--on-existing takes overwrite, skip or fail, not %s", optarg);
-        o->have_existing = true;
-        break;
-    case OPT_MODULES: o->modules = optarg; break;
-    case OPT_WAIT: o->target_timeout = seconds(optarg, "--target-timeout"); break;
-    case OPT_RESTORE: o->restore_limit = size_of(optarg, "--restore-limit", 0, (size_t)768 << 10); break;
-    case OPT_PART: o->part_size = size_of(optarg, "--part-size", 16, (size_t)768 << 10); break;
-    case OPT_UNSUPPORTED: o->unsupported = unsupported_of(optarg); break;
-    case OPT_INCLUDE: check(select_add_rule(&o->select, optarg, false), "--include"); break;
-    case OPT_EXCLUDE: check(select_add_rule(&o->select, optarg, true), "--exclude"); break;
-    case OPT_RENAME: check(select_add_rename(&o->select, optarg), "--rename-prefix"); break;
-    case OPT_DBMAP: check(select_add_dbs(&o->select, optarg), "--db-map"); break;
-    case OPT_BULK: o->max_bulk = size_of(optarg, "--max-bulk", (size_t)1 << 20, (size_t)1 << 40); break;
-    case OPT_EXPAND: o->expand = true; break;
-    case OPT_HINTS: o->hints = true; break;
-    case OPT_REPORT: o->report = optarg; break;
-    case 'v': o->verbose++; break;
-    case OPT_CHECK: o->check_only = true; break;
-    case 'h': fputs(help, stdout); exit(0);
-    case OPT_VERSION: puts("dfparse (df2redis) " DF2REDIS_VERSION); exit(0);
-    default: fatal_option(opt, argv);
-    }
+    return select_add_rename(&((struct options *)to)->select, rule);
 }
+
+static const char *take_dbs(void *to, const char *rule)
+{
+    return select_add_dbs(&((struct options *)to)->select, rule);
+}
+
+#define AT(field) OPTION_AT(struct options, field)
+#define PART_MAX  ((uint64_t)768 << 10)
+
+static const struct option_row rows[] = {
+    OPTION_FLAG(CALL, "json", .call = take_json, "one JSON object per record"),
+    OPTION_FLAG(CALL, "resp", .call = take_resp, "bare RESP requests, for redis-cli --pipe"),
+    OPTION_FLAG(CALL, "null", .call = take_null, "parse only"),
+    OPTION_SHORT('o', TEXT, "output", "WHERE", "-, a file, or unix:PATH (default: standard output)",
+                 AT(output)),
+    OPTION_SHORT('t', CALL, "target-version", "V",
+                 "write for this target: 7.0.15, redis:7.2, valkey:8.0,\ndragonfly:1.40, portable; with "
+                 "/cluster behind it for a cluster\n(default: what rediswriter announces; offline: portable)",
+                 .call = take_target),
+    OPTION_ARG(TEXT, "target-modules", "A,B",
+               "modules that the target of -t has, as its MODULE LIST names them", AT(modules)),
+    OPTION_ARG(NUMBER, "target-timeout", "SEC", "wait that long for the announcement (30)",
+               AT(target_timeout), .least = 0, .most = 86400),
+    OPTION_ARG(SIZE, "restore-limit", "SIZE", "larger values are written as commands (64k; 0: all)",
+               AT(restore_limit), .least = 0, .most = PART_MAX),
+    OPTION_ARG(SIZE, "part-size", "SIZE", "bytes of such a command (64k)", AT(part_size), .least = 16,
+               .most = PART_MAX),
+    OPTION_ARG(SIZE, "max-bulk", "SIZE",
+               "the target's proto-max-bulk-len where rediswriter does not say it\n(512m)", AT(max_bulk),
+               .least = (uint64_t)1 << 20, .most = (uint64_t)1 << 40),
+    OPTION_ARG(WORD, "unsupported", "report|approximate|fail", "what the target does not have (report)",
+               AT(unsupported), .words = unsupported_words),
+    OPTION_ARG(CALL, "include", "RULE",
+               "only these: GLOB, prefix:P, regex:R, type:T, db:N (may be\nrepeated)", .call = take_include),
+    OPTION_ARG(CALL, "exclude", "RULE", "not these", .call = take_exclude),
+    OPTION_ARG(CALL, "rename-prefix", "A=B", "keys that begin with A begin with B", .call = take_rename),
+    OPTION_ARG(CALL, "db-map", "A=B[,C=D]", "database A becomes B; *=B: all others", .call = take_dbs),
+    OPTION_ARG(CALL, "on-existing", "overwrite|skip|fail",
+               "keys that the target holds (default: what rediswriter says, or\noverwrite)",
+               .call = take_existing),
+    OPTION_FLAG(ON, "eviction-hints", AT(hints),
+                "carry idle times and use counters of files over (by RESTORE,\nstrings too)"),
+    OPTION_FLAG(ON, "expand", AT(expand),
+                "read a command stream, and write its RESTORE requests as commands"),
+    OPTION_FLAG(ON, "no-reread", AT(no_reread),
+                "report what only the source knows instead of reading the key again"),
+    OPTION_ARG(TEXT, "report", "FILE", "list everything that was not carried over, a JSON object per line",
+               AT(report)),
+    OPTION_FLAG(ON, "stats", AT(stats), "counters on standard error at the end"),
+    OPTION_SHORT('v', REPEAT, "verbose", NULL, "more messages; twice: all", AT(verbose)),
+    OPTION_FLAG(ON, "check-options", AT(check_only), "check the options and end"),
+    OPTION_LAST_ROWS("parser"),
+};
+
+static const struct option_program program = {.name = "dfparse",
+                                              .section = "parser",
+                                              .usage = usage,
+                                              .closing = "See dfparse(1), dfrecord(5).\n",
+                                              .rows = rows};
 
 void options_parse(struct options *o, int argc, char **argv)
 {
@@ -193,10 +136,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .part_size = (size_t)64 << 10,
                           .target_timeout = 30};
     target_portable(&o->target);
-    argv = conf_argv("parser", longs, &argc, argv);
-    opterr = 0;
-    for (int opt; (opt = getopt_long(argc, argv, ":o:t:c:vh", longs, NULL)) != -1;)
-        take(o, opt, argv);
+    int first = option_parse(&program, o, &argc, &argv);
     if (o->modules != NULL && !o->have_target)
         fatal(EXIT_USAGE,
               "--target-modules goes with --target-version: otherwise rediswriter says what the target has");
@@ -207,7 +147,7 @@ void options_parse(struct options *o, int argc, char **argv)
     if (o->mode == EMIT_RESP && o->target.existing != EXISTING_OVERWRITE)
         fatal(EXIT_USAGE,
               "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
-    o->inputs = argv + optind;
     if (o->check_only)
         exit(EXIT_DONE);
+    o->inputs = argv + first;
 }

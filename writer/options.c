@@ -1,215 +1,131 @@
 #include "options.h"
 
-#include <getopt.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <bsd/stdlib.h>
 #include <bsd/string.h>
 
-#include "conf.h"
 #include "exits.h"
 #include "fatal.h"
 #include "limit.h"
 #include "log.h"
 #include "node.h"
+#include "option.h"
 #include "record.h"
-#include "size.h"
-#include "version.h"
 
-enum {
-    OPT_EXISTING = 256,
-    OPT_FLUSH,
-    OPT_STRICT,
-    OPT_LIVE,
-    OPT_SUMMARY,
-    OPT_ERRORS_TO,
-    OPT_SPILL_DIR,
-    OPT_SPILL_MAX,
-    OPT_INPUT_TIMEOUT,
-    OPT_RECONNECT,
-    OPT_LISTEN,
-    OPT_INPUTS,
-    OPT_TASK,
-    OPT_PASSWORD,
-    OPT_NO_MSET,
-    OPT_REPLY_TIMEOUT,
-    OPT_FULL,
-    OPT_POSITION_FILE,
-    OPT_EXPECT_SAVED,
-    OPT_WAIT,
-    OPT_CONNECTIONS,
-    OPT_AT_LEAST_ONCE,
-    OPT_EXACTLY_ONCE,
-    OPT_TAKEOVER,
-    OPT_FORGET,
-    OPT_DURABLE,
-    OPT_CONNECT,
-    OPT_SENTINEL_USER,
-    OPT_SENTINEL_PASSWORD,
-    OPT_MAX_OPS,
-    OPT_MAX_BYTES,
-    OPT_WINDOW,
-    OPT_CHECK,
-    OPT_VERSION,
+static const char usage[] =
+    "usage: rediswriter [-qv] [-c FILE] [options] TARGET [input ...]\n"
+    "\n"
+    "Applies command records (see dfparse(1)) to a Redis or Valkey server. An input is a file, a\n"
+    "FIFO or - (standard input, the default). TARGET is one of\n"
+    "\n"
+    "  redis://[user[:password]@]host[:port]         also valkey://; over TLS rediss:// or valkeys://\n"
+    "  unix://[user[:password]@]/path                a Unix socket\n"
+    "  sentinel://[user[:password]@]host[:port],.../NAME   the master that these sentinels know; over\n"
+    "                                                TLS sentinels://\n"
+    "  redis-cluster://...host[:port],...            nodes of a cluster; over TLS rediss-cluster://\n";
+
+static const char *const existing_words[] = {"overwrite", "refuse", "flush", "skip", "fail", NULL};
+static const char *const full_words[] = {"fail", "flush", "overwrite", NULL};
+static const char *const flush_words[] = {"apply", "refuse", "ignore", NULL};
+
+/* What the rows fill in. */
+struct given {
+    struct options o;
+    const char *password_file, *sentinel_file, *sentinel_user;
+    int verbose;
+    bool check_only;
 };
 
-static const struct option table[] = {
-    {"on-existing", required_argument, NULL, OPT_EXISTING},
-    {"on-source-flush", required_argument, NULL, OPT_FLUSH},
-    {"strict", no_argument, NULL, OPT_STRICT},
-    {"live", no_argument, NULL, OPT_LIVE},
-    {"errors-to", required_argument, NULL, OPT_ERRORS_TO},
-    {"summary", required_argument, NULL, OPT_SUMMARY},
-    {"spill-dir", required_argument, NULL, OPT_SPILL_DIR},
-    {"barrier-spill-max", required_argument, NULL, OPT_SPILL_MAX},
-    {"input-timeout", required_argument, NULL, OPT_INPUT_TIMEOUT},
-    {"reconnect-timeout", required_argument, NULL, OPT_RECONNECT},
-    {"listen", required_argument, NULL, OPT_LISTEN},
-    {"inputs", required_argument, NULL, OPT_INPUTS},
-    {"task", required_argument, NULL, OPT_TASK},
-    {"password-file", required_argument, NULL, OPT_PASSWORD},
-    {"on-full-resync", required_argument, NULL, OPT_FULL},
-    {"position-file", required_argument, NULL, OPT_POSITION_FILE},
-    {"expect-saved", no_argument, NULL, OPT_EXPECT_SAVED},
-    {"reply-timeout", required_argument, NULL, OPT_REPLY_TIMEOUT},
-    {"wait", required_argument, NULL, OPT_WAIT},
-    {"connections", required_argument, NULL, OPT_CONNECTIONS},
-    {"at-least-once", no_argument, NULL, OPT_AT_LEAST_ONCE},
-    {"forget", no_argument, NULL, OPT_FORGET},
-    {"exactly-once", no_argument, NULL, OPT_EXACTLY_ONCE},
-    {"takeover", no_argument, NULL, OPT_TAKEOVER},
-    {"durable-target", no_argument, NULL, OPT_DURABLE},
-    {"sentinel-user", required_argument, NULL, OPT_SENTINEL_USER},
-    {"sentinel-password-file", required_argument, NULL, OPT_SENTINEL_PASSWORD},
-    {"connect-timeout", required_argument, NULL, OPT_CONNECT},
-    TLS_LONG_OPTIONS,
-    {"max-ops", required_argument, NULL, OPT_MAX_OPS},
-    {"max-bytes", required_argument, NULL, OPT_MAX_BYTES},
-    {"window", required_argument, NULL, OPT_WINDOW},
-    {"no-mset", no_argument, NULL, OPT_NO_MSET},
-    {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"config", required_argument, NULL, 'c'},
-    {"help", no_argument, NULL, 'h'},
-    {"check-options", no_argument, NULL, OPT_CHECK},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {NULL, 0, NULL, 0},
+static const char *take_listen(void *to, const char *text)
+{
+    struct given *g = to;
+    if (strncmp(text, "unix:", 5) != 0 || text[5] == '\0')
+        return "must be unix:PATH";
+    g->o.listen = text + 5;
+    return NULL;
+}
+
+#define AT(field) OPTION_AT(struct given, field)
+#define DAY       86400
+
+static const struct option_row rows[] = {
+    OPTION_ARG(WORD, "on-existing", "overwrite|refuse|flush|skip|fail",
+               "a target that holds keys (overwrite); skip and fail look at each\nkey of the snapshot",
+               AT(o.on_existing), .words = existing_words),
+    OPTION_ARG(WORD, "on-source-flush", "apply|refuse|ignore", "FLUSHALL and FLUSHDB of the source (apply)",
+               AT(o.on_source_flush), .words = flush_words),
+    OPTION_ARG(WORD, "on-full-resync", "fail|flush|overwrite",
+               "when a session cannot go on where it was (fail)", AT(o.on_full_resync), .words = full_words),
+    OPTION_ARG(TEXT, "position-file", "FILE",
+               "keep the positions there (clusters; a single server has them in\na key)",
+               AT(o.position_file)),
+    OPTION_FLAG(ON, "expect-saved", AT(o.expect_saved),
+                "positions must be there: without them, --on-full-resync decides"),
+    OPTION_ARG(TEXT, "task", "NAME", "names the connections and the position key (default)", AT(o.task)),
+    OPTION_ARG(CALL, "listen", "unix:PATH", "take inputs from connections to this socket",
+               .call = take_listen),
+    OPTION_ARG(NUMBER, "inputs", "N", "how many connections are expected there (1)", AT(o.inputs), .least = 1,
+               .most = REC_FLOWS_MAX),
+    OPTION_ARG(NUMBER, "input-timeout", "SEC", "an input that has not come by then is dead (30)",
+               AT(o.input_timeout), .least = 1, .most = DAY),
+    OPTION_ARG(NUMBER, "connect-timeout", "SEC", "for connecting, TLS included (10)", AT(o.connect_timeout),
+               .least = 1, .most = 3600),
+    OPTION_ARG(NUMBER, "reply-timeout", "SEC",
+               "a target silent for that long is connected to anew; 0: never\n(120)", AT(o.reply_timeout),
+               .least = 0, .most = DAY),
+    OPTION_ARG(NUMBER, "reconnect-timeout", "SEC", "how long a lost target is looked for (60)",
+               AT(o.reconnect_timeout), .least = 0, .most = DAY),
+    OPTION_ARG(NUMBER, "wait", "N", "applied is what N replicas have confirmed", AT(o.wait), .least = 1,
+               .most = 100),
+    OPTION_ARG(NUMBER, "connections", "N", "connections to each node (1)", AT(o.connections), .least = 1,
+               .most = CONNECTIONS_MAX),
+    OPTION_FLAG(ON, "at-least-once", AT(o.at_least_once),
+                "single server: no transactions; positions in --position-file"),
+    OPTION_FLAG(ON, "takeover", AT(o.takeover), "take the task over from another writer, or another source"),
+    OPTION_FLAG(ON, "exactly-once", AT(o.exactly_once),
+                "cluster: a position key in each slot, so that nothing counts\ntwice"),
+    OPTION_FLAG(ON, "forget", AT(o.forget),
+                "remove the position keys of the task, and its --position-file,\nand end"),
+    OPTION_FLAG(ON, "durable-target", AT(o.durable),
+                "cluster: masters keep what they confirmed when they are started\nanew"),
+    OPTION_ARG(NUMBER, "max-ops", "N", "requests a second (0: no limit)", AT(o.max_ops), .least = 0,
+               .most = INT_MAX),
+    OPTION_ARG(SIZE, "max-bytes", "SIZE", "bytes of requests a second (0: no limit)", AT(o.max_bytes),
+               .least = 0, .most = LIMIT_MAX),
+    OPTION_ARG(SIZE, "window", "SIZE", "bytes of requests in flight on a connection (4m)", AT(o.window),
+               .least = 1, .most = RING_SIZE),
+    OPTION_FLAG(ON, "live", AT(o.live), "fail when the session of the stream is not live"),
+    OPTION_FLAG(ON, "strict", AT(o.strict), "stop at the first data error"),
+    OPTION_ARG(TEXT, "errors-to", "FILE", "keep the requests that failed, as a stream to be replayed",
+               AT(o.errors_to)),
+    OPTION_ARG(TEXT, "spill-dir", "DIR", "where large values and waiting records go ($TMPDIR or /tmp)",
+               AT(o.spill_dir)),
+    OPTION_ARG(SIZE, "barrier-spill-max", "SIZE",
+               "bytes a flow may keep there while it waits at a FLUSHALL (1g)", AT(o.barrier_spill),
+               .least = 0, .most = INT64_MAX),
+    OPTION_FLAG(OFF, "no-mset", AT(o.mset), "send each plain SET alone"),
+    OPTION_ARG(TEXT, "password-file", "FILE", "the target's password (or DF2REDIS_TARGET_PASSWORD)",
+               AT(password_file)),
+    OPTION_ARG(TEXT, "sentinel-user", "NAME", "user of the sentinels", AT(sentinel_user)),
+    OPTION_ARG(TEXT, "sentinel-password-file", "FILE", "their password (or DF2REDIS_SENTINEL_PASSWORD)",
+               AT(sentinel_file)),
+    {.kind = OPTION_TABLE, AT(o.tls), .table = tls_rows},
+    OPTION_ARG(TEXT, "summary", "FILE", "write the summary as JSON as well", AT(o.summary)),
+    OPTION_SHORT('q', ON, "quiet", NULL, "no summary on standard error", AT(o.quiet)),
+    OPTION_SHORT('v', REPEAT, "verbose", NULL, "say more; twice: everything", AT(verbose)),
+    OPTION_FLAG(ON, "check-options", AT(check_only), "check the options and end"),
+    OPTION_LAST_ROWS("writer"),
 };
 
-static void usage(void)
-{
-    fputs(
-        "usage: rediswriter [-qv] [-c file] [options] TARGET [input ...]\n"
-        "\n"
-        "Applies command records (see dfparse(1)) to a Redis or Valkey server. An input is a file, a\n"
-        "FIFO or - (standard input, the default). TARGET is one of\n"
-        "\n"
-        "  redis://[user[:password]@]host[:port]         also valkey://; over TLS rediss:// or valkeys://\n"
-        "  unix://[user[:password]@]/path                a Unix socket\n"
-        "  sentinel://[user[:password]@]host[:port],.../NAME   the master that these sentinels know; over\n"
-        "                                                TLS sentinels://\n"
-        "  redis-cluster://...host[:port],...            nodes of a cluster; over TLS rediss-cluster://\n"
-        "\n"
-        "  --on-existing overwrite|refuse|flush   what to do with a target that holds keys (overwrite);\n"
-        "                skip|fail                or with each key of the snapshot that it holds\n"
-        "  --on-source-flush apply|refuse|ignore  FLUSHALL and FLUSHDB of the source (apply)\n"
-        "  --on-full-resync fail|flush|overwrite  when a session cannot go on where it was (fail)\n"
-        "  --position-file FILE     keep the positions there (clusters; a single server has them in a key)\n"
-        "  --expect-saved           positions must be there: without them, --on-full-resync decides\n"
-        "  --task NAME              names the connections and the position key (default)\n"
-        "  --listen unix:PATH       take inputs from connections to this socket\n"
-        "  --inputs N               how many connections are expected there (1)\n"
-        "  --input-timeout SEC      an input that has not come by then is dead (30)\n"
-        "  --connect-timeout SEC    for connecting, TLS included (10)\n"
-        "  --reply-timeout SEC      a target silent for that long is connected to anew; 0: never (120)\n"
-        "  --reconnect-timeout SEC  how long a lost target is looked for (60)\n"
-        "  --wait N                 applied is what N replicas have confirmed\n"
-        "  --connections N          connections to each node (1)\n"
-        "  --at-least-once          single server: no transactions; positions in --position-file\n"
-        "  --takeover               take the task over from another writer, or another source\n"
-        "  --exactly-once           cluster: a position key in each slot, so that nothing counts twice\n"
-        "  --forget                 remove the position keys of the task, and its --position-file, and end\n"
-        "  --durable-target         cluster: masters keep what they confirmed when they are started anew\n"
-        "  --max-ops N              requests a second (0: no limit)\n"
-        "  --max-bytes SIZE         bytes of requests a second (0: no limit)\n"
-        "  --window SIZE            bytes of requests in flight on a connection (4m)\n"
-        "  --live                   fail when the session of the stream is not live\n"
-        "  --strict                 stop at the first data error\n"
-        "  --errors-to FILE         keep the requests that failed, as a stream to be replayed\n"
-        "  --spill-dir DIR          where large values and waiting records go ($TMPDIR or /tmp)\n"
-        "  --barrier-spill-max SIZE bytes a flow may keep there while it waits at a FLUSHALL (1g)\n"
-        "  --no-mset                send each plain SET alone\n"
-        "  --password-file FILE     the target's password (or DF2REDIS_TARGET_PASSWORD)\n"
-        "  --sentinel-user NAME     user of the sentinels, with\n"
-        "  --sentinel-password-file FILE   their password (or DF2REDIS_SENTINEL_PASSWORD)\n"
-        "  --tls-ca FILE|DIR        CA certificates to trust (those of the system)\n"
-        "  --tls-cert FILE          our own certificate, where the target wants one\n"
-        "  --tls-key FILE           its key (in the same file)\n"
-        "  --tls-key-password-file FILE   password of the key\n"
-        "  --tls-server-name NAME   name in the target's certificate (the host)\n"
-        "  --tls-insecure           do not verify the target's certificate\n"
-        "  --summary FILE           write the summary as JSON as well\n"
-        "  -q, --quiet              no summary on standard error\n"
-        "  -v, --verbose            say more; twice: everything\n"
-        "  -c, --config FILE        options from section [writer] of an INI file\n"
-        "  -h, --help, --version\n",
-        stdout);
-}
-
-static int number(const char *name, const char *text, int least, int most)
-{
-    const char *fault;
-    long long n = strtonum(text, least, most, &fault);
-    if (fault != NULL)
-        fatal(EXIT_USAGE, "--%s %s: %s (%d to %d)", name, text, fault, least, most);
-    return (int)n;
-}
-
-static uint64_t size(const char *name, const char *text)
-{
-    uint64_t n;
-    if (!size_parse(text, &n) || n > UINT64_MAX >> 1)
-        fatal(EXIT_USAGE, "--%s %s: no size (a number with k, m or g)", name, text);
-    return n;
-}
-
-static uint64_t bounded(const char *name, const char *text, uint64_t least, uint64_t most)
-{
-    uint64_t n = size(name, text);
-    if (n < least || n > most)
-        fatal(EXIT_USAGE, "--%s %s: %llu to %llu", name, text, (unsigned long long)least,
-              (unsigned long long)most);
-    return n;
-}
-
-static int choice(const char *name, const char *text, const char *const *words)
-{
-    for (int i = 0; words[i] != NULL; i++)
-        if (strcmp(words[i], text) == 0)
-            return i;
-    char list[128] = "";
-    for (int i = 0; words[i] != NULL; i++) {
-        if (i > 0)
-            strlcat(list, words[i + 1] != NULL ? ", " : " or ", sizeof list);
-        strlcat(list, words[i], sizeof list);
-    }
-    fatal(EXIT_USAGE, "--%s %s: must be %s", name, text, list);
-}
+static const struct option_program program = {
+    .name = "rediswriter", .section = "writer", .usage = usage, .rows = rows};
 
 static void check_task(const char *task)
 {
     size_t n = strspn(task, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     if (n == 0 || n > 64 || task[n] != '\0')
         fatal(EXIT_USAGE, "--task %s: 1 to 64 letters, digits, dots, dashes and underscores", task);
-}
-
-static const char *listen_path(const char *text)
-{
-    if (strncmp(text, "unix:", 5) != 0 || text[5] == '\0')
-        fatal(EXIT_USAGE, "--listen %s: must be unix:PATH", text);
-    return text + 5;
 }
 
 static bool known_scheme(const char *scheme)
@@ -239,16 +155,19 @@ static void prepare_tls(struct options *o)
                   "\"--tls-insecure: whoever answers is believed\"");
 }
 
-static void sentinel_password(struct options *o, const char *file)
+static void parse_sentinel(struct options *o, const struct given *g)
 {
-    if (!o->url.sentinel && (file != NULL || o->sentinel_user[0] != '\0'))
+    if (!o->url.sentinel && (g->sentinel_file != NULL || g->sentinel_user != NULL))
         fatal(EXIT_USAGE, "--sentinel-* belongs to a target that sentinels know: sentinel://HOST/NAME");
     if (!o->url.sentinel)
         return;
-    const char *fault =
-        url_secret(o->sentinel_password, sizeof o->sentinel_password, file, "DF2REDIS_SENTINEL_PASSWORD");
+    const char *user = g->sentinel_user != NULL ? g->sentinel_user : "";
+    if (strlcpy(o->sentinel_user, user, sizeof o->sentinel_user) >= sizeof o->sentinel_user)
+        fatal(EXIT_USAGE, "--sentinel-user: too long");
+    const char *fault = url_secret(o->sentinel_password, sizeof o->sentinel_password, g->sentinel_file,
+                                   "DF2REDIS_SENTINEL_PASSWORD");
     if (fault != NULL)
-        fatal(file != NULL ? EXIT_CANNOT : EXIT_USAGE, "password of the sentinels: %s", fault);
+        fatal(g->sentinel_file != NULL ? EXIT_CANNOT : EXIT_USAGE, "password of the sentinels: %s", fault);
 }
 
 static void parse_target(struct options *o, char *text, const char *password_file)
@@ -300,85 +219,26 @@ static void only_forget(struct options *o, int inputs)
 
 void options_parse(struct options *o, int argc, char **argv)
 {
-    static const char *const existing[] = {"overwrite", "refuse", "flush", "skip", "fail", NULL};
-    static const char *const full[] = {"fail", "flush", "overwrite", NULL};
-    static const char *const flush[] = {"apply", "refuse", "ignore", NULL};
-    const char *password_file = NULL, *sentinel_file = NULL;
-    enum log_level level = LOG_WARN;
-    bool check_only = false;
-    *o = (struct options){.task = "default",
-                          .mset = true,
-                          .barrier_spill = (uint64_t)1 << 30,
-                          .input_timeout = 30,
-                          .connect_timeout = 10,
-                          .reconnect_timeout = 60,
-                          .reply_timeout = 120,
-                          .connections = 1,
-                          .window = RING_SIZE,
-                          .inputs = 1};
+    struct given g = {.o = {.task = "default",
+                            .mset = true,
+                            .barrier_spill = (uint64_t)1 << 30,
+                            .input_timeout = 30,
+                            .connect_timeout = 10,
+                            .reconnect_timeout = 60,
+                            .reply_timeout = 120,
+                            .connections = 1,
+                            .window = RING_SIZE,
+                            .inputs = 1}};
     char **given = argv;
     int ngiven = argc;
-    argv = conf_argv("writer", table, &argc, argv);
-    int c;
-    opterr = 0;
-    while ((c = getopt_long(argc, argv, ":qvc:h", table, NULL)) != -1) {
-        switch (c) {
-        case OPT_EXISTING: o->on_existing = (enum on_existing)choice("on-existing", optarg, existing); break;
-        case OPT_FULL: o->on_full_resync = (enum on_full)choice("on-full-resync", optarg, full); break;
-        case OPT_POSITION_FILE: o->position_file = optarg; break;
-        case OPT_EXPECT_SAVED: o->expect_saved = true; break;
-        case OPT_FLUSH: o->on_source_flush = (enum on_flush)choice("on-source-flush", optarg, flush); break;
-        case OPT_STRICT: o->strict = true; break;
-        case OPT_LIVE: o->live = true; break;
-        case OPT_ERRORS_TO: o->errors_to = optarg; break;
-        case OPT_SUMMARY: o->summary = optarg; break;
-        case OPT_SPILL_DIR: o->spill_dir = optarg; break;
-        case OPT_SPILL_MAX: o->barrier_spill = size("barrier-spill-max", optarg); break;
-        case OPT_INPUT_TIMEOUT: o->input_timeout = number("input-timeout", optarg, 1, 86400); break;
-        case OPT_RECONNECT: o->reconnect_timeout = number("reconnect-timeout", optarg, 0, 86400); break;
-        case OPT_REPLY_TIMEOUT: o->reply_timeout = number("reply-timeout", optarg, 0, 86400); break;
-        case OPT_WAIT: o->wait = number("wait", optarg, 1, 100); break;
-        case OPT_DURABLE: o->durable = true; break;
-        case OPT_FORGET: o->forget = true; break;
-        case OPT_EXACTLY_ONCE: o->exactly_once = true; break;
-        case OPT_TAKEOVER: o->takeover = true; break;
-        case OPT_AT_LEAST_ONCE: o->at_least_once = true; break;
-        case OPT_CONNECTIONS:
-            o->connections = (unsigned)number("connections", optarg, 1, CONNECTIONS_MAX);
-            break;
-        case OPT_MAX_OPS: o->max_ops = (uint64_t)number("max-ops", optarg, 0, INT_MAX); break;
-        case OPT_MAX_BYTES: o->max_bytes = bounded("max-bytes", optarg, 0, LIMIT_MAX); break;
-        case OPT_WINDOW: o->window = (size_t)bounded("window", optarg, 1, RING_SIZE); break;
-        case OPT_LISTEN: o->listen = listen_path(optarg); break;
-        case OPT_INPUTS: o->inputs = (unsigned)number("inputs", optarg, 1, REC_FLOWS_MAX); break;
-        case OPT_TASK: o->task = optarg; break;
-        case OPT_PASSWORD: password_file = optarg; break;
-        case OPT_CONNECT: o->connect_timeout = number("connect-timeout", optarg, 1, 3600); break;
-        case OPT_SENTINEL_USER:
-            if (strlcpy(o->sentinel_user, optarg, sizeof o->sentinel_user) >= sizeof o->sentinel_user)
-                fatal(EXIT_USAGE, "--sentinel-user: too long");
-            break;
-        case OPT_SENTINEL_PASSWORD: sentinel_file = optarg; break;
-        case OPT_NO_MSET: o->mset = false; break;
-        case OPT_CHECK: check_only = true; break;
-        case 'q': o->quiet = true; break;
-        case 'v': level = level < LOG_DEBUG ? level + 1 : level; break;
-        case 'h': usage(); exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
-        case OPT_VERSION:
-            puts("rediswriter " DF2REDIS_VERSION);
-            exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
-        default:
-            if (tls_option(&o->tls, c, optarg))
-                break;
-            fatal_option(c, argv);
-        }
-    }
-    log_init("rediswriter", level);
-    if (optind >= argc)
+    int first = option_parse(&program, &g, &argc, &argv);
+    log_init("rediswriter", g.verbose > 1 ? LOG_DEBUG : g.verbose > 0 ? LOG_INFO : LOG_WARN);
+    if (first >= argc)
         fatal(EXIT_USAGE, "a target is needed, see rediswriter --help");
+    *o = g.o;
     check_task(o->task);
-    parse_target(o, argv[optind], password_file);
-    sentinel_password(o, sentinel_file);
+    parse_target(o, argv[first], g.password_file);
+    parse_sentinel(o, &g);
     if (o->exactly_once && (o->connections > 1 || o->at_least_once))
         fatal(EXIT_USAGE, "--exactly-once: neither with --connections nor with --at-least-once");
     if (o->url.sentinel && (o->connections > 1 || o->wait > 0))
@@ -386,9 +246,9 @@ void options_parse(struct options *o, int argc, char **argv)
               "--connections and --wait need a target that stays where it is: not with sentinel://");
     for (int i = 1; given != argv && i < ngiven; i++)
         url_hide_argument(given[i]); /* what was parsed is a copy */
-    parse_inputs(o, argc - optind - 1, argv + optind + 1);
+    parse_inputs(o, argc - first - 1, argv + first + 1);
     if (o->forget)
-        only_forget(o, argc - optind - 1);
-    if (check_only)
+        only_forget(o, argc - first - 1);
+    if (g.check_only)
         exit(EXIT_DONE);
 }

@@ -90,9 +90,35 @@ applied() { [[ $(rcli hget 'df2redis:{default}' f0) == *' 191' && $(rcli hget 'd
     done
 }
 
+@test "man pages name no option that --help does not show" {
+    local p opt help
+    for p in dfreader dfparse rediswriter df2redis; do
+        help=$("$p" --help)
+        for opt in $(grep -E '^\.It Fl' "$REPO/man/$p.1" | grep -oE 'Fl -[a-z][a-z-]*' | cut -d ' ' -f 2); do
+            grep -q -- "-$opt" <<<"$help" || fail "$p --help lacks -$opt"
+        done
+    done
+}
+
+complete_words() { # word…: what the shell offers for the last one
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+    _df2redis "$1"
+    echo "${COMPREPLY[*]}"
+}
+
+@test "completion for bash: options, commands, files" {
+    source "$REPO/supervisor/completion.bash"
+    [[ $(complete_words rediswriter --on-) == *--on-existing*--on-full-resync* ]]
+    [[ $(complete_words dfparse --json --restore-l) == --restore-limit ]]
+    [[ $(complete_words df2redis m) == *migrate* ]]
+    touch "$TMP/dump.rdb"
+    [[ $(complete_words dfreader "$TMP/du") == "$TMP/dump.rdb" ]]
+}
+
 @test "install and uninstall" {
     make -s -C "$REPO" B="$BUILD" install PREFIX=/usr DESTDIR="$TMP/root" >/dev/null
     [[ -x $TMP/root/usr/bin/df2redis && -f $TMP/root/usr/share/man/man5/dfrecord.5 ]]
+    [[ -f $TMP/root/usr/share/bash-completion/completions/dfparse ]]
     run "$TMP/root/usr/bin/df2redis" --version
     assert_status 0
     make -s -C "$REPO" B="$BUILD" uninstall PREFIX=/usr DESTDIR="$TMP/root"
