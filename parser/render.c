@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "json.h"
 #include "lanes.h"
 #include "log.h"
 #include "meta.h"
@@ -44,25 +45,6 @@ static void put(struct emit *e, const void *p, size_t n)
 
 /* ---- JSON ---- */
 
-static void json_bytes(struct buf *b, const uint8_t *p, size_t n)
-{
-    (void)buf_add(b, "\"", 1);
-    for (size_t i = 0; i < n; i++) {
-        char esc[8];
-        if (p[i] == '"' || p[i] == '\\') {
-            esc[0] = '\\';
-            esc[1] = (char)p[i];
-            (void)buf_add(b, esc, 2);
-        } else if (p[i] >= 0x20 && p[i] < 0x7f) {
-            (void)buf_add(b, p + i, 1);
-        } else {
-            int k = snprintf(esc, sizeof esc, "\\u%04x", p[i]);
-            (void)buf_add(b, esc, (size_t)k);
-        }
-    }
-    (void)buf_add(b, "\"", 1);
-}
-
 static void json_flags(struct buf *b, unsigned flags)
 {
     static const char *const names[] = {"more",     "plainset", "idempotent", "first", "last", "live",
@@ -85,7 +67,7 @@ static void json_args(struct buf *b, const uint8_t *p, size_t n)
     long argc = resp_split(p, n, one, 64, &whole);
     if (argc < 0) { /* the middle of a long request */
         (void)buf_addstr(b, ",\"bytes\":");
-        json_bytes(b, p, n);
+        json_add(b, p, n);
         return;
     }
     struct slice *all = one;
@@ -99,7 +81,7 @@ static void json_args(struct buf *b, const uint8_t *p, size_t n)
     for (long i = 0; i < argc && all[i].p != NULL; i++) {
         if (i > 0)
             (void)buf_add(b, ",", 1);
-        json_bytes(b, all[i].p, all[i].n);
+        json_add(b, all[i].p, all[i].n);
     }
     (void)buf_addstr(b, "]");
     if (all != one)
@@ -128,7 +110,7 @@ static void json_step(struct buf *b, const struct step *s)
         if (reg != 0)
             (void)buf_addf(b, "{\"register\":%u}", reg);
         else
-            json_bytes(b, a.p, a.n);
+            json_add(b, a.p, a.n);
     }
     (void)buf_addstr(b, "]}");
 }
@@ -161,9 +143,9 @@ static void json_meta(struct buf *b, const uint8_t *p, size_t n)
                 name[eq - p] = '\0';
                 long k = meta_get(p, (size_t)(nl - p), name, value, sizeof value);
                 (void)buf_addstr(b, sep);
-                json_bytes(b, p, (size_t)(eq - p));
+                json_add(b, p, (size_t)(eq - p));
                 (void)buf_add(b, ":", 1);
-                json_bytes(b, (const uint8_t *)value, k > 0 ? (size_t)k : 0);
+                json_add(b, value, k > 0 ? (size_t)k : 0);
                 sep = ",";
             }
         }
@@ -210,9 +192,9 @@ void render_report(struct emit *e, const struct origin *o, bool lost, const char
     b->len = 0;
     (void)buf_addf(b, "{\"kind\":\"%s\",\"lost\":%s,\"live\":%s,\"flow\":%u,\"db\":%u,\"key\":", kind,
                    lost ? "true" : "false", o->live ? "true" : "false", o->flow, o->db);
-    json_bytes(b, key, n);
+    json_add(b, key, n);
     (void)buf_addstr(b, ",\"detail\":");
-    json_bytes(b, (const uint8_t *)detail, strlen(detail));
+    json_adds(b, detail);
     (void)buf_addstr(b, "}\n");
     (void)fwrite(b->p, 1, b->len, e->report); /* faults show when it is closed */
 }

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "buf.h"
 #include "io.h"
+#include "json.h"
 #include "writer.h"
 
 /* ---- latency: buckets of an eighth of a doubling ---- */
@@ -155,72 +157,64 @@ static void lines(const struct writer *w, int status)
 
 /* ---- JSON ---- */
 
-static void json_string(FILE *f, const char *s)
+static void json_kinds(struct buf *b, const char *name, const struct kinds *k)
 {
-    fputc('"', f);
-    for (; *s != '\0'; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\')
-            fprintf(f, "\\%c", c);
-        else if (c < 0x20 || c > 0x7e)
-            fprintf(f, "\\u%04x", c);
-        else
-            fputc(c, f);
-    }
-    fputc('"', f);
-}
-
-static void json_kinds(FILE *f, const char *name, const struct kinds *k)
-{
-    fprintf(f, ",\n  \"%s\": [", name);
+    (void)buf_addf(b, ",\n  \"%s\": [", name);
     for (unsigned i = 0; i < k->n; i++) {
-        fprintf(f, "%s{\"kind\": ", i > 0 ? ", " : "");
-        json_string(f, k->kind[i].name);
-        fprintf(f, ", \"count\": %llu, \"keys\": [", (ull)k->kind[i].count);
+        (void)buf_addf(b, "%s{\"kind\": ", i > 0 ? ", " : "");
+        json_adds(b, k->kind[i].name);
+        (void)buf_addf(b, ", \"count\": %llu, \"keys\": [", (ull)k->kind[i].count);
         for (unsigned j = 0; j < k->kind[i].nkeys; j++) {
             if (j > 0)
-                fputs(", ", f);
-            json_string(f, k->kind[i].key[j]);
+                (void)buf_addstr(b, ", ");
+            json_adds(b, k->kind[i].key[j]);
         }
-        fputs("]}", f);
+        (void)buf_addstr(b, "]}");
     }
-    fputc(']', f);
+    (void)buf_addstr(b, "]");
 }
 
-static int json(const struct writer *w, int status)
+static void json(const struct writer *w, int status, struct buf *b)
 {
     const struct stats *s = &w->stats;
-    FILE *f = io_fopen_own(w->opt.summary);
-    if (f == NULL)
-        return -1;
     struct number v[NUMBERS];
     double t = seconds(s);
     numbers(w, v);
-    fprintf(f, "{\n  \"stage\": \"rediswriter\",\n  \"status\": %d,\n  \"seconds\": %.6f", status, t);
+    (void)buf_addf(b, "{\n  \"stage\": \"rediswriter\",\n  \"status\": %d,\n  \"seconds\": %.6f", status, t);
     for (unsigned i = 0; i < NUMBERS; i++)
-        fprintf(f, ",\n  \"%s\": %llu", v[i].name, v[i].value);
-    fputs(",\n  \"keys_by_class\": {", f);
+        (void)buf_addf(b, ",\n  \"%s\": %llu", v[i].name, v[i].value);
+    (void)buf_addstr(b, ",\n  \"keys_by_class\": {");
     const char *sep = "";
     for (unsigned c = 1; c < CLASS_COUNT; c++, sep = ", ")
-        fprintf(f, "%s\"%s\": %llu", sep, rec_class_name(c), (ull)s->keys[c]);
-    fputc('}', f);
+        (void)buf_addf(b, "%s\"%s\": %llu", sep, rec_class_name(c), (ull)s->keys[c]);
+    (void)buf_addstr(b, "}");
     if (s->latency_n > 0)
-        fprintf(
-            f,
+        (void)buf_addf(
+            b,
             ",\n  \"latency_us\": {\"n\": %llu, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu}",
             (ull)s->latency_n, (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990),
             (ull)stats_percentile(s, 999), (ull)s->latency_max);
-    json_kinds(f, "errors_by_kind", &s->errors);
-    json_kinds(f, "refusals_by_kind", &s->refusals);
-    json_kinds(f, "reports_by_kind", &s->reports);
-    json_kinds(f, "may_count_twice", &s->doubtful);
-    fputs(",\n  \"flows\": [", f);
+    json_kinds(b, "errors_by_kind", &s->errors);
+    json_kinds(b, "refusals_by_kind", &s->refusals);
+    json_kinds(b, "reports_by_kind", &s->reports);
+    json_kinds(b, "may_count_twice", &s->doubtful);
+    (void)buf_addstr(b, ",\n  \"flows\": [");
     for (unsigned i = 0; i < w->positions.n; i++)
-        fprintf(f, "%s{\"seq\": %llu, \"pos\": %llu, \"synced\": %s}", i > 0 ? ", " : "",
-                (ull)w->positions.flow[i].seq, (ull)w->positions.flow[i].pos,
-                w->positions.flow[i].synced ? "true" : "false");
-    fputs("]\n}\n", f);
-    bool bad = ferror(f) != 0;
+        (void)buf_addf(b, "%s{\"seq\": %llu, \"pos\": %llu, \"synced\": %s}", i > 0 ? ", " : "",
+                       (ull)w->positions.flow[i].seq, (ull)w->positions.flow[i].pos,
+                       w->positions.flow[i].synced ? "true" : "false");
+    (void)buf_addstr(b, "]\n}\n");
+}
+
+static int write_json(const struct writer *w, int status)
+{
+    struct buf b = {0};
+    FILE *f = io_fopen_own(w->opt.summary);
+    if (f == NULL)
+        return -1;
+    json(w, status, &b);
+    bool bad = fwrite(b.p, 1, b.len, f) != b.len;
+    buf_free(&b);
     return fclose(f) != 0 || bad ? -1 : 0;
 }
 
@@ -228,5 +222,5 @@ int summary_write(const struct writer *w, int status)
 {
     if (!w->opt.quiet)
         lines(w, status);
-    return w->opt.summary != NULL ? json(w, status) : 0;
+    return w->opt.summary != NULL ? write_json(w, status) : 0;
 }
