@@ -122,7 +122,7 @@ void do_delex(const struct cmd *m)
     struct slice out[2] = {SLICE("DEL"), m->argv[1]};
     if (m->argc == 2)
         cmd_last(m, 1, out, 2, RF_IDEMPOTENT);
-    else if (t->kind == TARGET_DRAGONFLY || (t->kind == TARGET_REDIS && t->version >= VERSION(8, 4)))
+    else if (t->kind == SERVER_DRAGONFLY || (t->kind == SERVER_REDIS && t->version >= VERSION(8, 4)))
         cmd_last(m, 1, m->argv, m->argc, RF_IDEMPOTENT);
     else if (m->argc == 4 && arg_is(&m->argv[2], "IFEQ"))
         cmd_script(m, SLICE(LUA_DELEX("==")), 1, 3);

@@ -118,7 +118,7 @@ static void do_truncated(const struct cmd *m)
         struct keys keys = command_keys(m->c, m->argv, m->argc);
         if (cmd_early(m))
             return;
-        if (keys.dest != 0 && m->e->target.kind != TARGET_DRAGONFLY)
+        if (keys.dest != 0 && m->e->target.kind != SERVER_DRAGONFLY)
             store_if_there(m, keys.dest);
         else
             do_forward(m);
@@ -190,7 +190,7 @@ static void do_counters(const struct cmd *m)
     struct cmd s = *m;
     struct slice *out;
     const size_t options = 5;
-    if (m->e->target.version >= VERSION(7, 0) || m->e->target.kind == TARGET_DRAGONFLY ||
+    if (m->e->target.version >= VERSION(7, 0) || m->e->target.kind == SERVER_DRAGONFLY ||
         m->argc <= options || (!arg_is(&m->argv[1], "CREATE") && !arg_is(&m->argv[1], "SETID"))) {
         do_forward(m);
         return;
@@ -215,7 +215,7 @@ static void do_counters(const struct cmd *m)
  * older.h's. */
 static void do_try(const struct cmd *m)
 {
-    if (m->e->target.kind == TARGET_DRAGONFLY || m->e->target.version < VERSION(5, 0))
+    if (m->e->target.kind == SERVER_DRAGONFLY || m->e->target.version < VERSION(5, 0))
         do_forward(m);
     else
         cmd_script_with(m, SLICE(LUA_TRY), m->argv, 0, 0, m->c->idempotent ? RF_IDEMPOTENT : 0);
@@ -227,7 +227,7 @@ static void do_setid(const struct cmd *m)
     struct cmd s = *m;
     if (m->argc > 3 && m->e->target.version < VERSION(7, 0))
         s.argc = 3;
-    if (m->e->target.kind == TARGET_DRAGONFLY)
+    if (m->e->target.kind == SERVER_DRAGONFLY)
         do_forward(m);
     else
         cmd_script_with(&s, SLICE(LUA_TRY), m->argv, 0, 0, RF_IDEMPOTENT);
@@ -312,7 +312,7 @@ static bool select_command(struct cmd *m)
 static bool too_new(const struct cmd *m)
 {
     const struct target *t = &m->e->target;
-    return m->c->since > t->version && t->kind != TARGET_DRAGONFLY && t->kind != TARGET_VALKEY;
+    return m->c->since > t->version && t->kind != SERVER_DRAGONFLY && t->kind != SERVER_VALKEY;
 }
 
 static void newer(const struct cmd *m)
@@ -426,7 +426,7 @@ static void write_one(struct flow *f, struct emit *e, uint64_t txid, const struc
         cmd_lost_only(&m, "unknown-command", "too few arguments: its effect is missing");
     else if (too_new(&m))
         newer(&m);
-    else if (e->target.kind == TARGET_DRAGONFLY && native(&m))
+    else if (e->target.kind == SERVER_DRAGONFLY && native(&m))
         ;
     else if (!e->target.cluster || !spread(&m))
         act(&m);

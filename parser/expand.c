@@ -61,9 +61,9 @@ static bool target(struct parser *p, const struct rec *r, const uint8_t *payload
 /* The numbers above 21 are those of the server that was to load them. */
 static unsigned type_of(const struct parser *p, unsigned byte)
 {
-    enum target_kind kind = p->e.target.kind;
-    return value_type(kind == TARGET_DRAGONFLY ? FAMILY_DRAGONFLY
-                      : kind == TARGET_VALKEY  ? FAMILY_VALKEY
+    enum server_kind kind = p->e.target.kind;
+    return value_type(kind == SERVER_DRAGONFLY ? FAMILY_DRAGONFLY
+                      : kind == SERVER_VALKEY  ? FAMILY_VALKEY
                                                : FAMILY_REDIS,
                       byte);
 }

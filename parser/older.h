@@ -8,7 +8,7 @@
 /* The target is one of these. */
 static inline bool older_target(const struct target *t)
 {
-    return t->kind == TARGET_REDIS && t->version < VERSION(6, 2);
+    return t->kind == SERVER_REDIS && t->version < VERSION(6, 2);
 }
 
 /* The request as that target understands it: argv itself, or another in e->older, valid until the next call.

@@ -24,7 +24,7 @@ static enum got op_mask(struct flow *f, struct emit *e, struct cur *c)
         return cur_bad(c, "a key mask with known bits");
     if ((mask & MASK_MCFLAGS) != 0 && (g = cur_raw(c, 4, &p)) != GOT)
         return g;
-    if ((mask & MASK_STICKY) != 0 && e->target.kind == TARGET_DRAGONFLY)
+    if ((mask & MASK_STICKY) != 0 && e->target.kind == SERVER_DRAGONFLY)
         f->pend.sticky = true;
     else if ((mask & MASK_STICKY) != 0)
         flow_once(f, e, &f->told_sticky, "sticky", "Redis has no sticky keys: the marks were left out");

@@ -28,7 +28,7 @@ static void flush_ttls(struct value *v, struct emit *e, struct origin *o, struct
     if (v->nttls == 0)
         return;
     uint8_t ms[20], n[20];
-    if (e->target.kind == TARGET_DRAGONFLY) { /* in whole seconds from now */
+    if (e->target.kind == SERVER_DRAGONFLY) { /* in whole seconds from now */
         uint64_t left = v->ttl_ms > e->now_ms ? (v->ttl_ms - e->now_ms + 999) / 1000 : 1;
         struct slice from_now[3] = {SLICE("FIELDEXPIRE"), {v->key.p, v->key.n}, {ms, dec_u64(ms, left)}};
         emit_body(e, o, &v->key, v->vclass, RF_IDEMPOTENT, from_now, 3, &s->ttls, v->nttls);
@@ -95,7 +95,7 @@ void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scra
     if (v->dropped)
         return;
     bool of_set = v->vclass != CLASS_HASH;
-    if (!target_field_ttl(&e->target) || (of_set && e->target.kind != TARGET_DRAGONFLY)) {
+    if (!target_field_ttl(&e->target) || (of_set && e->target.kind != SERVER_DRAGONFLY)) {
         if (!v->reported)
             emit_report(e, o, true, of_set ? "member-ttl" : "field-ttl", v->key.p, v->key.n,
                         "elements were written without their expiries: the target has none");

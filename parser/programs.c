@@ -39,7 +39,7 @@ static void step(struct spreading *s, size_t i, const char *word, unsigned cond,
 /* Since 7.0 a time to live is to be had as the time at which it ends, which does not change on the way. */
 static bool absolute(const struct spreading *s)
 {
-    return s->m->e->target.version >= VERSION(7, 0) || s->m->e->target.kind == TARGET_DRAGONFLY;
+    return s->m->e->target.version >= VERSION(7, 0) || s->m->e->target.kind == SERVER_DRAGONFLY;
 }
 
 static void keep_ttl(struct spreading *s, size_t i, unsigned cond, unsigned keep)

@@ -57,7 +57,7 @@ static enum got op_template(struct flow *f, struct cur *c)
 
 static bool has_functions(const struct target *t)
 {
-    return t->version >= VERSION(7, 0) && t->kind != TARGET_DRAGONFLY;
+    return t->version >= VERSION(7, 0) && t->kind != SERVER_DRAGONFLY;
 }
 
 /* A library of functions: loaded into every server that knows them. */

@@ -35,7 +35,7 @@ void parser_init(struct parser *p, const struct options *opt, int out)
         p->e.target.existing = opt->target.existing;
     if (opt->max_bulk > 0)
         p->e.target.maxbulk = opt->max_bulk;
-    p->e.slots = p->e.target.cluster || p->e.target.kind == TARGET_PORTABLE;
+    p->e.slots = p->e.target.cluster || p->e.target.kind == SERVER_PORTABLE;
     p->ctl.fd = -1;
     rereads_init(&p->rereads, &p->ctl);
     strlcpy(p->reason, "complete", sizeof p->reason);

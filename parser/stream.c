@@ -39,7 +39,7 @@ static void write_empty(struct value *v, struct emit *e, struct origin *o)
 
 static bool knows_counters(const struct emit *e)
 {
-    return e->target.version >= VERSION(7, 0) && e->target.kind != TARGET_DRAGONFLY;
+    return e->target.version >= VERSION(7, 0) && e->target.kind != SERVER_DRAGONFLY;
 }
 
 static void write_tail(struct value *v, struct emit *e, struct origin *o, const uint64_t *t)
@@ -69,7 +69,7 @@ static void write_group(struct value *v, struct emit *e, struct origin *o, const
     struct slice argv[7] = {
         SLICE("XGROUP"), SLICE("CREATE"), {v->key.p, v->key.n}, *name, stream_id(&last, t[0], t[1])};
     size_t argc = 5;
-    if (v->type != 15 && (knows_counters(e) || e->target.kind == TARGET_DRAGONFLY) && t[2] != UINT64_MAX) {
+    if (v->type != 15 && (knows_counters(e) || e->target.kind == SERVER_DRAGONFLY) && t[2] != UINT64_MAX) {
         argv[5] = SLICE("ENTRIESREAD");
         argv[6] = (struct slice){read, dec_u64(read, t[2])};
         argc = 7;

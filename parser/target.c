@@ -10,60 +10,11 @@
 #include "record.h"
 
 static const char *const policies[] = {"overwrite", "skip", "fail"};
-static const char *const kinds[] = {"portable", "redis", "valkey", "dragonfly"};
 
 void target_portable(struct target *t)
 {
     *t =
-        (struct target){.kind = TARGET_PORTABLE, .version = PORTABLE_VERSION, .maxbulk = (uint64_t)512 << 20};
-}
-
-static bool parse_version(const char *s, unsigned *out)
-{
-    unsigned part[3] = {0, 0, 0};
-    for (int i = 0;; i++) {
-        char *end;
-        unsigned long v = strtoul(s, &end, 10);
-        if (*s < '0' || *s > '9' || v > 255)
-            return false;
-        part[i] = (unsigned)v;
-        s = end;
-        if (*s == '\0')
-            break;
-        if (i == 2 || *s++ != '.')
-            return false;
-    }
-    *out = part[0] << 16 | part[1] << 8 | part[2];
-    return *out != 0;
-}
-
-static unsigned rdb_of(enum target_kind kind, unsigned v)
-{
-    static const struct {
-        enum target_kind kind;
-        unsigned version, rdb;
-    } list[] = {
-        {TARGET_REDIS, VERSION(8, 10), 15},    {TARGET_REDIS, VERSION(8, 8), 14},
-        {TARGET_REDIS, VERSION(8, 6), 13},     {TARGET_REDIS, VERSION(7, 4), 12},
-        {TARGET_REDIS, VERSION(7, 2), 11},     {TARGET_REDIS, VERSION(7, 0), 10},
-        {TARGET_REDIS, VERSION(5, 0), 9},      {TARGET_REDIS, VERSION(4, 0), 8},
-        {TARGET_VALKEY, VERSION(9, 0), 80},    {TARGET_VALKEY, VERSION(7, 2), 11},
-        {TARGET_DRAGONFLY, VERSION(1, 0), 12},
-    };
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
-        if (list[i].kind == kind && v >= list[i].version)
-            return list[i].rdb;
-    return 0;
-}
-
-static bool parse_kind(const char *s, size_t n, enum target_kind *kind)
-{
-    for (unsigned i = 1; i < 4; i++)
-        if (strlen(kinds[i]) == n && strncmp(kinds[i], s, n) == 0) {
-            *kind = (enum target_kind)i;
-            return true;
-        }
-    return false;
+        (struct target){.kind = SERVER_PORTABLE, .version = PORTABLE_VERSION, .maxbulk = (uint64_t)512 << 20};
 }
 
 static bool parse_target(struct target *t, const char *text)
@@ -71,14 +22,14 @@ static bool parse_target(struct target *t, const char *text)
     target_portable(t);
     if (strcmp(text, "portable") == 0)
         return true;
-    t->kind = TARGET_REDIS;
+    t->kind = SERVER_REDIS;
     const char *colon = strchr(text, ':');
-    if (colon != NULL && !parse_kind(text, (size_t)(colon - text), &t->kind))
+    if (colon != NULL && !server_kind_parse(text, (size_t)(colon - text), &t->kind))
         return false;
-    if (!parse_version(colon != NULL ? colon + 1 : text, &t->version))
+    if (!server_version_parse(colon != NULL ? colon + 1 : text, &t->version))
         return false;
-    t->rdb = rdb_of(t->kind, t->version);
-    t->has_json = t->has_bloom = t->has_search = t->kind == TARGET_DRAGONFLY;
+    t->rdb = server_rdb(t->kind, t->version);
+    t->has_json = t->has_bloom = t->has_search = t->kind == SERVER_DRAGONFLY;
     return t->rdb > 0;
 }
 
@@ -129,11 +80,11 @@ bool target_from_line(struct target *t, const char *line)
     char text[1024];
     uint64_t v;
     target_portable(t);
-    if (ctl_get(line, "kind", text, sizeof text) < 0 || !parse_kind(text, strlen(text), &t->kind))
+    if (ctl_get(line, "kind", text, sizeof text) < 0 || !server_kind_parse(text, strlen(text), &t->kind))
         return false;
-    if (ctl_get(line, "version", text, sizeof text) < 0 || !parse_version(text, &t->version))
+    if (ctl_get(line, "version", text, sizeof text) < 0 || !server_version_parse(text, &t->version))
         return false;
-    t->rdb = ctl_getu(line, "rdb", &v) ? (unsigned)v : rdb_of(t->kind, t->version);
+    t->rdb = ctl_getu(line, "rdb", &v) ? (unsigned)v : server_rdb(t->kind, t->version);
     t->cluster = ctl_getu(line, "cluster", &v) && v != 0;
     if (ctl_get(line, "existing", text, sizeof text) > 0 && !target_existing(t, text))
         return false;
@@ -141,7 +92,7 @@ bool target_from_line(struct target *t, const char *line)
         t->maxbulk = v;
     if (ctl_get(line, "modules", text, sizeof text) > 0)
         target_modules(t, text);
-    if (t->kind == TARGET_DRAGONFLY)
+    if (t->kind == SERVER_DRAGONFLY)
         t->has_json = t->has_bloom = t->has_search = true;
     return true;
 }
@@ -150,7 +101,7 @@ void target_meta(const struct target *t, struct buf *b)
 {
     char version[32];
     snprintf(version, sizeof version, "%u.%u.%u", t->version >> 16, t->version >> 8 & 255, t->version & 255);
-    meta_adds(b, "kind", kinds[t->kind]);
+    meta_adds(b, "kind", server_kind_name(t->kind));
     meta_adds(b, "version", version);
     meta_addu(b, "cluster", t->cluster);
     meta_adds(b, "existing", policies[t->existing]);
@@ -163,7 +114,7 @@ static unsigned common_version(const struct target *t, unsigned type)
                                             6, 6, 6, 7, 9, 10, 10, 10, 10, 11, 11};
     if (type >= sizeof needs || needs[type] == 0 || needs[type] > t->rdb)
         return 0;
-    if (t->kind == TARGET_DRAGONFLY) {
+    if (t->kind == SERVER_DRAGONFLY) {
         if (type == 1 || type == 9 || type == 10)
             return 0;
         return type == 20 ? 11 : 9;
@@ -178,11 +129,11 @@ unsigned target_restore_version(const struct target *t, unsigned type)
         return 0;
     if (type < 22)
         return common_version(t, type);
-    if (t->kind == TARGET_DRAGONFLY) /* its own; JSON has a command, which any version takes */
+    if (t->kind == SERVER_DRAGONFLY) /* its own; JSON has a command, which any version takes */
         return type >= 31 && type <= 37 && t->version >= VERSION(1, 40) ? 9 : 0;
-    if (t->kind == TARGET_VALKEY && type == T_VALKEY + 22)
+    if (t->kind == SERVER_VALKEY && type == T_VALKEY + 22)
         return t->rdb >= 80 ? 80 : 0;
-    if (t->kind != TARGET_REDIS || type < T_REDIS + 24 || type > T_REDIS + 27)
+    if (t->kind != SERVER_REDIS || type < T_REDIS + 24 || type > T_REDIS + 27)
         return 0;
     unsigned ver = redis_needs[type - T_REDIS - 24];
     return ver <= t->rdb ? ver : 0;
@@ -201,26 +152,26 @@ bool target_has_module(const struct target *t, const char *type_name)
                {"tairhash", "tairhash", false}};
     for (size_t i = 0; i < sizeof map / sizeof map[0]; i++)
         if (strncmp(type_name, map[i].type, strlen(map[i].type)) == 0)
-            return (!map[i].only_redis || t->kind != TARGET_VALKEY) && lists(t->modules, map[i].module);
+            return (!map[i].only_redis || t->kind != SERVER_VALKEY) && lists(t->modules, map[i].module);
     return lists(t->modules, type_name);
 }
 
 bool target_field_ttl(const struct target *t)
 {
     switch (t->kind) {
-    case TARGET_REDIS: return t->version >= VERSION(7, 4);
-    case TARGET_VALKEY: return t->version >= VERSION(9, 0);
-    case TARGET_DRAGONFLY: return true;
+    case SERVER_REDIS: return t->version >= VERSION(7, 4);
+    case SERVER_VALKEY: return t->version >= VERSION(9, 0);
+    case SERVER_DRAGONFLY: return true;
     default: return false;
     }
 }
 
 bool target_takes_hints(const struct target *t)
 {
-    return t->kind == TARGET_VALKEY || (t->kind == TARGET_REDIS && t->version >= VERSION(5, 0));
+    return t->kind == SERVER_VALKEY || (t->kind == SERVER_REDIS && t->version >= VERSION(5, 0));
 }
 
 bool target_has_class(const struct target *t, unsigned vclass)
 {
-    return vclass != CLASS_STREAM || t->kind != TARGET_REDIS || t->version >= VERSION(5, 0);
+    return vclass != CLASS_STREAM || t->kind != SERVER_REDIS || t->version >= VERSION(5, 0);
 }

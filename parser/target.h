@@ -6,14 +6,13 @@
 #include <stdint.h>
 
 #include "buf.h"
-
-enum target_kind { TARGET_PORTABLE, TARGET_REDIS, TARGET_VALKEY, TARGET_DRAGONFLY };
+#include "server.h"
 
 /* What keys that are at the target already are to the snapshot's. */
 enum existing { EXISTING_OVERWRITE, EXISTING_SKIP, EXISTING_FAIL };
 
 struct target {
-    enum target_kind kind;
+    enum server_kind kind;
     unsigned version; /* major << 16 | minor << 8 | patch */
     unsigned rdb;     /* newest RDB version it loads by RESTORE; 0: no RESTORE (portable) */
     bool cluster;     /* slots matter */
@@ -25,10 +24,8 @@ struct target {
 
 /* Value types: 0 to 21 as they are, Dragonfly's from 30 on as they are, others above 21 with one of these
  * added. */
-#define T_REDIS               0x100u
-#define T_VALKEY              0x200u
-
-#define VERSION(major, minor) ((unsigned)(major) << 16 | (unsigned)(minor) << 8)
+#define T_REDIS  0x100u
+#define T_VALKEY 0x200u
 
 /* The oldest server that understands portable streams. */
 #define PORTABLE_VERSION VERSION(6, 2)

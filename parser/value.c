@@ -73,7 +73,7 @@ void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned typ
     }
     if (v->shape->layout == LAYOUT_SKIP && !v->dropped) {
         emit_report(e, o, true, v->shape->name, k->p, k->n,
-                    e->target.kind == TARGET_DRAGONFLY ? "only RESTORE makes it, and it is too large for that"
+                    e->target.kind == SERVER_DRAGONFLY ? "only RESTORE makes it, and it is too large for that"
                                                        : "Redis has no such type that these bits would fit");
         v->dropped = true;
     } else if (!v->dropped && !target_has_class(&e->target, v->vclass)) {

@@ -13,6 +13,7 @@
 #include "io.h"
 #include "log.h"
 #include "meta.h"
+#include "server.h"
 #include "suspect.h"
 #include "writer.h"
 
@@ -187,18 +188,23 @@ bool version_less(const char *a, const char *b)
     return false;
 }
 
-/* RDB version that a server writes, and so certainly loads in RESTORE. */
-static unsigned rdb_version(const char *kind, const char *compat, const char *version)
+/* What stands behind the numbers of a version is left out. */
+static unsigned rdb_version(const struct target_info *info)
 {
-    if (strcmp(kind, "valkey") == 0)
-        return version_less(version, "9.0") ? (version_less(compat, "7.2") ? 10 : 11) : 80;
-    if (version_less(compat, "5.0"))
-        return 8;
-    if (version_less(compat, "7.0"))
-        return 9;
-    if (version_less(compat, "7.2"))
-        return 10;
-    return version_less(compat, "7.4") ? 11 : 12;
+    char text[32], compat[32];
+    enum server_kind kind;
+    unsigned version, claimed;
+    strlcpy(text, info->version, sizeof text);
+    text[strspn(text, "0123456789.")] = '\0';
+    strlcpy(compat, info->compat, sizeof compat);
+    compat[strspn(compat, "0123456789.")] = '\0';
+    if (!server_kind_parse(info->kind, strlen(info->kind), &kind) || !server_version_parse(text, &version))
+        return 0;
+    unsigned rdb = server_rdb(kind, version);
+    if (kind == SERVER_DRAGONFLY && server_version_parse(compat, &claimed) &&
+        server_rdb(SERVER_REDIS, claimed) < rdb)
+        rdb = server_rdb(SERVER_REDIS, claimed);
+    return rdb;
 }
 
 static void parse_info(struct target_info *info, const char *text)
@@ -223,7 +229,7 @@ static void parse_info(struct target_info *info, const char *text)
         strlcpy(info->kind, "dragonfly", sizeof info->kind);
         strlcpy(info->version, value + strcspn(value, "0123456789"), sizeof info->version);
     }
-    info->rdb = rdb_version(info->kind, info->compat, info->version);
+    info->rdb = rdb_version(info);
 }
 
 static void parse_replication(struct target_info *info, const char *text)

@@ -35,7 +35,7 @@ void fuzz_target(struct target *t, unsigned choice, unsigned more)
     HOLDS(target_parse(t, targets[more & 1][choice & 7]));
     if ((more & 8) != 0)
         strcpy(t->modules, "bf,ReJSON");
-    if ((more & 8) != 0 && (choice & 1) != 0 && t->kind != TARGET_DRAGONFLY)
+    if ((more & 8) != 0 && (choice & 1) != 0 && t->kind != SERVER_DRAGONFLY)
         t->cluster = true;
     if ((more & 12) == 12)
         HOLDS(target_existing(t, (choice & 2) != 0 ? "skip" : "fail"));

@@ -71,7 +71,7 @@ static void words(const char *text)
     free(copy);
     (void)size_parse(text, &size);
     if (target_parse(&t, text))
-        HOLDS(t.kind == TARGET_PORTABLE || t.rdb > 0);
+        HOLDS(t.kind == SERVER_PORTABLE || t.rdb > 0);
     const uint8_t *p = (const uint8_t *)text;
     size_t n = strlen(text), half = n / 2;
     (void)glob_match(p, half, p + half, n - half);

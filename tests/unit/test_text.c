@@ -389,7 +389,7 @@ static void configurations(void)
 
 /* ---- targets ---- */
 
-static void target_is(const char *text, enum target_kind kind, unsigned version, unsigned rdb)
+static void target_is(const char *text, enum server_kind kind, unsigned version, unsigned rdb)
 {
     struct target t;
     if (!CHECK(target_parse(&t, text)))
@@ -404,16 +404,16 @@ static void targets(void)
 {
     struct target t;
     struct buf b = {0};
-    target_is("portable", TARGET_PORTABLE, VERSION(6, 2), 0);
-    target_is("7.0.15", TARGET_REDIS, VERSION(7, 0) | 15, 10);
-    target_is("redis:7.2", TARGET_REDIS, VERSION(7, 2), 11);
-    target_is("redis:7", TARGET_REDIS, VERSION(7, 0), 10);
-    target_is("6.2", TARGET_REDIS, VERSION(6, 2), 9);
-    target_is("7.4", TARGET_REDIS, VERSION(7, 4), 12);
-    target_is("redis:8.4.1", TARGET_REDIS, VERSION(8, 4) | 1, 12);
-    target_is("redis:8.6", TARGET_REDIS, VERSION(8, 6), 13);
-    target_is("valkey:8", TARGET_VALKEY, VERSION(8, 0), 11);
-    target_is("valkey:9.0.0", TARGET_VALKEY, VERSION(9, 0), 80);
+    target_is("portable", SERVER_PORTABLE, VERSION(6, 2), 0);
+    target_is("7.0.15", SERVER_REDIS, VERSION(7, 0) | 15, 10);
+    target_is("redis:7.2", SERVER_REDIS, VERSION(7, 2), 11);
+    target_is("redis:7", SERVER_REDIS, VERSION(7, 0), 10);
+    target_is("6.2", SERVER_REDIS, VERSION(6, 2), 9);
+    target_is("7.4", SERVER_REDIS, VERSION(7, 4), 12);
+    target_is("redis:8.4.1", SERVER_REDIS, VERSION(8, 4) | 1, 12);
+    target_is("redis:8.6", SERVER_REDIS, VERSION(8, 6), 13);
+    target_is("valkey:8", SERVER_VALKEY, VERSION(8, 0), 11);
+    target_is("valkey:9.0.0", SERVER_VALKEY, VERSION(9, 0), 80);
     static const char *const bad[] = {"",        "x",          "redis:",    "redis", "7.",   "7..0",
                                       "7.0.",    "7.0.15.3",   "7.0x",      "7.300", "-7",   "7.-1",
                                       "mysql:8", "portable:7", "redis:3.2", "0",     "7 .0", " 7.0"};
@@ -473,8 +473,33 @@ static void targets(void)
     }
 }
 
+/* ---- servers ---- */
+
+static void servers(void)
+{
+    enum server_kind kind = SERVER_PORTABLE;
+    unsigned v = 0;
+    CHECK(server_kind_parse("valkey:9", 6, &kind));
+    EQ_I(kind, SERVER_VALKEY);
+    CHECK(!server_kind_parse("valkey", 5, &kind));
+    CHECK(!server_kind_parse("portable", 8, &kind));
+    CHECK(server_version_parse("8.8.1", &v));
+    EQ(v, VERSION(8, 8) + 1);
+    static const char *const wrong[] = {"",        "0",       "0.0.0", "8.", ".8",
+                                        "8.8.1.1", "8.8-rc1", "256",   " 8", "+8"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        CHECK(!server_version_parse(wrong[i], &v));
+    EQ(server_rdb(SERVER_REDIS, VERSION(8, 8)), 14); /* arrays, and what came with them, go by RESTORE */
+    EQ(server_rdb(SERVER_REDIS, VERSION(8, 6) - 1), 12);
+    EQ(server_rdb(SERVER_REDIS, VERSION(255, 255)), 15);
+    EQ(server_rdb(SERVER_REDIS, VERSION(3, 2)), 0);
+    EQ(server_rdb(SERVER_VALKEY, VERSION(8, 1)), 11);
+    EQ(server_rdb(SERVER_VALKEY, VERSION(9, 0)), 80);
+}
+
 int main(void)
 {
+    servers();
     urls();
     more_urls();
     secrets();
