@@ -41,6 +41,12 @@ statuses() { # wanted ones of the stages
     echo "# $(tail -1 <<<"$output")" >&3
 }
 
+@test "random faults, servers 20 ms away: equal after each" {
+    run dfcrash --distance 20 --crashes 6 --series 3 --seconds 25
+    assert_status 0
+    echo "# $(tail -1 <<<"$output")" >&3
+}
+
 @test "random faults, a cluster: what may be applied twice is equal after each" {
     run dfcrash --cluster --overwrite --crashes 5 --series 5 --seconds 20
     assert_status 0

@@ -28,7 +28,7 @@
 #define END_LIMIT (30 * SECOND) /* for the other stages to notice that one has gone */
 
 struct options {
-    uint64_t crashes, seed, every, series, rate, seconds;
+    uint64_t crashes, seed, every, series, rate, seconds, distance;
     const char *dragonfly, *keep;
     const char *only; /* of the faults: those with one of these names, comma-separated */
     bool cluster, exact, verbose, overwrite, named, service;
@@ -76,17 +76,26 @@ unsigned proxy_connections(void);
 void proxy_cut(unsigned which, bool reset);
 void proxy_stall(int64_t us); /* hand nothing on for so long */
 
+/* ---- distance.c ---- */
+
+/* A port behind which that one is --distance away, and the relay between them; without --distance the port
+ * itself.
+ */
+unsigned distance_to(unsigned port, pid_t *relay);
+
 /* ---- servers.c ---- */
 
 struct server {
-    pid_t pid;
+    pid_t pid, relay;
     unsigned port;
+    unsigned far; /* the port that the pipeline and other nodes are told */
     const char *name;
     bool persists, cluster, stopped;
 };
 void server_start(struct server *s);   /* port 0: a free one */
 void server_restart(struct server *s); /* after it was killed */
 void server_kill(struct server *s);
+void server_end(struct server *s);                                  /* for good, the way to it as well */
 void server_wait(struct server *s);                                 /* until it answers */
 redisReply *server_call(struct server *s, const char *format, ...); /* NULL: it does not answer */
 bool server_is_up(struct server *s);
@@ -98,6 +107,7 @@ void cluster_wait(struct server *node, unsigned n);
 struct source {
     struct server oracle, master; /* with a Dragonfly: it is both */
     unsigned flows, dbs, proxy;
+    pid_t relay;
 };
 void source_start(struct source *s, uint64_t seed); /* a new one, with data, pausing */
 void source_stop(struct source *s);

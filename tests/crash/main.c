@@ -34,6 +34,7 @@ static const char help[] =
     "                    by itself (killed itself, it is started again as a service manager would); its "
     "pauses grow, so\n"
     "                    use short series\n"
+    "  --distance MS     round trip to the master and to the target\n"
     "  --dragonfly PATH  the master is this Dragonfly instead of the stand-in\n"
     "  --only NAME,...   only faults of these kinds: kill-stage, stop-stage, kill-all, end-all, cut-flow,\n"
     "                    cut-control, stall-source, cut-target, kill-target, stop-target, kill-everything\n"
@@ -137,7 +138,7 @@ static void series_end(void)
     pipeline_kill(&now.pipeline);
     source_stop(&now.source);
     for (unsigned i = 0; i < now.targets; i++)
-        server_kill(&now.target[i]);
+        server_end(&now.target[i]);
     for (unsigned i = 1; i <= now.pipeline.runs && !opt.keep; i++) {
         static const char *const kinds[] = {"reader", "parser", "writer"};
         for (unsigned k = 0; k < 3; k++) {
@@ -184,23 +185,12 @@ static uint64_t number(const char *text)
 static void take_options(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"crashes", 1, NULL, 'n'},
-        {"seed", 1, NULL, 's'},
-        {"every", 1, NULL, 'e'},
-        {"series", 1, NULL, 'r'},
-        {"rate", 1, NULL, 'w'},
-        {"seconds", 1, NULL, 't'},
-        {"cluster", 0, NULL, 'c'},
-        {"dragonfly", 1, NULL, 'd'},
-        {"exactly-once", 0, NULL, 'x'},
-        {"only", 1, NULL, 'o'},
-        {"keep", 1, NULL, 'k'},
-        {"verbose", 0, NULL, 'v'},
-        {"overwrite", 0, NULL, 'O'},
-        {"named", 0, NULL, 'N'},
-        {"service", 0, NULL, 'S'},
-        {"help", 0, NULL, 'h'},
-        {0},
+        {"crashes", 1, NULL, 'n'},      {"seed", 1, NULL, 's'},      {"every", 1, NULL, 'e'},
+        {"series", 1, NULL, 'r'},       {"rate", 1, NULL, 'w'},      {"seconds", 1, NULL, 't'},
+        {"distance", 1, NULL, 'D'},     {"cluster", 0, NULL, 'c'},   {"dragonfly", 1, NULL, 'd'},
+        {"exactly-once", 0, NULL, 'x'}, {"only", 1, NULL, 'o'},      {"keep", 1, NULL, 'k'},
+        {"verbose", 0, NULL, 'v'},      {"overwrite", 0, NULL, 'O'}, {"named", 0, NULL, 'N'},
+        {"service", 0, NULL, 'S'},      {"help", 0, NULL, 'h'},      {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -211,6 +201,7 @@ static void take_options(int argc, char **argv)
         case 'r': opt.series = number(optarg); break;
         case 'w': opt.rate = number(optarg); break;
         case 't': opt.seconds = number(optarg); break;
+        case 'D': opt.distance = number(optarg); break;
         case 'c': opt.cluster = true; break;
         case 'x': opt.cluster = opt.exact = true; break;
         case 'd': opt.dragonfly = optarg; break;

@@ -161,7 +161,7 @@ void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved)
     unsigned runs = p->runs + 1;
     *p = (struct pipeline){.runs = runs, .single = one_in(2), .goes_on = expect_saved};
     snprintf(t.source, sizeof t.source, "dragonfly://127.0.0.1:%u", now.source.proxy);
-    snprintf(t.target, sizeof t.target, "redis://127.0.0.1:%u", now.target[0].port);
+    snprintf(t.target, sizeof t.target, "redis://127.0.0.1:%u", now.target[0].far);
     snprintf(t.writer, sizeof t.writer, "unix:%s", file("writer"));
     if (opt.named && one_in(6))
         unlink(file("positions.sent")); /* as after a start of the machine */

@@ -12,9 +12,11 @@ static void spawn(struct server *s)
 {
     const char *dir = file("%s", s->name), *log = file("%s.log", s->name);
     struct command c = {.in = -1, .out = -1, .log = log, .group = 0};
-    char port[16];
+    char port[16], far[16], bus[16];
     make_dir(dir);
     snprintf(port, sizeof port, "%u", s->port);
+    snprintf(far, sizeof far, "%u", s->far);
+    snprintf(bus, sizeof bus, "%u", s->port + 10000);
     const char *binary = s->persists ? getenv("REDIS_SERVER") : NULL; /* of the target only */
     arg(&c, binary ? binary : "redis-server");
     const char *const words[] = {
@@ -24,7 +26,8 @@ static void spawn(struct server *s)
     const char *const aof[] = {"--appendonly", "yes", "--appendfsync", "always"};
     for (size_t i = 0; s->persists && i < sizeof aof / sizeof *aof; i++)
         arg(&c, aof[i]);
-    const char *const node[] = {"--cluster-enabled", "yes", "--cluster-node-timeout", "2000"};
+    const char *const node[] = {"--cluster-enabled",       "yes", "--cluster-node-timeout",      "2000",
+                                "--cluster-announce-port", far,   "--cluster-announce-bus-port", bus};
     for (size_t i = 0; s->cluster && i < sizeof node / sizeof *node; i++)
         arg(&c, node[i]);
     s->pid = start(&c);
@@ -70,6 +73,7 @@ void server_start(struct server *s)
 {
     if (!s->port)
         s->port = free_port();
+    s->far = s->persists ? distance_to(s->port, &s->relay) : s->port;
     spawn(s);
     server_wait(s);
 }
@@ -82,6 +86,13 @@ void server_restart(struct server *s)
 void server_kill(struct server *s)
 {
     end_child(&s->pid);
+}
+
+void server_end(struct server *s)
+{
+    end_child(&s->pid);
+    if (s->relay > 0)
+        end_child(&s->relay);
 }
 
 void cluster_make(struct server *node, unsigned n)

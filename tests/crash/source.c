@@ -183,12 +183,14 @@ void source_start(struct source *s, uint64_t seed)
         dragonfly_start(s, seed);
     else
         standin_start(s, seed);
-    s->proxy = proxy_start(s->master.port);
+    s->proxy = proxy_start(distance_to(s->master.port, &s->relay));
 }
 
 void source_stop(struct source *s)
 {
     proxy_stop();
+    if (s->relay > 0)
+        end_child(&s->relay);
     if (feeder_fd >= 0)
         close(feeder_fd);
     feeder_fd = -1;

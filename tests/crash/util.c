@@ -62,9 +62,9 @@ void fail(const char *format, ...)
            now.pipeline.runs);
     printf("logs: %s\n", now.dir);
     printf("again: make crash SEED=%llu CRASHES=%llu CRASH_ARGS='--every %llu --series %llu --rate "
-           "%llu%s%s%s%s%s%s%s'\n",
+           "%llu --distance %llu%s%s%s%s%s%s%s'\n",
            (unsigned long long)opt.seed, (unsigned long long)opt.crashes, (unsigned long long)opt.every,
-           (unsigned long long)opt.series, (unsigned long long)opt.rate,
+           (unsigned long long)opt.series, (unsigned long long)opt.rate, (unsigned long long)opt.distance,
            opt.exact     ? " --exactly-once"
            : opt.cluster ? " --cluster"
                          : "",
