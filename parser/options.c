@@ -45,7 +45,7 @@ static const char *take_target(void *to, const char *text)
     bool known = target_parse(&o->target, text);
     o->target.existing = existing;
     o->have_target = true;
-    return known ? NULL : "no such server or version is known";
+    return known ? NULL : "unknown server or version";
 }
 
 static const char *take_existing(void *to, const char *text)

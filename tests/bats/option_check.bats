@@ -28,8 +28,8 @@ refused() { # text of the message, options of df2redis
 }
 
 @test "an option of dfparse" {
-    refused 'unknown target version nonsense' --target-version nonsense replicate
-    refused 'unknown target version nonsense' --target-version nonsense --single --restart replicate
+    refused '--target-version nonsense: unknown server or version' --target-version nonsense replicate
+    refused '--target-version nonsense: unknown server or version' --target-version nonsense --single --restart replicate
 }
 
 @test "an option of dfparse that stands in the configuration, a rule" {
