@@ -108,11 +108,11 @@ static bool nodes_known(const struct writer *w)
 enum put claim_target(struct writer *w)
 {
     struct session *s = &w->session;
-    if (s->claimed || !s->live)
+    if (s->claimed || (!s->live && !w->opt.takeover))
         return PUT_DONE;
-    if (s->going_on == 0 && !nodes_known(w))
+    if ((s->going_on == 0 || w->opt.takeover) && !nodes_known(w)) /* a takeover cuts off everywhere, first */
         return PUT_WAIT; /* one that goes on was looked at when it began */
-    if (target_is_source(w)) {
+    if (s->live && target_is_source(w)) {
         writer_fail(
             w, EXIT_CANNOT, "event=target_is_the_source target=%s source=%s note=%s", w->opt.shown,
             log_quote(s->address, strlen(s->address)),

@@ -38,6 +38,8 @@
 #define ROUND       ((uint64_t)20000) /* us between looks while something is not as it should be */
 #define IN_FLIGHT   32768u            /* keys on their way, all connections together */
 
+enum taken { TAKEN_TO_DO, TAKEN_ASKED, TAKEN_MARKED }; /* taken.h */
+
 struct cnode {
     char host[256];
     char port[8];
@@ -50,6 +52,7 @@ struct cnode {
     char cursor[32]; /* of the sweep's SCAN */
     struct scan_guard guard;
     unsigned watching; /* watch.h: questions on their way; what the last answer was */
+    enum taken taken;
     bool evicted_known;
     uint64_t evicted;
     struct identity who; /* as its newest connection said */

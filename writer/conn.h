@@ -115,6 +115,7 @@ struct conn {
     struct identity now; /* of the handshake that is under way */
     bool known;          /* who is */
     uint64_t done;       /* requests confirmed over it */
+    bool others;         /* the key of taken.h is there, and not ours */
     bool restarted;      /* another run since, and nobody said that another node took over */
     uint64_t opened;     /* mono_us: when connecting began, or when it was ready */
     uint64_t heard;      /* mono_us: bytes went, a reply came, or so many bytes of one (HEARD_STEP) */

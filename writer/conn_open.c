@@ -2,7 +2,6 @@
  * writer of this task, or our own lost one, may have left: their bytes must not be executed after ours. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -20,6 +19,7 @@
 #include "loop.h"
 #include "request.h"
 #include "suspect.h"
+#include "taken.h"
 #include "target.h"
 #include "tls.h"
 #include "writer.h"
@@ -159,6 +159,7 @@ static void on_list(struct conn *c, void *arg, const redisReply *r)
             if (is_rival(c, who))
                 return;
         }
+    c->w->took_over |= rivals;
     if (!rivals)
         c->w->rival_since = 0;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
@@ -189,6 +190,7 @@ static void hello(struct conn *c)
     conn_call(c, on_info, NULL, "INFO", "server", NULL);
     conn_call(c, on_replication, NULL, "INFO", "replication", NULL);
     watch_conn(c);
+    taken_look(c);
     conn_call(c, on_list, NULL, "CLIENT", "LIST", NULL);
     conn_send(c);
 }

@@ -191,8 +191,10 @@ static enum shake kill_others(struct node *n)
     for (const char *line = list->str; line != NULL && verdict == SHAKE_OK; line = next_line(list, line)) {
         char num[24], who[RIVAL_NAME];
         long long id;
-        if (rival_of(&n->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_NONE || id == self)
+        enum rival rival = rival_of(&n->w->self, line, strcspn(line, "\n"), &id, who);
+        if (rival == RIVAL_NONE || id == self)
             continue;
+        n->w->took_over |= rival == RIVAL_ALIVE;
         snprintf(num, sizeof num, "%lld", id);
         log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection id=%lld writer=%s", id,
                   log_quote(who, strlen(who)));

@@ -9,6 +9,7 @@
 #include "io.h"
 #include "log.h"
 #include "resp.h"
+#include "taken.h"
 #include "target.h"
 #include "writer.h"
 
@@ -302,7 +303,7 @@ enum put cluster_start(struct writer *w)
         return PUT_WAIT;
     bool flush;
     if (w->session.going_on > 0) /* nothing is to be done: it is as it was left */
-        return PUT_DONE;
+        return taken_marked(w) ? PUT_DONE : PUT_WAIT;
     if (cl->start == START_NONE && w->session.refused[0] != '\0' && !w->session.wrote) {
         if (!session_full_resync(w, &flush))
             return PUT_FAIL;
@@ -330,7 +331,7 @@ enum put cluster_start(struct writer *w)
         if (!decide(w))
             return PUT_FAIL;
     }
-    if (cl->start != START_READY)
+    if (cl->start != START_READY || !taken_marked(w))
         return PUT_WAIT;
     cl->start = START_NONE;
     return PUT_DONE;

@@ -53,6 +53,7 @@ struct writer {
     int epoll;
     struct rival_self self; /* whose connections are ours */
     uint64_t rival_since;   /* mono_us: another writer of the task is there; 0: none was seen */
+    bool took_over;         /* others' connections were ended (--takeover) */
     char run[33]; /* random: tells this process's position key from that of another with the same session */
     int status;   /* worst so far */
     bool failed;  /* nothing new is begun; what is in flight is finished */

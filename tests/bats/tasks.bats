@@ -112,11 +112,57 @@ taken_over() { # options
     said 'another writer has taken over'
 }
 
+taken_over_unseen() { # options: the first writer stands still until the second one has ended
+    feed "$@"
+    tell "$(heading 1 | for_target)" 'idem 0 SET a 1'
+    wait_until 10 eval '[[ $(ccli get a) == 1 ]]'
+    kill -STOP "$WRITER"
+    { heading 1 | for_target; echo 'idem 0 SET b 1'; echo 'synced 0 :pos=9'; echo end; } | mkrecords >"$TMP/second"
+    run timeout 60 rediswriter --takeover "$@" "$(target)" "$TMP/second"
+    assert_status 0
+    kill -CONT "$WRITER"
+    tell 'idem 0 SET a 2' 'idem 0 SET b 2' 'synced 0 :pos=9' end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 1
+    said 'taken over'
+    [[ $(ccli get a) != 2 && $(ccli get b) == 1 ]] || fail "$(cat "$TMP/err")"
+}
+
 @test "--takeover ends the other writer's connections: a cluster" {
     start_cluster 0
     CLUSTER=1
     target() { echo "$CLUSTER_URL"; }
     taken_over --on-existing overwrite
+    reap 15 "$WRITER"
+    assert_status 1
+}
+
+@test "a writer whose task was taken over notices when the other one has ended already" {
+    start_redis
+    ccli() { rcli "$@"; }
+    taken_over_unseen --on-existing overwrite
+}
+
+@test "a writer whose task was taken over notices when the other one has ended already: several connections" {
+    start_redis
+    ccli() { rcli "$@"; }
+    taken_over_unseen --on-existing overwrite --connections 2
+}
+
+@test "a writer whose task was taken over notices when the other one has ended already: a cluster" {
+    local option
+    start_cluster 0
+    CLUSTER=1
+    target() { echo "$CLUSTER_URL"; }
+    for option in --at-least-once --exactly-once; do
+        taken_over_unseen --on-existing flush "$option"
+    done
+    # A task that begins later is not meant.
+    { heading 1 | for_target; echo 'idem 0 SET c 1'; echo 'synced 0 :pos=9'; echo end; } | mkrecords >"$TMP/second"
+    run timeout 60 rediswriter --on-existing overwrite "$(target)" "$TMP/second"
+    assert_status 0
+    [[ $(ccli get c) == 1 ]]
 }
 
 @test "the connection of a writer that was killed is no other writer" {
