@@ -37,6 +37,7 @@ struct bigjob {
     bool exact;
     bool doubt; /* it may have been carried out: the token says it */
     bool whole; /* EXEC is on its way */
+    bool odd;   /* it got a reply that it cannot get: if it was carried out, then not as it should */
     uint64_t token;
     struct exact_id id;
     char why[256]; /* what was said before EXEC */
@@ -123,6 +124,14 @@ static void refused(struct conn *c, struct bigjob *j, const char *text, size_t l
     j->fn(j->w, j->arg, text, len);
 }
 
+/* It got a reply that it cannot get. */
+static void strange(struct conn *c, struct bigjob *j, const char *why)
+{
+    conn_lose(c, "%s", why);
+    c->lost_alone = c->probing;
+    bigjob_suspect(c, j);
+}
+
 /* May the request be answered by this type? */
 static bool answers(const struct bigjob *j, int type)
 {
@@ -149,10 +158,11 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         last = r->element[1];
         cluster_slot_written(c, j->slot, j->id.pos > 0, r->element[0]->integer);
     }
-    if (last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type))
+    j->odd |= last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type);
+    if (j->odd)
         last = NULL;
     if (last == NULL) {
-        conn_lose(c, "unexpected reply to EXEC");
+        strange(c, j, "unexpected reply to EXEC");
         j->doubt = true;
         again(j, 0, NULL);
     } else if (last->type == REDIS_REPLY_ERROR) {
@@ -172,7 +182,7 @@ static void send_exec(struct bigjob *j)
 static void begin_exact(struct conn *c, struct bigjob *j)
 {
     struct buf b = {.max = EXACT_HSET_MAX + EXACT_FIELD_MAX};
-    j->whole = false;
+    j->whole = j->odd = false;
     j->why[0] = '\0';
     conn_call(c, on_queued, j, "MULTI", NULL);
     exact_hset(&b, j->w, j->slot, j->token, j->id.pos > 0);
@@ -329,9 +339,10 @@ static void done(struct conn *c, void *arg, bool ok)
         bigjob_lost(j);
         return;
     }
+    static const char odd[] = "ERR the target answered what this request cannot get";
     cluster_accepted(c);
     j->c = NULL;
-    j->fn(j->w, j->arg, NULL, 0);
+    j->fn(j->w, j->arg, j->odd ? odd : NULL, j->odd ? sizeof odd - 1 : 0);
 }
 
 /* Of --on-existing skip and fail. */
@@ -357,7 +368,9 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
     if (j->exact) { /* queued, or refused: EXEC says what becomes of it */
         if (c->reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
             strlcpy(j->why, c->err, sizeof j->why);
-        else if (c->reply_type != REDIS_REPLY_ERROR && c->reply_type != REDIS_REPLY_STATUS)
+        else if (c->reply_type != REDIS_REPLY_ERROR)
+            j->odd = c->reply_type != REDIS_REPLY_STATUS || strcmp(c->err, "QUEUED") != 0;
+        if (j->odd)
             conn_lose(c, "unexpected reply within MULTI");
         return;
     }
@@ -368,7 +381,7 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
         return;
     }
     if (c->reply_type != REDIS_REPLY_ERROR && !answers(j, c->reply_type)) {
-        conn_lose(c, "unexpected reply to a large request");
+        strange(c, j, "unexpected reply to a large request");
         bigjob_lost(j);
         return;
     }

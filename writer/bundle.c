@@ -414,6 +414,16 @@ static void stepped(struct conn *c, struct bundle *t)
         t->token = exact_token(&c->w->exact);
 }
 
+/* Its first request is named for all of them. */
+static void still_refused(struct writer *w, struct bundle *t, const char *text, size_t len)
+{
+    unsigned first = sent_as(t, 0);
+    const struct element *e = first < t->n ? &t->e[first] : NULL;
+    struct named what = {e != NULL ? t->req.p + e->off : NULL, e != NULL ? e->r.len : 0,
+                         e != NULL ? e->r.keyarg : 0, t->req.len};
+    plight_refused(w, &t->plight, e != NULL ? &what : NULL, text, len);
+}
+
 void bundle_reply(struct conn *c, struct cunit *u)
 {
     struct writer *w = c->w;
@@ -446,11 +456,7 @@ void bundle_reply(struct conn *c, struct cunit *u)
     }
     bool refused = f.element < t->n && t->e[f.element].probe != 0 && probe_fails(text, len);
     if (!refused && cluster_detour(c, u->tries, text, len, &due, &ask) != DETOUR_NONE) {
-        unsigned first = sent_as(t, 0);
-        const struct element *e = first < t->n ? &t->e[first] : NULL;
-        struct named what = {e != NULL ? t->req.p + e->off : NULL, e != NULL ? e->r.len : 0,
-                             e != NULL ? e->r.keyarg : 0, t->req.len};
-        plight_refused(w, &t->plight, e != NULL ? &what : NULL, text, len);
+        still_refused(w, t, text, len);
         again(w, u, due, ask);
     } else if (w->cluster->dead) {
         bundle_finish(w, u, false);
@@ -555,6 +561,8 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
         bundle_finish(w, &u, false);
         return;
     }
+    if (r != NULL && r->type == REDIS_REPLY_ERROR)
+        still_refused(w, t, r->str, r->len);
     if (r != NULL && r->type != REDIS_REPLY_ERROR && !reply_is_hash(r)) {
         conn_lose(c, "HGETALL: unexpected reply");
     } else if (r != NULL && r->type != REDIS_REPLY_ERROR) {

@@ -55,7 +55,8 @@ struct cnode {
     enum taken taken;
     bool evicted_known;
     uint64_t evicted;
-    struct identity who; /* as its newest connection said */
+    struct identity who;  /* as its newest connection said */
+    struct plight plight; /* of what every master is asked or told */
     unsigned nconn;
     struct conn **conn;
 };

@@ -199,6 +199,16 @@ void conn_release(struct conn *c)
         replicas_ask(c);
 }
 
+/* The reply of the unit cost the connection: a record's request counts as one that was not answered. */
+static void strange(struct conn *c, const struct cunit *u)
+{
+    if (u->kind == CU_ONE || u->kind == CU_EXEC) {
+        c->replied--;
+        c->replied_bytes -= u->len;
+    }
+    c->misled |= u->kind == CU_CALL;
+}
+
 static void answered(struct conn *c, const redisReply *r)
 {
     struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
@@ -226,6 +236,8 @@ static void answered(struct conn *c, const redisReply *r)
         cluster_reply(c, u, ring_at(&c->ring, c->ring.acked + c->replied_bytes - u->len));
         done = u->kind == CU_ONE;
     }
+    if (c->lost)
+        strange(c, u);
     if (done && c->patience.since != 0)
         patience_over(&c->patience, cnode_name(c->node));
     if (done && c->w->opt.wait > 0) {

@@ -106,6 +106,7 @@ struct conn {
     bool awaited;          /* a request that has to go alone waits until nothing is in flight */
     bool probing;          /* it is what is in flight, if anything is */
     bool lost_alone;       /* when it was lost one request was in flight */
+    bool misled;           /* it was lost for the reply to a question of ours */
     bool fruitful;         /* something was confirmed since it was ready */
     uint64_t barren_since; /* mono_us of the first of a row of losses without that; 0: none */
     unsigned barren_ms;

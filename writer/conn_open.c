@@ -288,6 +288,8 @@ static void barren(struct conn *c, uint64_t now)
 {
     unsigned ours, n = in_flight(c, &ours);
     struct writer *w = c->w;
+    n += c->misled;
+    ours += c->misled;
     c->lost_alone = c->probing || n == 1;
     if (c->state != CONN_READY)
         return;
@@ -324,6 +326,7 @@ static void give_back(struct conn *c)
         } else if (u->kind == CU_QUEUED) {
             begun |= at < c->ring.sent;
         } else if (u->kind == CU_EXEC) {
+            begun |= at < c->ring.sent; /* what stood before it may have been answered */
             bundle_lost(c, u, at < c->ring.sent, begun && !answered);
             begun = false;
         } else if (u->kind == CU_CALL && !answered) {
@@ -365,7 +368,7 @@ void conn_settle(struct conn *c, uint64_t now)
     c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
     replicas_lost(c);
-    c->selecting = c->yield = c->lost = c->awaited = c->probing = false;
+    c->selecting = c->yield = c->lost = c->awaited = c->probing = c->misled = false;
     c->big = NULL;
     c->patience = (struct patience){0};
     c->wait_ms = patience_longer(c->wait_ms);

@@ -54,6 +54,7 @@ static void on_flush(struct conn *c, void *arg, const redisReply *r)
     uint64_t due;
     (void)arg;
     if (r != NULL && r->type != REDIS_REPLY_ERROR && reply_fits(cl->flush.p, cl->flush.len, r->type)) {
+        c->node->plight = (struct plight){0};
         cluster_safe(c, flush_safe, NULL);
         return;
     }
@@ -61,10 +62,13 @@ static void on_flush(struct conn *c, void *arg, const redisReply *r)
         conn_lose(c, "unexpected reply to a request for all masters");
         r = NULL;
     }
-    if (r != NULL && cluster_detour(c, 3, r->str, r->len, &due, &ask) == DETOUR_NONE && !cl->dead) {
+    enum detour way = r != NULL ? cluster_detour(c, 3, r->str, r->len, &due, &ask) : DETOUR_AGAIN;
+    if (way == DETOUR_NONE && !cl->dead) {
         refused(c, r);
         return;
     }
+    if (r != NULL && way != DETOUR_NONE)
+        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
     cl->asked--;
     cl->stir = true;
 }
@@ -141,7 +145,11 @@ static void survey_refused(struct conn *c, const redisReply *r, const char *comm
     struct cluster *cl = c->w->cluster;
     struct cnode *ask;
     uint64_t due;
-    if (cluster_detour(c, 3, r->str, r->len, &due, &ask) != DETOUR_NONE || cl->dead)
+    if (cluster_detour(c, 3, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
+        return;
+    }
+    if (cl->dead)
         return;
     writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=%s reply=%s", command,
                 log_quote(r->str, r->len));
@@ -175,6 +183,7 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
         conn_lose(c, "SCAN: unexpected reply");
         return;
     }
+    c->node->plight = (struct plight){0};
     for (size_t i = 0; i < r->element[1]->elements; i++)
         cl->found |= !key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
     if (cl->found || strcmp(r->element[0]->str, "0") == 0)

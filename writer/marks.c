@@ -81,11 +81,19 @@ static bool answered(struct conn *c, struct mark_key *m, const redisReply *r, un
     m->ask = NULL;
     if (r != NULL && !conn_expects(c, r, types, what))
         r = NULL;
-    if (r != NULL && r->type != REDIS_REPLY_ERROR)
+    if (r != NULL && r->type != REDIS_REPLY_ERROR) {
+        m->plight = (struct plight){0};
         return true;
+    }
     c->w->marks.flying--;
     m->sent = false;
-    if (r == NULL || cluster_detour(c, 3, r->str, r->len, &m->due, &m->ask) != DETOUR_NONE || cl->dead)
+    if (r == NULL)
+        return false;
+    if (cluster_detour(c, 3, r->str, r->len, &m->due, &m->ask) != DETOUR_NONE) {
+        plight_refused(c->w, &m->plight, NULL, r->str, r->len);
+        return false;
+    }
+    if (cl->dead)
         return false;
     writer_fail(c->w, EXIT_CANNOT, "event=position_refused slot=%u node=%s reply=%s", m->slot,
                 cnode_name(c->node), log_quote(r->str, r->len));

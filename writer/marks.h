@@ -11,6 +11,7 @@
 #include "buf.h"
 #include "exact.h"
 #include "position_file.h"
+#include "suspect.h"
 
 struct writer;
 struct cluster;
@@ -21,7 +22,8 @@ struct mark_key {
     bool there;  /* it was written in this session, or found */
     bool listed; /* in the file that is checked */
     bool sent, told;
-    uint64_t due;      /* mono_us: not before */
+    uint64_t due; /* mono_us: not before */
+    struct plight plight;
     struct cnode *ask; /* where ASK said */
 };
 

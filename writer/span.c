@@ -303,6 +303,7 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
         again(s, 0, NULL);
         s->tries = 0;
     } else if (cluster_detour(c, s->tries, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        plight_refused(s->w, &s->plight, NULL, r->str, r->len);
         again(s, due, ask);
     } else if (!s->w->cluster->dead) {
         writer_fail(s->w, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", s->slot[s->asking],
@@ -373,7 +374,9 @@ static void on_reply(struct conn *c, void *arg, const redisReply *r)
     }
     if (!reply_fits(s->req.p, s->req.len, r->type)) {
         conn_lose(c, "unexpected reply to a step of a program");
-        lost(s);
+        c->lost_alone = c->probing;
+        plight_lost(&s->plight, c);
+        lost_at(s, c->why);
         return;
     }
     if (s->step.keep != 0)

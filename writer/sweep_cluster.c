@@ -51,9 +51,13 @@ static bool counts(struct conn *c, const redisReply *r, const char *what)
     s->asked--;
     if (s->state != SWEEP_SCANS || r == NULL) /* or of a session that is void */
         return false;
-    if (r->type != REDIS_REPLY_ERROR)
+    if (r->type != REDIS_REPLY_ERROR) {
+        c->node->plight = (struct plight){0};
         return true;
-    if (cluster_detour(c, 3, r->str, r->len, &due, &ask) == DETOUR_NONE && !cl->dead) {
+    }
+    if (cluster_detour(c, 3, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
+    } else if (!cl->dead) {
         writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=%s node=%s reply=%s", what,
                     cnode_name(c->node), log_quote(r->str, r->len));
         cl->dead = true;

@@ -340,6 +340,74 @@ peak() { # option… : the writer's memory, kB, over a stream
     assert_status 75
 }
 
+# ---- replies that never fit ----
+
+@test "replies that never fit: a request of a cluster is named, the others are applied" {
+    start_fake --cluster --rule 'SET k3=raw::1\r\n' --rule 'INCR n3=raw:$-1\r\n'
+    stream 1 | write -v --reconnect-timeout 10
+    assert_status 3
+    assert_output_has 'event=data_error command="SET" key="k3" db=0 reply="ERR the connection is lost whenever this request is sent: unexpected reply to a request"'
+    assert_output_has 'event=data_error command="INCR" key="n3"'
+    [[ $(grep -c event=data_error <<<"$output") -eq 2 ]] || fail "$output"
+    [[ "$(values k 1 2 4 5)" == "v1 v2 v4 v5 " && "$(values n 1 2 4 5 6)" =~ ^([1-9]\ ){5}$ ]] || fail "$output"
+    [[ $(asked SET k3) -le 6 && $(asked INCR n3) -le 6 ]]
+}
+
+# Whether a request was carried out nothing tells here: it is not said that it was.
+@test "replies that never fit: EXEC of a cluster, of the source's transactions and exactly once" {
+    local reply option
+    for option in '' --exactly-once; do
+        for reply in '*-1' '+OK' '-ERR what'; do
+            start_fake --cluster --rule "EXEC#2-=raw:$reply\\r\\n"
+            together | write -v --reconnect-timeout 5 $option
+            assert_status 75
+            assert_output_has 'error="unexpected reply to EXEC'
+            [[ $(asked EXEC) -lt 100 ]] || fail "$(asked EXEC)"
+            stop_fake
+        done
+    done
+}
+
+# The others of its transaction are carried out.
+@test "replies that never fit: EXEC with one request of a cluster, of the source's transactions" {
+    start_fake --cluster --rule 'EXEC#2-6=raw:*-1\r\n'
+    together | write -v --reconnect-timeout 20
+    assert_status 3
+    assert_output_has 'command="INCR" key="{a}1" db=0 reply="ERR the connection is lost whenever this request is sent: unexpected reply to EXEC"'
+    [[ $(grep -c event=data_error <<<"$output") -eq 1 && "$(values '{a}' 2 3 4 5)" == "1 1 1 1 " ]] || fail "$(values '{a}' 1 2 3 4 5) $output"
+}
+
+never_fits() { # command, its key, record…
+    start_fake --cluster --rule "$1 $2=raw::1\\r\\n"
+    { stream 1 | sed '$d'; printf '%s\n' "${@:3}" "live 0 :pos=92 :idempotent SET after 1" end; } >"$TMP/text"
+    mkrecords <"$TMP/text" >"$TMP/stream"
+    run timeout 60 rediswriter -v --reconnect-timeout 10 $option "$(target)" "$TMP/stream"
+    assert_status 3
+    assert_output_has "event=data_error command=\"$1\" key=\"$2\""
+    [[ $(rcli get after) == 1 && -z $(rcli get "$2") && $(asked "$1" "$2") -le 6 ]] || fail "$output"
+    stop_fake
+}
+
+@test "replies that never fit: a large request, and a step of a program" {
+    local option
+    for option in '' --exactly-once; do
+        never_fits SET large "live 0 :pos=90 SET large @2000000"
+        never_fits DUMP from 'program 0 :pos=91 :keep=1 :must DUMP from / :if=1 RESTORE to 0 $1'
+    done
+}
+
+@test "replies that never fit: questions of our own are not asked for ever" {
+    local rule
+    for rule in 'HGETALL=raw:+OK\r\n' 'SCAN=raw:*-1\r\n' 'FLUSHALL=raw::1\r\n'; do
+        start_fake --cluster --rule 'EXEC#2=do' --rule "$rule"
+        rcli set there 1 >/dev/null
+        stream 1 | write -v --reconnect-timeout 2 --exactly-once --on-existing flush
+        assert_status 75
+        assert_output_has event=target_lost
+        stop_fake
+    done
+}
+
 # ---- redirects and refusals ----
 
 @test "redirects: a loop of MOVED or ASK is named, and ends" {
@@ -352,6 +420,51 @@ peak() { # option… : the writer's memory, kB, over a stream
         assert_output_has event=redirected_endlessly
         stop_fake
     done
+}
+
+@test "redirects: of questions of our own they end, too" {
+    local rule
+    for rule in 'HGETALL=moved:0' 'HGETALL=ask:0' 'SCAN=moved:0' 'FLUSHALL=moved:0'; do
+        start_fake --cluster --rule 'EXEC#2=do' --rule "$rule"
+        rcli set there 1 >/dev/null
+        stream 1 | write -v --reconnect-timeout 3 --exactly-once --on-existing flush
+        assert_status 75
+        assert_output_has event=redirected_endlessly
+        stop_fake
+    done
+}
+
+@test "redirects: of what a program asks a slot, and of marks" {
+    start_fake --cluster --rule 'HGETALL=moved:0'
+    start_control
+    {
+        echo "session flows=1 control=$TMP/control journal=1 nonce=$NONCE"
+        echo "target cluster=1"
+        echo "flow 0"
+        echo "set 0 k1 v1"
+        echo "synced 0 :pos=5"
+    } >"$TMP/head"
+    feed -v --reconnect-timeout 3 --exactly-once --position-file "$TMP/positions"
+    tell "$(cat "$TMP/head")" "live 0 :pos=6 INCR n1"
+    wait_until 10 grep -qx f0=6 "$TMP/positions"
+    kill -KILL "$WRITER"
+    tell_end
+    feed -v --reconnect-timeout 3 --exactly-once --position-file "$TMP/positions"
+    tell "session flows=1 control=$TMP/control journal=1 nonce=${NONCE%9}8 resume=1" "target cluster=1" \
+        "flow 0 mode=PARTIAL form=journal lsn=6" "program 0 :pos=7 :keep=1 :must DUMP n1 / :if=1 RESTORE to 0 \$1"
+    reap 20 "$WRITER"
+    tell_end
+    assert_status 75
+    said event=redirected_endlessly
+    stop_fake
+    rm "$TMP/positions"
+    start_fake --cluster --rule 'HSET=moved:0'
+    feed -v --reconnect-timeout 3 --position-file "$TMP/positions"
+    tell "$(cat "$TMP/head")"
+    reap 20 "$WRITER"
+    tell_end
+    assert_status 75
+    said event=redirected_endlessly
 }
 
 @test "redirects: two masters that name each other" {

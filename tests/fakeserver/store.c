@@ -119,6 +119,18 @@ static void hgetall(const struct slice *name, struct buf *out)
     }
 }
 
+static void hget(const struct slice *name, const struct slice *field, struct buf *out)
+{
+    struct key *k = find(name);
+    struct field *f = k != NULL ? k->field : NULL;
+    while (f != NULL && !same(&f->name, field))
+        f = f->next;
+    if (f == NULL)
+        (void)buf_addstr(out, "$-1\r\n");
+    else
+        (void)resp_add_bulk(out, f->value.p, f->value.len);
+}
+
 static void incr(const struct slice *name, struct buf *out)
 {
     char text[32] = "";
@@ -200,6 +212,14 @@ void store_command(const struct slice *a, unsigned n, struct buf *out)
     }
     if (slice_is(a, "HGETALL") && n == 2) {
         hgetall(&a[1], out);
+        return;
+    }
+    if (slice_is(a, "HGET") && n == 3) {
+        hget(&a[1], &a[2], out);
+        return;
+    }
+    if (slice_is(a, "PTTL") && n == 2) { /* nothing expires */
+        number(out, find(&a[1]) != NULL ? -1 : -2);
         return;
     }
     if (slice_is(a, "EXISTS") && n == 2) {
