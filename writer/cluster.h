@@ -30,6 +30,7 @@
 #include "node.h"
 #include "record.h"
 #include "slot.h"
+#include "watch.h"
 
 #define CNODES_MAX  1024u
 #define NO_NODE     0xffffu
@@ -53,8 +54,7 @@ struct cnode {
     struct scan_guard guard;
     unsigned watching; /* watch.h: questions on their way; what the last answer was */
     enum taken taken;
-    bool evicted_known;
-    uint64_t evicted;
+    struct evictions evicted;
     struct identity who;  /* as its newest connection said */
     struct plight plight; /* of what every master is asked or told */
     unsigned nconn;

@@ -551,7 +551,7 @@ bool node_reconnect(struct node *n)
     if (!ok)
         return false;
     if (!identity_same(&before, &n->info.who))
-        w->watch.known = false; /* another server: its counters say nothing of ours */
+        w->watch.evicted = (struct evictions){0}; /* another server: its counters say nothing of ours */
     fresh_reader(n);
     n->lost = false;
     n->connected_at = n->heard = mono_us();

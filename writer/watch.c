@@ -22,63 +22,34 @@ static const char info_stats[] = "*2\r\n$4\r\nINFO\r\n$5\r\nstats\r\n";
 
 /* ---- what INFO says ---- */
 
-/* Where the value of "name:" begins, at the beginning of a line. */
-static const char *line_of(const char *info, size_t n, const char *name, const char **end)
-{
-    size_t len = strlen(name);
-    const char *p = info, *stop = info + n;
-    while (p < stop) {
-        const char *nl = memchr(p, '\n', (size_t)(stop - p));
-        const char *e = nl != NULL ? nl : stop;
-        if ((size_t)(e - p) > len && memcmp(p, name, len) == 0 && p[len] == ':') {
-            *end = e > p && e[-1] == '\r' ? e - 1 : e;
-            return p + len + 1;
-        }
-        p = e + 1;
-    }
-    return NULL;
-}
-
-static bool number_of(const char *info, size_t n, const char *name, uint64_t *v)
-{
-    const char *end, *p = line_of(info, n, name, &end);
-    if (p == NULL || p == end || end - p > 19)
-        return false;
-    uint64_t sum = 0;
-    for (; p < end; p++) {
-        if (*p < '0' || *p > '9')
-            return false;
-        sum = sum * 10 + (uint64_t)(*p - '0');
-    }
-    *v = sum;
-    return true;
-}
-
 bool watch_evicted(const char *info, size_t n, uint64_t *keys)
 {
-    return number_of(info, n, "evicted_keys", keys);
+    return info_number(info, n, "evicted_keys", keys);
 }
 
 const char *watch_policy(const char *info, size_t n, uint64_t *maxmemory, char policy[32])
 {
-    const char *end, *p = line_of(info, n, "maxmemory_policy", &end);
-    if (!number_of(info, n, "maxmemory", maxmemory) || *maxmemory == 0 || p == NULL || end - p > 31)
+    size_t len = 0;
+    const char *p = info_value(info, n, "maxmemory_policy", &len);
+    if (!info_number(info, n, "maxmemory", maxmemory) || *maxmemory == 0 || p == NULL || len > 31)
         return NULL;
-    memcpy(policy, p, (size_t)(end - p));
-    policy[end - p] = '\0';
+    memcpy(policy, p, len);
+    policy[len] = '\0';
     return strcmp(policy, "noeviction") == 0 || policy[0] == '\0' ? NULL : policy;
 }
 
 /* ---- evictions ---- */
 
-/* A server's counter is at keys: what came since *base counts. One that was started again counts from 0. */
-static void count_evicted(struct writer *w, bool *known, uint64_t *base, uint64_t keys)
+/* A server's counter is at keys: what came since the last look counts. One that was started again counts
+ * from 0. */
+static void count_evicted(struct writer *w, struct evictions *e, uint64_t keys)
 {
-    uint64_t more = !*known ? 0 : keys >= *base ? keys - *base : keys;
-    *known = true;
-    *base = keys;
+    uint64_t more = !e->known ? 0 : keys >= e->last ? keys - e->last : keys;
+    e->known = true;
+    e->last = keys;
     if (more == 0)
         return;
+    e->counted += more;
     w->stats.evicted += more;
     log_event(w->watch.told_evicted ? LOG_DEBUG : LOG_WARN, NO_FLOW,
               "event=target_evicts target=%s keys=%llu note=%s", w->opt.shown, (unsigned long long)more,
@@ -99,14 +70,15 @@ static void look_at_policy(struct writer *w, const char *info, size_t n)
               "\"where the data do not fit keys are lost: set maxmemory-policy noeviction\"");
 }
 
-/* A position key had vanished: was it evicted with others? Then that is what is wrong, and already counted;
- * nothing can be resumed from. Else somebody has flushed the target, and what was confirmed is gone. */
-static void settle_vanished(struct writer *w, const uint64_t *server)
+/* A position key had vanished: was it evicted with others of its server? Then that is what is wrong, and
+ * already counted; nothing can be resumed from. Else somebody has flushed the target, and what was confirmed
+ * is gone. */
+static void settle_vanished(struct writer *w, const struct evictions *server)
 {
     struct watch *x = &w->watch;
     if (x->vanished == NULL || x->vanished_at != server)
         return;
-    if (w->stats.evicted > 0) {
+    if (server->counted > 0) {
         log_event(LOG_WARN, NO_FLOW, "event=position_key_evicted target=%s note=%s", w->opt.shown,
                   "\"this session cannot be resumed from it\"");
     } else {
@@ -121,28 +93,29 @@ static void settle_vanished(struct writer *w, const uint64_t *server)
 }
 
 /* INFO memory, or INFO stats. */
-static void look(struct writer *w, bool *known, uint64_t *base, const char *info, size_t n)
+static void look(struct writer *w, struct evictions *server, const char *info, size_t n)
 {
     uint64_t keys;
     look_at_policy(w, info, n);
     if (!watch_evicted(info, n, &keys))
         return;
-    count_evicted(w, known, base, keys);
-    settle_vanished(w, base);
+    count_evicted(w, server, keys);
+    settle_vanished(w, server);
 }
 
 void watch_vanished(struct writer *w, const struct cnode *node, const char *reason)
 {
-    if (w->watch.vanished != NULL || w->failed || (w->lost_data && w->stats.evicted > 0))
+    const struct evictions *server = node != NULL ? &node->evicted : &w->watch.evicted;
+    if (w->watch.vanished != NULL || w->failed || (w->lost_data && server->counted > 0))
         return;
     w->watch.vanished = reason;
-    w->watch.vanished_at = node != NULL ? &node->evicted : &w->watch.base;
+    w->watch.vanished_at = server;
     w->watch.next = 0; /* ask now */
 }
 
 void watch_reply(struct writer *w, const char *info, size_t n)
 {
-    look(w, &w->watch.known, &w->watch.base, info, n);
+    look(w, &w->watch.evicted, info, n);
 }
 
 void watch_replied(struct writer *w)
@@ -173,7 +146,7 @@ static void node_reply(struct conn *c, void *arg, const redisReply *r)
     node->watching--;
     if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") &&
         r->type == REDIS_REPLY_STRING)
-        look(c->w, &node->evicted_known, &node->evicted, r->str, r->len);
+        look(c->w, &node->evicted, r->str, r->len);
 }
 
 /* INFO replication, with --wait. */
@@ -182,7 +155,7 @@ static void replicas_reply(struct conn *c, void *arg, const redisReply *r)
     uint64_t n;
     (void)arg;
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
-        r->type != REDIS_REPLY_STRING || !number_of(r->str, r->len, "connected_slaves", &n) ||
+        r->type != REDIS_REPLY_STRING || !info_number(r->str, r->len, "connected_slaves", &n) ||
         n >= (uint64_t)c->w->opt.wait)
         return;
     log_event(LOG_WARN, NO_FLOW, "event=too_few_replicas node=%s replicas=%llu wait=%d note=%s",
@@ -247,7 +220,6 @@ static bool answered(const struct writer *w)
 struct state {
     const char *name;
     const char *why; /* the server's words, or ours; "" */
-    uint64_t since;  /* mono_us; 0: unknown */
 };
 
 static const char *refusal_name(const char *why)
@@ -262,16 +234,16 @@ static const char *refusal_name(const char *why)
     return "refuses";
 }
 
-static struct state state_of(bool lost, const char *lost_why, uint64_t lost_since, const struct patience *p,
-                             bool waits, uint64_t heard, uint64_t now)
+static struct state state_of(bool lost, const char *lost_why, const struct patience *p, bool waits,
+                             uint64_t heard, uint64_t now)
 {
     if (lost)
-        return (struct state){"down", lost_why, lost_since};
+        return (struct state){"down", lost_why};
     if (p->since != 0)
-        return (struct state){refusal_name(p->why), p->why, p->since};
+        return (struct state){refusal_name(p->why), p->why};
     if (waits && us_since(now, heard) > SILENT)
-        return (struct state){"silent", "", heard};
-    return (struct state){"ok", "", 0};
+        return (struct state){"silent", ""};
+    return (struct state){"ok", ""};
 }
 
 static struct state conn_state(const struct conn *c, uint64_t now)
@@ -279,17 +251,16 @@ static struct state conn_state(const struct conn *c, uint64_t now)
     bool ready = c->state == CONN_READY && !c->lost;
     /* One that is not there is no trouble before something waits for it. */
     bool lost = !ready && c->w->cluster->needed_since != 0 && c->why[0] != '\0';
-    return state_of(lost, c->why, c->w->cluster->needed_since, &c->patience, ready && c->un > c->replied,
-                    c->heard, now);
+    return state_of(lost, c->why, &c->patience, ready && c->un > c->replied, c->heard, now);
 }
 
 /* Of several connections, the first that is not well. */
 static struct state target_state(const struct writer *w, uint64_t now)
 {
     const struct node *n = &w->node;
-    struct state s = {"ok", "", 0};
+    struct state s = {"ok", ""};
     if (w->cluster == NULL)
-        return state_of(n->lost, n->lost_why, n->lost_since, &n->patience, n->un > 0, n->heard, now);
+        return state_of(n->lost, n->lost_why, &n->patience, n->un > 0, n->heard, now);
     for (unsigned i = 0; i < w->cluster->nconn && strcmp(s.name, "ok") == 0; i++)
         s = conn_state(w->cluster->conn[i], now);
     return s;

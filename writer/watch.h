@@ -11,18 +11,24 @@ struct writer;
 struct conn;
 struct cnode;
 
+/* Keys that a server has evicted. */
+struct evictions {
+    bool known;
+    uint64_t last;    /* its counter, last seen */
+    uint64_t counted; /* since we are there, over its restarts */
+};
+
 struct watch {
-    uint64_t next;               /* mono_us: the counters of the target are asked for again */
-    unsigned asked;              /* requests on their way (single server) */
-    bool known;                  /* base holds (single server) */
-    uint64_t base;               /* evicted_keys of the single server, last seen */
-    uint64_t said_at;            /* mono_us of the last look at what dfreader has to know */
-    uint64_t sent_at;            /* mono_us of the last message to it */
-    uint64_t requests;           /* confirmed then */
-    char said[400];              /* it */
-    uint64_t ending;             /* mono_us of the last look; 0: not yet */
-    const char *vanished;        /* a position key has; NULL: no */
-    const uint64_t *vanished_at; /* the counter of evictions of its server */
+    uint64_t next;                       /* mono_us: the counters of the target are asked for again */
+    unsigned asked;                      /* requests on their way (single server) */
+    struct evictions evicted;            /* of the single server */
+    uint64_t said_at;                    /* mono_us of the last look at what dfreader has to know */
+    uint64_t sent_at;                    /* mono_us of the last message to it */
+    uint64_t requests;                   /* confirmed then */
+    char said[400];                      /* it */
+    uint64_t ending;                     /* mono_us of the last look; 0: not yet */
+    const char *vanished;                /* a position key has; NULL: no */
+    const struct evictions *vanished_at; /* of its server */
     bool told_policy, told_evicted;
 };
 

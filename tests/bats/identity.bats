@@ -390,6 +390,41 @@ without_run_id() {
     killed
 }
 
+evicts_on() { # node index: it has counted evictions when this returns
+    local port=${CLUSTER_PORTS[$1]} i
+    redis-cli -p "$port" config set maxmemory-policy volatile-random >/dev/null # of keys that expire: ours do not
+    for ((i = 0; i < 300; i++)); do
+        [[ $(redis-cli -p "$port" set "{$2}$i" x px 3600000) == OK ]] || fail "not a slot of $port"
+    done
+    redis-cli -p "$port" config set maxmemory 1mb >/dev/null
+    redis-cli -p "$port" set "{$2}more" x px 3600000 >/dev/null || true
+    [[ $(redis-cli -p "$port" info stats | tr -d '\r' | sed -n 's/^evicted_keys://p') -gt 0 ]]
+    redis-cli -p "$port" config set maxmemory 0 >/dev/null
+}
+
+tag_on() { # port: a tag whose slot the node has
+    local i
+    for ((i = 0; i < 1000; i++)); do
+        [[ $(redis-cli -p "$1" exists "{t$i}") != 0 ]] || { echo "t$i" && return; }
+    done
+    fail "none"
+}
+
+@test "cluster, exactly once: keys that one master evicts hide no flush of another one" {
+    to_cluster
+    first_run cluster=1 --exactly-once
+    evicts_on 0 "$(tag_on "${CLUSTER_PORTS[0]}")"
+    tell "$(numbers 301 310)"
+    wait_until 20 said event=target_evicts
+    redis-cli -p "${CLUSTER_PORTS[2]}" flushall
+    tell "$(numbers 311 500)"
+    reap 20 "$WRITER"
+    tell_end
+    redis-cli -p "${CLUSTER_PORTS[0]}" config set maxmemory-policy noeviction
+    assert_status 75
+    said "event=target_has_lost_data.*vanished" || fail "$(cat "$TMP/err")"
+}
+
 @test "cluster, exactly once: one slot whose position key is removed, a large request included" {
     to_cluster
     start_control
