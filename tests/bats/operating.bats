@@ -4,12 +4,16 @@
 
 load helper
 
-setup() { common_setup; }
+setup() {
+    common_setup
+    CLUSTER_PIDS=()
+}
 
 teardown() {
     [[ -n ${BATS_TEST_COMPLETED-} || ! -e $TMP/err ]] || tail -n 60 "$TMP/err"
     local pid
     for pid in $(holders); do kill -KILL "$pid" 2>/dev/null; done
+    [[ ${#CLUSTER_PIDS[@]} -eq 0 ]] || stop_cluster
     common_teardown
     [[ -z ${OTHER-} ]] || rm -rf "$OTHER"
 }
@@ -510,6 +514,35 @@ conf() { # lines: a configuration; the task with it
     start_master --generate --flows 2 --keys 500 --port "$MASTER_PORT"
     reap 30 "$pid"
     [[ $status -eq 1 && $(rcli dbsize) -ge 20000 ]] || fail "status $status"
+}
+
+keys_of_all() {
+    local p sum=0
+    for p in "${CLUSTER_PORTS[@]}"; do sum=$((sum + $(redis-cli -p "$p" dbsize))); done
+    echo $sum
+}
+
+@test "a full sync into an empty cluster that broke is repeated without being asked, whichever stage was killed" {
+    local killed pid
+    start_cluster 0
+    ccli() { redis-cli -c -p "${CLUSTER_PORTS[0]}" "$@"; }
+    for killed in rediswriter dfparse-1; do
+        cluster_flush
+        : >"$TMP/err"
+        start_master --generate --flows 2 --keys 20000 --slow 65536 # the first session only
+        background df2redis --restart --position-file "$TMP/positions.$killed" replicate --task "$killed" "dragonfly://127.0.0.1:$MASTER_PORT" "$CLUSTER_URL" 2>>"$TMP/err"
+        pid=$!
+        wait_until 10 eval '[[ $(keys_of_all) -gt 100 ]]'
+        phase_is full-sync --task "$killed" || fail "$(df2redis status --task "$killed")"
+        ccli set gone-from-the-source meanwhile
+        kill -KILL "$(cat "$(RUN "$killed")/$killed.pid")"
+        wait_until 20 phase_is streaming --task "$killed"
+        grep -q 'event=full_sync_repeated' "$TMP/err"
+        [[ $(ccli exists gone-from-the-source) -eq 0 && $(keys_of_all) -ge 20000 ]]
+        df2redis stop --task "$killed"
+        reap 10 "$pid"
+        assert_status 0
+    done
 }
 
 @test "a full sync that broke is not repeated for another source" {
