@@ -12,7 +12,8 @@
 #include "writer.h"
 
 #define WAIT_MS    1000
-#define WAIT_UNITS 1024u /* confirmed by the master before replicas are asked */
+#define STOP_LIMIT ((uint64_t)10000000) /* us to wait for replicas once the task was stopped */
+#define WAIT_UNITS 1024u                /* confirmed by the master before replicas are asked */
 
 /* One of our own requests that waits for replicas. */
 struct safe {
@@ -55,15 +56,19 @@ static void refused(struct conn *c, const redisReply *r)
     conn_lose(c, "WAIT: %s", r->str); /* no master any more: all of it goes to the new one */
 }
 
-/* A replica that does not confirm counts as lost like a server that does not answer. */
+/* A replica that does not confirm counts as lost like a server that does not answer. Whoever has stopped the
+ * task does not wait so long for it. */
 static void give_up(struct conn *c, long long confirm)
 {
     uint64_t limit = (uint64_t)c->w->opt.reconnect_timeout * 1000000;
-    if (c->w->failed || mono_us() - c->patience.since < limit)
+    uint64_t waits = us_since(mono_us(), c->patience.since);
+    if ((c->w->stopped || writer_signals() > 0) && limit > STOP_LIMIT)
+        limit = STOP_LIMIT;
+    if (c->w->failed || waits < limit)
         return;
-    writer_fail(c->w, EXIT_RETRY, "event=replicas_missing node=%s confirm=%lld wait=%d seconds=%d note=%s",
-                cnode_name(c->node), confirm, c->w->opt.wait, c->w->opt.reconnect_timeout,
-                "\"what --wait asks for is not there: --reconnect-timeout is over\"");
+    writer_fail(c->w, EXIT_RETRY, "event=replicas_missing node=%s confirm=%lld wait=%d seconds=%llu note=%s",
+                cnode_name(c->node), confirm, c->w->opt.wait, (unsigned long long)(waits / 1000000),
+                "\"what --wait asks for is not there\"");
     c->w->cluster->dead = true;
 }
 

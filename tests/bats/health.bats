@@ -128,3 +128,24 @@ stopped_with() { # status
     assert_output_has event=replicas_missing
     assert_output_has 'confirm=0 wait=1'
 }
+
+@test "--wait without replicas: a stop does not wait for all of --reconnect-timeout" {
+    local stop
+    start_redis
+    for stop in signal record; do
+        feed --wait 1 --reconnect-timeout 1000
+        tell "$(heading 1)" "set 0 k 1"
+        wait_until 10 said event=too_few_replicas
+        if [[ $stop == signal ]]; then
+            kill -TERM "$WRITER"
+        else
+            tell "end reason=stop status=0"
+            tell_end
+        fi
+        reap 20 "$WRITER"
+        assert_status 75
+        said event=replicas_missing
+        [[ -z $FEED ]] || tell_end
+        rcli flushall >/dev/null
+    done
+}
