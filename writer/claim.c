@@ -73,10 +73,8 @@ static bool check_position_key(struct writer *w)
     if (n->db != 0 && !target_must(w, n, CALL_MS, "SELECT", "0", NULL))
         return false;
     redisReply *r = target_answer(w, n, CALL_MS, "HMGET", w->session.position_key, "session", "source", NULL);
-    if (r != NULL && (r->type != REDIS_REPLY_ARRAY || r->elements != 2)) {
-        n->in_call = true;
-        node_lose(n, "HMGET: unexpected reply");
-    }
+    if (r != NULL && (r->type != REDIS_REPLY_ARRAY || r->elements != 2))
+        target_lose(n, "HMGET", "unexpected reply");
     if (r == NULL || n->lost) {
         freeReplyObject(r);
         return false;

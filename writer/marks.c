@@ -9,7 +9,6 @@
 #include "cluster.h"
 #include "crc64.h"
 #include "exits.h"
-#include "io.h"
 #include "log.h"
 #include "position_file.h"
 #include "writer.h"

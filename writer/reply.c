@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "resp.h"
-
 #define LINE_LIMIT    ((size_t)64 << 10)
 #define ELEMENTS_MOST ((size_t)1 << 20)
 #define SLACK         ((size_t)256 << 10) /* bytes behind a reply that were read with it */

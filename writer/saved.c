@@ -31,16 +31,15 @@ static bool from_key(struct writer *w, struct saved_vector *v)
     if (n->db != 0 && !target_must(w, n, CALL_MS, "SELECT", "0", NULL))
         return false;
     redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
-    n->in_call = r == NULL || (r->type != REDIS_REPLY_ERROR && !reply_is_hash(r));
     if (r == NULL) {
-        node_lose(n, "HGETALL: %s", call_reason(&n->t));
+        target_lose(n, "HGETALL", call_reason(&n->t));
         return false;
     }
     bool ok = reply_is_hash(r);
     if (ok)
         position_key_read(v, r);
     else if (r->type != REDIS_REPLY_ERROR)
-        node_lose(n, "HGETALL: unexpected reply");
+        target_lose(n, "HGETALL", "unexpected reply");
     else
         writer_fail(w, EXIT_CANNOT, "event=position_not_read reply=%s", log_quote(r->str, r->len));
     freeReplyObject(r);

@@ -5,7 +5,6 @@
 
 #include "cluster.h"
 #include "exits.h"
-#include "group.h"
 #include "io.h"
 #include "log.h"
 #include "request.h"

@@ -25,12 +25,6 @@ static void from_the_start(struct sweep *s, const struct node *n)
     s->guard = (struct scan_guard){.n = 0};
 }
 
-static void lose(struct node *n, const char *why)
-{
-    n->in_call = true;
-    node_lose(n, "%s", why);
-}
-
 /* All flows have ended their full sync: see which databases there are. */
 static void begin_scan(struct writer *w)
 {
@@ -38,7 +32,7 @@ static void begin_scan(struct writer *w)
     struct node *n = &w->node;
     redisReply *r = target_answer(w, n, CALL_MS, "INFO", "keyspace", NULL);
     if (r != NULL && r->type != REDIS_REPLY_STRING)
-        lose(n, "INFO: unexpected reply");
+        target_lose(n, "INFO", "unexpected reply");
     if (r == NULL || n->lost) {
         freeReplyObject(r);
         return; /* again on the next connection, if there is one */
@@ -102,7 +96,7 @@ static void scan_step(struct writer *w)
         return;
     bool ok = reply_is_scan(r) && !scan_circles(&s->guard, r->element[0]->str);
     if (!ok)
-        lose(n, "SCAN: unexpected reply");
+        target_lose(n, "SCAN", "unexpected reply");
     if (ok && remove_unseen(w, r->element[1])) {
         strlcpy(s->cursor, r->element[0]->str, sizeof s->cursor);
         s->at += strcmp(s->cursor, "0") == 0;

@@ -1,6 +1,5 @@
 #include "target.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +32,7 @@ redisReply *target_call(struct node *n, int timeout_ms, ...)
     return call_argv(&n->t, timeout_ms, arg, argc);
 }
 
-/* The connection is lost at a question of ours. */
-static void lose_call(struct node *n, const char *command, const char *why)
+void target_lose(struct node *n, const char *command, const char *why)
 {
     n->in_call = true;
     node_lose(n, "%s: %s", command, why);
@@ -48,7 +46,7 @@ static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_
     for (;;) {
         redisReply *r = call_argv(&n->t, timeout_ms, arg, argc);
         if (r == NULL)
-            lose_call(n, arg[0], call_reason(&n->t));
+            target_lose(n, arg[0], call_reason(&n->t));
         if (r == NULL || r->type != REDIS_REPLY_ERROR || error_class(r->str, r->len) != ERR_RETRY ||
             mono_us() >= give_up || writer_signals() >= 2)
             return r;
@@ -108,7 +106,7 @@ static bool fits(struct node *n, const char *command, int what, redisReply *r)
     bool ok = what == REPLY_QUEUED ? r->type == REDIS_REPLY_STATUS && strcmp(r->str, "QUEUED") == 0
                                    : reply_fits(b.p, b.len, r->type);
     if (!ok)
-        lose_call(n, command, "unexpected reply");
+        target_lose(n, command, "unexpected reply");
     buf_free(&b);
     freeReplyObject(r);
     return ok;
@@ -142,7 +140,7 @@ bool target_exec(struct writer *w, struct node *n, int timeout_ms, unsigned comm
     for (unsigned i = 0; whole && i < commands; i++)
         whole = r->element[i]->type == REDIS_REPLY_INTEGER; /* DEL and HSET */
     if (r != NULL && !whole)
-        lose_call(n, "EXEC", "unexpected reply");
+        target_lose(n, "EXEC", "unexpected reply");
     freeReplyObject(r);
     return whole;
 }
@@ -154,7 +152,7 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
     for (;;) {
         redisReply *r = call_request(&n->t, timeout_ms, request, len);
         if (r == NULL) {
-            lose_call(n, what, call_reason(&n->t));
+            target_lose(n, what, call_reason(&n->t));
             return false;
         }
         if (r->type != REDIS_REPLY_ERROR)
@@ -360,7 +358,7 @@ static int db_has_keys(struct writer *w, struct node *n)
         }
         bool circles = reply_is_scan(r) && scan_circles(&guard, r->element[0]->str);
         if (!reply_is_scan(r) || circles) {
-            lose_call(n, "SCAN", circles ? "its cursor goes in circles" : "unexpected reply");
+            target_lose(n, "SCAN", circles ? "its cursor goes in circles" : "unexpected reply");
             freeReplyObject(r);
             return -1;
         }
@@ -391,7 +389,7 @@ int target_has_keys(struct writer *w, struct node *n)
         return -1;
     }
     if (r->type != REDIS_REPLY_STRING) {
-        lose_call(n, "INFO", "unexpected reply");
+        target_lose(n, "INFO", "unexpected reply");
         freeReplyObject(r);
         return -1;
     }

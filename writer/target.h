@@ -16,6 +16,9 @@
  * with NULL. */
 redisReply *target_call(struct node *n, int timeout_ms, ...) __attribute__((sentinel));
 
+/* The connection is lost at a question of ours. */
+void target_lose(struct node *n, const char *command, const char *why);
+
 /* Learn what INFO says into info. Returns NULL, or the refusal (a reply to free). *lost: no reply at all. */
 redisReply *target_inspect(struct node *n, struct target_info *info, bool *lost);
 
