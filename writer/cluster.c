@@ -353,11 +353,13 @@ static void give_up_on_nodes(struct cluster *cl, uint64_t now)
     struct writer *w = cl->w;
     if (cl->needed_since == 0)
         return;
-    if (us_since(now, cl->needed_last) > CALM) {
+    uint64_t limit = (uint64_t)w->opt.reconnect_timeout * 1000000;
+    /* Well before the limit, or one that was there at once would count as lost. */
+    if (us_since(now, cl->needed_last) > (limit > 0 && limit / 2 < CALM ? limit / 2 : CALM)) {
         cl->needed_since = 0;
         return;
     }
-    if (w->failed || us_since(now, cl->needed_since) < (uint64_t)w->opt.reconnect_timeout * 1000000)
+    if (w->failed || us_since(now, cl->needed_since) < limit)
         return;
     const char *why = "no master for some slots";
     for (unsigned i = 0; i < cl->nconn; i++)
