@@ -36,7 +36,11 @@ static uint64_t reached(const struct flow *f, uint64_t lsn)
 
 uint64_t journal_reached(const struct flow *f)
 {
-    return f->counting ? reached(f, f->next_lsn) : 0;
+    if (!f->counting)
+        return 0;
+    /* What is written while an entry is taken up does not confirm that entry. */
+    bool within = f->o.entry && f->o.after > 0 && f->o.after <= f->next_lsn;
+    return reached(f, within ? f->o.after - 1 : f->next_lsn);
 }
 
 static void use_db(struct flow *f, uint32_t db)
@@ -98,9 +102,8 @@ static enum got take_command(struct flow *f, struct cur *c, uint64_t *txid, size
 static enum got multi_full(struct flow *f)
 {
     snprintf(f->error, sizeof f->error,
-             "transactions without their EXEC come to more than %zu MiB at byte %llu of the flow: they "
-             "cannot be kept",
-             MULTI_MAX >> 20, (unsigned long long)f->offset);
+             "transactions without their EXEC come to more than %zu MiB: they cannot be kept",
+             MULTI_MAX >> 20);
     f->cannot = true;
     return BAD;
 }

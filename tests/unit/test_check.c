@@ -84,6 +84,22 @@ static void flushed(void)
     end(EXIT_DONE);
 }
 
+/* A key is given up while an entry is taken up: what is written then does not confirm that entry, of which a
+ * part still follows. */
+static void within_an_entry(void)
+{
+    begin("7.0");
+    EQ_I(check("state=begin\n"), 0);
+    EQ_I(check("state=again\ndb=0\nkey=k\n"), 0);
+    answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=100\nto=102\n", "00 02 'vx'");
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+    ctl_close(&parser->ctl);
+    entry("DEL k o"); /* 100: perhaps the answer has it, and nobody is there to be asked again */
+    wrote("LOST kind=verify key=k\n2 pos=100 db=0 probe 2 0:k\n3 pos=100 db=0 IV | DEL o\n");
+    end(EXIT_DATA);
+}
+
 /* A command that takes something over from what is there: once for each key, and only while it is verified.
  */
 static void before_commands(void)
@@ -154,6 +170,20 @@ static void malformed(void)
     }
 }
 
+/* Only the beginning may be told within the full sync, even between the parts of a key; no position with it.
+ */
+static void within_a_key(void)
+{
+    struct buf b = hex("'REDIS0009' fe 00 02 01 'k' 02 01 'a'");
+    begin_flow("portable", "flow=0\nmode=FULL\n");
+    EQ_I(record(REC_DATA, 0, b.p, b.len), 0);
+    EQ_I(check("state=begin\n"), 0);
+    wrote("1 pos=0 db=0 IF set | DEL k\n2 pos=0 db=0 I set | SADD k a\n3 pos=0 db=0 probe 0 0:\n");
+    EQ_I(check("state=key\ndb=0\nat=0\nkey=k\n"), -1);
+    end(EXIT_DAMAGED);
+    buf_free(&b);
+}
+
 /* Nobody is there to answer: a stream that is replayed. */
 static void offline(void)
 {
@@ -185,9 +215,11 @@ int main(void)
     in_its_place();
     again();
     flushed();
+    within_an_entry();
     before_commands();
     selected();
     malformed();
+    within_a_key();
     offline();
     without_rereads();
     return test_done();
