@@ -14,7 +14,7 @@ void blob_begin(struct blob *b, bool zstd, uint64_t len)
     b->finished = b->direct = b->sized = false;
     b->left = len;
     b->content = b->produced = 0;
-    b->out.len = b->start = 0;
+    b->out.len = b->start = b->need = 0;
     b->out.max = OUT_MAX;
 }
 
@@ -113,7 +113,7 @@ enum got blob_unpack(struct blob *b, struct cur *c)
         buf_shift(&b->out, b->start);
         b->start = 0;
     }
-    size_t goal = b->direct ? (size_t)b->content : b->out.len + OUT_STEP;
+    size_t had = b->out.len, goal = b->direct ? (size_t)b->content : b->out.len + OUT_STEP;
     while (!b->finished && b->out.len < goal) {
         size_t in = cur_left(c) < b->left ? cur_left(c) : (size_t)b->left;
         if (buf_room(&b->out, goal - b->out.len) == NULL)
@@ -127,8 +127,12 @@ enum got blob_unpack(struct blob *b, struct cur *c)
         b->produced += out;
         if (b->produced > b->content)
             return cur_bad(c, "a frame that unpacks to its content size");
-        if (in == 0 && out == 0 && !b->finished)
-            return b->left > 0 ? cur_need(c, 1) : cur_bad(c, "a whole compressed frame");
+        if (in == 0 && out == 0 && !b->finished) {
+            if (b->left == 0)
+                return cur_bad(c, "a whole compressed frame");
+            bool useful = !b->direct && b->out.len > had && b->out.len - b->start >= b->need;
+            return useful ? GOT : cur_need(c, 1);
+        }
     }
     /* An LZ4 frame has an end mark behind its last byte of content. */
     while (!b->finished && b->produced == b->content && b->left > 0) {

@@ -23,8 +23,9 @@ struct blob {
     uint64_t produced;
     struct buf out; /* unpacked bytes from start on */
     size_t start;
-    void *lz4; /* LZ4F_dctx */
-    void *zs;  /* ZSTD_DCtx */
+    size_t need; /* bytes from start on without which looking at them again is of no use */
+    void *lz4;   /* LZ4F_dctx */
+    void *zs;    /* ZSTD_DCtx */
 };
 
 void blob_begin(struct blob *b, bool zstd, uint64_t len);

@@ -14,39 +14,52 @@ static bool footer_fits(const struct emit *e, const struct slice *p)
     return crc == sum;
 }
 
-static void restore_value(const struct cmd *m, unsigned type, const struct slice *v, uint64_t ms)
+/* Its value cannot be carried over: what was there before it is not to stay. */
+static void leave_nothing(const struct cmd *m, unsigned flags)
+{
+    struct slice del[2] = {SLICE("DEL"), m->argv[1]};
+    cmd_last(m, 1, del, 2, RF_IDEMPOTENT | flags);
+}
+
+static void refuse(const struct cmd *m, const char *why, unsigned flags)
+{
+    cmd_lost(m, "restore-payload", why);
+    leave_nothing(m, flags);
+}
+
+static void restore_value(const struct cmd *m, unsigned type, const struct slice *raw, uint64_t ms)
 {
     struct key k;
     struct slice older;
-    struct cur whole = {v->p, v->p + v->n, 0, NULL};
+    struct cur whole = {raw->p, raw->p + raw->n, 0, NULL};
     unsigned ver = target_restore_version(&m->e->target, type);
     if (ver == 0 && type == 21 && (ver = target_restore_version(&m->e->target, 19)) != 0) {
         (void)stream_to_older(21, true, &whole, &m->f->s, &older); /* was scanned: cannot fail */
-        v = &older;
+        raw = &older;
         type = 19;
     }
-    bool empty = v->n == 1 && value_class(type) != CLASS_STREAM; /* servers refuse it */
+    bool empty = raw->n == 1 && value_class(type) != CLASS_STREAM; /* servers refuse it */
     cmd_key(m, &k, 1);
-    if (type != 0 && ver != 0 && !empty && v->n + k.n < REC_PAYLOAD_MAX - 512) {
+    if (type != 0 && ver != 0 && !empty && raw->n + k.n < REC_PAYLOAD_MAX - 512) {
         if (ms != 0)
             ms = emit_expiry(m->e, m->o, ms);
         m->o->pos = m->after;
-        emit_restore(m->e, m->o, &k, value_class(type), type, v->p, v->n, ver, ms);
+        emit_restore(m->e, m->o, &k, value_class(type), type, raw->p, raw->n, ver, ms);
         return;
     }
-    struct cur c = {v->p, v->p + v->n, 0, NULL};
+    struct cur c = {raw->p, raw->p + raw->n, 0, NULL};
     m->o->pos = m->before;
+    m->o->at = AT_UNKNOWN;
     value_begin(&m->f->restored, m->e, m->o, type, &k, ms);
-    /* Its structure was scanned; what only decoding notices is a score that is no number and the like. */
-    if (value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s) != GOT && value_class(type) != CLASS_OTHER)
-        cmd_lost(m, "restore-payload", "a damaged value");
-    if (!m->f->restored.dropped) {
+    const struct value *v = &m->f->restored;
+    /* Its structure was scanned; what is left are filters and sketches, and memory. */
+    bool done = value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s) == GOT;
+    if (done && !v->dropped)
         cmd_nothing(m);
-        return;
-    }
-    /* It is not carried over: what was there before it is not to stay. */
-    struct slice del[2] = {SLICE("DEL"), m->argv[1]};
-    cmd_last(m, 1, del, 2, RF_IDEMPOTENT);
+    else if (done || value_class(type) == CLASS_OTHER)
+        leave_nothing(m, 0);
+    else
+        refuse(m, "a damaged value", v->started ? RF_LAST : 0);
 }
 
 /* RESTORE k ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ f] [STICK]. */
@@ -66,7 +79,7 @@ void do_restore(const struct cmd *m)
         absolute |= arg_is(&m->argv[i], "ABSTTL");
     const struct slice *p = &m->argv[3];
     if (p->n < 12 || !footer_fits(m->e, p)) {
-        cmd_lost_only(m, "restore-payload", "a payload with a wrong checksum");
+        refuse(m, "a payload with a wrong checksum", 0);
         return;
     }
     unsigned type = p->p[0];
@@ -75,12 +88,12 @@ void do_restore(const struct cmd *m)
     struct slice v = {p->p + 1, p->n - 11};
     struct cur c = {v.p, v.p + v.n, 0, NULL};
     if (value_class(type) == 0 || type == 7) {
-        cmd_lost_only(m, "restore-payload", "an unknown value type");
+        refuse(m, "an unknown value type", 0);
         return;
     }
     bool scannable = value_class(type) != CLASS_OTHER;
     if (scannable && (value_scan(type, &c, &m->f->s) != GOT || c.p != c.end || m->f->s.damage != NULL)) {
-        cmd_lost_only(m, "restore-payload", "a damaged value");
+        refuse(m, "a damaged value", 0);
         return;
     }
     uint64_t ms = (uint64_t)ttl;

@@ -42,16 +42,17 @@ struct origin {
     uint64_t pos;   /* position that is reached with the next record */
     uint64_t after; /* that of the journal entry being written; 0: none, or none is known */
     bool fresh;     /* what is written was read from the source again, and is no part of an entry */
-    uint64_t at;    /* where in the flow the key being written stands, or the blob that it is in */
-    uint64_t time;  /* arrival of the bytes being parsed, microseconds */
-    uint64_t txid;  /* of the journal entry before */
-    uint64_t last;  /* where in the output the header of its last record stands; NO_HEADER: nowhere it could
-                       change */
-    bool entry;     /* a journal entry is being written */
-    bool together;  /* the next record belongs to the transaction of the last */
+    uint64_t at;   /* where in the flow the key being written stands, or the blob that it is in; AT_UNKNOWN */
+    uint64_t time; /* arrival of the bytes being parsed, microseconds */
+    uint64_t txid; /* of the journal entry before */
+    uint64_t last; /* where in the output the header of its last record stands; NO_HEADER: nowhere it could
+                      change */
+    bool entry;    /* a journal entry is being written */
+    bool together; /* the next record belongs to the transaction of the last */
 };
 
-#define NO_HEADER UINT64_MAX
+#define NO_HEADER  UINT64_MAX
+#define AT_UNKNOWN UINT64_MAX
 
 struct key {
     const uint8_t *p;

@@ -189,7 +189,7 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     if (ms != 0 && (ms = emit_expiry(e, &f->o, ms)) == 0)
         return GOT;
     if (f->s.damage != NULL) {
-        value_report_damage(e, &f->o, k, f->s.damage);
+        value_refused(e, &f->o, k, vclass, f->s.damage);
         return GOT;
     }
     f->last.gone = false;
@@ -274,7 +274,7 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
     else if (choose_key(f, e, vclass, &k))
         emit_reserved(e, &f->o, k.p, k.n);
     f->o.live = false;
-    f->o.at = f->blob.active ? f->offset : f->offset + (uint64_t)(c->p - f->crc_from);
+    f->o.at = flow_at(f, c->p);
     if (f->file && !f->dragonfly) {
         if (!k.excluded)
             check_twice(f, e, &k, raw);

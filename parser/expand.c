@@ -110,7 +110,8 @@ static void write_value(struct parser *p, struct origin *o, const struct restore
     key_set(&p->e, &k, x->argv[1].p, x->argv[1].n);
     enum got g = value_scan(x->type, &seen, &s->scratch);
     if (g != GOT || seen.p != seen.end || s->scratch.damage != NULL) {
-        value_report_damage(&p->e, o, &k, s->scratch.damage != NULL ? s->scratch.damage : "a whole value");
+        value_refused(&p->e, o, &k, value_class(x->type),
+                      s->scratch.damage != NULL ? s->scratch.damage : "a whole value");
         return;
     }
     value_begin(&s->value, &p->e, o, x->type, &k, x->ms);
@@ -132,6 +133,7 @@ static void request(struct parser *p, const struct rec *r, const uint8_t *payloa
                        .db = r->db,
                        .seq = p->expand.seq[r->flow],
                        .time = r->time,
+                       .at = AT_UNKNOWN, /* no position of the flow is in the record */
                        .last = NO_HEADER};
     p->e.now_ms = now_us() / 1000;
     write_value(p, &o, &x);

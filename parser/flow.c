@@ -118,6 +118,7 @@ static enum got chunk_begin(struct flow *f, struct emit *e, struct cur *c)
     struct cur t = *c;
     struct pstr ps;
     struct key k;
+    uint64_t at = flow_at(f, t.p);
     unsigned type = *t.p++;
     if (value_class(type) == 0)
         return flow_unknown(f, c, "value type", type);
@@ -130,6 +131,7 @@ static enum got chunk_begin(struct flow *f, struct emit *e, struct cur *c)
     if (choose_key(f, e, value_class(type), &k))
         emit_reserved(e, &f->o, k.p, k.n);
     f->o.live = false;
+    f->o.at = at;
     bool sticky = f->pend.sticky;
     value_begin(&f->chunk->v, e, &f->o, type, &k, take_expiry(f));
     f->chunk->v.sticky = sticky;
@@ -186,6 +188,7 @@ static enum got feed_blob(struct flow *f, struct emit *e, struct cur *c)
         struct cur in = {b->out.p + b->start, b->out.p + b->out.len, 0, NULL};
         g = parse_rdb(f, e, &in, true);
         b->start = (size_t)(in.p - b->out.p);
+        b->need = g == NEED ? cur_left(&in) + in.want : 0;
         if (g == BAD)
             return cur_bad(c, in.why);
         if (e->refused)
@@ -204,6 +207,8 @@ static enum got feed_blob(struct flow *f, struct emit *e, struct cur *c)
 
 static enum got parse_one(struct flow *f, struct emit *e, struct cur *c, bool in_blob)
 {
+    if (__builtin_expect(f->blob.active && !in_blob, 0)) /* which may have begun a chunk or a value */
+        return feed_blob(f, e, c);
     if (__builtin_expect(f->chunk != NULL, 0))
         return feed_chunk(f, e, c);
     if (__builtin_expect(f->in_value, 0)) {
@@ -215,8 +220,6 @@ static enum got parse_one(struct flow *f, struct emit *e, struct cur *c, bool in
         }
         return g;
     }
-    if (__builtin_expect(f->blob.active && !in_blob, 0))
-        return feed_blob(f, e, c);
     unsigned op = *c->p;
     if (op < OP_FULLSYNC_END)
         return key_entry(f, e, c);

@@ -90,6 +90,7 @@ struct flow {
     struct chunked *chunk; /* being read */
     uint64_t chunk_left;
     struct blob blob;
+    uint64_t blob_at; /* where its opcode stands */
     bool cut, synced;
     bool goes_on; /* a partial sync: the target has everything before, and no keys come */
     bool told_sticky, told_mcflags, told_script, told_hint;

@@ -31,6 +31,12 @@ enum opcode {
     OP_EOF = 255,
 };
 
+/* Where p, of the bytes being parsed, stands in the flow, or the blob that it is in. */
+static inline uint64_t flow_at(const struct flow *f, const uint8_t *p)
+{
+    return f->blob.active ? f->blob_at : f->offset + (uint64_t)(p - f->crc_from);
+}
+
 /* Expiry of the next key, 0: none; the prefixes are used up. */
 uint64_t take_expiry(struct flow *f);
 

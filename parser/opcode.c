@@ -216,6 +216,7 @@ enum got opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op, bool
     case OP_LZ4:
         if (in_blob)
             return cur_bad(c, "no blob within a blob");
+        f->blob_at = flow_at(f, c->p - 1);
         g = cur_plen(c, &n);
         if (g == GOT)
             blob_begin(&f->blob, op == OP_ZSTD, n);

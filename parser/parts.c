@@ -115,15 +115,32 @@ void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scra
         part_flush(v, e, o, s);
 }
 
-void value_report_damage(struct emit *e, struct origin *o, const struct key *k, const char *why)
+static void report_damage(struct emit *e, struct origin *o, const struct key *k, uint64_t at, const char *why)
 {
     char detail[160];
-    snprintf(detail, sizeof detail, "damaged at byte %llu of the flow: expected %s",
-             (unsigned long long)o->at, why);
+    if (at == AT_UNKNOWN)
+        snprintf(detail, sizeof detail, "damaged: expected %s", why);
+    else
+        snprintf(detail, sizeof detail, "damaged at byte %llu of the flow: expected %s",
+                 (unsigned long long)at, why);
     bool quiet = e->no_target;
     e->no_target = false; /* damage is damage for whomever it is written */
     emit_report(e, o, true, "damaged-value", k->p, k->n, detail);
     e->no_target = quiet;
+}
+
+/* Whatever of it was written, the key ends the same. */
+static void take_back(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, bool started)
+{
+    struct slice argv[2] = {SLICE("DEL"), {k->p, k->n}};
+    if (started || !emit_guarded(e, o))
+        emit_argv(e, o, k, 1, vclass, RF_IDEMPOTENT | (started ? RF_LAST : 0), argv, 2);
+}
+
+void value_refused(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, const char *why)
+{
+    report_damage(e, o, k, o->at, why);
+    take_back(e, o, k, vclass, false);
 }
 
 enum got value_damaged(struct value *v, struct emit *e, struct origin *o, struct scratch *s, struct cur *c,
@@ -133,15 +150,11 @@ enum got value_damaged(struct value *v, struct emit *e, struct origin *o, struct
         return cur_bad(c, why);
     if (v->dropped)
         return GOT;
-    value_report_damage(e, o, &v->key, why);
+    report_damage(e, o, &v->key, v->at, why);
     v->dropped = true;
     v->nbody = v->nttls = 0;
     s->body.len = s->ttls.len = 0;
-    if (!v->started && emit_guarded(e, o))
-        return GOT;
-    /* Whatever came of it by now, the key ends the same. */
-    struct slice argv[2] = {SLICE("DEL"), {v->key.p, v->key.n}};
-    emit_argv(e, o, &v->key, 1, v->vclass, RF_IDEMPOTENT | (v->started ? RF_LAST : 0), argv, 2);
+    take_back(e, o, &v->key, v->vclass, v->started);
     return GOT;
 }
 

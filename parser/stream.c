@@ -83,7 +83,7 @@ static void write_claim(struct value *v, struct emit *e, struct origin *o, const
     struct id_text text;
     uint8_t when[21], count[20];
     struct slice idarg = stream_id(&text, be64(id), be64(id + 8));
-    if (v->dropped)
+    if (v->dropped || (pe == NULL && v->st.unkept > 0)) /* that was reported */
         return;
     if (pe == NULL || pe[32] != 0) {
         emit_report(e, o, true, "pending-entry", v->key.p, v->key.n,
@@ -154,14 +154,14 @@ static enum got feed_group(struct value *v, struct emit *e, struct origin *o, st
     write_group(v, e, o, &text, t);
     v->st.groups--;
     v->st.pels = t[np - 1];
-    v->st.claimed = 0;
+    v->st.claimed = v->st.unkept = 0;
     v->st.pel.len = 0;
     v->st.pel.max = PEL_MAX;
     v->st.phase = PH_PEL;
     return GOT;
 }
 
-static enum got feed_pending(struct value *v, struct emit *e, struct origin *o, struct cur *c)
+static enum got feed_pending(struct value *v, struct cur *c)
 {
     const uint8_t *p = NULL;
     uint64_t count = 0;
@@ -169,10 +169,27 @@ static enum got feed_pending(struct value *v, struct emit *e, struct origin *o, 
     if (g != GOT)
         return g;
     v->st.pels--;
+    if (v->dropped || PEL_MAX - v->st.pel.len < PEL_ENTRY) {
+        v->st.unkept++;
+        return GOT;
+    }
     if (buf_add(&v->st.pel, p, 24) < 0 || buf_add(&v->st.pel, &count, 8) < 0 ||
         buf_add(&v->st.pel, "", 1) < 0)
-        emit_report(e, o, true, "pending-entry", v->key.p, v->key.n, "more than 2 million in one group");
+        return cur_bad(c, "memory for pending entries");
     return GOT;
+}
+
+/* All pending entries of the group were taken. */
+static void pending_done(struct value *v, struct emit *e, struct origin *o)
+{
+    char detail[160];
+    v->st.phase = PH_CONSUMERS;
+    if (v->st.unkept == 0 || v->dropped)
+        return;
+    snprintf(detail, sizeof detail,
+             "not supported: %llu of the pending entries of a group, which has more than %zu",
+             (unsigned long long)v->st.unkept, PEL_MAX / PEL_ENTRY);
+    emit_report(e, o, true, "pending-entry", v->key.p, v->key.n, detail);
 }
 
 static enum got feed_consumer(struct value *v, struct emit *e, struct origin *o, struct cur *c,
@@ -248,8 +265,8 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
         return g;
     case PH_PEL:
         if (st->pels > 0)
-            return feed_pending(v, e, o, c);
-        st->phase = PH_CONSUMERS;
+            return feed_pending(v, c);
+        pending_done(v, e, o);
         return GOT;
     case PH_CONSUMERS:
         g = cur_plen(c, &st->consumers);

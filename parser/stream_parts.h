@@ -6,7 +6,7 @@
 
 #include "value.h"
 
-#define PEL_MAX ((size_t)64 << 20) /* bytes of a group's pending entries */
+#define PEL_MAX ((size_t)64 << 20) /* bytes of a group's pending entries that are kept */
 
 /* Where the entries of a node go; NULL: they are only checked. */
 struct sink {

@@ -89,11 +89,14 @@ static enum got scan_pending(struct cur *c, struct scratch *s, uint64_t n)
     enum got g = GOT;
     s->pel.len = 0;
     s->pel.max = PEL_MAX;
+    s->pel_full = false;
     for (uint64_t i = 0; i < n && (g = stream_pending(c, &p, &count)) == GOT; i++) {
-        if (s->pel.len > 0 && memcmp(s->pel.p + s->pel.len - OWNED, p, 16) >= 0)
+        if (!s->pel_full && s->pel.len > 0 && memcmp(s->pel.p + s->pel.len - OWNED, p, 16) >= 0)
             damage(s, "pending entries in ascending order");
-        if (buf_add(&s->pel, p, 16) < 0 || buf_add(&s->pel, "", 1) < 0)
-            return cur_bad(c, "at most 64 MiB of pending entries in a group");
+        if (PEL_MAX - s->pel.len < OWNED)
+            s->pel_full = true;
+        else if (buf_add(&s->pel, p, 16) < 0 || buf_add(&s->pel, "", 1) < 0)
+            return cur_bad(c, "memory for pending entries");
     }
     return g;
 }
@@ -105,7 +108,7 @@ static enum got scan_owned(struct cur *c, struct scratch *s, uint64_t n, uint64_
     if (n > PSTR_MAX)
         return cur_bad(c, "a possible number of pending ids");
     enum got g = cur_raw(c, n * 16, &p);
-    for (uint64_t i = 0; g == GOT && i < n; i++) {
+    for (uint64_t i = 0; g == GOT && i < n && !s->pel_full; i++) {
         const uint8_t *pe = stream_find_pending(&s->pel, OWNED, p + i * 16);
         if (pe == NULL || pe[16] != 0)
             damage(s, "consumers whose pending entries are their group's");

@@ -62,6 +62,7 @@ void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned typ
     v->shape = shape_of(type);
     v->vclass = v->shape->vclass;
     v->db = o->db;
+    v->at = o->at;
     if (k->excluded) {
         v->dropped = true;
         e->stats.filtered++;

@@ -35,6 +35,7 @@ struct scratch {
     struct stream_order order; /* of the stream being scanned */
     struct buf
         pel; /* pending ids of the group being scanned: 16 bytes, and whether it has an owner (1), each */
+    bool pel_full; /* it has more than can be kept, so that its consumers are not checked */
 };
 
 void scratch_free(struct scratch *s);
@@ -51,6 +52,7 @@ struct stream_state {
     bool remarked;
     struct stream_order order;
     uint64_t claimed;           /* pending entries of the group that have an owner */
+    uint64_t unkept;            /* pending entries of the group for which there was no room */
     struct buf group, consumer; /* names */
     struct buf pel; /* pending entries of the group: id (16 bytes), time, count (8 each), whether it has an
                      * owner (1); ascending */
@@ -78,6 +80,7 @@ struct value {
     struct buf name; /* the key's bytes */
     struct key key;
     uint32_t db;
+    uint64_t at;        /* of its key (struct origin) */
     uint64_t expire_ms; /* 0: none */
     bool dropped;       /* decode, write nothing */
     bool counted;       /* its number of elements is known (left) */
@@ -157,8 +160,9 @@ void value_start(struct value *v, struct emit *e, struct origin *o);
 enum got value_damaged(struct value *v, struct emit *e, struct origin *o, struct scratch *s, struct cur *c,
                        const char *why);
 
-/* The same before anything was written. */
-void value_report_damage(struct emit *e, struct origin *o, const struct key *k, const char *why);
+/* The same of a value of which nothing was written: what the target holds under its name goes, unless keys
+ * are guarded. o->at: where the key stands. */
+void value_refused(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, const char *why);
 
 /* The value is complete: its expiry, or the mark of its last part. */
 void value_finish(struct value *v, struct emit *e, struct origin *o);

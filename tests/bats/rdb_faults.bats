@@ -138,6 +138,7 @@ EOF
     fixture stream-orphan
     assert_decodes "$FILE" -t 7.0 <<'EOF'
 report damaged-value "s" lost=1
+0 ["DEL","s"]
 0 ["SET","after","x"]
 end status=3 expired=0
 EOF
@@ -203,4 +204,17 @@ EOF
     dfparse --expand "$TMP/failed" | rediswriter "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/writer.err"
     [[ $(rcli lrange l 0 -1 | tr '\n' ' ') == 'a b c ' ]]
     [[ $(rcli hget h f) == v && $(rcli pexpiretime h) -eq 4102444800000 ]]
+}
+
+@test "--expand: a damaged value is reported without a byte of the flow, and its key goes" {
+    fixture redis74-hash-ttl
+    dfreader "$FILE" 2>/dev/null | dfparse -t 7.4 >"$TMP/commands"
+    # One byte of a listpack within a RESTORE: each element is longer than it says.
+    LC_ALL=C sed 's/\x85three\x06/\x84three\x06/' "$TMP/commands" >"$TMP/damaged"
+    never cmp -s "$TMP/commands" "$TMP/damaged"
+    run bash -c "dfparse --expand --json '$TMP/damaged' 2>'$TMP/err'"
+    assert_status 3
+    grep -q 'kind=damaged-value .*detail="damaged: expected ' "$TMP/err"
+    never grep -q 'at byte' "$TMP/err"
+    assert_output_has '["DEL",'
 }

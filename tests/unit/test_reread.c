@@ -201,7 +201,7 @@ static void errors(void)
     entry("CL.THROTTLE k 1 1 1");
     answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=101\nto=101\n",
            NULL); /* no value: like a damaged RESTORE */
-    wrote(POS("1", "100") "LOST kind=restore-payload key=k\n" POS("2", "101"));
+    wrote(POS("1", "100") "LOST kind=restore-payload key=k\n" V("2", "101") "IV | DEL k\n");
     end(EXIT_DATA);
 }
 
