@@ -38,9 +38,9 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
         raw = &older;
         type = 19;
     }
-    bool empty = raw->n == 1 && value_class(type) != CLASS_STREAM; /* servers refuse it */
+    bool fits = type != 0 && ver != 0 && !value_unfit(type, raw, &m->f->s, m->e->now_ms);
     cmd_key(m, &k, 1);
-    if (type != 0 && ver != 0 && !empty && raw->n + k.n < REC_PAYLOAD_MAX - 512) {
+    if (fits && raw->n + k.n < REC_PAYLOAD_MAX - 512) {
         if (ms != 0)
             ms = emit_expiry(m->e, m->o, ms);
         m->o->pos = m->after;
@@ -51,6 +51,7 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
     m->o->pos = m->before;
     m->o->at = AT_UNKNOWN;
     value_begin(&m->f->restored, m->e, m->o, type, &k, ms);
+    m->f->restored.odd = m->f->s.odd;
     const struct value *v = &m->f->restored;
     /* Its structure was scanned; what is left are filters and sketches, and memory. */
     bool done = value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s) == GOT;

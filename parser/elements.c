@@ -127,6 +127,8 @@ static enum got feed_element(struct value *v, struct emit *e, struct origin *o, 
     *c = t;
     if (x.damage != NULL)
         return value_damaged(v, e, o, s, c, x.damage);
+    if (v->odd.twice && !distinct_add(&s->seen[0], x.str[0].p, x.str[0].n))
+        return GOT;
     if (x.ms != 0 && x.ms <= e->now_ms)
         return GOT;
     if (v->vclass == CLASS_ZSET) {
@@ -175,10 +177,13 @@ static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, s
     struct elem el[3];
     const uint8_t *it = NULL;
     long n;
-    const char *why = sound_packed(v->shape, pack, t, &s->seen[0], &n);
+    struct odd odd = {.why = NULL};
+    const char *why = sound_packed(v->shape, pack, t, &s->seen[0], &n, &odd);
     memset(el, 0, sizeof el);
     if (why != NULL)
         return value_damaged(v, e, o, s, c, why);
+    value_odd(v, e, o, &odd);
+    distinct_begin(&s->seen[0], odd.twice ? (uint64_t)n / v->shape->group : 0);
     if (pack == PACK_INTSET) {
         for (size_t i = 0; i < le32(t->p + 4); i++) {
             struct slice arg = {el[0].num, dec_i64(el[0].num, intset_at(t->p, i))};
@@ -191,7 +196,8 @@ static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, s
             if (packed_next(pack, t, &it, i, &el[i]) != 1) /* their number was checked */
                 return GOT;
         }
-        add_group(v, e, o, s, el);
+        if (distinct_add(&s->seen[0], el[0].p, el[0].n)) /* of two the first; looked at if one is twice */
+            add_group(v, e, o, s, el);
     }
 }
 
@@ -256,6 +262,10 @@ enum got elements_feed(struct value *v, struct emit *e, struct origin *o, struct
     if (g == GOT && !v->counted) {
         g = cur_plen(c, &v->left);
         v->counted = g == GOT;
+        if (g == GOT && v->odd.why != NULL) {
+            value_odd(v, e, o, &v->odd);
+            distinct_begin(&s->seen[0], v->left);
+        }
     }
     while (v->counted && v->left > 0 && g == GOT) {
         g = v->shape->layout == LAYOUT_ELEMENTS ? feed_element(v, e, o, c, s) : feed_node(v, e, o, c, s);

@@ -65,9 +65,9 @@ static inline void put_string(struct flow *f, struct emit *e, const struct key *
     emit_set(e, &f->o, k, t->p, t->n, 0, 0);
 }
 
-/* Write it as commands, part by part as its bytes come. */
+/* Write it as commands, part by part as its bytes come. odd: of a value that was scanned; NULL: of others. */
 static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsigned type,
-                             const struct key *k)
+                             const struct key *k, const struct odd *odd)
 {
     if (f->pend.hint.kind != HINT_NONE && !k->excluded)
         hint_lost(f, e);
@@ -75,6 +75,8 @@ static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsi
     value_begin(&f->cur, e, &f->o, type, k, take_expiry(f));
     f->cur.templates = f->templates;
     f->cur.sticky = sticky;
+    if (odd != NULL)
+        f->cur.odd = *odd;
     f->in_value = true;
     enum got g = value_feed(&f->cur, e, &f->o, c, &f->s);
     if (g == GOT) {
@@ -106,7 +108,7 @@ static enum got string_entry(struct flow *f, struct emit *e, struct cur *c, stru
         return BAD;
     }
     c->p = t->p;
-    return stream_value(f, e, c, 0, k);
+    return stream_value(f, e, c, 0, k, NULL);
 }
 
 /* The RDB version to restore a value as, and the type: streams can be made over for older targets. 0:
@@ -152,7 +154,7 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
     }
     if (ver == 0 || limit == 0) {
         c->p = t->p;
-        return stream_value(f, e, c, type, k);
+        return stream_value(f, e, c, type, k, NULL);
     }
     struct cur v = *t;
     struct slice value = {t->p, 0};
@@ -173,15 +175,15 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
         c->want = v.want;
         return NEED;
     }
-    /* An empty container is no key; commands leave none. */
-    unsigned vclass = value_class(type);
-    bool empty = f->s.elements == 0 && vclass != CLASS_STREAM && vclass != CLASS_OTHER;
-    bool stale = g == GOT && value_stale(type, &(struct slice){t->p, n}, e->now_ms);
-    if (g == NEED || n + k->n > REC_PAYLOAD_MAX - 512 ||
-        ((empty || stale || f->s.hollow) && f->s.damage == NULL)) {
+    if (g == NEED || n + k->n > REC_PAYLOAD_MAX - 512) {
         c->p = t->p;
-        return stream_value(f, e, c, type, k);
+        return stream_value(f, e, c, type, k, NULL);
     }
+    if (f->s.damage == NULL && value_unfit(type, &(struct slice){t->p, n}, &f->s, e->now_ms)) {
+        c->p = t->p;
+        return stream_value(f, e, c, type, k, &f->s.odd);
+    }
+    unsigned vclass = value_class(type);
     struct pending pend = f->pend;
     uint64_t ms = take_expiry(f);
     c->p = v.p;
@@ -193,8 +195,8 @@ static enum got container_entry(struct flow *f, struct emit *e, struct cur *c, s
         return GOT;
     }
     f->last.gone = false;
-    e->stats.keys[value_class(type)]++;
-    emit_restore_hinted(e, &f->o, k, value_class(type), as & 255, value.p, value.n, ver, ms, pend.hint);
+    e->stats.keys[vclass]++;
+    emit_restore_hinted(e, &f->o, k, vclass, as & 255, value.p, value.n, ver, ms, pend.hint);
     if (pend.sticky)
         emit_stick(e, &f->o, k);
     return GOT;
@@ -289,7 +291,7 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
     }
     if (__builtin_expect(k.excluded, 0)) {
         c->p = t.p;
-        return stream_value(f, e, c, type, &k);
+        return stream_value(f, e, c, type, &k, NULL);
     }
     return type == 0 ? string_entry(f, e, c, &t, &k) : container_entry(f, e, c, &t, type, &k);
 }

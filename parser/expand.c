@@ -115,6 +115,7 @@ static void write_value(struct parser *p, struct origin *o, const struct restore
         return;
     }
     value_begin(&s->value, &p->e, o, x->type, &k, x->ms);
+    s->value.odd = s->scratch.odd;
     (void)value_feed(&s->value, &p->e, o, &c, &s->scratch); /* was scanned */
 }
 

@@ -269,10 +269,15 @@ long intset_check(const uint8_t *is, size_t n)
     uint32_t count = le32(is + 4);
     if ((width != 2 && width != 4 && width != 8) || n - 8 != (size_t)width * count)
         return -1;
-    for (uint32_t i = 1; i < count; i++)
-        if (intset_at(is, i - 1) >= intset_at(is, i))
-            return -1;
     return (long)count;
+}
+
+bool intset_ascends(const uint8_t *is)
+{
+    for (uint32_t i = 1; i < le32(is + 4); i++)
+        if (intset_at(is, i - 1) >= intset_at(is, i))
+            return false;
+    return true;
 }
 
 int64_t intset_at(const uint8_t *is, size_t i)

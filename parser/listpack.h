@@ -33,8 +33,12 @@ long zipmap_check(const uint8_t *zm, size_t n);
 long listpack_check(const uint8_t *lp, size_t n);
 long ziplist_check(const uint8_t *zl, size_t n);
 
-/* Number of integers, or -1 when corrupt; and the i-th. */
+/* Does a length take five bytes that would fit one? Servers refuse that. */
+bool zipmap_wasteful(const uint8_t *zm, size_t n);
+
+/* Number of integers, or -1 when corrupt; whether each is greater than the one before; and the i-th. */
 long intset_check(const uint8_t *is, size_t n);
+bool intset_ascends(const uint8_t *is);
 int64_t intset_at(const uint8_t *is, size_t i);
 
 #endif

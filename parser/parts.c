@@ -115,17 +115,17 @@ void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scra
         part_flush(v, e, o, s);
 }
 
-static void report_damage(struct emit *e, struct origin *o, const struct key *k, uint64_t at, const char *why)
+/* What is wrong with a value is told to whomever it is written for. text: behind where it stands. */
+static void report_at(struct emit *e, struct origin *o, const struct key *k, bool lost, const char *kind,
+                      const char *what, uint64_t at, const char *text)
 {
-    char detail[160];
-    if (at == AT_UNKNOWN)
-        snprintf(detail, sizeof detail, "damaged: expected %s", why);
-    else
-        snprintf(detail, sizeof detail, "damaged at byte %llu of the flow: expected %s",
-                 (unsigned long long)at, why);
+    char detail[260], place[60] = "";
+    if (at != AT_UNKNOWN)
+        snprintf(place, sizeof place, " at byte %llu of the flow", (unsigned long long)at);
+    snprintf(detail, sizeof detail, "%s%s: expected %s", what, place, text);
     bool quiet = e->no_target;
-    e->no_target = false; /* damage is damage for whomever it is written */
-    emit_report(e, o, true, "damaged-value", k->p, k->n, detail);
+    e->no_target = false;
+    emit_report(e, o, lost, kind, k->p, k->n, detail);
     e->no_target = quiet;
 }
 
@@ -139,7 +139,7 @@ static void take_back(struct emit *e, struct origin *o, const struct key *k, uns
 
 void value_refused(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, const char *why)
 {
-    report_damage(e, o, k, o->at, why);
+    report_at(e, o, k, true, "damaged-value", "damaged", o->at, why);
     take_back(e, o, k, vclass, false);
 }
 
@@ -150,12 +150,23 @@ enum got value_damaged(struct value *v, struct emit *e, struct origin *o, struct
         return cur_bad(c, why);
     if (v->dropped)
         return GOT;
-    report_damage(e, o, &v->key, v->at, why);
+    report_at(e, o, &v->key, true, "damaged-value", "damaged", v->at, why);
     v->dropped = true;
     v->nbody = v->nttls = 0;
     s->body.len = s->ttls.len = 0;
     take_back(e, o, &v->key, v->vclass, v->started);
     return GOT;
+}
+
+void value_odd(struct value *v, struct emit *e, struct origin *o, const struct odd *odd)
+{
+    char text[160];
+    if (v->dropped || odd->why == NULL)
+        return;
+    bool lost = odd->twice && v->vclass != CLASS_SET; /* the other value */
+    snprintf(text, sizeof text, "%s; it is written as commands%s", odd->why,
+             lost ? ", the first of each" : "");
+    report_at(e, o, &v->key, lost, "unsound-value", "unsound", v->at, text);
 }
 
 void value_finish(struct value *v, struct emit *e, struct origin *o)

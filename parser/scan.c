@@ -29,11 +29,11 @@ static enum got scan_packed(struct cur *c, struct scratch *s, const struct shape
     enum got g = scan_text(c, s, &ps, &t);
     if (g != GOT || t.p == NULL)
         return g;
-    const char *why = sound_packed(sh, pack, &t, &s->seen[0], &n);
+    const char *why = sound_packed(sh, pack, &t, &s->seen[0], &n, &s->odd);
     if (why != NULL)
         return damage(c, s, why);
     s->elements += (uint64_t)n;
-    s->hollow |= n == 0;
+    s->odd.form |= n == 0;
     return GOT;
 }
 
@@ -51,7 +51,9 @@ static enum got scan_node2(struct cur *c, struct scratch *s, const struct shape 
     if (container != 1)
         return cur_bad(c, "a list node of kind 1 or 2");
     s->elements++;
-    return scan_text(c, s, &ps, &t);
+    g = scan_text(c, s, &ps, &t);
+    s->odd.form |= g == GOT && ps.n == 0;
+    return g;
 }
 
 enum got scan_field(struct cur *c, enum field f)
@@ -97,7 +99,8 @@ static enum got scan_element(const struct shape *sh, struct cur *c, struct scrat
         if (*f != F_STR) {
             why = field_damage(*f, at, &ps, base);
         } else if (!named && t.p != NULL) {
-            why = distinct_add(&s->seen[0], t.p, t.n) ? NULL : "each field or member once";
+            if (!distinct_add(&s->seen[0], t.p, t.n))
+                odd_twice(&s->odd);
             named = true;
         }
         if (why != NULL && (g = damage(c, s, why)) != GOT)
@@ -138,7 +141,7 @@ enum got value_scan(unsigned type, struct cur *c, struct scratch *s)
     const uint8_t *base = NULL;
     s->elements = 0;
     s->damage = NULL;
-    s->hollow = false;
+    s->odd = (struct odd){.why = NULL};
     enum got g = sh->base ? cur_raw(c, 8, &base) : GOT;
     if (g != GOT)
         return g;

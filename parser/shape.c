@@ -107,6 +107,15 @@ bool value_stale(unsigned type, const struct slice *v, uint64_t now_ms)
     return false;
 }
 
+bool value_unfit(unsigned type, const struct slice *v, const struct scratch *s, uint64_t now_ms)
+{
+    unsigned vclass = value_class(type);
+    if (vclass == CLASS_STREAM || vclass == CLASS_OTHER)
+        return false;
+    /* An empty container is no key; commands leave none. */
+    return s->elements == 0 || s->odd.form || s->odd.why != NULL || value_stale(type, v, now_ms);
+}
+
 unsigned value_type(enum family family, unsigned byte)
 {
     if (byte < 22 || family == FAMILY_DRAGONFLY)

@@ -56,10 +56,14 @@ bool score_of(enum field f, const uint8_t *p, double *d);
 #define FIELD_TTL_MAX ((UINT64_C(1) << 48) - 1)
 bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr *ps, uint64_t *ms);
 
-/* A packed hash, set, sorted set or list is what servers take for granted: its structure, order, each element
- * once. Returns NULL and *n its elements, or what was expected. */
+/* A packed hash, set, sorted set or list is what servers take for granted: its structure, scores, expiries.
+ * Returns NULL and *n its elements, or what was expected. What is odd of it is added to *odd: its order, an
+ * element that is there twice. */
 const char *sound_packed(const struct shape *sh, enum packing pack, const struct slice *t,
-                         struct distinct *seen, long *n);
+                         struct distinct *seen, long *n, struct odd *odd);
+
+/* An element is there twice. */
+void odd_twice(struct odd *odd);
 
 /* Walk a packed container and check it. Number of elements, -1 when corrupt. */
 long packed_check(enum packing pack, const struct slice *t);

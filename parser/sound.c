@@ -16,7 +16,20 @@ struct walk {
     struct elem el[2][3]; /* of this group and the one before */
     double score[2];
     int64_t ttl[2];
+    struct odd *odd;
 };
+
+void odd_twice(struct odd *odd)
+{
+    odd->twice = true;
+    odd->why = "each field or member once";
+}
+
+static void odd_order(struct odd *odd, const char *why)
+{
+    if (!odd->twice)
+        odd->why = why;
+}
 
 /* m / 10^frac where this is exact: m has at most 53 bits. */
 static bool short_decimal(const uint8_t *p, size_t n, double *d)
@@ -96,7 +109,7 @@ static const char *check_score(struct walk *w, unsigned turn, bool first)
         return "scores that are numbers";
     double before = w->score[!turn], now = w->score[turn];
     if (!first && (before > now || (before == now && compare(&w->el[!turn][0], &w->el[turn][0]) >= 0)))
-        return "a sorted set in the order of its scores";
+        odd_order(w->odd, "a sorted set in the order of its scores");
     return NULL;
 }
 
@@ -109,7 +122,7 @@ static const char *check_ttl(struct walk *w, unsigned turn, bool first)
     w->ttl[turn] = ttl->v;
     int64_t before = first ? 1 : w->ttl[!turn];
     if (ttl->v != 0 && (before == 0 || before > ttl->v))
-        return "fields in the order of their expiries";
+        odd_order(w->odd, "fields in the order of their expiries");
     return NULL;
 }
 
@@ -118,7 +131,7 @@ static const char *bad_structure(enum packing pack)
     switch (pack) {
     case PACK_LISTPACK: return "a valid listpack";
     case PACK_ZIPLIST: return "a valid ziplist";
-    case PACK_INTSET: return "a valid intset in ascending order";
+    case PACK_INTSET: return "a valid intset";
     default: return "a valid zipmap";
     }
 }
@@ -134,7 +147,7 @@ static const char *check_groups(struct walk *w, struct distinct *seen, long *n)
         if (rc < 0)
             return bad_structure(w->pack);
         if (!distinct_add(seen, w->el[turn][0].p, w->el[turn][0].n))
-            return "each field or member once";
+            odd_twice(w->odd);
         if (w->sh->vclass == CLASS_ZSET)
             why = check_score(w, turn, first);
         else if (w->sh->group == 3)
@@ -147,11 +160,13 @@ static const char *check_groups(struct walk *w, struct distinct *seen, long *n)
 }
 
 const char *sound_packed(const struct shape *sh, enum packing pack, const struct slice *t,
-                         struct distinct *seen, long *n)
+                         struct distinct *seen, long *n, struct odd *odd)
 {
     const char *why = bad_structure(pack);
     if (sh->vclass == CLASS_LIST || pack == PACK_INTSET) {
         *n = packed_check(pack, t);
+        if (*n > 1 && pack == PACK_INTSET && !intset_ascends(t->p))
+            odd_order(odd, "an intset in ascending order");
         return *n < 0 ? why : NULL;
     }
     /* A listpack's own walk checks its structure. */
@@ -159,10 +174,11 @@ const char *sound_packed(const struct shape *sh, enum packing pack, const struct
     long count = said ? le16(t->p + 4) : packed_check(pack, t);
     if (count < 0)
         return why;
-    struct walk w = {.sh = sh, .pack = pack, .t = t, .left = count};
+    struct walk w = {.sh = sh, .pack = pack, .t = t, .left = count, .odd = odd};
     distinct_begin(seen, (uint64_t)count / sh->group);
     const char *wrong = check_groups(&w, seen, n);
     if (wrong == NULL && *n != count)
         wrong = why;
+    odd->form |= wrong == NULL && pack == PACK_ZIPMAP && zipmap_wasteful(t->p, t->n);
     return wrong;
 }

@@ -198,7 +198,7 @@ static enum got scan(unsigned type, struct cur *c, struct scratch *s, struct old
     unsigned np = tail_plens(type);
     const char *why = NULL;
     s->damage = NULL;
-    s->hollow = false;
+    s->odd = (struct odd){.why = NULL};
     s->order = (struct stream_order){0, 0, 0, 0};
     enum got g = cur_plen(c, &nodes);
     for (uint64_t i = 0; g == GOT && i < nodes; i++) {

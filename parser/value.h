@@ -16,6 +16,13 @@ struct stream_order {
     uint64_t live;
 };
 
+/* What of a value's content is no damage, and yet nothing for RESTORE. */
+struct odd {
+    bool form;  /* nothing is wrong, but servers refuse it: empty nodes, lengths longer than they need be */
+    bool twice; /* a field or member is there twice: the first is what its server finds */
+    const char *why; /* what was expected; NULL: nothing else but form */
+};
+
 /* Scratch that the values of one flow share; nothing in it outlives a call of value_feed. */
 struct scratch {
     struct buf body; /* arguments of the request being gathered */
@@ -29,8 +36,8 @@ struct scratch {
     struct buf copy;           /* a value made over for an older target */
     const struct pages *pages; /* where the bytes being read may be mapped; NULL: nowhere */
     const char
-        *damage; /* what value_scan expected of the content, and did not find; NULL: the value is sound */
-    bool hollow; /* one of its nodes is empty */
+        *damage;    /* what value_scan expected of the content, and did not find; NULL: the value is sound */
+    struct odd odd; /* of the content: servers refuse it, or take it and go wrong, but commands make it */
     struct distinct seen[3];   /* elements; groups of a stream; their consumers */
     struct stream_order order; /* of the stream being scanned */
     struct buf
@@ -87,6 +94,7 @@ struct value {
     bool started;       /* something of it was written */
     bool reported;      /* its lost expiries were */
     bool sticky;        /* to be marked so at a Dragonfly; set by the caller after value_begin */
+    struct odd odd;     /* as value_scan found it, if all of the value is there; set likewise */
     uint64_t left;      /* elements, or bytes of a string, still to come */
     uint64_t offset;    /* bytes of a string written */
     uint64_t nbody;     /* arguments in scratch.body */
@@ -111,8 +119,13 @@ unsigned value_class(unsigned type);
 /* A field of the hash, v being its whole value, has expired, so that its bytes would bring it back. */
 bool value_stale(unsigned type, const struct slice *v, uint64_t now_ms);
 
+/* RESTORE would be refused, or make something else of the value v that was scanned and is not damaged. Only
+ * commands are sure. */
+bool value_unfit(unsigned type, const struct slice *v, const struct scratch *s, uint64_t now_ms);
+
 /* Pass over one value of the type at c, checking every length and everything that servers take for granted of
- * its content. GOT: c stands behind it; where the content is not sound s->damage says what was expected.
+ * its content. GOT: c stands behind it; where the content is not sound s->damage says what was expected, and
+ * s->odd where commands make it all the same.
  * Nothing is written. s->elements says how many elements a container has. */
 enum got value_scan(unsigned type, struct cur *c, struct scratch *s);
 
@@ -163,6 +176,9 @@ enum got value_damaged(struct value *v, struct emit *e, struct origin *o, struct
 /* The same of a value of which nothing was written: what the target holds under its name goes, unless keys
  * are guarded. o->at: where the key stands. */
 void value_refused(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, const char *why);
+
+/* It is written as commands since it is odd: that is reported. */
+void value_odd(struct value *v, struct emit *e, struct origin *o, const struct odd *odd);
 
 /* The value is complete: its expiry, or the mark of its last part. */
 void value_finish(struct value *v, struct emit *e, struct origin *o);

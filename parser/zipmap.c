@@ -55,3 +55,13 @@ long zipmap_check(const uint8_t *zm, size_t n)
         return -1;
     return zm[0] >= 254 || zm[0] == count / 2 ? count : -1;
 }
+
+bool zipmap_wasteful(const uint8_t *zm, size_t n)
+{
+    const uint8_t *it = NULL, *at = zm + 1;
+    struct elem e;
+    for (bool value = false; zipmap_next(zm, n, &it, value, &e) == 1; value = !value, at = it)
+        if (*at == 254 && le32(at + 1) < 254)
+            return true;
+    return false;
+}

@@ -82,6 +82,18 @@ static void restores(void)
         /* an empty container would be refused as RESTORE: the key goes */
         restore(targets[i], dumped("02 00", 9), "REPLACE", "0",
                 "1 pos=100 db=0 IFV set | DEL k\n2 pos=100 db=0 LV position\n3 pos=101 db=0 V position\n");
+        restore(targets[i], dumped("02 80 00 00 00 00", 9), "REPLACE", "0",
+                "1 pos=100 db=0 IFV set | DEL k\n2 pos=100 db=0 LV position\n3 pos=101 db=0 V position\n");
+        /* a list with an empty node, and a field twice: commands make them */
+        restore(targets[i],
+                dumped("0e 02 0b 0b000000 0a000000 0000 ff 0e 0e000000 0a000000 0100 00 01 61 ff", 9),
+                "REPLACE", "0",
+                "1 pos=100 db=0 IFV list | DEL k\n2 pos=100 db=0 V list | RPUSH k a\n"
+                "3 pos=100 db=0 LV position\n4 pos=101 db=0 V position\n");
+        restore(
+            targets[i], dumped("04 02 01 'f' 01 '1' 01 'f' 01 '2'", 9), "REPLACE", "0",
+            "LOST kind=unsound-value key=k\n1 pos=100 db=0 IFV hash | DEL k\n"
+            "2 pos=100 db=0 IV hash | HSET k f 1\n3 pos=100 db=0 LV position\n4 pos=101 db=0 V position\n");
         restore(targets[i], "00 03 62 61 72 09 00 36 4c 18 ac ba e0 9e a7", "REPLACE", "0",
                 "LOST kind=restore-payload key=k\n" GONE); /* checksum */
         restore(

@@ -498,9 +498,10 @@ static void damages(void)
     damaged("02 01 'k' 40 50 01 'a'");
 }
 
-/* The value of key "k" is not sound, but where it ends is known: it is reported, not restored, and the key
- * behind it is read. why: for the message of a check that fails. */
-static void unsound_for(const struct setting *s, const char *entry, const char *why)
+/* The value of key "k" is not sound, but where it ends is known: this is reported, nothing restored, and the
+ * key behind it is read. request: what is written of it. why: for the message of a check that fails. */
+static void told_for(const struct setting *s, const char *entry, const char *report, const char *request,
+                     const char *why)
 {
     struct buf text = {0}, b;
     char error[256] = "";
@@ -511,14 +512,37 @@ static void unsound_for(const struct setting *s, const char *entry, const char *
     if (!CHECK(parse(&cap, &b, b.len, error) == 0))
         printf("  %s: %s\n", entry, error);
     const char *got = capture_text(&cap);
-    bool told = strstr(got, "LOST kind=damaged-value key=k\n") != NULL && strstr(got, "RESTORE") == NULL &&
-                strstr(got, "SET n v\n") != NULL;
+    bool told = strstr(got, report) != NULL && strstr(got, request) != NULL &&
+                strstr(got, "RESTORE") == NULL && strstr(got, "SET n v\n") != NULL;
     if (!CHECK(told))
         printf("  %s (%s): %s", entry, why, got);
-    CHECK(cap.e.stats.lost == 1);
+    CHECK(cap.e.stats.lost + cap.e.stats.remarks == (*report != '\0'));
     capture_free(&cap);
     buf_free(&b);
     buf_free(&text);
+}
+
+static void unsound_for(const struct setting *s, const char *entry, const char *why)
+{
+    told_for(s, entry, "LOST kind=damaged-value key=k\n", "", why);
+}
+
+/* It can be decoded, but is nothing for RESTORE: commands write it. */
+#define REMARK "REMARK kind=unsound-value key=k\n"
+#define LOST   "LOST kind=unsound-value key=k\n"
+
+/* Only where the whole value is looked at, before a RESTORE. */
+static void odd_whole(const char *entry, const char *report, const char *request, const char *why)
+{
+    struct setting s = restore("8.10");
+    told_for(&s, entry, report, request, why);
+}
+
+static void odd(const char *entry, const char *report, const char *request, const char *why)
+{
+    struct setting s = commands("portable");
+    told_for(&s, entry, report, request, why);
+    odd_whole(entry, report, request, why);
 }
 
 static void unsound(const char *entry, const char *why)
@@ -540,8 +564,6 @@ static void unsound_values(void)
     unsound("1f 01 'k' 01 01 'a' 01 'v' 03 'abc'", "an expiry of a field that is no number");
     unsound("10 01 'k' 0a 0a 00 00 00 01 00 81 61 02 ff", "an odd number in a hash");
     unsound("0b 01 'k' 07 02 00 00 00 00 00 00", "an intset cut short");
-    unsound("0b 01 'k' 0c 02 00 00 00 02 00 00 00 05 00 05 00", "an integer twice");
-    unsound("0b 01 'k' 0c 02 00 00 00 02 00 00 00 05 00 04 00", "integers out of order");
     unsound("12 01 'k' 01 02 01 'a'", "a list node without listpack");
     unsound("12 01 'k' 01 01 c3 02 03 00 61", "an element that does not unpack");
     unsound("03 01 'k' 01 01 'm' 03 'abc'", "a score of letters");
@@ -549,26 +571,40 @@ static void unsound_values(void)
     unsound("05 01 'k' 01 01 'm' 00 00 00 00 00 00 f8 7f", "a score that is no number");
     unsound("04 01 'k' 01 01 'f' c3 02 03 00 61", "a value that does not unpack");
     unsound("00 01 'k' c3 02 03 00 61", "a string that does not unpack");
-    /* listpacks: {a: 1, a: 2}, ("12" as text and as integer), (m 2, n 1), m nan */
-    unsound("10 01 'k' 11 11 00 00 00 04 00 81 61 02 01 01 81 61 02 02 01 ff", "a field twice");
-    unsound("14 01 'k' 0d 0d 00 00 00 02 00 82 31 32 03 0c 01 ff", "a member twice, written in two ways");
-    unsound("11 01 'k' 11 11 00 00 00 04 00 81 6d 02 02 01 81 6e 02 01 01 ff", "scores out of order");
-    unsound("11 01 'k' 11 11 00 00 00 04 00 81 6e 02 01 01 81 6d 02 01 01 ff",
-            "members of a score out of order");
     unsound("11 01 'k' 0f 0f 00 00 00 02 00 81 6d 02 83 6e 61 6e 04 ff", "a score that is no number");
     unsound("10 01 'k' 11 11 00 00 00 06 00 81 61 02 01 01 81 62 02 02 01 ff",
             "more elements said than there are");
     unsound("10 01 'k' 11 11 00 00 00 02 00 81 61 02 01 01 81 62 02 02 01 ff",
             "fewer elements said than there are");
-    /* a ziplist {a: 1, a: 2}, a zipmap {f: 1, f: 2} */
-    unsound("0d 01 'k' 15 15 00 00 00 12 00 00 00 04 00 00 01 61 03 f2 02 01 61 03 f3 ff", "a field twice");
-    unsound("09 01 'k' 0c 02 01 66 01 00 31 01 66 01 00 32 ff", "a field twice");
-    unsound_whole("02 01 'k' 02 01 'a' 01 'a'", "a member twice");
-    unsound_whole("02 01 'k' 02 c0 0c 02 '12'", "a member twice, written in two ways");
-    unsound_whole("04 01 'k' 02 01 'f' 01 '1' 01 'f' 01 '2'", "a field twice");
-    unsound_whole("05 01 'k' 02 01 'm' 00 00 00 00 00 00 00 00 01 'm' 00 00 00 00 00 00 f0 3f",
-                  "a member twice");
-    unsound_whole("03 01 'k' 02 01 'm' 01 '1' 01 'm' 01 '2'", "a member twice");
+}
+
+static void odd_values(void)
+{
+    odd("0b 01 'k' 0c 02 00 00 00 02 00 00 00 05 00 05 00", REMARK, " | SADD k 5 5\n", "an integer twice");
+    odd("0b 01 'k' 0c 02 00 00 00 02 00 00 00 05 00 04 00", REMARK, " | SADD k 5 4\n",
+        "integers out of order");
+    odd("10 01 'k' 11 11 00 00 00 04 00 81 61 02 01 01 81 61 02 02 01 ff", LOST, " | HSET k a 1\n",
+        "a field twice");
+    odd("14 01 'k' 0d 0d 00 00 00 02 00 82 31 32 03 0c 01 ff", REMARK, " | SADD k 12\n",
+        "a member twice, written in two ways");
+    odd("11 01 'k' 11 11 00 00 00 04 00 81 6d 02 02 01 81 6e 02 01 01 ff", REMARK, " | ZADD k 2 m 1 n\n",
+        "scores out of order");
+    odd("11 01 'k' 11 11 00 00 00 04 00 81 6e 02 01 01 81 6d 02 01 01 ff", REMARK, " | ZADD k 1 n 1 m\n",
+        "members of a score out of order");
+    odd("0d 01 'k' 15 15 00 00 00 12 00 00 00 04 00 00 01 61 03 f2 02 01 61 03 f3 ff", LOST,
+        " | HSET k a 1\n", "a field twice");
+    odd("09 01 'k' 0c 02 01 66 01 00 31 01 66 01 00 32 ff", LOST, " | HSET k f 1\n", "a field twice");
+    odd_whole("02 01 'k' 02 01 'a' 01 'a'", REMARK, " | SADD k a\n", "a member twice");
+    odd_whole("02 01 'k' 02 c0 0c 02 '12'", REMARK, " | SADD k 12\n", "a member twice, written in two ways");
+    odd_whole("04 01 'k' 02 01 'f' 01 '1' 01 'f' 01 '2'", LOST, " | HSET k f 1\n", "a field twice");
+    odd_whole("05 01 'k' 02 01 'm' 00 00 00 00 00 00 00 00 01 'm' 00 00 00 00 00 00 f0 3f", LOST,
+              " | ZADD k 0 m\n", "a member twice");
+    odd_whole("03 01 'k' 02 01 'm' 01 '1' 01 'm' 01 '2'", LOST, " | ZADD k 1 m\n", "a member twice");
+    /* Nothing is wrong with these, but servers refuse them: a zipmap whose lengths take five bytes, a list
+     * with an empty element in a node of its own */
+    odd("09 01 'k' 0f 01 fe 01000000 66 fe 01000000 00 31 ff", "", " | HSET k f 1\n", "long lengths");
+    odd("12 01 'k' 02 01 00 02 0a 0a 00 00 00 01 00 81 61 02 ff", "", " | RPUSH k \"\" a\n",
+        "an empty element");
 }
 
 /* A node of a stream: entries 1000-0 and 1000-d with field a, value 1, that say they have so many live and
@@ -651,7 +687,9 @@ static void unsound_field_ttls(void)
         begin(&cap, &s);
         EQ_I(parse(&cap, &b, b.len, error), 0);
         const char *text = capture_text(&cap);
-        if (!CHECK(strstr(text, "LOST kind=damaged-value key=k\n") != NULL &&
+        /* the order is all that is wrong with the first */
+        if (!CHECK(strstr(text, i > 0 ? "LOST kind=damaged-value key=k\n" : REMARK) != NULL &&
+                   (i > 0 || strstr(text, " | HSET k a 1 b 2\n") != NULL) &&
                    strstr(text, "RESTORE") == NULL && strstr(text, "SET n v\n") != NULL))
             printf("  %zu: %s %s\n", i, error, text);
         capture_free(&cap);
@@ -836,6 +874,7 @@ int main(void)
     restored();
     damages();
     unsound_values();
+    odd_values();
     unsound_streams();
     unowned_pending();
     unsound_field_ttls();
