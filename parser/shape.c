@@ -111,7 +111,7 @@ bool value_unfit(unsigned type, const struct slice *v, const struct scratch *s, 
 {
     unsigned vclass = value_class(type);
     if (vclass == CLASS_STREAM || vclass == CLASS_OTHER)
-        return false;
+        return s->odd.form;
     /* An empty container is no key; commands leave none. */
     return s->elements == 0 || s->odd.form || s->odd.why != NULL || value_stale(type, v, now_ms);
 }

@@ -103,7 +103,11 @@ static bool node_order(struct node *nd, uint64_t ms, uint64_t seq, bool live)
     struct stream_order *o = nd->order;
     if (live && o->live > 0 && (ms < o->ms || (ms == o->ms && seq <= o->seq)))
         return false;
-    *o = (struct stream_order){live ? ms : o->ms, live ? seq : o->seq, o->entries + 1, o->live + live};
+    if (live) {
+        o->ms = ms;
+        o->seq = seq;
+        o->live++;
+    }
     return --*(live ? &nd->live : &nd->deleted) >= 0;
 }
 
@@ -148,6 +152,15 @@ static bool node_walk(const struct slice *lp, const uint8_t *id, const struct si
     return listpack_next(nd.lp, nd.n, &nd.it, &el) == 0;
 }
 
+/* Servers have the nodes in a tree by their ids. */
+static void follow(struct stream_order *o, uint64_t ms, uint64_t seq)
+{
+    o->tangled |= o->any && (ms < o->node[0] || (ms == o->node[0] && seq <= o->node[1]));
+    o->node[0] = ms;
+    o->node[1] = seq;
+    o->any = true;
+}
+
 enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to, struct stream_order *order,
                      const char **damage)
 {
@@ -168,6 +181,8 @@ enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to, st
         *damage = "a valid stream node behind the one before";
     else if (to != NULL)
         (void)node_walk(&lp, id.p, to, order);
+    if (*damage == NULL)
+        follow(order, be64(id.p), be64(id.p + 8));
     c->p = t.p;
     return GOT;
 }

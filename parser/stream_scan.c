@@ -199,7 +199,7 @@ static enum got scan(unsigned type, struct cur *c, struct scratch *s, struct old
     const char *why = NULL;
     s->damage = NULL;
     s->odd = (struct odd){.why = NULL};
-    s->order = (struct stream_order){0, 0, 0, 0};
+    s->order = (struct stream_order){.any = false};
     enum got g = cur_plen(c, &nodes);
     for (uint64_t i = 0; g == GOT && i < nodes; i++) {
         g = stream_node(c, s, NULL, &s->order, &why);
@@ -209,6 +209,7 @@ static enum got scan(unsigned type, struct cur *c, struct scratch *s, struct old
             damage(s, why);
         }
     }
+    s->odd.form = s->order.tangled;
     if (g == GOT)
         g = stream_plens(c, v, np);
     if (g != GOT)

@@ -12,13 +12,16 @@
 /* How far the entries of a stream are: each must have a greater id than the one before. */
 struct stream_order {
     uint64_t ms, seq; /* of the last entry */
-    uint64_t entries; /* with the deleted ones that are still there */
     uint64_t live;
+    uint64_t node[2]; /* id of the last node */
+    bool any;         /* there was one */
+    bool tangled;     /* ids of nodes are not all greater than the one before */
 };
 
 /* What of a value's content is no damage, and yet nothing for RESTORE. */
 struct odd {
-    bool form;  /* nothing is wrong, but servers refuse it: empty nodes, lengths longer than they need be */
+    bool form;  /* nothing is wrong, but servers refuse it: empty nodes, nodes of a stream that have one id,
+                 * lengths  longer than they need be */
     bool twice; /* a field or member is there twice: the first is what its server finds */
     const char *why; /* what was expected; NULL: nothing else but form */
 };

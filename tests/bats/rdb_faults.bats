@@ -160,6 +160,7 @@ EOF
         [[ $(rcli hget hash f) == 1 && $(rcli zscore zset m) == 1 ]]
         [[ $(rcli zrange zipzset 0 -1 withscores | tr '\n' ' ') == 'b 1 a 2 ' ]]
         [[ $(rcli smembers set) == a && $(rcli smembers intset | sort | tr '\n' ' ') == '1 2 ' ]]
+        [[ $(rcli xrange stream - + | tr '\n' ' ') == '1000-5 f a 1000-6 f a ' ]] # two nodes of one id
         [[ $(rcli exists none zipnone) -eq 0 ]] # empty containers are no keys
         [[ $(rcli get after) == x ]]
     done

@@ -605,6 +605,12 @@ static void odd_values(void)
     odd("09 01 'k' 0f 01 fe 01000000 66 fe 01000000 00 31 ff", "", " | HSET k f 1\n", "long lengths");
     odd("12 01 'k' 02 01 00 02 0a 0a 00 00 00 01 00 81 61 02 ff", "", " | RPUSH k \"\" a\n",
         "an empty element");
+    /* two nodes of a stream that have one id */
+    odd_whole("0f 01 'k' 02 10 00 00 00 00 00 00 03 e8 00 00 00 00 00 00 00 00 1d 1d 00 00 00 0a 00 01 01 00 "
+              "01 01 01 81 66 02 00 01 02 01 00 01 05 01 81 61 02 04 01 ff 10 00 00 00 00 00 00 03 "
+              "e8 00 00 00 00 00 00 00 00 1d 1d 00 00 00 0a 00 01 01 00 01 01 01 81 66 02 00 01 02 "
+              "01 00 01 06 01 81 61 02 04 01 ff 02 43 e8 06 00",
+              "", " | XADD k 1000-6 f a\n", "an id of two nodes");
 }
 
 /* A node of a stream: entries 1000-0 and 1000-d with field a, value 1, that say they have so many live and
