@@ -1,10 +1,6 @@
 #include "check.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "command_parts.h"
 #include "ctl.h"

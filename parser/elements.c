@@ -110,6 +110,12 @@ static enum got take_field(const struct value *v, enum field f, struct cur *t, s
     return GOT;
 }
 
+/* Of elements that are twice in a value the first counts. Apart from the loops, which hardly ever need it. */
+static __attribute__((noinline)) bool is_first(struct scratch *s, const uint8_t *p, size_t n)
+{
+    return distinct_add(&s->seen[0], p, n);
+}
+
 /* One element of LAYOUT_ELEMENTS: all its fields or none. */
 static enum got feed_element(struct value *v, struct emit *e, struct origin *o, struct cur *c,
                              struct scratch *s)
@@ -127,7 +133,7 @@ static enum got feed_element(struct value *v, struct emit *e, struct origin *o, 
     *c = t;
     if (x.damage != NULL)
         return value_damaged(v, e, o, s, c, x.damage);
-    if (v->odd.twice && !distinct_add(&s->seen[0], x.str[0].p, x.str[0].n))
+    if (__builtin_expect(v->odd.twice, 0) && !is_first(s, x.str[0].p, x.str[0].n))
         return GOT;
     if (x.ms != 0 && x.ms <= e->now_ms)
         return GOT;
@@ -182,8 +188,10 @@ static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, s
     memset(el, 0, sizeof el);
     if (why != NULL)
         return value_damaged(v, e, o, s, c, why);
-    value_odd(v, e, o, &odd);
-    distinct_begin(&s->seen[0], odd.twice ? (uint64_t)n / v->shape->group : 0);
+    if (odd.why != NULL)
+        value_odd(v, e, o, &odd);
+    if (odd.twice)
+        distinct_begin(&s->seen[0], (uint64_t)n / v->shape->group);
     if (pack == PACK_INTSET) {
         for (size_t i = 0; i < le32(t->p + 4); i++) {
             struct slice arg = {el[0].num, dec_i64(el[0].num, intset_at(t->p, i))};
@@ -196,7 +204,7 @@ static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, s
             if (packed_next(pack, t, &it, i, &el[i]) != 1) /* their number was checked */
                 return GOT;
         }
-        if (distinct_add(&s->seen[0], el[0].p, el[0].n)) /* of two the first; looked at if one is twice */
+        if (__builtin_expect(!odd.twice, 1) || is_first(s, el[0].p, el[0].n))
             add_group(v, e, o, s, el);
     }
 }

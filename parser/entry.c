@@ -1,9 +1,6 @@
 /* Keys with their values, as they stand in snapshots. */
 #include "flow_parts.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "ours.h"
 
 /* Values up to this many bytes are looked at whole before it is decided how they are written. Streams are
@@ -234,14 +231,14 @@ bool choose_key(struct flow *f, struct emit *e, unsigned vclass, struct key *k)
     return reserved;
 }
 
-/* A file has each key once, servers refuse one that is not so; Dragonfly's may have copies. hash: of the key
- * as the file has it. An entry whose value is not all there yet comes here again. */
+/* A file has each key once, servers refuse one that is not so; Dragonfly's may have copies. hash: of database
+ * and key as the file has them. An entry whose value is not all there yet comes here again. */
 static void check_twice(struct flow *f, struct emit *e, const struct key *k, uint64_t hash)
 {
     if (f->counted_at == f->o.at)
         return;
     f->counted_at = f->o.at;
-    if (recent_has(&f->recent, hash ^ f->rdb_db * UINT64_C(0x9e3779b97f4a7c15)))
+    if (recent_has(&f->recent, hash))
         emit_report(e, &f->o, true, "duplicate-key", k->p, k->n,
                     "the file has this key twice: one of the two values is lost");
 }
@@ -270,7 +267,7 @@ enum got key_entry(struct flow *f, struct emit *e, struct cur *c)
     enum got g = read_key(f, e, &t, &ps, &k);
     if (g != GOT)
         return cur_settle(c, &t, g);
-    uint64_t raw = f->file && !f->dragonfly ? XXH3_64bits(k.p, k.n) : 0;
+    uint64_t raw = f->file && !f->dragonfly ? keyset_hash(f->rdb_db, k.p, k.n) : 0;
     if (__builtin_expect(f->sel == NULL && !e->target.cluster && !key_is_ours(k.p, k.n), 1))
         f->o.db = f->rdb_db;
     else if (choose_key(f, e, vclass, &k))

@@ -2,18 +2,9 @@
 
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "buf.h"
 
 #define FIRST 1024u
-
-uint64_t keyset_hash(uint32_t db, const void *key, size_t n)
-{
-    uint64_t h = XXH3_64bits_withSeed(key, n, db);
-    return h != 0 ? h : 1;
-}
 
 /* Where the hash is, or may be put. */
 static uint64_t *place(const struct keyset *s, uint64_t hash)

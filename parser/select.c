@@ -223,7 +223,7 @@ static bool becomes_ours(const struct select *s, const uint8_t *key, size_t n)
 {
     char name[sizeof OUR_KEYS];
     size_t from = 0, have = 0, want = sizeof OUR_KEYS - 1;
-    for (const char *to = s != NULL ? renamed(s, key, n, &from) : ""; *to != '\0' && have < want; to++)
+    for (const char *to = renamed(s, key, n, &from); *to != '\0' && have < want; to++)
         name[have++] = *to;
     for (; from < n && have < want; from++)
         name[have++] = (char)key[from];
@@ -237,7 +237,7 @@ bool select_passes(const struct select *s, const uint8_t *key, size_t n, unsigne
 
 bool select_reserved(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
 {
-    return becomes_ours(s, key, n) && (s == NULL || rules_pass(s, key, n, vclass, db));
+    return becomes_ours(s, key, n) && rules_pass(s, key, n, vclass, db);
 }
 
 bool select_db_passes(const struct select *s, uint32_t db)

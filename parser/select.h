@@ -52,7 +52,7 @@ const char *select_add_dbs(struct select *s, const char *text);
  * name is df2redis's own (ours.h) does not. */
 bool select_passes(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db);
 
-/* Is it left out for its new name only? s may be NULL: no options. */
+/* Is it left out for its new name only? */
 bool select_reserved(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db);
 
 /* Does anything of a database go through? */

@@ -1,5 +1,3 @@
-#include <stdio.h>
-
 #include "shape.h"
 
 void scratch_free(struct scratch *s)

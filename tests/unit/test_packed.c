@@ -310,7 +310,7 @@ static void intsets(void)
     intset_is("08 00 00 00 02 00 00 00 00 00 00 00 00 00 00 80 ff ff ff ff ff ff ff 7f", 2,
               (const int64_t[]){INT64_MIN, INT64_MAX});
     intset_is("02 00 00 00 00 00 00 00", 0, NULL);
-    bad(intset_check, "03 00 00 00 01 00 00 00 05 00 00");    /* width */
+    bad(intset_check, "03 00 00 00 01 00 00 00 05 00 00"); /* width */
     bad(intset_check, "00 00 00 00 00 00 00 00");
     bad(intset_check, "02 00 00 00 03 00 00 00 05 00 06 00"); /* count */
     bad(intset_check, "02 00 00 00 01 00 00 00 05 00 06");    /* one byte too many */
