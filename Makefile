@@ -26,8 +26,8 @@ COMPLETE = df2redis dfreader dfparse rediswriter
 PARTS    = $(notdir $(wildcard supervisor/lib/*))
 LIBEXEC  = $(PARTS:%=$(B)/libexec/df2redis/%)
 MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis.1
-MAN5     = dfrecord.5 df2redis.conf.5
-MAN7     = df2redis.7
+MAN5     = dfrecord.5 df2redis.conf.5 rdb.5
+MAN7     = df2redis.7 dragonfly-replication.7
 
 SRC_common      = $(wildcard common/*.c)
 SRC_dfreader    = $(wildcard reader/*.c)
@@ -165,7 +165,7 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/bench/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/named-files tests/bench/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
@@ -181,6 +181,7 @@ lint: all
 	printf '%s\n' $(SOURCES) | xargs -P 2 -n 6 sh -c "clang-tidy --quiet --warnings-as-errors='*' \"\$$@\" -- $(CSTD) -Icommon" sh
 	shellcheck -x -a $(SCRIPTS)
 	tests/deps $(B)/obj common reader parser writer
+	tests/named-files
 	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
 	for page in $(MAN1) $(MAN5) $(MAN7); do \
 	    ! mandoc -T utf8 -O width=78 man/$$page | sed 's/.\x08//g' | LC_ALL=C.UTF-8 grep -nE '^.{80}|( -[a-z]+){4}' || exit 1; done
