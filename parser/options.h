@@ -28,7 +28,7 @@ struct options {
     const char *report; /* file for everything that was not carried over */
     int verbose;
     bool check_only; /* the options are all that is wanted */
-    char **inputs; /* NULL-terminated; empty: stdin */
+    char **inputs;   /* NULL-terminated; empty: stdin */
 };
 
 /* Parse the command line; ends the process for --help, --version and errors. */
