@@ -40,6 +40,8 @@ struct option_row {
 
 #define OPTION_AT(type, field) .at = offsetof(type, field), .width = sizeof(((type *)0)->field)
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): initialisers do not stand in parentheses */
+
 /* Rows: without an argument, with one, with a letter as well. place: OPTION_AT or .call; then what the kind
  * needs. */
 #define OPTION_FLAG(kind_, name_, place, help_)                                                              \
@@ -54,6 +56,8 @@ struct option_row {
     {                                                                                                        \
         .letter = letter_, .name = name_, .kind = OPTION_##kind_, .arg = arg_, .help = help_, __VA_ARGS__    \
     }
+
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* The last rows of every table but nested ones. */
 #define OPTION_LAST_ROWS(section)                                                                            \

@@ -133,7 +133,7 @@ static enum got feed_element(struct value *v, struct emit *e, struct origin *o, 
     *c = t;
     if (x.damage != NULL)
         return value_damaged(v, e, o, s, c, x.damage);
-    if (__builtin_expect(v->odd.twice, 0) && !is_first(s, x.str[0].p, x.str[0].n))
+    if (__builtin_expect(v->odd.twice, 0) && x.nstr > 0 && !is_first(s, x.str[0].p, x.str[0].n))
         return GOT;
     if (x.ms != 0 && x.ms <= e->now_ms)
         return GOT;

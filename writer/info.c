@@ -29,7 +29,7 @@ void info_field(const char *text, const char *name, char *out, size_t cap)
     size_t n = 0;
     const char *p = info_value(text, strlen(text), name, &n);
     if (p == NULL)
-        n = 0;
+        p = "", n = 0;
     if (n >= cap)
         n = cap - 1;
     for (size_t i = 0; i < n; i++)

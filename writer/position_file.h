@@ -33,7 +33,7 @@ void position_file_seal(struct buf *b);
 const char *position_file_check(const char *text, size_t n, size_t *body);
 
 /* Read a body. Returns what is wrong with it, or NULL. */
-const char *position_file_parse(struct position_file *f, const char *task, const char *text, size_t body);
+const char *position_file_parse(struct position_file *f, const char *task, const char *text, size_t n);
 
 /* ---- the marks' part (marks.h) ---- */
 
