@@ -568,6 +568,6 @@ keys_of_all() {
     for option in --db-map=a=b --rename-prefix=a --max-ops=1e3 --connections=0; do
         run timeout 60 df2redis "$option" migrate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
         assert_status 2
-        [[ $(tail -n 1 <<<"$output") == *event=failed*'ended with status 2: '*"${option%%=*}"* ]] || fail "$option: $output"
+        [[ $(tail -n 1 <<<"$output") == *event=failed*status=2*msg=*"${option%%=*}"* ]] || fail "$option: $output"
     done
 }
