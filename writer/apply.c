@@ -243,14 +243,16 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     if (goes_with_first(w, in, r, payload, NULL, &got))
         return got;
     bool live = (r->flags & RF_LIVE) != 0;
+    bool free = (r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && w->splits.ticket == TICKET_NONE;
     if (live && (w->cluster != NULL || w->sweep.state != SWEEP_OFF) && snapshot_pending(w, r))
         return PUT_WAIT;
     if (live && sweep_before(w, r, payload) != PUT_DONE)
         return PUT_WAIT;
     if (w->cluster != NULL)
         got = bundle_put(w, r, payload, vclass) ? PUT_DONE : cluster_put(w, r, payload, vclass);
-    else if ((r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && (r->flags & RF_IDEMPOTENT) != 0 &&
-             w->splits.ticket == TICKET_NONE)
+    else if (free && parts_want(&w->node, r, payload))
+        got = parts_put(&w->node, r, payload, vclass);
+    else if (free && (r->flags & RF_IDEMPOTENT) != 0)
         got = pipeline_put(&w->node, r, payload, vclass);
     else if (snapshot_pending(w, r))
         return PUT_WAIT;

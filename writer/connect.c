@@ -37,6 +37,11 @@ static char seen; /* what every reply becomes */
 static void look(const redisReadTask *t, int type, const char *text, size_t len)
 {
     struct node *n = replies_owner(t);
+    if (t->parent != NULL && n->un > 0 && n->unit[n->uhead].kind == U_PARTS) {
+        if (t->parent->parent == NULL)
+            parts_element(n, t->idx, type, text, len);
+        return;
+    }
     if (t->parent != NULL) {
         if (t->parent->parent == NULL && type == REDIS_REPLY_ERROR)
             group_exec_error(n, t->idx, text, len);
@@ -467,7 +472,7 @@ static void rewind_ring(struct node *n)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n->un; i++) {
         struct unit u = n->unit[(n->uhead + i) & (UNITS_MAX - 1)];
-        if (u.kind == U_ONE || u.kind == U_MSET) {
+        if (u.kind == U_ONE || u.kind == U_MSET || u.kind == U_PARTS) {
             if (from != to)
                 memmove(base + to, base + from, u.len);
             n->unit[(n->uhead + kept++) & (UNITS_MAX - 1)] = u;
@@ -481,6 +486,7 @@ static void rewind_ring(struct node *n)
     n->selecting = false;
     n->since_select = SELECT_AFTER;
     n->chunk_at = n->chunk_n = 0;
+    n->a.parts.replied = 0;
 }
 
 /* A connection that is lost again and again before anything was confirmed on it is no better than none. */

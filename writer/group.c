@@ -161,7 +161,7 @@ static bool clear_of_pipeline(struct node *n, const struct rec *r, uint32_t key)
         n->yield = false;
         return true;
     }
-    if (n->a.set.count > 0 && hashset_has(&n->a.set, key)) {
+    if (pipeline_holds(&n->a, key)) {
         pipeline_flush(n);
         return false;
     }

@@ -195,7 +195,7 @@ void group_work(struct node *n, uint64_t now)
     if (n->t.fd < 0 || n->un + 2 >= UNITS_MAX)
         return;
     if (g != NULL) {
-        if (b->resend && ring_room(&n->ring) >= group_room(g) + n->a.mset.len + 64)
+        if (b->resend && ring_room(&n->ring) >= group_room(g) + pipeline_gathered(&n->a) + 64)
             send_group(n, g);
         return;
     }
@@ -204,7 +204,7 @@ void group_work(struct node *n, uint64_t now)
         pass_positions(n, g);
     bool due = b->dirty && n->w->session.stage == ST_RUN &&
                (b->save_now || us_since(now, b->saved_at) >= POSITION_EVERY);
-    if ((g->n == 0 && !due) || ring_room(&n->ring) < group_room(g) + n->a.mset.len + 64)
+    if ((g->n == 0 && !due) || ring_room(&n->ring) < group_room(g) + pipeline_gathered(&n->a) + 64)
         return;
     if (g->n > 0 && together_holds(n, now))
         return;

@@ -58,9 +58,9 @@ void node_lose(struct node *n, const char *fmt, ...)
 bool node_room(const struct node *n, size_t len)
 {
     size_t flying = (size_t)(n->ring.tail - n->ring.acked);
-    if (flying > 0 && flying + n->a.mset.len + len > n->w->opt.window)
+    if (flying > 0 && flying + n->a.mset.len + n->a.parts.req.len + len > n->w->opt.window)
         return false;
-    size_t need = len + n->a.mset.len + 64 + group_room(n->b.building);
+    size_t need = len + pipeline_gathered(&n->a) + 64 + group_room(n->b.building);
     if (n->b.resend) /* path A must not crowd out the group that is to be sent again */
         need += group_room(n->b.flying);
     return n->un + 4 < UNITS_MAX && ring_room(&n->ring) >= need;
@@ -156,6 +156,8 @@ enum put node_want_db(struct node *n, uint32_t db)
     if (n->since_select < SELECT_AFTER && !n->allow_select)
         return PUT_WAIT;
     pipeline_flush(n);
+    if (n->a.parts.n > 0) /* it waits for a reply, and belongs to this database */
+        return PUT_WAIT;
     node_select(n, db);
     n->since_select = 0;
     n->allow_select = false;
@@ -276,6 +278,10 @@ static void reply_done(struct node *n)
     n->unheard = 0;
     if (u.kind == U_GROUP) {
         group_reply(n);
+        return;
+    }
+    if (u.kind == U_PARTS) {
+        parts_reply(n);
         return;
     }
     if (n->ring.sent < n->ring.acked + u.len && n->reply_type != REDIS_REPLY_ERROR) {

@@ -1,6 +1,7 @@
 /* One target server: its connection, and the two ways to it. With a cluster there will be one a master.
  *
  *   pipeline.c   path A: idempotent snapshot requests, pipelined freely, plain SETs gathered into MSET
+ *   parts.c      path A: keys of the snapshot that come in several requests, gathered into MULTI/EXEC
  *   group.c      path B: everything else in MULTI/EXEC groups that carry the position
  *   node.c       the connection: bytes out, replies in
  *   connect.c    handshake, and what has to be right after a connection was lost
@@ -47,7 +48,7 @@ enum put {
     PUT_FAIL, /* the writer has failed */
 };
 
-enum unit_kind { U_ONE, U_MSET, U_SELECT, U_GROUP, U_INFO };
+enum unit_kind { U_ONE, U_MSET, U_PARTS, U_SELECT, U_GROUP, U_INFO };
 
 /* Something sent whose replies are awaited, in order. */
 struct unit {
@@ -57,12 +58,48 @@ struct unit {
     uint8_t keyarg;
 };
 
-/* A key on its way by path A. */
+/* A key on its way by path A, or one request of a unit of parts. */
 struct inkey {
     uint32_t key; /* hashset_key */
+    uint32_t len; /* of parts: bytes of the request */
     uint16_t flow;
     uint8_t vclass; /* counted under this class when confirmed; 0: not a (whole or first part of a) key */
-    uint8_t unused;
+    uint8_t keyarg;
+    bool holds; /* key is in the set because of it */
+    bool once;  /* it must not be executed twice, unless all of its unit is */
+};
+
+/* A request of the unit of parts that is being gathered. */
+struct part {
+    struct inkey k;
+    uint32_t off;
+    bool resets; /* what follows of its key does not depend on what was there before */
+};
+
+#define PARTS_MAX 4096u
+#define PARTS_BYTES                                                                                          \
+    (((size_t)1 << 20) + ((size_t)64 << 10)) /* a MiB of values in pieces, with what is around them */
+#define PARTS_ENOUGH ((size_t)32 << 10)      /* a unit of whole keys need not grow further */
+#define PARTS_BEHIND 16u
+#define PARTS_MARGIN 64u /* bytes of MULTI and EXEC, and what an MSET needs */
+
+struct parts {
+    struct buf req; /* requests gathered */
+    struct part *v; /* PARTS_MAX, from the first on */
+    unsigned n;
+    uint32_t
+        behind[PARTS_BEHIND]; /* keys of it whose parts before are in flight: it waits for their replies */
+    unsigned nbehind;
+    uint32_t looked_at; /* bytes gathered when complete keys were looked for last */
+
+    /* the unit whose replies are being read */
+    unsigned replied; /* replies of it, MULTI's included */
+    unsigned looked;  /* elements of EXEC's */
+    uint64_t at;      /* where in the ring the next of these requests stands */
+    bool retry;       /* a request of it was refused for the moment */
+    bool broken;      /* MULTI was refused, or the target refuses everything */
+    bool strange;     /* EXEC's reply holds one that its request cannot get */
+    struct buf faults;
 };
 
 struct pipeline {
@@ -73,6 +110,7 @@ struct pipeline {
     struct buf mset;      /* pairs gathered, without the header */
     struct inkey mset_key[MSET_KEYS];
     unsigned mset_n;
+    struct parts parts;
     struct buf again;      /* requests that were refused, in order */
     uint32_t again_db;     /* where they belong: a SELECT may have been on its way behind them */
     struct buf again_unit; /* struct unit */
@@ -274,15 +312,46 @@ void node_db_learn(struct node *n, uint32_t db, bool has);
 void pipeline_init(struct pipeline *a);
 void pipeline_free(struct pipeline *a);
 enum put pipeline_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass);
-void pipeline_flush(struct node *n); /* send the MSET that is being gathered */
+void pipeline_flush(struct node *n); /* send what is being gathered, as far as it may go */
+
+/* Bytes that are gathered, with what they need around them. */
+static inline size_t pipeline_gathered(const struct pipeline *a)
+{
+    return a->mset.len + a->parts.req.len + PARTS_MARGIN;
+}
+
+/* Is anything of this key gathered, in flight or refused? */
+static inline bool pipeline_holds(const struct pipeline *a, uint32_t key)
+{
+    for (unsigned i = 0; i < a->parts.nbehind; i++)
+        if (a->parts.behind[i] == key)
+            return true;
+    return a->set.count > 0 && hashset_has(&a->set, key);
+}
+
 /* False: the connection is lost, and the unit is as before. */
 bool pipeline_reply(struct node *n, const struct unit *u);
-/* The first unit in flight becomes a data error; an MSET its parts. Returns how many are to be sent instead.
- */
+/* The first unit in flight becomes a data error, unless it can be sent in parts. Returns how many units are
+ * to be sent instead. */
 unsigned pipeline_give_up(struct node *n, const char *text, size_t len);
+bool pipeline_divides(const struct node *n, const struct unit *u);
 void pipeline_again(struct node *n);       /* send refused requests again */
 bool pipeline_quiet(const struct node *n); /* nothing gathered, in flight or refused */
 void pipeline_forget(struct node *n);      /* drop what is gathered and refused: the session is void */
+
+/* ---- parts.c ---- */
+
+void parts_free(struct parts *p);
+/* Does this request of the snapshot, whose keys can be told, belong to a unit of parts? */
+bool parts_want(const struct node *n, const struct rec *r, const uint8_t *payload);
+enum put parts_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass);
+void parts_flush(struct node *n);
+void parts_reply(struct node *n); /* one top-level reply */
+/* An element of the reply to EXEC. text: NULL when it has none. */
+void parts_element(struct node *n, int element, int type, const char *text, size_t len);
+bool parts_divide(const struct node *n, const struct unit *u);
+unsigned parts_give_up(struct node *n, const struct unit *u, const char *text, size_t len);
+void parts_forget(struct node *n);
 
 /* ---- group.c ---- */
 

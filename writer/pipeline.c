@@ -1,4 +1,4 @@
-#include "node.h"
+#include "pipeline.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +25,7 @@ void pipeline_free(struct pipeline *a)
     free(a->key);
     hashset_free(&a->set);
     buf_free(&a->mset);
+    parts_free(&a->parts);
     buf_free(&a->again);
     buf_free(&a->again_unit);
     buf_free(&a->again_key);
@@ -32,17 +33,12 @@ void pipeline_free(struct pipeline *a)
 
 bool pipeline_quiet(const struct node *n)
 {
-    return n->a.outstanding == 0 && n->a.mset_n == 0 && n->a.again_unit.len == 0;
+    return n->a.outstanding == 0 && n->a.mset_n == 0 && n->a.parts.n == 0 && n->a.again_unit.len == 0;
 }
 
 /* ---- sending ---- */
 
-static void push_key(struct pipeline *a, const struct inkey *k)
-{
-    a->key[(a->khead + a->kn++) & (KEYS_MAX - 1)] = *k;
-}
-
-void pipeline_flush(struct node *n)
+static void flush_mset(struct node *n)
 {
     struct pipeline *a = &n->a;
     if (a->mset_n == 0)
@@ -63,12 +59,18 @@ void pipeline_flush(struct node *n)
     node_unit(n, a->mset_n == 1 ? U_ONE : U_MSET, len + a->mset.len, a->mset_n, 1);
     a->outstanding++;
     for (unsigned i = 0; i < a->mset_n; i++)
-        push_key(a, &a->mset_key[i]);
+        pipeline_push_key(a, &a->mset_key[i]);
     a->mset_n = 0;
     a->mset.len = 0;
 }
 
-static bool held(const struct node *n)
+void pipeline_flush(struct node *n)
+{
+    flush_mset(n);
+    parts_flush(n);
+}
+
+bool pipeline_held(const struct node *n)
 {
     return n->lost || n->selecting || n->patience.until != 0 || n->a.again_unit.len > 0 || n->yield ||
            n->b.building->exclusive || (n->b.flying != NULL && n->b.flying->exclusive);
@@ -78,41 +80,41 @@ static void gather(struct node *n, const struct rec *r, const uint8_t *payload, 
 {
     struct pipeline *a = &n->a;
     if (a->mset.len + r->len > MSET_BYTES)
-        pipeline_flush(n);
+        flush_mset(n);
     (void)buf_add(&a->mset, payload + PLAINSET_PREFIX, r->len - PLAINSET_PREFIX);
     a->mset_key[a->mset_n++] = k;
     if (a->mset_n == MSET_KEYS)
-        pipeline_flush(n);
+        flush_mset(n);
 }
 
 static void send_one(struct node *n, const struct rec *r, const uint8_t *payload, struct inkey k)
 {
     ring_add(&n->ring, payload, r->len);
     node_unit(n, U_ONE, r->len, 1, r->keyarg);
-    push_key(&n->a, &k);
+    pipeline_push_key(&n->a, &k);
     n->a.outstanding++;
 }
 
 enum put pipeline_put(struct node *n, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
     struct pipeline *a = &n->a;
-    if (held(n))
+    if (pipeline_held(n))
         return PUT_WAIT;
     if (r->db != n->db) {
         enum put got = node_want_db(n, r->db);
         if (got != PUT_DONE)
             return got;
     }
-    if (a->kn + a->mset_n >= KEYS_MAX || !node_room(n, r->len))
+    if (a->kn + a->mset_n + a->parts.n >= KEYS_MAX || !node_room(n, r->len))
         return PUT_WAIT;
     uint32_t key = hashset_key(r->hash, r->db);
     if (groups_hold(n, key))
         return PUT_WAIT;
-    if (!hashset_add(&a->set, key)) {
+    if ((a->parts.nbehind > 0 && pipeline_holds(a, key)) || !hashset_add(&a->set, key)) {
         pipeline_flush(n);
         return PUT_WAIT;
     }
-    struct inkey k = {.key = key, .flow = r->flow, .vclass = vclass};
+    struct inkey k = {.key = key, .flow = r->flow, .vclass = vclass, .keyarg = r->keyarg, .holds = true};
     if ((r->flags & RF_PLAINSET) != 0 && r->len <= MSET_SINGLE && n->w->opt.mset)
         gather(n, r, payload, k);
     else
@@ -124,9 +126,10 @@ enum put pipeline_put(struct node *n, const struct rec *r, const uint8_t *payloa
 
 /* ---- replies ---- */
 
-static void release(struct node *n, const struct inkey *k, bool counted)
+void pipeline_release(struct node *n, const struct inkey *k, bool counted)
 {
-    hashset_remove(&n->a.set, k->key);
+    if (k->holds)
+        hashset_remove(&n->a.set, k->key);
     positions_snapshot_done(&n->w->positions, k->flow);
     if (counted) {
         n->w->stats.requests++;
@@ -135,18 +138,18 @@ static void release(struct node *n, const struct inkey *k, bool counted)
     }
 }
 
-static void release_keys(struct node *n, unsigned keys, bool counted)
+void pipeline_release_keys(struct node *n, unsigned keys, bool counted)
 {
     struct pipeline *a = &n->a;
     for (unsigned i = 0; i < keys; i++) {
-        release(n, &a->key[a->khead], counted);
+        pipeline_release(n, &a->key[a->khead], counted);
         a->khead = (a->khead + 1) & (KEYS_MAX - 1);
     }
     a->kn -= keys;
 }
 
 /* Keep room in the lists of refused requests by dropping what was already sent again. */
-static void compact_again(struct node *n)
+void pipeline_compact(struct node *n)
 {
     struct pipeline *a = &n->a;
     if (a->again_unit.len == 0)
@@ -167,10 +170,10 @@ static void keep_keys(struct pipeline *a, unsigned keys)
 }
 
 /* Keep a refused request for later; its keys stay in the set. */
-static void keep(struct node *n, const struct unit *u)
+void pipeline_keep(struct node *n, const struct unit *u)
 {
     struct pipeline *a = &n->a;
-    compact_again(n);
+    pipeline_compact(n);
     if (buf_add(&a->again, ring_at(&n->ring, n->ring.acked), u->len) < 0 ||
         buf_add(&a->again_unit, u, sizeof *u) < 0)
         writer_fail(n->w, EXIT_CANNOT, "event=too_much_refused");
@@ -182,7 +185,7 @@ static void keep(struct node *n, const struct unit *u)
 static void keep_parts(struct node *n, const struct unit *u)
 {
     struct pipeline *a = &n->a;
-    compact_again(n);
+    pipeline_compact(n);
     const uint8_t *p = ring_at(&n->ring, n->ring.acked);
     const uint8_t *name = memchr(p, '\n', u->len);
     p = name + 1 + sizeof mset_name - 1;
@@ -197,21 +200,27 @@ static void keep_parts(struct node *n, const struct unit *u)
     keep_keys(a, u->keys);
 }
 
-static void data_error(struct node *n, const struct unit *u, const char *text, size_t len)
+void pipeline_data_error(struct node *n, const struct inkey *k, const uint8_t *request, size_t size,
+                         const char *text, size_t len)
 {
-    const struct inkey *k = &n->a.key[n->a.khead];
     struct failure f = {.text = text,
                         .len = len,
                         .r = {.flow = k->flow,
                               .db = n->db,
                               .slot = REC_NO_SLOT,
                               .hash = hashset_hash(k->key, n->db),
-                              .keyarg = u->keyarg,
+                              .keyarg = k->keyarg,
                               .vclass = k->vclass,
-                              .flags = RF_IDEMPOTENT},
-                        .request = ring_at(&n->ring, n->ring.acked),
-                        .n = u->len};
+                              .flags = k->once ? 0 : RF_IDEMPOTENT},
+                        .request = request,
+                        .n = size};
     writer_data_error(n->w, &f);
+}
+
+/* The first unit in flight, which is one request. */
+static void data_error(struct node *n, const struct unit *u, const char *text, size_t len)
+{
+    pipeline_data_error(n, &n->a.key[n->a.khead], ring_at(&n->ring, n->ring.acked), u->len, text, len);
 }
 
 static void unit_error(struct node *n, const struct unit *u)
@@ -220,13 +229,13 @@ static void unit_error(struct node *n, const struct unit *u)
     switch (error_class(n->err, n->errlen)) {
     case ERR_RETRY:
         what = (struct named){ring_at(&n->ring, n->ring.acked), u->len, u->keyarg, u->len};
-        keep(n, u);
+        pipeline_keep(n, u);
         node_refused(n, &what, n->err, n->errlen);
         return;
     case ERR_FATAL:
     case ERR_REDIRECT:
         node_fatal(n, "target_refuses", n->err, n->errlen);
-        release_keys(n, u->keys, false);
+        pipeline_release_keys(n, u->keys, false);
         return;
     case ERR_DATA:
     case ERR_CONFLICT: break;
@@ -236,23 +245,31 @@ static void unit_error(struct node *n, const struct unit *u)
         return;
     }
     data_error(n, u, n->err, n->errlen);
-    release_keys(n, u->keys, false);
+    pipeline_release_keys(n, u->keys, false);
+}
+
+bool pipeline_divides(const struct node *n, const struct unit *u)
+{
+    return u->kind == U_MSET || (u->kind == U_PARTS && parts_divide(n, u));
 }
 
 unsigned pipeline_give_up(struct node *n, const char *text, size_t len)
 {
     const struct unit u = n->unit[n->uhead];
+    unsigned instead = u.kind == U_MSET ? u.keys : 0;
     n->a.outstanding--;
-    if (u.kind == U_MSET) {
+    if (u.kind == U_PARTS) {
+        instead = parts_give_up(n, &u, text, len);
+    } else if (u.kind == U_MSET) {
         keep_parts(n, &u);
     } else {
         data_error(n, &u, text, len);
-        release_keys(n, u.keys, false);
+        pipeline_release_keys(n, u.keys, false);
     }
     n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
     n->un--;
     ring_ack(&n->ring, u.len);
-    return u.kind == U_MSET ? u.keys : 0;
+    return instead;
 }
 
 bool pipeline_reply(struct node *n, const struct unit *u)
@@ -271,7 +288,7 @@ bool pipeline_reply(struct node *n, const struct unit *u)
     }
     n->confirmed_a++;
     n->progress = true;
-    release_keys(n, u->keys, true);
+    pipeline_release_keys(n, u->keys, true);
     if (n->patience.since != 0)
         node_succeeded(n);
     return true;
@@ -298,7 +315,7 @@ void pipeline_again(struct node *n)
         for (unsigned i = 0; i < u.keys; i++, a->again_key_at += sizeof *a->key) {
             struct inkey k;
             memcpy(&k, a->again_key.p + a->again_key_at, sizeof k);
-            push_key(a, &k);
+            pipeline_push_key(a, &k);
         }
         a->outstanding++;
         a->again_at += u.len;
@@ -315,13 +332,14 @@ void pipeline_forget(struct node *n)
 {
     struct pipeline *a = &n->a;
     for (unsigned i = 0; i < a->mset_n; i++)
-        release(n, &a->mset_key[i], false);
+        pipeline_release(n, &a->mset_key[i], false);
     a->mset_n = 0;
     a->mset.len = 0;
+    parts_forget(n);
     for (size_t at = a->again_key_at; at < a->again_key.len; at += sizeof *a->key) {
         struct inkey k;
         memcpy(&k, a->again_key.p + at, sizeof k);
-        release(n, &k, false);
+        pipeline_release(n, &k, false);
     }
     a->again.len = a->again_unit.len = a->again_key.len = 0;
     a->again_at = a->again_unit_at = a->again_key_at = 0;

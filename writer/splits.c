@@ -46,6 +46,11 @@ static struct split *find_id(const struct writer *w, uint32_t id)
     return NULL;
 }
 
+bool splits_open(const struct writer *w, const struct rec *r)
+{
+    return w->splits.n > 0 && find(w, r, NULL) != NULL;
+}
+
 uint8_t splits_class(const struct writer *w, const struct rec *r)
 {
     if ((r->flags & RF_LIVE) != 0)

@@ -44,6 +44,9 @@ enum { TICKET_NONE, TICKET_WHOLE, TICKET_BEHIND /* a first one that failed */, T
 
 void splits_free(struct splits *s);
 
+/* Is a key of which this may be a part begun, and not complete? */
+bool splits_open(const struct writer *w, const struct rec *r);
+
 /* Class under which this request counts as a key; 0: it does not. */
 uint8_t splits_class(const struct writer *w, const struct rec *r);
 

@@ -138,7 +138,7 @@ void suspect_judge(struct node *n)
     if (n->losses < SUSPECT_LOST || n->alone_losses < SUSPECT_ALONE || n->un == 0 ||
         first->kind == U_SELECT || first->kind == U_INFO)
         return;
-    if (first->kind != U_MSET && !suspect_found(n->w, &n->given_up))
+    if (!pipeline_divides(n, first) && !suspect_found(n->w, &n->given_up))
         return;
     const char *text = suspect_text(n->lost_why);
     if (first->kind == U_GROUP)
