@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "big.h"
-#include "bundle.h"
 #include "exits.h"
+#include "gather.h"
 #include "log.h"
 #include "program.h"
 #include "request.h"
@@ -51,10 +51,7 @@ static enum put take_position(struct writer *w, const struct rec *r)
     uint64_t before = *synced;
     if (r->type == REC_SYNCED)
         *synced = r->seq;
-    bool joined = w->cluster != NULL && r->type == REC_POSITION && bundle_put(w, r, NULL, 0);
-    enum put got = joined               ? PUT_DONE
-                   : w->cluster != NULL ? cluster_position(w, r)
-                                        : group_position(&w->node, r);
+    enum put got = w->cluster != NULL ? cluster_position(w, r) : group_position(&w->node, r);
     if (got != PUT_DONE)
         *synced = before;
     else if (r->type == REC_POSITION)
@@ -249,7 +246,7 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     if (live && sweep_before(w, r, payload) != PUT_DONE)
         return PUT_WAIT;
     if (w->cluster != NULL)
-        got = bundle_put(w, r, payload, vclass) ? PUT_DONE : cluster_put(w, r, payload, vclass);
+        got = cluster_put(w, r, payload, vclass);
     else if (free && parts_want(&w->node, r, payload))
         got = parts_put(&w->node, r, payload, vclass);
     else if (free && (r->flags & RF_IDEMPOTENT) != 0)
@@ -330,7 +327,9 @@ static enum put apply_plain(struct writer *w, const struct input *in, const stru
 {
     if (w->quiet_for >= 0 && w->quiet_for != r->flow)
         return PUT_WAIT;
-    if (w->cluster != NULL ? !bundle_ready(w, r) : !together_admits(w, r->flow))
+    if (w->cluster != NULL)
+        gather_next(w, r);
+    else if (!together_admits(w, r->flow))
         return PUT_WAIT;
     w->splits.ticket = TICKET_NONE;
     if (w->exact.on)

@@ -22,13 +22,13 @@ struct fault {
     uint32_t element, len;
 };
 
-struct bundles *bundles_new(bool exact)
+struct bundles *bundles_new(bool gathers)
 {
     struct bundles *b = xcalloc(1, sizeof *b);
     TAILQ_INIT(&b->used);
     TAILQ_INIT(&b->spare);
     TAILQ_INIT(&b->ready);
-    if (exact)
+    if (gathers)
         b->at = xcalloc(SLOTS, sizeof(struct bundle *));
     return b;
 }
@@ -65,11 +65,6 @@ bool bundles_quiet(const struct bundles *b)
     return b->collecting == 0 && b->flying == 0;
 }
 
-bool bundle_awaits(const struct writer *w, unsigned flow)
-{
-    return w->cluster->bundles->of[flow] != NULL;
-}
-
 struct bundle *bundle_new(struct bundles *b, unsigned slot)
 {
     struct bundle *t = TAILQ_FIRST(&b->spare);
@@ -80,13 +75,13 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
         t = xcalloc(1, sizeof *t);
         t->req.max = BUNDLE_BYTES + REC_PAYLOAD_MAX;
         t->faults.max = BUNDLE_MAX * (sizeof(struct fault) + 256);
-        t->hset.max = EXACT_HSET_MAX + BUNDLE_MAX * EXACT_FIELD_MAX;
+        t->hset.max = EXACT_HSET_MAX + REC_FLOWS_MAX * EXACT_FIELD_MAX;
     }
     TAILQ_INSERT_TAIL(&b->used, t, link);
     t->n = t->open = 0;
     t->req.len = t->faults.len = t->hset.len = 0;
     t->slot = (uint16_t)slot;
-    t->collecting = t->closed = t->exact = t->doubt = t->listed = false;
+    t->collecting = t->saves = t->doubt = t->listed = false;
     t->token = 0;
     t->plight = (struct plight){0};
     t->single = false;
@@ -122,9 +117,8 @@ struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t 
         t->e = xrealloc(t->e, t->cap * sizeof *t->e);
     }
     struct element *e = &t->e[t->n++];
-    *e = (struct element){
-        .r = *r, .off = (uint32_t)t->req.len, .vclass = vclass, .out = r->type == REC_POSITION};
-    (void)buf_add(&t->req, payload, e->out ? 0 : r->len); /* within its bound: who adds has looked */
+    *e = (struct element){.r = *r, .off = (uint32_t)t->req.len, .vclass = vclass};
+    (void)buf_add(&t->req, payload, r->len); /* within its bound: who adds has looked */
     return e;
 }
 
@@ -134,7 +128,6 @@ struct cunit bundle_unit(struct bundle *t)
 {
     return (struct cunit){.kind = CU_EXEC,
                           .arg = t,
-                          .key = t->exact ? 0 : hashset_key(t->e[0].r.hash, 0),
                           .flow = t->flow,
                           .slot = t->slot,
                           .flags = CF_LIVE | CF_ALONE,
@@ -145,26 +138,22 @@ struct cunit bundle_unit(struct bundle *t)
 size_t bundle_size(const struct cunit *u)
 {
     const struct bundle *t = u->arg;
-    size_t n = t->req.len + sizeof multi + sizeof exec;
-    return t->exact ? n + EXACT_HSET_MAX + t->n * EXACT_FIELD_MAX : n;
-}
-
-bool bundle_fits(const struct conn *c, const struct cunit *u)
-{
-    const struct bundle *t = u->arg;
-    return c->un + t->n + 16 < c->cap;
+    unsigned flows = t->n < REC_FLOWS_MAX ? t->n : REC_FLOWS_MAX;
+    return t->req.len + sizeof multi + sizeof exec + EXACT_HSET_MAX + flows * EXACT_FIELD_MAX;
 }
 
 /* The slot's position, with the last record of each flow that is sent. */
 static void put_position(struct writer *w, struct bundle *t)
 {
-    unsigned last[BUNDLE_MAX], n = 0;
+    unsigned last[REC_FLOWS_MAX], n = 0;
+    struct exact *x = &w->exact;
+    x->stamp++;
     for (unsigned i = t->step < 0 ? t->n : (unsigned)t->step + 1; i-- > 0;) {
-        unsigned k = 0;
-        while (k < n && t->e[last[k]].r.flow != t->e[i].r.flow)
-            k++;
-        if (k == n && t->e[i].id.pos > 0 && !t->e[i].already)
-            last[n++] = i;
+        const struct element *e = &t->e[i];
+        if (e->id.pos == 0 || e->already || x->flow[e->r.flow].stamp == x->stamp)
+            continue;
+        x->flow[e->r.flow].stamp = x->stamp;
+        last[n++] = i;
     }
     t->hset.len = 0;
     t->fields = n;
@@ -194,6 +183,13 @@ static void element_error(struct writer *w, struct bundle *t, struct element *e,
                           size_t len);
 static unsigned sent_as(const struct bundle *t, unsigned k);
 
+void bundle_saves(struct writer *w, struct bundle *t)
+{
+    t->saves = true;
+    if (t->token == 0)
+        t->token = exact_token(&w->exact);
+}
+
 /* The request that goes alone; -1: all that are left. */
 static int step_of(const struct bundle *t)
 {
@@ -214,28 +210,50 @@ static bool give_up(struct conn *c, struct bundle *t)
     unsigned first = sent_as(t, 0);
     bool one = t->single || t->n == 1;
     t->single = true;
+    bundle_saves(c->w, t); /* a part of what may be repeated as a whole may not */
     t->plight.lost = SUSPECT_AFTER;
     t->plight.alone = 0;
     if (!one || first >= t->n || !suspect_found(c->w, &c->w->cluster->given_up))
         return false;
     const char *text = suspect_text(t->lost);
-    t->e[first].resent = false;
     element_error(c->w, t, &t->e[first], text, strlen(text));
     return sent_as(t, 0) >= t->n;
+}
+
+/* MULTI and what stands behind it, as one unit that has a reply to each. */
+static void put_requests(struct conn *c, struct bundle *t)
+{
+    struct cunit part = {.kind = CU_QUEUED, .arg = t, .mark = 1};
+    bool all = t->step < 0;
+    for (unsigned i = 0; i < t->n; i++) {
+        t->e[i].odd = false;
+        all &= !t->e[i].out;
+        part.mark += !t->e[i].out && (t->step < 0 || i == (unsigned)t->step);
+    }
+    part.mark += t->saves;
+    conn_add(c, &part, multi, sizeof multi - 1);
+    if (all)
+        conn_more(c, t->req.p, t->req.len);
+    for (unsigned i = 0; i < t->n && !all; i++)
+        if (!t->e[i].out && (t->step < 0 || i == (unsigned)t->step))
+            conn_more(c, t->req.p + t->e[i].off, t->e[i].r.len);
+    if (t->saves) {
+        put_position(c->w, t);
+        conn_more(c, t->hset.p, t->hset.len);
+    }
 }
 
 void bundle_transmit(struct conn *c, const struct cunit *u)
 {
     struct bundle *t = u->arg;
-    struct cunit part = {.kind = CU_QUEUED, .arg = t};
     t->replies = 0;
     t->faults.len = 0;
     t->tries = u->tries;
-    if (t->exact && (t->doubt || !exact_known(&c->w->exact, t->slot))) {
+    if (t->saves && (t->doubt || !exact_known(&c->w->exact, t->slot))) {
         exact_ask(c, t->slot, on_learned, t);
         return;
     }
-    if (t->exact && !leave_out(c->w, t)) {
+    if (t->saves && !leave_out(c->w, t)) {
         bundle_finish(c->w, u, true);
         return;
     }
@@ -243,17 +261,13 @@ void bundle_transmit(struct conn *c, const struct cunit *u)
         bundle_finish(c->w, u, false);
         return;
     }
-    t->step = step_of(t);
-    conn_add(c, &part, multi, sizeof multi - 1);
-    for (unsigned i = 0; i < t->n; i++)
-        t->e[i].odd = false;
-    for (unsigned i = 0; i < t->n; i++)
-        if (!t->e[i].out && (t->step < 0 || i == (unsigned)t->step))
-            conn_add(c, &part, t->req.p + t->e[i].off, t->e[i].r.len);
-    if (t->exact) {
-        put_position(c->w, t);
-        conn_add(c, &part, t->hset.p, t->hset.len);
+    if (t->saves && !exact_known(&c->w->exact, t->slot)) { /* it did not before it was to go in steps */
+        exact_ask(c, t->slot, on_learned, t);
+        return;
     }
+    t->step = step_of(t);
+    t->sent_at = mono_us();
+    put_requests(c, t);
     conn_add(c, u, exec, sizeof exec - 1);
 }
 
@@ -271,7 +285,7 @@ static unsigned sent_as(const struct bundle *t, unsigned k)
 static void note_fault(struct bundle *t, unsigned element, const char *text, size_t len)
 {
     struct fault f = {.element = element, .len = (uint32_t)(len < 255 ? len : 255)};
-    if (element < t->n + t->exact && buf_add(&t->faults, &f, sizeof f) == 0)
+    if (element < t->n + t->saves && buf_add(&t->faults, &f, sizeof f) == 0)
         (void)buf_add(&t->faults, text, f.len);
 }
 
@@ -322,7 +336,7 @@ void bundle_integer(struct writer *w, const struct cunit *u, int element, long l
     /* The elements come in order: what bundle_element has just counted. */
     if (t->look > 0 && t->look <= t->n && t->e[t->look - 1].probe != 0)
         probe_answer(w, t->e[t->look - 1].probe, value);
-    if (t->exact && element == (int)t->replies - 2) /* the last one is the position */
+    if (t->saves && element == (int)t->replies - 2) /* the last one is the position */
         t->added = value;
 }
 
@@ -357,8 +371,6 @@ static void element_error(struct writer *w, struct bundle *t, struct element *e,
         e->out = true;
         return;
     }
-    if (e->resent && request_shows_repeat(bytes, e->r.len) && error_of_repeat(text, len))
-        return; /* so it had been carried out */
     e->out = true;
     cluster_unit_error(w, &u, bytes, text, len);
 }
@@ -373,7 +385,7 @@ static void no_position(struct writer *w, const struct bundle *t, const char *te
 /* What EXEC said about single requests. */
 static void carried_out(struct conn *c, struct bundle *t)
 {
-    c->w->stats.groups += t->exact;
+    c->w->stats.groups++;
     /* All are numbered as they were sent: none may be taken out before all were looked up. */
     for (size_t at = 0; at + sizeof(struct fault) <= t->faults.len;) {
         struct fault f;
@@ -386,7 +398,7 @@ static void carried_out(struct conn *c, struct bundle *t)
             element_error(c->w, t, &t->e[f.element], text, f.len);
     }
     t->faults.len = 0;
-    if (t->exact)
+    if (t->saves)
         cluster_slot_written(c, t->slot, t->fields, t->added);
 }
 
@@ -410,8 +422,7 @@ static void stepped(struct conn *c, struct bundle *t)
     t->plight.lost = SUSPECT_AFTER; /* the next one goes alone, too */
     t->plight.alone = 0;
     t->doubt = false;
-    if (t->exact)
-        t->token = exact_token(&c->w->exact);
+    t->token = exact_token(&c->w->exact);
 }
 
 /* Its first request is named for all of them. */
@@ -434,6 +445,7 @@ void bundle_reply(struct conn *c, struct cunit *u)
     size_t len = c->errlen;
     bool whole = c->reply_type == REDIS_REPLY_ARRAY && c->reply_elements == (int)t->replies - 1;
     if (whole && !t->strange) {
+        gather_pace(w->cluster->bundles, c->heard, us_since(c->heard, t->sent_at), t->n);
         carried_out(c, t);
         if (t->step >= 0 && !c->lost && !w->cluster->dead) {
             stepped(c, t);
@@ -460,11 +472,10 @@ void bundle_reply(struct conn *c, struct cunit *u)
         again(w, u, due, ask);
     } else if (w->cluster->dead) {
         bundle_finish(w, u, false);
-    } else if (t->exact && f.element == t->n) {
+    } else if (t->saves && f.element == t->n) {
         no_position(w, t, text, len);
         bundle_finish(w, u, false);
     } else if (f.element < t->n) {
-        t->e[f.element].resent = false;
         element_error(w, t, &t->e[f.element], text, len);
         if (sent_as(t, 0) < t->n)
             again(w, u, 0, NULL);
@@ -478,20 +489,6 @@ void bundle_reply(struct conn *c, struct cunit *u)
 }
 
 /* ---- the connection was lost ---- */
-
-static void at_least_once(struct conn *c, struct bundle *t)
-{
-    for (unsigned i = 0; i < t->n; i++) {
-        struct element *e = &t->e[i];
-        struct cunit one = unit_of(e);
-        const uint8_t *bytes = t->req.p + e->off;
-        if (e->out || (one.flags & CF_IDEMPOTENT) != 0)
-            continue;
-        e->resent = true;
-        if (!request_shows_repeat(bytes, e->r.len))
-            cluster_doubtful(c->w, &one, bytes);
-    }
-}
 
 /* What follows a step depends on its reply: one that comes to the same twice is repeated to hear it. */
 static bool harmless_step(const struct bundle *t)
@@ -513,10 +510,7 @@ void bundle_lost(struct conn *c, const struct cunit *u, bool sent, bool begun)
         plight_lost(&t->plight, c);
         strlcpy(t->lost, c->why, sizeof t->lost);
     }
-    if (t->exact)
-        t->doubt |= sent && !harmless_step(t);
-    else if (sent)
-        at_least_once(c, t);
+    t->doubt |= t->saves && sent && !harmless_step(t);
     again(c->w, u, 0, NULL);
 }
 
@@ -592,22 +586,16 @@ void bundle_finish(struct writer *w, const struct cunit *u, bool counted)
 {
     struct cluster *cl = w->cluster;
     struct bundle *t = u->arg;
-    if (t->exact)
-        cl->bundles->flying--;
-    else
-        hashset_remove(&cl->keys, u->key);
+    cl->bundles->flying--;
     if (t->fn != NULL) {
         step_finish(w, t);
         return;
     }
-    if (t->exact)
-        cl->bundles->records -= t->n;
+    cl->bundles->sent -= t->n;
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     for (unsigned i = 0; i < t->n; i++) {
         const struct element *e = &t->e[i];
         struct cunit one = unit_of(e);
-        if (e->r.type == REC_POSITION)
-            continue;
         cluster_passed(w, (one.flags & CF_LIVE) != 0, e->r.flow, e->mark);
         if (e->probe != 0)
             probe_done(w, e->probe);
@@ -622,8 +610,7 @@ void bundle_step(struct writer *w, const struct rec *r, unsigned slot, const str
 {
     struct bundles *b = w->cluster->bundles;
     struct bundle *t = bundle_new(b, slot);
-    t->exact = true;
-    t->token = exact_token(&w->exact);
+    bundle_saves(w, t);
     t->fn = fn;
     t->arg = arg;
     t->flow = r->flow;
@@ -631,7 +618,7 @@ void bundle_step(struct writer *w, const struct rec *r, unsigned slot, const str
     b->flying++;
     struct cunit u = bundle_unit(t);
     struct conn *c = cluster_conn(w->cluster, slot, bundle_size(&u));
-    if (c != NULL && bundle_fits(c, &u))
+    if (c != NULL)
         bundle_transmit(c, &u);
     else
         again(w, &u, 0, NULL);

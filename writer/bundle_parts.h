@@ -1,4 +1,4 @@
-/* What bundle.c (under way), bundle_flow.c (collecting by flow) and gather.c (collecting by slot) share. */
+/* What bundle.c (under way) and gather.c (gathering) share. */
 #ifndef RW_BUNDLE_PARTS_H
 #define RW_BUNDLE_PARTS_H
 
@@ -8,9 +8,8 @@
 #include "exact.h"
 #include "writer.h"
 
-#define BUNDLE_MAX   256u /* records */
-#define BUNDLE_BYTES ((size_t)256 << 10)
-#define WAIT_MAX     ((uint64_t)50000) /* us for the rest of one */
+#define BUNDLE_MAX   4096u /* records */
+#define BUNDLE_BYTES REC_PAYLOAD_MAX
 
 struct element {
     struct rec r;
@@ -19,9 +18,9 @@ struct element {
     uint32_t off;   /* of the request */
     uint32_t probe; /* of probes.h; 0: it is none */
     uint8_t vclass;
-    bool out;     /* a position, refused for good, or done by an earlier process: not sent (again) */
+    bool out;     /* refused for good, or done by an earlier process: not sent (again) */
     bool already; /* the last of these */
-    bool resent;  /* it may have been carried out already */
+    bool resets;  /* what follows of its key does not depend on what was there before */
     bool odd;     /* it got a reply that it cannot get */
 };
 
@@ -32,20 +31,19 @@ struct bundle {
     unsigned n, cap;
     uint16_t flow, slot;
     bool collecting;
-    bool closed;       /* nothing more joins */
     uint64_t since;    /* mono_us */
+    uint64_t sent_at;  /* mono_us */
     unsigned replies;  /* so far */
     unsigned look;     /* the element whose reply in that to EXEC is next */
     bool strange;      /* that holds a reply which its request cannot get */
     struct buf faults; /* the first one of those queued, or those of EXEC */
 
-    /* --exactly-once */
     struct plight plight;
     bool single;   /* its requests go one by one, see suspect.h */
     int step;      /* the one in flight, unless it is the last; -1 */
     char lost[96]; /* how its connection was lost */
 
-    bool exact;
+    bool saves;     /* with the slot's position: it must not be carried out twice */
     bool doubt;     /* it may have been carried out: its token says it */
     uint64_t token; /* 0: none yet */
     struct buf hset;
@@ -66,15 +64,17 @@ TAILQ_HEAD(bundle_list, bundle);
 struct bundles {
     struct bundle_list used, spare;
     unsigned nspare;
-    struct bundle *of[REC_FLOWS_MAX]; /* being collected, or waiting to be sent for the first time */
-    unsigned collecting;
-    unsigned flying; /* of those with exact */
-
-    /* gather.c */
-    struct bundle **at; /* by slot: what gathers */
+    struct bundle *of[REC_FLOWS_MAX]; /* where the flow's last record waits for the one that belongs to it */
+    unsigned collecting, flying;
+    struct bundle **at; /* by slot: what gathers; NULL: nothing ever does */
     struct bundle_list ready;
-    unsigned records; /* of slots, gathering or under way */
-    size_t bytes;     /* of those that gather */
+    unsigned gathered, sent; /* records that gather, and of those under way */
+    size_t bytes;            /* of those that gather */
+
+    /* how many records may be under way */
+    unsigned window;
+    uint64_t fastest; /* us that a transaction took at least, lately */
+    uint64_t lately;  /* mono_us: since then */
 };
 
 /* A new one, which is in the list of those used. */
@@ -83,6 +83,12 @@ void bundle_retire(struct bundles *b, struct bundle *t);
 
 /* Room for len more bytes and one more record, which is filled in but for its mark. */
 struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass);
+
+/* One of n records was answered after so many us. */
+void gather_pace(struct bundles *b, uint64_t now, uint64_t took, unsigned n);
+
+/* It must not be carried out twice. */
+void bundle_saves(struct writer *w, struct bundle *t);
 
 /* The unit that stands for it. */
 struct cunit bundle_unit(struct bundle *t);

@@ -339,7 +339,7 @@ void cluster_forget(struct writer *w)
     struct cluster *cl = w->cluster;
     slots_forget(cl);
     moved_forget(cl);
-    bundles_forget(w);
+    gather_forget(w);
     cl->start = START_NONE;
     w->marks.doing = MARKS_IDLE;
     for (unsigned i = 0; i < cl->nconn; i++)
@@ -398,7 +398,7 @@ void cluster_work(struct writer *w, uint64_t now)
     for (unsigned i = 0; i < cl->nconn && (cl->stir || now >= cl->next_moved || cl->nmoved == 0); i++)
         cl->conn[i]->awaited = false; /* whoever waits says so again */
     moved_work(cl, now);
-    bundles_work(w, now);
+    gather_work(w, now);
     cl->stir = false;
     span_work(cl, now);
     bigjob_work(cl->big, now);
@@ -416,8 +416,7 @@ void cluster_work(struct writer *w, uint64_t now)
 void cluster_push(struct writer *w)
 {
     struct cluster *cl = w->cluster;
-    if (w->exact.on)
-        gather_work(w, mono_us());
+    gather_work(w, mono_us());
     for (unsigned i = 0; i < cl->nconn; i++)
         if (ring_unsent(&cl->conn[i]->ring) >= SEND_STEP)
             conn_send(cl->conn[i]);

@@ -77,6 +77,12 @@ void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t l
     to->len = (uint32_t)len;
 }
 
+void conn_more(struct conn *c, const void *bytes, size_t len)
+{
+    ring_add(&c->ring, bytes, len);
+    c->unit[(c->uhead + c->un - 1) & (c->cap - 1)].len += (uint32_t)len;
+}
+
 void conn_asking(struct conn *c)
 {
     static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
@@ -213,6 +219,11 @@ static void answered(struct conn *c, const redisReply *r)
 {
     struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
     bool done = false;
+    if (u->kind == CU_QUEUED && u->mark > 1) { /* others of the unit are to come */
+        u->mark--;
+        bundle_queued(c, u);
+        return;
+    }
     if (c->ring.sent < c->ring.acked + c->replied_bytes + u->len &&
         (r != NULL ? r->type : c->reply_type) != REDIS_REPLY_ERROR) {
         conn_lose(c, "a reply to half a request"); /* not counted: it is lost with the others */

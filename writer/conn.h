@@ -36,7 +36,7 @@ enum cunit_kind {
     CU_CALL,   /* a request of ours: its reply goes to a function */
     CU_SKIP,   /* ASKING */
     CU_BIG,    /* a request from a file */
-    CU_QUEUED, /* of a bundle (bundle.h) */
+    CU_QUEUED, /* MULTI and the requests of a bundle (bundle.h); mark: replies to come */
     CU_EXEC,   /* its end, which stands for all of it */
 };
 
@@ -156,6 +156,9 @@ static inline bool conn_takes(const struct conn *c, size_t len)
 
 /* Append a unit and its bytes. The caller has looked at conn_takes. */
 void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len);
+
+/* More bytes of the unit that was appended last. */
+void conn_more(struct conn *c, const void *bytes, size_t len);
 
 /* ASKING: the next request is for a slot that comes to this node. */
 void conn_asking(struct conn *c);

@@ -23,6 +23,7 @@ struct conn;
 struct redisReply;
 
 #define HISTORY_MAX 32
+#define DROP_FLOW   (REC_FLOWS_MAX + 1) /* removing hashes belongs to no flow */
 
 /* Where a record stands in its flow. pos 0: nowhere that a replay would find again. */
 struct exact_id {
@@ -49,6 +50,7 @@ struct exact_flow {
     uint64_t pos; /* of the record before */
     uint32_t sub;
     uint64_t start; /* where the session began */
+    uint64_t stamp; /* of the last position that names it */
 };
 
 struct exact {
@@ -57,6 +59,7 @@ struct exact {
     char saved[HISTORY_MAX]; /* of the position file */
     char process[17];
     uint64_t token;      /* the last one given */
+    uint64_t stamp;      /* of the position that is made */
     struct exact_id now; /* of the record that is being offered */
     struct exact_slot *slot;
     struct exact_flow *flow;
@@ -90,6 +93,9 @@ unsigned exact_steps_done(const struct writer *w, const uint16_t *slot, unsigned
 
 /* Is one of these slots not known yet? *which: the index of the first. */
 bool exact_unknown(const struct writer *w, const uint16_t *slot, unsigned n, unsigned *which);
+
+/* Remove the hashes that were written: nothing goes on from them. False: some are still to be removed. */
+bool exact_drop(struct writer *w);
 
 /* The slots are empty: after a flush. */
 void exact_forget(struct writer *w);

@@ -1,21 +1,35 @@
 #include "gather.h"
 
+#include <string.h>
+
 #include "bundle_parts.h"
 #include "io.h"
+#include "request.h"
 
-#define GATHER_RECORDS 8192u
+#define GATHER_RECORDS 65536u /* that gather, of all slots */
 #define GATHER_BYTES   ((size_t)4 << 20)
+#define WINDOW_MIN     512u /* records under way */
+#define WINDOW_MAX     65536u
+#define QUEUED_US      ((uint64_t)2000) /* us that transactions may wait at the target */
+#define LATELY_US      ((uint64_t)10000000)
+#define WAIT_MAX       ((uint64_t)50000) /* us for the rest of a transaction of the source, or of a key */
 
 bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
 {
     if (!w->exact.on || w->splits.ticket != TICKET_NONE)
         return false;
-    return (r->flags & RF_LIVE) != 0 || (r->flags & RF_IDEMPOTENT) == 0 || gather_waits(w->cluster, slot);
+    return (r->flags & RF_LIVE) != 0 || (r->flags & (RF_IDEMPOTENT | RF_FIRST)) != RF_IDEMPOTENT ||
+           gather_waits(w->cluster, slot) || splits_open(w, r);
 }
 
 bool gather_waits(const struct cluster *cl, unsigned slot)
 {
     return cl->bundles->at != NULL && cl->bundles->at[slot] != NULL;
+}
+
+bool bundle_awaits(const struct writer *w, unsigned flow)
+{
+    return w->cluster->bundles->of[flow] != NULL;
 }
 
 /* ---- the rest of a transaction ---- */
@@ -71,12 +85,41 @@ static struct bundle *begin(struct writer *w, unsigned slot)
 {
     struct cluster *cl = w->cluster;
     struct bundle *t = bundle_new(cl->bundles, slot);
-    t->exact = t->collecting = true;
+    t->collecting = true;
     cl->bundles->at[slot] = t;
     cl->bundles->collecting++;
     cl->busy[slot]++;
     gather_release(cl, slot);
     return t;
+}
+
+static bool resets(const struct rec *r, const uint8_t *payload)
+{
+    static const char del[] = "*2\r\n$3\r\nDEL\r\n";
+    return (r->flags & (RF_FIRST | RF_LIVE)) == RF_FIRST && r->len > sizeof del &&
+           memcmp(payload, del, sizeof del - 1) == 0;
+}
+
+/* Is this one of a key that a DEL in the transaction removes? Then all of it may be repeated. */
+static bool repeatable(const struct bundle *t, const struct rec *r, const uint8_t *payload)
+{
+    struct slice one, two;
+    if ((r->flags & RF_LIVE) != 0 || !request_arg(payload, r->len, r->keyarg, &one))
+        return false;
+    for (unsigned i = t->n; i-- > 0;) {
+        const struct element *e = &t->e[i];
+        if (e->resets && e->r.hash == r->hash && request_arg(t->req.p + e->off, e->r.len, 1, &two))
+            return one.n == two.n && memcmp(one.p, two.p, one.n) == 0;
+    }
+    return false;
+}
+
+/* Is another request of the same transaction of the source, or of the same key, to come? */
+static bool goes_on(const struct writer *w, const struct rec *r)
+{
+    if ((r->flags & RF_LIVE) != 0)
+        return (r->flags & RF_TOGETHER) != 0;
+    return (r->flags & RF_LAST) == 0 && ((r->flags & RF_FIRST) != 0 || splits_open(w, r));
 }
 
 enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const uint8_t *payload,
@@ -86,23 +129,27 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
     struct bundles *b = cl->bundles;
     struct bundle *t = b->at[slot];
     bool full = t != NULL && (t->n >= BUNDLE_MAX || t->req.len + r->len > BUNDLE_BYTES);
-    full |= b->records >= GATHER_RECORDS || (b->collecting > 0 && b->bytes + r->len > GATHER_BYTES);
+    full |= b->gathered >= GATHER_RECORDS || (b->collecting > 0 && b->bytes + r->len > GATHER_BYTES);
     if (full || slot_closed(cl, r->flow, slot)) {
         close_flow(b, r->flow);
         return PUT_WAIT;
     }
     if (t == NULL)
         t = begin(w, slot);
+    if (!t->saves &&
+        ((r->flags & RF_LIVE) != 0 || ((r->flags & RF_IDEMPOTENT) == 0 && !repeatable(t, r, payload))))
+        bundle_saves(w, t);
     struct element *e = bundle_add(t, r, payload, vclass);
+    e->resets = resets(r, payload);
     e->id = w->exact.now;
     e->probe = w->probes.now;
     if ((r->flags & RF_LIVE) != 0)
         e->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
     else
         positions_snapshot_add(&w->positions, r->flow);
-    b->records++;
+    b->gathered++;
     b->bytes += r->len;
-    if ((r->flags & RF_TOGETHER) == 0) {
+    if (!goes_on(w, r)) {
         close_flow(b, r->flow);
     } else if (b->of[r->flow] == NULL) {
         b->of[r->flow] = t;
@@ -112,6 +159,33 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
 }
 
 /* ---- sending ---- */
+
+/* As many are under way as keep the target busy, and no more: what comes meanwhile gathers, so that
+ * transactions grow where the target, or we, cannot keep up. Whether they queue shows in the time they take
+ * beside that of the fastest one; that is looked for anew from time to time, with few under way. */
+void gather_pace(struct bundles *b, uint64_t now, uint64_t took, unsigned n)
+{
+    if (b->window == 0 || us_since(now, b->lately) > LATELY_US) {
+        b->window = WINDOW_MIN;
+        b->fastest = took;
+        b->lately = now;
+    }
+    if (took < b->fastest)
+        b->fastest = took;
+    if (took > 2 * b->fastest + QUEUED_US)
+        b->window -= b->window / 16;
+    else
+        b->window += n;
+    if (b->window < WINDOW_MIN)
+        b->window = WINDOW_MIN;
+    if (b->window > WINDOW_MAX)
+        b->window = WINDOW_MAX;
+}
+
+static bool window_open(const struct bundles *b)
+{
+    return b->sent < (b->window > 0 ? b->window : WINDOW_MIN);
+}
 
 static void taken_out(struct bundles *b, struct bundle *t)
 {
@@ -124,6 +198,8 @@ static void taken_out(struct bundles *b, struct bundle *t)
     b->at[t->slot] = NULL;
     b->collecting--;
     b->bytes -= t->req.len;
+    b->gathered -= t->n;
+    b->sent += t->n;
     b->flying++;
 }
 
@@ -134,18 +210,18 @@ static void send_one(struct writer *w, struct bundle *t, uint64_t now)
         return;
     struct cunit u = bundle_unit(t);
     struct conn *c = cluster_conn(cl, t->slot, bundle_size(&u));
-    if (c == NULL || !bundle_fits(c, &u))
+    if (c == NULL)
         return;
     taken_out(cl->bundles, t);
     cl->alone[t->slot] = 1;
-    t->token = exact_token(&w->exact);
     bundle_transmit(c, &u);
 }
 
 void gather_work(struct writer *w, uint64_t now)
 {
     struct bundle *t, *next;
-    for (t = TAILQ_FIRST(&w->cluster->bundles->ready); t != NULL; t = next) {
+    struct bundles *b = w->cluster->bundles;
+    for (t = TAILQ_FIRST(&b->ready); t != NULL && window_open(b); t = next) {
         next = TAILQ_NEXT(t, ready);
         send_one(w, t, now);
     }

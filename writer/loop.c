@@ -106,6 +106,13 @@ static void note_signal(struct writer *w)
               "\"goes on to the end of the input; a second one ends at once\"");
 }
 
+/* What has no journal cannot be gone on from: it leaves no position keys in a cluster. */
+static bool dropped(struct writer *w)
+{
+    const struct session *s = &w->session;
+    return s->stage != ST_RUN || s->journal || (exact_drop(w) && writer_quiet(w));
+}
+
 /* Is everything done? When failed, only what is in flight counts, and not for ever. */
 static bool finished(struct writer *w)
 {
@@ -118,7 +125,7 @@ static bool finished(struct writer *w)
         (n->dead || (w->cluster != NULL && w->cluster->dead) || mono_us() - w->failed_at > FAIL_DEADLINE))
         return true;
     if (all_written(w))
-        return w->failed || watch_finished(w);
+        return w->failed || (dropped(w) && watch_finished(w));
     pipeline_flush(n);
     n->b.save_now = n->b.dirty;
     return false;

@@ -162,9 +162,9 @@ static bool connections_open(struct writer *w)
         writer_fail(w, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
         return false;
     }
-    if (w->opt.exactly_once && n->info.cluster)
+    if (n->info.cluster && !w->opt.at_least_once) {
         exact_open(w);
-    else if (w->opt.exactly_once && w->opt.wait > 0) {
+    } else if (w->opt.exactly_once && w->opt.wait > 0) {
         writer_fail(w, EXIT_USAGE, "event=not_exactly_once target=%s note=%s", w->opt.shown,
                     "\"with --wait a single server is written to at least once\"");
         return false;

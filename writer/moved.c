@@ -46,8 +46,6 @@ static bool send_moved(struct cluster *cl, struct moved *m)
             m->ask = NULL; /* it is not there: the owner will say where to go */
         return false;
     }
-    if (bundle && !bundle_fits(c, &m->u))
-        return false;
     enum put got = cl->slots ? PUT_DONE : cluster_want_db(c, m->u.db);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";

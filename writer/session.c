@@ -182,7 +182,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
                     log_quote(f->control, strlen(f->control)));
         return PUT_FAIL;
     }
-    if (s->live && s->journal && w->exact.on && w->opt.position_file == NULL) {
+    if (s->live && s->journal && w->opt.exactly_once && w->exact.on && w->opt.position_file == NULL) {
         writer_fail(w, EXIT_USAGE, "event=no_position_file note=\"--exactly-once needs --position-file\"");
         return PUT_FAIL;
     }

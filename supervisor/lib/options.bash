@@ -26,7 +26,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --rename-prefix A=B  keys that begin with A begin with B
       --db-map A=B[,C=D]   database A becomes B; *=B: all others
       --position-file FILE keep the positions there (clusters)
-      --exactly-once       into a cluster: nothing counts twice, at the cost of a position key in each slot
+      --exactly-once       refuse to begin where something may count twice
       --tls-ca WHERE       file or folder of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
                            --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends
       --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout and password-file;

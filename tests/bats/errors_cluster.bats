@@ -54,6 +54,9 @@ migrate() { # keys
     redis-cli -p "$FROM" migrate 127.0.0.1 "$TO" "" 0 5000 keys "$@" >/dev/null
 }
 
+# The position key of the slot: whoever moves a slot moves all of its keys.
+positions() { redis-cli -p "$FROM" cluster getkeysinslot "$SLOT" 100 | grep '^df2redis'; }
+
 moved() { # whose it is now: their ids
     local p
     for p in "$TO" "$FROM" "${CLUSTER_PORTS[2]}"; do
@@ -90,7 +93,7 @@ counted() { # kind
     free_slot
     begin
     migrating
-    migrate "m$TAG" "begun$TAG"
+    migrate "m$TAG" "begun$TAG" "$(positions)"
     moved "$TAKER"
     offer
     complete
@@ -100,7 +103,7 @@ counted() { # kind
 
 @test "ASK: followed for a key that has moved already, others stay" {
     free_slot
-    begin
+    begin --at-least-once # a transaction waits until its slot has moved
     migrating
     migrate "m$TAG" "begun$TAG"
     redis-cli -p "$FROM" cluster countkeysinslot "$SLOT" | grep -qx 0
@@ -123,7 +126,7 @@ counted() { # kind
     tell "live 1 :pos=5 :multikey RENAME x${TAG} y${TAG}" "live 1 :pos=6 APPEND y${TAG} +" "live 0 :pos=2 INCR other"
     wait_until 5 eval '[[ $(get get other) == 1 ]]' # of another slot: it need not wait
     sleep 0.3
-    migrate "y$TAG" "m$TAG" "begun$TAG"
+    migrate "y$TAG" "m$TAG" "begun$TAG" "$(positions)"
     moved "$TAKER"
     tell "synced 0 :pos=9" "synced 1 :pos=9" end
     tell_end

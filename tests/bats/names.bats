@@ -226,7 +226,7 @@ another_boot() { # its id stands behind the 24 bytes of the heading
     start_cluster 0
     REDIS_PORT=${CLUSTER_PORTS[0]}
     c() { redis-cli -c -p "$REDIS_PORT" "$@"; }
-    run_writer
+    run_writer --at-least-once
     tell "session flows=1 nonce=$(printf '%032d' 1) replid=r control=$TMP/control" "target cluster=1" "flow 0" "synced 0 :pos=10"
     wait_until 5 grep -qx f0=10 "$POSITIONS"
     cp "$POSITIONS" "$TMP/at-10"
@@ -234,7 +234,7 @@ another_boot() { # its id stands behind the 24 bytes of the heading
     tell "${writes[@]}"
     wait_until 5 eval '[[ $(c get b) == v && $(c get {n}s) == v ]]'
     kill_writer
-    run_writer
+    run_writer --at-least-once
     tell "session flows=1 nonce=$(printf '%032d' 2) replid=r resume=1 control=$TMP/control" "target cluster=1" "flow 0 mode=PARTIAL lsn=10"
     tell "${writes[@]}" "live 0 :pos=15 :together INCR n" "live 0 :pos=16 INCR n"
     ends 3

@@ -177,9 +177,9 @@ kill_ours() { # port: connections that are ours, if there are any
     wait_until 5 eval '[[ $(ccli get "{t}c") -gt 100 ]]'
     redis-cli -p "$to" cluster setslot "$slot" importing "$from_id" >/dev/null
     redis-cli -p "$from" cluster setslot "$slot" migrating "$to_id" >/dev/null
-    for k in a b c; do
+    for k in $(redis-cli -p "$from" cluster getkeysinslot "$slot" 100); do # the position key is one of them
         sleep 0.1
-        redis-cli -p "$from" migrate 127.0.0.1 "$to" "{t}$k" 0 5000 >/dev/null
+        redis-cli -p "$from" migrate 127.0.0.1 "$to" "$k" 0 5000 >/dev/null
     done
     sleep 0.1
     redis-cli -p "$to" cluster setslot "$slot" node "$to_id" >/dev/null

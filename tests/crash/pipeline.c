@@ -60,8 +60,7 @@ static void add_writer(struct pipeline *p, const struct texts *t, enum policy po
     if (opt.cluster) {
         arg(&c, "--position-file");
         arg(&c, file("positions"));
-        if (opt.exact)
-            arg(&c, "--exactly-once");
+        arg(&c, opt.exact ? "--exactly-once" : "--at-least-once");
         arg(&c, "--durable-target"); /* they run with appendfsync always */
     }
     if (!p->single) {

@@ -1,0 +1,109 @@
+#!/usr/bin/env bats
+# A cluster is written to exactly once without being asked: rediswriter(1), Exactly once in a cluster.
+
+load helper
+load writing
+
+setup_file() { one_cluster 0; }
+teardown_file() { end_one_cluster; }
+
+setup() {
+    writing_setup
+    to_cluster
+    REDIS_PORT=${CLUSTER_PORTS[0]}
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do
+        redis-cli -p "$p" flushall sync
+        redis-cli -p "$p" config resetstat
+    done >/dev/null
+}
+
+teardown() { writing_teardown; }
+
+heading() { # flows [session facts…]
+    local n=$1
+    shift
+    echo "session flows=$n $*"
+    echo "target cluster=1"
+    for ((i = 0; i < n; i++)); do echo "flow $i"; done
+}
+
+calls() { # command: how often the masters were sent it
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" info commandstats; done |
+        sed -n "s/^cmdstat_$1:calls=\([0-9]*\),.*/\1/p" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+positions() { # keys of ours
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" keys 'df2redis*'; done | grep -c . || true
+}
+
+@test "a hot key: its changes share transactions" {
+    for ((i = 2; i < 20002; i++)); do echo "live 0 :pos=$i INCR hot"; done | one_flow | write
+    assert_status 0
+    [[ $(ccli get hot) -eq 20000 ]]
+    [[ $(calls exec) -ge 3 && $(calls exec) -lt 2000 ]] || fail "$(calls exec) transactions"
+}
+
+@test "many keys that are changed faster than the masters can: their changes share transactions, too" {
+    for ((i = 2; i < 40002; i++)); do echo "live 0 :pos=$i INCR k$((i % 200))"; done | one_flow | write
+    assert_status 0
+    [[ $(ccli get k7) -eq 200 && $(ccli get k199) -eq 200 ]]
+    [[ $(calls exec) -ge 200 && $(calls exec) -lt 20000 ]] || fail "$(calls exec) transactions"
+}
+
+@test "keys of the snapshot in several requests: a transaction each, without a position" {
+    for i in {1..50}; do
+        printf '%s\n' "idem 0 :first :class=5 DEL h$i" "idem 0 :class=5 HSET h$i f v" "idem 0 :class=5 HSET h$i g v" "position 0 :last"
+        printf '%s\n' "idem 0 :first :class=2 DEL l$i" "req 0 :class=2 RPUSH l$i 1" "req 0 :class=2 RPUSH l$i 2" \
+            "idem 0 :last :class=2 PEXPIREAT l$i 4000000000000"
+    done | one_flow | write
+    assert_status 0
+    [[ $(ccli hlen h50) -eq 2 && $(ccli lrange l50 0 -1) == $'1\n2' && $(ccli pttl l1) -gt 0 ]]
+    [[ $(calls exec) -ge 90 && $(calls exec) -le 110 ]] || fail "$(calls exec) transactions"
+    [[ $(positions) -eq 0 ]]
+    grep -q 'summary keys list=50 hash=50' <<<"$output" || fail "$output"
+}
+
+@test "a list larger than a transaction; what has no journal leaves no position keys" {
+    {
+        heading 1 journal=0
+        echo "idem 0 :first DEL l"
+        for ((i = 0; i < 30; i++)); do echo "req 0 RPUSH l @100000 $i"; done
+        echo "position 0 :last"
+        echo "synced 0"
+        echo end
+    } | write
+    assert_status 0
+    [[ $(ccli llen l) -eq 60 && $(ccli lindex l 59) -eq 29 ]]
+    [[ $(positions) -eq 0 ]]
+    [[ $(calls hset) -ge 1 ]] # there was one
+}
+
+@test "lost connections: nothing counts twice, lists of the snapshot included" {
+    local port
+    feed -v
+    tell "$(heading 2)"
+    for i in {1..60}; do
+        tell "$(for k in {1..10}; do echo "live 0 :pos=$((i * 10 + k)) INCR n$k"; done)" \
+            "idem 1 :first DEL l$i" "req 1 RPUSH l$i 1" "req 1 RPUSH l$i 2" "position 1 :last"
+        ((i % 6)) || for port in "${CLUSTER_PORTS[@]}"; do
+            redis-cli -p "$port" client kill type normal skipme yes >/dev/null
+        done
+    done
+    tell 'synced 0 :pos=1000' 'synced 1 :pos=1000' end
+    tell_end
+    reap 30 "$WRITER"
+    assert_status 0
+    said event=target_connection_lost
+    for k in {1..10}; do [[ $(ccli get n$k) -eq 60 ]] || fail "n$k: $(ccli get n$k)"; done
+    for i in {1..60}; do [[ $(ccli lrange "l$i" 0 -1) == $'1\n2' ]] || fail "l$i: $(ccli lrange "l$i" 0 -1)"; done
+}
+
+@test "--at-least-once: no transactions, and nobody asks for any" {
+    printf '%s\n' "live 0 :pos=2 :together INCR n" "live 0 :pos=3 INCR n" "idem 0 :first DEL l" "req 0 RPUSH l 1" "position 0 :last" |
+        one_flow | write --at-least-once
+    assert_status 0
+    [[ "$(ccli get n) $(ccli llen l) $(calls multi) $(positions)" == "2 1 0 0" ]] || fail "$(ccli get n) $(ccli llen l) $(calls multi) $(positions) $output"
+}
