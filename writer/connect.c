@@ -322,7 +322,7 @@ static enum shake handshake(struct node *n, struct saved *saved)
     if (v == SHAKE_OK)
         v = kill_others(n);
     if (v == SHAKE_OK && saved != NULL)
-        v = read_saved(n, saved); /* again: the connections just ended may have written */
+        v = read_saved(n, saved);                  /* again: the connections just ended may have written */
     if (v == SHAKE_OK && !n->w->opt.at_least_once) /* a proxy may have none */
         v = probe_multi(n);
     if (v == SHAKE_OK)

@@ -260,6 +260,8 @@ static bool apply(struct server *s, struct client *c, const struct rule *r, cons
         c->multi = c->multi && !slice_is(a, "EXEC");
         c->aborted |= r->bytes.len > 0 && r->bytes.p[0] == '-';
     }
+    if (c->multi && (r->action == ACT_MOVED || r->action == ACT_ASK))
+        c->aborted = true;
     switch (r->action) {
     case ACT_RAW: (void)buf_add(&c->out, r->bytes.p, r->bytes.len); return false;
     case ACT_BEFORE: (void)buf_add(&c->out, r->bytes.p, r->bytes.len); return true;
