@@ -217,9 +217,9 @@ void cluster_unit_error(struct writer *w, const struct cunit *u, const uint8_t *
 /* Did a request of --on-existing skip or fail find its key? */
 static bool unit_there(struct writer *w, const struct conn *c, const struct cunit *u, const uint8_t *bytes)
 {
-    bool error = c->reply_type == REDIS_REPLY_ERROR;
-    if ((u->flags & CF_GUARDED) == 0 ||
-        (error ? error_class(c->err, c->errlen) != ERR_CONFLICT : c->reply_type != REDIS_REPLY_NIL))
+    bool error = c->wire.reply_type == REDIS_REPLY_ERROR;
+    if ((u->flags & CF_GUARDED) == 0 || (error ? error_class(c->wire.err, c->wire.errlen) != ERR_CONFLICT
+                                               : c->wire.reply_type != REDIS_REPLY_NIL))
         return false;
     guard_reply(w, (uint32_t)u->mark, SPLIT_THERE);
     if ((u->flags & CF_AGAIN) != 0 && u->mark < TICKET_FIRST) {
@@ -241,29 +241,29 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         u->kind = CU_GONE;
         return;
     }
-    if (u->probe != 0 && c->reply_type == REDIS_REPLY_INTEGER)
-        probe_answer(w, u->probe, c->number);
-    if (c->reply_type != REDIS_REPLY_ERROR) {
-        if (!reply_fits(bytes, u->len, c->reply_type))
+    if (u->probe != 0 && c->wire.reply_type == REDIS_REPLY_INTEGER)
+        probe_answer(w, u->probe, c->wire.number);
+    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
+        if (!reply_fits(bytes, u->len, c->wire.reply_type))
             conn_lose(c, "unexpected reply to a request");
         return;
     }
-    if (u->probe != 0 && probe_fails(c->err, c->errlen)) {
-        probe_refused(w, u->probe, c->err, c->errlen);
+    if (u->probe != 0 && probe_fails(c->wire.err, c->wire.errlen)) {
+        probe_refused(w, u->probe, c->wire.err, c->wire.errlen);
         cluster_finish(w, u, false);
         u->kind = CU_GONE;
         return;
     }
     if ((u->flags & CF_RESENT) != 0 && request_shows_repeat(bytes, u->len) &&
-        error_of_repeat(c->err, c->errlen))
+        error_of_repeat(c->wire.err, c->wire.errlen))
         return; /* so it had been carried out */
-    if (cluster_detour(c, u->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
+    if (cluster_detour(c, u->tries, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
         struct named what = {bytes, u->len, u->keyarg, u->len};
-        plight_refused(w, &u->plight, &what, c->err, c->errlen);
+        plight_refused(w, &u->plight, &what, c->wire.err, c->wire.errlen);
         cluster_displace(w, u, bytes, due, ask);
     } else {
         if (!w->cluster->dead)
-            cluster_unit_error(w, u, bytes, c->err, c->errlen);
+            cluster_unit_error(w, u, bytes, c->wire.err, c->wire.errlen);
         cluster_finish(w, u, false);
     }
     u->kind = CU_GONE;

@@ -313,7 +313,7 @@ void bigjob_work(struct bigjob *j, uint64_t now)
     j->chunk_at = j->chunk_n = 0;
     j->c = c;
     c->big = j;
-    c->big_at = c->ring.tail;
+    c->big_at = c->wire.ring.tail;
 }
 
 /* ---- what came of it ---- */
@@ -356,51 +356,51 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
     uint64_t due;
     struct cnode *ask;
     if (c->big == j) { /* refused before all of it was sent: the rest still has to go */
-        if (c->reply_type == REDIS_REPLY_ERROR && error_class(c->err, c->errlen) == ERR_FATAL)
-            (void)cluster_detour(c, j->tries, c->err, c->errlen, &due, &ask);
-        if (c->reply_type == REDIS_REPLY_ERROR)
-            conn_lose(c, "a large request was refused half-way: %s", c->err);
+        if (c->wire.reply_type == REDIS_REPLY_ERROR && error_class(c->wire.err, c->wire.errlen) == ERR_FATAL)
+            (void)cluster_detour(c, j->tries, c->wire.err, c->wire.errlen, &due, &ask);
+        if (c->wire.reply_type == REDIS_REPLY_ERROR)
+            conn_lose(c, "a large request was refused half-way: %s", c->wire.err);
         else
             conn_lose(c, "a reply to half a request");
         again(j, mono_us() + 100000, NULL);
         return;
     }
     if (j->exact) { /* queued, or refused: EXEC says what becomes of it */
-        if (c->reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
-            strlcpy(j->why, c->err, sizeof j->why);
-        else if (c->reply_type != REDIS_REPLY_ERROR)
-            j->odd = c->reply_type != REDIS_REPLY_STATUS || strcmp(c->err, "QUEUED") != 0;
+        if (c->wire.reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
+            strlcpy(j->why, c->wire.err, sizeof j->why);
+        else if (c->wire.reply_type != REDIS_REPLY_ERROR)
+            j->odd = c->wire.reply_type != REDIS_REPLY_STATUS || strcmp(c->wire.err, "QUEUED") != 0;
         if (j->odd)
             conn_lose(c, "unexpected reply within MULTI");
         return;
     }
-    if (c->reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
+    if (c->wire.reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
         static const char text[] = "BUSYKEY it is there";
         j->c = NULL;
         j->fn(j->w, j->arg, text, sizeof text - 1);
         return;
     }
-    if (c->reply_type != REDIS_REPLY_ERROR && !answers(j, c->reply_type)) {
+    if (c->wire.reply_type != REDIS_REPLY_ERROR && !answers(j, c->wire.reply_type)) {
         strange(c, j, "unexpected reply to a large request");
         bigjob_lost(j);
         return;
     }
-    if (c->reply_type != REDIS_REPLY_ERROR) {
+    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
         cluster_safe(c, done, j);
         return;
     }
     if (j->again && j->big != NULL && request_shows_repeat(j->big->mem.p, j->big->mem.len) &&
-        error_of_repeat(c->err, c->errlen)) { /* so it had been carried out */
+        error_of_repeat(c->wire.err, c->wire.errlen)) { /* so it had been carried out */
         cluster_safe(c, done, j);
         return;
     }
-    if (cluster_detour(c, j->tries, c->err, c->errlen, &due, &ask) != DETOUR_NONE) {
-        still_refused(j, c->err, c->errlen);
+    if (cluster_detour(c, j->tries, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
+        still_refused(j, c->wire.err, c->wire.errlen);
         again(j, due, ask);
         return;
     }
     j->c = NULL;
-    j->fn(j->w, j->arg, c->err, c->errlen);
+    j->fn(j->w, j->arg, c->wire.err, c->wire.errlen);
 }
 
 void bigjob_suspect(const struct conn *c, struct bigjob *j)

@@ -293,8 +293,9 @@ void bundle_queued(struct conn *c, const struct cunit *part)
 {
     struct bundle *t = part->arg;
     unsigned k = t->replies++;
-    if (c->reply_type != REDIS_REPLY_ERROR) {
-        bool odd = c->reply_type != REDIS_REPLY_STATUS || strcmp(c->err, k == 0 ? "OK" : "QUEUED") != 0;
+    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
+        bool odd =
+            c->wire.reply_type != REDIS_REPLY_STATUS || strcmp(c->wire.err, k == 0 ? "OK" : "QUEUED") != 0;
         if (odd && k > 0 && sent_as(t, k - 1) < t->n)
             t->e[sent_as(t, k - 1)].odd = true;
         if (odd)
@@ -303,12 +304,12 @@ void bundle_queued(struct conn *c, const struct cunit *part)
     }
     if (k == 0) { /* what stands behind it is no transaction */
         writer_fail(c->w, EXIT_CANNOT, "event=multi_refused node=%s reply=%s", cnode_name(c->node),
-                    log_quote(c->err, c->errlen));
+                    log_quote(c->wire.err, c->wire.errlen));
         c->w->cluster->dead = true;
         return;
     }
     if (t->faults.len == 0) /* EXEC will refuse because of it */
-        note_fault(t, sent_as(t, k - 1), c->err, c->errlen);
+        note_fault(t, sent_as(t, k - 1), c->wire.err, c->wire.errlen);
 }
 
 void bundle_element(const struct cunit *u, int element, int type, const char *text, size_t len)
@@ -442,10 +443,10 @@ void bundle_reply(struct conn *c, struct cunit *u)
     struct cnode *ask;
     uint64_t due;
     char text[256];
-    size_t len = c->errlen;
-    bool whole = c->reply_type == REDIS_REPLY_ARRAY && c->reply_elements == (int)t->replies - 1;
+    size_t len = c->wire.errlen;
+    bool whole = c->wire.reply_type == REDIS_REPLY_ARRAY && c->wire.reply_elements == (int)t->replies - 1;
     if (whole && !t->strange) {
-        gather_pace(w->cluster->bundles, c->heard, us_since(c->heard, t->sent_at), t->n);
+        gather_pace(w->cluster->bundles, c->wire.heard, us_since(c->wire.heard, t->sent_at), t->n);
         carried_out(c, t);
         if (t->step >= 0 && !c->lost && !w->cluster->dead) {
             stepped(c, t);
@@ -454,13 +455,13 @@ void bundle_reply(struct conn *c, struct cunit *u)
         }
         return;
     }
-    if (c->reply_type != REDIS_REPLY_ERROR) {
+    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
         conn_lose(c, whole ? "unexpected reply within EXEC's" : "unexpected reply to EXEC");
         return;
     }
     struct fault f = {.element = UINT32_MAX};
-    memcpy(text, c->err, len + 1);
-    if (error_is_execabort(c->err, len) && error_class(c->err, len) != ERR_RETRY &&
+    memcpy(text, c->wire.err, len + 1);
+    if (error_is_execabort(c->wire.err, len) && error_class(c->wire.err, len) != ERR_RETRY &&
         t->faults.len > sizeof f) {
         memcpy(&f, t->faults.p, sizeof f);
         memcpy(text, t->faults.p + sizeof f, len = f.len);

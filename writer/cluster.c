@@ -124,7 +124,7 @@ bool cnode_missing(const struct cnode *n, unsigned slot)
 struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len)
 {
     struct conn *c = conn_of(n, slot);
-    size_t flying = (size_t)(c->ring.tail - c->ring.acked);
+    size_t flying = (size_t)(c->wire.ring.tail - c->wire.ring.acked);
     bool room = flying == 0 || (flying + len <= cl->w->opt.window && conn_room(c, len));
     if (flying == 0)
         c->large = 0;
@@ -372,11 +372,11 @@ static void give_up_on_nodes(struct cluster *cl, uint64_t now)
 
 static void watch(struct writer *w, struct conn *c)
 {
-    bool out = transport_wants_out(&c->t, c->want_out);
+    bool out = transport_wants_out(&c->wire.t, c->wire.want_out);
     if (c->state < CONN_HELLO || c->lost || out == c->watched_out)
         return;
     c->watched_out = out;
-    loop_watch(w, c->t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    loop_watch(w, c->wire.t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 void cluster_work(struct writer *w, uint64_t now)
@@ -418,7 +418,7 @@ void cluster_push(struct writer *w)
     struct cluster *cl = w->cluster;
     gather_work(w, mono_us());
     for (unsigned i = 0; i < cl->nconn; i++)
-        if (ring_unsent(&cl->conn[i]->ring) >= SEND_STEP)
+        if (ring_unsent(&cl->conn[i]->wire.ring) >= SEND_STEP)
             conn_send(cl->conn[i]);
 }
 
@@ -449,8 +449,8 @@ void cluster_event(struct writer *w, unsigned index, uint32_t events)
         conn_opening(c);
         return;
     }
-    if ((events & ~(uint32_t)EPOLLOUT) != 0 || c->t.read_wants_out)
+    if ((events & ~(uint32_t)EPOLLOUT) != 0 || c->wire.t.read_wants_out)
         conn_receive(c);
-    if ((events & EPOLLOUT) != 0 || c->t.write_wants_in)
+    if ((events & EPOLLOUT) != 0 || c->wire.t.write_wants_in)
         conn_send(c);
 }

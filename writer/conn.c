@@ -16,7 +16,7 @@
 #include "resp.h"
 #include "writer.h"
 
-#define READ_STEP ((size_t)64 << 10)
+static const struct wire_calls calls;
 
 struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units)
 {
@@ -24,21 +24,17 @@ struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size
     c->w = w;
     c->node = node;
     c->index = index;
-    c->t.fd = -1;
     STAILQ_INIT(&c->safe);
     c->cap = units;
-    ring_init(&c->ring, ring);
+    wire_init(&c->wire, ring, &calls, c, &w->stats.bytes_out);
     c->unit = xcalloc(units, sizeof *c->unit);
     return c;
 }
 
 void conn_free(struct conn *c)
 {
-    if (c->t.fd >= 0)
-        c->t.close(&c->t);
-    replies_close(&c->in);
+    wire_free(&c->wire);
     replicas_free(c);
-    ring_free(&c->ring);
     free(c->unit);
     free(c);
 }
@@ -68,10 +64,10 @@ bool conn_expects(struct conn *c, const redisReply *r, unsigned types, const cha
 void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len)
 {
     if (c->un == c->replied) {
-        c->unheard = 0;
-        c->heard = mono_us(); /* from now on an answer is due */
+        c->wire.unheard = 0;
+        c->wire.heard = mono_us(); /* from now on an answer is due */
     }
-    ring_add(&c->ring, bytes, len);
+    ring_add(&c->wire.ring, bytes, len);
     struct cunit *to = &c->unit[(c->uhead + c->un++) & (c->cap - 1)];
     *to = *u;
     to->len = (uint32_t)len;
@@ -79,7 +75,7 @@ void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t l
 
 void conn_more(struct conn *c, const void *bytes, size_t len)
 {
-    ring_add(&c->ring, bytes, len);
+    ring_add(&c->wire.ring, bytes, len);
     c->unit[(c->uhead + c->un - 1) & (c->cap - 1)].len += (uint32_t)len;
 }
 
@@ -119,33 +115,10 @@ void conn_call(struct conn *c, call_fn *fn, void *arg, ...)
     buf_free(&b);
 }
 
-/* Returns false when the socket takes no more, or is gone. */
-static bool write_some(struct conn *c, const uint8_t *p, size_t len, size_t *done)
-{
-    ssize_t k = c->t.write(&c->t, p, len);
-    *done = k > 0 ? (size_t)k : 0;
-    if (k >= 0) {
-        c->w->stats.bytes_out += (uint64_t)k;
-        c->heard = mono_us(); /* who takes bytes is there */
-        return true;
-    }
-    if (errno == EINTR)
-        return true;
-    if (errno == EAGAIN) {
-        c->want_out = true;
-        return false;
-    }
-    char why[200];
-    snprintf(why, sizeof why, "%s", transport_reason(&c->t));
-    conn_receive(c); /* it may have said why before it closed */
-    conn_lose(c, "writing: %s", why);
-    return false;
-}
-
 /* Bytes of the ring that may go: what came behind a big request has to wait for its end. */
 static size_t sendable(const struct conn *c)
 {
-    return c->big != NULL ? (size_t)(c->big_at - c->ring.sent) : ring_unsent(&c->ring);
+    return c->big != NULL ? (size_t)(c->big_at - c->wire.ring.sent) : ring_unsent(&c->wire.ring);
 }
 
 void conn_send(struct conn *c)
@@ -153,17 +126,14 @@ void conn_send(struct conn *c)
     size_t done;
     if (c->lost || c->state < CONN_HELLO)
         return;
-    c->want_out = false;
+    c->wire.want_out = false;
     const uint8_t *p;
     size_t n;
     do {
-        while ((n = sendable(c)) > 0) {
-            if (!write_some(c, ring_at(&c->ring, c->ring.sent), n, &done))
-                return;
-            c->ring.sent += done;
-        }
+        if (!wire_send(&c->wire, sendable(c)))
+            return;
         while (c->big != NULL && bigjob_bytes(c->big, &p, &n)) {
-            if (!write_some(c, p, n, &done))
+            if (!wire_write(&c->wire, p, n, &done))
                 return;
             bigjob_sent(c->big, done);
         }
@@ -192,7 +162,7 @@ static void pop(struct conn *c, uint32_t n)
         c->un--;
         c->replied--;
         c->replied_bytes -= len;
-        ring_ack(&c->ring, len);
+        ring_ack(&c->wire.ring, len);
     }
     c->probing &= c->un > 0;
 }
@@ -224,8 +194,8 @@ static void answered(struct conn *c, const redisReply *r)
         bundle_queued(c, u);
         return;
     }
-    if (c->ring.sent < c->ring.acked + c->replied_bytes + u->len &&
-        (r != NULL ? r->type : c->reply_type) != REDIS_REPLY_ERROR) {
+    if (c->wire.ring.sent < c->wire.ring.acked + c->replied_bytes + u->len &&
+        (r != NULL ? r->type : c->wire.reply_type) != REDIS_REPLY_ERROR) {
         conn_lose(c, "a reply to half a request"); /* not counted: it is lost with the others */
         return;
     }
@@ -235,8 +205,9 @@ static void answered(struct conn *c, const redisReply *r)
     case CU_CALL: u->fn(c, u->arg, r); break;
     case CU_BIG: bigjob_reply(c, u->arg); break;
     case CU_SKIP:
-        if (c->reply_type != REDIS_REPLY_STATUS)
-            conn_lose(c, "ASKING: %s", c->reply_type == REDIS_REPLY_ERROR ? c->err : "unexpected reply");
+        if (c->wire.reply_type != REDIS_REPLY_STATUS)
+            conn_lose(c, "ASKING: %s",
+                      c->wire.reply_type == REDIS_REPLY_ERROR ? c->wire.err : "unexpected reply");
         break;
     case CU_QUEUED: bundle_queued(c, u); break;
     case CU_EXEC:
@@ -244,7 +215,7 @@ static void answered(struct conn *c, const redisReply *r)
         done = u->kind == CU_EXEC && !c->lost;
         break;
     default:
-        cluster_reply(c, u, ring_at(&c->ring, c->ring.acked + c->replied_bytes - u->len));
+        cluster_reply(c, u, ring_at(&c->wire.ring, c->wire.ring.acked + c->replied_bytes - u->len));
         done = u->kind == CU_ONE;
     }
     if (c->lost)
@@ -259,144 +230,56 @@ static void answered(struct conn *c, const redisReply *r)
         conn_release(c);
 }
 
-/* Replies to records are only looked at; those to our own requests are built by hiredis. */
-static char seen;
-
-/* The unit whose reply is being read. */
+/* The unit whose reply is due. */
 static const struct cunit *awaited(const struct conn *c)
 {
     return c->un > c->replied ? &c->unit[(c->uhead + c->replied) & (c->cap - 1)] : NULL;
 }
 
-/* A reply, or an element of the reply to a bundle's EXEC. text: NULL when it has none. */
-static void look(const redisReadTask *t, int type, const char *text, size_t len)
+/* Has anything of it been sent? Replies to records are only looked at, those to our own requests are built.
+ */
+static bool on_due(void *owner, bool *build, size_t *most)
 {
-    struct conn *c = replies_owner(t);
+    const struct conn *c = owner;
     const struct cunit *u = awaited(c);
-    if (t->parent != NULL) {
-        if (t->parent->parent == NULL && u != NULL && u->kind == CU_EXEC)
-            bundle_element(u, t->idx, type, text, len);
+    if (u == NULL || (c->wire.ring.sent <= c->wire.ring.acked + c->replied_bytes && u->len > 0))
+        return false;
+    *build = u->kind == CU_CALL;
+    if (*build)
+        *most = (size_t)u->mark;
+    return true;
+}
+
+/* Of the reply to a bundle's EXEC. */
+static void on_element(void *owner, int at, int type, const char *text, size_t len, long long number)
+{
+    struct conn *c = owner;
+    const struct cunit *u = awaited(c);
+    if (u == NULL || u->kind != CU_EXEC)
         return;
-    }
-    c->reply_type = type;
-    c->errlen = len < sizeof c->err - 1 ? len : sizeof c->err - 1;
-    if (text != NULL)
-        memcpy(c->err, text, c->errlen);
-    c->err[c->errlen] = '\0';
+    bundle_element(u, at, type, text, len);
+    if (type == REDIS_REPLY_INTEGER)
+        bundle_integer(c->w, u, at, number);
 }
 
-static void *on_string(const redisReadTask *t, char *s, size_t len)
-{
-    look(t, t->type, s, len);
-    return &seen;
-}
-
-static void *on_array(const redisReadTask *t, int elements)
-{
-    look(t, REDIS_REPLY_ARRAY, NULL, 0);
-    if (t->parent == NULL)
-        ((struct conn *)replies_owner(t))->reply_elements = elements;
-    return &seen;
-}
-
-static void *on_integer(const redisReadTask *t, long long value)
-{
-    struct conn *c = replies_owner(t);
-    const struct cunit *u = awaited(c);
-    c->number = value;
-    look(t, t->type, NULL, 0);
-    if (t->parent != NULL && t->parent->parent == NULL && u != NULL && u->kind == CU_EXEC)
-        bundle_integer(c->w, u, t->idx, value);
-    return &seen;
-}
-
-static void *on_nil(const redisReadTask *t)
-{
-    look(t, REDIS_REPLY_NIL, NULL, 0); /* t->type is that of what is not there */
-    return &seen;
-}
-
-static void on_free(void *reply)
-{
-    (void)reply;
-}
-
-redisReplyObjectFunctions conn_looks = {on_string, on_array, on_integer, on_nil, on_free};
-
-/* Has anything of the unit whose reply is due been sent? */
-static bool due(const struct conn *c, const struct cunit *u)
-{
-    return u != NULL && (c->ring.sent > c->ring.acked + c->replied_bytes || u->len == 0);
-}
-
-/* A reply, or a part of one, that nothing was sent for. */
-static bool unasked(struct conn *c)
-{
-    void *reply;
-    c->reply_type = 0;
-    if (replies_next(&c->in, false, REPLY_STRING, &reply) == 1 && c->reply_type == REDIS_REPLY_ERROR)
-        conn_lose(c, "the server says: %s", c->err);
-    else
-        conn_lose(c, "a reply that nobody asked for");
-    return false;
-}
-
-static void answer_call(struct conn *c, redisReply *r)
+static bool on_reply(void *owner, redisReply *built)
 {
     static char text[] = "ERR the reply is too large";
     redisReply large = {.type = REDIS_REPLY_ERROR, .str = text, .len = sizeof text - 1};
-    answered(c, c->in.cut ? &large : r);
-}
-
-/* The next whole reply, acted on. False: none, or the connection is lost. */
-static bool next_reply(struct conn *c)
-{
-    void *reply;
-    const struct cunit *u = awaited(c);
-    if (replies_idle(&c->in))
-        return false;
-    if (!due(c, u))
-        return unasked(c);
-    bool call = u->kind == CU_CALL;
-    int got = replies_next(&c->in, call, call ? (size_t)u->mark : REPLY_STRING, &reply);
-    if (got < 0)
-        conn_lose(c, "malformed reply: %s", c->in.why);
-    if (got <= 0)
-        return false;
-    c->heard = mono_us();
-    c->unheard = 0;
-    if (call)
-        answer_call(c, reply);
-    else
-        answered(c, NULL);
-    if (call)
-        freeReplyObject(reply);
+    struct conn *c = owner;
+    answered(c, built != NULL && c->wire.in.cut ? &large : built);
     return !c->lost;
 }
 
+static void on_lose(void *owner, const char *why)
+{
+    conn_lose(owner, "%s", why);
+}
+
+static const struct wire_calls calls = {on_due, on_element, on_reply, on_lose};
+
 void conn_receive(struct conn *c)
 {
-    static char in[READ_STEP];
-    while (!c->lost) {
-        ssize_t k = c->t.read(&c->t, in, sizeof in);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0 && errno == EAGAIN)
-            return;
-        if (k <= 0) {
-            conn_lose(c, "%s", k == 0 ? "closed by the server" : transport_reason(&c->t));
-            return;
-        }
-        c->unheard += (size_t)k;
-        if (c->unheard >= HEARD_STEP) {
-            c->heard = mono_us();
-            c->unheard = 0;
-        }
-        if (!replies_feed(&c->in, in, (size_t)k)) {
-            conn_lose(c, "reply reader: %s", c->in.why);
-            return;
-        }
-        while (next_reply(c))
-            ;
-    }
+    if (!c->lost)
+        wire_receive(&c->wire);
 }

@@ -17,10 +17,8 @@
 
 #include "identity.h"
 #include "patience.h"
-#include "reply.h"
-#include "ring.h"
 #include "suspect.h"
-#include "sock.h"
+#include "wire.h"
 
 struct writer;
 struct cnode;
@@ -79,14 +77,11 @@ struct conn {
     struct writer *w;
     struct cnode *node;
     unsigned index; /* in the table of connections */
-    struct transport t;
+    struct wire wire;
     enum conn_state state;
     bool lost; /* noticed: conn_settle clears up */
     char why[400];
-    bool want_out;    /* the socket did not take everything */
-    bool watched_out; /* and epoll knows */
-    struct replies in;
-    struct ring ring;
+    bool watched_out;   /* epoll waits until the socket takes more */
     struct cunit *unit; /* ring of cap entries */
     uint32_t cap, uhead, un;
     uint32_t replied; /* of these, units at the front whose replies have come */
@@ -119,24 +114,12 @@ struct conn {
     bool others;         /* the key of taken.h is there, and not ours */
     bool restarted;      /* another run since, and nobody said that another node took over */
     uint64_t opened;     /* mono_us: when connecting began, or when it was ready */
-    uint64_t heard;      /* mono_us: bytes went, a reply came, or so many bytes of one (HEARD_STEP) */
-    size_t unheard;      /* bytes of a reply that came since */
     uint64_t next_try;   /* mono_us: do not connect before */
     unsigned wait_ms;
     uint64_t said; /* mono_us of the last message about being lost */
 
     struct patience patience;
-
-    /* the reply being read */
-    int reply_type;
-    int reply_elements;
-    long long number;
-    char err[256]; /* the text of an error, a status or a string */
-    size_t errlen;
 };
-
-/* How replies to records are looked at: for replies_open. */
-extern redisReplyObjectFunctions conn_looks;
 
 /* ring: bytes for unconfirmed requests, a power of two. */
 struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units);
@@ -144,7 +127,7 @@ void conn_free(struct conn *c);
 
 static inline bool conn_room(const struct conn *c, size_t len)
 {
-    return ring_room(&c->ring) >= len + 1024;
+    return ring_room(&c->wire.ring) >= len + 1024;
 }
 
 /* May a request of len bytes be sent now? */

@@ -201,12 +201,11 @@ void conn_want(struct conn *c, uint64_t now)
 {
     if (c->state != CONN_DOWN || c->lost || now < c->next_try)
         return;
-    c->opened = c->heard = now;
+    c->opened = now;
     c->id = 0;
     c->db = 0;
     c->selecting = false;
-    c->unheard = 0;
-    if (!replies_open(&c->in, &conn_looks, c)) {
+    if (!wire_begin(&c->wire)) {
         writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
         return;
     }
@@ -220,19 +219,19 @@ void conn_want(struct conn *c, uint64_t now)
         conn_lose(c, "%s", why);
         return;
     }
-    if (transport_open(&c->t, fd, c->w->tls, c->node->host) < 0) {
+    if (transport_open(&c->wire.t, fd, c->w->tls, c->node->host) < 0) {
         close(fd);
         writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
         return;
     }
     c->state = CONN_CONNECTING;
-    c->want_out = c->watched_out = true;
+    c->wire.want_out = c->watched_out = true;
     loop_watch(c->w, fd, TAG_CONN + c->index, EPOLLIN | EPOLLOUT);
 }
 
 void conn_opening(struct conn *c)
 {
-    if (sock_tcp_done(c->t.fd) == 0)
+    if (sock_tcp_done(c->wire.t.fd) == 0)
         hello(c);
     else
         conn_lose(c, "cannot connect: %s", strerror(errno));
@@ -268,12 +267,12 @@ static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool
 /* Requests in flight without a reply. *ours: of these, our own questions. */
 static unsigned in_flight(const struct conn *c, unsigned *ours)
 {
-    uint64_t at = c->ring.acked + c->replied_bytes;
+    uint64_t at = c->wire.ring.acked + c->replied_bytes;
     unsigned n = 0;
     bool begun = false;
     *ours = 0;
     for (uint32_t i = c->replied;
-         i < c->un && (at < c->ring.sent || c->unit[(c->uhead + i) & (c->cap - 1)].len == 0); i++) {
+         i < c->un && (at < c->wire.ring.sent || c->unit[(c->uhead + i) & (c->cap - 1)].len == 0); i++) {
         const struct cunit *u = &c->unit[(c->uhead + i) & (c->cap - 1)];
         begun = u->kind == CU_QUEUED || (begun && u->kind != CU_EXEC);
         *ours += u->kind == CU_CALL;
@@ -312,22 +311,22 @@ static void barren(struct conn *c, uint64_t now)
 
 static void give_back(struct conn *c)
 {
-    uint64_t at = c->ring.acked;
+    uint64_t at = c->wire.ring.acked;
     bool begun = false; /* MULTI of the bundle was sent */
     for (uint32_t i = 0; i < c->un; i++) {
         struct cunit *u = &c->unit[(c->uhead + i) & (c->cap - 1)];
-        const uint8_t *bytes = ring_at(&c->ring, at);
+        const uint8_t *bytes = ring_at(&c->wire.ring, at);
         bool answered = i < c->replied;
         if (u->kind == CU_ONE) {
-            note_doubtful(c, u, at < c->ring.sent, bytes);
-            if (at < c->ring.sent)
+            note_doubtful(c, u, at < c->wire.ring.sent, bytes);
+            if (at < c->wire.ring.sent)
                 u->flags |= CF_AGAIN;
-            displace(c, u, bytes, at < c->ring.sent && !answered);
+            displace(c, u, bytes, at < c->wire.ring.sent && !answered);
         } else if (u->kind == CU_QUEUED) {
-            begun |= at < c->ring.sent;
+            begun |= at < c->wire.ring.sent;
         } else if (u->kind == CU_EXEC) {
-            begun |= at < c->ring.sent; /* what stood before it may have been answered */
-            bundle_lost(c, u, at < c->ring.sent, begun && !answered);
+            begun |= at < c->wire.ring.sent; /* what stood before it may have been answered */
+            bundle_lost(c, u, at < c->wire.ring.sent, begun && !answered);
             begun = false;
         } else if (u->kind == CU_CALL && !answered) {
             u->fn(c, u->arg, NULL);
@@ -351,20 +350,20 @@ void conn_settle(struct conn *c, uint64_t now)
         log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost node=%s error=%s in_flight=%u",
                   cnode_name(c->node), log_quote(c->why, strlen(c->why)), c->un - c->replied);
     }
-    if (c->t.fd >= 0 && c->t.hopeless && c->state != CONN_READY && c->node->master) {
+    if (c->wire.t.fd >= 0 && c->wire.t.hopeless && c->state != CONN_READY && c->node->master) {
         writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
                     cnode_name(c->node), log_quote(c->why, strlen(c->why)));
         c->w->cluster->dead = true;
     }
-    if (c->t.fd >= 0) {
-        loop_drop(c->w, c->t.fd);
-        c->t.close(&c->t);
+    if (c->wire.t.fd >= 0) {
+        loop_drop(c->w, c->wire.t.fd);
+        c->wire.t.close(&c->wire.t);
     }
     barren(c, now);
     give_back(c);
     c->state = CONN_DOWN;
-    replies_close(&c->in);
-    c->ring.acked = c->ring.sent = c->ring.tail = 0;
+    replies_close(&c->wire.in);
+    c->wire.ring.acked = c->wire.ring.sent = c->wire.ring.tail = 0;
     c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
     replicas_lost(c);
@@ -384,6 +383,6 @@ void conn_tick(struct conn *c, uint64_t now)
     if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && us_since(now, c->opened) > HELLO_LIMIT)
         conn_lose(c, "no answer within %u s", (unsigned)(HELLO_LIMIT / 1000000));
     else if (c->state == CONN_READY && c->un > c->replied && c->w->opt.reply_timeout > 0 &&
-             us_since(now, c->heard) > (uint64_t)c->w->opt.reply_timeout * 1000000)
+             us_since(now, c->wire.heard) > (uint64_t)c->w->opt.reply_timeout * 1000000)
         conn_lose(c, "no reply for %d s", c->w->opt.reply_timeout);
 }

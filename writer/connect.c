@@ -30,73 +30,9 @@ enum shake {
     SHAKE_FATAL,
 };
 
-/* ---- the reader's functions: replies are looked at, not kept ---- */
-
-static char seen; /* what every reply becomes */
-
-static void look(const redisReadTask *t, int type, const char *text, size_t len)
-{
-    struct node *n = replies_owner(t);
-    if (t->parent != NULL && n->un > 0 && n->unit[n->uhead].kind == U_PARTS) {
-        if (t->parent->parent == NULL)
-            parts_element(n, t->idx, type, text, len);
-        return;
-    }
-    if (t->parent != NULL) {
-        if (t->parent->parent == NULL && type == REDIS_REPLY_ERROR)
-            group_exec_error(n, t->idx, text, len);
-        else if (t->parent->parent == NULL)
-            group_exec_reply(n, t->idx, type);
-        return;
-    }
-    n->reply_type = type;
-    n->errlen = len < sizeof n->err - 1 ? len : sizeof n->err - 1;
-    if (text != NULL)
-        memcpy(n->err, text, n->errlen);
-    n->err[n->errlen] = '\0';
-}
-
-static void *on_string(const redisReadTask *t, char *s, size_t len)
-{
-    struct node *n = replies_owner(t);
-    if (t->parent == NULL && t->type == REDIS_REPLY_STRING && n->un > 0 && n->unit[n->uhead].kind == U_INFO)
-        watch_reply(n->w, s, len);
-    look(t, t->type, s, len);
-    return &seen;
-}
-
-static void *on_array(const redisReadTask *t, int elements)
-{
-    look(t, REDIS_REPLY_ARRAY, NULL, 0);
-    if (t->parent == NULL)
-        ((struct node *)replies_owner(t))->reply_elements = elements;
-    return &seen;
-}
-
-static void *on_integer(const redisReadTask *t, long long value)
-{
-    if (t->parent != NULL && t->parent->parent == NULL)
-        group_exec_integer(replies_owner(t), t->idx, value);
-    look(t, t->type, NULL, 0);
-    return &seen;
-}
-
-static void *on_nil(const redisReadTask *t)
-{
-    look(t, REDIS_REPLY_NIL, NULL, 0); /* t->type is that of what is not there */
-    return &seen;
-}
-
-static void on_free(void *reply)
-{
-    (void)reply;
-}
-
 static void fresh_reader(struct node *n)
 {
-    static redisReplyObjectFunctions functions = {on_string, on_array, on_integer, on_nil, on_free};
-    replies_close(&n->in);
-    if (!replies_open(&n->in, &functions, n)) {
+    if (!wire_begin(&n->wire)) {
         writer_fail(n->w, EXIT_CANNOT, "event=out_of_memory");
         n->dead = true;
     }
@@ -115,8 +51,8 @@ static enum shake look_at(struct node *n, const redisReply *r, const char *what,
 {
     if (r == NULL) {
         /* Of a server that never spoke to us: it is no Redis, or not without TLS. */
-        bool never = n->t.hopeless || (errno == EPROTO && n->in.reader == NULL);
-        snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, call_reason(&n->t));
+        bool never = n->wire.t.hopeless || (errno == EPROTO && n->wire.in.reader == NULL);
+        snprintf(n->lost_why, sizeof n->lost_why, "%s: %s", what, call_reason(&n->wire.t));
         return never ? SHAKE_FATAL : SHAKE_AGAIN;
     }
     if (r->type == REDIS_REPLY_ERROR) {
@@ -143,7 +79,7 @@ static enum shake authenticate(struct node *n)
 {
     const struct url *u = &n->w->opt.url;
     bool needed;
-    redisReply *r = call_auth(&n->t, CALL_MS, u->user, u->password, &needed);
+    redisReply *r = call_auth(&n->wire.t, CALL_MS, u->user, u->password, &needed);
     if (!needed)
         return SHAKE_OK;
     if (r != NULL && r->type == REDIS_REPLY_ERROR && u->user[0] == '\0' &&
@@ -336,7 +272,7 @@ static enum shake handshake(struct node *n, struct saved *saved)
 static enum shake try_once(struct node *n, struct saved *saved)
 {
     struct endpoint at = {.host = ""};
-    enum seek found = seek_target(&n->w->opt, n->first, &n->t, &at, n->lost_why, sizeof n->lost_why);
+    enum seek found = seek_target(&n->w->opt, n->first, &n->wire.t, &at, n->lost_why, sizeof n->lost_why);
     strlcpy(n->host, at.host, sizeof n->host);
     strlcpy(n->port, at.port, sizeof n->port);
     switch (found) {
@@ -348,13 +284,13 @@ static enum shake try_once(struct node *n, struct saved *saved)
     }
     enum shake v = handshake(n, saved);
     const struct url *u = &n->w->opt.url;
-    if (v == SHAKE_AGAIN && n->in.reader == NULL && u->tls == NULL && tls_spoken(&at)) {
+    if (v == SHAKE_AGAIN && n->wire.in.reader == NULL && u->tls == NULL && tls_spoken(&at)) {
         snprintf(n->lost_why, sizeof n->lost_why, "the server expects TLS: name it as rediss://");
         v = SHAKE_FATAL;
     }
     if (v != SHAKE_OK) {
         n->first++; /* this one may be the last to learn */
-        n->t.close(&n->t);
+        n->wire.t.close(&n->wire.t);
     }
     return v;
 }
@@ -399,7 +335,7 @@ bool node_connect(struct node *n)
             break;
         if (v == SHAKE_OK) { /* lost again at once: another writer of this task may have ended us */
             strlcpy(n->lost_why, "lost again right after the handshake", sizeof n->lost_why);
-            n->t.close(&n->t);
+            n->wire.t.close(&n->wire.t);
             v = SHAKE_AGAIN;
         }
         if (v == SHAKE_LATER && w->opt.reconnect_timeout > 0)
@@ -466,7 +402,7 @@ static bool verify(struct node *n, const struct saved *s, bool same_run, bool *a
 /* Keep the unconfirmed requests of path A in the ring, close up, and send them again from the first. */
 static void rewind_ring(struct node *n)
 {
-    struct ring *r = &n->ring;
+    struct ring *r = &n->wire.ring;
     uint8_t *base = ring_at(r, r->acked);
     size_t from = 0, to = 0;
     uint32_t kept = 0;
@@ -541,7 +477,7 @@ bool node_reconnect(struct node *n)
     struct identity before = n->info.who;
     log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost target=%s error=%s in_flight=%u", w->opt.shown,
               log_quote(n->lost_why, strlen(n->lost_why)), n->un);
-    n->t.close(&n->t);
+    n->wire.t.close(&n->wire.t);
     watch_down(w);
     w->stats.reconnects++;
     char why[sizeof n->lost_why];
@@ -560,8 +496,8 @@ bool node_reconnect(struct node *n)
         w->watch.evicted = (struct evictions){0}; /* another server: its counters say nothing of ours */
     fresh_reader(n);
     n->lost = false;
-    n->connected_at = n->heard = mono_us();
-    n->want_out = false;
+    n->connected_at = mono_us();
+    n->wire.want_out = false;
     n->patience.until = 0;
     n->in_call = n->blameless = false;
     memcpy(n->lost_why, why, sizeof why); /* what was lost, not what was tried since */

@@ -211,7 +211,7 @@ enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, 
     enum put got = may_join(n, r, 0);
     if (got != PUT_DONE)
         return got;
-    if (n->a.mset_n > 0 && (r->flags & RF_LIVE) != 0 && n->t.fd >= 0 && !n->lost)
+    if (n->a.mset_n > 0 && (r->flags & RF_LIVE) != 0 && n->wire.t.fd >= 0 && !n->lost)
         pipeline_flush(n);
     join(g, r, payload, vclass, n->w->splits.ticket)->probe = n->w->probes.now;
     add_pos(n, g, r->flow, r->seq, r->pos);

@@ -128,11 +128,28 @@ static void mark_odd(struct node *n, int32_t cmd)
         n->b.flying->item[cmd].odd = true;
 }
 
-void group_exec_reply(struct node *n, int element, int type)
+/* Whether a key that was looked for is there. How many fields the position key got that it did not have; all
+ * of them: the key had vanished. */
+static void exec_integer(struct node *n, int32_t cmd, long long value)
+{
+    if (is_probe(n->b.flying, cmd))
+        probe_answer(n->w, n->b.flying->item[cmd].probe, value);
+    if (cmd != CMD_HSET)
+        return;
+    const struct group *g = n->b.flying;
+    if (g->barrier || value <= (long long)group_flows(n, g))
+        return;
+    watch_vanished(n->w, NULL,
+                   "the position key had vanished: somebody flushed the target or removed the key");
+}
+
+void group_exec_reply(struct node *n, int element, int type, long long number)
 {
     int32_t cmd;
     if (!exec_command(n, element, &cmd))
         return;
+    if (type == REDIS_REPLY_INTEGER)
+        exec_integer(n, cmd, number);
     struct group *g = n->b.flying;
     if (cmd < 0) {
         n->b.strange |= type != (cmd == CMD_HSET ? REDIS_REPLY_INTEGER : REDIS_REPLY_STATUS);
@@ -182,40 +199,23 @@ static struct named item_named(const struct group *g, int32_t cmd)
     return (struct named){g->req.p + it->off, it->len, it->keyarg, it->len};
 }
 
-/* Whether a key that was looked for is there. How many fields the position key got that it did not have; all
- * of them: the key had vanished. */
-void group_exec_integer(struct node *n, int element, long long value)
-{
-    int32_t cmd;
-    bool known = exec_command(n, element, &cmd);
-    if (known && is_probe(n->b.flying, cmd))
-        probe_answer(n->w, n->b.flying->item[cmd].probe, value);
-    if (!known || cmd != CMD_HSET)
-        return;
-    const struct group *g = n->b.flying;
-    if (g->barrier || value <= (long long)group_flows(n, g))
-        return;
-    watch_vanished(n->w, NULL,
-                   "the position key had vanished: somebody flushed the target or removed the key");
-}
-
 static void queued_error(struct node *n, int32_t cmd)
 {
     struct groups *b = &n->b;
-    struct fault f = {.cmd = cmd, .len = (uint32_t)n->errlen};
-    if (error_class(n->err, n->errlen) == ERR_RETRY) {
+    struct fault f = {.cmd = cmd, .len = (uint32_t)n->wire.errlen};
+    if (error_class(n->wire.err, n->wire.errlen) == ERR_RETRY) {
         b->retry = true;
         struct named what = item_named(b->flying, cmd);
-        node_refused(n, &what, n->err, n->errlen);
+        node_refused(n, &what, n->wire.err, n->wire.errlen);
         return;
     }
-    if (error_class(n->err, n->errlen) == ERR_FATAL &&
+    if (error_class(n->wire.err, n->wire.errlen) == ERR_FATAL &&
         !is_probe(b->flying, cmd)) { /* the connection may be closed before EXEC is answered */
-        node_fatal(n, "target_refuses", n->err, n->errlen);
+        node_fatal(n, "target_refuses", n->wire.err, n->wire.errlen);
         b->broken = true;
         return;
     }
-    if (buf_add(&b->faults, &f, sizeof f) < 0 || buf_add(&b->faults, n->err, n->errlen) < 0)
+    if (buf_add(&b->faults, &f, sizeof f) < 0 || buf_add(&b->faults, n->wire.err, n->wire.errlen) < 0)
         b->broken = true;
 }
 
@@ -239,10 +239,10 @@ static void take_out(struct node *n, struct group *g)
 static void aborted(struct node *n, struct group *g)
 {
     struct groups *b = &n->b;
-    bool named = error_class(n->err, n->errlen) == ERR_RETRY;
+    bool named = error_class(n->wire.err, n->wire.errlen) == ERR_RETRY;
     if (named) {
         struct named what = item_named(g, b->ncmd > 0 ? b->cmd[0] : -1);
-        node_refused(n, &what, n->err, n->errlen);
+        node_refused(n, &what, n->wire.err, n->wire.errlen);
     }
     b->resend = true;
     if (named || b->retry) {
@@ -250,7 +250,7 @@ static void aborted(struct node *n, struct group *g)
         return;
     }
     if (b->faults.len == 0) {
-        node_fatal(n, "group_aborted", n->err, n->errlen);
+        node_fatal(n, "group_aborted", n->wire.err, n->wire.errlen);
         return;
     }
     take_out(n, g);
@@ -261,7 +261,7 @@ static void pop_unit(struct node *n)
     uint32_t len = n->unit[n->uhead].len;
     n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
     n->un--;
-    ring_ack(&n->ring, len);
+    ring_ack(&n->wire.ring, len);
 }
 
 /* One request of a group was executed, with its position. The others follow. */
@@ -309,19 +309,19 @@ int group_applied(const struct node *n, const uint64_t *seq)
 
 static bool is_status(const struct node *n, const char *text)
 {
-    return n->reply_type == REDIS_REPLY_STATUS && strcmp(n->err, text) == 0;
+    return n->wire.reply_type == REDIS_REPLY_STATUS && strcmp(n->wire.err, text) == 0;
 }
 
 void group_reply(struct node *n)
 {
     struct groups *b = &n->b;
     struct group *g = b->flying;
-    bool error = n->reply_type == REDIS_REPLY_ERROR;
+    bool error = n->wire.reply_type == REDIS_REPLY_ERROR;
     unsigned i = b->replied++;
     if (i == 0) {
         if (error) {
             b->broken = true;
-            node_fatal(n, "multi_refused", n->err, n->errlen);
+            node_fatal(n, "multi_refused", n->wire.err, n->wire.errlen);
         } else if (!is_status(n, "OK")) {
             node_lose(n, "unexpected reply to MULTI");
         }
@@ -339,22 +339,23 @@ void group_reply(struct node *n)
     pop_unit(n);
     if (b->broken || n->dead) {
         b->resend = true; /* the writer has failed: it stays unconfirmed */
-    } else if (n->reply_type == REDIS_REPLY_ARRAY && n->reply_elements == (int)b->ncmd && !b->strange) {
+    } else if (n->wire.reply_type == REDIS_REPLY_ARRAY && n->wire.reply_elements == (int)b->ncmd &&
+               !b->strange) {
         suspect_cleared(n);
         if (b->step >= 0)
             stepped(n, g);
         else
             committed(n, g);
-    } else if (error && error_is_execabort(n->err, n->errlen)) {
+    } else if (error && error_is_execabort(n->wire.err, n->wire.errlen)) {
         aborted(n, g);
     } else {
         /* Older servers leave a refused EXEC's transaction open: a new connection knows where it stands. */
         b->resend = true;
         node_lose(n, "unexpected reply to EXEC: %s",
-                  error                                ? log_quote(n->err, n->errlen)
-                  : n->reply_type != REDIS_REPLY_ARRAY ? "no array"
-                  : n->reply_elements != (int)b->ncmd  ? "another number of replies"
-                                                       : "a reply that its request cannot get");
+                  error                                     ? log_quote(n->wire.err, n->wire.errlen)
+                  : n->wire.reply_type != REDIS_REPLY_ARRAY ? "no array"
+                  : n->wire.reply_elements != (int)b->ncmd  ? "another number of replies"
+                                                            : "a reply that its request cannot get");
     }
 }
 

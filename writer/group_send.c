@@ -30,7 +30,7 @@ static void send_select(struct node *n, uint32_t db)
     uint8_t *p = resp_len(req, '*', 2);
     p = resp_bulk(p, "SELECT", 6);
     p = resp_bulk(p, num, dec_u64(num, db));
-    ring_add(&n->ring, req, (size_t)(p - req));
+    ring_add(&n->wire.ring, req, (size_t)(p - req));
     command(&n->b, CMD_SELECT);
 }
 
@@ -57,7 +57,7 @@ static void send_flow(struct node *n, unsigned flow, uint64_t seq, uint64_t pos)
     struct position_flow f = {.flow = flow, .epoch = n->w->session.epoch, .seq = seq, .pos = pos};
     uint8_t *p = resp_bulk(small, name, position_flow_name(flow, name));
     p = resp_bulk(p, text, position_flow_print(&f, text));
-    ring_add(&n->ring, small, (size_t)(p - small));
+    ring_add(&n->wire.ring, small, (size_t)(p - small));
 }
 
 /* The field session, without which the key says nothing, is written when the session begins, and again with
@@ -87,7 +87,7 @@ static void send_position(struct node *n, const struct group *g)
         p = resp_bulk(p, "verify", 6);
         p = resp_bulk(p, n->w->probes.owed ? "1" : "0", 1);
     }
-    ring_add(&n->ring, small, (size_t)(p - small));
+    ring_add(&n->wire.ring, small, (size_t)(p - small));
     if (step >= 0 && flows > 0)
         send_flow(n, g->item[step].flow, g->item[step].seq, pos_behind(n, g, (unsigned)step));
     for (unsigned i = 0; step < 0 && i < g->npos; i++) {
@@ -99,7 +99,7 @@ static void send_position(struct node *n, const struct group *g)
 
 static void send_text(struct node *n, const char *text)
 {
-    ring_add(&n->ring, text, strlen(text));
+    ring_add(&n->wire.ring, text, strlen(text));
 }
 
 /* db: where the requests left the connection. */
@@ -128,7 +128,7 @@ static int step_of(const struct group *g)
 static void send_group(struct node *n, struct group *g)
 {
     struct groups *b = &n->b;
-    uint64_t start = n->ring.tail;
+    uint64_t start = n->wire.ring.tail;
     uint32_t db = n->db;
     b->ncmd = b->replied = 0;
     b->retry = b->broken = b->resend = b->strange = false;
@@ -144,23 +144,23 @@ static void send_group(struct node *n, struct group *g)
             send_select(n, db = it->db);
         command(b, (int32_t)i);
         if (g->big == NULL)
-            ring_add(&n->ring, g->req.p + it->off, it->len);
+            ring_add(&n->wire.ring, g->req.p + it->off, it->len);
     }
     bool streams = g->big != NULL && !g->item[0].out;
     if (streams)
         g->big->sent = 0;
     else
         send_tail(n, g, db);
-    node_unit(n, U_GROUP, (size_t)(n->ring.tail - start), 0, 0);
+    node_unit(n, U_GROUP, (size_t)(n->wire.ring.tail - start), 0, 0);
     b->flying = g;
 }
 
 void group_big_sent(struct node *n)
 {
-    uint64_t start = n->ring.tail;
+    uint64_t start = n->wire.ring.tail;
     struct group *g = n->b.flying;
     send_tail(n, g, g->item[0].db);
-    n->unit[(n->uhead + n->un - 1) & (UNITS_MAX - 1)].len += (uint32_t)(n->ring.tail - start);
+    n->unit[(n->uhead + n->un - 1) & (UNITS_MAX - 1)].len += (uint32_t)(n->wire.ring.tail - start);
 }
 
 /* Positions that were reached without anything to send, and are newer than those in the key. */
@@ -192,10 +192,10 @@ void group_work(struct node *n, uint64_t now)
 {
     struct groups *b = &n->b;
     struct group *g = b->flying;
-    if (n->t.fd < 0 || n->un + 2 >= UNITS_MAX)
+    if (n->wire.t.fd < 0 || n->un + 2 >= UNITS_MAX)
         return;
     if (g != NULL) {
-        if (b->resend && ring_room(&n->ring) >= group_room(g) + pipeline_gathered(&n->a) + 64)
+        if (b->resend && ring_room(&n->wire.ring) >= group_room(g) + pipeline_gathered(&n->a) + 64)
             send_group(n, g);
         return;
     }
@@ -204,7 +204,7 @@ void group_work(struct node *n, uint64_t now)
         pass_positions(n, g);
     bool due = b->dirty && n->w->session.stage == ST_RUN &&
                (b->save_now || us_since(now, b->saved_at) >= POSITION_EVERY);
-    if ((g->n == 0 && !due) || ring_room(&n->ring) < group_room(g) + pipeline_gathered(&n->a) + 64)
+    if ((g->n == 0 && !due) || ring_room(&n->wire.ring) < group_room(g) + pipeline_gathered(&n->a) + 64)
         return;
     if (g->n > 0 && together_holds(n, now))
         return;

@@ -35,9 +35,9 @@ static bool handle(struct writer *w, const struct epoll_event *e, int n)
     for (int i = 0; i < n; i++) {
         switch (e[i].data.u32) {
         case TAG_NODE:
-            if ((e[i].events & ~(uint32_t)EPOLLOUT) != 0 || w->node.t.read_wants_out)
+            if ((e[i].events & ~(uint32_t)EPOLLOUT) != 0 || w->node.wire.t.read_wants_out)
                 node_receive(&w->node);
-            if ((e[i].events & EPOLLOUT) != 0 || w->node.t.write_wants_in)
+            if ((e[i].events & EPOLLOUT) != 0 || w->node.wire.t.write_wants_in)
                 node_send(&w->node);
             break;
         case TAG_CONTROL: live_receive(w); break;
@@ -83,11 +83,11 @@ static int timeout_of(struct writer *w, uint64_t now)
 static void watch_node(struct writer *w, bool *watched_out, int *watched_fd)
 {
     struct node *n = &w->node;
-    bool out = transport_wants_out(&n->t, n->want_out);
-    if (n->t.fd < 0 || n->lost || (*watched_fd == n->t.fd && *watched_out == out))
+    bool out = transport_wants_out(&n->wire.t, n->wire.want_out);
+    if (n->wire.t.fd < 0 || n->lost || (*watched_fd == n->wire.t.fd && *watched_out == out))
         return;
-    loop_watch(w, n->t.fd, TAG_NODE, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
-    *watched_fd = n->t.fd;
+    loop_watch(w, n->wire.t.fd, TAG_NODE, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    *watched_fd = n->wire.t.fd;
     *watched_out = out;
 }
 
@@ -222,8 +222,8 @@ void loop_run(struct writer *w)
          * offering them left nothing to be sent. */
         pipeline_flush(n);
         work(w, mono_us());
-        if (router_pump(w) || n->lost || (ring_unsent(&n->ring) > 0 && !n->want_out) || router_stuck(w) ||
-            at_end(w))
+        if (router_pump(w) || n->lost || (ring_unsent(&n->wire.ring) > 0 && !n->wire.want_out) ||
+            router_stuck(w) || at_end(w))
             continue;
         watch_node(w, &watched_out, &watched_fd);
         got = epoll_wait(w->epoll, e, EVENTS, timeout_of(w, mono_us()));

@@ -174,7 +174,7 @@ static bool connections_open(struct writer *w)
     if (!n->info.cluster && w->opt.connections == 1 && w->opt.wait == 0 && !w->opt.at_least_once)
         return true;
     bool ok = cluster_open(w);
-    n->t.close(&n->t);
+    n->wire.t.close(&n->wire.t);
     return ok;
 }
 

@@ -15,16 +15,16 @@
 #include "together.h"
 #include "writer.h"
 
-#define READ_STEP ((size_t)64 << 10)
-#define CHUNK     ((size_t)256 << 10)
+#define CHUNK ((size_t)256 << 10)
+
+static const struct wire_calls calls;
 
 void node_init(struct node *n, struct writer *w)
 {
     memset(n, 0, sizeof *n);
     n->w = w;
-    n->t.fd = -1;
     n->since_select = SELECT_AFTER;
-    ring_init(&n->ring, RING_SIZE);
+    wire_init(&n->wire, RING_SIZE, &calls, n, &w->stats.bytes_out);
     n->unit = xcalloc(UNITS_MAX, sizeof *n->unit);
     pipeline_init(&n->a);
     groups_init(&n->b);
@@ -32,10 +32,7 @@ void node_init(struct node *n, struct writer *w)
 
 void node_free(struct node *n)
 {
-    if (n->t.fd >= 0)
-        n->t.close(&n->t);
-    replies_close(&n->in);
-    ring_free(&n->ring);
+    wire_free(&n->wire);
     free(n->unit);
     free(n->chunk);
     free(n->dbs.known);
@@ -57,13 +54,13 @@ void node_lose(struct node *n, const char *fmt, ...)
 
 bool node_room(const struct node *n, size_t len)
 {
-    size_t flying = (size_t)(n->ring.tail - n->ring.acked);
+    size_t flying = (size_t)(n->wire.ring.tail - n->wire.ring.acked);
     if (flying > 0 && flying + n->a.mset.len + n->a.parts.req.len + len > n->w->opt.window)
         return false;
     size_t need = len + pipeline_gathered(&n->a) + 64 + group_room(n->b.building);
     if (n->b.resend) /* path A must not crowd out the group that is to be sent again */
         need += group_room(n->b.flying);
-    return n->un + 4 < UNITS_MAX && ring_room(&n->ring) >= need;
+    return n->un + 4 < UNITS_MAX && ring_room(&n->wire.ring) >= need;
 }
 
 void node_unit(struct node *n, enum unit_kind kind, size_t len, unsigned keys, unsigned keyarg)
@@ -139,7 +136,7 @@ void node_select(struct node *n, uint32_t db)
     uint8_t *p = resp_len(req, '*', 2);
     p = resp_bulk(p, "SELECT", 6);
     p = resp_bulk(p, num, dec_u64(num, db));
-    ring_add(&n->ring, req, (size_t)(p - req));
+    ring_add(&n->wire.ring, req, (size_t)(p - req));
     node_unit(n, U_SELECT, (size_t)(p - req), 0, 0);
     n->selecting = true;
     n->select_db = db;
@@ -167,51 +164,27 @@ enum put node_want_db(struct node *n, uint32_t db)
 static void select_reply(struct node *n)
 {
     n->selecting = false;
-    if (n->reply_type != REDIS_REPLY_ERROR && n->reply_type != REDIS_REPLY_STATUS) {
+    if (n->wire.reply_type != REDIS_REPLY_ERROR && n->wire.reply_type != REDIS_REPLY_STATUS) {
         node_lose(n, "unexpected reply to SELECT");
         return;
     }
-    if (n->reply_type != REDIS_REPLY_ERROR) {
+    if (n->wire.reply_type != REDIS_REPLY_ERROR) {
         n->db = n->select_db;
         node_db_learn(n, n->db, true);
         return;
     }
     n->since_select = SELECT_AFTER;
-    switch (error_class(n->err, n->errlen)) {
-    case ERR_RETRY: node_refused(n, NULL, n->err, n->errlen); break;
-    case ERR_FATAL: node_fatal(n, "select_failed", n->err, n->errlen); break;
+    switch (error_class(n->wire.err, n->wire.errlen)) {
+    case ERR_RETRY: node_refused(n, NULL, n->wire.err, n->wire.errlen); break;
+    case ERR_FATAL: node_fatal(n, "select_failed", n->wire.err, n->wire.errlen); break;
     default:
         log_event(LOG_WARN, NO_FLOW, "event=no_such_db db=%u reply=%s", n->select_db,
-                  log_quote(n->err, n->errlen));
+                  log_quote(n->wire.err, n->wire.errlen));
         node_db_learn(n, n->select_db, false);
     }
 }
 
 /* ---- bytes out ---- */
-
-/* Returns false when the socket takes no more, or is gone. */
-static bool write_some(struct node *n, const uint8_t *p, size_t len, size_t *done)
-{
-    *done = 0;
-    ssize_t k = n->t.write(&n->t, p, len);
-    if (k >= 0) {
-        *done = (size_t)k;
-        n->w->stats.bytes_out += (uint64_t)k;
-        n->heard = n->now;
-        return true;
-    }
-    if (errno == EINTR)
-        return true;
-    if (errno == EAGAIN) {
-        n->want_out = true;
-        return false;
-    }
-    char why[200];
-    snprintf(why, sizeof why, "%s", transport_reason(&n->t));
-    node_receive(n); /* it may have said why before it closed */
-    node_lose(n, "writing: %s", why);
-    return false;
-}
 
 /* The file of a big request, behind the bytes in the ring. */
 static bool send_big(struct node *n, struct big *big)
@@ -231,7 +204,7 @@ static bool send_big(struct node *n, struct big *big)
             n->chunk_at = 0;
             n->chunk_n = (size_t)got;
         }
-        if (!write_some(n, n->chunk + n->chunk_at, n->chunk_n - n->chunk_at, &done))
+        if (!wire_write(&n->wire, n->chunk + n->chunk_at, n->chunk_n - n->chunk_at, &done))
             return false;
         n->chunk_at += done;
         big->sent += done;
@@ -245,21 +218,14 @@ static bool send_big(struct node *n, struct big *big)
 
 static bool send_ring(struct node *n)
 {
-    size_t done;
-    size_t len;
-    while ((len = suspect_sendable(n)) > 0) {
-        if (!write_some(n, ring_at(&n->ring, n->ring.sent), len, &done))
-            return false;
-        n->ring.sent += done;
-    }
-    return true;
+    return wire_send(&n->wire, suspect_sendable(n));
 }
 
 void node_send(struct node *n)
 {
-    if (n->lost || n->dead || n->t.fd < 0)
+    if (n->lost || n->dead || n->wire.t.fd < 0)
         return;
-    n->want_out = false;
+    n->wire.want_out = false;
     if (!send_ring(n))
         return;
     struct group *g = n->b.flying;
@@ -274,8 +240,6 @@ void node_send(struct node *n)
 static void reply_done(struct node *n)
 {
     const struct unit u = n->unit[n->uhead];
-    n->heard = n->now;
-    n->unheard = 0;
     if (u.kind == U_GROUP) {
         group_reply(n);
         return;
@@ -284,13 +248,14 @@ static void reply_done(struct node *n)
         parts_reply(n);
         return;
     }
-    if (n->ring.sent < n->ring.acked + u.len && n->reply_type != REDIS_REPLY_ERROR) {
+    if (n->wire.ring.sent < n->wire.ring.acked + u.len && n->wire.reply_type != REDIS_REPLY_ERROR) {
         node_lose(n, "a reply to half a request");
         return;
     }
     if (u.kind == U_SELECT)
         select_reply(n);
-    else if (u.kind == U_INFO && n->reply_type != REDIS_REPLY_STRING && n->reply_type != REDIS_REPLY_ERROR)
+    else if (u.kind == U_INFO && n->wire.reply_type != REDIS_REPLY_STRING &&
+             n->wire.reply_type != REDIS_REPLY_ERROR)
         node_lose(n, "unexpected reply to INFO");
     else if (u.kind == U_INFO)
         watch_replied(n->w);
@@ -298,66 +263,54 @@ static void reply_done(struct node *n)
         return;
     n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
     n->un--;
-    ring_ack(&n->ring, u.len);
+    ring_ack(&n->wire.ring, u.len);
     suspect_cleared(n);
 }
 
-/* A reply, or a part of one, that nothing was sent for. */
-static void unasked(struct node *n)
+static bool on_due(void *owner, bool *build, size_t *most)
 {
-    void *reply;
-    n->reply_type = 0;
-    if (replies_next(&n->in, false, REPLY_STRING, &reply) == 1 && n->reply_type == REDIS_REPLY_ERROR)
-        node_lose(n, "the server says %s", log_quote(n->err, n->errlen));
-    else
-        node_lose(n, "a reply that nobody asked for");
+    const struct node *n = owner;
+    (void)most;
+    if (n->un == 0 || n->wire.ring.sent == n->wire.ring.acked)
+        return false;
+    *build = n->unit[n->uhead].kind == U_INFO;
+    return true;
 }
 
-/* The next whole reply, acted on. False: none, or the connection is lost. */
-static bool next_reply(struct node *n)
+/* Of the reply to EXEC. */
+static void on_element(void *owner, int at, int type, const char *text, size_t len, long long number)
 {
-    void *reply;
-    if (replies_idle(&n->in))
-        return false;
-    if (n->un == 0 || n->ring.sent == n->ring.acked) {
-        unasked(n);
-        return false;
-    }
-    int got = replies_next(&n->in, false, REPLY_STRING, &reply);
-    if (got < 0)
-        node_lose(n, "malformed reply: %s", n->in.why);
-    if (got > 0)
-        reply_done(n);
-    return got > 0 && !n->lost;
+    struct node *n = owner;
+    if (n->un > 0 && n->unit[n->uhead].kind == U_PARTS)
+        parts_element(n, at, type, text, len);
+    else if (type == REDIS_REPLY_ERROR)
+        group_exec_error(n, at, text, len);
+    else
+        group_exec_reply(n, at, type, number);
 }
+
+static bool on_reply(void *owner, redisReply *built)
+{
+    struct node *n = owner;
+    if (built != NULL) {
+        n->wire.reply_type = built->type;
+        if (built->type == REDIS_REPLY_STRING)
+            watch_reply(n->w, built->str, built->len);
+    }
+    reply_done(n);
+    return !n->lost;
+}
+
+static void on_lose(void *owner, const char *why)
+{
+    node_lose(owner, "%s", why);
+}
+
+static const struct wire_calls calls = {on_due, on_element, on_reply, on_lose};
 
 void node_receive(struct node *n)
 {
-    static char in[READ_STEP];
-    for (;;) {
-        ssize_t k = n->t.read(&n->t, in, sizeof in);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0 && errno == EAGAIN)
-            return;
-        if (k <= 0) {
-            node_lose(n, "%s", k == 0 ? "closed by the server" : transport_reason(&n->t));
-            return;
-        }
-        n->unheard += (size_t)k;
-        if (n->unheard >= HEARD_STEP) {
-            n->heard = n->now;
-            n->unheard = 0;
-        }
-        if (!replies_feed(&n->in, in, (size_t)k)) {
-            node_lose(n, "reply reader: %s", n->in.why);
-            return;
-        }
-        while (next_reply(n))
-            ;
-        if (n->lost || (size_t)k < sizeof in)
-            return;
-    }
+    wire_receive(&n->wire);
 }
 
 /* ---- what is due ---- */
@@ -367,9 +320,9 @@ static bool check_silence(struct node *n, uint64_t now)
 {
     n->now = now;
     if (n->un == 0)
-        n->heard = now;
+        n->wire.heard = now;
     int limit = n->w->opt.reply_timeout;
-    if (limit == 0 || us_since(now, n->heard) < (uint64_t)limit * 1000000)
+    if (limit == 0 || us_since(now, n->wire.heard) < (uint64_t)limit * 1000000)
         return false;
     node_lose(n, "no reply for %d s", limit);
     return true;
@@ -403,7 +356,7 @@ int node_timeout(const struct node *n, uint64_t now)
     uint64_t held = together_until(n, now);
     if (held != 0 && (at == 0 || held < at))
         at = held;
-    uint64_t silence = n->heard + (uint64_t)n->w->opt.reply_timeout * 1000000;
+    uint64_t silence = n->wire.heard + (uint64_t)n->w->opt.reply_timeout * 1000000;
     if (n->un > 0 && n->w->opt.reply_timeout > 0 && (at == 0 || silence < at))
         at = silence;
     if (at == 0)

@@ -21,9 +21,7 @@
 #include "identity.h"
 #include "record.h"
 #include "patience.h"
-#include "reply.h"
-#include "ring.h"
-#include "sock.h"
+#include "wire.h"
 
 struct writer;
 
@@ -211,10 +209,7 @@ struct node {
     struct writer *w;
     char host[256]; /* connected to */
     char port[8];
-    struct transport t; /* fd -1: not connected */
-    bool want_out;      /* the socket did not take everything */
-    struct replies in;
-    struct ring ring;
+    struct wire wire;
     struct unit *unit; /* ring of UNITS_MAX */
     uint32_t uhead, un;
     struct pipeline a;
@@ -235,8 +230,6 @@ struct node {
     bool reached;   /* somebody has answered, so that it is worth trying again */
     bool replica;   /* it refuses writes as a replica: to be explained */
     uint64_t now;   /* mono_us when node_work was called last */
-    uint64_t heard; /* mono_us: bytes went, a reply came, or so many bytes of one, or nothing was awaited */
-    size_t unheard; /* bytes of a reply that came since */
     bool lost;
     bool dead; /* the target refuses everything: nothing more is sent */
     char lost_why[400];
@@ -250,12 +243,6 @@ struct node {
     uint64_t lost_since;   /* mono_us of the first of a row of losses without progress; 0: none */
     unsigned lost_wait;    /* ms to wait before looking for the target again */
     uint64_t connected_at; /* mono_us */
-
-    /* the reply being read */
-    char err[256]; /* the text of an error, a status or a string */
-    size_t errlen;
-    int reply_type;
-    int reply_elements;
 };
 
 void node_init(struct node *n, struct writer *w);
@@ -368,8 +355,7 @@ void group_work(struct node *n, uint64_t now);
 void group_reply(struct node *n); /* one top-level reply */
 /* What is inside the reply to EXEC, seen while that is read: the answer to command number element. */
 void group_exec_error(struct node *n, int element, const char *text, size_t len);
-void group_exec_reply(struct node *n, int element, int type);
-void group_exec_integer(struct node *n, int element, long long value);
+void group_exec_reply(struct node *n, int element, int type, long long number);
 void group_big_sent(struct node *n);      /* the file of a big request went out */
 size_t group_room(const struct group *g); /* bytes it will take at most */
 bool groups_quiet(const struct node *n);

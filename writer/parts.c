@@ -154,10 +154,10 @@ static void send(struct node *n, unsigned count)
     size_t len = count < p->n ? p->v[count].off : p->req.len;
     bool one = count == 1;
     if (!one)
-        ring_add(&n->ring, multi, MULTI);
-    ring_add(&n->ring, p->req.p, len);
+        ring_add(&n->wire.ring, multi, MULTI);
+    ring_add(&n->wire.ring, p->req.p, len);
     if (!one)
-        ring_add(&n->ring, exec, EXEC);
+        ring_add(&n->wire.ring, exec, EXEC);
     node_unit(n, one ? U_ONE : U_PARTS, len + (one ? 0 : MULTI + EXEC), count, p->v[0].k.keyarg);
     a->outstanding++;
     for (unsigned i = 0; i < count; i++)
@@ -275,7 +275,7 @@ void parts_element(struct node *n, int element, int type, const char *text, size
         return;
     }
     const struct inkey *k = part_of(n, p->looked++);
-    const uint8_t *request = ring_at(&n->ring, p->at);
+    const uint8_t *request = ring_at(&n->wire.ring, p->at);
     p->at += k->len;
     if (type == REDIS_REPLY_ERROR) {
         if (error_class(text, len) == ERR_FATAL) /* what was carried out all the same is said below */
@@ -290,23 +290,23 @@ static void queued_error(struct node *n, unsigned i)
 {
     struct parts *p = &n->a.parts;
     const struct inkey *k = part_of(n, i);
-    uint64_t at = n->ring.acked + MULTI;
-    switch (error_class(n->err, n->errlen)) {
+    uint64_t at = n->wire.ring.acked + MULTI;
+    switch (error_class(n->wire.err, n->wire.errlen)) {
     case ERR_RETRY: {
         for (unsigned j = 0; j < i; j++)
             at += part_of(n, j)->len;
-        struct named what = {ring_at(&n->ring, at), k->len, k->keyarg, k->len};
+        struct named what = {ring_at(&n->wire.ring, at), k->len, k->keyarg, k->len};
         p->retry = true;
-        node_refused(n, &what, n->err, n->errlen);
+        node_refused(n, &what, n->wire.err, n->wire.errlen);
         return;
     }
     case ERR_FATAL:
     case ERR_REDIRECT:
         p->broken = true;
-        node_fatal(n, "target_refuses", n->err, n->errlen);
+        node_fatal(n, "target_refuses", n->wire.err, n->wire.errlen);
         return;
     case ERR_DATA:
-    case ERR_CONFLICT: note_fault(n, i, n->err, n->errlen);
+    case ERR_CONFLICT: note_fault(n, i, n->wire.err, n->wire.errlen);
     }
 }
 
@@ -356,12 +356,12 @@ static void pass(struct pipeline *a, unsigned keys)
 static void settle(struct node *n, const struct unit *u, struct rest *rest)
 {
     struct parts *p = &n->a.parts;
-    uint64_t at = n->ring.acked + MULTI;
+    uint64_t at = n->wire.ring.acked + MULTI;
     size_t next = 0, len;
     const char *text;
     for (unsigned i = 0; i < u->keys; i++) {
         struct inkey k = *part_of(n, i);
-        const uint8_t *request = ring_at(&n->ring, at);
+        const uint8_t *request = ring_at(&n->wire.ring, at);
         bool failed = fault_of(p, &next, i, &text, &len);
         at += k.len;
         if (failed)
@@ -377,16 +377,16 @@ static void settle(struct node *n, const struct unit *u, struct rest *rest)
 static void aborted(struct node *n, const struct unit *u)
 {
     struct parts *p = &n->a.parts;
-    bool named = error_class(n->err, n->errlen) == ERR_RETRY;
+    bool named = error_class(n->wire.err, n->wire.errlen) == ERR_RETRY;
     if (named) {
         const struct inkey *k = part_of(n, 0);
-        struct named what = {ring_at(&n->ring, n->ring.acked + MULTI), k->len, k->keyarg, u->len};
-        node_refused(n, &what, n->err, n->errlen);
+        struct named what = {ring_at(&n->wire.ring, n->wire.ring.acked + MULTI), k->len, k->keyarg, u->len};
+        node_refused(n, &what, n->wire.err, n->wire.errlen);
     }
     if (named || p->retry) {
         pipeline_keep(n, u);
     } else if (p->faults.len == 0) {
-        node_fatal(n, "group_aborted", n->err, n->errlen);
+        node_fatal(n, "group_aborted", n->wire.err, n->wire.errlen);
         pipeline_release_keys(n, u->keys, false);
     } else {
         struct rest rest = {.n = 0};
@@ -400,13 +400,13 @@ static void done(struct node *n, const struct unit *u)
     n->a.outstanding--;
     n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
     n->un--;
-    ring_ack(&n->ring, u->len);
+    ring_ack(&n->wire.ring, u->len);
     suspect_cleared(n);
 }
 
 static bool is_status(const struct node *n, const char *text)
 {
-    return n->reply_type == REDIS_REPLY_STATUS && strcmp(n->err, text) == 0;
+    return n->wire.reply_type == REDIS_REPLY_STATUS && strcmp(n->wire.err, text) == 0;
 }
 
 /* The reply to MULTI. */
@@ -416,10 +416,10 @@ static void opened(struct node *n)
     p->retry = p->strange = p->broken = false;
     p->looked = 0;
     p->faults.len = 0;
-    p->at = n->ring.acked + MULTI;
-    if (n->reply_type == REDIS_REPLY_ERROR) {
+    p->at = n->wire.ring.acked + MULTI;
+    if (n->wire.reply_type == REDIS_REPLY_ERROR) {
         p->broken = true;
-        node_fatal(n, "multi_refused", n->err, n->errlen);
+        node_fatal(n, "multi_refused", n->wire.err, n->wire.errlen);
     } else if (!is_status(n, "OK")) {
         node_lose(n, "unexpected reply to MULTI");
     }
@@ -429,7 +429,7 @@ void parts_reply(struct node *n)
 {
     struct parts *p = &n->a.parts;
     const struct unit u = n->unit[n->uhead];
-    bool error = n->reply_type == REDIS_REPLY_ERROR;
+    bool error = n->wire.reply_type == REDIS_REPLY_ERROR;
     unsigned i = p->replied++;
     if (i == 0) {
         opened(n);
@@ -442,23 +442,23 @@ void parts_reply(struct node *n)
         pipeline_release_keys(n, u.keys, false);
         p->replied = 0;
         done(n, &u);
-    } else if (n->ring.sent >= n->ring.acked + u.len && n->reply_type == REDIS_REPLY_ARRAY &&
-               n->reply_elements == (int)u.keys && p->looked == u.keys && !p->strange) {
+    } else if (n->wire.ring.sent >= n->wire.ring.acked + u.len && n->wire.reply_type == REDIS_REPLY_ARRAY &&
+               n->wire.reply_elements == (int)u.keys && p->looked == u.keys && !p->strange) {
         n->confirmed_a++;
         n->progress = true;
         settle(n, &u, NULL);
         p->replied = 0;
         done(n, &u);
         node_succeeded(n);
-    } else if (error && error_is_execabort(n->err, n->errlen)) {
+    } else if (error && error_is_execabort(n->wire.err, n->wire.errlen)) {
         aborted(n, &u);
         p->replied = 0;
         done(n, &u);
     } else {
         /* Older servers leave a refused EXEC's transaction open: a new connection knows where it stands. */
         node_lose(n, "unexpected reply to EXEC: %s",
-                  error ? log_quote(n->err, n->errlen)
-                  : n->reply_type != REDIS_REPLY_ARRAY || n->reply_elements != (int)u.keys
+                  error ? log_quote(n->wire.err, n->wire.errlen)
+                  : n->wire.reply_type != REDIS_REPLY_ARRAY || n->wire.reply_elements != (int)u.keys
                       ? "another number of replies"
                       : "a reply that its request cannot get");
     }
@@ -490,12 +490,12 @@ static unsigned keep_keys(struct node *n, const struct unit *u)
     unsigned units = 0;
     for (unsigned first = 0; first < u->keys; first++) {
         struct rest rest = {.n = 0};
-        uint64_t at = n->ring.acked + MULTI;
+        uint64_t at = n->wire.ring.acked + MULTI;
         if (!part_of(n, first)->holds)
             continue;
         for (unsigned i = 0; i < u->keys; at += part_of(n, i++)->len)
             if (part_of(n, i)->key == part_of(n, first)->key)
-                rest_add(&rest, part_of(n, i), ring_at(&n->ring, at));
+                rest_add(&rest, part_of(n, i), ring_at(&n->wire.ring, at));
         rest_keep(n, &rest);
         units++;
     }
@@ -505,12 +505,12 @@ static unsigned keep_keys(struct node *n, const struct unit *u)
 /* Each request for itself, of one key: the last holds it. */
 static unsigned keep_requests(struct node *n, const struct unit *u)
 {
-    uint64_t at = n->ring.acked + MULTI;
+    uint64_t at = n->wire.ring.acked + MULTI;
     for (unsigned i = 0; i < u->keys; i++) {
         struct rest rest = {.n = 0};
         struct inkey k = *part_of(n, i);
         k.holds = i + 1u == u->keys;
-        rest_add(&rest, &k, ring_at(&n->ring, at));
+        rest_add(&rest, &k, ring_at(&n->wire.ring, at));
         rest_keep(n, &rest);
         at += k.len;
     }
@@ -521,14 +521,14 @@ unsigned parts_give_up(struct node *n, const struct unit *u, const char *text, s
 {
     bool once;
     unsigned instead = 0, keys = keys_in(n, u, &once);
-    uint64_t at = n->ring.acked + MULTI;
+    uint64_t at = n->wire.ring.acked + MULTI;
     if (keys > 1)
         instead = keep_keys(n, u);
     else if (!once)
         instead = keep_requests(n, u);
     for (unsigned i = 0; i < u->keys && instead == 0; i++) {
         struct inkey k = *part_of(n, i);
-        pipeline_data_error(n, &k, ring_at(&n->ring, at), k.len, text, len);
+        pipeline_data_error(n, &k, ring_at(&n->wire.ring, at), k.len, text, len);
         pipeline_release(n, &k, false);
         at += k.len;
     }

@@ -54,8 +54,8 @@ static void flush_mset(struct node *n)
         len = (size_t)(p - head) + sizeof mset_name - 1;
         n->w->stats.msets++;
     }
-    ring_add(&n->ring, head, len);
-    ring_add(&n->ring, a->mset.p, a->mset.len);
+    ring_add(&n->wire.ring, head, len);
+    ring_add(&n->wire.ring, a->mset.p, a->mset.len);
     node_unit(n, a->mset_n == 1 ? U_ONE : U_MSET, len + a->mset.len, a->mset_n, 1);
     a->outstanding++;
     for (unsigned i = 0; i < a->mset_n; i++)
@@ -89,7 +89,7 @@ static void gather(struct node *n, const struct rec *r, const uint8_t *payload, 
 
 static void send_one(struct node *n, const struct rec *r, const uint8_t *payload, struct inkey k)
 {
-    ring_add(&n->ring, payload, r->len);
+    ring_add(&n->wire.ring, payload, r->len);
     node_unit(n, U_ONE, r->len, 1, r->keyarg);
     pipeline_push_key(&n->a, &k);
     n->a.outstanding++;
@@ -174,7 +174,7 @@ void pipeline_keep(struct node *n, const struct unit *u)
 {
     struct pipeline *a = &n->a;
     pipeline_compact(n);
-    if (buf_add(&a->again, ring_at(&n->ring, n->ring.acked), u->len) < 0 ||
+    if (buf_add(&a->again, ring_at(&n->wire.ring, n->wire.ring.acked), u->len) < 0 ||
         buf_add(&a->again_unit, u, sizeof *u) < 0)
         writer_fail(n->w, EXIT_CANNOT, "event=too_much_refused");
     keep_keys(a, u->keys);
@@ -186,7 +186,7 @@ static void keep_parts(struct node *n, const struct unit *u)
 {
     struct pipeline *a = &n->a;
     pipeline_compact(n);
-    const uint8_t *p = ring_at(&n->ring, n->ring.acked);
+    const uint8_t *p = ring_at(&n->wire.ring, n->wire.ring.acked);
     const uint8_t *name = memchr(p, '\n', u->len);
     p = name + 1 + sizeof mset_name - 1;
     for (unsigned i = 0; i < u->keys; i++) {
@@ -220,21 +220,22 @@ void pipeline_data_error(struct node *n, const struct inkey *k, const uint8_t *r
 /* The first unit in flight, which is one request. */
 static void data_error(struct node *n, const struct unit *u, const char *text, size_t len)
 {
-    pipeline_data_error(n, &n->a.key[n->a.khead], ring_at(&n->ring, n->ring.acked), u->len, text, len);
+    pipeline_data_error(n, &n->a.key[n->a.khead], ring_at(&n->wire.ring, n->wire.ring.acked), u->len, text,
+                        len);
 }
 
 static void unit_error(struct node *n, const struct unit *u)
 {
     struct named what;
-    switch (error_class(n->err, n->errlen)) {
+    switch (error_class(n->wire.err, n->wire.errlen)) {
     case ERR_RETRY:
-        what = (struct named){ring_at(&n->ring, n->ring.acked), u->len, u->keyarg, u->len};
+        what = (struct named){ring_at(&n->wire.ring, n->wire.ring.acked), u->len, u->keyarg, u->len};
         pipeline_keep(n, u);
-        node_refused(n, &what, n->err, n->errlen);
+        node_refused(n, &what, n->wire.err, n->wire.errlen);
         return;
     case ERR_FATAL:
     case ERR_REDIRECT:
-        node_fatal(n, "target_refuses", n->err, n->errlen);
+        node_fatal(n, "target_refuses", n->wire.err, n->wire.errlen);
         pipeline_release_keys(n, u->keys, false);
         return;
     case ERR_DATA:
@@ -244,7 +245,7 @@ static void unit_error(struct node *n, const struct unit *u)
         keep_parts(n, u);
         return;
     }
-    data_error(n, u, n->err, n->errlen);
+    data_error(n, u, n->wire.err, n->wire.errlen);
     pipeline_release_keys(n, u->keys, false);
 }
 
@@ -268,16 +269,16 @@ unsigned pipeline_give_up(struct node *n, const char *text, size_t len)
     }
     n->uhead = (n->uhead + 1) & (UNITS_MAX - 1);
     n->un--;
-    ring_ack(&n->ring, u.len);
+    ring_ack(&n->wire.ring, u.len);
     return instead;
 }
 
 bool pipeline_reply(struct node *n, const struct unit *u)
 {
-    bool error = n->reply_type == REDIS_REPLY_ERROR;
-    if (!error &&
-        (u->kind == U_MSET ? n->reply_type != REDIS_REPLY_STATUS
-                           : !reply_fits(ring_at(&n->ring, n->ring.acked), u->len, n->reply_type))) {
+    bool error = n->wire.reply_type == REDIS_REPLY_ERROR;
+    if (!error && (u->kind == U_MSET ? n->wire.reply_type != REDIS_REPLY_STATUS
+                                     : !reply_fits(ring_at(&n->wire.ring, n->wire.ring.acked), u->len,
+                                                   n->wire.reply_type))) {
         node_lose(n, "unexpected reply to a request");
         return false;
     }
@@ -310,7 +311,7 @@ void pipeline_again(struct node *n)
         memcpy(&u, a->again_unit.p + a->again_unit_at, sizeof u);
         if (!node_room(n, u.len) || a->kn + u.keys > KEYS_MAX)
             return;
-        ring_add(&n->ring, a->again.p + a->again_at, u.len);
+        ring_add(&n->wire.ring, a->again.p + a->again_at, u.len);
         node_unit(n, (enum unit_kind)u.kind, u.len, u.keys, u.keyarg);
         for (unsigned i = 0; i < u.keys; i++, a->again_key_at += sizeof *a->key) {
             struct inkey k;

@@ -41,8 +41,8 @@ static void take_back(struct conn *c)
     c->un--;
     c->replied--;
     c->replied_bytes -= len;
-    c->ring.sent -= len;
-    c->ring.tail -= len;
+    c->wire.ring.sent -= len;
+    c->wire.ring.tail -= len;
 }
 
 static void refused(struct conn *c, const redisReply *r)
@@ -101,7 +101,7 @@ void replicas_ask(struct conn *c)
 {
     char n[16], ms[16];
     int most = c->w->opt.reply_timeout;
-    if (c->waiting || c->since_wait == 0 || c->lost || c->un + 4 >= c->cap || ring_room(&c->ring) < 128)
+    if (c->waiting || c->since_wait == 0 || c->lost || c->un + 4 >= c->cap || ring_room(&c->wire.ring) < 128)
         return;
     if (c->since_wait < WAIT_UNITS && c->un > c->replied && STAILQ_EMPTY(&c->safe))
         return;

@@ -123,7 +123,7 @@ static bool pump_once(struct writer *w)
         any |= pump_input(w, one);
         if (w->cluster != NULL)
             cluster_push(w);
-        else if (ring_unsent(&w->node.ring) >= SEND_STEP ||
+        else if (ring_unsent(&w->node.wire.ring) >= SEND_STEP ||
                  (w->node.b.building->n > 0 && w->node.b.flying == NULL))
             node_work(&w->node, mono_us());
     }

@@ -32,7 +32,7 @@ static bool from_key(struct writer *w, struct saved_vector *v)
         return false;
     redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
     if (r == NULL) {
-        target_lose(n, "HGETALL", call_reason(&n->t));
+        target_lose(n, "HGETALL", call_reason(&n->wire.t));
         return false;
     }
     bool ok = reply_is_hash(r);

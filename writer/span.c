@@ -355,20 +355,20 @@ static void on_reply(struct conn *c, void *arg, const redisReply *r)
         lost_at(s, c->why);
         return;
     }
-    if (c->in.cut && !s->large) { /* again, with room for it */
+    if (c->wire.in.cut && !s->large) { /* again, with room for it */
         s->large = true;
         again(s, 0, NULL);
         return;
     }
     if (r->type == REDIS_REPLY_ERROR) {
-        if (!c->in.cut && cluster_detour(c, s->tries, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        if (!c->wire.in.cut && cluster_detour(c, s->tries, r->str, r->len, &due, &ask) != DETOUR_NONE) {
             struct named what = {s->req.p, s->req.len, 1, s->req.len};
             plight_refused(s->w, &s->plight, &what, r->str, r->len);
             again(s, due, ask);
             return;
         }
         static const char large[] = "ERR a value is too large to be carried from one node to another";
-        fault(s, c->in.cut ? large : r->str, c->in.cut ? sizeof large - 1 : r->len);
+        fault(s, c->wire.in.cut ? large : r->str, c->wire.in.cut ? sizeof large - 1 : r->len);
         advance(s);
         return;
     }

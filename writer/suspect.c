@@ -93,7 +93,7 @@ static unsigned in_group(const struct node *n)
 
 bool suspect_in_flight(const struct node *n)
 {
-    return n->un > 0 && n->ring.sent > n->ring.acked && n->unit[n->uhead].kind != U_SELECT &&
+    return n->un > 0 && n->wire.ring.sent > n->wire.ring.acked && n->unit[n->uhead].kind != U_SELECT &&
            n->unit[n->uhead].kind != U_INFO;
 }
 
@@ -102,7 +102,7 @@ void suspect_lost(struct node *n)
     const struct unit *first = &n->unit[n->uhead];
     if (!suspect_in_flight(n) || n->blameless)
         return;
-    bool one = n->ring.sent <= n->ring.acked + first->len;
+    bool one = n->wire.ring.sent <= n->wire.ring.acked + first->len;
     if (first->kind == U_GROUP && !n->b.flying->single)
         one &= in_group(n) <= 1;
     n->losses++;
@@ -117,11 +117,11 @@ void suspect_lost(struct node *n)
 
 size_t suspect_sendable(const struct node *n)
 {
-    size_t all = ring_unsent(&n->ring);
+    size_t all = ring_unsent(&n->wire.ring);
     if (n->alone == 0 || n->un == 0)
         return all;
-    uint64_t end = n->ring.acked + n->unit[n->uhead].len;
-    size_t first = end > n->ring.sent ? (size_t)(end - n->ring.sent) : 0;
+    uint64_t end = n->wire.ring.acked + n->unit[n->uhead].len;
+    size_t first = end > n->wire.ring.sent ? (size_t)(end - n->wire.ring.sent) : 0;
     return first < all ? first : all;
 }
 

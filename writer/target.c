@@ -29,7 +29,7 @@ redisReply *target_call(struct node *n, int timeout_ms, ...)
     va_start(ap, timeout_ms);
     unsigned argc = call_collect(arg, ap);
     va_end(ap);
-    return call_argv(&n->t, timeout_ms, arg, argc);
+    return call_argv(&n->wire.t, timeout_ms, arg, argc);
 }
 
 void target_lose(struct node *n, const char *command, const char *why)
@@ -44,9 +44,9 @@ static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_
 {
     uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
     for (;;) {
-        redisReply *r = call_argv(&n->t, timeout_ms, arg, argc);
+        redisReply *r = call_argv(&n->wire.t, timeout_ms, arg, argc);
         if (r == NULL)
-            target_lose(n, arg[0], call_reason(&n->t));
+            target_lose(n, arg[0], call_reason(&n->wire.t));
         if (r == NULL || r->type != REDIS_REPLY_ERROR || error_class(r->str, r->len) != ERR_RETRY ||
             mono_us() >= give_up || writer_signals() >= 2)
             return r;
@@ -150,9 +150,9 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
 {
     uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
     for (;;) {
-        redisReply *r = call_request(&n->t, timeout_ms, request, len);
+        redisReply *r = call_request(&n->wire.t, timeout_ms, request, len);
         if (r == NULL) {
-            target_lose(n, what, call_reason(&n->t));
+            target_lose(n, what, call_reason(&n->wire.t));
             return false;
         }
         if (r->type != REDIS_REPLY_ERROR)

@@ -201,7 +201,7 @@ static void ask(struct writer *w)
         ask_nodes(w->cluster);
     } else if (w->watch.asked == 0 && w->session.stage == ST_RUN && single_takes(&w->node)) {
         pipeline_flush(&w->node);
-        ring_add(&w->node.ring, info_stats, sizeof info_stats - 1);
+        ring_add(&w->node.wire.ring, info_stats, sizeof info_stats - 1);
         node_unit(&w->node, U_INFO, sizeof info_stats - 1, 0, 0);
         w->watch.asked++;
     }
@@ -251,7 +251,7 @@ static struct state conn_state(const struct conn *c, uint64_t now)
     bool ready = c->state == CONN_READY && !c->lost;
     /* One that is not there is no trouble before something waits for it. */
     bool lost = !ready && c->w->cluster->needed_since != 0 && c->why[0] != '\0';
-    return state_of(lost, c->why, &c->patience, ready && c->un > c->replied, c->heard, now);
+    return state_of(lost, c->why, &c->patience, ready && c->un > c->replied, c->wire.heard, now);
 }
 
 /* Of several connections, the first that is not well. */
@@ -260,7 +260,7 @@ static struct state target_state(const struct writer *w, uint64_t now)
     const struct node *n = &w->node;
     struct state s = {"ok", ""};
     if (w->cluster == NULL)
-        return state_of(n->lost, n->lost_why, &n->patience, n->un > 0, n->heard, now);
+        return state_of(n->lost, n->lost_why, &n->patience, n->un > 0, n->wire.heard, now);
     for (unsigned i = 0; i < w->cluster->nconn && strcmp(s.name, "ok") == 0; i++)
         s = conn_state(w->cluster->conn[i], now);
     return s;
