@@ -10,6 +10,7 @@
 #include "io.h"
 #include "log.h"
 #include "request.h"
+#include "suspect.h"
 #include "writer.h"
 
 #define TRY_MS     10u
@@ -101,7 +102,7 @@ void cluster_accepted(struct conn *c)
     c->w->cluster->given_up = 0;
 }
 
-void cluster_confirmed(struct conn *c, const struct cunit *u)
+static void on_confirmed(struct conn *c, const struct cunit *u)
 {
     cluster_accepted(c);
     if ((u->flags & CF_GUARDED) != 0)
@@ -231,7 +232,7 @@ static bool unit_there(struct writer *w, const struct conn *c, const struct cuni
     return true;
 }
 
-void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
+static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
     struct writer *w = c->w;
     struct cnode *ask;
@@ -239,24 +240,24 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     if (unit_there(w, c, u, bytes)) {
         cluster_finish(w, u, false);
         u->kind = CU_GONE;
-        return;
+        return false;
     }
     if (u->probe != 0 && c->wire.reply_type == REDIS_REPLY_INTEGER)
         probe_answer(w, u->probe, c->wire.number);
     if (c->wire.reply_type != REDIS_REPLY_ERROR) {
         if (!reply_fits(bytes, u->len, c->wire.reply_type))
             conn_lose(c, "unexpected reply to a request");
-        return;
+        return true;
     }
     if (u->probe != 0 && probe_fails(c->wire.err, c->wire.errlen)) {
         probe_refused(w, u->probe, c->wire.err, c->wire.errlen);
         cluster_finish(w, u, false);
         u->kind = CU_GONE;
-        return;
+        return false;
     }
     if ((u->flags & CF_RESENT) != 0 && request_shows_repeat(bytes, u->len) &&
         error_of_repeat(c->wire.err, c->wire.errlen))
-        return; /* so it had been carried out */
+        return true; /* so it had been carried out */
     if (cluster_detour(c, u->tries, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
         struct named what = {bytes, u->len, u->keyarg, u->len};
         plight_refused(w, &u->plight, &what, c->wire.err, c->wire.errlen);
@@ -267,4 +268,42 @@ void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         cluster_finish(w, u, false);
     }
     u->kind = CU_GONE;
+    return false;
 }
+
+/* ---- the connection is lost ---- */
+
+/* Requests that may have been carried out although no reply came: sent again, they may count twice. */
+static void note_doubtful(struct conn *c, struct cunit *u, bool sent, const uint8_t *bytes)
+{
+    if (!sent || (u->flags & CF_IDEMPOTENT) != 0)
+        return;
+    u->flags |= CF_RESENT;
+    if (!request_shows_repeat(bytes, u->len))
+        cluster_doubtful(c->w, u, bytes);
+}
+
+/* One that was lost on its way, and shows to be the reason, is a data error. */
+static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool sent)
+{
+    struct writer *w = c->w;
+    if (sent && c->state == CONN_READY)
+        plight_lost(&u->plight, c);
+    if (sent && plight_hopeless(&u->plight) && suspect_found(w, &w->cluster->given_up)) {
+        const char *text = suspect_text(c->why);
+        cluster_unit_error(w, u, bytes, text, strlen(text));
+        cluster_finish(w, u, false);
+        return;
+    }
+    cluster_displace(w, u, bytes, 0, NULL);
+}
+
+static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
+{
+    note_doubtful(c, u, how->sent, bytes);
+    if (how->sent)
+        u->flags |= CF_AGAIN;
+    displace(c, u, bytes, how->sent && !how->answered);
+}
+
+const struct unit_calls cluster_request = {.reply = on_reply, .confirmed = on_confirmed, .lost = on_lost};

@@ -91,6 +91,9 @@ void bigjob_free(struct bigjob *j)
 
 static void again(struct bigjob *j, uint64_t due, struct cnode *ask);
 static void done(struct conn *c, void *arg, bool ok);
+static void suspect(const struct conn *c, struct bigjob *j);
+static void lost(struct bigjob *j);
+static const struct unit_calls large;
 
 /* MULTI, or the position: what is wrong with it EXEC will say. */
 static void on_queued(struct conn *c, void *arg, const redisReply *r)
@@ -129,7 +132,7 @@ static void strange(struct conn *c, struct bigjob *j, const char *why)
 {
     conn_lose(c, "%s", why);
     c->lost_alone = c->probing;
-    bigjob_suspect(c, j);
+    suspect(c, j);
 }
 
 /* May the request be answered by this type? */
@@ -144,7 +147,7 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
     struct bigjob *j = arg;
     const redisReply *last = NULL;
     if (r == NULL) {
-        bigjob_suspect(c, j);
+        suspect(c, j);
         j->doubt = true;
         again(j, 0, NULL);
         return;
@@ -234,12 +237,13 @@ static bool is_done(struct bigjob *j)
 
 /* ---- sending ---- */
 
-bool bigjob_bytes(struct bigjob *j, const uint8_t **p, size_t *n)
+static bool next_bytes(void *arg, const uint8_t **p, size_t *n)
 {
+    struct bigjob *j = arg;
     if (j->sent == j->size) {
         free(j->chunk);
         j->chunk = NULL;
-        j->c->big = NULL; /* others may follow */
+        j->c->big = (struct cunit){.kind = 0}; /* others may follow */
         if (j->exact)
             send_exec(j);
         return false;
@@ -267,8 +271,9 @@ bool bigjob_bytes(struct bigjob *j, const uint8_t **p, size_t *n)
     return true;
 }
 
-void bigjob_sent(struct bigjob *j, size_t n)
+static void bytes_sent(void *arg, size_t n)
 {
+    struct bigjob *j = arg;
     j->sent += n;
     j->chunk_at += n;
 }
@@ -307,12 +312,12 @@ void bigjob_work(struct bigjob *j, uint64_t now)
     }
     if (j->exact)
         begin_exact(c, j);
-    struct cunit u = {.kind = CU_BIG, .arg = j, .slot = (uint16_t)j->slot};
+    struct cunit u = {.kind = CU_BIG, .calls = &large, .arg = j, .slot = (uint16_t)j->slot};
     conn_add(c, &u, "", 0);
     j->sent = 0;
     j->chunk_at = j->chunk_n = 0;
     j->c = c;
-    c->big = j;
+    c->big = u;
     c->big_at = c->wire.ring.tail;
 }
 
@@ -336,7 +341,7 @@ static void done(struct conn *c, void *arg, bool ok)
         return;
     }
     if (!ok) {
-        bigjob_lost(j);
+        lost(j);
         return;
     }
     static const char odd[] = "ERR the target answered what this request cannot get";
@@ -351,11 +356,11 @@ static uint32_t ticket(const struct bigjob *j)
     return j->big == NULL || (j->r.flags & RF_LIVE) != 0 ? TICKET_NONE : (uint32_t)j->mark;
 }
 
-void bigjob_reply(struct conn *c, struct bigjob *j)
+static void answered(struct conn *c, struct bigjob *j)
 {
     uint64_t due;
     struct cnode *ask;
-    if (c->big == j) { /* refused before all of it was sent: the rest still has to go */
+    if (c->big.arg == j) { /* refused before all of it was sent: the rest still has to go */
         if (c->wire.reply_type == REDIS_REPLY_ERROR && error_class(c->wire.err, c->wire.errlen) == ERR_FATAL)
             (void)cluster_detour(c, j->tries, c->wire.err, c->wire.errlen, &due, &ask);
         if (c->wire.reply_type == REDIS_REPLY_ERROR)
@@ -382,7 +387,7 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
     }
     if (c->wire.reply_type != REDIS_REPLY_ERROR && !answers(j, c->wire.reply_type)) {
         strange(c, j, "unexpected reply to a large request");
-        bigjob_lost(j);
+        lost(j);
         return;
     }
     if (c->wire.reply_type != REDIS_REPLY_ERROR) {
@@ -403,7 +408,7 @@ void bigjob_reply(struct conn *c, struct bigjob *j)
     j->fn(j->w, j->arg, c->wire.err, c->wire.errlen);
 }
 
-void bigjob_suspect(const struct conn *c, struct bigjob *j)
+static void suspect(const struct conn *c, struct bigjob *j)
 {
     if (c->state != CONN_READY)
         return;
@@ -411,7 +416,7 @@ void bigjob_suspect(const struct conn *c, struct bigjob *j)
     strlcpy(j->lost, c->why, sizeof j->lost);
 }
 
-void bigjob_lost(struct bigjob *j)
+static void lost(struct bigjob *j)
 {
     if (j->exact) {
         if (!j->whole) /* else EXEC will be lost, too */
@@ -429,6 +434,25 @@ void bigjob_lost(struct bigjob *j)
     }
     again(j, 0, NULL);
 }
+
+static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
+{
+    (void)bytes;
+    answered(c, u->arg);
+    return false;
+}
+
+static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
+{
+    (void)bytes;
+    if (how->answered)
+        return;
+    suspect(c, u->arg);
+    lost(u->arg);
+}
+
+static const struct unit_calls large = {
+    .reply = on_reply, .lost = on_lost, .bytes = next_bytes, .sent = bytes_sent};
 
 /* ---- of a record ---- */
 

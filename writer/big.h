@@ -28,11 +28,4 @@ struct bigjob *bigjob_memory(struct writer *w, const struct rec *r, unsigned slo
 void bigjob_work(struct bigjob *j, uint64_t now); /* send it as soon as a connection takes it */
 void bigjob_free(struct bigjob *j);               /* only when it is not on a connection */
 
-/* For a connection: the next bytes to be written (false: all are), how many were, the reply, the loss. */
-bool bigjob_bytes(struct bigjob *j, const uint8_t **p, size_t *n);
-void bigjob_sent(struct bigjob *j, size_t n);
-void bigjob_reply(struct conn *c, struct bigjob *j);
-void bigjob_lost(struct bigjob *j);
-void bigjob_suspect(const struct conn *c, struct bigjob *j); /* its connection is lost, with it in flight */
-
 #endif

@@ -22,6 +22,8 @@ struct fault {
     uint32_t element, len;
 };
 
+static const struct unit_calls requests, end;
+
 struct bundles *bundles_new(bool gathers)
 {
     struct bundles *b = xcalloc(1, sizeof *b);
@@ -127,6 +129,7 @@ struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t 
 struct cunit bundle_unit(struct bundle *t)
 {
     return (struct cunit){.kind = CU_EXEC,
+                          .calls = &end,
                           .arg = t,
                           .flow = t->flow,
                           .slot = t->slot,
@@ -223,7 +226,7 @@ static bool give_up(struct conn *c, struct bundle *t)
 /* MULTI and what stands behind it, as one unit that has a reply to each. */
 static void put_requests(struct conn *c, struct bundle *t)
 {
-    struct cunit part = {.kind = CU_QUEUED, .arg = t, .mark = 1};
+    struct cunit part = {.kind = CU_QUEUED, .calls = &requests, .arg = t, .mark = 1};
     bool all = t->step < 0;
     for (unsigned i = 0; i < t->n; i++) {
         t->e[i].odd = false;
@@ -289,9 +292,10 @@ static void note_fault(struct bundle *t, unsigned element, const char *text, siz
         (void)buf_add(&t->faults, text, f.len);
 }
 
-void bundle_queued(struct conn *c, const struct cunit *part)
+static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
 {
     struct bundle *t = part->arg;
+    (void)bytes;
     unsigned k = t->replies++;
     if (c->wire.reply_type != REDIS_REPLY_ERROR) {
         bool odd =
@@ -300,19 +304,23 @@ void bundle_queued(struct conn *c, const struct cunit *part)
             t->e[sent_as(t, k - 1)].odd = true;
         if (odd)
             conn_lose(c, "unexpected reply %s", k == 0 ? "to MULTI" : "within MULTI");
-        return;
+        return false;
     }
     if (k == 0) { /* what stands behind it is no transaction */
         writer_fail(c->w, EXIT_CANNOT, "event=multi_refused node=%s reply=%s", cnode_name(c->node),
                     log_quote(c->wire.err, c->wire.errlen));
         c->w->cluster->dead = true;
-        return;
+        return false;
     }
     if (t->faults.len == 0) /* EXEC will refuse because of it */
         note_fault(t, sent_as(t, k - 1), c->wire.err, c->wire.errlen);
+    return false;
 }
 
-void bundle_element(const struct cunit *u, int element, int type, const char *text, size_t len)
+static void on_integer(struct conn *c, struct bundle *t, int element, long long value);
+
+static void on_element(struct conn *c, const struct cunit *u, int element, int type, const char *text,
+                       size_t len, long long number)
 {
     struct bundle *t = u->arg;
     if (element == 0) {
@@ -329,14 +337,14 @@ void bundle_element(const struct cunit *u, int element, int type, const char *te
     else
         t->strange |= type != REDIS_REPLY_INTEGER; /* the position */
     t->look++;
+    if (type == REDIS_REPLY_INTEGER)
+        on_integer(c, t, element, number);
 }
 
-void bundle_integer(struct writer *w, const struct cunit *u, int element, long long value)
+static void on_integer(struct conn *c, struct bundle *t, int element, long long value)
 {
-    struct bundle *t = u->arg;
-    /* The elements come in order: what bundle_element has just counted. */
     if (t->look > 0 && t->look <= t->n && t->e[t->look - 1].probe != 0)
-        probe_answer(w, t->e[t->look - 1].probe, value);
+        probe_answer(c->w, t->e[t->look - 1].probe, value);
     if (t->saves && element == (int)t->replies - 2) /* the last one is the position */
         t->added = value;
 }
@@ -436,8 +444,9 @@ static void still_refused(struct writer *w, struct bundle *t, const char *text, 
     plight_refused(w, &t->plight, e != NULL ? &what : NULL, text, len);
 }
 
-void bundle_reply(struct conn *c, struct cunit *u)
+static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
+    (void)bytes;
     struct writer *w = c->w;
     struct bundle *t = u->arg;
     struct cnode *ask;
@@ -453,11 +462,11 @@ void bundle_reply(struct conn *c, struct cunit *u)
             again(w, u, 0, NULL);
             u->kind = CU_GONE;
         }
-        return;
+        return u->kind == CU_EXEC && !c->lost;
     }
     if (c->wire.reply_type != REDIS_REPLY_ERROR) {
         conn_lose(c, whole ? "unexpected reply within EXEC's" : "unexpected reply to EXEC");
-        return;
+        return false;
     }
     struct fault f = {.element = UINT32_MAX};
     memcpy(text, c->wire.err, len + 1);
@@ -484,9 +493,10 @@ void bundle_reply(struct conn *c, struct cunit *u)
             bundle_finish(w, u, false);
     } else {
         conn_lose(c, "unexpected reply to EXEC: %s", log_quote(text, len));
-        return;
+        return false;
     }
     u->kind = CU_GONE;
+    return false;
 }
 
 /* ---- the connection was lost ---- */
@@ -504,14 +514,15 @@ static bool harmless_step(const struct bundle *t)
     return false;
 }
 
-void bundle_lost(struct conn *c, const struct cunit *u, bool sent, bool begun)
+static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
 {
     struct bundle *t = u->arg;
-    if (begun && c->state == CONN_READY) {
+    (void)bytes;
+    if (how->begun && !how->answered && c->state == CONN_READY) {
         plight_lost(&t->plight, c);
         strlcpy(t->lost, c->why, sizeof t->lost);
     }
-    t->doubt |= t->saves && sent && !harmless_step(t);
+    t->doubt |= t->saves && how->sent && !harmless_step(t);
     again(c->w, u, 0, NULL);
 }
 
@@ -569,6 +580,17 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
     }
     again(w, &u, due, ask);
 }
+
+static void on_confirmed(struct conn *c, const struct cunit *u)
+{
+    cluster_accepted(c);
+    bundle_finish(c->w, u, true);
+}
+
+static const struct unit_calls requests = {.reply = on_queued}, end = {.reply = on_reply,
+                                                                       .element = on_element,
+                                                                       .confirmed = on_confirmed,
+                                                                       .lost = on_lost};
 
 /* ---- the end of one ---- */
 

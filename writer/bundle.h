@@ -25,19 +25,11 @@ bool bundles_quiet(const struct bundles *b);
 /* Does something that gathers wait for the flow's next record? */
 bool bundle_awaits(const struct writer *w, unsigned flow);
 
-/* ---- for cluster.c and conn.c: the last unit of one under way, of kind CU_EXEC, stands for all of it ----
+/* ---- for moved.c and answers.c: the last unit of one under way, of kind CU_EXEC, stands for all of it ----
  */
 
 size_t bundle_size(const struct cunit *u);                   /* bytes on the wire */
 void bundle_transmit(struct conn *c, const struct cunit *u); /* there is room */
-void bundle_queued(struct conn *c,
-                   const struct cunit *part); /* a reply to MULTI or to what stands behind it */
-/* An element of the reply to EXEC, and, behind that, the value of one that is an integer. */
-void bundle_element(const struct cunit *u, int element, int type, const char *text, size_t len);
-void bundle_integer(struct writer *w, const struct cunit *u, int element, long long value);
-void bundle_reply(struct conn *c, struct cunit *u); /* to EXEC */
-/* Its connection was lost. sent: behind EXEC; begun: behind MULTI, and nothing was answered to EXEC. */
-void bundle_lost(struct conn *c, const struct cunit *u, bool sent, bool begun);
 void bundle_finish(struct writer *w, const struct cunit *u, bool counted);
 
 /* A step of a program, with its position; the slot is the caller's. text: an error reply, NULL: carried out.

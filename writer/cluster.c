@@ -15,16 +15,27 @@
 #include "log.h"
 #include "loop.h"
 #include "request.h"
+#include "taken.h"
 #include "writer.h"
 
 #define CALM  ((uint64_t)2000000) /* us without anything waiting for a node: it is not needed any more */
 #define LARGE ((size_t)16 << 10)  /* a request for which smaller ones make room */
+
+/* In a handshake, when it is known what the server is. */
+static void on_hello(struct conn *c)
+{
+    watch_conn(c);
+    taken_look(c);
+}
+
+static const struct conn_calls conn_calls = {on_hello, replicas_ask, replicas_lost, replicas_free};
 
 bool cluster_open(struct writer *w)
 {
     struct cluster *cl = xcalloc(1, sizeof *cl);
     w->cluster = cl;
     cl->w = w;
+    cl->calls = &conn_calls;
     cl->slots = w->node.info.cluster;
     cl->reserved_for = -1;
     TAILQ_INIT(&cl->moved);
@@ -225,6 +236,7 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
 {
     unsigned flags = r->flags;
     u->kind = CU_ONE;
+    u->calls = &cluster_request;
     u->time = r->time;
     u->db = r->db;
     u->flow = r->flow < cl->w->positions.n ? r->flow : 0;

@@ -86,7 +86,8 @@ enum start { START_NONE, START_SURVEY, START_FLUSH, START_READY };
 
 struct cluster {
     struct writer *w;
-    bool slots; /* a cluster; else one node and several connections */
+    const struct conn_calls *calls; /* for its connections */
+    bool slots;                     /* a cluster; else one node and several connections */
     struct cnode *node[CNODES_MAX];
     unsigned nnodes;
     struct conn **conn; /* all of them; index: epoll's tag */
@@ -181,14 +182,11 @@ void cluster_event(struct writer *w, unsigned index, uint32_t events);
  *
  * ---- answers.c ---- */
 
-/* The reply to a record's request; bytes: the request. */
-void cluster_reply(struct conn *c, struct cunit *u, const uint8_t *bytes);
+/* What a record's request is to its connection. */
+extern const struct unit_calls cluster_request;
 
 /* Something was carried out over this connection that will be counted on. */
 void cluster_accepted(struct conn *c);
-
-/* A request was carried out, and (with --wait) has reached the replicas. */
-void cluster_confirmed(struct conn *c, const struct cunit *u);
 
 /* A request is done with; counted: it was carried out. */
 void cluster_finish(struct writer *w, const struct cunit *u, bool counted);
@@ -307,6 +305,11 @@ enum put cluster_start(struct writer *w);
 void flushes_work(struct cluster *cl);
 
 /* ---- replicas.c ---- */
+
+/* Requests are held: ask replicas, if it is time. The connection is lost: so is what waited for them. */
+void replicas_ask(struct conn *c);
+void replicas_lost(struct conn *c);
+void replicas_free(struct conn *c);
 
 /* Ask for replicas' confirmation where --wait wants it, however long that takes, then call fn; without --wait
  * fn is called at once. ok: it is confirmed. Not ok: the connection was lost before: do it all again. */

@@ -1,14 +1,11 @@
 #include "conn.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "big.h"
 #include "buf.h"
-#include "bundle.h"
 #include "cluster.h"
 #include "errors.h"
 #include "io.h"
@@ -18,10 +15,12 @@
 
 static const struct wire_calls calls;
 
-struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units)
+struct conn *conn_new(struct writer *w, const struct conn_calls *owner, struct cnode *node, unsigned index,
+                      size_t ring, uint32_t units)
 {
     struct conn *c = xcalloc(1, sizeof *c);
     c->w = w;
+    c->calls = owner;
     c->node = node;
     c->index = index;
     STAILQ_INIT(&c->safe);
@@ -34,7 +33,7 @@ struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size
 void conn_free(struct conn *c)
 {
     wire_free(&c->wire);
-    replicas_free(c);
+    c->calls->free(c);
     free(c->unit);
     free(c);
 }
@@ -118,7 +117,7 @@ void conn_call(struct conn *c, call_fn *fn, void *arg, ...)
 /* Bytes of the ring that may go: what came behind a big request has to wait for its end. */
 static size_t sendable(const struct conn *c)
 {
-    return c->big != NULL ? (size_t)(c->big_at - c->wire.ring.sent) : ring_unsent(&c->wire.ring);
+    return c->big.calls != NULL ? (size_t)(c->big_at - c->wire.ring.sent) : ring_unsent(&c->wire.ring);
 }
 
 void conn_send(struct conn *c)
@@ -132,10 +131,10 @@ void conn_send(struct conn *c)
     do {
         if (!wire_send(&c->wire, sendable(c)))
             return;
-        while (c->big != NULL && bigjob_bytes(c->big, &p, &n)) {
+        while (c->big.calls != NULL && c->big.calls->bytes(c->big.arg, &p, &n)) {
             if (!wire_write(&c->wire, p, n, &done))
                 return;
-            bigjob_sent(c->big, done);
+            c->big.calls->sent(c->big.arg, done);
         }
     } while (sendable(c) > 0); /* what came behind it */
 }
@@ -156,8 +155,8 @@ static void pop(struct conn *c, uint32_t n)
     for (; n > 0; n--) {
         struct cunit *u = &c->unit[c->uhead];
         uint32_t len = u->len;
-        if (u->kind == CU_ONE || u->kind == CU_EXEC)
-            cluster_confirmed(c, u);
+        if (u->kind != CU_GONE && u->calls != NULL && u->calls->confirmed != NULL)
+            u->calls->confirmed(c, u);
         c->uhead = (c->uhead + 1) & (c->cap - 1);
         c->un--;
         c->replied--;
@@ -172,7 +171,7 @@ void conn_release(struct conn *c)
     if (c->held == 0)
         pop(c, c->replied);
     else if (c->patience.until == 0)
-        replicas_ask(c);
+        c->calls->held(c);
 }
 
 /* The reply of the unit cost the connection: a record's request counts as one that was not answered. */
@@ -191,7 +190,7 @@ static void answered(struct conn *c, const redisReply *r)
     bool done = false;
     if (u->kind == CU_QUEUED && u->mark > 1) { /* others of the unit are to come */
         u->mark--;
-        bundle_queued(c, u);
+        (void)u->calls->reply(c, u, NULL);
         return;
     }
     if (c->wire.ring.sent < c->wire.ring.acked + c->replied_bytes + u->len &&
@@ -201,23 +200,13 @@ static void answered(struct conn *c, const redisReply *r)
     }
     c->replied++;
     c->replied_bytes += u->len;
-    switch (u->kind) {
-    case CU_CALL: u->fn(c, u->arg, r); break;
-    case CU_BIG: bigjob_reply(c, u->arg); break;
-    case CU_SKIP:
-        if (c->wire.reply_type != REDIS_REPLY_STATUS)
-            conn_lose(c, "ASKING: %s",
-                      c->wire.reply_type == REDIS_REPLY_ERROR ? c->wire.err : "unexpected reply");
-        break;
-    case CU_QUEUED: bundle_queued(c, u); break;
-    case CU_EXEC:
-        bundle_reply(c, u);
-        done = u->kind == CU_EXEC && !c->lost;
-        break;
-    default:
-        cluster_reply(c, u, ring_at(&c->wire.ring, c->wire.ring.acked + c->replied_bytes - u->len));
-        done = u->kind == CU_ONE;
-    }
+    if (u->kind == CU_CALL)
+        u->fn(c, u->arg, r);
+    else if (u->calls != NULL)
+        done = u->calls->reply(c, u, ring_at(&c->wire.ring, c->wire.ring.acked + c->replied_bytes - u->len));
+    else if (c->wire.reply_type != REDIS_REPLY_STATUS) /* ASKING */
+        conn_lose(c, "ASKING: %s",
+                  c->wire.reply_type == REDIS_REPLY_ERROR ? c->wire.err : "unexpected reply");
     if (c->lost)
         strange(c, u);
     if (done && c->patience.since != 0)
@@ -250,16 +239,12 @@ static bool on_due(void *owner, bool *build, size_t *most)
     return true;
 }
 
-/* Of the reply to a bundle's EXEC. */
 static void on_element(void *owner, int at, int type, const char *text, size_t len, long long number)
 {
     struct conn *c = owner;
     const struct cunit *u = awaited(c);
-    if (u == NULL || u->kind != CU_EXEC)
-        return;
-    bundle_element(u, at, type, text, len);
-    if (type == REDIS_REPLY_INTEGER)
-        bundle_integer(c->w, u, at, number);
+    if (u != NULL && u->calls != NULL && u->calls->element != NULL)
+        u->calls->element(c, u, at, type, text, len, number);
 }
 
 static bool on_reply(void *owner, redisReply *built)

@@ -4,7 +4,6 @@
  *
  *   conn.c        bytes out, replies in, units
  *   conn_open.c   connecting, the handshake, and how a connection is lost
- *   replicas.c    --wait
  *   cluster.c     what goes over which connection
  */
 #ifndef RW_CONN_H
@@ -23,7 +22,6 @@
 struct writer;
 struct cnode;
 struct conn;
-struct bigjob;
 struct safe;
 
 enum conn_state { CONN_DOWN, CONN_CONNECTING, CONN_HELLO, CONN_READY };
@@ -53,10 +51,43 @@ enum cunit_flag {
  * caller. */
 typedef void call_fn(struct conn *c, void *arg, const redisReply *r);
 
+struct cunit;
+
+/* How far a unit had got when its connection was lost. */
+struct unit_loss {
+    bool sent;     /* a byte of it went out */
+    bool answered; /* its reply had come */
+    bool begun;    /* of a bundle's end: its MULTI went out */
+};
+
+/* What a unit means to whoever sent it. All but reply may be NULL. */
+struct unit_calls {
+    /* Its reply stands in the wire. True: it counts as carried out, once (with --wait) replicas have it. */
+    bool (*reply)(struct conn *c, struct cunit *u, const uint8_t *bytes);
+    void (*element)(struct conn *c, const struct cunit *u, int at, int type, const char *text, size_t len,
+                    long long number); /* of a reply that is an array */
+    void (*confirmed)(struct conn *c, const struct cunit *u);
+    void (*lost)(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how);
+
+    /* Of one whose bytes do not go through the ring: the next ones (false: there are no more), how many went.
+     */
+    bool (*bytes)(void *arg, const uint8_t **p, size_t *n);
+    void (*sent)(void *arg, size_t n);
+};
+
+/* What a connection tells whoever has it. */
+struct conn_calls {
+    void (*hello)(struct conn *c); /* in the handshake: what else is to be asked */
+    void (*held)(struct conn *c);  /* requests wait for replicas: time to ask them? */
+    void (*lost)(struct conn *c);  /* so is what waited for replicas */
+    void (*free)(struct conn *c);
+};
+
 /* A request on its way. What it needs to be sent again, elsewhere, is here and in the bytes of the ring. */
 struct cunit {
     uint64_t time; /* of the record */
     uint64_t mark; /* its place among the live records of its flow */
+    const struct unit_calls *calls;
     call_fn *fn;
     void *arg;
     uint32_t len; /* bytes in the ring */
@@ -75,6 +106,7 @@ struct cunit {
 
 struct conn {
     struct writer *w;
+    const struct conn_calls *calls;
     struct cnode *node;
     unsigned index; /* in the table of connections */
     struct wire wire;
@@ -96,7 +128,7 @@ struct conn {
     uint32_t select_db;
     uint32_t since_select; /* requests in this database */
     bool yield;            /* another one has its turn when nothing is in flight */
-    struct bigjob *big;    /* being sent from its file */
+    struct cunit big;      /* of kind CU_BIG while its bytes are being sent, else 0 */
     uint64_t big_at;       /* where in the ring it stands */
     bool awaited;          /* a request that has to go alone waits until nothing is in flight */
     bool probing;          /* it is what is in flight, if anything is */
@@ -122,7 +154,8 @@ struct conn {
 };
 
 /* ring: bytes for unconfirmed requests, a power of two. */
-struct conn *conn_new(struct writer *w, struct cnode *node, unsigned index, size_t ring, uint32_t units);
+struct conn *conn_new(struct writer *w, const struct conn_calls *calls, struct cnode *node, unsigned index,
+                      size_t ring, uint32_t units);
 void conn_free(struct conn *c);
 
 static inline bool conn_room(const struct conn *c, size_t len)
@@ -133,8 +166,9 @@ static inline bool conn_room(const struct conn *c, size_t len)
 /* May a request of len bytes be sent now? */
 static inline bool conn_takes(const struct conn *c, size_t len)
 {
-    return c->state == CONN_READY && !c->lost && c->patience.until == 0 && !c->selecting && c->big == NULL &&
-           c->un + 8 < c->cap && !c->awaited && (!c->probing || c->un == 0) && conn_room(c, len);
+    return c->state == CONN_READY && !c->lost && c->patience.until == 0 && !c->selecting &&
+           c->big.calls == NULL && c->un + 8 < c->cap && !c->awaited && (!c->probing || c->un == 0) &&
+           conn_room(c, len);
 }
 
 /* Append a unit and its bytes. The caller has looked at conn_takes. */
@@ -174,13 +208,6 @@ static inline bool conn_quiet(const struct conn *c)
 {
     return c->un == 0;
 }
-
-/* ---- replicas.c ---- */
-
-/* Requests are held: ask replicas, if it is time. The connection is lost: so is what waited for them. */
-void replicas_ask(struct conn *c);
-void replicas_lost(struct conn *c);
-void replicas_free(struct conn *c);
 
 /* ---- conn_open.c ---- */
 

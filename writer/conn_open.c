@@ -189,8 +189,7 @@ static void hello(struct conn *c)
     c->now = (struct identity){0};
     conn_call(c, on_info, NULL, "INFO", "server", NULL);
     conn_call(c, on_replication, NULL, "INFO", "replication", NULL);
-    watch_conn(c);
-    taken_look(c);
+    c->calls->hello(c);
     conn_call(c, on_list, NULL, "CLIENT", "LIST", NULL);
     conn_send(c);
 }
@@ -238,31 +237,6 @@ void conn_opening(struct conn *c)
 }
 
 /* ---- losing ---- */
-
-/* Requests that may have been carried out although no reply came: sent again, they may count twice. */
-static void note_doubtful(struct conn *c, struct cunit *u, bool sent, const uint8_t *bytes)
-{
-    if (!sent || (u->flags & CF_IDEMPOTENT) != 0)
-        return;
-    u->flags |= CF_RESENT;
-    if (!request_shows_repeat(bytes, u->len))
-        cluster_doubtful(c->w, u, bytes);
-}
-
-/* One that was lost on its way, and shows to be the reason, is a data error. */
-static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool sent)
-{
-    struct writer *w = c->w;
-    if (sent && c->state == CONN_READY)
-        plight_lost(&u->plight, c);
-    if (sent && plight_hopeless(&u->plight) && suspect_found(w, &w->cluster->given_up)) {
-        const char *text = suspect_text(c->why);
-        cluster_unit_error(w, u, bytes, text, strlen(text));
-        cluster_finish(w, u, false);
-        return;
-    }
-    cluster_displace(w, u, bytes, 0, NULL);
-}
 
 /* Requests in flight without a reply. *ours: of these, our own questions. */
 static unsigned in_flight(const struct conn *c, unsigned *ours)
@@ -316,24 +290,13 @@ static void give_back(struct conn *c)
     for (uint32_t i = 0; i < c->un; i++) {
         struct cunit *u = &c->unit[(c->uhead + i) & (c->cap - 1)];
         const uint8_t *bytes = ring_at(&c->wire.ring, at);
-        bool answered = i < c->replied;
-        if (u->kind == CU_ONE) {
-            note_doubtful(c, u, at < c->wire.ring.sent, bytes);
-            if (at < c->wire.ring.sent)
-                u->flags |= CF_AGAIN;
-            displace(c, u, bytes, at < c->wire.ring.sent && !answered);
-        } else if (u->kind == CU_QUEUED) {
-            begun |= at < c->wire.ring.sent;
-        } else if (u->kind == CU_EXEC) {
-            begun |= at < c->wire.ring.sent; /* what stood before it may have been answered */
-            bundle_lost(c, u, at < c->wire.ring.sent, begun && !answered);
-            begun = false;
-        } else if (u->kind == CU_CALL && !answered) {
+        struct unit_loss how = {.sent = at < c->wire.ring.sent, .answered = i < c->replied};
+        how.begun = begun || how.sent; /* what stood before it may have been answered */
+        begun = u->kind == CU_QUEUED && how.sent;
+        if (u->kind == CU_CALL && !how.answered)
             u->fn(c, u->arg, NULL);
-        } else if (u->kind == CU_BIG && !answered) {
-            bigjob_suspect(c, u->arg);
-            bigjob_lost(u->arg);
-        }
+        else if (u->kind != CU_GONE && u->calls != NULL && u->calls->lost != NULL)
+            u->calls->lost(c, u, bytes, &how);
         at += u->len;
     }
 }
@@ -366,9 +329,9 @@ void conn_settle(struct conn *c, uint64_t now)
     c->wire.ring.acked = c->wire.ring.sent = c->wire.ring.tail = 0;
     c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
-    replicas_lost(c);
+    c->calls->lost(c);
     c->selecting = c->yield = c->lost = c->awaited = c->probing = c->misled = false;
-    c->big = NULL;
+    c->big = (struct cunit){.kind = 0};
     c->patience = (struct patience){0};
     c->wait_ms = patience_longer(c->wait_ms);
     c->next_try = patience_end(c->wait_ms, now);

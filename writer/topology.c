@@ -45,7 +45,7 @@ static void add_conns(struct cluster *cl, struct cnode *n)
             cl->conn_cap = cl->conn_cap > 0 ? 2 * cl->conn_cap : 8;
             cl->conn = xrealloc(cl->conn, cl->conn_cap * sizeof(struct conn *));
         }
-        n->conn[i] = conn_new(cl->w, n, cl->nconn, ring, units_for(all));
+        n->conn[i] = conn_new(cl->w, cl->calls, n, cl->nconn, ring, units_for(all));
         cl->conn[cl->nconn++] = n->conn[i];
     }
 }
