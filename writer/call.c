@@ -7,6 +7,7 @@
 #include "io.h"
 #include "reply.h"
 #include "resp.h"
+#include "signals.h"
 #include "writer.h"
 
 /* The bytes to a whole reply, or as far as they go. False: errno. */
@@ -46,7 +47,7 @@ static redisReply *read_reply(struct transport *t, uint64_t deadline)
             errno = ECONNRESET;
         if (k == 0 || (k < 0 && errno != EAGAIN && errno != EINTR))
             break;
-        if (reply == NULL && (now >= deadline || writer_signals() >= 2)) {
+        if (reply == NULL && (now >= deadline || signals_seen() >= 2)) {
             errno = ETIMEDOUT;
             break;
         }

@@ -13,7 +13,7 @@
 #include "gather.h"
 #include "io.h"
 #include "log.h"
-#include "loop.h"
+#include "events.h"
 #include "request.h"
 #include "taken.h"
 #include "writer.h"
@@ -93,6 +93,11 @@ bool cluster_quiet(const struct writer *w)
     const struct cluster *cl = w->cluster;
     return cl->keys.count == 0 && cl->nparked == 0 && cl->nspans == 0 && cl->big == NULL && !cl->flushing &&
            !w->sweep.deleting && w->marks.flying == 0 && bundles_quiet(cl->bundles);
+}
+
+bool writer_quiet(const struct writer *w)
+{
+    return node_quiet(&w->node) && (w->cluster == NULL || cluster_quiet(w));
 }
 
 bool cluster_expects(const struct cluster *cl)
@@ -388,7 +393,7 @@ static void watch(struct writer *w, struct conn *c)
     if (c->state < CONN_HELLO || c->lost || out == c->watched_out)
         return;
     c->watched_out = out;
-    loop_watch(w, c->wire.t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    events_watch(w, c->wire.t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 void cluster_work(struct writer *w, uint64_t now)

@@ -16,7 +16,7 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
-#include "loop.h"
+#include "events.h"
 #include "request.h"
 #include "suspect.h"
 #include "taken.h"
@@ -225,7 +225,7 @@ void conn_want(struct conn *c, uint64_t now)
     }
     c->state = CONN_CONNECTING;
     c->wire.want_out = c->watched_out = true;
-    loop_watch(c->w, fd, TAG_CONN + c->index, EPOLLIN | EPOLLOUT);
+    events_watch(c->w, fd, TAG_CONN + c->index, EPOLLIN | EPOLLOUT);
 }
 
 void conn_opening(struct conn *c)
@@ -319,7 +319,7 @@ void conn_settle(struct conn *c, uint64_t now)
         c->w->cluster->dead = true;
     }
     if (c->wire.t.fd >= 0) {
-        loop_drop(c->w, c->wire.t.fd);
+        events_drop(c->w, c->wire.t.fd);
         c->wire.t.close(&c->wire.t);
     }
     barren(c, now);

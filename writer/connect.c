@@ -16,6 +16,7 @@
 #include "suspect.h"
 #include "target.h"
 #include "tls.h"
+#include "signals.h"
 #include "writer.h"
 
 #define CALL_MS    20000
@@ -310,7 +311,7 @@ static void not_yet(struct node *n, uint64_t *give_up, uint64_t *said)
 
 static void wait_ms(unsigned ms)
 {
-    for (unsigned done = 0; done < ms && writer_signals() < 2; done += 20)
+    for (unsigned done = 0; done < ms && signals_seen() < 2; done += 20)
         usleep(20000);
 }
 
@@ -318,7 +319,7 @@ static void wait_ms(unsigned ms)
 static bool rival_stays(struct node *n)
 {
     struct writer *w = n->w;
-    if (writer_signals() < 2 && mono_us() - w->rival_since < RIVAL_WAIT)
+    if (signals_seen() < 2 && mono_us() - w->rival_since < RIVAL_WAIT)
         return false;
     writer_fail(w, EXIT_CANNOT, "event=task_in_use target=%s error=%s", w->opt.shown,
                 log_quote(n->lost_why, strlen(n->lost_why)));
@@ -350,7 +351,7 @@ bool node_connect(struct node *n)
          * started us sees it at once, and may try again. Nor is a master that no sentinel knows: that is a
          * mistake in its name, unless it has been there before. */
         bool there = (n->reached || w->opt.expect_saved) && v != SHAKE_UNKNOWN;
-        if (v == SHAKE_FATAL || !there || mono_us() >= give_up || writer_signals() >= 2) {
+        if (v == SHAKE_FATAL || !there || mono_us() >= give_up || signals_seen() >= 2) {
             writer_fail(w, v != SHAKE_FATAL && v != SHAKE_UNKNOWN ? EXIT_RETRY : EXIT_CANNOT,
                         "event=cannot_use_target target=%s error=%s", w->opt.shown,
                         log_quote(n->lost_why, strlen(n->lost_why)));
@@ -450,7 +451,7 @@ static bool look_for_target(struct node *n, struct saved *saved)
         unsigned ms = n->lost_wait;
         wait_ms(ms * 3 / 4 + (unsigned)(mono_us() % (ms / 2 + 1)));
         bool late = in_vain || (w->failed && mono_us() >= w->failed_at + 1500000);
-        enum shake v = late || writer_signals() >= 2 ? SHAKE_AGAIN : try_once(n, saved);
+        enum shake v = late || signals_seen() >= 2 ? SHAKE_AGAIN : try_once(n, saved);
         if (v == SHAKE_OK)
             return true;
         if (v == SHAKE_LATER)
@@ -460,7 +461,7 @@ static bool look_for_target(struct node *n, struct saved *saved)
             return false;
         }
         late |= mono_us() >= give_up; /* after a try: waiting may have taken all of the time */
-        if (v == SHAKE_FATAL || late || writer_signals() >= 2) {
+        if (v == SHAKE_FATAL || late || signals_seen() >= 2) {
             writer_fail(w, v == SHAKE_FATAL ? EXIT_CANNOT : EXIT_RETRY,
                         "event=target_lost target=%s error=%s", w->opt.shown,
                         log_quote(n->lost_why, strlen(n->lost_why)));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include "log.h"
 #include "meta.h"
 #include "request.h"
+#include "suspect.h"
 #include "writer.h"
 
 #define GATHER      ((size_t)64 << 10)
@@ -313,4 +315,25 @@ void failures_end(struct writer *w)
     if (k->open)
         recout_free(&k->out);
     buf_free(&k->target);
+}
+
+/* ---- a request that failed ---- */
+
+void writer_data_error(struct writer *w, const struct failure *f)
+{
+    struct slice key = {0}, name = {0};
+    bool has_key = f->r.keyarg > 0 && request_arg(f->request, f->n, f->r.keyarg, &key);
+    (void)request_arg(f->request, f->n, 0, &name);
+    char kind[KIND_NAME];
+    int k_len =
+        snprintf(kind, sizeof kind, "%.*s: %.*s", (int)(name.n < 24 ? name.n : 24),
+                 name.p != NULL ? (const char *)name.p : "", (int)error_kind_len(f->text, f->len), f->text);
+    const struct kind *k = kinds_count(&w->stats.errors, kind, (size_t)k_len, has_key ? key.p : NULL, key.n);
+    uint64_t bytes = f->big != NULL ? f->big->size : f->payload != NULL ? f->payload_n : f->n;
+    log_event(k->count == 1 || suspect_is(f->text, f->len) ? LOG_WARN : LOG_DEBUG, (int)f->r.flow,
+              "event=data_error command=%s key=%s db=%u reply=%s bytes=%llu", log_quote(name.p, name.n),
+              log_quote(key.p, key.n), f->r.db, log_quote(f->text, f->len), (unsigned long long)bytes);
+    failures_keep(w, f);
+    if (w->opt.strict)
+        writer_fail(w, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");
 }

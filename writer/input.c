@@ -13,7 +13,7 @@
 #include "forget.h"
 #include "io.h"
 #include "log.h"
-#include "loop.h"
+#include "events.h"
 #include "writer.h"
 
 #define PIPE_SIZE    ((size_t)1 << 20)
@@ -72,7 +72,7 @@ bool inputs_open(struct writer *w)
                         log_quote(strerror(errno), strlen(strerror(errno))));
             return false;
         }
-        loop_watch(w, i->listen_fd, TAG_LISTEN, EPOLLIN);
+        events_watch(w, i->listen_fd, TAG_LISTEN, EPOLLIN);
     }
     for (unsigned k = 0; k < i->named; k++)
         if (!open_named(w, &i->v[k]))
@@ -85,7 +85,7 @@ static void stop_listening(struct writer *w)
     struct inputs *i = &w->inputs;
     if (i->listen_fd < 0)
         return;
-    loop_drop(w, i->listen_fd);
+    events_drop(w, i->listen_fd);
     close(i->listen_fd);
     (void)unlink(w->opt.listen);
     i->listen_fd = -1;
@@ -113,7 +113,7 @@ static void pause_listening(struct writer *w, int error)
                   log_quote(strerror(error), strlen(strerror(error))));
     i->no_room = true;
     i->listen_at = mono_us() + ACCEPT_RETRY;
-    loop_drop(w, i->listen_fd);
+    events_drop(w, i->listen_fd);
 }
 
 void inputs_accept(struct writer *w)
@@ -137,7 +137,7 @@ void inputs_accept(struct writer *w)
 static void finish(struct writer *w, struct input *in)
 {
     if (in->armed)
-        loop_drop(w, in->in.fd);
+        events_drop(w, in->in.fd);
     in->armed = in->hungry = false;
     in->finished = true;
     close(in->in.fd);
@@ -172,7 +172,7 @@ void input_ready(struct writer *w, unsigned i)
         return;
     }
     /* Its record has to wait, or nothing is read any more: stop being told. */
-    loop_drop(w, in->in.fd);
+    events_drop(w, in->in.fd);
     in->armed = false;
 }
 
@@ -186,7 +186,7 @@ bool inputs_feed(struct writer *w)
         if (!in->pollable) {
             got |= fill(w, in);
         } else if (!in->armed) {
-            loop_watch(w, in->in.fd, TAG_INPUT + k, EPOLLIN);
+            events_watch(w, in->in.fd, TAG_INPUT + k, EPOLLIN);
             in->armed = true;
         }
     }
@@ -199,7 +199,7 @@ void inputs_check(struct writer *w, uint64_t now)
     if (i->listen_at != 0 && now >= i->listen_at) {
         i->listen_at = 0;
         if (i->listen_fd >= 0)
-            loop_watch(w, i->listen_fd, TAG_LISTEN, EPOLLIN);
+            events_watch(w, i->listen_fd, TAG_LISTEN, EPOLLIN);
     }
     if (i->deadline == 0 || now < i->deadline)
         return;

@@ -8,7 +8,7 @@
 
 #include "io.h"
 #include "log.h"
-#include "loop.h"
+#include "events.h"
 #include "target.h"
 #include "writer.h"
 
@@ -30,7 +30,7 @@ static void gone(struct writer *w)
         return;
     log_event(LOG_INFO, NO_FLOW, "event=control_gone note=%s",
               log_quote("the end of the stream decides", strlen("the end of the stream decides")));
-    loop_drop(w, w->live.ctl.fd);
+    events_drop(w, w->live.ctl.fd);
     ctl_close(&w->live.ctl);
 }
 
@@ -141,7 +141,7 @@ int live_connect(struct writer *w, const char *path)
         log_event(LOG_INFO, NO_FLOW, "event=not_live control=%s", log_quote(path, strlen(path)));
         return -1;
     }
-    loop_watch(w, w->live.ctl.fd, TAG_CONTROL, EPOLLIN);
+    events_watch(w, w->live.ctl.fd, TAG_CONTROL, EPOLLIN);
     target_announce(&w->node.info, existing_policy(w->opt.on_existing), announce, sizeof announce);
     if (ctl_send(&w->live.ctl, "target %s", announce) < 0)
         gone(w);

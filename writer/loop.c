@@ -4,29 +4,16 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "events.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "router.h"
+#include "signals.h"
 #include "writer.h"
 
 #define EVENTS        64
 #define FAIL_DEADLINE ((uint64_t)1500000)
-
-void loop_watch(struct writer *w, int fd, uint32_t tag, uint32_t events)
-{
-    struct epoll_event e = {.events = events, .data.u32 = tag};
-    if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) == 0)
-        return;
-    if (errno != EEXIST || epoll_ctl(w->epoll, EPOLL_CTL_MOD, fd, &e) != 0)
-        writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
-                    log_quote(strerror(errno), strlen(strerror(errno))));
-}
-
-void loop_drop(struct writer *w, int fd)
-{
-    (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, fd, NULL);
-}
 
 /* Returns whether inputs gave something. */
 static bool handle(struct writer *w, const struct epoll_event *e, int n)
@@ -42,7 +29,7 @@ static bool handle(struct writer *w, const struct epoll_event *e, int n)
             break;
         case TAG_CONTROL: live_receive(w); break;
         case TAG_LISTEN: inputs_accept(w); break;
-        case TAG_SIGNAL: writer_woken(); break;
+        case TAG_SIGNAL: signals_woken(); break;
         default:
             if (e[i].data.u32 >= TAG_CONN) {
                 cluster_event(w, e[i].data.u32 - TAG_CONN, e[i].events);
@@ -86,7 +73,7 @@ static void watch_node(struct writer *w, bool *watched_out, int *watched_fd)
     bool out = transport_wants_out(&n->wire.t, n->wire.want_out);
     if (n->wire.t.fd < 0 || n->lost || (*watched_fd == n->wire.t.fd && *watched_out == out))
         return;
-    loop_watch(w, n->wire.t.fd, TAG_NODE, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    events_watch(w, n->wire.t.fd, TAG_NODE, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
     *watched_fd = n->wire.t.fd;
     *watched_out = out;
 }
@@ -99,7 +86,7 @@ static bool all_written(struct writer *w)
 /* The first signal changes nothing here; where no dfreader got it too, whoever sent it should know that. */
 static void note_signal(struct writer *w)
 {
-    if (writer_signals() != 1 || w->signal_noted)
+    if (signals_seen() != 1 || w->signal_noted)
         return;
     w->signal_noted = true;
     log_event(w->live.ctl.fd >= 0 || w->ends > 0 ? LOG_INFO : LOG_WARN, NO_FLOW, "event=signal note=%s",
@@ -117,7 +104,7 @@ static bool dropped(struct writer *w)
 static bool finished(struct writer *w)
 {
     struct node *n = &w->node;
-    if (writer_signals() >= 2)
+    if (signals_seen() >= 2)
         return true;
     if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(w)))
         return false;
@@ -161,7 +148,7 @@ static void leave_live(struct writer *w)
     if (writer_quiet(w) && !n->b.dirty) {
         if (!watch_finished(w))
             return;
-        loop_drop(w, w->live.ctl.fd);
+        events_drop(w, w->live.ctl.fd);
         live_finish(w);
         return;
     }

@@ -1,105 +1,20 @@
 /* rediswriter: command records into a Redis server. rediswriter(1). */
 #include <errno.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
+#include "events.h"
 #include "exits.h"
 #include "forget.h"
 #include "io.h"
 #include "log.h"
 #include "loop.h"
 #include "ours.h"
-#include "request.h"
 #include "target.h"
 #include "tls.h"
-#include "suspect.h"
+#include "signals.h"
 #include "writer.h"
-
-static volatile sig_atomic_t signals;
-static int wake_fd = -1; /* readable after a signal: a wait that begins after the look at it ends at once */
-
-static void on_signal(int sig)
-{
-    int error = errno;
-    (void)sig;
-    if (io_signal_anew())
-        signals++;
-    (void)eventfd_write(wake_fd, 1);
-    errno = error;
-}
-
-int writer_signals(void)
-{
-    return signals;
-}
-
-void writer_woken(void)
-{
-    eventfd_t n;
-    (void)eventfd_read(wake_fd, &n);
-}
-
-/* The first SIGINT, SIGTERM or SIGHUP (the terminal is gone) is only noted: dfreader gets it too, and its END
- * record ends the stream. */
-static void catch_signals(void)
-{
-    struct sigaction sa = {.sa_handler = on_signal};
-    struct sigaction hangup;
-    wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
-        (void)sigaction(SIGHUP, &sa, NULL);
-    (void)sigaction(SIGINT, &sa, NULL);
-    (void)sigaction(SIGTERM, &sa, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
-}
-
-void writer_fail(struct writer *w, int status, const char *fmt, ...)
-{
-    char line[1536];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    log_event(LOG_ERROR, NO_FLOW, "%s", line);
-    writer_failed(w, status);
-}
-
-void writer_failed(struct writer *w, int status)
-{
-    w->status = exit_worse(w->status, status);
-    if (!w->failed)
-        w->failed_at = mono_us();
-    w->failed = true;
-}
-
-void writer_data_error(struct writer *w, const struct failure *f)
-{
-    struct slice key = {0}, name = {0};
-    bool has_key = f->r.keyarg > 0 && request_arg(f->request, f->n, f->r.keyarg, &key);
-    (void)request_arg(f->request, f->n, 0, &name);
-    char kind[KIND_NAME];
-    int k_len =
-        snprintf(kind, sizeof kind, "%.*s: %.*s", (int)(name.n < 24 ? name.n : 24),
-                 name.p != NULL ? (const char *)name.p : "", (int)error_kind_len(f->text, f->len), f->text);
-    const struct kind *k = kinds_count(&w->stats.errors, kind, (size_t)k_len, has_key ? key.p : NULL, key.n);
-    uint64_t bytes = f->big != NULL ? f->big->size : f->payload != NULL ? f->payload_n : f->n;
-    log_event(k->count == 1 || suspect_is(f->text, f->len) ? LOG_WARN : LOG_DEBUG, (int)f->r.flow,
-              "event=data_error command=%s key=%s db=%u reply=%s bytes=%llu", log_quote(name.p, name.n),
-              log_quote(key.p, key.n), f->r.db, log_quote(f->text, f->len), (unsigned long long)bytes);
-    failures_keep(w, f);
-    if (w->opt.strict)
-        writer_fail(w, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");
-}
-
-bool writer_quiet(const struct writer *w)
-{
-    return node_quiet(&w->node) && (w->cluster == NULL || cluster_quiet(w));
-}
 
 /* A file without a journal cannot be resumed: leave no position key behind. */
 static void drop_position(struct writer *w)
@@ -107,7 +22,8 @@ static void drop_position(struct writer *w)
     struct node *n = &w->node;
     if (w->cluster != NULL)
         return;
-    if (w->failed || signals >= 2 || w->session.stage != ST_RUN || w->session.journal || n->lost || n->dead)
+    if (w->failed || signals_seen() >= 2 || w->session.stage != ST_RUN || w->session.journal || n->lost ||
+        n->dead)
         return;
     if ((n->db != 0 && !target_must(w, n, 20000, "SELECT", "0", NULL)) ||
         !target_must(w, n, 20000, "DEL", w->session.position_key, NULL))
@@ -117,12 +33,12 @@ static void drop_position(struct writer *w)
 /* After the last record: what is missing, what was wrong, what the source may forget. */
 static void end_sessions(struct writer *w)
 {
-    if (!w->failed && signals < 2)
+    if (!w->failed && signals_seen() < 2)
         session_check_end(w, w->stopped);
     drop_position(w);
     w->ended = true;
     saved_write(w, mono_us(), true);
-    if (signals >= 2) {
+    if (signals_seen() >= 2) {
         bool synced = w->cluster != NULL ? positions_all_synced(&w->positions)
                                          : positions_all_saved_synced(&w->positions);
         writer_fail(w, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u", w->node.un);
@@ -133,7 +49,7 @@ static void end_sessions(struct writer *w)
     live_finish(w);
 }
 
-static void writer_init(struct writer *w)
+static void writer_init(struct writer *w, int wake_fd)
 {
     snprintf(w->session.position_key, sizeof w->session.position_key, OUR_KEYS "%s}", w->opt.task);
     w->session.void_flush.max = LANES_REQUEST_MAX;
@@ -151,7 +67,7 @@ static void writer_init(struct writer *w)
         writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
                     log_quote(strerror(errno), strlen(strerror(errno))));
     else
-        loop_watch(w, wake_fd, TAG_SIGNAL, EPOLLIN);
+        events_watch(w, wake_fd, TAG_SIGNAL, EPOLLIN);
 }
 
 /* A cluster, and what was asked for with --connections, have an engine of their own. */
@@ -182,9 +98,9 @@ int main(int argc, char **argv)
 {
     static struct writer w;
     options_parse(&w.opt, argc, argv);
-    catch_signals();
+    int wake_fd = signals_catch();
     raise_limits();
-    writer_init(&w);
+    writer_init(&w, wake_fd);
     /* What is to be forgotten depends on what the target is. */
     if (!w.failed && failures_check(&w) && (w.opt.forget || inputs_open(&w)) && node_connect(&w.node) &&
         connections_open(&w) && (!w.opt.forget || inputs_open(&w)))

@@ -9,6 +9,7 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
+#include "signals.h"
 #include "writer.h"
 
 #define WAIT_MS    1000
@@ -62,7 +63,7 @@ static void give_up(struct conn *c, long long confirm)
 {
     uint64_t limit = (uint64_t)c->w->opt.reconnect_timeout * 1000000;
     uint64_t waits = us_since(mono_us(), c->patience.since);
-    if ((c->w->stopped || writer_signals() > 0) && limit > STOP_LIMIT)
+    if ((c->w->stopped || signals_seen() > 0) && limit > STOP_LIMIT)
         limit = STOP_LIMIT;
     if (c->w->failed || waits < limit)
         return;

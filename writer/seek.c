@@ -9,6 +9,7 @@
 #include "log.h"
 #include "target.h"
 #include "tls.h"
+#include "signals.h"
 #include "writer.h"
 
 #define SENTINEL_MS 3000 /* for each answer of a sentinel; the next one may know better */
@@ -22,7 +23,7 @@ static enum seek connect_to(const struct options *o, const struct endpoint *e, i
     int rc;
     do
         rc = transport_connect(t, e, o->url.tls, ms, why, whylen, &hopeless);
-    while (rc < 0 && errno == EINTR && writer_signals() < 2);
+    while (rc < 0 && errno == EINTR && signals_seen() < 2);
     return rc == 0 ? SEEK_OK : hopeless ? SEEK_FATAL : SEEK_GONE;
 }
 
@@ -108,7 +109,7 @@ enum seek seek_target(const struct options *o, unsigned first, struct transport 
 {
     enum seek worst = SEEK_FATAL;
     char reason[400];
-    for (unsigned i = 0; i < o->url.seeds && writer_signals() < 2; i++) {
+    for (unsigned i = 0; i < o->url.seeds && signals_seen() < 2; i++) {
         const struct endpoint *seed = &o->url.seed[(first + i) % o->url.seeds];
         enum seek v;
         *at = *seed;

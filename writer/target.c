@@ -14,6 +14,7 @@
 #include "meta.h"
 #include "server.h"
 #include "suspect.h"
+#include "signals.h"
 #include "writer.h"
 
 #define CALL_MS      20000
@@ -48,7 +49,7 @@ static redisReply *call_patiently(struct writer *w, struct node *n, int timeout_
         if (r == NULL)
             target_lose(n, arg[0], call_reason(&n->wire.t));
         if (r == NULL || r->type != REDIS_REPLY_ERROR || error_class(r->str, r->len) != ERR_RETRY ||
-            mono_us() >= give_up || writer_signals() >= 2)
+            mono_us() >= give_up || signals_seen() >= 2)
             return r;
         node_refused(n, NULL, r->str, r->len);
         n->patience.until = 0;
@@ -157,7 +158,7 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
         }
         if (r->type != REDIS_REPLY_ERROR)
             return fits(n, what, REPLY_ANY, r);
-        if (error_class(r->str, r->len) != ERR_RETRY || mono_us() >= give_up || writer_signals() >= 2) {
+        if (error_class(r->str, r->len) != ERR_RETRY || mono_us() >= give_up || signals_seen() >= 2) {
             refused(w, n, what, r);
             return false;
         }

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "slotmap.h"
 #include "target.h"
+#include "signals.h"
 #include "writer.h"
 
 #define CALL_MS      20000
@@ -134,7 +135,7 @@ bool topology_first(struct writer *w)
             return false;
         if (ok && owned(cl) == SLOTS)
             return true;
-        if (mono_us() >= give_up || writer_signals() >= 2) {
+        if (mono_us() >= give_up || signals_seen() >= 2) {
             writer_fail(w, EXIT_RETRY, "event=slots_without_master target=%s slots=%u", w->opt.shown,
                         SLOTS - owned(cl));
             return false;

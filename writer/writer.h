@@ -82,10 +82,4 @@ void writer_data_error(struct writer *w, const struct failure *f);
 /* Nothing in flight, gathered, refused or on another way. */
 bool writer_quiet(const struct writer *w);
 
-/* Signals so far: 1 go on to the END record, 2 end at once. */
-int writer_signals(void);
-
-/* The event loop has noticed that there was a signal (TAG_SIGNAL). */
-void writer_woken(void);
-
 #endif
