@@ -11,24 +11,6 @@
 
 #define CALL_MS 20000
 
-/* ---- other writers ---- */
-
-bool claim_may_take_over(const struct writer *w)
-{
-    return w->opt.takeover && (w->session.stage == ST_NONE || w->session.stage == ST_FLOWS);
-}
-
-bool claim_rival(struct writer *w, const char *who, char *why, size_t cap)
-{
-    uint64_t now = mono_us();
-    if (w->rival_since == 0)
-        w->rival_since = now;
-    snprintf(why, cap,
-             "another writer of task %s is at work there (%s): give each its own --task, or end that one",
-             w->opt.task, log_quote(who, strlen(who)));
-    return now - w->rival_since >= RIVAL_WAIT;
-}
-
 /* ---- source and target ---- */
 
 static bool is_source(const struct writer *w, const struct identity *who)

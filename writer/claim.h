@@ -11,15 +11,6 @@
 
 struct writer;
 
-#define RIVAL_WAIT ((uint64_t)5000000) /* us that another writer's connection may take to vanish */
-
-/* --takeover, and this writer has not begun: others of its task may be cut off. */
-bool claim_may_take_over(const struct writer *w);
-
-/* Another writer of the task, who, is connected to the target. Whoever restarts may have to wait for the
- * connection of the one before to vanish: true when that has taken too long. why: for messages. */
-bool claim_rival(struct writer *w, const char *who, char *why, size_t cap);
-
 /* Before the first request of a session. PUT_WAIT: servers are still asked, or the connection was lost. */
 enum put claim_target(struct writer *w);
 

@@ -7,15 +7,16 @@
 #include <unistd.h>
 #include <bsd/string.h>
 
-#include "claim.h"
 #include "big.h"
 #include "bundle.h"
 #include "cluster.h"
 #include "conn.h"
 #include "errors.h"
 #include "exits.h"
+#include "info.h"
 #include "io.h"
 #include "log.h"
+#include "policy.h"
 #include "events.h"
 #include "request.h"
 #include "suspect.h"
@@ -134,9 +135,9 @@ static bool is_ours(const struct conn *c, long long id)
 static bool is_rival(struct conn *c, const char *who)
 {
     char why[400];
-    if (claim_may_take_over(c->w))
+    if (policy_may_take_over(c->w))
         return false;
-    if (claim_rival(c->w, who, why, sizeof why)) {
+    if (policy_rival(c->w, who, why, sizeof why)) {
         writer_fail(c->w, EXIT_CANNOT, "event=task_in_use target=%s node=%s error=%s", c->w->opt.shown,
                     cnode_name(c->node), log_quote(why, strlen(why)));
         c->w->cluster->dead = true;

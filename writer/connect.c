@@ -8,10 +8,11 @@
 #include <bsd/string.h>
 
 #include "call.h"
-#include "claim.h"
 #include "exits.h"
+#include "info.h"
 #include "io.h"
 #include "log.h"
+#include "policy.h"
 #include "seek.h"
 #include "suspect.h"
 #include "target.h"
@@ -105,11 +106,11 @@ static enum shake find_rival(struct node *n, const redisReply *list, long long s
 {
     char who[RIVAL_NAME];
     long long id;
-    if (claim_may_take_over(n->w))
+    if (policy_may_take_over(n->w))
         return SHAKE_OK;
     for (const char *line = list->str; line != NULL; line = next_line(list, line))
         if (rival_of(&n->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_ALIVE && id != self) {
-            claim_rival(n->w, who, n->lost_why, sizeof n->lost_why);
+            policy_rival(n->w, who, n->lost_why, sizeof n->lost_why);
             return SHAKE_RIVAL;
         }
     n->w->rival_since = 0;
@@ -316,7 +317,7 @@ static void wait_ms(unsigned ms)
 }
 
 /* Its connection may be about to vanish. True: it has not, and the writer has failed. */
-static bool rival_stays(struct node *n)
+static bool rival_remains(struct node *n)
 {
     struct writer *w = n->w;
     if (signals_seen() < 2 && mono_us() - w->rival_since < RIVAL_WAIT)
@@ -341,7 +342,7 @@ bool node_connect(struct node *n)
         }
         if (v == SHAKE_LATER && w->opt.reconnect_timeout > 0)
             not_yet(n, &give_up, &said);
-        if (v == SHAKE_RIVAL && !rival_stays(n)) {
+        if (v == SHAKE_RIVAL && !rival_remains(n)) {
             wait_ms(500);
             continue;
         }
@@ -456,7 +457,7 @@ static bool look_for_target(struct node *n, struct saved *saved)
             return true;
         if (v == SHAKE_LATER)
             not_yet(n, &give_up, &said);
-        if (v == SHAKE_RIVAL && rival_stays(n)) {
+        if (v == SHAKE_RIVAL && rival_remains(n)) {
             n->dead = true;
             return false;
         }

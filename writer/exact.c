@@ -72,33 +72,6 @@ void exact_begin(struct writer *w)
         x->slot[i].known = false;
 }
 
-bool exact_drop(struct writer *w)
-{
-    struct exact *x = &w->exact;
-    char key[EXACT_KEY_MAX];
-    for (unsigned slot = 0; x->on && slot < SLOTS; slot++) {
-        if (!x->slot[slot].written)
-            continue;
-        struct buf b = {.max = EXACT_HSET_MAX};
-        (void)resp_add_array(&b, 2);
-        (void)resp_add_str(&b, "DEL");
-        (void)resp_add_bulk(&b, key, exact_key(w, slot, key));
-        struct rec d = {.type = REC_REQUEST,
-                        .flags = RF_IDEMPOTENT,
-                        .flow = DROP_FLOW,
-                        .slot = (uint16_t)slot,
-                        .keyarg = 1,
-                        .hash = slot + 1, /* it tells them apart, and nothing else is under way */
-                        .len = (uint32_t)b.len};
-        bool put = cluster_put_own(w, &d, b.p) == PUT_DONE;
-        buf_free(&b);
-        if (!put)
-            return false;
-        x->slot[slot].written = false;
-    }
-    return true;
-}
-
 /* ---- where a record stands ---- */
 
 static bool counts(const struct rec *r)

@@ -23,7 +23,6 @@ struct conn;
 struct redisReply;
 
 #define HISTORY_MAX 32
-#define DROP_FLOW   (REC_FLOWS_MAX + 1) /* removing hashes belongs to no flow */
 
 /* Where a record stands in its flow. pos 0: nowhere that a replay would find again. */
 struct exact_id {
@@ -93,9 +92,6 @@ unsigned exact_steps_done(const struct writer *w, const uint16_t *slot, unsigned
 
 /* Is one of these slots not known yet? *which: the index of the first. */
 bool exact_unknown(const struct writer *w, const uint16_t *slot, unsigned n, unsigned *which);
-
-/* Remove the hashes that were written: nothing goes on from them. False: some are still to be removed. */
-bool exact_drop(struct writer *w);
 
 /* The slots are empty: after a flush. */
 void exact_forget(struct writer *w);

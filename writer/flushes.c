@@ -8,6 +8,7 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
+#include "policy.h"
 #include "resp.h"
 #include "taken.h"
 #include "target.h"
@@ -276,7 +277,7 @@ static bool decide(struct writer *w)
         cl->start = START_FLUSH;
         return true;
     }
-    session_refuse(w);
+    policy_refuse(w);
     return false;
 }
 
@@ -292,7 +293,7 @@ static void clear_after_void(struct writer *w)
         log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
         begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
         cl->start = START_FLUSH;
-    } else if (session_guarded_void(w)) {
+    } else if (policy_guarded_void(w)) {
         return;
     } else if (s->void_flush.len > 0) {
         log_event(LOG_WARN, NO_FLOW, "event=source_flushed db=%u note=%s", s->void_db,
@@ -314,7 +315,7 @@ enum put cluster_start(struct writer *w)
     if (w->session.going_on > 0) /* nothing is to be done: it is as it was left */
         return taken_marked(w) ? PUT_DONE : PUT_WAIT;
     if (cl->start == START_NONE && w->session.refused[0] != '\0' && !w->session.wrote) {
-        if (!session_full_resync(w, &flush))
+        if (!policy_full_resync(w, &flush))
             return PUT_FAIL;
         w->policy_done = true;
         cl->start = START_READY;

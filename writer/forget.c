@@ -13,6 +13,8 @@
 #include "slot.h"
 #include "writer.h"
 
+#define DROP_FLOW (REC_FLOWS_MAX + 1) /* removing hashes belongs to no flow */
+
 static void put_text(struct recout *o, unsigned type, const char *text)
 {
     struct rec r = {.type = (uint8_t)type, .slot = REC_NO_SLOT, .epoch = 1};
@@ -84,4 +86,31 @@ void forget_files(struct writer *w)
     forget_file(w, w->opt.forget_file);
     if (snprintf(beside, sizeof beside, "%s.sent", w->opt.forget_file) < (int)sizeof beside)
         forget_file(w, beside);
+}
+
+bool forget_slots(struct writer *w)
+{
+    struct exact *x = &w->exact;
+    char key[EXACT_KEY_MAX];
+    for (unsigned slot = 0; x->on && slot < SLOTS; slot++) {
+        if (!x->slot[slot].written)
+            continue;
+        struct buf b = {.max = EXACT_HSET_MAX};
+        (void)resp_add_array(&b, 2);
+        (void)resp_add_str(&b, "DEL");
+        (void)resp_add_bulk(&b, key, exact_key(w, slot, key));
+        struct rec d = {.type = REC_REQUEST,
+                        .flags = RF_IDEMPOTENT,
+                        .flow = DROP_FLOW,
+                        .slot = (uint16_t)slot,
+                        .keyarg = 1,
+                        .hash = slot + 1, /* it tells them apart, and nothing else is under way */
+                        .len = (uint32_t)b.len};
+        bool put = cluster_put_own(w, &d, b.p) == PUT_DONE;
+        buf_free(&b);
+        if (!put)
+            return false;
+        x->slot[slot].written = false;
+    }
+    return true;
 }

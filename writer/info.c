@@ -1,5 +1,6 @@
 #include "info.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* What a server says of itself goes into messages: one word, of which nothing can be taken for another. */
@@ -51,4 +52,17 @@ bool info_number(const char *info, size_t n, const char *name, uint64_t *v)
     }
     *v = sum;
     return true;
+}
+
+bool version_less(const char *a, const char *b)
+{
+    for (int i = 0; i < 3; i++) {
+        char *enda, *endb;
+        unsigned long va = strtoul(a, &enda, 10), vb = strtoul(b, &endb, 10);
+        if (va != vb)
+            return va < vb;
+        a = *enda == '.' ? enda + 1 : enda;
+        b = *endb == '.' ? endb + 1 : endb;
+    }
+    return false;
 }

@@ -16,4 +16,7 @@ void info_field(const char *text, const char *name, char *out, size_t cap);
 /* The same as a number of up to 19 digits. False: it is none. */
 bool info_number(const char *info, size_t n, const char *name, uint64_t *v);
 
+/* a < b for versions "major.minor.patch". */
+bool version_less(const char *a, const char *b);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "events.h"
 #include "exits.h"
+#include "forget.h"
 #include "io.h"
 #include "log.h"
 #include "router.h"
@@ -97,7 +98,7 @@ static void note_signal(struct writer *w)
 static bool dropped(struct writer *w)
 {
     const struct session *s = &w->session;
-    return s->stage != ST_RUN || s->journal || (exact_drop(w) && writer_quiet(w));
+    return s->stage != ST_RUN || s->journal || (forget_slots(w) && writer_quiet(w));
 }
 
 /* Is everything done? When failed, only what is in flight counts, and not for ever. */

@@ -199,7 +199,7 @@ void marks_work(struct cluster *cl, uint64_t now)
     }
     m->done = m->number;
     m->done_stamp = m->stamp;
-    saved_marked(cl->w);
+    m->written(cl->w);
 }
 
 /* ---- writing ---- */
@@ -236,9 +236,10 @@ bool marks_cover(const struct writer *w)
     return w->cluster == NULL || (w->marks.doing == MARKS_IDLE && w->marks.done_stamp == stamp(w));
 }
 
-void marks_round(struct writer *w)
+void marks_round(struct writer *w, marks_fn *written)
 {
     struct marks *m = &w->marks;
+    m->written = written;
     m->number++;
     m->stamp = stamp(w);
     start(w, MARKS_WRITE);

@@ -29,6 +29,8 @@ struct mark_key {
 
 enum marks_doing { MARKS_IDLE, MARKS_WRITE, MARKS_READ };
 
+typedef void marks_fn(struct writer *w);
+
 struct marks {
     enum marks_doing doing;
     char history[HISTORY_MAX];
@@ -38,6 +40,7 @@ struct marks {
     uint64_t done_stamp;
     struct mark_key *v;
     unsigned n;
+    marks_fn *written;
     unsigned flying; /* requests whose reply, or the replicas', is awaited */
 
     /* of the file that is checked */
@@ -53,8 +56,8 @@ void marks_free(struct marks *m);
 /* A session begins to write. */
 void marks_begin(struct writer *w);
 
-/* Write all of them anew: saved_marked is called when that is done. */
-void marks_round(struct writer *w);
+/* Write all of them anew; written is called when that is done. */
+void marks_round(struct writer *w, marks_fn *written);
 
 /* Is everything that was applied covered by them? */
 bool marks_cover(const struct writer *w);

@@ -184,6 +184,31 @@ static void select_reply(struct node *n)
     }
 }
 
+/* ---- requests that the connection may be lost for ---- */
+
+bool suspect_in_flight(const struct node *n)
+{
+    return n->un > 0 && n->wire.ring.sent > n->wire.ring.acked && n->unit[n->uhead].kind != U_SELECT &&
+           n->unit[n->uhead].kind != U_INFO;
+}
+
+size_t suspect_sendable(const struct node *n)
+{
+    size_t all = ring_unsent(&n->wire.ring);
+    if (n->alone == 0 || n->un == 0)
+        return all;
+    uint64_t end = n->wire.ring.acked + n->unit[n->uhead].len;
+    size_t first = end > n->wire.ring.sent ? (size_t)(end - n->wire.ring.sent) : 0;
+    return first < all ? first : all;
+}
+
+void suspect_cleared(struct node *n)
+{
+    n->losses = n->alone_losses = n->given_up = 0;
+    if (n->alone > 0)
+        n->alone--;
+}
+
 /* ---- bytes out ---- */
 
 /* The file of a big request, behind the bytes in the ring. */

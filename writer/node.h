@@ -294,6 +294,23 @@ void node_select(struct node *n, uint32_t db);
 int node_db_state(const struct node *n, uint32_t db);
 void node_db_learn(struct node *n, uint32_t db, bool has);
 
+/* ---- suspect_node.c, and node.c for what it needs ---- */
+
+/* The connection is lost: what was in flight may be the reason. */
+void suspect_lost(struct node *n);
+
+/* Is something in flight that could be the reason? */
+bool suspect_in_flight(const struct node *n);
+
+/* Bytes of the ring that may be sent now: all, or those of the first unit. */
+size_t suspect_sendable(const struct node *n);
+
+/* The first unit was answered. */
+void suspect_cleared(struct node *n);
+
+/* It is connected again: the request that is found to be the reason becomes a data error. */
+void suspect_judge(struct node *n);
+
 /* ---- pipeline.c ---- */
 
 void pipeline_init(struct pipeline *a);

@@ -14,6 +14,7 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
+#include "policy.h"
 #include "position_file.h"
 #include "target.h"
 #include "writer.h"
@@ -132,7 +133,7 @@ static void fill_body(const struct writer *w, struct buf *b, bool whole)
     struct saved_vector *v = &f.v;
     v->state = whole ? SAVED_WHOLE : w->lost_data ? SAVED_LOST : SAVED_INCOMPLETE;
     v->flows = s->flows;
-    v->began_empty = !whole && session_began_empty(w) && !positions_all_synced(&w->positions);
+    v->began_empty = !whole && policy_began_empty(w) && !positions_all_synced(&w->positions);
     v->verify = w->probes.owed;
     memcpy(f.nonce, s->nonce, sizeof f.nonce);
     memcpy(v->replid, s->replid, sizeof v->replid);
@@ -184,7 +185,7 @@ static void put(struct writer *w, bool whole)
     buf_free(&b);
 }
 
-void saved_marked(struct writer *w)
+static void saved_marked(struct writer *w)
 {
     if (w->saved_body.len > 0)
         put_body(w, &w->saved_body, true);
@@ -196,7 +197,7 @@ static void mark(struct writer *w)
     w->saved_body.len = 0;
     w->saved_body.max = POSITION_FILE_MAX;
     fill_body(w, &w->saved_body, whole(w));
-    marks_round(w);
+    marks_round(w, saved_marked);
 }
 
 void saved_write(struct writer *w, uint64_t now, bool final)

@@ -31,9 +31,6 @@ void saved_write(struct writer *w, uint64_t now, bool final);
  * any more. */
 void saved_void(struct writer *w);
 
-/* The marks (marks.h) that were begun before the file is written are at the target. */
-void saved_marked(struct writer *w);
-
 /* Before the end: do the marks cover everything that was applied? If not they are written. */
 bool saved_settled(struct writer *w);
 

@@ -9,6 +9,7 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
+#include "policy.h"
 #include "meta.h"
 #include "router.h"
 #include "target.h"
@@ -120,11 +121,6 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     s->stage = ST_FLOWS;
     log_event(LOG_INFO, NO_FLOW, "event=session nonce=%s epoch=%u flows=%u source=%s live=%d", s->nonce,
               s->epoch, s->flows, s->source, s->live);
-}
-
-bool session_began_empty(const struct writer *w)
-{
-    return w->session.going_on == 0 && (w->was_empty || w->opt.on_existing == EXISTING_FLUSH);
 }
 
 /* A full sync of the same source that began on an empty target, and broke: it may begin anew without being
@@ -320,14 +316,6 @@ void session_input_ended(struct writer *w, unsigned input)
 
 /* ---- before the first request ---- */
 
-void session_refuse(struct writer *w)
-{
-    writer_fail(
-        w, EXIT_CANNOT, "event=target_not_empty target=%s note=%s", w->opt.shown,
-        "\"it holds keys: --on-existing flush removes them all, --on-existing overwrite keeps those that "
-        "the source does not have\"");
-}
-
 static bool apply_policy(struct writer *w)
 {
     struct node *n = &w->node;
@@ -343,36 +331,8 @@ static bool apply_policy(struct writer *w)
         log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
         return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
     }
-    session_refuse(w);
+    policy_refuse(w);
     return false;
-}
-
-/* It was to go on, and cannot: what --on-full-resync says. */
-bool session_full_resync(struct writer *w, bool *flush)
-{
-    struct session *s = &w->session;
-    if (w->opt.on_full_resync == FULL_FAIL) {
-        writer_fail(w, EXIT_CANNOT, "event=full_resync reason=%s note=%s",
-                    log_quote(s->refused, strlen(s->refused)),
-                    "\"--on-full-resync says what to do with the target: flush or overwrite\"");
-        return false;
-    }
-    *flush = w->opt.on_full_resync == FULL_FLUSH;
-    log_event(LOG_WARN, NO_FLOW, "event=full_resync reason=%s action=%s target=%s",
-              log_quote(s->refused, strlen(s->refused)), *flush ? "flush" : "overwrite", w->opt.shown);
-    w->was_empty = *flush;
-    return *flush || !session_guarded_void(w);
-}
-
-bool session_guarded_void(struct writer *w)
-{
-    if (!existing_guards(w->opt.on_existing))
-        return false;
-    writer_fail(
-        w, EXIT_CANNOT, "event=cannot_begin_anew target=%s note=%s", w->opt.shown,
-        "\"the full sync has to begin anew, and what it wrote so far cannot be told from keys that were "
-        "there before: remove it, or use --on-existing overwrite\"");
-    return true;
 }
 
 /* What the epoch before left in the target. */
@@ -385,7 +345,7 @@ static bool clear_after_void(struct writer *w)
         log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
         return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
     }
-    if (session_guarded_void(w))
+    if (policy_guarded_void(w))
         return false;
     if (s->void_flush.len == 0) {
         log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew note=%s",
@@ -421,7 +381,7 @@ static bool write_identity(struct writer *w)
               target_queued(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
                             "source", s->address, "verify", w->probes.owed ? "1" : "0",
                             w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
-    bool empty = session_began_empty(w);
+    bool empty = policy_began_empty(w);
     if (ok && empty)
         ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
     unsigned more = s->going_on > 0 ? s->flows : 0;
@@ -468,7 +428,7 @@ enum put session_start(struct writer *w)
     if (s->going_on > 0)
         w->was_empty = false; /* nothing is to be done: it is as it was left */
     else if (s->refused[0] != '\0' && !s->wrote)
-        ok = session_full_resync(w, &flush) &&
+        ok = policy_full_resync(w, &flush) &&
              (flush ? target_must(w, &w->node, FLUSH_MS, "FLUSHALL", NULL) : sweep_begin(w));
     else if (!w->policy_done)
         ok = apply_policy(w);

@@ -75,21 +75,6 @@ void session_input_ended(struct writer *w, unsigned input);
  * epoch before is still in flight. */
 enum put session_start(struct writer *w);
 
-/* The session was to go on where it was, and cannot: what --on-full-resync says. False: the writer has
- * failed.
- */
-bool session_full_resync(struct writer *w, bool *flush);
-
-/* This full sync has the target to itself: it held nothing, or was emptied. */
-bool session_began_empty(const struct writer *w);
-
-/* The target holds keys, and that was not to be: fail. */
-void session_refuse(struct writer *w);
-
-/* The session begins anew over keys that were there before: with --on-existing skip and fail it cannot. Then
- * the writer has failed. */
-bool session_guarded_void(struct writer *w);
-
 /* A BARRIER before its flow's cut. */
 enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payload);
 

@@ -8,7 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct node;
 struct writer;
 
 #define SUSPECT_AFTER 2u /* losses in a row: from then on one by one */
@@ -63,22 +62,5 @@ void plight_refused(struct writer *w, struct plight *p, const struct named *what
 
 /* " command=... key=... bytes=..." for a message; NULL: nothing. */
 const char *named_text(const struct named *what);
-
-/* ---- of a single server ---- */
-
-/* The connection is lost: what was in flight may be the reason. */
-void suspect_lost(struct node *n);
-
-/* Is something in flight that could be the reason? */
-bool suspect_in_flight(const struct node *n);
-
-/* Bytes of the ring that may be sent now: all, or those of the first unit. */
-size_t suspect_sendable(const struct node *n);
-
-/* The first unit was answered. */
-void suspect_cleared(struct node *n);
-
-/* It is connected again: the request that is found to be the reason becomes a data error. */
-void suspect_judge(struct node *n);
 
 #endif

@@ -174,19 +174,6 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
 
 /* ---- what it is ---- */
 
-bool version_less(const char *a, const char *b)
-{
-    for (int i = 0; i < 3; i++) {
-        char *enda, *endb;
-        unsigned long va = strtoul(a, &enda, 10), vb = strtoul(b, &endb, 10);
-        if (va != vb)
-            return va < vb;
-        a = *enda == '.' ? enda + 1 : enda;
-        b = *endb == '.' ? endb + 1 : endb;
-    }
-    return false;
-}
-
 /* What stands behind the numbers of a version is left out. */
 static unsigned rdb_version(const struct target_info *info)
 {

@@ -31,9 +31,6 @@ void target_announce(const struct target_info *info, const char *existing, char 
 /* Does a stream with this TARGET record suit? Returns NULL or what is wrong (static). */
 const char *target_unfit(const struct target_info *info, const char *existing, const uint8_t *text, size_t n);
 
-/* a < b for versions "major.minor.patch". */
-bool version_less(const char *a, const char *b);
-
 /* Are there keys besides position keys? 1 yes, 0 no, -1 the connection was lost (n->lost) or
  * the writer has failed. */
 int target_has_keys(struct writer *w, struct node *n);
