@@ -3,7 +3,6 @@
 #include <string.h>
 #include <bsd/string.h>
 
-#include "bundle.h"
 #include "cluster.h"
 #include "errors.h"
 #include "exits.h"
@@ -18,16 +17,6 @@
 
 /* ---- confirmations ---- */
 
-void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark)
-{
-    if (w->cluster->dead)
-        return;
-    if (live)
-        positions_mark_done(&w->positions, flow, mark);
-    else
-        positions_snapshot_done(&w->positions, flow);
-}
-
 void cluster_count(struct writer *w, const struct cunit *u)
 {
     w->stats.requests++;
@@ -40,19 +29,9 @@ void cluster_count(struct writer *w, const struct cunit *u)
     }
 }
 
-void cluster_own_done(struct writer *w, const struct cunit *u)
-{
-    w->cluster->own--;
-    w->sweep.on_way -= u->mark != 0;
-}
-
 void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
 {
     struct cluster *cl = w->cluster;
-    if (u->kind == CU_EXEC) {
-        bundle_finish(w, u, counted);
-        return;
-    }
     hashset_remove(&cl->keys, u->key);
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     if ((u->flags & CF_ALONE) != 0)
@@ -306,4 +285,17 @@ static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const
     displace(c, u, bytes, how->sent && !how->answered);
 }
 
-const struct unit_calls cluster_request = {.reply = on_reply, .confirmed = on_confirmed, .lost = on_lost};
+static void on_drop(struct writer *w, const struct cunit *u)
+{
+    cluster_finish(w, u, false);
+}
+
+static void on_fail(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
+                    size_t len)
+{
+    cluster_unit_error(w, u, bytes, text, len);
+    cluster_finish(w, u, false);
+}
+
+const struct unit_calls cluster_request = {
+    .reply = on_reply, .confirmed = on_confirmed, .lost = on_lost, .drop = on_drop, .fail = on_fail};

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "big.h"
+#include "bundle.h"
 #include "exits.h"
 #include "gather.h"
 #include "log.h"
@@ -335,7 +336,8 @@ static enum put apply_plain(struct writer *w, const struct input *in, const stru
     if (w->exact.on)
         exact_offer(w, given);
     bool limited = w->limit.on && (r->type == REC_REQUEST || r->type == REC_PROGRAM);
-    if (limited && !together_awaits(w, r->flow) && !limit_open(&w->limit))
+    bool awaited = limited && (w->cluster != NULL ? bundle_awaits(w, r->flow) : together_awaits(w, r->flow));
+    if (limited && !awaited && !limit_open(&w->limit))
         return PUT_WAIT;
     enum put got = dispatch(w, in, r, payload);
     together_note(w, r, got);

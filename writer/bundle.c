@@ -15,7 +15,10 @@
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n", exec[] = "*1\r\n$4\r\nEXEC\r\n";
 
-#define SPARE_MAX 1024u /* kept for the next ones */
+#define WINDOW_MAX 65536u
+#define QUEUED_US  ((uint64_t)2000) /* us that transactions may wait at the target */
+#define LATELY_US  ((uint64_t)10000000)
+#define SPARE_MAX  1024u /* kept for the next ones */
 
 /* A request that was refused; the text follows. */
 struct fault {
@@ -444,6 +447,28 @@ static void still_refused(struct writer *w, struct bundle *t, const char *text, 
     plight_refused(w, &t->plight, e != NULL ? &what : NULL, text, len);
 }
 
+/* As many are under way as keep the target busy, and no more: what comes meanwhile gathers, so that
+ * transactions grow where the target, or we, cannot keep up. Whether they queue shows in the time they take
+ * beside that of the fastest one; that is looked for anew from time to time, with few under way. */
+static void pace(struct bundles *b, uint64_t now, uint64_t took, unsigned n)
+{
+    if (b->window == 0 || us_since(now, b->lately) > LATELY_US) {
+        b->window = WINDOW_MIN;
+        b->fastest = took;
+        b->lately = now;
+    }
+    if (took < b->fastest)
+        b->fastest = took;
+    if (took > 2 * b->fastest + QUEUED_US)
+        b->window -= b->window / 16;
+    else
+        b->window += n;
+    if (b->window < WINDOW_MIN)
+        b->window = WINDOW_MIN;
+    if (b->window > WINDOW_MAX)
+        b->window = WINDOW_MAX;
+}
+
 static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
     (void)bytes;
@@ -455,7 +480,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     size_t len = c->wire.errlen;
     bool whole = c->wire.reply_type == REDIS_REPLY_ARRAY && c->wire.reply_elements == (int)t->replies - 1;
     if (whole && !t->strange) {
-        gather_pace(w->cluster->bundles, c->wire.heard, us_since(c->wire.heard, t->sent_at), t->n);
+        pace(w->cluster->bundles, c->wire.heard, us_since(c->wire.heard, t->sent_at), t->n);
         carried_out(c, t);
         if (t->step >= 0 && !c->lost && !w->cluster->dead) {
             stepped(c, t);
@@ -587,10 +612,18 @@ static void on_confirmed(struct conn *c, const struct cunit *u)
     bundle_finish(c->w, u, true);
 }
 
+static void on_drop(struct writer *w, const struct cunit *u)
+{
+    bundle_finish(w, u, false);
+}
+
 static const struct unit_calls requests = {.reply = on_queued}, end = {.reply = on_reply,
                                                                        .element = on_element,
                                                                        .confirmed = on_confirmed,
-                                                                       .lost = on_lost};
+                                                                       .lost = on_lost,
+                                                                       .size = bundle_size,
+                                                                       .transmit = bundle_transmit,
+                                                                       .drop = on_drop};
 
 /* ---- the end of one ---- */
 

@@ -10,6 +10,7 @@
 
 #define BUNDLE_MAX   4096u /* records */
 #define BUNDLE_BYTES REC_PAYLOAD_MAX
+#define WINDOW_MIN   512u /* records under way */
 
 struct element {
     struct rec r;
@@ -83,9 +84,6 @@ void bundle_retire(struct bundles *b, struct bundle *t);
 
 /* Room for len more bytes and one more record, which is filled in but for its mark. */
 struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass);
-
-/* One of n records was answered after so many us. */
-void gather_pace(struct bundles *b, uint64_t now, uint64_t took, unsigned n);
 
 /* It must not be carried out twice. */
 void bundle_saves(struct writer *w, struct bundle *t);

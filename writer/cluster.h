@@ -86,8 +86,9 @@ enum start { START_NONE, START_SURVEY, START_FLUSH, START_READY };
 
 struct cluster {
     struct writer *w;
-    const struct conn_calls *calls; /* for its connections */
-    bool slots;                     /* a cluster; else one node and several connections */
+    const struct conn_calls *calls;                   /* for its connections */
+    void (*freed)(struct cluster *cl, unsigned slot); /* something of the slot is done */
+    bool slots;                                       /* a cluster; else one node and several connections */
     struct cnode *node[CNODES_MAX];
     unsigned nnodes;
     struct conn **conn; /* all of them; index: epoll's tag */
@@ -294,15 +295,21 @@ void spans_free(struct cluster *cl);
 
 /* ---- flushes.c ---- */
 
+/* Tell every master, which in database db where there are several. */
+void flush_everywhere(struct cluster *cl, const void *request, size_t n, uint32_t db, enum purpose purpose);
+
 /* A request without a key, which every master gets. Nothing else is on its way (cluster_alone). */
 void cluster_everywhere(struct writer *w, const struct cunit *u, const uint8_t *bytes);
 
 /* All flows stand at a barrier and nothing is on its way: flush every master, then let them go on. */
 void cluster_flush(struct writer *w);
 
+void flushes_work(struct cluster *cl);
+
+/* ---- start.c ---- */
+
 /* The counterpart of session_start: --on-existing, and what an epoch before left. */
 enum put cluster_start(struct writer *w);
-void flushes_work(struct cluster *cl);
 
 /* ---- replicas.c ---- */
 

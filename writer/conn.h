@@ -69,6 +69,12 @@ struct unit_calls {
     void (*confirmed)(struct conn *c, const struct cunit *u);
     void (*lost)(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how);
 
+    /* To send it again, or not (moved.c). Its size, and sending it, where it has more than its bytes. */
+    size_t (*size)(const struct cunit *u);
+    void (*transmit)(struct conn *c, const struct cunit *u);
+    void (*drop)(struct writer *w, const struct cunit *u);
+    void (*fail)(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text, size_t len);
+
     /* Of one whose bytes do not go through the ring: the next ones (false: there are no more), how many went.
      */
     bool (*bytes)(void *arg, const uint8_t **p, size_t *n);

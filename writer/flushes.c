@@ -74,7 +74,7 @@ static void on_flush(struct conn *c, void *arg, const redisReply *r)
     cl->stir = true;
 }
 
-static void begin_flush(struct cluster *cl, const void *request, size_t n, uint32_t db, enum purpose purpose)
+void flush_everywhere(struct cluster *cl, const void *request, size_t n, uint32_t db, enum purpose purpose)
 {
     if (purpose == EVERYBODY_START)
         saved_void(cl->w);
@@ -93,7 +93,7 @@ static void begin_flush(struct cluster *cl, const void *request, size_t n, uint3
 void cluster_everywhere(struct writer *w, const struct cunit *u, const uint8_t *bytes)
 {
     w->cluster->record = *u;
-    begin_flush(w->cluster, bytes, u->len, 0, EVERYBODY_RECORD);
+    flush_everywhere(w->cluster, bytes, u->len, 0, EVERYBODY_RECORD);
 }
 
 void cluster_flush(struct writer *w)
@@ -104,7 +104,7 @@ void cluster_flush(struct writer *w)
     saved_write(w, mono_us(), true); /* the slots will not tell any more what was there and done before it */
     if (w->failed)
         return;
-    begin_flush(w->cluster, request, n, lanes_db(&w->lanes), EVERYBODY_BARRIER);
+    flush_everywhere(w->cluster, request, n, lanes_db(&w->lanes), EVERYBODY_BARRIER);
 }
 
 static void record_done(struct cluster *cl)
@@ -254,95 +254,4 @@ void flushes_work(struct cluster *cl)
         flushed(cl);
     else
         cl->start = START_READY;
-}
-
-/* ---- before the first request ---- */
-
-static const char flushall[] = "*1\r\n$8\r\nFLUSHALL\r\n";
-
-static bool decide(struct writer *w)
-{
-    struct cluster *cl = w->cluster;
-    w->was_empty = !cl->found || w->session.repeats;
-    if (cl->found && w->session.repeats) {
-        begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
-        cl->start = START_FLUSH;
-        return true;
-    }
-    if (!cl->found || w->opt.on_existing == EXISTING_OVERWRITE || existing_guards(w->opt.on_existing))
-        return true;
-    if (w->opt.on_existing == EXISTING_FLUSH) {
-        log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
-        begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
-        cl->start = START_FLUSH;
-        return true;
-    }
-    policy_refuse(w);
-    return false;
-}
-
-/* What the epoch before left in the target. */
-static void clear_after_void(struct writer *w)
-{
-    struct session *s = &w->session;
-    struct cluster *cl = w->cluster;
-    cl->start = START_READY;
-    if (w->sweep.state != SWEEP_OFF && !sweep_begin(w))
-        return;
-    if (w->was_empty || w->opt.on_existing == EXISTING_FLUSH) {
-        log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
-        begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
-        cl->start = START_FLUSH;
-    } else if (policy_guarded_void(w)) {
-        return;
-    } else if (s->void_flush.len > 0) {
-        log_event(LOG_WARN, NO_FLOW, "event=source_flushed db=%u note=%s", s->void_db,
-                  "\"keys of the target go as well\"");
-        begin_flush(cl, s->void_flush.p, s->void_flush.len, s->void_db, EVERYBODY_START);
-        cl->start = START_FLUSH;
-    } else {
-        log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew note=%s",
-                  "\"keys that the source removed meanwhile stay in the target\"");
-    }
-}
-
-enum put cluster_start(struct writer *w)
-{
-    struct cluster *cl = w->cluster;
-    if (!cluster_quiet(w))
-        return PUT_WAIT;
-    bool flush;
-    if (w->session.going_on > 0) /* nothing is to be done: it is as it was left */
-        return taken_marked(w) ? PUT_DONE : PUT_WAIT;
-    if (cl->start == START_NONE && w->session.refused[0] != '\0' && !w->session.wrote) {
-        if (!policy_full_resync(w, &flush))
-            return PUT_FAIL;
-        w->policy_done = true;
-        cl->start = START_READY;
-        if (!flush && !sweep_begin(w))
-            return PUT_FAIL;
-        if (flush) {
-            begin_flush(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
-            cl->start = START_FLUSH;
-        }
-    } else if (cl->start == START_NONE && w->policy_done) {
-        if (w->session.wrote)
-            clear_after_void(w);
-        else
-            cl->start = START_READY;
-    } else if (cl->start == START_NONE) {
-        for (unsigned i = 0; i < cl->nnodes; i++)
-            cl->node[i]->flushed = false;
-        cl->found = false;
-        cl->start = START_SURVEY;
-        cl->stir = true;
-    } else if (cl->start == START_READY && !w->policy_done) {
-        w->policy_done = true; /* a flush that follows comes back here as ready again */
-        if (!decide(w))
-            return PUT_FAIL;
-    }
-    if (cl->start != START_READY || !taken_marked(w))
-        return PUT_WAIT;
-    cl->start = START_NONE;
-    return PUT_DONE;
 }

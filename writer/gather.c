@@ -8,10 +8,6 @@
 
 #define GATHER_RECORDS 65536u /* that gather, of all slots */
 #define GATHER_BYTES   ((size_t)4 << 20)
-#define WINDOW_MIN     512u /* records under way */
-#define WINDOW_MAX     65536u
-#define QUEUED_US      ((uint64_t)2000) /* us that transactions may wait at the target */
-#define LATELY_US      ((uint64_t)10000000)
 #define WAIT_MAX       ((uint64_t)50000) /* us for the rest of a transaction of the source, or of a key */
 
 bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
@@ -159,28 +155,6 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
 }
 
 /* ---- sending ---- */
-
-/* As many are under way as keep the target busy, and no more: what comes meanwhile gathers, so that
- * transactions grow where the target, or we, cannot keep up. Whether they queue shows in the time they take
- * beside that of the fastest one; that is looked for anew from time to time, with few under way. */
-void gather_pace(struct bundles *b, uint64_t now, uint64_t took, unsigned n)
-{
-    if (b->window == 0 || us_since(now, b->lately) > LATELY_US) {
-        b->window = WINDOW_MIN;
-        b->fastest = took;
-        b->lately = now;
-    }
-    if (took < b->fastest)
-        b->fastest = took;
-    if (took > 2 * b->fastest + QUEUED_US)
-        b->window -= b->window / 16;
-    else
-        b->window += n;
-    if (b->window < WINDOW_MIN)
-        b->window = WINDOW_MIN;
-    if (b->window > WINDOW_MAX)
-        b->window = WINDOW_MAX;
-}
 
 static bool window_open(const struct bundles *b)
 {

@@ -36,7 +36,7 @@ static void end_sessions(struct writer *w)
     if (!w->failed && signals_seen() < 2)
         session_check_end(w, w->stopped);
     drop_position(w);
-    w->ended = true;
+    w->ended_quiet = writer_quiet(w);
     saved_write(w, mono_us(), true);
     if (signals_seen() >= 2) {
         bool synced = w->cluster != NULL ? positions_all_synced(&w->positions)

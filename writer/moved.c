@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bundle.h"
 #include "cluster.h"
 #include "io.h"
 #include "writer.h"
@@ -38,8 +37,8 @@ void cluster_displace(struct writer *w, const struct cunit *u, const uint8_t *by
 /* Returns whether it could go. */
 static bool send_moved(struct cluster *cl, struct moved *m)
 {
-    bool bundle = m->u.kind == CU_EXEC;
-    size_t len = bundle ? bundle_size(&m->u) : m->u.len;
+    const struct unit_calls *calls = m->u.calls;
+    size_t len = calls->size != NULL ? calls->size(&m->u) : m->u.len;
     struct conn *c = cluster_way(cl, m->ask, m->u.slot, len, plight_alone(&m->u.plight));
     if (c == NULL) {
         if (m->ask != NULL && cnode_missing(m->ask, m->u.slot))
@@ -49,15 +48,14 @@ static bool send_moved(struct cluster *cl, struct moved *m)
     enum put got = cl->slots ? PUT_DONE : cluster_want_db(c, m->u.db);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";
-        cluster_unit_error(cl->w, &m->u, m->bytes, text, sizeof text - 1);
-        cluster_finish(cl->w, &m->u, false);
+        calls->fail(cl->w, &m->u, m->bytes, text, sizeof text - 1);
     }
     if (got != PUT_DONE)
         return got == PUT_FAIL;
     if (m->ask != NULL)
         conn_asking(c);
-    if (bundle)
-        bundle_transmit(c, &m->u);
+    if (calls->transmit != NULL)
+        calls->transmit(c, &m->u);
     else
         conn_add(c, &m->u, m->bytes, m->u.len);
     return true;
@@ -91,7 +89,7 @@ void moved_forget(struct cluster *cl)
     for (struct moved *m; (m = TAILQ_FIRST(&cl->moved)) != NULL;) {
         TAILQ_REMOVE(&cl->moved, m, link);
         cl->nmoved--;
-        cluster_finish(cl->w, &m->u, false);
+        m->u.calls->drop(cl->w, &m->u);
         free(m);
     }
 }

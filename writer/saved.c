@@ -119,7 +119,7 @@ static bool put_file(struct writer *w, const struct buf *b)
 /* At the end: has everything been applied that was sent, by runs before as well? */
 static bool over(const struct writer *w)
 {
-    bool all = w->ended && writer_quiet(w) && sent_over(w);
+    bool all = w->ended_quiet && sent_over(w);
     for (unsigned i = 0; i < w->positions.n; i++)
         all = all && w->positions.flow[i].n == 0;
     return all;

@@ -4,8 +4,43 @@
 #include <string.h>
 
 #include "cluster.h"
-#include "gather.h"
+#include "bundle_parts.h"
 #include "writer.h"
+
+/* ---- what is on its way ---- */
+
+bool cluster_quiet(const struct writer *w)
+{
+    const struct cluster *cl = w->cluster;
+    return cl->keys.count == 0 && cl->nparked == 0 && cl->nspans == 0 && cl->big == NULL && !cl->flushing &&
+           !w->sweep.deleting && w->marks.flying == 0 && cl->bundles->collecting == 0 &&
+           cl->bundles->flying == 0;
+}
+
+void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark)
+{
+    if (w->cluster->dead)
+        return;
+    if (live)
+        positions_mark_done(&w->positions, flow, mark);
+    else
+        positions_snapshot_done(&w->positions, flow);
+}
+
+void cluster_own_done(struct writer *w, const struct cunit *u)
+{
+    w->cluster->own--;
+    w->sweep.on_way -= u->mark != 0;
+}
+
+enum put cluster_position(struct writer *w, const struct rec *r)
+{
+    if (!positions_pass(&w->positions, r->flow, r->seq, r->pos))
+        (void)positions_mark(&w->positions, r->flow, r->seq, r->pos, true);
+    return PUT_DONE;
+}
+
+/* ---- who may go ---- */
 
 static bool reserved(const struct cluster *cl, unsigned flow, unsigned slot)
 {
@@ -113,7 +148,7 @@ void cluster_leave_slot(struct cluster *cl, unsigned slot, bool alone)
         cl->alone[slot] = 0;
     if (cl->nparked > 0)
         let_go(cl, slot);
-    gather_release(cl, slot);
+    cl->freed(cl, slot);
 }
 
 static void forget(struct cluster *cl, struct moved *m, unsigned slot)

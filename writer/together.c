@@ -1,6 +1,5 @@
 #include "together.h"
 
-#include "bundle.h"
 #include "io.h"
 #include "writer.h"
 
@@ -14,8 +13,6 @@ static bool open_in(const struct groups *b, unsigned flow)
 
 bool together_awaits(const struct writer *w, unsigned flow)
 {
-    if (w->cluster != NULL)
-        return bundle_awaits(w, flow);
     return w->node.b.building->open > 0 && open_in(&w->node.b, flow);
 }
 

@@ -36,7 +36,7 @@ struct writer {
     uint64_t saved_at; /* mono_us: the position file was written, or looked at */
     uint64_t saved_sum;
     struct buf saved_body; /* of the file, until the marks are written */
-    bool ended;            /* nothing is sent any more */
+    bool ended_quiet;      /* nothing is sent any more, and all that was is done */
     struct sent sent;
     const struct tls *tls; /* NULL: plain */
     struct inputs inputs;

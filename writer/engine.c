@@ -1,0 +1,225 @@
+/* Several connections: their beginning, what is due, and their end. */
+#include "cluster.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "big.h"
+#include "bundle.h"
+#include "events.h"
+#include "exits.h"
+#include "gather.h"
+#include "io.h"
+#include "log.h"
+#include "taken.h"
+#include "writer.h"
+
+#define CALM ((uint64_t)2000000) /* us without anything waiting for a node: it is not needed any more */
+
+/* In a handshake, when it is known what the server is. */
+static void on_hello(struct conn *c)
+{
+    watch_conn(c);
+    taken_look(c);
+}
+
+static const struct conn_calls conn_calls = {on_hello, replicas_ask, replicas_lost, replicas_free};
+
+bool cluster_open(struct writer *w)
+{
+    struct cluster *cl = xcalloc(1, sizeof *cl);
+    w->cluster = cl;
+    cl->w = w;
+    cl->calls = &conn_calls;
+    cl->slots = w->node.info.cluster;
+    cl->reserved_for = -1;
+    TAILQ_INIT(&cl->moved);
+    TAILQ_INIT(&cl->spans);
+    cl->bundles = bundles_new(w->exact.on);
+    cl->freed = gather_release;
+    hashset_init(&cl->keys, IN_FLIGHT + PARKED_MAX);
+    cl->parked = xcalloc(SLOTS, sizeof *cl->parked);
+    for (unsigned i = 0; i < SLOTS; i++)
+        TAILQ_INIT(&cl->parked[i]);
+    memset(cl->owner, 0xff, sizeof cl->owner);
+    if (cl->slots)
+        return topology_first(w);
+    struct cnode *n = topology_node(cl, w->node.host, w->node.port);
+    n->master = true;
+    memset(cl->owner, 0, sizeof cl->owner);
+    return true;
+}
+
+static void drop_list(struct moved_list *l)
+{
+    for (struct moved *m; (m = TAILQ_FIRST(l)) != NULL;) {
+        TAILQ_REMOVE(l, m, link);
+        free(m);
+    }
+}
+
+void cluster_free(struct writer *w)
+{
+    struct cluster *cl = w->cluster;
+    if (cl == NULL)
+        return;
+    for (unsigned i = 0; i < cl->nconn; i++)
+        conn_free(cl->conn[i]);
+    for (unsigned i = 0; i < cl->nnodes; i++) {
+        free(cl->node[i]->conn);
+        free(cl->node[i]);
+    }
+    drop_list(&cl->moved);
+    for (unsigned i = 0; i < SLOTS && cl->nparked > 0; i++)
+        drop_list(&cl->parked[i]);
+    free(cl->parked);
+    spans_free(cl);
+    bigjob_free(cl->big);
+    bundles_free(cl->bundles);
+    buf_free(&cl->flush);
+    buf_free(&cl->refusal);
+    hashset_free(&cl->keys);
+    free(cl->conn);
+    free(cl);
+    w->cluster = NULL;
+}
+
+bool writer_quiet(const struct writer *w)
+{
+    return node_quiet(&w->node) && (w->cluster == NULL || cluster_quiet(w));
+}
+
+bool cluster_expects(const struct cluster *cl)
+{
+    for (unsigned i = 0; i < cl->nconn; i++) {
+        const struct conn *c = cl->conn[i];
+        if (c->un > c->replied || c->patience.until != 0 || c->lost ||
+            (c->state != CONN_DOWN && c->state != CONN_READY))
+            return true;
+    }
+    return false;
+}
+
+/* ---- a session that is void ---- */
+
+void cluster_forget(struct writer *w)
+{
+    struct cluster *cl = w->cluster;
+    slots_forget(cl);
+    moved_forget(cl);
+    gather_forget(w);
+    cl->start = START_NONE;
+    w->marks.doing = MARKS_IDLE;
+    for (unsigned i = 0; i < cl->nconn; i++)
+        cl->conn[i]->yield = false;
+}
+
+/* ---- what is due ---- */
+
+static void give_up_on_nodes(struct cluster *cl, uint64_t now)
+{
+    struct writer *w = cl->w;
+    if (cl->needed_since == 0)
+        return;
+    uint64_t limit = (uint64_t)w->opt.reconnect_timeout * 1000000;
+    /* Well before the limit, or one that was there at once would count as lost. */
+    if (us_since(now, cl->needed_last) > (limit > 0 && limit / 2 < CALM ? limit / 2 : CALM)) {
+        cl->needed_since = 0;
+        return;
+    }
+    if (w->failed || us_since(now, cl->needed_since) < limit)
+        return;
+    const char *why = "no master for some slots";
+    for (unsigned i = 0; i < cl->nconn; i++)
+        if (cl->conn[i]->wait_ms > 0 && cl->conn[i]->why[0] != '\0' && cl->conn[i]->node->master)
+            why = cl->conn[i]->why;
+    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s error=%s", w->opt.shown,
+                log_quote(why, strlen(why)));
+    cl->dead = true;
+}
+
+static void watch(struct writer *w, struct conn *c)
+{
+    bool out = transport_wants_out(&c->wire.t, c->wire.want_out);
+    if (c->state < CONN_HELLO || c->lost || out == c->watched_out)
+        return;
+    c->watched_out = out;
+    events_watch(w, c->wire.t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+void cluster_work(struct writer *w, uint64_t now)
+{
+    struct cluster *cl = w->cluster;
+    for (unsigned i = 0; i < cl->nconn; i++) {
+        conn_tick(cl->conn[i], now);
+        if (cl->conn[i]->lost) {
+            conn_settle(cl->conn[i], now);
+            topology_lost(cl->conn[i]);
+            cl->stir = true;
+        }
+    }
+    if (cl->dead)
+        return;
+    if (cl->recheck)
+        slots_recheck(cl);
+    topology_work(cl, now);
+    for (unsigned i = 0; i < cl->nconn && (cl->stir || now >= cl->next_moved || cl->nmoved == 0); i++)
+        cl->conn[i]->awaited = false; /* whoever waits says so again */
+    moved_work(cl, now);
+    gather_work(w, now);
+    cl->stir = false;
+    span_work(cl, now);
+    bigjob_work(cl->big, now);
+    flushes_work(cl);
+    marks_work(cl, now);
+    if (w->sweep.state != SWEEP_OFF)
+        sweep_cluster(cl, now);
+    for (unsigned i = 0; i < cl->nconn; i++) {
+        conn_send(cl->conn[i]);
+        watch(w, cl->conn[i]);
+    }
+    give_up_on_nodes(cl, now);
+}
+
+void cluster_push(struct writer *w)
+{
+    struct cluster *cl = w->cluster;
+    gather_work(w, mono_us());
+    for (unsigned i = 0; i < cl->nconn; i++)
+        if (ring_unsent(&cl->conn[i]->wire.ring) >= SEND_STEP)
+            conn_send(cl->conn[i]);
+}
+
+int cluster_timeout(const struct writer *w)
+{
+    const struct cluster *cl = w->cluster;
+    if (cl->nmoved > 0 || cl->needed_since != 0 || cl->refresh_at != 0 || cl->refreshing != NULL ||
+        cl->stir || cl->flushing || cl->big != NULL || cl->recheck || cl->w->marks.doing != MARKS_IDLE ||
+        !bundles_quiet(cl->bundles))
+        return (int)(ROUND / 1000);
+    int ms = cl->nspans > 0 ? (int)(ROUND / 1000) : -1;
+    for (unsigned i = 0; i < cl->nconn; i++) {
+        const struct conn *c = cl->conn[i];
+        if (c->patience.until != 0 || c->lost || c->state == CONN_CONNECTING || c->state == CONN_HELLO)
+            return (int)(ROUND / 1000);
+        if (c->un > 0)
+            ms = ms < 0 ? 1000 : ms;
+    }
+    return ms;
+}
+
+void cluster_event(struct writer *w, unsigned index, uint32_t events)
+{
+    struct conn *c = w->cluster->conn[index];
+    if (c->lost || c->state == CONN_DOWN)
+        return;
+    if (c->state == CONN_CONNECTING) {
+        conn_opening(c);
+        return;
+    }
+    if ((events & ~(uint32_t)EPOLLOUT) != 0 || c->wire.t.read_wants_out)
+        conn_receive(c);
+    if ((events & EPOLLOUT) != 0 || c->wire.t.write_wants_in)
+        conn_send(c);
+}

@@ -1,0 +1,123 @@
+/* Which connection a request of a slot takes, and whether that can be used now. */
+#include "cluster.h"
+
+#include <stdio.h>
+
+#include "errors.h"
+#include "io.h"
+#include "log.h"
+#include "writer.h"
+
+#define LARGE ((size_t)16 << 10) /* a request for which smaller ones make room */
+
+/* Something waits for a node that cannot be used; NULL: that is not known. */
+static void needed(struct cluster *cl, struct conn *c)
+{
+    uint64_t now = mono_us();
+    if (cl->needed_since == 0)
+        cl->needed_since = now;
+    cl->needed_last = now;
+    if (c != NULL)
+        conn_want(c, now);
+    if (c == NULL || c->wait_ms > 0)
+        topology_refresh(cl); /* it was tried: is it still the owner? */
+}
+
+static struct conn *conn_of(const struct cnode *n, unsigned slot)
+{
+    return n->conn[n->nconn == 1 ? 0 : slot % n->nconn];
+}
+
+bool cnode_missing(const struct cnode *n, unsigned slot)
+{
+    const struct conn *c = conn_of(n, slot);
+    return c->state != CONN_READY && c->wait_ms > 0;
+}
+
+struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len)
+{
+    struct conn *c = conn_of(n, slot);
+    size_t flying = (size_t)(c->wire.ring.tail - c->wire.ring.acked);
+    bool room = flying == 0 || (flying + len <= cl->w->opt.window && conn_room(c, len));
+    if (flying == 0)
+        c->large = 0;
+    if (!room && len > c->large && len >= LARGE)
+        c->large = len;
+    if (room && len >= c->large && conn_takes(c, len)) {
+        c->large = 0;
+        return c;
+    }
+    if (c->state != CONN_READY)
+        needed(cl, c);
+    return NULL;
+}
+
+struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len)
+{
+    unsigned at = cl->owner[slot];
+    if (at == NO_NODE) {
+        needed(cl, NULL);
+        return NULL;
+    }
+    return cnode_conn(cl, cl->node[at], slot, len);
+}
+
+struct conn *cluster_way(struct cluster *cl, struct cnode *ask, unsigned slot, size_t len, bool alone)
+{
+    unsigned at = cl->owner[slot];
+    struct cnode *n = ask != NULL || at == NO_NODE ? ask : cl->node[at];
+    if (!alone || n == NULL)
+        return ask != NULL ? cnode_conn(cl, ask, slot, len) : cluster_conn(cl, slot, len);
+    struct conn *c = conn_of(n, slot);
+    c->awaited = false;
+    if (c->un == 0 && (c = cnode_conn(cl, n, slot, len)) != NULL) {
+        c->probing = true;
+        return c;
+    }
+    c = conn_of(n, slot);
+    c->awaited = c->un > 0;
+    return NULL;
+}
+
+/* The database of a connection to a single server. PUT_DONE: it is selected. */
+static void on_select(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    uint32_t db = c->select_db;
+    struct node *n = &c->w->node;
+    c->selecting = false;
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
+        return;
+    c->w->cluster->stir = true;
+    if (r->type != REDIS_REPLY_ERROR) {
+        c->db = db;
+        node_db_learn(n, db, true);
+        return;
+    }
+    if (error_class(r->str, r->len) == ERR_RETRY) {
+        conn_pause(c, r->str, r->len);
+        return;
+    }
+    log_event(LOG_WARN, NO_FLOW, "event=no_such_db db=%u reply=%s", db, log_quote(r->str, r->len));
+    node_db_learn(n, db, false);
+}
+
+enum put cluster_want_db(struct conn *c, uint32_t db)
+{
+    char num[16];
+    if (c->db == db)
+        return PUT_DONE;
+    if (node_db_state(&c->w->node, db) < 0)
+        return PUT_FAIL;
+    if (c->un > c->replied) { /* a SELECT that is refused must not have requests behind it */
+        c->yield |= c->since_select >= SELECT_AFTER || c->w->node.allow_select;
+        return PUT_WAIT;
+    }
+    c->yield = false;
+    c->since_select = 0;
+    snprintf(num, sizeof num, "%u", db);
+    c->selecting = true;
+    c->select_db = db;
+    conn_call(c, on_select, NULL, "SELECT", num, NULL);
+    return PUT_WAIT;
+}
