@@ -64,21 +64,6 @@ bool groups_quiet(const struct node *n)
     return n->b.flying == NULL && n->b.building->n == 0 && n->b.building->npos == 0;
 }
 
-static bool group_holds(const struct group *g, uint32_t key)
-{
-    return g->multikey || (g->set.count > 0 && hashset_has(&g->set, key));
-}
-
-bool groups_hold(const struct node *n, uint32_t key)
-{
-    return group_holds(n->b.building, key) || (n->b.flying != NULL && group_holds(n->b.flying, key));
-}
-
-size_t group_room(const struct group *g)
-{
-    return g->req.len + g->n * ITEM_EXTRA + (g->npos + REC_FLOWS_MAX) * POS_EXTRA + GROUP_EXTRA;
-}
-
 /* ---- building ---- */
 
 void group_clear(struct node *n, struct group *g)

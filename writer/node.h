@@ -218,6 +218,7 @@ struct node {
     bool selecting; /* SELECT select_db is in flight */
     uint32_t select_db;
     uint32_t since_select; /* requests of path A since the last SELECT */
+    bool flush;            /* what is gathered has to go before another database can have its turn */
     bool allow_select;     /* nothing else can go: another database may have its turn at once */
     bool yield;            /* a group's record waits for path A to become empty */
     struct dbs dbs;
@@ -289,6 +290,9 @@ enum put node_want_db(struct node *n, uint32_t db);
 
 /* Send SELECT db; nothing may be sent behind it before its reply. There is room. */
 void node_select(struct node *n, uint32_t db);
+
+/* The reply to it. */
+void node_select_reply(struct node *n);
 
 /* 0 not yet known, 1 the target has it, -1 it has not. */
 int node_db_state(const struct node *n, uint32_t db);

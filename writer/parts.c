@@ -114,7 +114,7 @@ static bool begins(struct node *n, const struct rec *r, struct inkey *k)
     if (k->holds)
         return true;
     if ((r->flags & (RF_FIRST | RF_IDEMPOTENT)) != RF_IDEMPOTENT || p->nbehind == PARTS_BEHIND) {
-        pipeline_flush(n);
+        parts_flush(n);
         return false;
     }
     p->behind[p->nbehind++] = k->key;

@@ -1,4 +1,4 @@
-/* What the files of path A share: pipeline.c, parts.c. */
+/* What the files of path A share: inflight.c, parts.c, pipeline.c. */
 #ifndef RW_PIPELINE_H
 #define RW_PIPELINE_H
 
@@ -19,6 +19,9 @@ void pipeline_release_keys(struct node *n, unsigned keys, bool counted);
 
 /* Keep the first unit in flight, which was refused, to be sent again; its keys stay in the set. */
 void pipeline_keep(struct node *n, const struct unit *u);
+
+/* The same for the first so many entries of the queue of keys. */
+void pipeline_keep_keys(struct pipeline *a, unsigned keys);
 
 /* Before something is added to what was refused. */
 void pipeline_compact(struct node *n);
