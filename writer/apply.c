@@ -256,7 +256,7 @@ static enum put take_request(struct writer *w, const struct input *in, const str
         return PUT_WAIT;
     else
         got = group_put(&w->node, r, payload, vclass);
-    if (got == PUT_FAIL && w->probes.now != 0)
+    if (got == PUT_FAIL && (w->probes.now != 0 || w->opt.forget))
         return probe_nowhere(w, r);
     if (got == PUT_FAIL)
         return take_error(w, r, "ERR the target has no such database", payload, NULL);

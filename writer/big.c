@@ -495,7 +495,7 @@ enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint
     struct cluster *cl = w->cluster;
     if (cl->slots && r->db != 0)
         return PUT_FAIL;
-    uint16_t slot = (uint16_t)(r->slot < SLOTS ? r->slot : r->hash & (SLOTS - 1));
+    uint16_t slot = (uint16_t)cluster_scope(w, r, big->mem.p, big->mem.len);
     if (cl->big != NULL || !cluster_slots_free(cl, r->flow, &slot, 1))
         return PUT_WAIT;
     struct bigjob *j = job_new(w, slot, big->size, record_done, NULL);
@@ -509,7 +509,7 @@ enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint
         j->mark = w->splits.ticket;
     }
     bool once = (r->flags & RF_LIVE) != 0 || ((r->flags & RF_IDEMPOTENT) == 0 && j->mark == TICKET_NONE);
-    if (w->exact.on && once)
+    if (w->exact.on && once && (cl->slots || r->db < SHARED_DBS))
         make_exact(j, &w->exact.now);
     j->again = sent_repeats(&w->sent, r);
     sent_take(w, &w->sent, r, big->mem.p, big->mem.len);

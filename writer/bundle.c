@@ -134,6 +134,7 @@ struct cunit bundle_unit(struct bundle *t)
     return (struct cunit){.kind = CU_EXEC,
                           .calls = &end,
                           .arg = t,
+                          .db = t->e[0].r.db,
                           .flow = t->flow,
                           .slot = t->slot,
                           .flags = CF_LIVE | CF_ALONE,
@@ -356,7 +357,8 @@ static void on_integer(struct conn *c, struct bundle *t, int element, long long 
 static struct cunit unit_of(const struct element *e)
 {
     return (struct cunit){.time = e->r.time,
-                          .key = hashset_key(e->r.hash, 0),
+                          .key = hashset_key(e->r.hash, e->r.db),
+                          .db = e->r.db,
                           .len = e->r.len,
                           .flow = e->r.flow,
                           .slot = e->r.slot,
@@ -612,6 +614,17 @@ static void on_confirmed(struct conn *c, const struct cunit *u)
     bundle_finish(c->w, u, true);
 }
 
+static void on_fail(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
+                    size_t len)
+{
+    struct bundle *t = u->arg;
+    (void)bytes;
+    for (unsigned i = 0; i < t->n; i++)
+        if (!t->e[i].out)
+            element_error(w, t, &t->e[i], text, len);
+    bundle_finish(w, u, false);
+}
+
 static void on_drop(struct writer *w, const struct cunit *u)
 {
     bundle_finish(w, u, false);
@@ -623,7 +636,8 @@ static const struct unit_calls requests = {.reply = on_queued}, end = {.reply = 
                                                                        .lost = on_lost,
                                                                        .size = bundle_size,
                                                                        .transmit = bundle_transmit,
-                                                                       .drop = on_drop};
+                                                                       .drop = on_drop,
+                                                                       .fail = on_fail};
 
 /* ---- the end of one ---- */
 
@@ -653,6 +667,7 @@ void bundle_finish(struct writer *w, const struct cunit *u, bool counted)
         const struct element *e = &t->e[i];
         struct cunit one = unit_of(e);
         cluster_passed(w, (one.flags & CF_LIVE) != 0, e->r.flow, e->mark);
+        cl->exclusive &= cl->slots || (e->r.flags & RF_MULTIKEY) == 0;
         if (e->probe != 0)
             probe_done(w, e->probe);
         else if (counted && !e->out && !cl->dead)

@@ -60,18 +60,27 @@ static enum put put_everywhere(struct cluster *cl, const struct rec *r, const ui
     return PUT_DONE;
 }
 
+/* Does a single server have the database? */
+static enum put db_known(struct cluster *cl, uint32_t db, unsigned slot)
+{
+    int state = node_db_state(&cl->w->node, db);
+    struct conn *c = state == 0 ? cluster_conn(cl, slot, 64) : NULL;
+    if (c != NULL)
+        return cluster_want_db(c, db);
+    return state > 0 ? PUT_DONE : state < 0 ? PUT_FAIL : PUT_WAIT;
+}
+
 static enum put put_request(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass,
                             bool own)
 {
     struct cluster *cl = w->cluster;
     if (cl->slots && r->db != 0)
         return PUT_FAIL;
-    unsigned slot = r->slot < SLOTS ? r->slot : r->hash & (SLOTS - 1);
-    struct slice key;
-    if (w->exact.on && r->slot >= SLOTS && request_arg(payload, r->len, r->keyarg, &key))
-        slot = key_slot(key.p, key.n); /* its position has to lie there, too */
-    if (!own && gather_wants(w, r, slot))
-        return gather_put(w, r, slot, payload, vclass);
+    unsigned slot = cluster_scope(w, r, payload, r->len);
+    if (!own && gather_wants(w, r, slot)) {
+        enum put got = cl->slots ? PUT_DONE : db_known(cl, r->db, slot);
+        return got == PUT_DONE ? gather_put(w, r, slot, payload, vclass) : got;
+    }
     uint16_t one = (uint16_t)slot; /* it cannot join what gathers: the slot is kept for it */
     if (w->exact.on && (gather_waits(cl, slot) || cl->reserved_for == (int)r->flow) &&
         !cluster_slots_free(cl, r->flow, &one, 1)) {

@@ -253,6 +253,12 @@ struct conn *cluster_way(struct cluster *cl, struct cnode *ask, unsigned slot, s
 
 /* ---- slots.c ---- */
 
+/* The slot of a request of which n bytes are there; at a single server a share of the keys of one database,
+ * so that its position lies in the database of what it speaks of. */
+unsigned cluster_scope(const struct writer *w, const struct rec *r, const uint8_t *request, size_t n);
+#define SHARES     256u /* of a database */
+#define SHARED_DBS (SLOTS / SHARES)
+
 /* Is the slot kept for another flow, or everything closed? */
 bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot);
 

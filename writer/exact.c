@@ -23,9 +23,9 @@ void exact_open(struct writer *w)
     memcpy(x->process, w->run, sizeof x->process - 1);
 }
 
-static void drop_past(struct exact *x)
+static void drop_past(struct exact *x, unsigned from, unsigned n)
 {
-    for (unsigned i = 0; i < SLOTS; i++) {
+    for (unsigned i = from; i < from + n; i++) {
         free(x->slot[i].past);
         x->slot[i] = (struct exact_slot){.known = true};
     }
@@ -35,16 +35,16 @@ void exact_free(struct writer *w)
 {
     struct exact *x = &w->exact;
     if (x->slot != NULL)
-        drop_past(x);
+        drop_past(x, 0, SLOTS);
     free(x->slot);
     free(x->flow);
     *x = (struct exact){0};
 }
 
-void exact_forget(struct writer *w)
+void exact_forget(struct writer *w, unsigned from, unsigned n)
 {
     if (w->exact.on)
-        drop_past(&w->exact);
+        drop_past(&w->exact, from, n);
 }
 
 void exact_begin(struct writer *w)
@@ -56,7 +56,7 @@ void exact_begin(struct writer *w)
     free(x->flow);
     x->flows = s->flows;
     x->flow = xcalloc(x->flows, sizeof *x->flow);
-    drop_past(x);
+    drop_past(x, 0, SLOTS);
     bool goes_on = s->going_on > 0 && x->saved[0] != '\0';
     if (goes_on)
         strlcpy(x->history, x->saved, sizeof x->history);

@@ -93,8 +93,8 @@ unsigned exact_steps_done(const struct writer *w, const uint16_t *slot, unsigned
 /* Is one of these slots not known yet? *which: the index of the first. */
 bool exact_unknown(const struct writer *w, const uint16_t *slot, unsigned n, unsigned *which);
 
-/* The slots are empty: after a flush. */
-void exact_forget(struct writer *w);
+/* So many slots are empty: after a flush. */
+void exact_forget(struct writer *w, unsigned from, unsigned n);
 
 static inline bool exact_known(const struct exact *x, unsigned slot)
 {

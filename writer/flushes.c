@@ -123,7 +123,12 @@ static void barrier_done(struct writer *w)
 {
     for (unsigned i = 0; i < w->lanes.n; i++)
         (void)cluster_position(w, &w->lanes.lane[i].at);
-    exact_forget(w);
+    const struct cluster *cl = w->cluster;
+    bool one = !cl->slots && cl->flush.len > 0 && memmem(cl->flush.p, cl->flush.len, "FLUSHDB", 7) != NULL;
+    if (one && cl->flush_db < SHARED_DBS)
+        exact_forget(w, cl->flush_db * SHARES, SHARES);
+    else if (!one)
+        exact_forget(w, 0, SLOTS);
     if (w->exact.on)
         saved_write(w, mono_us(), true); /* or a replay would flush again what comes now */
     w->stats.barriers++;

@@ -22,16 +22,17 @@ static void put_text(struct recout *o, unsigned type, const char *text)
 }
 
 /* The slots' keys; the hash may be any that tells them apart. */
-static void put_slots(struct recout *o, const struct writer *w)
+static void put_slots(struct recout *o, const struct writer *w, bool cluster)
 {
     struct buf b = {0};
     char key[EXACT_KEY_MAX];
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         struct rec r = {.type = REC_REQUEST,
                         .flags = RF_IDEMPOTENT,
-                        .slot = (uint16_t)slot,
+                        .slot = cluster ? (uint16_t)slot : REC_NO_SLOT,
                         .epoch = 1,
                         .keyarg = 1,
+                        .db = cluster ? 0 : slot / SHARES,
                         .hash = slot + 1,
                         .seq = slot + 1};
         b.len = 0;
@@ -56,9 +57,8 @@ int forget_stream(const struct writer *w)
     put_text(&o, REC_TARGET,
              cluster ? "kind=portable\nversion=0\ncluster=1\n" : "kind=portable\nversion=0\ncluster=0\n");
     put_text(&o, REC_FLOW, "flow=0\nmode=FILE\n");
-    if (cluster)
-        put_slots(&o, w);
-    struct rec synced = {.type = REC_SYNCED, .slot = REC_NO_SLOT, .epoch = 1, .seq = cluster ? SLOTS + 1 : 1};
+    put_slots(&o, w, cluster);
+    struct rec synced = {.type = REC_SYNCED, .slot = REC_NO_SLOT, .epoch = 1, .seq = SLOTS + 1};
     (void)recout_put(&o, &synced, "", 0);
     put_text(&o, REC_END, "reason=complete\nstatus=0\n");
     if (rc < 0 || recout_flush(&o) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
@@ -104,7 +104,8 @@ bool forget_slots(struct writer *w)
                         .flow = DROP_FLOW,
                         .slot = (uint16_t)slot,
                         .keyarg = 1,
-                        .hash = slot + 1, /* it tells them apart, and nothing else is under way */
+                        .db = w->cluster->slots ? 0 : slot / SHARES,
+                        .hash = slot, /* it tells them apart, and nothing else is under way */
                         .len = (uint32_t)b.len};
         bool put = cluster_put_own(w, &d, b.p) == PUT_DONE;
         buf_free(&b);

@@ -12,7 +12,7 @@
 
 bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
 {
-    if (!w->exact.on || w->splits.ticket != TICKET_NONE)
+    if (!w->exact.on || w->splits.ticket != TICKET_NONE || (!w->cluster->slots && r->db >= SHARED_DBS))
         return false;
     return (r->flags & RF_LIVE) != 0 || (r->flags & (RF_IDEMPOTENT | RF_FIRST)) != RF_IDEMPOTENT ||
            gather_waits(w->cluster, slot) || splits_open(w, r);
@@ -126,10 +126,12 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
     struct bundle *t = b->at[slot];
     bool full = t != NULL && (t->n >= BUNDLE_MAX || t->req.len + r->len > BUNDLE_BYTES);
     full |= b->gathered >= GATHER_RECORDS || (b->collecting > 0 && b->bytes + r->len > GATHER_BYTES);
-    if (full || slot_closed(cl, r->flow, slot)) {
+    bool everywhere = !cl->slots && (r->flags & RF_MULTIKEY) != 0; /* its keys may be of any share */
+    if (full || slot_closed(cl, r->flow, slot) || (everywhere && !cluster_alone(cl, r->flow))) {
         close_flow(b, r->flow);
         return PUT_WAIT;
     }
+    cl->exclusive |= everywhere;
     if (t == NULL)
         t = begin(w, slot);
     if (!t->saves &&
@@ -184,8 +186,9 @@ static void send_one(struct writer *w, struct bundle *t, uint64_t now)
         return;
     struct cunit u = bundle_unit(t);
     struct conn *c = cluster_conn(cl, t->slot, bundle_size(&u));
-    if (c == NULL)
+    if (c == NULL || (!cl->slots && (cluster_want_db(c, t->e[0].r.db) != PUT_DONE || c->yield)))
         return;
+    c->since_select += t->n;
     taken_out(cl->bundles, t);
     cl->alone[t->slot] = 1;
     bundle_transmit(c, &u);

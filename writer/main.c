@@ -78,16 +78,10 @@ static bool connections_open(struct writer *w)
         writer_fail(w, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
         return false;
     }
-    if (n->info.cluster && !w->opt.at_least_once) {
+    bool several = n->info.cluster || w->opt.connections > 1 || w->opt.wait > 0;
+    if (several && !w->opt.at_least_once)
         exact_open(w);
-    } else if (w->opt.exactly_once && w->opt.wait > 0) {
-        writer_fail(w, EXIT_USAGE, "event=not_exactly_once target=%s note=%s", w->opt.shown,
-                    "\"with --wait a single server is written to at least once\"");
-        return false;
-    } else if (w->opt.exactly_once) {
-        log_event(LOG_INFO, NO_FLOW, "event=exactly_once note=\"a single server is written to so anyway\"");
-    }
-    if (!n->info.cluster && w->opt.connections == 1 && w->opt.wait == 0 && !w->opt.at_least_once)
+    if (!several && !w->opt.at_least_once)
         return true;
     bool ok = cluster_open(w);
     n->wire.t.close(&n->wire.t);

@@ -238,8 +238,8 @@ void options_parse(struct options *o, int argc, char **argv)
     check_task(o->task);
     parse_target(o, argv[first], g.password_file);
     parse_sentinel(o, &g);
-    if (o->exactly_once && (o->connections > 1 || o->at_least_once))
-        fatal(EXIT_USAGE, "--exactly-once: neither with --connections nor with --at-least-once");
+    if (o->exactly_once && o->at_least_once)
+        fatal(EXIT_USAGE, "--exactly-once: not with --at-least-once");
     if (o->url.sentinel && (o->connections > 1 || o->wait > 0))
         fatal(EXIT_USAGE,
               "--connections and --wait need a target that stays where it is: not with sentinel://");

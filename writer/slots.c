@@ -5,7 +5,20 @@
 
 #include "cluster.h"
 #include "bundle_parts.h"
+#include "request.h"
 #include "writer.h"
+
+unsigned cluster_scope(const struct writer *w, const struct rec *r, const uint8_t *request, size_t n)
+{
+    struct slice key;
+    if (!w->cluster->slots && w->exact.on)
+        return (r->hash & (SHARES - 1)) + r->db % SHARED_DBS * SHARES;
+    if (r->slot < SLOTS)
+        return r->slot;
+    if (w->exact.on && request_arg(request, n, r->keyarg, &key))
+        return key_slot(key.p, key.n); /* its position has to lie there, too */
+    return r->hash & (SLOTS - 1);
+}
 
 /* ---- what is on its way ---- */
 
