@@ -4,6 +4,7 @@
 #include <bsd/string.h>
 
 #include "cluster.h"
+#include "doubt.h"
 #include "errors.h"
 #include "exits.h"
 #include "io.h"
@@ -91,7 +92,7 @@ static void on_confirmed(struct conn *c, const struct cunit *u)
 
 void cluster_doubtful(struct writer *w, const struct cunit *u, const uint8_t *bytes)
 {
-    sent_name_request(w, u->flow, bytes, u->len, u->keyarg);
+    doubt_name(w, u->flow, bytes, u->len, u->keyarg);
 }
 
 /* ---- refusals ---- */

@@ -511,8 +511,6 @@ enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint
     bool once = (r->flags & RF_LIVE) != 0 || ((r->flags & RF_IDEMPOTENT) == 0 && j->mark == TICKET_NONE);
     if (w->exact.on && once && (cl->slots || r->db < SHARED_DBS))
         make_exact(j, &w->exact.now);
-    j->again = sent_repeats(&w->sent, r);
-    sent_take(w, &w->sent, r, big->mem.p, big->mem.len);
     cluster_take_slot(cl, slot);
     cl->exclusive = !cl->slots;
     cl->big = j;

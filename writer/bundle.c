@@ -396,6 +396,15 @@ static void no_position(struct writer *w, const struct bundle *t, const char *te
     w->cluster->dead = true;
 }
 
+/* Nothing can be done here, or with these rights. */
+static void refuses(struct conn *c, const char *text, size_t len)
+{
+    if (!c->w->cluster->dead)
+        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s reply=%s", cnode_name(c->node),
+                    log_quote(text, len));
+    c->w->cluster->dead = true;
+}
+
 /* What EXEC said about single requests. */
 static void carried_out(struct conn *c, struct bundle *t)
 {
@@ -406,10 +415,13 @@ static void carried_out(struct conn *c, struct bundle *t)
         memcpy(&f, t->faults.p + at, sizeof f);
         const char *text = (const char *)t->faults.p + at + sizeof f;
         at += sizeof f + f.len;
+        bool probe = f.element < t->n && t->e[f.element].probe != 0;
         if (f.element == t->n)
             no_position(c->w, t, text, f.len);
-        else
+        else /* also rights that a script lacks: the position behind it is saved, so it has to be named */
             element_error(c->w, t, &t->e[f.element], text, f.len);
+        if (!probe && error_class(text, f.len) == ERR_FATAL)
+            refuses(c, text, f.len);
     }
     t->faults.len = 0;
     if (t->saves)

@@ -14,8 +14,7 @@ static bool may_go(struct cluster *cl, const struct rec *r, unsigned slot)
                                          : !slot_closed(cl, r->flow, slot);
 }
 
-static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, const uint8_t *payload,
-                      uint8_t vclass, bool own)
+static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, uint8_t vclass, bool own)
 {
     unsigned flags = r->flags;
     u->kind = CU_ONE;
@@ -30,10 +29,6 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
         (uint8_t)(((flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
                   ((flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
                   ((flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) | ((flags & RF_FIRST) != 0 ? CF_FIRST : 0));
-    if (!own && sent_repeats(&cl->w->sent, r))
-        u->flags |= CF_RESENT;
-    if (!own)
-        sent_take(cl->w, &cl->w->sent, r, payload, r->len);
     if (own) {
         u->flags |= CF_OWN;
         u->mark = r->flow == SWEEP_FLOW;
@@ -55,7 +50,7 @@ static enum put put_everywhere(struct cluster *cl, const struct rec *r, const ui
     struct cunit u = {.slot = REC_NO_SLOT, .len = r->len};
     if (!cluster_alone(cl, r->flow))
         return PUT_WAIT;
-    fill_unit(cl, &u, r, payload, vclass, false);
+    fill_unit(cl, &u, r, vclass, false);
     cluster_everywhere(cl->w, &u, payload);
     return PUT_DONE;
 }
@@ -102,7 +97,7 @@ static enum put put_request(struct writer *w, const struct rec *r, const uint8_t
     bool park = cl->alone[slot] || !TAILQ_EMPTY(&cl->parked[slot]) || !hashset_add(&cl->keys, u.key);
     if (park && (cl->nparked >= PARKED_MAX || cl->parked_bytes > PARKED_SIZE))
         return PUT_WAIT;
-    fill_unit(cl, &u, r, payload, vclass, own);
+    fill_unit(cl, &u, r, vclass, own);
     cl->busy[slot]++;
     if (park) {
         slot_park(cl, &u, payload);

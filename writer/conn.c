@@ -162,6 +162,8 @@ static void pop(struct conn *c, uint32_t n)
         c->replied--;
         c->replied_bytes -= len;
         ring_ack(&c->wire.ring, len);
+        if (c->wire.ring.tail == 0) /* it begins anew */
+            c->big_at = 0;
     }
     c->probing &= c->un > 0;
 }

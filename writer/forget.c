@@ -80,12 +80,9 @@ static void forget_file(struct writer *w, const char *path)
 
 void forget_files(struct writer *w)
 {
-    char beside[4096];
     if (w->opt.forget_file == NULL || w->status != EXIT_DONE)
         return;
     forget_file(w, w->opt.forget_file);
-    if (snprintf(beside, sizeof beside, "%s.sent", w->opt.forget_file) < (int)sizeof beside)
-        forget_file(w, beside);
 }
 
 bool forget_slots(struct writer *w)

@@ -108,21 +108,11 @@ static void take_limit(struct writer *w, const char *line)
               (unsigned long long)bytes);
 }
 
-static void take_head(struct writer *w, const char *line)
-{
-    uint64_t flow, epoch, pos;
-    if (ctl_getu(line, "flow", &flow) && ctl_getu(line, "epoch", &epoch) && ctl_getu(line, "pos", &pos) &&
-        flow < REC_FLOWS_MAX)
-        sent_head(w, (unsigned)flow, (unsigned)epoch, pos);
-}
-
 static void take_line(struct writer *w, const char *line)
 {
     log_event(LOG_DEBUG, NO_FLOW, "event=control line=%s", log_quote(line, strlen(line)));
     if (ctl_is(line, "limit"))
         take_limit(w, line);
-    else if (ctl_is(line, "head"))
-        take_head(w, line);
 }
 
 static void take_lines(struct writer *w)

@@ -105,7 +105,6 @@ int main(int argc, char **argv)
         writer_fail(&w, EXIT_CANNOT, "event=summary_not_written file=%s error=%s",
                     log_quote(w.opt.summary, strlen(w.opt.summary)),
                     log_quote(strerror(errno), strlen(strerror(errno))));
-    sent_end(&w);
     inputs_free(&w);
     session_free(&w.session);
     if (w.lanes.n > 0)

@@ -67,9 +67,7 @@ static bool parse_file(struct writer *w, struct saved_vector *v, const char *tex
         return false;
     }
     *v = f.v;
-    w->sent.from = (struct sent_session){.over = f.over};
-    if (f.nonce[0] != '\0')
-        snprintf(w->sent.from.id, sizeof w->sent.from.id, "%s %u", f.nonce, f.epoch);
+    w->saved_over = f.over;
     if (v->state == SAVED_WHOLE && !w->marks.checked && w->cluster != NULL) {
         bool told = marks_parse(w, text, body);
         w->marks.lost = told ? NULL : "the position file does not tell which servers were written to";
@@ -116,10 +114,10 @@ static bool put_file(struct writer *w, const struct buf *b)
     return ok;
 }
 
-/* At the end: has everything been applied that was sent, by runs before as well? */
+/* At the end: has everything been applied that was sent? */
 static bool over(const struct writer *w)
 {
-    bool all = w->ended_quiet && sent_over(w);
+    bool all = w->ended_quiet;
     for (unsigned i = 0; i < w->positions.n; i++)
         all = all && w->positions.flow[i].n == 0;
     return all;

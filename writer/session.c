@@ -6,6 +6,7 @@
 #include <bsd/string.h>
 
 #include "claim.h"
+#include "doubt.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
@@ -167,7 +168,6 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     s->journal = f->journal != 0;
     s->wrote = s->claimed = false;
     w->stopped = false;
-    sent_forget(w);
     s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
     uint64_t now = now_us() / 1000000;
     s->left = !s->live && f->control[0] != '\0' && f->started <= now && now - f->started < JUST_NOW;
@@ -401,8 +401,7 @@ static void begins(struct writer *w)
     w->policy_done = true;
     s->void_flush.len = 0;
     s->wrote = true;
-    if (!sent_begin(w)) /* before the positions: what was sent must not be forgotten where they count */
-        return;
+    doubt_resumed(w);
     s->stage = ST_RUN;
     exact_begin(w);
     marks_begin(w);

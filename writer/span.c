@@ -536,7 +536,6 @@ enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload)
         s->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
     else
         positions_snapshot_add(&w->positions, r->flow);
-    sent_take(w, &w->sent, r, payload, r->len);
     TAILQ_INSERT_TAIL(&cl->spans, s, link);
     cl->nspans++;
     s->exact = w->exact.on;

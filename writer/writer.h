@@ -18,7 +18,6 @@
 #include "positions.h"
 #include "probes.h"
 #include "saved.h"
-#include "sent.h"
 #include "rival.h"
 #include "session.h"
 #include "splits.h"
@@ -37,7 +36,7 @@ struct writer {
     uint64_t saved_sum;
     struct buf saved_body; /* of the file, until the marks are written */
     bool ended_quiet;      /* nothing is sent any more, and all that was is done */
-    struct sent sent;
+    bool saved_over;       /* the run whose positions were read had come to its end */
     const struct tls *tls; /* NULL: plain */
     struct inputs inputs;
     struct session session;

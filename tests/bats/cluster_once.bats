@@ -107,3 +107,32 @@ positions() { # keys of ours
     assert_status 0
     [[ "$(ccli get n) $(ccli llen l) $(calls multi) $(positions)" == "2 1 0 0" ]] || fail "$(ccli get n) $(ccli llen l) $(calls multi) $(positions) $output"
 }
+
+@test "--at-least-once: after a run that was killed it is said that something may count twice, after an orderly end not" {
+    local nonce=0
+    start_control
+    run_on() { # record: from position 1, or where the file says
+        nonce=$((nonce + 1))
+        feed -v --at-least-once --position-file "$TMP/positions"
+        tell "session flows=1 nonce=$(printf '%032d' $nonce) replid=r resume=1 control=$TMP/control" "target cluster=1" "$1"
+    }
+    run_on "flow 0"
+    tell "synced 0 :pos=1" "live 0 :pos=2 INCR n" end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    run_on "flow 0 mode=PARTIAL lsn=2"
+    tell "live 0 :pos=3 INCR n"
+    wait_until 5 eval '[[ $(ccli get n) -eq 2 ]]'
+    ! said event=may_count_twice
+    kill -KILL "$WRITER"
+    reap 5 "$WRITER"
+    tell_end
+    run_on "flow 0 mode=PARTIAL lsn=2"
+    tell "live 0 :pos=3 INCR n" end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 3
+    said event=may_count_twice
+    said 'summary may_count_twice="earlier run" count=1'
+}

@@ -59,12 +59,6 @@ statuses() { # wanted ones of the stages
     echo "# $(tail -1 <<<"$output")" >&3
 }
 
-@test "random faults, a cluster: what counts twice when it is applied twice has been named, and nothing is missing" {
-    run dfcrash --cluster --named --crashes 6 --series 6 --seconds 25 --only kill-stage,kill-all,cut-target
-    assert_status 0
-    echo "# $(tail -1 <<<"$output")" >&3
-}
-
 @test "random faults, df2redis --restart: it comes back by itself, equal after each" {
     run dfcrash --service --crashes 3 --series 3 --seconds 30 --only kill-stage,kill-all
     assert_status 0

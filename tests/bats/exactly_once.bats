@@ -493,8 +493,6 @@ program 0 :pos=102 :keep=1 GET large{$SRC} / :if=1 SADD $DST \$1 / :if=1 DEL lar
     [[ $status -eq 2 ]]
     said event=no_position_file
     tell_end
-    run rediswriter --exactly-once --connections 2 "$(target)" /dev/null
-    assert_status 2
     run rediswriter --exactly-once --at-least-once "$(target)" /dev/null
     assert_status 2
     start_redis

@@ -31,7 +31,7 @@ struct options {
     uint64_t crashes, seed, every, series, rate, seconds, distance;
     const char *dragonfly, *keep;
     const char *only; /* of the faults: those with one of these names, comma-separated */
-    bool cluster, exact, verbose, overwrite, named, service;
+    bool cluster, exact, verbose, overwrite, service;
 };
 
 extern struct options opt;
@@ -177,12 +177,6 @@ void check_equal(void);
 /* Fill in the URLs of the source's data and of the target; status and log are those of dfstate diff. */
 int check_diff(const char *log, const char *list);
 
-/* ---- named.c ---- */
-
-/* With --named: every key that differs was named by a writer of the series, and of none is anything missing.
- */
-void named_check(void);
-
 /* ---- main.c ---- */
 
 struct run {
@@ -195,7 +189,7 @@ struct run {
     bool begun;
     bool complete;   /* the target has had a position in every flow: from now on only PARTIAL will do */
     unsigned helped; /* runs that did not end by themselves, as processes had died before they joined */
-    unsigned fault, series, restarts, fulls, partials, compared, differed;
+    unsigned fault, series, restarts, fulls, partials, compared;
     char last_fault[120];
 };
 extern struct run now;

@@ -24,11 +24,9 @@ static const char help[] =
     "  --series N        after so many faults all begins anew with a full sync, 25\n"
     "  --rate N          writes a second, 1200\n"
     "  --seconds N       end (with status 0) when so much time has passed\n"
-    "  --cluster         the target is a cluster of three masters (writes that may be applied twice)\n"
-    "  --exactly-once    the same with rediswriter --exactly-once (all writes)\n"
-    "  --named           with --cluster: also writes that count twice when they are applied twice; what "
-    "differs then must\n"
-    "                    have been named by a writer, and of nothing may be less than at the source\n"
+    "  --cluster         the target is a cluster of three masters, at least once (writes that may be applied "
+    "twice)\n"
+    "  --exactly-once    a cluster, exactly once (all writes)\n"
     "  --service         the pipeline is df2redis --restart, of which any process may be hit, and which has "
     "to come back\n"
     "                    by itself (killed itself, it is started again as a service manager would); its "
@@ -185,12 +183,23 @@ static uint64_t number(const char *text)
 static void take_options(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"crashes", 1, NULL, 'n'},      {"seed", 1, NULL, 's'},      {"every", 1, NULL, 'e'},
-        {"series", 1, NULL, 'r'},       {"rate", 1, NULL, 'w'},      {"seconds", 1, NULL, 't'},
-        {"distance", 1, NULL, 'D'},     {"cluster", 0, NULL, 'c'},   {"dragonfly", 1, NULL, 'd'},
-        {"exactly-once", 0, NULL, 'x'}, {"only", 1, NULL, 'o'},      {"keep", 1, NULL, 'k'},
-        {"verbose", 0, NULL, 'v'},      {"overwrite", 0, NULL, 'O'}, {"named", 0, NULL, 'N'},
-        {"service", 0, NULL, 'S'},      {"help", 0, NULL, 'h'},      {0},
+        {"crashes", 1, NULL, 'n'},
+        {"seed", 1, NULL, 's'},
+        {"every", 1, NULL, 'e'},
+        {"series", 1, NULL, 'r'},
+        {"rate", 1, NULL, 'w'},
+        {"seconds", 1, NULL, 't'},
+        {"distance", 1, NULL, 'D'},
+        {"cluster", 0, NULL, 'c'},
+        {"dragonfly", 1, NULL, 'd'},
+        {"exactly-once", 0, NULL, 'x'},
+        {"only", 1, NULL, 'o'},
+        {"keep", 1, NULL, 'k'},
+        {"verbose", 0, NULL, 'v'},
+        {"overwrite", 0, NULL, 'O'},
+        {"service", 0, NULL, 'S'},
+        {"help", 0, NULL, 'h'},
+        {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -209,14 +218,13 @@ static void take_options(int argc, char **argv)
         case 'k': opt.keep = optarg; break;
         case 'O': opt.overwrite = true; break;
         case 'S': opt.service = true; break;
-        case 'N': opt.named = true; break;
         case 'v': opt.verbose = true; break;
         case 'h': fputs(help, stdout); exit(0);
         default: exit(2);
         }
     }
-    if (optind < argc || (opt.named && !opt.cluster) || (opt.service && opt.cluster) || !opt.crashes ||
-        !opt.every || !opt.series || !opt.rate)
+    if (optind < argc || (opt.service && opt.cluster) || !opt.crashes || !opt.every || !opt.series ||
+        !opt.rate)
         errx(2, "see dfcrash --help");
     if (!opt.seed)
         opt.seed = (uint64_t)time(NULL) % 1000000;
@@ -273,12 +281,8 @@ int main(int argc, char **argv)
         now.dir);
     while (fault < opt.crashes && now_us() < end)
         run_series(&fault, end);
-    say("seed %llu: %u faults, %u comparisons, %s; %u full syncs, %u partial, %u restarts (%u helped)",
-        (unsigned long long)opt.seed, fault, now.compared,
-        opt.named ? "what differed was named" : "all equal", now.fulls, now.partials, now.restarts,
-        now.helped);
-    if (opt.named)
-        say("keys that differed, each named: %u", now.differed);
+    say("seed %llu: %u faults, %u comparisons, all equal; %u full syncs, %u partial, %u restarts (%u helped)",
+        (unsigned long long)opt.seed, fault, now.compared, now.fulls, now.partials, now.restarts, now.helped);
     if (!opt.keep)
         remove_tree(now.dir);
     return 0;

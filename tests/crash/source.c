@@ -75,8 +75,7 @@ static void feeder_start(const struct source *s, uint64_t seed)
                                                    .flows = s->flows,
                                                    .dbs = s->dbs,
                                                    .keys = 20,
-                                                   .safe = opt.cluster && !opt.exact,
-                                                   .named = opt.named});
+                                                   .safe = opt.cluster && !opt.exact});
         feed(s->master.port, sp[1], &t);
     }
     close(sp[1]);
@@ -153,7 +152,7 @@ static void standin_start(struct source *s, uint64_t seed)
     arg(&c, "--backlog");
     arg(&c, "65536");
     if (opt.cluster && !opt.exact)
-        arg(&c, opt.named ? "--live-named" : "--live-safe");
+        arg(&c, "--live-safe");
     if ((!opt.cluster || opt.exact) && one_in(3)) {
         arg(&c, "--live-flush");
         arg(&c, "20000");

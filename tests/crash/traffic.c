@@ -148,7 +148,7 @@ static void make_incr(struct traffic *t, struct traffic_command *c)
 
 static void make_incrby(struct traffic *t, struct traffic_command *c)
 {
-    text(t, c, t->o.named || below(t, 2) ? "INCRBY" : "DECRBY");
+    text(t, c, below(t, 2) ? "INCRBY" : "DECRBY");
     key(t, c, "count");
     number(t, c, (int64_t)below(t, 1000));
 }
@@ -157,7 +157,7 @@ static void make_push(struct traffic *t, struct traffic_command *c)
 {
     unsigned n = below(t, 50) ? 1 : 12; /* some long ones, so that there are lists in several parts */
     text(t, c, below(t, 2) ? "RPUSH" : "LPUSH");
-    key(t, c, t->o.named && below(t, 2) ? "queue" : "list");
+    key(t, c, "list");
     for (unsigned i = 0; i < n; i++)
         bytes(t, c, 4 + below(t, n == 1 ? 30 : 3000));
 }
@@ -165,7 +165,7 @@ static void make_push(struct traffic *t, struct traffic_command *c)
 static void make_pop(struct traffic *t, struct traffic_command *c)
 {
     text(t, c, below(t, 2) ? "RPOP" : "LPOP");
-    key(t, c, t->o.named ? "queue" : "list");
+    key(t, c, "list");
 }
 
 static void make_ltrim(struct traffic *t, struct traffic_command *c)
@@ -315,27 +315,27 @@ static void make_expiry(struct traffic *t, struct traffic_command *c)
         number(t, c, (int64_t)(FAR_FUTURE + below(t, 1000000)));
 }
 
-/* SAFE: the same however often a run of such commands is applied, in order, from an earlier one on. NAMED:
+/* SAFE: the same however often a run of such commands is applied, in order, from an earlier one on. ANY:
  * not so, but see traffic.h. */
-enum { ANY, SAFE, NAMED };
+enum { ANY, SAFE };
 
 static const struct {
     make *make;
     unsigned weight, use;
 } table[] = {
-    {make_set, 12, SAFE},     {make_append, 12, NAMED}, {make_setrange, 6, SAFE}, {make_setbit, 4, SAFE},
-    {make_incr, 14, NAMED},   {make_incrby, 6, NAMED},  {make_push, 16, NAMED},   {make_pop, 10, NAMED},
-    {make_ltrim, 2, ANY},     {make_lset, 2, ANY},      {make_lmove, 4, ANY},     {make_hset, 10, SAFE},
-    {make_hincrby, 8, NAMED}, {make_hdel, 4, SAFE},     {make_sadd, 8, SAFE},     {make_smove, 3, ANY},
-    {make_zadd, 8, SAFE},     {make_zincrby, 8, NAMED}, {make_zrem, 3, SAFE},     {make_zpop, 2, ANY},
-    {make_xadd, 8, NAMED},    {make_xtrim, 2, ANY},     {make_mset, 4, SAFE},     {make_del, 2, SAFE},
-    {make_rename, 2, ANY},    {make_expiry, 4, SAFE},
+    {make_set, 12, SAFE},   {make_append, 12, ANY}, {make_setrange, 6, SAFE}, {make_setbit, 4, SAFE},
+    {make_incr, 14, ANY},   {make_incrby, 6, ANY},  {make_push, 16, ANY},     {make_pop, 10, ANY},
+    {make_ltrim, 2, ANY},   {make_lset, 2, ANY},    {make_lmove, 4, ANY},     {make_hset, 10, SAFE},
+    {make_hincrby, 8, ANY}, {make_hdel, 4, SAFE},   {make_sadd, 8, SAFE},     {make_smove, 3, ANY},
+    {make_zadd, 8, SAFE},   {make_zincrby, 8, ANY}, {make_zrem, 3, SAFE},     {make_zpop, 2, ANY},
+    {make_xadd, 8, ANY},    {make_xtrim, 2, ANY},   {make_mset, 4, SAFE},     {make_del, 2, SAFE},
+    {make_rename, 2, ANY},  {make_expiry, 4, SAFE},
 };
 #define TABLE (sizeof table / sizeof *table)
 
 static bool wanted(const struct traffic *t, unsigned use)
 {
-    return t->o.named ? use != ANY : !t->o.safe || use == SAFE;
+    return !t->o.safe || use == SAFE;
 }
 
 static make *choose(struct traffic *t)

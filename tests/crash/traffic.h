@@ -20,8 +20,6 @@ struct traffic_options {
     unsigned flows, dbs, keys; /* keys: of a kind, flow and database */
     unsigned flush_every;      /* one FLUSHALL in so many commands on average, 0 = none */
     bool safe;                 /* only what may be applied twice */
-    bool named; /* also what counts twice then, but of no key makes less, except of kind queue, nor goes by
-                   other keys */
 };
 
 struct traffic_command {

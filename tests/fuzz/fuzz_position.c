@@ -15,7 +15,6 @@
 #include "../../writer/position_file.c"
 #include "../../writer/position_text.c"
 #include "../../writer/reply.h"
-#include "../../writer/sent_file.c"
 
 /* NULL: it is none, or not a whole one. */
 static redisReply *reply_of(const uint8_t *p, size_t n)
@@ -288,26 +287,6 @@ static void numbers(const uint8_t *p, size_t n)
     HOLDS(v.state == SAVED_WHOLE && memcmp(v.pos, f.v.pos, sizeof v.pos) == 0);
     freeReplyObject(r);
     buf_free(&b);
-}
-
-/* ---- FILE.sent ---- */
-
-static void sent(const uint8_t *p, size_t n)
-{
-    unsigned flows = n > 0 ? 1 + p[0] % 8 : 1;
-    size_t size = sent_file_size(flows);
-    struct sent_file *now = sent_file_new("boot", "new 1", flows),
-                     *old = sent_file_new("boot", "old 3", flows);
-    HOLDS(sent_file_unfit(old, size, now, "old 3") == NULL);
-    HOLDS(sent_file_unfit(old, size, now, "old 30") != NULL && sent_file_unfit(old, size, now, "") != NULL);
-    HOLDS(sent_file_unfit(old, size - 1, now, "old 3") != NULL);
-    size_t take = n < size ? n : size;
-    memcpy(old, p, take);
-    const char *why = sent_file_unfit(old, take, now, "old 3");
-    HOLDS(why != NULL || (old->flows == flows && take == size));
-    HOLDS(why == NULL || meta_is_word(why));
-    free(now);
-    free(old);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

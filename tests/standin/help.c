@@ -87,7 +87,6 @@ static const char help_live[] =
     "  --live-keys N         keys of each of the nine kinds in a flow and database, 20\n"
     "  --live-flush N        one FLUSHALL in N writes, 0 = none\n"
     "  --live-safe           only writes that may be applied twice\n"
-    "  --live-named          also some that count twice then\n"
     "  At first there are none: STANDIN GO and STANDIN PAUSE on any connection; STANDIN INFO tells how many "
     "writes were\n"
     "  made and how many DFLY FLOW were answered FULL, PARTIAL, and FULL although an LSN was given "

@@ -44,8 +44,7 @@ struct live *live_new(void)
                                                         .dbs = (unsigned)opt.live_dbs,
                                                         .keys = (unsigned)opt.live_keys,
                                                         .flush_every = (unsigned)opt.live_flush,
-                                                        .safe = opt.live_safe,
-                                                        .named = opt.live_named});
+                                                        .safe = opt.live_safe});
     l->paused = true; /* the first writes are made before anybody can connect */
     for (uint64_t i = 0; i < opt.live_warm; i++)
         live_write(l);

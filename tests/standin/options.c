@@ -216,7 +216,6 @@ static const struct def defs[] = {
     IS_NUMBER("live-dbs", live_dbs),
     IS_NUMBER("live-keys", live_keys),
     IS_NUMBER("live-flush", live_flush),
-    IS_FLAG("live-named", live_named),
     IS_FLAG("live-safe", live_safe),
     IS_NUMBER("flows", flows),
     IS_NUMBER("keys", keys),

@@ -46,7 +46,7 @@ struct options {
     char *capture;
     uint64_t live_port, live_warm, live_dbs, live_keys, live_flush;
     bool version_given; /* --df-version */
-    bool second_session, close_at_end, live_safe, live_named;
+    bool second_session, close_at_end, live_safe;
     bool generate;
     uint64_t flows, keys, value_size, elements, element_size, expiry, expiry_spread, seed, blob_size;
     uint64_t weight[TYPE_COUNT];

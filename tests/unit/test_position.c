@@ -7,7 +7,6 @@
 #include "../../writer/info.c"
 #include "../../writer/position_file.c"
 #include "../../writer/position_text.c"
-#include "../../writer/sent_file.c"
 #include "../../writer/words.c"
 #include "test.h"
 
@@ -284,32 +283,6 @@ static void marks(void)
     buf_free(&b);
 }
 
-/* ---- FILE.sent ---- */
-
-static void sent(void)
-{
-    struct sent_file *now = sent_file_new("boot", "new 1", 2), *old = sent_file_new("boot", "old 3", 2);
-    size_t n = sent_file_size(2);
-    CHECK(sent_file_unfit(old, n, now, "old 3") == NULL);
-    strlcpy(old->before, "older 1", sizeof old->before);
-    CHECK(sent_file_unfit(old, n, now, "older 1") == NULL);
-    EQ_S(sent_file_unfit(old, n, now, "old"), "session");
-    EQ_S(sent_file_unfit(old, n, now, ""), "session");
-    EQ_S(sent_file_unfit(old, n - 1, now, "old 3"), "damaged");
-    EQ_S(sent_file_unfit(old, 0, now, "old 3"), "damaged");
-    old->flows = UINT64_MAX;
-    EQ_S(sent_file_unfit(old, n, now, "old 3"), "session");
-    old->flows = 2;
-    memset(old->id, 'x', sizeof old->id); /* no NUL in it */
-    EQ_S(sent_file_unfit(old, n, now, "old 3"), "session");
-    old->boot[0] = 'c';
-    EQ_S(sent_file_unfit(old, n, now, "old 3"), "machine");
-    old->magic[0] = 'x';
-    EQ_S(sent_file_unfit(old, n, now, "old 3"), "damaged");
-    free(now);
-    free(old);
-}
-
 /* ---- to dfreader ---- */
 
 static void said(void)
@@ -341,7 +314,6 @@ int main(void)
     files();
     as_written();
     marks();
-    sent();
     said();
     return test_done();
 }
