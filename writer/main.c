@@ -81,6 +81,8 @@ static bool connections_open(struct writer *w)
     bool several = n->info.cluster || w->opt.connections > 1 || w->opt.wait > 0;
     if (several && !w->opt.at_least_once)
         exact_open(w);
+    else if (w->opt.exactly_once)
+        log_event(LOG_INFO, NO_FLOW, "event=exactly_once note=\"a single server is written to so anyway\"");
     if (!several && !w->opt.at_least_once)
         return true;
     bool ok = cluster_open(w);
