@@ -1,10 +1,7 @@
 #include "gather.h"
 
-#include <string.h>
-
 #include "bundle_parts.h"
 #include "io.h"
-#include "request.h"
 
 #define GATHER_RECORDS 65536u /* that gather, of all slots */
 #define GATHER_BYTES   ((size_t)4 << 20)
@@ -89,23 +86,15 @@ static struct bundle *begin(struct writer *w, unsigned slot)
     return t;
 }
 
-static bool resets(const struct rec *r, const uint8_t *payload)
-{
-    static const char del[] = "*2\r\n$3\r\nDEL\r\n";
-    return (r->flags & (RF_FIRST | RF_LIVE)) == RF_FIRST && r->len > sizeof del &&
-           memcmp(payload, del, sizeof del - 1) == 0;
-}
-
 /* Is this one of a key that a DEL in the transaction removes? Then all of it may be repeated. */
 static bool repeatable(const struct bundle *t, const struct rec *r, const uint8_t *payload)
 {
-    struct slice one, two;
-    if ((r->flags & RF_LIVE) != 0 || !request_arg(payload, r->len, r->keyarg, &one))
+    if ((r->flags & RF_LIVE) != 0)
         return false;
     for (unsigned i = t->n; i-- > 0;) {
         const struct element *e = &t->e[i];
-        if (e->resets && e->r.hash == r->hash && request_arg(t->req.p + e->off, e->r.len, 1, &two))
-            return one.n == two.n && memcmp(one.p, two.p, one.n) == 0;
+        if (e->resets && e->r.hash == r->hash)
+            return splits_same_key(t->req.p + e->off, e->r.len, r, payload);
     }
     return false;
 }
@@ -138,7 +127,7 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
         ((r->flags & RF_LIVE) != 0 || ((r->flags & RF_IDEMPOTENT) == 0 && !repeatable(t, r, payload))))
         bundle_saves(w, t);
     struct element *e = bundle_add(t, r, payload, vclass);
-    e->resets = resets(r, payload);
+    e->resets = splits_resets(r, payload);
     e->id = w->exact.now;
     e->probe = w->probes.now;
     if ((r->flags & RF_LIVE) != 0)

@@ -44,24 +44,15 @@ static bool gathers(const struct parts *p, uint32_t key)
     return false;
 }
 
-static bool resets(const struct rec *r, const uint8_t *payload)
-{
-    static const char del[] = "*2\r\n$3\r\nDEL\r\n";
-    return (r->flags & RF_FIRST) != 0 && r->len > sizeof del && memcmp(payload, del, sizeof del - 1) == 0;
-}
-
 /* Is this request, which must not be repeated, one of a key that a DEL in the unit removes? A hash may be
  * that of two keys. */
 static bool repeatable(const struct parts *p, const struct rec *r, const uint8_t *payload)
 {
     uint32_t key = hashset_key(r->hash, r->db);
-    struct slice one, two;
     for (unsigned i = p->n; i-- > 0;) {
         const struct part *v = &p->v[i];
         if (v->k.key == key && v->resets)
-            return request_arg(p->req.p + v->off, v->k.len, v->k.keyarg, &one) &&
-                   request_arg(payload, r->len, r->keyarg, &two) && one.n == two.n &&
-                   memcmp(one.p, two.p, one.n) == 0;
+            return splits_same_key(p->req.p + v->off, v->k.len, r, payload);
     }
     return false;
 }
@@ -81,7 +72,7 @@ static void append(struct parts *p, const struct rec *r, const uint8_t *payload,
         p->req.max = PARTS_BYTES + REC_PAYLOAD_MAX;
     }
     p->v[p->n++] =
-        (struct part){.k = *k, .off = (uint32_t)p->req.len, .resets = k->holds && resets(r, payload)};
+        (struct part){.k = *k, .off = (uint32_t)p->req.len, .resets = k->holds && splits_resets(r, payload)};
     (void)buf_add(&p->req, payload, r->len); /* within its bound: see full */
 }
 

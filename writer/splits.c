@@ -51,6 +51,20 @@ bool splits_open(const struct writer *w, const struct rec *r)
     return w->splits.n > 0 && find(w, r, NULL) != NULL;
 }
 
+bool splits_resets(const struct rec *r, const uint8_t *request)
+{
+    static const char del[] = "*2\r\n$3\r\nDEL\r\n";
+    return (r->flags & (RF_FIRST | RF_LIVE)) == RF_FIRST && r->len > sizeof del &&
+           memcmp(request, del, sizeof del - 1) == 0;
+}
+
+bool splits_same_key(const uint8_t *first, size_t n, const struct rec *r, const uint8_t *request)
+{
+    struct slice one, two;
+    return request_arg(first, n, 1, &one) && request_arg(request, r->len, r->keyarg, &two) &&
+           one.n == two.n && memcmp(one.p, two.p, one.n) == 0;
+}
+
 uint8_t splits_class(const struct writer *w, const struct rec *r)
 {
     if ((r->flags & RF_LIVE) != 0)

@@ -47,6 +47,13 @@ void splits_free(struct splits *s);
 /* Is a key of which this may be a part begun, and not complete? */
 bool splits_open(const struct writer *w, const struct rec *r);
 
+/* Is this the first request of a key, and removes what was there (DEL)? What follows may then be repeated
+ * with it. */
+bool splits_resets(const struct rec *r, const uint8_t *request);
+
+/* Is a request one of the same key as such a first one, of n bytes? A hash may be that of two keys. */
+bool splits_same_key(const uint8_t *first, size_t n, const struct rec *r, const uint8_t *request);
+
 /* Class under which this request counts as a key; 0: it does not. */
 uint8_t splits_class(const struct writer *w, const struct rec *r);
 

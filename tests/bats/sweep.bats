@@ -31,6 +31,8 @@ teardown() { writing_teardown; }
     done
 }
 
+keys_of() { rcli -n "$1" keys '*' | grep -vc -e '^df2redis:' -e '^$' || true; } # database: how many, without positions
+
 @test "every database has keys of its own" {
     for options in "" "--connections 2"; do
         start_redis
@@ -46,9 +48,9 @@ live 0 :db=3 APPEND c1 1
 live 0 :db=2 SET other 1
 EOF
         assert_swept
-        [[ $(rcli get a1) == new1 && $(rcli dbsize) == $((1 + $(rcli exists 'df2redis:{default}'))) ]] || fail "$(rcli keys '*')"
+        [[ $(rcli get a1) == new1 && $(keys_of 0) == 1 ]] || fail "$(rcli keys '*')"
         [[ $(rcli -n 3 lrange l 0 -1 | xargs) == new && $(rcli -n 3 get a1) == 1 && $(rcli -n 3 get c1) == new1 ]]
-        [[ $(rcli -n 3 dbsize) == 3 && $(rcli -n 5 dbsize) == 0 && $(rcli -n 2 get other) == 1 ]]
+        [[ $(keys_of 3) == 3 && $(keys_of 5) == 0 && $(rcli -n 2 get other) == 1 ]]
     done
 }
 
