@@ -88,6 +88,7 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
     t->slot = (uint16_t)slot;
     t->collecting = t->saves = t->doubt = t->listed = false;
     t->token = 0;
+    t->node = NULL;
     t->plight = (struct plight){0};
     t->single = false;
     t->step = -1;
@@ -274,6 +275,8 @@ void bundle_transmit(struct conn *c, const struct cunit *u)
     }
     t->step = step_of(t);
     t->sent_at = mono_us();
+    t->node = c->node;
+    c->node->under_way += t->n;
     put_requests(c, t);
     conn_add(c, u, exec, sizeof exec - 1);
 }
@@ -461,26 +464,34 @@ static void still_refused(struct writer *w, struct bundle *t, const char *text, 
     plight_refused(w, &t->plight, e != NULL ? &what : NULL, text, len);
 }
 
-/* As many are under way as keep the target busy, and no more: what comes meanwhile gathers, so that
+/* As many are under way at a node as keep it busy, and no more: what comes meanwhile gathers, so that
  * transactions grow where the target, or we, cannot keep up. Whether they queue shows in the time they take
  * beside that of the fastest one; that is looked for anew from time to time, with few under way. */
-static void pace(struct bundles *b, uint64_t now, uint64_t took, unsigned n)
+static void pace(struct cnode *n, uint64_t now, uint64_t took, unsigned records)
 {
-    if (b->window == 0 || us_since(now, b->lately) > LATELY_US) {
-        b->window = WINDOW_MIN;
-        b->fastest = took;
-        b->lately = now;
+    if (n->window == 0 || us_since(now, n->lately) > LATELY_US) {
+        n->window = WINDOW_MIN;
+        n->fastest = took;
+        n->lately = now;
     }
-    if (took < b->fastest)
-        b->fastest = took;
-    if (took > 2 * b->fastest + QUEUED_US)
-        b->window -= b->window / 16;
+    if (took < n->fastest)
+        n->fastest = took;
+    if (took > 2 * n->fastest + QUEUED_US)
+        n->window -= n->window / 16;
     else
-        b->window += n;
-    if (b->window < WINDOW_MIN)
-        b->window = WINDOW_MIN;
-    if (b->window > WINDOW_MAX)
-        b->window = WINDOW_MAX;
+        n->window += records;
+    if (n->window < WINDOW_MIN)
+        n->window = WINDOW_MIN;
+    if (n->window > WINDOW_MAX)
+        n->window = WINDOW_MAX;
+}
+
+/* It is under way no more. */
+static void back(struct bundle *t)
+{
+    if (t->node != NULL)
+        t->node->under_way -= t->n;
+    t->node = NULL;
 }
 
 static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
@@ -492,9 +503,10 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     uint64_t due;
     char text[256];
     size_t len = c->wire.errlen;
+    back(t);
     bool whole = c->wire.reply_type == REDIS_REPLY_ARRAY && c->wire.reply_elements == (int)t->replies - 1;
     if (whole && !t->strange) {
-        pace(w->cluster->bundles, c->wire.heard, us_since(c->wire.heard, t->sent_at), t->n);
+        pace(c->node, c->wire.heard, us_since(c->wire.heard, t->sent_at), t->n);
         carried_out(c, t);
         if (t->step >= 0 && !c->lost && !w->cluster->dead) {
             stepped(c, t);
@@ -561,6 +573,7 @@ static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const
         plight_lost(&t->plight, c);
         strlcpy(t->lost, c->why, sizeof t->lost);
     }
+    back(t);
     t->doubt |= t->saves && how->sent && !harmless_step(t);
     again(c->w, u, 0, NULL);
 }
@@ -673,7 +686,6 @@ void bundle_finish(struct writer *w, const struct cunit *u, bool counted)
         step_finish(w, t);
         return;
     }
-    cl->bundles->sent -= t->n;
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     for (unsigned i = 0; i < t->n; i++) {
         const struct element *e = &t->e[i];

@@ -10,7 +10,7 @@
 
 #define BUNDLE_MAX   4096u /* records */
 #define BUNDLE_BYTES REC_PAYLOAD_MAX
-#define WINDOW_MIN   512u /* records under way */
+#define WINDOW_MIN   128u /* records under way */
 
 struct element {
     struct rec r;
@@ -32,12 +32,13 @@ struct bundle {
     unsigned n, cap;
     uint16_t flow, slot;
     bool collecting;
-    uint64_t since;    /* mono_us */
-    uint64_t sent_at;  /* mono_us */
-    unsigned replies;  /* so far */
-    unsigned look;     /* the element whose reply in that to EXEC is next */
-    bool strange;      /* that holds a reply which its request cannot get */
-    struct buf faults; /* the first one of those queued, or those of EXEC */
+    uint64_t since;     /* mono_us */
+    uint64_t sent_at;   /* mono_us */
+    struct cnode *node; /* where it is under way; NULL: nowhere */
+    unsigned replies;   /* so far */
+    unsigned look;      /* the element whose reply in that to EXEC is next */
+    bool strange;       /* that holds a reply which its request cannot get */
+    struct buf faults;  /* the first one of those queued, or those of EXEC */
 
     struct plight plight;
     bool single;   /* its requests go one by one, see suspect.h */
@@ -69,13 +70,8 @@ struct bundles {
     unsigned collecting, flying;
     struct bundle **at; /* by slot: what gathers; NULL: nothing ever does */
     struct bundle_list ready;
-    unsigned gathered, sent; /* records that gather, and of those under way */
-    size_t bytes;            /* of those that gather */
-
-    /* how many records may be under way */
-    unsigned window;
-    uint64_t fastest; /* us that a transaction took at least, lately */
-    uint64_t lately;  /* mono_us: since then */
+    unsigned gathered; /* records that gather */
+    size_t bytes;      /* of them */
 };
 
 /* A new one, which is in the list of those used. */

@@ -55,6 +55,10 @@ struct cnode {
     unsigned watching; /* watch.h: questions on their way; what the last answer was */
     enum taken taken;
     struct evictions evicted;
+    unsigned under_way;   /* records in transactions */
+    unsigned window;      /* how many may be; 0: not known yet */
+    uint64_t fastest;     /* us that a transaction took at least, lately */
+    uint64_t lately;      /* mono_us: since then */
     struct identity who;  /* as its newest connection said */
     struct plight plight; /* of what every master is asked or told */
     unsigned nconn;

@@ -5,6 +5,7 @@
 
 #define GATHER_RECORDS 65536u /* that gather, of all slots */
 #define GATHER_BYTES   ((size_t)4 << 20)
+#define STAY_MAX       256u              /* are looked at in vain before others have their turn */
 #define WAIT_MAX       ((uint64_t)50000) /* us for the rest of a transaction of the source, or of a key */
 
 bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
@@ -147,11 +148,6 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
 
 /* ---- sending ---- */
 
-static bool window_open(const struct bundles *b)
-{
-    return b->sent < (b->window > 0 ? b->window : WINDOW_MIN);
-}
-
 static void taken_out(struct bundles *b, struct bundle *t)
 {
     for (unsigned i = 0; i < t->n && t->open > 0; i++)
@@ -164,32 +160,52 @@ static void taken_out(struct bundles *b, struct bundle *t)
     b->collecting--;
     b->bytes -= t->req.len;
     b->gathered -= t->n;
-    b->sent += t->n;
     b->flying++;
 }
 
-static void send_one(struct writer *w, struct bundle *t, uint64_t now)
+/* Is the node busy enough? */
+static bool busy(const struct cnode *n)
+{
+    return n->under_way >= (n->window > 0 ? n->window : WINDOW_MIN);
+}
+
+/* Returns whether it went. */
+static bool send_one(struct writer *w, struct bundle *t, uint64_t now)
 {
     struct cluster *cl = w->cluster;
     if (t->open > 0 && now <= t->since + WAIT_MAX && w->inputs.unfinished > 0 && !w->failed)
-        return;
+        return false;
+    unsigned at = cl->owner[t->slot];
+    if (at != NO_NODE && busy(cl->node[at]))
+        return false;
     struct cunit u = bundle_unit(t);
     struct conn *c = cluster_conn(cl, t->slot, bundle_size(&u));
     if (c == NULL || (!cl->slots && (cluster_want_db(c, t->e[0].r.db) != PUT_DONE || c->yield)))
-        return;
+        return false;
     c->since_select += t->n;
     taken_out(cl->bundles, t);
     cl->alone[t->slot] = 1;
     bundle_transmit(c, &u);
+    return true;
 }
 
 void gather_work(struct writer *w, uint64_t now)
 {
-    struct bundle *t, *next;
     struct bundles *b = w->cluster->bundles;
-    for (t = TAILQ_FIRST(&b->ready); t != NULL && window_open(b); t = next) {
+    struct bundle *t, *next,
+        *first = NULL; /* the first one that could not go, which is behind the others then */
+    unsigned stay = 0;
+    for (t = TAILQ_FIRST(&b->ready); t != NULL && t != first && stay < STAY_MAX; t = next) {
         next = TAILQ_NEXT(t, ready);
-        send_one(w, t, now);
+        if (send_one(w, t, now))
+            continue;
+        stay++;
+        TAILQ_REMOVE(&b->ready, t, ready);
+        TAILQ_INSERT_TAIL(&b->ready, t, ready);
+        if (first == NULL)
+            first = t;
+        if (next == NULL)
+            break;
     }
 }
 

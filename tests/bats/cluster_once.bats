@@ -18,7 +18,10 @@ setup() {
     done >/dev/null
 }
 
-teardown() { writing_teardown; }
+teardown() {
+    kill -CONT "${CLUSTER_PIDS[@]}"
+    writing_teardown
+}
 
 heading() { # flows [session facts…]
     local n=$1
@@ -135,4 +138,25 @@ positions() { # keys of ours
     assert_status 3
     said event=may_count_twice
     said 'summary may_count_twice="earlier run" count=1'
+}
+
+@test "a master that stands still does not hold up the others, however much waits for it" {
+    local here there i=0
+    for ((i = 0; ; i++)); do [[ $(redis-cli -p "${CLUSTER_PORTS[0]}" exists "a$i") == MOVED* ]] || break; done
+    here=a$i
+    for ((i = 0; ; i++)); do [[ $(redis-cli -p "${CLUSTER_PORTS[2]}" exists "b$i") == MOVED* ]] || break; done
+    there=b$i
+    feed
+    tell "$(heading 1)" "live 0 :pos=2 INCR $here" "live 0 :pos=3 INCR $there"
+    wait_until 5 eval '[[ $(ccli get "$here") == 1 && $(ccli get "$there") == 1 ]]'
+    kill -STOP "${CLUSTER_PIDS[2]}"
+    tell "$(for ((i = 4; i < 8004; i++)); do echo "live 0 :pos=$i INCR $((i % 2 == 0)) $here $there"; done |
+        awk '{ print $1, $2, $3, $4, $5 == 1 ? $6 : $7 }')"
+    wait_until 5 eval '[[ $(redis-cli -p "${CLUSTER_PORTS[0]}" get "$here") == 4001 ]]'
+    kill -CONT "${CLUSTER_PIDS[2]}"
+    tell 'synced 0 :pos=9000' end
+    tell_end
+    reap 20 "$WRITER"
+    assert_status 0
+    [[ $(ccli get "$there") -eq 4001 ]]
 }
