@@ -12,8 +12,13 @@ bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
 {
     if (!w->exact.on || w->splits.ticket != TICKET_NONE || (!w->cluster->slots && r->db >= SHARED_DBS))
         return false;
-    return (r->flags & RF_LIVE) != 0 || (r->flags & (RF_IDEMPOTENT | RF_FIRST)) != RF_IDEMPOTENT ||
-           gather_waits(w->cluster, slot) || splits_open(w, r);
+    if ((r->flags & RF_LIVE) != 0 || (r->flags & RF_IDEMPOTENT) == 0 || gather_waits(w->cluster, slot))
+        return true;
+    /* Of a small key two requests one behind the other cost less than a transaction. */
+    if ((r->flags & RF_FIRST) != 0)
+        return r->vclass == CLASS_LIST ||
+               r->vclass == CLASS_STREAM; /* what follows must not be repeated alone */
+    return (r->flags & RF_LAST) == 0 && splits_third(w, r);
 }
 
 bool gather_waits(const struct cluster *cl, unsigned slot)

@@ -51,6 +51,12 @@ bool splits_open(const struct writer *w, const struct rec *r)
     return w->splits.n > 0 && find(w, r, NULL) != NULL;
 }
 
+bool splits_third(const struct writer *w, const struct rec *r)
+{
+    const struct split *p = w->splits.n > 0 ? find(w, r, NULL) : NULL;
+    return p != NULL && p->more;
+}
+
 bool splits_resets(const struct rec *r, const uint8_t *request)
 {
     static const char del[] = "*2\r\n$3\r\nDEL\r\n";
@@ -111,6 +117,7 @@ static void first(struct writer *w, const struct rec *r, const uint8_t *request,
     if (p == NULL)
         return;
     p->state = SPLIT_OPEN;
+    p->more = false;
     if (s->ticket >= TICKET_FIRST) {
         p->state = SPLIT_ASKED;
         p->id = s->last_id = s->ticket;
@@ -134,7 +141,12 @@ static void last(struct writer *w, const struct rec *r, const uint8_t *request, 
 
 void splits_note(struct writer *w, const struct rec *r, const uint8_t *request, size_t n)
 {
-    if ((r->flags & (RF_FIRST | RF_LAST)) == 0 || (r->flags & RF_LIVE) != 0)
+    if ((r->flags & RF_LIVE) != 0)
+        return;
+    struct split *p = (r->flags & (RF_FIRST | RF_LAST)) == 0 && w->splits.n > 0 ? find(w, r, NULL) : NULL;
+    if (p != NULL)
+        p->more = true;
+    if ((r->flags & (RF_FIRST | RF_LAST)) == 0)
         return;
     if ((r->flags & RF_LAST) != 0)
         last(w, r, request, n);

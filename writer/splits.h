@@ -27,6 +27,7 @@ struct split {
     uint32_t id;  /* ticket of its first request */
     uint16_t flow;
     uint8_t state;
+    bool more;     /* a request behind the first was taken */
     uint8_t *name; /* the key itself, where a mistake would matter; NULL: not kept */
     size_t len;
 };
@@ -46,6 +47,9 @@ void splits_free(struct splits *s);
 
 /* Is a key of which this may be a part begun, and not complete? */
 bool splits_open(const struct writer *w, const struct rec *r);
+
+/* Is this the third request of such a key, or a later one? */
+bool splits_third(const struct writer *w, const struct rec *r);
 
 /* Is this the first request of a key, and removes what was there (DEL)? What follows may then be repeated
  * with it. */
