@@ -5,7 +5,7 @@
 
 #define GATHER_RECORDS 65536u /* that gather, of all slots */
 #define GATHER_BYTES   ((size_t)4 << 20)
-#define STAY_MAX       256u              /* are looked at in vain before others have their turn */
+#define STAY_MAX       32u               /* are looked at in vain before others have their turn */
 #define WAIT_MAX       ((uint64_t)50000) /* us for the rest of a transaction of the source, or of a key */
 
 bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
