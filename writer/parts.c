@@ -343,6 +343,18 @@ static void pass(struct pipeline *a, unsigned keys)
     a->kn -= keys;
 }
 
+/* It is done with: the next request of its key in the unit, which is to be sent again, holds the key now. */
+static void hand_over(struct node *n, const struct unit *u, unsigned i, struct inkey *k)
+{
+    for (unsigned j = i + 1; j < u->keys && k->holds; j++) {
+        struct inkey *next = &n->a.key[(n->a.khead + j) & (KEYS_MAX - 1)];
+        if (next->key != k->key)
+            continue;
+        next->holds = true;
+        k->holds = false;
+    }
+}
+
 /* All requests were executed, or (rest) none, and those without fault are to be sent again. */
 static void settle(struct node *n, const struct unit *u, struct rest *rest)
 {
@@ -357,6 +369,8 @@ static void settle(struct node *n, const struct unit *u, struct rest *rest)
         at += k.len;
         if (failed)
             pipeline_data_error(n, &k, request, k.len, text, len);
+        if (failed && rest != NULL)
+            hand_over(n, u, i, &k);
         if (!failed && rest != NULL)
             rest_add(rest, &k, request);
         else

@@ -157,3 +157,16 @@ took() { # what stands on standard input into the target: ms
     ! grep -q 'event=data_error.*key="[abc]"' <<<"$output" || fail "$output"
     [[ $(rcli hgetall a) == $'f\nv' && $(rcli hgetall b) == $'f\nv' && $(asked RPUSH c) -ge 2 ]] || fail "$output"
 }
+
+@test "the first request of a key is refused for good, and the server closes at one of another: nothing is forgotten" {
+    start_fake --rule 'NOSUCH a=raw:-ERR unknown command\r\n' --rule 'HSET bad#2-=close'
+    {
+        printf '%s\n' 'idem 0 :first NOSUCH a' 'idem 0 HSET a f v' 'position 0 :last'
+        hash_of bad f
+        hash_of c f
+    } | one_flow | write
+    assert_status 3
+    grep -q 'event=data_error command="NOSUCH" key="a"' <<<"$output" || fail "$output"
+    grep -q 'event=data_error command="HSET" key="bad"' <<<"$output" || fail "$output"
+    [[ $(rcli hgetall a) == $'f\nv' && $(rcli hgetall c) == $'f\nv' ]] || fail "$output"
+}
