@@ -179,6 +179,8 @@ size_t suspect_sendable(const struct node *n)
     size_t all = ring_unsent(&n->wire.ring);
     if (n->alone == 0 || n->un == 0)
         return all;
+    if (n->patience.until != 0 && n->wire.ring.sent == n->wire.ring.acked)
+        return 0;
     uint64_t end = n->wire.ring.acked + n->unit[n->uhead].len;
     size_t first = end > n->wire.ring.sent ? (size_t)(end - n->wire.ring.sent) : 0;
     return first < all ? first : all;

@@ -306,7 +306,7 @@ void suspect_lost(struct node *n);
 /* Is something in flight that could be the reason? */
 bool suspect_in_flight(const struct node *n);
 
-/* Bytes of the ring that may be sent now: all, or those of the first unit. */
+/* Bytes of the ring that may be sent now: all, or those of the first unit, which waits for a pause to end. */
 size_t suspect_sendable(const struct node *n);
 
 /* The first unit was answered. */
@@ -337,7 +337,7 @@ static inline bool pipeline_holds(const struct pipeline *a, uint32_t key)
     return a->set.count > 0 && hashset_has(&a->set, key);
 }
 
-/* False: the connection is lost, and the unit is as before. */
+/* False: the unit is as before: the connection is lost, or it is to be sent again. */
 bool pipeline_reply(struct node *n, const struct unit *u);
 /* The first unit in flight becomes a data error, unless it can be sent in parts. Returns how many units are
  * to be sent instead. */

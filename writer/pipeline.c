@@ -139,6 +139,22 @@ static void keep_parts(struct node *n, const struct unit *u)
     pipeline_keep_keys(a, u->keys);
 }
 
+/* A unit that went alone was refused for the moment: those behind it, which may be of the same key, have not
+ * been sent, and wait for it. */
+static bool again_alone(struct node *n, const struct unit *u)
+{
+    struct ring *r = &n->wire.ring;
+    if (n->alone == 0 || r->sent != r->acked + u->len ||
+        error_class(n->wire.err, n->wire.errlen) != ERR_RETRY)
+        return false;
+    struct named what = {ring_at(r, r->acked), u->len, u->keyarg, u->len};
+    r->sent = r->acked;
+    n->losses = n->alone_losses = 0;
+    n->w->stats.retries++;
+    node_refused(n, &what, n->wire.err, n->wire.errlen);
+    return true;
+}
+
 /* The first unit in flight, which is one request. */
 static void data_error(struct node *n, const struct unit *u, const char *text, size_t len)
 {
@@ -204,6 +220,8 @@ bool pipeline_reply(struct node *n, const struct unit *u)
         node_lose(n, "unexpected reply to a request");
         return false;
     }
+    if (error && again_alone(n, u))
+        return false;
     n->a.outstanding--;
     if (error) {
         unit_error(n, u);

@@ -177,7 +177,7 @@ void node_receive(struct node *n)
 static bool check_silence(struct node *n, uint64_t now)
 {
     n->now = now;
-    if (n->un == 0)
+    if (n->un == 0 || (n->alone > 0 && n->patience.until != 0)) /* nothing is sent in a pause */
         n->wire.heard = now;
     int limit = n->w->opt.reply_timeout;
     if (limit == 0 || us_since(now, n->wire.heard) < (uint64_t)limit * 1000000)

@@ -170,3 +170,11 @@ took() { # what stands on standard input into the target: ms
     grep -q 'event=data_error command="HSET" key="bad"' <<<"$output" || fail "$output"
     [[ $(rcli hgetall a) == $'f\nv' && $(rcli hgetall c) == $'f\nv' ]] || fail "$output"
 }
+
+@test "requests of a key that go one by one: one that is refused for a while goes before the next" {
+    start_fake --rule 'HSET bad=close' --rule 'DEL bad#4=raw:-LOADING Redis is loading\r\n'
+    printf '%s\n' 'idem 0 :first DEL bad' 'idem 0 HSET bad f v' 'idem 0 SADD bad m' 'position 0 :last' | one_flow | write
+    assert_status 3
+    grep -q 'event=data_error command="HSET" key="bad"' <<<"$output" || fail "$output"
+    [[ $(asked DEL bad) -eq 5 && $(grep ' bad$' "$TMP/fake.log" | tail -1) == *' SADD bad' ]] || fail "$(<"$TMP/fake.log")"
+}
