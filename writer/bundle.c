@@ -108,6 +108,8 @@ void bundle_retire(struct bundles *b, struct bundle *t)
     b->nspare++;
     t->req.len = t->faults.len = t->hset.len = 0;
     buf_trim(&t->req, (size_t)16 << 10);
+    buf_trim(&t->faults, (size_t)1 << 10);
+    buf_trim(&t->hset, (size_t)4 << 10);
     if (t->cap > 64) {
         free(t->e);
         t->e = NULL;
@@ -319,8 +321,7 @@ static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
         c->w->cluster->dead = true;
         return false;
     }
-    if (t->faults.len == 0) /* EXEC will refuse because of it */
-        note_fault(t, sent_as(t, k - 1), c->wire.err, c->wire.errlen);
+    note_fault(t, sent_as(t, k - 1), c->wire.err, c->wire.errlen); /* EXEC will refuse because of it */
     return false;
 }
 
@@ -408,16 +409,56 @@ static void refuses(struct conn *c, const char *text, size_t len)
     c->w->cluster->dead = true;
 }
 
+/* The next fault. False: there are no more. */
+static bool next_fault(const struct bundle *t, size_t *at, struct fault *f, const char **text)
+{
+    if (*at + sizeof *f > t->faults.len)
+        return false;
+    memcpy(f, t->faults.p + *at, sizeof *f);
+    *text = (const char *)t->faults.p + *at + sizeof *f;
+    *at += sizeof *f + f->len;
+    return true;
+}
+
+/* Requests were refused when they were queued. True: for good, all of them. Else text is what says otherwise.
+ */
+static bool queued_fault(const struct bundle *t, char text[256], size_t *len)
+{
+    struct fault f;
+    const char *why;
+    for (size_t at = 0; next_fault(t, &at, &f, &why);) {
+        bool probe = f.element < t->n && t->e[f.element].probe != 0;
+        enum err_class class = error_class(why, f.len);
+        if (class == ERR_DATA || class == ERR_CONFLICT || (probe && probe_fails(why, f.len)))
+            continue;
+        memcpy(text, why, f.len);
+        text[ *len = f.len] = '\0';
+        return false;
+    }
+    return true;
+}
+
+/* They are not sent again. All are numbered as they were sent, and so were looked up before. */
+static void take_out(struct writer *w, struct bundle *t)
+{
+    struct fault f;
+    const char *why;
+    for (size_t at = 0; next_fault(t, &at, &f, &why);)
+        if (f.element == t->n)
+            no_position(w, t, why, f.len);
+        else
+            element_error(w, t, &t->e[f.element], why, f.len);
+    t->faults.len = 0;
+}
+
 /* What EXEC said about single requests. */
 static void carried_out(struct conn *c, struct bundle *t)
 {
     c->w->stats.groups++;
     /* All are numbered as they were sent: none may be taken out before all were looked up. */
-    for (size_t at = 0; at + sizeof(struct fault) <= t->faults.len;) {
-        struct fault f;
-        memcpy(&f, t->faults.p + at, sizeof f);
-        const char *text = (const char *)t->faults.p + at + sizeof f;
-        at += sizeof f + f.len;
+    struct fault f;
+    const char *text;
+    for (size_t at = 0; next_fault(t, &at, &f, &text);) {
         bool probe = f.element < t->n && t->e[f.element].probe != 0;
         if (f.element == t->n)
             no_position(c->w, t, text, f.len);
@@ -519,26 +560,18 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         conn_lose(c, whole ? "unexpected reply within EXEC's" : "unexpected reply to EXEC");
         return false;
     }
-    struct fault f = {.element = UINT32_MAX};
     memcpy(text, c->wire.err, len + 1);
-    if (error_is_execabort(c->wire.err, len) && error_class(c->wire.err, len) != ERR_RETRY &&
-        t->faults.len > sizeof f) {
-        memcpy(&f, t->faults.p, sizeof f);
-        memcpy(text, t->faults.p + sizeof f, len = f.len);
-        text[len] = '\0';
-    }
-    bool refused = f.element < t->n && t->e[f.element].probe != 0 && probe_fails(text, len);
+    bool queued = error_is_execabort(c->wire.err, len) && error_class(c->wire.err, len) != ERR_RETRY &&
+                  t->faults.len > 0;
+    bool refused = queued && queued_fault(t, text, &len);
     if (!refused && cluster_detour(c, u->tries, text, len, &due, &ask) != DETOUR_NONE) {
         still_refused(w, t, text, len);
         again(w, u, due, ask);
     } else if (w->cluster->dead) {
         bundle_finish(w, u, false);
-    } else if (t->saves && f.element == t->n) {
-        no_position(w, t, text, len);
-        bundle_finish(w, u, false);
-    } else if (f.element < t->n) {
-        element_error(w, t, &t->e[f.element], text, len);
-        if (sent_as(t, 0) < t->n)
+    } else if (queued) {
+        take_out(w, t);
+        if (sent_as(t, 0) < t->n && !w->cluster->dead)
             again(w, u, 0, NULL);
         else
             bundle_finish(w, u, false);

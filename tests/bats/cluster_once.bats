@@ -160,3 +160,11 @@ positions() { # keys of ours
     assert_status 0
     [[ $(ccli get "$there") -eq 4001 ]]
 }
+
+@test "many requests of a slot that are refused for good: they are named together, not in a transaction each" {
+    for ((i = 2; i < 2002; i++)); do printf '%s\n' "live 0 :pos=$i NOSUCH hot" "live 0 :pos=$i INCR hot"; done | one_flow | write
+    assert_status 3
+    grep -q 'summary error="NOSUCH: ERR unknown command" count=2000' <<<"$output" || fail "$output"
+    [[ $(ccli get hot) -eq 2000 ]]
+    [[ $(calls multi) -lt 200 ]] || fail "$(calls multi) transactions"
+}
