@@ -110,6 +110,13 @@ void node_db_learn(struct node *n, uint32_t db, bool has)
     d->bad[at] = !has;
 }
 
+void node_db_refused(struct node *n, uint32_t db, const char *text, size_t len)
+{
+    if (!n->w->opt.forget) /* that looks wherever keys of ours could be */
+        log_event(LOG_WARN, NO_FLOW, "event=no_such_db db=%u reply=%s", db, log_quote(text, len));
+    node_db_learn(n, db, false);
+}
+
 /* A SELECT that is refused (BUSY while a script runs) must never be followed by requests that then run in the
  * old database: nothing is sent behind it before its reply. */
 void node_select(struct node *n, uint32_t db)
@@ -159,10 +166,7 @@ void node_select_reply(struct node *n)
     switch (error_class(n->wire.err, n->wire.errlen)) {
     case ERR_RETRY: node_refused(n, NULL, n->wire.err, n->wire.errlen); break;
     case ERR_FATAL: node_fatal(n, "select_failed", n->wire.err, n->wire.errlen); break;
-    default:
-        log_event(LOG_WARN, NO_FLOW, "event=no_such_db db=%u reply=%s", n->select_db,
-                  log_quote(n->wire.err, n->wire.errlen));
-        node_db_learn(n, n->select_db, false);
+    default: node_db_refused(n, n->select_db, n->wire.err, n->wire.errlen);
     }
 }
 

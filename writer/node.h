@@ -298,6 +298,9 @@ void node_select_reply(struct node *n);
 int node_db_state(const struct node *n, uint32_t db);
 void node_db_learn(struct node *n, uint32_t db, bool has);
 
+/* It has not: text are its words. */
+void node_db_refused(struct node *n, uint32_t db, const char *text, size_t len);
+
 /* ---- suspect_node.c, and node.c for what it needs ---- */
 
 /* The connection is lost: what was in flight may be the reason. */

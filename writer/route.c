@@ -5,7 +5,6 @@
 
 #include "errors.h"
 #include "io.h"
-#include "log.h"
 #include "writer.h"
 
 #define LARGE ((size_t)16 << 10) /* a request for which smaller ones make room */
@@ -98,8 +97,7 @@ static void on_select(struct conn *c, void *arg, const redisReply *r)
         conn_pause(c, r->str, r->len);
         return;
     }
-    log_event(LOG_WARN, NO_FLOW, "event=no_such_db db=%u reply=%s", db, log_quote(r->str, r->len));
-    node_db_learn(n, db, false);
+    node_db_refused(n, db, r->str, r->len);
 }
 
 enum put cluster_want_db(struct conn *c, uint32_t db)

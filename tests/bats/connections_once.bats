@@ -61,6 +61,7 @@ positions() { for i in 0 1 2; do rcli -n $i keys 'df2redis*'; done | grep -c . |
     [[ $(positions) -gt 0 ]]
     run rediswriter --forget "$(target)"
     assert_status 0
+    ! grep -q no_such_db <<<"$output" || fail "$output"
     [[ $(positions) -eq 0 ]]
 }
 
