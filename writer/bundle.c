@@ -571,10 +571,12 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         bundle_finish(w, u, false);
     } else if (queued) {
         take_out(w, t);
-        if (sent_as(t, 0) < t->n && !w->cluster->dead)
+        if (sent_as(t, 0) < t->n && !w->cluster->dead) {
+            bundle_saves(w, t); /* a part of what may be repeated as a whole may not */
             again(w, u, 0, NULL);
-        else
+        } else {
             bundle_finish(w, u, false);
+        }
     } else {
         conn_lose(c, "unexpected reply to EXEC: %s", log_quote(text, len));
         return false;

@@ -178,3 +178,14 @@ took() { # what stands on standard input into the target: ms
     grep -q 'event=data_error command="HSET" key="bad"' <<<"$output" || fail "$output"
     [[ $(asked DEL bad) -eq 5 && $(grep ' bad$' "$TMP/fake.log" | tail -1) == *' SADD bad' ]] || fail "$(<"$TMP/fake.log")"
 }
+
+@test "a cluster refuses what makes a key's requests repeatable: they are not repeated" {
+    start_fake --cluster --rule 'DEL n=raw:-ERR not here\r\n' --rule 'EXEC#3=do'
+    {
+        heading 1 | sed 's/^target$/target cluster=1/'
+        printf '%s\n' 'idem 0 :first DEL n' 'req 0 INCR n' 'req 0 INCR n' 'position 0 :last' 'synced 0 :pos=9' end
+    } | write
+    assert_status 3
+    grep -q 'event=data_error command="DEL" key="n"' <<<"$output" || fail "$output"
+    [[ $(asked EXEC) -ge 3 && $(rcli get n) -eq 2 ]] || fail "$(rcli get n) $(<"$TMP/fake.log")"
+}
