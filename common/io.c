@@ -13,10 +13,6 @@
 #include <unistd.h>
 #include <err.h>
 
-#include "sock.h"
-
-#define OUTPUT_MS 10000 /* for whoever listens where a stream goes to */
-
 int io_write_all(int fd, const void *data, size_t n)
 {
     const uint8_t *p = data;
@@ -162,15 +158,6 @@ int io_open_new(const char *path)
     if (unlink(path) != 0 && errno != ENOENT)
         return -1;
     return open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-}
-
-int io_open_output(const char *where)
-{
-    if (strcmp(where, "-") == 0)
-        return dup(STDOUT_FILENO);
-    if (strncmp(where, "unix:", 5) == 0)
-        return sock_unix_connect(where + 5, OUTPUT_MS);
-    return io_open_own(where, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 }
 
 void raise_limits(void)

@@ -52,10 +52,6 @@ FILE *io_fopen_own(const char *path);
  * files that are renamed when they are complete. -1 with errno. */
 int io_open_new(const char *path);
 
-/* Open where a stage writes its stream: "-" stdout, unix:PATH (connected to), else a file that is created or
- * truncated. Returns a descriptor or -1 with errno. */
-int io_open_output(const char *where);
-
 /* Take as many descriptors as the system lets us: many flows and peers need many. */
 void raise_limits(void);
 

@@ -18,6 +18,8 @@
 
 #include "io.h"
 
+#define OUTPUT_MS 10000 /* for whoever listens where a stream goes to */
+
 bool endpoint_ok(const char *host, const char *port)
 {
     static const char chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:%";
@@ -239,6 +241,15 @@ int sock_unix_connect(const char *path, int timeout_ms)
         return -1;
     }
     return fd;
+}
+
+int sock_open_output(const char *where)
+{
+    if (strcmp(where, "-") == 0)
+        return dup(STDOUT_FILENO);
+    if (strncmp(where, "unix:", 5) == 0)
+        return sock_unix_connect(where + 5, OUTPUT_MS);
+    return io_open_own(where, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 }
 
 /* Bind and listen under another name first: whoever finds the socket at path can connect to it. */

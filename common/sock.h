@@ -44,6 +44,10 @@ int sock_unix_listen(const char *path);
 /* Connect to one. Where its queue is full that waits timeout_ms at most (ETIMEDOUT). */
 int sock_unix_connect(const char *path, int timeout_ms);
 
+/* Open where a stage writes its stream: "-" stdout, unix:PATH (connected to), else a file that is created or
+ * truncated. Returns a descriptor or -1 with errno. */
+int sock_open_output(const char *where);
+
 /* Bytes to and from a peer. read and write behave like the system calls on a non-blocking descriptor: -1 with
  * EAGAIN when they would block. With TLS the handshake happens inside them, a write may have to wait for
  * input and a read for room, and what TLS has already taken from the socket wakes no epoll: therefore

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "session.h"
 #include "show.h"
+#include "sock.h"
 
 static volatile sig_atomic_t signals;
 
@@ -159,7 +160,7 @@ static bool streams_to_stdout(char **argv)
 
 static int open_output(const struct options *opt)
 {
-    int out = io_open_output(opt->output);
+    int out = sock_open_output(opt->output);
     if (out < 0) { /* where nobody listens any more, the writer has died before we came */
         bool gone = strncmp(opt->output, "unix:", 5) == 0 && (errno == ECONNREFUSED || errno == ENOENT);
         fatal_errno(gone ? EXIT_RETRY : EXIT_CANNOT, "%s", opt->output);

@@ -14,6 +14,7 @@
 #include "fatal.h"
 #include "io.h"
 #include "log.h"
+#include "sock.h"
 
 #define PIPE_WANTED ((size_t)1 << 20)
 #define QUEUE_SPARE                                                                                          \
@@ -95,7 +96,7 @@ int output_open(struct output *out, struct loop *loop, const struct options *o)
     bool standard = strcmp(o->output, "-") == 0;
     output_none(out);
     out->loop = loop;
-    out->fd = io_open_output(o->output);
+    out->fd = sock_open_output(o->output);
     if (out->fd < 0)
         return open_failed(out, o->output);
     if (isatty(out->fd)) {

@@ -23,7 +23,7 @@ __attribute__((format(printf, 3, 4))) static void test_log(enum log_level level,
 
 #define mono_us   test_clock
 #define log_event test_log
-#include "../../reader/loop.c"
+#include "../../common/loop.c"
 #include "../../reader/output.c"
 #include "../../reader/spool.c"
 

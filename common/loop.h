@@ -1,12 +1,13 @@
-/* The event loop: epoll, signals that ask to stop. Nothing in it blocks except loop_wait. */
-#ifndef READER_LOOP_H
-#define READER_LOOP_H
+/* The event loop of a stage: epoll, and signals that ask it to stop. Only loop_wait blocks. Timers are the
+ * caller's: it bounds the wait, and looks at the clock after it. */
+#ifndef DF_LOOP_H
+#define DF_LOOP_H
 
 #include <stdint.h>
 #include <sys/epoll.h>
 
 #define LOOP_BATCH 64
-#define LOOP_TICK  200 /* ms: the longest that a timer of this program may be late */
+#define LOOP_TICK  200 /* ms: the longest that a timer of a stage may be late */
 
 /* Something with a descriptor. ready is called with the epoll events; it may delete any watch, its own too.
  */
