@@ -100,24 +100,24 @@ void fault_reply(struct fault *f, const char *command, const struct reply *r)
                   "%s: the source refuses: %s", command, r->top.text);
 }
 
-int send_auth(struct link *l, const struct url *u)
+int send_auth(struct conn *l, const struct url *u)
 {
     if (u->password[0] == '\0' && u->user[0] == '\0')
         return 0;
     const char *args[3] = {"AUTH", u->user, u->password};
     if (u->user[0] == '\0')
         args[1] = u->password;
-    return link_request(l, u->user[0] == '\0' ? 2 : 3, args) == 0 ? 1 : -1;
+    return conn_request(l, u->user[0] == '\0' ? 2 : 3, args) == 0 ? 1 : -1;
 }
 
-static int ask_info(struct handshake *h, struct link *l, const char *const *args)
+static int ask_info(struct handshake *h, struct conn *l, const char *const *args)
 {
     h->info.len = 0;
     l->reply.whole = &h->info;
-    return link_request(l, 2, args);
+    return conn_request(l, 2, args);
 }
 
-static int send_step(struct handshake *h, struct link *l)
+static int send_step(struct handshake *h, struct conn *l)
 {
     const char *const ping[] = {"PING"};
     const char *const port[] = {"REPLCONF", "listening-port", ANNOUNCED_PORT};
@@ -133,14 +133,14 @@ static int send_step(struct handshake *h, struct link *l)
         if (rc != 0)
             return rc < 0 ? -1 : 0;
         h->step = STEP_PING;
-        return link_request(l, 1, ping);
+        return conn_request(l, 1, ping);
     }
-    case STEP_PING: return link_request(l, 1, ping);
-    case STEP_PORT: return link_request(l, 3, port);
-    case STEP_CAPA: return link_request(l, 5, capa);
-    case STEP_DRAGONFLY: return link_request(l, 3, dragonfly);
-    case STEP_ID: return link_request(l, 3, id);
-    case STEP_VERSION: return link_request(l, 3, version);
+    case STEP_PING: return conn_request(l, 1, ping);
+    case STEP_PORT: return conn_request(l, 3, port);
+    case STEP_CAPA: return conn_request(l, 5, capa);
+    case STEP_DRAGONFLY: return conn_request(l, 3, dragonfly);
+    case STEP_ID: return conn_request(l, 3, id);
+    case STEP_VERSION: return conn_request(l, 3, version);
     case STEP_KEYSPACE: return ask_info(h, l, keyspace);
     case STEP_SERVER: return ask_info(h, l, server);
     case STEP_STATS: return ask_info(h, l, stats);
@@ -149,7 +149,7 @@ static int send_step(struct handshake *h, struct link *l)
     return 0;
 }
 
-int handshake_begin(struct handshake *h, struct link *l, const struct url *u)
+int handshake_begin(struct handshake *h, struct conn *l, const struct url *u)
 {
     char hex[2][33];
     random_hex(hex[0]);
@@ -279,7 +279,7 @@ static void take_info(struct handshake *h, const struct reply *r, struct sessinf
                  at + sizeof name - 1);
 }
 
-int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, struct fault *f)
+int handshake_reply(struct handshake *h, struct conn *l, struct sessinfo *s, struct fault *f)
 {
     const struct reply *r = &l->reply;
     bool good = h->step == STEP_PING ? reply_is(r, "PONG") : reply_is(r, "OK");

@@ -3,10 +3,8 @@
 #ifndef READER_HANDSHAKE_H
 #define READER_HANDSHAKE_H
 
-#include "link.h"
+#include "conn.h"
 #include "sessinfo.h"
-
-#define TOKEN_LEN 40 /* of an EOF token */
 
 struct handshake {
     unsigned step; /* whose reply is awaited */
@@ -18,12 +16,12 @@ struct handshake {
 };
 
 /* Begin on an open link. Returns 0, or -1 when it broke. */
-int handshake_begin(struct handshake *h, struct link *l, const struct url *u);
+int handshake_begin(struct handshake *h, struct conn *l, const struct url *u);
 
 /* Take the reply that is in l->reply and send the next request. Returns 1 when the handshake is complete (s
  * has replid, lineage, session, flows, protocol and, where the master tells, dbs then), 0 when it goes on, -1
  * with f. */
-int handshake_reply(struct handshake *h, struct link *l, struct sessinfo *s, struct fault *f);
+int handshake_reply(struct handshake *h, struct conn *l, struct sessinfo *s, struct fault *f);
 
 /* Decoders of single replies; they look at nothing else. */
 
@@ -47,6 +45,6 @@ void fault_reply(struct fault *f, const char *command, const struct reply *r);
 bool reply_is(const struct reply *r, const char *text);
 
 /* Send AUTH when the URL has a password or a user. Returns 1 sent, 0 not needed, -1 broken. */
-int send_auth(struct link *l, const struct url *u);
+int send_auth(struct conn *l, const struct url *u);
 
 #endif

@@ -7,13 +7,12 @@
 #include "ask.h"
 #include "exits.h"
 #include "fatal.h"
-#include "file.h"
+#include "flow_process.h"
 #include "io.h"
-#include "join.h"
 #include "log.h"
 #include "loop.h"
 #include "options.h"
-#include "owner.h"
+#include "session.h"
 
 /* Descriptors 0 to 2 that are closed would be given to sockets: records would go into a log, or the other way
  * round. */
@@ -62,9 +61,8 @@ int main(int argc, char **argv)
         signals_init();
     int status = EXIT_USAGE;
     switch (o.mode) {
-    case MODE_OWNER: status = owner_run(&o); break;
-    case MODE_FLOW: status = join_run(&o); break;
-    case MODE_FILE: status = file_run(&o); break;
+    case MODE_SESSION: status = session_run(&o, o.file != NULL ? &source_file : &source_dragonfly); break;
+    case MODE_FLOW: status = flow_process_run(&o, &source_dragonfly); break;
     case MODE_ASK: status = ask_run(&o); break;
     }
     tls_free(o.url.tls);

@@ -157,7 +157,6 @@ static void parse_source(struct options *o, const char *text)
     }
     if (o->mode == MODE_FLOW || o->session_only)
         fatal(EXIT_USAGE, "--flow and --session-only need a live source, dragonfly://HOST");
-    o->mode = MODE_FILE;
     strlcpy(o->shown, o->file, sizeof o->shown);
 }
 
@@ -165,17 +164,17 @@ static void check(const struct options *o)
 {
     if (o->mode == MODE_FLOW && o->session == NULL)
         fatal(EXIT_USAGE, "--flow needs --session PATH, the control socket of the session");
-    if (o->mode == MODE_OWNER && o->session != NULL)
+    if (o->mode == MODE_SESSION && o->session != NULL)
         fatal(EXIT_USAGE, "--session needs --flow N");
     if (o->session_only && o->mode == MODE_FLOW)
         fatal(EXIT_USAGE, "--session-only and --flow exclude each other");
     if (o->session_only && o->output != NULL)
         fatal(EXIT_USAGE, "--session-only writes no stream: leave out --output");
-    if (o->resume && o->mode != MODE_OWNER)
+    if (o->resume && (o->mode != MODE_SESSION || o->file != NULL))
         fatal(EXIT_USAGE, "--resume belongs to the process that owns the session");
     if (o->until_synced && o->mode == MODE_FLOW)
         fatal(EXIT_USAGE, "--until belongs to the process that owns the session");
-    if (o->mode == MODE_FILE && tls_options_given(&o->tls))
+    if (o->file != NULL && tls_options_given(&o->tls))
         fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: dragonflys://HOST");
 }
 

@@ -10,22 +10,21 @@
 #include "url.h"
 
 enum mode {
-    MODE_OWNER, /* session and control socket; flows here or, with session_only, in other processes */
-    MODE_FLOW,  /* one flow of somebody else's session */
-    MODE_FILE,  /* a file as the source */
-    MODE_ASK,   /* a question to a running owner */
+    MODE_SESSION, /* session and control socket; flows here or, with session_only, in other processes */
+    MODE_FLOW,    /* one flow of another process's session */
+    MODE_ASK,     /* a question to a running session */
 };
 
 enum full_resync { FULL_FAIL, FULL_FLUSH, FULL_OVERWRITE }; /* the latter two are the writer's to carry out */
 
 struct options {
     enum mode mode;
-    struct url url;      /* MODE_OWNER, MODE_FLOW */
+    struct url url;      /* a live source */
     char shown[320];     /* the source without secrets, for messages */
-    const char *file;    /* MODE_FILE: path, "-" stdin */
+    const char *file;    /* path, "-" stdin; NULL: a live source */
     const char *output;  /* "-", path or unix:PATH */
     const char *control; /* NULL: a default path is made */
-    const char *session; /* MODE_FLOW, MODE_ASK: the owner's control socket */
+    const char *session; /* MODE_FLOW, MODE_ASK: the session's control socket */
     const char *question;
     const char *password_file;
     const char *spool; /* NULL: none */
@@ -38,7 +37,7 @@ struct options {
     bool no_verify;
     unsigned verify_rate; /* keys a second */
     enum full_resync on_full_resync;
-    bool one_file;     /* MODE_FILE: not the set that the file belongs to */
+    bool one_file;     /* of a file: not the set that the file belongs to */
     int stall_timeout; /* seconds, as the next four */
     int barrier_timeout;
     int ping_timeout;

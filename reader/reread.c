@@ -22,9 +22,9 @@
 #define VALUE_MEM                                                                                            \
     ((size_t)512 << 10) /* of a value; what is more lies in a file until its answer is whole                 \
                          */
-#define TURN      8     /* reads or records a turn, then the flows have theirs */
-#define PATIENCE  ((uint64_t)30 * 1000000)
-#define READ_STEP ((size_t)64 << 10)
+#define TURN       8    /* reads or records a turn, then the flows have theirs */
+#define ANSWER_MAX ((uint64_t)30 * 1000000) /* µs */
+#define READ_STEP  ((size_t)64 << 10)
 
 struct request {
     STAILQ_ENTRY(request) link;
@@ -55,7 +55,7 @@ void reread_init(struct reread *r, const struct options *o, struct loop *loop)
     memset(r, 0, sizeof *r);
     r->o = o;
     r->loop = loop;
-    r->link.w.fd = -1;
+    r->conn.w.fd = -1;
     STAILQ_INIT(&r->queue);
     spillq_init(&r->value, VALUE_MEM, o->spill_max, o->spill_dir);
     clear_answer(r);
@@ -74,7 +74,7 @@ static void pop(struct reread *r)
 
 void reread_reset(struct reread *r, uint16_t epoch)
 {
-    link_close(&r->link);
+    conn_close(&r->conn);
     r->sent = 0;
     while (!STAILQ_EMPTY(&r->queue))
         pop(r);
@@ -114,7 +114,7 @@ static void set_error(struct reread *r, const char *text)
 /* What was asked and not answered is asked once more over a new connection; what was, gives up. */
 static void lose(struct reread *r, const char *why)
 {
-    link_close(&r->link);
+    conn_close(&r->conn);
     r->in.len = r->in_at = 0;
     log_event(LOG_INFO, NO_FLOW, "event=reread-connection-lost reason=\"%s\" requests=%u", why, r->queued);
     struct request *q = STAILQ_FIRST(&r->queue);
@@ -133,29 +133,29 @@ static void lose(struct reread *r, const char *why)
 static void on_ready(struct watch *w, uint32_t events)
 {
     struct reread *r = w->ctx;
-    if (link_events(&r->link, events) < 0)
+    if (conn_events(&r->conn, events) < 0)
         lose(r, errno != 0 ? strerror(errno) : "the master closed the connection");
 }
 
 /* Returns false when there is no connection. */
-static bool connected(struct reread *r, const struct link *like)
+static bool connected(struct reread *r, const struct conn *like)
 {
     struct fault f;
-    if (r->link.open)
+    if (r->conn.open)
         return true;
-    r->link.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = r};
-    if (!like->open || link_open_like(&r->link, r->loop, like, 0, &f) < 0) {
-        lose(r, like->open ? f.text : "no connection to the master");
+    r->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = r};
+    if (like == NULL || !like->open || conn_open_like(&r->conn, r->loop, like, 0, &f) < 0) {
+        lose(r, like != NULL && like->open ? f.text : "no connection to the master");
         return false;
     }
-    (void)link_raw(&r->link, NULL, 0); /* values may be far larger than other replies: read here */
+    (void)conn_raw(&r->conn, NULL, 0); /* values may be far larger than other replies: read here */
     r->line_len = 0;
     r->array_left = r->bulk_left = 0;
     r->in_bulk = false;
     r->in = (struct buf){.p = r->in.p, .cap = r->in.cap, .max = READ_STEP};
     r->in_at = 0;
     r->moved_at = mono_us();
-    int rc = send_auth(&r->link, &r->o->url);
+    int rc = send_auth(&r->conn, &r->o->url);
     if (rc < 0) {
         lose(r, "the master closed the connection");
         return false;
@@ -180,16 +180,16 @@ static int add_request(struct buf *b, const struct request *q)
 static void send_requests(struct reread *r)
 {
     struct request *q = STAILQ_FIRST(&r->queue);
-    if (r->sent >= WINDOW || r->sent >= r->queued || r->link.out.len > OUT_ENOUGH)
+    if (r->sent >= WINDOW || r->sent >= r->queued || r->conn.out.len > OUT_ENOUGH)
         return;
     for (unsigned i = 0; i < r->sent; i++)
         q = STAILQ_NEXT(q, link);
-    for (; q != NULL && r->sent < WINDOW && r->link.out.len <= OUT_ENOUGH; q = STAILQ_NEXT(q, link)) {
-        if (add_request(&r->link.out, q) < 0)
+    for (; q != NULL && r->sent < WINDOW && r->conn.out.len <= OUT_ENOUGH; q = STAILQ_NEXT(q, link)) {
+        if (add_request(&r->conn.out, q) < 0)
             break; /* cannot be: there was room for the largest */
         r->sent++;
     }
-    if (link_flush(&r->link) < 0)
+    if (conn_flush(&r->conn) < 0)
         lose(r, "the master closed the connection");
 }
 
@@ -412,9 +412,9 @@ static int read_replies(struct reread *r)
 {
     r->in.len = r->in_at = 0;
     uint8_t *to = buf_room(&r->in, READ_STEP);
-    if (to == NULL || !r->link.readable)
+    if (to == NULL || !r->conn.readable)
         return 0;
-    long n = link_read(&r->link, to, READ_STEP);
+    long n = conn_read(&r->conn, to, READ_STEP);
     if (n < 0) {
         lose(r, errno != 0 ? strerror(errno) : "the master closed the connection");
         return -1;
@@ -427,25 +427,25 @@ static int read_replies(struct reread *r)
 
 /* One step: an answer that is whole is written before more is read. Returns false when there is nothing to do
  * now. */
-static bool step(struct reread *r, const struct link *like, struct output *out)
+static bool step(struct reread *r, const struct conn *like, struct output *out)
 {
     if (r->step == RR_DONE)
         return !output_full(out) && write_record(r, out);
     if (!connected(r, like))
         return r->step == RR_DONE;
     send_requests(r);
-    if (!r->link.open)
+    if (!r->conn.open)
         return true;
     if (r->in_at == r->in.len && read_replies(r) <= 0)
-        return !r->link.open;
+        return !r->conn.open;
     (void)take_replies(r);
     return true;
 }
 
-bool reread_pump(struct reread *r, const struct link *like, struct output *out)
+bool reread_pump(struct reread *r, const struct conn *like, struct output *out)
 {
     bool more = true;
-    if (r->queued == 0 && (!r->link.open || !r->link.readable))
+    if (r->queued == 0 && (!r->conn.open || !r->conn.readable))
         return false;
     if (r->queued == 0) { /* the master may close an idle connection */
         (void)read_replies(r);
@@ -455,7 +455,7 @@ bool reread_pump(struct reread *r, const struct link *like, struct output *out)
         more = step(r, like, out);
     if (r->step == RR_DONE)
         r->moved_at = mono_us(); /* it is the output that we wait for */
-    else if (r->link.open && mono_us() - r->moved_at >= PATIENCE)
+    else if (r->conn.open && mono_us() - r->moved_at >= ANSWER_MAX)
         lose(r, "the master does not answer");
     return more && r->queued > 0;
 }

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "link.h"
+#include "conn.h"
 #include "options.h"
 #include "output.h"
 #include "spillq.h"
@@ -21,7 +21,7 @@ enum reread_step { RR_AUTH, RR_SELECT, RR_FROM, RR_DUMP, RR_PTTL, RR_TO, RR_DONE
 struct reread {
     const struct options *o;
     struct loop *loop;
-    struct link link; /* opened when it is needed */
+    struct conn conn; /* opened when it is needed */
     STAILQ_HEAD(, request) queue;
     unsigned queued; /* requests in the queue */
     unsigned sent;   /* of these, from the head on, asked over this connection */
@@ -62,6 +62,6 @@ static inline bool reread_busy(const struct reread *r)
 
 /* Ask, read answers, and write records as far as the output takes them. like: a link to the master. Returns
  * true when there is more to do at once. */
-bool reread_pump(struct reread *r, const struct link *like, struct output *out);
+bool reread_pump(struct reread *r, const struct conn *like, struct output *out);
 
 #endif

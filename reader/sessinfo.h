@@ -8,6 +8,7 @@
 #include "buf.h"
 
 #define REPLID_LEN 40
+#define TOKEN_LEN  40 /* of an EOF token */
 
 struct sessinfo {
     char nonce[33]; /* of the owner process */

@@ -1,6 +1,7 @@
-#include "owner.h"
+#include "session.h"
 
-#include <hiredis/hiredis.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,322 +11,263 @@
 #include "io.h"
 #include "log.h"
 
-static void enter(struct owner *w, enum phase phase)
-{
-    w->phase = phase;
-    w->phase_since = mono_us();
-    log_event(LOG_INFO, NO_FLOW, "event=phase name=%s epoch=%u", phase_name(phase), (unsigned)w->info.epoch);
-}
+#define CAUSE_WAIT (US / 10) /* for word of the true cause of a lost connection */
 
-int session_request(struct owner *w, enum await await, int n, const char *const *args)
-{
-    w->await = await;
-    w->await_since = mono_us();
-    if (link_request(&w->control, n, args) == 0)
-        return 0;
-    owner_fail_soon(w, EXIT_RETRY, "the master closed the control connection");
-    return -1;
-}
+/* ---- the end ---- */
 
-/* ---- full sync ---- */
-
-void session_sync(struct owner *w)
+static void fail(struct session *s, enum log_level level, int status, char *text)
 {
-    const char *const args[] = {"DFLY", "SYNC", w->info.session};
-    enter(w, PHASE_FULL);
-    w->sync_at = w->phase_since;
-    for (unsigned i = 0; i < w->info.flows; i++)
-        w->flows[i].idle_since = w->sync_at;
-    if (w->partial == 0)
-        verify_flows(w);
-    (void)session_request(w, AWAIT_SYNC, 3, args);
-}
-
-/* While the master cannot run any command of its clients, or a FLUSH waits for all flows, everything is read.
- */
-void session_read_on(struct owner *w)
-{
-    bool on = w->phase == PHASE_STARTING && w->await == AWAIT_STARTSTABLE;
-    on = (on || w->barrier_since != 0) && !owner_ending(w);
-    if (on != w->out.read_on)
-        hub_send_role(&w->hub, ROLE_FLOW, on ? "readon on=1" : "readon on=0");
-    w->out.read_on = on;
-}
-
-/* Until it is answered no client command runs on the master, so whatever it sends must be taken. Spec section
- * 2.4. */
-void session_startstable(struct owner *w)
-{
-    const char *const args[] = {"DFLY", "STARTSTABLE", w->info.session};
-    enter(w, PHASE_STARTING);
-    w->await = AWAIT_STARTSTABLE;
-    session_read_on(w); /* before the master gets to know */
-    (void)session_request(w, AWAIT_STARTSTABLE, 3, args);
-}
-
-/* All flows are cut: only now, and once. */
-static void try_startstable(struct owner *w)
-{
-    if (w->phase == PHASE_FULL && w->sync_ok && w->cut == w->info.flows && w->await == AWAIT_NONE)
-        session_startstable(w);
-}
-
-static void try_stable(struct owner *w)
-{
-    if (w->phase != PHASE_STARTING || !w->stable_ok || w->synced < w->info.flows)
+    if (s->phase <= PHASE_FLOWS && signals_seen() > 0) { /* the signal ended a connect */
+        s->pending.status = 0;
+        session_stop(s, "stop", EXIT_PARTIAL);
         return;
-    enter(w, PHASE_STABLE);
-    if (!verify_start(w))
-        session_verified(w);
+    }
+    s->orderly = false;
+    s->restart_wanted = false;
+    stream_fail(&s->stream, level, "error", status, text);
+    flows_stop(s, "error", status, text);
 }
 
-void session_verified(struct owner *w)
+void session_fail(struct session *s, int status, const char *fmt, ...)
 {
-    if (w->o->until_synced)
-        owner_stop(w, "complete", w->verify.state == VERIFY_FAILED ? EXIT_DATA : EXIT_DONE);
+    char text[600];
+    if (session_ending(s))
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    fail(s, LOG_ERROR, status, text);
 }
 
-void session_cut(struct owner *w)
+void session_follow(struct session *s, int status, const char *why)
 {
-    w->cut++;
-    try_startstable(w);
+    char text[200];
+    if (session_ending(s))
+        return;
+    strlcpy(text, why, sizeof text);
+    fail(s, LOG_DEBUG, status, text);
 }
 
-void session_synced(struct owner *w)
+void session_fail_soon(struct session *s, int status, const char *fmt, ...)
 {
-    w->synced++;
-    try_stable(w);
+    struct fault f = {.status = status};
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(f.text, sizeof f.text, fmt, ap);
+    va_end(ap);
+    if (!s->o->session_only) {
+        session_fail(s, f.status, "%s", f.text);
+    } else if (s->pending.status == 0) {
+        s->pending = f;
+        s->pending_at = mono_us();
+    }
 }
 
-/* ---- flows ---- */
-
-void session_flow_up(struct owner *w, unsigned i, bool partial)
+void session_check_pending(struct session *s, uint64_t now)
 {
-    struct oflow *f = &w->flows[i];
-    f->up = true;
-    w->up++;
-    w->partial += partial ? 1 : 0;
+    if (s->pending.status != 0 && us_since(now, s->pending_at) >= CAUSE_WAIT)
+        session_fail(s, s->pending.status, "%s", s->pending.text);
+}
+
+void session_stop(struct session *s, const char *reason, int status)
+{
+    if (s->stream.state != STREAM_RUNS)
+        return;
+    if (s->pending.status != 0) { /* the session was lost before it was stopped */
+        session_fail(s, s->pending.status, "%s", s->pending.text);
+        return;
+    }
+    log_event(LOG_INFO, NO_FLOW, "event=stopping reason=%s status=%d", reason, status);
+    s->orderly = true;
+    s->complete = strcmp(reason, "complete") == 0;
+    s->restart_wanted = false;
+    stream_stop(&s->stream, reason, status);
+    flows_stop(s, reason, status, "");
+}
+
+void session_asked_to_stop(struct session *s)
+{
+    bool complete = s->stream.source->kind->live && s->flows != NULL && s->synced == s->stream.info.flows;
+    session_stop(s, "stop", complete ? EXIT_DONE : EXIT_PARTIAL);
+}
+
+/* ---- phases ---- */
+
+void session_enter(struct session *s, enum phase phase)
+{
+    static const char *const names[] = {"connect", "resume", "flows", "fullsync", "starting", "stable"};
+    s->phase = phase;
+    s->phase_since = mono_us();
+    if (phase == PHASE_FULL)
+        s->full_since = s->phase_since;
+    for (unsigned i = 0; phase == PHASE_FULL && i < s->stream.info.flows; i++)
+        s->flows[i].idle_since = s->full_since;
+    log_event(LOG_INFO, NO_FLOW, "event=phase name=%s epoch=%u", names[phase],
+              (unsigned)s->stream.info.epoch);
+}
+
+void session_read_on(struct session *s, bool on)
+{
+    s->read_on = on;
+    flows_read_on(s, (on || s->barrier_since != 0) && !session_ending(s));
+}
+
+void session_barrier(struct session *s, bool pending)
+{
+    if (pending && s->barrier_since == 0)
+        s->barrier_since = mono_us();
+    if (!pending) {
+        if (s->alarms & ALARM_BARRIER)
+            log_event(LOG_WARN, NO_FLOW, "event=barrier-complete");
+        s->barrier_since = 0;
+        s->alarms &= ~(unsigned)ALARM_BARRIER;
+    }
+    session_read_on(s, s->read_on);
+}
+
+static void open_flows(struct session *s)
+{
+    struct source *src = s->stream.source;
+    if (src->kind->opening != NULL)
+        src->kind->opening(src);
+    session_enter(s, PHASE_FLOWS);
+    flows_open(s);
+}
+
+void session_opened(struct session *s)
+{
+    flows_reset(s);
+    (void)stream_announce(&s->stream); /* a failure is noticed in the next turn */
+    if (!s->stream.info.resume) {
+        open_flows(s);
+        return;
+    }
+    session_enter(s, PHASE_RESUME); /* the writer finds us by the SESSION record, and answers */
+    flows_start_processes(s);
+}
+
+void session_flow_up(struct session *s, unsigned i, bool partial)
+{
+    struct source *src = s->stream.source;
+    s->flows[i].up = true;
+    s->up++;
+    s->partial += partial ? 1 : 0;
     log_event(LOG_INFO, (int)i, "event=flow-up mode=%s", partial ? "PARTIAL" : "FULL");
-    if (w->up == w->info.flows && w->phase == PHASE_FLOWS && !resync_flows_up(w))
-        session_sync(w);
+    if (s->up == s->stream.info.flows && s->phase == PHASE_FLOWS)
+        src->kind->flows_up(src);
 }
 
-static void on_flow_up(void *ctx, struct flow *f)
+void session_flow_cut(struct session *s, unsigned i, bool synced)
 {
-    struct owner *w = ctx;
-    if (w->resync == RESYNC_ASKED ||
-        flow_announce(f, &w->out, FORM_FULL) == 0) /* a failing output is noticed in the main loop */
-        session_flow_up(w, f->id, f->partial);
-}
-
-static void on_flow_lost(void *ctx, struct flow *f, const struct fault *why)
-{
-    struct owner *w = ctx;
-    if (owner_ending(w)) {
-        log_event(LOG_INFO, (int)f->id, "event=flow-closed reason=%s",
-                  log_quote(why->text, strlen(why->text)));
-        return;
+    struct source *src = s->stream.source;
+    struct session_flow *f = &s->flows[i];
+    if (!f->cut) {
+        f->cut = true;
+        s->cut++;
+        log_event(LOG_INFO, (int)i, "event=cut");
+        if (src->kind->cut != NULL && !session_ending(s))
+            src->kind->cut(src);
     }
-    if (f->refused && resync_flow_refused(w)) {
-        log_event(LOG_INFO, (int)f->id, "event=flow-refused reason=%s",
-                  log_quote(why->text, strlen(why->text)));
-        return;
-    }
-    if (w->restart_wanted)
-        return;
-    owner_fail(w, why->status, "flow %u: %s (after %llu bytes)", f->id, why->text,
-               (unsigned long long)f->bytes);
-}
-
-static void on_flow_bytes(void *ctx, struct flow *f)
-{
-    (void)f;
-    resync_bytes(ctx);
-}
-
-static void announce_session(struct owner *w)
-{
-    struct buf b = {.max = 4096};
-    sessinfo_format(&w->info, &b, '\n');
-    (void)output_meta(&w->out, REC_SESSION, 0, w->info.epoch, &b); /* as above */
-    buf_free(&b);
-}
-
-/* Let all flow processes do their part. */
-static void each_remote(struct owner *w, void (*call)(struct owner *w, struct peer *p))
-{
-    struct peer *p;
-    TAILQ_FOREACH(p, &w->hub.peers, link)
-    {
-        if (p->role == ROLE_FLOW && !p->gone)
-            call(w, p);
+    if (synced && !f->synced) {
+        f->synced = true;
+        s->synced++;
+        log_event(LOG_INFO, (int)i, "event=synced");
+        if (src->kind->synced != NULL && !session_ending(s))
+            src->kind->synced(src);
     }
 }
 
-void session_open_flows(struct owner *w)
+void session_begin(struct session *s)
 {
-    if (w->resync == RESYNC_ASKED)
-        verify_owed(w);
-    else
-        verify_full_sync(w);
-    static struct flow_observer observer;
-    observer =
-        (struct flow_observer){.ctx = w, .up = on_flow_up, .lost = on_flow_lost, .bytes = on_flow_bytes};
-    enter(w, PHASE_FLOWS);
-    if (w->o->session_only) {
-        each_remote(w, w->info.resume ? resync_open_remote : peers_start_flow);
-        return;
-    }
-    for (unsigned i = 0; i < w->info.flows && w->phase == PHASE_FLOWS; i++) {
-        struct flow_ask ask = resync_ask(w, i);
-        flow_start(&w->flows[i].local, i, &w->loop, &w->o->url, &w->control, &w->info, &ask, 0, &observer);
-    }
+    struct sessinfo *info = &s->stream.info;
+    struct source *src = s->stream.source;
+    free(s->flows);
+    s->flows = NULL;
+    s->up = s->cut = s->synced = s->partial = 0;
+    s->live = s->going_on = false;
+    s->full_since = s->barrier_since = 0;
+    s->pending.status = 0;
+    s->alarms = 0;
+    session_read_on(s, false);
+    info->resume = s->o->resume && info->epoch == 0;
+    strlcpy(info->nonce, s->control.nonce, sizeof info->nonce);
+    strlcpy(info->control, s->listening ? s->control.path : "", sizeof info->control);
+    strlcpy(info->source, src->kind->name, sizeof info->source);
+    info->started = (uint64_t)time(NULL);
+    info->epoch++;
+    if (src->kind->drop_rereads != NULL)
+        src->kind->drop_rereads(src);
+    session_enter(s, PHASE_CONNECT);
+    src->kind->open(src);
 }
 
-/* ---- control connection ---- */
+/* ---- going on where an earlier session ended ---- */
 
-static void handshake_done(struct owner *w, unsigned flows_before)
+static const char *reason_text(const char *name)
 {
-    w->await = AWAIT_NONE;
-    log_event(LOG_INFO, NO_FLOW, "event=session id=%s epoch=%u flows=%u replid=%s protocol=%u",
-              w->info.session, (unsigned)w->info.epoch, w->info.flows, w->info.replid, w->info.protocol);
-    if (w->o->session_only && flows_before != 0 && flows_before != w->info.flows) {
-        owner_fail(w, EXIT_RETRY, "the master has %u flows now instead of %u", w->info.flows, flows_before);
-        return;
-    }
-    w->flows = xcalloc(w->info.flows, sizeof *w->flows);
-    w->heads = xrealloc(w->heads, w->info.flows * sizeof *w->heads);
-    announce_session(w);
-    if (!w->info.resume) {
-        session_open_flows(w);
-        return;
-    }
-    enter(w, PHASE_RESUME); /* the writer finds us by the SESSION record, and answers */
-    if (w->o->session_only)
-        each_remote(w, peers_start_flow);
+    static const struct {
+        const char *name, *text;
+    } reasons[] = {
+        {"incomplete", "the full sync before was not complete"},
+        {"lost", "the target has lost what was written to it, or is another one"},
+        {"flows", "the master has another number of flows now"},
+        {"replid", "this is another master, which did not take over from the one before, or lacks the "
+                   "entries since then"},
+        {"backlog", "the master no longer has the entries since then"},
+        {"mixed", "the master no longer has the entries of all flows since then"},
+        {"error", "the master refuses to go on from there"},
+    };
+    size_t i = 0;
+    while (i + 1 < sizeof reasons / sizeof *reasons && strcmp(reasons[i].name, name) != 0)
+        i++;
+    return reasons[i].text;
 }
 
-static void on_reply(struct owner *w)
+/* Nothing of the session so far counts, and no FLOW record was written in it. */
+void session_full_resync(struct session *s, const char *reason)
 {
-    struct fault f;
-    unsigned flows_before = w->info.flows;
-    enum await await = w->await;
-    w->await_since = mono_us();
-    if (await == AWAIT_HANDSHAKE) {
-        int rc = handshake_reply(&w->handshake, &w->control, &w->info, &f);
-        if (rc < 0)
-            owner_fail(w, f.status, "%s: %s", w->o->shown, f.text);
-        else if (rc > 0)
-            handshake_done(w, flows_before);
+    if (s->o->on_full_resync == FULL_FAIL) {
+        session_fail(s, EXIT_CANNOT,
+                     "cannot go on where the session before ended: %s; --on-full-resync flush or overwrite "
+                     "begins anew",
+                     reason_text(reason));
         return;
     }
-    w->await = AWAIT_NONE;
-    session_read_on(w);
-    if (await == AWAIT_NONE)
-        return;
-    if (await == AWAIT_PING || await == AWAIT_OFFSETS) {
-        health_pong(w, await == AWAIT_OFFSETS);
-        try_startstable(w);
-        return;
-    }
-    if (await == AWAIT_STARTSTABLE && w->control.reply.top.type == REDIS_REPLY_ERROR &&
-        strcasestr(w->control.reply.top.text, "invalid state") != NULL && resync_invalid_state(w))
-        return;
-    if (!reply_is(&w->control.reply, "OK")) {
-        fault_reply(&f, await == AWAIT_SYNC ? "DFLY SYNC" : "DFLY STARTSTABLE", &w->control.reply);
-        owner_fail(w, f.status, "%s", f.text);
-    } else if (await == AWAIT_SYNC) {
-        w->sync_ok = true;
-        try_startstable(w);
-    } else {
-        w->stable_ok = true;
-        resync_stable(w);
-        try_stable(w);
-    }
+    log_event(LOG_WARN, NO_FLOW, "event=full-resync reason=%s text=\"%s\"", reason, reason_text(reason));
+    strlcpy(s->stream.info.refused, reason, sizeof s->stream.info.refused);
+    s->going_on = false;
+    s->restart_wanted = true;
 }
 
-static void control_lost(struct owner *w, const char *why)
+bool session_flow_refused(struct session *s)
 {
-    if (owner_ending(w)) {
-        log_event(LOG_INFO, NO_FLOW, "event=control-closed reason=%s", log_quote(why, strlen(why)));
-        link_close(&w->control);
-        return;
-    }
-    link_close(&w->control);
-    w->await = AWAIT_NONE;
-    owner_fail_soon(w, EXIT_RETRY, "control connection to %s: %s", w->o->shown, why);
+    if (!s->going_on || s->phase != PHASE_FLOWS)
+        return false;
+    session_full_resync(s, "error");
+    return true;
 }
 
-static void on_control(struct watch *watch, uint32_t events)
+void session_positions(struct session *s, const char *line)
 {
-    struct owner *w = watch->ctx;
-    struct link *l = &w->control;
-    struct fault f;
-    if (link_events(l, events) < 0) {
-        link_fault(l, &f);
-        control_lost(w, f.text);
+    const struct source *src = s->stream.source;
+    if (s->phase != PHASE_RESUME || session_ending(s) || s->restart_wanted || !resume_line(&s->resume, line))
         return;
-    }
-    while (l->open && l->readable) {
-        int rc = link_reply(l, &f);
-        if (rc < 0 && f.status != EXIT_RETRY && !owner_ending(w))
-            owner_fail(w, f.status, "%s: %s", w->o->shown, f.text);
-        else if (rc < 0)
-            control_lost(w, f.text);
-        if (rc <= 0)
+    switch (s->resume.state) {
+    case RESUME_UNKNOWN: return;
+    case RESUME_NONE: break; /* the first time */
+    case RESUME_LOST: session_full_resync(s, "lost"); return;
+    case RESUME_INCOMPLETE: session_full_resync(s, "incomplete"); return;
+    case RESUME_SAVED:
+        if (s->resume.flows != s->stream.info.flows) {
+            session_full_resync(s, "flows");
             return;
-        on_reply(w);
+        }
+        s->going_on = true;
+        s->vector = resume_vector(&s->resume);
     }
-}
-
-void session_close(struct owner *w)
-{
-    link_close(&w->control);
-    w->await = AWAIT_NONE;
-    if (w->flows == NULL)
-        return;
-    for (unsigned i = 0; i < w->info.flows; i++)
-        flow_stop(&w->flows[i].local);
-}
-
-void session_begin(struct owner *w)
-{
-    free(w->flows);
-    w->flows = NULL;
-    w->up = w->cut = w->synced = w->cursor = 0;
-    w->partial = w->announced = 0;
-    w->info.resume = w->o->resume && w->info.epoch == 0;
-    w->resync = w->info.resume ? RESYNC_WAITING : RESYNC_OFF;
-    w->sync_at = 0;
-    w->sync_ok = w->stable_ok = false;
-    w->pending.status = 0;
-    health_reset(w);
-    w->barrier_since = 0;
-    w->await = AWAIT_NONE;
-    session_read_on(w);
-    peers_forget_positions(w);
-    strlcpy(w->info.nonce, w->hub.nonce, sizeof w->info.nonce);
-    strlcpy(w->info.control, w->hub.path, sizeof w->info.control);
-    strlcpy(w->info.source, "dragonfly", sizeof w->info.source);
-    strlcpy(w->info.address, w->o->shown, sizeof w->info.address);
-    w->info.journal = true;
-    w->info.started = (uint64_t)time(NULL);
-    w->info.epoch++;
-    reread_reset(&w->reread, w->info.epoch);
-    verify_reset(w);
-    enter(w, PHASE_CONNECT);
-    struct fault f;
-    w->control.w = (struct watch){.fd = -1, .ready = on_control, .ctx = w};
-    w->await = AWAIT_HANDSHAKE;
-    if (link_open(&w->control, &w->loop, &w->o->url, w->o->connect_timeout * 1000, 0, &f) < 0) {
-        /* A master that has been there may come back. */
-        bool known = w->restarts > 0 || w->o->resume;
-        owner_fail(w, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s", f.text);
-        return;
-    }
-    w->await_since = mono_us();
-    if (handshake_begin(&w->handshake, &w->control, &w->o->url) < 0) {
-        link_fault(&w->control, &f);
-        owner_fail(w, f.status, "%s: %s", w->o->shown, f.text);
-    }
+    const char *id = s->going_on && src->kind->foreign_id != NULL ? src->kind->foreign_id(src) : NULL;
+    log_event(LOG_INFO, NO_FLOW, "event=resume from=%s id=%s", s->going_on ? s->vector : "-",
+              id != NULL ? id : "-");
+    open_flows(s);
 }

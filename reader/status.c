@@ -1,5 +1,4 @@
-#include "owner.h"
-
+/* What "status" is answered, and the line on a terminal. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,136 +6,158 @@
 #include "io.h"
 #include "log.h"
 #include "meta.h"
+#include "session.h"
 
 /* Lines of an answer are handed over in portions of this size: a session may have a thousand flows. */
 #define PORTION ((size_t)16 << 10)
 
-const char *phase_name(enum phase phase)
+const char *status_phase(const struct session *s)
 {
-    static const char *const names[] = {"connect", "resume", "flows",  "fullsync", "starting",
-                                        "stable",  "ending", "linger", "done"};
-    return names[phase];
+    static const char *const names[] = {"connect", "resume", "flows", "fullsync", "starting", "stable"};
+    static const char *const ends[] = {"ending", "ending", "linger", "done"};
+    return session_ending(s) ? ends[s->stream.state - STREAM_ENDING] : names[s->phase];
 }
 
-uint64_t flow_bytes(const struct owner *w, const struct oflow *f)
+static const char *shown_phase(const struct session *s)
 {
-    return w->o->session_only ? f->bytes : f->local.bytes;
+    const struct source *src = s->stream.source;
+    const char *own = src->kind->phase != NULL && !session_ending(s) ? src->kind->phase(src) : NULL;
+    return own != NULL ? own : status_phase(s);
 }
 
-static uint64_t total_bytes(const struct owner *w)
+static uint64_t total_bytes(const struct session *s)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; w->flows != NULL && i < w->info.flows; i++)
-        sum += flow_bytes(w, &w->flows[i]);
+    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++)
+        sum += s->flows[i].bytes;
     return sum;
 }
 
-static uint64_t queued(const struct owner *w)
+static uint64_t queued(const struct session *s)
 {
-    uint64_t sum = spool_len(&w->out.q);
-    for (unsigned i = 0; w->flows != NULL && i < w->info.flows; i++)
-        sum += w->flows[i].queued;
+    uint64_t sum = spool_len(&s->stream.out.q);
+    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++)
+        sum += s->flows[i].queued;
     return sum;
 }
 
-static const char *shown_phase(const struct owner *w)
+/* Seconds that reading the rest will take, -1: not known. */
+static long seconds_left(const struct session *s, uint64_t bytes, uint64_t now)
 {
-    return verify_runs(&w->verify) && w->phase == PHASE_STABLE ? "verifying" : phase_name(w->phase);
+    if (s->size == 0 || bytes == 0 || bytes > s->size)
+        return -1;
+    double part = (double)bytes / (double)s->size;
+    return (long)((double)(now - s->begun_at) / 1e6 * (1 / part - 1));
 }
 
-/* How far the keys are verified; nothing where the master needs none of it. */
-static void verify_fields(const struct owner *w, struct buf *b)
+static void add_size(const struct session *s, struct buf *b, uint64_t bytes)
 {
-    static const char *const states[] = {"off", "needed", "runs", "done", "failed"};
-    const struct verify *v = &w->verify;
-    if (v->state != VERIFY_OFF)
-        (void)buf_addf(b, "verify=%s pass=%u checked=%llu missing=%llu ", states[v->state], v->pass,
-                       (unsigned long long)v->pass_keys, (unsigned long long)v->lost);
+    long left = seconds_left(s, bytes, mono_us());
+    if (s->size > 0)
+        (void)buf_addf(b, "size=%llu percent=%.0f ", (unsigned long long)s->size,
+                       100.0 * (double)bytes / (double)s->size);
+    if (left >= 0)
+        (void)buf_addf(b, "eta=%ld ", left);
 }
 
-static void session_line(struct owner *w, struct peer *p)
+static void add_text(struct buf *b, const char *name, const char *value)
 {
+    if (value[0] != '\0')
+        meta_add(b, name, value, strlen(value), ' ');
+}
+
+static void session_line(struct session *s, struct peer *p)
+{
+    const struct sessinfo *info = &s->stream.info;
+    const struct source *src = s->stream.source;
     struct buf b = {.max = CTL_LINE_MAX};
-    (void)buf_addf(&b, "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u ", shown_phase(w),
-                   (long)getpid(), (unsigned)w->info.epoch, w->info.flows, w->up, w->cut, w->synced);
+    struct target_health target = control_target_health(&s->control);
+    uint64_t now = mono_us(), bytes = total_bytes(s);
+    bool any = false;
+    (void)buf_addf(&b, "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u ", shown_phase(s),
+                   (long)getpid(), (unsigned)info->epoch, info->flows, s->up, s->cut, s->synced);
     (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u parsers=%u writers=%u seconds=%llu ",
-                   (unsigned long long)total_bytes(w), (unsigned long long)queued(w), w->restarts,
-                   w->hub.count[ROLE_PARSER], w->hub.count[ROLE_WRITER],
-                   (unsigned long long)((mono_us() - w->begun_at) / US));
-    uint64_t known = w->heads_at > w->phase_since ? w->heads_at : w->phase_since;
-    if (w->stable_ok)
-        (void)buf_addf(&b, "heads_age=%llu ", (unsigned long long)((mono_us() - known) / US));
-    struct condition c = hub_condition(&w->hub);
-    condition_fields(&c, &b, mono_us());
+                   (unsigned long long)bytes, (unsigned long long)queued(s), s->stream.restarts,
+                   s->control.count[ROLE_PARSER], s->control.count[ROLE_WRITER],
+                   (unsigned long long)((now - s->begun_at) / US));
+    target_health_fields(&target, &b, now);
     (void)buf_addstr(&b, "alarms=");
-    bool any = health_alarms(w, &b);
-    condition_alarms(&c, &b, &any);
+    health_alarms(s, &b, &any);
+    target_health_alarms(&target, &b, &any);
     (void)buf_addstr(&b, " ");
-    verify_fields(w, &b);
-    if (w->relay.limit[0] != '\0')
-        (void)buf_addf(&b, "%s ", w->relay.limit + strlen("limit "));
-    meta_add(&b, "source", w->o->shown, strlen(w->o->shown), ' ');
-    meta_add(&b, "replid", w->info.replid, strlen(w->info.replid), ' ');
-    meta_add(&b, "session", w->info.session, strlen(w->info.session), '\0');
-    hub_send(p, "%s", (const char *)b.p);
+    if (src->kind->fields != NULL)
+        src->kind->fields(src, &b);
+    add_size(s, &b, bytes);
+    if (s->limit[0] != '\0')
+        (void)buf_addf(&b, "%s ", s->limit + strlen("limit "));
+    add_text(&b, "source", s->o->shown);
+    add_text(&b, "replid", info->replid);
+    add_text(&b, "session", info->session);
+    control_send(p, "%.*s", (int)b.len - 1, (const char *)b.p);
     buf_free(&b);
 }
 
 /* What the writer has reported; of a session that goes on, from where it does, as long as nothing new was
  * applied. */
-static uint64_t applied_to(const struct owner *w, unsigned i)
+static uint64_t applied_to(const struct session *s, unsigned i)
 {
-    bool goes_on = w->partial > 0 && w->partial == w->info.flows && w->resume.state == RESUME_SAVED;
-    return w->flows[i].applied == 0 && goes_on ? w->resume.pos[i] : w->flows[i].applied;
+    bool goes_on = s->partial > 0 && s->partial == s->stream.info.flows && s->resume.state == RESUME_SAVED;
+    return s->flows[i].applied == 0 && goes_on ? s->resume.pos[i] : s->flows[i].applied;
 }
 
-static void flow_line(struct owner *w, struct peer *p, unsigned i)
+static void flow_line(struct session *s, struct peer *p, unsigned i)
 {
-    const struct oflow *f = &w->flows[i];
-    const char *state = w->o->session_only && f->remote == NULL ? "none" : f->up ? "up" : "opening";
-    uint64_t applied = applied_to(w, i);
+    const struct session_flow *f = &s->flows[i];
+    const char *state = s->o->session_only && f->process == NULL ? "none" : f->up ? "up" : "opening";
+    uint64_t applied = applied_to(s, i);
     char lag[24] = "-"; /* not known */
     if (applied > 0 && f->head > 0)
         snprintf(lag, sizeof lag, "%llu", (unsigned long long)(f->head > applied ? f->head - applied : 0));
-    hub_send(p,
-             "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
-             "silent=%llu",
-             i, state, (unsigned long long)flow_bytes(w, f), (int)f->cut, (int)f->synced,
-             (unsigned long long)applied, (unsigned long long)(w->o->session_only ? f->told : f->local.acked),
-             (unsigned long long)f->head, lag, (unsigned long long)(health_silent(w, f, mono_us()) / US));
+    control_send(p,
+                 "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
+                 "silent=%llu",
+                 i, state, (unsigned long long)f->bytes, (int)f->cut, (int)f->synced,
+                 (unsigned long long)applied, (unsigned long long)f->acked, (unsigned long long)f->head, lag,
+                 (unsigned long long)(health_silent(s, f, mono_us()) / US));
 }
 
-void status_begin(struct owner *w, struct peer *p)
+void status_begin(struct session *s, struct peer *p)
 {
     if (p->status_next >= 0)
         return; /* the answer that is under way will do */
-    session_line(w, p);
+    flows_refresh(s);
+    session_line(s, p);
     p->status_next = 0;
-    status_continue(w, p);
+    status_continue(s, p);
 }
 
-void status_continue(struct owner *w, struct peer *p)
+void status_continue(struct session *s, struct peer *p)
 {
     while (p->status_next >= 0 && !p->gone && p->ctl.out.len < PORTION) {
-        if (w->flows != NULL && (unsigned)p->status_next < w->info.flows) {
-            flow_line(w, p, (unsigned)p->status_next++);
+        if (s->flows != NULL && (unsigned)p->status_next < s->stream.info.flows) {
+            flow_line(s, p, (unsigned)p->status_next++);
         } else {
-            hub_send(p, "end");
+            control_send(p, "end");
             p->status_next = -1;
         }
     }
 }
 
-void status_progress(struct owner *w, uint64_t now)
+void status_progress(struct session *s, uint64_t now)
 {
-    if (now - w->progress_at < US)
+    if (now - s->progress_at < US)
         return;
-    uint64_t bytes = total_bytes(w);
-    double seconds = (double)(now - w->progress_at) / (double)US;
-    double rate =
-        w->progress_at > 0 && bytes > w->progress_bytes ? (double)(bytes - w->progress_bytes) / seconds : 0;
-    w->progress_at = now;
-    w->progress_bytes = bytes;
-    log_progress("%s  flows %u/%u  synced %u  %.1f MB  %.1f MB/s%s", shown_phase(w), w->up, w->info.flows,
-                 w->synced, (double)bytes / 1e6, rate / 1e6, output_full(&w->out) ? "  (output full)" : "");
+    uint64_t bytes = total_bytes(s), before = s->progress_bytes;
+    double seconds = (double)(now - s->progress_at) / (double)US;
+    double rate = s->progress_at > 0 && bytes > before ? (double)(bytes - before) / seconds : 0;
+    long left = seconds_left(s, bytes, now);
+    char rest[80] = "";
+    s->progress_at = now;
+    s->progress_bytes = bytes;
+    if (left >= 0)
+        snprintf(rest, sizeof rest, "  %.0f %% of %.1f MB  %ld s left", 100 * (double)bytes / (double)s->size,
+                 (double)s->size / 1e6, left);
+    log_progress("%s  flows %u/%u  synced %u  %.1f MB  %.1f MB/s%s%s", shown_phase(s), s->up,
+                 s->stream.info.flows, s->synced, (double)bytes / 1e6, rate / 1e6, rest,
+                 output_full(&s->stream.out) ? "  (output full)" : "");
 }

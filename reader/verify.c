@@ -1,4 +1,3 @@
-/* Verifying: the state, what goes into the stream, and what the writers say of it. See also verify_scan.c. */
 #include "verify.h"
 
 #include <hiredis/hiredis.h>
@@ -10,7 +9,7 @@
 #include "io.h"
 #include "log.h"
 #include "meta.h"
-#include "owner.h"
+#include "session.h"
 
 #define FIRST_AFFECTED 139                        /* v1.39 */
 #define TURN           16                         /* steps, then the flows have theirs */
@@ -25,10 +24,13 @@ struct missing {
     char key[];
 };
 
-void verify_init(struct verify *v)
+static void put_keys(void *ctx, uint32_t db, unsigned flow, uint64_t at, const redisReply *keys);
+
+void verify_init(struct verify *v, struct session *s, const struct conn *like)
 {
     memset(v, 0, sizeof *v);
-    v->link.w.fd = -1;
+    v->session = s;
+    v->scan = (struct scan){.like = like, .omits = -1, .keys = put_keys, .ctx = v, .conn.w.fd = -1};
     STAILQ_INIT(&v->missing);
 }
 
@@ -40,105 +42,92 @@ static void drop_first(struct verify *v)
     free(m);
 }
 
-void verify_reset(struct owner *w)
+void verify_reset(struct verify *v)
 {
-    struct verify *v = &w->verify;
-    verify_scan_reset(v);
+    struct scan before = v->scan;
+    struct session *session = v->session;
+    scan_reset(&before);
     while (!STAILQ_EMPTY(&v->missing))
         drop_first(v);
     free(v->asked);
-    verify_init(v);
+    verify_init(v, session, before.like);
 }
 
 /* ---- whether it is needed ---- */
 
 /* 139 of "df-v1.39.0"; 0: not told. */
-static unsigned version_of(const struct owner *w)
+static unsigned version_of(const struct handshake *h)
 {
     unsigned major, minor;
-    if (sscanf(w->handshake.version, "df-v%u.%u", &major, &minor) != 2 || major > 1000 || minor > 99)
+    if (sscanf(h->version, "df-v%u.%u", &major, &minor) != 2 || major > 1000 || minor > 99)
         return 0;
     return major * 100 + minor;
 }
 
-/* One that does not tell its version shows by its protocol that it may be one of these (v1.37 or later). */
-static bool affected(const struct owner *w)
+void verify_full_sync(struct verify *v, const struct handshake *h)
 {
-    unsigned version = version_of(w);
-    return version != 0 ? version >= FIRST_AFFECTED : w->info.protocol >= 5;
-}
-
-void verify_full_sync(struct owner *w)
-{
-    const char *shown = w->handshake.version[0] != '\0' ? w->handshake.version : "unknown";
-    if (!affected(w))
+    const char *shown = h->version[0] != '\0' ? h->version : "unknown";
+    unsigned version = version_of(h);
+    v->scan.omits = h->omits;
+    /* One that does not tell its version shows by its protocol that it may be one of these (v1.37 or later).
+     */
+    if (version != 0 ? version < FIRST_AFFECTED : v->session->stream.info.protocol < 5)
         return;
     log_event(LOG_WARN, NO_FLOW,
               "event=omitted-writes version=%s verify=%s note=\"masters from v1.39 on may lose new keys that "
               "are set "
               "during a full sync; with --journal_omit_redundant_writes=false the master does not\"",
-              log_quote(shown, strlen(shown)), w->o->no_verify ? "no" : "yes");
-    if (!w->o->no_verify)
-        w->verify.state = VERIFY_NEEDED;
+              log_quote(shown, strlen(shown)), v->session->o->no_verify ? "no" : "yes");
+    if (!v->session->o->no_verify)
+        v->state = VERIFY_NEEDED;
 }
 
-void verify_owed(struct owner *w)
+void verify_owed(struct verify *v)
 {
-    if (!w->resume.verify)
+    if (!v->session->resume.verify)
         return;
-    if (w->o->no_verify)
+    if (v->session->o->no_verify)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not-verified note=\"the full sync of an earlier run was not verified to its "
                   "end, and --no-verify is given\"");
     else
-        w->verify.state = VERIFY_NEEDED;
-    w->verify.looked = true; /* what that master had left out then is not known */
+        v->state = VERIFY_NEEDED;
+    v->scan.looked = true; /* what that master had left out then is not known */
 }
 
 /* ---- into the stream ---- */
 
-/* Of a flow in another process the text goes over the control socket, blanks for newlines. */
-static char separator(const struct owner *w)
+static void put(struct verify *v, unsigned flow, struct buf *b)
 {
-    return w->o->session_only ? ' ' : '\n';
-}
-
-static void put(struct owner *w, unsigned flow, struct buf *b)
-{
-    if (!w->o->session_only) {
-        memcpy(output_room(&w->out), b->p, b->len);
-        (void)output_check(&w->out, flow, w->info.epoch, b->len); /* a failure is noticed in the main loop */
-    } else if (w->flows[flow].remote != NULL) {
-        hub_send(w->flows[flow].remote, "check flow=%u epoch=%u %.*s", flow, (unsigned)w->info.epoch,
-                 (int)b->len, (const char *)b->p);
-    }
+    flows_check(v->session, flow, b);
     b->len = 0;
 }
 
-static void put_state(struct owner *w, unsigned flow, const char *state)
+static void put_state(struct verify *v, unsigned flow, const char *state)
 {
     struct buf b = {.max = 64};
-    meta_add(&b, "state", state, strlen(state), separator(w));
-    put(w, flow, &b);
+    meta_adds(&b, "state", state);
+    put(v, flow, &b);
     buf_free(&b);
 }
 
-void verify_flows(struct owner *w)
+void verify_flows(struct verify *v)
 {
-    for (unsigned i = 0; w->verify.state == VERIFY_NEEDED && i < w->info.flows; i++)
-        put_state(w, i, "begin");
+    for (unsigned i = 0; v->state == VERIFY_NEEDED && i < v->session->stream.info.flows; i++)
+        put_state(v, i, "begin");
 }
 
-static void begin_text(const struct owner *w, struct buf *b, const char *state, uint32_t db)
+static void begin_text(struct buf *b, const char *state, uint32_t db)
 {
-    meta_add(b, "state", state, strlen(state), separator(w));
-    (void)buf_addf(b, "db=%u%c", db, separator(w));
+    meta_adds(b, "state", state);
+    meta_addu(b, "db", db);
 }
 
-void verify_keys(struct owner *w, unsigned flow, uint64_t at, const redisReply *keys)
+/* Keys of a flow that the source has, as it was at LSN at: into the stream. */
+static void put_keys(void *ctx, uint32_t db, unsigned flow, uint64_t at, const redisReply *keys)
 {
-    struct verify *v = &w->verify;
-    struct buf b = {.max = w->o->session_only ? CTL_LINE_MAX : DATA_MAX};
+    struct verify *v = ctx;
+    struct buf b = {.max = flows_check_max(v->session)};
     for (size_t i = 0; i < keys->elements; i++) {
         const redisReply *k = keys->element[i];
         if (k->type != REDIS_REPLY_STRING || k->len > NAME_MAX_BYTES) {
@@ -146,36 +135,54 @@ void verify_keys(struct owner *w, unsigned flow, uint64_t at, const redisReply *
             continue;
         }
         if (b.len > 0 && b.len + 3 * k->len + 100 > b.max)
-            put(w, flow, &b);
+            put(v, flow, &b);
         if (b.len == 0) {
-            begin_text(w, &b, "key", v->db[v->at_db]);
-            (void)buf_addf(&b, "at=%llu%c", (unsigned long long)at, separator(w));
+            begin_text(&b, "key", db);
+            meta_addu(&b, "at", at);
         }
-        meta_add(&b, "key", k->str, k->len, separator(w));
+        meta_add(&b, "key", k->str, k->len, '\n');
         v->asked[flow].keys++;
         v->pass_keys++;
     }
     if (b.len > 0)
-        put(w, flow, &b);
+        put(v, flow, &b);
     buf_free(&b);
 }
 
 /* Have a key read again, and asked for once more then. */
-static void put_again(struct owner *w, const struct missing *m)
+static void put_again(struct verify *v, const struct missing *m)
 {
     struct buf b = {.max = CTL_LINE_MAX};
-    begin_text(w, &b, "again", m->db);
-    meta_add(&b, "key", m->key, m->len, separator(w));
-    w->verify.asked[m->flow].again++;
-    put(w, m->flow, &b);
+    begin_text(&b, "again", m->db);
+    meta_add(&b, "key", m->key, m->len, '\n');
+    v->asked[m->flow].again++;
+    put(v, m->flow, &b);
     buf_free(&b);
+}
+
+/* ---- the end ---- */
+
+static void over(struct verify *v, enum verify_state state)
+{
+    v->state = state;
+    scan_reset(&v->scan);
+    for (unsigned i = 0; state == VERIFY_DONE && i < v->session->stream.info.flows; i++)
+        put_state(v, i, "done");
+}
+
+static void fail(struct verify *v, const char *why)
+{
+    log_event(
+        LOG_ERROR, NO_FLOW,
+        "event=verify-failed pass=%u reason=%s note=\"keys may be missing at the target; see dfreader(1)\"",
+        v->pass, log_quote(why, strlen(why)));
+    over(v, VERIFY_FAILED);
 }
 
 /* ---- what the writers say ---- */
 
-static void missing(struct owner *w, unsigned flow, const char *line)
+static void missing(struct verify *v, unsigned flow, const char *line)
 {
-    struct verify *v = &w->verify;
     char key[CTL_LINE_MAX];
     uint64_t db;
     long n = ctl_get(line, "key", key, sizeof key);
@@ -203,50 +210,50 @@ static bool plausible(const struct verify_count *asked, const struct verify_coun
            c->keys >= before->keys && c->again >= before->again && c->found >= before->found;
 }
 
-static void probed(struct owner *w, struct peer *p, unsigned flow, const char *line)
+static void probed(struct verify *v, struct peer *p, unsigned flow, const char *line)
 {
     struct verify_count c;
     if (!ctl_getu(line, "keys", &c.keys) || !ctl_getu(line, "again", &c.again) ||
         !ctl_getu(line, "found", &c.found))
         return;
     if (p->probed == NULL) {
-        p->probed = xcalloc(w->info.flows, sizeof *p->probed);
-        p->nprobed = w->info.flows;
+        p->probed = xcalloc(v->session->stream.info.flows, sizeof *p->probed);
+        p->nprobed = v->session->stream.info.flows;
     }
-    if (!plausible(&w->verify.asked[flow], &p->probed[flow], &c)) {
-        verify_fail(w, "a writer counts answers that cannot be");
+    if (!plausible(&v->asked[flow], &p->probed[flow], &c)) {
+        fail(v, "a writer counts answers that cannot be");
         return;
     }
     p->probed[flow] = c;
 }
 
-void verify_line(struct owner *w, struct peer *p, const char *line)
+void verify_line(struct verify *v, struct peer *p, const char *line)
 {
     uint64_t flow, epoch;
     char reason[200] = "";
-    if (!verify_runs(&w->verify) || !ctl_getu(line, "epoch", &epoch) || epoch != w->info.epoch ||
-        owner_ending(w))
+    if (!verify_runs(v) || !ctl_getu(line, "epoch", &epoch) || epoch != v->session->stream.info.epoch ||
+        session_ending(v->session))
         return;
     if (ctl_is(line, "unprobed")) {
         (void)ctl_get(line, "reason", reason, sizeof reason);
-        verify_fail(w, reason);
+        fail(v, reason);
         return;
     }
-    if (!ctl_getu(line, "flow", &flow) || flow >= w->info.flows)
+    if (!ctl_getu(line, "flow", &flow) || flow >= v->session->stream.info.flows)
         return;
     if (ctl_is(line, "missing"))
-        missing(w, (unsigned)flow, line);
+        missing(v, (unsigned)flow, line);
     else
-        probed(w, p, (unsigned)flow, line);
+        probed(v, p, (unsigned)flow, line);
 }
 
 /* What all writers have answered of a flow; none: nothing. */
-static struct verify_count answered(const struct owner *w, unsigned flow)
+static struct verify_count answered(const struct verify *v, unsigned flow)
 {
     struct verify_count low = {UINT64_MAX, UINT64_MAX, 0}, none = {0, 0, 0};
     const struct peer *p;
     bool any = false;
-    TAILQ_FOREACH(p, &w->hub.peers, link)
+    TAILQ_FOREACH(p, &v->session->control.peers, link)
     {
         if (p->role != ROLE_WRITER)
             continue;
@@ -260,13 +267,13 @@ static struct verify_count answered(const struct owner *w, unsigned flow)
 }
 
 /* Keys that are not answered yet, of both kinds, and those found so far. */
-static struct verify_count outstanding(const struct owner *w)
+static struct verify_count outstanding(const struct verify *v)
 {
     struct verify_count sum = {0, 0, 0};
-    for (unsigned i = 0; i < w->info.flows; i++) {
-        struct verify_count c = answered(w, i);
-        sum.keys += w->verify.asked[i].keys - c.keys;
-        sum.again += w->verify.asked[i].again - c.again;
+    for (unsigned i = 0; i < v->session->stream.info.flows; i++) {
+        struct verify_count c = answered(v, i);
+        sum.keys += v->asked[i].keys - c.keys;
+        sum.again += v->asked[i].again - c.again;
         sum.found += c.found;
     }
     return sum;
@@ -274,60 +281,34 @@ static struct verify_count outstanding(const struct owner *w)
 
 /* ---- passes ---- */
 
-void verify_next_pass(struct verify *v)
+static void next_pass(struct verify *v)
 {
     v->pass++;
     v->pass_keys = 0;
-    v->listed = v->selected = v->by_one = false;
-    v->at_db = v->ndbs = 0;
-    v->cursor = 0;
+    scan_begin(&v->scan);
 }
 
-bool verify_start(struct owner *w)
+bool verify_start(struct verify *v)
 {
-    struct verify *v = &w->verify;
     if (v->state != VERIFY_NEEDED)
         return false;
-    if (w->hub.count[ROLE_WRITER] == 0) { /* the stream is kept: there is no target to ask */
+    if (v->session->control.count[ROLE_WRITER] == 0) { /* the stream is kept: there is no target to ask */
         log_event(LOG_WARN, NO_FLOW, "event=not-verified note=\"no writer is there to ask its target\"");
         v->state = VERIFY_OFF;
         return false;
     }
     v->state = VERIFY_RUNS;
-    v->asked = xcalloc(w->info.flows, sizeof *v->asked);
-    verify_next_pass(v);
+    v->asked = xcalloc(v->session->stream.info.flows, sizeof *v->asked);
+    v->scan.o = v->session->o;
+    v->scan.loop = &v->session->stream.loop;
+    v->scan.flows = v->session->stream.info.flows;
+    next_pass(v);
     log_event(LOG_INFO, NO_FLOW, "event=verify-begins");
     return true;
 }
 
-static void over(struct owner *w, enum verify_state state)
+static void pass_ends(struct verify *v, uint64_t found)
 {
-    struct verify *v = &w->verify;
-    v->state = state;
-    verify_scan_reset(v);
-    for (unsigned i = 0; state == VERIFY_DONE && i < w->info.flows; i++)
-        put_state(w, i, "done");
-    session_verified(w);
-}
-
-void verify_fail(struct owner *w, const char *why)
-{
-    log_event(
-        LOG_ERROR, NO_FLOW,
-        "event=verify-failed pass=%u reason=%s note=\"keys may be missing at the target; see dfreader(1)\"",
-        w->verify.pass, log_quote(why, strlen(why)));
-    over(w, VERIFY_FAILED);
-}
-
-void verify_needless(struct owner *w)
-{
-    log_event(LOG_INFO, NO_FLOW, "event=verified note=\"the master has left no write out\"");
-    over(w, VERIFY_DONE);
-}
-
-static void pass_ends(struct owner *w, uint64_t found)
-{
-    struct verify *v = &w->verify;
     uint64_t repaired = found - v->pass_found;
     log_event(LOG_INFO, NO_FLOW, "event=verify-pass pass=%u keys=%llu repaired=%llu", v->pass,
               (unsigned long long)v->pass_keys, (unsigned long long)repaired);
@@ -335,9 +316,9 @@ static void pass_ends(struct owner *w, uint64_t found)
     if (repaired > 0 || v->overflow > 0) {
         v->overflow = 0;
         if (v->pass >= VERIFY_PASSES)
-            verify_fail(w, "every pass finds keys that the target lacks");
+            fail(v, "every pass finds keys that the target lacks");
         else
-            verify_next_pass(v);
+            next_pass(v);
         return;
     }
     log_event(found > 0 ? LOG_WARN : LOG_INFO, NO_FLOW, "event=verified passes=%u keys=%llu repaired=%llu",
@@ -346,55 +327,61 @@ static void pass_ends(struct owner *w, uint64_t found)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not-verified keys=%llu note=\"their names are too long to be asked for\"",
                   (unsigned long long)v->unnamed);
-    over(w, VERIFY_DONE);
-}
-
-/* May another SCAN be sent? */
-static bool room(struct owner *w, const struct verify_count *left)
-{
-    bool full = output_full(&w->out) || w->barrier_since != 0;
-    for (unsigned i = 0; w->o->session_only && i < w->info.flows; i++) {
-        const struct oflow *f = &w->flows[i];
-        full = full || f->remote == NULL || f->full || f->remote->ctl.out.len > 65536;
-    }
-    return !full && left->keys + VERIFY_COUNT <= VERIFY_WINDOW && mono_us() >= w->verify.next_at;
+    over(v, VERIFY_DONE);
 }
 
 /* Returns false when there is nothing to do now. */
-static bool step(struct owner *w)
+static bool step(struct verify *v)
 {
-    struct verify *v = &w->verify;
-    struct verify_count left = outstanding(w);
-    for (; !STAILQ_EMPTY(&v->missing) && left.again < VERIFY_AGAIN && !output_full(&w->out); left.again++) {
-        put_again(w, STAILQ_FIRST(&v->missing));
+    struct scan *sc = &v->scan;
+    struct session *s = v->session;
+    struct verify_count left = outstanding(v);
+    for (; !STAILQ_EMPTY(&v->missing) && left.again < VERIFY_AGAIN && !output_full(&s->stream.out);
+         left.again++) {
+        put_again(v, STAILQ_FIRST(&v->missing));
         drop_first(v);
     }
-    if (v->await != VA_NONE || !v->listed || (!verify_scanned(v) && room(w, &left))) {
-        verify_scan(w);
-        return v->await == VA_NONE && v->link.open;
+    bool more = !scan_complete(sc) && flows_room(s) && left.keys + SCAN_COUNT <= VERIFY_WINDOW &&
+                mono_us() >= sc->next_at;
+    if (sc->await != SCAN_NONE || !sc->listed || more) {
+        scan_step(sc);
+        if (sc->error[0] != '\0') {
+            fail(v, sc->error);
+        } else if (sc->needless) {
+            log_event(LOG_INFO, NO_FLOW, "event=verified note=\"the master has left no write out\"");
+            over(v, VERIFY_DONE);
+        }
+        return sc->await == SCAN_NONE && sc->conn.open;
     }
-    if (!verify_scanned(v) || left.keys > 0 || left.again > 0 || !STAILQ_EMPTY(&v->missing))
+    if (!scan_complete(sc) || left.keys > 0 || left.again > 0 || !STAILQ_EMPTY(&v->missing))
         return false;
-    pass_ends(w, left.found);
+    pass_ends(v, left.found);
     return true;
 }
 
-void verify_pump(struct owner *w)
+bool verify_work(struct verify *v)
 {
-    struct verify *v = &w->verify;
-    v->more = verify_runs(v) && !owner_ending(w) && w->stop_reason == NULL;
-    for (int turn = 0; turn < TURN && v->more; turn++)
-        v->more = step(w) && verify_runs(v) && !owner_ending(w);
+    const struct session *s = v->session;
+    bool more = verify_runs(v) && s->stream.state == STREAM_RUNS;
+    for (int turn = 0; turn < TURN && more; turn++)
+        more = step(v) && verify_runs(v) && s->stream.state == STREAM_RUNS;
+    return more;
 }
 
-int verify_timeout(const struct owner *w, int most)
+int verify_timeout(const struct verify *v, int most)
 {
-    const struct verify *v = &w->verify;
+    const struct scan *sc = &v->scan;
     uint64_t now = mono_us();
-    if (v->more)
-        return 0;
-    if (!verify_runs(v) || v->await != VA_NONE || v->next_at <= now)
+    if (!verify_runs(v) || sc->await != SCAN_NONE || sc->next_at <= now)
         return most;
-    uint64_t ms = (v->next_at - now) / 1000 + 1;
+    uint64_t ms = (sc->next_at - now) / 1000 + 1;
     return ms < (uint64_t)most ? (int)ms : most;
+}
+
+void verify_fields(const struct verify *v, struct buf *b)
+{
+    static const char *const states[] = {"off", "needed", "runs", "done", "failed"};
+    if (v->state != VERIFY_OFF)
+        (void)buf_addf(b, "verify=%s pass=%u checked=%llu missing=%llu ", states[v->state], v->pass,
+                       (unsigned long long)v->pass_keys, (unsigned long long)v->lost);
 }

@@ -2,7 +2,7 @@
  * and what dfreader takes from a writer's health message. First byte: what the rest is. */
 #include "fuzz.h"
 
-#include "../../reader/condition.c"
+#include "../../reader/target_health.c"
 #include "../../writer/identity.c"
 #include "../../writer/info.c"
 #include "../../writer/rival.c"
@@ -59,15 +59,15 @@ static void client(const uint8_t *p, size_t n)
 
 static void health(const char *text)
 {
-    struct condition c = {.since = 1}, sum = {.target = ""};
+    struct target_health c = {.since = 1}, sum = {.target = ""};
     struct buf b = {.max = 4096};
     bool any = false;
-    condition_take(&c, text, 2);
-    condition_join(&sum, &c);
-    condition_alarms(&sum, &b, &any);
+    target_health_take(&c, text, 2);
+    target_health_join(&sum, &c);
+    target_health_alarms(&sum, &b, &any);
     HOLDS(any == (b.len > 0));
     (void)buf_addstr(&b, " ");
-    condition_fields(&sum, &b, 3);
+    target_health_fields(&sum, &b, 3);
     HOLDS(memchr(b.p, '\n', b.len) == NULL);
     buf_free(&b);
 }

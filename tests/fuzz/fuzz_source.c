@@ -13,7 +13,7 @@
 #include "../../reader/handshake.c"
 
 /* No connection here. */
-int link_request(struct link *l, int n, const char *const *args)
+int conn_request(struct conn *l, int n, const char *const *args)
 {
     (void)l;
     (void)n;

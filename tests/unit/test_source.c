@@ -9,7 +9,7 @@
 #include "../../reader/sessinfo.c"
 #include "../../reader/handshake.c"
 
-int link_request(struct link *l, int n, const char *const *args)
+int conn_request(struct conn *l, int n, const char *const *args)
 {
     (void)l;
     (void)n;

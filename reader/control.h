@@ -1,12 +1,12 @@
 /* The control socket: who is connected to it and what they say. dfrecord(5), CONTROL PROTOCOL. */
-#ifndef READER_HUB_H
-#define READER_HUB_H
+#ifndef READER_CONTROL_H
+#define READER_CONTROL_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "condition.h"
+#include "target_health.h"
 #include "ctl.h"
 #include "loop.h"
 
@@ -14,30 +14,31 @@
 
 enum role { ROLE_NONE, ROLE_PARSER, ROLE_WRITER, ROLE_FLOW, ROLE_SUPERVISOR, ROLE_COUNT };
 
-struct hub;
+struct control;
 struct verify_count;
 
 struct peer {
     TAILQ_ENTRY(peer) link;
-    struct hub *hub;
+    struct control *control;
     struct watch w;
     struct ctl ctl;
     enum role role;
-    bool gone;         /* to be reaped */
-    bool closing;      /* to be dropped once its output is sent */
-    unsigned flow;     /* ROLE_FLOW */
-    int status_next;   /* next line of a status answer, -1: none is under way */
-    bool failed;       /* ROLE_WRITER: it ends with an error, and has said which */
-    uint64_t *applied; /* ROLE_WRITER: position a flow, 0: said nothing of it */
-    unsigned napplied;
+    bool gone;       /* to be reaped */
+    bool closing;    /* to be dropped once its output is sent */
+    unsigned flow;   /* ROLE_FLOW */
+    int status_next; /* next line of a status answer, -1: none is under way */
+    bool failed;     /* ROLE_WRITER: it ends with an error, and has said which */
+    uint64_t
+        *applied; /* ROLE_WRITER: position per flow, 0: said nothing of it; ROLE_PARSER: 1: it is synced */
+    unsigned napplied;           /* flows that applied has room for */
+    unsigned nsynced;            /* ROLE_PARSER */
     struct verify_count *probed; /* ROLE_WRITER: its answers of each flow */
     unsigned nprobed;
-    struct condition condition; /* ROLE_WRITER */
+    struct target_health health; /* ROLE_WRITER */
 };
 
-/* What the owner of the hub does with it. */
-struct hub_observer {
-    void *ctx;
+/* What is done with it; ctx is control_open's. */
+struct control_events {
     /* May the peer join? line is its hello. Answers itself and returns true; or returns false and *refusal
      * says why. */
     bool (*hello)(void *ctx, struct peer *p, const char *line, const char **refusal);
@@ -46,12 +47,13 @@ struct hub_observer {
     void (*gone)(void *ctx, struct peer *p); /* is freed right after */
 };
 
-struct hub {
+struct control {
     struct loop *loop;
     struct watch w;
     char path[108];
     char nonce[33];
-    const struct hub_observer *observer;
+    const struct control_events *events;
+    void *ctx;
     TAILQ_HEAD(, peer) peers;
     unsigned count[ROLE_COUNT]; /* connected now */
     unsigned ever[ROLE_COUNT];  /* connected at any time */
@@ -61,27 +63,27 @@ struct hub {
 };
 
 /* Listen on path, or with NULL on a path of our own. h->nonce is made here. Returns 0, or -1 and in why what
- * is in the way; hub_close may be called then, too. */
-int hub_open(struct hub *h, struct loop *loop, const char *path, const struct hub_observer *observer,
-             char *why, size_t cap);
+ * is in the way; control_close may be called then, too. */
+int control_open(struct control *h, struct loop *loop, const char *path, const struct control_events *events,
+                 void *ctx, char *why, size_t cap);
 
 /* Drop all peers, without calling gone, and remove the socket. */
-void hub_close(struct hub *h);
+void control_close(struct control *h);
 
 /* What the writers say of their targets, together. */
-struct condition hub_condition(const struct hub *h);
+struct target_health control_target_health(const struct control *h);
 
 /* Send a line. A peer that cannot take it is dropped at the next reap. */
-void hub_send(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void control_send(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Send text to all peers of a role. */
-void hub_send_role(struct hub *h, enum role role, const char *text);
+void control_send_role(struct control *h, enum role role, const char *text);
 
 /* Drop the peer once what was sent to it has left. */
-void hub_finish(struct peer *p);
+void control_finish(struct peer *p);
 
 /* Free peers that have gone. Call it between two loop_wait. */
-void hub_reap(struct hub *h);
+void control_reap(struct control *h);
 
 const char *role_name(enum role role);
 

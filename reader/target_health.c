@@ -1,4 +1,4 @@
-#include "condition.h"
+#include "target_health.h"
 
 #include <string.h>
 #include <bsd/string.h>
@@ -14,7 +14,7 @@ static void one_word(char *s)
             *s = '?';
 }
 
-void condition_take(struct condition *c, const char *line, uint64_t now)
+void target_health_take(struct target_health *c, const char *line, uint64_t now)
 {
     char target[sizeof c->target];
     if (ctl_get(line, "target", target, sizeof target) <= 0)
@@ -31,12 +31,12 @@ void condition_take(struct condition *c, const char *line, uint64_t now)
     (void)ctl_getu(line, "evicted", &c->evicted);
 }
 
-static bool is_well(const struct condition *c)
+static bool is_well(const struct target_health *c)
 {
     return c->target[0] == '\0' || strcmp(c->target, "ok") == 0;
 }
 
-void condition_join(struct condition *sum, const struct condition *c)
+void target_health_join(struct target_health *sum, const struct target_health *c)
 {
     if (is_well(sum) && c->target[0] != '\0') {
         memcpy(sum->target, c->target, sizeof sum->target);
@@ -55,7 +55,7 @@ static void alarm_name(struct buf *b, bool *any, const char *name)
     *any = true;
 }
 
-void condition_alarms(const struct condition *c, struct buf *b, bool *any)
+void target_health_alarms(const struct target_health *c, struct buf *b, bool *any)
 {
     if (!is_well(c)) {
         alarm_name(b, any, "target-");
@@ -71,7 +71,7 @@ void condition_alarms(const struct condition *c, struct buf *b, bool *any)
         alarm_name(b, any, "evictions");
 }
 
-void condition_fields(const struct condition *c, struct buf *b, uint64_t now)
+void target_health_fields(const struct target_health *c, struct buf *b, uint64_t now)
 {
     (void)buf_addf(b, "errors=%llu lost=%llu doubtful=%llu evicted=%llu ", (unsigned long long)c->errors,
                    (unsigned long long)c->lost, (unsigned long long)c->doubtful,

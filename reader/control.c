@@ -1,4 +1,4 @@
-#include "hub.h"
+#include "control.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -79,14 +79,14 @@ static int absolute_path(char *to, size_t cap, const char *path, char *why, size
 static void drop(struct peer *p)
 {
     p->gone = true;
-    loop_del(p->hub->loop, &p->w);
+    loop_del(p->control->loop, &p->w);
 }
 
 static void refuse(struct peer *p, const char *reason)
 {
     log_event(LOG_WARN, NO_FLOW, "event=peer-refused reason=%s", reason);
-    hub_send(p, "refused reason=%s", reason);
-    hub_finish(p);
+    control_send(p, "refused reason=%s", reason);
+    control_finish(p);
 }
 
 static enum role role_of(const char *name)
@@ -99,7 +99,7 @@ static enum role role_of(const char *name)
 
 static void take_hello(struct peer *p, const char *line)
 {
-    struct hub *h = p->hub;
+    struct control *h = p->control;
     char value[40];
     const char *refusal = "protocol";
     if (!ctl_is(line, "hello") || ctl_get(line, "role", value, sizeof value) <= 0) {
@@ -117,7 +117,7 @@ static void take_hello(struct peer *p, const char *line)
         return;
     }
     p->role = role; /* so that hello may answer as to a member */
-    if (!h->observer->hello(h->observer->ctx, p, line, &refusal)) {
+    if (!h->events->hello(h->ctx, p, line, &refusal)) {
         p->role = ROLE_NONE;
         refuse(p, refusal);
         return;
@@ -135,7 +135,7 @@ static void take_lines(struct peer *p)
         if (p->role == ROLE_NONE)
             take_hello(p, line);
         else
-            p->hub->observer->line(p->hub->observer->ctx, p, line);
+            p->control->events->line(p->control->ctx, p, line);
     }
 }
 
@@ -158,12 +158,12 @@ static void on_peer(struct watch *w, uint32_t events)
     if (!p->gone && p->closing && ctl_idle(&p->ctl))
         drop(p);
     else if (!p->gone && p->role != ROLE_NONE && (events & EPOLLOUT) != 0)
-        p->hub->observer->room(p->hub->observer->ctx, p);
+        p->control->events->room(p->control->ctx, p);
 }
 
 /* Out of descriptors or memory: those that wait are left waiting, and the rest of the process goes on. Said
  * once, until somebody could be accepted. */
-static void pause_listening(struct hub *h, int error)
+static void pause_listening(struct control *h, int error)
 {
     if (!h->no_room)
         log_event(LOG_WARN, NO_FLOW, "event=accept-failed error=%s note=\"tried again every second\"",
@@ -175,7 +175,7 @@ static void pause_listening(struct hub *h, int error)
 
 static void on_listen(struct watch *w, uint32_t events)
 {
-    struct hub *h = w->ctx;
+    struct control *h = w->ctx;
     (void)events;
     int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
@@ -189,7 +189,7 @@ static void on_listen(struct watch *w, uint32_t events)
         return;
     }
     struct peer *p = xcalloc(1, sizeof *p);
-    p->hub = h;
+    p->control = h;
     p->status_next = -1;
     p->w = (struct watch){.fd = -1, .ready = on_peer, .ctx = p};
     ctl_init(&p->ctl, fd);
@@ -199,13 +199,14 @@ static void on_listen(struct watch *w, uint32_t events)
         p->gone = true;
 }
 
-int hub_open(struct hub *h, struct loop *loop, const char *path, const struct hub_observer *observer,
-             char *why, size_t cap)
+int control_open(struct control *h, struct loop *loop, const char *path, const struct control_events *events,
+                 void *ctx, char *why, size_t cap)
 {
     memset(h, 0, sizeof *h);
     TAILQ_INIT(&h->peers);
     h->loop = loop;
-    h->observer = observer;
+    h->events = events;
+    h->ctx = ctx;
     random_hex(h->nonce);
     h->w = (struct watch){.fd = -1, .ready = on_listen, .ctx = h};
     int rc = path != NULL ? absolute_path(h->path, sizeof h->path, path, why, cap)
@@ -228,7 +229,7 @@ int hub_open(struct hub *h, struct loop *loop, const char *path, const struct hu
 
 static void free_peer(struct peer *p)
 {
-    struct hub *h = p->hub;
+    struct control *h = p->control;
     TAILQ_REMOVE(&h->peers, p, link);
     h->total--;
     loop_del(h->loop, &p->w);
@@ -238,7 +239,7 @@ static void free_peer(struct peer *p)
     free(p);
 }
 
-void hub_close(struct hub *h)
+void control_close(struct control *h)
 {
     struct peer *p;
     while ((p = TAILQ_FIRST(&h->peers)) != NULL)
@@ -247,11 +248,11 @@ void hub_close(struct hub *h)
         return;
     int fd = h->w.fd;
     loop_del(h->loop, &h->w);
-    (void)unlink(h->path); /* before the close: a new owner's socket of that name must not be hit */
+    (void)unlink(h->path); /* before the close: a new session's socket of that name must not be hit */
     close(fd);
 }
 
-void hub_send(struct peer *p, const char *fmt, ...)
+void control_send(struct peer *p, const char *fmt, ...)
 {
     char line[CTL_LINE_MAX];
     if (p->gone)
@@ -264,24 +265,24 @@ void hub_send(struct peer *p, const char *fmt, ...)
         drop(p);
 }
 
-void hub_send_role(struct hub *h, enum role role, const char *text)
+void control_send_role(struct control *h, enum role role, const char *text)
 {
     struct peer *p;
     TAILQ_FOREACH(p, &h->peers, link)
     {
         if (p->role == role && !p->closing)
-            hub_send(p, "%s", text);
+            control_send(p, "%s", text);
     }
 }
 
-void hub_finish(struct peer *p)
+void control_finish(struct peer *p)
 {
     p->closing = true;
     if (!p->gone && ctl_idle(&p->ctl))
         drop(p);
 }
 
-void hub_reap(struct hub *h)
+void control_reap(struct control *h)
 {
     struct peer *next;
     if (h->paused_until != 0 && mono_us() >= h->paused_until && loop_mod(h->loop, &h->w, EPOLLIN) == 0)
@@ -294,20 +295,20 @@ void hub_reap(struct hub *h)
             h->count[p->role]--;
             log_event(p->role == ROLE_SUPERVISOR ? LOG_DEBUG : LOG_INFO, NO_FLOW, "event=peer-gone role=%s",
                       role_name(p->role));
-            h->observer->gone(h->observer->ctx, p);
+            h->events->gone(h->ctx, p);
         }
         free_peer(p);
     }
 }
 
-struct condition hub_condition(const struct hub *h)
+struct target_health control_target_health(const struct control *h)
 {
-    struct condition sum = {.target = ""};
+    struct target_health sum = {.target = ""};
     const struct peer *p;
     TAILQ_FOREACH(p, &h->peers, link)
     {
         if (p->role == ROLE_WRITER && !p->gone)
-            condition_join(&sum, &p->condition);
+            target_health_join(&sum, &p->health);
     }
     return sum;
 }

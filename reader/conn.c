@@ -1,4 +1,4 @@
-#include "link.h"
+#include "conn.h"
 
 #include <errno.h>
 #include <hiredis/hiredis.h>
@@ -37,7 +37,7 @@ static void grow_rcvbuf(int fd, int want)
 }
 
 /* Make a link of l->t, which is connected or being connected. */
-static int adopt(struct link *l, struct loop *loop, const struct url *u, int rcvbuf, struct fault *f)
+static int adopt(struct conn *l, struct loop *loop, const struct url *u, int rcvbuf, struct fault *f)
 {
     grow_rcvbuf(l->t.fd, rcvbuf);
     l->url = u;
@@ -54,7 +54,7 @@ static int adopt(struct link *l, struct loop *loop, const struct url *u, int rcv
     l->open = true;
     if (loop_add(loop, &l->w, l->t.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
         fault_set(f, EXIT_CANNOT, "cannot watch a socket: %s", strerror(errno));
-        link_close(l);
+        conn_close(l);
         return -1;
     }
     return 0;
@@ -75,13 +75,13 @@ static int connect_to(struct transport *t, const struct url *u, int timeout_ms, 
     return rc;
 }
 
-int link_open(struct link *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
+int conn_open(struct conn *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
               struct fault *f)
 {
     return connect_to(&l->t, u, timeout_ms, f) < 0 ? -1 : adopt(l, loop, u, rcvbuf, f);
 }
 
-int link_open_like(struct link *l, struct loop *loop, const struct link *like, int rcvbuf, struct fault *f)
+int conn_open_like(struct conn *l, struct loop *loop, const struct conn *like, int rcvbuf, struct fault *f)
 {
     const struct url *u = like->url;
     int fd = sock_connect_like(like->t.fd);
@@ -94,7 +94,7 @@ int link_open_like(struct link *l, struct loop *loop, const struct link *like, i
     return adopt(l, loop, u, rcvbuf, f);
 }
 
-void link_close(struct link *l)
+void conn_close(struct conn *l)
 {
     if (!l->open)
         return;
@@ -108,14 +108,14 @@ void link_close(struct link *l)
     l->readable = false;
 }
 
-int link_events(struct link *l, uint32_t events)
+int conn_events(struct conn *l, uint32_t events)
 {
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 || l->t.read_wants_out)
         l->readable = true;
-    return (events & EPOLLOUT) != 0 || l->t.write_wants_in ? link_flush(l) : 0;
+    return (events & EPOLLOUT) != 0 || l->t.write_wants_in ? conn_flush(l) : 0;
 }
 
-int link_flush(struct link *l)
+int conn_flush(struct conn *l)
 {
     if (l->out.len == 0 && l->t.read_wants_out && l->t.write(&l->t, "", 0) < 0)
         return -1;
@@ -131,18 +131,18 @@ int link_flush(struct link *l)
     return 0;
 }
 
-int link_request(struct link *l, int n, const char *const *args)
+int conn_request(struct conn *l, int n, const char *const *args)
 {
     if (!l->open || resp_add_array(&l->out, (uint64_t)n) < 0)
         return -1;
     for (int i = 0; i < n; i++)
         if (resp_add_str(&l->out, args[i]) < 0)
             return -1;
-    return link_flush(l);
+    return conn_flush(l);
 }
 
 /* Read once. Returns bytes, 0 nothing now, -1 gone (errno 0: closed by the peer). */
-long link_read(struct link *l, uint8_t *to, size_t cap)
+long conn_read(struct conn *l, uint8_t *to, size_t cap)
 {
     for (;;) {
         ssize_t n = l->t.read(&l->t, to, cap);
@@ -155,7 +155,7 @@ long link_read(struct link *l, uint8_t *to, size_t cap)
         if (errno == EAGAIN) {
             /* With TLS, what came may be what a write has waited for, and reading has taken it. */
             bool waited = l->t.write_wants_in && l->out.len > 0;
-            if (waited && link_flush(l) < 0)
+            if (waited && conn_flush(l) < 0)
                 return -1;
             if (waited && !l->t.write_wants_in)
                 continue;
@@ -167,7 +167,7 @@ long link_read(struct link *l, uint8_t *to, size_t cap)
     }
 }
 
-void link_fault(const struct link *l, struct fault *f)
+void conn_fault(const struct conn *l, struct fault *f)
 {
     bool end = errno == 0;
     fault_set(f, l->t.hopeless ? EXIT_CANNOT : EXIT_RETRY, "the master closed the connection%s%s",
@@ -182,7 +182,7 @@ static int no_resp(struct fault *f, const char *why)
     return -1;
 }
 
-int link_reply(struct link *l, struct fault *f)
+int conn_reply(struct conn *l, struct fault *f)
 {
     uint8_t piece[READ_STEP];
     for (;;) {
@@ -195,9 +195,9 @@ int link_reply(struct link *l, struct fault *f)
         }
         if (l->unparsed > REPLY_MAX - READ_STEP)
             return no_resp(f, "reply too long");
-        long n = link_read(l, piece, sizeof piece);
+        long n = conn_read(l, piece, sizeof piece);
         if (n < 0)
-            link_fault(l, f);
+            conn_fault(l, f);
         if (n <= 0)
             return (int)n;
         l->unparsed += (size_t)n;
@@ -206,7 +206,7 @@ int link_reply(struct link *l, struct fault *f)
     }
 }
 
-size_t link_raw(struct link *l, uint8_t *to, size_t cap)
+size_t conn_raw(struct conn *l, uint8_t *to, size_t cap)
 {
     redisReader *r = l->reader;
     size_t n = r->len - r->pos;

@@ -1,0 +1,195 @@
+/* What flows are told. Those of this process are called, those of others get lines; both do the same with it
+ * (stream.h, flow_process.c). dfrecord(5), CONTROL PROTOCOL. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "exits.h"
+#include "io.h"
+#include "meta.h"
+#include "session.h"
+
+#define CHECKS_MAX ((size_t)65536) /* bytes that may wait for a process */
+
+void flows_reset(struct session *s)
+{
+    unsigned n = s->stream.info.flows;
+    free(s->flows);
+    s->flows = xcalloc(n, sizeof *s->flows);
+    stream_set_flows(&s->stream, 0, s->o->session_only ? 0 : n);
+}
+
+void flows_refresh(struct session *s)
+{
+    bool behind = s->stream.n > 0 && output_behind(&s->stream.out);
+    for (unsigned i = 0; s->flows != NULL && i < s->stream.n; i++) {
+        const struct flow *from = &s->stream.flows[i];
+        struct session_flow *f = &s->flows[i];
+        f->bytes = from->bytes;
+        f->moved_at = from->moved_at;
+        f->acked = from->acked;
+        f->blocked = behind;
+    }
+}
+
+/* ---- opening ---- */
+
+static struct flow_from from_of(const struct session *s, unsigned i)
+{
+    const struct source *src = s->stream.source;
+    if (!s->going_on)
+        return (struct flow_from){.pos = 0};
+    struct flow_from from = {.pos = s->resume.pos[i]};
+    from.id = src->kind->foreign_id != NULL ? src->kind->foreign_id(src) : NULL;
+    from.vector = from.id != NULL ? s->vector : NULL;
+    return from;
+}
+
+/* The positions that it needs, and then to open its flow. */
+static void open_in_process(struct session *s, struct peer *p)
+{
+    struct flow_from from = from_of(s, p->flow);
+    if (from.pos > 0) {
+        control_send(p, "resume state=saved replid=%s flows=%u", s->resume.replid, s->resume.flows);
+        for (unsigned i = 0; i < s->resume.flows; i++)
+            control_send(p, "from flow=%u pos=%llu", i, (unsigned long long)s->resume.pos[i]);
+    }
+    control_send(p, "open epoch=%u%s%s", (unsigned)s->stream.info.epoch, from.id != NULL ? " last=" : "",
+                 from.id != NULL ? from.id : "");
+}
+
+/* Tell it what the session is. Where that is not to go on, it opens its flow at once. */
+static void start(struct session *s, struct peer *p)
+{
+    if (p->flow >= s->stream.info.flows) {
+        control_send(p, "stop final=1 reason=error status=%d message=no%%20such%%20flow", EXIT_USAGE);
+        return;
+    }
+    struct buf b = {.max = CTL_LINE_MAX};
+    (void)buf_addstr(&b, "start ");
+    sessinfo_format(&s->stream.info, &b, ' ');
+    (void)buf_add(&b, "", 1);
+    s->flows[p->flow].process = p;
+    control_send(p, "%s", (const char *)b.p);
+    buf_free(&b);
+}
+
+static void each_process(struct session *s, void (*call)(struct session *s, struct peer *p))
+{
+    struct peer *p;
+    TAILQ_FOREACH(p, &s->control.peers, link)
+    {
+        if (p->role == ROLE_FLOW && !p->gone)
+            call(s, p);
+    }
+}
+
+void flows_start_processes(struct session *s)
+{
+    each_process(s, start);
+}
+
+void flows_start_process(struct session *s, struct peer *p)
+{
+    if (s->phase == PHASE_RESUME || s->phase == PHASE_FLOWS)
+        start(s, p);
+    if (s->stream.out.read_on)
+        control_send(p, "readon on=1");
+    if (s->phase == PHASE_FLOWS && s->stream.info.resume && s->flows[p->flow].process == p)
+        open_in_process(s, p);
+}
+
+void flows_open(struct session *s)
+{
+    if (s->o->session_only)
+        each_process(s, s->stream.info.resume ? open_in_process : start);
+    for (unsigned i = 0; i < s->stream.n && s->phase == PHASE_FLOWS && !session_ending(s); i++) {
+        struct flow_from from = from_of(s, i);
+        stream_open_flow(&s->stream, &s->stream.flows[i], &from);
+    }
+}
+
+/* ---- later ---- */
+
+void flows_announce(struct session *s, enum flow_form form)
+{
+    for (unsigned i = 0; i < s->stream.n; i++)
+        (void)stream_announce_flow(&s->stream.flows[i], form); /* a failure is noticed in the next turn */
+    for (unsigned i = 0; s->o->session_only && i < s->stream.info.flows; i++)
+        if (s->flows[i].process != NULL)
+            control_send(s->flows[i].process, "announce epoch=%u form=%s", (unsigned)s->stream.info.epoch,
+                         form == FORM_JOURNAL ? "journal" : "snapshot");
+}
+
+void flows_acknowledge(struct session *s, bool at_once)
+{
+    for (unsigned i = 0; s->live && s->flows != NULL && i < s->stream.info.flows; i++) {
+        struct session_flow *f = &s->flows[i];
+        if (i < s->stream.n) {
+            s->stream.flows[i].applied = f->applied;
+        } else if (f->process != NULL && f->applied > f->acked && ctl_idle(&f->process->ctl)) {
+            f->acked = f->applied;
+            control_send(f->process, "ack flow=%u epoch=%u pos=%llu", i, (unsigned)s->stream.info.epoch,
+                         (unsigned long long)f->applied);
+        }
+    }
+    stream_acknowledge(&s->stream, mono_us(), at_once);
+}
+
+void flows_read_on(struct session *s, bool on)
+{
+    if (on != s->stream.out.read_on)
+        control_send_role(&s->control, ROLE_FLOW, on ? "readon on=1" : "readon on=0");
+    s->stream.out.read_on = on;
+}
+
+void flows_reread(struct session *s, unsigned i, const char *line)
+{
+    const struct source *src = s->stream.source;
+    if (i >= s->stream.n && s->flows[i].process != NULL)
+        control_send(s->flows[i].process, "%s", line);
+    else if (i < s->stream.n && src->kind->reread != NULL)
+        src->kind->reread(s->stream.source, i, line);
+}
+
+size_t flows_check_max(const struct session *s)
+{
+    return s->o->session_only ? CTL_LINE_MAX : DATA_MAX;
+}
+
+void flows_check(struct session *s, unsigned i, const struct buf *text)
+{
+    char line[CTL_LINE_MAX];
+    if (i < s->stream.n) {
+        (void)stream_check(&s->stream, i, text); /* a failure is noticed in the next turn */
+        return;
+    }
+    if (s->flows[i].process == NULL || text->len >= sizeof line)
+        return;
+    for (size_t k = 0; k < text->len; k++) /* values are escaped: they have neither */
+        line[k] = text->p[k] == '\n' ? ' ' : (char)text->p[k];
+    control_send(s->flows[i].process, "check flow=%u epoch=%u %.*s", i, (unsigned)s->stream.info.epoch,
+                 (int)text->len, line);
+}
+
+bool flows_room(struct session *s)
+{
+    bool full = output_full(&s->stream.out) || s->barrier_since != 0;
+    for (unsigned i = s->stream.n; i < s->stream.info.flows && !full; i++) {
+        const struct session_flow *f = &s->flows[i];
+        full = f->process == NULL || f->full || f->process->ctl.out.len > CHECKS_MAX;
+    }
+    return !full;
+}
+
+void flows_stop(struct session *s, const char *reason, int status, const char *message)
+{
+    struct buf b = {.max = CTL_LINE_MAX};
+    (void)buf_addf(&b, "stop reason=%s status=%d", reason, status);
+    if (message[0] != '\0') {
+        (void)buf_addstr(&b, " message=");
+        meta_escape(&b, message, strlen(message), 500);
+    }
+    (void)buf_add(&b, "", 1);
+    control_send_role(&s->control, ROLE_FLOW, (const char *)b.p);
+    buf_free(&b);
+}
