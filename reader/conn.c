@@ -9,11 +9,12 @@
 #include <unistd.h>
 
 #include "exits.h"
+#include "fatal.h"
 #include "resp.h"
 #include "tls.h"
 
 #define OUT_MAX   ((size_t)64 << 10)
-#define READ_STEP ((size_t)4096)
+#define READ_STEP ((size_t)16 << 10)
 
 _Static_assert(READ_STEP <= REPLY_MAX, "one read must be able to hold a reply");
 
@@ -36,7 +37,7 @@ static void grow_rcvbuf(int fd, int want)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &want, sizeof want);
 }
 
-/* Make a link of l->t, which is connected or being connected. */
+/* Make a connection of l->t, which is connected or being connected. */
 static int adopt(struct conn *l, struct loop *loop, const struct url *u, int rcvbuf, struct fault *f)
 {
     grow_rcvbuf(l->t.fd, rcvbuf);
@@ -44,13 +45,11 @@ static int adopt(struct conn *l, struct loop *loop, const struct url *u, int rcv
     l->loop = loop;
     l->out = (struct buf){.max = OUT_MAX};
     l->unparsed = 0;
+    l->reply_max = REPLY_MAX;
     l->readable = false;
     l->reader = reply_reader(&l->reply);
-    if (l->reader == NULL) {
-        l->t.close(&l->t);
-        fault_set(f, EXIT_CANNOT, "out of memory");
-        return -1;
-    }
+    if (l->reader == NULL)
+        fatal(EXIT_CANNOT, "out of memory");
     l->open = true;
     if (loop_add(loop, &l->w, l->t.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
         fault_set(f, EXIT_CANNOT, "cannot watch a socket: %s", strerror(errno));
@@ -190,10 +189,11 @@ int conn_reply(struct conn *l, struct fault *f)
         if (redisReaderGetReply(l->reader, &object) != REDIS_OK)
             return no_resp(f, l->reader->errstr);
         if (object != NULL) {
+            l->object = object;
             l->unparsed = 0;
             return 1;
         }
-        if (l->unparsed > REPLY_MAX - READ_STEP)
+        if (l->unparsed > l->reply_max - READ_STEP)
             return no_resp(f, "reply too long");
         long n = conn_read(l, piece, sizeof piece);
         if (n < 0)
@@ -206,6 +206,15 @@ int conn_reply(struct conn *l, struct fault *f)
     }
 }
 
+void conn_keep_objects(struct conn *l, size_t max)
+{
+    redisReaderFree(l->reader);
+    l->reader = redisReaderCreate();
+    if (l->reader == NULL)
+        fatal(EXIT_CANNOT, "out of memory");
+    l->reply_max = max;
+}
+
 size_t conn_raw(struct conn *l, uint8_t *to, size_t cap)
 {
     redisReader *r = l->reader;
@@ -215,4 +224,31 @@ size_t conn_raw(struct conn *l, uint8_t *to, size_t cap)
     redisReaderFree(r);
     l->reader = NULL;
     return n;
+}
+
+int conn_auth(struct conn *l, const struct url *u)
+{
+    if (u->password[0] == '\0' && u->user[0] == '\0')
+        return 0;
+    const char *args[3] = {"AUTH", u->user, u->password};
+    if (u->user[0] == '\0')
+        args[1] = u->password;
+    return conn_request(l, u->user[0] == '\0' ? 2 : 3, args) == 0 ? 1 : -1;
+}
+
+int conn_another(struct conn *l, struct loop *loop, const struct conn *like, const struct url *u,
+                 struct fault *f)
+{
+    if (like == NULL || !like->open) {
+        fault_set(f, EXIT_RETRY, "no connection to the master");
+        return -1;
+    }
+    if (conn_open_like(l, loop, like, 0, f) < 0)
+        return -1;
+    int rc = conn_auth(l, u);
+    if (rc >= 0)
+        return rc;
+    conn_fault(l, f);
+    conn_close(l);
+    return -1;
 }

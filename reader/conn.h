@@ -15,13 +15,15 @@
 
 struct conn {
     struct loop *loop;
-    struct watch w; /* edge-triggered; the owner sets ready and ctx before conn_open */
+    struct watch w; /* edge-triggered; the caller sets ready and ctx before conn_open */
     struct transport t;
     const struct url *url;
     struct buf out;
-    struct redisReader *reader; /* NULL once the link carries raw bytes */
+    struct redisReader *reader; /* NULL once it carries raw bytes */
     struct reply reply;
+    void *object;    /* see conn_keep_objects */
     size_t unparsed; /* bytes fed to the reader since its last reply */
+    size_t reply_max;
     bool open;
     bool readable; /* not yet read until EAGAIN */
 };
@@ -31,10 +33,18 @@ struct conn {
 int conn_open(struct conn *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
               struct fault *f);
 
-/* The same to the very server that link like leads to, without waiting: a failure shows when the link is
+/* The same to the very server that like leads to, without waiting: a failure shows when it is
  * used. */
 int conn_open_like(struct conn *l, struct loop *loop, const struct conn *like, int rcvbuf, struct fault *f);
 void conn_close(struct conn *l);
+
+/* Send AUTH when the URL has a password or a user. Returns 1 sent, 0 not needed, -1 broken. */
+int conn_auth(struct conn *l, const struct url *u);
+
+/* conn_open_like for replies only, and conn_auth. like: NULL: there is none. Returns 1 sent, 0 not needed, -1
+ * with f. */
+int conn_another(struct conn *l, struct loop *loop, const struct conn *like, const struct url *u,
+                 struct fault *f);
 
 /* Note what epoll said and send what waits. Returns -1 when the connection is broken. */
 int conn_events(struct conn *l, uint32_t events);
@@ -47,10 +57,14 @@ int conn_flush(struct conn *l);
 /* The next reply, in l->reply. Returns 1, 0 none yet, -1 lost or no RESP (f says so). */
 int conn_reply(struct conn *l, struct fault *f);
 
+/* Replies of up to max bytes come as objects of hiredis, in l->object, which are the caller's:
+ * freeReplyObject. */
+void conn_keep_objects(struct conn *l, size_t max);
+
 /* A request or a reading has failed (errno, 0: closed in order): say so in f. */
 void conn_fault(const struct conn *l, struct fault *f);
 
-/* From here on the link carries raw bytes: copy those that came behind the last reply to to (cap bytes) and
+/* From here on it carries raw bytes: copy those that came behind the last reply to to (cap bytes) and
  * return their number. */
 size_t conn_raw(struct conn *l, uint8_t *to, size_t cap);
 

@@ -127,7 +127,7 @@ void dragonfly_flow_open(struct flow *f)
         flow_lost(f, &why);
         return;
     }
-    int rc = send_auth(&d->conn, &o->url);
+    int rc = conn_auth(&d->conn, &o->url);
     d->auth = rc > 0;
     if (rc == 0)
         rc = ask(f);

@@ -33,17 +33,21 @@ enum step {
     STEP_DONE
 };
 
-static const char *const step_name[] = {
-    "AUTH",
-    "PING",
-    "REPLCONF listening-port",
-    "REPLCONF capa",
-    "REPLCONF capa dragonfly",
-    "REPLCONF CLIENT-ID",
-    "REPLCONF CLIENT-VERSION",
-    "INFO keyspace",
-    "INFO server",
-    "INFO stats",
+static const struct {
+    const char *name;
+    int n;
+    const char *args[5];
+} steps[] = {
+    [STEP_AUTH] = {.name = "AUTH"},
+    [STEP_PING] = {"PING", 1, {"PING"}},
+    [STEP_PORT] = {"REPLCONF listening-port", 3, {"REPLCONF", "listening-port", ANNOUNCED_PORT}},
+    [STEP_CAPA] = {"REPLCONF capa", 5, {"REPLCONF", "capa", "eof", "capa", "psync2"}},
+    [STEP_DRAGONFLY] = {"REPLCONF capa dragonfly", 3, {"REPLCONF", "capa", "dragonfly"}},
+    [STEP_ID] = {"REPLCONF CLIENT-ID", 3, {"REPLCONF", "CLIENT-ID", NULL /* own_id */}},
+    [STEP_VERSION] = {"REPLCONF CLIENT-VERSION", 3, {"REPLCONF", "CLIENT-VERSION", CLIENT_VERSION}},
+    [STEP_KEYSPACE] = {"INFO keyspace", 2, {"INFO", "keyspace"}},
+    [STEP_SERVER] = {"INFO server", 2, {"INFO", "server"}},
+    [STEP_STATS] = {"INFO stats", 2, {"INFO", "stats"}},
 };
 
 bool reply_is(const struct reply *r, const char *text)
@@ -100,53 +104,22 @@ void fault_reply(struct fault *f, const char *command, const struct reply *r)
                   "%s: the source refuses: %s", command, r->top.text);
 }
 
-int send_auth(struct conn *l, const struct url *u)
-{
-    if (u->password[0] == '\0' && u->user[0] == '\0')
-        return 0;
-    const char *args[3] = {"AUTH", u->user, u->password};
-    if (u->user[0] == '\0')
-        args[1] = u->password;
-    return conn_request(l, u->user[0] == '\0' ? 2 : 3, args) == 0 ? 1 : -1;
-}
-
-static int ask_info(struct handshake *h, struct conn *l, const char *const *args)
-{
-    h->info.len = 0;
-    l->reply.whole = &h->info;
-    return conn_request(l, 2, args);
-}
-
 static int send_step(struct handshake *h, struct conn *l)
 {
-    const char *const ping[] = {"PING"};
-    const char *const port[] = {"REPLCONF", "listening-port", ANNOUNCED_PORT};
-    const char *const capa[] = {"REPLCONF", "capa", "eof", "capa", "psync2"};
-    const char *const dragonfly[] = {"REPLCONF", "capa", "dragonfly"};
-    const char *const id[] = {"REPLCONF", "CLIENT-ID", h->own_id};
-    const char *const version[] = {"REPLCONF", "CLIENT-VERSION", CLIENT_VERSION};
-    const char *const keyspace[] = {"INFO", "keyspace"}, *const server[] = {"INFO", "server"};
-    const char *const stats[] = {"INFO", "stats"};
-    switch ((enum step)h->step) {
-    case STEP_AUTH: {
-        int rc = send_auth(l, h->url);
-        if (rc != 0)
-            return rc < 0 ? -1 : 0;
+    const char *args[5];
+    int rc = h->step == STEP_AUTH ? conn_auth(l, h->url) : 0;
+    if (rc != 0)
+        return rc < 0 ? -1 : 0;
+    if (h->step == STEP_AUTH)
         h->step = STEP_PING;
-        return conn_request(l, 1, ping);
+    if (h->step >= STEP_KEYSPACE) {
+        h->info.len = 0;
+        l->reply.whole = &h->info;
     }
-    case STEP_PING: return conn_request(l, 1, ping);
-    case STEP_PORT: return conn_request(l, 3, port);
-    case STEP_CAPA: return conn_request(l, 5, capa);
-    case STEP_DRAGONFLY: return conn_request(l, 3, dragonfly);
-    case STEP_ID: return conn_request(l, 3, id);
-    case STEP_VERSION: return conn_request(l, 3, version);
-    case STEP_KEYSPACE: return ask_info(h, l, keyspace);
-    case STEP_SERVER: return ask_info(h, l, server);
-    case STEP_STATS: return ask_info(h, l, stats);
-    case STEP_DONE: break;
-    }
-    return 0;
+    memcpy(args, steps[h->step].args, sizeof args);
+    if (h->step == STEP_ID)
+        args[2] = h->own_id;
+    return conn_request(l, steps[h->step].n, args);
 }
 
 int handshake_begin(struct handshake *h, struct conn *l, const struct url *u)
@@ -293,7 +266,7 @@ int handshake_reply(struct handshake *h, struct conn *l, struct sessinfo *s, str
         l->reply.whole = NULL;
         take_info(h, r, s);
     } else if (!good) {
-        fault_reply(f, step_name[h->step], r);
+        fault_reply(f, steps[h->step].name, r);
         return -1;
     }
     if (++h->step == STEP_DONE) {

@@ -15,7 +15,7 @@ struct handshake {
     long long omits;  /* writes that the master has left out of its journal; -1: not told */
 };
 
-/* Begin on an open link. Returns 0, or -1 when it broke. */
+/* Begin on an open connection. Returns 0, or -1 when it broke. */
 int handshake_begin(struct handshake *h, struct conn *l, const struct url *u);
 
 /* Take the reply that is in l->reply and send the next request. Returns 1 when the handshake is complete (s
@@ -43,8 +43,5 @@ void fault_reply(struct fault *f, const char *command, const struct reply *r);
 
 /* Does the reply consist of this simple string? */
 bool reply_is(const struct reply *r, const char *text);
-
-/* Send AUTH when the URL has a password or a user. Returns 1 sent, 0 not needed, -1 broken. */
-int send_auth(struct conn *l, const struct url *u);
 
 #endif

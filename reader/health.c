@@ -109,21 +109,15 @@ static bool spool_full(const struct session *s)
     return full;
 }
 
-static void add(struct buf *b, bool *any, const char *name)
-{
-    (void)buf_addf(b, "%s%s", *any ? "," : "", name);
-    *any = true;
-}
-
 void health_alarms(const struct session *s, struct buf *b, bool *any)
 {
     const struct source *src = s->stream.source;
     if (src->kind->alarms != NULL)
         src->kind->alarms(src, b, any);
     if (s->alarms & ALARM_FLOW)
-        add(b, any, "flow-silent");
+        alarm_add(b, any, "flow-silent");
     if (s->alarms & ALARM_BARRIER)
-        add(b, any, "barrier");
+        alarm_add(b, any, "barrier");
     if (spool_full(s))
-        add(b, any, "spool-full");
+        alarm_add(b, any, "spool-full");
 }

@@ -54,7 +54,7 @@ static bool on_hello(void *ctx, struct peer *p, const char *line, const char **r
     }
     control_send(p, "welcome nonce=%s epoch=%u flows=%u phase=%s",
                  p->role == ROLE_SUPERVISOR ? "-" : s->control.nonce, (unsigned)s->stream.info.epoch,
-                 s->stream.info.flows, status_phase(s));
+                 s->stream.info.flows, session_phase(s));
     if (p->role == ROLE_PARSER && s->target[0] != '\0')
         control_send(p, "%s", s->target);
     if (p->role == ROLE_WRITER && s->limit[0] != '\0')
@@ -307,7 +307,7 @@ static void on_gone(void *ctx, struct peer *p)
     else if (p->role == ROLE_FLOW)
         session_fail(s, EXIT_RETRY, "flow %u: its process has gone", p->flow);
     else if (p->role == ROLE_PARSER && s->synced < s->stream.info.flows)
-        log_event(LOG_WARN, NO_FLOW, "event=parser-gone phase=%s", status_phase(s));
+        log_event(LOG_WARN, NO_FLOW, "event=parser-gone phase=%s", session_phase(s));
 }
 
 const struct control_events messages = {.hello = on_hello, .line = on_line, .room = on_room, .gone = on_gone};

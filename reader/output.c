@@ -238,48 +238,25 @@ static int put(struct output *out, const uint8_t *p, size_t n, bool droppable)
     return out->dead ? -1 : 0;
 }
 
-/* The record r, whose payload lies in output_room. */
-static int put_room(struct output *out, struct rec *r)
+int output_put(struct output *out, struct rec r)
 {
-    size_t n = r->len;
     if (out->fd < 0)
         return 0;
-    r->slot = REC_NO_SLOT;
-    rec_encode(out->scratch, r);
+    r.slot = REC_NO_SLOT;
+    rec_encode(out->scratch, &r);
     out->records++;
-    return put(out, out->scratch, REC_HEADER + n, true);
+    out->bytes += r.type == REC_DATA ? r.len : 0;
+    return put(out, out->scratch, REC_HEADER + r.len, true);
 }
 
 int output_data(struct output *out, unsigned flow, uint16_t epoch, uint64_t pos, size_t n)
 {
-    struct rec r = {.len = (uint32_t)n,
-                    .type = REC_DATA,
-                    .flow = (uint16_t)flow,
-                    .epoch = epoch,
-                    .pos = pos,
-                    .time = now_us()};
-    out->bytes += n;
-    return put_room(out, &r);
-}
-
-int output_key(struct output *out, unsigned flow, uint16_t epoch, uint32_t db, uint64_t time, bool more,
-               size_t n)
-{
-    struct rec r = {.len = (uint32_t)n,
-                    .type = REC_KEY,
-                    .flags = more ? RF_MORE : 0,
-                    .flow = (uint16_t)flow,
-                    .epoch = epoch,
-                    .db = db,
-                    .time = time};
-    return put_room(out, &r);
-}
-
-int output_check(struct output *out, unsigned flow, uint16_t epoch, size_t n)
-{
-    struct rec r = {
-        .len = (uint32_t)n, .type = REC_CHECK, .flow = (uint16_t)flow, .epoch = epoch, .time = now_us()};
-    return put_room(out, &r);
+    return output_put(out, (struct rec){.len = (uint32_t)n,
+                                        .type = REC_DATA,
+                                        .flow = (uint16_t)flow,
+                                        .epoch = epoch,
+                                        .pos = pos,
+                                        .time = now_us()});
 }
 
 int output_stream(struct output *out)

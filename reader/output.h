@@ -55,17 +55,12 @@ static inline uint8_t *output_room(struct output *out)
     return out->scratch + REC_HEADER;
 }
 
-/* Send or queue the n bytes that lie in output_room as DATA: pos is their offset in the flow. Returns 0, or
- * -1: see output_fault. */
+/* Send or queue a record whose r.len bytes of payload lie in output_room. Returns 0, or -1: see output_fault.
+ */
+int output_put(struct output *out, struct rec r);
+
+/* The same as DATA of n bytes: pos is their offset in the flow. */
 int output_data(struct output *out, unsigned flow, uint16_t epoch, uint64_t pos, size_t n);
-
-/* The same as a KEY record of database db; time: when its TTL was true; more: it goes on in the next one of
- * the flow. */
-int output_key(struct output *out, unsigned flow, uint16_t epoch, uint32_t db, uint64_t time, bool more,
-               size_t n);
-
-/* The same as a CHECK record. */
-int output_check(struct output *out, unsigned flow, uint16_t epoch, size_t n);
 
 /* Metadata: a stream header; a SESSION, FLOW or END record with a text payload. */
 int output_stream(struct output *out);

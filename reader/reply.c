@@ -17,7 +17,7 @@ void fault_set(struct fault *f, int status, const char *fmt, ...)
     f->status = status;
 }
 
-/* ---- objects of hiredis's reader: values land in the link's own reply, nothing is allocated ---- */
+/* ---- objects of hiredis's reader: values land in the connection's own reply, nothing is allocated ---- */
 
 static struct item *item_of(const redisReadTask *task)
 {

@@ -144,8 +144,9 @@ static bool connected(struct reread *r, const struct conn *like)
     if (r->conn.open)
         return true;
     r->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = r};
-    if (like == NULL || !like->open || conn_open_like(&r->conn, r->loop, like, 0, &f) < 0) {
-        lose(r, like != NULL && like->open ? f.text : "no connection to the master");
+    int rc = conn_another(&r->conn, r->loop, like, &r->o->url, &f);
+    if (rc < 0) {
+        lose(r, f.text);
         return false;
     }
     (void)conn_raw(&r->conn, NULL, 0); /* values may be far larger than other replies: read here */
@@ -155,11 +156,6 @@ static bool connected(struct reread *r, const struct conn *like)
     r->in = (struct buf){.p = r->in.p, .cap = r->in.cap, .max = READ_STEP};
     r->in_at = 0;
     r->moved_at = mono_us();
-    int rc = send_auth(&r->conn, &r->o->url);
-    if (rc < 0) {
-        lose(r, "the master closed the connection");
-        return false;
-    }
     if (r->step != RR_DONE)
         r->step = rc > 0 ? RR_AUTH : RR_SELECT;
     return true;
@@ -376,7 +372,13 @@ static bool write_record(struct reread *r, struct output *out)
         n += have;
         left -= have;
     }
-    int rc = output_key(out, q->flow, r->epoch, q->db, r->ttl_at, left > 0, n);
+    int rc = output_put(out, (struct rec){.len = (uint32_t)n,
+                                          .type = REC_KEY,
+                                          .flags = left > 0 ? RF_MORE : 0,
+                                          .flow = (uint16_t)q->flow,
+                                          .epoch = r->epoch,
+                                          .db = q->db,
+                                          .time = r->ttl_at}); /* when the TTL was true */
     if (left == 0) {
         log_event(LOG_DEBUG, (int)q->flow, "event=reread state=%s from=%llu to=%llu",
                   r->error[0] != '\0' ? "error"

@@ -60,8 +60,8 @@ static inline bool reread_busy(const struct reread *r)
     return r->queued > 0;
 }
 
-/* Ask, read answers, and write records as far as the output takes them. like: a link to the master. Returns
- * true when there is more to do at once. */
+/* Ask, read answers, and write records as far as the output takes them. like: a connection to the master,
+ * NULL: there is none. Returns true when there is more to do at once. */
 bool reread_pump(struct reread *r, const struct conn *like, struct output *out);
 
 #endif

@@ -1,5 +1,5 @@
 /* Positions that a writer has saved: where a session is to go on. It sends them as a line "resume" and a line
- * "from" a flow, dfrecord(5); an owner passes them on to its flow processes in the same form.
+ * "from" per flow, dfrecord(5); a session passes them on to its flow processes in the same form.
  * dragonfly-wire.md section 6.3. */
 #ifndef READER_RESUME_H
 #define READER_RESUME_H

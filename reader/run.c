@@ -75,8 +75,10 @@ static bool await_peers(struct session *s, uint64_t now)
 static void step_end(struct session *s, uint64_t now)
 {
     struct stream *st = &s->stream;
+    bool kept = st->keep_open;
     if (st->flushed_at != 0)
         st->keep_open = s->complete && may_come(s, now);
+    st->more = st->more || kept != st->keep_open; /* the next turn has something to do at once */
     if (st->state != STREAM_ENDED || st->last || (s->orderly && !s->processes_told && await_peers(s, now)))
         return;
     if (s->orderly && s->o->session_only) { /* they close their own connections, and go */
@@ -121,7 +123,7 @@ static void run(struct session *s)
         if (s->restart_wanted)
             restart(s);
         uint64_t now = mono_us();
-        if (now - ticked >= (session_ending(s) ? US / 100 : US / 10)) {
+        if (session_ending(s) || now - ticked >= US / 10) {
             ticked = now;
             tick(s, now);
         }

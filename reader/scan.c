@@ -17,23 +17,19 @@
 #include "log.h"
 #include "stream.h"
 
-#define SHARD_BITS 10
-#define READ_STEP  ((size_t)64 << 10)
-#define FED_MAX    ((size_t)64 << 20) /* bytes of one reply */
-#define ANSWER_MAX (30 * US)
-#define PAUSE      US /* after the connection was lost */
-#define LOSSES     30u
-#define DBS_MAX    1024u
+#define SHARD_BITS  10
+#define REPLY_BYTES ((size_t)64 << 20)
+#define ANSWER_MAX  (30 * US)
+#define PAUSE       US /* after the connection was lost */
+#define LOSSES      30u
+#define DBS_MAX     1024u
 
 void scan_reset(struct scan *sc)
 {
     conn_close(&sc->conn);
-    if (sc->reader != NULL)
-        redisReaderFree(sc->reader);
     if (sc->reply != NULL)
         freeReplyObject(sc->reply);
     free(sc->db);
-    sc->reader = NULL;
     sc->reply = NULL;
     sc->db = NULL;
     sc->ndbs = sc->at_db = 0;
@@ -124,23 +120,17 @@ static void on_ready(struct watch *watch, uint32_t events)
         lose(sc, errno != 0 ? strerror(errno) : "the master closed the connection");
 }
 
-static void open_link(struct scan *sc)
+static void connect_again(struct scan *sc)
 {
     struct fault f;
     sc->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = sc};
-    if (!sc->like->open || conn_open_like(&sc->conn, sc->loop, sc->like, 0, &f) < 0) {
-        lose(sc, sc->like->open ? f.text : "no connection to the master");
+    int rc = conn_another(&sc->conn, sc->loop, sc->like, &sc->o->url, &f);
+    if (rc < 0) {
+        lose(sc, f.text);
         return;
     }
-    (void)conn_raw(&sc->conn, NULL, 0); /* replies may be longer than others */
-    if (sc->reader != NULL)
-        redisReaderFree(sc->reader);
-    sc->reader = redisReaderCreate();
-    sc->fed = 0;
-    int rc = sc->reader != NULL ? send_auth(&sc->conn, &sc->o->url) : -1;
-    if (rc < 0)
-        lose(sc, "the master closed the connection");
-    else if (rc > 0)
+    conn_keep_objects(&sc->conn, REPLY_BYTES);
+    if (rc > 0)
         await(sc, SCAN_AUTH);
 }
 
@@ -291,36 +281,20 @@ static bool take_reply(struct scan *sc, redisReply *r)
 /* The next reply, if it is whole. False: there is none now. */
 static bool next_reply(struct scan *sc)
 {
-    static char piece[READ_STEP];
-    void *reply = NULL;
-    if (redisReaderGetReply(sc->reader, &reply) != REDIS_OK || sc->fed > FED_MAX) {
-        lose(sc, sc->fed > FED_MAX ? "a reply is too long" : sc->reader->errstr);
-        return false;
-    }
-    if (reply != NULL) {
-        sc->fed = 0;
-        if (!take_reply(sc, reply))
-            freeReplyObject(reply);
-        return runs(sc) && sc->conn.open;
-    }
-    if (!sc->conn.readable)
-        return false;
-    long n = conn_read(&sc->conn, (uint8_t *)piece, sizeof piece);
-    if (n < 0) {
-        lose(sc, errno != 0 ? strerror(errno) : "the master closed the connection");
-    } else if (n > 0) {
-        sc->fed += (size_t)n;
-        sc->await_since = mono_us();
-        (void)redisReaderFeed(sc->reader, piece, (size_t)n); /* a failure shows with the next reply */
-    }
-    return n > 0;
+    struct fault f;
+    int rc = conn_reply(&sc->conn, &f);
+    if (rc < 0)
+        lose(sc, f.text);
+    else if (rc > 0 && !take_reply(sc, sc->conn.object))
+        freeReplyObject(sc->conn.object);
+    return rc > 0 && runs(sc) && sc->conn.open;
 }
 
 void scan_step(struct scan *sc)
 {
     if (!sc->conn.open) {
         if (mono_us() >= sc->next_at)
-            open_link(sc);
+            connect_again(sc);
         return;
     }
     if (sc->await == SCAN_NONE)

@@ -11,7 +11,6 @@
 
 #define SCAN_COUNT 1000u
 
-struct redisReader;
 struct redisReply;
 
 /* The reply that is awaited; there is one request on its way (SCAN and DFLY REPLICAOFFSET: two). */
@@ -32,8 +31,6 @@ struct scan {
     void *ctx;
 
     struct conn conn;
-    struct redisReader *reader;
-    size_t fed; /* bytes of the reply that is being read */
     enum scan_await await;
     uint64_t await_since, next_at; /* mono_us */
     unsigned losses;               /* of the connection, in a row */

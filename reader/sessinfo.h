@@ -11,7 +11,7 @@
 #define TOKEN_LEN  40 /* of an EOF token */
 
 struct sessinfo {
-    char nonce[33]; /* of the owner process */
+    char nonce[33]; /* of the process that has the session */
     char source[16];
     char address[280];           /* of the source, without user and password */
     char replid[REPLID_LEN + 1]; /* "" for files, as the next three */
@@ -20,7 +20,7 @@ struct sessinfo {
     char dbs[1024];    /* databases that held keys at the start: "0,1"; "" none */
     bool dbs_known;
     char control[108]; /* path of the control socket */
-    uint16_t epoch;    /* counts the sessions of this owner, from 1 */
+    uint16_t epoch;    /* counts how often it was begun, from 1 */
     unsigned flows;    /* 0: not known yet */
     unsigned protocol;
     bool resume;      /* a writer is asked for the positions it has saved */

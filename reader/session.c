@@ -94,16 +94,22 @@ void session_asked_to_stop(struct session *s)
 
 /* ---- phases ---- */
 
-void session_enter(struct session *s, enum phase phase)
+const char *session_phase(const struct session *s)
 {
     static const char *const names[] = {"connect", "resume", "flows", "fullsync", "starting", "stable"};
+    static const char *const ends[] = {"ending", "ending", "linger", "done"};
+    return session_ending(s) ? ends[s->stream.state - STREAM_ENDING] : names[s->phase];
+}
+
+void session_enter(struct session *s, enum phase phase)
+{
     s->phase = phase;
     s->phase_since = mono_us();
     if (phase == PHASE_FULL)
         s->full_since = s->phase_since;
     for (unsigned i = 0; phase == PHASE_FULL && i < s->stream.info.flows; i++)
         s->flows[i].idle_since = s->full_since;
-    log_event(LOG_INFO, NO_FLOW, "event=phase name=%s epoch=%u", names[phase],
+    log_event(LOG_INFO, NO_FLOW, "event=phase name=%s epoch=%u", session_phase(s),
               (unsigned)s->stream.info.epoch);
 }
 

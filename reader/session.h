@@ -96,6 +96,9 @@ static inline bool session_ending(const struct session *s)
     return stream_ending(&s->stream);
 }
 
+/* For the status. */
+const char *session_phase(const struct session *s);
+
 /* A new epoch. */
 void session_begin(struct session *s);
 
@@ -183,7 +186,6 @@ void messages_forget_positions(struct session *s);
 
 /* ---- status.c ---- */
 
-const char *status_phase(const struct session *s);
 void status_begin(struct session *s, struct peer *p);
 void status_continue(struct session *s, struct peer *p);
 void status_progress(struct session *s, uint64_t now);

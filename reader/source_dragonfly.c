@@ -451,11 +451,10 @@ static const char *shown_phase(const struct source *src)
 static void add_alarms(const struct source *src, struct buf *b, bool *any)
 {
     const struct dragonfly *d = (const struct dragonfly *)src;
-    bool failed = d->verify.state == VERIFY_FAILED;
-    if (d->silent || failed)
-        (void)buf_addf(b, "%s%s%s%s", *any ? "," : "", d->silent ? "master-silent" : "",
-                       d->silent && failed ? "," : "", failed ? "verify-failed" : "");
-    *any = *any || d->silent || failed;
+    if (d->silent)
+        alarm_add(b, any, "master-silent");
+    if (d->verify.state == VERIFY_FAILED)
+        alarm_add(b, any, "verify-failed");
 }
 
 static void add_fields(const struct source *src, struct buf *b)

@@ -11,18 +11,11 @@
 /* Lines of an answer are handed over in portions of this size: a session may have a thousand flows. */
 #define PORTION ((size_t)16 << 10)
 
-const char *status_phase(const struct session *s)
-{
-    static const char *const names[] = {"connect", "resume", "flows", "fullsync", "starting", "stable"};
-    static const char *const ends[] = {"ending", "ending", "linger", "done"};
-    return session_ending(s) ? ends[s->stream.state - STREAM_ENDING] : names[s->phase];
-}
-
 static const char *shown_phase(const struct session *s)
 {
     const struct source *src = s->stream.source;
     const char *own = src->kind->phase != NULL && !session_ending(s) ? src->kind->phase(src) : NULL;
-    return own != NULL ? own : status_phase(s);
+    return own != NULL ? own : session_phase(s);
 }
 
 static uint64_t total_bytes(const struct session *s)

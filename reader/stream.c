@@ -174,7 +174,11 @@ int stream_check(struct stream *st, unsigned flow, const struct buf *text)
     if (text->len <= CHECK_SHORT)
         return output_meta(&st->out, REC_CHECK, flow, st->info.epoch, text);
     memcpy(output_room(&st->out), text->p, text->len);
-    return output_check(&st->out, flow, st->info.epoch, text->len);
+    return output_put(&st->out, (struct rec){.len = (uint32_t)text->len,
+                                             .type = REC_CHECK,
+                                             .flow = (uint16_t)flow,
+                                             .epoch = st->info.epoch,
+                                             .time = now_us()});
 }
 
 static void write_end(struct stream *st, const char *reason, const char *message)

@@ -135,7 +135,7 @@ void stream_fail(struct stream *st, enum log_level level, const char *reason, in
  * done. */
 static inline void stream_finish(struct stream *st)
 {
-    st->last = true;
+    st->last = st->more = true;
 }
 
 static inline bool stream_ending(const struct stream *st)

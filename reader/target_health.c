@@ -49,7 +49,7 @@ void target_health_join(struct target_health *sum, const struct target_health *c
     sum->evicted += c->evicted;
 }
 
-static void alarm_name(struct buf *b, bool *any, const char *name)
+void alarm_add(struct buf *b, bool *any, const char *name)
 {
     (void)buf_addf(b, "%s%s", *any ? "," : "", name);
     *any = true;
@@ -58,17 +58,17 @@ static void alarm_name(struct buf *b, bool *any, const char *name)
 void target_health_alarms(const struct target_health *c, struct buf *b, bool *any)
 {
     if (!is_well(c)) {
-        alarm_name(b, any, "target-");
+        alarm_add(b, any, "target-");
         (void)buf_addstr(b, c->target);
     }
     if (c->errors > 0)
-        alarm_name(b, any, "data-errors");
+        alarm_add(b, any, "data-errors");
     if (c->lost > 0)
-        alarm_name(b, any, "not-carried-over");
+        alarm_add(b, any, "not-carried-over");
     if (c->doubtful > 0)
-        alarm_name(b, any, "doubtful");
+        alarm_add(b, any, "doubtful");
     if (c->evicted > 0)
-        alarm_name(b, any, "evictions");
+        alarm_add(b, any, "evictions");
 }
 
 void target_health_fields(const struct target_health *c, struct buf *b, uint64_t now)

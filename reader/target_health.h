@@ -20,7 +20,8 @@ void target_health_take(struct target_health *c, const char *line, uint64_t now)
 /* Of several writers: their counters together, and the first target that is not well. */
 void target_health_join(struct target_health *sum, const struct target_health *c);
 
-/* Names of what is wrong, each behind a comma where something stands before it. */
+/* A name of what is wrong, behind a comma where something stands before it; those of the targets. */
+void alarm_add(struct buf *b, bool *any, const char *name);
 void target_health_alarms(const struct target_health *c, struct buf *b, bool *any);
 
 /* name=value pairs for the status, each with a blank behind it. */
