@@ -82,11 +82,19 @@ static void drop(struct peer *p)
     loop_del(p->control->loop, &p->w);
 }
 
+/* Drop the peer once what was sent to it has left. */
+static void finish(struct peer *p)
+{
+    p->closing = true;
+    if (!p->gone && ctl_idle(&p->ctl))
+        drop(p);
+}
+
 static void refuse(struct peer *p, const char *reason)
 {
     log_event(LOG_WARN, NO_FLOW, "event=peer-refused reason=%s", reason);
     control_send(p, "refused reason=%s", reason);
-    control_finish(p);
+    finish(p);
 }
 
 static enum role role_of(const char *name)
@@ -273,13 +281,6 @@ void control_send_role(struct control *h, enum role role, const char *text)
         if (p->role == role && !p->closing)
             control_send(p, "%s", text);
     }
-}
-
-void control_finish(struct peer *p)
-{
-    p->closing = true;
-    if (!p->gone && ctl_idle(&p->ctl))
-        drop(p);
 }
 
 void control_reap(struct control *h)

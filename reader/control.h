@@ -79,9 +79,6 @@ void control_send(struct peer *p, const char *fmt, ...) __attribute__((format(pr
 /* Send text to all peers of a role. */
 void control_send_role(struct control *h, enum role role, const char *text);
 
-/* Drop the peer once what was sent to it has left. */
-void control_finish(struct peer *p);
-
 /* Free peers that have gone. Call it between two loop_wait. */
 void control_reap(struct control *h);
 

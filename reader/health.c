@@ -49,7 +49,7 @@ static void check_flows_up(struct session *s, uint64_t now)
         session_fail(s, EXIT_CANNOT, "flow %u: no process has joined (dfreader --flow %u --session %s %s)", i,
                      i, s->control.path, s->o->shown);
     else
-        session_fail(s, EXIT_RETRY, "flow %u: the master does not answer DFLY FLOW", i);
+        session_fail(s, EXIT_RETRY, "flow %u: the source does not answer", i);
 }
 
 static void check_positions(struct session *s, uint64_t now)

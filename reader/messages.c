@@ -93,6 +93,7 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
     unsigned i;
     uint64_t number;
     char text[400];
+    struct fault fault;
     struct source *src = s->stream.source;
     if (ctl_is(line, "stop")) {
         session_asked_to_stop(s);
@@ -119,7 +120,8 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
         (void)ctl_get(line, "reason", text, sizeof text);
         if (ctl_getu(line, "refused", &number) && number != 0 && session_flow_refused(s))
             return;
-        session_fail_soon(s, status, "flow %u: %s", i, text);
+        fault_set(&fault, status, "flow %u: %s", i, text);
+        session_fail_soon(s, &fault);
     }
 }
 

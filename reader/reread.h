@@ -54,12 +54,6 @@ void reread_reset(struct reread *r, uint16_t epoch);
 /* Take a "reread" line for a flow of this process; a malformed one is ignored. */
 void reread_ask(struct reread *r, unsigned flow, const char *line);
 
-/* There are requests without their KEY record. */
-static inline bool reread_busy(const struct reread *r)
-{
-    return r->queued > 0;
-}
-
 /* Ask, read answers, and write records as far as the output takes them. like: a connection to the master,
  * NULL: there is none. Returns true when there is more to do at once. */
 bool reread_pump(struct reread *r, const struct conn *like, struct output *out);

@@ -42,24 +42,18 @@ void session_fail(struct session *s, int status, const char *fmt, ...)
 
 void session_follow(struct session *s, int status, const char *why)
 {
-    char text[200];
-    if (session_ending(s))
-        return;
-    strlcpy(text, why, sizeof text);
-    fail(s, LOG_DEBUG, status, text);
+    struct fault f;
+    fault_set(&f, status, "%s", why);
+    if (!session_ending(s))
+        fail(s, LOG_DEBUG, status, f.text);
 }
 
-void session_fail_soon(struct session *s, int status, const char *fmt, ...)
+void session_fail_soon(struct session *s, const struct fault *f)
 {
-    struct fault f = {.status = status};
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(f.text, sizeof f.text, fmt, ap);
-    va_end(ap);
     if (!s->o->session_only) {
-        session_fail(s, f.status, "%s", f.text);
+        session_fail(s, f->status, "%s", f->text);
     } else if (s->pending.status == 0) {
-        s->pending = f;
+        s->pending = *f;
         s->pending_at = mono_us();
     }
 }

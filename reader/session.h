@@ -132,8 +132,7 @@ void session_follow(struct session *s, int status, const char *why);
 
 /* The same for a connection that broke. When the process of one flow dies, a master closes all connections:
  * with flows in other processes, wait a moment for word of the true cause. */
-void session_fail_soon(struct session *s, int status, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void session_fail_soon(struct session *s, const struct fault *f);
 void session_check_pending(struct session *s, uint64_t now);
 
 /* END stands behind what was read, and acknowledgements go on until the writers have gone. */

@@ -13,14 +13,25 @@
 #define OFFSETS_EVERY (2 * US)
 #define SILENT_AFTER  (5 * US)
 
-static int request(struct dragonfly *d, enum await await, int n, const char *const *args)
+/* The control connection broke. */
+static void lost(struct dragonfly *d, const char *why)
+{
+    struct fault f;
+    conn_close(&d->conn);
+    d->await = AWAIT_NONE;
+    fault_set(&f, EXIT_RETRY, "control connection to %s: %s", d->stream->o->shown, why);
+    if (session_ending(d->session))
+        log_event(LOG_INFO, NO_FLOW, "event=control-closed reason=%s", log_quote(why, strlen(why)));
+    else
+        session_fail_soon(d->session, &f);
+}
+
+static void request(struct dragonfly *d, enum await await, int n, const char *const *args)
 {
     d->await = await;
     d->await_since = mono_us();
-    if (conn_request(&d->conn, n, args) == 0)
-        return 0;
-    session_fail_soon(d->session, EXIT_RETRY, "the master closed the control connection");
-    return -1;
+    if (conn_request(&d->conn, n, args) < 0)
+        lost(d, "the master closed it");
 }
 
 /* ---- full sync, live changes ---- */
@@ -31,7 +42,7 @@ static void sync(struct dragonfly *d)
     session_enter(d->session, PHASE_FULL);
     if (d->session->partial == 0)
         verify_flows(&d->verify);
-    (void)request(d, AWAIT_SYNC, 3, args);
+    request(d, AWAIT_SYNC, 3, args);
 }
 
 /* Until it is answered no client command runs on the master, so whatever it sends must be taken: everything
@@ -41,7 +52,7 @@ static void startstable(struct dragonfly *d)
     const char *const args[] = {"DFLY", "STARTSTABLE", d->stream->info.session};
     session_enter(d->session, PHASE_STARTING);
     session_read_on(d->session, true);
-    (void)request(d, AWAIT_STARTSTABLE, 3, args);
+    request(d, AWAIT_STARTSTABLE, 3, args);
 }
 
 /* All flows are cut: only now, and once. */
@@ -217,7 +228,7 @@ static void ping(struct dragonfly *d, uint64_t now)
     d->pinged_at = now;
     d->conn.reply.numbers = live ? d->heads : NULL;
     d->conn.reply.numbers_cap = live ? d->stream->info.flows : 0;
-    (void)request(d, live ? AWAIT_OFFSETS : AWAIT_PING, live ? 2 : 1, live ? offsets : words);
+    request(d, live ? AWAIT_OFFSETS : AWAIT_PING, live ? 2 : 1, live ? offsets : words);
 }
 
 /* µs that an answer may take. */
@@ -326,16 +337,6 @@ static void on_reply(struct dragonfly *d)
     } else if (await != AWAIT_NONE) {
         on_answer(d, await);
     }
-}
-
-static void lost(struct dragonfly *d, const char *why)
-{
-    conn_close(&d->conn);
-    d->await = AWAIT_NONE;
-    if (session_ending(d->session))
-        log_event(LOG_INFO, NO_FLOW, "event=control-closed reason=%s", log_quote(why, strlen(why)));
-    else
-        session_fail_soon(d->session, EXIT_RETRY, "control connection to %s: %s", d->stream->o->shown, why);
 }
 
 static void on_ready(struct watch *w, uint32_t events)
