@@ -6,7 +6,7 @@
 #include "ctl.h"
 #include "log.h"
 #include "meta.h"
-#include "reread_parts.h"
+#include "reread.h"
 
 #define WAITING_MAX                                                                                          \
     ((size_t)16 << 20) /* bytes of keys whose place has not come; dfreader asks for far less */
@@ -96,11 +96,12 @@ static bool first_waiting(const struct flow *f, struct waiting *w, struct slice 
     return true;
 }
 
-uint64_t check_due(const struct flow *f)
+static void waiting_changed(struct flow *f)
 {
     struct waiting w;
     struct slice key;
-    return first_waiting(f, &w, &key) ? w.at : UINT64_MAX;
+    f->check_due = first_waiting(f, &w, &key) ? w.at : UINT64_MAX;
+    rekeys_changed(f);
 }
 
 void check_write_due(struct flow *f, struct emit *e)
@@ -116,6 +117,7 @@ void check_write_due(struct flow *f, struct emit *e)
         f->checks.len = f->checks_at = 0;
     if (f->checks.len == 0)
         buf_trim(&f->checks, (size_t)64 << 10);
+    waiting_changed(f);
 }
 
 static const char *wait_for(struct flow *f, uint64_t at, uint32_t db, const char *key, size_t n)
@@ -129,6 +131,8 @@ static const char *wait_for(struct flow *f, uint64_t at, uint32_t db, const char
     if (buf_add(&f->checks, &w, sizeof w) < 0 || buf_add(&f->checks, key, n) < 0)
         return "CHECK records of too many keys at a time";
     f->rereads->checks++;
+    if (f->check_due == UINT64_MAX)
+        waiting_changed(f);
     return NULL;
 }
 
@@ -206,10 +210,6 @@ const char *check_record(struct flow *f, struct emit *e, const uint8_t *payload,
         fault = keys(f, e, text, n, state[0] == 'a');
     else
         fault = "a CHECK record with an unknown state";
-    if (f->rereads != NULL) {
-        rekeys_changed(f);
-        reread_write_due(f, e);
-    }
     return fault;
 }
 

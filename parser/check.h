@@ -17,9 +17,6 @@
 /* A CHECK record. Returns NULL, or what is wrong with it. */
 const char *check_record(struct flow *f, struct emit *e, const uint8_t *payload, size_t n);
 
-/* LSN at which the next key is to be looked for; UINT64_MAX: there is none. */
-uint64_t check_due(const struct flow *f);
-
 /* The flow has come to it. */
 void check_write_due(struct flow *f, struct emit *e);
 

@@ -1,7 +1,8 @@
 /* Where the keys of a command are. */
-#include <stdlib.h>
+#include <string.h>
 
-#include "command_parts.h"
+#include "args.h"
+#include "commands.h"
 
 /* DEST numkeys key… (ZUNIONSTORE and its like). */
 static struct keys counted(const struct slice *argv, size_t argc)
@@ -98,6 +99,15 @@ bool keys_has(const struct keys *k, size_t i)
 {
     return i > 0 &&
            (i == k->dest || (k->first > 0 && i >= k->first && i <= k->last && (i - k->first) % k->step == 0));
+}
+
+size_t command_other_db(const struct command *c, const struct slice *argv, size_t argc)
+{
+    size_t at = strcmp(c->name, "MOVE") == 0 ? 2 : 0;
+    for (size_t i = 3; i + 1 < argc && strcmp(c->name, "COPY") == 0; i++)
+        if (arg_is(&argv[i], "DB"))
+            at = i + 1;
+    return at < argc ? at : 0;
 }
 
 bool command_cuttable(const struct command *c)

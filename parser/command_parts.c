@@ -2,30 +2,6 @@
 #include "command_parts.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-
-bool arg_is(const struct slice *s, const char *word)
-{
-    size_t n = strlen(word);
-    if (s->n != n)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if ((s->p[i] >= 'a' && s->p[i] <= 'z' ? s->p[i] - 32 : s->p[i]) != word[i])
-            return false;
-    return true;
-}
-
-bool arg_number(const struct slice *s, int64_t *v)
-{
-    char text[24];
-    char *end;
-    if (s->n == 0 || s->n >= sizeof text)
-        return false;
-    memcpy(text, s->p, s->n);
-    text[s->n] = '\0';
-    *v = strtoll(text, &end, 10);
-    return *end == '\0';
-}
 
 uint64_t cmd_from_now(const struct cmd *m, const struct slice *s, int64_t unit)
 {
@@ -155,4 +131,39 @@ void cmd_script_with(const struct cmd *m, struct slice script, const struct slic
     memcpy(out + 4, own, nown * sizeof *out);
     memcpy(out + 4 + nown, m->argv + first, n * sizeof *out);
     cmd_last(m, 3, out, 4 + nown + n, flags);
+}
+
+/* ZADD, unless it adds to a score. */
+static bool sets_scores(const struct cmd *m)
+{
+    static const char *const options[] = {"NX", "XX", "GT", "LT", "CH"};
+    if (!arg_is(&m->argv[0], "ZADD"))
+        return false;
+    for (size_t i = 2; i < m->argc; i++) {
+        size_t k = 0;
+        while (k < sizeof options / sizeof *options && !arg_is(&m->argv[i], options[k]))
+            k++;
+        if (k == sizeof options / sizeof *options)
+            return !arg_is(&m->argv[i], "INCR");
+    }
+    return false;
+}
+
+/* As it is. */
+void cmd_forward(const struct cmd *m)
+{
+    const struct command *c = m->c;
+    unsigned flags = c->idempotent || sets_scores(m) ? RF_IDEMPOTENT : 0;
+    struct key k;
+    struct keys keys = command_keys(c, m->argv, m->argc);
+    size_t first = keys_next(&keys, 0);
+    m->o->pos = m->after;
+    if (first == 0) {
+        emit_argv(m->e, m->o, NULL, 0, 0, flags | RF_MULTIKEY, m->argv, m->argc);
+        return;
+    }
+    if (keys_next(&keys, first) != 0)
+        flags |= RF_MULTIKEY;
+    key_set(m->e, &k, m->argv[first].p, m->argv[first].n);
+    emit_argv(m->e, m->o, &k, (unsigned)first, 0, flags, m->argv, m->argc);
 }

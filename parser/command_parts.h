@@ -4,6 +4,7 @@
 #ifndef DFP_COMMAND_PARTS_H
 #define DFP_COMMAND_PARTS_H
 
+#include "args.h"
 #include "commands.h"
 #include "flow.h"
 
@@ -21,10 +22,6 @@ struct cmd {
     size_t src_argc;
 };
 
-/* The argument is this word (upper case), however it is written. */
-bool arg_is(const struct slice *s, const char *word);
-bool arg_number(const struct slice *s, int64_t *v);
-
 /* Absolute milliseconds of a time in units of so many milliseconds that is relative to the entry's arrival,
  * or counts from the epoch. 0: no valid number. */
 uint64_t cmd_from_now(const struct cmd *m, const struct slice *s, int64_t unit);
@@ -37,6 +34,9 @@ void cmd_key(const struct cmd *m, struct key *k, size_t i);
  */
 void cmd_last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags);
 void cmd_one_of(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags);
+
+/* The command as it is. */
+void cmd_forward(const struct cmd *m);
 
 /* No request: its position is reached. */
 void cmd_nothing(const struct cmd *m);
@@ -89,6 +89,5 @@ void do_hsetex(const struct cmd *m);
 void do_field_expire(const struct cmd *m);
 void do_saddex(const struct cmd *m);
 void do_restore(const struct cmd *m);
-void do_forward(const struct cmd *m);
 
 #endif

@@ -137,7 +137,7 @@ void do_float(const struct cmd *m)
     if (arg_is(&m->argv[0], "INCRBYFLOAT"))
         cmd_script(m, SLICE(LUA_INCRBYFLOAT), 1, 2);
     else if (m->f->df_version < VERSION(1, 35)) /* computed with long doubles then, as Redis does */
-        do_forward(m);
+        cmd_forward(m);
     else
         cmd_script(m, SLICE(LUA_HINCRBYFLOAT), 1, 3);
 }

@@ -3,7 +3,6 @@
 #include "command_parts.h"
 #include "narrow.h"
 #include "ours.h"
-#include "reread.h"
 #include "scripts.h"
 #include "spread.h"
 
@@ -28,21 +27,6 @@ static void do_json(const struct cmd *m)
     else if (m->e->unsupported != UNSUPPORTED_APPROXIMATE ||
              !cmd_reread_written(m, "json", "the target has no JSON module")) /* as a string */
         cmd_lost_only(m, "json", "the target has no JSON module");
-}
-
-static void do_probabilistic(const struct cmd *m)
-{
-    cmd_lost_only(m, "probabilistic", "the target has no such filter or sketch with the source's contents");
-}
-
-static void do_search(const struct cmd *m)
-{
-    cmd_lost_only(m, "search-index", "index definitions are not carried over");
-}
-
-static void do_flushslots(const struct cmd *m)
-{
-    cmd_lost_only(m, "flush-slots", "the removal of slots is not carried over");
 }
 
 /* Every key that it may have changed is read again, or reported. */
@@ -121,45 +105,10 @@ static void do_truncated(const struct cmd *m)
         if (keys.dest != 0 && m->e->target.kind != SERVER_DRAGONFLY)
             store_if_there(m, keys.dest);
         else
-            do_forward(m);
+            cmd_forward(m);
     } else {
         cmd_reread_or_lost(m, 1, "command-needs-source", "logged without the keys of other shards");
     }
-}
-
-/* ZADD, unless it adds to a score. */
-static bool sets_scores(const struct cmd *m)
-{
-    static const char *const options[] = {"NX", "XX", "GT", "LT", "CH"};
-    if (!arg_is(&m->argv[0], "ZADD"))
-        return false;
-    for (size_t i = 2; i < m->argc; i++) {
-        size_t k = 0;
-        while (k < sizeof options / sizeof *options && !arg_is(&m->argv[i], options[k]))
-            k++;
-        if (k == sizeof options / sizeof *options)
-            return !arg_is(&m->argv[i], "INCR");
-    }
-    return false;
-}
-
-/* As it is. */
-void do_forward(const struct cmd *m)
-{
-    const struct command *c = m->c;
-    unsigned flags = c->idempotent || sets_scores(m) ? RF_IDEMPOTENT : 0;
-    struct key k;
-    struct keys keys = command_keys(c, m->argv, m->argc);
-    size_t first = keys_next(&keys, 0);
-    m->o->pos = m->after;
-    if (first == 0) {
-        emit_argv(m->e, m->o, NULL, 0, 0, flags | RF_MULTIKEY, m->argv, m->argc);
-        return;
-    }
-    if (keys_next(&keys, first) != 0)
-        flags |= RF_MULTIKEY;
-    key_set(m->e, &k, m->argv[first].p, m->argv[first].n);
-    emit_argv(m->e, m->o, &k, (unsigned)first, 0, flags, m->argv, m->argc);
 }
 
 /* With a selection by type the first of the two keys may not be at the target. */
@@ -181,7 +130,7 @@ static void do_two_keys(const struct cmd *m)
     else if (by_type && arg_is(&m->argv[0], "RENAMENX"))
         if_there(m, SLICE(LUA_RENAMENX_IF));
     else
-        do_forward(m);
+        cmd_forward(m);
 }
 
 /* XGROUP CREATE and SETID: targets before 7.0 do not know the counters. */
@@ -192,7 +141,7 @@ static void do_counters(const struct cmd *m)
     const size_t options = 5;
     if (m->e->target.version >= VERSION(7, 0) || m->e->target.kind == SERVER_DRAGONFLY ||
         m->argc <= options || (!arg_is(&m->argv[1], "CREATE") && !arg_is(&m->argv[1], "SETID"))) {
-        do_forward(m);
+        cmd_forward(m);
         return;
     }
     if (!cmd_room(m, &out, 0)) {
@@ -208,7 +157,7 @@ static void do_counters(const struct cmd *m)
         else
             out[s.argc++] = m->argv[i];
     }
-    do_forward(&s);
+    cmd_forward(&s);
 }
 
 /* The whole command, in a script that takes its failure at the source for no error. Redis before 5.0 gets
@@ -216,7 +165,7 @@ static void do_counters(const struct cmd *m)
 static void do_try(const struct cmd *m)
 {
     if (m->e->target.kind == SERVER_DRAGONFLY || m->e->target.version < VERSION(5, 0))
-        do_forward(m);
+        cmd_forward(m);
     else
         cmd_script_with(m, SLICE(LUA_TRY), m->argv, 0, 0, m->c->idempotent ? RF_IDEMPOTENT : 0);
 }
@@ -228,7 +177,7 @@ static void do_setid(const struct cmd *m)
     if (m->argc > 3 && m->e->target.version < VERSION(7, 0))
         s.argc = 3;
     if (m->e->target.kind == SERVER_DRAGONFLY)
-        do_forward(m);
+        cmd_forward(m);
     else
         cmd_script_with(&s, SLICE(LUA_TRY), m->argv, 0, 0, RF_IDEMPOTENT);
 }
@@ -241,7 +190,7 @@ static void do_claim(const struct cmd *m)
         struct slice out[5] = {SLICE("XGROUP"), SLICE("CREATECONSUMER"), m->argv[1], m->argv[2], m->argv[3]};
         cmd_one_of(m, 2, out, 5, RF_IDEMPOTENT);
     }
-    do_forward(m);
+    cmd_forward(m);
 }
 
 static void do_rename(const struct cmd *m)
@@ -251,7 +200,7 @@ static void do_rename(const struct cmd *m)
     else if (m->f->df_version < VERSION(1, 38))
         cmd_script(m, SLICE(LUA_OLD_RENAME), 2, 2);
     else
-        do_forward(m);
+        cmd_forward(m);
 }
 
 static void nothing_done(const struct cmd *m)
@@ -263,7 +212,7 @@ static void nothing_done(const struct cmd *m)
 static void act(const struct cmd *m)
 {
     switch (m->c->action) {
-    case ACT_FORWARD: do_forward(m); return;
+    case ACT_FORWARD: cmd_forward(m); return;
     case ACT_SET: do_set(m); return;
     case ACT_SETEX: do_setex(m); return;
     case ACT_EXPIRE: do_expire(m); return;
@@ -282,9 +231,12 @@ static void act(const struct cmd *m)
     case ACT_TWO_KEYS: do_two_keys(m); return;
     case ACT_DELEX: do_delex(m); return;
     case ACT_JSON: do_json(m); return;
-    case ACT_PROBABILISTIC: do_probabilistic(m); return;
-    case ACT_SEARCH: do_search(m); return;
-    case ACT_DFLYCLUSTER: do_flushslots(m); return;
+    case ACT_PROBABILISTIC:
+        cmd_lost_only(m, "probabilistic",
+                      "the target has no such filter or sketch with the source's contents");
+        return;
+    case ACT_SEARCH: cmd_lost_only(m, "search-index", "index definitions are not carried over"); return;
+    case ACT_DFLYCLUSTER: cmd_lost_only(m, "flush-slots", "the removal of slots is not carried over"); return;
     case ACT_SOURCE: do_source(m); return;
     case ACT_TRY: do_try(m); return;
     case ACT_POP_FIRST: do_pop_first(m); return;
@@ -395,16 +347,10 @@ static void report_reserved(const struct cmd *m)
             emit_reserved(m->e, m->o, m->argv[i].p, m->argv[i].n);
 }
 
-static void write_one(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
-                      uint64_t after, bool reserved)
+static void apply(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                  uint64_t after, bool reserved)
 {
     struct cmd m = {.f = f, .e = e, .o = &f->o, .txid = txid, .before = f->o.pos, .after = after};
-    if (__builtin_expect(f->rereads != NULL && f->rereads->count > 0, 0) &&
-        reread_takes(f, e, txid, &argv, &argc)) {
-        m.after = after < f->rr_hold ? after : f->rr_hold;
-        cmd_nothing(&m);
-        return;
-    }
     m.c = command_find(argv[0].p, argv[0].n);
     m.argv = m.src_argv = argv;
     m.argc = m.src_argc = argc;
@@ -436,7 +382,7 @@ static void write_one(struct flow *f, struct emit *e, uint64_t txid, const struc
     buf_trim(&f->s.body, (size_t)1 << 20);
 }
 
-void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+void command_apply(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
                    uint64_t after)
 {
     static const struct select all; /* lets everything through but our own names */
@@ -444,15 +390,6 @@ void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct s
     bool reserved = has_reserved(f, argv, argc);
     if (reserved && sel == NULL)
         f->sel = &all;
-    write_one(f, e, txid, argv, argc, after, reserved);
+    apply(f, e, txid, argv, argc, after, reserved);
     f->sel = sel;
-}
-
-void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
-                  uint64_t after)
-{
-    e->stats.commands++;
-    entry_begin(&f->o, txid);
-    command_write(f, e, txid, argv, argc, after);
-    entry_end(&f->o);
 }

@@ -70,6 +70,9 @@ struct keys {
 /* No keys at all: it has none, or its arguments are none that it can have. */
 struct keys command_keys(const struct command *c, const struct slice *argv, size_t argc);
 
+/* The argument of MOVE key db and COPY … DB db that is a database; 0: there is none. */
+size_t command_other_db(const struct command *c, const struct slice *argv, size_t argc);
+
 /* The keys one by one in the order of the arguments: start with at 0; 0: no more. */
 size_t keys_next(const struct keys *k, size_t at);
 bool keys_has(const struct keys *k, size_t i);

@@ -1,12 +1,9 @@
 /* Lists, sets, sorted sets and hashes, element by element. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "listpack.h"
 #include "shape.h"
-
-#define DF_EPOCH 1675209600u /* field expiries of Dragonfly count seconds from 2023-02-01 */
 
 /* Score as text that reads back as the same double. */
 static size_t score_text(char *to, size_t cap, double d)
@@ -14,54 +11,6 @@ static size_t score_text(char *to, size_t cap, double d)
     if (isinf(d))
         return (size_t)snprintf(to, cap, "%s", d > 0 ? "inf" : "-inf");
     return (size_t)snprintf(to, cap, "%.17g", d);
-}
-
-bool score_of(enum field f, const uint8_t *p, double *d)
-{
-    if (f == F_F64) {
-        memcpy(d, p, sizeof *d);
-        return !isnan(*d);
-    }
-    if (*p < 253)
-        return score_number(p + 1, *p, d);
-    *d = *p == 254 ? INFINITY : -INFINITY;
-    return *p > 253;
-}
-
-/* Expiry of a field in ms, 0: none. False when the text is no possible one. */
-static bool ttl_of(const struct slice *t, uint64_t *ms)
-{
-    char num[20];
-    char *end;
-    *ms = 0;
-    if (t->n == 0 || t->n >= sizeof num)
-        return false;
-    memcpy(num, t->p, t->n);
-    num[t->n] = '\0';
-    long long v = strtoll(num, &end, 10);
-    if (end != num + t->n || v > INT64_MAX / 1000 - (long long)DF_EPOCH)
-        return false;
-    if (v >= 0)
-        *ms = ((uint64_t)v + DF_EPOCH) * 1000;
-    return true;
-}
-
-bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr *ps, uint64_t *ms)
-{
-    struct cur c = {at, at + 9, 0, NULL};
-    uint64_t n = 0;
-    if (f == F_TTL) {
-        struct slice t = {ps->p, ps->n};
-        return ps->clen == 0 && ttl_of(&t, ms);
-    }
-    if (f == F_TTL_I64)
-        n = (int64_t)le64(at) < 0 ? 0 : le64(at);
-    else if (f == F_TTL_REL || f == F_TTL_ABS)
-        (void)cur_plen(&c, &n); /* was scanned */
-    if (f != F_TTL_REL || n == 0)
-        base = 1;
-    *ms = n == 0 ? 0 : base - 1 + n;
-    return n <= FIELD_TTL_MAX && base <= FIELD_TTL_MAX && *ms <= FIELD_TTL_MAX;
 }
 
 /* What one element consists of. */

@@ -15,7 +15,7 @@ void flow_init(struct flow *f, uint16_t number)
 {
     memset(f, 0, sizeof *f);
     f->o.flow = number;
-    f->rr_hold = f->rr_due = UINT64_MAX;
+    f->rr_hold = f->rr_due = f->check_due = UINT64_MAX;
     carry_init(&f->carry);
 }
 

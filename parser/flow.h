@@ -105,6 +105,7 @@ struct flow {
     bool verifying;                /* keys are looked for at the target (check.h) */
     struct buf checks, check_name; /* those whose place has not come, from checks_at on */
     size_t checks_at;
+    uint64_t check_due; /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
     struct multi *multis;
     size_t multi_bytes;      /* of all of them */
     struct buf argv;         /* struct slice each */
@@ -147,13 +148,29 @@ int flow_end(struct flow *f, bool requested);
 /* A snapshot file is complete. */
 void flow_file_end(struct flow *f, struct emit *e);
 
-/* ---- journal.c, commands.c ---- */
+/* ---- journal.c, reread.c, commands.c ---- */
 
 /* One journal entry at c. */
 enum got journal_entry(struct flow *f, struct emit *e, struct cur *c);
 
+/* While a transaction waits for its EXEC, or a key for its value, no position behind that may be confirmed.
+ */
+static inline uint64_t journal_below(const struct flow *f, uint64_t lsn)
+{
+    if (f->multis != NULL)
+        return 0;
+    return lsn < f->rr_hold ? lsn : f->rr_hold;
+}
+
 /* The position that is reached with all entries so far, as far as it may be confirmed. */
-uint64_t journal_reached(const struct flow *f);
+static inline uint64_t journal_reached(const struct flow *f)
+{
+    if (!f->counting)
+        return 0;
+    /* What is written while an entry is taken up does not confirm that entry. */
+    bool within = f->o.entry && f->o.after > 0 && f->o.after <= f->next_lsn;
+    return journal_below(f, within ? f->o.after - 1 : f->next_lsn);
+}
 
 /* Write what a journaled command means for the target. after: position once it is applied. */
 void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
@@ -161,6 +178,11 @@ void command_emit(struct flow *f, struct emit *e, uint64_t txid, const struct sl
 
 /* The same for one that was kept back, or is not of the journal. */
 void command_write(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
+                   uint64_t after);
+
+/* Write what a command means for the target; after: its position. Keys that are read again are not looked at:
+ * that was done (command_write). */
+void command_apply(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
                    uint64_t after);
 
 #endif

@@ -25,24 +25,6 @@ static uint64_t count_one(struct flow *f)
     return f->counting ? ++f->next_lsn : 0;
 }
 
-/* While a transaction waits for its EXEC, or a key for its value, no position behind that may be confirmed.
- */
-static uint64_t reached(const struct flow *f, uint64_t lsn)
-{
-    if (f->multis != NULL)
-        return 0;
-    return lsn < f->rr_hold ? lsn : f->rr_hold;
-}
-
-uint64_t journal_reached(const struct flow *f)
-{
-    if (!f->counting)
-        return 0;
-    /* What is written while an entry is taken up does not confirm that entry. */
-    bool within = f->o.entry && f->o.after > 0 && f->o.after <= f->next_lsn;
-    return reached(f, within ? f->o.after - 1 : f->next_lsn);
-}
-
 static void use_db(struct flow *f, uint32_t db)
 {
     f->src_db = db;
@@ -54,7 +36,7 @@ static void enter(struct flow *f)
 {
     f->o.live = true;
     use_db(f, f->jrn_db);
-    f->o.pos = f->counting ? reached(f, f->next_lsn) : 0;
+    f->o.pos = f->counting ? journal_below(f, f->next_lsn) : 0;
     f->o.after = f->counting ? f->next_lsn + 1 : 0;
 }
 
@@ -161,13 +143,13 @@ static void multi_exec(struct flow *f, struct emit *e, uint64_t txid, uint64_t a
         at = &(*at)->next;
     struct multi *m = *at;
     if (m == NULL) {
-        f->o.pos = reached(f, after);
+        f->o.pos = journal_below(f, after);
         emit_position(e, &f->o, RF_LIVE);
         return;
     }
     *at = m->next;
     f->entry_lsn = after > 0 ? after - 1 : 0;
-    multi_replay(f, e, m, reached(f, after));
+    multi_replay(f, e, m, journal_below(f, after));
     f->multi_bytes -= m->entries.cap + sizeof *m;
     buf_free(&m->entries);
     free(m);
@@ -194,7 +176,7 @@ static enum got entry_command(struct flow *f, struct emit *e, struct cur *c, uns
     f->entry_lsn = after > 0 ? after - 1 : 0;
     if (f->rereads != NULL && f->rereads->count > 0)
         reread_before_flush(f, e, &argv[0]);
-    command_emit(f, e, txid, argv, argc, reached(f, after));
+    command_emit(f, e, txid, argv, argc, journal_below(f, after));
     return GOT;
 }
 
@@ -233,7 +215,7 @@ static enum got entry_body(struct flow *f, struct emit *e, struct cur *c, unsign
         return g;
     case J_PING:
         enter(f);
-        f->o.pos = reached(f, count_one(f));
+        f->o.pos = journal_below(f, count_one(f));
         emit_position(e, &f->o, RF_LIVE);
         return GOT;
     case J_LSN: return entry_marker(f, c);

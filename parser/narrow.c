@@ -92,13 +92,8 @@ static bool rewrite(struct flow *f, const struct keys *k, unsigned vclass, bool 
 /* MOVE key db, COPY … DB db: the database as the target has it. False: it does not go through. */
 static bool map_db_argument(struct flow *f, const struct command *c, struct slice *argv, size_t argc)
 {
-    size_t at = 0;
-    if (strcmp(c->name, "MOVE") == 0)
-        at = 2;
-    for (size_t i = 3; i + 1 < argc && strcmp(c->name, "COPY") == 0; i++)
-        if (argv[i].n == 2 && (argv[i].p[0] | 32) == 'd' && (argv[i].p[1] | 32) == 'b')
-            at = i + 1;
-    if (at == 0 || at >= argc || argv[at].n >= 12)
+    size_t at = command_other_db(c, argv, argc);
+    if (at == 0 || argv[at].n >= 12)
         return true;
     char text[12];
     memcpy(text, argv[at].p, argv[at].n);

@@ -1,8 +1,9 @@
 #include "older.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "args.h"
 
 #define ARGS_MAX 7000 /* that a script can hand on: Lua's stack has 8000 places */
 
@@ -66,15 +67,6 @@ struct request {
     unsigned *keyarg;
 };
 
-static bool is(const struct slice *s, const char *word)
-{
-    size_t n = strlen(word);
-    for (size_t i = 0; i < n && i < s->n; i++)
-        if ((s->p[i] >= 'a' && s->p[i] <= 'z' ? s->p[i] - 32 : s->p[i]) != word[i])
-            return false;
-    return s->n == n;
-}
-
 /* Space for n arguments; NULL: more than anybody sends. */
 static struct slice *room(struct emit *e, size_t n)
 {
@@ -137,9 +129,9 @@ static size_t old_eval(const struct request *q)
 /* SET k v KEEPTTL; SET k v PXAT ms. */
 static size_t old_set(const struct request *q)
 {
-    if (q->argc == 4 && is(&q->argv[3], "KEEPTTL") && q->e->target.version < VERSION(6, 0))
+    if (q->argc == 4 && arg_is(&q->argv[3], "KEEPTTL") && q->e->target.version < VERSION(6, 0))
         return script(q, SLICE(LUA_SET_KEEP), 1, &q->argv[2], 1, q->argc);
-    if (q->argc == 5 && is(&q->argv[3], "PXAT"))
+    if (q->argc == 5 && arg_is(&q->argv[3], "PXAT"))
         return script(q, SLICE(LUA_SET_PXAT), 1, (struct slice[]){q->argv[2], q->argv[4]}, 2, q->argc);
     return 0;
 }
@@ -155,9 +147,9 @@ static size_t old_copy(const struct request *q)
     struct slice own[2] = {SLICE(""), SLICE("")};
     size_t n = 1;
     for (size_t i = 3; i < q->argc; i++) {
-        if (is(&q->argv[i], "REPLACE")) {
+        if (arg_is(&q->argv[i], "REPLACE")) {
             own[0] = SLICE("REPLACE");
-        } else if (is(&q->argv[i], "DB") && i + 1 < q->argc) {
+        } else if (arg_is(&q->argv[i], "DB") && i + 1 < q->argc) {
             own[1] = q->argv[i + 1];
             n = 2;
         }
@@ -173,22 +165,17 @@ static size_t old_lmove(const struct request *q)
 /* A count of elements as text, with a sign in front and less by one where the range asks for it. */
 static bool count_text(const struct slice *s, int64_t add, bool negative, char *to, size_t cap)
 {
-    char text[20], *end;
-    if (s->n == 0 || s->n >= sizeof text)
+    int64_t v;
+    if (!arg_number(s, &v) || v < 1 || v == INT64_MAX)
         return false;
-    memcpy(text, s->p, s->n);
-    text[s->n] = '\0';
-    long long v = strtoll(text, &end, 10);
-    if (*end != '\0' || v < 1)
-        return false;
-    snprintf(to, cap, "%s%lld", negative ? "-" : "", v + add);
+    snprintf(to, cap, "%s%lld", negative ? "-" : "", (long long)(v + add));
     return true;
 }
 
 /* LPOP k n, RPOP k n: what stays. */
 static size_t old_pop(const struct request *q)
 {
-    bool left = is(&q->argv[0], "LPOP");
+    bool left = arg_is(&q->argv[0], "LPOP");
     char text[24];
     if (q->argc != 3 || !count_text(&q->argv[2], left ? 0 : 1, !left, text, sizeof text))
         return 0;
@@ -203,7 +190,7 @@ static size_t old_pop(const struct request *q)
 /* ZPOPMIN k [n], ZPOPMAX k [n]. */
 static size_t old_zpop(const struct request *q)
 {
-    bool min = is(&q->argv[0], "ZPOPMIN");
+    bool min = arg_is(&q->argv[0], "ZPOPMIN");
     struct slice one = SLICE("1");
     char text[24];
     if (q->argc > 3 || !count_text(q->argc == 3 ? &q->argv[2] : &one, min ? -1 : 0, !min, text, sizeof text))
@@ -222,15 +209,15 @@ static size_t old_zadd(const struct request *q)
     struct slice own[3] = {SLICE(""), SLICE(""), SLICE("")};
     size_t i = 2;
     for (; i < q->argc; i++) {
-        if (is(&q->argv[i], "GT"))
+        if (arg_is(&q->argv[i], "GT"))
             own[0] = SLICE("GT");
-        else if (is(&q->argv[i], "LT"))
+        else if (arg_is(&q->argv[i], "LT"))
             own[0] = SLICE("LT");
-        else if (is(&q->argv[i], "XX"))
+        else if (arg_is(&q->argv[i], "XX"))
             own[1] = SLICE("XX");
-        else if (is(&q->argv[i], "INCR"))
+        else if (arg_is(&q->argv[i], "INCR"))
             own[2] = SLICE("INCR");
-        else if (!is(&q->argv[i], "NX") && !is(&q->argv[i], "CH"))
+        else if (!arg_is(&q->argv[i], "NX") && !arg_is(&q->argv[i], "CH"))
             break;
     }
     return own[0].n == 0 ? 0 : script(q, SLICE(LUA_ZADD), 1, own, 3, i);
@@ -242,11 +229,11 @@ static size_t old_geoadd(const struct request *q)
     struct slice own = SLICE("");
     size_t i = 2;
     for (; i < q->argc; i++) {
-        if (is(&q->argv[i], "NX"))
+        if (arg_is(&q->argv[i], "NX"))
             own = SLICE("NX");
-        else if (is(&q->argv[i], "XX"))
+        else if (arg_is(&q->argv[i], "XX"))
             own = SLICE("XX");
-        else if (!is(&q->argv[i], "CH"))
+        else if (!arg_is(&q->argv[i], "CH"))
             break;
     }
     if (i == 2)
@@ -268,17 +255,17 @@ static size_t trim_options(const struct request *q, size_t i, struct slice own[3
     own[0] = own[1] = own[2] = SLICE("");
     *new = false;
     for (; i + 1 < q->argc; i++) {
-        bool minid = is(&q->argv[i], "MINID");
-        if (minid || is(&q->argv[i], "MAXLEN")) {
-            i += is(&q->argv[i + 1], "~") || is(&q->argv[i + 1], "=") ? 2 : 1;
+        bool minid = arg_is(&q->argv[i], "MINID");
+        if (minid || arg_is(&q->argv[i], "MAXLEN")) {
+            i += arg_is(&q->argv[i + 1], "~") || arg_is(&q->argv[i + 1], "=") ? 2 : 1;
             if (i >= q->argc)
                 break;
             own[minid ? 0 : 1] = q->argv[i];
             *new |= minid;
-        } else if (is(&q->argv[i], "LIMIT")) {
+        } else if (arg_is(&q->argv[i], "LIMIT")) {
             i++;
             *new = true;
-        } else if (is(&q->argv[i], "NOMKSTREAM")) {
+        } else if (arg_is(&q->argv[i], "NOMKSTREAM")) {
             own[2] = q->argv[i];
             *new = true;
         } else {
@@ -309,7 +296,7 @@ static size_t old_xtrim(const struct request *q)
 /* XGROUP CREATECONSUMER k g c: reading its past entries makes a consumer, too. */
 static size_t old_xgroup(const struct request *q)
 {
-    if (q->argc != 5 || !is(&q->argv[1], "CREATECONSUMER"))
+    if (q->argc != 5 || !arg_is(&q->argv[1], "CREATECONSUMER"))
         return 0;
     *q->keyarg = 7;
     return plain(q,
@@ -335,7 +322,7 @@ const struct slice *older_request(struct emit *e, const struct slice *argv, size
     };
     struct request q = {e, argv, *argc, keyarg};
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
-        if (*argc < 2 || e->target.version >= list[i].since || !is(&argv[0], list[i].name))
+        if (*argc < 2 || e->target.version >= list[i].since || !arg_is(&argv[0], list[i].name))
             continue;
         size_t n = list[i].make(&q);
         if (n == 0)

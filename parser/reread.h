@@ -86,10 +86,6 @@ bool reread_check(struct flow *f, uint32_t db, const struct slice *key, const ch
 /* Is room for n more? */
 bool reread_room(const struct flow *f, size_t n);
 
-/* The entry at hand while keys are under way. True: nothing is to be written for it now. False: go on with
- * what argv and argc are then. */
-bool reread_takes(struct flow *f, struct emit *e, uint64_t txid, const struct slice **argv, size_t *argc);
-
 /* Before an entry is written that may be a flush: what it empties need not be read any more, and no position
  * is held back for it. Else those of other flows would stand behind the flush, and this one's before it. */
 void reread_before_flush(struct flow *f, struct emit *e, const struct slice *name);
@@ -110,5 +106,52 @@ bool reread_early(const struct flow *f);
 
 /* The flow ends, or nobody is there any more: what was answered is written, the rest is reported. */
 void reread_finish(struct flow *f, struct emit *e, const char *why);
+
+/* ---- for rekeys.c, reread.c and answers.c ---- */
+
+/* An entry that is kept back. */
+struct kept {
+    uint64_t lsn, txid, time, argc, bytes; /* bytes of the arguments with their lengths */
+};
+
+struct rekey *rekey_find(const struct flow *f, uint32_t db, const void *key, size_t n);
+void rekey_take_out(struct rereads *r, struct rekey *k);
+void rekey_free(struct rekey *k);
+
+/* The flow's hold and due follow from its keys: after every change. */
+void rekeys_changed(struct flow *f);
+
+/* Only what the source says behind the entry at hand counts: what was kept is contained in that. */
+void rekey_at_least(struct flow *f, struct rekey *k);
+
+/* Ask for it. False: that is not possible, or was done too often. */
+bool rekey_ask(struct rereads *r, struct rekey *k);
+
+/* The same once more; else it is given up. */
+void rekey_ask_again(struct flow *f, struct emit *e, struct rekey *k);
+
+/* The key is no longer under way. What is written of it confirms nothing, until its last record: then as much
+ * as may be without it. Returns the position for those before; rekey_left: all of it is written. */
+uint64_t rekey_leave(struct flow *f, struct rekey *k);
+void rekey_left(struct flow *f);
+
+/* Report it, go on with what was kept. Frees it. */
+void rekey_give_up(struct flow *f, struct emit *e, struct rekey *k, const char *why);
+
+void rekey_drop_kept(struct rereads *r, struct rekey *k);
+
+/* Keep an entry. False: there is no room. */
+bool kept_add(struct flow *f, struct rekey *k, uint64_t txid, const struct slice *argv, size_t argc);
+
+/* Its next one, if there is one; *at begins at 0. */
+bool kept_next(const struct rekey *k, size_t *at, struct kept *h);
+
+/* Is one kept whose LSN is at least from and below to? */
+bool kept_between(const struct rekey *k, uint64_t from, uint64_t to);
+void kept_drop_below(struct rereads *r, struct rekey *k, uint64_t lsn);
+
+/* Write those from an LSN on; the key is no longer under way. held: what is reached before the last of them.
+ */
+void kept_write(struct flow *f, struct emit *e, struct rekey *k, uint64_t from, uint64_t held);
 
 #endif

@@ -56,22 +56,6 @@ static enum got scan_node2(struct cur *c, struct scratch *s, const struct shape 
     return g;
 }
 
-enum got scan_field(struct cur *c, enum field f)
-{
-    struct pstr ps;
-    uint64_t n;
-    const uint8_t *p;
-    if (f == F_F64 || f == F_TTL_I64)
-        return cur_raw(c, 8, &p);
-    if (f == F_TTL_REL || f == F_TTL_ABS)
-        return cur_plen(c, &n);
-    if (f != F_DOUBLETEXT)
-        return cur_pstr(c, &ps);
-    if (c->p >= c->end)
-        return cur_need(c, 1);
-    return cur_raw(c, *c->p >= 253 ? 1 : (size_t)1 + *c->p, &p);
-}
-
 /* Content of a field that is no string, standing at `at`. base: of expiries that are relative to it. */
 static const char *field_damage(enum field f, const uint8_t *at, const struct pstr *ps, uint64_t base)
 {

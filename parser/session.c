@@ -18,59 +18,6 @@
     ((uint64_t)10000000) /* for rediswriter to say what the target is, once it has read SESSION */
 #define LOOK_US ((uint64_t)50000)
 
-void parser_init(struct parser *p, const struct options *opt, int out)
-{
-    memset(p, 0, sizeof *p);
-    p->opt = opt;
-    emit_init(&p->e, out, opt->mode);
-    p->e.no_target = opt->mode == EMIT_NULL && !opt->have_target && opt->report == NULL &&
-                     opt->unsupported == UNSUPPORTED_REPORT;
-    p->e.unsupported = opt->unsupported;
-    p->e.restore_limit = opt->restore_limit;
-    p->e.part_size = opt->part_size;
-    p->e.hints = opt->hints;
-    if (opt->have_target)
-        p->e.target = opt->target;
-    if (opt->have_existing)
-        p->e.target.existing = opt->target.existing;
-    if (opt->max_bulk > 0)
-        p->e.target.maxbulk = opt->max_bulk;
-    p->e.slots = p->e.target.cluster || p->e.target.kind == SERVER_PORTABLE;
-    p->ctl.fd = -1;
-    rereads_init(&p->rereads, &p->ctl);
-    strlcpy(p->reason, "complete", sizeof p->reason);
-}
-
-static void drop_flows(struct parser *p)
-{
-    for (unsigned i = 0; i < REC_FLOWS_MAX; i++) {
-        if (p->flows[i] != NULL) {
-            flow_free(p->flows[i]);
-            free(p->flows[i]);
-        }
-        p->flows[i] = NULL;
-        p->told_cut[i] = p->told_synced[i] = false;
-    }
-}
-
-void parser_free(struct parser *p)
-{
-    drop_flows(p);
-    rereads_reset(&p->rereads, 0);
-    ctl_close(&p->ctl);
-    scratch_free(&p->expand.scratch);
-    value_free(&p->expand.value);
-    emit_free(&p->e);
-}
-
-void parser_fault(struct parser *p, int status, const char *reason, const char *what)
-{
-    log_event(LOG_ERROR, NO_FLOW, "event=%s msg=%s", reason, log_quote(what, strlen(what)));
-    p->status = exit_worse(p->status, status);
-    strlcpy(p->reason, reason, sizeof p->reason);
-    strlcpy(p->message, what, sizeof p->message);
-}
-
 static int flow_fault(struct parser *p, unsigned flow, int status, const char *what)
 {
     bool foreign = p->flows[flow]->foreign[0] != '\0';
@@ -338,7 +285,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     }
     if (p->begun && !same && next_session(p) < 0)
         return -1;
-    drop_flows(p);
+    parser_drop_flows(p);
     rereads_reset(&p->rereads, r->epoch);
     keyset_free(&p->e.not_carried); /* what an earlier full sync did not bring */
     begin_stream(p);
@@ -413,24 +360,6 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     struct origin o = {.flow = r->flow, .epoch = r->epoch, .time = r->time};
     emit_meta(&p->e, &o, REC_FLOW, payload, r->len);
     return 0;
-}
-
-void parser_tell(struct parser *p, const struct flow *f)
-{
-    unsigned n = f->o.flow;
-    if (p->ctl.fd < 0)
-        return;
-    int rc = 0;
-    if (f->cut && !p->told_cut[n]) {
-        rc = ctl_send(&p->ctl, "cut flow=%u epoch=%u", n, p->epoch);
-        p->told_cut[n] = true;
-    }
-    if (rc == 0 && f->synced && !p->told_synced[n] && !reread_early(f)) {
-        rc = ctl_send(&p->ctl, "synced flow=%u epoch=%u", n, p->epoch);
-        p->told_synced[n] = true;
-    }
-    if (rc < 0)
-        ctl_close(&p->ctl);
 }
 
 static bool same_snapshot(struct parser *p, const struct flow *f)

@@ -58,7 +58,10 @@ static inline bool parser_waits(const struct parser *p)
     return p->rereads.count + p->rereads.checks > 0;
 }
 
-/* ---- for session.c and asking.c ---- */
+/* ---- for parser.c, session.c and asking.c ---- */
+
+/* The session's flows end: another one begins. */
+void parser_drop_flows(struct parser *p);
 
 /* A KEY record. Returns like parser_record. */
 int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload);

@@ -1,8 +1,5 @@
 /* What servers take for granted of packed hashes, sets and sorted sets: they load one that is not so, and
  * crash on it later. */
-#include <math.h>
-#include <stdlib.h>
-
 #include "listpack.h"
 #include "shape.h"
 
@@ -29,47 +26,6 @@ static void odd_order(struct odd *odd, const char *why)
 {
     if (!odd->twice)
         odd->why = why;
-}
-
-/* m / 10^frac where this is exact: m has at most 53 bits. */
-static bool short_decimal(const uint8_t *p, size_t n, double *d)
-{
-    static const double pow10[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                   1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-    uint64_t m = 0;
-    size_t i = n > 0 && p[0] == '-', frac = 0;
-    bool dot = false, minus = i > 0;
-    if (n == i || n - i > 16)
-        return false;
-    for (; i < n; i++) {
-        if (p[i] == '.' && !dot) {
-            dot = true;
-            continue;
-        }
-        if (p[i] < '0' || p[i] > '9')
-            return false;
-        m = m * 10 + (uint64_t)(p[i] - '0');
-        frac += dot;
-    }
-    if (m > UINT64_C(1) << 53 || (dot && n < 3))
-        return false;
-    *d = (double)m / pow10[frac];
-    if (minus)
-        *d = -*d;
-    return true;
-}
-
-bool score_number(const uint8_t *p, size_t n, double *d)
-{
-    char text[128], *end;
-    if (short_decimal(p, n, d))
-        return true;
-    if (n == 0 || n >= sizeof text)
-        return false;
-    memcpy(text, p, n);
-    text[n] = '\0';
-    *d = strtod(text, &end);
-    return end == text + n && !isnan(*d);
 }
 
 /* Take the next group of elements. Returns 1, 0 at the end, -1: corrupt. */

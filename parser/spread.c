@@ -74,13 +74,8 @@ static bool looks_elsewhere(const struct cmd *m)
 static bool other_db(const struct cmd *m)
 {
     int64_t db;
-    size_t at = 0;
-    if (arg_is(&m->argv[0], "MOVE"))
-        at = 2;
-    for (size_t i = 3; i + 1 < m->argc && arg_is(&m->argv[0], "COPY"); i++)
-        if (arg_is(&m->argv[i], "DB"))
-            at = i + 1;
-    return at != 0 && at < m->argc && (!arg_number(&m->argv[at], &db) || db != (int64_t)m->o->db);
+    size_t at = command_other_db(m->c, m->argv, m->argc);
+    return at != 0 && (!arg_number(&m->argv[at], &db) || db != (int64_t)m->o->db);
 }
 
 /* ---- the table ---- */

@@ -1,0 +1,26 @@
+#include "args.h"
+
+#include <stdlib.h>
+
+bool arg_is(const struct slice *s, const char *word)
+{
+    size_t n = strlen(word);
+    if (s->n != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if ((s->p[i] >= 'a' && s->p[i] <= 'z' ? s->p[i] - 32 : s->p[i]) != word[i])
+            return false;
+    return true;
+}
+
+bool arg_number(const struct slice *s, int64_t *v)
+{
+    char text[24];
+    char *end;
+    if (s->n == 0 || s->n >= sizeof text)
+        return false;
+    memcpy(text, s->p, s->n);
+    text[s->n] = '\0';
+    *v = strtoll(text, &end, 10);
+    return *end == '\0';
+}

@@ -1,0 +1,17 @@
+/* Arguments of commands, as words and numbers. */
+#ifndef DFP_ARGS_H
+#define DFP_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "resp.h"
+
+/* The argument is this word (upper case), however it is written. */
+bool arg_is(const struct slice *s, const char *word);
+
+/* The argument is a whole decimal number. */
+bool arg_number(const struct slice *s, int64_t *v);
+
+#endif

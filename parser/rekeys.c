@@ -1,0 +1,241 @@
+/* The keys under way: the table of them, asking for them, the entries that are kept back for them. */
+#include "reread.h"
+
+#include <stdlib.h>
+
+#include <bsd/string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "io.h"
+#include "meta.h"
+
+void rereads_init(struct rereads *r, struct ctl *ctl)
+{
+    memset(r, 0, sizeof *r);
+    r->ctl = ctl;
+    TAILQ_INIT(&r->list);
+}
+
+static unsigned bucket_of(uint16_t flow, uint32_t db, const void *key, size_t n)
+{
+    return (unsigned)(XXH3_64bits_withSeed(key, n, (uint64_t)flow << 32 | db) % REREAD_BUCKETS);
+}
+
+struct rekey *rekey_find(const struct flow *f, uint32_t db, const void *key, size_t n)
+{
+    struct rekey *k;
+    LIST_FOREACH(k, &f->rereads->bucket[bucket_of(f->o.flow, db, key, n)], chain)
+    if (k->flow == f->o.flow && k->db == db && k->n == n && memcmp(k->key, key, n) == 0)
+        return k;
+    return NULL;
+}
+
+void rekey_take_out(struct rereads *r, struct rekey *k)
+{
+    LIST_REMOVE(k, chain);
+    TAILQ_REMOVE(&r->list, k, link);
+    r->count--;
+    r->bytes -= k->value.len + k->kept.len;
+}
+
+void rekey_free(struct rekey *k)
+{
+    buf_free(&k->value);
+    buf_free(&k->kept);
+    free(k);
+}
+
+void rereads_reset(struct rereads *r, uint16_t epoch)
+{
+    struct rekey *k;
+    while ((k = TAILQ_FIRST(&r->list)) != NULL) {
+        rekey_take_out(r, k);
+        rekey_free(k);
+    }
+    buf_free(&r->names);
+    r->bytes = 0; /* also what came of answers that are not whole */
+    r->epoch = epoch;
+    r->closed = false;
+    r->checks = 0;
+}
+
+void rekeys_changed(struct flow *f)
+{
+    const struct rekey *k;
+    f->rr_hold = UINT64_MAX;
+    f->rr_due = f->check_due;
+    TAILQ_FOREACH(k, &f->rereads->list, link)
+    {
+        if (k->flow != f->o.flow)
+            continue;
+        if (k->since < f->rr_hold)
+            f->rr_hold = k->since;
+        if (k->state == REKEY_ANSWERED && k->to < f->rr_due)
+            f->rr_due = k->to;
+    }
+}
+
+void rekey_drop_kept(struct rereads *r, struct rekey *k)
+{
+    r->bytes -= k->kept.len;
+    k->kept.len = 0;
+}
+
+static void drop_value(struct rereads *r, struct rekey *k)
+{
+    r->bytes -= k->value.len;
+    buf_free(&k->value);
+}
+
+/* ---- asking ---- */
+
+static bool send_request(struct rereads *r, const struct rekey *k)
+{
+    struct buf text = {0};
+    meta_escape(&text, k->key, k->n, 0);
+    int rc = -1;
+    if (r->ctl->fd >= 0 && text.len < CTL_LINE_MAX - 200)
+        rc = ctl_send(r->ctl, "reread flow=%u epoch=%u db=%u key=%.*s", k->flow, r->epoch, k->db,
+                      (int)text.len, (const char *)text.p);
+    buf_free(&text);
+    return rc == 0;
+}
+
+bool rekey_ask(struct rereads *r, struct rekey *k)
+{
+    drop_value(r, k);
+    k->state = REKEY_ASKED;
+    k->asked_at = mono_us();
+    return k->tries++ < REREAD_TRIES && send_request(r, k);
+}
+
+bool reread_room(const struct flow *f, size_t n)
+{
+    return rereads_possible(f->rereads) && f->multis == NULL && n <= REREAD_KEYS - f->rereads->count;
+}
+
+static bool name_fits(const struct slice *key)
+{
+    return key->n <= (CTL_LINE_MAX - 200) / 3; /* escaped */
+}
+
+bool reread_want(struct flow *f, uint32_t db, const struct slice *key, const char *kind, const char *detail)
+{
+    struct rereads *r = f->rereads;
+    if (!reread_room(f, 1) || !name_fits(key))
+        return false;
+    struct rekey *k = rekey_find(f, db, key->p, key->n);
+    if (k == NULL) {
+        k = xcalloc(1, sizeof *k + key->n);
+        k->flow = f->o.flow;
+        k->db = db;
+        k->since = f->counting ? f->entry_lsn : 0;
+        k->n = key->n;
+        memcpy(k->key, key->p, key->n);
+        LIST_INSERT_HEAD(&r->bucket[bucket_of(k->flow, db, k->key, k->n)], k, chain);
+        TAILQ_INSERT_TAIL(&r->list, k, link);
+        r->count++;
+    }
+    k->kind = kind;
+    strlcpy(k->detail, detail, sizeof k->detail);
+    rekey_at_least(f, k);
+    if (!f->synced) {
+        k->since = 0;
+    } else if (k->state != REKEY_ASKED && !rekey_ask(r, k) && k->checks == 0) {
+        /* One that is owed probes stays: reread_tick gives it up, and writes them. */
+        rekey_take_out(r, k);
+        rekey_free(k);
+        rekeys_changed(f);
+        return false;
+    }
+    rekeys_changed(f);
+    return true;
+}
+
+bool reread_check(struct flow *f, uint32_t db, const struct slice *key, const char *detail)
+{
+    uint64_t entry = f->entry_lsn;
+    if (!f->synced || !f->counting)
+        return false;
+    bool known = rekey_find(f, db, key->p, key->n) != NULL;
+    f->entry_lsn = f->next_lsn - 1; /* what the source says from here on counts */
+    bool wanted = reread_want(f, db, key, "verify", detail);
+    f->entry_lsn = entry;
+    struct rekey *k = wanted ? rekey_find(f, db, key->p, key->n) : NULL;
+    if (k == NULL)
+        return false;
+    if (!known)
+        k->since = f->next_lsn; /* what is before that is reached */
+    k->checks++;
+    rekeys_changed(f);
+    return true;
+}
+
+void rekey_at_least(struct flow *f, struct rekey *k)
+{
+    if (f->counting && k->least < f->entry_lsn + 1)
+        k->least = f->entry_lsn + 1;
+    rekey_drop_kept(f->rereads, k);
+}
+
+bool reread_early(const struct flow *f)
+{
+    const struct rekey *k;
+    if (f->rereads == NULL || f->rereads->count == 0)
+        return false;
+    TAILQ_FOREACH(k, &f->rereads->list, link)
+    if (k->flow == f->o.flow && k->since == 0)
+        return true;
+    return false;
+}
+
+/* ---- entries that are kept back: head, then (length in 8 bytes, bytes) for each argument ---- */
+
+bool kept_next(const struct rekey *k, size_t *at, struct kept *h)
+{
+    if (*at >= k->kept.len)
+        return false;
+    memcpy(h, k->kept.p + *at, sizeof *h);
+    *at += sizeof *h + h->bytes;
+    return true;
+}
+
+bool kept_add(struct flow *f, struct rekey *k, uint64_t txid, const struct slice *argv, size_t argc)
+{
+    struct rereads *r = f->rereads;
+    struct kept h = {f->entry_lsn, txid, f->o.time, argc, argc * sizeof(uint64_t)};
+    for (size_t i = 0; i < argc; i++)
+        h.bytes += argv[i].n;
+    k->kept.max = REREAD_BYTES;
+    if (r->bytes + sizeof h + h.bytes > REREAD_BYTES || buf_room(&k->kept, sizeof h + h.bytes) == NULL)
+        return false;
+    r->bytes += sizeof h + h.bytes;
+    (void)buf_add(&k->kept, &h, sizeof h);
+    for (size_t i = 0; i < argc; i++) {
+        uint64_t n = argv[i].n;
+        (void)buf_add(&k->kept, &n, sizeof n);
+        (void)buf_add(&k->kept, argv[i].p, n);
+    }
+    return true;
+}
+
+bool kept_between(const struct rekey *k, uint64_t from, uint64_t to)
+{
+    struct kept h;
+    for (size_t at = 0; kept_next(k, &at, &h);)
+        if (h.lsn >= from && h.lsn < to)
+            return true;
+    return false;
+}
+
+void kept_drop_below(struct rereads *r, struct rekey *k, uint64_t lsn)
+{
+    struct kept h;
+    size_t gone = 0;
+    for (size_t at = 0; kept_next(k, &at, &h) && h.lsn < lsn;)
+        gone = at; /* they are in order */
+    buf_shift(&k->kept, gone);
+    r->bytes -= gone;
+}
