@@ -139,10 +139,16 @@ static void sub_expiry(struct flow *f, struct emit *e, const struct slice *when)
     else if (vclass == CLASS_ZSET)
         sub_lost(f, e, vclass, "elements were written without their expiries: the target has none");
     else {
-        struct value v = {
-            .type = l->type, .vclass = vclass, .shape = shape, .key = l->key, .reported = l->reported};
-        part_add_ttl(&v, e, &f->o, &f->s, &field, (uint64_t)ms);
-        part_flush(&v, e, &f->o, &f->s);
+        struct value v = {.e = e,
+                          .o = &f->o,
+                          .s = &f->s,
+                          .type = l->type,
+                          .vclass = vclass,
+                          .shape = shape,
+                          .key = l->key,
+                          .reported = l->reported};
+        part_add_ttl(&v, &field, (uint64_t)ms);
+        part_flush(&v);
         l->reported = v.reported;
     }
 }

@@ -50,11 +50,11 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
     struct cur c = {raw->p, raw->p + raw->n, 0, NULL};
     m->o->pos = m->before;
     m->o->at = AT_UNKNOWN;
-    value_begin(&m->f->restored, m->e, m->o, type, &k, ms);
+    value_begin(&m->f->restored, m->e, m->o, &m->f->s, type, &k, ms);
     m->f->restored.odd = m->f->s.odd;
     const struct value *v = &m->f->restored;
     /* Its structure was scanned; what is left are filters and sketches, and memory. */
-    bool done = value_feed(&m->f->restored, m->e, m->o, &c, &m->f->s) == GOT;
+    bool done = value_feed(&m->f->restored, &c) == GOT;
     if (done && !v->dropped)
         cmd_nothing(m);
     else if (done || value_class(type) == CLASS_OTHER)

@@ -66,8 +66,7 @@ static __attribute__((noinline)) bool is_first(struct scratch *s, const uint8_t 
 }
 
 /* One element of LAYOUT_ELEMENTS: all its fields or none. */
-static enum got feed_element(struct value *v, struct emit *e, struct origin *o, struct cur *c,
-                             struct scratch *s)
+static enum got feed_element(struct value *v, struct cur *c)
 {
     struct cur t = *c;
     struct element x;
@@ -75,25 +74,25 @@ static enum got feed_element(struct value *v, struct emit *e, struct origin *o, 
     x.ms = 0;
     x.damage = NULL;
     for (const enum field *f = v->shape->fields; f < v->shape->fields + 4 && *f != F_END; f++) {
-        enum got g = take_field(v, *f, &t, s, &x);
+        enum got g = take_field(v, *f, &t, v->s, &x);
         if (g != GOT)
             return cur_settle(c, &t, g);
     }
     *c = t;
     if (x.damage != NULL)
-        return value_damaged(v, e, o, s, c, x.damage);
-    if (__builtin_expect(v->odd.twice, 0) && x.nstr > 0 && !is_first(s, x.str[0].p, x.str[0].n))
+        return value_damaged(v, c, x.damage);
+    if (__builtin_expect(v->odd.twice, 0) && x.nstr > 0 && !is_first(v->s, x.str[0].p, x.str[0].n))
         return GOT;
-    if (x.ms != 0 && x.ms <= e->now_ms)
+    if (x.ms != 0 && x.ms <= v->e->now_ms)
         return GOT;
     if (v->vclass == CLASS_ZSET) {
         struct slice swapped[2] = {x.score, x.str[0]};
-        part_add(v, e, o, s, swapped, 2);
-    } else if (!part_add(v, e, o, s, x.str, x.nstr)) {
+        part_add(v, swapped, 2);
+    } else if (!part_add(v, x.str, x.nstr)) {
         return GOT; /* and no expiry, which might come before the key's first request */
     }
     if (x.ms > 0)
-        part_add_ttl(v, e, o, s, &x.str[0], x.ms);
+        part_add_ttl(v, &x.str[0], x.ms);
     return GOT;
 }
 
@@ -109,42 +108,40 @@ static int packed_next(enum packing pack, const struct slice *t, const uint8_t *
 }
 
 /* A group of packed elements: one; field and value; member and score; field, value and expiry. */
-static void add_group(struct value *v, struct emit *e, struct origin *o, struct scratch *s,
-                      const struct elem *el)
+static void add_group(struct value *v, const struct elem *el)
 {
     struct slice arg[2] = {{el[0].p, el[0].n}, {el[1].p, el[1].n}};
     if (v->vclass == CLASS_ZSET) {
         struct slice swapped[2] = {arg[1], arg[0]};
-        part_add(v, e, o, s, swapped, 2);
+        part_add(v, swapped, 2);
         return;
     }
     uint64_t ms = v->shape->group == 3 && el[2].is_int && el[2].v > 0 ? (uint64_t)el[2].v : 0;
-    if (ms != 0 && ms <= e->now_ms)
+    if (ms != 0 && ms <= v->e->now_ms)
         return;
-    if (part_add(v, e, o, s, arg, v->shape->group == 1 ? 1 : 2) && ms != 0)
-        part_add_ttl(v, e, o, s, &arg[0], ms);
+    if (part_add(v, arg, v->shape->group == 1 ? 1 : 2) && ms != 0)
+        part_add_ttl(v, &arg[0], ms);
 }
 
 /* All elements of an intset, listpack, ziplist or zipmap. */
-static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, struct cur *c,
-                            struct scratch *s, enum packing pack, const struct slice *t)
+static enum got feed_packed(struct value *v, struct cur *c, enum packing pack, const struct slice *t)
 {
     struct elem el[3];
     const uint8_t *it = NULL;
     long n;
     struct odd odd = {.why = NULL};
-    const char *why = sound_packed(v->shape, pack, t, &s->seen[0], &n, &odd);
+    const char *why = sound_packed(v->shape, pack, t, &v->s->seen[0], &n, &odd);
     memset(el, 0, sizeof el);
     if (why != NULL)
-        return value_damaged(v, e, o, s, c, why);
+        return value_damaged(v, c, why);
     if (odd.why != NULL)
-        value_odd(v, e, o, &odd);
+        value_odd(v, &odd);
     if (odd.twice)
-        distinct_begin(&s->seen[0], (uint64_t)n / v->shape->group);
+        distinct_begin(&v->s->seen[0], (uint64_t)n / v->shape->group);
     if (pack == PACK_INTSET) {
         for (size_t i = 0; i < le32(t->p + 4); i++) {
             struct slice arg = {el[0].num, dec_i64(el[0].num, intset_at(t->p, i))};
-            part_add(v, e, o, s, &arg, 1);
+            part_add(v, &arg, 1);
         }
         return GOT;
     }
@@ -153,42 +150,41 @@ static enum got feed_packed(struct value *v, struct emit *e, struct origin *o, s
             if (packed_next(pack, t, &it, i, &el[i]) != 1) /* their number was checked */
                 return GOT;
         }
-        if (__builtin_expect(!odd.twice, 1) || is_first(s, el[0].p, el[0].n))
-            add_group(v, e, o, s, el);
+        if (__builtin_expect(!odd.twice, 1) || is_first(v->s, el[0].p, el[0].n))
+            add_group(v, el);
     }
 }
 
-static enum got feed_blob(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s,
-                          enum packing pack)
+static enum got feed_blob(struct value *v, struct cur *c, enum packing pack)
 {
     struct pstr ps;
     struct slice t;
     enum got g = cur_pstr(c, &ps);
     if (g != GOT)
         return g;
-    if (!value_text(s, 0, &ps, &t))
-        return value_damaged(v, e, o, s, c, UNPACKS);
-    return feed_packed(v, e, o, c, s, pack, &t);
+    if (!value_text(v->s, 0, &ps, &t))
+        return value_damaged(v, c, UNPACKS);
+    return feed_packed(v, c, pack, &t);
 }
 
-static enum got feed_node(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+static enum got feed_node(struct value *v, struct cur *c)
 {
     if (v->shape->pack != PACK_QUICKLIST2)
-        return feed_blob(v, e, o, c, s, v->shape->pack);
+        return feed_blob(v, c, v->shape->pack);
     struct cur t = *c;
     uint64_t container;
     struct pstr ps;
     struct slice el;
     enum got g = cur_plen(&t, &container);
     if (g == GOT && container == 2)
-        g = feed_blob(v, e, o, &t, s, PACK_LISTPACK);
+        g = feed_blob(v, &t, PACK_LISTPACK);
     else if (g == GOT && container != 1)
         g = cur_bad(&t, "a list node of kind 1 or 2");
     else if (g == GOT && (g = cur_pstr(&t, &ps)) == GOT) {
-        if (value_text(s, 0, &ps, &el))
-            part_add(v, e, o, s, &el, 1);
+        if (value_text(v->s, 0, &ps, &el))
+            part_add(v, &el, 1);
         else
-            g = value_damaged(v, e, o, s, &t, UNPACKS);
+            g = value_damaged(v, &t, UNPACKS);
     }
     return cur_settle(c, &t, g);
 }
@@ -207,25 +203,25 @@ static enum got take_base(struct value *v, struct cur *c)
     return GOT;
 }
 
-enum got blob_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+enum got blob_feed(struct value *v, struct cur *c)
 {
     enum got g = take_base(v, c);
-    return g == GOT ? feed_blob(v, e, o, c, s, v->shape->pack) : g;
+    return g == GOT ? feed_blob(v, c, v->shape->pack) : g;
 }
 
-enum got elements_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+enum got elements_feed(struct value *v, struct cur *c)
 {
     enum got g = take_base(v, c);
     if (g == GOT && !v->counted) {
         g = cur_plen(c, &v->left);
         v->counted = g == GOT;
         if (g == GOT && v->odd.why != NULL) {
-            value_odd(v, e, o, &v->odd);
-            distinct_begin(&s->seen[0], v->left);
+            value_odd(v, &v->odd);
+            distinct_begin(&v->s->seen[0], v->left);
         }
     }
     while (v->counted && v->left > 0 && g == GOT) {
-        g = v->shape->layout == LAYOUT_ELEMENTS ? feed_element(v, e, o, c, s) : feed_node(v, e, o, c, s);
+        g = v->shape->layout == LAYOUT_ELEMENTS ? feed_element(v, c) : feed_node(v, c);
         if (g == GOT)
             v->left--;
     }
@@ -242,8 +238,7 @@ static struct slice template_field(struct value *v)
     return f;
 }
 
-static enum got template_packed(struct value *v, struct emit *e, struct origin *o, struct cur *c,
-                                struct scratch *s)
+static enum got template_packed(struct value *v, struct cur *c)
 {
     struct pstr ps;
     struct slice t;
@@ -252,24 +247,24 @@ static enum got template_packed(struct value *v, struct emit *e, struct origin *
     enum got g = cur_pstr(c, &ps);
     if (g != GOT)
         return g;
-    if (!value_text(s, 0, &ps, &t) || listpack_check(t.p, t.n) < 1 ||
+    if (!value_text(v->s, 0, &ps, &t) || listpack_check(t.p, t.n) < 1 ||
         listpack_next(t.p, t.n, &it, &el) != 1 || !el.is_int)
-        return value_damaged(v, e, o, s, c, "a listpack that begins with a template's number");
+        return value_damaged(v, c, "a listpack that begins with a template's number");
     v->tmpl = value_template(v->templates, (uint64_t)el.v);
     if (v->tmpl == NULL || (uint64_t)listpack_check(t.p, t.n) != v->tmpl->fields + 1)
-        return value_damaged(v, e, o, s, c, "a template that was told before, with as many fields");
+        return value_damaged(v, c, "a template that was told before, with as many fields");
     while (listpack_next(t.p, t.n, &it, &el) == 1) {
         struct slice arg[2] = {template_field(v), {el.p, el.n}};
-        part_add(v, e, o, s, arg, 2);
+        part_add(v, arg, 2);
     }
     return GOT;
 }
 
-enum got template_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+enum got template_feed(struct value *v, struct cur *c)
 {
     uint64_t id;
     if (v->shape->pack == PACK_LISTPACK)
-        return template_packed(v, e, o, c, s);
+        return template_packed(v, c);
     if (!v->counted) {
         enum got g = cur_plen(c, &id);
         if (g != GOT)
@@ -284,12 +279,12 @@ enum got template_feed(struct value *v, struct emit *e, struct origin *o, struct
         struct pstr ps;
         struct slice arg[2];
         enum got g = cur_pstr(c, &ps);
-        if (g == GOT && !value_text(s, 0, &ps, &arg[1]))
-            g = value_damaged(v, e, o, s, c, UNPACKS);
+        if (g == GOT && !value_text(v->s, 0, &ps, &arg[1]))
+            g = value_damaged(v, c, UNPACKS);
         if (g != GOT)
             return g;
         arg[0] = template_field(v);
-        part_add(v, e, o, s, arg, 2); /* nothing, once it is dropped */
+        part_add(v, arg, 2); /* nothing, once it is dropped */
     }
     return GOT;
 }

@@ -69,13 +69,13 @@ static enum got stream_value(struct flow *f, struct emit *e, struct cur *c, unsi
     if (f->pend.hint.kind != HINT_NONE && !k->excluded)
         hint_lost(f, e);
     bool sticky = f->pend.sticky;
-    value_begin(&f->cur, e, &f->o, type, k, take_expiry(f));
+    value_begin(&f->cur, e, &f->o, &f->s, type, k, take_expiry(f));
     f->cur.templates = f->templates;
     f->cur.sticky = sticky;
     if (odd != NULL)
         f->cur.odd = *odd;
     f->in_value = true;
-    enum got g = value_feed(&f->cur, e, &f->o, c, &f->s);
+    enum got g = value_feed(&f->cur, c);
     if (g == GOT) {
         f->in_value = false;
         f->last.gone = f->cur.dropped;

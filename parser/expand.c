@@ -114,9 +114,9 @@ static void write_value(struct parser *p, struct origin *o, const struct restore
                       s->scratch.damage != NULL ? s->scratch.damage : "a whole value");
         return;
     }
-    value_begin(&s->value, &p->e, o, x->type, &k, x->ms);
+    value_begin(&s->value, &p->e, o, &s->scratch, x->type, &k, x->ms);
     s->value.odd = s->scratch.odd;
-    (void)value_feed(&s->value, &p->e, o, &c, &s->scratch); /* was scanned */
+    (void)value_feed(&s->value, &c); /* was scanned */
 }
 
 /* One request: RESTORE as the commands that make its value, anything else as it is. */

@@ -133,7 +133,7 @@ static enum got chunk_begin(struct flow *f, struct emit *e, struct cur *c)
     f->o.live = false;
     f->o.at = at;
     bool sticky = f->pend.sticky;
-    value_begin(&f->chunk->v, e, &f->o, type, &k, take_expiry(f));
+    value_begin(&f->chunk->v, e, &f->o, &f->s, type, &k, take_expiry(f));
     f->chunk->v.sticky = sticky;
     f->chunk->begun = true;
     return GOT;
@@ -159,7 +159,7 @@ static enum got feed_chunk(struct flow *f, struct emit *e, struct cur *c)
     f->o.live = false;
     enum got g = f->chunk->begun ? GOT : chunk_begin(f, e, &t);
     if (g == GOT)
-        g = value_feed(&f->chunk->v, e, &f->o, &t, &f->s);
+        g = value_feed(&f->chunk->v, &t);
     f->chunk_left -= (uint64_t)(t.p - c->p);
     c->p = t.p;
     c->want = t.want;
@@ -213,7 +213,7 @@ static enum got parse_one(struct flow *f, struct emit *e, struct cur *c, bool in
         return feed_chunk(f, e, c);
     if (__builtin_expect(f->in_value, 0)) {
         f->o.live = false;
-        enum got g = value_feed(&f->cur, e, &f->o, c, &f->s);
+        enum got g = value_feed(&f->cur, c);
         if (g == GOT) {
             f->in_value = false;
             f->last.gone = f->cur.dropped;

@@ -79,7 +79,7 @@ const char *module_of(const uint8_t *p, size_t n, char name[10])
 }
 
 /* Passing over it; JSON is written from its text. */
-enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+enum got module_feed(struct value *v, struct cur *c)
 {
     if (!v->counted) {
         char name[10], detail[120];
@@ -93,14 +93,14 @@ enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct c
         if (!v->dropped && !v->is_json) {
             module_name(v->left, name);
             snprintf(detail, sizeof detail,
-                     target_has_module(&e->target, name)
+                     target_has_module(&v->e->target, name)
                          ? "a value of module type %s, which only RESTORE makes, and it is too large for that"
                          : "a value of module type %s, which the target does not load",
                      name);
-            emit_report(e, o, true, "module", v->key.p, v->key.n, detail);
+            emit_report(v->e, v->o, true, "module", v->key.p, v->key.n, detail);
             v->dropped = true;
-        } else if (!v->dropped && !o->live) {
-            e->stats.keys[v->vclass]++;
+        } else if (!v->dropped && !v->o->live) {
+            v->e->stats.keys[v->vclass]++;
         }
     }
     for (bool end = false; !end;) {
@@ -112,12 +112,12 @@ enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct c
             return g;
         if (!is_text || !v->is_json)
             continue;
-        if (!value_text(s, 0, &ps, &text)) {
-            if ((g = value_damaged(v, e, o, s, c, UNPACKS)) != GOT)
+        if (!value_text(v->s, 0, &ps, &text)) {
+            if ((g = value_damaged(v, c, UNPACKS)) != GOT)
                 return g;
             continue;
         }
-        json_write(v, e, o, &text);
+        json_write(v, &text);
     }
     return GOT;
 }

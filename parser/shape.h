@@ -72,27 +72,25 @@ long packed_check(enum packing pack, const struct slice *t);
 
 /* One element (member; field and value; score and member) joins the part, or goes alone when it is large.
  * False: it is not written, as it is too large (which is reported) or all of the key is dropped. */
-bool part_add(struct value *v, struct emit *e, struct origin *o, struct scratch *s, const struct slice *args,
-              size_t n);
+bool part_add(struct value *v, const struct slice *args, size_t n);
 
 /* A field has an expiry of its own. Its HSET is written before the expiries are. */
-void part_add_ttl(struct value *v, struct emit *e, struct origin *o, struct scratch *s,
-                  const struct slice *field, uint64_t ms);
-void part_flush(struct value *v, struct emit *e, struct origin *o, struct scratch *s);
+void part_add_ttl(struct value *v, const struct slice *field, uint64_t ms);
+void part_flush(struct value *v);
 
 /* ---- the decoders ---- */
 
 enum got scan_field(struct cur *c, enum field f);
-enum got elements_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
-enum got blob_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
-enum got template_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
-enum got string_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
-enum got json_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
-enum got module_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+enum got elements_feed(struct value *v, struct cur *c);
+enum got blob_feed(struct value *v, struct cur *c);
+enum got template_feed(struct value *v, struct cur *c);
+enum got string_feed(struct value *v, struct cur *c);
+enum got json_feed(struct value *v, struct cur *c);
+enum got module_feed(struct value *v, struct cur *c);
 enum got skip_feed(struct value *v, struct cur *c);
 enum got skip_scan(unsigned type, struct cur *c);
 
 /* Write JSON text as the target can hold it, or report it. */
-void json_write(struct value *v, struct emit *e, struct origin *o, const struct slice *text);
+void json_write(struct value *v, const struct slice *text);
 
 #endif

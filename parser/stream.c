@@ -18,23 +18,22 @@ enum phase {
     PH_NACK
 };
 
-static void send(struct value *v, struct emit *e, struct origin *o, unsigned keyarg, const struct slice *argv,
-                 size_t argc)
+static void send(struct value *v, unsigned keyarg, const struct slice *argv, size_t argc)
 {
     if (!v->dropped)
-        emit_argv(e, o, &v->key, keyarg, v->vclass, 0, argv, argc);
+        emit_argv(v->e, v->o, &v->key, keyarg, v->vclass, 0, argv, argc);
 }
 
 /* A stream without entries comes into being by a group that is taken away again. */
-static void write_empty(struct value *v, struct emit *e, struct origin *o)
+static void write_empty(struct value *v)
 {
     struct slice key = {v->key.p, v->key.n};
     struct slice create[6] = {SLICE("XGROUP"),   SLICE("CREATE"), key,
                               SLICE("df2redis"), SLICE("0"),      SLICE("MKSTREAM")};
     struct slice destroy[4] = {SLICE("XGROUP"), SLICE("DESTROY"), key, SLICE("df2redis")};
-    value_start(v, e, o);
-    send(v, e, o, 2, create, 6);
-    send(v, e, o, 2, destroy, 4);
+    value_start(v);
+    send(v, 2, create, 6);
+    send(v, 2, destroy, 4);
 }
 
 static bool knows_counters(const struct emit *e)
@@ -42,15 +41,15 @@ static bool knows_counters(const struct emit *e)
     return e->target.version >= VERSION(7, 0) && e->target.kind != SERVER_DRAGONFLY;
 }
 
-static void write_tail(struct value *v, struct emit *e, struct origin *o, const uint64_t *t)
+static void write_tail(struct value *v, const uint64_t *t)
 {
     struct id_text last, del;
     uint8_t added[20];
     if (v->st.written == 0)
-        write_empty(v, e, o);
+        write_empty(v);
     struct slice argv[7] = {SLICE("XSETID"), {v->key.p, v->key.n}, stream_id(&last, t[1], t[2])};
     size_t argc = 3;
-    if (v->type != 15 && knows_counters(e)) {
+    if (v->type != 15 && knows_counters(v->e)) {
         argv[3] = SLICE("ENTRIESADDED");
         argv[4] = (struct slice){added, dec_u64(added, t[7])};
         argv[5] = SLICE("MAXDELETEDID");
@@ -58,26 +57,26 @@ static void write_tail(struct value *v, struct emit *e, struct origin *o, const 
         argc = 7;
     }
     v->st.deleted = v->type == 15 || t[7] != t[0];
-    send(v, e, o, 1, argv, argc);
+    send(v, 1, argv, argc);
 }
 
-static void write_group(struct value *v, struct emit *e, struct origin *o, const struct slice *name,
-                        const uint64_t *t)
+static void write_group(struct value *v, const struct slice *name, const uint64_t *t)
 {
     struct id_text last;
     uint8_t read[20];
     struct slice argv[7] = {
         SLICE("XGROUP"), SLICE("CREATE"), {v->key.p, v->key.n}, *name, stream_id(&last, t[0], t[1])};
     size_t argc = 5;
-    if (v->type != 15 && (knows_counters(e) || e->target.kind == SERVER_DRAGONFLY) && t[2] != UINT64_MAX) {
+    if (v->type != 15 && (knows_counters(v->e) || v->e->target.kind == SERVER_DRAGONFLY) &&
+        t[2] != UINT64_MAX) {
         argv[5] = SLICE("ENTRIESREAD");
         argv[6] = (struct slice){read, dec_u64(read, t[2])};
         argc = 7;
     }
-    send(v, e, o, 2, argv, argc);
+    send(v, 2, argv, argc);
 }
 
-static void write_claim(struct value *v, struct emit *e, struct origin *o, const uint8_t *id)
+static void write_claim(struct value *v, const uint8_t *id)
 {
     const uint8_t *pe = stream_find_pending(&v->st.pel, PEL_ENTRY, id);
     struct id_text text;
@@ -86,7 +85,7 @@ static void write_claim(struct value *v, struct emit *e, struct origin *o, const
     if (v->dropped || (pe == NULL && v->st.unkept > 0)) /* that was reported */
         return;
     if (pe == NULL || pe[32] != 0) {
-        emit_report(e, o, true, "pending-entry", v->key.p, v->key.n,
+        emit_report(v->e, v->o, true, "pending-entry", v->key.p, v->key.n,
                     pe == NULL ? "a consumer's pending id is not in its group"
                                : "two consumers have one pending id");
         return;
@@ -105,10 +104,10 @@ static void write_claim(struct value *v, struct emit *e, struct origin *o, const
                              {count, dec_u64(count, le64(pe + 24))},
                              SLICE("FORCE"),
                              SLICE("JUSTID")};
-    send(v, e, o, 1, argv, 12);
+    send(v, 1, argv, 12);
     if (v->st.deleted && !v->st.remarked)
         emit_report(
-            e, o, false, "stream-pending", v->key.p, v->key.n,
+            v->e, v->o, false, "stream-pending", v->key.p, v->key.n,
             "pending entries of messages deleted at the source are not recreated in a stream this large");
     v->st.remarked = true;
 }
@@ -122,7 +121,7 @@ static bool set_name(struct scratch *s, struct buf *b, const struct pstr *ps)
     return buf_add(b, t.p, t.n) == 0;
 }
 
-static enum got feed_tail(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+static enum got feed_tail(struct value *v, struct cur *c)
 {
     uint64_t t[9] = {0};
     unsigned np = tail_plens(v->type);
@@ -130,16 +129,15 @@ static enum got feed_tail(struct value *v, struct emit *e, struct origin *o, str
     if (g != GOT)
         return g;
     const char *why = stream_tail_damage(t, &v->st.order);
-    if (why != NULL && (g = value_damaged(v, e, o, s, c, why)) != GOT)
+    if (why != NULL && (g = value_damaged(v, c, why)) != GOT)
         return g;
-    write_tail(v, e, o, t);
+    write_tail(v, t);
     v->st.groups = t[np - 1];
     v->st.phase = PH_GROUP;
     return GOT;
 }
 
-static enum got feed_group(struct value *v, struct emit *e, struct origin *o, struct cur *c,
-                           struct scratch *s)
+static enum got feed_group(struct value *v, struct cur *c)
 {
     struct pstr name;
     uint64_t t[4] = {0};
@@ -148,10 +146,10 @@ static enum got feed_group(struct value *v, struct emit *e, struct origin *o, st
     enum got g = stream_head(c, &name, 0, &unused, t, np);
     if (g != GOT)
         return g;
-    if (!set_name(s, &v->st.group, &name))
+    if (!set_name(v->s, &v->st.group, &name))
         return cur_bad(c, "a group's name");
     struct slice text = {v->st.group.p, v->st.group.len};
-    write_group(v, e, o, &text, t);
+    write_group(v, &text, t);
     v->st.groups--;
     v->st.pels = t[np - 1];
     v->st.claimed = v->st.unkept = 0;
@@ -180,7 +178,7 @@ static enum got feed_pending(struct value *v, struct cur *c)
 }
 
 /* All pending entries of the group were taken. */
-static void pending_done(struct value *v, struct emit *e, struct origin *o)
+static void pending_done(struct value *v)
 {
     char detail[160];
     v->st.phase = PH_CONSUMERS;
@@ -189,39 +187,39 @@ static void pending_done(struct value *v, struct emit *e, struct origin *o)
     snprintf(detail, sizeof detail,
              "not supported: %llu of the pending entries of a group, which has more than %zu",
              (unsigned long long)v->st.unkept, PEL_MAX / PEL_ENTRY);
-    emit_report(e, o, true, "pending-entry", v->key.p, v->key.n, detail);
+    emit_report(v->e, v->o, true, "pending-entry", v->key.p, v->key.n, detail);
 }
 
-static enum got feed_consumer(struct value *v, struct emit *e, struct origin *o, struct cur *c,
-                              struct scratch *s)
+static enum got feed_consumer(struct value *v, struct cur *c)
 {
     struct pstr name;
     const uint8_t *unused;
     enum got g = stream_head(c, &name, consumer_raw(v->type), &unused, &v->st.ids, 1);
     if (g != GOT)
         return g;
-    if (!set_name(s, &v->st.consumer, &name))
+    if (!set_name(v->s, &v->st.consumer, &name))
         return cur_bad(c, "a consumer's name");
     struct slice argv[5] = {SLICE("XGROUP"),
                             SLICE("CREATECONSUMER"),
                             {v->key.p, v->key.n},
                             {v->st.group.p, v->st.group.len},
                             {v->st.consumer.p, v->st.consumer.len}};
-    send(v, e, o, 2, argv, 5);
+    send(v, 2, argv, 5);
     v->st.consumers--;
     v->st.phase = PH_IDS;
     return GOT;
 }
 
 /* A pending entry without a consumer cannot be made by commands. */
-static void report_unowned(struct value *v, struct emit *e, struct origin *o)
+static void report_unowned(struct value *v)
 {
     if (!v->reported)
-        emit_report(e, o, true, "pending-entry", v->key.p, v->key.n, "pending entries that no consumer owns");
+        emit_report(v->e, v->o, true, "pending-entry", v->key.p, v->key.n,
+                    "pending entries that no consumer owns");
     v->reported = true;
 }
 
-static enum got feed_nack(struct value *v, struct emit *e, struct origin *o, struct cur *c)
+static enum got feed_nack(struct value *v, struct cur *c)
 {
     const uint8_t *p;
     if (v->st.ids == 0) {
@@ -230,16 +228,14 @@ static enum got feed_nack(struct value *v, struct emit *e, struct origin *o, str
     }
     enum got g = cur_raw(c, 16, &p);
     if (g == GOT && v->st.ids-- > 0 && !v->dropped)
-        report_unowned(v, e, o);
+        report_unowned(v);
     return g;
 }
 
 /* One step of the machine. *done: the value is complete. */
-static enum got feed_step(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s,
-                          bool *done)
+static enum got feed_step(struct value *v, struct cur *c, bool *done)
 {
     struct stream_state *st = &v->st;
-    struct sink to = {v, e, o, s};
     const uint8_t *p;
     const char *why = NULL;
     enum got g = GOT;
@@ -252,13 +248,13 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
     case PH_NODES:
         if (v->left == 0)
             st->phase = PH_TAIL;
-        else if ((g = stream_node(c, s, &to, &st->order, &why)) == GOT)
+        else if ((g = stream_node(c, v->s, v, &st->order, &why)) == GOT)
             v->left--;
-        return why != NULL ? value_damaged(v, e, o, s, c, why) : g;
-    case PH_TAIL: return feed_tail(v, e, o, c, s);
+        return why != NULL ? value_damaged(v, c, why) : g;
+    case PH_TAIL: return feed_tail(v, c);
     case PH_GROUP:
         if (st->groups > 0)
-            return feed_group(v, e, o, c, s);
+            return feed_group(v, c);
         if (has_producers(v->type))
             g = stream_producers(c);
         *done = g == GOT;
@@ -266,7 +262,7 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
     case PH_PEL:
         if (st->pels > 0)
             return feed_pending(v, c);
-        pending_done(v, e, o);
+        pending_done(v);
         return GOT;
     case PH_CONSUMERS:
         g = cur_plen(c, &st->consumers);
@@ -275,17 +271,17 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
         return g;
     case PH_CONSUMER:
         if (st->consumers > 0)
-            return feed_consumer(v, e, o, c, s);
+            return feed_consumer(v, c);
         st->phase = has_nacks(v->type) ? PH_NACKS : PH_GROUP;
         if (!has_nacks(v->type) && !v->dropped && st->claimed != st->pel.len / PEL_ENTRY)
-            report_unowned(v, e, o);
+            report_unowned(v);
         return GOT;
     case PH_NACKS:
         g = cur_plen(c, &st->ids);
         if (g == GOT)
             st->phase = PH_NACK;
         return g;
-    case PH_NACK: return feed_nack(v, e, o, c);
+    case PH_NACK: return feed_nack(v, c);
     case PH_IDS: break;
     }
     if (st->ids == 0) {
@@ -295,16 +291,16 @@ static enum got feed_step(struct value *v, struct emit *e, struct origin *o, str
     g = cur_raw(c, 16, &p);
     if (g == GOT) {
         st->ids--;
-        write_claim(v, e, o, p);
+        write_claim(v, p);
     }
     return g;
 }
 
-enum got stream_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+enum got stream_feed(struct value *v, struct cur *c)
 {
     bool done = false;
     enum got g = GOT;
     while (g == GOT && !done)
-        g = feed_step(v, e, o, c, s, &done);
+        g = feed_step(v, c, &done);
     return g;
 }

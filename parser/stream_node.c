@@ -55,17 +55,17 @@ static bool node_open(struct node *nd, uint64_t *entries)
     return node_int(nd, &zero) && zero == 0;
 }
 
-static void take_arg(const struct sink *to, const struct elem *el)
+static void take_arg(struct value *to, const struct elem *el)
 {
     if (to == NULL)
         return;
     if (el->n > to->e->target.maxbulk || resp_add_bulk(&to->s->body, el->p, el->n) < 0)
-        to->v->st.too_large = true;
-    to->v->nbody++;
+        to->st.too_large = true;
+    to->nbody++;
 }
 
 /* Fields and values of one entry. */
-static bool node_pairs(struct node *nd, bool same, uint64_t fields, const struct sink *to)
+static bool node_pairs(struct node *nd, bool same, uint64_t fields, struct value *to)
 {
     struct node master = *nd;
     struct elem f, val;
@@ -81,17 +81,16 @@ static bool node_pairs(struct node *nd, bool same, uint64_t fields, const struct
     return true;
 }
 
-static void write_entry(const struct sink *to, uint64_t ms, uint64_t seq)
+static void write_entry(struct value *v, uint64_t ms, uint64_t seq)
 {
-    struct value *v = to->v;
     struct id_text id;
     struct slice head[3] = {SLICE("XADD"), {v->key.p, v->key.n}, stream_id(&id, ms, seq)};
-    value_start(v, to->e, to->o);
+    value_start(v);
     if (!v->dropped && v->st.too_large)
-        emit_report(to->e, to->o, true, "element-too-large", v->key.p, v->key.n,
+        emit_report(v->e, v->o, true, "element-too-large", v->key.p, v->key.n,
                     "a message exceeds 64 MiB or proto-max-bulk-len");
     else if (!v->dropped)
-        emit_body(to->e, to->o, &v->key, v->vclass, 0, head, 3, &to->s->body, v->nbody);
+        emit_body(v->e, v->o, &v->key, v->vclass, 0, head, 3, &v->s->body, v->nbody);
     if (!v->st.too_large)
         v->st.written++;
 }
@@ -111,7 +110,7 @@ static bool node_order(struct node *nd, uint64_t ms, uint64_t seq, bool live)
     return --*(live ? &nd->live : &nd->deleted) >= 0;
 }
 
-static bool node_entry(struct node *nd, const struct sink *to)
+static bool node_entry(struct node *nd, struct value *to)
 {
     int64_t flags, dms, dseq, n = 0, said;
     if (!node_int(nd, &flags) || !node_int(nd, &dms) || !node_int(nd, &dseq))
@@ -131,15 +130,14 @@ static bool node_entry(struct node *nd, const struct sink *to)
         write_entry(to, nd->ms + (uint64_t)dms, nd->seq + (uint64_t)dseq);
     if (to != NULL) {
         to->s->body.len = 0;
-        to->v->nbody = 0;
-        to->v->st.too_large = false;
+        to->nbody = 0;
+        to->st.too_large = false;
     }
     return true;
 }
 
 /* All entries of a node: they are checked, or written. False: it is corrupt. */
-static bool node_walk(const struct slice *lp, const uint8_t *id, const struct sink *to,
-                      struct stream_order *order)
+static bool node_walk(const struct slice *lp, const uint8_t *id, struct value *to, struct stream_order *order)
 {
     struct node nd = {.lp = lp->p, .n = lp->n, .ms = be64(id), .seq = be64(id + 8), .order = order};
     uint64_t entries;
@@ -161,7 +159,7 @@ static void follow(struct stream_order *o, uint64_t ms, uint64_t seq)
     o->any = true;
 }
 
-enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to, struct stream_order *order,
+enum got stream_node(struct cur *c, struct scratch *s, struct value *to, struct stream_order *order,
                      const char **damage)
 {
     struct cur t = *c;

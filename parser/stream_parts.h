@@ -8,14 +8,6 @@
 
 #define PEL_MAX ((size_t)64 << 20) /* bytes of a group's pending entries that are kept */
 
-/* Where the entries of a node go; NULL: they are only checked. */
-struct sink {
-    struct value *v;
-    struct emit *e;
-    struct origin *o;
-    struct scratch *s;
-};
-
 struct id_text {
     uint8_t p[44];
     size_t n;
@@ -24,9 +16,9 @@ struct id_text {
 struct slice stream_id(struct id_text *t, uint64_t ms, uint64_t seq);
 
 /* One (id, listpack) pair; c moves only when both are there. The ids of its entries must follow those in
- * *order, which goes on. *damage: what was expected of its content and is not so, when nothing of it went
- * anywhere; else NULL. */
-enum got stream_node(struct cur *c, struct scratch *s, const struct sink *to, struct stream_order *order,
+ * *order, which goes on. *damage: what was expected of its content and is not so, when nothing of it was
+ * written; else NULL. to: the value that they are written of; NULL: they are only checked. */
+enum got stream_node(struct cur *c, struct scratch *s, struct value *to, struct stream_order *order,
                      const char **damage);
 
 /* What stands behind the nodes (tail_plens) fits them. NULL, or what was expected. */

@@ -1,7 +1,7 @@
 #include "shape.h"
 
-void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned type, const struct key *k,
-                 uint64_t expire_ms)
+void value_begin(struct value *v, struct emit *e, struct origin *o, struct scratch *s, unsigned type,
+                 const struct key *k, uint64_t expire_ms)
 {
     struct buf name = v->name;
     struct stream_state st = v->st;
@@ -14,6 +14,9 @@ void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned typ
     v->st.consumer = st.consumer;
     v->st.pel = st.pel;
     v->st.pel.len = 0;
+    v->e = e;
+    v->o = o;
+    v->s = s;
     v->key = *k;
     v->key.p = v->name.p;
     v->type = type;
@@ -44,30 +47,30 @@ void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned typ
     }
 }
 
-enum got value_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s)
+enum got value_feed(struct value *v, struct cur *c)
 {
-    uint32_t db = o->db;
+    uint32_t db = v->o->db;
     enum got g;
-    o->db = v->db;
+    v->o->db = v->db;
     switch (v->shape->layout) {
-    case LAYOUT_STRING: g = v->type == 30 ? json_feed(v, e, o, c, s) : string_feed(v, e, o, c, s); break;
-    case LAYOUT_BLOB: g = blob_feed(v, e, o, c, s); break;
-    case LAYOUT_STREAM: g = stream_feed(v, e, o, c, s); break;
+    case LAYOUT_STRING: g = v->type == 30 ? json_feed(v, c) : string_feed(v, c); break;
+    case LAYOUT_BLOB: g = blob_feed(v, c); break;
+    case LAYOUT_STREAM: g = stream_feed(v, c); break;
     case LAYOUT_SKIP: g = skip_feed(v, c); break;
-    case LAYOUT_MODULE: g = module_feed(v, e, o, c, s); break;
-    case LAYOUT_TEMPLATE: g = template_feed(v, e, o, c, s); break;
+    case LAYOUT_MODULE: g = module_feed(v, c); break;
+    case LAYOUT_TEMPLATE: g = template_feed(v, c); break;
     case LAYOUT_REFUSED: g = cur_bad(c, "a value type that can be passed over"); break;
-    default: g = elements_feed(v, e, o, c, s); break;
+    default: g = elements_feed(v, c); break;
     }
     if (g != BAD) {
-        part_flush(v, e, o, s);
+        part_flush(v);
         if (g == GOT)
-            value_finish(v, e, o);
+            value_finish(v);
     }
-    s->body.len = s->ttls.len = 0;
-    unpack_drop(&s->lzf[0]);
-    unpack_drop(&s->lzf[1]);
-    o->db = db;
+    v->s->body.len = v->s->ttls.len = 0;
+    unpack_drop(&v->s->lzf[0]);
+    unpack_drop(&v->s->lzf[1]);
+    v->o->db = db;
     return g;
 }
 

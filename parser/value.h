@@ -84,6 +84,9 @@ struct hash_template {
 const struct hash_template *value_template(const struct hash_template *list, uint64_t id);
 
 struct value {
+    struct emit *e; /* where it is written to */
+    struct origin *o;
+    struct scratch *s;
     unsigned type;
     unsigned vclass;
     const struct shape *shape;
@@ -143,13 +146,14 @@ enum got module_scan(struct cur *c);
 enum got module_values(struct cur *c, bool *data);
 const char *module_of(const uint8_t *p, size_t n, char name[10]);
 
-/* Begin to decode into commands. The key is copied. */
-void value_begin(struct value *v, struct emit *e, struct origin *o, unsigned type, const struct key *k,
-                 uint64_t expire_ms);
+/* Begin to decode into commands, which go to e as records of o. The key is copied; e, o and s are used until
+ * all of the value has come. */
+void value_begin(struct value *v, struct emit *e, struct origin *o, struct scratch *s, unsigned type,
+                 const struct key *k, uint64_t expire_ms);
 
 /* Decode what there is. GOT: the value is complete, v is free for the next. NEED: all whole elements in c
  * were taken and written. BAD: c->why. */
-enum got value_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+enum got value_feed(struct value *v, struct cur *c);
 
 void value_free(struct value *v);
 
@@ -166,27 +170,26 @@ enum got value_string(struct cur *c, struct scratch *s, unsigned which, struct p
 
 /* A key in several requests begins: the flags of its first one, before which something may be written that
  * says whether the key may be. */
-unsigned value_first(struct value *v, struct emit *e, struct origin *o);
+unsigned value_first(struct value *v);
 
 /* First write of a key that is made by commands: DEL, or value_first's. Does nothing the second time. */
-void value_start(struct value *v, struct emit *e, struct origin *o);
+void value_start(struct value *v);
 
 /* The content of the value is not what why expects, though its end is known: it is reported, and what was
  * written of it is taken back. Returns GOT; BAD where only a temporary file was at fault. */
-enum got value_damaged(struct value *v, struct emit *e, struct origin *o, struct scratch *s, struct cur *c,
-                       const char *why);
+enum got value_damaged(struct value *v, struct cur *c, const char *why);
 
 /* The same of a value of which nothing was written: what the target holds under its name goes, unless keys
  * are guarded. o->at: where the key stands. */
 void value_refused(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, const char *why);
 
 /* It is written as commands since it is odd: that is reported. */
-void value_odd(struct value *v, struct emit *e, struct origin *o, const struct odd *odd);
+void value_odd(struct value *v, const struct odd *odd);
 
 /* The value is complete: its expiry, or the mark of its last part. */
-void value_finish(struct value *v, struct emit *e, struct origin *o);
+void value_finish(struct value *v);
 
 enum got stream_scan(unsigned type, struct cur *c, struct scratch *s);
-enum got stream_feed(struct value *v, struct emit *e, struct origin *o, struct cur *c, struct scratch *s);
+enum got stream_feed(struct value *v, struct cur *c);
 
 #endif

@@ -225,9 +225,9 @@ static void pending(void)
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC), was = cap.e.out.fd;
     cap.e.out.fd = null;
     key_set(&cap.e, &k, (const uint8_t *)"k", 1);
-    value_begin(&v, &cap.e, &flow.o, 19, &k, 0);
+    value_begin(&v, &cap.e, &flow.o, &s, 19, &k, 0);
     c.p = b.p;
-    EQ_I(value_feed(&v, &cap.e, &flow.o, &c, &s), GOT);
+    EQ_I(value_feed(&v, &c), GOT);
     EQ(cap.e.stats.lost, 1);
     CHECK(stands_at("k", "not supported: 1966399 of the pending entries"));
     CHECK(cap.e.stats.requests > (size_t)2000000);
