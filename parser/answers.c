@@ -8,28 +8,29 @@
 #include "check.h"
 #include "meta.h"
 
-void reread_before_flush(struct flow *f, struct emit *e, const struct slice *name)
+void reread_before_flush(struct sink *to, const struct change *ch)
 {
     struct rekey *k, *next;
+    const struct slice *name = &ch->argv[0];
     bool all = arg_is(name, "FLUSHALL");
     /* One of a single database may come to nothing, where databases are joined. */
-    if (!all && (!arg_is(name, "FLUSHDB") || f->sel != NULL || e->target.cluster))
+    if (!all && (!arg_is(name, "FLUSHDB") || to->sel != NULL || to->e->target.cluster))
         return;
-    for (k = TAILQ_FIRST(&f->rereads->list); k != NULL; k = next) {
+    for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);
-        if (k->flow != f->o.flow || (!all && k->db != f->src_db))
+        if (k->flow != to->o.flow || (!all && k->db != ch->db))
             continue;
-        rekey_take_out(f->rereads, k);
-        check_again(f, e, k->db, k->key, k->n, k->checks);
+        rekey_take_out(to->rereads, k);
+        check_again(to, k->db, k->key, k->n, k->checks);
         rekey_free(k);
     }
-    rekeys_changed(f);
+    rekeys_changed(to);
 }
 
-static void write_value(struct flow *f, struct emit *e, struct rekey *k)
+static void write_value(struct sink *to, struct rekey *k)
 {
     uint8_t ttl[20];
-    uint64_t time = f->o.time, held = rekey_leave(f, k);
+    uint64_t time = to->o.time, held = rekey_leave(to, k);
     bool more = kept_between(k, k->to, UINT64_MAX);
     struct slice del[2] = {SLICE("DEL"), {k->key, k->n}};
     struct slice restore[5] = {SLICE("RESTORE"),
@@ -39,145 +40,150 @@ static void write_value(struct flow *f, struct emit *e, struct rekey *k)
                                                                 : (uint64_t)k->ttl)},
                                {k->value.p + k->value_at, k->value.len - k->value_at},
                                SLICE("REPLACE")};
-    f->o.time = k->time; /* from which the time to live counts */
-    f->entry_lsn = f->next_lsn > 0 ? f->next_lsn - 1 : 0;
-    e->stats.reread++;
-    command_write(f, e, 0, k->missing ? del : restore, k->missing ? 2 : 5, more ? held : journal_reached(f));
-    kept_write(f, e, k, k->to, held);
-    rekey_left(f);
-    f->o.time = time;
-    check_again(f, e, k->db, k->key, k->n, k->checks);
+    to->o.time = k->time; /* from which the time to live counts */
+    to->e->stats.reread++;
+    struct change ch = {.db = k->db,
+                        .argv = k->missing ? del : restore,
+                        .argc = k->missing ? 2 : 5,
+                        .lsn = to->next_lsn > 0 ? to->next_lsn - 1 : 0,
+                        .after = more ? held : sink_reached(to),
+                        .time = k->time};
+    change_write(to, &ch);
+    kept_write(to, k, k->to, held);
+    rekey_left(to);
+    to->o.time = time;
+    check_again(to, k->db, k->key, k->n, k->checks);
     rekey_free(k);
 }
 
-void reread_write_due(struct flow *f, struct emit *e)
+void reread_write_due(struct sink *to)
 {
-    while (f->rr_due <= f->next_lsn) {
+    while (to->due <= to->next_lsn) {
         struct rekey *k;
-        TAILQ_FOREACH(k, &f->rereads->list, link)
-        if (k->flow == f->o.flow && k->state == REKEY_ANSWERED && k->to <= f->next_lsn)
+        TAILQ_FOREACH(k, &to->rereads->list, link)
+        if (k->flow == to->o.flow && k->state == REKEY_ANSWERED && k->to <= to->next_lsn)
             break;
         if (k != NULL)
-            write_value(f, e, k);
+            write_value(to, k);
         else
-            check_write_due(f, e);
+            check_write_due(to);
     }
 }
 
 /* Does it fit what the journal has said meanwhile? */
-static bool fits(struct flow *f, struct rekey *k)
+static bool fits(struct sink *to, struct rekey *k)
 {
     if (k->from < k->least || kept_between(k, k->from, k->to))
         return false;
-    kept_drop_below(f->rereads, k, k->from);
+    kept_drop_below(to->rereads, k, k->from);
     return true;
 }
 
-static void take_value(struct flow *f, struct emit *e, struct rekey *k, const char *text, size_t n, size_t at)
+static void take_value(struct sink *to, struct rekey *k, const char *text, size_t n, size_t at)
 {
     char state[16], error[160];
     if (meta_get(text, n, "state", state, sizeof state) < 0)
         state[0] = '\0';
     if (strcmp(state, "value") != 0 && strcmp(state, "missing") != 0) {
         bool said = meta_get(text, n, "error", error, sizeof error) > 0;
-        rekey_give_up(f, e, k, said ? error : "no value in the answer");
+        rekey_give_up(to, k, said ? error : "no value in the answer");
         return;
     }
     char ttl[24] = "-1";
     (void)meta_get(text, n, "ttl", ttl, sizeof ttl);
     k->ttl = strtoll(ttl, NULL, 10);
     k->missing = strcmp(state, "missing") == 0;
-    k->value = f->rr_in;
+    k->value = to->answer;
     k->value_at = at;
-    f->rr_in = (struct buf){0};
-    if (!fits(f, k)) {
-        rekey_ask_again(f, e, k);
+    to->answer = (struct buf){0};
+    if (!fits(to, k)) {
+        rekey_ask_again(to, k);
         return;
     }
     k->state = REKEY_ANSWERED;
-    rekeys_changed(f);
-    reread_write_due(f, e);
+    rekeys_changed(to);
+    reread_write_due(to);
 }
 
 /* The whole answer is there. */
-static const char *take_answer(struct flow *f, struct emit *e, uint64_t time)
+static const char *take_answer(struct sink *to, uint64_t time)
 {
     char key[CTL_LINE_MAX];
-    uint64_t db, from = 0, to = 0;
-    const uint8_t *blank = f->rr_in.p != NULL ? memmem(f->rr_in.p, f->rr_in.len, "\n\n", 2) : NULL;
+    uint64_t db, from = 0, end = 0;
+    const uint8_t *blank = to->answer.p != NULL ? memmem(to->answer.p, to->answer.len, "\n\n", 2) : NULL;
     if (blank == NULL)
         return "a KEY record without an empty line";
-    const char *text = (const char *)f->rr_in.p;
-    size_t n = (size_t)(blank - f->rr_in.p) + 1;
+    const char *text = (const char *)to->answer.p;
+    size_t n = (size_t)(blank - to->answer.p) + 1;
     long len = meta_get(text, n, "key", key, sizeof key);
     if (len < 0 || !meta_getu(text, n, "db", &db))
         return "a KEY record without key or db";
-    bool placed = meta_getu(text, n, "from", &from) && meta_getu(text, n, "to", &to) && from <= to;
-    struct rekey *k = rekey_find(f, (uint32_t)db, key, (size_t)len);
+    bool placed = meta_getu(text, n, "from", &from) && meta_getu(text, n, "to", &end) && from <= end;
+    struct rekey *k = rekey_find(to, (uint32_t)db, key, (size_t)len);
     if (k == NULL || k->state != REKEY_ASKED)
         return NULL; /* another parser's, or given up */
     k->from = from;
-    k->to = to;
+    k->to = end;
     k->time = time;
-    if (f->rr_lost)
-        rekey_give_up(f, e, k, "more than 64 MiB of values and changes would have to be kept");
+    if (to->answer_lost)
+        rekey_give_up(to, k, "more than 64 MiB of values and changes would have to be kept");
     else if (!placed && memmem(text, n, "state=error\n", 12) == NULL)
         return "a KEY record without from and to";
     else
-        take_value(f, e, k, text, n, n + 1);
+        take_value(to, k, text, n, n + 1);
     return NULL;
 }
 
-const char *reread_answer(struct flow *f, struct emit *e, const struct rec *rec, const uint8_t *payload)
+const char *reread_answer(struct sink *to, const struct rec *rec, const uint8_t *payload)
 {
-    struct rereads *r = f->rereads;
-    f->rr_in.max = REREAD_BYTES;
+    struct rereads *r = to->rereads;
+    to->answer.max = REREAD_BYTES;
     /* Of an answer that is too large the head is enough. */
-    bool full = r->bytes + rec->len > REREAD_BYTES || f->rr_lost;
-    if (full && f->rr_in.len > 0)
-        f->rr_lost = true;
-    else if (buf_add(&f->rr_in, payload, rec->len) < 0)
-        f->rr_lost = true;
+    bool full = r->bytes + rec->len > REREAD_BYTES || to->answer_lost;
+    if (full && to->answer.len > 0)
+        to->answer_lost = true;
+    else if (buf_add(&to->answer, payload, rec->len) < 0)
+        to->answer_lost = true;
     else
         r->bytes += rec->len;
     if (full)
-        f->rr_lost = true;
+        to->answer_lost = true;
     if ((rec->flags & RF_MORE) != 0)
         return NULL;
-    size_t n = f->rr_in.len;
-    const char *fault = take_answer(f, e, rec->time);
-    if (f->rr_in.p != NULL) /* nobody took it */
+    size_t n = to->answer.len;
+    const char *fault = take_answer(to, rec->time);
+    if (to->answer.p != NULL) /* nobody took it */
         r->bytes -= n;
-    buf_free(&f->rr_in);
-    f->rr_lost = false;
+    buf_free(&to->answer);
+    to->answer_lost = false;
     return fault;
 }
 
-void reread_tick(struct flow *f, struct emit *e, uint64_t now)
+void reread_tick(struct sink *to, uint64_t now)
 {
     struct rekey *k, *next;
-    reread_write_due(f, e); /* no entry may follow for long */
-    for (k = TAILQ_FIRST(&f->rereads->list); k != NULL; k = next) {
+    reread_write_due(to); /* no entry may follow for long */
+    for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);
-        if (k->flow != f->o.flow)
+        if (k->flow != to->o.flow)
             continue;
-        if (k->state == REKEY_WANTED && f->synced)
-            rekey_ask_again(f, e, k);
+        if (k->state == REKEY_WANTED && to->synced)
+            rekey_ask_again(to, k);
         else if (k->state == REKEY_ASKED && now > k->asked_at + REREAD_PATIENCE)
-            rekey_give_up(f, e, k, "no answer came");
+            rekey_give_up(to, k, "no answer came");
     }
 }
 
-void reread_finish(struct flow *f, struct emit *e, const char *why)
+void reread_finish(struct sink *to, const char *why)
 {
     struct rekey *k, *next;
-    if (f->rereads == NULL)
+    if (to->rereads == NULL)
         return;
-    for (k = TAILQ_FIRST(&f->rereads->list); k != NULL; k = next) {
+    for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);
-        if (k->flow == f->o.flow && k->state == REKEY_ANSWERED)
-            write_value(f, e, k);
-        else if (k->flow == f->o.flow)
-            rekey_give_up(f, e, k, why);
+        if (k->flow == to->o.flow && k->state == REKEY_ANSWERED)
+            write_value(to, k);
+        else if (k->flow == to->o.flow)
+            rekey_give_up(to, k, why);
     }
 }

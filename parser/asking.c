@@ -9,12 +9,12 @@ static void each_flow(struct parser *p, const char *end)
 {
     for (unsigned i = 0; i < p->nflows && parser_waits(p); i++) {
         struct flow *f = p->flows[i];
-        if (f == NULL || f->rereads == NULL)
+        if (f == NULL || f->to.rereads == NULL)
             continue;
         if (end != NULL)
-            reread_finish(f, &p->e, end);
+            reread_finish(&f->to, end);
         else
-            reread_tick(f, &p->e, mono_us());
+            reread_tick(&f->to, mono_us());
     }
 }
 
@@ -45,7 +45,7 @@ int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload)
     if (p->opt->mode != EMIT_RECORDS || p->ctl.fd < 0)
         return 0; /* nobody is there to be asked, or to answer */
     p->e.now_ms = now_us() / 1000;
-    const char *fault = check_record(f, &p->e, payload, r->len);
+    const char *fault = check_record(&f->to, payload, r->len);
     if (fault != NULL) {
         parser_fault(p, EXIT_DAMAGED, "error", fault);
         return -1;
@@ -63,10 +63,10 @@ int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload)
         parser_fault(p, EXIT_DAMAGED, "error", "a KEY record of a flow that was not begun");
         return -1;
     }
-    if (f->rereads == NULL)
+    if (f->to.rereads == NULL)
         return 0; /* of a session that was live when another parser asked for it */
     p->e.now_ms = now_us() / 1000;
-    const char *fault = reread_answer(f, &p->e, r, payload);
+    const char *fault = reread_answer(&f->to, r, payload);
     if (fault != NULL) {
         parser_fault(p, EXIT_DAMAGED, "error", fault);
         return -1;

@@ -1,6 +1,6 @@
 /* AUX fields of snapshots: what they say of the source, and the few that carry data. dragonfly-wire.md 3.2;
  * rdb-format.md 3. */
-#include "flow_parts.h"
+#include "rdb.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,23 +31,23 @@ static unsigned source_version(const struct slice *s)
 
 /* Whose numbers the types above 21 and some opcodes are. Without a word Dragonfly's: it alone writes version
  * 9 files that may lack redis-ver. */
-static void set_family(struct flow *f)
+static void set_family(struct rdb *r)
 {
-    if (!f->file || f->dragonfly)
-        f->family = FAMILY_DRAGONFLY;
-    else if (f->valkey)
-        f->family = FAMILY_VALKEY;
-    else if (f->redis_ver || f->rdb_version != 9)
-        f->family = FAMILY_REDIS;
+    if (!r->file || r->dragonfly)
+        r->family = FAMILY_DRAGONFLY;
+    else if (r->valkey)
+        r->family = FAMILY_VALKEY;
+    else if (r->redis_ver || r->version != 9)
+        r->family = FAMILY_REDIS;
 }
 
 /* The summary of a .dfs set, its last file, says how many others there are. */
-static bool shards_missing(const struct flow *f, const struct slice *said)
+static bool shards_missing(const struct rdb *r, const struct slice *said)
 {
     uint8_t num[20];
-    if (!f->file || f->flows < 2) /* read alone */
+    if (!r->file || r->to->flows < 2) /* read alone */
         return false;
-    size_t n = dec_u64(num, f->flows - 1);
+    size_t n = dec_u64(num, r->to->flows - 1);
     return said->n != n || memcmp(said->p, num, n) != 0;
 }
 
@@ -66,82 +66,82 @@ static bool informs(const struct slice *name)
 }
 
 /* A field that nobody here knows: named once. */
-static void unknown_field(struct flow *f, struct emit *e, const struct slice *name)
+static void unknown_field(struct rdb *r, const struct slice *name)
 {
     uint64_t h = XXH3_64bits(name->p, name->n);
-    for (size_t i = 0; i + 8 <= f->aux_told.len; i += 8)
-        if (le64(f->aux_told.p + i) == h)
+    for (size_t i = 0; i + 8 <= r->aux_told.len; i += 8)
+        if (le64(r->aux_told.p + i) == h)
             return;
-    if (f->aux_told.len >= NAMES_TOLD * 8 || buf_add(&f->aux_told, &h, 8) < 0)
+    if (r->aux_told.len >= NAMES_TOLD * 8 || buf_add(&r->aux_told, &h, 8) < 0)
         return;
-    emit_report(e, &f->o, false, "aux-field", name->p, name->n < 80 ? name->n : 80,
+    emit_report(r->to->e, &r->to->o, false, "aux-field", name->p, name->n < 80 ? name->n : 80,
                 "an AUX field that is unknown here is left out");
 }
 
 /* ---- KeyDB: expiries of fields and members, which stand behind their key ---- */
 
-void keep_last_key(struct flow *f, unsigned type, const struct key *k)
+void keep_last_key(struct rdb *r, unsigned type, const struct key *k)
 {
-    struct last_key *l = &f->last;
+    struct last_key *l = &r->last;
     l->name.len = 0;
     l->name.max = (size_t)1 << 30;
     l->key = *k;
     l->key.p = buf_add(&l->name, k->p, k->n) < 0 ? NULL : l->name.p;
     l->type = type;
-    l->db = f->o.db;
-    l->gone = l->reported = l->field_known = false;
+    l->db = r->to->o.db;
+    l->reported = l->field_known = false;
 }
 
-static void sub_lost(struct flow *f, struct emit *e, unsigned vclass, const char *why)
+static void sub_lost(struct rdb *r, unsigned vclass, const char *why)
 {
-    struct last_key *l = &f->last;
+    struct last_key *l = &r->last;
     if (!l->reported)
-        emit_report(e, &f->o, true, vclass == CLASS_HASH ? "field-ttl" : "member-ttl", l->key.p, l->key.n,
-                    why);
+        emit_report(r->to->e, &r->to->o, true, vclass == CLASS_HASH ? "field-ttl" : "member-ttl", l->key.p,
+                    l->key.n, why);
     l->reported = true;
 }
 
 /* The field or member has expired by now: it is taken away again. */
-static void sub_remove(struct flow *f, struct emit *e, unsigned vclass, const struct slice *field)
+static void sub_remove(struct rdb *r, unsigned vclass, const struct slice *field)
 {
-    const struct key *k = &f->last.key;
+    const struct key *k = &r->last.key;
     struct slice argv[3] = {vclass == CLASS_HASH  ? SLICE("HDEL")
                             : vclass == CLASS_SET ? SLICE("SREM")
                                                   : SLICE("ZREM"),
                             {k->p, k->n},
                             *field};
-    emit_argv(e, &f->o, k, 1, vclass, RF_IDEMPOTENT, argv, 3);
+    emit_argv(r->to->e, &r->to->o, k, 1, vclass, RF_IDEMPOTENT, argv, 3);
 }
 
-static void sub_expiry(struct flow *f, struct emit *e, const struct slice *when)
+static void sub_expiry(struct rdb *r, const struct slice *when)
 {
-    struct last_key *l = &f->last;
+    struct last_key *l = &r->last;
     const struct shape *shape = l->key.p != NULL ? shape_of(l->type) : NULL;
     unsigned vclass = shape != NULL ? shape->vclass : 0;
     struct slice field = {l->field.p, l->field.len};
     char text[24] = "", *end = text;
-    if (l->key.excluded || l->gone)
+    if (l->key.excluded || r->to->gone)
         return;
-    f->o.live = false;
-    f->o.db = l->db;
+    r->to->o.live = false;
+    r->to->o.db = l->db;
     if (when->n > 0 && when->n < sizeof text)
         memcpy(text, when->p, when->n);
     long long ms = strtoll(text, &end, 10);
     if (shape == NULL || end == text || *end != '\0' || !l->field_known)
-        sub_lost(f, e, vclass, "an expiry of a field or member that fits no key or is no time");
+        sub_lost(r, vclass, "an expiry of a field or member that fits no key or is no time");
     else if (vclass != CLASS_HASH && vclass != CLASS_SET && vclass != CLASS_ZSET)
-        sub_lost(f, e, vclass, "an expiry of a part of a value that has none");
-    else if (emit_guarded(e, &f->o))
-        sub_lost(f, e, vclass,
+        sub_lost(r, vclass, "an expiry of a part of a value that has none");
+    else if (emit_guarded(r->to->e, &r->to->o))
+        sub_lost(r, vclass,
                  "expiries of fields and members are left out where keys that the target holds stay");
-    else if (ms <= 0 || (uint64_t)ms <= e->now_ms)
-        sub_remove(f, e, vclass, &field);
+    else if (ms <= 0 || (uint64_t)ms <= r->to->e->now_ms)
+        sub_remove(r, vclass, &field);
     else if (vclass == CLASS_ZSET)
-        sub_lost(f, e, vclass, "elements were written without their expiries: the target has none");
+        sub_lost(r, vclass, "elements were written without their expiries: the target has none");
     else {
-        struct value v = {.e = e,
-                          .o = &f->o,
-                          .s = &f->s,
+        struct value v = {.e = r->to->e,
+                          .o = &r->to->o,
+                          .s = &r->to->s,
                           .type = l->type,
                           .vclass = vclass,
                           .shape = shape,
@@ -154,9 +154,9 @@ static void sub_expiry(struct flow *f, struct emit *e, const struct slice *when)
 }
 
 /* "keydb-subexpire-key" and then "-when". False: it is another field. */
-static bool keydb_field(struct flow *f, struct emit *e, const struct slice *name, const struct slice *value)
+static bool keydb_field(struct rdb *r, const struct slice *name, const struct slice *value)
 {
-    struct last_key *l = &f->last;
+    struct last_key *l = &r->last;
     if (named(name, "keydb-subexpire-key")) {
         l->field.len = 0;
         l->field.max = (size_t)1 << 30;
@@ -165,28 +165,27 @@ static bool keydb_field(struct flow *f, struct emit *e, const struct slice *name
     }
     if (!named(name, "keydb-subexpire-when"))
         return false;
-    sub_expiry(f, e, value);
+    sub_expiry(r, value);
     return true;
 }
 
 /* The RDB at the beginning of an AOF: the commands behind it, or in its other files, are the newer part of
  * the data set. */
-static enum got append_only(struct flow *f, struct emit *e, struct cur *c, const struct slice *name,
-                            const struct slice *value)
+static enum got append_only(struct rdb *r, struct cur *c, const struct slice *name, const struct slice *value)
 {
-    if (!f->file || f->dragonfly || !named(value, "1"))
+    if (!r->file || r->dragonfly || !named(value, "1"))
         return GOT;
     if (named(name, "aof-preamble"))
-        return not_supported(f, c, AOF_TEXT);
+        return rdb_not_supported(r, c, AOF_TEXT);
     if (named(name, "aof-base"))
         emit_report(
-            e, &f->o, true, "aof-base", (const uint8_t *)"", 0,
+            r->to->e, &r->to->o, true, "aof-base", (const uint8_t *)"", 0,
             "this is the base of an append-only file: the changes since are in its other files, and are "
             "not carried over");
     return GOT;
 }
 
-enum got aux_field(struct flow *f, struct emit *e, struct cur *c)
+enum got aux_field(struct rdb *r, struct cur *c)
 {
     struct pstr a, b;
     struct slice name, value;
@@ -195,36 +194,36 @@ enum got aux_field(struct flow *f, struct emit *e, struct cur *c)
         g = cur_pstr(c, &b);
     if (g != GOT)
         return g;
-    if (!value_text(&f->s, 0, &a, &name) || !value_text(&f->s, 1, &b, &value))
+    if (!value_text(&r->to->s, 0, &a, &name) || !value_text(&r->to->s, 1, &b, &value))
         return cur_bad(c, "an AUX field that unpacks");
-    f->o.db = 0;
-    log_event(LOG_DEBUG, f->o.flow, "event=aux name=%s value=%s", log_quote(name.p, name.n),
+    r->to->o.db = 0;
+    log_event(LOG_DEBUG, r->to->o.flow, "event=aux name=%s value=%s", log_quote(name.p, name.n),
               log_quote(value.p, value.n));
     if (name.n > 5 && (memcmp(name.p, "keydb-", 6) == 0 || named(&name, "mvcc-tstamp")))
-        f->redis_ver = true; /* KeyDB's files may lack it */
-    set_family(f);
+        r->redis_ver = true; /* KeyDB's files may lack it */
+    set_family(r);
     if (named(&name, "df-ver"))
-        f->df_version = source_version(&value);
+        r->to->dialect = dialect_dragonfly(source_version(&value));
     if (named(&name, "df-ver") || named(&name, "snapshot-id"))
-        f->dragonfly = true; /* before v1.27 only the snapshot-id tells, which comes first */
+        r->dragonfly = true; /* before v1.27 only the snapshot-id tells, which comes first */
     else if (named(&name, "redis-ver"))
-        f->redis_ver = true; /* Dragonfly says so, too */
+        r->redis_ver = true; /* Dragonfly says so, too */
     else if (named(&name, "valkey-ver"))
-        f->valkey = true;
-    else if (named(&name, "shard-count") && shards_missing(f, &value))
+        r->valkey = true;
+    else if (named(&name, "shard-count") && shards_missing(r, &value))
         return cur_bad(c, "as many shards as the summary of the set counts: files are missing");
     else if (named(&name, "lua"))
-        flow_once(f, e, &f->told_script, "script",
-                  "cached Lua scripts are left out: clients load them again");
+        change_once(r->to, &r->told_script, "script",
+                    "cached Lua scripts are left out: clients load them again");
     else if (named(&name, "search-index") || named(&name, "search-synonyms"))
-        emit_report(e, &f->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
+        emit_report(r->to->e, &r->to->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,
                     "index definitions are not carried over");
-    else if (!informs(&name) && !keydb_field(f, e, &name, &value))
-        unknown_field(f, e, &name);
-    if (named(&name, "snapshot-id") && value.n < sizeof f->snapshot_id) {
-        memcpy(f->snapshot_id, value.p, value.n);
-        f->snapshot_id[value.n] = '\0';
+    else if (!informs(&name) && !keydb_field(r, &name, &value))
+        unknown_field(r, &name);
+    if (named(&name, "snapshot-id") && value.n < sizeof r->snapshot_id) {
+        memcpy(r->snapshot_id, value.p, value.n);
+        r->snapshot_id[value.n] = '\0';
     }
-    set_family(f);
-    return append_only(f, e, c, &name, &value);
+    set_family(r);
+    return append_only(r, c, &name, &value);
 }

@@ -12,19 +12,19 @@
 #include <stdint.h>
 
 #include "commands.h"
-#include "flow.h"
+#include "change.h"
 
 /* A CHECK record. Returns NULL, or what is wrong with it. */
-const char *check_record(struct flow *f, struct emit *e, const uint8_t *payload, size_t n);
+const char *check_record(struct sink *to, const uint8_t *payload, size_t n);
 
 /* The flow has come to it. */
-void check_write_due(struct flow *f, struct emit *e);
+void check_write_due(struct sink *to);
 
 /* A key that was read again, or could not be, is looked for. key, db: as the source has them. */
-void check_again(struct flow *f, struct emit *e, uint32_t db, const uint8_t *key, size_t n, unsigned times);
+void check_again(struct sink *to, uint32_t db, const uint8_t *key, size_t n, unsigned times);
 
-/* A command of the journal is to be written, whose arguments the source and the target have. */
-void check_before(struct flow *f, struct emit *e, const struct command *c, const struct slice *src,
-                  const struct slice *argv, size_t argc);
+/* A command is to be written, whose arguments the target has as argv. */
+void check_before(struct sink *to, const struct change *ch, const struct command *c,
+                  const struct slice *argv);
 
 #endif

@@ -129,8 +129,8 @@ static uint64_t field_time(const struct cmd *m, const struct slice *s, bool mill
     int64_t v;
     uint64_t ms = at ? cmd_from_epoch(s, milli ? 1 : 1000) : cmd_from_now(m, s, milli ? 1 : 1000);
     if (ms == 0 && !at && arg_number(s, &v) && v == 0)
-        ms = m->o->time / 1000;
-    *gone = ms != 0 && ms <= m->o->time / 1000;
+        ms = m->ch->time / 1000;
+    *gone = ms != 0 && ms <= m->ch->time / 1000;
     return ms;
 }
 

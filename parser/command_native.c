@@ -50,12 +50,12 @@ static void native_ttl(const struct cmd *m)
 }
 
 /* Marks of SET that only Dragonfly has. */
-static bool is_marked(const struct cmd *m)
+static bool is_marked(const struct slice *argv, size_t argc)
 {
     bool marked = false;
-    for (size_t i = 3; i < m->argc; i++) {
-        marked |= arg_is(&m->argv[i], "STICK") || arg_is(&m->argv[i], "_MCFLAGS");
-        if (arg_is(&m->argv[i], "EX") || arg_is(&m->argv[i], "PX"))
+    for (size_t i = 3; i < argc; i++) {
+        marked |= arg_is(&argv[i], "STICK") || arg_is(&argv[i], "_MCFLAGS");
+        if (arg_is(&argv[i], "EX") || arg_is(&argv[i], "PX"))
             return false; /* never journaled with these */
     }
     return marked;
@@ -75,7 +75,7 @@ bool native(const struct cmd *m)
     case ACT_FIELD_EXPIRE:
     case ACT_SADDEX: native_ttl(m); return true;
     case ACT_SET:
-        if (!is_marked(m))
+        if (!is_marked(m->argv, m->argc))
             return false;
         native_send(m, m->argv);
         return true;

@@ -8,7 +8,7 @@ uint64_t cmd_from_now(const struct cmd *m, const struct slice *s, int64_t unit)
     int64_t v;
     if (!arg_number(s, &v) || v <= 0 || v > INT64_MAX / 1000 / unit)
         return 0;
-    return m->o->time / 1000 + (uint64_t)(v * unit);
+    return m->ch->time / 1000 + (uint64_t)(v * unit);
 }
 
 uint64_t cmd_from_epoch(const struct slice *s, int64_t unit)
@@ -96,8 +96,8 @@ void cmd_script(const struct cmd *m, struct slice script, unsigned nkeys, size_t
 
 bool cmd_room(const struct cmd *m, struct slice **out, size_t extra)
 {
-    m->f->s.body.len = 0; /* scratch that no value uses while a journal entry is written */
-    *out = (struct slice *)(void *)buf_room(&m->f->s.body, (m->argc + extra) * sizeof **out);
+    m->to->s.body.len = 0; /* scratch that no value uses while a journal entry is written */
+    *out = (struct slice *)(void *)buf_room(&m->to->s.body, (m->argc + extra) * sizeof **out);
     return *out != NULL;
 }
 

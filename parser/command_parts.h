@@ -6,20 +6,19 @@
 
 #include "args.h"
 #include "commands.h"
-#include "flow.h"
+#include "change.h"
 
 /* A command being written: its arguments, and where its records count. */
 struct cmd {
-    struct flow *f;
+    struct sink *to;
     struct emit *e;
     struct origin *o;
+    const struct change *ch;  /* with the names that the source knows */
+    const struct select *sel; /* NULL: every key goes through as it is */
     const struct command *c;
-    uint64_t txid;
     const struct slice *argv;
     size_t argc;
-    uint64_t before, after;       /* positions */
-    const struct slice *src_argv; /* with the names that the source knows */
-    size_t src_argc;
+    uint64_t before, after; /* positions */
 };
 
 /* Absolute milliseconds of a time in units of so many milliseconds that is relative to the entry's arrival,

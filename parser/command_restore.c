@@ -34,11 +34,11 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
     struct cur whole = {raw->p, raw->p + raw->n, 0, NULL};
     unsigned ver = target_restore_version(&m->e->target, type);
     if (ver == 0 && type == 21 && (ver = target_restore_version(&m->e->target, 19)) != 0) {
-        (void)stream_to_older(21, true, &whole, &m->f->s, &older); /* was scanned: cannot fail */
+        (void)stream_to_older(21, true, &whole, &m->to->s, &older); /* was scanned: cannot fail */
         raw = &older;
         type = 19;
     }
-    bool fits = type != 0 && ver != 0 && !value_unfit(type, raw, &m->f->s, m->e->now_ms);
+    bool fits = type != 0 && ver != 0 && !value_unfit(type, raw, &m->to->s, m->e->now_ms);
     cmd_key(m, &k, 1);
     if (fits && raw->n + k.n < REC_PAYLOAD_MAX - 512) {
         if (ms != 0)
@@ -50,11 +50,11 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
     struct cur c = {raw->p, raw->p + raw->n, 0, NULL};
     m->o->pos = m->before;
     m->o->at = AT_UNKNOWN;
-    value_begin(&m->f->restored, m->e, m->o, &m->f->s, type, &k, ms);
-    m->f->restored.odd = m->f->s.odd;
-    const struct value *v = &m->f->restored;
+    value_begin(&m->to->restored, m->e, m->o, &m->to->s, type, &k, ms);
+    m->to->restored.odd = m->to->s.odd;
+    const struct value *v = &m->to->restored;
     /* Its structure was scanned; what is left are filters and sketches, and memory. */
-    bool done = value_feed(&m->f->restored, &c) == GOT;
+    bool done = value_feed(&m->to->restored, &c) == GOT;
     if (done && !v->dropped)
         cmd_nothing(m);
     else if (done || value_class(type) == CLASS_OTHER)
@@ -84,7 +84,7 @@ void do_restore(const struct cmd *m)
         return;
     }
     unsigned type = p->p[0];
-    if (type == 20 && le16(p->p + p->n - 10) < 10)
+    if (m->to->dialect.old_json && type == 20 && le16(p->p + p->n - 10) < 10)
         type = 30; /* an old number of JSON */
     struct slice v = {p->p + 1, p->n - 11};
     struct cur c = {v.p, v.p + v.n, 0, NULL};
@@ -93,12 +93,12 @@ void do_restore(const struct cmd *m)
         return;
     }
     bool scannable = value_class(type) != CLASS_OTHER;
-    if (scannable && (value_scan(type, &c, &m->f->s) != GOT || c.p != c.end || m->f->s.damage != NULL)) {
+    if (scannable && (value_scan(type, &c, &m->to->s) != GOT || c.p != c.end || m->to->s.damage != NULL)) {
         refuse(m, "a damaged value", 0);
         return;
     }
     uint64_t ms = (uint64_t)ttl;
     if (ms != 0 && !absolute)
-        ms += m->o->time / 1000;
+        ms += m->ch->time / 1000;
     restore_value(m, type, &v, ms);
 }

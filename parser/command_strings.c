@@ -134,10 +134,11 @@ void do_delex(const struct cmd *m)
 
 void do_float(const struct cmd *m)
 {
-    if (arg_is(&m->argv[0], "INCRBYFLOAT"))
-        cmd_script(m, SLICE(LUA_INCRBYFLOAT), 1, 2);
-    else if (m->f->df_version < VERSION(1, 35)) /* computed with long doubles then, as Redis does */
+    bool of_hash = !arg_is(&m->argv[0], "INCRBYFLOAT");
+    if (of_hash ? !m->to->dialect.hash_doubles : !m->to->dialect.doubles)
         cmd_forward(m);
-    else
+    else if (of_hash)
         cmd_script(m, SLICE(LUA_HINCRBYFLOAT), 1, 3);
+    else
+        cmd_script(m, SLICE(LUA_INCRBYFLOAT), 1, 2);
 }

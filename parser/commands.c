@@ -8,7 +8,7 @@
 
 static void do_flush(const struct cmd *m)
 {
-    if (m->f->sel != NULL && arg_is(&m->argv[0], "FLUSHDB") && select_db_shared(m->f->sel, m->f->src_db)) {
+    if (m->sel != NULL && arg_is(&m->argv[0], "FLUSHDB") && select_db_shared(m->sel, m->ch->db)) {
         cmd_lost_only(m, "database", "other databases of the source are in the same one of the target");
         return;
     }
@@ -16,7 +16,7 @@ static void do_flush(const struct cmd *m)
     if (m->e->target.cluster)
         m->o->db = 0; /* FLUSHALL bears the database of the client that sent it */
     m->o->pos = m->after;
-    emit_barrier(m->e, m->o, m->txid, !m->f->cut && !m->f->goes_on, out, 1);
+    emit_barrier(m->e, m->o, m->ch->txid, !m->to->cut && !m->to->goes_on, out, 1);
 }
 
 static void do_json(const struct cmd *m)
@@ -98,11 +98,12 @@ static void store_if_there(const struct cmd *m, size_t dest)
  * keys only. */
 static void do_truncated(const struct cmd *m)
 {
-    if (m->f->flows == 1 || m->argc > 2) {
+    const struct dialect *d = &m->to->dialect;
+    if (!d->one_shard || m->to->flows == 1 || m->argc > 2) {
         struct keys keys = command_keys(m->c, m->argv, m->argc);
         if (cmd_early(m))
             return;
-        if (keys.dest != 0 && m->e->target.kind != SERVER_DRAGONFLY)
+        if (keys.dest != 0 && d->keeps_store && m->e->target.kind != SERVER_DRAGONFLY)
             store_if_there(m, keys.dest);
         else
             cmd_forward(m);
@@ -124,7 +125,7 @@ static void do_two_keys(const struct cmd *m)
     bool copy = arg_is(&m->argv[0], "COPY") && m->argc <= 4; /* not into another database */
     if (cmd_early(m))
         return;
-    bool by_type = m->f->sel != NULL && m->f->sel->types;
+    bool by_type = m->sel != NULL && m->sel->types;
     if (by_type && copy)
         if_there(m, SLICE(LUA_COPY_IF));
     else if (by_type && arg_is(&m->argv[0], "RENAMENX"))
@@ -164,7 +165,8 @@ static void do_counters(const struct cmd *m)
  * older.h's. */
 static void do_try(const struct cmd *m)
 {
-    if (m->e->target.kind == SERVER_DRAGONFLY || m->e->target.version < VERSION(5, 0))
+    if (!m->to->dialect.logs_failures || m->e->target.kind == SERVER_DRAGONFLY ||
+        m->e->target.version < VERSION(5, 0))
         cmd_forward(m);
     else
         cmd_script_with(m, SLICE(LUA_TRY), m->argv, 0, 0, m->c->idempotent ? RF_IDEMPOTENT : 0);
@@ -178,6 +180,8 @@ static void do_setid(const struct cmd *m)
         s.argc = 3;
     if (m->e->target.kind == SERVER_DRAGONFLY)
         cmd_forward(m);
+    else if (!m->to->dialect.logs_failures)
+        cmd_forward(&s);
     else
         cmd_script_with(&s, SLICE(LUA_TRY), m->argv, 0, 0, RF_IDEMPOTENT);
 }
@@ -186,7 +190,7 @@ static void do_setid(const struct cmd *m)
  * Before what it logs for XREADGROUP (with LASTID) it logs that by itself. */
 static void do_claim(const struct cmd *m)
 {
-    if (m->argc >= 4 && !arg_is(&m->argv[m->argc - 2], "LASTID")) {
+    if (m->to->dialect.claim_makes && m->argc >= 4 && !arg_is(&m->argv[m->argc - 2], "LASTID")) {
         struct slice out[5] = {SLICE("XGROUP"), SLICE("CREATECONSUMER"), m->argv[1], m->argv[2], m->argv[3]};
         cmd_one_of(m, 2, out, 5, RF_IDEMPOTENT);
     }
@@ -195,9 +199,9 @@ static void do_claim(const struct cmd *m)
 
 static void do_rename(const struct cmd *m)
 {
-    if (m->f->sel != NULL && m->f->sel->types)
+    if (m->sel != NULL && m->sel->types)
         if_there(m, SLICE(LUA_RENAME_IF));
-    else if (m->f->df_version < VERSION(1, 38))
+    else if (m->to->dialect.rename_keeps_ttl)
         cmd_script(m, SLICE(LUA_OLD_RENAME), 2, 2);
     else
         cmd_forward(m);
@@ -248,7 +252,7 @@ static void act(const struct cmd *m)
 static bool select_command(struct cmd *m)
 {
     const char *detail = NULL;
-    enum narrowed how = narrow(m->f, m->c, &m->argv, &m->argc, &detail);
+    enum narrowed how = narrow(m->to, m->sel, m->ch->db, m->c, &m->argv, &m->argc, &detail);
     if (how == NARROW_PASS) {
         m->c = command_find(m->argv[0].p, m->argv[0].n); /* it may have become another one */
         return true;
@@ -261,10 +265,9 @@ static bool select_command(struct cmd *m)
     return false;
 }
 
-static bool too_new(const struct cmd *m)
+static bool too_new(const struct command *c, const struct target *t)
 {
-    const struct target *t = &m->e->target;
-    return m->c->since > t->version && t->kind != SERVER_DRAGONFLY && t->kind != SERVER_VALKEY;
+    return c->since > t->version && t->kind != SERVER_DRAGONFLY && t->kind != SERVER_VALKEY;
 }
 
 static void newer(const struct cmd *m)
@@ -276,8 +279,7 @@ static void newer(const struct cmd *m)
 /* Nothing is known of it; most commands have their key first. */
 static void unknown(const struct cmd *m)
 {
-    if (m->argc > 1 && m->f->sel != NULL &&
-        !select_passes(m->f->sel, m->argv[1].p, m->argv[1].n, 0, m->f->src_db)) {
+    if (m->argc > 1 && m->sel != NULL && !select_passes(m->sel, m->argv[1].p, m->argv[1].n, 0, m->ch->db)) {
         m->e->stats.filtered++;
         cmd_nothing(m);
         return;
@@ -292,12 +294,6 @@ static void unknown(const struct cmd *m)
     emit_report(
         m->e, m->o, false, "unknown-command", m->argv[1].p, m->argv[1].n,
         "the first argument of a command that df2redis does not know was taken for its key, and read again");
-}
-
-/* It works on keys of its database. */
-static bool matters_where(const struct cmd *m)
-{
-    return m->c == NULL || m->c->first > 0;
 }
 
 /* Of a database that a cluster does not have nothing can be there. */
@@ -325,71 +321,73 @@ static bool without_elements(const struct cmd *m)
 }
 
 /* Is an argument, be it a key or not, the name of a key that df2redis keeps for itself in the target? */
-static bool has_reserved(const struct flow *f, const struct slice *argv, size_t argc)
+static bool has_reserved(const struct select *sel, const struct change *ch)
 {
-    bool renames = f->sel != NULL && f->sel->nrenames > 0;
+    bool renames = sel != NULL && sel->nrenames > 0;
     bool found = false;
-    for (size_t i = 1; i < argc && !found; i++)
-        found = renames ? select_reserved(f->sel, argv[i].p, argv[i].n, 0, f->src_db)
-                        : key_is_ours(argv[i].p, argv[i].n);
+    for (size_t i = 1; i < ch->argc && !found; i++)
+        found = renames ? select_reserved(sel, ch->argv[i].p, ch->argv[i].n, 0, ch->db)
+                        : key_is_ours(ch->argv[i].p, ch->argv[i].n);
     return found;
 }
 
 static void report_reserved(const struct cmd *m)
 {
-    const struct flow *f = m->f;
     struct keys k = {.first = 1, .last = 1, .step = 1};
     if (m->c != NULL)
         k = command_keys(m->c, m->argv, m->argc);
     m->o->pos = m->before;
     for (size_t i = keys_next(&k, 0); i != 0 && i < m->argc; i = keys_next(&k, i))
-        if (select_reserved(f->sel, m->argv[i].p, m->argv[i].n, 0, f->src_db))
+        if (select_reserved(m->sel, m->argv[i].p, m->argv[i].n, 0, m->ch->db))
             emit_reserved(m->e, m->o, m->argv[i].p, m->argv[i].n);
 }
 
-static void apply(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
-                  uint64_t after, bool reserved)
+static void apply(struct cmd *m, bool reserved)
 {
-    struct cmd m = {.f = f, .e = e, .o = &f->o, .txid = txid, .before = f->o.pos, .after = after};
-    m.c = command_find(argv[0].p, argv[0].n);
-    m.argv = m.src_argv = argv;
-    m.argc = m.src_argc = argc;
+    struct sink *to = m->to;
     if (__builtin_expect(reserved, 0))
-        report_reserved(&m);
-    if (f->sel != NULL && !select_command(&m))
+        report_reserved(m);
+    if (m->sel != NULL && !select_command(m))
         return;
-    if (matters_where(&m) && emit_wrong_db(e, f->o.db, f->src_db))
+    bool on_keys = m->c == NULL || m->c->first > 0; /* of its database */
+    if (on_keys && emit_wrong_db(m->e, m->o->db, m->ch->db))
         return;
-    if (__builtin_expect(f->verifying, 0) && f->synced && !f->o.fresh && m.c != NULL && m.argc == m.src_argc)
-        check_before(f, e, m.c, m.src_argv, m.argv, m.argc);
-    if (flushes_nothing(&m))
-        cmd_nothing(&m);
-    else if (m.c == NULL)
-        unknown(&m);
-    else if (without_elements(&m))
-        nothing_done(&m);
-    else if (m.argc < m.c->min_args)
-        cmd_lost_only(&m, "unknown-command", "too few arguments: its effect is missing");
-    else if (too_new(&m))
-        newer(&m);
-    else if (e->target.kind == SERVER_DRAGONFLY && native(&m))
+    if (__builtin_expect(to->verifying, 0) && to->synced && !m->o->fresh && m->c != NULL &&
+        m->argc == m->ch->argc)
+        check_before(to, m->ch, m->c, m->argv);
+    if (flushes_nothing(m))
+        cmd_nothing(m);
+    else if (m->c == NULL)
+        unknown(m);
+    else if (to->dialect.logs_nothing && without_elements(m))
+        nothing_done(m);
+    else if (m->argc < m->c->min_args)
+        cmd_lost_only(m, "unknown-command", "too few arguments: its effect is missing");
+    else if (too_new(m->c, &m->e->target))
+        newer(m);
+    else if (m->e->target.kind == SERVER_DRAGONFLY && native(m))
         ;
-    else if (!e->target.cluster || !spread(&m))
-        act(&m);
-    f->program.len = 0;
-    buf_trim(&f->s.copy, (size_t)1 << 20);
-    buf_trim(&f->program, (size_t)64 << 10);
-    buf_trim(&f->s.body, (size_t)1 << 20);
+    else if (!m->e->target.cluster || !spread(m))
+        act(m);
+    to->program.len = 0;
+    buf_trim(&to->s.copy, (size_t)1 << 20);
+    buf_trim(&to->program, (size_t)64 << 10);
+    buf_trim(&to->s.body, (size_t)1 << 20);
 }
 
-void command_apply(struct flow *f, struct emit *e, uint64_t txid, const struct slice *argv, size_t argc,
-                   uint64_t after)
+void change_apply(struct sink *to, const struct change *ch)
 {
     static const struct select all; /* lets everything through but our own names */
-    const struct select *sel = f->sel;
-    bool reserved = has_reserved(f, argv, argc);
-    if (reserved && sel == NULL)
-        f->sel = &all;
-    apply(f, e, txid, argv, argc, after, reserved);
-    f->sel = sel;
+    bool reserved = has_reserved(to->sel, ch);
+    struct cmd m = {.to = to,
+                    .e = to->e,
+                    .o = &to->o,
+                    .ch = ch,
+                    .sel = reserved && to->sel == NULL ? &all : to->sel,
+                    .c = command_find(ch->argv[0].p, ch->argv[0].n),
+                    .argv = ch->argv,
+                    .argc = ch->argc,
+                    .before = to->o.pos,
+                    .after = ch->after};
+    apply(&m, reserved);
 }

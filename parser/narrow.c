@@ -53,36 +53,36 @@ static unsigned class_of(const char *name)
     return 0;
 }
 
-static size_t count_passing(const struct flow *f, const struct keys *k, const struct slice *argv,
-                            unsigned vclass, size_t *all)
+static size_t count_passing(const struct select *sel, uint32_t db, const struct keys *k,
+                            const struct slice *argv, unsigned vclass, size_t *all)
 {
     size_t n = 0;
     *all = 0;
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i), (*all)++)
-        n += select_passes(f->sel, argv[i].p, argv[i].n, vclass, f->src_db);
+        n += select_passes(sel, argv[i].p, argv[i].n, vclass, db);
     return n;
 }
 
 /* The arguments with keys renamed, and with cut only those of keys that go through. */
-static bool rewrite(struct flow *f, const struct keys *k, unsigned vclass, bool cut,
-                    const struct slice **argv, size_t *argc)
+static bool rewrite(struct sink *to, const struct select *sel, uint32_t db, const struct keys *k,
+                    unsigned vclass, bool cut, const struct slice **argv, size_t *argc)
 {
     const struct slice *a = *argv;
-    size_t growth = select_growth(f->sel), bytes = 0, n = 0;
+    size_t growth = select_growth(sel), bytes = 0, n = 0;
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i))
         bytes += a[i].n + growth;
-    f->names.len = f->narrowed.len = 0;
-    f->names.max = (size_t)1 << 30;
-    struct slice *out = (struct slice *)(void *)buf_room(&f->narrowed, (*argc + 1) * sizeof *out);
-    if (out == NULL || buf_room(&f->names, bytes + 1) == NULL)
+    to->names.len = to->narrowed.len = 0;
+    to->names.max = (size_t)1 << 30;
+    struct slice *out = (struct slice *)(void *)buf_room(&to->narrowed, (*argc + 1) * sizeof *out);
+    if (out == NULL || buf_room(&to->names, bytes + 1) == NULL)
         return false;
     for (size_t i = 0; i < *argc; i++) {
         bool is_key = keys_has(k, i);
-        if (is_key && cut && !select_passes(f->sel, a[i].p, a[i].n, vclass, f->src_db)) {
+        if (is_key && cut && !select_passes(sel, a[i].p, a[i].n, vclass, db)) {
             i += k->step - 1;
             continue;
         }
-        out[n++] = is_key ? select_name(f->sel, a[i].p, a[i].n, &f->names) : a[i];
+        out[n++] = is_key ? select_name(sel, a[i].p, a[i].n, &to->names) : a[i];
     }
     *argv = out;
     *argc = n;
@@ -90,7 +90,8 @@ static bool rewrite(struct flow *f, const struct keys *k, unsigned vclass, bool 
 }
 
 /* MOVE key db, COPY … DB db: the database as the target has it. False: it does not go through. */
-static bool map_db_argument(struct flow *f, const struct command *c, struct slice *argv, size_t argc)
+static bool map_db_argument(struct sink *to, const struct select *sel, const struct command *c,
+                            struct slice *argv, size_t argc)
 {
     size_t at = command_other_db(c, argv, argc);
     if (at == 0 || argv[at].n >= 12)
@@ -99,25 +100,26 @@ static bool map_db_argument(struct flow *f, const struct command *c, struct slic
     memcpy(text, argv[at].p, argv[at].n);
     text[argv[at].n] = '\0';
     uint32_t db = (uint32_t)strtoul(text, NULL, 10);
-    argv[at] = (struct slice){f->db_text, dec_u64(f->db_text, select_db(f->sel, db))};
-    return select_db_passes(f->sel, db);
+    argv[at] = (struct slice){to->db_text, dec_u64(to->db_text, select_db(sel, db))};
+    return select_db_passes(sel, db);
 }
 
 /* RENAME and COPY with only one of the two keys going through; others with some of theirs. What only reads
  * selected keys changes nothing of them. */
-static enum narrowed two_keys(struct flow *f, const struct command *c, const struct keys *keys,
-                              unsigned vclass, const struct slice **argv, size_t *argc, const char **detail)
+static enum narrowed two_keys(struct sink *to, const struct select *sel, uint32_t db, const struct command *c,
+                              const struct keys *keys, unsigned vclass, const struct slice **argv,
+                              size_t *argc, const char **detail)
 {
     static const struct slice del = {(const uint8_t *)"DEL", 3};
     const struct slice *a = *argv;
-    if (keys->dest != 0 && !select_passes(f->sel, a[keys->dest].p, a[keys->dest].n, vclass, f->src_db))
+    if (keys->dest != 0 && !select_passes(sel, a[keys->dest].p, a[keys->dest].n, vclass, db))
         return NARROW_DROP;
     bool rename = begins(c->name, "RENAME");
     if (!rename && !begins(c->name, "COPY")) {
         *detail = "it joins keys that are selected with others that are not";
         return NARROW_LOST;
     }
-    if (select_passes(f->sel, a[2].p, a[2].n, vclass, f->src_db)) {
+    if (select_passes(sel, a[2].p, a[2].n, vclass, db)) {
         *detail = "its source is not selected, so the target lacks the value";
         return NARROW_LOST;
     }
@@ -125,22 +127,22 @@ static enum narrowed two_keys(struct flow *f, const struct command *c, const str
         return NARROW_DROP;
     struct keys k = {.first = 1, .last = 1, .step = 1};
     size_t n = 2;
-    if (!rewrite(f, &k, vclass, false, &a, &n))
+    if (!rewrite(to, sel, db, &k, vclass, false, &a, &n))
         return NARROW_DROP;
-    ((struct slice *)(void *)f->narrowed.p)[0] = del; /* it leaves the selected keys */
+    ((struct slice *)(void *)to->narrowed.p)[0] = del; /* it leaves the selected keys */
     *argv = a;
     *argc = 2;
     return NARROW_PASS;
 }
 
-enum narrowed narrow(struct flow *f, const struct command *c, const struct slice **argv, size_t *argc,
-                     const char **detail)
+enum narrowed narrow(struct sink *to, const struct select *sel, uint32_t db, const struct command *c,
+                     const struct slice **argv, size_t *argc, const char **detail)
 {
     if (c == NULL)
-        return select_db_passes(f->sel, f->src_db) ? NARROW_PASS : NARROW_DROP;
-    if (c->action == ACT_FLUSH && f->sel->keys) {
+        return select_db_passes(sel, db) ? NARROW_PASS : NARROW_DROP;
+    if (c->action == ACT_FLUSH && sel->keys) {
         *detail = "the source was flushed, but only a selection of its keys is here";
-        return select_db_passes(f->sel, f->src_db) ? NARROW_LOST : NARROW_DROP;
+        return select_db_passes(sel, db) ? NARROW_LOST : NARROW_DROP;
     }
     struct keys k = command_keys(c, *argv, *argc);
     unsigned vclass = class_of(c->name);
@@ -148,19 +150,19 @@ enum narrowed narrow(struct flow *f, const struct command *c, const struct slice
         vclass = value_class((*argv)[3].p[0]);
     bool cut = false;
     if (k.first > 0) {
-        size_t all, passing = count_passing(f, &k, *argv, vclass, &all);
+        size_t all, passing = count_passing(sel, db, &k, *argv, vclass, &all);
         if (passing == 0)
             return NARROW_DROP;
         cut = passing < all;
         if (cut && !command_cuttable(c))
-            return two_keys(f, c, &k, vclass, argv, argc, detail);
+            return two_keys(to, sel, db, c, &k, vclass, argv, argc, detail);
     }
-    if (!rewrite(f, &k, vclass, cut, argv, argc)) {
+    if (!rewrite(to, sel, db, &k, vclass, cut, argv, argc)) {
         *detail = "too many arguments to rename its keys";
         return NARROW_LOST;
     }
-    struct slice *out = (struct slice *)(void *)f->narrowed.p;
-    if (!map_db_argument(f, c, out, *argc)) {
+    struct slice *out = (struct slice *)(void *)to->narrowed.p;
+    if (!map_db_argument(to, sel, c, out, *argc)) {
         if (strcmp(c->name, "MOVE") != 0)
             return NARROW_DROP;
         out[0] = (struct slice){(const uint8_t *)"DEL", 3};

@@ -3,7 +3,7 @@
 #define DFP_NARROW_H
 
 #include "commands.h"
-#include "flow.h"
+#include "change.h"
 
 enum narrowed {
     NARROW_PASS, /* argv and argc may be new ones; valid until the next command */
@@ -12,8 +12,8 @@ enum narrowed {
 };
 
 /* Cut a command down to the keys that go through, and rename them. c may be NULL (not known: passes
- * unchanged). */
-enum narrowed narrow(struct flow *f, const struct command *c, const struct slice **argv, size_t *argc,
-                     const char **detail);
+ * unchanged). db: of the source. */
+enum narrowed narrow(struct sink *to, const struct select *sel, uint32_t db, const struct command *c,
+                     const struct slice **argv, size_t *argc, const char **detail);
 
 #endif

@@ -62,15 +62,15 @@ void parser_fault(struct parser *p, int status, const char *reason, const char *
 
 void parser_tell(struct parser *p, const struct flow *f)
 {
-    unsigned n = f->o.flow;
+    unsigned n = f->to.o.flow;
     if (p->ctl.fd < 0)
         return;
     int rc = 0;
-    if (f->cut && !p->told_cut[n]) {
+    if (f->to.cut && !p->told_cut[n]) {
         rc = ctl_send(&p->ctl, "cut flow=%u epoch=%u", n, p->epoch);
         p->told_cut[n] = true;
     }
-    if (rc == 0 && f->synced && !p->told_synced[n] && !reread_early(f)) {
+    if (rc == 0 && f->to.synced && !p->told_synced[n] && !reread_early(&f->to)) {
         rc = ctl_send(&p->ctl, "synced flow=%u epoch=%u", n, p->epoch);
         p->told_synced[n] = true;
     }

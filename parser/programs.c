@@ -71,7 +71,7 @@ static void restore(struct spreading *s, size_t i, unsigned cond, unsigned ttl)
 
 static bool by_type(const struct spreading *s)
 {
-    return s->m->f->sel != NULL && s->m->f->sel->types;
+    return s->m->sel != NULL && s->m->sel->types;
 }
 
 /* RENAME: with a selection by type the source may be missing at the target, what it overwrites goes all the
@@ -82,7 +82,7 @@ static void rename_over(struct spreading *s)
     unsigned there = may_miss ? R_VALUE : 0;
     step(s, 1, "DUMP", 0, R_VALUE, may_miss ? 0 : STEP_MUST);
     keep_ttl(s, 1, there, R_TTL);
-    if (s->m->f->df_version < VERSION(1, 38) && !may_miss) { /* LUA_OLD_RENAME */
+    if (s->m->to->dialect.rename_keeps_ttl && !may_miss) { /* LUA_OLD_RENAME */
         keep_expiry(s, 1, 0, R_EXPIRES);
         keep_expiry(s, 2, R_EXPIRES, R_TTL_DST);
         restore(s, 2, R_TTL_DST, R_TTL_DST);
@@ -132,7 +132,7 @@ static bool wants(struct spreading *s, size_t argc)
     if (s->m->argc == argc)
         return true;
     cmd_malformed(s->m);
-    s->m->f->program.len = 0;
+    s->m->to->program.len = 0;
     return false;
 }
 
@@ -234,7 +234,7 @@ void spread_gather(struct spreading *s)
     struct gather g;
     const struct cmd *m = s->m;
     if (!collect(s, &g)) {
-        m->f->program.len = 0;
+        m->to->program.len = 0;
         if (!cmd_reread_written(m, "slots", many))
             cmd_lost_only(m, "slots", many);
         return;

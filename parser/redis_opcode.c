@@ -1,6 +1,6 @@
 /* Opcodes that only Redis and Valkey write: functions, modules' own data, hash templates. rdb-format.md
  * 3, 6.4, 7. */
-#include "flow_parts.h"
+#include "rdb.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -9,19 +9,19 @@
 #define TEMPLATES_MAX   65536
 #define TEMPLATE_FIELDS 1048576
 
-void drop_templates(struct flow *f)
+void drop_templates(struct rdb *r)
 {
-    while (f->templates != NULL) {
-        struct hash_template *t = f->templates;
-        f->templates = t->next;
+    while (r->templates != NULL) {
+        struct hash_template *t = r->templates;
+        r->templates = t->next;
         buf_free(&t->names);
         free(t);
     }
-    f->ntemplates = 0;
+    r->ntemplates = 0;
 }
 
 /* id, n, n field names. */
-static enum got op_template(struct flow *f, struct cur *c)
+static enum got op_template(struct rdb *r, struct cur *c)
 {
     uint64_t id, n;
     enum got g = cur_plen(c, &id);
@@ -29,7 +29,7 @@ static enum got op_template(struct flow *f, struct cur *c)
         g = cur_plen(c, &n);
     if (g != GOT)
         return g;
-    if (n > TEMPLATE_FIELDS || f->ntemplates >= TEMPLATES_MAX)
+    if (n > TEMPLATE_FIELDS || r->ntemplates >= TEMPLATES_MAX)
         return cur_bad(c, "at most 65536 templates of at most 1048576 fields");
     struct hash_template *t = xcalloc(1, sizeof *t);
     t->id = id;
@@ -38,7 +38,7 @@ static enum got op_template(struct flow *f, struct cur *c)
         struct pstr ps;
         struct slice s;
         g = cur_pstr(c, &ps);
-        if (g == GOT && !value_text(&f->s, 0, &ps, &s))
+        if (g == GOT && !value_text(&r->to->s, 0, &ps, &s))
             g = cur_bad(c, "a field name that unpacks");
         uint64_t len = g == GOT ? s.n : 0;
         if (g == GOT && (buf_add(&t->names, &len, 8) < 0 || buf_add(&t->names, s.p, s.n) < 0))
@@ -49,9 +49,9 @@ static enum got op_template(struct flow *f, struct cur *c)
         free(t);
         return g;
     }
-    t->next = f->templates;
-    f->templates = t;
-    f->ntemplates++;
+    t->next = r->templates;
+    r->next.templates = r->templates = t;
+    r->ntemplates++;
     return GOT;
 }
 
@@ -61,38 +61,38 @@ static bool has_functions(const struct target *t)
 }
 
 /* A library of functions: loaded into every server that knows them. */
-static void load_function(struct flow *f, struct emit *e, const struct slice *code)
+static void load_function(struct rdb *r, const struct slice *code)
 {
     struct slice argv[4] = {SLICE("FUNCTION"), SLICE("LOAD"), SLICE("REPLACE"), *code};
-    emit_argv(e, &f->o, NULL, 0, CLASS_NONE, RF_IDEMPOTENT | RF_MULTIKEY, argv, 4);
+    emit_argv(r->to->e, &r->to->o, NULL, 0, CLASS_NONE, RF_IDEMPOTENT | RF_MULTIKEY, argv, 4);
 }
 
-static enum got op_function(struct flow *f, struct emit *e, struct cur *c)
+static enum got op_function(struct rdb *r, struct cur *c)
 {
     struct pstr ps;
     struct slice code;
-    enum got g = value_string(c, &f->s, 0, &ps, &code);
+    enum got g = value_string(c, &r->to->s, 0, &ps, &code);
     if (g != GOT)
         return g;
-    f->o.live = false;
-    f->o.db = 0;
-    if (!has_functions(&e->target)) {
+    r->to->o.live = false;
+    r->to->o.db = 0;
+    if (!has_functions(&r->to->e->target)) {
         size_t line = 0; /* "#!lua name=…" */
         while (line < code.n && line < 80 && code.p[line] != '\n')
             line++;
-        emit_report(e, &f->o, true, "function", code.p, line, "the target has no functions");
+        emit_report(r->to->e, &r->to->o, true, "function", code.p, line, "the target has no functions");
         return GOT;
     }
-    load_function(f, e, &code);
+    load_function(r, &code);
     return GOT;
 }
 
 /* A string of a function; kept behind the others in b. */
-static enum got take_text(struct flow *f, struct cur *c, struct buf *b, size_t *n)
+static enum got take_text(struct rdb *r, struct cur *c, struct buf *b, size_t *n)
 {
     struct pstr ps;
     struct slice t;
-    enum got g = value_string(c, &f->s, 0, &ps, &t);
+    enum got g = value_string(c, &r->to->s, 0, &ps, &t);
     if (g == GOT && buf_add(b, t.p, t.n) < 0)
         g = cur_bad(c, "a function of at most 64 MiB");
     if (g == GOT)
@@ -101,19 +101,19 @@ static enum got take_text(struct flow *f, struct cur *c, struct buf *b, size_t *
 }
 
 /* name, engine, a description or none, code. n: their lengths. */
-static enum got take_function_rc(struct flow *f, struct cur *c, struct buf *b, size_t n[4])
+static enum got take_function_rc(struct rdb *r, struct cur *c, struct buf *b, size_t n[4])
 {
     uint64_t described = 0;
-    enum got g = take_text(f, c, b, &n[0]);
+    enum got g = take_text(r, c, b, &n[0]);
     if (g == GOT)
-        g = take_text(f, c, b, &n[1]);
+        g = take_text(r, c, b, &n[1]);
     if (g == GOT)
         g = cur_plen(c, &described);
     if (g == GOT && described > 1)
         g = cur_bad(c, "a description of a function, or none");
     if (g == GOT && described == 1)
-        g = take_text(f, c, b, &n[2]);
-    return g == GOT ? take_text(f, c, b, &n[3]) : g;
+        g = take_text(r, c, b, &n[2]);
+    return g == GOT ? take_text(r, c, b, &n[3]) : g;
 }
 
 /* The second candidate of Redis 7.0 had libraries, of which only the first line is new in the release. The
@@ -128,46 +128,46 @@ static bool is_library(const struct slice *name, const struct slice *engine, con
     return memmem(code->p, code->n, "register_function", 17) != NULL;
 }
 
-static void write_function_rc(struct flow *f, struct emit *e, const struct buf *b, const size_t n[4])
+static void write_function_rc(struct rdb *r, const struct buf *b, const size_t n[4])
 {
     struct slice name = {b->p, n[0]}, engine = {b->p + n[0], n[1]}, code = {b->p + n[0] + n[1] + n[2], n[3]};
     struct buf text = {.max = b->len + 64};
-    f->o.live = false;
-    f->o.db = 0;
-    if (!has_functions(&e->target)) {
-        emit_report(e, &f->o, true, "function", name.p, name.n, "the target has no functions");
+    r->to->o.live = false;
+    r->to->o.db = 0;
+    if (!has_functions(&r->to->e->target)) {
+        emit_report(r->to->e, &r->to->o, true, "function", name.p, name.n, "the target has no functions");
         return;
     }
     if (!is_library(&name, &engine, &code)) {
-        emit_report(e, &f->o, true, "function", name.p, name.n,
+        emit_report(r->to->e, &r->to->o, true, "function", name.p, name.n,
                     "a function in the form of a candidate of Redis 7.0, which no release loads");
         return;
     }
     if (buf_addstr(&text, "#!lua name=") == 0 && buf_add(&text, name.p, name.n) == 0 &&
         buf_addstr(&text, "\n") == 0 && buf_add(&text, code.p, code.n) == 0) {
-        emit_report(e, &f->o, false, "function", name.p, name.n,
+        emit_report(r->to->e, &r->to->o, false, "function", name.p, name.n,
                     n[2] > 0
                         ? "a library of a candidate of Redis 7.0 gets the form of the release, and loses its "
                           "description"
                         : "a library of a candidate of Redis 7.0 gets the form of the release");
-        load_function(f, e, &(struct slice){text.p, text.len});
+        load_function(r, &(struct slice){text.p, text.len});
     }
     buf_free(&text);
 }
 
-static enum got op_function_rc(struct flow *f, struct emit *e, struct cur *c)
+static enum got op_function_rc(struct rdb *r, struct cur *c)
 {
     struct buf b = {.max = (size_t)64 << 20};
     size_t n[4] = {0, 0, 0, 0};
-    enum got g = take_function_rc(f, c, &b, n);
+    enum got g = take_function_rc(r, c, &b, n);
     if (g == GOT)
-        write_function_rc(f, e, &b, n);
+        write_function_rc(r, &b, n);
     buf_free(&b);
     return g;
 }
 
 /* What a module keeps beside its keys. */
-static enum got op_module_aux(struct flow *f, struct emit *e, struct cur *c)
+static enum got op_module_aux(struct rdb *r, struct cur *c)
 {
     const uint8_t *id = c->p;
     uint64_t n, op, when;
@@ -181,15 +181,15 @@ static enum got op_module_aux(struct flow *f, struct emit *e, struct cur *c)
         g = cur_plen(c, &when);
     if (g == GOT)
         g = module_values(c, &data);
-    f->o.db = 0;
+    r->to->o.db = 0;
     if (g == GOT && data && module_of(id, idn, name) != NULL)
-        emit_report(e, &f->o, true, "module-aux", (const uint8_t *)name, 9,
+        emit_report(r->to->e, &r->to->o, true, "module-aux", (const uint8_t *)name, 9,
                     "a module's own data are left out");
     return g;
 }
 
 /* Of the next key, which is named with its report. */
-static enum got op_key_meta(struct flow *f, struct cur *c)
+static enum got op_key_meta(struct rdb *r, struct cur *c)
 {
     uint64_t classes;
     const uint8_t *spec;
@@ -201,12 +201,12 @@ static enum got op_key_meta(struct flow *f, struct cur *c)
             g = module_values(c, &data);
     }
     if (g == GOT && classes > 0)
-        f->pend.any = f->pend.meta = true;
+        r->next.prefixed = r->next.meta = true;
     return g;
 }
 
 /* Valkey: a slot import that was under way. job, n, n x (first slot, last slot). */
-static enum got op_slot_import(struct flow *f, struct emit *e, struct cur *c)
+static enum got op_slot_import(struct rdb *r, struct cur *c)
 {
     struct pstr job;
     uint64_t ranges;
@@ -216,31 +216,31 @@ static enum got op_slot_import(struct flow *f, struct emit *e, struct cur *c)
     for (uint64_t i = 0; g == GOT && i < ranges; i++)
         g = pass_plens(c, 2);
     if (g == GOT)
-        flow_once(f, e, &f->told_import, "slot-import",
-                  "an import of slots was under way: their keys may not all be in this file");
+        change_once(r->to, &r->told_import, "slot-import",
+                    "an import of slots was under way: their keys may not all be in this file");
     return g;
 }
 
-enum got redis_opcode(struct flow *f, struct emit *e, struct cur *c, unsigned op)
+enum got redis_opcode(struct rdb *r, struct cur *c, unsigned op)
 {
-    if (f->family == FAMILY_DRAGONFLY)
-        return flow_unknown(f, c, "opcode", op);
+    if (r->family == FAMILY_DRAGONFLY)
+        return rdb_unknown(r, c, "opcode", op);
     switch (op) {
     case OP_RAM_LRU:
     case OP_SLOT_NUM: return pass_plens(c, 1);
     case OP_SLOT_INFO: return pass_plens(c, 3);
-    case OP_FUNCTION: return op_function(f, e, c);
-    case OP_FUNCTION_RC: return op_function_rc(f, e, c);
-    case OP_MODULE_AUX: return op_module_aux(f, e, c);
+    case OP_FUNCTION: return op_function(r, c);
+    case OP_FUNCTION_RC: return op_function_rc(r, c);
+    case OP_MODULE_AUX: return op_module_aux(r, c);
     case OP_KEY_META:
-        if (f->family == FAMILY_REDIS)
-            return op_key_meta(f, c);
-        return op_slot_import(f, e, c);
+        if (r->family == FAMILY_REDIS)
+            return op_key_meta(r, c);
+        return op_slot_import(r, c);
     case OP_TEMPLATE:
-        if (f->family == FAMILY_REDIS)
-            return op_template(f, c);
+        if (r->family == FAMILY_REDIS)
+            return op_template(r, c);
         break;
     default: break;
     }
-    return flow_unknown(f, c, "opcode", op);
+    return rdb_unknown(r, c, "opcode", op);
 }

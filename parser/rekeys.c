@@ -23,11 +23,11 @@ static unsigned bucket_of(uint16_t flow, uint32_t db, const void *key, size_t n)
     return (unsigned)(XXH3_64bits_withSeed(key, n, (uint64_t)flow << 32 | db) % REREAD_BUCKETS);
 }
 
-struct rekey *rekey_find(const struct flow *f, uint32_t db, const void *key, size_t n)
+struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, size_t n)
 {
     struct rekey *k;
-    LIST_FOREACH(k, &f->rereads->bucket[bucket_of(f->o.flow, db, key, n)], chain)
-    if (k->flow == f->o.flow && k->db == db && k->n == n && memcmp(k->key, key, n) == 0)
+    LIST_FOREACH(k, &to->rereads->bucket[bucket_of(to->o.flow, db, key, n)], chain)
+    if (k->flow == to->o.flow && k->db == db && k->n == n && memcmp(k->key, key, n) == 0)
         return k;
     return NULL;
 }
@@ -61,19 +61,19 @@ void rereads_reset(struct rereads *r, uint16_t epoch)
     r->checks = 0;
 }
 
-void rekeys_changed(struct flow *f)
+void rekeys_changed(struct sink *to)
 {
     const struct rekey *k;
-    f->rr_hold = UINT64_MAX;
-    f->rr_due = f->check_due;
-    TAILQ_FOREACH(k, &f->rereads->list, link)
+    to->hold = UINT64_MAX;
+    to->due = to->check_due;
+    TAILQ_FOREACH(k, &to->rereads->list, link)
     {
-        if (k->flow != f->o.flow)
+        if (k->flow != to->o.flow)
             continue;
-        if (k->since < f->rr_hold)
-            f->rr_hold = k->since;
-        if (k->state == REKEY_ANSWERED && k->to < f->rr_due)
-            f->rr_due = k->to;
+        if (k->since < to->hold)
+            to->hold = k->since;
+        if (k->state == REKEY_ANSWERED && k->to < to->due)
+            to->due = k->to;
     }
 }
 
@@ -111,9 +111,9 @@ bool rekey_ask(struct rereads *r, struct rekey *k)
     return k->tries++ < REREAD_TRIES && send_request(r, k);
 }
 
-bool reread_room(const struct flow *f, size_t n)
+bool reread_room(const struct sink *to, size_t n)
 {
-    return rereads_possible(f->rereads) && f->multis == NULL && n <= REREAD_KEYS - f->rereads->count;
+    return rereads_possible(to->rereads) && !to->open && n <= REREAD_KEYS - to->rereads->count;
 }
 
 static bool name_fits(const struct slice *key)
@@ -121,17 +121,18 @@ static bool name_fits(const struct slice *key)
     return key->n <= (CTL_LINE_MAX - 200) / 3; /* escaped */
 }
 
-bool reread_want(struct flow *f, uint32_t db, const struct slice *key, const char *kind, const char *detail)
+bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
+                 const char *detail)
 {
-    struct rereads *r = f->rereads;
-    if (!reread_room(f, 1) || !name_fits(key))
+    struct rereads *r = to->rereads;
+    if (!reread_room(to, 1) || !name_fits(key))
         return false;
-    struct rekey *k = rekey_find(f, db, key->p, key->n);
+    struct rekey *k = rekey_find(to, db, key->p, key->n);
     if (k == NULL) {
         k = xcalloc(1, sizeof *k + key->n);
-        k->flow = f->o.flow;
+        k->flow = to->o.flow;
         k->db = db;
-        k->since = f->counting ? f->entry_lsn : 0;
+        k->since = to->counting ? lsn : 0;
         k->n = key->n;
         memcpy(k->key, key->p, key->n);
         LIST_INSERT_HEAD(&r->bucket[bucket_of(k->flow, db, k->key, k->n)], k, chain);
@@ -140,53 +141,51 @@ bool reread_want(struct flow *f, uint32_t db, const struct slice *key, const cha
     }
     k->kind = kind;
     strlcpy(k->detail, detail, sizeof k->detail);
-    rekey_at_least(f, k);
-    if (!f->synced) {
+    rekey_at_least(to, k, lsn);
+    if (!to->synced) {
         k->since = 0;
     } else if (k->state != REKEY_ASKED && !rekey_ask(r, k) && k->checks == 0) {
         /* One that is owed probes stays: reread_tick gives it up, and writes them. */
         rekey_take_out(r, k);
         rekey_free(k);
-        rekeys_changed(f);
+        rekeys_changed(to);
         return false;
     }
-    rekeys_changed(f);
+    rekeys_changed(to);
     return true;
 }
 
-bool reread_check(struct flow *f, uint32_t db, const struct slice *key, const char *detail)
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail)
 {
-    uint64_t entry = f->entry_lsn;
-    if (!f->synced || !f->counting)
+    if (!to->synced || !to->counting)
         return false;
-    bool known = rekey_find(f, db, key->p, key->n) != NULL;
-    f->entry_lsn = f->next_lsn - 1; /* what the source says from here on counts */
-    bool wanted = reread_want(f, db, key, "verify", detail);
-    f->entry_lsn = entry;
-    struct rekey *k = wanted ? rekey_find(f, db, key->p, key->n) : NULL;
+    bool known = rekey_find(to, db, key->p, key->n) != NULL;
+    /* What the source says from here on counts. */
+    bool wanted = reread_want(to, to->next_lsn - 1, db, key, "verify", detail);
+    struct rekey *k = wanted ? rekey_find(to, db, key->p, key->n) : NULL;
     if (k == NULL)
         return false;
     if (!known)
-        k->since = f->next_lsn; /* what is before that is reached */
+        k->since = to->next_lsn; /* what is before that is reached */
     k->checks++;
-    rekeys_changed(f);
+    rekeys_changed(to);
     return true;
 }
 
-void rekey_at_least(struct flow *f, struct rekey *k)
+void rekey_at_least(struct sink *to, struct rekey *k, uint64_t lsn)
 {
-    if (f->counting && k->least < f->entry_lsn + 1)
-        k->least = f->entry_lsn + 1;
-    rekey_drop_kept(f->rereads, k);
+    if (to->counting && k->least < lsn + 1)
+        k->least = lsn + 1;
+    rekey_drop_kept(to->rereads, k);
 }
 
-bool reread_early(const struct flow *f)
+bool reread_early(const struct sink *to)
 {
     const struct rekey *k;
-    if (f->rereads == NULL || f->rereads->count == 0)
+    if (to->rereads == NULL || to->rereads->count == 0)
         return false;
-    TAILQ_FOREACH(k, &f->rereads->list, link)
-    if (k->flow == f->o.flow && k->since == 0)
+    TAILQ_FOREACH(k, &to->rereads->list, link)
+    if (k->flow == to->o.flow && k->since == 0)
         return true;
     return false;
 }
@@ -202,21 +201,21 @@ bool kept_next(const struct rekey *k, size_t *at, struct kept *h)
     return true;
 }
 
-bool kept_add(struct flow *f, struct rekey *k, uint64_t txid, const struct slice *argv, size_t argc)
+bool kept_add(struct sink *to, struct rekey *k, const struct change *ch)
 {
-    struct rereads *r = f->rereads;
-    struct kept h = {f->entry_lsn, txid, f->o.time, argc, argc * sizeof(uint64_t)};
-    for (size_t i = 0; i < argc; i++)
-        h.bytes += argv[i].n;
+    struct rereads *r = to->rereads;
+    struct kept h = {ch->lsn, ch->txid, ch->time, ch->argc, ch->argc * sizeof(uint64_t)};
+    for (size_t i = 0; i < ch->argc; i++)
+        h.bytes += ch->argv[i].n;
     k->kept.max = REREAD_BYTES;
     if (r->bytes + sizeof h + h.bytes > REREAD_BYTES || buf_room(&k->kept, sizeof h + h.bytes) == NULL)
         return false;
     r->bytes += sizeof h + h.bytes;
     (void)buf_add(&k->kept, &h, sizeof h);
-    for (size_t i = 0; i < argc; i++) {
-        uint64_t n = argv[i].n;
+    for (size_t i = 0; i < ch->argc; i++) {
+        uint64_t n = ch->argv[i].n;
         (void)buf_add(&k->kept, &n, sizeof n);
-        (void)buf_add(&k->kept, argv[i].p, n);
+        (void)buf_add(&k->kept, ch->argv[i].p, n);
     }
     return true;
 }

@@ -13,7 +13,7 @@
 #include <sys/queue.h>
 
 #include "ctl.h"
-#include "flow.h"
+#include "change.h"
 
 #define REREAD_KEYS     1024u                    /* under way at a time */
 #define REREAD_BYTES    ((size_t)64 << 20)       /* of values and entries kept, all together */
@@ -74,38 +74,39 @@ static inline bool rereads_possible(const struct rereads *r)
     return r != NULL && !r->closed && r->ctl->fd >= 0;
 }
 
-/* ---- from commands: f->rereads is set ---- */
+/* ---- from commands: to->rereads is set ---- */
 
-/* Have a key of the entry at hand read again. kind, detail: for the report if nothing comes of it. False: too
- * many, or too long a name, or nobody there to ask. */
-bool reread_want(struct flow *f, uint32_t db, const struct slice *key, const char *kind, const char *detail);
+/* Have a key of the entry at that LSN read again. kind, detail: for the report if nothing comes of it. False:
+ * too many, or too long a name, or nobody there to ask. */
+bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
+                 const char *detail);
 
 /* The same for a key that the target lacks: it is looked for there once more, behind its value. */
-bool reread_check(struct flow *f, uint32_t db, const struct slice *key, const char *detail);
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail);
 
 /* Is room for n more? */
-bool reread_room(const struct flow *f, size_t n);
+bool reread_room(const struct sink *to, size_t n);
 
 /* Before an entry is written that may be a flush: what it empties need not be read any more, and no position
  * is held back for it. Else those of other flows would stand behind the flush, and this one's before it. */
-void reread_before_flush(struct flow *f, struct emit *e, const struct slice *name);
+void reread_before_flush(struct sink *to, const struct change *ch);
 
 /* The flow has come to the place of an answer: write it. */
-void reread_write_due(struct flow *f, struct emit *e);
+void reread_write_due(struct sink *to);
 
 /* ---- from the session ---- */
 
 /* Ask for what was wanted in a full sync that is over, give up what was not answered in time. */
-void reread_tick(struct flow *f, struct emit *e, uint64_t now_us);
+void reread_tick(struct sink *to, uint64_t now_us);
 
 /* A KEY record, or part of one. Returns NULL, or what is wrong with it. */
-const char *reread_answer(struct flow *f, struct emit *e, const struct rec *rec, const uint8_t *payload);
+const char *reread_answer(struct sink *to, const struct rec *rec, const uint8_t *payload);
 
 /* Something of the flow's full sync is still to be read again. */
-bool reread_early(const struct flow *f);
+bool reread_early(const struct sink *to);
 
 /* The flow ends, or nobody is there any more: what was answered is written, the rest is reported. */
-void reread_finish(struct flow *f, struct emit *e, const char *why);
+void reread_finish(struct sink *to, const char *why);
 
 /* ---- for rekeys.c, reread.c and answers.c ---- */
 
@@ -114,34 +115,34 @@ struct kept {
     uint64_t lsn, txid, time, argc, bytes; /* bytes of the arguments with their lengths */
 };
 
-struct rekey *rekey_find(const struct flow *f, uint32_t db, const void *key, size_t n);
+struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, size_t n);
 void rekey_take_out(struct rereads *r, struct rekey *k);
 void rekey_free(struct rekey *k);
 
 /* The flow's hold and due follow from its keys: after every change. */
-void rekeys_changed(struct flow *f);
+void rekeys_changed(struct sink *to);
 
-/* Only what the source says behind the entry at hand counts: what was kept is contained in that. */
-void rekey_at_least(struct flow *f, struct rekey *k);
+/* Only what the source says behind the entry at that LSN counts: what was kept is contained in that. */
+void rekey_at_least(struct sink *to, struct rekey *k, uint64_t lsn);
 
 /* Ask for it. False: that is not possible, or was done too often. */
 bool rekey_ask(struct rereads *r, struct rekey *k);
 
 /* The same once more; else it is given up. */
-void rekey_ask_again(struct flow *f, struct emit *e, struct rekey *k);
+void rekey_ask_again(struct sink *to, struct rekey *k);
 
 /* The key is no longer under way. What is written of it confirms nothing, until its last record: then as much
  * as may be without it. Returns the position for those before; rekey_left: all of it is written. */
-uint64_t rekey_leave(struct flow *f, struct rekey *k);
-void rekey_left(struct flow *f);
+uint64_t rekey_leave(struct sink *to, struct rekey *k);
+void rekey_left(struct sink *to);
 
 /* Report it, go on with what was kept. Frees it. */
-void rekey_give_up(struct flow *f, struct emit *e, struct rekey *k, const char *why);
+void rekey_give_up(struct sink *to, struct rekey *k, const char *why);
 
 void rekey_drop_kept(struct rereads *r, struct rekey *k);
 
 /* Keep an entry. False: there is no room. */
-bool kept_add(struct flow *f, struct rekey *k, uint64_t txid, const struct slice *argv, size_t argc);
+bool kept_add(struct sink *to, struct rekey *k, const struct change *ch);
 
 /* Its next one, if there is one; *at begins at 0. */
 bool kept_next(const struct rekey *k, size_t *at, struct kept *h);
@@ -152,6 +153,6 @@ void kept_drop_below(struct rereads *r, struct rekey *k, uint64_t lsn);
 
 /* Write those from an LSN on; the key is no longer under way. held: what is reached before the last of them.
  */
-void kept_write(struct flow *f, struct emit *e, struct rekey *k, uint64_t from, uint64_t held);
+void kept_write(struct sink *to, struct rekey *k, uint64_t from, uint64_t held);
 
 #endif

@@ -20,7 +20,7 @@
 
 static int flow_fault(struct parser *p, unsigned flow, int status, const char *what)
 {
-    bool foreign = p->flows[flow]->foreign[0] != '\0';
+    bool foreign = p->flows[flow]->rdb.foreign[0] != '\0';
     log_event(LOG_ERROR, (int)flow, "event=%s msg=%s",
               foreign                  ? "not-supported"
               : status == EXIT_DAMAGED ? "damaged"
@@ -348,10 +348,11 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     if (p->flows[r->flow] == NULL) {
         p->flows[r->flow] = xcalloc(1, sizeof *p->flows[r->flow]);
         flow_init(p->flows[r->flow], r->flow);
+        p->flows[r->flow]->to.e = &p->e;
         if (p->opt->select.active)
-            p->flows[r->flow]->sel = &p->opt->select;
+            p->flows[r->flow]->to.sel = &p->opt->select;
         if (p->opt->mode != EMIT_NULL && !p->opt->no_reread)
-            p->flows[r->flow]->rereads = &p->rereads;
+            p->flows[r->flow]->to.rereads = &p->rereads;
     }
     flow_begin(p->flows[r->flow], p->epoch, p->file, p->journal, p->nflows, lsn, has_token ? token : NULL);
     if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 && strcmp(form, "snapshot") == 0)
@@ -365,8 +366,8 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
 static bool same_snapshot(struct parser *p, const struct flow *f)
 {
     if (p->snapshot_id[0] == '\0')
-        strlcpy(p->snapshot_id, f->snapshot_id, sizeof p->snapshot_id);
-    return strcmp(p->snapshot_id, f->snapshot_id) == 0;
+        strlcpy(p->snapshot_id, f->rdb.snapshot_id, sizeof p->snapshot_id);
+    return strcmp(p->snapshot_id, f->rdb.snapshot_id) == 0;
 }
 
 static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload)
@@ -389,7 +390,7 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
         refused(p);
         return -1;
     }
-    if (f->snapshot_id[0] != '\0' && !same_snapshot(p, f))
+    if (f->rdb.snapshot_id[0] != '\0' && !same_snapshot(p, f))
         return flow_fault(p, r->flow, EXIT_DAMAGED,
                           "a file of another snapshot than the first: their ids differ");
     if (parser_waits(p))

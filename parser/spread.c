@@ -25,8 +25,8 @@ static void split(const struct cmd *m, const struct keys *k, struct slice word)
 {
     struct slice *out;
     size_t n = 0;
-    m->f->s.copy.len = 0;
-    struct in_slot *list = (struct in_slot *)(void *)buf_room(&m->f->s.copy, m->argc * sizeof *list);
+    m->to->s.copy.len = 0;
+    struct in_slot *list = (struct in_slot *)(void *)buf_room(&m->to->s.copy, m->argc * sizeof *list);
     if (list == NULL || !cmd_room(m, &out, 1)) {
         cmd_lost_only(m, "command-too-large", "too many keys");
         return;
@@ -114,10 +114,10 @@ static void run_program(const struct cmd *m, const struct keys *k, void (*run)(s
 {
     struct spreading s = {.m = m, .keys = *k};
     struct key key;
-    m->f->program.max = REC_PAYLOAD_MAX;
-    program_begin(&s.p, &m->f->program);
+    m->to->program.max = REC_PAYLOAD_MAX;
+    program_begin(&s.p, &m->to->program);
     run(&s);
-    if (m->f->program.len == 0)
+    if (m->to->program.len == 0)
         return; /* it has said itself why not */
     if (program_end(&s.p) < 0) {
         if (cmd_reread_written(m, "command-too-large", "keys in several slots, and too large arguments"))
@@ -127,7 +127,7 @@ static void run_program(const struct cmd *m, const struct keys *k, void (*run)(s
     }
     cmd_key(m, &key, keys_next(k, 0));
     m->o->pos = m->after;
-    emit_program(m->e, m->o, &key, &m->f->program);
+    emit_program(m->e, m->o, &key, &m->to->program);
 }
 
 static void over_slots(const struct cmd *m, const struct keys *k)

@@ -70,25 +70,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned more = data[1] >> 5 | (data[0] & 16) >> 1;
     fuzz_emit(&e, data[0], more);
     flow_init(&f, 0);
-    f.sel = fuzz_select(more);
+    f.to.sel = fuzz_select(more);
     flow_begin(&f, 1, false, (data[1] & 1) != 0, 1 + (data[1] >> 1 & 1), 100, NULL);
     e.target.cluster = (data[1] & 4) != 0;
-    f.df_version = VERSION(1, 20 + (data[1] & 31) % 21);
+    f.to.dialect = dialect_dragonfly(VERSION(1, 20 + (data[1] & 31) % 21));
     const uint8_t *p = data + 2;
     uint64_t count = 0;
     bytes.len = 0;
     while (entry(&p, data + size, &bytes)) {
         count++;
-        size_t before = f.o.seq;
+        size_t before = f.to.o.seq;
         HOLDS(flow_feed(&f, &e, bytes.p, bytes.len, f.offset, NOW_MS * 1000) == 0);
         if (e.refused) /* a database that a cluster does not have */
             break;
         HOLDS(f.carry.len == 0);
-        HOLDS(f.next_lsn == 100 + count);
+        HOLDS(f.to.next_lsn == 100 + count);
         bool kept = bytes.p[0] == 11;
-        HOLDS(kept ? f.o.seq == before : f.o.seq > before);
+        HOLDS(kept ? f.to.o.seq == before : f.to.o.seq > before);
         if (!kept)
-            HOLDS(f.o.pos == (f.multis == NULL ? f.next_lsn : 0));
+            HOLDS(f.to.o.pos == (f.journal.multis == NULL ? f.to.next_lsn : 0));
         bytes.len = 0;
     }
     flow_free(&f);

@@ -27,7 +27,7 @@ static inline void begin(const char *target, struct source s)
     flow_init(&flow, 0);
     flow_begin(&flow, 1, false, true, s.flows > 0 ? s.flows : 2, 100, NULL);
     if (s.version != 0)
-        flow.df_version = s.version == 1 ? 0 : s.version;
+        flow.to.dialect = dialect_dragonfly(s.version == 1 ? 0 : s.version);
 }
 
 static inline void feed(const struct buf *b)
@@ -53,7 +53,7 @@ static inline void is_from(struct source s, const char *target, const char *line
     feed(&b);
     if (!EQ_S(capture_text(&cap), want))
         printf("  for %s: %s\n", target, line);
-    EQ(flow.next_lsn, 101); /* one entry, whatever became of it */
+    EQ(flow.to.next_lsn, 101); /* one entry, whatever became of it */
     end();
     buf_free(&b);
 }

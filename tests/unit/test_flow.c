@@ -61,8 +61,8 @@ static int feed(struct capture *c, const struct buf *b, const struct run *r)
     if (rc == 0)
         rc = flow_end(&f, r->requested);
     strcpy(error, f.error);
-    was_cut = f.cut;
-    was_synced = f.synced;
+    was_cut = f.to.cut;
+    was_synced = f.to.synced;
     flow_free(&f);
     return rc;
 }

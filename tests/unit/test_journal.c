@@ -195,7 +195,7 @@ static void transactions(void)
                              "9 pos=109 db=0 IV string | SET c 3\n"
                              "10 pos=110 db=2 V position\n"
                              "11 pos=111 db=2 IV string | SET e 5\n");
-    EQ(flow.next_lsn, 111);
+    EQ(flow.to.next_lsn, 111);
     end();
     buf_free(&b);
     /* cut off in the middle: that is no whole end */

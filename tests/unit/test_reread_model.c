@@ -219,7 +219,7 @@ int main(void)
         EQ(parser->rereads.bytes, 0);
         EQ(parsed, ENTRIES);
         same(seed);
-        EQ(journal_reached(parser->flows[0]), FIRST + ENTRIES);
+        EQ(sink_reached(&parser->flows[0]->to), FIRST + ENTRIES);
         reread += parser->e.stats.reread;
         asked += nanswers;
         (void)parser_end(parser);

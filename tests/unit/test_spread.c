@@ -27,12 +27,12 @@ static void begin(const char *target, struct source s)
     CHECK(cap.e.target.cluster);
     cap.e.target.has_json = s.json;
     flow_init(&flow, 0);
-    flow.sel = s.sel;
+    flow.to.sel = s.sel;
     flow_begin(&flow, 1, false, true, 2, 100, NULL);
     if (s.version != 0)
-        flow.df_version = s.version;
-    flow.jrn_db = s.db;
-    flow.cut = flow.goes_on = !s.in_snapshot;
+        flow.to.dialect = dialect_dragonfly(s.version);
+    flow.journal.db = s.db;
+    flow.to.cut = flow.to.goes_on = !s.in_snapshot;
 }
 
 static void end(void)
@@ -58,7 +58,7 @@ static void is_from(struct source s, const char *target, const char *line, const
     feed(&b);
     if (!EQ_S(capture_text(&cap), want))
         printf("  for %s: %s\n", target, line);
-    EQ(flow.o.pos, 101); /* whatever became of it */
+    EQ(flow.to.o.pos, 101); /* whatever became of it */
     end();
 }
 

@@ -178,7 +178,7 @@ static void long_blob(void)
     feed(&b, 60000);
     EQ(cap.e.stats.keys[CLASS_STRING], 2);
     EQ(cap.e.stats.keys[CLASS_HASH], 1);
-    EQ(flow.nchunks, 0);
+    EQ(flow.rdb.nchunks, 0);
     end();
     free(text);
     free(frame);
@@ -225,7 +225,7 @@ static void pending(void)
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC), was = cap.e.out.fd;
     cap.e.out.fd = null;
     key_set(&cap.e, &k, (const uint8_t *)"k", 1);
-    value_begin(&v, &cap.e, &flow.o, &s, 19, &k, 0);
+    value_begin(&v, &cap.e, &flow.to.o, &s, 19, &k, 0);
     c.p = b.p;
     EQ_I(value_feed(&v, &c), GOT);
     EQ(cap.e.stats.lost, 1);

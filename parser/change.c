@@ -1,0 +1,257 @@
+/* Keys of snapshots, on their way to the target: by RESTORE, as SET, as commands. */
+#include "change.h"
+
+/* Values up to this many bytes are looked at whole before it is decided how they are written. Streams are
+ * worth more, since RESTORE is the only exact copy of them; so are filters and sketches, which only RESTORE
+ * makes. */
+#define STREAM_WHOLE ((size_t)768 << 10)
+
+void sink_free(struct sink *to)
+{
+    value_free(&to->value);
+    value_free(&to->restored);
+    scratch_free(&to->s);
+    buf_free(&to->names);
+    buf_free(&to->narrowed);
+    buf_free(&to->program);
+    buf_free(&to->answer);
+    buf_free(&to->checks);
+    buf_free(&to->check_name);
+}
+
+void change_once(struct sink *to, bool *told, const char *kind, const char *detail)
+{
+    if (!*told)
+        emit_report(to->e, &to->o, false, kind, (const uint8_t *)"", 0, detail);
+    *told = true;
+}
+
+void change_hint_lost(struct sink *to)
+{
+    change_once(to, &to->told_hint, "eviction-hint",
+                target_takes_hints(&to->e->target)
+                    ? "values written as commands are new and unused at the target"
+                    : "the target takes no idle times and frequencies: Redis from 5.0 on and Valkey do");
+}
+
+void change_select(struct sink *to, struct change *ch, unsigned vclass)
+{
+    struct key *k = &ch->key;
+    bool reserved = false;
+    to->o.db = ch->db;
+    if (to->sel != NULL) {
+        bool excluded = !select_passes(to->sel, k->p, k->n, vclass, ch->db);
+        reserved = select_reserved(to->sel, k->p, k->n, vclass, ch->db);
+        to->o.db = select_db(to->sel, ch->db);
+        to->names.len = 0;
+        struct slice name = select_name(to->sel, k->p, k->n, &to->names);
+        key_set(to->e, k, name.p, name.n);
+        k->excluded = excluded;
+    } else if (key_is_ours(k->p, k->n)) {
+        k->excluded = reserved = true;
+    }
+    if (!k->excluded && emit_wrong_db(to->e, to->o.db, ch->db))
+        k->excluded = true;
+    if (reserved)
+        emit_reserved(to->e, &to->o, k->p, k->n);
+}
+
+void change_begin(struct sink *to, struct change *ch, struct value *v)
+{
+    change_open(to, ch, value_class(ch->type));
+    value_begin(v, to->e, &to->o, &to->s, ch->type, &ch->key, ch->expire_ms);
+    v->sticky = ch->sticky;
+}
+
+/* The expiry to write. False: the key has expired. */
+static bool expiry(struct sink *to, const struct change *ch, uint64_t *ms)
+{
+    *ms = ch->expire_ms;
+    return *ms == 0 || (*ms = emit_expiry(to->e, &to->o, *ms)) != 0;
+}
+
+/* A string behind an expiry, a mask or a hint; with a hint that is to be carried over by RESTORE of its bytes
+ * as they lie. */
+static void put_prefixed(struct sink *to, const struct change *ch, const struct slice *raw,
+                         const struct slice *t)
+{
+    struct emit *e = to->e;
+    bool hinted = ch->hint.kind != HINT_NONE;
+    uint64_t ms;
+    if (hinted && raw->n > e->restore_limit) {
+        change_hint_lost(to);
+        hinted = false;
+    }
+    if (!expiry(to, ch, &ms))
+        return;
+    e->stats.keys[CLASS_STRING]++;
+    if (hinted) {
+        emit_restore_hinted(e, &to->o, &ch->key, CLASS_STRING, 0, raw->p, raw->n,
+                            target_restore_version(&e->target, 0), ms, ch->hint);
+        return;
+    }
+    emit_set(e, &to->o, &ch->key, t->p, t->n, ms, 0);
+    if (ch->sticky)
+        emit_stick(e, &to->o, &ch->key);
+}
+
+/* Write it as commands, part by part as its bytes come. odd: of a value that was scanned; NULL: of others. */
+static enum got stream_value(struct sink *to, const struct change *ch, struct cur *c, const struct odd *odd)
+{
+    if (ch->hint.kind != HINT_NONE && !ch->key.excluded)
+        change_hint_lost(to);
+    value_begin(&to->value, to->e, &to->o, &to->s, ch->type, &ch->key, ch->expire_ms);
+    to->value.templates = ch->templates;
+    to->value.sticky = ch->sticky;
+    if (odd != NULL)
+        to->value.odd = *odd;
+    to->in_value = true;
+    return change_more(to, c);
+}
+
+enum got change_more(struct sink *to, struct cur *c)
+{
+    to->o.live = false;
+    enum got g = value_feed(&to->value, c);
+    if (g == GOT) {
+        to->in_value = false;
+        to->gone = to->value.dropped;
+    }
+    return g;
+}
+
+static enum got put_string(struct sink *to, const struct change *ch, struct cur *c, struct cur *t)
+{
+    struct pstr ps;
+    struct slice text;
+    struct cur v = *t;
+    enum got g = cur_pstr(&v, &ps);
+    if (g == GOT && ch->key.n + ps.n < REC_PAYLOAD_MAX - 512 && value_text(&to->s, 0, &ps, &text)) {
+        struct slice raw = {t->p, (size_t)(v.p - t->p)};
+        c->p = v.p;
+        if (ch->prefixed) {
+            put_prefixed(to, ch, &raw, &text);
+            return GOT;
+        }
+        to->e->stats.keys[CLASS_STRING]++;
+        emit_set(to->e, &to->o, &ch->key, text.p, text.n, 0, 0);
+        return GOT;
+    }
+    if (g == NEED && v.want + cur_left(t) < REC_PAYLOAD_MAX / 2) {
+        c->want = v.want;
+        return NEED;
+    }
+    if (g == BAD) {
+        c->why = v.why;
+        return BAD;
+    }
+    c->p = t->p;
+    return stream_value(to, ch, c, NULL);
+}
+
+/* The RDB version to restore a value as, and the type: streams can be made over for older targets. 0:
+ * commands. */
+static unsigned restore_as(const struct emit *e, unsigned type, unsigned *as)
+{
+    static const unsigned older[] = {21, 19};
+    unsigned ver = target_restore_version(&e->target, type);
+    *as = type;
+    for (size_t i = 0; i < 2 && ver == 0 && (type == 21 || type == T_REDIS + 26); i++) {
+        *as = older[i];
+        ver = target_restore_version(&e->target, *as);
+    }
+    return ver;
+}
+
+/* The target has the module whose value begins at t. */
+static bool module_known(const struct emit *e, const struct cur *t)
+{
+    char name[10];
+    return module_of(t->p, cur_left(t), name) != NULL && target_has_module(&e->target, name);
+}
+
+/* A value that is all there, and that RESTORE takes. */
+static void put_restore(struct sink *to, const struct change *ch, unsigned as, unsigned ver,
+                        const struct slice *value)
+{
+    unsigned vclass = value_class(ch->type);
+    uint64_t ms;
+    if (!expiry(to, ch, &ms))
+        return;
+    if (to->s.damage != NULL) {
+        value_refused(to->e, &to->o, &ch->key, vclass, to->s.damage);
+        return;
+    }
+    to->gone = false;
+    to->e->stats.keys[vclass]++;
+    emit_restore_hinted(to->e, &to->o, &ch->key, vclass, as & 255, value->p, value->n, ver, ms, ch->hint);
+    if (ch->sticky)
+        emit_stick(to->e, &to->o, &ch->key);
+}
+
+/* RESTORE if the target loads the type and the value is small, else commands. */
+static enum got put_container(struct sink *to, const struct change *ch, struct cur *c, struct cur *t)
+{
+    unsigned as, type = ch->type, vclass = value_class(type);
+    unsigned ver = restore_as(to->e, type, &as);
+    size_t limit = to->e->restore_limit;
+    if (vclass == CLASS_OTHER || (vclass == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE))
+        limit = STREAM_WHOLE;
+    if (type == 7) {
+        struct cur id = *t;
+        uint64_t unused;
+        if (cur_plen(&id, &unused) == NEED) { /* whose module it is decides */
+            c->want = id.want;
+            return NEED;
+        }
+        if (!module_known(to->e, t))
+            ver = 0;
+    }
+    if (ver == 0 || limit == 0) {
+        c->p = t->p;
+        return stream_value(to, ch, c, NULL);
+    }
+    struct cur v = *t;
+    struct slice value = {t->p, 0};
+    if (cur_left(t) > limit) /* what is longer is written as commands: no need to look at all of it */
+        v.end = t->p + limit;
+    enum got g =
+        as == type ? value_scan(type, &v, &to->s) : stream_to_older(type, as == 19, &v, &to->s, &value);
+    size_t n = (size_t)(v.p - t->p);
+    if (as == type)
+        value.n = n;
+    if (g == BAD) {
+        c->p = v.p;
+        c->why = v.why;
+        return BAD;
+    }
+    if (g == NEED && cur_left(t) < limit) {
+        c->want = v.want;
+        return NEED;
+    }
+    c->p = t->p;
+    if (g == NEED || n + ch->key.n > REC_PAYLOAD_MAX - 512)
+        return stream_value(to, ch, c, NULL);
+    if (to->s.damage == NULL && value_unfit(type, &(struct slice){t->p, n}, &to->s, to->e->now_ms))
+        return stream_value(to, ch, c, &to->s.odd);
+    c->p = v.p;
+    to->gone = true;
+    put_restore(to, ch, as, ver, &value);
+    return GOT;
+}
+
+enum got change_key(struct sink *to, struct change *ch, struct cur *c, struct cur *value)
+{
+    to->gone = false;
+    if (__builtin_expect(ch->meta, 0)) {
+        ch->meta = false;
+        if (!ch->key.excluded)
+            emit_report(to->e, &to->o, true, "key-metadata", ch->key.p, ch->key.n,
+                        "metadata that modules keep of it are left out");
+    }
+    if (__builtin_expect(ch->key.excluded, 0)) {
+        c->p = value->p;
+        return stream_value(to, ch, c, NULL);
+    }
+    return ch->type == 0 ? put_string(to, ch, c, value) : put_container(to, ch, c, value);
+}

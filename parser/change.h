@@ -1,0 +1,169 @@
+/* Changes: what every decoder hands over, and where the changes of a flow go.
+ *
+ * A change is a key of a snapshot with its value, or a command. Decoders (rdb.h: snapshots; journal.h;
+ * answers.c: keys that were read again) know the bytes of the source and nothing of the target. What stands
+ * behind change_key and change_command knows the target, and of the source only its dialect (dialect.h).
+ *
+ * A decoder of RESP commands (PSYNC, AOF) would fill in the same struct: the arguments as they came, the
+ * database of the last SELECT, the offset in the stream as position, one number for all commands between
+ * MULTI and EXEC; and it would give the sink the dialect of its source. An RDB file in front of them is
+ * decoded as it is now.
+ *
+ * Bytes that a change points to belong to the decoder and stay as they are until the call returns; what is
+ * needed longer is copied. A value is no part of the change, as it may be of any size: it is taken from the
+ * bytes that are there, and the rest of it as it comes. */
+#ifndef DFP_CHANGE_H
+#define DFP_CHANGE_H
+
+#include "dialect.h"
+#include "emit.h"
+#include "ours.h"
+#include "select.h"
+#include "value.h"
+
+struct change {
+    uint32_t db; /* of the source */
+
+    /* A key. */
+    struct key key;
+    unsigned type; /* of its value (value_type) */
+    bool prefixed; /* any of the following is set; change_clear unsets them */
+    bool sticky;   /* and the target is a Dragonfly, too */
+    bool meta;     /* modules keep metadata of it */
+    struct hint hint;
+    uint64_t expire_ms;                    /* 0: none */
+    const struct hash_template *templates; /* that its value may refer to */
+    uint64_t at;                           /* where in the flow it stands; AT_UNKNOWN */
+
+    /* A command. */
+    const struct slice *argv;
+    size_t argc;
+    uint64_t txid;  /* of its transaction; 0: none */
+    uint64_t lsn;   /* its position */
+    uint64_t after; /* the position that is reached, and may be confirmed, when it is applied */
+    uint64_t time;  /* of its arrival, microseconds: relative times count from it */
+};
+
+/* No prefix stands in front of the next key. */
+static inline void change_clear(struct change *c)
+{
+    c->prefixed = c->sticky = c->meta = false;
+    c->hint.kind = HINT_NONE;
+    c->expire_ms = 0;
+}
+
+struct rereads;
+
+/* Where the changes of one flow go. */
+struct sink {
+    struct emit *e;
+    struct origin o;
+    struct dialect dialect;
+    unsigned flows; /* of the session */
+
+    /* How far the flow is. */
+    bool cut, synced;
+    bool goes_on;  /* a partial sync: the target has everything before, and no keys come */
+    bool counting; /* next_lsn is known */
+    bool open;     /* a transaction waits for its EXEC: nothing behind its begin may be confirmed */
+    uint64_t next_lsn;
+
+    /* Which keys go through, and under which names. */
+    const struct select *sel;   /* NULL: every key as it is */
+    struct buf names, narrowed; /* new names, and the arguments that they stand in */
+    uint8_t db_text[20];
+
+    /* Values and commands being written. */
+    bool in_value;         /* more of value is to come: change_more */
+    bool gone;             /* nothing was written of the value of the last key */
+    struct value value;    /* of the last key that was written as commands */
+    struct value restored; /* of a RESTORE */
+    struct scratch s;
+    struct buf program; /* of a command over several slots */
+    bool told_hint;
+
+    /* Keys that are read again (reread.h). */
+    struct rereads *rereads; /* NULL: keys cannot be read again */
+    uint64_t hold;           /* no position behind this LSN may be confirmed; UINT64_MAX: none */
+    uint64_t due;            /* LSN at which the next answer is written; UINT64_MAX: none */
+    struct buf answer;       /* KEY records, up to the last of an answer */
+    bool answer_lost;        /* some of them were too much to keep */
+
+    /* Keys that are looked for at the target (check.h). */
+    bool verifying;
+    struct buf checks, check_name; /* those whose place has not come, from checks_at on */
+    size_t checks_at;
+    uint64_t check_due; /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
+};
+
+void sink_free(struct sink *to);
+
+/* change_open, for keys that are selected or renamed, or may not be. */
+void change_select(struct sink *to, struct change *ch, unsigned vclass);
+
+/* A key was read, and its value, of that class, follows. What comes of its name and database is in ch->key
+ * and to->o.db. */
+static inline void change_open(struct sink *to, struct change *ch, unsigned vclass)
+{
+    if (__builtin_expect(to->sel == NULL && !to->e->target.cluster && !key_is_ours(ch->key.p, ch->key.n), 1))
+        to->o.db = ch->db;
+    else
+        change_select(to, ch, vclass);
+    to->o.live = false;
+    to->o.at = ch->at;
+}
+
+/* A key that was opened, and whose value begins at value. c moves when something of it was taken. GOT: all is
+ * done. NEED: with in_value the rest of the value goes to change_more, else nothing was taken, and the key
+ * comes once more with more bytes. */
+enum got change_key(struct sink *to, struct change *ch, struct cur *c, struct cur *value);
+
+/* More of the key's value. */
+enum got change_more(struct sink *to, struct cur *c);
+
+/* A key whose value comes in pieces that others stand between: it goes to v by value_feed. */
+void change_begin(struct sink *to, struct change *ch, struct value *v);
+
+/* A remark that is made once. */
+void change_once(struct sink *to, bool *told, const char *kind, const char *detail);
+
+/* A key whose hint was to be carried over is written as commands, which know none: said once. */
+void change_hint_lost(struct sink *to);
+
+/* The flow's database as the target has it. */
+static inline uint32_t sink_db(const struct sink *to, uint32_t db)
+{
+    return to->sel != NULL ? select_db(to->sel, db) : db;
+}
+
+/* While a transaction waits for its EXEC, or a key for its value, no position behind that may be confirmed.
+ */
+static inline uint64_t sink_below(const struct sink *to, uint64_t lsn)
+{
+    if (to->open)
+        return 0;
+    return lsn < to->hold ? lsn : to->hold;
+}
+
+/* The position that is reached with all entries so far, as far as it may be confirmed. */
+static inline uint64_t sink_reached(const struct sink *to)
+{
+    if (!to->counting)
+        return 0;
+    /* What is written while an entry is taken up does not confirm that entry. */
+    bool within = to->o.entry && to->o.after > 0 && to->o.after <= to->next_lsn;
+    return sink_below(to, within ? to->o.after - 1 : to->next_lsn);
+}
+
+/* ---- reread.c, commands.c ---- */
+
+/* A command of the source's journal or stream. */
+void change_command(struct sink *to, const struct change *ch);
+
+/* The same for one that was kept back, or is not of the journal. */
+void change_write(struct sink *to, const struct change *ch);
+
+/* Write what it means for the target. Keys that are read again are not looked at: that was done. */
+void change_apply(struct sink *to, const struct change *ch);
+
+#endif
