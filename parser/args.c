@@ -24,3 +24,15 @@ bool arg_number(const struct slice *s, int64_t *v)
     *v = strtoll(text, &end, 10);
     return *end == '\0';
 }
+
+bool args_restore(const struct slice *argv, size_t argc, uint64_t now_ms, uint64_t *ms)
+{
+    int64_t ttl;
+    bool absolute = false;
+    if (argc < 4 || !arg_number(&argv[2], &ttl) || ttl < 0)
+        return false;
+    for (size_t i = 4; i < argc; i++)
+        absolute |= arg_is(&argv[i], "ABSTTL");
+    *ms = (uint64_t)ttl + (ttl != 0 && !absolute ? now_ms : 0);
+    return true;
+}

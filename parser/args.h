@@ -14,4 +14,8 @@ bool arg_is(const struct slice *s, const char *word);
 /* The argument is a whole decimal number. */
 bool arg_number(const struct slice *s, int64_t *v);
 
+/* RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ f]: when it expires, 0: never. False:
+ * malformed. */
+bool args_restore(const struct slice *argv, size_t argc, uint64_t now_ms, uint64_t *ms);
+
 #endif

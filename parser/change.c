@@ -86,8 +86,8 @@ static void put_prefixed(struct sink *to, const struct change *ch, const struct 
         return;
     e->stats.keys[CLASS_STRING]++;
     if (hinted) {
-        emit_restore_hinted(e, &to->o, &ch->key, CLASS_STRING, 0, raw->p, raw->n,
-                            target_restore_version(&e->target, 0), ms, ch->hint);
+        emit_restore(e, &to->o, &ch->key, CLASS_STRING, 0, raw->p, raw->n,
+                     target_restore_version(&e->target, 0), ms, ch->hint);
         return;
     }
     emit_set(e, &to->o, &ch->key, t->p, t->n, ms, 0);
@@ -184,7 +184,7 @@ static void put_restore(struct sink *to, const struct change *ch, unsigned as, u
     }
     to->gone = false;
     to->e->stats.keys[vclass]++;
-    emit_restore_hinted(to->e, &to->o, &ch->key, vclass, as & 255, value->p, value->n, ver, ms, ch->hint);
+    emit_restore(to->e, &to->o, &ch->key, vclass, as & 255, value->p, value->n, ver, ms, ch->hint);
     if (ch->sticky)
         emit_stick(to->e, &to->o, &ch->key);
 }

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "command_parts.h"
+#include "command.h"
 #include "ctl.h"
 #include "log.h"
 #include "meta.h"
@@ -159,7 +159,7 @@ static void begin_or_end(struct sink *to, bool begins)
     else if (begins && to->o.flow == 0)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not-verified note=\"--no-reread: what the target lacks stays missing\"");
-    to->e->not_carried.on = begins;
+    to->e->verifying = begins;
     bool fresh = to->o.fresh;
     uint64_t pos = to->o.pos;
     if (to->synced) {

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "commands.h"
+#include "command.h"
 #include "change.h"
 
 /* A CHECK record. Returns NULL, or what is wrong with it. */

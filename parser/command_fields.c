@@ -1,5 +1,5 @@
 /* Fields of hashes and members of sets that expire by themselves. dragonfly-wire.md 5.8. */
-#include "command_parts.h"
+#include "command.h"
 #include "scripts.h"
 
 /* HPEXPIREAT key ms [condition] FIELDS n f… from a list of every stride-th argument from first on. condition:
@@ -62,8 +62,7 @@ struct hsetex {
 static bool hsetex_option(const struct cmd *m, struct hsetex *x, size_t *i)
 {
     const struct slice *a = &m->argv[*i];
-    bool at = arg_is(a, "EXAT") || arg_is(a, "PXAT");
-    bool milli = arg_is(a, "PX") || arg_is(a, "PXAT");
+    bool at;
     if (arg_is(a, "NX"))
         x->condition = SLICE("NX");
     else if (arg_is(a, "FNX"))
@@ -72,9 +71,8 @@ static bool hsetex_option(const struct cmd *m, struct hsetex *x, size_t *i)
         x->condition = SLICE("FXX");
     else if (arg_is(a, "KEEPTTL"))
         x->keep = true;
-    else if (at || milli || arg_is(a, "EX")) {
+    else if (cmd_expiry(m, *i, &x->ms, &at)) {
         x->timed = true;
-        x->ms = at ? cmd_from_epoch(a + 1, milli ? 1 : 1000) : cmd_from_now(m, a + 1, milli ? 1 : 1000);
         ++*i;
     } else
         return false;
@@ -122,12 +120,11 @@ void do_hsetex(const struct cmd *m)
     }
 }
 
-/* When an expiry of fields is to be, by its word and number: HEXPIRE, EX and the like. 0: no valid number.
- * *gone: it is no later than the entry itself, and the source has no such fields any more. */
-static uint64_t field_time(const struct cmd *m, const struct slice *s, bool milli, bool at, bool *gone)
+/* ms, if not 0, is when an expiry of fields is to be, as *s says it. 0: no valid number. *gone: it is no
+ * later than the entry itself, and the source has no such fields any more. */
+static uint64_t field_time(const struct cmd *m, const struct slice *s, uint64_t ms, bool at, bool *gone)
 {
     int64_t v;
-    uint64_t ms = at ? cmd_from_epoch(s, milli ? 1 : 1000) : cmd_from_now(m, s, milli ? 1 : 1000);
     if (ms == 0 && !at && arg_number(s, &v) && v == 0)
         ms = m->ch->time / 1000;
     *gone = ms != 0 && ms <= m->ch->time / 1000;
@@ -147,12 +144,12 @@ static size_t hgetex_options(const struct cmd *m, struct field_expire *x)
     const struct slice *a = m->argv;
     size_t i = 2;
     for (; i + 1 < m->argc && !arg_is(&a[i], "FIELDS"); i++) {
-        bool at = arg_is(&a[i], "EXAT") || arg_is(&a[i], "PXAT");
-        bool milli = arg_is(&a[i], "PX") || arg_is(&a[i], "PXAT");
+        uint64_t ms;
+        bool at;
         if (arg_is(&a[i], "PERSIST")) {
             x->persist = true;
-        } else if (at || milli || arg_is(&a[i], "EX")) {
-            x->ms = field_time(m, &a[i + 1], milli, at, &x->gone);
+        } else if (cmd_expiry(m, i, &ms, &at)) {
+            x->ms = field_time(m, &a[i + 1], ms, at, &x->gone);
             x->relative = !at;
             i++;
         }
@@ -170,9 +167,10 @@ static bool parse_field_expire(const struct cmd *m, struct field_expire *x)
     if (arg_is(&a[0], "HGETEX")) {
         i = hgetex_options(m, x);
     } else if (!x->persist) {
-        bool milli = arg_is(&a[0], "HPEXPIRE") || arg_is(&a[0], "HPEXPIREAT");
+        int64_t unit = arg_is(&a[0], "HPEXPIRE") || arg_is(&a[0], "HPEXPIREAT") ? 1 : 1000;
         bool at = arg_is(&a[0], "HEXPIREAT") || arg_is(&a[0], "HPEXPIREAT");
-        x->ms = field_time(m, &a[2], milli, at, &x->gone);
+        uint64_t ms = at ? cmd_from_epoch(&a[2], unit) : cmd_from_now(m, &a[2], unit);
+        x->ms = field_time(m, &a[2], ms, at, &x->gone);
         x->relative = !at;
         i = 3;
     }

@@ -1,8 +1,7 @@
 /* Where the keys of a command are. */
 #include <string.h>
 
-#include "args.h"
-#include "commands.h"
+#include "command.h"
 
 /* DEST numkeys key… (ZUNIONSTORE and its like). */
 static struct keys counted(const struct slice *argv, size_t argc)

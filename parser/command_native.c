@@ -1,6 +1,6 @@
 /* What Dragonfly says to Dragonfly: commands that go to such a target as they are, and to others never.
  * dragonfly-wire.md 5.5 to 5.8. */
-#include "command_parts.h"
+#include "command.h"
 
 /* As it is, with the key that argument 1 is. */
 static void native_send(const struct cmd *m, const struct slice *argv)

@@ -1,6 +1,6 @@
 /* Commands whose keys are read again from the source, since what they did there cannot be said to the target.
  */
-#include "command_parts.h"
+#include "command.h"
 #include "reread.h"
 
 static void position_held(const struct cmd *m)

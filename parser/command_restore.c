@@ -1,5 +1,5 @@
 /* RESTORE, which is also how RENAME and COPY over shards are journaled. dragonfly-wire.md 4.7, 5.7. */
-#include "command_parts.h"
+#include "command.h"
 #include "crc64.h"
 
 static bool footer_fits(const struct emit *e, const struct slice *p)
@@ -44,7 +44,8 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
         if (ms != 0)
             ms = emit_expiry(m->e, m->o, ms);
         m->o->pos = m->after;
-        emit_restore(m->e, m->o, &k, value_class(type), type, raw->p, raw->n, ver, ms);
+        emit_restore(m->e, m->o, &k, value_class(type), type, raw->p, raw->n, ver, ms,
+                     (struct hint){HINT_NONE, 0});
         return;
     }
     struct cur c = {raw->p, raw->p + raw->n, 0, NULL};
@@ -66,9 +67,8 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
 /* RESTORE k ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ f] [STICK]. */
 void do_restore(const struct cmd *m)
 {
-    int64_t ttl;
-    bool absolute = false;
-    if (m->argc < 4 || !arg_number(&m->argv[2], &ttl) || ttl < 0) {
+    uint64_t ms;
+    if (!args_restore(m->argv, m->argc, m->ch->time / 1000, &ms)) {
         cmd_malformed(m);
         return;
     }
@@ -76,8 +76,6 @@ void do_restore(const struct cmd *m)
         cmd_lost_only(m, "command-too-large", "a key longer than the target's proto-max-bulk-len");
         return;
     }
-    for (size_t i = 4; i < m->argc; i++)
-        absolute |= arg_is(&m->argv[i], "ABSTTL");
     const struct slice *p = &m->argv[3];
     if (p->n < 12 || !footer_fits(m->e, p)) {
         refuse(m, "a payload with a wrong checksum", 0);
@@ -97,8 +95,5 @@ void do_restore(const struct cmd *m)
         refuse(m, "a damaged value", 0);
         return;
     }
-    uint64_t ms = (uint64_t)ttl;
-    if (ms != 0 && !absolute)
-        ms += m->ch->time / 1000;
     restore_value(m, type, &v, ms);
 }

@@ -1,5 +1,5 @@
 /* Strings, and the expiries of keys. dragonfly-wire.md 5.7, 5.8. */
-#include "command_parts.h"
+#include "command.h"
 #include "scripts.h"
 
 static void write_set(const struct cmd *m, uint64_t ms, bool keepttl)
@@ -31,42 +31,22 @@ static void write_set(const struct cmd *m, uint64_t ms, bool keepttl)
 void do_set(const struct cmd *m)
 {
     uint64_t ms = 0;
-    bool keepttl = false;
-    if (m->argc < 3) {
-        cmd_malformed(m);
-        return;
-    }
-    for (size_t i = 3; i < m->argc; i++) {
+    bool keepttl = false, valid = m->argc >= 3, at;
+    for (size_t i = 3; i < m->argc && valid; i++) {
         const struct slice *a = &m->argv[i];
-        const struct slice *arg = i + 1 < m->argc ? a + 1 : NULL;
-        bool takes = true;
-        if (arg_is(a, "KEEPTTL"))
+        if (arg_is(a, "KEEPTTL")) {
             keepttl = true;
-        if (arg_is(a, "KEEPTTL") || arg_is(a, "STICK") || arg_is(a, "NX") || arg_is(a, "XX") ||
-            arg_is(a, "GET"))
-            takes = false;
-        else if (arg == NULL)
-            break;
-        else if (arg_is(a, "PXAT"))
-            ms = cmd_from_epoch(arg, 1);
-        else if (arg_is(a, "EXAT"))
-            ms = cmd_from_epoch(arg, 1000);
-        else if (arg_is(a, "PX"))
-            ms = cmd_from_now(m, arg, 1);
-        else if (arg_is(a, "EX"))
-            ms = cmd_from_now(m, arg, 1000);
-        else if (!arg_is(a, "_MCFLAGS"))
-            break;
-        if (takes && !arg_is(a, "_MCFLAGS") && ms == 0)
-            break;
-        i += takes;
-        if (i + 1 >= m->argc) {
-            write_set(m, ms, keepttl);
-            return;
+        } else if (cmd_expiry(m, i, &ms, &at)) {
+            valid = ms != 0;
+            i++;
+        } else if (arg_is(a, "_MCFLAGS")) {
+            valid = ++i < m->argc;
+        } else {
+            valid = arg_is(a, "STICK") || arg_is(a, "NX") || arg_is(a, "XX") || arg_is(a, "GET");
         }
     }
-    if (m->argc == 3)
-        write_set(m, 0, false);
+    if (valid)
+        write_set(m, ms, keepttl);
     else
         cmd_malformed(m);
 }

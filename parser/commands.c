@@ -1,10 +1,8 @@
 /* What journaled commands mean for the target. dragonfly-wire.md 5.5 to 5.8. */
 #include "check.h"
-#include "command_parts.h"
-#include "narrow.h"
+#include "command.h"
 #include "ours.h"
 #include "scripts.h"
-#include "spread.h"
 
 static void do_flush(const struct cmd *m)
 {

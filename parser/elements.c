@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "listpack.h"
 #include "shape.h"
 
 /* Score as text that reads back as the same double. */
@@ -94,17 +93,6 @@ static enum got feed_element(struct value *v, struct cur *c)
     if (x.ms > 0)
         part_add_ttl(v, &x.str[0], x.ms);
     return GOT;
-}
-
-static int packed_next(enum packing pack, const struct slice *t, const uint8_t **it, unsigned turn,
-                       struct elem *el)
-{
-    switch (pack) {
-    case PACK_LISTPACK: return listpack_next(t->p, t->n, it, el);
-    case PACK_ZIPLIST: return ziplist_next(t->p, t->n, it, el);
-    case PACK_ZIPMAP: return zipmap_next(t->p, t->n, it, turn == 1, el);
-    default: return -1;
-    }
 }
 
 /* A group of packed elements: one; field and value; member and score; field, value and expiry. */

@@ -168,9 +168,8 @@ static inline uint8_t *bulk(uint8_t *p, const uint8_t *data, size_t n)
     return p + 2;
 }
 
-/* The expiry of a key whose value was written by the request before: its last part. */
-static void expire_last(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
-                        uint64_t expire_ms)
+void emit_expire_last(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
+                      uint64_t expire_ms)
 {
     uint8_t num[20];
     struct slice argv[3] = {SLICE("PEXPIREAT"), {k->p, k->n}, {num, dec_u64(num, expire_ms)}};
@@ -192,7 +191,7 @@ static void set_then_expire(struct emit *e, struct origin *o, const struct key *
     o->pos = 0;
     emit_set(e, o, k, v, vn, 0, RF_FIRST);
     o->pos = pos;
-    expire_last(e, o, k, CLASS_STRING, expire_ms);
+    emit_expire_last(e, o, k, CLASS_STRING, expire_ms);
 }
 
 void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8_t *v, size_t vn,
@@ -303,23 +302,16 @@ static void restore_then_expire(struct emit *e, struct origin *o, const struct k
     o->pos = 0;
     emit_restore_flags(e, o, k, vclass, type, v, vn, ver, 0, (struct hint){HINT_NONE, 0}, RF_FIRST);
     o->pos = pos;
-    expire_last(e, o, k, vclass, expire_ms);
+    emit_expire_last(e, o, k, vclass, expire_ms);
 }
 
-void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
-                         unsigned type, const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms,
-                         struct hint hint)
+void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
+                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint)
 {
     if (expire_ms != 0 && older_target(&e->target) && e->target.version < VERSION(5, 0))
         restore_then_expire(e, o, k, vclass, type, v, vn, ver, expire_ms);
     else
         emit_restore_flags(e, o, k, vclass, type, v, vn, ver, expire_ms, hint, 0);
-}
-
-void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms)
-{
-    emit_restore_hinted(e, o, k, vclass, type, v, vn, ver, expire_ms, (struct hint){HINT_NONE, 0});
 }
 
 /* ---- requests larger than a record ---- */
@@ -391,14 +383,17 @@ static inline void copied(struct emit *e, size_t n)
     pages_drop(&e->pages);
 }
 
-void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned flags,
-               const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody)
+/* A request from a head and a body that is already RESP; NULL: there is none. */
+static inline __attribute__((always_inline)) void
+write_request(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass,
+              unsigned flags, const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody)
 {
     size_t total = RESP_LEN_MAX + (body != NULL ? body->len : 0);
     for (size_t i = 0; i < nhead; i++)
         total += RESP_LEN_MAX + head[i].n + 2;
     struct rec r = request(e, o, k, flags);
     r.vclass = (uint8_t)vclass;
+    r.keyarg = (uint8_t)(k != NULL ? keyarg : 0);
     e->stats.requests++;
     if (total > REC_PAYLOAD_MAX - 64) {
         chain_open(e, o, &r);
@@ -424,34 +419,18 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
     copied(e, total);
 }
 
+void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned flags,
+               const struct slice *head, size_t nhead, const struct buf *body, uint64_t nbody)
+{
+    write_request(e, o, k, 1, vclass, flags, head, nhead, body, nbody);
+}
+
 void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass,
                unsigned flags, const struct slice *argv, size_t argc)
 {
     if (__builtin_expect(older_target(&e->target), 0))
         argv = older_request(e, argv, &argc, &keyarg);
-    size_t total = RESP_LEN_MAX;
-    for (size_t i = 0; i < argc; i++)
-        total += RESP_LEN_MAX + argv[i].n + 2;
-    struct rec r = request(e, o, k, flags);
-    r.vclass = (uint8_t)vclass;
-    r.keyarg = (uint8_t)(k != NULL ? keyarg : 0);
-    e->stats.requests++;
-    if (total > REC_PAYLOAD_MAX - 64) {
-        chain_open(e, o, &r);
-        chain_len(e, '*', argc);
-        for (size_t i = 0; i < argc; i++)
-            chain_bulk(e, &argv[i]);
-        chain_finish(e);
-        return;
-    }
-    uint8_t *start = begin(e, total);
-    if (start == NULL)
-        return;
-    uint8_t *p = resp_len(start, '*', argc);
-    for (size_t i = 0; i < argc; i++)
-        p = bulk(p, argv[i].p, argv[i].n);
-    commit(e, &r, (size_t)(p - start));
-    copied(e, total);
+    write_request(e, o, k, keyarg, vclass, flags, argv, argc, NULL, 0);
 }
 
 void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program)
@@ -473,28 +452,24 @@ void emit_stick(struct emit *e, struct origin *o, const struct key *k)
     emit_argv(e, o, k, 1, CLASS_NONE, RF_IDEMPOTENT, argv, 2);
 }
 
-static void emit_empty(struct emit *e, struct origin *o, unsigned type, unsigned flags)
+static void emit_empty(struct emit *e, struct origin *o, const struct key *k, unsigned type, unsigned flags)
 {
     if (begin(e, 0) == NULL)
         return;
-    struct rec r = request(e, o, NULL, flags);
+    struct rec r = request(e, o, k, flags);
     r.type = (uint8_t)type;
+    r.keyarg = 0;
     commit(e, &r, 0);
 }
 
 void emit_position(struct emit *e, struct origin *o, unsigned flags)
 {
-    emit_empty(e, o, REC_POSITION, flags);
+    emit_empty(e, o, NULL, REC_POSITION, flags);
 }
 
 void emit_last(struct emit *e, struct origin *o, const struct key *k)
 {
-    if (begin(e, 0) == NULL)
-        return;
-    struct rec r = request(e, o, k, RF_LAST);
-    r.type = REC_POSITION;
-    r.keyarg = 0;
-    commit(e, &r, 0);
+    emit_empty(e, o, k, REC_POSITION, RF_LAST);
 }
 
 void emit_probe(struct emit *e, struct origin *o, enum probe_kind kind, uint32_t db,
@@ -520,7 +495,7 @@ void emit_probe(struct emit *e, struct origin *o, enum probe_kind kind, uint32_t
 
 void emit_synced(struct emit *e, struct origin *o)
 {
-    emit_empty(e, o, REC_SYNCED, 0);
+    emit_empty(e, o, NULL, REC_SYNCED, 0);
 }
 
 void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv,

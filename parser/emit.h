@@ -109,7 +109,8 @@ struct emit {
     struct recout rendered; /* --json and --resp: what was made of the records */
     struct resp_out *resp;  /* state of --resp */
     struct told_kind told[KINDS_MAX];
-    struct keyset not_carried; /* keys that were reported as lost */
+    bool verifying;            /* keys are looked for at the target (check.h): */
+    struct keyset not_carried; /* those that were reported as lost */
     FILE *report;              /* everything that was not carried over, a JSON object a line; NULL: none */
 };
 
@@ -158,13 +159,8 @@ void emit_set(struct emit *e, struct origin *o, const struct key *k, const uint8
 
 /* RESTORE key expire payload REPLACE [ABSTTL] [IDLETIME n | FREQ n], the payload being type, the value's own
  * bytes and a new footer of RDB version ver. Fits one record. */
-void emit_restore_hinted(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
-                         unsigned type, const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms,
-                         struct hint hint);
-
-/* The same without a hint. */
 void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigned vclass, unsigned type,
-                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms);
+                  const uint8_t *v, size_t vn, unsigned ver, uint64_t expire_ms, struct hint hint);
 
 /* Any request. Its records are chained when it is larger than a record. keyarg 0: no key (k may be NULL). */
 void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass,
@@ -177,6 +173,10 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
 
 /* A program (common/program.h) whose first key is k. */
 void emit_program(struct emit *e, struct origin *o, const struct key *k, const struct buf *program);
+
+/* PEXPIREAT of a key whose value was written before: its last part. */
+void emit_expire_last(struct emit *e, struct origin *o, const struct key *k, unsigned vclass,
+                      uint64_t expire_ms);
 
 /* STICK key: Dragonfly does not evict it. */
 void emit_stick(struct emit *e, struct origin *o, const struct key *k);

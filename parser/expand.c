@@ -1,9 +1,9 @@
-#include "expand.h"
+#include "session.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "command_parts.h"
+#include "args.h"
 #include "exits.h"
 #include "io.h"
 #include "meta.h"
@@ -14,7 +14,6 @@
 /* A RESTORE taken apart. */
 struct restore {
     struct slice argv[ARGS_MAX];
-    size_t argc;
     struct slice value;
     unsigned type;
     uint64_t ms; /* when it expires, 0: never */
@@ -22,15 +21,9 @@ struct restore {
 
 static int session(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
-    uint64_t flows;
-    if (!meta_getu(payload, r->len, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX) {
-        parser_fault(p, EXIT_DAMAGED, "error", "a SESSION record without flows");
-        return -1;
-    }
-    if (parser_next_stream(p) < 0)
+    if (parser_next_stream(p) < 0 || parser_flows(p, r, payload) < 0)
         return -1;
     p->epoch = r->epoch;
-    p->nflows = (unsigned)flows;
     memset(p->expand.seq, 0, sizeof p->expand.seq);
     render_session(&p->e, p->nflows);
     return 0;
@@ -72,19 +65,11 @@ static unsigned type_of(const struct parser *p, unsigned byte)
  * decoded. */
 static bool take(const struct parser *p, const struct rec *r, const uint8_t *payload, struct restore *x)
 {
-    int64_t ttl;
     int whole = 0;
     long n = resp_split(payload, r->len, x->argv, ARGS_MAX, &whole);
     if (n < 4 || n > ARGS_MAX || !whole || !arg_is(&x->argv[0], "RESTORE") || x->argv[3].n < 11 ||
-        !arg_number(&x->argv[2], &ttl) || ttl < 0)
+        !args_restore(x->argv, (size_t)n, r->time / 1000, &x->ms))
         return false;
-    x->argc = (size_t)n;
-    x->ms = (uint64_t)ttl;
-    bool absolute = false;
-    for (size_t i = 4; i < x->argc; i++)
-        absolute |= arg_is(&x->argv[i], "ABSTTL");
-    if (x->ms != 0 && !absolute)
-        x->ms += r->time / 1000;
     x->type = type_of(p, x->argv[3].p[0]);
     x->value = (struct slice){x->argv[3].p + 1, x->argv[3].n - 11};
     return value_class(x->type) != 0;

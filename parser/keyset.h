@@ -1,4 +1,4 @@
-/* A set of hashes of keys, for what only saves work when it is known. */
+/* Sets of hashes of keys. */
 #ifndef DFP_KEYSET_H
 #define DFP_KEYSET_H
 
@@ -9,12 +9,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define KEYSET_MAX (1u << 20) /* more are not kept */
-
 struct keyset {
-    bool on; /* hashes are added */
-    uint64_t *slot;
-    uint32_t n, cap; /* a power of two */
+    uint64_t *slot; /* 0: free */
+    size_t n, cap;  /* a power of two */
 };
 
 /* Never 0. */
@@ -24,8 +21,21 @@ static inline uint64_t keyset_hash(uint32_t db, const void *key, size_t n)
     return h != 0 ? h : 1;
 }
 
-void keyset_add(struct keyset *s, uint64_t hash);
+/* Put one in. False: it was there. */
+bool keyset_add(struct keyset *s, uint64_t hash);
 bool keyset_has(const struct keyset *s, uint64_t hash);
 void keyset_free(struct keyset *s);
+
+/* The keys that a file had last: is one there twice? Memory is bounded, and so is how far back this sees: at
+ * least RECENT_KEYS keys. */
+#define RECENT_KEYS ((size_t)1 << 19)
+
+struct recent {
+    struct keyset now, before; /* those that come in; the generation before, when that was full */
+};
+
+/* Put one in. True: it was there. */
+bool recent_has(struct recent *r, uint64_t hash);
+void recent_free(struct recent *r);
 
 #endif

@@ -9,12 +9,10 @@
 #include <unistd.h>
 
 #include "exits.h"
-#include "expand.h"
 #include "fatal.h"
 #include "io.h"
 #include "log.h"
 #include "session.h"
-#include "show.h"
 #include "sock.h"
 
 static volatile sig_atomic_t signals;

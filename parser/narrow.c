@@ -1,56 +1,10 @@
-#include "narrow.h"
+#include "command.h"
 
 #include <stdlib.h>
 
 static bool begins(const char *name, const char *with)
 {
     return strncmp(name, with, strlen(with)) == 0;
-}
-
-/* The class of the values that a command works on, 0 where it fits several. */
-static unsigned class_of(const char *name)
-{
-    static const struct {
-        const char *with;
-        unsigned vclass;
-    } list[] = {{"RENAME", 0},
-                {"RESTORE", 0},
-                {"SORT", 0},
-                {"STICK", 0},
-                {"SHRINK", 0},
-                {"SCRIPT", 0},
-                {"FIELDEXPIRE", 0},
-                {"SETRANGE", CLASS_STRING},
-                {"SETBIT", CLASS_STRING},
-                {"SETEX", CLASS_STRING},
-                {"SETNX", CLASS_STRING},
-                {"SET", CLASS_STRING},
-                {"PSETEX", CLASS_STRING},
-                {"GET", CLASS_STRING},
-                {"APPEND", CLASS_STRING},
-                {"PREPEND", CLASS_STRING},
-                {"INCR", CLASS_STRING},
-                {"DECR", CLASS_STRING},
-                {"BIT", CLASS_STRING},
-                {"MSET", CLASS_STRING},
-                {"PF", CLASS_STRING},
-                {"JSON.", CLASS_JSON},
-                {"BF.", CLASS_OTHER},
-                {"CF.", CLASS_OTHER},
-                {"CMS.", CLASS_OTHER},
-                {"TOPK.", CLASS_OTHER},
-                {"GEO", CLASS_ZSET},
-                {"L", CLASS_LIST},
-                {"RPUSH", CLASS_LIST},
-                {"RPOP", CLASS_LIST},
-                {"S", CLASS_SET},
-                {"H", CLASS_HASH},
-                {"Z", CLASS_ZSET},
-                {"X", CLASS_STREAM}};
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
-        if (begins(name, list[i].with))
-            return list[i].vclass;
-    return 0;
 }
 
 static size_t count_passing(const struct select *sel, uint32_t db, const struct keys *k,
@@ -145,7 +99,7 @@ enum narrowed narrow(struct sink *to, const struct select *sel, uint32_t db, con
         return select_db_passes(sel, db) ? NARROW_LOST : NARROW_DROP;
     }
     struct keys k = command_keys(c, *argv, *argc);
-    unsigned vclass = class_of(c->name);
+    unsigned vclass = c->vclass;
     if (c->action == ACT_RESTORE && *argc > 3 && (*argv)[3].n > 0)
         vclass = value_class((*argv)[3].p[0]);
     bool cut = false;

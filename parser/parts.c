@@ -179,11 +179,8 @@ void value_finish(struct value *v)
     }
     if (v->sticky)
         emit_stick(v->e, v->o, &v->key);
-    if (v->expire_ms == 0) {
+    if (v->expire_ms == 0)
         emit_last(v->e, v->o, &v->key);
-        return;
-    }
-    uint8_t num[20];
-    struct slice argv[3] = {SLICE("PEXPIREAT"), {v->key.p, v->key.n}, {num, dec_u64(num, v->expire_ms)}};
-    emit_argv(v->e, v->o, &v->key, 1, v->vclass, RF_IDEMPOTENT | RF_LAST, argv, 3);
+    else
+        emit_expire_last(v->e, v->o, &v->key, v->vclass, v->expire_ms);
 }

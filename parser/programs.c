@@ -2,9 +2,8 @@
 #include <stdio.h>
 
 #include "ours.h"
-#include "program.h"
 #include "slot.h"
-#include "spread.h"
+#include "command.h"
 
 /* Registers. */
 enum { R_VALUE = 1, R_TTL, R_TTL_DST, R_THERE, R_EXPIRES };

@@ -29,11 +29,8 @@ static enum got chunk_begin(struct rdb *r, struct cur *c)
     while (c->p < c->end && (*c->p == OP_EXPIRE_MS || *c->p == OP_DF_MASK)) {
         struct cur t = *c;
         enum got g = opcode(r, &t, *t.p++, true);
-        c->want = t.want;
-        c->why = t.why;
-        if (g != GOT)
+        if (cur_settle(c, &t, g) != GOT)
             return g;
-        c->p = t.p;
     }
     if (c->p >= c->end)
         return cur_need(c, 1);
@@ -45,11 +42,8 @@ static enum got chunk_begin(struct rdb *r, struct cur *c)
     if (value_class(next->type) == 0)
         return rdb_unknown(r, c, "value type", next->type);
     enum got g = rdb_key(r, &t, &ps, &next->key);
-    c->want = t.want;
-    c->why = t.why;
-    if (g != GOT)
+    if (cur_settle(c, &t, g) != GOT)
         return g;
-    c->p = t.p;
     change_begin(r->to, next, &r->chunk->v);
     change_clear(next);
     r->chunk->begun = true;

@@ -5,7 +5,6 @@
 
 #include "blob.h"
 #include "change.h"
-#include "recent.h"
 
 /* Newest RDB versions that are known. Valkey's number began at 80. */
 #define RDB_NEWEST        15u

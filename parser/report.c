@@ -4,7 +4,8 @@
 #include "meta.h"
 #include "render.h"
 
-#define LOG_FIRST 10 /* reports of a kind that are logged one by one */
+#define NOT_CARRIED_MAX ((size_t)1 << 20) /* keys; for more it is not known */
+#define LOG_FIRST       10                /* reports of a kind that are logged one by one */
 
 /* Count one of its kind; the last place takes all for which there is no other. */
 static uint64_t count_kind(struct emit *e, bool lost, const char *kind)
@@ -33,8 +34,8 @@ void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, 
 {
     if (e->no_target)
         return;
-    if (lost && e->not_carried.on && n > 0)
-        keyset_add(&e->not_carried, keyset_hash(o->db, key, n));
+    if (lost && e->verifying && n > 0 && e->not_carried.n < NOT_CARRIED_MAX)
+        (void)keyset_add(&e->not_carried, keyset_hash(o->db, key, n));
     if (lost)
         e->stats.lost++;
     else

@@ -4,9 +4,8 @@
 
 #include <stdio.h>
 
-#include "args.h"
 #include "check.h"
-#include "commands.h"
+#include "command.h"
 #include "ours.h"
 
 /* What is written of it confirms nothing, until its last record: then as much as may be without it. Returns

@@ -288,6 +288,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     parser_drop_flows(p);
     rereads_reset(&p->rereads, r->epoch);
     keyset_free(&p->e.not_carried); /* what an earlier full sync did not bring */
+    p->e.verifying = false;
     begin_stream(p);
     p->snapshot_id[0] = '\0';
     if (!same) {

@@ -58,7 +58,22 @@ static inline bool parser_waits(const struct parser *p)
     return p->rereads.count + p->rereads.checks > 0;
 }
 
-/* ---- for parser.c, session.c and asking.c ---- */
+/* ---- expand.c, show.c: command streams as input ---- */
+
+/* --expand: take one record; RESTORE becomes commands, for a target that refuses it. Returns like
+ * parser_record. */
+int expand_record(struct parser *p, const struct rec *r, const uint8_t *payload);
+
+/* Does the output chosen take command streams? They are not parsed, only shown by --json and --resp. */
+bool show_takes(const struct parser *p);
+
+/* Show one record. Returns like parser_record. */
+int show_record(struct parser *p, const struct rec *r, const uint8_t *payload);
+
+/* ---- for parser.c and session.c ---- */
+
+/* The number of flows of a command stream, from its SESSION record. Returns like parser_record. */
+int parser_flows(struct parser *p, const struct rec *r, const uint8_t *payload);
 
 /* The session's flows end: another one begins. */
 void parser_drop_flows(struct parser *p);

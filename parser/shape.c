@@ -1,7 +1,5 @@
 #include "shape.h"
 
-#include "listpack.h"
-
 #define STR   LAYOUT_STRING
 #define BLOB  LAYOUT_BLOB
 #define ELEMS LAYOUT_ELEMENTS
@@ -130,6 +128,16 @@ long packed_check(enum packing pack, const struct slice *t)
     case PACK_ZIPLIST: return ziplist_check(t->p, t->n);
     case PACK_INTSET: return intset_check(t->p, t->n);
     case PACK_ZIPMAP: return zipmap_check(t->p, t->n);
+    default: return -1;
+    }
+}
+
+int packed_next(enum packing pack, const struct slice *t, const uint8_t **it, unsigned turn, struct elem *el)
+{
+    switch (pack) {
+    case PACK_LISTPACK: return listpack_next(t->p, t->n, it, el);
+    case PACK_ZIPLIST: return ziplist_next(t->p, t->n, it, el);
+    case PACK_ZIPMAP: return zipmap_next(t->p, t->n, it, turn == 1, el);
     default: return -1;
     }
 }

@@ -3,6 +3,7 @@
 #ifndef DFP_SHAPE_H
 #define DFP_SHAPE_H
 
+#include "listpack.h"
 #include "value.h"
 
 enum packing { PACK_NONE, PACK_LISTPACK, PACK_ZIPLIST, PACK_INTSET, PACK_QUICKLIST2, PACK_ZIPMAP };
@@ -64,6 +65,10 @@ const char *sound_packed(const struct shape *sh, enum packing pack, const struct
 
 /* An element is there twice. */
 void odd_twice(struct odd *odd);
+
+/* The next element of a packed container other than an intset, the one of that turn in its group. *it begins
+ * at NULL. Returns 1, 0 at the end, -1: corrupt. */
+int packed_next(enum packing pack, const struct slice *t, const uint8_t **it, unsigned turn, struct elem *el);
 
 /* Walk a packed container and check it. Number of elements, -1 when corrupt. */
 long packed_check(enum packing pack, const struct slice *t);

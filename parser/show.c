@@ -1,4 +1,4 @@
-#include "show.h"
+#include "session.h"
 
 #include "exits.h"
 #include "meta.h"
@@ -38,11 +38,9 @@ static const char *check(const struct parser *p, const struct rec *r, const uint
 
 static int session(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
-    uint64_t flows;
-    if (!meta_getu(payload, r->len, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX)
-        return damaged(p, "a SESSION record without flows");
+    if (parser_flows(p, r, payload) < 0)
+        return -1;
     p->begun = true;
-    p->nflows = (unsigned)flows;
     render_session(&p->e, p->nflows);
     return 0;
 }

@@ -1,6 +1,5 @@
 /* What servers take for granted of packed hashes, sets and sorted sets: they load one that is not so, and
  * crash on it later. */
-#include "listpack.h"
 #include "shape.h"
 
 /* A walk over the groups of elements. */
@@ -32,13 +31,8 @@ static void odd_order(struct odd *odd, const char *why)
 static int next_group(struct walk *w, struct elem *el)
 {
     for (unsigned i = 0; i < w->sh->group; i++) {
-        int rc;
-        if (w->pack == PACK_LISTPACK)
-            rc = listpack_look(w->t->p, w->t->n, &w->it, &el[i]);
-        else if (w->pack == PACK_ZIPLIST)
-            rc = ziplist_next(w->t->p, w->t->n, &w->it, &el[i]);
-        else
-            rc = zipmap_next(w->t->p, w->t->n, &w->it, i == 1, &el[i]);
+        int rc = w->pack == PACK_LISTPACK ? listpack_look(w->t->p, w->t->n, &w->it, &el[i])
+                                          : packed_next(w->pack, w->t, &w->it, i, &el[i]);
         if (rc == 0 && i == 0)
             return 0;
         if (rc != 1 || --w->left < 0)

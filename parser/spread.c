@@ -1,9 +1,8 @@
 /* Which command with keys in several slots becomes what. */
-#include "spread.h"
+#include "command.h"
 
 #include <stdlib.h>
 
-#include "program.h"
 #include "slot.h"
 
 struct in_slot {

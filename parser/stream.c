@@ -1,7 +1,7 @@
 /* Streams, decoded into commands. */
 #include <stdio.h>
 
-#include "stream_parts.h"
+#include "stream.h"
 
 #define PEL_ENTRY 33 /* id, time, count, whether it has an owner */
 

@@ -1,6 +1,6 @@
 /* The nodes of streams: listpacks of entries that share the fields of the first. */
 #include "listpack.h"
-#include "stream_parts.h"
+#include "stream.h"
 
 #define DELETED    1
 #define SAMEFIELDS 2

@@ -1,5 +1,5 @@
 /* How streams are laid out, passing over them, and making them over for older targets. */
-#include "stream_parts.h"
+#include "stream.h"
 
 enum got stream_plens(struct cur *c, uint64_t *v, unsigned n)
 {

@@ -80,7 +80,8 @@ static void restores(void)
     size_t at = 0;
     for (size_t i = 0; i < 4; i++) {
         struct buf v = hex(list[i].value), want = {0};
-        emit_restore(&cap.e, &o, &k, CLASS_STRING, 0, v.p, v.len, list[i].ver, i == 1 ? 5 : 0);
+        emit_restore(&cap.e, &o, &k, CLASS_STRING, 0, v.p, v.len, list[i].ver, i == 1 ? 5 : 0,
+                     (struct hint){HINT_NONE, 0});
         (void)buf_addf(&want, "*%d\r\n$7\r\nRESTORE\r\n$1\r\nk\r\n$1\r\n%d\r\n$%zu\r\n", i == 1 ? 6 : 5,
                        i == 1 ? 5 : 0, 1 + v.len + 10);
         add_hex(&want, "00");

@@ -1,8 +1,8 @@
 /* What the files that know streams share: stream_node.c (the listpacks that hold the entries), stream_scan.c
  * (layout, passing over, making over for older targets), stream.c (decoding into commands).
  * dragonfly-wire.md 4.4; rdb-format.md 5.7, 6.2. */
-#ifndef DFP_STREAM_PARTS_H
-#define DFP_STREAM_PARTS_H
+#ifndef DFP_STREAM_H
+#define DFP_STREAM_H
 
 #include "value.h"
 

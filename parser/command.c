@@ -1,5 +1,5 @@
 /* What the meanings of commands have in common: arguments, times, records at their positions. */
-#include "command_parts.h"
+#include "command.h"
 
 #include <stdio.h>
 
@@ -17,6 +17,17 @@ uint64_t cmd_from_epoch(const struct slice *s, int64_t unit)
     if (!arg_number(s, &v) || v > INT64_MAX / 1000 / unit)
         return 0;
     return v > 0 ? (uint64_t)(v * unit) : 1;
+}
+
+bool cmd_expiry(const struct cmd *m, size_t i, uint64_t *ms, bool *at)
+{
+    const struct slice *a = &m->argv[i];
+    bool milli = arg_is(a, "PX") || arg_is(a, "PXAT");
+    *at = arg_is(a, "EXAT") || arg_is(a, "PXAT");
+    if (i + 1 >= m->argc || (!milli && !*at && !arg_is(a, "EX")))
+        return false;
+    *ms = *at ? cmd_from_epoch(a + 1, milli ? 1 : 1000) : cmd_from_now(m, a + 1, milli ? 1 : 1000);
+    return true;
 }
 
 void cmd_key(const struct cmd *m, struct key *k, size_t i)
