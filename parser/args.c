@@ -36,3 +36,26 @@ bool args_restore(const struct slice *argv, size_t argc, uint64_t now_ms, uint64
     *ms = (uint64_t)ttl + (ttl != 0 && !absolute ? now_ms : 0);
     return true;
 }
+
+int args_keep(struct buf *b, const struct slice *argv, size_t argc)
+{
+    int rc = 0;
+    for (size_t i = 0; i < argc && rc == 0; i++) {
+        uint64_t n = argv[i].n;
+        rc = buf_add(b, &n, sizeof n);
+        if (rc == 0)
+            rc = buf_add(b, argv[i].p, argv[i].n);
+    }
+    return rc;
+}
+
+const uint8_t *args_kept(const uint8_t *p, struct slice *argv, size_t argc)
+{
+    for (size_t i = 0; i < argc; i++) {
+        uint64_t n;
+        memcpy(&n, p, sizeof n);
+        argv[i] = (struct slice){p + sizeof n, n};
+        p += sizeof n + n;
+    }
+    return p;
+}

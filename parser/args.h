@@ -18,4 +18,10 @@ bool arg_number(const struct slice *s, int64_t *v);
  * malformed. */
 bool args_restore(const struct slice *argv, size_t argc, uint64_t now_ms, uint64_t *ms);
 
+/* Keep arguments as (length in 8 bytes, bytes) each. Returns 0, or -1 when the buffer's bound is reached. */
+int args_keep(struct buf *b, const struct slice *argv, size_t argc);
+
+/* The same back; they point behind p. Returns the end. */
+const uint8_t *args_kept(const uint8_t *p, struct slice *argv, size_t argc);
+
 #endif

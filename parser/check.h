@@ -7,12 +7,7 @@
 #ifndef DFP_CHECK_H
 #define DFP_CHECK_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "command.h"
-#include "change.h"
 
 /* A CHECK record. Returns NULL, or what is wrong with it. */
 const char *check_record(struct sink *to, const uint8_t *payload, size_t n);

@@ -105,21 +105,21 @@ void cmd_script(const struct cmd *m, struct slice script, unsigned nkeys, size_t
     cmd_last(m, 3, out, 3 + n, nkeys > 1 ? RF_MULTIKEY : 0);
 }
 
-bool cmd_room(const struct cmd *m, struct slice **out, size_t extra)
+struct slice *cmd_room(const struct cmd *m, size_t extra)
 {
     m->to->s.body.len = 0; /* scratch that no value uses while a journal entry is written */
-    *out = (struct slice *)(void *)buf_room(&m->to->s.body, (m->argc + extra) * sizeof **out);
-    return *out != NULL;
+    struct slice *out = (struct slice *)(void *)buf_room(&m->to->s.body, (m->argc + extra) * sizeof *out);
+    if (out == NULL)
+        cmd_lost_only(m, "command-too-large", "too many arguments");
+    return out;
 }
 
 void cmd_with_rest(const struct cmd *m, struct slice word, size_t first)
 {
     struct slice *out;
     size_t n = m->argc - first;
-    if (!cmd_room(m, &out, 2)) {
-        cmd_lost_only(m, "command-too-large", "too many arguments");
+    if ((out = cmd_room(m, 2)) == NULL)
         return;
-    }
     memcpy(out + 2, m->argv + first, n * sizeof *out);
     out[0] = word;
     out[1] = m->argv[1];
@@ -131,10 +131,8 @@ void cmd_script_with(const struct cmd *m, struct slice script, const struct slic
 {
     struct slice *out;
     size_t n = m->argc - first;
-    if (!cmd_room(m, &out, 4 + nown)) {
-        cmd_lost_only(m, "command-too-large", "too many arguments");
+    if ((out = cmd_room(m, 4 + nown)) == NULL)
         return;
-    }
     out[0] = SLICE("EVAL");
     out[1] = script;
     out[2] = SLICE("1");

@@ -146,8 +146,9 @@ void cmd_script(const struct cmd *m, struct slice script, unsigned nkeys, size_t
 void cmd_script_with(const struct cmd *m, struct slice script, const struct slice *own, size_t nown,
                      size_t first, unsigned flags);
 
-/* Scratch for the arguments of the command and as many more. False: too many. */
-bool cmd_room(const struct cmd *m, struct slice **out, size_t extra);
+/* Scratch for the arguments of the command and as many more. NULL: too many; the command is reported as lost.
+ */
+struct slice *cmd_room(const struct cmd *m, size_t extra);
 
 /* WORD key arguments from first on. */
 void cmd_with_rest(const struct cmd *m, struct slice word, size_t first);

@@ -10,10 +10,8 @@ static void field_expiry(const struct cmd *m, uint64_t ms, const struct slice *c
     struct slice *out;
     uint8_t when[20], count[20];
     size_t n = 3;
-    if (!cmd_room(m, &out, 6)) {
-        cmd_lost_only(m, "command-too-large", "too many fields");
+    if ((out = cmd_room(m, 6)) == NULL)
         return;
-    }
     ms = emit_expiry(m->e, m->o, ms);
     out[0] = SLICE("HPEXPIREAT");
     out[1] = m->argv[1];
@@ -29,11 +27,9 @@ static void field_expiry(const struct cmd *m, uint64_t ms, const struct slice *c
 
 static void hset_part(const struct cmd *m, size_t first, bool only)
 {
-    struct slice *out;
-    if (!cmd_room(m, &out, 2)) {
-        cmd_lost_only(m, "command-too-large", "too many fields");
+    struct slice *out = cmd_room(m, 2);
+    if (out == NULL)
         return;
-    }
     size_t n = m->argc - first;
     memcpy(out + 2, m->argv + first, n * sizeof *out);
     out[0] = SLICE("HSET");

@@ -111,9 +111,5 @@ size_t command_other_db(const struct command *c, const struct slice *argv, size_
 
 bool command_cuttable(const struct command *c)
 {
-    static const char *const names[] = {"DEL", "JSON.MSET", "MSET", "MSETNX", "UNLINK"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(c->name, names[i]) == 0)
-            return true;
-    return false;
+    return c->first == 1 && c->last == -1 && c->action != ACT_TWO_KEYS;
 }

@@ -31,10 +31,8 @@ static void native_ttl(const struct cmd *m)
     struct slice *out;
     uint8_t num[20];
     const struct slice *name = &m->argv[0];
-    if (!cmd_room(m, &out, 0)) {
-        cmd_lost_only(m, "command-too-large", "too many arguments");
+    if ((out = cmd_room(m, 0)) == NULL)
         return;
-    }
     memcpy(out, m->argv, m->argc * sizeof *out);
     size_t i = 2;
     while (i < m->argc && is_flag(&out[i]))

@@ -78,11 +78,9 @@ static void do_pop_first(const struct cmd *m)
 
 static void store_if_there(const struct cmd *m, size_t dest)
 {
-    struct slice *out;
-    if (!cmd_room(m, &out, 5)) {
-        cmd_lost_only(m, "command-too-large", "too many arguments");
+    struct slice *out = cmd_room(m, 5);
+    if (out == NULL)
         return;
-    }
     out[0] = SLICE("EVAL");
     out[1] = SLICE(LUA_STORE_IF);
     out[2] = SLICE("2");
@@ -143,10 +141,8 @@ static void do_counters(const struct cmd *m)
         cmd_forward(m);
         return;
     }
-    if (!cmd_room(m, &out, 0)) {
-        cmd_lost_only(m, "command-too-large", "too many options");
+    if ((out = cmd_room(m, 0)) == NULL)
         return;
-    }
     memcpy(out, m->argv, options * sizeof *out);
     s.argv = out;
     s.argc = options;
@@ -160,7 +156,7 @@ static void do_counters(const struct cmd *m)
 }
 
 /* The whole command, in a script that takes its failure at the source for no error. Redis before 5.0 gets
- * older.h's. */
+ * older.c's. */
 static void do_try(const struct cmd *m)
 {
     if (!m->to->dialect.logs_failures || m->e->target.kind == SERVER_DRAGONFLY ||

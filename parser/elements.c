@@ -218,6 +218,13 @@ enum got elements_feed(struct value *v, struct cur *c)
 
 /* ---- hashes whose field names were told before: rdb-format.md 6.4 ---- */
 
+static const struct hash_template *find_template(const struct hash_template *list, uint64_t id)
+{
+    while (list != NULL && list->id != id)
+        list = list->next;
+    return list;
+}
+
 /* The next field name of the template. */
 static struct slice template_field(struct value *v)
 {
@@ -238,7 +245,7 @@ static enum got template_packed(struct value *v, struct cur *c)
     if (!value_text(v->s, 0, &ps, &t) || listpack_check(t.p, t.n) < 1 ||
         listpack_next(t.p, t.n, &it, &el) != 1 || !el.is_int)
         return value_damaged(v, c, "a listpack that begins with a template's number");
-    v->tmpl = value_template(v->templates, (uint64_t)el.v);
+    v->tmpl = find_template(v->templates, (uint64_t)el.v);
     if (v->tmpl == NULL || (uint64_t)listpack_check(t.p, t.n) != v->tmpl->fields + 1)
         return value_damaged(v, c, "a template that was told before, with as many fields");
     while (listpack_next(t.p, t.n, &it, &el) == 1) {
@@ -257,7 +264,7 @@ enum got template_feed(struct value *v, struct cur *c)
         enum got g = cur_plen(c, &id);
         if (g != GOT)
             return g;
-        v->tmpl = value_template(v->templates, id);
+        v->tmpl = find_template(v->templates, id);
         if (v->tmpl == NULL)
             return cur_bad(c, "a template that was told before");
         v->left = v->tmpl->fields;

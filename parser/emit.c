@@ -9,7 +9,6 @@
 
 #include "crc64.h"
 #include "io.h"
-#include "older.h"
 #include "render.h"
 #include "scripts.h"
 #include "slot.h"

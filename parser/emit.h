@@ -105,7 +105,7 @@ struct emit {
     size_t pages_read;      /* since they were given back */
     struct buf text;        /* scratch for metadata */
     struct buf payload;     /* of a RESTORE within a script */
-    struct buf older;       /* arguments of a request made over (older.h) */
+    struct buf older;       /* arguments of a request made over (older.c) */
     struct recout rendered; /* --json and --resp: what was made of the records */
     struct resp_out *resp;  /* state of --resp */
     struct told_kind told[KINDS_MAX];
@@ -218,5 +218,18 @@ static inline bool emit_wrong_db(struct emit *e, uint32_t db, uint32_t source_db
 }
 
 #define SLICE(s) ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
+
+/* ---- older.c: requests made over for Redis 4.0 to 6.0, which lack commands and options that came up to 6.2.
+ * Later differences are where the requests are made. dragonfly-wire.md 5.8; rdb-format.md 11. ---- */
+
+/* The target is one of these. */
+static inline bool older_target(const struct target *t)
+{
+    return t->kind == SERVER_REDIS && t->version < VERSION(6, 2);
+}
+
+/* The request as that target understands it: argv itself, or another in e->older, valid until the next call.
+ * What cannot be said there (ZADD GT INCR) is left as it is: the target's error will name it. */
+const struct slice *older_request(struct emit *e, const struct slice *argv, size_t *argc, unsigned *keyarg);
 
 #endif

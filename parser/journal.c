@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "args.h"
 #include "journal.h"
 #include "reread.h"
 
@@ -86,12 +87,8 @@ static enum got multi_keep(struct journal *j, uint64_t txid, const struct slice 
     size_t before = m->entries.cap;
     uint64_t head[2] = {j->db, argc};
     int rc = buf_add(&m->entries, head, sizeof head);
-    for (size_t i = 0; i < argc && rc == 0; i++) {
-        uint64_t n = argv[i].n;
-        rc = buf_add(&m->entries, &n, sizeof n);
-        if (rc == 0)
-            rc = buf_add(&m->entries, argv[i].p, argv[i].n);
-    }
+    if (rc == 0)
+        rc = args_keep(&m->entries, argv, argc);
     j->multi_bytes += m->entries.cap - before;
     j->to->open = true;
     j->full = rc < 0 || j->multi_bytes > MULTI_MAX;
@@ -102,17 +99,11 @@ static void multi_replay(struct journal *j, const struct multi *m, uint64_t lsn,
 {
     size_t at = 0;
     while (at < m->entries.len) {
-        uint64_t head[2], n;
+        uint64_t head[2];
         memcpy(head, m->entries.p + at, sizeof head);
-        at += sizeof head;
         j->argv.len = 0;
         struct slice *argv = (struct slice *)(void *)buf_room(&j->argv, head[1] * sizeof *argv);
-        for (uint64_t i = 0; i < head[1]; i++) {
-            memcpy(&n, m->entries.p + at, sizeof n);
-            at += sizeof n;
-            argv[i] = (struct slice){m->entries.p + at, n};
-            at += n;
-        }
+        at = (size_t)(args_kept(m->entries.p + at + sizeof head, argv, head[1]) - m->entries.p);
         struct change ch = {.db = (uint32_t)head[0],
                             .argv = argv,
                             .argc = head[1],

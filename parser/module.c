@@ -41,26 +41,16 @@ static enum got module_item(struct cur *c, bool *end, struct pstr *text, bool *i
     return cur_settle(c, &t, g);
 }
 
-enum got module_scan(struct cur *c)
-{
-    uint64_t id;
-    struct pstr text;
-    bool end = false, is_text;
-    enum got g = cur_plen(c, &id);
-    while (g == GOT && !end)
-        g = module_item(c, &end, &text, &is_text);
-    return g;
-}
-
 enum got module_values(struct cur *c, bool *data)
 {
     struct pstr text;
     bool end = false, is_text;
     enum got g = GOT;
-    *data = false;
     while (g == GOT && !end) {
         const uint8_t *at = c->p + 1; /* behind the opcode */
         g = module_item(c, &end, &text, &is_text);
+        if (data == NULL)
+            continue;
         *data |= g == GOT && is_text;
         for (; g == GOT && at < c->p; at++)
             *data |= *at != 0;

@@ -1,4 +1,4 @@
-#include "older.h"
+#include "emit.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -28,20 +28,14 @@ static void flush_ttls(struct value *v)
     if (v->nttls == 0)
         return;
     uint8_t ms[20], n[20];
-    if (v->e->target.kind == SERVER_DRAGONFLY) { /* in whole seconds from now */
-        uint64_t left = v->ttl_ms > v->e->now_ms ? (v->ttl_ms - v->e->now_ms + 999) / 1000 : 1;
-        struct slice from_now[3] = {SLICE("FIELDEXPIRE"), {v->key.p, v->key.n}, {ms, dec_u64(ms, left)}};
-        emit_body(v->e, v->o, &v->key, v->vclass, RF_IDEMPOTENT, from_now, 3, &v->s->ttls, v->nttls);
-        v->nttls = 0;
-        v->s->ttls.len = 0;
-        return;
-    }
-    struct slice head[5] = {SLICE("HPEXPIREAT"),
+    bool from_now = v->e->target.kind == SERVER_DRAGONFLY; /* in whole seconds */
+    uint64_t left = v->ttl_ms > v->e->now_ms ? (v->ttl_ms - v->e->now_ms + 999) / 1000 : 1;
+    struct slice head[5] = {from_now ? SLICE("FIELDEXPIRE") : SLICE("HPEXPIREAT"),
                             {v->key.p, v->key.n},
-                            {ms, dec_u64(ms, v->ttl_ms)},
+                            {ms, dec_u64(ms, from_now ? left : v->ttl_ms)},
                             SLICE("FIELDS"),
                             {n, dec_u64(n, v->nttls)}};
-    emit_body(v->e, v->o, &v->key, v->vclass, RF_IDEMPOTENT, head, 5, &v->s->ttls, v->nttls);
+    emit_body(v->e, v->o, &v->key, v->vclass, RF_IDEMPOTENT, head, from_now ? 3 : 5, &v->s->ttls, v->nttls);
     v->nttls = 0;
     v->s->ttls.len = 0;
 }

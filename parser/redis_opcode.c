@@ -193,12 +193,11 @@ static enum got op_key_meta(struct rdb *r, struct cur *c)
 {
     uint64_t classes;
     const uint8_t *spec;
-    bool data;
     enum got g = cur_plen(c, &classes);
     for (uint64_t i = 0; g == GOT && i < classes; i++) {
         g = cur_raw(c, 4, &spec);
         if (g == GOT)
-            g = module_values(c, &data);
+            g = module_values(c, NULL);
     }
     if (g == GOT && classes > 0)
         r->next.prefixed = r->next.meta = true;

@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "args.h"
 #include "io.h"
 #include "meta.h"
 
@@ -212,11 +213,7 @@ bool kept_add(struct sink *to, struct rekey *k, const struct change *ch)
         return false;
     r->bytes += sizeof h + h.bytes;
     (void)buf_add(&k->kept, &h, sizeof h);
-    for (size_t i = 0; i < ch->argc; i++) {
-        uint64_t n = ch->argv[i].n;
-        (void)buf_add(&k->kept, &n, sizeof n);
-        (void)buf_add(&k->kept, ch->argv[i].p, n);
-    }
+    (void)args_keep(&k->kept, ch->argv, ch->argc);
     return true;
 }
 

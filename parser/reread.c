@@ -38,15 +38,9 @@ void kept_write(struct sink *to, struct rekey *k, uint64_t from, uint64_t held)
             continue;
         args.len = 0;
         struct slice *argv = (struct slice *)(void *)buf_room(&args, h.argc * sizeof *argv);
-        const uint8_t *p = k->kept.p + data + sizeof h;
-        for (uint64_t i = 0; i < h.argc && argv != NULL; i++) {
-            uint64_t n;
-            memcpy(&n, p, sizeof n);
-            argv[i] = (struct slice){p + sizeof n, n};
-            p += sizeof n + n;
-        }
         if (argv == NULL)
             continue; /* kept.max is above what arguments need */
+        (void)args_kept(k->kept.p + data + sizeof h, argv, h.argc);
         struct change ch = {.db = k->db,
                             .argv = argv,
                             .argc = h.argc,

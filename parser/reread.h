@@ -7,9 +7,6 @@
 #ifndef DFP_REREAD_H
 #define DFP_REREAD_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/queue.h>
 
 #include "ctl.h"

@@ -123,6 +123,7 @@ enum got value_scan(unsigned type, struct cur *c, struct scratch *s)
     const struct shape *sh = shape_of(type);
     struct pstr ps;
     const uint8_t *base = NULL;
+    uint64_t id;
     s->elements = 0;
     s->damage = NULL;
     s->odd = (struct odd){.why = NULL};
@@ -133,7 +134,7 @@ enum got value_scan(unsigned type, struct cur *c, struct scratch *s)
     case LAYOUT_STRING: return cur_pstr(c, &ps);
     case LAYOUT_BLOB: return scan_packed(c, s, sh, sh->pack);
     case LAYOUT_STREAM: return stream_scan(type, c, s);
-    case LAYOUT_MODULE: return module_scan(c);
+    case LAYOUT_MODULE: g = cur_plen(c, &id); return g == GOT ? module_values(c, NULL) : g;
     case LAYOUT_SKIP: return skip_scan(type, c);
     case LAYOUT_ELEMENTS:
     case LAYOUT_NODES: return scan_elements(sh, c, s, sh->base ? le64(base) : 0);

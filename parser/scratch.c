@@ -33,10 +33,3 @@ enum got value_string(struct cur *c, struct scratch *s, unsigned which, struct p
         return cur_bad(c, UNPACKS);
     return g;
 }
-
-const struct hash_template *value_template(const struct hash_template *list, uint64_t id)
-{
-    while (list != NULL && list->id != id)
-        list = list->next;
-    return list;
-}

@@ -22,14 +22,11 @@ static int by_slot(const void *a, const void *b)
  * slot: of equal keys the last counts. */
 static void split(const struct cmd *m, const struct keys *k, struct slice word)
 {
-    struct slice *out;
     size_t n = 0;
-    m->to->s.copy.len = 0;
-    struct in_slot *list = (struct in_slot *)(void *)buf_room(&m->to->s.copy, m->argc * sizeof *list);
-    if (list == NULL || !cmd_room(m, &out, 1)) {
-        cmd_lost_only(m, "command-too-large", "too many keys");
+    struct slice *out = cmd_room(m, 1 + (m->argc + 1) / 2); /* and for the list, of which two fit a slice */
+    if (out == NULL)
         return;
-    }
+    struct in_slot *list = (struct in_slot *)(void *)(out + m->argc + 1);
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i))
         list[n++] = (struct in_slot){key_slot(m->argv[i].p, m->argv[i].n), (uint32_t)i};
     if (list[n - 1].at + k->step > m->argc) {

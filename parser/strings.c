@@ -63,26 +63,18 @@ static enum got feed_plain_string(struct value *v, struct cur *c)
     return GOT;
 }
 
-/* An LZF string of any size: unpacked piece by piece behind a window of what came before. */
+/* An LZF string of any size. */
 static enum got feed_packed_string(struct value *v, struct cur *c, const struct pstr *ps)
 {
-    struct buf *b = &v->s->lzf[0].mem;
-    const size_t cap = LZF_WINDOW + (size_t)STRING_PIECE + LZF_STEP;
-    const uint8_t *in = ps->p, *end = ps->p + ps->clen;
-    size_t len = 0;
-    b->len = 0;
-    if (buf_room(b, cap) == NULL)
-        return cur_bad(c, "memory for a string");
-    while (in < end) {
-        size_t kept = len < LZF_WINDOW ? len : LZF_WINDOW;
-        memmove(b->p, b->p + len - kept, kept);
-        len = kept;
-        if (lzf_continue(&in, end, b->p, &len, cap) < 0 || v->offset + (len - kept) > ps->n)
-            return value_damaged(v, c, UNPACKS);
-        put_string(v, b->p + kept, len - kept, ps->n);
-        v->offset += len - kept;
+    struct lzf_pieces z = {.in = ps->p, .end = ps->p + ps->clen, .b = &v->s->lzf[0].mem};
+    struct slice piece;
+    int rc;
+    z.b->len = 0;
+    while ((rc = lzf_piece(&z, STRING_PIECE, &piece)) > 0 && v->offset + piece.n <= ps->n) {
+        put_string(v, piece.p, piece.n, ps->n);
+        v->offset += piece.n;
     }
-    return v->offset == ps->n ? GOT : value_damaged(v, c, UNPACKS);
+    return rc == 0 && v->offset == ps->n ? GOT : value_damaged(v, c, UNPACKS);
 }
 
 enum got string_feed(struct value *v, struct cur *c)

@@ -21,26 +21,38 @@ void unpack_free(struct unpacked *u)
     buf_free(&u->mem);
 }
 
-/* Unpack into fd, piece by piece behind a window of what came before. */
+int lzf_piece(struct lzf_pieces *z, size_t most, struct slice *piece)
+{
+    const size_t cap = LZF_WINDOW + most + LZF_STEP;
+    size_t kept = z->len < LZF_WINDOW ? z->len : LZF_WINDOW;
+    uint8_t *b = buf_room(z->b, cap);
+    if (b == NULL)
+        return -1;
+    if (z->in >= z->end)
+        return 0;
+    memmove(b, b + z->len - kept, kept);
+    z->len = kept;
+    if (lzf_continue(&z->in, z->end, b, &z->len, cap) < 0)
+        return -1;
+    *piece = (struct slice){b + kept, z->len - kept};
+    return 1;
+}
+
+/* Unpack into fd. */
 static bool to_file(struct unpacked *u, const struct pstr *ps, int fd)
 {
-    const uint8_t *in = ps->p, *end = ps->p + ps->clen;
-    const size_t cap = LZF_WINDOW + PIECE + LZF_STEP;
-    uint8_t *b = buf_room(&u->mem, cap);
+    struct lzf_pieces z = {.in = ps->p, .end = ps->p + ps->clen, .b = &u->mem};
+    struct slice piece;
     uint64_t done = 0;
-    for (size_t len = 0; in < end;) {
-        size_t kept = len < LZF_WINDOW ? len : LZF_WINDOW;
-        memmove(b, b + len - kept, kept);
-        len = kept;
-        if (lzf_continue(&in, end, b, &len, cap) < 0 || done + (len - kept) > ps->n)
-            return false;
-        if (io_write_at(fd, b + kept, len - kept, done) < 0) {
+    int rc;
+    while ((rc = lzf_piece(&z, PIECE, &piece)) > 0 && done + piece.n <= ps->n) {
+        if (io_write_at(fd, piece.p, piece.n, done) < 0) {
             u->fault = errno;
             return false;
         }
-        done += len - kept;
+        done += piece.n;
     }
-    return done == ps->n;
+    return rc == 0 && done == ps->n;
 }
 
 static bool unpack_mapped(struct unpacked *u, const struct pstr *ps)

@@ -26,4 +26,14 @@ void unpack_drop(struct unpacked *u);
 
 void unpack_free(struct unpacked *u);
 
+/* A string that is unpacked piece by piece, in b behind a window of what came before. b is empty at first. */
+struct lzf_pieces {
+    const uint8_t *in, *end;
+    struct buf *b;
+    size_t len; /* bytes in b */
+};
+
+/* The next piece, of at most so many bytes. Returns 1, 0 at the end, -1: corrupt, or no memory. */
+int lzf_piece(struct lzf_pieces *z, size_t most, struct slice *piece);
+
 #endif

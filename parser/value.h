@@ -81,8 +81,6 @@ struct hash_template {
     struct hash_template *next;
 };
 
-const struct hash_template *value_template(const struct hash_template *list, uint64_t id);
-
 struct value {
     struct emit *e; /* where it is written to */
     struct origin *o;
@@ -140,9 +138,8 @@ enum got value_scan(unsigned type, struct cur *c, struct scratch *s);
  * *out points into s->copy. */
 enum got stream_to_older(unsigned type, bool no_active, struct cur *c, struct scratch *s, struct slice *out);
 
-/* Modules: pass over a value from its id on; over values up to the opcode 0 (*data: they are more than
- * zeros); the module type's name. */
-enum got module_scan(struct cur *c);
+/* Modules: pass over values up to the opcode 0 (*data becomes true where they are more than zeros; may be
+ * NULL); the module type's name. */
 enum got module_values(struct cur *c, bool *data);
 const char *module_of(const uint8_t *p, size_t n, char name[10]);
 
