@@ -1,8 +1,9 @@
 /* Changes: what every decoder hands over, and where the changes of a flow go.
  *
  * A change is a key of a snapshot with its value, or a command. Decoders (rdb.h: snapshots; journal.h;
- * answers.c: keys that were read again) know the bytes of the source and nothing of the target. What stands
- * behind change_key and change_command knows the target, and of the source only its dialect (dialect.h).
+ * answers.c: keys that were read again) know the bytes of the source; of the target only whether it has a
+ * place for what stands beside keys (hints, functions). What is behind change_key and change_command knows
+ * the target, and of the source only its dialect (dialect.h).
  *
  * A decoder of RESP commands (PSYNC, AOF) would fill in the same struct: the arguments as they came, the
  * database of the last SELECT, the offset in the stream as position, one number for all commands between

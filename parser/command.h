@@ -129,7 +129,8 @@ bool cmd_reread(const struct cmd *m, size_t i, const char *kind, const char *det
 /* The same with every key that the command writes. */
 bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detail);
 
-/* The first of these, or else cmd_lost_only. */
+/* The second of these, or the first, or else cmd_lost_only. */
+void cmd_written_or_lost(const struct cmd *m, const char *kind, const char *detail);
 void cmd_reread_or_lost(const struct cmd *m, size_t i, const char *kind, const char *detail);
 
 void cmd_malformed(const struct cmd *m);

@@ -72,6 +72,12 @@ bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detai
     return done == n;
 }
 
+void cmd_written_or_lost(const struct cmd *m, const char *kind, const char *detail)
+{
+    if (!cmd_reread_written(m, kind, detail))
+        cmd_lost_only(m, kind, detail);
+}
+
 bool cmd_early(const struct cmd *m)
 {
     static const char detail[] = "it depends on a key that had perhaps not come yet: check both";

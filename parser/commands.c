@@ -254,20 +254,16 @@ static bool select_command(struct cmd *m)
     m->e->stats.filtered++;
     if (how != NARROW_LOST)
         cmd_nothing(m);
-    else if (m->c->action == ACT_FLUSH || !cmd_reread_written(m, "selection", detail))
+    else if (m->c->action == ACT_FLUSH)
         cmd_lost_only(m, "selection", detail);
+    else
+        cmd_written_or_lost(m, "selection", detail);
     return false;
 }
 
 static bool too_new(const struct command *c, const struct target *t)
 {
     return c->since > t->version && t->kind != SERVER_DRAGONFLY && t->kind != SERVER_VALKEY;
-}
-
-static void newer(const struct cmd *m)
-{
-    if (!cmd_reread_written(m, "command-too-new", "the target does not know it"))
-        cmd_lost_only(m, "command-too-new", "the target does not know it");
 }
 
 /* Nothing is known of it; most commands have their key first. */
@@ -358,7 +354,7 @@ static void apply(struct cmd *m, bool reserved)
     else if (m->argc < m->c->min_args)
         cmd_lost_only(m, "unknown-command", "too few arguments: its effect is missing");
     else if (too_new(m->c, &m->e->target))
-        newer(m);
+        cmd_written_or_lost(m, "command-too-new", "the target does not know it");
     else if (m->e->target.kind == SERVER_DRAGONFLY && native(m))
         ;
     else if (!m->e->target.cluster || !spread(m))

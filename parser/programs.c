@@ -234,8 +234,7 @@ void spread_gather(struct spreading *s)
     const struct cmd *m = s->m;
     if (!collect(s, &g)) {
         m->to->program.len = 0;
-        if (!cmd_reread_written(m, "slots", many))
-            cmd_lost_only(m, "slots", many);
+        cmd_written_or_lost(m, "slots", many);
         return;
     }
     clear(s, &g, 0);

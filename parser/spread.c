@@ -116,9 +116,8 @@ static void run_program(const struct cmd *m, const struct keys *k, void (*run)(s
     if (m->to->program.len == 0)
         return; /* it has said itself why not */
     if (program_end(&s.p) < 0) {
-        if (cmd_reread_written(m, "command-too-large", "keys in several slots, and too large arguments"))
-            return;
-        cmd_lost_only(m, "command-too-large", "keys in several slots, and too many or too large arguments");
+        cmd_written_or_lost(m, "command-too-large",
+                            "keys in several slots, and too many or too large arguments");
         return;
     }
     cmd_key(m, &key, keys_next(k, 0));
@@ -166,11 +165,8 @@ bool spread(const struct cmd *m)
         leave_database(m);
     else if (arg_is(&m->argv[0], "MOVE"))
         cmd_nothing(m); /* both databases are one at the target */
-    else if (looks_elsewhere(m) &&
-             cmd_reread_written(m, "slots", "patterns of BY and GET name keys in any slot"))
-        return true;
     else if (looks_elsewhere(m))
-        cmd_lost_only(m, "slots", "patterns of BY and GET name keys in any slot");
+        cmd_written_or_lost(m, "slots", "patterns of BY and GET name keys in any slot");
     else if (arg_is(&m->argv[0], "MSETNX") || !one_slot(m, &k))
         over_slots(m, &k);
     else
