@@ -15,8 +15,10 @@
  *     flow_open       for each flow; the source calls flow_up or flow_lost, maybe before it returns
  *     flows_up        all flows are up: the source asks for the full sync, session_enter(PHASE_FULL)
  *     cut             for each flow: a parser saw the end of its snapshot; the source asks for the changes
- *     synced          for each flow: a parser saw that the changes have begun; then
- * session_enter(PHASE_STABLE) close           the epoch is over, or all is: drop the connections free
+ *     synced          for each flow: a parser saw that the changes have begun; behind the last one
+ *                     session_enter(PHASE_STABLE)
+ *     close           the epoch is over, or all is: drop the connections
+ *   free
  *
  * Errors: a source that cannot go on calls session_fail; of one flow, flow_lost. It never ends the process,
  * and none of the functions blocks but open (by --connect-timeout). After session_fail the caller returns at
