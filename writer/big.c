@@ -33,7 +33,7 @@ struct bigjob {
     big_fn *fn;
     void *arg;
 
-    /* --exactly-once: MULTI, the slot's position, the request, EXEC */
+    /* exactly once: MULTI, the slot's position, the request, EXEC */
     bool exact;
     bool doubt; /* it may have been carried out: the token says it */
     bool whole; /* EXEC is on its way */
@@ -87,7 +87,7 @@ void bigjob_free(struct bigjob *j)
     free(j);
 }
 
-/* ---- --exactly-once ---- */
+/* ---- exactly once ---- */
 
 static void again(struct bigjob *j, uint64_t due, struct cnode *ask);
 static void done(struct conn *c, void *arg, bool ok);

@@ -22,7 +22,8 @@ typedef void big_fn(struct writer *w, void *arg, const char *text, size_t len);
 enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint8_t vclass);
 
 /* A request in memory, which stays the caller's, for a slot that is the caller's already. r: what it belongs
- * to; flow, keyarg and RF_IDEMPOTENT count. id: with --exactly-once its place, else NULL. */
+ * to; flow, keyarg and RF_IDEMPOTENT count. id: its place, where it is to be carried out exactly once, else
+ * NULL. */
 struct bigjob *bigjob_memory(struct writer *w, const struct rec *r, unsigned slot, const struct exact_id *id,
                              const uint8_t *p, size_t n, big_fn *fn, void *arg);
 void bigjob_work(struct bigjob *j, uint64_t now); /* send it as soon as a connection takes it */

@@ -5,14 +5,18 @@
  * in its slots. So every request can be sent again, elsewhere, without looking at the others. design.md
  * section 5. A request that has to wait for another of its slot is parked, so that those behind it need not.
  *
- *   cluster.c     records in, and what is due
- *   slots.c       which of them may go, and what is parked
- *   answers.c     confirmations and refusals
- *   moved.c       requests that go another way
- *   topology.c    which node has which slot
+ *   engine.c      their beginning, what is due, and their end
+ *   cluster.c     records in
+ *   gather.c      requests of a slot that go in one transaction
+ *   bundle.c      such a transaction under way
  *   span.c        programs: requests over several slots, step by step
  *   big.c         requests that were collected in a file
- *   bundle.c      transactions of the source
+ *   answers.c     confirmations and refusals
+ *   slots.c       which requests may go, and what is parked
+ *   moved.c       requests that go another way
+ *   route.c       which connection a request takes
+ *   topology.c    which node has which slot
+ *   start.c       what is before the first request
  *   flushes.c     what every master gets: FLUSHALL and FLUSHDB, functions
  *   conn*.c       the connections
  *   replicas.c    --wait
@@ -203,7 +207,7 @@ void cluster_own_done(struct writer *w, const struct cunit *u);
  */
 void cluster_lost_data(struct conn *c, const char *reason);
 
-/* --exactly-once: the reply to the HSET of a slot's position, of so many fields besides w. */
+/* Exactly once: the reply to the HSET of a slot's position, of so many fields besides w. */
 void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long long added);
 
 /* It was carried out: for the summary. */

@@ -64,7 +64,8 @@ void exact_begin(struct writer *w)
         snprintf(x->history, sizeof x->history, "%s.%u", s->nonce + 16, s->epoch);
     if (s->going_on > 0 && !goes_on)
         log_event(LOG_WARN, NO_FLOW, "event=exactly_once_begins note=%s",
-                  "\"the session before was not --exactly-once: what it had done, but not saved, may count "
+                  "\"the session before was --at-least-once, or of an older version: what it had done, but "
+                  "not saved, may count "
                   "twice\"");
     for (unsigned i = 0; i < x->flows; i++)
         x->flow[i].start = w->positions.flow[i].pos;

@@ -1,6 +1,7 @@
-/* --exactly-once: whatever is written to a slot that is not free gathers there, of all flows, and goes as one
- * bundle (bundle.h) with the slot's position as soon as it is: a key that is written all the time does not
- * have to wait a round trip for each record. */
+/* Whatever is written to a slot that is not free gathers there, of all flows, and goes as one bundle
+ * (bundle.h), with the slot's position where it must not be carried out twice, as soon as it is: a key that
+ * is written all the time does not have to wait a round trip for each record. So do the requests of a key of
+ * the snapshot that comes in several. */
 #ifndef RW_GATHER_H
 #define RW_GATHER_H
 

@@ -1,10 +1,12 @@
 /* One target server: its connection, and the two ways to it. With a cluster there will be one a master.
  *
+ *   single.c     its replies by what they are to, and what is due
+ *   connect.c    handshake, and what has to be right after a connection was lost
  *   pipeline.c   path A: idempotent snapshot requests, pipelined freely, plain SETs gathered into MSET
  *   parts.c      path A: keys of the snapshot that come in several requests, gathered into MULTI/EXEC
+ *   inflight.c   path A: keys in flight, and what was refused
  *   group.c      path B: everything else in MULTI/EXEC groups that carry the position
- *   node.c       the connection: bytes out, replies in
- *   connect.c    handshake, and what has to be right after a connection was lost
+ *   node.c       the connection: room, refusals, databases
  *
  * Whatever is sent stays in the ring (or the group, or the big request's file) until its reply has been read.
  */

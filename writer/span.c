@@ -52,7 +52,7 @@ struct span {
     unsigned nslots;
     uint64_t mark;
 
-    /* --exactly-once */
+    /* exactly once */
     bool exact;
     struct exact_id id;
     unsigned number; /* of the step, from 1 */
@@ -229,7 +229,7 @@ static void again(struct span *s, uint64_t due, struct cnode *ask)
     s->w->cluster->stir = true;
 }
 
-/* ---- --exactly-once: steps that change something go with their position ---- */
+/* ---- exactly once: steps that change something go with their position ---- */
 
 static bool changes(const struct span *s)
 {
