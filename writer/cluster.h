@@ -265,7 +265,7 @@ struct conn *cluster_way(struct cluster *cl, struct cnode *ask, unsigned slot, s
  * so that its position lies in the database of what it speaks of. */
 unsigned cluster_scope(const struct writer *w, const struct rec *r, const uint8_t *request, size_t n);
 #define SHARES     256u /* of a database */
-#define SHARED_DBS (SLOTS / SHARES)
+#define SHARED_DBS 16u  /* those that have shares: what is in others is written at least once */
 
 /* Is the slot kept for another flow, or everything closed? */
 bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot);

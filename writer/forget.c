@@ -21,12 +21,13 @@ static void put_text(struct recout *o, unsigned type, const char *text)
     (void)recout_put(o, &r, text, strlen(text));
 }
 
-/* The slots' keys; the hash may be any that tells them apart. */
-static void put_slots(struct recout *o, const struct writer *w, bool cluster)
+/* The slots' keys, or those of shares; the hash may be any that tells them apart. Returns how many. */
+static unsigned put_slots(struct recout *o, const struct writer *w, bool cluster)
 {
     struct buf b = {0};
     char key[EXACT_KEY_MAX];
-    for (unsigned slot = 0; slot < SLOTS; slot++) {
+    unsigned all = cluster ? SLOTS : SHARES * SHARED_DBS;
+    for (unsigned slot = 0; slot < all; slot++) {
         struct rec r = {.type = REC_REQUEST,
                         .flags = RF_IDEMPOTENT,
                         .slot = cluster ? (uint16_t)slot : REC_NO_SLOT,
@@ -42,6 +43,7 @@ static void put_slots(struct recout *o, const struct writer *w, bool cluster)
         (void)recout_put(o, &r, b.p, b.len);
     }
     buf_free(&b);
+    return all;
 }
 
 int forget_stream(const struct writer *w)
@@ -57,8 +59,8 @@ int forget_stream(const struct writer *w)
     put_text(&o, REC_TARGET,
              cluster ? "kind=portable\nversion=0\ncluster=1\n" : "kind=portable\nversion=0\ncluster=0\n");
     put_text(&o, REC_FLOW, "flow=0\nmode=FILE\n");
-    put_slots(&o, w, cluster);
-    struct rec synced = {.type = REC_SYNCED, .slot = REC_NO_SLOT, .epoch = 1, .seq = SLOTS + 1};
+    unsigned keys = put_slots(&o, w, cluster);
+    struct rec synced = {.type = REC_SYNCED, .slot = REC_NO_SLOT, .epoch = 1, .seq = keys + 1};
     (void)recout_put(&o, &synced, "", 0);
     put_text(&o, REC_END, "reason=complete\nstatus=0\n");
     if (rc < 0 || recout_flush(&o) < 0 || lseek(fd, 0, SEEK_SET) < 0) {
