@@ -370,7 +370,10 @@ static void answered(struct conn *c, struct bigjob *j)
         again(j, mono_us() + 100000, NULL);
         return;
     }
-    if (j->exact) { /* queued, or refused: EXEC says what becomes of it */
+    if (j->exact) { /* queued, or refused: EXEC says what becomes of it, unless the connection is closed
+                       before */
+        if (c->wire.reply_type == REDIS_REPLY_ERROR && error_class(c->wire.err, c->wire.errlen) == ERR_FATAL)
+            (void)cluster_detour(c, j->tries, c->wire.err, c->wire.errlen, &due, &ask);
         if (c->wire.reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
             strlcpy(j->why, c->wire.err, sizeof j->why);
         else if (c->wire.reply_type != REDIS_REPLY_ERROR)

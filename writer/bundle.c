@@ -301,6 +301,15 @@ static void note_fault(struct bundle *t, unsigned element, const char *text, siz
         (void)buf_add(&t->faults, text, f.len);
 }
 
+/* Nothing can be done here, or with these rights. */
+static void refuses(struct conn *c, const char *text, size_t len)
+{
+    if (!c->w->cluster->dead)
+        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s reply=%s", cnode_name(c->node),
+                    log_quote(text, len));
+    c->w->cluster->dead = true;
+}
+
 static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
 {
     struct bundle *t = part->arg;
@@ -321,7 +330,12 @@ static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
         c->w->cluster->dead = true;
         return false;
     }
-    note_fault(t, sent_as(t, k - 1), c->wire.err, c->wire.errlen); /* EXEC will refuse because of it */
+    unsigned at = sent_as(t, k - 1);
+    bool probe = at < t->n && t->e[at].probe != 0;
+    if (!probe &&
+        error_class(c->wire.err, c->wire.errlen) == ERR_FATAL) /* it may be closed before EXEC is answered */
+        refuses(c, c->wire.err, c->wire.errlen);
+    note_fault(t, at, c->wire.err, c->wire.errlen); /* EXEC will refuse because of it */
     return false;
 }
 
@@ -398,15 +412,6 @@ static void no_position(struct writer *w, const struct bundle *t, const char *te
 {
     writer_fail(w, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", t->slot, log_quote(text, len));
     w->cluster->dead = true;
-}
-
-/* Nothing can be done here, or with these rights. */
-static void refuses(struct conn *c, const char *text, size_t len)
-{
-    if (!c->w->cluster->dead)
-        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s reply=%s", cnode_name(c->node),
-                    log_quote(text, len));
-    c->w->cluster->dead = true;
 }
 
 /* The next fault. False: there are no more. */
