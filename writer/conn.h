@@ -160,7 +160,7 @@ struct conn {
 };
 
 /* ring: bytes for unconfirmed requests, a power of two. */
-struct conn *conn_new(struct writer *w, const struct conn_calls *calls, struct cnode *node, unsigned index,
+struct conn *conn_new(struct writer *w, const struct conn_calls *owner, struct cnode *node, unsigned index,
                       size_t ring, uint32_t units);
 void conn_free(struct conn *c);
 
