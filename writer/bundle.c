@@ -70,6 +70,11 @@ bool bundles_quiet(const struct bundles *b)
     return b->collecting == 0 && b->flying == 0;
 }
 
+bool bundles_unseen(const struct bundles *b)
+{
+    return b->unseen > 0;
+}
+
 struct bundle *bundle_new(struct bundles *b, unsigned slot)
 {
     struct bundle *t = TAILQ_FIRST(&b->spare);

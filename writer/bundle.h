@@ -22,6 +22,9 @@ void bundles_free(struct bundles *b);
 /* Nothing gathers or is under way. */
 bool bundles_quiet(const struct bundles *b);
 
+/* Some that could go were not looked at yet. */
+bool bundles_unseen(const struct bundles *b);
+
 /* Does something that gathers wait for the flow's next record? */
 bool bundle_awaits(const struct writer *w, unsigned flow);
 

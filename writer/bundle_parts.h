@@ -70,8 +70,10 @@ struct bundles {
     unsigned collecting, flying;
     struct bundle **at; /* by slot: what gathers; NULL: nothing ever does */
     struct bundle_list ready;
-    unsigned gathered; /* records that gather */
-    size_t bytes;      /* of them */
+    unsigned nready, unseen; /* how many; of these, not looked at since something was added */
+    uint64_t looked;         /* mono_us: when they were to be looked at anew */
+    unsigned gathered;       /* records that gather */
+    size_t bytes;            /* of them */
 };
 
 /* A new one, which is in the list of those used. */

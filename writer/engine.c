@@ -194,6 +194,8 @@ void cluster_push(struct writer *w)
 int cluster_timeout(const struct writer *w)
 {
     const struct cluster *cl = w->cluster;
+    if (bundles_unseen(cl->bundles))
+        return 0;
     if (cl->nmoved > 0 || cl->needed_since != 0 || cl->refresh_at != 0 || cl->refreshing != NULL ||
         cl->stir || cl->flushing || cl->big != NULL || cl->recheck || cl->w->marks.doing != MARKS_IDLE ||
         !bundles_quiet(cl->bundles))

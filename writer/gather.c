@@ -67,6 +67,7 @@ static void list(struct bundles *b, struct bundle *t)
         return;
     t->listed = true;
     TAILQ_INSERT_TAIL(&b->ready, t, ready);
+    b->unseen = ++b->nready;
 }
 
 static bool slot_free(const struct cluster *cl, unsigned slot)
@@ -158,8 +159,10 @@ static void taken_out(struct bundles *b, struct bundle *t)
     for (unsigned i = 0; i < t->n && t->open > 0; i++)
         if (b->of[t->e[i].r.flow] == t)
             close_flow(b, t->e[i].r.flow);
-    if (t->listed)
+    if (t->listed) {
         TAILQ_REMOVE(&b->ready, t, ready);
+        b->nready--;
+    }
     t->listed = t->collecting = false;
     b->at[t->slot] = NULL;
     b->collecting--;
@@ -200,8 +203,13 @@ void gather_work(struct writer *w, uint64_t now)
     struct bundle *t, *next,
         *first = NULL; /* the first one that could not go, which is behind the others then */
     unsigned stay = 0;
+    if (us_since(now, b->looked) >= ROUND) {
+        b->unseen = b->nready;
+        b->looked = now;
+    }
     for (t = TAILQ_FIRST(&b->ready); t != NULL && t != first && stay < STAY_MAX; t = next) {
         next = TAILQ_NEXT(t, ready);
+        b->unseen -= b->unseen > 0;
         if (send_one(w, t, now))
             continue;
         stay++;
@@ -212,6 +220,8 @@ void gather_work(struct writer *w, uint64_t now)
         if (next == NULL)
             break;
     }
+    if (b->unseen > b->nready)
+        b->unseen = b->nready;
 }
 
 void gather_forget(struct writer *w)

@@ -168,3 +168,28 @@ positions() { # keys of ours
     [[ $(ccli get hot) -eq 2000 ]]
     [[ $(calls multi) -lt 200 ]] || fail "$(calls multi) transactions"
 }
+
+@test "a master that stands still, with thousands of slots that wait for it: changes at the others do not wait" {
+    local here i p t0
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" config set cluster-node-timeout 60000 >/dev/null; done
+    for ((i = 0; ; i++)); do [[ $(redis-cli -p "${CLUSTER_PORTS[0]}" exists "a$i") == MOVED* ]] || break; done
+    here=a$i
+    feed
+    tell "$(heading 1)" "live 0 :pos=2 INCR c"
+    wait_until 5 eval '[[ $(ccli get c) == 1 ]]'
+    kill -STOP "${CLUSTER_PIDS[2]}"
+    tell "$(for ((i = 0; i < 9000; i++)); do echo "live 0 :pos=3 INCR x$i"; done)" "live 0 :pos=4 INCR c"
+    wait_until 10 eval '[[ $(redis-cli -p "${CLUSTER_PORTS[0]}" dbsize) -gt 4000 ]]' # with the positions
+    t0=${EPOCHREALTIME/./}
+    for i in 1 2 3 4 5; do
+        tell "live 0 :pos=$((4 + i)) INCR $here"
+        wait_until 5 eval '[[ $(redis-cli -p "${CLUSTER_PORTS[0]}" get "$here") == "$i" ]]'
+    done
+    t0=$(((${EPOCHREALTIME/./} - t0) / 1000))
+    kill -CONT "${CLUSTER_PIDS[2]}"
+    tell 'synced 0 :pos=9000' end
+    tell_end
+    reap 20 "$WRITER"
+    assert_status 0
+    [[ $t0 -lt 2500 ]] || fail "5 changes took $t0 ms"
+}
