@@ -183,7 +183,7 @@ took() { # what stands on standard input into the target: ms
     start_fake --cluster --rule 'DEL n=raw:-ERR not here\r\n' --rule 'EXEC#3=do'
     {
         heading 1 | sed 's/^target$/target cluster=1/'
-        printf '%s\n' 'idem 0 :first DEL n' 'req 0 INCR n' 'req 0 INCR n' 'position 0 :last' 'synced 0 :pos=9' end
+        printf '%s\n' 'idem 0 :first :class=2 DEL n' 'req 0 :class=2 INCR n' 'req 0 :class=2 INCR n' 'position 0 :last' 'synced 0 :pos=9' end
     } | write
     assert_status 3
     grep -q 'event=data_error command="DEL" key="n"' <<<"$output" || fail "$output"
