@@ -72,7 +72,8 @@ void session_stop(struct session *s, const char *reason, int status)
         session_fail(s, s->pending.status, "%s", s->pending.text);
         return;
     }
-    log_event(LOG_INFO, NO_FLOW, "event=stopping reason=%s status=%d", reason, status);
+    log_event(LOG_INFO, NO_FLOW, "event=stopping reason=%s status=%d phase=%s", reason, status,
+              session_phase(s));
     s->orderly = true;
     s->complete = strcmp(reason, "complete") == 0;
     s->restart_wanted = false;

@@ -369,6 +369,7 @@ void stream_open(struct stream *st, const struct options *o, const struct source
     st->o = o;
     st->events = events;
     st->signals_before = 1;
+    st->more = true; /* a file is there to be read */
     loop_init(&st->loop);
     st->source = kind->create(st, s);
     if (none)
