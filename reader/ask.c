@@ -8,7 +8,7 @@
 #include "io.h"
 #include "log.h"
 
-#define PATIENCE_MS 5000
+#define ANSWER_MS 5000
 
 static int no_answer(const char *path, const char *why)
 {
@@ -21,11 +21,11 @@ int ask_run(const struct options *o)
 {
     struct ctl c;
     char answer[CTL_LINE_MAX] = "";
-    if (ctl_hello(&c, o->session, "role=supervisor", PATIENCE_MS, answer, sizeof answer) < 0)
+    if (ctl_hello(&c, o->session, "role=supervisor", ANSWER_MS, answer, sizeof answer) < 0)
         return no_answer(o->session, answer[0] != '\0' ? answer : "no dfreader listens there");
     if (ctl_send(&c, "%s", o->question) < 0)
         return no_answer(o->session, "it has gone");
-    uint64_t deadline = mono_us() + (uint64_t)PATIENCE_MS * 1000;
+    uint64_t deadline = mono_us() + (uint64_t)ANSWER_MS * 1000;
     for (;;) {
         char *line;
         while ((line = ctl_line(&c)) != NULL) {

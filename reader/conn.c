@@ -14,7 +14,7 @@
 #include "tls.h"
 
 #define OUT_MAX   ((size_t)64 << 10)
-#define READ_STEP ((size_t)16 << 10)
+#define READ_STEP ((size_t)4096)
 
 _Static_assert(READ_STEP <= REPLY_MAX, "one read must be able to hold a reply");
 
@@ -37,23 +37,23 @@ static void grow_rcvbuf(int fd, int want)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &want, sizeof want);
 }
 
-/* Make a connection of l->t, which is connected or being connected. */
-static int adopt(struct conn *l, struct loop *loop, const struct url *u, int rcvbuf, struct fault *f)
+/* Make a connection of c->t, which is connected or being connected. */
+static int adopt(struct conn *c, struct loop *loop, const struct url *u, int rcvbuf, struct fault *f)
 {
-    grow_rcvbuf(l->t.fd, rcvbuf);
-    l->url = u;
-    l->loop = loop;
-    l->out = (struct buf){.max = OUT_MAX};
-    l->unparsed = 0;
-    l->reply_max = REPLY_MAX;
-    l->readable = false;
-    l->reader = reply_reader(&l->reply);
-    if (l->reader == NULL)
+    grow_rcvbuf(c->t.fd, rcvbuf);
+    c->url = u;
+    c->loop = loop;
+    c->out = (struct buf){.max = OUT_MAX};
+    c->unparsed = 0;
+    c->reply_max = REPLY_MAX;
+    c->readable = false;
+    c->reader = reply_reader(&c->reply);
+    if (c->reader == NULL)
         fatal(EXIT_CANNOT, "out of memory");
-    l->open = true;
-    if (loop_add(loop, &l->w, l->t.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
+    c->open = true;
+    if (loop_add(loop, &c->w, c->t.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
         fault_set(f, EXIT_CANNOT, "cannot watch a socket: %s", strerror(errno));
-        conn_close(l);
+        conn_close(c);
         return -1;
     }
     return 0;
@@ -74,54 +74,54 @@ static int connect_to(struct transport *t, const struct url *u, int timeout_ms, 
     return rc;
 }
 
-int conn_open(struct conn *l, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
+int conn_open(struct conn *c, struct loop *loop, const struct url *u, int timeout_ms, int rcvbuf,
               struct fault *f)
 {
-    return connect_to(&l->t, u, timeout_ms, f) < 0 ? -1 : adopt(l, loop, u, rcvbuf, f);
+    return connect_to(&c->t, u, timeout_ms, f) < 0 ? -1 : adopt(c, loop, u, rcvbuf, f);
 }
 
-int conn_open_like(struct conn *l, struct loop *loop, const struct conn *like, int rcvbuf, struct fault *f)
+int conn_open_like(struct conn *c, struct loop *loop, const struct conn *like, int rcvbuf, struct fault *f)
 {
     const struct url *u = like->url;
     int fd = sock_connect_like(like->t.fd);
-    if (fd < 0 || transport_open(&l->t, fd, u->tls, u->seed[0].host) < 0) {
+    if (fd < 0 || transport_open(&c->t, fd, u->tls, u->seed[0].host) < 0) {
         fault_set(f, EXIT_RETRY, "cannot connect to the master once more: %s", strerror(errno));
         if (fd >= 0)
             close(fd);
         return -1;
     }
-    return adopt(l, loop, u, rcvbuf, f);
+    return adopt(c, loop, u, rcvbuf, f);
 }
 
-void conn_close(struct conn *l)
+void conn_close(struct conn *c)
 {
-    if (!l->open)
+    if (!c->open)
         return;
-    loop_del(l->loop, &l->w);
-    l->t.close(&l->t);
-    if (l->reader != NULL)
-        redisReaderFree(l->reader);
-    l->reader = NULL;
-    buf_free(&l->out);
-    l->open = false;
-    l->readable = false;
+    loop_del(c->loop, &c->w);
+    c->t.close(&c->t);
+    if (c->reader != NULL)
+        redisReaderFree(c->reader);
+    c->reader = NULL;
+    buf_free(&c->out);
+    c->open = false;
+    c->readable = false;
 }
 
-int conn_events(struct conn *l, uint32_t events)
+int conn_events(struct conn *c, uint32_t events)
 {
-    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 || l->t.read_wants_out)
-        l->readable = true;
-    return (events & EPOLLOUT) != 0 || l->t.write_wants_in ? conn_flush(l) : 0;
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 || c->t.read_wants_out)
+        c->readable = true;
+    return (events & EPOLLOUT) != 0 || c->t.write_wants_in ? conn_flush(c) : 0;
 }
 
-int conn_flush(struct conn *l)
+int conn_flush(struct conn *c)
 {
-    if (l->out.len == 0 && l->t.read_wants_out && l->t.write(&l->t, "", 0) < 0)
+    if (c->out.len == 0 && c->t.read_wants_out && c->t.write(&c->t, "", 0) < 0)
         return -1;
-    while (l->out.len > 0) {
-        ssize_t n = l->t.write(&l->t, l->out.p, l->out.len);
+    while (c->out.len > 0) {
+        ssize_t n = c->t.write(&c->t, c->out.p, c->out.len);
         if (n > 0)
-            buf_shift(&l->out, (size_t)n);
+            buf_shift(&c->out, (size_t)n);
         else if (n < 0 && errno == EAGAIN)
             return 0;
         else if (n == 0 || errno != EINTR)
@@ -130,21 +130,21 @@ int conn_flush(struct conn *l)
     return 0;
 }
 
-int conn_request(struct conn *l, int n, const char *const *args)
+int conn_request(struct conn *c, int n, const char *const *args)
 {
-    if (!l->open || resp_add_array(&l->out, (uint64_t)n) < 0)
+    if (!c->open || resp_add_array(&c->out, (uint64_t)n) < 0)
         return -1;
     for (int i = 0; i < n; i++)
-        if (resp_add_str(&l->out, args[i]) < 0)
+        if (resp_add_str(&c->out, args[i]) < 0)
             return -1;
-    return conn_flush(l);
+    return conn_flush(c);
 }
 
 /* Read once. Returns bytes, 0 nothing now, -1 gone (errno 0: closed by the peer). */
-long conn_read(struct conn *l, uint8_t *to, size_t cap)
+long conn_read(struct conn *c, uint8_t *to, size_t cap)
 {
     for (;;) {
-        ssize_t n = l->t.read(&l->t, to, cap);
+        ssize_t n = c->t.read(&c->t, to, cap);
         if (n > 0)
             return n;
         if (n == 0) {
@@ -153,12 +153,12 @@ long conn_read(struct conn *l, uint8_t *to, size_t cap)
         }
         if (errno == EAGAIN) {
             /* With TLS, what came may be what a write has waited for, and reading has taken it. */
-            bool waited = l->t.write_wants_in && l->out.len > 0;
-            if (waited && conn_flush(l) < 0)
+            bool waited = c->t.write_wants_in && c->out.len > 0;
+            if (waited && conn_flush(c) < 0)
                 return -1;
-            if (waited && !l->t.write_wants_in)
+            if (waited && !c->t.write_wants_in)
                 continue;
-            l->readable = false;
+            c->readable = false;
             return 0;
         }
         if (errno != EINTR)
@@ -166,11 +166,11 @@ long conn_read(struct conn *l, uint8_t *to, size_t cap)
     }
 }
 
-void conn_fault(const struct conn *l, struct fault *f)
+void conn_fault(const struct conn *c, struct fault *f)
 {
     bool end = errno == 0;
-    fault_set(f, l->t.hopeless ? EXIT_CANNOT : EXIT_RETRY, "the master closed the connection%s%s",
-              end ? "" : ": ", end ? "" : transport_reason(&l->t));
+    fault_set(f, c->t.hopeless ? EXIT_CANNOT : EXIT_RETRY, "the master closed the connection%s%s",
+              end ? "" : ": ", end ? "" : transport_reason(&c->t));
 }
 
 static int no_resp(struct fault *f, const char *why)
@@ -181,74 +181,74 @@ static int no_resp(struct fault *f, const char *why)
     return -1;
 }
 
-int conn_reply(struct conn *l, struct fault *f)
+int conn_reply(struct conn *c, struct fault *f)
 {
     uint8_t piece[READ_STEP];
     for (;;) {
         void *object = NULL;
-        if (redisReaderGetReply(l->reader, &object) != REDIS_OK)
-            return no_resp(f, l->reader->errstr);
+        if (redisReaderGetReply(c->reader, &object) != REDIS_OK)
+            return no_resp(f, c->reader->errstr);
         if (object != NULL) {
-            l->object = object;
-            l->unparsed = 0;
+            c->object = object;
+            c->unparsed = 0;
             return 1;
         }
-        if (l->unparsed > l->reply_max - READ_STEP)
+        if (c->unparsed > c->reply_max - READ_STEP)
             return no_resp(f, "reply too long");
-        long n = conn_read(l, piece, sizeof piece);
+        long n = conn_read(c, piece, sizeof piece);
         if (n < 0)
-            conn_fault(l, f);
+            conn_fault(c, f);
         if (n <= 0)
             return (int)n;
-        l->unparsed += (size_t)n;
-        if (redisReaderFeed(l->reader, (const char *)piece, (size_t)n) != REDIS_OK)
-            return no_resp(f, l->reader->errstr);
+        c->unparsed += (size_t)n;
+        if (redisReaderFeed(c->reader, (const char *)piece, (size_t)n) != REDIS_OK)
+            return no_resp(f, c->reader->errstr);
     }
 }
 
-void conn_keep_objects(struct conn *l, size_t max)
+void conn_keep_objects(struct conn *c, size_t max)
 {
-    redisReaderFree(l->reader);
-    l->reader = redisReaderCreate();
-    if (l->reader == NULL)
+    redisReaderFree(c->reader);
+    c->reader = redisReaderCreate();
+    if (c->reader == NULL)
         fatal(EXIT_CANNOT, "out of memory");
-    l->reply_max = max;
+    c->reply_max = max;
 }
 
-size_t conn_raw(struct conn *l, uint8_t *to, size_t cap)
+size_t conn_raw(struct conn *c, uint8_t *to, size_t cap)
 {
-    redisReader *r = l->reader;
+    redisReader *r = c->reader;
     size_t n = r->len - r->pos;
     if (n > 0 && cap > 0) /* less than one read lies there: it fits */
         memcpy(to, r->buf + r->pos, n < cap ? n : cap);
     redisReaderFree(r);
-    l->reader = NULL;
+    c->reader = NULL;
     return n;
 }
 
-int conn_auth(struct conn *l, const struct url *u)
+int conn_auth(struct conn *c, const struct url *u)
 {
     if (u->password[0] == '\0' && u->user[0] == '\0')
         return 0;
     const char *args[3] = {"AUTH", u->user, u->password};
     if (u->user[0] == '\0')
         args[1] = u->password;
-    return conn_request(l, u->user[0] == '\0' ? 2 : 3, args) == 0 ? 1 : -1;
+    return conn_request(c, u->user[0] == '\0' ? 2 : 3, args) == 0 ? 1 : -1;
 }
 
-int conn_another(struct conn *l, struct loop *loop, const struct conn *like, const struct url *u,
+int conn_another(struct conn *c, struct loop *loop, const struct conn *like, const struct url *u,
                  struct fault *f)
 {
     if (like == NULL || !like->open) {
         fault_set(f, EXIT_RETRY, "no connection to the master");
         return -1;
     }
-    if (conn_open_like(l, loop, like, 0, f) < 0)
+    if (conn_open_like(c, loop, like, 0, f) < 0)
         return -1;
-    int rc = conn_auth(l, u);
+    int rc = conn_auth(c, u);
     if (rc >= 0)
         return rc;
-    conn_fault(l, f);
-    conn_close(l);
+    conn_fault(c, f);
+    conn_close(c);
     return -1;
 }

@@ -107,7 +107,7 @@ static enum role role_of(const char *name)
 
 static void take_hello(struct peer *p, const char *line)
 {
-    struct control *h = p->control;
+    struct control *c = p->control;
     char value[40];
     const char *refusal = "protocol";
     if (!ctl_is(line, "hello") || ctl_get(line, "role", value, sizeof value) <= 0) {
@@ -120,18 +120,18 @@ static void take_hello(struct peer *p, const char *line)
         return;
     }
     if ((role == ROLE_PARSER || role == ROLE_WRITER) &&
-        (ctl_get(line, "nonce", value, sizeof value) < 0 || strcmp(value, h->nonce) != 0)) {
+        (ctl_get(line, "nonce", value, sizeof value) < 0 || strcmp(value, c->nonce) != 0)) {
         refuse(p, "nonce");
         return;
     }
     p->role = role; /* so that hello may answer as to a member */
-    if (!h->events->hello(h->ctx, p, line, &refusal)) {
+    if (!c->events->hello(c->ctx, p, line, &refusal)) {
         p->role = ROLE_NONE;
         refuse(p, refusal);
         return;
     }
-    h->count[role]++;
-    h->ever[role]++;
+    c->count[role]++;
+    c->ever[role]++;
     log_event(role == ROLE_SUPERVISOR ? LOG_DEBUG : LOG_INFO, role == ROLE_FLOW ? (int)p->flow : NO_FLOW,
               "event=peer-joined role=%s", role_name(role));
 }
@@ -171,65 +171,65 @@ static void on_peer(struct watch *w, uint32_t events)
 
 /* Out of descriptors or memory: those that wait are left waiting, and the rest of the process goes on. Said
  * once, until somebody could be accepted. */
-static void pause_listening(struct control *h, int error)
+static void pause_listening(struct control *c, int error)
 {
-    if (!h->no_room)
+    if (!c->no_room)
         log_event(LOG_WARN, NO_FLOW, "event=accept-failed error=%s note=\"tried again every second\"",
                   log_quote(strerror(error), strlen(strerror(error))));
-    h->no_room = true;
-    h->paused_until = mono_us() + ACCEPT_RETRY;
-    (void)loop_mod(h->loop, &h->w, 0);
+    c->no_room = true;
+    c->paused_until = mono_us() + ACCEPT_RETRY;
+    (void)loop_mod(c->loop, &c->w, 0);
 }
 
 static void on_listen(struct watch *w, uint32_t events)
 {
-    struct control *h = w->ctx;
+    struct control *c = w->ctx;
     (void)events;
     int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-            pause_listening(h, errno);
+            pause_listening(c, errno);
         return;
     }
-    h->no_room = false;
-    if (h->total >= PEERS_MAX) {
+    c->no_room = false;
+    if (c->total >= PEERS_MAX) {
         close(fd);
         return;
     }
     struct peer *p = xcalloc(1, sizeof *p);
-    p->control = h;
+    p->control = c;
     p->status_next = -1;
     p->w = (struct watch){.fd = -1, .ready = on_peer, .ctx = p};
     ctl_init(&p->ctl, fd);
-    TAILQ_INSERT_TAIL(&h->peers, p, link);
-    h->total++;
-    if (loop_add(h->loop, &p->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0)
+    TAILQ_INSERT_TAIL(&c->peers, p, link);
+    c->total++;
+    if (loop_add(c->loop, &p->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0)
         p->gone = true;
 }
 
-int control_open(struct control *h, struct loop *loop, const char *path, const struct control_events *events,
+int control_open(struct control *c, struct loop *loop, const char *path, const struct control_events *events,
                  void *ctx, char *why, size_t cap)
 {
-    memset(h, 0, sizeof *h);
-    TAILQ_INIT(&h->peers);
-    h->loop = loop;
-    h->events = events;
-    h->ctx = ctx;
-    random_hex(h->nonce);
-    h->w = (struct watch){.fd = -1, .ready = on_listen, .ctx = h};
-    int rc = path != NULL ? absolute_path(h->path, sizeof h->path, path, why, cap)
-                          : default_path(h->path, sizeof h->path, why, cap);
+    memset(c, 0, sizeof *c);
+    TAILQ_INIT(&c->peers);
+    c->loop = loop;
+    c->events = events;
+    c->ctx = ctx;
+    random_hex(c->nonce);
+    c->w = (struct watch){.fd = -1, .ready = on_listen, .ctx = c};
+    int rc = path != NULL ? absolute_path(c->path, sizeof c->path, path, why, cap)
+                          : default_path(c->path, sizeof c->path, why, cap);
     if (rc < 0)
         return -1;
-    int fd = sock_unix_listen(h->path);
-    if (fd >= 0 && loop_add(loop, &h->w, fd, EPOLLIN) == 0)
+    int fd = sock_unix_listen(c->path);
+    if (fd >= 0 && loop_add(loop, &c->w, fd, EPOLLIN) == 0)
         return 0;
     if (fd < 0 && errno == EADDRINUSE)
-        snprintf(why, cap, "%s: in use by another process, or not a stale socket", h->path);
+        snprintf(why, cap, "%s: in use by another process, or not a stale socket", c->path);
     else
-        snprintf(why, cap, "cannot listen on %s: %s", h->path, strerror(errno));
+        snprintf(why, cap, "cannot listen on %s: %s", c->path, strerror(errno));
     if (fd >= 0) {
-        (void)unlink(h->path);
+        (void)unlink(c->path);
         close(fd);
     }
     return -1;
@@ -237,26 +237,26 @@ int control_open(struct control *h, struct loop *loop, const char *path, const s
 
 static void free_peer(struct peer *p)
 {
-    struct control *h = p->control;
-    TAILQ_REMOVE(&h->peers, p, link);
-    h->total--;
-    loop_del(h->loop, &p->w);
+    struct control *c = p->control;
+    TAILQ_REMOVE(&c->peers, p, link);
+    c->total--;
+    loop_del(c->loop, &p->w);
     ctl_close(&p->ctl);
     free(p->applied);
     free(p->probed);
     free(p);
 }
 
-void control_close(struct control *h)
+void control_close(struct control *c)
 {
     struct peer *p;
-    while ((p = TAILQ_FIRST(&h->peers)) != NULL)
+    while ((p = TAILQ_FIRST(&c->peers)) != NULL)
         free_peer(p); /* NOLINT(clang-analyzer-unix.Malloc): it is off the list then */
-    if (h->w.fd < 0)
+    if (c->w.fd < 0)
         return;
-    int fd = h->w.fd;
-    loop_del(h->loop, &h->w);
-    (void)unlink(h->path); /* before the close: a new session's socket of that name must not be hit */
+    int fd = c->w.fd;
+    loop_del(c->loop, &c->w);
+    (void)unlink(c->path); /* before the close: a new session's socket of that name must not be hit */
     close(fd);
 }
 
@@ -273,40 +273,40 @@ void control_send(struct peer *p, const char *fmt, ...)
         drop(p);
 }
 
-void control_send_role(struct control *h, enum role role, const char *text)
+void control_send_role(struct control *c, enum role role, const char *text)
 {
     struct peer *p;
-    TAILQ_FOREACH(p, &h->peers, link)
+    TAILQ_FOREACH(p, &c->peers, link)
     {
         if (p->role == role && !p->closing)
             control_send(p, "%s", text);
     }
 }
 
-void control_reap(struct control *h)
+void control_reap(struct control *c)
 {
     struct peer *next;
-    if (h->paused_until != 0 && mono_us() >= h->paused_until && loop_mod(h->loop, &h->w, EPOLLIN) == 0)
-        h->paused_until = 0;
-    for (struct peer *p = TAILQ_FIRST(&h->peers); p != NULL; p = next) {
+    if (c->paused_until != 0 && mono_us() >= c->paused_until && loop_mod(c->loop, &c->w, EPOLLIN) == 0)
+        c->paused_until = 0;
+    for (struct peer *p = TAILQ_FIRST(&c->peers); p != NULL; p = next) {
         next = TAILQ_NEXT(p, link);
         if (!p->gone)
             continue;
         if (p->role != ROLE_NONE) {
-            h->count[p->role]--;
+            c->count[p->role]--;
             log_event(p->role == ROLE_SUPERVISOR ? LOG_DEBUG : LOG_INFO, NO_FLOW, "event=peer-gone role=%s",
                       role_name(p->role));
-            h->events->gone(h->ctx, p);
+            c->events->gone(c->ctx, p);
         }
         free_peer(p);
     }
 }
 
-struct target_health control_target_health(const struct control *h)
+struct target_health control_target_health(const struct control *c)
 {
     struct target_health sum = {.target = ""};
     const struct peer *p;
-    TAILQ_FOREACH(p, &h->peers, link)
+    TAILQ_FOREACH(p, &c->peers, link)
     {
         if (p->role == ROLE_WRITER && !p->gone)
             target_health_join(&sum, &p->health);

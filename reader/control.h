@@ -62,25 +62,25 @@ struct control {
     uint64_t paused_until; /* mono_us: no descriptors are left, nobody is accepted before; 0: not so */
 };
 
-/* Listen on path, or with NULL on a path of our own. h->nonce is made here. Returns 0, or -1 and in why what
+/* Listen on path, or with NULL on a path of our own. c->nonce is made here. Returns 0, or -1 and in why what
  * is in the way; control_close may be called then, too. */
-int control_open(struct control *h, struct loop *loop, const char *path, const struct control_events *events,
+int control_open(struct control *c, struct loop *loop, const char *path, const struct control_events *events,
                  void *ctx, char *why, size_t cap);
 
 /* Drop all peers, without calling gone, and remove the socket. */
-void control_close(struct control *h);
+void control_close(struct control *c);
 
 /* What the writers say of their targets, together. */
-struct target_health control_target_health(const struct control *h);
+struct target_health control_target_health(const struct control *c);
 
 /* Send a line. A peer that cannot take it is dropped at the next reap. */
 void control_send(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Send text to all peers of a role. */
-void control_send_role(struct control *h, enum role role, const char *text);
+void control_send_role(struct control *c, enum role role, const char *text);
 
 /* Free peers that have gone. Call it between two loop_wait. */
-void control_reap(struct control *h);
+void control_reap(struct control *c);
 
 const char *role_name(enum role role);
 

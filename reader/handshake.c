@@ -104,25 +104,25 @@ void fault_reply(struct fault *f, const char *command, const struct reply *r)
                   "%s: the source refuses: %s", command, r->top.text);
 }
 
-static int send_step(struct handshake *h, struct conn *l)
+static int send_step(struct handshake *h, struct conn *c)
 {
     const char *args[5];
-    int rc = h->step == STEP_AUTH ? conn_auth(l, h->url) : 0;
+    int rc = h->step == STEP_AUTH ? conn_auth(c, h->url) : 0;
     if (rc != 0)
         return rc < 0 ? -1 : 0;
     if (h->step == STEP_AUTH)
         h->step = STEP_PING;
     if (h->step >= STEP_KEYSPACE) {
         h->info.len = 0;
-        l->reply.whole = &h->info;
+        c->reply.whole = &h->info;
     }
     memcpy(args, steps[h->step].args, sizeof args);
     if (h->step == STEP_ID)
         args[2] = h->own_id;
-    return conn_request(l, steps[h->step].n, args);
+    return conn_request(c, steps[h->step].n, args);
 }
 
-int handshake_begin(struct handshake *h, struct conn *l, const struct url *u)
+int handshake_begin(struct handshake *h, struct conn *c, const struct url *u)
 {
     char hex[2][33];
     random_hex(hex[0]);
@@ -133,7 +133,7 @@ int handshake_begin(struct handshake *h, struct conn *l, const struct url *u)
     h->version[0] = '\0';
     h->omits = -1;
     h->step = STEP_AUTH;
-    return send_step(h, l);
+    return send_step(h, c);
 }
 
 /* Ids are passed on in lines of words, and logged. */
@@ -252,9 +252,9 @@ static void take_info(struct handshake *h, const struct reply *r, struct sessinf
                  at + sizeof name - 1);
 }
 
-int handshake_reply(struct handshake *h, struct conn *l, struct sessinfo *s, struct fault *f)
+int handshake_reply(struct handshake *h, struct conn *c, struct sessinfo *s, struct fault *f)
 {
-    const struct reply *r = &l->reply;
+    const struct reply *r = &c->reply;
     bool good = h->step == STEP_PING ? reply_is(r, "PONG") : reply_is(r, "OK");
     if (h->step == STEP_DRAGONFLY) {
         if (handshake_session(h->own_id, r, s, f) < 0)
@@ -263,7 +263,7 @@ int handshake_reply(struct handshake *h, struct conn *l, struct sessinfo *s, str
         log_event(LOG_INFO, NO_FLOW, "event=client-id-refused reply=%s",
                   log_quote(r->top.text, strlen(r->top.text)));
     } else if (h->step >= STEP_KEYSPACE) {
-        l->reply.whole = NULL;
+        c->reply.whole = NULL;
         take_info(h, r, s);
     } else if (!good) {
         fault_reply(f, steps[h->step].name, r);
@@ -273,7 +273,7 @@ int handshake_reply(struct handshake *h, struct conn *l, struct sessinfo *s, str
         buf_free(&h->info);
         return 1;
     }
-    if (send_step(h, l) < 0) {
+    if (send_step(h, c) < 0) {
         fault_set(f, EXIT_RETRY, "the master closed the connection during the handshake");
         return -1;
     }

@@ -16,12 +16,12 @@ struct handshake {
 };
 
 /* Begin on an open connection. Returns 0, or -1 when it broke. */
-int handshake_begin(struct handshake *h, struct conn *l, const struct url *u);
+int handshake_begin(struct handshake *h, struct conn *c, const struct url *u);
 
-/* Take the reply that is in l->reply and send the next request. Returns 1 when the handshake is complete (s
+/* Take the reply that is in c->reply and send the next request. Returns 1 when the handshake is complete (s
  * has replid, lineage, session, flows, protocol and, where the master tells, dbs then), 0 when it goes on, -1
  * with f. */
-int handshake_reply(struct handshake *h, struct conn *l, struct sessinfo *s, struct fault *f);
+int handshake_reply(struct handshake *h, struct conn *c, struct sessinfo *s, struct fault *f);
 
 /* Decoders of single replies; they look at nothing else. */
 
