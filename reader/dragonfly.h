@@ -1,4 +1,4 @@
-/* A Dragonfly master as the source: DFLY FLOW, SYNC, STARTSTABLE. dragonfly-wire.md.
+/* A Dragonfly master as the source: DFLY FLOW, SYNC, STARTSTABLE. dragonfly-replication(7).
  *
  *   source_dragonfly.c  the control connection: handshake, full sync, live changes, pings
  *   dragonfly_flow.c    the connection of a flow

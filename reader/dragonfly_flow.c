@@ -1,5 +1,5 @@
 /* One flow of a Dragonfly master: DFLY FLOW, then raw bytes, and acknowledgements the other way.
- * dragonfly-wire.md sections 2.2, 6.2. */
+ * dragonfly-replication(7). */
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
  *
  *   create, then for each epoch:
  *     open            the source connects, learns its flows, and calls session_opened;
- *                     one that has nothing to ask for a flow (source_file.c) makes its flows itself, and reads
+ *                     one that has nothing to ask for a flow (source_file.c) makes its flows itself
  *     flow_open       for each flow; the source calls flow_up or flow_lost, maybe before it returns
  *     flows_up        all flows are up: the source asks for the full sync, session_enter(PHASE_FULL)
  *     cut             for each flow: a parser saw the end of its snapshot; the source asks for the changes

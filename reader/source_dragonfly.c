@@ -1,4 +1,4 @@
-/* The control connection to a Dragonfly master. dragonfly-wire.md sections 1, 2, 6. */
+/* The control connection to a Dragonfly master. dragonfly-replication(7). */
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
