@@ -151,11 +151,11 @@ static void on_parser_line(struct session *s, struct peer *p, const char *line)
 /* ---- writers ---- */
 
 /* The lowest position of the writers that have spoken of flow i; 0 when none has. */
-static uint64_t lowest(const struct session *s, unsigned i)
+static uint64_t lowest(const struct control *c, unsigned i)
 {
     const struct peer *p;
     uint64_t low = 0;
-    TAILQ_FOREACH(p, &s->control.peers, link)
+    TAILQ_FOREACH(p, &c->peers, link)
     {
         if (p->role == ROLE_WRITER && i < p->napplied && p->applied[i] > 0 &&
             (low == 0 || p->applied[i] < low))
@@ -172,7 +172,7 @@ static void on_applied(struct session *s, struct peer *p, const char *line)
     if (f == NULL || !ctl_getu(line, "pos", &pos))
         return;
     numbers_of(p, s->stream.info.flows)[i] = pos;
-    uint64_t low = lowest(s, i);
+    uint64_t low = lowest(&s->control, i);
     if (low > f->applied)
         f->applied = low;
 }

@@ -18,19 +18,15 @@ static const char *shown_phase(const struct session *s)
     return own != NULL ? own : session_phase(s);
 }
 
-static uint64_t total_bytes(const struct session *s)
+/* Bytes that were read; *queued: that wait for outputs. */
+static uint64_t total_bytes(const struct session *s, uint64_t *queued)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++)
+    *queued = spool_len(&s->stream.out.q);
+    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++) {
         sum += s->flows[i].bytes;
-    return sum;
-}
-
-static uint64_t queued(const struct session *s)
-{
-    uint64_t sum = spool_len(&s->stream.out.q);
-    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++)
-        sum += s->flows[i].queued;
+        *queued += s->flows[i].queued;
+    }
     return sum;
 }
 
@@ -65,12 +61,12 @@ static void session_line(struct session *s, struct peer *p)
     const struct source *src = s->stream.source;
     struct buf b = {.max = CTL_LINE_MAX};
     struct target_health target = control_target_health(&s->control);
-    uint64_t now = mono_us(), bytes = total_bytes(s);
+    uint64_t queued, now = mono_us(), bytes = total_bytes(s, &queued);
     bool any = false;
     (void)buf_addf(&b, "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u ", shown_phase(s),
                    (long)getpid(), (unsigned)info->epoch, info->flows, s->up, s->cut, s->synced);
     (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u parsers=%u writers=%u seconds=%llu ",
-                   (unsigned long long)bytes, (unsigned long long)queued(s), s->stream.restarts,
+                   (unsigned long long)bytes, (unsigned long long)queued, s->stream.restarts,
                    s->control.count[ROLE_PARSER], s->control.count[ROLE_WRITER],
                    (unsigned long long)((now - s->begun_at) / US));
     target_health_fields(&target, &b, now);
@@ -140,7 +136,7 @@ void status_progress(struct session *s, uint64_t now)
 {
     if (now - s->progress_at < US)
         return;
-    uint64_t bytes = total_bytes(s), before = s->progress_bytes;
+    uint64_t queued, bytes = total_bytes(s, &queued), before = s->progress_bytes;
     double seconds = (double)(now - s->progress_at) / (double)US;
     double rate = s->progress_at > 0 && bytes > before ? (double)(bytes - before) / seconds : 0;
     long left = seconds_left(s, bytes, now);
