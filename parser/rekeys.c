@@ -50,8 +50,9 @@ void rekey_free(struct rekey *k)
 
 void rereads_reset(struct rereads *r, uint16_t epoch)
 {
-    struct rekey *k;
-    while ((k = TAILQ_FIRST(&r->list)) != NULL) {
+    struct rekey *k, *next;
+    for (k = TAILQ_FIRST(&r->list); k != NULL; k = next) {
+        next = TAILQ_NEXT(k, link);
         rekey_take_out(r, k);
         rekey_free(k);
     }

@@ -104,7 +104,7 @@ static int answer(struct input *in)
     static const char *const states[] = {"value", "value", "missing", "error"};
     struct buf b = {0};
     unsigned what = take(in), place = take(in), type = take(in);
-    uint64_t from = parser->flows[0]->next_lsn + (place & 15) - 8, to = from + (place >> 4 & 3);
+    uint64_t from = parser->flows[0]->to.next_lsn + (place & 15) - 8, to = from + (place >> 4 & 3);
     (void)buf_addf(&b, "key=k%u\ndb=%u\nstate=%s\nttl=%d\nfrom=%llu\nto=%llu\n\n", what & 3, what >> 2 & 1,
                    states[what >> 3 & 3], (int)(what >> 5) - 2, (unsigned long long)from,
                    (unsigned long long)to);
@@ -180,8 +180,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t before = 0;
     for (int rc = 0; rc == 0 && in.p < in.end;) {
         rc = step(&in);
-        uint64_t reached = journal_reached(parser->flows[0]);
-        HOLDS(reached >= before && reached <= parser->flows[0]->next_lsn);
+        uint64_t reached = sink_reached(&parser->flows[0]->to);
+        HOLDS(reached >= before && reached <= parser->flows[0]->to.next_lsn);
         HOLDS(parser->rereads.bytes <= REREAD_BYTES && parser->rereads.count <= REREAD_KEYS);
         before = reached;
         while (recv(fds[1], sink, sizeof sink, MSG_DONTWAIT) > 0)
@@ -189,8 +189,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     parser_ask_no_more(parser);
     HOLDS(parser->rereads.count == 0);
-    HOLDS(parser->flows[0]->rr_hold == UINT64_MAX && parser->flows[0]->rr_due == UINT64_MAX);
-    buf_free(&parser->flows[0]->rr_in);
+    HOLDS(parser->flows[0]->to.hold == UINT64_MAX && parser->flows[0]->to.due == UINT64_MAX);
+    buf_free(&parser->flows[0]->to.answer);
     fuzz_canon(&parser->e, &text);
     parser->e = (struct emit){0};
     if (parser->ctl.fd < 0)

@@ -44,13 +44,13 @@ static enum got decode(unsigned type, uint8_t choice, unsigned more, const uint8
     enum got g = NEED;
     fuzz_emit(&e, choice, more);
     key_set(&e, &k, key.p, key.n);
-    value_begin(&v, &e, &o, type, &k, (choice & 2) != 0 ? NOW_MS + 5000 : 0);
+    value_begin(&v, &e, &o, &s, type, &k, (choice & 2) != 0 ? NOW_MS + 5000 : 0);
     v.templates = templates();
     while (g == NEED && have < n) {
         have = n - have < step ? n : have + step;
         uint8_t *q = fuzz_exact(p + at, have - at);
         struct cur c = {q, q + (have - at), 0, NULL};
-        g = value_feed(&v, &e, &o, &c, &s);
+        g = value_feed(&v, &c);
         HOLDS(c.p >= q && c.p <= c.end);
         at += (size_t)(c.p - q);
         free(q);
