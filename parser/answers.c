@@ -50,7 +50,7 @@ static void write_value(struct sink *to, struct rekey *k)
                         .time = k->time};
     change_write(to, &ch);
     kept_write(to, k, k->to, held);
-    rekey_left(to);
+    to->o.fresh = false;
     to->o.time = time;
     check_again(to, k->db, k->key, k->n, k->checks);
     rekey_free(k);

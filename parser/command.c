@@ -30,11 +30,6 @@ bool cmd_expiry(const struct cmd *m, size_t i, uint64_t *ms, bool *at)
     return true;
 }
 
-void cmd_key(const struct cmd *m, struct key *k, size_t i)
-{
-    key_set(m->e, k, m->argv[i].p, m->argv[i].n);
-}
-
 void cmd_last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags)
 {
     struct key k;

@@ -102,9 +102,6 @@ uint64_t cmd_from_epoch(const struct slice *s, int64_t unit);
  * it is none. */
 bool cmd_expiry(const struct cmd *m, size_t i, uint64_t *ms, bool *at);
 
-/* The key that argument i is. */
-void cmd_key(const struct cmd *m, struct key *k, size_t i);
-
 /* Write one request; argv[keyarg] is its key. It is the entry's only or last one; others of the entry follow.
  */
 void cmd_last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags);

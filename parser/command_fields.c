@@ -184,7 +184,7 @@ static void fieldexpire_script(const struct cmd *m, uint64_t ms, size_t first)
 {
     uint8_t when[20];
     struct key k;
-    cmd_key(m, &k, 1);
+    key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
     m->o->pos = m->before;
     emit_report(m->e, m->o, false, "member-ttl", k.p, k.n,
                 "FIELDEXPIRE: if the key is a set its members do not expire at the target");

@@ -39,7 +39,7 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
         type = 19;
     }
     bool fits = type != 0 && ver != 0 && !value_unfit(type, raw, &m->to->s, m->e->now_ms);
-    cmd_key(m, &k, 1);
+    key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
     if (fits && raw->n + k.n < REC_PAYLOAD_MAX - 512) {
         if (ms != 0)
             ms = emit_expiry(m->e, m->o, ms);

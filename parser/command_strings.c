@@ -10,7 +10,7 @@ static void write_set(const struct cmd *m, uint64_t ms, bool keepttl)
     if (ms != 0)
         ms = emit_expiry(m->e, m->o, ms);
     if (!keepttl && a[1].n + a[2].n < REC_PAYLOAD_MAX - 512) {
-        cmd_key(m, &k, 1);
+        key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
         m->o->pos = m->after;
         emit_set(m->e, m->o, &k, a[2].p, a[2].n, ms, 0);
         return;

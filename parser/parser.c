@@ -1,4 +1,5 @@
 /* The state of a parser, what all that work on it need, and its part in reading keys again. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <bsd/string.h>
@@ -123,19 +124,24 @@ void parser_ask_no_more(struct parser *p)
     each_flow(p, "the stream has ended");
 }
 
-int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload)
+struct flow *parser_flow(struct parser *p, const struct rec *r, const char *what, int *rc)
 {
+    char text[80];
     struct flow *f = r->flow < REC_FLOWS_MAX ? p->flows[r->flow] : NULL;
+    *rc = 0;
     if (p->begun && r->epoch < p->epoch)
-        return 0;
-    if (f == NULL || r->epoch != p->epoch) {
-        parser_fault(p, EXIT_DAMAGED, "error", "a CHECK record of a flow that was not begun");
-        return -1;
-    }
-    if (p->opt->mode != EMIT_RECORDS || p->ctl.fd < 0)
-        return 0; /* nobody is there to be asked, or to answer */
-    p->e.now_ms = now_us() / 1000;
-    const char *fault = check_record(&f->to, payload, r->len);
+        return NULL;
+    if (f != NULL && r->epoch == p->epoch)
+        return f;
+    snprintf(text, sizeof text, "%s of a flow that was not begun", what);
+    parser_fault(p, EXIT_DAMAGED, "error", text);
+    *rc = -1;
+    return NULL;
+}
+
+/* A KEY or CHECK record was taken. */
+static int taken(struct parser *p, const char *fault)
+{
     if (fault != NULL) {
         parser_fault(p, EXIT_DAMAGED, "error", fault);
         return -1;
@@ -144,23 +150,22 @@ int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload)
     return 0;
 }
 
+int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    int rc;
+    struct flow *f = parser_flow(p, r, "a CHECK record", &rc);
+    if (f == NULL || p->opt->mode != EMIT_RECORDS || p->ctl.fd < 0)
+        return rc; /* else nobody is there to be asked, or to answer */
+    p->e.now_ms = now_us() / 1000;
+    return taken(p, check_record(&f->to, payload, r->len));
+}
+
 int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
-    struct flow *f = r->flow < REC_FLOWS_MAX ? p->flows[r->flow] : NULL;
-    if (p->begun && r->epoch < p->epoch)
-        return 0;
-    if (f == NULL || r->epoch != p->epoch) {
-        parser_fault(p, EXIT_DAMAGED, "error", "a KEY record of a flow that was not begun");
-        return -1;
-    }
-    if (f->to.rereads == NULL)
-        return 0; /* of a session that was live when another parser asked for it */
+    int rc;
+    struct flow *f = parser_flow(p, r, "a KEY record", &rc);
+    if (f == NULL || f->to.rereads == NULL)
+        return rc; /* else of a session that was live when another parser asked for it */
     p->e.now_ms = now_us() / 1000;
-    const char *fault = reread_answer(&f->to, r, payload);
-    if (fault != NULL) {
-        parser_fault(p, EXIT_DAMAGED, "error", fault);
-        return -1;
-    }
-    parser_ask(p);
-    return 0;
+    return taken(p, reread_answer(&f->to, r, payload));
 }

@@ -55,9 +55,16 @@ static enum got op_template(struct rdb *r, struct cur *c)
     return GOT;
 }
 
-static bool has_functions(const struct target *t)
+/* The target has functions; else the one of that name is reported. */
+static bool takes_function(struct rdb *r, const uint8_t *name, size_t n)
 {
-    return t->version >= VERSION(7, 0) && t->kind != SERVER_DRAGONFLY;
+    const struct target *t = &r->to->e->target;
+    r->to->o.live = false;
+    r->to->o.db = 0;
+    if (t->version >= VERSION(7, 0) && t->kind != SERVER_DRAGONFLY)
+        return true;
+    emit_report(r->to->e, &r->to->o, true, "function", name, n, "the target has no functions");
+    return false;
 }
 
 /* A library of functions: loaded into every server that knows them. */
@@ -74,16 +81,11 @@ static enum got op_function(struct rdb *r, struct cur *c)
     enum got g = value_string(c, &r->to->s, 0, &ps, &code);
     if (g != GOT)
         return g;
-    r->to->o.live = false;
-    r->to->o.db = 0;
-    if (!has_functions(&r->to->e->target)) {
-        size_t line = 0; /* "#!lua name=…" */
-        while (line < code.n && line < 80 && code.p[line] != '\n')
-            line++;
-        emit_report(r->to->e, &r->to->o, true, "function", code.p, line, "the target has no functions");
-        return GOT;
-    }
-    load_function(r, &code);
+    size_t line = 0; /* "#!lua name=…" */
+    while (line < code.n && line < 80 && code.p[line] != '\n')
+        line++;
+    if (takes_function(r, code.p, line))
+        load_function(r, &code);
     return GOT;
 }
 
@@ -132,12 +134,8 @@ static void write_function_rc(struct rdb *r, const struct buf *b, const size_t n
 {
     struct slice name = {b->p, n[0]}, engine = {b->p + n[0], n[1]}, code = {b->p + n[0] + n[1] + n[2], n[3]};
     struct buf text = {.max = b->len + 64};
-    r->to->o.live = false;
-    r->to->o.db = 0;
-    if (!has_functions(&r->to->e->target)) {
-        emit_report(r->to->e, &r->to->o, true, "function", name.p, name.n, "the target has no functions");
+    if (!takes_function(r, name.p, name.n))
         return;
-    }
     if (!is_library(&name, &engine, &code)) {
         emit_report(r->to->e, &r->to->o, true, "function", name.p, name.n,
                     "a function in the form of a candidate of Redis 7.0, which no release loads");

@@ -115,7 +115,8 @@ bool rekey_ask(struct rereads *r, struct rekey *k)
 
 bool reread_room(const struct sink *to, size_t n)
 {
-    return rereads_possible(to->rereads) && !to->open && n <= REREAD_KEYS - to->rereads->count;
+    const struct rereads *r = to->rereads;
+    return r != NULL && !r->closed && r->ctl->fd >= 0 && !to->open && n <= REREAD_KEYS - r->count;
 }
 
 static bool name_fits(const struct slice *key)

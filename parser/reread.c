@@ -22,12 +22,6 @@ uint64_t rekey_leave(struct sink *to, struct rekey *k)
     return held;
 }
 
-/* All of it is written. */
-void rekey_left(struct sink *to)
-{
-    to->o.fresh = false;
-}
-
 void kept_write(struct sink *to, struct rekey *k, uint64_t from, uint64_t held)
 {
     struct kept h;
@@ -62,7 +56,7 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
     snprintf(text, sizeof text, "%s; it could not be read again: %s", k->detail, why);
     emit_report(to->e, &to->o, true, k->kind, k->key, k->n, text);
     kept_write(to, k, 0, held);
-    rekey_left(to);
+    to->o.fresh = false;
     check_again(to, k->db, k->key, k->n, k->checks);
     rekey_free(k);
 }

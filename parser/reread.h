@@ -66,11 +66,6 @@ void rereads_init(struct rereads *r, struct ctl *ctl);
 /* Drop everything: another session begins, or the end. */
 void rereads_reset(struct rereads *r, uint16_t epoch);
 
-static inline bool rereads_possible(const struct rereads *r)
-{
-    return r != NULL && !r->closed && r->ctl->fd >= 0;
-}
-
 /* ---- from commands: to->rereads is set ---- */
 
 /* Have a key of the entry at that LSN read again. kind, detail: for the report if nothing comes of it. False:
@@ -129,9 +124,9 @@ bool rekey_ask(struct rereads *r, struct rekey *k);
 void rekey_ask_again(struct sink *to, struct rekey *k);
 
 /* The key is no longer under way. What is written of it confirms nothing, until its last record: then as much
- * as may be without it. Returns the position for those before; rekey_left: all of it is written. */
+ * as may be without it. Returns the position for those before; behind all
+ * of it to->o.fresh ends. */
 uint64_t rekey_leave(struct sink *to, struct rekey *k);
-void rekey_left(struct sink *to);
 
 /* Report it, go on with what was kept. Frees it. */
 void rekey_give_up(struct sink *to, struct rekey *k, const char *why);

@@ -373,16 +373,13 @@ static bool same_snapshot(struct parser *p, const struct flow *f)
 
 static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
-    struct flow *f = r->flow < REC_FLOWS_MAX ? p->flows[r->flow] : NULL;
-    if (p->begun && r->epoch < p->epoch)
-        return 0; /* of a session that was given up */
-    if (f == NULL || r->epoch != p->epoch) {
-        parser_fault(p, EXIT_DAMAGED, "error", "DATA of a flow that was not begun");
-        return -1;
-    }
+    int rc;
+    struct flow *f = parser_flow(p, r, "DATA", &rc);
+    if (f == NULL)
+        return rc;
     p->e.now_ms = now_us() / 1000;
     p->e.stats.bytes_in += r->len;
-    int rc = flow_feed(f, &p->e, payload, r->len, r->pos, r->time);
+    rc = flow_feed(f, &p->e, payload, r->len, r->pos, r->time);
     if (p->e.failed)
         return -1;
     if (rc < 0)

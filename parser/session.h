@@ -78,6 +78,10 @@ int parser_flows(struct parser *p, const struct rec *r, const uint8_t *payload);
 /* The session's flows end: another one begins. */
 void parser_drop_flows(struct parser *p);
 
+/* The flow of a record, which is what. NULL: *rc is -1, and that was said, or 0: it is of a session that was
+ * given up. */
+struct flow *parser_flow(struct parser *p, const struct rec *r, const char *what, int *rc);
+
 /* A KEY record. Returns like parser_record. */
 int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload);
 

@@ -120,7 +120,8 @@ static void run_program(const struct cmd *m, const struct keys *k, void (*run)(s
                             "keys in several slots, and too many or too large arguments");
         return;
     }
-    cmd_key(m, &key, keys_next(k, 0));
+    const struct slice *first = &m->argv[keys_next(k, 0)];
+    key_set(m->e, &key, first->p, first->n);
     m->o->pos = m->after;
     emit_program(m->e, m->o, &key, &m->to->program);
 }

@@ -29,7 +29,7 @@ static bool parse_target(struct target *t, const char *text)
     if (!server_version_parse(colon != NULL ? colon + 1 : text, &t->version))
         return false;
     t->rdb = server_rdb(t->kind, t->version);
-    t->has_json = t->has_bloom = t->has_search = t->kind == SERVER_DRAGONFLY;
+    t->has_json = t->kind == SERVER_DRAGONFLY;
     return t->rdb > 0;
 }
 
@@ -71,8 +71,6 @@ void target_modules(struct target *t, const char *names)
 {
     strlcpy(t->modules, names, sizeof t->modules);
     t->has_json |= lists(names, "ReJSON") || lists(names, "json");
-    t->has_bloom |= lists(names, "bf");
-    t->has_search |= lists(names, "search");
 }
 
 bool target_from_line(struct target *t, const char *line)
@@ -93,7 +91,7 @@ bool target_from_line(struct target *t, const char *line)
     if (ctl_get(line, "modules", text, sizeof text) > 0)
         target_modules(t, text);
     if (t->kind == SERVER_DRAGONFLY)
-        t->has_json = t->has_bloom = t->has_search = true;
+        t->has_json = true;
     return true;
 }
 

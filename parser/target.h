@@ -17,7 +17,7 @@ struct target {
     unsigned rdb;     /* newest RDB version it loads by RESTORE; 0: no RESTORE (portable) */
     bool cluster;     /* slots matter */
     enum existing existing;
-    bool has_json, has_bloom, has_search;
+    bool has_json;
     uint64_t maxbulk;  /* proto-max-bulk-len */
     char modules[256]; /* names, separated by commas */
 };
