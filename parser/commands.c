@@ -302,7 +302,7 @@ static bool without_elements(const struct cmd *m)
     } list[] = {{"DEL", 1},    {"HDEL", 2},   {"HMSET", 2}, {"HSET", 2},   {"JSON.MSET", 1}, {"LPUSH", 2},
                 {"LPUSHX", 2}, {"MSET", 1},   {"RPUSH", 2}, {"RPUSHX", 2}, {"SADD", 2},      {"SADDEX", 3},
                 {"SREM", 2},   {"UNLINK", 1}, {"XACK", 3},  {"XDEL", 2},   {"ZADD", 2},      {"ZREM", 2}};
-    if (m->argc > 3)
+    if (m->argc > 3 || m->c->action == ACT_SET)
         return false;
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (m->argc == list[i].argc && strcmp(m->c->name, list[i].name) == 0)
