@@ -112,6 +112,10 @@ static void do_truncated(const struct cmd *m)
 static void if_there(const struct cmd *m, struct slice script)
 {
     struct cmd two = *m;
+    if (m->argc < 3) {
+        cmd_malformed(m);
+        return;
+    }
     two.argc = 3;
     cmd_script(&two, script, 2, 2);
 }
