@@ -129,7 +129,7 @@ window_full() { # nothing moves any more
         # shellcheck disable=SC2086
         feed --no-mset --window 8k $options
         tell "$(heading 1)" "set 0 begun:1 1" "set 0 begun:2 1" "set 0 begun:3 1" "set 0 begun:4 1"
-        wait_until 5 eval '[[ $(rcli dbsize) -eq 4 ]]' # over each connection
+        wait_until 5 eval '[[ $(rcli exists begun:1 begun:2 begun:3 begun:4) -eq 4 ]]' # over each connection
         kill -STOP "$REDIS_PID"
         sets 500 1000 >&"$FEED"
         tell "set 0 large @100000" "live 0 :pos=2 RPUSH l @100000" "live 0 :pos=3 RPUSH l 1"
