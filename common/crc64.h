@@ -1,4 +1,4 @@
-/* CRC64 "Jones", as in RDB files and DUMP payloads. rdb-format.md section 8.1. */
+/* CRC64 "Jones", as in RDB files and DUMP payloads. rdb(5), CHECKSUM. */
 #ifndef DF_CRC64_H
 #define DF_CRC64_H
 

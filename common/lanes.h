@@ -1,6 +1,6 @@
 /* Lanes: the flows of a session on their way to one place, and the barriers (FLUSHALL, FLUSHDB) at which they
  * meet. A pure structure: it keeps what has to wait and says when all have arrived; sending is the caller's
- * work. design.md section 5, dfrecord(5) BARRIER. Used by rediswriter and by dfparse --resp.
+ * work. df2redis(7), Order and positions, dfrecord(5) BARRIER. Used by rediswriter and by dfparse --resp.
  *
  * A lane is open, or it stands at a barrier. The records of a lane that stands, or that still has queued
  * records from the time when it stood, go to its queue, in memory first and then in an unlinked file:

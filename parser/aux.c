@@ -1,5 +1,5 @@
-/* AUX fields of snapshots: what they say of the source, and the few that carry data. dragonfly-wire.md 3.2;
- * rdb-format.md 3. */
+/* AUX fields of snapshots: what they say of the source, and the few that carry data. rdb(5), AUX fields,
+ * OPCODES. */
 #include "rdb.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Compressed blobs of a flow: one LZ4 frame or zstd frame each. dragonfly-wire.md 3.6. */
+/* Compressed blobs of a flow: one LZ4 frame or zstd frame each. rdb(5), Compressed blobs. */
 #ifndef DFP_BLOB_H
 #define DFP_BLOB_H
 

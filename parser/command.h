@@ -1,5 +1,5 @@
-/* Commands: which there are, where their keys stand, and what they mean for the target. dragonfly-wire.md 5.5
- * to 5.8. One that is not in the table is reported, never guessed at. */
+/* Commands: which there are, where their keys stand, and what they mean for the target.
+ * dragonfly-replication(7), JOURNAL. One that is not in the table is reported, never guessed at. */
 #ifndef DFP_COMMAND_H
 #define DFP_COMMAND_H
 

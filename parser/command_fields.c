@@ -1,4 +1,5 @@
-/* Fields of hashes and members of sets that expire by themselves. dragonfly-wire.md 5.8. */
+/* Fields of hashes and members of sets that expire by themselves. dragonfly-replication(7), Dragonfly
+ * commands. */
 #include "command.h"
 #include "scripts.h"
 

@@ -1,5 +1,5 @@
 /* What Dragonfly says to Dragonfly: commands that go to such a target as they are, and to others never.
- * dragonfly-wire.md 5.5 to 5.8. */
+ * dragonfly-replication(7), JOURNAL. */
 #include "command.h"
 
 /* As it is, with the key that argument 1 is. */

@@ -1,4 +1,5 @@
-/* RESTORE, which is also how RENAME and COPY over shards are journaled. dragonfly-wire.md 4.7, 5.7. */
+/* RESTORE, which is also how RENAME and COPY over shards are journaled. rdb(5), DUMP PAYLOADS;
+ * dragonfly-replication(7), Rewritten commands. */
 #include "command.h"
 #include "crc64.h"
 

@@ -1,4 +1,4 @@
-/* Strings, and the expiries of keys. dragonfly-wire.md 5.7, 5.8. */
+/* Strings, and the expiries of keys. dragonfly-replication(7), Rewritten commands, Dragonfly commands. */
 #include "command.h"
 #include "scripts.h"
 

@@ -1,4 +1,4 @@
-/* What journaled commands mean for the target. dragonfly-wire.md 5.5 to 5.8. */
+/* What journaled commands mean for the target. dragonfly-replication(7), JOURNAL. */
 #include "check.h"
 #include "command.h"
 #include "ours.h"

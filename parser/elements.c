@@ -216,7 +216,7 @@ enum got elements_feed(struct value *v, struct cur *c)
     return g;
 }
 
-/* ---- hashes whose field names were told before: rdb-format.md 6.4 ---- */
+/* ---- hashes whose field names were told before: rdb(5), Hash templates ---- */
 
 static const struct hash_template *find_template(const struct hash_template *list, uint64_t id)
 {

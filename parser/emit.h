@@ -220,7 +220,8 @@ static inline bool emit_wrong_db(struct emit *e, uint32_t db, uint32_t source_db
 #define SLICE(s) ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
 
 /* ---- older.c: requests made over for Redis 4.0 to 6.0, which lack commands and options that came up to 6.2.
- * Later differences are where the requests are made. dragonfly-wire.md 5.8; rdb-format.md 11. ---- */
+ * Later differences are where the requests are made. dragonfly-replication(7), Dragonfly commands; rdb(5),
+ * COMPATIBILITY. ---- */
 
 /* The target is one of these. */
 static inline bool older_target(const struct target *t)

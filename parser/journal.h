@@ -1,5 +1,5 @@
 /* Journal entries of Dragonfly: in blobs of the snapshot, and as the stream that follows it.
- * dragonfly-wire.md 5.1, 5.9, 6.1. */
+ * dragonfly-replication(7), Entries, Counting. */
 #ifndef DFP_JOURNAL_H
 #define DFP_JOURNAL_H
 

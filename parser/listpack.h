@@ -1,4 +1,4 @@
-/* Listpacks, ziplists, zipmaps and intsets. Pure, no I/O. rdb-format.md 5.1 to 5.4. */
+/* Listpacks, ziplists, zipmaps and intsets. Pure, no I/O. rdb(5), PACKED CONTAINERS. */
 #ifndef DFP_LISTPACK_H
 #define DFP_LISTPACK_H
 

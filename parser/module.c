@@ -1,4 +1,4 @@
-/* Values of modules: framed so that they can be passed over; JSON among them is understood. rdb-format.md 7.
+/* Values of modules: framed so that they can be passed over; JSON among them is understood. rdb(5), Modules.
  */
 #include "shape.h"
 

@@ -1,4 +1,5 @@
-/* Opcodes of snapshots that are not keys. dragonfly-wire.md 3.2 to 3.8; rdb-format.md 3. */
+/* Opcodes of snapshots that are not keys. dragonfly-replication(7), FULL SYNC; rdb(5), DRAGONFLY EXTENSIONS,
+ * OPCODES. */
 #include "journal.h"
 #include "rdb.h"
 

@@ -1,5 +1,5 @@
 /* Primitives of RDB streams: a bounded cursor, packed integers (plen) and strings (pstr). Pure, no I/O.
- * dragonfly-wire.md 0.2, 0.3; rdb-format.md 2. */
+ * rdb(5), PRIMITIVES. */
 #ifndef DFP_PRIM_H
 #define DFP_PRIM_H
 

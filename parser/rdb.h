@@ -1,5 +1,5 @@
 /* A snapshot being decoded: the bytes that a master sends in a full sync, or a file, from the magic to the
- * end. dragonfly-wire.md 3; rdb-format.md 1 to 4. */
+ * end. dragonfly-replication(7), FULL SYNC; rdb(5), FILE LAYOUT. */
 #ifndef DFP_RDB_H
 #define DFP_RDB_H
 

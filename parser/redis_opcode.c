@@ -1,5 +1,5 @@
-/* Opcodes that only Redis and Valkey write: functions, modules' own data, hash templates. rdb-format.md
- * 3, 6.4, 7. */
+/* Opcodes that only Redis and Valkey write: functions, modules' own data, hash templates. rdb(5), OPCODES,
+ * Hash templates, Modules. */
 #include "rdb.h"
 
 #include <ctype.h>

@@ -1,9 +1,9 @@
 /* Keys that dfparse wants to see as the source has them: commands that the target does not know, or that
  * depend on what only the source has. Asked for over the control socket (reread), answered by KEY records in
- * the flow's raw stream (dfrecord(5)); dragonfly-wire.md 5.8 has the procedure. While a key is under way the
- * journal's entries of it are kept back: those that the value contains are dropped, those behind it follow
- * it. No position behind the entry that made the key be asked for counts as reached before its value is
- * written. */
+ * the flow's raw stream (dfrecord(5)); dragonfly-replication(7), Reading a key again has the procedure. While
+ * a key is under way the journal's entries of it are kept back: those that the value contains are dropped,
+ * those behind it follow it. No position behind the entry that made the key be asked for counts as reached
+ * before its value is written. */
 #ifndef DFP_REREAD_H
 #define DFP_REREAD_H
 

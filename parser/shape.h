@@ -1,5 +1,5 @@
 /* How the value types are laid out, and what the decoders of values share. Only value.c, scan.c, elements.c,
- * parts.c, strings.c, module.c and skip.c need this. dragonfly-wire.md 4.1; rdb-format.md 6. */
+ * parts.c, strings.c, module.c and skip.c need this. rdb(5), VALUES. */
 #ifndef DFP_SHAPE_H
 #define DFP_SHAPE_H
 

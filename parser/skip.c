@@ -6,7 +6,7 @@
  * (string, plen), B = plen bytes. */
 static const char *const programs[] = {"l88llllF", "l88llllP", "lllC", "llll8lHB", "lllllllp"};
 
-/* Redis' array: count, flag, [insert index], then A = (index, tag, payload) for each. rdb-format.md 6.3. */
+/* Redis' array: count, flag, [insert index], then A = (index, tag, payload) for each. rdb(5), Arrays. */
 static const char array_program[] = "lfA";
 
 /* KeyDB's scripts: the text, begin, interval, then S = the strings that were counted: keys, arguments. */

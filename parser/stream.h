@@ -1,6 +1,6 @@
 /* What the files that know streams share: stream_node.c (the listpacks that hold the entries), stream_scan.c
  * (layout, passing over, making over for older targets), stream.c (decoding into commands).
- * dragonfly-wire.md 4.4; rdb-format.md 5.7, 6.2. */
+ * rdb(5), Streams. */
 #ifndef DFP_STREAM_H
 #define DFP_STREAM_H
 

@@ -1,4 +1,4 @@
-/* What the target can load and understand. design.md section 3; rdb-format.md section 11. */
+/* What the target can load and understand. df2redis(7), The life of a record; rdb(5), COMPATIBILITY. */
 #ifndef DFP_TARGET_H
 #define DFP_TARGET_H
 

@@ -1,5 +1,5 @@
 /* Strings unpacked from LZF, of any length: small ones in memory, others in an unlinked file that is mapped,
- * so that memory stays bounded whatever the source packed. rdb-format.md 2.3. */
+ * so that memory stays bounded whatever the source packed. rdb(5), LZF. */
 #ifndef DFP_UNPACK_H
 #define DFP_UNPACK_H
 

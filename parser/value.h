@@ -1,5 +1,5 @@
 /* Values of snapshots: finding where one ends (so that its bytes can be RESTOREd), and decoding one into
- * commands piece by piece, whatever its size. dragonfly-wire.md 4; rdb-format.md 6. */
+ * commands piece by piece, whatever its size. rdb(5), DRAGONFLY EXTENSIONS, VALUES. */
 #ifndef DFP_VALUE_H
 #define DFP_VALUE_H
 

@@ -15,7 +15,8 @@
 /* Replicas announce a port; nobody connects to it. */
 #define ANNOUNCED_PORT "6399"
 
-/* Version 4 is VER4 or VER5 on every master from v1.16: LSN markers yes, index opcodes no. Spec section 0.4.
+/* Version 4 is VER4 or VER5 on every master from v1.16: LSN markers yes, index opcodes no.
+ * dragonfly-replication(7), Protocol versions.
  */
 #define CLIENT_VERSION "4"
 
@@ -61,7 +62,7 @@ struct reaction {
     const char *advice;
 };
 
-/* Spec section 1.3. The first that fits counts. */
+/* dragonfly-replication(7), HANDSHAKE. The first that fits counts. */
 static const struct reaction reactions[] = {
     {"NOAUTH", EXIT_CANNOT,
      "the source wants a password: give it in the URL, with --password-file or in DF2REDIS_SOURCE_PASSWORD"},

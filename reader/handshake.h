@@ -1,5 +1,5 @@
-/* The handshake on the control connection, one request and one reply after the other. dragonfly-wire.md
- * section 1. */
+/* The handshake on the control connection, one request and one reply after the other.
+ * dragonfly-replication(7), HANDSHAKE. */
 #ifndef READER_HANDSHAKE_H
 #define READER_HANDSHAKE_H
 
@@ -25,8 +25,9 @@ int handshake_reply(struct handshake *h, struct conn *c, struct sessinfo *s, str
 
 /* Decoders of single replies; they look at nothing else. */
 
-/* REPLCONF capa dragonfly: replid, session, flows and, from newer masters, protocol and lineage. Spec
- * section 1.2. own_id: ours, which must not be the master's. Returns 0, or -1 with f. */
+/* REPLCONF capa dragonfly: replid, session, flows and, from newer masters, protocol and lineage.
+ * dragonfly-replication(7), HANDSHAKE. own_id: ours, which must not be the master's. Returns 0, or -1 with f.
+ */
 int handshake_session(const char *own_id, const struct reply *r, struct sessinfo *s, struct fault *f);
 
 /* INFO keyspace: which databases hold keys. A list too long for a control line is left out. */

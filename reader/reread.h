@@ -1,6 +1,6 @@
 /* Keys that a parser wants to see again: read from the master over an ordinary connection of their own, DUMP
  * and PTTL between two DFLY REPLICAOFFSET, and put into the stream as KEY records. dfrecord(5);
- * dragonfly-wire.md section 5.8. */
+ * dragonfly-replication(7), Reading a key again. */
 #ifndef READER_REREAD_H
 #define READER_REREAD_H
 

@@ -1,6 +1,6 @@
 /* Positions that a writer has saved: where a session is to go on. It sends them as a line "resume" and a line
  * "from" per flow, dfrecord(5); a session passes them on to its flow processes in the same form.
- * dragonfly-wire.md section 6.3. */
+ * dragonfly-replication(7), Partial sync. */
 #ifndef READER_RESUME_H
 #define READER_RESUME_H
 

@@ -46,7 +46,7 @@ static void sync(struct dragonfly *d)
 }
 
 /* Until it is answered no client command runs on the master, so whatever it sends must be taken: everything
- * is read on, from before the master gets to know. Spec section 2.4. */
+ * is read on, from before the master gets to know. dragonfly-replication(7), DFLY STARTSTABLE. */
 static void startstable(struct dragonfly *d)
 {
     const char *const args[] = {"DFLY", "STARTSTABLE", d->stream->info.session};

@@ -2,8 +2,9 @@
  *
  * What keeps the order: a key is never on its way twice, whatever becomes of the request (redirected,
  * refused, lost with its connection); a request with several keys, and a program over several slots, is alone
- * in its slots. So every request can be sent again, elsewhere, without looking at the others. design.md
- * section 5. A request that has to wait for another of its slot is parked, so that those behind it need not.
+ * in its slots. So every request can be sent again, elsewhere, without looking at the others. df2redis(7),
+ * Order and positions. A request that has to wait for another of its slot is parked, so that those behind it
+ * need not.
  *
  *   engine.c      their beginning, what is due, and their end
  *   cluster.c     records in

@@ -1,5 +1,5 @@
 /* How far each flow has been applied. Works when units are confirmed out of order (several connections): a
- * position counts once every unit before it has been confirmed. design.md section 5, 6. */
+ * position counts once every unit before it has been confirmed. df2redis(7), Order and positions. */
 #ifndef RW_POSITIONS_H
 #define RW_POSITIONS_H
 

@@ -1,6 +1,6 @@
 /* Where an earlier session of this task stood: from the target's position key (a single server: it is written
- * in the transactions whose commands it covers), or from the file of --position-file (else). design.md
- * section 6, dfrecord(5) "Going on". */
+ * in the transactions whose commands it covers), or from the file of --position-file (else). df2redis(7),
+ * Order and positions, dfrecord(5), Resuming. */
 #ifndef RW_SAVED_H
 #define RW_SAVED_H
 

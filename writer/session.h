@@ -1,5 +1,5 @@
 /* The session whose records are applied: its flows, its epochs, and what has to be right before the first
- * request and after the last. dfrecord(5) SESSION, FLOW; design.md section 5. */
+ * request and after the last. dfrecord(5) SESSION, FLOW; df2redis(7), Order and positions. */
 #ifndef RW_SESSION_H
 #define RW_SESSION_H
 

@@ -11,7 +11,7 @@ setup() {
 
 teardown() { common_teardown; }
 
-# ---- a flow's bytes (dragonfly-wire.md 3, 5), appended to $FLOW ----
+# ---- a flow's bytes (dragonfly-replication(7), FULL SYNC, JOURNAL), appended to $FLOW ----
 
 bytes() { printf '%b' "$1" >>"$FLOW"; }
 

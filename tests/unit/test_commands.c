@@ -1,4 +1,4 @@
-/* Journaled commands: dragonfly-wire.md 5.1 to 5.8, 6.1: what is sent to targets of several versions. */
+/* Journaled commands: dragonfly-replication(7), JOURNAL: what is sent to targets of several versions. */
 #include "journaled.h"
 
 #include "../../parser/scripts.h"

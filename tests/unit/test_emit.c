@@ -69,7 +69,7 @@ static void restores(void)
     struct origin o = {.epoch = 1};
     capture_init(&cap);
     struct key k = key_of("k");
-    /* rdb-format.md 8.2: "bar" with versions 9 and 11, "10" with version 10 */
+    /* rdb(5), DUMP PAYLOADS: "bar" with versions 9 and 11, "10" with version 10 */
     static const struct {
         unsigned ver;
         const char *value, *footer;

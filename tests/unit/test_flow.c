@@ -1,4 +1,5 @@
-/* The stream of one flow: dragonfly-wire.md 3 (header, keys, blobs, chunks, end), 5.9, 6.1. */
+/* The stream of one flow: dragonfly-replication(7), FULL SYNC (header, keys, blobs, chunks, end), Entries,
+ * Counting. */
 #include <lz4frame.h>
 #include <zstd.h>
 

@@ -1,5 +1,5 @@
 /* Journal entries that are more than a command: RESTORE, transactions of old masters, large ones; and the
- * positions that entries count for: dragonfly-wire.md 5.1 to 5.8. */
+ * positions that entries count for: dragonfly-replication(7), JOURNAL. */
 #include "journaled.h"
 
 #include "../../common/crc64.h"

@@ -1,4 +1,4 @@
-/* Lanes and barriers: design.md section 5, common/lanes.h. */
+/* Lanes and barriers: df2redis(7), Order and positions, common/lanes.h. */
 #include <errno.h>
 
 #include "test.h"

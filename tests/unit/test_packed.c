@@ -1,4 +1,4 @@
-/* Listpacks, ziplists, intsets: rdb-format.md 5.1, 5.2, 5.4, 5.6. */
+/* Listpacks, ziplists, intsets: rdb(5), PACKED CONTAINERS. */
 #include "test.h"
 
 #include "../../parser/listpack.h"
@@ -100,7 +100,7 @@ static void listpack_ints(void)
     lp_int("f4 00 00 00 00 00 00 00 80 09", INT64_MIN);
 }
 
-/* backlen: rdb-format.md 5.1, "s < 16383" and so on */
+/* backlen: rdb(5), PACKED CONTAINERS, "s < 16383" and so on */
 static void add_backlen(struct buf *b, size_t s, unsigned bytes)
 {
     for (unsigned i = 0; i < bytes; i++) {

@@ -1,4 +1,4 @@
-/* Packed integers, strings, LZF: dragonfly-wire.md 0.2, 0.3; rdb-format.md 2. */
+/* Packed integers, strings, LZF: rdb(5), PRIMITIVES. */
 #include "test.h"
 
 #include "../../parser/prim.h"

@@ -1,4 +1,4 @@
-/* CRC64 (rdb-format.md 8.1) and hash slots. */
+/* CRC64 (rdb(5), CHECKSUM) and hash slots. */
 #include "test.h"
 
 #include "../../common/crc64.h"

@@ -1,4 +1,4 @@
-/* Value types: dragonfly-wire.md 4, rdb-format.md 6. Each as RESTORE payload and as commands, from the
+/* Value types: rdb(5), DRAGONFLY EXTENSIONS, VALUES. Each as RESTORE payload and as commands, from the
  * specification's bytes; fed at once and byte by byte. */
 #include "test.h"
 #include "canon.h"
@@ -8,7 +8,7 @@
 
 static struct capture cap;
 
-/* CRC64 bit by bit, straight from rdb-format.md 8.1. */
+/* CRC64 bit by bit, straight from rdb(5), CHECKSUM. */
 static uint64_t crc_slow(const uint8_t *p, size_t n)
 {
     uint64_t crc = 0;
