@@ -239,7 +239,7 @@ bool input_next(struct writer *w, struct input *in)
             in->drop = false;
             in->at = at;
             return true;
-        case RECIN_STREAM: in->session_seen = in->target_seen = false; continue;
+        case RECIN_STREAM: in->session_seen = in->target_seen = in->closed = false; continue;
         case RECIN_END: finish(w, in); return false;
         case RECIN_CUT: cut(w, in); return false;
         case RECIN_DAMAGED:

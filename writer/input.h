@@ -18,6 +18,7 @@ struct input {
     bool armed;        /* epoll watches it */
     bool hungry;       /* needs more bytes for its next record */
     bool finished;     /* its end was seen */
+    bool closed;       /* so was its END record */
     bool have;         /* rec and payload hold a record that was not taken yet */
     bool drop;         /* that record is void */
     bool session_seen; /* in the current stream */
@@ -37,6 +38,7 @@ struct inputs {
     bool no_room;       /* the last attempt to accept somebody failed ... */
     uint64_t listen_at; /* mono_us: ... and is made again then; 0: not so */
     uint64_t deadline;  /* mono_us: what has not come by then is dead; 0: all have come */
+    uint64_t end_at; /* mono_us: until then an END with an error waits for the other inputs; 0: none does */
 };
 
 /* Open what is named, listen where told. False: the writer has failed. */

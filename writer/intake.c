@@ -7,11 +7,14 @@
 
 #include "apply.h"
 #include "exits.h"
+#include "io.h"
 #include "log.h"
 #include "meta.h"
 #include "session.h"
 #include "target.h"
 #include "writer.h"
+
+#define END_WAIT ((uint64_t)1500000) /* us */
 
 /* Checks that are made once. Returns NULL or what is wrong; sets in->drop. */
 static const char *check_record(struct writer *w, struct input *in, const struct rec *r)
@@ -145,7 +148,24 @@ static enum put report_record(struct writer *w, const struct input *in)
     return PUT_DONE;
 }
 
-static enum put end_record(struct writer *w, const struct input *in)
+/* An input ended with an error. The others end for the same reason: what they have sent before is applied
+ * first, as long as that does not take long. */
+static bool others_go_on(struct writer *w, const struct input *in)
+{
+    struct inputs *all = &w->inputs;
+    bool any = false;
+    for (unsigned i = 0; i < all->n; i++) {
+        const struct input *o = &all->v[i];
+        bool ends = o->closed || (o->have && o->rec.type == REC_END);
+        any |= o != in && o->open && !o->finished && !ends;
+    }
+    uint64_t now = mono_us();
+    if (any && all->end_at == 0)
+        all->end_at = now + END_WAIT;
+    return any && now < all->end_at;
+}
+
+static enum put end_record(struct writer *w, struct input *in)
 {
     char reason[16], message[512];
     uint64_t status = 0;
@@ -156,6 +176,10 @@ static enum put end_record(struct writer *w, const struct input *in)
     bool failed = strcmp(reason, "lost") == 0 || strcmp(reason, "error") == 0;
     if (!failed && strcmp(reason, "complete") != 0 && strcmp(reason, "stop") != 0)
         return record_damaged(w, in, r, "END record with an unknown reason");
+    if (failed && others_go_on(w, in))
+        return PUT_WAIT;
+    w->inputs.end_at = 0;
+    in->closed = true;
     if (meta_get(in->payload, r->len, "message", message, sizeof message) < 0)
         message[0] = '\0';
     log_event(LOG_INFO, NO_FLOW, "event=end input=%s reason=%s status=%u message=%s",

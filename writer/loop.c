@@ -53,6 +53,8 @@ static int timeout_of(struct writer *w, uint64_t now)
     int ms = w->cluster != NULL ? cluster_timeout(w) : node_timeout(&w->node, now);
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
+    if (w->inputs.end_at != 0)
+        ms = least(ms, w->inputs.end_at > now ? (int)((w->inputs.end_at - now) / 1000) + 1 : 0);
     if (w->inputs.listen_at != 0)
         ms = least(ms, w->inputs.listen_at > now ? (int)((w->inputs.listen_at - now) / 1000) + 1 : 0);
     ms = least(ms, saved_timeout(w, now));

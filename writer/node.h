@@ -73,7 +73,8 @@ struct inkey {
 struct part {
     struct inkey k;
     uint32_t off;
-    bool resets; /* what follows of its key does not depend on what was there before */
+    uint32_t first; /* of its key's requests in the unit: its number */
+    bool resets;    /* what follows of its key does not depend on what was there before */
 };
 
 #define PARTS_MAX 4096u

@@ -35,13 +35,13 @@ void parts_free(struct parts *p)
 
 /* ---- gathering ---- */
 
-/* Is something of this key in the unit that is gathered? */
-static bool gathers(const struct parts *p, uint32_t key)
+/* The number of the first request of this key in the unit that is gathered; p->n: there is none. */
+static unsigned first_of(const struct parts *p, uint32_t key)
 {
     for (unsigned i = p->n; i-- > 0;)
         if (p->v[i].k.key == key)
-            return true;
-    return false;
+            return p->v[i].first;
+    return p->n;
 }
 
 /* Is this request, which must not be repeated, one of a key that a DEL in the unit removes? A hash may be
@@ -71,8 +71,11 @@ static void append(struct parts *p, const struct rec *r, const uint8_t *payload,
         p->v = xcalloc(PARTS_MAX, sizeof *p->v);
         p->req.max = PARTS_BYTES + REC_PAYLOAD_MAX;
     }
-    p->v[p->n++] =
-        (struct part){.k = *k, .off = (uint32_t)p->req.len, .resets = k->holds && splits_resets(r, payload)};
+    p->v[p->n] = (struct part){.k = *k,
+                               .off = (uint32_t)p->req.len,
+                               .first = first_of(p, k->key),
+                               .resets = k->holds && splits_resets(r, payload)};
+    p->n++;
     (void)buf_add(&p->req, payload, r->len); /* within its bound: see full */
 }
 
@@ -81,6 +84,18 @@ static bool full(const struct node *n, const struct rec *r)
     const struct parts *p = &n->a.parts;
     size_t most = n->w->opt.window < PARTS_BYTES ? n->w->opt.window : PARTS_BYTES;
     return p->n > 0 && (p->n >= PARTS_MAX || p->req.len + r->len > most);
+}
+
+/* A cut that leaves requests of no key on both sides of it: what is left of a key that is not held any more
+ * would be passed by a live change. */
+static unsigned between_keys(const struct parts *p, unsigned cut)
+{
+    for (unsigned i = cut; i < p->n && cut > 0; i++)
+        if (p->v[i].first < cut) {
+            cut = p->v[i].first;
+            i = cut; /* its own first is not before it */
+        }
+    return cut;
 }
 
 /* How many requests at the front are of keys that are complete? A key is not to be torn apart for nothing. */
@@ -93,7 +108,7 @@ static unsigned complete(const struct node *n)
         for (unsigned i = 0; i < whole; i++)
             if (p->v[i].k.key == s->v[k].key)
                 whole = i;
-    return whole;
+    return between_keys(p, whole);
 }
 
 /* A key that is not in the unit yet. k->holds: it is free, else requests of it are in flight. */
@@ -156,7 +171,7 @@ static void send(struct node *n, unsigned count)
     p->n -= count;
     memmove(p->v, p->v + count, p->n * sizeof *p->v);
     for (unsigned i = 0; i < p->n; i++)
-        p->v[i].off -= (uint32_t)len;
+        p->v[i].off -= (uint32_t)len, p->v[i].first -= count;
     buf_shift(&p->req, len);
     buf_trim(&p->req, (size_t)256 << 10);
     p->looked_at = 0;
@@ -207,7 +222,7 @@ enum put parts_put(struct node *n, const struct rec *r, const uint8_t *payload, 
                       .keyarg = r->keyarg,
                       .once = (r->flags & RF_IDEMPOTENT) == 0};
     /* The unit where it could be repeated may just have been sent to make room. */
-    if (!gathers(p, key) && (k.once || !begins(n, r, &k)))
+    if (first_of(p, key) == p->n && (k.once || !begins(n, r, &k)))
         return PUT_WAIT;
     append(p, r, payload, &k);
     positions_snapshot_add(&n->w->positions, r->flow);

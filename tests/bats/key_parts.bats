@@ -189,3 +189,20 @@ took() { # what stands on standard input into the target: ms
     grep -q 'event=data_error command="DEL" key="n"' <<<"$output" || fail "$output"
     [[ $(asked EXEC) -ge 3 && $(rcli get n) -eq 2 ]] || fail "$(rcli get n) $(<"$TMP/fake.log")"
 }
+
+@test "a complete key around one that is not: no live change passes its rest" {
+    feed
+    tell "$(heading 2)" "set 0 begun 1"
+    wait_until 5 eval '[[ $(rcli get begun) == 1 ]]'
+    kill -STOP "$REDIS_PID" # so that all of it is gathered, and sent in one go
+    tell "idem 0 :first DEL l" "req 0 RPUSH l 1" "idem 1 :first DEL open" "idem 1 HSET open f v" "req 0 RPUSH l 2" \
+        "position 0 :last" "live 0 RPUSH l 3"
+    sleep 0.3
+    kill -CONT "$REDIS_PID"
+    wait_until 5 eval '[[ $(rcli llen l) -eq 3 ]]'
+    [[ $(rcli lrange l 0 -1) == $'1\n2\n3' ]] || fail "$(rcli lrange l 0 -1)"
+    tell "position 1 :last" "synced 0 :pos=3" "synced 1 :pos=3" end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+}
