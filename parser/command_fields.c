@@ -185,6 +185,7 @@ static void fieldexpire_script(const struct cmd *m, uint64_t ms, size_t first)
 {
     uint8_t when[20];
     struct key k;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the table says that there is a key */
     key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
     m->o->pos = m->before;
     emit_report(m->e, m->o, false, "member-ttl", k.p, k.n,

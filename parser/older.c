@@ -168,7 +168,7 @@ static bool count_text(const struct slice *s, int64_t add, bool negative, char *
     int64_t v;
     if (!arg_number(s, &v) || v < 1 || v == INT64_MAX)
         return false;
-    snprintf(to, cap, "%s%lld", negative ? "-" : "", (long long)(v + add));
+    snprintf(to, cap, "%s%lld", negative ? "-" : "", (long long)v + add);
     return true;
 }
 

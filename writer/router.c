@@ -176,8 +176,8 @@ bool router_stuck(struct writer *w)
 {
     struct session *s = &w->session;
     struct node *n = &w->node;
-    if (w->failed || w->inputs.end_at > mono_us() || w->limit.waiting || probes_wait(&w->probes) || sweep_runs(w) || n->lost ||
-        n->patience.until != 0 || !writer_quiet(w) || n->b.dirty)
+    if (w->failed || w->inputs.end_at > mono_us() || w->limit.waiting || probes_wait(&w->probes) ||
+        sweep_runs(w) || n->lost || n->patience.until != 0 || !writer_quiet(w) || n->b.dirty)
         return false;
     if (w->cluster != NULL &&
         (w->cluster->start != START_NONE || w->cluster->needed_since != 0 || w->cluster->stir ||
