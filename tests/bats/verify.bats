@@ -325,3 +325,14 @@ refuses_count() { # what the writer says has been answered, a line each; the las
     assert_output_has 'event=verify-failed'
     [[ $(keys) -eq $((KEYS - LOST)) ]]
 }
+
+@test "the stand-in with clients that write gives the value that its oracle holds" {
+    start_master --live "$REDIS_PORT" --live-warm 2000 --seed 5
+    local key
+    key=$(rcli --scan --pattern 'count:*' | head -n 1)
+    [[ -n $key ]] || fail "no counter among the writes"
+    [[ $(redis-cli -p "$MASTER_PORT" pttl "$key") == "$(rcli pttl "$key")" ]]
+    redis-cli -p "$MASTER_PORT" --no-raw dump "$key" | grep -q '^"'
+    redis-cli -p "$MASTER_PORT" dump "$key" | head -c -1 | redis-cli -p "$REDIS_PORT" -x restore copy 0 | grep -q OK
+    [[ $(rcli get copy) == "$(rcli get "$key")" ]]
+}

@@ -191,7 +191,17 @@ static void info(struct master *m, struct conn *c)
 
 bool live_run(struct master *m, struct conn *c, const struct request *r)
 {
-    if (!m->live || r->argc != 2 || !word_is(r->argv[0], "STANDIN"))
+    if (!m->live || r->argc != 2)
+        return false;
+    if (word_is(r->argv[0], "DUMP")) {
+        oracle_dump(m->live->oracle, c->db, r->argv[1], r->len[1], &c->out);
+        return true;
+    }
+    if (word_is(r->argv[0], "PTTL")) {
+        conn_reply(c, ":%lld\r\n", oracle_pttl(m->live->oracle, c->db, r->argv[1], r->len[1]));
+        return true;
+    }
+    if (!word_is(r->argv[0], "STANDIN"))
         return false;
     if (word_is(r->argv[1], "INFO")) {
         info(m, c);

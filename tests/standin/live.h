@@ -24,6 +24,9 @@ struct oracle_key {
 /* All keys of a flow as they are now; *n of them.  oracle_keys_free frees them. */
 struct oracle_key *oracle_keys(struct oracle *o, unsigned flow, size_t *n);
 void oracle_keys_free(struct oracle_key *keys, size_t n);
+/* The reply to DUMP, as a Dragonfly gives it. */
+void oracle_dump(struct oracle *o, unsigned db, const char *key, size_t len, struct buf *out);
+long long oracle_pttl(struct oracle *o, unsigned db, const char *key, size_t len);
 
 /* ---- live.c ---- */
 

@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../common/crc64.h"
 #include "live.h"
 
 #define DUMP_FOOTER 10u /* version and checksum */
+#define DUMP_RDB    9u  /* the version that Dragonfly writes there */
 
 struct oracle {
     redisContext *c;
@@ -116,4 +118,32 @@ void oracle_keys_free(struct oracle_key *keys, size_t n)
         free(keys[i].dump);
     }
     free(keys);
+}
+
+void oracle_dump(struct oracle *o, unsigned db, const char *key, size_t len, struct buf *out)
+{
+    use_db(o, db);
+    redisAppendCommand(o->c, "DUMP %b", key, len);
+    redisReply *r = reply(o);
+    if (r->type == REDIS_REPLY_STRING && r->len > DUMP_FOOTER) {
+        struct buf dump = {0};
+        buf_put(&dump, r->str, r->len - DUMP_FOOTER);
+        buf_le(&dump, DUMP_RDB, 2);
+        buf_le(&dump, crc64(0, dump.p, dump.len), 8);
+        buf_bulk(out, dump.p, dump.len);
+        buf_free(&dump);
+    } else {
+        buf_text(out, "$-1\r\n");
+    }
+    freeReplyObject(r);
+}
+
+long long oracle_pttl(struct oracle *o, unsigned db, const char *key, size_t len)
+{
+    use_db(o, db);
+    redisAppendCommand(o->c, "PTTL %b", key, len);
+    redisReply *r = reply(o);
+    long long left = r->type == REDIS_REPLY_INTEGER ? r->integer : -2;
+    freeReplyObject(r);
+    return left;
 }
