@@ -157,7 +157,12 @@ pid_t start(const struct command *c)
 {
     char *argv[MAX_ARGV];
     memcpy(argv, c->argv, sizeof argv);
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before); /* our handlers are none of the child's */
     pid_t parent = getpid(), pid = fork();
+    if (pid != 0)
+        sigprocmask(SIG_SETMASK, &before, NULL);
     if (pid < 0)
         fail("fork: %s", strerror(errno));
     if (pid > 0) {
@@ -167,6 +172,9 @@ pid_t start(const struct command *c)
     }
     if (c->group >= 0)
         setpgid(0, c->group);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(127);
