@@ -214,7 +214,7 @@ static bool await_writers(struct owner *w, uint64_t now)
     uint64_t since = w->writer_heard_at > w->flushed_at ? w->writer_heard_at : w->flushed_at;
     if (w->hub.count[ROLE_WRITER] == 0)
         return false;
-    if (now < since || now - since < QUIET_PEERS)
+    if (us_since(now, since) < QUIET_PEERS)
         return true;
     log_event(LOG_WARN, NO_FLOW, "event=writers-quiet seconds=%d", (int)(QUIET_PEERS / US));
     return false;

@@ -169,7 +169,7 @@ static bool may_come(struct source *s, uint64_t now)
         return false;
     if (s->came_at == 0 && output_taken(&s->out))
         s->came_at = now;
-    return s->came_at == 0 ? now - s->left_at < QUIET_PEERS : now - s->came_at < COME;
+    return s->came_at == 0 ? us_since(now, s->left_at) < QUIET_PEERS : us_since(now, s->came_at) < COME;
 }
 
 /* As of a live source: see await_writers in ending.c. */
@@ -178,7 +178,7 @@ static bool await_peers(struct source *s, uint64_t now)
     uint64_t since = s->heard_at > s->left_at ? s->heard_at : s->left_at;
     if (!file_peers_busy(s))
         return false;
-    if (now < since || now - since < QUIET_PEERS)
+    if (us_since(now, since) < QUIET_PEERS)
         return true;
     log_event(LOG_WARN, NO_FLOW, "event=peers-quiet seconds=%d", (int)(QUIET_PEERS / 1000000));
     return false;
