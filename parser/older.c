@@ -280,7 +280,7 @@ static size_t old_xadd(const struct request *q)
     struct slice own[3];
     bool new;
     size_t i = trim_options(q, 2, own, &new);
-    return new &&i < q->argc && q->argc < ARGS_MAX ? script(q, SLICE(LUA_XADD), 1, own, 3, i) : 0;
+    return i < q->argc && new && q->argc < ARGS_MAX ? script(q, SLICE(LUA_XADD), 1, own, 3, i) : 0;
 }
 
 static size_t old_xtrim(const struct request *q)

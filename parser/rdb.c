@@ -5,6 +5,7 @@
 
 #include "crc64.h"
 #include "journal.h"
+#include "magic.h"
 
 #define TOKEN_LEN 40
 #define PAGE      ((uint64_t)4096) /* files of Dragonfly are a multiple of it */
@@ -141,19 +142,13 @@ static enum got parse_rdb(struct rdb *r, struct cur *c, bool in_blob)
     return g;
 }
 
-static bool begins_magic(const uint8_t *p, size_t n)
-{
-    return memcmp(p, "REDIS", n < 5 ? n : 5) == 0 || memcmp(p, "VALKEY", n < 6 ? n : 6) == 0;
-}
-
 /* "REDIS" and four digits, or "VALKEY" and three. */
 static enum got parse_magic(struct rdb *r, struct cur *c)
 {
-    static const char magic[] = "the magic REDISnnnn or VALKEYnnn of a snapshot";
     const uint8_t *p = NULL;
     unsigned version = 0;
-    if (!begins_magic(c->p, cur_left(c))) /* also where less is there than a magic has */
-        return cur_bad(c, magic);
+    if (!magic_begins(c->p, cur_left(c))) /* also where less is there than a magic has */
+        return cur_bad(c, MAGIC_WANTED);
     enum got g = cur_raw(c, 9, &p);
     if (g != GOT)
         return g;
@@ -165,7 +160,7 @@ static enum got parse_magic(struct rdb *r, struct cur *c)
     }
     if (!known) {
         c->p = p;
-        return cur_bad(c, magic);
+        return cur_bad(c, MAGIC_WANTED);
     }
     if (version > (valkey ? RDB_NEWEST_VALKEY : RDB_NEWEST)) {
         c->p = p;

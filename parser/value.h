@@ -20,9 +20,10 @@ struct stream_order {
 
 /* What of a value's content is no damage, and yet nothing for RESTORE. */
 struct odd {
-    bool form;  /* nothing is wrong, but servers refuse it: empty nodes, nodes of a stream that have one id,
-                 * lengths  longer than they need be */
-    bool twice; /* a field or member is there twice: the first is what its server finds */
+    /* Nothing is wrong, but servers refuse it: empty nodes, two nodes of a stream with one id, lengths in
+     * more bytes than they need. */
+    bool form;
+    bool twice;      /* a field or member is there twice: the first is what its server finds */
     const char *why; /* what was expected; NULL: nothing else but form */
 };
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "exits.h"
+#include "magic.h"
 #include "record.h"
 
 #define RAW_PEEK  4 /* bytes that tell a record stream */
@@ -34,13 +35,6 @@ static int is_aof(const uint8_t *p, size_t n)
     return n >= 4 && p[0] == '*' && p[1] >= '0' && p[1] <= '9';
 }
 
-/* As far as there are bytes: of what is cut within its magic, dfparse says that it is cut short. */
-static int begins(const uint8_t *p, size_t n, const char *magic)
-{
-    size_t len = strlen(magic);
-    return memcmp(p, magic, n < len ? n : len) == 0;
-}
-
 const char *file_kind_fault(const uint8_t *p, size_t n, int *status)
 {
     uint8_t header[REC_STREAM];
@@ -59,8 +53,8 @@ const char *file_kind_fault(const uint8_t *p, size_t n, int *status)
             return k->text;
     }
     *status = EXIT_DAMAGED; /* of a kind that is not known, or a snapshot whose first bytes are */
-    if (!begins(p, n, "REDIS") && !begins(p, n, "VALKEY"))
-        return "damaged at byte 0: expected the magic REDISnnnn or VALKEYnnn of a snapshot";
+    if (!magic_begins(p, n))
+        return "damaged at byte 0: expected " MAGIC_WANTED;
     *status = EXIT_DONE;
     return NULL;
 }

@@ -19,7 +19,7 @@ static const char usage[] =
     "       dfreader --ask PATH [status|stop|limit ops=N bytes=N]\n"
     "\n"
     "SOURCE: dragonfly://[user[:password]@]host[:port] (dragonflys:// over TLS), dragonfly+unix:///path,\n"
-    "        a snapshot file (.rdb), any file of a .dfs set or its folder, file:PATH, - (stdin)\n";
+    "        a snapshot file (.rdb), any file of a .dfs set or its directory, file:PATH, - (stdin)\n";
 
 static const char *const full_words[] = {"fail", "flush", "overwrite", NULL};
 
@@ -67,17 +67,16 @@ static const struct option_row rows[] = {
                AT(password_file)),
     {.kind = OPTION_TABLE, AT(tls), .table = tls_rows},
     OPTION_ARG(CALL, "until", "synced", "end when the full sync is complete", .call = take_until),
-    OPTION_FLAG(ON, "resume", AT(resume), "go on from the positions that the writer has saved"),
+    OPTION_FLAG(ON, "resume", AT(resume), "resume from the positions that the writer has saved"),
     OPTION_ARG(WORD, "on-full-resync", "fail|flush|overwrite",
-               "where that is impossible (fail); flush and overwrite are done by\nthe writer",
+               "if that is not possible (fail); flush and overwrite are done by\nthe writer",
                AT(on_full_resync), .words = full_words),
-    OPTION_FLAG(ON, "no-verify", AT(no_verify),
-                "do not look for lost keys after the full sync of a master from\nv1.39 on"),
-    OPTION_ARG(NUMBER, "verify-rate", "N", "keys a second that this looks at (100000)", AT(verify_rate),
-               .least = 1, .most = 100000000),
+    OPTION_FLAG(ON, "no-verify", AT(no_verify), "do not verify the full sync of a master from v1.39 on"),
+    OPTION_ARG(NUMBER, "verify-rate", "N", "keys verified per second (100000)", AT(verify_rate), .least = 1,
+               .most = 100000000),
     OPTION_ARG(NUMBER, "connect-timeout", "SEC", "for connecting and each reply of the handshake (20)",
                AT(connect_timeout), .least = 1, .most = SECONDS_MAX),
-    OPTION_ARG(NUMBER, "parser-timeout", "SEC", "for a parser to show up after the full sync began (30)",
+    OPTION_ARG(NUMBER, "parser-timeout", "SEC", "for a parser to connect after the full sync has begun (30)",
                AT(parser_timeout), .least = 1, .most = SECONDS_MAX),
     OPTION_ARG(NUMBER, "stall-timeout", "SEC", "for a flow that does not move during the full sync (600)",
                AT(stall_timeout), .least = 1, .most = SECONDS_MAX),

@@ -344,10 +344,9 @@ static void done(struct conn *c, void *arg, bool ok)
         lost(j);
         return;
     }
-    static const char odd[] = "ERR the target answered what this request cannot get";
     cluster_accepted(c);
     j->c = NULL;
-    j->fn(j->w, j->arg, j->odd ? odd : NULL, j->odd ? sizeof odd - 1 : 0);
+    j->fn(j->w, j->arg, j->odd ? ODD_REPLY : NULL, j->odd ? sizeof ODD_REPLY - 1 : 0);
 }
 
 /* Of --on-existing skip and fail. */

@@ -626,7 +626,6 @@ static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const
 /* It had been carried out, and (with --wait) has reached the replicas. What its requests answered is lost. */
 static void on_safe(struct conn *c, void *arg, bool ok)
 {
-    static const char odd[] = "ERR the target answered what this request cannot get";
     struct bundle *t = arg;
     struct cunit u = bundle_unit(t);
     if (!ok) {
@@ -635,7 +634,7 @@ static void on_safe(struct conn *c, void *arg, bool ok)
     }
     for (unsigned i = 0; i < t->n; i++)
         if (t->e[i].odd && !t->e[i].out)
-            element_error(c->w, t, &t->e[i], odd, sizeof odd - 1);
+            element_error(c->w, t, &t->e[i], ODD_REPLY, sizeof ODD_REPLY - 1);
     if (t->step >= 0) {
         c->w->stats.uncertain += !t->e[t->step].out;
         stepped(c, t);

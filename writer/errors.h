@@ -47,6 +47,9 @@ struct kinds {
 const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen, const void *key,
                                size_t keylen);
 
+/* Said of a request that got a reply which it cannot get. */
+#define ODD_REPLY "ERR the target answered what this request cannot get"
+
 /* Count n of that name at once. */
 void kinds_add(struct kinds *k, const char *name, size_t namelen, uint64_t n);
 

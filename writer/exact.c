@@ -174,7 +174,7 @@ void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t t
     (void)resp_add_bulk(b, "HSET", 4);
     (void)resp_add_bulk(b, text, exact_key(w, slot, text));
     (void)resp_add_bulk(b, "w", 1);
-    (void)resp_add_bulk(b, text, position_token_print(w->exact.process, token, text));
+    (void)resp_add_bulk(b, text, position_pair_print(w->exact.process, token, text));
 }
 
 bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added)
@@ -219,7 +219,7 @@ bool exact_learn(struct writer *w, unsigned slot, const redisReply *r, uint64_t 
     struct exact_past p;
     char mine[POSITION_TEXT];
     bool ours = false;
-    (void)position_token_print(w->exact.process, token, mine);
+    (void)position_pair_print(w->exact.process, token, mine);
     size_t most = r->type == REDIS_REPLY_ARRAY ? r->elements / 2 : 0;
     for (size_t i = 0; i < most; i++) {
         const char *name = r->element[2 * i]->str, *value = r->element[2 * i + 1]->str;

@@ -12,8 +12,6 @@
 #include "suspect.h"
 #include "writer.h"
 
-static const char ODD[] = "ERR the target answered what this request cannot get";
-
 /* One request of it. */
 static void count_item(struct writer *w, const struct item *it, uint64_t now)
 {
@@ -371,7 +369,7 @@ static unsigned settle_items(struct node *n, struct group *g)
         if (it->out)
             continue;
         if (it->odd) {
-            item_error(n, g, i, ODD, sizeof ODD - 1);
+            item_error(n, g, i, ODD_REPLY, sizeof ODD_REPLY - 1);
             continue;
         }
         if (it->ticket >= TICKET_FIRST) {
@@ -407,7 +405,7 @@ void group_settle(struct node *n, bool applied)
     log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", n->b.step < 0 ? g->n : 1);
     if (n->b.step >= 0) {
         if (g->item[n->b.step].odd)
-            item_error(n, g, (unsigned)n->b.step, ODD, sizeof ODD - 1);
+            item_error(n, g, (unsigned)n->b.step, ODD_REPLY, sizeof ODD_REPLY - 1);
         n->w->stats.uncertain += !g->item[n->b.step].own && !g->item[n->b.step].out;
         stepped(n, g);
         return;

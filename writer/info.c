@@ -29,8 +29,9 @@ void info_field(const char *text, const char *name, char *out, size_t cap)
 {
     size_t n = 0;
     const char *p = info_value(text, strlen(text), name, &n);
+    out[0] = '\0';
     if (p == NULL)
-        p = "", n = 0;
+        return;
     if (n >= cap)
         n = cap - 1;
     for (size_t i = 0; i < n; i++)

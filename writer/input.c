@@ -212,10 +212,14 @@ void inputs_check(struct writer *w, uint64_t now)
         }
 }
 
+bool input_just_left(const struct writer *w, const struct input *in)
+{
+    return w->session.left && in->pollable;
+}
+
 static void cut(struct writer *w, struct input *in)
 {
-    bool just_left = w->session.left && in->pollable; /* its dfreader ended before we reached it */
-    bool live = w->session.live || w->session.died || just_left || recin_never_began(&in->in);
+    bool live = w->session.live || w->session.died || input_just_left(w, in) || recin_never_began(&in->in);
     writer_fail(
         w, live ? EXIT_RETRY : EXIT_DAMAGED, "event=input_cut_short input=%s offset=%llu error=%s note=%s",
         log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,

@@ -57,6 +57,9 @@ bool inputs_feed(struct writer *w);
 /* Look for inputs that did not come in time. */
 void inputs_check(struct writer *w, uint64_t now);
 
+/* Its dfreader ended before we reached it; and it is not kept in a file. */
+bool input_just_left(const struct writer *w, const struct input *in);
+
 /* Make the next record of an input present. False: there is none now (hungry, finished, or the writer
  * failed). */
 bool input_next(struct writer *w, struct input *in);

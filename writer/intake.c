@@ -94,20 +94,12 @@ static enum put flow_record(struct writer *w, struct input *in, bool first)
     return apply_record(w, in, r, in->payload);
 }
 
-/* The stream was written for nobody in particular, as dfreader ended before a target was announced; and not
- * kept in a file. */
-static bool came_too_late(const struct writer *w, const struct input *in)
-{
-    struct stat st;
-    return w->session.left && fstat(in->in.fd, &st) == 0 && !S_ISREG(st.st_mode);
-}
-
 static enum put target_record(struct writer *w, struct input *in)
 {
     const char *fault =
         target_unfit(&w->node.info, existing_policy(w->opt.on_existing), in->payload, in->rec.len);
     if (fault != NULL) {
-        writer_fail(w, came_too_late(w, in) ? EXIT_RETRY : EXIT_USAGE, "event=target_mismatch input=%s %s",
+        writer_fail(w, input_just_left(w, in) ? EXIT_RETRY : EXIT_USAGE, "event=target_mismatch input=%s %s",
                     log_quote(in->name, strlen(in->name)), fault);
         return PUT_FAIL;
     }

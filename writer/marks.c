@@ -169,7 +169,7 @@ static void send_mark(struct cluster *cl, struct mark_key *m)
         conn_asking(c);
     m->sent = true;
     all->flying++;
-    (void)position_mark_print(all->history, all->number, value);
+    (void)position_pair_print(all->history, all->number, value);
     if (all->doing == MARKS_READ)
         conn_call(c, on_read, m, "HGET", key, FIELD, NULL);
     else

@@ -130,7 +130,7 @@ const char *position_file_parse(struct position_file *f, const char *task, const
 void position_marks_print(const struct position_marks *m, struct buf *b)
 {
     char text[POSITION_TEXT];
-    size_t k = position_mark_print(m->history, m->number, text);
+    size_t k = position_pair_print(m->history, m->number, text);
     snprintf(text + k, sizeof text - k, " %d", m->covered);
     meta_adds(b, "marks", text);
     (void)buf_addstr(b, "marked=");

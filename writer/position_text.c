@@ -166,16 +166,11 @@ bool position_place_parse(struct exact_past *p, char history[HISTORY_MAX], unsig
     return true;
 }
 
-size_t position_token_print(const char *process, uint64_t token, char *value)
-{
-    return (size_t)snprintf(value, POSITION_TEXT, "%s %llu", process, (unsigned long long)token);
-}
+/* ---- a word and a number: tokens and marks ---- */
 
-/* ---- marks ---- */
-
-size_t position_mark_print(const char *history, uint64_t number, char *value)
+size_t position_pair_print(const char *word, uint64_t number, char *value)
 {
-    return (size_t)snprintf(value, POSITION_TEXT, "%s %llu", history, (unsigned long long)number);
+    return (size_t)snprintf(value, POSITION_TEXT, "%s %llu", word, (unsigned long long)number);
 }
 
 bool position_mark_parse(const char *value, size_t n, char history[HISTORY_MAX], uint64_t *number)

@@ -65,11 +65,8 @@ size_t position_place_print(const char *history, const struct exact_id *id, char
 bool position_place_parse(struct exact_past *p, char history[HISTORY_MAX], unsigned flows, const char *name,
                           const char *value);
 
-/* Field "w" of it: the last transaction. */
-size_t position_token_print(const char *process, uint64_t token, char *value);
-
-/* Field "m": a mark. */
-size_t position_mark_print(const char *history, uint64_t number, char *value);
+/* Field "w" of it, the last transaction, has process and token; field "m", a mark, history and number. */
+size_t position_pair_print(const char *word, uint64_t number, char *value);
 bool position_mark_parse(const char *value, size_t n, char history[HISTORY_MAX], uint64_t *number);
 
 /* The lines of the control socket by which dfreader is told, without their ends: dfrecord(5). */

@@ -174,22 +174,28 @@ bool target_request(struct writer *w, struct node *n, int timeout_ms, const char
 
 /* ---- what it is ---- */
 
-/* What stands behind the numbers of a version is left out. */
+/* What stands behind the numbers of a version is left out. False: it is none. */
+static bool rdb_of(enum server_kind kind, const char *version, unsigned *rdb)
+{
+    char text[32];
+    unsigned v;
+    strlcpy(text, version, sizeof text);
+    text[strspn(text, "0123456789.")] = '\0';
+    if (!server_version_parse(text, &v))
+        return false;
+    *rdb = server_rdb(kind, v);
+    return true;
+}
+
+/* A Dragonfly loads no more than the Redis that it claims to be. */
 static unsigned rdb_version(const struct target_info *info)
 {
-    char text[32], compat[32];
     enum server_kind kind;
-    unsigned version, claimed;
-    strlcpy(text, info->version, sizeof text);
-    text[strspn(text, "0123456789.")] = '\0';
-    strlcpy(compat, info->compat, sizeof compat);
-    compat[strspn(compat, "0123456789.")] = '\0';
-    if (!server_kind_parse(info->kind, strlen(info->kind), &kind) || !server_version_parse(text, &version))
+    unsigned rdb, claimed;
+    if (!server_kind_parse(info->kind, strlen(info->kind), &kind) || !rdb_of(kind, info->version, &rdb))
         return 0;
-    unsigned rdb = server_rdb(kind, version);
-    if (kind == SERVER_DRAGONFLY && server_version_parse(compat, &claimed) &&
-        server_rdb(SERVER_REDIS, claimed) < rdb)
-        rdb = server_rdb(SERVER_REDIS, claimed);
+    if (kind == SERVER_DRAGONFLY && rdb_of(SERVER_REDIS, info->compat, &claimed) && claimed < rdb)
+        rdb = claimed;
     return rdb;
 }
 

@@ -9,25 +9,25 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, a line each
        df2redis [options] stop                      stop it: source first, then drain; --final: for good
-       df2redis [options] remove [NAME...]          take tasks that have ended off the list
-       df2redis [options] limit                     change what --max-ops and --max-bytes say, while it runs
+       df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended
+       df2redis [options] limit                     change --max-ops and --max-bytes while it runs
 
 SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:password]@]host[:port]
         dragonflys:// (TLS), dragonfly+unix:///path          rediss:// (TLS), unix:///path, sentinel://host,host/name
 
       --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
                            where it holds a key of the source's snapshot
-      --resume             with replicate: go on from the positions that the target holds
+      --resume             with replicate: resume from the positions that the target holds
       --restart            with replicate: --resume, and run again after retryable errors
                            (--no-restart: not, whatever the file says)
       --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
-      --on-full-resync WHAT   where it cannot go on: fail (default), flush or overwrite the target
+      --on-full-resync WHAT   if it cannot be resumed: fail (default), flush or overwrite the target
       --include RULE, --exclude RULE   keys to replicate, and not: GLOB, prefix:P, regex:R, type:T, db:N (repeatable)
       --rename-prefix A=B  keys that begin with A begin with B
       --db-map A=B[,C=D]   database A becomes B; *=B: all others
       --position-file FILE keep the positions there (clusters)
       --exactly-once       refuse to begin where something may count twice
-      --tls-ca WHERE       file or folder of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
+      --tls-ca WHERE       file or directory of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
                            --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends
       --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout and password-file;
                            for the target sentinel-user, sentinel-password-file, reconnect-timeout, reply-timeout
@@ -37,7 +37,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --task NAME          several tasks side by side (default: default)
       --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
                            $XDG_RUNTIME_DIR; without that /run/df2redis/NAME, or /tmp/df2redis-UID/NAME)
-      --log-file FILE      messages go there, with the time; opened anew on SIGHUP
+      --log-file FILE      messages go there, with the time; reopened on SIGHUP
       of dfreader(1):      --spool DIR, --spool-max, --spill-max, --spill-dir, --buffer, --parser-timeout,
                            --stall-timeout, --barrier-timeout, --ping-timeout
       of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --no-reread,
@@ -54,7 +54,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --until synced       with record: only the full sync
       --force              with record: overwrite FILE
       --json               with status and list: one JSON object a task
-      --final              with stop: nothing will go on from here, so the positions are removed from the target
+      --final              with stop: the task cannot be resumed: the positions are removed from the target
       --timeout SEC        with stop: then everything is killed (default 60)
   -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
   -v, --verbose            more messages
@@ -345,7 +345,7 @@ check_source() {
     migrate:1) single=1 ;;
     *:1) die 2 "SOURCE is a file, which has no later changes and is a record already: df2redis migrate FILE TARGET" ;;
     migrate:0) die 2 "SOURCE is neither an existing file nor a URL of a source. $source_forms
-  FILE                                          a snapshot: .rdb, or any file of a .dfs set or its folder" ;;
+  FILE                                          a snapshot: .rdb, or any file of a .dfs set or its directory" ;;
     *) die 2 "SOURCE is not a URL of a source. $source_forms" ;;
     esac
 }

@@ -169,7 +169,7 @@ target_kind() { dfparse --json "$1" | sed -n 's/.*"type":"target".*"kind":"\([a-
     background bash -c 'exec dfreader --control "$1" -o "$2" "$3" 2>"$4"' - "$CONTROL" "$TMP/raw" "$TMP/hashes.dfs" "$TMP/err"
     local reader=$!
     exec 7<>"$TMP/raw"
-    dd bs=65536 count=1 iflag=fullblock <&7 >"$TMP/kept" 2>/dev/null
+    timeout $((20 * PATIENCE)) dd bs=65536 count=1 iflag=fullblock <&7 >"$TMP/kept" 2>/dev/null
     background bash -c 'exec probe talk "$1" "role=writer nonce=$2" <"$3" 7<&-' - "$CONTROL" \
         "$(probe records "$TMP/kept" 2>/dev/null | sed -n 's/.* nonce=\([^ ]*\).*/\1/p')" "$TMP/says"
     exec {says}>"$TMP/says"

@@ -131,10 +131,11 @@ another_master() { start_master "${WHAT[@]}" --replid "$(printf '%040d' 5)" "$@"
     ! grep event=no_position_file "$TMP/writer.err"
 }
 
-state_of_key() { # what a writer makes of the position key
+state_of_key() { # STATE: what a writer makes of the position key
     start_master "${WHAT[@]}"
     run pipeline --resume --until synced -- --on-existing refuse
-    sed -n 's/.*event=resume state=\([a-z]*\) .*/\1/p' "$TMP/writer.err"
+    [[ $status -ne 0 ]] || fail "$(cat "$TMP"/*.err)"
+    STATE=$(sed -n 's/.*event=resume state=\([a-z]*\) .*/\1/p' "$TMP/writer.err")
     kill "$MASTER_PID"
 }
 
@@ -146,11 +147,14 @@ state_of_key() { # what a writer makes of the position key
     f1=$(rcli hget "$key" f1)
     rcli hdel "$key" f1
     rcli hset "$key" f00 "$f0" # the first flow twice, the second not at all
-    [[ $(state_of_key) == lost ]] || fail "$(cat "$TMP/writer.err")"
+    state_of_key
+    [[ $STATE == lost ]] || fail "$(cat "$TMP/writer.err")"
     rcli hdel "$key" f00
     rcli hset "$key" f1 "${f1% *} 18446744073709551616"
-    [[ $(state_of_key) == lost ]] || fail "$(cat "$TMP/writer.err")"
+    state_of_key
+    [[ $STATE == lost ]] || fail "$(cat "$TMP/writer.err")"
     rcli hset "$key" f1 "$f1" session "${session/ 2 / 4294967298 }"
     rcli hdel "$key" f0 f1
-    [[ $(state_of_key) == lost ]] || fail "$(cat "$TMP/writer.err")"
+    state_of_key
+    [[ $STATE == lost ]] || fail "$(cat "$TMP/writer.err")"
 }

@@ -396,16 +396,20 @@ never_fits() { # command, its key, record…
     done
 }
 
-@test "replies that never fit: questions of our own are not asked for ever" {
+own_questions() { # seconds event rule…: so each question of the writer's own is answered
     local rule
-    for rule in 'HGETALL=raw:+OK\r\n' 'SCAN=raw:*-1\r\n' 'FLUSHALL=raw::1\r\n'; do
+    for rule in "${@:3}"; do
         start_fake --cluster --rule 'EXEC#2=do' --rule "$rule"
         rcli set there 1 >/dev/null
-        stream 1 | write -v --reconnect-timeout 2 --exactly-once --on-existing flush
+        stream 1 | write -v --reconnect-timeout "$1" --exactly-once --on-existing flush
         assert_status 75
-        assert_output_has event=target_lost
+        assert_output_has "$2"
         stop_fake
     done
+}
+
+@test "replies that never fit: questions of our own are not asked for ever" {
+    own_questions 2 event=target_lost 'HGETALL=raw:+OK\r\n' 'SCAN=raw:*-1\r\n' 'FLUSHALL=raw::1\r\n'
 }
 
 # ---- redirects and refusals ----
@@ -423,15 +427,7 @@ never_fits() { # command, its key, record…
 }
 
 @test "redirects: of questions of our own they end, too" {
-    local rule
-    for rule in 'HGETALL=moved:0' 'HGETALL=ask:0' 'SCAN=moved:0' 'FLUSHALL=moved:0'; do
-        start_fake --cluster --rule 'EXEC#2=do' --rule "$rule"
-        rcli set there 1 >/dev/null
-        stream 1 | write -v --reconnect-timeout 3 --exactly-once --on-existing flush
-        assert_status 75
-        assert_output_has event=redirected_endlessly
-        stop_fake
-    done
+    own_questions 3 event=redirected_endlessly 'HGETALL=moved:0' 'HGETALL=ask:0' 'SCAN=moved:0' 'FLUSHALL=moved:0'
 }
 
 @test "redirects: of what a program asks a slot, and of marks" {

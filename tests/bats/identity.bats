@@ -390,7 +390,7 @@ without_run_id() {
     killed
 }
 
-evicts_on() { # node index: it has counted evictions when this returns
+evicts_on() { # node index, a tag of its slots: it has counted evictions when this returns
     local port=${CLUSTER_PORTS[$1]} i
     redis-cli -p "$port" config set maxmemory-policy volatile-random >/dev/null # of keys that expire: ours do not
     for ((i = 0; i < 300; i++)); do

@@ -8,10 +8,14 @@ files_setup() {
     ALL_DBS=$(seq -s, 0 15)
 }
 
+bytes() { # of hex digits on standard input
+    printf '%b' "$(tr -d ' |\n' | sed 's/../\\x&/g')"
+}
+
 # One of tests/fixtures/rdb as a file; FILE is its path.
 fixture() { # name
     FILE=$TMP/$1.rdb
-    printf '%b' "$(sed 's/#.*//' "$REPO/tests/fixtures/rdb/$1.hex" | tr -d ' \n' | sed 's/../\\x&/g')" >"$FILE"
+    sed 's/#.*//' "$REPO/tests/fixtures/rdb/$1.hex" | bytes >"$FILE"
 }
 
 # A server that has loaded the file, LOADED_PORT; 1 when it refused to.

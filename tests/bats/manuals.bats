@@ -14,15 +14,15 @@ END="ff 00 00 00 00 00 00 00 00"
 
 digits() { tr -d ' |\n'; }
 
-# These bytes are in the page, whatever stands between them: blanks, bars, the beginning of a line.
+# These bytes are in the page, whatever stands between them: blanks, bars, ends of lines.
 in_page() { # page hex
-    tr -d ' |\n' <"$REPO/man/$1" | grep -qF "$(digits <<<"$2")" || fail "$1 lacks $2"
+    digits <"$REPO/man/$1" | grep -qF "$(digits <<<"$2")" || fail "$1 lacks $2"
 }
 
 # An example with bytes before and behind that make it a file; it decodes to the lines on standard input.
 decodes() { # before example
     in_page rdb.5 "$2"
-    printf '%b' "$(digits <<<"$1 $2 $END" | sed 's/../\\x&/g')" >"$TMP/example.rdb"
+    bytes <<<"$1 $2 $END" >"$TMP/example.rdb"
     assert_decodes "$TMP/example.rdb" -t 7.4 --restore-limit 0
 }
 
@@ -31,7 +31,7 @@ decodes() { # before example
     for line in "52 45 44 49 53 30 30 30 39" "fb 01 00" "00 01 61 c0 01" "4b 30 49 7b 4c 24 f6 38"; do
         grep -qF "$line" "$REPO/man/rdb.5" || fail "rdb.5 lacks $line"
     done
-    printf '%b' "$(digits <<<"$file" | sed 's/../\\x&/g')" >"$TMP/smallest.rdb"
+    bytes <<<"$file" >"$TMP/smallest.rdb"
     assert_decodes "$TMP/smallest.rdb" -t 7.4 <<'END'
 0 ["SET","a","1"]
 end status=0 expired=0

@@ -84,3 +84,24 @@ refused() { # text of the message, options of df2redis
     run dfparse -c "$TMP/conf" --null /dev/null
     assert_status 2
 }
+
+wrong() { # text of the message, program, arguments
+    run "${@:2}"
+    assert_status 2
+    [[ ${#lines[@]} -eq 1 ]] || fail "$output"
+    assert_output_has "$1"
+}
+
+@test "what is wrong with a value is said with its option and what it may be" {
+    wrong '--verify-rate 0: too small (1 to 100000000)' dfreader --verify-rate 0 "$SOURCE"
+    wrong '--flow 99999: too large' dfreader --flow 99999 --session x "$SOURCE"
+    wrong '--spool-max 1k: not a size of 1048576 to' dfreader --spool-max 1k "$SOURCE"
+    wrong '--on-full-resync never: must be fail, flush or overwrite' dfreader --on-full-resync never "$SOURCE"
+    wrong '--until end: only "synced" is known' dfreader --until end "$SOURCE"
+    wrong '--unsupported much: must be report, approximate or fail' dfparse --unsupported much
+    wrong '--resp: only one of --json, --resp and --null can be given' dfparse --json --resp
+    wrong '--connections 65: too large (1 to 64)' rediswriter --connections 65 "$TARGET"
+    wrong '--listen /path: must be unix:PATH' rediswriter --listen /path "$TARGET"
+    wrong '--inputs x: invalid' rediswriter --inputs x "$TARGET"
+    wrong '--config has to be written out' dfreader --conf x "$SOURCE"
+}

@@ -107,6 +107,20 @@ END
     done
 }
 
+@test "a stream that is cut short: retryable where its session ended a moment ago, and not in a file" {
+    start_redis
+    local began
+    for began in 0 3600; do
+        printf '%s\n' "session control=$TMP/none started=$(($(date +%s) - began))" target "flow 0" "set 0 a 1" |
+            mkrecords >"$TMP/stream"
+        cat "$TMP/stream" | { run timeout 10 rediswriter "$(target)" || true; }
+        assert_status $((began == 0 ? 75 : 4))
+        assert_output_has event=input_cut_short
+        run timeout 10 rediswriter "$(target)" "$TMP/stream"
+        assert_status 4
+    done
+}
+
 @test "streams that were made for another target: status 2, nothing is written" {
     start_redis
     local facts

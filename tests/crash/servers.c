@@ -91,8 +91,7 @@ void server_kill(struct server *s)
 void server_end(struct server *s)
 {
     end_child(&s->pid);
-    if (s->relay > 0)
-        end_child(&s->relay);
+    end_child(&s->relay);
 }
 
 void cluster_make(struct server *node, unsigned n)

@@ -188,8 +188,7 @@ void source_start(struct source *s, uint64_t seed)
 void source_stop(struct source *s)
 {
     proxy_stop();
-    if (s->relay > 0)
-        end_child(&s->relay);
+    end_child(&s->relay);
     if (feeder_fd >= 0)
         close(feeder_fd);
     feeder_fd = -1;

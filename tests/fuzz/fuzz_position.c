@@ -155,7 +155,7 @@ static void mark(const char *value, size_t n)
     uint64_t number, back;
     if (!position_mark_parse(value, n, history, &number))
         return;
-    size_t k = position_mark_print(history, number, text);
+    size_t k = position_pair_print(history, number, text);
     HOLDS(k <= n && memcmp(text, value, k) == 0);
     HOLDS(position_mark_parse(text, k, again, &back) && back == number && strcmp(again, history) == 0);
 }
@@ -267,7 +267,7 @@ static void numbers(const uint8_t *p, size_t n)
     HOLDS(position_place_parse(&past, history, 16, "f15", text) && past.id.pos == id.pos);
     HOLDS(past.id.sub == id.sub && past.id.step == id.step && past.id.held == id.held);
     uint64_t u = number(&p, &n), back;
-    size_t k = position_mark_print("h.1", u, text);
+    size_t k = position_pair_print("h.1", u, text);
     HOLDS(position_mark_parse(text, k, history, &back) && back == u);
     struct position_file f = {.task = "t", .nonce = "00", .epoch = (unsigned)number(&p, &n)};
     f.v.flows = 1 + (unsigned)(number(&p, &n) % 40);

@@ -149,7 +149,7 @@ static void places(void)
     CHECK(!position_place_parse(&p, history, 2, "f1", "h 1 4294967296 3 4"));
     CHECK(!position_place_parse(&p, history, 2, "f1", "h 18446744073709551616 2 3 4"));
     CHECK(!position_place_parse(&p, history, 2, "f1", NONCE " 1 2 3 4")); /* too long a history */
-    n = position_mark_print("h.1", 77, text);
+    n = position_pair_print("h.1", 77, text);
     CHECK(position_mark_parse(text, n, history, &number) && number == 77);
     CHECK(!position_mark_parse(text, n + 1, history, &number)); /* a NUL in it */
     CHECK(!position_mark_parse("h.1", 3, history, &number));

@@ -1,5 +1,4 @@
 /* Raw records through a whole parser, without a control socket: sessions, databases, the end. */
-#include <sys/mman.h>
 
 #define TIME UINT64_C(1700000000000000)
 #include "parsed.h"

@@ -84,10 +84,23 @@ static void canon_of(const struct setting *s, const struct buf *b, size_t piece,
     capture_free(&c);
 }
 
+/* Fed at once, and in pieces of 1 to last - 1 bytes: the same. */
+static void in_pieces(const struct setting *s, const struct buf *b, size_t last)
+{
+    struct buf whole = {0}, split = {0};
+    canon_of(s, b, b->len, &whole);
+    for (size_t piece = 1; piece < last; piece++) {
+        canon_of(s, b, piece, &split);
+        EQ_B(split.p, split.len, whole.p, whole.len);
+    }
+    buf_free(&whole);
+    buf_free(&split);
+}
+
 /* The entries give this text (without the SYNCED line), and mean the same in pieces of any size. */
 static void gives(const struct setting *s, const char *entries, const char *want)
 {
-    struct buf b = file_of(entries), whole = {0}, split = {0};
+    struct buf b = file_of(entries);
     char error[256] = "";
     begin(&cap, s);
     if (parse(&cap, &b, b.len, error) != 0)
@@ -103,13 +116,7 @@ static void gives(const struct setting *s, const char *entries, const char *want
     EQ_S((const char *)got.p, want);
     buf_free(&got);
     capture_free(&cap);
-    canon_of(s, &b, b.len, &whole);
-    for (size_t piece = 1; piece < 8; piece++) {
-        canon_of(s, &b, piece, &split);
-        EQ_B(split.p, split.len, whole.p, whole.len);
-    }
-    buf_free(&whole);
-    buf_free(&split);
+    in_pieces(s, &b, 8);
     buf_free(&b);
 }
 
@@ -714,20 +721,13 @@ static void keydb(void)
             "fa 13 'keydb-subexpire-key' 01 'g' fa 14 'keydb-subexpire-when' 0d '1600000000000' "
             "00 01 'n' 01 'v' ff 00 00 00 00 00 00 00 00");
     for (int i = 0; i < 2; i++) {
-        struct buf whole = {0}, split = {0};
-        canon_of(&s[i], &b, b.len, &whole);
         begin(&cap, &s[i]);
         EQ_I(parse(&cap, &b, b.len, error), 0);
         const char *text = capture_text(&cap);
         CHECK(strstr(text, "HPEXPIREAT h 1893456000000 FIELDS 1 f\n") != NULL);
         CHECK(strstr(text, "HDEL h g\n") != NULL);
         capture_free(&cap);
-        for (size_t piece = 1; piece < b.len; piece++) {
-            canon_of(&s[i], &b, piece, &split);
-            EQ_B(split.p, split.len, whole.p, whole.len);
-        }
-        buf_free(&whole);
-        buf_free(&split);
+        in_pieces(&s[i], &b, b.len);
     }
     buf_free(&b);
 }
@@ -740,7 +740,7 @@ static void keydb_misplaced(void)
     static const char when[] = "fa 14 'keydb-subexpire-when' 0d '1893456000000'";
     char error[256] = "";
     struct setting s = commands("7.4");
-    struct buf b = hex("'REDIS0009' fe 02"), whole = {0}, split = {0};
+    struct buf b = hex("'REDIS0009' fe 02");
     add_hex(&b, key_f);
     add_hex(&b, when);
     add_hex(&b, "04 01 'a' 01 01 'f' 01 '1'");
@@ -759,13 +759,7 @@ static void keydb_misplaced(void)
     CHECK(strstr(text, "HPEXPIREAT a ") == NULL && strstr(text, "HPEXPIREAT b ") == NULL);
     CHECK(strstr(text, "HPEXPIREAT c 1893456000000 FIELDS 1 f\n") != NULL);
     capture_free(&cap);
-    canon_of(&s, &b, b.len, &whole);
-    for (size_t piece = 1; piece < b.len; piece++) {
-        canon_of(&s, &b, piece, &split);
-        EQ_B(split.p, split.len, whole.p, whole.len);
-    }
-    buf_free(&whole);
-    buf_free(&split);
+    in_pieces(&s, &b, b.len);
     buf_free(&b);
 }
 
