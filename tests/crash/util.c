@@ -69,7 +69,8 @@ void fail(const char *format, ...)
            : opt.cluster ? " --cluster"
                          : "",
            opt.overwrite ? " --overwrite" : "", opt.service ? " --service" : "", opt.only ? " --only " : "",
-           opt.only ? opt.only : "", opt.dragonfly ? " --dragonfly " : "", opt.dragonfly ? opt.dragonfly : "");
+           opt.only ? opt.only : "", opt.dragonfly ? " --dragonfly " : "",
+           opt.dragonfly ? opt.dragonfly : "");
     fflush(stdout);
     if (opt.service)
         service_end(&now.pipeline);
