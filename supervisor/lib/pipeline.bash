@@ -53,7 +53,7 @@ run_parser() {
     exec "$here/dfparse" "${parse_args[@]}" "${more[@]}" -o "unix:$run_dir/writer.sock" <"$run_dir/$1.fifo"
 }
 
-# One process a stage.
+# One process per stage.
 start_single() { # extra arguments of dfreader
     make_fifo "$run_dir/raw.fifo" && make_fifo "$run_dir/commands.fifo" || return
     spawn dfreader single_reader "$@"

@@ -7,7 +7,7 @@ load helper
 setup() { common_setup; }
 teardown() { common_teardown; }
 
-# A pipeline of one process a stage. Sets GROUP, the pids of its stages. Opening a FIFO waits for its other end.
+# A pipeline of one process per stage. Sets GROUP, the pids of its stages. Opening a FIFO waits for its other end.
 start_pipeline() { # options of dfreader and rediswriter
     local source="dragonfly://127.0.0.1:$MASTER_PORT" target="redis://127.0.0.1:$REDIS_PORT" end=$TMP/end.$((++RUNS))
     mkfifo "$end.raw" "$end.commands"

@@ -236,6 +236,14 @@ start_master() {
     MASTER_PORT=$(sed -n 's/^port=//p' "$MASTER_OUT")
 }
 
+# A relay to a port of this machine that makes each way so many microseconds longer; FAR_PORT is set.
+far_from() { # port microseconds
+    local out=$TMP/delay.$RANDOM
+    background delay "$1" "$2" >"$out"
+    wait_until 5 grep -q port= "$out" || return 1
+    FAR_PORT=$(sed -n 's/^port=//p' "$out")
+}
+
 meta() { # capture name: its databases, or its final LSNs, comma-separated
     case $2 in
     dbs) sed -n 's/.*"dbs": "\(.*\)".*/\1/p' "$CAPTURES/$1/meta.json" ;;

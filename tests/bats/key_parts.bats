@@ -27,11 +27,8 @@ list_of() { # name element…
 }
 
 the_delay() { # one way in microseconds: the target is behind it
-    background delay "$REDIS_PORT" "$1" >"$TMP/delay"
-    wait_until 5 grep -q port= "$TMP/delay" || return 1
-    local port
-    port=$(sed -n 's/^port=//p' "$TMP/delay")
-    eval "target() { echo redis://127.0.0.1:$port; }"
+    far_from "$REDIS_PORT" "$1"
+    target() { echo "redis://127.0.0.1:$FAR_PORT"; }
 }
 
 took() { # what stands on standard input into the target: ms

@@ -1,0 +1,87 @@
+#!/usr/bin/env bats
+# Source and target are far away: the outcome is the same, and no request costs a round trip of its own.
+
+load helper
+load writing
+
+WAY=10000 # microseconds: a round trip takes 20 ms longer
+
+setup_file() { one_cluster 0; }
+teardown_file() { end_one_cluster; }
+setup() { writing_setup; }
+teardown() { writing_teardown; }
+
+# A recorded session whose master and target are both far away.
+replay_far() { # capture mode
+    local pipeline source
+    local -a mode=()
+    [[ $2 == flows ]] || mode=(--single)
+    start_master --capture "$CAPTURES/$1" --expect-final-acks "$(meta "$1" lsns)" --timeout 60
+    far_from "$MASTER_PORT" $WAY
+    source=$FAR_PORT
+    far_from "$REDIS_PORT" $WAY
+    background df2redis "${mode[@]}" replicate "dragonfly://127.0.0.1:$source" "redis://127.0.0.1:$FAR_PORT" 2>"$TMP/err"
+    pipeline=$!
+    reap 70 "$MASTER_PID"
+    [[ $status -eq 0 ]] || fail "stand-in: status $status: $(tail -5 "$TMP/err")"
+    reap 20 "$pipeline"
+    [[ $status -eq 75 ]] || fail "pipeline: status $status"
+    assert_equals_capture "$1"
+}
+
+@test "a recorded session with values of many parts, one process" {
+    start_redis
+    replay_far big-values single
+}
+
+@test "a recorded session with writes during the full sync, one process per flow" {
+    start_redis
+    replay_far writes-during-fullsync flows
+}
+
+# Each master of the cluster says that it is where its relay is.
+far_cluster() {
+    local p
+    to_cluster
+    for p in "${CLUSTER_PORTS[@]}"; do
+        far_from "$p" $WAY
+        redis-cli -p "$p" config set cluster-announce-port "$FAR_PORT" >/dev/null
+        redis-cli -p "$p" config set cluster-announce-bus-port $((p + 10000)) >/dev/null
+        [[ ${CLUSTER_PORTS[0]} -ne $p ]] || CLUSTER_URL=redis://127.0.0.1:$FAR_PORT
+    done
+    wait_until 20 all_say_far
+}
+
+all_say_far() {
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do
+        [[ $(redis-cli -p "$p" cluster slots | grep -cxFf <(printf '%s\n' "${CLUSTER_PORTS[@]}")) -eq 0 ]] || return 1
+    done
+}
+
+# A round trip for each of them would be 160 s.
+CHANGES=8000
+
+live_changes() { # keys: TOOK is in milliseconds
+    local i t0=${EPOCHREALTIME/./}
+    {
+        printf '%s\n' session 'target cluster=1' 'flow 0' 'synced 0 :pos=1'
+        for ((i = 0; i < CHANGES; i++)); do echo "live 0 :pos=$((i + 2)) INCR n$((i % $1))"; done
+        echo end
+    } | write
+    TOOK=$(((${EPOCHREALTIME/./} - t0) / 1000))
+    assert_status 0
+    [[ $(ccli get n0) -eq $((CHANGES / $1)) ]] || fail "$(ccli get n0)"
+}
+
+@test "live changes of one key of a cluster share their round trips" {
+    far_cluster
+    live_changes 1
+    [[ $TOOK -lt 8000 ]] || fail "$TOOK ms"
+}
+
+@test "so do those of many keys" {
+    far_cluster
+    live_changes 500
+    [[ $TOOK -lt 8000 ]] || fail "$TOOK ms"
+}
