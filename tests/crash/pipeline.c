@@ -163,7 +163,7 @@ void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved)
     unlink(file("control"));
     unlink(file("writer"));
     if (opt.verbose)
-        say("  run %u: %s, --on-full-resync %s%s", runs, p->single ? "one process" : "a process a flow",
+        say("  run %u: %s, --on-full-resync %s%s", runs, p->single ? "one process" : "one process per flow",
             policy_name[policy], expect_saved ? ", positions expected" : "");
     if (opt.service)
         start_service(p, &t);
@@ -175,7 +175,16 @@ void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved)
 
 /* ---- how they end ---- */
 
-static bool status_is_fine(const struct stage *s)
+/* Of any stage: what it ends with goes on to those behind it. */
+static bool was_asked(const struct pipeline *p)
+{
+    for (unsigned i = 0; i < p->stages; i++)
+        if (p->stage[i].asked)
+            return true;
+    return false;
+}
+
+static bool status_is_fine(const struct pipeline *p, const struct stage *s)
 {
     if (s->hit)
         return true;
@@ -184,7 +193,7 @@ static bool status_is_fine(const struct stage *s)
     int st = WEXITSTATUS(s->status);
     if (st == 3 && opt.cluster && !opt.exact && !strcmp(s->name, "rediswriter"))
         return true; /* it says that some may have counted twice, where that makes a difference */
-    return st == 0 || st == 75 || (st == 5 && (!now.complete || s->asked));
+    return st == 0 || st == 75 || (st == 5 && (!now.complete || was_asked(p)));
 }
 
 static void stage_ended(struct pipeline *p, struct stage *s, int status)
@@ -197,7 +206,7 @@ static void stage_ended(struct pipeline *p, struct stage *s, int status)
     if (opt.verbose)
         say("  %s: %s %d%s", s->name, WIFEXITED(status) ? "status" : "signal",
             WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), s->hit ? " (hit)" : "");
-    if (!status_is_fine(s))
+    if (!status_is_fine(p, s))
         fail("%s ended with %s %d", s->name, WIFEXITED(status) ? "status" : "signal",
              WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
