@@ -318,7 +318,7 @@ uint64_t render_end(struct emit *e)
     if (e->resp == NULL)
         return 0;
     for (unsigned i = 0; i < e->resp->flows; i++)
-        left += spillq_len(&e->resp->lanes.lane[i].q) > 0 || e->resp->lanes.lane[i].waiting;
+        left += spool_len(&e->resp->lanes.lane[i].q) > 0 || e->resp->lanes.lane[i].waiting;
     return left;
 }
 

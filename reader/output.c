@@ -176,7 +176,7 @@ static void flush_queue(struct output *out)
 {
     while (!out->dead && spool_len(&out->q) > 0) {
         size_t n;
-        const uint8_t *p = spool_peek(&out->q, &n);
+        const uint8_t *p = spool_peek(&out->q, 1, &n);
         if (p == NULL) {
             (void)fail(out, errno);
             return;

@@ -40,8 +40,8 @@ static void on_ready(struct watch *w, uint32_t events);
 
 static void clear_answer(struct reread *r)
 {
-    spillq_free(&r->value);
-    spillq_init(&r->value, VALUE_MEM, r->o->spill_max, r->o->spill_dir);
+    spool_free(&r->value);
+    spool_init(&r->value, VALUE_MEM, NULL, 0, r->o->spill_dir, r->o->spill_max);
     r->from = r->to = 0;
     r->ttl = -1;
     r->ttl_at = now_us();
@@ -57,7 +57,7 @@ void reread_init(struct reread *r, const struct options *o, struct loop *loop)
     r->loop = loop;
     r->conn.w.fd = -1;
     STAILQ_INIT(&r->queue);
-    spillq_init(&r->value, VALUE_MEM, o->spill_max, o->spill_dir);
+    spool_init(&r->value, VALUE_MEM, NULL, 0, o->spill_dir, o->spill_max);
     clear_answer(r);
 }
 
@@ -288,7 +288,7 @@ static size_t take_bulk(struct reread *r, const uint8_t *p, size_t n, bool *bad)
     size_t value = r->bulk_left > 2 ? (size_t)(r->bulk_left - 2) : 0;
     if (value > n)
         value = n;
-    if (value > 0 && r->error[0] == '\0' && spillq_put(&r->value, p, value) != 0)
+    if (value > 0 && r->error[0] == '\0' && spool_put(&r->value, p, value, false) != 0)
         set_error(r, errno == EFBIG ? "the value exceeds --spill-max" : strerror(errno));
     for (size_t i = value; i < n; i++)
         *bad = *bad || p[i] != (r->bulk_left - i == 2 ? '\r' : '\n');
@@ -357,10 +357,10 @@ static bool write_record(struct reread *r, struct output *out)
         buf_free(&head);
         r->head_out = true;
     }
-    uint64_t left = bare ? 0 : spillq_len(&r->value);
+    uint64_t left = bare ? 0 : spool_len(&r->value);
     while (left > 0 && n < DATA_MAX) {
         size_t have;
-        const uint8_t *p = spillq_peek(&r->value, 1, &have);
+        const uint8_t *p = spool_peek(&r->value, 1, &have);
         if (p == NULL) {
             out->spill_error = errno;
             return false;
@@ -368,7 +368,7 @@ static bool write_record(struct reread *r, struct output *out)
         if (have > DATA_MAX - n)
             have = DATA_MAX - n;
         memcpy(output_room(out) + n, p, have);
-        spillq_drop(&r->value, have);
+        spool_drop(&r->value, have);
         n += have;
         left -= have;
     }

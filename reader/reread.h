@@ -11,7 +11,7 @@
 #include "conn.h"
 #include "options.h"
 #include "output.h"
-#include "spillq.h"
+#include "spool.h"
 
 struct request; /* a key that is wanted */
 
@@ -38,7 +38,7 @@ struct reread {
     char line[512];
 
     /* The answer to the request at the head. */
-    struct spillq value;
+    struct spool value;
     uint64_t from, to;
     int64_t ttl;
     uint64_t ttl_at; /* now_us when it came */

@@ -25,7 +25,7 @@ __attribute__((format(printf, 3, 4))) static void test_log(enum log_level level,
 #define log_event test_log
 #include "../../common/loop.c"
 #include "../../reader/output.c"
-#include "../../reader/spool.c"
+#include "../../common/spool.c"
 
 #define SECOND   ((uint64_t)1000000)
 #define SPOOLED  ((uint64_t)1 << 20)
