@@ -158,7 +158,7 @@ static void begin_or_end(struct sink *to, bool begins)
         memset(to->rereads->probed, 0, sizeof to->rereads->probed);
     else if (begins && to->o.flow == 0)
         log_event(LOG_WARN, NO_FLOW,
-                  "event=not-verified note=\"--no-reread: what the target lacks stays missing\"");
+                  "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
     to->e->verifying = begins;
     bool fresh = to->o.fresh;
     uint64_t pos = to->o.pos;

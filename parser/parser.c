@@ -58,7 +58,7 @@ void parser_free(struct parser *p)
 
 void parser_fault(struct parser *p, int status, const char *reason, const char *what)
 {
-    log_event(LOG_ERROR, NO_FLOW, "event=%s msg=%s", reason, log_quote(what, strlen(what)));
+    log_event(LOG_ERROR, NO_FLOW, "event=%s error=%s", reason, log_quote(what, strlen(what)));
     p->status = exit_worse(p->status, status);
     strlcpy(p->reason, reason, sizeof p->reason);
     strlcpy(p->message, what, sizeof p->message);

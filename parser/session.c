@@ -21,8 +21,8 @@
 static int flow_fault(struct parser *p, unsigned flow, int status, const char *what)
 {
     bool foreign = p->flows[flow]->rdb.foreign[0] != '\0';
-    log_event(LOG_ERROR, (int)flow, "event=%s msg=%s",
-              foreign                  ? "not-supported"
+    log_event(LOG_ERROR, (int)flow, "event=%s error=%s",
+              foreign                  ? "not_supported"
               : status == EXIT_DAMAGED ? "damaged"
                                        : "error",
               log_quote(what, strlen(what)));
@@ -50,7 +50,7 @@ static bool take_target(struct parser *p, const char *line)
     if (!ctl_is(line, "target") || p->opt->have_target || p->opt->mode != EMIT_RECORDS || p->target_written)
         return false;
     if (!target_from_line(&t, line)) {
-        log_event(LOG_WARN, NO_FLOW, "event=target msg=\"announcement not understood\" line=%s",
+        log_event(LOG_WARN, NO_FLOW, "event=target error=\"announcement not understood\" line=%s",
                   log_quote(line, strlen(line)));
         return false;
     }
@@ -115,7 +115,7 @@ static void await_target(struct parser *p, bool first)
         ctl_close(&p->ctl);
     }
     log_event(LOG_WARN, NO_FLOW,
-              "event=target msg=\"no rediswriter said what the target is: writing portable "
+              "event=target note=\"no rediswriter said what the target is: writing portable "
               "commands, which are slower (--target-version says it)\"");
 }
 
@@ -124,7 +124,7 @@ void parser_control(struct parser *p)
     if (p->ctl.fd < 0)
         return;
     if (ctl_fill(&p->ctl) < 0) {
-        log_event(LOG_INFO, NO_FLOW, "event=control-closed");
+        log_event(LOG_INFO, NO_FLOW, "event=control_closed");
         ctl_close(&p->ctl);
         parser_ask(p); /* nobody is there to answer */
         return;
@@ -141,7 +141,7 @@ static void join_control(struct parser *p, const char *path, uint64_t started)
     snprintf(hello, sizeof hello, "role=parser nonce=%s", p->nonce);
     if (ctl_hello(&p->ctl, path, hello, 5000, answer, sizeof answer) < 0) {
         p->was_live = ctl_just_died(path, started);
-        log_event(LOG_INFO, NO_FLOW, "event=offline msg=\"the session of this stream is over\"");
+        log_event(LOG_INFO, NO_FLOW, "event=offline note=\"the session of this stream is over\"");
         return;
     }
     p->was_live = true;
@@ -198,7 +198,7 @@ static void check_end(struct parser *p)
     uint64_t waiting = render_end(&p->e);
     if (waiting > 0) {
         log_event(LOG_WARN, NO_FLOW,
-                  "event=barrier msg=\"a FLUSH did not arrive on every flow: what follows it on "
+                  "event=barrier error=\"a FLUSH did not arrive on every flow: what follows it on "
                   "%llu flows was not written\"",
                   (unsigned long long)waiting);
         p->status = exit_worse(p->status, EXIT_DAMAGED);
@@ -441,13 +441,13 @@ int parser_end(struct parser *p)
         if (p->e.fault == EPROTO) /* said already: with --resp, the flows disagree on a FLUSH */
             status = EXIT_DAMAGED;
         else
-            log_event(p->e.fault == EPIPE ? LOG_DEBUG : LOG_ERROR, NO_FLOW, "event=output msg=%s",
+            log_event(p->e.fault == EPIPE ? LOG_DEBUG : LOG_ERROR, NO_FLOW, "event=output error=%s",
                       log_quote(why, strlen(why))); /* a reader that has gone says itself why */
         p->status = exit_worse(p->status, status);
     }
     emit_report_counts(&p->e);
     if (p->e.stats.expired > 0)
-        log_event(LOG_WARN, NO_FLOW, "event=expired keys=%llu msg=\"had expired and were left out\"",
+        log_event(LOG_WARN, NO_FLOW, "event=expired keys=%llu note=\"had expired and were left out\"",
                   (unsigned long long)p->e.stats.expired);
     return p->status;
 }

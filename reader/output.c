@@ -74,7 +74,7 @@ static int open_failed(struct output *out, const char *where)
     char text[600];
     snprintf(text, sizeof text, "cannot write to %s: %s", where, strerror(errno));
     if (signals_seen() == 0) /* else a signal ended the wait for a FIFO's reader */
-        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"%s\"", EXIT_CANNOT, text);
+        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d error=\"%s\"", EXIT_CANNOT, text);
     if (out->fd >= 0 && !isatty(out->fd)) /* the spool failed: those behind us are told */
         fatal_write_stream(out->fd, KIND_RAW, EXIT_CANNOT, text);
     output_free(out);
@@ -100,7 +100,7 @@ int output_open(struct output *out, struct loop *loop, const struct options *o)
     if (out->fd < 0)
         return open_failed(out, o->output);
     if (isatty(out->fd)) {
-        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"raw records are not for a terminal\"",
+        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d error=\"raw records are not for a terminal\"",
                   EXIT_USAGE);
         output_free(out);
         output_none(out);
@@ -296,7 +296,7 @@ bool output_full(struct output *out)
         return true;
     out->slow = true;
     if (well_for(out, WELL_FOR))
-        log_event(LOG_WARN, NO_FLOW, "event=spool-full directory=%s bytes=%llu reason=\"%s\"",
+        log_event(LOG_WARN, NO_FLOW, "event=spool_full directory=%s bytes=%llu error=\"%s\"",
                   out->q.spool.dir, (unsigned long long)spool_len(&out->q),
                   out->q.spool.error != 0 ? strerror(out->q.spool.error) : "--spool-max");
     return true;
@@ -352,7 +352,7 @@ const char *output_fault(const struct output *out, int *status)
 const char *output_report(const struct output *out, int flow, int *status)
 {
     const char *why = output_fault(out, status);
-    log_event(reader_left(out) ? LOG_DEBUG : LOG_ERROR, flow, "event=output-failed status=%d reason=\"%s\"",
+    log_event(reader_left(out) ? LOG_DEBUG : LOG_ERROR, flow, "event=output_failed status=%d error=\"%s\"",
               *status, why);
     return why;
 }

@@ -91,7 +91,7 @@ void reread_ask(struct reread *r, unsigned flow, const char *line)
     uint64_t db;
     long n = ctl_get(line, "key", key, sizeof key);
     if (n < 0 || !ctl_getu(line, "db", &db) || db > UINT32_MAX || r->queued >= QUEUE_MAX) {
-        log_event(LOG_WARN, (int)flow, "event=reread-ignored reason=%s",
+        log_event(LOG_WARN, (int)flow, "event=reread_ignored error=%s",
                   r->queued >= QUEUE_MAX ? "too-many" : "malformed");
         return;
     }
@@ -116,7 +116,7 @@ static void lose(struct reread *r, const char *why)
 {
     conn_close(&r->conn);
     r->in.len = r->in_at = 0;
-    log_event(LOG_INFO, NO_FLOW, "event=reread-connection-lost reason=\"%s\" requests=%u", why, r->queued);
+    log_event(LOG_INFO, NO_FLOW, "event=reread_connection_lost error=\"%s\" requests=%u", why, r->queued);
     struct request *q = STAILQ_FIRST(&r->queue);
     unsigned sent = r->sent;
     r->sent = 0;
@@ -267,7 +267,7 @@ static int take_line(struct reread *r)
 {
     const char *text = r->line + 1;
     if (r->line[0] == '-' && r->array_left == 0) {
-        log_event(LOG_INFO, NO_FLOW, "event=reread-refused reply=%s", log_quote(text, strlen(text)));
+        log_event(LOG_INFO, NO_FLOW, "event=reread_refused reply=%s", log_quote(text, strlen(text)));
         set_error(r, text);
     } else if (r->line[0] != expected(r)) {
         return -1;

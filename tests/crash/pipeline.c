@@ -300,8 +300,8 @@ static void count_answers(struct pipeline *p)
     unsigned full = 0, partial = 0;
     FILE *f = fopen(file("run-%u-%u.reader", now.series, p->runs), "r");
     while (f && fgets(line, sizeof line, f)) {
-        full += strstr(line, "event=flow-up mode=FULL") != NULL;
-        partial += strstr(line, "event=flow-up mode=PARTIAL") != NULL;
+        full += strstr(line, "event=flow_up mode=FULL") != NULL;
+        partial += strstr(line, "event=flow_up mode=PARTIAL") != NULL;
     }
     if (f)
         fclose(f);

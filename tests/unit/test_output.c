@@ -18,7 +18,7 @@ __attribute__((format(printf, 3, 4))) static void test_log(enum log_level level,
 {
     (void)level;
     (void)flow;
-    said += strstr(fmt, "event=spool-full") != NULL;
+    said += strstr(fmt, "event=spool_full") != NULL;
 }
 
 #define mono_us   test_clock
