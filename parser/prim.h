@@ -85,6 +85,16 @@ static inline enum got cur_plen(struct cur *c, uint64_t *v)
     return cur_plen_slow(c, v);
 }
 
+/* n of them: all or none are taken. */
+static inline enum got cur_plens(struct cur *c, uint64_t *v, unsigned n)
+{
+    struct cur t = *c;
+    enum got g = GOT;
+    for (unsigned i = 0; g == GOT && i < n; i++)
+        g = cur_plen(&t, &v[i]);
+    return cur_settle(c, &t, g);
+}
+
 /* n raw bytes. */
 static inline enum got cur_raw(struct cur *c, size_t n, const uint8_t **p)
 {

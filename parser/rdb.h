@@ -148,9 +148,6 @@ enum got rdb_unknown(struct rdb *r, struct cur *c, const char *what, unsigned nu
 /* The input is sound but not taken: what it is, and what to do. The flow ends with that. */
 enum got rdb_not_supported(struct rdb *r, struct cur *c, const char *what);
 
-/* Pass over n packed integers. */
-enum got pass_plens(struct cur *c, unsigned n);
-
 /* It is the last key from here on, its database in to->o.db. */
 void keep_last_key(struct rdb *r, unsigned type, const struct key *k);
 

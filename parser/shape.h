@@ -61,7 +61,7 @@ bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr
  * Returns NULL and *n its elements, or what was expected. What is odd of it is added to *odd: its order, an
  * element that is there twice. */
 const char *sound_packed(const struct shape *sh, enum packing pack, const struct slice *t,
-                         struct distinct *seen, long *n, struct odd *odd);
+                         struct keyset *seen, long *n, struct odd *odd);
 
 /* An element is there twice. */
 void odd_twice(struct odd *odd);
