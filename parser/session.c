@@ -49,7 +49,7 @@ static bool take_target(struct parser *p, const char *line)
     struct target t;
     if (!ctl_is(line, "target") || p->opt->have_target || p->opt->mode != EMIT_RECORDS || p->target_written)
         return false;
-    if (!target_from_line(&t, line)) {
+    if (!target_read(&t, line, strlen(line))) {
         log_event(LOG_WARN, NO_FLOW, "event=target error=\"announcement not understood\" line=%s",
                   log_quote(line, strlen(line)));
         return false;

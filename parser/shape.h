@@ -50,12 +50,22 @@ const struct shape *shape_of(unsigned type);
 
 /* A score as servers read it. False: it is no number. */
 bool score_number(const uint8_t *p, size_t n, double *d);
-bool score_of(enum field f, const uint8_t *p, double *d);
 
-/* Expiry of a field as its type gives it at `at` or in *ps, *ms 0: none. base: what F_TTL_REL is relative to.
- * False: it is no possible time. */
+/* Greatest expiry of a field, in milliseconds. */
 #define FIELD_TTL_MAX ((UINT64_C(1) << 48) - 1)
-bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr *ps, uint64_t *ms);
+
+/* What one element consists of. Integers lie in the scratch. */
+struct element {
+    struct slice str[2];
+    unsigned nstr;
+    double score;
+    uint64_t ms;        /* expiry, 0: none */
+    const char *damage; /* what was expected of a field, and is not there; NULL: nothing */
+};
+
+/* One element of LAYOUT_ELEMENTS: all its fields or none. base: what F_TTL_REL is relative to. */
+enum got element_take(const struct shape *sh, struct cur *c, struct scratch *s, uint64_t base,
+                      struct element *x);
 
 /* A packed hash, set, sorted set or list is what servers take for granted: its structure, scores, expiries.
  * Returns NULL and *n its elements, or what was expected. What is odd of it is added to *odd: its order, an
@@ -85,7 +95,6 @@ void part_flush(struct value *v);
 
 /* ---- the decoders ---- */
 
-enum got scan_field(struct cur *c, enum field f);
 enum got elements_feed(struct value *v, struct cur *c);
 enum got blob_feed(struct value *v, struct cur *c);
 enum got template_feed(struct value *v, struct cur *c);

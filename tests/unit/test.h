@@ -34,6 +34,11 @@ bool test_hex(const void *got, size_t n, const char *hextext, const char *what, 
 /* Print "N passed, M failed"; the exit status of the program. */
 int test_done(void);
 
+static inline bool target_said(struct target *t, const char *line)
+{
+    return target_read(t, line, strlen(line));
+}
+
 /* ---- bytes ---- */
 
 /* Bytes of a text of hex pairs; blanks and | are passed over; 'text' between single quotes stands for itself.

@@ -32,7 +32,7 @@ static struct buf file_of(const char *entries)
 static struct target target_of(const char *text)
 {
     struct target t;
-    CHECK(strncmp(text, "kind=", 5) == 0 ? target_from_line(&t, text) : target_parse(&t, text));
+    CHECK(strncmp(text, "kind=", 5) == 0 ? target_said(&t, text) : target_parse(&t, text));
     return t;
 }
 
