@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "le.h"
+
 /* What a decoder says. NEED: the bytes end before the item does; nothing is lost, call again with more. */
 enum got { GOT = 0, NEED = 1, BAD = -1 };
 
@@ -45,27 +47,6 @@ static inline enum got cur_settle(struct cur *c, const struct cur *t, enum got g
     c->want = t->want;
     c->why = t->why;
     return g;
-}
-
-static inline uint16_t le16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline uint32_t le32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline uint64_t le64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
 }
 
 static inline uint64_t be64(const uint8_t *p)

@@ -3,9 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <errno.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <linux/sockios.h>
 #include <bsd/string.h>
 
 #include "exits.h"
@@ -68,15 +66,6 @@ static bool has_reader(int fd)
     return fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
 }
 
-/* What was written so far is no longer in the pipe or socket. */
-static bool was_taken(int fd)
-{
-    int n = 0;
-    if (ioctl(fd, SIOCOUTQ, &n) != 0 && ioctl(fd, FIONREAD, &n) != 0)
-        return false;
-    return n == 0;
-}
-
 /* The announcement, if it is there already; it may have come together with the welcome. */
 static bool target_said(struct parser *p)
 {
@@ -97,7 +86,7 @@ static void await_target(struct parser *p, bool first)
     for (uint64_t now = mono_us(); now < deadline && p->ctl.fd >= 0; now = mono_us()) {
         if (target_said(p))
             return;
-        if (first && taken == 0 && was_taken(out)) {
+        if (first && taken == 0 && io_unread(out) == 0) {
             taken = now;
             deadline = now + ANSWER_US < deadline ? now + ANSWER_US : deadline;
         }

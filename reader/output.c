@@ -5,9 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <linux/sockios.h>
 #include <unistd.h>
 
 #include "exits.h"
@@ -309,23 +307,13 @@ bool output_spool_full(const struct output *out)
 
 bool output_behind(const struct output *out)
 {
-    int n = 0;
-    if (spool_len(&out->q) > 0)
-        return true;
-    if (out->w.fd < 0)
-        return false;
-    /* FIONREAD counts the unread bytes of a pipe from either end; a socket wants SIOCOUTQ. */
-    if (ioctl(out->fd, FIONREAD, &n) == 0 && n > 0)
-        return true;
-    return ioctl(out->fd, SIOCOUTQ, &n) == 0 && n > 0;
+    return spool_len(&out->q) > 0 || (out->w.fd >= 0 && io_unread(out->fd) > 0);
 }
 
 bool output_taken(const struct output *out)
 {
-    int n = 0;
-    if (ioctl(out->fd, SIOCOUTQ, &n) == 0)
-        return out->written > 0 && n == 0;
-    return ioctl(out->fd, FIONREAD, &n) == 0 && n >= 0 && out->written > (uint64_t)n;
+    long unread = io_unread(out->fd);
+    return unread >= 0 && out->written > (uint64_t)unread;
 }
 
 /* It is dead as its reader has gone. That says the reader: here it is what follows from it. */
