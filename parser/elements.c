@@ -35,12 +35,12 @@ static enum got feed_element(struct value *v, struct cur *c)
         char score[64];
         struct slice swapped[2] = {{(const uint8_t *)score, score_text(score, sizeof score, x.score)},
                                    x.str[0]};
-        part_add(v, swapped, 2);
-    } else if (!part_add(v, x.str, x.nstr)) {
+        value_add(v, swapped, 2);
+    } else if (!value_add(v, x.str, x.nstr)) {
         return GOT; /* and no expiry, which might come before the key's first request */
     }
     if (x.ms > 0)
-        part_add_ttl(v, &x.str[0], x.ms);
+        value_add_ttl(v, &x.str[0], x.ms);
     return GOT;
 }
 
@@ -50,14 +50,14 @@ static void add_group(struct value *v, const struct elem *el)
     struct slice arg[2] = {{el[0].p, el[0].n}, {el[1].p, el[1].n}};
     if (v->vclass == CLASS_ZSET) {
         struct slice swapped[2] = {arg[1], arg[0]};
-        part_add(v, swapped, 2);
+        value_add(v, swapped, 2);
         return;
     }
     uint64_t ms = v->shape->group == 3 && el[2].is_int && el[2].v > 0 ? (uint64_t)el[2].v : 0;
     if (ms != 0 && ms <= v->e->now_ms)
         return;
-    if (part_add(v, arg, v->shape->group == 1 ? 1 : 2) && ms != 0)
-        part_add_ttl(v, &arg[0], ms);
+    if (value_add(v, arg, v->shape->group == 1 ? 1 : 2) && ms != 0)
+        value_add_ttl(v, &arg[0], ms);
 }
 
 /* All elements of an intset, listpack, ziplist or zipmap. */
@@ -78,7 +78,7 @@ static enum got feed_packed(struct value *v, struct cur *c, enum packing pack, c
     if (pack == PACK_INTSET) {
         for (size_t i = 0; i < le32(t->p + 4); i++) {
             struct slice arg = {el[0].num, dec_i64(el[0].num, intset_at(t->p, i))};
-            part_add(v, &arg, 1);
+            value_add(v, &arg, 1);
         }
         return GOT;
     }
@@ -119,7 +119,7 @@ static enum got feed_node(struct value *v, struct cur *c)
         g = cur_bad(&t, "a list node of kind 1 or 2");
     else if (g == GOT && (g = cur_pstr(&t, &ps)) == GOT) {
         if (value_text(v->s, 0, &ps, &el))
-            part_add(v, &el, 1);
+            value_add(v, &el, 1);
         else
             g = value_damaged(v, &t, UNPACKS);
     }
@@ -199,7 +199,7 @@ static enum got template_packed(struct value *v, struct cur *c)
         return value_damaged(v, c, "a template that was told before, with as many fields");
     while (listpack_next(t.p, t.n, &it, &el) == 1) {
         struct slice arg[2] = {template_field(v), {el.p, el.n}};
-        part_add(v, arg, 2);
+        value_add(v, arg, 2);
     }
     return GOT;
 }
@@ -228,7 +228,7 @@ enum got template_feed(struct value *v, struct cur *c)
         if (g != GOT)
             return g;
         arg[0] = template_field(v);
-        part_add(v, arg, 2); /* nothing, once it is dropped */
+        value_add(v, arg, 2); /* nothing, once it is dropped */
     }
     return GOT;
 }

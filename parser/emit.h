@@ -98,8 +98,8 @@ struct emit {
     uint32_t source_db;
     uint64_t now_ms; /* wall clock, renewed for each piece of input */
     struct stats stats;
-    struct rec open; /* record being written, with the offset of its header in the output buffer */
-    size_t open_at;
+    struct rec chain; /* record being written, with the offset of its header in the output buffer */
+    size_t chain_at;
     struct pages
         pages; /* where the bytes being parsed lie, if they are mapped: given back as they are written */
     size_t pages_read;      /* since they were given back */

@@ -115,7 +115,7 @@ void parser_control(struct parser *p)
     if (ctl_fill(&p->ctl) < 0) {
         log_event(LOG_INFO, NO_FLOW, "event=control_closed");
         ctl_close(&p->ctl);
-        parser_ask(p); /* nobody is there to answer */
+        parser_poll(p); /* nobody is there to answer */
         return;
     }
     while (ctl_line(&p->ctl) != NULL)
@@ -180,7 +180,7 @@ static void write_end(struct parser *p)
 static void check_end(struct parser *p)
 {
     /* Where a stage before us failed or a stop was asked for, a last item in part is no damage of its own. */
-    parser_ask_no_more(p);
+    parser_end_rereads(p);
     bool requested = strcmp(p->reason, "complete") != 0 || p->partial;
     if (end_flows(p, requested) < 0)
         return;
@@ -197,22 +197,22 @@ static void check_end(struct parser *p)
 /* Write the END record of the stream being written, if there is one. */
 static void finish_stream(struct parser *p)
 {
-    if (!p->open || p->e.failed)
+    if (!p->in_stream || p->e.failed)
         return;
     if (p->status != EXIT_DAMAGED)
         check_end(p);
     if (p->e.stats.lost > 0)
         p->status = exit_worse(p->status, EXIT_DATA);
     write_end(p);
-    p->open = false;
+    p->in_stream = false;
 }
 
 /* Begin a stream, unless one is being written. */
 static void begin_stream(struct parser *p)
 {
-    if (!p->open && p->opt->mode == EMIT_RECORDS && !p->e.failed)
+    if (!p->in_stream && p->opt->mode == EMIT_RECORDS && !p->e.failed)
         (void)recout_stream(&p->e.out, KIND_COMMAND);
-    p->open = true;
+    p->in_stream = true;
 }
 
 /* Another session follows in the input: it gets a stream of its own. */
@@ -241,9 +241,9 @@ int parser_next_stream(struct parser *p)
 static int check_databases(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char list[1024], which[256], what[512];
-    const struct select *sel = p->opt->select.active ? &p->opt->select : NULL;
+    const struct filter *filter = p->opt->filter.active ? &p->opt->filter : NULL;
     if (!p->e.target.cluster || meta_get(payload, r->len, "dbs", list, sizeof list) <= 0 ||
-        select_dbs_fit(sel, list, which, sizeof which) == NULL)
+        filter_dbs_fit(filter, list, which, sizeof which) == NULL)
         return 0;
     snprintf(what, sizeof what,
              "the source holds keys in database %s, and the target is a cluster, which has database 0 only: "
@@ -265,7 +265,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
         return -1;
     }
     bool first = !p->begun;
-    bool same = p->begun && p->open && strcmp(nonce, p->nonce) == 0;
+    bool same = p->begun && p->in_stream && strcmp(nonce, p->nonce) == 0;
     if (same && r->epoch == p->epoch)
         return 0; /* another stream of the same session */
     if (same && r->epoch < p->epoch) {
@@ -339,8 +339,8 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
         p->flows[r->flow] = xcalloc(1, sizeof *p->flows[r->flow]);
         flow_init(p->flows[r->flow], r->flow);
         p->flows[r->flow]->to.e = &p->e;
-        if (p->opt->select.active)
-            p->flows[r->flow]->to.sel = &p->opt->select;
+        if (p->opt->filter.active)
+            p->flows[r->flow]->to.filter = &p->opt->filter;
         if (p->opt->mode != EMIT_NULL && !p->opt->no_reread)
             p->flows[r->flow]->to.rereads = &p->rereads;
     }
@@ -381,7 +381,7 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
         return flow_fault(p, r->flow, EXIT_DAMAGED,
                           "a file of another snapshot than the first: their ids differ");
     if (parser_waits(p))
-        parser_ask(p);
+        parser_poll(p);
     else
         parser_tell(p, f);
     return 0;

@@ -1,5 +1,5 @@
 /* How the value types are laid out, and what the decoders of values share. Only value.c, scan.c, elements.c,
- * parts.c, strings.c, module.c and skip.c need this. rdb(5), VALUES. */
+ * value_write.c, strings.c, module.c and skip.c need this. rdb(5), VALUES. */
 #ifndef DFP_SHAPE_H
 #define DFP_SHAPE_H
 
@@ -83,15 +83,15 @@ int packed_next(enum packing pack, const struct slice *t, const uint8_t **it, un
 /* Walk a packed container and check it. Number of elements, -1 when corrupt. */
 long packed_check(enum packing pack, const struct slice *t);
 
-/* ---- parts.c: the requests that make up a container ---- */
+/* ---- value_write.c: the requests that make up a container ---- */
 
 /* One element (member; field and value; score and member) joins the part, or goes alone when it is large.
  * False: it is not written, as it is too large (which is reported) or all of the key is dropped. */
-bool part_add(struct value *v, const struct slice *args, size_t n);
+bool value_add(struct value *v, const struct slice *args, size_t n);
 
 /* A field has an expiry of its own. Its HSET is written before the expiries are. */
-void part_add_ttl(struct value *v, const struct slice *field, uint64_t ms);
-void part_flush(struct value *v);
+void value_add_ttl(struct value *v, const struct slice *field, uint64_t ms);
+void value_flush(struct value *v);
 
 /* ---- the decoders ---- */
 

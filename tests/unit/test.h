@@ -12,7 +12,7 @@
 
 #include "../../common/buf.h"
 #include "../../parser/emit.h"
-#include "../../parser/select.h"
+#include "../../parser/filter.h"
 
 /* ---- checks; each counts, and prints file, line and both sides when it fails ---- */
 
@@ -63,7 +63,7 @@ void add_command(struct buf *b, uint64_t txid, const char *line);
 void add_entry(struct buf *b, unsigned op, uint64_t txid, const struct slice *argv, size_t argc);
 
 /* Free what options made of it, and empty it. */
-void select_clear(struct select *s);
+void filter_clear(struct filter *s);
 
 /* ---- records ---- */
 
