@@ -15,7 +15,7 @@
 #include "log.h"
 #include "sock.h"
 
-/* One parser and one process a flow, some writers and questions: more than that is a mistake. */
+/* One parser and one process per flow, some writers and questions: more than that is a mistake. */
 #define PEERS_MAX    4096
 
 #define ACCEPT_RETRY ((uint64_t)1000000) /* µs */

@@ -22,7 +22,7 @@
 #define VALUE_MEM                                                                                            \
     ((size_t)512 << 10) /* of a value; what is more lies in a file until its answer is whole                 \
                          */
-#define TURN       8    /* reads or records a turn, then the flows have theirs */
+#define TURN       8    /* reads or records per turn, then the flows have theirs */
 #define ANSWER_MAX ((uint64_t)30 * 1000000) /* µs */
 #define READ_STEP  ((size_t)64 << 10)
 

@@ -15,7 +15,7 @@
 
 struct request; /* a key that is wanted */
 
-/* Replies come in this order for each request; the first only once a connection. */
+/* Replies come in this order for each request; the first only once per connection. */
 enum reread_step { RR_AUTH, RR_SELECT, RR_FROM, RR_DUMP, RR_PTTL, RR_TO, RR_DONE };
 
 struct reread {

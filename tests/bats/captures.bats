@@ -34,16 +34,16 @@ replay() { # capture mode split
 @test "writes-during-fullsync, one process" { replay writes-during-fullsync single 1-65536; }
 @test "zstd-4flows, one process" { replay zstd-4flows single 1-300; }
 
-@test "basic-2flows, a process a flow" { replay basic-2flows flows 1-65536; }
-@test "big-values, a process a flow" { replay big-values flows 1-65536; }
-@test "global-commands, a process a flow" { replay global-commands flows 1-65536; }
-@test "interleaved-chunks, a process a flow" { replay interleaved-chunks flows 1-65536; }
-@test "lzf-2flows, a process a flow" { replay lzf-2flows flows 1-65536; }
-@test "plain-1flow, a process a flow" { replay plain-1flow flows 1-65536; }
-@test "v1.27-basic-2flows, a process a flow" { replay v1.27-basic-2flows flows 1-65536; }
-@test "v1.27-writes-during-fullsync, a process a flow" { replay v1.27-writes-during-fullsync flows 1-65536; }
-@test "writes-during-fullsync, a process a flow" { replay writes-during-fullsync flows 1-65536; }
-@test "zstd-4flows, a process a flow" { replay zstd-4flows flows 1-65536; }
+@test "basic-2flows, one process per flow" { replay basic-2flows flows 1-65536; }
+@test "big-values, one process per flow" { replay big-values flows 1-65536; }
+@test "global-commands, one process per flow" { replay global-commands flows 1-65536; }
+@test "interleaved-chunks, one process per flow" { replay interleaved-chunks flows 1-65536; }
+@test "lzf-2flows, one process per flow" { replay lzf-2flows flows 1-65536; }
+@test "plain-1flow, one process per flow" { replay plain-1flow flows 1-65536; }
+@test "v1.27-basic-2flows, one process per flow" { replay v1.27-basic-2flows flows 1-65536; }
+@test "v1.27-writes-during-fullsync, one process per flow" { replay v1.27-writes-during-fullsync flows 1-65536; }
+@test "writes-during-fullsync, one process per flow" { replay writes-during-fullsync flows 1-65536; }
+@test "zstd-4flows, one process per flow" { replay zstd-4flows flows 1-65536; }
 
 # One byte a write: every item is split everywhere.
 @test "plain-1flow, single bytes" { replay plain-1flow single 1-1; }

@@ -31,13 +31,13 @@ replay() { # capture mode split
 }
 
 @test "cluster: big-values, one process" { replay big-values single 1-65536; }
-@test "cluster: interleaved-chunks, a process a flow" { replay interleaved-chunks flows 1-65536; }
-@test "cluster: lzf-2flows, a process a flow" { replay lzf-2flows flows 1-300; }
+@test "cluster: interleaved-chunks, one process per flow" { replay interleaved-chunks flows 1-65536; }
+@test "cluster: lzf-2flows, one process per flow" { replay lzf-2flows flows 1-300; }
 @test "cluster: plain-1flow, one process" { replay plain-1flow single 1-300; }
-@test "cluster: v1.27-writes-during-fullsync, a process a flow" { replay v1.27-writes-during-fullsync flows 1-65536; }
+@test "cluster: v1.27-writes-during-fullsync, one process per flow" { replay v1.27-writes-during-fullsync flows 1-65536; }
 @test "cluster: writes-during-fullsync, one process" { replay writes-during-fullsync single 1-65536; }
-@test "cluster: writes-during-fullsync, a process a flow" { replay writes-during-fullsync flows 1-65536; }
-@test "cluster: zstd-4flows, a process a flow" { replay zstd-4flows flows 1-300; }
+@test "cluster: writes-during-fullsync, one process per flow" { replay writes-during-fullsync flows 1-65536; }
+@test "cluster: zstd-4flows, one process per flow" { replay zstd-4flows flows 1-300; }
 
 @test "cluster: functions go to every master" {
     printf '%b' "$(sed 's/#.*//' "$REPO/tests/fixtures/rdb/functions.hex" | tr -d ' \n' | sed 's/../\\x&/g')" >"$TMP/f.rdb"

@@ -155,7 +155,7 @@ flow=1 mode=PARTIAL lsn=${ENDS[1]} form=journal db=0 " ]] || fail "$(flow_record
     legal
 }
 
-@test "resume: a process a flow" {
+@test "resume: one process per flow" {
     start_old_master 3
     background dfreader --session-only --resume --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
     wait_until 5 status_has "flows=3"
@@ -192,7 +192,7 @@ flow=1 mode=PARTIAL lsn=${ENDS[1]} form=snapshot token db=0 " ]] || fail "$(flow
     probe data "$RAW" 0 | head -c 9 | grep -q REDIS0009
 }
 
-@test "resume: the same, a process a flow" {
+@test "resume: the same, one process per flow" {
     start_old_master 2 --partial-by-sync
     background dfreader --session-only --resume --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
     wait_until 5 status_has "flows=2"
@@ -240,7 +240,7 @@ must_refuse() { # reason words
     saved "$REPLID" "${ENDS[@]}" | must_refuse mixed "entries of all flows"
 }
 
-@test "resume: refused, mixed answers, a process a flow" {
+@test "resume: refused, mixed answers, one process per flow" {
     start_old_master 2 --full-flow 1
     background dfreader --session-only --resume --on-full-resync flush --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
     wait_until 5 status_has "flows=2"

@@ -163,7 +163,7 @@ void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved)
     unlink(file("control"));
     unlink(file("writer"));
     if (opt.verbose)
-        say("  run %u: %s, --on-full-resync %s%s", runs, p->single ? "one process" : "a process a flow",
+        say("  run %u: %s, --on-full-resync %s%s", runs, p->single ? "one process" : "a process per flow",
             policy_name[policy], expect_saved ? ", positions expected" : "");
     if (opt.service)
         start_service(p, &t);
