@@ -111,7 +111,7 @@ struct emit {
     struct told_kind told[KINDS_MAX];
     bool verifying;            /* keys are looked for at the target (check.h): */
     struct keyset not_carried; /* those that were reported as lost */
-    FILE *report;              /* everything that was not carried over, one JSON object per line; NULL: none */
+    FILE *report; /* everything that was not carried over, one JSON object per line; NULL: none */
 };
 
 void emit_init(struct emit *e, int fd, enum emit_mode mode);

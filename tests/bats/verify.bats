@@ -59,7 +59,7 @@ stop_task() {
     TASK_PID=
 }
 
-@test "keys that the full sync has not brought are found and read again: a process per flow" {
+@test "keys that the full sync has not brought are found and read again: one process per flow" {
     master --flows 4
     migrate
     assert_complete 4
