@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -130,6 +132,13 @@ size_t pipe_enlarge(int fd, size_t want)
             return (size_t)got;
     }
     return (size_t)size;
+}
+
+long io_unread(int fd)
+{
+    int n = 0;
+    /* FIONREAD counts the unread bytes of a pipe from either end; a socket wants SIOCOUTQ. */
+    return ioctl(fd, SIOCOUTQ, &n) == 0 || ioctl(fd, FIONREAD, &n) == 0 ? n : -1;
 }
 
 int io_open_own(const char *path, int flags, mode_t mode)

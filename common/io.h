@@ -41,6 +41,10 @@ int set_nonblock(int fd, bool on);
  */
 size_t pipe_enlarge(int fd, size_t want);
 
+/* Bytes written to a pipe or socket that its reader has not taken (of a socket more than the bytes themselves
+ * may be counted); -1: fd is neither. */
+long io_unread(int fd);
+
 /* open(2) of a file that is named by an option: a symbolic link at its name is followed only if we or root
  * made it. -1 with errno (ELOOP: a link of another user). */
 int io_open_own(const char *path, int flags, mode_t mode);

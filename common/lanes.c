@@ -13,44 +13,35 @@ void lanes_init(struct lanes *l, unsigned n, size_t memmax, uint64_t cap, const 
     l->n = n;
     l->lane = xcalloc(n, sizeof *l->lane);
     l->request.max = LANES_REQUEST_MAX;
+    l->whole.max = REC_HEADER + REC_PAYLOAD_MAX;
     size_t share = MEM_ALL / (n > 0 ? n : 1);
     if (share < MEM_MIN)
         share = MEM_MIN;
     if (memmax > share)
         memmax = share;
     for (unsigned i = 0; i < n; i++)
-        spillq_init(&l->lane[i].q, memmax, cap, dir);
+        spool_init(&l->lane[i].q, memmax, NULL, 0, dir, cap);
 }
 
 void lanes_free(struct lanes *l)
 {
     for (unsigned i = 0; i < l->n; i++)
-        spillq_free(&l->lane[i].q);
+        spool_free(&l->lane[i].q);
     free(l->lane);
     buf_free(&l->request);
+    buf_free(&l->whole);
     memset(l, 0, sizeof *l);
 }
 
 int lanes_queue(struct lanes *l, const struct rec *r, const uint8_t *payload)
 {
-    struct spillq *q = &l->lane[r->flow].q;
-    bool first = spillq_len(q) == 0;
-    size_t whole = REC_HEADER + r->len;
-    if (whole <= spillq_memroom(q)) {
-        if (spillq_put(q, r, REC_HEADER) < 0 || spillq_put(q, payload, r->len) < 0)
-            return -1;
-    } else {
-        /* In one piece: a header without its payload must not be left behind when the cap is reached. */
-        struct buf one = {.max = REC_HEADER + REC_PAYLOAD_MAX};
-        (void)buf_add(&one, r, REC_HEADER);
-        (void)buf_add(&one, payload, r->len);
-        int rc = spillq_put(q, one.p, one.len);
-        int e = errno;
-        buf_free(&one);
-        errno = e;
-        if (rc < 0)
-            return -1;
-    }
+    struct spool *q = &l->lane[r->flow].q;
+    bool first = spool_len(q) == 0;
+    l->whole.len = 0;
+    (void)buf_add(&l->whole, r, REC_HEADER);
+    (void)buf_add(&l->whole, payload, r->len);
+    if (spool_put(q, l->whole.p, l->whole.len, false) < 0)
+        return -1;
     if (first)
         l->queued++;
     return 0;
@@ -96,7 +87,7 @@ int lanes_pick(const struct lanes *l, unsigned from)
         return -1;
     for (unsigned i = 0; i < l->n; i++) {
         unsigned k = (from + i) % l->n;
-        if (!l->lane[k].waiting && spillq_len(&l->lane[k].q) > 0)
+        if (!l->lane[k].waiting && spool_len(&l->lane[k].q) > 0)
             return (int)k;
     }
     return -1;
@@ -104,17 +95,17 @@ int lanes_pick(const struct lanes *l, unsigned from)
 
 int lanes_peek(struct lanes *l, unsigned flow, struct rec *r, const uint8_t **payload)
 {
-    struct spillq *q = &l->lane[flow].q;
+    struct spool *q = &l->lane[flow].q;
     size_t n;
-    if (spillq_len(q) == 0)
+    if (spool_len(q) == 0)
         return 0;
-    const uint8_t *p = spillq_peek(q, REC_HEADER, &n);
+    const uint8_t *p = spool_peek(q, REC_HEADER, &n);
     if (p == NULL)
         return -1;
     if (n >= REC_HEADER)
         memcpy(r, p, REC_HEADER);
     if (n >= REC_HEADER && n < REC_HEADER + r->len)
-        p = spillq_peek(q, REC_HEADER + r->len, &n);
+        p = spool_peek(q, REC_HEADER + r->len, &n);
     if (p == NULL || n < REC_HEADER || n < REC_HEADER + r->len) {
         if (p != NULL)
             errno = EIO; /* whole records went in: the file lost bytes */
@@ -126,9 +117,9 @@ int lanes_peek(struct lanes *l, unsigned flow, struct rec *r, const uint8_t **pa
 
 void lanes_drop(struct lanes *l, unsigned flow, const struct rec *r)
 {
-    struct spillq *q = &l->lane[flow].q;
-    spillq_drop(q, REC_HEADER + r->len);
-    if (spillq_len(q) == 0) {
+    struct spool *q = &l->lane[flow].q;
+    spool_drop(q, REC_HEADER + r->len);
+    if (spool_len(q) == 0) {
         l->queued--;
         buf_trim(&q->mem, MEM_MIN);
         q->start = 0;

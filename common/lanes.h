@@ -3,7 +3,7 @@
  * work. df2redis(7), Order and positions, dfrecord(5) BARRIER. Used by rediswriter and by dfparse --resp.
  *
  * A lane is open, or it stands at a barrier. The records of a lane that stands, or that still has queued
- * records from the time when it stood, go to its queue, in memory first and then in an unlinked file:
+ * records from the time when it stood, go to its queue, in memory first and then in files without a name:
  *
  *     if (lanes_blocked(l, r.flow))            lanes_queue(l, &r, payload);
  *     else if (r.type == REC_BARRIER)          switch (lanes_arrive(l, &r, payload)) ...
@@ -22,7 +22,7 @@
 
 #include "buf.h"
 #include "record.h"
-#include "spillq.h"
+#include "spool.h"
 
 /* Longest request a barrier may carry; FLUSHALL and FLUSHDB are far below. */
 #define LANES_REQUEST_MAX ((size_t)4096)
@@ -30,7 +30,7 @@
 struct lane {
     bool waiting;  /* stands at the barrier */
     struct rec at; /* the BARRIER record at which it stands or stood last */
-    struct spillq q;
+    struct spool q;
 };
 
 struct lanes {
@@ -41,6 +41,7 @@ struct lanes {
     uint64_t txid; /* of the barrier at which the first lane arrived */
     uint32_t db;
     struct buf request;
+    struct buf whole; /* of a record, until it is in a queue */
 };
 
 enum lanes_result {
@@ -51,7 +52,7 @@ enum lanes_result {
 };
 
 /* n: flows (1 to REC_FLOWS_MAX). memmax: bytes that a lane keeps in memory (all lanes together keep at most
- * 4 MiB, so with many flows it is less); cap: bytes of its file; dir: where that is made (NULL: $TMPDIR or
+ * 4 MiB, so with many flows it is less); cap: bytes of its files; dir: where they are made (NULL: $TMPDIR or
  * /tmp; not copied). */
 void lanes_init(struct lanes *l, unsigned n, size_t memmax, uint64_t cap, const char *dir);
 
@@ -62,11 +63,11 @@ void lanes_free(struct lanes *l);
 static inline bool lanes_blocked(const struct lanes *l, unsigned flow)
 {
     const struct lane *lane = &l->lane[flow];
-    return lane->waiting || spillq_len(&lane->q) > 0;
+    return lane->waiting || spool_len(&lane->q) > 0;
 }
 
-/* Append a record to its lane's queue. Returns 0, or -1 with errno: EFBIG when the file's cap is reached (the
- * record was not taken: stop reading that input), otherwise what writing the file said. */
+/* Append a record to its lane's queue. Returns 0, or -1 with errno: EFBIG when the cap of its files is
+ * reached (the record was not taken: stop reading that input), otherwise why a file could not be written. */
 int lanes_queue(struct lanes *l, const struct rec *r, const uint8_t *payload);
 
 /* A lane that is not waiting has come to a BARRIER record; r->len bytes of payload. */
@@ -97,7 +98,7 @@ void lanes_release(struct lanes *l);
 int lanes_pick(const struct lanes *l, unsigned from);
 
 /* The oldest queued record of a flow; *r and *payload stay valid until the next call that concerns this
- * flow's queue. Returns 1, 0 when the queue is empty, -1 with errno when its file cannot be read. */
+ * flow's queue. Returns 1, 0 when the queue is empty, -1 with errno when a file cannot be read. */
 int lanes_peek(struct lanes *l, unsigned flow, struct rec *r, const uint8_t **payload);
 
 /* Remove the record that lanes_peek returned last for this flow. */

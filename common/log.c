@@ -18,7 +18,7 @@ void log_init(const char *stage, enum log_level level)
     log_least = level;
 }
 
-/* One write a line, so that lines of several processes never mix. */
+/* One write per line, so that lines of several processes never mix. */
 static void emit(const char *line, size_t n)
 {
     ssize_t w = write(STDERR_FILENO, line, n);

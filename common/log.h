@@ -1,4 +1,4 @@
-/* Logging: one line an event on stderr, "level=… stage=… flow=… event=… name=value …". Quiet by default:
+/* Logging: one line per event on stderr, "level=… stage=… flow=… event=… name=value …". Quiet by default:
  * warnings and errors. When stderr is a terminal and a progress line stands there, it is wiped first. */
 #ifndef DF_LOG_H
 #define DF_LOG_H

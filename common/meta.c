@@ -46,11 +46,14 @@ static int hexval(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int meta_hex(const char *p)
+{
+    int high = hexval(p[0]), low = hexval(p[1]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
 /* Unescape one value up to a blank, newline or end. */
@@ -59,8 +62,8 @@ static long unescape(const char *p, const char *end, char *out, size_t cap)
     size_t n = 0;
     while (p < end && *p != '\n' && *p != ' ') {
         char c = *p++;
-        if (c == '%' && end - p >= 2 && hexval(p[0]) >= 0 && hexval(p[1]) >= 0) {
-            c = (char)(hexval(p[0]) * 16 + hexval(p[1]));
+        if (c == '%' && end - p >= 2 && meta_hex(p) >= 0) {
+            c = (char)meta_hex(p);
             p += 2;
         }
         if (n + 1 >= cap) {

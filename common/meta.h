@@ -14,6 +14,9 @@ void meta_add(struct buf *b, const char *name, const void *value, size_t n, char
 void meta_adds(struct buf *b, const char *name, const char *value);
 void meta_addu(struct buf *b, const char *name, uint64_t value);
 
+/* The byte that two hexadecimal digits at p stand for; -1: they are none. */
+int meta_hex(const char *p);
+
 /* Append n bytes percent-escaped, at most limit of them (0 = all; a cut is marked "..."). */
 void meta_escape(struct buf *b, const void *value, size_t n, size_t limit);
 

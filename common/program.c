@@ -2,30 +2,22 @@
 
 #include <string.h>
 
+#include "le.h"
+
 #define HEAD      4u /* steps, zero */
 #define STEP_HEAD 12u
 #define ARG_REG   0xffffff00u
 
-static uint16_t get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)get16(p) | (uint32_t)get16(p + 2) << 16;
-}
-
 static void put16(uint8_t *p, unsigned v)
 {
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
+    uint16_t n = (uint16_t)v;
+    memcpy(p, &n, sizeof n);
 }
 
 static void put32(uint8_t *p, size_t v)
 {
-    put16(p, (unsigned)(v & 0xffff));
-    put16(p + 2, (unsigned)(v >> 16 & 0xffff));
+    uint32_t n = (uint32_t)v;
+    memcpy(p, &n, sizeof n);
 }
 
 /* ---- making ---- */
@@ -102,13 +94,13 @@ bool program_next(const uint8_t *p, size_t n, size_t *at, struct step *s)
     if (n - *at < STEP_HEAD)
         return false;
     const uint8_t *h = p + *at;
-    *s = (struct step){.slot = get16(h),
+    *s = (struct step){.slot = le16(h),
                        .cond = h[2],
                        .keep = h[3],
                        .flags = h[4],
-                       .argc = get16(h + 6),
+                       .argc = le16(h + 6),
                        .args = h + STEP_HEAD,
-                       .len = get32(h + 8)};
+                       .len = le32(h + 8)};
     *at += STEP_HEAD + s->len;
     return true;
 }
@@ -117,7 +109,7 @@ bool program_arg(const struct step *s, size_t *at, struct slice *out, unsigned *
 {
     if (s->len - *at < 4)
         return false;
-    uint32_t len = get32(s->args + *at);
+    uint32_t len = le32(s->args + *at);
     *at += 4;
     *reg = 0;
     *out = (struct slice){s->args + *at, 0};
@@ -137,7 +129,7 @@ static const char *check_args(const struct step *s)
     while (at < s->len) {
         if (s->len - at < 4)
             return "PROGRAM record whose argument is cut";
-        uint32_t len = get32(s->args + at);
+        uint32_t len = le32(s->args + at);
         at += 4;
         argc++;
         if (len >= ARG_REG) {
@@ -162,9 +154,9 @@ const char *program_check(const uint8_t *p, size_t n)
         if (n - at < STEP_HEAD)
             return "PROGRAM record that ends within a step";
         const uint8_t *h = p + at;
-        if (get32(h + 8) > n - at - STEP_HEAD)
+        if (le32(h + 8) > n - at - STEP_HEAD)
             return "PROGRAM record whose step is longer than the record";
-        if (get16(h) > 16383 || (h[2] & ~STEP_NOT) > (int)PROGRAM_REGS || h[2] == STEP_NOT ||
+        if (le16(h) > 16383 || (h[2] & ~STEP_NOT) > (int)PROGRAM_REGS || h[2] == STEP_NOT ||
             h[3] > PROGRAM_REGS || h[4] > (STEP_MUST | STEP_TTL | STEP_ALWAYS) || h[5] != 0)
             return "PROGRAM record with a malformed step";
         struct step s;

@@ -137,9 +137,11 @@ static int start_local(const char *path, int timeout_ms, char *why, size_t whyle
     return -1;
 }
 
-int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *why, size_t whylen)
+int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t whylen)
 {
-    struct addrinfo *list = resolve(host, port, why, whylen);
+    if (e->port[0] == '\0')
+        return start_local(e->host, timeout_ms, why, whylen);
+    struct addrinfo *list = resolve(e->host, e->port, why, whylen);
     if (list == NULL)
         return -1;
     unsigned left = 0;
@@ -155,7 +157,7 @@ int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *w
             break;
     }
     if (fd < 0)
-        cannot(host, port, why, whylen);
+        cannot(e->host, e->port, why, whylen);
     int fault = errno;
     freeaddrinfo(list);
     errno = fault;
@@ -182,13 +184,6 @@ int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen)
         cannot(host, port, why, whylen);
     freeaddrinfo(list);
     return fd;
-}
-
-int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t whylen)
-{
-    if (e->port[0] == '\0')
-        return start_local(e->host, timeout_ms, why, whylen);
-    return sock_tcp_connect(e->host, e->port, timeout_ms, why, whylen);
 }
 
 int sock_connect_like(int fd)

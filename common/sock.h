@@ -17,12 +17,9 @@ struct endpoint {
  * break a line of the log. */
 bool endpoint_ok(const char *host, const char *port);
 
-/* Resolve host and connect, within timeout_ms over all addresses. The descriptor is non-blocking,
- * close-on-exec, with TCP_NODELAY and keepalive (idle 60 s, 5 probes every 10 s). Returns -1, errno and a
- * reason in why; EINTR: a signal ended it. */
-int sock_tcp_connect(const char *host, const char *port, int timeout_ms, char *why, size_t whylen);
-
-/* The same for either kind of endpoint. */
+/* Resolve a host and connect, within timeout_ms over all addresses. The descriptor is non-blocking,
+ * close-on-exec, for TCP with TCP_NODELAY and keepalive (idle 60 s, 5 probes every 10 s). Returns -1, errno
+ * and a reason in why; EINTR: a signal ended it. */
 int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t whylen);
 
 /* Begin to connect and return at once a descriptor like the above (an address does not block, a name has to

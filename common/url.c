@@ -7,13 +7,7 @@
 #include <bsd/stdlib.h>
 #include <bsd/string.h>
 
-static int hexdigit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "meta.h"
 
 /* Percent-decode n bytes into out. False when malformed or too long. */
 static bool decode(char *out, size_t cap, const char *p, size_t n)
@@ -22,9 +16,9 @@ static bool decode(char *out, size_t cap, const char *p, size_t n)
     for (size_t i = 0; i < n; i++) {
         char c = p[i];
         if (c == '%') {
-            if (i + 2 >= n || hexdigit(p[i + 1]) < 0 || hexdigit(p[i + 2]) < 0)
+            if (i + 2 >= n || meta_hex(p + i + 1) < 0)
                 return false;
-            c = (char)(hexdigit(p[i + 1]) * 16 + hexdigit(p[i + 2]));
+            c = (char)meta_hex(p + i + 1);
             i += 2;
         }
         if (k + 1 >= cap || c == '\0')

@@ -14,7 +14,7 @@ void reread_before_flush(struct sink *to, const struct change *ch)
     const struct slice *name = &ch->argv[0];
     bool all = arg_is(name, "FLUSHALL");
     /* One of a single database may come to nothing, where databases are joined. */
-    if (!all && (!arg_is(name, "FLUSHDB") || to->sel != NULL || to->e->target.cluster))
+    if (!all && (!arg_is(name, "FLUSHDB") || to->filter != NULL || to->e->target.cluster))
         return;
     for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);
@@ -97,7 +97,7 @@ static void take_value(struct sink *to, struct rekey *k, const char *text, size_
     k->value_at = at;
     to->answer = (struct buf){0};
     if (!fits(to, k)) {
-        rekey_ask_again(to, k);
+        rekey_retry(to, k);
         return;
     }
     k->state = REKEY_ANSWERED;
@@ -120,7 +120,7 @@ static const char *take_answer(struct sink *to, uint64_t time)
         return "a KEY record without key or db";
     bool placed = meta_getu(text, n, "from", &from) && meta_getu(text, n, "to", &end) && from <= end;
     struct rekey *k = rekey_find(to, (uint32_t)db, key, (size_t)len);
-    if (k == NULL || k->state != REKEY_ASKED)
+    if (k == NULL || k->state != REKEY_REQUESTED)
         return NULL; /* another parser's, or given up */
     k->from = from;
     k->to = end;
@@ -168,8 +168,8 @@ void reread_tick(struct sink *to, uint64_t now)
         if (k->flow != to->o.flow)
             continue;
         if (k->state == REKEY_WANTED && to->synced)
-            rekey_ask_again(to, k);
-        else if (k->state == REKEY_ASKED && now > k->asked_at + REREAD_PATIENCE)
+            rekey_retry(to, k);
+        else if (k->state == REKEY_REQUESTED && now > k->requested_at + REREAD_TIMEOUT)
             rekey_give_up(to, k, "no answer came");
     }
 }

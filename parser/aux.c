@@ -147,8 +147,8 @@ static void sub_expiry(struct rdb *r, const struct slice *when)
                           .shape = shape,
                           .key = l->key,
                           .reported = l->reported};
-        part_add_ttl(&v, &field, (uint64_t)ms);
-        part_flush(&v);
+        value_add_ttl(&v, &field, (uint64_t)ms);
+        value_flush(&v);
         l->reported = v.reported;
     }
 }

@@ -12,7 +12,7 @@ void sink_free(struct sink *to)
     value_free(&to->restored);
     scratch_free(&to->s);
     buf_free(&to->names);
-    buf_free(&to->narrowed);
+    buf_free(&to->filtered_argv);
     buf_free(&to->program);
     buf_free(&to->answer);
     buf_free(&to->checks);
@@ -34,17 +34,17 @@ void change_hint_lost(struct sink *to)
                     : "the target takes no idle times and frequencies: Redis from 5.0 on and Valkey do");
 }
 
-void change_select(struct sink *to, struct change *ch, unsigned vclass)
+void change_filter(struct sink *to, struct change *ch, unsigned vclass)
 {
     struct key *k = &ch->key;
     bool reserved = false;
     to->o.db = ch->db;
-    if (to->sel != NULL) {
-        bool excluded = !select_passes(to->sel, k->p, k->n, vclass, ch->db);
-        reserved = select_reserved(to->sel, k->p, k->n, vclass, ch->db);
-        to->o.db = select_db(to->sel, ch->db);
+    if (to->filter != NULL) {
+        bool excluded = !filter_passes(to->filter, k->p, k->n, vclass, ch->db);
+        reserved = filter_reserved(to->filter, k->p, k->n, vclass, ch->db);
+        to->o.db = filter_db(to->filter, ch->db);
         to->names.len = 0;
-        struct slice name = select_name(to->sel, k->p, k->n, &to->names);
+        struct slice name = filter_name(to->filter, k->p, k->n, &to->names);
         key_set(to->e, k, name.p, name.n);
         k->excluded = excluded;
     } else if (key_is_ours(k->p, k->n)) {

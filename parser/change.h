@@ -19,7 +19,7 @@
 #include "dialect.h"
 #include "emit.h"
 #include "ours.h"
-#include "select.h"
+#include "filter.h"
 #include "value.h"
 
 struct change {
@@ -66,12 +66,12 @@ struct sink {
     bool cut, synced;
     bool goes_on;  /* a partial sync: the target has everything before, and no keys come */
     bool counting; /* next_lsn is known */
-    bool open;     /* a transaction waits for its EXEC: nothing behind its begin may be confirmed */
+    bool in_multi; /* a transaction waits for its EXEC: nothing behind its begin may be confirmed */
     uint64_t next_lsn;
 
     /* Which keys go through, and under which names. */
-    const struct select *sel;   /* NULL: every key as it is */
-    struct buf names, narrowed; /* new names, and the arguments that they stand in */
+    const struct filter *filter;     /* NULL: every key as it is */
+    struct buf names, filtered_argv; /* new names, and the arguments that they stand in */
     uint8_t db_text[20];
 
     /* Values and commands being written. */
@@ -100,16 +100,17 @@ struct sink {
 void sink_free(struct sink *to);
 
 /* change_open, for keys that are selected or renamed, or may not be. */
-void change_select(struct sink *to, struct change *ch, unsigned vclass);
+void change_filter(struct sink *to, struct change *ch, unsigned vclass);
 
 /* A key was read, and its value, of that class, follows. What comes of its name and database is in ch->key
  * and to->o.db. */
 static inline void change_open(struct sink *to, struct change *ch, unsigned vclass)
 {
-    if (__builtin_expect(to->sel == NULL && !to->e->target.cluster && !key_is_ours(ch->key.p, ch->key.n), 1))
+    if (__builtin_expect(to->filter == NULL && !to->e->target.cluster && !key_is_ours(ch->key.p, ch->key.n),
+                         1))
         to->o.db = ch->db;
     else
-        change_select(to, ch, vclass);
+        change_filter(to, ch, vclass);
     to->o.live = false;
     to->o.at = ch->at;
 }
@@ -134,14 +135,14 @@ void change_hint_lost(struct sink *to);
 /* The flow's database as the target has it. */
 static inline uint32_t sink_db(const struct sink *to, uint32_t db)
 {
-    return to->sel != NULL ? select_db(to->sel, db) : db;
+    return to->filter != NULL ? filter_db(to->filter, db) : db;
 }
 
 /* While a transaction waits for its EXEC, or a key for its value, no position behind that may be confirmed.
  */
 static inline uint64_t sink_below(const struct sink *to, uint64_t lsn)
 {
-    if (to->open)
+    if (to->in_multi)
         return 0;
     return lsn < to->hold ? lsn : to->hold;
 }

@@ -35,14 +35,14 @@ static bool wanted(struct sink *to, uint32_t db, const struct slice *key, struct
     struct buf *b = &to->check_name;
     *name = *key;
     *name_db = db;
-    if (to->sel != NULL) {
+    if (to->filter != NULL) {
         b->len = 0;
         b->max = (size_t)1 << 20;
-        if (!select_passes(to->sel, key->p, key->n, 0, db) ||
-            buf_room(b, key->n + select_growth(to->sel)) == NULL)
+        if (!filter_passes(to->filter, key->p, key->n, 0, db) ||
+            buf_room(b, key->n + filter_growth(to->filter)) == NULL)
             return false;
-        *name = select_name(to->sel, key->p, key->n, b);
-        *name_db = select_db(to->sel, db);
+        *name = filter_name(to->filter, key->p, key->n, b);
+        *name_db = filter_db(to->filter, db);
     }
     return (!to->e->target.cluster || *name_db == 0) && !reported(to->e, db, key) &&
            !reported(to->e, *name_db, name);
@@ -144,7 +144,7 @@ static void again(struct sink *to, uint32_t db, const char *key, size_t n)
     struct slice s = {(const uint8_t *)key, n};
     if (reread_check(to, db, &s, detail))
         return;
-    if (to->sel == NULL || select_passes(to->sel, s.p, s.n, 0, db))
+    if (to->filter == NULL || filter_passes(to->filter, s.p, s.n, 0, db))
         emit_report(to->e, &to->o, true, "verify", s.p, s.n,
                     "missing at the target, and it cannot be read again");
     check_again(to, db, s.p, s.n, 1);
@@ -158,7 +158,7 @@ static void begin_or_end(struct sink *to, bool begins)
         memset(to->rereads->probed, 0, sizeof to->rereads->probed);
     else if (begins && to->o.flow == 0)
         log_event(LOG_WARN, NO_FLOW,
-                  "event=not-verified note=\"--no-reread: what the target lacks stays missing\"");
+                  "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
     to->e->verifying = begins;
     bool fresh = to->o.fresh;
     uint64_t pos = to->o.pos;

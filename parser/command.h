@@ -85,8 +85,8 @@ struct cmd {
     struct sink *to;
     struct emit *e;
     struct origin *o;
-    const struct change *ch;  /* with the names that the source knows */
-    const struct select *sel; /* NULL: every key goes through as it is */
+    const struct change *ch;     /* with the names that the source knows */
+    const struct filter *filter; /* NULL: every key goes through as it is */
     const struct command *c;
     const struct slice *argv;
     size_t argc;
@@ -164,18 +164,19 @@ void do_field_expire(const struct cmd *m);
 void do_saddex(const struct cmd *m);
 void do_restore(const struct cmd *m);
 
-/* ---- narrow.c: commands under --include, --exclude, --rename-prefix and --db-map ---- */
+/* ---- filter_command.c: commands under --include, --exclude, --rename-prefix and --db-map ---- */
 
-enum narrowed {
-    NARROW_PASS, /* argv and argc may be new ones; valid until the next command */
-    NARROW_DROP, /* nothing of it goes through */
-    NARROW_LOST, /* it joins keys that go through with others: detail says so */
+enum filtered {
+    FILTER_PASS, /* argv and argc may be new ones; valid until the next command */
+    FILTER_DROP, /* nothing of it goes through */
+    FILTER_LOST, /* it joins keys that go through with others: detail says so */
 };
 
 /* Cut a command down to the keys that go through, and rename them. c may be NULL (not known: passes
  * unchanged). db: of the source. */
-enum narrowed narrow(struct sink *to, const struct select *sel, uint32_t db, const struct command *c,
-                     const struct slice **argv, size_t *argc, const char **detail);
+enum filtered filter_command(struct sink *to, const struct filter *filter, uint32_t db,
+                             const struct command *c, const struct slice **argv, size_t *argc,
+                             const char **detail);
 
 /* ---- spread.c, programs.c: for a cluster, commands whose keys lie in several slots (dfrecord(5), PROGRAM)
  * ---- */
@@ -195,6 +196,6 @@ void spread_rename(struct spreading *s);
 void spread_copy(struct spreading *s);
 void spread_smove(struct spreading *s);
 void spread_lmove(struct spreading *s);
-void spread_gather(struct spreading *s);
+void spread_colocate(struct spreading *s);
 
 #endif

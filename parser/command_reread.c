@@ -47,7 +47,7 @@ static bool elsewhere(const struct command *c, size_t argc)
 static bool selected(const struct cmd *m, size_t i)
 {
     const struct slice *key = &m->ch->argv[i];
-    return m->sel == NULL || select_passes(m->sel, key->p, key->n, 0, m->ch->db);
+    return m->filter == NULL || filter_passes(m->filter, key->p, key->n, 0, m->ch->db);
 }
 
 bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detail)

@@ -6,7 +6,7 @@
 
 static void do_flush(const struct cmd *m)
 {
-    if (m->sel != NULL && arg_is(&m->argv[0], "FLUSHDB") && select_db_shared(m->sel, m->ch->db)) {
+    if (m->filter != NULL && arg_is(&m->argv[0], "FLUSHDB") && filter_db_shared(m->filter, m->ch->db)) {
         cmd_lost_only(m, "database", "other databases of the source are in the same one of the target");
         return;
     }
@@ -125,7 +125,7 @@ static void do_two_keys(const struct cmd *m)
     bool copy = arg_is(&m->argv[0], "COPY") && m->argc <= 4; /* not into another database */
     if (cmd_early(m))
         return;
-    bool by_type = m->sel != NULL && m->sel->types;
+    bool by_type = m->filter != NULL && m->filter->types;
     if (by_type && copy)
         if_there(m, SLICE(LUA_COPY_IF));
     else if (by_type && arg_is(&m->argv[0], "RENAMENX"))
@@ -197,7 +197,7 @@ static void do_claim(const struct cmd *m)
 
 static void do_rename(const struct cmd *m)
 {
-    if (m->sel != NULL && m->sel->types)
+    if (m->filter != NULL && m->filter->types)
         if_there(m, SLICE(LUA_RENAME_IF));
     else if (m->to->dialect.rename_keeps_ttl)
         cmd_script(m, SLICE(LUA_OLD_RENAME), 2, 2);
@@ -247,16 +247,16 @@ static void act(const struct cmd *m)
 }
 
 /* Cut the command down to the keys that go through. False: nothing is left of it. */
-static bool select_command(struct cmd *m)
+static bool apply_filter(struct cmd *m)
 {
     const char *detail = NULL;
-    enum narrowed how = narrow(m->to, m->sel, m->ch->db, m->c, &m->argv, &m->argc, &detail);
-    if (how == NARROW_PASS) {
+    enum filtered how = filter_command(m->to, m->filter, m->ch->db, m->c, &m->argv, &m->argc, &detail);
+    if (how == FILTER_PASS) {
         m->c = command_find(m->argv[0].p, m->argv[0].n); /* it may have become another one */
         return true;
     }
     m->e->stats.filtered++;
-    if (how != NARROW_LOST)
+    if (how != FILTER_LOST)
         cmd_nothing(m);
     else if (m->c->action == ACT_FLUSH)
         cmd_lost_only(m, "selection", detail);
@@ -273,7 +273,8 @@ static bool too_new(const struct command *c, const struct target *t)
 /* Nothing is known of it; most commands have their key first. */
 static void unknown(const struct cmd *m)
 {
-    if (m->argc > 1 && m->sel != NULL && !select_passes(m->sel, m->argv[1].p, m->argv[1].n, 0, m->ch->db)) {
+    if (m->argc > 1 && m->filter != NULL &&
+        !filter_passes(m->filter, m->argv[1].p, m->argv[1].n, 0, m->ch->db)) {
         m->e->stats.filtered++;
         cmd_nothing(m);
         return;
@@ -315,12 +316,12 @@ static bool without_elements(const struct cmd *m)
 }
 
 /* Is an argument, be it a key or not, the name of a key that df2redis keeps for itself in the target? */
-static bool has_reserved(const struct select *sel, const struct change *ch)
+static bool has_reserved(const struct filter *filter, const struct change *ch)
 {
-    bool renames = sel != NULL && sel->nrenames > 0;
+    bool renames = filter != NULL && filter->nrenames > 0;
     bool found = false;
     for (size_t i = 1; i < ch->argc && !found; i++)
-        found = renames ? select_reserved(sel, ch->argv[i].p, ch->argv[i].n, 0, ch->db)
+        found = renames ? filter_reserved(filter, ch->argv[i].p, ch->argv[i].n, 0, ch->db)
                         : key_is_ours(ch->argv[i].p, ch->argv[i].n);
     return found;
 }
@@ -332,7 +333,7 @@ static void report_reserved(const struct cmd *m)
         k = command_keys(m->c, m->argv, m->argc);
     m->o->pos = m->before;
     for (size_t i = keys_next(&k, 0); i != 0 && i < m->argc; i = keys_next(&k, i))
-        if (select_reserved(m->sel, m->argv[i].p, m->argv[i].n, 0, m->ch->db))
+        if (filter_reserved(m->filter, m->argv[i].p, m->argv[i].n, 0, m->ch->db))
             emit_reserved(m->e, m->o, m->argv[i].p, m->argv[i].n);
 }
 
@@ -341,7 +342,7 @@ static void apply(struct cmd *m, bool reserved)
     struct sink *to = m->to;
     if (__builtin_expect(reserved, 0))
         report_reserved(m);
-    if (m->sel != NULL && !select_command(m))
+    if (m->filter != NULL && !apply_filter(m))
         return;
     bool on_keys = m->c == NULL || m->c->first > 0; /* of its database */
     if (on_keys && emit_wrong_db(m->e, m->o->db, m->ch->db))
@@ -371,13 +372,13 @@ static void apply(struct cmd *m, bool reserved)
 
 void change_apply(struct sink *to, const struct change *ch)
 {
-    static const struct select all; /* lets everything through but our own names */
-    bool reserved = has_reserved(to->sel, ch);
+    static const struct filter all; /* lets everything through but our own names */
+    bool reserved = has_reserved(to->filter, ch);
     struct cmd m = {.to = to,
                     .e = to->e,
                     .o = &to->o,
                     .ch = ch,
-                    .sel = reserved && to->sel == NULL ? &all : to->sel,
+                    .filter = reserved && to->filter == NULL ? &all : to->filter,
                     .c = command_find(ch->argv[0].p, ch->argv[0].n),
                     .argv = ch->argv,
                     .argc = ch->argc,

@@ -12,72 +12,19 @@ static size_t score_text(char *to, size_t cap, double d)
     return (size_t)snprintf(to, cap, "%.17g", d);
 }
 
-/* What one element consists of. */
-struct element {
-    struct slice str[2];
-    unsigned nstr;
-    struct slice score;
-    char score_text[64];
-    uint64_t ms;
-    const char *damage;
-};
-
-/* Something in a field that is not what it should be is left in x->damage. */
-static enum got take_field(const struct value *v, enum field f, struct cur *t, struct scratch *s,
-                           struct element *x)
-{
-    struct pstr ps;
-    double d = 0;
-    const uint8_t *at = t->p;
-    enum got g = f == F_STR || f == F_TTL ? cur_pstr(t, &ps) : scan_field(t, f);
-    if (g != GOT)
-        return g;
-    if (f == F_STR) {
-        if (!value_text(s, x->nstr, &ps, &x->str[x->nstr])) {
-            x->damage = UNPACKS;
-            return GOT;
-        }
-        /* Integers lie in ps, which goes: keep their text. */
-        if (ps.p == ps.text) {
-            s->num[x->nstr].n = ps.n;
-            memcpy(s->num[x->nstr].text, ps.text, ps.n);
-            x->str[x->nstr].p = s->num[x->nstr].text;
-        }
-        x->nstr++;
-        return GOT;
-    }
-    if (f != F_F64 && f != F_DOUBLETEXT) {
-        if (!field_ttl(f, v->ttl_base, at, &ps, &x->ms))
-            x->damage = "expiries of fields that are times";
-        return GOT;
-    }
-    if (!score_of(f, at, &d))
-        x->damage = "scores that are numbers";
-    x->score =
-        (struct slice){(const uint8_t *)x->score_text, score_text(x->score_text, sizeof x->score_text, d)};
-    return GOT;
-}
-
 /* Of elements that are twice in a value the first counts. Apart from the loops, which hardly ever need it. */
 static __attribute__((noinline)) bool is_first(struct scratch *s, const uint8_t *p, size_t n)
 {
     return distinct_add(&s->seen[0], p, n);
 }
 
-/* One element of LAYOUT_ELEMENTS: all its fields or none. */
+/* One element of LAYOUT_ELEMENTS. */
 static enum got feed_element(struct value *v, struct cur *c)
 {
-    struct cur t = *c;
     struct element x;
-    x.nstr = 0;
-    x.ms = 0;
-    x.damage = NULL;
-    for (const enum field *f = v->shape->fields; f < v->shape->fields + 4 && *f != F_END; f++) {
-        enum got g = take_field(v, *f, &t, v->s, &x);
-        if (g != GOT)
-            return cur_settle(c, &t, g);
-    }
-    *c = t;
+    enum got g = element_take(v->shape, c, v->s, v->ttl_base, &x);
+    if (g != GOT)
+        return g;
     if (x.damage != NULL)
         return value_damaged(v, c, x.damage);
     if (__builtin_expect(v->odd.twice, 0) && x.nstr > 0 && !is_first(v->s, x.str[0].p, x.str[0].n))
@@ -85,13 +32,15 @@ static enum got feed_element(struct value *v, struct cur *c)
     if (x.ms != 0 && x.ms <= v->e->now_ms)
         return GOT;
     if (v->vclass == CLASS_ZSET) {
-        struct slice swapped[2] = {x.score, x.str[0]};
-        part_add(v, swapped, 2);
-    } else if (!part_add(v, x.str, x.nstr)) {
+        char score[64];
+        struct slice swapped[2] = {{(const uint8_t *)score, score_text(score, sizeof score, x.score)},
+                                   x.str[0]};
+        value_add(v, swapped, 2);
+    } else if (!value_add(v, x.str, x.nstr)) {
         return GOT; /* and no expiry, which might come before the key's first request */
     }
     if (x.ms > 0)
-        part_add_ttl(v, &x.str[0], x.ms);
+        value_add_ttl(v, &x.str[0], x.ms);
     return GOT;
 }
 
@@ -101,14 +50,14 @@ static void add_group(struct value *v, const struct elem *el)
     struct slice arg[2] = {{el[0].p, el[0].n}, {el[1].p, el[1].n}};
     if (v->vclass == CLASS_ZSET) {
         struct slice swapped[2] = {arg[1], arg[0]};
-        part_add(v, swapped, 2);
+        value_add(v, swapped, 2);
         return;
     }
     uint64_t ms = v->shape->group == 3 && el[2].is_int && el[2].v > 0 ? (uint64_t)el[2].v : 0;
     if (ms != 0 && ms <= v->e->now_ms)
         return;
-    if (part_add(v, arg, v->shape->group == 1 ? 1 : 2) && ms != 0)
-        part_add_ttl(v, &arg[0], ms);
+    if (value_add(v, arg, v->shape->group == 1 ? 1 : 2) && ms != 0)
+        value_add_ttl(v, &arg[0], ms);
 }
 
 /* All elements of an intset, listpack, ziplist or zipmap. */
@@ -129,7 +78,7 @@ static enum got feed_packed(struct value *v, struct cur *c, enum packing pack, c
     if (pack == PACK_INTSET) {
         for (size_t i = 0; i < le32(t->p + 4); i++) {
             struct slice arg = {el[0].num, dec_i64(el[0].num, intset_at(t->p, i))};
-            part_add(v, &arg, 1);
+            value_add(v, &arg, 1);
         }
         return GOT;
     }
@@ -170,7 +119,7 @@ static enum got feed_node(struct value *v, struct cur *c)
         g = cur_bad(&t, "a list node of kind 1 or 2");
     else if (g == GOT && (g = cur_pstr(&t, &ps)) == GOT) {
         if (value_text(v->s, 0, &ps, &el))
-            part_add(v, &el, 1);
+            value_add(v, &el, 1);
         else
             g = value_damaged(v, &t, UNPACKS);
     }
@@ -250,7 +199,7 @@ static enum got template_packed(struct value *v, struct cur *c)
         return value_damaged(v, c, "a template that was told before, with as many fields");
     while (listpack_next(t.p, t.n, &it, &el) == 1) {
         struct slice arg[2] = {template_field(v), {el.p, el.n}};
-        part_add(v, arg, 2);
+        value_add(v, arg, 2);
     }
     return GOT;
 }
@@ -279,7 +228,7 @@ enum got template_feed(struct value *v, struct cur *c)
         if (g != GOT)
             return g;
         arg[0] = template_field(v);
-        part_add(v, arg, 2); /* nothing, once it is dropped */
+        value_add(v, arg, 2); /* nothing, once it is dropped */
     }
     return GOT;
 }

@@ -315,20 +315,20 @@ void emit_restore(struct emit *e, struct origin *o, const struct key *k, unsigne
 
 /* ---- requests larger than a record ---- */
 
-static void chain_open(struct emit *e, struct origin *o, const struct rec *r)
+static void chain_begin(struct emit *e, struct origin *o, const struct rec *r)
 {
     o->last = NO_HEADER;
-    e->open = *r;
-    e->open_at = 0;
+    e->chain = *r;
+    e->chain_at = 0;
 }
 
 /* Close the record that is being filled. */
 static void chain_close(struct emit *e, bool more)
 {
-    struct rec r = e->open;
-    size_t n = e->open_at;
+    struct rec r = e->chain;
+    size_t n = e->chain_at;
     r.flags = (uint16_t)(more ? r.flags | RF_MORE : r.flags);
-    e->open_at = 0;
+    e->chain_at = 0;
     commit(e, &r, n);
     pages_drop(&e->pages);
 }
@@ -336,16 +336,16 @@ static void chain_close(struct emit *e, bool more)
 static void chain_add(struct emit *e, const uint8_t *p, size_t n)
 {
     while (n > 0 && !e->failed) {
-        if (e->open_at == CHAIN_RECORD)
+        if (e->chain_at == CHAIN_RECORD)
             chain_close(e, true);
         uint8_t *to = begin(e, CHAIN_RECORD);
         if (to == NULL)
             return;
-        size_t step = CHAIN_RECORD - e->open_at;
+        size_t step = CHAIN_RECORD - e->chain_at;
         if (step > n)
             step = n;
-        memcpy(to + e->open_at, p, step);
-        e->open_at += step;
+        memcpy(to + e->chain_at, p, step);
+        e->chain_at += step;
         p += step;
         n -= step;
     }
@@ -395,7 +395,7 @@ write_request(struct emit *e, struct origin *o, const struct key *k, unsigned ke
     r.keyarg = (uint8_t)(k != NULL ? keyarg : 0);
     e->stats.requests++;
     if (total > REC_PAYLOAD_MAX - 64) {
-        chain_open(e, o, &r);
+        chain_begin(e, o, &r);
         chain_len(e, '*', nhead + nbody);
         for (size_t i = 0; i < nhead; i++)
             chain_bulk(e, &head[i]);

@@ -98,8 +98,8 @@ struct emit {
     uint32_t source_db;
     uint64_t now_ms; /* wall clock, renewed for each piece of input */
     struct stats stats;
-    struct rec open; /* record being written, with the offset of its header in the output buffer */
-    size_t open_at;
+    struct rec chain; /* record being written, with the offset of its header in the output buffer */
+    size_t chain_at;
     struct pages
         pages; /* where the bytes being parsed lie, if they are mapped: given back as they are written */
     size_t pages_read;      /* since they were given back */
@@ -111,7 +111,7 @@ struct emit {
     struct told_kind told[KINDS_MAX];
     bool verifying;            /* keys are looked for at the target (check.h): */
     struct keyset not_carried; /* those that were reported as lost */
-    FILE *report;              /* everything that was not carried over, a JSON object a line; NULL: none */
+    FILE *report; /* everything that was not carried over, one JSON object per line; NULL: none */
 };
 
 void emit_init(struct emit *e, int fd, enum emit_mode mode);

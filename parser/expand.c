@@ -32,23 +32,12 @@ static int session(struct parser *p, const struct rec *r, const uint8_t *payload
 /* The stream was made for this target: -t counts where it was given. */
 static bool target(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
-    char kind[32], version[32], text[96], existing[16];
-    uint64_t cluster = 0;
+    char kind[32];
     if (p->opt->have_target || meta_get(payload, r->len, "kind", kind, sizeof kind) <= 0)
         return true;
-    if (meta_get(payload, r->len, "version", version, sizeof version) < 0)
-        version[0] = '\0';
-    (void)meta_getu(payload, r->len, "cluster", &cluster);
-    bool portable = strcmp(kind, "portable") == 0;
-    snprintf(text, sizeof text, "%s%s%s%s", kind, portable ? "" : ":", portable ? "" : version,
-             cluster ? "/cluster" : "");
-    if (!target_parse(&p->e.target, text))
-        return false;
-    if (meta_get(payload, r->len, "existing", existing, sizeof existing) > 0 &&
-        !target_existing(&p->e.target, existing))
-        return false;
-    p->e.slots = p->e.target.cluster || portable;
-    return true;
+    bool known = target_read(&p->e.target, payload, r->len);
+    p->e.slots = p->e.target.cluster || p->e.target.kind == SERVER_PORTABLE;
+    return known;
 }
 
 /* The numbers above 21 are those of the server that was to load them. */

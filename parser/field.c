@@ -1,4 +1,4 @@
-/* Fields of elements that are no strings: scores and expiries. */
+/* The fields of an element: strings, scores and expiries. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -6,7 +6,7 @@
 
 #define DF_EPOCH 1675209600u /* field expiries of Dragonfly count seconds from 2023-02-01 */
 
-enum got scan_field(struct cur *c, enum field f)
+static enum got scan_field(struct cur *c, enum field f)
 {
     struct pstr ps;
     uint64_t n;
@@ -63,7 +63,7 @@ bool score_number(const uint8_t *p, size_t n, double *d)
     return end == text + n && !isnan(*d);
 }
 
-bool score_of(enum field f, const uint8_t *p, double *d)
+static bool score_of(enum field f, const uint8_t *p, double *d)
 {
     if (f == F_F64) {
         memcpy(d, p, sizeof *d);
@@ -93,7 +93,9 @@ static bool ttl_of(const struct slice *t, uint64_t *ms)
     return true;
 }
 
-bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr *ps, uint64_t *ms)
+/* Expiry of a field as its type gives it at `at` or in *ps, *ms 0: none. base: what F_TTL_REL is relative to.
+ * False: it is no possible time. */
+static bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr *ps, uint64_t *ms)
 {
     struct cur c = {at, at + 9, 0, NULL};
     uint64_t n = 0;
@@ -109,4 +111,50 @@ bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr
         base = 1;
     *ms = n == 0 ? 0 : base - 1 + n;
     return n <= FIELD_TTL_MAX && base <= FIELD_TTL_MAX && *ms <= FIELD_TTL_MAX;
+}
+
+/* A field that is not what it should be is noted in x->damage. */
+static enum got take_field(enum field f, struct cur *c, struct scratch *s, uint64_t base, struct element *x)
+{
+    struct pstr ps;
+    const uint8_t *at = c->p;
+    const char *damage = NULL;
+    enum got g = f == F_STR || f == F_TTL ? cur_pstr(c, &ps) : scan_field(c, f);
+    if (g != GOT)
+        return g;
+    if (f == F_STR) {
+        if (!value_text(s, x->nstr, &ps, &x->str[x->nstr]))
+            damage = UNPACKS;
+        if (ps.p == ps.text) { /* integers lie in ps, which goes: keep their text */
+            s->num[x->nstr].n = ps.n;
+            memcpy(s->num[x->nstr].text, ps.text, ps.n);
+            x->str[x->nstr].p = s->num[x->nstr].text;
+        }
+        x->nstr++;
+    } else if (f == F_F64 || f == F_DOUBLETEXT) {
+        if (!score_of(f, at, &x->score))
+            damage = "scores that are numbers";
+    } else if (!field_ttl(f, base, at, &ps, &x->ms)) {
+        damage = "expiries of fields that are times";
+    }
+    if (x->damage == NULL)
+        x->damage = damage;
+    return GOT;
+}
+
+enum got element_take(const struct shape *sh, struct cur *c, struct scratch *s, uint64_t base,
+                      struct element *x)
+{
+    const uint8_t *from = c->p;
+    x->nstr = 0;
+    x->ms = 0;
+    x->damage = NULL;
+    for (const enum field *f = sh->fields; f < sh->fields + 4 && *f != F_END; f++) {
+        enum got g = take_field(*f, c, s, base, x);
+        if (__builtin_expect(g != GOT, 0)) {
+            c->p = from;
+            return g;
+        }
+    }
+    return GOT;
 }

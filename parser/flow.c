@@ -30,13 +30,13 @@ void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigne
                 const char *token)
 {
     uint16_t number = f->to.o.flow;
-    const struct select *sel = f->to.sel;
+    const struct filter *filter = f->to.filter;
     struct rereads *rereads = f->to.rereads;
     struct emit *e = f->to.e;
     flow_free(f);
     flow_init(f, number);
     f->to.e = e;
-    f->to.sel = sel;
+    f->to.filter = filter;
     f->to.rereads = rereads;
     f->to.o.epoch = epoch;
     f->to.o.journal = journal;

@@ -3,15 +3,6 @@
 
 #include <stdio.h>
 
-enum got pass_plens(struct cur *c, unsigned n)
-{
-    uint64_t v;
-    enum got g = GOT;
-    while (g == GOT && n-- > 0)
-        g = cur_plen(c, &v);
-    return g;
-}
-
 enum got rdb_unknown(struct rdb *r, struct cur *c, const char *what, unsigned number)
 {
     bool type = *what == 'v';

@@ -90,7 +90,7 @@ static enum got multi_keep(struct journal *j, uint64_t txid, const struct slice 
     if (rc == 0)
         rc = args_keep(&m->entries, argv, argc);
     j->multi_bytes += m->entries.cap - before;
-    j->to->open = true;
+    j->to->in_multi = true;
     j->full = rc < 0 || j->multi_bytes > MULTI_MAX;
     return j->full ? BAD : GOT;
 }
@@ -128,7 +128,7 @@ static void multi_exec(struct journal *j, uint64_t txid, uint64_t after)
         return;
     }
     *at = m->next;
-    j->to->open = j->multis != NULL;
+    j->to->in_multi = j->multis != NULL;
     multi_replay(j, m, after > 0 ? after - 1 : 0, sink_below(j->to, after));
     j->multi_bytes -= m->entries.cap + sizeof *m;
     buf_free(&m->entries);

@@ -8,7 +8,7 @@
 /* Entries of a multi-command transaction, masters up to v1.20. */
 struct multi {
     uint64_t txid;
-    struct buf entries; /* db, argc, then (length, bytes) each; 8 bytes a number */
+    struct buf entries; /* db, argc, then (length, bytes) each; 8 bytes per number */
     struct multi *next;
 };
 

@@ -20,18 +20,12 @@ static inline void set_int(struct elem *e, int64_t v)
     e->v = v;
 }
 
-/* The text of an integer is made only where it is asked for. */
-static inline void finish_int(struct elem *e)
+void elem_text(struct elem *e)
 {
     if (e->is_int) {
         e->n = dec_i64(e->num, e->v);
         e->p = e->num;
     }
-}
-
-void elem_text(struct elem *e)
-{
-    finish_int(e);
 }
 
 /* Bytes of the integer encoding that begins with c, 0 when c is none. */
@@ -140,7 +134,7 @@ int listpack_next(const uint8_t *lp, size_t n, const uint8_t **it, struct elem *
 {
     int rc = listpack_look(lp, n, it, e);
     if (rc == 1)
-        finish_int(e);
+        elem_text(e);
     return rc;
 }
 
@@ -224,7 +218,7 @@ int ziplist_next(const uint8_t *zl, size_t n, const uint8_t **it, struct elem *e
     e->is_int = *p >= 0xc0;
     if (e->is_int) {
         e->v = zl_int(p);
-        finish_int(e);
+        elem_text(e);
     } else {
         e->p = p + head;
         e->n = size - head;

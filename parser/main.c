@@ -51,7 +51,7 @@ static int fill(struct parser *p, struct recin *in)
             return -1;
         ready = io_wait2(in->fd, p->ctl.fd, p->e.out.fd, parser_waits(p) ? 1000 : -1, &control);
         if (ready == 0 && parser_waits(p))
-            parser_ask(p);
+            parser_poll(p);
     }
     if (ready < 0) {
         p->e.failed = true;

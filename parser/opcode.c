@@ -168,7 +168,7 @@ static enum got op_hint(struct rdb *r, struct cur *c, bool idle)
 
 enum got opcode(struct rdb *r, struct cur *c, unsigned op, bool in_blob)
 {
-    uint64_t n;
+    uint64_t n, sizes[2];
     const uint8_t *p;
     enum got g;
     if (op < OP_TEMPLATE && r->family != FAMILY_DRAGONFLY)
@@ -182,7 +182,7 @@ enum got opcode(struct rdb *r, struct cur *c, unsigned op, bool in_blob)
     case OP_TAGGED_CHUNK: return op_chunk(r, c);
     case OP_JOURNAL_OFFSET: return op_offset(r, c);
     case OP_AUX: return aux_field(r, c);
-    case OP_RESIZEDB: return pass_plens(c, 2);
+    case OP_RESIZEDB: return cur_plens(c, sizes, 2);
     case OP_IDLE:
     case OP_FREQ: return op_hint(r, c, op == OP_IDLE);
     case OP_FULLSYNC_END:

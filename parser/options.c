@@ -57,22 +57,22 @@ static const char *take_existing(void *to, const char *text)
 
 static const char *take_include(void *to, const char *rule)
 {
-    return select_add_rule(&((struct options *)to)->select, rule, false);
+    return filter_add_rule(&((struct options *)to)->filter, rule, false);
 }
 
 static const char *take_exclude(void *to, const char *rule)
 {
-    return select_add_rule(&((struct options *)to)->select, rule, true);
+    return filter_add_rule(&((struct options *)to)->filter, rule, true);
 }
 
 static const char *take_rename(void *to, const char *rule)
 {
-    return select_add_rename(&((struct options *)to)->select, rule);
+    return filter_add_rename(&((struct options *)to)->filter, rule);
 }
 
 static const char *take_dbs(void *to, const char *rule)
 {
-    return select_add_dbs(&((struct options *)to)->select, rule);
+    return filter_add_dbs(&((struct options *)to)->filter, rule);
 }
 
 #define AT(field) OPTION_AT(struct options, field)

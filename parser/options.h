@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "emit.h"
-#include "select.h"
+#include "filter.h"
 
 struct options {
     enum emit_mode mode;
@@ -19,7 +19,7 @@ struct options {
     size_t restore_limit;
     size_t part_size;
     unsigned target_timeout; /* seconds to wait for the writer's announcement */
-    struct select select;
+    struct filter filter;
     bool expand;    /* the input is a command stream: RESTORE becomes commands */
     bool no_reread; /* report instead */
     bool stats;

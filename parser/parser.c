@@ -58,7 +58,7 @@ void parser_free(struct parser *p)
 
 void parser_fault(struct parser *p, int status, const char *reason, const char *what)
 {
-    log_event(LOG_ERROR, NO_FLOW, "event=%s msg=%s", reason, log_quote(what, strlen(what)));
+    log_event(LOG_ERROR, NO_FLOW, "event=%s error=%s", reason, log_quote(what, strlen(what)));
     p->status = exit_worse(p->status, status);
     strlcpy(p->reason, reason, sizeof p->reason);
     strlcpy(p->message, what, sizeof p->message);
@@ -109,7 +109,7 @@ static void each_flow(struct parser *p, const char *end)
     }
 }
 
-void parser_ask(struct parser *p)
+void parser_poll(struct parser *p)
 {
     if (parser_waits(p))
         each_flow(p, p->ctl.fd < 0 ? "the session is over" : NULL);
@@ -118,7 +118,7 @@ void parser_ask(struct parser *p)
             parser_tell(p, p->flows[i]);
 }
 
-void parser_ask_no_more(struct parser *p)
+void parser_end_rereads(struct parser *p)
 {
     p->rereads.closed = true; /* entries that were kept back may want the same */
     each_flow(p, "the stream has ended");
@@ -146,7 +146,7 @@ static int taken(struct parser *p, const char *fault)
         parser_fault(p, EXIT_DAMAGED, "error", fault);
         return -1;
     }
-    parser_ask(p);
+    parser_poll(p);
     return 0;
 }
 

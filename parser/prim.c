@@ -118,48 +118,17 @@ enum got cur_pstr_head(struct cur *c, uint64_t *n, bool *plain)
     return g == GOT && *n > PSTR_MAX ? cur_bad(c, "a string of at most 4 GiB") : g;
 }
 
-int lzf_unpack(const uint8_t *in, size_t n, uint8_t *out, size_t outn)
-{
-    const uint8_t *end = in + n;
-    size_t o = 0;
-    while (in < end) {
-        size_t c = *in++;
-        if (c < 32) {
-            c++;
-            if ((size_t)(end - in) < c || outn - o < c)
-                return -1;
-            memcpy(out + o, in, c);
-            in += c;
-            o += c;
-            continue;
-        }
-        size_t len = c >> 5;
-        if (len == 7) {
-            if (in >= end)
-                return -1;
-            len += *in++;
-        }
-        len += 2;
-        if (in >= end)
-            return -1;
-        size_t dist = ((c & 31) << 8 | *in++) + 1;
-        if (dist > o || outn - o < len)
-            return -1;
-        for (size_t i = 0; i < len; i++, o++) /* may overlap itself */
-            out[o] = out[o - dist];
-    }
-    return o == outn ? 0 : -1;
-}
-
-int lzf_continue(const uint8_t **in, const uint8_t *end, uint8_t *buf, size_t *len, size_t cap)
+/* Unpack behind the len bytes of buf until fewer than reserve bytes of cap are free. */
+static inline int lzf_run(const uint8_t **in, const uint8_t *end, uint8_t *buf, size_t *len, size_t cap,
+                          size_t reserve)
 {
     const uint8_t *p = *in;
     size_t o = *len;
-    while (p < end && cap - o >= LZF_STEP) {
+    while (p < end && cap - o >= reserve) {
         size_t c = *p++;
         if (c < 32) {
             c++;
-            if ((size_t)(end - p) < c)
+            if ((size_t)(end - p) < c || cap - o < c)
                 return -1;
             memcpy(buf + o, p, c);
             p += c;
@@ -176,12 +145,23 @@ int lzf_continue(const uint8_t **in, const uint8_t *end, uint8_t *buf, size_t *l
         if (p >= end)
             return -1;
         size_t dist = ((c & 31) << 8 | *p++) + 1;
-        if (dist > o)
+        if (dist > o || cap - o < n)
             return -1;
-        for (size_t i = 0; i < n; i++, o++)
+        for (size_t i = 0; i < n; i++, o++) /* may overlap itself */
             buf[o] = buf[o - dist];
     }
     *in = p;
     *len = o;
     return 0;
+}
+
+int lzf_unpack(const uint8_t *in, size_t n, uint8_t *out, size_t outn)
+{
+    size_t len = 0;
+    return lzf_run(&in, in + n, out, &len, outn, 0) == 0 && len == outn ? 0 : -1;
+}
+
+int lzf_continue(const uint8_t **in, const uint8_t *end, uint8_t *buf, size_t *len, size_t cap)
+{
+    return lzf_run(in, end, buf, len, cap, LZF_STEP);
 }

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "le.h"
+
 /* What a decoder says. NEED: the bytes end before the item does; nothing is lost, call again with more. */
 enum got { GOT = 0, NEED = 1, BAD = -1 };
 
@@ -47,27 +49,6 @@ static inline enum got cur_settle(struct cur *c, const struct cur *t, enum got g
     return g;
 }
 
-static inline uint16_t le16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline uint32_t le32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline uint64_t le64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 static inline uint64_t be64(const uint8_t *p)
 {
     return __builtin_bswap64(le64(p));
@@ -83,6 +64,16 @@ static inline enum got cur_plen(struct cur *c, uint64_t *v)
         return GOT;
     }
     return cur_plen_slow(c, v);
+}
+
+/* n of them: all or none are taken. */
+static inline enum got cur_plens(struct cur *c, uint64_t *v, unsigned n)
+{
+    struct cur t = *c;
+    enum got g = GOT;
+    for (unsigned i = 0; g == GOT && i < n; i++)
+        g = cur_plen(&t, &v[i]);
+    return cur_settle(c, &t, g);
 }
 
 /* n raw bytes. */

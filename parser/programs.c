@@ -11,7 +11,7 @@ enum { R_VALUE = 1, R_TTL, R_TTL_DST, R_THERE, R_EXPIRES };
 #define UNLESS(reg) (STEP_NOT | (reg))
 
 /* Keys that one program gathers: two steps each, and three for the rest. */
-#define GATHER_MAX ((PROGRAM_STEPS - 3) / 2)
+#define COLOCATE_MAX ((PROGRAM_STEPS - 3) / 2)
 
 /* The time to live, or nil where there is none. */
 #define LUA_EXPIRES(pttl) "local t=redis.call('" pttl "',KEYS[1]) if t>0 then return t end return false"
@@ -70,7 +70,7 @@ static void restore(struct spreading *s, size_t i, unsigned cond, unsigned ttl)
 
 static bool by_type(const struct spreading *s)
 {
-    return s->m->sel != NULL && s->m->sel->types;
+    return s->m->filter != NULL && s->m->filter->types;
 }
 
 /* RENAME: with a selection by type the source may be missing at the target, what it overwrites goes all the
@@ -166,10 +166,10 @@ void spread_lmove(struct spreading *s)
 
 /* ---- keys brought together ---- */
 
-struct gather {
+struct colocation {
     size_t n,
-        at[GATHER_MAX]; /* the arguments that are keys of other slots, or have to be copied all the same */
-    char name[GATHER_MAX][40]; /* what each is called beside the destination */
+        at[COLOCATE_MAX]; /* the arguments that are keys of other slots, or have to be copied all the same */
+    char name[COLOCATE_MAX][40]; /* what each is called beside the destination */
     unsigned slot;
     size_t dest;
 };
@@ -181,13 +181,13 @@ static bool adds_up(const struct spreading *s)
     return strcmp(name, "ZUNIONSTORE") == 0 || strcmp(name, "ZINTERSTORE") == 0 || strcmp(name, "BITOP") == 0;
 }
 
-static bool is_dest_too(const struct spreading *s, const struct gather *g, size_t i)
+static bool is_dest_too(const struct spreading *s, const struct colocation *g, size_t i)
 {
     const struct slice *a = &s->m->argv[i], *d = &s->m->argv[g->dest];
     return i != g->dest && a->n == d->n && memcmp(a->p, d->p, a->n) == 0;
 }
 
-static bool collect(struct spreading *s, struct gather *g)
+static bool collect(struct spreading *s, struct colocation *g)
 {
     char tag[SLOT_TAG_MAX];
     const struct keys *k = &s->keys;
@@ -198,7 +198,7 @@ static bool collect(struct spreading *s, struct gather *g)
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i)) {
         if (slot_of(s, i) == g->slot && !(adds_up(s) && is_dest_too(s, g, i)))
             continue;
-        if (g->n == GATHER_MAX)
+        if (g->n == COLOCATE_MAX)
             return false;
         snprintf(g->name[g->n], sizeof g->name[0], OUR_KEYS "%s}:%u.%zu", tag, s->m->o->flow, g->n);
         g->at[g->n++] = i;
@@ -206,7 +206,7 @@ static bool collect(struct spreading *s, struct gather *g)
     return true;
 }
 
-static void clear(struct spreading *s, const struct gather *g, unsigned flags)
+static void clear(struct spreading *s, const struct colocation *g, unsigned flags)
 {
     program_step(&s->p, g->slot, 0, 0, flags);
     program_str(&s->p, "DEL");
@@ -216,7 +216,7 @@ static void clear(struct spreading *s, const struct gather *g, unsigned flags)
 
 /* What a key lacks that is not there its temporary name lacks, too: what an ended writer left is cleared
  * first. */
-static void fetch(struct spreading *s, const struct gather *g, size_t i)
+static void fetch(struct spreading *s, const struct colocation *g, size_t i)
 {
     step(s, g->at[i], "DUMP", 0, R_VALUE, 0);
     program_step(&s->p, g->slot, R_VALUE, 0, 0);
@@ -227,10 +227,10 @@ static void fetch(struct spreading *s, const struct gather *g, size_t i)
     program_str(&s->p, "REPLACE");
 }
 
-void spread_gather(struct spreading *s)
+void spread_colocate(struct spreading *s)
 {
     static const char many[] = "more than 30 of its keys lie in other slots of the cluster";
-    struct gather g;
+    struct colocation g;
     const struct cmd *m = s->m;
     if (!collect(s, &g)) {
         m->to->program.len = 0;

@@ -127,7 +127,7 @@ static enum got parse_one(struct rdb *r, struct cur *c, bool in_blob)
         return change_more(r->to, c);
     unsigned op = *c->p;
     if (op < OP_FULLSYNC_END)
-        return key_entry(r, c);
+        return rdb_key_value(r, c);
     struct cur t = *c;
     t.p++;
     enum got g = opcode(r, &t, op, in_blob);

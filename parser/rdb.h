@@ -112,7 +112,7 @@ enum got rdb_feed(struct rdb *r, struct cur *c);
 /* Nothing is under way: the input may end here. */
 bool rdb_between(const struct rdb *r);
 
-/* ---- for the files that decode snapshots: rdb.c (the loop, chunks, blobs), entry.c (keys), opcode.c,
+/* ---- for the files that decode snapshots: rdb.c (the loop, chunks, blobs), rdb_key.c (keys), opcode.c,
  * redis_opcode.c, aux.c, foreign.c ---- */
 
 /* Where p, of the bytes being parsed, stands in the flow, or the blob that it is in. */
@@ -125,7 +125,7 @@ static inline uint64_t rdb_at(const struct rdb *r, const uint8_t *p)
 enum got rdb_key(struct rdb *r, struct cur *t, struct pstr *ps, struct key *k);
 
 /* Type, key and value (or its beginning) at c. */
-enum got key_entry(struct rdb *r, struct cur *c);
+enum got rdb_key_value(struct rdb *r, struct cur *c);
 
 /* What follows an opcode; c stands behind it and, unless GOT, is put back by the caller. */
 enum got opcode(struct rdb *r, struct cur *c, unsigned op, bool in_blob);
@@ -147,9 +147,6 @@ enum got rdb_unknown(struct rdb *r, struct cur *c, const char *what, unsigned nu
 
 /* The input is sound but not taken: what it is, and what to do. The flow ends with that. */
 enum got rdb_not_supported(struct rdb *r, struct cur *c, const char *what);
-
-/* Pass over n packed integers. */
-enum got pass_plens(struct cur *c, unsigned n);
 
 /* It is the last key from here on, its database in to->o.db. */
 void keep_last_key(struct rdb *r, unsigned type, const struct key *k);

@@ -23,16 +23,15 @@ void drop_templates(struct rdb *r)
 /* id, n, n field names. */
 static enum got op_template(struct rdb *r, struct cur *c)
 {
-    uint64_t id, n;
-    enum got g = cur_plen(c, &id);
-    if (g == GOT)
-        g = cur_plen(c, &n);
+    uint64_t head[2] = {0, 0};
+    enum got g = cur_plens(c, head, 2);
+    const uint64_t n = head[1];
     if (g != GOT)
         return g;
     if (n > TEMPLATE_FIELDS || r->ntemplates >= TEMPLATES_MAX)
         return cur_bad(c, "at most 65536 templates of at most 1048576 fields");
     struct hash_template *t = xcalloc(1, sizeof *t);
-    t->id = id;
+    t->id = head[0];
     t->fields = n;
     for (uint64_t i = 0; i < n && g == GOT; i++) {
         struct pstr ps;
@@ -168,15 +167,11 @@ static enum got op_function_rc(struct rdb *r, struct cur *c)
 static enum got op_module_aux(struct rdb *r, struct cur *c)
 {
     const uint8_t *id = c->p;
-    uint64_t n, op, when;
+    uint64_t head[3]; /* id, opcode, when */
     bool data = false;
     char name[10];
-    enum got g = cur_plen(c, &n);
+    enum got g = cur_plens(c, head, 3);
     size_t idn = (size_t)(c->p - id);
-    if (g == GOT)
-        g = cur_plen(c, &op);
-    if (g == GOT)
-        g = cur_plen(c, &when);
     if (g == GOT)
         g = module_values(c, &data);
     r->to->o.db = 0;
@@ -206,12 +201,12 @@ static enum got op_key_meta(struct rdb *r, struct cur *c)
 static enum got op_slot_import(struct rdb *r, struct cur *c)
 {
     struct pstr job;
-    uint64_t ranges;
+    uint64_t ranges, slots[2];
     enum got g = cur_pstr(c, &job);
     if (g == GOT)
         g = cur_plen(c, &ranges);
     for (uint64_t i = 0; g == GOT && i < ranges; i++)
-        g = pass_plens(c, 2);
+        g = cur_plens(c, slots, 2);
     if (g == GOT)
         change_once(r->to, &r->told_import, "slot-import",
                     "an import of slots was under way: their keys may not all be in this file");
@@ -220,12 +215,13 @@ static enum got op_slot_import(struct rdb *r, struct cur *c)
 
 enum got redis_opcode(struct rdb *r, struct cur *c, unsigned op)
 {
+    uint64_t n[3];
     if (r->family == FAMILY_DRAGONFLY)
         return rdb_unknown(r, c, "opcode", op);
     switch (op) {
     case OP_RAM_LRU:
-    case OP_SLOT_NUM: return pass_plens(c, 1);
-    case OP_SLOT_INFO: return pass_plens(c, 3);
+    case OP_SLOT_NUM: return cur_plens(c, n, 1);
+    case OP_SLOT_INFO: return cur_plens(c, n, 3);
     case OP_FUNCTION: return op_function(r, c);
     case OP_FUNCTION_RC: return op_function_rc(r, c);
     case OP_MODULE_AUX: return op_module_aux(r, c);

@@ -105,18 +105,18 @@ static bool send_request(struct rereads *r, const struct rekey *k)
     return rc == 0;
 }
 
-bool rekey_ask(struct rereads *r, struct rekey *k)
+bool rekey_request(struct rereads *r, struct rekey *k)
 {
     drop_value(r, k);
-    k->state = REKEY_ASKED;
-    k->asked_at = mono_us();
+    k->state = REKEY_REQUESTED;
+    k->requested_at = mono_us();
     return k->tries++ < REREAD_TRIES && send_request(r, k);
 }
 
 bool reread_room(const struct sink *to, size_t n)
 {
     const struct rereads *r = to->rereads;
-    return r != NULL && !r->closed && r->ctl->fd >= 0 && !to->open && n <= REREAD_KEYS - r->count;
+    return r != NULL && !r->closed && r->ctl->fd >= 0 && !to->in_multi && n <= REREAD_KEYS - r->count;
 }
 
 static bool name_fits(const struct slice *key)
@@ -147,7 +147,7 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     rekey_at_least(to, k, lsn);
     if (!to->synced) {
         k->since = 0;
-    } else if (k->state != REKEY_ASKED && !rekey_ask(r, k) && k->checks == 0) {
+    } else if (k->state != REKEY_REQUESTED && !rekey_request(r, k) && k->checks == 0) {
         /* One that is owed probes stays: reread_tick gives it up, and writes them. */
         rekey_take_out(r, k);
         rekey_free(k);

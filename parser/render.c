@@ -226,9 +226,9 @@ static void resp_barrier(struct emit *e, const struct rec *r, const uint8_t *p)
 {
     struct lanes *l = &e->resp->lanes;
     if ((r->flags & RF_PRECUT) != 0) {
-        log_event(
-            LOG_ERROR, r->flow,
-            "event=flush-before-cut msg=\"the source was flushed while its snapshot was read: start again\"");
+        log_event(LOG_ERROR, r->flow,
+                  "event=flush_before_cut error=\"the source was flushed while its snapshot was read: start "
+                  "again\"");
         fault(e, EPROTO);
         return;
     }
@@ -245,7 +245,7 @@ static void resp_barrier(struct emit *e, const struct rec *r, const uint8_t *p)
     case LANES_CONFLICT:
     case LANES_BAD: break;
     }
-    log_event(LOG_ERROR, r->flow, "event=barrier msg=\"the flows disagree on a FLUSH\"");
+    log_event(LOG_ERROR, r->flow, "event=barrier error=\"the flows disagree on a FLUSH\"");
     fault(e, EPROTO);
 }
 
@@ -318,7 +318,7 @@ uint64_t render_end(struct emit *e)
     if (e->resp == NULL)
         return 0;
     for (unsigned i = 0; i < e->resp->flows; i++)
-        left += spillq_len(&e->resp->lanes.lane[i].q) > 0 || e->resp->lanes.lane[i].waiting;
+        left += spool_len(&e->resp->lanes.lane[i].q) > 0 || e->resp->lanes.lane[i].waiting;
     return left;
 }
 

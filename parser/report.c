@@ -23,9 +23,9 @@ void emit_report_counts(const struct emit *e)
     for (const struct told_kind *t = e->told; t < e->told + KINDS_MAX && t->kind != NULL; t++)
         if (t->count > LOG_FIRST)
             log_event(t->lost ? LOG_WARN : LOG_INFO, NO_FLOW,
-                      "event=%s kind=%s count=%llu msg=\"only the first %d were named here (--report FILE "
+                      "event=%s kind=%s count=%llu note=\"only the first %d were named here (--report FILE "
                       "names all)\"",
-                      t->lost ? "not-carried-over" : "changed", t->kind, (unsigned long long)t->count,
+                      t->lost ? "not_carried_over" : "changed", t->kind, (unsigned long long)t->count,
                       LOG_FIRST);
 }
 
@@ -45,7 +45,7 @@ void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, 
     /* A million of a kind is no reason for a million lines: the records and --report have them all. */
     if (count_kind(e, lost, kind) <= LOG_FIRST)
         log_event(lost ? LOG_WARN : LOG_INFO, o->flow, "event=%s kind=%s db=%u key=%s detail=%s",
-                  lost ? "not-carried-over" : "changed", kind, o->db, log_quote(key, n),
+                  lost ? "not_carried_over" : "changed", kind, o->db, log_quote(key, n),
                   log_quote(detail, strlen(detail)));
     if (e->report != NULL)
         render_report(e, o, lost, kind, key, n, detail);

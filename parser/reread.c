@@ -61,9 +61,9 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
     rekey_free(k);
 }
 
-void rekey_ask_again(struct sink *to, struct rekey *k)
+void rekey_retry(struct sink *to, struct rekey *k)
 {
-    if (!rekey_ask(to->rereads, k))
+    if (!rekey_request(to->rereads, k))
         rekey_give_up(to, k, k->tries > REREAD_TRIES ? "it changes all the time" : "nobody is there to ask");
     else
         rekeys_changed(to);
@@ -72,7 +72,7 @@ void rekey_ask_again(struct sink *to, struct rekey *k)
 static void ambiguous(struct sink *to, struct rekey *k, uint64_t lsn)
 {
     rekey_at_least(to, k, lsn);
-    rekey_ask_again(to, k);
+    rekey_retry(to, k);
 }
 
 /* ---- an entry that comes ---- */
@@ -82,7 +82,7 @@ static void hold_back(struct sink *to, struct rekey *k, const struct change *ch)
 {
     switch (k->state) {
     case REKEY_WANTED: return; /* the value will contain it */
-    case REKEY_ASKED:
+    case REKEY_REQUESTED:
         if (!kept_add(to, k, ch))
             rekey_at_least(to, k, ch->lsn);
         return;
@@ -104,7 +104,7 @@ static void on_flush(struct sink *to, const struct change *ch)
             continue;
         if (k->state == REKEY_ANSWERED && ch->lsn >= k->from)
             ambiguous(to, k, ch->lsn);
-        else if (k->state == REKEY_ASKED)
+        else if (k->state == REKEY_REQUESTED)
             rekey_at_least(to, k, ch->lsn);
     }
 }
@@ -124,7 +124,7 @@ static bool other_db(const struct command *c, const struct change *ch, uint32_t 
 static void want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key)
 {
     static const char detail[] = "changed together with a key that was being read again";
-    if (to->sel != NULL ? !select_passes(to->sel, key->p, key->n, 0, db) : key_is_ours(key->p, key->n))
+    if (to->filter != NULL ? !filter_passes(to->filter, key->p, key->n, 0, db) : key_is_ours(key->p, key->n))
         return;
     if (reread_want(to, lsn, db, key, "command-needs-source", detail))
         return;

@@ -12,17 +12,17 @@
 #include "ctl.h"
 #include "change.h"
 
-#define REREAD_KEYS     1024u                    /* under way at a time */
-#define REREAD_BYTES    ((size_t)64 << 20)       /* of values and entries kept, all together */
-#define REREAD_TRIES    16u                      /* of one key whose answers do not fit the journal */
-#define REREAD_PATIENCE ((uint64_t)60 * 1000000) /* for one answer, microseconds */
+#define REREAD_KEYS    1024u                    /* under way at a time */
+#define REREAD_BYTES   ((size_t)64 << 20)       /* of values and entries kept, all together */
+#define REREAD_TRIES   16u                      /* of one key whose answers do not fit the journal */
+#define REREAD_TIMEOUT ((uint64_t)60 * 1000000) /* for one answer, microseconds */
 
-#define REREAD_BUCKETS  512u
-#define REREAD_PROBED   8192u /* keys of which is known that they were looked for (check.h) */
+#define REREAD_BUCKETS 512u
+#define REREAD_PROBED  8192u /* keys of which is known that they were looked for (check.h) */
 
 /* One key: wanted (the full sync goes on: there are no positions yet), asked for, or answered (its place in
  * the journal has not come). */
-enum rekey_state { REKEY_WANTED, REKEY_ASKED, REKEY_ANSWERED };
+enum rekey_state { REKEY_WANTED, REKEY_REQUESTED, REKEY_ANSWERED };
 
 struct rekey {
     LIST_ENTRY(rekey) chain; /* in its bucket */
@@ -33,7 +33,7 @@ struct rekey {
     uint64_t since;    /* LSN of the entry that made it be asked for; 0: of the full sync */
     uint64_t least;    /* an answer counts if it was begun at this LSN or later */
     uint64_t from, to; /* of the answer */
-    uint64_t asked_at;
+    uint64_t requested_at;
     unsigned tries;
     unsigned checks; /* CHECK records that want it: it is looked for at the target then */
     bool missing;
@@ -118,10 +118,10 @@ void rekeys_changed(struct sink *to);
 void rekey_at_least(struct sink *to, struct rekey *k, uint64_t lsn);
 
 /* Ask for it. False: that is not possible, or was done too often. */
-bool rekey_ask(struct rereads *r, struct rekey *k);
+bool rekey_request(struct rereads *r, struct rekey *k);
 
 /* The same once more; else it is given up. */
-void rekey_ask_again(struct sink *to, struct rekey *k);
+void rekey_retry(struct sink *to, struct rekey *k);
 
 /* The key is no longer under way. What is written of it confirms nothing, until its last record: then as much
  * as may be without it. Returns the position for those before; behind all

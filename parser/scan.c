@@ -56,41 +56,16 @@ static enum got scan_node2(struct cur *c, struct scratch *s, const struct shape 
     return g;
 }
 
-/* Content of a field that is no string, standing at `at`. base: of expiries that are relative to it. */
-static const char *field_damage(enum field f, const uint8_t *at, const struct pstr *ps, uint64_t base)
-{
-    double d;
-    uint64_t ms;
-    if (f == F_F64 || f == F_DOUBLETEXT)
-        return score_of(f, at, &d) ? NULL : "scores that are numbers";
-    return field_ttl(f, base, at, ps, &ms) ? NULL : "expiries of fields that are times";
-}
-
 /* An element with all its fields; of hashes, sets and sorted sets none may be there twice. */
 static enum got scan_element(const struct shape *sh, struct cur *c, struct scratch *s, uint64_t base)
 {
-    bool named = sh->vclass == CLASS_LIST;
-    for (const enum field *f = sh->fields; f < sh->fields + 4 && *f != F_END; f++) {
-        struct pstr ps = {.clen = 0};
-        struct slice t;
-        const uint8_t *at = c->p;
-        const char *why = NULL;
-        enum got g = *f == F_STR   ? scan_text(c, s, &ps, &t)
-                     : *f == F_TTL ? cur_pstr(c, &ps)
-                                   : scan_field(c, *f);
-        if (g != GOT)
-            return g;
-        if (*f != F_STR) {
-            why = field_damage(*f, at, &ps, base);
-        } else if (!named && t.p != NULL) {
-            if (!distinct_add(&s->seen[0], t.p, t.n))
-                odd_twice(&s->odd);
-            named = true;
-        }
-        if (why != NULL && (g = damage(c, s, why)) != GOT)
-            return g;
-    }
-    return GOT;
+    struct element x;
+    enum got g = element_take(sh, c, s, base, &x);
+    if (g == GOT && x.damage != NULL)
+        return damage(c, s, x.damage);
+    if (g == GOT && sh->vclass != CLASS_LIST && !distinct_add(&s->seen[0], x.str[0].p, x.str[0].n))
+        odd_twice(&s->odd);
+    return g;
 }
 
 /* Elements or nodes, as many as are counted in front of them. */

@@ -10,7 +10,7 @@ void scratch_free(struct scratch *s)
     unpack_free(&s->lzf[1]);
     buf_free(&s->pel);
     for (size_t i = 0; i < sizeof s->seen / sizeof s->seen[0]; i++)
-        distinct_free(&s->seen[i]);
+        keyset_free(&s->seen[i]);
 }
 
 int scratch_fault(const struct scratch *s)

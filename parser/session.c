@@ -3,9 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <errno.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <linux/sockios.h>
 #include <bsd/string.h>
 
 #include "exits.h"
@@ -21,8 +19,8 @@
 static int flow_fault(struct parser *p, unsigned flow, int status, const char *what)
 {
     bool foreign = p->flows[flow]->rdb.foreign[0] != '\0';
-    log_event(LOG_ERROR, (int)flow, "event=%s msg=%s",
-              foreign                  ? "not-supported"
+    log_event(LOG_ERROR, (int)flow, "event=%s error=%s",
+              foreign                  ? "not_supported"
               : status == EXIT_DAMAGED ? "damaged"
                                        : "error",
               log_quote(what, strlen(what)));
@@ -49,8 +47,8 @@ static bool take_target(struct parser *p, const char *line)
     struct target t;
     if (!ctl_is(line, "target") || p->opt->have_target || p->opt->mode != EMIT_RECORDS || p->target_written)
         return false;
-    if (!target_from_line(&t, line)) {
-        log_event(LOG_WARN, NO_FLOW, "event=target msg=\"announcement not understood\" line=%s",
+    if (!target_read(&t, line, strlen(line))) {
+        log_event(LOG_WARN, NO_FLOW, "event=target error=\"announcement not understood\" line=%s",
                   log_quote(line, strlen(line)));
         return false;
     }
@@ -66,15 +64,6 @@ static bool has_reader(int fd)
 {
     struct stat st;
     return fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
-}
-
-/* What was written so far is no longer in the pipe or socket. */
-static bool was_taken(int fd)
-{
-    int n = 0;
-    if (ioctl(fd, SIOCOUTQ, &n) != 0 && ioctl(fd, FIONREAD, &n) != 0)
-        return false;
-    return n == 0;
 }
 
 /* The announcement, if it is there already; it may have come together with the welcome. */
@@ -97,7 +86,7 @@ static void await_target(struct parser *p, bool first)
     for (uint64_t now = mono_us(); now < deadline && p->ctl.fd >= 0; now = mono_us()) {
         if (target_said(p))
             return;
-        if (first && taken == 0 && was_taken(out)) {
+        if (first && taken == 0 && io_unread(out) == 0) {
             taken = now;
             deadline = now + ANSWER_US < deadline ? now + ANSWER_US : deadline;
         }
@@ -115,7 +104,7 @@ static void await_target(struct parser *p, bool first)
         ctl_close(&p->ctl);
     }
     log_event(LOG_WARN, NO_FLOW,
-              "event=target msg=\"no rediswriter said what the target is: writing portable "
+              "event=target note=\"no rediswriter said what the target is: writing portable "
               "commands, which are slower (--target-version says it)\"");
 }
 
@@ -124,9 +113,9 @@ void parser_control(struct parser *p)
     if (p->ctl.fd < 0)
         return;
     if (ctl_fill(&p->ctl) < 0) {
-        log_event(LOG_INFO, NO_FLOW, "event=control-closed");
+        log_event(LOG_INFO, NO_FLOW, "event=control_closed");
         ctl_close(&p->ctl);
-        parser_ask(p); /* nobody is there to answer */
+        parser_poll(p); /* nobody is there to answer */
         return;
     }
     while (ctl_line(&p->ctl) != NULL)
@@ -141,7 +130,7 @@ static void join_control(struct parser *p, const char *path, uint64_t started)
     snprintf(hello, sizeof hello, "role=parser nonce=%s", p->nonce);
     if (ctl_hello(&p->ctl, path, hello, 5000, answer, sizeof answer) < 0) {
         p->was_live = ctl_just_died(path, started);
-        log_event(LOG_INFO, NO_FLOW, "event=offline msg=\"the session of this stream is over\"");
+        log_event(LOG_INFO, NO_FLOW, "event=offline note=\"the session of this stream is over\"");
         return;
     }
     p->was_live = true;
@@ -191,14 +180,14 @@ static void write_end(struct parser *p)
 static void check_end(struct parser *p)
 {
     /* Where a stage before us failed or a stop was asked for, a last item in part is no damage of its own. */
-    parser_ask_no_more(p);
+    parser_end_rereads(p);
     bool requested = strcmp(p->reason, "complete") != 0 || p->partial;
     if (end_flows(p, requested) < 0)
         return;
     uint64_t waiting = render_end(&p->e);
     if (waiting > 0) {
         log_event(LOG_WARN, NO_FLOW,
-                  "event=barrier msg=\"a FLUSH did not arrive on every flow: what follows it on "
+                  "event=barrier error=\"a FLUSH did not arrive on every flow: what follows it on "
                   "%llu flows was not written\"",
                   (unsigned long long)waiting);
         p->status = exit_worse(p->status, EXIT_DAMAGED);
@@ -208,22 +197,22 @@ static void check_end(struct parser *p)
 /* Write the END record of the stream being written, if there is one. */
 static void finish_stream(struct parser *p)
 {
-    if (!p->open || p->e.failed)
+    if (!p->in_stream || p->e.failed)
         return;
     if (p->status != EXIT_DAMAGED)
         check_end(p);
     if (p->e.stats.lost > 0)
         p->status = exit_worse(p->status, EXIT_DATA);
     write_end(p);
-    p->open = false;
+    p->in_stream = false;
 }
 
 /* Begin a stream, unless one is being written. */
 static void begin_stream(struct parser *p)
 {
-    if (!p->open && p->opt->mode == EMIT_RECORDS && !p->e.failed)
+    if (!p->in_stream && p->opt->mode == EMIT_RECORDS && !p->e.failed)
         (void)recout_stream(&p->e.out, KIND_COMMAND);
-    p->open = true;
+    p->in_stream = true;
 }
 
 /* Another session follows in the input: it gets a stream of its own. */
@@ -252,9 +241,9 @@ int parser_next_stream(struct parser *p)
 static int check_databases(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char list[1024], which[256], what[512];
-    const struct select *sel = p->opt->select.active ? &p->opt->select : NULL;
+    const struct filter *filter = p->opt->filter.active ? &p->opt->filter : NULL;
     if (!p->e.target.cluster || meta_get(payload, r->len, "dbs", list, sizeof list) <= 0 ||
-        select_dbs_fit(sel, list, which, sizeof which) == NULL)
+        filter_dbs_fit(filter, list, which, sizeof which) == NULL)
         return 0;
     snprintf(what, sizeof what,
              "the source holds keys in database %s, and the target is a cluster, which has database 0 only: "
@@ -276,7 +265,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
         return -1;
     }
     bool first = !p->begun;
-    bool same = p->begun && p->open && strcmp(nonce, p->nonce) == 0;
+    bool same = p->begun && p->in_stream && strcmp(nonce, p->nonce) == 0;
     if (same && r->epoch == p->epoch)
         return 0; /* another stream of the same session */
     if (same && r->epoch < p->epoch) {
@@ -350,8 +339,8 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
         p->flows[r->flow] = xcalloc(1, sizeof *p->flows[r->flow]);
         flow_init(p->flows[r->flow], r->flow);
         p->flows[r->flow]->to.e = &p->e;
-        if (p->opt->select.active)
-            p->flows[r->flow]->to.sel = &p->opt->select;
+        if (p->opt->filter.active)
+            p->flows[r->flow]->to.filter = &p->opt->filter;
         if (p->opt->mode != EMIT_NULL && !p->opt->no_reread)
             p->flows[r->flow]->to.rereads = &p->rereads;
     }
@@ -392,7 +381,7 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
         return flow_fault(p, r->flow, EXIT_DAMAGED,
                           "a file of another snapshot than the first: their ids differ");
     if (parser_waits(p))
-        parser_ask(p);
+        parser_poll(p);
     else
         parser_tell(p, f);
     return 0;
@@ -441,13 +430,13 @@ int parser_end(struct parser *p)
         if (p->e.fault == EPROTO) /* said already: with --resp, the flows disagree on a FLUSH */
             status = EXIT_DAMAGED;
         else
-            log_event(p->e.fault == EPIPE ? LOG_DEBUG : LOG_ERROR, NO_FLOW, "event=output msg=%s",
+            log_event(p->e.fault == EPIPE ? LOG_DEBUG : LOG_ERROR, NO_FLOW, "event=output error=%s",
                       log_quote(why, strlen(why))); /* a reader that has gone says itself why */
         p->status = exit_worse(p->status, status);
     }
     emit_report_counts(&p->e);
     if (p->e.stats.expired > 0)
-        log_event(LOG_WARN, NO_FLOW, "event=expired keys=%llu msg=\"had expired and were left out\"",
+        log_event(LOG_WARN, NO_FLOW, "event=expired keys=%llu note=\"had expired and were left out\"",
                   (unsigned long long)p->e.stats.expired);
     return p->status;
 }

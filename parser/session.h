@@ -20,9 +20,9 @@ struct parser {
     struct emit e;
     struct flow *flows[REC_FLOWS_MAX]; /* NULL: not begun */
     bool told_cut[REC_FLOWS_MAX], told_synced[REC_FLOWS_MAX];
-    bool begun;    /* there was a session */
-    bool open;     /* a stream is being written: its END is still to come */
-    bool was_live; /* its dfreader answered on the control socket, or had just been killed */
+    bool begun;     /* there was a session */
+    bool in_stream; /* a stream is being written: its END is still to come */
+    bool was_live;  /* its dfreader answered on the control socket, or had just been killed */
     char nonce[40];
     uint16_t epoch;
     char snapshot_id[40]; /* of the files of this session */
@@ -89,10 +89,10 @@ int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload);
 int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload);
 
 /* Ask for keys that can be asked for now, give up others, tell dfreader how far the flows are. */
-void parser_ask(struct parser *p);
+void parser_poll(struct parser *p);
 
 /* What was not answered by now is reported. */
-void parser_ask_no_more(struct parser *p);
+void parser_end_rereads(struct parser *p);
 
 /* Tell dfreader how far the flow is; what it misses now it is told again with the next bytes. */
 void parser_tell(struct parser *p, const struct flow *f);

@@ -1,5 +1,5 @@
 /* How the value types are laid out, and what the decoders of values share. Only value.c, scan.c, elements.c,
- * parts.c, strings.c, module.c and skip.c need this. rdb(5), VALUES. */
+ * value_write.c, strings.c, module.c and skip.c need this. rdb(5), VALUES. */
 #ifndef DFP_SHAPE_H
 #define DFP_SHAPE_H
 
@@ -50,18 +50,28 @@ const struct shape *shape_of(unsigned type);
 
 /* A score as servers read it. False: it is no number. */
 bool score_number(const uint8_t *p, size_t n, double *d);
-bool score_of(enum field f, const uint8_t *p, double *d);
 
-/* Expiry of a field as its type gives it at `at` or in *ps, *ms 0: none. base: what F_TTL_REL is relative to.
- * False: it is no possible time. */
+/* Greatest expiry of a field, in milliseconds. */
 #define FIELD_TTL_MAX ((UINT64_C(1) << 48) - 1)
-bool field_ttl(enum field f, uint64_t base, const uint8_t *at, const struct pstr *ps, uint64_t *ms);
+
+/* What one element consists of. Integers lie in the scratch. */
+struct element {
+    struct slice str[2];
+    unsigned nstr;
+    double score;
+    uint64_t ms;        /* expiry, 0: none */
+    const char *damage; /* what was expected of a field, and is not there; NULL: nothing */
+};
+
+/* One element of LAYOUT_ELEMENTS: all its fields or none. base: what F_TTL_REL is relative to. */
+enum got element_take(const struct shape *sh, struct cur *c, struct scratch *s, uint64_t base,
+                      struct element *x);
 
 /* A packed hash, set, sorted set or list is what servers take for granted: its structure, scores, expiries.
  * Returns NULL and *n its elements, or what was expected. What is odd of it is added to *odd: its order, an
  * element that is there twice. */
 const char *sound_packed(const struct shape *sh, enum packing pack, const struct slice *t,
-                         struct distinct *seen, long *n, struct odd *odd);
+                         struct keyset *seen, long *n, struct odd *odd);
 
 /* An element is there twice. */
 void odd_twice(struct odd *odd);
@@ -73,19 +83,18 @@ int packed_next(enum packing pack, const struct slice *t, const uint8_t **it, un
 /* Walk a packed container and check it. Number of elements, -1 when corrupt. */
 long packed_check(enum packing pack, const struct slice *t);
 
-/* ---- parts.c: the requests that make up a container ---- */
+/* ---- value_write.c: the requests that make up a container ---- */
 
 /* One element (member; field and value; score and member) joins the part, or goes alone when it is large.
  * False: it is not written, as it is too large (which is reported) or all of the key is dropped. */
-bool part_add(struct value *v, const struct slice *args, size_t n);
+bool value_add(struct value *v, const struct slice *args, size_t n);
 
 /* A field has an expiry of its own. Its HSET is written before the expiries are. */
-void part_add_ttl(struct value *v, const struct slice *field, uint64_t ms);
-void part_flush(struct value *v);
+void value_add_ttl(struct value *v, const struct slice *field, uint64_t ms);
+void value_flush(struct value *v);
 
 /* ---- the decoders ---- */
 
-enum got scan_field(struct cur *c, enum field f);
 enum got elements_feed(struct value *v, struct cur *c);
 enum got blob_feed(struct value *v, struct cur *c);
 enum got template_feed(struct value *v, struct cur *c);

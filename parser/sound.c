@@ -87,7 +87,7 @@ static const char *bad_structure(enum packing pack)
 }
 
 /* All groups. Returns NULL, or what was expected; *n counts the elements. */
-static const char *check_groups(struct walk *w, struct distinct *seen, long *n)
+static const char *check_groups(struct walk *w, struct keyset *seen, long *n)
 {
     unsigned turn = 0;
     long most = w->left;
@@ -110,7 +110,7 @@ static const char *check_groups(struct walk *w, struct distinct *seen, long *n)
 }
 
 const char *sound_packed(const struct shape *sh, enum packing pack, const struct slice *t,
-                         struct distinct *seen, long *n, struct odd *odd)
+                         struct keyset *seen, long *n, struct odd *odd)
 {
     const char *why = bad_structure(pack);
     if (sh->vclass == CLASS_LIST || pack == PACK_INTSET) {

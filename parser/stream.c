@@ -125,7 +125,7 @@ static enum got feed_tail(struct value *v, struct cur *c)
 {
     uint64_t t[9] = {0};
     unsigned np = tail_plens(v->type);
-    enum got g = stream_plens(c, t, np);
+    enum got g = cur_plens(c, t, np);
     if (g != GOT)
         return g;
     const char *why = stream_tail_damage(t, &v->st.order);

@@ -29,9 +29,6 @@ const uint8_t *stream_find_pending(const struct buf *pel, size_t width, const ui
 
 /* ---- layout ---- */
 
-/* n plens, all or none. */
-enum got stream_plens(struct cur *c, uint64_t *v, unsigned n);
-
 /* What follows the nodes: length, last id, [first id, greatest deleted id, entries added,] groups. */
 static inline unsigned tail_plens(unsigned type)
 {

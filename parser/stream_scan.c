@@ -1,18 +1,6 @@
 /* How streams are laid out, passing over them, and making them over for older targets. */
 #include "stream.h"
 
-enum got stream_plens(struct cur *c, uint64_t *v, unsigned n)
-{
-    struct cur t = *c;
-    for (unsigned i = 0; i < n; i++) {
-        enum got g = cur_plen(&t, &v[i]);
-        if (g != GOT)
-            return cur_settle(c, &t, g);
-    }
-    c->p = t.p;
-    return GOT;
-}
-
 enum got stream_pending(struct cur *c, const uint8_t **p, uint64_t *count)
 {
     struct cur t = *c;
@@ -30,7 +18,7 @@ enum got stream_head(struct cur *c, struct pstr *name, size_t raw, const uint8_t
     if (g == GOT)
         g = cur_raw(&t, raw, at);
     if (g == GOT)
-        g = stream_plens(&t, v, plens);
+        g = cur_plens(&t, v, plens);
     return cur_settle(c, &t, g);
 }
 
@@ -176,7 +164,7 @@ enum got stream_producers(struct cur *c)
     struct cur t = *c;
     struct pstr ps;
     uint64_t v[3] = {0, 0, 0}, n = 0, id[2];
-    enum got g = stream_plens(&t, v, 3);
+    enum got g = cur_plens(&t, v, 3);
     for (uint64_t i = 0; g == GOT && i < v[2]; i++) {
         g = cur_pstr(&t, &ps);
         if (g == GOT)
@@ -184,11 +172,11 @@ enum got stream_producers(struct cur *c)
         for (uint64_t k = 0; g == GOT && k < n; k++) {
             g = cur_pstr(&t, &ps);
             if (g == GOT)
-                g = stream_plens(&t, id, 2);
+                g = cur_plens(&t, id, 2);
         }
     }
     if (g == GOT)
-        g = stream_plens(&t, v, 2);
+        g = cur_plens(&t, v, 2);
     return cur_settle(c, &t, g);
 }
 
@@ -211,7 +199,7 @@ static enum got scan(unsigned type, struct cur *c, struct scratch *s, struct old
     }
     s->odd.form = s->order.tangled;
     if (g == GOT)
-        g = stream_plens(c, v, np);
+        g = cur_plens(c, v, np);
     if (g != GOT)
         return g;
     if ((why = stream_tail_damage(v, &s->order)) != NULL)

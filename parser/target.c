@@ -5,7 +5,6 @@
 #include <string.h>
 #include <bsd/string.h>
 
-#include "ctl.h"
 #include "meta.h"
 #include "record.h"
 
@@ -73,23 +72,26 @@ void target_modules(struct target *t, const char *names)
     t->has_json |= lists(names, "ReJSON") || lists(names, "json");
 }
 
-bool target_from_line(struct target *t, const char *line)
+bool target_read(struct target *t, const void *text, size_t n)
 {
-    char text[1024];
+    char word[1024];
     uint64_t v;
     target_portable(t);
-    if (ctl_get(line, "kind", text, sizeof text) < 0 || !server_kind_parse(text, strlen(text), &t->kind))
+    if (meta_get(text, n, "kind", word, sizeof word) < 0)
         return false;
-    if (ctl_get(line, "version", text, sizeof text) < 0 || !server_version_parse(text, &t->version))
+    if (strcmp(word, server_kind_name(SERVER_PORTABLE)) != 0) {
+        if (!server_kind_parse(word, strlen(word), &t->kind) ||
+            meta_get(text, n, "version", word, sizeof word) < 0 || !server_version_parse(word, &t->version))
+            return false;
+        t->rdb = meta_getu(text, n, "rdb", &v) ? (unsigned)v : server_rdb(t->kind, t->version);
+    }
+    t->cluster = meta_getu(text, n, "cluster", &v) && v != 0;
+    if (meta_get(text, n, "existing", word, sizeof word) > 0 && !target_existing(t, word))
         return false;
-    t->rdb = ctl_getu(line, "rdb", &v) ? (unsigned)v : server_rdb(t->kind, t->version);
-    t->cluster = ctl_getu(line, "cluster", &v) && v != 0;
-    if (ctl_get(line, "existing", text, sizeof text) > 0 && !target_existing(t, text))
-        return false;
-    if (ctl_getu(line, "maxbulk", &v) && v > 0)
+    if (meta_getu(text, n, "maxbulk", &v) && v > 0)
         t->maxbulk = v;
-    if (ctl_get(line, "modules", text, sizeof text) > 0)
-        target_modules(t, text);
+    if (meta_get(text, n, "modules", word, sizeof word) > 0)
+        target_modules(t, word);
     if (t->kind == SERVER_DRAGONFLY)
         t->has_json = true;
     return true;

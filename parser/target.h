@@ -42,8 +42,8 @@ void target_modules(struct target *t, const char *names);
 /* "overwrite", "skip", "fail". False: something else. */
 bool target_existing(struct target *t, const char *text);
 
-/* Take over a control message "target kind=… version=…". False when malformed. */
-bool target_from_line(struct target *t, const char *line);
+/* Take over n bytes of "kind=… version=…": a control message, or a TARGET record. False when malformed. */
+bool target_read(struct target *t, const void *text, size_t n);
 
 /* Payload of the TARGET record. */
 void target_meta(const struct target *t, struct buf *b);

@@ -63,7 +63,7 @@ enum got value_feed(struct value *v, struct cur *c)
     default: g = elements_feed(v, c); break;
     }
     if (g != BAD) {
-        part_flush(v);
+        value_flush(v);
         if (g == GOT)
             value_finish(v);
     }

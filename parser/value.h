@@ -3,7 +3,7 @@
 #ifndef DFP_VALUE_H
 #define DFP_VALUE_H
 
-#include "distinct.h"
+#include "keyset.h"
 #include "emit.h"
 #include "pages.h"
 #include "prim.h"
@@ -42,7 +42,7 @@ struct scratch {
     const char
         *damage;    /* what value_scan expected of the content, and did not find; NULL: the value is sound */
     struct odd odd; /* of the content: servers refuse it, or take it and go wrong, but commands make it */
-    struct distinct seen[3];   /* elements; groups of a stream; their consumers */
+    struct keyset seen[3];     /* elements; groups of a stream; their consumers */
     struct stream_order order; /* of the stream being scanned */
     struct buf
         pel; /* pending ids of the group being scanned: 16 bytes, and whether it has an owner (1), each */

@@ -12,7 +12,7 @@
 
 static int no_answer(const char *path, const char *why)
 {
-    log_event(LOG_ERROR, NO_FLOW, "event=no-answer control=%s reason=%s", log_quote(path, strlen(path)),
+    log_event(LOG_ERROR, NO_FLOW, "event=no_answer control=%s error=%s", log_quote(path, strlen(path)),
               log_quote(why, strlen(why)));
     return EXIT_CANNOT;
 }

@@ -15,7 +15,7 @@
 #include "log.h"
 #include "sock.h"
 
-/* One parser and one process a flow, some writers and questions: more than that is a mistake. */
+/* One parser and one process per flow, some writers and questions: more than that is a mistake. */
 #define PEERS_MAX    4096
 
 #define ACCEPT_RETRY ((uint64_t)1000000) /* µs */
@@ -92,7 +92,7 @@ static void finish(struct peer *p)
 
 static void refuse(struct peer *p, const char *reason)
 {
-    log_event(LOG_WARN, NO_FLOW, "event=peer-refused reason=%s", reason);
+    log_event(LOG_WARN, NO_FLOW, "event=peer_refused error=%s", reason);
     control_send(p, "refused reason=%s", reason);
     finish(p);
 }
@@ -133,7 +133,7 @@ static void take_hello(struct peer *p, const char *line)
     c->count[role]++;
     c->ever[role]++;
     log_event(role == ROLE_SUPERVISOR ? LOG_DEBUG : LOG_INFO, role == ROLE_FLOW ? (int)p->flow : NO_FLOW,
-              "event=peer-joined role=%s", role_name(role));
+              "event=peer_joined role=%s", role_name(role));
 }
 
 static void take_lines(struct peer *p)
@@ -174,7 +174,7 @@ static void on_peer(struct watch *w, uint32_t events)
 static void pause_listening(struct control *c, int error)
 {
     if (!c->no_room)
-        log_event(LOG_WARN, NO_FLOW, "event=accept-failed error=%s note=\"tried again every second\"",
+        log_event(LOG_WARN, NO_FLOW, "event=accept_failed error=%s note=\"tried again every second\"",
                   log_quote(strerror(error), strlen(strerror(error))));
     c->no_room = true;
     c->paused_until = mono_us() + ACCEPT_RETRY;
@@ -294,7 +294,7 @@ void control_reap(struct control *c)
             continue;
         if (p->role != ROLE_NONE) {
             c->count[p->role]--;
-            log_event(p->role == ROLE_SUPERVISOR ? LOG_DEBUG : LOG_INFO, NO_FLOW, "event=peer-gone role=%s",
+            log_event(p->role == ROLE_SUPERVISOR ? LOG_DEBUG : LOG_INFO, NO_FLOW, "event=peer_gone role=%s",
                       role_name(p->role));
             c->events->gone(c->ctx, p);
         }

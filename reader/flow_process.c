@@ -98,7 +98,7 @@ static void on_up(void *ctx, struct flow *f)
 {
     struct process *p = ctx;
     const char *mode = f->partial ? "PARTIAL" : "FULL";
-    log_event(LOG_INFO, (int)f->id, "event=flow-up mode=%s epoch=%u", mode, (unsigned)p->stream.info.epoch);
+    log_event(LOG_INFO, (int)f->id, "event=flow_up mode=%s epoch=%u", mode, (unsigned)p->stream.info.epoch);
     tell(p, "flowup flow=%u epoch=%u mode=%s lsn=%llu", f->id, (unsigned)p->stream.info.epoch, mode,
          (unsigned long long)f->from.pos);
 }
@@ -113,7 +113,7 @@ static void on_bytes(void *ctx, struct flow *f)
 static void on_lost(void *ctx, struct flow *f, const struct fault *why)
 {
     struct process *p = ctx;
-    log_event(LOG_INFO, (int)f->id, "event=flow-lost reason=%s", log_quote(why->text, strlen(why->text)));
+    log_event(LOG_INFO, (int)f->id, "event=flow_lost error=%s", log_quote(why->text, strlen(why->text)));
     if (!stream_ending(&p->stream))
         tell_lost(p, why->status, why->text, f->refused);
 }
@@ -301,7 +301,7 @@ static int connect_session(struct process *p, char answer[static CTL_LINE_MAX])
             (void)io_wait(-1, -1, HELLO_EVERY);
             continue;
         }
-        log_event(LOG_WARN, (int)p->o->flow, "event=not-joined session=%s reason=%s", p->o->session,
+        log_event(LOG_WARN, (int)p->o->flow, "event=not_joined session=%s error=%s", p->o->session,
                   answer[0] != '\0' ? log_quote(answer, strlen(answer)) : "\"nobody listens there\"");
         return -1;
     }

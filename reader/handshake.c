@@ -261,7 +261,7 @@ int handshake_reply(struct handshake *h, struct conn *c, struct sessinfo *s, str
         if (handshake_session(h->own_id, r, s, f) < 0)
             return -1;
     } else if (h->step == STEP_ID && r->top.type == REDIS_REPLY_ERROR) {
-        log_event(LOG_INFO, NO_FLOW, "event=client-id-refused reply=%s",
+        log_event(LOG_INFO, NO_FLOW, "event=client_id_refused reply=%s",
                   log_quote(r->top.text, strlen(r->top.text)));
     } else if (h->step >= STEP_KEYSPACE) {
         c->reply.whole = NULL;

@@ -28,7 +28,7 @@ static void check_flows(struct session *s, uint64_t now)
                          "flow %u has not moved for %d seconds in the full sync (after %llu bytes)", i,
                          s->o->stall_timeout, (unsigned long long)f->bytes);
         else if (silent >= limit / 10 && !f->warned)
-            log_event(LOG_WARN, (int)i, "event=flow-silent seconds=%llu bytes=%llu",
+            log_event(LOG_WARN, (int)i, "event=flow_silent seconds=%llu bytes=%llu",
                       (unsigned long long)(silent / US), (unsigned long long)f->bytes);
         f->warned = silent >= limit / 10;
         any = any || f->warned;
@@ -79,7 +79,7 @@ static void check_barrier(struct session *s, uint64_t now)
                      s->o->barrier_timeout);
     } else if (since >= limit / 2 && !(s->alarms & ALARM_BARRIER)) {
         s->alarms |= ALARM_BARRIER;
-        log_event(LOG_WARN, NO_FLOW, "event=barrier-waits seconds=%llu", (unsigned long long)(since / US));
+        log_event(LOG_WARN, NO_FLOW, "event=barrier_waits seconds=%llu", (unsigned long long)(since / US));
     }
 }
 

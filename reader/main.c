@@ -53,7 +53,7 @@ int main(int argc, char **argv)
     log_init("dfreader", o.verbose == 0 ? LOG_WARN : o.verbose == 1 ? LOG_INFO : LOG_DEBUG);
     if (o.tls.insecure)
         log_event(LOG_WARN, NO_FLOW,
-                  "event=tls-not-verified source=%s note=\"--tls-insecure: whoever answers is believed\"",
+                  "event=tls_not_verified source=%s note=\"--tls-insecure: whoever answers is believed\"",
                   o.shown);
     check_descriptors(&o);
     raise_limits();

@@ -188,7 +188,7 @@ static void on_epoch_line(struct session *s, const char *line)
         session_barrier(s, ctl_getu(line, "pending", &pending) && pending != 0);
     } else if (!s->restart_wanted) {
         (void)ctl_get(line, "reason", reason, sizeof reason);
-        log_event(LOG_WARN, NO_FLOW, "event=restart epoch=%u reason=%s", (unsigned)epoch,
+        log_event(LOG_WARN, NO_FLOW, "event=restart epoch=%u error=%s", (unsigned)epoch,
                   log_quote(reason, strlen(reason)));
         s->restart_wanted = true;
     }
@@ -309,7 +309,7 @@ static void on_gone(void *ctx, struct peer *p)
     else if (p->role == ROLE_FLOW)
         session_fail(s, EXIT_RETRY, "flow %u: its process has gone", p->flow);
     else if (p->role == ROLE_PARSER && s->synced < s->stream.info.flows)
-        log_event(LOG_WARN, NO_FLOW, "event=parser-gone phase=%s", session_phase(s));
+        log_event(LOG_WARN, NO_FLOW, "event=parser_gone phase=%s", session_phase(s));
 }
 
 const struct control_events messages = {.hello = on_hello, .line = on_line, .room = on_room, .gone = on_gone};

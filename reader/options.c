@@ -60,7 +60,7 @@ static const struct option_row rows[] = {
     OPTION_ARG(TEXT, "session", "PATH", "... whose control socket this is", AT(session)),
     OPTION_ARG(CALL, "ask", "PATH",
                "ask the dfreader with that control socket: status (default),\nstop, limit (requests and "
-               "bytes a second that the target gets;\n0: no limit)",
+               "bytes per second that the target gets;\n0: no limit)",
                .call = take_ask),
     OPTION_FLAG(ON, "one-file", AT(one_file), "of a .dfs set read only the file that was named"),
     OPTION_ARG(TEXT, "password-file", "FILE", "password of the source (or " PASSWORD_ENV ")",

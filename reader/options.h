@@ -35,7 +35,7 @@ struct options {
     bool until_synced;
     bool resume;
     bool no_verify;
-    unsigned verify_rate; /* keys a second */
+    unsigned verify_rate; /* keys per second */
     enum full_resync on_full_resync;
     bool one_file;     /* of a file: not the set that the file belongs to */
     int stall_timeout; /* seconds, as the next four */

@@ -5,9 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <linux/sockios.h>
 #include <unistd.h>
 
 #include "exits.h"
@@ -74,7 +72,7 @@ static int open_failed(struct output *out, const char *where)
     char text[600];
     snprintf(text, sizeof text, "cannot write to %s: %s", where, strerror(errno));
     if (signals_seen() == 0) /* else a signal ended the wait for a FIFO's reader */
-        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"%s\"", EXIT_CANNOT, text);
+        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d error=\"%s\"", EXIT_CANNOT, text);
     if (out->fd >= 0 && !isatty(out->fd)) /* the spool failed: those behind us are told */
         fatal_write_stream(out->fd, KIND_RAW, EXIT_CANNOT, text);
     output_free(out);
@@ -100,7 +98,7 @@ int output_open(struct output *out, struct loop *loop, const struct options *o)
     if (out->fd < 0)
         return open_failed(out, o->output);
     if (isatty(out->fd)) {
-        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d reason=\"raw records are not for a terminal\"",
+        log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d error=\"raw records are not for a terminal\"",
                   EXIT_USAGE);
         output_free(out);
         output_none(out);
@@ -176,7 +174,7 @@ static void flush_queue(struct output *out)
 {
     while (!out->dead && spool_len(&out->q) > 0) {
         size_t n;
-        const uint8_t *p = spool_peek(&out->q, &n);
+        const uint8_t *p = spool_peek(&out->q, 1, &n);
         if (p == NULL) {
             (void)fail(out, errno);
             return;
@@ -296,7 +294,7 @@ bool output_full(struct output *out)
         return true;
     out->slow = true;
     if (well_for(out, WELL_FOR))
-        log_event(LOG_WARN, NO_FLOW, "event=spool-full directory=%s bytes=%llu reason=\"%s\"",
+        log_event(LOG_WARN, NO_FLOW, "event=spool_full directory=%s bytes=%llu error=\"%s\"",
                   out->q.spool.dir, (unsigned long long)spool_len(&out->q),
                   out->q.spool.error != 0 ? strerror(out->q.spool.error) : "--spool-max");
     return true;
@@ -309,23 +307,13 @@ bool output_spool_full(const struct output *out)
 
 bool output_behind(const struct output *out)
 {
-    int n = 0;
-    if (spool_len(&out->q) > 0)
-        return true;
-    if (out->w.fd < 0)
-        return false;
-    /* FIONREAD counts the unread bytes of a pipe from either end; a socket wants SIOCOUTQ. */
-    if (ioctl(out->fd, FIONREAD, &n) == 0 && n > 0)
-        return true;
-    return ioctl(out->fd, SIOCOUTQ, &n) == 0 && n > 0;
+    return spool_len(&out->q) > 0 || (out->w.fd >= 0 && io_unread(out->fd) > 0);
 }
 
 bool output_taken(const struct output *out)
 {
-    int n = 0;
-    if (ioctl(out->fd, SIOCOUTQ, &n) == 0)
-        return out->written > 0 && n == 0;
-    return ioctl(out->fd, FIONREAD, &n) == 0 && n >= 0 && out->written > (uint64_t)n;
+    long unread = io_unread(out->fd);
+    return unread >= 0 && out->written > (uint64_t)unread;
 }
 
 /* It is dead as its reader has gone. That says the reader: here it is what follows from it. */
@@ -352,7 +340,7 @@ const char *output_fault(const struct output *out, int *status)
 const char *output_report(const struct output *out, int flow, int *status)
 {
     const char *why = output_fault(out, status);
-    log_event(reader_left(out) ? LOG_DEBUG : LOG_ERROR, flow, "event=output-failed status=%d reason=\"%s\"",
+    log_event(reader_left(out) ? LOG_DEBUG : LOG_ERROR, flow, "event=output_failed status=%d error=\"%s\"",
               *status, why);
     return why;
 }

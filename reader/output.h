@@ -85,7 +85,7 @@ static inline bool output_is_channel(const struct output *out)
     return out->w.fd >= 0;
 }
 
-/* Its reader has taken something: of a pipe anything, of a socket all that was written. */
+/* Its reader has taken something. */
 bool output_taken(const struct output *out);
 
 /* The next stage has not yet taken everything that was written: it is behind, not the source. */

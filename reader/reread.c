@@ -22,7 +22,7 @@
 #define VALUE_MEM                                                                                            \
     ((size_t)512 << 10) /* of a value; what is more lies in a file until its answer is whole                 \
                          */
-#define TURN       8    /* reads or records a turn, then the flows have theirs */
+#define TURN       8    /* reads or records per turn, then the flows have theirs */
 #define ANSWER_MAX ((uint64_t)30 * 1000000) /* µs */
 #define READ_STEP  ((size_t)64 << 10)
 
@@ -40,8 +40,8 @@ static void on_ready(struct watch *w, uint32_t events);
 
 static void clear_answer(struct reread *r)
 {
-    spillq_free(&r->value);
-    spillq_init(&r->value, VALUE_MEM, r->o->spill_max, r->o->spill_dir);
+    spool_free(&r->value);
+    spool_init(&r->value, VALUE_MEM, NULL, 0, r->o->spill_dir, r->o->spill_max);
     r->from = r->to = 0;
     r->ttl = -1;
     r->ttl_at = now_us();
@@ -57,7 +57,7 @@ void reread_init(struct reread *r, const struct options *o, struct loop *loop)
     r->loop = loop;
     r->conn.w.fd = -1;
     STAILQ_INIT(&r->queue);
-    spillq_init(&r->value, VALUE_MEM, o->spill_max, o->spill_dir);
+    spool_init(&r->value, VALUE_MEM, NULL, 0, o->spill_dir, o->spill_max);
     clear_answer(r);
 }
 
@@ -91,7 +91,7 @@ void reread_ask(struct reread *r, unsigned flow, const char *line)
     uint64_t db;
     long n = ctl_get(line, "key", key, sizeof key);
     if (n < 0 || !ctl_getu(line, "db", &db) || db > UINT32_MAX || r->queued >= QUEUE_MAX) {
-        log_event(LOG_WARN, (int)flow, "event=reread-ignored reason=%s",
+        log_event(LOG_WARN, (int)flow, "event=reread_ignored error=%s",
                   r->queued >= QUEUE_MAX ? "too-many" : "malformed");
         return;
     }
@@ -116,7 +116,7 @@ static void lose(struct reread *r, const char *why)
 {
     conn_close(&r->conn);
     r->in.len = r->in_at = 0;
-    log_event(LOG_INFO, NO_FLOW, "event=reread-connection-lost reason=\"%s\" requests=%u", why, r->queued);
+    log_event(LOG_INFO, NO_FLOW, "event=reread_connection_lost error=\"%s\" requests=%u", why, r->queued);
     struct request *q = STAILQ_FIRST(&r->queue);
     unsigned sent = r->sent;
     r->sent = 0;
@@ -267,7 +267,7 @@ static int take_line(struct reread *r)
 {
     const char *text = r->line + 1;
     if (r->line[0] == '-' && r->array_left == 0) {
-        log_event(LOG_INFO, NO_FLOW, "event=reread-refused reply=%s", log_quote(text, strlen(text)));
+        log_event(LOG_INFO, NO_FLOW, "event=reread_refused reply=%s", log_quote(text, strlen(text)));
         set_error(r, text);
     } else if (r->line[0] != expected(r)) {
         return -1;
@@ -288,7 +288,7 @@ static size_t take_bulk(struct reread *r, const uint8_t *p, size_t n, bool *bad)
     size_t value = r->bulk_left > 2 ? (size_t)(r->bulk_left - 2) : 0;
     if (value > n)
         value = n;
-    if (value > 0 && r->error[0] == '\0' && spillq_put(&r->value, p, value) != 0)
+    if (value > 0 && r->error[0] == '\0' && spool_put(&r->value, p, value, false) != 0)
         set_error(r, errno == EFBIG ? "the value exceeds --spill-max" : strerror(errno));
     for (size_t i = value; i < n; i++)
         *bad = *bad || p[i] != (r->bulk_left - i == 2 ? '\r' : '\n');
@@ -357,10 +357,10 @@ static bool write_record(struct reread *r, struct output *out)
         buf_free(&head);
         r->head_out = true;
     }
-    uint64_t left = bare ? 0 : spillq_len(&r->value);
+    uint64_t left = bare ? 0 : spool_len(&r->value);
     while (left > 0 && n < DATA_MAX) {
         size_t have;
-        const uint8_t *p = spillq_peek(&r->value, 1, &have);
+        const uint8_t *p = spool_peek(&r->value, 1, &have);
         if (p == NULL) {
             out->spill_error = errno;
             return false;
@@ -368,7 +368,7 @@ static bool write_record(struct reread *r, struct output *out)
         if (have > DATA_MAX - n)
             have = DATA_MAX - n;
         memcpy(output_room(out) + n, p, have);
-        spillq_drop(&r->value, have);
+        spool_drop(&r->value, have);
         n += have;
         left -= have;
     }

@@ -11,11 +11,11 @@
 #include "conn.h"
 #include "options.h"
 #include "output.h"
-#include "spillq.h"
+#include "spool.h"
 
 struct request; /* a key that is wanted */
 
-/* Replies come in this order for each request; the first only once a connection. */
+/* Replies come in this order for each request; the first only once per connection. */
 enum reread_step { RR_AUTH, RR_SELECT, RR_FROM, RR_DUMP, RR_PTTL, RR_TO, RR_DONE };
 
 struct reread {
@@ -38,7 +38,7 @@ struct reread {
     char line[512];
 
     /* The answer to the request at the head. */
-    struct spillq value;
+    struct spool value;
     uint64_t from, to;
     int64_t ttl;
     uint64_t ttl_at; /* now_us when it came */

@@ -67,7 +67,7 @@ static bool await_peers(struct session *s, uint64_t now)
         return false;
     if (us_since(now, since) < QUIET_PEERS)
         return true;
-    log_event(LOG_WARN, NO_FLOW, "event=peers-quiet seconds=%d", (int)(QUIET_PEERS / US));
+    log_event(LOG_WARN, NO_FLOW, "event=peers_quiet seconds=%d", (int)(QUIET_PEERS / US));
     return false;
 }
 
@@ -142,7 +142,7 @@ static void on_lost(void *ctx, struct flow *f, const struct fault *why)
     struct session *s = ctx;
     bool refused = !session_ending(s) && f->refused && session_flow_refused(s);
     if (session_ending(s) || refused)
-        log_event(LOG_INFO, (int)f->id, "event=flow-%s reason=%s", refused ? "refused" : "closed",
+        log_event(LOG_INFO, (int)f->id, "event=flow_%s error=%s", refused ? "refused" : "closed",
                   log_quote(why->text, strlen(why->text)));
     else if (!s->restart_wanted)
         session_fail(s, why->status, "flow %u: %s (after %llu bytes)", f->id, why->text,
@@ -177,7 +177,7 @@ static void begin(struct session *s)
         session_fail(s, EXIT_CANNOT, "%s", why);
         return;
     } else {
-        log_event(LOG_WARN, NO_FLOW, "event=no-control-socket reason=%s note=%s", log_quote(why, strlen(why)),
+        log_event(LOG_WARN, NO_FLOW, "event=no_control_socket error=%s note=%s", log_quote(why, strlen(why)),
                   "\"dfparse cannot know the target: give it --target-version\"");
     }
     s->stream.keep_open = s->listening && !s->stream.source->kind->live;

@@ -63,7 +63,7 @@ static void lose(struct scan *sc, const char *why)
     sc->await = SCAN_NONE;
     sc->selected = false;
     sc->next_at = mono_us() + PAUSE;
-    log_event(LOG_INFO, NO_FLOW, "event=verify-connection-lost reason=%s", log_quote(why, strlen(why)));
+    log_event(LOG_INFO, NO_FLOW, "event=verify_connection_lost error=%s", log_quote(why, strlen(why)));
     if (++sc->losses >= LOSSES)
         refuse(sc, why);
 }

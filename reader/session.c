@@ -120,7 +120,7 @@ void session_barrier(struct session *s, bool pending)
         s->barrier_since = mono_us();
     if (!pending) {
         if (s->alarms & ALARM_BARRIER)
-            log_event(LOG_WARN, NO_FLOW, "event=barrier-complete");
+            log_event(LOG_WARN, NO_FLOW, "event=barrier_complete");
         s->barrier_since = 0;
         s->alarms &= ~(unsigned)ALARM_BARRIER;
     }
@@ -154,7 +154,7 @@ void session_flow_up(struct session *s, unsigned i, bool partial)
     s->flows[i].up = true;
     s->up++;
     s->partial += partial ? 1 : 0;
-    log_event(LOG_INFO, (int)i, "event=flow-up mode=%s", partial ? "PARTIAL" : "FULL");
+    log_event(LOG_INFO, (int)i, "event=flow_up mode=%s", partial ? "PARTIAL" : "FULL");
     if (s->up == s->stream.info.flows && s->phase == PHASE_FLOWS)
         src->kind->flows_up(src);
 }
@@ -235,7 +235,7 @@ void session_full_resync(struct session *s, const char *reason)
                      reason_text(reason));
         return;
     }
-    log_event(LOG_WARN, NO_FLOW, "event=full-resync reason=%s text=\"%s\"", reason, reason_text(reason));
+    log_event(LOG_WARN, NO_FLOW, "event=full_resync reason=%s note=\"%s\"", reason, reason_text(reason));
     strlcpy(s->stream.info.refused, reason, sizeof s->stream.info.refused);
     s->going_on = false;
     s->restart_wanted = true;

@@ -21,7 +21,7 @@ static void lost(struct dragonfly *d, const char *why)
     d->await = AWAIT_NONE;
     fault_set(&f, EXIT_RETRY, "control connection to %s: %s", d->stream->o->shown, why);
     if (session_ending(d->session))
-        log_event(LOG_INFO, NO_FLOW, "event=control-closed reason=%s", log_quote(why, strlen(why)));
+        log_event(LOG_INFO, NO_FLOW, "event=control_closed error=%s", log_quote(why, strlen(why)));
     else
         session_fail_soon(d->session, &f);
 }
@@ -177,7 +177,7 @@ static bool invalid_state(struct dragonfly *d)
     if (d->resync != RESYNC_STARTING || top->type != REDIS_REPLY_ERROR ||
         strcasestr(top->text, "invalid state") == NULL)
         return false;
-    log_event(LOG_INFO, NO_FLOW, "event=resume-by-sync");
+    log_event(LOG_INFO, NO_FLOW, "event=resume_by_sync");
     d->resync = RESYNC_DETOUR;
     announce(d, FORM_SNAPSHOT);
     try_detour(d);
@@ -203,7 +203,7 @@ static void on_pong(struct dragonfly *d, bool offsets)
 {
     const struct reply *r = &d->conn.reply;
     if (d->silent)
-        log_event(LOG_WARN, NO_FLOW, "event=master-answers");
+        log_event(LOG_WARN, NO_FLOW, "event=master_answers");
     d->silent = false;
     bool known = offsets && r->top.type == REDIS_REPLY_ARRAY;
     for (unsigned i = 0; known && i < d->stream->info.flows; i++)
@@ -266,7 +266,7 @@ static void check_answer(struct dragonfly *d, uint64_t now)
                      names[d->await], (unsigned long long)(limit / US));
     } else if (silent >= soon && d->await != AWAIT_HANDSHAKE && !d->silent) {
         d->silent = true;
-        log_event(LOG_WARN, NO_FLOW, "event=master-silent seconds=%llu request=\"%s\"",
+        log_event(LOG_WARN, NO_FLOW, "event=master_silent seconds=%llu request=\"%s\"",
                   (unsigned long long)(silent / US), names[d->await]);
     }
 }

@@ -35,7 +35,7 @@ static void on_ready(struct watch *w, uint32_t events)
     struct file_source *f = w->ctx;
     (void)events;
     f->readable = true;
-    (void)loop_mod(&f->s->stream.loop, w, 0); /* one read a turn; see file_work */
+    (void)loop_mod(&f->s->stream.loop, w, 0); /* one read per turn; see file_work */
 }
 
 static void open_input(struct file_source *f)

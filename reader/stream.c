@@ -249,7 +249,7 @@ void stream_fail(struct stream *st, enum log_level level, const char *reason, in
     if (stream_ending(st))
         return;
     log_clean(text);
-    log_event(level, st->one_flow ? (int)st->first : NO_FLOW, "event=failed status=%d reason=\"%s\"", status,
+    log_event(level, st->one_flow ? (int)st->first : NO_FLOW, "event=failed status=%d error=\"%s\"", status,
               text);
     st->source->kind->close(st->source);
     stream_close_flows(st);
@@ -263,7 +263,7 @@ static void check_rereads(struct stream *st, uint64_t now)
     if (!late && left > 0)
         return;
     if (left > 0)
-        log_event(LOG_WARN, st->one_flow ? (int)st->first : NO_FLOW, "event=rereads-given-up requests=%u",
+        log_event(LOG_WARN, st->one_flow ? (int)st->first : NO_FLOW, "event=rereads_given_up requests=%u",
                   left);
     end(st, st->reason, st->status, "");
 }
@@ -356,7 +356,7 @@ static void check_signals(struct stream *st)
     bool whole = stream_ending(st) && output_flushed(&st->out) && !st->out.dead;
     if (!whole && st->status == EXIT_DONE)
         st->status = st->source->kind->live ? EXIT_RETRY : EXIT_PARTIAL;
-    log_event(LOG_WARN, st->one_flow ? (int)st->first : NO_FLOW, "event=ended-at-once stream=%s",
+    log_event(LOG_WARN, st->one_flow ? (int)st->first : NO_FLOW, "event=ended_at_once stream=%s",
               whole ? "whole" : "cut-short");
     st->state = STREAM_DONE;
 }

@@ -74,7 +74,7 @@ void verify_full_sync(struct verify *v, const struct handshake *h)
     if (version != 0 ? version < FIRST_AFFECTED : v->session->stream.info.protocol < 5)
         return;
     log_event(LOG_WARN, NO_FLOW,
-              "event=omitted-writes version=%s verify=%s note=\"masters from v1.39 on may lose new keys that "
+              "event=omitted_writes version=%s verify=%s note=\"masters from v1.39 on may lose new keys that "
               "are set "
               "during a full sync; with --journal_omit_redundant_writes=false the master does not\"",
               log_quote(shown, strlen(shown)), v->session->o->no_verify ? "no" : "yes");
@@ -88,7 +88,7 @@ void verify_owed(struct verify *v)
         return;
     if (v->session->o->no_verify)
         log_event(LOG_WARN, NO_FLOW,
-                  "event=not-verified note=\"the full sync of an earlier run was not verified to its "
+                  "event=not_verified note=\"the full sync of an earlier run was not verified to its "
                   "end, and --no-verify is given\"");
     else
         v->state = VERIFY_NEEDED;
@@ -174,7 +174,7 @@ static void fail(struct verify *v, const char *why)
 {
     log_event(
         LOG_ERROR, NO_FLOW,
-        "event=verify-failed pass=%u reason=%s note=\"keys may be missing at the target; see dfreader(1)\"",
+        "event=verify_failed pass=%u error=%s note=\"keys may be missing at the target; see dfreader(1)\"",
         v->pass, log_quote(why, strlen(why)));
     over(v, VERIFY_FAILED);
 }
@@ -189,7 +189,7 @@ static void missing(struct verify *v, unsigned flow, const char *line)
     if (n < 0 || !ctl_getu(line, "db", &db) || db > UINT32_MAX)
         return;
     v->lost++;
-    log_event(LOG_DEBUG, (int)flow, "event=missing-at-target db=%u key=%s", (unsigned)db,
+    log_event(LOG_DEBUG, (int)flow, "event=missing_at_target db=%u key=%s", (unsigned)db,
               log_quote(key, (size_t)n));
     if (v->nmissing >= VERIFY_MISSING) {
         v->overflow++;
@@ -293,7 +293,7 @@ bool verify_start(struct verify *v)
     if (v->state != VERIFY_NEEDED)
         return false;
     if (v->session->control.count[ROLE_WRITER] == 0) { /* the stream is kept: there is no target to ask */
-        log_event(LOG_WARN, NO_FLOW, "event=not-verified note=\"no writer is there to ask its target\"");
+        log_event(LOG_WARN, NO_FLOW, "event=not_verified note=\"no writer is there to ask its target\"");
         v->state = VERIFY_OFF;
         return false;
     }
@@ -303,14 +303,14 @@ bool verify_start(struct verify *v)
     v->scan.loop = &v->session->stream.loop;
     v->scan.flows = v->session->stream.info.flows;
     next_pass(v);
-    log_event(LOG_INFO, NO_FLOW, "event=verify-begins");
+    log_event(LOG_INFO, NO_FLOW, "event=verify_begins");
     return true;
 }
 
 static void pass_ends(struct verify *v, uint64_t found)
 {
     uint64_t repaired = found - v->pass_found;
-    log_event(LOG_INFO, NO_FLOW, "event=verify-pass pass=%u keys=%llu repaired=%llu", v->pass,
+    log_event(LOG_INFO, NO_FLOW, "event=verify_pass pass=%u keys=%llu repaired=%llu", v->pass,
               (unsigned long long)v->pass_keys, (unsigned long long)repaired);
     v->pass_found = found;
     if (repaired > 0 || v->overflow > 0) {
@@ -325,7 +325,7 @@ static void pass_ends(struct verify *v, uint64_t found)
               v->pass, (unsigned long long)v->pass_keys, (unsigned long long)found);
     if (v->unnamed > 0)
         log_event(LOG_WARN, NO_FLOW,
-                  "event=not-verified keys=%llu note=\"their names are too long to be asked for\"",
+                  "event=not_verified keys=%llu note=\"their names are too long to be asked for\"",
                   (unsigned long long)v->unnamed);
     over(v, VERIFY_DONE);
 }

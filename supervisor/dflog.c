@@ -79,7 +79,7 @@ static void keep_error(const char *text, size_t n)
     close(fd);
 }
 
-/* One write a line. A disk that is full takes less, and nothing is gained by ending. */
+/* One write per line. A disk that is full takes less, and nothing is gained by ending. */
 static void put_line(int fd, const char *text, size_t n)
 {
     char line[64 + LINE_MAX_BYTES + 1];

@@ -62,7 +62,7 @@ static bool pump_lanes(struct writer *w)
         return false;
     for (unsigned i = 0; i < w->lanes.n && w->lanes.queued > 0 && !w->failed; i++) {
         unsigned k = (w->next_lane + i) % w->lanes.n;
-        if (!w->lanes.lane[k].waiting && spillq_len(&w->lanes.lane[k].q) > 0)
+        if (!w->lanes.lane[k].waiting && spool_len(&w->lanes.lane[k].q) > 0)
             any |= pump_lane(w, k);
         if (w->session.stage != ST_RUN)
             return true;

@@ -86,7 +86,7 @@ stop_command() {
     if [[ $final -eq 1 ]]; then : >"$run_dir/final" || die 1 "task $task: cannot write $run_dir/final"; fi
     kill -TERM "$supervisor" 2>/dev/null || die 1 "task $task: cannot signal its supervisor (pid $supervisor)"
     gone_within "$limit" && exit 0
-    log warn "stop-timeout seconds=$limit msg=\"killing what is left\""
+    log warn "stop_timeout seconds=$limit note=\"killing what is left\""
     # The second signal.
     kill -TERM "$supervisor" 2>/dev/null
     gone_within 5 || { kill_orphans KILL; gone_within 5; }

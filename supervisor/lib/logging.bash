@@ -74,7 +74,7 @@ explain() { # name of the stage
     [[ -n $line ]] || return 0
     [[ -n $said ]] || stage=${line#level=error stage=}
     [[ -n $said ]] && stage='' || stage=" ${stage%% *}:"
-    if [[ $line =~ \ (reason|msg|error|reply|note)=\"(.*)\"$ || $line =~ \ (reason|msg|error|reply|note)=\"([^\"]*)\" ]]; then
+    if [[ $line =~ \ (error|reason|reply|note)=\"(([^\"\\]|\\.)*)\" ]]; then
         reason=":$stage ${BASH_REMATCH[2]}"
     else
         reason=":$stage ${line#level=error }"

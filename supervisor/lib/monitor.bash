@@ -115,9 +115,9 @@ take_view() {
     fi
     # What dfreader notices it logs itself.
     if [[ $view_alarms == *target-paused* && $alarms_before != *target-paused* ]]; then
-        log warn "target-paused msg=\"the target has taken nothing for 10 seconds\""
+        log warn "target_paused note=\"the target has taken nothing for 10 seconds\""
     elif [[ $view_alarms != *target-paused* && $alarms_before == *target-paused* ]]; then
-        log warn "target-goes-on"
+        log warn "target_goes_on"
     fi
     alarms_before=$view_alarms
 }

@@ -32,7 +32,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout and password-file;
                            for the target sentinel-user, sentinel-password-file, reconnect-timeout, reply-timeout
       --no-verify          do not look for keys that a Dragonfly from v1.39 on may lose in a full sync
-      --verify-rate N      keys a second that this looks at (100000)
+      --verify-rate N      keys per second that this looks at (100000)
       --single             one dfreader and one dfparse for all flows
       --task NAME          several tasks side by side (default: default)
       --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
@@ -47,7 +47,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
                            --takeover
       --target-version V   write for this target instead of asking it; --target-modules A,B: it has these modules
       --unsupported WHAT   report (default), approximate or fail
-      --max-ops N          requests a second that the target gets (0: no limit)
+      --max-ops N          requests per second that the target gets (0: no limit)
       --max-bytes SIZE     bytes of them a second (0: no limit)
       --errors-to FILE     keep requests that failed, to be replayed by rediswriter
       --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...

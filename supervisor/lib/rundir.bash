@@ -203,7 +203,7 @@ kill_orphans() { # signal
     local pid
     find_orphans
     for pid in "${!orphans[@]}"; do
-        log warn "orphan-killed name=${orphans[$pid]} pid=$pid signal=$1"
+        log warn "orphan_killed name=${orphans[$pid]} pid=$pid signal=$1"
         kill "-$1" "$pid" 2>/dev/null
     done
 }
@@ -213,7 +213,7 @@ end_orphans() { # seconds
     local pid
     find_orphans
     for pid in "${!orphans[@]}"; do
-        log warn "orphan name=${orphans[$pid]} pid=$pid msg=\"left by a supervisor that is gone: ending it\""
+        log warn "orphan name=${orphans[$pid]} pid=$pid note=\"left by a supervisor that is gone: ending it\""
     done
     ask 5 stop >/dev/null || kill_orphans TERM
     gone_within "$1" || kill_orphans TERM
@@ -245,7 +245,7 @@ put_state() { # phase
         put_words data_errors "${data_errors:-0}"
         put_words source "$source_url" target "$target_url" log_file "$log_file"
     } >"$run_dir/state.new" || ! mv -f -- "$run_dir/state.new" "$run_dir/state"; then
-        log warn "state-not-written msg=\"status shows what was before\""
+        log warn "state_not_written note=\"status shows what was before\""
     fi
     tell_monitor
 }

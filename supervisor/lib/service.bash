@@ -176,12 +176,12 @@ run_task() {
         worth_it || break
         if ! within_limit; then
             last_error="$last_error; restarted ${opt[restart-max]} times within ${opt[restart-window]} seconds"
-            log error "restarts-exhausted restarts=$restarts status=$worst"
+            log error "restarts_exhausted restarts=$restarts status=$worst"
             break
         fi
         choose_delay $((SECONDS - began))
         next_start=$((EPOCHSECONDS + (delay_ms + 500) / 1000))
-        log warn "restart number=$((restarts + 1)) status=$worst in_ms=$delay_ms reason=\"${last_error//\"/\'}\""
+        log warn "restart number=$((restarts + 1)) status=$worst in_ms=$delay_ms error=\"${last_error//\"/\'}\""
         put_state restarting
         wait_a_while "$delay_ms"
         [[ $stopping -eq 0 ]] || break
@@ -195,12 +195,12 @@ remove_positions() {
     case $command:$worst in
     migrate:0 | migrate:3) ;;
     replicate:0 | replicate:3 | replicate:5 | migrate:5) [[ -e $run_dir/final ]] || return 0 ;;
-    *) [[ -e $run_dir/final ]] && log warn "positions-kept status=$worst msg=\"the task did not end in order\""
+    *) [[ -e $run_dir/final ]] && log warn "positions_kept status=$worst note=\"the task did not end in order\""
         return 0 ;;
     esac
     # It is no stage: nothing is left to be stopped.
     (no_early_signal && exec "$here/rediswriter" "${target_args[@]}" -q --forget "$target_url") 2>&7 4>&- 5>&- 7>&- 8>&- 9>&- ||
-        log warn "positions-left msg=\"they could not be removed from the target: rediswriter --forget\""
+        log warn "positions_left note=\"they could not be removed from the target: rediswriter --forget\""
 }
 
 end_task() {
@@ -221,7 +221,7 @@ end_task() {
         put_state stopped
         ;;
     *)
-        log error "failed status=$worst msg=\"${last_error//\"/\'}\""
+        log error "failed status=$worst error=\"${last_error//\"/\'}\""
         put_state failed
         ;;
     esac

@@ -105,7 +105,7 @@ ended() { # pid status
         failed+=("$st $name $how")
         [[ ${#failed[@]} -eq 1 ]] || { log debug "ended name=$name status=$st"; return 0; }
         first_status=$st
-        log info "ended name=$name status=$st msg=\"$name $how: ending the others\""
+        log info "ended name=$name status=$st note=\"$name $how: ending the others\""
         kill_all TERM
         # They get a moment to finish what is in flight; a stage that hangs is no reason to hang.
         set_timer 1400
@@ -184,7 +184,7 @@ wait_all() {
             say_stop
             continue
         fi
-        log error "stages-hang msg=\"killing what is left\""
+        log error "stages_hang note=\"killing what is left\""
         worse 75
         kill_all KILL
     done

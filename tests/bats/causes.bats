@@ -239,7 +239,7 @@ ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
     exec 7>"$TMP/in"
     wait_until 5 test -S "$TMP/c.sock"
     hold "$TMP/c.sock"
-    wait_until 5 grep -q accept-failed "$TMP/err"
+    wait_until 5 grep -q accept_failed "$TMP/err"
     local before
     before=$(ticks "$pid")
     sleep 3

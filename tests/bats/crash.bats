@@ -79,7 +79,7 @@ statuses() { # wanted ones of the stages
     start_pipeline
     reap 20 "$MASTER_PID"
     assert_status 0
-    [[ $(grep -c 'event=flow-up mode=PARTIAL' "$TMP/reader.2") -eq 2 ]] || fail "$(cat "$TMP/reader.2")"
+    [[ $(grep -c 'event=flow_up mode=PARTIAL' "$TMP/reader.2") -eq 2 ]] || fail "$(cat "$TMP/reader.2")"
     assert_equals_capture partial-resync
 }
 

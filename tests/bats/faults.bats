@@ -32,7 +32,7 @@ kill_stage() { # pattern signal
     kill "-$2" "$victim"
     reap 5 "$PIPELINE"
     # On a machine that is too busy for that, none had to be killed when the supervisor's own time was up.
-    [[ $((${EPOCHREALTIME/./} - began)) -lt 2200000 ]] || never grep stages-hang "$TMP/err"
+    [[ $((${EPOCHREALTIME/./} - began)) -lt 2200000 ]] || never grep stages_hang "$TMP/err"
     [[ $status -ne 0 ]] || fail "status 0"
     for pid in "${others[@]}"; do ended "$pid" || fail "a stage is left: $(ps -o args= "$pid")"; done
     [[ $(rcli dbsize) -lt 20000 ]]
@@ -147,7 +147,7 @@ stable() { df2redis status | grep -q 'phase=stable'; }
     start_master --generate --flows 2 --keys 2000 --compression none --corrupt flow=1,offset=0,xor=ff
     run df2redis replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
     assert_status 4
-    assert_output_has 'flow=1 event=damaged msg="damaged at byte 0 '
+    assert_output_has 'flow=1 event=damaged error="damaged at byte 0 '
     start_master --generate --flows 1 --keys 2000 --bad-token
     rcli flushall
     run df2redis --single replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"

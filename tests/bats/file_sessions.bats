@@ -180,7 +180,7 @@ target_kind() { dfparse --json "$1" | sed -n 's/.*"type":"target".*"kind":"\([a-
     reap 5 "$reader"
     exec {says}>&-
     [[ $status -eq 0 ]] || fail "status $status"
-    grep -q 'event=peers-quiet seconds=60' "$TMP/err"
+    grep -q 'event=peers_quiet seconds=60' "$TMP/err"
 }
 
 @test "a writer that is slow and well is waited for: it tells that it goes on" {

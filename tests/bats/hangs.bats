@@ -558,5 +558,5 @@ end" | mkrecords --raw >"$TMP/stream"
     assert_status 0
     run timeout 30 dfreader --ask "$TMP/full"
     assert_status 1
-    assert_output_has event=no-answer
+    assert_output_has event=no_answer
 }

@@ -49,7 +49,7 @@ sets() { # how many, bytes of each request: "*3 $3 SET $8 k:000001 $N …" has 2
     [[ $(rcli dbsize) -eq 10001 ]] # with the position key
 }
 
-@test "bytes a second, values larger than a burst; several connections" {
+@test "bytes per second, values larger than a burst; several connections" {
     start_redis
     for options in '' '--connections 2'; do
         rcli flushall >/dev/null

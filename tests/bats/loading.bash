@@ -101,7 +101,7 @@ decoded() { # file [dfparse option…]
         -e 's/.*"type":"request".*"db":\([0-9]*\),.*"args":\(\[.*\]\)}$/\1 \2/p' \
         -e 's/.*"type":"report".*"kind":"\([^"]*\)","key":\(".*"\),"detail".*"lost":"\(.\)".*/report \1 \2 lost=\3/p' \
         -e 's/.*"type":"end".*"status":"\([0-9]*\)".*"n.expired":"\([0-9]*\)".*/end status=\1 expired=\2/p'
-    sed -nE 's/.*event=(damaged|not-supported) msg="(.*)"$/\2/p' "$TMP/parse.err"
+    sed -nE 's/.*event=(damaged|not_supported) error="(.*)"$/\2/p' "$TMP/parse.err"
 }
 
 # What stands on standard input is what is decoded.

@@ -103,7 +103,7 @@ teardown() { common_teardown; }
     printf '\x6e' | dd of="$TMP/bad" bs=1 seek=$((at - 2)) conv=notrunc status=none
     run bash -c "dfparse -t 7.0 '$TMP/bad' | rediswriter redis://127.0.0.1:$REDIS_PORT"
     assert_status 4
-    assert_output_has 'flow=0 event=not-supported'
+    assert_output_has 'flow=0 event=not_supported'
     assert_output_has 'value type 110,'
     [[ $(rcli dbsize) -lt 900 ]] || fail "the whole data set was written"
     run dfparse --null "$TMP/bad"

@@ -46,7 +46,7 @@ in_group() { # options: a task in a process group of its own; TASK_PID leads it
 stopped_in_order() {
     wait_until 10 nothing_left || return 1
     [[ $(json last_status) == 0 ]] && phase_is stopped || fail "$(df2redis status)"
-    never grep -e level=error -e stages-hang -e Killed -e Terminated "$TMP/err"
+    never grep -e level=error -e stages_hang -e Killed -e Terminated "$TMP/err"
 }
 
 @test "SIGHUP to the whole group, and again from a shell: an orderly stop, each time" {
@@ -365,7 +365,7 @@ pretend_task() {
     start_redis
     run timeout 60 df2redis --restart --restart-max 01 --restart-window 0099 replicate dragonfly://127.0.0.1:1 "redis://127.0.0.1:$REDIS_PORT"
     assert_status 75
-    assert_output_has restarts-exhausted
+    assert_output_has restarts_exhausted
     [[ $(json last_error) == *'restarted 1 times within 99 seconds'* ]] || fail "$(json last_error)"
     run df2redis --restart-max 08 --restart-window 09 --timeout 010 stop
     assert_status 1
@@ -469,7 +469,7 @@ conf() { # lines: a configuration; the task with it
     run df2redis replicate "$SOURCE" "$TARGET"
     assert_status 1
     [[ $(grep level=error <<<"$output" | head -n 1) == *stage=rediswriter*target_not_empty* ]] || fail "$output"
-    [[ ${lines[-1]} == 'level=error stage=df2redis event=failed status=1 msg="rediswriter ended with status 1: it holds keys'* ]] ||
+    [[ ${lines[-1]} == 'level=error stage=df2redis event=failed status=1 error="rediswriter ended with status 1: it holds keys'* ]] ||
         fail "$output"
     [[ $(grep -c stage=df2redis <<<"$output") -eq 1 ]] || fail "$output"
     [[ $(json last_error) == *'rediswriter ended with status 1: it holds keys'* ]]
@@ -568,6 +568,6 @@ keys_of_all() {
     for option in --db-map=a=b --rename-prefix=a --max-ops=1e3 --connections=0; do
         run timeout 60 df2redis "$option" migrate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
         assert_status 2
-        [[ $(tail -n 1 <<<"$output") == *event=failed*status=2*msg=*"${option%%=*}"* ]] || fail "$option: $output"
+        [[ $(tail -n 1 <<<"$output") == *event=failed*status=2*error=*"${option%%=*}"* ]] || fail "$option: $output"
     done
 }

@@ -193,7 +193,7 @@ END
     run bash -c "dfparse --json --report '$TMP/report' '$TMP/raw' 2>'$TMP/err' | grep -c '\"type\":\"report\"'; exit \${PIPESTATUS[0]}"
     assert_status 3
     [[ $output -eq 1024 && $(wc -l <"$TMP/report") -eq 1024 ]]
-    [[ $(grep -c not-carried-over "$TMP/err") -eq 22 ]]
+    [[ $(grep -c not_carried_over "$TMP/err") -eq 22 ]]
     grep -q 'kind=probabilistic count=512' "$TMP/err"
     grep -q 'kind=unknown-command count=512' "$TMP/err"
 }

@@ -76,14 +76,14 @@ lsof_deleted() { find "/proc/$READER/fd" -lname "$TMP/spool/*" 2>/dev/null | wc 
 @test "spool: at its bound the source is slowed down, and nothing is lost" {
     KEYS=60000
     start_spooled $KEYS --spool-max 8m
-    wait_until 10 grep -q event=spool-full "$TMP/reader.err"
+    wait_until 10 grep -q event=spool_full "$TMP/reader.err"
     status_has 'alarms=spool-full'
     wait_until 5 standing_still
     [[ $(queued) -lt 10500000 && $(queued) -gt 6000000 ]] || fail "$(queued)"
     ! cut_delivered || fail "all was read"
     read_spooled
     # Which is full again and again while it is read: test_output.c has the clock for what is said when.
-    [[ $(grep -c event=spool-full "$TMP/reader.err") -eq 1 ]]
+    [[ $(grep -c event=spool_full "$TMP/reader.err") -eq 1 ]]
 }
 
 @test "spool: that one of a flow's process is full stands in the status of the session" {
@@ -113,7 +113,7 @@ lsof_deleted() { find "/proc/$READER/fd" -lname "$TMP/spool/*" 2>/dev/null | wc 
     mount -t tmpfs -o size=6m tmpfs "$TMP/spool" 2>/dev/null || skip "no file system may be mounted here"
     KEYS=60000
     start_spooled $KEYS --spool-max 64m
-    wait_until 10 grep -q 'event=spool-full.*No space left' "$TMP/reader.err"
+    wait_until 10 grep -q 'event=spool_full.*No space left' "$TMP/reader.err"
     ! cut_delivered || fail "all was read"
     read_spooled
 }
@@ -143,9 +143,9 @@ logged_once() { [[ $(grep -c "$1" "$TMP/reader.err") -eq 1 ]] || fail "$1: $(cat
     status_has '^flow flow=1 .* silent=[0-4]$'
     reap 8 "$READER"
     [[ $status -eq 75 ]]
-    grep -q 'flow=1 event=flow-silent' "$TMP/reader.err"
+    grep -q 'flow=1 event=flow_silent' "$TMP/reader.err"
     grep -q 'flow [01] has not moved for 5 seconds' "$TMP/reader.err"
-    [[ $(grep -c event=flow-silent "$TMP/reader.err") -le 2 ]] || fail "$(cat "$TMP/reader.err")"
+    [[ $(grep -c event=flow_silent "$TMP/reader.err") -le 2 ]] || fail "$(cat "$TMP/reader.err")"
 }
 
 @test "health: a master that does not answer any more: a warning, and then status 75" {
@@ -156,7 +156,7 @@ logged_once() { [[ $(grep -c "$1" "$TMP/reader.err") -eq 1 ]] || fail "$1: $(cat
     wait_until 5 status_has 'alarms=master-silent '
     reap 8 "$READER"
     [[ $status -eq 75 ]]
-    logged_once event=master-silent
+    logged_once event=master_silent
     grep -q 'no answer to DFLY REPLICAOFFSET for 5 seconds' "$TMP/reader.err"
 }
 
@@ -171,7 +171,7 @@ pinged() { [[ $(grep -c 'text="PING"' "$MASTER_OUT.log") -ge 2 ]]; } # once in t
     kill -CONT "$MASTER_PID"
     wait_until 5 status_has 'alarms= '
     echo quit | to_stable 2 | parser
-    grep -q event=master-answers "$TMP/reader.err"
+    grep -q event=master_answers "$TMP/reader.err"
 }
 
 @test "health: a FLUSH that waits at the writer: everything is read, a warning, and then status 75" {
@@ -182,7 +182,7 @@ pinged() { [[ $(grep -c 'text="PING"' "$MASTER_OUT.log") -ge 2 ]]; } # once in t
     wait_until 5 status_has 'alarms=barrier '
     reap 8 "$READER"
     [[ $status -eq 75 ]]
-    logged_once event=barrier-waits
+    logged_once event=barrier_waits
 }
 
 @test "health: a FLUSH that waits at the writer and is complete in time: the alarm ends" {
@@ -194,9 +194,9 @@ pinged() { [[ $(grep -c 'text="PING"' "$MASTER_OUT.log") -ge 2 ]]; } # once in t
     echo "barrier epoch=1 pending=1" >&"$says"
     wait_until 5 status_has 'alarms=barrier '
     echo "barrier epoch=1 pending=0" >&"$says"
-    wait_until 5 grep -q event=barrier-complete "$TMP/reader.err"
+    wait_until 5 grep -q event=barrier_complete "$TMP/reader.err"
     status_has 'alarms= '
-    logged_once event=barrier-waits
+    logged_once event=barrier_waits
     exec {says}>&-
 }
 
@@ -208,7 +208,7 @@ pinged() { [[ $(grep -c 'text="PING"' "$MASTER_OUT.log") -ge 2 ]]; } # once in t
     wait_until 5 grep -qa nonce= "$RAW"
     NONCE=$(session_value nonce)
     kill -STOP "$(pgrep -P "$PIPE" -x cat)"
-    wait_until 10 grep -q event=spool-full "$TMP/reader.err"
+    wait_until 10 grep -q event=spool_full "$TMP/reader.err"
     echo "barrier epoch=1 pending=1" | start_writer
     wait_until 10 eval '[[ $(queued) -gt 12000000 ]]'
     kill -CONT "$(pgrep -P "$PIPE" -x cat)"

@@ -16,8 +16,8 @@ warnings_of() { grep -c 'level=warn .*key="json:1"' "$1" || true; }
     { dfreader "$SNAPSHOT" | dfparse | rediswriter "redis://127.0.0.1:$REDIS_PORT"; } 2>"$TMP/err" || status=$?
     assert_status 3
     [[ $(warnings_of "$TMP/err") -eq 2 ]] || fail "$(grep json:1 "$TMP/err")" # in two databases
-    grep -q 'stage=dfparse .*event=not-carried-over kind=json db=0 key="json:1"' "$TMP/err"
-    grep -q 'stage=dfparse .*event=not-carried-over kind=json db=3 key="json:1"' "$TMP/err"
+    grep -q 'stage=dfparse .*event=not_carried_over kind=json db=0 key="json:1"' "$TMP/err"
+    grep -q 'stage=dfparse .*event=not_carried_over kind=json db=3 key="json:1"' "$TMP/err"
     grep -q 'stage=rediswriter summary report="json" count=2 key1=json:1' "$TMP/err"
 }
 

@@ -73,12 +73,12 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
         n=$((n + 1))
         wait_until 12 restarted $n
         wait_until 10 phase_is streaming
-        grep -q "reason=\"$name was killed by signal 9[\":]" "$TMP/err" || fail "$(cat "$TMP/err")"
+        grep -q "error=\"$name was killed by signal 9[\":]" "$TMP/err" || fail "$(cat "$TMP/err")"
     done
     [[ $(json last_error) == "\"dfreader-0 was killed by signal 9"* ]]
     wait_until 20 all_applied
     stop_task
-    [[ $(events 'flow-up mode=PARTIAL') -eq 8 ]] || fail "$(grep flow-up "$TMP/err")" # both processes of a flow say so
+    [[ $(events 'flow_up mode=PARTIAL') -eq 8 ]] || fail "$(grep flow_up "$TMP/err")" # both processes of a flow say so
     assert_exact "${journal[@]}"
 }
 
@@ -101,7 +101,7 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     wait_until 10 eval '[[ $(events "started name=rediswriter") -eq 2 ]]' # until then the old session is streaming
     wait_until 10 phase_is streaming
     for pid in $others; do no_process "$pid" || fail "a stage is left"; done
-    [[ $(events 'orphan name') -eq 6 && $(events orphan-killed) -eq 0 ]] || fail "$(cat "$TMP/err")"
+    [[ $(events 'orphan name') -eq 6 && $(events orphan_killed) -eq 0 ]] || fail "$(cat "$TMP/err")"
     wait_until 20 all_applied
     stop_task
     assert_exact "${journal[@]}"
@@ -123,7 +123,7 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     wait_until 5 ended "$TASK_PID"
     run df2redis stop --timeout 1
     assert_status 0
-    assert_output_has 'orphan-killed name=dfreader-session'
+    assert_output_has 'orphan_killed name=dfreader-session'
     [[ -z $(holders) ]] || fail "something is left"
 }
 
@@ -240,7 +240,7 @@ fails_first() { # status names…
     run "${try[@]}"
     assert_status 1
     assert_output_has 'event=restart number=1'
-    assert_output_has 'event=restarts-exhausted'
+    assert_output_has 'event=restarts_exhausted'
     stub rediswriter "$(fails_next rediswriter 75)"
     stub dfparse "$(fails_first 1 rediswriter dfreader)"
     stub dfreader "$(fails_next dfreader 75)"
@@ -258,8 +258,8 @@ fails_first() { # status names…
     stub dfparse 'exit 75'
     run "${try[@]}"
     assert_status 75
-    assert_output_has 'event=stages-hang'
-    assert_output_has 'event=restarts-exhausted'
+    assert_output_has 'event=stages_hang'
+    assert_output_has 'event=restarts_exhausted'
 }
 
 @test "master and target go away and come back; pauses grow, restarts are limited" {
@@ -287,7 +287,7 @@ fails_first() { # status names…
     [[ $(grep -c 'event=restart number' <<<"$output") -eq 2 ]]
     # Nothing got any further.
     grep -Eq 'event=restart number=2 .*in_ms=[23][0-9]{3}' <<<"$output"
-    assert_output_has 'restarts-exhausted'
+    assert_output_has 'restarts_exhausted'
     [[ $(json last_error --task other) == *': cannot connect to 127.0.0.1:1: Connection refused; restarted 2 times within 600 seconds'* ]]
 }
 
@@ -351,13 +351,13 @@ in_step() { # with 2,000 entries a second
         die unless $t->{task} eq "default" && $t->{pid} == $ARGV[0] && $t->{bytes_per_second} > 1000;' "$TASK_PID"
     # A target that takes nothing.
     kill -STOP "$REDIS_PID"
-    wait_until 20 grep -q event=target-paused "$TMP/err"
+    wait_until 20 grep -q event=target_paused "$TMP/err"
     run df2redis status
     assert_status 3
     [[ $output =~ phase=catching-up.*health=target-silent,target-paused.*lag_seconds=([0-9]+) ]] || fail "$output"
     [[ ${BASH_REMATCH[1]} -ge 8 ]] || fail "$output"
     kill -CONT "$REDIS_PID"
-    wait_until 10 grep -q event=target-goes-on "$TMP/err"
+    wait_until 10 grep -q event=target_goes_on "$TMP/err"
     wait_until 10 phase_is streaming
     # A session that does not answer.
     kill -STOP "$(stage dfreader-session)"
@@ -467,9 +467,9 @@ in_step() { # with 2,000 entries a second
     explain rediswriter
     [[ $reason == ": AUTH: WRONGPASS invalid" ]] || fail "$reason"
     {
-        echo 'level=error stage=dfparse flow=1 event=failed msg="not this"'
-        echo 'level=error stage=dfreader flow=1 event=failed status=1 reason="nor this"'
-        echo 'level=error stage=dfreader flow=0 event=failed status=1 reason="no \"such\" thing"'
+        echo 'level=error stage=dfparse flow=1 event=failed error="not this"'
+        echo 'level=error stage=dfreader flow=1 event=failed status=1 error="nor this"'
+        echo 'level=error stage=dfreader flow=0 event=failed status=1 error="no \"such\" thing"'
     } >"$TMP/error"
     explain dfreader-0
     [[ $reason == ': no \"such\" thing' ]] || fail "$reason"

@@ -19,7 +19,7 @@ teardown() { common_teardown; }
     run timeout 100 df2redis --tls-ca "$CERTS/ca.crt" migrate "dragonflys://127.0.0.1:$SOURCE_PORT" \
         "rediss://127.1:$TLS_PORT"
     assert_status 0
-    [[ -z $(grep level=warn <<<"$output" | grep -v event=omitted-writes) ]] || fail "$output"
+    [[ -z $(grep level=warn <<<"$output" | grep -v event=omitted_writes) ]] || fail "$output"
     expected_in_twin "${args[@]}"
 }
 
@@ -257,7 +257,7 @@ reader() { run timeout 100 bash -c 'dfreader --until synced "$@" | dfparse --nul
     assert_output_has 'host name mismatch: certificate is for 127.0.0.1, 127.1, not for elsewhere.example'
     reader --tls-insecure "$url"
     assert_status 0
-    assert_output_has event=tls-not-verified
+    assert_output_has event=tls_not_verified
     wrap_master wrong
     reader "${ca[@]}" "dragonflys://127.0.0.1:$SOURCE_PORT"
     assert_status 1

@@ -59,12 +59,12 @@ stop_task() {
     TASK_PID=
 }
 
-@test "keys that the full sync has not brought are found and read again: a process per flow" {
+@test "keys that the full sync has not brought are found and read again: one process per flow" {
     master --flows 4
     migrate
     assert_complete 4
     grep -q "event=verified passes=2 keys=$KEYS repaired=$LOST" "$TMP/err"
-    grep 'event=omitted-writes' "$TMP/err" | grep -q -- --journal_omit_redundant_writes=false
+    grep 'event=omitted_writes' "$TMP/err" | grep -q -- --journal_omit_redundant_writes=false
 }
 
 @test "the same with one process for all flows" {
@@ -115,7 +115,7 @@ stop_task() {
 @test "an older master is neither warned of nor scanned" {
     master --df-version df-v1.38.2
     migrate
-    never grep -q 'omitted-writes\|verif' "$TMP/err"
+    never grep -q 'omitted_writes\|verif' "$TMP/err"
     never grep -q 'text="SCAN' "$MASTER_OUT.log"
     [[ $(keys) -eq $((KEYS - LOST)) ]]
 }
@@ -123,7 +123,7 @@ stop_task() {
 @test "--no-verify: warned, not scanned" {
     master --flows 2
     migrate --no-verify
-    grep -q 'event=omitted-writes .*verify=no' "$TMP/err"
+    grep -q 'event=omitted_writes .*verify=no' "$TMP/err"
     never grep -q 'text="SCAN' "$MASTER_OUT.log"
     [[ $(keys) -eq $((KEYS - LOST)) ]]
 }
@@ -142,8 +142,8 @@ stop_task() {
 @test "record: there is no target to ask, which is said" {
     master --flows 2
     df2redis record --until synced "$SOURCE" "$TMP/file" 2>"$TMP/err"
-    grep -q 'event=omitted-writes' "$TMP/err"
-    grep -q 'event=not-verified .*no writer' "$TMP/err"
+    grep -q 'event=omitted_writes' "$TMP/err"
+    grep -q 'event=not_verified .*no writer' "$TMP/err"
     never grep -q 'text="SCAN' "$MASTER_OUT.log"
     dfparse -t redis:7.0 "$TMP/file" 2>>"$TMP/err" | rediswriter -q "$TARGET" 2>>"$TMP/err"
     [[ $(keys) -eq $((KEYS - LOST)) ]]
@@ -220,7 +220,7 @@ killed_and_resumed() { # options: killed while it verifies, then started again w
     replicate --resume "$@"
     wait_until 10 grep -q 'mode=PARTIAL' "$TMP/err"
     wait_until 10 phase_is streaming
-    never grep -q 'verify-begins' "$TMP/err"
+    never grep -q 'verify_begins' "$TMP/err"
     stop_task
 }
 
@@ -257,14 +257,14 @@ killed_and_resumed() { # options: killed while it verifies, then started again w
     master --flows 2 --close-at-scan 3
     migrate
     assert_complete 2
-    grep -q 'event=verify-connection-lost' "$TMP/err"
+    grep -q 'event=verify_connection_lost' "$TMP/err"
 }
 
 @test "SCAN is refused: said, status shows it, migrate ends with status 3" {
     master --flows 2 --no-scan
     run df2redis -v migrate "$SOURCE" "$TARGET"
     assert_status 3
-    assert_output_has 'event=verify-failed'
+    assert_output_has 'event=verify_failed'
     assert_output_has NOPERM
     rcli flushall >/dev/null
     replicate
@@ -277,7 +277,7 @@ killed_and_resumed() { # options: killed while it verifies, then started again w
     master --flows 1 --dbs "$(seq -s , 0 1030)"
     run df2redis -v migrate --single "$SOURCE" "$TARGET"
     assert_status 3
-    assert_output_has 'event=verify-failed pass=1 reason="more than 1024 databases hold keys, db1024 is one too many"'
+    assert_output_has 'event=verify_failed pass=1 error="more than 1024 databases hold keys, db1024 is one too many"'
 }
 
 # A dfreader that verifies, with the test as its writer: what is written to descriptor $says is said to it.
@@ -297,7 +297,7 @@ start_verifying() {
 refuses_count() { # what the writer says has been answered, a line each; the last one cannot be
     start_verifying
     printf 'probed flow=0 epoch=1 %s\n' "$@" >&"$says"
-    wait_until 5 grep -q 'event=verify-failed .*reason="a writer counts answers that cannot be"' "$TMP/reader.err"
+    wait_until 5 grep -q 'event=verify_failed .*error="a writer counts answers that cannot be"' "$TMP/reader.err"
     exec {says}>&-
     kill -KILL "$!" 2>/dev/null || true
     reap 10 "$READER"
@@ -322,7 +322,7 @@ refuses_count() { # what the writer says has been answered, a line each; the las
     TARGET=redis://mover:pw@127.0.0.1:$REDIS_PORT
     run df2redis -v migrate "$SOURCE" "$TARGET"
     assert_status 3
-    assert_output_has 'event=verify-failed'
+    assert_output_has 'event=verify_failed'
     [[ $(keys) -eq $((KEYS - LOST)) ]]
 }
 

@@ -81,7 +81,7 @@ static unsigned full_answers(void)
     unsigned n = 0;
     FILE *f = fopen(file("service.log"), "r");
     while (f && fgets(line, sizeof line, f))
-        n += strstr(line, "event=flow-up mode=FULL") != NULL;
+        n += strstr(line, "event=flow_up mode=FULL") != NULL;
     if (f)
         fclose(f);
     return n;

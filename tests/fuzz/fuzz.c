@@ -41,24 +41,24 @@ void fuzz_target(struct target *t, unsigned choice, unsigned more)
         HOLDS(target_existing(t, (choice & 2) != 0 ? "skip" : "fail"));
 }
 
-static void rule(struct select *s, const char *text, bool exclude)
+static void rule(struct filter *s, const char *text, bool exclude)
 {
-    HOLDS(select_add_rule(s, text, exclude) == NULL);
+    HOLDS(filter_add_rule(s, text, exclude) == NULL);
 }
 
-const struct select *fuzz_select(unsigned more)
+const struct filter *fuzz_filter(unsigned more)
 {
-    static struct select s[3];
+    static struct filter s[3];
     if (!s[0].active) {
         rule(&s[0], "glob:*[q-s]?x*", true);
         rule(&s[0], "regex:^[a-z]", false);
-        HOLDS(select_add_rename(&s[0], "k=key:") == NULL);
-        HOLDS(select_add_dbs(&s[0], "0=3,1=0") == NULL);
+        HOLDS(filter_add_rename(&s[0], "k=key:") == NULL);
+        HOLDS(filter_add_dbs(&s[0], "0=3,1=0") == NULL);
         rule(&s[1], "type:string", false);
         rule(&s[1], "type:hash", false);
         rule(&s[1], "type:stream", false);
         rule(&s[1], "db:2", true);
-        HOLDS(select_add_rename(&s[2], "=new:") == NULL);
+        HOLDS(filter_add_rename(&s[2], "=new:") == NULL);
         rule(&s[2], "prefix:x", true);
     }
     return (more >> 1 & 3) != 0 ? &s[(more >> 1 & 3) - 1] : NULL;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "../../parser/emit.h"
-#include "../../parser/select.h"
+#include "../../parser/filter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,7 +29,7 @@ _Noreturn void fuzz_failed(const char *what, const char *file, int line);
 void fuzz_emit(struct emit *e, uint8_t choice, unsigned more);
 
 /* Rules and new names, chosen by bits 2 and 4 of the same; NULL: all keys as they are. */
-const struct select *fuzz_select(unsigned more);
+const struct filter *fuzz_filter(unsigned more);
 
 /* One of the targets. */
 void fuzz_target(struct target *t, unsigned choice, unsigned more);

@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned more = data[1] >> 5 | (data[0] & 16) >> 1;
     fuzz_emit(&e, data[0], more);
     flow_init(&f, 0);
-    f.to.sel = fuzz_select(more);
+    f.to.filter = fuzz_filter(more);
     flow_begin(&f, 1, false, (data[1] & 1) != 0, 1 + (data[1] >> 1 & 1), 100, NULL);
     e.target.cluster = (data[1] & 4) != 0;
     f.to.dialect = dialect_dragonfly(VERSION(1, 20 + (data[1] & 31) % 21));

@@ -9,7 +9,7 @@ static int feed(struct emit *e, const uint8_t *p, size_t n, uint8_t kind, unsign
 {
     struct flow f;
     flow_init(&f, 0);
-    f.to.sel = fuzz_select(more);
+    f.to.filter = fuzz_filter(more);
     flow_begin(&f, 1, kind % 3 == 1, kind % 3 == 0, 1 + kind % 2, kind % 3 == 2 ? 100 : 0, NULL);
     int rc = 0;
     for (size_t at = 0; at < n && rc == 0;) {

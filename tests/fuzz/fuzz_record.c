@@ -37,7 +37,7 @@ static void drain(struct lanes *l)
         lanes_drop(l, (unsigned)f, &r);
     }
     for (unsigned i = 0; i < l->n; i++)
-        HOLDS(spillq_len(&l->lane[i].q) == 0);
+        HOLDS(spool_len(&l->lane[i].q) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -135,7 +135,7 @@ static int step(struct input *in)
         return answer(in);
     if (op < 0xf8) {
         parser->rereads.ctl->fd = op == 0xf7 ? -1 : parser->rereads.ctl->fd;
-        parser_ask(parser);
+        parser_poll(parser);
         return 0;
     }
     size_t n = take(in);
@@ -162,7 +162,7 @@ static void begin(unsigned choice, int fds[2])
     struct target t = opt.target;
     fuzz_emit(&parser->e, (uint8_t)(choice & 7), 0);
     parser->e.target = t;
-    parser->open = true;
+    parser->in_stream = true;
     HOLDS(record(REC_SESSION, 0, 0, session, sizeof session - 1) == 0);
     ctl_init(&parser->ctl, fds[0]);
     at = 0;
@@ -187,7 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         while (recv(fds[1], sink, sizeof sink, MSG_DONTWAIT) > 0)
             ;
     }
-    parser_ask_no_more(parser);
+    parser_end_rereads(parser);
     HOLDS(parser->rereads.count == 0);
     HOLDS(parser->flows[0]->to.hold == UINT64_MAX && parser->flows[0]->to.due == UINT64_MAX);
     buf_free(&parser->flows[0]->to.answer);

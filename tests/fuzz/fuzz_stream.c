@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_target(&opt.target, more != 0 ? data[0] >> 4 & 7 : 4 + (data[0] >> 5 & 3), more);
     opt.hints = (more & 8) != 0;
     if ((data[0] & 128) != 0)
-        opt.select = *fuzz_select(data[0] >> 4 | 2); /* shares its texts */
+        opt.filter = *fuzz_filter(data[0] >> 4 | 2); /* shares its texts */
     if ((data[0] & 8) != 0)
         (void)buf_add(&b, data + 1, size - 1);
     else

@@ -8,7 +8,7 @@
 #include "../../common/meta.h"
 #include "../../common/size.h"
 #include "../../common/url.h"
-#include "../../parser/select.h"
+#include "../../parser/filter.h"
 #include "../../parser/target.h"
 
 /* Any value survives being written and read. */
@@ -44,7 +44,7 @@ static void lines(const uint8_t *p, size_t n)
             (void)ctl_is(line, "target");
             (void)ctl_get(line, "kind", v, sizeof v);
             (void)ctl_getu(line, "rdb", &u);
-            if (target_from_line(&t, line))
+            if (target_read(&t, line, strlen(line)))
                 HOLDS(t.version != 0);
         }
     }

@@ -311,7 +311,7 @@ static void string_entry(const struct dataset *d, struct buf *out, uint64_t inde
     out->len += opt.value_size;
 }
 
-void key_entry(struct dataset *d, struct buf *out, uint64_t index)
+void rdb_key_value(struct dataset *d, struct buf *out, uint64_t index)
 {
     uint64_t expiry = key_expiry(index);
     if (expiry) {

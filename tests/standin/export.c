@@ -62,7 +62,7 @@ static void dfs_keys(FILE *f, struct dataset *d, unsigned flow, struct packer *p
         raw.len = 0;
         buf_put(&raw, "\xfe\x00", 2);
         for (; k < keys && raw.len < opt.blob_size; k++)
-            key_entry(d, &raw, k * opt.flows + flow);
+            rdb_key_value(d, &raw, k * opt.flows + flow);
         const struct buf *b = packer_pack(packer, &raw, &packed);
         fwrite(b->p, 1, b->len, f);
     }

@@ -151,7 +151,7 @@ static void gather_keys(struct gen_source *gs)
         if (gs->key == flush_key)
             flush_in_snapshot(gs);
         if (!key_omitted(gs->key * opt.flows + gs->flow))
-            key_entry(&gs->g->data, &gs->raw, gs->key * opt.flows + gs->flow);
+            rdb_key_value(&gs->g->data, &gs->raw, gs->key * opt.flows + gs->flow);
         gs->key++;
     }
 }

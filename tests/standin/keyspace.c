@@ -40,7 +40,7 @@ static void run_dump(struct conn *c, uint64_t index)
     struct dataset d;
     struct buf entry = {0};
     dataset_init(&d);
-    key_entry(&d, &entry, index);
+    rdb_key_value(&d, &entry, index);
     size_t at = entry.p[0] == 0xfc ? 9 : 0, value = at + 2 + NAME_LEN;
     struct buf dump = {0};
     buf_put(&dump, entry.p + at, 1);

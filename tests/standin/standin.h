@@ -224,7 +224,7 @@ uint64_t key_expiry(uint64_t index);        /* 0 = none */
 /* n bytes of text with numbers, a function of tag */
 void value_bytes(const struct dataset *d, uint8_t *out, size_t n, uint64_t tag);
 /* RDB key entry, and the same as RESP commands */
-void key_entry(struct dataset *d, struct buf *out, uint64_t index);
+void rdb_key_value(struct dataset *d, struct buf *out, uint64_t index);
 void key_resp(struct dataset *d, struct buf *out, uint64_t index);
 #define BIG_KEY "big:value"
 void big_head(struct buf *out, bool resp);

@@ -197,7 +197,7 @@ void add_command(struct buf *b, uint64_t txid, const char *line)
     add_entry(b, 10, txid, argv, argc);
 }
 
-void select_clear(struct select *s)
+void filter_clear(struct filter *s)
 {
     for (unsigned i = 0; i < s->nrules; i++) {
         free(s->rule[i].text);

@@ -48,7 +48,7 @@ static inline void open_parser(const char *target_text)
     CHECK(target_parse(&opt.target, target_text));
     parser = calloc(1, sizeof *parser);
     parser_init(parser, &opt, cap.fd);
-    parser->open = true; /* no stream header: capture_text reads records */
+    parser->in_stream = true; /* no stream header: capture_text reads records */
 }
 
 static inline void wrote(const char *want)

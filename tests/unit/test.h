@@ -12,7 +12,7 @@
 
 #include "../../common/buf.h"
 #include "../../parser/emit.h"
-#include "../../parser/select.h"
+#include "../../parser/filter.h"
 
 /* ---- checks; each counts, and prints file, line and both sides when it fails ---- */
 
@@ -33,6 +33,11 @@ bool test_hex(const void *got, size_t n, const char *hextext, const char *what, 
 
 /* Print "N passed, M failed"; the exit status of the program. */
 int test_done(void);
+
+static inline bool target_said(struct target *t, const char *line)
+{
+    return target_read(t, line, strlen(line));
+}
 
 /* ---- bytes ---- */
 
@@ -58,7 +63,7 @@ void add_command(struct buf *b, uint64_t txid, const char *line);
 void add_entry(struct buf *b, unsigned op, uint64_t txid, const struct slice *argv, size_t argc);
 
 /* Free what options made of it, and empty it. */
-void select_clear(struct select *s);
+void filter_clear(struct filter *s);
 
 /* ---- records ---- */
 

@@ -133,9 +133,9 @@ static void before_commands(void)
 /* Keys that are left out, and those of which it was reported, are not asked for; new names are. */
 static void selected(void)
 {
-    CHECK(select_add_rule(&opt.select, "prefix:no", true) == NULL);
-    CHECK(select_add_rename(&opt.select, "old:=new:") == NULL);
-    CHECK(select_add_dbs(&opt.select, "0=3") == NULL);
+    CHECK(filter_add_rule(&opt.filter, "prefix:no", true) == NULL);
+    CHECK(filter_add_rename(&opt.filter, "old:=new:") == NULL);
+    CHECK(filter_add_dbs(&opt.filter, "0=3") == NULL);
     begin("7.0");
     EQ_I(check("state=begin\n"), 0);
     (void)emit_flush(&parser->e);
@@ -150,7 +150,7 @@ static void selected(void)
     (void)emit_flush(&parser->e);
     CHECK(strstr(capture_text(&cap), "EXISTS") == NULL);
     end(EXIT_DATA);
-    select_clear(&opt.select);
+    filter_clear(&opt.filter);
 }
 
 static void malformed(void)

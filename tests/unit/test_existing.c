@@ -158,8 +158,8 @@ int main(void)
     json();
     large_string();
     live();
-    CHECK(target_from_line(&t, "target kind=redis version=7.0.15 existing=skip"));
+    CHECK(target_said(&t, "target kind=redis version=7.0.15 existing=skip"));
     EQ(t.existing, EXISTING_SKIP);
-    CHECK(!target_from_line(&t, "target kind=redis version=7.0.15 existing=maybe"));
+    CHECK(!target_said(&t, "target kind=redis version=7.0.15 existing=maybe"));
     return test_done();
 }

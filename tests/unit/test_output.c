@@ -18,14 +18,14 @@ __attribute__((format(printf, 3, 4))) static void test_log(enum log_level level,
 {
     (void)level;
     (void)flow;
-    said += strstr(fmt, "event=spool-full") != NULL;
+    said += strstr(fmt, "event=spool_full") != NULL;
 }
 
 #define mono_us   test_clock
 #define log_event test_log
 #include "../../common/loop.c"
 #include "../../reader/output.c"
-#include "../../reader/spool.c"
+#include "../../common/spool.c"
 
 #define SECOND   ((uint64_t)1000000)
 #define SPOOLED  ((uint64_t)1 << 20)

@@ -239,8 +239,8 @@ static void nobody_answers(void)
     /* no answer for a minute */
     begin("portable");
     entry("CL.THROTTLE k 1 1 1");
-    TAILQ_FIRST(&parser->rereads.list)->asked_at -= REREAD_PATIENCE + 1;
-    parser_ask(parser);
+    TAILQ_FIRST(&parser->rereads.list)->requested_at -= REREAD_TIMEOUT + 1;
+    parser_poll(parser);
     wrote(POS("1", "100") "LOST kind=command-needs-source key=k\n");
     end(EXIT_DATA);
     opt.no_reread = true;
@@ -342,8 +342,8 @@ static void reasons(void)
 
 static void selected(void)
 {
-    CHECK(select_add_rule(&opt.select, "prefix:x", true) == NULL);
-    CHECK(select_add_rename(&opt.select, "k=new:") == NULL);
+    CHECK(filter_add_rule(&opt.filter, "prefix:x", true) == NULL);
+    CHECK(filter_add_rename(&opt.filter, "k=new:") == NULL);
     begin("portable");
     entry("CL.THROTTLE x1 1 1 1"); /* left out */
     entry("NOSUCH x2");
@@ -359,7 +359,7 @@ static void selected(void)
     answer("key=d\ndb=0\nstate=missing\nfrom=105\nto=105\n", NULL);
     wrote(V("10", "105") "IV | DEL d\n");
     end(EXIT_DONE);
-    select_clear(&opt.select);
+    filter_clear(&opt.filter);
 }
 
 /* In the full sync there are no positions: it is asked when that is over, and before synced is said. */

@@ -23,11 +23,11 @@ static bool says(const char *what)
 
 static void options_of(const char *dbs, const char *exclude)
 {
-    select_clear(&opt.select);
+    filter_clear(&opt.filter);
     if (dbs != NULL)
-        CHECK(select_add_dbs(&opt.select, dbs) == NULL);
+        CHECK(filter_add_dbs(&opt.filter, dbs) == NULL);
     if (exclude != NULL)
-        CHECK(select_add_rule(&opt.select, exclude, true) == NULL);
+        CHECK(filter_add_rule(&opt.filter, exclude, true) == NULL);
 }
 
 static void begun(const char *target, const char *list, const char *dbs, const char *exclude,

@@ -1,12 +1,10 @@
-/* dfreader's queue of segments against a model: order, bounds, a full disk, what is given back; and the
- * positions that a writer says. */
+/* The queue that spills to disk against a model: order, limits, a full disk, what is freed. */
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "test.h"
 
-#include "../../reader/resume.c"
-#include "../../reader/spool.c"
+#include "../../common/spool.c"
 
 #define KB ((size_t)1 << 10)
 #define MB ((size_t)1 << 20)
@@ -50,12 +48,13 @@ static int put(struct model *m, size_t n, bool beyond)
     return rc;
 }
 
-/* Take some of what is there, or all of it. */
-static bool take(struct model *m, bool all)
+/* Take some of what is there, or all that comes in one piece. */
+static bool take(struct model *m, size_t want, bool all)
 {
     size_t n = 0;
-    const uint8_t *p = spool_peek(&m->q, &n);
-    if (!CHECK(p != NULL) || n == 0)
+    const uint8_t *p = spool_peek(&m->q, want, &n);
+    uint64_t held = m->put - m->dropped;
+    if (!CHECK(p != NULL) || !CHECK(n <= held && (n >= want || n == held)) || n == 0)
         return false;
     for (size_t i = 0; i < n; i++)
         if (p[i] != byte_at(m->dropped + i))
@@ -68,7 +67,7 @@ static bool take(struct model *m, bool all)
 
 static void drain(struct model *m)
 {
-    while (take(m, true))
+    while (take(m, 1, true))
         ;
     EQ(m->dropped, m->put);
     EQ(m->q.spool.used, 0);
@@ -76,7 +75,8 @@ static void drain(struct model *m)
     CHECK(STAILQ_EMPTY(&m->q.segments));
 }
 
-static void against_model(size_t memmax, uint64_t spool_max, uint64_t spill_max, unsigned rounds)
+static void against_model(size_t memmax, uint64_t spool_max, uint64_t spill_max, size_t largest,
+                          unsigned rounds)
 {
     struct model m = {.put = 0};
     uint64_t peak = 0;
@@ -84,19 +84,23 @@ static void against_model(size_t memmax, uint64_t spool_max, uint64_t spill_max,
     for (unsigned i = 0; i < rounds; i++) {
         bool filling = i / 100 % 2 == 0;
         if (random_below(10) < (filling ? 8 : 2)) {
-            size_t n = 1 + random_below(128 * KB);
+            size_t n = random_below(largest + 1);
             if (put(&m, n, false) != 0) {
                 EQ_I(errno, EFBIG);
-                CHECK(m.q.spool.used + m.q.spool.segment > spool_max);
-                CHECK(m.q.spill.used + m.q.spill.segment > spill_max);
+                CHECK(m.q.spool.used + n > spool_max && m.q.spill.used + n > spill_max);
             }
         } else {
-            (void)take(&m, random_below(4) == 0);
+            (void)take(&m, random_below(largest + 1), random_below(4) == 0);
         }
         CHECK(m.q.spool.used <= spool_max && m.q.spill.used <= spill_max);
+        CHECK(m.q.mem.cap <= memmax + PEEK_MAX);
         peak = spool_len(&m.q) > peak ? spool_len(&m.q) : peak;
     }
+    EQ(m.q.peak, peak);
     CHECK(peak > memmax);
+    drain(&m);
+    (void)put(&m, memmax, false); /* and is as new */
+    CHECK(STAILQ_EMPTY(&m.q.segments));
     drain(&m);
     spool_free(&m.q);
 }
@@ -116,10 +120,9 @@ static void test_bounds(void)
     CHECK(spool_len(&m.q) > 3 * ordinary / 2 && spool_len(&m.q) <= 2 * MB + 64 * KB);
     EQ_I(put(&m, 4 * KB, true), 0); /* END still fits */
     CHECK(!spool_ready(&m.q, 100 * KB));
-    (void)take(&m, true);
-    (void)take(&m, true);
-    (void)take(&m, true);
-    CHECK(spool_ready(&m.q, 100 * KB));
+    while (!spool_ready(&m.q, 100 * KB) && take(&m, 1, true)) /* as soon as a segment was read */
+        ;
+    CHECK(m.dropped < 400 * KB);
     drain(&m);
     spool_free(&m.q);
 }
@@ -137,6 +140,72 @@ static void test_none(void)
     spool_free(&m.q);
 }
 
+/* Small limits, of which every byte counts; memory and files in turns. */
+static void test_small(void)
+{
+    struct model m = {.put = 0};
+    spool_init(&m.q, 100, NULL, 0, NULL, 1000);
+    EQ_I(put(&m, 100, false), 0);
+    CHECK(STAILQ_EMPTY(&m.q.segments)); /* it fits memory: no file */
+    EQ_I(put(&m, 1000, false), 0);
+    CHECK(!STAILQ_EMPTY(&m.q.segments));
+    EQ_I(put(&m, 1, false), -1);
+    EQ_I(errno, EFBIG);
+    EQ_I(put(&m, 0, false), 0);
+    spool_drop(&m.q, 60); /* memory that has become free is not used before the files are empty: order */
+    m.dropped += 60;
+    EQ_I(put(&m, 1, false), -1);
+    size_t n;
+    CHECK(spool_peek(&m.q, 1040, &n) != NULL); /* more than memmax: in one piece all the same */
+    EQ(n, 1040);
+    EQ(m.q.spill.used, 0);
+    EQ_I(put(&m, 1000, false), 0); /* the limit counts what is in files */
+    CHECK(take(&m, 2040, true));
+    drain(&m);
+    spool_free(&m.q);
+
+    spool_init(&m.q, 100, NULL, 0, "/no/such/directory", 1000);
+    EQ_I(put(&m, 100, false), 0);
+    EQ_I(put(&m, 1, false), -1);
+    EQ_I(errno, ENOENT);
+    drain(&m);
+    spool_free(&m.q);
+
+    spool_init(&m.q, 0, NULL, 0, NULL, MB); /* all in files; one piece of two of them */
+    EQ_I(put(&m, 200 * KB, false), 0);
+    EQ_I(put(&m, 200 * KB, false), 0);
+    CHECK(take(&m, 400 * KB, true));
+    drain(&m);
+    spool_free(&m.q);
+}
+
+/* Disk space of what was read is given back while the queue never runs empty, and few files are open. */
+static void test_steady(void)
+{
+    struct model m = {.put = 0};
+    unsigned most = 0;
+    spool_init(&m.q, MB, NULL, 0, NULL, 1024 * MB);
+    for (int i = 0; i < 108; i++) {
+        EQ_I(put(&m, MB, false), 0);
+        if (i < 8)
+            continue;
+        size_t n = 0;
+        CHECK(spool_peek(&m.q, MB, &n) != NULL && n >= MB);
+        spool_drop(&m.q, MB);
+        m.dropped += MB;
+        unsigned files = 0;
+        struct segment *s;
+        STAILQ_FOREACH(s, &m.q.segments, link)
+        files++;
+        most = files > most ? files : most;
+        CHECK(m.q.spill.used <= 40 * MB);
+    }
+    EQ(spool_len(&m.q), 8 * MB);
+    CHECK(most <= 8);
+    drain(&m);
+    spool_free(&m.q);
+}
+
 /* Needs the right to mount; elsewhere a test of the whole program says what is missing. */
 static void test_full_disk(void)
 {
@@ -148,7 +217,7 @@ static void test_full_disk(void)
     struct model m = {.put = 0};
     spool_init(&m.q, 64 * KB, dir, 100 * MB, NULL, 100 * MB);
     unsigned taken = 0;
-    while (spool_ready(&m.q, 100 * KB) && taken < 20) /* a segment would have 6 MiB: smaller ones do */
+    while (spool_ready(&m.q, 100 * KB) && taken < 20) /* smaller segments do, too */
         taken += put(&m, 100 * KB, false) == 0 ? 1 : 0;
     CHECK(taken >= 6 && taken < 11);
     EQ_I(m.q.spool.error, ENOSPC);
@@ -164,48 +233,18 @@ static void test_full_disk(void)
     EQ_I(rmdir(dir), 0);
 }
 
-static void test_resume(void)
-{
-    static const char id[] = "0123456789012345678901234567890123456789";
-    char line[200];
-    struct resume r = {.state = RESUME_UNKNOWN};
-    CHECK(!resume_line(&r, "from flow=0 pos=7")); /* without a beginning */
-    CHECK(resume_line(&r, "resume state=none"));
-    EQ_I(r.state, RESUME_NONE);
-    snprintf(line, sizeof line, "resume epoch=1 state=saved replid=%s lineage=%s flows=3", id, id);
-    CHECK(!resume_line(&r, line));
-    CHECK(!resume_line(&r, "from flow=2 pos=18446744073709551615"));
-    CHECK(!resume_line(&r, "from flow=3 pos=1"));
-    CHECK(!resume_line(&r, "from flow=0 pos=5"));
-    CHECK(!resume_line(&r, "from flow=0 pos=6"));
-    CHECK(!resume_line(&r, "from flow=1"));
-    CHECK(resume_line(&r, "from flow=1 pos=1"));
-    EQ_I(r.state, RESUME_SAVED);
-    EQ_S(resume_vector(&r), "6-1-18446744073709551615");
-    EQ_S(resume_vector(&r), "6-1-18446744073709551615");
-    CHECK(!resume_line(&r, line)); /* said again: from the beginning */
-    CHECK(resume_line(&r, "from flow=1 pos=0"));
-    EQ_I(r.state, RESUME_INCOMPLETE);
-    CHECK(resume_line(&r, "from flow=1 pos=9")); /* too late */
-    EQ_I(r.state, RESUME_INCOMPLETE);
-    static const char *const useless[] = {"resume", "resume state=saved",
-                                          "resume state=saved flows=3 replid=x", "resume state=maybe",
-                                          "resume state=saved flows=0 replid="};
-    for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
-        CHECK(resume_line(&r, useless[i]));
-        EQ_I(r.state, RESUME_INCOMPLETE);
-    }
-    resume_free(&r);
-}
-
 int main(void)
 {
-    against_model(64 * KB, 4 * MB, 2 * MB, 4000);
-    against_model(256 * KB, 0, 8 * MB, 4000);
-    against_model(1000, 40 * MB, 0, 2000);
+    against_model(64 * KB, 4 * MB, 2 * MB, 128 * KB, 4000);
+    against_model(256 * KB, 0, 8 * MB, 128 * KB, 4000);
+    against_model(1000, 40 * MB, 0, 128 * KB, 2000);
+    against_model(1000, 0, 20000, 300, 4000);
+    against_model(64, 0, 5000, 500, 4000);
+    against_model(100000, 0, 64 * MB, 400000, 600);
     test_bounds();
     test_none();
+    test_small();
+    test_steady();
     test_full_disk();
-    test_resume();
     return test_done();
 }

@@ -17,7 +17,7 @@ struct source {
     unsigned version; /* 0: 1.40 */
     uint32_t db;
     bool json, in_snapshot;
-    const struct select *sel;
+    const struct filter *filter;
 };
 
 static void begin(const char *target, struct source s)
@@ -27,7 +27,7 @@ static void begin(const char *target, struct source s)
     CHECK(cap.e.target.cluster);
     cap.e.target.has_json = s.json;
     flow_init(&flow, 0);
-    flow.to.sel = s.sel;
+    flow.to.filter = s.filter;
     flow_begin(&flow, 1, false, true, 2, 100, NULL);
     if (s.version != 0)
         flow.to.dialect = dialect_dragonfly(s.version);
@@ -139,14 +139,14 @@ static void renames(void)
     is_from((struct source){.version = VERSION(1, 37)}, "7.0/cluster", "RENAME a b", (const char *)want.p);
     buf_free(&want);
     /* with a selection by type the source may not be there */
-    struct select sel = {0};
-    CHECK(select_add_rule(&sel, "type:hash", false) == NULL);
+    struct filter filter = {0};
+    CHECK(filter_add_rule(&filter, "type:hash", false) == NULL);
     is_from(
-        (struct source){.sel = &sel}, "7.0/cluster", "RENAME a b",
+        (struct source){.filter = &filter}, "7.0/cluster", "RENAME a b",
         ONE
         "VK PROGRAM | 15495>1: DUMP a | 15495?1>2T: PEXPIRETIME a | 3300?1: RESTORE b $2 $1 REPLACE ABSTTL | "
         "15495?1: DEL a | 3300!1: DEL b\n");
-    select_clear(&sel);
+    filter_clear(&filter);
 }
 
 static void elements(void)
@@ -293,9 +293,9 @@ static void databases(void)
     is("COPY a b DB 3", "LOST kind=database key=a\n" SKIPPED);
     is("COPY {a}1 {a}2 DB 3 REPLACE", "LOST kind=database key={a}1\n" SKIPPED);
     is("COPY {a}1 {a}2 DB 0", ONE "VK | COPY {a}1 {a}2 DB 0\n");
-    struct select sel = {0};
-    CHECK(select_add_dbs(&sel, "3=0") == NULL);
-    is_from((struct source){.sel = &sel}, "7.0/cluster", "MOVE k 3", SKIPPED); /* both are 0 there */
+    struct filter filter = {0};
+    CHECK(filter_add_dbs(&filter, "3=0") == NULL);
+    is_from((struct source){.filter = &filter}, "7.0/cluster", "MOVE k 3", SKIPPED); /* both are 0 there */
 }
 
 static void others(void)

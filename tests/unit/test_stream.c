@@ -3,7 +3,7 @@
 #include "test.h"
 
 #include "../../reader/output.c"
-#include "../../reader/spool.c"
+#include "../../common/spool.c"
 #include "../../reader/reply.c"
 #include "../../reader/sessinfo.c"
 #include "../../reader/stream.c"

@@ -420,19 +420,19 @@ static void targets(void)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (!CHECK(!target_parse(&t, bad[i])))
             printf("  accepted: \"%s\"\n", bad[i]);
-    CHECK(target_from_line(
-        &t, "target kind=redis version=7.0.15 rdb=10 cluster=1 maxbulk=1000 modules=bf,ReJSON"));
+    CHECK(
+        target_said(&t, "target kind=redis version=7.0.15 rdb=10 cluster=1 maxbulk=1000 modules=bf,ReJSON"));
     EQ(t.rdb, 10);
     CHECK(t.cluster);
     EQ(t.maxbulk, 1000);
     CHECK(t.has_json);
-    CHECK(target_from_line(&t, "target kind=redis version=7.0.15 modules=jsonx,xbf,searching"));
+    CHECK(target_said(&t, "target kind=redis version=7.0.15 modules=jsonx,xbf,searching"));
     CHECK(!t.has_json && !t.cluster);
-    CHECK(target_from_line(&t, "target kind=valkey version=8.0.1 modules="));
+    CHECK(target_said(&t, "target kind=valkey version=8.0.1 modules="));
     EQ(t.rdb, 11);
-    CHECK(!target_from_line(&t, "target kind=redis"));
-    CHECK(!target_from_line(&t, "target version=7.0.0"));
-    CHECK(!target_from_line(&t, "target kind=mysql version=7.0.0"));
+    CHECK(!target_said(&t, "target kind=redis"));
+    CHECK(!target_said(&t, "target version=7.0.0"));
+    CHECK(!target_said(&t, "target kind=mysql version=7.0.0"));
     CHECK(target_parse(&t, "valkey:8.1.2"));
     target_meta(&t, &b);
     EQ_B(b.p, b.len, "kind=valkey\nversion=8.1.2\ncluster=0\nexisting=overwrite\n", 55);

@@ -230,7 +230,7 @@ static void starting(const struct server *s)
         close(fd);
     EQ_I(sock_tcp_start("no.such.host.invalid", "1", why, sizeof why), -1);
     CHECK(strncmp(why, "cannot resolve no.such.host.invalid", 35) == 0);
-    EQ_I(sock_tcp_connect("127.0.0.1", "1", 1000, why, sizeof why), -1);
+    EQ_I(sock_connect(&(struct endpoint){"127.0.0.1", "1"}, 1000, why, sizeof why), -1);
     EQ_S(why, "cannot connect to 127.0.0.1:1: Connection refused");
 }
 

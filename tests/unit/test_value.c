@@ -32,7 +32,7 @@ static struct buf file_of(const char *entries)
 static struct target target_of(const char *text)
 {
     struct target t;
-    CHECK(strncmp(text, "kind=", 5) == 0 ? target_from_line(&t, text) : target_parse(&t, text));
+    CHECK(strncmp(text, "kind=", 5) == 0 ? target_said(&t, text) : target_parse(&t, text));
     return t;
 }
 
@@ -767,7 +767,7 @@ static void keydb_misplaced(void)
 static void twice(void)
 {
     struct setting s = commands("7.4");
-    struct recent r = {{NULL, 0, 0}, {NULL, 0, 0}};
+    struct recent r = {.now = {.slot = NULL}};
     char error[256] = "";
     struct buf b =
         hex("'REDIS0011' fe 00 02 01 'a' 02 01 'x' 01 'y' 02 01 'b' 01 01 'x' fe 01 00 01 'a' 01 'v' "

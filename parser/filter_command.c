@@ -7,36 +7,36 @@ static bool begins(const char *name, const char *with)
     return strncmp(name, with, strlen(with)) == 0;
 }
 
-static size_t count_passing(const struct select *sel, uint32_t db, const struct keys *k,
+static size_t count_passing(const struct filter *filter, uint32_t db, const struct keys *k,
                             const struct slice *argv, unsigned vclass, size_t *all)
 {
     size_t n = 0;
     *all = 0;
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i), (*all)++)
-        n += select_passes(sel, argv[i].p, argv[i].n, vclass, db);
+        n += filter_passes(filter, argv[i].p, argv[i].n, vclass, db);
     return n;
 }
 
 /* The arguments with keys renamed, and with cut only those of keys that go through. */
-static bool rewrite(struct sink *to, const struct select *sel, uint32_t db, const struct keys *k,
+static bool rewrite(struct sink *to, const struct filter *filter, uint32_t db, const struct keys *k,
                     unsigned vclass, bool cut, const struct slice **argv, size_t *argc)
 {
     const struct slice *a = *argv;
-    size_t growth = select_growth(sel), bytes = 0, n = 0;
+    size_t growth = filter_growth(filter), bytes = 0, n = 0;
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i))
         bytes += a[i].n + growth;
-    to->names.len = to->narrowed.len = 0;
+    to->names.len = to->filtered_argv.len = 0;
     to->names.max = (size_t)1 << 30;
-    struct slice *out = (struct slice *)(void *)buf_room(&to->narrowed, (*argc + 1) * sizeof *out);
+    struct slice *out = (struct slice *)(void *)buf_room(&to->filtered_argv, (*argc + 1) * sizeof *out);
     if (out == NULL || buf_room(&to->names, bytes + 1) == NULL)
         return false;
     for (size_t i = 0; i < *argc; i++) {
         bool is_key = keys_has(k, i);
-        if (is_key && cut && !select_passes(sel, a[i].p, a[i].n, vclass, db)) {
+        if (is_key && cut && !filter_passes(filter, a[i].p, a[i].n, vclass, db)) {
             i += k->step - 1;
             continue;
         }
-        out[n++] = is_key ? select_name(sel, a[i].p, a[i].n, &to->names) : a[i];
+        out[n++] = is_key ? filter_name(filter, a[i].p, a[i].n, &to->names) : a[i];
     }
     *argv = out;
     *argc = n;
@@ -44,7 +44,7 @@ static bool rewrite(struct sink *to, const struct select *sel, uint32_t db, cons
 }
 
 /* MOVE key db, COPY … DB db: the database as the target has it. False: it does not go through. */
-static bool map_db_argument(struct sink *to, const struct select *sel, const struct command *c,
+static bool map_db_argument(struct sink *to, const struct filter *filter, const struct command *c,
                             struct slice *argv, size_t argc)
 {
     size_t at = command_other_db(c, argv, argc);
@@ -54,49 +54,50 @@ static bool map_db_argument(struct sink *to, const struct select *sel, const str
     memcpy(text, argv[at].p, argv[at].n);
     text[argv[at].n] = '\0';
     uint32_t db = (uint32_t)strtoul(text, NULL, 10);
-    argv[at] = (struct slice){to->db_text, dec_u64(to->db_text, select_db(sel, db))};
-    return select_db_passes(sel, db);
+    argv[at] = (struct slice){to->db_text, dec_u64(to->db_text, filter_db(filter, db))};
+    return filter_db_passes(filter, db);
 }
 
 /* RENAME and COPY with only one of the two keys going through; others with some of theirs. What only reads
  * selected keys changes nothing of them. */
-static enum narrowed two_keys(struct sink *to, const struct select *sel, uint32_t db, const struct command *c,
-                              const struct keys *keys, unsigned vclass, const struct slice **argv,
-                              size_t *argc, const char **detail)
+static enum filtered two_keys(struct sink *to, const struct filter *filter, uint32_t db,
+                              const struct command *c, const struct keys *keys, unsigned vclass,
+                              const struct slice **argv, size_t *argc, const char **detail)
 {
     static const struct slice del = {(const uint8_t *)"DEL", 3};
     const struct slice *a = *argv;
-    if (keys->dest != 0 && !select_passes(sel, a[keys->dest].p, a[keys->dest].n, vclass, db))
-        return NARROW_DROP;
+    if (keys->dest != 0 && !filter_passes(filter, a[keys->dest].p, a[keys->dest].n, vclass, db))
+        return FILTER_DROP;
     bool rename = begins(c->name, "RENAME");
     if (!rename && !begins(c->name, "COPY")) {
         *detail = "it joins keys that are selected with others that are not";
-        return NARROW_LOST;
+        return FILTER_LOST;
     }
-    if (select_passes(sel, a[2].p, a[2].n, vclass, db)) {
+    if (filter_passes(filter, a[2].p, a[2].n, vclass, db)) {
         *detail = "its source is not selected, so the target lacks the value";
-        return NARROW_LOST;
+        return FILTER_LOST;
     }
     if (!rename)
-        return NARROW_DROP;
+        return FILTER_DROP;
     struct keys k = {.first = 1, .last = 1, .step = 1};
     size_t n = 2;
-    if (!rewrite(to, sel, db, &k, vclass, false, &a, &n))
-        return NARROW_DROP;
-    ((struct slice *)(void *)to->narrowed.p)[0] = del; /* it leaves the selected keys */
+    if (!rewrite(to, filter, db, &k, vclass, false, &a, &n))
+        return FILTER_DROP;
+    ((struct slice *)(void *)to->filtered_argv.p)[0] = del; /* it leaves the selected keys */
     *argv = a;
     *argc = 2;
-    return NARROW_PASS;
+    return FILTER_PASS;
 }
 
-enum narrowed narrow(struct sink *to, const struct select *sel, uint32_t db, const struct command *c,
-                     const struct slice **argv, size_t *argc, const char **detail)
+enum filtered filter_command(struct sink *to, const struct filter *filter, uint32_t db,
+                             const struct command *c, const struct slice **argv, size_t *argc,
+                             const char **detail)
 {
     if (c == NULL)
-        return select_db_passes(sel, db) ? NARROW_PASS : NARROW_DROP;
-    if (c->action == ACT_FLUSH && sel->keys) {
+        return filter_db_passes(filter, db) ? FILTER_PASS : FILTER_DROP;
+    if (c->action == ACT_FLUSH && filter->keys) {
         *detail = "the source was flushed, but only a selection of its keys is here";
-        return select_db_passes(sel, db) ? NARROW_LOST : NARROW_DROP;
+        return filter_db_passes(filter, db) ? FILTER_LOST : FILTER_DROP;
     }
     struct keys k = command_keys(c, *argv, *argc);
     unsigned vclass = c->vclass;
@@ -104,23 +105,23 @@ enum narrowed narrow(struct sink *to, const struct select *sel, uint32_t db, con
         vclass = value_class((*argv)[3].p[0]);
     bool cut = false;
     if (k.first > 0) {
-        size_t all, passing = count_passing(sel, db, &k, *argv, vclass, &all);
+        size_t all, passing = count_passing(filter, db, &k, *argv, vclass, &all);
         if (passing == 0)
-            return NARROW_DROP;
+            return FILTER_DROP;
         cut = passing < all;
         if (cut && !command_cuttable(c))
-            return two_keys(to, sel, db, c, &k, vclass, argv, argc, detail);
+            return two_keys(to, filter, db, c, &k, vclass, argv, argc, detail);
     }
-    if (!rewrite(to, sel, db, &k, vclass, cut, argv, argc)) {
+    if (!rewrite(to, filter, db, &k, vclass, cut, argv, argc)) {
         *detail = "too many arguments to rename its keys";
-        return NARROW_LOST;
+        return FILTER_LOST;
     }
-    struct slice *out = (struct slice *)(void *)to->narrowed.p;
-    if (!map_db_argument(to, sel, c, out, *argc)) {
+    struct slice *out = (struct slice *)(void *)to->filtered_argv.p;
+    if (!map_db_argument(to, filter, c, out, *argc)) {
         if (strcmp(c->name, "MOVE") != 0)
-            return NARROW_DROP;
+            return FILTER_DROP;
         out[0] = (struct slice){(const uint8_t *)"DEL", 3};
         *argc = 2;
     }
-    return NARROW_PASS;
+    return FILTER_PASS;
 }

@@ -40,7 +40,7 @@ static void flush_ttls(struct value *v)
     v->s->ttls.len = 0;
 }
 
-void part_flush(struct value *v)
+void value_flush(struct value *v)
 {
     if (v->nbody > 0 && !v->dropped) {
         value_start(v);
@@ -54,7 +54,7 @@ void part_flush(struct value *v)
     flush_ttls(v);
 }
 
-bool part_add(struct value *v, const struct slice *args, size_t n)
+bool value_add(struct value *v, const struct slice *args, size_t n)
 {
     if (v->dropped)
         return false;
@@ -67,7 +67,7 @@ bool part_add(struct value *v, const struct slice *args, size_t n)
         return false;
     }
     if (v->s->body.len + bytes > v->e->part_size)
-        part_flush(v);
+        value_flush(v);
     if (bytes > v->e->part_size) {
         struct slice argv[4] = {{(const uint8_t *)v->shape->command, strlen(v->shape->command)},
                                 {v->key.p, v->key.n}};
@@ -82,7 +82,7 @@ bool part_add(struct value *v, const struct slice *args, size_t n)
     return true;
 }
 
-void part_add_ttl(struct value *v, const struct slice *field, uint64_t ms)
+void value_add_ttl(struct value *v, const struct slice *field, uint64_t ms)
 {
     if (v->dropped)
         return;
@@ -95,7 +95,7 @@ void part_add_ttl(struct value *v, const struct slice *field, uint64_t ms)
         return;
     }
     if (v->nttls > 0 && v->ttl_ms != ms)
-        part_flush(v);
+        value_flush(v);
     if (resp_add_bulk(&v->s->ttls, field->p, field->n) < 0) { /* a name of 64 MiB */
         emit_report(v->e, v->o, true, "field-ttl", v->key.p, v->key.n,
                     "a field too large was written without its expiry");
@@ -104,7 +104,7 @@ void part_add_ttl(struct value *v, const struct slice *field, uint64_t ms)
     v->ttl_ms = ms;
     v->nttls++;
     if (v->s->ttls.len > v->e->part_size)
-        part_flush(v);
+        value_flush(v);
 }
 
 /* What is wrong with a value is told to whomever it is written for. text: behind where it stands. */

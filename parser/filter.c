@@ -1,4 +1,4 @@
-#include "select.h"
+#include "filter.h"
 
 #include <stdlib.h>
 #include <stdio.h>
@@ -87,7 +87,7 @@ static const char *number(const char *text, uint32_t *out)
     return fault != NULL ? "a database is a number" : NULL;
 }
 
-const char *select_add_rule(struct select *s, const char *text, bool exclude)
+const char *filter_add_rule(struct filter *s, const char *text, bool exclude)
 {
     static const char *const kinds[] = {"glob:", "prefix:", "regex:", "type:", "db:"};
     if (s->nrules == SELECT_RULES)
@@ -117,7 +117,7 @@ const char *select_add_rule(struct select *s, const char *text, bool exclude)
     return NULL;
 }
 
-const char *select_add_rename(struct select *s, const char *text)
+const char *filter_add_rename(struct filter *s, const char *text)
 {
     const char *eq = strchr(text, '=');
     if (eq == NULL)
@@ -132,7 +132,7 @@ const char *select_add_rename(struct select *s, const char *text)
     return NULL;
 }
 
-const char *select_add_dbs(struct select *s, const char *text)
+const char *filter_add_dbs(struct filter *s, const char *text)
 {
     char *copy = xstrdup(text), *rest = copy, *part;
     const char *fault = NULL;
@@ -188,7 +188,7 @@ static bool rule_matches(const struct rule *r, const uint8_t *key, size_t n, uns
 }
 
 /* Of each sort (names, types, databases) for which something is included, one rule has to match. */
-static bool rules_pass(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
+static bool rules_pass(const struct filter *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
 {
     bool wanted[3] = {false, false, false}, found[3] = {false, false, false};
     for (unsigned i = 0; i < s->nrules; i++) {
@@ -207,7 +207,7 @@ static bool rules_pass(const struct select *s, const uint8_t *key, size_t n, uns
     return (!wanted[0] || found[0]) && (!wanted[1] || found[1]) && (!wanted[2] || found[2]);
 }
 
-static const char *renamed(const struct select *s, const uint8_t *key, size_t n, size_t *from)
+static const char *renamed(const struct filter *s, const uint8_t *key, size_t n, size_t *from)
 {
     for (unsigned i = 0; i < s->nrenames; i++) {
         *from = strlen(s->rename[i].from);
@@ -219,7 +219,7 @@ static const char *renamed(const struct select *s, const uint8_t *key, size_t n,
 }
 
 /* Would its new name be one of ours? */
-static bool becomes_ours(const struct select *s, const uint8_t *key, size_t n)
+static bool becomes_ours(const struct filter *s, const uint8_t *key, size_t n)
 {
     char name[sizeof OUR_KEYS];
     size_t from = 0, have = 0, want = sizeof OUR_KEYS - 1;
@@ -230,17 +230,17 @@ static bool becomes_ours(const struct select *s, const uint8_t *key, size_t n)
     return key_is_ours(name, have);
 }
 
-bool select_passes(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
+bool filter_passes(const struct filter *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
 {
     return rules_pass(s, key, n, vclass, db) && !becomes_ours(s, key, n);
 }
 
-bool select_reserved(const struct select *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
+bool filter_reserved(const struct filter *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db)
 {
     return becomes_ours(s, key, n) && rules_pass(s, key, n, vclass, db);
 }
 
-bool select_db_passes(const struct select *s, uint32_t db)
+bool filter_db_passes(const struct filter *s, uint32_t db)
 {
     bool wanted = false, found = false;
     for (unsigned i = 0; i < s->nrules; i++) {
@@ -255,7 +255,7 @@ bool select_db_passes(const struct select *s, uint32_t db)
     return !wanted || found;
 }
 
-uint32_t select_db(const struct select *s, uint32_t db)
+uint32_t filter_db(const struct filter *s, uint32_t db)
 {
     for (unsigned i = 0; i < s->ndbs; i++)
         if (s->db[i].from == db)
@@ -263,9 +263,9 @@ uint32_t select_db(const struct select *s, uint32_t db)
     return s->all_dbs ? s->rest_db : db;
 }
 
-bool select_db_shared(const struct select *s, uint32_t db)
+bool filter_db_shared(const struct filter *s, uint32_t db)
 {
-    uint32_t to = select_db(s, db);
+    uint32_t to = filter_db(s, db);
     for (unsigned i = 0; i < s->ndbs; i++)
         if (s->db[i].from != db && s->db[i].to == to)
             return true;
@@ -273,7 +273,7 @@ bool select_db_shared(const struct select *s, uint32_t db)
 }
 
 /* Rules that look at more than the database. */
-static bool by_name(const struct select *s)
+static bool by_name(const struct filter *s)
 {
     for (unsigned i = 0; i < s->nrules; i++)
         if (s->rule[i].kind != RULE_DB)
@@ -281,7 +281,7 @@ static bool by_name(const struct select *s)
     return false;
 }
 
-const char *select_dbs_fit(const struct select *s, const char *databases, char *out, size_t cap)
+const char *filter_dbs_fit(const struct filter *s, const char *databases, char *out, size_t cap)
 {
     size_t n = 0;
     out[0] = '\0';
@@ -291,14 +291,14 @@ const char *select_dbs_fit(const struct select *s, const char *databases, char *
         if (end == p)
             break;
         p = *end == ',' ? end + 1 : end;
-        bool fits = s != NULL ? select_db(s, db) == 0 || !select_db_passes(s, db) || by_name(s) : db == 0;
+        bool fits = s != NULL ? filter_db(s, db) == 0 || !filter_db_passes(s, db) || by_name(s) : db == 0;
         if (!fits && n < cap)
             n += (size_t)snprintf(out + n, cap - n, "%s%u", n > 0 ? ", " : "", db);
     }
     return out[0] != '\0' ? out : NULL;
 }
 
-size_t select_growth(const struct select *s)
+size_t filter_growth(const struct filter *s)
 {
     size_t most = 0;
     for (unsigned i = 0; i < s->nrenames; i++)
@@ -307,7 +307,7 @@ size_t select_growth(const struct select *s)
     return most;
 }
 
-struct slice select_name(const struct select *s, const uint8_t *key, size_t n, struct buf *b)
+struct slice filter_name(const struct filter *s, const uint8_t *key, size_t n, struct buf *b)
 {
     size_t from, at = b->len;
     const char *to = renamed(s, key, n, &from);

@@ -9,9 +9,10 @@
 #include "io.h"
 
 #define PIECE       ((size_t)256 << 10) /* read back at a time */
+#define PEEK_MAX    ((size_t)2 << 20)
 #define SEGMENT_MAX ((size_t)64 << 20)
-#define SEGMENT_MIN ((size_t)256 << 10) /* more than a record */
-#define RETRY       ((uint64_t)500000)  /* µs before a full disk is asked again */
+#define SEGMENT_MIN ((size_t)256 << 10)
+#define RETRY       ((uint64_t)500000) /* µs before a full disk is tried again */
 
 struct segment {
     STAILQ_ENTRY(segment) link;
@@ -20,23 +21,13 @@ struct segment {
     size_t size, rd, wr;
 };
 
-static struct spool_place place(const char *dir, uint64_t max)
-{
-    uint64_t size = max / 16;
-    if (size > SEGMENT_MAX)
-        size = SEGMENT_MAX;
-    if (size < SEGMENT_MIN)
-        size = SEGMENT_MIN;
-    return (struct spool_place){.dir = dir, .max = max, .segment = (size_t)size};
-}
-
 void spool_init(struct spool *q, size_t memmax, const char *spool_dir, uint64_t spool_max,
                 const char *spill_dir, uint64_t spill_max)
 {
-    *q = (struct spool){.memmax = memmax, .mem.max = memmax + PIECE};
+    *q = (struct spool){.memmax = memmax, .mem.max = memmax + PEEK_MAX};
     STAILQ_INIT(&q->segments);
-    q->spool = place(spool_dir, spool_dir != NULL ? spool_max : 0);
-    q->spill = place(spill_dir, spill_max);
+    q->spool = (struct spool_place){.dir = spool_dir, .max = spool_dir != NULL ? spool_max : 0};
+    q->spill = (struct spool_place){.dir = spill_dir, .max = spill_max};
 }
 
 /* The oldest, which is read. */
@@ -74,20 +65,33 @@ static int open_segment(const struct spool_place *p, size_t size)
     return -1;
 }
 
-/* One more segment. Returns NULL with errno: EFBIG where the bound is reached. */
-static struct segment *add_segment(struct spool *q, struct spool_place *p, bool beyond)
+static uint64_t clamp(uint64_t n, uint64_t least, uint64_t most)
+{
+    return n < least ? least : n > most ? most : n;
+}
+
+/* Size of the next segment, with room for n bytes: as large as all there are, so that few files are needed
+ * and a short queue takes little space. Returns 0 where the limit is reached. */
+static size_t segment_size(const struct spool_place *p, size_t n, bool beyond)
+{
+    uint64_t left = p->max > p->used ? p->max - p->used : 0;
+    uint64_t size = clamp(p->used, SEGMENT_MIN, clamp(p->max / 16, SEGMENT_MIN, SEGMENT_MAX));
+    if (left < n)
+        return beyond ? (size_t)clamp(n, SEGMENT_MIN, n) : 0;
+    return (size_t)clamp(size, n, left);
+}
+
+/* One more segment, with room for n bytes. Returns NULL with errno: EFBIG where the limit is reached. */
+static struct segment *add_segment(struct spool *q, struct spool_place *p, size_t n, bool beyond)
 {
     uint64_t now = mono_us();
-    errno = EFBIG;
-    if (p->used + p->segment > p->max && !beyond)
-        return NULL;
-    if (now < p->retry_at) {
-        errno = p->error;
+    size_t size = segment_size(p, n, beyond), least = n > SEGMENT_MIN ? n : SEGMENT_MIN;
+    if (size == 0 || now < p->retry_at) {
+        errno = size == 0 ? EFBIG : p->error;
         return NULL;
     }
-    size_t size = p->segment;
     int fd;
-    while ((fd = open_segment(p, size)) < 0 && errno == ENOSPC && size / 2 >= SEGMENT_MIN)
+    while ((fd = open_segment(p, size)) < 0 && errno == ENOSPC && size / 2 >= least)
         size /= 2; /* a small disk takes less at a time */
     if (fd < 0) {
         p->error = errno;
@@ -113,7 +117,7 @@ bool spool_ready(struct spool *q, size_t n)
 {
     if (q->spool.max == 0)
         return false;
-    return last_with(q, n) != NULL || add_segment(q, &q->spool, false) != NULL;
+    return last_with(q, n) != NULL || add_segment(q, &q->spool, n, false) != NULL;
 }
 
 static int write_to(struct spool *q, struct segment *s, const void *data, size_t n)
@@ -125,14 +129,18 @@ static int write_to(struct spool *q, struct segment *s, const void *data, size_t
     return 0;
 }
 
-int spool_put(struct spool *q, const void *data, size_t n, bool beyond)
+static void shift(struct spool *q)
 {
-    size_t used = q->mem.len - q->start;
-    if (q->disk == 0 && used + n <= q->memmax) {
-        if (q->mem.cap - q->mem.len < n && q->start > 0) {
-            buf_shift(&q->mem, q->start);
-            q->start = 0;
-        }
+    if (q->start > 0)
+        buf_shift(&q->mem, q->start);
+    q->start = 0;
+}
+
+static int append(struct spool *q, const void *data, size_t n, bool beyond)
+{
+    if (q->disk == 0 && spool_len(q) + n <= q->memmax) {
+        if (q->mem.cap - q->mem.len < n)
+            shift(q);
         if (buf_add(&q->mem, data, n) == 0)
             return 0;
     }
@@ -140,17 +148,27 @@ int spool_put(struct spool *q, const void *data, size_t n, bool beyond)
     if (s != NULL && write_to(q, s, data, n) == 0)
         return 0;
     if (s == NULL || s->place == &q->spool) {
-        if (q->spool.max > 0 && write_to(q, add_segment(q, &q->spool, false), data, n) == 0)
+        if (q->spool.max > 0 && write_to(q, add_segment(q, &q->spool, n, false), data, n) == 0)
             return 0;
-        if (write_to(q, add_segment(q, &q->spill, false), data, n) == 0)
+        if (write_to(q, add_segment(q, &q->spill, n, false), data, n) == 0)
             return 0;
     }
-    return beyond ? write_to(q, add_segment(q, &q->spill, true), data, n) : -1;
+    return beyond ? write_to(q, add_segment(q, &q->spill, n, true), data, n) : -1;
+}
+
+int spool_put(struct spool *q, const void *data, size_t n, bool beyond)
+{
+    if (n > 0 && append(q, data, n, beyond) != 0)
+        return -1;
+    if (spool_len(q) > q->peak)
+        q->peak = spool_len(q);
+    return 0;
 }
 
 /* ---- reading back ---- */
 
-static int refill(struct spool *q)
+/* Move up to n bytes of the oldest segment to memory. */
+static int refill(struct spool *q, size_t n)
 {
     struct segment *s = STAILQ_FIRST(&q->segments);
     while (s != NULL && s->rd == s->wr) { /* one that was made ready and never used */
@@ -161,9 +179,14 @@ static int refill(struct spool *q)
         errno = EIO;
         return -1;
     }
-    size_t n = s->wr - s->rd < PIECE ? s->wr - s->rd : PIECE;
+    if (n > s->wr - s->rd)
+        n = s->wr - s->rd;
     uint8_t *to = buf_room(&q->mem, n);
-    if (to == NULL || io_read_at(s->fd, to, n, s->rd) < 0)
+    if (to == NULL) {
+        errno = ENOBUFS;
+        return -1;
+    }
+    if (io_read_at(s->fd, to, n, s->rd) < 0)
         return -1;
     q->mem.len += n;
     s->rd += n;
@@ -173,11 +196,19 @@ static int refill(struct spool *q)
     return 0;
 }
 
-const uint8_t *spool_peek(struct spool *q, size_t *n)
+const uint8_t *spool_peek(struct spool *q, size_t want, size_t *n)
 {
     static const uint8_t none[1];
-    if (q->mem.len == q->start && q->disk > 0 && refill(q) < 0)
-        return NULL;
+    if (want > PEEK_MAX)
+        want = PEEK_MAX;
+    size_t step = q->memmax < PIECE ? q->memmax : PIECE;
+    if (step < want)
+        step = want;
+    while (q->mem.len - q->start < want && q->disk > 0) {
+        shift(q);
+        if (refill(q, step - q->mem.len) < 0)
+            return NULL;
+    }
     *n = q->mem.len - q->start;
     return *n > 0 ? q->mem.p + q->start : none;
 }

@@ -37,7 +37,7 @@ static enum got other_item(struct rdb *r, struct cur *c, unsigned byte)
     return cur_settle(c, &t, redis_opcode(r, &t, byte));
 }
 
-enum got key_entry(struct rdb *r, struct cur *c)
+enum got rdb_key_value(struct rdb *r, struct cur *c)
 {
     struct cur t = *c;
     struct pstr ps;
