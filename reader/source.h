@@ -30,11 +30,16 @@
  * unless it says otherwise.
  *
  * Other kinds to come:
- *   PSYNC   a flow per master of the URL. open: PING, INFO of each (lineage, version); flow_open: PSYNC with
- * flow->from (lineage, pos); flow_lineage: the id it was answered; flow_read: the RDB file, then commands;
- * flow_acknowledge: REPLCONF ACK. cut and synced have nothing to ask. AOF     as source_file.c: base files
- * are flows that are read to their end, increments follow in the same flow. SCAN    a flow per server or
- * shard; no live changes. work: SCAN, DUMP and PTTL into KEY records (reread.c). */
+ *
+ *   PSYNC: a flow per master of the URL. open: PING, INFO of each (lineage, version); flow_open: PSYNC with
+ * flow->from (lineage, pos); flow_lineage: the id that it was answered; flow_read: the RDB file, then
+ * commands; flow_acknowledge: REPLCONF ACK. cut and synced have nothing to ask.
+ *
+ *   AOF: as source_file.c: base files are flows that are read to their end, increments follow in the same
+ * flow.
+ *
+ *   SCAN: a flow per server or shard; no live changes. work: SCAN, DUMP and PTTL into KEY records (reread.c).
+ */
 #ifndef READER_SOURCE_H
 #define READER_SOURCE_H
 
@@ -70,14 +75,14 @@ struct source_kind {
      * was lost (flow_lost was called then). */
     long (*flow_read)(struct flow *f, uint8_t *to, size_t cap);
 
+    /* Whose positions those of f are, which is up. Either the session's (stream->info.lineage, also where the
+     * function is NULL): there is one for all flows, and a FLUSHALL concerns all of them. Or one of its own:
+     * the FLOW record says so, and each FLUSHALL concerns its flow alone. */
+    const struct lineage *(*flow_lineage)(const struct flow *f);
+
     /* Tell the source that everything before pos is applied. Returns 1; 0: the last one has not left yet; -1:
      * the flow was lost. NULL, as the next: the source needs to know nothing. */
     int (*flow_acknowledge)(struct flow *f, uint64_t pos);
-
-    /* Whose positions those of f are, which is up. Either the session's (stream->info.lineage): there is one
-     * for all flows, and a FLUSHALL concerns all of them. Or one of its own: the FLOW record says so, and
-     * each FLUSHALL concerns its flow alone. */
-    const struct lineage *(*flow_lineage)(const struct flow *f);
 
     /* Nothing more will be sent; what the source has sent may still be read. */
     void (*flow_finish)(struct flow *f);

@@ -490,7 +490,7 @@ bool session_over(const struct writer *w)
     const struct session *s = &w->session;
     if (s->stage == ST_NONE)
         return true;
-    if (s->stage != ST_RUN || s->up < s->flows || lanes_at_barrier(&w->lanes) || w->lanes.queued > 0)
+    if (s->stage != ST_RUN || s->up < s->flows || lanes_stand(&w->lanes) || w->lanes.queued > 0)
         return false;
     for (unsigned i = 0; i < s->flows; i++)
         if (!s->flow[i].ended || s->flow[i].big != NULL)
