@@ -25,8 +25,10 @@ void lanes_init(struct lanes *l, unsigned n, size_t memmax, uint64_t cap, const 
 
 void lanes_free(struct lanes *l)
 {
-    for (unsigned i = 0; i < l->n; i++)
+    for (unsigned i = 0; i < l->n; i++) {
         spool_free(&l->lane[i].q);
+        buf_free(&l->lane[i].request);
+    }
     free(l->lane);
     buf_free(&l->request);
     buf_free(&l->whole);
@@ -47,6 +49,27 @@ int lanes_queue(struct lanes *l, const struct rec *r, const uint8_t *payload)
     return 0;
 }
 
+/* FLUSHALL is no request of one flow among several. What the request is else, the stream's writer knows. */
+static bool spares_others(const uint8_t *request, size_t n)
+{
+    static const char name[] = "\r\n$7\r\nFLUSHDB\r\n";
+    return n >= 2 + sizeof name - 1 && request[0] == '*' &&
+           strncasecmp((const char *)request + 2, name, sizeof name - 1) == 0;
+}
+
+static enum lanes_result stand_alone(struct lanes *l, struct lane *lane, const struct rec *r,
+                                     const uint8_t *request, size_t n)
+{
+    if (!spares_others(request, n))
+        return LANES_WIDE;
+    lane->waiting = lane->alone = true;
+    lane->at = *r;
+    lane->request.len = 0;
+    (void)buf_add(&lane->request, request, n);
+    l->alone++;
+    return LANES_ALONE;
+}
+
 enum lanes_result lanes_arrive(struct lanes *l, const struct rec *r, const uint8_t *payload)
 {
     struct lane *lane = &l->lane[r->flow];
@@ -56,6 +79,8 @@ enum lanes_result lanes_arrive(struct lanes *l, const struct rec *r, const uint8
     memcpy(&txid, payload, sizeof txid);
     const uint8_t *request = payload + sizeof txid;
     size_t n = r->len - sizeof txid;
+    if ((r->flags & RF_ONEFLOW) != 0 && l->n > 1)
+        return stand_alone(l, lane, r, request, n);
     if (l->arrived == 0) {
         l->txid = txid;
         l->db = r->db;
@@ -73,12 +98,34 @@ enum lanes_result lanes_arrive(struct lanes *l, const struct rec *r, const uint8
     return l->arrived == l->n ? LANES_COMPLETE : LANES_WAIT;
 }
 
-void lanes_release(struct lanes *l)
+bool lanes_ready(const struct lanes *l, unsigned from, int *scope)
+{
+    *scope = LANES_ALL;
+    if (l->n > 0 && l->arrived == l->n)
+        return true;
+    for (unsigned i = 0; i < l->n && l->alone > 0; i++) {
+        unsigned k = (from + i) % l->n;
+        if (l->lane[k].alone) {
+            *scope = (int)k;
+            return true;
+        }
+    }
+    return false;
+}
+
+void lanes_release(struct lanes *l, int scope)
 {
     for (unsigned i = 0; i < l->n; i++)
-        l->lane[i].waiting = false;
-    l->arrived = 0;
-    l->request.len = 0;
+        if (lanes_within(scope, i))
+            l->lane[i].waiting = false;
+    if (scope == LANES_ALL) {
+        l->arrived = 0;
+        l->request.len = 0;
+    } else {
+        l->lane[scope].alone = false;
+        buf_free(&l->lane[scope].request);
+        l->alone--;
+    }
 }
 
 int lanes_pick(const struct lanes *l, unsigned from)
@@ -129,7 +176,7 @@ void lanes_drop(struct lanes *l, unsigned flow, const struct rec *r)
 int lanes_missing(const struct lanes *l, unsigned from)
 {
     for (unsigned i = from; i < l->n; i++)
-        if (!l->lane[i].waiting)
+        if (!l->lane[i].waiting || l->lane[i].alone)
             return (int)i;
     return -1;
 }

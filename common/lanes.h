@@ -1,6 +1,7 @@
 /* Lanes: the flows of a session on their way to one place, and the barriers (FLUSHALL, FLUSHDB) at which they
- * meet. A pure structure: it keeps what has to wait and says when all have arrived; sending is the caller's
- * work. df2redis(7), Order and positions, dfrecord(5) BARRIER. Used by rediswriter and by dfparse --resp.
+ * meet, or at which one of them stands alone. A pure structure: it keeps what has to wait and says when all
+ * have arrived; sending is the caller's work. df2redis(7), Order and positions, dfrecord(5) BARRIER. Used by
+ * rediswriter and by dfparse --resp.
  *
  * A lane is open, or it stands at a barrier. The records of a lane that stands, or that still has queued
  * records from the time when it stood, go to its queue, in memory first and then in files without a name:
@@ -9,10 +10,11 @@
  *     else if (r.type == REC_BARRIER)          switch (lanes_arrive(l, &r, payload)) ...
  *     else                                     apply it
  *
- * When lanes_arrive says LANES_COMPLETE: apply everything before, run the request (lanes_request, lanes_db),
- * then lanes_release. Afterwards take what was queued, lane by lane: lanes_pick, lanes_peek, lanes_drop; a
- * BARRIER among these records goes to lanes_arrive (drop it from the queue first or after, both work) and
- * stops its lane. */
+ * A barrier has a scope: all flows, or one. Once all flows stand at theirs (LANES_COMPLETE), or the one at
+ * its own (LANES_ALONE), lanes_ready tells it: apply everything before in these flows, run the request
+ * (lanes_request, lanes_db), then lanes_release. The other flows go on meanwhile. Afterwards take what was
+ * queued, lane by lane: lanes_pick, lanes_peek, lanes_drop; a BARRIER among these records goes to
+ * lanes_arrive (drop it from the queue first or after, both work) and stops its lane. */
 #ifndef DF_LANES_H
 #define DF_LANES_H
 
@@ -27,15 +29,20 @@
 /* Longest request a barrier may carry; FLUSHALL and FLUSHDB are far below. */
 #define LANES_REQUEST_MAX ((size_t)4096)
 
+#define LANES_ALL         (-1) /* a barrier's scope; else the number of its flow */
+
 struct lane {
-    bool waiting;  /* stands at the barrier */
-    struct rec at; /* the BARRIER record at which it stands or stood last */
+    bool waiting;       /* stands at a barrier ... */
+    bool alone;         /* ... of its own */
+    struct rec at;      /* the BARRIER record at which it stands or stood last */
+    struct buf request; /* alone: of that */
     struct spool q;
 };
 
 struct lanes {
     unsigned n;       /* flows of the session */
-    unsigned arrived; /* lanes that stand at the barrier */
+    unsigned arrived; /* lanes that stand at the barrier of all flows */
+    unsigned alone;   /* lanes that stand at one of their own */
     unsigned queued;  /* lanes whose queue is not empty */
     struct lane *lane;
     uint64_t txid; /* of the barrier at which the first lane arrived */
@@ -47,6 +54,8 @@ struct lanes {
 enum lanes_result {
     LANES_WAIT,     /* the lane stands now; others have to come */
     LANES_COMPLETE, /* all flows stand at the barrier */
+    LANES_ALONE,    /* the lane stands at a barrier of its own: no other has to come */
+    LANES_WIDE,     /* that is a request by which others would lose keys: the lane does not stand */
     LANES_CONFLICT, /* another lane stands at another barrier: neither can ever be complete */
     LANES_BAD,      /* the record is malformed, or differs from that of another flow */
 };
@@ -73,26 +82,43 @@ int lanes_queue(struct lanes *l, const struct rec *r, const uint8_t *payload);
 /* A lane that is not waiting has come to a BARRIER record; r->len bytes of payload. */
 enum lanes_result lanes_arrive(struct lanes *l, const struct rec *r, const uint8_t *payload);
 
-/* Does any lane stand at a barrier? */
+/* Does any lane stand at a barrier of all flows? */
 static inline bool lanes_at_barrier(const struct lanes *l)
 {
     return l->arrived > 0;
 }
 
-/* The request of the barrier at which lanes stand, and its database. */
-static inline const uint8_t *lanes_request(const struct lanes *l, size_t *n)
+/* Does any lane stand at a barrier, of whatever scope? */
+static inline bool lanes_stand(const struct lanes *l)
 {
-    *n = l->request.len;
-    return l->request.p;
+    return l->arrived + l->alone > 0;
 }
 
-static inline uint32_t lanes_db(const struct lanes *l)
+/* Is there a barrier whose flows all stand at it? Its scope; of those of one flow the next one from "from" on
+ * and round again. */
+bool lanes_ready(const struct lanes *l, unsigned from, int *scope);
+
+/* Does a barrier of that scope concern the flow? */
+static inline bool lanes_within(int scope, unsigned flow)
 {
-    return l->db;
+    return scope == LANES_ALL || (unsigned)scope == flow;
 }
 
-/* The request was run: every lane goes on. */
-void lanes_release(struct lanes *l);
+/* The request of a barrier at which lanes stand, and its database. */
+static inline const uint8_t *lanes_request(const struct lanes *l, int scope, size_t *n)
+{
+    const struct buf *b = scope == LANES_ALL ? &l->request : &l->lane[scope].request;
+    *n = b->len;
+    return b->p;
+}
+
+static inline uint32_t lanes_db(const struct lanes *l, int scope)
+{
+    return scope == LANES_ALL ? l->db : l->lane[scope].at.db;
+}
+
+/* The request was run: the lanes within its scope go on. */
+void lanes_release(struct lanes *l, int scope);
 
 /* A lane, from "from" on and round again, that does not wait and has queued records; -1: none. */
 int lanes_pick(const struct lanes *l, unsigned from);
@@ -104,8 +130,8 @@ int lanes_peek(struct lanes *l, unsigned flow, struct rec *r, const uint8_t **pa
 /* Remove the record that lanes_peek returned last for this flow. */
 void lanes_drop(struct lanes *l, unsigned flow, const struct rec *r);
 
-/* The first flow that has not come to the barrier, from "from" on; -1: none. For messages, and to see whether
- * an input that cannot be read further is the one for which the others wait. */
+/* The first flow that has not come to the barrier of all flows, from "from" on; -1: none. For messages, and
+ * to see whether an input that cannot be read further is the one for which the others wait. */
 int lanes_missing(const struct lanes *l, unsigned from);
 
 /* Most bytes that the queue of any flow held. */

@@ -45,7 +45,8 @@ enum rec_flag {
     RF_TOGETHER = 0x0100,
     RF_HELD = 0x0200,
     RF_FRESH = 0x0400,
-    RF_ALL = 0x07ff,
+    RF_ONEFLOW = 0x0800,
+    RF_ALL = 0x0fff,
 };
 
 enum rec_class {

@@ -60,7 +60,8 @@ struct sink {
     struct emit *e;
     struct origin o;
     struct dialect dialect;
-    unsigned flows; /* of the session */
+    unsigned flows;  /* of the session */
+    bool own_master; /* which no other flow has: its flushes concern this flow alone */
 
     /* How far the flow is. */
     bool cut, synced;

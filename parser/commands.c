@@ -10,11 +10,17 @@ static void do_flush(const struct cmd *m)
         cmd_lost_only(m, "database", "other databases of the source are in the same one of the target");
         return;
     }
+    if (m->to->own_master && m->to->flows > 1) {
+        cmd_lost_only(m, "flush", "keys of other masters are in the same target");
+        return;
+    }
     struct slice out[1] = {m->argv[0]};
     if (m->e->target.cluster)
         m->o->db = 0; /* FLUSHALL bears the database of the client that sent it */
     m->o->pos = m->after;
-    emit_barrier(m->e, m->o, m->ch->txid, !m->to->cut && !m->to->goes_on, out, 1);
+    bool precut = !m->to->cut && !m->to->goes_on;
+    emit_barrier(m->e, m->o, m->ch->txid, (precut ? RF_PRECUT : 0) | (m->to->own_master ? RF_ONEFLOW : 0),
+                 out, 1);
 }
 
 static void do_json(const struct cmd *m)

@@ -497,7 +497,7 @@ void emit_synced(struct emit *e, struct origin *o)
     emit_empty(e, o, NULL, REC_SYNCED, 0);
 }
 
-void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv,
+void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, unsigned flags, const struct slice *argv,
                   size_t argc)
 {
     e->text.len = 0;
@@ -508,7 +508,7 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, 
     uint8_t *p = begin(e, e->text.len);
     if (p == NULL)
         return;
-    struct rec r = request(e, o, NULL, RF_LIVE | (precut ? RF_PRECUT : 0));
+    struct rec r = request(e, o, NULL, RF_LIVE | flags);
     r.type = REC_BARRIER;
     memcpy(p, e->text.p, e->text.len);
     commit(e, &r, e->text.len);

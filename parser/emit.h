@@ -191,7 +191,8 @@ void emit_probe(struct emit *e, struct origin *o, enum probe_kind kind, uint32_t
 /* The key's parts are all there: a position record that says so. */
 void emit_last(struct emit *e, struct origin *o, const struct key *k);
 void emit_synced(struct emit *e, struct origin *o);
-void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, bool precut, const struct slice *argv,
+/* flags: RF_PRECUT, RF_ONEFLOW. */
+void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, unsigned flags, const struct slice *argv,
                   size_t argc);
 
 /* Something that could not be carried over (lost) or was changed on the way. kind: a short constant. */

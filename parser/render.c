@@ -47,8 +47,8 @@ static void put(struct emit *e, const void *p, size_t n)
 
 static void json_flags(struct buf *b, unsigned flags)
 {
-    static const char *const names[] = {"more",     "plainset", "idempotent", "first", "last", "live",
-                                        "multikey", "precut",   "together",   "held",  "fresh"};
+    static const char *const names[] = {"more",     "plainset", "idempotent", "first", "last",  "live",
+                                        "multikey", "precut",   "together",   "held",  "fresh", "oneflow"};
     const char *sep = "";
     (void)buf_addstr(b, ",\"flags\":[");
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
@@ -222,6 +222,16 @@ static void resp_request(struct emit *e, const struct rec *r, const uint8_t *p)
     e->resp->chain = (r->flags & RF_MORE) != 0 ? r->flow : -1;
 }
 
+static void resp_flush(struct emit *e, int scope)
+{
+    struct lanes *l = &e->resp->lanes;
+    size_t n;
+    const uint8_t *request = lanes_request(l, scope, &n);
+    resp_select(e, lanes_db(l, scope));
+    put(e, request, n);
+    lanes_release(l, scope);
+}
+
 static void resp_barrier(struct emit *e, const struct rec *r, const uint8_t *p)
 {
     struct lanes *l = &e->resp->lanes;
@@ -234,14 +244,13 @@ static void resp_barrier(struct emit *e, const struct rec *r, const uint8_t *p)
     }
     switch (lanes_arrive(l, r, p)) {
     case LANES_WAIT: return;
-    case LANES_COMPLETE: {
-        size_t n;
-        const uint8_t *request = lanes_request(l, &n);
-        resp_select(e, lanes_db(l));
-        put(e, request, n);
-        lanes_release(l);
+    case LANES_COMPLETE: resp_flush(e, LANES_ALL); return;
+    case LANES_ALONE: resp_flush(e, r->flow); return;
+    case LANES_WIDE:
+        log_event(LOG_ERROR, r->flow,
+                  "event=flush-of-one-flow msg=\"not supported: keys of other flows would be removed, too\"");
+        fault(e, EPROTO);
         return;
-    }
     case LANES_CONFLICT:
     case LANES_BAD: break;
     }

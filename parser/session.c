@@ -8,6 +8,7 @@
 
 #include "exits.h"
 #include "io.h"
+#include "lineage.h"
 #include "log.h"
 #include "meta.h"
 #include "render.h"
@@ -324,6 +325,7 @@ static void refused(struct parser *p)
 static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char mode[16], form[16], token[48];
+    struct lineage own;
     uint64_t lsn = 0;
     if (!p->begun || r->flow >= p->nflows || meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0) {
         parser_fault(p, EXIT_DAMAGED, "error", "a FLOW record that fits no session");
@@ -347,6 +349,7 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     flow_begin(p->flows[r->flow], p->epoch, p->file, p->journal, p->nflows, lsn, has_token ? token : NULL);
     if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 && strcmp(form, "snapshot") == 0)
         flow_as_snapshot(p->flows[r->flow]);
+    p->flows[r->flow]->to.own_master = lineage_get(&own, payload, r->len);
     p->told_cut[r->flow] = p->told_synced[r->flow] = false;
     struct origin o = {.flow = r->flow, .epoch = r->epoch, .time = r->time};
     emit_meta(&p->e, &o, REC_FLOW, payload, r->len);

@@ -52,11 +52,15 @@ static inline struct dragonfly *dragonfly_of(struct source *src)
 
 /* dragonfly_flow.c: functions of source.h. */
 void dragonfly_flow_open(struct flow *f);
+const struct lineage *dragonfly_flow_lineage(const struct flow *f);
 bool dragonfly_flow_readable(const struct flow *f);
 long dragonfly_flow_read(struct flow *f, uint8_t *to, size_t cap);
 int dragonfly_flow_acknowledge(struct flow *f, uint64_t pos);
 void dragonfly_flow_finish(struct flow *f);
 void dragonfly_flow_close(struct flow *f);
+
+/* The id by which a master of lineage now knows saved positions; NULL: its own. */
+const char *dragonfly_foreign_id(const struct lineage *saved, const struct lineage *now);
 
 /* The connection of a flow that is open; NULL: it is not. */
 const struct conn *dragonfly_flow_conn(const struct flow *f);

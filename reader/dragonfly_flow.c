@@ -42,6 +42,21 @@ static void lose(struct flow *f)
     flow_lost(f, &why);
 }
 
+/* A cascaded replica knows them by the topmost master, a promoted one by its former master. */
+const char *dragonfly_foreign_id(const struct lineage *saved, const struct lineage *now)
+{
+    if (strcmp(saved->replid, now->replid) == 0)
+        return NULL;
+    bool same_top = strlen(saved->top) == REPLID_LEN && strcmp(saved->top, now->top) == 0;
+    return same_top ? saved->top : saved->replid;
+}
+
+/* All flows are of one master. */
+const struct lineage *dragonfly_flow_lineage(const struct flow *f)
+{
+    return &f->stream->info.lineage;
+}
+
 static int ask(struct flow *f)
 {
     struct dragonfly_flow *d = f->conn;
@@ -49,10 +64,11 @@ static int ask(struct flow *f)
     char id[16], lsn[24];
     snprintf(id, sizeof id, "%u", f->id);
     snprintf(lsn, sizeof lsn, "%llu", (unsigned long long)f->from.pos);
-    const char *args[7] = {"DFLY", "FLOW", info->replid, info->session, id, lsn};
+    const char *args[7] = {"DFLY", "FLOW", info->lineage.replid, info->session, id, lsn};
     int n = f->from.pos > 0 ? 6 : 5;
-    if (f->from.pos > 0 && f->from.id != NULL) {
-        args[5] = f->from.id;
+    const char *last = f->from.pos > 0 ? dragonfly_foreign_id(f->from.lineage, &info->lineage) : NULL;
+    if (last != NULL) {
+        args[5] = last;
         args[6] = f->from.vector;
         n = 7;
     }

@@ -30,8 +30,7 @@ struct process {
     struct ctl ctl;       /* to the session's process */
     struct watch w;       /* of ctl */
     struct resume resume; /* where the flow is to go on, for "open" */
-    char last_master[REPLID_LEN + 1];
-    bool told; /* by the session that it is over */
+    bool told;            /* by the session that it is over */
     struct report reported;
     uint64_t reported_at;
 };
@@ -150,8 +149,9 @@ static void open_flow(struct process *p)
 {
     struct flow_from from = {.pos = 0};
     if (p->resume.state == RESUME_SAVED && p->o->flow < p->resume.flows) {
-        from.pos = p->resume.pos[p->o->flow];
-        from.id = p->last_master[0] != '\0' ? p->last_master : NULL;
+        const struct resume_flow *f = &p->resume.flow[p->o->flow];
+        from.pos = f->pos;
+        from.lineage = &f->lineage;
         from.vector = resume_vector(&p->resume);
     }
     stream_open_flow(&p->stream, flow_of(p), &from);
@@ -187,7 +187,6 @@ static void go_on(struct process *p, const char *line)
     if (f == NULL || !p->stream.info.resume)
         return;
     if (ctl_is(line, "open")) {
-        (void)ctl_get(line, "last", p->last_master, sizeof p->last_master);
         if (f->state == FLOW_DOWN)
             open_flow(p);
     } else if (f->state == FLOW_UP && f->partial) {

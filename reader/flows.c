@@ -35,26 +35,32 @@ void flows_refresh(struct session *s)
 
 static struct flow_from from_of(const struct session *s, unsigned i)
 {
-    const struct source *src = s->stream.source;
     if (!s->going_on)
         return (struct flow_from){.pos = 0};
-    struct flow_from from = {.pos = s->resume.pos[i]};
-    from.id = src->kind->foreign_id != NULL ? src->kind->foreign_id(src) : NULL;
-    from.vector = from.id != NULL ? s->vector : NULL;
-    return from;
+    const struct resume_flow *f = &s->resume.flow[i];
+    return (struct flow_from){.pos = f->pos, .lineage = &f->lineage, .vector = s->vector};
+}
+
+static void send_line(struct peer *p, struct buf *b)
+{
+    control_send(p, "%.*s", (int)b->len, (const char *)b->p);
+    b->len = 0;
 }
 
 /* The positions that it needs, and then to open its flow. */
 static void open_in_process(struct session *s, struct peer *p)
 {
-    struct flow_from from = from_of(s, p->flow);
-    if (from.pos > 0) {
-        control_send(p, "resume state=saved replid=%s flows=%u", s->resume.replid, s->resume.flows);
-        for (unsigned i = 0; i < s->resume.flows; i++)
-            control_send(p, "from flow=%u pos=%llu", i, (unsigned long long)s->resume.pos[i]);
+    if (s->going_on) {
+        struct buf b = {.max = CTL_LINE_MAX};
+        resume_say(&s->resume, &b);
+        send_line(p, &b);
+        for (unsigned i = 0; i < s->resume.flows; i++) {
+            resume_say_flow(&s->resume, i, &b);
+            send_line(p, &b);
+        }
+        buf_free(&b);
     }
-    control_send(p, "open epoch=%u%s%s", (unsigned)s->stream.info.epoch, from.id != NULL ? " last=" : "",
-                 from.id != NULL ? from.id : "");
+    control_send(p, "open epoch=%u", (unsigned)s->stream.info.epoch);
 }
 
 /* Tell it what the session is. Where that is not to go on, it opens its flow at once. */

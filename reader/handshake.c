@@ -167,15 +167,16 @@ int handshake_session(const char *own_id, const struct reply *r, struct sessinfo
         fault_set(f, EXIT_CANNOT, "the source answers with our own id: a loop");
         return -1;
     }
-    strlcpy(s->replid, e[0].text, sizeof s->replid);
+    strlcpy(s->lineage.replid, e[0].text, sizeof s->lineage.replid);
     strlcpy(s->session, e[1].text, sizeof s->session);
     s->flows = (unsigned)e[2].num;
     s->protocol = 0;
-    s->lineage[0] = '\0';
+    s->lineage.top[0] = '\0';
     if (r->count >= 4 && e[3].type == REDIS_REPLY_INTEGER && e[3].num > 0 && e[3].num < 10000)
         s->protocol = (unsigned)e[3].num;
-    if (r->count >= 5 && e[4].type == REDIS_REPLY_STATUS && is_word(&e[4]))
-        strlcpy(s->lineage, e[4].text, sizeof s->lineage);
+    if (r->count >= 5 && e[4].type == REDIS_REPLY_STATUS && is_word(&e[4]) &&
+        e[4].len < sizeof s->lineage.top)
+        strlcpy(s->lineage.top, e[4].text, sizeof s->lineage.top);
     return 0;
 }
 

@@ -9,9 +9,24 @@
 
 void resume_free(struct resume *r)
 {
-    free(r->pos);
+    free(r->flow);
     buf_free(&r->vector);
     memset(r, 0, sizeof *r);
+}
+
+static bool usable(const struct lineage *l)
+{
+    return strlen(l->replid) == REPLID_LEN && meta_is_word(l->replid);
+}
+
+/* What a line says of a lineage, which is the target's text: nothing is taken that must not be passed on. */
+static void take_lineage(struct lineage *l, const char *line)
+{
+    (void)lineage_get(l, line, strlen(line));
+    if (!meta_is_word(l->replid))
+        l->replid[0] = '\0';
+    if (!meta_is_word(l->top))
+        l->top[0] = '\0';
 }
 
 static void begin(struct resume *r, const char *line)
@@ -26,32 +41,38 @@ static void begin(struct resume *r, const char *line)
     else if (strcmp(state, "lost") == 0)
         r->state = RESUME_LOST;
     else if (strcmp(state, "saved") != 0 || !ctl_getu(line, "flows", &flows) || flows < 1 ||
-             flows > REC_FLOWS_MAX || ctl_get(line, "replid", r->replid, sizeof r->replid) != REPLID_LEN)
+             flows > REC_FLOWS_MAX)
         r->state = RESUME_INCOMPLETE; /* whatever was saved, it is of no use */
-    else if (!meta_is_word(r->replid))
-        r->state = RESUME_INCOMPLETE; /* it is the target's text: not to be passed on */
     else {
-        (void)ctl_get(line, "lineage", r->lineage, sizeof r->lineage);
-        if (!meta_is_word(r->lineage))
-            r->lineage[0] = '\0';
+        take_lineage(&r->lineage, line);
         r->flows = (unsigned)flows;
-        r->pos = xcalloc(r->flows, sizeof *r->pos);
+        r->flow = xcalloc(r->flows, sizeof *r->flow);
     }
+}
+
+static void incomplete(struct resume *r)
+{
+    bool verify = r->verify;
+    resume_free(r);
+    r->state = RESUME_INCOMPLETE;
+    r->verify = verify;
 }
 
 static void from(struct resume *r, const char *line)
 {
     uint64_t flow, pos;
-    if (r->pos == NULL || !ctl_getu(line, "flow", &flow) || flow >= r->flows || !ctl_getu(line, "pos", &pos))
+    struct lineage own = r->lineage;
+    if (r->flow == NULL || !ctl_getu(line, "flow", &flow) || flow >= r->flows || !ctl_getu(line, "pos", &pos))
         return;
-    if (pos == 0) { /* this flow never came to the end of its full sync */
-        resume_free(r);
-        r->state = RESUME_INCOMPLETE;
+    if (strstr(line, " replid=") != NULL)
+        take_lineage(&own, line);
+    if (pos == 0 || !usable(&own)) { /* its full sync did not come to its end, or nobody knows whose it is */
+        incomplete(r);
         return;
     }
-    if (r->pos[flow] == 0)
+    if (r->flow[flow].pos == 0)
         r->got++;
-    r->pos[flow] = pos;
+    r->flow[flow] = (struct resume_flow){.pos = pos, .lineage = own};
     if (r->got == r->flows)
         r->state = RESUME_SAVED;
 }
@@ -65,11 +86,25 @@ bool resume_line(struct resume *r, const char *line)
     return r->state != RESUME_UNKNOWN;
 }
 
+void resume_say(const struct resume *r, struct buf *b)
+{
+    (void)buf_addf(b, "resume state=saved flows=%u ", r->flows);
+    lineage_add(b, &r->lineage, ' ');
+}
+
+void resume_say_flow(const struct resume *r, unsigned flow, struct buf *b)
+{
+    const struct resume_flow *f = &r->flow[flow];
+    (void)buf_addf(b, "from flow=%u pos=%llu ", flow, (unsigned long long)f->pos);
+    if (!lineage_same(&f->lineage, &r->lineage))
+        lineage_add(b, &f->lineage, ' ');
+}
+
 const char *resume_vector(struct resume *r)
 {
     r->vector = (struct buf){.p = r->vector.p, .cap = r->vector.cap, .max = REC_FLOWS_MAX * 24};
     for (unsigned i = 0; i < r->flows; i++)
-        (void)buf_addf(&r->vector, "%s%llu", i > 0 ? "-" : "", (unsigned long long)r->pos[i]);
+        (void)buf_addf(&r->vector, "%s%llu", i > 0 ? "-" : "", (unsigned long long)r->flow[i].pos);
     (void)buf_add(&r->vector, "", 1);
     return (const char *)r->vector.p;
 }

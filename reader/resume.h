@@ -8,23 +8,27 @@
 #include <stdint.h>
 
 #include "buf.h"
-#include "sessinfo.h"
+#include "lineage.h"
 
 enum resume_state {
     RESUME_UNKNOWN,    /* nothing was said, or not yet all of it */
     RESUME_NONE,       /* the target knows nothing of an earlier session */
     RESUME_LOST,       /* the target has lost what was written to it, or is another one */
     RESUME_INCOMPLETE, /* an earlier full sync did not reach its end */
-    RESUME_SAVED,      /* pos of all flows is known */
+    RESUME_SAVED,      /* position and lineage of all flows are known */
+};
+
+struct resume_flow {
+    uint64_t pos;           /* its next position, 0: not said */
+    struct lineage lineage; /* of the master whose position that is */
 };
 
 struct resume {
     enum resume_state state;
-    char replid[REPLID_LEN + 1]; /* of the master whose LSNs these are */
-    char lineage[129];
+    struct lineage lineage; /* of the flows that have none of their own; may be unknown */
     unsigned flows, got;
-    bool verify;       /* the full sync was not verified to its end */
-    uint64_t *pos;     /* next LSN of each flow, 0: not said */
+    bool verify; /* the full sync was not verified to its end */
+    struct resume_flow *flow;
     struct buf vector; /* see resume_vector */
 };
 
@@ -32,6 +36,10 @@ void resume_free(struct resume *r);
 
 /* Take a line "resume ..." or "from ...". Returns true when state is known now. */
 bool resume_line(struct resume *r, const char *line);
+
+/* The same lines for another process: "resume", and "from" of one flow. */
+void resume_say(const struct resume *r, struct buf *b);
+void resume_say_flow(const struct resume *r, unsigned flow, struct buf *b);
 
 /* All positions joined by '-', valid until resume_free. */
 const char *resume_vector(struct resume *r);

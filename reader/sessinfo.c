@@ -19,8 +19,7 @@ void sessinfo_format(const struct sessinfo *s, struct buf *b, char sep)
     text(b, "address", s->address, sep);
     (void)buf_addf(b, "flows=%u%cepoch=%u%cjournal=%d%c", s->flows, sep, (unsigned)s->epoch, sep,
                    (int)s->journal, sep);
-    text(b, "replid", s->replid, sep);
-    text(b, "lineage", s->lineage, sep);
+    lineage_add(b, &s->lineage, sep);
     text(b, "session", s->session, sep);
     if (s->protocol > 0)
         (void)buf_addf(b, "protocol=%u%c", s->protocol, sep);
@@ -39,12 +38,11 @@ bool sessinfo_parse(struct sessinfo *s, const char *line)
     memset(s, 0, sizeof *s);
     if (ctl_get(line, "nonce", s->nonce, sizeof s->nonce) != 32 ||
         ctl_get(line, "source", s->source, sizeof s->source) <= 0 ||
-        ctl_get(line, "replid", s->replid, sizeof s->replid) != REPLID_LEN ||
+        !lineage_get(&s->lineage, line, strlen(line)) || strlen(s->lineage.replid) != REPLID_LEN ||
         ctl_get(line, "session", s->session, sizeof s->session) <= 0 ||
         ctl_get(line, "control", s->control, sizeof s->control) <= 0)
         return false;
     (void)ctl_get(line, "address", s->address, sizeof s->address);
-    (void)ctl_get(line, "lineage", s->lineage, sizeof s->lineage);
     s->dbs_known = ctl_get(line, "dbs", s->dbs, sizeof s->dbs) >= 0;
     if (!ctl_getu(line, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||
         !ctl_getu(line, "epoch", &epoch) || epoch < 1 || epoch > UINT16_MAX ||

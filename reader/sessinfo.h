@@ -6,18 +6,17 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "lineage.h"
 
-#define REPLID_LEN 40
-#define TOKEN_LEN  40 /* of an EOF token */
+#define TOKEN_LEN 40 /* of an EOF token */
 
 struct sessinfo {
     char nonce[33]; /* of the process that has the session */
     char source[16];
-    char address[280];           /* of the source, without user and password */
-    char replid[REPLID_LEN + 1]; /* "" for files, as the next three */
-    char lineage[129];
-    char session[129]; /* SYNCn: opaque */
-    char dbs[1024];    /* databases that held keys at the start: "0,1"; "" none */
+    char address[280];      /* of the source, without user and password */
+    struct lineage lineage; /* nothing known for files, as the next two */
+    char session[129];      /* SYNCn: opaque */
+    char dbs[1024];         /* databases that held keys at the start: "0,1"; "" none */
     bool dbs_known;
     char control[108]; /* path of the control socket */
     uint16_t epoch;    /* counts how often it was begun, from 1 */

@@ -251,7 +251,6 @@ bool session_flow_refused(struct session *s)
 
 void session_positions(struct session *s, const char *line)
 {
-    const struct source *src = s->stream.source;
     if (s->phase != PHASE_RESUME || session_ending(s) || s->restart_wanted || !resume_line(&s->resume, line))
         return;
     switch (s->resume.state) {
@@ -267,8 +266,6 @@ void session_positions(struct session *s, const char *line)
         s->going_on = true;
         s->vector = resume_vector(&s->resume);
     }
-    const char *id = s->going_on && src->kind->foreign_id != NULL ? src->kind->foreign_id(src) : NULL;
-    log_event(LOG_INFO, NO_FLOW, "event=resume from=%s id=%s", s->going_on ? s->vector : "-",
-              id != NULL ? id : "-");
+    log_event(LOG_INFO, NO_FLOW, "event=resume from=%s", s->going_on ? s->vector : "-");
     open_flows(s);
 }

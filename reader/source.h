@@ -30,11 +30,16 @@
  * unless it says otherwise.
  *
  * Other kinds to come:
- *   PSYNC   a flow per master of the URL. open: PING, INFO of each (lineage, version); flow_open: PSYNC with
- * flow->from; flow_read: the RDB file, then commands; flow_acknowledge: REPLCONF ACK. cut and synced have
- * nothing to ask. AOF     as source_file.c: base files are flows that are read to their end, increments
- * follow in the same flow. SCAN    a flow per server or shard; no live changes. work: SCAN, DUMP and PTTL
- * into KEY records (reread.c). */
+ *
+ *   PSYNC: a flow per master of the URL. open: PING, INFO of each (lineage, version); flow_open: PSYNC with
+ * flow->from (lineage, pos); flow_lineage: the id that it was answered; flow_read: the RDB file, then
+ * commands; flow_acknowledge: REPLCONF ACK. cut and synced have nothing to ask.
+ *
+ *   AOF: as source_file.c: base files are flows that are read to their end, increments follow in the same
+ * flow.
+ *
+ *   SCAN: a flow per server or shard; no live changes. work: SCAN, DUMP and PTTL into KEY records (reread.c).
+ */
 #ifndef READER_SOURCE_H
 #define READER_SOURCE_H
 
@@ -44,6 +49,7 @@
 
 struct buf;
 struct flow;
+struct lineage;
 struct peer;
 struct session;
 struct source;
@@ -68,6 +74,11 @@ struct source_kind {
     /* Read once. Returns the number of bytes, or 0: there is nothing now, the flow has come to its end, or it
      * was lost (flow_lost was called then). */
     long (*flow_read)(struct flow *f, uint8_t *to, size_t cap);
+
+    /* Whose positions those of f are, which is up. Either the session's (stream->info.lineage, also where the
+     * function is NULL): there is one for all flows, and a FLUSHALL concerns all of them. Or one of its own:
+     * the FLOW record says so, and each FLUSHALL concerns its flow alone. */
+    const struct lineage *(*flow_lineage)(const struct flow *f);
 
     /* Tell the source that everything before pos is applied. Returns 1; 0: the last one has not left yet; -1:
      * the flow was lost. NULL, as the next: the source needs to know nothing. */
@@ -98,11 +109,8 @@ struct source_kind {
 
     /* The rest may be NULL. */
 
-    /* Flows are about to be opened: from saved positions if session->going_on. */
+    /* Flows are about to be opened: from saved positions if session->going_on, each by its own lineage. */
     void (*opening)(struct source *src);
-
-    /* The id by which this source knows the saved positions; NULL: its own. */
-    const char *(*foreign_id)(const struct source *src);
 
     /* A flow that goes on has bytes before its FLOW record was written: now is the time (flows_announce). */
     void (*first_bytes)(struct source *src);

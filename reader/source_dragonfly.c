@@ -92,19 +92,6 @@ static void on_synced(struct source *src)
 
 /* ---- going on where an earlier session ended: spec sections 2.2, 2.5, 6.3 ---- */
 
-/* A cascaded replica knows the positions by the topmost master, a promoted one by its former master. */
-static const char *foreign_id(const struct source *src)
-{
-    const struct dragonfly *d = (const struct dragonfly *)src;
-    const struct resume *r = &d->session->resume;
-    const struct sessinfo *info = &d->stream->info;
-    if (strcmp(r->replid, info->replid) == 0)
-        return NULL;
-    bool same_top =
-        r->lineage[0] != '\0' && strlen(r->lineage) == REPLID_LEN && strcmp(r->lineage, info->lineage) == 0;
-    return same_top ? r->lineage : r->replid;
-}
-
 static void opening(struct source *src)
 {
     struct dragonfly *d = dragonfly_of(src);
@@ -112,6 +99,16 @@ static void opening(struct source *src)
         verify_owed(&d->verify);
     else
         verify_full_sync(&d->verify, &d->handshake);
+}
+
+/* Positions are of another master. */
+static bool foreign(const struct dragonfly *d)
+{
+    const struct resume *r = &d->session->resume;
+    bool any = false;
+    for (unsigned i = 0; i < r->flows; i++)
+        any = any || dragonfly_foreign_id(&r->flow[i].lineage, &d->stream->info.lineage) != NULL;
+    return any;
 }
 
 static void on_flows_up(struct source *src)
@@ -124,7 +121,7 @@ static void on_flows_up(struct source *src)
         d->resync = RESYNC_STARTING;
         startstable(d);
     } else {
-        session_full_resync(s, s->partial > 0 ? "mixed" : foreign_id(src) != NULL ? "replid" : "backlog");
+        session_full_resync(s, s->partial > 0 ? "mixed" : foreign(d) ? "replid" : "backlog");
     }
 }
 
@@ -286,7 +283,7 @@ static void handshake_done(struct dragonfly *d, unsigned flows_before)
     const struct sessinfo *info = &d->stream->info;
     d->await = AWAIT_NONE;
     log_event(LOG_INFO, NO_FLOW, "event=session id=%s epoch=%u flows=%u replid=%s protocol=%u", info->session,
-              (unsigned)info->epoch, info->flows, info->replid, info->protocol);
+              (unsigned)info->epoch, info->flows, info->lineage.replid, info->protocol);
     if (d->stream->o->session_only && flows_before != 0 && flows_before != info->flows) {
         session_fail(d->session, EXIT_RETRY, "the master has %u flows now instead of %u", info->flows,
                      flows_before);
@@ -498,6 +495,7 @@ const struct source_kind source_dragonfly = {
     .flow_open = dragonfly_flow_open,
     .flow_readable = dragonfly_flow_readable,
     .flow_read = dragonfly_flow_read,
+    .flow_lineage = dragonfly_flow_lineage,
     .flow_acknowledge = dragonfly_flow_acknowledge,
     .flow_finish = dragonfly_flow_finish,
     .flow_close = dragonfly_flow_close,
@@ -507,7 +505,6 @@ const struct source_kind source_dragonfly = {
     .work = work,
     .open = open_master,
     .opening = opening,
-    .foreign_id = foreign_id,
     .flows_up = on_flows_up,
     .first_bytes = on_first_bytes,
     .announced = on_announced,

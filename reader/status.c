@@ -80,7 +80,7 @@ static void session_line(struct session *s, struct peer *p)
     if (s->limit[0] != '\0')
         (void)buf_addf(&b, "%s ", s->limit + strlen("limit "));
     add_text(&b, "source", s->o->shown);
-    add_text(&b, "replid", info->replid);
+    add_text(&b, "replid", info->lineage.replid);
     add_text(&b, "session", info->session);
     control_send(p, "%.*s", (int)b.len - 1, (const char *)b.p);
     buf_free(&b);
@@ -91,7 +91,7 @@ static void session_line(struct session *s, struct peer *p)
 static uint64_t applied_to(const struct session *s, unsigned i)
 {
     bool goes_on = s->partial > 0 && s->partial == s->stream.info.flows && s->resume.state == RESUME_SAVED;
-    return s->flows[i].applied == 0 && goes_on ? s->resume.pos[i] : s->flows[i].applied;
+    return s->flows[i].applied == 0 && goes_on ? s->resume.flow[i].pos : s->flows[i].applied;
 }
 
 static void flow_line(struct session *s, struct peer *p, unsigned i)

@@ -150,6 +150,8 @@ int stream_announce_flow(struct flow *f, enum flow_form form)
     struct stream *st = f->stream;
     struct buf b = {.max = 1024};
     bool partial = form == FORM_JOURNAL || form == FORM_SNAPSHOT;
+    const struct lineage *lineage =
+        st->source->kind->flow_lineage != NULL ? st->source->kind->flow_lineage(f) : &st->info.lineage;
     if (f->announced)
         return 0;
     f->announced = true;
@@ -161,6 +163,8 @@ int stream_announce_flow(struct flow *f, enum flow_form form)
     }
     if (form == FORM_FULL || form == FORM_SNAPSHOT)
         meta_adds(&b, "token", f->token);
+    if (lineage != &st->info.lineage)
+        lineage_add(&b, lineage, '\n');
     meta_addu(&b, "db", 0);
     int rc = output_meta(&st->out, REC_FLOW, f->id, st->info.epoch, &b);
     buf_free(&b);

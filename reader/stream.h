@@ -30,9 +30,9 @@ enum flow_form { FORM_FULL, FORM_JOURNAL, FORM_SNAPSHOT, FORM_FILE };
 
 /* Where a flow goes on. */
 struct flow_from {
-    uint64_t pos;       /* its next position (LSN), 0: from the beginning */
-    const char *id;     /* positions are those of this earlier master, NULL: of this one ... */
-    const char *vector; /* ... and these those of all flows, joined by '-' */
+    uint64_t pos;                  /* its next position (LSN), 0: from the beginning */
+    const struct lineage *lineage; /* of the master whose position that is */
+    const char *vector;            /* the positions of all flows, joined by '-' */
 };
 
 struct flow {

@@ -15,7 +15,11 @@
 
 static bool is_source(const struct writer *w, const struct identity *who)
 {
-    return who->replid[0] != '\0' && strcmp(who->replid, w->session.replid) == 0;
+    const struct session *s = &w->session;
+    bool is = strcmp(who->replid, s->lineage.replid) == 0;
+    for (unsigned i = 0; i < s->flows; i++)
+        is = is || strcmp(who->replid, s->flow[i].own.replid) == 0;
+    return is && who->replid[0] != '\0';
 }
 
 static bool target_is_source(const struct writer *w)
@@ -40,7 +44,7 @@ static bool is_anothers(const struct writer *w, const redisReply *r)
 {
     struct position_id id;
     const char *address = text_of(r, 1);
-    if (!position_id_parse(&id, text_of(r, 0)) || strcmp(id.replid, w->session.replid) == 0)
+    if (!position_id_parse(&id, text_of(r, 0)) || strcmp(id.lineage.replid, w->session.lineage.replid) == 0)
         return false;
     /* A source that was started anew has another replid, and its old address. */
     return address[0] != '\0' && strcmp(address, "-") != 0 && strcmp(w->session.address, "-") != 0 &&

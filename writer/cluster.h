@@ -87,7 +87,7 @@ struct bundles;
 /* Why every master is told something. */
 enum purpose {
     EVERYBODY_START,   /* a flush before a session's first request */
-    EVERYBODY_BARRIER, /* a flush at which all flows stand */
+    EVERYBODY_BARRIER, /* the flush of a barrier */
     EVERYBODY_RECORD,  /* a record without a key (FUNCTION LOAD) */
 };
 
@@ -139,6 +139,7 @@ struct cluster {
 
     /* flushes.c: what every master has to be asked or told */
     bool flushing;
+    int scope;        /* of the flush: other flows go on meanwhile (lanes.h) */
     unsigned asked;   /* replies that are outstanding */
     struct buf flush; /* the request */
     uint32_t flush_db;
@@ -316,8 +317,9 @@ void flush_everywhere(struct cluster *cl, const void *request, size_t n, uint32_
 /* A request without a key, which every master gets. Nothing else is on its way (cluster_alone). */
 void cluster_everywhere(struct writer *w, const struct cunit *u, const uint8_t *bytes);
 
-/* All flows stand at a barrier and nothing is on its way: flush every master, then let them go on. */
-void cluster_flush(struct writer *w);
+/* The flows of this scope stand at a barrier: flush every master, then let them go on. False: something of
+ * these flows is on its way. */
+bool cluster_flush(struct writer *w, int scope);
 
 void flushes_work(struct cluster *cl);
 

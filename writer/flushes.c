@@ -6,6 +6,7 @@
 #include "cluster.h"
 #include "errors.h"
 #include "exits.h"
+#include "gather.h"
 #include "io.h"
 #include "log.h"
 #include "policy.h"
@@ -86,6 +87,7 @@ void flush_everywhere(struct cluster *cl, const void *request, size_t n, uint32_
     (void)buf_add(&cl->flush, request, n);
     cl->flush_db = db;
     cl->purpose = purpose;
+    cl->scope = LANES_ALL;
     cl->flushing = true;
     cl->stir = true;
 }
@@ -96,15 +98,27 @@ void cluster_everywhere(struct writer *w, const struct cunit *u, const uint8_t *
     flush_everywhere(w->cluster, bytes, u->len, 0, EVERYBODY_RECORD);
 }
 
-void cluster_flush(struct writer *w)
+/* Is nothing of the flow on its way? Marks stand in a database that may be flushed. */
+static bool flow_quiet(struct writer *w, unsigned flow)
+{
+    const struct flowpos *f = &w->positions.flow[flow];
+    gather_cut(w, flow);
+    return f->n == 0 && f->snapshot == 0 && !w->cluster->flushing && w->marks.flying == 0;
+}
+
+bool cluster_flush(struct writer *w, int scope)
 {
     size_t n;
-    const uint8_t *request = lanes_request(&w->lanes, &n);
+    const uint8_t *request = lanes_request(&w->lanes, scope, &n);
+    if (scope == LANES_ALL ? !cluster_quiet(w) : !flow_quiet(w, (unsigned)scope))
+        return false;
     marks_flushed(w);
     saved_write(w, mono_us(), true); /* the slots will not tell any more what was there and done before it */
     if (w->failed)
-        return;
-    flush_everywhere(w->cluster, request, n, lanes_db(&w->lanes), EVERYBODY_BARRIER);
+        return true;
+    flush_everywhere(w->cluster, request, n, lanes_db(&w->lanes, scope), EVERYBODY_BARRIER);
+    w->cluster->scope = scope;
+    return true;
 }
 
 static void record_done(struct cluster *cl)
@@ -121,9 +135,10 @@ static void record_done(struct cluster *cl)
 
 static void barrier_done(struct writer *w)
 {
-    for (unsigned i = 0; i < w->lanes.n; i++)
-        (void)cluster_position(w, &w->lanes.lane[i].at);
     const struct cluster *cl = w->cluster;
+    for (unsigned i = 0; i < w->lanes.n; i++)
+        if (lanes_within(cl->scope, i))
+            (void)cluster_position(w, &w->lanes.lane[i].at);
     bool one = !cl->slots && cl->flush.len > 0 && memmem(cl->flush.p, cl->flush.len, "FLUSHDB", 7) != NULL;
     if (one && cl->flush_db < SHARED_DBS)
         exact_forget(w, cl->flush_db * SHARES, SHARES);
@@ -132,7 +147,7 @@ static void barrier_done(struct writer *w)
     if (w->exact.on)
         saved_write(w, mono_us(), true); /* or a replay would flush again what comes now */
     w->stats.barriers++;
-    lanes_release(&w->lanes);
+    lanes_release(&w->lanes, cl->scope);
 }
 
 static void flushed(struct cluster *cl)
@@ -233,10 +248,14 @@ static void ask_node(struct cluster *cl, struct cnode *n)
         return;
     }
     if (!cl->slots && c->db != cl->flush_db) {
-        if (cluster_want_db(c, cl->flush_db) == PUT_FAIL)
+        c->yield |= cl->scope != LANES_ALL; /* or other flows would keep the connection in their database */
+        if (cluster_want_db(c, cl->flush_db) == PUT_FAIL) {
+            c->yield = false;
             n->flushed = true; /* no such database: nothing in it */
+        }
         return;
     }
+    c->yield = false;
     cl->asked++;
     conn_call_raw(c, on_flush, NULL, cl->flush.p, cl->flush.len);
 }

@@ -237,18 +237,25 @@ void group_put_big(struct node *n, const struct rec *r, struct big *big, uint8_t
     n->w->stats.big++;
 }
 
-void group_put_barrier(struct node *n)
+void group_put_barrier(struct node *n, int scope)
 {
     struct group *g = n->b.building;
     const struct lanes *l = &n->w->lanes;
     size_t len;
-    const uint8_t *request = lanes_request(l, &len);
-    struct rec at = l->lane[0].at;
+    const uint8_t *request = lanes_request(l, scope, &len);
+    struct rec at = l->lane[scope == LANES_ALL ? 0 : scope].at;
     struct item *it = add_item(g, &at, 0, TICKET_NONE);
     it->len = (uint32_t)len;
     it->keyarg = 0;
     (void)buf_add(&g->req, request, len);
     g->exclusive = g->barrier = true;
+    g->scope = scope;
     for (unsigned i = 0; i < l->n; i++)
-        add_pos(n, g, i, l->lane[i].at.seq, l->lane[i].at.pos);
+        if (lanes_within(scope, i))
+            add_pos(n, g, i, l->lane[i].at.seq, l->lane[i].at.pos);
+    for (unsigned i = 0; i < l->n; i++) { /* the flush may remove the key, with the positions of all flows */
+        const struct flowpos *f = &n->w->positions.flow[i];
+        if (!lanes_within(scope, i) && f->seq > 0)
+            group_put_pos(g, i, f->seq, f->pos);
+    }
 }

@@ -7,7 +7,7 @@
 #include "node.h"
 
 #define ITEM_EXTRA  48  /* bytes on the wire of a SELECT before an item */
-#define POS_EXTRA   112 /* of a field and its value */
+#define POS_EXTRA   128 /* of a field and its value */
 #define GROUP_EXTRA 1024
 
 /* A command of the group in flight that was refused when it was queued; the text follows. */

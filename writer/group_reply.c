@@ -48,7 +48,7 @@ static void committed(struct node *n, struct group *g)
         w->stats.groups++;
     if (g->barrier) {
         w->stats.barriers++;
-        lanes_release(&w->lanes);
+        lanes_release(&w->lanes, g->scope);
     }
     n->b.flying = NULL;
     group_clear(n, g);

@@ -60,6 +60,21 @@ static void send_flow(struct node *n, unsigned flow, uint64_t seq, uint64_t pos)
     ring_add(&n->wire.ring, small, (size_t)(p - small));
 }
 
+/* Whose positions they are, of the flows that have a lineage of their own. */
+static void send_lineages(struct node *n)
+{
+    const struct session *s = &n->w->session;
+    for (unsigned i = 0; i < s->flows; i++) {
+        uint8_t small[POS_EXTRA + 512];
+        char name[FLOW_NAME], text[POSITION_TEXT];
+        if (s->flow[i].own.replid[0] == '\0')
+            continue;
+        uint8_t *p = resp_bulk(small, name, position_lineage_name(i, name));
+        p = resp_bulk(p, text, position_lineage_print(&s->flow[i].own, text));
+        ring_add(&n->wire.ring, small, (size_t)(p - small));
+    }
+}
+
 /* The field session, without which the key says nothing, is written when the session begins, and again with
  * our own flushes only: where somebody else removes the key, it stays away, however the writer ends. */
 static void send_position(struct node *n, const struct group *g)
@@ -70,7 +85,10 @@ static void send_position(struct node *n, const struct group *g)
     uint8_t small[POS_EXTRA + 512];
     bool sweep = g->barrier && n->w->sweep.state != SWEEP_OFF;
     bool verify = g->barrier || probes_kept(&n->w->probes);
-    uint8_t *p = resp_len(small, '*', 4 + 2 * (uint64_t)(flows + g->barrier + sweep + verify));
+    unsigned own = 0;
+    for (unsigned i = 0; i < s->flows && g->barrier; i++)
+        own += s->flow[i].own.replid[0] != '\0';
+    uint8_t *p = resp_len(small, '*', 4 + 2 * (uint64_t)(flows + own + g->barrier + sweep + verify));
     p = resp_bulk(p, "HSET", 4);
     p = resp_bulk(p, s->position_key, strlen(s->position_key));
     p = resp_bulk(p, "writer", 6);
@@ -88,6 +106,8 @@ static void send_position(struct node *n, const struct group *g)
         p = resp_bulk(p, n->w->probes.owed ? "1" : "0", 1);
     }
     ring_add(&n->wire.ring, small, (size_t)(p - small));
+    if (own > 0)
+        send_lineages(n);
     if (step >= 0 && flows > 0)
         send_flow(n, g->item[step].flow, g->item[step].seq, pos_behind(n, g, (unsigned)step));
     for (unsigned i = 0; step < 0 && i < g->npos; i++) {

@@ -153,6 +153,7 @@ struct group {
     bool multikey;  /* holds a request whose keys cannot be told: conflicts with everything */
     bool exclusive; /* a barrier or a big request, alone */
     bool barrier;
+    int scope;       /* of that */
     struct big *big; /* the request of item 0, if it is a big one; owned */
     struct gpos *pos;
     unsigned npos, pos_cap;
@@ -377,7 +378,7 @@ enum put group_put(struct node *n, const struct rec *r, const uint8_t *payload, 
 enum put group_put_own(struct node *n, const struct rec *r, const uint8_t *request, uint32_t behind);
 enum put group_position(struct node *n, const struct rec *r);
 void group_put_big(struct node *n, const struct rec *r, struct big *big, uint8_t vclass);
-void group_put_barrier(struct node *n);
+void group_put_barrier(struct node *n, int scope);
 void group_work(struct node *n, uint64_t now);
 void group_reply(struct node *n); /* one top-level reply */
 /* What is inside the reply to EXEC, seen while that is read: the answer to command number element. */

@@ -46,14 +46,14 @@ const char *position_file_check(const char *text, size_t n, size_t *body)
 void position_file_print(const struct position_file *f, struct buf *b)
 {
     const struct saved_vector *v = &f->v;
-    char name[FLOW_NAME];
+    char name[FLOW_NAME], text[POSITION_TEXT];
     (void)buf_addstr(b, head);
     meta_adds(b, "task", f->task);
     meta_adds(b, "nonce", f->nonce);
     meta_addu(b, "epoch", f->epoch);
     meta_addu(b, "flows", v->flows);
-    meta_adds(b, "replid", v->replid);
-    meta_adds(b, "lineage", v->lineage);
+    meta_adds(b, "replid", v->lineage.replid);
+    meta_adds(b, "lineage", v->lineage.top);
     if (v->history[0] != '\0')
         meta_adds(b, "history", v->history);
     meta_addu(b, "whole", v->state == SAVED_WHOLE);
@@ -66,6 +66,11 @@ void position_file_print(const struct position_file *f, struct buf *b)
     for (unsigned i = 0; i < v->flows; i++) {
         (void)position_flow_name(i, name);
         meta_addu(b, name, v->pos[i]);
+        if (v->own[i].replid[0] == '\0')
+            continue;
+        (void)position_lineage_name(i, name);
+        (void)position_lineage_print(&v->own[i], text);
+        meta_adds(b, name, text);
     }
 }
 
@@ -97,6 +102,17 @@ static void parse_session(struct position_file *f, const char *text, size_t n)
     f->over = flag(text, n, "over");
 }
 
+/* Most flows have none. */
+static bool parse_own(struct lineage *own, unsigned flow, const char *text, size_t n)
+{
+    char name[FLOW_NAME], line[FLOW_NAME + 2], value[POSITION_TEXT];
+    (void)position_lineage_name(flow, name);
+    size_t k = (size_t)snprintf(line, sizeof line, "\n%s=", name);
+    if (memmem(text, n, line, k) == NULL)
+        return true;
+    return text_of(text, n, name, value, sizeof value) >= 0 && position_lineage_parse(own, value);
+}
+
 const char *position_file_parse(struct position_file *f, const char *task, const char *text, size_t n)
 {
     struct saved_vector *v = &f->v;
@@ -105,8 +121,8 @@ const char *position_file_parse(struct position_file *f, const char *task, const
     *f = (struct position_file){.task = task};
     if (text_of(text, n, "task", theirs, sizeof theirs) < 0 || strcmp(theirs, task) != 0)
         return "it belongs to another task";
-    if (text_of(text, n, "replid", v->replid, sizeof v->replid) < 0 ||
-        text_of(text, n, "lineage", v->lineage, sizeof v->lineage) < 0 ||
+    if (text_of(text, n, "replid", v->lineage.replid, sizeof v->lineage.replid) < 0 ||
+        text_of(text, n, "lineage", v->lineage.top, sizeof v->lineage.top) < 0 ||
         !meta_getu(text, n, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||
         !meta_getu(text, n, "whole", &whole))
         return "fields are missing";
@@ -121,6 +137,8 @@ const char *position_file_parse(struct position_file *f, const char *task, const
         (void)position_flow_name(i, name);
         if (!meta_getu(text, n, name, &v->pos[i]) || (whole == 1 && v->pos[i] == 0))
             return "positions are missing";
+        if (!parse_own(&v->own[i], i, text, n))
+            return "a lineage is malformed";
     }
     return NULL;
 }

@@ -12,7 +12,8 @@
 
 void position_id_print(const struct position_id *id, char out[POSITION_TEXT])
 {
-    snprintf(out, POSITION_TEXT, "%s %u %u %s %s", id->nonce, id->epoch, id->flows, id->replid, id->lineage);
+    snprintf(out, POSITION_TEXT, "%s %u %u %s %s", id->nonce, id->epoch, id->flows, id->lineage.replid,
+             id->lineage.top);
 }
 
 bool position_id_parse(struct position_id *id, const char *text)
@@ -21,11 +22,11 @@ bool position_id_parse(struct position_id *id, const char *text)
     *id = (struct position_id){.epoch = 0};
     if (!words_text(&text, id->nonce, sizeof id->nonce) || !words_number(&text, UINT32_MAX, &epoch) ||
         !words_number(&text, REC_FLOWS_MAX, &flows) || flows == 0 ||
-        !words_text(&text, id->replid, sizeof id->replid))
+        !words_text(&text, id->lineage.replid, sizeof id->lineage.replid))
         return false;
     id->epoch = (unsigned)epoch;
     id->flows = (unsigned)flows;
-    return *text == '\0' || words_text(&text, id->lineage, sizeof id->lineage);
+    return *text == '\0' || words_text(&text, id->lineage.top, sizeof id->lineage.top);
 }
 
 /* ---- a flow ---- */
@@ -41,10 +42,10 @@ size_t position_flow_print(const struct position_flow *f, char *value)
                             (unsigned long long)f->pos);
 }
 
-static bool flow_of(const char *name, unsigned flows, unsigned *flow)
+static bool flow_of(const char *name, char letter, unsigned flows, unsigned *flow)
 {
     uint64_t v;
-    if (!words_index(name, 'f', UINT32_MAX, &v) || v >= flows)
+    if (!words_index(name, letter, UINT32_MAX, &v) || v >= flows)
         return false;
     *flow = (unsigned)v;
     return true;
@@ -53,11 +54,26 @@ static bool flow_of(const char *name, unsigned flows, unsigned *flow)
 bool position_flow_parse(struct position_flow *f, unsigned flows, const char *name, const char *value)
 {
     uint64_t epoch;
-    if (!flow_of(name, flows, &f->flow) || !words_number(&value, UINT32_MAX, &epoch) ||
+    if (!flow_of(name, 'f', flows, &f->flow) || !words_number(&value, UINT32_MAX, &epoch) ||
         !words_number(&value, UINT64_MAX, &f->seq) || !words_number(&value, UINT64_MAX, &f->pos))
         return false;
     f->epoch = (unsigned)epoch;
     return true;
+}
+
+size_t position_lineage_name(unsigned flow, char out[FLOW_NAME])
+{
+    return (size_t)snprintf(out, FLOW_NAME, "l%u", flow);
+}
+
+size_t position_lineage_print(const struct lineage *l, char *value)
+{
+    return (size_t)snprintf(value, POSITION_TEXT, "%s %s", l->replid, l->top[0] != '\0' ? l->top : "-");
+}
+
+bool position_lineage_parse(struct lineage *l, const char *value)
+{
+    return words_text(&value, l->replid, sizeof l->replid) && words_text(&value, l->top, sizeof l->top);
 }
 
 /* ---- the key of a single server ---- */
@@ -76,10 +92,10 @@ static const char *whole_text(const redisReply *r)
     return r->str != NULL && strlen(r->str) == r->len ? r->str : NULL;
 }
 
-/* Does it mean to be a field of a flow? */
-static bool names_flow(const char *name)
+/* Does it mean to be a field of a flow, of that letter? */
+static bool names_flow(const char *name, char letter)
 {
-    return name[0] == 'f' && name[1] >= '0' && name[1] <= '9';
+    return name[0] == letter && name[1] >= '0' && name[1] <= '9';
 }
 
 static void take_field(struct key_fields *k, const char *name, const char *value)
@@ -94,8 +110,23 @@ static void take_field(struct key_fields *k, const char *name, const char *value
     } else if (strcmp(name, "verify") == 0) {
         k->verify = value != NULL && strcmp(value, "1") == 0;
     } else {
-        k->flow |= names_flow(name);
+        k->flow |= names_flow(name, 'f') || names_flow(name, 'l');
     }
+}
+
+/* False: one was there, and it cannot be told which. */
+static bool take_lineages(struct saved_vector *v, const redisReply *r)
+{
+    unsigned flow;
+    for (size_t i = 0; i + 1 < r->elements; i += 2) {
+        const char *name = whole_text(r->element[i]), *value = whole_text(r->element[i + 1]);
+        if (name == NULL || !names_flow(name, 'l'))
+            continue;
+        if (value == NULL || !flow_of(name, 'l', v->flows, &flow) || v->own[flow].replid[0] != '\0' ||
+            !position_lineage_parse(&v->own[flow], value))
+            return false;
+    }
+    return true;
 }
 
 /* Positions of this epoch. They are known from the end of a flow's full sync on. */
@@ -105,7 +136,7 @@ static enum saved_state take_positions(struct saved_vector *v, unsigned epoch, c
     unsigned whole = 0;
     for (size_t i = 0; i + 1 < r->elements; i += 2) {
         const char *name = whole_text(r->element[i]), *value = whole_text(r->element[i + 1]);
-        if (name == NULL || !names_flow(name))
+        if (name == NULL || !names_flow(name, 'f'))
             continue;
         if (value == NULL || !position_flow_parse(&f, v->flows, name, value) || v->pos[f.flow] != 0)
             return SAVED_LOST; /* there was a position, and it cannot be told which */
@@ -132,10 +163,9 @@ void position_key_read(struct saved_vector *v, const redisReply *r)
         v->state = k.session != NULL || k.flow ? SAVED_LOST : SAVED_NONE;
         return;
     }
-    memcpy(v->replid, id.replid, sizeof v->replid);
-    memcpy(v->lineage, id.lineage, sizeof v->lineage);
+    v->lineage = id.lineage;
     v->flows = id.flows;
-    v->state = take_positions(v, id.epoch, r);
+    v->state = take_lineages(v, r) ? take_positions(v, id.epoch, r) : SAVED_LOST;
     if (v->state == SAVED_WHOLE && k.sweep)
         v->state = SAVED_INCOMPLETE;
     if (v->state == SAVED_LOST)
@@ -155,7 +185,7 @@ bool position_place_parse(struct exact_past *p, char history[HISTORY_MAX], unsig
 {
     uint64_t sub, step, held;
     unsigned flow;
-    if (!flow_of(name, flows, &flow) || !words_text(&value, history, HISTORY_MAX) ||
+    if (!flow_of(name, 'f', flows, &flow) || !words_text(&value, history, HISTORY_MAX) ||
         !words_number(&value, UINT64_MAX, &p->id.pos) || !words_number(&value, UINT32_MAX, &sub) ||
         !words_number(&value, UINT32_MAX, &step) || !words_number(&value, UINT32_MAX, &held))
         return false;
@@ -190,14 +220,17 @@ const char *position_state(enum saved_state s)
 void position_say(const struct saved_vector *v, unsigned epoch, struct buf *b)
 {
     (void)buf_addf(b, "resume epoch=%u state=%s ", epoch, position_state(v->state));
-    if (v->state != SAVED_NONE) {
-        meta_add(b, "replid", v->replid, strlen(v->replid), ' ');
-        meta_add(b, "lineage", v->lineage, strlen(v->lineage), ' ');
-    }
+    if (v->state != SAVED_NONE)
+        lineage_add(b, &v->lineage, ' ');
     (void)buf_addf(b, "flows=%u verify=%d", v->flows, v->verify);
 }
 
 void position_say_flow(const struct saved_vector *v, unsigned flow, struct buf *b)
 {
     (void)buf_addf(b, "from flow=%u pos=%llu", flow, (unsigned long long)v->pos[flow]);
+    if (v->own[flow].replid[0] == '\0')
+        return;
+    (void)buf_addstr(b, " ");
+    lineage_add(b, &v->own[flow], ' ');
+    b->len--;
 }

@@ -1,4 +1,5 @@
-/* The fields of position keys as text: of the single server's (session, f<flow>), of the slots' hashes with
+/* The fields of position keys as text: of the single server's (session, f<flow>, l<flow>), of the slots'
+ * hashes with
  * --exactly-once (f<flow>), and marks. Nothing here knows a connection or the writer; what is printed here is
  * read here. Words behind those that are known belong to later versions and are passed over. */
 #ifndef RW_POSITION_TEXT_H
@@ -9,6 +10,7 @@
 #include <stdint.h>
 
 #include "exact.h"
+#include "lineage.h"
 #include "record.h"
 
 struct buf;
@@ -27,19 +29,21 @@ enum saved_state {
 /* Where an earlier session stood. */
 struct saved_vector {
     enum saved_state state;
-    char replid[72], lineage[72];
+    struct lineage lineage;    /* of the flows that have none of their own */
     char history[HISTORY_MAX]; /* exact.h; "": not of --exactly-once */
     bool began_empty;          /* the full sync that did not end had the target to itself */
     unsigned flows;
-    bool verify;                 /* the full sync was not verified to its end */
-    uint64_t pos[REC_FLOWS_MAX]; /* next LSN or offset */
+    bool verify;                       /* the full sync was not verified to its end */
+    uint64_t pos[REC_FLOWS_MAX];       /* next LSN or offset */
+    struct lineage own[REC_FLOWS_MAX]; /* replid "": it has none */
 };
 
-/* Field "session": whose positions they are. lineage may be missing, as in keys of the first version: "". */
+/* Field "session": whose positions they are. lineage.top may be missing, as in keys of the first version: "".
+ */
 struct position_id {
     char nonce[40];
     unsigned epoch, flows;
-    char replid[72], lineage[72];
+    struct lineage lineage;
 };
 
 void position_id_print(const struct position_id *id, char out[POSITION_TEXT]);
@@ -56,6 +60,12 @@ size_t position_flow_name(unsigned flow, char out[FLOW_NAME]);
 size_t position_flow_print(const struct position_flow *f, char *value);
 /* False: it is none of a flow below flows. */
 bool position_flow_parse(struct position_flow *f, unsigned flows, const char *name, const char *value);
+
+/* Field l<flow> of it, and of the position file: whose positions those of the flow are, where it has a
+ * lineage of its own. value: POSITION_TEXT bytes. Both return the length. */
+size_t position_lineage_name(unsigned flow, char out[FLOW_NAME]);
+size_t position_lineage_print(const struct lineage *l, char *value);
+bool position_lineage_parse(struct lineage *l, const char *value);
 
 /* The whole key, a reply that reply_is_hash() takes for one; *v is set. */
 void position_key_read(struct saved_vector *v, const struct redisReply *r);

@@ -71,34 +71,36 @@ static bool pump_lanes(struct writer *w)
     return any;
 }
 
-/* All lanes stand at a barrier: once nothing else is in flight, its request is a group of its own. */
+/* All lanes stand at a barrier, or one at its own: once nothing of them is in flight, its request is a group
+ * of its own. */
 static bool pump_barrier(struct writer *w)
 {
     struct node *n = &w->node;
-    if (w->session.stage != ST_RUN || w->lanes.arrived < w->lanes.n || w->lanes.n == 0)
+    int scope;
+    if (w->session.stage != ST_RUN || !lanes_ready(&w->lanes, w->next_lane, &scope))
         return false;
-    if (w->cluster != NULL) {
-        if (!cluster_quiet(w))
-            return false;
-        cluster_flush(w);
-        return true;
-    }
+    if (w->cluster != NULL)
+        return cluster_flush(w, scope);
     if (n->b.building->barrier || (n->b.flying != NULL && n->b.flying->barrier))
         return false;
-    enum put got =
-        node_db_state(n, lanes_db(&w->lanes)) > 0 ? PUT_DONE : node_want_db(n, lanes_db(&w->lanes));
+    uint32_t db = lanes_db(&w->lanes, scope);
+    enum put got = node_db_state(n, db) > 0 ? PUT_DONE : node_want_db(n, db);
     if (got == PUT_WAIT || !node_quiet(n)) {
+        w->quiet_for = scope; /* without one flow the others do not become quiet by themselves */
         pipeline_flush(n);
         return false;
     }
+    if (w->quiet_for == scope)
+        w->quiet_for = -1;
     if (got == PUT_DONE) {
-        group_put_barrier(n);
+        group_put_barrier(n, scope);
         return true;
     }
     /* The target has no such database, so there is nothing in it to be flushed. */
     for (unsigned i = 0; i < w->lanes.n; i++)
-        (void)group_position(n, &w->lanes.lane[i].at);
-    lanes_release(&w->lanes);
+        if (lanes_within(scope, i))
+            (void)group_position(n, &w->lanes.lane[i].at);
+    lanes_release(&w->lanes, scope);
     return true;
 }
 
@@ -158,7 +160,8 @@ bool router_waits(const struct writer *w)
         return w->session.up == w->session.flows; /* it can begin as soon as the target lets it */
     if (w->session.stage != ST_RUN)
         return false;
-    if (w->lanes.n > 0 && w->lanes.arrived == w->lanes.n)
+    int scope;
+    if (lanes_ready(&w->lanes, 0, &scope))
         return true;
     return lanes_pick(&w->lanes, 0) >= 0;
 }

@@ -134,12 +134,13 @@ static void fill_body(const struct writer *w, struct buf *b, bool whole)
     v->began_empty = !whole && policy_began_empty(w) && !positions_all_synced(&w->positions);
     v->verify = w->probes.owed;
     memcpy(f.nonce, s->nonce, sizeof f.nonce);
-    memcpy(v->replid, s->replid, sizeof v->replid);
-    memcpy(v->lineage, s->lineage, sizeof v->lineage);
+    v->lineage = s->lineage;
     if (w->exact.on)
         memcpy(v->history, w->exact.history, sizeof v->history);
-    for (unsigned i = 0; i < s->flows && i < w->positions.n; i++)
+    for (unsigned i = 0; i < s->flows && i < w->positions.n; i++) {
         v->pos[i] = w->positions.flow[i].pos;
+        v->own[i] = s->flow[i].own;
+    }
     position_file_print(&f, b);
 }
 

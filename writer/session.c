@@ -26,7 +26,7 @@
 struct facts {
     char nonce[33];
     char source[16], address[280];
-    char replid[72], lineage[72];
+    struct lineage lineage;
     char control[1024];
     char refused[32];
     uint64_t flows, epoch, journal, resume, started;
@@ -38,6 +38,14 @@ static void one_word(char *text)
     for (char *p = text; *p != '\0'; p++)
         if (*p <= ' ' || *p > '~')
             *p = '?';
+}
+
+static bool read_lineage(struct lineage *l, const struct rec *r, const uint8_t *payload)
+{
+    bool known = lineage_get(l, payload, r->len);
+    one_word(l->replid);
+    one_word(l->top);
+    return known;
 }
 
 static const char *read_facts(struct facts *f, const struct rec *r, const uint8_t *payload)
@@ -56,13 +64,10 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
     (void)meta_getu(payload, r->len, "started", &f->started);
     (void)meta_get(payload, r->len, "source", f->source, sizeof f->source);
     (void)meta_get(payload, r->len, "address", f->address, sizeof f->address);
-    (void)meta_get(payload, r->len, "replid", f->replid, sizeof f->replid);
-    (void)meta_get(payload, r->len, "lineage", f->lineage, sizeof f->lineage);
+    (void)read_lineage(&f->lineage, r, payload);
     (void)meta_get(payload, r->len, "control", f->control, sizeof f->control);
     (void)meta_get(payload, r->len, "refused", f->refused, sizeof f->refused);
     (void)meta_getu(payload, r->len, "resume", &f->resume);
-    one_word(f->replid);
-    one_word(f->lineage);
     return NULL;
 }
 
@@ -105,12 +110,13 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     strlcpy(s->refused, f->refused, sizeof s->refused);
     s->partial_ok = false;
     s->flow = xcalloc(s->flows, sizeof *s->flow);
-    strlcpy(s->replid, f->replid[0] != '\0' ? f->replid : "-", sizeof s->replid);
-    strlcpy(s->lineage, f->lineage[0] != '\0' ? f->lineage : "-", sizeof s->lineage);
-    struct position_id id = {.epoch = s->epoch, .flows = s->flows};
+    s->lineage = f->lineage;
+    if (s->lineage.replid[0] == '\0')
+        memcpy(s->lineage.replid, "-", 2);
+    if (s->lineage.top[0] == '\0')
+        memcpy(s->lineage.top, "-", 2);
+    struct position_id id = {.epoch = s->epoch, .flows = s->flows, .lineage = s->lineage};
     memcpy(id.nonce, s->nonce, sizeof s->nonce);
-    memcpy(id.replid, s->replid, sizeof id.replid);
-    memcpy(id.lineage, s->lineage, sizeof id.lineage);
     position_id_print(&id, s->identity);
     positions_init(&w->positions, s->flows);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
@@ -130,8 +136,9 @@ static void begin_epoch(struct writer *w, const struct facts *f)
 static void repeat_own(struct writer *w, const struct facts *f, struct saved_vector *v)
 {
     struct session *s = &w->session;
+    const struct lineage *was = &v->lineage, *is = &f->lineage;
     bool same =
-        strcmp(v->replid, f->replid) == 0 || (f->lineage[0] != '\0' && strcmp(v->lineage, f->lineage) == 0);
+        strcmp(was->replid, is->replid) == 0 || (is->top[0] != '\0' && strcmp(was->top, is->top) == 0);
     bool alone = w->opt.on_existing == EXISTING_REFUSE || w->opt.on_existing == EXISTING_FLUSH;
     s->repeats = alone && v->state == SAVED_INCOMPLETE && v->began_empty && same &&
                  w->opt.on_full_resync == FULL_FAIL && !w->opt.expect_saved;
@@ -300,6 +307,7 @@ enum put session_flow(struct writer *w, struct input *in, const struct rec *r, c
     } else if (strcmp(mode, "FULL") != 0 && strcmp(mode, "FILE") != 0) {
         return damaged(w, in, r, "FLOW record with an unknown mode");
     }
+    (void)read_lineage(&f->own, r, payload);
     f->up = true;
     f->input = (unsigned)(in - w->inputs.v);
     s->up++;
@@ -384,14 +392,22 @@ static bool write_identity(struct writer *w)
     bool empty = policy_began_empty(w);
     if (ok && empty)
         ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
-    unsigned more = s->going_on > 0 ? s->flows : 0;
+    unsigned more = s->going_on > 0 ? s->flows : 0, own = 0;
     for (unsigned i = 0; i < more && ok; i++) {
         struct position_flow f = {.flow = i, .epoch = s->epoch, .pos = w->positions.flow[i].pos};
         (void)position_flow_name(i, name);
         (void)position_flow_print(&f, text);
         ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
     }
-    return ok && target_exec(w, n, CALL_MS, 2 + empty + more) &&
+    for (unsigned i = 0; i < s->flows && ok; i++) {
+        if (s->flow[i].own.replid[0] == '\0')
+            continue;
+        own++;
+        (void)position_lineage_name(i, name);
+        (void)position_lineage_print(&s->flow[i].own, text);
+        ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
+    }
+    return ok && target_exec(w, n, CALL_MS, 2 + empty + more + own) &&
            (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
 }
 
@@ -474,7 +490,7 @@ bool session_over(const struct writer *w)
     const struct session *s = &w->session;
     if (s->stage == ST_NONE)
         return true;
-    if (s->stage != ST_RUN || s->up < s->flows || lanes_at_barrier(&w->lanes) || w->lanes.queued > 0)
+    if (s->stage != ST_RUN || s->up < s->flows || lanes_stand(&w->lanes) || w->lanes.queued > 0)
         return false;
     for (unsigned i = 0; i < s->flows; i++)
         if (!s->flow[i].ended || s->flow[i].big != NULL)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "collect.h"
+#include "lineage.h"
 #include "node.h"
 #include "position_text.h"
 #include "record.h"
@@ -27,9 +28,10 @@ struct flow {
     bool ended;   /* END seen on its input */
     bool more;    /* within a request of several records */
     unsigned input;
-    uint64_t last_seq; /* of the last record that came */
-    uint64_t last_pos; /* the highest so far */
-    struct big *big;   /* being collected, or complete and waiting to go */
+    uint64_t last_seq;  /* of the last record that came */
+    uint64_t last_pos;  /* the highest so far */
+    struct lineage own; /* whose positions it has; replid "": the session's */
+    struct big *big;    /* being collected, or complete and waiting to go */
     bool big_whole;
 };
 
@@ -48,8 +50,8 @@ struct session {
     bool left; /* it is none now, but began a moment ago */
     bool died; /* it was, but its dfreader was killed before we reached it */
     char source[16];
-    char address[280]; /* of the source; "-" not known */
-    char replid[72], lineage[72];
+    char address[280];            /* of the source; "-" not known */
+    struct lineage lineage;       /* of the flows that have none of their own; what is not known is "-" */
     char identity[POSITION_TEXT]; /* value of field "session" in the position key */
     char position_key[96];
     struct flow *flow;

@@ -99,7 +99,7 @@ bool cluster_alone(struct cluster *cl, unsigned flow)
 
 bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot)
 {
-    return cl->flushing || cl->exclusive || reserved(cl, flow, slot);
+    return (cl->flushing && cl->scope == LANES_ALL) || cl->exclusive || reserved(cl, flow, slot);
 }
 
 bool cluster_slots_free(struct cluster *cl, unsigned flow, const uint16_t *slot, unsigned n)

@@ -306,6 +306,46 @@ flow=1 mode=PARTIAL lsn=${ENDS[1]} form=journal db=0 " ]] || fail "$(flow_record
     legal
 }
 
+# Flow 0 was of this master, flow 1 of the one before it: what was asked is in the master's log.
+each_was_asked() { # former master
+    local asked
+    asked=$(grep -o 'DFLY FLOW .*' "$MASTER_OUT.log" | tr -d '\r"' | sort -k5)
+    grep -qx "DFLY FLOW $REPLID SYNC[0-9]* 0 $((ENDS[0] - 3))" <<<"$asked" || fail "$asked"
+    grep -qx "DFLY FLOW $REPLID SYNC[0-9]* 1 $1 $((ENDS[0] - 3))-${ENDS[1]}" <<<"$asked" || fail "$asked"
+}
+
+@test "resume: each flow is asked for with its own lineage" {
+    local old=0123456789012345678901234567890123456789
+    start_old_master 2 --last-master $old
+    start_reader --resume
+    printf '%s\n' "resume state=saved replid=- lineage=- flows=2" "from flow=1 pos=${ENDS[1]} replid=$old lineage=-" \
+        "from flow=0 pos=$((ENDS[0] - 3)) replid=$REPLID" | start_writer
+    wait_until 5 status_has "phase=stable"
+    each_was_asked $old
+    # There is one lineage for all flows of a Dragonfly: its FLOW records name none.
+    [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=journal db=0 
+flow=1 mode=PARTIAL lsn=${ENDS[1]} form=journal db=0 " ]] || fail "$(flow_records)"
+    legal
+}
+
+@test "resume: each flow is asked for with its own lineage, a process per flow" {
+    local old=0123456789012345678901234567890123456789 i
+    start_old_master 2 --last-master $old
+    background dfreader --session-only --resume --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
+    wait_until 5 status_has "flows=2"
+    for i in 0 1; do
+        background dfreader --flow $i --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.$i"
+    done
+    RAW=$TMP/raw.0
+    wait_until 5 grep -qa 'nonce=' "$RAW"
+    NONCE=$(session_value nonce)
+    printf '%s\n' "resume state=saved replid=$REPLID lineage=- flows=2" "from flow=0 pos=$((ENDS[0] - 3))" \
+        "from flow=1 pos=${ENDS[1]} replid=$old lineage=-" | start_writer
+    wait_until 5 status_has "phase=stable"
+    each_was_asked $old
+    legal
+}
+
 @test "resume: the first time there is nothing to go on from" {
     start_old_master 2
     start_reader --resume

@@ -36,6 +36,16 @@ static void add_field(struct buf *b, const char *name, const char *value)
 
 /* ---- the key of a server ---- */
 
+static const struct lineage *of_flow(const struct saved_vector *v, unsigned i)
+{
+    return v->own[i].replid[0] != '\0' ? &v->own[i] : &v->lineage;
+}
+
+static bool usable(const struct lineage *l)
+{
+    return strlen(l->replid) == REPLID_LEN && meta_is_word(l->replid);
+}
+
 /* Told to dfreader, and understood there. */
 static void told(const struct saved_vector *v)
 {
@@ -46,18 +56,21 @@ static void told(const struct saved_vector *v)
     HOLDS(b.len < CTL_LINE_MAX - 2 && memchr(b.p, '\n', b.len) == NULL);
     HOLDS(buf_add(&b, "", 1) == 0);
     bool known = resume_line(&r, (const char *)b.p);
-    bool usable = strlen(v->replid) == REPLID_LEN && meta_is_word(v->replid);
-    if (v->state != SAVED_WHOLE || !usable) {
-        HOLDS(known && r.state == (v->state == SAVED_WHOLE ? RESUME_INCOMPLETE : same[v->state]));
-    } else {
-        HOLDS(!known && r.flows == v->flows && strcmp(r.replid, v->replid) == 0);
-        for (unsigned i = 0; i < v->flows; i++) {
-            b.len = 0;
-            position_say_flow(v, i, &b);
-            HOLDS(buf_add(&b, "", 1) == 0);
-            HOLDS(resume_line(&r, (const char *)b.p) == (i + 1 == v->flows));
-        }
-        HOLDS(r.state == RESUME_SAVED && memcmp(r.pos, v->pos, v->flows * sizeof *r.pos) == 0);
+    if (v->state != SAVED_WHOLE)
+        HOLDS(known && r.state == same[v->state]);
+    for (unsigned i = 0; i < v->flows && v->state == SAVED_WHOLE && !known; i++) {
+        const struct lineage *l = of_flow(v, i);
+        b.len = 0;
+        position_say_flow(v, i, &b);
+        HOLDS(buf_add(&b, "", 1) == 0 && b.len < CTL_LINE_MAX);
+        known = resume_line(&r, (const char *)b.p);
+        HOLDS(known == (!usable(l) || i + 1 == v->flows));
+        HOLDS(r.state == (!usable(l) ? RESUME_INCOMPLETE : known ? RESUME_SAVED : RESUME_UNKNOWN));
+    }
+    for (unsigned i = 0; i < v->flows && r.state == RESUME_SAVED; i++) {
+        const struct lineage *l = of_flow(v, i), *got = &r.flow[i].lineage;
+        HOLDS(r.flow[i].pos == v->pos[i] && strcmp(got->replid, l->replid) == 0);
+        HOLDS(strcmp(got->top, meta_is_word(l->top) ? l->top : "") == 0);
     }
     HOLDS(r.verify == v->verify);
     resume_free(&r);
@@ -72,11 +85,17 @@ static redisReply *key_of(const struct saved_vector *v)
     char name[FLOW_NAME], text[POSITION_TEXT];
     unsigned fields = 1 + v->began_empty + v->verify;
     for (unsigned i = 0; i < v->flows; i++)
-        fields += v->pos[i] > 0;
-    memcpy(id.replid, v->replid, sizeof id.replid);
-    memcpy(id.lineage, v->lineage, sizeof id.lineage);
+        fields += (v->pos[i] > 0) + (v->own[i].replid[0] != '\0');
+    id.lineage = v->lineage;
     position_id_print(&id, text);
     (void)resp_add_array(&b, 2 * fields);
+    for (unsigned i = 0; i < v->flows; i++)
+        if (v->own[i].replid[0] != '\0') {
+            char value[POSITION_TEXT];
+            (void)position_lineage_name(i, name);
+            HOLDS(position_lineage_print(&v->own[i], value) < POSITION_TEXT);
+            add_field(&b, name, value);
+        }
     for (unsigned i = 0; i < v->flows; i++) { /* a hash has no order */
         struct position_flow f = {.flow = i, .epoch = 7, .seq = i, .pos = v->pos[i]}, back;
         if (f.pos == 0)
@@ -122,7 +141,7 @@ static void key(const uint8_t *p, size_t n)
     told(&v);
     if (v.state < SAVED_INCOMPLETE)
         return;
-    HOLDS(v.replid[0] != '\0');
+    HOLDS(v.lineage.replid[0] != '\0');
     r = key_of(&v);
     position_key_read(&back, r);
     freeReplyObject(r);
@@ -204,7 +223,9 @@ static void same_file(const struct position_file *a, const struct position_file 
     HOLDS(strcmp(a->nonce, b->nonce) == 0 && a->epoch == b->epoch && a->over == b->over);
     HOLDS(a->v.state == b->v.state && a->v.flows == b->v.flows && a->v.verify == b->v.verify);
     HOLDS(a->v.began_empty == b->v.began_empty && strcmp(a->v.history, b->v.history) == 0);
-    HOLDS(strcmp(a->v.replid, b->v.replid) == 0 && strcmp(a->v.lineage, b->v.lineage) == 0);
+    HOLDS(lineage_same(&a->v.lineage, &b->v.lineage));
+    for (unsigned i = 0; i < a->v.flows; i++)
+        HOLDS(lineage_same(&a->v.own[i], &b->v.own[i]));
     HOLDS(memcmp(a->v.pos, b->v.pos, sizeof a->v.pos) == 0);
 }
 
@@ -272,8 +293,7 @@ static void numbers(const uint8_t *p, size_t n)
     struct position_file f = {.task = "t", .nonce = "00", .epoch = (unsigned)number(&p, &n)};
     f.v.flows = 1 + (unsigned)(number(&p, &n) % 40);
     f.v.state = SAVED_WHOLE;
-    strcpy(f.v.replid, "r");
-    strcpy(f.v.lineage, "-");
+    f.v.lineage = (struct lineage){"r", "-"};
     for (unsigned i = 0; i < f.v.flows; i++) {
         uint64_t pos = n > 0 ? number(&p, &n) : i;
         f.v.pos[i] = pos > 0 ? pos : 1;

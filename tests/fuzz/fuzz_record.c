@@ -7,6 +7,23 @@
 #include "../../common/record.h"
 #include "../../common/resp.h"
 
+/* A barrier of one flow is left standing, or not, as its time says. */
+static void arrive(struct lanes *l, const struct rec *r, const uint8_t *payload)
+{
+    int scope;
+    size_t n;
+    enum lanes_result got = lanes_arrive(l, r, payload);
+    HOLDS(lanes_blocked(l, r->flow) == (got == LANES_WAIT || got == LANES_COMPLETE || got == LANES_ALONE));
+    if (got == LANES_COMPLETE)
+        lanes_release(l, LANES_ALL);
+    HOLDS(got != LANES_ALONE || (lanes_ready(l, r->flow, &scope) && scope == r->flow));
+    if (got != LANES_ALONE || (r->time & 1) != 0)
+        return;
+    HOLDS(lanes_request(l, scope, &n) != NULL && n == r->len - 8 && lanes_db(l, scope) == r->db);
+    lanes_release(l, scope);
+    HOLDS(!lanes_blocked(l, r->flow));
+}
+
 static void look(struct lanes *l, const struct rec *r, const uint8_t *payload)
 {
     struct slice out[8];
@@ -22,15 +39,18 @@ static void look(struct lanes *l, const struct rec *r, const uint8_t *payload)
         return;
     if (lanes_blocked(l, r->flow))
         HOLDS(lanes_queue(l, r, payload) == 0);
-    else if (r->type == REC_BARRIER && lanes_arrive(l, r, payload) == LANES_COMPLETE)
-        lanes_release(l);
+    else if (r->type == REC_BARRIER)
+        arrive(l, r, payload);
 }
 
 static void drain(struct lanes *l)
 {
     struct rec r;
     const uint8_t *p;
-    lanes_release(l);
+    for (int scope; lanes_ready(l, 0, &scope);)
+        lanes_release(l, scope);
+    lanes_release(l, LANES_ALL); /* whoever still waits for another one */
+    HOLDS(!lanes_stand(l));
     for (int f; (f = lanes_pick(l, 0)) >= 0;) {
         HOLDS(lanes_peek(l, (unsigned)f, &r, &p) == 1);
         HOLDS(r.flow == f && r.len <= REC_PAYLOAD_MAX);

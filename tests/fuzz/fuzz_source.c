@@ -53,8 +53,8 @@ static void one_reply(const struct reply *r, unsigned choice)
         check_fault(&f);
     } else {
         struct buf b = {.max = 4096};
-        HOLDS(s.flows >= 1 && s.flows <= REC_FLOWS_MAX && strlen(s.replid) == REPLID_LEN);
-        HOLDS(meta_is_word(s.session) && meta_is_word(s.lineage));
+        HOLDS(s.flows >= 1 && s.flows <= REC_FLOWS_MAX && strlen(s.lineage.replid) == REPLID_LEN);
+        HOLDS(meta_is_word(s.session) && meta_is_word(s.lineage.top));
         /* The line to flow processes is read back as it was. */
         s.epoch = 1;
         memset(s.nonce, 'a', 32);
@@ -118,8 +118,33 @@ static void passed_on(const struct sessinfo *s)
     HOLDS(memchr(b.p, '\n', b.len) == NULL && buf_add(&b, "", 1) == 0);
     HOLDS(sessinfo_parse(&again, (const char *)b.p) && again.flows == s->flows && again.epoch == s->epoch);
     HOLDS(again.resume == s->resume && again.protocol == s->protocol && again.dbs_known == s->dbs_known);
-    HOLDS(strcmp(again.nonce, s->nonce) == 0 && strcmp(again.replid, s->replid) == 0);
+    HOLDS(strcmp(again.nonce, s->nonce) == 0 && lineage_same(&again.lineage, &s->lineage));
     HOLDS(strcmp(again.session, s->session) == 0 && strcmp(again.refused, s->refused) == 0);
+    buf_free(&b);
+}
+
+static bool sane(const struct lineage *l)
+{
+    return strlen(l->replid) == REPLID_LEN && meta_is_word(l->replid) && meta_is_word(l->top);
+}
+
+/* What was understood is passed on to another process as it was. */
+static void passed_on_again(const struct resume *r)
+{
+    struct resume again = {.state = RESUME_UNKNOWN};
+    struct buf b = {.max = 8192};
+    resume_say(r, &b);
+    HOLDS(buf_add(&b, "", 1) == 0 && !resume_line(&again, (const char *)b.p));
+    for (unsigned i = 0; i < r->flows; i++) {
+        b.len = 0;
+        resume_say_flow(r, i, &b);
+        HOLDS(memchr(b.p, '\n', b.len) == NULL && buf_add(&b, "", 1) == 0);
+        HOLDS(resume_line(&again, (const char *)b.p) == (i + 1 == r->flows));
+    }
+    for (unsigned i = 0; i < r->flows; i++)
+        HOLDS(again.flow[i].pos == r->flow[i].pos &&
+              lineage_same(&again.flow[i].lineage, &r->flow[i].lineage));
+    resume_free(&again);
     buf_free(&b);
 }
 
@@ -128,14 +153,14 @@ static void resumable(struct resume *r)
 {
     const char *text = resume_vector(r);
     unsigned numbers = 1;
-    HOLDS(meta_is_word(r->replid) && meta_is_word(r->lineage) && strlen(r->replid) == REPLID_LEN);
     HOLDS(r->flows >= 1 && r->flows <= REC_FLOWS_MAX && r->got == r->flows);
     for (unsigned i = 0; i < r->flows; i++)
-        HOLDS(r->pos[i] > 0);
+        HOLDS(r->flow[i].pos > 0 && sane(&r->flow[i].lineage));
     HOLDS(strspn(text, "0123456789-") == strlen(text));
     for (; *text != '\0'; text++)
         numbers += *text == '-';
     HOLDS(numbers == r->flows);
+    passed_on_again(r);
 }
 
 static void lines(const uint8_t *p, size_t n)
@@ -153,7 +178,7 @@ static void lines(const uint8_t *p, size_t n)
             passed_on(&s);
         if (resume_line(&r, line) && r.state == RESUME_SAVED)
             resumable(&r);
-        HOLDS(r.pos == NULL || r.got <= r.flows);
+        HOLDS(r.flow == NULL || r.got <= r.flows);
     }
     resume_free(&r);
     free(text);

@@ -51,7 +51,7 @@ static const char help[] =
     "\n"
     "Options begin with a colon: :db=N :pos=N :seq=N :class=N :key=N :txid=N :part=N (bytes of payload in a\n"
     "record, default 1 MiB) :only=N (parts that are written, default all), and the flags :more :plainset "
-    ":idempotent :first :last :live :multikey :precut :together :held :fresh.\n"
+    ":idempotent :first :last :live :multikey :precut :together :held :fresh :oneflow.\n"
     "seq counts by itself. In words %XX is a byte, @{N} stands for N bytes x, and so does a word @N.\n";
 
 struct line {
@@ -148,8 +148,8 @@ static void expand(const struct state *s, const char *w, struct buf *b)
 
 static bool option(struct state *s, const char *w)
 {
-    static const char *const flags[] = {"more",     "plainset", "idempotent", "first", "last", "live",
-                                        "multikey", "precut",   "together",   "held",  "fresh"};
+    static const char *const flags[] = {"more",     "plainset", "idempotent", "first", "last",  "live",
+                                        "multikey", "precut",   "together",   "held",  "fresh", "oneflow"};
     for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++)
         if (strcmp(w, flags[i]) == 0) {
             s->r.flags = (uint16_t)(s->r.flags | 1u << i);

@@ -300,10 +300,9 @@ static const char *flag_text(unsigned flags)
     static const struct {
         unsigned bit;
         char c;
-    } names[] = {
-        {RF_PLAINSET, 'P'}, {RF_IDEMPOTENT, 'I'}, {RF_FIRST, 'F'}, {RF_LAST, 'L'},
-        {RF_LIVE, 'V'},     {RF_MULTIKEY, 'K'},   {RF_PRECUT, 'C'}}; /* TOGETHER, HELD, FRESH:
-                                                                        test_together.c, test_held.c */
+    } names[] = {{RF_PLAINSET, 'P'}, {RF_IDEMPOTENT, 'I'}, {RF_FIRST, 'F'},  {RF_LAST, 'L'}, {RF_LIVE, 'V'},
+                 {RF_MULTIKEY, 'K'}, {RF_PRECUT, 'C'},     {RF_ONEFLOW, 'O'}}; /* TOGETHER, HELD, FRESH:
+                                                               test_together.c, test_held.c */
     static char text[12];
     size_t n = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

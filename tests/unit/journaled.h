@@ -17,6 +17,7 @@ struct source {
     unsigned version; /* 0: 1.40 */
     unsigned flows;
     bool json;
+    bool own_master;
 };
 
 static inline void begin(const char *target, struct source s)
@@ -26,6 +27,7 @@ static inline void begin(const char *target, struct source s)
     cap.e.target.has_json = s.json;
     flow_init(&flow, 0);
     flow_begin(&flow, 1, false, true, s.flows > 0 ? s.flows : 2, 100, NULL);
+    flow.to.own_master = s.own_master;
     if (s.version != 0)
         flow.to.dialect = dialect_dragonfly(s.version == 1 ? 0 : s.version);
 }

@@ -466,6 +466,12 @@ static void barriers(void)
     all("FLUSHALL", "1 pos=101 db=0 V BARRIER txid=7 | FLUSHALL\n");
     all("FLUSHALL SYNC", "1 pos=101 db=0 V BARRIER txid=7 | FLUSHALL\n");
     all("FLUSHDB", "1 pos=101 db=0 V BARRIER txid=7 | FLUSHDB\n");
+    /* Of a flow that is a master of its own: it concerns that alone. Where the target has keys of others,
+     * nobody knows which of them are meant. */
+    struct source one = {.flows = 1, .own_master = true}, several = {.flows = 2, .own_master = true};
+    is_from(one, "7.0", "FLUSHALL", "1 pos=101 db=0 VO BARRIER txid=7 | FLUSHALL\n");
+    is_from(several, "7.0", "FLUSHALL", "LOST kind=flush key=\n" SKIPPED);
+    is_from(several, "7.0", "FLUSHDB", "LOST kind=flush key=\n" SKIPPED);
     /* before the flow's cut, between cut and end, after it */
     struct buf b = hex("'REDIS0009' d2 01 10 06 02 0a 05 01 01 08 08 'FLUSHALL' c8 0000000000000000 "
                        "d2 01 10 06 02 0a 06 01 01 08 08 'FLUSHALL' d3 6400000000000000 ff 0000000000000000 "

@@ -226,7 +226,7 @@ static void barriers(void)
     struct origin o = {.epoch = 1, .pos = 9, .db = 1, .live = true};
     struct slice argv[1] = {SLICE("FLUSHDB")};
     capture_init(&cap);
-    emit_barrier(&cap.e, &o, UINT64_C(0x0102030405060708), true, argv, 1);
+    emit_barrier(&cap.e, &o, UINT64_C(0x0102030405060708), RF_PRECUT, argv, 1);
     struct buf b = capture_bytes(&cap);
     EQ_HEX(b.p + REC_HEADER, b.len - REC_HEADER, "0807060504030201 '*1' 0d0a '$7' 0d0a 'FLUSHDB' 0d0a");
     EQ(b.p[4], REC_BARRIER);

@@ -49,11 +49,11 @@ static void rendezvous(void)
     EQ(arrive(&l, 0, 77, 2, "FLUSHDB"), LANES_WAIT);
     EQ(arrive(&l, 2, 77, 2, "FLUSHDB"), LANES_COMPLETE);
     EQ_I(lanes_missing(&l, 0), -1);
-    const uint8_t *p = lanes_request(&l, &n);
+    const uint8_t *p = lanes_request(&l, LANES_ALL, &n);
     EQ_B(p, n, "*1\r\n$7\r\nFLUSHDB\r\n", 17);
-    EQ(lanes_db(&l), 2);
+    EQ(lanes_db(&l, LANES_ALL), 2);
     EQ(l.lane[2].at.type, REC_BARRIER);
-    lanes_release(&l);
+    lanes_release(&l, LANES_ALL);
     CHECK(!lanes_at_barrier(&l));
     for (unsigned i = 0; i < 3; i++)
         CHECK(!lanes_blocked(&l, i));
@@ -61,6 +61,69 @@ static void rendezvous(void)
     lanes_free(&l);
     lanes_init(&l, 1, 1024, 4096, NULL);
     EQ(arrive(&l, 0, 1, 0, "FLUSHALL"), LANES_COMPLETE);
+    lanes_free(&l);
+}
+
+static enum lanes_result arrive_alone(struct lanes *l, unsigned flow, uint32_t db, const char *resp)
+{
+    struct buf b = {0};
+    struct rec r = rec_of(flow, REC_BARRIER, 1);
+    add_le(&b, 1, 8);
+    (void)buf_addstr(&b, resp);
+    r.len = (uint32_t)b.len;
+    r.db = db;
+    r.flags = RF_ONEFLOW;
+    uint8_t *p = exact(b.p, b.len);
+    enum lanes_result got = lanes_arrive(l, &r, p);
+    free(p);
+    buf_free(&b);
+    return got;
+}
+
+#define FLUSHDB "*1\r\n$7\r\nFLUSHDB\r\n"
+
+/* A barrier of one flow: others neither come to it nor wait. */
+static void alone(void)
+{
+    struct lanes l;
+    int scope;
+    size_t n;
+    lanes_init(&l, 3, 1024, 4096, NULL);
+    CHECK(!lanes_ready(&l, 0, &scope));
+    EQ(arrive_alone(&l, 1, 2, FLUSHDB), LANES_ALONE);
+    CHECK(lanes_ready(&l, 2, &scope) && scope == 1 && lanes_stand(&l) && !lanes_at_barrier(&l));
+    CHECK(!lanes_blocked(&l, 0) && lanes_blocked(&l, 1) && !lanes_blocked(&l, 2));
+    const uint8_t *p = lanes_request(&l, 1, &n);
+    EQ_B(p, n, FLUSHDB, 17);
+    EQ(lanes_db(&l, 1), 2);
+    /* Another one meanwhile: in turn. Others come to a barrier of all flows, which waits for these two. */
+    EQ(arrive_alone(&l, 2, 3, "*2\r\n$7\r\nflushdb\r\n$5\r\nASYNC\r\n"), LANES_ALONE);
+    CHECK(lanes_ready(&l, 2, &scope) && scope == 2 && lanes_ready(&l, 0, &scope) && scope == 1);
+    EQ(arrive(&l, 0, 77, 0, "FLUSHALL"), LANES_WAIT);
+    EQ_I(lanes_missing(&l, 0), 1);
+    EQ_I(lanes_missing(&l, 2), 2);
+    lanes_release(&l, 1);
+    CHECK(!lanes_blocked(&l, 1) && lanes_blocked(&l, 0) && lanes_blocked(&l, 2));
+    EQ(arrive(&l, 1, 77, 0, "FLUSHALL"), LANES_WAIT);
+    lanes_release(&l, 2);
+    CHECK(!lanes_ready(&l, 0, &scope));
+    EQ(arrive(&l, 2, 77, 0, "FLUSHALL"), LANES_COMPLETE);
+    CHECK(lanes_ready(&l, 0, &scope) && scope == LANES_ALL);
+    p = lanes_request(&l, scope, &n);
+    EQ_B(p, n, "*1\r\n$8\r\nFLUSHALL\r\n", 18);
+    lanes_release(&l, scope);
+    CHECK(!lanes_stand(&l));
+    /* Others would lose keys, or it is something else. */
+    static const char *const wide[] = {"*1\r\n$8\r\nFLUSHALL\r\n", "*1\r\n$7\r\nFLUSHD", "*1", "*",
+                                       "x1\r\n$7\r\nFLUSHDB\r\n"};
+    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++)
+        EQ(arrive_alone(&l, 0, 0, wide[i]), LANES_WIDE);
+    CHECK(!lanes_stand(&l) && !lanes_blocked(&l, 0));
+    EQ(arrive_alone(&l, 0, 0, ""), LANES_BAD);
+    EQ(arrive_alone(&l, 0, 0, FLUSHDB), LANES_ALONE); /* and given up */
+    lanes_free(&l);
+    lanes_init(&l, 1, 1024, 4096, NULL); /* there is no other */
+    EQ(arrive_alone(&l, 0, 0, "*1\r\n$8\r\nFLUSHALL\r\n"), LANES_COMPLETE);
     lanes_free(&l);
 }
 
@@ -82,7 +145,7 @@ static void conflicts(void)
     r.len = 8 + LANES_REQUEST_MAX + 1;
     EQ(lanes_arrive(&l, &r, payload), LANES_BAD);
     EQ(arrive(&l, 1, 1, 0, "FLUSHALL"), LANES_COMPLETE); /* none of these counted */
-    lanes_release(&l);
+    lanes_release(&l, LANES_ALL);
     r.len = 8 + LANES_REQUEST_MAX; /* the longest */
     EQ(lanes_arrive(&l, &r, payload), LANES_WAIT);
     lanes_free(&l);
@@ -107,7 +170,7 @@ static void queues(void)
         }
     EQ(l.queued, FLOWS);
     EQ_I(lanes_pick(&l, 0), -1); /* all stand */
-    lanes_release(&l);
+    lanes_release(&l, LANES_ALL);
     CHECK(lanes_blocked(&l, 1)); /* order: behind what is queued */
     uint64_t next[FLOWS] = {0, 0, 0};
     unsigned from = 0, done = 0;
@@ -155,7 +218,7 @@ static void barrier_in_queue(void)
     EQ_I(lanes_queue(&l, &r, (const uint8_t *)"c"), 0);
     EQ_I(lanes_pick(&l, 0), -1);
     EQ(arrive(&l, 1, 1, 0, "FLUSHALL"), LANES_COMPLETE);
-    lanes_release(&l);
+    lanes_release(&l, LANES_ALL);
     EQ_I(lanes_pick(&l, 1), 0); /* round again */
     EQ_I(lanes_peek(&l, 0, &r, &p), 1);
     EQ(r.seq, 1);
@@ -167,7 +230,7 @@ static void barrier_in_queue(void)
     EQ_I(lanes_pick(&l, 0), -1); /* "c" has to wait for flow 1 */
     CHECK(lanes_blocked(&l, 0));
     EQ(arrive(&l, 1, 2, 0, "FLUSHALL"), LANES_COMPLETE);
-    lanes_release(&l);
+    lanes_release(&l, LANES_ALL);
     EQ_I(lanes_pick(&l, 0), 0);
     EQ_I(lanes_peek(&l, 0, &r, &p), 1);
     EQ(r.seq, 3);
@@ -199,7 +262,7 @@ static void cap(void)
     EQ_I(errno, EFBIG);
     EQ(taken, 3 + 9); /* 4096 in memory, 10000 in the file; records are never split */
     EQ(arrive(&l, 1, 1, 0, "FLUSHALL"), LANES_COMPLETE);
-    lanes_release(&l);
+    lanes_release(&l, LANES_ALL);
     unsigned n = 0;
     while (lanes_peek(&l, 0, &r, &p) == 1) {
         EQ(r.seq, n++);
@@ -229,6 +292,7 @@ static void many(void)
 int main(void)
 {
     rendezvous();
+    alone();
     conflicts();
     queues();
     barrier_in_queue();

@@ -42,8 +42,8 @@ static void key_states(void)
     EQ(v.flows, 2);
     EQ(v.pos[0], 100);
     EQ(v.pos[1], 200);
-    EQ_S(v.replid, REPLID);
-    EQ_S(v.lineage, "lin");
+    EQ_S(v.lineage.replid, REPLID);
+    EQ_S(v.lineage.top, "lin");
     CHECK(v.verify && !v.began_empty);
     EQ(KEY("writer", "x").state, SAVED_NONE);
     EQ(KEY("m", "h.1 4").state, SAVED_NONE); /* a mark is no position */
@@ -53,7 +53,7 @@ static void key_states(void)
     v = KEY("session", "n 1 1 r -", "empty", "1", "sweep", "1", "f0", "1 2 3");
     CHECK(v.state == SAVED_INCOMPLETE && !v.began_empty);
     v = KEY("session", "n 1 1 r", "f0", "1 2 18446744073709551615"); /* without a lineage */
-    CHECK(v.state == SAVED_WHOLE && v.lineage[0] == '\0' && v.pos[0] == UINT64_MAX);
+    CHECK(v.state == SAVED_WHOLE && v.lineage.top[0] == '\0' && v.pos[0] == UINT64_MAX);
     EQ(KEY("session", "n 1 1 r - later words", "f0", "1 2 3 of a later version").state, SAVED_WHOLE);
 }
 
@@ -83,6 +83,37 @@ static void positions_that_do_not_count(void)
     EQ(KEY("session", "n 1 2 r -", "f0", "1 2 3", "f0", "1 2 3").state, SAVED_LOST);
     EQ(KEY("session", "n 1 1 r -", "f0", "1 2 3", "f0", "1 2 4").state, SAVED_LOST);
     EQ(KEY("session", "n 1 1 r -", "f0", "1 2 3", "session", "n 1 1 r -").state, SAVED_LOST);
+}
+
+/* Flows of several masters. */
+static void lineages(void)
+{
+    struct saved_vector v =
+        KEY("l1", REPLID " top and later words", "session", "n 1 2 r -", "f0", "1 2 3", "f1", "1 2 4");
+    EQ(v.state, SAVED_WHOLE);
+    EQ_S(v.own[1].replid, REPLID);
+    EQ_S(v.own[1].top, "top");
+    CHECK(v.own[0].replid[0] == '\0' && v.pos[1] == 4);
+    EQ_S(v.lineage.replid, "r");
+    static const char *const bad[][2] = {
+        {"l0", "a"},
+        {"l0", ""},
+        {"l0", "a "},
+        {"l0", " a b"},
+        {"l0", REPLID REPLID " -"},
+        {"l0", "a " REPLID REPLID},
+        {"l2", "a b"},
+        {"l00", "a b"},
+        {"l0x", "a b"},
+        {"l1", "a b"}, /* it is there twice */
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        v = KEY("session", "n 1 2 r -", "f0", "1 2 3", "f1", "1 2 4", "l1", "a b", bad[i][0], bad[i][1]);
+        if (!CHECK(v.state == SAVED_LOST && v.own[1].replid[0] == '\0' && v.pos[0] == 0))
+            printf("  %s = %s\n", bad[i][0], bad[i][1]);
+    }
+    EQ(KEY("l0", "a b").state, SAVED_LOST); /* the rest of the key was removed */
+    EQ(KEY("session", "n 1 1 r -", "f0", "1 2 3", "l", "a", "lx", "b").state, SAVED_WHOLE);
 }
 
 static void sessions_that_are_none(void)
@@ -203,19 +234,39 @@ static void files(void)
     EQ_S(f.nonce, "");
 }
 
+static void lineages_of_files(void)
+{
+    struct position_file f;
+    EQ_S(sealed(&f, "t", FIRST "whole=1\nf0=5\nf1=6\n"), "");
+    CHECK(f.v.own[0].replid[0] == '\0' && f.v.own[1].replid[0] == '\0'); /* as all files before */
+    EQ_S(sealed(&f, "t", FIRST "whole=1\nf0=5\nl0=a%20b%20later\nf1=6\nl2=x\n"), "");
+    EQ_S(f.v.own[0].replid, "a");
+    EQ_S(f.v.own[0].top, "b");
+    CHECK(f.v.own[1].replid[0] == '\0');
+    EQ_S(sealed(&f, "t", FIRST "whole=1\nf0=5\nl0=a\nf1=6\n"), "a lineage is malformed");
+    EQ_S(sealed(&f, "t", FIRST "whole=1\nf0=5\nl1=\nf1=6\n"), "a lineage is malformed");
+    EQ_S(sealed(&f, "t", FIRST "whole=1\nf0=5\nl0=a%20b%00\nf1=6\n"), "a lineage is malformed");
+    EQ_S(sealed(&f, "t", FIRST "whole=1\nf0=5\nl0=" REPLID REPLID "%20-\nf1=6\n"), "a lineage is malformed");
+    EQ_S(sealed(&f, "t",
+                FIRST "whole=1\nf0=5\nl0=" REPLID REPLID REPLID REPLID REPLID REPLID REPLID "%20-\nf1=6\n"),
+         "a lineage is malformed");
+}
+
 static void as_written(void)
 {
     struct position_file f = {.task = "a task", .nonce = NONCE, .epoch = 65535, .over = true}, back;
     struct buf b = {0};
     size_t len;
     f.v = (struct saved_vector){.state = SAVED_WHOLE,
-                                .replid = REPLID,
-                                .lineage = "-",
+                                .lineage = {.replid = REPLID, .top = "-"},
                                 .history = "h.1",
                                 .verify = true,
                                 .flows = REC_FLOWS_MAX};
-    for (unsigned i = 0; i < f.v.flows; i++)
+    for (unsigned i = 0; i < f.v.flows; i++) {
         f.v.pos[i] = UINT64_MAX - i;
+        if (i % 2 == 1)
+            f.v.own[i] = (struct lineage){.replid = REPLID, .top = "a%"};
+    }
     position_file_print(&f, &b);
     position_file_seal(&b);
     CHECK(b.len < POSITION_FILE_MAX / 2);
@@ -292,7 +343,7 @@ static void said(void)
     position_say(&v, 2, &b);
     EQ_B(b.p, b.len, "resume epoch=2 state=none flows=0 verify=0", 42);
     v = (struct saved_vector){
-        .state = SAVED_WHOLE, .replid = "a b", .lineage = "-", .flows = 1, .verify = true};
+        .state = SAVED_WHOLE, .lineage = {.replid = "a b", .top = "-"}, .flows = 1, .verify = true};
     v.pos[0] = UINT64_MAX;
     b.len = 0;
     position_say(&v, 2, &b);
@@ -301,6 +352,11 @@ static void said(void)
     static const char want[] = "resume epoch=2 state=saved replid=a%20b lineage=- flows=1 verify=1|from "
                                "flow=0 pos=18446744073709551615";
     EQ_B(b.p, b.len, want, sizeof want - 1);
+    v.own[0] = (struct lineage){.replid = "c d", .top = "-"};
+    b.len = 0;
+    position_say_flow(&v, 0, &b);
+    static const char own[] = "from flow=0 pos=18446744073709551615 replid=c%20d lineage=-";
+    EQ_B(b.p, b.len, own, sizeof own - 1);
     buf_free(&b);
 }
 
@@ -308,10 +364,12 @@ int main(void)
 {
     key_states();
     positions_that_do_not_count();
+    lineages();
     sessions_that_are_none();
     binary();
     places();
     files();
+    lineages_of_files();
     as_written();
     marks();
     said();

@@ -27,8 +27,7 @@ static void test_resume(void)
     EQ_I(r.state, RESUME_INCOMPLETE);
     CHECK(resume_line(&r, "from flow=1 pos=9")); /* too late */
     EQ_I(r.state, RESUME_INCOMPLETE);
-    static const char *const useless[] = {"resume", "resume state=saved",
-                                          "resume state=saved flows=3 replid=x", "resume state=maybe",
+    static const char *const useless[] = {"resume", "resume state=saved", "resume state=maybe",
                                           "resume state=saved flows=0 replid="};
     for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
         CHECK(resume_line(&r, useless[i]));
@@ -37,8 +36,45 @@ static void test_resume(void)
     resume_free(&r);
 }
 
+/* Each flow has the lineage that was saved with it, or else that of the line "resume". */
+static void test_resume_lineages(void)
+{
+    static const char a[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                      b[] = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    char line[300];
+    struct resume r = {.state = RESUME_UNKNOWN};
+    snprintf(line, sizeof line, "resume state=saved replid=%s lineage=%s flows=2", a, a);
+    CHECK(!resume_line(&r, line));
+    snprintf(line, sizeof line, "from flow=1 pos=7 replid=%s", b);
+    CHECK(!resume_line(&r, line));
+    CHECK(resume_line(&r, "from flow=0 pos=5"));
+    EQ_I(r.state, RESUME_SAVED);
+    EQ_S(r.flow[0].lineage.replid, a);
+    EQ_S(r.flow[0].lineage.top, a);
+    EQ_S(r.flow[1].lineage.replid, b);
+    EQ_S(r.flow[1].lineage.top, "");
+    /* Of no flow it may be unknown whose position it is. */
+    CHECK(!resume_line(&r, "resume state=saved replid=- lineage=- flows=2"));
+    snprintf(line, sizeof line, "from flow=1 pos=7 replid=%s lineage=-", b);
+    CHECK(!resume_line(&r, line));
+    CHECK(resume_line(&r, "from flow=0 pos=5"));
+    EQ_I(r.state, RESUME_INCOMPLETE);
+    static const char *const useless[] = {"from flow=1 pos=7",
+                                          "from flow=1 pos=7 replid=", "from flow=1 pos=7 replid=a%20b"};
+    for (size_t i = 0; i <= sizeof useless / sizeof *useless; i++) {
+        /* One that is there, and is none, is not replaced by that of the others. */
+        snprintf(line, sizeof line, "resume state=saved flows=2 replid=%s", i == 0 ? "x" : a);
+        CHECK(!resume_line(&r, line));
+        snprintf(line, sizeof line, "from flow=1 pos=7 replid=%s%s", a, b);
+        CHECK(resume_line(&r, i < sizeof useless / sizeof *useless ? useless[i] : line));
+        EQ_I(r.state, RESUME_INCOMPLETE);
+    }
+    resume_free(&r);
+}
+
 int main(void)
 {
     test_resume();
+    test_resume_lineages();
     return test_done();
 }

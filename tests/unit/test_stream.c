@@ -60,6 +60,13 @@ static int acknowledge(struct flow *f, uint64_t pos)
     return 1;
 }
 
+static const struct lineage *own; /* of the flow; NULL: the session's */
+
+static const struct lineage *lineage_of(const struct flow *f)
+{
+    return own != NULL ? own : &f->stream->info.lineage;
+}
+
 static unsigned count_wanted(const struct source *src)
 {
     (void)src;
@@ -73,6 +80,7 @@ const struct source_kind source_dragonfly = {.name = "test",
                                              .flow_open = open_it,
                                              .flow_readable = has_bytes,
                                              .flow_read = read_it,
+                                             .flow_lineage = lineage_of,
                                              .flow_acknowledge = acknowledge,
                                              .flow_finish = close_it,
                                              .flow_close = close_it,
@@ -123,7 +131,7 @@ static void begin_stream(uint64_t from)
     taker = ends[0];
     snprintf(path, sizeof path, "/dev/fd/%d", ends[1]);
     o = (struct options){.output = path, .buffer = (size_t)256 << 10, .spill_max = (uint64_t)1 << 20};
-    st = (struct stream){.info = {.epoch = 1}};
+    st = (struct stream){.info = {.epoch = 1, .lineage = {.replid = "ours"}}};
     ups = losses = 0;
     told = 0;
     stream_open(&st, &o, &source_dragonfly, NULL, &events, false);
@@ -185,6 +193,38 @@ static void test_never_announced(void)
     end_stream();
 }
 
+/* The first record's payload after the stream's header. */
+static const char *first_payload(void)
+{
+    static uint8_t all[4096];
+    struct rec r;
+    ssize_t n = read(taker, all, sizeof all - 1);
+    if (!CHECK(n >= (ssize_t)(REC_STREAM + REC_HEADER)))
+        return "";
+    memcpy(&r, all + REC_STREAM, REC_HEADER);
+    all[REC_STREAM + REC_HEADER + r.len] = '\0';
+    return (const char *)all + REC_STREAM + REC_HEADER;
+}
+
+/* A FLOW record names a lineage where the flow has one of its own, be it the same as the session's. */
+static void test_lineage(void)
+{
+    static const struct lineage same = {.replid = "ours"}, other = {.replid = "a b", .top = "c"};
+    static const struct lineage *const each[] = {NULL, &same, &other};
+    static const char *const want[] = {"", "replid=ours\n", "replid=a%20b\nlineage=c\n"};
+    for (size_t i = 0; i < 3; i++) {
+        char text[200], token[TOKEN_LEN + 1] = "";
+        own = each[i];
+        begin_stream(0);
+        memset(token, 't', TOKEN_LEN);
+        snprintf(text, sizeof text, "flow=0\nmode=FULL\ntoken=%s\n%sdb=0\n", token, want[i]);
+        stream_turn(&st, 0);
+        EQ_S(first_payload(), text);
+        end_stream();
+    }
+    own = NULL;
+}
+
 /* END waits for keys that are being read again; what is applied is acknowledged before the connection is
  * closed. */
 static void test_end(void)
@@ -212,6 +252,7 @@ int main(void)
 {
     test_early();
     test_never_announced();
+    test_lineage();
     test_end();
     return test_done();
 }
