@@ -237,8 +237,8 @@ static void do_zadd(const struct cmd *m)
         struct key k;
         key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
         if (k.hash == m->to->emptied.hash &&
-            reread_want(m->to, m->ch->lsn, m->ch->db, &m->ch->argv[1], "rounded-scores",
-                        "the master logs the scores that ZUNIONSTORE and its kin store with 6 digits") &&
+            reread_refine(m->to, m->ch, &m->ch->argv[1], "rounded-scores",
+                          "the master logs the scores that ZUNIONSTORE and its kin store with 6 digits") &&
             s.after > m->to->hold)
             s.after = m->to->hold;
     }

@@ -480,6 +480,24 @@ static void rounded(void)
     answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=103\nto=103\n", "00 01 'v'");
     wrote(V("4", "101") "IFV string | SET k v\n" V("5", "101") "LV position\n" POS("6", "103"));
     end(EXIT_DONE);
+    /* Without an answer what was written stays, and what was kept back follows it. */
+    static const char *const answers[] = {"key=k\ndb=0\nstate=error\nerror=busy\n",
+                                          "key=k\ndb=0\nstate=missing\nttl=-2\nfrom=104\nto=104\n"};
+    for (int i = 0; i < 2; i++) {
+        begin("7.0");
+        entry("DEL k");
+        entry("ZADD k 1 a");
+        entry("ZADD k 3 d");
+        entry("DEL k");
+        wrote(V("1", "101") "IV | DEL k\n" V("2", "101") "IV | ZADD k 1 a\n" POS("3", "101") POS("4", "101"));
+        answer(answers[i], NULL);
+        if (i == 0)
+            wrote("REMARK kind=rounded-scores key=k\n" V("5", "101") "IV | ZADD k 3 d\n" V(
+                "6", "104") "IV | DEL k\n");
+        else
+            wrote(V("5", "101") "IV | ZADD k 3 d\n" V("6", "104") "IV | DEL k\n");
+        end(EXIT_DONE);
+    }
     /* What cannot come of that. */
     begin("7.0");
     entry("DEL k");
