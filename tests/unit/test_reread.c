@@ -236,9 +236,9 @@ static void nobody_answers(void)
     entry("CL.THROTTLE k 1 1 1");
     close(peer);
     parser_control(parser);
-    wrote(POS("1", "100") "LOST kind=command-needs-source key=k\n");
+    wrote(POS("1", "100") "LOST kind=command-needs-source key=k\n" POS("2", "101"));
     entry("CL.THROTTLE k 1 1 1"); /* nobody to ask */
-    wrote("LOST kind=command-needs-source key=k\n" POS("2", "102"));
+    wrote("LOST kind=command-needs-source key=k\n" POS("3", "102"));
     peer = -1;
     end(EXIT_DATA);
     /* no answer for a minute */
@@ -246,7 +246,7 @@ static void nobody_answers(void)
     entry("CL.THROTTLE k 1 1 1");
     TAILQ_FIRST(&parser->rereads.list)->asked_at -= REREAD_PATIENCE + 1;
     parser_ask(parser);
-    wrote(POS("1", "100") "LOST kind=command-needs-source key=k\n");
+    wrote(POS("1", "100") "LOST kind=command-needs-source key=k\n" POS("2", "101"));
     end(EXIT_DATA);
     opt.no_reread = true;
     begin("portable");
