@@ -84,6 +84,11 @@ struct sink {
     struct buf program; /* of a command over several slots */
     bool told_hint;
 
+    struct { /* the key of the last DEL of one key */
+        uint64_t txid, lsn;
+        uint32_t hash;
+    } emptied;
+
     /* Keys that are read again (reread.h). */
     struct rereads *rereads; /* NULL: keys cannot be read again */
     uint64_t hold;           /* no position behind this LSN may be confirmed; UINT64_MAX: none */

@@ -54,8 +54,13 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
     char text[300];
     uint64_t held = rekey_leave(to, k);
     snprintf(text, sizeof text, "%s; it could not be read again: %s", k->detail, why);
-    emit_report(to->e, &to->o, true, k->kind, k->key, k->n, text);
+    if (!k->refines || !k->missing)
+        emit_report(to->e, &to->o, !k->refines, k->kind, k->key, k->n, text);
     kept_write(to, k, 0, held);
+    if (k->kept.len == 0 && to->synced && sink_reached(to) > held) { /* nothing says how far it is now */
+        to->o.pos = sink_reached(to);
+        emit_position(to->e, &to->o, RF_LIVE);
+    }
     to->o.fresh = false;
     check_again(to, k->db, k->key, k->n, k->checks);
     rekey_free(k);

@@ -139,21 +139,52 @@ unsigned target_restore_version(const struct target *t, unsigned type)
     return ver <= t->rdb ? ver : 0;
 }
 
+/* Module types that have other names than their modules. Valkey's bloom filters are another type in a module
+ * of the same name as Redis'. */
+static const struct {
+    const char *type, *module;
+    bool only_redis;
+} module_types[] = {{"ReJSON", "ReJSON", false},    {"MBbloom", "bf", true},   {"CMSk", "bf", true},
+                    {"TopK", "bf", true},           {"TDIS", "bf", true},      {"TSDB", "timeseries", false},
+                    {"bloomfltr", "bf", false},     {"graph", "graph", false}, {"AI_", "ai", false},
+                    {"tairhash", "tairhash", false}};
+
+/* All types of the module whose name is the n bytes at p are known. */
+static bool module_known(const char *p, size_t n)
+{
+    static const char others[] = "search,searchlight,json,vectorset,lua";
+    char name[64];
+    if (n >= sizeof name)
+        return false;
+    memcpy(name, p, n);
+    name[n] = '\0';
+    for (size_t i = 0; i < sizeof module_types / sizeof module_types[0]; i++)
+        if (strcmp(name, module_types[i].module) == 0)
+            return true;
+    return lists(others, name);
+}
+
+/* The types of some module of the target are not known, and a RESTORE of a type that no module has is only an
+ * error there: before 6.2 it ended the server. */
+static bool may_have_type(const struct target *t)
+{
+    if (t->kind != SERVER_VALKEY && (t->kind != SERVER_REDIS || t->version < VERSION(6, 2)))
+        return false;
+    for (const char *p = t->modules, *end; *p != '\0'; p = *end == ',' ? end + 1 : end) {
+        end = p + strcspn(p, ",");
+        if (end > p && !module_known(p, (size_t)(end - p)))
+            return true;
+    }
+    return false;
+}
+
 bool target_has_module(const struct target *t, const char *type_name)
 {
-    /* Modules whose types have other names than they. Valkey's bloom filters are another type in a module of
-     * the same name as Redis'. */
-    static const struct {
-        const char *type, *module;
-        bool only_redis;
-    } map[] = {{"ReJSON", "ReJSON", false},    {"MBbloom", "bf", true},   {"CMSk", "bf", true},
-               {"TopK", "bf", true},           {"TDIS", "bf", true},      {"TSDB", "timeseries", false},
-               {"bloomfltr", "bf", false},     {"graph", "graph", false}, {"AI_", "ai", false},
-               {"tairhash", "tairhash", false}};
-    for (size_t i = 0; i < sizeof map / sizeof map[0]; i++)
-        if (strncmp(type_name, map[i].type, strlen(map[i].type)) == 0)
-            return (!map[i].only_redis || t->kind != SERVER_VALKEY) && lists(t->modules, map[i].module);
-    return lists(t->modules, type_name);
+    for (size_t i = 0; i < sizeof module_types / sizeof module_types[0]; i++)
+        if (strncmp(type_name, module_types[i].type, strlen(module_types[i].type)) == 0)
+            return (!module_types[i].only_redis || t->kind != SERVER_VALKEY) &&
+                   lists(t->modules, module_types[i].module);
+    return lists(t->modules, type_name) || may_have_type(t);
 }
 
 bool target_field_ttl(const struct target *t)

@@ -48,7 +48,8 @@ bool target_read(struct target *t, const void *text, size_t n);
 /* Payload of the TARGET record. */
 void target_meta(const struct target *t, struct buf *b);
 
-/* The target has this module type ("ReJSON-RL"). */
+/* The target has this module type ("ReJSON-RL"), or may have it: nobody names the types of a module, and a
+ * RESTORE of one that it has not is a data error. */
 bool target_has_module(const struct target *t, const char *type_name);
 
 /* RDB version that a RESTORE payload of this value type needs, if the target loads it; 0 if it has to be

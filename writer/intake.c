@@ -99,7 +99,9 @@ static enum put target_record(struct writer *w, struct input *in)
     const char *fault =
         target_unfit(&w->node.info, existing_policy(w->opt.on_existing), in->payload, in->rec.len);
     if (fault != NULL) {
-        writer_fail(w, input_just_left(w, in) ? EXIT_RETRY : EXIT_USAGE, "event=target_mismatch input=%s %s",
+        /* dfparse writes for nobody in particular when dfreader ends before the target was announced */
+        bool ended = in->pollable && (w->session.left || live_ended(w));
+        writer_fail(w, ended ? EXIT_RETRY : EXIT_USAGE, "event=target_mismatch input=%s %s",
                     log_quote(in->name, strlen(in->name)), fault);
         return PUT_FAIL;
     }

@@ -152,6 +152,17 @@ void live_receive(struct writer *w)
     }
 }
 
+bool live_ended(struct writer *w)
+{
+    uint64_t give_up = mono_us() + FINISH_MS * 1000;
+    while (w->live.ctl.fd >= 0 && mono_us() < give_up) {
+        struct pollfd pf = {.fd = w->live.ctl.fd, .events = POLLIN};
+        (void)poll(&pf, 1, 100);
+        live_receive(w);
+    }
+    return w->session.live && w->live.ctl.fd < 0;
+}
+
 /* Wait until what was said is sent. */
 static void drain(struct writer *w, uint64_t give_up)
 {

@@ -32,6 +32,10 @@ int live_restart(struct writer *w, const char *reason);
 /* The socket is readable: limits, or its end. */
 void live_receive(struct writer *w);
 
+/* The session is live no more: its dfreader has gone, or goes within a second, which is waited for. Only for
+ * inputs that have failed. */
+bool live_ended(struct writer *w);
+
 /* Report everything, wait (at most a second) until it is sent, close. */
 void live_finish(struct writer *w);
 

@@ -203,10 +203,33 @@ EOF
     decoded "$FILE" -t 7.2 --target-modules other,df2redis- >"$TMP/decoded"
     grep -q '^0 \["RESTORE","mod","4102444800000","\\u0007\\u0081u\\u00fd\\u00aby.*","REPLACE","ABSTTL"\]$' "$TMP/decoded"
     never grep -q 'report module ' "$TMP/decoded"
-    decoded "$FILE" -t 7.2 --target-modules other >"$TMP/decoded"
+    decoded "$FILE" -t 7.2 --target-modules bf,search,ReJSON >"$TMP/decoded"
     grep -qxF 'report module "mod" lost=1' "$TMP/decoded"
     run dfparse --target-modules x /dev/null
     assert_status 2
+}
+
+@test "a module whose types are not known may have the type: its values are restored, what is refused is a data error" {
+    fixture module
+    local t
+    for t in 6.2 7.2 valkey:8.0; do
+        decoded "$FILE" -t "$t" --target-modules search,other >"$TMP/decoded"
+        grep -q '^0 \["RESTORE","mod",' "$TMP/decoded"
+        never grep -q 'report module ' "$TMP/decoded"
+    done
+    # A RESTORE of an unknown type ends such servers.
+    for t in 4.0 5.0 6.0; do
+        decoded "$FILE" -t "$t" --target-modules search,other >"$TMP/decoded"
+        never grep -q '^0 \["RESTORE","mod",' "$TMP/decoded"
+        grep -qxF 'report module "mod" lost=1' "$TMP/decoded"
+    done
+    start_redis
+    server_has 6.2 || skip "the server would end"
+    dfreader "$FILE" 2>/dev/null | dfparse -t "$(server_version)" --target-modules other >"$TMP/commands" 2>"$TMP/err" || [[ $? -eq 3 ]]
+    rediswriter --errors-to "$TMP/failed" "redis://127.0.0.1:$REDIS_PORT" "$TMP/commands" 2>"$TMP/err" && status=0 || status=$?
+    [[ $status -eq 3 ]]
+    grep -q 'event=data_error .*key="mod"' "$TMP/err"
+    [[ $(rcli exists mod) -eq 0 && $(rcli exists next) -eq 1 ]]
 }
 
 @test "--expand writes the RESTORE requests that a target refused as commands" {

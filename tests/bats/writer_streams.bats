@@ -107,6 +107,39 @@ END
     done
 }
 
+@test "a live session whose dfreader ends before it told dfparse of the target is tried again" {
+    start_redis
+    start_control
+    local other="target kind=dragonfly version=99.0.0" peers when
+    # It is there: a stream for another target is a mistake.
+    feed
+    tell "session control=$TMP/control" "$other"
+    reap 10 "$WRITER"
+    assert_status 2
+    tell_end
+    # It ends just before that is read, or just afterwards.
+    for when in before after; do
+        : >"$TMP/told"
+        start_control
+        feed -v
+        tell "session control=$TMP/control"
+        wait_until 10 grep -q '^target kind=' "$TMP/told"
+        peers="$CONTROL $(pgrep -d ' ' -P "$CONTROL")"
+        [[ $when == before ]] || tell "$other"
+        # shellcheck disable=SC2086 # several
+        kill $peers
+        if [[ $when == before ]]; then
+            wait_until 10 said event=control_gone
+            tell "$other"
+        fi
+        reap 10 "$WRITER"
+        assert_status 75
+        said event=target_mismatch
+        tell_end
+        rm "$TMP/control"
+    done
+}
+
 @test "a stream that is cut short: retryable where its session ended a moment ago, and not in a file" {
     start_redis
     local began

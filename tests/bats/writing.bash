@@ -66,7 +66,8 @@ tell_end() {
 
 NONCE=00000000000000000000000000000009 # of the sessions that a stand-in for dfreader has
 
-# A stand-in for dfreader's control socket: what writers tell it is in $TMP/told.
+# A stand-in for dfreader's control socket: what writers tell it is in $TMP/told; its pid,
+# which has a child for each of them, is CONTROL.
 start_control() {
     [[ ! -S $TMP/control ]] || return 0
     background perl -MSocket -e '
@@ -77,7 +78,8 @@ start_control() {
             select(C); $| = 1; select(STDOUT);
             while (<C>) { print; print C "welcome\n" if /^hello/ }
             exit;
-        }' "$TMP/control" >"$TMP/told"
+        }' "$TMP/control" >>"$TMP/told"
+    CONTROL=$!
     wait_until 5 grep -q listening "$TMP/told"
 }
 
