@@ -55,6 +55,9 @@ static inline void change_clear(struct change *c)
 
 struct rereads;
 
+/* The largest position that a source may name: it is counted on from there, and UINT64_MAX means none. */
+#define LSN_MAX ((uint64_t)INT64_MAX)
+
 /* Where the changes of one flow go. */
 struct sink {
     struct emit *e;

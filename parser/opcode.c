@@ -108,6 +108,8 @@ static enum got op_offset(struct rdb *r, struct cur *c)
         return cur_bad(c, "the cut (opcode 200) before the journal offset");
     if (r->to->goes_on && le64(p) != r->to->next_lsn)
         return cur_bad(c, "a journal offset behind the entries that were missed, none more and none less");
+    if (le64(p) > LSN_MAX)
+        return cur_bad(c, "a journal offset below 2^63");
     r->to->next_lsn = le64(p);
     r->to->counting = true;
     return GOT;

@@ -332,8 +332,8 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
         return -1;
     }
     bool partial = strcmp(mode, "PARTIAL") == 0;
-    if (partial && (!meta_getu(payload, r->len, "lsn", &lsn) || lsn == 0)) {
-        parser_fault(p, EXIT_DAMAGED, "error", "a partial FLOW without its LSN");
+    if (partial && (!meta_getu(payload, r->len, "lsn", &lsn) || lsn == 0 || lsn > LSN_MAX)) {
+        parser_fault(p, EXIT_DAMAGED, "error", "a partial FLOW without a possible LSN");
         return -1;
     }
     bool has_token = meta_get(payload, r->len, "token", token, sizeof token) == 40;

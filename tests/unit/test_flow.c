@@ -214,6 +214,7 @@ static void end_of_sync(void)
     struct buf b = hex("'REDIS0009' " CUT OFFSET
                        "ff 00 00 00 00 00 00 00 00 '0000000000000000000000000000000000000000'");
     fails("'REDIS0009' " CUT "ff 00 00 00 00 00 00 00 00 '" TOKEN "'", "18", "a journal offset (opcode 211)");
+    fails("'REDIS0009' " CUT "d3 ff ff ff ff ff ff ff ff", "18", "a journal offset below 2^63");
     fails("'REDIS0009' " OFFSET, "9", "the cut (opcode 200)");
     fails_bytes(&b, (struct run){0}, "36", "the EOF token");
     /* no token known: anything goes */
