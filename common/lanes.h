@@ -1,9 +1,10 @@
-/* Lanes: the flows of a session on their way to one place, and the barriers (FLUSHALL, FLUSHDB) at which they
- * meet. A pure structure: it keeps what has to wait and says when all have arrived; sending is the caller's
- * work. df2redis(7), Order and positions, dfrecord(5) BARRIER. Used by rediswriter and by dfparse --resp.
+/* Lanes: the flows of a session, and the barriers (FLUSHALL, FLUSHDB) at which they wait for each other. A
+ * pure structure: it keeps the records that have to wait and says when all flows have reached the barrier;
+ * sending is the caller's work. df2redis(7), Order and positions, dfrecord(5) BARRIER. Used by rediswriter
+ * and by dfparse --resp.
  *
- * A lane is open, or it stands at a barrier. The records of a lane that stands, or that still has queued
- * records from the time when it stood, go to its queue, in memory first and then in files without a name:
+ * A lane runs, or it waits at a barrier. The records of a lane that waits, or whose queue is not yet empty
+ * again, go to its queue, in memory first and then in files without a name:
  *
  *     if (lanes_blocked(l, r.flow))            lanes_queue(l, &r, payload);
  *     else if (r.type == REC_BARRIER)          switch (lanes_arrive(l, &r, payload)) ...
@@ -28,14 +29,14 @@
 #define LANES_REQUEST_MAX ((size_t)4096)
 
 struct lane {
-    bool waiting;  /* stands at the barrier */
-    struct rec at; /* the BARRIER record at which it stands or stood last */
+    bool waiting;  /* at the barrier */
+    struct rec at; /* the BARRIER record at which it waits or waited last */
     struct spool q;
 };
 
 struct lanes {
     unsigned n;       /* flows of the session */
-    unsigned arrived; /* lanes that stand at the barrier */
+    unsigned arrived; /* lanes that wait at the barrier */
     unsigned queued;  /* lanes whose queue is not empty */
     struct lane *lane;
     uint64_t txid; /* of the barrier at which the first lane arrived */
@@ -45,9 +46,9 @@ struct lanes {
 };
 
 enum lanes_result {
-    LANES_WAIT,     /* the lane stands now; others have to come */
-    LANES_COMPLETE, /* all flows stand at the barrier */
-    LANES_CONFLICT, /* another lane stands at another barrier: neither can ever be complete */
+    LANES_WAIT,     /* the lane waits now for others */
+    LANES_COMPLETE, /* all flows have reached the barrier */
+    LANES_CONFLICT, /* another lane waits at another barrier: neither can ever be complete */
     LANES_BAD,      /* the record is malformed, or differs from that of another flow */
 };
 
@@ -73,13 +74,13 @@ int lanes_queue(struct lanes *l, const struct rec *r, const uint8_t *payload);
 /* A lane that is not waiting has come to a BARRIER record; r->len bytes of payload. */
 enum lanes_result lanes_arrive(struct lanes *l, const struct rec *r, const uint8_t *payload);
 
-/* Does any lane stand at a barrier? */
+/* Does any lane wait at a barrier? */
 static inline bool lanes_at_barrier(const struct lanes *l)
 {
     return l->arrived > 0;
 }
 
-/* The request of the barrier at which lanes stand, and its database. */
+/* The request of the barrier at which lanes wait, and its database. */
 static inline const uint8_t *lanes_request(const struct lanes *l, size_t *n)
 {
     *n = l->request.len;
@@ -91,7 +92,7 @@ static inline uint32_t lanes_db(const struct lanes *l)
     return l->db;
 }
 
-/* The request was run: every lane goes on. */
+/* The request was run: every lane runs again. */
 void lanes_release(struct lanes *l);
 
 /* A lane, from "from" on and round again, that does not wait and has queued records; -1: none. */
