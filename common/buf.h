@@ -15,7 +15,7 @@ struct buf {
 
 #define BUF_DEFAULT_MAX ((size_t)64 << 20)
 
-/* Allocate or end the process with status 1: running out of memory is no state to go on from. */
+/* Allocate, or end the process with status 1 if there is no memory. */
 void *xmalloc(size_t n);
 void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t n);

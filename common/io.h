@@ -28,8 +28,8 @@ int io_wait2(int in, int in2, int out, int timeout_ms, bool *second);
 uint64_t now_us(void);
 uint64_t mono_us(void);
 
-/* How long ago then was. 0 when it is still to come: of two looks at the clock the older one may come second.
- */
+/* Time from then to now, 0 if then is the later one: two readings of the clock may be compared in either
+ * order. */
 static inline uint64_t us_since(uint64_t now, uint64_t then)
 {
     return now > then ? now - then : 0;
@@ -56,15 +56,14 @@ FILE *io_fopen_own(const char *path);
  * files that are renamed when they are complete. -1 with errno. */
 int io_open_new(const char *path);
 
-/* Take as many descriptors as the system lets us: many flows and peers need many. */
+/* Raise the limit of open descriptors as far as the system allows: each flow and peer needs one. */
 void raise_limits(void);
 
 /* A new unlinked file for data that has to wait, in dir (NULL: $TMPDIR or /tmp). -1 with errno. */
 int io_tmpfile(const char *dir);
 
-/* For handlers of signals that stop: false where this one is the same as the one before. timeout(1) and
- * shells signal a process and then its group; a fifth of a second is too short for somebody to have asked
- * twice. */
+/* For handlers of stop signals: false if this signal repeats the one before. timeout(1) and shells signal a
+ * process and then its group, so two signals within 200 ms count as one. */
 bool io_signal_anew(void);
 
 /* 32 hexadecimal digits of randomness and a NUL. */

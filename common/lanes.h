@@ -1,10 +1,10 @@
-/* Lanes: the flows of a session on their way to one place, and the barriers (FLUSHALL, FLUSHDB) at which they
- * meet, or at which one of them stands alone. A pure structure: it keeps what has to wait and says when all
- * have arrived; sending is the caller's work. df2redis(7), Order and positions, dfrecord(5) BARRIER. Used by
- * rediswriter and by dfparse --resp.
+/* Lanes: the flows of a session, and the barriers (FLUSHALL, FLUSHDB) at which they wait for each other, or at
+ * which one of them waits alone. A pure structure: it keeps the records that have to wait and says when all
+ * flows have reached the barrier; sending is the caller's work. df2redis(7), Order and positions, dfrecord(5)
+ * BARRIER. Used by rediswriter and by dfparse --resp.
  *
- * A lane is open, or it stands at a barrier. The records of a lane that stands, or that still has queued
- * records from the time when it stood, go to its queue, in memory first and then in files without a name:
+ * A lane runs, or it waits at a barrier. The records of a lane that waits, or whose queue is not yet empty
+ * again, go to its queue, in memory first and then in files without a name:
  *
  *     if (lanes_blocked(l, r.flow))            lanes_queue(l, &r, payload);
  *     else if (r.type == REC_BARRIER)          switch (lanes_arrive(l, &r, payload)) ...
@@ -32,17 +32,17 @@
 #define LANES_ALL         (-1) /* a barrier's scope; else the number of its flow */
 
 struct lane {
-    bool waiting;       /* stands at a barrier ... */
+    bool waiting;       /* at a barrier ... */
     bool alone;         /* ... of its own */
-    struct rec at;      /* the BARRIER record at which it stands or stood last */
+    struct rec at;      /* the BARRIER record at which it waits or waited last */
     struct buf request; /* alone: of that */
     struct spool q;
 };
 
 struct lanes {
     unsigned n;       /* flows of the session */
-    unsigned arrived; /* lanes that stand at the barrier of all flows */
-    unsigned alone;   /* lanes that stand at one of their own */
+    unsigned arrived; /* lanes that wait at the barrier of all flows */
+    unsigned alone;   /* lanes that wait at one of their own */
     unsigned queued;  /* lanes whose queue is not empty */
     struct lane *lane;
     uint64_t txid; /* of the barrier at which the first lane arrived */
@@ -52,11 +52,11 @@ struct lanes {
 };
 
 enum lanes_result {
-    LANES_WAIT,     /* the lane stands now; others have to come */
-    LANES_COMPLETE, /* all flows stand at the barrier */
-    LANES_ALONE,    /* the lane stands at a barrier of its own: no other has to come */
-    LANES_WIDE,     /* that is a request by which others would lose keys: the lane does not stand */
-    LANES_CONFLICT, /* another lane stands at another barrier: neither can ever be complete */
+    LANES_WAIT,     /* the lane waits now for others */
+    LANES_COMPLETE, /* all flows have reached the barrier */
+    LANES_ALONE,    /* the lane waits at a barrier of its own: no other has to come */
+    LANES_WIDE,     /* that is a request by which others would lose keys: the lane does not wait */
+    LANES_CONFLICT, /* another lane waits at another barrier: neither can ever be complete */
     LANES_BAD,      /* the record is malformed, or differs from that of another flow */
 };
 
@@ -82,13 +82,13 @@ int lanes_queue(struct lanes *l, const struct rec *r, const uint8_t *payload);
 /* A lane that is not waiting has come to a BARRIER record; r->len bytes of payload. */
 enum lanes_result lanes_arrive(struct lanes *l, const struct rec *r, const uint8_t *payload);
 
-/* Does any lane stand at a barrier of all flows? */
+/* Does any lane wait at a barrier of all flows? */
 static inline bool lanes_at_barrier(const struct lanes *l)
 {
     return l->arrived > 0;
 }
 
-/* Does any lane stand at a barrier, of whatever scope? */
+/* Does any lane wait at a barrier, of whatever scope? */
 static inline bool lanes_stand(const struct lanes *l)
 {
     return l->arrived + l->alone > 0;
@@ -104,7 +104,7 @@ static inline bool lanes_within(int scope, unsigned flow)
     return scope == LANES_ALL || (unsigned)scope == flow;
 }
 
-/* The request of a barrier at which lanes stand, and its database. */
+/* The request of a barrier at which lanes wait, and its database. */
 static inline const uint8_t *lanes_request(const struct lanes *l, int scope, size_t *n)
 {
     const struct buf *b = scope == LANES_ALL ? &l->request : &l->lane[scope].request;

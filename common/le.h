@@ -1,4 +1,4 @@
-/* Little-endian numbers in bytes. Hosts are little-endian, too (record.h). */
+/* Little-endian numbers in bytes. The host is little-endian, too (record.h). */
 #ifndef DF_LE_H
 #define DF_LE_H
 

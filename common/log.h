@@ -18,7 +18,7 @@ void log_init(const char *stage, enum log_level level);
 #define LOG_WINDOW 60 /* seconds */
 void log_event(enum log_level level, int flow, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Bytes as a quoted string that is safe in a log line (at most 120 bytes of them). Returns a pointer to one
+/* Bytes as a quoted string that is safe in a log line (at most 200 bytes of them). Returns a pointer to one
  * of four static buffers. */
 const char *log_quote(const void *data, size_t n);
 

@@ -1,4 +1,4 @@
-/* How a snapshot begins. dfreader tells files of other kinds by it, dfparse reads it. */
+/* How a snapshot begins. dfreader recognizes files of other kinds by it, dfparse reads it. */
 #ifndef DF_MAGIC_H
 #define DF_MAGIC_H
 

@@ -1,8 +1,8 @@
-/* Changes: what every decoder hands over, and where the changes of a flow go.
+/* Changes: what every decoder produces, and where the changes of a flow go.
  *
  * A change is a key of a snapshot with its value, or a command. Decoders (rdb.h: snapshots; journal.h;
- * answers.c: keys that were read again) know the bytes of the source; of the target only whether it has a
- * place for what stands beside keys (hints, functions). What is behind change_key and change_command knows
+ * answers.c: keys that were read again) know the bytes of the source, and of the target only whether it
+ * accepts what accompanies keys (hints, functions). The code called by change_key and change_command knows
  * the target, and of the source only its dialect (dialect.h).
  *
  * A decoder of RESP commands (PSYNC, AOF) would fill in the same struct: the arguments as they came, the
