@@ -180,7 +180,7 @@ static void damage(void)
     for (size_t i = 0; i < sizeof bad_types / sizeof bad_types[0]; i++)
         altered(24 + 4, bad_types[i], "SD", "unknown record type");
     altered(24 + 5, CLASS_COUNT, "SD", "unknown value class");
-    altered(24 + 7, 0x08, "SD", "unknown flags");
+    altered(24 + 7, 0x10, "SD", "unknown flags");
     altered(24 + 7, 0x80, "SD", "unknown flags");
     altered(24 + 9, 0x04, "SD", "above 1023");
     altered(24 + 12, 0, "SD", "epoch 0");
