@@ -268,9 +268,9 @@ static enum put take_request(struct writer *w, const struct input *in, const str
 }
 
 /* Of one flow among several, where keys of the others would go, too. */
-static enum put flush_too_wide(struct writer *w, const struct rec *r)
+static enum put flush_too_wide(struct writer *w, unsigned flow)
 {
-    writer_fail(w, EXIT_CANNOT, "event=flush_of_one_flow flow=%u db=%u note=%s", r->flow, r->db,
+    writer_fail(w, EXIT_CANNOT, "event=flush_of_one_flow flow=%u note=%s", flow,
                 "\"not supported: keys of other flows would be removed, too; see --on-source-flush\"");
     return PUT_FAIL;
 }
@@ -298,12 +298,12 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
         return record_damaged(w, in, r, alters);
     bool several = (r->flags & RF_ONEFLOW) != 0 && w->session.flows > 1;
     if (several && w->cluster != NULL && w->cluster->slots) /* it has one database, for all flows */
-        return flush_too_wide(w, r);
+        return flush_too_wide(w, r->flow);
     switch (lanes_arrive(&w->lanes, r, payload)) {
     case LANES_WAIT:
     case LANES_COMPLETE:
     case LANES_ALONE: return PUT_DONE;
-    case LANES_WIDE: return flush_too_wide(w, r);
+    case LANES_WIDE: return flush_too_wide(w, r->flow);
     case LANES_CONFLICT: return record_damaged(w, in, r, "two flows wait at different flushes");
     case LANES_BAD: break;
     }

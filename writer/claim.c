@@ -44,7 +44,11 @@ static bool is_anothers(const struct writer *w, const redisReply *r)
 {
     struct position_id id;
     const char *address = text_of(r, 1);
-    if (!position_id_parse(&id, text_of(r, 0)) || strcmp(id.lineage.replid, w->session.lineage.replid) == 0)
+    if (!position_id_parse(&id, text_of(r, 0)))
+        return false;
+    /* "-": each flow has its own. */
+    bool same = strcmp(id.lineage.replid, w->session.lineage.replid) == 0;
+    if (same && strcmp(id.lineage.replid, "-") != 0)
         return false;
     /* A source that was started anew has another replid, and its old address. */
     return address[0] != '\0' && strcmp(address, "-") != 0 && strcmp(w->session.address, "-") != 0 &&

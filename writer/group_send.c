@@ -61,9 +61,8 @@ static void send_flow(struct node *n, unsigned flow, uint64_t seq, uint64_t pos)
 }
 
 /* Whose positions they are, of the flows that have a lineage of their own. */
-static void send_lineages(struct node *n)
+static void send_lineages(struct ring *ring, const struct session *s)
 {
-    const struct session *s = &n->w->session;
     for (unsigned i = 0; i < s->flows; i++) {
         uint8_t small[POS_EXTRA + 512];
         char name[FLOW_NAME], text[POSITION_TEXT];
@@ -71,7 +70,7 @@ static void send_lineages(struct node *n)
             continue;
         uint8_t *p = resp_bulk(small, name, position_lineage_name(i, name));
         p = resp_bulk(p, text, position_lineage_print(&s->flow[i].own, text));
-        ring_add(&n->wire.ring, small, (size_t)(p - small));
+        ring_add(ring, small, (size_t)(p - small));
     }
 }
 
@@ -107,7 +106,7 @@ static void send_position(struct node *n, const struct group *g)
     }
     ring_add(&n->wire.ring, small, (size_t)(p - small));
     if (own > 0)
-        send_lineages(n);
+        send_lineages(&n->wire.ring, s);
     if (step >= 0 && flows > 0)
         send_flow(n, g->item[step].flow, g->item[step].seq, pos_behind(n, g, (unsigned)step));
     for (unsigned i = 0; step < 0 && i < g->npos; i++) {

@@ -40,12 +40,11 @@ static void one_word(char *text)
             *p = '?';
 }
 
-static bool read_lineage(struct lineage *l, const struct rec *r, const uint8_t *payload)
+static void read_lineage(struct lineage *l, const uint8_t *payload, size_t n)
 {
-    bool known = lineage_get(l, payload, r->len);
+    (void)lineage_get(l, payload, n);
     one_word(l->replid);
     one_word(l->top);
-    return known;
 }
 
 static const char *read_facts(struct facts *f, const struct rec *r, const uint8_t *payload)
@@ -64,7 +63,7 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
     (void)meta_getu(payload, r->len, "started", &f->started);
     (void)meta_get(payload, r->len, "source", f->source, sizeof f->source);
     (void)meta_get(payload, r->len, "address", f->address, sizeof f->address);
-    (void)read_lineage(&f->lineage, r, payload);
+    read_lineage(&f->lineage, payload, r->len);
     (void)meta_get(payload, r->len, "control", f->control, sizeof f->control);
     (void)meta_get(payload, r->len, "refused", f->refused, sizeof f->refused);
     (void)meta_getu(payload, r->len, "resume", &f->resume);
@@ -307,7 +306,7 @@ enum put session_flow(struct writer *w, struct input *in, const struct rec *r, c
     } else if (strcmp(mode, "FULL") != 0 && strcmp(mode, "FILE") != 0) {
         return damaged(w, in, r, "FLOW record with an unknown mode");
     }
-    (void)read_lineage(&f->own, r, payload);
+    read_lineage(&f->own, payload, r->len);
     f->up = true;
     f->input = (unsigned)(in - w->inputs.v);
     s->up++;

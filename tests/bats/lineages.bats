@@ -131,6 +131,19 @@ assert_told() { # resume line's words, those of flow 0, of flow 1
     [[ $(rcli dbsize) -eq 0 ]]
 }
 
+@test "a task whose flows have lineages of their own is not taken for that of other masters" {
+    start_redis
+    first_run "replid=$A" "replid=$B" "address=redis://a.test:1"
+    killed
+    feed
+    tell "$(live_session nonce=${NONCE%9}7 address=redis://b.test:1)" "flow 0 replid=${A//a/c}" "flow 1 replid=${A//a/d}" "set 0 k v"
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 1
+    said event=task_of_another_source
+    [[ $(rcli exists k) -eq 0 ]]
+}
+
 # ---- flushes of one flow ----
 
 two_masters() { # fact…: one of them in database 0, one in database 1
