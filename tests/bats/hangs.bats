@@ -61,6 +61,28 @@ lost_once() { # rule… : what the target does once costs a connection, and noth
     lost_once 'EXEC#3=raw::1\r\n'
 }
 
+@test "replies: EXEC answered with null where the transaction has one request only" {
+    local nth i
+    for nth in 3 4 5; do
+        start_fake --rule "EXEC#$nth=raw:*-1\r\n"
+        feed -v --reconnect-timeout 10
+        tell "session flows=1" target "flow 0" "synced 0 :pos=5"
+        for i in 1 2 3 4; do
+            tell "live 0 :pos=$((i + 5)) INCR n$i"
+            wait_until 10 there "n$i"
+        done
+        tell end
+        tell_end
+        reap 10 "$WRITER"
+        assert_status 0
+        said event=target_connection_lost
+        [[ "$(values n 1 2 3 4)" == "1 1 1 1 " ]] || fail "$(values n 1 2 3 4)"
+        stop_fake
+    done
+}
+
+there() { [[ -n $(rcli get "$1") ]]; }
+
 @test "replies: null or another type within EXEC's" {
     start_fake --rule 'EXEC#3=raw:*7\r\n:1\r\n:1\r\n$-1\r\n:1\r\n:1\r\n:1\r\n:0\r\n'
     stream 0 | write -v
