@@ -212,15 +212,16 @@ pretend_task() {
 
 @test "root's stop on another user's run directory signals none but its owner's processes" {
     other_user
-    background bash -c 'exec 9</etc/passwd; exec sleep 600'
+    echo x >"$OTHER/ours" # which they can read and lock
+    background bash -c 'exec 9<"$1"; exec sleep 600' - "$OTHER/ours"
     local victim=$!
     printf 'task=svc\nphase=running\n' >"$OTHER/svc/state"
-    as_other ln -s /etc/passwd "$OTHER/svc/lock"
+    as_other ln -s "$OTHER/ours" "$OTHER/svc/lock"
     as_other bash -c "echo $victim >$OTHER/svc/pid"
     # shellcheck disable=SC2016
-    background as_other bash -c 'exec 7</etc/passwd; flock -s 7; : >"$1/locked"; exec sleep 600' - "$OTHER/svc"
+    background as_other bash -c 'exec 7<"$1/lock"; flock -x 7; : >"$1/locked"; exec sleep 600' - "$OTHER/svc"
     wait_until 5 test -e "$OTHER/svc/locked"
-    wait_until 5 test "/proc/$victim/fd/9" -ef /etc/passwd
+    wait_until 5 test "/proc/$victim/fd/9" -ef "$OTHER/ours"
     run df2redis --run-dir "$OTHER/svc" --timeout 1 stop
     [[ $status -ne 0 ]]
     kill -0 "$victim" || fail "it was killed"
