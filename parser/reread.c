@@ -57,7 +57,7 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
     emit_report(to->e, &to->o, true, k->kind, k->key, k->n, text);
     kept_write(to, k, 0, held);
     to->o.fresh = false;
-    check_again(to, k->db, k->key, k->n, k->checks);
+    check_again(to, k);
     rekey_free(k);
 }
 
