@@ -69,6 +69,7 @@ enum probe_kind {
     PROBE_AGAIN, /* the same, for a key that was read again */
     PROBE_OWN,   /* asked for by dfparse */
     PROBE_DONE,  /* the flow is verified */
+    PROBE_LATER, /* as PROBE_AGAIN, for a key that dfparse had asked for */
     PROBE_KINDS,
 };
 

@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "check.h"
+#include "log.h"
 #include "meta.h"
 
 void reread_before_flush(struct sink *to, const struct change *ch)
@@ -21,10 +22,31 @@ void reread_before_flush(struct sink *to, const struct change *ch)
         if (k->flow != to->o.flow || (!all && k->db != ch->db))
             continue;
         rekey_take_out(to->rereads, k);
-        check_again(to, k->db, k->key, k->n, k->checks);
+        check_again(to, k);
         rekey_free(k);
     }
     rekeys_changed(to);
+}
+
+/* A value and what follows it, which nothing may come between: in one transaction, and all that the source
+ * has said of the key until now is done with it. */
+static void write_together(struct sink *to, struct rekey *k, const struct change *ch, uint64_t held)
+{
+    bool alone = !to->o.entry;
+    uint64_t after = to->o.after;
+    if (alone) {
+        to->o.after = 0;
+        entry_begin(&to->o, 0);
+    }
+    to->o.contains = alone && to->counting ? to->next_lsn : 0;
+    change_write(to, ch);
+    to->has_value = true;
+    kept_write(to, k, k->to, held);
+    to->has_value = false;
+    to->o.contains = 0;
+    if (alone)
+        entry_end(&to->o);
+    to->o.after = after;
 }
 
 static void write_value(struct sink *to, struct rekey *k)
@@ -48,11 +70,10 @@ static void write_value(struct sink *to, struct rekey *k)
                         .lsn = to->next_lsn > 0 ? to->next_lsn - 1 : 0,
                         .after = more ? held : sink_reached(to),
                         .time = k->time};
-    change_write(to, &ch);
-    kept_write(to, k, k->to, held);
+    write_together(to, k, &ch, held);
     to->o.fresh = false;
     to->o.time = time;
-    check_again(to, k->db, k->key, k->n, k->checks);
+    check_again(to, k);
     rekey_free(k);
 }
 
@@ -178,16 +199,42 @@ void reread_tick(struct sink *to, uint64_t now)
     }
 }
 
+/* The flow's keys are not verified yet, and a writer saves that: a run that resumes looks for them all. So
+ * the key only has to be missing until then, as one is that was found missing. */
+static void leave_missing(struct sink *to, struct rekey *k)
+{
+    uint64_t held = rekey_leave(to, k);
+    struct slice del[2] = {SLICE("DEL"), {k->key, k->n}};
+    struct change ch = {.db = k->db, .argv = del, .argc = 2, .after = held, .time = to->o.time};
+    if (k->checks + k->own == 0)
+        change_write(to, &ch);
+    kept_write(to, k, 0, held);
+    to->o.fresh = false;
+    check_again(to, k);
+    rekey_free(k);
+}
+
 void reread_finish(struct sink *to, const char *why)
 {
     struct rekey *k, *next;
+    unsigned left = 0;
     if (to->rereads == NULL)
         return;
     for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);
         if (k->flow == to->o.flow && k->state == REKEY_ANSWERED)
             write_value(to, k);
-        else if (k->flow == to->o.flow)
+        else if (k->flow == to->o.flow && to->verifying != NOT_VERIFYING && to->rereads->writer) {
+            leave_missing(to, k);
+            left++;
+        } else if (k->flow == to->o.flow) {
             rekey_give_up(to, k, why);
+        }
     }
+    if (left > 0)
+        log_event(
+            LOG_WARN, to->o.flow,
+            "event=not_verified keys=%u reason=%s note=\"they are missing at the target until a run that "
+            "resumes has verified them\"",
+            left, log_quote(why, strlen(why)));
 }

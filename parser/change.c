@@ -14,6 +14,7 @@ void sink_free(struct sink *to)
     buf_free(&to->names);
     buf_free(&to->filtered_argv);
     buf_free(&to->program);
+    buf_free(&to->guarded);
     buf_free(&to->answer);
     buf_free(&to->checks);
     buf_free(&to->check_name);

@@ -58,6 +58,10 @@ struct rereads;
 /* The largest position that a source may name: it is counted on from there, and UINT64_MAX means none. */
 #define LSN_MAX ((uint64_t)INT64_MAX)
 
+/* Are keys of the flow's full sync looked for at the target? VERIFYING_ENDS: all were found; those that
+ * commands had to do without on the way here are still to be read again. */
+enum verifying { NOT_VERIFYING, VERIFYING, VERIFYING_ENDS };
+
 /* Where the changes of one flow go. */
 struct sink {
     struct emit *e;
@@ -85,6 +89,7 @@ struct sink {
     struct value restored; /* of a RESTORE */
     struct scratch s;
     struct buf program; /* of a command over several slots */
+    struct buf guarded; /* arguments and script of a command that needs its key (check.h) */
     bool told_hint;
 
     struct { /* the key of the last DEL of one key */
@@ -100,7 +105,8 @@ struct sink {
     bool answer_lost;        /* some of them were too much to keep */
 
     /* Keys that are looked for at the target (check.h). */
-    bool verifying;
+    enum verifying verifying;
+    bool has_value;                /* what is being written follows the value of its key */
     struct buf checks, check_name; /* those whose place has not come, from checks_at on */
     size_t checks_at;
     uint64_t check_due; /* LSN at which the first of them is looked for; UINT64_MAX: there is none */

@@ -30,12 +30,66 @@ bool cmd_expiry(const struct cmd *m, size_t i, uint64_t *ms, bool *at)
     return true;
 }
 
+#define GUARD_KEY_LUA    "if redis.pcall('EXISTS',KEYS[1])==0 then return 0 end "
+#define GUARD_SOURCE_LUA "if redis.pcall('EXISTS',KEYS[1])==0 then return redis.call('DEL',KEYS[2]) end "
+#define THE_COMMAND      "return redis.call(unpack(ARGV))"
+
+/* A script that is written already: the condition goes before it. Its arguments stay where they are. */
+static struct slice guarded_script(const struct cmd *m, const struct slice *script)
+{
+    struct buf *b = &m->to->guarded;
+    size_t at = b->len;
+    (void)buf_addstr(b, m->guard == GUARD_KEY ? GUARD_KEY_LUA : GUARD_SOURCE_LUA);
+    (void)buf_add(b, script->p, script->n);
+    return (struct slice){b->p + at, b->len - at};
+}
+
+/* The request as a script that carries it out if the key is there. NULL: it is too large. */
+static const struct slice *guarded(const struct cmd *m, unsigned *keyarg, const struct slice *argv,
+                                   size_t *argc)
+{
+    struct buf *b = &m->to->guarded;
+    size_t nkeys = m->guard == GUARD_KEY ? 1 : 2;
+    if (older_target(&m->e->target))
+        argv = older_request(m->e, argv, argc, keyarg);
+    b->len = 0;
+    b->max = (size_t)1 << 20;
+    /* In one piece: it moves when it grows. */
+    if (buf_room(b, (*argc + 3 + nkeys) * sizeof *argv + 4096) == NULL)
+        return NULL;
+    struct slice *out = (struct slice *)(void *)buf_room(b, (*argc + 3 + nkeys) * sizeof *out);
+    if (arg_is(&argv[0], "EVAL")) {
+        b->len = *argc * sizeof *out;
+        memcpy(out, argv, *argc * sizeof *out);
+        out[1] = guarded_script(m, &argv[1]);
+        return out;
+    }
+    out[0] = SLICE("EVAL");
+    out[1] = nkeys == 1 ? (struct slice)SLICE(GUARD_KEY_LUA THE_COMMAND)
+                        : (struct slice)SLICE(GUARD_SOURCE_LUA THE_COMMAND);
+    out[2] = (struct slice){(const uint8_t *)(nkeys == 1 ? "1" : "2"), 1};
+    memcpy(out + 3, argv + *keyarg, nkeys * sizeof *out);
+    memcpy(out + 3 + nkeys, argv, *argc * sizeof *out);
+    *argc += 3 + nkeys;
+    *keyarg = 3;
+    return out;
+}
+
+static void write_argv(const struct cmd *m, const struct key *k, unsigned keyarg, unsigned flags,
+                       const struct slice *argv, size_t argc)
+{
+    const struct slice *with = NULL;
+    if (__builtin_expect(m->guard == GUARD_KEY || m->guard == GUARD_SOURCE, 0))
+        with = guarded(m, &keyarg, argv, &argc);
+    emit_argv(m->e, m->o, k, keyarg, 0, flags, with != NULL ? with : argv, argc);
+}
+
 void cmd_last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags)
 {
     struct key k;
     key_set(m->e, &k, argv[keyarg].p, argv[keyarg].n);
     m->o->pos = m->after;
-    emit_argv(m->e, m->o, &k, keyarg, 0, flags, argv, argc);
+    write_argv(m, &k, keyarg, flags, argv, argc);
 }
 
 void cmd_one_of(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags)
@@ -43,7 +97,7 @@ void cmd_one_of(const struct cmd *m, unsigned keyarg, const struct slice *argv, 
     struct key k;
     key_set(m->e, &k, argv[keyarg].p, argv[keyarg].n);
     m->o->pos = m->before;
-    emit_argv(m->e, m->o, &k, keyarg, 0, flags, argv, argc);
+    write_argv(m, &k, keyarg, flags, argv, argc);
 }
 
 void cmd_nothing(const struct cmd *m)
@@ -169,5 +223,5 @@ void cmd_forward(const struct cmd *m)
     if (keys_next(&keys, first) != 0)
         flags |= RF_MULTIKEY;
     key_set(m->e, &k, m->argv[first].p, m->argv[first].n);
-    emit_argv(m->e, m->o, &k, (unsigned)first, 0, flags, m->argv, m->argc);
+    write_argv(m, &k, (unsigned)first, flags, m->argv, m->argc);
 }

@@ -82,6 +82,14 @@ bool keys_has(const struct keys *k, size_t i);
 
 /* ---- command.c, and by their kinds command_strings.c, command_fields.c, command_restore.c ---- */
 
+/* What a command needs while keys are looked for at the target (check.h). */
+enum guard {
+    GUARD_NONE,
+    GUARD_KEY,    /* its key has to be there, else nothing is done */
+    GUARD_SOURCE, /* the first of its two keys, else the second one is removed */
+    GUARD_REREAD, /* more than that: what it writes is read again */
+};
+
 /* A command being written: its arguments, and where its records count. */
 struct cmd {
     struct sink *to;
@@ -93,6 +101,7 @@ struct cmd {
     const struct slice *argv;
     size_t argc;
     uint64_t before, after; /* positions */
+    enum guard guard;
 };
 
 /* Absolute milliseconds of a time in units of so many milliseconds that is relative to the entry's arrival,
@@ -127,6 +136,9 @@ bool cmd_reread(const struct cmd *m, size_t i, const char *kind, const char *det
 
 /* The same with every key that the command writes. */
 bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detail);
+
+/* The same with what comes into another database by MOVE key db or COPY … DB db. */
+bool cmd_reread_moved(const struct cmd *m, const char *kind, const char *detail);
 
 /* The second of these, or the first, or else cmd_lost_only. */
 void cmd_written_or_lost(const struct cmd *m, const char *kind, const char *detail);

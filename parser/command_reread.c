@@ -44,6 +44,21 @@ static bool elsewhere(const struct command *c, size_t argc)
     return strcmp(c->name, "MOVE") == 0 || (strcmp(c->name, "COPY") == 0 && argc > 4);
 }
 
+bool cmd_reread_moved(const struct cmd *m, const char *kind, const char *detail)
+{
+    const struct slice *a = m->ch->argv;
+    bool move = strcmp(m->c->name, "MOVE") == 0;
+    const struct slice *key = &a[move ? 1 : 2];
+    int64_t db;
+    size_t at = command_other_db(m->c, a, m->ch->argc);
+    if (at == 0 || m->filter != NULL || !arg_number(&a[at], &db) || db < 0 || db > 1 << 20 ||
+        !reread_room(m->to, 2) || !reread_want(m->to, m->ch->lsn, (uint32_t)db, key, kind, detail) ||
+        (move && !reread_want(m->to, m->ch->lsn, m->ch->db, key, kind, detail)))
+        return false;
+    position_held(m);
+    return true;
+}
+
 static bool selected(const struct cmd *m, size_t i)
 {
     const struct slice *key = &m->ch->argv[i];

@@ -395,6 +395,18 @@ static void report_reserved(const struct cmd *m)
             emit_reserved(m->e, m->o, m->argv[i].p, m->argv[i].n);
 }
 
+/* It takes in keys of which is not known yet whether the full sync has brought them. */
+static bool reads_again(const struct cmd *m)
+{
+    static const char kind[] = "command-needs-source";
+    static const char detail[] = "it takes in keys that the full sync may not have brought";
+    bool done = command_other_db(m->c, m->ch->argv, m->ch->argc) != 0 ? cmd_reread_moved(m, kind, detail)
+                                                                      : cmd_reread_written(m, kind, detail);
+    if (!done)
+        check_unread(m->to, m->ch, m->c, m->argv);
+    return done;
+}
+
 static void apply(struct cmd *m, bool reserved)
 {
     struct sink *to = m->to;
@@ -405,10 +417,12 @@ static void apply(struct cmd *m, bool reserved)
     bool on_keys = m->c == NULL || m->c->first > 0; /* of its database */
     if (on_keys && emit_wrong_db(m->e, m->o->db, m->ch->db))
         return;
-    if (__builtin_expect(to->verifying, 0) && to->synced && !m->o->fresh && m->c != NULL &&
+    if (__builtin_expect(to->verifying != NOT_VERIFYING, 0) && !to->has_value && m->c != NULL &&
         m->argc == m->ch->argc)
-        check_before(to, m->ch, m->c, m->argv);
-    if (flushes_nothing(m))
+        m->guard = check_before(to, m->ch, m->c, m->argv);
+    if (m->guard == GUARD_REREAD && reads_again(m))
+        ;
+    else if (flushes_nothing(m))
         cmd_nothing(m);
     else if (m->c == NULL)
         unknown(m);

@@ -115,6 +115,10 @@ static inline struct rec request(struct emit *e, struct origin *o, const struct 
     flags |= o->live ? RF_LIVE : 0;
     if (__builtin_expect(o->fresh, 0)) {
         flags |= RF_FRESH;
+        if (pos < o->contains) {
+            flags |= RF_HELD;
+            pos = o->contains;
+        }
     } else if (__builtin_expect(pos < o->after, 0)) { /* it is not reached: say which entry this belongs to */
         flags |= RF_HELD;
         pos = o->after;

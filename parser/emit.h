@@ -38,10 +38,11 @@ struct origin {
     bool live;    /* from the journal */
     bool journal; /* a journal follows: keys that expire now must not vanish */
     uint32_t db;
-    uint64_t seq;   /* last one given */
-    uint64_t pos;   /* position that is reached with the next record */
-    uint64_t after; /* that of the journal entry being written; 0: none, or none is known */
-    bool fresh;     /* what is written was read from the source again, and is no part of an entry */
+    uint64_t seq;      /* last one given */
+    uint64_t pos;      /* position that is reached with the next record */
+    uint64_t after;    /* that of the journal entry being written; 0: none, or none is known */
+    bool fresh;        /* what is written was read from the source again, and is no part of an entry */
+    uint64_t contains; /* fresh, and contains all entries before this position; 0: not known */
     uint64_t at;   /* where in the flow the key being written stands, or the blob that it is in; AT_UNKNOWN */
     uint64_t time; /* arrival of the bytes being parsed, microseconds */
     uint64_t txid; /* of the journal entry before */

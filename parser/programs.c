@@ -70,11 +70,11 @@ static void restore(struct spreading *s, size_t i, unsigned cond, unsigned ttl)
 
 static bool by_type(const struct spreading *s)
 {
-    return s->m->filter != NULL && s->m->filter->types;
+    return (s->m->filter != NULL && s->m->filter->types) || s->m->guard == GUARD_SOURCE;
 }
 
-/* RENAME: with a selection by type the source may be missing at the target, what it overwrites goes all the
- * same. */
+/* RENAME: with a selection by type, or before all keys are verified, the source may be missing at the target,
+ * what it overwrites goes all the same. */
 static void rename_over(struct spreading *s)
 {
     bool may_miss = by_type(s);

@@ -119,7 +119,7 @@ bool reread_room(const struct sink *to, size_t n)
     return r != NULL && !r->closed && r->ctl->fd >= 0 && !to->in_multi && n <= REREAD_KEYS - r->count;
 }
 
-static bool name_fits(const struct slice *key)
+bool rekey_name_fits(const struct slice *key)
 {
     return key->n <= (CTL_LINE_MAX - 200) / 3; /* escaped */
 }
@@ -128,7 +128,7 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
                  const char *detail)
 {
     struct rereads *r = to->rereads;
-    if (!reread_room(to, 1) || !name_fits(key))
+    if (!reread_room(to, 1) || !rekey_name_fits(key))
         return false;
     struct rekey *k = rekey_find(to, db, key->p, key->n);
     if (k == NULL) {
@@ -147,7 +147,7 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     rekey_at_least(to, k, lsn);
     if (!to->synced) {
         k->since = 0;
-    } else if (k->state != REKEY_REQUESTED && !rekey_request(r, k) && k->checks == 0) {
+    } else if (k->state != REKEY_REQUESTED && !rekey_request(r, k) && k->checks + k->own == 0) {
         /* One that is owed probes stays: reread_tick gives it up, and writes them. */
         rekey_take_out(r, k);
         rekey_free(k);
@@ -167,7 +167,27 @@ bool reread_refine(struct sink *to, const struct change *ch, const struct slice 
     return true;
 }
 
-bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail)
+/* While the flow is verified, and its writer saves that it is not yet, no position needs to be held back for
+ * a key that is missing at the target: a run that resumes finds it missing again. So it has to be missing,
+ * even if something has made it anew since that was told. */
+static void take_away(struct sink *to, struct rekey *k)
+{
+    uint32_t db = to->o.db;
+    uint64_t pos = to->o.pos;
+    bool live = to->o.live, fresh = to->o.fresh;
+    struct slice del[2] = {SLICE("DEL"), {k->key, k->n}};
+    to->o.live = to->o.fresh = true;
+    to->o.pos = sink_reached(to);
+    to->o.db = sink_db(to, k->db);
+    change_apply(to, &(struct change){.db = k->db, .argv = del, .argc = 2, .after = to->o.pos});
+    to->o.db = db;
+    to->o.pos = pos;
+    to->o.live = live;
+    to->o.fresh = fresh;
+    k->since = UINT64_MAX;
+}
+
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own)
 {
     if (!to->synced || !to->counting)
         return false;
@@ -179,7 +199,11 @@ bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const c
         return false;
     if (!known)
         k->since = to->next_lsn; /* what is before that is reached */
-    k->checks++;
+    k->checks += !own;
+    k->own += own;
+    rekeys_changed(to);
+    if (!known && to->rereads->writer && to->verifying != NOT_VERIFYING)
+        take_away(to, k);
     rekeys_changed(to);
     return true;
 }

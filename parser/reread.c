@@ -62,7 +62,7 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
         emit_position(to->e, &to->o, RF_LIVE);
     }
     to->o.fresh = false;
-    check_again(to, k->db, k->key, k->n, k->checks);
+    check_again(to, k);
     rekey_free(k);
 }
 

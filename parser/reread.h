@@ -18,7 +18,10 @@
 #define REREAD_TIMEOUT ((uint64_t)60 * 1000000) /* for one answer, microseconds */
 
 #define REREAD_BUCKETS 512u
-#define REREAD_PROBED  8192u /* keys of which is known that they were looked for (check.h) */
+/* Keys of which is known that they were looked for (check.h): as many sets of so many. One that is on its way
+ * to be told as missing must not be forgotten. */
+#define REREAD_SETS 8192u
+#define REREAD_WAYS 8u
 
 /* One key: wanted (the full sync goes on: there are no positions yet), asked for, or answered (its place in
  * the journal has not come). */
@@ -35,9 +38,9 @@ struct rekey {
     uint64_t from, to; /* of the answer */
     uint64_t requested_at;
     unsigned tries;
-    unsigned checks; /* CHECK records that want it: it is looked for at the target then */
-    bool refines;    /* the value is only more exact than what was written, and nothing was dropped for it:
-                        without    it that stays */
+    unsigned checks, own; /* CHECK records that want it: it is looked for at the target then */
+    bool refines;         /* the value is only more exact than what was written, and nothing was dropped for it:
+                             without it that stays */
     bool missing;
     int64_t ttl;
     uint64_t time;    /* of the answer */
@@ -54,13 +57,14 @@ struct rereads {
     struct ctl *ctl;
     uint16_t epoch;
     bool closed; /* the stream ends: nothing more is asked for */
+    bool writer; /* a writer has said what the target is: it will say what is missing there */
     unsigned count;
     size_t bytes; /* kept */
     LIST_HEAD(, rekey) bucket[REREAD_BUCKETS];
     TAILQ_HEAD(, rekey) list;
-    struct buf names; /* scratch: arguments that are left of a command */
-    unsigned checks;  /* keys that wait for their place, in all flows */
-    uint64_t probed[REREAD_PROBED];
+    struct buf names;                          /* scratch: arguments that are left of a command */
+    unsigned checks;                           /* keys that wait for their place, in all flows */
+    uint64_t probed[REREAD_SETS][REREAD_WAYS]; /* check.c; the newest of a set comes first */
 };
 
 void rereads_init(struct rereads *r, struct ctl *ctl);
@@ -80,7 +84,10 @@ bool reread_refine(struct sink *to, const struct change *ch, const struct slice 
                    const char *detail);
 
 /* The same for a key that the target lacks: it is looked for there once more, behind its value. */
-bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail);
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own);
+
+/* Is its name short enough for that? */
+bool rekey_name_fits(const struct slice *key);
 
 /* Is room for n more? */
 bool reread_room(const struct sink *to, size_t n);

@@ -57,6 +57,7 @@ static bool take_target(struct parser *p, const char *line)
         t.existing = p->opt->target.existing;
     p->e.target = t;
     p->e.slots = t.cluster;
+    p->rereads.writer = true;
     return true;
 }
 
@@ -285,6 +286,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
         ctl_close(&p->ctl);
         p->target_written = false;
         p->was_live = false;
+        p->rereads.writer = false;
     }
     p->begun = true;
     p->epoch = r->epoch;

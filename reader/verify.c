@@ -20,6 +20,7 @@ struct missing {
     STAILQ_ENTRY(missing) link;
     unsigned flow;
     uint32_t db;
+    bool own; /* dfparse had it looked for, not we */
     size_t len;
     char key[];
 };
@@ -39,6 +40,7 @@ static void drop_first(struct verify *v)
     struct missing *m = STAILQ_FIRST(&v->missing);
     STAILQ_REMOVE_HEAD(&v->missing, link);
     v->nmissing--;
+    v->nown -= m->own;
     free(m);
 }
 
@@ -154,8 +156,13 @@ static void put_again(struct verify *v, const struct missing *m)
 {
     struct buf b = {.max = CTL_LINE_MAX};
     begin_text(&b, "again", m->db);
+    if (m->own)
+        meta_addu(&b, "own", 1);
     meta_add(&b, "key", m->key, m->len, '\n');
-    v->asked[m->flow].again++;
+    if (m->own)
+        v->asked[m->flow].later++;
+    else
+        v->asked[m->flow].again++;
     put(v, m->flow, &b);
     buf_free(&b);
 }
@@ -166,8 +173,20 @@ static void over(struct verify *v, enum verify_state state)
 {
     v->state = state;
     scan_reset(&v->scan);
-    for (unsigned i = 0; state == VERIFY_DONE && i < v->session->stream.info.flows; i++)
-        put_state(v, i, "done");
+    for (unsigned i = 0; i < v->session->stream.info.flows; i++)
+        put_state(v, i, state == VERIFY_DONE ? "done" : "failed");
+}
+
+/* Nothing can be missing but what commands find missing on their way to the target. They are to stop doing
+ * so, and when all of it is told and read again the session is verified. */
+static void soon_over(struct verify *v)
+{
+    v->state = VERIFY_ENDS;
+    scan_reset(&v->scan);
+    for (unsigned i = 0; i < v->session->stream.info.flows; i++) {
+        v->asked[i].keys++;
+        put_state(v, i, "ends");
+    }
 }
 
 static void fail(struct verify *v, const char *why)
@@ -184,37 +203,41 @@ static void fail(struct verify *v, const char *why)
 static void missing(struct verify *v, unsigned flow, const char *line)
 {
     char key[CTL_LINE_MAX];
-    uint64_t db;
+    uint64_t db, own = 0;
     long n = ctl_get(line, "key", key, sizeof key);
+    (void)ctl_getu(line, "own", &own);
     if (n < 0 || !ctl_getu(line, "db", &db) || db > UINT32_MAX)
         return;
     v->lost++;
     log_event(LOG_DEBUG, (int)flow, "event=missing_at_target db=%u key=%s", (unsigned)db,
               log_quote(key, (size_t)n));
     if (v->nmissing >= VERIFY_MISSING) {
-        v->overflow++;
+        if (v->overflow++ == 0 && v->state == VERIFY_ENDS)
+            fail(v, "more keys are missing than can be kept");
         return;
     }
     struct missing *m = xmalloc(sizeof *m + (size_t)n);
-    *m = (struct missing){.flow = flow, .db = (uint32_t)db, .len = (size_t)n};
+    *m = (struct missing){.flow = flow, .db = (uint32_t)db, .own = own != 0, .len = (size_t)n};
     memcpy(m->key, key, (size_t)n);
     STAILQ_INSERT_TAIL(&v->missing, m, link);
     v->nmissing++;
+    v->nown += m->own;
 }
 
 /* A count that exceeds what was asked for, or falls, would keep outstanding() from ever reaching zero. */
 static bool plausible(const struct verify_count *asked, const struct verify_count *before,
                       const struct verify_count *c)
 {
-    return c->keys <= asked->keys && c->again <= asked->again && c->found <= c->again &&
-           c->keys >= before->keys && c->again >= before->again && c->found >= before->found;
+    return c->keys <= asked->keys && c->again <= asked->again && c->later <= asked->later &&
+           c->found <= c->again && c->keys >= before->keys && c->again >= before->again &&
+           c->later >= before->later && c->found >= before->found;
 }
 
 static void probed(struct verify *v, struct peer *p, unsigned flow, const char *line)
 {
     struct verify_count c;
     if (!ctl_getu(line, "keys", &c.keys) || !ctl_getu(line, "again", &c.again) ||
-        !ctl_getu(line, "found", &c.found))
+        !ctl_getu(line, "later", &c.later) || !ctl_getu(line, "found", &c.found))
         return;
     if (p->probed == NULL) {
         p->probed = xcalloc(v->session->stream.info.flows, sizeof *p->probed);
@@ -231,26 +254,27 @@ void verify_line(struct verify *v, struct peer *p, const char *line)
 {
     uint64_t flow, epoch;
     char reason[200] = "";
-    if (!verify_runs(v) || !ctl_getu(line, "epoch", &epoch) || epoch != v->session->stream.info.epoch ||
-        session_ending(v->session))
+    if (v->state == VERIFY_OFF || !ctl_getu(line, "epoch", &epoch) ||
+        epoch != v->session->stream.info.epoch || session_ending(v->session))
         return;
     if (ctl_is(line, "unprobed")) {
         (void)ctl_get(line, "reason", reason, sizeof reason);
-        fail(v, reason);
+        if (verify_runs(v))
+            fail(v, reason);
         return;
     }
     if (!ctl_getu(line, "flow", &flow) || flow >= v->session->stream.info.flows)
         return;
     if (ctl_is(line, "missing"))
         missing(v, (unsigned)flow, line);
-    else
+    else if (verify_runs(v))
         probed(v, p, (unsigned)flow, line);
 }
 
 /* What all writers have answered of a flow; none: nothing. */
 static struct verify_count answered(const struct verify *v, unsigned flow)
 {
-    struct verify_count low = {UINT64_MAX, UINT64_MAX, 0}, none = {0, 0, 0};
+    struct verify_count low = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0}, none = {0};
     const struct peer *p;
     bool any = false;
     TAILQ_FOREACH(p, &v->session->control.peers, link)
@@ -261,19 +285,21 @@ static struct verify_count answered(const struct verify *v, unsigned flow)
         any = true;
         low.keys = c->keys < low.keys ? c->keys : low.keys;
         low.again = c->again < low.again ? c->again : low.again;
+        low.later = c->later < low.later ? c->later : low.later;
         low.found = c->found > low.found ? c->found : low.found;
     }
     return any ? low : none;
 }
 
-/* Keys that are not answered yet, of both kinds, and those found so far. */
+/* Keys that are not answered yet, of all kinds, and those found so far. */
 static struct verify_count outstanding(const struct verify *v)
 {
-    struct verify_count sum = {0, 0, 0};
+    struct verify_count sum = {0};
     for (unsigned i = 0; i < v->session->stream.info.flows; i++) {
         struct verify_count c = answered(v, i);
         sum.keys += v->asked[i].keys - c.keys;
         sum.again += v->asked[i].again - c.again;
+        sum.later += v->asked[i].later - c.later;
         sum.found += c.found;
     }
     return sum;
@@ -283,6 +309,9 @@ static struct verify_count outstanding(const struct verify *v)
 
 static void next_pass(struct verify *v)
 {
+    for (unsigned i = 0; v->overflow > 0 && i < v->session->stream.info.flows; i++)
+        put_state(v, i, "begin"); /* what dfparse has looked for, too, may be missing and not told */
+    v->overflow = 0;
     v->pass++;
     v->pass_keys = 0;
     scan_begin(&v->scan);
@@ -292,13 +321,14 @@ bool verify_start(struct verify *v)
 {
     if (v->state != VERIFY_NEEDED)
         return false;
+    v->asked = xcalloc(v->session->stream.info.flows, sizeof *v->asked);
     if (v->session->control.count[ROLE_WRITER] == 0) { /* the stream is kept: there is no target to ask */
         log_event(LOG_WARN, NO_FLOW, "event=not_verified note=\"no writer is there to ask its target\"");
+        over(v, VERIFY_FAILED);
         v->state = VERIFY_OFF;
         return false;
     }
     v->state = VERIFY_RUNS;
-    v->asked = xcalloc(v->session->stream.info.flows, sizeof *v->asked);
     v->scan.o = v->session->o;
     v->scan.loop = &v->session->stream.loop;
     v->scan.flows = v->session->stream.info.flows;
@@ -314,7 +344,6 @@ static void pass_ends(struct verify *v, uint64_t found)
               (unsigned long long)v->pass_keys, (unsigned long long)repaired);
     v->pass_found = found;
     if (repaired > 0 || v->overflow > 0) {
-        v->overflow = 0;
         if (v->pass >= VERIFY_PASSES)
             fail(v, "every pass finds keys that the target lacks");
         else
@@ -327,7 +356,33 @@ static void pass_ends(struct verify *v, uint64_t found)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not_verified keys=%llu note=\"their names are too long to be asked for\"",
                   (unsigned long long)v->unnamed);
-    over(v, VERIFY_DONE);
+    soon_over(v);
+}
+
+/* Have keys read again, as far as there is room. */
+static struct verify_count put_missing(struct verify *v)
+{
+    struct verify_count left = outstanding(v);
+    for (uint64_t n = left.again + left.later;
+         !STAILQ_EMPTY(&v->missing) && n < VERIFY_AGAIN && !output_full(&v->session->stream.out); n++) {
+        put_again(v, STAILQ_FIRST(&v->missing));
+        drop_first(v);
+    }
+    return outstanding(v);
+}
+
+/* Keys that were missing before the scan: it finds them all, unless it is not needed. */
+static void scanned(struct verify *v)
+{
+    struct scan *sc = &v->scan;
+    if (sc->error[0] != '\0') {
+        fail(v, sc->error);
+    } else if (sc->needless && v->overflow == 0) {
+        log_event(LOG_INFO, NO_FLOW, "event=verified note=\"the master has left no write out\"");
+        soon_over(v);
+    } else {
+        sc->needless = false;
+    }
 }
 
 /* Returns false when there is nothing to do now. */
@@ -335,25 +390,21 @@ static bool step(struct verify *v)
 {
     struct scan *sc = &v->scan;
     struct session *s = v->session;
-    struct verify_count left = outstanding(v);
-    for (; !STAILQ_EMPTY(&v->missing) && left.again < VERIFY_AGAIN && !output_full(&s->stream.out);
-         left.again++) {
-        put_again(v, STAILQ_FIRST(&v->missing));
-        drop_first(v);
+    struct verify_count left = put_missing(v);
+    if (v->state == VERIFY_ENDS) {
+        if (left.keys == 0 && left.again == 0 && left.later == 0 && v->nmissing == 0)
+            over(v, VERIFY_DONE);
+        return false;
     }
     bool more = !scan_complete(sc) && flows_room(s) && left.keys + SCAN_COUNT <= VERIFY_WINDOW &&
                 mono_us() >= sc->next_at;
     if (sc->await != SCAN_NONE || !sc->listed || more) {
         scan_step(sc);
-        if (sc->error[0] != '\0') {
-            fail(v, sc->error);
-        } else if (sc->needless) {
-            log_event(LOG_INFO, NO_FLOW, "event=verified note=\"the master has left no write out\"");
-            over(v, VERIFY_DONE);
-        }
+        scanned(v);
         return sc->await == SCAN_NONE && sc->conn.open;
     }
-    if (!scan_complete(sc) || left.keys > 0 || left.again > 0 || !STAILQ_EMPTY(&v->missing))
+    /* What dfparse has looked for is new, as long as it makes new keys: the pass need not wait for it. */
+    if (!scan_complete(sc) || left.keys > 0 || left.again > 0 || v->nmissing > v->nown)
         return false;
     pass_ends(v, left.found);
     return true;
@@ -363,6 +414,8 @@ bool verify_work(struct verify *v)
 {
     const struct session *s = v->session;
     bool more = verify_runs(v) && s->stream.state == STREAM_RUNS;
+    if (!more && v->state >= VERIFY_DONE && v->nmissing > 0 && s->stream.state == STREAM_RUNS)
+        (void)put_missing(v); /* told when it was over */
     for (int turn = 0; turn < TURN && more; turn++)
         more = step(v) && verify_runs(v) && s->stream.state == STREAM_RUNS;
     return more;
@@ -380,7 +433,7 @@ int verify_timeout(const struct verify *v, int most)
 
 void verify_fields(const struct verify *v, struct buf *b)
 {
-    static const char *const states[] = {"off", "needed", "runs", "done", "failed"};
+    static const char *const states[] = {"off", "needed", "runs", "runs", "done", "failed"};
     if (v->state != VERIFY_OFF)
         (void)buf_addf(b, "verify=%s pass=%u checked=%llu missing=%llu ", states[v->state], v->pass,
                        (unsigned long long)v->pass_keys, (unsigned long long)v->lost);

@@ -25,6 +25,7 @@ enum verify_state {
     VERIFY_OFF,    /* not needed */
     VERIFY_NEEDED, /* once the full sync is complete */
     VERIFY_RUNS,
+    VERIFY_ENDS, /* every key was found; commands may have missed theirs on their way to the target */
     VERIFY_DONE,
     VERIFY_FAILED, /* it could not be carried out: said in the log and an alarm */
 };
@@ -33,6 +34,7 @@ enum verify_state {
 struct verify_count {
     uint64_t keys;  /* of a pass */
     uint64_t again; /* read again, and asked for once more */
+    uint64_t later; /* the same, of those that dfparse had looked for */
     uint64_t found; /* of these, those that are there now */
 };
 
@@ -43,7 +45,7 @@ struct verify {
     struct scan scan;
 
     STAILQ_HEAD(, missing) missing; /* at the target: to be read again */
-    unsigned nmissing;
+    unsigned nmissing, nown;        /* nown: of which dfparse had so many looked for */
 
     unsigned pass;
     uint64_t pass_keys, pass_found; /* pass_found: at its beginning */
@@ -82,7 +84,7 @@ void verify_fields(const struct verify *v, struct buf *b);
 
 static inline bool verify_runs(const struct verify *v)
 {
-    return v->state == VERIFY_RUNS;
+    return v->state == VERIFY_RUNS || v->state == VERIFY_ENDS;
 }
 
 #endif

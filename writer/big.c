@@ -40,6 +40,7 @@ struct bigjob {
     bool odd;   /* it got a reply that it cannot get: if it was carried out, then not as it should */
     uint64_t token;
     struct exact_id id;
+    bool notes;    /* the slot's position becomes that */
     char why[256]; /* what was said before EXEC */
 
     /* of a record */
@@ -159,7 +160,7 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
     }
     if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type == REDIS_REPLY_INTEGER) {
         last = r->element[1];
-        cluster_slot_written(c, j->slot, j->id.pos > 0, r->element[0]->integer);
+        cluster_slot_written(c, j->slot, j->notes, r->element[0]->integer);
     }
     j->odd |= last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type);
     if (j->odd)
@@ -188,8 +189,9 @@ static void begin_exact(struct conn *c, struct bigjob *j)
     j->whole = j->odd = false;
     j->why[0] = '\0';
     conn_call(c, on_queued, j, "MULTI", NULL);
-    exact_hset(&b, j->w, j->slot, j->token, j->id.pos > 0);
-    if (j->id.pos > 0)
+    j->notes = exact_notes(j->w, j->slot, j->r.flow, &j->id);
+    exact_hset(&b, j->w, j->slot, j->token, j->notes);
+    if (j->notes)
         exact_field(&b, j->w, j->r.flow, &j->id);
     conn_call_raw(c, on_queued, j, b.p, b.len);
     buf_free(&b);

@@ -165,7 +165,7 @@ static void put_position(struct writer *w, struct bundle *t)
     x->stamp++;
     for (unsigned i = t->step < 0 ? t->n : (unsigned)t->step + 1; i-- > 0;) {
         const struct element *e = &t->e[i];
-        if (e->id.pos == 0 || e->already || x->flow[e->r.flow].stamp == x->stamp)
+        if (!exact_notes(w, t->slot, e->r.flow, &e->id) || e->already || x->flow[e->r.flow].stamp == x->stamp)
             continue;
         x->flow[e->r.flow].stamp = x->stamp;
         last[n++] = i;

@@ -134,6 +134,7 @@ struct conn {
     uint32_t select_db;
     uint32_t since_select; /* requests in this database */
     bool yield;            /* another one has its turn when nothing is in flight */
+    bool unused;           /* nothing was, and nobody took the turn */
     struct cunit big;      /* of kind CU_BIG while its bytes are being sent, else 0 */
     uint64_t big_at;       /* where in the ring it stands */
     bool awaited;          /* a request that has to go alone waits until nothing is in flight */

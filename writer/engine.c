@@ -148,6 +148,21 @@ static void watch(struct writer *w, struct conn *c)
     events_watch(w, c->wire.t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
+/* A turn that nobody takes in a whole round: whoever wanted it waits for something else now, perhaps for what
+ * this connection may not send before that turn. */
+static void drop_turns(struct cluster *cl)
+{
+    for (unsigned i = 0; i < cl->nconn; i++) {
+        struct conn *c = cl->conn[i];
+        bool unused = c->yield && c->un == c->replied && !c->selecting;
+        if (unused && c->unused) {
+            c->yield = unused = false;
+            cl->stir = true;
+        }
+        c->unused = unused;
+    }
+}
+
 void cluster_work(struct writer *w, uint64_t now)
 {
     struct cluster *cl = w->cluster;
@@ -175,6 +190,7 @@ void cluster_work(struct writer *w, uint64_t now)
     marks_work(cl, now);
     if (w->sweep.state != SWEEP_OFF)
         sweep_cluster(cl, now);
+    drop_turns(cl);
     for (unsigned i = 0; i < cl->nconn; i++) {
         conn_send(cl->conn[i]);
         watch(w, cl->conn[i]);

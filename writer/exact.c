@@ -86,6 +86,9 @@ void exact_offer(struct writer *w, const struct rec *r)
     struct exact *x = &w->exact;
     const struct exact_flow *f = &x->flow[r->flow];
     x->now = (struct exact_id){0};
+    if (r->type == REC_REQUEST && (r->flags & (RF_LIVE | RF_FRESH | RF_MORE)) == (RF_LIVE | RF_FRESH) &&
+        r->pos > 0)
+        x->now = (struct exact_id){.pos = r->pos, .sub = UINT32_MAX, .step = 1, .fresh = true};
     if (counts(r))
         x->now = (struct exact_id){.pos = r->pos, .sub = f->pos == r->pos ? f->sub + 1 : 1, .step = 1};
 }
@@ -117,9 +120,17 @@ const struct exact_past *exact_past(const struct writer *w, unsigned slot, unsig
     return NULL;
 }
 
+bool exact_notes(const struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id)
+{
+    const struct exact_past *p = id->fresh ? exact_past(w, slot, flow) : NULL;
+    return id->pos > 0 && (p == NULL || exact_compare(id, &p->id) > 0);
+}
+
 bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id)
 {
     struct exact_slot *s = &w->exact.slot[slot];
+    if (id->fresh)
+        return false;
     const struct exact_past *p = id->pos > 0 && s->n > 0 ? exact_past(w, slot, flow) : NULL;
     if (p == NULL)
         return false;

@@ -31,6 +31,7 @@ struct exact_id {
     uint32_t sub;
     uint32_t step;
     uint32_t held;
+    bool fresh; /* of no entry, but what it writes contains the entries up to there: done again, and noted */
 };
 
 /* What an earlier process carried out in a slot, and the stream has not passed yet. */
@@ -84,6 +85,11 @@ const struct exact_past *exact_past(const struct writer *w, unsigned slot, unsig
 
 /* Was this carried out by an earlier process? Of a slot that is known. */
 bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id);
+
+/* Does the slot's position become that of the record? Not by a fresh one where an earlier process got
+ * further.
+ */
+bool exact_notes(const struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id);
 
 /* How many steps of a program over these slots an earlier process has run (a number above all of them: it was
  * through); held: the registers that held something then. It was alone in its slots until it was through, so

@@ -118,6 +118,7 @@ static void count(struct probes *p, unsigned flow, unsigned kind, bool there)
     struct probe_count *c = &p->count[flow];
     c->keys += kind == PROBE_KEY;
     c->again += kind == PROBE_AGAIN;
+    c->later += kind == PROBE_LATER;
     c->found += kind == PROBE_AGAIN && there;
 }
 
@@ -171,8 +172,8 @@ void probe_done(struct writer *w, uint32_t number)
     uint32_t index = number & INDEX_MASK;
     w->live.pending = true;
     count(p, b->flow, b->kind, b->there);
-    if (b->there ||
-        b->kind == PROBE_AGAIN) { /* read again once: the source lacks it too, or it is not carried over */
+    if (b->there || b->kind == PROBE_AGAIN ||
+        b->kind == PROBE_LATER) { /* read again once: the source lacks it too, or it is not carried over */
         release(p, index);
         return;
     }
@@ -222,8 +223,8 @@ static int tell_missing(struct writer *w, const struct probe *b)
     meta_add(&text, "key", b->name.p, b->name.len, '\0');
     int rc = 0;
     if (text.len > 0 && text.len < CTL_LINE_MAX - 100)
-        rc = ctl_send(&w->live.ctl, "missing flow=%u epoch=%u db=%u %s", b->flow, w->session.epoch, b->db,
-                      (const char *)text.p);
+        rc = ctl_send(&w->live.ctl, "missing flow=%u epoch=%u db=%u own=%u %s", b->flow, w->session.epoch,
+                      b->db, b->kind == PROBE_OWN ? 1u : 0u, (const char *)text.p);
     else
         log_event(LOG_WARN, b->flow,
                   "event=not_verified note=\"a key whose name is too long to be read again\"");
@@ -244,9 +245,9 @@ static int tell_counts(struct writer *w)
             w->live.pending = true;
             return 0;
         }
-        rc = ctl_send(&w->live.ctl, "probed flow=%u epoch=%u keys=%llu again=%llu found=%llu", i,
+        rc = ctl_send(&w->live.ctl, "probed flow=%u epoch=%u keys=%llu again=%llu later=%llu found=%llu", i,
                       w->session.epoch, (unsigned long long)c->keys, (unsigned long long)c->again,
-                      (unsigned long long)c->found);
+                      (unsigned long long)c->later, (unsigned long long)c->found);
         p->told[i] = *c;
     }
     return rc;

@@ -19,7 +19,7 @@ struct writer;
 struct probe;
 
 struct probe_count {
-    uint64_t keys, again, found; /* answered, of this epoch */
+    uint64_t keys, again, later, found; /* answered, of this epoch */
 };
 
 struct probes {

@@ -193,3 +193,53 @@ positions() { # keys of ours
     assert_status 0
     [[ $t0 -lt 2500 ]] || fail "5 changes took $t0 ms"
 }
+
+# A run from position 2 that is killed once the target's k has the value.
+killed_with() { # value, records…
+    local want=$1
+    shift
+    run_from "flow 0 mode=PARTIAL lsn=2"
+    tell "$@"
+    wait_until 5 eval '[[ $(ccli get k) == "$want" ]]'
+    kill -KILL "$WRITER"
+    reap 5 "$WRITER"
+    tell_end
+}
+
+run_from() { # record: from position 1, or where the file says
+    TURN=$((${TURN-0} + 1))
+    feed -v --position-file "$TMP/positions"
+    tell "session flows=1 nonce=$(printf "%032d" "$TURN") replid=r resume=1 control=$TMP/control" "target cluster=1" "$1"
+}
+
+last_run() { # records…
+    run_from "flow 0 mode=PARTIAL lsn=2"
+    tell "$@" end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+}
+
+first_run() {
+    start_control
+    run_from "flow 0"
+    tell "synced 0 :pos=1" "live 0 :pos=2 INCR n" end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+}
+
+@test "a key that was read again contains its entries up to there: a run that resumes before them does not add them once more" {
+    first_run
+    killed_with 5 "live 0 :pos=3 INCR n" "live 0 :pos=5 :fresh SET k 5"
+    last_run "live 0 :pos=3 INCR n" "live 0 :pos=4 INCR k" "live 0 :pos=5 INCR k" "live 0 :pos=6 INCR k"
+    [[ $(ccli get n) -eq 2 && $(ccli get k) -eq 6 ]] || fail "$(ccli get n) $(ccli get k)"
+}
+
+@test "the same if that run is killed in its turn behind a request that contains less" {
+    first_run
+    killed_with 5 "live 0 :pos=3 INCR n" "live 0 :pos=5 :fresh SET k 5"
+    killed_with gone "live 0 :pos=3 INCR n" "live 0 :pos=3 :fresh SET k gone"
+    last_run "live 0 :pos=3 INCR n" "live 0 :pos=4 APPEND k x" "live 0 :pos=5 APPEND k x" "live 0 :pos=6 APPEND k y"
+    [[ $(ccli get k) == goney ]] || fail "$(ccli get k)"
+}

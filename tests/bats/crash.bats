@@ -59,6 +59,12 @@ statuses() { # wanted ones of the stages
     echo "# $(tail -1 <<<"$output")" >&3
 }
 
+@test "random faults, a master that leaves new keys out of its full sync: equal after each" {
+    run dfcrash --omit --overwrite --crashes 12 --series 4 --seconds 35
+    assert_status 0
+    echo "# $(tail -1 <<<"$output")" >&3
+}
+
 @test "random faults, df2redis --restart: it comes back by itself, equal after each" {
     run dfcrash --service --crashes 3 --series 3 --seconds 30 --only kill-stage,kill-all
     assert_status 0

@@ -305,15 +305,15 @@ refuses_count() { # what the writer says has been answered, a line each; the las
 }
 
 @test "a writer that counts more answers than it was asked for does not keep the verifying going for ever" {
-    refuses_count 'keys=1000000000000 again=0 found=0'
+    refuses_count 'keys=1000000000000 again=0 later=0 found=0'
 }
 
 @test "the same of keys that were read again, and of those found" {
-    refuses_count 'keys=0 again=5 found=0'
+    refuses_count 'keys=0 again=5 later=0 found=0'
 }
 
 @test "a writer that counts less than it did is not believed either" {
-    refuses_count 'keys=10 again=0 found=0' 'keys=9 again=0 found=0'
+    refuses_count 'keys=10 again=0 later=0 found=0' 'keys=9 again=0 later=0 found=0'
 }
 
 @test "a target that does not let us ask: said, and nothing is read again for that" {

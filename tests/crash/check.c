@@ -49,7 +49,7 @@ static void from_key(uint64_t pos[MAX_FLOWS])
 bool check_positions(uint64_t pos[MAX_FLOWS])
 {
     memset(pos, 0, MAX_FLOWS * sizeof *pos);
-    if (opt.cluster)
+    if (opt.cluster || now.connections > 1)
         from_file(pos);
     else
         from_key(pos);
@@ -78,7 +78,7 @@ static void drain(void)
     int64_t limit = now_us() + DRAIN_LIMIT;
     for (;; attend(10000)) {
         source_heads(&now.source, head); /* a real master's own PINGs count, too */
-        if (arrived(head))
+        if (arrived(head) && (!now.source.omits || pipeline_has_verified(&now.pipeline)))
             return;
         if (now_us() > limit)
             break;
@@ -99,7 +99,11 @@ int check_diff(const char *log, const char *list)
     snprintf(b, sizeof b, opt.cluster ? "redis-cluster://127.0.0.1:%u" : "redis://127.0.0.1:%u?dbs=%s",
              now.target[0].port, dbs);
     unlink(log);
-    const char *const words[] = {"dfstate", "diff", "--list", list, a, b};
+    /* The time to live of a key that is read again counts from when dfreader gets it: it may have been
+     * stopped.
+     */
+    const char *slack = now.source.omits ? "5000" : "1500";
+    const char *const words[] = {"dfstate", "diff", "--ttl-slack", slack, "--list", list, a, b};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         arg(&c, words[i]);
     return run(&c);

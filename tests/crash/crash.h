@@ -31,7 +31,7 @@ struct options {
     uint64_t crashes, seed, every, series, rate, seconds, distance;
     const char *dragonfly, *keep;
     const char *only; /* of the faults: those with one of these names, comma-separated */
-    bool cluster, exact, verbose, overwrite, service;
+    bool cluster, exact, verbose, overwrite, service, omit;
 };
 
 extern struct options opt;
@@ -107,6 +107,8 @@ void cluster_wait(struct server *node, unsigned n);
 struct source {
     struct server oracle, master; /* with a Dragonfly: it is both */
     unsigned flows, dbs, proxy;
+    bool omits;                 /* its full sync leaves keys out, which the session has to find */
+    unsigned long long omitted; /* up to the last comparison */
     pid_t relay;
 };
 void source_start(struct source *s, uint64_t seed); /* a new one, with data, pausing */
@@ -150,6 +152,8 @@ void pipeline_kill(struct pipeline *p); /* and wait */
 /* Phase of the session ("stable" ...), "" when it does not answer. */
 const char *pipeline_phase(struct pipeline *p);
 bool pipeline_is_stable(struct pipeline *p);
+/* What a full sync may have left out was looked for. */
+bool pipeline_has_verified(struct pipeline *p);
 
 /* ---- service.c: the supervisor, df2redis --restart ---- */
 
@@ -185,10 +189,12 @@ struct run {
     struct source source;
     struct server target[NODES];
     unsigned targets;
+    unsigned connections; /* to each target */
     struct pipeline pipeline;
     bool begun;
     bool complete;   /* the target has had a position in every flow: from now on only PARTIAL will do */
     unsigned helped; /* runs that did not end by themselves, as processes had died before they joined */
+    unsigned long long omitted;
     unsigned fault, series, restarts, fulls, partials, compared;
     char last_fault[120];
 };

@@ -36,6 +36,7 @@ static const char help[] =
     "  --dragonfly PATH  the master is this Dragonfly instead of the stand-in\n"
     "  --only NAME,...   only faults of these kinds: kill-stage, stop-stage, kill-all, end-all, cut-flow,\n"
     "                    cut-control, stall-source, cut-target, kill-target, stop-target, kill-everything\n"
+    "  --omit            every full sync leaves out keys that are made meanwhile, not only one in three\n"
     "  --overwrite       what begins anew does so by overwriting, too, not only by flushing\n"
     "  --keep DIR        work in this folder, and leave it\n"
     "  --verbose         say how stages end\n"
@@ -124,9 +125,11 @@ static void series_start(void)
     now.complete = now.begun = false;
     unlink(file("positions"));
     targets_start();
+    now.connections = !opt.service && one_in(4) ? 3 : 1;
     source_start(&now.source, seed);
-    say("series %u: %u flows, %u databases, seed %llu", now.series, now.source.flows, now.source.dbs,
-        (unsigned long long)seed);
+    say("series %u: %u flows, %u databases, seed %llu%s%s", now.series, now.source.flows, now.source.dbs,
+        (unsigned long long)seed, now.source.omits ? ", keys left out" : "",
+        now.connections > 1 ? ", several connections" : "");
     source_go(&now.source);
     start_again();
 }
@@ -134,6 +137,7 @@ static void series_start(void)
 static void series_end(void)
 {
     pipeline_kill(&now.pipeline);
+    now.omitted += now.source.omitted;
     source_stop(&now.source);
     for (unsigned i = 0; i < now.targets; i++)
         server_end(&now.target[i]);
@@ -183,23 +187,12 @@ static uint64_t number(const char *text)
 static void take_options(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"crashes", 1, NULL, 'n'},
-        {"seed", 1, NULL, 's'},
-        {"every", 1, NULL, 'e'},
-        {"series", 1, NULL, 'r'},
-        {"rate", 1, NULL, 'w'},
-        {"seconds", 1, NULL, 't'},
-        {"distance", 1, NULL, 'D'},
-        {"cluster", 0, NULL, 'c'},
-        {"dragonfly", 1, NULL, 'd'},
-        {"exactly-once", 0, NULL, 'x'},
-        {"only", 1, NULL, 'o'},
-        {"keep", 1, NULL, 'k'},
-        {"verbose", 0, NULL, 'v'},
-        {"overwrite", 0, NULL, 'O'},
-        {"service", 0, NULL, 'S'},
-        {"help", 0, NULL, 'h'},
-        {0},
+        {"crashes", 1, NULL, 'n'},      {"seed", 1, NULL, 's'},      {"every", 1, NULL, 'e'},
+        {"series", 1, NULL, 'r'},       {"rate", 1, NULL, 'w'},      {"seconds", 1, NULL, 't'},
+        {"distance", 1, NULL, 'D'},     {"cluster", 0, NULL, 'c'},   {"dragonfly", 1, NULL, 'd'},
+        {"exactly-once", 0, NULL, 'x'}, {"only", 1, NULL, 'o'},      {"keep", 1, NULL, 'k'},
+        {"verbose", 0, NULL, 'v'},      {"overwrite", 0, NULL, 'O'}, {"omit", 0, NULL, 'm'},
+        {"service", 0, NULL, 'S'},      {"help", 0, NULL, 'h'},      {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -216,6 +209,7 @@ static void take_options(int argc, char **argv)
         case 'd': opt.dragonfly = optarg; break;
         case 'o': opt.only = optarg; break;
         case 'k': opt.keep = optarg; break;
+        case 'm': opt.omit = true; break;
         case 'O': opt.overwrite = true; break;
         case 'S': opt.service = true; break;
         case 'v': opt.verbose = true; break;
@@ -281,8 +275,10 @@ int main(int argc, char **argv)
         now.dir);
     while (fault < opt.crashes && now_us() < end)
         run_series(&fault, end);
-    say("seed %llu: %u faults, %u comparisons, all equal; %u full syncs, %u partial, %u restarts (%u helped)",
-        (unsigned long long)opt.seed, fault, now.compared, now.fulls, now.partials, now.restarts, now.helped);
+    say("seed %llu: %u faults, %u comparisons, all equal; %u full syncs, %u partial, %u restarts (%u "
+        "helped), %llu keys left out",
+        (unsigned long long)opt.seed, fault, now.compared, now.fulls, now.partials, now.restarts, now.helped,
+        now.omitted);
     if (!opt.keep)
         remove_tree(now.dir);
     return 0;

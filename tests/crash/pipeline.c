@@ -55,10 +55,14 @@ static void add_writer(struct pipeline *p, const struct texts *t, enum policy po
     arg(&c, policy_name[policy]);
     if (expect_saved)
         arg(&c, "--expect-saved");
-    if (opt.cluster) {
+    if (now.connections > 1) {
+        arg(&c, "--connections");
+        arg(&c, "3");
+    }
+    if (opt.cluster || now.connections > 1) {
         arg(&c, "--position-file");
         arg(&c, file("positions"));
-        arg(&c, opt.exact ? "--exactly-once" : "--at-least-once");
+        arg(&c, opt.exact || !opt.cluster ? "--exactly-once" : "--at-least-once");
         arg(&c, "--durable-target"); /* they run with appendfsync always */
     }
     if (!p->single) {
@@ -83,6 +87,10 @@ static void add_reader(struct pipeline *p, const struct texts *t, enum policy po
     arg(&c, policy_name[policy]);
     arg(&c, "--control");
     arg(&c, file("control"));
+    if (now.source.omits && one_in(2)) { /* so that faults hit the verification */
+        arg(&c, "--verify-rate");
+        arg(&c, one_in(2) ? "2000" : "10000");
+    }
     if (only)
         arg(&c, only);
     arg(&c, t->source);
@@ -272,14 +280,15 @@ void pipeline_kill(struct pipeline *p)
         service_end(p);
 }
 
-const char *pipeline_phase(struct pipeline *p)
+/* The line "session" of the status, "" when it does not answer. */
+static char *session_line(void)
 {
     static char text[16384];
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct timeval limit = {1, 0};
     const char *ask = "hello role=supervisor\nstatus\n";
+    char *line = NULL;
     size_t n = 0;
-    (void)p;
     snprintf(a.sun_path, sizeof a.sun_path, "%s", opt.service ? file("run/control.sock") : file("control"));
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -287,19 +296,38 @@ const char *pipeline_phase(struct pipeline *p)
     if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
         send(fd, ask, strlen(ask), MSG_NOSIGNAL) == (ssize_t)strlen(ask)) {
         ssize_t got;
-        while (n + 1 < sizeof text && !strstr(text, "session phase=") &&
+        while (n + 1 < sizeof text && (!(line = strstr(text, "session phase=")) || !strchr(line, '\n')) &&
                (got = recv(fd, text + n, sizeof text - 1 - n, 0)) > 0) {
             n += (size_t)got;
             text[n] = '\0';
         }
     }
     close(fd);
-    char *phase = strstr(text, "session phase=");
-    if (!phase)
+    line = strstr(text, "session phase=");
+    if (!line || !strchr(line, '\n'))
+        return text + n; /* its end */
+    *strchr(line, '\n') = '\0';
+    return line;
+}
+
+const char *pipeline_phase(struct pipeline *p)
+{
+    char *phase = session_line();
+    (void)p;
+    if (!*phase)
         return "";
     phase += strlen("session phase=");
     phase[strcspn(phase, " \n")] = '\0';
     return phase;
+}
+
+bool pipeline_has_verified(struct pipeline *p)
+{
+    const char *line = session_line();
+    (void)p;
+    if (strstr(line, " verify=failed "))
+        fail("keys that are missing could not be looked for");
+    return *line && !strstr(line, " verify=needed ") && !strstr(line, " verify=runs ");
 }
 
 /* How the master answered, by what dfreader logs of the run. */
@@ -309,8 +337,8 @@ static void count_answers(struct pipeline *p)
     unsigned full = 0, partial = 0;
     FILE *f = fopen(file("run-%u-%u.reader", now.series, p->runs), "r");
     while (f && fgets(line, sizeof line, f)) {
-        full += strstr(line, "event=flow-up mode=FULL") != NULL;
-        partial += strstr(line, "event=flow-up mode=PARTIAL") != NULL;
+        full += strstr(line, "event=flow_up mode=FULL") != NULL;
+        partial += strstr(line, "event=flow_up mode=PARTIAL") != NULL;
     }
     if (f)
         fclose(f);

@@ -131,14 +131,17 @@ static void standin_start(struct source *s, uint64_t seed)
     s->master = (struct server){.name = "standin", .port = free_port()};
     /* Small data sets, and some whose full sync takes a while; slow clients and such as keep everybody busy.
      */
+    s->omits = opt.omit || one_in(3);
     const uint64_t values[] = {s->oracle.port,
                                s->master.port,
                                s->flows,
                                s->dbs,
                                seed,
                                opt.rate * (1 + 5 * below(3)) / 4,
-                               one_in(2) ? 5000 : 30000,
-                               one_in(2) ? 20 : 150};
+                               one_in(2) || s->omits ? 5000 : 30000,
+                               s->omits    ? 1000
+                               : one_in(2) ? 20
+                                           : 150};
     const char *const names[] = {"--live", "--port",         "--flows",     "--live-dbs",
                                  "--seed", "--journal-rate", "--live-warm", "--live-keys"};
     arg(&c, "standin");
@@ -157,10 +160,14 @@ static void standin_start(struct source *s, uint64_t seed)
         arg(&c, "--live-flush");
         arg(&c, "20000");
     }
-    if (one_in(2)) { /* so that the full sync takes a while */
+    if (s->omits) {
+        arg(&c, "--live-omit");
+        arg(&c, "2");
+    }
+    if (s->omits || one_in(2)) { /* so that the full sync takes a while */
         static const char *const rates[] = {"150000", "400000", "1500000"};
         arg(&c, "--slow");
-        arg(&c, rates[below(3)]);
+        arg(&c, rates[below(s->omits ? 2 : 3)]);
     }
     /* As v1.31 to v1.34, but by its name of our time: dfparse follows what RENAME did in those days. */
     if (one_in(3))
@@ -235,16 +242,17 @@ void source_heads(struct source *s, uint64_t head[MAX_FLOWS])
 
 void source_check(struct source *s)
 {
-    unsigned long long refused;
+    unsigned long long refused, omits;
     unsigned long illegal;
     if (opt.dragonfly)
         return;
     redisReply *r = server_call(&s->master, "STANDIN INFO");
     if (!r || r->type != REDIS_REPLY_STRING ||
-        sscanf(r->str, "writes=%*s full=%*s partial=%*s refused=%llu sessions=%*u illegal=%lu", &refused,
-               &illegal) != 2)
+        sscanf(r->str, "writes=%*s full=%*s partial=%*s refused=%llu sessions=%*u illegal=%lu omits=%llu",
+               &refused, &illegal, &omits) != 3)
         fail("the stand-in does not tell its counts");
     freeReplyObject(r);
+    s->omitted = omits;
     if (refused || illegal)
         fail("the stand-in saw something illegal, or entries had left its backlog (standin.log)");
 }

@@ -61,11 +61,32 @@ static uint64_t below(struct traffic *t, uint64_t n)
     return traffic_below(&t->state, n);
 }
 
+static const struct traffic_hot *some_hot(struct traffic *t)
+{
+    unsigned n = t->hots < TRAFFIC_HOT ? t->hots : TRAFFIC_HOT;
+    return n > 0 && below(t, 2) ? &t->hot[below(t, n)] : NULL;
+}
+
 static void key_of(struct traffic *t, struct traffic_command *c, const char *kind, unsigned flow)
 {
     char s[48];
-    add(t, c, s, (size_t)snprintf(s, sizeof s, "%s:%u:%u", kind, flow, (unsigned)below(t, t->o.keys)));
+    const struct traffic_hot *h = some_hot(t);
+    unsigned number = h && h->db == t->db && h->flow == flow && !strcmp(h->kind, kind)
+                          ? h->number
+                          : (unsigned)below(t, t->o.keys);
+    add(t, c, s, (size_t)snprintf(s, sizeof s, "%s:%u:%u", kind, flow, number));
     c->keys++;
+}
+
+void traffic_heat(struct traffic *t, const struct traffic_command *c)
+{
+    char s[48];
+    struct traffic_hot *h = &t->hot[t->hots % TRAFFIC_HOT];
+    snprintf(s, sizeof s, "%.*s", (int)c->len[1], c->argv[1]);
+    if (sscanf(s, "%7[a-z]:%u:%u", h->kind, &h->flow, &h->number) != 3)
+        abort();
+    h->db = c->db;
+    t->hots++;
 }
 
 static void key(struct traffic *t, struct traffic_command *c, const char *kind)
@@ -111,7 +132,9 @@ static void make_set(struct traffic *t, struct traffic_command *c)
     text(t, c, "SET");
     key(t, c, "str");
     value(t, c);
-    if (below(t, 8) == 0) {
+    if (below(t, 12) == 0) {
+        text(t, c, "KEEPTTL");
+    } else if (below(t, 8) == 0) {
         text(t, c, "PXAT");
         number(t, c, (int64_t)(FAR_FUTURE + below(t, 1000000)));
     }
@@ -149,6 +172,13 @@ static void make_incr(struct traffic *t, struct traffic_command *c)
 static void make_incrby(struct traffic *t, struct traffic_command *c)
 {
     text(t, c, below(t, 2) ? "INCRBY" : "DECRBY");
+    key(t, c, "count");
+    number(t, c, (int64_t)below(t, 1000));
+}
+
+static void make_set_number(struct traffic *t, struct traffic_command *c)
+{
+    text(t, c, "SET");
     key(t, c, "count");
     number(t, c, (int64_t)below(t, 1000));
 }
@@ -290,7 +320,8 @@ static void make_mset(struct traffic *t, struct traffic_command *c)
 
 static void make_del(struct traffic *t, struct traffic_command *c)
 {
-    static const char *const kinds[] = {"str", "bits", "list", "hash", "tally", "set", "zset", "stream"};
+    static const char *const kinds[] = {"str",   "bits", "count", "list",  "hash",
+                                        "tally", "set",  "zset",  "stream"};
     text(t, c, below(t, 2) ? "DEL" : "UNLINK");
     for (unsigned i = 0, n = 1 + (unsigned)below(t, 3); i < n; i++)
         key_of(t, c, kinds[below(t, sizeof kinds / sizeof *kinds)], (unsigned)below(t, t->o.flows));
@@ -299,10 +330,20 @@ static void make_del(struct traffic *t, struct traffic_command *c)
 
 static void make_rename(struct traffic *t, struct traffic_command *c)
 {
-    const char *kind = below(t, 2) ? "str" : "list";
+    static const char *const kinds[] = {"str", "count", "list", "list"};
+    const char *kind = kinds[below(t, 4)];
     text(t, c, "RENAME");
     key(t, c, kind);
     key(t, c, kind);
+}
+
+static void make_copy(struct traffic *t, struct traffic_command *c)
+{
+    const char *kind = below(t, 2) ? "str" : "count";
+    text(t, c, "COPY");
+    key(t, c, kind);
+    key(t, c, kind);
+    text(t, c, "REPLACE");
 }
 
 static void make_expiry(struct traffic *t, struct traffic_command *c)
@@ -323,13 +364,13 @@ static const struct {
     make *make;
     unsigned weight, use;
 } table[] = {
-    {make_set, 12, SAFE},   {make_append, 12, ANY}, {make_setrange, 6, SAFE}, {make_setbit, 4, SAFE},
-    {make_incr, 14, ANY},   {make_incrby, 6, ANY},  {make_push, 16, ANY},     {make_pop, 10, ANY},
-    {make_ltrim, 2, ANY},   {make_lset, 2, ANY},    {make_lmove, 4, ANY},     {make_hset, 10, SAFE},
-    {make_hincrby, 8, ANY}, {make_hdel, 4, SAFE},   {make_sadd, 8, SAFE},     {make_smove, 3, ANY},
-    {make_zadd, 8, SAFE},   {make_zincrby, 8, ANY}, {make_zrem, 3, SAFE},     {make_zpop, 2, ANY},
-    {make_xadd, 8, ANY},    {make_xtrim, 2, ANY},   {make_mset, 4, SAFE},     {make_del, 2, SAFE},
-    {make_rename, 2, ANY},  {make_expiry, 4, SAFE},
+    {make_set, 12, SAFE},   {make_append, 12, ANY}, {make_setrange, 6, SAFE},   {make_setbit, 4, SAFE},
+    {make_incr, 14, ANY},   {make_incrby, 6, ANY},  {make_push, 16, ANY},       {make_pop, 10, ANY},
+    {make_ltrim, 2, ANY},   {make_lset, 2, ANY},    {make_lmove, 4, ANY},       {make_hset, 10, SAFE},
+    {make_hincrby, 8, ANY}, {make_hdel, 4, SAFE},   {make_sadd, 8, SAFE},       {make_smove, 3, ANY},
+    {make_zadd, 8, SAFE},   {make_zincrby, 8, ANY}, {make_zrem, 3, SAFE},       {make_zpop, 2, ANY},
+    {make_xadd, 8, ANY},    {make_xtrim, 2, ANY},   {make_mset, 4, SAFE},       {make_del, 2, SAFE},
+    {make_rename, 2, ANY},  {make_expiry, 4, SAFE}, {make_set_number, 4, SAFE}, {make_copy, 2, ANY},
 };
 #define TABLE (sizeof table / sizeof *table)
 
@@ -358,8 +399,9 @@ void traffic_next(struct traffic *t, struct traffic_command *c)
     *c = (struct traffic_command){.step = 1};
     t->used = 0;
     t->made++;
-    c->db = (unsigned)below(t, t->o.dbs);
-    t->flow = (unsigned)below(t, t->o.flows);
+    const struct traffic_hot *h = some_hot(t);
+    c->db = t->db = h ? h->db : (unsigned)below(t, t->o.dbs);
+    t->flow = h ? h->flow : (unsigned)below(t, t->o.flows);
     if (t->o.flush_every && below(t, t->o.flush_every) == 0)
         text(t, c, "FLUSHALL");
     else

@@ -32,10 +32,19 @@ struct traffic_command {
     bool spread;
 };
 
+/* A key to which more happens than to others. */
+struct traffic_hot {
+    unsigned db, flow, number;
+    char kind[8];
+};
+#define TRAFFIC_HOT 16u
+
 struct traffic {
     struct traffic_options o;
     uint64_t state, made;
-    unsigned flow; /* of the command that is being made */
+    unsigned flow, db; /* of the command that is being made */
+    struct traffic_hot hot[TRAFFIC_HOT];
+    unsigned hots; /* the last TRAFFIC_HOT of so many */
     size_t used;
     char *arena;
 };
@@ -44,6 +53,8 @@ void traffic_init(struct traffic *t, const struct traffic_options *o);
 void traffic_free(struct traffic *t);
 /* The next command.  At a server some may fail, and then have changed nothing. */
 void traffic_next(struct traffic *t, struct traffic_command *c);
+/* Much is to happen from now on to the first key of the command. */
+void traffic_heat(struct traffic *t, const struct traffic_command *c);
 /* FLOW in a key's name. */
 unsigned traffic_flow(const char *key, size_t len);
 /* The next number from a generator (splitmix64); below: in 0 .. n - 1. */

@@ -170,7 +170,8 @@ static void info_replication(struct master *m, struct buf *out)
 static void info_stats(const struct master *m, struct buf *out)
 {
     char line[80];
-    snprintf(line, sizeof line, "# Stats\r\ntotal_journal_omits:%llu\r\n", (unsigned long long)m->omits);
+    snprintf(line, sizeof line, "# Stats\r\ntotal_journal_omits:%llu\r\n",
+             (unsigned long long)(m->live ? live_omits(m->live) : m->omits));
     buf_text(out, line);
 }
 
@@ -187,7 +188,9 @@ static void run_info(struct master *m, struct conn *c, const struct request *r)
         info_replication(m, &text);
     if (all || word_is(section, "stats"))
         info_stats(m, &text);
-    if (all || word_is(section, "keyspace"))
+    if ((all || word_is(section, "keyspace")) && m->live)
+        live_keyspace(m->live, &text);
+    else if (all || word_is(section, "keyspace"))
         values_keyspace(m->values, &text);
     buf_bulk(&c->out, text.p, text.len);
     buf_free(&text);

@@ -86,11 +86,16 @@ static const char help_live[] =
     "  --live-dbs N          databases, 1\n"
     "  --live-keys N         keys of each of the nine kinds in a flow and database, 20\n"
     "  --live-flush N        one FLUSHALL in N writes, 0 = none\n"
+    "  --live-omit N         of every N keys that a SET makes during a full sync one is not in it, nor that SET "
+    "in\n"
+    "                        the journal, as masters from v1.39 on may lose them (they count as\n"
+    "                        total_journal_omits); later changes of it are\n"
     "  --live-safe           only writes that may be applied twice\n"
     "  At first there are none: STANDIN GO and STANDIN PAUSE on any connection; STANDIN INFO tells how many "
     "writes were\n"
     "  made and how many DFLY FLOW were answered FULL, PARTIAL, and FULL although an LSN was given "
     "(refused).\n"
+    "  SCAN, DUMP, PTTL and INFO keyspace answer as the oracle has it.\n"
     "\n";
 
 static const char help_present[] =

@@ -14,6 +14,8 @@
 
 struct live_flow {
     uint64_t next_lsn;
+    uint64_t kept; /* the oldest entry that may be asked for */
+    int readers, snapshots;
     struct live_entry *ring; /* LSN l is at l % backlog */
 };
 
@@ -23,7 +25,7 @@ struct live {
     struct words words;
     bool paused;
     int64_t since_us; /* writes are due from here on */
-    uint64_t txid, made, full, partial, refused;
+    uint64_t txid, made, omits, full, partial, refused;
     struct live_flow flow[];
 };
 
@@ -36,7 +38,7 @@ struct live *live_new(void)
         return NULL;
     }
     for (uint64_t i = 0; i < opt.flows; i++) {
-        l->flow[i].next_lsn = 1;
+        l->flow[i].next_lsn = l->flow[i].kept = 1;
         l->flow[i].ring = grab(opt.backlog * sizeof *l->flow[i].ring);
     }
     traffic_init(&l->traffic, &(struct traffic_options){.seed = opt.seed,
@@ -68,6 +70,11 @@ void live_free(struct live *l)
     free(l);
 }
 
+uint64_t live_omits(const struct live *l)
+{
+    return l->omits;
+}
+
 uint64_t live_next_lsn(const struct live *l, unsigned flow)
 {
     return l->flow[flow].next_lsn;
@@ -76,6 +83,12 @@ uint64_t live_next_lsn(const struct live *l, unsigned flow)
 struct oracle *live_oracle(struct live *l)
 {
     return l->oracle;
+}
+
+void live_reads(struct live *l, unsigned flow, int readers, int snapshots)
+{
+    l->flow[flow].readers += readers;
+    l->flow[flow].snapshots += snapshots;
 }
 
 static uint64_t first_lsn(const struct live_flow *f)
@@ -92,7 +105,8 @@ const struct live_entry *live_entry(const struct live *l, unsigned flow, uint64_
 bool live_asked(struct live *l, unsigned flow, bool has_lsn, uint64_t lsn)
 {
     const struct live_flow *f = &l->flow[flow];
-    bool partial = has_lsn && !opt.old_no_partial && lsn >= first_lsn(f) && lsn <= f->next_lsn;
+    bool partial =
+        has_lsn && !opt.old_no_partial && lsn >= first_lsn(f) && lsn >= f->kept && lsn <= f->next_lsn;
     l->partial += partial;
     l->full += !partial;
     l->refused += has_lsn && !partial;
@@ -100,6 +114,26 @@ bool live_asked(struct live *l, unsigned flow, bool has_lsn, uint64_t lsn)
 }
 
 /* ---- writes ---- */
+
+/* --live-omit: a SET that makes a key, while one snapshot that may not have reached it is all that reads the
+ * journal. Such a write takes an LSN, and empties what a partial sync could ask for. */
+static bool omitted(struct live *l, const struct traffic_command *c)
+{
+    unsigned flow = c->keys == 1 ? traffic_flow(c->argv[1], c->len[1]) : 0;
+    const struct live_flow *f = &l->flow[flow];
+    return opt.live_omit && c->keys == 1 && c->len[0] == 3 && !memcmp(c->argv[0], "SET", 3) &&
+           f->readers == 1 && f->snapshots == 1 && mix2(opt.seed, l->made) % opt.live_omit == 0 &&
+           !oracle_exists(l->oracle, c->db, c->argv[1], c->len[1]);
+}
+
+static void omit_entry(struct live *l, unsigned flow)
+{
+    struct live_flow *f = &l->flow[flow];
+    struct live_entry *e = &f->ring[f->next_lsn++ % opt.backlog];
+    e->bytes.len = e->keys.len = 0;
+    f->kept = f->next_lsn;
+    l->omits++;
+}
 
 static void log_entry(struct live *l, unsigned flow, unsigned db, uint64_t txid, unsigned keys, unsigned step)
 {
@@ -136,10 +170,16 @@ void live_write(struct live *l)
 {
     struct traffic_command c;
     traffic_next(&l->traffic, &c);
+    bool omit = omitted(l, &c);
     if (!oracle_write(l->oracle, &c))
         return;
     l->made++;
     uint64_t txid = ++l->txid;
+    if (omit) {
+        omit_entry(l, traffic_flow(c.argv[1], c.len[1]));
+        traffic_heat(&l->traffic, &c);
+        return;
+    }
     for (unsigned i = 0; i < opt.flows; i++) {
         bool whole = !c.spread && c.keys && traffic_flow(c.argv[1], c.len[1]) == i;
         unsigned keys = whole || c.spread || !c.keys ? part_of(l, &c, i) : 0;
@@ -182,16 +222,23 @@ static void info(struct master *m, struct conn *c)
 {
     const struct live *l = m->live;
     char line[200];
-    int n =
-        snprintf(line, sizeof line, "writes=%llu full=%llu partial=%llu refused=%llu sessions=%u illegal=%lu",
-                 (unsigned long long)l->made, (unsigned long long)l->full, (unsigned long long)l->partial,
-                 (unsigned long long)l->refused, m->sessions_started, m->illegal);
+    int n = snprintf(line, sizeof line,
+                     "writes=%llu full=%llu partial=%llu refused=%llu sessions=%u illegal=%lu omits=%llu",
+                     (unsigned long long)l->made, (unsigned long long)l->full, (unsigned long long)l->partial,
+                     (unsigned long long)l->refused, m->sessions_started, m->illegal,
+                     (unsigned long long)l->omits);
     buf_bulk(&c->out, line, (size_t)n);
 }
 
 bool live_run(struct master *m, struct conn *c, const struct request *r)
 {
-    if (!m->live || r->argc != 2)
+    if (!m->live)
+        return false;
+    if (word_is(r->argv[0], "SCAN") && (r->argc == 2 || (r->argc == 4 && word_is(r->argv[2], "COUNT")))) {
+        live_scan(m->live, c, r);
+        return true;
+    }
+    if (r->argc != 2)
         return false;
     if (word_is(r->argv[0], "DUMP")) {
         oracle_dump(m->live->oracle, c->db, r->argv[1], r->len[1], &c->out);

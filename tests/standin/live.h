@@ -27,6 +27,10 @@ void oracle_keys_free(struct oracle_key *keys, size_t n);
 /* The reply to DUMP, as a Dragonfly gives it. */
 void oracle_dump(struct oracle *o, unsigned db, const char *key, size_t len, struct buf *out);
 long long oracle_pttl(struct oracle *o, unsigned db, const char *key, size_t len);
+bool oracle_exists(struct oracle *o, unsigned db, const char *key, size_t len);
+unsigned long long oracle_size(struct oracle *o, unsigned db); /* keys of a database */
+/* The names of a flow's keys in a database, in an array; freeReplyObject frees it. */
+struct redisReply *oracle_names(struct oracle *o, unsigned db, unsigned flow);
 
 /* ---- live.c ---- */
 
@@ -44,5 +48,13 @@ const struct live_entry *live_entry(const struct live *l, unsigned flow, uint64_
 /* A DFLY FLOW, with or without LSN, is counted: is the answer PARTIAL? */
 bool live_asked(struct live *l, unsigned flow, bool has_lsn, uint64_t lsn);
 void live_write(struct live *l); /* one more command of some client */
+
+/* A flow has one more reader of its journal, or one less; and one whose snapshot takes keys. */
+void live_reads(struct live *l, unsigned flow, int readers, int snapshots);
+
+/* ---- live_scan.c ---- */
+
+/* SCAN. */
+void live_scan(struct live *l, struct conn *c, const struct request *r);
 
 #endif

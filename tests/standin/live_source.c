@@ -67,6 +67,10 @@ static bool put_entry(struct live_source *ls, bool blob)
     const struct live_entry *e = live_entry(ls->l, ls->flow, ls->next);
     if (!e)
         return false;
+    if (e->bytes.len == 0) {
+        ls->next++;
+        return true; /* left out */
+    }
     if (blob) {
         put_touched(ls, e);
         buf_byte(&ls->raw, 0xd2);
@@ -91,12 +95,14 @@ static bool give_header(struct live_source *ls, struct chunk *c)
     if (!ls->by_sync) {
         ls->next = live_next_lsn(ls->l, ls->flow);
         ls->key = oracle_keys(live_oracle(ls->l), ls->flow, &ls->keys);
+        live_reads(ls->l, ls->flow, 0, 1);
     }
     return give(c, &ls->raw, 0);
 }
 
 static bool give_cut(struct live_source *ls, struct chunk *c)
 {
+    live_reads(ls->l, ls->flow, 0, ls->stage == KEYS ? -1 : 0);
     buf_byte(&ls->raw, 0xc8);
     buf_le(&ls->raw, 0, 8);
     ls->stage = LATE;
@@ -188,6 +194,7 @@ static bool between_entries(const struct source *s)
 static void close_source(struct source *s)
 {
     struct live_source *ls = of(s);
+    live_reads(ls->l, ls->flow, -1, ls->stage == KEYS ? -1 : 0);
     packer_free(ls->packer);
     oracle_keys_free(ls->key, ls->keys);
     buf_free(&ls->raw);
@@ -205,6 +212,7 @@ bool live_start(struct live *l, unsigned session, unsigned flow, struct flow_sta
     ls->flow = flow;
     ls->packer = packer_new();
     hex40(ls->token, mix2(opt.seed, session), flow);
+    live_reads(l, flow, 1, 0);
     start->partial = live_asked(l, flow, start->has_lsn, start->lsn);
     if (start->partial) {
         ls->by_sync = start->by_sync;

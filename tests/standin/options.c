@@ -216,6 +216,7 @@ static const struct def defs[] = {
     IS_NUMBER("live-dbs", live_dbs),
     IS_NUMBER("live-keys", live_keys),
     IS_NUMBER("live-flush", live_flush),
+    IS_NUMBER("live-omit", live_omit),
     IS_FLAG("live-safe", live_safe),
     IS_NUMBER("flows", flows),
     IS_NUMBER("keys", keys),
@@ -371,6 +372,8 @@ static const char *check(void)
         return "--replid must be 40 lower-case hex digits";
     if (opt.partial_by_sync && opt.capture)
         return "--partial-by-sync needs --generate or --live";
+    if (opt.live_omit && !opt.live_port)
+        return "--live-omit needs --live";
     if (opt.omit && !opt.generate)
         return "--omit needs --generate";
     if (opt.second_session && !opt.capture)

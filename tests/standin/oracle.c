@@ -49,12 +49,12 @@ static void use_db(struct oracle *o, unsigned db)
     o->db = db;
 }
 
-/* Expiries of what is not there: a real master has nothing to log then. */
+/* What came to nothing: a real master has nothing to log then. */
 static bool in_vain(const struct traffic_command *c, const redisReply *r)
 {
-    static const char *const names[] = {"PEXPIREAT",
-                                        "PERSIST"}; /* words of a command do not end with a NUL */
-    for (unsigned i = 0; i < 2; i++)
+    static const char *const names[] = {"PEXPIREAT", "PERSIST",
+                                        "COPY"}; /* words of a command do not end with a NUL */
+    for (unsigned i = 0; i < 3; i++)
         if (c->len[0] == strlen(names[i]) && !memcmp(c->argv[0], names[i], c->len[0]))
             return r->type == REDIS_REPLY_INTEGER && r->integer == 0;
     return false;
@@ -86,14 +86,19 @@ static void take_value(struct oracle *o, struct oracle_key *k)
     freeReplyObject(expiry);
 }
 
+redisReply *oracle_names(struct oracle *o, unsigned db, unsigned flow)
+{
+    use_db(o, db);
+    redisAppendCommand(o->c, "KEYS *:%u:*", flow);
+    return reply(o);
+}
+
 struct oracle_key *oracle_keys(struct oracle *o, unsigned flow, size_t *n)
 {
     struct oracle_key *keys = NULL;
     *n = 0;
     for (unsigned db = 0; db < opt.live_dbs; db++) {
-        use_db(o, db);
-        redisAppendCommand(o->c, "KEYS *:%u:*", flow);
-        redisReply *names = reply(o);
+        redisReply *names = oracle_names(o, db, flow);
         keys = realloc(keys, (*n + names->elements + 1) * sizeof *keys);
         if (!keys)
             die("out of memory");
@@ -120,6 +125,28 @@ void oracle_keys_free(struct oracle_key *keys, size_t n)
     free(keys);
 }
 
+static long long integer(struct oracle *o)
+{
+    redisReply *r = reply(o);
+    long long n = r->type == REDIS_REPLY_INTEGER ? r->integer : 0;
+    freeReplyObject(r);
+    return n;
+}
+
+bool oracle_exists(struct oracle *o, unsigned db, const char *key, size_t len)
+{
+    use_db(o, db);
+    redisAppendCommand(o->c, "EXISTS %b", key, len);
+    return integer(o) > 0;
+}
+
+unsigned long long oracle_size(struct oracle *o, unsigned db)
+{
+    use_db(o, db);
+    redisAppendCommand(o->c, "DBSIZE");
+    return (unsigned long long)integer(o);
+}
+
 void oracle_dump(struct oracle *o, unsigned db, const char *key, size_t len, struct buf *out)
 {
     use_db(o, db);
@@ -142,8 +169,5 @@ long long oracle_pttl(struct oracle *o, unsigned db, const char *key, size_t len
 {
     use_db(o, db);
     redisAppendCommand(o->c, "PTTL %b", key, len);
-    redisReply *r = reply(o);
-    long long left = r->type == REDIS_REPLY_INTEGER ? r->integer : -2;
-    freeReplyObject(r);
-    return left;
+    return integer(o);
 }

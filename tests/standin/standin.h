@@ -44,7 +44,7 @@ struct fault {
 struct options {
     /* what is served */
     char *capture;
-    uint64_t live_port, live_warm, live_dbs, live_keys, live_flush;
+    uint64_t live_port, live_warm, live_dbs, live_keys, live_flush, live_omit;
     bool version_given; /* --df-version */
     bool second_session, close_at_end, live_safe;
     bool generate;
@@ -284,6 +284,8 @@ uint64_t live_next_lsn(const struct live *l, unsigned flow);
 void live_tick(struct master *m, int64_t now_us); /* the writes that are due */
 /* STANDIN PAUSE, GO, INFO; false: it is none of them. */
 bool live_run(struct master *m, struct conn *c, const struct request *r);
+uint64_t live_omits(const struct live *l); /* writes left out of the journals */
+void live_keyspace(struct live *l, struct buf *out);
 
 /* plan.c: which entries those are */
 uint64_t plan_early(void);

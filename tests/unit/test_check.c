@@ -130,6 +130,183 @@ static void before_commands(void)
     end(EXIT_DONE);
 }
 
+/* The same where a writer tells what is missing: only if the key is there is anything done, also within the
+ * full sync, else the key, or the one that is made of it, is missing afterwards. */
+#define S        "\\x20"
+#define IF_THERE "if" S "redis.pcall('EXISTS',KEYS[1])==0" S "then" S "return" S "0" S "end" S
+#define ELSE_DEL                                                                                             \
+    "if" S "redis.pcall('EXISTS',KEYS[1])==0" S "then" S "return" S "redis.call('DEL',KEYS[2])" S "end" S
+#define IT "return" S "redis.call(unpack(ARGV))"
+
+static void begin_guarded(void)
+{
+    begin("7.0");
+    parser->rereads.writer = true;
+    EQ_I(check("state=begin\n"), 0);
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+}
+
+static void wrote_of(const char *line, const char *want)
+{
+    entry(line);
+    wrote(want);
+}
+
+static void guarded(void)
+{
+    begin_guarded();
+    wrote_of("INCR n", "2 pos=100 db=0 probe 3 0:n | EXISTS n\n"
+                       "3 pos=101 db=0 V key=3 | EVAL " IF_THERE IT " 1 n INCR n\n");
+    wrote_of("APPEND n x", "4 pos=102 db=0 V key=3 | EVAL " IF_THERE IT " 1 n APPEND n x\n");
+    /* What else is done with it may have removed it: what makes it anew then is told. */
+    wrote_of("PERSIST n", "5 pos=103 db=0 IV | PERSIST n\n");
+    wrote_of("INCR n", "6 pos=103 db=0 probe 3 0:n | EXISTS n\n"
+                       "7 pos=104 db=0 V key=3 | EVAL " IF_THERE IT " 1 n INCR n\n");
+    wrote_of("PREPEND p x", "8 pos=104 db=0 probe 3 0:p | EXISTS p\n"
+                            "9 pos=105 db=0 V key=3 | EVAL " IF_THERE "return" S
+                            "redis.call('SET',KEYS[1],ARGV[1]..(redis.call('GET',KEYS[1])" S "or" S
+                            "''),'KEEPTTL') 1 p x\n");
+    wrote_of("RENAME x y", "10 pos=105 db=0 probe 3 0:y | EXISTS x\n"
+                           "11 pos=106 db=0 VK key=3 | EVAL " ELSE_DEL IT " 2 x y RENAME x y\n");
+    wrote_of("RPUSH l 1", "12 pos=107 db=0 V | RPUSH l 1\n");
+    end(EXIT_DONE);
+}
+
+/* What a command was guarded for need not be looked for by itself, but what it only reads. */
+static void guarded_is_looked_for(void)
+{
+    begin_guarded();
+    entry("INCR n");
+    entry("COPY x y REPLACE");
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+    EQ_I(check("state=key\ndb=0\nat=102\nkey=n\nkey=x\nkey=y\nkey=z\n"), 0);
+    wrote("6 pos=102 db=0 probe 1 0:n\n7 pos=102 db=0 probe 1 0:x | EXISTS x\n"
+          "8 pos=102 db=0 probe 1 0:y\n9 pos=102 db=0 probe 1 0:z | EXISTS z\n");
+    end(EXIT_DONE);
+}
+
+/* A key that could not be told to be missing has no condition. */
+static void not_guarded(void)
+{
+    char line[1600] = "INCR ";
+    begin_guarded();
+    memset(line + 5, 0x78, 1500);
+    entry(line);
+    entry("JSON.SET j $ 1");
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+    wrote_of("INCR j", "5 pos=102 db=0 probe 3 0:j\n6 pos=103 db=0 V | INCR j\n");
+    entry(line);
+    (void)emit_flush(&parser->e);
+    CHECK(strstr(capture_text(&cap), "EVAL") == NULL);
+    end(EXIT_DATA);
+}
+
+/* A flush takes all with it: what makes a key anew behind it is told. */
+static void guarded_behind_flush(void)
+{
+    begin_guarded();
+    entry("INCR n");
+    entry("FLUSHALL");
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+    entry("INCR n");
+    (void)emit_flush(&parser->e);
+    CHECK(strstr(capture_text(&cap), "probe 3 0:n | EXISTS n\n") != NULL);
+    end(EXIT_DONE);
+}
+
+/* Commands that take in more than that: what they write is read again. */
+static void guarded_by_reading(void)
+{
+    begin_guarded();
+    asked(SYNCED);
+    wrote_of("BITOP OR d a b", "2 pos=100 db=0 V position\n");
+    asked(ASK("d"));
+    wrote_of("RENAMENX e f", "3 pos=100 db=0 V position\n");
+    asked(ASK("e") ASK("f"));
+    wrote_of("MOVE g 5", "4 pos=100 db=0 V position\n");
+    asked("reread flow=0 epoch=1 db=5 key=g\n" ASK("g"));
+    wrote_of("COPY g h DB 4", "5 pos=100 db=0 V position\n");
+    (void)emit_flush(&parser->e);
+    parser_drop_flows(parser);
+    close_parser();
+}
+
+/* When all keys were looked for, a key that may have been missing on the way here needs to be there, and is
+ * told if it is not; others are made anew. */
+static void guarded_at_the_end(void)
+{
+    begin_guarded();
+    entry("INCR n");
+    entry("PERSIST n");
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+    EQ_I(check("state=ends\n"), 0);
+    wrote("5 pos=102 db=0 probe 1 0:\n");
+    wrote_of("INCR n", "6 pos=102 db=0 probe 3 0:n | EXISTS n\n"
+                       "7 pos=103 db=0 V key=3 | EVAL " IF_THERE IT " 1 n INCR n\n");
+    wrote_of("INCR m", "8 pos=104 db=0 V | INCR m\n");
+    EQ_I(check("state=again\ndb=0\nown=1\nkey=n\n"), 0);
+    answer("key=n\ndb=0\nstate=value\nttl=-1\nfrom=104\nto=104\n", "00 01 '2'");
+    wrote("9 pos=104 db=0 IV | DEL n\n10 pos=104 db=0 IFV string | SET n 2\n11 pos=104 db=0 LV position\n"
+          "12 pos=104 db=0 V position\n13 pos=104 db=0 probe 5 0:n | EXISTS n\n");
+    EQ_I(check("state=done\n"), 0);
+    wrote("14 pos=104 db=0 probe 4 0:\n");
+    wrote_of("INCR n", "15 pos=105 db=0 V | INCR n\n");
+    end(EXIT_DONE);
+}
+
+/* The stream ends while a key is read again: the run that resumes does that. What was kept of it may not make
+ * it present with a wrong value. */
+static void guarded_until_the_end(void)
+{
+    begin_guarded();
+    EQ_I(check("state=again\ndb=0\nown=1\nkey=n\n"), 0);
+    entry("INCR n");
+    wrote_of("BITOP OR d a b",
+             "2 pos=100 db=0 IV | DEL n\n3 pos=101 db=0 V position\n4 pos=101 db=0 V position\n");
+    parser_end_rereads(parser);
+    wrote("5 pos=101 db=0 probe 3 0:n | EXISTS n\n"
+          "6 pos=101 db=0 V key=3 | EVAL " IF_THERE IT " 1 n INCR n\n"
+          "7 pos=101 db=0 probe 5 0:n | EXISTS n\n8 pos=101 db=0 IV | DEL d\n");
+    end(EXIT_DONE);
+}
+
+/* It is verified no longer, and not because all is there. */
+static void guarded_until_it_failed(void)
+{
+    begin_guarded();
+    entry("INCR n");
+    EQ_I(check("state=failed\n"), 0);
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+    wrote_of("INCR n", "4 pos=102 db=0 V | INCR n\n");
+    end(EXIT_DONE);
+}
+
+/* Within the full sync, too. */
+static void guarded_within_the_full_sync(void)
+{
+    struct buf b = hex("'REDIS0009' d2 01"), e = {0};
+    begin_flow("7.0", "flow=0\nmode=FULL\n");
+    parser->rereads.writer = true;
+    EQ_I(check("state=begin\n"), 0);
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+    add_command(&e, 7, "INCR n");
+    add_plen(&b, e.len);
+    (void)buf_add(&b, e.p, e.len);
+    EQ_I(record(REC_DATA, 0, b.p, b.len), 0);
+    wrote("2 pos=0 db=0 probe 3 0:n | EXISTS n\n3 pos=0 db=0 V key=3 | EVAL " IF_THERE IT " 1 n INCR n\n");
+    parser_drop_flows(parser);
+    close_parser();
+    buf_free(&b);
+    buf_free(&e);
+}
+
 /* Keys that are left out, and those of which it was reported, are not asked for; new names are. */
 static void selected(void)
 {
@@ -217,6 +394,15 @@ int main(void)
     flushed();
     within_an_entry();
     before_commands();
+    guarded();
+    guarded_is_looked_for();
+    not_guarded();
+    guarded_behind_flush();
+    guarded_by_reading();
+    guarded_at_the_end();
+    guarded_until_the_end();
+    guarded_until_it_failed();
+    guarded_within_the_full_sync();
     selected();
     malformed();
     within_a_key();

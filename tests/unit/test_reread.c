@@ -91,7 +91,7 @@ static void places(void)
     entry("APPEND k b"); /* 102 */
     entry("SET other 2");
     (void)emit_flush(&parser->e);
-    places_are(" 101h 102h 100f 100f 102f 103 104");
+    places_are(" 101h 102h 102hf 102hf 102f 103 104");
     end(EXIT_DONE);
     begin("portable");
     entry("CL.THROTTLE k 1 1 1");
@@ -100,7 +100,7 @@ static void places(void)
     entry("SET other 2");
     answer(answered, "00 01 'v'");
     (void)emit_flush(&parser->e);
-    places_are(" 101h 102h 103h 104h 100f 100f 100f 104f");
+    places_are(" 101h 102h 103h 104h 104hf 104hf 104hf 104f");
     end(EXIT_DONE);
 }
 
@@ -360,7 +360,7 @@ static void selected(void)
     wrote(POS("1", "101") POS("2", "102") POS("3", "102") POS("4", "102") POS("5", "102"));
     answer("key=k1\ndb=0\nstate=value\nttl=-1\nfrom=104\nto=104\n", "00 01 'v'");
     wrote(V("6", "102") "IFV string | SET new:1 v\n" V("7", "102") "LV position\n" POS("8", "102")
-              V("9", "103") "V | APPEND new:1 a\n");
+              V("9", "102") "V | APPEND new:1 a\n");
     answer("key=d\ndb=0\nstate=missing\nfrom=105\nto=105\n", NULL);
     wrote(V("10", "105") "IV | DEL d\n");
     end(EXIT_DONE);
