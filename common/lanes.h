@@ -1,7 +1,7 @@
-/* Lanes: the flows of a session, and the barriers (FLUSHALL, FLUSHDB) at which they wait for each other, or at
- * which one of them waits alone. A pure structure: it keeps the records that have to wait and says when all
- * flows have reached the barrier; sending is the caller's work. df2redis(7), Order and positions, dfrecord(5)
- * BARRIER. Used by rediswriter and by dfparse --resp.
+/* Lanes: the flows of a session, and the barriers (FLUSHALL, FLUSHDB) at which they wait for each other, or
+ * at which one of them waits alone. A pure structure: it keeps the records that have to wait and says when
+ * all flows have reached the barrier; sending is the caller's work. df2redis(7), Order and positions,
+ * dfrecord(5) BARRIER. Used by rediswriter and by dfparse --resp.
  *
  * A lane runs, or it waits at a barrier. The records of a lane that waits, or whose queue is not yet empty
  * again, go to its queue, in memory first and then in files without a name:
