@@ -97,6 +97,28 @@ static bool wanted(struct sink *to, uint32_t db, const struct slice *key, struct
            !reported(to->e, *name_db, name);
 }
 
+/* Remove a key that is read again (reread_check): it has to be missing until its value is there. */
+static void take_away(struct sink *to, uint32_t db, const struct slice *key)
+{
+    uint32_t was = to->o.db;
+    bool live = to->o.live, fresh = to->o.fresh;
+    uint64_t pos = to->o.pos;
+    struct slice name;
+    struct key k;
+    uint32_t name_db;
+    if (!wanted(to, db, key, &name, &name_db))
+        return;
+    to->o.live = to->o.fresh = true;
+    to->o.pos = sink_reached(to);
+    to->o.db = name_db;
+    key_set(to->e, &k, name.p, name.n);
+    emit_argv(to->e, &to->o, &k, 1, CLASS_NONE, RF_IDEMPOTENT, (struct slice[]){SLICE("DEL"), name}, 2);
+    to->o.db = was;
+    to->o.live = live;
+    to->o.fresh = fresh;
+    to->o.pos = pos;
+}
+
 /* k NULL: nothing is asked. */
 static void put(struct sink *to, enum probe_kind kind, uint32_t db, const struct slice *about,
                 const struct key *k, uint32_t name_db)
@@ -197,8 +219,12 @@ static const char *wait_for(struct sink *to, uint64_t at, uint32_t db, const cha
 static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool own)
 {
     struct slice s = {(const uint8_t *)key, n};
-    if (reread_check(to, db, &s, detail, own))
+    bool first = false;
+    if (reread_check(to, db, &s, detail, own, &first)) {
+        if (first)
+            take_away(to, db, &s);
         return;
+    }
     if (to->filter == NULL || filter_passes(to->filter, s.p, s.n, 0, db))
         emit_report(to->e, &to->o, true, "verify", s.p, s.n,
                     "missing at the target, and it cannot be read again");

@@ -167,27 +167,8 @@ bool reread_refine(struct sink *to, const struct change *ch, const struct slice 
     return true;
 }
 
-/* While the flow is verified, and its writer saves that it is not yet, no position needs to be held back for
- * a key that is missing at the target: a run that resumes finds it missing again. So it has to be missing,
- * even if something has made it anew since that was told. */
-static void take_away(struct sink *to, struct rekey *k)
-{
-    uint32_t db = to->o.db;
-    uint64_t pos = to->o.pos;
-    bool live = to->o.live, fresh = to->o.fresh;
-    struct slice del[2] = {SLICE("DEL"), {k->key, k->n}};
-    to->o.live = to->o.fresh = true;
-    to->o.pos = sink_reached(to);
-    to->o.db = sink_db(to, k->db);
-    change_apply(to, &(struct change){.db = k->db, .argv = del, .argc = 2, .after = to->o.pos});
-    to->o.db = db;
-    to->o.pos = pos;
-    to->o.live = live;
-    to->o.fresh = fresh;
-    k->since = UINT64_MAX;
-}
-
-bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own)
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own,
+                  bool *first)
 {
     if (!to->synced || !to->counting)
         return false;
@@ -201,9 +182,9 @@ bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const c
         k->since = to->next_lsn; /* what is before that is reached */
     k->checks += !own;
     k->own += own;
-    rekeys_changed(to);
-    if (!known && to->rereads->writer && to->verifying != NOT_VERIFYING)
-        take_away(to, k);
+    *first = !known && to->rereads->writer && to->verifying != NOT_VERIFYING;
+    if (*first)
+        k->since = UINT64_MAX;
     rekeys_changed(to);
     return true;
 }

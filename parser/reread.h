@@ -83,8 +83,13 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
 bool reread_refine(struct sink *to, const struct change *ch, const struct slice *key, const char *kind,
                    const char *detail);
 
-/* The same for a key that the target lacks: it is looked for there once more, behind its value. */
-bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own);
+/* The same for a key that the target lacks: it is looked for there once more, behind its value.
+ *
+ * first is set, and no position is held back for the key, when it was not under way and its writer saves that
+ * the flow is not verified yet: a run that resumes finds it missing again. So it has to be missing, and the
+ * caller removes it, even if something has made it anew since it was told. */
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own,
+                  bool *first);
 
 /* Is its name short enough for that? */
 bool rekey_name_fits(const struct slice *key);
