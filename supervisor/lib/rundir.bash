@@ -244,10 +244,15 @@ put_state() { # phase
         put_words restarts "$restarts" last_error "$last_error" last_status "$last_status" next_start "$next_start"
         put_words data_errors "${data_errors:-0}"
         put_words source "$source_url" target "$target_url" log_file "$log_file"
-    } >"$run_dir/state.new" || ! mv -f -- "$run_dir/state.new" "$run_dir/state"; then
+    } >"$run_dir/state.new" || ! put_in_place; then
         log warn "state_not_written note=\"status shows what was before\""
     fi
     tell_monitor
+}
+
+# Once more: a signal to the whole process group, as timeout sends it, may have ended mv.
+put_in_place() {
+    mv -f -- "$run_dir/state.new" "$run_dir/state" || mv -f -- "$run_dir/state.new" "$run_dir/state"
 }
 
 put_words() { # name value…

@@ -79,6 +79,18 @@ stopped_in_order() {
     [[ $output != *level=error* ]] || fail "$output"
 }
 
+@test "a signal to the group that ends mv does not leave an old state" {
+    mkdir "$TMP/bin"
+    # shellcheck disable=SC2016
+    printf '%s\n' '#!/bin/sh' 'mkdir "${0%/*}/once" 2>/dev/null && grep -q phase=failed "$3" && kill -TERM $$' \
+        'rmdir "${0%/*}/once" 2>/dev/null' "exec $(command -v mv) \"\$@\"" >"$TMP/bin/mv"
+    chmod 755 "$TMP/bin/mv"
+    run env PATH="$TMP/bin:$PATH" timeout 20 df2redis replicate dragonfly://127.0.0.1:1 redis://127.0.0.1:2
+    assert_status 1
+    [[ $output != *state-not-written* ]] || fail "$output"
+    phase_is failed
+}
+
 @test "a pause between two runs does not end by a SIGHUP to the group" {
     start_redis
     SOURCE=dragonfly://127.0.0.1:1 TARGET=redis://127.0.0.1:$REDIS_PORT
