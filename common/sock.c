@@ -164,7 +164,18 @@ int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t why
     return fd;
 }
 
-int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen)
+/* The address to begin with: every one has its turn. */
+static const struct addrinfo *turn_of(const struct addrinfo *list, unsigned turn)
+{
+    unsigned n = 0;
+    for (const struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next)
+        n++;
+    for (turn %= n; turn > 0; turn--)
+        list = list->ai_next;
+    return list;
+}
+
+int sock_tcp_start(const char *host, const char *port, unsigned turn, char *why, size_t whylen)
 {
     if (port[0] == '\0')
         return start_local(host, 0, why, whylen);
@@ -172,7 +183,7 @@ int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen)
     if (list == NULL)
         return -1;
     int fd = -1;
-    for (const struct addrinfo *ai = list; ai != NULL && fd < 0; ai = ai->ai_next) {
+    for (const struct addrinfo *ai = turn_of(list, turn); ai != NULL && fd < 0; ai = ai->ai_next) {
         fd = start_one(ai);
         /* "localhost" has two addresses, and the refusal of the wrong one is there at once. */
         if (fd < 0 || ai->ai_next == NULL || outcome(fd, 0) == 0 || errno == EINPROGRESS)

@@ -23,9 +23,9 @@ bool endpoint_ok(const char *host, const char *port);
 int sock_connect(const struct endpoint *e, int timeout_ms, char *why, size_t whylen);
 
 /* Begin to connect and return at once a descriptor like the above (an address does not block, a name has to
- * be resolved). It becomes writable when the outcome is known. port empty: host is the path of a Unix socket.
- * Returns -1 and a reason in why. */
-int sock_tcp_start(const char *host, const char *port, char *why, size_t whylen);
+ * be resolved). turn: which of its addresses to begin with, any number. It becomes writable when the outcome
+ * is known. port empty: host is the path of a Unix socket. Returns -1 and a reason in why. */
+int sock_tcp_start(const char *host, const char *port, unsigned turn, char *why, size_t whylen);
 
 /* Outcome of sock_tcp_start once fd is writable: 0, or -1 with errno. */
 int sock_tcp_done(int fd);

@@ -270,8 +270,8 @@ int transport_handshake(struct transport *t, int timeout_ms)
     return (int)broken(t);
 }
 
-/* Does a Redis answer there without TLS? Such a server waits for the rest of what it takes for a command. */
-static bool speaks_plainly(const struct endpoint *e)
+/* Such a server waits for the rest of what it takes for a command. */
+bool tls_not_spoken(const struct endpoint *e)
 {
     char why[300], first;
     int fd = sock_connect(e, PROBE_MS, why, sizeof why);
@@ -304,7 +304,7 @@ int transport_connect(struct transport *t, const struct endpoint *e, const struc
     int fault = errno;
     bool never = t->hopeless;
     const char *reason = transport_reason(t);
-    if (!never && fault != EINTR && speaks_plainly(e)) {
+    if (!never && fault != EINTR && tls_not_spoken(e)) {
         never = true;
         reason = "server does not speak TLS";
     }

@@ -43,6 +43,9 @@ int transport_connect(struct transport *t, const struct endpoint *e, const struc
 /* Does a server that did not understand us speak TLS? Looks for at most a second or so. */
 bool tls_spoken(const struct endpoint *e);
 
+/* Does a Redis answer there without TLS? */
+bool tls_not_spoken(const struct endpoint *e);
+
 /* Do the handshake now. Returns 0 (at once for a plain transport), or -1 with errno: ETIMEDOUT after
  * timeout_ms, EINTR by a signal; transport_reason says more. */
 int transport_handshake(struct transport *t, int timeout_ms);

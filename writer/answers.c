@@ -18,16 +18,22 @@
 
 /* ---- confirmations ---- */
 
-void cluster_count(struct writer *w, const struct cunit *u)
+void cluster_count_at(struct writer *w, bool live, uint8_t vclass, uint64_t time, uint64_t now)
 {
     w->stats.requests++;
-    if (u->vclass != 0)
-        w->stats.keys[u->vclass]++;
-    if ((u->flags & CF_LIVE) != 0) {
-        w->stats.live++;
-        if (w->session.live)
-            stats_latency(&w->stats, u->time, now_us());
-    }
+    if (vclass != 0)
+        w->stats.keys[vclass]++;
+    if (!live)
+        return;
+    w->stats.live++;
+    if (w->session.live) /* a replayed record came to dfreader long ago */
+        stats_latency(&w->stats, time, now);
+}
+
+void cluster_count(struct writer *w, const struct cunit *u)
+{
+    bool live = (u->flags & CF_LIVE) != 0;
+    cluster_count_at(w, live, u->vclass, u->time, live && w->session.live ? now_us() : 0);
 }
 
 void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
@@ -121,8 +127,8 @@ static struct cnode *named_node(struct conn *c, const char *text, unsigned *slot
     return topology_node(c->w->cluster, at_host, port);
 }
 
-enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, size_t len, uint64_t *due,
-                           struct cnode **ask)
+enum detour cluster_detour(struct conn *c, unsigned tries, const struct named *what, const char *text,
+                           size_t len, uint64_t *due, struct cnode **ask)
 {
     struct cluster *cl = c->w->cluster;
     struct cnode *n;
@@ -152,7 +158,7 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
             *due = later(tries + 3);
             return DETOUR_AGAIN;
         }
-        conn_pause(c, text, len);
+        conn_pause(c, what, text, len);
         *due = c->patience.until;
         topology_refresh(cl);
         return DETOUR_AGAIN;
@@ -163,6 +169,22 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, siz
         return DETOUR_NONE;
     default: return DETOUR_NONE;
     }
+}
+
+void cluster_question_refused(struct conn *c, const redisReply *r, const char *command)
+{
+    struct cluster *cl = c->w->cluster;
+    struct cnode *ask;
+    uint64_t due;
+    if (error_class(r->str, r->len) != ERR_FATAL &&
+        cluster_detour(c, 3, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
+        return;
+    }
+    if (!cl->dead)
+        writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=%s node=%s reply=%s", command,
+                    cnode_name(c->node), log_quote(r->str, r->len));
+    cl->dead = true;
 }
 
 static struct rec unit_rec(const struct cluster *cl, const struct cunit *u)
@@ -238,8 +260,8 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     if ((u->flags & CF_RESENT) != 0 && request_shows_repeat(bytes, u->len) &&
         error_of_repeat(c->wire.err, c->wire.errlen))
         return true; /* so it had been carried out */
-    if (cluster_detour(c, u->tries, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
-        struct named what = {bytes, u->len, u->keyarg, u->len};
+    struct named what = {bytes, u->len, u->keyarg, u->len};
+    if (cluster_detour(c, u->tries, &what, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
         plight_refused(w, &u->plight, &what, c->wire.err, c->wire.errlen);
         cluster_displace(w, u, bytes, due, ask);
     } else {

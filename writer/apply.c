@@ -12,7 +12,6 @@
 #include "program.h"
 #include "request.h"
 #include "session.h"
-#include "together.h"
 #include "writer.h"
 
 static const char alters[] = "a request that changes the connection instead of data";
@@ -40,7 +39,7 @@ static bool snapshot_pending(struct writer *w, const struct rec *r)
         return false;
     if (r->pos == 0 && r->type != REC_SYNCED)
         return false;
-    pipeline_flush(&w->node);
+    w->cluster->hurry(w->cluster);
     return true;
 }
 
@@ -48,16 +47,15 @@ static enum put take_position(struct writer *w, const struct rec *r)
 {
     if (snapshot_pending(w, r))
         return PUT_WAIT;
-    uint64_t *synced = &w->positions.flow[r->flow].synced_seq;
-    uint64_t before = *synced;
     if (r->type == REC_SYNCED)
-        *synced = r->seq;
-    enum put got = w->cluster != NULL ? cluster_position(w, r) : group_position(&w->node, r);
-    if (got != PUT_DONE)
-        *synced = before;
-    else if (r->type == REC_POSITION)
+        w->positions.flow[r->flow].synced_seq = r->seq;
+    if (w->cluster->whole)
+        whole_take(w, r);
+    else
+        cluster_position(w, r);
+    if (r->type == REC_POSITION)
         splits_note(w, r, NULL, 0);
-    return got;
+    return PUT_DONE;
 }
 
 /* A request that is not sent, because it cannot be: an error with its key, and its place in the order. */
@@ -109,28 +107,16 @@ static bool goes_with_first(struct writer *w, const struct input *in, const stru
     return true;
 }
 
-/* Wait until nothing else is in flight: other flows stop meanwhile. */
-static bool alone(struct writer *w, unsigned flow)
-{
-    if (node_quiet(&w->node)) {
-        w->quiet_for = -1;
-        return true;
-    }
-    w->quiet_for = (int)flow;
-    pipeline_flush(&w->node);
-    return false;
-}
-
 static enum put send_big(struct writer *w, const struct input *in, struct flow *f, const struct rec *last)
 {
-    struct node *n = &w->node;
     struct rec r = f->big->first;
     r.seq = last->seq;
     r.pos = last->pos;
     r.flags = (uint16_t)(r.flags | (last->flags & RF_LAST));
-    const char *fault = f->big->too_large                         ? "ERR request larger than 1 GiB"
-                        : f->big->check.longest > n->info.maxbulk ? "ERR argument above proto-max-bulk-len"
-                                                                  : NULL;
+    const char *fault = f->big->too_large ? "ERR request larger than 1 GiB"
+                        : f->big->check.longest > w->node.info.maxbulk
+                            ? "ERR argument above proto-max-bulk-len"
+                            : NULL;
     enum put got = PUT_DONE;
     if (goes_with_first(w, in, &r, NULL, f->big, &got)) {
         if (got == PUT_DONE) {
@@ -139,9 +125,7 @@ static enum put send_big(struct writer *w, const struct input *in, struct flow *
         }
         return got;
     }
-    if (fault == NULL && w->cluster == NULL && node_db_state(n, r.db) <= 0)
-        got = node_want_db(n, r.db);
-    if (fault == NULL && w->cluster != NULL) {
+    if (fault == NULL) {
         uint8_t vclass = splits_class(w, &r);
         if ((r.flags & RF_LIVE) != 0 && snapshot_pending(w, &r))
             return PUT_WAIT;
@@ -161,12 +145,6 @@ static enum put send_big(struct writer *w, const struct input *in, struct flow *
         if (got != PUT_DONE)
             return got;
         big_free(f->big);
-    } else {
-        if (!alone(w, r.flow))
-            return PUT_WAIT;
-        uint8_t vclass = splits_class(w, &r);
-        splits_note(w, &r, f->big->mem.p, f->big->mem.len);
-        group_put_big(n, &r, f->big, vclass);
     }
     f->big = NULL;
     return PUT_DONE;
@@ -241,21 +219,11 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     if (goes_with_first(w, in, r, payload, NULL, &got))
         return got;
     bool live = (r->flags & RF_LIVE) != 0;
-    bool free = (r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && w->splits.ticket == TICKET_NONE;
-    if (live && (w->cluster != NULL || w->sweep.state != SWEEP_OFF) && snapshot_pending(w, r))
+    if (live && snapshot_pending(w, r))
         return PUT_WAIT;
     if (live && sweep_before(w, r, payload) != PUT_DONE)
         return PUT_WAIT;
-    if (w->cluster != NULL)
-        got = cluster_put(w, r, payload, vclass);
-    else if (free && parts_want(&w->node, r, payload))
-        got = parts_put(&w->node, r, payload, vclass);
-    else if (free && (r->flags & RF_IDEMPOTENT) != 0)
-        got = pipeline_put(&w->node, r, payload, vclass);
-    else if (snapshot_pending(w, r))
-        return PUT_WAIT;
-    else
-        got = group_put(&w->node, r, payload, vclass);
+    got = cluster_put(w, r, payload, vclass);
     if (got == PUT_FAIL && (w->probes.now != 0 || w->opt.forget))
         return probe_nowhere(w, r);
     if (got == PUT_FAIL)
@@ -314,7 +282,7 @@ static enum put take_program(struct writer *w, const struct input *in, const str
                              const uint8_t *payload)
 {
     const char *fault = program_check(payload, r->len);
-    if (fault == NULL && (w->cluster == NULL || !w->cluster->slots))
+    if (fault == NULL && !w->cluster->slots)
         fault = "PROGRAM record for a target that is no cluster";
     if (fault != NULL)
         return record_damaged(w, in, r, fault);
@@ -339,21 +307,19 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
 static enum put apply_plain(struct writer *w, const struct input *in, const struct rec *given,
                             const struct rec *r, const uint8_t *payload)
 {
-    if (w->quiet_for >= 0 && w->quiet_for != r->flow)
-        return PUT_WAIT;
-    if (w->cluster != NULL)
-        gather_next(w, r);
-    else if (!together_admits(w, r->flow))
+    gather_next(w, r);
+    if (!gather_admits(w, r->flow))
         return PUT_WAIT;
     w->splits.ticket = TICKET_NONE;
     if (w->exact.on)
         exact_offer(w, given);
     bool limited = w->limit.on && (r->type == REC_REQUEST || r->type == REC_PROGRAM);
-    bool awaited = limited && (w->cluster != NULL ? bundle_awaits(w, r->flow) : together_awaits(w, r->flow));
+    bool awaited = limited && bundle_awaits(w, r->flow);
     if (limited && !awaited && !limit_open(&w->limit))
         return PUT_WAIT;
     enum put got = dispatch(w, in, r, payload);
-    together_note(w, r, got);
+    if (got != PUT_DONE && w->session.stage == ST_RUN)
+        gather_blocked(w, r->flow);
     if (w->exact.on && got == PUT_DONE)
         exact_taken(w, given);
     if (limited && got == PUT_DONE)

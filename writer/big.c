@@ -1,6 +1,7 @@
 #include "big.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <bsd/string.h>
@@ -65,7 +66,7 @@ static void make_exact(struct bigjob *j, const struct exact_id *id)
 {
     j->exact = true;
     j->id = *id;
-    j->token = exact_token(&j->w->exact);
+    j->token = j->w->exact.on ? exact_token(&j->w->exact) : 0;
 }
 
 struct bigjob *bigjob_memory(struct writer *w, const struct rec *r, unsigned slot, const struct exact_id *id,
@@ -119,7 +120,7 @@ static void refused(struct conn *c, struct bigjob *j, const char *text, size_t l
 {
     uint64_t due;
     struct cnode *ask;
-    if (cluster_detour(c, j->tries, text, len, &due, &ask) != DETOUR_NONE) {
+    if (cluster_detour(c, j->tries, NULL, text, len, &due, &ask) != DETOUR_NONE) {
         still_refused(j, text, len);
         again(j, due, ask);
         return;
@@ -134,6 +135,19 @@ static void strange(struct conn *c, struct bigjob *j, const char *why)
     conn_lose(c, "%s", why);
     c->lost_alone = c->probing;
     suspect(c, j);
+}
+
+/* Of --on-existing skip and fail. */
+static uint32_t ticket(const struct bigjob *j)
+{
+    return j->big == NULL || (j->r.flags & RF_LIVE) != 0 ? TICKET_NONE : (uint32_t)j->mark;
+}
+
+static void there(struct bigjob *j)
+{
+    static const char text[] = "BUSYKEY it is there";
+    j->c = NULL;
+    j->fn(j->w, j->arg, text, sizeof text - 1);
 }
 
 /* May the request be answered by this type? */
@@ -158,9 +172,14 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
         return;
     }
-    if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type == REDIS_REPLY_INTEGER) {
-        last = r->element[1];
-        cluster_slot_written(c, j->slot, j->notes, r->element[0]->integer);
+    bool whole = j->w->cluster->whole, selects = whole && j->r.db != 0;
+    size_t at = selects ? 1 : 0, n = selects ? 4 : 2;
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == n && r->element[at]->type == REDIS_REPLY_INTEGER) {
+        last = r->element[n - 1];
+        if (whole)
+            whole_written(c, 1, r->element[at]->integer);
+        else
+            cluster_slot_written(c, j->slot, j->notes, r->element[at]->integer);
     }
     j->odd |= last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type);
     if (j->odd)
@@ -172,6 +191,8 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
     } else if (last->type == REDIS_REPLY_ERROR) {
         j->c = NULL;
         j->fn(j->w, j->arg, last->str, last->len);
+    } else if (last->type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
+        there(j);
     } else {
         cluster_safe(c, done, j);
     }
@@ -183,12 +204,30 @@ static void send_exec(struct bigjob *j)
     conn_call(j->c, on_exec, j, "EXEC", NULL);
 }
 
+/* The position lies in database 0. */
+static void begin_whole(struct conn *c, struct bigjob *j, struct buf *b)
+{
+    char num[16];
+    snprintf(num, sizeof num, "%u", j->r.db);
+    if (j->r.db != 0)
+        conn_call(c, on_queued, j, "SELECT", "0", NULL);
+    whole_position_of(j->w, b, &j->r);
+    conn_call_raw(c, on_queued, j, b->p, b->len);
+    if (j->r.db != 0)
+        conn_call(c, on_queued, j, "SELECT", num, NULL);
+}
+
 static void begin_exact(struct conn *c, struct bigjob *j)
 {
-    struct buf b = {.max = EXACT_HSET_MAX + EXACT_FIELD_MAX};
+    struct buf b = {.max = 3 * EXACT_HSET_MAX + EXACT_FIELD_MAX};
     j->whole = j->odd = false;
     j->why[0] = '\0';
     conn_call(c, on_queued, j, "MULTI", NULL);
+    if (j->w->cluster->whole) {
+        begin_whole(c, j, &b);
+        buf_free(&b);
+        return;
+    }
     j->notes = exact_notes(j->w, j->slot, j->r.flow, &j->id);
     exact_hset(&b, j->w, j->slot, j->token, j->notes);
     if (j->notes)
@@ -220,6 +259,20 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
 /* Is anything to be known before it is sent? */
 static bool first_learn(struct conn *c, struct bigjob *j)
 {
+    if (j->exact && j->w->cluster->whole) { /* the handshake has read the key */
+        bool has = j->doubt && whole_has_record(j->w, &j->r);
+        j->doubt = false;
+        if (!has || ticket(j) >= TICKET_FIRST) /* which only asks whether the key is there */
+            return false;
+        if (ticket(j) == TICKET_WHOLE && j->w->opt.on_existing == EXISTING_FAIL)
+            guard_unsure(j->w, j->r.flow, j->big->mem.p, j->big->mem.len, j->r.keyarg);
+        j->w->stats.uncertain++;
+        j->c = c;
+        log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=1 applied=yes");
+        whole_written(c, 1, 0);
+        cluster_safe(c, done, j);
+        return true;
+    }
     if (!j->exact || (!j->doubt && exact_known(&j->w->exact, j->slot)))
         return false;
     j->c = c;
@@ -230,7 +283,8 @@ static bool first_learn(struct conn *c, struct bigjob *j)
 /* An earlier process did it. */
 static bool is_done(struct bigjob *j)
 {
-    if (!j->exact || !exact_known(&j->w->exact, j->slot) || !exact_done(j->w, j->slot, j->r.flow, &j->id))
+    if (!j->exact || j->w->cluster->whole || !exact_known(&j->w->exact, j->slot) ||
+        !exact_done(j->w, j->slot, j->r.flow, &j->id))
         return false;
     j->w->stats.already++;
     j->fn(j->w, j->arg, NULL, 0);
@@ -351,19 +405,13 @@ static void done(struct conn *c, void *arg, bool ok)
     j->fn(j->w, j->arg, j->odd ? ODD_REPLY : NULL, j->odd ? sizeof ODD_REPLY - 1 : 0);
 }
 
-/* Of --on-existing skip and fail. */
-static uint32_t ticket(const struct bigjob *j)
-{
-    return j->big == NULL || (j->r.flags & RF_LIVE) != 0 ? TICKET_NONE : (uint32_t)j->mark;
-}
-
 static void answered(struct conn *c, struct bigjob *j)
 {
     uint64_t due;
     struct cnode *ask;
     if (c->big.arg == j) { /* refused before all of it was sent: the rest still has to go */
         if (c->wire.reply_type == REDIS_REPLY_ERROR && error_class(c->wire.err, c->wire.errlen) == ERR_FATAL)
-            (void)cluster_detour(c, j->tries, c->wire.err, c->wire.errlen, &due, &ask);
+            (void)cluster_detour(c, j->tries, NULL, c->wire.err, c->wire.errlen, &due, &ask);
         if (c->wire.reply_type == REDIS_REPLY_ERROR)
             conn_lose(c, "a large request was refused half-way: %s", c->wire.err);
         else
@@ -374,7 +422,7 @@ static void answered(struct conn *c, struct bigjob *j)
     if (j->exact) { /* queued, or refused: EXEC says what becomes of it, unless the connection is closed
                        before */
         if (c->wire.reply_type == REDIS_REPLY_ERROR && error_class(c->wire.err, c->wire.errlen) == ERR_FATAL)
-            (void)cluster_detour(c, j->tries, c->wire.err, c->wire.errlen, &due, &ask);
+            (void)cluster_detour(c, j->tries, NULL, c->wire.err, c->wire.errlen, &due, &ask);
         if (c->wire.reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
             strlcpy(j->why, c->wire.err, sizeof j->why);
         else if (c->wire.reply_type != REDIS_REPLY_ERROR)
@@ -384,9 +432,7 @@ static void answered(struct conn *c, struct bigjob *j)
         return;
     }
     if (c->wire.reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
-        static const char text[] = "BUSYKEY it is there";
-        j->c = NULL;
-        j->fn(j->w, j->arg, text, sizeof text - 1);
+        there(j);
         return;
     }
     if (c->wire.reply_type != REDIS_REPLY_ERROR && !answers(j, c->wire.reply_type)) {
@@ -403,7 +449,7 @@ static void answered(struct conn *c, struct bigjob *j)
         cluster_safe(c, done, j);
         return;
     }
-    if (cluster_detour(c, j->tries, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
+    if (cluster_detour(c, j->tries, NULL, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
         still_refused(j, c->wire.err, c->wire.errlen);
         again(j, due, ask);
         return;
@@ -499,6 +545,9 @@ enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint
     struct cluster *cl = w->cluster;
     if (cl->slots && r->db != 0)
         return PUT_FAIL;
+    enum put got = cl->slots ? PUT_DONE : cluster_db_known(cl, r->db, WHOLE_SCOPE);
+    if (got != PUT_DONE)
+        return got;
     uint16_t slot = (uint16_t)cluster_scope(w, r, big->mem.p, big->mem.len);
     if (cl->big != NULL || !cluster_slots_free(cl, r->flow, &slot, 1))
         return PUT_WAIT;
@@ -512,8 +561,9 @@ enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint
         positions_snapshot_add(&w->positions, r->flow);
         j->mark = w->splits.ticket;
     }
-    bool once = (r->flags & RF_LIVE) != 0 || ((r->flags & RF_IDEMPOTENT) == 0 && j->mark == TICKET_NONE);
-    if (w->exact.on && once && (cl->slots || r->db < SHARED_DBS))
+    bool once = (r->flags & RF_LIVE) != 0 || (cl->whole && j->mark != TICKET_NONE) ||
+                ((r->flags & RF_IDEMPOTENT) == 0 && j->mark == TICKET_NONE);
+    if (once && (cl->whole || (w->exact.on && (cl->slots || r->db < SHARED_DBS))))
         make_exact(j, &w->exact.now);
     cluster_take_slot(cl, slot);
     cl->exclusive = !cl->slots;

@@ -7,9 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "node.h"
+#include "collect.h"
+#include "put.h"
 
 struct conn;
+struct writer;
 struct cluster;
 struct bigjob;
 struct exact_id;

@@ -9,18 +9,32 @@
 #include <stdint.h>
 
 #include "conn.h"
-#include "node.h"
+#include "put.h"
+#include "record.h"
 
 struct bundle;
 struct bundles;
 struct exact_id;
 
-/* gathers: transactions are made at all. */
-struct bundles *bundles_new(bool gathers);
+struct bundles *bundles_new(void);
+
+/* Where positions are, other than in a hash of each slot (exact.h). */
+struct store {
+    void (*position)(struct writer *w, struct bundle *t); /* hset and fields: what goes with it */
+    void (*written)(struct conn *c, unsigned fields, long long added); /* so many fields had not been there */
+    int (*has)(const struct writer *w, const struct bundle *t); /* was it carried out? 1, 0, -1 half of it */
+    void (*finished)(struct writer *w, const struct bundle *t);
+};
+
+/* Transactions are made at all. store: NULL: the slots' hashes. */
+void bundles_gather(struct bundles *b, const struct store *store);
 void bundles_free(struct bundles *b);
 
 /* Nothing gathers or is under way. */
 bool bundles_quiet(const struct bundles *b);
+
+/* Of a whole server: has a transaction, gathering or under way, a request of this key? */
+bool bundles_hold(const struct bundles *b, uint32_t key);
 
 /* Some that could go were not looked at yet. */
 bool bundles_unseen(const struct bundles *b);

@@ -6,23 +6,29 @@
 
 #include "bundle.h"
 #include "exact.h"
+#include "hashset.h"
 #include "writer.h"
 
 #define BUNDLE_MAX   4096u /* records */
 #define BUNDLE_BYTES REC_PAYLOAD_MAX
 #define WINDOW_MIN   128u /* records under way */
+#define SELECT_BYTES 48u  /* of a SELECT before one of another database */
+#define LINEAGE_MAX  192u /* of a flow's lineage */
 
 struct element {
     struct rec r;
     struct exact_id id;
-    uint64_t mark;  /* its place among the live records of its flow, once that is taken */
-    uint32_t off;   /* of the request */
-    uint32_t probe; /* of probes.h; 0: it is none */
+    uint64_t mark;   /* its place among the live records of its flow, once that is taken */
+    uint32_t off;    /* of the request */
+    uint32_t probe;  /* of probes.h; 0: it is none */
+    uint32_t ticket; /* of splits.h, of a whole server */
     uint8_t vclass;
     bool out;     /* refused for good, or done by an earlier process: not sent (again) */
     bool already; /* the last of these */
     bool resets;  /* what follows of its key does not depend on what was there before */
     bool odd;     /* it got a reply that it cannot get */
+    bool own;     /* not a record's: nothing is counted */
+    bool holds;   /* its key is held because of it */
 };
 
 struct bundle {
@@ -36,9 +42,11 @@ struct bundle {
     uint64_t sent_at;   /* mono_us */
     struct cnode *node; /* where it is under way; NULL: nowhere */
     unsigned replies;   /* so far */
-    unsigned look;      /* the element whose reply in that to EXEC is next */
-    bool strange;       /* that holds a reply which its request cannot get */
-    struct buf faults;  /* the first one of those queued, or those of EXEC */
+    int32_t *cmd;       /* what its commands are: the index of an element, or below */
+    unsigned ncmd, cmd_cap;
+    unsigned selects;  /* how often another database follows */
+    bool strange;      /* that holds a reply which its request cannot get */
+    struct buf faults; /* the first one of those queued, or those of EXEC */
 
     struct plight plight;
     bool single;   /* its requests go one by one, see suspect.h */
@@ -50,10 +58,19 @@ struct bundle {
     uint64_t token; /* 0: none yet */
     struct buf hset;
     unsigned fields; /* of it, besides w */
+    unsigned flows;  /* whose positions may go with it besides those of its records */
     long long added; /* of all, those that the key did not have */
     TAILQ_ENTRY(bundle) ready;
     bool listed;   /* in the list of those that may go */
     unsigned open; /* flows whose last record belongs together with their next one */
+    uint64_t held; /* mono_us: it waits for those only; 0: it does not */
+
+    /* of a whole server */
+    struct hashset keys; /* of its elements, as far as they can be told */
+    bool multikey;       /* and it has others */
+    bool barrier;        /* it flushes what all flows stand at */
+    bool parts;          /* of the snapshot: its keys are held in those on their way, it has no scope */
+
     uint8_t tries;
     bundle_fn *fn; /* a step: whoever runs it has the slot */
     void *arg;
@@ -64,11 +81,15 @@ struct bundle {
 TAILQ_HEAD(bundle_list, bundle);
 
 struct bundles {
+    const struct store *store; /* NULL: the slots' hashes */
     struct bundle_list used, spare;
     unsigned nspare;
     struct bundle *of[REC_FLOWS_MAX]; /* where the flow's last record waits for the one that belongs to it */
     unsigned collecting, flying;
-    struct bundle **at; /* by slot: what gathers; NULL: nothing ever does */
+    unsigned parts;       /* of those flying, keys of the snapshot */
+    struct bundle **at;   /* by slot: what gathers; NULL: nothing ever does */
+    unsigned flows;       /* of a whole server: of the session */
+    struct bundle *whole; /* of a whole server: the one under way */
     struct bundle_list ready;
     unsigned nready, unseen; /* how many; of these, not looked at since something was added */
     uint64_t looked;         /* mono_us: when they were to be looked at anew */
@@ -78,7 +99,6 @@ struct bundles {
 
 /* A new one, which is in the list of those used. */
 struct bundle *bundle_new(struct bundles *b, unsigned slot);
-void bundle_retire(struct bundles *b, struct bundle *t);
 
 /* Room for len more bytes and one more record, which is filled in but for its mark. */
 struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass);

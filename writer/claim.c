@@ -6,10 +6,7 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
-#include "target.h"
 #include "writer.h"
-
-#define CALL_MS 20000
 
 /* ---- source and target ---- */
 
@@ -26,7 +23,7 @@ static bool target_is_source(const struct writer *w)
 {
     if (is_source(w, &w->node.info.who))
         return true;
-    for (unsigned i = 0; w->cluster != NULL && i < w->cluster->nnodes; i++)
+    for (unsigned i = 0; i < w->cluster->nnodes; i++)
         if (is_source(w, &w->cluster->node[i]->who))
             return true;
     return false;
@@ -34,17 +31,12 @@ static bool target_is_source(const struct writer *w)
 
 /* ---- the task's position key ---- */
 
-static const char *text_of(const redisReply *r, size_t i)
-{
-    return i < r->elements && r->element[i]->type == REDIS_REPLY_STRING ? r->element[i]->str : "";
-}
-
 /* Whose changes the position key counts: "nonce epoch flows replid lineage", and the address. */
-static bool is_anothers(const struct writer *w, const redisReply *r)
+static bool is_anothers(const struct writer *w)
 {
     struct position_id id;
-    const char *address = text_of(r, 1);
-    if (!position_id_parse(&id, text_of(r, 0)))
+    const char *address = w->whole.source;
+    if (!position_id_parse(&id, w->whole.session))
         return false;
     /* "-": each flow has its own. */
     bool same = strcmp(id.lineage.replid, w->session.lineage.replid) == 0;
@@ -55,35 +47,23 @@ static bool is_anothers(const struct writer *w, const redisReply *r)
            strcmp(address, w->session.address) != 0;
 }
 
-static bool check_position_key(struct writer *w)
+static enum put check_position_key(struct writer *w)
 {
-    struct node *n = &w->node;
-    char num[16];
-    snprintf(num, sizeof num, "%u", n->db);
-    if (n->db != 0 && !target_must(w, n, CALL_MS, "SELECT", "0", NULL))
-        return false;
-    redisReply *r = target_answer(w, n, CALL_MS, "HMGET", w->session.position_key, "session", "source", NULL);
-    if (r != NULL && (r->type != REDIS_REPLY_ARRAY || r->elements != 2))
-        target_lose(n, "HMGET", "unexpected reply");
-    if (r == NULL || n->lost) {
-        freeReplyObject(r);
-        return false;
-    }
-    bool anothers = is_anothers(w, r);
-    if (anothers)
-        writer_fail(
-            w, EXIT_CANNOT, "event=task_of_another_source task=%s source=%s target=%s note=%s", w->opt.task,
-            log_quote(text_of(r, 1), strlen(text_of(r, 1))), w->opt.shown,
-            "\"its positions are at the target: give each source its own --task, or say --takeover\"");
-    freeReplyObject(r);
-    return !anothers && (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
+    if (!whole_key(w))
+        return w->failed ? PUT_FAIL : PUT_WAIT;
+    if (!is_anothers(w))
+        return PUT_DONE;
+    writer_fail(w, EXIT_CANNOT, "event=task_of_another_source task=%s source=%s target=%s note=%s",
+                w->opt.task, log_quote(w->whole.source, strlen(w->whole.source)), w->opt.shown,
+                "\"its positions are at the target: give each source its own --task, or say --takeover\"");
+    return PUT_FAIL;
 }
 
 /* Which server each master is. */
 static bool nodes_known(const struct writer *w)
 {
     bool all = true;
-    for (unsigned i = 0; w->cluster != NULL && i < w->cluster->nnodes; i++) {
+    for (unsigned i = 0; i < w->cluster->nnodes; i++) {
         struct cnode *n = w->cluster->node[i];
         if (n->master && n->conn[0]->state != CONN_READY) {
             (void)cnode_conn(w->cluster, n, 0, 64); /* where it is not there, that has its time limit */
@@ -109,8 +89,11 @@ enum put claim_target(struct writer *w)
     }
     /* One that resumes was refused as another master's: --on-full-resync decides. */
     bool resumes = s->refused[0] != '\0' || s->going_on > 0;
-    if (w->cluster == NULL && s->journal && !resumes && !w->opt.takeover && !check_position_key(w))
-        return w->node.lost ? PUT_WAIT : PUT_FAIL;
+    enum put got = PUT_DONE;
+    if (w->cluster->whole && s->journal && !resumes && !w->opt.takeover)
+        got = check_position_key(w);
+    if (got != PUT_DONE)
+        return got;
     s->claimed = true;
     return PUT_DONE;
 }

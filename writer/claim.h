@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "node.h"
+#include "put.h"
+#include "record.h"
 
 struct writer;
 

@@ -1,6 +1,7 @@
 /* Records in: which way a request goes, and whether it may go now. */
 #include "cluster.h"
 #include "exact.h"
+#include "bundle.h"
 #include "gather.h"
 #include "request.h"
 #include "writer.h"
@@ -55,16 +56,6 @@ static enum put put_everywhere(struct cluster *cl, const struct rec *r, const ui
     return PUT_DONE;
 }
 
-/* Does a single server have the database? */
-static enum put db_known(struct cluster *cl, uint32_t db, unsigned slot)
-{
-    int state = node_db_state(&cl->w->node, db);
-    struct conn *c = state == 0 ? cluster_conn(cl, slot, 64) : NULL;
-    if (c != NULL)
-        return cluster_want_db(c, db);
-    return state > 0 ? PUT_DONE : state < 0 ? PUT_FAIL : PUT_WAIT;
-}
-
 static enum put put_request(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass,
                             bool own)
 {
@@ -73,7 +64,7 @@ static enum put put_request(struct writer *w, const struct rec *r, const uint8_t
         return PUT_FAIL;
     unsigned slot = cluster_scope(w, r, payload, r->len);
     if (!own && gather_wants(w, r, slot)) {
-        enum put got = cl->slots ? PUT_DONE : db_known(cl, r->db, slot);
+        enum put got = cl->slots ? PUT_DONE : cluster_db_known(cl, r->db, slot);
         return got == PUT_DONE ? gather_put(w, r, slot, payload, vclass) : got;
     }
     uint16_t one = (uint16_t)slot; /* it cannot join what gathers: the slot is kept for it */
@@ -111,15 +102,75 @@ static enum put put_request(struct writer *w, const struct rec *r, const uint8_t
     return PUT_DONE;
 }
 
+/* One of the snapshot that may be repeated, and needs no transaction. */
+static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct writer *w = cl->w;
+    uint32_t key = hashset_key(r->hash, r->db);
+    unsigned slot = WHOLE_SCOPE + 1 + r->hash % (SLOTS - 1);
+    bool small = cl->msets != NULL && (r->flags & RF_PLAINSET) != 0 && r->len <= MSET_SINGLE;
+    if (cl->keys.count >= IN_FLIGHT || cl->drain || slot_closed(cl, r->flow, slot) ||
+        bundles_hold(cl->bundles, key))
+        return PUT_WAIT;
+    struct conn *c = cluster_conn(cl, WHOLE_SCOPE, r->len + mset_gathered(cl->msets));
+    if (c == NULL)
+        return PUT_WAIT;
+    if (c->db != r->db)
+        mset_flush(cl);
+    enum put got = cluster_want_db(c, r->db);
+    if (got != PUT_DONE || c->yield)
+        return got == PUT_DONE ? PUT_WAIT : got;
+    bool park = (cl->nparked > 0 && !TAILQ_EMPTY(&cl->parked[slot])) || parts_hold(cl->parts, key) ||
+                !hashset_add(&cl->keys, key);
+    if (park && (small || cl->nparked >= PARKED_MAX || cl->parked_bytes > PARKED_SIZE ||
+                 parts_hold(cl->parts, key))) {
+        cl->hurry(cl);
+        return PUT_WAIT;
+    }
+    c->since_select++;
+    if (small) {
+        positions_snapshot_add(&w->positions, r->flow);
+        mset_add(cl, c, r, payload, key, vclass);
+        return PUT_DONE;
+    }
+    struct cunit u = {.key = key, .slot = (uint16_t)slot, .len = r->len};
+    fill_unit(cl, &u, r, vclass, false);
+    cl->busy[slot]++;
+    if (park)
+        slot_park(cl, &u, payload);
+    else
+        conn_add(c, &u, payload, r->len);
+    return PUT_DONE;
+}
+
+/* To a whole server. */
+static enum put put_whole(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct writer *w = cl->w;
+    bool any = (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0, guarded = w->splits.ticket != TICKET_NONE;
+    if (!any && !guarded && parts_want(w, r, payload))
+        return parts_put(w, r, payload, vclass);
+    if (!any && !guarded && (r->flags & RF_IDEMPOTENT) != 0)
+        return put_free(cl, r, payload, vclass);
+    enum put got = cluster_db_known(cl, r->db, WHOLE_SCOPE);
+    return got == PUT_DONE ? gather_put(w, r, WHOLE_SCOPE, payload, vclass) : got;
+}
+
 enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
     struct cluster *cl = w->cluster;
     if (cl->slots && r->db == 0 && r->slot >= SLOTS && r->keyarg == 0)
         return put_everywhere(cl, r, payload, vclass);
+    if (cl->whole)
+        return put_whole(cl, r, payload, vclass);
     return put_request(w, r, payload, vclass, false);
 }
 
-enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *request)
+enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *request, uint32_t behind)
 {
-    return put_request(w, r, request, 0, true);
+    struct cluster *cl = w->cluster;
+    if (!cl->whole)
+        return put_request(w, r, request, 0, true);
+    enum put got = cluster_db_known(cl, r->db, WHOLE_SCOPE);
+    return got == PUT_DONE ? gather_put_own(w, r, request, behind) : got;
 }

@@ -1,4 +1,4 @@
-/* Several connections at once: the masters of a cluster, or --connections to a single server.
+/* The engine: the masters of a cluster, or a single server, over one connection or more.
  *
  * What keeps the order: a key is never on its way twice, whatever becomes of the request (redirected,
  * refused, lost with its connection); a request with several keys, and a program over several slots, is alone
@@ -9,6 +9,10 @@
  *   engine.c      their beginning, what is due, and their end
  *   cluster.c     records in
  *   gather.c      requests of a slot that go in one transaction
+ *   parts.c       keys of the snapshot that do
+ *   mset.c        plain SETs of the snapshot gathered into MSET
+ *   whole.c       the position key of a single server
+ *   reach.c       finding a single server, or the first node of a cluster
  *   bundle.c      such a transaction under way
  *   span.c        programs: requests over several slots, step by step
  *   big.c         requests that were collected in a file
@@ -32,10 +36,14 @@
 #include "collect.h"
 #include "conn.h"
 #include "hashset.h"
+#include "mset.h"
+#include "parts.h"
+#include "reach.h"
 #include "node.h"
 #include "record.h"
 #include "slot.h"
 #include "watch.h"
+#include "whole.h"
 
 #define CNODES_MAX  1024u
 #define NO_NODE     0xffffu
@@ -54,6 +62,7 @@ struct cnode {
     bool master;     /* the last topology says so */
     bool listed;     /* in the topology being read */
     bool flushed;    /* has carried out the flush that is under way */
+    bool sentinel;   /* it knows the master (reach.h) */
     bool swept;      /* has said what the sweep asked in this round */
     char cursor[32]; /* of the sweep's SCAN */
     struct scan_guard guard;
@@ -97,7 +106,22 @@ struct cluster {
     struct writer *w;
     const struct conn_calls *calls;                   /* for its connections */
     void (*freed)(struct cluster *cl, unsigned slot); /* something of the slot is done */
-    bool slots;                                       /* a cluster; else one node and several connections */
+    void (*hurry)(struct cluster *cl);                /* send what is gathered of the snapshot */
+    void (*found_masters)(struct cluster *cl);        /* for the first time */
+    struct reach reach;
+    bool decided;      /* it is known what the target is: slots, whole */
+    bool opened;       /* it is known what the target is, and records may go */
+    bool slots;        /* a cluster; else one node */
+    bool whole;        /* which is one scope, over one connection (whole.h) */
+    bool drain;        /* of that: a record waits until nothing of the snapshot is on its way */
+    bool allow_select; /* nothing else can go: another database may have its turn at once */
+    bool asking_db;    /* whether there is */
+    uint32_t asked_db;
+    struct msets *msets;  /* NULL: none are made */
+    struct parts *parts;  /* NULL: not here */
+    unsigned ngathered;   /* requests that gather there; of their keys, some may not be held yet */
+    uint32_t dbs[1024];   /* of a single server: those that hold keys, */
+    unsigned ndbs, at_db; /* and where a scan of them is */
     struct cnode *node[CNODES_MAX];
     unsigned nnodes;
     struct conn **conn; /* all of them; index: epoll's tag */
@@ -136,6 +160,8 @@ struct cluster {
     struct conn *refreshing; /* asked; NULL: nobody */
     uint64_t refresh_since;
     unsigned refresh_turn;
+    uint64_t first_until; /* mono_us: by then the first one has to be whole */
+    bool first_said;
 
     /* flushes.c: what every master has to be asked or told */
     bool flushing;
@@ -155,24 +181,28 @@ static inline const char *cnode_name(const struct cnode *n)
     return n->name;
 }
 
-/* w->node is connected and said what the target is: find the masters. False: the writer has failed. */
-bool cluster_open(struct writer *w);
+/* Begin to connect. Records may be offered when it is opened. */
+void cluster_open(struct writer *w);
 void cluster_free(struct writer *w);
 
-/* A request. The counterpart of pipeline_put and group_put. */
+/* A request. */
 enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass);
 
-/* The same for an idempotent request of our own, which keeps the order as one of that flow would. */
-enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *request);
+/* The same for an idempotent request of our own, which keeps the order as one of that flow would; behind:
+ * bytes of the record that follows it. */
+enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *request, uint32_t behind);
 
 /* A position, or the end of a flow's full sync. */
-enum put cluster_position(struct writer *w, const struct rec *r);
+void cluster_position(struct writer *w, const struct rec *r);
 
 /* The session is void: drop what would be sent again, and whatever waits. */
 void cluster_forget(struct writer *w);
 
 /* Is there nothing on its way? */
 bool cluster_quiet(const struct writer *w);
+
+/* Units on their connections without a reply. */
+unsigned cluster_in_flight(const struct cluster *cl);
 
 /* Will something be heard of a connection, so that records may go that cannot go now? */
 bool cluster_expects(const struct cluster *cl);
@@ -212,8 +242,9 @@ void cluster_lost_data(struct conn *c, const char *reason);
 /* Exactly once: the reply to the HSET of a slot's position, of so many fields besides w. */
 void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long long added);
 
-/* It was carried out: for the summary. */
+/* It was carried out: for the summary. The same of a record that came at time, now (Unix epoch, us). */
 void cluster_count(struct writer *w, const struct cunit *u);
+void cluster_count_at(struct writer *w, bool live, uint8_t vclass, uint64_t time, uint64_t now);
 
 /* It cannot be carried out. */
 void cluster_unit_error(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
@@ -232,8 +263,12 @@ enum detour {
     DETOUR_AGAIN, /* the same node or whoever owns the slot, at *due */
     DETOUR_ASK,   /* *ask, once */
 };
-enum detour cluster_detour(struct conn *c, unsigned tries, const char *text, size_t len, uint64_t *due,
-                           struct cnode **ask);
+enum detour cluster_detour(struct conn *c, unsigned tries, const struct named *what, const char *text,
+                           size_t len, uint64_t *due,
+                           struct cnode **ask); /* what: NULL: a question of ours */
+
+/* A question of ours was refused: where it does not pass the writer has failed. */
+void cluster_question_refused(struct conn *c, const redisReply *r, const char *command);
 
 /* ---- moved.c ---- */
 
@@ -252,6 +287,15 @@ void moved_forget(struct cluster *cl);
 
 /* The database of a connection to a single server. PUT_DONE: it is selected; PUT_FAIL: there is none. */
 enum put cluster_want_db(struct conn *c, uint32_t db);
+
+/* Does a single server have it? PUT_WAIT: that is being found out; PUT_FAIL: no. */
+enum put cluster_db_known(struct cluster *cl, uint32_t db, unsigned slot);
+
+/* Ask in another database than the connection's, which is selected again behind it. */
+void cluster_in_db(struct conn *c, uint32_t db);
+
+/* INFO keyspace says which databases there are. */
+void cluster_take_dbs(struct cluster *cl, const char *info);
 
 /* The connection for a slot, if it can be used now for len bytes; begins to connect where needed. */
 struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len);
@@ -288,8 +332,8 @@ void slots_forget(struct cluster *cl);
 
 /* ---- topology.c ---- */
 
-/* Ask for the topology over w->node. False: the writer has failed. */
-bool topology_first(struct writer *w);
+/* The first node is a cluster's, and connected: ask it for the topology. */
+void topology_first(struct cluster *cl);
 
 /* Ask again, now or when the backoff allows. */
 void topology_refresh(struct cluster *cl);
@@ -298,6 +342,13 @@ void topology_lost(struct conn *c); /* a connection that may have been asked is 
 
 /* A node by its address; made if it is not known. NULL: too many. */
 struct cnode *topology_node(struct cluster *cl, const char *host, const char *port);
+
+/* Where a node is. */
+void topology_address(struct cnode *n, const char *host, const char *port);
+
+/* A connection to a node that is none of the cluster's. */
+struct conn *topology_conn(struct cluster *cl, struct cnode *n, const struct conn_calls *calls, size_t ring,
+                           uint32_t units);
 
 /* MOVED: the slot has another owner. */
 void topology_moved(struct cluster *cl, unsigned slot, struct cnode *n);

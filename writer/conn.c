@@ -141,11 +141,19 @@ void conn_send(struct conn *c)
 
 /* ---- refusals ---- */
 
-void conn_pause(struct conn *c, const char *text, size_t len)
+void conn_pause(struct conn *c, const struct named *what, const char *text, size_t len)
 {
     uint64_t now = mono_us();
+    bool replica = len >= 9 && memcmp(text, "READONLY ", 9) == 0;
     error_count(&c->w->stats.refusals, text, len);
-    patience_refused(&c->patience, cnode_name(c->node), "", text, len, now);
+    if (replica && c->w->opt.url.sentinel) { /* they may know the master by now */
+        c->blameless = true;
+        conn_lose(c, "the server has become a replica");
+        return;
+    }
+    c->explain |= replica && patience_says(&c->patience, now);
+    patience_refused(&c->patience, c->w->cluster->slots ? cnode_name(c->node) : NULL, named_text(what), text,
+                     len, now);
 }
 
 /* ---- replies in ---- */
@@ -212,7 +220,7 @@ static void answered(struct conn *c, const redisReply *r)
     if (c->lost)
         strange(c, u);
     if (done && c->patience.since != 0)
-        patience_over(&c->patience, cnode_name(c->node));
+        patience_over(&c->patience, c->w->cluster->slots ? cnode_name(c->node) : NULL);
     if (done && c->w->opt.wait > 0) {
         c->held++;
         c->since_wait++;
@@ -254,13 +262,21 @@ static bool on_reply(void *owner, redisReply *built)
     static char text[] = "ERR the reply is too large";
     redisReply large = {.type = REDIS_REPLY_ERROR, .str = text, .len = sizeof text - 1};
     struct conn *c = owner;
+    c->spoke = true;
     answered(c, built != NULL && c->wire.in.cut ? &large : built);
     return !c->lost;
 }
 
 static void on_lose(void *owner, const char *why)
 {
-    conn_lose(owner, "%s", why);
+    struct conn *c = owner;
+    bool strange = !c->spoke && c->state == CONN_HELLO && strncmp(why, "malformed reply", 15) == 0;
+    if (strange && c->w->tls == NULL) {
+        c->loss = LOSS_FATAL;
+        why = "the server does not answer in the Redis protocol: wrong port, or does it expect TLS "
+              "(rediss://)?";
+    }
+    conn_lose(c, "%s", why);
 }
 
 static const struct wire_calls calls = {on_due, on_element, on_reply, on_lose};

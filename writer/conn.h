@@ -1,4 +1,4 @@
-/* One of several connections: to a master of a cluster, or one of --connections to a single server. Requests
+/* A connection to a server: a master of a cluster, a single server, or a sentinel. Requests
  * are pipelined; each stays in the ring until its reply has been read (with --wait: until replicas have it).
  * Nothing here blocks: connecting and the handshake are steps of the event loop too.
  *
@@ -16,6 +16,7 @@
 
 #include "identity.h"
 #include "patience.h"
+#include "reach.h"
 #include "suspect.h"
 #include "wire.h"
 
@@ -83,9 +84,15 @@ struct unit_calls {
 
 /* What a connection tells whoever has it. */
 struct conn_calls {
-    void (*hello)(struct conn *c); /* in the handshake: what else is to be asked */
-    void (*held)(struct conn *c);  /* requests wait for replicas: time to ask them? */
-    void (*lost)(struct conn *c);  /* so is what waited for replicas */
+    bool (*known)(struct conn *c, uint64_t now); /* where to connect to? */
+    void (*greet)(struct conn *c);               /* it is connected; NULL: the usual handshake */
+    void (*missed)(struct conn *c); /* it did not become ready; loss and why say how that ended */
+    void (*met)(struct conn *c);    /* it is known what the server is: w->node.info */
+    void (*hello)(struct conn *c);  /* in the handshake: what else is to be asked, */
+    void (*last)(struct conn *c);   /* and that when other connections of the task were ended */
+    void (*ready)(struct conn *c);
+    void (*held)(struct conn *c); /* requests wait for replicas: time to ask them? */
+    void (*lost)(struct conn *c); /* so is what waited for replicas */
     void (*free)(struct conn *c);
 };
 
@@ -117,7 +124,12 @@ struct conn {
     unsigned index; /* in the table of connections */
     struct wire wire;
     enum conn_state state;
-    bool lost; /* noticed: conn_settle clears up */
+    bool lost;      /* noticed: conn_settle clears up */
+    bool blameless; /* for another reason than what was in flight */
+    bool spoke;     /* a reply came */
+    bool explain;   /* it refuses writes as a replica: whose? */
+    enum loss loss; /* of an attempt to connect */
+    unsigned turn;  /* attempts in vain: the next one begins with another address of the host */
     char why[400];
     bool watched_out;   /* epoll waits until the socket takes more */
     struct cunit *unit; /* ring of cap entries */
@@ -149,13 +161,16 @@ struct conn {
     struct identity who; /* of the server, when last connected */
     struct identity now; /* of the handshake that is under way */
     bool known;          /* who is */
+    bool was_ready;      /* once */
     uint64_t done;       /* requests confirmed over it */
     bool others;         /* the key of taken.h is there, and not ours */
     bool restarted;      /* another run since, and nobody said that another node took over */
     uint64_t opened;     /* mono_us: when connecting began, or when it was ready */
     uint64_t next_try;   /* mono_us: do not connect before */
     unsigned wait_ms;
-    uint64_t said; /* mono_us of the last message about being lost */
+    uint64_t lost_at;  /* mono_us */
+    uint64_t said;     /* mono_us of the last message about being lost */
+    uint64_t said_not; /* the same about not being ready */
 
     struct patience patience;
 };
@@ -198,14 +213,17 @@ void conn_call_most(struct conn *c, call_fn *fn, void *arg, const void *request,
 void conn_send(struct conn *c);
 void conn_receive(struct conn *c);
 
-/* The server refuses for the moment: wait before anything is sent again. */
-void conn_pause(struct conn *c, const char *text, size_t len);
+/* The server refuses what (NULL: it is not known) for the moment: wait before anything is sent again. */
+void conn_pause(struct conn *c, const struct named *what, const char *text, size_t len);
 
 /* Units at the front whose replies have come are done with. */
 void conn_release(struct conn *c);
 
 /* The connection cannot be used any more: remember why. conn_settle does the rest. */
 void conn_lose(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A refusal in the handshake: the connection is lost, and where it does not pass the writer has failed. */
+void conn_refused(struct conn *c, const redisReply *r, const char *what);
 
 /* Is the reply of one of these types (REPLY_BIT), or an error? If not, the connection is lost. */
 bool conn_expects(struct conn *c, const redisReply *r, unsigned types, const char *what);

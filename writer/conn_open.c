@@ -25,7 +25,8 @@
 #include "tls.h"
 #include "writer.h"
 
-#define HELLO_LIMIT ((uint64_t)20000000) /* us for connecting and the handshake */
+#define HELLO_LIMIT    ((uint64_t)20000000) /* us for the handshake */
+#define SENTINEL_LIMIT ((uint64_t)3000000)
 
 static void ready(struct conn *c)
 {
@@ -36,29 +37,55 @@ static void ready(struct conn *c)
     c->fruitful = false;
     c->w->cluster->stir = true;
     log_event(LOG_INFO, NO_FLOW, "event=node_ready node=%s", cnode_name(c->node));
+    if (c->w->cluster->whole && c->was_ready)
+        log_event(LOG_WARN, NO_FLOW, "event=target_connected_again target=%s", c->w->opt.shown);
+    c->was_ready = true;
+    c->calls->ready(c);
 }
 
 /* ---- handshake ---- */
 
-/* A refusal: passing, or the end. True: r is of that type. */
+/* It answers: it is not lost, however long it loads. */
+static void not_ready(struct conn *c, const redisReply *r, const char *what)
+{
+    uint64_t now = mono_us();
+    error_count(&c->w->stats.refusals, r->str, r->len);
+    c->w->cluster->needed_since = now;
+    if (us_since(now, c->said_not) < SAY_EVERY)
+        return;
+    c->said_not = now;
+    char why[200];
+    snprintf(why, sizeof why, "%s: %.150s", what, r->str);
+    log_event(LOG_WARN, NO_FLOW, "event=target_not_ready target=%s node=%s error=%s action=waiting",
+              c->w->opt.shown, cnode_name(c->node), log_quote(why, strlen(why)));
+}
+
+void conn_refused(struct conn *c, const redisReply *r, const char *what)
+{
+    enum err_class class = error_class(r->str, r->len);
+    c->loss = class == ERR_RETRY ? LOSS_LATER : c->wire.in.cut ? LOSS_AGAIN : LOSS_FATAL;
+    if (class == ERR_FATAL && strncmp(r->str, "ERR", 3) != 0 && c->w->cluster->opened) {
+        writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
+                    cnode_name(c->node), log_quote(r->str, r->len));
+        c->w->cluster->dead = true;
+    }
+    if (class == ERR_RETRY)
+        not_ready(c, r, what);
+    conn_lose(c, "%s: %s", what, r->str);
+}
+
+/* Is it a reply of that type, and no refusal? */
 static bool fine(struct conn *c, const redisReply *r, int type, const char *what)
 {
     if (r == NULL)
         return false;
     if (r->type != REDIS_REPLY_ERROR)
         return conn_expects(c, r, REPLY_BIT(type), what);
-    if (error_class(r->str, r->len) == ERR_FATAL && strncmp(r->str, "ERR", 3) != 0) {
-        writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
-                    cnode_name(c->node), log_quote(r->str, r->len));
-        c->w->cluster->dead = true;
-    }
-    if (error_class(r->str, r->len) == ERR_RETRY)
-        error_count(&c->w->stats.refusals, r->str, r->len);
-    if (error_class(r->str, r->len) == ERR_RETRY)
-        c->w->cluster->needed_since = mono_us(); /* it answers: it is not lost, however long it loads */
-    conn_lose(c, "%s: %s", what, r->str);
+    conn_refused(c, r, what);
     return false;
 }
+
+static void go_on(struct conn *c);
 
 static void on_auth(struct conn *c, void *arg, const redisReply *r)
 {
@@ -66,7 +93,9 @@ static void on_auth(struct conn *c, void *arg, const redisReply *r)
     bool unneeded =
         r != NULL && r->type == REDIS_REPLY_ERROR && c->w->opt.url.user[0] == '\0' &&
         (strstr(r->str, "without any password") != NULL || strstr(r->str, "no password is set") != NULL);
-    if (!unneeded)
+    if (unneeded)
+        log_event(LOG_WARN, NO_FLOW, "event=password_not_needed target=%s", c->w->opt.shown);
+    else
         (void)fine(c, r, REDIS_REPLY_STATUS, "AUTH");
 }
 
@@ -87,20 +116,33 @@ static void on_id(struct conn *c, void *arg, const redisReply *r)
 static void on_info(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    if (fine(c, r, REDIS_REPLY_STRING, "INFO"))
-        identity_learn(&c->now, r->str);
+    if (!fine(c, r, REDIS_REPLY_STRING, "INFO"))
+        return;
+    identity_learn(&c->now, r->str);
+    target_learn(&c->w->node.info, r->str);
 }
 
 /* The same server, started anew, may have lost what it confirmed. */
 static void on_replication(struct conn *c, void *arg, const redisReply *r)
 {
+    struct target_info *info = &c->w->node.info;
     on_info(c, arg, r);
-    if (c->lost)
+    if (r == NULL || c->lost)
         return;
-    if (c->known && !identity_same(&c->who, &c->now))
+    if (c->w->opt.url.sentinel && strcmp(info->role, "master") != 0) {
+        conn_lose(c, "sentinels name a server as the master that says it is a %s", info->role);
+        return;
+    }
+    if (c->known && !identity_same(&c->who, &c->now)) {
         c->restarted = c->done > 0;
+        if (!c->w->cluster->slots)
+            c->node->evicted = (struct evictions){0}; /* its counters say nothing of ours */
+    }
     c->known = true;
     c->who = c->node->who = c->now;
+    c->calls->met(c);
+    if (!c->w->failed)
+        go_on(c);
 }
 
 static void on_kill(struct conn *c, void *arg, const redisReply *r)
@@ -142,6 +184,7 @@ static bool is_rival(struct conn *c, const char *who)
                     cnode_name(c->node), log_quote(why, strlen(why)));
         c->w->cluster->dead = true;
     }
+    c->loss = LOSS_RIVAL;
     conn_lose(c, "%s", why);
     return true;
 }
@@ -172,7 +215,34 @@ static void on_list(struct conn *c, void *arg, const redisReply *r)
                   cnode_name(c->node), id, log_quote(who, strlen(who)));
         conn_call(c, on_kill, NULL, "CLIENT", "KILL", "ID", num, NULL);
     }
+    c->calls->last(c);
     conn_call(c, on_ready, NULL, "ECHO", "ready", NULL);
+}
+
+/* A MULTI that is refused later would let the requests behind it run one by one: find out now. */
+static void on_multi(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    (void)fine(c, r, REDIS_REPLY_STATUS, "MULTI");
+}
+
+static void on_exec(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    if (fine(c, r, REDIS_REPLY_ARRAY, "EXEC") && r->elements > 0)
+        conn_lose(c, "EXEC: unexpected reply");
+}
+
+/* The second part of the handshake: it is known what the server is. */
+static void go_on(struct conn *c)
+{
+    conn_call(c, on_id, NULL, "CLIENT", "ID", NULL);
+    if (c->w->cluster->whole || (!c->w->cluster->opened && !c->w->opt.at_least_once)) {
+        conn_call(c, on_multi, NULL, "MULTI", NULL);
+        conn_call(c, on_exec, NULL, "EXEC", NULL);
+    }
+    c->calls->hello(c);
+    conn_call(c, on_list, NULL, "CLIENT", "LIST", NULL);
 }
 
 static void hello(struct conn *c)
@@ -181,17 +251,19 @@ static void hello(struct conn *c)
     char name[RIVAL_NAME];
     rival_name(&c->w->self, name);
     c->state = CONN_HELLO;
+    if (c->calls->greet != NULL) {
+        c->calls->greet(c);
+        conn_send(c);
+        return;
+    }
     if (u->user[0] != '\0')
         conn_call(c, on_auth, NULL, "AUTH", u->user, u->password, NULL);
     else if (u->password[0] != '\0')
         conn_call(c, on_auth, NULL, "AUTH", u->password, NULL);
     conn_call(c, on_setname, NULL, "CLIENT", "SETNAME", name, NULL);
-    conn_call(c, on_id, NULL, "CLIENT", "ID", NULL);
     c->now = (struct identity){0};
     conn_call(c, on_info, NULL, "INFO", "server", NULL);
     conn_call(c, on_replication, NULL, "INFO", "replication", NULL);
-    c->calls->hello(c);
-    conn_call(c, on_list, NULL, "CLIENT", "LIST", NULL);
     conn_send(c);
 }
 
@@ -199,9 +271,11 @@ static void hello(struct conn *c)
 
 void conn_want(struct conn *c, uint64_t now)
 {
-    if (c->state != CONN_DOWN || c->lost || now < c->next_try)
+    if (c->state != CONN_DOWN || c->lost || now < c->next_try || !c->calls->known(c, now))
         return;
     c->opened = now;
+    c->loss = LOSS_AGAIN;
+    c->spoke = false;
     c->id = 0;
     c->db = 0;
     c->selecting = false;
@@ -212,7 +286,7 @@ void conn_want(struct conn *c, uint64_t now)
     struct endpoint unix_socket = {.port = ""};
     strlcpy(unix_socket.host, c->node->host, sizeof unix_socket.host);
     char why[sizeof c->why];
-    int fd = c->node->port[0] != '\0' ? sock_tcp_start(c->node->host, c->node->port, why, sizeof why)
+    int fd = c->node->port[0] != '\0' ? sock_tcp_start(c->node->host, c->node->port, c->turn, why, sizeof why)
                                       : sock_connect(&unix_socket, 0, why, sizeof why);
     if (fd < 0) {
         c->state = CONN_CONNECTING;
@@ -234,7 +308,7 @@ void conn_opening(struct conn *c)
     if (sock_tcp_done(c->wire.t.fd) == 0)
         hello(c);
     else
-        conn_lose(c, "cannot connect: %s", strerror(errno));
+        conn_lose(c, "cannot connect to %s: %s", cnode_name(c->node), strerror(errno));
 }
 
 /* ---- losing ---- */
@@ -302,29 +376,32 @@ static void give_back(struct conn *c)
     }
 }
 
-void conn_settle(struct conn *c, uint64_t now)
+/* How it was lost: for whoever looks for the target, and for the log. */
+static void say_lost(struct conn *c, bool was_up, uint64_t now)
 {
-    if (!c->lost)
-        return;
-    bool was_up = c->state == CONN_READY;
-    if (was_up)
-        c->w->stats.reconnects++;
-    if (was_up || us_since(now, c->said) >= SAY_EVERY) {
+    bool opened = c->w->cluster->opened;
+    if (c->state == CONN_CONNECTING && c->loss == LOSS_AGAIN)
+        c->loss = LOSS_GONE;
+    if (c->wire.t.fd >= 0 && c->wire.t.hopeless)
+        c->loss = LOSS_FATAL;
+    bool told = opened || (c->state == CONN_HELLO && c->loss == LOSS_AGAIN);
+    if (was_up || (told && !c->node->sentinel && us_since(now, c->said) >= SAY_EVERY)) {
         c->said = now;
-        log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost node=%s error=%s in_flight=%u",
-                  cnode_name(c->node), log_quote(c->why, strlen(c->why)), c->un - c->replied);
+        log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost target=%s node=%s error=%s in_flight=%u",
+                  c->w->opt.shown, cnode_name(c->node), log_quote(c->why, strlen(c->why)),
+                  c->un - c->replied);
     }
-    if (c->wire.t.fd >= 0 && c->wire.t.hopeless && c->state != CONN_READY && c->node->master) {
-        writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
-                    cnode_name(c->node), log_quote(c->why, strlen(c->why)));
-        c->w->cluster->dead = true;
-    }
-    if (c->wire.t.fd >= 0) {
-        events_drop(c->w, c->wire.t.fd);
-        c->wire.t.close(&c->wire.t);
-    }
-    barren(c, now);
-    give_back(c);
+    if (was_up || !opened || !c->w->cluster->slots || !c->node->master || c->wire.t.fd < 0 ||
+        !c->wire.t.hopeless)
+        return;
+    writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
+                cnode_name(c->node), log_quote(c->why, strlen(c->why)));
+    c->w->cluster->dead = true;
+}
+
+/* Nothing is on its way over it any more. */
+static void tidy(struct conn *c)
+{
     c->state = CONN_DOWN;
     replies_close(&c->wire.in);
     c->wire.ring.acked = c->wire.ring.sent = c->wire.ring.tail = 0;
@@ -332,20 +409,73 @@ void conn_settle(struct conn *c, uint64_t now)
     c->replied_bytes = 0;
     c->calls->lost(c);
     c->selecting = c->yield = c->lost = c->awaited = c->probing = c->misled = false;
+    c->blameless = c->explain = false;
     c->big = (struct cunit){.kind = 0};
     c->patience = (struct patience){0};
+}
+
+void conn_settle(struct conn *c, uint64_t now)
+{
+    if (!c->lost)
+        return;
+    bool was_up = c->state == CONN_READY;
+    c->lost_at = now;
+    c->w->stats.reconnects += was_up;
+    say_lost(c, was_up, now);
+    if (c->wire.t.fd >= 0) {
+        events_drop(c->w, c->wire.t.fd);
+        c->wire.t.close(&c->wire.t);
+    }
+    barren(c, now);
+    give_back(c);
+    c->next_try = UINT64_MAX;
+    c->turn += c->state == CONN_CONNECTING;
+    if (!was_up)
+        c->calls->missed(c);
+    bool at_once = c->next_try == 0;
+    tidy(c);
     c->wait_ms = patience_longer(c->wait_ms);
-    c->next_try = patience_end(c->wait_ms, now);
+    c->next_try = at_once ? now : patience_end(c->wait_ms, now);
+}
+
+/* For connecting, TLS included, there is an option. */
+static uint64_t hello_limit(const struct conn *c)
+{
+    bool connects = c->state == CONN_CONNECTING || (c->w->tls != NULL && !c->spoke);
+    uint64_t us = connects ? (uint64_t)c->w->opt.connect_timeout * 1000000 : HELLO_LIMIT;
+    return c->node->sentinel && us > SENTINEL_LIMIT ? SENTINEL_LIMIT : us; /* the next one may know better */
+}
+
+/* It refuses writes as a replica. */
+static void on_whose(struct conn *c, void *arg, const redisReply *r)
+{
+    char role[16], host[256], port[16];
+    (void)arg;
+    if (r == NULL || r->type != REDIS_REPLY_STRING)
+        return;
+    info_field(r->str, "role", role, sizeof role);
+    info_field(r->str, "master_host", host, sizeof host);
+    info_field(r->str, "master_port", port, sizeof port);
+    if ((strcmp(role, "slave") == 0 || strcmp(role, "replica") == 0) && endpoint_ok(host, port))
+        log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s master=\"%s\":%s note=%s",
+                  c->w->opt.shown, host, port, "\"it refuses writes: if it stays so, name its master\"");
 }
 
 void conn_tick(struct conn *c, uint64_t now)
 {
     if (c->patience.until != 0 && now >= c->patience.until) {
         c->patience.until = 0;
+        if (c->explain && conn_takes(c, 64))
+            conn_call(c, on_whose, NULL, "INFO", "replication", NULL);
+        c->explain = false;
         conn_release(c);
     }
-    if ((c->state == CONN_CONNECTING || c->state == CONN_HELLO) && us_since(now, c->opened) > HELLO_LIMIT)
-        conn_lose(c, "no answer within %u s", (unsigned)(HELLO_LIMIT / 1000000));
+    bool opening = c->state == CONN_CONNECTING || c->state == CONN_HELLO;
+    if (opening && us_since(now, c->opened) > hello_limit(c) && c->state == CONN_CONNECTING)
+        conn_lose(c, "cannot connect to %s: Connection timed out", cnode_name(c->node));
+    else if (opening && us_since(now, c->opened) > hello_limit(c))
+        conn_lose(c, "no answer of %s within %u s", cnode_name(c->node),
+                  (unsigned)(hello_limit(c) / 1000000));
     else if (c->state == CONN_READY && c->un > c->replied && c->w->opt.reply_timeout > 0 &&
              us_since(now, c->wire.heard) > (uint64_t)c->w->opt.reply_timeout * 1000000)
         conn_lose(c, "no reply for %d s", c->w->opt.reply_timeout);

@@ -51,7 +51,7 @@ void doubt_name(struct writer *w, unsigned flow, const uint8_t *request, size_t 
 void doubt_resumed(struct writer *w)
 {
     static const char kind[] = "earlier run";
-    if (w->cluster == NULL || w->exact.on || w->session.going_on == 0 || w->opt.position_file == NULL ||
+    if (w->cluster->whole || w->exact.on || w->session.going_on == 0 || w->opt.position_file == NULL ||
         w->saved_over)
         return;
     (void)kinds_count(&w->stats.doubtful, kind, sizeof kind - 1, NULL, 0);

@@ -6,7 +6,7 @@
 
 struct writer;
 
-enum { TAG_NODE, TAG_CONTROL, TAG_LISTEN, TAG_SIGNAL, TAG_INPUT, TAG_CONN = 0x40000000 };
+enum { TAG_CONTROL, TAG_LISTEN, TAG_SIGNAL, TAG_INPUT, TAG_CONN = 0x40000000 };
 
 /* Watch a descriptor (EPOLLIN, EPOLLOUT); a second call changes what is watched for. */
 void events_watch(struct writer *w, int fd, uint32_t tag, uint32_t events);

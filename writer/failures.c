@@ -72,7 +72,7 @@ bool failures_check(struct writer *w)
 }
 
 /* How far a file can be kept, and what is missing there. */
-struct whole {
+struct tail {
     uint64_t at;     /* end of the last whole request */
     uint64_t stream; /* where the last stream begins */
     uint64_t seq;    /* the last in it */
@@ -80,19 +80,19 @@ struct whole {
     bool ended;      /* it has its END record */
 };
 
-static bool survey(int fd, struct whole *s)
+static bool survey(int fd, struct tail *s)
 {
     struct recin in;
     struct rec r;
     const uint8_t *payload;
-    *s = (struct whole){.ended = true};
+    *s = (struct tail){.ended = true};
     recin_init(&in, fd, KIND_COMMAND);
     bool fine = true;
     for (bool more = true; more && fine;) {
         uint64_t before = in.offset;
         switch (recin_next(&in, &r, &payload)) {
         case RECIN_MORE: fine = recin_fill(&in) >= 0; break;
-        case RECIN_STREAM: *s = (struct whole){.stream = before, .at = in.offset}; break;
+        case RECIN_STREAM: *s = (struct tail){.stream = before, .at = in.offset}; break;
         case RECIN_RECORD:
             if (r.seq > 0 && (r.flags & RF_MORE) == 0)
                 s->seq = r.seq;
@@ -120,7 +120,7 @@ static void put(struct writer *w, struct rec *r, const void *payload, size_t n);
  * replayed. */
 static bool mend(struct writer *w, int fd)
 {
-    struct whole s;
+    struct tail s;
     if (!survey(fd, &s)) {
         cannot(w, "what it holds is damaged");
         return false;

@@ -64,7 +64,7 @@ static void on_flush(struct conn *c, void *arg, const redisReply *r)
         conn_lose(c, "unexpected reply to a request for all masters");
         r = NULL;
     }
-    enum detour way = r != NULL ? cluster_detour(c, 3, r->str, r->len, &due, &ask) : DETOUR_AGAIN;
+    enum detour way = r != NULL ? cluster_detour(c, 3, NULL, r->str, r->len, &due, &ask) : DETOUR_AGAIN;
     if (way == DETOUR_NONE && !cl->dead) {
         refused(c, r);
         return;
@@ -138,7 +138,7 @@ static void barrier_done(struct writer *w)
     const struct cluster *cl = w->cluster;
     for (unsigned i = 0; i < w->lanes.n; i++)
         if (lanes_within(cl->scope, i))
-            (void)cluster_position(w, &w->lanes.lane[i].at);
+            cluster_position(w, &w->lanes.lane[i].at);
     bool one = !cl->slots && cl->flush.len > 0 && memmem(cl->flush.p, cl->flush.len, "FLUSHDB", 7) != NULL;
     if (one && cl->flush_db < SHARED_DBS)
         exact_forget(w, cl->flush_db * SHARES, SHARES);
@@ -161,22 +161,6 @@ static void flushed(struct cluster *cl)
     }
 }
 
-static void survey_refused(struct conn *c, const redisReply *r, const char *command)
-{
-    struct cluster *cl = c->w->cluster;
-    struct cnode *ask;
-    uint64_t due;
-    if (cluster_detour(c, 3, r->str, r->len, &due, &ask) != DETOUR_NONE) {
-        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
-        return;
-    }
-    if (cl->dead)
-        return;
-    writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=%s reply=%s", command,
-                log_quote(r->str, r->len));
-    cl->dead = true;
-}
-
 /* The survey of one master goes on. */
 static void on_scan(struct conn *c, void *arg, const redisReply *r);
 
@@ -184,8 +168,14 @@ static void scan(struct conn *c, const char *cursor)
 {
     if (strcmp(cursor, "0") == 0) /* also where a scan that was broken off begins again */
         c->node->guard = (struct scan_guard){.n = 0};
-    c->w->cluster->asked++;
+    struct cluster *cl = c->w->cluster;
+    uint32_t db = cl->slots ? 0 : cl->dbs[cl->at_db];
+    cl->asked++;
+    if (db != c->db)
+        cluster_in_db(c, db);
     conn_call(c, on_scan, NULL, "SCAN", cursor, "COUNT", "1000", NULL);
+    if (db != c->db)
+        cluster_in_db(c, c->db);
 }
 
 static void on_scan(struct conn *c, void *arg, const redisReply *r)
@@ -197,7 +187,7 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
     if (r == NULL || cl->start != START_SURVEY) /* or of a survey that is void */
         return;
     if (r->type == REDIS_REPLY_ERROR) {
-        survey_refused(c, r, "SCAN");
+        cluster_question_refused(c, r, "SCAN");
         return;
     }
     if (!reply_is_scan(r) || scan_circles(&c->node->guard, r->element[0]->str)) {
@@ -207,13 +197,15 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
     c->node->plight = (struct plight){0};
     for (size_t i = 0; i < r->element[1]->elements; i++)
         cl->found |= !key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
-    if (cl->found || strcmp(r->element[0]->str, "0") == 0)
+    bool over = strcmp(r->element[0]->str, "0") == 0;
+    bool next = over && !cl->slots && ++cl->at_db < cl->ndbs;
+    if (cl->found || (over && !next))
         c->node->flushed = true; /* surveyed */
     else
         scan(c, r->element[0]->str);
 }
 
-/* A single server with several connections: keys in other databases count too. */
+/* A single server: which databases there are. */
 static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
 {
     struct cluster *cl = c->w->cluster;
@@ -223,12 +215,14 @@ static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
         return;
     if (r->type == REDIS_REPLY_ERROR) {
-        survey_refused(c, r, "INFO");
+        cluster_question_refused(c, r, "INFO");
         return;
     }
-    for (const char *p = strstr(r->str, "\ndb"); p != NULL; p = strstr(p + 1, "\ndb"))
-        cl->found |= p[3] != '0';
-    scan(c, "0");
+    cluster_take_dbs(cl, r->str);
+    if (cl->ndbs > 0)
+        scan(c, "0");
+    else
+        c->node->flushed = true;
 }
 
 static void ask_node(struct cluster *cl, struct cnode *n)

@@ -106,7 +106,7 @@ bool forget_slots(struct writer *w)
                         .db = w->cluster->slots ? 0 : slot / SHARES,
                         .hash = slot, /* it tells them apart, and nothing else is under way */
                         .len = (uint32_t)b.len};
-        bool put = cluster_put_own(w, &d, b.p) == PUT_DONE;
+        bool put = cluster_put_own(w, &d, b.p, 0) == PUT_DONE;
         buf_free(&b);
         if (!put)
             return false;

@@ -8,6 +8,8 @@
 #define STAY_MAX       32u               /* are looked at in vain before others have their turn */
 #define WAIT_MAX       ((uint64_t)50000) /* us for the rest of a transaction of the source, or of a key */
 
+#define MORE           1024u /* to complete a transaction of the source, with a quarter of the bytes more */
+
 bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
 {
     if (!w->exact.on || w->splits.ticket != TICKET_NONE || (!w->cluster->slots && r->db >= SHARED_DBS))
@@ -47,7 +49,8 @@ void gather_next(struct writer *w, const struct rec *r)
     const struct bundle *t = b->of[r->flow];
     if (t == NULL)
         return;
-    bool goes_on = r->type == REC_REQUEST ? r->slot == t->slot && (r->flags & RF_MORE) == 0
+    bool here = w->cluster->whole || r->slot == t->slot;
+    bool goes_on = r->type == REC_REQUEST ? here && (r->flags & RF_MORE) == 0
                                           : r->type == REC_POSITION && (r->flags & RF_TOGETHER) != 0;
     if (!goes_on)
         close_flow(b, r->flow);
@@ -57,6 +60,38 @@ void gather_cut(struct writer *w, unsigned flow)
 {
     if (flow < REC_FLOWS_MAX)
         close_flow(w->cluster->bundles, flow);
+}
+
+/* Does it wait for a record of this flow, or for one that may stand behind it? */
+static bool leads_on(const struct writer *w, const struct bundle *t, unsigned flow)
+{
+    const struct bundles *b = w->cluster->bundles;
+    const struct session *s = &w->session;
+    if (t->open == 0 || b->of[flow] == t)
+        return t->open > 0;
+    for (unsigned i = 0; i < s->flows; i++)
+        if (b->of[i] == t && s->flow[i].input == s->flow[flow].input)
+            return true;
+    return false;
+}
+
+/* Not while it only waits for others: it would never be complete. */
+bool gather_admits(const struct writer *w, unsigned flow)
+{
+    const struct bundle *t = w->cluster->whole ? w->cluster->bundles->at[WHOLE_SCOPE] : NULL;
+    return t == NULL || t->held == 0 || leads_on(w, t, flow);
+}
+
+void gather_blocked(struct writer *w, unsigned flow)
+{
+    struct bundles *b = w->cluster->bundles;
+    const struct session *s = &w->session;
+    const struct bundle *t = w->cluster->whole ? b->at[WHOLE_SCOPE] : NULL;
+    if (t == NULL || !leads_on(w, t, flow))
+        return;
+    for (unsigned i = 0; i < s->flows; i++) /* it may wait for this very transaction */
+        if (i == flow || s->flow[i].input == s->flow[flow].input)
+            close_flow(b, i);
 }
 
 /* ---- gathering ---- */
@@ -106,6 +141,80 @@ static bool repeatable(const struct bundle *t, const struct rec *r, const uint8_
     return false;
 }
 
+static bool has_room(const struct writer *w, const struct bundle *t, const struct rec *r)
+{
+    size_t most = w->opt.window < BUNDLE_BYTES ? w->opt.window : BUNDLE_BYTES;
+    if (t == NULL || t->n == 0 || (t->n < BUNDLE_MAX && t->req.len + r->len <= most))
+        return true;
+    return t->n < BUNDLE_MAX + MORE && t->req.len + r->len <= most + most / 4 && leads_on(w, t, r->flow);
+}
+
+/* Of a whole server: the snapshot must have nothing of the key on its way, and nothing at all where the keys
+ * of the request cannot be told. */
+static bool clear_of_snapshot(struct cluster *cl, const struct rec *r)
+{
+    uint32_t key = hashset_key(r->hash, r->db);
+    bool any = (r->flags & RF_MULTIKEY) != 0;
+    bool clear = any ? cl->keys.count == 0 && cl->ngathered == 0 && cl->nparked == 0
+                     : (cl->keys.count == 0 || !hashset_has(&cl->keys, key)) && !parts_hold(cl->parts, key);
+    if (any)
+        cl->drain = !clear;
+    if (!clear)
+        cl->hurry(cl);
+    return clear;
+}
+
+/* It holds the keys of its requests. */
+static void hold(struct bundle *t, struct element *e)
+{
+    if ((e->r.flags & RF_MULTIKEY) != 0) {
+        t->multikey = true;
+        return;
+    }
+    if (t->keys.slot == NULL)
+        hashset_init(&t->keys, BUNDLE_MAX + MORE);
+    e->holds = hashset_add(&t->keys, hashset_key(e->r.hash, e->r.db));
+}
+
+/* A request of our own that goes before a record's. */
+enum put gather_put_own(struct writer *w, const struct rec *r, const uint8_t *request, uint32_t behind)
+{
+    struct cluster *cl = w->cluster;
+    struct bundle *t = cl->bundles->at[WHOLE_SCOPE];
+    struct rec both = *r;
+    both.len += behind;
+    if (!has_room(w, t, &both) || slot_closed(cl, r->flow, WHOLE_SCOPE) || !clear_of_snapshot(cl, r))
+        return PUT_WAIT;
+    if (t == NULL)
+        t = begin(w, WHOLE_SCOPE);
+    bundle_saves(w, t);
+    struct element *e = bundle_add(t, r, request, 0);
+    e->own = true;
+    hold(t, e);
+    cl->own++;
+    cl->bundles->gathered++;
+    cl->bundles->bytes += r->len;
+    return PUT_DONE;
+}
+
+/* A position that is to be saved with what gathers. False: nothing does. */
+bool gather_position(struct writer *w, const struct rec *r)
+{
+    struct bundles *b = w->cluster->bundles;
+    struct bundle *t = b->at[WHOLE_SCOPE];
+    struct rec place = *r;
+    if (t == NULL || t->n >= BUNDLE_MAX + MORE)
+        return false;
+    place.len = 0;
+    place.db = t->e[t->n - 1].r.db;
+    place.flags = RF_LIVE;
+    struct element *e = bundle_add(t, &place, NULL, 0);
+    e->out = true;
+    e->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
+    b->gathered++;
+    return true;
+}
+
 /* Is another request of the same transaction of the source, or of the same key, to come? */
 static bool goes_on(const struct writer *w, const struct rec *r)
 {
@@ -120,23 +229,28 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
     struct cluster *cl = w->cluster;
     struct bundles *b = cl->bundles;
     struct bundle *t = b->at[slot];
-    bool full = t != NULL && (t->n >= BUNDLE_MAX || t->req.len + r->len > BUNDLE_BYTES);
+    bool full = !has_room(w, t, r);
     full |= b->gathered >= GATHER_RECORDS || (b->collecting > 0 && b->bytes + r->len > GATHER_BYTES);
-    bool everywhere = !cl->slots && (r->flags & RF_MULTIKEY) != 0; /* its keys may be of any share */
-    if (full || slot_closed(cl, r->flow, slot) || (everywhere && !cluster_alone(cl, r->flow))) {
+    bool everywhere =
+        !cl->slots && !cl->whole && (r->flags & RF_MULTIKEY) != 0; /* its keys may be of any share */
+    if (full || slot_closed(cl, r->flow, slot) || (everywhere && !cluster_alone(cl, r->flow)) ||
+        (cl->whole && !clear_of_snapshot(cl, r))) {
         close_flow(b, r->flow);
         return PUT_WAIT;
     }
     cl->exclusive |= everywhere;
     if (t == NULL)
         t = begin(w, slot);
-    if (!t->saves &&
-        ((r->flags & RF_LIVE) != 0 || ((r->flags & RF_IDEMPOTENT) == 0 && !repeatable(t, r, payload))))
+    if (!t->saves && (cl->whole || (r->flags & RF_LIVE) != 0 ||
+                      ((r->flags & RF_IDEMPOTENT) == 0 && !repeatable(t, r, payload))))
         bundle_saves(w, t);
     struct element *e = bundle_add(t, r, payload, vclass);
     e->resets = splits_resets(r, payload);
     e->id = w->exact.now;
     e->probe = w->probes.now;
+    e->ticket = w->splits.ticket;
+    if (cl->whole)
+        hold(t, e);
     if ((r->flags & RF_LIVE) != 0)
         e->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
     else
@@ -169,6 +283,7 @@ static void taken_out(struct bundles *b, struct bundle *t)
     b->bytes -= t->req.len;
     b->gathered -= t->n;
     b->flying++;
+    t->held = 0;
 }
 
 /* Is the node busy enough? */
@@ -181,18 +296,23 @@ static bool busy(const struct cnode *n)
 static bool send_one(struct writer *w, struct bundle *t, uint64_t now)
 {
     struct cluster *cl = w->cluster;
-    if (t->open > 0 && now <= t->since + WAIT_MAX && w->inputs.unfinished > 0 && !w->failed)
+    if (t->open > 0 && t->held == 0)
+        t->held = now;
+    if (t->open > 0 && now <= t->held + WAIT_MAX && w->inputs.unfinished > 0 && !w->failed)
         return false;
     unsigned at = cl->owner[t->slot];
     if (at != NO_NODE && busy(cl->node[at]))
         return false;
     struct cunit u = bundle_unit(t);
     struct conn *c = cluster_conn(cl, t->slot, bundle_size(&u));
-    if (c == NULL || (!cl->slots && (cluster_want_db(c, t->e[0].r.db) != PUT_DONE || c->yield)))
+    if (c == NULL || (cl->whole && c->yield) ||
+        (!cl->slots && !cl->whole && (cluster_want_db(c, t->e[0].r.db) != PUT_DONE || c->yield)))
         return false;
     c->since_select += t->n;
     taken_out(cl->bundles, t);
     cl->alone[t->slot] = 1;
+    if (cl->whole)
+        cl->bundles->whole = t;
     bundle_transmit(c, &u);
     return true;
 }

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "node.h"
+#include "put.h"
+#include "record.h"
 
 struct cluster;
 struct writer;
@@ -27,6 +28,13 @@ void gather_next(struct writer *w, const struct rec *r);
 
 /* A request of our own has to go between two records of the flow. */
 void gather_cut(struct writer *w, unsigned flow);
+
+/* Of a whole server. May a record of this flow join what gathers? One could not: what waits for it, or for
+ * what is behind it, waits no longer. */
+bool gather_admits(const struct writer *w, unsigned flow);
+void gather_blocked(struct writer *w, unsigned flow);
+enum put gather_put_own(struct writer *w, const struct rec *r, const uint8_t *request, uint32_t behind);
+bool gather_position(struct writer *w, const struct rec *r);
 
 /* Something of the slot is done. */
 void gather_release(struct cluster *cl, unsigned slot);

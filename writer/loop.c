@@ -14,6 +14,7 @@
 #include "writer.h"
 
 #define EVENTS        64
+#define OPENING_MS    20
 #define FAIL_DEADLINE ((uint64_t)1500000)
 
 /* Returns whether inputs gave something. */
@@ -22,12 +23,6 @@ static bool handle(struct writer *w, const struct epoll_event *e, int n)
     bool got = false;
     for (int i = 0; i < n; i++) {
         switch (e[i].data.u32) {
-        case TAG_NODE:
-            if ((e[i].events & ~(uint32_t)EPOLLOUT) != 0 || w->node.wire.t.read_wants_out)
-                node_receive(&w->node);
-            if ((e[i].events & EPOLLOUT) != 0 || w->node.wire.t.write_wants_in)
-                node_send(&w->node);
-            break;
         case TAG_CONTROL: live_receive(w); break;
         case TAG_LISTEN: inputs_accept(w); break;
         case TAG_SIGNAL: signals_woken(); break;
@@ -50,7 +45,7 @@ static int least(int a, int b)
 
 static int timeout_of(struct writer *w, uint64_t now)
 {
-    int ms = w->cluster != NULL ? cluster_timeout(w) : node_timeout(&w->node, now);
+    int ms = cluster_timeout(w);
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     if (w->inputs.end_at != 0)
@@ -69,21 +64,16 @@ static int timeout_of(struct writer *w, uint64_t now)
     return ms;
 }
 
-/* The socket's interest follows want_out. */
-static void watch_node(struct writer *w, bool *watched_out, int *watched_fd)
+/* What is gathered goes, and the positions. */
+static void write_all(struct writer *w)
 {
-    struct node *n = &w->node;
-    bool out = transport_wants_out(&n->wire.t, n->wire.want_out);
-    if (n->wire.t.fd < 0 || n->lost || (*watched_fd == n->wire.t.fd && *watched_out == out))
-        return;
-    events_watch(w, n->wire.t.fd, TAG_NODE, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
-    *watched_fd = n->wire.t.fd;
-    *watched_out = out;
+    w->cluster->hurry(w->cluster);
+    w->whole.save_now |= w->whole.dirty;
 }
 
 static bool all_written(struct writer *w)
 {
-    return writer_quiet(w) && (!w->node.b.dirty || w->session.stage != ST_RUN) && saved_settled(w);
+    return writer_quiet(w) && (!w->whole.dirty || w->session.stage != ST_RUN) && saved_settled(w);
 }
 
 /* The first signal changes nothing here; where no dfreader got it too, whoever sent it should know that. */
@@ -96,28 +86,29 @@ static void note_signal(struct writer *w)
               "\"goes on to the end of the input; a second one ends at once\"");
 }
 
-/* What has no journal cannot be gone on from: it leaves no position keys in a cluster. */
+/* What has no journal cannot be gone on from: it leaves no position keys. */
 static bool dropped(struct writer *w)
 {
     const struct session *s = &w->session;
-    return s->stage != ST_RUN || s->journal || (forget_slots(w) && writer_quiet(w));
+    if (s->stage != ST_RUN || s->journal)
+        return true;
+    return w->cluster->whole ? whole_drop(w) : forget_slots(w) && writer_quiet(w);
 }
 
 /* Is everything done? When failed, only what is in flight counts, and not for ever. */
 static bool finished(struct writer *w)
 {
-    struct node *n = &w->node;
-    if (signals_seen() >= 2)
+    if (signals_seen() >= 2 || (w->failed && !w->cluster->opened))
         return true;
+    if (!w->cluster->opened)
+        return false;
     if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(w)))
         return false;
-    if (w->failed &&
-        (n->dead || (w->cluster != NULL && w->cluster->dead) || mono_us() - w->failed_at > FAIL_DEADLINE))
+    if (w->failed && (w->cluster->dead || mono_us() - w->failed_at > FAIL_DEADLINE))
         return true;
     if (all_written(w))
-        return w->failed || (dropped(w) && watch_finished(w));
-    pipeline_flush(n);
-    n->b.save_now = n->b.dirty;
+        return w->failed || (watch_finished(w) && dropped(w));
+    write_all(w);
     return false;
 }
 
@@ -134,88 +125,66 @@ static bool streams_ended(const struct writer *w)
 /* Nothing is in flight at the end of all inputs: only the position may still have to be written. */
 static bool at_end(const struct writer *w)
 {
-    const struct node *n = &w->node;
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
-    return over && !w->failed && !router_waits(w) && !sweep_runs(w) && n->un == 0 && n->patience.until == 0 &&
-           groups_quiet(n) && writer_quiet(w) && w->marks.doing == MARKS_IDLE;
+    return over && !w->failed && !router_waits(w) && !sweep_runs(w) && !cluster_expects(w->cluster) &&
+           w->cluster->needed_since == 0 && writer_quiet(w) && w->marks.doing == MARKS_IDLE;
 }
 
 /* dfreader waits for our last report before it ends, and only then do the inputs end: report and take leave
  * as soon as what the END records closed is applied. */
 static void leave_live(struct writer *w)
 {
-    struct node *n = &w->node;
     if (w->live.ctl.fd < 0 || w->failed || w->ends == 0 || !streams_ended(w) || router_waits(w) ||
         sweep_runs(w))
         return;
-    if (writer_quiet(w) && !n->b.dirty) {
+    if (writer_quiet(w) && !w->whole.dirty) {
         if (!watch_finished(w))
             return;
         events_drop(w, w->live.ctl.fd);
         live_finish(w);
         return;
     }
-    pipeline_flush(n);
-    n->b.save_now = n->b.dirty;
-}
-
-static void work(struct writer *w, uint64_t now)
-{
-    if (w->cluster != NULL)
-        cluster_work(w, now);
-    else
-        node_work(&w->node, now);
+    write_all(w);
 }
 
 void loop_run(struct writer *w)
 {
     struct epoll_event e[EVENTS];
-    struct node *n = &w->node;
-    bool watched_out = false;
-    int watched_fd = -1;
+    struct cluster *cl = w->cluster;
     for (;;) {
-        bool sweep = sweep_due(w, mono_us());
-        if (sweep && writer_quiet(w))
-            sweep_step(w);
-        else if (sweep)
-            pipeline_flush(n);
-        bool progress = !sweep && !w->failed && router_pump(w);
-        if (n->lost && !n->dead) {
-            watched_fd = -1;
-            if (!node_reconnect(n))
-                return;
-            continue;
-        }
+        bool progress = cl->opened && !w->failed && router_pump(w);
         note_signal(w);
         if (finished(w))
             return;
         leave_live(w);
         uint64_t now = mono_us();
-        work(w, now);
+        cluster_work(w, now);
+        if (!cl->opened) {
+            int n = epoll_wait(w->epoll, e, EVENTS, OPENING_MS);
+            if (n > 0)
+                (void)handle(w, e, n);
+            continue;
+        }
         live_report(w, now, false);
         watch_work(w, now);
         saved_write(w, now, false);
         inputs_check(w, now);
         bool fed = !w->failed && inputs_feed(w);
-        watch_node(w, &watched_out, &watched_fd);
         int got = epoll_wait(w->epoll, e, EVENTS, 0);
         bool read = got > 0 && handle(w, e, got);
-        if (got > 0 || fed || progress || n->lost) {
+        if (got > 0 || fed || progress) {
             if (read || fed || progress)
                 continue;
             /* Only replies: go on at once, but gather no longer when no input has anything. */
             if (!router_stalled(w))
-                pipeline_flush(n);
+                cl->hurry(cl);
             continue;
         }
-        /* Idle: what was gathered goes off now. Sleep only if no record can go after that either, and
-         * offering them left nothing to be sent. */
-        pipeline_flush(n);
-        work(w, mono_us());
-        if (router_pump(w) || n->lost || (ring_unsent(&n->wire.ring) > 0 && !n->wire.want_out) ||
-            router_stuck(w) || at_end(w))
+        /* Idle: what was gathered goes off now. Sleep only if no record can go after that either. */
+        cl->hurry(cl);
+        cluster_work(w, mono_us());
+        if (router_pump(w) || router_stuck(w) || at_end(w))
             continue;
-        watch_node(w, &watched_out, &watched_fd);
         got = epoll_wait(w->epoll, e, EVENTS, timeout_of(w, mono_us()));
         if (got > 0)
             (void)handle(w, e, got);

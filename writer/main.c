@@ -11,37 +11,22 @@
 #include "log.h"
 #include "loop.h"
 #include "ours.h"
-#include "target.h"
 #include "tls.h"
 #include "signals.h"
 #include "writer.h"
-
-/* A file without a journal cannot be resumed: leave no position key behind. */
-static void drop_position(struct writer *w)
-{
-    struct node *n = &w->node;
-    if (w->cluster != NULL)
-        return;
-    if (w->failed || signals_seen() >= 2 || w->session.stage != ST_RUN || w->session.journal || n->lost ||
-        n->dead)
-        return;
-    if ((n->db != 0 && !target_must(w, n, 20000, "SELECT", "0", NULL)) ||
-        !target_must(w, n, 20000, "DEL", w->session.position_key, NULL))
-        log_event(LOG_WARN, NO_FLOW, "event=position_key_left key=%s", w->session.position_key);
-}
 
 /* After the last record: what is missing, what was wrong, what the source may forget. */
 static void end_sessions(struct writer *w)
 {
     if (!w->failed && signals_seen() < 2)
         session_check_end(w, w->stopped);
-    drop_position(w);
     w->ended_quiet = writer_quiet(w);
     saved_write(w, mono_us(), true);
     if (signals_seen() >= 2) {
-        bool synced = w->cluster != NULL ? positions_all_synced(&w->positions)
-                                         : positions_all_saved_synced(&w->positions);
-        writer_fail(w, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u", w->node.un);
+        bool whole = w->cluster != NULL && w->cluster->whole;
+        bool synced = whole ? positions_all_saved_synced(&w->positions) : positions_all_synced(&w->positions);
+        writer_fail(w, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u",
+                    cluster_in_flight(w->cluster));
     }
     if (w->stats.errors.total > 0 || w->stats.lost > 0 || w->stats.doubtful.total > 0 || w->stats.evicted > 0)
         w->status = exit_worse(w->status, EXIT_DATA);
@@ -55,7 +40,6 @@ static void writer_init(struct writer *w, int wake_fd)
     w->session.void_flush.max = LANES_REQUEST_MAX;
     random_hex(w->run);
     rival_self(&w->self, w->opt.task);
-    w->quiet_for = -1;
     w->stats.started = mono_us();
     limit_set(&w->limit, w->opt.max_ops, w->opt.max_bytes);
     w->inputs.listen_fd = -1;
@@ -70,26 +54,6 @@ static void writer_init(struct writer *w, int wake_fd)
         events_watch(w, wake_fd, TAG_SIGNAL, EPOLLIN);
 }
 
-/* A cluster, and what was asked for with --connections, have an engine of their own. */
-static bool connections_open(struct writer *w)
-{
-    struct node *n = &w->node;
-    if (w->opt.must_cluster && !n->info.cluster) {
-        writer_fail(w, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
-        return false;
-    }
-    bool several = n->info.cluster || w->opt.connections > 1 || w->opt.wait > 0;
-    if (several && !w->opt.at_least_once)
-        exact_open(w);
-    else if (w->opt.exactly_once)
-        log_event(LOG_INFO, NO_FLOW, "event=exactly_once note=\"a single server is written to so anyway\"");
-    if (!several && !w->opt.at_least_once)
-        return true;
-    bool ok = cluster_open(w);
-    n->wire.t.close(&n->wire.t);
-    return ok;
-}
-
 int main(int argc, char **argv)
 {
     static struct writer w;
@@ -97,10 +61,10 @@ int main(int argc, char **argv)
     int wake_fd = signals_catch();
     raise_limits();
     writer_init(&w, wake_fd);
-    /* What is to be forgotten depends on what the target is. */
-    if (!w.failed && failures_check(&w) && (w.opt.forget || inputs_open(&w)) && node_connect(&w.node) &&
-        connections_open(&w) && (!w.opt.forget || inputs_open(&w)))
+    if (!w.failed && failures_check(&w) && (w.opt.forget || inputs_open(&w))) {
+        cluster_open(&w);
         loop_run(&w);
+    }
     end_sessions(&w);
     failures_end(&w);
     if (summary_write(&w, w.status) < 0)
@@ -117,6 +81,7 @@ int main(int argc, char **argv)
     probes_free(&w.probes);
     exact_free(&w);
     marks_free(&w.marks);
+    whole_free(&w.whole);
     buf_free(&w.saved_body);
     cluster_free(&w);
     node_free(&w.node);

@@ -88,7 +88,7 @@ static bool answered(struct conn *c, struct mark_key *m, const redisReply *r, un
     m->sent = false;
     if (r == NULL)
         return false;
-    if (cluster_detour(c, 3, r->str, r->len, &m->due, &m->ask) != DETOUR_NONE) {
+    if (cluster_detour(c, 3, NULL, r->str, r->len, &m->due, &m->ask) != DETOUR_NONE) {
         plight_refused(c->w, &m->plight, NULL, r->str, r->len);
         return false;
     }
@@ -219,7 +219,7 @@ static uint64_t stamp(const struct writer *w)
 void marks_begin(struct writer *w)
 {
     struct marks *m = &w->marks;
-    if (w->cluster == NULL)
+    if (w->cluster->whole)
         return;
     m->checked = false;
     if (w->session.going_on > 0 && m->history[0] != '\0') {
@@ -233,7 +233,7 @@ void marks_begin(struct writer *w)
 
 bool marks_cover(const struct writer *w)
 {
-    return w->cluster == NULL || (w->marks.doing == MARKS_IDLE && w->marks.done_stamp == stamp(w));
+    return w->cluster->whole || (w->marks.doing == MARKS_IDLE && w->marks.done_stamp == stamp(w));
 }
 
 void marks_round(struct writer *w, marks_fn *written)

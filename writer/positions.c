@@ -55,33 +55,6 @@ static void advance(struct flowpos *f)
     }
 }
 
-void positions_add(struct positions *p, unsigned flow, uint64_t group, uint64_t seq, uint64_t pos)
-{
-    struct flowpos *f = &p->flow[flow];
-    if (f->n > 0) {
-        struct mark *last = mark_at(f, f->n - 1);
-        if (last->group == group) {
-            last->seq = seq;
-            if (pos > 0)
-                last->pos = pos;
-            return;
-        }
-    }
-    if (f->n == f->cap)
-        grow(f);
-    f->n++;
-    *mark_at(f, f->n - 1) = (struct mark){.group = group, .seq = seq, .pos = pos};
-}
-
-void positions_done(struct positions *p, unsigned flow, uint64_t group)
-{
-    struct flowpos *f = &p->flow[flow];
-    for (uint32_t i = 0; i < f->n; i++)
-        if (mark_at(f, i)->group == group)
-            mark_at(f, i)->done = true;
-    advance(f);
-}
-
 uint64_t positions_mark(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos, bool done)
 {
     struct flowpos *f = &p->flow[flow];

@@ -6,9 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A run of records of one flow that are confirmed together (by one group). */
+/* A record of a flow that is on its way, or a run of positions behind it. */
 struct mark {
-    uint64_t group;
     uint64_t seq, pos; /* of the last record */
     bool done;
 };
@@ -44,20 +43,13 @@ static inline void positions_snapshot_done(struct positions *p, unsigned flow)
     p->flow[flow].snapshot--;
 }
 
-/* A record of a flow, number seq, will be confirmed with a group. Groups are numbered by the caller, from 1.
- */
-void positions_add(struct positions *p, unsigned flow, uint64_t group, uint64_t seq, uint64_t pos);
-
-/* A group of which the flow has records is confirmed. */
-void positions_done(struct positions *p, unsigned flow, uint64_t group);
-
-/* The same, for records that are confirmed one by one, in any order: the mark's number is what
- * positions_mark_done wants. done: it needs no confirmation itself. */
+/* A record of a flow, number seq, is on its way; records are confirmed in any order. Returns the mark's
+ * number, which is what positions_mark_done wants. done: it needs no confirmation itself. */
 uint64_t positions_mark(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos, bool done);
 void positions_mark_done(struct positions *p, unsigned flow, uint64_t mark);
 
-/* A record that needs no confirmation: applied at once if nothing is outstanding. False: it must join a
- * group. */
+/* A record that needs no confirmation: applied at once if nothing is outstanding. False: it needs
+ * a mark. */
 bool positions_pass(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos);
 
 /* Every flow has been applied past its SYNCED record, and the target's position key says so. */

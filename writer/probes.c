@@ -129,8 +129,8 @@ static void begins_or_ends(struct writer *w, unsigned flow, bool begins)
     p->done -= begins && p->flow_done[flow];
     p->flow_done[flow] = !begins;
     bool owed = p->done < p->flows;
-    if (owed != p->owed && w->cluster == NULL)
-        w->node.b.dirty = true; /* it is kept with the positions */
+    if (owed != p->owed && w->cluster->whole)
+        w->whole.dirty = true; /* it is kept with the positions */
     p->owed = owed;
     if (!owed)
         log_event(LOG_INFO, NO_FLOW, "event=verified epoch=%u", w->session.epoch);

@@ -93,7 +93,7 @@ static void wait_reply(struct conn *c, void *arg, const redisReply *r)
         static const char text[] = "WAIT: too few replicas confirm";
         c->since_wait = c->held; /* ask again */
         take_back(c);
-        conn_pause(c, text, sizeof text - 1);
+        conn_pause(c, NULL, text, sizeof text - 1);
         give_up(c, r->integer);
     }
 }

@@ -2,9 +2,13 @@
 #include "cluster.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "errors.h"
+#include "exits.h"
 #include "io.h"
+#include "log.h"
 #include "writer.h"
 
 #define LARGE ((size_t)16 << 10) /* a request for which smaller ones make room */
@@ -94,10 +98,36 @@ static void on_select(struct conn *c, void *arg, const redisReply *r)
         return;
     }
     if (error_class(r->str, r->len) == ERR_RETRY) {
-        conn_pause(c, r->str, r->len);
+        conn_pause(c, NULL, r->str, r->len);
         return;
     }
+    if (node_db_state(n, db) > 0) { /* it was there */
+        writer_fail(c->w, EXIT_CANNOT, "event=target_lost target=%s error=%s", c->w->opt.shown,
+                    log_quote(r->str, r->len));
+        c->w->cluster->dead = true;
+    }
     node_db_refused(n, db, r->str, r->len);
+}
+
+static void on_other_db(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    if (r != NULL && r->type != REDIS_REPLY_STATUS) /* what is behind it ran where it should not */
+        conn_lose(c, "SELECT: %s", r->type == REDIS_REPLY_ERROR ? r->str : "unexpected reply");
+}
+
+void cluster_in_db(struct conn *c, uint32_t db)
+{
+    char num[16];
+    snprintf(num, sizeof num, "%u", db);
+    conn_call(c, on_other_db, NULL, "SELECT", num, NULL);
+}
+
+void cluster_take_dbs(struct cluster *cl, const char *info)
+{
+    cl->ndbs = cl->at_db = 0;
+    for (const char *p = strstr(info, "\ndb"); p != NULL && cl->ndbs < 1024; p = strstr(p + 1, "\ndb"))
+        cl->dbs[cl->ndbs++] = (uint32_t)strtoul(p + 3, NULL, 10);
 }
 
 enum put cluster_want_db(struct conn *c, uint32_t db)
@@ -108,7 +138,7 @@ enum put cluster_want_db(struct conn *c, uint32_t db)
     if (node_db_state(&c->w->node, db) < 0)
         return PUT_FAIL;
     if (c->un > c->replied) { /* a SELECT that is refused must not have requests behind it */
-        c->yield |= c->since_select >= SELECT_AFTER || c->w->node.allow_select;
+        c->yield |= c->since_select >= SELECT_AFTER || c->w->cluster->allow_select;
         return PUT_WAIT;
     }
     c->yield = false;
@@ -117,5 +147,41 @@ enum put cluster_want_db(struct conn *c, uint32_t db)
     c->selecting = true;
     c->select_db = db;
     conn_call(c, on_select, NULL, "SELECT", num, NULL);
+    return PUT_WAIT;
+}
+
+/* The question is followed by a SELECT of the connection's own database, so that it needs not wait for a
+ * pause. */
+static void on_asked(struct conn *c, void *arg, const redisReply *r)
+{
+    struct cluster *cl = c->w->cluster;
+    uint32_t db = cl->asked_db;
+    (void)arg;
+    cl->asking_db = false;
+    cl->stir = true;
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
+        return;
+    if (r->type != REDIS_REPLY_ERROR)
+        node_db_learn(&c->w->node, db, true);
+    else if (error_class(r->str, r->len) == ERR_RETRY)
+        conn_pause(c, NULL, r->str, r->len);
+    else
+        node_db_refused(&c->w->node, db, r->str, r->len);
+}
+
+enum put cluster_db_known(struct cluster *cl, uint32_t db, unsigned slot)
+{
+    char num[16];
+    int state = node_db_state(&cl->w->node, db);
+    struct conn *c = state == 0 && !cl->asking_db ? cluster_conn(cl, slot, 64) : NULL;
+    if (state != 0)
+        return state > 0 ? PUT_DONE : PUT_FAIL;
+    if (c == NULL)
+        return PUT_WAIT;
+    snprintf(num, sizeof num, "%u", db);
+    cl->asking_db = true;
+    cl->asked_db = db;
+    conn_call(c, on_asked, NULL, "SELECT", num, NULL);
+    cluster_in_db(c, c->db);
     return PUT_WAIT;
 }

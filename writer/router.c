@@ -75,32 +75,21 @@ static bool pump_lanes(struct writer *w)
  * of its own. */
 static bool pump_barrier(struct writer *w)
 {
-    struct node *n = &w->node;
+    struct cluster *cl = w->cluster;
     int scope;
     if (w->session.stage != ST_RUN || !lanes_ready(&w->lanes, w->next_lane, &scope))
         return false;
-    if (w->cluster != NULL)
+    if (!cl->whole)
         return cluster_flush(w, scope);
-    if (n->b.building->barrier || (n->b.flying != NULL && n->b.flying->barrier))
+    /* One is under way already? */
+    if (cl->exclusive || cluster_db_known(cl, lanes_db(&w->lanes, scope), WHOLE_SCOPE) == PUT_WAIT)
         return false;
-    uint32_t db = lanes_db(&w->lanes, scope);
-    enum put got = node_db_state(n, db) > 0 ? PUT_DONE : node_want_db(n, db);
-    if (got == PUT_WAIT || !node_quiet(n)) {
-        w->quiet_for = scope; /* without one flow the others do not become quiet by themselves */
-        pipeline_flush(n);
+    /* Without one flow the others do not become quiet by themselves. */
+    if (scope == LANES_ALL ? !cluster_quiet(w) : !cluster_alone(cl, (unsigned)scope)) {
+        cl->hurry(cl);
         return false;
     }
-    if (w->quiet_for == scope)
-        w->quiet_for = -1;
-    if (got == PUT_DONE) {
-        group_put_barrier(n, scope);
-        return true;
-    }
-    /* The target has no such database, so there is nothing in it to be flushed. */
-    for (unsigned i = 0; i < w->lanes.n; i++)
-        if (lanes_within(scope, i))
-            (void)group_position(n, &w->lanes.lane[i].at);
-    lanes_release(&w->lanes, scope);
+    whole_barrier(w, scope);
     return true;
 }
 
@@ -123,11 +112,7 @@ static bool pump_once(struct writer *w)
         if (!one->open || (one->hungry && !one->have))
             continue;
         any |= pump_input(w, one);
-        if (w->cluster != NULL)
-            cluster_push(w);
-        else if (ring_unsent(&w->node.wire.ring) >= SEND_STEP ||
-                 (w->node.b.building->n > 0 && w->node.b.flying == NULL))
-            node_work(&w->node, mono_us());
+        cluster_push(w);
     }
     w->next_input++;
     return any;
@@ -139,9 +124,9 @@ bool router_pump(struct writer *w)
     while (!w->failed && pump_once(w))
         any = true;
     if (!any && !w->failed) {
-        w->node.allow_select = true;
+        w->cluster->allow_select = true;
         any = pump_once(w);
-        w->node.allow_select = false;
+        w->cluster->allow_select = false;
     }
     return any;
 }
@@ -178,11 +163,10 @@ static struct input *stalled_input(const struct writer *w)
 bool router_stuck(struct writer *w)
 {
     struct session *s = &w->session;
-    struct node *n = &w->node;
     if (w->failed || w->inputs.end_at > mono_us() || w->limit.waiting || probes_wait(&w->probes) ||
-        sweep_runs(w) || n->lost || n->patience.until != 0 || !writer_quiet(w) || n->b.dirty)
+        sweep_runs(w) || !writer_quiet(w) || w->whole.dirty)
         return false;
-    if (w->cluster != NULL &&
+    if (w->whole.read == WHOLE_ASKED ||
         (w->cluster->start != START_NONE || w->cluster->needed_since != 0 || w->cluster->stir ||
          w->marks.doing != MARKS_IDLE || cluster_expects(w->cluster)))
         return false;

@@ -9,43 +9,15 @@
 #include <unistd.h>
 #include <bsd/string.h>
 
-#include "call.h"
 #include "crc64.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "policy.h"
 #include "position_file.h"
-#include "target.h"
 #include "writer.h"
 
-#define CALL_MS 20000
-#define EVERY   ((uint64_t)1000000) /* us between two writings of the file */
-
-/* ---- from the position key ---- */
-
-static bool from_key(struct writer *w, struct saved_vector *v)
-{
-    struct node *n = &w->node;
-    char num[16];
-    snprintf(num, sizeof num, "%u", n->db);
-    if (n->db != 0 && !target_must(w, n, CALL_MS, "SELECT", "0", NULL))
-        return false;
-    redisReply *r = target_call(n, CALL_MS, "HGETALL", w->session.position_key, NULL);
-    if (r == NULL) {
-        target_lose(n, "HGETALL", call_reason(&n->wire.t));
-        return false;
-    }
-    bool ok = reply_is_hash(r);
-    if (ok)
-        position_key_read(v, r);
-    else if (r->type != REDIS_REPLY_ERROR)
-        target_lose(n, "HGETALL", "unexpected reply");
-    else
-        writer_fail(w, EXIT_CANNOT, "event=position_not_read reply=%s", log_quote(r->str, r->len));
-    freeReplyObject(r);
-    return ok && (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
-}
+#define EVERY ((uint64_t)1000000) /* us between two writings of the file */
 
 /* ---- the file ---- */
 
@@ -68,7 +40,7 @@ static bool parse_file(struct writer *w, struct saved_vector *v, const char *tex
     }
     *v = f.v;
     w->saved_over = f.over;
-    if (v->state == SAVED_WHOLE && !w->marks.checked && w->cluster != NULL) {
+    if (v->state == SAVED_WHOLE && !w->marks.checked && !w->cluster->whole) {
         bool told = marks_parse(w, text, body);
         w->marks.lost = told ? NULL : "the position file does not tell which servers were written to";
     }
@@ -165,7 +137,7 @@ static bool whole(const struct writer *w)
 /* Write a body with what marks it. */
 static void put_body(struct writer *w, struct buf *b, bool covered)
 {
-    if (w->cluster != NULL)
+    if (!w->cluster->whole)
         marks_print(w, b, covered);
     position_file_seal(b);
     /* Unchanged positions are not written again: time has no part in the text. */
@@ -238,7 +210,9 @@ int saved_timeout(const struct writer *w, uint64_t now)
 bool saved_check(struct writer *w)
 {
     struct saved_vector v = {.state = SAVED_NONE};
-    if (w->cluster == NULL || w->marks.checked)
+    if (w->cluster->whole)
+        return whole_key(w);
+    if (w->marks.checked)
         return true;
     if (w->marks.doing != MARKS_IDLE)
         return false;
@@ -255,10 +229,14 @@ bool saved_read(struct writer *w, struct saved_vector *v)
 {
     *v = (struct saved_vector){.state = SAVED_NONE};
     const char *why = "an earlier session of this task was here: the target has lost data";
-    bool ok = w->cluster == NULL ? from_key(w, v) : from_file(w, v);
+    bool ok = true;
+    if (w->cluster->whole)
+        *v = w->whole.saved;
+    else
+        ok = from_file(w, v);
     if (v->state == SAVED_NONE && w->opt.expect_saved)
         v->state = SAVED_LOST;
-    if (v->state == SAVED_WHOLE && w->cluster != NULL && w->marks.lost != NULL) {
+    if (v->state == SAVED_WHOLE && !w->cluster->whole && w->marks.lost != NULL) {
         v->state = SAVED_LOST;
         why = w->marks.lost;
     }

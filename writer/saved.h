@@ -11,13 +11,12 @@
 
 struct writer;
 
-/* Read what there is. Blocks; nothing may be in flight. False: the connection was lost (w->node.lost), or the
- * writer has failed. */
+/* Read what there is (saved_check). False: the writer has failed. */
 bool saved_read(struct writer *w, struct saved_vector *v);
 
-/* Where positions are kept in a file: see whether the target still has what they speak of. True: that is
- * known (or there is nothing to know). False: it takes until the masters have answered, or the writer has
- * failed. */
+/* Ask for the position key; where positions are kept in a file: see whether the target still has what they
+ * speak of. True: that is known (or there is nothing to know). False: it takes until the servers have
+ * answered, or the writer has failed. */
 bool saved_check(struct writer *w);
 
 /* Tell dfreader (SESSION had resume=1). Returns -1 when it has gone. */

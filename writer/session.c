@@ -17,8 +17,6 @@
 #include "writer.h"
 
 #define LANE_MEMORY ((size_t)256 << 10)
-#define CALL_MS     20000
-#define FLUSH_MS    600000
 #define JUST_NOW    60 /* seconds */
 
 /* ---- what a SESSION record says ---- */
@@ -119,10 +117,9 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     position_id_print(&id, s->identity);
     positions_init(&w->positions, s->flows);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
-    groups_begin(&w->node, s->flows);
+    whole_epoch(w, s->flows);
     probes_begin(w, s->flows); /* where it goes on, the FLOW records say so */
     splits_free(&w->splits);
-    w->quiet_for = -1;
     w->watch.ending = 0; /* each session looks at the counters once more at its end */
     s->stage = ST_FLOWS;
     log_event(LOG_INFO, NO_FLOW, "event=session nonce=%s epoch=%u flows=%u source=%s live=%d", s->nonce,
@@ -153,7 +150,7 @@ static enum put say_saved(struct writer *w, const struct facts *f)
 {
     struct saved_vector v;
     if (!saved_read(w, &v))
-        return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: again on the next connection */
+        return PUT_FAIL;
     repeat_own(w, f, &v);
     w->session.unverified = v.verify;
     strlcpy(w->exact.saved, v.state == SAVED_WHOLE ? v.history : "", sizeof w->exact.saved);
@@ -188,7 +185,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
         writer_fail(w, EXIT_USAGE, "event=no_position_file note=\"--exactly-once needs --position-file\"");
         return PUT_FAIL;
     }
-    if (s->live && f->resume != 0 && w->cluster != NULL && w->opt.position_file == NULL)
+    if (s->live && f->resume != 0 && !w->cluster->whole && w->opt.position_file == NULL)
         log_event(LOG_WARN, NO_FLOW, "event=no_position_file note=%s",
                   "\"nothing is kept to go on from: a restart needs a full sync; see --position-file\"");
     if (s->live && f->resume != 0) {
@@ -206,17 +203,13 @@ static void make_void(struct writer *w)
 {
     struct session *s = &w->session;
     s->stage = ST_VOID;
-    pipeline_forget(&w->node);
-    groups_forget(&w->node);
-    if (w->cluster != NULL)
-        cluster_forget(w);
+    cluster_forget(w);
     lanes_free(&w->lanes);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
     for (unsigned i = 0; i < s->flows; i++) {
         big_free(s->flow[i].big);
         s->flow[i].big = NULL;
     }
-    w->quiet_for = -1;
 }
 
 static enum put later_epoch(struct writer *w, const struct facts *f)
@@ -234,12 +227,11 @@ static enum put later_epoch(struct writer *w, const struct facts *f)
 /* Another session behind one that is over: what that reached has to be saved first. */
 static enum put next_session(struct writer *w, const struct facts *f)
 {
-    struct node *n = &w->node;
     if (!session_over(w))
         return PUT_WAIT;
-    if (!writer_quiet(w) || n->b.dirty) {
-        pipeline_flush(n);
-        n->b.save_now = n->b.dirty;
+    if (!writer_quiet(w) || w->whole.dirty) {
+        w->cluster->hurry(w->cluster);
+        w->whole.save_now |= w->whole.dirty;
         return PUT_WAIT;
     }
     live_report(w, UINT64_MAX - 1000000, true);
@@ -323,93 +315,6 @@ void session_input_ended(struct writer *w, unsigned input)
 
 /* ---- before the first request ---- */
 
-static bool apply_policy(struct writer *w)
-{
-    struct node *n = &w->node;
-    int has = target_has_keys(w, n);
-    if (has < 0)
-        return false;
-    w->was_empty = has == 0 || w->session.repeats;
-    if (has > 0 && w->session.repeats)
-        return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
-    if (has == 0 || w->opt.on_existing == EXISTING_OVERWRITE || existing_guards(w->opt.on_existing))
-        return true;
-    if (w->opt.on_existing == EXISTING_FLUSH) {
-        log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
-        return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
-    }
-    policy_refuse(w);
-    return false;
-}
-
-/* What the epoch before left in the target. */
-static bool clear_after_void(struct writer *w)
-{
-    struct session *s = &w->session;
-    struct node *n = &w->node;
-    char num[16];
-    if (w->was_empty || w->opt.on_existing == EXISTING_FLUSH) {
-        log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
-        return target_must(w, n, FLUSH_MS, "FLUSHALL", NULL);
-    }
-    if (policy_guarded_void(w))
-        return false;
-    if (s->void_flush.len == 0) {
-        log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew note=%s",
-                  "\"keys that the source removed meanwhile stay in the target\"");
-        return true;
-    }
-    struct slice name;
-    char text[32] = "";
-    if (request_arg(s->void_flush.p, s->void_flush.len, 0, &name) && name.n < sizeof text)
-        memcpy(text, name.p, name.n);
-    log_event(LOG_WARN, NO_FLOW, "event=source_flushed command=%s db=%u note=%s",
-              log_quote(text, strlen(text)), s->void_db, "\"keys of the target go as well\"");
-    snprintf(num, sizeof num, "%u", s->void_db);
-    if (!target_must(w, n, CALL_MS, "SELECT", num, NULL) || !target_must(w, n, FLUSH_MS, text, NULL))
-        return false;
-    snprintf(num, sizeof num, "%u", n->db);
-    return target_must(w, n, CALL_MS, "SELECT", num, NULL);
-}
-
-/* The position key of this session, and nothing in it yet; of one that goes on, where it begins. In a
- * transaction: a crash in between would forget that a session was here. A refusal that passes must not come
- * within it, or EXEC refuses, too: so it is awaited before. */
-static bool write_identity(struct writer *w)
-{
-    struct session *s = &w->session;
-    struct node *n = &w->node;
-    char name[FLOW_NAME], text[POSITION_TEXT], num[16];
-    snprintf(num, sizeof num, "%u", n->db);
-    bool ok = (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", "0", NULL)) &&
-              target_must(w, n, CALL_MS, "HSET", s->position_key, "writer", w->run, NULL) &&
-              target_must(w, n, CALL_MS, "MULTI", NULL) &&
-              target_queued(w, n, CALL_MS, "DEL", s->position_key, NULL) &&
-              target_queued(w, n, CALL_MS, "HSET", s->position_key, "session", s->identity, "writer", w->run,
-                            "source", s->address, "verify", w->probes.owed ? "1" : "0",
-                            w->sweep.state != SWEEP_OFF ? "sweep" : NULL, "1", NULL);
-    bool empty = policy_began_empty(w);
-    if (ok && empty)
-        ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, "empty", "1", NULL);
-    unsigned more = s->going_on > 0 ? s->flows : 0, own = 0;
-    for (unsigned i = 0; i < more && ok; i++) {
-        struct position_flow f = {.flow = i, .epoch = s->epoch, .pos = w->positions.flow[i].pos};
-        (void)position_flow_name(i, name);
-        (void)position_flow_print(&f, text);
-        ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
-    }
-    for (unsigned i = 0; i < s->flows && ok; i++) {
-        if (s->flow[i].own.replid[0] == '\0')
-            continue;
-        own++;
-        (void)position_lineage_name(i, name);
-        (void)position_lineage_print(&s->flow[i].own, text);
-        ok = target_queued(w, n, CALL_MS, "HSET", s->position_key, name, text, NULL);
-    }
-    return ok && target_exec(w, n, CALL_MS, 2 + empty + more + own) &&
-           (n->db == 0 || target_must(w, n, CALL_MS, "SELECT", num, NULL));
-}
-
 static void begins(struct writer *w)
 {
     struct session *s = &w->session;
@@ -426,34 +331,13 @@ static void begins(struct writer *w)
 
 enum put session_start(struct writer *w)
 {
-    struct session *s = &w->session;
-    if (!node_quiet(&w->node) || w->node.lost)
-        return PUT_WAIT;
-    bool ok = true, flush;
-    enum put claim = claim_target(w);
-    if (claim != PUT_DONE)
-        return claim;
-    if (w->cluster != NULL) {
-        enum put got = cluster_start(w);
-        if (got == PUT_DONE)
-            begins(w);
-        return got;
-    }
-    if (s->going_on > 0)
-        w->was_empty = false; /* nothing is to be done: it is as it was left */
-    else if (s->refused[0] != '\0' && !s->wrote)
-        ok = policy_full_resync(w, &flush) &&
-             (flush ? target_must(w, &w->node, FLUSH_MS, "FLUSHALL", NULL) : sweep_begin(w));
-    else if (!w->policy_done)
-        ok = apply_policy(w);
-    else if (s->wrote)
-        ok = clear_after_void(w) && (w->sweep.state == SWEEP_OFF || sweep_begin(w));
-    if (!ok || !write_identity(w))
-        return w->node.lost ? PUT_WAIT : PUT_FAIL; /* lost: all of it again on the next connection */
-    begins(w);
-    return PUT_DONE;
+    enum put got = claim_target(w);
+    if (got == PUT_DONE)
+        got = cluster_start(w);
+    if (got == PUT_DONE)
+        begins(w);
+    return got;
 }
-
 /* ---- a flush before the cut ---- */
 
 enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payload)

@@ -8,7 +8,8 @@
 
 #include "collect.h"
 #include "lineage.h"
-#include "node.h"
+#include "put.h"
+#include "record.h"
 #include "position_text.h"
 #include "record.h"
 

@@ -11,6 +11,8 @@
 unsigned cluster_scope(const struct writer *w, const struct rec *r, const uint8_t *request, size_t n)
 {
     struct slice key;
+    if (w->cluster->whole)
+        return WHOLE_SCOPE;
     if (!w->cluster->slots && w->exact.on)
         return (r->hash & (SHARES - 1)) + r->db % SHARED_DBS * SHARES;
     if (r->slot < SLOTS)
@@ -25,9 +27,9 @@ unsigned cluster_scope(const struct writer *w, const struct rec *r, const uint8_
 bool cluster_quiet(const struct writer *w)
 {
     const struct cluster *cl = w->cluster;
-    return cl->keys.count == 0 && cl->nparked == 0 && cl->nspans == 0 && cl->big == NULL && !cl->flushing &&
-           !w->sweep.deleting && w->marks.flying == 0 && cl->bundles->collecting == 0 &&
-           cl->bundles->flying == 0;
+    return cl->keys.count == 0 && cl->ngathered == 0 && cl->nparked == 0 && cl->nspans == 0 &&
+           cl->big == NULL && !cl->flushing && !w->sweep.deleting && w->marks.flying == 0 &&
+           cl->bundles->collecting == 0 && cl->bundles->flying == 0;
 }
 
 void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark)
@@ -46,11 +48,10 @@ void cluster_own_done(struct writer *w, const struct cunit *u)
     w->sweep.on_way -= u->mark != 0;
 }
 
-enum put cluster_position(struct writer *w, const struct rec *r)
+void cluster_position(struct writer *w, const struct rec *r)
 {
     if (!positions_pass(&w->positions, r->flow, r->seq, r->pos))
         (void)positions_mark(&w->positions, r->flow, r->seq, r->pos, true);
-    return PUT_DONE;
 }
 
 /* ---- who may go ---- */
@@ -90,6 +91,7 @@ bool cluster_alone(struct cluster *cl, unsigned flow)
             cl->reserved_for = -1;
         return true;
     }
+    cl->hurry(cl);
     if (cl->reserved_for < 0) {
         cl->reserved_for = (int)flow;
         cl->nreserved = 0;
@@ -105,7 +107,7 @@ bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot)
 bool cluster_slots_free(struct cluster *cl, unsigned flow, const uint16_t *slot, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        if (slot_closed(cl, flow, slot[i]) || cl->alone[slot[i]])
+        if (slot_closed(cl, flow, slot[i]) || (cl->slots && cl->alone[slot[i]]))
             return false;
     /* Without slots only one thing is sure to be alone with its keys: what is alone altogether. */
     return cl->slots ? alone_in(cl, flow, slot, n) : cluster_alone(cl, flow);

@@ -302,7 +302,7 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
         (void)exact_learn(s->w, s->slot[s->asking], r, 0);
         again(s, 0, NULL);
         s->tries = 0;
-    } else if (cluster_detour(c, s->tries, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+    } else if (cluster_detour(c, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
         plight_refused(s->w, &s->plight, NULL, r->str, r->len);
         again(s, due, ask);
     } else if (!s->w->cluster->dead) {
@@ -361,7 +361,7 @@ static void on_reply(struct conn *c, void *arg, const redisReply *r)
         return;
     }
     if (r->type == REDIS_REPLY_ERROR) {
-        if (!c->wire.in.cut && cluster_detour(c, s->tries, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        if (!c->wire.in.cut && cluster_detour(c, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
             struct named what = {s->req.p, s->req.len, 1, s->req.len};
             plight_refused(s->w, &s->plight, &what, r->str, r->len);
             again(s, due, ask);

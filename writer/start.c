@@ -61,8 +61,10 @@ enum put cluster_start(struct writer *w)
     if (!cluster_quiet(w))
         return PUT_WAIT;
     bool flush;
-    if (w->session.going_on > 0) /* nothing is to be done: it is as it was left */
-        return taken_marked(w) ? PUT_DONE : PUT_WAIT;
+    if (w->session.going_on > 0) { /* nothing is to be done: it is as it was left */
+        w->was_empty = false;
+        return cl->whole ? whole_begin(w) : taken_marked(w) ? PUT_DONE : PUT_WAIT;
+    }
     if (cl->start == START_NONE && w->session.refused[0] != '\0' && !w->session.wrote) {
         if (!policy_full_resync(w, &flush))
             return PUT_FAIL;
@@ -90,7 +92,7 @@ enum put cluster_start(struct writer *w)
         if (!decide(w))
             return PUT_FAIL;
     }
-    if (cl->start != START_READY || !taken_marked(w))
+    if (cl->start != START_READY || (cl->whole ? whole_begin(w) != PUT_DONE : !taken_marked(w)))
         return PUT_WAIT;
     cl->start = START_NONE;
     return PUT_DONE;

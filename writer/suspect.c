@@ -37,6 +37,8 @@ bool suspect_found(struct writer *w, unsigned *row)
 
 void plight_lost(struct plight *p, const struct conn *c)
 {
+    if (c->blameless)
+        return;
     if (p->lost < UINT8_MAX)
         p->lost++;
     if (c->lost_alone && p->alone < UINT8_MAX)

@@ -6,7 +6,6 @@
 #include "collect.h"
 #include "crc64.h"
 #include "exits.h"
-#include "group.h"
 #include "log.h"
 #include "program.h"
 #include "request.h"
@@ -18,7 +17,7 @@
 #define LOOK_MS    5                  /* where a connection or a slot is waited for */
 #define KEYS_BYTES ((size_t)32 << 20) /* a record's keys at most, or one that a scan has found */
 
-void sweep_fails(struct writer *w, const char *what)
+static void sweep_fails(struct writer *w, const char *what)
 {
     writer_fail(w, EXIT_CANNOT, "event=sweep_failed step=%s error=%s", what,
                 log_quote(strerror(errno), strlen(strerror(errno))));
@@ -67,7 +66,7 @@ int sweep_timeout(const struct writer *w, uint64_t now)
         return -1;
     if (s->next > now)
         return (int)((s->next - now) / 1000) + 1;
-    return w->cluster != NULL ? LOOK_MS : 0;
+    return LOOK_MS;
 }
 
 void sweep_done(struct writer *w)
@@ -139,15 +138,14 @@ static struct look look_begin(struct writer *w, const struct rec *r)
     return (struct look){.w = w,
                          .db = r->db,
                          .only = (r->flags & RF_MULTIKEY) != 0 ? 0 : r->keyarg,
-                         .slot = w->cluster != NULL && w->cluster->slots ? r->slot : REC_NO_SLOT};
+                         .slot = w->cluster->slots ? r->slot : REC_NO_SLOT};
 }
 
 /* Nothing has to be done for it. */
 static bool needless(const struct writer *w, const struct rec *r)
 {
     return w->sweep.state == SWEEP_OFF || w->sweep.phase == SWEEP_ENDS ||
-           (r->keyarg == 0 && (r->flags & RF_MULTIKEY) == 0) ||
-           (w->cluster != NULL && w->cluster->slots && r->slot >= SLOTS);
+           (r->keyarg == 0 && (r->flags & RF_MULTIKEY) == 0) || (w->cluster->slots && r->slot >= SLOTS);
 }
 
 void sweep_make_del(struct sweep *s)
@@ -174,8 +172,7 @@ static enum put clear(struct writer *w, const struct rec *r, uint32_t behind)
                         .db = r->db,
                         .hash = r->hash,
                         .len = (uint32_t)s->del.len};
-        if ((w->cluster != NULL ? cluster_put_own(w, &d, s->del.p)
-                                : group_put_own(&w->node, &d, s->del.p, behind)) == PUT_WAIT)
+        if (cluster_put_own(w, &d, s->del.p, behind) == PUT_WAIT)
             return PUT_WAIT; /* PUT_FAIL: no such database, which will be said of the request itself */
         s->cleared += s->n;
     }

@@ -6,8 +6,7 @@
  * flow has ended its full sync, the target is scanned, and what was not seen goes as well.
  *
  *   sweep.c           keys that come
- *   sweep_scan.c      the scan of a single server, between the live records
- *   sweep_cluster.c   that of several connections, beside them
+ *   sweep_cluster.c   the scan, beside the live records
  */
 #ifndef RW_SWEEP_H
 #define RW_SWEEP_H
@@ -17,7 +16,8 @@
 #include <stdint.h>
 
 #include "buf.h"
-#include "node.h"
+#include "put.h"
+#include "record.h"
 #include "record.h"
 #include "seen.h"
 
@@ -37,16 +37,11 @@ enum sweep_phase { SWEEP_LOOKS, SWEEP_READS, SWEEP_LOOKS_AGAIN, SWEEP_ENDS };
 struct sweep {
     enum sweep_state state;
     struct seen seen;
-    struct buf keys;    /* of a DEL, as bulk strings */
-    struct buf hash;    /* of each of them */
-    unsigned n;         /* of them */
-    struct buf del;     /* the request */
-    uint32_t dbs[1024]; /* databases that hold keys */
-    unsigned ndbs, at;
-    char cursor[32];
-    struct scan_guard guard;
-    struct identity who; /* the server whose cursor it is */
-    uint64_t next;       /* mono_us: the next step is not due before */
+    struct buf keys; /* of a DEL, as bulk strings */
+    struct buf hash; /* of each of them */
+    unsigned n;      /* of them */
+    struct buf del;  /* the request */
+    uint64_t next;   /* mono_us: the next step is not due before */
     uint64_t scanned, removed, cleared;
 
     enum sweep_phase phase;
@@ -91,22 +86,11 @@ void sweep_make_del(struct sweep *s);
 /* All of it is done. */
 void sweep_done(struct writer *w);
 
-/* Something that the sweep needs did not work: the writer has failed. */
-void sweep_fails(struct writer *w, const char *what);
-
 /* Not over yet: the end of the input has to wait. */
 bool sweep_runs(const struct writer *w);
 
 /* Milliseconds until it wants to go on; -1: not by itself. */
 int sweep_timeout(const struct writer *w, uint64_t now);
-
-/* ---- sweep_scan.c ---- */
-
-/* Does a step wait for everything in flight to be answered? Then nothing new is begun. */
-bool sweep_due(const struct writer *w, uint64_t now);
-
-/* One step; nothing is in flight. */
-void sweep_step(struct writer *w);
 
 /* ---- sweep_cluster.c ---- */
 

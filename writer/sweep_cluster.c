@@ -45,8 +45,6 @@ static bool counts(struct conn *c, const redisReply *r, const char *what)
 {
     struct cluster *cl = c->w->cluster;
     struct sweep *s = &c->w->sweep;
-    struct cnode *ask;
-    uint64_t due;
     cl->stir = true;
     s->asked--;
     if (s->state != SWEEP_SCANS || r == NULL) /* or of a session that is void */
@@ -55,13 +53,7 @@ static bool counts(struct conn *c, const redisReply *r, const char *what)
         c->node->plight = (struct plight){0};
         return true;
     }
-    if (cluster_detour(c, 3, r->str, r->len, &due, &ask) != DETOUR_NONE) {
-        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
-    } else if (!cl->dead) {
-        writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=%s node=%s reply=%s", what,
-                    cnode_name(c->node), log_quote(r->str, r->len));
-        cl->dead = true;
-    }
+    cluster_question_refused(c, r, what);
     return false;
 }
 
@@ -120,11 +112,8 @@ static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
     (void)arg;
     if (!counts(c, r, "INFO") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
         return;
-    if (s->phase == SWEEP_LOOKS) {
-        s->ndbs = s->at = 0;
-        for (const char *p = strstr(r->str, "\ndb"); p != NULL && s->ndbs < 1024; p = strstr(p + 1, "\ndb"))
-            s->dbs[s->ndbs++] = (uint32_t)strtoul(p + 3, NULL, 10);
-    }
+    if (s->phase == SWEEP_LOOKS)
+        cluster_take_dbs(c->w->cluster, r->str);
     print_add(s, c, "", 0);
     s->slots = SLOTS;
     c->node->swept = true;
@@ -173,7 +162,8 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
         conn_lose(c, "SCAN: unexpected reply");
         return;
     }
-    uint32_t db = c->w->cluster->slots ? 0 : s->dbs[s->at];
+    struct cluster *cl = c->w->cluster;
+    uint32_t db = cl->slots ? 0 : cl->dbs[cl->at_db];
     const redisReply *keys = r->element[1];
     for (size_t i = 0; i < keys->elements; i++) {
         const redisReply *k = keys->element[i];
@@ -186,38 +176,22 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
     }
     strlcpy(n->cursor, r->element[0]->str, sizeof n->cursor);
     n->swept = strcmp(n->cursor, "0") == 0;
-    if (n->swept && !c->w->cluster->slots && ++s->at < s->ndbs)
+    if (n->swept && !cl->slots && ++cl->at_db < cl->ndbs)
         n->swept = false;
-}
-
-static void on_select(struct conn *c, void *arg, const redisReply *r)
-{
-    (void)arg;
-    if (r != NULL && r->type != REDIS_REPLY_STATUS) /* what is behind it ran where it should not */
-        conn_lose(c, "SELECT: %s", r->type == REDIS_REPLY_ERROR ? r->str : "unexpected reply");
-}
-
-/* Requests of ours in another database than the connection's, which is selected again behind them. */
-static void select_db(struct conn *c, uint32_t db)
-{
-    char num[16];
-    snprintf(num, sizeof num, "%u", db);
-    conn_call(c, on_select, NULL, "SELECT", num, NULL);
 }
 
 static void scan(struct cluster *cl, struct conn *c)
 {
-    struct sweep *s = &cl->w->sweep;
-    if (!cl->slots && s->at >= s->ndbs) {
+    if (!cl->slots && cl->at_db >= cl->ndbs) {
         c->node->swept = true; /* there is nothing in it */
         return;
     }
-    uint32_t db = cl->slots ? c->db : s->dbs[s->at];
+    uint32_t db = cl->slots ? c->db : cl->dbs[cl->at_db];
     if (db != c->db)
-        select_db(c, db);
+        cluster_in_db(c, db);
     ask(c, on_scan, "SCAN", c->node->cursor, "COUNT", SWEEP_COUNT);
     if (db != c->db)
-        select_db(c, c->db);
+        cluster_in_db(c, c->db);
 }
 
 /* ---- what was found goes ---- */
@@ -258,7 +232,7 @@ static void remove_by_slots(struct cluster *cl)
                         .keyarg = 1,
                         .hash = (uint32_t)crc64(SEEN_CRC, key, f.len),
                         .len = (uint32_t)s->del.len};
-        if (s->n > 0 && cluster_put_own(cl->w, &d, s->del.p) == PUT_WAIT)
+        if (s->n > 0 && cluster_put_own(cl->w, &d, s->del.p, 0) == PUT_WAIT)
             return;
         s->removed += s->n;
         s->todo_at += sizeof f + f.len;
@@ -277,7 +251,8 @@ static void on_deleted(struct conn *c, void *arg, const redisReply *r)
     s->going_sent = false; /* if it was lost or refused it goes again, and nothing else before that */
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "DEL"))
         return;
-    if (r->type == REDIS_REPLY_ERROR && cluster_detour(c, 3, r->str, r->len, &due, &other) != DETOUR_NONE)
+    if (r->type == REDIS_REPLY_ERROR &&
+        cluster_detour(c, 3, NULL, r->str, r->len, &due, &other) != DETOUR_NONE)
         return;
     if (r->type == REDIS_REPLY_ERROR && !cl->dead) {
         writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=DEL reply=%s",
@@ -296,10 +271,10 @@ static void send_going(struct cluster *cl)
         return;
     s->going_sent = true;
     if (s->going_db != c->db)
-        select_db(c, s->going_db);
+        cluster_in_db(c, s->going_db);
     conn_call_raw(c, on_deleted, NULL, s->going.p, s->going.len);
     if (s->going_db != c->db)
-        select_db(c, c->db);
+        cluster_in_db(c, c->db);
 }
 
 static void remove_alone(struct cluster *cl)
@@ -356,7 +331,7 @@ static bool question_all(struct cluster *cl)
 /* What was found, and what has to go before live records, must be gone before the positions count. */
 static void end(struct cluster *cl)
 {
-    if (cl->own == 0)
+    if (cl->own == 0 && (!cl->whole || whole_swept(cl->w)))
         sweep_done(cl->w);
 }
 

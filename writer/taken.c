@@ -107,7 +107,7 @@ void taken_look(struct conn *c)
 {
     char key[KEY_MAX];
     c->others = false;
-    if (!key_on(c->w->cluster, c->node, key))
+    if (c->w->cluster->whole || !key_on(c->w->cluster, c->node, key))
         return;
     conn_call(c, on_value, NULL, "GET", key, NULL);
     conn_call(c, on_time, NULL, "PTTL", key, NULL);

@@ -1,5 +1,4 @@
 /* Which node has which slot: CLUSTER SLOTS, asked of any node that answers; MOVED in between. */
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +9,8 @@
 #include "io.h"
 #include "log.h"
 #include "slotmap.h"
-#include "target.h"
-#include "signals.h"
 #include "writer.h"
 
-#define CALL_MS      20000
 #define ANSWER_LIMIT ((uint64_t)2000000) /* us for a reply to CLUSTER SLOTS */
 #define REFRESH_MIN  20u                 /* ms */
 #define REFRESH_MAX  1000u
@@ -35,6 +31,18 @@ static uint32_t units_for(unsigned conns)
     return n;
 }
 
+struct conn *topology_conn(struct cluster *cl, struct cnode *n, const struct conn_calls *calls, size_t ring,
+                           uint32_t units)
+{
+    if (cl->nconn == cl->conn_cap) {
+        cl->conn_cap = cl->conn_cap > 0 ? 2 * cl->conn_cap : 8;
+        cl->conn = xrealloc(cl->conn, cl->conn_cap * sizeof(struct conn *));
+    }
+    struct conn *c = conn_new(cl->w, calls, n, cl->nconn, ring, units);
+    cl->conn[cl->nconn++] = c;
+    return c;
+}
+
 static void add_conns(struct cluster *cl, struct cnode *n)
 {
     n->nconn = cl->w->opt.connections;
@@ -42,13 +50,15 @@ static void add_conns(struct cluster *cl, struct cnode *n)
     unsigned all = cl->nconn + n->nconn;
     size_t ring = all * RING_MAX <= RING_TOTAL ? RING_MAX : RING_MIN;
     for (unsigned i = 0; i < n->nconn; i++) {
-        if (cl->nconn == cl->conn_cap) {
-            cl->conn_cap = cl->conn_cap > 0 ? 2 * cl->conn_cap : 8;
-            cl->conn = xrealloc(cl->conn, cl->conn_cap * sizeof(struct conn *));
-        }
-        n->conn[i] = conn_new(cl->w, cl->calls, n, cl->nconn, ring, units_for(all));
-        cl->conn[cl->nconn++] = n->conn[i];
+        n->conn[i] = topology_conn(cl, n, cl->calls, ring, units_for(all));
     }
+}
+
+void topology_address(struct cnode *n, const char *host, const char *port)
+{
+    strlcpy(n->host, host, sizeof n->host);
+    strlcpy(n->port, port, sizeof n->port);
+    snprintf(n->name, sizeof n->name, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
 }
 
 struct cnode *topology_node(struct cluster *cl, const char *host, const char *port)
@@ -59,9 +69,7 @@ struct cnode *topology_node(struct cluster *cl, const char *host, const char *po
     if (cl->nnodes == CNODES_MAX)
         return NULL;
     struct cnode *n = xcalloc(1, sizeof *n);
-    strlcpy(n->host, host, sizeof n->host);
-    strlcpy(n->port, port, sizeof n->port);
-    snprintf(n->name, sizeof n->name, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+    topology_address(n, host, port);
     n->index = cl->nnodes;
     add_conns(cl, n);
     cl->node[cl->nnodes++] = n;
@@ -118,33 +126,38 @@ static bool take_topology(struct cluster *cl, const redisReply *r, const char *a
     return true;
 }
 
-bool topology_first(struct writer *w)
+/* ---- the first time ---- */
+
+static void no_topology(struct cluster *cl, int status, const char *reply)
 {
-    struct cluster *cl = w->cluster;
-    uint64_t give_up = mono_us() + (uint64_t)w->opt.reconnect_timeout * 1000000;
-    for (bool said = false;; said = true) {
-        redisReply *r = target_call(&w->node, CALL_MS, "CLUSTER", "SLOTS", NULL);
-        bool ok = r != NULL && take_topology(cl, r, w->node.host);
-        bool refused = r != NULL && r->type == REDIS_REPLY_ERROR;
-        if (r == NULL || refused)
-            writer_fail(w, r == NULL ? EXIT_RETRY : EXIT_CANNOT, "event=no_topology target=%s reply=%s",
-                        w->opt.shown, refused ? log_quote(r->str, r->len) : "none");
-        if (r != NULL)
-            freeReplyObject(r);
-        if (w->failed)
-            return false;
-        if (ok && owned(cl) == SLOTS)
-            return true;
-        if (mono_us() >= give_up || signals_seen() >= 2) {
-            writer_fail(w, EXIT_RETRY, "event=slots_without_master target=%s slots=%u", w->opt.shown,
-                        SLOTS - owned(cl));
-            return false;
-        }
-        if (!said)
+    writer_fail(cl->w, status, "event=no_topology target=%s reply=%s", cl->w->opt.shown, reply);
+    cl->dead = true;
+}
+
+void topology_first(struct cluster *cl)
+{
+    cl->first_until = mono_us() + (uint64_t)cl->w->opt.reconnect_timeout * 1000000;
+    topology_refresh(cl);
+}
+
+/* CLUSTER SLOTS was answered: are there masters for all slots? */
+static void first_answer(struct cluster *cl, const redisReply *r, bool ok)
+{
+    struct writer *w = cl->w;
+    if (r->type == REDIS_REPLY_ERROR) {
+        no_topology(cl, EXIT_CANNOT, log_quote(r->str, r->len));
+    } else if (ok && owned(cl) == SLOTS) {
+        cl->found_masters(cl);
+    } else if (mono_us() >= cl->first_until) {
+        writer_fail(w, EXIT_RETRY, "event=slots_without_master target=%s slots=%u", w->opt.shown,
+                    SLOTS - owned(cl));
+        cl->dead = true;
+    } else {
+        if (!cl->first_said)
             log_event(LOG_WARN, NO_FLOW, "event=slots_without_master target=%s slots=%u action=waiting",
                       w->opt.shown, SLOTS - owned(cl));
-        struct pollfd none = {.fd = -1};
-        (void)poll(&none, 1, 200);
+        cl->first_said = true;
+        topology_refresh(cl);
     }
 }
 
@@ -167,7 +180,10 @@ static void on_slots(struct conn *c, void *arg, const redisReply *r)
 {
     struct cluster *cl = arg;
     cl->refreshing = NULL;
-    if (r == NULL || !take_topology(cl, r, c->node->host))
+    bool ok = r != NULL && take_topology(cl, r, c->node->host);
+    if (!cl->opened && r != NULL)
+        first_answer(cl, r, ok);
+    else if (!ok)
         topology_refresh(cl); /* another node may know more */
     cl->stir = true;
 }

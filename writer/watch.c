@@ -5,29 +5,26 @@
 #include <bsd/string.h>
 
 #include "exits.h"
+#include "info.h"
 #include "io.h"
 #include "log.h"
 #include "meta.h"
-#include "target.h"
 #include "writer.h"
 
-#define CALL_MS    20000
 #define ASK_EVERY  ((uint64_t)5000000)  /* us between two looks at a server's counters */
 #define SAY_ANYWAY ((uint64_t)15000000) /* us: then what is known already, as long as something goes on */
 #define SAY_AGAIN  ((uint64_t)1000000)  /* us between two messages to dfreader */
 #define LAST_WAIT  ((uint64_t)1000000)  /* us for the last look */
 #define SILENT     ((uint64_t)5000000)  /* us without a reply before a target is called silent */
 
-static const char info_stats[] = "*2\r\n$4\r\nINFO\r\n$5\r\nstats\r\n";
-
 /* ---- what INFO says ---- */
 
-bool watch_evicted(const char *info, size_t n, uint64_t *keys)
+static bool watch_evicted(const char *info, size_t n, uint64_t *keys)
 {
     return info_number(info, n, "evicted_keys", keys);
 }
 
-const char *watch_policy(const char *info, size_t n, uint64_t *maxmemory, char policy[32])
+static const char *watch_policy(const char *info, size_t n, uint64_t *maxmemory, char policy[32])
 {
     size_t len = 0;
     const char *p = info_value(info, n, "maxmemory_policy", &len);
@@ -84,9 +81,7 @@ static void settle_vanished(struct writer *w, const struct evictions *server)
     } else {
         writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", w->opt.shown,
                     log_quote(x->vanished, strlen(x->vanished)));
-        w->node.dead = true;
-        if (w->cluster != NULL)
-            w->cluster->dead = true;
+        w->cluster->dead = true;
     }
     w->lost_data = true;
     x->vanished = NULL;
@@ -105,7 +100,7 @@ static void look(struct writer *w, struct evictions *server, const char *info, s
 
 void watch_vanished(struct writer *w, const struct cnode *node, const char *reason)
 {
-    const struct evictions *server = node != NULL ? &node->evicted : &w->watch.evicted;
+    const struct evictions *server = &node->evicted;
     if (w->watch.vanished != NULL || w->failed || (w->lost_data && server->counted > 0))
         return;
     w->watch.vanished = reason;
@@ -113,39 +108,16 @@ void watch_vanished(struct writer *w, const struct cnode *node, const char *reas
     w->watch.next = 0; /* ask now */
 }
 
-void watch_reply(struct writer *w, const char *info, size_t n)
-{
-    look(w, &w->watch.evicted, info, n);
-}
-
-void watch_replied(struct writer *w)
-{
-    if (w->watch.asked > 0)
-        w->watch.asked--;
-}
-
-bool watch_begin(struct writer *w)
-{
-    static const char *const sections[] = {"memory", "stats"};
-    for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
-        redisReply *r = target_call(&w->node, CALL_MS, "INFO", sections[i], NULL);
-        if (r == NULL || (r->type != REDIS_REPLY_STRING && r->type != REDIS_REPLY_ERROR)) {
-            freeReplyObject(r);
-            return false;
-        }
-        if (r->type == REDIS_REPLY_STRING)
-            watch_reply(w, r->str, r->len);
-        freeReplyObject(r);
-    }
-    return true;
-}
-
 static void node_reply(struct conn *c, void *arg, const redisReply *r)
 {
     struct cnode *node = arg;
     node->watching--;
-    if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") &&
-        r->type == REDIS_REPLY_STRING)
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
+        r->type != REDIS_REPLY_STRING)
+        return;
+    if (c->w->cluster->whole && r->len > 0 && r->str[0] != '#') /* the end of something else */
+        conn_lose(c, "INFO: unexpected reply");
+    else
         look(c->w, &node->evicted, r->str, r->len);
 }
 
@@ -180,39 +152,19 @@ static void ask_nodes(struct cluster *cl)
     for (unsigned i = 0; i < cl->nnodes; i++) {
         struct cnode *node = cl->node[i];
         struct conn *c = node->nconn > 0 ? node->conn[0] : NULL;
-        if (!node->master || node->watching > 0 || c == NULL || !conn_takes(c, sizeof info_stats))
+        if (!node->master || node->watching > 0 || c == NULL || !conn_takes(c, 64))
             continue;
         node->watching++;
         conn_call(c, node_reply, node, "INFO", "stats", NULL);
     }
 }
 
-/* Not between the requests of a transaction whose large request is still being written. */
-static bool single_takes(const struct node *n)
-{
-    return !n->lost && !n->dead && !n->selecting && n->patience.until == 0 && n->a.again_unit.len == 0 &&
-           !n->b.resend && (n->b.flying == NULL || n->b.flying->big == NULL) &&
-           node_room(n, sizeof info_stats);
-}
-
-static void ask(struct writer *w)
-{
-    if (w->cluster != NULL) {
-        ask_nodes(w->cluster);
-    } else if (w->watch.asked == 0 && w->session.stage == ST_RUN && single_takes(&w->node)) {
-        pipeline_flush(&w->node);
-        ring_add(&w->node.wire.ring, info_stats, sizeof info_stats - 1);
-        node_unit(&w->node, U_INFO, sizeof info_stats - 1, 0, 0);
-        w->watch.asked++;
-    }
-}
-
 static bool answered(const struct writer *w)
 {
-    for (unsigned i = 0; w->cluster != NULL && i < w->cluster->nnodes; i++)
-        if (w->cluster->node[i]->watching > 0)
+    for (unsigned i = 0; i < w->cluster->nnodes; i++)
+        if (w->cluster->node[i]->watching > 0 || w->cluster->node[i]->conn[0]->lost)
             return false;
-    return w->watch.asked == 0;
+    return true;
 }
 
 /* ---- how the target is ---- */
@@ -257,12 +209,10 @@ static struct state conn_state(const struct conn *c, uint64_t now)
 /* Of several connections, the first that is not well. */
 static struct state target_state(const struct writer *w, uint64_t now)
 {
-    const struct node *n = &w->node;
     struct state s = {"ok", ""};
-    if (w->cluster == NULL)
-        return state_of(n->lost, n->lost_why, &n->patience, n->un > 0, n->wire.heard, now);
     for (unsigned i = 0; i < w->cluster->nconn && strcmp(s.name, "ok") == 0; i++)
-        s = conn_state(w->cluster->conn[i], now);
+        if (!w->cluster->conn[i]->node->sentinel)
+            s = conn_state(w->cluster->conn[i], now);
     return s;
 }
 
@@ -290,22 +240,11 @@ static void say(struct writer *w, uint64_t now)
     buf_free(&b);
 }
 
-void watch_down(struct writer *w)
-{
-    w->watch.asked = 0;
-    if (w->live.ctl.fd < 0)
-        return;
-    if (w->node.lost_since == 0)
-        w->node.lost_since = mono_us();
-    say(w, mono_us());
-    (void)ctl_flush(&w->live.ctl);
-}
-
 void watch_work(struct writer *w, uint64_t now)
 {
     struct watch *x = &w->watch;
     if (now >= x->next) {
-        ask(w);
+        ask_nodes(w->cluster);
         x->next = now + ASK_EVERY;
     }
     if (w->live.ctl.fd >= 0 && now - x->said_at >= SAY_AGAIN)
@@ -318,7 +257,7 @@ bool watch_finished(struct writer *w)
     uint64_t now = mono_us();
     if (x->ending == 0) {
         x->ending = now;
-        ask(w);
+        ask_nodes(w->cluster);
     }
     if ((!answered(w) || x->vanished != NULL) && us_since(now, x->ending) < LAST_WAIT)
         return false;

@@ -20,8 +20,6 @@ struct evictions {
 
 struct watch {
     uint64_t next;                       /* mono_us: the counters of the target are asked for again */
-    unsigned asked;                      /* requests on their way (single server) */
-    struct evictions evicted;            /* of the single server */
     uint64_t said_at;                    /* mono_us of the last look at what dfreader has to know */
     uint64_t sent_at;                    /* mono_us of the last message to it */
     uint64_t requests;                   /* confirmed then */
@@ -32,21 +30,6 @@ struct watch {
     bool told_policy, told_evicted;
 };
 
-/* The value of evicted_keys in an INFO reply. False: it is not there. */
-bool watch_evicted(const char *info, size_t n, uint64_t *keys);
-
-/* Why a target with this INFO memory reply may evict keys: its policy; NULL: it does not. *maxmemory in
- * bytes. policy: room for its name. */
-const char *watch_policy(const char *info, size_t n, uint64_t *maxmemory, char policy[32]);
-
-/* The target is connected, and nothing is in flight: warn where it may evict keys. False: the connection is
- * lost. */
-bool watch_begin(struct writer *w);
-
-/* The single server replied to one of our INFO requests: its text; then, whatever the reply was. */
-void watch_reply(struct writer *w, const char *info, size_t n);
-void watch_replied(struct writer *w);
-
 /* A connection to a node of a cluster says hello: ask for the node's counters before anything is written
  * there. */
 void watch_conn(struct conn *c);
@@ -54,10 +37,7 @@ void watch_conn(struct conn *c);
 /* Ask for counters, and tell dfreader how the target is, as far as either is due. */
 void watch_work(struct writer *w, uint64_t now);
 
-/* The connection to the single server is lost, and nothing else is done until it is back. */
-void watch_down(struct writer *w);
-
-/* A position key that was there has vanished from node (NULL: the single server); reason: constant. The
+/* A position key that was there has vanished from node; reason: constant. The
  * target's counters tell whether it was evicted: if not, the writer fails. */
 void watch_vanished(struct writer *w, const struct cnode *node, const char *reason);
 

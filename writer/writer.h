@@ -24,11 +24,13 @@
 #include "summary.h"
 #include "sweep.h"
 #include "watch.h"
+#include "whole.h"
 
 struct writer {
     struct options opt;
     struct node node;
-    struct cluster *cluster; /* several connections instead of node's one; NULL: none */
+    struct cluster *cluster; /* NULL: not yet */
+    struct whole whole;
     struct exact exact;
     struct marks marks;
     bool lost_data;    /* a target may not have what it confirmed */
@@ -57,7 +59,6 @@ struct writer {
     int status;   /* worst so far */
     bool failed;  /* nothing new is begun; what is in flight is finished */
     uint64_t failed_at; /* mono_us */
-    int quiet_for;      /* flow whose record waits for everything else to be confirmed; -1: none */
     bool was_empty;     /* the target held no keys when the first session began */
     bool policy_done;   /* --on-existing was applied */
     unsigned next_lane; /* round robin over queued lanes */

@@ -170,7 +170,7 @@ static void event_loop(struct server *s, int version)
     struct tls *tls = tls_client(&o, why, sizeof why);
     EQ_S(why, "");
     pid_t child = serve(s, version);
-    int fd = sock_tcp_start("127.0.0.1", s->port, why, sizeof why);
+    int fd = sock_tcp_start("127.0.0.1", s->port, 0, why, sizeof why);
     CHECK(fd >= 0);
     CHECK(transport_open(&t, fd, tls, "127.0.0.1") == 0);
     struct traffic x = {.out = malloc(TOTAL), .in = calloc(1, TOTAL)};
@@ -200,7 +200,7 @@ static void refused(struct server *s, const char *name, const char *want)
     struct tls_options o = {.ca = s->ca, .server_name = name};
     struct tls *tls = tls_client(&o, why, sizeof why);
     pid_t child = serve(s, TLS1_3_VERSION);
-    int fd = sock_tcp_start("127.0.0.1", s->port, why, sizeof why);
+    int fd = sock_tcp_start("127.0.0.1", s->port, 0, why, sizeof why);
     CHECK(transport_open(&t, fd, tls, "127.0.0.1") == 0);
     ssize_t k;
     while ((k = t.read(&t, &one, 1)) < 0 && errno == EAGAIN)
@@ -219,16 +219,16 @@ static void refused(struct server *s, const char *name, const char *want)
 static void starting(const struct server *s)
 {
     char why[400];
-    int fd = sock_tcp_start("127.0.0.1", s->port, why, sizeof why);
+    int fd = sock_tcp_start("127.0.0.1", s->port, 0, why, sizeof why);
     struct pollfd pf = {.fd = fd, .events = POLLOUT};
     CHECK(poll(&pf, 1, 5000) == 1 && sock_tcp_done(fd) == 0);
     close(fd);
-    fd = sock_tcp_start("127.0.0.1", "1", why, sizeof why); /* nobody there */
+    fd = sock_tcp_start("127.0.0.1", "1", 0, why, sizeof why); /* nobody there */
     pf.fd = fd;
     CHECK(fd < 0 || (poll(&pf, 1, 5000) == 1 && sock_tcp_done(fd) < 0 && errno == ECONNREFUSED));
     if (fd >= 0)
         close(fd);
-    EQ_I(sock_tcp_start("no.such.host.invalid", "1", why, sizeof why), -1);
+    EQ_I(sock_tcp_start("no.such.host.invalid", "1", 0, why, sizeof why), -1);
     CHECK(strncmp(why, "cannot resolve no.such.host.invalid", 35) == 0);
     EQ_I(sock_connect(&(struct endpoint){"127.0.0.1", "1"}, 1000, why, sizeof why), -1);
     EQ_S(why, "cannot connect to 127.0.0.1:1: Connection refused");
@@ -241,7 +241,7 @@ static void refused_connection(struct server *s)
     struct transport t;
     struct tls_options o = {.ca = s->ca};
     struct tls *tls = tls_client(&o, why, sizeof why);
-    int fd = sock_tcp_start("127.0.0.1", "1", why, sizeof why);
+    int fd = sock_tcp_start("127.0.0.1", "1", 0, why, sizeof why);
     if (fd >= 0 && CHECK(transport_open(&t, fd, tls, "127.0.0.1") == 0)) {
         unsigned tries = 0;
         while (t.read(&t, &one, 1) < 0 && errno == EAGAIN && ++tries < 10)

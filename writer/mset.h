@@ -1,0 +1,34 @@
+/* Small plain SETs of the snapshot, gathered into MSET: a policy in front of the engine, for a single server
+ * over one connection. To the engine an MSET is a unit of several keys; where it is refused for good, or
+ * shows to be what connections are lost for, each of its keys goes alone. */
+#ifndef RW_MSET_H
+#define RW_MSET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "record.h"
+
+struct cluster;
+struct conn;
+struct msets;
+
+#define MSET_SINGLE ((uint32_t)8 << 10) /* larger ones go alone: nothing is gained by another copy */
+
+struct msets *msets_new(void);
+void msets_free(struct msets *m);
+
+/* Bytes that are gathered, with what they need around them. */
+size_t mset_gathered(const struct msets *m);
+
+/* One more, whose key is held now: there is room on c for what is gathered and this one (mset_gathered). */
+void mset_add(struct cluster *cl, struct conn *c, const struct rec *r, const uint8_t *payload, uint32_t key,
+              uint8_t vclass);
+
+/* Send what is gathered, if its connection takes it. */
+void mset_flush(struct cluster *cl);
+
+/* The session is void. */
+void mset_forget(struct cluster *cl);
+
+#endif
