@@ -20,7 +20,7 @@ struct probe {
     uint32_t db;
     uint32_t next; /* in its list */
     uint16_t flow;
-    uint8_t kind;
+    uint8_t kind, turn;
     bool used, there;
 };
 
@@ -33,6 +33,7 @@ void probes_free(struct probes *p)
     free(p->v);
     free(p->count);
     free(p->told);
+    free(p->order);
     free(p->flow_done);
     *p = (struct probes){.run = p->run};
 }
@@ -53,6 +54,7 @@ static void first_one(struct probes *p)
     p->free = 1;
     p->count = xcalloc(p->flows, sizeof *p->count);
     p->told = xcalloc(p->flows, sizeof *p->told);
+    p->order = xcalloc(p->flows, sizeof *p->order);
     p->flow_done = xcalloc(p->flows, sizeof *p->flow_done);
 }
 
@@ -72,6 +74,64 @@ static struct probe *find(struct probes *p, uint32_t number)
         !p->v[index - 1].used)
         return NULL;
     return &p->v[index - 1];
+}
+
+static void count(struct probe_count *c, unsigned kind, bool there)
+{
+    c->keys += kind == PROBE_KEY;
+    c->again += kind == PROBE_AGAIN;
+    c->later += kind == PROBE_LATER;
+    c->found += kind == PROBE_AGAIN && there;
+}
+
+/* ---- the order of probes with and without a question (struct probe_order) ---- */
+
+static void add(struct probe_count *to, struct probe_count *from)
+{
+    to->keys += from->keys;
+    to->again += from->again;
+    to->later += from->later;
+    *from = (struct probe_count){0};
+}
+
+static void goes(struct probes *p, struct probe *b)
+{
+    struct probe_order *o = &p->order[b->flow];
+    b->turn = (uint8_t)o->turn;
+    o->on_way[o->turn]++;
+}
+
+/* The probes before are answered: what waited for them counts, and what came meanwhile waits for those that
+ * are on their way now. */
+static void turn_ends(struct probes *p, unsigned flow)
+{
+    struct probe_order *o = &p->order[flow];
+    while (o->waits[0] && o->on_way[!o->turn] == 0) {
+        add(&p->count[flow], &o->wait[0]);
+        add(&o->wait[0], &o->wait[1]);
+        o->waits[0] = o->waits[1];
+        o->waits[1] = false;
+        if (o->waits[0])
+            o->turn = !o->turn;
+    }
+}
+
+static void arrived(struct probes *p, const struct probe *b)
+{
+    p->order[b->flow].on_way[b->turn]--;
+    turn_ends(p, b->flow);
+}
+
+/* One without a question. */
+static void nothing_asked(struct probes *p, unsigned flow, unsigned kind)
+{
+    struct probe_order *o = &p->order[flow];
+    bool second = o->waits[0];
+    count(&o->wait[second], kind, false);
+    o->waits[second] = true;
+    if (!second)
+        o->turn = !o->turn;
+    turn_ends(p, flow);
 }
 
 /* ---- records ---- */
@@ -110,16 +170,8 @@ const char *probes_take(struct writer *w, const struct rec *r, const uint8_t *pa
     b->name.len = 0;
     b->name.max = REC_PAYLOAD_MAX;
     (void)buf_add(&b->name, payload + sizeof h, h.n);
+    goes(p, b);
     return NULL;
-}
-
-static void count(struct probes *p, unsigned flow, unsigned kind, bool there)
-{
-    struct probe_count *c = &p->count[flow];
-    c->keys += kind == PROBE_KEY;
-    c->again += kind == PROBE_AGAIN;
-    c->later += kind == PROBE_LATER;
-    c->found += kind == PROBE_AGAIN && there;
 }
 
 static void begins_or_ends(struct writer *w, unsigned flow, bool begins)
@@ -141,8 +193,10 @@ void probes_taken(struct writer *w, const struct rec *r, const uint8_t *payload,
     struct probes *p = &w->probes;
     struct probe_head h;
     if (!went) {
-        if (p->now != 0)
+        if (p->now != 0) {
+            arrived(p, &p->v[(p->now & INDEX_MASK) - 1]);
             release(p, p->now & INDEX_MASK);
+        }
         p->now = 0;
         return;
     }
@@ -150,7 +204,7 @@ void probes_taken(struct writer *w, const struct rec *r, const uint8_t *payload,
     if (h.kind == PROBE_BEGIN || h.kind == PROBE_DONE)
         begins_or_ends(w, r->flow, h.kind == PROBE_BEGIN);
     else if (p->now == 0)
-        count(p, r->flow, h.kind, false);
+        nothing_asked(p, r->flow, h.kind);
     p->now = 0;
 }
 
@@ -171,7 +225,8 @@ void probe_done(struct writer *w, uint32_t number)
         return;
     uint32_t index = number & INDEX_MASK;
     w->live.pending = true;
-    count(p, b->flow, b->kind, b->there);
+    count(&p->count[b->flow], b->kind, b->there);
+    arrived(p, b);
     if (b->there || b->kind == PROBE_AGAIN ||
         b->kind == PROBE_LATER) { /* read again once: the source lacks it too, or it is not carried over */
         release(p, index);

@@ -22,6 +22,16 @@ struct probe_count {
     uint64_t keys, again, later, found; /* answered, of this epoch */
 };
 
+/* Probes without a question count as answered when those of their flow before them are: dfreader is to know
+ * of all keys that are missing by then. A turn ends when all probes that were on their way at its beginning
+ * are answered. */
+struct probe_order {
+    unsigned turn;              /* 0 or 1: that of the probes being put */
+    unsigned on_way[2];         /* of each turn; of the one before only while counts wait for it */
+    struct probe_count wait[2]; /* for the turn before, and for the one after it */
+    bool waits[2];
+};
+
 struct probes {
     struct probe *v;              /* PROBES_MAX of them, when the first one comes */
     uint32_t free, waiting, last; /* lists: the first free one; those to be told, and the last of them */
@@ -29,6 +39,7 @@ struct probes {
     uint32_t now;                 /* of the record that is being put; 0: none */
     unsigned flows, done;
     struct probe_count *count, *told;
+    struct probe_order *order;
     bool *flow_done;
     bool refused; /* the target does not let us ask */
     bool refusal_told;

@@ -3,9 +3,10 @@
 # what they do with these keys then comes in the journal. What its oracle holds the target has to hold in the end.
 
 load helper
+load writing
 
 setup() {
-    common_setup
+    writing_setup
     start_redis
     ORACLE=$REDIS_PORT
     start_redis
@@ -15,7 +16,7 @@ setup() {
 teardown() {
     [[ -n ${BATS_TEST_COMPLETED-} ]] || tail -n 40 "$TMP"/*err >&2
     [[ -z ${TASK_PID-} ]] || { df2redis stop --timeout 5 || true; } >/dev/null 2>&1
-    common_teardown
+    writing_teardown
 }
 
 order() { redis-cli -p "$MASTER_PORT" STANDIN "$1" >/dev/null; }
@@ -60,4 +61,26 @@ assert_same() { # databases
     some_left_out 20 || fail "$(left_out) keys left out"
     assert_same 0
     never grep -q 'event=verify_failed' "$TMP/err"
+}
+
+told() { grep -q "$@" "$TMP/told"; }
+
+@test "a PROBE without a question is answered behind those of its flow before it" {
+    start_control
+    feed
+    tell "session flows=1 nonce=$NONCE replid=r control=$TMP/control" target "flow 0" "synced 0 :pos=1" "probe 0 begin" \
+        "live 0 :pos=2 SET there 1"
+    wait_until 5 eval '[[ $(rcli get there) -eq 1 ]]'
+    kill -STOP "$REDIS_PID"
+    tell "probe 0 own lost" "probe 0 own there" "probe 0 key" "live 0 :pos=3 SET there 2" "probe 0 own gone" "probe 0 key"
+    wait_until 5 stands_still
+    ! told '^probed'
+    kill -CONT "$REDIS_PID"
+    wait_until 5 told '^probed .*keys=2 '
+    tell "probe 0 done" "position 0 :live :pos=4" end
+    tell_end
+    reap 10 "$WRITER"
+    assert_status 0
+    told '^missing .*own=1 key=lost' && told '^missing .*own=1 key=gone'
+    [[ $(grep -e ^probed -e ^missing "$TMP/told" | tail -1) == probed* ]] || fail "$(<"$TMP/told")"
 }

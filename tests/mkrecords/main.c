@@ -35,6 +35,7 @@ static const char help[] =
     "of its first key\n"
     "  position F [option ...]     synced F [option ...]\n"
     "  barrier F [option ...] ARG ...       txid=1\n"
+    "  probe F [option ...] KIND [KEY]      begin, key, again, own, done or later; KEY is looked for\n"
     "  report F [name=value ...]\n"
     "  data F HEX                           raw streams: these bytes of the flow\n"
     "  entry F [:db=N] [:txid=N] ARG ...    raw streams: DATA with a journal entry, and the SELECT in front "
@@ -351,6 +352,33 @@ static void program(struct state *s, struct line *l)
     put(s, &s->r, b.p, b.len);
 }
 
+static void probe(struct state *s, struct line *l)
+{
+    static const char *const kinds[PROBE_KINDS] = {"begin", "key", "again", "own", "done", "later"};
+    struct buf b = {0};
+    begin(s, l, REC_PROBE, RF_LIVE);
+    const char *key = l->at + 1 < l->n ? l->word[l->at + 1] : "";
+    size_t n = strlen(key);
+    struct probe_head h = {.kind = PROBE_KINDS, .n = (uint32_t)n, .db = s->r.db};
+    for (uint8_t i = 0; i < PROBE_KINDS && l->at < l->n; i++)
+        if (strcmp(l->word[l->at], kinds[i]) == 0)
+            h.kind = i;
+    if (h.kind == PROBE_KINDS)
+        errx(2, "line %u: no kind of probe", s->number);
+    (void)buf_add(&b, &h, sizeof h);
+    (void)buf_add(&b, key, n);
+    if (n > 0) {
+        s->r.keyarg = 1;
+        s->r.hash = hash_of((const uint8_t *)key, n);
+        s->r.slot = key_slot((const uint8_t *)key, n);
+        (void)resp_add_array(&b, 2);
+        (void)resp_add_str(&b, "EXISTS");
+        (void)resp_add_bulk(&b, key, n);
+    }
+    put(s, &s->r, b.p, b.len);
+    buf_free(&b);
+}
+
 /* Lines name=value: those of the text, then the defaults that it does not give. */
 static void metadata(struct state *s, struct line *l, unsigned type, unsigned from, const char *defaults)
 {
@@ -438,6 +466,8 @@ static void record(struct state *s, struct line *l)
         data_line(s, l);
     else if (strcmp(w, "program") == 0)
         program(s, l);
+    else if (strcmp(w, "probe") == 0)
+        probe(s, l);
     else if (strcmp(w, "session") == 0)
         session(s, l);
     else if (strcmp(w, "target") == 0)
