@@ -1,6 +1,6 @@
 /* Over several connections: a task that was taken over. Whoever ends another writer's connections
  * (--takeover) leaves a key on each master, for a day, and a writer that has to connect again looks for it:
- * the other one may have ended since. A single server has its position key for that (connect.c). */
+ * the other one may have ended since. A single server has its position key for that (whole.c). */
 #ifndef RW_TAKEN_H
 #define RW_TAKEN_H
 
