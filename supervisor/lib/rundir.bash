@@ -112,6 +112,16 @@ try_lock() { # flock's arguments
     return "$st"
 }
 
+take_lock() {
+    # A question to the task holds the lock for a moment.
+    ! try_lock -w 0.5 9 || return 0
+    supervisor=$(supervisor_pid) &&
+        die 1 "task $task is running already (pid $supervisor; its run directory $run_dir is locked)"
+    start_log
+    end_orphans 30
+    try_lock -w 2 9 || die 1 "task $task: its run directory $run_dir is locked by a process that does not end"
+}
+
 entered=0
 enter_run_dir() {
     make_run_dir
@@ -119,14 +129,8 @@ enter_run_dir() {
     exec 6>>"$run_dir/start.lock" || die 1 "cannot write to $run_dir"
     try_lock -n 6 || die 1 "task $task is running already (it is being started in $run_dir)"
     exec 9>>"$run_dir/lock" || die 1 "cannot write to $run_dir"
-    # A question to the task holds the lock for a moment.
-    if ! try_lock -w 0.5 9; then
-        supervisor=$(supervisor_pid) &&
-            die 1 "task $task is running already (pid $supervisor; its run directory $run_dir is locked)"
-        start_log
-        end_orphans 30
-        try_lock -w 2 9 || die 1 "task $task: its run directory $run_dir is locked by a process that does not end"
-    fi
+    # Children must not hold the lock of the start: they may outlive us, and the next start would be refused.
+    take_lock 6>&-
     clear_run
     rm -f -- "$run_dir/progress" "$run_dir/ready" "$run_dir/complete" "$run_dir/reached" "$run_dir/final" "$run_dir"/limit.*
     echo $$ >"$run_dir/pid"

@@ -127,6 +127,25 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     [[ -z $(holders) ]] || fail "something is left"
 }
 
+@test "killed while it waits for orphans to end: the next start is not taken for a second one" {
+    start_both --journal-kind incr
+    replicate --restart
+    wait_until 10 phase_is streaming
+    kill -STOP "$(stage dfreader-session)" # what is asked gets no answer
+    kill -KILL "$TASK_PID"
+    wait_until 5 ended "$TASK_PID"
+    replicate --restart
+    wait_until 10 grep -q 'event=orphan name=dfreader-session' "$TMP/err"
+    kill -KILL "$TASK_PID"
+    wait_until 5 ended "$TASK_PID"
+    replicate --restart
+    wait_until 30 grep -q 'event=orphan_killed name=dfreader-session' "$TMP/err"
+    wait_until 10 eval '[[ $(events "started name=rediswriter") -eq 2 ]]'
+    wait_until 10 phase_is streaming
+    ! grep -q 'is being started' "$TMP/err"
+    stop_task
+}
+
 @test "the whole process group is killed in the stable sync: the next start goes on exactly" {
     start_both "${journal[@]}"
     local n pid
