@@ -247,8 +247,9 @@ static void resp_barrier(struct emit *e, const struct rec *r, const uint8_t *p)
     case LANES_COMPLETE: resp_flush(e, LANES_ALL); return;
     case LANES_ALONE: resp_flush(e, r->flow); return;
     case LANES_WIDE:
-        log_event(LOG_ERROR, r->flow,
-                  "event=flush_of_one_flow error=\"not supported: keys of other flows would be removed, too\"");
+        log_event(
+            LOG_ERROR, r->flow,
+            "event=flush_of_one_flow error=\"not supported: keys of other flows would be removed, too\"");
         fault(e, EPROTO);
         return;
     case LANES_CONFLICT:

@@ -39,8 +39,8 @@ struct rekey {
     uint64_t requested_at;
     unsigned tries;
     unsigned checks, own; /* CHECK records that want it: it is looked for at the target then */
-    bool refines;         /* the value is only more exact than what was written, and nothing was dropped for it:
-                             without it that stays */
+    bool refines; /* the value is only more exact than what was written, and nothing was dropped for it:
+                     without it that stays */
     bool missing;
     int64_t ttl;
     uint64_t time;    /* of the answer */
