@@ -114,10 +114,6 @@ static void take_value(struct sink *to, struct rekey *k, const char *text, size_
     (void)meta_get(text, n, "ttl", ttl, sizeof ttl);
     k->ttl = strtoll(ttl, NULL, 10);
     k->missing = strcmp(state, "missing") == 0;
-    if (k->refines && k->missing) { /* the journal says when it went */
-        rekey_give_up(to, k, "it has gone");
-        return;
-    }
     k->value = to->answer;
     k->value_at = at;
     to->answer = (struct buf){0};
