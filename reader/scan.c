@@ -1,8 +1,8 @@
 /* A Dragonfly scans one shard after the other, and the lowest ten bits of a cursor are the shard's number. So
  * all keys of a reply are of one flow when the cursor before and behind it have the same shard. Where a reply
- * crosses into the next shard it is asked for once more with COUNT 1, which ends with the first bucket that
- * has a key: its keys are of the shard of the new cursor, or, where that stands at a beginning, of the one
- * before. */
+ * crosses into the next shard it is asked for once more with half the COUNT, down to 1, which ends with the
+ * first bucket that has a key: its keys are of the shard of the new cursor, or, where that stands at a
+ * beginning, of the one before. So the end of a shard costs some twenty round trips, not one for each key. */
 #include "scan.h"
 
 #include <errno.h>
@@ -48,7 +48,8 @@ static bool runs(const struct scan *sc)
 
 void scan_begin(struct scan *sc)
 {
-    sc->listed = sc->selected = sc->by_one = false;
+    sc->listed = sc->selected = false;
+    sc->count = SCAN_COUNT;
     sc->at_db = sc->ndbs = 0;
     sc->cursor = 0;
 }
@@ -89,7 +90,7 @@ static void ask_scan(struct scan *sc)
     static const char *const offsets[] = {"DFLY", "REPLICAOFFSET"};
     char cursor[24], count[16];
     snprintf(cursor, sizeof cursor, "%llu", (unsigned long long)sc->cursor);
-    snprintf(count, sizeof count, "%u", sc->by_one ? 1 : SCAN_COUNT);
+    snprintf(count, sizeof count, "%u", sc->count);
     const char *const scan[] = {"SCAN", cursor, "COUNT", count};
     request(sc, SCAN_KEYS, 4, scan);
     if (sc->await == SCAN_KEYS && conn_request(&sc->conn, 2, offsets) < 0)
@@ -183,12 +184,13 @@ static void advance(struct scan *sc, uint64_t to)
 {
     uint64_t mask = (1u << SHARD_BITS) - 1;
     if ((sc->cursor & mask) != (to & mask))
-        sc->by_one = false;
+        sc->count = SCAN_COUNT;
     sc->cursor = to;
     if (to != 0)
         return;
     sc->at_db++;
-    sc->selected = sc->by_one = false;
+    sc->selected = false;
+    sc->count = SCAN_COUNT;
 }
 
 /* SCAN and the offsets behind it. */
@@ -198,9 +200,9 @@ static void take_keys(struct scan *sc, const redisReply *offsets)
     const redisReply *keys = scan->element[1];
     uint64_t to = strtoull(scan->element[0]->str, NULL, 10);
     sc->reply = NULL;
-    int flow = shard_of(sc, sc->cursor, to, sc->by_one);
+    int flow = shard_of(sc, sc->cursor, to, sc->count == 1);
     if (keys->elements > 0 && flow < 0) {
-        sc->by_one = true;
+        sc->count /= 2; /* of 1 there is always a flow */
     } else if (keys->elements > 0 &&
                ((unsigned)flow >= sc->flows || offset_of(offsets, (unsigned)flow) == 0)) {
         refuse(sc, "the cursor of SCAN, or DFLY REPLICAOFFSET, is not as it is known");

@@ -38,7 +38,7 @@ struct scan {
     unsigned ndbs, at_db;
     bool listed, selected;
     uint64_t cursor;
-    bool by_one; /* COUNT 1: the next reply must have keys of one shard only */
+    unsigned count; /* COUNT of the next SCAN; of 1 the reply has keys of one shard only */
     struct redisReply *reply;
 };
 
