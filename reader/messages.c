@@ -309,7 +309,7 @@ static void on_gone(void *ctx, struct peer *p)
     else if (p->role == ROLE_FLOW)
         session_fail(s, EXIT_RETRY, "flow %u: its process has gone", p->flow);
     else if (p->role == ROLE_PARSER && s->synced < s->stream.info.flows)
-        log_event(LOG_WARN, NO_FLOW, "event=parser_gone phase=%s", session_phase(s));
+        s->parser_gone_at = mono_us(); /* said soon, unless that follows from the end of a writer */
 }
 
 const struct control_events messages = {.hello = on_hello, .line = on_line, .room = on_room, .gone = on_gone};

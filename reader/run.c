@@ -96,6 +96,14 @@ static void step_end(struct session *s, uint64_t now)
 
 /* ---- turns ---- */
 
+static void say_parser_gone(struct session *s, uint64_t now)
+{
+    if (s->parser_gone_at == 0 || us_since(now, s->parser_gone_at) < US)
+        return;
+    log_event(LOG_WARN, NO_FLOW, "event=parser_gone phase=%s", session_phase(s));
+    s->parser_gone_at = 0;
+}
+
 static void tick(struct session *s, uint64_t now)
 {
     struct source *src = s->stream.source;
@@ -104,6 +112,8 @@ static void tick(struct session *s, uint64_t now)
         health_check(s, now);
         session_check_pending(s, now);
     }
+    if (!session_ending(s))
+        say_parser_gone(s, now);
     if (src->kind->tick != NULL && !session_ending(s))
         src->kind->tick(src, now);
     flows_acknowledge(s, false);

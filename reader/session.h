@@ -74,11 +74,12 @@ struct session {
     bool restart_wanted;
     struct fault pending; /* status 0: none; see session_fail_soon */
     uint64_t pending_at;
-    bool orderly;        /* stopped, not failed: the writers are waited for */
-    bool complete;       /* ... since all was read */
-    bool processes_told; /* to close */
-    uint64_t heard_at;   /* last message of a parser or writer */
-    uint64_t came_at;    /* the reader of the output took its first byte; 0: not yet */
+    bool orderly;            /* stopped, not failed: the writers are waited for */
+    bool complete;           /* ... since all was read */
+    bool processes_told;     /* to close */
+    uint64_t heard_at;       /* last message of a parser or writer */
+    uint64_t came_at;        /* the reader of the output took its first byte; 0: not yet */
+    uint64_t parser_gone_at; /* before its flow was synced, and that was not said yet; 0: none */
 
     char target[CTL_LINE_MAX]; /* newest line "target" of a writer, for parsers; "": none */
     char limit[128];           /* newest line "limit" of a supervisor, for writers */
