@@ -127,7 +127,7 @@ positions() { # keys of ours
     run_on "flow 0 mode=PARTIAL lsn=2"
     tell "live 0 :pos=3 INCR n"
     wait_until 5 eval '[[ $(ccli get n) -eq 2 ]]'
-    ! said event=may_count_twice
+    never said event=may_count_twice
     kill -KILL "$WRITER"
     reap 5 "$WRITER"
     tell_end

@@ -128,7 +128,7 @@ another_master() { start_master "${WHAT[@]}" --replid "$(printf '%040d' 5)" "$@"
     grep -q event=no_position_file "$TMP/writer.err"
     run pipeline --resume --until synced -- --on-existing overwrite --connections 2 --position-file "$TMP/positions"
     [[ $status -eq 0 ]] || fail "$(cat "$TMP"/*.err)"
-    ! grep event=no_position_file "$TMP/writer.err"
+    never grep event=no_position_file "$TMP/writer.err"
 }
 
 state_of_key() { # STATE: what a writer makes of the position key

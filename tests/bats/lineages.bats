@@ -277,7 +277,7 @@ connection_of() { echo $(($(redis-cli -p "${CLUSTER_PORTS[0]}" cluster keyslot "
     run bash -c 'dfparse -t redis:7.0 --json <"$1"' - "$TMP/raw"
     assert_status 0
     [[ $(grep -c '"type":"barrier"' <<<"$output") -eq 2 ]] || fail "$output"
-    ! grep -q oneflow <<<"$output"
+    never grep -q oneflow <<<"$output"
 }
 
 @test "dfparse --resp: a flush of one flow waits for no other" {

@@ -155,16 +155,22 @@ flow=1 mode=PARTIAL lsn=${ENDS[1]} form=journal db=0 " ]] || fail "$(flow_record
     legal
 }
 
-@test "resume: one process per flow" {
-    start_old_master 3
-    background dfreader --session-only --resume --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
-    wait_until 5 status_has "flows=3"
-    for i in 2 0; do
-        background dfreader --flow $i --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.$i"
+# A session of so many flows, with a process for each of those named. RAW is the output of flow 0.
+resume_by_flow() { # flows "flow …" options of the session…
+    local i
+    background dfreader --session-only --resume "${@:3}" --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
+    wait_until 5 status_has "flows=$1"
+    for i in $2; do
+        background dfreader --flow "$i" --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.$i"
     done
     RAW=$TMP/raw.0
     wait_until 5 grep -qa 'nonce=' "$RAW"
     NONCE=$(session_value nonce)
+}
+
+@test "resume: one process per flow" {
+    start_old_master 3
+    resume_by_flow 3 "2 0"
     saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[@]:1}" | start_writer
     wait_until 5 status_has "phase=flows" # one is late
     background dfreader --flow 1 --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.1"
@@ -194,14 +200,7 @@ flow=1 mode=PARTIAL lsn=${ENDS[1]} form=snapshot token db=0 " ]] || fail "$(flow
 
 @test "resume: the same, one process per flow" {
     start_old_master 2 --partial-by-sync
-    background dfreader --session-only --resume --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
-    wait_until 5 status_has "flows=2"
-    for i in 0 1; do
-        background dfreader --flow $i --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.$i"
-    done
-    RAW=$TMP/raw.0
-    wait_until 5 grep -qa 'nonce=' "$RAW"
-    NONCE=$(session_value nonce)
+    resume_by_flow 2 "0 1"
     { saved "$REPLID" $((ENDS[0] - 3)) "${ENDS[1]}"; echo "applied flow=0 epoch=1 pos=${ENDS[0]}"; } | start_writer
     echo quit | to_stable 2 | parser
     [[ $(flow_records) == "flow=0 mode=PARTIAL lsn=$((ENDS[0] - 3)) form=snapshot token db=0 " ]] || fail "$(flow_records)"
@@ -242,14 +241,7 @@ must_refuse() { # reason words
 
 @test "resume: refused, mixed answers, one process per flow" {
     start_old_master 2 --full-flow 1
-    background dfreader --session-only --resume --on-full-resync flush --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
-    wait_until 5 status_has "flows=2"
-    for i in 0 1; do
-        background dfreader --flow $i --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.$i"
-    done
-    RAW=$TMP/raw.0
-    wait_until 5 grep -qa 'nonce=' "$RAW"
-    NONCE=$(session_value nonce)
+    resume_by_flow 2 "0 1" --on-full-resync flush
     saved "$REPLID" "${ENDS[@]}" | start_writer
     wait_until 5 status_has "phase=fullsync"
     [[ $(session_value refused) == mixed && $(flow_records) == "flow=0 mode=FULL token db=0 " ]] || fail "$(probe records "$RAW")"
@@ -328,17 +320,10 @@ flow=1 mode=PARTIAL lsn=${ENDS[1]} form=journal db=0 " ]] || fail "$(flow_record
     legal
 }
 
-@test "resume: each flow is asked for with its own lineage, a process per flow" {
-    local old=0123456789012345678901234567890123456789 i
+@test "resume: each flow is asked for with its own lineage, one process per flow" {
+    local old=0123456789012345678901234567890123456789
     start_old_master 2 --last-master $old
-    background dfreader --session-only --resume --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
-    wait_until 5 status_has "flows=2"
-    for i in 0 1; do
-        background dfreader --flow $i --session "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT" >"$TMP/raw.$i"
-    done
-    RAW=$TMP/raw.0
-    wait_until 5 grep -qa 'nonce=' "$RAW"
-    NONCE=$(session_value nonce)
+    resume_by_flow 2 "0 1"
     printf '%s\n' "resume state=saved replid=$REPLID lineage=- flows=2" "from flow=0 pos=$((ENDS[0] - 3))" \
         "from flow=1 pos=${ENDS[1]} replid=$old lineage=-" | start_writer
     wait_until 5 status_has "phase=stable"

@@ -142,7 +142,7 @@ all_applied() { [[ $(df2redis status | sed -n 's/^flow .* applied=\([0-9]*\) .*/
     wait_until 30 grep -q 'event=orphan_killed name=dfreader-session' "$TMP/err"
     wait_until 10 eval '[[ $(events "started name=rediswriter") -eq 2 ]]'
     wait_until 10 phase_is streaming
-    ! grep -q 'is being started' "$TMP/err"
+    never grep -q 'is being started' "$TMP/err"
     stop_task
 }
 

@@ -74,7 +74,7 @@ told() { grep -q "$@" "$TMP/told"; }
     kill -STOP "$REDIS_PID"
     tell "probe 0 own lost" "probe 0 own there" "probe 0 key" "live 0 :pos=3 SET there 2" "probe 0 own gone" "probe 0 key"
     wait_until 5 stands_still
-    ! told '^probed'
+    never told '^probed'
     kill -CONT "$REDIS_PID"
     wait_until 5 told '^probed .*keys=2 '
     tell "probe 0 done" "position 0 :live :pos=4" end

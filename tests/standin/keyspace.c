@@ -1,7 +1,6 @@
 /*
  * The generated keys as a client sees them: SCAN, DUMP, PTTL and EXISTS of a master that holds them all,
- * though with --omit its full sync has left some out.  SCAN goes as a real master's: one shard after the
- * other, whole buckets, and the shard's number in the lowest ten bits of the cursor.
+ * though with --omit its full sync has left some out.
  */
 #include "standin.h"
 
@@ -53,9 +52,11 @@ static void run_dump(struct conn *c, uint64_t index)
     dataset_free(&d);
 }
 
-/* Some of the keys of a shard, from place *at on, which is 0 again at its end. */
-static void scan_shard(unsigned shard, uint64_t *at, uint64_t limit, struct buf *out, uint64_t *found)
+static void scan_shard(void *ctx, unsigned db, unsigned shard, uint64_t *at, uint64_t limit, struct buf *out,
+                       uint64_t *found)
 {
+    (void)ctx;
+    (void)db;
     uint64_t keys = dataset_flow_keys(shard), n = 0;
     while (*at < keys && n < limit) {
         for (unsigned i = 0; i < BUCKET && *at < keys; i++, n++) {
@@ -68,7 +69,7 @@ static void scan_shard(unsigned shard, uint64_t *at, uint64_t limit, struct buf 
         *at = 0;
 }
 
-static void run_scan(struct conn *c, const struct request *r)
+void scan_answer(struct conn *c, const struct request *r, scan_fn *scan, void *ctx)
 {
     uint64_t cursor, limit = 10, found = 0;
     struct buf keys = {0};
@@ -78,11 +79,11 @@ static void run_scan(struct conn *c, const struct request *r)
         return;
     }
     uint64_t shard = cursor & ((1u << SHARD_BITS) - 1), at = cursor >> SHARD_BITS;
-    while (opt.omit && c->db == 0 && shard < opt.flows && found < limit) {
-        scan_shard((unsigned)shard, &at, limit, &keys, &found);
+    while (scan != NULL && shard < opt.flows && found < limit) {
+        scan(ctx, c->db, (unsigned)shard, &at, limit, &keys, &found);
         shard += at == 0;
     }
-    cursor = !opt.omit || c->db != 0 || shard >= opt.flows ? 0 : at << SHARD_BITS | shard;
+    cursor = scan == NULL || shard >= opt.flows ? 0 : at << SHARD_BITS | shard;
     buf_array(&c->out, 2);
     buf_bulk(&c->out, number, format_u64(number, cursor));
     buf_array(&c->out, found);
@@ -101,7 +102,7 @@ bool keyspace_run(struct master *m, struct conn *c, const struct request *r)
         else if (opt.no_scan)
             conn_reply(c, "-NOPERM this user has no permissions to run the 'scan' command\r\n");
         else
-            run_scan(c, r);
+            scan_answer(c, r, opt.omit && c->db == 0 ? scan_shard : NULL, NULL);
         return true;
     }
     if (r->argc != 2 || !opt.omit || !own_key(c, r->argv[1], r->len[1], &index))

@@ -1,15 +1,13 @@
 /*
- * SCAN and INFO keyspace of --live, as a real master's: one shard after the other, whole buckets, and the
- * shard's number in the lowest ten bits of the cursor. A key's bucket follows from its name, so that one that
- * is there all the time is found, whatever comes and goes meanwhile.
+ * SCAN and INFO keyspace of --live.  A key's bucket follows from its name, so that one that is there all the
+ * time is found, whatever comes and goes meanwhile.
  */
 #include <hiredis/hiredis.h>
 #include <string.h>
 
 #include "live.h"
 
-#define BUCKETS    1024u
-#define SHARD_BITS 10
+#define BUCKETS 1024u
 
 static unsigned bucket_of(const redisReply *name)
 {
@@ -19,10 +17,10 @@ static unsigned bucket_of(const redisReply *name)
     return (unsigned)(h % BUCKETS);
 }
 
-/* Keys of a shard from bucket *at on, which is 0 again at its end. */
-static void scan_shard(struct live *l, unsigned db, unsigned shard, uint64_t *at, uint64_t limit,
-                       struct buf *out, uint64_t *found)
+static void scan_shard(void *ctx, unsigned db, unsigned shard, uint64_t *at, uint64_t limit, struct buf *out,
+                       uint64_t *found)
 {
+    struct live *l = ctx;
     redisReply *names = oracle_names(live_oracle(l), db, shard);
     for (; *at < BUCKETS && *found < limit; ++*at)
         for (size_t i = 0; i < names->elements; i++) {
@@ -39,24 +37,7 @@ static void scan_shard(struct live *l, unsigned db, unsigned shard, uint64_t *at
 
 void live_scan(struct live *l, struct conn *c, const struct request *r)
 {
-    uint64_t cursor, limit = 10, found = 0;
-    struct buf keys = {0};
-    char number[24];
-    if (!parse_u64(r->argv[1], &cursor) || (r->argc == 4 && !parse_u64(r->argv[3], &limit))) {
-        conn_reply(c, "-ERR invalid cursor\r\n");
-        return;
-    }
-    uint64_t shard = cursor & ((1u << SHARD_BITS) - 1), at = cursor >> SHARD_BITS;
-    while (shard < opt.flows && found < limit) {
-        scan_shard(l, c->db, (unsigned)shard, &at, limit, &keys, &found);
-        shard += at == 0;
-    }
-    cursor = shard >= opt.flows ? 0 : at << SHARD_BITS | shard;
-    buf_array(&c->out, 2);
-    buf_bulk(&c->out, number, format_u64(number, cursor));
-    buf_array(&c->out, found);
-    buf_put(&c->out, keys.p, keys.len);
-    buf_free(&keys);
+    scan_answer(c, r, scan_shard, l);
 }
 
 void live_keyspace(struct live *l, struct buf *out)

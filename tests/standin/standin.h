@@ -353,6 +353,13 @@ bool word_is(const char *a, const char *b);
 
 /* --omit: the full sync leaves the key out. */
 bool key_omitted(uint64_t index);
+/* Whole buckets of a shard's keys from bucket *at on, which is 0 again at its end, to out, until *found is
+ * limit or more. */
+typedef void scan_fn(void *ctx, unsigned db, unsigned shard, uint64_t *at, uint64_t limit, struct buf *out,
+                     uint64_t *found);
+/* Answers SCAN as a real master does: one shard after the other, and the shard's number in the lowest ten
+ * bits of the cursor.  scan NULL: there are no keys. */
+void scan_answer(struct conn *c, const struct request *r, scan_fn *scan, void *ctx);
 /* SCAN, DUMP and PTTL of generated keys; false: it is none of them. */
 bool keyspace_run(struct master *m, struct conn *c, const struct request *r);
 
