@@ -230,7 +230,7 @@ void reread_finish(struct sink *to, const char *why)
     if (left > 0)
         log_event(
             LOG_WARN, to->o.flow,
-            "event=not_verified keys=%u reason=%s note=\"they are missing at the target until a run that "
+            "event=not_verified keys=%u error=%s note=\"they are missing at the target until a run that "
             "resumes has verified them\"",
             left, log_quote(why, strlen(why)));
 }

@@ -241,16 +241,21 @@ static void soon_ends(struct sink *to)
     put(to, PROBE_KEY, 0, &(struct slice){NULL, 0}, NULL, 0);
 }
 
+static void set_verifying(struct sink *to, enum verifying state)
+{
+    to->verifying = state;
+    to->e->verifying = state != NOT_VERIFYING;
+}
+
 static void begin_or_end(struct sink *to, bool begins)
 {
     struct slice none = {NULL, 0};
-    to->verifying = begins && to->rereads != NULL ? VERIFYING : NOT_VERIFYING;
+    set_verifying(to, begins && to->rereads != NULL ? VERIFYING : NOT_VERIFYING);
     if (to->rereads != NULL && begins)
         memset(to->rereads->probed, 0, sizeof to->rereads->probed);
     else if (begins && to->o.flow == 0)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
-    to->e->verifying = begins;
     bool fresh = to->o.fresh;
     uint64_t pos = to->o.pos;
     if (to->synced) {
@@ -307,7 +312,7 @@ const char *check_record(struct sink *to, const uint8_t *payload, size_t n)
     else if (strcmp(state, "ends") == 0)
         soon_ends(to);
     else if (strcmp(state, "failed") == 0)
-        to->verifying = NOT_VERIFYING;
+        set_verifying(to, NOT_VERIFYING);
     else if (strcmp(state, "key") == 0 || strcmp(state, "again") == 0)
         fault = keys(to, text, n, state[0] == 'a');
     else

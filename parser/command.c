@@ -44,7 +44,8 @@ static struct slice guarded_script(const struct cmd *m, const struct slice *scri
     return (struct slice){b->p + at, b->len - at};
 }
 
-/* The request as a script that carries it out if the key is there. NULL: it is too large. */
+/* The request as a script that carries it out if the key is there. There is room: check.c takes no more
+ * arguments than a script can hand on. */
 static const struct slice *guarded(const struct cmd *m, unsigned *keyarg, const struct slice *argv,
                                    size_t *argc)
 {
@@ -55,9 +56,7 @@ static const struct slice *guarded(const struct cmd *m, unsigned *keyarg, const 
     b->len = 0;
     b->max = (size_t)1 << 20;
     /* In one piece: it moves when it grows. */
-    if (buf_room(b, (*argc + 3 + nkeys) * sizeof *argv + 4096) == NULL)
-        return NULL;
-    struct slice *out = (struct slice *)(void *)buf_room(b, (*argc + 3 + nkeys) * sizeof *out);
+    struct slice *out = (struct slice *)(void *)buf_room(b, (*argc + 3 + nkeys) * sizeof *out + 4096);
     if (arg_is(&argv[0], "EVAL")) {
         b->len = *argc * sizeof *out;
         memcpy(out, argv, *argc * sizeof *out);
@@ -78,10 +77,9 @@ static const struct slice *guarded(const struct cmd *m, unsigned *keyarg, const 
 static void write_argv(const struct cmd *m, const struct key *k, unsigned keyarg, unsigned flags,
                        const struct slice *argv, size_t argc)
 {
-    const struct slice *with = NULL;
     if (__builtin_expect(m->guard == GUARD_KEY || m->guard == GUARD_SOURCE, 0))
-        with = guarded(m, &keyarg, argv, &argc);
-    emit_argv(m->e, m->o, k, keyarg, 0, flags, with != NULL ? with : argv, argc);
+        argv = guarded(m, &keyarg, argv, &argc);
+    emit_argv(m->e, m->o, k, keyarg, 0, flags, argv, argc);
 }
 
 void cmd_last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags)

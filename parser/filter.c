@@ -90,7 +90,7 @@ static const char *number(const char *text, uint32_t *out)
 const char *filter_add_rule(struct filter *s, const char *text, bool exclude)
 {
     static const char *const kinds[] = {"glob:", "prefix:", "regex:", "type:", "db:"};
-    if (s->nrules == SELECT_RULES)
+    if (s->nrules == FILTER_RULES)
         return "too many rules";
     struct rule *r = &s->rule[s->nrules];
     *r = (struct rule){.kind = RULE_GLOB, .exclude = exclude};
@@ -122,7 +122,7 @@ const char *filter_add_rename(struct filter *s, const char *text)
     const char *eq = strchr(text, '=');
     if (eq == NULL)
         return "OLD=NEW is needed";
-    if (s->nrenames == SELECT_RULES)
+    if (s->nrenames == FILTER_RULES)
         return "too many renamings";
     char *from = xstrdup(text);
     from[eq - text] = '\0';
@@ -138,7 +138,7 @@ const char *filter_add_dbs(struct filter *s, const char *text)
     const char *fault = NULL;
     while (fault == NULL && (part = strsep(&rest, ",")) != NULL) {
         char *eq = strchr(part, '=');
-        if (eq == NULL || s->ndbs == SELECT_DBS) {
+        if (eq == NULL || s->ndbs == FILTER_DBS) {
             fault = "FROM=TO[,FROM=TO…] is needed, at most 64 of them";
             break;
         }

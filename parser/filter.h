@@ -10,8 +10,8 @@
 #include "buf.h"
 #include "resp.h"
 
-#define SELECT_RULES 256
-#define SELECT_DBS   64
+#define FILTER_RULES 256
+#define FILTER_DBS   64
 
 enum rule_kind { RULE_GLOB, RULE_PREFIX, RULE_REGEX, RULE_TYPE, RULE_DB };
 
@@ -28,15 +28,15 @@ struct filter {
     bool active; /* anything of this is used */
     bool keys;   /* keys may be left out */
     bool types;  /* by their types */
-    struct rule rule[SELECT_RULES];
+    struct rule rule[FILTER_RULES];
     unsigned nrules;
     struct {
         char *from, *to;
-    } rename[SELECT_RULES];
+    } rename[FILTER_RULES];
     unsigned nrenames;
     struct {
         uint32_t from, to;
-    } db[SELECT_DBS];
+    } db[FILTER_DBS];
     unsigned ndbs;
     bool all_dbs; /* every other database becomes rest_db */
     uint32_t rest_db;

@@ -52,7 +52,6 @@ static inline struct dragonfly *dragonfly_of(struct source *src)
 
 /* dragonfly_flow.c: functions of source.h. */
 void dragonfly_flow_open(struct flow *f);
-const struct lineage *dragonfly_flow_lineage(const struct flow *f);
 bool dragonfly_flow_readable(const struct flow *f);
 long dragonfly_flow_read(struct flow *f, uint8_t *to, size_t cap);
 int dragonfly_flow_acknowledge(struct flow *f, uint64_t pos);

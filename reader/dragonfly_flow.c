@@ -51,12 +51,6 @@ const char *dragonfly_foreign_id(const struct lineage *saved, const struct linea
     return same_top ? saved->top : saved->replid;
 }
 
-/* All flows are of one master. */
-const struct lineage *dragonfly_flow_lineage(const struct flow *f)
-{
-    return &f->stream->info.lineage;
-}
-
 static int ask(struct flow *f)
 {
     struct dragonfly_flow *d = f->conn;

@@ -495,7 +495,6 @@ const struct source_kind source_dragonfly = {
     .flow_open = dragonfly_flow_open,
     .flow_readable = dragonfly_flow_readable,
     .flow_read = dragonfly_flow_read,
-    .flow_lineage = dragonfly_flow_lineage,
     .flow_acknowledge = dragonfly_flow_acknowledge,
     .flow_finish = dragonfly_flow_finish,
     .flow_close = dragonfly_flow_close,

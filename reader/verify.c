@@ -77,8 +77,7 @@ void verify_full_sync(struct verify *v, const struct handshake *h)
         return;
     log_event(LOG_WARN, NO_FLOW,
               "event=omitted_writes version=%s verify=%s note=\"masters from v1.39 on may lose new keys that "
-              "are set "
-              "during a full sync; with --journal_omit_redundant_writes=false the master does not\"",
+              "are set during a full sync; with --journal_omit_redundant_writes=false the master does not\"",
               log_quote(shown, strlen(shown)), v->session->o->no_verify ? "no" : "yes");
     if (!v->session->o->no_verify)
         v->state = VERIFY_NEEDED;

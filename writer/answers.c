@@ -58,7 +58,7 @@ void cluster_lost_data(struct conn *c, const char *reason)
 {
     struct writer *w = c->w;
     w->lost_data = true;
-    writer_fail(w, EXIT_RETRY, "event=target_has_lost_data node=%s reason=%s", cnode_name(c->node),
+    writer_fail(w, EXIT_RETRY, "event=target_has_lost_data node=%s error=%s", cnode_name(c->node),
                 log_quote(reason, strlen(reason)));
     w->cluster->dead = true;
 }

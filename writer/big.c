@@ -39,6 +39,7 @@ struct bigjob {
     bool doubt; /* it may have been carried out: the token says it */
     bool whole; /* EXEC is on its way */
     bool odd;   /* it got a reply that it cannot get: if it was carried out, then not as it should */
+    bool began; /* MULTI was answered: what follows is queued */
     uint64_t token;
     struct exact_id id;
     bool notes;    /* the slot's position becomes that */
@@ -101,8 +102,13 @@ static const struct unit_calls large;
 static void on_queued(struct conn *c, void *arg, const redisReply *r)
 {
     struct bigjob *j = arg;
-    if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI") &&
-        r->type == REDIS_REPLY_ERROR && j->why[0] == '\0')
+    const char *want = j->began ? "QUEUED" : "OK";
+    j->began = true;
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI"))
+        return;
+    if (r->type != REDIS_REPLY_ERROR && strcmp(r->str, want) != 0)
+        conn_lose(c, "MULTI: unexpected reply");
+    else if (r->type == REDIS_REPLY_ERROR && j->why[0] == '\0')
         strlcpy(j->why, r->str, sizeof j->why);
 }
 
@@ -157,6 +163,11 @@ static bool answers(const struct bigjob *j, int type)
                           : reply_fits(j->mem, (size_t)j->size, type);
 }
 
+static bool is_status(const redisReply *r)
+{
+    return r->type == REDIS_REPLY_STATUS;
+}
+
 static void on_exec(struct conn *c, void *arg, const redisReply *r)
 {
     struct bigjob *j = arg;
@@ -174,7 +185,8 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
     }
     bool whole = j->w->cluster->whole, selects = whole && j->r.db != 0;
     size_t at = selects ? 1 : 0, n = selects ? 4 : 2;
-    if (r->type == REDIS_REPLY_ARRAY && r->elements == n && r->element[at]->type == REDIS_REPLY_INTEGER) {
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == n && r->element[at]->type == REDIS_REPLY_INTEGER &&
+        (!selects || (is_status(r->element[0]) && is_status(r->element[2])))) {
         last = r->element[n - 1];
         if (whole)
             whole_written(c, 1, r->element[at]->integer);
@@ -220,7 +232,7 @@ static void begin_whole(struct conn *c, struct bigjob *j, struct buf *b)
 static void begin_exact(struct conn *c, struct bigjob *j)
 {
     struct buf b = {.max = 3 * EXACT_HSET_MAX + EXACT_FIELD_MAX};
-    j->whole = j->odd = false;
+    j->whole = j->odd = j->began = false;
     j->why[0] = '\0';
     conn_call(c, on_queued, j, "MULTI", NULL);
     if (j->w->cluster->whole) {

@@ -113,7 +113,7 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
     t->n = t->open = t->selects = t->ncmd = 0;
     t->req.len = t->faults.len = t->hset.len = 0;
     t->slot = (uint16_t)slot;
-    t->collecting = t->saves = t->doubt = t->listed = t->strange = false;
+    t->saves = t->doubt = t->listed = t->strange = false;
     t->multikey = t->barrier = t->parts = false;
     t->held = 0;
     t->flows = b->flows;
@@ -171,7 +171,6 @@ struct cunit bundle_unit(struct bundle *t)
                           .calls = &end,
                           .arg = t,
                           .db = t->n > 0 ? t->e[0].r.db : 0,
-                          .flow = t->flow,
                           .slot = t->slot,
                           .flags = t->parts ? 0 : CF_LIVE | CF_ALONE,
                           .tries = t->tries,
@@ -619,8 +618,7 @@ static void settle_fault(struct writer *w, struct bundle *t, int32_t cmd, const 
         no_position(w, t, text, len);
         return;
     }
-    writer_fail(w, EXIT_CANNOT, "event=select_failed_in_group target=%s reply=%s", w->opt.shown,
-                log_quote(text, len));
+    writer_fail(w, EXIT_CANNOT, "event=select_failed target=%s reply=%s", w->opt.shown, log_quote(text, len));
     w->cluster->dead = true;
 }
 
@@ -1033,7 +1031,6 @@ void bundle_step(struct writer *w, const struct rec *r, unsigned slot, const str
     bundle_saves(w, t);
     t->fn = fn;
     t->arg = arg;
-    t->flow = r->flow;
     bundle_add(t, r, request, 0)->id = *id;
     b->flying++;
     struct cunit u = bundle_unit(t);

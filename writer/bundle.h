@@ -1,7 +1,8 @@
-/* Transactions at a cluster: what is written to a slot that must not be carried out twice, or belongs
- * together, gathers there (gather.h) and goes as one MULTI ... EXEC, alone in its slot, over its node's
- * connection, with the slot's position (exact.h) unless all of it may be repeated. It is sent again wherever
- * the first refusal says; what EXEC says about single requests is theirs alone. */
+/* Transactions of a scope, which is a slot, a share of the keys, or a whole server: what is written to it
+ * that must not be carried out twice, or belongs together, gathers there (gather.h) and goes as one MULTI ...
+ * EXEC, alone in its scope, over its node's connection, with the scope's position (exact.h, whole.h) unless
+ * all of it may be repeated. It is sent again wherever the first refusal says; what EXEC says about single
+ * requests is theirs alone. */
 #ifndef RW_BUNDLE_H
 #define RW_BUNDLE_H
 

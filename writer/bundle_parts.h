@@ -36,8 +36,7 @@ struct bundle {
     struct buf req;
     struct element *e;
     unsigned n, cap;
-    uint16_t flow, slot;
-    bool collecting;
+    uint16_t slot;
     uint64_t since;     /* mono_us */
     uint64_t sent_at;   /* mono_us */
     struct cnode *node; /* where it is under way; NULL: nowhere */

@@ -8,12 +8,12 @@
  *
  *   engine.c      their beginning, what is due, and their end
  *   cluster.c     records in
- *   gather.c      requests of a slot that go in one transaction
- *   parts.c       keys of the snapshot that do
+ *   gather.c      requests of a scope that go in one transaction
+ *   bundle.c      such a transaction under way
+ *   parts.c       keys of the snapshot that go in one transaction
  *   mset.c        plain SETs of the snapshot gathered into MSET
  *   whole.c       the position key of a single server
  *   reach.c       finding a single server, or the first node of a cluster
- *   bundle.c      such a transaction under way
  *   span.c        programs: requests over several slots, step by step
  *   big.c         requests that were collected in a file
  *   answers.c     confirmations and refusals
@@ -283,7 +283,7 @@ void moved_enqueue(struct cluster *cl, struct moved *m);
 void moved_work(struct cluster *cl, uint64_t now);
 void moved_forget(struct cluster *cl);
 
-/* ---- cluster.c ---- */
+/* ---- route.c ---- */
 
 /* The database of a connection to a single server. PUT_DONE: it is selected; PUT_FAIL: there is none. */
 enum put cluster_want_db(struct conn *c, uint32_t db);

@@ -1,10 +1,10 @@
-/* A connection to a server: a master of a cluster, a single server, or a sentinel. Requests
- * are pipelined; each stays in the ring until its reply has been read (with --wait: until replicas have it).
- * Nothing here blocks: connecting and the handshake are steps of the event loop too.
+/* A connection to a server: a master of a cluster, a single server, or a sentinel. Requests are pipelined;
+ * each stays in the ring until its reply has been read (with --wait: until replicas have it). Connecting and
+ * the handshake are steps of the event loop too; only the resolution of a name blocks.
  *
  *   conn.c        bytes out, replies in, units
  *   conn_open.c   connecting, the handshake, and how a connection is lost
- *   cluster.c     what goes over which connection
+ *   route.c       what goes over which connection
  */
 #ifndef RW_CONN_H
 #define RW_CONN_H
@@ -227,12 +227,6 @@ void conn_refused(struct conn *c, const redisReply *r, const char *what);
 
 /* Is the reply of one of these types (REPLY_BIT), or an error? If not, the connection is lost. */
 bool conn_expects(struct conn *c, const redisReply *r, unsigned types, const char *what);
-
-/* Has everything been answered (and passed on to replicas)? */
-static inline bool conn_quiet(const struct conn *c)
-{
-    return c->un == 0;
-}
 
 /* ---- conn_open.c ---- */
 

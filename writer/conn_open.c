@@ -283,11 +283,8 @@ void conn_want(struct conn *c, uint64_t now)
         writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
         return;
     }
-    struct endpoint unix_socket = {.port = ""};
-    strlcpy(unix_socket.host, c->node->host, sizeof unix_socket.host);
     char why[sizeof c->why];
-    int fd = c->node->port[0] != '\0' ? sock_tcp_start(c->node->host, c->node->port, c->turn, why, sizeof why)
-                                      : sock_connect(&unix_socket, 0, why, sizeof why);
+    int fd = sock_tcp_start(c->node->host, c->node->port, c->turn, why, sizeof why);
     if (fd < 0) {
         c->state = CONN_CONNECTING;
         conn_lose(c, "%s", why);

@@ -1,4 +1,4 @@
-/* Several connections: their beginning, what is due, and their end. */
+/* The connections of the engine: their beginning, what is due, and their end. */
 #include "cluster.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Exactly once over several connections: in each slot that is written (of a single server in each share of a
- * database, cluster_scope) a hash df2redis:{TAG}:TASK, in the slot itself,
- * is changed in one transaction with the requests it speaks of. Its fields:
+ * database, cluster_scope) a hash df2redis:{TAG}:TASK, in the slot itself, is changed in one transaction with
+ * the requests it speaks of. Its fields:
  *
  *   w         PROCESS TOKEN: the last transaction. After a lost connection it says whether that was executed.
  *   f<flow>   HISTORY POSITION N STEP HELD: the last record of the flow that was carried out in the slot: the

@@ -120,7 +120,6 @@ static struct bundle *begin(struct writer *w, unsigned slot)
 {
     struct cluster *cl = w->cluster;
     struct bundle *t = bundle_new(cl->bundles, slot);
-    t->collecting = true;
     cl->bundles->at[slot] = t;
     cl->bundles->collecting++;
     cl->busy[slot]++;
@@ -277,7 +276,7 @@ static void taken_out(struct bundles *b, struct bundle *t)
         TAILQ_REMOVE(&b->ready, t, ready);
         b->nready--;
     }
-    t->listed = t->collecting = false;
+    t->listed = false;
     b->at[t->slot] = NULL;
     b->collecting--;
     b->bytes -= t->req.len;

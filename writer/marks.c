@@ -323,7 +323,7 @@ static bool trusted(const struct cluster *cl, const struct cnode *n)
 
 static void say_lost(struct writer *w, const char *node, unsigned slot, const char *why)
 {
-    log_event(LOG_WARN, NO_FLOW, "event=target_has_lost_data node=%s slot=%u reason=%s", node, slot,
+    log_event(LOG_WARN, NO_FLOW, "event=target_has_lost_data node=%s slot=%u error=%s", node, slot,
               log_quote(why, strlen(why)));
     w->marks.lost = why;
 }

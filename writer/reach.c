@@ -138,7 +138,7 @@ static void refused(struct conn *c, const redisReply *r, const char *what)
 static void on_auth(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    if (r != NULL && r->type == REDIS_REPLY_ERROR)
+    if (r != NULL && r->type != REDIS_REPLY_STATUS)
         refused(c, r, "AUTH");
 }
 

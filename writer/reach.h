@@ -1,5 +1,6 @@
 /* Finding a single target, or the first node of a cluster: by the hosts of the URL, one after the other, or
- * by asking sentinels, which are connections like others. Nothing here blocks. */
+ * by asking sentinels, which are connections like others. Nothing here blocks but, after a failed start, the
+ * check whether the server speaks TLS (500 ms). */
 #ifndef RW_REACH_H
 #define RW_REACH_H
 

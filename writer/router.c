@@ -71,8 +71,8 @@ static bool pump_lanes(struct writer *w)
     return any;
 }
 
-/* All lanes stand at a barrier, or one at its own: once nothing of them is in flight, its request is a group
- * of its own. */
+/* All lanes wait at a barrier, or one at its own: once nothing of them is in flight, its request is a
+ * transaction of its own. */
 static bool pump_barrier(struct writer *w)
 {
     struct cluster *cl = w->cluster;

@@ -260,7 +260,7 @@ enum put session_record(struct writer *w, struct input *in, const struct rec *r,
 }
 
 /* Mode PARTIAL: everything before lsn is applied. */
-static bool flow_goes_on(struct writer *w, struct flow *f, const struct rec *r, const uint8_t *payload)
+static bool flow_goes_on(struct writer *w, const struct rec *r, const uint8_t *payload)
 {
     char form[16];
     uint64_t lsn;
@@ -269,7 +269,6 @@ static bool flow_goes_on(struct writer *w, struct flow *f, const struct rec *r, 
     struct flowpos *p = &w->positions.flow[r->flow];
     p->pos = p->reported = lsn;
     p->synced = meta_get(payload, r->len, "form", form, sizeof form) < 0 || strcmp(form, "snapshot") != 0;
-    f->goes_on = true;
     w->session.going_on++;
     w->probes.owed = w->session.unverified;
     return true;
@@ -293,7 +292,7 @@ enum put session_flow(struct writer *w, struct input *in, const struct rec *r, c
     if (meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0)
         return damaged(w, in, r, "FLOW record without a mode");
     if (strcmp(mode, "PARTIAL") == 0) {
-        if (!flow_goes_on(w, f, r, payload))
+        if (!flow_goes_on(w, r, payload))
             return damaged(w, in, r, "FLOW record of mode PARTIAL without lsn, or in a file");
     } else if (strcmp(mode, "FULL") != 0 && strcmp(mode, "FILE") != 0) {
         return damaged(w, in, r, "FLOW record with an unknown mode");

@@ -9,7 +9,6 @@
 #include "collect.h"
 #include "lineage.h"
 #include "put.h"
-#include "record.h"
 #include "position_text.h"
 #include "record.h"
 
@@ -24,10 +23,9 @@ enum stage {
 };
 
 struct flow {
-    bool up;      /* FLOW seen in this epoch */
-    bool goes_on; /* mode PARTIAL: it begins where it was */
-    bool ended;   /* END seen on its input */
-    bool more;    /* within a request of several records */
+    bool up;    /* FLOW seen in this epoch */
+    bool ended; /* END seen on its input */
+    bool more;  /* within a request of several records */
     unsigned input;
     uint64_t last_seq;  /* of the last record that came */
     uint64_t last_pos;  /* the highest so far */

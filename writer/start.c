@@ -39,7 +39,7 @@ static void clear_after_void(struct writer *w)
     if (w->sweep.state != SWEEP_OFF && !sweep_begin(w))
         return;
     if (w->was_empty || w->opt.on_existing == EXISTING_FLUSH) {
-        log_event(LOG_INFO, NO_FLOW, "event=flush_target reason=session_begins_anew target=%s", w->opt.shown);
+        log_event(LOG_INFO, NO_FLOW, "event=flush_target note=session_begins_anew target=%s", w->opt.shown);
         flush_everywhere(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
         cl->start = START_FLUSH;
     } else if (policy_guarded_void(w)) {

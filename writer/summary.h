@@ -21,7 +21,7 @@ struct stats {
     uint64_t live; /* live requests confirmed */
     uint64_t msets;
     uint64_t groups;
-    uint64_t retries; /* units and groups sent again after a refusal */
+    uint64_t retries; /* units sent again after a refusal */
     uint64_t reconnects;
     uint64_t already;   /* records that an earlier process had carried out */
     uint64_t uncertain; /* requests known to be applied whose replies were lost */

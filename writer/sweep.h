@@ -18,7 +18,6 @@
 #include "buf.h"
 #include "put.h"
 #include "record.h"
-#include "record.h"
 #include "seen.h"
 
 struct writer;

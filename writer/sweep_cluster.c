@@ -252,8 +252,11 @@ static void on_deleted(struct conn *c, void *arg, const redisReply *r)
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "DEL"))
         return;
     if (r->type == REDIS_REPLY_ERROR &&
-        cluster_detour(c, 3, NULL, r->str, r->len, &due, &other) != DETOUR_NONE)
+        cluster_detour(c, 3, NULL, r->str, r->len, &due, &other) != DETOUR_NONE) {
+        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
         return;
+    }
+    c->node->plight = (struct plight){0};
     if (r->type == REDIS_REPLY_ERROR && !cl->dead) {
         writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=DEL reply=%s",
                     log_quote(r->str, r->len));

@@ -79,7 +79,7 @@ static void settle_vanished(struct writer *w, const struct evictions *server)
         log_event(LOG_WARN, NO_FLOW, "event=position_key_evicted target=%s note=%s", w->opt.shown,
                   "\"this session cannot be resumed from it\"");
     } else {
-        writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s reason=%s", w->opt.shown,
+        writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s error=%s", w->opt.shown,
                     log_quote(x->vanished, strlen(x->vanished)));
         w->cluster->dead = true;
     }

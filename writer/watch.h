@@ -30,7 +30,7 @@ struct watch {
     bool told_policy, told_evicted;
 };
 
-/* A connection to a node of a cluster says hello: ask for the node's counters before anything is written
+/* A connection to the target says hello: ask for the node's counters before anything is written
  * there. */
 void watch_conn(struct conn *c);
 

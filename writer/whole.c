@@ -235,24 +235,20 @@ static void on_read(struct conn *c, void *arg, const redisReply *r)
 {
     struct writer *w = c->w;
     struct whole *x = &w->whole;
-    struct cnode *ask;
-    uint64_t due;
     (void)arg;
     x->read = WHOLE_NOT_YET;
     w->cluster->stir = true;
     if (r == NULL)
         return;
     if (r->type == REDIS_REPLY_ERROR) {
-        if (cluster_detour(c, 3, NULL, r->str, r->len, &due, &ask) == DETOUR_NONE && !w->cluster->dead) {
-            writer_fail(w, EXIT_CANNOT, "event=position_not_read reply=%s", log_quote(r->str, r->len));
-            w->cluster->dead = true;
-        }
+        cluster_question_refused(c, r, "HGETALL");
         return;
     }
     if (!reply_is_hash(r)) {
         conn_lose(c, "HGETALL: unexpected reply");
         return;
     }
+    c->node->plight = (struct plight){0};
     x->read = WHOLE_KNOWN;
     x->session[0] = x->source[0] = '\0';
     position_key_read(&x->saved, r);
@@ -282,8 +278,7 @@ bool whole_key(struct writer *w)
 
 static bool session_begun(const struct writer *w)
 {
-    return w->whole.again &&
-           (w->session.stage == ST_RUN || (w->session.stage == ST_VOID && w->session.wrote));
+    return w->session.stage == ST_RUN || (w->session.stage == ST_VOID && w->session.wrote);
 }
 
 static void take_field(struct writer *w, const char *name, const char *value, bool *session, bool *writer)
@@ -388,7 +383,6 @@ void whole_last(struct conn *c)
         conn_call(c, on_behind, NULL, "HGETALL", c->w->session.position_key, NULL);
     else
         c->restarted = false;
-    c->w->whole.again = true;
 }
 
 bool whole_has_record(const struct writer *w, const struct rec *r)

@@ -47,7 +47,6 @@ struct whole {
     uint64_t stamp; /* of the last position */
     bool there;     /* at the last handshake: the key, with a session; */
     bool ours;      /* of this session and epoch, and this process */
-    bool again;     /* it was connected before */
 
     enum whole_step read; /* of the key, before a session */
     struct saved_vector saved;

@@ -31,7 +31,7 @@ status_command() {
     exit $?
 }
 
-# One line a task, of those that have left a directory; status 0 where there are none, too.
+# One line per task, of those that have left a directory; status 0 where there are none, too.
 list_command() {
     local dir form=line places=("$base")
     [[ $json -eq 1 ]] && form=json

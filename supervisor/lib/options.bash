@@ -7,7 +7,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] migrate SOURCE|FILE TARGET   full sync only; FILE: a snapshot, .rdb or .dfs
        df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
        df2redis [options] status                    what the task is doing
-       df2redis [options] list                      all tasks of this user, a line each
+       df2redis [options] list                      all tasks of this user, one per line
        df2redis [options] stop                      stop it: source first, then drain; --final: for good
        df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended
        df2redis [options] limit                     change --max-ops and --max-bytes while it runs
@@ -48,12 +48,12 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --target-version V   write for this target instead of asking it; --target-modules A,B: it has these modules
       --unsupported WHAT   report (default), approximate or fail
       --max-ops N          requests per second that the target gets (0: no limit)
-      --max-bytes SIZE     bytes of them a second (0: no limit)
+      --max-bytes SIZE     bytes of them per second (0: no limit)
       --errors-to FILE     keep requests that failed, to be replayed by rediswriter
       --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...
       --until synced       with record: only the full sync
       --force              with record: overwrite FILE
-      --json               with status and list: one JSON object a task
+      --json               with status and list: one JSON object per task
       --final              with stop: the task cannot be resumed: the positions are removed from the target
       --timeout SEC        with stop: then everything is killed (default 60)
   -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there

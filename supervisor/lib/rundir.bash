@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# One run directory a task, locked by everything that runs for it, and what stands there for others to read.
+# One run directory per task, locked by everything that runs for it, and what stands there for others to read.
 
 # Where the directories of this user's tasks are.
 default_base() {

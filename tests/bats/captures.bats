@@ -16,7 +16,7 @@ replay() { # capture mode split
         2>"$TMP/err"
     local pipeline=$!
     reap 70 "$MASTER_PID"
-    [[ $status -eq 0 ]] || { tail -5 "$MASTER_OUT" >&2; grep -v not-carried "$TMP/err" >&2; fail "stand-in: status $status"; }
+    [[ $status -eq 0 ]] || { tail -5 "$MASTER_OUT" >&2; grep -v not_carried_over "$TMP/err" >&2; fail "stand-in: status $status"; }
     reap 20 "$pipeline"
     # The stand-in left when it had what it waited for: that is a lost master.
     [[ $status -eq 75 ]] || fail "pipeline: status $status"

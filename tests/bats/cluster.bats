@@ -24,7 +24,7 @@ replay() { # capture mode split
     background df2redis "${mode[@]}" replicate "dragonfly://127.0.0.1:$MASTER_PORT" "$CLUSTER_URL" 2>"$TMP/err"
     local pipeline=$!
     reap 70 "$MASTER_PID"
-    [[ $status -eq 0 ]] || { tail -5 "$MASTER_OUT" >&2; grep -v not-carried "$TMP/err" >&2; fail "stand-in: status $status"; }
+    [[ $status -eq 0 ]] || { tail -5 "$MASTER_OUT" >&2; grep -v not_carried_over "$TMP/err" >&2; fail "stand-in: status $status"; }
     reap 20 "$pipeline"
     [[ $status -eq 75 ]] || fail "pipeline: status $status"
     assert_cluster_holds "$CAPTURES/$1/expected.jsonl.gz"

@@ -57,7 +57,7 @@ end_moving() { # exit status
     wait_until 60 streaming "$OPS" || { tail -5 "$TMP/err" >&2; df2redis status >&2; return 1; }
     df2redis stop
     reap 20 "$PIPELINE"
-    [[ $status -eq $1 ]] || { grep -v not-carried "$TMP/err" >&2; fail "pipeline: status $status"; }
+    [[ $status -eq $1 ]] || { grep -v not_carried_over "$TMP/err" >&2; fail "pipeline: status $status"; }
     run dfstate diff "redis://127.0.0.1:$REDIS_PORT" "redis-cluster://127.0.0.1:$(a_master)"
     [[ $status -eq 0 ]] || fail "$output"
 }
@@ -153,7 +153,7 @@ replicas() {
 a_master_dies() { # kind df2redis-options…: one that has a replica, and is started again at the end
     printf '[writer]\nwait = 1\n' >"$TMP/wait.ini"
     begin_moving "$1" 60000 -c "$TMP/wait.ini" "${@:2}"
-    cluster_notices_quickly
+    cluster_node_timeout
     victim=$(masters | tail -1)
     redis-cli -p "$victim" info server | tr -d '\r' | sed -n 's/^process_id://p' >"$TMP/victim"
     kill -KILL "$(cat "$TMP/victim")"

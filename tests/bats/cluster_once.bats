@@ -143,7 +143,7 @@ positions() { # keys of ours
 @test "a master that stands still does not hold up the others, however much waits for it" {
     local here there p i=0
     # Else the others refuse everything, once they take the one that stands still for failed.
-    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" config set cluster-node-timeout 60000 >/dev/null; done
+    cluster_node_timeout 60000
     for ((i = 0; ; i++)); do [[ $(redis-cli -p "${CLUSTER_PORTS[0]}" exists "a$i") == MOVED* ]] || break; done
     here=a$i
     for ((i = 0; ; i++)); do [[ $(redis-cli -p "${CLUSTER_PORTS[2]}" exists "b$i") == MOVED* ]] || break; done
@@ -173,7 +173,7 @@ positions() { # keys of ours
 
 @test "a master that stands still, with thousands of slots that wait for it: changes at the others do not wait" {
     local here i p t0
-    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" config set cluster-node-timeout 60000 >/dev/null; done
+    cluster_node_timeout 60000
     for ((i = 0; ; i++)); do [[ $(redis-cli -p "${CLUSTER_PORTS[0]}" exists "a$i") == MOVED* ]] || break; done
     here=a$i
     feed

@@ -42,9 +42,11 @@ replay_far() { # capture mode
 # Each master of the cluster says that it is where its relay is.
 far_cluster() {
     local p
+    FAR_PORTS=()
     to_cluster
     for p in "${CLUSTER_PORTS[@]}"; do
         far_from "$p" $WAY
+        FAR_PORTS+=("$FAR_PORT")
         redis-cli -p "$p" config set cluster-announce-port "$FAR_PORT" >/dev/null
         redis-cli -p "$p" config set cluster-announce-bus-port $((p + 10000)) >/dev/null
         [[ ${CLUSTER_PORTS[0]} -ne $p ]] || CLUSTER_URL=redis://127.0.0.1:$FAR_PORT
@@ -55,7 +57,7 @@ far_cluster() {
 all_say_far() {
     local p
     for p in "${CLUSTER_PORTS[@]}"; do
-        [[ $(redis-cli -p "$p" cluster slots | grep -cxFf <(printf '%s\n' "${CLUSTER_PORTS[@]}")) -eq 0 ]] || return 1
+        [[ $(redis-cli -p "$p" cluster slots | grep -cxFf <(printf '%s\n' "${FAR_PORTS[@]}")) -eq ${#CLUSTER_PORTS[@]} ]] || return 1
     done
 }
 

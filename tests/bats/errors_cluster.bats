@@ -139,7 +139,7 @@ counted() { # kind
 @test "CLUSTERDOWN: a master without a replica is gone; waits until it is back" {
     free_slot
     begin
-    cluster_notices_quickly
+    cluster_node_timeout
     kill -STOP "${CLUSTER_PIDS[2]}"
     wait_until 15 eval 'redis-cli -p "$FROM" cluster info | grep -q cluster_state:fail'
     offer
@@ -148,7 +148,7 @@ counted() { # kind
     kill -CONT "${CLUSTER_PIDS[2]}"
     complete
     counted CLUSTERDOWN
-    cluster_notices_quickly 5000
+    cluster_node_timeout 5000
 }
 
 @test "NOPERM at one of the masters: status 1" {

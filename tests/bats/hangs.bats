@@ -214,7 +214,7 @@ peak() { # option… : the writer's memory, kB, over the stream of $TMP/text
         all_applied_once
         stop_fake
     done
-    for rule in 'SET k1#1=huge:300000000' 'INFO#5=huge:300000000' 'CLUSTER#1=huge:300000000'; do
+    for rule in 'SET k1#1=huge:300000000' 'INFO#1=huge:300000000' 'CLUSTER#1=huge:300000000'; do
         start_fake --cluster --rule "$rule"
         stream 1 >"$TMP/text"
         peak --reconnect-timeout 5

@@ -160,7 +160,7 @@ replica_follows() { # port
     redis-cli -p "$1" info replication | tr -d '\r' | grep -qx master_link_status:up
 }
 
-cluster_notices_quickly() { # what stands still
+cluster_node_timeout() { # milliseconds; by default so short that what stands still is noticed quickly
     local p
     for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" config set cluster-node-timeout "${1:-1500}" >/dev/null; done
 }

@@ -39,12 +39,6 @@ end_run() {
     [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP/err")"
 }
 
-killed() {
-    kill -KILL "$WRITER"
-    wait "$WRITER" 2>/dev/null || true
-    tell_end
-}
-
 # What a later run tells dfreader.
 next_run() { # cluster=N option…
     : >"$TMP/told"
@@ -484,7 +478,7 @@ tag_on() { # port: a tag whose slot the node has
 
 @test "cluster: all masters started anew without their data between two runs" {
     to_cluster
-    cluster_notices_quickly 60000
+    cluster_node_timeout 60000
     first_run cluster=1
     end_run
     local i

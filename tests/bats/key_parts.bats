@@ -194,7 +194,7 @@ took() { # what stands on standard input into the target: ms
     kill -STOP "$REDIS_PID" # so that all of it is gathered, and sent in one go
     tell "idem 0 :first DEL l" "req 0 RPUSH l 1" "idem 1 :first DEL open" "idem 1 HSET open f v" "req 0 RPUSH l 2" \
         "position 0 :last" "live 0 RPUSH l 3"
-    sleep 0.3
+    wait_until 5 stands_still
     kill -CONT "$REDIS_PID"
     wait_until 5 eval '[[ $(rcli llen l) -eq 3 ]]'
     [[ $(rcli lrange l 0 -1) == $'1\n2\n3' ]] || fail "$(rcli lrange l 0 -1)"

@@ -82,12 +82,13 @@ stopped_in_order() {
 @test "a signal to the group that ends mv does not leave an old state" {
     mkdir "$TMP/bin"
     # shellcheck disable=SC2016
-    printf '%s\n' '#!/bin/sh' 'mkdir "${0%/*}/once" 2>/dev/null && grep -q phase=failed "$3" && kill -TERM $$' \
+    printf '%s\n' '#!/bin/sh' 'mkdir "${0%/*}/once" 2>/dev/null && grep -q phase=failed "$3" && : >"${0%/*}/killed" && kill -TERM $$' \
         'rmdir "${0%/*}/once" 2>/dev/null' "exec $(command -v mv) \"\$@\"" >"$TMP/bin/mv"
     chmod 755 "$TMP/bin/mv"
     run env PATH="$TMP/bin:$PATH" timeout 20 df2redis replicate dragonfly://127.0.0.1:1 redis://127.0.0.1:2
     assert_status 1
-    [[ $output != *state-not-written* ]] || fail "$output"
+    [[ -e $TMP/bin/killed ]]
+    [[ $output != *state_not_written* ]] || fail "$output"
     phase_is failed
 }
 

@@ -99,7 +99,7 @@ END
     for began in 0 3600; do
         printf '%s\n' "session control=$TMP/none started=$(($(date +%s) - began))" "target kind=dragonfly version=99.0.0" "flow 0" end |
             mkrecords >"$TMP/stream"
-        cat "$TMP/stream" | { run timeout 10 rediswriter "$(target)" || true; }
+        cat "$TMP/stream" | run timeout 10 rediswriter "$(target)"
         assert_status $((began == 0 ? 75 : 2))
         run timeout 10 rediswriter "$(target)" "$TMP/stream"
         assert_status 2

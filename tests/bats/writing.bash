@@ -105,6 +105,13 @@ stands_still() {
     [[ $(grep -e ^rchar -e ^wchar "/proc/$WRITER/io") == "$before" ]]
 }
 
+# The writer that is fed dies.
+killed() {
+    kill -KILL "$WRITER"
+    wait "$WRITER" 2>/dev/null || true
+    tell_end
+}
+
 said() { grep -q "$@" "$TMP/err"; }
 
 # Commands, one a line, as records and into a second server: EXPECTED is its URL.

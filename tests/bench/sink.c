@@ -56,7 +56,7 @@ static bool is(const uint8_t *name, size_t n, const char *word)
 
 static void say_info(struct sink *s)
 {
-    static const char info[] = "redis_version:7.0.15\r\nredis_mode:standalone\r\n"
+    static const char info[] = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n"
                                "run_id:5151515151515151515151515151515151515151\r\nrole:master\r\n";
     char head[32];
     snprintf(head, sizeof head, "$%zu\r\n", sizeof info - 1);
@@ -91,7 +91,18 @@ static void say_nulls(struct sink *s, size_t n)
         say(s, "$-1\r\n");
 }
 
-static void answer(struct sink *s, const uint8_t *name, size_t n, size_t argc)
+static void say_bulk(struct sink *s, const uint8_t *text, size_t n)
+{
+    char whole[300];
+    if (n > 256)
+        errx(1, "ECHO of %zu bytes", n);
+    snprintf(whole, sizeof whole, "$%zu\r\n%.*s\r\n", n, (int)n, (const char *)text);
+    say(s, whole);
+}
+
+/* last: the last argument. */
+static void answer(struct sink *s, const uint8_t *name, size_t n, size_t argc, const uint8_t *last,
+                   size_t last_len)
 {
     bool integer = is(name, n, "HSET") || is(name, n, "DEL");
     if (is(name, n, "EXEC")) {
@@ -107,6 +118,8 @@ static void answer(struct sink *s, const uint8_t *name, size_t n, size_t argc)
         say(s, "+OK\r\n");
     } else if (is(name, n, "INFO")) {
         say_info(s);
+    } else if (is(name, n, "ECHO")) {
+        say_bulk(s, last, last_len);
     } else if (is(name, n, "CLIENT")) {
         say_client(s);
     } else if (is(name, n, "MODULE") || is(name, n, "CONFIG") || is(name, n, "HGETALL")) {
@@ -141,8 +154,8 @@ static bool number(const uint8_t **p, const uint8_t *end, char type, size_t *out
 /* One whole request at *p. */
 static bool request(struct sink *s, const uint8_t **p, const uint8_t *end)
 {
-    const uint8_t *q = *p, *name = NULL;
-    size_t argc, n, name_len = 0;
+    const uint8_t *q = *p, *name = NULL, *last = NULL;
+    size_t argc, n = 0, name_len = 0;
     if (!number(&q, end, '*', &argc))
         return false;
     for (size_t i = 0; i < argc; i++) {
@@ -152,11 +165,12 @@ static bool request(struct sink *s, const uint8_t **p, const uint8_t *end)
             name = q;
             name_len = n;
         }
+        last = q;
         q += n + 2;
     }
     *p = q;
     s->requests++;
-    answer(s, name, name_len, argc);
+    answer(s, name, name_len, argc, last, n);
     return true;
 }
 

@@ -120,8 +120,9 @@ static void targets_start(void)
 
 static void series_start(void)
 {
-    uint64_t seed = below(UINT64_MAX / 2);
     now.series++;
+    now.rng = opt.seed + ((uint64_t)(now.series - 1) << 32); /* whatever time the ones before took */
+    uint64_t seed = below(UINT64_MAX / 2);
     now.complete = now.begun = false;
     unlink(file("positions"));
     targets_start();

@@ -282,7 +282,7 @@ void live_free(struct live *l);
 bool live_start(struct live *l, unsigned session, unsigned flow, struct flow_start *start);
 uint64_t live_next_lsn(const struct live *l, unsigned flow);
 void live_tick(struct master *m, int64_t now_us); /* the writes that are due */
-/* STANDIN PAUSE, GO, INFO; false: it is none of them. */
+/* STANDIN PAUSE, GO, INFO, and SCAN, DUMP, PTTL; false: it is none of them. */
 bool live_run(struct master *m, struct conn *c, const struct request *r);
 uint64_t live_omits(const struct live *l); /* writes left out of the journals */
 void live_keyspace(struct live *l, struct buf *out);
