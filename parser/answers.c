@@ -9,13 +9,24 @@
 #include "log.h"
 #include "meta.h"
 
+/* Does it empty all of that at the target, too? Else it is reported, or comes to nothing (commands.c). */
+static bool empties(const struct sink *to, const struct change *ch, bool all)
+{
+    const struct filter *f = to->filter;
+    if ((f != NULL && f->keys) || (to->own_master && to->flows > 1))
+        return false;
+    if (all)
+        return true;
+    if (f != NULL && (filter_db_shared(f, ch->db) || !filter_db_passes(f, ch->db)))
+        return false;
+    return arg_is(&ch->argv[0], "FLUSHDB") && (!to->e->target.cluster || sink_db(to, ch->db) == 0);
+}
+
 void reread_before_flush(struct sink *to, const struct change *ch)
 {
     struct rekey *k, *next;
-    const struct slice *name = &ch->argv[0];
-    bool all = arg_is(name, "FLUSHALL");
-    /* One of a single database may come to nothing, where databases are joined. */
-    if (!all && (!arg_is(name, "FLUSHDB") || to->filter != NULL || to->e->target.cluster))
+    bool all = arg_is(&ch->argv[0], "FLUSHALL");
+    if (!empties(to, ch, all))
         return;
     for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);

@@ -268,7 +268,8 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
     if (several && w->cluster != NULL && w->cluster->slots) /* it has one database, for all flows */
         return flush_too_wide(w, r->flow);
     if (w->cluster->whole && exact_done(w, WHOLE_SCOPE, r->flow, &w->exact.now)) {
-        enum put got = take_position(w, r); /* by an earlier process, when all flows of its scope stood at it */
+        enum put got =
+            take_position(w, r); /* by an earlier process, when all flows of its scope stood at it */
         w->stats.already += got == PUT_DONE;
         return got;
     }

@@ -43,7 +43,7 @@ struct bigjob {
     uint64_t token;
     struct exact_id id;
     unsigned notes; /* fields that say so, besides that of the process */
-    char why[256]; /* what was said before EXEC */
+    char why[256];  /* what was said before EXEC */
 
     /* of a record */
     struct rec r;
@@ -295,8 +295,7 @@ static bool first_learn(struct conn *c, struct bigjob *j)
 /* An earlier process did it. */
 static bool is_done(struct bigjob *j)
 {
-    if (!j->exact || !exact_known(&j->w->exact, j->slot) ||
-        !exact_done(j->w, j->slot, j->r.flow, &j->id))
+    if (!j->exact || !exact_known(&j->w->exact, j->slot) || !exact_done(j->w, j->slot, j->r.flow, &j->id))
         return false;
     j->w->stats.already++;
     j->w->whole.dirty |= j->w->cluster->whole;

@@ -65,10 +65,8 @@ static void take_places(struct exact *x, const struct exact_id *place)
 }
 
 /* The hashes are asked when their slots are written to. */
-static void begin_history(struct writer *w)
+static void begin_history(struct exact *x, const struct session *s)
 {
-    struct exact *x = &w->exact;
-    const struct session *s = &w->session;
     bool goes_on = s->going_on > 0 && x->saved[0] != '\0';
     if (goes_on)
         strlcpy(x->history, x->saved, sizeof x->history);
@@ -95,7 +93,7 @@ void exact_begin(struct writer *w, const struct exact_id *place)
     for (unsigned i = 0; i < x->flows; i++)
         x->flow[i].start = w->positions.flow[i].pos;
     if (x->on)
-        begin_history(w);
+        begin_history(x, &w->session);
     else if (w->session.going_on > 0)
         take_places(x, place);
 }

@@ -127,11 +127,11 @@ static void on_begun(struct writer *w, void *arg, const char *text, size_t len)
 }
 
 /* Returns the length. */
-static size_t place_print(const struct writer *w, const struct exact_id *id, char text[POSITION_TEXT])
+static size_t place_print(unsigned epoch, const struct exact_id *id, char text[POSITION_TEXT])
 {
-    char epoch[HISTORY_MAX];
-    snprintf(epoch, sizeof epoch, "%u", w->session.epoch);
-    return position_place_print(epoch, id, text);
+    char history[HISTORY_MAX];
+    snprintf(history, sizeof history, "%u", epoch);
+    return position_place_print(history, id, text);
 }
 
 static void add_flow(struct writer *w, struct bundle *t, unsigned flow)
@@ -147,7 +147,7 @@ static void add_flow(struct writer *w, struct bundle *t, unsigned flow)
     if (x->place.pos <= f.pos)
         return;
     (void)position_place_name(flow, name);
-    (void)place_print(w, &x->place, text);
+    (void)place_print(f.epoch, &x->place, text);
     add_words(w, t, "HSET", word, 2);
 }
 
@@ -469,46 +469,40 @@ static void mark_reached(struct writer *w, bool all)
     x->dirty = x->save_now = false;
 }
 
-/* The position of a flow that is named. */
-static uint64_t reached(const struct writer *w, unsigned flow)
+/* What was, or is being, carried out beyond the position of a flow that is named; NULL: nothing. */
+static const struct exact_id *beyond(const struct whole_flow *f)
 {
-    uint64_t pos = w->whole.flow[flow].pos;
-    return pos > 0 ? pos : w->positions.flow[flow].pos;
-}
-
-/* What was, or is being, carried out beyond that position; NULL: nothing. */
-static const struct exact_id *beyond(const struct writer *w, unsigned flow)
-{
-    const struct whole_flow *f = &w->whole.flow[flow];
     const struct exact_id *id = f->id.pos > 0 ? &f->id : &f->place;
-    return id->pos > reached(w, flow) ? id : NULL;
+    return id->pos > f->pos ? id : NULL;
 }
 
-/* How many fields the flows have that are named. */
-static unsigned flow_fields(const struct writer *w)
+/* Where nothing newer was reached a flow's position stays as it is. Returns how many fields the flows have
+ * that are named. */
+static unsigned flow_fields(struct whole *x, const struct positions *p)
 {
-    const struct whole *x = &w->whole;
     unsigned n = 0;
-    for (unsigned i = 0; i < x->flows; i++)
-        if (x->flow[i].stamp == x->stamp)
-            n += beyond(w, i) != NULL ? 2 : 1;
+    for (unsigned i = 0; i < x->flows; i++) {
+        struct whole_flow *f = &x->flow[i];
+        if (f->stamp != x->stamp)
+            continue;
+        if (f->pos == 0)
+            f->pos = p->flow[i].pos;
+        n += beyond(f) != NULL ? 2 : 1;
+    }
     return n;
 }
 
-static void put_flow(const struct writer *w, struct buf *b, unsigned flow)
+static void put_flow(struct buf *b, const struct whole_flow *x, unsigned flow, unsigned epoch)
 {
     char name[FLOW_NAME], text[POSITION_TEXT];
-    const struct exact_id *id = beyond(w, flow);
-    struct position_flow f = {.flow = flow,
-                              .epoch = w->session.epoch,
-                              .seq = w->whole.flow[flow].seq,
-                              .pos = reached(w, flow)};
+    const struct exact_id *id = beyond(x);
+    struct position_flow f = {.flow = flow, .epoch = epoch, .seq = x->seq, .pos = x->pos};
     (void)resp_add_bulk(b, name, position_flow_name(flow, name));
     (void)resp_add_bulk(b, text, position_flow_print(&f, text));
     if (id == NULL)
         return;
     (void)resp_add_bulk(b, name, position_place_name(flow, name));
-    (void)resp_add_bulk(b, text, place_print(w, id, text));
+    (void)resp_add_bulk(b, text, place_print(epoch, id, text));
 }
 
 /* The field session, without which the key says nothing, is written when the session begins, and again with
@@ -516,9 +510,9 @@ static void put_flow(const struct writer *w, struct buf *b, unsigned flow)
  * how many fields the flows have in it. */
 static unsigned put_hset(struct writer *w, struct buf *b, bool barrier)
 {
-    const struct whole *x = &w->whole;
+    struct whole *x = &w->whole;
     char name[FLOW_NAME], text[POSITION_TEXT];
-    unsigned flows = flow_fields(w);
+    unsigned flows = flow_fields(x, &w->positions);
     bool sweep = barrier && w->sweep.state != SWEEP_OFF;
     bool verify = barrier || probes_kept(&w->probes);
     unsigned own = 0;
@@ -550,7 +544,7 @@ static unsigned put_hset(struct writer *w, struct buf *b, bool barrier)
     }
     for (unsigned i = 0; i < x->flows; i++)
         if (x->flow[i].stamp == x->stamp)
-            put_flow(w, b, i);
+            put_flow(b, &x->flow[i], i, w->session.epoch);
     return flows;
 }
 

@@ -197,6 +197,26 @@ is() { [[ $(rcli --raw "${@:2}" | xargs) == "$1" ]]; }
     killed
 }
 
+@test "a full sync whose keys are still to be read again is not complete: without a position nothing goes on" {
+    local option state
+    for option in "" "--connections 2 --position-file $TMP/positions"; do
+        rcli flushall >/dev/null
+        # shellcheck disable=SC2086 # words
+        feed -v $option
+        tell "session flows=1 nonce=$NONCE replid=r journal=1 resume=1 control=$TMP/control" target "flow 0" "synced 0" "live 0 :held :pos=101 INCR n"
+        tell end
+        tell_end
+        reap 10 "$WRITER"
+        # shellcheck disable=SC2086
+        feed -v $option
+        tell "session flows=1 nonce=${NONCE%9}8 replid=r journal=1 resume=1 control=$TMP/control" target "flow 0"
+        wait_until 5 said event=resume
+        state=$(sed -n 's/.*event=resume state=\([a-z]*\) .*/\1/p' "$TMP/err")
+        [[ $state == incomplete || $state == none ]] || fail "$state"
+        killed
+    done
+}
+
 # ---- with all stages, and a master that does not answer ----
 
 # A journal entry behind those of the capture.
