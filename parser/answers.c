@@ -125,6 +125,10 @@ static void take_value(struct sink *to, struct rekey *k, const char *text, size_
     (void)meta_get(text, n, "ttl", ttl, sizeof ttl);
     k->ttl = strtoll(ttl, NULL, 10);
     k->missing = strcmp(state, "missing") == 0;
+    if (k->refines && k->missing) { /* the journal says when it went */
+        rekey_give_up(to, k, "it has gone");
+        return;
+    }
     k->value = to->answer;
     k->value_at = at;
     to->answer = (struct buf){0};
@@ -231,7 +235,8 @@ void reread_finish(struct sink *to, const char *why)
         next = TAILQ_NEXT(k, link);
         if (k->flow == to->o.flow && k->state == REKEY_ANSWERED)
             write_value(to, k);
-        else if (k->flow == to->o.flow && to->verifying != NOT_VERIFYING && to->rereads->writer) {
+        else if (k->flow == to->o.flow && !k->refines && to->verifying != NOT_VERIFYING &&
+                 to->rereads->writer) {
             leave_missing(to, k);
             left++;
         } else if (k->flow == to->o.flow) {
