@@ -32,10 +32,12 @@ struct saved_vector {
     char history[HISTORY_MAX]; /* exact.h; "": not of --exactly-once */
     bool began_empty;          /* the full sync that did not end had the target to itself */
     unsigned flows;
-    bool verify;                          /* the full sync was not verified to its end */
-    uint64_t pos[REC_FLOWS_MAX];          /* next LSN or offset */
-    struct exact_id place[REC_FLOWS_MAX]; /* the last record that was carried out beyond; pos 0: none */
-    struct lineage own[REC_FLOWS_MAX];    /* replid "": it has none */
+    bool verify;                       /* the full sync was not verified to its end */
+    uint64_t pos[REC_FLOWS_MAX];       /* next LSN or offset */
+    struct lineage own[REC_FLOWS_MAX]; /* replid "": it has none */
+
+    /* The last records that were carried out beyond pos; pos 0: none. */
+    struct exact_id place[REC_FLOWS_MAX];
 };
 
 /* Field "session": whose positions they are. lineage.top may be missing, as in keys of the first version: "".
