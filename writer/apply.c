@@ -265,7 +265,7 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
     if (request_alters_connection(payload + 8, r->len - 8))
         return record_damaged(w, in, r, alters);
     bool several = (r->flags & RF_ONEFLOW) != 0 && w->session.flows > 1;
-    if (several && w->cluster != NULL && w->cluster->slots) /* it has one database, for all flows */
+    if (several && w->cluster->slots) /* it has one database, for all flows */
         return flush_too_wide(w, r->flow);
     if (w->cluster->whole && exact_done(w, WHOLE_SCOPE, r->flow, &w->exact.now)) {
         enum put got =
