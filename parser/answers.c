@@ -9,13 +9,24 @@
 #include "log.h"
 #include "meta.h"
 
+/* Does it empty all of that at the target, too? Else it is reported, or comes to nothing (commands.c). */
+static bool empties(const struct sink *to, const struct change *ch, bool all)
+{
+    const struct filter *f = to->filter;
+    if ((f != NULL && f->keys) || (to->own_master && to->flows > 1))
+        return false;
+    if (all)
+        return true;
+    if (f != NULL && (filter_db_shared(f, ch->db) || !filter_db_passes(f, ch->db)))
+        return false;
+    return arg_is(&ch->argv[0], "FLUSHDB") && (!to->e->target.cluster || sink_db(to, ch->db) == 0);
+}
+
 void reread_before_flush(struct sink *to, const struct change *ch)
 {
     struct rekey *k, *next;
-    const struct slice *name = &ch->argv[0];
-    bool all = arg_is(name, "FLUSHALL");
-    /* One of a single database may come to nothing, where databases are joined. */
-    if (!all && (!arg_is(name, "FLUSHDB") || to->filter != NULL || to->e->target.cluster))
+    bool all = arg_is(&ch->argv[0], "FLUSHALL");
+    if (!empties(to, ch, all))
         return;
     for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);
@@ -114,6 +125,10 @@ static void take_value(struct sink *to, struct rekey *k, const char *text, size_
     (void)meta_get(text, n, "ttl", ttl, sizeof ttl);
     k->ttl = strtoll(ttl, NULL, 10);
     k->missing = strcmp(state, "missing") == 0;
+    if (k->refines && k->missing) { /* the journal says when it went */
+        rekey_give_up(to, k, "it has gone");
+        return;
+    }
     k->value = to->answer;
     k->value_at = at;
     to->answer = (struct buf){0};
@@ -220,7 +235,8 @@ void reread_finish(struct sink *to, const char *why)
         next = TAILQ_NEXT(k, link);
         if (k->flow == to->o.flow && k->state == REKEY_ANSWERED)
             write_value(to, k);
-        else if (k->flow == to->o.flow && to->verifying != NOT_VERIFYING && to->rereads->writer) {
+        else if (k->flow == to->o.flow && !k->refines && to->verifying != NOT_VERIFYING &&
+                 to->rereads->writer) {
             leave_missing(to, k);
             left++;
         } else if (k->flow == to->o.flow) {

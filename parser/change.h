@@ -92,6 +92,11 @@ struct sink {
     struct buf guarded; /* arguments and script of a command that needs its key (check.h) */
     bool told_hint;
 
+    struct { /* the key of the last DEL of one key */
+        uint64_t txid, lsn;
+        uint32_t hash;
+    } emptied;
+
     /* Keys that are read again (reread.h). */
     struct rereads *rereads; /* NULL: keys cannot be read again */
     uint64_t hold;           /* no position behind this LSN may be confirmed; UINT64_MAX: none */

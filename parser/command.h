@@ -35,6 +35,8 @@ enum action {
     ACT_SOURCE,    /* depends on what only the source has */
     ACT_TRUNCATED, /* logged with the keys of one shard only */
     ACT_TRY,       /* logged also where it failed at the source */
+    ACT_DEL,
+    ACT_ZADD,
     ACT_POP_FIRST, /* LMPOP and its kin: of several keys one is changed */
 };
 

@@ -2,7 +2,11 @@
 #include "check.h"
 #include "command.h"
 #include "ours.h"
+#include "reread.h"
 #include "scripts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 static void do_flush(const struct cmd *m)
 {
@@ -201,6 +205,52 @@ static void do_claim(const struct cmd *m)
     cmd_forward(m);
 }
 
+static void do_del(const struct cmd *m)
+{
+    if (m->to->dialect.rounds_scores && m->ch->txid != 0 && m->argc == 2) {
+        struct key k;
+        key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
+        m->to->emptied.txid = m->ch->txid;
+        m->to->emptied.lsn = m->ch->lsn;
+        m->to->emptied.hash = k.hash;
+    }
+    cmd_forward(m);
+}
+
+/* The text of a score with the 6 digits that it may have been rounded to. */
+static bool may_be_rounded(const struct slice *score)
+{
+    char text[32], *end, again[32];
+    if (score->n == 0 || score->n >= sizeof text)
+        return false;
+    memcpy(text, score->p, score->n);
+    text[score->n] = '\0';
+    double v = strtod(text, &end);
+    snprintf(again, sizeof again, "%g", v);
+    return *end == '\0' && strcmp(text, again) == 0;
+}
+
+/* Directly behind the DEL of its key, in the same transaction, a ZADD may be what a master made of
+ * ZUNIONSTORE and its kin. It is written in any case: what is read again is only more exact. */
+static void do_zadd(const struct cmd *m)
+{
+    struct cmd s = *m;
+    bool stored = m->to->dialect.rounds_scores && m->ch->txid != 0 && m->ch->txid == m->to->emptied.txid &&
+                  m->ch->lsn == m->to->emptied.lsn + 1 && m->argc == m->ch->argc && m->argc % 2 == 0;
+    for (size_t i = 2; stored && i < m->argc; i += 2)
+        stored = may_be_rounded(&m->argv[i]);
+    if (stored) {
+        struct key k;
+        key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
+        if (k.hash == m->to->emptied.hash &&
+            reread_refine(m->to, m->ch, &m->ch->argv[1], "rounded-scores",
+                          "the master logs the scores that ZUNIONSTORE and its kin store with 6 digits") &&
+            s.after > m->to->hold)
+            s.after = m->to->hold;
+    }
+    cmd_forward(&s);
+}
+
 static void do_rename(const struct cmd *m)
 {
     if (m->filter != NULL && m->filter->types)
@@ -247,6 +297,8 @@ static void act(const struct cmd *m)
     case ACT_DFLYCLUSTER: cmd_lost_only(m, "flush-slots", "the removal of slots is not carried over"); return;
     case ACT_SOURCE: do_source(m); return;
     case ACT_TRY: do_try(m); return;
+    case ACT_DEL: do_del(m); return;
+    case ACT_ZADD: do_zadd(m); return;
     case ACT_POP_FIRST: do_pop_first(m); return;
     case ACT_TRUNCATED: do_truncated(m); return;
     }

@@ -14,6 +14,7 @@ struct dialect dialect_dragonfly(unsigned version)
         .doubles = true,
         .hash_doubles = version >= VERSION(1, 35),
         .rename_keeps_ttl = version < VERSION(1, 38),
+        .rounds_scores = version < VERSION(1, 41),
         .old_json = true,
     };
 }

@@ -16,6 +16,7 @@ struct dialect {
     bool hash_doubles;     /* so does HINCRBYFLOAT */
     bool rename_keeps_ttl; /* RENAME leaves the expiry of what it overwrites in place when both keys have one
                             */
+    bool rounds_scores;    /* ZUNIONSTORE and its kin are logged as DEL and ZADD, with 6 digits */
     bool old_json;         /* a RESTORE of an RDB version below 10 has JSON as type 20 */
 };
 

@@ -213,7 +213,7 @@ static enum got parse_eof(struct rdb *r, struct cur *c)
     r->stage = STAGE_JOURNAL;
     r->journal->db = 0;
     r->to->o.live = true;
-    r->to->o.pos = r->to->next_lsn;
+    r->to->o.pos = sink_below(r->to, r->to->next_lsn); /* none while keys of it are still to be read again */
     emit_synced(r->to->e, &r->to->o);
     return GOT;
 }

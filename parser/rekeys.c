@@ -158,6 +158,15 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     return true;
 }
 
+bool reread_refine(struct sink *to, const struct change *ch, const struct slice *key, const char *kind,
+                   const char *detail)
+{
+    if (!to->synced || !to->counting || !reread_want(to, ch->lsn, ch->db, key, kind, detail))
+        return false;
+    rekey_find(to, ch->db, key->p, key->n)->refines = true;
+    return true;
+}
+
 bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own,
                   bool *first)
 {
@@ -184,6 +193,7 @@ void rekey_at_least(struct sink *to, struct rekey *k, uint64_t lsn)
 {
     if (to->counting && k->least < lsn + 1)
         k->least = lsn + 1;
+    k->refines = false;
     rekey_drop_kept(to->rereads, k);
 }
 

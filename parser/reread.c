@@ -54,7 +54,8 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
     char text[300];
     uint64_t held = rekey_leave(to, k);
     snprintf(text, sizeof text, "%s; it could not be read again: %s", k->detail, why);
-    emit_report(to->e, &to->o, true, k->kind, k->key, k->n, text);
+    if (!k->refines || !k->missing)
+        emit_report(to->e, &to->o, !k->refines, k->kind, k->key, k->n, text);
     kept_write(to, k, 0, held);
     if (k->kept.len == 0 && to->synced && sink_reached(to) > held) { /* nothing says how far it is now */
         to->o.pos = sink_reached(to);

@@ -39,6 +39,8 @@ struct rekey {
     uint64_t requested_at;
     unsigned tries;
     unsigned checks, own; /* CHECK records that want it: it is looked for at the target then */
+    bool refines; /* the value is only more exact than what was written, and nothing was dropped for it:
+                     without it that stays */
     bool missing;
     int64_t ttl;
     uint64_t time;    /* of the answer */
@@ -76,6 +78,10 @@ void rereads_reset(struct rereads *r, uint16_t epoch);
  * too many, or too long a name, or nobody there to ask. */
 bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
                  const char *detail);
+
+/* The same for what is written now, only not as exact as the source has it. */
+bool reread_refine(struct sink *to, const struct change *ch, const struct slice *key, const char *kind,
+                   const char *detail);
 
 /* The same for a key that the target lacks: it is looked for there once more, behind its value.
  *

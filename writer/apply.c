@@ -265,8 +265,14 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
     if (request_alters_connection(payload + 8, r->len - 8))
         return record_damaged(w, in, r, alters);
     bool several = (r->flags & RF_ONEFLOW) != 0 && w->session.flows > 1;
-    if (several && w->cluster != NULL && w->cluster->slots) /* it has one database, for all flows */
+    if (several && w->cluster->slots) /* it has one database, for all flows */
         return flush_too_wide(w, r->flow);
+    if (w->cluster->whole && exact_done(w, WHOLE_SCOPE, r->flow, &w->exact.now)) {
+        enum put got =
+            take_position(w, r); /* by an earlier process, when all flows of its scope stood at it */
+        w->stats.already += got == PUT_DONE;
+        return got;
+    }
     switch (lanes_arrive(&w->lanes, r, payload)) {
     case LANES_WAIT:
     case LANES_COMPLETE:
@@ -311,7 +317,7 @@ static enum put apply_plain(struct writer *w, const struct input *in, const stru
     if (!gather_admits(w, r->flow))
         return PUT_WAIT;
     w->splits.ticket = TICKET_NONE;
-    if (w->exact.on)
+    if (exact_counts(&w->exact))
         exact_offer(w, given);
     bool limited = w->limit.on && (r->type == REC_REQUEST || r->type == REC_PROGRAM);
     bool awaited = limited && bundle_awaits(w, r->flow);
@@ -320,7 +326,7 @@ static enum put apply_plain(struct writer *w, const struct input *in, const stru
     enum put got = dispatch(w, in, r, payload);
     if (got != PUT_DONE && w->session.stage == ST_RUN)
         gather_blocked(w, r->flow);
-    if (w->exact.on && got == PUT_DONE)
+    if (exact_counts(&w->exact) && got == PUT_DONE)
         exact_taken(w, given);
     if (limited && got == PUT_DONE)
         limit_spend(&w->limit, r);

@@ -42,8 +42,8 @@ struct bigjob {
     bool began; /* MULTI was answered: what follows is queued */
     uint64_t token;
     struct exact_id id;
-    bool notes;    /* the slot's position becomes that */
-    char why[256]; /* what was said before EXEC */
+    unsigned notes; /* fields that say so, besides that of the process */
+    char why[256];  /* what was said before EXEC */
 
     /* of a record */
     struct rec r;
@@ -189,7 +189,7 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         (!selects || (is_status(r->element[0]) && is_status(r->element[2])))) {
         last = r->element[n - 1];
         if (whole)
-            whole_written(c, 1, r->element[at]->integer);
+            whole_written(c, j->notes, r->element[at]->integer);
         else
             cluster_slot_written(c, j->slot, j->notes, r->element[at]->integer);
     }
@@ -223,7 +223,7 @@ static void begin_whole(struct conn *c, struct bigjob *j, struct buf *b)
     snprintf(num, sizeof num, "%u", j->r.db);
     if (j->r.db != 0)
         conn_call(c, on_queued, j, "SELECT", "0", NULL);
-    whole_position_of(j->w, b, &j->r);
+    j->notes = whole_position_of(j->w, b, &j->r, &j->id);
     conn_call_raw(c, on_queued, j, b->p, b->len);
     if (j->r.db != 0)
         conn_call(c, on_queued, j, "SELECT", num, NULL);
@@ -242,7 +242,7 @@ static void begin_exact(struct conn *c, struct bigjob *j)
     }
     j->notes = exact_notes(j->w, j->slot, j->r.flow, &j->id);
     exact_hset(&b, j->w, j->slot, j->token, j->notes);
-    if (j->notes)
+    if (j->notes > 0)
         exact_field(&b, j->w, j->r.flow, &j->id);
     conn_call_raw(c, on_queued, j, b.p, b.len);
     buf_free(&b);
@@ -281,7 +281,7 @@ static bool first_learn(struct conn *c, struct bigjob *j)
         j->w->stats.uncertain++;
         j->c = c;
         log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=1 applied=yes");
-        whole_written(c, 1, 0);
+        whole_written(c, j->notes, 0);
         cluster_safe(c, done, j);
         return true;
     }
@@ -295,10 +295,10 @@ static bool first_learn(struct conn *c, struct bigjob *j)
 /* An earlier process did it. */
 static bool is_done(struct bigjob *j)
 {
-    if (!j->exact || j->w->cluster->whole || !exact_known(&j->w->exact, j->slot) ||
-        !exact_done(j->w, j->slot, j->r.flow, &j->id))
+    if (!j->exact || !exact_known(&j->w->exact, j->slot) || !exact_done(j->w, j->slot, j->r.flow, &j->id))
         return false;
     j->w->stats.already++;
+    j->w->whole.dirty |= j->w->cluster->whole;
     j->fn(j->w, j->arg, NULL, 0);
     return true;
 }

@@ -216,10 +216,10 @@ static void put_position(struct writer *w, struct bundle *t)
 /* What an earlier process did is not done again. Returns whether anything is left. */
 static bool leave_out(struct writer *w, struct bundle *t)
 {
-    bool any = false;
+    bool any = false, past = exact_any(&w->exact, t->slot);
     for (unsigned i = 0; i < t->n; i++) {
         struct element *e = &t->e[i];
-        if (!e->out && exact_done(w, t->slot, e->r.flow, &e->id)) {
+        if (past && !e->out && exact_done(w, t->slot, e->r.flow, &e->id)) {
             e->out = e->already = true;
             w->stats.already++;
         }
@@ -431,13 +431,13 @@ static bool already(struct conn *c, const struct cunit *u, struct bundle *t)
             cluster_lost_data(c, "half a transaction is there");
         if (has > 0)
             on_safe(c, t, true);
-        return has != 0;
-    }
-    if (t->doubt || !exact_known(&w->exact, t->slot)) {
+        if (has != 0)
+            return true;
+    } else if (t->doubt || !exact_known(&w->exact, t->slot)) {
         exact_ask(c, t->slot, on_learned, t);
         return true;
     }
-    if (leave_out(w, t))
+    if (is_ours(t) || leave_out(w, t))
         return false;
     bundle_finish(w, u, true);
     return true;

@@ -94,12 +94,13 @@ static void decide(struct cluster *cl)
     cl->slots = w->node.info.cluster;
     cl->whole = !several && !w->opt.at_least_once;
     if (several && !w->opt.at_least_once)
-        exact_open(w);
+        exact_open(w, true);
     else if (w->opt.exactly_once)
         log_event(LOG_INFO, NO_FLOW, "event=exactly_once note=\"a single server is written to so anyway\"");
     if (w->exact.on || cl->whole)
         bundles_gather(cl->bundles, cl->whole ? &whole_store : NULL);
     if (cl->whole) {
+        exact_open(w, false);
         cl->msets = w->opt.mset ? msets_new() : NULL;
         cl->parts = parts_new();
     }

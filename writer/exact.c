@@ -15,11 +15,12 @@
 #include "slot.h"
 #include "writer.h"
 
-void exact_open(struct writer *w)
+void exact_open(struct writer *w, bool hashes)
 {
     struct exact *x = &w->exact;
-    x->on = true;
-    x->slot = xcalloc(SLOTS, sizeof *x->slot);
+    x->on = hashes;
+    x->scopes = hashes ? SLOTS : 1;
+    x->slot = xcalloc(x->scopes, sizeof *x->slot);
     memcpy(x->process, w->run, sizeof x->process - 1);
 }
 
@@ -34,8 +35,7 @@ static void drop_past(struct exact *x, unsigned from, unsigned n)
 void exact_free(struct writer *w)
 {
     struct exact *x = &w->exact;
-    if (x->slot != NULL)
-        drop_past(x, 0, SLOTS);
+    drop_past(x, 0, x->scopes);
     free(x->slot);
     free(x->flow);
     *x = (struct exact){0};
@@ -47,16 +47,26 @@ void exact_forget(struct writer *w, unsigned from, unsigned n)
         drop_past(&w->exact, from, n);
 }
 
-void exact_begin(struct writer *w)
+static void add_past(struct exact_slot *s, const struct exact_past *p, size_t most)
 {
-    struct exact *x = &w->exact;
-    const struct session *s = &w->session;
-    if (!x->on)
-        return;
-    free(x->flow);
-    x->flows = s->flows;
-    x->flow = xcalloc(x->flows, sizeof *x->flow);
-    drop_past(x, 0, SLOTS);
+    if (s->past == NULL)
+        s->past = xcalloc(most, sizeof *s->past);
+    s->past[s->n++] = *p;
+}
+
+/* What the key of a whole server says. */
+static void take_places(struct exact *x, const struct exact_id *place)
+{
+    for (unsigned i = 0; i < x->flows; i++) {
+        struct exact_past p = {.id = place[i], .flow = (uint16_t)i};
+        if (p.id.pos > x->flow[i].start)
+            add_past(&x->slot[0], &p, x->flows);
+    }
+}
+
+/* The hashes are asked when their slots are written to. */
+static void begin_history(struct exact *x, const struct session *s)
+{
     bool goes_on = s->going_on > 0 && x->saved[0] != '\0';
     if (goes_on)
         strlcpy(x->history, x->saved, sizeof x->history);
@@ -67,17 +77,32 @@ void exact_begin(struct writer *w)
                   "\"the session before was --at-least-once, or of an older version: what it had done, but "
                   "not saved, may count "
                   "twice\"");
+    for (unsigned i = 0; goes_on && i < x->scopes; i++)
+        x->slot[i].known = false;
+}
+
+void exact_begin(struct writer *w, const struct exact_id *place)
+{
+    struct exact *x = &w->exact;
+    if (!exact_counts(x))
+        return;
+    free(x->flow);
+    x->flows = w->session.flows;
+    x->flow = xcalloc(x->flows, sizeof *x->flow);
+    drop_past(x, 0, x->scopes);
     for (unsigned i = 0; i < x->flows; i++)
         x->flow[i].start = w->positions.flow[i].pos;
-    for (unsigned i = 0; goes_on && i < SLOTS; i++)
-        x->slot[i].known = false;
+    if (x->on)
+        begin_history(x, &w->session);
+    else if (w->session.going_on > 0)
+        take_places(x, place);
 }
 
 /* ---- where a record stands ---- */
 
 static bool counts(const struct rec *r)
 {
-    return (r->type == REC_REQUEST || r->type == REC_PROGRAM) &&
+    return (r->type == REC_REQUEST || r->type == REC_PROGRAM || r->type == REC_BARRIER) &&
            (r->flags & (RF_LIVE | RF_FRESH | RF_MORE)) == RF_LIVE && r->pos > 0;
 }
 
@@ -86,8 +111,9 @@ void exact_offer(struct writer *w, const struct rec *r)
     struct exact *x = &w->exact;
     const struct exact_flow *f = &x->flow[r->flow];
     x->now = (struct exact_id){0};
+    /* One of an earlier position contains none of the entries behind that, which are done. */
     if (r->type == REC_REQUEST && (r->flags & (RF_LIVE | RF_FRESH | RF_MORE)) == (RF_LIVE | RF_FRESH) &&
-        r->pos > 0)
+        r->pos > 0 && r->pos >= f->pos && r->pos >= f->fresh)
         x->now = (struct exact_id){.pos = r->pos, .sub = UINT32_MAX, .step = 1, .fresh = true};
     if (counts(r))
         x->now = (struct exact_id){.pos = r->pos, .sub = f->pos == r->pos ? f->sub + 1 : 1, .step = 1};
@@ -95,9 +121,13 @@ void exact_offer(struct writer *w, const struct rec *r)
 
 void exact_taken(struct writer *w, const struct rec *r)
 {
+    struct exact_flow *f = &w->exact.flow[r->flow];
+    if (w->exact.now.fresh)
+        f->fresh = r->pos;
     if (!counts(r))
         return;
-    struct exact_flow *f = &w->exact.flow[r->flow];
+    if (r->type == REC_BARRIER)
+        f->barrier = w->exact.now;
     f->sub = f->pos == r->pos ? f->sub + 1 : 1;
     f->pos = r->pos;
 }
@@ -213,15 +243,8 @@ void exact_ask(struct conn *c, unsigned slot, call_fn *fn, void *arg)
 static bool read_field(const struct writer *w, const char *name, const char *value, struct exact_past *p)
 {
     char history[HISTORY_MAX];
-    return position_place_parse(p, history, w->exact.flows, name, value) &&
+    return position_place_parse(p, history, 'f', w->exact.flows, name, value) &&
            strcmp(history, w->exact.history) == 0 && p->id.pos > w->exact.flow[p->flow].start;
-}
-
-static void add_past(struct exact_slot *s, const struct exact_past *p, size_t most)
-{
-    if (s->past == NULL)
-        s->past = xcalloc(most, sizeof *s->past);
-    s->past[s->n++] = *p;
 }
 
 bool exact_learn(struct writer *w, unsigned slot, const redisReply *r, uint64_t token)

@@ -1,4 +1,8 @@
-/* Exactly once over several connections: in each slot that is written (of a single server in each share of a
+/* Exactly once. Where each record stands in its flow, and which records an earlier process carried out beyond
+ * the position where the session goes on: keys that are read again hold that back, while later records are
+ * carried out. Of a single server over one connection the position key says it (whole.h).
+ *
+ * Over several connections: in each slot that is written (of a single server in each share of a
  * database, cluster_scope) a hash df2redis:{TAG}:TASK, in the slot itself, is changed in one transaction with
  * the requests it speaks of. Its fields:
  *
@@ -50,12 +54,15 @@ struct exact_slot {
 struct exact_flow {
     uint64_t pos; /* of the record before */
     uint32_t sub;
-    uint64_t start; /* where the session began */
-    uint64_t stamp; /* of the last position that names it */
+    uint64_t fresh;          /* of the FRESH one before */
+    uint64_t start;          /* where the session began */
+    uint64_t stamp;          /* of the last position that names it */
+    struct exact_id barrier; /* the last one */
 };
 
 struct exact {
-    bool on;
+    bool on;         /* positions are in hashes of slots or shares */
+    unsigned scopes; /* so many, or the one of a whole server; 0: nothing is told apart */
     char history[HISTORY_MAX];
     char saved[HISTORY_MAX]; /* of the position file */
     char process[17];
@@ -67,11 +74,13 @@ struct exact {
     unsigned flows;
 };
 
-void exact_open(struct writer *w);
+/* hashes: of SLOTS scopes; else the one of a whole server. */
+void exact_open(struct writer *w, bool hashes);
 void exact_free(struct writer *w);
 
-/* A session begins to write. */
-void exact_begin(struct writer *w);
+/* A session begins to write. place: of a whole server, the last record of each flow that an earlier process
+ * carried out. */
+void exact_begin(struct writer *w, const struct exact_id *place);
 
 /* A record of a flow is offered (any number of times), and was taken. */
 void exact_offer(struct writer *w, const struct rec *r);
@@ -108,6 +117,18 @@ static inline bool exact_known(const struct exact *x, unsigned slot)
     return x->slot[slot].known;
 }
 
+/* Has a record a place at all? */
+static inline bool exact_counts(const struct exact *x)
+{
+    return x->scopes > 0;
+}
+
+/* Did an earlier process carry out anything there that the stream has not passed? Of a slot that is known. */
+static inline bool exact_any(const struct exact *x, unsigned slot)
+{
+    return x->slot[slot].n > 0;
+}
+
 /* A new token, for a transaction. */
 static inline uint64_t exact_token(struct exact *x)
 {
@@ -125,7 +146,7 @@ bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added)
 void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n);
 void exact_field(struct buf *b, const struct writer *w, unsigned flow, const struct exact_id *id);
 #define EXACT_HSET_MAX  256u /* bytes at most */
-#define EXACT_FIELD_MAX 160u
+#define EXACT_FIELD_MAX 176u /* also of both fields of a flow in the key of a whole server */
 
 /* Ask for a slot's hash. */
 void exact_ask(struct conn *c, unsigned slot, void (*fn)(struct conn *, void *, const struct redisReply *),

@@ -110,7 +110,7 @@ static void take_field(struct key_fields *k, const char *name, const char *value
     } else if (strcmp(name, "verify") == 0) {
         k->verify = value != NULL && strcmp(value, "1") == 0;
     } else {
-        k->flow |= names_flow(name, 'f') || names_flow(name, 'l');
+        k->flow |= names_flow(name, 'f') || names_flow(name, 'a') || names_flow(name, 'l');
     }
 }
 
@@ -148,6 +148,26 @@ static enum saved_state take_positions(struct saved_vector *v, unsigned epoch, c
     return whole == v->flows ? SAVED_WHOLE : SAVED_INCOMPLETE;
 }
 
+/* What was carried out beyond these positions. Keys of earlier versions do not have it. False: there was a
+ * place, and it cannot be told which. */
+static bool take_places(struct saved_vector *v, unsigned epoch, const redisReply *r)
+{
+    char history[HISTORY_MAX], ours[HISTORY_MAX];
+    struct exact_past p;
+    snprintf(ours, sizeof ours, "%u", epoch);
+    for (size_t i = 0; i + 1 < r->elements; i += 2) {
+        const char *name = whole_text(r->element[i]), *value = whole_text(r->element[i + 1]);
+        if (name == NULL || !names_flow(name, 'a'))
+            continue;
+        if (value == NULL || !position_place_parse(&p, history, 'a', v->flows, name, value) ||
+            p.id.pos == 0 || v->place[p.flow].pos != 0)
+            return false;
+        if (strcmp(history, ours) == 0)
+            v->place[p.flow] = p.id;
+    }
+    return true;
+}
+
 void position_key_read(struct saved_vector *v, const redisReply *r)
 {
     struct key_fields k = {.session = NULL};
@@ -166,13 +186,20 @@ void position_key_read(struct saved_vector *v, const redisReply *r)
     v->lineage = id.lineage;
     v->flows = id.flows;
     v->state = take_lineages(v, r) ? take_positions(v, id.epoch, r) : SAVED_LOST;
+    if (v->state != SAVED_LOST && !take_places(v, id.epoch, r))
+        v->state = SAVED_LOST;
     if (v->state == SAVED_WHOLE && k.sweep)
         v->state = SAVED_INCOMPLETE;
     if (v->state == SAVED_LOST)
         *v = (struct saved_vector){.state = SAVED_LOST, .verify = v->verify};
 }
 
-/* ---- the hash of a slot ---- */
+/* ---- what was carried out: of a slot's hash, and of the single server's key ---- */
+
+size_t position_place_name(unsigned flow, char out[FLOW_NAME])
+{
+    return (size_t)snprintf(out, FLOW_NAME, "a%u", flow);
+}
 
 size_t position_place_print(const char *history, const struct exact_id *id, char *value)
 {
@@ -180,12 +207,12 @@ size_t position_place_print(const char *history, const struct exact_id *id, char
                             id->sub, id->step, id->held);
 }
 
-bool position_place_parse(struct exact_past *p, char history[HISTORY_MAX], unsigned flows, const char *name,
-                          const char *value)
+bool position_place_parse(struct exact_past *p, char history[HISTORY_MAX], char letter, unsigned flows,
+                          const char *name, const char *value)
 {
     uint64_t sub, step, held;
     unsigned flow;
-    if (!flow_of(name, 'f', flows, &flow) || !words_text(&value, history, HISTORY_MAX) ||
+    if (!flow_of(name, letter, flows, &flow) || !words_text(&value, history, HISTORY_MAX) ||
         !words_number(&value, UINT64_MAX, &p->id.pos) || !words_number(&value, UINT32_MAX, &sub) ||
         !words_number(&value, UINT32_MAX, &step) || !words_number(&value, UINT32_MAX, &held))
         return false;

@@ -1,6 +1,5 @@
-/* The fields of position keys as text: of the single server's (session, f<flow>, l<flow>), of the slots'
- * hashes with
- * --exactly-once (f<flow>), and marks. Nothing here knows a connection or the writer; what is printed here is
+/* The fields of position keys as text: of the single server's (session, f<flow>, a<flow>, l<flow>), of the
+ * slots' hashes (f<flow>), and marks. Nothing here knows a connection or the writer; what is printed here is
  * read here. Words behind those that are known belong to later versions and are passed over. */
 #ifndef RW_POSITION_TEXT_H
 #define RW_POSITION_TEXT_H
@@ -36,6 +35,9 @@ struct saved_vector {
     bool verify;                       /* the full sync was not verified to its end */
     uint64_t pos[REC_FLOWS_MAX];       /* next LSN or offset */
     struct lineage own[REC_FLOWS_MAX]; /* replid "": it has none */
+
+    /* The last records that were carried out beyond pos; pos 0: none. */
+    struct exact_id place[REC_FLOWS_MAX];
 };
 
 /* Field "session": whose positions they are. lineage.top may be missing, as in keys of the first version: "".
@@ -70,10 +72,12 @@ bool position_lineage_parse(struct lineage *l, const char *value);
 /* The whole key, a reply that reply_is_hash() takes for one; *v is set. */
 void position_key_read(struct saved_vector *v, const struct redisReply *r);
 
-/* Field f<flow> of a slot's hash. */
+/* Field f<flow> of a slot's hash, and field a<flow> of the single server's key, whose history is the epoch:
+ * letter. */
+size_t position_place_name(unsigned flow, char out[FLOW_NAME]); /* a<flow> */
 size_t position_place_print(const char *history, const struct exact_id *id, char *value);
-bool position_place_parse(struct exact_past *p, char history[HISTORY_MAX], unsigned flows, const char *name,
-                          const char *value);
+bool position_place_parse(struct exact_past *p, char history[HISTORY_MAX], char letter, unsigned flows,
+                          const char *name, const char *value);
 
 /* Field "w" of it, the last transaction, has process and token; field "m", a mark, history and number. */
 size_t position_pair_print(const char *word, uint64_t number, char *value);

@@ -129,6 +129,9 @@ static bool due(const struct writer *w)
 static bool whole(const struct writer *w)
 {
     const struct session *s = &w->session;
+    for (unsigned i = 0; i < w->positions.n; i++)
+        if (w->positions.flow[i].pos == 0) /* keys of its full sync are still to be read again */
+            return false;
     /* Those of a session that goes on hold from the start, whatever its form. */
     return (s->going_on == s->flows || positions_all_synced(&w->positions)) && !w->lost_data &&
            w->sweep.state == SWEEP_OFF;

@@ -322,7 +322,7 @@ static void begins(struct writer *w)
     s->wrote = true;
     doubt_resumed(w);
     s->stage = ST_RUN;
-    exact_begin(w);
+    exact_begin(w, w->whole.saved.place);
     marks_begin(w);
     saved_write(w, mono_us(), true);
     log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u%s", s->epoch, s->going_on > 0 ? " goes_on=1" : "");

@@ -126,13 +126,28 @@ static void on_begun(struct writer *w, void *arg, const char *text, size_t len)
     own_done(w, &w->whole.begun, text, len);
 }
 
+/* Returns the length. */
+static size_t place_print(unsigned epoch, const struct exact_id *id, char text[POSITION_TEXT])
+{
+    char history[HISTORY_MAX];
+    snprintf(history, sizeof history, "%u", epoch);
+    return position_place_print(history, id, text);
+}
+
 static void add_flow(struct writer *w, struct bundle *t, unsigned flow)
 {
     char name[FLOW_NAME], text[POSITION_TEXT];
+    struct whole_flow *x = &w->whole.flow[flow];
     struct position_flow f = {.flow = flow, .epoch = w->session.epoch, .pos = w->positions.flow[flow].pos};
     const char *word[] = {name, text};
     (void)position_flow_name(flow, name);
     (void)position_flow_print(&f, text);
+    add_words(w, t, "HSET", word, 2);
+    x->place = w->whole.saved.place[flow]; /* it is not passed yet */
+    if (x->place.pos <= f.pos)
+        return;
+    (void)position_place_name(flow, name);
+    (void)place_print(f.epoch, &x->place, text);
     add_words(w, t, "HSET", word, 2);
 }
 
@@ -409,52 +424,95 @@ static int has(const struct writer *w, const struct bundle *t)
 
 /* ---- the position of a transaction ---- */
 
-/* The last record of each flow that goes with it, and the last place that was named. Returns how many flows.
- */
-static unsigned mark_flows(struct writer *w, const struct bundle *t)
+/* The position that is made names the flow. */
+static void name_flow(struct whole *x, unsigned flow, uint64_t seq, uint64_t pos)
+{
+    struct whole_flow *f = &x->flow[flow];
+    f->seq = seq;
+    f->pos = pos;
+    f->id = (struct exact_id){.pos = 0};
+    f->stamp = x->stamp;
+}
+
+/* The last record of each flow that goes with it, the last position that was reached, and where the last of
+ * those records stands that are carried out. */
+static void mark_flows(struct writer *w, const struct bundle *t)
 {
     struct whole *x = &w->whole;
-    unsigned n = 0;
     x->stamp++;
     for (unsigned i = t->step < 0 ? t->n : (unsigned)t->step + 1; i-- > 0;) {
-        const struct rec *r = &t->e[i].r;
+        const struct element *e = &t->e[i];
+        const struct rec *r = &e->r;
         struct whole_flow *f = &x->flow[r->flow];
-        if (t->e[i].own || (t->step >= 0 && r->flow != t->e[t->step].r.flow))
+        if (e->own || (t->step >= 0 && r->flow != t->e[t->step].r.flow))
             continue;
-        if (f->stamp != x->stamp) {
-            *f = (struct whole_flow){.seq = r->seq, .stamp = x->stamp, .there = f->there};
-            n++;
-        }
+        if (f->stamp != x->stamp)
+            name_flow(x, r->flow, r->seq, 0);
         if (f->pos == 0)
             f->pos = r->pos;
+        if (f->id.pos == 0 && !e->already && exact_notes(w, WHOLE_SCOPE, r->flow, &e->id))
+            f->id = e->id;
     }
-    return n;
 }
 
 /* Positions that were reached without anything to send, and are newer than those in the key; all: whatever is
  * known, as a flush may remove the key. */
-static unsigned mark_reached(struct writer *w, bool all)
+static void mark_reached(struct writer *w, bool all)
 {
     struct whole *x = &w->whole;
-    unsigned n = 0;
     for (unsigned i = 0; i < x->flows; i++) {
         const struct flowpos *p = &w->positions.flow[i];
         if (x->flow[i].stamp == x->stamp || (all ? p->seq == 0 : lies_in_key(p)))
             continue;
-        x->flow[i] =
-            (struct whole_flow){.seq = p->seq, .pos = p->pos, .stamp = x->stamp, .there = x->flow[i].there};
-        n++;
+        name_flow(x, i, p->seq, p->pos);
     }
     x->dirty = x->save_now = false;
+}
+
+/* What was, or is being, carried out beyond the position of a flow that is named; NULL: nothing. */
+static const struct exact_id *beyond(const struct whole_flow *f)
+{
+    const struct exact_id *id = f->id.pos > 0 ? &f->id : &f->place;
+    return id->pos > f->pos ? id : NULL;
+}
+
+/* Where nothing newer was reached a flow's position stays as it is. Returns how many fields the flows have
+ * that are named. */
+static unsigned flow_fields(struct whole *x, const struct positions *p)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < x->flows; i++) {
+        struct whole_flow *f = &x->flow[i];
+        if (f->stamp != x->stamp)
+            continue;
+        if (f->pos == 0)
+            f->pos = p->flow[i].pos;
+        n += beyond(f) != NULL ? 2 : 1;
+    }
     return n;
 }
 
-/* The field session, without which the key says nothing, is written when the session begins, and again with
- * our own flushes only: where somebody else removes the key, it stays away, however the writer ends. */
-static void put_hset(struct writer *w, struct buf *b, unsigned flows, bool barrier)
+static void put_flow(struct buf *b, const struct whole_flow *x, unsigned flow, unsigned epoch)
 {
-    const struct whole *x = &w->whole;
     char name[FLOW_NAME], text[POSITION_TEXT];
+    const struct exact_id *id = beyond(x);
+    struct position_flow f = {.flow = flow, .epoch = epoch, .seq = x->seq, .pos = x->pos};
+    (void)resp_add_bulk(b, name, position_flow_name(flow, name));
+    (void)resp_add_bulk(b, text, position_flow_print(&f, text));
+    if (id == NULL)
+        return;
+    (void)resp_add_bulk(b, name, position_place_name(flow, name));
+    (void)resp_add_bulk(b, text, place_print(epoch, id, text));
+}
+
+/* The field session, without which the key says nothing, is written when the session begins, and again with
+ * our own flushes only: where somebody else removes the key, it stays away, however the writer ends. Returns
+ * how many fields the flows have in it. */
+static unsigned put_hset(struct writer *w, struct buf *b, bool barrier)
+{
+    struct whole *x = &w->whole;
+    char name[FLOW_NAME], text[POSITION_TEXT];
+    unsigned flows = flow_fields(x, &w->positions);
     bool sweep = barrier && w->sweep.state != SWEEP_OFF;
     bool verify = barrier || probes_kept(&w->probes);
     unsigned own = 0;
@@ -484,45 +542,46 @@ static void put_hset(struct writer *w, struct buf *b, unsigned flows, bool barri
         (void)resp_add_bulk(b, name, position_lineage_name(i, name));
         (void)resp_add_bulk(b, text, position_lineage_print(l, text));
     }
-    for (unsigned i = 0; i < x->flows; i++) {
-        if (x->flow[i].stamp != x->stamp)
-            continue;
-        uint64_t pos = x->flow[i].pos > 0 ? x->flow[i].pos : w->positions.flow[i].pos;
-        struct position_flow f = {.flow = i, .epoch = w->session.epoch, .seq = x->flow[i].seq, .pos = pos};
-        (void)resp_add_bulk(b, name, position_flow_name(i, name));
-        (void)resp_add_bulk(b, text, position_flow_print(&f, text));
-    }
+    for (unsigned i = 0; i < x->flows; i++)
+        if (x->flow[i].stamp == x->stamp)
+            put_flow(b, &x->flow[i], i, w->session.epoch);
+    return flows;
 }
 
 static void position(struct writer *w, struct bundle *t)
 {
     struct whole *x = &w->whole;
-    t->fields = mark_flows(w, t);
+    mark_flows(w, t);
     t->added = 0;
     if (t->step < 0 && x->dirty && (t->n == 0 || x->save_now || us_since(mono_us(), x->saved_at) >= EVERY))
-        t->fields += mark_reached(w, false);
+        mark_reached(w, false);
     if (t->barrier)
-        t->fields += mark_reached(w, true);
+        mark_reached(w, true);
     t->hset.len = 0;
-    put_hset(w, &t->hset, t->fields, t->barrier);
+    t->fields = put_hset(w, &t->hset, t->barrier);
 }
 
-void whole_position_of(struct writer *w, struct buf *b, const struct rec *r)
+unsigned whole_position_of(struct writer *w, struct buf *b, const struct rec *r, const struct exact_id *id)
 {
     struct whole *x = &w->whole;
     x->stamp++;
-    x->flow[r->flow] =
-        (struct whole_flow){.seq = r->seq, .pos = r->pos, .stamp = x->stamp, .there = x->flow[r->flow].there};
-    put_hset(w, b, 1, false);
+    name_flow(x, r->flow, r->seq, r->pos);
+    if (exact_notes(w, WHOLE_SCOPE, r->flow, id))
+        x->flow[r->flow].id = *id;
+    return put_hset(w, b, false);
 }
 
 void whole_written(struct conn *c, unsigned fields, long long added)
 {
     struct writer *w = c->w;
     struct whole *x = &w->whole;
-    for (unsigned i = 0; i < x->flows; i++)
-        if (x->flow[i].stamp == x->stamp && x->flow[i].seq > w->positions.flow[i].saved_seq)
-            w->positions.flow[i].saved_seq = x->flow[i].seq;
+    for (unsigned i = 0; i < x->flows; i++) {
+        struct whole_flow *f = &x->flow[i];
+        if (f->stamp == x->stamp && f->seq > w->positions.flow[i].saved_seq)
+            w->positions.flow[i].saved_seq = f->seq;
+        if (f->stamp == x->stamp && f->id.pos > 0)
+            f->place = f->id;
+    }
     x->saved_at = mono_us();
     if (fields > 0 && added > (long long)fields && !w->cluster->dead)
         watch_vanished(w, c->node,
@@ -617,6 +676,7 @@ void whole_barrier(struct writer *w, int scope)
         r.flags |= RF_LIVE;
         struct element *e = bundle_add(t, &r, request, 0);
         e->out = t->n > 1;
+        e->id = w->exact.flow[r.flow].barrier;
         e->mark = positions_mark(&w->positions, r.flow, r.seq, r.pos, false);
     }
     own_send(w, t);

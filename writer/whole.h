@@ -4,6 +4,8 @@
  *   session   whose positions these are (position_text.h); without it the key says nothing
  *   writer    the process that wrote it
  *   f<flow>   EPOCH SEQ POSITION of the last record of the flow that was carried out
+ *   a<flow>   EPOCH POSITION N STEP HELD: the last record of the flow that was carried out, as in the hash of
+ *             a slot (exact.h), where that is beyond the POSITION of f<flow>; else it says nothing
  *   l<flow>   its lineage, where it has one of its own
  *   source, empty, sweep, verify: of the session */
 #ifndef RW_WHOLE_H
@@ -27,9 +29,11 @@ struct conn;
 
 /* What goes into the key, or was said there, of a flow. */
 struct whole_flow {
-    uint64_t seq, pos; /* being written */
-    uint64_t stamp;    /* of the position that names it */
-    uint64_t there;    /* the key's seq, at the last handshake */
+    uint64_t seq, pos;     /* being written */
+    struct exact_id id;    /* being written; pos 0: nothing */
+    struct exact_id place; /* the last that was carried out */
+    uint64_t stamp;        /* of the position that names it */
+    uint64_t there;        /* the key's seq, at the last handshake */
 };
 
 enum whole_step { WHOLE_NOT_YET, WHOLE_ASKED, WHOLE_KNOWN };
@@ -77,9 +81,9 @@ void whole_last(struct conn *c);
 /* The position key, for transactions. */
 extern const struct store whole_store;
 
-/* The position of one record of a flow, appended to b; what the reply to it says; was it carried out, says
- * the handshake? */
-void whole_position_of(struct writer *w, struct buf *b, const struct rec *r);
+/* The position of one record of a flow, which stands there in it, appended to b: how many fields of flows
+ * that are; what the reply to it says; was it carried out, says the handshake? */
+unsigned whole_position_of(struct writer *w, struct buf *b, const struct rec *r, const struct exact_id *id);
 void whole_written(struct conn *c, unsigned fields, long long added);
 bool whole_has_record(const struct writer *w, const struct rec *r);
 

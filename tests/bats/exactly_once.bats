@@ -228,6 +228,13 @@ shifted() { # file n: the positions n higher
     as_expected "$TMP/commands"
 }
 
+@test "exactly once: what is written of an earlier position does not hide how far the others of its slot are" {
+    printf '%s\n' "live 0 :held :pos=101 INCR {t}n" "live 0 :held :pos=102 INCR {t}n" "live 0 :fresh :pos=100 SET {t}k 1" >"$TMP/commands"
+    first_writer "$TMP/commands" equals 1 get '{t}k'
+    second_writer 100 "$TMP/commands"
+    equals 2 get '{t}n' || fail "$(ccli get '{t}n')"
+}
+
 @test "exactly once: a flush is replayed, and what came behind it with it" {
     {
         counters 30 5

@@ -85,7 +85,7 @@ static redisReply *key_of(const struct saved_vector *v)
     char name[FLOW_NAME], text[POSITION_TEXT];
     unsigned fields = 1 + v->began_empty + v->verify;
     for (unsigned i = 0; i < v->flows; i++)
-        fields += (v->pos[i] > 0) + (v->own[i].replid[0] != '\0');
+        fields += (v->pos[i] > 0) + (v->place[i].pos > 0) + (v->own[i].replid[0] != '\0');
     id.lineage = v->lineage;
     position_id_print(&id, text);
     (void)resp_add_array(&b, 2 * fields);
@@ -94,6 +94,13 @@ static redisReply *key_of(const struct saved_vector *v)
             char value[POSITION_TEXT];
             (void)position_lineage_name(i, name);
             HOLDS(position_lineage_print(&v->own[i], value) < POSITION_TEXT);
+            add_field(&b, name, value);
+        }
+    for (unsigned i = 0; i < v->flows; i++)
+        if (v->place[i].pos > 0) {
+            char value[POSITION_TEXT];
+            (void)position_place_name(i, name);
+            HOLDS(position_place_print("7", &v->place[i], value) < POSITION_TEXT);
             add_field(&b, name, value);
         }
     for (unsigned i = 0; i < v->flows; i++) { /* a hash has no order */
@@ -158,13 +165,13 @@ static void place(const char *name, const char *value)
     char history[HISTORY_MAX], again[HISTORY_MAX], text[POSITION_TEXT], field[FLOW_NAME];
     memset(&p, 0, sizeof p);
     memset(&back, 0, sizeof back);
-    if (!position_place_parse(&p, history, 16, name, value))
+    if (!position_place_parse(&p, history, 'f', 16, name, value))
         return;
     HOLDS(p.flow < 16 && history[0] != '\0');
     HOLDS(position_flow_name(p.flow, field) < FLOW_NAME && strcmp(field, name) == 0);
     HOLDS(position_place_print(history, &p.id, text) <= strlen(value));
     HOLDS(strncmp(text, value, strlen(text)) == 0); /* there is one way to say it */
-    HOLDS(position_place_parse(&back, again, 16, field, text) && strcmp(history, again) == 0);
+    HOLDS(position_place_parse(&back, again, 'f', 16, field, text) && strcmp(history, again) == 0);
     HOLDS(memcmp(&p, &back, sizeof p) == 0);
 }
 
@@ -285,7 +292,7 @@ static void numbers(const uint8_t *p, size_t n)
     place("f15", text);
     struct exact_past past;
     char history[HISTORY_MAX];
-    HOLDS(position_place_parse(&past, history, 16, "f15", text) && past.id.pos == id.pos);
+    HOLDS(position_place_parse(&past, history, 'f', 16, "f15", text) && past.id.pos == id.pos);
     HOLDS(past.id.sub == id.sub && past.id.step == id.step && past.id.held == id.held);
     uint64_t u = number(&p, &n), back;
     size_t k = position_pair_print("h.1", u, text);

@@ -219,6 +219,8 @@ void command_run(struct master *m, struct conn *c, struct request *r)
         return;
     }
     log_command(m, c, r);
+    if (c->mute)
+        return;
     if (word_is(name, "QUIT")) {
         conn_reply(c, "+OK\r\n");
         c->quit = true;

@@ -119,6 +119,7 @@ static const char help_present[] =
     "  --dbs LIST            further databases that INFO keyspace names (of a capture those of its "
     "meta.json)\n"
     "  --close-at-dump N     close the connection of the N-th DUMP instead of answering it\n"
+    "  --mute-at-dump N      from the N-th DUMP on its connection is answered nothing\n"
     "  --full-flow N         this flow is always FULL, whatever the others are\n"
     "  --partial-by-sync     as v1.31 to v1.34: after PARTIAL STARTSTABLE is an invalid state, DFLY SYNC "
     "gives\n"

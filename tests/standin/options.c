@@ -259,6 +259,7 @@ static const struct def defs[] = {
     IS_TEXT("values", values),
     IS_TEXT("dbs", dbs),
     IS_NUMBER("close-at-dump", close_at_dump),
+    IS_NUMBER("mute-at-dump", mute_at_dump),
     IS_NUMBER("close-at-scan", close_at_scan),
     IS_NUMBER("omit", omit),
     IS_FLAG("no-scan", no_scan),

@@ -59,7 +59,7 @@ struct options {
     char *bind, *user, *password, *replid, *last_master, *df_version;
     uint64_t port, greeting, version_int, loading, backlog;
     char *values, *dbs;
-    uint64_t close_at_dump, close_at_scan, omit;
+    uint64_t close_at_dump, mute_at_dump, close_at_scan, omit;
     bool no_scan;
     bool old_no_partial, replica_error, plain_ok, partial_by_sync, lose_backlog, has_full_flow, resume_error,
         resume_lost;
@@ -323,6 +323,7 @@ struct conn {
     int fd;
     unsigned id;
     bool closed, authenticated, loading, quit, write_shut;
+    bool mute;      /* it is answered nothing more */
     bool out_armed; /* waiting for EPOLLOUT */
     bool announced, client_id_seen;
     struct session *session; /* of a control connection or a flow */

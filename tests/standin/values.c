@@ -130,6 +130,10 @@ static void run_dump(struct master *m, struct conn *c, const struct request *r)
         conn_close(m, c, "planned: at this DUMP");
         return;
     }
+    if (m->values->dumps == opt.mute_at_dump) {
+        c->mute = true;
+        return;
+    }
     if (!v) {
         conn_reply(c, "$-1\r\n");
         return;

@@ -161,6 +161,29 @@ static void binary(void)
     EQ(v.state, SAVED_WHOLE);
 }
 
+/* What was carried out beyond the positions. */
+static void beyond(void)
+{
+    struct saved_vector v =
+        KEY("a1", "3 205 2 1 0", "session", NONCE " 3 2 " REPLID " lin", "f0", "3 7 100", "f1", "3 9 200");
+    EQ(v.state, SAVED_WHOLE);
+    CHECK(v.place[0].pos == 0 && v.place[1].pos == 205 && v.place[1].sub == 2 && v.place[1].step == 1);
+    v = KEY("a0", "2 205 2 1 0", "session", "n 1 1 r -", "f0", "1 7 100"); /* of another epoch */
+    CHECK(v.state == SAVED_WHOLE && v.place[0].pos == 0);
+    static const char *const bad[][2] = {
+        {"a0", "1 2 3 4"},   {"a0", ""},           {"a0", "1 0 1 1 0"},  {"a0", "1 -2 1 1 0"},
+        {"a1", "1 2 1 1 0"}, {"a00", "1 2 1 1 0"}, {"a0x", "1 2 1 1 0"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        v = KEY("session", "n 1 1 r -", "f0", "1 7 1", bad[i][0], bad[i][1]);
+        if (!CHECK(v.state == SAVED_LOST && v.place[0].pos == 0))
+            printf("  %s = %s\n", bad[i][0], bad[i][1]);
+    }
+    EQ(KEY("session", "n 1 1 r -", "f0", "1 7 1", "a0", "1 2 1 1 0", "a0", "1 2 1 1 0").state, SAVED_LOST);
+    EQ(KEY("a0", "1 2 1 1 0").state, SAVED_LOST); /* the rest of the key was removed */
+    EQ(KEY("session", "n 1 1 r -", "f0", "1 7 1", "a", "1", "ax", "b").state, SAVED_WHOLE);
+}
+
 /* ---- slots and marks ---- */
 
 static void places(void)
@@ -171,15 +194,16 @@ static void places(void)
     uint64_t number;
     size_t n = position_place_print(NONCE + 16, &id, text);
     EQ(n, strlen(text));
-    CHECK(position_place_parse(&p, history, 2, "f1", text));
+    CHECK(position_place_parse(&p, history, 'f', 2, "f1", text));
     EQ_S(history, NONCE + 16);
     CHECK(p.flow == 1 && memcmp(&p.id, &id, sizeof id) == 0);
-    CHECK(!position_place_parse(&p, history, 1, "f1", text)); /* no such flow */
-    CHECK(!position_place_parse(&p, history, 2, "w", text));
-    CHECK(!position_place_parse(&p, history, 2, "f1", "h 1 2 3"));
-    CHECK(!position_place_parse(&p, history, 2, "f1", "h 1 4294967296 3 4"));
-    CHECK(!position_place_parse(&p, history, 2, "f1", "h 18446744073709551616 2 3 4"));
-    CHECK(!position_place_parse(&p, history, 2, "f1", NONCE " 1 2 3 4")); /* too long a history */
+    CHECK(!position_place_parse(&p, history, 'f', 1, "f1", text)); /* no such flow */
+    CHECK(!position_place_parse(&p, history, 'f', 2, "w", text));
+    CHECK(!position_place_parse(&p, history, 'a', 2, "f1", text));
+    CHECK(!position_place_parse(&p, history, 'f', 2, "f1", "h 1 2 3"));
+    CHECK(!position_place_parse(&p, history, 'f', 2, "f1", "h 1 4294967296 3 4"));
+    CHECK(!position_place_parse(&p, history, 'f', 2, "f1", "h 18446744073709551616 2 3 4"));
+    CHECK(!position_place_parse(&p, history, 'f', 2, "f1", NONCE " 1 2 3 4")); /* too long a history */
     n = position_pair_print("h.1", 77, text);
     CHECK(position_mark_parse(text, n, history, &number) && number == 77);
     CHECK(!position_mark_parse(text, n + 1, history, &number)); /* a NUL in it */
@@ -367,6 +391,7 @@ int main(void)
     lineages();
     sessions_that_are_none();
     binary();
+    beyond();
     places();
     files();
     lineages_of_files();

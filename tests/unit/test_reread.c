@@ -11,11 +11,16 @@ static void bytes(struct buf *b)
     buf_free(b);
 }
 
-static void entry(const char *line)
+static void entry_of(uint64_t txid, const char *line)
 {
     struct buf b = {0};
-    add_command(&b, 7, line);
+    add_command(&b, txid, line);
     bytes(&b);
+}
+
+static void entry(const char *line)
+{
+    entry_of(7, line);
 }
 
 #define ASK(k)    "reread flow=0 epoch=1 db=0 key=" k "\n"
@@ -311,6 +316,23 @@ static void flushed(void)
     answer("key=k\ndb=0\nstate=missing\nfrom=103\nto=103\n", NULL);
     wrote(POS("3", "102") V("4", "103") "IV | DEL k\n");
     end(EXIT_DONE);
+    /* A cluster has one database: the position is not held before the flush, where other flows are past it.
+     */
+    begin("7.0/cluster");
+    entry("CL.THROTTLE k 1 1 1");
+    entry("FLUSHDB");
+    wrote(POS("1", "100") V("2", "102") "V BARRIER txid=7 | FLUSHDB\n");
+    end(EXIT_DONE);
+    /* Where keys are selected the flush is reported, and the key is still read. */
+    CHECK(filter_add_rule(&opt.filter, "prefix:x", true) == NULL);
+    begin("7.0");
+    entry("CL.THROTTLE k 1 1 1");
+    entry("FLUSHALL");
+    wrote(POS("1", "100") "LOST kind=selection key=\n" POS("2", "100"));
+    answer("key=k\ndb=0\nstate=missing\nfrom=102\nto=102\n", NULL);
+    wrote(V("3", "102") "IV | DEL k\n");
+    end(EXIT_DATA);
+    filter_clear(&opt.filter);
 }
 
 /* ---- what is asked for ---- */
@@ -381,8 +403,8 @@ static void in_the_full_sync(void)
     b = hex("d3 6400000000000000 ff 0000000000000000 '0123456789012345678901234567890123456789'");
     bytes(&b);
     asked(ASK("k"));
-    wrote(V("3", "100") "V synced\n");
-    entry("SET other 1"); /* 100 */
+    wrote(V("3", "0") "V synced\n"); /* until then a crash needs a new full sync */
+    entry("SET other 1");            /* 100 */
     wrote(V("4", "100") "IV string | SET other 1\n");
     answer("key=k\ndb=0\nstate=missing\nfrom=100\nto=100\n", NULL);
     wrote(V("5", "101") "IV | DEL k\n");
@@ -461,6 +483,66 @@ static void too_much(void)
     end(EXIT_DATA);
 }
 
+/* ZUNIONSTORE and its kin are logged as DEL and ZADD, with scores of 6 digits: the ZADD is written, and the
+ * key read again. */
+static void rounded(void)
+{
+    begin("7.0");
+    entry("DEL k");                          /* 100 */
+    entry("ZADD k 2.1935 a -1.5e+20 b 1 c"); /* 101 */
+    asked(SYNCED ASK("k"));
+    wrote(V("1", "101") "IV | DEL k\n" V("2", "101") "IV | ZADD k 2.1935 a -1.5e+20 b 1 c\n");
+    entry("ZADD k 3 d"); /* 102: kept back */
+    wrote(POS("3", "101"));
+    answer("key=k\ndb=0\nstate=value\nttl=-1\nfrom=103\nto=103\n", "00 01 'v'");
+    wrote(V("4", "101") "IFV string | SET k v\n" V("5", "101") "LV position\n" POS("6", "103"));
+    end(EXIT_DONE);
+    /* Without an answer what was written stays, and what was kept back follows it. */
+    static const char *const answers[] = {"key=k\ndb=0\nstate=error\nerror=busy\n",
+                                          "key=k\ndb=0\nstate=missing\nttl=-2\nfrom=104\nto=104\n"};
+    for (int i = 0; i < 2; i++) {
+        begin("7.0");
+        entry("DEL k");
+        entry("ZADD k 1 a");
+        entry("ZADD k 3 d");
+        entry("DEL k");
+        wrote(V("1", "101") "IV | DEL k\n" V("2", "101") "IV | ZADD k 1 a\n" POS("3", "101") POS("4", "101"));
+        answer(answers[i], NULL);
+        if (i == 0)
+            wrote("REMARK kind=rounded-scores key=k\n" V("5", "101") "IV | ZADD k 3 d\n" V(
+                "6", "104") "IV | DEL k\n");
+        else
+            wrote(V("5", "101") "IV | ZADD k 3 d\n" V("6", "104") "IV | DEL k\n");
+        end(EXIT_DONE);
+    }
+    /* What cannot come of that. */
+    begin("7.0");
+    entry("DEL k");
+    entry_of(8, "ZADD k 1 a"); /* another transaction */
+    entry("DEL k");
+    entry("ZADD j 1 a"); /* another key */
+    entry("DEL k");
+    entry("ZADD k 2.19351 a 2.193511 b"); /* too many digits */
+    entry("DEL k");
+    entry("ZADD k NX 1 a");
+    entry("DEL k l");
+    entry("ZADD k 1 a");
+    entry("DEL k");
+    entry("SET l 1");
+    entry("ZADD k 1 a"); /* not directly behind it */
+    entry_of(0, "DEL k");
+    entry_of(0, "ZADD k 1 a");
+    asked(SYNCED);
+    end(EXIT_DONE);
+    /* Later masters write all digits. */
+    begin("7.0");
+    parser->flows[0]->to.dialect = dialect_dragonfly(VERSION(1, 41));
+    entry("DEL k");
+    entry("ZADD k 1 a");
+    asked(SYNCED);
+    end(EXIT_DONE);
+}
+
 int main(void)
 {
     simple();
@@ -481,5 +563,6 @@ int main(void)
     in_the_full_sync();
     bounds();
     too_much();
+    rounded();
     return test_done();
 }
