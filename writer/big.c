@@ -359,7 +359,7 @@ void bigjob_work(struct bigjob *j, uint64_t now)
             j->ask = NULL;
         return;
     }
-    enum put got = cl->slots || c->db == j->r.db ? PUT_DONE : cluster_want_db(c, j->r.db);
+    enum put got = cl->slots ? PUT_DONE : cluster_want_db(c, j->r.db, false);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";
         j->fn(j->w, j->arg, text, sizeof text - 1);
