@@ -118,6 +118,7 @@ mixed_snapshot() {
             ((i % 2)) || printf '%s\n' "idem $((i % 4)) :db=$(((i + 2) % 3)) :first DEL l$i" "req $((i % 4)) :db=$(((i + 2) % 3)) :last RPUSH l$i a b"
         done
         for i in {0..3}; do echo "synced $i :pos=1"; done
+        for i in {0..8}; do printf '%s\n' "live 0 :db=$((i % 3)) :pos=$((i + 2)) :part=100 APPEND large @300" "live 1 :db=$((i % 3)) :pos=$((i + 2)) APPEND small $i"; done
         echo end
     } | mkrecords >"$TMP/stream"
 }
