@@ -131,6 +131,8 @@ enum put cluster_want_db(struct conn *c, uint32_t db, bool in_turn)
     if (in_turn && (c->since_select == 0 || !(idle || long_enough || c->w->cluster->allow_select)))
         return PUT_WAIT;
     c->w->cluster->hurry(c->w->cluster); /* MSETs are of the connection's database */
+    if (!conn_takes(c, 64))              /* any more */
+        return PUT_WAIT;
     snprintf(num, sizeof num, "%u", db);
     c->selecting = true;
     c->select_db = db;
