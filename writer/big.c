@@ -17,6 +17,13 @@
 
 #define CHUNK ((size_t)256 << 10)
 
+/* In its transaction, which SELECTs come: before the position, between that and the request, and behind it.
+ */
+struct place {
+    uint32_t home; /* database of the connection */
+    bool before, between, behind;
+};
+
 struct bigjob {
     struct writer *w;
     struct big *big;    /* collected; or */
@@ -42,6 +49,7 @@ struct bigjob {
     bool began; /* MULTI was answered: what follows is queued */
     uint64_t token;
     struct exact_id id;
+    struct place place;
     unsigned notes; /* fields that say so, besides that of the process */
     char why[256];  /* what was said before EXEC */
 
@@ -183,12 +191,13 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
         return;
     }
-    bool whole = j->w->cluster->whole, selects = whole && j->r.db != 0;
-    size_t at = selects ? 1 : 0, n = selects ? 4 : 2;
+    const struct place *p = &j->place;
+    size_t at = p->before, own = at + 1 + p->between, n = own + 1 + p->behind;
     if (r->type == REDIS_REPLY_ARRAY && r->elements == n && r->element[at]->type == REDIS_REPLY_INTEGER &&
-        (!selects || (is_status(r->element[0]) && is_status(r->element[2])))) {
-        last = r->element[n - 1];
-        if (whole)
+        (!p->before || is_status(r->element[0])) && (!p->between || is_status(r->element[own - 1])) &&
+        (!p->behind || is_status(r->element[n - 1]))) {
+        last = r->element[own];
+        if (j->w->cluster->whole)
             whole_written(c, j->notes, r->element[at]->integer);
         else
             cluster_slot_written(c, j->slot, j->notes, r->element[at]->integer);
@@ -210,23 +219,19 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
     }
 }
 
+static void queue_select(struct conn *c, struct bigjob *j, uint32_t db)
+{
+    char num[16];
+    snprintf(num, sizeof num, "%u", db);
+    conn_call(c, on_queued, j, "SELECT", num, NULL);
+}
+
 static void send_exec(struct bigjob *j)
 {
     j->whole = true;
+    if (j->place.behind)
+        queue_select(j->c, j, j->place.home);
     conn_call(j->c, on_exec, j, "EXEC", NULL);
-}
-
-/* The position lies in database 0. */
-static void begin_whole(struct conn *c, struct bigjob *j, struct buf *b)
-{
-    char num[16];
-    snprintf(num, sizeof num, "%u", j->r.db);
-    if (j->r.db != 0)
-        conn_call(c, on_queued, j, "SELECT", "0", NULL);
-    j->notes = whole_position_of(j->w, b, &j->r, &j->id);
-    conn_call_raw(c, on_queued, j, b->p, b->len);
-    if (j->r.db != 0)
-        conn_call(c, on_queued, j, "SELECT", num, NULL);
 }
 
 static void begin_exact(struct conn *c, struct bigjob *j)
@@ -235,16 +240,22 @@ static void begin_exact(struct conn *c, struct bigjob *j)
     j->whole = j->odd = j->began = false;
     j->why[0] = '\0';
     conn_call(c, on_queued, j, "MULTI", NULL);
+    uint32_t db = j->w->cluster->whole ? 0 : j->r.db; /* where the position lies */
+    j->place = (struct place){
+        .home = c->db, .before = db != c->db, .between = j->r.db != db, .behind = j->r.db != c->db};
+    if (j->place.before)
+        queue_select(c, j, db);
     if (j->w->cluster->whole) {
-        begin_whole(c, j, &b);
-        buf_free(&b);
-        return;
+        j->notes = whole_position_of(j->w, &b, &j->r, &j->id);
+    } else {
+        j->notes = exact_notes(j->w, j->slot, j->r.flow, &j->id);
+        exact_hset(&b, j->w, j->slot, j->token, j->notes);
+        if (j->notes > 0)
+            exact_field(&b, j->w, j->r.flow, &j->id);
     }
-    j->notes = exact_notes(j->w, j->slot, j->r.flow, &j->id);
-    exact_hset(&b, j->w, j->slot, j->token, j->notes);
-    if (j->notes > 0)
-        exact_field(&b, j->w, j->r.flow, &j->id);
     conn_call_raw(c, on_queued, j, b.p, b.len);
+    if (j->place.between)
+        queue_select(c, j, j->r.db);
     buf_free(&b);
 }
 
@@ -359,7 +370,8 @@ void bigjob_work(struct bigjob *j, uint64_t now)
             j->ask = NULL;
         return;
     }
-    enum put got = cl->slots || c->db == j->r.db ? PUT_DONE : cluster_want_db(c, j->r.db);
+    bool within = cl->slots || (cl->within && j->exact);
+    enum put got = within ? PUT_DONE : cluster_want_db(c, j->r.db, false);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";
         j->fn(j->w, j->arg, text, sizeof text - 1);

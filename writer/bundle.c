@@ -352,27 +352,28 @@ static void select_db(struct bundle *t, uint32_t *db, uint32_t to)
     *db = to;
 }
 
-/* What stands between MULTI and EXEC. Of a whole server it may be of several databases; the connection's
+/* What stands between MULTI and EXEC. Of a single server it may be of several databases; the connection's
  * stays as it was, executed or not. Returns whether it is all of its requests as they are. */
 static bool list_commands(const struct conn *c, struct bundle *t)
 {
-    bool whole = c->w->cluster->whole && !t->parts;
+    const struct cluster *cl = c->w->cluster;
+    bool selects = cl->within || (cl->whole && !t->parts);
     uint32_t db = c->db;
     t->ncmd = 0;
     for (unsigned i = 0; i < t->n; i++) {
         t->e[i].odd = false;
         if (t->e[i].out || (t->step >= 0 && i != (unsigned)t->step))
             continue;
-        if (whole)
+        if (selects)
             select_db(t, &db, t->e[i].r.db);
         command(t, (int32_t)i);
     }
     bool all = t->ncmd == t->n;
-    if (t->saves && whole)
-        select_db(t, &db, 0);
+    if (t->saves && selects) /* of a share it lies in its database */
+        select_db(t, &db, cl->whole ? 0 : t->e[0].r.db);
     if (t->saves)
         command(t, CMD_POSITION);
-    if (whole)
+    if (selects)
         select_db(t, &db, c->db);
     return all;
 }

@@ -63,7 +63,10 @@ static enum put put_request(struct writer *w, const struct rec *r, const uint8_t
     if (cl->slots && r->db != 0)
         return PUT_FAIL;
     unsigned slot = cluster_scope(w, r, payload, r->len);
-    if (!own && gather_wants(w, r, slot)) {
+    enum gathers gathers = own ? GATHERS_NOT : gather_wants(w, r, slot);
+    if (gathers == GATHERS_LAST && !cl->allow_select)
+        return PUT_WAIT;
+    if (gathers != GATHERS_NOT) {
         enum put got = cl->slots ? PUT_DONE : cluster_db_known(cl, r->db, slot);
         return got == PUT_DONE ? gather_put(w, r, slot, payload, vclass) : got;
     }
@@ -79,10 +82,9 @@ static enum put put_request(struct writer *w, const struct rec *r, const uint8_t
     if (c == NULL)
         return PUT_WAIT;
     if (!cl->slots) {
-        enum put got = cluster_want_db(c, r->db);
-        if (got != PUT_DONE || c->yield)
-            return got == PUT_DONE ? PUT_WAIT : got;
-        c->since_select++;
+        enum put got = cluster_want_db(c, r->db, true);
+        if (got != PUT_DONE)
+            return got;
     }
     struct cunit u = {.key = hashset_key(r->hash, r->db), .slot = (uint16_t)slot, .len = r->len};
     bool park = cl->alone[slot] || !TAILQ_EMPTY(&cl->parked[slot]) || !hashset_add(&cl->keys, u.key);
@@ -115,11 +117,11 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
     struct conn *c = cluster_conn(cl, WHOLE_SCOPE, r->len + mset_gathered(cl->msets));
     if (c == NULL)
         return PUT_WAIT;
-    if (c->db != r->db)
-        mset_flush(cl);
-    enum put got = cluster_want_db(c, r->db);
-    if (got != PUT_DONE || c->yield)
-        return got == PUT_DONE ? PUT_WAIT : got;
+    if (w->probes.now == 0 && cluster_apart(cl, WHOLE_SCOPE, r->db))
+        return cl->allow_select ? parts_put(w, r, payload, vclass) : PUT_WAIT;
+    enum put got = cluster_want_db(c, r->db, true);
+    if (got != PUT_DONE)
+        return got;
     bool park = (cl->nparked > 0 && !TAILQ_EMPTY(&cl->parked[slot])) || parts_hold(cl->parts, key) ||
                 !hashset_add(&cl->keys, key);
     if (park && (small || cl->nparked >= PARKED_MAX || cl->parked_bytes > PARKED_SIZE ||
@@ -127,7 +129,6 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
         cl->hurry(cl);
         return PUT_WAIT;
     }
-    c->since_select++;
     if (small) {
         positions_snapshot_add(&w->positions, r->flow);
         mset_add(cl, c, r, payload, key, vclass);

@@ -112,6 +112,7 @@ struct cluster {
     bool decided;      /* it is known what the target is: slots, whole */
     bool opened;       /* it is known what the target is, and records may go */
     bool slots;        /* a cluster; else one node */
+    bool within;       /* a transaction may SELECT: Dragonfly refuses that, and carries out the rest of it */
     bool whole;        /* which is one scope, over one connection (whole.h) */
     bool drain;        /* of that: a record waits until nothing of the snapshot is on its way */
     bool allow_select; /* nothing else can go: another database may have its turn at once */
@@ -285,14 +286,21 @@ void moved_forget(struct cluster *cl);
 
 /* ---- route.c ---- */
 
-/* The database of a connection to a single server. PUT_DONE: it is selected; PUT_FAIL: there is none. */
-enum put cluster_want_db(struct conn *c, uint32_t db);
+/* The database of a connection to a single server, which changes to it. What was sent goes before that, and
+ * nothing behind it until it is answered, as it may be refused. in_turn: only when requests of others have
+ * gone long enough, or none do. PUT_DONE: it is selected; PUT_FAIL: there is none. */
+enum put cluster_want_db(struct conn *c, uint32_t db, bool in_turn);
+
+/* Is a request of this database to go in a transaction that selects it, as its connection is in another one
+ * and stays there? That costs no round trip. */
+bool cluster_apart(const struct cluster *cl, unsigned slot, uint32_t db);
 
 /* Does a single server have it? PUT_WAIT: that is being found out; PUT_FAIL: no. */
 enum put cluster_db_known(struct cluster *cl, uint32_t db, unsigned slot);
 
-/* Ask in another database than the connection's, which is selected again behind it. */
-void cluster_in_db(struct conn *c, uint32_t db);
+/* A request of our own in a database that may be another than the connection's: in a transaction, as
+ * otherwise it, or what comes behind, could be carried out in the wrong one. fn gets its reply. */
+void cluster_call_in_db(struct conn *c, uint32_t db, call_fn *fn, void *arg, const void *request, size_t len);
 
 /* INFO keyspace says which databases there are. */
 void cluster_take_dbs(struct cluster *cl, const char *info);

@@ -66,6 +66,7 @@ void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t l
         c->wire.unheard = 0;
         c->wire.heard = mono_us(); /* from now on an answer is due */
     }
+    c->since_select++;
     ring_add(&c->wire.ring, bytes, len);
     struct cunit *to = &c->unit[(c->uhead + c->un++) & (c->cap - 1)];
     *to = *u;

@@ -144,9 +144,10 @@ struct conn {
     uint32_t db;              /* selected */
     bool selecting;
     uint32_t select_db;
-    uint32_t since_select; /* requests in this database */
-    bool yield;            /* another one has its turn when nothing is in flight */
-    bool unused;           /* nothing was, and nobody took the turn */
+    uint32_t since_select; /* requests since then; 0: whoever wanted it has his turn */
+    uint64_t select_at;    /* mono_us: when the last SELECT was sent */
+    uint64_t stay;         /* mono_us: it costs too much to change the database again before */
+    bool unused;           /* nobody took the turn in a round */
     struct cunit big;      /* of kind CU_BIG while its bytes are being sent, else 0 */
     uint64_t big_at;       /* where in the ring it stands */
     bool awaited;          /* a request that has to go alone waits until nothing is in flight */

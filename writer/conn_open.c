@@ -405,7 +405,7 @@ static void tidy(struct conn *c)
     c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
     c->calls->lost(c);
-    c->selecting = c->yield = c->lost = c->awaited = c->probing = c->misled = false;
+    c->selecting = c->lost = c->awaited = c->probing = c->misled = false;
     c->blameless = c->explain = false;
     c->big = (struct cunit){.kind = 0};
     c->patience = (struct patience){0};

@@ -93,6 +93,7 @@ static void decide(struct cluster *cl)
     }
     cl->slots = w->node.info.cluster;
     cl->whole = !several && !w->opt.at_least_once;
+    cl->within = !cl->slots && !w->opt.at_least_once && strcmp(w->node.info.kind, "dragonfly") != 0;
     if (several && !w->opt.at_least_once)
         exact_open(w, true);
     else if (w->opt.exactly_once)
@@ -249,7 +250,7 @@ void cluster_forget(struct writer *w)
     cl->drain = false;
     w->marks.doing = MARKS_IDLE;
     for (unsigned i = 0; i < cl->nconn; i++)
-        cl->conn[i]->yield = false;
+        cl->conn[i]->unused = false;
 }
 
 /* ---- what is due ---- */
@@ -295,11 +296,9 @@ static void drop_turns(struct cluster *cl)
 {
     for (unsigned i = 0; i < cl->nconn; i++) {
         struct conn *c = cl->conn[i];
-        bool unused = c->yield && c->un == c->replied && !c->selecting;
-        if (unused && c->unused) {
-            c->yield = unused = false;
-            cl->stir = true;
-        }
+        bool unused = c->since_select == 0 && c->state == CONN_READY && !c->selecting;
+        c->since_select += unused && c->unused;
+        cl->stir |= unused;
         c->unused = unused;
     }
 }

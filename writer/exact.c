@@ -236,8 +236,12 @@ void exact_field(struct buf *b, const struct writer *w, unsigned flow, const str
 void exact_ask(struct conn *c, unsigned slot, call_fn *fn, void *arg)
 {
     char key[EXACT_KEY_MAX];
-    (void)exact_key(c->w, slot, key);
-    conn_call(c, fn, arg, "HGETALL", key, NULL);
+    struct buf b = {.max = 2 * EXACT_KEY_MAX};
+    (void)resp_add_array(&b, 2);
+    (void)resp_add_str(&b, "HGETALL");
+    (void)resp_add_bulk(&b, key, exact_key(c->w, slot, key));
+    cluster_call_in_db(c, c->w->cluster->slots ? c->db : slot / SHARES, fn, arg, b.p, b.len);
+    buf_free(&b);
 }
 
 static bool read_field(const struct writer *w, const char *name, const char *value, struct exact_past *p)

@@ -171,11 +171,10 @@ static void scan(struct conn *c, const char *cursor)
     struct cluster *cl = c->w->cluster;
     uint32_t db = cl->slots ? 0 : cl->dbs[cl->at_db];
     cl->asked++;
-    if (db != c->db)
-        cluster_in_db(c, db);
-    conn_call(c, on_scan, NULL, "SCAN", cursor, "COUNT", "1000", NULL);
-    if (db != c->db)
-        cluster_in_db(c, c->db);
+    struct buf b = {.max = 128};
+    scan_request(&b, cursor, "1000");
+    cluster_call_in_db(c, db, on_scan, NULL, b.p, b.len);
+    buf_free(&b);
 }
 
 static void on_scan(struct conn *c, void *arg, const redisReply *r)
@@ -235,21 +234,16 @@ static void ask_node(struct cluster *cl, struct cnode *n)
         return;
     }
     if (cl->start == START_SURVEY) {
-        if (cluster_want_db(c, 0) != PUT_DONE)
+        if (cluster_want_db(c, 0, true) != PUT_DONE)
             return;
         cl->asked++;
         conn_call(c, on_keyspace, NULL, "INFO", "keyspace", NULL);
         return;
     }
-    if (!cl->slots && c->db != cl->flush_db) {
-        c->yield |= cl->scope != LANES_ALL; /* or other flows would keep the connection in their database */
-        if (cluster_want_db(c, cl->flush_db) == PUT_FAIL) {
-            c->yield = false;
-            n->flushed = true; /* no such database: nothing in it */
-        }
+    enum put got = cl->slots ? PUT_DONE : cluster_want_db(c, cl->flush_db, false);
+    n->flushed = got == PUT_FAIL; /* no such database: nothing in it */
+    if (got != PUT_DONE)
         return;
-    }
-    c->yield = false;
     cl->asked++;
     conn_call_raw(c, on_flush, NULL, cl->flush.p, cl->flush.len);
 }

@@ -10,17 +10,20 @@
 
 #define MORE           1024u /* to complete a transaction of the source, with a quarter of the bytes more */
 
-bool gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
+enum gathers gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
 {
     if (!w->exact.on || w->splits.ticket != TICKET_NONE || (!w->cluster->slots && r->db >= SHARED_DBS))
-        return false;
+        return GATHERS_NOT;
     if ((r->flags & RF_LIVE) != 0 || (r->flags & RF_IDEMPOTENT) == 0 || gather_waits(w->cluster, slot))
-        return true;
+        return GATHERS;
     /* Of a small key two requests one behind the other cost less than a transaction. */
-    if ((r->flags & RF_FIRST) != 0)
-        return r->vclass == CLASS_LIST ||
-               r->vclass == CLASS_STREAM; /* what follows must not be repeated alone */
-    return (r->flags & RF_LAST) == 0 && splits_third(w, r);
+    bool several = (r->flags & RF_FIRST) != 0
+                       ? r->vclass == CLASS_LIST ||
+                             r->vclass == CLASS_STREAM /* what follows must not be repeated alone */
+                       : (r->flags & RF_LAST) == 0 && splits_third(w, r);
+    if (several)
+        return GATHERS;
+    return cluster_apart(w->cluster, slot, r->db) ? GATHERS_LAST : GATHERS_NOT;
 }
 
 bool gather_waits(const struct cluster *cl, unsigned slot)
@@ -304,10 +307,9 @@ static bool send_one(struct writer *w, struct bundle *t, uint64_t now)
         return false;
     struct cunit u = bundle_unit(t);
     struct conn *c = cluster_conn(cl, t->slot, bundle_size(&u));
-    if (c == NULL || (cl->whole && c->yield) ||
-        (!cl->slots && !cl->whole && (cluster_want_db(c, t->e[0].r.db) != PUT_DONE || c->yield)))
+    bool select = !cl->slots && !cl->whole && !cl->within;
+    if (c == NULL || (select && cluster_want_db(c, t->e[0].r.db, true) != PUT_DONE))
         return false;
-    c->since_select += t->n;
     taken_out(cl->bundles, t);
     cl->alone[t->slot] = 1;
     if (cl->whole)

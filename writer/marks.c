@@ -147,9 +147,7 @@ static struct conn *conn_for(struct cluster *cl, struct mark_key *m)
         m->ask = NULL; /* it is not there: the owner will say where to go */
     if (c == NULL || cl->slots)
         return c;
-    if (c->db != 0)
-        c->yield = true; /* records of other databases wait until it has had its turn */
-    return cluster_want_db(c, 0) == PUT_DONE ? c : NULL;
+    return cluster_want_db(c, 0, false) == PUT_DONE ? c : NULL;
 }
 
 static void send_mark(struct cluster *cl, struct mark_key *m)

@@ -45,8 +45,9 @@ static bool send_moved(struct cluster *cl, struct moved *m)
             m->ask = NULL; /* it is not there: the owner will say where to go */
         return false;
     }
-    bool selects = cl->whole && m->u.kind == CU_EXEC && (m->u.flags & CF_ALONE) != 0; /* within itself */
-    enum put got = cl->slots || selects ? PUT_DONE : cluster_want_db(c, m->u.db);
+    bool selects = m->u.kind == CU_EXEC && /* within itself */
+                   (cl->within || (cl->whole && (m->u.flags & CF_ALONE) != 0));
+    enum put got = cl->slots || selects ? PUT_DONE : cluster_want_db(c, m->u.db, true);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";
         calls->fail(cl->w, &m->u, m->bytes, text, sizeof text - 1);

@@ -14,6 +14,7 @@ struct writer;
 #define SEND_STEP    ((size_t)64 << 10)
 #define DBS_MAX      1024u /* databases of which is remembered whether the target has them */
 #define SELECT_AFTER 4096u /* requests in one database before another lane's database gets its turn */
+#define SELECT_PART  10u   /* of the time of a connection, at most, goes into changing its database */
 
 /* Databases that the target was seen to have, or not to have. */
 struct dbs {

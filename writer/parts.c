@@ -168,7 +168,7 @@ static void transmit(struct cluster *cl, struct bundle *t)
     struct conn *c = cluster_conn(cl, WHOLE_SCOPE, bundle_size(&u));
     cl->bundles->flying++;
     cl->bundles->parts++;
-    if (c != NULL && cluster_want_db(c, u.db) == PUT_DONE)
+    if (c != NULL && (cl->within || cluster_want_db(c, u.db, true) == PUT_DONE))
         bundle_transmit(c, &u);
     else
         moved_enqueue(cl, moved_new(&u, (const uint8_t *)""));
@@ -229,13 +229,14 @@ enum put parts_put(struct writer *w, const struct rec *r, const uint8_t *payload
     struct parts *p = cl->parts;
     struct part v = {.r = *r, .key = hashset_key(r->hash, r->db), .vclass = vclass};
     struct conn *c = cluster_conn(cl, WHOLE_SCOPE, p->req.len + r->len + mset_gathered(cl->msets));
-    if (c != NULL && (c->db != r->db || (p->n > 0 && p->v[0].r.db != r->db)))
+    bool other = !cl->within && p->n > 0 && p->v[0].r.db != r->db;
+    if (other)
         cl->hurry(cl); /* what is gathered is of one database */
-    if (c == NULL || (p->n > 0 && p->v[0].r.db != r->db))
+    if (c == NULL || other)
         return PUT_WAIT;
-    enum put got = cluster_want_db(c, r->db);
-    if (got != PUT_DONE || c->yield)
-        return got == PUT_DONE ? PUT_WAIT : got;
+    enum put got = cl->within ? cluster_db_known(cl, r->db, WHOLE_SCOPE) : cluster_want_db(c, r->db, true);
+    if (got != PUT_DONE)
+        return got;
     if (p->v == NULL)
         p->v = xcalloc(PARTS_MAX, sizeof *p->v);
     make_room(w, r);
@@ -246,7 +247,6 @@ enum put parts_put(struct writer *w, const struct rec *r, const uint8_t *payload
     /* What it could be repeated with may just have been sent to make room. */
     if (first_of(p, v.key) == p->n && ((r->flags & RF_IDEMPOTENT) == 0 || !begins(cl, r, &v)))
         return PUT_WAIT;
-    c->since_select++;
     v.off = (uint32_t)p->req.len;
     v.first = first_of(p, v.key);
     v.resets = v.holds && splits_resets(r, payload);

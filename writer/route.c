@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <bsd/string.h>
 
 #include "errors.h"
 #include "exits.h"
@@ -82,13 +83,16 @@ struct conn *cluster_way(struct cluster *cl, struct cnode *ask, unsigned slot, s
     return NULL;
 }
 
-/* The database of a connection to a single server. PUT_DONE: it is selected. */
+/* ---- databases of a single server ---- */
+
 static void on_select(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
     uint32_t db = c->select_db;
     struct node *n = &c->w->node;
     c->selecting = false;
+    c->since_select = 0;
+    c->stay = c->wire.heard + SELECT_PART * us_since(c->wire.heard, c->select_at);
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
         return;
     c->w->cluster->stir = true;
@@ -109,20 +113,6 @@ static void on_select(struct conn *c, void *arg, const redisReply *r)
     node_db_refused(n, db, r->str, r->len);
 }
 
-static void on_other_db(struct conn *c, void *arg, const redisReply *r)
-{
-    (void)arg;
-    if (r != NULL && r->type != REDIS_REPLY_STATUS) /* what is behind it ran where it should not */
-        conn_lose(c, "SELECT: %s", r->type == REDIS_REPLY_ERROR ? r->str : "unexpected reply");
-}
-
-void cluster_in_db(struct conn *c, uint32_t db)
-{
-    char num[16];
-    snprintf(num, sizeof num, "%u", db);
-    conn_call(c, on_other_db, NULL, "SELECT", num, NULL);
-}
-
 void cluster_take_dbs(struct cluster *cl, const char *info)
 {
     cl->ndbs = cl->at_db = 0;
@@ -130,24 +120,97 @@ void cluster_take_dbs(struct cluster *cl, const char *info)
         cl->dbs[cl->ndbs++] = (uint32_t)strtoul(p + 3, NULL, 10);
 }
 
-enum put cluster_want_db(struct conn *c, uint32_t db)
+enum put cluster_want_db(struct conn *c, uint32_t db, bool in_turn)
 {
     char num[16];
     if (c->db == db)
         return PUT_DONE;
     if (node_db_state(&c->w->node, db) < 0)
         return PUT_FAIL;
-    if (c->un > c->replied) { /* a SELECT that is refused must not have requests behind it */
-        c->yield |= c->since_select >= SELECT_AFTER || c->w->cluster->allow_select;
+    bool idle = c->un == c->replied, long_enough = c->since_select >= SELECT_AFTER;
+    if (in_turn && (c->since_select == 0 || !(idle || long_enough || c->w->cluster->allow_select)))
         return PUT_WAIT;
-    }
-    c->yield = false;
-    c->since_select = 0;
+    c->w->cluster->hurry(c->w->cluster); /* MSETs are of the connection's database */
+    if (!conn_takes(c, 64))              /* any more */
+        return PUT_WAIT;
     snprintf(num, sizeof num, "%u", db);
     c->selecting = true;
     c->select_db = db;
+    c->select_at = mono_us();
     conn_call(c, on_select, NULL, "SELECT", num, NULL);
     return PUT_WAIT;
+}
+
+bool cluster_apart(const struct cluster *cl, unsigned slot, uint32_t db)
+{
+    const struct conn *c = conn_of(cl->node[cl->owner[slot]], slot);
+    return cl->within && c->db != db && mono_us() < c->stay && node_db_state(&cl->w->node, db) > 0;
+}
+
+/* ---- a request of ours in another database ---- */
+
+struct elsewhere {
+    call_fn *fn;
+    void *arg;
+    unsigned replies; /* so far */
+    char why[256];    /* what was said before EXEC */
+};
+
+/* The replies to MULTI, to what is queued, and to EXEC. */
+static void on_there(struct conn *c, void *arg, const redisReply *r)
+{
+    struct elsewhere *e = arg;
+    redisReply refusal = {.type = REDIS_REPLY_ERROR, .str = e->why, .len = strlen(e->why)};
+    bool last = ++e->replies == 5;
+    if (!last) {
+        if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI") &&
+            r->type == REDIS_REPLY_ERROR && e->why[0] == '\0')
+            strlcpy(e->why, r->str, sizeof e->why);
+        return;
+    }
+    if (r != NULL && r->type == REDIS_REPLY_ERROR && e->why[0] != '\0') {
+        r = &refusal;
+    } else if (r != NULL && r->type == REDIS_REPLY_ARRAY && r->elements == 3 &&
+               r->element[0]->type == REDIS_REPLY_STATUS && r->element[2]->type == REDIS_REPLY_STATUS) {
+        r = r->element[1];
+    } else if (r != NULL && r->type != REDIS_REPLY_ERROR) {
+        conn_lose(c, "unexpected reply to EXEC");
+        r = NULL;
+    }
+    e->fn(c, e->arg, r);
+    free(e);
+}
+
+static void on_other_db(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    if (r != NULL && r->type != REDIS_REPLY_STATUS) /* what is behind it ran where it should not */
+        conn_lose(c, "SELECT: %s", r->type == REDIS_REPLY_ERROR ? r->str : "unexpected reply");
+}
+
+void cluster_call_in_db(struct conn *c, uint32_t db, call_fn *fn, void *arg, const void *request, size_t len)
+{
+    char there[16], back[16];
+    if (c->db == db) {
+        conn_call_raw(c, fn, arg, request, len);
+        return;
+    }
+    snprintf(there, sizeof there, "%u", db);
+    snprintf(back, sizeof back, "%u", c->db);
+    if (!c->w->cluster->within) {
+        conn_call(c, on_other_db, NULL, "SELECT", there, NULL);
+        conn_call_raw(c, fn, arg, request, len);
+        conn_call(c, on_other_db, NULL, "SELECT", back, NULL);
+        return;
+    }
+    struct elsewhere *e = xcalloc(1, sizeof *e);
+    e->fn = fn;
+    e->arg = arg;
+    conn_call(c, on_there, e, "MULTI", NULL);
+    conn_call(c, on_there, e, "SELECT", there, NULL);
+    conn_call_raw(c, on_there, e, request, len);
+    conn_call(c, on_there, e, "SELECT", back, NULL);
+    conn_call(c, on_there, e, "EXEC", NULL);
 }
 
 /* The question is followed by a SELECT of the connection's own database, so that it needs not wait for a
@@ -182,6 +245,7 @@ enum put cluster_db_known(struct cluster *cl, uint32_t db, unsigned slot)
     cl->asking_db = true;
     cl->asked_db = db;
     conn_call(c, on_asked, NULL, "SELECT", num, NULL);
-    cluster_in_db(c, c->db);
+    snprintf(num, sizeof num, "%u", c->db);
+    conn_call(c, on_other_db, NULL, "SELECT", num, NULL);
     return PUT_WAIT;
 }

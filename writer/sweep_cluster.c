@@ -57,11 +57,10 @@ static bool counts(struct conn *c, const redisReply *r, const char *what)
     return false;
 }
 
-static void ask(struct conn *c, call_fn *fn, const char *one, const char *two, const char *three,
-                const char *four)
+static void ask(struct conn *c, call_fn *fn, const char *one, const char *two)
 {
     c->w->sweep.asked++;
-    conn_call(c, fn, NULL, one, two, three, four, NULL);
+    conn_call(c, fn, NULL, one, two, NULL);
 }
 
 static void print_add(struct sweep *s, const struct conn *c, const char *p, size_t n)
@@ -187,11 +186,11 @@ static void scan(struct cluster *cl, struct conn *c)
         return;
     }
     uint32_t db = cl->slots ? c->db : cl->dbs[cl->at_db];
-    if (db != c->db)
-        cluster_in_db(c, db);
-    ask(c, on_scan, "SCAN", c->node->cursor, "COUNT", SWEEP_COUNT);
-    if (db != c->db)
-        cluster_in_db(c, c->db);
+    struct buf b = {.max = 128};
+    scan_request(&b, c->node->cursor, SWEEP_COUNT);
+    cl->w->sweep.asked++;
+    cluster_call_in_db(c, db, on_scan, NULL, b.p, b.len);
+    buf_free(&b);
 }
 
 /* ---- what was found goes ---- */
@@ -273,11 +272,7 @@ static void send_going(struct cluster *cl)
     if (c == NULL)
         return;
     s->going_sent = true;
-    if (s->going_db != c->db)
-        cluster_in_db(c, s->going_db);
-    conn_call_raw(c, on_deleted, NULL, s->going.p, s->going.len);
-    if (s->going_db != c->db)
-        cluster_in_db(c, c->db);
+    cluster_call_in_db(c, s->going_db, on_deleted, NULL, s->going.p, s->going.len);
 }
 
 static void remove_alone(struct cluster *cl)
@@ -310,9 +305,9 @@ static void question(struct cluster *cl, struct conn *c)
     if (cl->w->sweep.phase == SWEEP_READS)
         scan(cl, c);
     else if (cl->slots)
-        ask(c, on_nodes, "CLUSTER", "NODES", NULL, NULL);
+        ask(c, on_nodes, "CLUSTER", "NODES");
     else
-        ask(c, on_keyspace, "INFO", "keyspace", NULL, NULL);
+        ask(c, on_keyspace, "INFO", "keyspace");
 }
 
 /* Is there a master that has not said all it was asked for in this round? */

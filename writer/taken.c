@@ -48,7 +48,7 @@ static void mark(struct cluster *cl, struct cnode *n)
 {
     char key[KEY_MAX];
     struct conn *c = cnode_conn(cl, n, 0, ROOM);
-    if (c == NULL || (!cl->slots && cluster_want_db(c, 0) != PUT_DONE))
+    if (c == NULL || (!cl->slots && cluster_want_db(c, 0, true) != PUT_DONE))
         return;
     n->taken = TAKEN_MARKED;
     if (!key_on(cl, n, key))

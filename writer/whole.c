@@ -281,7 +281,7 @@ bool whole_key(struct writer *w)
     struct cluster *cl = w->cluster;
     if (x->read == WHOLE_NOT_YET && !cl->dead) {
         struct conn *c = cluster_conn(cl, WHOLE_SCOPE, 256);
-        if (c == NULL || cluster_want_db(c, 0) != PUT_DONE)
+        if (c == NULL || cluster_want_db(c, 0, true) != PUT_DONE)
             return false;
         x->read = WHOLE_ASKED;
         conn_call(c, on_read, NULL, "HGETALL", w->session.position_key, NULL);

@@ -19,6 +19,7 @@ positions() { for i in 0 1 2; do rcli -n $i keys 'df2redis*'; done | grep -c . |
     for i in {1..60}; do
         tell "$(for k in {1..10}; do echo "live 0 :db=$((k % 3)) :pos=$((i * 20 + k)) INCR n$k"; done)" \
             "live 0 :pos=$((i * 20 + 11)) :multikey RPUSH m $i" "live 0 :pos=$((i * 20 + 12)) :multikey LMOVE m o LEFT RIGHT" \
+            "live 0 :db=$((i % 3)) :pos=$((i * 20 + 13)) :part=100 APPEND large @300" \
             "idem 1 :first DEL l$i" "req 1 RPUSH l$i 1" "req 1 RPUSH l$i 2" "position 1 :last"
         ((i % 6)) || wait_until 5 eval '[[ $(rcli llen o) -ge $((i - 5)) ]]'
         ((i % 6)) || rcli client kill type normal skipme yes >/dev/null
@@ -29,6 +30,7 @@ positions() { for i in 0 1 2; do rcli -n $i keys 'df2redis*'; done | grep -c . |
     assert_status 0
     said event=target_connection_lost
     for k in {1..10}; do [[ $(rcli -n $((k % 3)) get n$k) -eq 60 ]] || fail "n$k: $(rcli -n $((k % 3)) get n$k)"; done
+    for i in 0 1 2; do [[ $(rcli -n $i strlen large) -eq 6000 ]] || fail "large: $(rcli -n $i strlen large)"; done
     for i in {1..60}; do [[ $(rcli lrange "l$i" 0 -1) == $'1\n2' ]] || fail "l$i: $(rcli lrange "l$i" 0 -1)"; done
     [[ $(rcli lrange o 0 -1 | xargs) == "$(seq 60 | xargs)" ]] || fail "$(rcli lrange o 0 -1 | xargs)"
 }

@@ -41,12 +41,16 @@ statuses() { # wanted ones of the stages
     echo "# $(tail -1 <<<"$output")" >&3
 }
 
-# A fixed seed, whose writers have few databases: one with several connections and databases takes more than 30 s to end
-# at a distance (--seed 15).
 @test "random faults, servers 20 ms away: equal after each" {
     run dfcrash --seed 20 --distance 20 --crashes 6 --series 3 --seconds 25
     assert_status 0
     echo "# $(tail -1 <<<"$output")" >&3
+}
+
+@test "several connections and databases, servers 20 ms away: what was under way ends in time" {
+    run dfcrash --seed 15 --distance 20 --crashes 1
+    assert_status 0
+    [[ $output == *"3 databases"*"several connections"* ]]
 }
 
 @test "random faults, a cluster: what may be applied twice is equal after each" {

@@ -87,3 +87,47 @@ live_changes() { # keys: TOOK is in milliseconds
     live_changes 500
     [[ $TOOK -lt 8000 ]] || fail "$TOOK ms"
 }
+
+# ---- several databases ----
+
+# The same stream to a server here and to one far away: TRIPS is how many round trips the distance cost.
+trips() { # stream option…
+    local stream=$1 i t0 near=0 took=()
+    shift
+    for i in near far; do
+        start_redis
+        FAR_PORT=$REDIS_PORT
+        if [[ $i == near ]]; then near=$REDIS_PORT; else far_from "$REDIS_PORT" $WAY; fi
+        t0=${EPOCHREALTIME/./}
+        run timeout 30 rediswriter "$@" "redis://127.0.0.1:$FAR_PORT" "$stream"
+        took+=($(((${EPOCHREALTIME/./} - t0) / 1000)))
+        assert_status 0
+    done
+    assert_same "redis://127.0.0.1:$near?dbs=0,1,2" "redis://127.0.0.1:$REDIS_PORT?dbs=0,1,2"
+    TRIPS=$(((took[1] - took[0]) * 1000 / (2 * WAY)))
+}
+
+# Four flows in one stream, with another database in every record: 2,500 keys, 500 of them in two parts.
+mixed_snapshot() {
+    local i
+    {
+        heading 4
+        for ((i = 0; i < 1000; i++)); do
+            echo "set $((i % 4)) :db=$((i % 3)) s$i $i"
+            echo "idem $((i % 4)) :db=$(((i + 1) % 3)) SET p$i $i PXAT 99999999999999"
+            ((i % 2)) || printf '%s\n' "idem $((i % 4)) :db=$(((i + 2) % 3)) :first DEL l$i" "req $((i % 4)) :db=$(((i + 2) % 3)) :last RPUSH l$i a b"
+        done
+        for i in {0..3}; do echo "synced $i :pos=1"; done
+        for i in {0..8}; do printf '%s\n' "live 0 :db=$((i % 3)) :pos=$((i + 2)) :part=100 APPEND large @300" "live 1 :db=$((i % 3)) :pos=$((i + 2)) APPEND small $i"; done
+        echo end
+    } | mkrecords >"$TMP/stream"
+}
+
+@test "a snapshot of several databases: a change of the database costs no round trip of its own" {
+    local connections
+    mixed_snapshot
+    for connections in 1 3; do
+        trips "$TMP/stream" --connections $connections
+        [[ $TRIPS -lt 100 ]] || fail "$connections connections: $TRIPS round trips for 3,000 changes of the database"
+    done
+}
