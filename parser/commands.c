@@ -1,12 +1,13 @@
 /* What journaled commands mean for the target. dragonfly-replication(7), JOURNAL. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "check.h"
 #include "command.h"
 #include "ours.h"
 #include "reread.h"
 #include "scripts.h"
-
-#include <stdio.h>
-#include <stdlib.h>
 
 static void do_flush(const struct cmd *m)
 {

@@ -19,7 +19,7 @@
 
 /* In its transaction, which SELECTs come: before the position, between that and the request, and behind it.
  */
-struct place {
+struct selects {
     uint32_t home; /* database of the connection */
     bool before, between, behind;
 };
@@ -49,7 +49,7 @@ struct bigjob {
     bool began; /* MULTI was answered: what follows is queued */
     uint64_t token;
     struct exact_id id;
-    struct place place;
+    struct selects selects;
     unsigned notes; /* fields that say so, besides that of the process */
     char why[256];  /* what was said before EXEC */
 
@@ -191,11 +191,11 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
         return;
     }
-    const struct place *p = &j->place;
-    size_t at = p->before, own = at + 1 + p->between, n = own + 1 + p->behind;
+    const struct selects *s = &j->selects;
+    size_t at = s->before, own = at + 1 + s->between, n = own + 1 + s->behind;
     if (r->type == REDIS_REPLY_ARRAY && r->elements == n && r->element[at]->type == REDIS_REPLY_INTEGER &&
-        (!p->before || is_status(r->element[0])) && (!p->between || is_status(r->element[own - 1])) &&
-        (!p->behind || is_status(r->element[n - 1]))) {
+        (!s->before || is_status(r->element[0])) && (!s->between || is_status(r->element[own - 1])) &&
+        (!s->behind || is_status(r->element[n - 1]))) {
         last = r->element[own];
         if (j->w->cluster->whole)
             whole_written(c, j->notes, r->element[at]->integer);
@@ -219,18 +219,18 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
     }
 }
 
-static void queue_select(struct conn *c, struct bigjob *j, uint32_t db)
+static void queue_select(struct bigjob *j, uint32_t db)
 {
     char num[16];
     snprintf(num, sizeof num, "%u", db);
-    conn_call(c, on_queued, j, "SELECT", num, NULL);
+    conn_call(j->c, on_queued, j, "SELECT", num, NULL);
 }
 
 static void send_exec(struct bigjob *j)
 {
     j->whole = true;
-    if (j->place.behind)
-        queue_select(j->c, j, j->place.home);
+    if (j->selects.behind)
+        queue_select(j, j->selects.home);
     conn_call(j->c, on_exec, j, "EXEC", NULL);
 }
 
@@ -241,10 +241,10 @@ static void begin_exact(struct conn *c, struct bigjob *j)
     j->why[0] = '\0';
     conn_call(c, on_queued, j, "MULTI", NULL);
     uint32_t db = j->w->cluster->whole ? 0 : j->r.db; /* where the position lies */
-    j->place = (struct place){
+    j->selects = (struct selects){
         .home = c->db, .before = db != c->db, .between = j->r.db != db, .behind = j->r.db != c->db};
-    if (j->place.before)
-        queue_select(c, j, db);
+    if (j->selects.before)
+        queue_select(j, db);
     if (j->w->cluster->whole) {
         j->notes = whole_position_of(j->w, &b, &j->r, &j->id);
     } else {
@@ -254,8 +254,8 @@ static void begin_exact(struct conn *c, struct bigjob *j)
             exact_field(&b, j->w, j->r.flow, &j->id);
     }
     conn_call_raw(c, on_queued, j, b.p, b.len);
-    if (j->place.between)
-        queue_select(c, j, j->r.db);
+    if (j->selects.between)
+        queue_select(j, j->r.db);
     buf_free(&b);
 }
 
@@ -390,13 +390,13 @@ void bigjob_work(struct bigjob *j, uint64_t now)
         j->fn(j->w, j->arg, text, strlen(text));
         return;
     }
+    j->c = c;
     if (j->exact)
         begin_exact(c, j);
     struct cunit u = {.kind = CU_BIG, .calls = &large, .arg = j, .slot = (uint16_t)j->slot};
     conn_add(c, &u, "", 0);
     j->sent = 0;
     j->chunk_at = j->chunk_n = 0;
-    j->c = c;
     c->big = u;
     c->big_at = c->wire.ring.tail;
 }

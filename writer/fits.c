@@ -5,7 +5,6 @@
 
 #include "reply.h"
 #include "request.h"
-#include "resp.h"
 
 #define A_STATUS   REPLY_BIT(REDIS_REPLY_STATUS)
 #define AN_INTEGER REPLY_BIT(REDIS_REPLY_INTEGER)
@@ -135,14 +134,6 @@ bool reply_is_hash(const redisReply *r)
         if (r->element[i]->type != REDIS_REPLY_STRING)
             return false;
     return true;
-}
-
-void scan_request(struct buf *b, const char *cursor, const char *count)
-{
-    const char *const words[] = {"SCAN", cursor, "COUNT", count};
-    (void)resp_add_array(b, 4);
-    for (unsigned i = 0; i < 4; i++)
-        (void)resp_add_str(b, words[i]);
 }
 
 bool reply_is_scan(const redisReply *r)

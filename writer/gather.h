@@ -14,13 +14,14 @@
 struct cluster;
 struct writer;
 
-/* Has this request of a slot to go in a bundle? Live ones, and those that must not be executed twice; also
- * what comes behind them. */
 enum gathers {
     GATHERS_NOT,
     GATHERS_LAST, /* when no others can go over its connection, which is in another database */
     GATHERS,
 };
+
+/* Has this request of a slot to go in a bundle? Live ones, and those that must not be executed twice; also
+ * what comes behind them. */
 enum gathers gather_wants(const struct writer *w, const struct rec *r, unsigned slot);
 enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const uint8_t *payload,
                     uint8_t vclass);

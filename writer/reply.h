@@ -8,8 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "buf.h"
-
 #define REPLY_STRING ((size_t)1 << 20)  /* of a reply that is only looked at */
 #define REPLY_BUILT  ((size_t)32 << 20) /* of one that is built: CLIENT LIST, SCAN and the like */
 
@@ -58,9 +56,6 @@ bool reply_is_hash(const redisReply *r);
 
 /* A cursor and keys: what SCAN answers. */
 bool reply_is_scan(const redisReply *r);
-
-/* SCAN from a cursor. */
-void scan_request(struct buf *b, const char *cursor, const char *count);
 
 #define REPLY_BIT(type) (1u << (type))
 

@@ -10,6 +10,7 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
+#include "resp.h"
 #include "writer.h"
 
 #define LARGE ((size_t)16 << 10) /* a request for which smaller ones make room */
@@ -149,6 +150,8 @@ bool cluster_apart(const struct cluster *cl, unsigned slot, uint32_t db)
 
 /* ---- a request of ours in another database ---- */
 
+#define ELSEWHERE 5u /* replies: to MULTI, SELECT, the request, SELECT, EXEC */
+
 struct elsewhere {
     call_fn *fn;
     void *arg;
@@ -161,7 +164,7 @@ static void on_there(struct conn *c, void *arg, const redisReply *r)
 {
     struct elsewhere *e = arg;
     redisReply refusal = {.type = REDIS_REPLY_ERROR, .str = e->why, .len = strlen(e->why)};
-    bool last = ++e->replies == 5;
+    bool last = ++e->replies == ELSEWHERE;
     if (!last) {
         if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI") &&
             r->type == REDIS_REPLY_ERROR && e->why[0] == '\0')
@@ -211,6 +214,17 @@ void cluster_call_in_db(struct conn *c, uint32_t db, call_fn *fn, void *arg, con
     conn_call_raw(c, on_there, e, request, len);
     conn_call(c, on_there, e, "SELECT", back, NULL);
     conn_call(c, on_there, e, "EXEC", NULL);
+}
+
+void cluster_scan(struct conn *c, uint32_t db, call_fn *fn, const char *cursor, const char *count)
+{
+    const char *const words[] = {"SCAN", cursor, "COUNT", count};
+    struct buf b = {.max = 128};
+    (void)resp_add_array(&b, 4);
+    for (unsigned i = 0; i < 4; i++)
+        (void)resp_add_str(&b, words[i]);
+    cluster_call_in_db(c, db, fn, NULL, b.p, b.len);
+    buf_free(&b);
 }
 
 /* The question is followed by a SELECT of the connection's own database, so that it needs not wait for a

@@ -186,11 +186,8 @@ static void scan(struct cluster *cl, struct conn *c)
         return;
     }
     uint32_t db = cl->slots ? c->db : cl->dbs[cl->at_db];
-    struct buf b = {.max = 128};
-    scan_request(&b, c->node->cursor, SWEEP_COUNT);
     cl->w->sweep.asked++;
-    cluster_call_in_db(c, db, on_scan, NULL, b.p, b.len);
-    buf_free(&b);
+    cluster_scan(c, db, on_scan, c->node->cursor, SWEEP_COUNT);
 }
 
 /* ---- what was found goes ---- */

@@ -93,9 +93,10 @@ become_owner() {
 }
 
 make_run_dir() {
-    local mode=700 owner fault
+    local mode=700 owner fault why
     [[ $base == /run/* ]] && mode=755 # services of other users have theirs beside it
-    [[ -z $base || -d $base ]] || mkdir -m "$mode" -- "$base" || die 1 "cannot make $base"
+    # Another start may make it at the same time.
+    [[ -z $base || -d $base ]] || why=$(mkdir -m "$mode" -- "$base" 2>&1) || [[ -d $base ]] || die 1 "cannot make $base: $why"
     check_base
     [[ -d $run_dir ]] || (umask 077 && mkdir -p -- "$run_dir") || die 1 "cannot make $run_dir"
     refuse_foreign_link "$run_dir"

@@ -4,6 +4,7 @@
 
 load helper
 load writing
+load rereading
 
 setup() {
     writing_setup
@@ -64,6 +65,12 @@ is() { [[ $(rcli --raw "${@:2}" | xargs) == "$1" ]]; }
     [[ $(counted already) -eq 5 && $(saved 0) -eq 106 ]] || fail "$(cat "$TMP/summary")"
 }
 
+# The commands behind these positions.
+behind() { # of flow 0, of flow 1
+    awk -v a="$1" -v b="$2" '{ match($0, /pos=[0-9]+/); if (substr($0, RSTART + 4, RLENGTH - 4) + 0 > ($2 == 0 ? a : b)) print }' \
+        "$TMP/commands"
+}
+
 @test "killed again and again in the middle, two flows, one of them held, entries of several records" {
     awk 'BEGIN {
         for (i = 0; i < 1500; i++) {
@@ -76,9 +83,7 @@ is() { [[ $(rcli --raw "${@:2}" | xargs) == "$1" ]]; }
     begin_run 2
     for ((round = 0; round < 6; round++)); do
         a=$(saved 0) b=$(saved 1)
-        awk -v a="${a:-100}" -v b="${b:-100}" '{ split($0, w, /:pos=| /); for (i in w) p = 0; match($0, /pos=[0-9]+/)
-            p = substr($0, RSTART + 4, RLENGTH - 4) + 0; if (p > ($2 == 0 ? a : b)) print }' "$TMP/commands" |
-            awk 'NR % 200 == 0 { print "sleep 30" } { print }' >&"$FEED" &
+        behind "${a:-100}" "${b:-100}" | awk 'NR % 200 == 0 { print "sleep 30" } { print }' >&"$FEED" &
         PIDS+=($!)
         wait_until 10 eval "[[ \$(rcli get n0) -ge $((20 + round * 20)) ]]" || fail "round $round: $(rcli get n0) $(tail -4 "$TMP/err")"
         killed
@@ -86,8 +91,7 @@ is() { [[ $(rcli --raw "${@:2}" | xargs) == "$1" ]]; }
     done
     a=$(saved 0) b=$(saved 1)
     [[ $a -eq 100 && $b -gt 100 ]] || fail "$a $b"
-    awk -v b="$b" '{ match($0, /pos=[0-9]+/); if ($2 == 0 || substr($0, RSTART + 4, RLENGTH - 4) + 0 > b) print }' "$TMP/commands" >"$TMP/rest"
-    tell "$(cat "$TMP/rest")" "position 0 :live :pos=100000" "position 1 :live :pos=100000"
+    tell "$(behind "$a" "$b")" "position 0 :live :pos=100000" "position 1 :live :pos=100000"
     end_run
     sed -n 's/^live [0-9]* \(:[^ ]* \)*//p' "$TMP/commands" >"$TMP/plain"
     expect "$TMP/plain"
@@ -219,21 +223,6 @@ is() { [[ $(rcli --raw "${@:2}" | xargs) == "$1" ]]; }
 
 # ---- with all stages, and a master that does not answer ----
 
-# A journal entry behind those of the capture.
-then_journal() { # words, shorter than 64 bytes
-    local file=$TMP/cap/wire/01.s2c word total=0
-    for word; do total=$((total + ${#word})); done
-    {
-        printf '\x06\0\x0a\x07\x01'
-        printf "\\x$(printf %02x $#)\\x$(printf %02x $total)"
-        for word; do printf "\\x$(printf %02x ${#word})%s" "$word"; done
-    } >>"$file"
-    awk -v size="$(stat -c %s "$file")" -v OFS='\t' '$2 == 1 && $3 == "s2c" { last = NR } { l[NR] = $0 }
-        END { for (i = 1; i <= NR; i++) { $0 = l[i]; if (i == last) $5 = size - $4; print } }' \
-        "$TMP/cap/wire/timeline.tsv" >"$TMP/timeline"
-    mv "$TMP/timeline" "$TMP/cap/wire/timeline.tsv"
-}
-
 stages() { # number, options of rediswriter…
     local n=$1
     shift
@@ -250,8 +239,7 @@ stages() { # number, options of rediswriter…
 synced_saved() { [[ -n $(saved 0) ]] || grep -qx whole=1 "$TMP/positions"; }
 
 killed_while_read_again() { # options of rediswriter…
-    standin --generate --flows 1 --keys 3 --journal-ops 2 --write-capture "$TMP/cap"
-    echo '0 k 86400000 00036261720900364c18acbae09ea6' >"$TMP/values" # "bar", for a day
+    rereading_capture
     then_journal CL.THROTTLE k 1 1 1
     local i
     for i in 1 2 3; do

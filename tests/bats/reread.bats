@@ -2,30 +2,14 @@
 # Keys that the parser has read again, end to end: from the master's DUMP into the target.
 
 load helper
+load rereading
 
 setup() {
     common_setup
-    standin --generate --flows 1 --keys 3 --journal-ops 2 --write-capture "$TMP/cap"
-    # "bar", for a day
-    echo '0 k 86400000 00036261720900364c18acbae09ea6' >"$TMP/values"
+    rereading_capture
 }
 
 teardown() { common_teardown; }
-
-# A journal entry behind those of the capture.
-then_journal() { # words, shorter than 64 bytes
-    local file=$TMP/cap/wire/01.s2c word total=0
-    for word; do total=$((total + ${#word})); done
-    {
-        printf '\x06\0\x0a\x07\x01'
-        printf "\\x$(printf %02x $#)\\x$(printf %02x $total)"
-        for word; do printf "\\x$(printf %02x ${#word})%s" "$word"; done
-    } >>"$file"
-    awk -v size="$(stat -c %s "$file")" -v OFS='\t' '$2 == 1 && $3 == "s2c" { last = NR } { l[NR] = $0 }
-        END { for (i = 1; i <= NR; i++) { $0 = l[i]; if (i == last) $5 = size - $4; print } }' \
-        "$TMP/cap/wire/timeline.tsv" >"$TMP/timeline"
-    mv "$TMP/timeline" "$TMP/cap/wire/timeline.tsv"
-}
 
 # A live pipeline up to the key "other", then stopped; the status of its parser in $status.
 through() { # dfparse options…

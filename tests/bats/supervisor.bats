@@ -390,6 +390,17 @@ in_step() { # with 2,000 entries a second
     assert_output_has 'phase=stopped'
 }
 
+@test "two starts make the directory of all tasks at the same time: both go on" {
+    start_both
+    mkdir -p "$TMP/bin"
+    # The other one is always first.
+    printf '%s\n' '#!/bin/sh' "[ \"\$1\" != -m ] || $(command -v mkdir) \"\$@\"" "exec $(command -v mkdir) \"\$@\"" >"$TMP/bin/mkdir"
+    chmod +x "$TMP/bin/mkdir"
+    PATH=$TMP/bin:$PATH replicate --single
+    wait_until 10 phase_is streaming
+    stop_task
+}
+
 @test "several tasks side by side, and the list of them" {
     start_both
     run df2redis list
