@@ -273,6 +273,8 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
         w->stats.already += got == PUT_DONE;
         return got;
     }
+    if (!whole_flushes(w, r->flow))
+        return PUT_FAIL;
     switch (lanes_arrive(&w->lanes, r, payload)) {
     case LANES_WAIT:
     case LANES_COMPLETE:

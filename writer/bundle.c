@@ -357,7 +357,7 @@ static void select_db(struct bundle *t, uint32_t *db, uint32_t to)
 static bool list_commands(const struct conn *c, struct bundle *t)
 {
     const struct cluster *cl = c->w->cluster;
-    bool selects = cl->within || (cl->whole && !t->parts);
+    bool selects = cl->within;
     uint32_t db = c->db;
     t->ncmd = 0;
     for (unsigned i = 0; i < t->n; i++) {

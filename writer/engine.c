@@ -81,11 +81,24 @@ void cluster_open(struct writer *w)
     n->master = true; /* and has everything, until more is known */
 }
 
+static bool is_dragonfly(const struct writer *w)
+{
+    return strcmp(w->node.info.kind, "dragonfly") == 0;
+}
+
+/* A Dragonfly changes one database in a transaction, and does not flush in it: a position key in database 0
+ * would bind everything to that database, positions in a file do not. The file alone does not show whether
+ * the master that sentinels name has what was confirmed. */
+static bool by_file(const struct writer *w)
+{
+    return is_dragonfly(w) && w->opt.position_file != NULL && !w->opt.at_least_once && !w->opt.url.sentinel;
+}
+
 /* It is known what the target is. */
 static void decide(struct cluster *cl)
 {
     struct writer *w = cl->w;
-    bool several = w->node.info.cluster || w->opt.connections > 1 || w->opt.wait > 0;
+    bool several = w->node.info.cluster || w->opt.connections > 1 || w->opt.wait > 0 || by_file(w);
     if (w->opt.must_cluster && !w->node.info.cluster) {
         writer_fail(w, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
         cl->dead = true;
@@ -93,7 +106,7 @@ static void decide(struct cluster *cl)
     }
     cl->slots = w->node.info.cluster;
     cl->whole = !several && !w->opt.at_least_once;
-    cl->within = !cl->slots && !w->opt.at_least_once && strcmp(w->node.info.kind, "dragonfly") != 0;
+    cl->within = !cl->slots && !w->opt.at_least_once && !is_dragonfly(w);
     if (several && !w->opt.at_least_once)
         exact_open(w, true);
     else if (w->opt.exactly_once)

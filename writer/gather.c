@@ -307,7 +307,7 @@ static bool send_one(struct writer *w, struct bundle *t, uint64_t now)
         return false;
     struct cunit u = bundle_unit(t);
     struct conn *c = cluster_conn(cl, t->slot, bundle_size(&u));
-    bool select = !cl->slots && !cl->whole && !cl->within;
+    bool select = !cl->slots && !cl->within;
     if (c == NULL || (select && cluster_want_db(c, t->e[0].r.db, true) != PUT_DONE))
         return false;
     taken_out(cl->bundles, t);

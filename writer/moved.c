@@ -45,8 +45,7 @@ static bool send_moved(struct cluster *cl, struct moved *m)
             m->ask = NULL; /* it is not there: the owner will say where to go */
         return false;
     }
-    bool selects = m->u.kind == CU_EXEC && /* within itself */
-                   (cl->within || (cl->whole && (m->u.flags & CF_ALONE) != 0));
+    bool selects = m->u.kind == CU_EXEC && cl->within; /* within itself */
     enum put got = cl->slots || selects ? PUT_DONE : cluster_want_db(c, m->u.db, true);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";

@@ -58,7 +58,7 @@ static const struct option_row rows[] = {
     OPTION_ARG(WORD, "on-full-resync", "fail|flush|overwrite", "when a session cannot be resumed (fail)",
                AT(o.on_full_resync), .words = full_words),
     OPTION_ARG(TEXT, "position-file", "FILE",
-               "keep the positions there (clusters; a single server has them in\na key)",
+               "keep the positions there (clusters and Dragonfly; another single\nserver has them in a key)",
                AT(o.position_file)),
     OPTION_FLAG(ON, "expect-saved", AT(o.expect_saved),
                 "positions must be there: without them, --on-full-resync decides"),

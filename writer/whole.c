@@ -35,6 +35,41 @@ void whole_epoch(struct writer *w, unsigned flows)
     x->saved_at = mono_us();
 }
 
+/* In a transaction with the key only database 0 can be changed, and nothing flushed. */
+static bool confined(const struct writer *w)
+{
+    return w->cluster->whole && !w->cluster->within;
+}
+
+#define WAYS "give rediswriter --position-file (with sentinels --at-least-once)"
+
+bool whole_reaches(struct writer *w, uint32_t db)
+{
+    if (!confined(w) || db == 0)
+        return true;
+    writer_fail(w, EXIT_CANNOT, "event=database_out_of_reach db=%u target=%s note=%s", db, w->opt.shown,
+                "\"a Dragonfly does not change it in one transaction with the position key: " WAYS
+                ", or dfparse --db-map '*=0'\"");
+    return false;
+}
+
+bool whole_flushes(struct writer *w, unsigned flow)
+{
+    if (!confined(w))
+        return true;
+    writer_fail(w, EXIT_CANNOT, "event=flush_out_of_reach flow=%u target=%s note=%s", flow, w->opt.shown,
+                "\"a Dragonfly does not flush in a transaction with the position key: " WAYS
+                ", or --on-source-flush\"");
+    return false;
+}
+
+void whole_warn(struct writer *w)
+{
+    if (confined(w))
+        log_event(LOG_WARN, NO_FLOW, "event=position_key_confines target=%s note=%s", w->opt.shown,
+                  "\"to a Dragonfly, databases other than 0 and flushes cannot be written: " WAYS "\"");
+}
+
 static bool lies_in_key(const struct flowpos *f)
 {
     return f->seq <= f->saved_seq;
@@ -97,7 +132,7 @@ static void own_send(struct writer *w, struct bundle *t)
     cl->bundles->flying++;
     cluster_take_slot(cl, WHOLE_SCOPE);
     struct conn *c = cluster_conn(cl, WHOLE_SCOPE, bundle_size(&u));
-    if (c != NULL)
+    if (c != NULL && (cl->within || cluster_want_db(c, 0, false) == PUT_DONE))
         bundle_transmit(c, &u);
     else
         cluster_displace(w, &u, (const uint8_t *)"", 0, NULL);

@@ -25,7 +25,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --include RULE, --exclude RULE   keys to replicate, and not: GLOB, prefix:P, regex:R, type:T, db:N (repeatable)
       --rename-prefix A=B  keys that begin with A begin with B
       --db-map A=B[,C=D]   database A becomes B; *=B: all others
-      --position-file FILE keep the positions there (clusters)
+      --position-file FILE keep the positions there (clusters, Dragonfly)
       --exactly-once       refuse to begin where something may count twice
       --tls-ca WHERE       file or directory of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
                            --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends

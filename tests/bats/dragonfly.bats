@@ -145,3 +145,47 @@ assert_sticky() {
     reap 10 "$pipeline"
     [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP/err")"
 }
+
+# A number that only counts right if each change is done once, in three databases by turns.
+count() {
+    local i
+    for i in $(seq 1 60); do printf 'SELECT %d\nINCR n\nRPUSH l %d\n' $((i % 3)) "$i"; done | source
+}
+
+counted() {
+    local db
+    for db in 0 1 2; do [[ $(redis-cli -p "$TARGET" -n $db get n) == "$1" && $(redis-cli -p "$TARGET" -n $db llen l) == "$1" ]] || return 1; done
+}
+
+@test "later changes of every database, and flushes, with positions in a file; as many after a restart" {
+    redis-cli -p "$SOURCE" -n 2 set before x
+    background df2redis --position-file "$TMP/positions" replicate "dragonfly://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" 2>"$TMP/err"
+    local pipeline=$!
+    wait_until 20 eval '[[ $(redis-cli -p "$TARGET" -n 2 get before) == x ]]' || fail "$(cat "$TMP/err")"
+    count
+    wait_until 10 counted 20 || fail "$(cat "$TMP/err")"
+    df2redis stop
+    reap 10 "$pipeline"
+    [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP/err")"
+    background df2redis --position-file "$TMP/positions" replicate "dragonfly://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" 2>"$TMP/err"
+    pipeline=$!
+    count
+    wait_until 20 counted 40 || fail "$(cat "$TMP/err")"
+    redis-cli -p "$SOURCE" -n 1 flushdb
+    wait_until 10 eval '[[ $(redis-cli -p "$TARGET" -n 1 exists n) == 0 ]]' || fail "$(cat "$TMP/err")"
+    [[ $(redis-cli -p "$TARGET" -n 0 get n) == 40 ]]
+    redis-cli -p "$SOURCE" flushall
+    wait_until 10 eval '[[ $(redis-cli -p "$TARGET" -n 0 exists n) == 0 && $(redis-cli -p "$TARGET" -n 2 exists before) == 0 ]]'
+    count
+    wait_until 10 counted 20 || fail "$(cat "$TMP/err")"
+    df2redis stop
+    reap 10 "$pipeline"
+    [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP/err")"
+}
+
+@test "without a file a key of another database is refused at once, and nothing is written to database 0 for it" {
+    redis-cli -p "$SOURCE" -n 2 set elsewhere x
+    run timeout 60 df2redis replicate "dragonfly://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    [[ $status -eq 1 && $output == *event=database_out_of_reach* ]] || fail "status $status: $output"
+    [[ $(redis-cli -p "$TARGET" exists elsewhere) == 0 ]]
+}

@@ -10,6 +10,7 @@
 #include "resp.h"
 
 #define NODES_MAX 8
+#define DBS       16
 #define ARGS_MAX  4096
 #define RULES_MAX 32
 
@@ -42,7 +43,7 @@ struct rule {
 
 struct options {
     unsigned nodes;
-    bool cluster;
+    bool cluster, dragonfly;
     const char *info;  /* instead of INFO's text */
     const char *host;  /* how nodes are named in CLUSTER SLOTS */
     const char *slots; /* CLUSTER SLOTS, raw */
@@ -54,10 +55,11 @@ struct options {
 
 /* ---- store.c: keys of all nodes together ---- */
 
-/* A command's reply is appended to out. */
+/* A command's reply is appended to out. It is of the database that was selected last. */
 void store_command(const struct slice *arg, unsigned n, struct buf *out);
+void store_select(unsigned db);
 void store_keys(struct buf *out);
-unsigned store_size(void);
+unsigned store_size(unsigned db);
 
 /* ---- rules.c ---- */
 

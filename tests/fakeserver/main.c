@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fake.h"
@@ -30,6 +31,9 @@ static const char help[] =
     "                   the Nth. Nodes count from 0. Actions: raw:BYTES, after:BYTES, before:BYTES, close,\n"
     "                   do (and close), silent, dribble:BYTE, huge:BYTES, moved:NODE, ask:NODE, gone, pass.\n"
     "                   BYTES may hold \\r, \\n and \\xHH. The first rule counts whose turn it is\n"
+    "  --dragonfly      it is a Dragonfly: INFO says so, and a transaction neither changes the database\n"
+    "                   (an error in the reply to EXEC, which carries out the rest) nor flushes (it is "
+    "refused)\n"
     "  --info TEXT      INFO, whichever section is asked for\n"
     "  --slots TEXT     the reply to CLUSTER SLOTS, as it goes on the wire; %N$ stands for node N's port\n"
     "  --log FILE       a line per command: node, connection, command and first argument\n"
@@ -37,10 +41,10 @@ static const char help[] =
 
 struct client {
     int fd;
-    unsigned node, id;
+    unsigned node, id, db;
     struct buf in, out;
     uint64_t huge; /* bytes x that follow out */
-    bool multi, silent, closing, aborted;
+    bool multi, executing, silent, closing, aborted;
     struct buf queue; /* requests of MULTI */
     unsigned queued;
     uint8_t dribble;
@@ -70,19 +74,32 @@ static int listen_on(unsigned *port)
 
 /* ---- replies ---- */
 
+static long long uptime(void)
+{
+    static time_t began;
+    if (began == 0)
+        began = time(NULL);
+    return time(NULL) - began;
+}
+
 static void add_info(struct server *s, struct client *c, struct buf *out)
 {
     struct buf b = {0};
     if (s->o.info != NULL) {
         unescape(&b, s->o.info);
     } else {
-        (void)buf_addf(
-            &b,
-            "# Server\r\nredis_version:7.0.15\r\nredis_mode:%s\r\nrun_id:%040u\r\n# Replication\r\n"
-            "role:master\r\n",
-            s->o.cluster ? "cluster" : "standalone", s->port[c->node]);
-        if (store_size() > 0)
-            (void)buf_addf(&b, "# Keyspace\r\ndb0:keys=%u,expires=0,avg_ttl=0\r\n", store_size());
+        (void)buf_addf(&b, "# Server\r\nredis_version:7.%s\r\nredis_mode:%s\r\n",
+                       s->o.dragonfly ? "4.0\r\ndragonfly_version:df-v1.40.0" : "0.15",
+                       s->o.cluster ? "cluster" : "standalone");
+        if (!s->o.dragonfly)
+            (void)buf_addf(&b, "run_id:%040u\r\n", s->port[c->node]);
+        else
+            (void)buf_addf(&b, "process_id:%d\r\nuptime_in_seconds:%lld\r\n", getpid(), uptime());
+        (void)buf_addf(&b, "# Replication\r\nrole:master\r\nmaster_replid:%040u\r\n# Keyspace\r\n",
+                       s->port[c->node]);
+        for (unsigned i = 0; i < DBS; i++)
+            if (store_size(i) > 0)
+                (void)buf_addf(&b, "db%u:keys=%u,expires=0,avg_ttl=0\r\n", i, store_size(i));
     }
     (void)resp_add_bulk(out, b.p, b.len);
     buf_free(&b);
@@ -138,10 +155,28 @@ static void add_client(struct server *s, struct client *c, const struct slice *a
     }
 }
 
+static void change_db(const struct server *s, struct client *c, const struct slice *index, struct buf *out)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%.*s", (int)(index->n < 15 ? index->n : 15), (const char *)index->p);
+    unsigned db = (unsigned)strtoul(text, NULL, 10);
+    if (db >= DBS) {
+        (void)buf_addstr(out, "-ERR DB index is out of range\r\n");
+    } else if (s->o.dragonfly && c->executing && db != c->db) {
+        (void)buf_addstr(out, "-ERR SELECT is not allowed in regular EXEC/EVAL\r\n");
+    } else {
+        c->db = db;
+        (void)buf_addstr(out, "+OK\r\n");
+    }
+}
+
 static void execute(struct server *s, struct client *c, const struct slice *a, unsigned n, struct buf *out)
 {
+    store_select(c->db);
     if (slice_is(a, "INFO"))
         add_info(s, c, out);
+    else if (slice_is(a, "SELECT") && n == 2)
+        change_db(s, c, &a[1], out);
     else if (slice_is(a, "CLIENT"))
         add_client(s, c, a, n, out);
     else if (slice_is(a, "MODULE"))
@@ -206,10 +241,12 @@ static void exec(struct server *s, struct client *c, struct buf *out)
         return;
     }
     (void)resp_add_array(out, c->queued);
+    c->executing = true;
     for (size_t at = 0; at < c->queue.len; at += used) {
         unsigned n = split(c->queue.p + at, c->queue.len - at, a, &used);
         execute(s, c, a, n, out);
     }
+    c->executing = false;
 }
 
 static void answer(struct server *s, struct client *c, const struct slice *a, unsigned n, const uint8_t *raw,
@@ -222,6 +259,10 @@ static void answer(struct server *s, struct client *c, const struct slice *a, un
         (void)buf_addstr(out, "+OK\r\n");
     } else if (slice_is(a, "EXEC")) {
         exec(s, c, out);
+    } else if (c->multi && s->o.dragonfly && (slice_is(a, "FLUSHALL") || slice_is(a, "FLUSHDB"))) {
+        c->aborted = true;
+        (void)buf_addf(out, "-ERR '%.*s' not allowed inside a transaction\r\n", (int)a->n,
+                       (const char *)a->p);
     } else if (c->multi) {
         (void)buf_add(&c->queue, raw, len);
         c->queued++;
@@ -433,15 +474,17 @@ static void fill_queue(const char *path)
 static void parse_options(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"nodes", 1, NULL, 'n'}, {"cluster", 0, NULL, 'c'}, {"rule", 1, NULL, 'r'},
-        {"info", 1, NULL, 'i'},  {"slots", 1, NULL, 's'},   {"log", 1, NULL, 'l'},
-        {"unix", 1, NULL, 'u'},  {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0},
+        {"nodes", 1, NULL, 'n'}, {"cluster", 0, NULL, 'c'}, {"dragonfly", 0, NULL, 'd'},
+        {"rule", 1, NULL, 'r'},  {"info", 1, NULL, 'i'},    {"slots", 1, NULL, 's'},
+        {"log", 1, NULL, 'l'},   {"unix", 1, NULL, 'u'},    {"help", 0, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     *o = (struct options){.nodes = 1};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         switch (c) {
         case 'n': o->nodes = (unsigned)atoi(optarg); break;
         case 'c': o->cluster = true; break;
+        case 'd': o->dragonfly = true; break;
         case 'r': rule_add(o, optarg); break;
         case 'i': o->info = optarg; break;
         case 's': o->slots = optarg; break;

@@ -12,12 +12,19 @@ struct field {
 
 struct key {
     struct key *next;
+    unsigned db;
     struct buf name, value;
     struct field *field;
     bool hash;
 };
 
 static struct key *keys;
+static unsigned selected; /* database of the commands that follow */
+
+void store_select(unsigned db)
+{
+    selected = db;
+}
 
 static bool same(const struct buf *b, const struct slice *s)
 {
@@ -27,7 +34,7 @@ static bool same(const struct buf *b, const struct slice *s)
 static struct key *find(const struct slice *name)
 {
     for (struct key *k = keys; k != NULL; k = k->next)
-        if (same(&k->name, name))
+        if (k->db == selected && same(&k->name, name))
             return k;
     return NULL;
 }
@@ -38,6 +45,7 @@ static struct key *make(const struct slice *name)
     if (k != NULL)
         return k;
     k = xcalloc(1, sizeof *k);
+    k->db = selected;
     (void)buf_add(&k->name, name->p, name->n);
     k->next = keys;
     keys = k;
@@ -69,19 +77,24 @@ static void set(const struct slice *name, const struct slice *value)
     set_buf(&k->value, value);
 }
 
-static bool drop(const struct slice *name)
+/* name: NULL: all; any: of every database. Returns how many. */
+static unsigned drop(const struct slice *name, bool any)
 {
-    for (struct key **at = &keys; *at != NULL; at = &(*at)->next)
-        if (same(&(*at)->name, name)) {
-            struct key *k = *at;
-            *at = k->next;
-            drop_fields(k);
-            buf_free(&k->name);
-            buf_free(&k->value);
-            free(k);
-            return true;
+    unsigned n = 0;
+    for (struct key **at = &keys; *at != NULL;) {
+        struct key *k = *at;
+        if ((!any && k->db != selected) || (name != NULL && !same(&k->name, name))) {
+            at = &k->next;
+            continue;
         }
-    return false;
+        *at = k->next;
+        drop_fields(k);
+        buf_free(&k->name);
+        buf_free(&k->value);
+        free(k);
+        n++;
+    }
+    return n;
 }
 
 static bool hset(const struct slice *name, const struct slice *field, const struct slice *value)
@@ -144,19 +157,20 @@ static void incr(const struct slice *name, struct buf *out)
     number(out, v);
 }
 
-unsigned store_size(void)
+unsigned store_size(unsigned db)
 {
     unsigned n = 0;
     for (struct key *k = keys; k != NULL; k = k->next)
-        n++;
+        n += k->db == db;
     return n;
 }
 
 void store_keys(struct buf *out)
 {
-    (void)resp_add_array(out, store_size());
+    (void)resp_add_array(out, store_size(selected));
     for (struct key *k = keys; k != NULL; k = k->next)
-        (void)resp_add_bulk(out, k->name.p, k->name.len);
+        if (k->db == selected)
+            (void)resp_add_bulk(out, k->name.p, k->name.len);
 }
 
 static void get(const struct slice *name, struct buf *out)
@@ -184,13 +198,10 @@ static bool writes(const struct slice *a, unsigned n, struct buf *out)
         number(out, count);
     } else if (slice_is(a, "DEL")) {
         for (unsigned i = 1; i < n; i++)
-            count += drop(&a[i]);
+            count += drop(&a[i], false);
         number(out, count);
     } else if (slice_is(a, "FLUSHALL") || slice_is(a, "FLUSHDB")) {
-        while (keys != NULL) {
-            struct slice name = {keys->name.p, keys->name.len};
-            (void)drop(&name);
-        }
+        (void)drop(NULL, slice_is(a, "FLUSHALL"));
         (void)buf_addstr(out, "+OK\r\n");
     } else if (slice_is(a, "INCR") && n == 2) {
         incr(&a[1], out);
