@@ -273,7 +273,7 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
         w->stats.already += got == PUT_DONE;
         return got;
     }
-    if (!whole_flushes(w, r->flow))
+    if (!whole_reaches(w, r))
         return PUT_FAIL;
     switch (lanes_arrive(&w->lanes, r, payload)) {
     case LANES_WAIT:

@@ -564,22 +564,14 @@ static void record_done(struct writer *w, void *arg, const char *text, size_t le
     bigjob_free(j);
 }
 
-/* Does its repetition have another effect? */
-static bool counts_once(const struct writer *w, const struct rec *r)
-{
-    bool guarded = w->splits.ticket != TICKET_NONE;
-    if ((r->flags & RF_LIVE) != 0)
-        return true;
-    return guarded ? w->cluster->whole : (r->flags & RF_IDEMPOTENT) == 0;
-}
-
 enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint8_t vclass)
 {
     struct cluster *cl = w->cluster;
     if (cl->slots && r->db != 0)
         return PUT_FAIL;
-    bool once = counts_once(w, r);
-    if ((once || w->session.journal) && !whole_reaches(w, r->db))
+    bool live = (r->flags & RF_LIVE) != 0, guarded = !live && w->splits.ticket != TICKET_NONE;
+    bool once = live || (guarded ? cl->whole : (r->flags & RF_IDEMPOTENT) == 0);
+    if ((once || w->session.journal) && !whole_reaches(w, r))
         return PUT_WAIT;
     enum put got = cl->slots ? PUT_DONE : cluster_db_known(cl, r->db, WHOLE_SCOPE);
     if (got != PUT_DONE)

@@ -149,13 +149,13 @@ static enum put put_whole(struct cluster *cl, const struct rec *r, const uint8_t
 {
     struct writer *w = cl->w;
     bool any = (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0, guarded = w->splits.ticket != TICKET_NONE;
-    if (w->session.journal && !whole_reaches(w, r->db)) /* its keys will be changed */
+    if (w->session.journal && !whole_reaches(w, r)) /* its keys will be changed */
         return PUT_WAIT;
     if (!any && !guarded && parts_want(w, r, payload))
         return parts_put(w, r, payload, vclass);
     if (!any && !guarded && (r->flags & RF_IDEMPOTENT) != 0)
         return put_free(cl, r, payload, vclass);
-    if (!whole_reaches(w, r->db))
+    if (!whole_reaches(w, r))
         return PUT_WAIT;
     enum put got = cluster_db_known(cl, r->db, WHOLE_SCOPE);
     return got == PUT_DONE ? gather_put(w, r, WHOLE_SCOPE, payload, vclass) : got;
@@ -176,7 +176,7 @@ enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *r
     struct cluster *cl = w->cluster;
     if (!cl->whole)
         return put_request(w, r, request, 0, true);
-    if (!whole_reaches(w, r->db))
+    if (!whole_reaches(w, r))
         return PUT_WAIT;
     enum put got = cluster_db_known(cl, r->db, WHOLE_SCOPE);
     return got == PUT_DONE ? gather_put_own(w, r, request, behind) : got;

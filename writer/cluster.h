@@ -114,6 +114,7 @@ struct cluster {
     bool slots;        /* a cluster; else one node */
     bool within;       /* a transaction may SELECT: Dragonfly refuses that, and carries out the rest of it */
     bool whole;        /* which is one scope, over one connection (whole.h) */
+    bool confined;     /* of that: its transactions can neither SELECT nor flush */
     bool drain;        /* of that: a record waits until nothing of the snapshot is on its way */
     bool allow_select; /* nothing else can go: another database may have its turn at once */
     bool asking_db;    /* whether there is */

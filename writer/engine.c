@@ -81,32 +81,34 @@ void cluster_open(struct writer *w)
     n->master = true; /* and has everything, until more is known */
 }
 
-static bool is_dragonfly(const struct writer *w)
+static bool is_dragonfly(const struct target_info *info)
 {
-    return strcmp(w->node.info.kind, "dragonfly") == 0;
+    return strcmp(info->kind, "dragonfly") == 0;
 }
 
 /* A Dragonfly changes one database in a transaction, and does not flush in it: a position key in database 0
  * would bind everything to that database, positions in a file do not. The file alone does not show whether
  * the master that sentinels name has what was confirmed. */
-static bool by_file(const struct writer *w)
+static bool by_file(const struct options *o, const struct target_info *info)
 {
-    return is_dragonfly(w) && w->opt.position_file != NULL && !w->opt.at_least_once && !w->opt.url.sentinel;
+    return is_dragonfly(info) && o->position_file != NULL && !o->at_least_once && !o->url.sentinel;
 }
 
 /* It is known what the target is. */
 static void decide(struct cluster *cl)
 {
     struct writer *w = cl->w;
-    bool several = w->node.info.cluster || w->opt.connections > 1 || w->opt.wait > 0 || by_file(w);
-    if (w->opt.must_cluster && !w->node.info.cluster) {
+    const struct target_info *info = &w->node.info;
+    bool several = info->cluster || w->opt.connections > 1 || w->opt.wait > 0 || by_file(&w->opt, info);
+    if (w->opt.must_cluster && !info->cluster) {
         writer_fail(w, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
         cl->dead = true;
         return;
     }
-    cl->slots = w->node.info.cluster;
+    cl->slots = info->cluster;
     cl->whole = !several && !w->opt.at_least_once;
-    cl->within = !cl->slots && !w->opt.at_least_once && !is_dragonfly(w);
+    cl->within = !cl->slots && !w->opt.at_least_once && !is_dragonfly(info);
+    cl->confined = cl->whole && !cl->within;
     if (several && !w->opt.at_least_once)
         exact_open(w, true);
     else if (w->opt.exactly_once)

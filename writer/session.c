@@ -188,8 +188,10 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     if (s->live && f->resume != 0 && !w->cluster->whole && w->opt.position_file == NULL)
         log_event(LOG_WARN, NO_FLOW, "event=no_position_file note=%s",
                   "\"nothing is kept to go on from: a restart needs a full sync; see --position-file\"");
-    if (s->live && s->journal)
-        whole_warn(w);
+    if (s->live && s->journal && w->cluster->confined)
+        log_event(LOG_WARN, NO_FLOW, "event=position_key_confines target=%s note=%s", w->opt.shown,
+                  "\"to a Dragonfly, databases other than 0 and flushes cannot be written: " WHOLE_CONFINED
+                  "\"");
     if (s->live && f->resume != 0) {
         s->epoch = (unsigned)f->epoch;
         enum put got = say_saved(w, f);

@@ -35,39 +35,19 @@ void whole_epoch(struct writer *w, unsigned flows)
     x->saved_at = mono_us();
 }
 
-/* In a transaction with the key only database 0 can be changed, and nothing flushed. */
-static bool confined(const struct writer *w)
+bool whole_reaches(struct writer *w, const struct rec *r)
 {
-    return w->cluster->whole && !w->cluster->within;
-}
-
-#define WAYS "give rediswriter --position-file (with sentinels --at-least-once)"
-
-bool whole_reaches(struct writer *w, uint32_t db)
-{
-    if (!confined(w) || db == 0)
+    bool flush = r->type == REC_BARRIER;
+    if (!w->cluster->confined || (r->db == 0 && !flush))
         return true;
-    writer_fail(w, EXIT_CANNOT, "event=database_out_of_reach db=%u target=%s note=%s", db, w->opt.shown,
-                "\"a Dragonfly does not change it in one transaction with the position key: " WAYS
+    writer_fail(
+        w, EXIT_CANNOT, "event=%s flow=%u db=%u target=%s note=%s",
+        flush ? "flush_out_of_reach" : "database_out_of_reach", r->flow, r->db, w->opt.shown,
+        flush ? "\"a Dragonfly does not flush in a transaction with the position key: " WHOLE_CONFINED
+                ", or --on-source-flush\""
+              : "\"a Dragonfly does not change it in a transaction with the position key: " WHOLE_CONFINED
                 ", or dfparse --db-map '*=0'\"");
     return false;
-}
-
-bool whole_flushes(struct writer *w, unsigned flow)
-{
-    if (!confined(w))
-        return true;
-    writer_fail(w, EXIT_CANNOT, "event=flush_out_of_reach flow=%u target=%s note=%s", flow, w->opt.shown,
-                "\"a Dragonfly does not flush in a transaction with the position key: " WAYS
-                ", or --on-source-flush\"");
-    return false;
-}
-
-void whole_warn(struct writer *w)
-{
-    if (confined(w))
-        log_event(LOG_WARN, NO_FLOW, "event=position_key_confines target=%s note=%s", w->opt.shown,
-                  "\"to a Dragonfly, databases other than 0 and flushes cannot be written: " WAYS "\"");
 }
 
 static bool lies_in_key(const struct flowpos *f)

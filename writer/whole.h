@@ -90,12 +90,12 @@ bool whole_has_record(const struct writer *w, const struct rec *r);
 /* A position, or the end of a flow's full sync. */
 void whole_take(struct writer *w, const struct rec *r);
 
-/* Can the database be changed, and a flush be carried out, in a transaction with the key? A Dragonfly refuses
- * SELECT and flushes there, of SELECT only with the reply to EXEC: false, and the writer has failed. What is
- * to be known before anything is written is only warned of. */
-bool whole_reaches(struct writer *w, uint32_t db);
-bool whole_flushes(struct writer *w, unsigned flow);
-void whole_warn(struct writer *w);
+/* What to do where the key confines (cluster.h): for messages. */
+#define WHOLE_CONFINED "give rediswriter --position-file (with sentinels --at-least-once)"
+
+/* Can this be done in a transaction with the key? Without SELECT and flushes in it only what is in database
+ * 0, and no flush. False: the writer has failed. */
+bool whole_reaches(struct writer *w, const struct rec *r);
 
 /* The flows of this scope stand at a flush, and nothing is on its way. */
 void whole_barrier(struct writer *w, int scope);

@@ -47,7 +47,7 @@ changes() {
         echo 'live 0 :pos=4 INCR n'
     } | one_flow | write
     assert_status 1
-    assert_output_has 'event=database_out_of_reach db=2'
+    assert_output_has 'event=database_out_of_reach flow=0 db=2'
     assert_output_has "--position-file"
     [[ $(value 0 n) -le 1 && $(value 2 n) == "" ]]
     transactions_are_plain
@@ -56,7 +56,7 @@ changes() {
 @test "so is a key of another database, if changes are to follow: not after hours, but at once" {
     { echo 'set 0 k v'; echo 'set 0 :db=1 k v'; } | one_flow | write
     assert_status 1
-    assert_output_has 'event=database_out_of_reach db=1'
+    assert_output_has 'event=database_out_of_reach flow=0 db=1'
     [[ $(value 1 k) == "" ]]
 }
 
