@@ -581,8 +581,9 @@ static void element_error(struct writer *w, struct bundle *t, struct element *e,
         return;
     }
     if (t->fn != NULL) {
-        t->why_len = (unsigned)strlcpy(t->why, text, len + 1 < sizeof t->why ? len + 1 : sizeof t->why);
-        t->why_len = t->why_len < sizeof t->why ? t->why_len : sizeof t->why - 1;
+        t->why_len = (unsigned)(len < sizeof t->why ? len : sizeof t->why - 1);
+        memcpy(t->why, text, t->why_len); /* what others said may stand behind it */
+        t->why[t->why_len] = '\0';
         e->out = true;
         return;
     }

@@ -182,3 +182,18 @@ counted() { # kind
     assert_status 0
     [[ $(get lrange "s$TAG" 0 -1) == 1 && $(get get "there$TAG") == x && $(get exists gone) == 0 && $(get get "n$TAG") == 1 ]]
 }
+
+@test "a step is refused with fewer words than a request before it: they are logged as they came" {
+    free_slot
+    get set "s$TAG" string >/dev/null
+    {
+        heading 1
+        echo "live 0 :pos=2 RPUSH s$TAG 1" # a transaction whose room the program gets
+        echo "program 0 :pos=4 INCR n$TAG / INCR s$TAG / INCR n$TAG"
+        echo "synced 0 :pos=9"
+        echo end
+    } | write
+    assert_status 3
+    assert_output_has 'command="RPUSH"'
+    assert_output_has 'reply="ERR value is not an integer or out of range"'
+}
