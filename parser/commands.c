@@ -297,7 +297,7 @@ static void act(const struct cmd *m)
     case ACT_ZADD: do_zadd(m); return;
     case ACT_POP_FIRST: do_pop_first(m); return;
     case ACT_TRUNCATED: do_truncated(m); return;
-    case ACT_EVAL: do_eval(m); return;
+    case ACT_EVAL: (m->to->dialect.own_scripts ? do_source : do_eval)(m); return;
     case ACT_SCRIPT: do_script(m); return;
     case ACT_FUNCTION: do_function(m); return;
     case ACT_PUBLISH: do_publish(m); return;
