@@ -51,11 +51,6 @@ static const struct {
     [STEP_STATS] = {"INFO stats", 2, {"INFO", "stats"}},
 };
 
-bool reply_is(const struct reply *r, const char *text)
-{
-    return r->top.type == REDIS_REPLY_STATUS && strcmp(r->top.text, text) == 0;
-}
-
 struct reaction {
     const char *needle; /* part of the error's text */
     int status;

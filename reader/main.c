@@ -44,6 +44,13 @@ static bool streams_to_stdout(char **argv)
     return true;
 }
 
+static const struct source_kind *kind_of(const struct options *o)
+{
+    if (o->file != NULL)
+        return &source_file;
+    return strncmp(o->url.scheme, "dragonfly", 9) == 0 ? &source_dragonfly : &source_psync;
+}
+
 int main(int argc, char **argv)
 {
     struct options o;
@@ -61,8 +68,8 @@ int main(int argc, char **argv)
         signals_init();
     int status = EXIT_USAGE;
     switch (o.mode) {
-    case MODE_SESSION: status = session_run(&o, o.file != NULL ? &source_file : &source_dragonfly); break;
-    case MODE_FLOW: status = flow_process_run(&o, &source_dragonfly); break;
+    case MODE_SESSION: status = session_run(&o, kind_of(&o)); break;
+    case MODE_FLOW: status = flow_process_run(&o, kind_of(&o)); break;
     case MODE_ASK: status = ask_run(&o); break;
     }
     tls_free(o.url.tls);

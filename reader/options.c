@@ -103,17 +103,15 @@ static const struct option_program program = {
 
 static void check_scheme(const struct options *o)
 {
-    static const char *const other[] = {"redis",      "rediss",        "valkey",         "valkeys",
-                                        "redis+unix", "redis-cluster", "rediss-cluster", "sentinel",
-                                        "sentinels",  "unix"};
-    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
-        if (strcmp(o->url.scheme, other[i]) == 0)
-            fatal(EXIT_USAGE,
-                  "a live Redis or Valkey (%s://) cannot be a source yet: save an RDB file and give its path",
-                  o->url.scheme);
-    if (strcmp(o->url.scheme, "dragonfly") != 0 && strcmp(o->url.scheme, "dragonflys") != 0 &&
-        strcmp(o->url.scheme, "dragonfly+unix") != 0)
-        fatal(EXIT_USAGE, "unknown scheme %s://: a source is dragonfly://HOST or a file", o->url.scheme);
+    static const char *const known[] = {"dragonfly", "dragonflys", "dragonfly+unix", "redis",     "rediss",
+                                        "valkey",    "valkeys",    "unix",           "redis+unix"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(o->url.scheme, known[i]) == 0)
+            return;
+    if (o->url.cluster || o->url.sentinel)
+        fatal(EXIT_USAGE, "%s:// cannot be a source yet: name a server of it as redis://HOST", o->url.scheme);
+    fatal(EXIT_USAGE, "unknown scheme %s://: a source is redis://HOST, dragonfly://HOST or a file",
+          o->url.scheme);
 }
 
 static void prepare_tls(struct options *o)

@@ -37,6 +37,7 @@ struct options {
     bool no_verify;
     unsigned verify_rate; /* keys per second */
     enum full_resync on_full_resync;
+    bool ack_exact;    /* acknowledge all that is applied, to a Redis */
     bool one_file;     /* of a file: not the set that the file belongs to */
     int stall_timeout; /* seconds, as the next four */
     int barrier_timeout;
