@@ -86,7 +86,7 @@ static uint64_t to_acknowledge(const struct flow *f)
     const struct psync_flow *d = f->conn;
     if (!d->any)
         return 0;
-    if (f->stream->o->ack_exact || d->applied == 0)
+    if (f->stream->o->acknowledge == ACK_EXACT || d->applied == 0)
         return d->applied;
     bool setslot = d->scan.setslot != 0 && d->applied >= d->scan.setslot;
     uint64_t behind = d->applied - 1;
@@ -332,15 +332,27 @@ static void on_ready(struct watch *w, uint32_t events)
     }
 }
 
+/* In the process of a flow: where the session's own process is connected to. */
+static void take_address(struct psync *master)
+{
+    struct url said;
+    if (master->session != NULL || url_parse(&said, master->stream->info.address) != NULL)
+        return;
+    master->at = master->stream->o->url;
+    master->at.seed[0] = said.seed[0];
+    master->at.seeds = 1;
+}
+
 void psync_flow_open(struct flow *f)
 {
-    const struct psync *master = psync_of(f->stream->source);
+    struct psync *master = psync_of(f->stream->source);
     const struct options *o = f->stream->o;
     struct psync_flow *d = xcalloc(1, sizeof *d);
     struct fault why;
     f->conn = d;
     d->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = f};
     d->heard_at = d->told_at = mono_us();
+    take_address(master);
     int opened = master->conn.open ? conn_open_like(&d->conn, &f->stream->loop, &master->conn, RCVBUF, &why)
                                    : conn_open(&d->conn, &f->stream->loop, &master->at,
                                                o->connect_timeout * 1000, RCVBUF, &why);

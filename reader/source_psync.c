@@ -9,6 +9,7 @@
 #include "exits.h"
 #include "handshake.h"
 #include "io.h"
+#include "locate.h"
 #include "log.h"
 #include "psync.h"
 #include "psync_source.h"
@@ -102,10 +103,32 @@ static void take_server(struct psync *d, const char *text)
                   "event=one_node note=\"the source is one node of a cluster: its keys only\"");
 }
 
+/* Sentinels need a moment until they know of another master, and a server until it knows its part. */
+static void check_role(struct psync *d, const char *text)
+{
+    const struct options *o = d->stream->o;
+    char role[16];
+    if (o->url.sentinel && o->from == FROM_MASTER && info_field(text, "role", role, sizeof role) &&
+        strcmp(role, "master") != 0)
+        session_fail(d->session, EXIT_RETRY, "%s: %s is no longer the master", o->shown,
+                     d->stream->info.address);
+}
+
+/* A writer that does not know what runs before it have sent: nothing behind where the source stands now. */
+static void tell_head(const struct psync *d)
+{
+    char line[96];
+    snprintf(line, sizeof line, "head flow=0 epoch=%u pos=%llu", (unsigned)d->stream->info.epoch,
+             (unsigned long long)d->session->flows[0].head);
+    control_send_role(&d->session->control, ROLE_WRITER, line);
+}
+
 static void take_replication(struct psync *d, const char *text)
 {
     static const char *const names[] = {"master_replid", "master_replid2"};
     uint64_t offset;
+    if (d->ask == ASK_REPLICATION)
+        check_role(d, text);
     for (size_t i = 0; i < 2; i++)
         if (!info_field(text, names[i], d->replid[i], sizeof d->replid[i]) ||
             strlen(d->replid[i]) != REPLID_LEN)
@@ -114,7 +137,9 @@ static void take_replication(struct psync *d, const char *text)
         offset > PSYNC_OFFSET_MAX)
         return;
     d->session->flows[0].head = psync_position(offset, PSYNC_DB_MAX);
-    d->head_at = mono_us();
+    if (d->head_at == 0 && d->session->live && d->session->partial > 0)
+        tell_head(d);
+    d->head_at = d->session->live ? mono_us() : 0;
 }
 
 static void take_info(struct psync *d)
@@ -200,8 +225,6 @@ static void open_source(struct source *src)
     struct sessinfo *info = &d->stream->info;
     const struct options *o = d->stream->o;
     struct fault f;
-    d->at = o->url;
-    url_show(&d->at, info->address, sizeof info->address);
     info->journal = true;
     info->flows = 1;
     info->version[0] = '\0';
@@ -210,12 +233,15 @@ static void open_source(struct source *src)
     d->replid[0][0] = d->replid[1][0] = '\0';
     d->info.max = REPLY_MAX;
     d->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = d};
-    if (conn_open(&d->conn, &d->stream->loop, &d->at, o->connect_timeout * 1000, 0, &f) < 0) {
+    strlcpy(info->address, o->shown, sizeof info->address);
+    if (locate(o, &d->at, &f) < 0 ||
+        conn_open(&d->conn, &d->stream->loop, &d->at, o->connect_timeout * 1000, 0, &f) < 0) {
         /* A source that has been there may come back. */
         bool known = d->stream->restarts > 0 || o->resume;
         session_fail(d->session, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s", f.text);
         return;
     }
+    url_show(&d->at, info->address, sizeof info->address);
     ask(d, ASK_AUTH);
 }
 
