@@ -4,7 +4,7 @@
 #include <strings.h>
 
 #define NUMBER_MAX ((uint64_t)1 << 40) /* no length is larger */
-#define LINE_MAX   16
+#define HEADER_MAX 16
 
 void psync_scan_begin(struct psync_scan *s, uint64_t offset)
 {
@@ -61,7 +61,7 @@ static void take_line(struct psync_scan *s, uint8_t c)
     } else if (c == '\n') {
         end_line(s);
     } else {
-        s->lost = (!digit && c != '\r') || s->number > NUMBER_MAX || s->line == LINE_MAX;
+        s->lost = (!digit && c != '\r') || s->number > NUMBER_MAX || s->line == HEADER_MAX;
         s->number = digit ? s->number * 10 + (uint64_t)(c - '0') : s->number;
         s->line++;
     }

@@ -257,6 +257,7 @@ static void close_source(struct source *src)
 static void live(struct psync *d, enum phase phase)
 {
     d->session->live = true;
+    d->asked_at = 0; /* how far the source is, is asked at once */
     session_enter(d->session, phase);
 }
 
