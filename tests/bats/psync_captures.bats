@@ -141,9 +141,23 @@ resumed() { # capture mode policy of the full resync [options of the stand-in…
     [[ $(full_syncs) -eq 1 && $(partial_syncs) -ge 2 ]] || fail "$(grep 'psync session' "$MASTER_OUT.log")"
 }
 
+# A task started by hand may not repeat a broken full sync unasked; --restart may, of its own.
 @test "the connection is cut in the RDB, then in its token: the full sync begins anew" {
-    resumed psync-7.0-basic single fail --cut-at rdb --cut-at token,session=2
+    resumed psync-7.0-basic single flush --cut-at rdb --cut-at token,session=2
     [[ $(full_syncs) -eq 3 ]] || fail "$(grep 'psync session' "$MASTER_OUT.log")"
+}
+
+@test "the connection is cut in the RDB: --restart repeats its own full sync" {
+    choose_server psync-7.0-basic
+    start_redis
+    start_psync psync-7.0-basic "$(final_offset psync-7.0-basic)" --cut-at rdb
+    background df2redis --acknowledge exact --restart replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    local task=$!
+    reap 60 "$MASTER_PID"
+    master_satisfied
+    df2redis stop
+    wait_until 20 ended "$task"
+    assert_equals_recorded psync-7.0-basic ''
 }
 
 @test "the connection is cut in a command, in a MULTI, in a command of a MULTI, between commands: partial resyncs" {
@@ -160,17 +174,79 @@ resumed() { # capture mode policy of the full resync [options of the stand-in…
 # ---- masters that are wrong ----
 
 wrong() { # kind status text in the messages
-    start_redis
+    rcli flushall >/dev/null
     start_master --capture "$CAPTURES/psync-7.0-basic" --wrong "$1"
-    run timeout 60 df2redis --single replicate "redis://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
-    assert_status "$2"
-    assert_output_has "$3"
+    run timeout 60 df2redis --single replicate "redis://127.0.0.1:$MASTER_PORT" \
+        "redis://127.0.0.1:$REDIS_PORT"
+    [[ $status -eq $2 && $output == *"$3"* ]] || fail "$1: status $status, expected $2 and '$3': $output"
     kill "$MASTER_PID"
 }
 
-@test "answers to PSYNC that are none" {
-    wrong short-id 4 FULLRESYNC
-    wrong long-id 4 FULLRESYNC
-    wrong no-offset 4 FULLRESYNC
-    wrong rdbchannel 1 RDBCHANNELSYNC
+@test "answers to PSYNC that are none, or that no second try changes" {
+    start_redis
+    wrong short-id 75 'unexpected answer'
+    wrong long-id 75 'unexpected answer'
+    wrong no-offset 75 'unexpected answer'
+    wrong no-id 75 'unexpected answer'
+    wrong rdbchannel 75 'unexpected answer'
+    wrong no-psync 1 'does not let anybody replicate'
+    wrong noperm 1 '+psync'
+}
+
+@test "a master that cannot now: a second try may help" {
+    start_redis
+    wrong error 75 'try again later'
+    wrong loading 75 'try again later'
+    wrong nomasterlink 75 'try again later'
+    wrong rdb-error 75 'BGSAVE failed'
+}
+
+@test "a master that cannot now: --restart waits until it can" {
+    choose_server psync-7.0-basic
+    start_redis
+    start_psync psync-7.0-basic "$(final_offset psync-7.0-basic)" --wrong nomasterlink --wrong loading,session=2
+    background df2redis --acknowledge exact --restart replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    local task=$!
+    reap 60 "$MASTER_PID"
+    master_satisfied
+    df2redis stop
+    wait_until 20 ended "$task"
+    assert_equals_recorded psync-7.0-basic ''
+}
+
+@test "a transfer without a length or a token, a wrong token, an RDB that ends too early" {
+    start_redis
+    wrong rdb-length 75 'unexpected answer'
+    wrong short-eof 75 'unexpected answer'
+    start_master --capture "$CAPTURES/psync-7.0-basic" --bad-token
+    run timeout 60 df2redis --single replicate "redis://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT"
+    assert_status 4
+    assert_output_has 'damaged at byte'
+    rcli flushall
+    start_master --capture "$CAPTURES/psync-7.0-disk" --truncate-at flow=0,bytes=20000
+    run timeout 60 df2redis --single replicate "redis://127.0.0.1:$MASTER_PORT" \
+        "redis://127.0.0.1:$REDIS_PORT"
+    assert_status 75
+}
+
+@test "a stream that is none: named with its place, nothing behind it is applied, and no position beyond it" {
+    start_redis
+    wrong garbage 4 'damaged at byte'
+    wrong huge-bulk 4 'damaged at byte'
+    wrong huge-array 4 'damaged at byte'
+    wrong negative 4 'damaged at byte'
+    [[ $(rcli exists k) -eq 0 ]]
+}
+
+@test "a byte of the RDB is changed: its checksum finds out" {
+    start_redis
+    local at
+    for at in 700 20000 45445; do # in a listpack, in a text, in the checksum
+        rcli flushall
+        start_master --capture "$CAPTURES/psync-7.0-basic" --corrupt "flow=0,offset=$at,xor=01"
+        run timeout 60 df2redis --single replicate "redis://127.0.0.1:$MASTER_PORT" \
+            "redis://127.0.0.1:$REDIS_PORT"
+        assert_status 4
+        kill "$MASTER_PID"
+    done
 }
