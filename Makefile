@@ -52,7 +52,7 @@ LIBS_rediswriter = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfconf      = -linih -lbsd
 LIBS_dfnotify    =
 LIBS_dflog       = -lbsd
-LIBS_standin     = -llz4 -lzstd -lhiredis -lbsd -lm
+LIBS_standin     = -llz4 -lzstd -lhiredis -ljansson -lbsd -lm
 LIBS_sink        =
 LIBS_delay       =
 LIBS_slots       =
@@ -135,7 +135,7 @@ check-run: all tools $(UNIT_BINS)
 check-versions: all tools
 	DF2REDIS_BUILD=$(abspath $(B)) tests/check-versions $(SERVERS)
 
-# Faults at random moments: make crash [CRASHES=N] [SEED=S] [DRAGONFLY=path] [CRASH_ARGS='--cluster | --exactly-once | --service | --omit | --distance MS ...'], see
+# Faults at random moments: make crash [CRASHES=N] [SEED=S] [DRAGONFLY=path] [CRASH_ARGS='--redis | --cluster | --exactly-once | --service | --omit | --distance MS ...'], see
 # dfcrash --help.
 crash: all tools
 	$(B)/bin/dfcrash --crashes $(or $(CRASHES),100) $(SEED:%=--seed %) $(DRAGONFLY:%=--dragonfly %) $(CRASH_ARGS)

@@ -1,227 +1,202 @@
-/* Flows of Redis and Valkey: positions, databases, transactions, the end of the snapshot. */
+/* What dfreader gets from a Redis or Valkey server: the lines that answer PSYNC, INFO, errors; and who asks
+ * for an acknowledgement in its stream. */
 #include "test.h"
 
-#include "../../common/crc64.h"
-#include "../../common/psync.h"
-#include "../../parser/flow.h"
+#include "../../common/exits.h"
+#include "../../reader/psync_reply.c"
+#include "../../reader/psync_scan.c"
+#include "../../reader/reply.c"
 
-#define NOW_MS UINT64_C(1700000000000)
+#define ID   "0123456789abcdef0123456789abcdef01234567"
+#define MARK "76543210fedcba9876543210fedcba9876543210"
 
-static struct capture cap;
-static struct flow flow;
-
-static void begin(const char *target, bool partial, uint64_t position)
+/* The line that text begins with, from however few bytes. */
+static enum psync_line line_of(const char *text, struct psync_line_value *v)
 {
-    capture_init(&cap);
-    CHECK(target_parse(&cap.e.target, target));
-    flow_init(&flow, 0);
-    flow_begin(&flow, 1, false, true, 1, partial ? position : 0, NULL);
-    flow_of_redis(&flow, position);
-    flow.to.own_master = true;
+    size_t used = 0, n = strlen(text);
+    const char *nl = strchr(text, '\n');
+    for (size_t k = 0; nl != NULL && k <= (size_t)(nl - text); k++) {
+        EQ_I(psync_line((const uint8_t *)text, k, &used, v), PSYNC_MORE);
+        EQ(used, 0);
+    }
+    enum psync_line kind = psync_line((const uint8_t *)text, n, &used, v);
+    if (nl != NULL)
+        EQ(used, (size_t)(nl - text) + 1);
+    return kind;
 }
 
-static void end(void)
+static void test_lines(void)
 {
-    flow_free(&flow);
-    capture_free(&cap);
+    struct psync_line_value v;
+    EQ_I(line_of("\n", &v), PSYNC_NEWLINE);
+    EQ_I(line_of("+FULLRESYNC " ID " 0\r\n", &v), PSYNC_FULL);
+    EQ_S(v.replid, ID);
+    EQ(v.offset, 0);
+    EQ_I(line_of("+FULLRESYNC " ID " 18014398509481983\r\n$5\r\n", &v), PSYNC_FULL);
+    EQ(v.offset, PSYNC_OFFSET_MAX);
+    EQ_I(line_of("+CONTINUE\r\n*1\r\n", &v), PSYNC_CONTINUE);
+    EQ_S(v.replid, "");
+    EQ_I(line_of("+CONTINUE " MARK "\r\n", &v), PSYNC_CONTINUE);
+    EQ_S(v.replid, MARK);
+    EQ_I(line_of("$EOF:" MARK "\r\n", &v), PSYNC_MARK);
+    EQ_S(v.mark, MARK);
+    EQ_I(line_of("$0\r\n", &v), PSYNC_SIZE);
+    EQ(v.size, 0);
+    EQ_I(line_of("$18446744073709551599\r\n", &v), PSYNC_SIZE);
+    EQ(v.size, 18446744073709551599u);
+    EQ_I(line_of("-NOMASTERLINK Can't SYNC while not connected with my master\r\n", &v), PSYNC_ERROR);
+    EQ_S(v.text, "NOMASTERLINK Can't SYNC while not connected with my master");
 }
 
-/* Words of a line as a request. */
-static void add_line(struct buf *b, const char *line)
+static void test_strange_lines(void)
 {
-    char copy[512], *save = NULL;
-    struct slice word[32];
-    size_t n = 0;
-    snprintf(copy, sizeof copy, "%s", line);
-    for (char *w = strtok_r(copy, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save))
-        word[n++] = (struct slice){(const uint8_t *)w, strlen(w)};
-    (void)resp_add_array(b, n);
-    for (size_t i = 0; i < n; i++)
-        (void)resp_add_bulk(b, word[i].p, word[i].n);
+    static const char *const strange[] = {
+        "+FULLRESYNC " ID "\r\n",
+        "+FULLRESYNC " ID " \r\n",
+        "+FULLRESYNC " ID " -1\r\n",
+        "+FULLRESYNC " ID " 1x\r\n",
+        "+FULLRESYNC " ID " 18014398509481984\r\n", /* more than a position has room for */
+        "+FULLRESYNC " ID " 99999999999999999999999\r\n",
+        "+FULLRESYNC ? 7\r\n",
+        "+FULLRESYNC 0123456789abcdef0123456789abcdef0123456 7\r\n",
+        "+FULLRESYNC 0123456789abcdef0123456789abcdef0123456z 7\r\n",
+        "+CONTINUE \r\n",
+        "+CONTINUE 1\r\n",
+        "+CONTINUED\r\n",
+        "+RDBCHANNELSYNC 7\r\n",
+        "+DUALCHANNELSYNC\r\n",
+        "$EOF:0123\r\n",
+        "$EOF:" MARK "0\r\n",
+        "$EOF:                                        \r\n",
+        "$-1\r\n",
+        "$\r\n",
+        "$99999999999999999999\r\n",
+        "+OK\r\n",
+        "*1\r\n",
+        "HTTP/1.1 400 Bad Request\r\n",
+    };
+    struct psync_line_value v;
+    char line[PSYNC_LINE_MAX + 1];
+    size_t used;
+    for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
+        if (line_of(strange[i], &v) != PSYNC_STRANGE)
+            EQ_S(strange[i], "not taken");
+    memset(line, 'x', sizeof line);
+    EQ_I(psync_line((const uint8_t *)line, PSYNC_LINE_MAX - 1, &used, &v), PSYNC_MORE);
+    EQ_I(psync_line((const uint8_t *)line, PSYNC_LINE_MAX, &used, &v), PSYNC_STRANGE);
+    EQ(strlen(v.text), sizeof v.text - 1);
 }
 
-/* In pieces of so many bytes. */
-static void feed(const struct buf *b, size_t step)
+static void version_is(const char *info, const char *version)
 {
-    for (size_t at = 0; at < b->len; at += step) {
-        size_t n = b->len - at < step ? b->len - at : step;
-        uint8_t *p = exact(b->p + at, n);
-        CHECK(flow_feed(&flow, &cap.e, p, n, flow.offset + flow.carry.len, NOW_MS * 1000) == 0);
-        free(p);
+    char got[48];
+    info_version(info, got, sizeof got);
+    EQ_S(got, version);
+}
+
+static void test_info(void)
+{
+    uint64_t n = 7;
+    char small[4];
+    static const char text[] = "# Replication\r\nrole:master\r\nmaster_replid2:00\r\nmaster_replid:" ID
+                               "\r\nmaster_repl_offset:1234\r\nsecond_repl_offset:-1\r\nlast:9";
+    char id[REPLID_LEN + 1];
+    CHECK(info_field(text, "master_replid", id, sizeof id));
+    EQ_S(id, ID);
+    CHECK(!info_field(text, "role", small, sizeof small)); /* does not fit */
+    CHECK(!info_field(text, "replid", id, sizeof id));     /* only a part of a name */
+    CHECK(info_number(text, "master_repl_offset", &n));
+    EQ(n, 1234);
+    CHECK(!info_number(text, "second_repl_offset", &n));
+    CHECK(info_number(text, "last", &n));
+    EQ(n, 9);
+    version_is("# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n", "redis:7.0.15");
+    version_is("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n", "valkey:9.1.2");
+    version_is("redis_version:7.4.0\r\ndragonfly_version:df-v1.34.2\r\n", "dragonfly:1.34.2");
+    version_is("redis_version:7 \"x\r\n", "");
+    version_is("redis_version:\r\n", "");
+    version_is("", "");
+    CHECK(psync_wants_version("valkey:9.0.1") && psync_wants_version("valkey:10.0"));
+    CHECK(!psync_wants_version("valkey:8.1.1") && !psync_wants_version("redis:9.0") &&
+          !psync_wants_version(""));
+}
+
+static void refused(const char *text, int status, const char *advice)
+{
+    struct fault f;
+    psync_refused(&f, "PSYNC", text);
+    EQ_I(f.status, status);
+    if (strstr(f.text, advice) == NULL)
+        EQ_S(f.text, advice);
+}
+
+static void test_errors(void)
+{
+    refused("NOMASTERLINK Can't SYNC while not connected with my master", EXIT_RETRY, "replica");
+    refused("LOADING Redis is loading the dataset in memory", EXIT_RETRY, "loading");
+    refused("BUSY Redis is busy running a script.", EXIT_RETRY, "busy");
+    refused("NOAUTH Authentication required.", EXIT_CANNOT, "--password-file");
+    refused("WRONGPASS invalid username-password pair or user is disabled.", EXIT_CANNOT, "wrong user");
+    refused("NOPERM User u has no permissions to run the 'psync' command", EXIT_CANNOT,
+            "+psync +replconf +ping +info");
+    refused("ERR unknown command 'PSYNC', with args beginning with: '?' '-1'", EXIT_CANNOT, "RDB file");
+    refused("ERR \"what\"\x01", EXIT_CANNOT, "refuses");
+}
+
+/* ---- the stream ---- */
+
+static const char stream[] = "*1\r\n$4\r\nPING\r\n"                                              /* to 14 */
+                             "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$6\r\n*1\r\n$4\r\n"                  /* to 46 */
+                             "*3\r\n$8\r\nreplconf\r\n$6\r\nGETACK\r\n$1\r\n*\r\n"               /* to 83 */
+                             "*4\r\n$7\r\nCLUSTER\r\n$7\r\nSETSLOT\r\n$1\r\n1\r\n$4\r\nNODE\r\n" /* to 130 */
+                             "\n*0\r\n"
+                             "*2\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n"
+                             "*2\r\n$12\r\nREPLCONFXXXX\r\n$6\r\nGETACK\r\n"
+                             "*3\r\n$3\r\nSET\r\n$20\r\nREPLCONF\r\n$6\r\nGETACK\r\n$0\r\n\r\n";
+
+/* The same, however the bytes come. */
+static void test_scan(void)
+{
+    size_t n = sizeof stream - 1;
+    for (size_t step = 1; step <= n; step++) {
+        struct psync_scan s;
+        psync_scan_begin(&s, 1000);
+        bool asked = false;
+        for (size_t at = 0; at < n; at += step) {
+            psync_scan(&s, (const uint8_t *)stream + at, step < n - at ? step : n - at);
+            asked = asked || s.asks;
+        }
+        CHECK(asked && !s.lost);
+        EQ(s.asked, 1046);
+        EQ(s.setslot, 1130);
+        EQ(s.offset, 1000 + n);
+        EQ(s.begun, 1000 + n);
     }
 }
 
-/* Each counted record: offset.database of its position, h where that is not reached with it, t where it is of
- * one transaction with the next. */
-static void places_are(const char *want)
+/* What is no RESP is counted, and nothing else. */
+static void test_scan_lost(void)
 {
-    struct buf b = capture_bytes(&cap);
-    char got[512] = "";
-    struct rec r;
-    for (size_t at = 0, n = 0; at + REC_HEADER <= b.len; at += REC_HEADER + r.len) {
-        memcpy(&r, b.p + at, sizeof r);
-        if (r.seq != 0)
-            n += (size_t)snprintf(got + n, sizeof got - n, " %llu.%u%s%s",
-                                  (unsigned long long)psync_offset(r.pos), psync_db(r.pos),
-                                  (r.flags & RF_HELD) != 0 ? "h" : "",
-                                  (r.flags & RF_TOGETHER) != 0 ? "t" : "");
+    static const char *const bad[] = {
+        "PING\r\n", "*1\r\n*1\r\n", "*x\r\n", "*1\r\n$99999999999999\r\n", "*00000000000000000001\r\n",
+        "*-1\r\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct psync_scan s;
+        psync_scan_begin(&s, 0);
+        psync_scan(&s, (const uint8_t *)bad[i], strlen(bad[i]));
+        psync_scan(&s, (const uint8_t *)stream, sizeof stream - 1);
+        CHECK(s.lost && !s.asks);
+        EQ(s.offset, strlen(bad[i]) + sizeof stream - 1);
     }
-    EQ_S(got, want);
-    buf_free(&b);
-}
-
-static void stream(const char *const *lines, uint64_t position, const char *places, const char *text)
-{
-    struct buf b = {0};
-    for (size_t i = 0; lines[i] != NULL; i++)
-        add_line(&b, lines[i]);
-    for (size_t step = 1; step <= b.len; step += step < 3 ? 1 : b.len / 3) {
-        begin("7.0", true, position);
-        feed(&b, step);
-        EQ(psync_offset(flow.to.next_lsn), psync_offset(position) + b.len);
-        places_are(places);
-        if (text != NULL)
-            EQ_S(capture_text(&cap), text);
-        CHECK(flow_end(&flow, false) == 0);
-        end();
-    }
-    buf_free(&b);
-}
-
-/* Position 100 of database 0 is 25856. */
-static void positions(void)
-{
-    uint64_t at = psync_position(100, 0);
-    EQ(at, 25856);
-    EQ(psync_offset(at), 100);
-    CHECK(psync_is_position(256) && !psync_is_position(255));
-    CHECK(psync_is_position(psync_position(PSYNC_OFFSET_MAX, 255)) &&
-          !psync_is_position(psync_position(PSYNC_OFFSET_MAX + 1, 0)));
-    stream((const char *const[]){"incr a", "PING", "REPLCONF GETACK *", NULL}, at, " 121.0 135.0 172.0",
-           NULL);
-    stream((const char *const[]){"SELECT 3", "INCR a", "select 0", "INCR a", NULL}, at,
-           " 123.3 144.3 167.0 188.0",
-           "1 pos=31747 db=3 V position\n2 pos=37123 db=3 V | INCR a\n3 pos=43008 db=0 V position\n"
-           "4 pos=48384 db=0 V | INCR a\n");
-    /* The database of the position is selected. */
-    stream((const char *const[]){"INCR a", NULL}, psync_position(100, 7), " 121.7",
-           "1 pos=31239 db=7 V | INCR a\n");
-}
-
-static void transactions(void)
-{
-    uint64_t at = psync_position(100, 0);
-    stream((const char *const[]){"MULTI", "INCR a", "SELECT 2", "INCR b", "EXEC", "INCR c", NULL}, at,
-           " 136.0ht 180.2ht 194.2 215.2", NULL);
-    stream((const char *const[]){"MULTI", "EXEC", NULL}, at, " 129.0", NULL);
-    /* What does not fit there carries no data. */
-    stream((const char *const[]){"EXEC", "MULTI", "MULTI", "INCR a", "PING", "EXEC", NULL}, at,
-           " 114.0 165.0ht 193.0", NULL);
-}
-
-/* One that is too large to wait for its EXEC goes on as it comes. */
-static void large_transaction(void)
-{
-    struct buf b = {0}, value = {0};
-    begin("7.0", true, psync_position(100, 0));
-    add_line(&b, "MULTI");
-    feed(&b, b.len);
-    size_t total = 0;
-    memset(buf_room(&value, 100000), 'x', 100000);
-    while (total < TRANSACTION_WHOLE + 200000) {
-        CHECK(flow.to.o.seq == 0 || total > TRANSACTION_WHOLE);
-        b.len = 0;
-        (void)resp_add_array(&b, 3);
-        (void)resp_add_str(&b, "APPEND");
-        (void)resp_add_str(&b, "k");
-        (void)resp_add_bulk(&b, value.p, 100000);
-        feed(&b, 70000);
-        total += b.len;
-    }
-    CHECK(flow.to.in_multi && flow.to.o.seq >= 7);
-    CHECK(flow_end(&flow, false) < 0);
-    CHECK(flow_end(&flow, true) == 0);
-    b.len = 0;
-    add_line(&b, "EXEC");
-    feed(&b, b.len);
-    CHECK(!flow.to.in_multi);
-    EQ(flow.to.o.pos, flow.to.next_lsn);
-    CHECK(flow_end(&flow, false) == 0);
-    end();
-    buf_free(&b);
-    buf_free(&value);
-}
-
-static void bad(const char *text, const char *why)
-{
-    struct buf b = hex(text);
-    begin("7.0", true, psync_position(100, 0));
-    CHECK(flow_feed(&flow, &cap.e, b.p, b.len, 0, 1) < 0);
-    EQ_S(flow.error, why);
-    end();
-    buf_free(&b);
-}
-
-static struct buf snapshot(const char *aux, const char *token, bool sound)
-{
-    struct buf b = hex("'REDIS0010'");
-    add_hex(&b, aux);
-    add_hex(&b, "fe03 00 01'k' 01'v' ff");
-    uint64_t crc = crc64(0, b.p, b.len) + !sound;
-    add_le(&b, crc, 8);
-    (void)buf_addstr(&b, token);
-    return b;
-}
-
-static void full(const char *aux, const char *token, const char *places)
-{
-    struct buf b = snapshot(aux, token, true);
-    size_t head = b.len;
-    add_line(&b, "INCR n");
-    for (size_t step = 1; step <= b.len; step += step < 3 ? 1 : b.len / 3) {
-        begin("7.0", false, psync_position(5, 0));
-        snprintf(flow.rdb.token, sizeof flow.rdb.token, "%s", token);
-        struct buf part = {.p = b.p, .len = head - strlen(token) - 1};
-        feed(&part, step);
-        CHECK(!flow.to.synced);
-        part = (struct buf){.p = b.p + part.len, .len = head - part.len};
-        feed(&part, step);
-        CHECK(flow.to.cut && flow.to.synced);
-        part = (struct buf){.p = b.p + head, .len = b.len - head};
-        feed(&part, step);
-        places_are(places);
-        CHECK(flow_end(&flow, false) == 0);
-        end();
-    }
-    buf_free(&b);
-}
-
-static void snapshots(void)
-{
-    static const char token[] = "0123456789abcdef0123456789abcdef01234567";
-    /* The key's record has no position: psync_offset(0) is 2^64-1. */
-    full("", token, " 18446744073709551615.0 5.0 26.0");
-    full("", "", " 18446744073709551615.0 5.0 26.0");
-    full("fa 0e'repl-stream-db' 0139", "", " 18446744073709551615.0 5.9 26.9");
-    struct buf b = snapshot("", "", false);
-    begin("7.0", false, psync_position(5, 0));
-    CHECK(flow_feed(&flow, &cap.e, b.p, b.len, 0, 1) < 0);
-    end();
-    buf_free(&b);
 }
 
 int main(void)
 {
-    positions();
-    transactions();
-    large_transaction();
-    snapshots();
-    bad("'SET a b' 0d0a",
-        "damaged at byte 0 of the flow: expected a request: an array of bulk strings (*n, then $n "
-        "and n bytes each)");
-    bad("'*1' 0d0a '$4' 0d0a 'PING' 0d0a '*2' 0d0a '$6' 0d0a 'SELECT' 0d0a '$3' 0d0a '256' 0d0a",
-        "damaged at byte 14 of the flow: expected SELECT of a database from 0 to 255");
-    bad("'*1' 0d0a '$3' 0d0a 'PING' 0d0a",
-        "damaged at byte 11 of the flow: expected the end of an argument: its length is another one");
+    test_lines();
+    test_strange_lines();
+    test_info();
+    test_errors();
+    test_scan();
+    test_scan_lost();
     return test_done();
 }
