@@ -332,14 +332,15 @@ static bool too_new(const struct command *c, const struct target *t)
 /* Nothing is known of it; most commands have their key first. */
 static void unknown(const struct cmd *m)
 {
-    if (m->argc > 1 && m->filter != NULL &&
+    bool keyless = m->argc < 2 || command_two_words(m->argv, m->argc);
+    if (!keyless && m->filter != NULL &&
         !filter_passes(m->filter, m->argv[1].p, m->argv[1].n, 0, m->ch->db)) {
         m->e->stats.filtered++;
         cmd_nothing(m);
         return;
     }
     int64_t number; /* of keys, perhaps: then they stand elsewhere */
-    if (m->argc < 2 || arg_number(&m->argv[1], &number) ||
+    if (keyless || arg_number(&m->argv[1], &number) ||
         !cmd_reread(m, 1, "unknown-command", "not known to df2redis")) {
         cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
         return;
