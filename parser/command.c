@@ -104,11 +104,11 @@ void cmd_nothing(const struct cmd *m)
     emit_position(m->e, m->o, RF_LIVE);
 }
 
-/* The argument to name in a report: its first key, where it has one; argc: none. */
+/* The argument to name in a report: its first key, where it has one. */
 static size_t named(const struct cmd *m)
 {
     if (command_two_words(m->argv, m->argc))
-        return m->argc;
+        return m->argc; /* none */
     if (m->c == NULL)
         return 1;
     struct keys k = command_keys(m->c, m->argv, m->argc);
