@@ -113,6 +113,8 @@ void cmd_ignored(const struct cmd *m)
 /* The argument to name in a report: its first key, where it has one. */
 static size_t named(const struct cmd *m)
 {
+    if (command_two_words(m->argv, m->argc))
+        return m->argc; /* none */
     if (m->c == NULL)
         return 1;
     struct keys k = command_keys(m->c, m->argv, m->argc);
@@ -129,9 +131,11 @@ void cmd_lost_key(const struct cmd *m, size_t i, const char *kind, const char *d
 {
     static const struct slice none = {(const uint8_t *)"", 0};
     const struct slice *k = i < m->argc ? &m->argv[i] : &none;
+    const struct slice *word = command_two_words(m->argv, m->argc) ? &m->argv[1] : &none;
     char text[160];
-    snprintf(text, sizeof text, "%.*s: %s", (int)(m->argv[0].n < 40 ? m->argv[0].n : 40),
-             (const char *)m->argv[0].p, detail);
+    snprintf(text, sizeof text, "%.*s%s%.*s: %s", (int)(m->argv[0].n < 40 ? m->argv[0].n : 40),
+             (const char *)m->argv[0].p, word->n > 0 ? " " : "", (int)(word->n < 40 ? word->n : 40),
+             (const char *)word->p, detail);
     m->o->pos = m->before;
     emit_report(m->e, m->o, true, kind, k->p, k->n, text);
 }

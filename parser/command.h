@@ -85,6 +85,9 @@ struct keys {
 /* No keys at all: it has none, or its arguments are none that it can have. */
 struct keys command_keys(const struct command *c, const struct slice *argv, size_t argc);
 
+/* Is the first argument a second word of the name, and no key (FUNCTION LOAD)? */
+bool command_two_words(const struct slice *argv, size_t argc);
+
 /* The argument of MOVE key db and COPY … DB db that is a database; 0: there is none. */
 size_t command_other_db(const struct command *c, const struct slice *argv, size_t argc);
 

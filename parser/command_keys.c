@@ -100,6 +100,16 @@ bool keys_has(const struct keys *k, size_t i)
            (i == k->dest || (k->first > 0 && i >= k->first && i <= k->last && (i - k->first) % k->step == 0));
 }
 
+bool command_two_words(const struct slice *argv, size_t argc)
+{
+    static const char *const first[] = {"ACL",         "CLIENT",   "CLUSTER", "CONFIG",
+                                        "DFLYCLUSTER", "FUNCTION", "SCRIPT",  "TRIMSLOTS"};
+    for (size_t i = 0; i < sizeof first / sizeof first[0] && argc > 1; i++)
+        if (arg_is(&argv[0], first[i]))
+            return true;
+    return false;
+}
+
 size_t command_other_db(const struct command *c, const struct slice *argv, size_t argc)
 {
     size_t at = strcmp(c->name, "MOVE") == 0 ? 2 : 0;

@@ -366,7 +366,8 @@ static bool by_module(const struct command *c)
 /* Nothing is known of it; most commands have their key first. */
 static void unknown(const struct cmd *m)
 {
-    if (m->argc > 1 && m->filter != NULL &&
+    bool keyless = m->argc < 2 || command_two_words(m->argv, m->argc);
+    if (!keyless && m->filter != NULL &&
         !filter_passes(m->filter, m->argv[1].p, m->argv[1].n, 0, m->ch->db)) {
         m->e->stats.filtered++;
         cmd_nothing(m);
@@ -375,7 +376,7 @@ static void unknown(const struct cmd *m)
     if (module_command(m))
         return;
     int64_t number; /* of keys, perhaps: then they stand elsewhere */
-    if (m->argc < 2 || arg_number(&m->argv[1], &number) ||
+    if (keyless || arg_number(&m->argv[1], &number) ||
         !cmd_reread(m, 1, "unknown-command", "not known to df2redis")) {
         cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
         return;

@@ -17,7 +17,9 @@ struct bundle;
 struct bundles;
 struct exact_id;
 
-struct bundles *bundles_new(void);
+/* calls: those of a transaction's unit, bundle_calls. */
+struct bundles *bundles_new(const struct unit_calls *calls);
+extern const struct unit_calls bundle_calls;
 
 /* Where positions are, other than in a hash of each slot (exact.h). */
 struct store {

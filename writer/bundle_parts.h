@@ -1,4 +1,5 @@
-/* What bundle.c (under way) and gather.c (gathering) share. */
+/* What gather.c (gathering) and the parts of a transaction under way share: bundle.c, bundle_send.c,
+ * bundle_replies.c, bundle_faults.c, bundle_lost.c. */
 #ifndef RW_BUNDLE_PARTS_H
 #define RW_BUNDLE_PARTS_H
 
@@ -14,6 +15,16 @@
 #define WINDOW_MIN   128u /* records under way */
 #define SELECT_BYTES 48u  /* of a SELECT before one of another database */
 #define LINEAGE_MAX  192u /* of a flow's lineage */
+
+/* What the commands of a transaction are besides its elements. */
+#define CMD_POSITION (-1)
+#define CMD_SELECT   (-2) /* and below: of database CMD_SELECT - cmd */
+
+/* A command that was refused; the text follows. */
+struct fault {
+    int32_t cmd;
+    uint32_t len;
+};
 
 struct element {
     struct rec r;
@@ -37,11 +48,12 @@ struct bundle {
     struct element *e;
     unsigned n, cap;
     uint16_t slot;
-    uint64_t since;     /* mono_us */
-    uint64_t sent_at;   /* mono_us */
-    struct cnode *node; /* where it is under way; NULL: nowhere */
-    unsigned replies;   /* so far */
-    int32_t *cmd;       /* what its commands are: the index of an element, or below */
+    const struct unit_calls *calls; /* of its unit */
+    uint64_t since;                 /* mono_us */
+    uint64_t sent_at;               /* mono_us */
+    struct cnode *node;             /* where it is under way; NULL: nowhere */
+    unsigned replies;               /* so far */
+    int32_t *cmd;                   /* what its commands are: the index of an element, or below */
     unsigned ncmd, cmd_cap;
     unsigned selects;  /* how often another database follows */
     bool strange;      /* that holds a reply which its request cannot get */
@@ -81,6 +93,7 @@ TAILQ_HEAD(bundle_list, bundle);
 
 struct bundles {
     const struct store *store; /* NULL: the slots' hashes */
+    const struct unit_calls *calls;
     struct bundle_list used, spare;
     unsigned nspare;
     struct bundle *of[REC_FLOWS_MAX]; /* where the flow's last record waits for the one that belongs to it */
@@ -107,5 +120,56 @@ void bundle_saves(struct writer *w, struct bundle *t);
 
 /* The unit that stands for it. */
 struct cunit bundle_unit(struct bundle *t);
+
+/* ---- bundle.c ---- */
+
+/* Send it again, not before due. */
+void bundle_again(struct writer *w, const struct cunit *u, uint64_t due, struct cnode *ask);
+
+/* The first request that is left; t->n: none is. */
+unsigned bundle_first_left(const struct bundle *t);
+
+/* Is it of requests of our own, which somebody waits for? */
+bool bundle_is_ours(const struct bundle *t);
+
+/* A request of it as a unit of its own, for what is said about it. */
+struct cunit bundle_element_unit(const struct element *e);
+
+/* It is under way no more; one of its requests was carried out alone, and the others follow. */
+void bundle_back(struct bundle *t);
+void bundle_stepped(struct conn *c, struct bundle *t);
+
+/* ---- bundle_faults.c ---- */
+
+/* A command was refused; nothing can be done here, or with these rights. */
+void bundle_note_fault(struct bundle *t, int32_t cmd, const char *text, size_t len);
+void bundle_refuses(struct conn *c, const char *text, size_t len);
+
+/* A request of it has failed for good; a request of --on-existing skip or fail found its key. */
+void bundle_element_error(struct writer *w, struct bundle *t, struct element *e, const char *text,
+                          size_t len);
+void bundle_is_there(struct writer *w, struct bundle *t, struct element *e);
+
+/* Without its position nothing may go on. */
+void bundle_no_position(struct writer *w, const struct bundle *t, const char *text, size_t len);
+
+/* Requests were refused when they were queued. True: for good, all of them. Else text says otherwise. */
+bool bundle_queued_fault(const struct bundle *t, char text[256], size_t *len);
+
+/* Those that were refused are not sent again; what EXEC said about single requests. */
+void bundle_take_out(struct writer *w, struct bundle *t);
+void bundle_carried_out(struct conn *c, struct bundle *t);
+
+/* Its first request is named for all of them. NULL: none is left. */
+const struct named *bundle_name_first(const struct bundle *t, struct named *what);
+void bundle_still_refused(struct writer *w, struct bundle *t, const char *text, size_t len);
+
+/* ---- bundle_lost.c ---- */
+
+void bundle_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how);
+
+/* It had been carried out, and (with --wait) has reached the replicas; what stands in its slot. */
+void bundle_safe(struct conn *c, void *arg, bool ok);
+void bundle_learned(struct conn *c, void *arg, const redisReply *r);
 
 #endif

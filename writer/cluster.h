@@ -9,7 +9,7 @@
  *   engine.c      their beginning, what is due, and their end
  *   cluster.c     records in
  *   gather.c      requests of a scope that go in one transaction
- *   bundle.c      such a transaction under way
+ *   bundle*.c     such a transaction: made and done with, sent, its replies, what was refused, what was lost
  *   parts.c       keys of the snapshot that go in one transaction
  *   mset.c        plain SETs of the snapshot gathered into MSET
  *   whole.c       the position key of a single server

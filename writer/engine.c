@@ -69,7 +69,7 @@ void cluster_open(struct writer *w)
     cl->reserved_for = -1;
     TAILQ_INIT(&cl->moved);
     TAILQ_INIT(&cl->spans);
-    cl->bundles = bundles_new();
+    cl->bundles = bundles_new(&bundle_calls);
     cl->freed = gather_release;
     cl->hurry = hurry;
     cl->found_masters = opened;

@@ -61,10 +61,6 @@ static void run_greeting(struct master *m, struct conn *c)
         conn_reply(c, "-ERR Replicating a replica is unsupported\r\n");
         return;
     }
-    if (opt.plain_ok) {
-        conn_reply(c, "+OK\r\n");
-        return;
-    }
     if (c->session)
         log_illegal(m, c, "REPLCONF capa dragonfly twice on one connection");
     if (!c->announced)

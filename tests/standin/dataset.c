@@ -86,13 +86,6 @@ size_t key_name(char *out, uint64_t index)
     return 14;
 }
 
-uint64_t key_expiry(uint64_t index)
-{
-    if (!opt.expiry || !opt.expiry_spread)
-        return opt.expiry;
-    return opt.expiry + mix2(opt.seed ^ 0x6578, index) % opt.expiry_spread;
-}
-
 void value_bytes(const struct dataset *d, uint8_t *out, size_t n, uint64_t tag)
 {
     uint64_t r = mix2(opt.seed, tag);
@@ -313,7 +306,7 @@ static void string_entry(const struct dataset *d, struct buf *out, uint64_t inde
 
 void rdb_key_value(struct dataset *d, struct buf *out, uint64_t index)
 {
-    uint64_t expiry = key_expiry(index);
+    uint64_t expiry = opt.expiry;
     if (expiry) {
         buf_byte(out, 0xfc);
         buf_le(out, expiry, 8);
@@ -398,7 +391,7 @@ static void container_resp(struct dataset *d, struct buf *out, enum value_type t
 
 void key_resp(struct dataset *d, struct buf *out, uint64_t index)
 {
-    uint64_t expiry = key_expiry(index);
+    uint64_t expiry = opt.expiry;
     enum value_type type = key_type(d, index);
     if (type == TYPE_STRING) {
         string_resp(d, out, index, expiry);

@@ -61,7 +61,7 @@ static void dfs_keys(FILE *f, struct dataset *d, unsigned flow, struct packer *p
     for (uint64_t k = 0; k < keys;) {
         raw.len = 0;
         buf_put(&raw, "\xfe\x00", 2);
-        for (; k < keys && raw.len < opt.blob_size; k++)
+        for (; k < keys && raw.len < BLOB_SIZE; k++)
             rdb_key_value(d, &raw, k * opt.flows + flow);
         const struct buf *b = packer_pack(packer, &raw, &packed);
         fwrite(b->p, 1, b->len, f);

@@ -12,6 +12,8 @@
 #define TURN_BYTES   ((size_t)1 << 20) /* then the other flows have their turn */
 #define SLOW_TICK_US 5000
 #define FILLER_PAD   4096u
+#define FILLER_RATE  4e6               /* bytes a second */
+#define BLOCKED_US   INT64_C(30000000) /* a flow that takes nothing for so long ends the session */
 
 void flow_free(struct flow *f)
 {
@@ -114,9 +116,9 @@ static bool next_filler(struct master *m, struct flow *f, int64_t now_us)
 {
     struct words w = {0};
     char pad[FILLER_PAD + 1];
-    if (!f->session->starting || f->session->stable || opt.never_startstable || f->partial)
+    if (!f->session->starting || f->session->stable || f->partial)
         return false;
-    if (!opt.filler_rate || !f->source->ops->between_entries(f->source))
+    if (!f->source->ops->between_entries(f->source))
         return false;
     if (f->filler_at == 0)
         f->filler_at = now_us;
@@ -129,7 +131,7 @@ static bool next_filler(struct master *m, struct flow *f, int64_t now_us)
               (const char *const[]){"SCRIPT", "FLAGS", "0000000000000000000000000000000000000000", pad});
     f->filler.len = 0;
     journal_blob(&f->filler, 0, &w);
-    f->filler_at += (int64_t)((double)f->filler.len * 1e6 / (double)opt.filler_rate) + 1;
+    f->filler_at += (int64_t)((double)f->filler.len * 1e6 / FILLER_RATE) + 1;
     f->chunk = (struct chunk){f->filler.p, f->filler.len, 0};
     f->chunk_sent = 0;
     return true;
@@ -165,8 +167,7 @@ static void flow_blocked(struct master *m, struct flow *f, int64_t now_us)
 {
     f->blocked = true;
     f->blocked_since = now_us;
-    if (opt.replication_timeout)
-        wake_at(m, now_us + (int64_t)opt.replication_timeout * 1000);
+    wake_at(m, now_us + BLOCKED_US);
     conn_arm(m, f->conn, true);
 }
 
@@ -211,9 +212,7 @@ static bool flow_waits(struct master *m, struct flow *f, int64_t now_us)
     if (f->conn->closed || f->stalled || f->truncated || f->conn->write_shut)
         return true;
     if (f->blocked) {
-        int64_t limit = f->blocked_since + (int64_t)opt.replication_timeout * 1000;
-        if (!opt.replication_timeout)
-            return true;
+        int64_t limit = f->blocked_since + BLOCKED_US;
         wake_at(m, limit);
         if (now_us < limit)
             return true;

@@ -140,7 +140,7 @@ static void gather_keys(struct gen_source *gs)
     if (gs->key == gs->keys && gs->entry >= early)
         return;
     buf_put(&gs->raw, "\xfe\x00", 2); /* SELECTDB 0, as after every flush of the serializer */
-    while (gs->raw.len < opt.blob_size) {
+    while (gs->raw.len < BLOB_SIZE) {
         if (gs->key >= place) {
             put_entry(gs, true, &gs->raw);
             place = gs->entry < early ? plan_place(gs->flow, gs->entry) : UINT64_MAX;

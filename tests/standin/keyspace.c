@@ -26,12 +26,11 @@ static bool own_key(const struct conn *c, const char *name, size_t n, uint64_t *
            *index < opt.keys;
 }
 
-static long long time_left(uint64_t index)
+static long long time_left(void)
 {
-    uint64_t expiry = key_expiry(index);
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return expiry ? (long long)expiry - (long long)now.tv_sec * 1000 : -1;
+    return opt.expiry ? (long long)opt.expiry - (long long)now.tv_sec * 1000 : -1;
 }
 
 static void run_dump(struct conn *c, uint64_t index)
@@ -110,7 +109,7 @@ bool keyspace_run(struct master *m, struct conn *c, const struct request *r)
     if (word_is(r->argv[0], "DUMP"))
         run_dump(c, index);
     else if (word_is(r->argv[0], "PTTL"))
-        conn_reply(c, ":%lld\r\n", time_left(index));
+        conn_reply(c, ":%lld\r\n", time_left());
     else
         return false;
     return true;

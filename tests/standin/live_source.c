@@ -111,9 +111,9 @@ static bool give_cut(struct live_source *ls, struct chunk *c)
 
 static bool give_keys(struct live_source *ls, struct chunk *c)
 {
-    while (ls->raw.len < opt.blob_size && put_entry(ls, true))
+    while (ls->raw.len < BLOB_SIZE && put_entry(ls, true))
         continue;
-    while (ls->raw.len < opt.blob_size && ls->at < ls->keys)
+    while (ls->raw.len < BLOB_SIZE && ls->at < ls->keys)
         put_key(ls, &ls->key[ls->at++]);
     if (ls->raw.len)
         return give(c, packer_pack(ls->packer, &ls->raw, &ls->out), 0);

@@ -78,10 +78,6 @@ static bool master_open(struct master *m)
     setvbuf(m->log, NULL, _IOLBF, 0);
     if (!master_data(m))
         return false;
-    if (opt.greeting)
-        m->greeting = (unsigned)opt.greeting;
-    if (opt.version_int)
-        m->version_int = (unsigned)opt.version_int;
     if (opt.expect_acks && opt.expect_count != m->nflows) {
         complain("--expect-final-acks has %u values for %u flows", opt.expect_count, m->nflows);
         return false;

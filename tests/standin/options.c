@@ -326,10 +326,8 @@ static const struct def defs[] = {
     IS_NUMBER("elements", elements),
     IS_NUMBER("element-size", element_size),
     IS_NUMBER("expiry", expiry),
-    IS_NUMBER("expiry-spread", expiry_spread),
     IS_NUMBER("seed", seed),
     IS_CALL("compression", call_compression),
-    IS_NUMBER("blob-size", blob_size),
     IS_NUMBER("journal-rate", journal_rate),
     IS_NUMBER("journal-ops", journal_ops),
     IS_CALL("journal-kind", call_journal_kind),
@@ -348,8 +346,6 @@ static const struct def defs[] = {
     IS_TEXT("replid", replid),
     IS_TEXT("last-master", last_master),
     IS_TEXT("df-version", df_version),
-    IS_NUMBER("greeting", greeting),
-    IS_NUMBER("version-int", version_int),
     IS_NUMBER("loading", loading),
     IS_CALL("backlog", call_backlog),
     IS_FLAG("uncut", uncut),
@@ -374,18 +370,14 @@ static const struct def defs[] = {
     IS_FLAG("no-scan", no_scan),
     IS_FLAG("old-no-partial", old_no_partial),
     IS_FLAG("replica-error", replica_error),
-    IS_FLAG("plain-ok", plain_ok),
     IS_NUMBER("slow", slow),
     IS_CALL("split", call_split),
     IS_CALL("cut-connection", call_cut),
     IS_CALL("stall", call_stall),
     IS_CALL("corrupt", call_corrupt),
     IS_CALL("truncate-at", call_truncate),
-    IS_FLAG("never-startstable", never_startstable),
     IS_NUMBER("startstable-delay", startstable_delay),
-    IS_NUMBER("filler-rate", filler_rate),
     IS_FLAG("bad-token", bad_token),
-    IS_NUMBER("replication-timeout", replication_timeout),
     IS_TEXT("log", log_path),
     IS_CALL("expect-final-acks", call_expect),
     IS_NUMBER("timeout", timeout),
@@ -405,13 +397,10 @@ static void defaults(void)
         .seed = 1,
         .weight = {[TYPE_STRING] = 1},
         .compression = COMPRESS_LZ4,
-        .blob_size = 65536,
         .backlog = 8192,
         .live_warm = 5000,
         .live_dbs = 1,
         .live_keys = 20,
-        .filler_rate = 4000000,
-        .replication_timeout = 30000,
     };
 }
 
@@ -454,8 +443,6 @@ static const char *check(void)
         return "--element-size is at most 65536";
     if (opt.elements < 1 || opt.elements > 1000000)
         return "--elements must be 1 to 1000000";
-    if (opt.blob_size < 256 || opt.blob_size > 1 << 20)
-        return "--blob-size must be 256 to 1048576";
     if (opt.big_value && opt.big_value < 1024)
         return "--big-value must be at least 1024";
     if (opt.big_value > UINT64_C(1) << 40)
@@ -464,18 +451,12 @@ static const char *check(void)
         return "--fullsync-journal is at most 1000000";
     if (opt.journal_ops > UINT64_C(1) << 40 || opt.flush_at > UINT64_C(1) << 40)
         return "so many journal entries?";
-    if (opt.greeting && (opt.greeting < 3 || opt.greeting > 5))
-        return "--greeting must be 3, 4 or 5";
-    if (opt.version_int > 1000000)
-        return "--version-int is too large";
     if (opt.port > 65535)
         return "--port is at most 65535";
     if (opt.timeout > 1000000 || opt.startstable_delay > 1000000000)
         return "that is too long a time";
     if (opt.slow > UINT64_C(1) << 40 || opt.journal_rate > 1000000000)
         return "that rate is too high";
-    if (opt.replication_timeout > 1000000000)
-        return "that is too long a time";
     if (opt.user && !opt.password)
         return "--user needs --password";
     if (opt.replid && !is_hex_id(opt.replid))

@@ -118,7 +118,7 @@ void session_startstable(struct master *m, struct session *s)
 {
     s->starting = true;
     m->omits += opt.omit && !s->flow[0]->partial ? opt.keys / opt.omit : 0;
-    s->stable_at = opt.never_startstable ? NEVER : clock_us() + (int64_t)opt.startstable_delay * 1000;
+    s->stable_at = clock_us() + (int64_t)opt.startstable_delay * 1000;
     log_event(m, s->control, "startstable session=SYNC%u", s->id);
 }
 

@@ -57,6 +57,8 @@ struct fault {
     uint8_t xor ;
 };
 
+#define BLOB_SIZE 65536u /* bytes gathered for one blob */
+
 struct options {
     /* what is served */
     char *capture;
@@ -72,7 +74,7 @@ struct options {
     unsigned placed_cuts, wrongs;
     char *acks;
     bool generate;
-    uint64_t flows, keys, value_size, elements, element_size, expiry, expiry_spread, seed, blob_size;
+    uint64_t flows, keys, value_size, elements, element_size, expiry, seed;
     uint64_t weight[TYPE_COUNT];
     enum compression compression;
     uint64_t journal_rate, journal_ops, big_value, fullsync_journal, flush_at;
@@ -81,16 +83,16 @@ struct options {
     char *write_dfs, *write_resp, *write_capture;
     /* how it presents itself */
     char *bind, *user, *password, *replid, *last_master, *df_version;
-    uint64_t port, greeting, version_int, loading, backlog;
+    uint64_t port, loading, backlog;
     char *values, *dbs;
     uint64_t close_at_dump, mute_at_dump, close_at_scan, omit;
     bool no_scan;
-    bool old_no_partial, replica_error, plain_ok, partial_by_sync, lose_backlog, has_full_flow, resume_error,
+    bool old_no_partial, replica_error, partial_by_sync, lose_backlog, has_full_flow, resume_error,
         resume_lost;
     uint64_t full_flow;
     /* how it misbehaves */
-    uint64_t slow, split_min, split_max, startstable_delay, filler_rate, replication_timeout;
-    bool never_startstable, bad_token;
+    uint64_t slow, split_min, split_max, startstable_delay;
+    bool bad_token;
     struct fault fault[MAX_FAULTS];
     unsigned faults;
     /* what it reports */
@@ -244,7 +246,6 @@ void dataset_init(struct dataset *d);
 void dataset_free(struct dataset *d);
 uint64_t dataset_flow_keys(unsigned flow);  /* how many keys flow has */
 size_t key_name(char *out, uint64_t index); /* 14 bytes or more */
-uint64_t key_expiry(uint64_t index);        /* 0 = none */
 /* n bytes of text with numbers, a function of tag */
 void value_bytes(const struct dataset *d, uint8_t *out, size_t n, uint64_t tag);
 /* RDB key entry, and the same as RESP commands */
