@@ -195,6 +195,7 @@ static enum got replay(struct psync *s, struct cur *c, const struct slice *argv,
                           sink_below(to, to->before));
     }
     to->o.open = open;
+    to->o.db = sink_db(to, s->db);
     return GOT;
 }
 
