@@ -234,10 +234,13 @@ static bool module_there(const struct cmd *m)
         return target_names_module(&m->e->target, "search");
     char module[32];
     size_t n = (size_t)(dot - name->p);
-    if (n >= sizeof module)
+    if (n == 0 || n >= sizeof module)
         return false;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (!isalnum(name->p[i]) && name->p[i] != '_' && name->p[i] != '-')
+            return false;
         module[i] = (char)tolower(name->p[i]);
+    }
     module[n] = '\0';
     return target_names_module(&m->e->target, module);
 }
