@@ -90,7 +90,7 @@ struct sink {
     struct scratch s;
     struct buf program; /* of a command over several slots */
     struct buf guarded; /* arguments and script of a command that needs its key (check.h) */
-    bool told_hint;
+    bool told_hint, told_slots;
 
     struct { /* the key of the last DEL of one key */
         uint64_t txid, lsn;
