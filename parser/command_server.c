@@ -64,12 +64,24 @@ static void restore_libraries(const struct cmd *m)
     cmd_nothing(m);
 }
 
+/* Named by the first line of its code, where it has any. */
+static void no_functions(const struct cmd *m)
+{
+    const struct slice *s = &m->argv[m->argc - 1];
+    size_t line = 0;
+    while (line < s->n && line < 80 && s->p[line] != '\n')
+        line++;
+    m->o->pos = m->before;
+    emit_report(m->e, m->o, true, "function", s->p, line, "the target has no functions");
+    cmd_nothing(m);
+}
+
 void do_function(const struct cmd *m)
 {
     const struct target *t = &m->e->target;
     const struct slice *sub = &m->argv[1];
     if (t->kind == SERVER_DRAGONFLY || t->version < VERSION(7, 0))
-        cmd_lost_only(m, "function", "the target has no functions");
+        no_functions(m);
     else if (arg_is(sub, "LOAD") && m->argc >= 3)
         load(m, &m->argv[m->argc - 1], true);
     else if (arg_is(sub, "DELETE") && m->argc == 3)
@@ -124,18 +136,16 @@ void do_publish(const struct cmd *m)
 {
     const struct target *t = &m->e->target;
     const struct slice *channel = &m->argv[1];
-    struct key k;
     if (!m->e->publish || begins(channel, "__sentinel__:")) {
         m->e->stats.messages++;
         cmd_nothing(m);
     } else if (arg_is(&m->argv[0], "SPUBLISH") && t->kind != SERVER_DRAGONFLY && t->version < VERSION(7, 0)) {
         cmd_lost_only(m, "command-too-new", "the target has no channels of slots");
-    } else { /* one node of a cluster tells all others; channels of slots are those of their names */
+    } else { /* it goes where a key of the channel's name would: in a cluster that is one node, and the right
+                one */
         if (t->cluster)
             m->o->db = 0;
-        m->o->pos = m->after;
-        key_set(m->e, &k, channel->p, channel->n);
-        emit_argv(m->e, m->o, &k, 0, 0, 0, m->argv, m->argc);
+        cmd_last(m, 1, m->argv, m->argc, 0);
     }
 }
 
@@ -155,7 +165,7 @@ void do_swapdb(const struct cmd *m)
 {
     const struct filter *f = m->filter;
     uint32_t a, b;
-    uint8_t text[2][20];
+    uint8_t text[2][20] = {{0}};
     if (m->argc != 3 || !database(&m->argv[1], &a) || !database(&m->argv[2], &b)) {
         cmd_malformed(m);
         return;
@@ -224,10 +234,13 @@ static bool module_there(const struct cmd *m)
         return target_names_module(&m->e->target, "search");
     char module[32];
     size_t n = (size_t)(dot - name->p);
-    if (n >= sizeof module)
+    if (n == 0 || n >= sizeof module)
         return false;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (!isalnum(name->p[i]) && name->p[i] != '_' && name->p[i] != '-')
+            return false;
         module[i] = (char)tolower(name->p[i]);
+    }
     module[n] = '\0';
     return target_names_module(&m->e->target, module);
 }

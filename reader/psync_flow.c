@@ -335,8 +335,10 @@ static void on_ready(struct watch *w, uint32_t events)
 /* In the process of a flow: where the session's own process is connected to. */
 static void take_address(struct psync *master)
 {
+    const struct sessinfo *info = &master->stream->info;
     struct url said;
-    if (master->session != NULL || url_parse(&said, master->stream->info.address) != NULL)
+    if (master->session != NULL ||
+        url_parse(&said, info->server[0] != '\0' ? info->server : info->address) != NULL)
         return;
     master->at = master->stream->o->url;
     master->at.seed[0] = said.seed[0];
@@ -495,7 +497,8 @@ void psync_flow_turn(struct flow *f, uint64_t now)
         flow_lost(f, &why);
         return;
     }
-    if (f->conn == NULL || d->state < STATE_ANSWER)
+    if (f->conn == NULL ||
+        d->state < STATE_SIZED) /* the delay before a transfer begins anew with each byte */
         return;
     pay(f);
     if (us_since(now, d->told_at) < US || d->conn.out.len > 0)
