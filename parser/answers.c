@@ -78,7 +78,7 @@ static void write_value(struct sink *to, struct rekey *k)
     struct change ch = {.db = k->db,
                         .argv = k->missing ? del : restore,
                         .argc = k->missing ? 2 : 5,
-                        .lsn = to->next_lsn > 0 ? to->next_lsn - 1 : 0,
+                        .lsn = to->before,
                         .after = more ? held : sink_reached(to),
                         .time = k->time};
     write_together(to, k, &ch, held);

@@ -8,7 +8,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "args.h"
 #include "log.h"
+#include "psync_stream.h"
 #include "shape.h"
 
 #define NAMES_TOLD 32 /* unknown fields that are named */
@@ -33,11 +35,11 @@ static unsigned source_version(const struct slice *s)
  * 9 files that may lack redis-ver. */
 static void set_family(struct rdb *r)
 {
-    if (!r->file || r->dragonfly)
+    if (!rdb_of_redis(r))
         r->family = FAMILY_DRAGONFLY;
     else if (r->valkey)
         r->family = FAMILY_VALKEY;
-    else if (r->redis_ver || r->version != 9)
+    else if (r->redis_ver || r->version != 9 || r->psync != NULL)
         r->family = FAMILY_REDIS;
 }
 
@@ -55,10 +57,9 @@ static bool shards_missing(const struct rdb *r, const struct slice *said)
 static bool informs(const struct slice *name)
 {
     static const char *const list[] = {
-        "redis-bits",     "ctime",    "used-mem",    "aof-preamble",        "aof-base",
-        "repl-stream-db", "repl-id",  "repl-offset", "slot-info",           "cluster-asm-task",
-        "table-mem",      "shard-id", "shard-count", "hnsw-index-metadata", "mvcc-tstamp",
-        "repl-masters"}; /* the last two: KeyDB */
+        "redis-bits",          "ctime",       "used-mem",         "aof-preamble", "aof-base", "repl-id",
+        "repl-offset",         "slot-info",   "cluster-asm-task", "table-mem",    "shard-id", "shard-count",
+        "hnsw-index-metadata", "mvcc-tstamp", "repl-masters"}; /* the last two: KeyDB */
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (named(name, list[i]))
             return true;
@@ -76,6 +77,14 @@ static void unknown_field(struct rdb *r, const struct slice *name)
         return;
     emit_report(r->to->e, &r->to->o, false, "aux-field", name->p, name->n < 80 ? name->n : 80,
                 "an AUX field that is unknown here is left out");
+}
+
+/* A replica says so in front of its master's commands, which do not select it again. */
+static void stream_database(struct rdb *r, const struct slice *value)
+{
+    int64_t db;
+    if (r->psync != NULL && arg_number(value, &db) && db >= 0)
+        psync_select(r->psync, (uint64_t)db);
 }
 
 /* ---- KeyDB: expiries of fields and members, which stand behind their key ---- */
@@ -212,6 +221,8 @@ enum got aux_field(struct rdb *r, struct cur *c)
         r->valkey = true;
     else if (named(&name, "shard-count") && shards_missing(r, &value))
         return cur_bad(c, "as many shards as the summary of the set counts: files are missing");
+    else if (named(&name, "repl-stream-db"))
+        stream_database(r, &value);
     else if (named(&name, "lua"))
         change_once(r->to, &r->told_script, "script",
                     "cached Lua scripts are left out: clients load them again");

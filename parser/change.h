@@ -1,14 +1,13 @@
 /* Changes: what every decoder produces, and where the changes of a flow go.
  *
- * A change is a key of a snapshot with its value, or a command. Decoders (rdb.h: snapshots; journal.h;
- * answers.c: keys that were read again) know the bytes of the source, and of the target only whether it
- * accepts what accompanies keys (hints, functions). The code called by change_key and change_command knows
+ * A change is a key of a snapshot with its value, or a command. Decoders (rdb.h: snapshots; journal.h,
+ * psync.h; answers.c: keys that were read again) know the bytes of the source, and of the target only whether
+ * it accepts what accompanies keys (hints, functions). The code called by change_key and change_command knows
  * the target, and of the source only its dialect (dialect.h).
  *
- * A decoder of RESP commands (PSYNC, AOF) would fill in the same struct: the arguments as they came, the
- * database of the last SELECT, the offset in the stream as position, one number for all commands between
- * MULTI and EXEC; and it would give the sink the dialect of its source. An RDB file in front of them is
- * decoded as it is now.
+ * psync.h decodes the requests behind the snapshot of a Redis or Valkey: the arguments as they came, the
+ * database of the last SELECT, positions made of offset and database (psync.h in common), one number for all
+ * commands between MULTI and EXEC.
  *
  * Bytes that a change points to belong to the decoder and stay as they are until the call returns; what is
  * needed longer is copied. A value is no part of the change, as it may be of any size: it is taken from the
@@ -40,7 +39,7 @@ struct change {
     const struct slice *argv;
     size_t argc;
     uint64_t txid;  /* of its transaction; 0: none */
-    uint64_t lsn;   /* its position */
+    uint64_t lsn;   /* its position: that in front of it */
     uint64_t after; /* the position that is reached, and may be confirmed, when it is applied */
     uint64_t time;  /* of its arrival, microseconds: relative times count from it */
 };
@@ -76,6 +75,7 @@ struct sink {
     bool counting; /* next_lsn is known */
     bool in_multi; /* a transaction waits for its EXEC: nothing behind its begin may be confirmed */
     uint64_t next_lsn;
+    uint64_t before; /* the position in front of the entry being written, or written last */
 
     /* Which keys go through, and under which names. */
     const struct filter *filter;     /* NULL: every key as it is */
@@ -169,7 +169,7 @@ static inline uint64_t sink_reached(const struct sink *to)
         return 0;
     /* What is written while an entry is taken up does not confirm that entry. */
     bool within = to->o.entry && to->o.after > 0 && to->o.after <= to->next_lsn;
-    return sink_below(to, within ? to->o.after - 1 : to->next_lsn);
+    return sink_below(to, within ? to->before : to->next_lsn);
 }
 
 /* ---- reread.c, commands.c ---- */

@@ -18,3 +18,8 @@ struct dialect dialect_dragonfly(unsigned version)
         .old_json = true,
     };
 }
+
+struct dialect dialect_redis(void)
+{
+    return (struct dialect){.early = false};
+}

@@ -23,4 +23,7 @@ struct dialect {
 /* Dragonfly's, of the release major << 16 | minor << 8 | patch; 0: older than v1.27, or not told. */
 struct dialect dialect_dragonfly(unsigned version);
 
+/* That of Redis, Valkey and KeyDB. */
+struct dialect dialect_redis(void);
+
 #endif

@@ -113,6 +113,8 @@ static inline struct rec request(struct emit *e, struct origin *o, const struct 
     o->last =
         o->entry ? e->out.bytes + e->out.b.len : NO_HEADER; /* also when making room flushes what is before */
     flags |= o->live ? RF_LIVE : 0;
+    if (__builtin_expect(o->open, 0))
+        flags |= RF_TOGETHER;
     if (__builtin_expect(o->fresh, 0)) {
         flags |= RF_FRESH;
         if (pos < o->contains) {
@@ -323,6 +325,7 @@ static void chain_begin(struct emit *e, struct origin *o, const struct rec *r)
 {
     o->last = NO_HEADER;
     e->chain = *r;
+    e->chain.flags &= (uint16_t)~RF_TOGETHER;
     e->chain_at = 0;
 }
 
@@ -514,6 +517,7 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, unsigned flag
         return;
     struct rec r = request(e, o, NULL, RF_LIVE | flags);
     r.type = REC_BARRIER;
+    r.flags &= (uint16_t)~RF_TOGETHER; /* it is carried out alone */
     memcpy(p, e->text.p, e->text.len);
     commit(e, &r, e->text.len);
 }

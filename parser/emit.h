@@ -50,6 +50,7 @@ struct origin {
                       change */
     bool entry;    /* a journal entry is being written */
     bool together; /* the next record belongs to the transaction of the last */
+    bool open;     /* a transaction whose end will be a record of its own */
 };
 
 #define NO_HEADER  UINT64_MAX

@@ -22,6 +22,7 @@ void flow_free(struct flow *f)
 {
     rdb_free(&f->rdb);
     journal_free(&f->journal);
+    psync_free(&f->psync);
     sink_free(&f->to);
     carry_free(&f->carry);
 }
@@ -63,11 +64,26 @@ void flow_as_snapshot(struct flow *f)
     f->to.o.live = false;
 }
 
+void flow_of_redis(struct flow *f, uint64_t lsn)
+{
+    f->rdb.psync = &f->psync;
+    f->rdb.family = FAMILY_REDIS;
+    f->to.dialect = dialect_redis();
+    f->to.rereads = NULL; /* dfreader reads no keys of such a source again */
+    psync_begin(&f->psync, &f->to, lsn);
+}
+
 static enum got parse(struct flow *f, struct cur *c)
 {
     enum got g = GOT;
-    while (g == GOT && c->p < c->end && !f->to.e->refused)
-        g = f->rdb.stage == STAGE_JOURNAL ? journal_entry(&f->journal, c) : rdb_feed(&f->rdb, c);
+    while (g == GOT && c->p < c->end && !f->to.e->refused) {
+        if (f->rdb.stage != STAGE_JOURNAL)
+            g = rdb_feed(&f->rdb, c);
+        else if (f->rdb.psync != NULL)
+            g = psync_command(&f->psync, c);
+        else
+            g = journal_entry(&f->journal, c);
+    }
     return g;
 }
 
@@ -106,7 +122,7 @@ static int consume(struct flow *f, const uint8_t *p, uint64_t n, uint64_t *used,
     r->crc_from = p;
     enum got g = parse(f, &c);
     /* Dragonfly writes no checksums. */
-    if (r->file && !r->dragonfly && r->stage != STAGE_DONE)
+    if (rdb_of_redis(r) && r->stage != STAGE_DONE && r->stage != STAGE_JOURNAL)
         r->crc = crc64(r->crc, p, (size_t)(c.p - p));
     *used = (uint64_t)(c.p - p);
     f->offset = r->offset += *used;
@@ -151,7 +167,7 @@ int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64
 int flow_end(struct flow *f, bool requested)
 {
     enum rdb_stage stage = f->rdb.stage;
-    bool between = f->carry.len == 0 && rdb_between(&f->rdb) && f->journal.multis == NULL;
+    bool between = f->carry.len == 0 && rdb_between(&f->rdb) && !f->to.in_multi;
     if (requested || stage == STAGE_DONE || (stage == STAGE_JOURNAL && between))
         return 0;
     return fail(f, f->offset + f->carry.len,

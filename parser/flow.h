@@ -1,16 +1,18 @@
 /* One flow: the bytes that a master sends on one connection, or a snapshot file, from the magic to the
- * journal. Decoding only: bytes in, changes to the sink out. */
+ * journal or the stream of commands. Decoding only: bytes in, changes to the sink out. */
 #ifndef DFP_FLOW_H
 #define DFP_FLOW_H
 
 #include "carry.h"
 #include "journal.h"
+#include "psync_stream.h"
 #include "rdb.h"
 
 struct flow {
     struct sink to;
     struct rdb rdb;
     struct journal journal;
+    struct psync psync;
     struct carry carry;
     uint64_t offset; /* of the first byte not yet consumed */
     char error[256];
@@ -28,6 +30,10 @@ void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigne
 /* A partial sync that was begun so has the form of a full one: journal blobs before the cut, opcode 211,
  * token. */
 void flow_as_snapshot(struct flow *f);
+
+/* A flow that was begun so is that of a Redis or Valkey: full, with lsn as the position behind its snapshot,
+ * or partial. */
+void flow_of_redis(struct flow *f, uint64_t lsn);
 
 /* Take bytes that arrived at time_us and stand at pos in the flow. Returns 0; -1 when they are damaged
  * (f->error says where and what) or could not be kept. Output faults show in e->failed. */

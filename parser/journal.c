@@ -29,6 +29,7 @@ static void enter(struct journal *j)
     j->to->o.db = sink_db(j->to, j->db);
     j->to->o.pos = j->to->counting ? sink_below(j->to, j->to->next_lsn) : 0;
     j->to->o.after = j->to->counting ? j->to->next_lsn + 1 : 0;
+    j->to->before = j->to->next_lsn;
 }
 
 /* txid, shard count, number of strings, their total length, the strings. */

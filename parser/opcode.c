@@ -123,6 +123,7 @@ static enum got op_eof(struct rdb *r, struct cur *c)
     if (!r->file && !r->to->counting)
         return cur_bad(c, "a journal offset (opcode 211) before the end");
     r->stage = STAGE_EOF;
+    r->to->cut |= r->psync != NULL;
     if (r->file && r->version > 0 && r->version < 5) /* no checksum yet */
         rdb_file_end(r);
     return GOT;

@@ -175,26 +175,31 @@ static enum got parse_magic(struct rdb *r, struct cur *c)
     }
     r->version = version;
     r->valkey = valkey;
-    if (r->file && (valkey || version != 9))
+    if (rdb_of_redis(r) && (valkey || version != 9))
         r->family = valkey ? FAMILY_VALKEY : FAMILY_REDIS;
     r->stage = STAGE_RDB;
     return GOT;
 }
 
-/* The checksum of a file, over everything before it; 0: the writer made none. */
+/* Over everything before it; 0: the writer made none. */
+static enum got check_sum(struct rdb *r, struct cur *c, const uint8_t *p)
+{
+    r->crc = crc64(r->crc, r->crc_from, (size_t)(p - r->crc_from));
+    if (le64(p) == 0 || r->dragonfly || le64(p) == r->crc)
+        return GOT;
+    c->p = p;
+    return cur_bad(c, "the checksum of the bytes before it: something in the file was changed");
+}
+
 static enum got parse_checksum(struct rdb *r, struct cur *c)
 {
     const uint8_t *p = NULL;
     enum got g = cur_raw(c, 8, &p);
-    if (g != GOT)
-        return g;
-    r->crc = crc64(r->crc, r->crc_from, (size_t)(p - r->crc_from));
-    if (le64(p) != 0 && !r->dragonfly && le64(p) != r->crc) {
-        c->p = p;
-        return cur_bad(c, "the checksum of the bytes before it: something in the file was changed");
-    }
-    rdb_file_end(r);
-    return GOT;
+    if (g == GOT)
+        g = check_sum(r, c, p);
+    if (g == GOT)
+        rdb_file_end(r);
+    return g;
 }
 
 static enum got parse_eof(struct rdb *r, struct cur *c)
@@ -202,7 +207,10 @@ static enum got parse_eof(struct rdb *r, struct cur *c)
     const uint8_t *p = NULL;
     if (r->file)
         return parse_checksum(r, c);
-    enum got g = cur_raw(c, 8 + TOKEN_LEN, &p);
+    bool token = r->psync == NULL || r->token[0] != '\0';
+    enum got g = cur_raw(c, token ? 8 + TOKEN_LEN : 8, &p);
+    if (g == GOT && r->psync != NULL)
+        g = check_sum(r, c, p);
     if (g != GOT)
         return g;
     if (r->token[0] != '\0' && memcmp(p + 8, r->token, TOKEN_LEN) != 0) {

@@ -38,7 +38,7 @@ enum opcode {
     OP_EOF = 255,
 };
 
-/* The journal follows the end of a snapshot that is no file. */
+/* The journal, or the stream of commands, follows the end of a snapshot that is no file. */
 enum rdb_stage { STAGE_MAGIC, STAGE_RDB, STAGE_EOF, STAGE_JOURNAL, STAGE_DONE };
 
 /* A value that arrives in tagged chunks. */
@@ -62,10 +62,12 @@ struct last_key {
 };
 
 struct journal;
+struct psync;
 
 struct rdb {
     struct sink *to;
     struct journal *journal; /* for its blobs */
+    struct psync *psync;     /* it is that of a Redis or Valkey, and what follows it; NULL: it is not */
     enum rdb_stage stage;
     bool file; /* a snapshot file: ends at EOF */
     char token[41];
@@ -114,6 +116,13 @@ bool rdb_between(const struct rdb *r);
 
 /* ---- for the files that decode snapshots: rdb.c (the loop, chunks, blobs), rdb_key.c (keys), opcode.c,
  * redis_opcode.c, aux.c, foreign.c ---- */
+
+/* The end of the snapshot has a checksum that is compared, and its values are numbered as Redis numbers them.
+ */
+static inline bool rdb_of_redis(const struct rdb *r)
+{
+    return (r->file || r->psync != NULL) && !r->dragonfly;
+}
 
 /* Where p, of the bytes being parsed, stands in the flow, or the blob that it is in. */
 static inline uint64_t rdb_at(const struct rdb *r, const uint8_t *p)

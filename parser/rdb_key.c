@@ -60,9 +60,9 @@ enum got rdb_key_value(struct rdb *r, struct cur *c)
     if (once) {
         if (!next->key.excluded)
             check_twice(r, &next->key, raw);
-        if (r->version == 9) /* KeyDB has no other */
-            keep_last_key(r, type, &next->key);
     }
+    if (r->version == 9 && rdb_of_redis(r)) /* KeyDB has no other */
+        keep_last_key(r, type, &next->key);
     g = change_key(r->to, next, c, &t);
     if (next->prefixed && (g == GOT || r->to->in_value))
         change_clear(next);

@@ -11,6 +11,7 @@
 #include "lineage.h"
 #include "log.h"
 #include "meta.h"
+#include "psync.h"
 #include "render.h"
 
 #define ANSWER_US                                                                                            \
@@ -293,6 +294,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     p->nflows = (unsigned)flows;
     p->journal = journal != 0;
     p->file = strcmp(source, "file") == 0;
+    p->redis = strcmp(source, "redis") == 0;
     strlcpy(p->nonce, nonce, sizeof p->nonce);
     render_session(&p->e, p->nflows);
     struct origin o = {.epoch = r->epoch, .time = r->time};
@@ -324,18 +326,31 @@ static void refused(struct parser *p)
     parser_fault(p, EXIT_USAGE, "error", what);
 }
 
+/* What a FLOW record says about where the flow's changes begin. False: it says nothing that could be. */
+static bool flow_lsn(const struct parser *p, const struct rec *r, const uint8_t *payload, bool partial,
+                     uint64_t *lsn)
+{
+    *lsn = 0;
+    if (!partial && !p->redis)
+        return true;
+    return meta_getu(payload, r->len, "lsn", lsn) && *lsn > 0 && *lsn <= LSN_MAX &&
+           (!p->redis || psync_is_position(*lsn));
+}
+
 static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char mode[16], form[16], token[48];
     struct lineage own;
-    uint64_t lsn = 0;
+    uint64_t lsn;
     if (!p->begun || r->flow >= p->nflows || meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0) {
         parser_fault(p, EXIT_DAMAGED, "error", "a FLOW record that fits no session");
         return -1;
     }
     bool partial = strcmp(mode, "PARTIAL") == 0;
-    if (partial && (!meta_getu(payload, r->len, "lsn", &lsn) || lsn == 0 || lsn > LSN_MAX)) {
-        parser_fault(p, EXIT_DAMAGED, "error", "a partial FLOW without a possible LSN");
+    if (!flow_lsn(p, r, payload, partial, &lsn)) {
+        parser_fault(p, EXIT_DAMAGED, "error",
+                     p->redis ? "a FLOW of a Redis without a possible position"
+                              : "a partial FLOW without a possible LSN");
         return -1;
     }
     bool has_token = meta_get(payload, r->len, "token", token, sizeof token) == 40;
@@ -348,7 +363,10 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
         if (p->opt->mode != EMIT_NULL && !p->opt->no_reread)
             p->flows[r->flow]->to.rereads = &p->rereads;
     }
-    flow_begin(p->flows[r->flow], p->epoch, p->file, p->journal, p->nflows, lsn, has_token ? token : NULL);
+    flow_begin(p->flows[r->flow], p->epoch, p->file, p->journal, p->nflows, partial ? lsn : 0,
+               has_token ? token : NULL);
+    if (p->redis)
+        flow_of_redis(p->flows[r->flow], lsn);
     if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 && strcmp(form, "snapshot") == 0)
         flow_as_snapshot(p->flows[r->flow]);
     p->flows[r->flow]->to.own_master = lineage_get(&own, payload, r->len);

@@ -28,6 +28,7 @@ struct parser {
     char snapshot_id[40]; /* of the files of this session */
     unsigned nflows;
     bool journal, file;
+    bool redis; /* the source is a Redis, Valkey or KeyDB */
     bool target_written;
     struct ctl ctl;
     struct rereads rereads;

@@ -163,14 +163,18 @@ static void start(struct process *p, const char *line)
     struct stream *st = &p->stream;
     if (stream_ending(st))
         return;
-    if (!sessinfo_parse(&info, line) || info.flows <= p->o->flow) {
-        end(p, "error", EXIT_CANNOT, "the owner of the session sent a malformed start");
+    bool good = sessinfo_parse(&info, line) && info.flows > p->o->flow;
+    if (!good || strcmp(info.source, st->source->kind->name) != 0) {
+        end(p, "error", good ? EXIT_RETRY : EXIT_CANNOT,
+            good ? "the source is another kind of server now"
+                 : "the owner of the session sent a malformed start");
         stream_finish(st);
         return;
     }
     stream_set_flows(st, p->o->flow, 1);
     st->info = info;
-    st->source->kind->drop_rereads(st->source);
+    if (st->source->kind->drop_rereads != NULL)
+        st->source->kind->drop_rereads(st->source);
     st->out.read_on = false;
     p->reported.bytes = 0;
     int rc = stream_announce(st);
@@ -242,7 +246,7 @@ static void take_epoch_line(struct process *p, const char *line)
         return;
     } else if (ctl_is(line, "open") || ctl_is(line, "announce")) {
         go_on(p, line);
-    } else if (ctl_is(line, "reread")) {
+    } else if (ctl_is(line, "reread") && st->source->kind->reread != NULL) {
         st->source->kind->reread(st->source, p->o->flow, line);
     } else if (ctl_is(line, "check")) {
         check(p, line);

@@ -51,11 +51,6 @@ static const struct {
     [STEP_STATS] = {"INFO stats", 2, {"INFO", "stats"}},
 };
 
-bool reply_is(const struct reply *r, const char *text)
-{
-    return r->top.type == REDIS_REPLY_STATUS && strcmp(r->top.text, text) == 0;
-}
-
 struct reaction {
     const char *needle; /* part of the error's text */
     int status;
@@ -147,8 +142,7 @@ int handshake_session(const char *own_id, const struct reply *r, struct sessinfo
 {
     if (reply_is(r, "OK")) {
         fault_set(f, EXIT_CANNOT,
-                  "the source is a Redis or Valkey, no Dragonfly: live ones cannot be a source yet "
-                  "(save an RDB file and give its path)");
+                  "the source is a Redis or Valkey, no Dragonfly: name it as redis://");
         return -1;
     }
     if (r->top.type != REDIS_REPLY_ARRAY) {

@@ -42,7 +42,4 @@ long long handshake_omits(const char *stats);
 /* An error reply, or one of an unexpected kind, to command: say what it means and what to do. */
 void fault_reply(struct fault *f, const char *command, const struct reply *r);
 
-/* Does the reply consist of this simple string? */
-bool reply_is(const struct reply *r, const char *text);
-
 #endif

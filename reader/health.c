@@ -36,6 +36,13 @@ static void check_flows(struct session *s, uint64_t now)
     s->alarms = (s->alarms & ~(unsigned)ALARM_FLOW) | (any ? ALARM_FLOW : 0);
 }
 
+/* Does the source, or the process that asks it, take too long? */
+static bool is_late(const struct session *s, unsigned i)
+{
+    bool missing = s->o->session_only && s->flows[i].process == NULL;
+    return !s->flows[i].up && (missing || !s->stream.source->kind->slow_answers);
+}
+
 static void check_flows_up(struct session *s, uint64_t now)
 {
     bool processes = s->o->session_only;
@@ -43,8 +50,10 @@ static void check_flows_up(struct session *s, uint64_t now)
     if (us_since(now, s->phase_since) < (uint64_t)limit * US)
         return;
     unsigned i = 0;
-    while (i < s->stream.info.flows && s->flows[i].up)
+    while (i < s->stream.info.flows && !is_late(s, i))
         i++;
+    if (i == s->stream.info.flows)
+        return;
     if (processes && s->flows[i].process == NULL)
         session_fail(s, EXIT_CANNOT, "flow %u: no process has joined (dfreader --flow %u --session %s %s)", i,
                      i, s->control.path, s->o->shown);

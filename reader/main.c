@@ -1,6 +1,7 @@
 /* dfreader: the first stage of a pipeline. Speaks to the source and writes raw records. dfreader(1). */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include "fatal.h"
 #include "flow_process.h"
 #include "io.h"
+#include "locate.h"
 #include "log.h"
 #include "loop.h"
 #include "options.h"
@@ -44,6 +46,41 @@ static bool streams_to_stdout(char **argv)
     return true;
 }
 
+static bool begins(const char *text, const char *word)
+{
+    return strncmp(text, word, strlen(word)) == 0;
+}
+
+/* Where the URL does not say what the source is, it is asked. */
+static const struct source_kind *kind_of(const struct options *o)
+{
+    if (o->file != NULL)
+        return &source_file;
+    if (begins(o->url.scheme, "dragonfly"))
+        return &source_dragonfly;
+    return !o->url.sentinel && locate_dragonfly(o) ? &source_dragonfly : &source_psync;
+}
+
+/* A Redis cuts off whoever reads too slowly, so what comes from it is spooled. Not in /tmp, which is often a
+ * file system in memory. */
+static void choose_spool(struct options *o, const struct source_kind *kind)
+{
+    const char *dir = getenv("TMPDIR");
+    bool reads = o->mode == MODE_FLOW || !o->session_only;
+    if (kind != &source_psync || o->spool != NULL || o->no_spool || !reads)
+        return;
+    o->spool = dir != NULL && dir[0] != '\0' ? dir : "/var/tmp";
+}
+
+static int run(struct options *o)
+{
+    if (o->mode == MODE_ASK)
+        return ask_run(o);
+    const struct source_kind *kind = kind_of(o);
+    choose_spool(o, kind);
+    return o->mode == MODE_FLOW ? flow_process_run(o, kind) : session_run(o, kind);
+}
+
 int main(int argc, char **argv)
 {
     struct options o;
@@ -59,12 +96,7 @@ int main(int argc, char **argv)
     raise_limits();
     if (o.mode != MODE_ASK) /* a question ends with the signal */
         signals_init();
-    int status = EXIT_USAGE;
-    switch (o.mode) {
-    case MODE_SESSION: status = session_run(&o, o.file != NULL ? &source_file : &source_dragonfly); break;
-    case MODE_FLOW: status = flow_process_run(&o, &source_dragonfly); break;
-    case MODE_ASK: status = ask_run(&o); break;
-    }
+    int status = run(&o);
     tls_free(o.url.tls);
     return status;
 }

@@ -11,16 +11,22 @@
 #include "record.h"
 
 #define PASSWORD_ENV "DF2REDIS_SOURCE_PASSWORD"
+#define SENTINEL_ENV "DF2REDIS_SENTINEL_PASSWORD"
 
 static const char usage[] =
     "usage: dfreader [options] SOURCE            write the source as raw records, dfrecord(5)\n"
-    "       dfreader --session-only --control PATH dragonfly://HOST\n"
-    "       dfreader --flow N --session PATH dragonfly://HOST\n"
+    "       dfreader --session-only --control PATH redis://HOST\n"
+    "       dfreader --flow N --session PATH redis://HOST\n"
     "       dfreader --ask PATH [status|stop|limit ops=N bytes=N]\n"
     "\n"
-    "SOURCE: dragonfly://[user[:password]@]host[:port] (dragonflys:// over TLS), dragonfly+unix:///path,\n"
+    "SOURCE: redis://[user[:password]@]host[:port] a Redis, Valkey or Dragonfly, which it finds out itself,\n"
+    "        also valkey://; rediss://, valkeys:// over TLS; unix:///path;\n"
+    "        sentinel://host[:port][,host[:port]]/name the server that these sentinels know (sentinels://);\n"
+    "        dragonfly://host[:port] a Dragonfly (dragonflys:// over TLS), dragonfly+unix:///path;\n"
     "        a snapshot file (.rdb), any file of a .dfs set or its directory, file:PATH, - (stdin)\n";
 
+static const char *const from_words[] = {"master", "replica", "any", NULL};
+static const char *const acknowledge_words[] = {"behind", "exact", NULL};
 static const char *const full_words[] = {"fail", "flush", "overwrite", NULL};
 
 static const char *take_flow(void *to, const char *text)
@@ -66,11 +72,21 @@ static const struct option_row rows[] = {
     OPTION_ARG(TEXT, "password-file", "FILE", "password of the source (or " PASSWORD_ENV ")",
                AT(password_file)),
     {.kind = OPTION_TABLE, AT(tls), .table = tls_rows},
+    OPTION_ARG(WORD, "from", "master|replica|any",
+               "of the servers that sentinels know (master); any: a replica,\nor the master", AT(from),
+               .words = from_words),
+    OPTION_ARG(TEXT, "sentinel-user", "NAME", "user and password of the sentinels", AT(sentinel_user)),
+    OPTION_ARG(TEXT, "sentinel-password-file", "FILE", "(or " SENTINEL_ENV ")", AT(sentinel_password_file)),
     OPTION_ARG(CALL, "until", "synced", "end when the full sync is complete", .call = take_until),
     OPTION_FLAG(ON, "resume", AT(resume), "resume from the positions that the writer has saved"),
     OPTION_ARG(WORD, "on-full-resync", "fail|flush|overwrite",
                "if that is not possible (fail); flush and overwrite are done by\nthe writer",
                AT(on_full_resync), .words = full_words),
+    OPTION_ARG(
+        WORD, "acknowledge", "behind|exact",
+        "to a Redis: a byte less than what the target has (behind), so\nthat FAILOVER does not choose us, "
+        "or all of it",
+        AT(acknowledge), .words = acknowledge_words),
     OPTION_FLAG(ON, "no-verify", AT(no_verify), "do not verify the full sync of a master from v1.39 on"),
     OPTION_ARG(NUMBER, "verify-rate", "N", "keys verified per second (100000)", AT(verify_rate), .least = 1,
                .most = 100000000),
@@ -86,10 +102,14 @@ static const struct option_row rows[] = {
                AT(ping_timeout), .least = 1, .most = SECONDS_MAX),
     OPTION_ARG(SIZE, "buffer", "SIZE", "what may wait for the output before flows are no longer read\n(256k)",
                AT(buffer), .least = 4096, .most = (uint64_t)1 << 30),
-    OPTION_ARG(TEXT, "spool", "DIR",
-               "never slow the source down: what the output does not take waits\nthere ...", AT(spool)),
+    OPTION_ARG(
+        TEXT, "spool", "DIR",
+        "never slow the source down: what the output does not take waits\nthere (of a Redis by default "
+        "in $TMPDIR or /var/tmp) ...",
+        AT(spool)),
     OPTION_ARG(SIZE, "spool-max", "SIZE", "... up to this size (10g)", AT(spool_max),
                .least = (uint64_t)1 << 20, .most = (uint64_t)1 << 50),
+    OPTION_FLAG(ON, "no-spool", AT(no_spool), "not of a Redis either, which may cut us off then"),
     OPTION_ARG(SIZE, "spill-max", "SIZE", "bound of the files for what has to be read whatever happens (1g)",
                AT(spill_max), .least = 0, .most = (uint64_t)1 << 50),
     OPTION_ARG(TEXT, "spill-dir", "DIR", "where those are ($TMPDIR or /tmp)", AT(spill_dir)),
@@ -103,17 +123,31 @@ static const struct option_program program = {
 
 static void check_scheme(const struct options *o)
 {
-    static const char *const other[] = {"redis",      "rediss",        "valkey",         "valkeys",
-                                        "redis+unix", "redis-cluster", "rediss-cluster", "sentinel",
-                                        "sentinels",  "unix"};
-    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
-        if (strcmp(o->url.scheme, other[i]) == 0)
-            fatal(EXIT_USAGE,
-                  "a live Redis or Valkey (%s://) cannot be a source yet: save an RDB file and give its path",
-                  o->url.scheme);
-    if (strcmp(o->url.scheme, "dragonfly") != 0 && strcmp(o->url.scheme, "dragonflys") != 0 &&
-        strcmp(o->url.scheme, "dragonfly+unix") != 0)
-        fatal(EXIT_USAGE, "unknown scheme %s://: a source is dragonfly://HOST or a file", o->url.scheme);
+    static const char *const known[] = {"dragonfly",  "dragonflys", "dragonfly+unix", "redis",
+                                        "rediss",     "valkey",     "valkeys",        "unix",
+                                        "redis+unix", "sentinel",   "sentinels"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(o->url.scheme, known[i]) == 0)
+            return;
+    if (o->url.cluster)
+        fatal(EXIT_USAGE, "%s:// cannot be a source yet: name a node of it as redis://HOST", o->url.scheme);
+    fatal(EXIT_USAGE,
+          "unknown scheme %s://: a source is redis://HOST, sentinel://HOST/NAME, dragonfly://HOST "
+          "or a file",
+          o->url.scheme);
+}
+
+static void check_sentinel(struct options *o)
+{
+    const char *file = o->sentinel_password_file;
+    const char *fault =
+        o->url.sentinel ? url_secret(o->sentinel_password, sizeof o->sentinel_password, file, SENTINEL_ENV)
+                        : NULL;
+    if (fault != NULL)
+        fatal(EXIT_CANNOT, "%s: %s", file != NULL ? file : SENTINEL_ENV, fault);
+    if (!o->url.sentinel && (o->from != FROM_MASTER || o->sentinel_user != NULL || file != NULL))
+        fatal(EXIT_USAGE,
+              "--from and --sentinel-* belong to a source that sentinels know: sentinel://HOST/NAME");
 }
 
 static void prepare_tls(struct options *o)
@@ -121,7 +155,7 @@ static void prepare_tls(struct options *o)
     char why[400];
     if (!o->url.secure) {
         if (tls_options_given(&o->tls))
-            fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: dragonflys://HOST");
+            fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: rediss://HOST, dragonflys://HOST");
         return;
     }
     o->url.tls = tls_client(&o->tls, why, sizeof why);
@@ -140,6 +174,7 @@ static void parse_live(struct options *o, const char *text)
     fault = url_password(&o->url, o->password_file, PASSWORD_ENV);
     if (fault != NULL)
         fatal(EXIT_CANNOT, "%s: %s", o->password_file != NULL ? o->password_file : PASSWORD_ENV, fault);
+    check_sentinel(o);
     url_show(&o->url, o->shown, sizeof o->shown);
     prepare_tls(o);
 }
@@ -155,7 +190,7 @@ static void parse_source(struct options *o, const char *text)
         return;
     }
     if (o->mode == MODE_FLOW || o->session_only)
-        fatal(EXIT_USAGE, "--flow and --session-only need a live source, dragonfly://HOST");
+        fatal(EXIT_USAGE, "--flow and --session-only need a live source, redis://HOST");
     strlcpy(o->shown, o->file, sizeof o->shown);
 }
 
@@ -169,12 +204,14 @@ static void check(const struct options *o)
         fatal(EXIT_USAGE, "--session-only and --flow exclude each other");
     if (o->session_only && o->output != NULL)
         fatal(EXIT_USAGE, "--session-only writes no stream: leave out --output");
+    if (o->no_spool && o->spool != NULL)
+        fatal(EXIT_USAGE, "--spool and --no-spool exclude each other");
     if (o->resume && (o->mode != MODE_SESSION || o->file != NULL))
         fatal(EXIT_USAGE, "--resume belongs to the process that owns the session");
     if (o->until_synced && o->mode == MODE_FLOW)
         fatal(EXIT_USAGE, "--until belongs to the process that owns the session");
     if (o->file != NULL && tls_options_given(&o->tls))
-        fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: dragonflys://HOST");
+        fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: rediss://HOST, dragonflys://HOST");
 }
 
 /* limit ops=N bytes=N, either or both. */

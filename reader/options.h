@@ -15,6 +15,10 @@ enum mode {
     MODE_ASK,     /* a question to a running session */
 };
 
+enum from { FROM_MASTER, FROM_REPLICA, FROM_ANY }; /* which of those that sentinels know */
+
+enum acknowledge { ACK_BEHIND, ACK_EXACT };
+
 enum full_resync { FULL_FAIL, FULL_FLUSH, FULL_OVERWRITE }; /* the latter two are the writer's to carry out */
 
 struct options {
@@ -27,7 +31,8 @@ struct options {
     const char *session; /* MODE_FLOW, MODE_ASK: the session's control socket */
     const char *question;
     const char *password_file;
-    const char *spool; /* NULL: none */
+    const char *spool; /* NULL: none, or with a Redis the default place */
+    bool no_spool;
     struct tls_options tls;
     const char *spill_dir; /* NULL: $TMPDIR or /tmp */
     unsigned flow;
@@ -37,6 +42,11 @@ struct options {
     bool no_verify;
     unsigned verify_rate; /* keys per second */
     enum full_resync on_full_resync;
+    enum acknowledge acknowledge; /* to a Redis: all that is applied, or a byte less */
+    enum from from;
+    const char *sentinel_user; /* NULL: none */
+    const char *sentinel_password_file;
+    char sentinel_password[512];
     bool one_file;     /* of a file: not the set that the file belongs to */
     int stall_timeout; /* seconds, as the next four */
     int barrier_timeout;

@@ -17,6 +17,11 @@ void fault_set(struct fault *f, int status, const char *fmt, ...)
     f->status = status;
 }
 
+bool reply_is(const struct reply *r, const char *text)
+{
+    return r->top.type == REDIS_REPLY_STATUS && strcmp(r->top.text, text) == 0;
+}
+
 /* ---- objects of hiredis's reader: values land in the connection's own reply, nothing is allocated ---- */
 
 static struct item *item_of(const redisReadTask *task)

@@ -3,6 +3,7 @@
 #ifndef READER_REPLY_H
 #define READER_REPLY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,9 @@ struct fault {
 };
 
 void fault_set(struct fault *f, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Does the reply consist of this simple string? */
+bool reply_is(const struct reply *r, const char *text);
 
 struct redisReader;
 

@@ -16,6 +16,7 @@ void sessinfo_format(const struct sessinfo *s, struct buf *b, char sep)
 {
     text(b, "nonce", s->nonce, sep);
     text(b, "source", s->source, sep);
+    text(b, "version", s->version, sep);
     text(b, "address", s->address, sep);
     (void)buf_addf(b, "flows=%u%cepoch=%u%cjournal=%d%c", s->flows, sep, (unsigned)s->epoch, sep,
                    (int)s->journal, sep);
@@ -38,10 +39,11 @@ bool sessinfo_parse(struct sessinfo *s, const char *line)
     memset(s, 0, sizeof *s);
     if (ctl_get(line, "nonce", s->nonce, sizeof s->nonce) != 32 ||
         ctl_get(line, "source", s->source, sizeof s->source) <= 0 ||
-        !lineage_get(&s->lineage, line, strlen(line)) || strlen(s->lineage.replid) != REPLID_LEN ||
-        ctl_get(line, "session", s->session, sizeof s->session) <= 0 ||
+        (lineage_get(&s->lineage, line, strlen(line)) && strlen(s->lineage.replid) != REPLID_LEN) ||
         ctl_get(line, "control", s->control, sizeof s->control) <= 0)
         return false;
+    (void)ctl_get(line, "version", s->version, sizeof s->version);
+    (void)ctl_get(line, "session", s->session, sizeof s->session);
     (void)ctl_get(line, "address", s->address, sizeof s->address);
     s->dbs_known = ctl_get(line, "dbs", s->dbs, sizeof s->dbs) >= 0;
     if (!ctl_getu(line, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||

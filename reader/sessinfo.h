@@ -13,10 +13,12 @@
 struct sessinfo {
     char nonce[33]; /* of the process that has the session */
     char source[16];
-    char address[280];      /* of the source, without user and password */
-    struct lineage lineage; /* nothing known for files, as the next two */
-    char session[129];      /* SYNCn: opaque */
-    char dbs[1024];         /* databases that held keys at the start: "0,1"; "" none */
+    char version[48];  /* of the source, where it counts: "redis:7.0.15"; "": not known */
+    char address[280]; /* of the source, without user and password */
+    struct lineage
+        lineage;       /* of all flows; nothing known where each has its own, and for files, as the next */
+    char session[129]; /* SYNCn: opaque */
+    char dbs[1024];    /* databases that held keys at the start: "0,1"; "" none */
     bool dbs_known;
     char control[108]; /* path of the control socket */
     uint16_t epoch;    /* counts how often it was begun, from 1 */

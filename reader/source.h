@@ -1,6 +1,6 @@
-/* A source: where a session reads from. One kind per protocol: source_dragonfly.c (DFLY), source_file.c (RDB
- * and DFS files). The session, its control socket, the stream and its end are the same for all of them and
- * know a source only by these functions.
+/* A source: where a session reads from. One kind per protocol: source_dragonfly.c (DFLY), source_psync.c
+ * (PSYNC), source_file.c (RDB and DFS files). The session, its control socket, the stream and its end are the
+ * same for all of them and know a source only by these functions.
  *
  * There are two users. The *session* (session.h) knows the source as a whole: it opens it, is told its flows,
  * and says how far parsers and writers are. The *stream* (stream.h) belongs to a process that writes raw
@@ -31,10 +31,6 @@
  *
  * Other kinds to come:
  *
- *   PSYNC: a flow per master of the URL. open: PING, INFO of each (lineage, version); flow_open: PSYNC with
- * flow->from (lineage, pos); flow_lineage: the id that it was answered; flow_read: the RDB file, then
- * commands; flow_acknowledge: REPLCONF ACK. cut and synced have nothing to ask.
- *
  *   AOF: as source_file.c: base files are flows that are read to their end, increments follow in the same
  * flow.
  *
@@ -58,6 +54,9 @@ struct stream;
 struct source_kind {
     const char *name; /* in SESSION records */
     bool live;        /* changes follow: a parser is needed, and the loss of a writer ends the session */
+
+    /* It may take long until a flow is up, and the flow itself loses it when it takes too long. */
+    bool slow_answers;
 
     /* s: NULL in the process of one flow. Never fails. */
     struct source *(*create)(struct stream *st, struct session *s);
@@ -130,6 +129,9 @@ struct source_kind {
     /* Milliseconds until work wants to be called, at most most. */
     int (*timeout)(const struct source *src, int most);
 
+    /* A position (not 0) as the status shows it; NULL: as it is. */
+    uint64_t (*shown)(uint64_t pos);
+
     /* For the status: a phase of its own (NULL: the session's), alarms ("name" with a comma before it where
      * *any), and further fields, each with a blank behind it. */
     const char *(*phase)(const struct source *src);
@@ -142,6 +144,6 @@ struct source {
     const struct source_kind *kind;
 };
 
-extern const struct source_kind source_dragonfly, source_file;
+extern const struct source_kind source_dragonfly, source_psync, source_file;
 
 #endif

@@ -160,8 +160,10 @@ int stream_announce_flow(struct flow *f, enum flow_form form)
     if (partial) {
         meta_addu(&b, "lsn", f->from.pos);
         meta_adds(&b, "form", form == FORM_JOURNAL ? "journal" : "snapshot");
+    } else if (f->begins > 0) {
+        meta_addu(&b, "lsn", f->begins);
     }
-    if (form == FORM_FULL || form == FORM_SNAPSHOT)
+    if ((form == FORM_FULL || form == FORM_SNAPSHOT) && f->token[0] != '\0')
         meta_adds(&b, "token", f->token);
     if (lineage != &st->info.lineage)
         lineage_add(&b, lineage, '\n');

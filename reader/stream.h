@@ -40,12 +40,13 @@ struct flow {
     struct stream *stream;
     void *conn; /* the source's */
     enum flow_state state;
-    struct flow_from from; /* texts stay the caller's */
-    bool partial;          /* the source goes on at from.pos */
-    bool early;            /* its bytes may come before its FLOW record is written */
-    bool announced;        /* that is written */
-    bool refused;          /* lost since the source answered a question with from.pos by an error */
-    char token[TOKEN_LEN + 1];
+    struct flow_from from;     /* texts stay the caller's */
+    bool partial;              /* the source goes on at from.pos */
+    bool early;                /* its bytes may come before its FLOW record is written */
+    bool announced;            /* that is written */
+    bool refused;              /* lost since the source answered a question with from.pos by an error */
+    char token[TOKEN_LEN + 1]; /* "": there is none */
+    uint64_t begins;   /* of a full sync: position of the changes behind it, 0: they say it themselves */
     uint64_t bytes;    /* of this epoch */
     uint64_t moved_at; /* mono_us of the last bytes */
     uint64_t applied;  /* position to be acknowledged, 0 none */

@@ -12,8 +12,8 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended
        df2redis [options] limit                     change --max-ops and --max-bytes while it runs
 
-SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:password]@]host[:port]
-        dragonflys:// (TLS), dragonfly+unix:///path          rediss:// (TLS), unix:///path, sentinel://host,host/name
+SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dragonfly; rediss:// (TLS), unix:///path,
+        sentinel://host,host/name; the target also redis-cluster://host,host; the source also dragonfly://host[:port]
 
       --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
                            where it holds a key of the source's snapshot
@@ -29,8 +29,11 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --exactly-once       refuse to begin where something may count twice
       --tls-ca WHERE       file or directory of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
                            --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends
-      --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout and password-file;
-                           for the target sentinel-user, sentinel-password-file, reconnect-timeout, reply-timeout
+      --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout, password-file,
+                           sentinel-user, sentinel-password-file; for the target reconnect-timeout, reply-timeout
+      --from WHAT          of a source that sentinels know: master (default), replica or any
+      --acknowledge WHAT   to a source that is a Redis: a byte less than the target has (behind, default), so that its
+                           FAILOVER does not choose us, or all of it (exact)
       --no-verify          do not look for keys that a Dragonfly from v1.39 on may lose in a full sync
       --verify-rate N      keys per second that this looks at (100000)
       --single             one dfreader and one dfparse for all flows
@@ -38,7 +41,7 @@ SOURCE: dragonfly://[user[:password]@]host[:port]    TARGET: redis://[user[:pass
       --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
                            $XDG_RUNTIME_DIR; without that /run/df2redis/NAME, or /tmp/df2redis-UID/NAME)
       --log-file FILE      messages go there, with the time; reopened on SIGHUP
-      of dfreader(1):      --spool DIR, --spool-max, --spill-max, --spill-dir, --buffer, --parser-timeout,
+      of dfreader(1):      --spool DIR, --no-spool, --spool-max, --spill-max, --spill-dir, --buffer, --parser-timeout,
                            --stall-timeout, --barrier-timeout, --ping-timeout
       of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --no-reread,
                            --stats
@@ -89,7 +92,7 @@ parser_args=()
 declare -A handed_on=(
     [spool]='r value' [spool-max]='r value' [spill-max]='r value' [buffer]='r value'
     [parser-timeout]='r value' [stall-timeout]='r value' [barrier-timeout]='r value' [ping-timeout]='r value'
-    [no-verify]='r flag' [verify-rate]='r value'
+    [no-verify]='r flag' [verify-rate]='r value' [no-spool]='r flag' [from]='r value' [acknowledge]='r value'
     [spill-dir]='rw value'
     [include]='p value' [exclude]='p value' [rename-prefix]='p value' [db-map]='p value'
     [target-version]='p value' [target-modules]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
@@ -107,8 +110,8 @@ connection_option() { # name without dashes, side
     case $1 in
     tls-ca | tls-cert | tls-key | tls-key-password-file | tls-server-name) return 0 ;;
     tls-insecure) return 1 ;;
-    connect-timeout | password-file) [[ $2 != both ]] && return 0 ;;
-    sentinel-user | sentinel-password-file | reconnect-timeout | reply-timeout) [[ $2 == target ]] && return 0 ;;
+    connect-timeout | password-file | sentinel-user | sentinel-password-file) [[ $2 != both ]] && return 0 ;;
+    reconnect-timeout | reply-timeout) [[ $2 == target ]] && return 0 ;;
     esac
     return 2
 }
@@ -331,13 +334,16 @@ stage_options() {
 }
 
 source_forms="It is one of
-  dragonfly://[user[:password]@]host[:port]     dragonflys:// over TLS
-  dragonfly+unix://[user[:password]@]/path      a Unix socket"
+  redis://[user[:password]@]host[:port]         also valkey://; rediss://, valkeys:// over TLS
+  unix://[user[:password]@]/path                a Unix socket
+  sentinel://host[:port],host[:port]/name       sentinels:// over TLS
+  dragonfly://[user[:password]@]host[:port]     dragonflys:// over TLS, dragonfly+unix:///path"
 
 # What was typed is not repeated: without a scheme a password in it would not be known as one.
 check_source() {
     case $source_url in
-    dragonfly://* | dragonflys://* | dragonfly+unix://*) return ;;
+    dragonfly://* | dragonflys://* | dragonfly+unix://* | redis://* | rediss://* | valkey://* | valkeys://* | unix://* | \
+        redis+unix://* | sentinel://* | sentinels://*) return ;;
     file:* | [./]*) source_is_file=1 ;;
     *) [[ $source_url != *://* && -e $source_url ]] && source_is_file=1 ;;
     esac
@@ -377,7 +383,7 @@ take_urls() { # what the second word is called: SOURCE and that from the command
     [[ $command == record ]] || check_target
     # Options for both ends go to those that use TLS.
     case $source_url in
-    dragonflys://*) source_args=("${both_args[@]}" "${source_args[@]}") secure=1 ;;
+    dragonflys://* | rediss://* | valkeys://* | sentinels://*) source_args=("${both_args[@]}" "${source_args[@]}") secure=1 ;;
     esac
     case $target_url in
     rediss://* | valkeys://* | sentinels://* | rediss-cluster://*)
@@ -385,6 +391,6 @@ take_urls() { # what the second word is called: SOURCE and that from the command
         ;;
     esac
     [[ ${#both_args[@]} -eq 0 || $secure -eq 1 ]] ||
-        die 2 "--tls-* belongs to a source or target over TLS: dragonflys://, rediss://, sentinels://"
+        die 2 "--tls-* belongs to a source or target over TLS: rediss://, sentinels://, dragonflys://"
     stage_options
 }
