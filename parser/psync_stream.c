@@ -3,6 +3,7 @@
 #include "args.h"
 #include "psync.h"
 #include "reread.h"
+#include "slots.h"
 
 void psync_begin(struct psync *s, struct sink *to, uint64_t position)
 {
@@ -130,6 +131,10 @@ static void command(struct psync *s, const struct slice *argv, size_t argc)
     struct sink *to = s->to;
     struct change ch = {
         .db = s->db, .argv = argv, .argc = argc, .txid = s->multi, .lsn = to->before, .time = to->o.time};
+    if (to->slots != NULL && !slots_admit(to, &ch)) {
+        passed(s);
+        return;
+    }
     if (to->rereads != NULL && to->rereads->count > 0)
         reread_before_flush(to, &ch);
     ch.after = sink_below(to, to->next_lsn);
