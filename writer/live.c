@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -63,6 +64,8 @@ void live_report(struct writer *w, uint64_t now, bool final)
         return;
     for (unsigned i = 0; i < w->positions.n; i++) {
         struct flowpos *f = &w->positions.flow[i];
+        if (!w->cluster->whole && w->opt.position_file == NULL) /* nothing is saved: applied has to do */
+            holds_saved(w, i, f->seq);
         if (f->pos == f->reported)
             continue;
         if (!final && (now < f->reported_at + FLOW_EVERY || !ctl_idle(&l->ctl))) {
@@ -82,6 +85,17 @@ void live_report(struct writer *w, uint64_t now, bool final)
         if (ctl_flush(&l->ctl) < 0)
             gone(w);
     }
+}
+
+void live_say(struct writer *w, const char *fmt, ...)
+{
+    char line[CTL_LINE_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (w->live.ctl.fd >= 0 && n > 0 && (size_t)n < sizeof line && ctl_send(&w->live.ctl, "%s", line) < 0)
+        gone(w);
 }
 
 int live_restart(struct writer *w, const char *reason)
@@ -113,6 +127,8 @@ static void take_line(struct writer *w, const char *line)
     log_event(LOG_DEBUG, NO_FLOW, "event=control line=%s", log_quote(line, strlen(line)));
     if (ctl_is(line, "limit"))
         take_limit(w, line);
+    else if (ctl_is(line, "list"))
+        listing_ask(w, line);
 }
 
 static void take_lines(struct writer *w)

@@ -26,6 +26,9 @@ int live_connect(struct writer *w, const char *path);
 /* Report what flows have newly reached; all of it at once when final. */
 void live_report(struct writer *w, uint64_t now, bool final);
 
+/* One line to dfreader, where it is there. */
+void live_say(struct writer *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* Ask for a new session. Returns 0, or -1 when nobody listens. */
 int live_restart(struct writer *w, const char *reason);
 
