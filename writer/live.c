@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -22,13 +21,14 @@ void live_init(struct live *l)
 {
     ctl_init(&l->ctl, -1);
     l->next = 0;
-    l->pending = l->barrier = false;
+    l->pending = l->barrier = l->broken = false;
 }
 
 static void gone(struct writer *w)
 {
     if (w->live.ctl.fd < 0)
         return;
+    w->live.broken = false;
     log_event(LOG_INFO, NO_FLOW, "event=control_gone note=%s",
               log_quote("the end of the stream decides", strlen("the end of the stream decides")));
     events_drop(w, w->live.ctl.fd);
@@ -49,6 +49,8 @@ static void report_barrier(struct writer *w)
 void live_report(struct writer *w, uint64_t now, bool final)
 {
     struct live *l = &w->live;
+    if (l->broken)
+        gone(w);
     if (l->ctl.fd < 0)
         return;
     if (!final && now < l->next) {
@@ -85,17 +87,6 @@ void live_report(struct writer *w, uint64_t now, bool final)
         if (ctl_flush(&l->ctl) < 0)
             gone(w);
     }
-}
-
-void live_say(struct writer *w, const char *fmt, ...)
-{
-    char line[CTL_LINE_MAX];
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    if (w->live.ctl.fd >= 0 && n > 0 && (size_t)n < sizeof line && ctl_send(&w->live.ctl, "%s", line) < 0)
-        gone(w);
 }
 
 int live_restart(struct writer *w, const char *reason)

@@ -303,6 +303,8 @@ enum put session_flow(struct writer *w, struct input *in, const struct rec *r, c
         return damaged(w, in, r, "FLOW record with an unknown mode");
     }
     read_lineage(&f->own, payload, r->len);
+    if (strcmp(f->own.top, w->whole.saved.own[r->flow].top) != 0) /* it has begun anew: another stream */
+        w->whole.saved.place[r->flow] = (struct exact_id){.pos = 0};
     f->up = true;
     f->input = (unsigned)(in - w->inputs.v);
     s->up++;
