@@ -87,6 +87,14 @@ static void stream_database(struct rdb *r, const struct slice *value)
         psync_select(r->psync, (uint64_t)db);
 }
 
+/* Masters up to 4.0 propagate EVALSHA of scripts that they have. */
+static void load_script(struct rdb *r, const struct slice *text)
+{
+    struct slice argv[3] = {SLICE("SCRIPT"), SLICE("LOAD"), *text};
+    r->to->o.live = false;
+    emit_argv(r->to->e, &r->to->o, NULL, 0, CLASS_NONE, RF_IDEMPOTENT | RF_MULTIKEY, argv, 3);
+}
+
 /* ---- KeyDB: expiries of fields and members, which stand behind their key ---- */
 
 void keep_last_key(struct rdb *r, unsigned type, const struct key *k)
@@ -223,6 +231,8 @@ enum got aux_field(struct rdb *r, struct cur *c)
         return cur_bad(c, "as many shards as the summary of the set counts: files are missing");
     else if (named(&name, "repl-stream-db"))
         stream_database(r, &value);
+    else if (named(&name, "lua") && r->psync != NULL)
+        load_script(r, &value);
     else if (named(&name, "lua"))
         change_once(r->to, &r->told_script, "script",
                     "cached Lua scripts are left out: clients load them again");

@@ -55,6 +55,15 @@ static inline void change_clear(struct change *c)
 struct rereads;
 struct holding;
 struct slots;
+struct command;
+
+/* Commands that came lately, by their names of at most eight bytes: most of a flow are of few kinds. */
+#define LATELY 64u
+struct lately {
+    uint64_t name;
+    size_t n;
+    const struct command *c;
+};
 
 /* The largest position that a source may name: it is counted on from there, and UINT64_MAX means none. */
 #define LSN_MAX ((uint64_t)INT64_MAX)
@@ -92,8 +101,9 @@ struct sink {
     struct scratch s;
     struct buf program; /* of a command over several slots */
     struct buf guarded; /* arguments and script of a command that needs its key (check.h) */
-    bool told_hint;
+    bool told_hint, told_slots;
 
+    struct lately lately[LATELY];
     struct { /* the key of the last DEL of one key */
         uint64_t txid, lsn;
         uint32_t hash;

@@ -104,6 +104,12 @@ void cmd_nothing(const struct cmd *m)
     emit_position(m->e, m->o, RF_LIVE);
 }
 
+void cmd_ignored(const struct cmd *m)
+{
+    m->e->stats.ignored++;
+    cmd_nothing(m);
+}
+
 /* The argument to name in a report: its first key, where it has one. */
 static size_t named(const struct cmd *m)
 {
@@ -205,11 +211,10 @@ static bool sets_scores(const struct cmd *m)
     return false;
 }
 
-/* As it is. */
-void cmd_forward(const struct cmd *m)
+static void forward(const struct cmd *m, unsigned flags)
 {
     const struct command *c = m->c;
-    unsigned flags = c->idempotent || sets_scores(m) ? RF_IDEMPOTENT : 0;
+    flags |= c->idempotent || sets_scores(m) ? RF_IDEMPOTENT : 0;
     struct key k;
     struct keys keys = command_keys(c, m->argv, m->argc);
     size_t first = keys_next(&keys, 0);
@@ -222,4 +227,14 @@ void cmd_forward(const struct cmd *m)
         flags |= RF_MULTIKEY;
     key_set(m->e, &k, m->argv[first].p, m->argv[first].n);
     write_argv(m, &k, (unsigned)first, flags, m->argv, m->argc);
+}
+
+void cmd_forward(const struct cmd *m)
+{
+    forward(m, 0);
+}
+
+void cmd_forward_as_is(const struct cmd *m)
+{
+    forward(m, EMIT_AS_IS);
 }

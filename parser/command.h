@@ -38,6 +38,18 @@ enum action {
     ACT_DEL,
     ACT_ZADD,
     ACT_POP_FIRST, /* LMPOP and its kin: of several keys one is changed */
+    ACT_EVAL,      /* EVAL, EVALSHA */
+    ACT_SCRIPT,
+    ACT_FUNCTION,
+    ACT_PUBLISH,
+    ACT_SWAPDB,
+    ACT_CLUSTER,
+    ACT_MSETEX,
+    ACT_HGETDEL,
+    ACT_VECTOR,
+    ACT_XADD, /* XADD, XTRIM */
+    ACT_XDELEX,
+    ACT_XCFGSET,
 };
 
 /* In place of the last key. */
@@ -80,7 +92,8 @@ size_t command_other_db(const struct command *c, const struct slice *argv, size_
 size_t keys_next(const struct keys *k, size_t at);
 bool keys_has(const struct keys *k, size_t i);
 
-/* ---- command.c, and by their kinds command_strings.c, command_fields.c, command_restore.c ---- */
+/* ---- command.c, and by their kinds command_strings.c, command_fields.c, command_restore.c ----
+ */
 
 /* What a command needs while keys are looked for at the target (check.h). */
 enum guard {
@@ -118,11 +131,13 @@ bool cmd_expiry(const struct cmd *m, size_t i, uint64_t *ms, bool *at);
 void cmd_last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags);
 void cmd_one_of(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags);
 
-/* The command as it is. */
+/* The command as it is; of a script that is not ours. */
 void cmd_forward(const struct cmd *m);
+void cmd_forward_as_is(const struct cmd *m);
 
-/* No request: its position is reached. */
+/* No request: its position is reached. The same for what means nothing to the target. */
 void cmd_nothing(const struct cmd *m);
+void cmd_ignored(const struct cmd *m);
 
 /* Report what is lost of it; the same, and nothing is sent. */
 void cmd_lost(const struct cmd *m, const char *kind, const char *detail);
@@ -165,7 +180,7 @@ struct slice *cmd_room(const struct cmd *m, size_t extra);
 /* WORD key arguments from first on. */
 void cmd_with_rest(const struct cmd *m, struct slice word, size_t first);
 
-/* The target is a Dragonfly. True: the command went there as it is. */
+/* Source and target are Dragonflies. True: the command went there as it is. */
 bool native(const struct cmd *m);
 
 void do_set(const struct cmd *m);
@@ -176,7 +191,28 @@ void do_float(const struct cmd *m);
 void do_hsetex(const struct cmd *m);
 void do_field_expire(const struct cmd *m);
 void do_saddex(const struct cmd *m);
+void do_hgetdel(const struct cmd *m);
 void do_restore(const struct cmd *m);
+
+/* The payload of DUMP or FUNCTION DUMP, of at least ten bytes, has no checksum or the right one. */
+bool restore_footer_fits(const struct emit *e, const struct slice *payload);
+
+/* ---- command_streams.c, command_server.c: psync(7), THE COMMAND STREAM ---- */
+
+void do_xadd(const struct cmd *m);
+void do_xdelex(const struct cmd *m);
+void do_xcfgset(const struct cmd *m);
+void do_function(const struct cmd *m);
+void do_script(const struct cmd *m);
+void do_eval(const struct cmd *m);
+void do_publish(const struct cmd *m);
+void do_swapdb(const struct cmd *m);
+void do_cluster(const struct cmd *m);
+void do_slots(const struct cmd *m);
+void do_vector(const struct cmd *m);
+
+/* A command of a module that the target has. True: it was written. */
+bool module_command(const struct cmd *m);
 
 /* ---- filter_command.c: commands under --include, --exclude, --rename-prefix and --db-map ---- */
 

@@ -14,6 +14,16 @@ static void field_expiry(const struct cmd *m, uint64_t ms, const struct slice *c
     if ((out = cmd_room(m, 6)) == NULL)
         return;
     ms = emit_expiry(m->e, m->o, ms);
+    if (m->e->target.kind == SERVER_DRAGONFLY) { /* in whole seconds from now */
+        uint64_t left = ms > m->e->now_ms ? (ms - m->e->now_ms + 999) / 1000 : 1;
+        out[0] = SLICE("FIELDEXPIRE");
+        out[1] = m->argv[1];
+        out[2] = (struct slice){when, dec_u64(when, left)};
+        for (size_t i = first; i < m->argc; i += stride)
+            out[n++] = m->argv[i];
+        cmd_last(m, 1, out, n, RF_IDEMPOTENT);
+        return;
+    }
     out[0] = SLICE("HPEXPIREAT");
     out[1] = m->argv[1];
     out[2] = (struct slice){when, dec_u64(when, ms)};
@@ -95,12 +105,48 @@ static bool parse_hsetex(const struct cmd *m, struct hsetex *x)
     return i < m->argc && (m->argc - i) % 2 == 0 && (!x->timed || x->ms != 0);
 }
 
+/* The target knows it in the form that Redis and Valkey give it. */
+static bool knows_hsetex(const struct target *t)
+{
+    return (t->kind == SERVER_REDIS && t->version >= VERSION(8, 0)) ||
+           (t->kind == SERVER_VALKEY && t->version >= VERSION(9, 0));
+}
+
+/* HSETEX key KEEPTTL | PXAT ms FIELDS n f v …: in one request, so that no field is seen without its expiry.
+ */
+static void hsetex_plain(const struct cmd *m, const struct hsetex *x)
+{
+    struct slice *out;
+    uint8_t when[20], count[20];
+    size_t n = 2, fields = m->argc - x->first;
+    if ((out = cmd_room(m, 4)) == NULL)
+        return;
+    out[0] = SLICE("HSETEX");
+    out[1] = m->argv[1];
+    if (x->keep) {
+        out[n++] = SLICE("KEEPTTL");
+    } else {
+        out[n++] = SLICE("PXAT");
+        out[n++] = (struct slice){when, dec_u64(when, emit_expiry(m->e, m->o, x->ms))};
+    }
+    out[n++] = SLICE("FIELDS");
+    out[n++] = (struct slice){count, dec_u64(count, fields / 2)};
+    memcpy(out + n, m->argv + x->first, fields * sizeof *out);
+    cmd_last(m, 1, out, n + fields, RF_IDEMPOTENT);
+}
+
 void do_hsetex(const struct cmd *m)
 {
     struct hsetex x;
-    bool can = target_field_ttl(&m->e->target);
-    if (!parse_hsetex(m, &x)) {
+    bool can = target_field_ttl(&m->e->target), parsed = parse_hsetex(m, &x);
+    if (!m->to->dialect.logs_conditions)
+        x.condition = SLICE("");
+    if (!parsed) {
         cmd_malformed(m);
+    } else if (!m->to->dialect.logs_conditions && (x.keep || x.ms != 0) && knows_hsetex(&m->e->target)) {
+        hsetex_plain(m, &x);
+    } else if (x.keep && can && m->e->target.kind == SERVER_DRAGONFLY) {
+        cmd_script_with(m, SLICE(LUA_HSETEX_KEEP), m->argv, 0, x.first, RF_IDEMPOTENT);
     } else if (can && (x.condition.n > 0 || x.keep)) {
         hsetex_script(m, x.condition, x.keep, x.ms, x.first);
     } else if (x.condition.n > 0) { /* fields that the target should have lost by now would count */
@@ -213,12 +259,23 @@ void do_field_expire(const struct cmd *m)
         cmd_nothing(m); /* no field has an expiry there */
     else if (!can)
         cmd_lost_only(m, "field-ttl", "the target has no expiry of fields");
+    else if (x.condition != NULL && m->e->target.kind == SERVER_DRAGONFLY)
+        cmd_lost_only(m, "field-ttl", "the target's expiry of fields has no conditions");
     else if (arg_is(&m->argv[0], "FIELDEXPIRE"))
         fieldexpire_script(m, x.ms, x.first);
     else if (!x.persist)
         field_expiry(m, x.ms, x.condition, x.first, 1);
     else
         cmd_with_rest(m, SLICE("HPERSIST"), x.first - 2);
+}
+
+/* HGETDEL key FIELDS n field …: what it answers nobody needs. */
+void do_hgetdel(const struct cmd *m)
+{
+    if (arg_is(&m->argv[2], "FIELDS"))
+        cmd_with_rest(m, SLICE("HDEL"), 4);
+    else
+        cmd_malformed(m);
 }
 
 /* SADDEX k [KEEPTTL] seconds m…: Redis has no expiry of members. */

@@ -65,6 +65,8 @@ bool native(const struct cmd *m)
     case ACT_PROBABILISTIC:
     case ACT_PREPEND:
     case ACT_FLOAT: native_send(m, m->argv); return true;
+    case ACT_EVAL:
+    case ACT_MSETEX:
     case ACT_SOURCE: /* where the key cannot be read again, this comes nearest */
         if (!cmd_reread(m, 1, "command-needs-source", "its effect depends on when it runs"))
             native_send(m, m->argv);

@@ -3,7 +3,7 @@
 #include "command.h"
 #include "crc64.h"
 
-static bool footer_fits(const struct emit *e, const struct slice *p)
+bool restore_footer_fits(const struct emit *e, const struct slice *p)
 {
     uint64_t crc, sum = 0;
     memcpy(&crc, p->p + p->n - 8, sizeof crc);
@@ -28,16 +28,34 @@ static void refuse(const struct cmd *m, const char *why, unsigned flags)
     leave_nothing(m, flags);
 }
 
+/* As which type, and of which RDB version, the target takes a value of the type; *older: a stream that has to
+ * be made over for that. 0: as none. */
+static unsigned restore_as(const struct cmd *m, unsigned *type, bool *older)
+{
+    static const unsigned streams[] = {21, 19};
+    unsigned ver = target_restore_version(&m->e->target, *type);
+    *older = false;
+    for (size_t i = 0; i < 2 && ver == 0 && (*type == 21 || *type == T_REDIS + 26 || *older); i++) {
+        *older = true;
+        *type = streams[i];
+        ver = target_restore_version(&m->e->target, *type);
+    }
+    return ver;
+}
+
 static void restore_value(const struct cmd *m, unsigned type, const struct slice *raw, uint64_t ms)
 {
     struct key k;
-    struct slice older;
+    struct slice made;
     struct cur whole = {raw->p, raw->p + raw->n, 0, NULL};
-    unsigned ver = target_restore_version(&m->e->target, type);
-    if (ver == 0 && type == 21 && (ver = target_restore_version(&m->e->target, 19)) != 0) {
-        (void)stream_to_older(21, true, &whole, &m->to->s, &older); /* was scanned: cannot fail */
-        raw = &older;
-        type = 19;
+    unsigned was = type;
+    bool older;
+    unsigned ver = restore_as(m, &type, &older);
+    if (ver == 0)
+        type = was;
+    else if (older) {
+        (void)stream_to_older(was, type == 19, &whole, &m->to->s, &made); /* was scanned: cannot fail */
+        raw = &made;
     }
     bool fits = type != 0 && ver != 0 && !value_unfit(type, raw, &m->to->s, m->e->now_ms);
     key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
@@ -45,7 +63,7 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
         if (ms != 0)
             ms = emit_expiry(m->e, m->o, ms);
         m->o->pos = m->after;
-        emit_restore(m->e, m->o, &k, value_class(type), type, raw->p, raw->n, ver, ms,
+        emit_restore(m->e, m->o, &k, value_class(type), type & 255, raw->p, raw->n, ver, ms,
                      (struct hint){HINT_NONE, 0});
         return;
     }
@@ -65,6 +83,39 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
         refuse(m, "a damaged value", v->started ? RF_LAST : 0);
 }
 
+/* A value of a module goes as it is to a target that has the module. */
+static void restore_module(const struct cmd *m, const struct slice *raw, uint64_t ms)
+{
+    struct key k;
+    char name[10];
+    bool there = module_of(raw->p, raw->n, name) != NULL && target_has_module(&m->e->target, name);
+    unsigned ver = target_restore_version(&m->e->target, 7);
+    if (!there || ver == 0 || raw->n + m->argv[1].n >= REC_PAYLOAD_MAX - 512) {
+        cmd_lost(m, "module",
+                 there ? "too large a value of a module" : "a module that the target does not have");
+        leave_nothing(m, 0);
+        return;
+    }
+    key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
+    if (ms != 0)
+        ms = emit_expiry(m->e, m->o, ms);
+    m->o->pos = m->after;
+    emit_restore(m->e, m->o, &k, CLASS_OTHER, 7, raw->p, raw->n, ver, ms, (struct hint){HINT_NONE, 0});
+}
+
+/* The type of the value as its first byte and the RDB version of its writer say it: Valkey's own begin at 80.
+ */
+static unsigned type_of(const struct cmd *m, const struct slice *p)
+{
+    unsigned version = le16(p->p + p->n - 10);
+    if (m->to->dialect.old_json && p->p[0] == 20 && version < 10)
+        return 30; /* an old number of JSON */
+    return value_type(m->to->dialect.native ? FAMILY_DRAGONFLY
+                      : version >= 80       ? FAMILY_VALKEY
+                                            : FAMILY_REDIS,
+                      p->p[0]);
+}
+
 /* RESTORE k ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ f] [STICK]. */
 void do_restore(const struct cmd *m)
 {
@@ -78,15 +129,17 @@ void do_restore(const struct cmd *m)
         return;
     }
     const struct slice *p = &m->argv[3];
-    if (p->n < 12 || !footer_fits(m->e, p)) {
+    if (p->n < 12 || !restore_footer_fits(m->e, p)) {
         refuse(m, "a payload with a wrong checksum", 0);
         return;
     }
-    unsigned type = p->p[0];
-    if (m->to->dialect.old_json && type == 20 && le16(p->p + p->n - 10) < 10)
-        type = 30; /* an old number of JSON */
+    unsigned type = type_of(m, p);
     struct slice v = {p->p + 1, p->n - 11};
     struct cur c = {v.p, v.p + v.n, 0, NULL};
+    if (type == 7 && !m->to->dialect.native) {
+        restore_module(m, &v, ms);
+        return;
+    }
     if (value_class(type) == 0 || type == 7) {
         refuse(m, "an unknown value type", 0);
         return;

@@ -27,7 +27,8 @@ static void write_set(const struct cmd *m, uint64_t ms, bool keepttl)
     cmd_last(m, 1, out, n, RF_IDEMPOTENT);
 }
 
-/* SET k v [PXAT ms | EX s | …] [KEEPTTL] [STICK] [_MCFLAGS n]; conditions were met when it was logged. */
+/* SET k v [PXAT ms | EX s | …] [KEEPTTL] [STICK] [_MCFLAGS n] [NX | XX | IFEQ v | …]; conditions were met
+ * when it was logged. */
 void do_set(const struct cmd *m)
 {
     uint64_t ms = 0;
@@ -39,7 +40,8 @@ void do_set(const struct cmd *m)
         } else if (cmd_expiry(m, i, &ms, &at)) {
             valid = ms != 0;
             i++;
-        } else if (arg_is(a, "_MCFLAGS")) {
+        } else if (arg_is(a, "_MCFLAGS") || arg_is(a, "IFEQ") || arg_is(a, "IFNE") || arg_is(a, "IFDEQ") ||
+                   arg_is(a, "IFDNE")) {
             valid = ++i < m->argc;
         } else {
             valid = arg_is(a, "STICK") || arg_is(a, "NX") || arg_is(a, "XX") || arg_is(a, "GET");
@@ -75,7 +77,8 @@ void do_expire(const struct cmd *m)
     const struct slice *name = &m->argv[0];
     uint64_t ms = 0;
     int64_t v;
-    if (m->argc == 3 && arg_is(name, "PEXPIREAT") && arg_number(&m->argv[2], &v) && v == 0) {
+    if (m->to->dialect.zero_persists && m->argc == 3 && arg_is(name, "PEXPIREAT") &&
+        arg_number(&m->argv[2], &v) && v == 0) {
         /* memcached's "gat 0 key": the key lost its expiry. An expiry in the past is logged as DEL. */
         struct slice persist[2] = {SLICE("PERSIST"), m->argv[1]};
         cmd_last(m, 1, persist, 2, RF_IDEMPOTENT);

@@ -262,12 +262,6 @@ static void do_rename(const struct cmd *m)
         cmd_forward(m);
 }
 
-static void nothing_done(const struct cmd *m)
-{
-    m->e->stats.ignored++;
-    cmd_nothing(m);
-}
-
 static void act(const struct cmd *m)
 {
     switch (m->c->action) {
@@ -277,7 +271,7 @@ static void act(const struct cmd *m)
     case ACT_EXPIRE: do_expire(m); return;
     case ACT_RESTORE: do_restore(m); return;
     case ACT_FLUSH: do_flush(m); return;
-    case ACT_IGNORE: nothing_done(m); return;
+    case ACT_IGNORE: cmd_ignored(m); return;
     case ACT_HSETEX: do_hsetex(m); return;
     case ACT_FIELD_EXPIRE: do_field_expire(m); return;
     case ACT_SADDEX: do_saddex(m); return;
@@ -295,13 +289,25 @@ static void act(const struct cmd *m)
                       "the target has no such filter or sketch with the source's contents");
         return;
     case ACT_SEARCH: cmd_lost_only(m, "search-index", "index definitions are not carried over"); return;
-    case ACT_DFLYCLUSTER: cmd_lost_only(m, "flush-slots", "the removal of slots is not carried over"); return;
+    case ACT_DFLYCLUSTER: do_slots(m); return;
+    case ACT_MSETEX: /* of a Redis it has become SETs */
     case ACT_SOURCE: do_source(m); return;
     case ACT_TRY: do_try(m); return;
     case ACT_DEL: do_del(m); return;
     case ACT_ZADD: do_zadd(m); return;
     case ACT_POP_FIRST: do_pop_first(m); return;
     case ACT_TRUNCATED: do_truncated(m); return;
+    case ACT_EVAL: (m->to->dialect.own_scripts ? do_source : do_eval)(m); return;
+    case ACT_SCRIPT: do_script(m); return;
+    case ACT_FUNCTION: do_function(m); return;
+    case ACT_PUBLISH: do_publish(m); return;
+    case ACT_SWAPDB: do_swapdb(m); return;
+    case ACT_CLUSTER: do_cluster(m); return;
+    case ACT_HGETDEL: do_hgetdel(m); return;
+    case ACT_VECTOR: do_vector(m); return;
+    case ACT_XADD: do_xadd(m); return;
+    case ACT_XDELEX: do_xdelex(m); return;
+    case ACT_XCFGSET: do_xcfgset(m); return;
     }
 }
 
@@ -324,9 +330,37 @@ static bool apply_filter(struct cmd *m)
     return false;
 }
 
-static bool too_new(const struct command *c, const struct target *t)
+static bool has_word(const struct cmd *m, size_t from, size_t to, const char *word)
 {
-    return c->since > t->version && t->kind != SERVER_DRAGONFLY && t->kind != SERVER_VALKEY;
+    for (size_t i = from; i < to && i < m->argc; i++)
+        if (arg_is(&m->argv[i], word))
+            return true;
+    return false;
+}
+
+/* In a form that came later than the command. */
+static bool new_form(const struct cmd *m)
+{
+    const struct target *t = &m->e->target;
+    static const char *const ops[] = {"DIFF", "DIFF1", "ANDOR", "ONE"}; /* of Redis 8.2 */
+    if (strcmp(m->c->name, "BITOP") == 0 && (t->kind != SERVER_REDIS || t->version < VERSION(8, 2)))
+        for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
+            if (arg_is(&m->argv[1], ops[i]))
+                return true;
+    return strcmp(m->c->name, "GEOSEARCHSTORE") == 0 && has_word(m, 3, m->argc, "BYPOLYGON") &&
+           (t->kind != SERVER_VALKEY || t->version < VERSION(9, 1));
+}
+
+static bool too_new(const struct cmd *m)
+{
+    const struct target *t = &m->e->target;
+    bool numbered = t->kind != SERVER_DRAGONFLY && t->kind != SERVER_VALKEY;
+    return (m->c->since > t->version && numbered) || (m->c->action == ACT_TWO_KEYS && new_form(m));
+}
+
+static bool by_module(const struct command *c)
+{
+    return c->action == ACT_PROBABILISTIC || c->action == ACT_SEARCH;
 }
 
 /* Nothing is known of it; most commands have their key first. */
@@ -338,6 +372,8 @@ static void unknown(const struct cmd *m)
         cmd_nothing(m);
         return;
     }
+    if (module_command(m))
+        return;
     int64_t number; /* of keys, perhaps: then they stand elsewhere */
     if (m->argc < 2 || arg_number(&m->argv[1], &number) ||
         !cmd_reread(m, 1, "unknown-command", "not known to df2redis")) {
@@ -408,9 +444,39 @@ static bool reads_again(const struct cmd *m)
     return done;
 }
 
+/* MSETEX n key value … [NX | XX] [KEEPTTL | PXAT ms | …], whose condition was met: the options are those of
+ * SET.
+ */
+static void set_each(const struct cmd *m)
+{
+    struct keys k = command_keys(m->c, m->argv, m->argc);
+    size_t options = m->argc - k.last - 2;
+    struct slice set[8] = {SLICE("SET")};
+    if (k.first == 0 || k.last + 2 > m->argc || options > 5) {
+        cmd_malformed(m);
+        return;
+    }
+    memcpy(set + 3, m->argv + k.last + 2, options * sizeof *set);
+    for (size_t i = keys_next(&k, 0), next; i != 0; i = next) {
+        struct change one = *m->ch;
+        next = keys_next(&k, i);
+        set[1] = m->argv[i];
+        set[2] = m->argv[i + 1];
+        one.argv = set;
+        one.argc = 3 + options;
+        one.after = next == 0 ? m->after : m->before;
+        m->o->pos = m->before;
+        change_apply(m->to, &one);
+    }
+}
+
 static void apply(struct cmd *m, bool reserved)
 {
     struct sink *to = m->to;
+    if (m->c != NULL && m->c->action == ACT_MSETEX && !to->dialect.native && m->argc >= m->c->min_args) {
+        set_each(m);
+        return;
+    }
     if (__builtin_expect(reserved, 0))
         report_reserved(m);
     if (m->filter != NULL && !apply_filter(m))
@@ -428,12 +494,14 @@ static void apply(struct cmd *m, bool reserved)
     else if (m->c == NULL)
         unknown(m);
     else if (to->dialect.logs_nothing && without_elements(m))
-        nothing_done(m);
+        cmd_ignored(m);
     else if (m->argc < m->c->min_args)
         cmd_lost_only(m, "unknown-command", "too few arguments: its effect is missing");
-    else if (too_new(m->c, &m->e->target))
+    else if (too_new(m))
         cmd_written_or_lost(m, "command-too-new", "the target does not know it");
-    else if (m->e->target.kind == SERVER_DRAGONFLY && native(m))
+    else if (m->e->target.kind == SERVER_DRAGONFLY && to->dialect.native && native(m))
+        ;
+    else if (by_module(m->c) && module_command(m))
         ;
     else if (!m->e->target.cluster || !spread(m))
         act(m);
@@ -441,6 +509,19 @@ static void apply(struct cmd *m, bool reserved)
     buf_trim(&to->s.copy, (size_t)1 << 20);
     buf_trim(&to->program, (size_t)64 << 10);
     buf_trim(&to->s.body, (size_t)1 << 20);
+}
+
+static const struct command *find(struct sink *to, const struct slice *name)
+{
+    uint64_t text = 0;
+    if (name->n > sizeof text)
+        return command_find(name->p, name->n);
+    for (size_t i = 0; i < name->n; i++)
+        text = text << 8 | name->p[i];
+    struct lately *l = &to->lately[(text * 0x9e3779b97f4a7c15u) >> 58];
+    if (l->name != text || l->n != name->n)
+        *l = (struct lately){text, name->n, command_find(name->p, name->n)};
+    return l->c;
 }
 
 void change_apply(struct sink *to, const struct change *ch)
@@ -452,7 +533,7 @@ void change_apply(struct sink *to, const struct change *ch)
                     .o = &to->o,
                     .ch = ch,
                     .filter = reserved && to->filter == NULL ? &all : to->filter,
-                    .c = command_find(ch->argv[0].p, ch->argv[0].n),
+                    .c = find(to, &ch->argv[0]),
                     .argv = ch->argv,
                     .argc = ch->argc,
                     .before = to->o.pos,

@@ -16,6 +16,10 @@ struct dialect dialect_dragonfly(unsigned version)
         .rename_keeps_ttl = version < VERSION(1, 38),
         .rounds_scores = version < VERSION(1, 41),
         .old_json = true,
+        .native = true,
+        .logs_conditions = true,
+        .own_scripts = true,
+        .zero_persists = true,
     };
 }
 

@@ -18,6 +18,10 @@ struct dialect {
                             */
     bool rounds_scores;    /* ZUNIONSTORE and its kin are logged as DEL and ZADD, with 6 digits */
     bool old_json;         /* a RESTORE of an RDB version below 10 has JSON as type 20 */
+    bool native;           /* commands, numbers of value types and times are a Dragonfly's own */
+    bool logs_conditions;  /* commands also where their conditions (FNX, NX, …) did not hold */
+    bool own_scripts;      /* scripts by their text, which runs on data that only the source has */
+    bool zero_persists;    /* PEXPIREAT with the time 0 takes the expiry away */
 };
 
 /* Dragonfly's, of the release major << 16 | minor << 8 | patch; 0: older than v1.27, or not told. */

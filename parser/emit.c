@@ -434,7 +434,7 @@ void emit_body(struct emit *e, struct origin *o, const struct key *k, unsigned v
 void emit_argv(struct emit *e, struct origin *o, const struct key *k, unsigned keyarg, unsigned vclass,
                unsigned flags, const struct slice *argv, size_t argc)
 {
-    if (__builtin_expect(older_target(&e->target), 0))
+    if (__builtin_expect(older_target(&e->target), 0) && (flags & EMIT_AS_IS) == 0)
         argv = older_request(e, argv, &argc, &keyarg);
     write_request(e, o, k, keyarg, vclass, flags, argv, argc, NULL, 0);
 }

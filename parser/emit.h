@@ -30,6 +30,7 @@ struct stats {
     uint64_t reread;   /* keys read again */
     uint64_t ignored;  /* journal entries that mean nothing to the target */
     uint64_t moved;    /* commands and keys of slots that the flow does not hold */
+    uint64_t messages; /* that were published, and not passed on */
 };
 
 /* What the records of one flow share. */
@@ -88,8 +89,9 @@ struct emit {
     struct recout out;
     enum emit_mode mode;
     struct target target;
-    bool slots; /* compute hash slots */
-    bool hints; /* carry the keys' idle times and frequencies over */
+    bool slots;   /* compute hash slots */
+    bool publish; /* pass messages on */
+    bool hints;   /* carry the keys' idle times and frequencies over */
     enum unsupported unsupported;
     size_t restore_limit; /* larger values go as commands */
     size_t part_size;     /* bytes of one such command */
@@ -148,6 +150,9 @@ void emit_meta(struct emit *e, struct origin *o, unsigned type, const void *text
 
 /* In flags of a request: a part of a key, behind the first. It does not get into the record. */
 #define EMIT_PART 0x10000u
+
+/* Likewise: a script that is not ours, which older.c has nothing to say about. */
+#define EMIT_AS_IS 0x20000u
 
 /* What the snapshot has is only for keys that the target does not hold. */
 static inline bool emit_guarded(const struct emit *e, const struct origin *o)

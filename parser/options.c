@@ -109,6 +109,7 @@ static const struct option_row rows[] = {
     OPTION_ARG(CALL, "on-existing", "overwrite|skip|fail",
                "keys that the target holds (default: what rediswriter announces,\nor overwrite)",
                .call = take_existing),
+    OPTION_FLAG(ON, "publish", AT(publish), "pass messages (PUBLISH, SPUBLISH) of a Redis or Valkey on"),
     OPTION_FLAG(ON, "eviction-hints", AT(hints),
                 "carry idle times and use counters of files over (by RESTORE,\nstrings too)"),
     OPTION_FLAG(ON, "expand", AT(expand),

@@ -24,6 +24,7 @@ struct options {
     bool no_reread; /* report instead */
     bool stats;
     uint64_t max_bulk;  /* the target's proto-max-bulk-len; 0: as it says, or 512 MiB */
+    bool publish;       /* pass messages on */
     bool hints;         /* carry idle times and frequencies over */
     const char *report; /* file for everything that was not carried over */
     int verbose;

@@ -23,6 +23,7 @@ void parser_init(struct parser *p, const struct options *opt, int out)
     p->e.restore_limit = opt->restore_limit;
     p->e.part_size = opt->part_size;
     p->e.hints = opt->hints;
+    p->e.publish = opt->publish;
     if (opt->have_target)
         p->e.target = opt->target;
     if (opt->have_existing)

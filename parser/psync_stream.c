@@ -25,6 +25,7 @@ void psync_free(struct psync *s)
 {
     requests_free(&s->in);
     requests_free(&s->look);
+    requests_free(&s->inner);
 }
 
 /* ---- transactions ---- */
@@ -96,7 +97,7 @@ static enum got select_db(struct cur *c, const struct slice *argv, size_t argc, 
     return GOT;
 }
 
-enum word { W_OTHER, W_SELECT, W_MULTI, W_EXEC, W_PASSED };
+enum word { W_OTHER, W_SELECT, W_MULTI, W_EXEC, W_PASSED, W_RREPLAY };
 
 /* Those that are not the target's. */
 static inline enum word word_of(const struct slice *name)
@@ -105,6 +106,7 @@ static inline enum word word_of(const struct slice *name)
     case 4: return arg_is(name, "EXEC") ? W_EXEC : arg_is(name, "PING") ? W_PASSED : W_OTHER;
     case 5: return arg_is(name, "MULTI") ? W_MULTI : W_OTHER;
     case 6: return arg_is(name, "SELECT") ? W_SELECT : W_OTHER;
+    case 7: return arg_is(name, "RREPLAY") ? W_RREPLAY : W_OTHER;
     case 8: return arg_is(name, "REPLCONF") ? W_PASSED : W_OTHER;
     default: return W_OTHER;
     }
@@ -126,19 +128,80 @@ static enum got enter(struct psync *s, struct cur *c, uint64_t n)
     return GOT;
 }
 
-static void command(struct psync *s, const struct slice *argv, size_t argc)
+/* Names are upper case from here on; servers write some in lower case. */
+static void name_upper(struct psync *s, struct requests *r)
+{
+    struct slice *name = (struct slice *)(void *)r->argv.p;
+    bool lower = false;
+    for (size_t i = 0; i < name->n && name->n <= sizeof s->name; i++)
+        lower |= name->p[i] >= 'a';
+    if (!lower)
+        return;
+    for (size_t i = 0; i < name->n; i++)
+        s->name[i] = (uint8_t)(name->p[i] >= 'a' && name->p[i] <= 'z' ? name->p[i] - 32 : name->p[i]);
+    name->p = s->name;
+}
+
+/* txid 0: of no transaction. after: what is reached with it. */
+static void write_command(struct psync *s, struct requests *r, uint32_t db, uint64_t txid, uint64_t after)
 {
     struct sink *to = s->to;
-    struct change ch = {
-        .db = s->db, .argv = argv, .argc = argc, .txid = s->multi, .lsn = to->before, .time = to->o.time};
+    name_upper(s, r);
+    struct change ch = {.db = db,
+                        .argv = (const struct slice *)(const void *)r->argv.p,
+                        .argc = (size_t)r->argc,
+                        .txid = txid,
+                        .lsn = to->before,
+                        .after = after,
+                        .time = to->o.time};
+    to->o.db = sink_db(to, db);
     if (to->slots != NULL && !slots_admit(to, &ch)) {
         passed(s);
         return;
     }
     if (to->rereads != NULL && to->rereads->count > 0)
         reread_before_flush(to, &ch);
-    ch.after = sink_below(to, to->next_lsn);
     change_command(to, &ch);
+}
+
+static void command(struct psync *s)
+{
+    write_command(s, &s->in, s->db, s->multi, sink_below(s->to, s->to->next_lsn));
+}
+
+/* RREPLAY uuid commands [database [mvcc]], of a KeyDB that follows others: the commands are requests of their
+ * own. In a transaction of theirs all records but the last are held, and an end of its own says so. */
+static enum got replay(struct psync *s, struct cur *c, const struct slice *argv, size_t argc)
+{
+    struct sink *to = s->to;
+    int64_t db = s->db;
+    if (argc < 3 || (argc > 3 && (!arg_number(&argv[3], &db) || db < 0 || db > 1 << 20)))
+        return cur_bad(c, "RREPLAY with commands and a database");
+    struct cur t = {argv[2].p, argv[2].p + argv[2].n, 0, NULL};
+    bool open = to->o.open;
+    uint64_t pos = to->o.pos;
+    to->o.open = true;
+    while (t.p < t.end) {
+        const struct slice *inner;
+        size_t n;
+        int64_t v;
+        if (request_take(&s->inner, &t, &inner, &n) != GOT) {
+            requests_free(&s->inner);
+            return cur_bad(c, "RREPLAY of whole commands");
+        }
+        enum word word = word_of(&inner[0]);
+        if (word == W_RREPLAY)
+            return cur_bad(c, "RREPLAY of commands that are none themselves");
+        if (word == W_SELECT && n == 2 && arg_number(&inner[1], &v) && v >= 0 && v <= 1 << 20)
+            db = v;
+        to->o.pos = pos;
+        if (word == W_OTHER)
+            write_command(s, &s->inner, (uint32_t)db, s->multi != 0 ? s->multi : to->before,
+                          sink_below(to, to->before));
+    }
+    to->o.open = open;
+    to->o.db = sink_db(to, s->db);
+    return GOT;
 }
 
 enum got psync_command(struct psync *s, struct cur *c)
@@ -168,9 +231,11 @@ enum got psync_command(struct psync *s, struct cur *c)
     s->db = (uint32_t)db;
     if ((g = enter(s, c, (uint64_t)(t.p - c->p))) != GOT)
         return g;
+    if (word == W_RREPLAY && (g = replay(s, c, argv, argc)) != GOT)
+        return g;
     c->p = t.p;
     if (word == W_OTHER)
-        command(s, argv, argc);
+        command(s);
     else if (word == W_MULTI && s->multi == 0)
         multi_begins(s);
     else if (word == W_EXEC && s->multi != 0)

@@ -14,9 +14,11 @@ struct psync {
     struct sink *to;
     uint32_t db; /* selected; of the source */
     struct requests in;
+    uint8_t name[64];     /* of the command, in upper case */
     uint64_t multi;       /* the position in front of the MULTI of the transaction that is open; 0: none is */
     struct requests look; /* for its EXEC */
     size_t looked;        /* bytes of it, from its MULTI on, that were looked at in vain */
+    struct requests inner; /* what a KeyDB has wrapped up */
 };
 
 /* Begin at this position. */

@@ -75,6 +75,28 @@
  * the destination as it is; Redis deletes it. */
 #define LUA_STORE_IF "if redis.call('EXISTS',KEYS[1])==0 then return 0 end " LUA_TRY
 
+/* XDELEX and XACKDEL before Redis 8.2: KEEPREF, DELREF or ACKED; the group, or nothing for XDELEX; ids. An
+ * entry that a group has not read yet, or has pending, is one that ACKED leaves. */
+#define LUA_XDELEX                                                                                           \
+    "local k,m,own=KEYS[1],ARGV[1],ARGV[2] if redis.call('EXISTS',k)==0 then return 0 end "                  \
+    "local function num(a) return a:match('^0*(.*)$') end "                                                  \
+    "local function more(a,b) if #a~=#b then return #a>#b end return a>b end "                               \
+    "local function unread(id,last) local a,b=id:match('(%d+)-(%d+)') local c,d=last:match('(%d+)-(%d+)') "  \
+    "if num(a)~=num(c) then return more(num(a),num(c)) end return more(num(b),num(d)) end "                  \
+    "local groups=redis.call('XINFO','GROUPS',k) local n=0 "                                                 \
+    "for i=3,#ARGV do local id,go=ARGV[i],true if not id:find('-',1,true) then id=id..'-0' end "             \
+    "if own~='' then go=redis.call('XACK',k,own,id)==1 end "                                                 \
+    "for _,g in ipairs(groups) do "                                                                          \
+    "if go and m=='DELREF' then redis.call('XACK',k,g[2],id) end "                                           \
+    "if go and m=='ACKED' and (unread(id,g[8]) or #redis.call('XPENDING',k,g[2],id,id,1)>0) then go=false "  \
+    "end end if go then n=n+redis.call('XDEL',k,id) end end return n"
+
+/* HSETEX KEEPTTL of Redis at a Dragonfly: field, value … */
+#define LUA_HSETEX_KEEP                                                                                      \
+    "for i=1,#ARGV,2 do local t=redis.call('FIELDTTL',KEYS[1],ARGV[i]) "                                     \
+    "if t>0 then redis.call('HSETEX',KEYS[1],t,ARGV[i],ARGV[i+1]) "                                          \
+    "else redis.call('HSET',KEYS[1],ARGV[i],ARGV[i+1]) end end return 1"
+
 /* Keys of a snapshot, only where the target holds none of the name. The first part of one in several changes
  * nothing: it can be sent again as long as the others wait for its reply. */
 #define LUA_ONLY_NEW                                                                                         \

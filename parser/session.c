@@ -175,6 +175,7 @@ static void write_end(struct parser *p)
     meta_addu(&text, "n.filtered", s->filtered);
     meta_addu(&text, "n.ignored", s->ignored);
     meta_addu(&text, "n.moved", s->moved);
+    meta_addu(&text, "n.messages", s->messages);
     meta_addu(&text, "n.reread", s->reread);
     emit_meta(&p->e, &o, REC_END, text.p, text.len);
     if (p->opt->stats)

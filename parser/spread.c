@@ -157,9 +157,11 @@ bool spread(const struct cmd *m)
 {
     if (m->c->first == 0 || (m->c->action == ACT_JSON && !m->e->target.has_json))
         return false;
-    if (m->c->action == ACT_SOURCE || m->c->action == ACT_POP_FIRST)
+    if (m->c->action == ACT_SOURCE || m->c->action == ACT_MSETEX || m->c->action == ACT_POP_FIRST)
         return false; /* sends one key at most */
     struct keys k = command_keys(m->c, m->argv, m->argc);
+    if (m->c->action == ACT_EVAL && (m->to->dialect.own_scripts || keys_next(&k, 0) == 0))
+        return false;
     if (keys_next(&k, 0) == 0)
         cmd_malformed(m);
     else if (other_db(m))

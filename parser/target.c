@@ -178,12 +178,20 @@ static bool may_have_type(const struct target *t)
     return false;
 }
 
-bool target_has_module(const struct target *t, const char *type_name)
+bool target_names_module(const struct target *t, const char *type_name)
 {
     for (size_t i = 0; i < sizeof module_types / sizeof module_types[0]; i++)
         if (strncmp(type_name, module_types[i].type, strlen(module_types[i].type)) == 0)
             return (!module_types[i].only_redis || t->kind != SERVER_VALKEY) &&
                    lists(t->modules, module_types[i].module);
+    return lists(t->modules, type_name);
+}
+
+bool target_has_module(const struct target *t, const char *type_name)
+{
+    for (size_t i = 0; i < sizeof module_types / sizeof module_types[0]; i++)
+        if (strncmp(type_name, module_types[i].type, strlen(module_types[i].type)) == 0)
+            return target_names_module(t, type_name);
     return lists(t->modules, type_name) || may_have_type(t);
 }
 

@@ -52,6 +52,9 @@ void target_meta(const struct target *t, struct buf *b);
  * RESTORE of one that it has not is a data error. */
 bool target_has_module(const struct target *t, const char *type_name);
 
+/* The same for one that is known to be there. Names of modules in lower case count, too. */
+bool target_names_module(const struct target *t, const char *type_name);
+
 /* RDB version that a RESTORE payload of this value type needs, if the target loads it; 0 if it has to be
  * written as commands. */
 unsigned target_restore_version(const struct target *t, unsigned type);

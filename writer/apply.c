@@ -11,6 +11,7 @@
 #include "log.h"
 #include "program.h"
 #include "request.h"
+#include "resp.h"
 #include "session.h"
 #include "writer.h"
 
@@ -235,6 +236,33 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     return got;
 }
 
+/* Database 0 becomes another one: the position key stays in it. */
+static const char swap[] = "redis.call('SWAPDB',0,ARGV[1]) redis.call('SELECT',ARGV[1]) "
+                           "return redis.call('MOVE',KEYS[1],0)";
+
+static enum put take_swap(struct writer *w, const struct input *in, const struct rec *r,
+                          const uint8_t *payload)
+{
+    struct slice other;
+    if (r->keyarg != 0 || (r->flags & RF_MORE) != 0 || (!w->cluster->whole && !w->exact.on) ||
+        !request_swaps_first(payload, r->len, &other))
+        return take_request(w, in, r, payload);
+    if (w->exact.on)
+        return take_error(w, r, "ERR databases cannot be exchanged over several connections", payload, NULL);
+    struct rec made = *r;
+    struct buf b = {0};
+    (void)resp_add_array(&b, 5);
+    (void)resp_add_str(&b, "EVAL");
+    (void)resp_add_str(&b, swap);
+    (void)resp_add_str(&b, "1");
+    (void)resp_add_str(&b, w->session.position_key);
+    (void)resp_add_bulk(&b, other.p, other.n);
+    made.len = (uint32_t)b.len;
+    enum put got = take_request(w, in, &made, b.p);
+    buf_free(&b);
+    return got;
+}
+
 /* Of one flow among several, where keys of the others would go, too. */
 static enum put flush_too_wide(struct writer *w, unsigned flow)
 {
@@ -312,7 +340,7 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
                          const uint8_t *payload)
 {
     switch (r->type) {
-    case REC_REQUEST: return take_request(w, in, r, payload);
+    case REC_REQUEST: return take_swap(w, in, r, payload);
     case REC_BARRIER: return take_barrier(w, in, r, payload);
     case REC_PROGRAM: return take_program(w, in, r, payload);
     case REC_HOLDS: return take_holds(w, in, r, payload);

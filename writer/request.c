@@ -113,6 +113,17 @@ bool request_alters_connection(const uint8_t *p, size_t n)
     return false;
 }
 
+bool request_swaps_first(const uint8_t *p, size_t n, struct slice *other)
+{
+    struct slice name, a, b;
+    if (!request_arg(p, n, 0, &name) || name.n != 6 || strncasecmp((const char *)name.p, "SWAPDB", 6) != 0 ||
+        !request_arg(p, n, 1, &a) || !request_arg(p, n, 2, &b))
+        return false;
+    bool first = a.n == 1 && a.p[0] == '0', second = b.n == 1 && b.p[0] == '0';
+    *other = first ? b : a;
+    return first != second;
+}
+
 bool request_shows_repeat(const uint8_t *p, size_t n)
 {
     struct slice name, sub;

@@ -44,6 +44,9 @@ bool request_alters_connection(const uint8_t *p, size_t n);
  * with its id, XGROUP CREATE? */
 bool request_shows_repeat(const uint8_t *p, size_t n);
 
+/* Is it SWAPDB of database 0 and another one, which is written as other? */
+bool request_swaps_first(const uint8_t *p, size_t n, struct slice *other);
+
 /* Of a program's steps: does it come to the same when it is carried out twice in a row? */
 bool request_repeatable(const uint8_t *p, size_t n);
 

@@ -102,7 +102,7 @@ $1 == "flow" {
 
 function problem(what) { problems = problems (problems == "" ? "" : ",") what }
 
-# The entries that the target is behind, and since when: seconds since the source was where the target is now.
+# The entries, or bytes of a Redis' stream, that the target is behind, and since when: seconds since the source was where the target is now.
 function measure_lag(   i, j, f, part, n, behind, known) {
     lag = known = 0
     lag_seconds = 0
@@ -181,7 +181,7 @@ function caught_up(   f) {
     if (lag_seconds + 0 > 5)
         return 0
     for (f = 0; f < nflows; f++)
-        if (flow[f, "synced"] != 1 || flow[f, "applied"] + 0 == 0)
+        if (flow[f, "synced"] != 1 || (flow[f, "applied"] + 0 == 0 && flow[f, "lag"] !~ /^[0-9]/)) # an offset may be 0
             return 0
     return session["synced"] == session["flows"]
 }
@@ -272,16 +272,19 @@ function put_line() {
     counted("doubtful", session["doubtful"])
     counted("evicted", session["evicted"])
     field("target_why", session["target_why"])
-    field("lag", lag == "" ? "" : whole(lag))
+    field(in_bytes() ? "lag_bytes" : "lag", lag == "" ? "" : whole(lag))
     field("lag_seconds", lag_seconds == "" ? "" : whole(lag_seconds))
     field("bytes_per_second", bytes_rate == "" ? "" : whole(bytes_rate))
-    field("entries_per_second", entries_rate == "" ? "" : whole(entries_rate))
+    field("entries_per_second", entries_rate == "" || in_bytes() ? "" : whole(entries_rate))
     field("last_status", st["last_status"])
     field("last_error", st["last_error"])
     field("source", st["source"])
     field("target", st["target"])
     print out
 }
+
+# Positions of a Redis are offsets in its stream.
+function in_bytes() { return session["unit"] == "bytes" }
 
 function list_json(s,   n, part, i, out) {
     n = split(s, part, ",")
@@ -311,10 +314,10 @@ function target_json() {
 function session_json() {
     if (asked != "ok")
         return "null"
-    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"seconds\":%s,\"percent\":%s,\"eta_seconds\":%s,\"replid\":%s,\"verify\":%s,\"checked\":%s,\"missing\":%s,%s}",
+    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"seconds\":%s,\"percent\":%s,\"eta_seconds\":%s,\"version\":%s,\"replid\":%s,\"verify\":%s,\"checked\":%s,\"missing\":%s,%s}",
         text(session["phase"]), number(session["pid"]), number(session["epoch"]), number(session["flows"]),
         number(session["cut"]), number(session["synced"]), number(session["bytes"]), number(session["queued"]),
-        number(session["seconds"]), number(session["percent"]), number(session["eta"]), text(session["replid"]),
+        number(session["seconds"]), number(session["percent"]), number(session["eta"]), text(session["version"]), text(session["replid"]),
         text(session["verify"]), number(session["checked"]), number(session["missing"]), target_json())
 }
 
@@ -328,8 +331,9 @@ function put_json(   f, flows) {
         time_json(st["next_start"])
     printf "\"last_status\":%s,\"last_error\":%s,\"source\":%s,\"target\":%s,\"log_file\":%s,", number(st["last_status"]),
         text(st["last_error"]), text(st["source"]), text(st["target"]), text(st["log_file"])
-    printf "\"lag_entries\":%s,\"lag_seconds\":%s,\"bytes_per_second\":%s,\"entries_per_second\":%s,", measure(lag),
-        measure(lag_seconds), measure(bytes_rate), measure(entries_rate)
+    printf "\"lag_entries\":%s,\"lag_bytes\":%s,\"lag_seconds\":%s,\"bytes_per_second\":%s,\"entries_per_second\":%s,",
+        measure(in_bytes() ? "" : lag), measure(in_bytes() ? lag : ""), measure(lag_seconds), measure(bytes_rate),
+        measure(in_bytes() ? "" : entries_rate)
     printf "\"session\":%s,\"flows\":[%s]}\n", session_json(), flows
 }
 

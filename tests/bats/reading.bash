@@ -41,10 +41,12 @@ cuts_sent() { # flows: in the newest full sync
 
 keys() { probe records "$RAW" | grep '^key '; }
 
-# A writer in the background, which stays; it says the lines of standard input.
+# A writer in the background (WRITER), which stays; it says the lines of standard input.
 start_writer() {
     cat >"$TMP/said"
-    background probe talk "$SOCK" "role=writer nonce=$NONCE" <"$TMP/said" >"$TMP/heard"
+    # In the background its input would be /dev/null.
+    background bash -c "exec probe talk '$SOCK' 'role=writer nonce=$NONCE' <'$TMP/said'" >"$TMP/heard"
+    WRITER=$!
 }
 
 # A master with a past: a full sync and a journal behind it. Sets REPLID and ENDS, the next LSNs.

@@ -40,6 +40,7 @@ static const char help[] =
     "  data F HEX                           raw streams: these bytes of the flow\n"
     "  entry F [:db=N] [:txid=N] ARG ...    raw streams: DATA with a journal entry, and the SELECT in front "
     "of it\n"
+    "  command F ARG ...                    raw streams: DATA with a command of a Redis (PSYNC)\n"
     "  multi F [:db=N] [:txid=N] ARG ...    the same with an entry that waits for the EXEC of txid (old "
     "masters)\n"
     "  end [name=value ...]        default: reason=complete status=0\n"
@@ -283,6 +284,21 @@ static void entry(struct state *s, struct line *l, char op)
     data(s, b.p, b.len);
 }
 
+/* DATA: a request in RESP. */
+static void command(struct state *s, struct line *l)
+{
+    static struct buf b = {.max = VALUE_MAX + 65536}, w = {.max = VALUE_MAX};
+    begin(s, l, REC_DATA, 0);
+    b.len = 0;
+    (void)resp_add_array(&b, l->n - l->at);
+    for (unsigned i = l->at; i < l->n; i++) {
+        expand(s, l->word[i], &w);
+        if (resp_add_bulk(&b, w.p, w.len) < 0)
+            errx(2, "line %u: too large", s->number);
+    }
+    data(s, b.p, b.len);
+}
+
 static void data_line(struct state *s, struct line *l)
 {
     struct buf b = {0};
@@ -462,6 +478,8 @@ static void record(struct state *s, struct line *l)
         entry(s, l, 10);
     else if (strcmp(w, "multi") == 0)
         entry(s, l, 11);
+    else if (strcmp(w, "command") == 0)
+        command(s, l);
     else if (strcmp(w, "data") == 0)
         data_line(s, l);
     else if (strcmp(w, "program") == 0)

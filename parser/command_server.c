@@ -1,0 +1,271 @@
+/* Commands that change no key: functions and scripts, messages, databases as a whole, slots of the source's
+ * cluster; and those of modules. psync(7), THE COMMAND STREAM. */
+#include "command.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+/* To every server of the target. */
+static void everywhere(const struct cmd *m, const struct slice *argv, size_t argc, bool last)
+{
+    if (m->e->target.cluster)
+        m->o->db = 0;
+    m->o->pos = last ? m->after : m->before;
+    emit_argv(m->e, m->o, NULL, 0, 0, RF_IDEMPOTENT | RF_MULTIKEY, argv, argc);
+}
+
+/* ---- functions ---- */
+
+static void load(const struct cmd *m, const struct slice *code, bool last)
+{
+    everywhere(m, (struct slice[]){SLICE("FUNCTION"), SLICE("LOAD"), SLICE("REPLACE"), *code}, 4, last);
+}
+
+/* A library that is missing, since this was executed before, would be an error: it is made first. */
+static void delete_library(const struct cmd *m, const struct slice *name)
+{
+    char code[256];
+    int n = (int)(name->n < 64 ? name->n : 64);
+    for (int i = 0; i < n; i++)
+        if (!isalnum(name->p[i]) && name->p[i] != '_')
+            n = 0;
+    if (n > 0 && (size_t)n == name->n) {
+        const char *text = (const char *)name->p;
+        int len = snprintf(code, sizeof code,
+                           "#!lua name=%.*s\nredis.register_function('df2redis_%.*s', function() end)", n,
+                           text, n, text);
+        load(m, &(struct slice){(const uint8_t *)code, (size_t)len}, false);
+    }
+    everywhere(m, (struct slice[]){SLICE("FUNCTION"), SLICE("DELETE"), *name}, 3, true);
+}
+
+/* FUNCTION RESTORE payload [APPEND | FLUSH | REPLACE]: library by library, as targets refuse payloads of
+ * newer servers. Libraries that were there at the source would have been an error there. */
+static void restore_libraries(const struct cmd *m)
+{
+    const struct slice *p = &m->argv[2];
+    bool flush = m->argc > 3 && arg_is(&m->argv[3], "FLUSH");
+    if (p->n < 10 || !restore_footer_fits(m->e, p)) {
+        cmd_lost_only(m, "function", "a payload with a wrong checksum");
+        return;
+    }
+    if (flush)
+        everywhere(m, (struct slice[]){SLICE("FUNCTION"), SLICE("FLUSH")}, 2, false);
+    struct cur c = {p->p, p->p + p->n - 10, 0, NULL};
+    while (c.p < c.end) {
+        struct pstr ps;
+        struct slice code;
+        if (*c.p++ != 245 || value_string(&c, &m->to->s, 0, &ps, &code) != GOT) {
+            cmd_lost(m, "function", "a damaged payload: the rest of its libraries is missing");
+            break;
+        }
+        load(m, &code, false);
+    }
+    cmd_nothing(m);
+}
+
+/* Named by the first line of its code, where it has any. */
+static void no_functions(const struct cmd *m)
+{
+    const struct slice *s = &m->argv[m->argc - 1];
+    size_t line = 0;
+    while (line < s->n && line < 80 && s->p[line] != '\n')
+        line++;
+    m->o->pos = m->before;
+    emit_report(m->e, m->o, true, "function", s->p, line, "the target has no functions");
+    cmd_nothing(m);
+}
+
+void do_function(const struct cmd *m)
+{
+    const struct target *t = &m->e->target;
+    const struct slice *sub = &m->argv[1];
+    if (t->kind == SERVER_DRAGONFLY || t->version < VERSION(7, 0))
+        no_functions(m);
+    else if (arg_is(sub, "LOAD") && m->argc >= 3)
+        load(m, &m->argv[m->argc - 1], true);
+    else if (arg_is(sub, "DELETE") && m->argc == 3)
+        delete_library(m, &m->argv[2]);
+    else if (arg_is(sub, "FLUSH"))
+        everywhere(m, (struct slice[]){SLICE("FUNCTION"), SLICE("FLUSH")}, 2, true);
+    else if (arg_is(sub, "RESTORE") && m->argc >= 3)
+        restore_libraries(m);
+    else
+        cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
+}
+
+/* ---- scripts ---- */
+
+/* SCRIPT LOAD, SCRIPT FLUSH: a later EVALSHA of a master up to 4.0 needs what it needed there. */
+void do_script(const struct cmd *m)
+{
+    const struct slice *a = m->argv;
+    if (m->to->dialect.own_scripts)
+        cmd_ignored(m);
+    else if (m->argc == 3 && arg_is(&a[1], "LOAD"))
+        everywhere(m, a, 3, true);
+    else if (m->argc >= 2 && arg_is(&a[1], "FLUSH"))
+        everywhere(m, a, 2, true);
+    else
+        cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
+}
+
+/* EVAL and EVALSHA of masters up to 4.0, which propagate the script and not what it did. */
+void do_eval(const struct cmd *m)
+{
+    struct keys k = command_keys(m->c, m->argv, m->argc);
+    bool none = keys_next(&k, 0) == 0;
+    if (none && m->e->target.cluster)
+        cmd_lost_only(m, "slots", "a script without keys has no slot");
+    else if (none && m->filter != NULL && (m->filter->keys || m->filter->nrenames > 0))
+        cmd_lost_only(m, "selection", "a script without keys: what it changes is not known");
+    else
+        cmd_forward_as_is(m);
+}
+
+/* ---- messages ---- */
+
+static bool begins(const struct slice *s, const char *with)
+{
+    size_t n = strlen(with);
+    return s->n >= n && memcmp(s->p, with, n) == 0;
+}
+
+/* PUBLISH channel message. What Sentinels tell each other is not for the target's. */
+void do_publish(const struct cmd *m)
+{
+    const struct target *t = &m->e->target;
+    const struct slice *channel = &m->argv[1];
+    if (!m->e->publish || begins(channel, "__sentinel__:")) {
+        m->e->stats.messages++;
+        cmd_nothing(m);
+    } else if (arg_is(&m->argv[0], "SPUBLISH") && t->kind != SERVER_DRAGONFLY && t->version < VERSION(7, 0)) {
+        cmd_lost_only(m, "command-too-new", "the target has no channels of slots");
+    } else { /* it goes where a key of the channel's name would: in a cluster that is one node, and the right
+                one */
+        if (t->cluster)
+            m->o->db = 0;
+        cmd_last(m, 1, m->argv, m->argc, 0);
+    }
+}
+
+/* ---- databases and slots ---- */
+
+static bool database(const struct slice *s, uint32_t *db)
+{
+    int64_t v;
+    if (!arg_number(s, &v) || v < 0 || v > 1 << 20)
+        return false;
+    *db = (uint32_t)v;
+    return true;
+}
+
+/* SWAPDB a b. */
+void do_swapdb(const struct cmd *m)
+{
+    const struct filter *f = m->filter;
+    uint32_t a, b;
+    uint8_t text[2][20];
+    if (m->argc != 3 || !database(&m->argv[1], &a) || !database(&m->argv[2], &b)) {
+        cmd_malformed(m);
+        return;
+    }
+    bool here[2] = {f == NULL || filter_db_passes(f, a), f == NULL || filter_db_passes(f, b)};
+    if (a == b || (!here[0] && !here[1]))
+        cmd_ignored(m);
+    else if (m->e->target.cluster || m->e->target.kind == SERVER_DRAGONFLY)
+        cmd_lost_only(m, "database", "the target cannot exchange databases");
+    else if (!here[0] || !here[1])
+        cmd_lost_only(m, "database", "one of the two databases is not selected");
+    else if (f != NULL && (filter_db_shared(f, a) || filter_db_shared(f, b)))
+        cmd_lost_only(m, "database", "other databases of the source are in the same one of the target");
+    else {
+        struct slice out[3] = {m->argv[0]};
+        for (unsigned i = 0; i < 2; i++)
+            out[1 + i] = (struct slice){text[i], dec_u64(text[i], sink_db(m->to, i == 0 ? a : b))};
+        m->o->pos = m->after;
+        emit_argv(m->e, m->o, NULL, 0, 0, RF_MULTIKEY, out, 3);
+    }
+}
+
+/* CLUSTER … of a master whose slots move; one whose keys move key by key says nothing. */
+void do_cluster(const struct cmd *m)
+{
+    const struct slice *sub = &m->argv[1];
+    if (arg_is(sub, "SETSLOT")) {
+        cmd_ignored(m);
+    } else if (arg_is(sub, "SYNCSLOTS")) {
+        change_once(
+            m->to, &m->to->told_slots, "slot-migration",
+            "slots move between masters of the source's cluster: what comes and goes with them is taken "
+            "for changes of this master's keys");
+        cmd_ignored(m);
+    } else if (arg_is(sub, "FLUSHSLOT")) {
+        do_slots(m);
+    } else {
+        cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
+    }
+}
+
+/* All keys of some slots were removed, as another master of the source's cluster has them now, or nobody. */
+void do_slots(const struct cmd *m)
+{
+    cmd_lost_only(m, "flush-slots", "the removal of slots is not carried over");
+}
+
+/* ---- modules ---- */
+
+/* The target has the module whose command it is. */
+static bool module_there(const struct cmd *m)
+{
+    static const struct {
+        const char *prefix, *type;
+    } of[] = {{"BF.", "MBbloom"},  {"CF.", "MBbloom"},   {"CMS.", "CMSk"},
+              {"TOPK.", "TopK"},   {"TDIGEST.", "TDIS"}, {"TS.", "TSDB"},
+              {"GRAPH.", "graph"}, {"AI.", "AI_"},       {"JSON.", "ReJSON"}};
+    const struct slice *name = &m->argv[0];
+    const uint8_t *dot = memchr(name->p, '.', name->n);
+    if (dot == NULL || m->to->dialect.native)
+        return false;
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++)
+        if (begins(name, of[i].prefix))
+            return target_names_module(&m->e->target, of[i].type);
+    if (begins(name, "FT."))
+        return target_names_module(&m->e->target, "search");
+    char module[32];
+    size_t n = (size_t)(dot - name->p);
+    if (n >= sizeof module)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        module[i] = (char)tolower(name->p[i]);
+    module[n] = '\0';
+    return target_names_module(&m->e->target, module);
+}
+
+bool module_command(const struct cmd *m)
+{
+    struct key k;
+    if (!module_there(m))
+        return false;
+    if (m->c != NULL) {
+        cmd_forward(m);
+        return true;
+    }
+    /* Its key, like that of most, stands first. */
+    if (m->argc < 2 || (m->filter != NULL && m->filter->nrenames > 0))
+        return false;
+    m->o->pos = m->after;
+    key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
+    emit_argv(m->e, m->o, &k, 1, CLASS_OTHER, RF_MULTIKEY, m->argv, m->argc);
+    return true;
+}
+
+/* VADD, VREM, VSETATTR. */
+void do_vector(const struct cmd *m)
+{
+    const struct target *t = &m->e->target;
+    if ((t->kind == SERVER_REDIS && t->version >= VERSION(8, 0)) || target_names_module(t, "vectorset"))
+        cmd_forward(m);
+    else
+        cmd_lost_only(m, "module", "the target has no vector sets");
+}
