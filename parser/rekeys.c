@@ -124,7 +124,8 @@ bool rekey_request(struct rereads *r, struct rekey *k)
 bool reread_room(const struct sink *to, size_t n)
 {
     const struct rereads *r = to->rereads;
-    return r != NULL && !r->closed && r->ctl->fd >= 0 && !to->in_multi && n + r->count - r->waiting <= REREAD_KEYS;
+    return r != NULL && !r->closed && r->ctl->fd >= 0 && !to->in_multi &&
+           n + r->count - r->waiting <= REREAD_KEYS;
 }
 
 bool rekey_name_fits(const struct slice *key)

@@ -102,8 +102,9 @@ bool rekey_name_fits(const struct slice *key);
 /* Is room for n more? */
 bool reread_room(const struct sink *to, size_t n);
 
-/* A key of a slot that is being taken. It holds no position back, as the take is repeated if it is not brought
- * to its end; it waits in that list until rekey_request. False: it is not selected, or its name is too long. */
+/* A key of a slot that is being taken. It holds no position back, as the take is repeated if it is not
+ * brought to its end; it waits in that list until rekey_request. False: it is not selected, or its name is
+ * too long. */
 bool reread_take(struct sink *to, struct rekeyq *waiting, uint32_t db, const struct slice *key);
 
 /* Before an entry is written that may be a flush: what it empties need not be read any more, and no position

@@ -141,8 +141,7 @@ static bool is_word(const struct item *it)
 int handshake_session(const char *own_id, const struct reply *r, struct sessinfo *s, struct fault *f)
 {
     if (reply_is(r, "OK")) {
-        fault_set(f, EXIT_CANNOT,
-                  "the source is a Redis or Valkey, no Dragonfly: name it as redis://");
+        fault_set(f, EXIT_CANNOT, "the source is a Redis or Valkey, no Dragonfly: name it as redis://");
         return -1;
     }
     if (r->top.type != REDIS_REPLY_ARRAY) {

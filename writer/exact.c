@@ -226,8 +226,8 @@ bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added)
     return !vanished;
 }
 
-/* Since when positions of the flow count: the full sync; where its master has an id of its own that stays, the
- * beginning of that. */
+/* Since when positions of the flow count: the full sync; where its master has an id of its own that stays,
+ * the beginning of that. */
 static void history_of(const struct writer *w, unsigned flow, char out[HISTORY_MAX])
 {
     const struct lineage *own = &w->session.flow[flow].own;
