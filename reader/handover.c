@@ -54,6 +54,7 @@ static void let_go(struct ho_slot *s, unsigned i, struct ho_order *order)
     s->state = HO_RELEASING;
     s->order = order->number;
     s->sweep = true;
+    s->lost = false;
     slotset_add(&order->slots, i);
 }
 
@@ -63,15 +64,17 @@ bool handover_look(struct handover *h, unsigned flow, const struct ho_look *look
     order->at = look->at;
     for (unsigned i = 0; i < SLOTS; i++) {
         struct ho_slot *s = &h->slot[i];
-        if (slotset_has(&look->owned, i)) {
+        bool owned = slotset_has(&look->owned, i);
+        if (owned)
             s->owner = (uint16_t)flow;
-            continue;
-        }
-        if (s->owner == flow)
+        else if (s->owner == flow)
             s->owner = HO_NOBODY;
-        if (s->state != HO_HELD || s->flow != flow)
+        if (s->flow != flow)
             continue;
-        s->empty = slotset_has(&look->empty, i);
+        s->lost |= s->state == HO_TAKING && !owned;
+        if (s->state != HO_HELD || (owned && !s->lost))
+            continue;
+        s->empty = !s->lost && slotset_has(&look->empty, i);
         let_go(s, i, order);
     }
     return given(h, order);

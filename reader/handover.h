@@ -31,6 +31,7 @@ struct ho_slot {
     uint16_t owner; /* whose master said last that it has the slot */
     uint8_t state;
     bool empty;     /* as the master had no key of it when it was seen without it */
+    bool lost;      /* the master was seen without it while its flow took it: what it had then may be gone */
     bool sweep;     /* the target may have keys of it that the next flow's master lacks */
     uint32_t order; /* number of the order under way */
 };
