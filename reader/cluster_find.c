@@ -68,7 +68,7 @@ static int take_master(struct master *m, struct inquiry *q, struct fault *f)
     (void)info_field(text, "role", role, sizeof role);
     for (size_t i = 0; i < 2; i++)
         if (!info_field(text, ids[i], m->replid[i], sizeof m->replid[i]) ||
-            strlen(m->replid[i]) != REPLID_LEN)
+            strlen(m->replid[i]) != REPLID_LEN || strspn(m->replid[i], "0") == REPLID_LEN)
             m->replid[i][0] = '\0';
     free(text);
     if (strcmp(role, "master") != 0 || m->replid[0][0] == '\0') {
