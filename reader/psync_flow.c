@@ -504,7 +504,8 @@ void psync_flow_turn(struct flow *f, uint64_t now)
         flow_lost(f, &why);
         return;
     }
-    if (f->conn == NULL || d->state < STATE_ANSWER)
+    if (f->conn == NULL ||
+        d->state < STATE_SIZED) /* the delay before a transfer begins anew with each byte */
         return;
     pay(f);
     if (us_since(now, d->told_at) < US || d->conn.out.len > 0)

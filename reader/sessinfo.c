@@ -17,7 +17,9 @@ void sessinfo_format(const struct sessinfo *s, struct buf *b, char sep)
     text(b, "nonce", s->nonce, sep);
     text(b, "source", s->source, sep);
     text(b, "version", s->version, sep);
+    text(b, "run_id", s->run_id, sep);
     text(b, "address", s->address, sep);
+    text(b, "server", s->server, sep);
     (void)buf_addf(b, "flows=%u%cepoch=%u%cjournal=%d%c", s->flows, sep, (unsigned)s->epoch, sep,
                    (int)s->journal, sep);
     lineage_add(b, &s->lineage, sep);
@@ -43,8 +45,10 @@ bool sessinfo_parse(struct sessinfo *s, const char *line)
         ctl_get(line, "control", s->control, sizeof s->control) <= 0)
         return false;
     (void)ctl_get(line, "version", s->version, sizeof s->version);
+    (void)ctl_get(line, "run_id", s->run_id, sizeof s->run_id);
     (void)ctl_get(line, "session", s->session, sizeof s->session);
     (void)ctl_get(line, "address", s->address, sizeof s->address);
+    (void)ctl_get(line, "server", s->server, sizeof s->server);
     s->dbs_known = ctl_get(line, "dbs", s->dbs, sizeof s->dbs) >= 0;
     if (!ctl_getu(line, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||
         !ctl_getu(line, "epoch", &epoch) || epoch < 1 || epoch > UINT16_MAX ||

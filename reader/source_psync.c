@@ -11,6 +11,7 @@
 #include "io.h"
 #include "locate.h"
 #include "log.h"
+#include "meta.h"
 #include "psync.h"
 #include "psync_source.h"
 
@@ -38,13 +39,20 @@ static bool is_info(enum psync_ask ask)
     return requests[ask].n == 2;
 }
 
+/* The server itself, for messages. */
+static const char *shown(const struct psync *d)
+{
+    const struct sessinfo *info = &d->stream->info;
+    return info->server[0] != '\0' ? info->server : d->stream->o->shown;
+}
+
 /* The control connection broke. */
 static void lost(struct psync *d, const char *why)
 {
     struct fault f;
     conn_close(&d->conn);
     d->ask = ASK_NONE;
-    fault_set(&f, EXIT_RETRY, "control connection to %s: %s", d->stream->info.address, why);
+    fault_set(&f, EXIT_RETRY, "control connection to %s: %s", shown(d), why);
     if (session_ending(d->session))
         log_event(LOG_INFO, NO_FLOW, "event=control_closed error=%s", log_quote(why, strlen(why)));
     else
@@ -92,6 +100,8 @@ static void take_server(struct psync *d, const char *text)
     struct sessinfo *info = &d->stream->info;
     char mode[16] = "";
     info_version(text, info->version, sizeof info->version);
+    if (!info_field(text, "run_id", info->run_id, sizeof info->run_id) || !meta_is_word(info->run_id))
+        info->run_id[0] = '\0';
     if (strncmp(info->version, "dragonfly:", 10) == 0)
         session_fail(d->session, EXIT_CANNOT, "%s: this is a Dragonfly: name it as dragonfly://",
                      d->stream->o->shown);
@@ -110,8 +120,7 @@ static void check_role(struct psync *d, const char *text)
     char role[16];
     if (o->url.sentinel && o->from == FROM_MASTER && info_field(text, "role", role, sizeof role) &&
         strcmp(role, "master") != 0)
-        session_fail(d->session, EXIT_RETRY, "%s: %s is no longer the master", o->shown,
-                     d->stream->info.address);
+        session_fail(d->session, EXIT_RETRY, "%s: %s is no longer the master", o->shown, shown(d));
 }
 
 /* A writer that does not know what runs before it have sent: nothing behind where the source stands now. */
@@ -173,7 +182,7 @@ static bool fatal_reply(struct psync *d)
         (d->ask > ASK_OPENED && strncmp(top->text, "NOAUTH", 6) != 0))
         return false;
     psync_refused(&f, requests[d->ask].name, top->text);
-    session_fail(d->session, f.status, "%s: %s", d->stream->o->shown, f.text);
+    session_fail(d->session, f.status, "%s: %s", shown(d), f.text);
     return true;
 }
 
@@ -210,7 +219,7 @@ static void on_ready(struct watch *w, uint32_t events)
     while (c->open && c->readable) {
         int rc = conn_reply(c, &f);
         if (rc < 0 && f.status != EXIT_RETRY && !session_ending(d->session))
-            session_fail(d->session, f.status, "%s: %s", d->stream->o->shown, f.text);
+            session_fail(d->session, f.status, "%s: %s", shown(d), f.text);
         else if (rc < 0)
             lost(d, f.text);
         if (rc <= 0)
@@ -227,13 +236,14 @@ static void open_source(struct source *src)
     struct fault f;
     info->journal = true;
     info->flows = 1;
-    info->version[0] = '\0';
+    info->version[0] = info->run_id[0] = '\0';
     d->silent = d->no_info = d->slowed = false;
     d->head_at = 0;
     d->replid[0][0] = d->replid[1][0] = '\0';
     d->info.max = REPLY_MAX;
     d->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = d};
     strlcpy(info->address, o->shown, sizeof info->address);
+    info->server[0] = '\0';
     if (locate(o, &d->at, &f) < 0 ||
         conn_open(&d->conn, &d->stream->loop, &d->at, o->connect_timeout * 1000, 0, &f) < 0) {
         /* A source that has been there may come back. */
@@ -241,7 +251,8 @@ static void open_source(struct source *src)
         session_fail(d->session, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s", f.text);
         return;
     }
-    url_show(&d->at, info->address, sizeof info->address);
+    if (o->url.sentinel)
+        url_show(&d->at, info->server, sizeof info->server);
     ask(d, ASK_AUTH);
 }
 
@@ -331,7 +342,7 @@ static void check_answer(struct psync *d, uint64_t now)
     if (d->ask == ASK_NONE)
         return;
     if (silent >= limit) {
-        session_fail(d->session, EXIT_RETRY, "%s: no answer to %s for %llu seconds", d->stream->o->shown,
+        session_fail(d->session, EXIT_RETRY, "%s: no answer to %s for %llu seconds", shown(d),
                      requests[d->ask].name, (unsigned long long)(limit / US));
     } else if (silent >= soon && d->ask > ASK_OPENED && !d->silent) {
         d->silent = true;
@@ -377,6 +388,8 @@ static void add_fields(const struct source *src, struct buf *b)
     const struct psync *d = (const struct psync *)src;
     uint64_t known = d->head_at > d->session->phase_since ? d->head_at : d->session->phase_since;
     (void)buf_addstr(b, "unit=bytes ");
+    if (d->stream->info.server[0] != '\0')
+        (void)buf_addf(b, "server=%s ", d->stream->info.server);
     if (d->stream->info.version[0] != '\0')
         (void)buf_addf(b, "version=%s ", d->stream->info.version);
     if (d->session->live)
@@ -390,8 +403,9 @@ static void add_fields(const struct source *src, struct buf *b)
 /* In the process of a flow: where the session's own process is connected to. */
 static void take_address(struct psync *d)
 {
+    const struct sessinfo *info = &d->stream->info;
     struct url said;
-    if (d->session != NULL || url_parse(&said, d->stream->info.address) != NULL)
+    if (d->session != NULL || url_parse(&said, info->server[0] != '\0' ? info->server : info->address) != NULL)
         return;
     d->at = d->stream->o->url;
     d->at.seed[0] = said.seed[0];

@@ -14,6 +14,8 @@ static bool is_source(const struct writer *w, const struct identity *who)
 {
     const struct session *s = &w->session;
     bool is = strcmp(who->replid, s->lineage.replid) == 0;
+    if (s->run_id[0] != '\0' && strcmp(who->run_id, s->run_id) == 0) /* a Redis gives itself another replid */
+        return true;
     for (unsigned i = 0; i < s->flows; i++)
         is = is || strcmp(who->replid, s->flow[i].own.replid) == 0;
     return is && who->replid[0] != '\0';

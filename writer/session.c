@@ -23,7 +23,7 @@
 
 struct facts {
     char nonce[33];
-    char source[16], address[280];
+    char source[16], address[280], run_id[64];
     struct lineage lineage;
     char control[1024];
     char refused[32];
@@ -61,6 +61,7 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
     (void)meta_getu(payload, r->len, "started", &f->started);
     (void)meta_get(payload, r->len, "source", f->source, sizeof f->source);
     (void)meta_get(payload, r->len, "address", f->address, sizeof f->address);
+    (void)meta_get(payload, r->len, "run_id", f->run_id, sizeof f->run_id);
     read_lineage(&f->lineage, payload, r->len);
     (void)meta_get(payload, r->len, "control", f->control, sizeof f->control);
     (void)meta_get(payload, r->len, "refused", f->refused, sizeof f->refused);
@@ -107,6 +108,7 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     strlcpy(s->refused, f->refused, sizeof s->refused);
     s->partial_ok = false;
     s->flow = xcalloc(s->flows, sizeof *s->flow);
+    strlcpy(s->run_id, f->run_id, sizeof s->run_id);
     s->lineage = f->lineage;
     if (s->lineage.replid[0] == '\0')
         memcpy(s->lineage.replid, "-", 2);

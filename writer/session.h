@@ -50,6 +50,7 @@ struct session {
     bool died; /* it was, but its dfreader was killed before we reached it */
     char source[16];
     char address[280];            /* of the source; "-" not known */
+    char run_id[64];              /* of its process, "": not known */
     struct lineage lineage;       /* of the flows that have none of their own; what is not known is "-" */
     char identity[POSITION_TEXT]; /* value of field "session" in the position key */
     char position_key[96];

@@ -70,6 +70,12 @@ stop_reader() { # [status]
     stop_reader
 }
 
+@test "a source that waits a while for more replicas before it begins" {
+    SERVER_OPTIONS=(--repl-diskless-sync yes --repl-diskless-sync-delay 3)
+    begin_stream
+    stop_reader
+}
+
 @test "the first database of the keyspace, an empty source, a source over a Unix socket" {
     start_source --unixsocket "$TMP/source.sock"
     SOURCE_URL="unix://$TMP/source.sock" read_source

@@ -1,0 +1,200 @@
+#!/usr/bin/env bats
+# Tasks of df2redis whose source is a Redis or Valkey server, or one that sentinels know.
+
+load helper
+load psync
+load watching
+
+setup() { common_setup; }
+teardown() { common_teardown; }
+
+# A source with two databases, and a target.
+start_pair() { # options of the source
+    start_source "$@"
+    scli eval 'for i=1,2000 do redis.call("SET","key:"..i,i) redis.call("HSET","hash:"..i%20,"f"..i,i)
+        redis.call("ZADD","zset",i,i) redis.call("RPUSH","list:"..i%7,i) end redis.call("SET","ttl",1,"EX",1000)' 0 >/dev/null
+    scli -n 2 set other db >/dev/null
+    start_target
+}
+
+start_task() { # arguments: options, command, source, target
+    background df2redis -v "$@" 2>"$TMP/task.err"
+    TASK=$!
+    wait_until 15 phase_is streaming || { cat "$TMP/task.err" >&2; return 1; }
+}
+
+stop_task() { # [status]
+    df2redis stop >/dev/null
+    reap 10 "$TASK"
+    [[ $status -eq ${1:-0} ]] || fail "status $status: $(cat "$TMP/task.err")"
+}
+
+# Changes that count: one that is lost or done twice shows.
+change() { # port rounds
+    local i
+    for ((i = 0; i < $2; i++)); do
+        printf '%s\n' "INCR counter" "RPUSH log $i" "SELECT $((i % 3))" "HINCRBY hash n 1" "MULTI" "INCR a" "INCR b" "EXEC" \
+            "SETEX short 1000 $i" "SPOP none" "SELECT 0"
+    done | redis-cli -p "$1" >/dev/null
+}
+
+behind() { [[ $(json lag_bytes) != 0 ]]; }
+
+equal() { dfstate diff "redis://127.0.0.1:$SOURCE?dbs=0,1,2" "redis://127.0.0.1:$TARGET?dbs=0,1,2"; }
+
+assert_equal() {
+    wait_until 10 equal || equal
+}
+
+@test "replicate: two databases, changes, a stage that is killed, in one process and one per flow" {
+    local single
+    for single in --single ''; do
+        start_pair
+        start_task ${single:+"$single"} --restart replicate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+        change "$SOURCE" 100
+        assert_equal
+        kill -9 "$(stage "$([[ -n $single ]] && echo dfparse || echo dfreader-0)")"
+        change "$SOURCE" 100
+        wait_until 5 shows 'restarts=1'
+        change "$SOURCE" 100
+        assert_equal
+        [[ $(tcli get counter) == 300 ]]
+        grep -q "event=flow_up mode=PARTIAL" "$TMP/task.err"
+        [[ $(grep -c "event=flow_up mode=FULL" "$TMP/task.err") -le 2 ]] # said by both processes
+        shows 'source=redis://.*version=[a-z]*:[0-9.]* .*replid='
+        stop_task
+    done
+}
+
+@test "migrate, and a recording that is applied later" {
+    start_pair
+    run timeout 60 df2redis migrate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    assert_status 0
+    assert_equal
+    [[ -z $(tcli keys 'df2redis*') ]]
+    background df2redis -v record "redis://127.0.0.1:$SOURCE" "$TMP/recording" 2>"$TMP/task.err"
+    TASK=$!
+    wait_until 10 shows phase=stable
+    change "$SOURCE" 20
+    wait_until 5 grep -qa "log" "$TMP/recording"
+    wait_until 5 eval "[[ \$(df2redis status | sed -n 's/.* head=\([0-9]*\) .*/\1/p') == $(offset) ]]"
+    stop_task
+    tcli flushall >/dev/null
+    dfparse <"$TMP/recording" | rediswriter -q "redis://127.0.0.1:$TARGET"
+    assert_equal
+}
+
+@test "the target is the source" {
+    start_source
+    scli set k v >/dev/null
+    run timeout 30 df2redis --on-existing overwrite replicate "redis://127.0.0.1:$SOURCE" "redis://localhost:$SOURCE"
+    assert_status 1
+    assert_output_has "both are the same server"
+    [[ $(scli dbsize) == 1 ]]
+}
+
+@test "a source that is stopped and started: on from where it was, by the id of its file" {
+    start_pair
+    server_has 7.0 || skip "it gives itself a new id"
+    start_task --restart replicate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    change "$SOURCE" 50
+    scli config set shutdown-timeout 2 >/dev/null
+    scli shutdown save >/dev/null || true
+    reap 10 "$SOURCE_PID"
+    background "${REDIS_SERVER:-redis-server}" --port "$SOURCE" --bind 127.0.0.1 --save '' --dir "$TMP/redis.$SOURCE" \
+        --repl-diskless-sync-delay 0
+    wait_until 10 eval "scli ping | grep -q PONG"
+    change "$SOURCE" 50
+    wait_until 20 equal
+    [[ $(tcli get counter) == 100 ]]
+    grep -q "event=flow_up mode=PARTIAL" "$TMP/task.err"
+    stop_task
+}
+
+# The source lets a replica lag behind by some megabytes at most, and not for long.
+@test "a target that stands still: the source is read on, and cuts nobody off" {
+    start_pair --client-output-buffer-limit "replica 4mb 1mb 2"
+    start_task replicate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    local i
+    kill -STOP "$TARGET_PID"
+    for i in {1..40}; do echo "eval 'return redis.call(\"SET\",KEYS[1],string.rep(\"x\",1000000))' 1 big:$i"; done | scli >/dev/null
+    wait_until 10 shows 'queued=[0-9]{8}'
+    [[ $(info replication connected_slaves) == 1 ]]
+    kill -CONT "$TARGET_PID"
+    assert_equal
+    never grep -q level=error "$TMP/task.err"
+    stop_task
+}
+
+# ---- sentinels ----
+
+start_group() {
+    start_watched
+    SOURCE=$MASTER
+    start_target
+    wait_until 10 knows_replica
+    change "$MASTER" 20
+}
+
+@test "sentinel: the master is found and followed to the next one, and we are nobody to promote" {
+    start_group
+    start_task --restart replicate "sentinel://127.0.0.1:1,127.0.0.1:$SENTINEL/mine" "redis://127.0.0.1:$TARGET"
+    shows "server=redis://127.0.0.1:$MASTER "
+    change "$MASTER" 50
+    assert_equal
+    redis-cli -p "$MASTER" client pause 100000 write >/dev/null
+    wait_until 12 in_sync
+    redis-cli -p "$SENTINEL" sentinel set mine down-after-milliseconds 500 >/dev/null
+    kill -KILL "$MASTER_PROCESS"
+    wait_until 20 master_is "$REPLICA"
+    SOURCE=$REPLICA
+    wait_until 10 eval "scli role | grep -qx master"
+    change "$REPLICA" 50
+    assert_equal
+    [[ $(tcli get counter) == 120 ]]
+    shows "server=redis://127.0.0.1:$REPLICA "
+    grep -q "event=flow_up mode=PARTIAL" "$TMP/task.err"
+    never grep -q "event=full_resync" "$TMP/task.err"
+    stop_task
+}
+
+@test "sentinel: a replica by choice, a name that they do not know, none that answers" {
+    start_group
+    start_task --from replica replicate "sentinel://127.0.0.1:$SENTINEL/mine" "redis://127.0.0.1:$TARGET"
+    shows "server=redis://127.0.0.1:$REPLICA "
+    change "$MASTER" 50
+    assert_equal
+    [[ $(info replication connected_slaves) == 1 ]] # the master's is its own replica
+    stop_task
+    run timeout 20 dfreader -o "$TMP/raw" "sentinel://127.0.0.1:1,127.0.0.1:$SENTINEL/yours"
+    assert_status 1
+    assert_output_has "sentinel 127.0.0.1:$SENTINEL: it knows no master by the name of yours"
+    run timeout 20 dfreader -o "$TMP/raw" --resume "sentinel://127.0.0.1:1/mine"
+    assert_status 75
+    run timeout 20 dfreader -o "$TMP/raw" "sentinel://127.0.0.1:$MASTER/mine"
+    assert_status 1
+    run timeout 20 dfreader -o "$TMP/raw" --from any "redis://127.0.0.1:$MASTER"
+    assert_status 2
+}
+
+@test "examples/sentinel.conf, and examples/pipeline.sh with a Redis" {
+    start_group
+    sed "s|^source = .*|source = sentinel://127.0.0.1:$SENTINEL/mine|; s|^target = .*|target = redis://127.0.0.1:$TARGET|" \
+        "$REPO/examples/sentinel.conf" >"$TMP/conf"
+    background df2redis -c "$TMP/conf" replicate 2>"$TMP/task.err"
+    TASK=$!
+    wait_until 15 phase_is streaming --task group
+    assert_equal
+    df2redis --task group stop --final >/dev/null
+    reap 10 "$TASK"
+    [[ $status -eq 0 ]]
+    tcli flushall >/dev/null
+    # As with Ctrl-C, every process of the pipeline gets the signal.
+    setsid "$REPO/examples/pipeline.sh" "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" 3>&- 2>"$TMP/err" &
+    local pid=$!
+    wait_until 10 equal
+    change "$SOURCE" 10
+    assert_equal
+    kill -INT -- "-$pid"
+    reap 10 "$pid"
+}
