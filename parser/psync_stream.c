@@ -5,6 +5,8 @@
 #include "reread.h"
 #include "slots.h"
 
+#define ARGUMENTS_KEPT ((size_t)256 << 10) /* bytes of places that stay allocated for the next command */
+
 void psync_begin(struct psync *s, struct sink *to, uint64_t position)
 {
     s->to = to;
@@ -242,5 +244,6 @@ enum got psync_command(struct psync *s, struct cur *c)
         exec(s);
     else
         passed(s);
+    buf_trim(&s->in.argv, ARGUMENTS_KEPT);
     return GOT;
 }
