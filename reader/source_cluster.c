@@ -294,8 +294,11 @@ static void open_source(struct source *src)
 static void stable(struct cluster_source *c)
 {
     session_enter(c->session, PHASE_STABLE);
-    for (unsigned i = 0; i < c->members; i++)
+    for (unsigned i = 0; i < c->members; i++) {
         handover_ready(c->slots, i, c->member[i].master != NULL);
+        if (c->member[i].master == NULL)
+            c->session->flows[i].head = IDLE_POS;
+    }
     if (c->stream->o->until_synced)
         session_stop(c->session, "complete", EXIT_DONE);
 }
