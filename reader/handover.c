@@ -12,7 +12,7 @@ void handover_init(struct handover *h, unsigned flows)
         h->slot[i] = (struct ho_slot){.flow = HO_NOBODY, .owner = HO_NOBODY, .sweep = true};
 }
 
-void handover_holds(struct handover *h, unsigned flow, const struct slotset *held, bool *twice)
+void handover_holds(struct handover *h, unsigned flow, const struct slotset *held, bool restored, bool *twice)
 {
     *twice = false;
     for (unsigned i = slotset_next(held, 0); i < SLOTS; i = slotset_next(held, i + 1)) {
@@ -23,6 +23,7 @@ void handover_holds(struct handover *h, unsigned flow, const struct slotset *hel
         }
         s->state = HO_HELD;
         s->flow = (uint16_t)flow;
+        s->restored = restored;
     }
 }
 
@@ -54,7 +55,7 @@ static void let_go(struct ho_slot *s, unsigned i, struct ho_order *order)
     s->state = HO_RELEASING;
     s->order = order->number;
     s->sweep = true;
-    s->lost = false;
+    s->lost = s->restored = false;
     slotset_add(&order->slots, i);
 }
 
@@ -74,7 +75,7 @@ bool handover_look(struct handover *h, unsigned flow, const struct ho_look *look
         s->lost |= s->state == HO_TAKING && !owned;
         if (s->state != HO_HELD || (owned && !s->lost))
             continue;
-        s->empty = !s->lost && slotset_has(&look->empty, i);
+        s->empty = !s->lost && !s->restored && slotset_has(&look->empty, i);
         let_go(s, i, order);
     }
     return given(h, order);

@@ -31,6 +31,7 @@ struct ho_slot {
     uint16_t owner; /* whose master said last that it has the slot */
     uint8_t state;
     bool empty;     /* as the master had no key of it when it was seen without it */
+    bool restored;  /* it was held before we began: what has become of its last changes is not known */
     bool lost;      /* the master was seen without it while its flow took it: what it had then may be gone */
     bool sweep;     /* the target may have keys of it that the next flow's master lacks */
     uint32_t order; /* number of the order under way */
@@ -71,9 +72,12 @@ struct ho_order {
 
 void handover_init(struct handover *h, unsigned flows);
 
-/* The session begins: the flow holds these, which were saved with its position, or which its master had
- * before a full sync was asked for. A slot that another flow has is left to that one, and *twice says so. */
-void handover_holds(struct handover *h, unsigned flow, const struct slotset *held, bool *twice);
+/* The session begins: the flow holds these, which were saved with its position (restored), or which its
+ * master had before a full sync was asked for. A slot that another flow has is left to that one, and *twice
+ * says so.
+ */
+void handover_holds(struct handover *h, unsigned flow, const struct slotset *held, bool restored,
+                    bool *twice);
 
 /* Keys of the flow's master can, or cannot, be read. */
 void handover_ready(struct handover *h, unsigned flow, bool ready);

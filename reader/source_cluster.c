@@ -153,7 +153,7 @@ static void write_held(struct flow *f)
     bool twice;
     if (f->partial && f->begins > 0)
         memset(&m->held, 0, sizeof m->held);
-    handover_holds(c->slots, f->id, &m->held, &twice);
+    handover_holds(c->slots, f->id, &m->held, c->session->going_on, &twice);
     if (twice)
         log_event(LOG_WARN, (int)f->id, "event=slots_held_twice note=\"they are read again\"");
     handover_set(c->slots, f->id, &set.slots);

@@ -13,7 +13,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] limit                     change --max-ops and --max-bytes while it runs
 
 SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dragonfly; rediss:// (TLS), unix:///path,
-        sentinel://host,host/name; the target also redis-cluster://host,host; the source also dragonfly://host[:port]
+        sentinel://host,host/name, redis-cluster://host,host; the source also dragonfly://host[:port]
 
       --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
                            where it holds a key of the source's snapshot

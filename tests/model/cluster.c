@@ -821,14 +821,14 @@ static void drop_all(void)
     handover_init(&ho, NODES);
 }
 
-static void holds(unsigned i, const bool *held)
+static void holds(unsigned i, const bool *held, bool restored)
 {
     struct slotset set = {{0}};
     bool twice;
     for (unsigned s = 0; s < USED; s++)
         if (held[s])
             slotset_add(&set, number_of[s]);
-    handover_holds(&ho, i, &set, &twice);
+    handover_holds(&ho, i, &set, restored, &twice);
     if (twice) {
         printf("two flows hold a slot\n");
         abort();
@@ -861,7 +861,7 @@ static void full_sync(void)
         flow[i].known = true;
         flow[i].lineage = node[i].lineage;
         flow[i].pos = flow[i].applied = node[i].n + 1;
-        holds(i, held[i]);
+        holds(i, held[i], false);
         for (unsigned s = 0; s < USED; s++)
             for (unsigned k = 0; held[i][s] && k < KEYS; k++)
                 target[s][k] = node[i].key[s][k];
@@ -882,7 +882,7 @@ static void resume(void)
         flow[i].pos = flow[i].applied = goes_on ? saved.pos[i] : node[i].n + 1;
         if (!goes_on)
             memset(saved.place[i], 0, sizeof saved.place[i]);
-        holds(i, goes_on ? saved.held[i] : nothing);
+        holds(i, goes_on ? saved.held[i] : nothing, true);
         handover_ready(&ho, i, true);
     }
 }
