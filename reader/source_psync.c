@@ -408,15 +408,36 @@ static void add_fields(const struct source *src, struct buf *b)
 
 /* ---- all ---- */
 
+/* In the process of a flow: where the session's own process is connected to. */
+static void take_address(struct psync *d)
+{
+    const struct sessinfo *info = &d->stream->info;
+    struct url said;
+    if (d->session != NULL || url_parse(&said, info->server[0] != '\0' ? info->server : info->address) != NULL)
+        return;
+    d->at = d->stream->o->url;
+    d->at.seed[0] = said.seed[0];
+    d->at.seeds = 1;
+}
+
+static void server_of(struct flow *f, struct psync_server *where)
+{
+    struct psync *d = psync_of(f->stream->source);
+    take_address(d);
+    *where = (struct psync_server){
+        .at = &d->at, .like = d->conn.open ? &d->conn : NULL, .version = f->stream->info.version};
+}
+
 static struct source *create(struct stream *st, struct session *s)
 {
     struct psync *d = xcalloc(1, sizeof *d);
-    d->source.kind = &source_psync;
+    d->common.source.kind = &source_psync;
+    d->common.server = server_of;
     d->stream = st;
     d->session = s;
     d->at = st->o->url;
     d->conn.w.fd = -1;
-    return &d->source;
+    return &d->common.source;
 }
 
 static void destroy(struct source *src)
