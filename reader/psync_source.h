@@ -26,8 +26,21 @@ enum psync_ask {
     ASK_ALIVE,
 };
 
-struct psync {
+/* Where a flow is to connect to. */
+struct psync_server {
+    const struct url *at;    /* with the credentials of the options */
+    const struct conn *like; /* an open connection to it; NULL: there is none */
+    const char *version;     /* "": not known */
+};
+
+/* What the structs of sources begin with whose flows are of psync_flow.c. */
+struct psync_common {
     struct source source;
+    void (*server)(struct flow *f, struct psync_server *where);
+};
+
+struct psync {
+    struct psync_common common;
     struct stream *stream;
     struct session *session; /* NULL in the process of a flow, which uses only at as well */
     struct url at;           /* the server itself, with the credentials of the options */

@@ -300,33 +300,41 @@ static const char *reason(const struct psync *d)
     return before || strcasecmp(id, d->replid[0]) == 0 ? "backlog" : "replid";
 }
 
+/* A flow of a process of its own may be parsed before its process has said here that it is up. */
+static void advance(struct psync *d)
+{
+    struct session *s = d->session;
+    if (s->phase == PHASE_FULL && s->cut == d->stream->info.flows)
+        session_enter(s, PHASE_STARTING);
+    if (s->phase != PHASE_STARTING || s->synced < d->stream->info.flows)
+        return;
+    session_enter(s, PHASE_STABLE);
+    if (d->stream->o->until_synced)
+        session_stop(s, "complete", EXIT_DONE);
+}
+
 static void on_flows_up(struct source *src)
 {
     struct psync *d = psync_of(src);
     struct session *s = d->session;
-    if (!s->going_on)
+    if (!s->going_on) {
         live(d, PHASE_FULL);
-    else if (s->partial == s->stream.info.flows)
+        advance(d);
+    } else if (s->partial == s->stream.info.flows) {
         resumed(d);
-    else
+    } else {
         session_full_resync(s, reason(d));
+    }
 }
 
 static void on_cut(struct source *src)
 {
-    struct psync *d = psync_of(src);
-    if (d->session->phase == PHASE_FULL && d->session->cut == d->stream->info.flows)
-        session_enter(d->session, PHASE_STARTING);
+    advance(psync_of(src));
 }
 
 static void on_synced(struct source *src)
 {
-    struct psync *d = psync_of(src);
-    if (d->session->phase != PHASE_STARTING || d->session->synced < d->stream->info.flows)
-        return;
-    session_enter(d->session, PHASE_STABLE);
-    if (d->stream->o->until_synced)
-        session_stop(d->session, "complete", EXIT_DONE);
+    advance(psync_of(src));
 }
 
 /* ---- in each turn, and now and then ---- */
@@ -407,15 +415,36 @@ static void add_fields(const struct source *src, struct buf *b)
 
 /* ---- all ---- */
 
+/* In the process of a flow: where the session's own process is connected to. */
+static void take_address(struct psync *d)
+{
+    const struct sessinfo *info = &d->stream->info;
+    struct url said;
+    if (d->session != NULL || url_parse(&said, info->server[0] != '\0' ? info->server : info->address) != NULL)
+        return;
+    d->at = d->stream->o->url;
+    d->at.seed[0] = said.seed[0];
+    d->at.seeds = 1;
+}
+
+static void server_of(struct flow *f, struct psync_server *where)
+{
+    struct psync *d = psync_of(f->stream->source);
+    take_address(d);
+    *where = (struct psync_server){
+        .at = &d->at, .like = d->conn.open ? &d->conn : NULL, .version = f->stream->info.version};
+}
+
 static struct source *create(struct stream *st, struct session *s)
 {
     struct psync *d = xcalloc(1, sizeof *d);
-    d->source.kind = &source_psync;
+    d->common.source.kind = &source_psync;
+    d->common.server = server_of;
     d->stream = st;
     d->session = s;
     d->at = st->o->url;
     d->conn.w.fd = -1;
-    return &d->source;
+    return &d->common.source;
 }
 
 static void destroy(struct source *src)

@@ -19,6 +19,7 @@ static bool replconf_pair(struct master *m, struct conn *c, const char *name, co
             conn_reply(c, "-ERR value is not an integer or out of range\r\n");
             return false;
         }
+        c->listening = (unsigned)number;
     } else if (word_is(name, "capa")) {
         capability(c, value);
     } else if (word_is(name, "version") && m->psync->valkey && m->psync->major >= 8) {
@@ -94,6 +95,8 @@ bool psync_run(struct master *m, struct conn *c, const struct request *r)
         psync_info(m, c, r);
     } else if (word_is(name, "CLUSTER")) {
         psync_cluster(m, c, r);
+    } else if (psync_value(m, c, r)) {
+        return true;
     } else if (word_is(name, "MULTI")) {
         c->in_multi = true;
         conn_reply(c, "+OK\r\n");

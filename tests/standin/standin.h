@@ -71,7 +71,8 @@ struct options {
     uint64_t lag, cut_min, cut_max;
     struct placed_cut placed_cut[MAX_FAULTS];
     struct wrong wrong[MAX_FAULTS];
-    unsigned placed_cuts, wrongs;
+    unsigned placed_cuts, wrongs, values_ports;
+    uint64_t values_port[8];
     char *acks;
     bool generate;
     uint64_t flows, keys, value_size, elements, element_size, expiry, seed;
@@ -353,7 +354,7 @@ struct conn {
     bool announced, client_id_seen;
     struct session *session; /* of a control connection or a flow */
     /* to a PSYNC master */
-    unsigned node, version_major;
+    unsigned node, version_major, listening;
     bool capa_eof, capa_psync2, in_multi;
     struct buf queued;
     unsigned queued_count;
