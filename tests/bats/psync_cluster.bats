@@ -73,7 +73,7 @@ settled() { [[ $(df2redis status | grep -o 'slots_open=[0-9]*') == slots_open=0 
 equal() { dfstate diff "${SOURCE%%,*}" "${TARGET/redis:/${TARGET_SCHEME:-redis}:}"; }
 
 assert_equal() {
-    wait_until 20 equal || equal
+    wait_until 20 equal || { grep -v level=info "$TMP/task.err" | tail -20 >&2; df2redis status >&2; equal; }
     wait_until 10 settled
 }
 
