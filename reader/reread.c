@@ -31,6 +31,7 @@
 struct request {
     STAILQ_ENTRY(request) link;
     unsigned flow, tries;
+    bool away; /* the node has said that the key may be where its slot goes */
     uint32_t db;
     size_t len;
     char key[];
@@ -47,7 +48,7 @@ static void clear_answer(struct reread *r)
     r->from = r->to = 0;
     r->ttl = -1;
     r->ttl_at = now_us();
-    r->missing = r->head_out = false;
+    r->missing = r->head_out = r->away = false;
     r->error[0] = '\0';
     r->step = RR_SELECT;
 }
@@ -175,6 +176,20 @@ static int add_transaction(struct buf *b, const struct request *q)
     return resp_add_array(b, 1) < 0 || resp_add_str(b, "EXEC") < 0 ? -1 : 0;
 }
 
+/* Of a slot that is leaving the node, a key that is not there cannot be asked for in a transaction: it is
+ * seen not to be there before the offset and behind it. None comes meanwhile, as new keys are made where the
+ * slot goes. */
+static int add_twice(struct buf *b, const struct request *q)
+{
+    if (resp_add_array(b, 2) < 0 || resp_add_str(b, "SELECT") < 0 || resp_add_num(b, q->db) < 0 ||
+        resp_add_array(b, 2) < 0 || resp_add_str(b, "DUMP") < 0 || resp_add_bulk(b, q->key, q->len) < 0 ||
+        resp_add_array(b, 2) < 0 || resp_add_str(b, "INFO") < 0 || resp_add_str(b, "replication") < 0)
+        return -1;
+    return resp_add_array(b, 2) < 0 || resp_add_str(b, "DUMP") < 0 || resp_add_bulk(b, q->key, q->len) < 0
+               ? -1
+               : 0;
+}
+
 static int add_request(struct buf *b, const struct request *q)
 {
     if (resp_add_array(b, 2) < 0 || resp_add_str(b, "SELECT") < 0 || resp_add_num(b, q->db) < 0 ||
@@ -195,7 +210,7 @@ static void send_requests(struct reread *r)
     for (unsigned i = 0; i < r->sent; i++)
         q = STAILQ_NEXT(q, link);
     for (; q != NULL && r->sent < WINDOW && r->conn.out.len <= OUT_ENOUGH; q = STAILQ_NEXT(q, link)) {
-        if ((r->psync ? add_transaction : add_request)(&r->conn.out, q) < 0)
+        if ((q->away ? add_twice : r->psync ? add_transaction : add_request)(&r->conn.out, q) < 0)
             break; /* cannot be: there was room for the largest */
         r->sent++;
     }
@@ -207,6 +222,9 @@ static void send_requests(struct reread *r)
 
 static bool comes(const struct reread *r)
 {
+    const struct request *q = STAILQ_FIRST(&r->queue);
+    if (q->away)
+        return r->step == RR_QUEUED_DUMP || r->step == RR_INFO || r->step == RR_DUMP || r->step == RR_DONE;
     if (r->step >= RR_MULTI && r->step <= RR_INFO)
         return r->psync;
     return !r->psync || (r->step != RR_FROM && r->step != RR_TO);
@@ -301,6 +319,41 @@ static int take_length(struct reread *r, const char *text)
     return 0;
 }
 
+/* The request at the head goes once more, in the other form. */
+static void ask_twice(struct reread *r)
+{
+    struct request *q = STAILQ_FIRST(&r->queue);
+    STAILQ_REMOVE_HEAD(&r->queue, link);
+    q->away = true;
+    STAILQ_INSERT_TAIL(&r->queue, q, link);
+    r->sent--;
+    clear_answer(r);
+}
+
+/* True: the reply is done with. */
+static bool take_error(struct reread *r, const char *text)
+{
+    const struct request *q = STAILQ_FIRST(&r->queue);
+    bool ask = strncmp(text, "ASK ", 4) == 0;
+    if (ask && q->away && (r->step == RR_DUMP || r->step == RR_QUEUED_DUMP)) {
+        r->missing = true;
+        return false;
+    }
+    if (r->step == RR_EXEC && r->away) {
+        ask_twice(r);
+        return true;
+    }
+    r->away |= ask && r->step == RR_QUEUED_DUMP;
+    if (r->away)
+        return false; /* EXEC says the rest */
+    log_event(LOG_INFO, NO_FLOW, "event=reread_refused reply=%s", log_quote(text, strlen(text)));
+    set_error(r, text);
+    if (r->step != RR_EXEC)
+        return false;
+    r->step = RR_DONE;
+    return true;
+}
+
 static const char *ok_word(const struct reread *r)
 {
     return r->step >= RR_QUEUED_INFO && r->step <= RR_QUEUED_PTTL ? "QUEUED" : "OK";
@@ -311,12 +364,8 @@ static int take_line(struct reread *r)
 {
     const char *text = r->line + 1;
     if (r->line[0] == '-' && r->array_left == 0) {
-        log_event(LOG_INFO, NO_FLOW, "event=reread_refused reply=%s", log_quote(text, strlen(text)));
-        set_error(r, text);
-        if (r->step == RR_EXEC) {
-            r->step = RR_DONE;
+        if (take_error(r, text))
             return 0;
-        }
     } else if (r->line[0] != expected(r)) {
         return -1;
     } else if (r->line[0] == '$' || r->line[0] == '*') {
@@ -400,6 +449,8 @@ static bool write_record(struct reread *r, struct output *out)
     bool bare = r->error[0] != '\0' || r->missing;
     size_t n = 0;
     if (!r->head_out) {
+        if (q->away && !r->missing)
+            set_error(r, "it has come back while its slot left");
         if (r->error[0] == '\0' && (r->from == 0 || r->to == 0))
             set_error(r, "the master gave no offset for the flow");
         bare = bare || r->error[0] != '\0';

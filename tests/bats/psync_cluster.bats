@@ -73,7 +73,7 @@ settled() { [[ $(df2redis status | grep -o 'slots_open=[0-9]*') == slots_open=0 
 equal() { dfstate diff "${SOURCE%%,*}" "${TARGET/redis:/${TARGET_SCHEME:-redis}:}"; }
 
 assert_equal() {
-    wait_until 20 equal || equal
+    wait_until 20 equal || { grep -v level=info "$TMP/task.err" | tail -20 >&2; df2redis status >&2; equal; }
     wait_until 10 settled
 }
 
@@ -104,6 +104,7 @@ assert_equal() {
     PIDS+=("${CLUSTER_PIDS[@]}") # ended with everything else
     CLUSTER_PORTS=("${source_ports[@]}") CLUSTER_PIDS=("${source_pids[@]}")
     start_task --position-file "$TMP/positions"
+    wait_until 5 grep -qx whole=1 "$TMP/positions"
     start_changes 12
     reshard "${CLUSTER_PORTS[1]}" 60
     kill -9 "$(stage rediswriter)"
@@ -178,4 +179,30 @@ assert_equal() {
     run dfreader "redis-cluster://127.0.0.1:$REDIS_PORT"
     assert_status 1
     assert_output_has 'cluster'
+}
+
+# Slot 12182, which foo is in: to another master, and half of it to the next one.
+@test "a slot that moves on while it is taken: what has left it already is removed" {
+    start_pair 0
+    local p=${CLUSTER_PORTS[0]} a=${CLUSTER_PORTS[2]} b=${CLUSTER_PORTS[1]} k
+    printf 'SET {foo}%s x\n' 1 2 3 4 | redis-cli -c -p "$p" >/dev/null
+    start_task --resume
+    assert_equal
+    stop_task
+    redis-cli -p "$b" cluster setslot 12182 importing "$(id_of "$a")"
+    redis-cli -p "$a" cluster setslot 12182 migrating "$(id_of "$b")"
+    redis-cli -p "$a" migrate 127.0.0.1 "$b" '' 0 5000 keys '{foo}1' '{foo}2' '{foo}3' '{foo}4'
+    for k in "$b" "$a" "$p"; do redis-cli -p "$k" cluster setslot 12182 node "$(id_of "$b")"; done
+    redis-cli -p "$p" cluster setslot 12182 importing "$(id_of "$b")"
+    redis-cli -p "$b" cluster setslot 12182 migrating "$(id_of "$p")"
+    redis-cli -p "$b" migrate 127.0.0.1 "$p" '' 0 5000 keys '{foo}1' '{foo}3'
+    start_task --resume
+    wait_until 10 said event=slots_taken
+    wait_until 10 settled
+    never said event=slots_not_taken
+    [[ $(redis-cli -p "$REDIS_PORT" keys '{foo}*' | sort | tr '\n' ' ') == '{foo}2 {foo}4 ' ]]
+    redis-cli -p "$b" migrate 127.0.0.1 "$p" '' 0 5000 keys '{foo}2' '{foo}4'
+    for k in "$p" "$b" "$a"; do redis-cli -p "$k" cluster setslot 12182 node "$(id_of "$p")"; done
+    assert_equal
+    stop_task
 }
