@@ -165,7 +165,7 @@ void do_swapdb(const struct cmd *m)
 {
     const struct filter *f = m->filter;
     uint32_t a, b;
-    uint8_t text[2][20];
+    uint8_t text[2][20] = {{0}};
     if (m->argc != 3 || !database(&m->argv[1], &a) || !database(&m->argv[2], &b)) {
         cmd_malformed(m);
         return;

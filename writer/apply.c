@@ -236,7 +236,8 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     return got;
 }
 
-/* SWAPDB of database 0: made over in b, so that the position key stays in it. False: it is another request. */
+/* SWAPDB of database 0: made over in b, so that the position key stays in it. False: it is another request.
+ */
 static bool made_over(const struct rec *r, const uint8_t *payload, const char *position_key, struct buf *b)
 {
     static const char text[] = "redis.call('SWAPDB',0,ARGV[1]) redis.call('SELECT',ARGV[1]) "
@@ -329,9 +330,9 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
         if ((!w->cluster->whole && !w->exact.on) || !made_over(r, payload, w->session.position_key, &b))
             return take_request(w, in, r, payload);
         made.len = (uint32_t)b.len;
-        got = w->cluster->whole ? take_request(w, in, &made, b.p)
-                                : take_error(w, r, "ERR not supported: SWAPDB over several connections",
-                                             payload, NULL);
+        got = w->cluster->whole
+                  ? take_request(w, in, &made, b.p)
+                  : take_error(w, r, "ERR not supported: SWAPDB over several connections", payload, NULL);
         buf_free(&b);
         return got;
     case REC_BARRIER: return take_barrier(w, in, r, payload);
