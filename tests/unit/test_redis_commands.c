@@ -167,6 +167,9 @@ static void streams(void)
        "LOST kind=stream-references key=k\ndb=0 V | XADD k 1-1 f v\n");
     is("7.0", "XTRIM k MAXLEN = 5 ACKED", "LOST kind=stream-references key=k\n" PASSED);
     is("7.0", "XTRIM k MAXLEN = 5", "db=0 IV | XTRIM k MAXLEN = 5\n");
+    is("7.0", "XTRIM k MAXLEN = 5 LIMIT 10", "db=0 IV | XTRIM k MAXLEN = 5\n");
+    is("8.6", "XADD k MINID = 5 LIMIT 10 ACKED 1-1 f v", "db=0 V | XADD k MINID = 5 ACKED 1-1 f v\n");
+    is("7.0", "XADD k MAXLEN = 5 LIMIT 3 1-1 LIMIT 4", "db=0 V | XADD k MAXLEN = 5 1-1 LIMIT 4\n");
     is("7.0", "XDELEX k KEEPREF IDS 2 1-1 2-2", "db=0 IV | XDEL k 1-1 2-2\n");
     is("8.2", "XDELEX k DELREF IDS 1 1-1", "db=0 V | XDELEX k DELREF IDS 1 1-1\n");
     script("7.0", "XDELEX k DELREF IDS 1 1-1", " 1 k DELREF \"\" 1-1\n");
