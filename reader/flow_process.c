@@ -304,7 +304,7 @@ static int connect_session(struct process *p, char answer[static CTL_LINE_MAX])
             (void)io_wait(-1, -1, HELLO_EVERY);
             continue;
         }
-        log_event(LOG_WARN, (int)p->o->flow, "event=not_joined session=%s error=%s", p->o->session,
+        log_event(signals_seen() > 0 ? LOG_INFO : LOG_WARN, (int)p->o->flow, "event=not_joined session=%s error=%s", p->o->session,
                   answer[0] != '\0' ? log_quote(answer, strlen(answer)) : "\"nobody listens there\"");
         return -1;
     }
@@ -312,13 +312,14 @@ static int connect_session(struct process *p, char answer[static CTL_LINE_MAX])
     return loop_add(&p->stream.loop, &p->w, p->ctl.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
-/* Where the session is over before we came to it, it was stopped. */
+/* Where the session is over before we came to it, it was stopped. So were we, if a signal ended the waiting.
+ */
 static void not_joined(struct process *p, const char *answer)
 {
     char reason[40] = "";
     if (answer[0] != '\0')
         (void)ctl_get(answer, "reason", reason, sizeof reason);
-    if (strcmp(reason, "session-is-ending") == 0)
+    if (strcmp(reason, "session-is-ending") == 0 || signals_seen() > 0)
         end(p, "stop", EXIT_PARTIAL, "");
     else
         end(p, "error", EXIT_CANNOT, "the owner of the session was not reached");

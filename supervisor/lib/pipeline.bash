@@ -17,7 +17,7 @@ ask_flows() {
 }
 
 # dfparse and rediswriter take the first signal as "go on to the end of the input": one that comes before they are
-# ready for it would end them.
+# ready for it would end them. So it would dfreader; what it misses is said again (say_stop).
 no_early_signal() { trap '' INT TERM; }
 
 flows_writer() {
@@ -25,10 +25,15 @@ flows_writer() {
     exec "$here/rediswriter" "${run_target_args[@]}" --listen "unix:$run_dir/writer.sock" --inputs "$flows" "$target_url"
 }
 
+session_reader() { # extra arguments
+    no_early_signal
+    exec "$here/dfreader" "${source_args[@]}" --session-only --control "$control" "$@" "$source_url"
+}
+
 # One dfreader that owns the session, a dfreader and a dfparse a flow, one rediswriter.
 start_flows() { # extra arguments of the session's dfreader
     local owner writer i
-    spawn dfreader-session "$here/dfreader" "${source_args[@]}" --session-only --control "$control" "$@" "$source_url"
+    spawn dfreader-session session_reader "$@"
     owner=$!
     # It gives up by itself when the source does not answer.
     wait_for 3600 "$owner" ask_flows || return
@@ -61,7 +66,10 @@ start_single() { # extra arguments of dfreader
     spawn rediswriter single_writer
 }
 
-single_reader() { exec "$here/dfreader" "${source_args[@]}" --control "$control" "$@" "$source_url" >"$run_dir/raw.fifo"; }
+single_reader() { # extra arguments
+    no_early_signal
+    exec "$here/dfreader" "${source_args[@]}" --control "$control" "$@" "$source_url" >"$run_dir/raw.fifo"
+}
 
 single_parser() {
     local -a more=()

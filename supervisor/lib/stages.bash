@@ -89,6 +89,8 @@ ended() { # pid status
     local name=${name_of[$1]} st=$2 how="ended with status $2"
     unset "name_of[$1]"
     rm -f -- "$run_dir/$name.pid"
+    # Our signal to stop came before it could take one, a process of one flow: nothing of it had begun.
+    [[ $st -ne 143 || $stopping -eq 0 || $sent_kill -eq 1 ]] || st=5 how="ended with status 5"
     worse "$st"
     case $name in
     rediswriter) writer_status=$st ;;

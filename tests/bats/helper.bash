@@ -330,3 +330,9 @@ all_arrived() { # capture
     flows=$(find "$CAPTURES/$1"/wire -name '0[1-9].s2c' | wc -l)
     [[ -n $got && $got -eq $((want - 54 * flows)) ]]
 }
+
+# Has the process a handler for SIGTERM yet?
+takes_term() { # pid
+    local caught
+    caught=$(awk '$1 == "SigCgt:" { print $2 }' "/proc/$1/status") && [[ $((0x$caught >> 14 & 1)) -eq 1 ]]
+}

@@ -292,3 +292,13 @@ nothing_runs() { ! pgrep -f "$XDG_RUNTIME_DIR"; }
         [[ $status -ne 0 ]] || fail "after $delay s: status 0"
     done
 }
+
+@test "a flow's process that is stopped before it has found its session" {
+    background dfreader --flow 3 --session "$TMP/none" dragonfly://127.0.0.1:1 -o "$TMP/raw" 2>"$TMP/err"
+    local pid=$!
+    wait_until 10 takes_term "$pid"
+    kill -TERM "$pid"
+    reap 10 "$pid"
+    [[ $status -eq 5 ]] || fail "status $status: $(cat "$TMP/err")"
+    ! grep -E 'level=(error|warn)' "$TMP/err" || fail "$(cat "$TMP/err")"
+}

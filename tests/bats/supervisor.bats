@@ -519,3 +519,21 @@ in_step() { # with 2,000 entries a second
     never grep -q 'event=end status=0' "$TMP/log.1"
     grep -q 'stage=rediswriter summary' "$TMP/log"
 }
+
+@test "a stop that comes before dfreader takes signals is said again" {
+    local how
+    start_redis
+    start_master --generate
+    # A shell that was started with a signal ignored cannot change that.
+    stub dfreader "trap - TERM; case \$* in *--ask*) ;; *) : >'$TMP/here'; sleep 0.7 ;; esac; exec '$BUILD/bin/dfreader' \"\$@\""
+    for how in --single --takeover; do
+        rm -f "$TMP/here"
+        background "$TMP/bin/df2redis" "$how" replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+        local pid=$!
+        wait_until 10 test -e "$TMP/here"
+        kill -TERM "$pid"
+        reap 20 "$pid"
+        [[ $status -eq 5 || $status -eq 0 ]] || fail "$how: status $status: $(cat "$TMP/err")"
+        [[ $(tail -1 "$TMP/err") != *level=error* ]]
+    done
+}

@@ -15,6 +15,8 @@ teardown() { writing_teardown; }
 
 value() { redis-cli -p "$REDIS_PORT" -n "$1" get "$2"; } # database key
 
+positions() { for i in {0..15}; do redis-cli -p "$REDIS_PORT" -n "$i" scan 0; done | grep -c '^df2redis' || true; }
+
 # Nothing that a transaction cannot do was tried in one: SELECT and flushes between MULTI and EXEC.
 transactions_are_plain() {
     awk '{ if ($3 == "MULTI") in_multi[$2] = 1
@@ -36,6 +38,14 @@ changes() {
     { printf 'set 0 k v\n'; changes | grep db=0; } | one_flow | write
     assert_status 0
     [[ $(value 0 n) == 10 && $(value 0 last) == 30 ]]
+    transactions_are_plain
+    echo 'live 0 :pos=2 SET large @1500000' | one_flow | write
+    assert_status 0
+    [[ $(value 0 large | wc -c) -eq 1500001 ]]
+    echo 'live 0 :db=1 :pos=2 SET large @1500000' | one_flow | write
+    assert_status 1
+    assert_output_has event=database_out_of_reach
+    [[ $(value 1 large) == "" ]]
     transactions_are_plain
 }
 
@@ -77,6 +87,7 @@ changes() {
     [[ $(value 0 k) == 0 && $(value 1 k) == 1 && $(value 0 k2) == 0 ]]
     [[ $(redis-cli -p "$REDIS_PORT" -n 2 hget h f) == v ]]
     [[ $(redis-cli -p "$REDIS_PORT" -n 3 get large | wc -c) -eq 1500001 ]]
+    [[ $(positions) -eq 0 ]] # where it was written it is removed
     transactions_are_plain
 }
 
@@ -93,6 +104,19 @@ changes() {
     local db
     for db in 0 1 2; do [[ $(value $db n) == 10 ]] || fail "db $db: $(value $db n)"; done
     [[ $(value 0 last) == 30 && $(value 1 last) == 28 && $(value 2 last) == 29 ]]
+    transactions_are_plain
+}
+
+@test "with positions in a file: a large request to another database, and one of several keys, between others" {
+    {
+        echo 'live 0 :db=1 :pos=2 INCR n'
+        echo 'live 0 :db=2 :pos=3 SET large @1500000'
+        echo 'live 0 :db=1 :pos=4 :multikey MSET a 1 b 2'
+        echo 'live 0 :db=1 :pos=5 INCR n'
+    } | one_flow | write --position-file "$TMP/positions"
+    assert_status 0
+    [[ $(value 1 n) == 2 && $(value 1 a) == 1 && $(value 1 b) == 2 && $(value 0 large) == "" ]]
+    [[ $(value 2 large | wc -c) -eq 1500001 ]]
     transactions_are_plain
 }
 
@@ -152,6 +176,10 @@ changes() {
     assert_status 0
     [[ $(value 0 n) == 2 && $(value 1 n) == 2 && $(value 2 n) == 1 ]] || fail "$(value 0 n) $(value 1 n) $(value 2 n)"
     never said event=position_key_confines
+    [[ $(positions) -gt 0 ]]
+    run rediswriter --forget --position-file "$TMP/positions" "$(target)"
+    assert_status 0
+    [[ $(positions) -eq 0 && ! -e $TMP/positions && $(value 1 n) == 2 ]]
     transactions_are_plain
 }
 
