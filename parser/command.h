@@ -88,6 +88,9 @@ struct keys command_keys(const struct command *c, const struct slice *argv, size
 /* Is the first argument a second word of the name, and no key (FUNCTION LOAD)? */
 bool command_two_words(const struct slice *argv, size_t argc);
 
+/* SORT … BY pattern, GET pattern: keys that are known only while it runs. */
+bool command_looks_elsewhere(const struct slice *argv, size_t argc);
+
 /* The argument of MOVE key db and COPY … DB db that is a database; 0: there is none. */
 size_t command_other_db(const struct command *c, const struct slice *argv, size_t argc);
 

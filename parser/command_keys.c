@@ -119,6 +119,15 @@ size_t command_other_db(const struct command *c, const struct slice *argv, size_
     return at < argc ? at : 0;
 }
 
+bool command_looks_elsewhere(const struct slice *argv, size_t argc)
+{
+    for (size_t i = 2; i + 1 < argc && arg_is(&argv[0], "SORT"); i++)
+        if ((arg_is(&argv[i], "BY") || arg_is(&argv[i], "GET")) &&
+            memchr(argv[i + 1].p, '*', argv[i + 1].n) != NULL)
+            return true;
+    return false;
+}
+
 bool command_cuttable(const struct command *c)
 {
     return c->first == 1 && c->last == -1 && c->action != ACT_TWO_KEYS;

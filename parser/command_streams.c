@@ -13,6 +13,7 @@ struct adding {
         nidmp;         /* where IDMP producer id or IDMPAUTO producer stands, and how many arguments it has */
     size_t references; /* KEEPREF, DELREF, ACKED; 0: none */
     size_t trim, ntrim; /* MAXLEN or MINID, up to its LIMIT */
+    size_t limit;       /* LIMIT n, where trimming is exact; 0: none */
     size_t first;       /* behind the options: the id */
 };
 
@@ -37,6 +38,8 @@ static size_t option(const struct cmd *m, struct adding *a, size_t i)
     }
     if (arg_is(s, "LIMIT") && a->trim > 0) {
         a->ntrim = i + 2 - a->trim;
+        if (!arg_is(&m->argv[a->trim + 1], "~"))
+            a->limit = i;
         return 2;
     }
     if (!arg_is(s, "MAXLEN") && !arg_is(s, "MINID"))
@@ -79,12 +82,13 @@ static bool between(size_t i, size_t from, size_t n)
 
 /* XADD key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [IDMP producer id | IDMPAUTO producer] [MAXLEN | MINID …]
  * id field value …, XTRIM key MAXLEN | MINID … [KEEPREF | DELREF | ACKED]. A producer's message that came
- * twice is propagated with an id of "*": nothing was added for it. */
+ * twice is propagated with an id of "*": nothing was added for it. Masters make "~ n LIMIT m" "= n LIMIT m",
+ * which only their replicas take: what was trimmed is n, and the limit has no meaning any more. */
 void do_xadd(const struct cmd *m)
 {
     struct adding a = parse_adding(m);
     bool strips = a.references > 0 && !knows_references(&m->e->target), trims = true;
-    if (a.idmp == 0 && !strips) {
+    if (a.idmp == 0 && !strips && a.limit == 0) {
         cmd_forward(m);
         return;
     }
@@ -110,7 +114,7 @@ void do_xadd(const struct cmd *m)
     s.argc = 0;
     for (size_t i = 0; i < m->argc; i++)
         if (!between(i, a.idmp, a.nidmp) && !(strips && i == a.references) &&
-            (trims || !between(i, a.trim, a.ntrim)))
+            !(a.limit > 0 && between(i, a.limit, 2)) && (trims || !between(i, a.trim, a.ntrim)))
             out[s.argc++] = m->argv[i];
     cmd_forward(&s);
 }

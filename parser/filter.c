@@ -281,6 +281,11 @@ static bool by_name(const struct filter *s)
     return false;
 }
 
+bool filter_by_name(const struct filter *s)
+{
+    return by_name(s) || s->nrenames > 0;
+}
+
 const char *filter_dbs_fit(const struct filter *s, const char *databases, char *out, size_t cap)
 {
     size_t n = 0;

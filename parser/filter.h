@@ -55,6 +55,9 @@ bool filter_passes(const struct filter *s, const uint8_t *key, size_t n, unsigne
 /* Is it left out for its new name only? */
 bool filter_reserved(const struct filter *s, const uint8_t *key, size_t n, unsigned vclass, uint32_t db);
 
+/* Are keys of one database left out, or renamed? */
+bool filter_by_name(const struct filter *s);
+
 /* Does anything of a database go through? */
 bool filter_db_passes(const struct filter *s, uint32_t db);
 

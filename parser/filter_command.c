@@ -43,19 +43,50 @@ static bool rewrite(struct sink *to, const struct filter *filter, uint32_t db, c
     return true;
 }
 
-/* MOVE key db, COPY … DB db: the database as the target has it. False: it does not go through. */
-static bool map_db_argument(struct sink *to, const struct filter *filter, const struct command *c,
-                            struct slice *argv, size_t argc)
+/* The other database of MOVE key db, COPY … DB db. False: the command has none. */
+static bool other_db(const struct command *c, const struct slice *argv, size_t argc, size_t *at, uint32_t *db)
 {
-    size_t at = command_other_db(c, argv, argc);
-    if (at == 0 || argv[at].n >= 12)
-        return true;
     char text[12];
-    memcpy(text, argv[at].p, argv[at].n);
-    text[argv[at].n] = '\0';
-    uint32_t db = (uint32_t)strtoul(text, NULL, 10);
+    *at = command_other_db(c, argv, argc);
+    if (*at == 0 || argv[*at].n >= sizeof text)
+        return false;
+    memcpy(text, argv[*at].p, argv[*at].n);
+    text[argv[*at].n] = '\0';
+    *db = (uint32_t)strtoul(text, NULL, 10);
+    return true;
+}
+
+/* None of its keys goes through where they are, but the one that comes into another database would. */
+static bool comes_in(const struct filter *filter, const struct command *c, const struct slice *argv,
+                     size_t argc, unsigned vclass)
+{
+    size_t at;
+    uint32_t db;
+    const struct slice *key = &argv[c->last];
+    return other_db(c, argv, argc, &at, &db) && filter_passes(filter, key->p, key->n, vclass, db);
+}
+
+/* MOVE key db, COPY … DB db: the database as the target has it. FILTER_DROP: it does not go through, or what
+ * are two keys for the source is one for the target. */
+static enum filtered map_db_argument(struct sink *to, const struct filter *filter, uint32_t from,
+                                     const struct command *c, struct slice *argv, size_t *argc)
+{
+    size_t at;
+    uint32_t db;
+    if (!other_db(c, argv, *argc, &at, &db))
+        return FILTER_PASS;
+    bool move = strcmp(c->name, "MOVE") == 0;
+    if (!filter_db_passes(filter, db)) {
+        argv[0] = (struct slice){(const uint8_t *)"DEL", 3};
+        *argc = 2;
+        return move ? FILTER_PASS : FILTER_DROP;
+    }
+    const struct slice *a = &argv[1], *b = &argv[c->last];
+    bool same = a->n == b->n && memcmp(a->p, b->p, a->n) == 0;
+    if (same && db != from && filter_db(filter, db) == filter_db(filter, from))
+        return FILTER_DROP;
     argv[at] = (struct slice){to->db_text, dec_u64(to->db_text, filter_db(filter, db))};
-    return filter_db_passes(filter, db);
+    return FILTER_PASS;
 }
 
 /* RENAME and COPY with only one of the two keys going through; others with some of theirs. What only reads
@@ -70,6 +101,9 @@ static enum filtered two_keys(struct sink *to, const struct filter *filter, uint
         return FILTER_DROP;
     bool rename = begins(c->name, "RENAME");
     if (!rename && !begins(c->name, "COPY")) {
+        const struct slice *dest = &a[keys->first];
+        if (c->action == ACT_TWO_KEYS && !filter_passes(filter, dest->p, dest->n, vclass, db))
+            return FILTER_DROP;
         *detail = "it joins keys that are selected with others that are not";
         return FILTER_LOST;
     }
@@ -106,22 +140,21 @@ enum filtered filter_command(struct sink *to, const struct filter *filter, uint3
     bool cut = false;
     if (k.first > 0) {
         size_t all, passing = count_passing(filter, db, &k, *argv, vclass, &all);
-        if (passing == 0)
-            return FILTER_DROP;
+        if (passing == 0) {
+            *detail = "it comes from a database that is not selected";
+            return comes_in(filter, c, *argv, *argc, vclass) ? FILTER_LOST : FILTER_DROP;
+        }
         cut = passing < all;
         if (cut && !command_cuttable(c))
             return two_keys(to, filter, db, c, &k, vclass, argv, argc, detail);
+    }
+    if (command_looks_elsewhere(*argv, *argc) && filter_by_name(filter)) {
+        *detail = "patterns of BY and GET may name keys that are not selected, or renamed";
+        return FILTER_LOST;
     }
     if (!rewrite(to, filter, db, &k, vclass, cut, argv, argc)) {
         *detail = "too many arguments to rename its keys";
         return FILTER_LOST;
     }
-    struct slice *out = (struct slice *)(void *)to->filtered_argv.p;
-    if (!map_db_argument(to, filter, c, out, *argc)) {
-        if (strcmp(c->name, "MOVE") != 0)
-            return FILTER_DROP;
-        out[0] = (struct slice){(const uint8_t *)"DEL", 3};
-        *argc = 2;
-    }
-    return FILTER_PASS;
+    return map_db_argument(to, filter, db, c, (struct slice *)(void *)to->filtered_argv.p, argc);
 }

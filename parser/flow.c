@@ -95,6 +95,10 @@ static int fail(struct flow *f, uint64_t at, const char *why)
                  "transactions without their EXEC come to more than %zu MiB: they cannot be kept",
                  MULTI_MAX >> 20);
         f->cannot = true;
+    } else if (f->psync.cannot != NULL) {
+        snprintf(f->error, sizeof f->error, "not supported at byte %llu of the flow: %s",
+                 (unsigned long long)at, f->psync.cannot);
+        f->cannot = true;
     } else if (r->foreign[0] != '\0') {
         snprintf(f->error, sizeof f->error, "not supported at byte %llu of the flow: %s",
                  (unsigned long long)at, r->foreign);

@@ -90,11 +90,20 @@ static void passed(struct psync *s)
     emit_position(to->e, &to->o, RF_LIVE);
 }
 
-static enum got select_db(struct cur *c, const struct slice *argv, size_t argc, uint64_t *db)
+/* It is no damage. */
+static enum got cannot(struct psync *s, struct cur *c, const char *what)
+{
+    s->cannot = what;
+    return cur_bad(c, what);
+}
+
+static enum got select_db(struct psync *s, struct cur *c, const struct slice *argv, size_t argc, uint64_t *db)
 {
     int64_t v;
-    if (argc != 2 || !arg_number(&argv[1], &v) || v < 0 || v > PSYNC_DB_MAX)
-        return cur_bad(c, "SELECT of a database from 0 to 255");
+    if (argc != 2 || !arg_number(&argv[1], &v) || v < 0)
+        return cur_bad(c, "SELECT of a database");
+    if (v > PSYNC_DB_MAX)
+        return cannot(s, c, "a database above 255 was selected, which no position can hold");
     *db = (uint64_t)v;
     return GOT;
 }
@@ -120,7 +129,7 @@ static enum got enter(struct psync *s, struct cur *c, uint64_t n)
     struct sink *to = s->to;
     uint64_t offset = psync_offset(to->next_lsn);
     if (n > PSYNC_OFFSET_MAX - offset)
-        return cur_bad(c, "an offset below 2^54");
+        return cannot(s, c, "an offset of 2^54 and more, which no position can hold");
     to->before = to->next_lsn;
     to->next_lsn = psync_position(offset + n, s->db);
     to->o.live = true;
@@ -227,7 +236,7 @@ enum got psync_command(struct psync *s, struct cur *c)
     if (word == W_MULTI && s->multi == 0)
         g = look_for_exec(s, c, &t);
     else if (word == W_SELECT)
-        g = select_db(c, argv, argc, &db);
+        g = select_db(s, c, argv, argc, &db);
     if (g != GOT)
         return g;
     s->db = (uint32_t)db;

@@ -19,6 +19,7 @@ struct psync {
     struct requests look; /* for its EXEC */
     size_t looked;        /* bytes of it, from its MULTI on, that were looked at in vain */
     struct requests inner; /* what a KeyDB has wrapped up */
+    const char *cannot;    /* what no position can hold has come; NULL: nothing */
 };
 
 /* Begin at this position. */

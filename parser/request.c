@@ -39,12 +39,12 @@ static enum got begin(struct requests *r, struct cur *c, const uint8_t **p)
     if (g == BAD)
         return cur_bad(c, LENGTHS);
     if (n == 0 || n > REQUEST_ARGS)
-        return cur_bad(c, "a request of 1 to 1048576 arguments");
+        return cur_bad(c, "a request of 1 to 4194304 arguments");
     if ((uint64_t)(c->end - *p) < n * 6)
         return cur_need(c, (uint64_t)(*p - c->p) + n * 6);
     r->argv.len = 0;
     if (buf_room(&r->argv, n * sizeof(struct slice)) == NULL)
-        return cur_bad(c, "a request of 1 to 1048576 arguments"); /* the bound holds as many */
+        return cur_bad(c, "a request of 1 to 4194304 arguments"); /* the bound holds as many */
     r->argc = n;
     r->done = 0;
     return GOT;

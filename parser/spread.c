@@ -56,16 +56,6 @@ static bool one_slot(const struct cmd *m, const struct keys *k)
 
 /* ---- what no cluster can do ---- */
 
-/* SORT … BY pattern, GET pattern: keys that are known only while it runs. */
-static bool looks_elsewhere(const struct cmd *m)
-{
-    for (size_t i = 2; i + 1 < m->argc && arg_is(&m->argv[0], "SORT"); i++)
-        if ((arg_is(&m->argv[i], "BY") || arg_is(&m->argv[i], "GET")) &&
-            memchr(m->argv[i + 1].p, '*', m->argv[i + 1].n) != NULL)
-            return true;
-    return false;
-}
-
 /* MOVE and COPY … DB: 0 where it stays in its database. Databases are those of the target. */
 static bool other_db(const struct cmd *m)
 {
@@ -168,7 +158,7 @@ bool spread(const struct cmd *m)
         leave_database(m);
     else if (arg_is(&m->argv[0], "MOVE"))
         cmd_nothing(m); /* both databases are one at the target */
-    else if (looks_elsewhere(m))
+    else if (command_looks_elsewhere(m->argv, m->argc))
         cmd_written_or_lost(m, "slots", "patterns of BY and GET name keys in any slot");
     else if (arg_is(&m->argv[0], "MSETNX") || !one_slot(m, &k))
         over_slots(m, &k);

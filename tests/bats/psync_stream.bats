@@ -270,6 +270,9 @@ EOF
     assert_statuses "0 4 4"
     grep -q 'a FLOW of a Redis without a possible position' "$TMP/parse.err"
     echo "SELECT 256" | stream end | to_target
+    assert_statuses "0 1 1"
+    grep -q 'not supported at byte 18 of the flow: a database above 255' "$TMP/parse.err"
+    echo "SELECT x" | stream end | to_target
     assert_statuses "0 4 4"
-    grep -q 'SELECT of a database from 0 to 255' "$TMP/parse.err"
+    grep -q 'damaged at byte 18 of the flow: expected SELECT of a database' "$TMP/parse.err"
 }

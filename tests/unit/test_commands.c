@@ -247,7 +247,8 @@ static void to_older(void)
     is_script("6.0", "GEOADD k CH NX 1 2 a", " 1 k NX 1 2 a");
     is("6.0", "XADD k MAXLEN 5 1-1 f v", ONE "V | XADD k MAXLEN 5 1-1 f v\n");
     is_script("6.0", "XADD k MINID 1-0 NOMKSTREAM 1-1 f v", " 1 k 1-0 \"\" NOMKSTREAM 1-1 f v");
-    is_script("5.0", "XADD k MAXLEN = 7 LIMIT 9 1-1 f v", " 1 k \"\" 7 \"\" 1-1 f v");
+    is("5.0", "XADD k MAXLEN = 7 LIMIT 9 1-1 f v", ONE "V | XADD k MAXLEN = 7 1-1 f v\n");
+    is_script("5.0", "XADD k MAXLEN ~ 7 LIMIT 9 1-1 f v", " 1 k \"\" 7 \"\" 1-1 f v");
     is_script("6.0", "XTRIM k MINID = 3-0", " 1 k 3-0");
     is("6.0", "XTRIM k MAXLEN ~ 3 LIMIT 7", ONE "IV | XTRIM k MAXLEN 3\n");
     is("6.0", "XTRIM k MINID", ONE "IV | XTRIM k MINID\n");
@@ -336,7 +337,6 @@ static void not_carried(void)
         {"JSON.SET k $ 1", "LOST kind=json key=k\n"},
         {"NOSUCH k", "LOST kind=unknown-command key=k\n"},
         {"set k v", "LOST kind=unknown-command key=k\n"}, /* names are canonical upper case */
-        {"FUNCTION LOAD x", "LOST kind=unknown-command key=\n"},
         {"DELX", "LOST kind=unknown-command key=\n"},
         {"GETDEL", "LOST kind=unknown-command key=\n"}, /* too few arguments */
     };
