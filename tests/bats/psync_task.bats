@@ -176,3 +176,25 @@ start_group() {
     run timeout 20 dfreader -o "$TMP/raw" --from any "redis://127.0.0.1:$MASTER"
     assert_status 2
 }
+
+@test "examples/sentinel.conf, and examples/pipeline.sh with a Redis" {
+    start_group
+    sed "s|^source = .*|source = sentinel://127.0.0.1:$SENTINEL/mine|; s|^target = .*|target = redis://127.0.0.1:$TARGET|" \
+        "$REPO/examples/sentinel.conf" >"$TMP/conf"
+    background df2redis -c "$TMP/conf" replicate 2>"$TMP/task.err"
+    TASK=$!
+    wait_until 15 phase_is streaming --task group
+    assert_equal
+    df2redis --task group stop --final >/dev/null
+    reap 10 "$TASK"
+    [[ $status -eq 0 ]]
+    tcli flushall >/dev/null
+    # As with Ctrl-C, every process of the pipeline gets the signal.
+    setsid "$REPO/examples/pipeline.sh" "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" 3>&- 2>"$TMP/err" &
+    local pid=$!
+    wait_until 10 equal
+    change "$SOURCE" 10
+    assert_equal
+    kill -INT -- "-$pid"
+    reap 10 "$pid"
+}
