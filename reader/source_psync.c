@@ -106,7 +106,7 @@ static void take_server(struct psync *d, const char *text)
         session_fail(d->session, EXIT_CANNOT, "%s: this is a Dragonfly: name it as dragonfly://",
                      d->stream->o->shown);
     else if (info_field(text, "redis_mode", mode, sizeof mode) && strcmp(mode, "sentinel") == 0)
-        session_fail(d->session, EXIT_CANNOT, "%s: this is a sentinel: name it as sentinel://…/NAME",
+        session_fail(d->session, EXIT_CANNOT, "%s: this is a sentinel: name it as sentinel://HOST/NAME",
                      d->stream->o->shown);
     else if (strcmp(mode, "cluster") == 0)
         log_event(LOG_WARN, NO_FLOW,
@@ -153,13 +153,17 @@ static void take_replication(struct psync *d, const char *text)
 
 static void take_info(struct psync *d)
 {
+    const struct item *top = &d->conn.reply.top;
     const char *text = info_text(d);
     d->conn.reply.whole = NULL;
+    /* Busy with a script, or loading: that passes. */
+    if (text == NULL && d->ask > ASK_OPENED && strstr(top->text, "NOPERM") == NULL)
+        return;
     if (text == NULL && !d->no_info)
         log_event(LOG_WARN, NO_FLOW,
                   "event=info_refused reply=%s note=\"the user lacks +info: version and offset of "
                   "the source are not known\"",
-                  log_quote(d->conn.reply.top.text, strlen(d->conn.reply.top.text)));
+                  log_quote(top->text, strlen(top->text)));
     d->no_info = d->no_info || text == NULL;
     if (text == NULL)
         return;
@@ -293,18 +297,6 @@ static const char *reason(const struct psync *d)
     return known ? "backlog" : "replid";
 }
 
-static void on_flows_up(struct source *src)
-{
-    struct psync *d = psync_of(src);
-    struct session *s = d->session;
-    if (!s->going_on)
-        live(d, PHASE_FULL);
-    else if (s->partial == s->stream.info.flows)
-        resumed(d);
-    else
-        session_full_resync(s, reason(d));
-}
-
 static void on_cut(struct source *src)
 {
     struct psync *d = psync_of(src);
@@ -320,6 +312,21 @@ static void on_synced(struct source *src)
     session_enter(d->session, PHASE_STABLE);
     if (d->stream->o->until_synced)
         session_stop(d->session, "complete", EXIT_DONE);
+}
+
+static void on_flows_up(struct source *src)
+{
+    struct psync *d = psync_of(src);
+    struct session *s = d->session;
+    if (s->going_on && s->partial == s->stream.info.flows) {
+        resumed(d);
+    } else if (s->going_on) {
+        session_full_resync(s, reason(d));
+    } else {
+        live(d, PHASE_FULL);
+        on_cut(src); /* a parser can be quicker than the process of a flow: it has spoken before */
+        on_synced(src);
+    }
 }
 
 /* ---- in each turn, and now and then ---- */
