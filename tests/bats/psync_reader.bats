@@ -344,7 +344,7 @@ head_is_offset() { status_has " head=$(offset) "; }
         : >"$TMP/spoken"
         echo quit
     } | talk >/dev/null
-    grep -q "event=phase name=stable" "$TMP/owner.err"
+    wait_until 10 grep -q "event=phase name=stable" "$TMP/owner.err"
     reap 10 "$owner" # the process of its flow has gone
     [[ $status -eq 75 ]]
 }
