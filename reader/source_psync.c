@@ -106,7 +106,7 @@ static void take_server(struct psync *d, const char *text)
         session_fail(d->session, EXIT_CANNOT, "%s: this is a Dragonfly: name it as dragonfly://",
                      d->stream->o->shown);
     else if (info_field(text, "redis_mode", mode, sizeof mode) && strcmp(mode, "sentinel") == 0)
-        session_fail(d->session, EXIT_CANNOT, "%s: this is a sentinel: name it as sentinel://…/NAME",
+        session_fail(d->session, EXIT_CANNOT, "%s: this is a sentinel: name it as sentinel://HOST/NAME",
                      d->stream->o->shown);
     else if (strcmp(mode, "cluster") == 0)
         log_event(LOG_WARN, NO_FLOW,
@@ -142,8 +142,8 @@ static void take_replication(struct psync *d, const char *text)
         if (!info_field(text, names[i], d->replid[i], sizeof d->replid[i]) ||
             strlen(d->replid[i]) != REPLID_LEN)
             d->replid[i][0] = '\0';
-    if (!info_number(text, "second_repl_offset", &d->common))
-        d->common = 0;
+    if (!info_number(text, "second_repl_offset", &d->shared_to))
+        d->shared_to = 0;
     if (d->session->flows == NULL || !info_number(text, "master_repl_offset", &offset) ||
         offset > PSYNC_OFFSET_MAX)
         return;
@@ -155,13 +155,17 @@ static void take_replication(struct psync *d, const char *text)
 
 static void take_info(struct psync *d)
 {
+    const struct item *top = &d->conn.reply.top;
     const char *text = info_text(d);
     d->conn.reply.whole = NULL;
+    /* Busy with a script, or loading: that passes. */
+    if (text == NULL && d->ask > ASK_OPENED && strstr(top->text, "NOPERM") == NULL)
+        return;
     if (text == NULL && !d->no_info)
         log_event(LOG_WARN, NO_FLOW,
                   "event=info_refused reply=%s note=\"the user lacks +info: version and offset of "
                   "the source are not known\"",
-                  log_quote(d->conn.reply.top.text, strlen(d->conn.reply.top.text)));
+                  log_quote(top->text, strlen(top->text)));
     d->no_info = d->no_info || text == NULL;
     if (text == NULL)
         return;
@@ -295,7 +299,7 @@ static const char *reason(const struct psync *d)
     const struct resume_flow *saved = &d->session->resume.flow[0];
     const char *id = saved->lineage.replid;
     bool before = strcasecmp(id, d->replid[1]) == 0;
-    if (before && d->common > 0 && psync_offset(saved->pos) >= d->common)
+    if (before && d->shared_to > 0 && psync_offset(saved->pos) >= d->shared_to)
         return "ahead";
     return before || strcasecmp(id, d->replid[0]) == 0 ? "backlog" : "replid";
 }
