@@ -52,7 +52,7 @@ LIBS_rediswriter = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfconf      = -linih -lbsd
 LIBS_dfnotify    =
 LIBS_dflog       = -lbsd
-LIBS_standin     = -llz4 -lzstd -lhiredis -lbsd -lm
+LIBS_standin     = -llz4 -lzstd -lhiredis -ljansson -lbsd -lm
 LIBS_sink        =
 LIBS_delay       =
 LIBS_slots       =
@@ -135,7 +135,7 @@ check-run: all tools $(UNIT_BINS)
 check-versions: all tools
 	DF2REDIS_BUILD=$(abspath $(B)) tests/check-versions $(SERVERS)
 
-# Faults at random moments: make crash [CRASHES=N] [SEED=S] [DRAGONFLY=path] [CRASH_ARGS='--cluster | --exactly-once | --service | --omit | --distance MS ...'], see
+# Faults at random moments: make crash [CRASHES=N] [SEED=S] [DRAGONFLY=path] [CRASH_ARGS='--redis | --cluster | --exactly-once | --service | --omit | --distance MS ...'], see
 # dfcrash --help.
 crash: all tools
 	$(B)/bin/dfcrash --crashes $(or $(CRASHES),100) $(SEED:%=--seed %) $(DRAGONFLY:%=--dragonfly %) $(CRASH_ARGS)
@@ -165,7 +165,7 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/named-files tests/bench/run tests/bench/far.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')

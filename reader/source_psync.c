@@ -300,33 +300,41 @@ static const char *reason(const struct psync *d)
     return before || strcasecmp(id, d->replid[0]) == 0 ? "backlog" : "replid";
 }
 
+/* A flow of a process of its own may be parsed before its process has said here that it is up. */
+static void advance(struct psync *d)
+{
+    struct session *s = d->session;
+    if (s->phase == PHASE_FULL && s->cut == d->stream->info.flows)
+        session_enter(s, PHASE_STARTING);
+    if (s->phase != PHASE_STARTING || s->synced < d->stream->info.flows)
+        return;
+    session_enter(s, PHASE_STABLE);
+    if (d->stream->o->until_synced)
+        session_stop(s, "complete", EXIT_DONE);
+}
+
 static void on_flows_up(struct source *src)
 {
     struct psync *d = psync_of(src);
     struct session *s = d->session;
-    if (!s->going_on)
+    if (!s->going_on) {
         live(d, PHASE_FULL);
-    else if (s->partial == s->stream.info.flows)
+        advance(d);
+    } else if (s->partial == s->stream.info.flows) {
         resumed(d);
-    else
+    } else {
         session_full_resync(s, reason(d));
+    }
 }
 
 static void on_cut(struct source *src)
 {
-    struct psync *d = psync_of(src);
-    if (d->session->phase == PHASE_FULL && d->session->cut == d->stream->info.flows)
-        session_enter(d->session, PHASE_STARTING);
+    advance(psync_of(src));
 }
 
 static void on_synced(struct source *src)
 {
-    struct psync *d = psync_of(src);
-    if (d->session->phase != PHASE_STARTING || d->session->synced < d->stream->info.flows)
-        return;
-    session_enter(d->session, PHASE_STABLE);
-    if (d->stream->o->until_synced)
-        session_stop(d->session, "complete", EXIT_DONE);
+    advance(psync_of(src));
 }
 
 /* ---- in each turn, and now and then ---- */

@@ -130,13 +130,14 @@ static void begin_epoch(struct writer *w, const struct facts *f)
 
 /* A full sync of the same source that began on an empty target, and broke: it may begin anew without being
  * asked, where the target is this task's alone (--on-existing overwrite and the like expect keys of others).
- * To dfreader it is the first. */
+ * Where flows are masters of their own, their ids come later: there the task's source, which was compared,
+ * says enough. To dfreader it is the first. */
 static void repeat_own(struct writer *w, const struct facts *f, struct saved_vector *v)
 {
     struct session *s = &w->session;
     const struct lineage *was = &v->lineage, *is = &f->lineage;
-    bool same =
-        strcmp(was->replid, is->replid) == 0 || (is->top[0] != '\0' && strcmp(was->top, is->top) == 0);
+    bool same = is->replid[0] == '\0' || strcmp(was->replid, is->replid) == 0 ||
+                (is->top[0] != '\0' && strcmp(was->top, is->top) == 0);
     bool alone = w->opt.on_existing == EXISTING_REFUSE || w->opt.on_existing == EXISTING_FLUSH;
     s->repeats = alone && v->state == SAVED_INCOMPLETE && v->began_empty && same &&
                  w->opt.on_full_resync == FULL_FAIL && !w->opt.expect_saved;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "crash.h"
+#include "psync.h"
 
 static bool all_there(const uint64_t pos[MAX_FLOWS])
 {
@@ -63,6 +64,8 @@ static bool arrived(const uint64_t head[MAX_FLOWS])
     if (!check_positions(pos))
         return false;
     for (unsigned i = 0; i < now.source.flows; i++) {
+        if (opt.redis)
+            pos[i] = psync_offset(pos[i]);
         if (pos[i] > head[i])
             fail("flow %u: the target is at %llu, the master at %llu", i, (unsigned long long)pos[i],
                  (unsigned long long)head[i]);

@@ -31,7 +31,7 @@ struct options {
     uint64_t crashes, seed, every, series, rate, seconds, distance;
     const char *dragonfly, *keep;
     const char *only; /* of the faults: those with one of these names, comma-separated */
-    bool cluster, exact, verbose, overwrite, service, omit;
+    bool cluster, exact, verbose, overwrite, service, omit, redis;
 };
 
 extern struct options opt;
@@ -90,7 +90,8 @@ struct server {
     unsigned port;
     unsigned far; /* the port that the pipeline and other nodes are told */
     const char *name;
-    bool persists, cluster, stopped;
+    bool persists, cluster, stopped, source; /* source: another binary may serve it */
+    const char *option[10];                  /* further ones, pairs of name and value */
 };
 void server_start(struct server *s);   /* port 0: a free one */
 void server_restart(struct server *s); /* after it was killed */
@@ -115,9 +116,20 @@ void source_start(struct source *s, uint64_t seed); /* a new one, with data, pau
 void source_stop(struct source *s);
 void source_go(struct source *s);
 void source_pause(struct source *s);
-/* Next LSN of each flow. */
+/* SHUTDOWN, which keeps data, id and offset, and start it again. */
+void source_restart(struct source *s);
+/* Whether the master still has what follows a position. */
+enum cover { COVER_NONE, COVER_UNKNOWN, COVER_ALL };
+enum cover source_covers(struct source *s, uint64_t pos);
+/* Next LSN of each flow; of a Redis its offset. */
 void source_heads(struct source *s, uint64_t head[MAX_FLOWS]);
 void source_check(struct source *s); /* nothing illegal was seen, no LSN was refused */
+
+/* ---- feeder.c: clients of a real master ---- */
+
+void feeder_start(const struct source *s, uint64_t seed);
+void feeder_order(char order); /* 'g' go, 'p' pause; returns when it is so */
+void feeder_end(void);
 
 /* ---- pipeline.c ---- */
 
@@ -138,10 +150,11 @@ struct pipeline {
     pid_t group;
     bool single, was_stable, ending;
     bool goes_on;      /* the target had all positions when it began */
+    bool may_go_on;    /* perhaps what follows them has left the master's backlog */
     int64_t first_end; /* when a stage ended while others went on */
 };
 
-void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved);
+void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved, enum cover cover);
 /* Look which stages there are, where they are not ours. */
 void pipeline_list(struct pipeline *p);
 /* Notes what has ended.  True: all have. */
@@ -196,6 +209,8 @@ struct run {
     unsigned helped; /* runs that did not end by themselves, as processes had died before they joined */
     unsigned long long omitted;
     unsigned fault, series, restarts, fulls, partials, compared;
+    unsigned covered,
+        went_on; /* new starts whose position the master still had, and those answered PARTIAL */
     char last_fault[120];
 };
 extern struct run now;

@@ -148,28 +148,48 @@ static void kill_everything(void)
     bring_back(s, us);
 }
 
+static void restart_source(void)
+{
+    tell("SHUTDOWN SAVE of the master, and a new start");
+    source_restart(&now.source);
+}
+
+static void kill_replicas(void)
+{
+    tell("CLIENT KILL TYPE replica at the master");
+    freeReplyObject(server_call(&now.source.master, "CLIENT KILL TYPE replica"));
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
     unsigned weight;
+    bool redis; /* only where the master is a Redis */
 } faults[] = {
-    {"kill-stage", kill_stage, 22},
-    {"stop-stage", stop_stage, 10},
-    {"kill-all", kill_all, 12},
-    {"end-all", end_all, 5},
-    {"cut-flow", cut_flow, 12},
-    {"cut-control", cut_control, 6},
-    {"stall-source", stall_source, 4},
-    {"cut-target", cut_target, 10},
-    {"kill-target", kill_target, 9},
-    {"stop-target", stop_target, 6},
-    {"kill-everything", kill_everything, 4},
+    {"kill-stage", kill_stage, 22, false},
+    {"stop-stage", stop_stage, 10, false},
+    {"kill-all", kill_all, 12, false},
+    {"end-all", end_all, 5, false},
+    {"cut-flow", cut_flow, 12, false},
+    {"cut-control", cut_control, 6, false},
+    {"stall-source", stall_source, 4, false},
+    {"cut-target", cut_target, 10, false},
+    {"kill-target", kill_target, 9, false},
+    {"stop-target", stop_target, 6, false},
+    {"kill-everything", kill_everything, 4, false},
+    {"restart-source", restart_source, 5, true},
+    {"kill-replicas", kill_replicas, 8, true},
 };
 #define FAULTS (sizeof faults / sizeof *faults)
 
-static bool chosen(const char *name)
+static bool chosen(size_t i)
 {
+    const char *name = faults[i].name;
     size_t len = strlen(name);
+    if (faults[i].redis && !opt.redis)
+        return false;
+    if (opt.service && faults[i].run == restart_source)
+        return false; /* what df2redis has not yet applied then needs a full sync */
     for (const char *p = opt.only; p; p = strchr(p, ','), p += p ? 1 : 0)
         if (!strncmp(p, name, len) && (p[len] == ',' || !p[len]))
             return true;
@@ -181,12 +201,12 @@ void fault_run(bool extra)
     unsigned all = 0;
     is_extra = extra;
     for (size_t i = 0; i < FAULTS; i++)
-        all += chosen(faults[i].name) ? faults[i].weight : 0;
+        all += chosen(i) ? faults[i].weight : 0;
     if (!all)
         fail("--only %s: no such fault", opt.only);
     unsigned r = (unsigned)below(all);
     for (size_t i = 0; i < FAULTS; i++) {
-        unsigned weight = chosen(faults[i].name) ? faults[i].weight : 0;
+        unsigned weight = chosen(i) ? faults[i].weight : 0;
         if (r < weight) {
             faults[i].run();
             return;

@@ -33,6 +33,9 @@ static const char help[] =
     "pauses grow, so\n"
     "                    use short series\n"
     "  --distance MS     round trip to the master and to the target\n"
+    "  --redis           the master is a redis-server (PSYNC), what REDIS_SOURCE names: also restart-source "
+    "and "
+    "kill-replicas\n"
     "  --dragonfly PATH  the master is this Dragonfly instead of the stand-in\n"
     "  --only NAME,...   only faults of these kinds: kill-stage, stop-stage, kill-all, end-all, cut-flow,\n"
     "                    cut-control, stall-source, cut-target, kill-target, stop-target, kill-everything\n"
@@ -63,6 +66,17 @@ static void note_complete(void)
     now.complete = true;
 }
 
+/* What follows the target's position may have left the backlog: then only a full sync will do. */
+static enum cover covered(void)
+{
+    uint64_t pos[MAX_FLOWS];
+    if (!now.complete || !opt.redis || !check_positions(pos))
+        return COVER_ALL;
+    enum cover cover = source_covers(&now.source, pos[0]);
+    now.complete = cover == COVER_ALL;
+    return cover;
+}
+
 static void start_again(void)
 {
     bool stopped = false;
@@ -79,8 +93,9 @@ static void start_again(void)
         cluster_wait(now.target, now.targets);
     if (!stopped)
         note_complete();
+    enum cover cover = stopped ? COVER_ALL : covered();
     now.restarts += now.pipeline.runs > 0;
-    pipeline_start(&now.pipeline, next_policy(), now.complete);
+    pipeline_start(&now.pipeline, next_policy(), now.complete, cover);
     now.begun = true;
 }
 
@@ -188,12 +203,25 @@ static uint64_t number(const char *text)
 static void take_options(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"crashes", 1, NULL, 'n'},      {"seed", 1, NULL, 's'},      {"every", 1, NULL, 'e'},
-        {"series", 1, NULL, 'r'},       {"rate", 1, NULL, 'w'},      {"seconds", 1, NULL, 't'},
-        {"distance", 1, NULL, 'D'},     {"cluster", 0, NULL, 'c'},   {"dragonfly", 1, NULL, 'd'},
-        {"exactly-once", 0, NULL, 'x'}, {"only", 1, NULL, 'o'},      {"keep", 1, NULL, 'k'},
-        {"verbose", 0, NULL, 'v'},      {"overwrite", 0, NULL, 'O'}, {"omit", 0, NULL, 'm'},
-        {"service", 0, NULL, 'S'},      {"help", 0, NULL, 'h'},      {0},
+        {"crashes", 1, NULL, 'n'},
+        {"seed", 1, NULL, 's'},
+        {"every", 1, NULL, 'e'},
+        {"series", 1, NULL, 'r'},
+        {"rate", 1, NULL, 'w'},
+        {"seconds", 1, NULL, 't'},
+        {"distance", 1, NULL, 'D'},
+        {"cluster", 0, NULL, 'c'},
+        {"dragonfly", 1, NULL, 'd'},
+        {"exactly-once", 0, NULL, 'x'},
+        {"only", 1, NULL, 'o'},
+        {"keep", 1, NULL, 'k'},
+        {"verbose", 0, NULL, 'v'},
+        {"overwrite", 0, NULL, 'O'},
+        {"omit", 0, NULL, 'm'},
+        {"service", 0, NULL, 'S'},
+        {"help", 0, NULL, 'h'},
+        {"redis", 0, NULL, 'R'},
+        {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -212,14 +240,15 @@ static void take_options(int argc, char **argv)
         case 'k': opt.keep = optarg; break;
         case 'm': opt.omit = true; break;
         case 'O': opt.overwrite = true; break;
+        case 'R': opt.redis = true; break;
         case 'S': opt.service = true; break;
         case 'v': opt.verbose = true; break;
         case 'h': fputs(help, stdout); exit(0);
         default: exit(2);
         }
     }
-    if (optind < argc || (opt.service && opt.cluster) || !opt.crashes || !opt.every || !opt.series ||
-        !opt.rate)
+    if (optind < argc || (opt.redis && (opt.dragonfly || opt.omit)) || (opt.service && opt.cluster) ||
+        !opt.crashes || !opt.every || !opt.series || !opt.rate)
         errx(2, "see dfcrash --help");
     if (!opt.seed)
         opt.seed = (uint64_t)time(NULL) % 1000000;
@@ -280,6 +309,9 @@ int main(int argc, char **argv)
         "helped), %llu keys left out",
         (unsigned long long)opt.seed, fault, now.compared, now.fulls, now.partials, now.restarts, now.helped,
         now.omitted);
+    if (opt.redis)
+        say("the master had what followed in %u new starts, and answered %u of them with a partial sync",
+            now.covered, now.went_on);
     if (!opt.keep)
         remove_tree(now.dir);
     return 0;

@@ -17,7 +17,9 @@ static void spawn(struct server *s)
     snprintf(port, sizeof port, "%u", s->port);
     snprintf(far, sizeof far, "%u", s->far);
     snprintf(bus, sizeof bus, "%u", s->port + 10000);
-    const char *binary = s->persists ? getenv("REDIS_SERVER") : NULL; /* of the target only */
+    const char *binary = getenv(s->source ? "REDIS_SOURCE" : "REDIS_SERVER");
+    if (!s->persists && !s->source)
+        binary = NULL; /* the oracle */
     arg(&c, binary ? binary : "redis-server");
     const char *const words[] = {
         "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", dir, "--proto-max-bulk-len", "64mb"};
@@ -26,6 +28,8 @@ static void spawn(struct server *s)
     const char *const aof[] = {"--appendonly", "yes", "--appendfsync", "always"};
     for (size_t i = 0; s->persists && i < sizeof aof / sizeof *aof; i++)
         arg(&c, aof[i]);
+    for (size_t i = 0; i < sizeof s->option / sizeof *s->option && s->option[i]; i++)
+        arg(&c, s->option[i]);
     const char *const node[] = {"--cluster-enabled",       "yes", "--cluster-node-timeout",      "2000",
                                 "--cluster-announce-port", far,   "--cluster-announce-bus-port", bus};
     for (size_t i = 0; s->cluster && i < sizeof node / sizeof *node; i++)

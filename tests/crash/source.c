@@ -1,93 +1,16 @@
 /*
- * The master: the stand-in with --live and its oracle; or a Dragonfly, to which a child of ours writes what
- * traffic.c makes, and which is its own oracle.
+ * The master: the stand-in with --live and its oracle; or a Dragonfly or Redis, to which a child of ours
+ * writes what traffic.c makes (feeder.c), and which is its own oracle.
  */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <sys/wait.h>
 
 #include "crash.h"
-#include "traffic.h"
+#include "psync.h"
 
-#define WARM 5000u
-
-static pid_t feeder;
-static int feeder_fd = -1;
-
-/* ---- a Dragonfly and its clients ---- */
-
-static void feed_one(redisContext *c, struct traffic *t)
-{
-    struct traffic_command w;
-    static unsigned db;
-    traffic_next(t, &w);
-    if (w.db != db)
-        freeReplyObject(redisCommand(c, "SELECT %u", w.db));
-    db = w.db;
-    void *r = redisCommandArgv(c, (int)w.argc, w.argv, w.len);
-    if (!r)
-        _exit(1);
-    freeReplyObject(r);
-}
-
-/* "g" go, "p" pause; each is answered when it is so. */
-static void feed(unsigned port, int orders, struct traffic *t)
-{
-    redisContext *c = redisConnect("127.0.0.1", (int)port);
-    bool going = false;
-    int64_t at = now_us();
-    if (!c || c->err)
-        _exit(1);
-    for (unsigned i = 0; i < WARM; i++)
-        feed_one(c, t);
-    for (;;) {
-        char order;
-        ssize_t n = recv(orders, &order, 1, going ? MSG_DONTWAIT : 0);
-        if (n == 0)
-            _exit(0);
-        if (n == 1) {
-            going = order == 'g';
-            at = now_us();
-            if (send(orders, &order, 1, 0) != 1)
-                _exit(0);
-        }
-        for (; going && at < now_us(); at += SECOND / (int64_t)opt.rate)
-            feed_one(c, t);
-        if (going)
-            sleep_us(1000);
-    }
-}
-
-static void feeder_start(const struct source *s, uint64_t seed)
-{
-    int sp[2];
-    struct traffic t;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp) != 0)
-        fail("socketpair");
-    feeder = fork();
-    if (feeder == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(sp[0]);
-        traffic_init(&t, &(struct traffic_options){.seed = seed,
-                                                   .flows = s->flows,
-                                                   .dbs = s->dbs,
-                                                   .keys = 20,
-                                                   .safe = opt.cluster && !opt.exact});
-        feed(s->master.port, sp[1], &t);
-    }
-    close(sp[1]);
-    feeder_fd = sp[0];
-}
-
-static void feeder_order(char order)
-{
-    char answer;
-    if (send(feeder_fd, &order, 1, MSG_NOSIGNAL) != 1 || recv(feeder_fd, &answer, 1, 0) != 1)
-        fail("the writing client has gone");
-}
+/* ---- a Dragonfly ---- */
 
 static void dragonfly_start(struct source *s, uint64_t seed)
 {
@@ -118,6 +41,71 @@ static void dragonfly_start(struct source *s, uint64_t seed)
     s->oracle = s->master;
     feeder_start(s, seed);
     feeder_order('p'); /* the data is there */
+}
+
+/* ---- a Redis ---- */
+
+/* With a backlog that nothing leaves while a test restarts something, or one that is soon behind. */
+static void redis_start(struct source *s, uint64_t seed)
+{
+    static const char *const options[] = {
+        "--repl-backlog-size", NULL, "--repl-diskless-sync-delay",   "0",
+        "--shutdown-timeout",  "2",  "--client-output-buffer-limit", "replica 64mb 0 0"};
+    bool small = !opt.service && one_in(5);
+    bool slow = one_in(2); /* so that the full sync takes a while */
+    s->flows = 1;
+    s->master = (struct server){.name = "master", .source = true};
+    remove_tree(file("master"));
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        s->master.option[i] = options[i] ? options[i] : small ? "1mb" : "128mb";
+    s->master.option[8] = slow ? "--rdb-key-save-delay" : NULL; /* microseconds */
+    s->master.option[9] = slow ? "3000" : NULL;
+    server_start(&s->master);
+    s->oracle = s->master;
+    feeder_start(s, seed);
+    feeder_order('p'); /* the data is there */
+}
+
+/* A number of INFO replication; false if it does not answer, or says nothing of it. */
+static bool redis_number(struct source *s, const char *field, uint64_t *n)
+{
+    char name[64];
+    redisReply *r = server_call(&s->master, "INFO replication");
+    snprintf(name, sizeof name, "\n%s:", field);
+    const char *at = r && r->type == REDIS_REPLY_STRING ? strstr(r->str, name) : NULL;
+    if (at)
+        *n = strtoull(at + strlen(name), NULL, 10);
+    freeReplyObject(r);
+    return at != NULL;
+}
+
+enum cover source_covers(struct source *s, uint64_t pos)
+{
+    uint64_t first, size, head, offset = psync_offset(pos);
+    if (!opt.redis)
+        return COVER_ALL;
+    if (!redis_number(s, "repl_backlog_first_byte_offset", &first) ||
+        !redis_number(s, "master_repl_offset", &head) || !redis_number(s, "repl_backlog_size", &size))
+        return COVER_UNKNOWN;
+    if (offset == head)
+        return COVER_ALL; /* nothing has happened since */
+    if (!first || offset + 1 < first || offset > head)
+        return COVER_NONE;
+    return head - offset < size / 2 ? COVER_ALL : COVER_UNKNOWN; /* it moves while we look */
+}
+
+void source_restart(struct source *s)
+{
+    int status;
+    redisReply *r = server_call(&s->master, "SHUTDOWN SAVE");
+    freeReplyObject(r);
+    for (int64_t limit = now_us() + 20 * SECOND; waitpid(s->master.pid, &status, WNOHANG) != s->master.pid;
+         attend(10000))
+        if (now_us() > limit)
+            fail("the master does not shut down");
+    server_restart(&s->master);
+    server_wait(&s->master);
+    s->oracle.pid = s->master.pid;
 }
 
 /* ---- the stand-in ---- */
@@ -185,7 +173,9 @@ static void standin_start(struct source *s, uint64_t seed)
 void source_start(struct source *s, uint64_t seed)
 {
     *s = (struct source){.flows = 1 + (unsigned)below(4), .dbs = opt.cluster ? 1 : 1 + (unsigned)below(3)};
-    if (opt.dragonfly)
+    if (opt.redis)
+        redis_start(s, seed);
+    else if (opt.dragonfly)
         dragonfly_start(s, seed);
     else
         standin_start(s, seed);
@@ -196,10 +186,7 @@ void source_stop(struct source *s)
 {
     proxy_stop();
     end_child(&s->relay);
-    if (feeder_fd >= 0)
-        close(feeder_fd);
-    feeder_fd = -1;
-    end_child(&feeder);
+    feeder_end();
     if (s->oracle.pid == s->master.pid)
         s->oracle.pid = 0;
     server_kill(&s->master);
@@ -216,7 +203,7 @@ static void standin_order(struct source *s, const char *order)
 
 void source_go(struct source *s)
 {
-    if (opt.dragonfly)
+    if (opt.dragonfly || opt.redis)
         feeder_order('g');
     else
         standin_order(s, "GO");
@@ -224,7 +211,7 @@ void source_go(struct source *s)
 
 void source_pause(struct source *s)
 {
-    if (opt.dragonfly)
+    if (opt.dragonfly || opt.redis)
         feeder_order('p');
     else
         standin_order(s, "PAUSE");
@@ -232,6 +219,13 @@ void source_pause(struct source *s)
 
 void source_heads(struct source *s, uint64_t head[MAX_FLOWS])
 {
+    if (opt.redis) {
+        uint64_t offset;
+        if (!redis_number(s, "master_repl_offset", &offset))
+            fail("the master does not tell its offset");
+        head[0] = offset;
+        return;
+    }
     redisReply *r = server_call(&s->master, "DFLY REPLICAOFFSET");
     if (!r || r->type != REDIS_REPLY_ARRAY || r->elements != s->flows)
         fail("the master does not tell its offsets");
@@ -244,7 +238,7 @@ void source_check(struct source *s)
 {
     unsigned long long refused, omits;
     unsigned long illegal;
-    if (opt.dragonfly)
+    if (opt.dragonfly || opt.redis)
         return;
     redisReply *r = server_call(&s->master, "STANDIN INFO");
     if (!r || r->type != REDIS_REPLY_STRING ||

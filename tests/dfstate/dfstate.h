@@ -148,6 +148,9 @@ void file_close(file_source *f);
 /* diff.c */
 int diff_run(const char *a, const char *b, const diff_options *o);
 
+/* extra.c */
+void extra_run(const target *t);
+
 /* digest.c */
 void digest_run(const target *t, bool no_ttl);
 

@@ -30,6 +30,8 @@ static const char help[] =
     "  digest [--no-ttl] URL\n"
     "        write one hexadecimal digest of all keys; entries-read of stream groups, which\n"
     "        a server may not know, has no part in it\n"
+    "  extra URL\n"
+    "        write a line of JSON for each hash whose fields expire, and for each vector set\n"
     "\n"
     "A URL is redis://host:port[?dbs=0,1] or redis-cluster://host:port.\n"
     "Keys with the prefix df2redis:{ are left out everywhere.\n"
@@ -154,6 +156,15 @@ static void count_run(const char *url)
     target_free(&t);
 }
 
+static void extra_url(const char *url)
+{
+    target t;
+
+    target_from_url(&t, url);
+    extra_run(&t);
+    target_free(&t);
+}
+
 static void digest_url(const options *o, const char *url)
 {
     target t;
@@ -169,7 +180,7 @@ static int run(const options *o, const char *command, char **argv, int argc)
     bool diff = strcmp(command, "diff") == 0;
 
     if (!diff && strcmp(command, "dump") != 0 && strcmp(command, "count") != 0 &&
-        strcmp(command, "digest") != 0)
+        strcmp(command, "digest") != 0 && strcmp(command, "extra") != 0)
         die("unknown command \"%s\"; see dfstate --help", command);
     if (argc != (diff ? 2 : 1))
         die("%s takes %s; see dfstate --help", command, diff ? "two arguments" : "one argument");
@@ -179,6 +190,8 @@ static int run(const options *o, const char *command, char **argv, int argc)
         dump_run(o, argv[0]);
     else if (strcmp(command, "count") == 0)
         count_run(argv[0]);
+    else if (strcmp(command, "extra") == 0)
+        extra_url(argv[0]);
     else
         digest_url(o, argv[0]);
     return EXIT_EQUAL;

@@ -1,5 +1,5 @@
 /* The commands of any connection: AUTH, PING, REPLCONF, INFO, QUIT ...; DFLY is in dfly.c. */
-#include "standin.h"
+#include "psync.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -214,6 +214,10 @@ static void run_on_flow(struct master *m, struct conn *c, const struct request *
 void command_run(struct master *m, struct conn *c, struct request *r)
 {
     const char *name = r->argv[0];
+    if (c->flow && m->psync) {
+        psync_on_flow(m, c, r);
+        return;
+    }
     if (c->flow) {
         run_on_flow(m, c, r);
         return;
@@ -228,10 +232,12 @@ void command_run(struct master *m, struct conn *c, struct request *r)
         run_auth(m, c, r);
     } else if (!c->authenticated) {
         conn_reply(c, "-NOAUTH Authentication required.\r\n");
+    } else if (m->psync && psync_run(m, c, r)) {
+        return;
     } else if (word_is(name, "REPLCONF")) {
         run_replconf(m, c, r);
     } else if (c->loading) { /* REPLCONF is allowed in that state, these are not */
-        conn_reply(c, "-LOADING Dragonfly is loading the dataset in memory\r\n");
+        conn_reply(c, "-LOADING %s is loading the dataset in memory\r\n", m->psync ? "Redis" : "Dragonfly");
     } else if (word_is(name, "PING")) {
         if (r->argc == 2)
             buf_bulk(&c->out, r->argv[1], r->len[1]);

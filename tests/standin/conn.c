@@ -11,12 +11,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct conn *conn_new(struct master *m, int fd)
+struct conn *conn_new(struct master *m, int fd, unsigned node)
 {
     struct conn *c = grab(sizeof *c);
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     int one = 1;
     c->fd = fd;
+    c->node = node;
     c->id = m->conns_accepted++;
     c->authenticated = opt.password == NULL;
     c->loading = c->id < opt.loading;
@@ -152,6 +153,14 @@ void conn_close(struct master *m, struct conn *c, const char *why)
         session_end(m, c->session, why);
 }
 
+void conn_shut(struct conn *c)
+{
+    if (c->write_shut)
+        return;
+    c->write_shut = true;
+    shutdown(c->fd, SHUT_WR);
+}
+
 void conn_reap(struct master *m)
 {
     for (struct conn **at = &m->conns; *at;) {
@@ -163,6 +172,7 @@ void conn_reap(struct master *m)
         *at = c->next;
         buf_free(&c->in);
         buf_free(&c->out);
+        buf_free(&c->queued);
         free(c);
     }
 }

@@ -44,6 +44,10 @@ static const struct fault *flow_fault(const struct flow *f, enum fault_kind kind
 static bool fault_due(struct master *m, struct flow *f)
 {
     const struct fault *x;
+    if (f->cut_at && f->sent == f->cut_at) {
+        conn_close(m, f->conn, "planned cut");
+        return true;
+    }
     if ((x = flow_fault(f, FAULT_CUT, f->sent)) && x->at == f->sent) {
         conn_close(m, f->conn, "planned cut");
         return true;
@@ -69,6 +73,8 @@ static size_t fault_limit(const struct flow *f, size_t n)
         if (x && x->at - f->sent < n)
             n = (size_t)(x->at - f->sent);
     }
+    if (f->cut_at > f->sent && f->cut_at - f->sent < n)
+        n = (size_t)(f->cut_at - f->sent);
     return n;
 }
 

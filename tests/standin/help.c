@@ -2,10 +2,11 @@
 #include "standin.h"
 
 static const char help_what[] =
-    "standin - a stand-in for a Dragonfly master. A TEST TOOL of df2redis: it is not a server,\n"
+    "standin - a stand-in for a Dragonfly, Redis or Valkey master. A TEST TOOL of df2redis: it is not a "
+    "server,\n"
     "holds no data, and must never stand where anybody relies on it.\n"
     "\n"
-    "usage: standin --capture DIR [options]     serve recorded flows\n"
+    "usage: standin --capture DIR [options]     serve recorded flows, of DFLY or of PSYNC\n"
     "       standin --generate [options]        serve generated flows\n"
     "       standin --live PORT [options]       serve writes without end, of which that server holds the "
     "outcome\n"
@@ -26,6 +27,47 @@ static const char help_what[] =
     "  --second-session      sessions after the first also serve the recorded second one: PARTIAL for the\n"
     "                        LSN recorded there, or for an earlier one (then both journals in a row)\n"
     "  --close-at-end        end the connections (FIN) once everything has been sent; both modes\n"
+    "\n";
+
+static const char help_psync[] =
+    "A recorded Redis or Valkey (--capture whose meta.json has PSYNC sessions):\n"
+    "It answers PING, AUTH, REPLCONF, PSYNC, INFO, CLUSTER SLOTS, NODES, SHARDS, MULTI and EXEC as that "
+    "server. "
+    "The recorded\n"
+    "connections are played one after the other: each ends where it ended when it was recorded, and the next "
+    "PSYNC "
+    "is answered\n"
+    "by what the master knew then: +CONTINUE (with the new id) where id and offset are those of the recorded "
+    "history, "
+    "else\n"
+    "+FULLRESYNC. After $EOF: nothing of the stream is sent before the first REPLCONF ACK. A cluster's "
+    "masters have a "
+    "port each\n"
+    "(port=, port1=, port2=; --port N: N, N + 1, N + 2), and are the flows 0, 1, 2. M counts the bytes "
+    "behind the "
+    "reply to PSYNC.\n"
+    "  --uncut               what has one history is sent over one connection\n"
+    "  --form disk|eof       transfer as $<n> or as $EOF:, whatever was recorded\n"
+    "  --backlog N           bytes that a PSYNC may go back, all of them\n"
+    "  --getack              REPLCONF GETACK * as the last command (37 bytes more)\n"
+    "  --lag MS              up to 16 KiB of a flow's stream, then a pause of up to MS, and so on\n"
+    "  --cut-at rdb|token|boundary|command|multi|multi-command[,flow=N][,session=K]    close the connection "
+    "within "
+    "the RDB,\n"
+    "                        the token; at the end of a command, within one, in a MULTI between its "
+    "commands, within "
+    "one of\n"
+    "                        them; which is chosen by --seed\n"
+    "  --cut-every MIN-MAX   close each connection after so many bytes of the stream\n"
+    "  --wrong KIND[,session=K]    a wrong answer to PSYNC (short-id, long-id, no-offset, no-id, error, "
+    "no-psync, "
+    "noperm,\n"
+    "                        loading, nomasterlink, rdbchannel), at the transfer (rdb-error, rdb-length, "
+    "short-eof), "
+    "or in the\n"
+    "                        stream (garbage, huge-bulk, huge-array, negative, unknown, select-256)\n"
+    "  --acks FILE           a line LINEAGE OFFSET for each acknowledged offset that differs from the one "
+    "before\n"
     "\n";
 
 static const char help_generate[] =
@@ -169,6 +211,7 @@ static const char help_report[] =
 void print_help(void)
 {
     fputs(help_what, stdout);
+    fputs(help_psync, stdout);
     fputs(help_generate, stdout);
     fputs(help_live, stdout);
     fputs(help_present, stdout);

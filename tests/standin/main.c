@@ -1,5 +1,5 @@
 /* standin: see standin.h, and --help. */
-#include "standin.h"
+#include "psync.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,8 +7,27 @@
 
 struct options opt;
 
+/* A recorded PSYNC master. */
+static bool psync_data(struct master *m)
+{
+    m->psync = psync_load(opt.capture);
+    if (!m->psync)
+        return false;
+    m->nflows = m->psync->nodes;
+    m->next_sync = 1;
+    if (opt.acks && !(m->psync->acks = fopen(opt.acks, "w"))) {
+        complain("%s: %s", opt.acks, strerror(errno));
+        return false;
+    }
+    if (m->psync->acks)
+        setvbuf(m->psync->acks, NULL, _IOLBF, 0);
+    return true;
+}
+
 static bool master_data(struct master *m)
 {
+    if (opt.capture && psync_recorded(opt.capture))
+        return psync_data(m);
     if (opt.capture) {
         m->capture = capture_load(opt.capture);
         if (!m->capture)
@@ -40,6 +59,14 @@ static bool master_data(struct master *m)
     return true;
 }
 
+/* Databases that hold keys. */
+static const char *recorded_dbs(const struct master *m)
+{
+    if (opt.dbs)
+        return opt.dbs;
+    return m->capture ? m->capture->dbs : m->psync ? m->psync->dbs : "0";
+}
+
 static bool master_open(struct master *m)
 {
     m->started_us = clock_us();
@@ -59,7 +86,7 @@ static bool master_open(struct master *m)
         complain("--expect-final-acks has %u values for %u flows", opt.expect_count, m->nflows);
         return false;
     }
-    m->values = values_load(opt.values, opt.dbs ? opt.dbs : m->capture ? m->capture->dbs : "0");
+    m->values = values_load(opt.values, recorded_dbs(m));
     if (!m->values)
         return false;
     m->last_ack = grab(m->nflows * sizeof *m->last_ack);
@@ -75,13 +102,14 @@ static void summary(const struct master *m)
 
 static int serve(void)
 {
-    struct master m = {.listen_fd = -1};
+    struct master m = {.signal_fd = -1};
     int status = 1;
     if (master_open(&m)) {
         status = master_run(&m);
         summary(&m);
     }
     capture_free(m.capture);
+    psync_free(m.psync);
     generator_free(m.generator);
     live_free(m.live);
     values_free(m.values);

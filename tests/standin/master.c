@@ -1,5 +1,5 @@
 /* The event loop: one epoll set for the listener, the signals and all connections. */
-#include "standin.h"
+#include "psync.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,40 +18,62 @@ void wake_at(struct master *m, int64_t when_us)
         m->wake_at = when_us;
 }
 
-bool master_listen(struct master *m)
+static bool listen_on(struct listener *l, uint64_t port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port)};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     socklen_t len = sizeof a;
     int one = 1;
     if (inet_pton(AF_INET, opt.bind, &a.sin_addr) != 1) {
         complain("--bind %s: not an IPv4 address", opt.bind);
         return false;
     }
-    m->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (m->listen_fd >= 0)
-        setsockopt(m->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (m->listen_fd < 0 || bind(m->listen_fd, (struct sockaddr *)&a, sizeof a) != 0 ||
-        listen(m->listen_fd, 1024) != 0 || getsockname(m->listen_fd, (struct sockaddr *)&a, &len) != 0) {
-        complain("%s:%llu: %s", opt.bind, (unsigned long long)opt.port, strerror(errno));
+    l->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (l->fd >= 0)
+        setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (l->fd < 0 || bind(l->fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(l->fd, 1024) != 0 ||
+        getsockname(l->fd, (struct sockaddr *)&a, &len) != 0) {
+        complain("%s:%llu: %s", opt.bind, (unsigned long long)port, strerror(errno));
         return false;
     }
-    printf("port=%u\nready\n", (unsigned)ntohs(a.sin_port));
+    l->port = ntohs(a.sin_port);
+    return true;
+}
+
+bool master_listen(struct master *m)
+{
+    unsigned many = m->psync ? m->psync->nodes : 1;
+    for (; m->listeners < many; m->listeners++)
+        if (!listen_on(&m->listener[m->listeners], opt.port ? opt.port + m->listeners : 0))
+            return false;
+    printf("port=%u\n", m->listener[0].port);
+    for (unsigned i = 1; i < many; i++)
+        printf("port%u=%u\n", i, m->listener[i].port);
+    puts("ready");
     fflush(stdout);
     return true;
 }
 
-static void watch(struct master *m, int *fd)
+static void watch(struct master *m, const int *fd, void *what)
 {
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = fd};
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = what};
     if (*fd < 0 || epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, *fd, &e) != 0)
         die("epoll: %s", strerror(errno));
 }
 
-static void accept_all(struct master *m)
+static void accept_all(struct master *m, unsigned node)
 {
     int fd;
-    while ((fd = accept4(m->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
-        conn_new(m, fd);
+    while ((fd = accept4(m->listener[node].fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+        conn_new(m, fd, node);
+}
+
+/* Index of the listener that an event is of; m->listeners: it is something else. */
+static unsigned listener_of(const struct master *m, const void *what)
+{
+    unsigned i = 0;
+    while (i < m->listeners && what != &m->listener[i])
+        i++;
+    return i;
 }
 
 static void on_signal(struct master *m)
@@ -76,8 +98,9 @@ static void on_writable(struct master *m, struct conn *c)
 
 static void on_event(struct master *m, const struct epoll_event *e)
 {
-    if (e->data.ptr == &m->listen_fd) {
-        accept_all(m);
+    unsigned listener = listener_of(m, e->data.ptr);
+    if (listener < m->listeners) {
+        accept_all(m, listener);
     } else if (e->data.ptr == &m->signal_fd) {
         on_signal(m);
     } else {
@@ -130,7 +153,8 @@ static void close_all(struct master *m)
         conn_close(m, c, "stand-in stops");
     session_reap(m);
     conn_reap(m);
-    close(m->listen_fd);
+    for (unsigned i = 0; i < m->listeners; i++)
+        close(m->listener[i].fd);
     close(m->signal_fd);
     close(m->epoll_fd);
 }
@@ -141,8 +165,9 @@ int master_run(struct master *m)
     bool more = false;
     m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     open_signals(m);
-    watch(m, &m->listen_fd);
-    watch(m, &m->signal_fd);
+    for (unsigned i = 0; i < m->listeners; i++)
+        watch(m, &m->listener[i].fd, &m->listener[i]);
+    watch(m, &m->signal_fd, &m->signal_fd);
     m->wake_at = NEVER;
     check_timeout(m, clock_us());
     while (!m->stop) {
@@ -159,6 +184,8 @@ int master_run(struct master *m)
             live_tick(m, now_us);
         if (!m->stop)
             more = sessions_pump(m, now_us);
+        if (!m->stop && m->psync)
+            psync_tick(m);
         session_reap(m);
         conn_reap(m);
     }

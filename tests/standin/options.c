@@ -102,6 +102,107 @@ static bool call_split(char *value)
     return opt.split_min >= 1 && opt.split_max >= opt.split_min;
 }
 
+/* MIN-MAX, or one number for both: bytes of a stream. */
+static bool call_cut_every(char *value)
+{
+    char *dash = strchr(value, '-');
+    if (dash)
+        *dash++ = '\0';
+    return parse_u64(value, &opt.cut_min) && parse_u64(dash ? dash : value, &opt.cut_max) &&
+           opt.cut_min > 0 && opt.cut_max >= opt.cut_min;
+}
+
+/* [flow=N] and [session=K] behind a name, which is cut off from them. */
+static bool name_and_session(char *value, uint32_t *flow, uint32_t *session)
+{
+    char *save;
+    *session = 1;
+    strtok_r(value, ",", &save);
+    for (char *part; (part = strtok_r(NULL, ",", &save)) != NULL;) {
+        uint64_t n;
+        char *text = strchr(part, '=');
+        if (!text || !parse_u64(text + 1, &n) || n > 1000000)
+            return false;
+        if (!strncmp(part, "session=", 8))
+            *session = (uint32_t)n;
+        else if (!strncmp(part, "flow=", 5) && flow)
+            *flow = (uint32_t)n;
+        else
+            return false;
+    }
+    return true;
+}
+
+static bool call_cut_at(char *value)
+{
+    static const char *const names[] = {"rdb",   "token",         "boundary", "command",
+                                        "multi", "multi-command", NULL};
+    struct placed_cut cut = {0};
+    if (opt.placed_cuts == MAX_FAULTS || !name_and_session(value, &cut.flow, &cut.session))
+        return false;
+    int place = pick(value, names);
+    cut.place = (enum place)place;
+    opt.placed_cut[opt.placed_cuts++] = cut;
+    return place >= 0;
+}
+
+static bool call_form(char *value)
+{
+    static const char *const names[] = {"recorded", "disk", "eof", NULL};
+    int i = pick(value, names);
+    if (i >= 0)
+        opt.form = (enum form)i;
+    return i >= 0;
+}
+
+#define SET_K "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n"
+#define ID_39 "123456789012345678901234567890123456789"
+
+static const char *const wrong_names[] = {
+    "short-id",  "long-id",      "no-offset",  "no-id",     "error",      "no-psync",  "noperm",
+    "loading",   "nomasterlink", "rdbchannel", "rdb-error", "rdb-length", "short-eof", "garbage",
+    "huge-bulk", "huge-array",   "negative",   "unknown",   "select-256", NULL};
+
+static const struct wrong wrongs[] = {
+    {.reply = "+FULLRESYNC " ID_39 " 0"},
+    {.reply = "+FULLRESYNC " ID_39 "00 0"},
+    {.reply = "+FULLRESYNC " ID_39 "0"},
+    {.reply = "+CONTINUE xyz"},
+    {.reply = "-ERR Can't SYNC while replica is busy"},
+    {.reply = "-ERR unknown command 'PSYNC', with args beginning with: '?' '-1' "},
+    {.reply = "-NOPERM this user has no permissions to run the 'psync' command"},
+    {.reply = "-LOADING Redis is loading the dataset in memory"},
+    {.reply = "-NOMASTERLINK Can't SYNC while not connected with my master"},
+    {.reply = "+RDBCHANNELSYNC 7"},
+    {.transfer = "-ERR BGSAVE failed, replication can't continue"},
+    {.transfer = "$99999999999999999999"},
+    {.transfer = "$EOF:0123456789"},
+    {.stream = "\x80\xff garbage\r\n"},
+    {.stream = SET_K "$99999999999999\r\nx"},
+    {.stream = "*99999999\r\n$3\r\nSET\r\n"},
+    {.stream = SET_K "$-1\r\n"},
+    {.stream = "*2\r\n$12\r\nNOSUCHTHING1\r\n$1\r\nk\r\n"},
+    {.stream = "*2\r\n$6\r\nSELECT\r\n$3\r\n256\r\n"},
+};
+
+static bool call_wrong(char *value)
+{
+    uint32_t session;
+    if (opt.wrongs == MAX_FAULTS || !name_and_session(value, NULL, &session))
+        return false;
+    int i = pick(value, wrong_names);
+    if (i < 0)
+        return false;
+    opt.wrong[opt.wrongs] = wrongs[i];
+    opt.wrong[opt.wrongs++].session = session;
+    return true;
+}
+
+static bool call_backlog(char *value)
+{
+    return opt.backlog_given = parse_u64(value, &opt.backlog);
+}
+
 static bool call_expect(char *value)
 {
     size_t n = 1;
@@ -250,7 +351,15 @@ static const struct def defs[] = {
     IS_NUMBER("greeting", greeting),
     IS_NUMBER("version-int", version_int),
     IS_NUMBER("loading", loading),
-    IS_NUMBER("backlog", backlog),
+    IS_CALL("backlog", call_backlog),
+    IS_FLAG("uncut", uncut),
+    IS_FLAG("getack", getack),
+    IS_CALL("form", call_form),
+    IS_NUMBER("lag", lag),
+    IS_CALL("cut-at", call_cut_at),
+    IS_CALL("cut-every", call_cut_every),
+    IS_CALL("wrong", call_wrong),
+    IS_TEXT("acks", acks),
     IS_FLAG("partial-by-sync", partial_by_sync),
     IS_FLAG("lose-backlog", lose_backlog),
     IS_FLAG("resume-error", resume_error),

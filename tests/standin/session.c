@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 struct session *session_new(struct master *m, struct conn *control)
 {
@@ -149,27 +148,22 @@ static void session_advance(struct master *m, struct session *s, int64_t now_us)
         session_end(m, s, "planned: an entry has left the backlog");
 }
 
-static void shut(struct conn *c)
-{
-    if (c->write_shut)
-        return;
-    c->write_shut = true;
-    shutdown(c->fd, SHUT_WR); /* not close(): what was sent is still to be read */
-}
-
 static void session_close_at_end(struct master *m, struct session *s)
 {
     if (!opt.close_at_end || s->state != STABLE_SYNC || !s->control || s->control->write_shut)
         return;
     for (unsigned i = 0; i < m->nflows; i++) {
         const struct flow *f = s->flow[i];
+        if (!f)
+            continue; /* of another master */
         if (f->chunk_sent < f->chunk.len || !f->source->ops->finished(f->source))
             return;
     }
     log_event(m, s->control, "close-at-end session=SYNC%u", s->id);
     for (unsigned i = 0; i < m->nflows; i++)
-        shut(s->flow[i]->conn);
-    shut(s->control);
+        if (s->flow[i])
+            conn_shut(s->flow[i]->conn);
+    conn_shut(s->control);
 }
 
 bool sessions_pump(struct master *m, int64_t now_us)

@@ -1,9 +1,10 @@
 /*
- * standin: a stand-in for a Dragonfly master, for tests and benchmarks only.
+ * standin: a stand-in for a Dragonfly, Redis or Valkey master, for tests and benchmarks only.
  *
  * It speaks the master's side of the DFLY replication protocol and gets the bytes of its flows
  * either from a recorded session (capture.c) or from a generator (generate.c).  Field terms
- * (flow, LSN, cut, txid ...) are those of the wire specification.
+ * (flow, LSN, cut, txid ...) are those of the wire specification.  Recorded sessions of PSYNC are
+ * played by the files psync_*.c (psync.h): there a flow is a master's whole connection.
  */
 #ifndef STANDIN_H
 #define STANDIN_H
@@ -30,6 +31,21 @@ enum journal_kind { JOURNAL_SET, JOURNAL_INCR, JOURNAL_RPUSH, JOURNAL_MIXED };
 enum value_type { TYPE_STRING, TYPE_HASH, TYPE_ZSET, TYPE_LIST, TYPE_SET, TYPE_COUNT };
 enum fault_kind { FAULT_CUT, FAULT_STALL, FAULT_CORRUPT, FAULT_TRUNCATE };
 
+/* Where a connection to a PSYNC master is cut, or something wrong is put into its stream. */
+enum place { PLACE_RDB, PLACE_TOKEN, PLACE_BOUNDARY, PLACE_COMMAND, PLACE_MULTI, PLACE_MULTI_COMMAND };
+enum form { FORM_RECORDED, FORM_DISK, FORM_TOKEN };
+
+struct placed_cut {
+    enum place place;
+    uint32_t flow, session; /* session as in struct fault */
+};
+
+/* A wrong answer to PSYNC: one of these is set. */
+struct wrong {
+    const char *reply, *transfer, *stream;
+    uint32_t session;
+};
+
 #define FAULT_CONTROL UINT32_MAX /* the fault is the control connection's, not a flow's */
 
 /* One planned misbehaviour: something that happens at an offset of what a connection sends. */
@@ -47,6 +63,14 @@ struct options {
     uint64_t live_port, live_warm, live_dbs, live_keys, live_flush, live_omit;
     bool version_given; /* --df-version */
     bool second_session, close_at_end, live_safe;
+    /* a PSYNC master */
+    bool uncut, getack, backlog_given;
+    enum form form;
+    uint64_t lag, cut_min, cut_max;
+    struct placed_cut placed_cut[MAX_FAULTS];
+    struct wrong wrong[MAX_FAULTS];
+    unsigned placed_cuts, wrongs;
+    char *acks;
     bool generate;
     uint64_t flows, keys, value_size, elements, element_size, expiry, expiry_spread, seed, blob_size;
     uint64_t weight[TYPE_COUNT];
@@ -327,6 +351,11 @@ struct conn {
     bool out_armed; /* waiting for EPOLLOUT */
     bool announced, client_id_seen;
     struct session *session; /* of a control connection or a flow */
+    /* to a PSYNC master */
+    unsigned node, version_major;
+    bool capa_eof, capa_psync2, in_multi;
+    struct buf queued;
+    unsigned queued_count;
     unsigned db;
     struct flow *flow;
     struct buf in, out;
@@ -334,13 +363,15 @@ struct conn {
     uint64_t sent; /* bytes ever sent */
 };
 
-struct conn *conn_new(struct master *m, int fd);
+struct conn *conn_new(struct master *m, int fd, unsigned node);
 void conn_reply(struct conn *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Sends the waiting replies; true when none is left. */
 bool conn_flush(struct master *m, struct conn *c);
 void conn_readable(struct master *m, struct conn *c);
 /* Marks the connection closed; a session that it is part of ends with it. */
 void conn_close(struct master *m, struct conn *c, const char *why);
+/* Ends our side of the connection (FIN): what was sent is still to be read. */
+void conn_shut(struct conn *c);
 void conn_reap(struct master *m); /* frees closed connections; only between event batches */
 void conn_arm(struct master *m, struct conn *c, bool out);
 
@@ -387,7 +418,8 @@ struct flow {
     struct source *source;
     struct chunk chunk;
     size_t chunk_sent;
-    uint64_t sent; /* stream bytes, the FLOW reply not counted */
+    uint64_t sent;           /* stream bytes, the FLOW reply not counted */
+    uint64_t cut_at, origin; /* PSYNC: bytes at which the connection is cut; offset that it began behind */
     uint64_t last_ack, acks, rng;
     int64_t blocked_since, blocked_total, last_progress, budget_at, filler_at;
     uint64_t budget; /* --slow: bytes that may be sent now */
@@ -423,8 +455,18 @@ const struct fault *fault_find(enum fault_kind kind, uint32_t flow, uint32_t ses
 
 /* ---- master.c (the event loop), log.c ---- */
 
+#define MAX_LISTENERS 8u
+
+struct listener {
+    int fd;
+    unsigned port;
+};
+
+struct psync;
 struct master {
-    int epoll_fd, listen_fd, signal_fd;
+    int epoll_fd, signal_fd;
+    struct listener listener[MAX_LISTENERS]; /* one, or one per node of a recorded cluster */
+    unsigned listeners;
     FILE *log;
     int64_t started_us, wake_at;
     char replid[REPLID_LEN + 1], lineage[REPLID_LEN + 1], df_version[32];
@@ -433,6 +475,7 @@ struct master {
     struct capture *capture;
     struct generator *generator;
     struct live *live;
+    struct psync *psync;
     struct values *values;
     struct conn *conns;
     struct session *sessions;
