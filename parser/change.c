@@ -1,6 +1,5 @@
 /* Keys of snapshots, on their way to the target: by RESTORE, as SET, as commands. */
 #include "change.h"
-#include "slots.h"
 
 /* Values up to this many bytes are looked at whole before it is decided how they are written. Streams are
  * worth more, since RESTORE is the only exact copy of them; so are filters and sketches, which only RESTORE
@@ -19,7 +18,6 @@ void sink_free(struct sink *to)
     buf_free(&to->answer);
     buf_free(&to->checks);
     buf_free(&to->check_name);
-    slots_free(to);
 }
 
 void change_once(struct sink *to, bool *told, const char *kind, const char *detail)

@@ -3,6 +3,7 @@
  *
  *   source_cluster.c  the session: flows and masters, orders to flows
  *   cluster_find.c    the masters, found from any node
+ *   cluster_orders.c  what flows are told
  *   cluster_look.c    each master is asked again and again what it has
  *   handover.c        decides who writes a slot
  *   slot_keys.c       names of the keys of slots
@@ -85,7 +86,8 @@ int look_open(struct master *m, struct fault *f);
 void look_close(struct master *m);
 void look_tick(struct master *m, uint64_t now);
 
-/* An order of handover.c becomes a SLOTS record of its flow. */
+/* cluster_orders.c: a SLOTS record of a flow; an order of handover.c becomes one, and what it needs is begun. */
+void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, const struct ho_order *order);
 void cluster_give(struct cluster_source *c, const struct ho_order *order);
 
 #endif
