@@ -85,6 +85,7 @@ struct psync_reply { /* how a PSYNC is answered */
     uint64_t from;  /* the stream begins behind this offset */
     bool by_token;  /* full: form of the transfer */
     char token[TOKEN_LEN + 1];
+    bool follower; /* it is a server of --values-of */
 };
 struct source *psync_source(const struct psync_node *n, const struct psync_reply *r,
                             const struct wrong *wrong, uint64_t rng);
@@ -102,6 +103,9 @@ void psync_on_flow(struct master *m, struct conn *c, const struct request *r);
 /* psync_oracle.c */
 /* True once the end of the recording has come, for all masters. */
 bool psync_settled(const struct master *m);
+/* A request that reads keys; it waits for that, and what comes behind it on its connection with it. */
+bool psync_reads(const struct request *r);
+bool psync_holds(const struct master *m, const struct conn *c, const struct request *r);
 /* DUMP and the like, with --values-of; false: it is none of them. */
 bool psync_value(struct master *m, struct conn *c, const struct request *r);
 /* Names of a slot's keys, or how many there are. */

@@ -56,6 +56,7 @@ static bool queue(struct conn *c, const struct request *r)
     for (size_t i = 0; i < r->argc; i++)
         buf_bulk(&c->queued, r->argv[i], r->len[i]);
     c->queued_count++;
+    c->queued_reads |= psync_reads(r);
     conn_reply(c, "+QUEUED\r\n");
     return true;
 }
@@ -69,7 +70,7 @@ static void run_exec(struct master *m, struct conn *c)
         conn_reply(c, "-ERR EXEC without MULTI\r\n");
         return;
     }
-    c->in_multi = false;
+    c->in_multi = c->queued_reads = false;
     c->queued = (struct buf){0};
     conn_reply(c, "*%u\r\n", c->queued_count);
     c->queued_count = 0;

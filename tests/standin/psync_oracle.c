@@ -21,6 +21,22 @@ bool psync_settled(const struct master *m)
     return true;
 }
 
+/* Before the end the servers stand at offsets of their own: nothing is read from them then. */
+bool psync_holds(const struct master *m, const struct conn *c, const struct request *r)
+{
+    bool reads = word_is(r->argv[0], "EXEC") && c->queued_reads;
+    return m->psync && opt.values_ports && !psync_settled(m) && (reads || (!c->in_multi && psync_reads(r)));
+}
+
+bool psync_reads(const struct request *r)
+{
+    static const char *const known[] = {"DUMP", "PTTL", "PEXPIRETIME", "EXISTS", "TYPE"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (word_is(r->argv[0], known[i]))
+            return true;
+    return r->argc > 1 && word_is(r->argv[0], "CLUSTER") && word_is(r->argv[1], "GETKEYSINSLOT");
+}
+
 static redisContext *oracle(struct psync_node *n)
 {
     if (!n->oracle)
@@ -46,12 +62,8 @@ static void pass_on(struct conn *c, const redisReply *r)
 
 bool psync_value(struct master *m, struct conn *c, const struct request *r)
 {
-    static const char *const known[] = {"DUMP", "PTTL", "PEXPIRETIME", "EXISTS", "TYPE"};
     const char *argv[MAX_ARGS];
-    size_t i = 0;
-    while (i < sizeof known / sizeof *known && !word_is(r->argv[0], known[i]))
-        i++;
-    if (!opt.values_ports || i == sizeof known / sizeof *known || r->argc < 2)
+    if (!opt.values_ports || !psync_reads(r) || word_is(r->argv[0], "CLUSTER") || r->argc < 2)
         return false;
     for (size_t a = 0; a < r->argc; a++)
         argv[a] = r->argv[a];

@@ -355,7 +355,7 @@ struct conn {
     struct session *session; /* of a control connection or a flow */
     /* to a PSYNC master */
     unsigned node, version_major, listening;
-    bool capa_eof, capa_psync2, in_multi;
+    bool capa_eof, capa_psync2, in_multi, queued_reads, held;
     struct buf queued;
     unsigned queued_count;
     unsigned db;
@@ -369,6 +369,8 @@ struct conn *conn_new(struct master *m, int fd, unsigned node);
 void conn_reply(struct conn *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Sends the waiting replies; true when none is left. */
 bool conn_flush(struct master *m, struct conn *c);
+/* Goes on with requests that were held back. */
+void conn_go_on(struct master *m, struct conn *c);
 void conn_readable(struct master *m, struct conn *c);
 /* Marks the connection closed; a session that it is part of ends with it. */
 void conn_close(struct master *m, struct conn *c, const char *why);
