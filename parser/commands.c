@@ -87,13 +87,13 @@ static void do_pop_first(const struct cmd *m)
         do_source(m);
 }
 
-static void store_if_there(const struct cmd *m, size_t dest)
+static void store_by_script(const struct cmd *m, struct slice script, size_t dest)
 {
     struct slice *out = cmd_room(m, 5);
     if (out == NULL)
         return;
     out[0] = SLICE("EVAL");
-    out[1] = SLICE(LUA_STORE_IF);
+    out[1] = script;
     out[2] = SLICE("2");
     out[3] = m->argv[1];
     out[4] = m->argv[dest];
@@ -111,7 +111,9 @@ static void do_truncated(const struct cmd *m)
         if (cmd_early(m))
             return;
         if (keys.dest != 0 && d->keeps_store && m->e->target.kind != SERVER_DRAGONFLY)
-            store_if_there(m, keys.dest);
+            store_by_script(m, SLICE(LUA_STORE_IF), keys.dest);
+        else if (keys.dest != 0 && older_target(&m->e->target) && !arg_is(&m->argv[0], "SORT"))
+            store_by_script(m, SLICE(LUA_STORE_OR_DELETE), keys.dest);
         else
             cmd_forward(m);
     } else {

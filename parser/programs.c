@@ -240,13 +240,20 @@ void spread_colocate(struct spreading *s)
     clear(s, &g, 0);
     for (size_t i = 0; i < g.n; i++)
         fetch(s, &g, i);
-    /* LUA_STORE_IF: their only source has been fetched just now, if it was there */
-    program_step(&s->p, g.slot, m->c->action == ACT_TRUNCATED ? R_VALUE : 0, 0, 0);
+    /* SORT and GEORADIUS: their only source has been fetched just now, if it was there (LUA_STORE_IF,
+     * LUA_STORE_OR_DELETE). */
+    bool looked = m->c->action == ACT_TRUNCATED;
+    program_step(&s->p, g.slot, looked ? R_VALUE : 0, 0, 0);
     for (size_t i = 0, next = 0; i < m->argc; i++) {
         if (next < g.n && g.at[next] == i)
             program_str(&s->p, g.name[next++]);
         else
             arg(s, i);
+    }
+    if (looked && !m->to->dialect.keeps_store) {
+        program_step(&s->p, g.slot, UNLESS(R_VALUE), 0, 0);
+        program_str(&s->p, "DEL");
+        arg(s, g.dest);
     }
     clear(s, &g, STEP_ALWAYS);
 }

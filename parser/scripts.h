@@ -75,6 +75,11 @@
  * the destination as it is; Redis deletes it. */
 #define LUA_STORE_IF "if redis.call('EXISTS',KEYS[1])==0 then return 0 end " LUA_TRY
 
+/* GEORADIUS … STORE before 6.2 leaves the destination as it is where there is nothing to read. */
+#define LUA_STORE_OR_DELETE                                                                                  \
+    "if redis.call('EXISTS',KEYS[1])==0 then return redis.call('DEL',KEYS[2]) end "                          \
+    "return redis.call(unpack(ARGV))"
+
 /* XDELEX and XACKDEL before Redis 8.2: KEEPREF, DELREF or ACKED; the group, or nothing for XDELEX; ids. An
  * entry that a group has not read yet, or has pending, is one that ACKED leaves. */
 #define LUA_XDELEX                                                                                           \

@@ -51,6 +51,13 @@ COPY u v
 ZADD z 1 a 2 b
 ZUNIONSTORE zz 2 z u
 UNLINK s t
+RPUSH old 1 2
+RPUSH older 1 2
+SORT m STORE old
+SORT nothing STORE older
+GEOADD place 1 1 here
+GEORADIUS place 1 1 5 km STORE near
+GEORADIUS nowhere 1 1 5 km STORE zz
 EOF
     redis-cli -p "$REFERENCE" <"$TMP/lines" >/dev/null
     { cat "$TMP/lines"; echo "MSETEX 2 e 1 f 2 NX PXAT 4102444800000"; } | to_cluster

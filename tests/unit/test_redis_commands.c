@@ -93,7 +93,8 @@ static void script(const char *target, const char *line, const char *want)
     struct buf b = {0};
     add_line(&b, line);
     give(target, &b);
-    const char *got = plain(), *arguments = strstr(got, " 1 k");
+    const char *got = plain(), *one = strstr(got, " 1 k"),
+               *arguments = one != NULL ? one : strstr(got, " 2 k");
     CHECK(strstr(got, "EVAL ") != NULL);
     if (!EQ_S(arguments != NULL ? arguments : got, want))
         printf("  for %s: %s\n", target, line);
@@ -150,6 +151,15 @@ static void fields(void)
     is("dragonfly:1.40", "HPEXPIREAT k 1700000100000 FIELDS 1 f", "db=0 IV | FIELDEXPIRE k 100 f\n");
     is("dragonfly:1.40", "HPEXPIREAT k 1700000100000 GT FIELDS 1 f", "LOST kind=field-ttl key=k\n" PASSED);
     script("dragonfly:1.40", "HSETEX k KEEPTTL FIELDS 1 f v", " 1 k f v\n");
+}
+
+static void sorted_sets(void)
+{
+    is("6.2", "GEORADIUS k 1 1 5 km STORE d", "db=0 VK | GEORADIUS k 1 1 5 km STORE d\n");
+    script("5.0", "GEORADIUS k 1 1 5 km STORE d", " 2 k d GEORADIUS k 1 1 5 km STORE d\n");
+    script("4.0", "GEORADIUSBYMEMBER k m 5 km STOREDIST d",
+           " 2 k d GEORADIUSBYMEMBER k m 5 km STOREDIST d\n");
+    is("5.0", "SORT k STORE d", "db=0 VK | SORT k STORE d\n");
 }
 
 static void streams(void)
@@ -387,6 +397,7 @@ int main(void)
 {
     strings();
     fields();
+    sorted_sets();
     streams();
     whole_servers();
     of_modules();
