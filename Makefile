@@ -27,7 +27,7 @@ PARTS    = $(notdir $(wildcard supervisor/lib/*))
 LIBEXEC  = $(PARTS:%=$(B)/libexec/df2redis/%)
 MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis.1
 MAN5     = dfrecord.5 df2redis.conf.5 rdb.5
-MAN7     = df2redis.7 dragonfly-replication.7
+MAN7     = df2redis.7 dragonfly-replication.7 psync.7
 
 SRC_common      = $(wildcard common/*.c)
 SRC_dfreader    = $(wildcard reader/*.c)
@@ -165,7 +165,7 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/named-files tests/bench/run tests/bench/far.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')

@@ -165,7 +165,7 @@ void do_swapdb(const struct cmd *m)
 {
     const struct filter *f = m->filter;
     uint32_t a, b;
-    uint8_t text[2][20];
+    uint8_t text[2][20] = {{0}};
     if (m->argc != 3 || !database(&m->argv[1], &a) || !database(&m->argv[2], &b)) {
         cmd_malformed(m);
         return;
@@ -234,10 +234,13 @@ static bool module_there(const struct cmd *m)
         return target_names_module(&m->e->target, "search");
     char module[32];
     size_t n = (size_t)(dot - name->p);
-    if (n >= sizeof module)
+    if (n == 0 || n >= sizeof module)
         return false;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (!isalnum(name->p[i]) && name->p[i] != '_' && name->p[i] != '-')
+            return false;
         module[i] = (char)tolower(name->p[i]);
+    }
     module[n] = '\0';
     return target_names_module(&m->e->target, module);
 }

@@ -512,14 +512,14 @@ static void apply(struct cmd *m, bool reserved)
     buf_trim(&to->s.body, (size_t)1 << 20);
 }
 
-static const struct command *find(struct sink *to, const struct slice *name)
+static const struct command *find(struct lately *lately, const struct slice *name)
 {
     uint64_t text = 0;
     if (name->n > sizeof text)
         return command_find(name->p, name->n);
     for (size_t i = 0; i < name->n; i++)
         text = text << 8 | name->p[i];
-    struct lately *l = &to->lately[(text * 0x9e3779b97f4a7c15u) >> 58];
+    struct lately *l = &lately[(text * 0x9e3779b97f4a7c15u) >> 58];
     if (l->name != text || l->n != name->n)
         *l = (struct lately){text, name->n, command_find(name->p, name->n)};
     return l->c;
@@ -534,7 +534,7 @@ void change_apply(struct sink *to, const struct change *ch)
                     .o = &to->o,
                     .ch = ch,
                     .filter = reserved && to->filter == NULL ? &all : to->filter,
-                    .c = find(to, &ch->argv[0]),
+                    .c = find(to->lately, &ch->argv[0]),
                     .argv = ch->argv,
                     .argc = ch->argc,
                     .before = to->o.pos,

@@ -4,6 +4,8 @@
 #include "psync.h"
 #include "reread.h"
 
+#define ARGUMENTS_KEPT ((size_t)256 << 10) /* bytes of places that stay allocated for the next command */
+
 void psync_begin(struct psync *s, struct sink *to, uint64_t position)
 {
     s->to = to;
@@ -237,5 +239,6 @@ enum got psync_command(struct psync *s, struct cur *c)
         exec(s);
     else
         passed(s);
+    buf_trim(&s->in.argv, ARGUMENTS_KEPT);
     return GOT;
 }

@@ -270,7 +270,10 @@ static int take_line(struct flow *f, enum psync_line kind, const struct psync_li
         break;
     default: break;
     }
-    fault_set(why, EXIT_RETRY, "PSYNC: unexpected answer %s", log_quote(v->text, strlen(v->text)));
+    bool number = kind == PSYNC_STRANGE && strncmp(v->text, "+FULLRESYNC", 11) == 0;
+    fault_set(why, number ? EXIT_CANNOT : EXIT_RETRY, "PSYNC: %s %s",
+              number ? "no id, or no offset below 2^54, in" : "unexpected answer",
+              log_quote(v->text, strlen(v->text)));
     return -1;
 }
 

@@ -142,6 +142,8 @@ static void take_replication(struct psync *d, const char *text)
         if (!info_field(text, names[i], d->replid[i], sizeof d->replid[i]) ||
             strlen(d->replid[i]) != REPLID_LEN)
             d->replid[i][0] = '\0';
+    if (!info_number(text, "second_repl_offset", &d->common))
+        d->common = 0;
     if (d->session->flows == NULL || !info_number(text, "master_repl_offset", &offset) ||
         offset > PSYNC_OFFSET_MAX)
         return;
@@ -289,44 +291,54 @@ static void resumed(struct psync *d)
         session_stop(s, "complete", EXIT_DONE);
 }
 
-/* Why a flow that was to go on begins anew: is it another master? */
+/* Why a flow that was to go on begins anew: is it another master, or one that was behind us when it took
+ * over?
+ */
 static const char *reason(const struct psync *d)
 {
-    const char *saved = d->session->resume.flow[0].lineage.replid;
-    bool known = strcasecmp(saved, d->replid[0]) == 0 || strcasecmp(saved, d->replid[1]) == 0;
-    return known ? "backlog" : "replid";
+    const struct resume_flow *saved = &d->session->resume.flow[0];
+    const char *id = saved->lineage.replid;
+    bool before = strcasecmp(id, d->replid[1]) == 0;
+    if (before && d->common > 0 && psync_offset(saved->pos) >= d->common)
+        return "ahead";
+    return before || strcasecmp(id, d->replid[0]) == 0 ? "backlog" : "replid";
 }
 
-static void on_cut(struct source *src)
+/* A flow of a process of its own may be parsed before its process has said here that it is up. */
+static void advance(struct psync *d)
 {
-    struct psync *d = psync_of(src);
-    if (d->session->phase == PHASE_FULL && d->session->cut == d->stream->info.flows)
-        session_enter(d->session, PHASE_STARTING);
-}
-
-static void on_synced(struct source *src)
-{
-    struct psync *d = psync_of(src);
-    if (d->session->phase != PHASE_STARTING || d->session->synced < d->stream->info.flows)
+    struct session *s = d->session;
+    if (s->phase == PHASE_FULL && s->cut == d->stream->info.flows)
+        session_enter(s, PHASE_STARTING);
+    if (s->phase != PHASE_STARTING || s->synced < d->stream->info.flows)
         return;
-    session_enter(d->session, PHASE_STABLE);
+    session_enter(s, PHASE_STABLE);
     if (d->stream->o->until_synced)
-        session_stop(d->session, "complete", EXIT_DONE);
+        session_stop(s, "complete", EXIT_DONE);
 }
 
 static void on_flows_up(struct source *src)
 {
     struct psync *d = psync_of(src);
     struct session *s = d->session;
-    if (s->going_on && s->partial == s->stream.info.flows) {
-        resumed(d);
-    } else if (s->going_on) {
-        session_full_resync(s, reason(d));
-    } else {
+    if (!s->going_on) {
         live(d, PHASE_FULL);
-        on_cut(src); /* a parser can be quicker than the process of a flow: it has spoken before */
-        on_synced(src);
+        advance(d);
+    } else if (s->partial == s->stream.info.flows) {
+        resumed(d);
+    } else {
+        session_full_resync(s, reason(d));
     }
+}
+
+static void on_cut(struct source *src)
+{
+    advance(psync_of(src));
+}
+
+static void on_synced(struct source *src)
+{
+    advance(psync_of(src));
 }
 
 /* ---- in each turn, and now and then ---- */

@@ -236,31 +236,22 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     return got;
 }
 
-/* Database 0 becomes another one: the position key stays in it. */
-static const char swap[] = "redis.call('SWAPDB',0,ARGV[1]) redis.call('SELECT',ARGV[1]) "
-                           "return redis.call('MOVE',KEYS[1],0)";
-
-static enum put take_swap(struct writer *w, const struct input *in, const struct rec *r,
-                          const uint8_t *payload)
+/* SWAPDB of database 0: made over in b, so that the position key stays in it. False: it is another request.
+ */
+static bool made_over(const struct rec *r, const uint8_t *payload, const char *position_key, struct buf *b)
 {
+    static const char text[] = "redis.call('SWAPDB',0,ARGV[1]) redis.call('SELECT',ARGV[1]) "
+                               "return redis.call('MOVE',KEYS[1],0)";
     struct slice other;
-    if (r->keyarg != 0 || (r->flags & RF_MORE) != 0 || (!w->cluster->whole && !w->exact.on) ||
-        !request_swaps_first(payload, r->len, &other))
-        return take_request(w, in, r, payload);
-    if (w->exact.on)
-        return take_error(w, r, "ERR databases cannot be exchanged over several connections", payload, NULL);
-    struct rec made = *r;
-    struct buf b = {0};
-    (void)resp_add_array(&b, 5);
-    (void)resp_add_str(&b, "EVAL");
-    (void)resp_add_str(&b, swap);
-    (void)resp_add_str(&b, "1");
-    (void)resp_add_str(&b, w->session.position_key);
-    (void)resp_add_bulk(&b, other.p, other.n);
-    made.len = (uint32_t)b.len;
-    enum put got = take_request(w, in, &made, b.p);
-    buf_free(&b);
-    return got;
+    if (r->keyarg != 0 || (r->flags & RF_MORE) != 0 || !request_swaps_first(payload, r->len, &other))
+        return false;
+    (void)resp_add_array(b, 5);
+    (void)resp_add_str(b, "EVAL");
+    (void)resp_add_str(b, text);
+    (void)resp_add_str(b, "1");
+    (void)resp_add_str(b, position_key);
+    (void)resp_add_bulk(b, other.p, other.n);
+    return true;
 }
 
 /* Of one flow among several, where keys of the others would go, too. */
@@ -331,8 +322,19 @@ static enum put take_program(struct writer *w, const struct input *in, const str
 static enum put dispatch(struct writer *w, const struct input *in, const struct rec *r,
                          const uint8_t *payload)
 {
+    struct buf b = {0};
+    struct rec made = *r;
+    enum put got;
     switch (r->type) {
-    case REC_REQUEST: return take_swap(w, in, r, payload);
+    case REC_REQUEST:
+        if ((!w->cluster->whole && !w->exact.on) || !made_over(r, payload, w->session.position_key, &b))
+            return take_request(w, in, r, payload);
+        made.len = (uint32_t)b.len;
+        got = w->cluster->whole
+                  ? take_request(w, in, &made, b.p)
+                  : take_error(w, r, "ERR not supported: SWAPDB over several connections", payload, NULL);
+        buf_free(&b);
+        return got;
     case REC_BARRIER: return take_barrier(w, in, r, payload);
     case REC_PROGRAM: return take_program(w, in, r, payload);
     default: return take_position(w, r);

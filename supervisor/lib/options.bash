@@ -43,8 +43,8 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --log-file FILE      messages go there, with the time; reopened on SIGHUP
       of dfreader(1):      --spool DIR, --no-spool, --spool-max, --spill-max, --spill-dir, --buffer, --parser-timeout,
                            --stall-timeout, --barrier-timeout, --ping-timeout
-      of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --no-reread,
-                           --stats
+      of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --publish,
+                           --no-reread, --stats
       of rediswriter(1):   --on-source-flush, --strict, --wait, --connections, --window, --barrier-spill-max,
                            --input-timeout, --at-least-once, --durable-target, --no-mset,
                            --takeover
@@ -96,7 +96,7 @@ declare -A handed_on=(
     [spill-dir]='rw value'
     [include]='p value' [exclude]='p value' [rename-prefix]='p value' [db-map]='p value'
     [target-version]='p value' [target-modules]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
-    [max-bulk]='p value' [target-timeout]='p value' [eviction-hints]='p flag' [no-reread]='p flag' [stats]='p flag'
+    [max-bulk]='p value' [target-timeout]='p value' [eviction-hints]='p flag' [publish]='p flag' [no-reread]='p flag' [stats]='p flag'
     [on-source-flush]='w value' [position-file]='w value' [errors-to]='w value' [wait]='w value'
     [connections]='w value' [window]='w value' [barrier-spill-max]='w value' [input-timeout]='w value'
     [strict]='w flag' [no-mset]='w flag' [exactly-once]='w flag' [at-least-once]='w flag' [durable-target]='w flag'

@@ -41,6 +41,7 @@ static const char help[] =
     "  entry F [:db=N] [:txid=N] ARG ...    raw streams: DATA with a journal entry, and the SELECT in front "
     "of it\n"
     "  command F ARG ...                    raw streams: DATA with a command of a Redis (PSYNC)\n"
+    "  traffic F N                          the same: N commands, SET and INCR in turn, of a million keys\n"
     "  multi F [:db=N] [:txid=N] ARG ...    the same with an entry that waits for the EXEC of txid (old "
     "masters)\n"
     "  end [name=value ...]        default: reason=complete status=0\n"
@@ -299,6 +300,30 @@ static void command(struct state *s, struct line *l)
     data(s, b.p, b.len);
 }
 
+#define TRAFFIC_BYTES ((size_t)256 << 10) /* of a record, as dfreader makes them of a busy flow */
+
+static void traffic(struct state *s, struct line *l)
+{
+    static struct buf b;
+    begin(s, l, REC_DATA, 0);
+    uint64_t n = l->at < l->n ? number(s, l->word[l->at]) : 0;
+    b.len = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        char key[16];
+        bool set = i % 2 == 0;
+        snprintf(key, sizeof key, "key:%07u", (unsigned)(i * 7919 % 1000000));
+        (void)resp_add_array(&b, set ? 3 : 2);
+        (void)resp_add_str(&b, set ? "SET" : "INCR");
+        (void)resp_add_str(&b, key);
+        if (set)
+            (void)resp_add_str(&b, "0123456789abcdef");
+        if (b.len < TRAFFIC_BYTES && i + 1 < n)
+            continue;
+        data(s, b.p, b.len);
+        b.len = 0;
+    }
+}
+
 static void data_line(struct state *s, struct line *l)
 {
     struct buf b = {0};
@@ -480,6 +505,8 @@ static void record(struct state *s, struct line *l)
         entry(s, l, 11);
     else if (strcmp(w, "command") == 0)
         command(s, l);
+    else if (strcmp(w, "traffic") == 0)
+        traffic(s, l);
     else if (strcmp(w, "data") == 0)
         data_line(s, l);
     else if (strcmp(w, "program") == 0)
