@@ -54,6 +54,9 @@ struct psync {
     bool no_info;                   /* the user may not ask */
     bool silent;                    /* it is late with an answer: said in the log */
     bool slowed;                    /* the spool is full, and that was said */
+    bool orphaned;                  /* it is a replica without a link to its master */
+    uint64_t located_at;            /* the sentinels were asked */
+    unsigned located_every;         /* seconds until they are asked again */
     uint64_t head_at;               /* mono_us: the session knows how far the master is; 0: it does not */
 };
 

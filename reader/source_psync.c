@@ -17,6 +17,8 @@
 
 #define OFFSET_EVERY (2 * US)
 #define SILENT_AFTER (5 * US)
+#define LOCATE_EVERY 10 /* seconds */
+#define LOCATE_LATER 60 /* where no sentinel has answered: that takes its time */
 
 static const struct {
     const char *name;
@@ -132,12 +134,27 @@ static void tell_head(const struct psync *d)
     control_send_role(&d->session->control, ROLE_WRITER, line);
 }
 
+/* What a replica sends is old as long as it does not hear from its master. */
+static void check_link(struct psync *d, const char *text)
+{
+    char link[16] = "up";
+    (void)info_field(text, "master_link_status", link, sizeof link);
+    bool down = strcmp(link, "up") != 0;
+    if (down && !d->orphaned)
+        log_event(LOG_WARN, NO_FLOW,
+                  "event=source_lost_master note=\"it is a replica: nothing new comes from it\"");
+    else if (!down && d->orphaned)
+        log_event(LOG_WARN, NO_FLOW, "event=source_has_master");
+    d->orphaned = down;
+}
+
 static void take_replication(struct psync *d, const char *text)
 {
     static const char *const names[] = {"master_replid", "master_replid2"};
     uint64_t offset;
     if (d->ask == ASK_REPLICATION)
         check_role(d, text);
+    check_link(d, text);
     for (size_t i = 0; i < 2; i++)
         if (!info_field(text, names[i], d->replid[i], sizeof d->replid[i]) ||
             strlen(d->replid[i]) != REPLID_LEN)
@@ -243,7 +260,9 @@ static void open_source(struct source *src)
     info->journal = true;
     info->flows = 1;
     info->version[0] = info->run_id[0] = '\0';
-    d->silent = d->no_info = d->slowed = false;
+    d->silent = d->no_info = d->slowed = d->orphaned = false;
+    d->located_at = mono_us();
+    d->located_every = LOCATE_EVERY;
     d->head_at = 0;
     d->replid[0][0] = d->replid[1][0] = '\0';
     d->info.max = REPLY_MAX;
@@ -381,6 +400,22 @@ static void check_spool(struct psync *d)
     d->slowed = full;
 }
 
+/* A master that the sentinels do not reach, but we do, is not told that it is none any more. */
+static void check_sentinels(struct psync *d, uint64_t now)
+{
+    const struct options *o = d->stream->o;
+    struct url named;
+    if (!o->url.sentinel || o->from != FROM_MASTER || d->session->phase != PHASE_STABLE ||
+        us_since(now, d->located_at) < (uint64_t)d->located_every * US)
+        return;
+    int rc = locate_again(o, &d->at, &named);
+    d->located_at = mono_us();
+    d->located_every = rc < 0 ? LOCATE_LATER : LOCATE_EVERY;
+    if (rc > 0)
+        session_fail(d->session, EXIT_RETRY, "%s: the sentinels name %s:%s as the master now, not %s",
+                     o->shown, named.host, named.port, shown(d));
+}
+
 static void on_tick(struct source *src, uint64_t now)
 {
     struct psync *d = psync_of(src);
@@ -389,6 +424,9 @@ static void on_tick(struct source *src, uint64_t now)
     if (session_ending(d->session))
         return;
     check_spool(d);
+    check_sentinels(d, now);
+    if (session_ending(d->session))
+        return;
     if (d->session->phase >= PHASE_FLOWS && d->ask == ASK_NONE && d->conn.open &&
         now - d->asked_at >= (every < OFFSET_EVERY ? every : OFFSET_EVERY))
         ask(d, d->no_info ? ASK_ALIVE : ASK_OFFSET);
@@ -398,8 +436,11 @@ static void on_tick(struct source *src, uint64_t now)
 
 static void add_alarms(const struct source *src, struct buf *b, bool *any)
 {
-    if (((const struct psync *)src)->silent)
+    const struct psync *d = (const struct psync *)src;
+    if (d->silent)
         alarm_add(b, any, "master-silent");
+    if (d->orphaned)
+        alarm_add(b, any, "source-link-down");
 }
 
 static void add_fields(const struct source *src, struct buf *b)
