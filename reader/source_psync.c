@@ -413,7 +413,8 @@ static void take_address(struct psync *d)
 {
     const struct sessinfo *info = &d->stream->info;
     struct url said;
-    if (d->session != NULL || url_parse(&said, info->server[0] != '\0' ? info->server : info->address) != NULL)
+    if (d->session != NULL ||
+        url_parse(&said, info->server[0] != '\0' ? info->server : info->address) != NULL)
         return;
     d->at = d->stream->o->url;
     d->at.seed[0] = said.seed[0];
