@@ -138,6 +138,7 @@ static void take_look(struct master *m, const redisReply *r)
         !info_number(info, "master_repl_offset", &offset) || offset > PSYNC_OFFSET_MAX)
         return;
     take_head(m, offset);
+    m->looked_at = mono_us();
     lost_slots(m, &look.owned, &lost);
     unsigned n = slotset_count(&lost);
     if (n > 0 && n <= COUNTS_MAX && logs_removals(m->version) && slotset_next(&m->counted, 0) == SLOTS) {

@@ -40,7 +40,7 @@ struct master {
     unsigned expects;       /* ... those of a look */
     struct slotset counted; /* the look says which of these are empty */
     unsigned strangers;     /* looks in a row that showed a master which is not ours */
-    uint64_t asked_at;
+    uint64_t asked_at, looked_at; /* mono_us */
     bool silent; /* it is late with an answer: said in the log */
 };
 

@@ -171,6 +171,14 @@ unsigned handover_open(const struct handover *h)
     return n;
 }
 
+unsigned handover_busy(const struct handover *h)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < SLOTS; i++)
+        n += h->slot[i].state != HO_HELD && (h->slot[i].state != HO_FREE || h->slot[i].owner != HO_NOBODY);
+    return n;
+}
+
 void handover_set(const struct handover *h, unsigned flow, struct slotset *out)
 {
     memset(out, 0, sizeof *out);

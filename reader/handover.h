@@ -107,8 +107,9 @@ void handover_tick(struct handover *h);
 
 /* ---- for the status, and to know when to look ---- */
 
-/* Slots that nobody holds. */
+/* Slots that nobody holds; those of them that are on their way, or that a master has. */
 unsigned handover_open(const struct handover *h);
+unsigned handover_busy(const struct handover *h);
 
 /* The set that a flow holds. */
 void handover_set(const struct handover *h, unsigned flow, struct slotset *out);

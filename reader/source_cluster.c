@@ -13,6 +13,7 @@
 #define FLOWS_MIN  8u
 #define TAKE_SLOTS 256u      /* at a time */
 #define OPEN_LONG  (30 * US) /* that slots are written by nobody is worth an alarm */
+#define ORPHANS    (3 * US)  /* slots that no master seems to have are waited for so long */
 #define IDLE_POS   psync_position(0, 0)
 
 static struct member *member_of(const struct flow *f)
@@ -255,8 +256,16 @@ static void stable(struct cluster_source *c)
         if (c->member[i].master == NULL)
             c->session->flows[i].head = IDLE_POS;
     }
-    if (c->stream->o->until_synced)
-        session_stop(c->session, "complete", EXIT_DONE);
+}
+
+/* Every slot that a master has is written: also those that have moved since the snapshots were asked for. */
+static bool complete(const struct cluster_source *c, uint64_t now)
+{
+    uint64_t since = c->session->phase_since;
+    for (unsigned i = 0; i < c->masters; i++)
+        if (c->master[i].looked_at <= since)
+            return false;
+    return handover_busy(c->slots) == 0 && (handover_open(c->slots) == 0 || us_since(now, since) >= ORPHANS);
 }
 
 /* Each flow goes on, or begins here without a snapshot: its slots are taken anew then. */
@@ -432,6 +441,8 @@ static void on_tick(struct source *src, uint64_t now)
     }
     while (handover_take(c->slots, TAKE_SLOTS, &order))
         cluster_give(c, &order);
+    if (c->stream->o->until_synced && complete(c, now))
+        session_stop(c->session, "complete", EXIT_DONE);
 }
 
 /* ---- keys ---- */

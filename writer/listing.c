@@ -51,12 +51,18 @@ void listing_ask(struct writer *w, const char *line)
 
 /* ---- replies ---- */
 
+/* What replies are asked with: those of an earlier round do not count. */
+static void *round_of(struct listing *l)
+{
+    return &l->rounds[l->round % sizeof l->rounds];
+}
+
 static bool counts(struct conn *c, const redisReply *r, void *arg, const char *what)
 {
     struct listing *l = &c->w->listing;
     c->w->cluster->stir = true;
     l->asked--;
-    if (r == NULL || (unsigned)(uintptr_t)arg != l->round || l->phase == LISTING_OFF)
+    if (r == NULL || arg != round_of(l) || l->phase == LISTING_OFF)
         return false;
     if (r->type != REDIS_REPLY_ERROR) {
         c->node->plight = (struct plight){0};
@@ -155,7 +161,7 @@ static void begin(struct cluster *cl, enum listing_phase phase)
 static void question(struct cluster *cl, struct conn *c)
 {
     struct listing *l = &cl->w->listing;
-    void *round = (void *)(uintptr_t)l->round;
+    void *round = round_of(l);
     if (l->phase == LISTING_READS && !cl->slots && cl->at_db >= cl->ndbs) {
         c->node->swept = true;
         return;

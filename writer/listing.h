@@ -27,6 +27,7 @@ struct listing {
     struct listing_order order[LISTINGS]; /* the first is under way */
     unsigned orders;
     unsigned asked;    /* replies that are outstanding */
+    char rounds[64];   /* only their addresses count */
     unsigned round;    /* they are of this one */
     uint64_t print[2]; /* of what the masters said before, and behind */
     bool moving;       /* they are giving slots away */
