@@ -65,7 +65,7 @@ LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 all: $(BINS) $(SCRIPT) $(LIBEXEC)
 
 help:
-	@echo 'all tools deps deps-dev demo check check-run unit check-versions crash asan clang fuzz fuzz-build fuzz-coverage' \
+	@echo 'all tools deps deps-dev demo check check-run unit check-versions crash model asan clang fuzz fuzz-build fuzz-coverage' \
 		'coverage lint format bench install uninstall clean'
 
 $(B)/obj/%.o: %.c
@@ -113,6 +113,7 @@ deps-dev: deps
 
 -include tests/unit/unit.mk
 -include tests/fuzz/fuzz.mk
+-include tests/model/model.mk
 
 STRICT = WERROR=-Werror
 
@@ -127,8 +128,8 @@ check: deps
 JOBS    ?= 2
 PARALLEL = $(if $(shell parallel --version 2>/dev/null | grep 'GNU parallel'),--jobs $(JOBS) --no-parallelize-within-files)
 
-check-run: all tools $(UNIT_BINS)
-	@DF2REDIS_BUILD=$(abspath $(B)) tests/run $(if $(SUITES),,$(UNIT_BINS)) -- \
+check-run: all tools $(UNIT_BINS) $(MODEL_BINS)
+	@DF2REDIS_BUILD=$(abspath $(B)) tests/run $(if $(SUITES),,$(UNIT_BINS) $(MODEL_BINS)) -- \
 	    $(if $(filter-out 1,$(JOBS)),$(PARALLEL)) $(BATSFLAGS) $(or $(SUITES),tests/bats)
 
 # The same suites against other servers: make check-versions SERVERS="/path/redis-server /path/valkey-server".

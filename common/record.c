@@ -21,6 +21,7 @@ const char *rec_type_name(unsigned type)
     case REC_DATA: return "data";
     case REC_KEY: return "key";
     case REC_CHECK: return "check";
+    case REC_SLOTS: return "slots";
     case REC_TARGET: return "target";
     case REC_REQUEST: return "request";
     case REC_POSITION: return "position";
@@ -29,6 +30,7 @@ const char *rec_type_name(unsigned type)
     case REC_SYNCED: return "synced";
     case REC_PROGRAM: return "program";
     case REC_PROBE: return "probe";
+    case REC_HOLDS: return "holds";
     default: return NULL;
     }
 }
@@ -131,7 +133,8 @@ static bool type_fits(const struct recin *in, unsigned type)
     case REC_END: return true;
     case REC_DATA:
     case REC_KEY:
-    case REC_CHECK: return in->kind == KIND_RAW;
+    case REC_CHECK:
+    case REC_SLOTS: return in->kind == KIND_RAW;
     case REC_TARGET:
     case REC_REQUEST:
     case REC_POSITION:
@@ -139,7 +142,8 @@ static bool type_fits(const struct recin *in, unsigned type)
     case REC_REPORT:
     case REC_SYNCED:
     case REC_PROGRAM:
-    case REC_PROBE: return in->kind == KIND_COMMAND;
+    case REC_PROBE:
+    case REC_HOLDS: return in->kind == KIND_COMMAND;
     default: return false;
     }
 }

@@ -23,6 +23,7 @@ enum rec_type {
     REC_DATA = 16,
     REC_KEY = 17,
     REC_CHECK = 18,
+    REC_SLOTS = 19,
     REC_TARGET = 32,
     REC_REQUEST = 33,
     REC_POSITION = 34,
@@ -31,6 +32,7 @@ enum rec_type {
     REC_SYNCED = 37,
     REC_PROGRAM = 38,
     REC_PROBE = 39,
+    REC_HOLDS = 40,
 };
 
 enum rec_flag {

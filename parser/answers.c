@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "check.h"
+#include "holding.h"
 #include "log.h"
 #include "meta.h"
 
@@ -84,6 +85,8 @@ static void write_value(struct sink *to, struct rekey *k)
     write_together(to, k, &ch, held);
     to->o.fresh = false;
     to->o.time = time;
+    if (k->take)
+        holding_key_done(to->holding, true);
     check_again(to, k);
     rekey_free(k);
 }

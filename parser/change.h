@@ -52,6 +52,8 @@ static inline void change_clear(struct change *c)
 }
 
 struct rereads;
+struct holding;
+struct slots;
 struct command;
 
 /* Commands that came lately, by their names of at most eight bytes: most of a flow are of few kinds. */
@@ -112,6 +114,10 @@ struct sink {
     uint64_t due;            /* LSN at which the next answer is written; UINT64_MAX: none */
     struct buf answer;       /* KEY records, up to the last of an answer */
     bool answer_lost;        /* some of them were too much to keep */
+
+    /* Of a flow of a cluster: which slots it holds (slots.h, holding.h). NULL: it writes all keys. */
+    struct slots *slots;
+    struct holding *holding;
 
     /* Keys that are looked for at the target (check.h). */
     enum verifying verifying;

@@ -473,6 +473,18 @@ void emit_position(struct emit *e, struct origin *o, unsigned flags)
     emit_empty(e, o, NULL, REC_POSITION, flags);
 }
 
+void emit_holds(struct emit *e, struct origin *o, const void *text, size_t n)
+{
+    uint8_t *p = begin(e, n);
+    if (p == NULL)
+        return;
+    struct rec r = request(e, o, NULL, RF_LIVE);
+    r.type = REC_HOLDS;
+    r.keyarg = 0;
+    memcpy(p, text, n);
+    commit(e, &r, n);
+}
+
 void emit_last(struct emit *e, struct origin *o, const struct key *k)
 {
     emit_empty(e, o, k, REC_POSITION, RF_LAST);

@@ -29,6 +29,7 @@ struct stats {
     uint64_t filtered; /* keys and commands that were not selected */
     uint64_t reread;   /* keys read again */
     uint64_t ignored;  /* journal entries that mean nothing to the target */
+    uint64_t moved;    /* commands and keys of slots that the flow does not hold */
     uint64_t messages; /* that were published, and not passed on */
 };
 
@@ -189,6 +190,9 @@ void emit_expire_last(struct emit *e, struct origin *o, const struct key *k, uns
 void emit_stick(struct emit *e, struct origin *o, const struct key *k);
 
 void emit_position(struct emit *e, struct origin *o, unsigned flags);
+
+/* The hash slots that a flow of a cluster holds have changed: dfrecord(5) HOLDS. */
+void emit_holds(struct emit *e, struct origin *o, const void *text, size_t n);
 
 /* A key is to be looked for at the target (k), and about it the writer says what the source calls db and
  * about. k NULL: nothing is asked. dfrecord(5) PROBE. */

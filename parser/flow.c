@@ -7,6 +7,7 @@
 #include <bsd/string.h>
 
 #include "crc64.h"
+#include "slots.h"
 
 void flow_init(struct flow *f, uint16_t number)
 {
@@ -23,6 +24,7 @@ void flow_free(struct flow *f)
     rdb_free(&f->rdb);
     journal_free(&f->journal);
     psync_free(&f->psync);
+    slots_free(&f->to);
     sink_free(&f->to);
     carry_free(&f->carry);
 }

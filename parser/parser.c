@@ -10,6 +10,7 @@
 #include "log.h"
 #include "meta.h"
 #include "session.h"
+#include "slots.h"
 
 void parser_init(struct parser *p, const struct options *opt, int out)
 {
@@ -161,6 +162,25 @@ int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload)
     return taken(p, check_record(&f->to, payload, r->len));
 }
 
+int parser_slots(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    int rc;
+    struct flow *f = parser_flow(p, r, "a SLOTS record", &rc);
+    if (f == NULL)
+        return rc;
+    if (p->opt->no_reread || p->opt->filter.nrenames > 0) {
+        parser_fault(p, EXIT_USAGE, "error",
+                     p->opt->no_reread
+                         ? "the keys of a slot that moves are read again: not with --no-reread"
+                         : "keys of a cluster cannot be renamed: what a slot holds at the target "
+                           "would not be known by its slot");
+        return -1;
+    }
+    f->to.rereads = p->opt->mode != EMIT_NULL ? &p->rereads : NULL;
+    p->e.now_ms = now_us() / 1000;
+    return taken(p, slots_record(&f->to, payload, r->len));
+}
+
 int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     int rc;
@@ -168,5 +188,7 @@ int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload)
     if (f == NULL || f->to.rereads == NULL)
         return rc; /* else of a session that was live when another parser asked for it */
     p->e.now_ms = now_us() / 1000;
-    return taken(p, reread_answer(&f->to, r, payload));
+    const char *fault = reread_answer(&f->to, r, payload);
+    slots_tick(&f->to);
+    return taken(p, fault);
 }

@@ -3,6 +3,7 @@
 #include "args.h"
 #include "psync.h"
 #include "reread.h"
+#include "slots.h"
 
 #define ARGUMENTS_KEPT ((size_t)256 << 10) /* bytes of places that stay allocated for the next command */
 
@@ -165,6 +166,10 @@ static void write_command(struct psync *s, struct requests *r, uint32_t db, uint
                         .after = after,
                         .time = to->o.time};
     to->o.db = sink_db(to, db);
+    if (to->slots != NULL && !slots_admit(to, &ch)) {
+        passed(s);
+        return;
+    }
     if (to->rereads != NULL && to->rereads->count > 0)
         reread_before_flush(to, &ch);
     change_command(to, &ch);

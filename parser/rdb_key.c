@@ -1,5 +1,6 @@
 /* Keys with their values, as they stand in snapshots. */
 #include "rdb.h"
+#include "slots.h"
 
 /* Longer keys are taken for damage. One that does not fit a record with its value goes in several. */
 #define KEY_MAX ((size_t)16 << 20)
@@ -57,6 +58,10 @@ enum got rdb_key_value(struct rdb *r, struct cur *c)
     next->type = type;
     next->at = rdb_at(r, c->p);
     change_open(r->to, next, vclass);
+    if (__builtin_expect(r->to->slots != NULL, 0) && !slots_admit_key(r->to, next->key.p, next->key.n)) {
+        next->key.excluded = true; /* another flow has it */
+        r->to->e->stats.moved++;
+    }
     if (once) {
         if (!next->key.excluded)
             check_twice(r, &next->key, raw);

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "args.h"
+#include "holding.h"
 #include "io.h"
 #include "meta.h"
 
@@ -36,7 +37,8 @@ struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, si
 void rekey_take_out(struct rereads *r, struct rekey *k)
 {
     LIST_REMOVE(k, chain);
-    TAILQ_REMOVE(&r->list, k, link);
+    TAILQ_REMOVE(k->in, k, link);
+    r->waiting -= k->in != &r->list;
     r->count--;
     r->bytes -= k->value.len + k->kept.len;
 }
@@ -108,6 +110,12 @@ static bool send_request(struct rereads *r, const struct rekey *k)
 bool rekey_request(struct rereads *r, struct rekey *k)
 {
     drop_value(r, k);
+    if (k->in != &r->list) {
+        TAILQ_REMOVE(k->in, k, link);
+        TAILQ_INSERT_TAIL(&r->list, k, link);
+        k->in = &r->list;
+        r->waiting--;
+    }
     k->state = REKEY_REQUESTED;
     k->requested_at = mono_us();
     return k->tries++ < REREAD_TRIES && send_request(r, k);
@@ -116,12 +124,47 @@ bool rekey_request(struct rereads *r, struct rekey *k)
 bool reread_room(const struct sink *to, size_t n)
 {
     const struct rereads *r = to->rereads;
-    return r != NULL && !r->closed && r->ctl->fd >= 0 && !to->in_multi && n <= REREAD_KEYS - r->count;
+    return r != NULL && !r->closed && r->ctl->fd >= 0 && !to->in_multi &&
+           n + r->count - r->waiting <= REREAD_KEYS;
 }
 
 bool rekey_name_fits(const struct slice *key)
 {
     return key->n <= (CTL_LINE_MAX - 200) / 3; /* escaped */
+}
+
+static struct rekey *add(struct sink *to, struct rekeyq *in, uint32_t db, const struct slice *key)
+{
+    struct rereads *r = to->rereads;
+    struct rekey *k = xcalloc(1, sizeof *k + key->n);
+    k->flow = to->o.flow;
+    k->db = db;
+    k->n = key->n;
+    memcpy(k->key, key->p, key->n);
+    LIST_INSERT_HEAD(&r->bucket[bucket_of(k->flow, db, k->key, k->n)], k, chain);
+    TAILQ_INSERT_TAIL(in, k, link);
+    k->in = in;
+    r->waiting += in != &r->list;
+    r->count++;
+    return k;
+}
+
+bool reread_take(struct sink *to, struct rekeyq *waiting, uint32_t db, const struct slice *key)
+{
+    if (!rekey_name_fits(key) || (to->filter != NULL ? !filter_passes(to->filter, key->p, key->n, 0, db)
+                                                     : key_is_ours(key->p, key->n)))
+        return false;
+    struct rekey *k = rekey_find(to, db, key->p, key->n);
+    if (k == NULL) {
+        k = add(to, waiting, db, key);
+        k->since = UINT64_MAX;
+        k->kind = "slot-take";
+        strlcpy(k->detail, "its slot moved to another master of the source", sizeof k->detail);
+    }
+    if (!k->take)
+        holding_key_wanted(to->holding);
+    k->take = true;
+    return true;
 }
 
 bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
@@ -132,15 +175,8 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
         return false;
     struct rekey *k = rekey_find(to, db, key->p, key->n);
     if (k == NULL) {
-        k = xcalloc(1, sizeof *k + key->n);
-        k->flow = to->o.flow;
-        k->db = db;
+        k = add(to, &r->list, db, key);
         k->since = to->counting ? lsn : 0;
-        k->n = key->n;
-        memcpy(k->key, key->p, key->n);
-        LIST_INSERT_HEAD(&r->bucket[bucket_of(k->flow, db, k->key, k->n)], k, chain);
-        TAILQ_INSERT_TAIL(&r->list, k, link);
-        r->count++;
     }
     k->kind = kind;
     strlcpy(k->detail, detail, sizeof k->detail);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "check.h"
+#include "holding.h"
 #include "command.h"
 #include "ours.h"
 
@@ -54,7 +55,9 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
     char text[300];
     uint64_t held = rekey_leave(to, k);
     snprintf(text, sizeof text, "%s; it could not be read again: %s", k->detail, why);
-    if (!k->refines || !k->missing)
+    if (k->take) /* the take is repeated */
+        holding_key_done(to->holding, false);
+    else if (!k->refines || !k->missing)
         emit_report(to->e, &to->o, !k->refines, k->kind, k->key, k->n, text);
     kept_write(to, k, 0, held);
     if (k->kept.len == 0 && to->synced && sink_reached(to) > held) { /* nothing says how far it is now */

@@ -17,7 +17,7 @@
 #define REREAD_TRIES   16u                      /* of one key whose answers do not fit the journal */
 #define REREAD_TIMEOUT ((uint64_t)60 * 1000000) /* for one answer, microseconds */
 
-#define REREAD_BUCKETS 512u
+#define REREAD_BUCKETS 16384u
 /* Keys of which is known that they were looked for (check.h): as many sets of so many. One that is on its way
  * to be told as missing must not be forgotten. */
 #define REREAD_SETS 8192u
@@ -27,9 +27,13 @@
  * the journal has not come). */
 enum rekey_state { REKEY_WANTED, REKEY_REQUESTED, REKEY_ANSWERED };
 
+TAILQ_HEAD(rekeyq, rekey);
+
 struct rekey {
     LIST_ENTRY(rekey) chain; /* in its bucket */
     TAILQ_ENTRY(rekey) link; /* in the order of the requests */
+    struct rekeyq *in;       /* the list that it is in: rereads.list, or that of a slot's take (slots.h) */
+    bool take;               /* of a slot that is being taken */
     enum rekey_state state;
     uint16_t flow;
     uint32_t db;       /* of the source */
@@ -59,9 +63,10 @@ struct rereads {
     bool closed; /* the stream ends: nothing more is asked for */
     bool writer; /* a writer has said what the target is: it will say what is missing there */
     unsigned count;
-    size_t bytes; /* kept */
+    unsigned waiting; /* of those: not in list */
+    size_t bytes;     /* kept */
     LIST_HEAD(, rekey) bucket[REREAD_BUCKETS];
-    TAILQ_HEAD(, rekey) list;
+    struct rekeyq list;
     struct buf names;                          /* scratch: arguments that are left of a command */
     unsigned checks;                           /* keys that wait for their place, in all flows */
     uint64_t probed[REREAD_SETS][REREAD_WAYS]; /* check.c; the newest of a set comes first */
@@ -96,6 +101,11 @@ bool rekey_name_fits(const struct slice *key);
 
 /* Is room for n more? */
 bool reread_room(const struct sink *to, size_t n);
+
+/* A key of a slot that is being taken. It holds no position back, as the take is repeated if it is not
+ * brought to its end; it waits in that list until rekey_request. False: it is not selected, or its name is
+ * too long. */
+bool reread_take(struct sink *to, struct rekeyq *waiting, uint32_t db, const struct slice *key);
 
 /* Before an entry is written that may be a flush: what it empties need not be read any more, and no position
  * is held back for it. Else those of other flows would stand behind the flush, and this one's before it. */

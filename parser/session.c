@@ -13,6 +13,7 @@
 #include "meta.h"
 #include "psync.h"
 #include "render.h"
+#include "slots.h"
 
 #define ANSWER_US                                                                                            \
     ((uint64_t)10000000) /* for rediswriter to say what the target is, once it has read SESSION */
@@ -173,6 +174,7 @@ static void write_end(struct parser *p)
     meta_addu(&text, "n.remarks", s->remarks);
     meta_addu(&text, "n.filtered", s->filtered);
     meta_addu(&text, "n.ignored", s->ignored);
+    meta_addu(&text, "n.moved", s->moved);
     meta_addu(&text, "n.messages", s->messages);
     meta_addu(&text, "n.reread", s->reread);
     emit_meta(&p->e, &o, REC_END, text.p, text.len);
@@ -404,6 +406,7 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
     if (f->rdb.snapshot_id[0] != '\0' && !same_snapshot(p, f))
         return flow_fault(p, r->flow, EXIT_DAMAGED,
                           "a file of another snapshot than the first: their ids differ");
+    slots_tick(&f->to);
     if (parser_waits(p))
         parser_poll(p);
     else
@@ -436,6 +439,7 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
     case REC_DATA: return on_data(p, r, payload);
     case REC_KEY: return parser_key(p, r, payload);
     case REC_CHECK: return parser_check(p, r, payload);
+    case REC_SLOTS: return parser_slots(p, r, payload);
     default: on_end(p, r, payload); return 0;
     }
 }

@@ -89,6 +89,9 @@ int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload);
 /* A CHECK record, likewise. */
 int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload);
 
+/* A SLOTS record, likewise. */
+int parser_slots(struct parser *p, const struct rec *r, const uint8_t *payload);
+
 /* Ask for keys that can be asked for now, give up others, tell dfreader how far the flows are. */
 void parser_poll(struct parser *p);
 

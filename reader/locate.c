@@ -101,7 +101,7 @@ static int take_answer(struct inquiry *q, const struct options *o, struct url *a
 }
 
 /* One sentinel. Returns 1, 0: it does not know the name, -1: it is of no use; with f. */
-static int ask_one(const struct options *o, unsigned i, struct url *at, struct fault *f)
+static int ask_one(const struct options *o, unsigned i, enum log_level level, struct url *at, struct fault *f)
 {
     struct inquiry q;
     struct fault why;
@@ -119,19 +119,18 @@ static int ask_one(const struct options *o, unsigned i, struct url *at, struct f
     }
     snprintf(shown, sizeof shown, "%s:%s", o->url.seed[i].host, o->url.seed[i].port);
     if (rc > 0)
-        log_event(LOG_INFO, NO_FLOW, "event=sentinel_says sentinel=%s source=%s:%s", shown, at->host,
-                  at->port);
+        log_event(level, NO_FLOW, "event=sentinel_says sentinel=%s source=%s:%s", shown, at->host, at->port);
     else
         fault_set(f, why.status, "sentinel %s: %s", shown, why.text);
     return rc;
 }
 
-static int locate_by_sentinels(const struct options *o, struct url *at, struct fault *f)
+static int locate_by_sentinels(const struct options *o, enum log_level level, struct url *at, struct fault *f)
 {
     bool later = false, unknown = false;
     struct fault one;
     for (unsigned i = 0; i < o->url.seeds && signals_seen() == 0; i++) {
-        int rc = ask_one(o, i, at, &one);
+        int rc = ask_one(o, i, level, at, &one);
         if (rc > 0)
             return 0;
         if (i == 0 || rc == 0) /* the one that answers says more */
@@ -144,16 +143,53 @@ static int locate_by_sentinels(const struct options *o, struct url *at, struct f
     return -1;
 }
 
+static void begin(const struct options *o, struct url *at, struct fault *f)
+{
+    *at = o->url;
+    strlcpy(at->scheme, o->url.secure ? "rediss" : "redis", sizeof at->scheme);
+    at->sentinel = false;
+    at->seeds = 1;
+    fault_set(f, EXIT_PARTIAL, "stopped before the source was known");
+}
+
 int locate(const struct options *o, struct url *at, struct fault *f)
 {
     *at = o->url;
     if (!o->url.sentinel)
         return 0;
-    strlcpy(at->scheme, o->url.secure ? "rediss" : "redis", sizeof at->scheme);
-    at->sentinel = false;
-    at->seeds = 1;
-    fault_set(f, EXIT_PARTIAL, "stopped before the source was known");
-    return locate_by_sentinels(o, at, f);
+    begin(o, at, f);
+    return locate_by_sentinels(o, LOG_INFO, at, f);
+}
+
+/* Does the server itself say that it is a master? */
+static bool is_master(const struct options *o, const struct url *u)
+{
+    static const char *const info[] = {"INFO", "replication"};
+    struct inquiry q;
+    struct fault f;
+    struct buf text = {.max = REPLY_MAX};
+    char role[16] = "";
+    if (inquire_open(&q, u, o->connect_timeout * 1000, &f) < 0)
+        return false;
+    q.conn.reply.whole = &text;
+    if (inquire(&q, 2, info, &f) == 0 && buf_add(&text, "", 1) == 0)
+        (void)info_field((const char *)text.p, "role", role, sizeof role);
+    buf_free(&text);
+    inquire_close(&q);
+    return strcmp(role, "master") == 0;
+}
+
+int locate_again(const struct options *o, const struct url *at, struct url *now)
+{
+    struct options quick = *o;
+    struct fault f;
+    quick.connect_timeout = 1;
+    begin(o, now, &f);
+    if (locate_by_sentinels(&quick, LOG_DEBUG, now, &f) < 0)
+        return -1;
+    if (strcmp(now->host, at->host) == 0 && strcmp(now->port, at->port) == 0)
+        return 0;
+    return is_master(&quick, now) ? 1 : 0; /* a sentinel may be behind the others */
 }
 
 /* ---- what it is ---- */

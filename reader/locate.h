@@ -12,6 +12,10 @@
  * the URL name, which --from chooses. Returns 0, or -1 with f. */
 int locate(const struct options *o, struct url *at, struct fault *f);
 
+/* Do the sentinels name another server than at by now, in now, which is a master? Returns 1, 0 no, -1 none of
+ * them says anything. Waits a second at most for each answer. */
+int locate_again(const struct options *o, const struct url *at, struct url *now);
+
 /* Is the server of the URL a Dragonfly? False also where it does not answer. */
 bool locate_dragonfly(const struct options *o);
 

@@ -58,6 +58,8 @@ static const struct source_kind *kind_of(const struct options *o)
         return &source_file;
     if (begins(o->url.scheme, "dragonfly"))
         return &source_dragonfly;
+    if (o->url.cluster)
+        return &source_cluster;
     return !o->url.sentinel && locate_dragonfly(o) ? &source_dragonfly : &source_psync;
 }
 
@@ -67,7 +69,7 @@ static void choose_spool(struct options *o, const struct source_kind *kind)
 {
     const char *dir = getenv("TMPDIR");
     bool reads = o->mode == MODE_FLOW || !o->session_only;
-    if (kind != &source_psync || o->spool != NULL || o->no_spool || !reads)
+    if ((kind != &source_psync && kind != &source_cluster) || o->spool != NULL || o->no_spool || !reads)
         return;
     o->spool = dir != NULL && dir[0] != '\0' ? dir : "/var/tmp";
 }
@@ -78,6 +80,9 @@ static int run(struct options *o)
         return ask_run(o);
     const struct source_kind *kind = kind_of(o);
     choose_spool(o, kind);
+    if (kind == &source_cluster && (o->mode == MODE_FLOW || o->session_only))
+        fatal(EXIT_USAGE,
+              "all masters of a cluster are read by one process: not with --flow or --session-only");
     return o->mode == MODE_FLOW ? flow_process_run(o, kind) : session_run(o, kind);
 }
 

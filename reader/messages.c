@@ -139,8 +139,12 @@ static void on_parser_line(struct session *s, struct peer *p, const char *line)
             flows_reread(s, i, line);
         return;
     }
-    if (!synced && !ctl_is(line, "cut"))
+    if (!synced && !ctl_is(line, "cut")) {
+        struct source *src = s->stream.source;
+        if (src->kind->parser_message != NULL && !session_ending(s))
+            src->kind->parser_message(src, i, line);
         return;
+    }
     if (synced && numbers_of(p, s->stream.info.flows)[i] == 0) {
         p->applied[i] = 1;
         p->nsynced++;

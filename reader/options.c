@@ -130,10 +130,10 @@ static void check_scheme(const struct options *o)
         if (strcmp(o->url.scheme, known[i]) == 0)
             return;
     if (o->url.cluster)
-        fatal(EXIT_USAGE, "%s:// cannot be a source yet: name a node of it as redis://HOST", o->url.scheme);
+        return;
     fatal(EXIT_USAGE,
-          "unknown scheme %s://: a source is redis://HOST, sentinel://HOST/NAME, dragonfly://HOST "
-          "or a file",
+          "unknown scheme %s://: a source is redis://HOST, redis-cluster://HOST,HOST, sentinel://HOST/NAME, "
+          "dragonfly://HOST or a file",
           o->url.scheme);
 }
 

@@ -159,15 +159,22 @@ static int ask_psync(struct flow *f)
     return conn_request(&d->conn, 3, args);
 }
 
+static void server_of(struct flow *f, struct psync_server *where)
+{
+    ((struct psync_common *)f->stream->source)->server(f, where);
+}
+
 static int ask(struct flow *f)
 {
     static const char *const capa[] = {"REPLCONF", "capa", "eof", "capa", "psync2"};
     static const char *const version[] = {"REPLCONF", "version", ANNOUNCED_VERSION};
     struct psync_flow *d = f->conn;
+    struct psync_server where;
     switch (d->state) {
     case STATE_AUTH: d->state = STATE_CAPA; return conn_request(&d->conn, 5, capa);
     case STATE_CAPA:
-        if (psync_wants_version(f->stream->info.version)) {
+        server_of(f, &where);
+        if (psync_wants_version(where.version)) {
             d->state = STATE_VERSION;
             return conn_request(&d->conn, 3, version);
         }
@@ -211,9 +218,11 @@ static int full(struct flow *f, const struct psync_line_value *v)
 {
     struct psync_flow *d = f->conn;
     strlcpy(d->lineage.replid, v->replid, sizeof d->lineage.replid);
+    if (f->member)
+        strlcpy(d->lineage.top, v->replid, sizeof d->lineage.top);
     f->begins = psync_position(v->offset, 0);
     d->state = STATE_FORM;
-    if (f->from.pos > 0) /* it was to go on: the session decides, and this connection goes */
+    if (f->from.pos > 0 && !f->skips) /* it was to go on: the session decides, and this connection goes */
         flow_up(f);
     return 0;
 }
@@ -227,6 +236,8 @@ static int go_on(struct flow *f, const struct psync_line_value *v, struct fault 
     }
     strlcpy(d->lineage.replid, v->replid[0] != '\0' ? v->replid : f->from.lineage->replid,
             sizeof d->lineage.replid);
+    if (f->member)
+        strlcpy(d->lineage.top, f->from.lineage->top, sizeof d->lineage.top);
     f->partial = true;
     d->applied = psync_offset(f->from.pos);
     d->any = true;
@@ -242,6 +253,11 @@ static int form(struct flow *f, enum psync_line kind, const struct psync_line_va
         strlcpy(f->token, v->mark, sizeof f->token);
     d->state = kind == PSYNC_MARK ? STATE_MARKED : STATE_SIZED;
     d->file = v->size;
+    if (f->skips) { /* from behind the file on */
+        f->from.pos = f->begins;
+        f->from.lineage = &d->lineage;
+        f->partial = true;
+    }
     flow_up(f);
     return 0;
 }
@@ -335,39 +351,26 @@ static void on_ready(struct watch *w, uint32_t events)
     }
 }
 
-/* In the process of a flow: where the session's own process is connected to. */
-static void take_address(struct psync *master)
-{
-    const struct sessinfo *info = &master->stream->info;
-    struct url said;
-    if (master->session != NULL ||
-        url_parse(&said, info->server[0] != '\0' ? info->server : info->address) != NULL)
-        return;
-    master->at = master->stream->o->url;
-    master->at.seed[0] = said.seed[0];
-    master->at.seeds = 1;
-}
-
 void psync_flow_open(struct flow *f)
 {
-    struct psync *master = psync_of(f->stream->source);
     const struct options *o = f->stream->o;
     struct psync_flow *d = xcalloc(1, sizeof *d);
+    struct psync_server where;
     struct fault why;
     f->conn = d;
     d->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = f};
     d->heard_at = d->told_at = mono_us();
-    take_address(master);
-    int opened = master->conn.open ? conn_open_like(&d->conn, &f->stream->loop, &master->conn, RCVBUF, &why)
-                                   : conn_open(&d->conn, &f->stream->loop, &master->at,
-                                               o->connect_timeout * 1000, RCVBUF, &why);
+    server_of(f, &where);
+    int opened = where.like != NULL ? conn_open_like(&d->conn, &f->stream->loop, where.like, RCVBUF, &why)
+                                    : conn_open(&d->conn, &f->stream->loop, where.at,
+                                                o->connect_timeout * 1000, RCVBUF, &why);
     if (opened < 0) {
         if (why.status == EXIT_CANNOT)
             why.status = EXIT_RETRY; /* the control connection went through: it is not the environment */
         flow_lost(f, &why);
         return;
     }
-    int rc = conn_auth(&d->conn, &master->at);
+    int rc = conn_auth(&d->conn, where.at);
     if (rc == 0)
         rc = ask(f);
     if (rc < 0)
@@ -420,24 +423,27 @@ static size_t take_file(struct flow *f, const uint8_t *p, size_t n)
     }
     if (d->state != STATE_STREAM)
         return mine;
-    log_event(LOG_INFO, (int)f->id, "event=file_received bytes=%llu", (unsigned long long)(f->bytes + mine));
+    uint64_t bytes = f->bytes + mine;
+    log_event(LOG_INFO, (int)f->id, "event=file_received bytes=%llu", (unsigned long long)bytes);
     begin_stream(f, psync_offset(f->begins));
     acknowledge(f); /* behind a token nothing comes before that, however far the parser is */
     return mine;
 }
 
-static void take(struct flow *f, const uint8_t *p, size_t n)
+/* Returns how many of the bytes belong to the file. */
+static size_t take(struct flow *f, const uint8_t *p, size_t n)
 {
     struct psync_flow *d = f->conn;
     d->heard_at = mono_us();
     size_t file = d->state == STATE_STREAM ? 0 : take_file(f, p, n);
     if (file < n)
         psync_scan(&d->scan, p + file, n - file);
-    if (!d->scan.asks)
-        return;
-    d->scan.asks = false;
-    d->owes = true;
-    acknowledge(f);
+    if (d->scan.asks) {
+        d->scan.asks = false;
+        d->owes = true;
+        acknowledge(f);
+    }
+    return file;
 }
 
 bool psync_flow_readable(const struct flow *f)
@@ -461,9 +467,11 @@ long psync_flow_read(struct flow *f, uint8_t *to, size_t cap)
         lose(f);
         return 0;
     }
-    if (n > 0)
-        take(f, to, (size_t)n);
-    return n;
+    size_t file = n > 0 ? take(f, to, (size_t)n) : 0;
+    if (!f->skips || file == 0)
+        return n;
+    memmove(to, to + file, (size_t)n - file);
+    return n - (long)file;
 }
 
 /* ---- in each turn ---- */

@@ -150,7 +150,8 @@ void info_version(const char *text, char *to, size_t cap)
 bool psync_wants_version(const char *version)
 {
     static const char name[] = "valkey:";
-    return strncmp(version, name, sizeof name - 1) == 0 && strtol(version + sizeof name - 1, NULL, 10) >= 9;
+    return version[0] == '\0' ||
+           (strncmp(version, name, sizeof name - 1) == 0 && strtol(version + sizeof name - 1, NULL, 10) >= 9);
 }
 
 /* ---- errors ---- */
@@ -167,8 +168,7 @@ static const struct {
     {"invalid password", EXIT_CANNOT, "wrong user or password"},
     {"without any password configured", EXIT_CANNOT, "the source has no password"},
     {"NOPERM", EXIT_CANNOT, "the user may not replicate: it needs +psync +replconf +ping +info"},
-    {"NOMASTERLINK", EXIT_RETRY,
-     "the source is a replica that has not been in sync with its master: try again later"},
+    {"NOMASTERLINK", EXIT_RETRY, "the source is a replica without a link to its master: try again later"},
     {"MASTERDOWN", EXIT_RETRY, "the source is a replica that has lost its master: try again later"},
     {"LOADING", EXIT_RETRY, "the source is loading its data: try again later"},
     {"BUSY", EXIT_RETRY, "the source is busy: try again later"},

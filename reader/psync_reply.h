@@ -44,7 +44,8 @@ bool info_number(const char *text, const char *name, uint64_t *n);
  * says nothing of that. */
 void info_version(const char *text, char *to, size_t cap);
 
-/* Is this a server that has to be told what we can read ("REPLCONF version")? Valkey from 9 on. */
+/* Is this a server that has to be told what we can read ("REPLCONF version")? Valkey from 9 on, and one that
+ * does not say what it is; others take no harm. */
 bool psync_wants_version(const char *version);
 
 /* An error reply, as a master, or the network before it, gives it to a client that wants to replicate: what

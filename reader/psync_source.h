@@ -26,8 +26,21 @@ enum psync_ask {
     ASK_ALIVE,
 };
 
-struct psync {
+/* Where a flow is to connect to. */
+struct psync_server {
+    const struct url *at;    /* with the credentials of the options */
+    const struct conn *like; /* an open connection to it; NULL: there is none */
+    const char *version;     /* "": not known */
+};
+
+/* What the structs of sources begin with whose flows are of psync_flow.c. */
+struct psync_common {
     struct source source;
+    void (*server)(struct flow *f, struct psync_server *where);
+};
+
+struct psync {
+    struct psync_common common;
     struct stream *stream;
     struct session *session; /* NULL in the process of a flow, which uses only at as well */
     struct url at;           /* the server itself, with the credentials of the options */
@@ -37,9 +50,13 @@ struct psync {
     uint64_t asked_at;
     struct buf info;                /* reply to an INFO */
     char replid[2][REPLID_LEN + 1]; /* the master's, and the one before; "": not known */
+    uint64_t shared_to;             /* up to this offset the one before is the same; 0: not known */
     bool no_info;                   /* the user may not ask */
     bool silent;                    /* it is late with an answer: said in the log */
     bool slowed;                    /* the spool is full, and that was said */
+    bool orphaned;                  /* it is a replica without a link to its master */
+    uint64_t located_at;            /* the sentinels were asked */
+    unsigned located_every;         /* seconds until they are asked again */
     uint64_t head_at;               /* mono_us: the session knows how far the master is; 0: it does not */
 };
 

@@ -13,6 +13,8 @@
 #include "io.h"
 #include "log.h"
 #include "meta.h"
+#include "psync.h"
+#include "psync_reply.h"
 #include "resp.h"
 
 #define QUEUE_MAX  4096
@@ -29,6 +31,7 @@
 struct request {
     STAILQ_ENTRY(request) link;
     unsigned flow, tries;
+    bool away; /* the node has said that the key may be where its slot goes */
     uint32_t db;
     size_t len;
     char key[];
@@ -45,7 +48,7 @@ static void clear_answer(struct reread *r)
     r->from = r->to = 0;
     r->ttl = -1;
     r->ttl_at = now_us();
-    r->missing = r->head_out = false;
+    r->missing = r->head_out = r->away = false;
     r->error[0] = '\0';
     r->step = RR_SELECT;
 }
@@ -79,6 +82,7 @@ void reread_reset(struct reread *r, uint16_t epoch)
     while (!STAILQ_EMPTY(&r->queue))
         pop(r);
     clear_answer(r);
+    buf_free(&r->info);
     buf_free(&r->in);
     r->in = (struct buf){.max = READ_STEP};
     r->in_at = 0;
@@ -161,6 +165,31 @@ static bool connected(struct reread *r, const struct conn *like)
     return true;
 }
 
+static int add_transaction(struct buf *b, const struct request *q)
+{
+    if (resp_add_array(b, 2) < 0 || resp_add_str(b, "SELECT") < 0 || resp_add_num(b, q->db) < 0 ||
+        resp_add_array(b, 1) < 0 || resp_add_str(b, "MULTI") < 0 || resp_add_array(b, 2) < 0 ||
+        resp_add_str(b, "INFO") < 0 || resp_add_str(b, "replication") < 0 || resp_add_array(b, 2) < 0 ||
+        resp_add_str(b, "DUMP") < 0 || resp_add_bulk(b, q->key, q->len) < 0 || resp_add_array(b, 2) < 0 ||
+        resp_add_str(b, "PTTL") < 0 || resp_add_bulk(b, q->key, q->len) < 0)
+        return -1;
+    return resp_add_array(b, 1) < 0 || resp_add_str(b, "EXEC") < 0 ? -1 : 0;
+}
+
+/* Of a slot that is leaving the node, a key that is not there cannot be asked for in a transaction: it is
+ * seen not to be there before the offset and behind it. None comes meanwhile, as new keys are made where the
+ * slot goes. */
+static int add_twice(struct buf *b, const struct request *q)
+{
+    if (resp_add_array(b, 2) < 0 || resp_add_str(b, "SELECT") < 0 || resp_add_num(b, q->db) < 0 ||
+        resp_add_array(b, 2) < 0 || resp_add_str(b, "DUMP") < 0 || resp_add_bulk(b, q->key, q->len) < 0 ||
+        resp_add_array(b, 2) < 0 || resp_add_str(b, "INFO") < 0 || resp_add_str(b, "replication") < 0)
+        return -1;
+    return resp_add_array(b, 2) < 0 || resp_add_str(b, "DUMP") < 0 || resp_add_bulk(b, q->key, q->len) < 0
+               ? -1
+               : 0;
+}
+
 static int add_request(struct buf *b, const struct request *q)
 {
     if (resp_add_array(b, 2) < 0 || resp_add_str(b, "SELECT") < 0 || resp_add_num(b, q->db) < 0 ||
@@ -181,7 +210,7 @@ static void send_requests(struct reread *r)
     for (unsigned i = 0; i < r->sent; i++)
         q = STAILQ_NEXT(q, link);
     for (; q != NULL && r->sent < WINDOW && r->conn.out.len <= OUT_ENOUGH; q = STAILQ_NEXT(q, link)) {
-        if (add_request(&r->conn.out, q) < 0)
+        if ((q->away ? add_twice : r->psync ? add_transaction : add_request)(&r->conn.out, q) < 0)
             break; /* cannot be: there was room for the largest */
         r->sent++;
     }
@@ -191,19 +220,42 @@ static void send_requests(struct reread *r)
 
 /* ---- replies ---- */
 
+static bool comes(const struct reread *r)
+{
+    const struct request *q = STAILQ_FIRST(&r->queue);
+    if (q->away)
+        return r->step == RR_QUEUED_DUMP || r->step == RR_INFO || r->step == RR_DUMP || r->step == RR_DONE;
+    if (r->step >= RR_MULTI && r->step <= RR_INFO)
+        return r->psync;
+    return !r->psync || (r->step != RR_FROM && r->step != RR_TO);
+}
+
 static void end_reply(struct reread *r)
 {
-    r->step++;
+    do
+        r->step++;
+    while (!comes(r));
     r->index = 0;
+}
+
+/* The offset at which the value was read: it contains all before it. */
+static void take_info(struct reread *r)
+{
+    uint64_t offset;
+    if (buf_add(&r->info, "", 1) == 0 &&
+        info_number((const char *)r->info.p, "master_repl_offset", &offset) && offset <= PSYNC_OFFSET_MAX)
+        r->from = r->to = psync_position(offset, 0);
 }
 
 /* What kind of reply the step has, but for an error: a line, or an array of integers. */
 static char expected(const struct reread *r)
 {
     switch (r->step) {
+    case RR_INFO:
     case RR_DUMP: return '$';
     case RR_PTTL: return ':';
     case RR_FROM:
+    case RR_EXEC: return '*';
     case RR_TO: return r->array_left > 0 ? ':' : '*';
     default: return '+';
     }
@@ -242,7 +294,7 @@ static void end_item(struct reread *r)
 static int take_length(struct reread *r, const char *text)
 {
     const char *fault;
-    bool bulk = r->step == RR_DUMP;
+    bool bulk = r->step == RR_DUMP || r->step == RR_INFO;
     if (bulk && strcmp(text, "-1") == 0) {
         r->missing = true;
         end_item(r);
@@ -254,6 +306,11 @@ static int take_length(struct reread *r, const char *text)
     if (bulk) {
         r->in_bulk = true;
         r->bulk_left = n + 2;
+        r->info = (struct buf){.p = r->info.p, .cap = r->info.cap, .max = REPLY_MAX};
+    } else if (r->step == RR_EXEC) { /* what it contains are replies as any others */
+        if (n != 3)
+            return -1;
+        end_reply(r);
     } else {
         r->array_left = n;
         if (n == 0)
@@ -262,18 +319,58 @@ static int take_length(struct reread *r, const char *text)
     return 0;
 }
 
+/* The request at the head goes once more, in the other form. */
+static void ask_twice(struct reread *r)
+{
+    struct request *q = STAILQ_FIRST(&r->queue);
+    STAILQ_REMOVE_HEAD(&r->queue, link);
+    q->away = true;
+    STAILQ_INSERT_TAIL(&r->queue, q, link);
+    r->sent--;
+    clear_answer(r);
+}
+
+/* True: the reply is done with. */
+static bool take_error(struct reread *r, const char *text)
+{
+    const struct request *q = STAILQ_FIRST(&r->queue);
+    bool ask = strncmp(text, "ASK ", 4) == 0;
+    if (ask && q->away && (r->step == RR_DUMP || r->step == RR_QUEUED_DUMP)) {
+        r->missing = true;
+        return false;
+    }
+    if (r->step == RR_EXEC && r->away) {
+        ask_twice(r);
+        return true;
+    }
+    r->away |= ask && r->step == RR_QUEUED_DUMP;
+    if (r->away)
+        return false; /* EXEC says the rest */
+    log_event(LOG_INFO, NO_FLOW, "event=reread_refused reply=%s", log_quote(text, strlen(text)));
+    set_error(r, text);
+    if (r->step != RR_EXEC)
+        return false;
+    r->step = RR_DONE;
+    return true;
+}
+
+static const char *ok_word(const struct reread *r)
+{
+    return r->step >= RR_QUEUED_INFO && r->step <= RR_QUEUED_PTTL ? "QUEUED" : "OK";
+}
+
 /* One line of a reply is whole. Returns 0, or -1 when it is none that the step has. */
 static int take_line(struct reread *r)
 {
     const char *text = r->line + 1;
     if (r->line[0] == '-' && r->array_left == 0) {
-        log_event(LOG_INFO, NO_FLOW, "event=reread_refused reply=%s", log_quote(text, strlen(text)));
-        set_error(r, text);
+        if (take_error(r, text))
+            return 0;
     } else if (r->line[0] != expected(r)) {
         return -1;
     } else if (r->line[0] == '$' || r->line[0] == '*') {
         return take_length(r, text);
-    } else if (r->line[0] == ':' ? take_integer(r, text) < 0 : strcmp(text, "OK") != 0) {
+    } else if (r->line[0] == ':' ? take_integer(r, text) < 0 : strcmp(text, ok_word(r)) != 0) {
         return -1;
     }
     end_item(r);
@@ -288,13 +385,17 @@ static size_t take_bulk(struct reread *r, const uint8_t *p, size_t n, bool *bad)
     size_t value = r->bulk_left > 2 ? (size_t)(r->bulk_left - 2) : 0;
     if (value > n)
         value = n;
-    if (value > 0 && r->error[0] == '\0' && spool_put(&r->value, p, value, false) != 0)
+    if (r->step == RR_INFO)
+        (void)buf_add(&r->info, p, value); /* its end may be missing: then the offset is, too */
+    else if (value > 0 && r->error[0] == '\0' && spool_put(&r->value, p, value, false) != 0)
         set_error(r, errno == EFBIG ? "the value exceeds --spill-max" : strerror(errno));
     for (size_t i = value; i < n; i++)
         *bad = *bad || p[i] != (r->bulk_left - i == 2 ? '\r' : '\n');
     r->bulk_left -= n;
     if (r->bulk_left == 0) {
         r->in_bulk = false;
+        if (r->step == RR_INFO)
+            take_info(r);
         end_item(r);
     }
     return n;
@@ -348,6 +449,8 @@ static bool write_record(struct reread *r, struct output *out)
     bool bare = r->error[0] != '\0' || r->missing;
     size_t n = 0;
     if (!r->head_out) {
+        if (q->away && !r->missing)
+            set_error(r, "it has come back while its slot left");
         if (r->error[0] == '\0' && (r->from == 0 || r->to == 0))
             set_error(r, "the master gave no offset for the flow");
         bare = bare || r->error[0] != '\0';

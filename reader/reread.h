@@ -1,6 +1,6 @@
 /* Keys that a parser wants to see again: read from the master over an ordinary connection of their own, DUMP
- * and PTTL between two DFLY REPLICAOFFSET, and put into the stream as KEY records. dfrecord(5);
- * dragonfly-replication(7), Reading a key again. */
+ * and PTTL between two DFLY REPLICAOFFSET, or in a transaction with INFO replication, and put into the stream
+ * as KEY records. dfrecord(5); dragonfly-replication(7), Reading a key again. */
 #ifndef READER_REREAD_H
 #define READER_REREAD_H
 
@@ -15,12 +15,28 @@
 
 struct request; /* a key that is wanted */
 
-/* Replies come in this order for each request; the first only once per connection. */
-enum reread_step { RR_AUTH, RR_SELECT, RR_FROM, RR_DUMP, RR_PTTL, RR_TO, RR_DONE };
+/* Replies come in this order for each request; the first only once per connection. Those from RR_MULTI to
+ * RR_INFO come from a Redis, RR_FROM and RR_TO from a Dragonfly. */
+enum reread_step {
+    RR_AUTH,
+    RR_SELECT,
+    RR_MULTI,
+    RR_QUEUED_INFO,
+    RR_QUEUED_DUMP,
+    RR_QUEUED_PTTL,
+    RR_EXEC,
+    RR_INFO,
+    RR_FROM,
+    RR_DUMP,
+    RR_PTTL,
+    RR_TO,
+    RR_DONE
+};
 
 struct reread {
     const struct options *o;
     struct loop *loop;
+    bool psync;       /* the source is a Redis: its offset is read in one transaction with the value */
     struct conn conn; /* opened when it is needed */
     STAILQ_HEAD(, request) queue;
     unsigned queued; /* requests in the queue */
@@ -43,6 +59,8 @@ struct reread {
     int64_t ttl;
     uint64_t ttl_at; /* now_us when it came */
     bool missing, head_out;
+    bool away; /* it may be where its slot goes */
+    struct buf info; /* RR_INFO */
     char error[160];
 };
 

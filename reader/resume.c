@@ -73,6 +73,9 @@ static void from(struct resume *r, const char *line)
     if (r->flow[flow].pos == 0)
         r->got++;
     r->flow[flow] = (struct resume_flow){.pos = pos, .lineage = own};
+    char slots[SLOTSET_TEXT];
+    if (ctl_get(line, "slots", slots, sizeof slots) > 0 && !slotset_parse(&r->flow[flow].slots, slots))
+        memset(&r->flow[flow].slots, 0, sizeof r->flow[flow].slots);
     if (r->got == r->flows)
         r->state = RESUME_SAVED;
 }

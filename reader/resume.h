@@ -9,6 +9,7 @@
 
 #include "buf.h"
 #include "lineage.h"
+#include "slotset.h"
 
 enum resume_state {
     RESUME_UNKNOWN,    /* nothing was said, or not yet all of it */
@@ -21,6 +22,7 @@ enum resume_state {
 struct resume_flow {
     uint64_t pos;           /* its next position, 0: not said */
     struct lineage lineage; /* of the master whose position that is */
+    struct slotset slots;   /* of a cluster that it held there; nothing said: none */
 };
 
 struct resume {

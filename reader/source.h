@@ -120,8 +120,9 @@ struct source_kind {
     void (*cut)(struct source *src);
     void (*synced)(struct source *src);
 
-    /* A line of a writer that the session does not know. */
+    /* A line of a writer, or of a parser about a flow, that the session does not know. */
     void (*message)(struct source *src, struct peer *p, const char *line);
+    void (*parser_message)(struct source *src, unsigned flow, const char *line);
 
     /* Ten times a second, as long as the session runs: pings, timeouts. */
     void (*tick)(struct source *src, uint64_t now);
@@ -144,6 +145,6 @@ struct source {
     const struct source_kind *kind;
 };
 
-extern const struct source_kind source_dragonfly, source_psync, source_file;
+extern const struct source_kind source_dragonfly, source_psync, source_cluster, source_file;
 
 #endif

@@ -17,6 +17,8 @@
 
 #define OFFSET_EVERY (2 * US)
 #define SILENT_AFTER (5 * US)
+#define LOCATE_EVERY 10 /* seconds */
+#define LOCATE_LATER 60 /* where no sentinel has answered: that takes its time */
 
 static const struct {
     const char *name;
@@ -106,7 +108,7 @@ static void take_server(struct psync *d, const char *text)
         session_fail(d->session, EXIT_CANNOT, "%s: this is a Dragonfly: name it as dragonfly://",
                      d->stream->o->shown);
     else if (info_field(text, "redis_mode", mode, sizeof mode) && strcmp(mode, "sentinel") == 0)
-        session_fail(d->session, EXIT_CANNOT, "%s: this is a sentinel: name it as sentinel://…/NAME",
+        session_fail(d->session, EXIT_CANNOT, "%s: this is a sentinel: name it as sentinel://HOST/NAME",
                      d->stream->o->shown);
     else if (strcmp(mode, "cluster") == 0)
         log_event(LOG_WARN, NO_FLOW,
@@ -132,16 +134,33 @@ static void tell_head(const struct psync *d)
     control_send_role(&d->session->control, ROLE_WRITER, line);
 }
 
+/* What a replica sends is old as long as it does not hear from its master. */
+static void check_link(struct psync *d, const char *text)
+{
+    char link[16] = "up";
+    (void)info_field(text, "master_link_status", link, sizeof link);
+    bool down = strcmp(link, "up") != 0;
+    if (down && !d->orphaned)
+        log_event(LOG_WARN, NO_FLOW,
+                  "event=source_lost_master note=\"it is a replica: nothing new comes from it\"");
+    else if (!down && d->orphaned)
+        log_event(LOG_WARN, NO_FLOW, "event=source_has_master");
+    d->orphaned = down;
+}
+
 static void take_replication(struct psync *d, const char *text)
 {
     static const char *const names[] = {"master_replid", "master_replid2"};
     uint64_t offset;
     if (d->ask == ASK_REPLICATION)
         check_role(d, text);
+    check_link(d, text);
     for (size_t i = 0; i < 2; i++)
         if (!info_field(text, names[i], d->replid[i], sizeof d->replid[i]) ||
             strlen(d->replid[i]) != REPLID_LEN)
             d->replid[i][0] = '\0';
+    if (!info_number(text, "second_repl_offset", &d->shared_to))
+        d->shared_to = 0;
     if (d->session->flows == NULL || !info_number(text, "master_repl_offset", &offset) ||
         offset > PSYNC_OFFSET_MAX)
         return;
@@ -153,13 +172,17 @@ static void take_replication(struct psync *d, const char *text)
 
 static void take_info(struct psync *d)
 {
+    const struct item *top = &d->conn.reply.top;
     const char *text = info_text(d);
     d->conn.reply.whole = NULL;
+    /* Busy with a script, or loading: that passes. */
+    if (text == NULL && d->ask > ASK_OPENED && strstr(top->text, "NOPERM") == NULL)
+        return;
     if (text == NULL && !d->no_info)
         log_event(LOG_WARN, NO_FLOW,
                   "event=info_refused reply=%s note=\"the user lacks +info: version and offset of "
                   "the source are not known\"",
-                  log_quote(d->conn.reply.top.text, strlen(d->conn.reply.top.text)));
+                  log_quote(top->text, strlen(top->text)));
     d->no_info = d->no_info || text == NULL;
     if (text == NULL)
         return;
@@ -237,7 +260,9 @@ static void open_source(struct source *src)
     info->journal = true;
     info->flows = 1;
     info->version[0] = info->run_id[0] = '\0';
-    d->silent = d->no_info = d->slowed = false;
+    d->silent = d->no_info = d->slowed = d->orphaned = false;
+    d->located_at = mono_us();
+    d->located_every = LOCATE_EVERY;
     d->head_at = 0;
     d->replid[0][0] = d->replid[1][0] = '\0';
     d->info.max = REPLY_MAX;
@@ -285,41 +310,54 @@ static void resumed(struct psync *d)
         session_stop(s, "complete", EXIT_DONE);
 }
 
-/* Why a flow that was to go on begins anew: is it another master? */
+/* Why a flow that was to go on begins anew: is it another master, or one that was behind us when it took
+ * over?
+ */
 static const char *reason(const struct psync *d)
 {
-    const char *saved = d->session->resume.flow[0].lineage.replid;
-    bool known = strcasecmp(saved, d->replid[0]) == 0 || strcasecmp(saved, d->replid[1]) == 0;
-    return known ? "backlog" : "replid";
+    const struct resume_flow *saved = &d->session->resume.flow[0];
+    const char *id = saved->lineage.replid;
+    bool before = strcasecmp(id, d->replid[1]) == 0;
+    if (before && d->shared_to > 0 && psync_offset(saved->pos) >= d->shared_to)
+        return "ahead";
+    return before || strcasecmp(id, d->replid[0]) == 0 ? "backlog" : "replid";
+}
+
+/* A flow of a process of its own may be parsed before its process has said here that it is up. */
+static void advance(struct psync *d)
+{
+    struct session *s = d->session;
+    if (s->phase == PHASE_FULL && s->cut == d->stream->info.flows)
+        session_enter(s, PHASE_STARTING);
+    if (s->phase != PHASE_STARTING || s->synced < d->stream->info.flows)
+        return;
+    session_enter(s, PHASE_STABLE);
+    if (d->stream->o->until_synced)
+        session_stop(s, "complete", EXIT_DONE);
 }
 
 static void on_flows_up(struct source *src)
 {
     struct psync *d = psync_of(src);
     struct session *s = d->session;
-    if (!s->going_on)
+    if (!s->going_on) {
         live(d, PHASE_FULL);
-    else if (s->partial == s->stream.info.flows)
+        advance(d);
+    } else if (s->partial == s->stream.info.flows) {
         resumed(d);
-    else
+    } else {
         session_full_resync(s, reason(d));
+    }
 }
 
 static void on_cut(struct source *src)
 {
-    struct psync *d = psync_of(src);
-    if (d->session->phase == PHASE_FULL && d->session->cut == d->stream->info.flows)
-        session_enter(d->session, PHASE_STARTING);
+    advance(psync_of(src));
 }
 
 static void on_synced(struct source *src)
 {
-    struct psync *d = psync_of(src);
-    if (d->session->phase != PHASE_STARTING || d->session->synced < d->stream->info.flows)
-        return;
-    session_enter(d->session, PHASE_STABLE);
-    if (d->stream->o->until_synced)
-        session_stop(d->session, "complete", EXIT_DONE);
+    advance(psync_of(src));
 }
 
 /* ---- in each turn, and now and then ---- */
@@ -362,6 +400,22 @@ static void check_spool(struct psync *d)
     d->slowed = full;
 }
 
+/* A master that the sentinels do not reach, but we do, is not told that it is none any more. */
+static void check_sentinels(struct psync *d, uint64_t now)
+{
+    const struct options *o = d->stream->o;
+    struct url named;
+    if (!o->url.sentinel || o->from != FROM_MASTER || d->session->phase != PHASE_STABLE ||
+        us_since(now, d->located_at) < (uint64_t)d->located_every * US)
+        return;
+    int rc = locate_again(o, &d->at, &named);
+    d->located_at = mono_us();
+    d->located_every = rc < 0 ? LOCATE_LATER : LOCATE_EVERY;
+    if (rc > 0)
+        session_fail(d->session, EXIT_RETRY, "%s: the sentinels name %s:%s as the master now, not %s",
+                     o->shown, named.host, named.port, shown(d));
+}
+
 static void on_tick(struct source *src, uint64_t now)
 {
     struct psync *d = psync_of(src);
@@ -370,6 +424,9 @@ static void on_tick(struct source *src, uint64_t now)
     if (session_ending(d->session))
         return;
     check_spool(d);
+    check_sentinels(d, now);
+    if (session_ending(d->session))
+        return;
     if (d->session->phase >= PHASE_FLOWS && d->ask == ASK_NONE && d->conn.open &&
         now - d->asked_at >= (every < OFFSET_EVERY ? every : OFFSET_EVERY))
         ask(d, d->no_info ? ASK_ALIVE : ASK_OFFSET);
@@ -379,8 +436,11 @@ static void on_tick(struct source *src, uint64_t now)
 
 static void add_alarms(const struct source *src, struct buf *b, bool *any)
 {
-    if (((const struct psync *)src)->silent)
+    const struct psync *d = (const struct psync *)src;
+    if (d->silent)
         alarm_add(b, any, "master-silent");
+    if (d->orphaned)
+        alarm_add(b, any, "source-link-down");
 }
 
 static void add_fields(const struct source *src, struct buf *b)
@@ -400,15 +460,36 @@ static void add_fields(const struct source *src, struct buf *b)
 
 /* ---- all ---- */
 
+/* In the process of a flow: where the session's own process is connected to. */
+static void take_address(struct psync *d)
+{
+    const struct sessinfo *info = &d->stream->info;
+    struct url said;
+    if (d->session != NULL || url_parse(&said, info->server[0] != '\0' ? info->server : info->address) != NULL)
+        return;
+    d->at = d->stream->o->url;
+    d->at.seed[0] = said.seed[0];
+    d->at.seeds = 1;
+}
+
+static void server_of(struct flow *f, struct psync_server *where)
+{
+    struct psync *d = psync_of(f->stream->source);
+    take_address(d);
+    *where = (struct psync_server){
+        .at = &d->at, .like = d->conn.open ? &d->conn : NULL, .version = f->stream->info.version};
+}
+
 static struct source *create(struct stream *st, struct session *s)
 {
     struct psync *d = xcalloc(1, sizeof *d);
-    d->source.kind = &source_psync;
+    d->common.source.kind = &source_psync;
+    d->common.server = server_of;
     d->stream = st;
     d->session = s;
     d->at = st->o->url;
     d->conn.w.fd = -1;
-    return &d->source;
+    return &d->common.source;
 }
 
 static void destroy(struct source *src)

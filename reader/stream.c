@@ -49,8 +49,9 @@ void flow_up(struct flow *f)
     struct stream *st = f->stream;
     f->state = FLOW_UP;
     f->moved_at = mono_us();
-    /* Where flows are to go on, that is decided when the answers to all of them are known. */
-    if (f->from.pos > 0 || stream_announce_flow(f, FORM_FULL) == 0)
+    /* Where flows are to go on, that is decided when the answers to all of them are known; and records of one
+     * may not come before the FLOW records of the others. */
+    if (f->from.pos > 0 || f->member || stream_announce_flow(f, FORM_FULL) == 0)
         st->events->up(st->events->ctx, f);
 }
 
@@ -173,18 +174,27 @@ int stream_announce_flow(struct flow *f, enum flow_form form)
     return rc;
 }
 
-int stream_check(struct stream *st, unsigned flow, const struct buf *text)
+/* A short one leaves the room for DATA alone: it may come between the reading of a flow and its record. */
+static int put_text(struct stream *st, enum rec_type type, unsigned flow, const struct buf *text)
 {
-    /* A short one leaves the room for DATA alone: it may come between the reading of a flow and its record.
-     */
     if (text->len <= CHECK_SHORT)
-        return output_meta(&st->out, REC_CHECK, flow, st->info.epoch, text);
+        return output_meta(&st->out, type, flow, st->info.epoch, text);
     memcpy(output_room(&st->out), text->p, text->len);
     return output_put(&st->out, (struct rec){.len = (uint32_t)text->len,
-                                             .type = REC_CHECK,
+                                             .type = (uint8_t)type,
                                              .flow = (uint16_t)flow,
                                              .epoch = st->info.epoch,
                                              .time = now_us()});
+}
+
+int stream_slots(struct stream *st, unsigned flow, const struct buf *text)
+{
+    return put_text(st, REC_SLOTS, flow, text);
+}
+
+int stream_check(struct stream *st, unsigned flow, const struct buf *text)
+{
+    return put_text(st, REC_CHECK, flow, text);
 }
 
 static void write_end(struct stream *st, const char *reason, const char *message)

@@ -42,6 +42,8 @@ struct flow {
     enum flow_state state;
     struct flow_from from;     /* texts stay the caller's */
     bool partial;              /* the source goes on at from.pos */
+    bool member;               /* of a cluster: its lineage keeps the id that it began with */
+    bool skips;                /* where it cannot go on it begins here and now, without its snapshot */
     bool early;                /* its bytes may come before its FLOW record is written */
     bool announced;            /* that is written */
     bool refused;              /* lost since the source answered a question with from.pos by an error */
@@ -57,7 +59,8 @@ struct flow {
 /* What the session, or the process of one flow, is told. */
 struct stream_events {
     void *ctx;
-    void (*up)(void *ctx, struct flow *f); /* one without from.pos has its FLOW record already */
+    void (*up)(void *ctx,
+               struct flow *f); /* one without from.pos, that is no member, has its FLOW record already */
     void (*lost)(void *ctx, struct flow *f, const struct fault *why);
     void (*bytes)(void *ctx, struct flow *f); /* they are there and no FLOW record is: write it now */
     void (*asked_to_stop)(void *ctx);         /* by a signal */
@@ -122,6 +125,9 @@ void stream_open_flow(struct stream *st, struct flow *f, const struct flow_from 
 int stream_announce(struct stream *st);
 int stream_announce_flow(struct flow *f, enum flow_form form);
 int stream_check(struct stream *st, unsigned flow, const struct buf *text);
+
+/* A SLOTS record, of at most DATA_MAX bytes; one of more than 256 not while a flow is being read. */
+int stream_slots(struct stream *st, unsigned flow, const struct buf *text);
 
 /* Positions to the sources of the flows, where they are new and the last is a second old; at_once: or not. */
 void stream_acknowledge(struct stream *st, uint64_t now, bool at_once);

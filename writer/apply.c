@@ -319,6 +319,16 @@ static enum put take_program(struct writer *w, const struct input *in, const str
     return got == PUT_FAIL ? take_error(w, r, "ERR a cluster has one database", payload, NULL) : got;
 }
 
+static enum put take_holds(struct writer *w, const struct input *in, const struct rec *r,
+                           const uint8_t *payload)
+{
+    if (snapshot_pending(w, r))
+        return PUT_WAIT;
+    if (!holds_take(w, r, payload))
+        return record_damaged(w, in, r, "malformed HOLDS record");
+    return take_position(w, r);
+}
+
 static enum put dispatch(struct writer *w, const struct input *in, const struct rec *r,
                          const uint8_t *payload)
 {
@@ -337,6 +347,7 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
         return got;
     case REC_BARRIER: return take_barrier(w, in, r, payload);
     case REC_PROGRAM: return take_program(w, in, r, payload);
+    case REC_HOLDS: return take_holds(w, in, r, payload);
     default: return take_position(w, r);
     }
 }

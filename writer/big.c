@@ -236,7 +236,7 @@ static void send_exec(struct bigjob *j)
 
 static void begin_exact(struct conn *c, struct bigjob *j)
 {
-    struct buf b = {.max = 3 * EXACT_HSET_MAX + EXACT_FIELD_MAX};
+    struct buf b = {.max = 3 * EXACT_HSET_MAX + EXACT_FIELD_MAX + WHOLE_HOLDS_MAX};
     j->whole = j->odd = j->began = false;
     j->why[0] = '\0';
     conn_call(c, on_queued, j, "MULTI", NULL);

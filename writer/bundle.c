@@ -85,7 +85,8 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
         t = xcalloc(1, sizeof *t);
         t->req.max = BUNDLE_BYTES + REC_PAYLOAD_MAX;
         t->faults.max = BUNDLE_MAX * (sizeof(struct fault) + 256);
-        t->hset.max = 2 * EXACT_HSET_MAX + REC_FLOWS_MAX * (EXACT_FIELD_MAX + LINEAGE_MAX);
+        t->hset.max =
+            2 * EXACT_HSET_MAX + REC_FLOWS_MAX * (EXACT_FIELD_MAX + LINEAGE_MAX + SLOTSET_TEXT + 64);
     }
     TAILQ_INSERT_TAIL(&b->used, t, link);
     t->n = t->open = t->selects = t->ncmd = 0;
@@ -96,6 +97,7 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
     t->multikey = t->barrier = t->parts = false;
     t->held = 0;
     t->flows = b->flows;
+    t->more = b->more;
     t->token = 0;
     t->node = NULL;
     t->plight = (struct plight){0};

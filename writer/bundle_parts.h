@@ -68,6 +68,7 @@ struct bundle {
     bool doubt;     /* it may have been carried out: its token says it */
     uint64_t token; /* 0: none yet */
     struct buf hset;
+    size_t more;     /* bytes that the position may take for what flows hold (holds.h) */
     unsigned fields; /* of it, besides w */
     unsigned flows;  /* whose positions may go with it besides those of its records */
     long long added; /* of all, those that the key did not have */
@@ -107,6 +108,7 @@ struct bundles {
     uint64_t looked;         /* mono_us: when they were to be looked at anew */
     unsigned gathered;       /* records that gather */
     size_t bytes;            /* of them */
+    size_t more;             /* see bundle.more */
 };
 
 /* A new one, which is in the list of those used. */

@@ -23,7 +23,7 @@ size_t bundle_size(const struct cunit *u)
     if (flows < t->flows)
         flows = t->flows;
     return (t->barrier ? flows * LINEAGE_MAX : 0) + t->req.len + sizeof multi + sizeof exec + EXACT_HSET_MAX +
-           flows * EXACT_FIELD_MAX + (t->selects + 3) * SELECT_BYTES;
+           flows * EXACT_FIELD_MAX + (t->selects + 3) * SELECT_BYTES + t->more;
 }
 
 /* The slot's position, with the last record of each flow that is sent. */

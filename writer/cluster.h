@@ -304,7 +304,7 @@ enum put cluster_db_known(struct cluster *cl, uint32_t db, unsigned slot);
 void cluster_call_in_db(struct conn *c, uint32_t db, call_fn *fn, void *arg, const void *request, size_t len);
 
 /* The same for SCAN from a cursor. */
-void cluster_scan(struct conn *c, uint32_t db, call_fn *fn, const char *cursor, const char *count);
+void cluster_scan(struct conn *c, uint32_t db, call_fn *fn, void *arg, const char *cursor, const char *count);
 
 /* INFO keyspace says which databases there are. */
 void cluster_take_dbs(struct cluster *cl, const char *info);

@@ -351,6 +351,7 @@ void cluster_work(struct writer *w, uint64_t now)
         whole_work(cl, now);
     if (w->sweep.state != SWEEP_OFF)
         sweep_cluster(cl, now);
+    listing_work(cl, now);
     drop_turns(cl);
     for (unsigned i = 0; i < cl->nconn; i++) {
         conn_send(cl->conn[i]);

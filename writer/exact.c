@@ -226,11 +226,23 @@ bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added)
     return !vanished;
 }
 
+/* Since when positions of the flow count: the full sync; where its master has an id of its own that stays,
+ * the beginning of that. */
+static void history_of(const struct writer *w, unsigned flow, char out[HISTORY_MAX])
+{
+    const struct lineage *own = &w->session.flow[flow].own;
+    if (own->replid[0] != '\0' && own->top[0] != '\0')
+        snprintf(out, HISTORY_MAX, "%.22s/%.8s", w->exact.history, own->top);
+    else
+        strlcpy(out, w->exact.history, HISTORY_MAX);
+}
+
 void exact_field(struct buf *b, const struct writer *w, unsigned flow, const struct exact_id *id)
 {
-    char name[FLOW_NAME], text[POSITION_TEXT];
+    char name[FLOW_NAME], text[POSITION_TEXT], history[HISTORY_MAX];
+    history_of(w, flow, history);
     (void)resp_add_bulk(b, name, position_flow_name(flow, name));
-    (void)resp_add_bulk(b, text, position_place_print(w->exact.history, id, text));
+    (void)resp_add_bulk(b, text, position_place_print(history, id, text));
 }
 
 void exact_ask(struct conn *c, unsigned slot, call_fn *fn, void *arg)
@@ -246,9 +258,11 @@ void exact_ask(struct conn *c, unsigned slot, call_fn *fn, void *arg)
 
 static bool read_field(const struct writer *w, const char *name, const char *value, struct exact_past *p)
 {
-    char history[HISTORY_MAX];
-    return position_place_parse(p, history, 'f', w->exact.flows, name, value) &&
-           strcmp(history, w->exact.history) == 0 && p->id.pos > w->exact.flow[p->flow].start;
+    char history[HISTORY_MAX], ours[HISTORY_MAX];
+    if (!position_place_parse(p, history, 'f', w->exact.flows, name, value))
+        return false;
+    history_of(w, p->flow, ours);
+    return strcmp(history, ours) == 0 && p->id.pos > w->exact.flow[p->flow].start;
 }
 
 bool exact_learn(struct writer *w, unsigned slot, const redisReply *r, uint64_t token)

@@ -171,7 +171,7 @@ static void scan(struct conn *c, const char *cursor)
     struct cluster *cl = c->w->cluster;
     uint32_t db = cl->slots ? 0 : cl->dbs[cl->at_db];
     cl->asked++;
-    cluster_scan(c, db, on_scan, cursor, "1000");
+    cluster_scan(c, db, on_scan, NULL, cursor, "1000");
 }
 
 static void on_scan(struct conn *c, void *arg, const redisReply *r)

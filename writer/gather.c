@@ -208,6 +208,8 @@ bool gather_position(struct writer *w, const struct rec *r)
     if (t == NULL || t->n >= BUNDLE_MAX + MORE)
         return false;
     place.len = 0;
+    if (r->type == REC_HOLDS)
+        t->more = b->more;
     place.db = t->e[t->n - 1].r.db;
     place.flags = RF_LIVE;
     struct element *e = bundle_add(t, &place, NULL, 0);

@@ -21,13 +21,14 @@ void live_init(struct live *l)
 {
     ctl_init(&l->ctl, -1);
     l->next = 0;
-    l->pending = l->barrier = false;
+    l->pending = l->barrier = l->broken = false;
 }
 
 static void gone(struct writer *w)
 {
     if (w->live.ctl.fd < 0)
         return;
+    w->live.broken = false;
     log_event(LOG_INFO, NO_FLOW, "event=control_gone note=%s",
               log_quote("the end of the stream decides", strlen("the end of the stream decides")));
     events_drop(w, w->live.ctl.fd);
@@ -48,6 +49,8 @@ static void report_barrier(struct writer *w)
 void live_report(struct writer *w, uint64_t now, bool final)
 {
     struct live *l = &w->live;
+    if (l->broken)
+        gone(w);
     if (l->ctl.fd < 0)
         return;
     if (!final && now < l->next) {
@@ -63,6 +66,8 @@ void live_report(struct writer *w, uint64_t now, bool final)
         return;
     for (unsigned i = 0; i < w->positions.n; i++) {
         struct flowpos *f = &w->positions.flow[i];
+        if (!w->cluster->whole && w->opt.position_file == NULL) /* nothing is saved: applied has to do */
+            holds_saved(w, i, f->seq);
         if (f->pos == f->reported)
             continue;
         if (!final && (now < f->reported_at + FLOW_EVERY || !ctl_idle(&l->ctl))) {
@@ -113,6 +118,8 @@ static void take_line(struct writer *w, const char *line)
     log_event(LOG_DEBUG, NO_FLOW, "event=control line=%s", log_quote(line, strlen(line)));
     if (ctl_is(line, "limit"))
         take_limit(w, line);
+    else if (ctl_is(line, "list"))
+        listing_ask(w, line);
 }
 
 static void take_lines(struct writer *w)

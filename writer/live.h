@@ -14,6 +14,7 @@ struct live {
     struct ctl ctl; /* fd -1: not connected */
     uint64_t next;  /* mono_us: positions are not looked at before */
     bool pending;   /* something was reached that is not reported yet */
+    bool broken;    /* it does not take what it is told */
     bool barrier;   /* dfreader was told that flows wait at a barrier */
 };
 
@@ -25,6 +26,9 @@ int live_connect(struct writer *w, const char *path);
 
 /* Report what flows have newly reached; all of it at once when final. */
 void live_report(struct writer *w, uint64_t now, bool final);
+
+/* live_say.c: one line to dfreader, where it is there. That it has gone is noticed by live_report. */
+void live_say(struct writer *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Ask for a new session. Returns 0, or -1 when nobody listens. */
 int live_restart(struct writer *w, const char *reason);

@@ -54,6 +54,7 @@ static int timeout_of(struct writer *w, uint64_t now)
         ms = least(ms, w->inputs.listen_at > now ? (int)((w->inputs.listen_at - now) / 1000) + 1 : 0);
     ms = least(ms, saved_timeout(w, now));
     ms = least(ms, sweep_timeout(w, now));
+    ms = least(ms, listing_timeout(w));
     ms = least(ms, watch_timeout(w, now));
     if (w->live.pending)
         ms = least(ms, 20);

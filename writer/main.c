@@ -78,6 +78,8 @@ int main(int argc, char **argv)
     positions_free(&w.positions);
     splits_free(&w.splits);
     sweep_free(&w.sweep);
+    holds_free(&w.holds);
+    listing_free(&w.listing);
     probes_free(&w.probes);
     exact_free(&w);
     marks_free(&w.marks);

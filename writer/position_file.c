@@ -7,7 +7,7 @@
 #include "buf.h"
 #include "crc64.h"
 #include "meta.h"
-#include "slot.h"
+#include "slotset.h"
 #include "words.h"
 
 #define LIST_MAX    (POSITION_MASTERS * 6 + 1)
@@ -66,6 +66,10 @@ void position_file_print(const struct position_file *f, struct buf *b)
     for (unsigned i = 0; i < v->flows; i++) {
         (void)position_flow_name(i, name);
         meta_addu(b, name, v->pos[i]);
+        if (v->slots[i] != NULL) {
+            (void)position_slots_name(i, name);
+            meta_adds(b, name, v->slots[i]);
+        }
         if (v->own[i].replid[0] == '\0')
             continue;
         (void)position_lineage_name(i, name);
@@ -113,6 +117,18 @@ static bool parse_own(struct lineage *own, unsigned flow, const char *text, size
     return text_of(text, n, name, value, sizeof value) >= 0 && position_lineage_parse(own, value);
 }
 
+/* Only flows of a cluster have them. */
+static void parse_slots_held(struct saved_vector *v, unsigned flow, const char *text, size_t n)
+{
+    char name[FLOW_NAME], line[FLOW_NAME + 2], value[SLOTSET_TEXT];
+    struct slotset set;
+    (void)position_slots_name(flow, name);
+    size_t k = (size_t)snprintf(line, sizeof line, "\n%s=", name);
+    if (memmem(text, n, line, k) != NULL && text_of(text, n, name, value, sizeof value) > 0 &&
+        slotset_parse(&set, value))
+        v->slots[flow] = xstrdup(value);
+}
+
 const char *position_file_parse(struct position_file *f, const char *task, const char *text, size_t n)
 {
     struct saved_vector *v = &f->v;
@@ -139,6 +155,8 @@ const char *position_file_parse(struct position_file *f, const char *task, const
             return "positions are missing";
         if (!parse_own(&v->own[i], i, text, n))
             return "a lineage is malformed";
+        if (whole == 1)
+            parse_slots_held(v, i, text, n);
     }
     return NULL;
 }

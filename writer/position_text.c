@@ -2,10 +2,12 @@
 
 #include <hiredis/hiredis.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
 #include "meta.h"
+#include "slotset.h"
 #include "words.h"
 
 /* ---- field "session" ---- */
@@ -129,6 +131,32 @@ static bool take_lineages(struct saved_vector *v, const redisReply *r)
     return true;
 }
 
+size_t position_slots_name(unsigned flow, char out[FLOW_NAME])
+{
+    return (size_t)snprintf(out, FLOW_NAME, "s%u", flow);
+}
+
+void saved_vector_free(struct saved_vector *v)
+{
+    for (unsigned i = 0; i < REC_FLOWS_MAX; i++) {
+        free(v->slots[i]);
+        v->slots[i] = NULL;
+    }
+}
+
+/* Slots that nothing is said of are taken anew: that is never wrong. */
+static void take_slots(struct saved_vector *v, const redisReply *r)
+{
+    struct slotset set;
+    unsigned flow;
+    for (size_t i = 0; i + 1 < r->elements; i += 2) {
+        const char *name = whole_text(r->element[i]), *value = whole_text(r->element[i + 1]);
+        if (name != NULL && value != NULL && names_flow(name, 's') && flow_of(name, 's', v->flows, &flow) &&
+            v->slots[flow] == NULL && slotset_parse(&set, value))
+            v->slots[flow] = xstrdup(value);
+    }
+}
+
 /* Positions of this epoch. They are known from the end of a flow's full sync on. */
 static enum saved_state take_positions(struct saved_vector *v, unsigned epoch, const redisReply *r)
 {
@@ -192,6 +220,8 @@ void position_key_read(struct saved_vector *v, const redisReply *r)
         v->state = SAVED_INCOMPLETE;
     if (v->state == SAVED_LOST)
         *v = (struct saved_vector){.state = SAVED_LOST, .verify = v->verify};
+    else
+        take_slots(v, r);
 }
 
 /* ---- what was carried out: of a slot's hash, and of the single server's key ---- */
@@ -255,6 +285,8 @@ void position_say(const struct saved_vector *v, unsigned epoch, struct buf *b)
 void position_say_flow(const struct saved_vector *v, unsigned flow, struct buf *b)
 {
     (void)buf_addf(b, "from flow=%u pos=%llu", flow, (unsigned long long)v->pos[flow]);
+    if (v->slots[flow] != NULL)
+        (void)buf_addf(b, " slots=%s", v->slots[flow]);
     if (v->own[flow].replid[0] == '\0')
         return;
     (void)buf_addstr(b, " ");

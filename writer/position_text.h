@@ -1,6 +1,6 @@
-/* The fields of position keys as text: of the single server's (session, f<flow>, a<flow>, l<flow>), of the
- * slots' hashes (f<flow>), and marks. Nothing here knows a connection or the writer; what is printed here is
- * read here. Words behind those that are known belong to later versions and are passed over. */
+/* The fields of position keys as text: of the single server's (session, f<flow>, a<flow>, l<flow>, s<flow>),
+ * of the slots' hashes (f<flow>), and marks. Nothing here knows a connection or the writer; what is printed
+ * here is read here. Words behind those that are known belong to later versions and are passed over. */
 #ifndef RW_POSITION_TEXT_H
 #define RW_POSITION_TEXT_H
 
@@ -36,6 +36,9 @@ struct saved_vector {
     uint64_t pos[REC_FLOWS_MAX];       /* next LSN or offset */
     struct lineage own[REC_FLOWS_MAX]; /* replid "": it has none */
 
+    /* The hash slots of the source that the flow holds (holds.h), as text; NULL: nothing is said of them. */
+    char *slots[REC_FLOWS_MAX];
+
     /* The last records that were carried out beyond pos; pos 0: none. */
     struct exact_id place[REC_FLOWS_MAX];
 };
@@ -68,6 +71,12 @@ bool position_flow_parse(struct position_flow *f, unsigned flows, const char *na
 size_t position_lineage_name(unsigned flow, char out[FLOW_NAME]);
 size_t position_lineage_print(const struct lineage *l, char *value);
 bool position_lineage_parse(struct lineage *l, const char *value);
+
+/* Field s<flow> of it, and of the position file: the slots. */
+size_t position_slots_name(unsigned flow, char out[FLOW_NAME]);
+
+/* The texts of it. */
+void saved_vector_free(struct saved_vector *v);
 
 /* The whole key, a reply that reply_is_hash() takes for one; *v is set. */
 void position_key_read(struct saved_vector *v, const struct redisReply *r);

@@ -216,14 +216,14 @@ void cluster_call_in_db(struct conn *c, uint32_t db, call_fn *fn, void *arg, con
     conn_call(c, on_there, e, "EXEC", NULL);
 }
 
-void cluster_scan(struct conn *c, uint32_t db, call_fn *fn, const char *cursor, const char *count)
+void cluster_scan(struct conn *c, uint32_t db, call_fn *fn, void *arg, const char *cursor, const char *count)
 {
     const char *const words[] = {"SCAN", cursor, "COUNT", count};
     struct buf b = {.max = 128};
     (void)resp_add_array(&b, 4);
     for (unsigned i = 0; i < 4; i++)
         (void)resp_add_str(&b, words[i]);
-    cluster_call_in_db(c, db, fn, NULL, b.p, b.len);
+    cluster_call_in_db(c, db, fn, arg, b.p, b.len);
     buf_free(&b);
 }
 

@@ -96,7 +96,7 @@ static bool over(const struct writer *w)
 }
 
 /* What has been applied: of a full sync that is not complete, no position is any use. */
-static void fill_body(const struct writer *w, struct buf *b, bool whole)
+static void fill_body(struct writer *w, struct buf *b, bool whole)
 {
     const struct session *s = &w->session;
     struct position_file f = {.task = w->opt.task, .epoch = s->epoch, .over = whole && over(w)};
@@ -112,8 +112,12 @@ static void fill_body(const struct writer *w, struct buf *b, bool whole)
     for (unsigned i = 0; i < s->flows && i < w->positions.n; i++) {
         v->pos[i] = w->positions.flow[i].pos;
         v->own[i] = s->flow[i].own;
+        const char *slots = holds_at(&w->holds, i, w->positions.flow[i].seq);
+        v->slots[i] = slots != NULL ? xstrdup(slots) : NULL;
+        w->holds.flow[i].file = w->positions.flow[i].seq;
     }
     position_file_print(&f, b);
+    saved_vector_free(v);
 }
 
 static bool kept(const struct writer *w)
@@ -149,6 +153,8 @@ static void put_body(struct writer *w, struct buf *b, bool covered)
         damaged(w, strerror(errno));
     w->saved_sum = sum;
     w->saved_body.len = 0; /* it would be older */
+    for (unsigned i = 0; i < w->holds.flows && !w->failed; i++)
+        holds_saved(w, i, w->holds.flow[i].file);
 }
 
 static void put(struct writer *w, bool whole)
@@ -221,6 +227,7 @@ bool saved_check(struct writer *w)
         return false;
     if (!from_file(w, &v))
         return false;
+    saved_vector_free(&v); /* the state is all that counts here */
     if (v.state == SAVED_WHOLE && w->marks.lost == NULL) {
         marks_check(w);
         return false;

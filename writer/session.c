@@ -120,6 +120,8 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     positions_init(&w->positions, s->flows);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
     whole_epoch(w, s->flows);
+    holds_epoch(&w->holds, s->flows);
+    listing_drop(w);
     probes_begin(w, s->flows); /* where it goes on, the FLOW records say so */
     splits_free(&w->splits);
     w->watch.ending = 0; /* each session looks at the counters once more at its end */
@@ -157,7 +159,10 @@ static enum put say_saved(struct writer *w, const struct facts *f)
     repeat_own(w, f, &v);
     w->session.unverified = v.verify;
     strlcpy(w->exact.saved, v.state == SAVED_WHOLE ? v.history : "", sizeof w->exact.saved);
-    if (saved_tell(w, &v) == 0)
+    int rc = saved_tell(w, &v);
+    if (!w->cluster->whole)
+        saved_vector_free(&v);
+    if (rc == 0)
         return PUT_DONE;
     writer_fail(w, EXIT_RETRY, "event=control_gone note=\"before it was told where the target stands\"");
     return PUT_FAIL;
@@ -305,6 +310,8 @@ enum put session_flow(struct writer *w, struct input *in, const struct rec *r, c
         return damaged(w, in, r, "FLOW record with an unknown mode");
     }
     read_lineage(&f->own, payload, r->len);
+    if (strcmp(f->own.top, w->whole.saved.own[r->flow].top) != 0) /* it has begun anew: another stream */
+        w->whole.saved.place[r->flow] = (struct exact_id){.pos = 0};
     f->up = true;
     f->input = (unsigned)(in - w->inputs.v);
     s->up++;

@@ -187,7 +187,7 @@ static void scan(struct cluster *cl, struct conn *c)
     }
     uint32_t db = cl->slots ? c->db : cl->dbs[cl->at_db];
     cl->w->sweep.asked++;
-    cluster_scan(c, db, on_scan, c->node->cursor, SWEEP_COUNT);
+    cluster_scan(c, db, on_scan, NULL, c->node->cursor, SWEEP_COUNT);
 }
 
 /* ---- what was found goes ---- */

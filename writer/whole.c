@@ -18,6 +18,7 @@
 
 void whole_free(struct whole *x)
 {
+    saved_vector_free(&x->saved);
     free(x->flow);
     *x = (struct whole){0};
 }
@@ -59,7 +60,7 @@ void whole_take(struct writer *w, const struct rec *r)
 {
     if (positions_pass(&w->positions, r->flow, r->seq, r->pos)) {
         w->whole.dirty = true;
-        w->whole.save_now |= r->type == REC_SYNCED;
+        w->whole.save_now |= r->type == REC_SYNCED || r->type == REC_HOLDS;
     } else if (!gather_position(w, r)) {
         (void)positions_mark(&w->positions, r->flow, r->seq, r->pos, true);
     }
@@ -281,6 +282,7 @@ static void on_read(struct conn *c, void *arg, const redisReply *r)
     c->node->plight = (struct plight){0};
     x->read = WHOLE_KNOWN;
     x->session[0] = x->source[0] = '\0';
+    saved_vector_free(&x->saved);
     position_key_read(&x->saved, r);
     for (size_t i = 0; i < r->elements; i += 2) {
         if (strcmp(text_of(r->element[i]), "session") == 0)
@@ -520,6 +522,22 @@ static void put_flow(struct buf *b, const struct whole_flow *x, unsigned flow, u
     (void)resp_add_bulk(b, text, place_print(epoch, id, text));
 }
 
+/* Fields that say which slots flows hold: of flows that are named, as many as there is room for. */
+static unsigned holds_fields(struct writer *w)
+{
+    struct whole *x = &w->whole;
+    unsigned n = 0;
+    for (unsigned i = 0; i < x->flows; i++) {
+        struct whole_flow *f = &x->flow[i];
+        bool news = f->stamp == x->stamp && holds_news(&w->holds, i, f->seq);
+        size_t bytes = news ? holds_bytes(&w->holds, i, f->seq) : 0;
+        f->held = news && bytes <= x->room;
+        x->room -= f->held ? bytes : 0;
+        n += f->held;
+    }
+    return n;
+}
+
 /* The field session, without which the key says nothing, is written when the session begins, and again with
  * our own flushes only: where somebody else removes the key, it stays away, however the writer ends. Returns
  * how many fields the flows have in it. */
@@ -527,7 +545,7 @@ static unsigned put_hset(struct writer *w, struct buf *b, bool barrier)
 {
     struct whole *x = &w->whole;
     char name[FLOW_NAME], text[POSITION_TEXT];
-    unsigned flows = flow_fields(x, &w->positions);
+    unsigned flows = flow_fields(x, &w->positions) + holds_fields(w);
     bool sweep = barrier && w->sweep.state != SWEEP_OFF;
     bool verify = barrier || probes_kept(&w->probes);
     unsigned own = 0;
@@ -557,9 +575,15 @@ static unsigned put_hset(struct writer *w, struct buf *b, bool barrier)
         (void)resp_add_bulk(b, name, position_lineage_name(i, name));
         (void)resp_add_bulk(b, text, position_lineage_print(l, text));
     }
-    for (unsigned i = 0; i < x->flows; i++)
-        if (x->flow[i].stamp == x->stamp)
-            put_flow(b, &x->flow[i], i, w->session.epoch);
+    for (unsigned i = 0; i < x->flows; i++) {
+        if (x->flow[i].stamp != x->stamp)
+            continue;
+        put_flow(b, &x->flow[i], i, w->session.epoch);
+        if (x->flow[i].held) {
+            (void)resp_add_bulk(b, name, position_slots_name(i, name));
+            (void)resp_add_str(b, holds_at(&w->holds, i, x->flow[i].seq));
+        }
+    }
     return flows;
 }
 
@@ -573,6 +597,7 @@ static void position(struct writer *w, struct bundle *t)
     if (t->barrier)
         mark_reached(w, true);
     t->hset.len = 0;
+    x->room = t->more;
     t->fields = put_hset(w, &t->hset, t->barrier);
 }
 
@@ -583,6 +608,7 @@ unsigned whole_position_of(struct writer *w, struct buf *b, const struct rec *r,
     name_flow(x, r->flow, r->seq, r->pos);
     if (exact_notes(w, WHOLE_SCOPE, r->flow, id))
         x->flow[r->flow].id = *id;
+    x->room = WHOLE_HOLDS_MAX;
     return put_hset(w, b, false);
 }
 
@@ -596,6 +622,8 @@ void whole_written(struct conn *c, unsigned fields, long long added)
             w->positions.flow[i].saved_seq = f->seq;
         if (f->stamp == x->stamp && f->id.pos > 0)
             f->place = f->id;
+        if (f->stamp == x->stamp && f->held)
+            holds_saved(w, i, f->seq);
     }
     x->saved_at = mono_us();
     if (fields > 0 && added > (long long)fields && !w->cluster->dead)
@@ -611,7 +639,7 @@ static void finished(struct writer *w, const struct bundle *t)
     for (unsigned i = 0; i < x->flows && !t->parts; i++) {
         const struct flowpos *f = &w->positions.flow[i];
         x->dirty |= !lies_in_key(f);
-        x->save_now |= f->synced && f->saved_seq < f->synced_seq;
+        x->save_now |= (f->synced && f->saved_seq < f->synced_seq) || holds_news(&w->holds, i, f->seq);
     }
     if (t->barrier && !w->cluster->dead) {
         w->stats.barriers++;

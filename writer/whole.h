@@ -7,6 +7,7 @@
  *   a<flow>   EPOCH POSITION N STEP HELD: the last record of the flow that was carried out, as in the hash of
  *             a slot (exact.h), where that is beyond the POSITION of f<flow>; else it says nothing
  *   l<flow>   its lineage, where it has one of its own
+ *   s<flow>   the hash slots of the source that it holds (holds.h)
  *   source, empty, sweep, verify: of the session */
 #ifndef RW_WHOLE_H
 #define RW_WHOLE_H
@@ -19,13 +20,16 @@
 #include "position_text.h"
 #include "put.h"
 #include "record.h"
+#include "slotset.h"
 
 struct writer;
 struct bundle;
 struct cluster;
 struct conn;
 
-#define WHOLE_SCOPE 0u /* the slot of its transactions; requests of the snapshot have the others */
+#define WHOLE_HOLDS_MAX ((size_t)SLOTSET_TEXT + 64) /* what one of them takes at most */
+
+#define WHOLE_SCOPE     0u /* the slot of its transactions; requests of the snapshot have the others */
 
 /* What goes into the key, or was said there, of a flow. */
 struct whole_flow {
@@ -34,6 +38,7 @@ struct whole_flow {
     struct exact_id place; /* the last that was carried out */
     uint64_t stamp;        /* of the position that names it */
     uint64_t there;        /* the key's seq, at the last handshake */
+    bool held;             /* what it holds goes with it */
 };
 
 enum whole_step { WHOLE_NOT_YET, WHOLE_ASKED, WHOLE_KNOWN };
@@ -49,6 +54,7 @@ struct whole {
     unsigned flows;
     int scope;      /* of the flush that is under way (lanes.h) */
     uint64_t stamp; /* of the last position */
+    size_t room;    /* for what flows hold, of the one being made */
     bool there;     /* at the last handshake: the key, with a session; */
     bool ours;      /* of this session and epoch, and this process */
 

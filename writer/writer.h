@@ -8,8 +8,10 @@
 #include "cluster.h"
 #include "exact.h"
 #include "failures.h"
+#include "holds.h"
 #include "input.h"
 #include "limit.h"
+#include "listing.h"
 #include "lanes.h"
 #include "live.h"
 #include "marks.h"
@@ -46,6 +48,8 @@ struct writer {
     struct lanes lanes;
     struct live live;
     struct sweep sweep;
+    struct holds holds;
+    struct listing listing;
     struct probes probes;
     struct stats stats;
     struct failures failures;

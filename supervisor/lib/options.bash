@@ -13,7 +13,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] limit                     change --max-ops and --max-bytes while it runs
 
 SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dragonfly; rediss:// (TLS), unix:///path,
-        sentinel://host,host/name; the target also redis-cluster://host,host; the source also dragonfly://host[:port]
+        sentinel://host,host/name, redis-cluster://host,host; the source also dragonfly://host[:port]
 
       --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
                            where it holds a key of the source's snapshot
@@ -336,6 +336,7 @@ stage_options() {
 source_forms="It is one of
   redis://[user[:password]@]host[:port]         also valkey://; rediss://, valkeys:// over TLS
   unix://[user[:password]@]/path                a Unix socket
+  redis-cluster://host[:port],host[:port]       a cluster, by any of its nodes; rediss-cluster:// over TLS
   sentinel://host[:port],host[:port]/name       sentinels:// over TLS
   dragonfly://[user[:password]@]host[:port]     dragonflys:// over TLS, dragonfly+unix:///path"
 
@@ -344,6 +345,10 @@ check_source() {
     case $source_url in
     dragonfly://* | dragonflys://* | dragonfly+unix://* | redis://* | rediss://* | valkey://* | valkeys://* | unix://* | \
         redis+unix://* | sentinel://* | sentinels://*) return ;;
+    redis-cluster://* | rediss-cluster://*) # its masters are read by one process, which hands slots from one to another
+        single=1
+        return
+        ;;
     file:* | [./]*) source_is_file=1 ;;
     *) [[ $source_url != *://* && -e $source_url ]] && source_is_file=1 ;;
     esac
@@ -383,7 +388,7 @@ take_urls() { # what the second word is called: SOURCE and that from the command
     [[ $command == record ]] || check_target
     # Options for both ends go to those that use TLS.
     case $source_url in
-    dragonflys://* | rediss://* | valkeys://* | sentinels://*) source_args=("${both_args[@]}" "${source_args[@]}") secure=1 ;;
+    dragonflys://* | rediss://* | valkeys://* | sentinels://* | rediss-cluster://*) source_args=("${both_args[@]}" "${source_args[@]}") secure=1 ;;
     esac
     case $target_url in
     rediss://* | valkeys://* | sentinels://* | rediss-cluster://*)

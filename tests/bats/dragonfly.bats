@@ -159,7 +159,7 @@ counted() {
 
 @test "later changes of every database, and flushes, with positions in a file; as many after a restart" {
     redis-cli -p "$SOURCE" -n 2 set before x
-    background df2redis --position-file "$TMP/positions" replicate "dragonfly://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" 2>"$TMP/err"
+    background df2redis --resume --position-file "$TMP/positions" replicate "dragonfly://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" 2>"$TMP/err"
     local pipeline=$!
     wait_until 20 eval '[[ $(redis-cli -p "$TARGET" -n 2 get before) == x ]]' || fail "$(cat "$TMP/err")"
     count
@@ -167,7 +167,7 @@ counted() {
     df2redis stop
     reap 10 "$pipeline"
     [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP/err")"
-    background df2redis --position-file "$TMP/positions" replicate "dragonfly://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" 2>"$TMP/err"
+    background df2redis --resume --position-file "$TMP/positions" replicate "dragonfly://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" 2>"$TMP/err"
     pipeline=$!
     count
     wait_until 20 counted 40 || fail "$(cat "$TMP/err")"

@@ -4,6 +4,7 @@
 load helper
 load reading
 load psync
+load watching
 
 setup() { reading_setup; }
 teardown() { common_teardown; }
@@ -131,8 +132,10 @@ refused() { # status text url [options]
 
 @test "a replica that has never been in sync is asked later; a sentinel and a closed port are no sources" {
     start_source --replicaof 127.0.0.1 1
-    refused 75 "a replica that has not been in sync" "redis://127.0.0.1:$SOURCE"
+    refused 75 "a replica without a link to its master" "redis://127.0.0.1:$SOURCE"
     refused 1 "Connection refused" redis://127.0.0.1:1
+    MASTER=1 start_sentinel
+    refused 1 "this is a sentinel: name it as sentinel://HOST/NAME" "redis://127.0.0.1:$SENTINEL"
     refused 75 "Connection refused" redis://127.0.0.1:1 --resume
 }
 
@@ -188,6 +191,15 @@ refused() { # status text url [options]
     start_writer < <(saved "$other" "$(position 100 0)")
     reap 10 "$READER"
     [[ $status -eq 1 ]] && grep -q "this is another master" "$TMP/reader.err"
+    # A replica that was promoted where it had less than we have.
+    start_redis --replicaof 127.0.0.1 "$SOURCE"
+    wait_until 10 eval "rcli info replication | grep -q master_link_status:up"
+    id=$(info replication master_replid)
+    rcli replicaof no one >/dev/null
+    SOURCE_URL=redis://127.0.0.1:$REDIS_PORT read_source --resume
+    start_writer < <(saved "$id" "$(position 99999 0)")
+    reap 10 "$READER"
+    [[ $status -eq 1 ]] && grep -q "the target has what the source lost" "$TMP/reader.err"
     read_source --resume --on-full-resync overwrite
     start_writer < <(saved "$other" "$(position 100 0)")
     wait_until 10 file_received
@@ -209,7 +221,7 @@ applied() { start_writer <<<"applied flow=0 epoch=1 pos=$(position "$(offset)" 3
         [[ $(acknowledged) == 0 ]]
         applied
         wait_until 5 acknowledged_is "$(($(offset) - less))"
-        status_has "acked=$(offset) head=$(offset) lag=0"
+        wait_until 5 eval 'status_has "acked=$(offset) head=$(offset) lag=0"' # a PING may come between
         stop_reader 0
         kill "$SOURCE_PID"
     done
@@ -296,7 +308,55 @@ read_nothing() { # options
     probe records "$RAW" | grep -q '^end .*status=75'
 }
 
+talk() { probe talk "$SOCK" "role=parser nonce=$NONCE"; }
+
+# INFO is refused as long as a script runs: until the server has counted one, by a script that looks at its own time.
+refuse_info() {
+    scli eval 'local t0 = tonumber(redis.call("TIME")[1]) while tonumber(redis.call("TIME")[1]) - t0 < 4 do end' 0 >/dev/null
+    scli info commandstats | grep -q '^cmdstat_info:.*rejected_calls=[1-9]'
+}
+
+head_is_offset() { status_has " head=$(offset) "; }
+
+@test "a source that refuses INFO for a while, as it is busy with a script: its offset is asked for again" {
+    begin_stream
+    to_stable
+    scli config set lua-time-limit 100 >/dev/null
+    server_has 6.2 || skip "it does not count what it refuses"
+    wait_until 30 refuse_info
+    scli set third 3 >/dev/null
+    wait_until 6 head_is_offset
+    never grep -q event=info_refused "$TMP/reader.err"
+    stop_reader 0
+}
+
 # ---- a process of the flow ----
+
+@test "a parser is quicker than the process of the flow: the full sync is complete all the same" {
+    local owner
+    start_source
+    background dfreader -v --session-only --control "$SOCK" "redis://127.0.0.1:$SOURCE" 2>"$TMP/owner.err"
+    owner=$!
+    wait_until 5 status_has phase=flows
+    {
+        wait_until 10 test -e "$TMP/spoken"
+        echo "flowup flow=0 epoch=1 mode=FULL"
+        wait_until 10 status_has phase=stable
+        echo quit
+    } | probe talk "$SOCK" "role=flow flow=0" >"$TMP/heard" &
+    wait_until 5 grep -q nonce= "$TMP/heard"
+    NONCE=$(sed -n 's/.* nonce=\([^ ]*\).*/\1/p' "$TMP/heard")
+    {
+        echo "cut flow=0 epoch=1"
+        echo "synced flow=0 epoch=1"
+        wait_until 5 status_has "cut=1 synced=1"
+        : >"$TMP/spoken"
+        echo quit
+    } | talk >/dev/null
+    wait_until 10 grep -q "event=phase name=stable" "$TMP/owner.err"
+    reap 10 "$owner" # the process of its flow has gone
+    [[ $status -eq 75 ]]
+}
 
 @test "one process for the session and one for the flow: full sync, resume, acknowledgements" {
     local owner id at

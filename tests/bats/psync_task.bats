@@ -198,3 +198,39 @@ start_group() {
     kill -INT -- "-$pid"
     reap 10 "$pid"
 }
+
+# The master is cut off from the sentinel, which has promoted another; we reach both.
+@test "sentinel: a master that nobody has told that it is none any more is left" {
+    start_group
+    start_task --restart replicate "sentinel://127.0.0.1:$SENTINEL/mine" "redis://127.0.0.1:$TARGET"
+    redis-cli -p "$MASTER" config set repl-ping-replica-period 3600 >/dev/null # it would not be in the other's past
+    redis-cli -p "$SENTINEL" sentinel remove mine >/dev/null # ... nor a PUBLISH of a sentinel
+    wait_until 12 in_sync
+    redis-cli -p "$REPLICA" replicaof no one >/dev/null
+    redis-cli -p "$SENTINEL" sentinel monitor mine 127.0.0.1 "$REPLICA" 1 >/dev/null
+    wait_until 20 shows "server=redis://127.0.0.1:$REPLICA "
+    grep -q "the sentinels name 127.0.0.1:$REPLICA as the master now, not redis://127.0.0.1:$MASTER" "$TMP/task.err"
+    SOURCE=$REPLICA
+    change "$REPLICA" 20
+    assert_equal
+    grep -q "event=flow_up mode=PARTIAL" "$TMP/task.err"
+    stop_task
+}
+
+@test "a source that is a replica and has lost its master: shown as long as it lasts" {
+    start_source
+    local master=$SOURCE master_process=$SOURCE_PID
+    scli set k v >/dev/null
+    start_source --replicaof 127.0.0.1 "$master"
+    wait_until 10 eval "[[ \$(info replication master_link_status) == up ]]"
+    start_target
+    start_task replicate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    shows health=ok
+    kill -STOP "$master_process"
+    scli config set repl-timeout 2 >/dev/null
+    wait_until 10 shows health=source-link-down
+    grep -q event=source_lost_master "$TMP/task.err"
+    kill -CONT "$master_process"
+    wait_until 10 shows health=ok
+    stop_task
+}

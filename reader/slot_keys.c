@@ -1,0 +1,216 @@
+#include "slot_keys.h"
+
+#include <errno.h>
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "psync.h"
+#include "psync_reply.h"
+
+#define REPLY_KEYS ((size_t)512 << 20) /* bytes that the names of a slot may take */
+#define ANSWER_MAX (30 * US)
+#define REPLIES    4 /* to the four requests of a transaction */
+#define ENOUGH     ((size_t)60 << 10)
+
+void slot_keys_init(struct slot_keys *k, unsigned flow)
+{
+    memset(k, 0, sizeof *k);
+    k->flow = flow;
+    k->conn.w.fd = -1;
+}
+
+static void drop_object(struct slot_keys *k)
+{
+    if (k->object != NULL)
+        freeReplyObject(k->object);
+    k->object = NULL;
+    k->at = 0;
+}
+
+void slot_keys_close(struct slot_keys *k)
+{
+    conn_close(&k->conn);
+    drop_object(k);
+    memset(&k->todo, 0, sizeof k->todo);
+    k->n = k->reply = 0;
+}
+
+void slot_keys_start(struct slot_keys *k, const struct slotset *slots)
+{
+    slot_keys_close(k);
+    k->todo = *slots;
+    k->error[0] = '\0';
+    k->moved_at = mono_us();
+}
+
+static void fails(struct slot_keys *k, const char *why)
+{
+    slot_keys_close(k);
+    strlcpy(k->error, why, sizeof k->error);
+}
+
+static void on_ready(struct watch *w, uint32_t events)
+{
+    struct slot_keys *k = w->ctx;
+    if (conn_events(&k->conn, events) < 0)
+        fails(k, errno != 0 ? strerror(errno) : "the master closed the connection");
+}
+
+static bool connected(struct slot_keys *k, struct stream *st, const struct conn *like, const struct url *at)
+{
+    struct fault f;
+    if (k->conn.open)
+        return true;
+    k->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = k};
+    int rc = conn_another(&k->conn, &st->loop, like, at, &f);
+    if (rc < 0) {
+        fails(k, f.text);
+        return false;
+    }
+    conn_keep_objects(&k->conn, REPLY_KEYS);
+    k->auth = rc > 0;
+    k->moved_at = mono_us();
+    return true;
+}
+
+static int request(struct slot_keys *k, unsigned slot)
+{
+    char number[8];
+    snprintf(number, sizeof number, "%u", slot);
+    const char *const multi[] = {"MULTI"}, *const info[] = {"INFO", "replication"}, *const exec[] = {"EXEC"};
+    const char *const keys[] = {"CLUSTER", "GETKEYSINSLOT", number, "1000000000"};
+    return conn_request(&k->conn, 1, multi) < 0 || conn_request(&k->conn, 2, info) < 0 ||
+                   conn_request(&k->conn, 4, keys) < 0 || conn_request(&k->conn, 1, exec) < 0
+               ? -1
+               : 0;
+}
+
+static void send_requests(struct slot_keys *k)
+{
+    for (unsigned slot = slotset_next(&k->todo, 0); slot < SLOTS && k->n < SLOT_KEYS_WINDOW;
+         slot = slotset_next(&k->todo, slot)) {
+        if (request(k, slot) < 0) {
+            fails(k, "the master closed the connection");
+            return;
+        }
+        slotset_del(&k->todo, slot);
+        k->asked[k->n++] = (uint16_t)slot;
+    }
+}
+
+/* ---- replies ---- */
+
+static bool is_status(const redisReply *r)
+{
+    return r->type == REDIS_REPLY_STATUS;
+}
+
+/* The offset at which the keys were read. */
+static bool offset_of(const redisReply *r, uint64_t *offset)
+{
+    const redisReply *info = r->type == REDIS_REPLY_ARRAY && r->elements == 2 ? r->element[0] : NULL;
+    return info != NULL && info->str != NULL && r->element[1]->type == REDIS_REPLY_ARRAY &&
+           info_number(info->str, "master_repl_offset", offset) && *offset <= PSYNC_OFFSET_MAX;
+}
+
+static void take_reply(struct slot_keys *k, redisReply *r)
+{
+    uint64_t offset;
+    k->moved_at = mono_us();
+    bool last = !k->auth && ++k->reply == REPLIES;
+    k->auth = false;
+    if (!last && is_status(r)) {
+        freeReplyObject(r);
+        return;
+    }
+    if (last && k->n > 0 && offset_of(r, &offset)) {
+        k->object = r;
+        k->at = 0;
+        k->reply = 0;
+        return;
+    }
+    char why[160];
+    snprintf(why, sizeof why, "CLUSTER GETKEYSINSLOT: %s",
+             r->type == REDIS_REPLY_ERROR ? r->str : "a reply that is none to it");
+    freeReplyObject(r);
+    fails(k, why);
+}
+
+static void read_replies(struct slot_keys *k)
+{
+    struct fault f;
+    while (k->conn.open && k->conn.readable && k->object == NULL) {
+        int rc = conn_reply(&k->conn, &f);
+        if (rc < 0)
+            fails(k, f.text);
+        if (rc <= 0)
+            return;
+        take_reply(k, k->conn.object);
+    }
+}
+
+/* ---- records ---- */
+
+static bool write_names(struct slot_keys *k, struct stream *st)
+{
+    const redisReply *names = ((redisReply *)k->object)->element[1];
+    struct buf b = {.max = ENOUGH + 4 * REC_PAYLOAD_MAX};
+    meta_adds(&b, "op", "key");
+    meta_addu(&b, "db", 0);
+    for (; k->at < names->elements && b.len < ENOUGH; k->at++) {
+        const redisReply *name = names->element[k->at];
+        if (name->str != NULL && 3 * name->len < DATA_MAX - ENOUGH)
+            meta_add(&b, "key", name->str, name->len, '\n');
+    }
+    int rc = stream_slots(st, k->flow, &b);
+    buf_free(&b);
+    return rc == 0;
+}
+
+static bool write_end(struct slot_keys *k, struct stream *st)
+{
+    struct buf b = {.max = 256};
+    uint64_t offset = 0;
+    (void)offset_of(k->object, &offset);
+    meta_adds(&b, "op", "listed");
+    meta_addu(&b, "slot", k->asked[0]);
+    meta_addu(&b, "at", psync_position(offset, 0));
+    int rc = stream_slots(st, k->flow, &b);
+    buf_free(&b);
+    drop_object(k);
+    k->n--;
+    memmove(k->asked, k->asked + 1, k->n * sizeof k->asked[0]);
+    return rc == 0;
+}
+
+bool slot_keys_work(struct slot_keys *k, struct stream *st, const struct conn *like, const struct url *at)
+{
+    bool idle = k->n == 0 && slotset_next(&k->todo, 0) == SLOTS;
+    if (idle || k->error[0] != '\0') {
+        if (k->conn.open && k->conn.readable) /* the node may close an idle connection */
+            conn_close(&k->conn);
+        return false;
+    }
+    if (!connected(k, st, like, at))
+        return false;
+    send_requests(k);
+    for (unsigned turn = 0; turn < 16 && k->conn.open && !output_full(&st->out); turn++) {
+        if (k->object == NULL)
+            read_replies(k);
+        if (k->object == NULL)
+            break;
+        const redisReply *names = ((redisReply *)k->object)->element[1];
+        if (!(k->at < names->elements ? write_names(k, st) : write_end(k, st)))
+            return false;
+        k->moved_at = mono_us();
+    }
+    if (k->conn.open && us_since(mono_us(), k->moved_at) > ANSWER_MAX)
+        fails(k, "the master does not answer");
+    return k->object != NULL && !output_full(&st->out);
+}

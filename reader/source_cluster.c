@@ -1,0 +1,538 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "cluster_source.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "psync.h"
+
+#define FLOWS_MIN  8u
+#define TAKE_SLOTS 256u      /* at a time */
+#define OPEN_LONG  (30 * US) /* that slots are written by nobody is worth an alarm */
+#define IDLE_POS   psync_position(0, 0)
+
+static struct member *member_of(const struct flow *f)
+{
+    return &cluster_of(f->stream->source)->member[f->id];
+}
+
+/* ---- flows ---- */
+
+static void server_of(struct flow *f, struct psync_server *where)
+{
+    const struct master *m = member_of(f)->master;
+    *where =
+        (struct psync_server){.at = &m->at, .like = m->conn.open ? &m->conn : NULL, .version = m->version};
+}
+
+static void flow_open(struct flow *f)
+{
+    struct member *m = member_of(f);
+    bool resumed = f->from.pos > 0;
+    f->member = true;
+    f->skips = resumed;
+    m->told = 0;
+    if (m->kind == MEMBER_IDLE) {
+        f->begins = IDLE_POS;
+        f->from.pos = resumed ? IDLE_POS : 0;
+        f->partial = resumed;
+        flow_up(f);
+        return;
+    }
+    if (m->kind == MEMBER_NEW)
+        f->from.pos = 0;
+    psync_flow_open(f);
+}
+
+static bool is_idle(const struct flow *f)
+{
+    return member_of(f)->kind == MEMBER_IDLE;
+}
+
+/* What an idle flow says in a full sync: no keys. */
+static const uint8_t no_keys[] = {'R', 'E', 'D', 'I', 'S', '0', '0', '1', '1', 0xff, 0, 0, 0, 0, 0, 0, 0, 0};
+
+static bool flow_readable(const struct flow *f)
+{
+    if (is_idle(f))
+        return !f->partial && member_of(f)->told < sizeof no_keys;
+    return psync_flow_readable(f);
+}
+
+static long flow_read(struct flow *f, uint8_t *to, size_t cap)
+{
+    struct member *m = member_of(f);
+    if (!is_idle(f))
+        return psync_flow_read(f, to, cap);
+    size_t n = f->partial ? 0 : sizeof no_keys - m->told;
+    if (n > cap)
+        n = cap;
+    memcpy(to, no_keys + m->told, n);
+    m->told += n;
+    return (long)n;
+}
+
+static const struct lineage *flow_lineage(const struct flow *f)
+{
+    const struct member *m = member_of(f);
+    return is_idle(f) ? &m->lineage : psync_flow_lineage(f);
+}
+
+static int flow_acknowledge(struct flow *f, uint64_t pos)
+{
+    return is_idle(f) ? 1 : psync_flow_acknowledge(f, pos);
+}
+
+static void flow_finish(struct flow *f)
+{
+    if (!is_idle(f))
+        psync_flow_finish(f);
+}
+
+static void flow_close(struct flow *f)
+{
+    if (cluster_of(f->stream->source)->member != NULL && !is_idle(f))
+        psync_flow_close(f);
+}
+
+/* Which slots it holds from its beginning on. A stream that could not go on has begun anew, and holds none.
+ */
+static void write_held(struct flow *f)
+{
+    struct cluster_source *c = cluster_of(f->stream->source);
+    struct member *m = member_of(f);
+    struct ho_order set = {.what = HO_NOTHING};
+    bool twice;
+    if (f->partial && f->begins > 0)
+        memset(&m->held, 0, sizeof m->held);
+    handover_holds(c->slots, f->id, &m->held, c->session->going_on, &twice);
+    if (twice)
+        log_event(LOG_WARN, (int)f->id, "event=slots_held_twice note=\"they are read again\"");
+    handover_set(c->slots, f->id, &set.slots);
+    cluster_slots(c, f->id, "set", &set);
+}
+
+/* ---- flows and masters ---- */
+
+/* So many that masters can join without a full sync, and the same after restarts. */
+static unsigned flow_count(unsigned masters)
+{
+    unsigned n = FLOWS_MIN;
+    while (n < masters + 2)
+        n *= 2;
+    return n;
+}
+
+static void drop_members(struct cluster_source *c)
+{
+    for (unsigned i = 0; i < c->members; i++) {
+        reread_reset(&c->member[i].reread, c->stream->info.epoch);
+        slot_keys_close(&c->member[i].keys);
+    }
+    free(c->member);
+    c->member = NULL;
+    c->members = 0;
+}
+
+static void make_members(struct cluster_source *c)
+{
+    c->members = c->stream->info.flows;
+    c->member = xcalloc(c->members, sizeof *c->member);
+    for (unsigned i = 0; i < c->members; i++) {
+        struct member *m = &c->member[i];
+        reread_init(&m->reread, c->stream->o, &c->stream->loop);
+        reread_reset(&m->reread, c->stream->info.epoch);
+        m->reread.psync = true;
+        slot_keys_init(&m->keys, i);
+        memset(m->lineage.replid, '0', REPLID_LEN);
+        strlcpy(m->lineage.top, m->lineage.replid, sizeof m->lineage.top);
+    }
+}
+
+static void join(struct cluster_source *c, unsigned flow, struct master *m, enum member_kind kind)
+{
+    c->member[flow].kind = kind;
+    c->member[flow].master = m;
+    m->flow = flow;
+    log_event(LOG_INFO, (int)flow, "event=master address=%s id=%s kind=%s slots=%u", m->shown, m->id,
+              kind == MEMBER_NEW ? "new" : "known", slotset_count(&m->owned));
+}
+
+/* The master that goes on with a lineage. */
+static struct master *successor(struct cluster_source *c, const char *replid)
+{
+    for (unsigned k = 0; k < 2; k++)
+        for (unsigned i = 0; i < c->masters; i++)
+            if (c->master[i].flow == HO_NOBODY && strcasecmp(c->master[i].replid[k], replid) == 0)
+                return &c->master[i];
+    return NULL;
+}
+
+/* A slot that two masters say they have is in the flow of the first: a later look decides. */
+static void assign_new(struct cluster_source *c)
+{
+    struct slotset taken = {{0}};
+    for (unsigned i = 0, flow = 0; i < c->masters; i++) {
+        struct master *m = &c->master[i];
+        if (m->flow != HO_NOBODY)
+            continue;
+        while (c->member[flow].kind != MEMBER_IDLE)
+            flow++;
+        join(c, flow, m, MEMBER_NEW);
+        if (c->session->going_on)
+            continue;
+        c->member[flow].held = m->owned;
+        slotset_drop(&c->member[flow].held, &taken);
+        slotset_join(&taken, &m->owned);
+    }
+}
+
+/* Flows are about to be opened. */
+static void opening(struct source *src)
+{
+    struct cluster_source *c = cluster_of(src);
+    const struct session *s = c->session;
+    handover_init(c->slots, c->members);
+    for (unsigned i = 0; s->going_on && i < c->members; i++) {
+        const struct resume_flow *from = &s->resume.flow[i];
+        struct master *m = successor(c, from->lineage.replid);
+        if (m == NULL)
+            continue;
+        join(c, i, m, MEMBER_GOES_ON);
+        c->member[i].held = from->slots;
+    }
+    assign_new(c);
+}
+
+/* ---- the session ---- */
+
+static void close_source(struct source *src)
+{
+    struct cluster_source *c = cluster_of(src);
+    for (unsigned i = 0; i < c->masters; i++)
+        look_close(&c->master[i]);
+}
+
+static void open_source(struct source *src)
+{
+    struct cluster_source *c = cluster_of(src);
+    struct sessinfo *info = &c->stream->info;
+    const struct options *o = c->stream->o;
+    struct fault f;
+    stream_set_flows(c->stream, 0, 0); /* those of the epoch before are members' */
+    drop_members(c);
+    info->journal = true;
+    c->heads_told = false;
+    c->open_since = 0;
+    strlcpy(info->address, o->shown, sizeof info->address);
+    int rc = cluster_find(c, &f);
+    for (unsigned i = 0; rc == 0 && i < c->masters; i++)
+        rc = look_open(&c->master[i], &f);
+    if (rc < 0) { /* a source that has been there may come back */
+        bool known = c->stream->restarts > 0 || o->resume;
+        session_fail(c->session, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s: %s",
+                     o->shown, f.text);
+        return;
+    }
+    strlcpy(info->version, c->master[0].version, sizeof info->version);
+    info->flows = flow_count(c->masters);
+    make_members(c);
+    log_event(LOG_INFO, NO_FLOW, "event=session epoch=%u version=%s masters=%u flows=%u",
+              (unsigned)info->epoch, info->version[0] != '\0' ? info->version : "unknown", c->masters,
+              info->flows);
+    session_opened(c->session);
+}
+
+static void stable(struct cluster_source *c)
+{
+    session_enter(c->session, PHASE_STABLE);
+    for (unsigned i = 0; i < c->members; i++) {
+        handover_ready(c->slots, i, c->member[i].master != NULL);
+        if (c->member[i].master == NULL)
+            c->session->flows[i].head = IDLE_POS;
+    }
+    if (c->stream->o->until_synced)
+        session_stop(c->session, "complete", EXIT_DONE);
+}
+
+/* Each flow goes on, or begins here without a snapshot: its slots are taken anew then. */
+static void on_flows_up(struct source *src)
+{
+    struct cluster_source *c = cluster_of(src);
+    struct session *s = c->session;
+    flows_announce(s, s->going_on ? FORM_JOURNAL : FORM_FULL);
+    for (unsigned i = 0; i < c->members; i++)
+        write_held(&c->stream->flows[i]);
+    if (!s->going_on) {
+        s->live = true;
+        session_enter(s, PHASE_FULL);
+        return;
+    }
+    for (unsigned i = 0; i < s->stream.info.flows; i++)
+        s->flows[i].cut = s->flows[i].synced = true;
+    s->cut = s->synced = s->stream.info.flows;
+    s->live = true;
+    stable(c);
+}
+
+static void on_cut(struct source *src)
+{
+    struct cluster_source *c = cluster_of(src);
+    if (c->session->phase == PHASE_FULL && c->session->cut == c->stream->info.flows)
+        session_enter(c->session, PHASE_STARTING);
+}
+
+static void on_synced(struct source *src)
+{
+    struct cluster_source *c = cluster_of(src);
+    if (c->session->phase == PHASE_STARTING && c->session->synced == c->stream->info.flows)
+        stable(c);
+}
+
+/* ---- what is said ---- */
+
+static bool get_slots(const char *line, struct slotset *slots)
+{
+    char text[SLOTSET_TEXT];
+    return ctl_get(line, "slots", text, sizeof text) > 0 && slotset_parse(slots, text);
+}
+
+/* A parser says what became of slots of a flow. */
+static void on_parser(struct source *src, unsigned flow, const char *line)
+{
+    struct cluster_source *c = cluster_of(src);
+    struct slotset slots;
+    struct ho_order order;
+    uint64_t number;
+    bool failed = ctl_is(line, "failed");
+    if (!ctl_getu(line, "n", &number) || number > UINT32_MAX || !get_slots(line, &slots))
+        return;
+    if (ctl_is(line, "clean")) {
+        handover_clean(c->slots, flow, (uint32_t)number, &slots);
+    } else if (failed || ctl_is(line, "dropped")) {
+        log_event(failed ? LOG_WARN : LOG_INFO, (int)flow, "event=slots_%s count=%u",
+                  failed ? "not_taken" : "flushed", slotset_count(&slots));
+        if (failed)
+            slot_keys_close(&c->member[flow].keys);
+        if (handover_dropped(c->slots, flow, &slots, failed, &order))
+            cluster_give(c, &order);
+    }
+}
+
+/* A key that the target has of a slot that is being taken: is it at the source? */
+static void held_key(struct cluster_source *c, unsigned flow, const char *line)
+{
+    char key[CTL_LINE_MAX];
+    struct buf b = {.max = 4 * CTL_LINE_MAX};
+    long n = ctl_get(line, "key", key, sizeof key);
+    if (n < 0)
+        return;
+    meta_adds(&b, "op", "key");
+    meta_addu(&b, "db", 0);
+    meta_add(&b, "key", key, (size_t)n, '\n');
+    (void)stream_slots(c->stream, flow, &b); /* a failure is noticed in the next turn */
+    buf_free(&b);
+}
+
+static void target_listed(struct cluster_source *c, unsigned flow)
+{
+    struct buf b = {.max = 64};
+    meta_adds(&b, "op", "swept");
+    (void)stream_slots(c->stream, flow, &b);
+    buf_free(&b);
+}
+
+/* A writer. */
+static void on_message(struct source *src, struct peer *p, const char *line)
+{
+    struct cluster_source *c = cluster_of(src);
+    uint64_t flow, epoch, number;
+    (void)p;
+    if (session_ending(c->session) || !ctl_getu(line, "flow", &flow) || flow >= c->members ||
+        !ctl_getu(line, "epoch", &epoch) || epoch != c->stream->info.epoch || !ctl_getu(line, "n", &number) ||
+        number > UINT32_MAX)
+        return;
+    if (ctl_is(line, "slots"))
+        handover_saved(c->slots, (unsigned)flow, (uint32_t)number);
+    else if (ctl_is(line, "held") && number == c->member[flow].taking)
+        held_key(c, (unsigned)flow, line);
+    else if (ctl_is(line, "listed") && number == c->member[flow].taking)
+        target_listed(c, (unsigned)flow);
+}
+
+/* ---- in each turn, and now and then ---- */
+
+static bool work(struct source *src)
+{
+    struct cluster_source *c = cluster_of(src);
+    uint64_t now = mono_us();
+    bool more = false;
+    for (unsigned i = 0; i < c->members && !session_ending(c->session); i++) {
+        struct member *m = &c->member[i];
+        if (m->master == NULL)
+            continue;
+        psync_flow_turn(&c->stream->flows[i], now);
+        const struct conn *like = &m->master->conn;
+        more = reread_pump(&m->reread, like, &c->stream->out) || more;
+        more = slot_keys_work(&m->keys, c->stream, like, &m->master->at) || more;
+        if (m->keys.error[0] != '\0') {
+            session_fail(c->session, EXIT_RETRY, "%s: %s", m->master->shown, m->keys.error);
+            m->keys.error[0] = '\0';
+        }
+    }
+    return more;
+}
+
+/* A writer that does not know what runs before it have sent: nothing behind where the masters stand now. */
+static void tell_heads(struct cluster_source *c)
+{
+    const struct session *s = c->session;
+    char line[96];
+    for (unsigned i = 0; i < c->members; i++)
+        if (s->flows[i].head == 0 && c->member[i].master != NULL)
+            return;
+    for (unsigned i = 0; i < c->members; i++) {
+        uint64_t head = c->member[i].master != NULL ? s->flows[i].head : IDLE_POS;
+        snprintf(line, sizeof line, "head flow=%u epoch=%u pos=%llu", i, (unsigned)c->stream->info.epoch,
+                 (unsigned long long)head);
+        control_send_role(&c->session->control, ROLE_WRITER, line);
+    }
+    c->heads_told = true;
+}
+
+static void watch_open(struct cluster_source *c, uint64_t now)
+{
+    unsigned n = handover_open(c->slots);
+    if (n > 0 && c->open_since == 0)
+        c->open_since = now;
+    if (n == 0)
+        c->open_since = 0;
+}
+
+static void on_tick(struct source *src, uint64_t now)
+{
+    struct cluster_source *c = cluster_of(src);
+    struct ho_order order;
+    if (session_ending(c->session) || c->session->phase < PHASE_FLOWS)
+        return;
+    for (unsigned i = 0; i < c->masters && !session_ending(c->session); i++)
+        look_tick(&c->master[i], now);
+    if (session_ending(c->session) || c->session->phase != PHASE_STABLE)
+        return;
+    if (!c->heads_told && c->session->partial > 0)
+        tell_heads(c);
+    if (us_since(now, c->ticked_at) >= US) {
+        c->ticked_at = now;
+        handover_tick(c->slots);
+        watch_open(c, now);
+    }
+    while (handover_take(c->slots, TAKE_SLOTS, &order))
+        cluster_give(c, &order);
+}
+
+/* ---- keys ---- */
+
+static void on_reread(struct source *src, unsigned flow, const char *line)
+{
+    struct cluster_source *c = cluster_of(src);
+    if (flow < c->members && c->member[flow].master != NULL)
+        reread_ask(&c->member[flow].reread, flow, line);
+}
+
+static unsigned count_rereads(const struct source *src)
+{
+    const struct cluster_source *c = (const struct cluster_source *)src;
+    unsigned n = 0;
+    for (unsigned i = 0; i < c->members; i++)
+        n += c->member[i].reread.queued;
+    return n;
+}
+
+static void drop_rereads(struct source *src)
+{
+    struct cluster_source *c = cluster_of(src);
+    for (unsigned i = 0; i < c->members; i++)
+        reread_reset(&c->member[i].reread, c->stream->info.epoch);
+}
+
+/* ---- status ---- */
+
+static void add_alarms(const struct source *src, struct buf *b, bool *any)
+{
+    const struct cluster_source *c = (const struct cluster_source *)src;
+    bool silent = false;
+    for (unsigned i = 0; i < c->masters; i++)
+        silent |= c->master[i].silent;
+    if (silent)
+        alarm_add(b, any, "master-silent");
+    if (c->open_since != 0 && us_since(mono_us(), c->open_since) >= OPEN_LONG)
+        alarm_add(b, any, "slots-open");
+}
+
+static void add_fields(const struct source *src, struct buf *b)
+{
+    const struct cluster_source *c = (const struct cluster_source *)src;
+    (void)buf_addf(b, "unit=bytes masters=%u ", c->masters);
+    if (c->session->phase == PHASE_STABLE)
+        (void)buf_addf(b, "slots_open=%u ", handover_open(c->slots));
+    if (c->stream->info.version[0] != '\0')
+        (void)buf_addf(b, "version=%s ", c->stream->info.version);
+}
+
+/* ---- all ---- */
+
+static struct source *create(struct stream *st, struct session *s)
+{
+    struct cluster_source *c = xcalloc(1, sizeof *c);
+    c->common.source.kind = &source_cluster;
+    c->common.server = server_of;
+    c->stream = st;
+    c->session = s;
+    c->slots = xcalloc(1, sizeof *c->slots);
+    return &c->common.source;
+}
+
+static void destroy(struct source *src)
+{
+    struct cluster_source *c = cluster_of(src);
+    stream_set_flows(c->stream, 0, 0);
+    drop_members(c);
+    free(c->master);
+    free(c->slots);
+    free(c);
+}
+
+const struct source_kind source_cluster = {
+    .name = "redis",
+    .live = true,
+    .slow_answers = true,
+    .shown = psync_offset,
+    .create = create,
+    .free = destroy,
+    .flow_open = flow_open,
+    .flow_readable = flow_readable,
+    .flow_read = flow_read,
+    .flow_lineage = flow_lineage,
+    .flow_acknowledge = flow_acknowledge,
+    .flow_finish = flow_finish,
+    .flow_close = flow_close,
+    .reread = on_reread,
+    .rereads = count_rereads,
+    .drop_rereads = drop_rereads,
+    .work = work,
+    .open = open_source,
+    .opening = opening,
+    .flows_up = on_flows_up,
+    .cut = on_cut,
+    .synced = on_synced,
+    .message = on_message,
+    .parser_message = on_parser,
+    .tick = on_tick,
+    .close = close_source,
+    .alarms = add_alarms,
+    .fields = add_fields,
+};

@@ -1,0 +1,208 @@
+#!/usr/bin/env bats
+# A cluster as the source: slots that move while it is read, masters that join and fail over. df2redis(7), A cluster as the
+# source.
+
+load helper
+
+setup() { common_setup; }
+
+teardown() {
+    [[ -z ${CLUSTER_PIDS-} ]] || stop_cluster
+    common_teardown
+}
+
+# A cluster to read from, with keys, and a server to write to.
+start_pair() { # replicas [options of the cluster]
+    start_cluster "$@"
+    SOURCE=redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]},127.0.0.1:${CLUSTER_PORTS[1]}
+    changes 0 | redis-cli -c -p "${CLUSTER_PORTS[0]}" >/dev/null
+    start_redis
+    TARGET=redis://127.0.0.1:$REDIS_PORT
+}
+
+# Changes that count: one that is lost or done twice shows. Keys of all slots.
+changes() { # number
+    local i
+    for ((i = 0; i < 1500; i++)); do
+        case $((i % 5)) in
+        0) echo "INCR n:$((i % 300))" ;;
+        1) echo "APPEND a:$((i % 300)) $1.$i," ;;
+        2) echo "RPUSH l:$((i % 300)) $1.$i" ;;
+        3) echo "HINCRBY h:$((i % 300)) f$1 1" ;;
+        *) if (((i + $1) % 3)); then echo "DEL d:$((i % 300))"; else echo "SETEX d:$((i % 300)) 1000 $i"; fi ;;
+        esac
+    done
+}
+
+start_changes() { # rounds
+    rm -f "$TMP/changed"
+    background bash -c "$(declare -f changes)"'
+        for ((k = 1; k <= '"$1"'; k++)); do changes $k; done | redis-cli -c -p '"${CLUSTER_PORTS[0]}"' >/dev/null
+        touch "$TMP/changed"'
+}
+
+changed() { [[ -e $TMP/changed ]]; }
+
+id_of() { redis-cli -p "$1" cluster myid; }
+
+reshard() { # to slots
+    redis-cli --cluster reshard "127.0.0.1:${CLUSTER_PORTS[0]}" --cluster-from all --cluster-to "$(id_of "$1")" \
+        --cluster-slots "$2" --cluster-yes >"$TMP/reshard.log" 2>&1 || fail "$(tail -3 "$TMP/reshard.log")"
+}
+
+start_task() { # options
+    background df2redis -v --restart "$@" replicate "$SOURCE" "$TARGET" 2>"$TMP/task.err"
+    TASK=$!
+    wait_until 20 phase_is streaming || { cat "$TMP/task.err" >&2; return 1; }
+}
+
+stop_task() { # [status]
+    df2redis stop >/dev/null
+    reap 10 "$TASK"
+    [[ $status -eq ${1:-0} ]] || fail "status $status: $(tail -20 "$TMP/task.err")"
+}
+
+said() { grep -q "$1" "$TMP/task.err"; }
+times_said() { grep -c "$1" "$TMP/task.err"; }
+all_know() { # id
+    local p
+    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" cluster nodes | grep "^$1 .*connected" || return 1; done
+}
+
+settled() { [[ $(df2redis status | grep -o 'slots_open=[0-9]*') == slots_open=0 ]]; }
+equal() { dfstate diff "${SOURCE%%,*}" "${TARGET/redis:/${TARGET_SCHEME:-redis}:}"; }
+
+assert_equal() {
+    wait_until 20 equal || { grep -v level=info "$TMP/task.err" | tail -20 >&2; df2redis status >&2; equal; }
+    wait_until 10 settled
+}
+
+@test "slots move key by key to and fro under writes; a stage is killed meanwhile; nothing is lost or doubled" {
+    start_pair 0
+    export TMP
+    start_task
+    start_changes 20
+    local k stages=(dfreader dfparse rediswriter)
+    for k in 0 1 2; do
+        reshard "${CLUSTER_PORTS[k]}" 60
+        kill -9 "$(stage "${stages[k]}")"
+        wait_until 20 shows "restarts=$((k + 1)) .*phase=stable"
+    done
+    wait_until 60 changed
+    assert_equal
+    [[ $(times_said event=slots_taken) -ge 3 ]]
+    never said mode=FULL.*epoch=2
+    stop_task
+}
+
+@test "into another cluster, with positions in a file" {
+    start_pair 0
+    export TMP
+    local source_ports=("${CLUSTER_PORTS[@]}") source_pids=("${CLUSTER_PIDS[@]}")
+    start_cluster 0
+    TARGET=redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]}
+    PIDS+=("${CLUSTER_PIDS[@]}") # ended with everything else
+    CLUSTER_PORTS=("${source_ports[@]}") CLUSTER_PIDS=("${source_pids[@]}")
+    start_task --position-file "$TMP/positions"
+    wait_until 5 grep -qx whole=1 "$TMP/positions"
+    start_changes 12
+    reshard "${CLUSTER_PORTS[1]}" 60
+    kill -9 "$(stage rediswriter)"
+    reshard "${CLUSTER_PORTS[2]}" 60
+    wait_until 60 changed
+    TARGET_SCHEME=redis-cluster TARGET=${TARGET/redis-cluster:/redis:}
+    assert_equal
+    grep -q '^s0=' "$TMP/positions"
+    stop_task
+}
+
+@test "FLUSHALL of one master empties what it had, and nothing else" {
+    start_pair 0
+    start_task
+    assert_equal
+    local before
+    before=$(redis-cli -p "$REDIS_PORT" dbsize)
+    redis-cli -p "${CLUSTER_PORTS[1]}" flushall >/dev/null
+    wait_until 5 said event=slots_flushed
+    assert_equal
+    [[ $(redis-cli -p "$REDIS_PORT" dbsize) -lt $before && $(redis-cli -p "$REDIS_PORT" dbsize) -gt 100 ]]
+    stop_task
+}
+
+@test "a master fails over: its flow goes on at the replica, without a full sync" {
+    start_pair 1
+    start_task
+    assert_equal
+    redis-cli -p "${CLUSTER_PORTS[3]}" cluster failover >/dev/null
+    wait_until 20 said 'event=failed status=75'
+    changes 1 | redis-cli -c -p "${CLUSTER_PORTS[0]}" >/dev/null
+    wait_until 20 phase_is streaming
+    assert_equal
+    [[ $(times_said 'event=file_received') -eq 3 ]] || fail "$(grep file_received "$TMP/task.err")"
+    stop_task
+}
+
+@test "a master joins and gets slots, gives them back and leaves" {
+    start_pair 0
+    start_task
+    local base=${CLUSTER_PORTS[0]} port=$((CLUSTER_PORTS[2] + 1)) dir=$TMP/joins
+    mkdir "$dir"
+    start_cluster_node "$port" "$dir"
+    wait_until 5 redis-cli -p "$port" ping
+    wait_until 10 redis-cli --cluster add-node "127.0.0.1:$port" "127.0.0.1:$base"
+    wait_until 20 said 'the cluster has another master'
+    wait_until 20 phase_is streaming
+    CLUSTER_PORTS+=("$port")
+    wait_until 10 all_know "$(id_of "$port")"
+    reshard "$port" 40
+    changes 2 | redis-cli -c -p "$base" >/dev/null
+    assert_equal
+    wait_until 20 redis-cli --cluster reshard "127.0.0.1:$base" --cluster-from "$(id_of "$port")" \
+        --cluster-to "$(id_of "$base")" --cluster-slots 40 --cluster-yes
+    assert_equal
+    redis-cli --cluster del-node "127.0.0.1:$base" "$(id_of "$port")" >/dev/null
+    changes 3 | redis-cli -c -p "$base" >/dev/null
+    wait_until 20 said 'no longer a master\|is no master any more\|closed the connection'
+    wait_until 20 phase_is streaming
+    assert_equal
+    stop_task
+}
+
+@test "what cannot be done is refused" {
+    start_pair 0
+    run df2redis --rename-prefix 'a:=b:' replicate "$SOURCE" "$TARGET"
+    assert_status 2
+    assert_output_has 'cannot be renamed'
+    run dfreader --flow 0 --session "$TMP/s" "$SOURCE"
+    assert_status 2
+    start_redis
+    run dfreader "redis-cluster://127.0.0.1:$REDIS_PORT"
+    assert_status 1
+    assert_output_has 'cluster'
+}
+
+# Slot 12182, which foo is in: to another master, and half of it to the next one.
+@test "a slot that moves on while it is taken: what has left it already is removed" {
+    start_pair 0
+    local p=${CLUSTER_PORTS[0]} a=${CLUSTER_PORTS[2]} b=${CLUSTER_PORTS[1]} k
+    printf 'SET {foo}%s x\n' 1 2 3 4 | redis-cli -c -p "$p" >/dev/null
+    start_task --resume
+    assert_equal
+    stop_task
+    redis-cli -p "$b" cluster setslot 12182 importing "$(id_of "$a")"
+    redis-cli -p "$a" cluster setslot 12182 migrating "$(id_of "$b")"
+    redis-cli -p "$a" migrate 127.0.0.1 "$b" '' 0 5000 keys '{foo}1' '{foo}2' '{foo}3' '{foo}4'
+    for k in "$b" "$a" "$p"; do redis-cli -p "$k" cluster setslot 12182 node "$(id_of "$b")"; done
+    redis-cli -p "$p" cluster setslot 12182 importing "$(id_of "$b")"
+    redis-cli -p "$b" cluster setslot 12182 migrating "$(id_of "$p")"
+    redis-cli -p "$b" migrate 127.0.0.1 "$p" '' 0 5000 keys '{foo}1' '{foo}3'
+    start_task --resume
+    wait_until 10 said event=slots_taken
+    wait_until 10 settled
+    never said event=slots_not_taken
+    [[ $(redis-cli -p "$REDIS_PORT" keys '{foo}*' | sort | tr '\n' ' ') == '{foo}2 {foo}4 ' ]]
+    redis-cli -p "$b" migrate 127.0.0.1 "$p" '' 0 5000 keys '{foo}2' '{foo}4'
+    for k in "$p" "$b" "$a"; do redis-cli -p "$k" cluster setslot 12182 node "$(id_of "$p")"; done
+    assert_equal
+    stop_task
+}

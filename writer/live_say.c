@@ -1,0 +1,19 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "live.h"
+#include "writer.h"
+
+void live_say(struct writer *w, const char *fmt, ...)
+{
+    char line[CTL_LINE_MAX];
+    struct live *l = &w->live;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (l->ctl.fd < 0 || l->broken || n <= 0 || (size_t)n >= sizeof line)
+        return;
+    if (ctl_send(&l->ctl, "%s", line) < 0)
+        l->broken = true;
+}
