@@ -30,7 +30,7 @@ static const struct command table[] = {
     {"CMS.INCRBY", ACT_PROBABILISTIC, CLASS_OTHER, 1, 1, 1, false, 2, 0},
     {"CMS.INITBYDIM", ACT_PROBABILISTIC, CLASS_OTHER, 1, 1, 1, false, 2, 0},
     {"CMS.INITBYPROB", ACT_PROBABILISTIC, CLASS_OTHER, 1, 1, 1, false, 2, 0},
-    {"CMS.MERGE", ACT_PROBABILISTIC, CLASS_OTHER, 1, 1, 1, false, 2, 0},
+    {"CMS.MERGE", ACT_PROBABILISTIC, CLASS_OTHER, 1, LAST_COUNTED, 1, false, 2, 0},
     {"COPY", ACT_TWO_KEYS, CLASS_NONE, 1, 2, 1, false, 3, 0},
     {"DECR", ACT_FORWARD, CLASS_STRING, 1, 1, 1, false, 2, 0},
     {"DECRBY", ACT_FORWARD, CLASS_STRING, 1, 1, 1, false, 2, 0},

@@ -362,6 +362,10 @@ static void selected(void)
     is("7.0", "EVAL x 0", "LOST kind=selection key=0\n" PASSED);
     is("7.0", "FUNCTION LOAD code", "db=0 IVK key=0 | FUNCTION LOAD REPLACE code\n");
     is("7.0", "NEWCOMMAND b", PASSED);
+    modules = "bf";
+    is("7.0", "CMS.MERGE a1 2 a2 a3 WEIGHTS 1 2", "db=0 VK | CMS.MERGE z1 2 z2 z3 WEIGHTS 1 2\n");
+    is("7.0", "CMS.MERGE a1 1 b", "LOST kind=selection key=a1\n" PASSED);
+    modules = "";
     is("7.0", "SUNIONSTORE b a1 a2", PASSED); /* what selected keys are only read for */
     is("7.0", "BITOP NOT b a", PASSED);
     is("7.0", "SUNIONSTORE a b", "LOST kind=selection key=a\n" PASSED);
