@@ -286,7 +286,10 @@ static int take_line(struct flow *f, enum psync_line kind, const struct psync_li
         break;
     default: break;
     }
-    fault_set(why, EXIT_RETRY, "PSYNC: unexpected answer %s", log_quote(v->text, strlen(v->text)));
+    bool number = kind == PSYNC_STRANGE && strncmp(v->text, "+FULLRESYNC", 11) == 0;
+    fault_set(why, number ? EXIT_CANNOT : EXIT_RETRY, "PSYNC: %s %s",
+              number ? "no id, or no offset below 2^54, in" : "unexpected answer",
+              log_quote(v->text, strlen(v->text)));
     return -1;
 }
 
@@ -420,7 +423,8 @@ static size_t take_file(struct flow *f, const uint8_t *p, size_t n)
     }
     if (d->state != STATE_STREAM)
         return mine;
-    log_event(LOG_INFO, (int)f->id, "event=file_received bytes=%llu", (unsigned long long)(f->bytes + mine));
+    uint64_t bytes = f->bytes + mine;
+    log_event(LOG_INFO, (int)f->id, "event=file_received bytes=%llu", (unsigned long long)bytes);
     begin_stream(f, psync_offset(f->begins));
     acknowledge(f); /* behind a token nothing comes before that, however far the parser is */
     return mine;

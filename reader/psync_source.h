@@ -50,6 +50,7 @@ struct psync {
     uint64_t asked_at;
     struct buf info;                /* reply to an INFO */
     char replid[2][REPLID_LEN + 1]; /* the master's, and the one before; "": not known */
+    uint64_t common;                /* up to this offset the one before is the same; 0: not known */
     bool no_info;                   /* the user may not ask */
     bool silent;                    /* it is late with an answer: said in the log */
     bool slowed;                    /* the spool is full, and that was said */

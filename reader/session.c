@@ -216,6 +216,7 @@ static const char *reason_text(const char *name)
         {"replid", "this is another master, which did not take over from the one before, or lacks the "
                    "entries since then"},
         {"backlog", "the master no longer has the entries since then"},
+        {"ahead", "the target has what the source lost when another master took over"},
         {"mixed", "the master no longer has the entries of all flows since then"},
         {"error", "the master refuses to go on from there"},
     };

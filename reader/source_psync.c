@@ -142,6 +142,8 @@ static void take_replication(struct psync *d, const char *text)
         if (!info_field(text, names[i], d->replid[i], sizeof d->replid[i]) ||
             strlen(d->replid[i]) != REPLID_LEN)
             d->replid[i][0] = '\0';
+    if (!info_number(text, "second_repl_offset", &d->common))
+        d->common = 0;
     if (d->session->flows == NULL || !info_number(text, "master_repl_offset", &offset) ||
         offset > PSYNC_OFFSET_MAX)
         return;
@@ -285,12 +287,17 @@ static void resumed(struct psync *d)
         session_stop(s, "complete", EXIT_DONE);
 }
 
-/* Why a flow that was to go on begins anew: is it another master? */
+/* Why a flow that was to go on begins anew: is it another master, or one that was behind us when it took
+ * over?
+ */
 static const char *reason(const struct psync *d)
 {
-    const char *saved = d->session->resume.flow[0].lineage.replid;
-    bool known = strcasecmp(saved, d->replid[0]) == 0 || strcasecmp(saved, d->replid[1]) == 0;
-    return known ? "backlog" : "replid";
+    const struct resume_flow *saved = &d->session->resume.flow[0];
+    const char *id = saved->lineage.replid;
+    bool before = strcasecmp(id, d->replid[1]) == 0;
+    if (before && d->common > 0 && psync_offset(saved->pos) >= d->common)
+        return "ahead";
+    return before || strcasecmp(id, d->replid[0]) == 0 ? "backlog" : "replid";
 }
 
 /* A flow of a process of its own may be parsed before its process has said here that it is up. */

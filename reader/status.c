@@ -94,18 +94,18 @@ static uint64_t applied_to(const struct session *s, unsigned i)
     return s->flows[i].applied == 0 && goes_on ? s->resume.flow[i].pos : s->flows[i].applied;
 }
 
-static unsigned long long shown(const struct session *s, uint64_t pos)
+static unsigned long long shown(const struct source *src, uint64_t pos)
 {
-    const struct source *src = s->stream.source;
     return src->kind->shown != NULL && pos > 0 ? src->kind->shown(pos) : pos;
 }
 
 static void flow_line(struct session *s, struct peer *p, unsigned i)
 {
     const struct session_flow *f = &s->flows[i];
+    const struct source *src = s->stream.source;
     const char *state = s->o->session_only && f->process == NULL ? "none" : f->up ? "up" : "opening";
     uint64_t at = applied_to(s, i);
-    unsigned long long applied = shown(s, at), head = shown(s, f->head);
+    unsigned long long applied = shown(src, at), head = shown(src, f->head);
     char lag[24] = "-"; /* not known */
     if (at > 0 && f->head > 0)
         snprintf(lag, sizeof lag, "%llu", head > applied ? head - applied : 0);
@@ -113,7 +113,7 @@ static void flow_line(struct session *s, struct peer *p, unsigned i)
                  "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
                  "silent=%llu",
                  i, state, (unsigned long long)f->bytes, (int)f->cut, (int)f->synced, applied,
-                 shown(s, f->acked), head, lag, (unsigned long long)(health_silent(s, f, mono_us()) / US));
+                 shown(src, f->acked), head, lag, (unsigned long long)(health_silent(s, f, mono_us()) / US));
 }
 
 void status_begin(struct session *s, struct peer *p)

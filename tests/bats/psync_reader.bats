@@ -188,6 +188,15 @@ refused() { # status text url [options]
     start_writer < <(saved "$other" "$(position 100 0)")
     reap 10 "$READER"
     [[ $status -eq 1 ]] && grep -q "this is another master" "$TMP/reader.err"
+    # A replica that was promoted where it had less than we have.
+    start_redis --replicaof 127.0.0.1 "$SOURCE"
+    wait_until 10 eval "rcli info replication | grep -q master_link_status:up"
+    id=$(info replication master_replid)
+    rcli replicaof no one >/dev/null
+    SOURCE_URL=redis://127.0.0.1:$REDIS_PORT read_source --resume
+    start_writer < <(saved "$id" "$(position 99999 0)")
+    reap 10 "$READER"
+    [[ $status -eq 1 ]] && grep -q "the target has what the source lost" "$TMP/reader.err"
     read_source --resume --on-full-resync overwrite
     start_writer < <(saved "$other" "$(position 100 0)")
     wait_until 10 file_received
@@ -209,7 +218,7 @@ applied() { start_writer <<<"applied flow=0 epoch=1 pos=$(position "$(offset)" 3
         [[ $(acknowledged) == 0 ]]
         applied
         wait_until 5 acknowledged_is "$(($(offset) - less))"
-        status_has "acked=$(offset) head=$(offset) lag=0"
+        wait_until 5 eval 'status_has "acked=$(offset) head=$(offset) lag=0"' # a PING may come between
         stop_reader 0
         kill "$SOURCE_PID"
     done

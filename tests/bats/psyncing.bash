@@ -39,7 +39,7 @@ choose_server() { # capture
 
 # Up to 6.2 a stream has times that count from their arrival: these end so much later now than when they were recorded.
 ttl_slack() { # capture
-    local then
+    local "then"
     [[ $(meta_text "$1" version) == 6.* ]] || { echo 1500; return; }
     # The recording's streams have ids of its time.
     then=$(zcat "$CAPTURES/$1/expected.jsonl.gz" | grep -o '"[0-9]\{13\}-0"' | tr -d '"' | cut -d- -f1 | sort -n |

@@ -23,6 +23,19 @@ teardown() { common_teardown; }
     expected_in_twin "${args[@]}"
 }
 
+@test "a Redis over TLS as the source, one process per flow, and what does not hold" {
+    start_tls_redis server --repl-diskless-sync-delay 0
+    local source=$TLS_PORT port=$REDIS_PORT
+    rcli set k v >/dev/null
+    start_tls_redis server
+    run timeout 100 df2redis --tls-ca "$CERTS/ca.crt" migrate "rediss://127.0.0.1:$source" "rediss://127.1:$TLS_PORT"
+    assert_status 0
+    assert_same "redis://127.0.0.1:$port" "redis://127.0.0.1:$REDIS_PORT"
+    run timeout 20 dfreader -o "$TMP/raw" "rediss://127.0.0.1:$source"
+    assert_status 1
+    assert_output_has "certificate verify failed"
+}
+
 # Every entry counts: an INCR that is lost or done twice shows.
 @test "live over TLS, the connection to the target cut again and again" {
     local args=(--generate --flows 2 --keys 2000 --journal-ops 6000 --journal-rate 3000 --journal-kind incr)
