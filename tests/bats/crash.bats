@@ -78,6 +78,20 @@ statuses() { # wanted ones of the stages
     echo "# $(tail -1 <<<"$output")" >&3
 }
 
+@test "random faults, a Redis as the source, restarted and its replicas cut off, too: equal after each" {
+    run dfcrash --redis --overwrite --crashes 20 --series 10 --seconds 40
+    assert_status 0
+    [[ $(tail -1 <<<"$output") =~ had\ what\ followed\ in\ ([0-9]+)\ new\ starts,\ and\ answered\ ([0-9]+)\  ]] || fail "$output"
+    [[ ${BASH_REMATCH[1]} -gt 0 && ${BASH_REMATCH[1]} -eq ${BASH_REMATCH[2]} ]] || fail "$output"
+    echo "# $(tail -2 <<<"$output" | head -1)" >&3
+}
+
+@test "random faults, a Redis as the source of a cluster, --exactly-once: all is equal after each" {
+    run dfcrash --redis --exactly-once --overwrite --crashes 6 --series 3 --seconds 30
+    assert_status 0
+    echo "# $(tail -2 <<<"$output" | head -1)" >&3
+}
+
 @test "the recorded partial sync, end to end, everything killed in between" {
     start_redis
     start_master --capture "$CAPTURES/partial-resync" --second-session --expect-final-acks "$(meta partial-resync lsns)"

@@ -39,12 +39,12 @@ choose_server() { # capture
 
 # Up to 6.2 a stream has times that count from their arrival: these end so much later now than when they were recorded.
 ttl_slack() { # capture
-    local "then"
+    local recorded
     [[ $(meta_text "$1" version) == 6.* ]] || { echo 1500; return; }
     # The recording's streams have ids of its time.
-    then=$(zcat "$CAPTURES/$1/expected.jsonl.gz" | grep -o '"[0-9]\{13\}-0"' | tr -d '"' | cut -d- -f1 | sort -n |
+    recorded=$(zcat "$CAPTURES/$1/expected.jsonl.gz" | grep -o '"[0-9]\{13\}-0"' | tr -d '"' | cut -d- -f1 | sort -n |
         awk -v now="$EPOCHSECONDS" '$1 < now * 1000' | tail -1)
-    echo $((EPOCHSECONDS * 1000 - then + 60000))
+    echo $((EPOCHSECONDS * 1000 - recorded + 60000))
 }
 
 # Streams of up to 6.2 have no counters.

@@ -1,7 +1,8 @@
 # A live redis-server as source (PSYNC). Sourced by tests/bench/run, whose variables and functions it uses.
 # shellcheck shell=bash disable=SC2154
 
-psync_source= psync_replica=
+psync_source=""
+psync_replica=""
 
 # A server that holds the keys of an RDB file; none: empty.
 psync_start_source() { # file…

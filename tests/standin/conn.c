@@ -1,5 +1,5 @@
 /* Connections: input to requests, replies to output, and their end. */
-#include "standin.h"
+#include "psync.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -109,6 +109,8 @@ static void run_requests(struct master *m, struct conn *c)
             c->quit = true;
             break;
         }
+        if (r.argc && (c->held = psync_holds(m, c, &r)))
+            break;
         at += (size_t)n;
         if (r.argc)
             command_run(m, c, &r);
@@ -116,6 +118,12 @@ static void run_requests(struct master *m, struct conn *c)
     buf_free(&r.store);
     memmove(c->in.p, c->in.p + at, c->in.len - at);
     c->in.len -= at;
+}
+
+void conn_go_on(struct master *m, struct conn *c)
+{
+    run_requests(m, c);
+    conn_flush(m, c);
 }
 
 void conn_readable(struct master *m, struct conn *c)

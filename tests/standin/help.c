@@ -66,6 +66,12 @@ static const char help_psync[] =
     "short-eof), "
     "or in the\n"
     "                        stream (garbage, huge-bulk, huge-array, negative, unknown, select-256)\n"
+    "  --values-of A,B,C     ports of real servers that follow the masters of a recorded cluster: they "
+    "answer DUMP, "
+    "PTTL and\n"
+    "                        the keys of a slot. Once they have acknowledged everything the layout is that "
+    "of the "
+    "end\n"
     "  --acks FILE           a line LINEAGE OFFSET for each acknowledged offset that differs from the one "
     "before\n"
     "\n";

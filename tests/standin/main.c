@@ -14,6 +14,10 @@ static bool psync_data(struct master *m)
     if (!m->psync)
         return false;
     m->nflows = m->psync->nodes;
+    if (opt.values_ports && opt.values_ports != m->nflows) {
+        complain("--values-of has %u ports for %u masters", opt.values_ports, m->nflows);
+        return false;
+    }
     m->next_sync = 1;
     if (opt.acks && !(m->psync->acks = fopen(opt.acks, "w"))) {
         complain("%s: %s", opt.acks, strerror(errno));

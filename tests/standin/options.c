@@ -198,6 +198,15 @@ static bool call_wrong(char *value)
     return true;
 }
 
+static bool call_values_of(char *value)
+{
+    for (char *save, *part = strtok_r(value, ",", &save); part; part = strtok_r(NULL, ",", &save))
+        if (opt.values_ports == sizeof opt.values_port / sizeof *opt.values_port ||
+            !parse_u64(part, &opt.values_port[opt.values_ports++]))
+            return false;
+    return opt.values_ports > 0;
+}
+
 static bool call_backlog(char *value)
 {
     return opt.backlog_given = parse_u64(value, &opt.backlog);
@@ -360,6 +369,7 @@ static const struct def defs[] = {
     IS_CALL("cut-every", call_cut_every),
     IS_CALL("wrong", call_wrong),
     IS_TEXT("acks", acks),
+    IS_CALL("values-of", call_values_of),
     IS_FLAG("partial-by-sync", partial_by_sync),
     IS_FLAG("lose-backlog", lose_backlog),
     IS_FLAG("resume-error", resume_error),

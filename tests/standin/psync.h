@@ -49,6 +49,8 @@ struct psync_node {
     struct psync_stage stage[MAX_STAGES];
     unsigned index, histories, stages, now, sessions; /* now: the stage that is played */
     uint64_t sent, acked;                             /* highest offset sent, last one acknowledged */
+    bool acked_all;              /* the server of --values-of has acknowledged the last one */
+    struct redisContext *oracle; /* --values-of; NULL: not connected yet */
 };
 
 struct psync {
@@ -83,6 +85,7 @@ struct psync_reply { /* how a PSYNC is answered */
     uint64_t from;  /* the stream begins behind this offset */
     bool by_token;  /* full: form of the transfer */
     char token[TOKEN_LEN + 1];
+    bool follower; /* it is a server of --values-of */
 };
 struct source *psync_source(const struct psync_node *n, const struct psync_reply *r,
                             const struct wrong *wrong, uint64_t rng);
@@ -96,6 +99,18 @@ void psync_tick(struct master *m);
 /* psync_command.c.  False: it is no command of its own. */
 bool psync_run(struct master *m, struct conn *c, const struct request *r);
 void psync_on_flow(struct master *m, struct conn *c, const struct request *r);
+
+/* psync_oracle.c */
+/* True once the end of the recording has come, for all masters. */
+bool psync_settled(const struct master *m);
+/* A request that reads keys; it waits for that, and what comes behind it on its connection with it. */
+bool psync_reads(const struct request *r);
+bool psync_holds(const struct master *m, const struct conn *c, const struct request *r);
+/* DUMP and the like, with --values-of; false: it is none of them. */
+bool psync_value(struct master *m, struct conn *c, const struct request *r);
+/* Names of a slot's keys, or how many there are. */
+void psync_slot_keys(struct master *m, struct conn *c, unsigned slot, bool count);
+void psync_oracles_close(struct psync *p);
 
 /* psync_info.c, psync_cluster.c */
 void psync_info(struct master *m, struct conn *c, const struct request *r);

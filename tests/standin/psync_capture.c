@@ -195,6 +195,7 @@ void psync_free(struct psync *p)
             free(h->mark);
         }
     }
+    psync_oracles_close(p);
     if (p->acks)
         fclose(p->acks);
     free(p);

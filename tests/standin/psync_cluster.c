@@ -1,4 +1,5 @@
-/* CLUSTER: the layout at the start of the recording, and once all streams were sent that of its end. */
+/* CLUSTER: the layout at the start of the recording, and once it has come to its end for all masters that of
+ * its end. */
 #include "psync.h"
 
 #include <stdlib.h>
@@ -6,12 +7,7 @@
 
 static const char *ranges(const struct master *m, const struct psync_node *n)
 {
-    for (unsigned i = 0; i < m->psync->nodes; i++) {
-        const struct psync_node *other = &m->psync->node[i];
-        if (other->sent < other->stage[other->stages - 1].end)
-            return n->slots_at_start;
-    }
-    return n->slots_at_end;
+    return psync_settled(m) ? n->slots_at_end : n->slots_at_start;
 }
 
 /* The next range of "0-79 200-5460 7000"; false at the end. */
@@ -79,6 +75,17 @@ static void shards(struct master *m, struct conn *c)
     }
 }
 
+static void keys_in_slot(struct master *m, struct conn *c, const struct request *r)
+{
+    uint64_t slot;
+    if (!opt.values_ports)
+        conn_reply(c, "-ERR the stand-in has no keys without --values-of\r\n");
+    else if (r->argc < 3 || !parse_u64(r->argv[2], &slot) || slot > 16383)
+        conn_reply(c, "-ERR Invalid slot\r\n");
+    else
+        psync_slot_keys(m, c, (unsigned)slot, word_is(r->argv[1], "COUNTKEYSINSLOT"));
+}
+
 void psync_cluster(struct master *m, struct conn *c, const struct request *r)
 {
     const char *what = r->argc > 1 ? r->argv[1] : "";
@@ -93,6 +100,8 @@ void psync_cluster(struct master *m, struct conn *c, const struct request *r)
         shards(m, c);
     else if (word_is(what, "MYID"))
         buf_bulk(&c->out, n->id, strlen(n->id));
+    else if (word_is(what, "COUNTKEYSINSLOT") || word_is(what, "GETKEYSINSLOT"))
+        keys_in_slot(m, c, r);
     else
         conn_reply(c, "-ERR unknown subcommand '%.64s'\r\n", what);
 }

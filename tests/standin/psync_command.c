@@ -19,6 +19,7 @@ static bool replconf_pair(struct master *m, struct conn *c, const char *name, co
             conn_reply(c, "-ERR value is not an integer or out of range\r\n");
             return false;
         }
+        c->listening = (unsigned)number;
     } else if (word_is(name, "capa")) {
         capability(c, value);
     } else if (word_is(name, "version") && m->psync->valkey && m->psync->major >= 8) {
@@ -55,6 +56,7 @@ static bool queue(struct conn *c, const struct request *r)
     for (size_t i = 0; i < r->argc; i++)
         buf_bulk(&c->queued, r->argv[i], r->len[i]);
     c->queued_count++;
+    c->queued_reads |= psync_reads(r);
     conn_reply(c, "+QUEUED\r\n");
     return true;
 }
@@ -68,7 +70,7 @@ static void run_exec(struct master *m, struct conn *c)
         conn_reply(c, "-ERR EXEC without MULTI\r\n");
         return;
     }
-    c->in_multi = false;
+    c->in_multi = c->queued_reads = false;
     c->queued = (struct buf){0};
     conn_reply(c, "*%u\r\n", c->queued_count);
     c->queued_count = 0;
@@ -94,6 +96,8 @@ bool psync_run(struct master *m, struct conn *c, const struct request *r)
         psync_info(m, c, r);
     } else if (word_is(name, "CLUSTER")) {
         psync_cluster(m, c, r);
+    } else if (psync_value(m, c, r)) {
+        return true;
     } else if (word_is(name, "MULTI")) {
         c->in_multi = true;
         conn_reply(c, "+OK\r\n");

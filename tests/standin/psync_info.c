@@ -44,6 +44,8 @@ static void replication_section(const struct master *m, const struct psync_node 
     static const char none[] = "0000000000000000000000000000000000000000";
     const struct psync_stage *s = &n->stage[n->now];
     const struct psync_history *h = &n->history[s->history];
+    /* A cluster's masters are looked at while they are played: layout and offset must belong together. */
+    uint64_t offset = m->psync->cluster ? n->sent > h->start ? n->sent : h->start : s->end;
     char line[512];
     buf_text(out, "# Replication\r\nrole:master\r\n");
     replicas(m, n, out);
@@ -51,8 +53,8 @@ static void replication_section(const struct master *m, const struct psync_node 
              "master_replid:%s\r\nmaster_replid2:%s\r\nmaster_repl_offset:%llu\r\nsecond_repl_offset:%lld\r\n"
              "repl_backlog_active:1\r\nrepl_backlog_size:1048576\r\nrepl_backlog_first_byte_offset:%llu\r\n"
              "repl_backlog_histlen:%llu\r\n",
-             s->id, *s->id2 ? s->id2 : none, (unsigned long long)s->end, *s->id2 ? (long long)s->second : -1,
-             (unsigned long long)h->start + 1, (unsigned long long)(s->end - h->start));
+             s->id, *s->id2 ? s->id2 : none, (unsigned long long)offset, *s->id2 ? (long long)s->second : -1,
+             (unsigned long long)h->start + 1, (unsigned long long)(offset - h->start));
     buf_text(out, line);
 }
 

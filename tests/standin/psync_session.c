@@ -6,6 +6,11 @@
 
 #define TAIL "\r\n"
 
+static bool is_follower(const struct psync_node *n, const struct conn *c)
+{
+    return opt.values_ports && c->listening == opt.values_port[n->index];
+}
+
 /* The wrong answer that is planned for this session, or NULL. */
 static const struct wrong *wrong_of(uint32_t session)
 {
@@ -153,6 +158,7 @@ void psync_open(struct master *m, struct conn *c, const struct request *r)
         while (n->now + 1 < n->stages && n->stage[n->now + 1].history == n->stage[n->now].history)
             n->now++;
     answer(n, c, r->argv[1], r->argv[2], &reply);
+    reply.follower = is_follower(n, c);
     if (valkey_gives_up(m, n, c, &reply)) {
         log_event(m, c, "refused what=\"REPLCONF version is too old for the RDB\"");
         conn_reply(c, "%s" TAIL, reply.text);
@@ -212,7 +218,12 @@ void psync_ack(struct master *m, struct conn *c, uint64_t offset)
     f->acked = true;
     f->acks++;
     f->last_ack = offset;
-    save_ack(m, &m->psync->node[c->node], offset);
+    struct psync_node *n = &m->psync->node[c->node];
+    if (is_follower(n, c)) {
+        n->acked_all |= offset == n->stage[n->stages - 1].end;
+        return; /* it is ours, not what is tested */
+    }
+    save_ack(m, n, offset);
     check_expected(m, c);
 }
 
@@ -221,8 +232,17 @@ static bool all_sent(const struct flow *f)
     return f->chunk_sent == f->chunk.len && f->source->ops->finished(f->source) && !f->conn->write_shut;
 }
 
+static void let_readers_go_on(struct master *m)
+{
+    for (struct conn *c = m->conns; c; c = c->next)
+        if (c->held && !c->closed)
+            conn_go_on(m, c);
+}
+
 void psync_tick(struct master *m)
 {
+    if (psync_settled(m))
+        let_readers_go_on(m);
     for (struct session *s = m->sessions; s; s = s->next) {
         struct flow *f = s->control ? s->control->flow : NULL;
         if (s->ended || !f)

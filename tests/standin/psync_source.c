@@ -14,7 +14,8 @@ struct psync_bytes {
     uint64_t at, end, wrong_at; /* offsets; wrong_at: of wrong bytes, UINT64_MAX none */
     const char *wrong;
     uint64_t rng;
-    int64_t waits_until; /* --lag */
+    bool lags; /* --lag */
+    int64_t waits_until;
 };
 
 static struct psync_bytes *of(struct source *s)
@@ -45,7 +46,7 @@ static bool next_of_transfer(struct psync_bytes *b, struct chunk *c)
 /* --lag: this much at a time, and then a pause.  0: it is not over yet. */
 static size_t lag_limit(struct psync_bytes *b, int64_t now_us, int64_t *wake_at, size_t n)
 {
-    if (!opt.lag)
+    if (!b->lags)
         return n;
     if (now_us < b->waits_until) {
         if (b->waits_until < *wake_at)
@@ -120,6 +121,7 @@ struct source *psync_source(const struct psync_node *n, const struct psync_reply
     b->at = r->from;
     b->end = stage->end;
     b->rng = rng;
+    b->lags = opt.lag && !r->follower;
     b->wrong_at = UINT64_MAX;
     if (wrong && wrong->stream) {
         uint64_t place = history_place(b->history, PLACE_BOUNDARY, b->at, rng);

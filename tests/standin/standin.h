@@ -69,7 +69,8 @@ struct options {
     uint64_t lag, cut_min, cut_max;
     struct placed_cut placed_cut[MAX_FAULTS];
     struct wrong wrong[MAX_FAULTS];
-    unsigned placed_cuts, wrongs;
+    unsigned placed_cuts, wrongs, values_ports;
+    uint64_t values_port[8];
     char *acks;
     bool generate;
     uint64_t flows, keys, value_size, elements, element_size, expiry, expiry_spread, seed, blob_size;
@@ -352,8 +353,8 @@ struct conn {
     bool announced, client_id_seen;
     struct session *session; /* of a control connection or a flow */
     /* to a PSYNC master */
-    unsigned node, version_major;
-    bool capa_eof, capa_psync2, in_multi;
+    unsigned node, version_major, listening;
+    bool capa_eof, capa_psync2, in_multi, queued_reads, held;
     struct buf queued;
     unsigned queued_count;
     unsigned db;
@@ -367,6 +368,8 @@ struct conn *conn_new(struct master *m, int fd, unsigned node);
 void conn_reply(struct conn *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Sends the waiting replies; true when none is left. */
 bool conn_flush(struct master *m, struct conn *c);
+/* Goes on with requests that were held back. */
+void conn_go_on(struct master *m, struct conn *c);
 void conn_readable(struct master *m, struct conn *c);
 /* Marks the connection closed; a session that it is part of ends with it. */
 void conn_close(struct master *m, struct conn *c, const char *why);
