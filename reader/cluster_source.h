@@ -59,7 +59,7 @@ struct member {
 };
 
 struct cluster_source {
-    struct psync_common common;
+    struct psync_common base;
     struct stream *stream;
     struct session *session;
     struct master *master;

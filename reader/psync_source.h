@@ -40,7 +40,7 @@ struct psync_common {
 };
 
 struct psync {
-    struct psync_common common;
+    struct psync_common base;
     struct stream *stream;
     struct session *session; /* NULL in the process of a flow, which uses only at as well */
     struct url at;           /* the server itself, with the credentials of the options */

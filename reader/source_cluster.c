@@ -499,12 +499,12 @@ static void add_fields(const struct source *src, struct buf *b)
 static struct source *create(struct stream *st, struct session *s)
 {
     struct cluster_source *c = xcalloc(1, sizeof *c);
-    c->common.source.kind = &source_cluster;
-    c->common.server = server_of;
+    c->base.source.kind = &source_cluster;
+    c->base.server = server_of;
     c->stream = st;
     c->session = s;
     c->slots = xcalloc(1, sizeof *c->slots);
-    return &c->common.source;
+    return &c->base.source;
 }
 
 static void destroy(struct source *src)

@@ -484,13 +484,13 @@ static void server_of(struct flow *f, struct psync_server *where)
 static struct source *create(struct stream *st, struct session *s)
 {
     struct psync *d = xcalloc(1, sizeof *d);
-    d->common.source.kind = &source_psync;
-    d->common.server = server_of;
+    d->base.source.kind = &source_psync;
+    d->base.server = server_of;
     d->stream = st;
     d->session = s;
     d->at = st->o->url;
     d->conn.w.fd = -1;
-    return &d->common.source;
+    return &d->base.source;
 }
 
 static void destroy(struct source *src)
