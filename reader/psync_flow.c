@@ -420,7 +420,8 @@ static size_t take_file(struct flow *f, const uint8_t *p, size_t n)
     }
     if (d->state != STATE_STREAM)
         return mine;
-    log_event(LOG_INFO, (int)f->id, "event=file_received bytes=%llu", (unsigned long long)(f->bytes + mine));
+    uint64_t bytes = f->bytes + mine;
+    log_event(LOG_INFO, (int)f->id, "event=file_received bytes=%llu", (unsigned long long)bytes);
     begin_stream(f, psync_offset(f->begins));
     acknowledge(f); /* behind a token nothing comes before that, however far the parser is */
     return mine;
