@@ -331,8 +331,9 @@ all_arrived() { # capture
     [[ -n $got && $got -eq $((want - 54 * flows)) ]]
 }
 
-# Has the process a handler for SIGTERM yet?
-takes_term() { # pid
+# Is the process this program, and has it a handler for SIGTERM yet?
+takes_term() { # pid program
     local caught
+    [[ $(<"/proc/$1/comm") == "$2" ]] || return 1
     caught=$(awk '$1 == "SigCgt:" { print $2 }' "/proc/$1/status") && [[ $((0x$caught >> 14 & 1)) -eq 1 ]]
 }
