@@ -273,7 +273,8 @@ static int take_line(struct flow *f, enum psync_line kind, const struct psync_li
     case PSYNC_ERROR: psync_refused(why, "PSYNC", v->text); return -1;
     case PSYNC_FULL:
         if (v->offset > PSYNC_OFFSET_MAX) {
-            fault_set(why, EXIT_CANNOT, "PSYNC: no position can hold the source's offset %llu, of 2^54 or more",
+            fault_set(why, EXIT_CANNOT,
+                      "PSYNC: no position can hold the source's offset %llu, of 2^54 or more",
                       (unsigned long long)v->offset);
             return -1;
         }

@@ -33,7 +33,7 @@ static void test_lines(void)
     EQ_S(v.replid, ID);
     EQ(v.offset, 0);
     EQ_I(line_of("+FULLRESYNC " ID " 18014398509481984\r\n$5\r\n", &v), PSYNC_FULL);
-    EQ(v.offset, PSYNC_OFFSET_MAX);
+    EQ(v.offset, PSYNC_OFFSET_MAX + 1);
     EQ_I(line_of("+CONTINUE\r\n*1\r\n", &v), PSYNC_CONTINUE);
     EQ_S(v.replid, "");
     EQ_I(line_of("+CONTINUE " MARK "\r\n", &v), PSYNC_CONTINUE);
