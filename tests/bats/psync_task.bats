@@ -87,7 +87,7 @@ assert_equal() {
 @test "the target is the source" {
     start_source
     scli set k v >/dev/null
-    run timeout 30 df2redis --on-existing overwrite replicate "redis://127.0.0.1:$SOURCE" "redis://localhost:$SOURCE"
+    run timeout 30 df2redis --on-existing overwrite replicate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$SOURCE"
     assert_status 1
     assert_output_has "both are the same server"
     [[ $(scli dbsize) == 1 ]]

@@ -31,12 +31,12 @@ warnings_of() { grep -c 'level=warn .*key="json:1"' "$1" || true; }
 }
 
 @test "a command of two words is named with both, and the second one is no key" {
-    { echo session; echo "flow 0 mode=FULL token=$TOKEN"; echo data 0 $EMPTY; echo 'entry 0 FUNCTION LOAD code'; echo end; } |
+    { echo session; echo "flow 0 mode=FULL token=$TOKEN"; echo data 0 $EMPTY; echo 'entry 0 DFLYCLUSTER FLUSHSLOTS 0 1'; echo end; } |
         mkrecords --raw >"$TMP/raw"
     run dfparse -t 7.0 --null --report "$TMP/report" "$TMP/raw"
     assert_status 3
-    grep -q '"detail":"FUNCTION LOAD: ' "$TMP/report" || fail "$(cat "$TMP/report")"
-    never grep -q '"key":"LOAD"' "$TMP/report"
+    grep -q '"detail":"DFLYCLUSTER FLUSHSLOTS: ' "$TMP/report" || fail "$(cat "$TMP/report")"
+    never grep -q '"key":"FLUSHSLOTS"' "$TMP/report"
     # What keys are selected does not hide it.
     run dfparse -t 7.0 --null --include 'user:*' --report "$TMP/report" "$TMP/raw"
     assert_status 3

@@ -320,7 +320,7 @@ EOF
     [[ $(rcli dbsize) -ge 100 ]]
     run timeout 100 df2redis --source-sentinel-user x migrate dragonfly://h redis://h
     assert_status 2
-    assert_output_has 'unknown option --source-sentinel-user'
+    assert_output_has '--sentinel-* belong to a source that sentinels know'
     run timeout 100 df2redis --tls-ca x migrate dragonfly://h redis://h
     assert_status 2
     assert_output_has '--tls-* belongs to a source or target over TLS'
