@@ -310,17 +310,45 @@ static void resumed(struct psync *d)
         session_stop(s, "complete", EXIT_DONE);
 }
 
+/* The master has taken over from the one that the position is of. */
+static bool took_over(const struct psync *d)
+{
+    return strcasecmp(d->session->resume.flow[0].lineage.replid, d->replid[1]) == 0;
+}
+
+/* When it took over, did it lack something before that position? */
+static bool lacks(const struct psync *d, uint64_t position)
+{
+    return d->shared_to > 0 && psync_offset(position) >= d->shared_to;
+}
+
+/* A master that another one takes over from still sends PING, and the sentinels' messages, for a moment. They
+ * have no effect: the session goes on where the last change was. What comes between there and the saved position is
+ * another history, and is applied. */
+static void opening(struct source *src)
+{
+    struct psync *d = psync_of(src);
+    if (!d->session->going_on)
+        return;
+    struct resume_flow *f = &d->session->resume.flow[0];
+    if (!took_over(d) || !lacks(d, f->pos) || !psync_is_position(f->quiet) || lacks(d, f->quiet))
+        return;
+    log_event(LOG_INFO, 0, "event=resume_quiet pos=%llu instead_of=%llu", (unsigned long long)f->quiet,
+              (unsigned long long)f->pos);
+    f->pos = f->quiet;
+    f->quiet = 0;
+}
+
 /* Why a flow that was to go on begins anew: is it another master, or one that was behind us when it took
  * over?
  */
 static const char *reason(const struct psync *d)
 {
     const struct resume_flow *saved = &d->session->resume.flow[0];
-    const char *id = saved->lineage.replid;
-    bool before = strcasecmp(id, d->replid[1]) == 0;
-    if (before && d->shared_to > 0 && psync_offset(saved->pos) >= d->shared_to)
+    bool before = took_over(d);
+    if (before && lacks(d, saved->pos))
         return "ahead";
-    return before || strcasecmp(id, d->replid[0]) == 0 ? "backlog" : "replid";
+    return before || strcasecmp(saved->lineage.replid, d->replid[0]) == 0 ? "backlog" : "replid";
 }
 
 /* A flow of a process of its own may be parsed before its process has said here that it is up. */
@@ -516,6 +544,7 @@ const struct source_kind source_psync = {
     .flow_close = psync_flow_close,
     .work = work,
     .open = open_source,
+    .opening = opening,
     .flows_up = on_flows_up,
     .cut = on_cut,
     .synced = on_synced,

@@ -3,7 +3,8 @@
  *
  *   session   whose positions these are (position_text.h); without it the key says nothing
  *   writer    the process that wrote it
- *   f<flow>   EPOCH SEQ POSITION of the last record of the flow that was carried out
+ *   f<flow>   EPOCH SEQ POSITION of the last record of the flow that was carried out; and where the last ones had
+ *             no effect, the position behind the last that had one
  *   a<flow>   EPOCH POSITION N STEP HELD: the last record of the flow that was carried out, as in the hash of
  *             a slot (exact.h), where that is beyond the POSITION of f<flow>; else it says nothing
  *   l<flow>   its lineage, where it has one of its own
@@ -34,6 +35,7 @@ struct conn;
 /* What goes into the key, or was said there, of a flow. */
 struct whole_flow {
     uint64_t seq, pos;     /* being written */
+    uint64_t quiet;        /* being written; 0, or not below pos: not known */
     struct exact_id id;    /* being written; pos 0: nothing */
     struct exact_id place; /* the last that was carried out */
     uint64_t stamp;        /* of the position that names it */
