@@ -36,12 +36,12 @@ struct master {
 
     /* Looks: cluster_look.c */
     struct conn conn;
-    bool auth;              /* the reply to AUTH is to come */
-    unsigned expects;       /* ... those of a look */
-    struct slotset counted; /* the look says which of these are empty */
-    unsigned strangers;     /* looks in a row that showed a master which is not ours */
+    bool auth;                    /* the reply to AUTH is to come */
+    unsigned expects;             /* ... those of a look */
+    struct slotset counted;       /* the look says which of these are empty */
+    unsigned strangers;           /* looks in a row that showed a master which is not ours */
     uint64_t asked_at, looked_at; /* mono_us */
-    bool silent; /* it is late with an answer: said in the log */
+    bool silent;                  /* it is late with an answer: said in the log */
 };
 
 enum member_kind { MEMBER_IDLE, MEMBER_NEW, MEMBER_GOES_ON };
@@ -86,7 +86,8 @@ int look_open(struct master *m, struct fault *f);
 void look_close(struct master *m);
 void look_tick(struct master *m, uint64_t now);
 
-/* cluster_orders.c: a SLOTS record of a flow; an order of handover.c becomes one, and what it needs is begun. */
+/* cluster_orders.c: a SLOTS record of a flow; an order of handover.c becomes one, and what it needs is begun.
+ */
 void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, const struct ho_order *order);
 void cluster_give(struct cluster_source *c, const struct ho_order *order);
 

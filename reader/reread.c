@@ -254,8 +254,8 @@ static char expected(const struct reread *r)
     case RR_INFO:
     case RR_DUMP: return '$';
     case RR_PTTL: return ':';
-    case RR_FROM:
     case RR_EXEC: return '*';
+    case RR_FROM:
     case RR_TO: return r->array_left > 0 ? ':' : '*';
     default: return '+';
     }

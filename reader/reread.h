@@ -59,7 +59,7 @@ struct reread {
     int64_t ttl;
     uint64_t ttl_at; /* now_us when it came */
     bool missing, head_out;
-    bool away; /* it may be where its slot goes */
+    bool away;       /* it may be where its slot goes */
     struct buf info; /* RR_INFO */
     char error[160];
 };

@@ -52,7 +52,7 @@ small() {
 @test "wrong usage of dfreader or dfparse: status 2 of every stage behind, said once" {
     start_redis
     small
-    for wrong in "--bogus $TMP/small.dfs" "--buffer x $TMP/small.dfs" 'redis://127.0.0.1' '' 'a b' "-c $TMP/none.conf x"; do
+    for wrong in "--bogus $TMP/small.dfs" "--buffer x $TMP/small.dfs" 'nosuch://127.0.0.1' '' 'a b' "-c $TMP/none.conf x"; do
         stages "$wrong" '' "$(TARGET)"
         [[ $statuses == '2 2 2' || ($wrong == -c* && $statuses == '1 1 1') ]] || fail "$wrong: $statuses: $(cat "$TMP/err")"
         said_once dfreader:

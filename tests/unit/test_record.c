@@ -176,7 +176,7 @@ static void damage(void)
     for (size_t i = 11; i < 24; i++)
         altered(i, 1, "D", "unknown fields");
     altered(24 + 3, 1, "SD", "longer than 1 MiB at byte 24");
-    static const unsigned bad_types[] = {0, 4, 15, 19, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 255};
+    static const unsigned bad_types[] = {0, 4, 15, 31, 32, 33, 34, 35, 36, 37, 38, 39, 41, 255};
     for (size_t i = 0; i < sizeof bad_types / sizeof bad_types[0]; i++)
         altered(24 + 4, bad_types[i], "SD", "unknown record type");
     altered(24 + 5, CLASS_COUNT, "SD", "unknown value class");
