@@ -304,7 +304,8 @@ static int connect_session(struct process *p, char answer[static CTL_LINE_MAX])
             (void)io_wait(-1, -1, HELLO_EVERY);
             continue;
         }
-        log_event(signals_seen() > 0 ? LOG_INFO : LOG_WARN, (int)p->o->flow, "event=not_joined session=%s error=%s", p->o->session,
+        log_event(signals_seen() > 0 ? LOG_INFO : LOG_WARN, (int)p->o->flow,
+                  "event=not_joined session=%s error=%s", p->o->session,
                   answer[0] != '\0' ? log_quote(answer, strlen(answer)) : "\"nobody listens there\"");
         return -1;
     }

@@ -322,9 +322,17 @@ static bool lacks(const struct psync *d, uint64_t position)
     return d->shared_to > 0 && psync_offset(position) >= d->shared_to;
 }
 
-/* A master that another one takes over from still sends PING, and the sentinels' messages, for a moment. They
- * have no effect: the session goes on where the last change was. What comes between there and the saved position is
- * another history, and is applied. */
+/* Where a session may go on as well as at the saved position, since nothing in between had an effect: where
+ * the master took over, as its backlog may not reach back any further. Its first change there comes with a
+ * SELECT; if that was needed in between, too, the quiet position is the one that is sure. */
+static uint64_t meeting(const struct psync *d, const struct resume_flow *f)
+{
+    uint32_t db = psync_db(f->quiet);
+    return db == psync_db(f->pos) ? psync_position(d->shared_to - 1, db) : f->quiet;
+}
+
+/* A master that another one takes over from still sends PING, and the sentinels' messages, for a moment. What
+ * comes at the other one between there and the saved position is another history, and is applied. */
 static void opening(struct source *src)
 {
     struct psync *d = psync_of(src);
@@ -333,9 +341,10 @@ static void opening(struct source *src)
     struct resume_flow *f = &d->session->resume.flow[0];
     if (!took_over(d) || !lacks(d, f->pos) || !psync_is_position(f->quiet) || lacks(d, f->quiet))
         return;
-    log_event(LOG_INFO, 0, "event=resume_quiet pos=%llu instead_of=%llu", (unsigned long long)f->quiet,
+    uint64_t to = meeting(d, f);
+    log_event(LOG_INFO, 0, "event=resume_quiet pos=%llu instead_of=%llu", (unsigned long long)to,
               (unsigned long long)f->pos);
-    f->pos = f->quiet;
+    f->pos = to;
     f->quiet = 0;
 }
 

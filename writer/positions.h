@@ -8,7 +8,8 @@
 
 struct rec;
 
-/* Up to where records of a flow reach. A record of type POSITION has no effect at the target, all others may have one. */
+/* Up to where records of a flow reach. A record of type POSITION has no effect at the target, all others may
+ * have one. */
 struct upto {
     uint64_t seq, pos; /* of the last record; pos 0: no position yet */
     uint64_t quiet;    /* position behind the last effect, 0: there was none */

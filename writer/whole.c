@@ -154,7 +154,9 @@ static void add_flow(struct writer *w, struct bundle *t, unsigned flow)
 {
     char name[FLOW_NAME], text[POSITION_TEXT];
     struct whole_flow *x = &w->whole.flow[flow];
-    struct position_flow f = {.flow = flow, .epoch = w->session.epoch, .pos = w->positions.flow[flow].pos,
+    struct position_flow f = {.flow = flow,
+                              .epoch = w->session.epoch,
+                              .pos = w->positions.flow[flow].pos,
                               .quiet = positions_quiet(&w->positions.flow[flow])};
     const char *word[] = {name, text};
     (void)position_flow_name(flow, name);

@@ -257,11 +257,11 @@ taken_over() {
             redis-cli -p "$REPLICA" incr turns >/dev/null
             change "$REPLICA" 5
             taken_over
-            change "$MASTER" 5
+            [[ $n == 2 ]] || change "$MASTER" 5 # without: the next one's backlog begins behind our last effect
             assert_equal
             [[ $(tcli get turns) == "$n" ]]
         done
-        [[ $(tcli get counter) == 80 ]]
+        [[ $(tcli get counter) == 75 ]]
         never grep -q event=full_resync "$TMP/task.err"
         [[ $(grep -c "event=flow_up mode=FULL" "$TMP/task.err") -le 2 ]] # said by both processes
         grep -q event=resume_quiet "$TMP/task.err"

@@ -105,7 +105,8 @@ static redisReply *key_of(const struct saved_vector *v)
             add_field(&b, name, value);
         }
     for (unsigned i = 0; i < v->flows; i++) { /* a hash has no order */
-        struct position_flow f = {.flow = i, .epoch = 7, .seq = i, .pos = v->pos[i], .quiet = v->quiet[i]}, back;
+        struct position_flow f = {.flow = i, .epoch = 7, .seq = i, .pos = v->pos[i], .quiet = v->quiet[i]},
+                             back;
         if (f.pos == 0)
             continue;
         if (i == v->flows / 2)

@@ -198,8 +198,9 @@ static void quiet(void)
         (void)position_flow_print(&f, text);
         EQ_S(text, "3 9 200");
     }
-    static const char *const bad[] = {"3 9 200",    "3 9 200 0",   "3 9 200 200", "3 9 200 201",
-                                      "3 9 200 -1", "3 9 200 15x", "3 9 200 ",    "3 9 200 18446744073709551616"};
+    static const char *const bad[] = {
+        "3 9 200",    "3 9 200 0",   "3 9 200 200", "3 9 200 201",
+        "3 9 200 -1", "3 9 200 15x", "3 9 200 ",    "3 9 200 18446744073709551616"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (!CHECK(position_flow_parse(&back, 2, "f1", bad[i]) && back.pos == 200 && back.quiet == 0))
             printf("  %s\n", bad[i]);

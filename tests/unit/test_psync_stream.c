@@ -220,7 +220,8 @@ int main(void)
         "damaged at byte 0 of the flow: expected a request: an array of bulk strings (*n, then $n "
         "and n bytes each)");
     bad("'*1' 0d0a '$4' 0d0a 'PING' 0d0a '*2' 0d0a '$6' 0d0a 'SELECT' 0d0a '$3' 0d0a '256' 0d0a",
-        "not supported at byte 14 of the flow: a database above 255 was selected, which no position can hold");
+        "not supported at byte 14 of the flow: a database above 255 was selected, which no position can "
+        "hold");
     bad("'*1' 0d0a '$3' 0d0a 'PING' 0d0a",
         "damaged at byte 11 of the flow: expected the end of an argument: its length is another one");
     return test_done();
