@@ -323,12 +323,12 @@ static bool lacks(const struct psync *d, uint64_t position)
 }
 
 /* Where a session may go on as well as at the saved position, since nothing in between had an effect: where
- * the master took over, as its backlog may not reach back any further. Its first change there comes with a
- * SELECT; if that was needed in between, too, the quiet position is the one that is sure. */
+ * the master took over, as its backlog may not reach back any further. A server that takes over begins with a
+ * SELECT, so that it does not matter which database was selected. */
 static uint64_t meeting(const struct psync *d, const struct resume_flow *f)
 {
-    uint32_t db = psync_db(f->quiet);
-    return db == psync_db(f->pos) ? psync_position(d->shared_to - 1, db) : f->quiet;
+    uint64_t last = d->shared_to - 1;
+    return last == psync_offset(f->quiet) ? f->quiet : psync_position(last, psync_db(f->pos));
 }
 
 /* A master that another one takes over from still sends PING, and the sentinels' messages, for a moment. What
