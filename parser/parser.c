@@ -115,9 +115,12 @@ void parser_poll(struct parser *p)
 {
     if (parser_waits(p))
         each_flow(p, p->ctl.fd < 0 ? "the session is over" : NULL);
-    for (unsigned i = 0; i < p->nflows; i++)
-        if (p->flows[i] != NULL)
-            parser_tell(p, p->flows[i]);
+    for (unsigned i = 0; i < p->nflows; i++) {
+        if (p->flows[i] == NULL)
+            continue;
+        slots_tick(&p->flows[i]->to); /* keys were written: a take may be at its end */
+        parser_tell(p, p->flows[i]);
+    }
 }
 
 void parser_end_rereads(struct parser *p)

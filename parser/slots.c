@@ -289,6 +289,19 @@ static const char *listed(struct sink *to, const char *text, size_t n)
     return NULL;
 }
 
+/* Without the session nobody reads keys again: what has moved is missing from here on. */
+static void check_offline(struct sink *to)
+{
+    struct slots *s = to->slots;
+    if (s->told_offline || (to->rereads != NULL && to->rereads->ctl->fd >= 0))
+        return;
+    s->told_offline = true;
+    emit_report(
+        to->e, &to->o, true, "slot-moved", (const uint8_t *)"", 0,
+        "slots moved while the stream was recorded, and their keys cannot be read again: what they hold then "
+        "is missing");
+}
+
 const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
 {
     const char *text = (const char *)payload, *fault;
@@ -307,6 +320,7 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
     } else if (strcmp(op, "release") == 0 || strcmp(op, "take") == 0) {
         if ((fault = give_or_take(to, text, n, op[0] == 't')) != NULL)
             return fault;
+        check_offline(to);
     } else if (strcmp(op, "key") == 0) {
         (void)meta_getu(text, n, "db", &db);
         if ((fault = take_keys(to, text, n, db)) != NULL)

@@ -16,6 +16,7 @@ struct slots {
     struct rekeyq waiting; /* keys of the take that are not asked for yet */
     unsigned asked;        /* scratch: those that are */
     struct buf text;       /* of a record or message */
+    bool told_offline;     /* that slots have moved in a stream without its session */
 };
 
 /* The flow begins to have slots; it ends. */

@@ -272,6 +272,12 @@ static int take_line(struct flow *f, enum psync_line kind, const struct psync_li
     case PSYNC_NEWLINE: return 0;
     case PSYNC_ERROR: psync_refused(why, "PSYNC", v->text); return -1;
     case PSYNC_FULL:
+        if (v->offset > PSYNC_OFFSET_MAX) {
+            fault_set(why, EXIT_CANNOT,
+                      "PSYNC: no position can hold the source's offset %llu, of 2^54 or more",
+                      (unsigned long long)v->offset);
+            return -1;
+        }
         if (first)
             return full(f, v);
         break;
@@ -286,10 +292,7 @@ static int take_line(struct flow *f, enum psync_line kind, const struct psync_li
         break;
     default: break;
     }
-    bool number = kind == PSYNC_STRANGE && strncmp(v->text, "+FULLRESYNC", 11) == 0;
-    fault_set(why, number ? EXIT_CANNOT : EXIT_RETRY, "PSYNC: %s %s",
-              number ? "no id, or no offset below 2^54, in" : "unexpected answer",
-              log_quote(v->text, strlen(v->text)));
+    fault_set(why, EXIT_RETRY, "PSYNC: unexpected answer %s", log_quote(v->text, strlen(v->text)));
     return -1;
 }
 

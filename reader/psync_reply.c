@@ -37,7 +37,7 @@ static bool replid(const char *p, size_t n, char to[static REPLID_LEN + 1])
 static bool full(const char *p, size_t n, struct psync_line_value *v)
 {
     return n > REPLID_LEN + 1 && replid(p, REPLID_LEN, v->replid) && p[REPLID_LEN] == ' ' &&
-           number(p + REPLID_LEN + 1, n - REPLID_LEN - 1, &v->offset) && v->offset <= PSYNC_OFFSET_MAX;
+           number(p + REPLID_LEN + 1, n - REPLID_LEN - 1, &v->offset);
 }
 
 /* "+CONTINUE", with or without the id by which the stream is known from here on. */

@@ -16,7 +16,7 @@
 enum psync_line {
     PSYNC_MORE,     /* the line is not complete */
     PSYNC_NEWLINE,  /* the master is still at work */
-    PSYNC_FULL,     /* +FULLRESYNC: replid and offset */
+    PSYNC_FULL,     /* +FULLRESYNC: replid and offset, any number */
     PSYNC_CONTINUE, /* +CONTINUE: replid, "" where it is the one that was asked for */
     PSYNC_SIZE,     /* the RDB file has size bytes */
     PSYNC_MARK,     /* it ends with mark */

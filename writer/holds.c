@@ -30,6 +30,13 @@ void holds_epoch(struct holds *h, unsigned flows)
     h->flows = flows;
 }
 
+void holds_restore(struct holds *h, unsigned flow, const char *text)
+{
+    struct flow_holds *f = &h->flow[flow];
+    free(f->saved);
+    f->saved = text != NULL ? xstrdup(text) : NULL;
+}
+
 /* Positions that are made from here on have room for what is not saved yet. */
 static void make_room(struct writer *w)
 {

@@ -37,6 +37,9 @@ struct holds {
 void holds_epoch(struct holds *h, unsigned flows);
 void holds_free(struct holds *h);
 
+/* The flow goes on with what was saved of it (text, or NULL): that stays until it says something new. */
+void holds_restore(struct holds *h, unsigned flow, const char *text);
+
 /* A HOLDS record was taken. False: it is malformed, or there are too many. */
 bool holds_take(struct writer *w, const struct rec *r, const uint8_t *payload);
 

@@ -160,8 +160,11 @@ static enum put say_saved(struct writer *w, const struct facts *f)
     w->session.unverified = v.verify;
     strlcpy(w->exact.saved, v.state == SAVED_WHOLE ? v.history : "", sizeof w->exact.saved);
     int rc = saved_tell(w, &v);
-    if (!w->cluster->whole)
-        saved_vector_free(&v);
+    if (!w->cluster->whole) { /* what flows hold is needed when they go on */
+        saved_vector_free(&w->whole.saved);
+        memcpy(w->whole.saved.own, v.own, sizeof v.own);
+        memcpy(w->whole.saved.slots, v.slots, sizeof v.slots);
+    }
     if (rc == 0)
         return PUT_DONE;
     writer_fail(w, EXIT_RETRY, "event=control_gone note=\"before it was told where the target stands\"");
@@ -271,6 +274,12 @@ enum put session_record(struct writer *w, struct input *in, const struct rec *r,
     return got;
 }
 
+/* Where flows have an id that stays. One that is not known is "-" where it was saved. */
+static bool same_stream(const struct lineage *is, const struct lineage *was)
+{
+    return strcmp(is->top, strcmp(was->top, "-") == 0 ? "" : was->top) == 0;
+}
+
 /* Mode PARTIAL: everything before lsn is applied. */
 static bool flow_goes_on(struct writer *w, const struct rec *r, const uint8_t *payload)
 {
@@ -313,8 +322,10 @@ enum put session_flow(struct writer *w, struct input *in, const struct rec *r, c
         return damaged(w, in, r, "FLOW record with an unknown mode");
     }
     read_lineage(&f->own, payload, r->len);
-    if (strcmp(f->own.top, w->whole.saved.own[r->flow].top) != 0) /* it has begun anew: another stream */
+    if (!same_stream(&f->own, &w->whole.saved.own[r->flow])) /* it has begun anew */
         w->whole.saved.place[r->flow] = (struct exact_id){.pos = 0};
+    else if (strcmp(mode, "PARTIAL") == 0)
+        holds_restore(&w->holds, r->flow, w->whole.saved.slots[r->flow]);
     f->up = true;
     f->input = (unsigned)(in - w->inputs.v);
     s->up++;

@@ -162,6 +162,11 @@ static void add_flow(struct writer *w, struct bundle *t, unsigned flow)
     (void)position_flow_name(flow, name);
     (void)position_flow_print(&f, text);
     add_words(w, t, "HSET", word, 2);
+    if (w->holds.flow[flow].saved != NULL) {
+        const char *held[] = {name, w->holds.flow[flow].saved};
+        (void)position_slots_name(flow, name);
+        add_words(w, t, "HSET", held, 2);
+    }
     x->place = w->whole.saved.place[flow]; /* where it is beyond, it is not passed yet */
     if (x->place.pos <= f.pos)
         return;

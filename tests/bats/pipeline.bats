@@ -296,7 +296,7 @@ nothing_runs() { ! pgrep -f "$XDG_RUNTIME_DIR"; }
 @test "a flow's process that is stopped before it has found its session" {
     background dfreader --flow 3 --session "$TMP/none" dragonfly://127.0.0.1:1 -o "$TMP/raw" 2>"$TMP/err"
     local pid=$!
-    wait_until 10 takes_term "$pid"
+    wait_until 10 takes_term "$pid" dfreader
     kill -TERM "$pid"
     reap 10 "$pid"
     [[ $status -eq 5 ]] || fail "status $status: $(cat "$TMP/err")"

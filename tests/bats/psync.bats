@@ -264,7 +264,7 @@ redis.register_function('f2', function(k, a) redis.call('INCR', k[1]); return re
     for n in 1 2 3; do
         sleep_until_written $((n * 300))
         scli client kill type replica >/dev/null
-        wait_until 20 eval '[[ $(partial_syncs) -ge $n ]]'
+        wait_until 60 eval '[[ $(partial_syncs) -ge $n ]]'
     done
     end_writes
     wait_until 20 equal || { equal; return 1; }

@@ -426,8 +426,34 @@ static void said(void)
     buf_free(&b);
 }
 
+/* The slots that flows of a cluster hold: of a set that is none nothing is known. */
+static void slots(void)
+{
+    struct saved_vector v = KEY("session", NONCE " 3 4 " REPLID " lin", "s0", "0-5,7", "f0", "3 7 100", "f1",
+                                "3 9 200", "s1", "7-5", "f2", "3 9 300", "s2", "-", "f3", "3 9 400");
+    struct buf b = {.max = 4096};
+    EQ(v.state, SAVED_WHOLE);
+    EQ_S(v.slots[0], "0-5,7");
+    CHECK(v.slots[1] == NULL && v.slots[3] == NULL);
+    EQ_S(v.slots[2], "-");
+    position_say_flow(&v, 0, &b);
+    (void)buf_add(&b, "", 1);
+    EQ_S((const char *)b.p, "from flow=0 pos=100 slots=0-5,7");
+    b.len = 0;
+    struct position_file f = {.task = "t", .v = v}, back;
+    memcpy(f.nonce, NONCE, sizeof NONCE);
+    position_file_print(&f, &b);
+    CHECK(position_file_parse(&back, "t", (const char *)b.p, b.len) == NULL);
+    EQ_S(back.v.slots[0], "0-5,7");
+    CHECK(back.v.slots[1] == NULL);
+    saved_vector_free(&back.v);
+    saved_vector_free(&v);
+    buf_free(&b);
+}
+
 int main(void)
 {
+    slots();
     key_states();
     positions_that_do_not_count();
     lineages();

