@@ -60,7 +60,7 @@ static void incomplete(struct resume *r)
 
 static void from(struct resume *r, const char *line)
 {
-    uint64_t flow, pos;
+    uint64_t flow, pos, quiet;
     struct lineage own = r->lineage;
     if (r->flow == NULL || !ctl_getu(line, "flow", &flow) || flow >= r->flows || !ctl_getu(line, "pos", &pos))
         return;
@@ -73,6 +73,8 @@ static void from(struct resume *r, const char *line)
     if (r->flow[flow].pos == 0)
         r->got++;
     r->flow[flow] = (struct resume_flow){.pos = pos, .lineage = own};
+    if (ctl_getu(line, "quiet", &quiet) && quiet < pos)
+        r->flow[flow].quiet = quiet;
     char slots[SLOTSET_TEXT];
     if (ctl_get(line, "slots", slots, sizeof slots) > 0 && !slotset_parse(&r->flow[flow].slots, slots))
         memset(&r->flow[flow].slots, 0, sizeof r->flow[flow].slots);

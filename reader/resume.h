@@ -21,6 +21,7 @@ enum resume_state {
 
 struct resume_flow {
     uint64_t pos;           /* its next position, 0: not said */
+    uint64_t quiet;         /* below pos: what is between them had no effect; 0: that is not known */
     struct lineage lineage; /* of the master whose position that is */
     struct slotset slots;   /* of a cluster that it held there; nothing said: none */
 };

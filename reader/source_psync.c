@@ -310,17 +310,54 @@ static void resumed(struct psync *d)
         session_stop(s, "complete", EXIT_DONE);
 }
 
+/* The master has taken over from the one that the position is of. */
+static bool took_over(const struct psync *d)
+{
+    return strcasecmp(d->session->resume.flow[0].lineage.replid, d->replid[1]) == 0;
+}
+
+/* When it took over, did it lack something before that position? */
+static bool lacks(const struct psync *d, uint64_t position)
+{
+    return d->shared_to > 0 && psync_offset(position) >= d->shared_to;
+}
+
+/* Where a session may go on as well as at the saved position, since nothing in between had an effect: where
+ * the master took over, as its backlog may not reach back any further. A server that takes over begins with a
+ * SELECT, so that it does not matter which database was selected. */
+static uint64_t meeting(const struct psync *d, const struct resume_flow *f)
+{
+    uint64_t last = d->shared_to - 1;
+    return last == psync_offset(f->quiet) ? f->quiet : psync_position(last, psync_db(f->pos));
+}
+
+/* A master that another one takes over from still sends PING, and the sentinels' messages, for a moment. What
+ * comes at the other one between there and the saved position is another history, and is applied. */
+static void opening(struct source *src)
+{
+    struct psync *d = psync_of(src);
+    if (!d->session->going_on)
+        return;
+    struct resume_flow *f = &d->session->resume.flow[0];
+    if (!took_over(d) || !lacks(d, f->pos) || !psync_is_position(f->quiet) || lacks(d, f->quiet))
+        return;
+    uint64_t to = meeting(d, f);
+    log_event(LOG_INFO, 0, "event=resume_quiet pos=%llu instead_of=%llu", (unsigned long long)to,
+              (unsigned long long)f->pos);
+    f->pos = to;
+    f->quiet = 0;
+}
+
 /* Why a flow that was to go on begins anew: is it another master, or one that was behind us when it took
  * over?
  */
 static const char *reason(const struct psync *d)
 {
     const struct resume_flow *saved = &d->session->resume.flow[0];
-    const char *id = saved->lineage.replid;
-    bool before = strcasecmp(id, d->replid[1]) == 0;
-    if (before && d->shared_to > 0 && psync_offset(saved->pos) >= d->shared_to)
+    bool before = took_over(d);
+    if (before && lacks(d, saved->pos))
         return "ahead";
-    return before || strcasecmp(id, d->replid[0]) == 0 ? "backlog" : "replid";
+    return before || strcasecmp(saved->lineage.replid, d->replid[0]) == 0 ? "backlog" : "replid";
 }
 
 /* A flow of a process of its own may be parsed before its process has said here that it is up. */
@@ -516,6 +553,7 @@ const struct source_kind source_psync = {
     .flow_close = psync_flow_close,
     .work = work,
     .open = open_source,
+    .opening = opening,
     .flows_up = on_flows_up,
     .cut = on_cut,
     .synced = on_synced,

@@ -584,7 +584,7 @@ enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint
     j->r = *r;
     j->vclass = vclass;
     if ((r->flags & RF_LIVE) != 0)
-        j->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
+        j->mark = positions_mark(&w->positions, r, false);
     else {
         positions_snapshot_add(&w->positions, r->flow);
         j->mark = w->splits.ticket;

@@ -36,7 +36,7 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
         cl->own++;
         cl->w->sweep.on_way += r->flow == SWEEP_FLOW;
     } else if ((flags & RF_LIVE) != 0)
-        u->mark = positions_mark(&cl->w->positions, r->flow, r->seq, r->pos, false);
+        u->mark = positions_mark(&cl->w->positions, r, false);
     else {
         positions_snapshot_add(&cl->w->positions, r->flow);
         u->mark = cl->w->splits.ticket;

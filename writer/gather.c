@@ -214,7 +214,7 @@ bool gather_position(struct writer *w, const struct rec *r)
     place.flags = RF_LIVE;
     struct element *e = bundle_add(t, &place, NULL, 0);
     e->out = true;
-    e->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
+    e->mark = positions_mark(&w->positions, r, false);
     b->gathered++;
     return true;
 }
@@ -256,7 +256,7 @@ enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const 
     if (cl->whole)
         hold(t, e);
     if ((r->flags & RF_LIVE) != 0)
-        e->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
+        e->mark = positions_mark(&w->positions, r, false);
     else
         positions_snapshot_add(&w->positions, r->flow);
     b->gathered++;

@@ -66,6 +66,10 @@ void position_file_print(const struct position_file *f, struct buf *b)
     for (unsigned i = 0; i < v->flows; i++) {
         (void)position_flow_name(i, name);
         meta_addu(b, name, v->pos[i]);
+        if (f->over && v->quiet[i] > 0) {
+            (void)position_quiet_name(i, name);
+            meta_addu(b, name, v->quiet[i]);
+        }
         if (v->slots[i] != NULL) {
             (void)position_slots_name(i, name);
             meta_adds(b, name, v->slots[i]);
@@ -117,6 +121,17 @@ static bool parse_own(struct lineage *own, unsigned flow, const char *text, size
     return text_of(text, n, name, value, sizeof value) >= 0 && position_lineage_parse(own, value);
 }
 
+/* Only what ended in order says that nothing beyond the positions was carried out. */
+static void parse_quiet(struct position_file *f, unsigned flow, const char *text, size_t n)
+{
+    struct saved_vector *v = &f->v;
+    char name[FLOW_NAME];
+    uint64_t quiet;
+    (void)position_quiet_name(flow, name);
+    if (f->over && meta_getu(text, n, name, &quiet) && quiet < v->pos[flow])
+        v->quiet[flow] = quiet;
+}
+
 /* Only flows of a cluster have them. */
 static void parse_slots_held(struct saved_vector *v, unsigned flow, const char *text, size_t n)
 {
@@ -157,6 +172,7 @@ const char *position_file_parse(struct position_file *f, const char *task, const
             return "a lineage is malformed";
         if (whole == 1)
             parse_slots_held(v, i, text, n);
+        parse_quiet(f, i, text, n);
     }
     return NULL;
 }

@@ -40,8 +40,11 @@ size_t position_flow_name(unsigned flow, char out[FLOW_NAME])
 
 size_t position_flow_print(const struct position_flow *f, char *value)
 {
-    return (size_t)snprintf(value, POSITION_TEXT, "%u %llu %llu", f->epoch, (unsigned long long)f->seq,
-                            (unsigned long long)f->pos);
+    int n = snprintf(value, POSITION_TEXT, "%u %llu %llu", f->epoch, (unsigned long long)f->seq,
+                     (unsigned long long)f->pos);
+    if (f->quiet > 0 && f->quiet < f->pos)
+        n += snprintf(value + n, POSITION_TEXT - (size_t)n, " %llu", (unsigned long long)f->quiet);
+    return (size_t)n;
 }
 
 static bool flow_of(const char *name, char letter, unsigned flows, unsigned *flow)
@@ -60,7 +63,14 @@ bool position_flow_parse(struct position_flow *f, unsigned flows, const char *na
         !words_number(&value, UINT64_MAX, &f->seq) || !words_number(&value, UINT64_MAX, &f->pos))
         return false;
     f->epoch = (unsigned)epoch;
+    if (!words_number(&value, UINT64_MAX, &f->quiet) || f->quiet >= f->pos)
+        f->quiet = 0;
     return true;
+}
+
+size_t position_quiet_name(unsigned flow, char out[FLOW_NAME])
+{
+    return (size_t)snprintf(out, FLOW_NAME, "q%u", flow);
 }
 
 size_t position_lineage_name(unsigned flow, char out[FLOW_NAME])
@@ -172,6 +182,7 @@ static enum saved_state take_positions(struct saved_vector *v, unsigned epoch, c
             continue;
         whole++;
         v->pos[f.flow] = f.pos;
+        v->quiet[f.flow] = f.quiet;
     }
     return whole == v->flows ? SAVED_WHOLE : SAVED_INCOMPLETE;
 }
@@ -190,8 +201,11 @@ static bool take_places(struct saved_vector *v, unsigned epoch, const redisReply
         if (value == NULL || !position_place_parse(&p, history, 'a', v->flows, name, value) ||
             p.id.pos == 0 || v->place[p.flow].pos != 0)
             return false;
-        if (strcmp(history, ours) == 0)
-            v->place[p.flow] = p.id;
+        if (strcmp(history, ours) != 0)
+            continue;
+        v->place[p.flow] = p.id;
+        if (p.id.pos > v->quiet[p.flow]) /* that was an effect */
+            v->quiet[p.flow] = 0;
     }
     return true;
 }
@@ -285,6 +299,8 @@ void position_say(const struct saved_vector *v, unsigned epoch, struct buf *b)
 void position_say_flow(const struct saved_vector *v, unsigned flow, struct buf *b)
 {
     (void)buf_addf(b, "from flow=%u pos=%llu", flow, (unsigned long long)v->pos[flow]);
+    if (v->quiet[flow] > 0 && v->quiet[flow] < v->pos[flow])
+        (void)buf_addf(b, " quiet=%llu", (unsigned long long)v->quiet[flow]);
     if (v->slots[flow] != NULL)
         (void)buf_addf(b, " slots=%s", v->slots[flow]);
     if (v->own[flow].replid[0] == '\0')

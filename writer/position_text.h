@@ -36,6 +36,10 @@ struct saved_vector {
     uint64_t pos[REC_FLOWS_MAX];       /* next LSN or offset */
     struct lineage own[REC_FLOWS_MAX]; /* replid "": it has none */
 
+    /* From there to pos nothing had an effect, and nothing beyond pos; 0: that is not known. A session may go
+     * on there as well: what comes again does nothing. */
+    uint64_t quiet[REC_FLOWS_MAX];
+
     /* The hash slots of the source that the flow holds (holds.h), as text; NULL: nothing is said of them. */
     char *slots[REC_FLOWS_MAX];
 
@@ -58,6 +62,7 @@ bool position_id_parse(struct position_id *id, const char *text);
 struct position_flow {
     unsigned flow, epoch;
     uint64_t seq, pos;
+    uint64_t quiet; /* below pos: as in saved_vector; 0: not known, and not printed */
 };
 
 /* value: POSITION_TEXT bytes. Both return the length. */
@@ -71,6 +76,9 @@ bool position_flow_parse(struct position_flow *f, unsigned flows, const char *na
 size_t position_lineage_name(unsigned flow, char out[FLOW_NAME]);
 size_t position_lineage_print(const struct lineage *l, char *value);
 bool position_lineage_parse(struct lineage *l, const char *value);
+
+/* Field q<flow> of the position file: the flow's quiet position. */
+size_t position_quiet_name(unsigned flow, char out[FLOW_NAME]);
 
 /* Field s<flow> of it, and of the position file: the slots. */
 size_t position_slots_name(unsigned flow, char out[FLOW_NAME]);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "buf.h"
+#include "record.h"
 
 void positions_init(struct positions *p, unsigned flows)
 {
@@ -35,12 +36,36 @@ static void grow(struct flowpos *f)
     f->head = 0;
 }
 
-static void applied(struct flowpos *f, uint64_t seq, uint64_t pos)
+static struct upto upto_of(const struct rec *r)
 {
-    f->seq = seq;
-    if (pos > 0)
-        f->pos = pos;
-    if (f->synced_seq > 0 && seq >= f->synced_seq)
+    bool acts = r->type != REC_POSITION;
+    return (struct upto){
+        .seq = r->seq, .pos = r->pos, .quiet = acts ? r->pos : 0, .acted = acts && r->pos == 0};
+}
+
+/* What more says comes behind what to says. An effect inside a transaction has no position of its own: the
+ * next one stands behind it. */
+static void join(struct upto *to, const struct upto *more)
+{
+    to->seq = more->seq;
+    if (more->pos > 0) {
+        if (to->acted || more->quiet > 0)
+            to->quiet = to->acted ? more->pos : more->quiet;
+        to->pos = more->pos;
+        to->acted = false;
+    }
+    to->acted |= more->acted;
+}
+
+static void applied(struct flowpos *f, const struct upto *more)
+{
+    struct upto r = {.seq = f->seq, .pos = f->pos, .quiet = f->quiet, .acted = f->acted};
+    join(&r, more);
+    f->seq = r.seq;
+    f->pos = r.pos;
+    f->quiet = r.quiet;
+    f->acted = r.acted;
+    if (f->synced_seq > 0 && f->seq >= f->synced_seq)
         f->synced = true;
 }
 
@@ -48,27 +73,25 @@ static void applied(struct flowpos *f, uint64_t seq, uint64_t pos)
 static void advance(struct flowpos *f)
 {
     while (f->n > 0 && mark_at(f, 0)->done) {
-        applied(f, mark_at(f, 0)->seq, mark_at(f, 0)->pos);
+        applied(f, &mark_at(f, 0)->to);
         f->head = (f->head + 1) & (f->cap - 1);
         f->first++;
         f->n--;
     }
 }
 
-uint64_t positions_mark(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos, bool done)
+uint64_t positions_mark(struct positions *p, const struct rec *r, bool done)
 {
-    struct flowpos *f = &p->flow[flow];
+    struct flowpos *f = &p->flow[r->flow];
+    struct upto to = upto_of(r);
     if (done && f->n > 0 && mark_at(f, f->n - 1)->done) { /* however many come while something stands still */
-        struct mark *last = mark_at(f, f->n - 1);
-        last->seq = seq;
-        if (pos > 0)
-            last->pos = pos;
+        join(&mark_at(f, f->n - 1)->to, &to);
         return f->first + f->n - 1;
     }
     if (f->n == f->cap)
         grow(f);
     f->n++;
-    *mark_at(f, f->n - 1) = (struct mark){.seq = seq, .pos = pos, .done = done};
+    *mark_at(f, f->n - 1) = (struct mark){.to = to, .done = done};
     return f->first + f->n - 1;
 }
 
@@ -79,14 +102,15 @@ void positions_mark_done(struct positions *p, unsigned flow, uint64_t mark)
     advance(f);
 }
 
-bool positions_pass(struct positions *p, unsigned flow, uint64_t seq, uint64_t pos)
+bool positions_pass(struct positions *p, const struct rec *r)
 {
-    struct flowpos *f = &p->flow[flow];
+    struct flowpos *f = &p->flow[r->flow];
+    struct upto to = upto_of(r);
     if (f->n > 0)
         return false;
-    if (pos > 0 && f->snapshot > 0)
+    if (r->pos > 0 && f->snapshot > 0)
         return false;
-    applied(f, seq, pos);
+    applied(f, &to);
     return true;
 }
 

@@ -111,6 +111,7 @@ static void fill_body(struct writer *w, struct buf *b, bool whole)
         memcpy(v->history, w->exact.history, sizeof v->history);
     for (unsigned i = 0; i < s->flows && i < w->positions.n; i++) {
         v->pos[i] = w->positions.flow[i].pos;
+        v->quiet[i] = positions_quiet(&w->positions.flow[i]);
         v->own[i] = s->flow[i].own;
         const char *slots = holds_at(&w->holds, i, w->positions.flow[i].seq);
         v->slots[i] = slots != NULL ? xstrdup(slots) : NULL;

@@ -288,7 +288,10 @@ static bool flow_goes_on(struct writer *w, const struct rec *r, const uint8_t *p
     if (!w->session.live || !meta_getu(payload, r->len, "lsn", &lsn) || lsn == 0)
         return false;
     struct flowpos *p = &w->positions.flow[r->flow];
+    const struct saved_vector *v = &w->whole.saved;
+    uint64_t quiet = w->cluster->whole && v->pos[r->flow] == lsn ? v->quiet[r->flow] : 0;
     p->pos = p->reported = lsn;
+    p->quiet = quiet > 0 ? quiet : lsn;
     p->synced = meta_get(payload, r->len, "form", form, sizeof form) < 0 || strcmp(form, "snapshot") != 0;
     w->session.going_on++;
     w->probes.owed = w->session.unverified;

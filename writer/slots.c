@@ -50,8 +50,8 @@ void cluster_own_done(struct writer *w, const struct cunit *u)
 
 void cluster_position(struct writer *w, const struct rec *r)
 {
-    if (!positions_pass(&w->positions, r->flow, r->seq, r->pos))
-        (void)positions_mark(&w->positions, r->flow, r->seq, r->pos, true);
+    if (!positions_pass(&w->positions, r))
+        (void)positions_mark(&w->positions, r, true);
 }
 
 /* ---- who may go ---- */

@@ -533,7 +533,7 @@ enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload)
     for (unsigned i = 0; i < s->nslots; i++)
         cluster_take_slot(cl, s->slot[i]);
     if ((r->flags & RF_LIVE) != 0)
-        s->mark = positions_mark(&w->positions, r->flow, r->seq, r->pos, false);
+        s->mark = positions_mark(&w->positions, r, false);
     else
         positions_snapshot_add(&w->positions, r->flow);
     TAILQ_INSERT_TAIL(&cl->spans, s, link);

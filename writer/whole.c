@@ -58,11 +58,11 @@ static bool lies_in_key(const struct flowpos *f)
 
 void whole_take(struct writer *w, const struct rec *r)
 {
-    if (positions_pass(&w->positions, r->flow, r->seq, r->pos)) {
+    if (positions_pass(&w->positions, r)) {
         w->whole.dirty = true;
         w->whole.save_now |= r->type == REC_SYNCED || r->type == REC_HOLDS;
     } else if (!gather_position(w, r)) {
-        (void)positions_mark(&w->positions, r->flow, r->seq, r->pos, true);
+        (void)positions_mark(&w->positions, r, true);
     }
 }
 
@@ -154,7 +154,10 @@ static void add_flow(struct writer *w, struct bundle *t, unsigned flow)
 {
     char name[FLOW_NAME], text[POSITION_TEXT];
     struct whole_flow *x = &w->whole.flow[flow];
-    struct position_flow f = {.flow = flow, .epoch = w->session.epoch, .pos = w->positions.flow[flow].pos};
+    struct position_flow f = {.flow = flow,
+                              .epoch = w->session.epoch,
+                              .pos = w->positions.flow[flow].pos,
+                              .quiet = positions_quiet(&w->positions.flow[flow])};
     const char *word[] = {name, text};
     (void)position_flow_name(flow, name);
     (void)position_flow_print(&f, text);
@@ -164,7 +167,7 @@ static void add_flow(struct writer *w, struct bundle *t, unsigned flow)
         (void)position_slots_name(flow, name);
         add_words(w, t, "HSET", held, 2);
     }
-    x->place = w->whole.saved.place[flow]; /* it is not passed yet */
+    x->place = w->whole.saved.place[flow]; /* where it is beyond, it is not passed yet */
     if (x->place.pos <= f.pos)
         return;
     (void)position_place_name(flow, name);
@@ -452,6 +455,7 @@ static void name_flow(struct whole *x, unsigned flow, uint64_t seq, uint64_t pos
     struct whole_flow *f = &x->flow[flow];
     f->seq = seq;
     f->pos = pos;
+    f->quiet = 0;
     f->id = (struct exact_id){.pos = 0};
     f->stamp = x->stamp;
 }
@@ -472,6 +476,8 @@ static void mark_flows(struct writer *w, const struct bundle *t)
             name_flow(x, r->flow, r->seq, 0);
         if (f->pos == 0)
             f->pos = r->pos;
+        if (f->quiet == 0 && r->type != REC_POSITION) /* without a position: the next one is behind it */
+            f->quiet = r->pos > 0 ? r->pos : UINT64_MAX;
         if (f->id.pos == 0 && !e->already && exact_notes(w, WHOLE_SCOPE, r->flow, &e->id))
             f->id = e->id;
     }
@@ -487,6 +493,7 @@ static void mark_reached(struct writer *w, bool all)
         if (x->flow[i].stamp == x->stamp || (all ? p->seq == 0 : lies_in_key(p)))
             continue;
         name_flow(x, i, p->seq, p->pos);
+        x->flow[i].quiet = positions_quiet(p);
     }
     x->dirty = x->save_now = false;
 }
@@ -518,7 +525,7 @@ static void put_flow(struct buf *b, const struct whole_flow *x, unsigned flow, u
 {
     char name[FLOW_NAME], text[POSITION_TEXT];
     const struct exact_id *id = beyond(x);
-    struct position_flow f = {.flow = flow, .epoch = epoch, .seq = x->seq, .pos = x->pos};
+    struct position_flow f = {.flow = flow, .epoch = epoch, .seq = x->seq, .pos = x->pos, .quiet = x->quiet};
     (void)resp_add_bulk(b, name, position_flow_name(flow, name));
     (void)resp_add_bulk(b, text, position_flow_print(&f, text));
     if (id == NULL)
@@ -725,7 +732,7 @@ void whole_barrier(struct writer *w, int scope)
         struct element *e = bundle_add(t, &r, request, 0);
         e->out = t->n > 1;
         e->id = w->exact.flow[r.flow].barrier;
-        e->mark = positions_mark(&w->positions, r.flow, r.seq, r.pos, false);
+        e->mark = positions_mark(&w->positions, &r, false);
     }
     own_send(w, t);
 }

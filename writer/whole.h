@@ -3,12 +3,11 @@
  *
  *   session   whose positions these are (position_text.h); without it the key says nothing
  *   writer    the process that wrote it
- *   f<flow>   EPOCH SEQ POSITION of the last record of the flow that was carried out
- *   a<flow>   EPOCH POSITION N STEP HELD: the last record of the flow that was carried out, as in the hash of
- *             a slot (exact.h), where that is beyond the POSITION of f<flow>; else it says nothing
- *   l<flow>   its lineage, where it has one of its own
- *   s<flow>   the hash slots of the source that it holds (holds.h)
- *   source, empty, sweep, verify: of the session */
+ *   f<flow>   EPOCH SEQ POSITION of the last record of the flow that was carried out; and where the last ones
+ * had no effect, the position behind the last that had one a<flow>   EPOCH POSITION N STEP HELD: the last
+ * record of the flow that was carried out, as in the hash of a slot (exact.h), where that is beyond the
+ * POSITION of f<flow>; else it says nothing l<flow>   its lineage, where it has one of its own s<flow>   the
+ * hash slots of the source that it holds (holds.h) source, empty, sweep, verify: of the session */
 #ifndef RW_WHOLE_H
 #define RW_WHOLE_H
 
@@ -34,6 +33,7 @@ struct conn;
 /* What goes into the key, or was said there, of a flow. */
 struct whole_flow {
     uint64_t seq, pos;     /* being written */
+    uint64_t quiet;        /* being written; 0, or not below pos: not known */
     struct exact_id id;    /* being written; pos 0: nothing */
     struct exact_id place; /* the last that was carried out */
     uint64_t stamp;        /* of the position that names it */

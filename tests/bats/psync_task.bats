@@ -217,6 +217,123 @@ start_group() {
     stop_task
 }
 
+# ---- SENTINEL FAILOVER: the master before is alive, and sends PING and the sentinels' messages a while longer ----
+
+# Two servers that each may be promoted at once, a sentinel, the target and a task.
+start_turns() { # options of df2redis
+    start_group
+    local port
+    for port in "$MASTER" "$REPLICA"; do
+        redis-cli -p "$port" config set repl-ping-replica-period 1 >/dev/null # many of them
+    done
+    start_task "$@" --restart replicate "sentinel://127.0.0.1:$SENTINEL/mine" "redis://127.0.0.1:$TARGET"
+    change "$MASTER" 20
+    assert_equal
+}
+
+# The other server takes over; MASTER, REPLICA and SOURCE follow.
+fail_over() {
+    wait_until 20 in_sync
+    wait_until 20 knows_replica
+    wait_until 20 eval 'redis-cli -p "$SENTINEL" sentinel failover mine | grep -qx OK'
+    wait_until 20 eval 'redis-cli -p "$REPLICA" role | grep -qx master'
+}
+
+taken_over() {
+    local before=$MASTER
+    MASTER=$REPLICA REPLICA=$before SOURCE=$MASTER
+    wait_until 30 shows "server=redis://127.0.0.1:$MASTER "
+    wait_until 20 eval 'redis-cli -p "$REPLICA" role | grep -qx slave'
+    wait_until 20 eval 'redis-cli -p "$SENTINEL" sentinel get-master-addr-by-name mine | grep -qx "$MASTER"'
+}
+
+# The new master's first bytes stand where the old master's last PINGs stood: below the saved position.
+@test "sentinel: SENTINEL FAILOVER, several in a row, each a partial sync, in one process and one per flow" {
+    local single n
+    for single in --single ''; do
+        start_turns ${single:+"$single"}
+        for n in {1..4}; do
+            fail_over
+            redis-cli -p "$REPLICA" incr turns >/dev/null
+            change "$REPLICA" 5
+            taken_over
+            [[ $n == 2 ]] || change "$MASTER" 5 # without: the next one's backlog begins behind our last effect
+            assert_equal
+            [[ $(tcli get turns) == "$n" ]]
+        done
+        [[ $(tcli get counter) == 75 ]]
+        never grep -q event=full_resync "$TMP/task.err"
+        [[ $(grep -c "event=flow_up mode=FULL" "$TMP/task.err") -le 2 ]] # said by both processes
+        grep -q event=resume_quiet "$TMP/task.err"
+        stop_task
+    done
+}
+
+# The replica was promoted; the master before does not know, and we still follow it: by so many messages we are ahead.
+promote_behind_us() { # messages
+    wait_until 20 in_sync
+    redis-cli -p "$REPLICA" replicaof no one >/dev/null
+    local i
+    for ((i = 0; i < $1; i++)); do echo "PUBLISH __sentinel__:hello message-$i"; done | redis-cli -p "$MASTER" >/dev/null
+    wait_until 10 followed
+}
+
+followed() {
+    local offset
+    offset=$(redis-cli -p "$MASTER" info replication | tr -d '\r' | sed -n 's/^master_repl_offset://p')
+    shows "applied=$offset "
+}
+
+# The sentinel names the other one.
+sentinel_names_other() {
+    redis-cli -p "$SENTINEL" sentinel remove mine >/dev/null
+    redis-cli -p "$SENTINEL" sentinel monitor mine 127.0.0.1 "$REPLICA" 1 >/dev/null
+}
+
+@test "sentinel: ahead of the new master by messages only: what it writes below our position is applied" {
+    local options
+    for options in "--single" "--connections=4 --position-file=$TMP/positions" ""; do
+        start_group
+        # shellcheck disable=SC2086 # several
+        start_task $options --restart replicate "sentinel://127.0.0.1:$SENTINEL/mine" "redis://127.0.0.1:$TARGET"
+        redis-cli -p "$MASTER" -n 2 rpush last 1 >/dev/null # where it goes on, another database is selected than before
+        promote_behind_us 200
+        change "$REPLICA" 1 # fewer bytes than the messages
+        redis-cli -p "$REPLICA" -n 2 rpush last 2 >/dev/null
+        sentinel_names_other
+        wait_until 20 shows "server=redis://127.0.0.1:$REPLICA "
+        SOURCE=$REPLICA
+        assert_equal
+        change "$REPLICA" 10
+        assert_equal
+        [[ $(tcli get counter) == 31 && $(tcli -n 2 llen last) == 2 ]]
+        grep -q event=resume_quiet "$TMP/task.err"
+        never grep -q event=full_resync "$TMP/task.err"
+        stop_task
+    done
+}
+
+# What the master before took after the promotion, and we have, the new one never had.
+@test "sentinel: ahead of the new master by a change: nothing begins anew without being asked" {
+    local options
+    for options in "" "--connections=4 --position-file=$TMP/positions"; do
+        start_group
+        # shellcheck disable=SC2086 # several
+        start_task $options --restart replicate "sentinel://127.0.0.1:$SENTINEL/mine" "redis://127.0.0.1:$TARGET"
+        wait_until 20 in_sync
+        redis-cli -p "$REPLICA" replicaof no one >/dev/null
+        redis-cli -p "$MASTER" incr lost >/dev/null
+        wait_until 5 eval '[[ $(tcli get lost) == 1 ]]'
+        redis-cli -p "$MASTER" publish __sentinel__:hello message >/dev/null
+        sentinel_names_other
+        reap 30 "$TASK"
+        [[ $status -eq 1 ]]
+        grep -q "the target has what the source lost" "$TMP/task.err"
+        never grep -q event=resume_quiet "$TMP/task.err"
+        rm -f "$TMP/positions"
+    done
+}
+
 @test "a source that is a replica and has lost its master: shown as long as it lasts" {
     start_source
     local master=$SOURCE master_process=$SOURCE_PID

@@ -16,7 +16,7 @@ start_watched() {
 in_sync() {
     local offset
     offset=$(redis-cli -p "$MASTER" info replication | tr -d '\r' | sed -n 's/^master_repl_offset://p')
-    redis-cli -p "$MASTER" info replication | grep -q "^slave0:.*state=online,offset=$offset," &&
+    redis-cli -p "$MASTER" info replication | grep -q "^slave[0-9]*:.*port=$REPLICA,state=online,offset=$offset," &&
         redis-cli -p "$REPLICA" info replication | grep -q master_link_status:up
 }
 

@@ -69,6 +69,7 @@ static void told(const struct saved_vector *v)
     }
     for (unsigned i = 0; i < v->flows && r.state == RESUME_SAVED; i++) {
         const struct lineage *l = of_flow(v, i), *got = &r.flow[i].lineage;
+        HOLDS(r.flow[i].quiet == v->quiet[i]);
         HOLDS(r.flow[i].pos == v->pos[i] && strcmp(got->replid, l->replid) == 0);
         HOLDS(strcmp(got->top, meta_is_word(l->top) ? l->top : "") == 0);
     }
@@ -104,7 +105,8 @@ static redisReply *key_of(const struct saved_vector *v)
             add_field(&b, name, value);
         }
     for (unsigned i = 0; i < v->flows; i++) { /* a hash has no order */
-        struct position_flow f = {.flow = i, .epoch = 7, .seq = i, .pos = v->pos[i]}, back;
+        struct position_flow f = {.flow = i, .epoch = 7, .seq = i, .pos = v->pos[i], .quiet = v->quiet[i]},
+                             back;
         if (f.pos == 0)
             continue;
         if (i == v->flows / 2)
@@ -304,6 +306,7 @@ static void numbers(const uint8_t *p, size_t n)
     for (unsigned i = 0; i < f.v.flows; i++) {
         uint64_t pos = n > 0 ? number(&p, &n) : i;
         f.v.pos[i] = pos > 0 ? pos : 1;
+        f.v.quiet[i] = pos % 2 == 1 ? pos / 2 : 0;
     }
     struct buf b = {.max = POSITION_FILE_MAX};
     position_file_print(&f, &b);
@@ -311,7 +314,8 @@ static void numbers(const uint8_t *p, size_t n)
     struct saved_vector v;
     redisReply *r = key_of(&f.v);
     position_key_read(&v, r);
-    HOLDS(v.state == SAVED_WHOLE && memcmp(v.pos, f.v.pos, sizeof v.pos) == 0);
+    HOLDS(v.state == SAVED_WHOLE && memcmp(v.pos, f.v.pos, sizeof v.pos) == 0 &&
+          memcmp(v.quiet, f.v.quiet, sizeof v.quiet) == 0);
     freeReplyObject(r);
     buf_free(&b);
 }

@@ -184,6 +184,43 @@ static void beyond(void)
     EQ(KEY("session", "n 1 1 r -", "f0", "1 7 1", "a", "1", "ax", "b").state, SAVED_WHOLE);
 }
 
+/* The position behind the last effect: a further word of the flow's field. */
+static void quiet(void)
+{
+    struct buf b = {0};
+    struct position_flow f = {.flow = 1, .epoch = 3, .seq = 9, .pos = 200, .quiet = 150}, back;
+    char text[POSITION_TEXT];
+    EQ(position_flow_print(&f, text), strlen("3 9 200 150"));
+    EQ_S(text, "3 9 200 150");
+    CHECK(position_flow_parse(&back, 2, "f1", text) && back.pos == 200 && back.quiet == 150);
+    for (uint64_t none = 200; none <= 201; none++) { /* only what lies below the position is one */
+        f.quiet = none;
+        (void)position_flow_print(&f, text);
+        EQ_S(text, "3 9 200");
+    }
+    static const char *const bad[] = {
+        "3 9 200",    "3 9 200 0",   "3 9 200 200", "3 9 200 201",
+        "3 9 200 -1", "3 9 200 15x", "3 9 200 ",    "3 9 200 18446744073709551616"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (!CHECK(position_flow_parse(&back, 2, "f1", bad[i]) && back.pos == 200 && back.quiet == 0))
+            printf("  %s\n", bad[i]);
+    struct saved_vector v = KEY("session", "n 3 2 r -", "f0", "3 7 100 90 later", "f1", "3 9 200");
+    CHECK(v.state == SAVED_WHOLE && v.quiet[0] == 90 && v.quiet[1] == 0);
+    position_say_flow(&v, 0, &b);
+    CHECK(b.len == strlen("from flow=0 pos=100 quiet=90") &&
+          memcmp(b.p, "from flow=0 pos=100 quiet=90", b.len) == 0);
+    b.len = 0;
+    position_say_flow(&v, 1, &b);
+    CHECK(b.len == strlen("from flow=1 pos=200"));
+    buf_free(&b);
+    /* What was carried out behind it was an effect, wherever it stands. */
+    EQ(KEY("session", "n 3 1 r -", "f0", "3 7 100 90", "a0", "3 91 1 1 0").quiet[0], 0);
+    EQ(KEY("session", "n 3 1 r -", "f0", "3 7 100 90", "a0", "3 105 1 1 0").quiet[0], 0);
+    EQ(KEY("session", "n 3 1 r -", "f0", "3 7 100 90", "a0", "3 90 1 1 0").quiet[0], 90);
+    EQ(KEY("session", "n 3 1 r -", "f0", "3 7 100 90", "a0", "2 105 1 1 0").quiet[0], 90);
+    EQ(KEY("session", "n 4 1 r -", "f0", "3 7 100 90").quiet[0], 0); /* of another epoch */
+}
+
 /* ---- slots and marks ---- */
 
 static void places(void)
@@ -254,6 +291,10 @@ static void files(void)
     EQ(f.v.state, SAVED_INCOMPLETE);
     EQ_S(sealed(&f, "t", FIRST "whole=0\nlost=1\nempty=1\nf0=0\nf1=6\nf1=7\n"), "");
     CHECK(f.v.state == SAVED_LOST && f.v.began_empty && f.v.pos[1] == 6); /* of two the first counts */
+    EQ_S(sealed(&f, "t", FIRST "whole=1\nover=1\nf0=5\nq0=3\nf1=6\nq1=6\n"), "");
+    CHECK(f.over && f.v.quiet[0] == 3 && f.v.quiet[1] == 0);
+    EQ_S(sealed(&f, "t", FIRST "whole=1\nover=0\nf0=5\nq0=3\nf1=6\n"), ""); /* something may be beyond 5 */
+    EQ(f.v.quiet[0], 0);
     EQ_S(sealed(&f, "t", FIRST "whole=1\nnonce=n\nepoch=4294967296\nf0=5\nf1=6\n"), "");
     EQ_S(f.nonce, "");
 }
@@ -288,6 +329,7 @@ static void as_written(void)
                                 .flows = REC_FLOWS_MAX};
     for (unsigned i = 0; i < f.v.flows; i++) {
         f.v.pos[i] = UINT64_MAX - i;
+        f.v.quiet[i] = i % 3 == 0 ? f.v.pos[i] - 1 : 0;
         if (i % 2 == 1)
             f.v.own[i] = (struct lineage){.replid = REPLID, .top = "a%"};
     }
@@ -418,6 +460,7 @@ int main(void)
     sessions_that_are_none();
     binary();
     beyond();
+    quiet();
     places();
     files();
     lineages_of_files();

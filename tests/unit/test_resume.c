@@ -36,6 +36,28 @@ static void test_resume(void)
     resume_free(&r);
 }
 
+/* Where the session may go on as well. */
+static void test_resume_quiet(void)
+{
+    static const struct {
+        const char *line;
+        uint64_t quiet;
+    } cases[] = {
+        {"from flow=0 pos=9 quiet=5", 5},  {"from flow=0 pos=9 quiet=8 slots=", 8},
+        {"from flow=0 pos=9", 0},          {"from flow=0 pos=9 quiet=9", 0},
+        {"from flow=0 pos=9 quiet=10", 0}, {"from flow=0 pos=9 quiet=-1", 0},
+        {"from flow=0 pos=9 quiet=x", 0},  {"from flow=0 pos=9 quiet=0", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct resume r = {.state = RESUME_UNKNOWN};
+        CHECK(!resume_line(&r, "resume state=saved flows=1 replid=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+        CHECK(resume_line(&r, cases[i].line));
+        if (!CHECK(r.state == RESUME_SAVED && r.flow[0].pos == 9 && r.flow[0].quiet == cases[i].quiet))
+            printf("  %s\n", cases[i].line);
+        resume_free(&r);
+    }
+}
+
 /* Each flow has the lineage that was saved with it, or else that of the line "resume". */
 static void test_resume_lineages(void)
 {
@@ -75,6 +97,7 @@ static void test_resume_lineages(void)
 int main(void)
 {
     test_resume();
+    test_resume_quiet();
     test_resume_lineages();
     return test_done();
 }
