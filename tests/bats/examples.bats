@@ -27,7 +27,8 @@ serve() {
     assert_equals_capture lzf-2flows
 }
 
-applied() { [[ $(rcli hget 'df2redis:{default}' f0) == *' 191' && $(rcli hget 'df2redis:{default}' f1) == *' 208' ]]; }
+applied() { [[ $(position_of 0) == 191 && $(position_of 1) == 208 ]]; }
+position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
 
 @test "examples/dump-and-replay.sh" {
     serve

@@ -107,7 +107,7 @@ disturbed_journal() { # command…
 
 applied() { # position
     local pos
-    read -r _ _ pos <<<"$(rcli hget 'df2redis:{default}' f0)"
+    read -r _ _ pos _ <<<"$(rcli hget 'df2redis:{default}' f0)"
     [[ $pos -ge $1 ]]
 }
 
@@ -302,7 +302,8 @@ END
         awk 'BEGIN { for (i = 0; i < 30000; i++) { print "idem 0 SET k:" i, "@1000"; print "live 1 :pos=" i + 2, "RPUSH l:" i % 9, "@1000" } }'
         printf '%s\n' "synced 0 :pos=5" "synced 1 :pos=100000" end
     } | mkrecords >"$TMP/stream"
-    background rediswriter "$(target)" "$TMP/stream" 2>"$TMP/err"
+    # Not so fast that it is done before the target stands still.
+    background rediswriter --max-bytes 20m "$(target)" "$TMP/stream" 2>"$TMP/err"
     WRITER=$!
     wait_until 5 eval '[[ $(rcli dbsize) -gt 100 ]]'
     kill -STOP "$REDIS_PID"
