@@ -2,8 +2,9 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables for the suites and of bats
 
 # A server to read from: SOURCE is its port, SOURCE_PID. Without a delay before a diskless transfer.
+# Its backlog holds what is written while a task is started again, however fast the machine is.
 start_source() { # options
-    start_redis --repl-diskless-sync-delay 0 "$@"
+    start_redis --repl-diskless-sync-delay 0 --repl-backlog-size 256mb "$@"
     SOURCE=$REDIS_PORT SOURCE_PID=$REDIS_PID
 }
 

@@ -366,7 +366,7 @@ END
     } | write --summary "$TMP/summary"
     assert_status 0
     [[ $(rcli dbsize) -eq 1024 && $(rcli hlen 'df2redis:{default}') -eq 1026 ]] || fail "$(rcli dbsize) $(rcli hlen 'df2redis:{default}')"
-    [[ $(rcli hget 'df2redis:{default}' f1022) == "1 6 9" ]] || fail "$(rcli hget 'df2redis:{default}' f1022)"
+    [[ $(rcli hget 'df2redis:{default}' f1022) == "1 6 9 8" ]] || fail "$(rcli hget 'df2redis:{default}' f1022)"
     [[ $(grep -o '"pos": 9' "$TMP/summary" | wc -l) -eq 1023 ]]
 }
 
