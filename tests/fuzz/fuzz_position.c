@@ -151,6 +151,7 @@ static void key(const uint8_t *p, size_t n)
     if (v.state < SAVED_INCOMPLETE)
         return;
     HOLDS(v.lineage.replid[0] != '\0');
+    saved_vector_free(&v); /* slots are not written here */
     r = key_of(&v);
     position_key_read(&back, r);
     freeReplyObject(r);
@@ -233,8 +234,11 @@ static void same_file(const struct position_file *a, const struct position_file 
     HOLDS(a->v.state == b->v.state && a->v.flows == b->v.flows && a->v.verify == b->v.verify);
     HOLDS(a->v.began_empty == b->v.began_empty && strcmp(a->v.history, b->v.history) == 0);
     HOLDS(lineage_same(&a->v.lineage, &b->v.lineage));
-    for (unsigned i = 0; i < a->v.flows; i++)
+    for (unsigned i = 0; i < a->v.flows; i++) {
+        const char *held = a->v.slots[i], *again = b->v.slots[i];
         HOLDS(lineage_same(&a->v.own[i], &b->v.own[i]));
+        HOLDS(held == NULL ? again == NULL : again != NULL && strcmp(held, again) == 0);
+    }
     HOLDS(memcmp(a->v.pos, b->v.pos, sizeof a->v.pos) == 0);
 }
 
@@ -245,8 +249,10 @@ static void body(const uint8_t *p, size_t n)
     struct buf b = {.max = POSITION_FILE_MAX};
     size_t len;
     marks(p, n);
-    if (position_file_parse(&f, "t", (const char *)p, n) != NULL)
+    if (position_file_parse(&f, "t", (const char *)p, n) != NULL) {
+        saved_vector_free(&f.v);
         return;
+    }
     HOLDS(f.v.state != SAVED_NONE && f.v.flows >= 1 && f.v.flows <= REC_FLOWS_MAX);
     for (unsigned i = 0; i < f.v.flows; i++)
         HOLDS(f.v.state != SAVED_WHOLE || f.v.pos[i] > 0);
@@ -257,7 +263,10 @@ static void body(const uint8_t *p, size_t n)
     HOLDS(position_file_check((const char *)b.p, b.len, &len) == NULL && len == before);
     HOLDS(position_file_parse(&back, "t", (const char *)b.p, len) == NULL);
     same_file(&f, &back);
+    saved_vector_free(&f.v);
+    saved_vector_free(&back.v);
     HOLDS(position_file_parse(&back, "u", (const char *)b.p, len) != NULL);
+    saved_vector_free(&back.v);
     b.p[n % b.len] ^= 1; /* any change is noticed */
     HOLDS(position_file_check((const char *)b.p, b.len, &len) != NULL);
     buf_free(&b);
