@@ -313,8 +313,7 @@ static int connect_session(struct process *p, char answer[static CTL_LINE_MAX])
     return loop_add(&p->stream.loop, &p->w, p->ctl.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
-/* Where the session is over before we came to it, it was stopped. So were we, if a signal ended the waiting.
- */
+/* A session that ended before we came to it was stopped. So were we, if a signal ended the waiting. */
 static void not_joined(struct process *p, const char *answer)
 {
     char reason[40] = "";

@@ -1,6 +1,4 @@
-/* The flow of a Redis or Valkey server: PSYNC, an RDB file, then commands, and acknowledgements the other
- * way.
- */
+/* The flow of a Redis or Valkey server: PSYNC, an RDB file, then commands; acknowledgements the other way. */
 #include <errno.h>
 #include <hiredis/hiredis.h>
 #include <stdio.h>

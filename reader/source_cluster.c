@@ -100,8 +100,7 @@ static void flow_close(struct flow *f)
         psync_flow_close(f);
 }
 
-/* Which slots it holds from its beginning on. A stream that could not go on has begun anew, and holds none.
- */
+/* Which slots it holds from its beginning on. A stream that could not go on holds none. */
 static void write_held(struct flow *f)
 {
     struct cluster_source *c = cluster_of(f->stream->source);

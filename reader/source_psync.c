@@ -348,9 +348,7 @@ static void opening(struct source *src)
     f->quiet = 0;
 }
 
-/* Why a flow that was to go on begins anew: is it another master, or one that was behind us when it took
- * over?
- */
+/* Why a flow that was to go on begins anew: another master, or one that was behind us? */
 static const char *reason(const struct psync *d)
 {
     const struct resume_flow *saved = &d->session->resume.flow[0];

@@ -314,6 +314,11 @@ struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len);
 bool cnode_missing(const struct cnode *n, unsigned slot); /* it was tried, and is not there */
 struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len);
 
+/* Have each master asked that has not said all of its keys (swept), where its connection can be used now.
+ * True: there is one. */
+typedef void question_fn(struct cluster *cl, struct conn *c);
+bool cluster_question_all(struct cluster *cl, question_fn *question);
+
 /* The same for ask (NULL: the slot's owner), where alone says that nothing else may be in flight. */
 struct conn *cluster_way(struct cluster *cl, struct cnode *ask, unsigned slot, size_t len, bool alone);
 

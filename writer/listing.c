@@ -174,22 +174,6 @@ static void question(struct cluster *cl, struct conn *c)
         cluster_scan(c, cl->slots ? c->db : cl->dbs[cl->at_db], on_scan, round, c->node->cursor, COUNT);
 }
 
-/* Is there a master that has not said all it was asked for? */
-static bool question_all(struct cluster *cl)
-{
-    bool left = false;
-    for (unsigned i = 0; i < cl->nnodes; i++) {
-        struct cnode *n = cl->node[i];
-        if (!n->master || n->swept)
-            continue;
-        left = true;
-        struct conn *c = cnode_conn(cl, n, 0, 256);
-        if (c != NULL)
-            question(cl, c);
-    }
-    return left;
-}
-
 static void finish(struct writer *w)
 {
     struct listing *l = &w->listing;
@@ -246,7 +230,7 @@ void listing_work(struct cluster *cl, uint64_t now)
     if (l->phase == LISTING_OFF)
         begin(cl, LISTING_LOOKS);
     l->next = now + EVERY;
-    if (question_all(cl))
+    if (cluster_question_all(cl, question))
         return;
     if (l->phase == LISTING_READS)
         begin(cl, LISTING_LOOKS_AGAIN);

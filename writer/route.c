@@ -57,6 +57,21 @@ struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size
     return NULL;
 }
 
+bool cluster_question_all(struct cluster *cl, question_fn *question)
+{
+    bool left = false;
+    for (unsigned i = 0; i < cl->nnodes; i++) {
+        struct cnode *n = cl->node[i];
+        if (!n->master || n->swept)
+            continue;
+        left = true;
+        struct conn *c = cnode_conn(cl, n, 0, 256);
+        if (c != NULL)
+            question(cl, c);
+    }
+    return left;
+}
+
 struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len)
 {
     unsigned at = cl->owner[slot];

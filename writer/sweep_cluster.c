@@ -307,22 +307,6 @@ static void question(struct cluster *cl, struct conn *c)
         ask(c, on_keyspace, "INFO", "keyspace");
 }
 
-/* Is there a master that has not said all it was asked for in this round? */
-static bool question_all(struct cluster *cl)
-{
-    bool left = false;
-    for (unsigned i = 0; i < cl->nnodes; i++) {
-        struct cnode *n = cl->node[i];
-        if (!n->master || n->swept)
-            continue;
-        left = true;
-        struct conn *c = cnode_conn(cl, n, 0, 256);
-        if (c != NULL)
-            question(cl, c);
-    }
-    return left;
-}
-
 /* What was found, and what has to go before live records, must be gone before the positions count. */
 static void end(struct cluster *cl)
 {
@@ -361,7 +345,7 @@ void sweep_cluster(struct cluster *cl, uint64_t now)
         return;
     if (s->phase == SWEEP_READS)
         s->next = now + EVERY;
-    if (question_all(cl) || s->on_way > 0)
+    if (cluster_question_all(cl, question) || s->on_way > 0)
         return;
     if (s->phase == SWEEP_READS)
         begin_round(cl, SWEEP_LOOKS_AGAIN);
