@@ -30,9 +30,9 @@ MAN5     = dfrecord.5 df2redis.conf.5 rdb.5
 MAN7     = df2redis.7 dragonfly-replication.7 psync.7
 
 SRC_common      = $(wildcard common/*.c)
-SRC_dfreader    = $(wildcard reader/*.c)
-SRC_dfparse     = $(wildcard parser/*.c)
-SRC_rediswriter = $(wildcard writer/*.c)
+SRC_dfreader    = $(wildcard reader/*.c reader/*/*.c)
+SRC_dfparse     = $(wildcard parser/*.c parser/*/*.c)
+SRC_rediswriter = $(wildcard writer/*.c writer/*/*.c)
 SRC_dfconf      = supervisor/dfconf.c
 SRC_dfnotify    = supervisor/dfnotify.c
 SRC_dflog       = supervisor/dflog.c
@@ -172,7 +172,7 @@ SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
 
 # The last step: at 80 columns no line of a page is longer, and no text behind a macro was set as options.
-FORMATTED = $(SOURCES) $(wildcard */*.h) $(wildcard tests/*/*.c tests/*/*.h)
+FORMATTED = $(SOURCES) $(wildcard */*.h reader/*/*.h parser/*/*.h writer/*/*.h) $(wildcard tests/*/*.c tests/*/*.h)
 
 lint: all
 	clang-format --dry-run -Werror $(FORMATTED)

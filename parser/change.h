@@ -14,11 +14,11 @@
 #ifndef DFP_CHANGE_H
 #define DFP_CHANGE_H
 
-#include "dialect.h"
+#include "command/dialect.h"
 #include "emit.h"
 #include "ours.h"
-#include "filter.h"
-#include "value.h"
+#include "command/filter.h"
+#include "value/value.h"
 
 struct change {
     uint32_t db; /* of the source */

@@ -10,7 +10,7 @@
 #include "crc64.h"
 #include "io.h"
 #include "render.h"
-#include "scripts.h"
+#include "command/scripts.h"
 #include "slot.h"
 
 #define OUT_LIMIT    ((size_t)256 << 10)

@@ -8,8 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "keyset.h"
-#include "pages.h"
+#include "snapshot/keyset.h"
+#include "snapshot/pages.h"
 #include "record.h"
 #include "resp.h"
 #include "target.h"

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "args.h"
+#include "command/args.h"
 #include "exits.h"
 #include "io.h"
 #include "meta.h"

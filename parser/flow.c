@@ -7,7 +7,7 @@
 #include <bsd/string.h>
 
 #include "crc64.h"
-#include "slots.h"
+#include "reread/slots.h"
 
 void flow_init(struct flow *f, uint16_t number)
 {

@@ -3,10 +3,10 @@
 #ifndef DFP_FLOW_H
 #define DFP_FLOW_H
 
-#include "carry.h"
-#include "journal.h"
-#include "psync_stream.h"
-#include "rdb.h"
+#include "snapshot/carry.h"
+#include "command/journal.h"
+#include "command/psync_stream.h"
+#include "snapshot/rdb.h"
 
 struct flow {
     struct sink to;

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "emit.h"
-#include "filter.h"
+#include "command/filter.h"
 
 struct options {
     enum emit_mode mode;

@@ -4,13 +4,13 @@
 
 #include <bsd/string.h>
 
-#include "check.h"
+#include "reread/check.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "meta.h"
 #include "session.h"
-#include "slots.h"
+#include "reread/slots.h"
 
 void parser_init(struct parser *p, const struct options *opt, int out)
 {

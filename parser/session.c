@@ -13,7 +13,7 @@
 #include "meta.h"
 #include "psync.h"
 #include "render.h"
-#include "slots.h"
+#include "reread/slots.h"
 
 #define ANSWER_US                                                                                            \
     ((uint64_t)10000000) /* for rediswriter to say what the target is, once it has read SESSION */

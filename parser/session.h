@@ -5,7 +5,7 @@
 #include "ctl.h"
 #include "flow.h"
 #include "options.h"
-#include "reread.h"
+#include "reread/reread.h"
 
 /* What --expand needs: expand.c. */
 struct expand {

@@ -4,7 +4,7 @@
 
 #include "exits.h"
 #include "io.h"
-#include "psync_reply.h"
+#include "redis/psync_reply.h"
 
 static void on_ready(struct watch *w, uint32_t events)
 {

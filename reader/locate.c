@@ -9,7 +9,7 @@
 #include "exits.h"
 #include "inquire.h"
 #include "log.h"
-#include "psync_reply.h"
+#include "redis/psync_reply.h"
 #include "sock.h"
 
 #define SENTINEL_REPLY ((size_t)1 << 20)

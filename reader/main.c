@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ask.h"
+#include "dragonfly/ask.h"
 #include "exits.h"
 #include "fatal.h"
 #include "flow_process.h"

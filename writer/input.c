@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "exits.h"
-#include "forget.h"
+#include "position/forget.h"
 #include "io.h"
 #include "log.h"
 #include "events.h"

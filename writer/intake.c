@@ -5,13 +5,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "apply.h"
+#include "engine/apply.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "meta.h"
 #include "session.h"
-#include "target.h"
+#include "target/target.h"
 #include "writer.h"
 
 #define END_WAIT ((uint64_t)1500000) /* us */

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "node.h"
+#include "target/node.h"
 
 struct writer;
 struct input;

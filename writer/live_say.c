@@ -1,7 +1,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "live.h"
+#include "engine/live.h"
 #include "writer.h"
 
 void live_say(struct writer *w, const char *fmt, ...)

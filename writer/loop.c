@@ -6,10 +6,10 @@
 
 #include "events.h"
 #include "exits.h"
-#include "forget.h"
+#include "position/forget.h"
 #include "io.h"
 #include "log.h"
-#include "router.h"
+#include "engine/router.h"
 #include "signals.h"
 #include "writer.h"
 

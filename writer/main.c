@@ -6,7 +6,7 @@
 
 #include "events.h"
 #include "exits.h"
-#include "forget.h"
+#include "position/forget.h"
 #include "io.h"
 #include "log.h"
 #include "loop.h"

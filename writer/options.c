@@ -7,9 +7,9 @@
 
 #include "exits.h"
 #include "fatal.h"
-#include "limit.h"
+#include "target/limit.h"
 #include "log.h"
-#include "node.h"
+#include "target/node.h"
 #include "option.h"
 #include "record.h"
 

@@ -5,15 +5,15 @@
 #include <string.h>
 #include <bsd/string.h>
 
-#include "claim.h"
-#include "doubt.h"
+#include "target/claim.h"
+#include "engine/doubt.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
-#include "policy.h"
+#include "target/policy.h"
 #include "meta.h"
-#include "router.h"
-#include "target.h"
+#include "engine/router.h"
+#include "target/target.h"
 #include "writer.h"
 
 #define LANE_MEMORY ((size_t)256 << 10)

@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "collect.h"
+#include "engine/collect.h"
 #include "lineage.h"
-#include "put.h"
-#include "position_text.h"
+#include "engine/put.h"
+#include "position/position_text.h"
 #include "record.h"
 
 struct writer;

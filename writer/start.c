@@ -1,10 +1,10 @@
 /* Before the first request of a session: what the masters hold, and what is to become of it. */
 #include <string.h>
 
-#include "cluster.h"
+#include "target/cluster.h"
 #include "log.h"
-#include "policy.h"
-#include "taken.h"
+#include "target/policy.h"
+#include "target/taken.h"
 #include "writer.h"
 
 static const char flushall[] = "*1\r\n$8\r\nFLUSHALL\r\n";

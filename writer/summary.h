@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "errors.h"
+#include "engine/errors.h"
 #include "record.h"
 
 struct writer;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# rediswriter's engine for several connections (writer/cluster.h), in corners: a cluster, --connections and --wait to a
+# rediswriter's engine for several connections (writer/target/cluster.h), in corners: a cluster, --connections and --wait to a
 # single server.
 
 load helper

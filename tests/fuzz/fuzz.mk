@@ -10,8 +10,8 @@ FUZZ_SAN      = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recove
 FUZZ_LINK     = -fsanitize=fuzzer,address,undefined
 FUZZ_FLAGS    = $(CSTD) $(WARN) $(WERROR) -O1 -g -fno-omit-frame-pointer $(FUZZ_SAN) -Icommon -MMD -MP
 FUZZ_SRC      = $(filter-out common/tls%,$(SRC_common)) $(filter-out parser/main.c parser/options.c,$(SRC_dfparse)) tests/unit/canon.c \
-                reader/file_kind.c reader/resume.c reader/sessinfo.c tests/fuzz/fuzz.c \
-                writer/reply.c writer/fits.c writer/request.c writer/slotmap.c writer/words.c
+                reader/file/file_kind.c reader/resume.c reader/sessinfo.c tests/fuzz/fuzz.c \
+                writer/conn/reply.c writer/target/fits.c writer/engine/request.c writer/target/slotmap.c writer/words.c
 FUZZ_OBJS     = $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
 FUZZ_HEX      = $(wildcard tests/fuzz/seeds/*.hex)
 FUZZ_RDB      = $(wildcard tests/fixtures/rdb/*.hex)

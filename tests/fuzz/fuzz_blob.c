@@ -1,7 +1,7 @@
 /* LZF, and LZ4 and zstd frames that arrive in pieces. First byte: which; two bytes: size or pieces. */
 #include "fuzz.h"
 
-#include "../../parser/blob.h"
+#include "../../parser/snapshot/blob.h"
 
 /* In pieces: the same bytes, where the whole is no damage. */
 static void lzf_pieces(const uint8_t *p, size_t n, const uint8_t *want, size_t outn)

@@ -3,9 +3,9 @@
 #include "fuzz.h"
 
 #include "../../reader/target_health.c"
-#include "../../writer/identity.c"
-#include "../../writer/info.c"
-#include "../../writer/rival.c"
+#include "../../writer/target/identity.c"
+#include "../../writer/target/info.c"
+#include "../../writer/target/rival.c"
 
 /* Words that get into a line of a file, or into a list of names. */
 static void one_words(const struct identity *id)

@@ -1,7 +1,7 @@
 /* Listpacks, ziplists, intsets, zipmaps: what is checked can be walked, and gives the same number. */
 #include "fuzz.h"
 
-#include "../../parser/listpack.h"
+#include "../../parser/value/listpack.h"
 
 static long walk(int (*next)(const uint8_t *, size_t, const uint8_t **, struct elem *), const uint8_t *p,
                  size_t n)

@@ -10,11 +10,11 @@
 #include "../../common/resp.h"
 #include "../../common/slot.h"
 #include "../../reader/resume.h"
-#include "../../writer/identity.c"
-#include "../../writer/info.c"
-#include "../../writer/position_file.c"
-#include "../../writer/position_text.c"
-#include "../../writer/reply.h"
+#include "../../writer/target/identity.c"
+#include "../../writer/target/info.c"
+#include "../../writer/position/position_file.c"
+#include "../../writer/position/position_text.c"
+#include "../../writer/conn/reply.h"
 
 /* NULL: it is none, or not a whole one. */
 static redisReply *reply_of(const uint8_t *p, size_t n)

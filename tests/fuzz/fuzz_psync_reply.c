@@ -5,8 +5,8 @@
 #include "fuzz.h"
 
 #include "../../common/exits.h"
-#include "../../reader/psync_reply.c"
-#include "../../reader/psync_scan.c"
+#include "../../reader/redis/psync_reply.c"
+#include "../../reader/redis/psync_scan.c"
 #include "../../reader/reply.c"
 
 static void lines(const uint8_t *p, size_t n)

@@ -5,8 +5,8 @@
 #include "../../common/slot.h"
 #include "../../common/sock.h"
 #include "../../common/meta.h"
-#include "../../writer/reply.h"
-#include "../../writer/slotmap.h"
+#include "../../writer/conn/reply.h"
+#include "../../writer/target/slotmap.h"
 
 #define MOST ((size_t)4096)
 

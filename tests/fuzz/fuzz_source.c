@@ -7,10 +7,10 @@
 
 #include "../../common/exits.h"
 #include "../../common/log.h"
-#include "../../reader/file_kind.h"
+#include "../../reader/file/file_kind.h"
 #include "../../reader/resume.h"
 #include "../../reader/reply.c"
-#include "../../reader/handshake.c"
+#include "../../reader/dragonfly/handshake.c"
 
 /* No connection here. */
 int conn_auth(struct conn *l, const struct url *u)

@@ -3,7 +3,7 @@
  * third: pieces, with more about the target in its upper half. */
 #include "fuzz.h"
 
-#include "../../parser/value.h"
+#include "../../parser/value/value.h"
 
 #define TYPES 50u
 

@@ -1,7 +1,7 @@
 /* Slots on their way between the masters of a cluster source, and us behind them: a random model. The nodes,
  * their streams, our parser's keys, the writer and the target are simulated here; what decides is the shipped
- * code of reader/handover.c and parser/holding.c. Each history ends with the cluster at rest and everything
- * read; then the target has to hold what the owners of the slots hold, and nothing else.
+ * code of reader/redis/handover.c and parser/reread/holding.c. Each history ends with the cluster at rest and
+ * everything read; then the target has to hold what the owners of the slots hold, and nothing else.
  *
  * model [-n HISTORIES] [-s SEED] [-v]: prints what was done in all of them; exits with 1 at the first
  * difference, and names its seed. */
@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "handover.h"
-#include "holding.h"
+#include "../../reader/redis/handover.h"
+#include "../../parser/reread/holding.h"
 
 #define NODES   4u
 #define USED    4u /* slots with keys */
@@ -360,7 +360,7 @@ static void flush_node(void)
 
 enum rk { RK_NONE, RK_WANTED, RK_REQUESTED, RK_READ, RK_ANSWERED };
 
-/* A key that is read again, as parser/reread.c does it. */
+/* A key that is read again, as parser/reread/reread.c does it. */
 struct rekey {
     enum rk state;
     bool of_take;

@@ -1,8 +1,7 @@
 # Random models of what decides without connections: they run the shipped objects against a simulated world.
 MODEL_BINS = $(B)/unit/model_cluster
 
-$(B)/obj/tests/model/%.o: ALLFLAGS += -Ireader -Iparser
-$(B)/unit/model_cluster: $(B)/obj/tests/model/cluster.o $(B)/obj/reader/handover.o $(B)/obj/parser/holding.o $(B)/libcommon.a
+$(B)/unit/model_cluster: $(B)/obj/tests/model/cluster.o $(B)/obj/reader/redis/handover.o $(B)/obj/parser/reread/holding.o $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(B)/libcommon.a -lbsd
 

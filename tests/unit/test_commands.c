@@ -1,7 +1,7 @@
 /* Journaled commands: dragonfly-replication(7), JOURNAL: what is sent to targets of several versions. */
 #include "journaled.h"
 
-#include "../../parser/scripts.h"
+#include "../../parser/command/scripts.h"
 
 /* What is sent is this script, whatever is said before it. */
 static void scripted(const char *target, const char *line, const char *script, const char *rest,

@@ -1,9 +1,9 @@
-/* What the target's errors mean: writer/errors.c. The table itself is in errors.bats, on a real server; here
- * are the words of other versions. */
+/* What the target's errors mean: writer/engine/errors.c. The table itself is in errors.bats, on a real
+ * server; here are the words of other versions. */
 #include "test.h"
 
 #undef KINDS_MAX /* the parser has one, too */
-#include "../../writer/errors.c"
+#include "../../writer/engine/errors.c"
 
 static void is(const char *text, enum err_class want)
 {

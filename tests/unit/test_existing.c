@@ -3,7 +3,7 @@
 #include "test.h"
 
 #include "../../parser/flow.h"
-#include "../../parser/scripts.h"
+#include "../../parser/command/scripts.h"
 
 static struct capture cap;
 static struct flow flow;

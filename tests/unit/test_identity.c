@@ -1,6 +1,6 @@
-/* Which run of which server it is (writer/identity.c). */
-#include "../../writer/identity.c"
-#include "../../writer/info.c"
+/* Which run of which server it is (writer/target/identity.c). */
+#include "../../writer/target/identity.c"
+#include "../../writer/target/info.c"
 #include "../../writer/words.c"
 #include "test.h"
 

@@ -11,7 +11,7 @@ static uint64_t test_clock(void)
 }
 
 #define mono_us test_clock
-#include "../../writer/limit.c"
+#include "../../writer/target/limit.c"
 
 /* Send n records of that size as soon as each may go. Returns the microseconds that it takes; most: what went
  * within any tenth of a second. */

@@ -1,5 +1,5 @@
 /* CLUSTER NODES, and what the flows of a cluster hold: SLOTS records and what dfparse makes of them. */
-#include "../../reader/nodes.c"
+#include "../../reader/redis/nodes.c"
 #include "test.h"
 
 static const char text[] =

@@ -1,8 +1,8 @@
 /* Listpacks, ziplists, intsets: rdb(5), PACKED CONTAINERS. */
 #include "test.h"
 
-#include "../../parser/listpack.h"
-#include "../../parser/prim.h"
+#include "../../parser/value/listpack.h"
+#include "../../parser/value/prim.h"
 
 typedef int (*next_fn)(const uint8_t *, size_t, const uint8_t **, struct elem *);
 typedef long (*check_fn)(const uint8_t *, size_t);

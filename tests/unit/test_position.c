@@ -1,12 +1,13 @@
-/* Position keys, marks and position files as text (writer/position_text.c, position_file.c), and FILE.sent.
+/* Position keys, marks and position files as text (writer/position/position_text.c, position_file.c), and
+ * FILE.sent.
  */
 #include <hiredis/hiredis.h>
 #include <bsd/string.h>
 
-#include "../../writer/identity.c"
-#include "../../writer/info.c"
-#include "../../writer/position_file.c"
-#include "../../writer/position_text.c"
+#include "../../writer/target/identity.c"
+#include "../../writer/target/info.c"
+#include "../../writer/position/position_file.c"
+#include "../../writer/position/position_text.c"
 #include "../../writer/words.c"
 #include "test.h"
 

@@ -1,7 +1,7 @@
-/* How far flows are applied, and behind which effect (writer/positions.c). */
+/* How far flows are applied, and behind which effect (writer/position/positions.c). */
 #include "test.h"
 
-#include "../../writer/positions.c"
+#include "../../writer/position/positions.c"
 
 static struct rec record(unsigned type, uint64_t seq, uint64_t pos)
 {

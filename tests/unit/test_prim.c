@@ -1,7 +1,7 @@
 /* Packed integers, strings, LZF: rdb(5), PRIMITIVES. */
 #include "test.h"
 
-#include "../../parser/prim.h"
+#include "../../parser/value/prim.h"
 
 /* Decode a plen from exactly these bytes, and from every shorter prefix: that must be NEED with the cursor
  * unmoved and a want that is not more than what is really missing. */

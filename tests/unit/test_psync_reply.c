@@ -3,8 +3,8 @@
 #include "test.h"
 
 #include "../../common/exits.h"
-#include "../../reader/psync_reply.c"
-#include "../../reader/psync_scan.c"
+#include "../../reader/redis/psync_reply.c"
+#include "../../reader/redis/psync_scan.c"
 #include "../../reader/reply.c"
 
 #define ID   "0123456789abcdef0123456789abcdef01234567"

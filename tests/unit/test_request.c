@@ -1,7 +1,7 @@
 /* Requests in RESP: cut anywhere, moved between the pieces, damaged. */
 #include "test.h"
 
-#include "../../parser/request.h"
+#include "../../parser/command/request.h"
 
 /* The arguments, each in brackets, of all requests in the text; or what was expected where it is damaged. */
 static void taken(struct buf *out, struct requests *r, struct cur *c, enum got *g)

@@ -1,9 +1,9 @@
 /* Connections of the same task in CLIENT LIST: whose they are, and whether that writer may be alive. */
 #include "test.h"
 
-#include "../../writer/rival.h"
+#include "../../writer/target/rival.h"
 
-#include "../../writer/rival.c"
+#include "../../writer/target/rival.c"
 
 static bool only_77(long pid)
 {

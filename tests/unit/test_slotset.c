@@ -1,6 +1,6 @@
 /* Sets of slots and their text; a flow's holding where the model does not come. */
 #include "../../common/slotset.h"
-#include "../../parser/holding.h"
+#include "../../parser/reread/holding.h"
 #include "test.h"
 
 static struct slotset of(const char *text)

@@ -4,10 +4,10 @@
 #include "test.h"
 
 #include "../../common/exits.h"
-#include "../../reader/file_kind.c"
+#include "../../reader/file/file_kind.c"
 #include "../../reader/reply.c"
 #include "../../reader/sessinfo.c"
-#include "../../reader/handshake.c"
+#include "../../reader/dragonfly/handshake.c"
 
 int conn_auth(struct conn *l, const struct url *u)
 {

@@ -4,7 +4,7 @@
 
 #include "../../common/slot.h"
 #include "../../parser/flow.h"
-#include "../../parser/scripts.h"
+#include "../../parser/command/scripts.h"
 
 #define NOW_MS  UINT64_C(1700000000000)
 #define ONE     "1 pos=101 db=0 "

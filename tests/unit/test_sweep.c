@@ -2,8 +2,8 @@
  * come in pieces. */
 #include "test.h"
 
-#include "../../writer/args.c"
-#include "../../writer/seen.c"
+#include "../../writer/conn/args.c"
+#include "../../writer/target/seen.c"
 
 static void members(uint64_t n)
 {

@@ -1,0 +1,105 @@
+/* Commands whose keys are read again from the source, since what they did there cannot be said to the target.
+ */
+#include "command.h"
+#include "../reread/reread.h"
+
+static void position_held(const struct cmd *m)
+{
+    m->o->pos = m->after < m->to->hold ? m->after : m->to->hold;
+    emit_position(m->e, m->o, RF_LIVE);
+}
+
+bool cmd_reread(const struct cmd *m, size_t i, const char *kind, const char *detail)
+{
+    if (i == 0 || i >= m->argc || m->argc != m->ch->argc ||
+        !reread_want(m->to, m->ch->lsn, m->ch->db, &m->ch->argv[i], kind, detail))
+        return false;
+    position_held(m);
+    return true;
+}
+
+void cmd_reread_or_lost(const struct cmd *m, size_t i, const char *kind, const char *detail)
+{
+    if (!cmd_reread(m, i, kind, detail))
+        cmd_lost_only(m, kind, detail);
+}
+
+/* Which of several keys a command writes. */
+enum written { WRITES_FIRST, WRITES_LAST, WRITES_ALL };
+
+static enum written writes(const struct command *c)
+{
+    static const char *const all[] = {"RENAME", "RENAMENX", "SMOVE", "LMOVE", "RPOPLPUSH"};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (strcmp(c->name, all[i]) == 0)
+            return WRITES_ALL;
+    if (command_cuttable(c) || c->last == LAST_NUMKEYS || c->last == LAST_STREAMS)
+        return WRITES_ALL;
+    return strcmp(c->name, "COPY") == 0 ? WRITES_LAST : WRITES_FIRST;
+}
+
+/* Into another database: MOVE, COPY … DB. */
+static bool elsewhere(const struct command *c, size_t argc)
+{
+    return strcmp(c->name, "MOVE") == 0 || (strcmp(c->name, "COPY") == 0 && argc > 4);
+}
+
+bool cmd_reread_moved(const struct cmd *m, const char *kind, const char *detail)
+{
+    const struct slice *a = m->ch->argv;
+    bool move = strcmp(m->c->name, "MOVE") == 0;
+    const struct slice *key = &a[move ? 1 : 2];
+    int64_t db;
+    size_t at = command_other_db(m->c, a, m->ch->argc);
+    if (at == 0 || m->filter != NULL || !arg_number(&a[at], &db) || db < 0 || db > 1 << 20 ||
+        !reread_room(m->to, 2) || !reread_want(m->to, m->ch->lsn, (uint32_t)db, key, kind, detail) ||
+        (move && !reread_want(m->to, m->ch->lsn, m->ch->db, key, kind, detail)))
+        return false;
+    position_held(m);
+    return true;
+}
+
+static bool selected(const struct cmd *m, size_t i)
+{
+    const struct slice *key = &m->ch->argv[i];
+    return m->filter == NULL || filter_passes(m->filter, key->p, key->n, 0, m->ch->db);
+}
+
+bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detail)
+{
+    struct keys k = command_keys(m->c, m->argv, m->argc);
+    size_t first = keys_next(&k, 0), n = 0, done = 0;
+    enum written which = writes(m->c);
+    if (first == 0 || elsewhere(m->c, m->argc) || m->argc != m->ch->argc)
+        return false;
+    if (which != WRITES_ALL) {
+        size_t i = k.dest != 0 ? k.dest : which == WRITES_FIRST ? first : k.last;
+        return selected(m, i) && cmd_reread(m, i, kind, detail);
+    }
+    for (size_t i = first; i != 0; i = keys_next(&k, i))
+        n++;
+    if (!reread_room(m->to, n))
+        return false;
+    for (size_t i = first; i != 0; i = keys_next(&k, i))
+        done += !selected(m, i) || reread_want(m->to, m->ch->lsn, m->ch->db, &m->ch->argv[i], kind, detail);
+    if (done == n)
+        position_held(m);
+    return done == n;
+}
+
+void cmd_written_or_lost(const struct cmd *m, const char *kind, const char *detail)
+{
+    if (!cmd_reread_written(m, kind, detail))
+        cmd_lost_only(m, kind, detail);
+}
+
+bool cmd_early(const struct cmd *m)
+{
+    static const char detail[] = "it depends on a key that had perhaps not come yet: check both";
+    if (!m->to->dialect.early || m->to->cut || m->to->goes_on)
+        return false;
+    if (cmd_reread_written(m, "command-in-snapshot", detail))
+        return true;
+    cmd_lost(m, "command-in-snapshot", detail);
+    return false;
+}

@@ -1,0 +1,37 @@
+/* The commands that a Redis or Valkey sends behind its snapshot, or from a position on: psync(7), THE COMMAND
+ * STREAM. Bytes in, changes out. */
+#ifndef DFP_PSYNC_STREAM_H
+#define DFP_PSYNC_STREAM_H
+
+#include "../change.h"
+#include "request.h"
+
+/* Nothing of a transaction is given on before its EXEC is there, unless it is larger than this: a master that
+ * dies while it sends one may be succeeded by another that never had it. */
+#define TRANSACTION_WHOLE ((size_t)512 << 10)
+
+struct psync {
+    struct sink *to;
+    uint32_t db; /* selected; of the source */
+    struct requests in;
+    uint8_t name[64];     /* of the command, in upper case */
+    uint64_t multi;       /* the position in front of the MULTI of the transaction that is open; 0: none is */
+    struct requests look; /* for its EXEC */
+    size_t looked;        /* bytes of it, from its MULTI on, that were looked at in vain */
+    struct requests inner; /* what a KeyDB has wrapped up */
+    const char *cannot;    /* what no position can hold has come; NULL: nothing */
+};
+
+/* Begin at this position. */
+void psync_begin(struct psync *s, struct sink *to, uint64_t position);
+
+/* One command at c. */
+enum got psync_command(struct psync *s, struct cur *c);
+
+/* What the snapshot says of the database that is selected behind it. A number that no position can hold is as
+ * good as none: a command of its own has to select that. */
+void psync_select(struct psync *s, uint64_t db);
+
+void psync_free(struct psync *s);
+
+#endif

@@ -1,0 +1,431 @@
+#include "check.h"
+
+#include <string.h>
+
+#include "../command/command.h"
+#include "ctl.h"
+#include "log.h"
+#include "meta.h"
+#include "reread.h"
+
+#define WAITING_MAX                                                                                          \
+    ((size_t)16 << 20) /* bytes of keys whose place has not come; dfreader asks for far less */
+
+static const char detail[] = "the full sync has not brought it, and the target lacks it";
+
+/* A key that waits, and its name behind it. */
+struct waiting {
+    uint64_t at;
+    uint32_t db;
+    uint32_t n;
+};
+
+/* ---- keys that were looked for before a command ---- */
+
+/* A slot holds a key's hash; FORGOTTEN: something else was done with the key since then. */
+#define FORGOTTEN 1u
+
+/* NULL: it is not there. */
+static uint64_t *slot_of(const struct sink *to, uint32_t db, const struct slice *key)
+{
+    uint64_t h = keyset_hash(db, key->p, key->n) | FORGOTTEN;
+    uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
+    for (unsigned i = 0; i < REREAD_WAYS; i++)
+        if ((set[i] | FORGOTTEN) == h)
+            return &set[i];
+    return NULL;
+}
+
+/* It may be gone from the target without being missing at the source, or there anew. */
+static void forget(struct sink *to, uint32_t db, const struct slice *key)
+{
+    uint64_t *slot = slot_of(to, db, key);
+    if (slot != NULL)
+        *slot |= FORGOTTEN;
+}
+
+/* Was it looked for, not long ago? Then it is there, or is told to be missing. */
+static bool looked_for(const struct sink *to, uint32_t db, const struct slice *key)
+{
+    return slot_of(to, db, key) != NULL;
+}
+
+/* Put it first in its set. Returns whether it was there like that. */
+static bool remember(struct sink *to, uint32_t db, const struct slice *key, unsigned flag)
+{
+    uint64_t h = (keyset_hash(db, key->p, key->n) & ~(uint64_t)FORGOTTEN) | flag,
+             *slot = slot_of(to, db, key);
+    uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
+    bool known = slot != NULL && *slot == h;
+    size_t n = slot != NULL ? (size_t)(slot - set) : REREAD_WAYS - 1;
+    memmove(set + 1, set, n * sizeof *set);
+    set[0] = h;
+    return known;
+}
+
+/* Once as long as nothing else is done with the key, and as far as the table reaches. */
+static bool first_time(struct sink *to, uint32_t db, const struct slice *key)
+{
+    return !remember(to, db, key, 0);
+}
+
+/* ---- probes ---- */
+
+/* Keys of which is known that they were not carried over need not be looked for: that was reported. */
+static bool reported(const struct emit *e, uint32_t db, const struct slice *key)
+{
+    return keyset_has(&e->not_carried, keyset_hash(db, key->p, key->n));
+}
+
+/* Is the key to be at the target? its name there, and its database. */
+static bool wanted(struct sink *to, uint32_t db, const struct slice *key, struct slice *name,
+                   uint32_t *name_db)
+{
+    struct buf *b = &to->check_name;
+    *name = *key;
+    *name_db = db;
+    if (to->filter != NULL) {
+        b->len = 0;
+        b->max = (size_t)1 << 20;
+        if (!filter_passes(to->filter, key->p, key->n, 0, db) ||
+            buf_room(b, key->n + filter_growth(to->filter)) == NULL)
+            return false;
+        *name = filter_name(to->filter, key->p, key->n, b);
+        *name_db = filter_db(to->filter, db);
+    }
+    return (!to->e->target.cluster || *name_db == 0) && !reported(to->e, db, key) &&
+           !reported(to->e, *name_db, name);
+}
+
+/* Remove a key that is read again (reread_check): it has to be missing until its value is there. */
+static void take_away(struct sink *to, uint32_t db, const struct slice *key)
+{
+    uint32_t was = to->o.db;
+    bool live = to->o.live, fresh = to->o.fresh;
+    uint64_t pos = to->o.pos;
+    struct slice name;
+    struct key k;
+    uint32_t name_db;
+    if (!wanted(to, db, key, &name, &name_db))
+        return;
+    to->o.live = to->o.fresh = true;
+    to->o.pos = sink_reached(to);
+    to->o.db = name_db;
+    key_set(to->e, &k, name.p, name.n);
+    emit_argv(to->e, &to->o, &k, 1, CLASS_NONE, RF_IDEMPOTENT, (struct slice[]){SLICE("DEL"), name}, 2);
+    to->o.db = was;
+    to->o.live = live;
+    to->o.fresh = fresh;
+    to->o.pos = pos;
+}
+
+/* k NULL: nothing is asked. */
+static void put(struct sink *to, enum probe_kind kind, uint32_t db, const struct slice *about,
+                const struct key *k, uint32_t name_db)
+{
+    uint32_t was = to->o.db;
+    bool live = to->o.live, fresh = to->o.fresh;
+    uint64_t pos = to->o.pos;
+    to->o.live = to->o.fresh = true;
+    if (kind != PROBE_OWN) /* else it stands before an entry that is not written yet */
+        to->o.pos = sink_reached(to);
+    to->o.db = name_db;
+    emit_probe(to->e, &to->o, kind, db, about, k);
+    to->o.db = was;
+    to->o.live = live;
+    to->o.fresh = fresh;
+    to->o.pos = pos;
+}
+
+/* about: what is to be read again when the key is missing. */
+static void probe(struct sink *to, enum probe_kind kind, uint32_t db, const struct slice *key,
+                  const struct slice *about)
+{
+    struct slice name;
+    struct key k;
+    uint32_t name_db;
+    bool asks = wanted(to, db, key, &name, &name_db);
+    if (asks)
+        key_set(to->e, &k, name.p, name.n);
+    put(to, kind, db, about, asks ? &k : NULL, asks ? name_db : 0);
+}
+
+void check_again(struct sink *to, const struct rekey *k)
+{
+    struct slice s = {k->key, k->n};
+    forget(to, k->db, &s);
+    for (unsigned i = 0; i < k->checks; i++)
+        probe(to, PROBE_AGAIN, k->db, &s, &s);
+    for (unsigned i = 0; i < k->own; i++)
+        probe(to, PROBE_LATER, k->db, &s, &s);
+}
+
+/* ---- keys that wait for their place ---- */
+
+static bool first_waiting(const struct sink *to, struct waiting *w, struct slice *key)
+{
+    if (to->checks_at >= to->checks.len)
+        return false;
+    memcpy(w, to->checks.p + to->checks_at, sizeof *w);
+    *key = (struct slice){to->checks.p + to->checks_at + sizeof *w, w->n};
+    return true;
+}
+
+static void waiting_changed(struct sink *to)
+{
+    struct waiting w;
+    struct slice key;
+    to->check_due = first_waiting(to, &w, &key) ? w.at : UINT64_MAX;
+    rekeys_changed(to);
+}
+
+void check_write_due(struct sink *to)
+{
+    struct waiting w;
+    struct slice key;
+    while (first_waiting(to, &w, &key) && w.at <= to->next_lsn) {
+        if (to->rereads->writer && looked_for(to, w.db, &key))
+            put(to, PROBE_KEY, w.db, &key, NULL, 0);
+        else
+            probe(to, PROBE_KEY, w.db, &key, &key);
+        to->checks_at += sizeof w + w.n;
+        to->rereads->checks--;
+    }
+    if (to->checks_at >= to->checks.len)
+        to->checks.len = to->checks_at = 0;
+    if (to->checks.len == 0)
+        buf_trim(&to->checks, (size_t)64 << 10);
+    waiting_changed(to);
+}
+
+static const char *wait_for(struct sink *to, uint64_t at, uint32_t db, const char *key, size_t n)
+{
+    struct waiting w = {.at = at, .db = db, .n = (uint32_t)n};
+    if (to->checks_at > WAITING_MAX / 2) {
+        buf_shift(&to->checks, to->checks_at);
+        to->checks_at = 0;
+    }
+    to->checks.max = WAITING_MAX;
+    if (buf_add(&to->checks, &w, sizeof w) < 0 || buf_add(&to->checks, key, n) < 0)
+        return "CHECK records of too many keys at a time";
+    to->rereads->checks++;
+    if (to->check_due == UINT64_MAX)
+        waiting_changed(to);
+    return NULL;
+}
+
+/* ---- records ---- */
+
+static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool own)
+{
+    struct slice s = {(const uint8_t *)key, n};
+    bool first = false;
+    if (reread_check(to, db, &s, detail, own, &first)) {
+        if (first)
+            take_away(to, db, &s);
+        return;
+    }
+    if (to->filter == NULL || filter_passes(to->filter, s.p, s.n, 0, db))
+        emit_report(to->e, &to->o, true, "verify", s.p, s.n,
+                    "missing at the target, and it cannot be read again");
+    forget(to, db, &s);
+    probe(to, own ? PROBE_LATER : PROBE_AGAIN, db, &s, &s);
+}
+
+/* All keys were looked for: only those that commands had to do without on their way here may be missing now,
+ * and the reader wants to know that all of these were told. */
+static void soon_ends(struct sink *to)
+{
+    if (to->verifying == VERIFYING)
+        to->verifying = VERIFYING_ENDS;
+    put(to, PROBE_KEY, 0, &(struct slice){NULL, 0}, NULL, 0);
+}
+
+static void set_verifying(struct sink *to, enum verifying state)
+{
+    to->verifying = state;
+    to->e->verifying = state != NOT_VERIFYING;
+}
+
+static void begin_or_end(struct sink *to, bool begins)
+{
+    struct slice none = {NULL, 0};
+    set_verifying(to, begins && to->rereads != NULL ? VERIFYING : NOT_VERIFYING);
+    if (to->rereads != NULL && begins)
+        memset(to->rereads->probed, 0, sizeof to->rereads->probed);
+    else if (begins && to->o.flow == 0)
+        log_event(LOG_WARN, NO_FLOW,
+                  "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
+    bool fresh = to->o.fresh;
+    uint64_t pos = to->o.pos;
+    if (to->synced) {
+        to->o.pos = sink_reached(to);
+        to->o.fresh = true;
+    }
+    emit_probe(to->e, &to->o, begins ? PROBE_BEGIN : PROBE_DONE, 0, &none, NULL);
+    to->o.fresh = fresh;
+    to->o.pos = pos;
+}
+
+/* The lines "key=…" behind the head. */
+static const char *keys(struct sink *to, const char *text, size_t n, bool once_more)
+{
+    char key[CTL_LINE_MAX];
+    uint64_t db, at = 0, own = 0;
+    const char *fault = NULL, *end = text + n;
+    if (!to->synced) /* a PROBE between the parts of a key would find and confirm what is not whole */
+        return "a CHECK record of keys before the end of the full sync";
+    if (!meta_getu(text, n, "db", &db) || db > UINT32_MAX || (!once_more && !meta_getu(text, n, "at", &at)))
+        return "a CHECK record without db or at";
+    (void)meta_getu(text, n, "own", &own);
+    for (const char *p = text, *nl; p < end && fault == NULL; p = nl + 1) {
+        nl = memchr(p, '\n', (size_t)(end - p));
+        if (nl == NULL)
+            return "a CHECK record whose last line is cut";
+        if (nl - p < 4 || memcmp(p, "key=", 4) != 0)
+            continue;
+        long len = meta_get(p, (size_t)(nl - p) + 1, "key", key, sizeof key);
+        if (len < 0)
+            return "a CHECK record with a name that is too long";
+        if (to->rereads == NULL) /* nothing could be done about it */
+            put(to,
+                !once_more ? PROBE_KEY
+                : own      ? PROBE_LATER
+                           : PROBE_AGAIN,
+                (uint32_t)db, &(struct slice){NULL, 0}, NULL, 0);
+        else if (once_more)
+            again(to, (uint32_t)db, key, (size_t)len, own != 0);
+        else
+            fault = wait_for(to, at, (uint32_t)db, key, (size_t)len);
+    }
+    return fault;
+}
+
+const char *check_record(struct sink *to, const uint8_t *payload, size_t n)
+{
+    const char *text = (const char *)payload, *fault = NULL;
+    char state[16];
+    if (meta_get(text, n, "state", state, sizeof state) < 0)
+        return "a CHECK record without state";
+    if (strcmp(state, "begin") == 0 || strcmp(state, "done") == 0)
+        begin_or_end(to, state[0] == 'b');
+    else if (strcmp(state, "ends") == 0)
+        soon_ends(to);
+    else if (strcmp(state, "failed") == 0)
+        set_verifying(to, NOT_VERIFYING);
+    else if (strcmp(state, "key") == 0 || strcmp(state, "again") == 0)
+        fault = keys(to, text, n, state[0] == 'a');
+    else
+        fault = "a CHECK record with an unknown state";
+    return fault;
+}
+
+/* ---- commands that only add to a string ---- */
+
+#define UNPACK_MAX 7000u /* arguments; Lua's stack has room for 8,000 */
+
+/* command, what it needs, the argument that is asked for (0: all keys), that which is read again when it is
+ * missing (0: the same). */
+static const struct adding {
+    const char *name;
+    enum guard guard;
+    unsigned char asked, about;
+} adding[] = {
+    {"APPEND", GUARD_KEY, 1, 0},  {"BITFIELD", GUARD_KEY, 1, 0},   {"BITOP", GUARD_REREAD, 0, 2},
+    {"COPY", GUARD_SOURCE, 1, 2}, {"DECR", GUARD_KEY, 1, 0},       {"DECRBY", GUARD_KEY, 1, 0},
+    {"INCR", GUARD_KEY, 1, 0},    {"INCRBY", GUARD_KEY, 1, 0},     {"MOVE", GUARD_REREAD, 1, 0},
+    {"PFADD", GUARD_KEY, 1, 0},   {"PFMERGE", GUARD_REREAD, 0, 1}, {"INCRBYFLOAT", GUARD_KEY, 1, 0},
+    {"PREPEND", GUARD_KEY, 1, 0}, {"RENAME", GUARD_SOURCE, 1, 2},  {"RENAMENX", GUARD_REREAD, 1, 2},
+    {"SET", GUARD_KEY, 1, 0},     {"SETBIT", GUARD_KEY, 1, 0},     {"SETRANGE", GUARD_KEY, 1, 0},
+};
+
+/* SET takes nothing over from what is there, but with KEEPTTL. */
+static bool keeps_something(const struct slice *argv, size_t argc)
+{
+    for (size_t i = 3; i < argc; i++)
+        if (arg_is(&argv[i], "KEEPTTL"))
+            return true;
+    return !arg_is(&argv[0], "SET");
+}
+
+/* Whatever else a command does with its keys. */
+static void forget_all(struct sink *to, const struct change *ch, const struct keys *k)
+{
+    if (to->verifying != VERIFYING)
+        return;
+    for (size_t i = keys_next(k, 0); i != 0 && i < ch->argc; i = keys_next(k, i))
+        forget(to, ch->db, &ch->argv[i]);
+}
+
+/* Can the key be told to be missing, and be read again? */
+static bool can_be_told(struct sink *to, uint32_t db, const struct slice *key)
+{
+    struct slice name;
+    uint32_t name_db;
+    return rekey_name_fits(key) && wanted(to, db, key, &name, &name_db);
+}
+
+/* Its condition is told to the target only where a writer says what is missing then. */
+static enum guard guard_of(struct sink *to, const struct adding *a, const struct change *ch)
+{
+    const struct slice *v = ch->argv;
+    const struct command *c = command_find(v[0].p, v[0].n);
+    if (!to->rereads->writer || ch->argc > UNPACK_MAX || ch->argc < 2 || ch->argc <= a->about)
+        return GUARD_NONE;
+    if (a->guard == GUARD_REREAD || command_other_db(c, v, ch->argc) != 0)
+        return GUARD_REREAD;
+    return can_be_told(to, ch->db, &v[a->about > 0 ? a->about : 1]) ? a->guard : GUARD_NONE;
+}
+
+/* NULL: it takes nothing over from what is there. */
+static const struct adding *adding_find(const struct command *c, const struct slice *argv, size_t argc)
+{
+    const struct adding *a = adding, *end = adding + sizeof adding / sizeof *adding;
+    while (a < end && strcmp(a->name, c->name) != 0)
+        a++;
+    return a < end && keeps_something(argv, argc) ? a : NULL;
+}
+
+/* Have the keys looked for that it takes in. always: however often that was done. */
+static void look_for(struct sink *to, const struct adding *a, const struct change *ch, const struct keys *k,
+                     bool always)
+{
+    const struct slice *src = ch->argv;
+    for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i)) {
+        const struct slice *about = a->about > 0 ? &src[a->about] : &src[i];
+        if ((a->asked == 0 || a->asked == i) && (a->about != i || a->asked != 0) && a->about < ch->argc &&
+            (always || first_time(to, ch->db, &src[i])))
+            probe(to, PROBE_OWN, ch->db, &src[i], about);
+    }
+}
+
+enum guard check_before(struct sink *to, const struct change *ch, const struct command *c,
+                        const struct slice *argv)
+{
+    const struct adding *a = adding_find(c, argv, ch->argc);
+    struct keys k = command_keys(c, argv, ch->argc);
+    bool ends = to->verifying == VERIFYING_ENDS;
+    if (c->action == ACT_FLUSH)
+        memset(to->rereads->probed, 0, sizeof to->rereads->probed);
+    if (a == NULL || a->guard != GUARD_KEY)
+        forget_all(to, ch, &k);
+    if (a == NULL)
+        return GUARD_NONE;
+    enum guard guard = guard_of(to, a, ch);
+    if (guard == GUARD_KEY && ends && !looked_for(to, ch->db, &ch->argv[1]))
+        return GUARD_NONE;
+    /* What it makes may be told to be missing, too; what it reads is not. */
+    if (guard == GUARD_SOURCE)
+        (void)remember(to, ch->db, &ch->argv[a->about], FORGOTTEN);
+    if (guard != GUARD_REREAD)
+        look_for(to, a, ch, &k, ends || guard == GUARD_SOURCE);
+    return guard;
+}
+
+void check_unread(struct sink *to, const struct change *ch, const struct command *c, const struct slice *argv)
+{
+    const struct adding *a = adding_find(c, argv, ch->argc);
+    struct keys k = command_keys(c, argv, ch->argc);
+    if (a != NULL)
+        look_for(to, a, ch, &k, true);
+}

@@ -1,0 +1,384 @@
+#include "slots.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../command/command.h"
+#include "log.h"
+#include "meta.h"
+#include "psync.h"
+#include "slot.h"
+
+/* Positions as holding.h wants them: without the database, which does not tell more. */
+static uint64_t place(uint64_t position)
+{
+    return position >= 256 ? psync_offset(position) + 1 : 0;
+}
+
+void slots_begin(struct sink *to)
+{
+    static const struct slotset none;
+    if (to->slots == NULL) {
+        to->slots = xcalloc(1, sizeof *to->slots);
+        TAILQ_INIT(&to->slots->waiting);
+        to->holding = &to->slots->holding;
+    }
+    holding_begin(to->holding, &none);
+}
+
+/* ---- to the writer, to the session ---- */
+
+static void write_holds(struct sink *to, uint32_t number)
+{
+    struct buf *b = &to->slots->text;
+    struct slotset held;
+    char text[SLOTSET_TEXT];
+    holding_held(to->holding, &held);
+    slotset_print(&held, text);
+    b->len = 0;
+    meta_addu(b, "n", number);
+    meta_adds(b, "held", text);
+    to->o.live = true;
+    to->o.pos = sink_reached(to);
+    emit_holds(to->e, &to->o, b->p, b->len);
+}
+
+static void say(struct sink *to, const char *what, uint32_t number, const struct slotset *slots)
+{
+    char text[SLOTSET_TEXT];
+    struct ctl *c = to->rereads->ctl;
+    slotset_print(slots, text);
+    if (c->fd >= 0 &&
+        ctl_send(c, "%s flow=%u epoch=%u n=%u slots=%s", what, to->o.flow, to->o.epoch, number, text) < 0)
+        ctl_close(c);
+}
+
+/* ---- keys under way ---- */
+
+static bool is_of(const struct sink *to, const struct rekey *k, const struct slotset *slots)
+{
+    return k->flow == to->o.flow && slotset_has(slots, key_slot(k->key, k->n));
+}
+
+/* What was to be read again of these slots is not to be written any more. hit: those that had such keys. */
+static void drop_keys(struct sink *to, const struct slotset *slots, struct slotset *hit)
+{
+    struct rekeyq *lists[] = {&to->rereads->list, &to->slots->waiting};
+    struct rekey *k, *next;
+    for (size_t i = 0; i < 2; i++)
+        for (k = TAILQ_FIRST(lists[i]); k != NULL; k = next) {
+            next = TAILQ_NEXT(k, link);
+            if (!is_of(to, k, slots))
+                continue;
+            if (hit != NULL)
+                slotset_add(hit, key_slot(k->key, k->n));
+            rekey_take_out(to->rereads, k);
+            rekey_free(k);
+        }
+    rekeys_changed(to);
+}
+
+void slots_free(struct sink *to)
+{
+    static struct slotset all;
+    if (to->slots == NULL)
+        return;
+    slotset_add_range(&all, 0, SLOTS - 1);
+    if (to->rereads != NULL)
+        drop_keys(to, &all, NULL);
+    buf_free(&to->slots->text);
+    free(to->slots);
+    to->slots = NULL;
+    to->holding = NULL;
+}
+
+static void want_keys(struct sink *to, const struct change *ch, const struct keys *keys)
+{
+    for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i))
+        (void)reread_take(to, &to->slots->waiting, ch->db, &ch->argv[i]);
+}
+
+/* Those that may be asked for: of slots whose keys are known, as an answer contains these then. */
+static void ask_keys(struct sink *to)
+{
+    struct slots *s = to->slots;
+    struct rekey *k, *next;
+    unsigned asked = 0;
+    if (TAILQ_EMPTY(&s->waiting) || !to->synced)
+        return;
+    TAILQ_FOREACH(k, &to->rereads->list, link)
+    asked += k->flow == to->o.flow && k->take && k->state == REKEY_REQUESTED;
+    for (k = TAILQ_FIRST(&s->waiting); k != NULL && asked < TAKE_WINDOW; k = next) {
+        next = TAILQ_NEXT(k, link);
+        if (s->holding.at[key_slot(k->key, k->n)] == 0)
+            continue;
+        if (!rekey_request(to->rereads, k)) {
+            rekey_give_up(to, k, "nobody is there to ask");
+            break;
+        }
+        asked++;
+    }
+    rekeys_changed(to);
+}
+
+/* ---- commands that concern slots ---- */
+
+static void flush(struct sink *to, const struct slotset *slots)
+{
+    struct slotset dropped;
+    if (!holding_flush(to->holding, slots, &dropped))
+        return;
+    drop_keys(to, &dropped, NULL);
+    write_holds(to, 0);
+    say(to, "dropped", 0, &dropped);
+}
+
+/* TRIMSLOTS RANGES n first last … */
+static void trim(struct sink *to, const struct change *ch)
+{
+    struct slotset slots = {{0}};
+    int64_t first, last;
+    for (size_t i = 3; i + 1 < ch->argc; i += 2)
+        if (arg_number(&ch->argv[i], &first) && arg_number(&ch->argv[i + 1], &last) && first >= 0 &&
+            last < (int64_t)SLOTS && first <= last)
+            slotset_add_range(&slots, (unsigned)first, (unsigned)last);
+    flush(to, &slots);
+}
+
+static void flush_one(struct sink *to, unsigned slot)
+{
+    struct slotset slots = {{0}};
+    slotset_add(&slots, slot);
+    flush(to, &slots);
+}
+
+/* CLUSTER FLUSHSLOT, SYNCSLOTS, SETSLOT */
+static void cluster(struct sink *to, const struct change *ch)
+{
+    int64_t slot;
+    if (ch->argc > 2 && arg_is(&ch->argv[1], "FLUSHSLOT") && arg_number(&ch->argv[2], &slot) && slot >= 0 &&
+        slot < (int64_t)SLOTS)
+        flush_one(to, (unsigned)slot);
+}
+
+/* True: it was one of them, and nothing is left to be written. */
+static bool concerns_slots(struct sink *to, const struct change *ch)
+{
+    const struct slice *name = &ch->argv[0];
+    struct slotset all = {{0}};
+    if (arg_is(name, "FLUSHALL") || arg_is(name, "FLUSHDB")) {
+        slotset_add_range(&all, 0, SLOTS - 1);
+        flush(to, &all);
+    } else if (arg_is(name, "TRIMSLOTS")) {
+        trim(to, ch);
+    } else if (arg_is(name, "CLUSTER")) {
+        cluster(to, ch);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* ---- commands ---- */
+
+static bool removes(const struct slice *name)
+{
+    return arg_is(name, "DEL") || arg_is(name, "UNLINK");
+}
+
+/* All keys of a command are in one slot: else the source would not have executed it, unless in a script that
+ * may do more; that is reported. */
+static bool slot_of(struct sink *to, const struct change *ch, const struct keys *keys, unsigned *slot)
+{
+    size_t first = keys_next(keys, 0);
+    *slot = key_slot(ch->argv[first].p, ch->argv[first].n);
+    for (size_t i = keys_next(keys, first); i != 0 && i < ch->argc; i = keys_next(keys, i))
+        if (key_slot(ch->argv[i].p, ch->argv[i].n) != *slot) {
+            emit_report(to->e, &to->o, true, "several-slots", ch->argv[i].p, ch->argv[i].n,
+                        "a command over several slots of the source: its effect is missing");
+            return false;
+        }
+    return true;
+}
+
+bool slots_admit(struct sink *to, struct change *ch)
+{
+    const struct slice *a = ch->argv;
+    const struct command *c = command_find(a[0].p, a[0].n);
+    struct keys keys = {.first = ch->argc > 1, .last = 1, .step = 1}; /* of one that is not known */
+    unsigned slot;
+    if (concerns_slots(to, ch))
+        return false;
+    if (c != NULL)
+        keys = command_keys(c, a, ch->argc);
+    if (keys_next(&keys, 0) == 0) /* functions: every master has them */
+        return to->o.flow == 0;
+    if (!slot_of(to, ch, &keys, &slot))
+        return false;
+    if (arg_is(&a[0], "RESTORE-ASKING") && holding_has(to->holding, slot))
+        flush_one(to, slot); /* the master had lost it, and nobody has noticed */
+    switch (holding_command(to->holding, slot, place(to->next_lsn), removes(&a[0]))) {
+    case HOLD_APPLY: return true;
+    case HOLD_WANT: want_keys(to, ch, &keys); break;
+    case HOLD_DROP: break;
+    }
+    to->e->stats.moved++;
+    return false;
+}
+
+bool slots_admit_key(const struct sink *to, const uint8_t *key, size_t n)
+{
+    return holding_has(to->holding, key_slot(key, n));
+}
+
+/* ---- records ---- */
+
+/* Keys of a take: one line each. */
+static const char *take_keys(struct sink *to, const char *text, size_t n, uint64_t db)
+{
+    struct buf name = {.max = n + 1};
+    for (const char *p = text, *end = text + n; p < end;) {
+        const char *nl = memchr(p, '\n', (size_t)(end - p));
+        size_t len = nl != NULL ? (size_t)(nl - p) + 1 : (size_t)(end - p);
+        if (len > 4 && memcmp(p, "key=", 4) == 0) {
+            char *to_name = (char *)buf_room(&name, len);
+            long k = to_name != NULL ? meta_get(p, len, "key", to_name, len) : -1;
+            struct slice key = {(const uint8_t *)to_name, k > 0 ? (size_t)k : 0};
+            if (k >= 0 && to->holding->state[key_slot(key.p, key.n)] == HOLD_TAKING &&
+                !reread_take(to, &to->slots->waiting, (uint32_t)db, &key) && !rekey_name_fits(&key))
+                emit_report(to->e, &to->o, true, "slot-take", key.p, key.n,
+                            "its name is too long to be read again");
+        }
+        p += len;
+    }
+    buf_free(&name);
+    return to->holding->take.keys > TAKE_KEYS ? "a SLOTS record with more keys than can be kept" : NULL;
+}
+
+static const char *get_slots(struct slotset *s, const char *text, size_t n)
+{
+    char ranges[SLOTSET_TEXT];
+    if (meta_get(text, n, "slots", ranges, sizeof ranges) <= 0 || !slotset_parse(s, ranges))
+        return "a SLOTS record without slots";
+    return NULL;
+}
+
+static const char *give_or_take(struct sink *to, const char *text, size_t n, bool take)
+{
+    struct slotset slots;
+    uint64_t number, at = 0, sweep = 0;
+    const char *fault = get_slots(&slots, text, n);
+    if (fault != NULL)
+        return fault;
+    if (!meta_getu(text, n, "n", &number) || number == 0 || number > UINT32_MAX)
+        return "a SLOTS record without its number";
+    (void)meta_getu(text, n, "at", &at);
+    (void)meta_getu(text, n, "sweep", &sweep);
+    bool done = take ? holding_take(to->holding, (uint32_t)number, &slots, sweep != 0)
+                     : holding_release(to->holding, (uint32_t)number, place(at), &slots);
+    return done ? NULL : "a SLOTS record that fits the slots the flow has";
+}
+
+static const char *listed(struct sink *to, const char *text, size_t n)
+{
+    uint64_t slot, at;
+    if (!meta_getu(text, n, "slot", &slot) || slot >= SLOTS || !meta_getu(text, n, "at", &at) ||
+        place(at) == 0)
+        return "a SLOTS record without slot and place";
+    holding_listed(to->holding, (unsigned)slot, place(at));
+    return NULL;
+}
+
+/* Without the session nobody reads keys again: what has moved is missing from here on. */
+static void check_offline(struct sink *to)
+{
+    struct slots *s = to->slots;
+    if (s->told_offline || (to->rereads != NULL && to->rereads->ctl->fd >= 0))
+        return;
+    s->told_offline = true;
+    emit_report(
+        to->e, &to->o, true, "slot-moved", (const uint8_t *)"", 0,
+        "slots moved while the stream was recorded, and their keys cannot be read again: what they hold then "
+        "is missing");
+}
+
+const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
+{
+    const char *text = (const char *)payload, *fault;
+    char op[16];
+    uint64_t db = 0;
+    struct slotset slots;
+    if (to->slots == NULL)
+        slots_begin(to);
+    if (meta_get(text, n, "op", op, sizeof op) <= 0)
+        return "a SLOTS record without op";
+    if (strcmp(op, "set") == 0) {
+        if ((fault = get_slots(&slots, text, n)) != NULL)
+            return fault;
+        holding_begin(to->holding, &slots);
+        write_holds(to, 0);
+    } else if (strcmp(op, "release") == 0 || strcmp(op, "take") == 0) {
+        if ((fault = give_or_take(to, text, n, op[0] == 't')) != NULL)
+            return fault;
+        check_offline(to);
+    } else if (strcmp(op, "key") == 0) {
+        (void)meta_getu(text, n, "db", &db);
+        if ((fault = take_keys(to, text, n, db)) != NULL)
+            return fault;
+    } else if (strcmp(op, "listed") == 0) {
+        if ((fault = listed(to, text, n)) != NULL)
+            return fault;
+    } else if (strcmp(op, "swept") == 0) {
+        holding_swept(to->holding);
+    } else {
+        return "a SLOTS record with an unknown op";
+    }
+    slots_tick(to);
+    return NULL;
+}
+
+/* ---- what is due ---- */
+
+static void release_due(struct sink *to)
+{
+    uint32_t number;
+    struct slotset clean, busy = {{0}}, gone, held;
+    holding_held(to->holding, &gone);
+    while (holding_release_due(to->holding, place(to->next_lsn), &number, &clean)) {
+        holding_held(to->holding, &held);
+        slotset_drop(&gone, &held);
+        drop_keys(to, &gone, &busy);
+        slotset_drop(&clean, &busy);
+        gone = held;
+        write_holds(to, number);
+        say(to, "clean", number, &clean);
+    }
+}
+
+/* A take that succeeds adds slots to what is saved: with a position behind all that was read for it. */
+static void take_due(struct sink *to)
+{
+    uint32_t number;
+    struct slotset slots;
+    bool ok;
+    if (to->holding->take.number == 0 || (!to->holding->take.failed && sink_reached(to) < to->next_lsn) ||
+        !holding_take_over(to->holding, place(to->next_lsn), &number, &slots, &ok))
+        return;
+    if (ok) {
+        write_holds(to, number);
+        return;
+    }
+    drop_keys(to, &slots, NULL);
+    say(to, "failed", number, &slots);
+}
+
+void slots_tick(struct sink *to)
+{
+    if (to->slots == NULL || to->rereads == NULL)
+        return;
+    if (to->in_multi) /* no position is reached */
+        return;
+    release_due(to);
+    ask_keys(to);
+    take_due(to);
+}

@@ -1,0 +1,94 @@
+/* A Redis or Valkey cluster as the source: a flow per master, and slots that pass from flow to flow.
+ * df2redis(7), A cluster as the source.
+ *
+ *   source_cluster.c  the session: flows and masters, orders to flows
+ *   cluster_find.c    the masters, found from any node
+ *   cluster_orders.c  what flows are told
+ *   cluster_look.c    each master is asked again and again what it has
+ *   handover.c        decides who writes a slot
+ *   slot_keys.c       names of the keys of slots
+ *   nodes.c           CLUSTER NODES
+ *
+ * Flows are not masters: a flow is a lineage (replid), and its master is whoever goes on with that. There are
+ * more flows than masters, so that masters can join: see flow_count. */
+#ifndef READER_CLUSTER_SOURCE_H
+#define READER_CLUSTER_SOURCE_H
+
+#include "handover.h"
+#include "nodes.h"
+#include "psync_source.h"
+#include "../dragonfly/reread.h"
+#include "slot_keys.h"
+
+#define MASTERS_MAX 500u
+
+struct cluster_source;
+
+struct master {
+    struct cluster_source *cluster;
+    char id[44];
+    struct url at;
+    char shown[280];
+    char version[48];
+    char replid[2][REPLID_LEN + 1]; /* its own, and the one before; "": none */
+    struct slotset owned;           /* when it was found */
+    unsigned flow;                  /* that reads it; HO_NOBODY: none yet */
+
+    /* Looks: cluster_look.c */
+    struct conn conn;
+    bool auth;                    /* the reply to AUTH is to come */
+    unsigned expects;             /* ... those of a look */
+    struct slotset counted;       /* the look says which of these are empty */
+    unsigned strangers;           /* looks in a row that showed a master which is not ours */
+    uint64_t asked_at, looked_at; /* mono_us */
+    bool silent;                  /* it is late with an answer: said in the log */
+};
+
+enum member_kind { MEMBER_IDLE, MEMBER_NEW, MEMBER_GOES_ON };
+
+/* A flow as this source knows it. */
+struct member {
+    enum member_kind kind;
+    struct master *master;  /* NULL: idle */
+    struct lineage lineage; /* of an idle one */
+    struct slotset held;    /* at its beginning */
+    size_t told;            /* idle: bytes of its empty snapshot that were read */
+    struct reread reread;
+    struct slot_keys keys;
+    uint32_t taking; /* number of the take whose keys are being named; 0: none */
+};
+
+struct cluster_source {
+    struct psync_common base;
+    struct stream *stream;
+    struct session *session;
+    struct master *master;
+    unsigned masters;
+    struct member *member; /* one per flow */
+    unsigned members;
+    struct handover *slots;
+    uint64_t ticked_at;
+    uint64_t open_since; /* mono_us: slots that nobody writes; 0: there are none */
+    bool heads_told;
+};
+
+static inline struct cluster_source *cluster_of(struct source *src)
+{
+    return (struct cluster_source *)src;
+}
+
+/* cluster_find.c: the masters, with what they say of themselves, into c->master. Waits, by --connect-timeout
+ * for each answer. Returns 0, or -1 with f. */
+int cluster_find(struct cluster_source *c, struct fault *f);
+
+/* cluster_look.c. Connect to a master for its looks: 0, or -1 with f. Then ten times a second. */
+int look_open(struct master *m, struct fault *f);
+void look_close(struct master *m);
+void look_tick(struct master *m, uint64_t now);
+
+/* cluster_orders.c: a SLOTS record of a flow; an order of handover.c becomes one, and what it needs is begun.
+ */
+void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, const struct ho_order *order);
+void cluster_give(struct cluster_source *c, const struct ho_order *order);
+
+#endif

@@ -1,0 +1,39 @@
+/* Names of the keys that a node of a cluster has in hash slots, each slot's at one exact offset: for a flow
+ * that takes these slots over. They become SLOTS records (op=key, op=listed; dfrecord(5)). */
+#ifndef READER_SLOT_KEYS_H
+#define READER_SLOT_KEYS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../conn.h"
+#include "slotset.h"
+#include "../stream.h"
+
+#define SLOT_KEYS_WINDOW 16u /* slots that are asked for at a time */
+
+struct slot_keys {
+    struct conn conn;
+    unsigned flow;
+    struct slotset todo;
+    uint16_t asked[SLOT_KEYS_WINDOW]; /* in order, from the oldest */
+    unsigned n;
+    unsigned reply; /* of the oldest: so many came */
+    bool auth;      /* the reply to that comes first */
+    void *object;   /* what the oldest's transaction said; NULL: not yet */
+    size_t at;      /* names of it that were written */
+    uint64_t moved_at;
+    char error[160]; /* it cannot be done; "" fine */
+};
+
+void slot_keys_init(struct slot_keys *k, unsigned flow);
+
+/* Begin with these slots; whatever was under way is dropped. */
+void slot_keys_start(struct slot_keys *k, const struct slotset *slots);
+void slot_keys_close(struct slot_keys *k);
+
+/* Ask, read and write records as far as the output takes them. like: to the node. True: there is more to do
+ * at once. */
+bool slot_keys_work(struct slot_keys *k, struct stream *st, const struct conn *like, const struct url *at);
+
+#endif

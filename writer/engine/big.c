@@ -1,0 +1,599 @@
+#include "big.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "../target/cluster.h"
+#include "errors.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "request.h"
+#include "../target/suspect.h"
+#include "../writer.h"
+
+#define CHUNK ((size_t)256 << 10)
+
+/* In its transaction, which SELECTs come: before the position, between that and the request, and behind it.
+ */
+struct selects {
+    uint32_t home; /* database of the connection */
+    bool before, between, behind;
+};
+
+struct bigjob {
+    struct writer *w;
+    struct big *big;    /* collected; or */
+    const uint8_t *mem; /* in memory */
+    uint64_t size, sent;
+    uint8_t *chunk;
+    size_t chunk_at, chunk_n;
+    unsigned slot;
+    struct conn *c; /* on its way there */
+    uint64_t due;
+    unsigned tries;
+    struct plight plight;
+    char lost[96]; /* how its connection was lost */
+    struct cnode *ask;
+    big_fn *fn;
+    void *arg;
+
+    /* exactly once: MULTI, the slot's position, the request, EXEC */
+    bool exact;
+    bool doubt; /* it may have been carried out: the token says it */
+    bool whole; /* EXEC is on its way */
+    bool odd;   /* it got a reply that it cannot get: if it was carried out, then not as it should */
+    bool began; /* MULTI was answered: what follows is queued */
+    uint64_t token;
+    struct exact_id id;
+    struct selects selects;
+    unsigned notes; /* fields that say so, besides that of the process */
+    char why[256];  /* what was said before EXEC */
+
+    /* of a record */
+    struct rec r;
+    uint8_t vclass;
+    uint64_t mark; /* live: its place; else its ticket */
+    bool again;    /* it was sent before, by this run or one before, and its reply is lost */
+};
+
+static struct bigjob *job_new(struct writer *w, unsigned slot, uint64_t size, big_fn *fn, void *arg)
+{
+    struct bigjob *j = xcalloc(1, sizeof *j);
+    j->w = w;
+    j->slot = slot;
+    j->size = size;
+    j->fn = fn;
+    j->arg = arg;
+    return j;
+}
+
+static void make_exact(struct bigjob *j, const struct exact_id *id)
+{
+    j->exact = true;
+    j->id = *id;
+    j->token = j->w->exact.on ? exact_token(&j->w->exact) : 0;
+}
+
+struct bigjob *bigjob_memory(struct writer *w, const struct rec *r, unsigned slot, const struct exact_id *id,
+                             const uint8_t *p, size_t n, big_fn *fn, void *arg)
+{
+    struct bigjob *j = job_new(w, slot, n, fn, arg);
+    j->r = *r;
+    j->mem = p;
+    if (id != NULL)
+        make_exact(j, id);
+    return j;
+}
+
+void bigjob_free(struct bigjob *j)
+{
+    if (j == NULL)
+        return;
+    big_free(j->big);
+    free(j->chunk);
+    free(j);
+}
+
+/* ---- exactly once ---- */
+
+static void again(struct bigjob *j, uint64_t due, struct cnode *ask);
+static void done(struct conn *c, void *arg, bool ok);
+static void suspect(const struct conn *c, struct bigjob *j);
+static void lost(struct bigjob *j);
+static const struct unit_calls large;
+
+/* MULTI, or the position: what is wrong with it EXEC will say. */
+static void on_queued(struct conn *c, void *arg, const redisReply *r)
+{
+    struct bigjob *j = arg;
+    const char *want = j->began ? "QUEUED" : "OK";
+    j->began = true;
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI"))
+        return;
+    if (r->type != REDIS_REPLY_ERROR && strcmp(r->str, want) != 0)
+        conn_lose(c, "MULTI: unexpected reply");
+    else if (r->type == REDIS_REPLY_ERROR && j->why[0] == '\0')
+        strlcpy(j->why, r->str, sizeof j->why);
+}
+
+static void still_refused(struct bigjob *j, const char *text, size_t len)
+{
+    struct named what = {j->mem, j->mem != NULL ? (size_t)j->size : 0, j->r.keyarg, j->size};
+    if (j->big != NULL) {
+        what.request = j->big->mem.p;
+        what.n = j->big->mem.len;
+    }
+    plight_refused(j->w, &j->plight, &what, text, len);
+}
+
+static void refused(struct conn *c, struct bigjob *j, const char *text, size_t len)
+{
+    uint64_t due;
+    struct cnode *ask;
+    if (cluster_detour(c, j->tries, NULL, text, len, &due, &ask) != DETOUR_NONE) {
+        still_refused(j, text, len);
+        again(j, due, ask);
+        return;
+    }
+    j->c = NULL;
+    j->fn(j->w, j->arg, text, len);
+}
+
+/* It got a reply that it cannot get. */
+static void strange(struct conn *c, struct bigjob *j, const char *why)
+{
+    conn_lose(c, "%s", why);
+    c->lost_alone = c->probing;
+    suspect(c, j);
+}
+
+/* Of --on-existing skip and fail. */
+static uint32_t ticket(const struct bigjob *j)
+{
+    return j->big == NULL || (j->r.flags & RF_LIVE) != 0 ? TICKET_NONE : (uint32_t)j->mark;
+}
+
+static void there(struct bigjob *j)
+{
+    static const char text[] = "BUSYKEY it is there";
+    j->c = NULL;
+    j->fn(j->w, j->arg, text, sizeof text - 1);
+}
+
+/* May the request be answered by this type? */
+static bool answers(const struct bigjob *j, int type)
+{
+    return j->big != NULL ? reply_fits(j->big->mem.p, j->big->mem.len, type)
+                          : reply_fits(j->mem, (size_t)j->size, type);
+}
+
+static bool is_status(const redisReply *r)
+{
+    return r->type == REDIS_REPLY_STATUS;
+}
+
+static void on_exec(struct conn *c, void *arg, const redisReply *r)
+{
+    struct bigjob *j = arg;
+    const redisReply *last = NULL;
+    if (r == NULL) {
+        suspect(c, j);
+        j->doubt = true;
+        again(j, 0, NULL);
+        return;
+    }
+    if (r->type == REDIS_REPLY_ERROR) {
+        bool before = j->why[0] != '\0' && error_class(r->str, r->len) != ERR_RETRY;
+        refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
+        return;
+    }
+    const struct selects *s = &j->selects;
+    size_t at = s->before, own = at + 1 + s->between, n = own + 1 + s->behind;
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == n && r->element[at]->type == REDIS_REPLY_INTEGER &&
+        (!s->before || is_status(r->element[0])) && (!s->between || is_status(r->element[own - 1])) &&
+        (!s->behind || is_status(r->element[n - 1]))) {
+        last = r->element[own];
+        if (j->w->cluster->whole)
+            whole_written(c, j->notes, r->element[at]->integer);
+        else
+            cluster_slot_written(c, j->slot, j->notes, r->element[at]->integer);
+    }
+    j->odd |= last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type);
+    if (j->odd)
+        last = NULL;
+    if (last == NULL) {
+        strange(c, j, "unexpected reply to EXEC");
+        j->doubt = true;
+        again(j, 0, NULL);
+    } else if (last->type == REDIS_REPLY_ERROR) {
+        j->c = NULL;
+        j->fn(j->w, j->arg, last->str, last->len);
+    } else if (last->type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
+        there(j);
+    } else {
+        cluster_safe(c, done, j);
+    }
+}
+
+static void queue_select(struct bigjob *j, uint32_t db)
+{
+    char num[16];
+    snprintf(num, sizeof num, "%u", db);
+    conn_call(j->c, on_queued, j, "SELECT", num, NULL);
+}
+
+static void send_exec(struct bigjob *j)
+{
+    j->whole = true;
+    if (j->selects.behind)
+        queue_select(j, j->selects.home);
+    conn_call(j->c, on_exec, j, "EXEC", NULL);
+}
+
+static void begin_exact(struct conn *c, struct bigjob *j)
+{
+    struct buf b = {.max = 3 * EXACT_HSET_MAX + EXACT_FIELD_MAX + WHOLE_HOLDS_MAX};
+    j->whole = j->odd = j->began = false;
+    j->why[0] = '\0';
+    conn_call(c, on_queued, j, "MULTI", NULL);
+    uint32_t db = j->w->cluster->whole ? 0 : j->r.db; /* where the position lies */
+    j->selects = (struct selects){
+        .home = c->db, .before = db != c->db, .between = j->r.db != db, .behind = j->r.db != c->db};
+    if (j->selects.before)
+        queue_select(j, db);
+    if (j->w->cluster->whole) {
+        j->notes = whole_position_of(j->w, &b, &j->r, &j->id);
+    } else {
+        j->notes = exact_notes(j->w, j->slot, j->r.flow, &j->id);
+        exact_hset(&b, j->w, j->slot, j->token, j->notes);
+        if (j->notes > 0)
+            exact_field(&b, j->w, j->r.flow, &j->id);
+    }
+    conn_call_raw(c, on_queued, j, b.p, b.len);
+    if (j->selects.between)
+        queue_select(j, j->r.db);
+    buf_free(&b);
+}
+
+/* What stands in the slot. */
+static void on_learned(struct conn *c, void *arg, const redisReply *r)
+{
+    struct bigjob *j = arg;
+    if (r == NULL) {
+        again(j, 0, NULL);
+    } else if (r->type == REDIS_REPLY_ERROR) {
+        refused(c, j, r->str, r->len);
+    } else if (!reply_is_hash(r)) {
+        conn_lose(c, "HGETALL: unexpected reply");
+        again(j, 0, NULL);
+    } else if (exact_learn(j->w, j->slot, r, j->doubt ? j->token : 0)) {
+        j->w->stats.uncertain++;
+        cluster_safe(c, done, j);
+    } else {
+        j->doubt = false;
+        again(j, 0, NULL);
+    }
+}
+
+/* Is anything to be known before it is sent? */
+static bool first_learn(struct conn *c, struct bigjob *j)
+{
+    if (j->exact && j->w->cluster->whole) { /* the handshake has read the key */
+        bool has = j->doubt && whole_has_record(j->w, &j->r);
+        j->doubt = false;
+        if (!has || ticket(j) >= TICKET_FIRST) /* which only asks whether the key is there */
+            return false;
+        if (ticket(j) == TICKET_WHOLE && j->w->opt.on_existing == EXISTING_FAIL)
+            guard_unsure(j->w, j->r.flow, j->big->mem.p, j->big->mem.len, j->r.keyarg);
+        j->w->stats.uncertain++;
+        j->c = c;
+        log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=1 applied=yes");
+        whole_written(c, j->notes, 0);
+        cluster_safe(c, done, j);
+        return true;
+    }
+    if (!j->exact || (!j->doubt && exact_known(&j->w->exact, j->slot)))
+        return false;
+    j->c = c;
+    exact_ask(c, j->slot, on_learned, j);
+    return true;
+}
+
+/* An earlier process did it. */
+static bool is_done(struct bigjob *j)
+{
+    if (!j->exact || !exact_known(&j->w->exact, j->slot) || !exact_done(j->w, j->slot, j->r.flow, &j->id))
+        return false;
+    j->w->stats.already++;
+    j->w->whole.dirty |= j->w->cluster->whole;
+    j->fn(j->w, j->arg, NULL, 0);
+    return true;
+}
+
+/* ---- sending ---- */
+
+static bool next_bytes(void *arg, const uint8_t **p, size_t *n)
+{
+    struct bigjob *j = arg;
+    if (j->sent == j->size) {
+        free(j->chunk);
+        j->chunk = NULL;
+        j->c->big = (struct cunit){.kind = 0}; /* others may follow */
+        if (j->exact)
+            send_exec(j);
+        return false;
+    }
+    if (j->mem != NULL) {
+        *p = j->mem + j->sent;
+        *n = (size_t)(j->size - j->sent);
+        return true;
+    }
+    if (j->chunk == NULL)
+        j->chunk = xmalloc(CHUNK);
+    if (j->chunk_at == j->chunk_n) {
+        long got = big_read(j->big, j->sent, j->chunk, CHUNK);
+        if (got < 0) {
+            writer_fail(j->w, EXIT_CANNOT, "event=spill_read_failed error=%s",
+                        log_quote(strerror(errno), strlen(strerror(errno))));
+            conn_lose(j->c, "a large request could not be read back");
+            return false;
+        }
+        j->chunk_at = 0;
+        j->chunk_n = (size_t)got;
+    }
+    *p = j->chunk + j->chunk_at;
+    *n = j->chunk_n - j->chunk_at;
+    return true;
+}
+
+static void bytes_sent(void *arg, size_t n)
+{
+    struct bigjob *j = arg;
+    j->sent += n;
+    j->chunk_at += n;
+}
+
+void bigjob_work(struct bigjob *j, uint64_t now)
+{
+    if (j == NULL || j->c != NULL || now < j->due)
+        return;
+    struct cluster *cl = j->w->cluster;
+    if (is_done(j))
+        return;
+    struct conn *c = cluster_way(cl, j->ask, j->slot, 64, plight_alone(&j->plight));
+    if (c == NULL) {
+        if (j->ask != NULL && cnode_missing(j->ask, j->slot))
+            j->ask = NULL;
+        return;
+    }
+    bool within = cl->slots || (cl->within && j->exact);
+    enum put got = within ? PUT_DONE : cluster_want_db(c, j->r.db, false);
+    if (got == PUT_FAIL) {
+        static const char text[] = "ERR the target has no such database";
+        j->fn(j->w, j->arg, text, sizeof text - 1);
+        return;
+    }
+    if (got != PUT_DONE) {
+        j->due = now + 1000;
+        return;
+    }
+    if (j->ask != NULL)
+        conn_asking(c);
+    if (first_learn(c, j))
+        return;
+    if (plight_hopeless(&j->plight) && suspect_found(j->w, &cl->given_up)) {
+        const char *text = suspect_text(j->lost);
+        j->fn(j->w, j->arg, text, strlen(text));
+        return;
+    }
+    j->c = c;
+    if (j->exact)
+        begin_exact(c, j);
+    struct cunit u = {.kind = CU_BIG, .calls = &large, .arg = j, .slot = (uint16_t)j->slot};
+    conn_add(c, &u, "", 0);
+    j->sent = 0;
+    j->chunk_at = j->chunk_n = 0;
+    c->big = u;
+    c->big_at = c->wire.ring.tail;
+}
+
+/* ---- what came of it ---- */
+
+static void again(struct bigjob *j, uint64_t due, struct cnode *ask)
+{
+    j->c = NULL;
+    j->due = due;
+    j->ask = ask;
+    j->tries++;
+    j->w->cluster->stir = true;
+}
+
+static void done(struct conn *c, void *arg, bool ok)
+{
+    struct bigjob *j = arg;
+    if (!ok && j->exact) {
+        j->doubt = true;
+        again(j, 0, NULL);
+        return;
+    }
+    if (!ok) {
+        lost(j);
+        return;
+    }
+    cluster_accepted(c);
+    j->c = NULL;
+    j->fn(j->w, j->arg, j->odd ? ODD_REPLY : NULL, j->odd ? sizeof ODD_REPLY - 1 : 0);
+}
+
+static void answered(struct conn *c, struct bigjob *j)
+{
+    uint64_t due;
+    struct cnode *ask;
+    if (c->big.arg == j) { /* refused before all of it was sent: the rest still has to go */
+        if (c->wire.reply_type == REDIS_REPLY_ERROR && error_class(c->wire.err, c->wire.errlen) == ERR_FATAL)
+            (void)cluster_detour(c, j->tries, NULL, c->wire.err, c->wire.errlen, &due, &ask);
+        if (c->wire.reply_type == REDIS_REPLY_ERROR)
+            conn_lose(c, "a large request was refused half-way: %s", c->wire.err);
+        else
+            conn_lose(c, "a reply to half a request");
+        again(j, mono_us() + 100000, NULL);
+        return;
+    }
+    if (j->exact) { /* queued, or refused: EXEC says what becomes of it, unless the connection is closed
+                       before */
+        if (c->wire.reply_type == REDIS_REPLY_ERROR && error_class(c->wire.err, c->wire.errlen) == ERR_FATAL)
+            (void)cluster_detour(c, j->tries, NULL, c->wire.err, c->wire.errlen, &due, &ask);
+        if (c->wire.reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
+            strlcpy(j->why, c->wire.err, sizeof j->why);
+        else if (c->wire.reply_type != REDIS_REPLY_ERROR)
+            j->odd = c->wire.reply_type != REDIS_REPLY_STATUS || strcmp(c->wire.err, "QUEUED") != 0;
+        if (j->odd)
+            conn_lose(c, "unexpected reply within MULTI");
+        return;
+    }
+    if (c->wire.reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
+        there(j);
+        return;
+    }
+    if (c->wire.reply_type != REDIS_REPLY_ERROR && !answers(j, c->wire.reply_type)) {
+        strange(c, j, "unexpected reply to a large request");
+        lost(j);
+        return;
+    }
+    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
+        cluster_safe(c, done, j);
+        return;
+    }
+    if (j->again && j->big != NULL && request_shows_repeat(j->big->mem.p, j->big->mem.len) &&
+        error_of_repeat(c->wire.err, c->wire.errlen)) { /* so it had been carried out */
+        cluster_safe(c, done, j);
+        return;
+    }
+    if (cluster_detour(c, j->tries, NULL, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
+        still_refused(j, c->wire.err, c->wire.errlen);
+        again(j, due, ask);
+        return;
+    }
+    j->c = NULL;
+    j->fn(j->w, j->arg, c->wire.err, c->wire.errlen);
+}
+
+static void suspect(const struct conn *c, struct bigjob *j)
+{
+    if (c->state != CONN_READY)
+        return;
+    plight_lost(&j->plight, c);
+    strlcpy(j->lost, c->why, sizeof j->lost);
+}
+
+static void lost(struct bigjob *j)
+{
+    if (j->exact) {
+        if (!j->whole) /* else EXEC will be lost, too */
+            again(j, 0, NULL);
+        return;
+    }
+    bool whole = j->sent == j->size; /* else it cannot have been carried out */
+    j->again |= whole;
+    if (whole && (j->r.flags & RF_IDEMPOTENT) == 0) {
+        size_t n = j->big != NULL ? j->big->mem.len : (size_t)j->size;
+        const uint8_t *p = j->big != NULL ? j->big->mem.p : j->mem;
+        struct cunit u = {.len = (uint32_t)n, .flow = j->r.flow, .keyarg = j->r.keyarg};
+        if (j->big == NULL || !request_shows_repeat(p, n))
+            cluster_doubtful(j->w, &u, p);
+    }
+    again(j, 0, NULL);
+}
+
+static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
+{
+    (void)bytes;
+    answered(c, u->arg);
+    return false;
+}
+
+static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
+{
+    (void)bytes;
+    if (how->answered)
+        return;
+    suspect(c, u->arg);
+    lost(u->arg);
+}
+
+static const struct unit_calls large = {
+    .reply = on_reply, .lost = on_lost, .bytes = next_bytes, .sent = bytes_sent};
+
+/* ---- of a record ---- */
+
+static void record_done(struct writer *w, void *arg, const char *text, size_t len)
+{
+    struct cluster *cl = w->cluster;
+    struct bigjob *j = cl->big;
+    (void)arg;
+    cluster_leave_slot(cl, j->slot, true);
+    cl->exclusive = false;
+    cluster_passed(w, (j->r.flags & RF_LIVE) != 0, j->r.flow, j->mark);
+    if (text == NULL) {
+        w->stats.requests++;
+        w->stats.keys[j->vclass]++;
+        w->stats.live += (j->r.flags & RF_LIVE) != 0;
+        guard_reply(w, ticket(j), SPLIT_OPEN);
+    } else if (ticket(j) != TICKET_NONE && error_class(text, len) == ERR_CONFLICT) {
+        guard_reply(w, ticket(j), SPLIT_THERE);
+        if (j->again && ticket(j) < TICKET_FIRST)
+            guard_unsure(w, j->r.flow, j->big->mem.p, j->big->mem.len, j->r.keyarg);
+        else
+            guard_there(w, &j->r, j->big->mem.p, j->big->mem.len);
+    } else if (!cl->dead) {
+        guard_reply(w, ticket(j), SPLIT_FAILED);
+        struct failure f = {.split = ticket(j) >= TICKET_FIRST,
+                            .text = text,
+                            .len = len,
+                            .r = j->r,
+                            .request = j->big->mem.p,
+                            .n = j->big->mem.len,
+                            .big = j->big};
+        writer_data_error(w, &f);
+    }
+    cl->big = NULL;
+    bigjob_free(j);
+}
+
+enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint8_t vclass)
+{
+    struct cluster *cl = w->cluster;
+    if (cl->slots && r->db != 0)
+        return PUT_FAIL;
+    bool live = (r->flags & RF_LIVE) != 0, guarded = !live && w->splits.ticket != TICKET_NONE;
+    bool once = live || (guarded ? cl->whole : (r->flags & RF_IDEMPOTENT) == 0);
+    if ((once || w->session.journal) && !whole_reaches(w, r))
+        return PUT_WAIT;
+    enum put got = cl->slots ? PUT_DONE : cluster_db_known(cl, r->db, WHOLE_SCOPE);
+    if (got != PUT_DONE)
+        return got;
+    uint16_t slot = (uint16_t)cluster_scope(w, r, big->mem.p, big->mem.len);
+    if (cl->big != NULL || !cluster_slots_free(cl, r->flow, &slot, 1))
+        return PUT_WAIT;
+    struct bigjob *j = job_new(w, slot, big->size, record_done, NULL);
+    j->big = big;
+    j->r = *r;
+    j->vclass = vclass;
+    if ((r->flags & RF_LIVE) != 0)
+        j->mark = positions_mark(&w->positions, r, false);
+    else {
+        positions_snapshot_add(&w->positions, r->flow);
+        j->mark = w->splits.ticket;
+    }
+    if (once && (cl->whole || (w->exact.on && (cl->slots || r->db < SHARED_DBS))))
+        make_exact(j, &w->exact.now);
+    cluster_take_slot(cl, slot);
+    cl->exclusive = !cl->slots;
+    cl->big = j;
+    w->stats.big++;
+    return PUT_DONE;
+}

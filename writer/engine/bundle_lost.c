@@ -1,0 +1,138 @@
+/* The connection of a transaction was lost: was it carried out? */
+#include "bundle_parts.h"
+
+#include <string.h>
+#include <bsd/string.h>
+
+#include "../target/cluster.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "request.h"
+
+/* What follows a step depends on its reply: one that comes to the same twice is repeated to hear it. */
+static bool harmless_step(const struct bundle *t)
+{
+    static const char *const names[] = {"DEL", "RESTORE", "SADD", "SREM"};
+    struct slice name;
+    if (t->fn == NULL || !request_arg(t->req.p, t->e[0].r.len, 0, &name))
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == name.n && memcmp(names[i], name.p, name.n) == 0)
+            return true;
+    return false;
+}
+
+/* A connection on which our own requests are lost again and again is no better than none. */
+static void not_for_ever(const struct conn *c, const struct bundle *t)
+{
+    struct writer *w = c->w;
+    if (w->failed || us_since(mono_us(), t->since) < (uint64_t)w->opt.reconnect_timeout * 1000000)
+        return;
+    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s error=%s", w->opt.shown,
+                log_quote(c->why, strlen(c->why)));
+    w->cluster->dead = true;
+}
+
+void bundle_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
+{
+    struct bundle *t = u->arg;
+    (void)bytes;
+    if (how->begun && !how->answered && c->state == CONN_READY) {
+        plight_lost(&t->plight, c);
+        strlcpy(t->lost, c->why, sizeof t->lost);
+    }
+    bundle_back(t);
+    if (bundle_is_ours(t))
+        not_for_ever(c, t);
+    t->doubt |= t->saves && how->sent && !harmless_step(t);
+    bundle_again(c->w, u, 0, NULL);
+}
+
+/* It was executed, and its replies are lost. Returns how many of its requests have to be sent again: those
+ * that only ask whether a key is there. */
+static unsigned settle_elements(struct writer *w, struct bundle *t)
+{
+    unsigned left = 0;
+    uint64_t now = now_us();
+    for (unsigned i = 0; i < t->n; i++) {
+        struct element *e = &t->e[i];
+        if (e->out)
+            continue;
+        if (e->odd) {
+            bundle_element_error(w, t, e, ODD_REPLY, sizeof ODD_REPLY - 1);
+            continue;
+        }
+        if (e->ticket >= TICKET_FIRST) {
+            left++;
+            continue;
+        }
+        if (e->ticket == TICKET_WHOLE && w->opt.on_existing == EXISTING_FAIL)
+            guard_unsure(w, e->r.flow, t->req.p + e->off, e->r.len, e->r.keyarg);
+        w->stats.uncertain += e->probe == 0 && !e->own;
+        if (e->probe == 0 && !e->own && t->fn == NULL)
+            cluster_count_at(w, (e->r.flags & RF_LIVE) != 0, e->vclass, e->r.time, now);
+        e->out = true;
+    }
+    return left;
+}
+
+/* It had been carried out, and (with --wait) has reached the replicas. What its requests answered is lost. */
+void bundle_safe(struct conn *c, void *arg, bool ok)
+{
+    struct bundle *t = arg;
+    struct cunit u = bundle_unit(t);
+    if (!ok) {
+        bundle_again(c->w, &u, 0, NULL);
+        return;
+    }
+    log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", t->step < 0 ? t->n : 1);
+    if (c->w->cluster->bundles->store != NULL)
+        c->w->cluster->bundles->store->written(c, t->fields, 0);
+    if (t->step >= 0) {
+        if (t->e[t->step].odd && !t->e[t->step].out)
+            bundle_element_error(c->w, t, &t->e[t->step], ODD_REPLY, sizeof ODD_REPLY - 1);
+        c->w->stats.uncertain += !t->e[t->step].out && !t->e[t->step].own;
+        bundle_stepped(c, t);
+        u = bundle_unit(t);
+        bundle_again(c->w, &u, 0, NULL);
+        return;
+    }
+    cluster_accepted(c);
+    if (settle_elements(c->w, t) == 0) {
+        bundle_finish(c->w, &u, true);
+        return;
+    }
+    c->w->stats.retries++; /* the questions alone, with the same positions */
+    t->doubt = false;
+    bundle_again(c->w, &u, 0, NULL);
+}
+
+/* What stands in the slot: of earlier processes, and whether the bundle itself was carried out. */
+void bundle_learned(struct conn *c, void *arg, const redisReply *r)
+{
+    struct writer *w = c->w;
+    struct bundle *t = arg;
+    struct cunit u = bundle_unit(t);
+    struct cnode *ask = NULL;
+    uint64_t due = 0;
+    if (r != NULL && r->type == REDIS_REPLY_ERROR &&
+        cluster_detour(c, t->tries, NULL, r->str, r->len, &due, &ask) == DETOUR_NONE) {
+        if (!w->cluster->dead)
+            bundle_no_position(w, t, r->str, r->len);
+        bundle_finish(w, &u, false);
+        return;
+    }
+    if (r != NULL && r->type == REDIS_REPLY_ERROR)
+        bundle_still_refused(w, t, r->str, r->len);
+    if (r != NULL && r->type != REDIS_REPLY_ERROR && !reply_is_hash(r)) {
+        conn_lose(c, "HGETALL: unexpected reply");
+    } else if (r != NULL && r->type != REDIS_REPLY_ERROR) {
+        if (exact_learn(w, t->slot, r, t->doubt ? t->token : 0)) {
+            cluster_safe(c, bundle_safe, t);
+            return;
+        }
+        t->doubt = false;
+    }
+    bundle_again(w, &u, due, ask);
+}

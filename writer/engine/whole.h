@@ -1,0 +1,112 @@
+/* A single server over one connection: one scope, which is all of it. Its position key df2redis:{TASK} lies
+ * in database 0 and is written in the transactions of what it counts. Its fields:
+ *
+ *   session   whose positions these are (position_text.h); without it the key says nothing
+ *   writer    the process that wrote it
+ *   f<flow>   EPOCH SEQ POSITION of the last record of the flow that was carried out; and where the last ones
+ * had no effect, the position behind the last that had one a<flow>   EPOCH POSITION N STEP HELD: the last
+ * record of the flow that was carried out, as in the hash of a slot (exact.h), where that is beyond the
+ * POSITION of f<flow>; else it says nothing l<flow>   its lineage, where it has one of its own s<flow>   the
+ * hash slots of the source that it holds (holds.h) source, empty, sweep, verify: of the session */
+#ifndef RW_WHOLE_H
+#define RW_WHOLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "../position/position_text.h"
+#include "put.h"
+#include "record.h"
+#include "slotset.h"
+
+struct writer;
+struct bundle;
+struct cluster;
+struct conn;
+
+#define WHOLE_HOLDS_MAX ((size_t)SLOTSET_TEXT + 64) /* what one of them takes at most */
+
+#define WHOLE_SCOPE     0u /* the slot of its transactions; requests of the snapshot have the others */
+
+/* What goes into the key, or was said there, of a flow. */
+struct whole_flow {
+    uint64_t seq, pos;     /* being written */
+    uint64_t quiet;        /* being written; 0, or not below pos: not known */
+    struct exact_id id;    /* being written; pos 0: nothing */
+    struct exact_id place; /* the last that was carried out */
+    uint64_t stamp;        /* of the position that names it */
+    uint64_t there;        /* the key's seq, at the last handshake */
+    bool held;             /* what it holds goes with it */
+};
+
+enum whole_step { WHOLE_NOT_YET, WHOLE_ASKED, WHOLE_KNOWN };
+
+struct whole {
+    bool dirty;         /* applied positions are newer than the key */
+    bool save_now;      /* it is to be written at once */
+    bool saving;        /* that is under way */
+    uint64_t saved_at;  /* mono_us */
+    uint64_t confirmed; /* units of the snapshot, in this session */
+
+    struct whole_flow *flow;
+    unsigned flows;
+    int scope;      /* of the flush that is under way (lanes.h) */
+    uint64_t stamp; /* of the last position */
+    size_t room;    /* for what flows hold, of the one being made */
+    bool there;     /* at the last handshake: the key, with a session; */
+    bool ours;      /* of this session and epoch, and this process */
+
+    enum whole_step read; /* of the key, before a session */
+    struct saved_vector saved;
+    char session[POSITION_TEXT], source[280];
+
+    enum whole_step begun, swept, dropped;
+};
+
+void whole_free(struct whole *x);
+
+/* An epoch begins. */
+void whole_epoch(struct writer *w, unsigned flows);
+
+/* What the key says: x->saved, session, source. False: not known yet, or the writer has failed. */
+bool whole_key(struct writer *w);
+
+/* Write the key of a session that begins. PUT_WAIT: it is under way. */
+enum put whole_begin(struct writer *w);
+
+/* Its full sync was swept; its file has come to its end, and leaves no key behind. False: it is under way. */
+bool whole_swept(struct writer *w);
+bool whole_drop(struct writer *w);
+
+/* In a handshake: before other connections of the task are ended, and behind that. */
+void whole_hello(struct conn *c);
+void whole_last(struct conn *c);
+
+/* The position key, for transactions. */
+extern const struct store whole_store;
+
+/* The position of one record of a flow, which stands there in it, appended to b: how many fields of flows
+ * that are; what the reply to it says; was it carried out, says the handshake? */
+unsigned whole_position_of(struct writer *w, struct buf *b, const struct rec *r, const struct exact_id *id);
+void whole_written(struct conn *c, unsigned fields, long long added);
+bool whole_has_record(const struct writer *w, const struct rec *r);
+
+/* A position, or the end of a flow's full sync. */
+void whole_take(struct writer *w, const struct rec *r);
+
+/* What to do where the key confines (cluster.h): for messages. */
+#define WHOLE_CONFINED "give rediswriter --position-file (with sentinels --at-least-once)"
+
+/* Can this be done in a transaction with the key? Without SELECT and flushes in it only what is in database
+ * 0, and no flush. False: the writer has failed. */
+bool whole_reaches(struct writer *w, const struct rec *r);
+
+/* The flows of this scope stand at a flush, and nothing is on its way. */
+void whole_barrier(struct writer *w, int scope);
+
+void whole_work(struct cluster *cl, uint64_t now);
+int whole_timeout(const struct cluster *cl, uint64_t now);
+
+#endif

@@ -1,0 +1,183 @@
+/* Records in: which way a request goes, and whether it may go now. */
+#include "cluster.h"
+#include "../engine/exact.h"
+#include "../engine/bundle.h"
+#include "../engine/gather.h"
+#include "../engine/request.h"
+#include "../writer.h"
+
+static bool may_go(struct cluster *cl, const struct rec *r, unsigned slot)
+{
+    if (cl->keys.count >= IN_FLIGHT)
+        return false;
+    uint16_t one = (uint16_t)slot;
+    return (r->flags & RF_MULTIKEY) != 0 ? cluster_slots_free(cl, r->flow, &one, 1)
+                                         : !slot_closed(cl, r->flow, slot);
+}
+
+static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, uint8_t vclass, bool own)
+{
+    unsigned flags = r->flags;
+    u->kind = CU_ONE;
+    u->calls = &cluster_request;
+    u->time = r->time;
+    u->db = r->db;
+    u->flow = r->flow < cl->w->positions.n ? r->flow : 0;
+    u->vclass = vclass;
+    u->keyarg = r->keyarg;
+    u->probe = own ? 0 : cl->w->probes.now;
+    u->flags =
+        (uint8_t)(((flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
+                  ((flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
+                  ((flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) | ((flags & RF_FIRST) != 0 ? CF_FIRST : 0));
+    if (own) {
+        u->flags |= CF_OWN;
+        u->mark = r->flow == SWEEP_FLOW;
+        cl->own++;
+        cl->w->sweep.on_way += r->flow == SWEEP_FLOW;
+    } else if ((flags & RF_LIVE) != 0)
+        u->mark = positions_mark(&cl->w->positions, r, false);
+    else {
+        positions_snapshot_add(&cl->w->positions, r->flow);
+        u->mark = cl->w->splits.ticket;
+        if (u->mark != TICKET_NONE)
+            u->flags |= CF_GUARDED;
+    }
+}
+
+static enum put put_everywhere(struct cluster *cl, const struct rec *r, const uint8_t *payload,
+                               uint8_t vclass)
+{
+    struct cunit u = {.slot = REC_NO_SLOT, .len = r->len};
+    if (!cluster_alone(cl, r->flow))
+        return PUT_WAIT;
+    fill_unit(cl, &u, r, vclass, false);
+    cluster_everywhere(cl->w, &u, payload);
+    return PUT_DONE;
+}
+
+static enum put put_request(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass,
+                            bool own)
+{
+    struct cluster *cl = w->cluster;
+    if (cl->slots && r->db != 0)
+        return PUT_FAIL;
+    unsigned slot = cluster_scope(w, r, payload, r->len);
+    enum gathers gathers = own ? GATHERS_NOT : gather_wants(w, r, slot);
+    if (gathers == GATHERS_LAST && !cl->allow_select)
+        return PUT_WAIT;
+    if (gathers != GATHERS_NOT) {
+        enum put got = cl->slots ? PUT_DONE : cluster_db_known(cl, r->db, slot);
+        return got == PUT_DONE ? gather_put(w, r, slot, payload, vclass) : got;
+    }
+    uint16_t one = (uint16_t)slot; /* it cannot join what gathers: the slot is kept for it */
+    if (w->exact.on && (gather_waits(cl, slot) || cl->reserved_for == (int)r->flow) &&
+        !cluster_slots_free(cl, r->flow, &one, 1)) {
+        gather_cut(w, r->flow);
+        return PUT_WAIT;
+    }
+    if (!may_go(cl, r, slot))
+        return PUT_WAIT;
+    struct conn *c = cluster_conn(cl, slot, r->len);
+    if (c == NULL)
+        return PUT_WAIT;
+    if (!cl->slots) {
+        enum put got = cluster_want_db(c, r->db, true);
+        if (got != PUT_DONE)
+            return got;
+    }
+    struct cunit u = {.key = hashset_key(r->hash, r->db), .slot = (uint16_t)slot, .len = r->len};
+    bool park = cl->alone[slot] || !TAILQ_EMPTY(&cl->parked[slot]) || !hashset_add(&cl->keys, u.key);
+    if (park && (cl->nparked >= PARKED_MAX || cl->parked_bytes > PARKED_SIZE))
+        return PUT_WAIT;
+    fill_unit(cl, &u, r, vclass, own);
+    cl->busy[slot]++;
+    if (park) {
+        slot_park(cl, &u, payload);
+        return PUT_DONE;
+    }
+    conn_add(c, &u, payload, r->len);
+    if ((u.flags & CF_ALONE) != 0) {
+        cl->alone[slot] = 1;
+        cl->exclusive = !cl->slots;
+    }
+    return PUT_DONE;
+}
+
+/* One of the snapshot that may be repeated, and needs no transaction. */
+static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct writer *w = cl->w;
+    uint32_t key = hashset_key(r->hash, r->db);
+    unsigned slot = WHOLE_SCOPE + 1 + r->hash % (SLOTS - 1);
+    bool small = cl->msets != NULL && (r->flags & RF_PLAINSET) != 0 && r->len <= MSET_SINGLE;
+    if (cl->keys.count >= IN_FLIGHT || cl->drain || slot_closed(cl, r->flow, slot) ||
+        bundles_hold(cl->bundles, key))
+        return PUT_WAIT;
+    struct conn *c = cluster_conn(cl, WHOLE_SCOPE, r->len + mset_gathered(cl->msets));
+    if (c == NULL)
+        return PUT_WAIT;
+    if (w->probes.now == 0 && cluster_apart(cl, WHOLE_SCOPE, r->db))
+        return cl->allow_select ? parts_put(w, r, payload, vclass) : PUT_WAIT;
+    enum put got = cluster_want_db(c, r->db, true);
+    if (got != PUT_DONE)
+        return got;
+    bool park = (cl->nparked > 0 && !TAILQ_EMPTY(&cl->parked[slot])) || parts_hold(cl->parts, key) ||
+                !hashset_add(&cl->keys, key);
+    if (park && (small || cl->nparked >= PARKED_MAX || cl->parked_bytes > PARKED_SIZE ||
+                 parts_hold(cl->parts, key))) {
+        cl->hurry(cl);
+        return PUT_WAIT;
+    }
+    if (small) {
+        positions_snapshot_add(&w->positions, r->flow);
+        mset_add(cl, c, r, payload, key, vclass);
+        return PUT_DONE;
+    }
+    struct cunit u = {.key = key, .slot = (uint16_t)slot, .len = r->len};
+    fill_unit(cl, &u, r, vclass, false);
+    cl->busy[slot]++;
+    if (park)
+        slot_park(cl, &u, payload);
+    else
+        conn_add(c, &u, payload, r->len);
+    return PUT_DONE;
+}
+
+/* To a whole server. */
+static enum put put_whole(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct writer *w = cl->w;
+    bool any = (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0, guarded = w->splits.ticket != TICKET_NONE;
+    if (w->session.journal && !whole_reaches(w, r)) /* its keys will be changed */
+        return PUT_WAIT;
+    if (!any && !guarded && parts_want(w, r, payload))
+        return parts_put(w, r, payload, vclass);
+    if (!any && !guarded && (r->flags & RF_IDEMPOTENT) != 0)
+        return put_free(cl, r, payload, vclass);
+    if (!whole_reaches(w, r))
+        return PUT_WAIT;
+    enum put got = cluster_db_known(cl, r->db, WHOLE_SCOPE);
+    return got == PUT_DONE ? gather_put(w, r, WHOLE_SCOPE, payload, vclass) : got;
+}
+
+enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct cluster *cl = w->cluster;
+    if (cl->slots && r->db == 0 && r->slot >= SLOTS && r->keyarg == 0)
+        return put_everywhere(cl, r, payload, vclass);
+    if (cl->whole)
+        return put_whole(cl, r, payload, vclass);
+    return put_request(w, r, payload, vclass, false);
+}
+
+enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *request, uint32_t behind)
+{
+    struct cluster *cl = w->cluster;
+    if (!cl->whole)
+        return put_request(w, r, request, 0, true);
+    if (!whole_reaches(w, r))
+        return PUT_WAIT;
+    enum put got = cluster_db_known(cl, r->db, WHOLE_SCOPE);
+    return got == PUT_DONE ? gather_put_own(w, r, request, behind) : got;
+}

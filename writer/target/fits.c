@@ -1,0 +1,149 @@
+/* Which replies may be: to a request, and of a scan. */
+#include <string.h>
+#include <strings.h>
+#include <bsd/string.h>
+
+#include "../conn/reply.h"
+#include "../engine/request.h"
+
+#define A_STATUS   REPLY_BIT(REDIS_REPLY_STATUS)
+#define AN_INTEGER REPLY_BIT(REDIS_REPLY_INTEGER)
+#define A_NIL      REPLY_BIT(REDIS_REPLY_NIL)
+#define A_STRING   REPLY_BIT(REDIS_REPLY_STRING)
+#define AN_ARRAY   REPLY_BIT(REDIS_REPLY_ARRAY)
+
+/* Those that dfparse writes, by length. Others may answer anything. */
+static const struct command {
+    const char *name;
+    unsigned types;
+} commands[] = {
+    {"SET", A_STATUS | A_NIL | A_STRING}, /* with NX, XX, GET; see below */
+    {"DEL", AN_INTEGER},
+    {"MSET", A_STATUS},
+    {"HSET", AN_INTEGER},
+    {"DUMP", A_STRING | A_NIL},
+    {"PTTL", AN_INTEGER},
+    {"SADD", AN_INTEGER},
+    {"SREM", AN_INTEGER},
+    {"ZREM", AN_INTEGER},
+    {"HDEL", AN_INTEGER},
+    {"INCR", AN_INTEGER},
+    {"DECR", AN_INTEGER},
+    {"LREM", AN_INTEGER},
+    {"LSET", A_STATUS},
+    {"XACK", AN_INTEGER},
+    {"XDEL", AN_INTEGER},
+    {"COPY", AN_INTEGER},
+    {"MULTI", A_STATUS},
+    {"HMSET", A_STATUS},
+    {"RPUSH", AN_INTEGER},
+    {"LPUSH", AN_INTEGER},
+    {"LTRIM", A_STATUS},
+    {"PFADD", AN_INTEGER},
+    {"SETEX", A_STATUS},
+    {"SETNX", AN_INTEGER},
+    {"XTRIM", AN_INTEGER},
+    {"SMOVE", AN_INTEGER},
+    {"EXPIRE", AN_INTEGER},
+    {"APPEND", AN_INTEGER},
+    {"SELECT", A_STATUS},
+    {"INCRBY", AN_INTEGER},
+    {"DECRBY", AN_INTEGER},
+    {"UNLINK", AN_INTEGER},
+    {"SETBIT", AN_INTEGER},
+    {"GEOADD", AN_INTEGER},
+    {"MSETNX", AN_INTEGER},
+    {"PSETEX", A_STATUS},
+    {"RPUSHX", AN_INTEGER},
+    {"LPUSHX", AN_INTEGER},
+    {"HSETNX", AN_INTEGER},
+    {"RENAME", A_STATUS},
+    {"EXISTS", AN_INTEGER},
+    {"XSETID", A_STATUS},
+    {"RESTORE", A_STATUS},
+    {"FLUSHDB", A_STATUS},
+    {"HINCRBY", AN_INTEGER},
+    {"LINSERT", AN_INTEGER},
+    {"PERSIST", AN_INTEGER},
+    {"PEXPIRE", AN_INTEGER},
+    {"HGETALL", AN_ARRAY},
+    {"FLUSHALL", A_STATUS},
+    {"SETRANGE", AN_INTEGER},
+    {"EXPIREAT", AN_INTEGER},
+    {"RENAMENX", AN_INTEGER},
+    {"PEXPIREAT", AN_INTEGER},
+    {"HPEXPIREAT", AN_ARRAY},
+    {"SDIFFSTORE", AN_INTEGER},
+    {"SINTERSTORE", AN_INTEGER},
+    {"SUNIONSTORE", AN_INTEGER},
+    {"ZINTERSTORE", AN_INTEGER},
+    {"ZUNIONSTORE", AN_INTEGER},
+    {"ZRANGESTORE", AN_INTEGER},
+    {"GEOSEARCHSTORE", AN_INTEGER},
+    {"ZREMRANGEBYLEX", AN_INTEGER},
+    {"ZREMRANGEBYRANK", AN_INTEGER},
+    {"ZREMRANGEBYSCORE", AN_INTEGER},
+};
+
+static unsigned types_of(const struct slice *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        const char *c = commands[i].name;
+        size_t len = strlen(c);
+        if (len > name->n)
+            break;
+        if (len == name->n && (c[0] | 0x20) == (name->p[0] | 0x20) &&
+            strncasecmp(c, (const char *)name->p, len) == 0)
+            return commands[i].types;
+    }
+    return ~0u;
+}
+
+bool reply_fits(const uint8_t *request, size_t n, int type)
+{
+    static const char plain[] = "*3\r\n$3\r\nSET\r\n";
+    struct slice name;
+    if (n > sizeof plain - 1 && memcmp(request, plain, sizeof plain - 1) == 0)
+        return type == REDIS_REPLY_STATUS;
+    if (!request_arg(request, n, 0, &name))
+        return true;
+    return (types_of(&name) & REPLY_BIT(type)) != 0;
+}
+
+/* Brent's way: the cursor is compared with an earlier one, which is replaced after 1, 2, 4, ... steps. */
+bool scan_circles(struct scan_guard *g, const char *cursor)
+{
+    if (strcmp(cursor, "0") == 0) {
+        *g = (struct scan_guard){.n = 0};
+        return false;
+    }
+    if (g->next > 0 && strcmp(cursor, g->mark) == 0)
+        return true;
+    if (g->n++ == g->next) {
+        strlcpy(g->mark, cursor, sizeof g->mark);
+        g->next = 2 * g->n;
+    }
+    return false;
+}
+
+bool reply_is_hash(const redisReply *r)
+{
+    if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements % 2 != 0)
+        return false;
+    for (size_t i = 0; i < r->elements; i++)
+        if (r->element[i]->type != REDIS_REPLY_STRING)
+            return false;
+    return true;
+}
+
+bool reply_is_scan(const redisReply *r)
+{
+    if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements != 2 ||
+        r->element[0]->type != REDIS_REPLY_STRING || r->element[0]->len == 0 || r->element[0]->len >= 32 ||
+        r->element[1]->type != REDIS_REPLY_ARRAY)
+        return false;
+    for (size_t i = 0; i < r->element[1]->elements; i++)
+        if (r->element[1]->element[i]->type != REDIS_REPLY_STRING)
+            return false;
+    return true;
+}

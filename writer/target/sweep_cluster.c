@@ -1,0 +1,354 @@
+/* The scan of several connections: all masters of a cluster at once, or one server, beside the live records.
+ *
+ * A round ends well only if no key can have slipped from a part that was not scanned yet into one that was:
+ * the masters say before it and behind it which slots they have, with which configuration epoch, and that
+ * none is moving; and they are the same processes, as a cursor means nothing to another. Else another round
+ * follows. What is found goes in the engine's order, alone in its slot (the hash that dfparse gives a key is
+ * not known here). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "cluster.h"
+#include "crc64.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "resp.h"
+#include "target.h"
+#include "../writer.h"
+
+#define EVERY      ((uint64_t)2000)   /* us between two steps of the scan, at least */
+#define LOOK_AGAIN ((uint64_t)500000) /* us */
+
+struct found {
+    uint32_t db, len;
+};
+
+/* ---- what the masters say of themselves ---- */
+
+static void begin_round(struct cluster *cl, enum sweep_phase phase)
+{
+    struct sweep *s = &cl->w->sweep;
+    s->phase = phase;
+    s->slots = 0;
+    s->print = 0;
+    s->moving = false;
+    for (unsigned i = 0; i < cl->nnodes; i++)
+        cl->node[i]->swept = false;
+    cl->stir = true;
+}
+
+/* Is this the reply to a question? r: NULL when it was lost, and the question is asked again. */
+static bool counts(struct conn *c, const redisReply *r, const char *what)
+{
+    struct cluster *cl = c->w->cluster;
+    struct sweep *s = &c->w->sweep;
+    cl->stir = true;
+    s->asked--;
+    if (s->state != SWEEP_SCANS || r == NULL) /* or of a session that is void */
+        return false;
+    if (r->type != REDIS_REPLY_ERROR) {
+        c->node->plight = (struct plight){0};
+        return true;
+    }
+    cluster_question_refused(c, r, what);
+    return false;
+}
+
+static void ask(struct conn *c, call_fn *fn, const char *one, const char *two)
+{
+    c->w->sweep.asked++;
+    conn_call(c, fn, NULL, one, two, NULL);
+}
+
+static void print_add(struct sweep *s, const struct conn *c, const char *p, size_t n)
+{
+    /* The start is left out: it is only known by and large. */
+    uint64_t crc = crc64(c->node->index + 1, c->who.run_id, strlen(c->who.run_id));
+    crc = crc64(crc, c->who.replid, strlen(c->who.replid));
+    s->print += crc64(crc, p, n); /* in whatever order they come */
+}
+
+/* "id address flags master ping pong epoch link slot ...": what another one may say of it is left out. */
+static void take_myself(struct sweep *s, const struct conn *c, const char *line, size_t n)
+{
+    unsigned field = 0;
+    for (const char *p = line; p < line + n; field++) {
+        size_t k = strcspn(p, " \r\n");
+        if (field == 0 || field == 2 || field == 6 || field > 7)
+            print_add(s, c, p, k);
+        if (field > 7 && p[0] == '[') {
+            s->moving = true;
+        } else if (field > 7) { /* 7 or 0-99 */
+            char *to;
+            unsigned long first = strtoul(p, &to, 10), last = *to == '-' ? strtoul(to + 1, NULL, 10) : first;
+            s->slots += (unsigned)(last - first + 1);
+        }
+        p += k + 1;
+    }
+}
+
+static void on_nodes(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    if (!counts(c, r, "CLUSTER") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "CLUSTER NODES"))
+        return;
+    for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
+        size_t n = strcspn(line, "\n");
+        const char *myself = strstr(line, "myself");
+        if (myself != NULL && myself < line + n)
+            take_myself(&c->w->sweep, c, line, n);
+    }
+    c->node->swept = true;
+}
+
+/* A single server: which databases there are. */
+static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
+{
+    struct sweep *s = &c->w->sweep;
+    (void)arg;
+    if (!counts(c, r, "INFO") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
+        return;
+    if (s->phase == SWEEP_LOOKS)
+        cluster_take_dbs(c->w->cluster, r->str);
+    print_add(s, c, "", 0);
+    s->slots = SLOTS;
+    c->node->swept = true;
+}
+
+static void looked(struct cluster *cl, uint64_t now)
+{
+    struct sweep *s = &cl->w->sweep;
+    if (s->moving || s->slots != SLOTS) {
+        log_event(s->waits ? LOG_DEBUG : LOG_INFO, NO_FLOW,
+                  "event=sweep_waits note=\"slots are being moved\"");
+        s->waits = true;
+        topology_refresh(cl);
+        begin_round(cl, SWEEP_LOOKS);
+        s->next = now + LOOK_AGAIN;
+        return;
+    }
+    uint64_t print = s->print;
+    s->waits = false;
+    if (s->phase == SWEEP_LOOKS) {
+        begin_round(cl, SWEEP_READS);
+        s->print_first = print;
+        for (unsigned i = 0; i < cl->nnodes; i++) {
+            strlcpy(cl->node[i]->cursor, "0", sizeof cl->node[i]->cursor);
+            cl->node[i]->guard = (struct scan_guard){.n = 0};
+        }
+    } else if (print == s->print_first) {
+        s->phase = SWEEP_ENDS;
+    } else {
+        log_event(LOG_INFO, NO_FLOW, "event=sweep_again note=\"the masters, or their slots, have changed\"");
+        topology_refresh(cl);
+        begin_round(cl, SWEEP_LOOKS);
+    }
+}
+
+/* ---- the scan ---- */
+
+static void on_scan(struct conn *c, void *arg, const redisReply *r)
+{
+    struct sweep *s = &c->w->sweep;
+    struct cnode *n = c->node;
+    (void)arg;
+    if (!counts(c, r, "SCAN"))
+        return;
+    if (!reply_is_scan(r) || scan_circles(&n->guard, r->element[0]->str)) {
+        conn_lose(c, "SCAN: unexpected reply");
+        return;
+    }
+    struct cluster *cl = c->w->cluster;
+    uint32_t db = cl->slots ? 0 : cl->dbs[cl->at_db];
+    const redisReply *keys = r->element[1];
+    for (size_t i = 0; i < keys->elements; i++) {
+        const redisReply *k = keys->element[i];
+        struct found f = {.db = db, .len = (uint32_t)k->len};
+        s->scanned++;
+        if (k->str == NULL || key_is_ours(k->str, k->len) || sweep_saw(c->w, db, k->str, k->len))
+            continue;
+        if (buf_add(&s->todo, &f, sizeof f) < 0 || buf_add(&s->todo, k->str, k->len) < 0)
+            writer_fail(c->w, EXIT_CANNOT, "event=sweep_failed step=scan error=\"too many keys at once\"");
+    }
+    strlcpy(n->cursor, r->element[0]->str, sizeof n->cursor);
+    n->swept = strcmp(n->cursor, "0") == 0;
+    if (n->swept && !cl->slots && ++cl->at_db < cl->ndbs)
+        n->swept = false;
+}
+
+static void scan(struct cluster *cl, struct conn *c)
+{
+    if (!cl->slots && cl->at_db >= cl->ndbs) {
+        c->node->swept = true; /* there is nothing in it */
+        return;
+    }
+    uint32_t db = cl->slots ? c->db : cl->dbs[cl->at_db];
+    cl->w->sweep.asked++;
+    cluster_scan(c, db, on_scan, NULL, c->node->cursor, SWEEP_COUNT);
+}
+
+/* ---- what was found goes ---- */
+
+/* The next key that is still not seen. False: there is none. */
+static bool next_found(struct writer *w, struct found *f, const uint8_t **key)
+{
+    struct sweep *s = &w->sweep;
+    while (s->todo_at < s->todo.len) {
+        memcpy(f, s->todo.p + s->todo_at, sizeof *f);
+        *key = s->todo.p + s->todo_at + sizeof *f;
+        if (!sweep_saw(w, f->db, *key, f->len))
+            return true;
+        s->todo_at += sizeof *f + f->len;
+    }
+    s->todo.len = s->todo_at = 0;
+    buf_trim(&s->todo, (size_t)64 << 10);
+    if (w->cluster->reserved_for == (int)SWEEP_FLOW)
+        w->cluster->reserved_for = -1;
+    return false;
+}
+
+/* To a cluster: each as a request of its slot. */
+static void remove_by_slots(struct cluster *cl)
+{
+    struct sweep *s = &cl->w->sweep;
+    const uint8_t *key;
+    struct found f;
+    while (next_found(cl->w, &f, &key)) {
+        s->n = 0;
+        s->keys.len = 0;
+        sweep_gather(s, key, f.len);
+        sweep_make_del(s);
+        struct rec d = {.type = REC_REQUEST,
+                        .flags = RF_IDEMPOTENT | RF_MULTIKEY,
+                        .flow = (uint16_t)SWEEP_FLOW,
+                        .slot = key_slot(key, f.len),
+                        .keyarg = 1,
+                        .hash = (uint32_t)crc64(SEEN_CRC, key, f.len),
+                        .len = (uint32_t)s->del.len};
+        if (s->n > 0 && cluster_put_own(cl->w, &d, s->del.p, 0) == PUT_WAIT)
+            return;
+        s->removed += s->n;
+        s->todo_at += sizeof f + f.len;
+    }
+}
+
+/* Without slots: alone, and so all of one database together. */
+static void on_deleted(struct conn *c, void *arg, const redisReply *r)
+{
+    struct cluster *cl = c->w->cluster;
+    struct sweep *s = &c->w->sweep;
+    struct cnode *other;
+    uint64_t due;
+    (void)arg;
+    cl->stir = true;
+    s->going_sent = false; /* if it was lost or refused it goes again, and nothing else before that */
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "DEL"))
+        return;
+    if (r->type == REDIS_REPLY_ERROR &&
+        cluster_detour(c, 3, NULL, r->str, r->len, &due, &other) != DETOUR_NONE) {
+        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
+        return;
+    }
+    c->node->plight = (struct plight){0};
+    if (r->type == REDIS_REPLY_ERROR && !cl->dead) {
+        writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=DEL reply=%s",
+                    log_quote(r->str, r->len));
+        cl->dead = true;
+    }
+    s->deleting = cl->exclusive = false;
+    s->removed += s->going_n;
+}
+
+static void send_going(struct cluster *cl)
+{
+    struct sweep *s = &cl->w->sweep;
+    struct conn *c = s->going_sent ? NULL : cnode_conn(cl, cl->node[0], 0, s->going.len + 256);
+    if (c == NULL)
+        return;
+    s->going_sent = true;
+    cluster_call_in_db(c, s->going_db, on_deleted, NULL, s->going.p, s->going.len);
+}
+
+static void remove_alone(struct cluster *cl)
+{
+    static const uint16_t any = 0;
+    struct sweep *s = &cl->w->sweep;
+    const uint8_t *key;
+    struct found f;
+    if (!next_found(cl->w, &f, &key) || !cluster_slots_free(cl, (unsigned)SWEEP_FLOW, &any, 1))
+        return;
+    s->n = 0;
+    s->keys.len = 0;
+    s->going_db = f.db;
+    do {
+        sweep_gather(s, key, f.len);
+        s->todo_at += sizeof f + f.len;
+    } while (s->keys.len < REC_PAYLOAD_MAX / 2 && next_found(cl->w, &f, &key) && f.db == s->going_db);
+    sweep_make_del(s);
+    s->going.len = 0;
+    (void)buf_add(&s->going, s->del.p, s->del.len);
+    s->going_n = s->n;
+    s->deleting = cl->exclusive = true;
+    send_going(cl);
+}
+
+/* ---- all of it ---- */
+
+static void question(struct cluster *cl, struct conn *c)
+{
+    if (cl->w->sweep.phase == SWEEP_READS)
+        scan(cl, c);
+    else if (cl->slots)
+        ask(c, on_nodes, "CLUSTER", "NODES");
+    else
+        ask(c, on_keyspace, "INFO", "keyspace");
+}
+
+/* What was found, and what has to go before live records, must be gone before the positions count. */
+static void end(struct cluster *cl)
+{
+    if (cl->own == 0 && (!cl->whole || whole_swept(cl->w)))
+        sweep_done(cl->w);
+}
+
+void sweep_cluster(struct cluster *cl, uint64_t now)
+{
+    struct writer *w = cl->w;
+    struct sweep *s = &w->sweep;
+    if (s->deleting) {
+        send_going(cl);
+        return;
+    }
+    if (w->failed || w->session.stage != ST_RUN || !sweep_runs(w))
+        return;
+    if (s->state == SWEEP_MARKS && s->asked > 0) /* by a session that is void */
+        return;
+    if (s->state == SWEEP_MARKS) {
+        s->state = SWEEP_SCANS;
+        log_event(LOG_INFO, NO_FLOW, "event=sweep_begins");
+        begin_round(cl, SWEEP_LOOKS);
+    }
+    if (s->phase == SWEEP_ENDS) {
+        end(cl);
+        return;
+    }
+    if (s->asked == 0 && s->todo.len > 0) {
+        if (cl->slots)
+            remove_by_slots(cl);
+        else
+            remove_alone(cl);
+    }
+    if (s->todo.len > 0 || s->asked > 0 || s->deleting || now < s->next)
+        return;
+    if (s->phase == SWEEP_READS)
+        s->next = now + EVERY;
+    if (cluster_question_all(cl, question) || s->on_way > 0)
+        return;
+    if (s->phase == SWEEP_READS)
+        begin_round(cl, SWEEP_LOOKS_AGAIN);
+    else
+        looked(cl, now);
+}

@@ -1,0 +1,114 @@
+#include "taken.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cluster.h"
+#include "../engine/errors.h"
+#include "exits.h"
+#include "io.h"
+#include "log.h"
+#include "../writer.h"
+
+#define KEEP_MS   86400000LL
+#define KEEP_TEXT "86400000"
+#define KEY_MAX   (EXACT_KEY_MAX + 16)
+#define ROOM      512u /* bytes of a request, at most */
+
+/* The key in a slot of the node, the same one for all writers. False: it has none. */
+static bool key_on(const struct cluster *cl, const struct cnode *n, char key[KEY_MAX])
+{
+    unsigned slot = 0;
+    while (slot < SLOTS && cl->owner[slot] != n->index)
+        slot++;
+    if (slot == SLOTS)
+        return false;
+    size_t len = exact_key(cl->w, slot, key);
+    snprintf(key + len, KEY_MAX - len, ":taken");
+    return true;
+}
+
+/* ---- who takes over ---- */
+
+static void on_marked(struct conn *c, void *arg, const redisReply *r)
+{
+    struct cnode *n = arg;
+    n->taken = TAKEN_TO_DO;
+    c->w->cluster->stir = true;
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SET"))
+        return;
+    n->taken = TAKEN_MARKED;
+    if (r->type == REDIS_REPLY_ERROR)
+        log_event(LOG_WARN, NO_FLOW, "event=takeover_not_marked node=%s reply=%s note=%s", cnode_name(n),
+                  log_quote(r->str, r->len),
+                  "\"the writer before would not notice if it came back after the end of this one\"");
+}
+
+static void mark(struct cluster *cl, struct cnode *n)
+{
+    char key[KEY_MAX];
+    struct conn *c = cnode_conn(cl, n, 0, ROOM);
+    if (c == NULL || (!cl->slots && cluster_want_db(c, 0, true) != PUT_DONE))
+        return;
+    n->taken = TAKEN_MARKED;
+    if (!key_on(cl, n, key))
+        return;
+    n->taken = TAKEN_ASKED;
+    conn_call(c, on_marked, n, "SET", key, cl->w->run, "PX", KEEP_TEXT, NULL);
+}
+
+bool taken_marked(struct writer *w)
+{
+    struct cluster *cl = w->cluster;
+    bool all = true;
+    for (unsigned i = 0; w->took_over && i < cl->nnodes; i++) {
+        struct cnode *n = cl->node[i];
+        if (n->master && n->taken == TAKEN_TO_DO)
+            mark(cl, n);
+        all &= !n->master || n->taken == TAKEN_MARKED;
+    }
+    for (unsigned i = 0; all && i < cl->nnodes; i++)
+        cl->node[i]->taken = TAKEN_TO_DO; /* a flush before the next session would remove them */
+    return all;
+}
+
+/* ---- whose task it was ---- */
+
+static void on_value(struct conn *c, void *arg, const redisReply *r)
+{
+    (void)arg;
+    c->others = r != NULL &&
+                conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "GET") &&
+                r->type == REDIS_REPLY_STRING && strcmp(r->str, c->w->run) != 0;
+    if (r != NULL && r->type == REDIS_REPLY_ERROR)
+        log_event(LOG_DEBUG, NO_FLOW, "event=takeover_not_looked_for node=%s reply=%s", cnode_name(c->node),
+                  log_quote(r->str, r->len));
+}
+
+/* One that was written before this process began was for another. */
+static void on_time(struct conn *c, void *arg, const redisReply *r)
+{
+    struct writer *w = c->w;
+    (void)arg;
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "PTTL") || !c->others ||
+        r->type != REDIS_REPLY_INTEGER || r->integer <= 0 || r->integer > KEEP_MS)
+        return;
+    uint64_t age = (uint64_t)(KEEP_MS - r->integer) * 1000;
+    if (age >= us_since(mono_us(), w->stats.started) || w->cluster->dead)
+        return;
+    writer_fail(w, EXIT_CANNOT, "event=task_taken_over task=%s target=%s node=%s note=%s", w->opt.task,
+                w->opt.shown, cnode_name(c->node),
+                "\"another writer has taken over: give each its own --task\"");
+    w->cluster->dead = true;
+    conn_lose(c, "another writer has taken over task %s", w->opt.task);
+}
+
+void taken_look(struct conn *c)
+{
+    char key[KEY_MAX];
+    c->others = false;
+    if (c->w->cluster->whole || !key_on(c->w->cluster, c->node, key))
+        return;
+    conn_call(c, on_value, NULL, "GET", key, NULL);
+    conn_call(c, on_time, NULL, "PTTL", key, NULL);
+}

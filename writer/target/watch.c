@@ -1,0 +1,276 @@
+#include "watch.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <bsd/string.h>
+
+#include "exits.h"
+#include "info.h"
+#include "io.h"
+#include "log.h"
+#include "meta.h"
+#include "../writer.h"
+
+#define ASK_EVERY  ((uint64_t)5000000)  /* us between two looks at a server's counters */
+#define SAY_ANYWAY ((uint64_t)15000000) /* us: then what is known already, as long as something goes on */
+#define SAY_AGAIN  ((uint64_t)1000000)  /* us between two messages to dfreader */
+#define LAST_WAIT  ((uint64_t)1000000)  /* us for the last look */
+#define SILENT     ((uint64_t)5000000)  /* us without a reply before a target is called silent */
+
+/* ---- what INFO says ---- */
+
+static bool watch_evicted(const char *info, size_t n, uint64_t *keys)
+{
+    return info_number(info, n, "evicted_keys", keys);
+}
+
+static const char *watch_policy(const char *info, size_t n, uint64_t *maxmemory, char policy[32])
+{
+    size_t len = 0;
+    const char *p = info_value(info, n, "maxmemory_policy", &len);
+    if (!info_number(info, n, "maxmemory", maxmemory) || *maxmemory == 0 || p == NULL || len > 31)
+        return NULL;
+    memcpy(policy, p, len);
+    policy[len] = '\0';
+    return strcmp(policy, "noeviction") == 0 || policy[0] == '\0' ? NULL : policy;
+}
+
+/* ---- evictions ---- */
+
+/* A server's counter is at keys: what came since the last look counts. One that was started again counts
+ * from 0. */
+static void count_evicted(struct writer *w, struct evictions *e, uint64_t keys)
+{
+    uint64_t more = !e->known ? 0 : keys >= e->last ? keys - e->last : keys;
+    e->known = true;
+    e->last = keys;
+    if (more == 0)
+        return;
+    e->counted += more;
+    w->stats.evicted += more;
+    log_event(w->watch.told_evicted ? LOG_DEBUG : LOG_WARN, NO_FLOW,
+              "event=target_evicts target=%s keys=%llu note=%s", w->opt.shown, (unsigned long long)more,
+              "\"it is full, and removes keys: raise its maxmemory, or set maxmemory-policy noeviction\"");
+    w->watch.told_evicted = true;
+}
+
+/* Said once, whatever the number of nodes. */
+static void look_at_policy(struct writer *w, const char *info, size_t n)
+{
+    char policy[32];
+    uint64_t most;
+    if (w->watch.told_policy || watch_policy(info, n, &most, policy) == NULL)
+        return;
+    w->watch.told_policy = true;
+    log_event(LOG_WARN, NO_FLOW, "event=target_may_evict target=%s maxmemory=%llu policy=%s note=%s",
+              w->opt.shown, (unsigned long long)most, log_quote(policy, strlen(policy)),
+              "\"where the data do not fit keys are lost: set maxmemory-policy noeviction\"");
+}
+
+/* A position key had vanished: was it evicted with others of its server? Then that is what is wrong, and
+ * already counted; nothing can be resumed from. Else somebody has flushed the target, and what was confirmed
+ * is gone. */
+static void settle_vanished(struct writer *w, const struct evictions *server)
+{
+    struct watch *x = &w->watch;
+    if (x->vanished == NULL || x->vanished_at != server)
+        return;
+    if (server->counted > 0) {
+        log_event(LOG_WARN, NO_FLOW, "event=position_key_evicted target=%s note=%s", w->opt.shown,
+                  "\"this session cannot be resumed from it\"");
+    } else {
+        writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s error=%s", w->opt.shown,
+                    log_quote(x->vanished, strlen(x->vanished)));
+        w->cluster->dead = true;
+    }
+    w->lost_data = true;
+    x->vanished = NULL;
+}
+
+/* INFO memory, or INFO stats. */
+static void look(struct writer *w, struct evictions *server, const char *info, size_t n)
+{
+    uint64_t keys;
+    look_at_policy(w, info, n);
+    if (!watch_evicted(info, n, &keys))
+        return;
+    count_evicted(w, server, keys);
+    settle_vanished(w, server);
+}
+
+void watch_vanished(struct writer *w, const struct cnode *node, const char *reason)
+{
+    const struct evictions *server = &node->evicted;
+    if (w->watch.vanished != NULL || w->failed || (w->lost_data && server->counted > 0))
+        return;
+    w->watch.vanished = reason;
+    w->watch.vanished_at = server;
+    w->watch.next = 0; /* ask now */
+}
+
+static void node_reply(struct conn *c, void *arg, const redisReply *r)
+{
+    struct cnode *node = arg;
+    node->watching--;
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
+        r->type != REDIS_REPLY_STRING)
+        return;
+    if (c->w->cluster->whole && r->len > 0 && r->str[0] != '#') /* the end of something else */
+        conn_lose(c, "INFO: unexpected reply");
+    else
+        look(c->w, &node->evicted, r->str, r->len);
+}
+
+/* INFO replication, with --wait. */
+static void replicas_reply(struct conn *c, void *arg, const redisReply *r)
+{
+    uint64_t n;
+    (void)arg;
+    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
+        r->type != REDIS_REPLY_STRING || !info_number(r->str, r->len, "connected_slaves", &n) ||
+        n >= (uint64_t)c->w->opt.wait)
+        return;
+    log_event(LOG_WARN, NO_FLOW, "event=too_few_replicas node=%s replicas=%llu wait=%d note=%s",
+              cnode_name(c->node), (unsigned long long)n, c->w->opt.wait,
+              "\"nothing counts as applied before so many confirm it\"");
+}
+
+void watch_conn(struct conn *c)
+{
+    struct cnode *node = c->node;
+    if (c != node->conn[0])
+        return;
+    if (c->w->opt.wait > 0)
+        conn_call(c, replicas_reply, NULL, "INFO", "replication", NULL);
+    node->watching += 2;
+    conn_call(c, node_reply, node, "INFO", "memory", NULL);
+    conn_call(c, node_reply, node, "INFO", "stats", NULL);
+}
+
+static void ask_nodes(struct cluster *cl)
+{
+    for (unsigned i = 0; i < cl->nnodes; i++) {
+        struct cnode *node = cl->node[i];
+        struct conn *c = node->nconn > 0 ? node->conn[0] : NULL;
+        if (!node->master || node->watching > 0 || c == NULL || !conn_takes(c, 64))
+            continue;
+        node->watching++;
+        conn_call(c, node_reply, node, "INFO", "stats", NULL);
+    }
+}
+
+static bool answered(const struct writer *w)
+{
+    for (unsigned i = 0; i < w->cluster->nnodes; i++)
+        if (w->cluster->node[i]->watching > 0 || w->cluster->node[i]->conn[0]->lost)
+            return false;
+    return true;
+}
+
+/* ---- how the target is ---- */
+
+struct state {
+    const char *name;
+    const char *why; /* the server's words, or ours; "" */
+};
+
+static const char *refusal_name(const char *why)
+{
+    static const struct {
+        const char *words, *name;
+    } list[] = {
+        {"OOM", "full"}, {"LOADING", "loading"}, {"READONLY", "readonly"}, {"WAIT", "replicas-missing"}};
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+        if (strncmp(why, list[i].words, strlen(list[i].words)) == 0)
+            return list[i].name;
+    return "refuses";
+}
+
+static struct state state_of(bool lost, const char *lost_why, const struct patience *p, bool waits,
+                             uint64_t heard, uint64_t now)
+{
+    if (lost)
+        return (struct state){"down", lost_why};
+    if (p->since != 0)
+        return (struct state){refusal_name(p->why), p->why};
+    if (waits && us_since(now, heard) > SILENT)
+        return (struct state){"silent", ""};
+    return (struct state){"ok", ""};
+}
+
+static struct state conn_state(const struct conn *c, uint64_t now)
+{
+    bool ready = c->state == CONN_READY && !c->lost;
+    /* One that is not there is no trouble before something waits for it. */
+    bool lost = !ready && c->w->cluster->needed_since != 0 && c->why[0] != '\0';
+    return state_of(lost, c->why, &c->patience, ready && c->un > c->replied, c->wire.heard, now);
+}
+
+/* Of several connections, the first that is not well. */
+static struct state target_state(const struct writer *w, uint64_t now)
+{
+    struct state s = {"ok", ""};
+    for (unsigned i = 0; i < w->cluster->nconn && strcmp(s.name, "ok") == 0; i++)
+        if (!w->cluster->conn[i]->node->sentinel)
+            s = conn_state(w->cluster->conn[i], now);
+    return s;
+}
+
+static void say(struct writer *w, uint64_t now)
+{
+    struct watch *x = &w->watch;
+    const struct stats *st = &w->stats;
+    struct state s = target_state(w, now);
+    struct buf b = {.max = sizeof x->said};
+    (void)buf_addf(&b, "health epoch=%u target=%s errors=%llu lost=%llu doubtful=%llu evicted=%llu ",
+                   w->session.epoch, s.name, (unsigned long long)st->errors.total,
+                   (unsigned long long)st->lost, (unsigned long long)st->doubtful.total,
+                   (unsigned long long)st->evicted);
+    meta_add(&b, "why", s.why, strnlen(s.why, 80), '\0');
+    x->said_at = now;
+    /* A dfreader at its end waits for writers as long as it hears of them. */
+    bool goes_on = st->requests != x->requests || strcmp(s.name, "ok") != 0;
+    bool anyway = goes_on && us_since(now, x->sent_at) >= SAY_ANYWAY;
+    if (b.p != NULL && (anyway || strncmp((const char *)b.p, x->said, sizeof x->said) != 0)) {
+        x->sent_at = now;
+        x->requests = st->requests;
+        strlcpy(x->said, (const char *)b.p, sizeof x->said);
+        (void)ctl_send(&w->live.ctl, "%s", x->said);
+    }
+    buf_free(&b);
+}
+
+void watch_work(struct writer *w, uint64_t now)
+{
+    struct watch *x = &w->watch;
+    if (now >= x->next) {
+        ask_nodes(w->cluster);
+        x->next = now + ASK_EVERY;
+    }
+    if (w->live.ctl.fd >= 0 && now - x->said_at >= SAY_AGAIN)
+        say(w, now);
+}
+
+bool watch_finished(struct writer *w)
+{
+    struct watch *x = &w->watch;
+    uint64_t now = mono_us();
+    if (x->ending == 0) {
+        x->ending = now;
+        ask_nodes(w->cluster);
+    }
+    if ((!answered(w) || x->vanished != NULL) && us_since(now, x->ending) < LAST_WAIT)
+        return false;
+    settle_vanished(w, x->vanished_at); /* whatever the counters of a node that is gone would say */
+    if (w->live.ctl.fd >= 0)
+        say(w, now);
+    return true;
+}
+
+int watch_timeout(const struct writer *w, uint64_t now)
+{
+    uint64_t at = w->watch.next;
+    if (w->live.ctl.fd >= 0 && w->watch.said_at + SAY_AGAIN < at)
+        at = w->watch.said_at + SAY_AGAIN;
+    return at <= now ? 0 : (int)((at - now) / 1000) + 1;
+}
