@@ -267,7 +267,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .parser_timeout = 30,
                           .connect_timeout = 20,
                           .verify_rate = 100000,
-                          .buffer = (size_t)256 << 10,
+                          .buffer = (size_t)128 << 10,
                           .spill_max = (uint64_t)1 << 30,
                           .spool_max = (uint64_t)10 << 30};
     int given = argc;

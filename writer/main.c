@@ -1,5 +1,6 @@
 /* rediswriter: command records into a Redis server. rediswriter(1). */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -57,6 +58,9 @@ static void writer_init(struct writer *w, int wake_fd)
 int main(int argc, char **argv)
 {
     static struct writer w;
+    /* What a large key took goes back at once: free() would raise the limit, and the heap would keep holes of
+     * MiBs. */
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
     options_parse(&w.opt, argc, argv);
     int wake_fd = signals_catch();
     raise_limits();

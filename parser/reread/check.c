@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../command/command.h"
@@ -28,6 +29,8 @@ struct waiting {
 /* NULL: it is not there. */
 static uint64_t *slot_of(const struct sink *to, uint32_t db, const struct slice *key)
 {
+    if (to->rereads->probed == NULL)
+        return NULL;
     uint64_t h = keyset_hash(db, key->p, key->n) | FORGOTTEN;
     uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
     for (unsigned i = 0; i < REREAD_WAYS; i++)
@@ -55,6 +58,8 @@ static bool remember(struct sink *to, uint32_t db, const struct slice *key, unsi
 {
     uint64_t h = (keyset_hash(db, key->p, key->n) & ~(uint64_t)FORGOTTEN) | flag,
              *slot = slot_of(to, db, key);
+    if (to->rereads->probed == NULL)
+        to->rereads->probed = xcalloc(REREAD_SETS, sizeof *to->rereads->probed);
     uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
     bool known = slot != NULL && *slot == h;
     size_t n = slot != NULL ? (size_t)(slot - set) : REREAD_WAYS - 1;
@@ -67,6 +72,13 @@ static bool remember(struct sink *to, uint32_t db, const struct slice *key, unsi
 static bool first_time(struct sink *to, uint32_t db, const struct slice *key)
 {
     return !remember(to, db, key, 0);
+}
+
+/* Anew: a table that nothing was put into takes no memory. */
+static void forget_table(struct rereads *r)
+{
+    free(r->probed);
+    r->probed = NULL;
 }
 
 /* ---- probes ---- */
@@ -252,7 +264,7 @@ static void begin_or_end(struct sink *to, bool begins)
     struct slice none = {NULL, 0};
     set_verifying(to, begins && to->rereads != NULL ? VERIFYING : NOT_VERIFYING);
     if (to->rereads != NULL && begins)
-        memset(to->rereads->probed, 0, sizeof to->rereads->probed);
+        forget_table(to->rereads);
     else if (begins && to->o.flow == 0)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
@@ -406,7 +418,7 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     struct keys k = command_keys(c, argv, ch->argc);
     bool ends = to->verifying == VERIFYING_ENDS;
     if (c->action == ACT_FLUSH)
-        memset(to->rereads->probed, 0, sizeof to->rereads->probed);
+        forget_table(to->rereads);
     if (a == NULL || a->guard != GUARD_KEY)
         forget_all(to, ch, &k);
     if (a == NULL)

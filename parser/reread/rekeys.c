@@ -59,6 +59,8 @@ void rereads_reset(struct rereads *r, uint16_t epoch)
         rekey_free(k);
     }
     buf_free(&r->names);
+    free(r->probed);
+    r->probed = NULL;
     r->bytes = 0; /* also what came of answers that are not whole */
     r->epoch = epoch;
     r->closed = false;

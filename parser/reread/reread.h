@@ -67,9 +67,10 @@ struct rereads {
     size_t bytes;     /* kept */
     LIST_HEAD(, rekey) bucket[REREAD_BUCKETS];
     struct rekeyq list;
-    struct buf names;                          /* scratch: arguments that are left of a command */
-    unsigned checks;                           /* keys that wait for their place, in all flows */
-    uint64_t probed[REREAD_SETS][REREAD_WAYS]; /* check.c; the newest of a set comes first */
+    struct buf names; /* scratch: arguments that are left of a command */
+    unsigned checks;  /* keys that wait for their place, in all flows */
+    uint64_t (
+        *probed)[REREAD_WAYS]; /* check.c: REREAD_SETS of them, the newest of a set comes first; NULL: none */
 };
 
 void rereads_init(struct rereads *r, struct ctl *ctl);

@@ -3,7 +3,7 @@
 #include <lz4frame.h>
 #include <zstd.h>
 
-#define OUT_STEP   ((size_t)256 << 10)
+#define OUT_STEP   ((size_t)128 << 10)
 #define DIRECT_MAX ((size_t)2 << 20)
 #define OUT_MAX    ((size_t)64 << 20)
 

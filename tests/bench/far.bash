@@ -87,13 +87,13 @@ bench_far() {
     local rtt name n few elements far_port
     n=$(size 1000000)
     few=$(size 100000)
-    elements=$(size 1048576)
+    elements=$(size 1000000)
     start_redis
     [[ ${#cluster_ports[@]} -gt 0 ]] || start_cluster
     far_keys strings redis:7.0 --keys "$n"
     far_keys hashes redis:7.0 --keys "$some" --types hash
     far_keys commands portable --keys "$few" --types hash
-    far_keys list redis:7.0 --keys 1 --types list --elements "$elements" --element-size 1024
+    far_keys list redis:7.0 --keys 1 --types list --elements "$elements" --element-size 1074 # 1 GiB
     far_changes one 1 "$n"
     far_changes many 10000 "$n"
     : >"$work/far"
@@ -105,7 +105,7 @@ bench_far() {
     far_table strings "strings" keys "$n"
     far_table hashes "hashes, RESTORE" keys "$some"
     far_table commands "hashes as commands" keys "$few"
-    far_table list "a list of $((elements / 1024)) MiB" MiB $((elements / 1024))
+    far_table list "a list of $((elements * 1074 >> 20)) MiB" MiB $((elements * 1074 >> 20))
     far_table one "changes of one key" changes "$n"
     far_table many "changes of 10,000 keys" changes "$n"
 }
