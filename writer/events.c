@@ -14,8 +14,8 @@ void events_watch(struct writer *w, int fd, uint32_t tag, uint32_t events)
     if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) == 0)
         return;
     if (errno != EEXIST || epoll_ctl(w->epoll, EPOLL_CTL_MOD, fd, &e) != 0)
-        writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+        outcome_fail(&w->outcome, EXIT_CANNOT, "event=epoll error=%s",
+                     log_quote(strerror(errno), strlen(strerror(errno))));
 }
 
 void events_drop(struct writer *w, int fd)

@@ -38,9 +38,9 @@ static bool open_named(struct writer *w, struct input *in)
              : strcmp(in->name, "-") == 0 ? dup(STDIN_FILENO)
                                           : open(in->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
-        writer_fail(w, EXIT_CANNOT, "event=cannot_open input=%s error=%s",
-                    log_quote(in->name, strlen(in->name)),
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+        outcome_fail(&w->outcome, EXIT_CANNOT, "event=cannot_open input=%s error=%s",
+                     log_quote(in->name, strlen(in->name)),
+                     log_quote(strerror(errno), strlen(strerror(errno))));
         return false;
     }
     begin(in, fd);
@@ -67,9 +67,9 @@ bool inputs_open(struct writer *w)
     if (o->listen != NULL) {
         i->listen_fd = sock_unix_listen(o->listen);
         if (i->listen_fd < 0) {
-            writer_fail(w, EXIT_CANNOT, "event=cannot_listen path=%s error=%s",
-                        log_quote(o->listen, strlen(o->listen)),
-                        log_quote(strerror(errno), strlen(strerror(errno))));
+            outcome_fail(&w->outcome, EXIT_CANNOT, "event=cannot_listen path=%s error=%s",
+                         log_quote(o->listen, strlen(o->listen)),
+                         log_quote(strerror(errno), strlen(strerror(errno))));
             return false;
         }
         events_watch(w, i->listen_fd, TAG_LISTEN, EPOLLIN);
@@ -153,9 +153,9 @@ static bool fill(struct writer *w, struct input *in)
     if (n < 0) {
         if (errno == EAGAIN || errno == EINTR)
             return false;
-        writer_fail(w, EXIT_CANNOT, "event=read_failed input=%s error=%s",
-                    log_quote(in->name, strlen(in->name)),
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+        outcome_fail(&w->outcome, EXIT_CANNOT, "event=read_failed input=%s error=%s",
+                     log_quote(in->name, strlen(in->name)),
+                     log_quote(strerror(errno), strlen(strerror(errno))));
         finish(w, in);
         return false;
     }
@@ -167,7 +167,7 @@ static bool fill(struct writer *w, struct input *in)
 void input_ready(struct writer *w, unsigned i)
 {
     struct input *in = &w->inputs.v[i];
-    if (in->hungry && !w->failed) {
+    if (in->hungry && !w->outcome.failed) {
         (void)fill(w, in);
         return;
     }
@@ -206,8 +206,8 @@ void inputs_check(struct writer *w, uint64_t now)
     i->deadline = 0;
     for (unsigned k = 0; k < i->n; k++)
         if (!i->v[k].came) {
-            writer_fail(w, EXIT_RETRY, "event=input_never_came input=%s number=%u seconds=%d",
-                        log_quote(i->v[k].name, strlen(i->v[k].name)), k, w->opt.input_timeout);
+            outcome_fail(&w->outcome, EXIT_RETRY, "event=input_never_came input=%s number=%u seconds=%d",
+                         log_quote(i->v[k].name, strlen(i->v[k].name)), k, w->opt.input_timeout);
             return;
         }
 }
@@ -220,10 +220,11 @@ bool input_just_left(const struct writer *w, const struct input *in)
 static void cut(struct writer *w, struct input *in)
 {
     bool live = w->session.live || w->session.died || input_just_left(w, in) || recin_never_began(&in->in);
-    writer_fail(
-        w, live ? EXIT_RETRY : EXIT_DAMAGED, "event=input_cut_short input=%s offset=%llu error=%s note=%s",
-        log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
-        log_quote(in->in.error, strlen(in->in.error)), live ? "\"upstream died\"" : "\"incomplete file\"");
+    outcome_fail(&w->outcome, live ? EXIT_RETRY : EXIT_DAMAGED,
+                 "event=input_cut_short input=%s offset=%llu error=%s note=%s",
+                 log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
+                 log_quote(in->in.error, strlen(in->in.error)),
+                 live ? "\"upstream died\"" : "\"incomplete file\"");
     finish(w, in);
 }
 
@@ -248,9 +249,9 @@ bool input_next(struct writer *w, struct input *in)
         case RECIN_END: finish(w, in); return false;
         case RECIN_CUT: cut(w, in); return false;
         case RECIN_DAMAGED:
-            writer_fail(w, EXIT_DAMAGED, "event=input_damaged input=%s offset=%llu error=%s",
-                        log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
-                        log_quote(in->in.error, strlen(in->in.error)));
+            outcome_fail(&w->outcome, EXIT_DAMAGED, "event=input_damaged input=%s offset=%llu error=%s",
+                         log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
+                         log_quote(in->in.error, strlen(in->in.error)));
             finish(w, in);
             return false;
         }

@@ -58,8 +58,8 @@ static enum put queue_record(struct writer *w, const struct input *in, const str
     if (lanes_queue(&w->lanes, r, payload) == 0)
         return PUT_DONE;
     if (errno != EFBIG) {
-        writer_fail(w, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+        outcome_fail(&w->outcome, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
+                     log_quote(strerror(errno), strlen(strerror(errno))));
         return PUT_FAIL;
     }
     /* Reading stops here: hopeless when a flow that the others wait for comes through the same input. */
@@ -67,8 +67,8 @@ static enum put queue_record(struct writer *w, const struct input *in, const str
     for (int k = lanes_missing(&w->lanes, 0); lanes_at_barrier(&w->lanes) && k >= 0;
          k = lanes_missing(&w->lanes, (unsigned)k + 1))
         if (w->session.flow[k].input == self) {
-            writer_fail(w, EXIT_RETRY, "event=barrier_spill_full flow=%u waits_for=%d note=%s", r->flow, k,
-                        "\"raise --barrier-spill-max\"");
+            outcome_fail(&w->outcome, EXIT_RETRY, "event=barrier_spill_full flow=%u waits_for=%d note=%s",
+                         r->flow, k, "\"raise --barrier-spill-max\"");
             return PUT_FAIL;
         }
     return PUT_WAIT;
@@ -101,8 +101,8 @@ static enum put target_record(struct writer *w, struct input *in)
     if (fault != NULL) {
         /* dfparse writes for nobody in particular when dfreader ends before the target was announced */
         bool ended = in->pollable && (w->session.left || live_ended(w));
-        writer_fail(w, ended ? EXIT_RETRY : EXIT_USAGE, "event=target_mismatch input=%s %s",
-                    log_quote(in->name, strlen(in->name)), fault);
+        outcome_fail(&w->outcome, ended ? EXIT_RETRY : EXIT_USAGE, "event=target_mismatch input=%s %s",
+                     log_quote(in->name, strlen(in->name)), fault);
         return PUT_FAIL;
     }
     in->target_seen = true;
@@ -135,8 +135,8 @@ static enum put report_record(struct writer *w, const struct input *in)
                   log_quote(key, keylen >= 0 ? (size_t)keylen : 0), log_quote(detail, strlen(detail)),
                   lost != 0);
     if (lost != 0 && w->opt.strict) {
-        writer_fail(w, EXIT_DATA,
-                    "event=strict note=\"stopped at the first thing that was not carried over\"");
+        outcome_fail(&w->outcome, EXIT_DATA,
+                     "event=strict note=\"stopped at the first thing that was not carried over\"");
         return PUT_FAIL;
     }
     return PUT_DONE;
@@ -181,7 +181,7 @@ static enum put end_record(struct writer *w, struct input *in)
               log_quote(message, strlen(message)));
     session_input_ended(w, (unsigned)(in - w->inputs.v));
     w->ends++;
-    w->stopped |= strcmp(reason, "stop") == 0;
+    w->outcome.stopped |= strcmp(reason, "stop") == 0;
     if (failed) {
         /* Whoever is at the other end of a pipe has said it. Of a file only we can. */
         struct stat st;
@@ -189,10 +189,10 @@ static enum put end_record(struct writer *w, struct input *in)
         log_event(file ? LOG_ERROR : LOG_DEBUG, NO_FLOW,
                   "event=upstream_failed input=%s reason=%s message=%s",
                   log_quote(in->name, strlen(in->name)), reason, log_quote(message, strlen(message)));
-        writer_failed(w, status != 0 ? (int)status : EXIT_RETRY);
+        outcome_failed(&w->outcome, status != 0 ? (int)status : EXIT_RETRY);
         return PUT_DONE;
     }
-    w->status = exit_worse(w->status, (int)status);
+    w->outcome.status = exit_worse(w->outcome.status, (int)status);
     return PUT_DONE;
 }
 

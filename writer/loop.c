@@ -32,7 +32,7 @@ static bool handle(struct writer *w, const struct epoll_event *e, int n)
                 break;
             }
             input_ready(w, e[i].data.u32 - TAG_INPUT);
-            got = !w->failed;
+            got = !w->outcome.failed;
         }
     }
     return got;
@@ -60,7 +60,7 @@ static int timeout_of(struct writer *w, uint64_t now)
         ms = least(ms, 20);
     if (w->limit.on)
         ms = least(ms, limit_timeout(&w->limit, now));
-    if (w->failed)
+    if (w->outcome.failed)
         ms = least(ms, 50);
     return ms;
 }
@@ -99,16 +99,16 @@ static bool dropped(struct writer *w)
 /* Is everything done? When failed, only what is in flight counts, and not for ever. */
 static bool finished(struct writer *w)
 {
-    if (signals_seen() >= 2 || (w->failed && !w->cluster->opened))
+    if (signals_seen() >= 2 || (w->outcome.failed && !w->cluster->opened))
         return true;
     if (!w->cluster->opened)
         return false;
-    if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(w)))
+    if (!w->outcome.failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(w)))
         return false;
-    if (w->failed && (w->cluster->dead || mono_us() - w->failed_at > FAIL_DEADLINE))
+    if (w->outcome.failed && (w->outcome.dead || mono_us() - w->outcome.failed_at > FAIL_DEADLINE))
         return true;
     if (all_written(w))
-        return w->failed || (watch_finished(w) && dropped(w));
+        return w->outcome.failed || (watch_finished(w) && dropped(w));
     write_all(w);
     return false;
 }
@@ -127,7 +127,7 @@ static bool streams_ended(const struct writer *w)
 static bool at_end(const struct writer *w)
 {
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
-    return over && !w->failed && !router_waits(w) && !sweep_runs(w) && !cluster_expects(w->cluster) &&
+    return over && !w->outcome.failed && !router_waits(w) && !sweep_runs(w) && !cluster_expects(w->cluster) &&
            w->cluster->needed_since == 0 && writer_quiet(w) && w->marks.doing == MARKS_IDLE;
 }
 
@@ -135,7 +135,7 @@ static bool at_end(const struct writer *w)
  * as soon as what the END records closed is applied. */
 static void leave_live(struct writer *w)
 {
-    if (w->live.ctl.fd < 0 || w->failed || w->ends == 0 || !streams_ended(w) || router_waits(w) ||
+    if (w->live.ctl.fd < 0 || w->outcome.failed || w->ends == 0 || !streams_ended(w) || router_waits(w) ||
         sweep_runs(w))
         return;
     if (writer_quiet(w) && !w->whole.dirty) {
@@ -153,7 +153,7 @@ void loop_run(struct writer *w)
     struct epoll_event e[EVENTS];
     struct cluster *cl = w->cluster;
     for (;;) {
-        bool progress = cl->opened && !w->failed && router_pump(w);
+        bool progress = cl->opened && !w->outcome.failed && router_pump(w);
         note_signal(w);
         if (finished(w))
             return;
@@ -170,7 +170,7 @@ void loop_run(struct writer *w)
         watch_work(w, now);
         saved_write(w, now, false);
         inputs_check(w, now);
-        bool fed = !w->failed && inputs_feed(w);
+        bool fed = !w->outcome.failed && inputs_feed(w);
         int got = epoll_wait(w->epoll, e, EVENTS, 0);
         bool read = got > 0 && handle(w, e, got);
         if (got > 0 || fed || progress) {

@@ -18,18 +18,18 @@
 /* After the last record: what is missing, what was wrong, what the source may forget. */
 static void end_sessions(struct writer *w)
 {
-    if (!w->failed && signals_seen() < 2)
-        session_check_end(w, w->stopped);
+    if (!w->outcome.failed && signals_seen() < 2)
+        session_check_end(w, w->outcome.stopped);
     w->ended_quiet = writer_quiet(w);
     saved_write(w, mono_us(), true);
     if (signals_seen() >= 2) {
         bool whole = w->cluster != NULL && w->cluster->whole;
         bool synced = whole ? positions_all_saved_synced(&w->positions) : positions_all_synced(&w->positions);
-        writer_fail(w, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u",
-                    cluster_in_flight(w->cluster));
+        outcome_fail(&w->outcome, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u",
+                     cluster_in_flight(w->cluster));
     }
     if (w->stats.errors.total > 0 || w->stats.lost > 0 || w->stats.doubtful.total > 0 || w->stats.evicted > 0)
-        w->status = exit_worse(w->status, EXIT_DATA);
+        w->outcome.status = exit_worse(w->outcome.status, EXIT_DATA);
     forget_files(w);
     live_finish(w);
 }
@@ -48,8 +48,8 @@ static void writer_init(struct writer *w, int wake_fd)
     w->tls = w->opt.url.tls;
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (w->epoll < 0)
-        writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+        outcome_fail(&w->outcome, EXIT_CANNOT, "event=epoll error=%s",
+                     log_quote(strerror(errno), strlen(strerror(errno))));
     else
         events_watch(w, wake_fd, TAG_SIGNAL, EPOLLIN);
 }
@@ -61,16 +61,16 @@ int main(int argc, char **argv)
     int wake_fd = signals_catch();
     raise_limits();
     writer_init(&w, wake_fd);
-    if (!w.failed && failures_check(&w) && (w.opt.forget || inputs_open(&w))) {
+    if (!w.outcome.failed && failures_check(&w) && (w.opt.forget || inputs_open(&w))) {
         cluster_open(&w);
         loop_run(&w);
     }
     end_sessions(&w);
     failures_end(&w);
-    if (summary_write(&w, w.status) < 0)
-        writer_fail(&w, EXIT_CANNOT, "event=summary_not_written file=%s error=%s",
-                    log_quote(w.opt.summary, strlen(w.opt.summary)),
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+    if (summary_write(&w, w.outcome.status) < 0)
+        outcome_fail(&w.outcome, EXIT_CANNOT, "event=summary_not_written file=%s error=%s",
+                     log_quote(w.opt.summary, strlen(w.opt.summary)),
+                     log_quote(strerror(errno), strlen(strerror(errno))));
     inputs_free(&w);
     session_free(&w.session);
     if (w.lanes.n > 0)
@@ -88,5 +88,5 @@ int main(int argc, char **argv)
     cluster_free(&w);
     node_free(&w.node);
     tls_free(w.opt.url.tls);
-    return w.status;
+    return w.outcome.status;
 }

@@ -71,9 +71,9 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
 
 static enum put damaged(struct writer *w, const struct input *in, const struct rec *r, const char *what)
 {
-    writer_fail(w, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu error=%s",
-                log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
-                log_quote(what, strlen(what)));
+    outcome_fail(&w->outcome, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu error=%s",
+                 log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
+                 log_quote(what, strlen(what)));
     return PUT_FAIL;
 }
 
@@ -167,7 +167,8 @@ static enum put say_saved(struct writer *w, const struct facts *f)
     }
     if (rc == 0)
         return PUT_DONE;
-    writer_fail(w, EXIT_RETRY, "event=control_gone note=\"before it was told where the target stands\"");
+    outcome_fail(&w->outcome, EXIT_RETRY,
+                 "event=control_gone note=\"before it was told where the target stands\"");
     return PUT_FAIL;
 }
 
@@ -175,25 +176,26 @@ static enum put begin_session(struct writer *w, const struct facts *f)
 {
     struct session *s = &w->session;
     if (f->resume != 0 && f->control[0] != '\0' && !saved_check(w))
-        return w->failed ? PUT_FAIL : PUT_WAIT;
+        return w->outcome.failed ? PUT_FAIL : PUT_WAIT;
     memcpy(s->nonce, f->nonce, sizeof s->nonce);
     strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
     strlcpy(s->address, f->address[0] != '\0' ? f->address : "-", sizeof s->address);
     s->journal = f->journal != 0;
     s->wrote = s->claimed = false;
-    w->stopped = false;
+    w->outcome.stopped = false;
     s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
     uint64_t now = now_us() / 1000000;
     s->left = !s->live && f->control[0] != '\0' && f->started <= now && now - f->started < JUST_NOW;
     s->died = !s->live && f->control[0] != '\0' && ctl_just_died(f->control, f->started);
     if (w->opt.live && !s->live) {
-        writer_fail(w, EXIT_CANNOT,
-                    "event=not_live note=\"--live was given, and no session listens\" control=%s",
-                    log_quote(f->control, strlen(f->control)));
+        outcome_fail(&w->outcome, EXIT_CANNOT,
+                     "event=not_live note=\"--live was given, and no session listens\" control=%s",
+                     log_quote(f->control, strlen(f->control)));
         return PUT_FAIL;
     }
     if (s->live && s->journal && w->opt.exactly_once && w->exact.on && w->opt.position_file == NULL) {
-        writer_fail(w, EXIT_USAGE, "event=no_position_file note=\"--exactly-once needs --position-file\"");
+        outcome_fail(&w->outcome, EXIT_USAGE,
+                     "event=no_position_file note=\"--exactly-once needs --position-file\"");
         return PUT_FAIL;
     }
     if (s->live && f->resume != 0 && !w->cluster->whole && w->opt.position_file == NULL)
@@ -371,18 +373,18 @@ enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payl
 {
     struct session *s = &w->session;
     if (r->len <= 8 || r->len > 8 + LANES_REQUEST_MAX || !request_ok(payload + 8, r->len - 8)) {
-        writer_fail(w, EXIT_DAMAGED, "event=input_damaged flow=%u error=\"malformed BARRIER record\"",
-                    r->flow);
+        outcome_fail(&w->outcome, EXIT_DAMAGED,
+                     "event=input_damaged flow=%u error=\"malformed BARRIER record\"", r->flow);
         return PUT_FAIL;
     }
     if (!s->live) {
-        writer_fail(w, EXIT_DAMAGED, "event=flush_before_cut flow=%u note=%s", r->flow,
-                    "\"the source was flushed during its full sync: this recording cannot be applied\"");
+        outcome_fail(&w->outcome, EXIT_DAMAGED, "event=flush_before_cut flow=%u note=%s", r->flow,
+                     "\"the source was flushed during its full sync: this recording cannot be applied\"");
         return PUT_FAIL;
     }
     if (live_restart(w, "flush") < 0) {
-        writer_fail(w, EXIT_RETRY, "event=flush_before_cut flow=%u note=%s", r->flow,
-                    "\"the session has to be begun anew, and dfreader has gone\"");
+        outcome_fail(&w->outcome, EXIT_RETRY, "event=flush_before_cut flow=%u note=%s", r->flow,
+                     "\"the session has to be begun anew, and dfreader has gone\"");
         return PUT_FAIL;
     }
     log_event(LOG_WARN, r->flow, "event=flush_before_cut action=restart epoch=%u", s->epoch);
@@ -418,8 +420,8 @@ static void check_barrier(struct writer *w)
         log_event(LOG_WARN, missing, "event=barrier_incomplete waiting=%u note=%s", w->lanes.arrived,
                   "\"the others keep their position before the flush\"");
     else
-        writer_fail(w, EXIT_DAMAGED, "event=barrier_incomplete flow=%d waiting=%u note=%s", missing,
-                    w->lanes.arrived, "\"this flow ended while the others wait at a flush\"");
+        outcome_fail(&w->outcome, EXIT_DAMAGED, "event=barrier_incomplete flow=%d waiting=%u note=%s",
+                     missing, w->lanes.arrived, "\"this flow ended while the others wait at a flush\"");
 }
 
 void session_check_end(struct writer *w, bool stopped)
@@ -428,31 +430,31 @@ void session_check_end(struct writer *w, bool stopped)
     if (s->stage == ST_NONE)
         return;
     if (s->stage == ST_VOID) {
-        writer_fail(w, stopped ? EXIT_PARTIAL : EXIT_RETRY, "event=ended_before_new_session epoch=%u",
-                    s->epoch);
+        outcome_fail(&w->outcome, stopped ? EXIT_PARTIAL : EXIT_RETRY,
+                     "event=ended_before_new_session epoch=%u", s->epoch);
         return;
     }
     for (unsigned i = 0; i < s->flows; i++) {
         const struct flow *f = &s->flow[i];
         if (!f->up) {
-            writer_fail(w, stopped ? EXIT_PARTIAL : EXIT_DAMAGED, "event=flow_missing flow=%u flows=%u", i,
-                        s->flows);
+            outcome_fail(&w->outcome, stopped ? EXIT_PARTIAL : EXIT_DAMAGED,
+                         "event=flow_missing flow=%u flows=%u", i, s->flows);
             return;
         }
         if (f->big != NULL && stopped)
             log_event(LOG_WARN, (int)i, "event=request_incomplete note=\"stopped within it\"");
         else if (f->big != NULL)
-            writer_fail(w, EXIT_DAMAGED, "event=request_incomplete flow=%u", i);
+            outcome_fail(&w->outcome, EXIT_DAMAGED, "event=request_incomplete flow=%u", i);
     }
     if (s->stage != ST_RUN)
         return;
     if (lanes_at_barrier(&w->lanes))
         check_barrier(w);
-    for (unsigned i = 0; i < s->flows && !stopped && !w->failed; i++)
+    for (unsigned i = 0; i < s->flows && !stopped && !w->outcome.failed; i++)
         if (!w->positions.flow[i].synced)
-            writer_fail(w, EXIT_PARTIAL, "event=flow_not_synced flow=%u note=%s", i,
-                        "\"its stream ended before its full sync was complete\"");
-    if (w->sweep.state != SWEEP_OFF && !w->failed)
-        writer_fail(w, EXIT_PARTIAL, "event=sweep_incomplete note=%s",
-                    "\"keys that the source does not have may be left: the next start begins anew\"");
+            outcome_fail(&w->outcome, EXIT_PARTIAL, "event=flow_not_synced flow=%u note=%s", i,
+                         "\"its stream ended before its full sync was complete\"");
+    if (w->sweep.state != SWEEP_OFF && !w->outcome.failed)
+        outcome_fail(&w->outcome, EXIT_PARTIAL, "event=sweep_incomplete note=%s",
+                     "\"keys that the source does not have may be left: the next start begins anew\"");
 }

@@ -17,6 +17,7 @@
 #include "position/marks.h"
 #include "target/node.h"
 #include "options.h"
+#include "outcome.h"
 #include "position/positions.h"
 #include "engine/probes.h"
 #include "position/saved.h"
@@ -30,12 +31,12 @@
 
 struct writer {
     struct options opt;
+    struct outcome outcome;
     struct node node;
     struct cluster *cluster; /* NULL: not yet */
     struct whole whole;
     struct exact exact;
     struct marks marks;
-    bool lost_data;    /* a target may not have what it confirmed */
     uint64_t saved_at; /* mono_us: the position file was written, or looked at */
     uint64_t saved_sum;
     struct buf saved_body; /* of the file, until the marks are written */
@@ -59,25 +60,15 @@ struct writer {
     struct rival_self self; /* whose connections are ours */
     uint64_t rival_since;   /* mono_us: another writer of the task is there; 0: none was seen */
     bool took_over;         /* others' connections were ended (--takeover) */
-    char run[33]; /* random: tells this process's position key from that of another with the same session */
-    int status;   /* worst so far */
-    bool failed;  /* nothing new is begun; what is in flight is finished */
-    uint64_t failed_at; /* mono_us */
-    bool was_empty;     /* the target held no keys when the first session began */
+    char run[33];   /* random: tells this process's position key from that of another with the same session */
+    bool was_empty; /* the target held no keys when the first session began */
     bool policy_done;   /* --on-existing was applied */
     unsigned next_lane; /* round robin over queued lanes */
     unsigned next_input;
     unsigned ends; /* END records seen */
-    bool stopped;  /* an END record of this session said reason=stop */
     bool signal_noted;
     struct splits splits;
 };
-
-/* Something makes going on impossible: log it, remember the status, begin nothing new. */
-void writer_fail(struct writer *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-/* The same without a message: another stage has said it. */
-void writer_failed(struct writer *w, int status);
 
 /* A request that cannot be carried out: counted, named, logged the first time of its kind, kept with
  * --errors-to; with --strict it ends the session. */

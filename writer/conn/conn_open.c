@@ -65,9 +65,8 @@ void conn_refused(struct conn *c, const redisReply *r, const char *what)
     enum err_class class = error_class(r->str, r->len);
     c->loss = class == ERR_RETRY ? LOSS_LATER : c->wire.in.cut ? LOSS_AGAIN : LOSS_FATAL;
     if (class == ERR_FATAL && strncmp(r->str, "ERR", 3) != 0 && c->w->cluster->opened) {
-        writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
-                    cnode_name(c->node), log_quote(r->str, r->len));
-        c->w->cluster->dead = true;
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s",
+                        c->w->opt.shown, cnode_name(c->node), log_quote(r->str, r->len));
     }
     if (class == ERR_RETRY)
         not_ready(c, r, what);
@@ -141,7 +140,7 @@ static void on_replication(struct conn *c, void *arg, const redisReply *r)
     c->known = true;
     c->who = c->node->who = c->now;
     c->calls->met(c);
-    if (!c->w->failed)
+    if (!c->w->outcome.failed)
         go_on(c);
 }
 
@@ -180,9 +179,8 @@ static bool is_rival(struct conn *c, const char *who)
     if (policy_may_take_over(c->w))
         return false;
     if (policy_rival(c->w, who, why, sizeof why)) {
-        writer_fail(c->w, EXIT_CANNOT, "event=task_in_use target=%s node=%s error=%s", c->w->opt.shown,
-                    cnode_name(c->node), log_quote(why, strlen(why)));
-        c->w->cluster->dead = true;
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=task_in_use target=%s node=%s error=%s",
+                        c->w->opt.shown, cnode_name(c->node), log_quote(why, strlen(why)));
     }
     c->loss = LOSS_RIVAL;
     conn_lose(c, "%s", why);
@@ -280,7 +278,7 @@ void conn_want(struct conn *c, uint64_t now)
     c->db = 0;
     c->selecting = false;
     if (!wire_begin(&c->wire)) {
-        writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
+        outcome_fail(&c->w->outcome, EXIT_CANNOT, "event=out_of_memory");
         return;
     }
     char why[sizeof c->why];
@@ -292,7 +290,7 @@ void conn_want(struct conn *c, uint64_t now)
     }
     if (transport_open(&c->wire.t, fd, c->w->tls, c->node->host) < 0) {
         close(fd);
-        writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
+        outcome_fail(&c->w->outcome, EXIT_CANNOT, "event=out_of_memory");
         return;
     }
     c->state = CONN_CONNECTING;
@@ -348,11 +346,10 @@ static void barren(struct conn *c, uint64_t now)
     c->wait_ms = c->barren_ms;
     c->barren_ms = patience_longer(c->barren_ms);
     if (n > ours || us_since(now, c->barren_since) < (uint64_t)w->opt.reconnect_timeout * 1000000 ||
-        w->failed)
+        w->outcome.failed)
         return;
-    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s node=%s error=%s", w->opt.shown,
-                cnode_name(c->node), log_quote(c->why, strlen(c->why)));
-    w->cluster->dead = true;
+    outcome_give_up(&w->outcome, EXIT_RETRY, "event=target_lost target=%s node=%s error=%s", w->opt.shown,
+                    cnode_name(c->node), log_quote(c->why, strlen(c->why)));
 }
 
 static void give_back(struct conn *c)
@@ -391,9 +388,8 @@ static void say_lost(struct conn *c, bool was_up, uint64_t now)
     if (was_up || !opened || !c->w->cluster->slots || !c->node->master || c->wire.t.fd < 0 ||
         !c->wire.t.hopeless)
         return;
-    writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
-                cnode_name(c->node), log_quote(c->why, strlen(c->why)));
-    c->w->cluster->dead = true;
+    outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s",
+                    c->w->opt.shown, cnode_name(c->node), log_quote(c->why, strlen(c->why)));
 }
 
 /* Nothing is on its way over it any more. */

@@ -50,22 +50,21 @@ void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
     cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
     if (u->probe != 0)
         probe_done(w, u->probe);
-    else if (counted && !cl->dead)
+    else if (counted && !cl->w->outcome.dead)
         cluster_count(w, u);
 }
 
 void cluster_lost_data(struct conn *c, const char *reason)
 {
     struct writer *w = c->w;
-    w->lost_data = true;
-    writer_fail(w, EXIT_RETRY, "event=target_has_lost_data node=%s error=%s", cnode_name(c->node),
-                log_quote(reason, strlen(reason)));
-    w->cluster->dead = true;
+    w->outcome.lost_data = true;
+    outcome_give_up(&w->outcome, EXIT_RETRY, "event=target_has_lost_data node=%s error=%s",
+                    cnode_name(c->node), log_quote(reason, strlen(reason)));
 }
 
 void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long long added)
 {
-    if (!exact_written(c->w, slot, fields, added) && !c->w->cluster->dead)
+    if (!exact_written(c->w, slot, fields, added) && !c->w->outcome.dead)
         watch_vanished(c->w, c->node,
                        "the position key of a slot had vanished: somebody flushed it or removed the key");
 }
@@ -75,7 +74,7 @@ void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long l
 static void restarted(struct conn *c)
 {
     c->restarted = false;
-    if (!c->w->cluster->dead && !c->w->opt.durable)
+    if (!c->w->outcome.dead && !c->w->opt.durable)
         cluster_lost_data(c, "the server was started anew: what it had confirmed may be gone");
 }
 
@@ -163,9 +162,8 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const struct named *w
         topology_refresh(cl);
         return DETOUR_AGAIN;
     case ERR_FATAL:
-        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s reply=%s", cnode_name(c->node),
-                    log_quote(text, len));
-        cl->dead = true;
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=target_refuses node=%s reply=%s",
+                        cnode_name(c->node), log_quote(text, len));
         return DETOUR_NONE;
     default: return DETOUR_NONE;
     }
@@ -181,10 +179,9 @@ void cluster_question_refused(struct conn *c, const redisReply *r, const char *c
         plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
         return;
     }
-    if (!cl->dead)
-        writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=%s node=%s reply=%s", command,
-                    cnode_name(c->node), log_quote(r->str, r->len));
-    cl->dead = true;
+    if (!cl->w->outcome.dead)
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=command_refused command=%s node=%s reply=%s",
+                        command, cnode_name(c->node), log_quote(r->str, r->len));
 }
 
 static struct rec unit_rec(const struct cluster *cl, const struct cunit *u)
@@ -265,7 +262,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         plight_refused(w, &u->plight, &what, c->wire.err, c->wire.errlen);
         cluster_displace(w, u, bytes, due, ask);
     } else {
-        if (!w->cluster->dead)
+        if (!w->outcome.dead)
             cluster_unit_error(w, u, bytes, c->wire.err, c->wire.errlen);
         cluster_finish(w, u, false);
     }

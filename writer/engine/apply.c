@@ -22,12 +22,13 @@ static const char alters[] = "a request that changes the connection instead of d
 enum put record_damaged(struct writer *w, const struct input *in, const struct rec *r, const char *what)
 {
     if (in != NULL)
-        writer_fail(w, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu seq=%llu error=%s",
-                    log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
-                    (unsigned long long)r->seq, log_quote(what, strlen(what)));
+        outcome_fail(&w->outcome, EXIT_DAMAGED,
+                     "event=input_damaged input=%s flow=%u offset=%llu seq=%llu error=%s",
+                     log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
+                     (unsigned long long)r->seq, log_quote(what, strlen(what)));
     else
-        writer_fail(w, EXIT_DAMAGED, "event=input_damaged flow=%u seq=%llu error=%s", r->flow,
-                    (unsigned long long)r->seq, log_quote(what, strlen(what)));
+        outcome_fail(&w->outcome, EXIT_DAMAGED, "event=input_damaged flow=%u seq=%llu error=%s", r->flow,
+                     (unsigned long long)r->seq, log_quote(what, strlen(what)));
     return PUT_FAIL;
 }
 
@@ -173,8 +174,8 @@ static enum put take_big(struct writer *w, const struct input *in, const struct 
         if (fault != NULL && !io)
             return record_damaged(w, in, r, fault);
         if (fault != NULL) {
-            writer_fail(w, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
-                        log_quote(strerror(errno), strlen(strerror(errno))));
+            outcome_fail(&w->outcome, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
+                         log_quote(strerror(errno), strlen(strerror(errno))));
             return PUT_FAIL;
         }
         if ((r->flags & RF_MORE) != 0)
@@ -257,8 +258,8 @@ static bool made_over(const struct rec *r, const uint8_t *payload, const char *p
 /* Of one flow among several, where keys of the others would go, too. */
 static enum put flush_too_wide(struct writer *w, unsigned flow)
 {
-    writer_fail(w, EXIT_CANNOT, "event=flush_of_one_flow flow=%u note=%s", flow,
-                "\"not supported: keys of other flows would be removed, too; see --on-source-flush\"");
+    outcome_fail(&w->outcome, EXIT_CANNOT, "event=flush_of_one_flow flow=%u note=%s", flow,
+                 "\"not supported: keys of other flows would be removed, too; see --on-source-flush\"");
     return PUT_FAIL;
 }
 
@@ -273,8 +274,9 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
         return got;
     }
     if (w->opt.on_source_flush == FLUSH_REFUSE) {
-        writer_fail(w, EXIT_DATA, "event=source_flushed flow=%u db=%u note=\"refused by --on-source-flush\"",
-                    r->flow, r->db);
+        outcome_fail(&w->outcome, EXIT_DATA,
+                     "event=source_flushed flow=%u db=%u note=\"refused by --on-source-flush\"", r->flow,
+                     r->db);
         return PUT_FAIL;
     }
     if ((r->flags & RF_PRECUT) != 0)

@@ -337,8 +337,8 @@ static bool next_bytes(void *arg, const uint8_t **p, size_t *n)
     if (j->chunk_at == j->chunk_n) {
         long got = big_read(j->big, j->sent, j->chunk, CHUNK);
         if (got < 0) {
-            writer_fail(j->w, EXIT_CANNOT, "event=spill_read_failed error=%s",
-                        log_quote(strerror(errno), strlen(strerror(errno))));
+            outcome_fail(&j->w->outcome, EXIT_CANNOT, "event=spill_read_failed error=%s",
+                         log_quote(strerror(errno), strlen(strerror(errno))));
             conn_lose(j->c, "a large request could not be read back");
             return false;
         }
@@ -549,7 +549,7 @@ static void record_done(struct writer *w, void *arg, const char *text, size_t le
             guard_unsure(w, j->r.flow, j->big->mem.p, j->big->mem.len, j->r.keyarg);
         else
             guard_there(w, &j->r, j->big->mem.p, j->big->mem.len);
-    } else if (!cl->dead) {
+    } else if (!cl->w->outcome.dead) {
         guard_reply(w, ticket(j), SPLIT_FAILED);
         struct failure f = {.split = ticket(j) >= TICKET_FIRST,
                             .text = text,

@@ -255,9 +255,9 @@ static void element_finish(struct writer *w, struct bundle *t, const struct elem
         guard_reply(w, e->ticket, SPLIT_OPEN);
     if (e->probe != 0)
         probe_done(w, e->probe);
-    else if (now > 0 && !e->out && !cl->dead && t->barrier)
+    else if (now > 0 && !e->out && !cl->w->outcome.dead && t->barrier)
         w->stats.requests++;
-    else if (now > 0 && !e->out && !cl->dead)
+    else if (now > 0 && !e->out && !cl->w->outcome.dead)
         cluster_count_at(w, live, e->vclass, e->r.time, now);
 }
 

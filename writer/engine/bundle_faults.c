@@ -18,10 +18,9 @@ void bundle_note_fault(struct bundle *t, int32_t cmd, const char *text, size_t l
 /* Nothing can be done here, or with these rights. */
 void bundle_refuses(struct conn *c, const char *text, size_t len)
 {
-    if (!c->w->cluster->dead)
-        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s reply=%s", cnode_name(c->node),
-                    log_quote(text, len));
-    c->w->cluster->dead = true;
+    if (!c->w->outcome.dead)
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=target_refuses node=%s reply=%s",
+                        cnode_name(c->node), log_quote(text, len));
 }
 
 /* A request of --on-existing skip or fail found its key. */
@@ -62,8 +61,8 @@ void bundle_element_error(struct writer *w, struct bundle *t, struct element *e,
 /* Without its position nothing may go on. */
 void bundle_no_position(struct writer *w, const struct bundle *t, const char *text, size_t len)
 {
-    writer_fail(w, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", t->slot, log_quote(text, len));
-    w->cluster->dead = true;
+    outcome_give_up(&w->outcome, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", t->slot,
+                    log_quote(text, len));
 }
 
 /* What was said of one command. */
@@ -81,8 +80,8 @@ static void settle_fault(struct writer *w, struct bundle *t, int32_t cmd, const 
         bundle_no_position(w, t, text, len);
         return;
     }
-    writer_fail(w, EXIT_CANNOT, "event=select_failed target=%s reply=%s", w->opt.shown, log_quote(text, len));
-    w->cluster->dead = true;
+    outcome_give_up(&w->outcome, EXIT_CANNOT, "event=select_failed target=%s reply=%s", w->opt.shown,
+                    log_quote(text, len));
 }
 
 /* The next fault. False: there are no more. */

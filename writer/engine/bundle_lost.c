@@ -27,11 +27,10 @@ static bool harmless_step(const struct bundle *t)
 static void not_for_ever(const struct conn *c, const struct bundle *t)
 {
     struct writer *w = c->w;
-    if (w->failed || us_since(mono_us(), t->since) < (uint64_t)w->opt.reconnect_timeout * 1000000)
+    if (w->outcome.failed || us_since(mono_us(), t->since) < (uint64_t)w->opt.reconnect_timeout * 1000000)
         return;
-    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s error=%s", w->opt.shown,
-                log_quote(c->why, strlen(c->why)));
-    w->cluster->dead = true;
+    outcome_give_up(&w->outcome, EXIT_RETRY, "event=target_lost target=%s error=%s", w->opt.shown,
+                    log_quote(c->why, strlen(c->why)));
 }
 
 void bundle_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
@@ -118,7 +117,7 @@ void bundle_learned(struct conn *c, void *arg, const redisReply *r)
     uint64_t due = 0;
     if (r != NULL && r->type == REDIS_REPLY_ERROR &&
         cluster_detour(c, t->tries, NULL, r->str, r->len, &due, &ask) == DETOUR_NONE) {
-        if (!w->cluster->dead)
+        if (!w->outcome.dead)
             bundle_no_position(w, t, r->str, r->len);
         bundle_finish(w, &u, false);
         return;

@@ -81,7 +81,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     if (whole && !t->strange) {
         pace(c->node, c->wire.heard, us_since(c->wire.heard, t->sent_at), t->n);
         bundle_carried_out(c, t);
-        if (t->step >= 0 && !c->lost && !w->cluster->dead) {
+        if (t->step >= 0 && !c->lost && !w->outcome.dead) {
             bundle_stepped(c, t);
             bundle_again(w, u, 0, NULL);
             u->kind = CU_GONE;
@@ -101,11 +101,11 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         cluster_detour(c, u->tries, bundle_name_first(t, &what), text, len, &due, &ask) != DETOUR_NONE) {
         bundle_still_refused(w, t, text, len);
         bundle_again(w, u, due, ask);
-    } else if (w->cluster->dead) {
+    } else if (w->outcome.dead) {
         bundle_finish(w, u, false);
     } else if (queued) {
         bundle_take_out(w, t);
-        if (bundle_first_left(t) < t->n && !w->cluster->dead) {
+        if (bundle_first_left(t) < t->n && !w->outcome.dead) {
             if (!t->parts)
                 bundle_saves(w, t); /* a part of what may be repeated as a whole may not */
             bundle_again(w, u, 0, NULL);

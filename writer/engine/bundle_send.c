@@ -291,9 +291,8 @@ static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
         return false;
     }
     if (k == 0) { /* what stands behind it is no transaction */
-        writer_fail(c->w, EXIT_CANNOT, "event=multi_refused node=%s reply=%s", cnode_name(c->node),
-                    log_quote(c->wire.err, c->wire.errlen));
-        c->w->cluster->dead = true;
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=multi_refused node=%s reply=%s",
+                        cnode_name(c->node), log_quote(c->wire.err, c->wire.errlen));
         return false;
     }
     int32_t cmd = t->cmd[k - 1];

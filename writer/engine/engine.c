@@ -101,8 +101,7 @@ static void decide(struct cluster *cl)
     const struct target_info *info = &w->node.info;
     bool several = info->cluster || w->opt.connections > 1 || w->opt.wait > 0 || by_file(&w->opt, info);
     if (w->opt.must_cluster && !info->cluster) {
-        writer_fail(w, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
-        cl->dead = true;
+        outcome_give_up(&w->outcome, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
         return;
     }
     cl->slots = info->cluster;
@@ -131,7 +130,7 @@ static void on_met(struct conn *c)
     const char *role = c->w->node.info.role;
     if (!cl->decided)
         decide(cl);
-    if (cl->opened || cl->dead)
+    if (cl->opened || cl->w->outcome.dead)
         return;
     if (strcmp(role, "slave") == 0 || strcmp(role, "replica") == 0)
         log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s", c->w->opt.shown);
@@ -180,9 +179,9 @@ static void opening(struct cluster *cl, uint64_t now)
 {
     if (cl->node[0]->conn[0]->state == CONN_DOWN)
         conn_want(cl->node[0]->conn[0], now);
-    if (signals_seen() >= 2 && !cl->w->failed)
-        writer_fail(cl->w, EXIT_RETRY, "event=cannot_use_target target=%s error=\"ended by a signal\"",
-                    cl->w->opt.shown);
+    if (signals_seen() >= 2 && !cl->w->outcome.failed)
+        outcome_fail(&cl->w->outcome, EXIT_RETRY,
+                     "event=cannot_use_target target=%s error=\"ended by a signal\"", cl->w->opt.shown);
     topology_work(cl, now);
     for (unsigned i = 0; i < cl->nconn; i++) {
         conn_send(cl->conn[i]);
@@ -293,16 +292,15 @@ static void give_up_on_nodes(struct cluster *cl, uint64_t now)
         cl->needed_since = 0;
         return;
     }
-    if (w->failed || us_since(now, cl->needed_since) < limit ||
+    if (w->outcome.failed || us_since(now, cl->needed_since) < limit ||
         tries_again(cl, cl->needed_since + limit, now))
         return;
     const char *why = cl->slots || cl->reach.why[0] == '\0' ? "no master for some slots" : cl->reach.why;
     for (unsigned i = 0; i < cl->nconn; i++)
         if (cl->slots && cl->conn[i]->wait_ms > 0 && cl->conn[i]->why[0] != '\0' && cl->conn[i]->node->master)
             why = cl->conn[i]->why;
-    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s error=%s", w->opt.shown,
-                log_quote(why, strlen(why)));
-    cl->dead = true;
+    outcome_give_up(&w->outcome, EXIT_RETRY, "event=target_lost target=%s error=%s", w->opt.shown,
+                    log_quote(why, strlen(why)));
 }
 
 /* A turn that nobody takes in a whole round: whoever wanted it waits for something else now, perhaps for what
@@ -329,7 +327,7 @@ void cluster_work(struct writer *w, uint64_t now)
             cl->stir = true;
         }
     }
-    if (cl->dead)
+    if (cl->w->outcome.dead)
         return;
     if (!cl->opened) {
         opening(cl, now);

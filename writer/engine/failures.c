@@ -26,8 +26,8 @@
 
 static void cannot(struct writer *w, const char *what)
 {
-    writer_fail(w, EXIT_CANNOT, "event=errors_not_kept file=%s error=%s",
-                log_quote(w->opt.errors_to, strlen(w->opt.errors_to)), log_quote(what, strlen(what)));
+    outcome_fail(&w->outcome, EXIT_CANNOT, "event=errors_not_kept file=%s error=%s",
+                 log_quote(w->opt.errors_to, strlen(w->opt.errors_to)), log_quote(what, strlen(what)));
 }
 
 /* ---- a file that is there already ---- */
@@ -68,7 +68,7 @@ bool failures_check(struct writer *w)
     rec_stream_header(want, KIND_COMMAND);
     if (n > 0 && memcmp(want, got, (size_t)n) != 0)
         cannot(w, "it exists and holds something else than records of failed requests");
-    return !w->failed;
+    return !w->outcome.failed;
 }
 
 /* How far a file can be kept, and what is missing there. */
@@ -335,5 +335,5 @@ void writer_data_error(struct writer *w, const struct failure *f)
               log_quote(key.p, key.n), f->r.db, log_quote(f->text, f->len), (unsigned long long)bytes);
     failures_keep(w, f);
     if (w->opt.strict)
-        writer_fail(w, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");
+        outcome_fail(&w->outcome, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");
 }

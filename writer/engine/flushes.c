@@ -43,10 +43,9 @@ static void refused(struct conn *c, const redisReply *r)
         told(c);
         return;
     }
-    if (!cl->dead)
-        writer_fail(c->w, EXIT_CANNOT, "event=flush_refused node=%s reply=%s", cnode_name(c->node),
-                    log_quote(r->str, r->len));
-    cl->dead = true;
+    if (!cl->w->outcome.dead)
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=flush_refused node=%s reply=%s",
+                        cnode_name(c->node), log_quote(r->str, r->len));
 }
 
 static void on_flush(struct conn *c, void *arg, const redisReply *r)
@@ -65,7 +64,7 @@ static void on_flush(struct conn *c, void *arg, const redisReply *r)
         r = NULL;
     }
     enum detour way = r != NULL ? cluster_detour(c, 3, NULL, r->str, r->len, &due, &ask) : DETOUR_AGAIN;
-    if (way == DETOUR_NONE && !cl->dead) {
+    if (way == DETOUR_NONE && !cl->w->outcome.dead) {
         refused(c, r);
         return;
     }
@@ -79,7 +78,7 @@ void flush_everywhere(struct cluster *cl, const void *request, size_t n, uint32_
 {
     if (purpose == EVERYBODY_START)
         saved_void(cl->w);
-    if (cl->w->failed)
+    if (cl->w->outcome.failed)
         return;
     for (unsigned i = 0; i < cl->nnodes; i++)
         cl->node[i]->flushed = false;
@@ -114,7 +113,7 @@ bool cluster_flush(struct writer *w, int scope)
         return false;
     marks_flushed(w);
     saved_write(w, mono_us(), true); /* the slots will not tell any more what was there and done before it */
-    if (w->failed)
+    if (w->outcome.failed)
         return true;
     flush_everywhere(w->cluster, request, n, lanes_db(&w->lanes, scope), EVERYBODY_BARRIER);
     w->cluster->scope = scope;
@@ -247,7 +246,7 @@ static void ask_node(struct cluster *cl, struct cnode *n)
 
 void flushes_work(struct cluster *cl)
 {
-    if ((!cl->flushing && cl->start != START_SURVEY) || cl->asked > 0 || cl->dead)
+    if ((!cl->flushing && cl->start != START_SURVEY) || cl->asked > 0 || cl->w->outcome.dead)
         return;
     bool all = true, enough = cl->start == START_SURVEY && cl->found;
     for (unsigned i = 0; i < cl->nnodes && !enough; i++) {

@@ -302,7 +302,7 @@ static bool send_one(struct writer *w, struct bundle *t, uint64_t now)
     struct cluster *cl = w->cluster;
     if (t->open > 0 && t->held == 0)
         t->held = now;
-    if (t->open > 0 && now <= t->held + WAIT_MAX && w->inputs.unfinished > 0 && !w->failed)
+    if (t->open > 0 && now <= t->held + WAIT_MAX && w->inputs.unfinished > 0 && !w->outcome.failed)
         return false;
     unsigned at = cl->owner[t->slot];
     if (at != NO_NODE && busy(cl->node[at]))

@@ -187,7 +187,8 @@ void live_finish(struct writer *w)
     uint64_t give_up = mono_us() + FINISH_MS * 1000;
     drain(w, give_up); /* so that there is room for the last report of every flow */
     live_report(w, mono_us(), true);
-    if (w->failed && w->live.ctl.fd >= 0 && ctl_send(&w->live.ctl, "failed status=%d", w->status) < 0)
+    if (w->outcome.failed && w->live.ctl.fd >= 0 &&
+        ctl_send(&w->live.ctl, "failed status=%d", w->outcome.status) < 0)
         gone(w);
     drain(w, give_up);
     if (w->live.ctl.fd >= 0)

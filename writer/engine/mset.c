@@ -146,7 +146,7 @@ static void release(struct cluster *cl, struct mset *s, bool counted)
     for (unsigned i = 0; i < s->n; i++) {
         const struct mkey *k = &s->key[i];
         hashset_remove(&cl->keys, k->key);
-        if (!cl->dead)
+        if (!cl->w->outcome.dead)
             positions_snapshot_done(&w->positions, k->flow);
         if (counted && k->vclass != 0)
             w->stats.keys[k->vclass]++;
@@ -212,7 +212,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     if (cluster_detour(c, u->tries, &what, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
         plight_refused(c->w, &u->plight, &what, c->wire.err, c->wire.errlen);
         cluster_displace(c->w, u, bytes, due, ask);
-    } else if (cl->dead) {
+    } else if (cl->w->outcome.dead) {
         release(cl, u->arg, false);
     } else {
         divide(cl, u, bytes); /* one of its keys may be the reason */

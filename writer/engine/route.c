@@ -122,9 +122,8 @@ static void on_select(struct conn *c, void *arg, const redisReply *r)
         return;
     }
     if (node_db_state(n, db) > 0) { /* it was there */
-        writer_fail(c->w, EXIT_CANNOT, "event=target_lost target=%s error=%s", c->w->opt.shown,
-                    log_quote(r->str, r->len));
-        c->w->cluster->dead = true;
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=target_lost target=%s error=%s", c->w->opt.shown,
+                        log_quote(r->str, r->len));
     }
     node_db_refused(n, db, r->str, r->len);
 }

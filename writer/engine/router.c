@@ -17,7 +17,7 @@
 static bool pump_input(struct writer *w, struct input *in)
 {
     bool any = false;
-    for (unsigned k = 0; k < QUANTUM && !w->failed; k++) {
+    for (unsigned k = 0; k < QUANTUM && !w->outcome.failed; k++) {
         bool first = !in->have;
         if (first && !input_next(w, in))
             return any || in->finished;
@@ -40,11 +40,11 @@ static bool pump_lane(struct writer *w, unsigned flow)
     bool any = false;
     struct rec r;
     const uint8_t *payload;
-    for (unsigned k = 0; k < QUANTUM && !w->failed && !w->lanes.lane[flow].waiting; k++) {
+    for (unsigned k = 0; k < QUANTUM && !w->outcome.failed && !w->lanes.lane[flow].waiting; k++) {
         int got = lanes_peek(&w->lanes, flow, &r, &payload);
         if (got < 0)
-            writer_fail(w, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", flow,
-                        log_quote(strerror(errno), strlen(strerror(errno))));
+            outcome_fail(&w->outcome, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", flow,
+                         log_quote(strerror(errno), strlen(strerror(errno))));
         if (got <= 0 || apply_record(w, NULL, &r, payload) != PUT_DONE)
             return any;
         if (w->session.stage != ST_RUN)
@@ -60,7 +60,7 @@ static bool pump_lanes(struct writer *w)
     bool any = false;
     if (w->session.stage != ST_RUN)
         return false;
-    for (unsigned i = 0; i < w->lanes.n && w->lanes.queued > 0 && !w->failed; i++) {
+    for (unsigned i = 0; i < w->lanes.n && w->lanes.queued > 0 && !w->outcome.failed; i++) {
         unsigned k = (w->next_lane + i) % w->lanes.n;
         if (!w->lanes.lane[k].waiting && spool_len(&w->lanes.lane[k].q) > 0)
             any |= pump_lane(w, k);
@@ -107,7 +107,7 @@ static bool pump_once(struct writer *w)
     bool any = pump_start(w);
     any |= pump_barrier(w);
     any |= pump_lanes(w);
-    for (unsigned i = 0; i < in->n && !w->failed; i++) {
+    for (unsigned i = 0; i < in->n && !w->outcome.failed; i++) {
         struct input *one = &in->v[(w->next_input + i) % in->n];
         if (!one->open || (one->hungry && !one->have))
             continue;
@@ -121,9 +121,9 @@ static bool pump_once(struct writer *w)
 bool router_pump(struct writer *w)
 {
     bool any = false;
-    while (!w->failed && pump_once(w))
+    while (!w->outcome.failed && pump_once(w))
         any = true;
-    if (!any && !w->failed) {
+    if (!any && !w->outcome.failed) {
         w->cluster->allow_select = true;
         any = pump_once(w);
         w->cluster->allow_select = false;
@@ -163,7 +163,7 @@ static struct input *stalled_input(const struct writer *w)
 bool router_stuck(struct writer *w)
 {
     struct session *s = &w->session;
-    if (w->failed || w->inputs.end_at > mono_us() || w->limit.waiting || probes_wait(&w->probes) ||
+    if (w->outcome.failed || w->inputs.end_at > mono_us() || w->limit.waiting || probes_wait(&w->probes) ||
         sweep_runs(w) || !writer_quiet(w) || w->whole.dirty)
         return false;
     if (w->whole.read == WHOLE_ASKED ||
@@ -188,8 +188,8 @@ bool router_stuck(struct writer *w)
         (void)record_damaged(w, in, &in->rec,
                              "another session begins before all flows of this one have ended");
     else if (lanes_at_barrier(&w->lanes))
-        writer_fail(w, EXIT_RETRY, "event=barrier_spill_full flow=%u note=\"raise --barrier-spill-max\"",
-                    in->rec.flow);
+        outcome_fail(&w->outcome, EXIT_RETRY,
+                     "event=barrier_spill_full flow=%u note=\"raise --barrier-spill-max\"", in->rec.flow);
     else
         (void)record_damaged(w, in, &in->rec, "this record can never be applied");
     return true;

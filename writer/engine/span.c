@@ -90,7 +90,7 @@ static void finish(struct span *s)
     for (unsigned i = 0; i < s->nslots; i++)
         cluster_leave_slot(cl, s->slot[i], true);
     cluster_passed(w, (s->r.flags & RF_LIVE) != 0, s->r.flow, s->mark);
-    if (!s->broken && !cl->dead) {
+    if (!s->broken && !cl->w->outcome.dead) {
         w->stats.requests++;
         w->stats.programs++;
         if ((s->r.flags & RF_LIVE) != 0) {
@@ -115,7 +115,7 @@ static void fault(struct span *s, const char *text, size_t len)
                         .payload = s->program,
                         .payload_n = s->r.len};
     f.r.keyarg = 1; /* of the step */
-    if (!s->broken && !s->w->cluster->dead)
+    if (!s->broken && !s->w->outcome.dead)
         writer_data_error(s->w, &f);
     s->broken = true;
 }
@@ -305,10 +305,9 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
     } else if (cluster_detour(c, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
         plight_refused(s->w, &s->plight, NULL, r->str, r->len);
         again(s, due, ask);
-    } else if (!s->w->cluster->dead) {
-        writer_fail(s->w, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", s->slot[s->asking],
-                    log_quote(r->str, r->len));
-        s->w->cluster->dead = true;
+    } else if (!s->w->outcome.dead) {
+        outcome_give_up(&s->w->outcome, EXIT_CANNOT, "event=position_refused slot=%u reply=%s",
+                        s->slot[s->asking], log_quote(r->str, r->len));
     }
 }
 

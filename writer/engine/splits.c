@@ -208,8 +208,9 @@ void guard_there(struct writer *w, const struct rec *r, const uint8_t *request, 
     if (w->opt.on_existing == EXISTING_FAIL && k->count > 1)
         return;
     if (w->opt.on_existing == EXISTING_FAIL) {
-        writer_fail(w, EXIT_DATA, "event=key_exists key=%s db=%u target=%s note=%s", log_quote(key.p, key.n),
-                    r->db, w->opt.shown, "\"stopped by --on-existing fail; it is as it was\"");
+        outcome_fail(&w->outcome, EXIT_DATA, "event=key_exists key=%s db=%u target=%s note=%s",
+                     log_quote(key.p, key.n), r->db, w->opt.shown,
+                     "\"stopped by --on-existing fail; it is as it was\"");
         return;
     }
     log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, r->flow, "event=key_exists key=%s db=%u action=skipped",

@@ -41,8 +41,8 @@ bool whole_reaches(struct writer *w, const struct rec *r)
     bool flush = r->type == REC_BARRIER;
     if (!w->cluster->confined || (r->db == 0 && !flush))
         return true;
-    writer_fail(
-        w, EXIT_CANNOT, "event=%s flow=%u db=%u target=%s note=%s",
+    outcome_fail(
+        &w->outcome, EXIT_CANNOT, "event=%s flow=%u db=%u target=%s note=%s",
         flush ? "flush_out_of_reach" : "database_out_of_reach", r->flow, r->db, w->opt.shown,
         flush ? "\"a Dragonfly does not flush in a transaction with the position key: " WHOLE_CONFINED
                 ", or --on-source-flush\""
@@ -70,10 +70,9 @@ void whole_take(struct writer *w, const struct rec *r)
 
 static void fails(struct writer *w, const char *text, size_t len)
 {
-    if (!w->cluster->dead)
-        writer_fail(w, EXIT_CANNOT, "event=position_not_written target=%s reply=%s", w->opt.shown,
-                    log_quote(text, len));
-    w->cluster->dead = true;
+    if (!w->outcome.dead)
+        outcome_give_up(&w->outcome, EXIT_CANNOT, "event=position_not_written target=%s reply=%s",
+                        w->opt.shown, log_quote(text, len));
 }
 
 static void add_request(struct bundle *t, const struct buf *b)
@@ -304,7 +303,7 @@ bool whole_key(struct writer *w)
 {
     struct whole *x = &w->whole;
     struct cluster *cl = w->cluster;
-    if (x->read == WHOLE_NOT_YET && !cl->dead) {
+    if (x->read == WHOLE_NOT_YET && !cl->w->outcome.dead) {
         struct conn *c = cluster_conn(cl, WHOLE_SCOPE, 256);
         if (c == NULL || cluster_want_db(c, 0, true) != PUT_DONE)
             return false;
@@ -377,9 +376,8 @@ static bool counts(struct conn *c, const redisReply *r)
 static void taken_over(struct conn *c)
 {
     struct writer *w = c->w;
-    writer_fail(w, EXIT_CANNOT, "event=task_taken_over task=%s target=%s note=%s", w->opt.task, w->opt.shown,
-                "\"another writer uses the name: give each its own --task\"");
-    w->cluster->dead = true;
+    outcome_give_up(&w->outcome, EXIT_CANNOT, "event=task_taken_over task=%s target=%s note=%s", w->opt.task,
+                    w->opt.shown, "\"another writer uses the name: give each its own --task\"");
     conn_lose(c, "another writer has taken over task %s", w->opt.task);
 }
 
@@ -638,7 +636,7 @@ void whole_written(struct conn *c, unsigned fields, long long added)
             holds_saved(w, i, f->seq);
     }
     x->saved_at = mono_us();
-    if (fields > 0 && added > (long long)fields && !w->cluster->dead)
+    if (fields > 0 && added > (long long)fields && !w->outcome.dead)
         watch_vanished(w, c->node,
                        "the position key had vanished: somebody flushed the target or removed the key");
 }
@@ -653,7 +651,7 @@ static void finished(struct writer *w, const struct bundle *t)
         x->dirty |= !lies_in_key(f);
         x->save_now |= (f->synced && f->saved_seq < f->synced_seq) || holds_news(&w->holds, i, f->seq);
     }
-    if (t->barrier && !w->cluster->dead) {
+    if (t->barrier && !w->outcome.dead) {
         w->stats.barriers++;
         lanes_release(&w->lanes, x->scope);
     }
@@ -676,8 +674,8 @@ static void on_saved(struct writer *w, void *arg, const char *text, size_t len)
 static bool save_due(const struct cluster *cl, uint64_t now)
 {
     const struct whole *x = &cl->w->whole;
-    return x->dirty && !x->saving && cl->w->session.stage == ST_RUN && !cl->dead && scope_free(cl) &&
-           (x->save_now || us_since(now, x->saved_at) >= EVERY);
+    return x->dirty && !x->saving && cl->w->session.stage == ST_RUN && !cl->w->outcome.dead &&
+           scope_free(cl) && (x->save_now || us_since(now, x->saved_at) >= EVERY);
 }
 
 void whole_work(struct cluster *cl, uint64_t now)

@@ -76,13 +76,13 @@ int forget_stream(const struct writer *w)
 static void forget_file(struct writer *w, const char *path)
 {
     if (unlink(path) < 0 && errno != ENOENT)
-        writer_fail(w, EXIT_CANNOT, "event=position_file file=%s error=%s", log_quote(path, strlen(path)),
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+        outcome_fail(&w->outcome, EXIT_CANNOT, "event=position_file file=%s error=%s",
+                     log_quote(path, strlen(path)), log_quote(strerror(errno), strlen(strerror(errno))));
 }
 
 void forget_files(struct writer *w)
 {
-    if (w->opt.forget_file == NULL || w->status != EXIT_DONE)
+    if (w->opt.forget_file == NULL || w->outcome.status != EXIT_DONE)
         return;
     forget_file(w, w->opt.forget_file);
 }

@@ -92,11 +92,10 @@ static bool answered(struct conn *c, struct mark_key *m, const redisReply *r, un
         plight_refused(c->w, &m->plight, NULL, r->str, r->len);
         return false;
     }
-    if (cl->dead)
+    if (cl->w->outcome.dead)
         return false;
-    writer_fail(c->w, EXIT_CANNOT, "event=position_refused slot=%u node=%s reply=%s", m->slot,
-                cnode_name(c->node), log_quote(r->str, r->len));
-    cl->dead = true;
+    outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=position_refused slot=%u node=%s reply=%s", m->slot,
+                    cnode_name(c->node), log_quote(r->str, r->len));
     return false;
 }
 
@@ -119,7 +118,7 @@ static void on_written(struct conn *c, void *arg, const redisReply *r)
         watch_vanished(w, c->node,
                        "a position key had vanished: somebody flushed the target or removed the key");
     m->there = true;
-    if (!w->cluster->dead)
+    if (!w->outcome.dead)
         cluster_accepted(c);
     cluster_safe(c, on_safe, m);
 }
@@ -182,12 +181,12 @@ void marks_work(struct cluster *cl, uint64_t now)
     bool all = true;
     if (m->doing == MARKS_IDLE || cl->flushing)
         return;
-    for (unsigned i = 0; i < m->n && !cl->dead; i++) {
+    for (unsigned i = 0; i < m->n && !cl->w->outcome.dead; i++) {
         if (!m->v[i].sent && now >= m->v[i].due)
             send_mark(cl, &m->v[i]);
         all &= m->v[i].told;
     }
-    if (!all || cl->dead)
+    if (!all || cl->w->outcome.dead)
         return;
     bool wrote = m->doing == MARKS_WRITE;
     m->doing = MARKS_IDLE;

@@ -23,8 +23,9 @@
 
 static void damaged(struct writer *w, const char *what)
 {
-    writer_fail(w, EXIT_CANNOT, "event=position_file file=%s error=%s",
-                log_quote(w->opt.position_file, strlen(w->opt.position_file)), log_quote(what, strlen(what)));
+    outcome_fail(&w->outcome, EXIT_CANNOT, "event=position_file file=%s error=%s",
+                 log_quote(w->opt.position_file, strlen(w->opt.position_file)),
+                 log_quote(what, strlen(what)));
 }
 
 static bool parse_file(struct writer *w, struct saved_vector *v, const char *text, size_t n)
@@ -101,7 +102,7 @@ static void fill_body(struct writer *w, struct buf *b, bool whole)
     const struct session *s = &w->session;
     struct position_file f = {.task = w->opt.task, .epoch = s->epoch, .over = whole && over(w)};
     struct saved_vector *v = &f.v;
-    v->state = whole ? SAVED_WHOLE : w->lost_data ? SAVED_LOST : SAVED_INCOMPLETE;
+    v->state = whole ? SAVED_WHOLE : w->outcome.lost_data ? SAVED_LOST : SAVED_INCOMPLETE;
     v->flows = s->flows;
     v->began_empty = !whole && policy_began_empty(w) && !positions_all_synced(&w->positions);
     v->verify = w->probes.owed;
@@ -138,7 +139,7 @@ static bool whole(const struct writer *w)
         if (w->positions.flow[i].pos == 0) /* keys of its full sync are still to be read again */
             return false;
     /* Those of a session that goes on hold from the start, whatever its form. */
-    return (s->going_on == s->flows || positions_all_synced(&w->positions)) && !w->lost_data &&
+    return (s->going_on == s->flows || positions_all_synced(&w->positions)) && !w->outcome.lost_data &&
            w->sweep.state == SWEEP_OFF;
 }
 
@@ -154,7 +155,7 @@ static void put_body(struct writer *w, struct buf *b, bool covered)
         damaged(w, strerror(errno));
     w->saved_sum = sum;
     w->saved_body.len = 0; /* it would be older */
-    for (unsigned i = 0; i < w->holds.flows && !w->failed; i++)
+    for (unsigned i = 0; i < w->holds.flows && !w->outcome.failed; i++)
         holds_saved(w, i, w->holds.flow[i].file);
 }
 
@@ -188,7 +189,7 @@ void saved_write(struct writer *w, uint64_t now, bool final)
     w->saved_at = now;
     if (final || w->marks.doing != MARKS_IDLE || marks_cover(w))
         put(w, whole(w)); /* marks may have to wait for a master that is not there */
-    else if (w->marks.flying == 0 && !w->cluster->flushing && !w->failed)
+    else if (w->marks.flying == 0 && !w->cluster->flushing && !w->outcome.failed)
         mark(w);
 }
 

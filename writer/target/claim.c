@@ -52,12 +52,12 @@ static bool is_anothers(const struct writer *w)
 static enum put check_position_key(struct writer *w)
 {
     if (!whole_key(w))
-        return w->failed ? PUT_FAIL : PUT_WAIT;
+        return w->outcome.failed ? PUT_FAIL : PUT_WAIT;
     if (!is_anothers(w))
         return PUT_DONE;
-    writer_fail(w, EXIT_CANNOT, "event=task_of_another_source task=%s source=%s target=%s note=%s",
-                w->opt.task, log_quote(w->whole.source, strlen(w->whole.source)), w->opt.shown,
-                "\"its positions are at the target: give each source its own --task, or say --takeover\"");
+    outcome_fail(&w->outcome, EXIT_CANNOT, "event=task_of_another_source task=%s source=%s target=%s note=%s",
+                 w->opt.task, log_quote(w->whole.source, strlen(w->whole.source)), w->opt.shown,
+                 "\"its positions are at the target: give each source its own --task, or say --takeover\"");
     return PUT_FAIL;
 }
 
@@ -83,8 +83,8 @@ enum put claim_target(struct writer *w)
     if ((s->going_on == 0 || w->opt.takeover) && !nodes_known(w)) /* a takeover cuts off everywhere, first */
         return PUT_WAIT; /* one that goes on was looked at when it began */
     if (s->live && target_is_source(w)) {
-        writer_fail(
-            w, EXIT_CANNOT, "event=target_is_the_source target=%s source=%s note=%s", w->opt.shown,
+        outcome_fail(
+            &w->outcome, EXIT_CANNOT, "event=target_is_the_source target=%s source=%s note=%s", w->opt.shown,
             log_quote(s->address, strlen(s->address)),
             "\"both are the same server, whatever the address, or a replica of it: nothing was written\"");
         return PUT_FAIL;

@@ -149,7 +149,6 @@ struct cluster {
     uint16_t reserved[64];
     unsigned nreserved;
     bool stir;             /* something changed: look at everything that waits */
-    bool dead;             /* the target refuses everything */
     bool exclusive;        /* without slots: a request is alone on all connections */
     unsigned given_up;     /* requests, with nothing confirmed since the first (suspect.h) */
     uint64_t said_refused; /* mono_us: when a request that is refused was named last */

@@ -224,7 +224,7 @@ void listing_work(struct cluster *cl, uint64_t now)
 {
     struct writer *w = cl->w;
     struct listing *l = &w->listing;
-    if (l->orders == 0 || w->failed || w->session.stage != ST_RUN || w->sweep.state != SWEEP_OFF ||
+    if (l->orders == 0 || w->outcome.failed || w->session.stage != ST_RUN || w->sweep.state != SWEEP_OFF ||
         w->live.ctl.fd < 0 || now < l->next || !pass_on(w) || l->asked > 0)
         return;
     if (l->phase == LISTING_OFF)

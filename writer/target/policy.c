@@ -10,8 +10,8 @@
 
 void policy_refuse(struct writer *w)
 {
-    writer_fail(
-        w, EXIT_CANNOT, "event=target_not_empty target=%s note=%s", w->opt.shown,
+    outcome_fail(
+        &w->outcome, EXIT_CANNOT, "event=target_not_empty target=%s note=%s", w->opt.shown,
         "\"it holds keys: --on-existing flush removes them all, --on-existing overwrite keeps those that "
         "the source does not have\"");
 }
@@ -26,9 +26,9 @@ bool policy_full_resync(struct writer *w, bool *flush)
 {
     struct session *s = &w->session;
     if (w->opt.on_full_resync == FULL_FAIL) {
-        writer_fail(w, EXIT_CANNOT, "event=full_resync reason=%s note=%s",
-                    log_quote(s->refused, strlen(s->refused)),
-                    "\"--on-full-resync says what to do with the target: flush or overwrite\"");
+        outcome_fail(&w->outcome, EXIT_CANNOT, "event=full_resync reason=%s note=%s",
+                     log_quote(s->refused, strlen(s->refused)),
+                     "\"--on-full-resync says what to do with the target: flush or overwrite\"");
         return false;
     }
     *flush = w->opt.on_full_resync == FULL_FLUSH;
@@ -42,8 +42,8 @@ bool policy_guarded_void(struct writer *w)
 {
     if (!existing_guards(w->opt.on_existing))
         return false;
-    writer_fail(
-        w, EXIT_CANNOT, "event=cannot_begin_anew target=%s note=%s", w->opt.shown,
+    outcome_fail(
+        &w->outcome, EXIT_CANNOT, "event=cannot_begin_anew target=%s note=%s", w->opt.shown,
         "\"the full sync has to begin anew, and what it wrote so far cannot be told from keys that were "
         "there before: remove it, or use --on-existing overwrite\"");
     return true;

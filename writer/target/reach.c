@@ -51,10 +51,9 @@ static unsigned weight(enum loss v)
 static void fails(struct writer *w, int status)
 {
     const struct reach *x = &w->cluster->reach;
-    writer_fail(w, status, "event=%s target=%s error=%s",
-                w->cluster->opened ? "target_lost" : "cannot_use_target", w->opt.shown,
-                log_quote(x->why, strlen(x->why)));
-    w->cluster->dead = true;
+    outcome_give_up(&w->outcome, status, "event=%s target=%s error=%s",
+                    w->cluster->opened ? "target_lost" : "cannot_use_target", w->opt.shown,
+                    log_quote(x->why, strlen(x->why)));
 }
 
 /* The first connection. One that does not answer at all, or whose name is not known, is not waited for:
@@ -110,7 +109,7 @@ void reach_missed(struct conn *c)
         return;
     }
     x->tried = 0;
-    if (w->failed)
+    if (w->outcome.failed)
         return;
     if (x->worst == LOSS_FATAL)
         fails(w, EXIT_CANNOT);

@@ -50,9 +50,8 @@ static void refused(struct conn *c, const redisReply *r)
 {
     static const char unknown[] = "ERR unknown command";
     if (error_class(r->str, r->len) == ERR_FATAL || strncmp(r->str, unknown, sizeof unknown - 1) == 0) {
-        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s command=WAIT reply=%s",
-                    cnode_name(c->node), log_quote(r->str, r->len));
-        c->w->cluster->dead = true;
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=target_refuses node=%s command=WAIT reply=%s",
+                        cnode_name(c->node), log_quote(r->str, r->len));
     }
     conn_lose(c, "WAIT: %s", r->str); /* no master any more: all of it goes to the new one */
 }
@@ -63,14 +62,14 @@ static void give_up(struct conn *c, long long confirm)
 {
     uint64_t limit = (uint64_t)c->w->opt.reconnect_timeout * 1000000;
     uint64_t waits = us_since(mono_us(), c->patience.since);
-    if ((c->w->stopped || signals_seen() > 0) && limit > STOP_LIMIT)
+    if ((c->w->outcome.stopped || signals_seen() > 0) && limit > STOP_LIMIT)
         limit = STOP_LIMIT;
-    if (c->w->failed || waits < limit)
+    if (c->w->outcome.failed || waits < limit)
         return;
-    writer_fail(c->w, EXIT_RETRY, "event=replicas_missing node=%s confirm=%lld wait=%d seconds=%llu note=%s",
-                cnode_name(c->node), confirm, c->w->opt.wait, (unsigned long long)(waits / 1000000),
-                "\"what --wait asks for is not there\"");
-    c->w->cluster->dead = true;
+    outcome_give_up(&c->w->outcome, EXIT_RETRY,
+                    "event=replicas_missing node=%s confirm=%lld wait=%d seconds=%llu note=%s",
+                    cnode_name(c->node), confirm, c->w->opt.wait, (unsigned long long)(waits / 1000000),
+                    "\"what --wait asks for is not there\"");
 }
 
 static void wait_reply(struct conn *c, void *arg, const redisReply *r)

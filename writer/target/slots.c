@@ -34,7 +34,7 @@ bool cluster_quiet(const struct writer *w)
 
 void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark)
 {
-    if (w->cluster->dead)
+    if (w->outcome.dead)
         return;
     if (live)
         positions_mark_done(&w->positions, flow, mark);

@@ -26,10 +26,10 @@ bool suspect_is(const char *text, size_t len)
 
 bool suspect_found(struct writer *w, unsigned *row)
 {
-    if (++*row < SUSPECT_ROW || w->failed)
-        return !w->failed;
-    writer_fail(w, EXIT_RETRY, "event=target_closes_always target=%s note=%s", w->opt.shown,
-                "\"the connection is lost at one request after the other\"");
+    if (++*row < SUSPECT_ROW || w->outcome.failed)
+        return !w->outcome.failed;
+    outcome_fail(&w->outcome, EXIT_RETRY, "event=target_closes_always target=%s note=%s", w->opt.shown,
+                 "\"the connection is lost at one request after the other\"");
     return false;
 }
 
@@ -69,11 +69,10 @@ void plight_refused(struct writer *w, struct plight *p, const struct named *what
         p->since = now;
     p->redirected = redirected;
     uint64_t waits = us_since(now, p->since);
-    if (redirected && waits > (uint64_t)w->opt.reconnect_timeout * 1000000 && !w->failed) {
-        writer_fail(w, EXIT_RETRY, "event=redirected_endlessly target=%s seconds=%llu%s reply=%s",
-                    w->opt.shown, (unsigned long long)(waits / 1000000), named_text(what),
-                    log_quote(text, len));
-        w->cluster->dead = true;
+    if (redirected && waits > (uint64_t)w->opt.reconnect_timeout * 1000000 && !w->outcome.failed) {
+        outcome_give_up(&w->outcome, EXIT_RETRY,
+                        "event=redirected_endlessly target=%s seconds=%llu%s reply=%s", w->opt.shown,
+                        (unsigned long long)(waits / 1000000), named_text(what), log_quote(text, len));
     } else if (waits > SAY_AFTER && us_since(now, w->cluster->said_refused) > SAY_EVERY) {
         w->cluster->said_refused = now;
         log_event(LOG_WARN, NO_FLOW, "event=request_still_refused seconds=%llu%s reply=%s",

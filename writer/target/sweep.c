@@ -19,8 +19,8 @@
 
 static void sweep_fails(struct writer *w, const char *what)
 {
-    writer_fail(w, EXIT_CANNOT, "event=sweep_failed step=%s error=%s", what,
-                log_quote(strerror(errno), strlen(strerror(errno))));
+    outcome_fail(&w->outcome, EXIT_CANNOT, "event=sweep_failed step=%s error=%s", what,
+                 log_quote(strerror(errno), strlen(strerror(errno))));
 }
 
 bool sweep_begin(struct writer *w)
@@ -53,7 +53,7 @@ void sweep_free(struct sweep *s)
 bool sweep_runs(const struct writer *w)
 {
     const struct sweep *s = &w->sweep;
-    if (w->stopped && s->waits) /* for others, and who knows how long */
+    if (w->outcome.stopped && s->waits) /* for others, and who knows how long */
         return false;
     return s->state == SWEEP_SCANS ||
            (s->state == SWEEP_MARKS && w->session.stage == ST_RUN && positions_all_synced(&w->positions));
@@ -82,14 +82,14 @@ void sweep_done(struct writer *w)
 
 static void add(struct writer *w, uint64_t h)
 {
-    if (!w->failed && seen_add(&w->sweep.seen, h) < 0)
+    if (!w->outcome.failed && seen_add(&w->sweep.seen, h) < 0)
         sweep_fails(w, "table");
 }
 
 static bool has(struct writer *w, uint64_t h)
 {
     int got = seen_has(&w->sweep.seen, h);
-    if (got < 0 && !w->failed)
+    if (got < 0 && !w->outcome.failed)
         sweep_fails(w, "table");
     return got != 0; /* when in doubt it stays */
 }
@@ -160,7 +160,7 @@ void sweep_make_del(struct sweep *s)
 static enum put clear(struct writer *w, const struct rec *r, uint32_t behind)
 {
     struct sweep *s = &w->sweep;
-    if (w->failed)
+    if (w->outcome.failed)
         return PUT_WAIT;
     if (s->n > 0) {
         sweep_make_del(s);

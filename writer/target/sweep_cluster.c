@@ -171,7 +171,8 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
         if (k->str == NULL || key_is_ours(k->str, k->len) || sweep_saw(c->w, db, k->str, k->len))
             continue;
         if (buf_add(&s->todo, &f, sizeof f) < 0 || buf_add(&s->todo, k->str, k->len) < 0)
-            writer_fail(c->w, EXIT_CANNOT, "event=sweep_failed step=scan error=\"too many keys at once\"");
+            outcome_fail(&c->w->outcome, EXIT_CANNOT,
+                         "event=sweep_failed step=scan error=\"too many keys at once\"");
     }
     strlcpy(n->cursor, r->element[0]->str, sizeof n->cursor);
     n->swept = strcmp(n->cursor, "0") == 0;
@@ -253,10 +254,9 @@ static void on_deleted(struct conn *c, void *arg, const redisReply *r)
         return;
     }
     c->node->plight = (struct plight){0};
-    if (r->type == REDIS_REPLY_ERROR && !cl->dead) {
-        writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=DEL reply=%s",
-                    log_quote(r->str, r->len));
-        cl->dead = true;
+    if (r->type == REDIS_REPLY_ERROR && !cl->w->outcome.dead) {
+        outcome_give_up(&c->w->outcome, EXIT_CANNOT, "event=command_refused command=DEL reply=%s",
+                        log_quote(r->str, r->len));
     }
     s->deleting = cl->exclusive = false;
     s->removed += s->going_n;
@@ -322,7 +322,7 @@ void sweep_cluster(struct cluster *cl, uint64_t now)
         send_going(cl);
         return;
     }
-    if (w->failed || w->session.stage != ST_RUN || !sweep_runs(w))
+    if (w->outcome.failed || w->session.stage != ST_RUN || !sweep_runs(w))
         return;
     if (s->state == SWEEP_MARKS && s->asked > 0) /* by a session that is void */
         return;

@@ -94,12 +94,11 @@ static void on_time(struct conn *c, void *arg, const redisReply *r)
         r->type != REDIS_REPLY_INTEGER || r->integer <= 0 || r->integer > KEEP_MS)
         return;
     uint64_t age = (uint64_t)(KEEP_MS - r->integer) * 1000;
-    if (age >= us_since(mono_us(), w->stats.started) || w->cluster->dead)
+    if (age >= us_since(mono_us(), w->stats.started) || w->outcome.dead)
         return;
-    writer_fail(w, EXIT_CANNOT, "event=task_taken_over task=%s target=%s node=%s note=%s", w->opt.task,
-                w->opt.shown, cnode_name(c->node),
-                "\"another writer has taken over: give each its own --task\"");
-    w->cluster->dead = true;
+    outcome_give_up(&w->outcome, EXIT_CANNOT, "event=task_taken_over task=%s target=%s node=%s note=%s",
+                    w->opt.task, w->opt.shown, cnode_name(c->node),
+                    "\"another writer has taken over: give each its own --task\"");
     conn_lose(c, "another writer has taken over task %s", w->opt.task);
 }
 

@@ -130,8 +130,7 @@ static bool take_topology(struct cluster *cl, const redisReply *r, const char *a
 
 static void no_topology(struct cluster *cl, int status, const char *reply)
 {
-    writer_fail(cl->w, status, "event=no_topology target=%s reply=%s", cl->w->opt.shown, reply);
-    cl->dead = true;
+    outcome_give_up(&cl->w->outcome, status, "event=no_topology target=%s reply=%s", cl->w->opt.shown, reply);
 }
 
 void topology_first(struct cluster *cl)
@@ -149,9 +148,8 @@ static void first_answer(struct cluster *cl, const redisReply *r, bool ok)
     } else if (ok && owned(cl) == SLOTS) {
         cl->found_masters(cl);
     } else if (mono_us() >= cl->first_until) {
-        writer_fail(w, EXIT_RETRY, "event=slots_without_master target=%s slots=%u", w->opt.shown,
-                    SLOTS - owned(cl));
-        cl->dead = true;
+        outcome_give_up(&w->outcome, EXIT_RETRY, "event=slots_without_master target=%s slots=%u",
+                        w->opt.shown, SLOTS - owned(cl));
     } else {
         if (!cl->first_said)
             log_event(LOG_WARN, NO_FLOW, "event=slots_without_master target=%s slots=%u action=waiting",

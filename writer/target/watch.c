@@ -79,11 +79,10 @@ static void settle_vanished(struct writer *w, const struct evictions *server)
         log_event(LOG_WARN, NO_FLOW, "event=position_key_evicted target=%s note=%s", w->opt.shown,
                   "\"this session cannot be resumed from it\"");
     } else {
-        writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s error=%s", w->opt.shown,
-                    log_quote(x->vanished, strlen(x->vanished)));
-        w->cluster->dead = true;
+        outcome_give_up(&w->outcome, EXIT_RETRY, "event=target_has_lost_data target=%s error=%s",
+                        w->opt.shown, log_quote(x->vanished, strlen(x->vanished)));
     }
-    w->lost_data = true;
+    w->outcome.lost_data = true;
     x->vanished = NULL;
 }
 
@@ -101,7 +100,7 @@ static void look(struct writer *w, struct evictions *server, const char *info, s
 void watch_vanished(struct writer *w, const struct cnode *node, const char *reason)
 {
     const struct evictions *server = &node->evicted;
-    if (w->watch.vanished != NULL || w->failed || (w->lost_data && server->counted > 0))
+    if (w->watch.vanished != NULL || w->outcome.failed || (w->outcome.lost_data && server->counted > 0))
         return;
     w->watch.vanished = reason;
     w->watch.vanished_at = server;
