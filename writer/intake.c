@@ -100,13 +100,13 @@ static enum put target_record(struct writer *w, struct input *in)
         target_unfit(&w->node.info, existing_policy(w->opt.on_existing), in->payload, in->rec.len);
     if (fault != NULL) {
         /* dfparse writes for nobody in particular when dfreader ends before the target was announced */
-        bool ended = in->pollable && (w->session.left || live_ended(w));
+        bool ended = in->pollable && (w->session.left || live_ended(&w->live));
         outcome_fail(&w->outcome, ended ? EXIT_RETRY : EXIT_USAGE, "event=target_mismatch input=%s %s",
                      log_quote(in->name, strlen(in->name)), fault);
         return PUT_FAIL;
     }
     in->target_seen = true;
-    failures_target(w, in->payload, in->rec.len);
+    failures_target(&w->failures, in->payload, in->rec.len);
     return PUT_DONE;
 }
 

@@ -13,6 +13,7 @@
 #include "target/policy.h"
 #include "meta.h"
 #include "engine/router.h"
+#include "start.h"
 #include "target/target.h"
 #include "writer.h"
 
@@ -119,10 +120,10 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     position_id_print(&id, s->identity);
     positions_init(&w->positions, s->flows);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
-    whole_epoch(w, s->flows);
+    whole_epoch(&w->whole, s->flows);
     holds_epoch(&w->holds, s->flows);
-    listing_drop(w);
-    probes_begin(w, s->flows); /* where it goes on, the FLOW records say so */
+    listing_free(&w->listing);
+    probes_begin(&w->probes, s->flows); /* where it goes on, the FLOW records say so */
     splits_free(&w->splits);
     w->watch.ending = 0; /* each session looks at the counters once more at its end */
     s->stage = ST_FLOWS;
@@ -154,13 +155,13 @@ static void repeat_own(struct writer *w, const struct facts *f, struct saved_vec
 static enum put say_saved(struct writer *w, const struct facts *f)
 {
     struct saved_vector v;
-    if (!saved_read(w, &v))
+    if (!saved_read(&w->saved, &v))
         return PUT_FAIL;
     repeat_own(w, f, &v);
     w->session.unverified = v.verify;
     strlcpy(w->exact.saved, v.state == SAVED_WHOLE ? v.history : "", sizeof w->exact.saved);
-    int rc = saved_tell(w, &v);
-    if (!w->cluster->whole) { /* what flows hold is needed when they go on */
+    int rc = saved_tell(&w->saved, &v);
+    if (!w->cluster->nodes.whole) { /* what flows hold is needed when they go on */
         saved_vector_free(&w->whole.saved);
         memcpy(w->whole.saved.own, v.own, sizeof v.own);
         memcpy(w->whole.saved.slots, v.slots, sizeof v.slots);
@@ -174,8 +175,9 @@ static enum put say_saved(struct writer *w, const struct facts *f)
 
 static enum put begin_session(struct writer *w, const struct facts *f)
 {
+    char announce[1500];
     struct session *s = &w->session;
-    if (f->resume != 0 && f->control[0] != '\0' && !saved_check(w))
+    if (f->resume != 0 && f->control[0] != '\0' && !saved_check(&w->saved))
         return w->outcome.failed ? PUT_FAIL : PUT_WAIT;
     memcpy(s->nonce, f->nonce, sizeof s->nonce);
     strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
@@ -183,7 +185,8 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     s->journal = f->journal != 0;
     s->wrote = s->claimed = false;
     w->outcome.stopped = false;
-    s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
+    target_announce(&w->node.info, existing_policy(w->opt.on_existing), announce, sizeof announce);
+    s->live = f->control[0] != '\0' && live_connect(&w->live, f->control, announce) == 0;
     uint64_t now = now_us() / 1000000;
     s->left = !s->live && f->control[0] != '\0' && f->started <= now && now - f->started < JUST_NOW;
     s->died = !s->live && f->control[0] != '\0' && ctl_just_died(f->control, f->started);
@@ -198,7 +201,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
                      "event=no_position_file note=\"--exactly-once needs --position-file\"");
         return PUT_FAIL;
     }
-    if (s->live && f->resume != 0 && !w->cluster->whole && w->opt.position_file == NULL)
+    if (s->live && f->resume != 0 && !w->cluster->nodes.whole && w->opt.position_file == NULL)
         log_event(LOG_WARN, NO_FLOW, "event=no_position_file note=%s",
                   "\"nothing is kept to go on from: a restart needs a full sync; see --position-file\"");
     if (s->live && s->journal && w->cluster->confined)
@@ -220,7 +223,9 @@ static void make_void(struct writer *w)
 {
     struct session *s = &w->session;
     s->stage = ST_VOID;
-    cluster_forget(w);
+    cluster_forget(w->cluster);
+    w->flushes.start = START_NONE;
+    w->marks.doing = MARKS_IDLE;
     lanes_free(&w->lanes);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
     for (unsigned i = 0; i < s->flows; i++) {
@@ -235,7 +240,7 @@ static enum put later_epoch(struct writer *w, const struct facts *f)
         log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew epoch=%llu", (unsigned long long)f->epoch);
         make_void(w);
     }
-    if (!writer_quiet(w))
+    if (!cluster_quiet(w->cluster))
         return PUT_WAIT;
     begin_epoch(w, f);
     return PUT_DONE;
@@ -246,12 +251,12 @@ static enum put next_session(struct writer *w, const struct facts *f)
 {
     if (!session_over(w))
         return PUT_WAIT;
-    if (!writer_quiet(w) || w->whole.dirty) {
+    if (!cluster_quiet(w->cluster) || w->whole.dirty) {
         w->cluster->hurry(w->cluster);
         w->whole.save_now |= w->whole.dirty;
         return PUT_WAIT;
     }
-    live_report(w, UINT64_MAX - 1000000, true);
+    live_report(&w->live, UINT64_MAX - 1000000, true);
     return begin_session(w, f);
 }
 
@@ -291,7 +296,7 @@ static bool flow_goes_on(struct writer *w, const struct rec *r, const uint8_t *p
         return false;
     struct flowpos *p = &w->positions.flow[r->flow];
     const struct saved_vector *v = &w->whole.saved;
-    uint64_t quiet = w->cluster->whole && v->pos[r->flow] == lsn ? v->quiet[r->flow] : 0;
+    uint64_t quiet = w->cluster->nodes.whole && v->pos[r->flow] == lsn ? v->quiet[r->flow] : 0;
     p->pos = p->reported = lsn;
     p->quiet = quiet > 0 ? quiet : lsn;
     p->synced = meta_get(payload, r->len, "form", form, sizeof form) < 0 || strcmp(form, "snapshot") != 0;
@@ -347,14 +352,16 @@ void session_input_ended(struct writer *w, unsigned input)
 static void begins(struct writer *w)
 {
     struct session *s = &w->session;
-    w->policy_done = true;
+    w->policy.done = true;
     s->void_flush.len = 0;
     s->wrote = true;
-    doubt_resumed(w);
+    bool told = w->cluster->nodes.whole || w->exact.on; /* what was done is known */
+    if (!told && s->going_on > 0 && w->opt.position_file != NULL && !w->saved.over)
+        doubt_resumed(&w->stats);
     s->stage = ST_RUN;
-    exact_begin(w, w->whole.saved.place);
-    marks_begin(w);
-    saved_write(w, mono_us(), true);
+    exact_begin(&w->exact, w->whole.saved.place);
+    marks_begin(&w->marks);
+    saved_write(&w->saved, mono_us(), true);
     log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u%s", s->epoch, s->going_on > 0 ? " goes_on=1" : "");
 }
 
@@ -362,7 +369,7 @@ enum put session_start(struct writer *w)
 {
     enum put got = claim_target(w);
     if (got == PUT_DONE)
-        got = cluster_start(w);
+        got = start_target(w);
     if (got == PUT_DONE)
         begins(w);
     return got;
@@ -382,7 +389,7 @@ enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payl
                      "\"the source was flushed during its full sync: this recording cannot be applied\"");
         return PUT_FAIL;
     }
-    if (live_restart(w, "flush") < 0) {
+    if (live_restart(&w->live, "flush") < 0) {
         outcome_fail(&w->outcome, EXIT_RETRY, "event=flush_before_cut flow=%u note=%s", r->flow,
                      "\"the session has to be begun anew, and dfreader has gone\"");
         return PUT_FAIL;

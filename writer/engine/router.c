@@ -19,7 +19,7 @@ static bool pump_input(struct writer *w, struct input *in)
     bool any = false;
     for (unsigned k = 0; k < QUANTUM && !w->outcome.failed; k++) {
         bool first = !in->have;
-        if (first && !input_next(w, in))
+        if (first && !input_next(&w->inputs, in))
             return any || in->finished;
         if (first) {
             w->stats.records++;
@@ -79,17 +79,17 @@ static bool pump_barrier(struct writer *w)
     int scope;
     if (w->session.stage != ST_RUN || !lanes_ready(&w->lanes, w->next_lane, &scope))
         return false;
-    if (!cl->whole)
-        return cluster_flush(w, scope);
+    if (!cl->nodes.whole)
+        return flushes_barrier(&w->flushes, scope);
     /* One is under way already? */
-    if (cl->exclusive || cluster_db_known(cl, lanes_db(&w->lanes, scope), WHOLE_SCOPE) == PUT_WAIT)
+    if (cl->exclusive || cluster_db_known(&cl->nodes, lanes_db(&w->lanes, scope), WHOLE_SCOPE) == PUT_WAIT)
         return false;
     /* Without one flow the others do not become quiet by themselves. */
-    if (scope == LANES_ALL ? !cluster_quiet(w) : !cluster_alone(cl, (unsigned)scope)) {
+    if (scope == LANES_ALL ? !cluster_quiet(w->cluster) : !cluster_alone(cl, (unsigned)scope)) {
         cl->hurry(cl);
         return false;
     }
-    whole_barrier(w, scope);
+    whole_barrier(&w->whole, scope);
     return true;
 }
 
@@ -112,7 +112,7 @@ static bool pump_once(struct writer *w)
         if (!one->open || (one->hungry && !one->have))
             continue;
         any |= pump_input(w, one);
-        cluster_push(w);
+        cluster_push(w->cluster);
     }
     w->next_input++;
     return any;
@@ -124,9 +124,9 @@ bool router_pump(struct writer *w)
     while (!w->outcome.failed && pump_once(w))
         any = true;
     if (!any && !w->outcome.failed) {
-        w->cluster->allow_select = true;
+        w->cluster->nodes.allow_select = true;
         any = pump_once(w);
-        w->cluster->allow_select = false;
+        w->cluster->nodes.allow_select = false;
     }
     return any;
 }
@@ -164,11 +164,11 @@ bool router_stuck(struct writer *w)
 {
     struct session *s = &w->session;
     if (w->outcome.failed || w->inputs.end_at > mono_us() || w->limit.waiting || probes_wait(&w->probes) ||
-        sweep_runs(w) || !writer_quiet(w) || w->whole.dirty)
+        sweep_runs(&w->sweep) || !cluster_quiet(w->cluster) || w->whole.dirty)
         return false;
     if (w->whole.read == WHOLE_ASKED ||
-        (w->cluster->start != START_NONE || w->cluster->needed_since != 0 || w->cluster->stir ||
-         w->marks.doing != MARKS_IDLE || cluster_expects(w->cluster)))
+        (w->flushes.start != START_NONE || w->cluster->nodes.needed_since != 0 || w->cluster->nodes.stir ||
+         w->marks.doing != MARKS_IDLE || nodes_expect(&w->cluster->nodes)))
         return false;
     for (unsigned i = 0; i < w->inputs.n; i++)
         if (!w->inputs.v[i].finished && !w->inputs.v[i].have)
