@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cluster.h"
-#include "../engine/bundle.h"
+#include "../engine/bundle_parts.h"
 #include "../engine/exact.h"
 #include "../engine/request.h"
 #include "../outcome.h"
@@ -30,7 +30,8 @@ unsigned cluster_scope(const struct cluster *cl, const struct rec *r, const uint
 bool cluster_quiet(const struct cluster *cl)
 {
     return cl->keys.count == 0 && cl->ngathered == 0 && cl->nparked == 0 && cl->nspans == 0 &&
-           cl->big == NULL && !cl->flushing && cl->errands == 0 && bundles_quiet(cl->bundles);
+           cl->big == NULL && !cl->flushing && cl->errands == 0 && cl->bundles->collecting == 0 &&
+           cl->bundles->flying == 0;
 }
 
 void cluster_passed(struct cluster *cl, bool live, unsigned flow, uint64_t mark)
