@@ -17,8 +17,9 @@
 #define END_WAIT ((uint64_t)1500000) /* us */
 
 /* Checks that are made once. Returns NULL or what is wrong; sets in->drop. */
-static const char *check_record(struct writer *w, struct input *in, const struct rec *r)
+static const char *check_record(struct writer *w, struct input *in)
 {
+    const struct rec *r = &in->rec;
     struct session *s = &w->session;
     if (!in->session_seen)
         return "record before a SESSION record";
@@ -52,10 +53,10 @@ static const char *check_record(struct writer *w, struct input *in, const struct
 }
 
 /* The lane waits at a barrier, or has records from then. */
-static enum put queue_record(struct writer *w, const struct input *in, const struct rec *r,
-                             const uint8_t *payload)
+static enum put queue_record(struct writer *w, const struct input *in)
 {
-    if (lanes_queue(&w->lanes, r, payload) == 0)
+    const struct rec *r = &in->rec;
+    if (lanes_queue(&w->lanes, r, in->payload) == 0)
         return PUT_DONE;
     if (errno != EFBIG) {
         outcome_fail(&w->outcome, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
@@ -78,7 +79,7 @@ static enum put flow_record(struct writer *w, struct input *in, bool first)
 {
     const struct rec *r = &in->rec;
     if (first) {
-        const char *fault = check_record(w, in, r);
+        const char *fault = check_record(w, in);
         if (fault != NULL)
             return record_damaged(w, in, r, fault);
     } else if (!in->drop && (r->epoch < w->session.epoch || w->session.stage == ST_VOID)) {
@@ -90,7 +91,7 @@ static enum put flow_record(struct writer *w, struct input *in, bool first)
     if (w->session.stage != ST_RUN)
         return PUT_WAIT;
     if (lanes_blocked(&w->lanes, r->flow))
-        return queue_record(w, in, r, in->payload);
+        return queue_record(w, in);
     return apply_record(w, in, r, in->payload);
 }
 
@@ -199,8 +200,8 @@ static enum put end_record(struct writer *w, struct input *in)
 enum put intake_offer(struct writer *w, struct input *in, bool first)
 {
     switch (in->rec.type) {
-    case REC_SESSION: return session_record(w, in, &in->rec, in->payload);
-    case REC_FLOW: return session_flow(w, in, &in->rec, in->payload);
+    case REC_SESSION: return session_record(w, in);
+    case REC_FLOW: return session_flow(w, in);
     case REC_TARGET: return target_record(w, in);
     case REC_REPORT: return report_record(w, in);
     case REC_END: return end_record(w, in);

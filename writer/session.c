@@ -46,8 +46,10 @@ static void read_lineage(struct lineage *l, const uint8_t *payload, size_t n)
     one_word(l->top);
 }
 
-static const char *read_facts(struct facts *f, const struct rec *r, const uint8_t *payload)
+static const char *read_facts(struct facts *f, const struct input *in)
 {
+    const struct rec *r = &in->rec;
+    const uint8_t *payload = in->payload;
     memset(f, 0, sizeof *f);
     if (meta_get(payload, r->len, "nonce", f->nonce, sizeof f->nonce) != 32 ||
         strspn(f->nonce, "0123456789abcdefABCDEF") != 32)
@@ -70,10 +72,10 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
     return NULL;
 }
 
-static enum put damaged(struct writer *w, const struct input *in, const struct rec *r, const char *what)
+static enum put damaged(struct outcome *o, const struct input *in, const char *what)
 {
-    outcome_fail(&w->outcome, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu error=%s",
-                 log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
+    outcome_fail(o, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu error=%s",
+                 log_quote(in->name, strlen(in->name)), in->rec.flow, (unsigned long long)in->at,
                  log_quote(what, strlen(what)));
     return PUT_FAIL;
 }
@@ -260,13 +262,13 @@ static enum put next_session(struct writer *w, const struct facts *f)
     return begin_session(w, f);
 }
 
-enum put session_record(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload)
+enum put session_record(struct writer *w, struct input *in)
 {
     struct session *s = &w->session;
     struct facts f;
-    const char *fault = read_facts(&f, r, payload);
+    const char *fault = read_facts(&f, in);
     if (fault != NULL)
-        return damaged(w, in, r, fault);
+        return damaged(&w->outcome, in, fault);
     enum put got = PUT_DONE;
     if (s->stage == ST_NONE)
         got = begin_session(w, &f);
@@ -275,7 +277,7 @@ enum put session_record(struct writer *w, struct input *in, const struct rec *r,
     else if (f.epoch > s->epoch)
         got = later_epoch(w, &f);
     else if (f.epoch == s->epoch && f.flows != s->flows)
-        return damaged(w, in, r, "SESSION records of one session differ in their number of flows");
+        return damaged(&w->outcome, in, "SESSION records of one session differ in their number of flows");
     if (got == PUT_DONE)
         in->session_seen = true;
     return got;
@@ -288,8 +290,10 @@ static bool same_stream(const struct lineage *is, const struct lineage *was)
 }
 
 /* Mode PARTIAL: everything before lsn is applied. */
-static bool flow_goes_on(struct writer *w, const struct rec *r, const uint8_t *payload)
+static bool flow_goes_on(struct writer *w, const struct input *in)
 {
+    const struct rec *r = &in->rec;
+    const uint8_t *payload = in->payload;
     char form[16];
     uint64_t lsn;
     if (!w->session.live || !meta_getu(payload, r->len, "lsn", &lsn) || lsn == 0)
@@ -305,28 +309,30 @@ static bool flow_goes_on(struct writer *w, const struct rec *r, const uint8_t *p
     return true;
 }
 
-enum put session_flow(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload)
+enum put session_flow(struct writer *w, struct input *in)
 {
+    const struct rec *r = &in->rec;
+    const uint8_t *payload = in->payload;
     struct session *s = &w->session;
     char mode[16];
     if (!in->session_seen)
-        return damaged(w, in, r, "FLOW record before a SESSION record");
+        return damaged(&w->outcome, in, "FLOW record before a SESSION record");
     if (r->epoch < s->epoch || (s->stage == ST_VOID && r->epoch == s->epoch))
         return PUT_DONE;
     if (r->epoch > s->epoch)
-        return damaged(w, in, r, "record of an epoch that has not begun");
+        return damaged(&w->outcome, in, "record of an epoch that has not begun");
     if (r->flow >= s->flows)
-        return damaged(w, in, r, "FLOW record with a flow that the session does not have");
+        return damaged(&w->outcome, in, "FLOW record with a flow that the session does not have");
     struct flow *f = &s->flow[r->flow];
     if (f->up)
-        return damaged(w, in, r, "a second FLOW record of the same flow");
+        return damaged(&w->outcome, in, "a second FLOW record of the same flow");
     if (meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0)
-        return damaged(w, in, r, "FLOW record without a mode");
+        return damaged(&w->outcome, in, "FLOW record without a mode");
     if (strcmp(mode, "PARTIAL") == 0) {
-        if (!flow_goes_on(w, r, payload))
-            return damaged(w, in, r, "FLOW record of mode PARTIAL without lsn, or in a file");
+        if (!flow_goes_on(w, in))
+            return damaged(&w->outcome, in, "FLOW record of mode PARTIAL without lsn, or in a file");
     } else if (strcmp(mode, "FULL") != 0 && strcmp(mode, "FILE") != 0) {
-        return damaged(w, in, r, "FLOW record with an unknown mode");
+        return damaged(&w->outcome, in, "FLOW record with an unknown mode");
     }
     read_lineage(&f->own, payload, r->len);
     if (!same_stream(&f->own, &w->whole.saved.own[r->flow])) /* it has begun anew */

@@ -147,12 +147,12 @@ static bool repeatable(const struct bundle *t, const struct rec *r, const uint8_
     return false;
 }
 
-static bool has_room(const struct bundles *b, const struct bundle *t, const struct rec *r)
+static bool has_room(const struct bundles *b, const struct bundle *t, unsigned flow, uint32_t len)
 {
     size_t most = b->use.opt->window < BUNDLE_BYTES ? b->use.opt->window : BUNDLE_BYTES;
-    if (t == NULL || t->n == 0 || (t->n < BUNDLE_MAX && t->req.len + r->len <= most))
+    if (t == NULL || t->n == 0 || (t->n < BUNDLE_MAX && t->req.len + len <= most))
         return true;
-    return t->n < BUNDLE_MAX + MORE && t->req.len + r->len <= most + most / 4 && leads_on(b, t, r->flow);
+    return t->n < BUNDLE_MAX + MORE && t->req.len + len <= most + most / 4 && leads_on(b, t, flow);
 }
 
 /* Of a whole server: the snapshot must have nothing of the key on its way, and nothing at all where the keys
@@ -187,9 +187,8 @@ enum put gather_put_own(struct bundles *b, const struct rec *r, const uint8_t *r
 {
     struct cluster *cl = b->use.cl;
     struct bundle *t = b->at[WHOLE_SCOPE];
-    struct rec both = *r;
-    both.len += behind;
-    if (!has_room(b, t, &both) || slot_closed(cl, r->flow, WHOLE_SCOPE) || !clear_of_snapshot(cl, r))
+    if (!has_room(b, t, r->flow, r->len + behind) || slot_closed(cl, r->flow, WHOLE_SCOPE) ||
+        !clear_of_snapshot(cl, r))
         return PUT_WAIT;
     if (t == NULL)
         t = begin(b, WHOLE_SCOPE);
@@ -235,7 +234,7 @@ enum put gather_put(struct bundles *b, const struct rec *r, unsigned slot, const
 {
     struct cluster *cl = b->use.cl;
     struct bundle *t = b->at[slot];
-    bool full = !has_room(b, t, r);
+    bool full = !has_room(b, t, r->flow, r->len);
     full |= b->gathered >= GATHER_RECORDS || (b->collecting > 0 && b->bytes + r->len > GATHER_BYTES);
     bool everywhere = !cl->nodes.slots && !cl->nodes.whole &&
                       (r->flags & RF_MULTIKEY) != 0; /* its keys may be of any share */

@@ -93,10 +93,10 @@ bool parts_want(const struct parts *p, const struct rec *r, const uint8_t *paylo
     return p->cl->splits->n > 0 && (again ? splits_open(p->cl->splits, r) : repeatable(p, r, payload));
 }
 
-static bool full(const struct parts *p, const struct rec *r)
+static bool full(const struct parts *p, uint32_t len)
 {
     size_t most = p->cl->opt->window < PARTS_BYTES ? p->cl->opt->window : PARTS_BYTES;
-    return p->n > 0 && (p->n >= PARTS_MAX || p->req.len + r->len > most);
+    return p->n > 0 && (p->n >= PARTS_MAX || p->req.len + len > most);
 }
 
 /* A cut that leaves requests of no key on both sides of it: what is left of a key that is not held any more
@@ -124,13 +124,13 @@ static unsigned complete(const struct parts *p)
 }
 
 /* A key that is not here yet. v->holds: it is free, else requests of it are in flight. */
-static bool begins(struct parts *p, const struct rec *r, struct part *v)
+static bool begins(struct parts *p, struct part *v)
 {
     struct cluster *cl = p->cl;
     v->holds = hashset_add(&cl->keys, v->key);
     if (v->holds)
         return true;
-    if ((r->flags & (RF_FIRST | RF_IDEMPOTENT)) != RF_IDEMPOTENT || p->nbehind == BEHIND) {
+    if ((v->r.flags & (RF_FIRST | RF_IDEMPOTENT)) != RF_IDEMPOTENT || p->nbehind == BEHIND) {
         parts_flush(p);
         return false;
     }
@@ -209,12 +209,12 @@ void parts_flush(struct parts *p)
 }
 
 /* Before a request joins. */
-static void make_room(struct parts *p, const struct rec *r)
+static void make_room(struct parts *p, const struct part *v)
 {
-    if (full(p, r)) {
+    if (full(p, v->r.len)) {
         unsigned count = complete(p);
         send(p, count > 0 ? count : p->n);
-    } else if ((r->flags & RF_FIRST) != 0 && p->req.len >= p->looked_at + ENOUGH) {
+    } else if ((v->r.flags & RF_FIRST) != 0 && p->req.len >= p->looked_at + ENOUGH) {
         p->looked_at =
             (uint32_t)p->req.len; /* where nothing is complete it need not be looked at each time */
         send(p, complete(p));
@@ -237,13 +237,13 @@ enum put parts_put(struct parts *p, const struct rec *r, const uint8_t *payload,
         return got;
     if (p->v == NULL)
         p->v = xcalloc(PARTS_MAX, sizeof *p->v);
-    make_room(p, r);
-    if (full(p, r) || cl->keys.count >= IN_FLIGHT || bundles_hold(cl->bundles, v.key) ||
+    make_room(p, &v);
+    if (full(p, r->len) || cl->keys.count >= IN_FLIGHT || bundles_hold(cl->bundles, v.key) ||
         slot_closed(cl, r->flow, WHOLE_SCOPE + 1) || cl->drain ||
         cluster_conn(&cl->nodes, WHOLE_SCOPE, p->req.len + r->len + mset_gathered(cl->msets)) == NULL)
         return PUT_WAIT;
     /* What it could be repeated with may just have been sent to make room. */
-    if (first_of(p, v.key) == p->n && ((r->flags & RF_IDEMPOTENT) == 0 || !begins(p, r, &v)))
+    if (first_of(p, v.key) == p->n && ((r->flags & RF_IDEMPOTENT) == 0 || !begins(p, &v)))
         return PUT_WAIT;
     v.off = (uint32_t)p->req.len;
     v.first = first_of(p, v.key);

@@ -31,12 +31,11 @@ static bool guards(const struct splits *s)
 }
 
 /* name: NULL where it is not known. */
-static struct split *find(const struct splits *s, const struct rec *r, const struct slice *name)
+static struct split *find(const struct splits *s, unsigned flow, uint32_t key, const struct slice *name)
 {
-    uint32_t key = hashset_key(r->hash, r->db);
     for (unsigned i = s->n; i-- > 0;) {
         struct split *p = &s->v[i];
-        if (p->key == key && p->flow == r->flow &&
+        if (p->key == key && p->flow == flow &&
             (name == NULL || p->name == NULL ||
              (p->len == name->n && memcmp(p->name, name->p, name->n) == 0)))
             return p;
@@ -54,12 +53,12 @@ static struct split *find_id(const struct splits *s, uint32_t id)
 
 bool splits_open(const struct splits *s, const struct rec *r)
 {
-    return s->n > 0 && find(s, r, NULL) != NULL;
+    return s->n > 0 && find(s, r->flow, hashset_key(r->hash, r->db), NULL) != NULL;
 }
 
 bool splits_third(const struct splits *s, const struct rec *r)
 {
-    const struct split *p = s->n > 0 ? find(s, r, NULL) : NULL;
+    const struct split *p = s->n > 0 ? find(s, r->flow, hashset_key(r->hash, r->db), NULL) : NULL;
     return p != NULL && p->more;
 }
 
@@ -83,7 +82,8 @@ uint8_t splits_class(const struct splits *s, const struct rec *r)
         return 0;
     if ((r->flags & RF_FIRST) != 0)
         return r->vclass;
-    if ((r->flags & RF_LAST) != 0 || (s->n > 0 && find(s, r, NULL) != NULL))
+    if ((r->flags & RF_LAST) != 0 ||
+        (s->n > 0 && find(s, r->flow, hashset_key(r->hash, r->db), NULL) != NULL))
         return 0;
     return r->vclass;
 }
@@ -108,7 +108,7 @@ static void first(struct splits *s, const struct rec *r, const uint8_t *request,
 {
     struct slice name;
     bool named = guards(s) && request_arg(request, n, r->keyarg, &name);
-    struct split *p = find(s, r, named ? &name : NULL);
+    struct split *p = find(s, r->flow, hashset_key(r->hash, r->db), named ? &name : NULL);
     if (p == NULL && s->n < SPLITS_MAX) {
         p = append(s);
         *p = (struct split){.key = hashset_key(r->hash, r->db), .flow = r->flow};
@@ -132,7 +132,7 @@ static void last(struct splits *s, const struct rec *r, const uint8_t *request, 
 {
     struct slice name;
     bool named = request != NULL && request_arg(request, n, r->keyarg, &name);
-    struct split *p = find(s, r, named ? &name : NULL);
+    struct split *p = find(s, r->flow, hashset_key(r->hash, r->db), named ? &name : NULL);
     for (unsigned i = s->n; r->type == REC_POSITION && p == NULL && i-- > 0;)
         if (s->v[i].flow == r->flow) /* it names no key: the one begun last */
             p = &s->v[i];
@@ -147,7 +147,9 @@ void splits_note(struct splits *s, const struct rec *r, const uint8_t *request, 
 {
     if ((r->flags & RF_LIVE) != 0)
         return;
-    struct split *p = (r->flags & (RF_FIRST | RF_LAST)) == 0 && s->n > 0 ? find(s, r, NULL) : NULL;
+    struct split *p = (r->flags & (RF_FIRST | RF_LAST)) == 0 && s->n > 0
+                          ? find(s, r->flow, hashset_key(r->hash, r->db), NULL)
+                          : NULL;
     if (p != NULL)
         p->more = true;
     if ((r->flags & (RF_FIRST | RF_LAST)) == 0)
@@ -180,7 +182,7 @@ enum guard guard_look(struct splits *s, const struct rec *r, const uint8_t *requ
         s->ticket = s->last_id < TICKET_FIRST ? TICKET_FIRST : s->last_id + 1;
         return GUARD_SEND;
     }
-    const struct split *p = s->n > 0 ? find(s, r, &name) : NULL;
+    const struct split *p = s->n > 0 ? find(s, r->flow, hashset_key(r->hash, r->db), &name) : NULL;
     if (p == NULL) {
         *wrong = "the last part of a key of which the first did not come";
         s->ticket = TICKET_WHOLE;

@@ -12,13 +12,12 @@
 #include "../session.h"
 #include "sweep.h"
 
-static bool may_go(struct cluster *cl, const struct rec *r, unsigned slot)
+static bool may_go(struct cluster *cl, unsigned flow, unsigned slot, bool alone)
 {
     if (cl->keys.count >= IN_FLIGHT)
         return false;
     uint16_t one = (uint16_t)slot;
-    return (r->flags & RF_MULTIKEY) != 0 ? cluster_slots_free(cl, r->flow, &one, 1)
-                                         : !slot_closed(cl, r->flow, slot);
+    return alone ? cluster_slots_free(cl, flow, &one, 1) : !slot_closed(cl, flow, slot);
 }
 
 static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, uint8_t vclass, bool own)
@@ -81,7 +80,7 @@ static enum put put_request(struct cluster *cl, const struct rec *r, const uint8
         gather_cut(cl->bundles, r->flow);
         return PUT_WAIT;
     }
-    if (!may_go(cl, r, slot))
+    if (!may_go(cl, r->flow, slot, (r->flags & RF_MULTIKEY) != 0))
         return PUT_WAIT;
     struct conn *c = cluster_conn(&cl->nodes, slot, r->len);
     if (c == NULL)

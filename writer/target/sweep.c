@@ -199,13 +199,13 @@ static enum put clear(struct sweep *s, const struct rec *r, uint32_t behind)
     return PUT_DONE;
 }
 
-static void look_at_whole(struct look *k, const struct rec *r, const uint8_t *payload)
+static void look_at_whole(struct look *k, const uint8_t *payload, size_t n)
 {
     struct args fresh = {0};
     struct slice key;
     if (k->only == 0)
-        args_walk(&fresh, payload, r->len, look_at, k, false);
-    else if (request_arg(payload, r->len, k->only, &key))
+        args_walk(&fresh, payload, n, look_at, k, false);
+    else if (request_arg(payload, n, k->only, &key))
         look_at(k, k->only, &key, crc64(SEEN_CRC, key.p, key.n));
 }
 
@@ -214,7 +214,7 @@ enum put sweep_before(struct sweep *s, const struct rec *r, const uint8_t *paylo
     if (needless(s, r))
         return PUT_DONE;
     struct look k = look_begin(s, r);
-    look_at_whole(&k, r, payload);
+    look_at_whole(&k, payload, r->len);
     return clear(s, r, r->len);
 }
 
