@@ -35,7 +35,8 @@ struct conn *conn_new(struct nodes *all, const struct conn_calls *owner, struct 
 void conn_free(struct conn *c)
 {
     wire_free(&c->wire);
-    c->calls->free(c);
+    if (c->calls->free != NULL)
+        c->calls->free(c);
     free(c->unit);
     free(c);
 }
@@ -183,7 +184,7 @@ void conn_release(struct conn *c)
 {
     if (c->held == 0)
         pop(c, c->replied);
-    else if (c->patience.until == 0)
+    else if (c->patience.until == 0 && c->calls->held != NULL)
         c->calls->held(c);
 }
 

@@ -84,9 +84,10 @@ struct unit_calls {
     void (*sent)(void *arg, size_t n);
 };
 
-/* What a connection tells whoever has it. */
+/* What a connection tells whoever has it. With greet known, held, lost and free may be NULL, and what comes
+ * behind the usual handshake is not called. */
 struct conn_calls {
-    bool (*known)(struct conn *c, uint64_t now); /* where to connect to? */
+    bool (*known)(struct conn *c, uint64_t now); /* is it known where to connect to? NULL: yes */
     void (*greet)(struct conn *c);               /* it is connected; NULL: the usual handshake */
     void (*missed)(struct conn *c); /* it did not become ready; loss and why say how that ended */
     void (*met)(struct conn *c);    /* it is known what the server is: all->target */

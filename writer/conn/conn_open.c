@@ -266,7 +266,9 @@ static void hello(struct conn *c)
 
 void conn_want(struct conn *c, uint64_t now)
 {
-    if (c->state != CONN_DOWN || c->lost || now < c->next_try || !c->calls->known(c, now))
+    if (c->state != CONN_DOWN || c->lost || now < c->next_try)
+        return;
+    if (c->calls->known != NULL && !c->calls->known(c, now))
         return;
     c->opened = now;
     c->loss = LOSS_AGAIN;
@@ -396,7 +398,8 @@ static void tidy(struct conn *c)
     c->wire.ring.acked = c->wire.ring.sent = c->wire.ring.tail = 0;
     c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
-    c->calls->lost(c);
+    if (c->calls->lost != NULL)
+        c->calls->lost(c);
     c->selecting = c->lost = c->awaited = c->probing = c->misled = false;
     c->blameless = c->explain = false;
     c->big = (struct cunit){.kind = 0};

@@ -177,68 +177,50 @@ static void flushed(struct flushes *f)
 void flushes_survey(struct flushes *f)
 {
     all_anew(&f->cl->nodes);
+    for (unsigned i = 0; i < f->cl->nodes.n; i++)
+        node_scan_anew(f->cl->nodes.node[i]);
     f->found = false;
+    f->databases = f->cl->nodes.slots; /* a cluster has one */
     f->start = START_SURVEY;
 }
 
-/* The survey of one master goes on. */
-static void on_scan(struct conn *c, void *arg, const redisReply *r);
-
-static void scan(struct flushes *f, struct conn *c, const char *cursor)
-{
-    const struct nodes *ns = &f->cl->nodes;
-    if (strcmp(cursor, "0") == 0) /* also where a scan that was broken off begins again */
-        c->node->guard = (struct scan_guard){.n = 0};
-    uint32_t db = ns->slots ? 0 : ns->dbs[ns->at_db];
-    f->asked++;
-    cluster_scan(c, db, on_scan, f, cursor, "1000");
-}
-
-static void on_scan(struct conn *c, void *arg, const redisReply *r)
+/* Keys of one master. A scan that was broken off begins again. */
+static void on_keys(void *arg, struct cnode *n, const redisReply *keys)
 {
     struct flushes *f = arg;
     struct nodes *ns = &f->cl->nodes;
     f->asked--;
     ns->stir = true;
-    if (r == NULL || f->start != START_SURVEY) /* or of a survey that is void */
-        return;
-    if (r->type == REDIS_REPLY_ERROR) {
-        cluster_question_refused(c, r, "SCAN");
+    if (keys == NULL || f->start != START_SURVEY) { /* or of a survey that is void */
+        node_scan_anew(n);
         return;
     }
-    if (!reply_is_scan(r) || scan_circles(&c->node->guard, r->element[0]->str)) {
-        conn_lose(c, "SCAN: unexpected reply");
-        return;
-    }
-    c->node->plight = (struct plight){0};
-    for (size_t i = 0; i < r->element[1]->elements; i++)
-        f->found |= !key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
-    bool over = strcmp(r->element[0]->str, "0") == 0;
+    for (size_t i = 0; i < keys->elements; i++)
+        f->found |= !key_is_ours(keys->element[i]->str, keys->element[i]->len);
+    bool over = strcmp(n->cursor, "0") == 0;
     bool next = over && !ns->slots && ++ns->at_db < ns->ndbs;
-    if (f->found || (over && !next))
-        c->node->flushed = true; /* surveyed */
-    else
-        scan(f, c, r->element[0]->str);
+    n->flushed = f->found || (over && !next); /* surveyed */
+}
+
+static void scan(struct flushes *f, struct conn *c)
+{
+    const struct nodes *ns = &f->cl->nodes;
+    f->asked++;
+    node_scan(c, ns->slots ? 0 : ns->dbs[ns->at_db], on_keys, f, "1000");
 }
 
 /* A single server: which databases there are. */
-static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
+static void on_keyspace(void *arg, struct cnode *n, const redisReply *info)
 {
     struct flushes *f = arg;
     struct nodes *ns = &f->cl->nodes;
     f->asked--;
     ns->stir = true;
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
+    if (info == NULL)
         return;
-    if (r->type == REDIS_REPLY_ERROR) {
-        cluster_question_refused(c, r, "INFO");
-        return;
-    }
-    cluster_take_dbs(ns, r->str);
-    if (ns->ndbs > 0)
-        scan(f, c, "0");
-    else
-        c->node->flushed = true;
+    cluster_take_dbs(ns, info->str);
+    f->databases = ns->ndbs > 0;
+    n->flushed = ns->ndbs == 0;
 }
 
 /* ---- what is due ---- */
@@ -249,15 +231,15 @@ static void ask_node(struct flushes *f, struct cnode *n)
     struct conn *c = cnode_conn(ns, n, 0, f->request.len + 64);
     if (c == NULL)
         return;
-    if (f->start == START_SURVEY && ns->slots) {
-        scan(f, c, "0");
+    if (f->start == START_SURVEY && f->databases) {
+        scan(f, c);
         return;
     }
     if (f->start == START_SURVEY) {
         if (cluster_want_db(c, 0, true) != PUT_DONE)
             return;
         f->asked++;
-        conn_call(c, on_keyspace, f, "INFO", "keyspace", NULL);
+        node_ask(c, on_keyspace, f, "INFO", "keyspace");
         return;
     }
     enum put got = ns->slots ? PUT_DONE : cluster_want_db(c, f->db, false);

@@ -45,7 +45,8 @@ struct flushes {
     struct cunit record; /* EVERYBODY_RECORD: whose request it is */
     struct buf refusal;  /* what the first master that refuses it says */
     enum start start;
-    bool found; /* by the survey: a key that is not ours */
+    bool databases; /* the survey knows which there are */
+    bool found;     /* by it: a key that is not ours */
 };
 
 void flushes_free(struct flushes *f);

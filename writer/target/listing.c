@@ -32,6 +32,8 @@ void listing_free(struct listing *l)
                           .live = l->live,
                           .asked = l->asked,
                           .round = l->round + 1};
+    for (size_t i = 0; i < sizeof l->rounds / sizeof *l->rounds; i++)
+        l->rounds[i].all = l; /* answers may still come */
 }
 
 void listing_ask(struct listing *l, const char *line)
@@ -59,26 +61,19 @@ static struct listing_round *round_of(struct listing *l)
     return &l->rounds[l->round % (sizeof l->rounds / sizeof *l->rounds)];
 }
 
-/* The listing whose question this reply answers; NULL: it does not count. */
-static struct listing *counts(struct conn *c, const redisReply *r, void *arg, const char *what)
+/* The listing whose question this answers; NULL: it does not count. */
+static struct listing *counts(struct listing_round *round, const redisReply *r)
 {
-    struct listing *l = ((struct listing_round *)arg)->all;
+    struct listing *l = round->all;
     l->cl->nodes.stir = true;
     l->asked--;
-    if (r == NULL || arg != round_of(l) || l->phase == LISTING_OFF)
-        return NULL;
-    if (r->type != REDIS_REPLY_ERROR) {
-        c->node->plight = (struct plight){0};
-        return l;
-    }
-    cluster_question_refused(c, r, what);
-    return NULL;
+    return r != NULL && round == round_of(l) && l->phase != LISTING_OFF ? l : NULL;
 }
 
 /* "id address flags master ping pong epoch link slot …" */
-static void take_myself(struct listing *l, const struct conn *c, const char *line, size_t n)
+static void take_myself(struct listing *l, const struct cnode *node, const char *line, size_t n)
 {
-    uint64_t crc = crc64(c->node->index + 1, c->who.run_id, strlen(c->who.run_id));
+    uint64_t crc = crc64(node->index + 1, node->who.run_id, strlen(node->who.run_id));
     unsigned field = 0;
     for (const char *p = line; p < line + n; field++) {
         size_t k = strcspn(p, " \r\n");
@@ -90,28 +85,28 @@ static void take_myself(struct listing *l, const struct conn *c, const char *lin
     l->print[l->phase == LISTING_LOOKS_AGAIN] += crc;
 }
 
-static void on_nodes(struct conn *c, void *arg, const redisReply *r)
+static void on_nodes(void *arg, struct cnode *node, const redisReply *r)
 {
-    struct listing *l = counts(c, r, arg, "CLUSTER");
-    if (l == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "CLUSTER NODES"))
+    struct listing *l = counts(arg, r);
+    if (l == NULL)
         return;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
         size_t n = strcspn(line, "\n");
         const char *myself = strstr(line, "myself");
         if (myself != NULL && myself < line + n)
-            take_myself(l, c, line, n);
+            take_myself(l, node, line, n);
     }
-    c->node->swept = true;
+    node->swept = true;
 }
 
-static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
+static void on_keyspace(void *arg, struct cnode *node, const redisReply *r)
 {
-    struct listing *l = counts(c, r, arg, "INFO");
-    if (l == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
+    struct listing *l = counts(arg, r);
+    if (l == NULL)
         return;
     if (l->phase == LISTING_LOOKS)
         cluster_take_dbs(&l->cl->nodes, r->str);
-    c->node->swept = true;
+    node->swept = true;
 }
 
 static void found(struct listing *l, const char *key, size_t n)
@@ -125,61 +120,55 @@ static void found(struct listing *l, const char *key, size_t n)
     (void)buf_addstr(&l->found, "\n");
 }
 
-static void on_scan(struct conn *c, void *arg, const redisReply *r)
+static void on_scan(void *arg, struct cnode *node, const redisReply *keys)
 {
-    struct cnode *n = c->node;
-    struct listing *l = counts(c, r, arg, "SCAN");
+    struct listing *l = counts(arg, keys);
     if (l == NULL)
         return;
-    struct cluster *cl = l->cl;
-    if (!reply_is_scan(r) || scan_circles(&n->guard, r->element[0]->str)) {
-        conn_lose(c, "SCAN: unexpected reply");
-        return;
-    }
-    for (size_t i = 0; i < r->element[1]->elements; i++)
-        if (r->element[1]->element[i]->str != NULL)
-            found(l, r->element[1]->element[i]->str, r->element[1]->element[i]->len);
-    strlcpy(n->cursor, r->element[0]->str, sizeof n->cursor);
-    n->swept = strcmp(n->cursor, "0") == 0;
-    if (n->swept && !cl->nodes.slots && ++cl->nodes.at_db < cl->nodes.ndbs)
-        n->swept = false;
+    struct nodes *ns = &l->cl->nodes;
+    for (size_t i = 0; i < keys->elements; i++)
+        if (keys->element[i]->str != NULL)
+            found(l, keys->element[i]->str, keys->element[i]->len);
+    node->swept = strcmp(node->cursor, "0") == 0;
+    if (node->swept && !ns->slots && ++ns->at_db < ns->ndbs)
+        node->swept = false;
 }
 
 /* ---- rounds ---- */
 
 static void begin(struct listing *l, enum listing_phase phase)
 {
-    struct cluster *cl = l->cl;
+    struct nodes *ns = &l->cl->nodes;
     l->phase = phase;
     l->round++;
-    for (unsigned i = 0; i < cl->nodes.n; i++) {
-        cl->nodes.node[i]->swept = false;
-        strlcpy(cl->nodes.node[i]->cursor, "0", sizeof cl->nodes.node[i]->cursor);
-        cl->nodes.node[i]->guard = (struct scan_guard){.n = 0};
+    for (unsigned i = 0; i < ns->n; i++) {
+        ns->node[i]->swept = false;
+        node_scan_anew(ns->node[i]);
     }
     if (phase != LISTING_READS)
         l->print[phase == LISTING_LOOKS_AGAIN] = 0;
     l->moving = false;
-    cl->nodes.stir = true;
+    ns->stir = true;
 }
 
 static void question(void *arg, struct conn *c)
 {
     struct listing *l = arg;
-    struct cluster *cl = l->cl;
+    const struct nodes *ns = &l->cl->nodes;
     struct listing_round *round = round_of(l);
-    round->all = l;
-    if (l->phase == LISTING_READS && !cl->nodes.slots && cl->nodes.at_db >= cl->nodes.ndbs) {
+    bool reads = l->phase == LISTING_READS;
+    if (reads && !ns->slots && ns->at_db >= ns->ndbs) {
         c->node->swept = true;
         return;
     }
+    round->all = l;
     l->asked++;
-    if (l->phase != LISTING_READS)
-        conn_call(c, cl->nodes.slots ? on_nodes : on_keyspace, round, cl->nodes.slots ? "CLUSTER" : "INFO",
-                  cl->nodes.slots ? "NODES" : "keyspace", NULL);
+    if (reads)
+        node_scan(c, ns->slots ? c->db : ns->dbs[ns->at_db], on_scan, round, COUNT);
+    else if (ns->slots)
+        node_ask(c, on_nodes, round, "CLUSTER", "NODES");
     else
-        cluster_scan(c, cl->nodes.slots ? c->db : cl->nodes.dbs[cl->nodes.at_db], on_scan, round,
-                     c->node->cursor, COUNT);
+        node_ask(c, on_keyspace, round, "INFO", "keyspace");
 }
 
 static void finish(struct listing *l)

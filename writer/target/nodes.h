@@ -3,6 +3,7 @@
  *
  *   topology.c   which node has which slot
  *   route.c      which connection a request takes, and which database
+ *   question.c   what a master is asked beside the requests of records
  *   reach.c      finding a single server, or the first node of a cluster
  *   conn/        the connections
  */
@@ -40,7 +41,7 @@ struct cnode {
     bool flushed;    /* has carried out the flush that is under way */
     bool sentinel;   /* it knows the master (reach.h) */
     bool swept;      /* has said what the sweep asked in this round */
-    char cursor[32]; /* of the sweep's SCAN */
+    char cursor[32]; /* of a SCAN */
     struct scan_guard guard;
     unsigned watching; /* watch.h: questions on their way; what the last answer was */
     enum taken taken;
@@ -150,6 +151,20 @@ bool cluster_question_all(struct nodes *ns, question_fn *question, void *arg);
 
 /* The same for ask (NULL: the slot's owner), where alone says that nothing else may be in flight. */
 struct conn *cluster_way(struct nodes *ns, struct cnode *ask, unsigned slot, size_t len, bool alone);
+
+/* ---- question.c ---- */
+
+/* The answer of a node. r: NULL: it was lost, or refused, and the question is to be put again (where that
+ * does not pass the run has failed). */
+typedef void answer_fn(void *arg, struct cnode *n, const redisReply *r);
+
+/* A question of two words, whose answer is a string. */
+void node_ask(struct conn *c, answer_fn *fn, void *arg, const char *one, const char *two);
+
+/* SCAN from where the node's cursor stands: the answer is an array of keys, and the cursor has gone on. "0":
+ * it has come round. */
+void node_scan(struct conn *c, uint32_t db, answer_fn *fn, void *arg, const char *count);
+void node_scan_anew(struct cnode *n);
 
 /* ---- topology.c ---- */
 

@@ -192,24 +192,7 @@ static void greet(struct conn *c)
     conn_call(c, on_master, NULL, "SENTINEL", "get-master-addr-by-name", o->url.name, NULL);
 }
 
-static void nothing(struct conn *c)
-{
-    (void)c;
-}
-
-static bool known(struct conn *c, uint64_t now)
-{
-    (void)c;
-    (void)now;
-    return true;
-}
-
-static const struct conn_calls calls = {.known = known,
-                                        .greet = greet,
-                                        .missed = reach_missed,
-                                        .held = nothing,
-                                        .lost = nothing,
-                                        .free = nothing};
+static const struct conn_calls calls = {.greet = greet, .missed = reach_missed};
 
 static struct conn *sentinel_of(struct nodes *ns, unsigned i)
 {

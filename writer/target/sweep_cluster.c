@@ -43,44 +43,30 @@ static void begin_round(struct sweep *s, enum sweep_phase phase)
     ns->stir = true;
 }
 
-/* Is this the reply to a question? r: NULL when it was lost, and the question is asked again. */
-static bool counts(struct sweep *s, struct conn *c, const redisReply *r, const char *what)
+/* Does this answer count? Not of a session that is void. */
+static bool counts(struct sweep *s, const redisReply *r)
 {
     s->cl->nodes.stir = true;
     s->asked--;
-    if (s->state != SWEEP_SCANS || r == NULL) /* or of a session that is void */
-        return false;
-    if (r->type != REDIS_REPLY_ERROR) {
-        c->node->plight = (struct plight){0};
-        return true;
-    }
-    cluster_question_refused(c, r, what);
-    return false;
+    return s->state == SWEEP_SCANS && r != NULL;
 }
 
-static void ask(struct sweep *s, struct conn *c, call_fn *fn, const char *one, const char *two)
-{
-    s->asked++;
-    conn_call(c, fn, s, one, two, NULL);
-}
-
-static void print_add(struct sweep *s, unsigned node, const struct identity *who, const char *p, size_t n)
+static void print_add(struct sweep *s, const struct cnode *node, const char *p, size_t n)
 {
     /* The start is left out: it is only known by and large. */
-    uint64_t crc = crc64(node + 1, who->run_id, strlen(who->run_id));
-    crc = crc64(crc, who->replid, strlen(who->replid));
+    uint64_t crc = crc64(node->index + 1, node->who.run_id, strlen(node->who.run_id));
+    crc = crc64(crc, node->who.replid, strlen(node->who.replid));
     s->print += crc64(crc, p, n); /* in whatever order they come */
 }
 
 /* "id address flags master ping pong epoch link slot ...": what another one may say of it is left out. */
-static void take_myself(struct sweep *s, unsigned node, const struct identity *who, const char *line,
-                        size_t n)
+static void take_myself(struct sweep *s, const struct cnode *node, const char *line, size_t n)
 {
     unsigned field = 0;
     for (const char *p = line; p < line + n; field++) {
         size_t k = strcspn(p, " \r\n");
         if (field == 0 || field == 2 || field == 6 || field > 7)
-            print_add(s, node, who, p, k);
+            print_add(s, node, p, k);
         if (field > 7 && p[0] == '[') {
             s->moving = true;
         } else if (field > 7) { /* 7 or 0-99 */
@@ -92,31 +78,31 @@ static void take_myself(struct sweep *s, unsigned node, const struct identity *w
     }
 }
 
-static void on_nodes(struct conn *c, void *arg, const redisReply *r)
+static void on_nodes(void *arg, struct cnode *node, const redisReply *r)
 {
     struct sweep *s = arg;
-    if (!counts(s, c, r, "CLUSTER") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "CLUSTER NODES"))
+    if (!counts(s, r))
         return;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
         size_t n = strcspn(line, "\n");
         const char *myself = strstr(line, "myself");
         if (myself != NULL && myself < line + n)
-            take_myself(s, c->node->index, &c->who, line, n);
+            take_myself(s, node, line, n);
     }
-    c->node->swept = true;
+    node->swept = true;
 }
 
 /* A single server: which databases there are. */
-static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
+static void on_keyspace(void *arg, struct cnode *node, const redisReply *r)
 {
     struct sweep *s = arg;
-    if (!counts(s, c, r, "INFO") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
+    if (!counts(s, r))
         return;
     if (s->phase == SWEEP_LOOKS)
-        cluster_take_dbs(c->all, r->str);
-    print_add(s, c->node->index, &c->who, "", 0);
+        cluster_take_dbs(&s->cl->nodes, r->str);
+    print_add(s, node, "", 0);
     s->slots = SLOTS;
-    c->node->swept = true;
+    node->swept = true;
 }
 
 static void looked(struct sweep *s, uint64_t now)
@@ -136,10 +122,8 @@ static void looked(struct sweep *s, uint64_t now)
     if (s->phase == SWEEP_LOOKS) {
         begin_round(s, SWEEP_READS);
         s->print_first = print;
-        for (unsigned i = 0; i < ns->n; i++) {
-            strlcpy(ns->node[i]->cursor, "0", sizeof ns->node[i]->cursor);
-            ns->node[i]->guard = (struct scan_guard){.n = 0};
-        }
+        for (unsigned i = 0; i < ns->n; i++)
+            node_scan_anew(ns->node[i]);
     } else if (print == s->print_first) {
         s->phase = SWEEP_ENDS;
     } else {
@@ -151,19 +135,13 @@ static void looked(struct sweep *s, uint64_t now)
 
 /* ---- the scan ---- */
 
-static void on_scan(struct conn *c, void *arg, const redisReply *r)
+static void on_scan(void *arg, struct cnode *node, const redisReply *keys)
 {
     struct sweep *s = arg;
-    struct cnode *n = c->node;
-    if (!counts(s, c, r, "SCAN"))
+    struct nodes *ns = &s->cl->nodes;
+    if (!counts(s, keys))
         return;
-    if (!reply_is_scan(r) || scan_circles(&n->guard, r->element[0]->str)) {
-        conn_lose(c, "SCAN: unexpected reply");
-        return;
-    }
-    struct nodes *ns = c->all;
     uint32_t db = ns->slots ? 0 : ns->dbs[ns->at_db];
-    const redisReply *keys = r->element[1];
     for (size_t i = 0; i < keys->elements; i++) {
         const redisReply *k = keys->element[i];
         struct found f = {.db = db, .len = (uint32_t)k->len};
@@ -174,22 +152,9 @@ static void on_scan(struct conn *c, void *arg, const redisReply *r)
             outcome_fail(s->outcome, EXIT_CANNOT,
                          "event=sweep_failed step=scan error=\"too many keys at once\"");
     }
-    strlcpy(n->cursor, r->element[0]->str, sizeof n->cursor);
-    n->swept = strcmp(n->cursor, "0") == 0;
-    if (n->swept && !ns->slots && ++ns->at_db < ns->ndbs)
-        n->swept = false;
-}
-
-static void scan(struct sweep *s, struct conn *c)
-{
-    const struct nodes *ns = c->all;
-    if (!ns->slots && ns->at_db >= ns->ndbs) {
-        c->node->swept = true; /* there is nothing in it */
-        return;
-    }
-    uint32_t db = ns->slots ? c->db : ns->dbs[ns->at_db];
-    s->asked++;
-    cluster_scan(c, db, on_scan, s, c->node->cursor, SWEEP_COUNT);
+    node->swept = strcmp(node->cursor, "0") == 0;
+    if (node->swept && !ns->slots && ++ns->at_db < ns->ndbs)
+        node->swept = false;
 }
 
 /* ---- what was found goes ---- */
@@ -297,12 +262,19 @@ static void remove_alone(struct sweep *s)
 static void question(void *arg, struct conn *c)
 {
     struct sweep *s = arg;
-    if (s->phase == SWEEP_READS)
-        scan(s, c);
-    else if (c->all->slots)
-        ask(s, c, on_nodes, "CLUSTER", "NODES");
+    const struct nodes *ns = &s->cl->nodes;
+    bool reads = s->phase == SWEEP_READS;
+    if (reads && !ns->slots && ns->at_db >= ns->ndbs) {
+        c->node->swept = true; /* there is nothing in it */
+        return;
+    }
+    s->asked++;
+    if (reads)
+        node_scan(c, ns->slots ? c->db : ns->dbs[ns->at_db], on_scan, s, SWEEP_COUNT);
+    else if (ns->slots)
+        node_ask(c, on_nodes, s, "CLUSTER", "NODES");
     else
-        ask(s, c, on_keyspace, "INFO", "keyspace");
+        node_ask(c, on_keyspace, s, "INFO", "keyspace");
 }
 
 /* What was found, and what has to go before live records, must be gone before the positions count. */
