@@ -6,19 +6,32 @@
 
 #include "exits.h"
 #include "log.h"
-#include "writer.h"
+#include "outcome.h"
 
-void events_watch(struct writer *w, int fd, uint32_t tag, uint32_t events)
+static void fails(struct events *e)
 {
-    struct epoll_event e = {.events = events, .data.u32 = tag};
-    if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) == 0)
-        return;
-    if (errno != EEXIST || epoll_ctl(w->epoll, EPOLL_CTL_MOD, fd, &e) != 0)
-        writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+    outcome_fail(e->outcome, EXIT_CANNOT, "event=epoll error=%s",
+                 log_quote(strerror(errno), strlen(strerror(errno))));
 }
 
-void events_drop(struct writer *w, int fd)
+bool events_open(struct events *e)
 {
-    (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, fd, NULL);
+    e->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (e->fd < 0)
+        fails(e);
+    return e->fd >= 0;
+}
+
+void events_watch(struct events *e, int fd, uint32_t tag, uint32_t events)
+{
+    struct epoll_event what = {.events = events, .data.u32 = tag};
+    if (epoll_ctl(e->fd, EPOLL_CTL_ADD, fd, &what) == 0)
+        return;
+    if (errno != EEXIST || epoll_ctl(e->fd, EPOLL_CTL_MOD, fd, &what) != 0)
+        fails(e);
+}
+
+void events_drop(struct events *e, int fd)
+{
+    (void)epoll_ctl(e->fd, EPOLL_CTL_DEL, fd, NULL);
 }

@@ -14,7 +14,10 @@
 #include "io.h"
 #include "log.h"
 #include "events.h"
-#include "writer.h"
+#include "options.h"
+#include "outcome.h"
+#include "session.h"
+#include "target/node.h"
 
 #define PIPE_SIZE    ((size_t)1 << 20)
 #define ACCEPT_RETRY ((uint64_t)1000000) /* µs */
@@ -31,16 +34,16 @@ static void begin(struct input *in, int fd)
     (void)pipe_enlarge(fd, PIPE_SIZE);
 }
 
-static bool open_named(struct writer *w, struct input *in)
+static bool open_named(struct inputs *i, struct input *in)
 {
     /* O_NONBLOCK: a FIFO must not stop us until its writer comes. */
-    int fd = w->opt.forget                ? forget_stream(w)
+    int fd = i->opt->forget               ? forget_stream(i->exact, i->target->cluster)
              : strcmp(in->name, "-") == 0 ? dup(STDIN_FILENO)
                                           : open(in->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
-        writer_fail(w, EXIT_CANNOT, "event=cannot_open input=%s error=%s",
-                    log_quote(in->name, strlen(in->name)),
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+        outcome_fail(i->outcome, EXIT_CANNOT, "event=cannot_open input=%s error=%s",
+                     log_quote(in->name, strlen(in->name)),
+                     log_quote(strerror(errno), strlen(strerror(errno))));
         return false;
     }
     begin(in, fd);
@@ -51,10 +54,9 @@ static bool open_named(struct writer *w, struct input *in)
     return true;
 }
 
-bool inputs_open(struct writer *w)
+bool inputs_open(struct inputs *i)
 {
-    struct inputs *i = &w->inputs;
-    const struct options *o = &w->opt;
+    const struct options *o = i->opt;
     i->named = o->nfiles;
     i->n = i->unfinished = o->nfiles + o->inputs;
     i->v = xcalloc(i->n, sizeof *i->v);
@@ -67,34 +69,32 @@ bool inputs_open(struct writer *w)
     if (o->listen != NULL) {
         i->listen_fd = sock_unix_listen(o->listen);
         if (i->listen_fd < 0) {
-            writer_fail(w, EXIT_CANNOT, "event=cannot_listen path=%s error=%s",
-                        log_quote(o->listen, strlen(o->listen)),
-                        log_quote(strerror(errno), strlen(strerror(errno))));
+            outcome_fail(i->outcome, EXIT_CANNOT, "event=cannot_listen path=%s error=%s",
+                         log_quote(o->listen, strlen(o->listen)),
+                         log_quote(strerror(errno), strlen(strerror(errno))));
             return false;
         }
-        events_watch(w, i->listen_fd, TAG_LISTEN, EPOLLIN);
+        events_watch(i->events, i->listen_fd, TAG_LISTEN, EPOLLIN);
     }
     for (unsigned k = 0; k < i->named; k++)
-        if (!open_named(w, &i->v[k]))
+        if (!open_named(i, &i->v[k]))
             return false;
     return true;
 }
 
-static void stop_listening(struct writer *w)
+static void stop_listening(struct inputs *i)
 {
-    struct inputs *i = &w->inputs;
     if (i->listen_fd < 0)
         return;
-    events_drop(w, i->listen_fd);
+    events_drop(i->events, i->listen_fd);
     close(i->listen_fd);
-    (void)unlink(w->opt.listen);
+    (void)unlink(i->opt->listen);
     i->listen_fd = -1;
 }
 
-void inputs_free(struct writer *w)
+void inputs_free(struct inputs *i)
 {
-    struct inputs *i = &w->inputs;
-    stop_listening(w);
+    stop_listening(i);
     for (unsigned k = 0; k < i->n; k++) {
         if (i->v[k].open)
             close(i->v[k].in.fd);
@@ -104,26 +104,24 @@ void inputs_free(struct writer *w)
 }
 
 /* Out of descriptors or memory: who waits is left waiting. Said once, until somebody could be accepted. */
-static void pause_listening(struct writer *w, int error)
+static void pause_listening(struct inputs *i, int error)
 {
-    struct inputs *i = &w->inputs;
     if (!i->no_room)
         log_event(LOG_WARN, NO_FLOW, "event=accept_failed path=%s error=%s note=\"tried again every second\"",
-                  log_quote(w->opt.listen, strlen(w->opt.listen)),
+                  log_quote(i->opt->listen, strlen(i->opt->listen)),
                   log_quote(strerror(error), strlen(strerror(error))));
     i->no_room = true;
     i->listen_at = mono_us() + ACCEPT_RETRY;
-    events_drop(w, i->listen_fd);
+    events_drop(i->events, i->listen_fd);
 }
 
-void inputs_accept(struct writer *w)
+void inputs_accept(struct inputs *i)
 {
-    struct inputs *i = &w->inputs;
     while (i->named + i->connected < i->n) {
         int fd = accept4(i->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-                pause_listening(w, errno);
+                pause_listening(i, errno);
             return;
         }
         i->no_room = false;
@@ -131,32 +129,32 @@ void inputs_accept(struct writer *w)
         begin(in, fd);
         in->came = true;
     }
-    stop_listening(w);
+    stop_listening(i);
 }
 
-static void finish(struct writer *w, struct input *in)
+static void finish(struct inputs *i, struct input *in)
 {
     if (in->armed)
-        events_drop(w, in->in.fd);
+        events_drop(i->events, in->in.fd);
     in->armed = in->hungry = false;
     in->finished = true;
     close(in->in.fd);
     in->open = false;
     buf_free(&in->in.b);
     in->in.start = 0;
-    w->inputs.unfinished--;
+    i->unfinished--;
 }
 
-static bool fill(struct writer *w, struct input *in)
+static bool fill(struct inputs *i, struct input *in)
 {
     long n = recin_fill(&in->in);
     if (n < 0) {
         if (errno == EAGAIN || errno == EINTR)
             return false;
-        writer_fail(w, EXIT_CANNOT, "event=read_failed input=%s error=%s",
-                    log_quote(in->name, strlen(in->name)),
-                    log_quote(strerror(errno), strlen(strerror(errno))));
-        finish(w, in);
+        outcome_fail(i->outcome, EXIT_CANNOT, "event=read_failed input=%s error=%s",
+                     log_quote(in->name, strlen(in->name)),
+                     log_quote(strerror(errno), strlen(strerror(errno))));
+        finish(i, in);
         return false;
     }
     in->came = true;
@@ -164,77 +162,73 @@ static bool fill(struct writer *w, struct input *in)
     return true;
 }
 
-void input_ready(struct writer *w, unsigned i)
+void input_ready(struct inputs *i, unsigned number)
 {
-    struct input *in = &w->inputs.v[i];
-    if (in->hungry && !w->failed) {
-        (void)fill(w, in);
+    struct input *in = &i->v[number];
+    if (in->hungry && !i->outcome->failed) {
+        (void)fill(i, in);
         return;
     }
     /* Its record has to wait, or nothing is read any more: stop being told. */
-    events_drop(w, in->in.fd);
+    events_drop(i->events, in->in.fd);
     in->armed = false;
 }
 
-bool inputs_feed(struct writer *w)
+bool inputs_feed(struct inputs *i)
 {
     bool got = false;
-    for (unsigned k = 0; k < w->inputs.n; k++) {
-        struct input *in = &w->inputs.v[k];
+    for (unsigned k = 0; k < i->n; k++) {
+        struct input *in = &i->v[k];
         if (!in->open || !in->hungry)
             continue;
         if (!in->pollable) {
-            got |= fill(w, in);
+            got |= fill(i, in);
         } else if (!in->armed) {
-            events_watch(w, in->in.fd, TAG_INPUT + k, EPOLLIN);
+            events_watch(i->events, in->in.fd, TAG_INPUT + k, EPOLLIN);
             in->armed = true;
         }
     }
     return got;
 }
 
-void inputs_check(struct writer *w, uint64_t now)
+void inputs_check(struct inputs *i, uint64_t now)
 {
-    struct inputs *i = &w->inputs;
     if (i->listen_at != 0 && now >= i->listen_at) {
         i->listen_at = 0;
         if (i->listen_fd >= 0)
-            events_watch(w, i->listen_fd, TAG_LISTEN, EPOLLIN);
+            events_watch(i->events, i->listen_fd, TAG_LISTEN, EPOLLIN);
     }
     if (i->deadline == 0 || now < i->deadline)
         return;
     i->deadline = 0;
     for (unsigned k = 0; k < i->n; k++)
         if (!i->v[k].came) {
-            writer_fail(w, EXIT_RETRY, "event=input_never_came input=%s number=%u seconds=%d",
-                        log_quote(i->v[k].name, strlen(i->v[k].name)), k, w->opt.input_timeout);
+            outcome_fail(i->outcome, EXIT_RETRY, "event=input_never_came input=%s number=%u seconds=%d",
+                         log_quote(i->v[k].name, strlen(i->v[k].name)), k, i->opt->input_timeout);
             return;
         }
 }
 
-bool input_just_left(const struct writer *w, const struct input *in)
+static void cut(struct inputs *i, struct input *in)
 {
-    return w->session.left && in->pollable;
+    bool live = i->session->live || i->session->died || (i->session->left && in->pollable) ||
+                recin_never_began(&in->in);
+    outcome_fail(i->outcome, live ? EXIT_RETRY : EXIT_DAMAGED,
+                 "event=input_cut_short input=%s offset=%llu error=%s note=%s",
+                 log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
+                 log_quote(in->in.error, strlen(in->in.error)),
+                 live ? "\"upstream died\"" : "\"incomplete file\"");
+    finish(i, in);
 }
 
-static void cut(struct writer *w, struct input *in)
-{
-    bool live = w->session.live || w->session.died || input_just_left(w, in) || recin_never_began(&in->in);
-    writer_fail(
-        w, live ? EXIT_RETRY : EXIT_DAMAGED, "event=input_cut_short input=%s offset=%llu error=%s note=%s",
-        log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
-        log_quote(in->in.error, strlen(in->in.error)), live ? "\"upstream died\"" : "\"incomplete file\"");
-    finish(w, in);
-}
-
-bool input_next(struct writer *w, struct input *in)
+bool input_next(struct inputs *i, struct input *in)
 {
     for (;;) {
         uint64_t at = in->in.offset;
         switch (recin_next(&in->in, &in->rec, &in->payload)) {
         case RECIN_MORE:
             in->hungry = true;
-            if (w->inputs.n > MANY && in->in.b.len == in->in.start) {
+            if (i->n > MANY && in->in.b.len == in->in.start) {
                 in->in.b.len = in->in.start = 0;
                 buf_trim(&in->in.b, 0);
             }
@@ -245,13 +239,13 @@ bool input_next(struct writer *w, struct input *in)
             in->at = at;
             return true;
         case RECIN_STREAM: in->session_seen = in->target_seen = in->closed = false; continue;
-        case RECIN_END: finish(w, in); return false;
-        case RECIN_CUT: cut(w, in); return false;
+        case RECIN_END: finish(i, in); return false;
+        case RECIN_CUT: cut(i, in); return false;
         case RECIN_DAMAGED:
-            writer_fail(w, EXIT_DAMAGED, "event=input_damaged input=%s offset=%llu error=%s",
-                        log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
-                        log_quote(in->in.error, strlen(in->in.error)));
-            finish(w, in);
+            outcome_fail(i->outcome, EXIT_DAMAGED, "event=input_damaged input=%s offset=%llu error=%s",
+                         log_quote(in->name, strlen(in->name)), (unsigned long long)in->in.offset,
+                         log_quote(in->in.error, strlen(in->in.error)));
+            finish(i, in);
             return false;
         }
     }

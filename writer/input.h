@@ -7,8 +7,6 @@
 
 #include "record.h"
 
-struct writer;
-
 struct input {
     struct recin in;
     const char *name;
@@ -28,7 +26,20 @@ struct input {
     uint64_t at;            /* offset of rec in the input */
 };
 
+struct events;
+struct exact;
+struct options;
+struct outcome;
+struct session;
+struct target_info;
+
 struct inputs {
+    const struct options *opt;
+    struct outcome *outcome;
+    struct events *events;
+    const struct session *session;
+    const struct exact *exact; /* --forget: what names its keys, and what the target is */
+    const struct target_info *target;
     struct input *v;
     unsigned n;
     unsigned unfinished;
@@ -42,27 +53,24 @@ struct inputs {
 };
 
 /* Open what is named, listen where told. False: the writer has failed. */
-bool inputs_open(struct writer *w);
-void inputs_free(struct writer *w);
+bool inputs_open(struct inputs *i);
+void inputs_free(struct inputs *i);
 
 /* A connection waits at the listening socket. */
-void inputs_accept(struct writer *w);
+void inputs_accept(struct inputs *i);
 
-/* epoll says that input i is readable (or at its end). */
-void input_ready(struct writer *w, unsigned i);
+/* epoll says that input number is readable (or at its end). */
+void input_ready(struct inputs *i, unsigned number);
 
 /* Read from hungry regular files, watch hungry others. Returns true when a file gave something. */
-bool inputs_feed(struct writer *w);
+bool inputs_feed(struct inputs *i);
 
 /* Look for inputs that did not come in time. */
-void inputs_check(struct writer *w, uint64_t now);
-
-/* Its dfreader ended before we reached it; and it is not kept in a file. */
-bool input_just_left(const struct writer *w, const struct input *in);
+void inputs_check(struct inputs *i, uint64_t now);
 
 /* Make the next record of an input present. False: there is none now (hungry, finished, or the writer
  * failed). */
-bool input_next(struct writer *w, struct input *in);
+bool input_next(struct inputs *i, struct input *in);
 
 /* Its record was taken. */
 static inline void input_taken(struct input *in)

@@ -17,8 +17,9 @@
 #define END_WAIT ((uint64_t)1500000) /* us */
 
 /* Checks that are made once. Returns NULL or what is wrong; sets in->drop. */
-static const char *check_record(struct writer *w, struct input *in, const struct rec *r)
+static const char *check_record(struct writer *w, struct input *in)
 {
+    const struct rec *r = &in->rec;
     struct session *s = &w->session;
     if (!in->session_seen)
         return "record before a SESSION record";
@@ -52,14 +53,14 @@ static const char *check_record(struct writer *w, struct input *in, const struct
 }
 
 /* The lane waits at a barrier, or has records from then. */
-static enum put queue_record(struct writer *w, const struct input *in, const struct rec *r,
-                             const uint8_t *payload)
+static enum put queue_record(struct writer *w, const struct input *in)
 {
-    if (lanes_queue(&w->lanes, r, payload) == 0)
+    const struct rec *r = &in->rec;
+    if (lanes_queue(&w->lanes, r, in->payload) == 0)
         return PUT_DONE;
     if (errno != EFBIG) {
-        writer_fail(w, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
-                    log_quote(strerror(errno), strlen(strerror(errno))));
+        outcome_fail(&w->outcome, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
+                     log_quote(strerror(errno), strlen(strerror(errno))));
         return PUT_FAIL;
     }
     /* Reading stops here: hopeless when a flow that the others wait for comes through the same input. */
@@ -67,8 +68,8 @@ static enum put queue_record(struct writer *w, const struct input *in, const str
     for (int k = lanes_missing(&w->lanes, 0); lanes_at_barrier(&w->lanes) && k >= 0;
          k = lanes_missing(&w->lanes, (unsigned)k + 1))
         if (w->session.flow[k].input == self) {
-            writer_fail(w, EXIT_RETRY, "event=barrier_spill_full flow=%u waits_for=%d note=%s", r->flow, k,
-                        "\"raise --barrier-spill-max\"");
+            outcome_fail(&w->outcome, EXIT_RETRY, "event=barrier_spill_full flow=%u waits_for=%d note=%s",
+                         r->flow, k, "\"raise --barrier-spill-max\"");
             return PUT_FAIL;
         }
     return PUT_WAIT;
@@ -78,7 +79,7 @@ static enum put flow_record(struct writer *w, struct input *in, bool first)
 {
     const struct rec *r = &in->rec;
     if (first) {
-        const char *fault = check_record(w, in, r);
+        const char *fault = check_record(w, in);
         if (fault != NULL)
             return record_damaged(w, in, r, fault);
     } else if (!in->drop && (r->epoch < w->session.epoch || w->session.stage == ST_VOID)) {
@@ -90,7 +91,7 @@ static enum put flow_record(struct writer *w, struct input *in, bool first)
     if (w->session.stage != ST_RUN)
         return PUT_WAIT;
     if (lanes_blocked(&w->lanes, r->flow))
-        return queue_record(w, in, r, in->payload);
+        return queue_record(w, in);
     return apply_record(w, in, r, in->payload);
 }
 
@@ -100,13 +101,13 @@ static enum put target_record(struct writer *w, struct input *in)
         target_unfit(&w->node.info, existing_policy(w->opt.on_existing), in->payload, in->rec.len);
     if (fault != NULL) {
         /* dfparse writes for nobody in particular when dfreader ends before the target was announced */
-        bool ended = in->pollable && (w->session.left || live_ended(w));
-        writer_fail(w, ended ? EXIT_RETRY : EXIT_USAGE, "event=target_mismatch input=%s %s",
-                    log_quote(in->name, strlen(in->name)), fault);
+        bool ended = in->pollable && (w->session.left || live_ended(&w->live));
+        outcome_fail(&w->outcome, ended ? EXIT_RETRY : EXIT_USAGE, "event=target_mismatch input=%s %s",
+                     log_quote(in->name, strlen(in->name)), fault);
         return PUT_FAIL;
     }
     in->target_seen = true;
-    failures_target(w, in->payload, in->rec.len);
+    failures_target(&w->failures, in->payload, in->rec.len);
     return PUT_DONE;
 }
 
@@ -135,8 +136,8 @@ static enum put report_record(struct writer *w, const struct input *in)
                   log_quote(key, keylen >= 0 ? (size_t)keylen : 0), log_quote(detail, strlen(detail)),
                   lost != 0);
     if (lost != 0 && w->opt.strict) {
-        writer_fail(w, EXIT_DATA,
-                    "event=strict note=\"stopped at the first thing that was not carried over\"");
+        outcome_fail(&w->outcome, EXIT_DATA,
+                     "event=strict note=\"stopped at the first thing that was not carried over\"");
         return PUT_FAIL;
     }
     return PUT_DONE;
@@ -181,7 +182,7 @@ static enum put end_record(struct writer *w, struct input *in)
               log_quote(message, strlen(message)));
     session_input_ended(w, (unsigned)(in - w->inputs.v));
     w->ends++;
-    w->stopped |= strcmp(reason, "stop") == 0;
+    w->outcome.stopped |= strcmp(reason, "stop") == 0;
     if (failed) {
         /* Whoever is at the other end of a pipe has said it. Of a file only we can. */
         struct stat st;
@@ -189,18 +190,18 @@ static enum put end_record(struct writer *w, struct input *in)
         log_event(file ? LOG_ERROR : LOG_DEBUG, NO_FLOW,
                   "event=upstream_failed input=%s reason=%s message=%s",
                   log_quote(in->name, strlen(in->name)), reason, log_quote(message, strlen(message)));
-        writer_failed(w, status != 0 ? (int)status : EXIT_RETRY);
+        outcome_failed(&w->outcome, status != 0 ? (int)status : EXIT_RETRY);
         return PUT_DONE;
     }
-    w->status = exit_worse(w->status, (int)status);
+    w->outcome.status = exit_worse(w->outcome.status, (int)status);
     return PUT_DONE;
 }
 
 enum put intake_offer(struct writer *w, struct input *in, bool first)
 {
     switch (in->rec.type) {
-    case REC_SESSION: return session_record(w, in, &in->rec, in->payload);
-    case REC_FLOW: return session_flow(w, in, &in->rec, in->payload);
+    case REC_SESSION: return session_record(w, in);
+    case REC_FLOW: return session_flow(w, in);
     case REC_TARGET: return target_record(w, in);
     case REC_REPORT: return report_record(w, in);
     case REC_END: return end_record(w, in);

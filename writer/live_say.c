@@ -2,12 +2,10 @@
 #include <stdio.h>
 
 #include "engine/live.h"
-#include "writer.h"
 
-void live_say(struct writer *w, const char *fmt, ...)
+void live_say(struct live *l, const char *fmt, ...)
 {
     char line[CTL_LINE_MAX];
-    struct live *l = &w->live;
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(line, sizeof line, fmt, ap);

@@ -23,16 +23,16 @@ static bool handle(struct writer *w, const struct epoll_event *e, int n)
     bool got = false;
     for (int i = 0; i < n; i++) {
         switch (e[i].data.u32) {
-        case TAG_CONTROL: live_receive(w); break;
-        case TAG_LISTEN: inputs_accept(w); break;
+        case TAG_CONTROL: live_receive(&w->live); break;
+        case TAG_LISTEN: inputs_accept(&w->inputs); break;
         case TAG_SIGNAL: signals_woken(); break;
         default:
             if (e[i].data.u32 >= TAG_CONN) {
-                cluster_event(w, e[i].data.u32 - TAG_CONN, e[i].events);
+                nodes_event(&w->cluster->nodes, e[i].data.u32 - TAG_CONN, e[i].events);
                 break;
             }
-            input_ready(w, e[i].data.u32 - TAG_INPUT);
-            got = !w->failed;
+            input_ready(&w->inputs, e[i].data.u32 - TAG_INPUT);
+            got = !w->outcome.failed;
         }
     }
     return got;
@@ -45,22 +45,25 @@ static int least(int a, int b)
 
 static int timeout_of(struct writer *w, uint64_t now)
 {
-    int ms = cluster_timeout(w);
+    int ms = cluster_timeout(w->cluster);
+    if (w->marks.doing != MARKS_IDLE)
+        ms = least(ms, ROUND / 1000);
+    ms = least(ms, whole_timeout(&w->whole, now));
     if (w->inputs.deadline != 0)
         ms = least(ms, w->inputs.deadline > now ? (int)((w->inputs.deadline - now) / 1000) + 1 : 0);
     if (w->inputs.end_at != 0)
         ms = least(ms, w->inputs.end_at > now ? (int)((w->inputs.end_at - now) / 1000) + 1 : 0);
     if (w->inputs.listen_at != 0)
         ms = least(ms, w->inputs.listen_at > now ? (int)((w->inputs.listen_at - now) / 1000) + 1 : 0);
-    ms = least(ms, saved_timeout(w, now));
-    ms = least(ms, sweep_timeout(w, now));
-    ms = least(ms, listing_timeout(w));
-    ms = least(ms, watch_timeout(w, now));
+    ms = least(ms, saved_timeout(&w->saved, now));
+    ms = least(ms, sweep_timeout(&w->sweep, now));
+    ms = least(ms, listing_timeout(&w->listing));
+    ms = least(ms, watch_timeout(&w->watch, now));
     if (w->live.pending)
         ms = least(ms, 20);
     if (w->limit.on)
         ms = least(ms, limit_timeout(&w->limit, now));
-    if (w->failed)
+    if (w->outcome.failed)
         ms = least(ms, 50);
     return ms;
 }
@@ -74,7 +77,8 @@ static void write_all(struct writer *w)
 
 static bool all_written(struct writer *w)
 {
-    return writer_quiet(w) && (!w->whole.dirty || w->session.stage != ST_RUN) && saved_settled(w);
+    return cluster_quiet(w->cluster) && (!w->whole.dirty || w->session.stage != ST_RUN) &&
+           saved_settled(&w->saved);
 }
 
 /* The first signal changes nothing here; where no dfreader got it too, whoever sent it should know that. */
@@ -93,22 +97,23 @@ static bool dropped(struct writer *w)
     const struct session *s = &w->session;
     if (s->stage != ST_RUN || s->journal)
         return true;
-    return w->cluster->whole ? whole_drop(w) : forget_slots(w) && writer_quiet(w);
+    return w->cluster->nodes.whole ? whole_drop(&w->whole)
+                                   : forget_slots(&w->exact, w->cluster) && cluster_quiet(w->cluster);
 }
 
 /* Is everything done? When failed, only what is in flight counts, and not for ever. */
 static bool finished(struct writer *w)
 {
-    if (signals_seen() >= 2 || (w->failed && !w->cluster->opened))
+    if (signals_seen() >= 2 || (w->outcome.failed && !w->cluster->nodes.opened))
         return true;
-    if (!w->cluster->opened)
+    if (!w->cluster->nodes.opened)
         return false;
-    if (!w->failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(w)))
+    if (!w->outcome.failed && (w->inputs.unfinished > 0 || router_waits(w) || sweep_runs(&w->sweep)))
         return false;
-    if (w->failed && (w->cluster->dead || mono_us() - w->failed_at > FAIL_DEADLINE))
+    if (w->outcome.failed && (w->outcome.dead || mono_us() - w->outcome.failed_at > FAIL_DEADLINE))
         return true;
     if (all_written(w))
-        return w->failed || (watch_finished(w) && dropped(w));
+        return w->outcome.failed || (watch_finished(&w->watch) && dropped(w));
     write_all(w);
     return false;
 }
@@ -127,51 +132,80 @@ static bool streams_ended(const struct writer *w)
 static bool at_end(const struct writer *w)
 {
     bool over = w->inputs.unfinished == 0 || (w->live.ctl.fd >= 0 && w->ends > 0 && streams_ended(w));
-    return over && !w->failed && !router_waits(w) && !sweep_runs(w) && !cluster_expects(w->cluster) &&
-           w->cluster->needed_since == 0 && writer_quiet(w) && w->marks.doing == MARKS_IDLE;
+    return over && !w->outcome.failed && !router_waits(w) && !sweep_runs(&w->sweep) &&
+           !nodes_expect(&w->cluster->nodes) && w->cluster->nodes.needed_since == 0 &&
+           cluster_quiet(w->cluster) && w->marks.doing == MARKS_IDLE;
 }
 
 /* dfreader waits for our last report before it ends, and only then do the inputs end: report and take leave
  * as soon as what the END records closed is applied. */
 static void leave_live(struct writer *w)
 {
-    if (w->live.ctl.fd < 0 || w->failed || w->ends == 0 || !streams_ended(w) || router_waits(w) ||
-        sweep_runs(w))
+    if (w->live.ctl.fd < 0 || w->outcome.failed || w->ends == 0 || !streams_ended(w) || router_waits(w) ||
+        sweep_runs(&w->sweep))
         return;
-    if (writer_quiet(w) && !w->whole.dirty) {
-        if (!watch_finished(w))
+    if (cluster_quiet(w->cluster) && !w->whole.dirty) {
+        if (!watch_finished(&w->watch))
             return;
-        events_drop(w, w->live.ctl.fd);
-        live_finish(w);
+        events_drop(&w->events, w->live.ctl.fd);
+        live_finish(&w->live);
         return;
     }
     write_all(w);
+}
+
+/* Nothing was read until now. */
+static void begin_reading(struct writer *w)
+{
+    if (w->inputs.deadline != 0)
+        w->inputs.deadline = mono_us() + (uint64_t)w->opt.input_timeout * 1000000;
+    if (w->opt.forget) /* what is to be forgotten depends on what the target is */
+        (void)inputs_open(&w->inputs);
+}
+
+/* Whatever is due at the target. */
+static void work(struct writer *w, uint64_t now)
+{
+    if (!cluster_work(w->cluster, now))
+        return;
+    flushes_work(&w->flushes);
+    marks_work(&w->marks, now);
+    if (w->cluster->nodes.whole)
+        whole_work(&w->whole, now);
+    sweep_cluster(&w->sweep, now);
+    listing_work(&w->listing, now);
+    cluster_send(w->cluster, now);
 }
 
 void loop_run(struct writer *w)
 {
     struct epoll_event e[EVENTS];
     struct cluster *cl = w->cluster;
+    bool reading = false;
     for (;;) {
-        bool progress = cl->opened && !w->failed && router_pump(w);
+        if (cl->nodes.opened && !reading) {
+            reading = true;
+            begin_reading(w);
+        }
+        bool progress = cl->nodes.opened && !w->outcome.failed && router_pump(w);
         note_signal(w);
         if (finished(w))
             return;
         leave_live(w);
         uint64_t now = mono_us();
-        cluster_work(w, now);
-        if (!cl->opened) {
-            int n = epoll_wait(w->epoll, e, EVENTS, OPENING_MS);
+        work(w, now);
+        if (!cl->nodes.opened) {
+            int n = epoll_wait(w->events.fd, e, EVENTS, OPENING_MS);
             if (n > 0)
                 (void)handle(w, e, n);
             continue;
         }
-        live_report(w, now, false);
-        watch_work(w, now);
-        saved_write(w, now, false);
-        inputs_check(w, now);
-        bool fed = !w->failed && inputs_feed(w);
-        int got = epoll_wait(w->epoll, e, EVENTS, 0);
+        live_report(&w->live, now, false);
+        watch_work(&w->watch, now);
+        saved_write(&w->saved, now, false);
+        inputs_check(&w->inputs, now);
+        bool fed = !w->outcome.failed && inputs_feed(&w->inputs);
+        int got = epoll_wait(w->events.fd, e, EVENTS, 0);
         bool read = got > 0 && handle(w, e, got);
         if (got > 0 || fed || progress) {
             if (read || fed || progress)
@@ -183,10 +217,10 @@ void loop_run(struct writer *w)
         }
         /* Idle: what was gathered goes off now. Sleep only if no record can go after that either. */
         cl->hurry(cl);
-        cluster_work(w, mono_us());
+        work(w, mono_us());
         if (router_pump(w) || router_stuck(w) || at_end(w))
             continue;
-        got = epoll_wait(w->epoll, e, EVENTS, timeout_of(w, mono_us()));
+        got = epoll_wait(w->events.fd, e, EVENTS, timeout_of(w, mono_us()));
         if (got > 0)
             (void)handle(w, e, got);
     }

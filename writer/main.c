@@ -5,54 +5,31 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "events.h"
 #include "exits.h"
 #include "position/forget.h"
 #include "io.h"
 #include "log.h"
 #include "loop.h"
-#include "ours.h"
-#include "tls.h"
 #include "signals.h"
 #include "writer.h"
 
 /* After the last record: what is missing, what was wrong, what the source may forget. */
 static void end_sessions(struct writer *w)
 {
-    if (!w->failed && signals_seen() < 2)
-        session_check_end(w, w->stopped);
-    w->ended_quiet = writer_quiet(w);
-    saved_write(w, mono_us(), true);
+    if (!w->outcome.failed && signals_seen() < 2)
+        session_check_end(w, w->outcome.stopped);
+    w->saved.ended_quiet = cluster_quiet(w->cluster);
+    saved_write(&w->saved, mono_us(), true);
     if (signals_seen() >= 2) {
-        bool whole = w->cluster != NULL && w->cluster->whole;
+        bool whole = w->cluster->nodes.whole;
         bool synced = whole ? positions_all_saved_synced(&w->positions) : positions_all_synced(&w->positions);
-        writer_fail(w, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u",
-                    cluster_in_flight(w->cluster));
+        outcome_fail(&w->outcome, synced ? EXIT_RETRY : EXIT_PARTIAL, "event=interrupted in_flight=%u",
+                     nodes_in_flight(&w->cluster->nodes));
     }
     if (w->stats.errors.total > 0 || w->stats.lost > 0 || w->stats.doubtful.total > 0 || w->stats.evicted > 0)
-        w->status = exit_worse(w->status, EXIT_DATA);
-    forget_files(w);
-    live_finish(w);
-}
-
-static void writer_init(struct writer *w, int wake_fd)
-{
-    snprintf(w->session.position_key, sizeof w->session.position_key, OUR_KEYS "%s}", w->opt.task);
-    w->session.void_flush.max = LANES_REQUEST_MAX;
-    random_hex(w->run);
-    rival_self(&w->self, w->opt.task);
-    w->stats.started = mono_us();
-    limit_set(&w->limit, w->opt.max_ops, w->opt.max_bytes);
-    w->inputs.listen_fd = -1;
-    live_init(&w->live);
-    node_init(&w->node, w);
-    w->tls = w->opt.url.tls;
-    w->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (w->epoll < 0)
-        writer_fail(w, EXIT_CANNOT, "event=epoll error=%s",
-                    log_quote(strerror(errno), strlen(strerror(errno))));
-    else
-        events_watch(w, wake_fd, TAG_SIGNAL, EPOLLIN);
+        w->outcome.status = exit_worse(w->outcome.status, EXIT_DATA);
+    forget_files(&w->opt, &w->outcome);
+    live_finish(&w->live);
 }
 
 int main(int argc, char **argv)
@@ -64,33 +41,24 @@ int main(int argc, char **argv)
     options_parse(&w.opt, argc, argv);
     int wake_fd = signals_catch();
     raise_limits();
-    writer_init(&w, wake_fd);
-    if (!w.failed && failures_check(&w) && (w.opt.forget || inputs_open(&w))) {
-        cluster_open(&w);
+    writer_init(&w);
+    if (events_open(&w.events))
+        events_watch(&w.events, wake_fd, TAG_SIGNAL, EPOLLIN);
+    if (!w.outcome.failed && failures_check(&w.failures) && (w.opt.forget || inputs_open(&w.inputs))) {
+        cluster_open(w.cluster);
         loop_run(&w);
     }
     end_sessions(&w);
-    failures_end(&w);
-    if (summary_write(&w, w.status) < 0)
-        writer_fail(&w, EXIT_CANNOT, "event=summary_not_written file=%s error=%s",
-                    log_quote(w.opt.summary, strlen(w.opt.summary)),
-                    log_quote(strerror(errno), strlen(strerror(errno))));
-    inputs_free(&w);
-    session_free(&w.session);
-    if (w.lanes.n > 0)
-        lanes_free(&w.lanes);
-    positions_free(&w.positions);
-    splits_free(&w.splits);
-    sweep_free(&w.sweep);
-    holds_free(&w.holds);
-    listing_free(&w.listing);
-    probes_free(&w.probes);
-    exact_free(&w);
-    marks_free(&w.marks);
-    whole_free(&w.whole);
-    buf_free(&w.saved_body);
-    cluster_free(&w);
-    node_free(&w.node);
-    tls_free(w.opt.url.tls);
-    return w.status;
+    failures_end(&w.failures);
+    struct told told = {.status = w.outcome.status,
+                        .epoch = w.session.epoch,
+                        .spill_peak = w.lanes.n > 0 ? lanes_peak(&w.lanes) : 0,
+                        .stats = &w.stats,
+                        .positions = &w.positions};
+    if (summary_write(&w.opt, &told) < 0)
+        outcome_fail(&w.outcome, EXIT_CANNOT, "event=summary_not_written file=%s error=%s",
+                     log_quote(w.opt.summary, strlen(w.opt.summary)),
+                     log_quote(strerror(errno), strlen(strerror(errno))));
+    writer_free(&w);
+    return w.outcome.status;
 }

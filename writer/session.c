@@ -13,6 +13,7 @@
 #include "target/policy.h"
 #include "meta.h"
 #include "engine/router.h"
+#include "start.h"
 #include "target/target.h"
 #include "writer.h"
 
@@ -45,8 +46,10 @@ static void read_lineage(struct lineage *l, const uint8_t *payload, size_t n)
     one_word(l->top);
 }
 
-static const char *read_facts(struct facts *f, const struct rec *r, const uint8_t *payload)
+static const char *read_facts(struct facts *f, const struct input *in)
 {
+    const struct rec *r = &in->rec;
+    const uint8_t *payload = in->payload;
     memset(f, 0, sizeof *f);
     if (meta_get(payload, r->len, "nonce", f->nonce, sizeof f->nonce) != 32 ||
         strspn(f->nonce, "0123456789abcdefABCDEF") != 32)
@@ -69,11 +72,11 @@ static const char *read_facts(struct facts *f, const struct rec *r, const uint8_
     return NULL;
 }
 
-static enum put damaged(struct writer *w, const struct input *in, const struct rec *r, const char *what)
+static enum put damaged(struct outcome *o, const struct input *in, const char *what)
 {
-    writer_fail(w, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu error=%s",
-                log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
-                log_quote(what, strlen(what)));
+    outcome_fail(o, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu error=%s",
+                 log_quote(in->name, strlen(in->name)), in->rec.flow, (unsigned long long)in->at,
+                 log_quote(what, strlen(what)));
     return PUT_FAIL;
 }
 
@@ -119,10 +122,10 @@ static void begin_epoch(struct writer *w, const struct facts *f)
     position_id_print(&id, s->identity);
     positions_init(&w->positions, s->flows);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
-    whole_epoch(w, s->flows);
+    whole_epoch(&w->whole, s->flows);
     holds_epoch(&w->holds, s->flows);
-    listing_drop(w);
-    probes_begin(w, s->flows); /* where it goes on, the FLOW records say so */
+    listing_free(&w->listing);
+    probes_begin(&w->probes, s->flows); /* where it goes on, the FLOW records say so */
     splits_free(&w->splits);
     w->watch.ending = 0; /* each session looks at the counters once more at its end */
     s->stage = ST_FLOWS;
@@ -154,49 +157,53 @@ static void repeat_own(struct writer *w, const struct facts *f, struct saved_vec
 static enum put say_saved(struct writer *w, const struct facts *f)
 {
     struct saved_vector v;
-    if (!saved_read(w, &v))
+    if (!saved_read(&w->saved, &v))
         return PUT_FAIL;
     repeat_own(w, f, &v);
     w->session.unverified = v.verify;
     strlcpy(w->exact.saved, v.state == SAVED_WHOLE ? v.history : "", sizeof w->exact.saved);
-    int rc = saved_tell(w, &v);
-    if (!w->cluster->whole) { /* what flows hold is needed when they go on */
+    int rc = saved_tell(&w->saved, &v);
+    if (!w->cluster->nodes.whole) { /* what flows hold is needed when they go on */
         saved_vector_free(&w->whole.saved);
         memcpy(w->whole.saved.own, v.own, sizeof v.own);
         memcpy(w->whole.saved.slots, v.slots, sizeof v.slots);
     }
     if (rc == 0)
         return PUT_DONE;
-    writer_fail(w, EXIT_RETRY, "event=control_gone note=\"before it was told where the target stands\"");
+    outcome_fail(&w->outcome, EXIT_RETRY,
+                 "event=control_gone note=\"before it was told where the target stands\"");
     return PUT_FAIL;
 }
 
 static enum put begin_session(struct writer *w, const struct facts *f)
 {
+    char announce[1500];
     struct session *s = &w->session;
-    if (f->resume != 0 && f->control[0] != '\0' && !saved_check(w))
-        return w->failed ? PUT_FAIL : PUT_WAIT;
+    if (f->resume != 0 && f->control[0] != '\0' && !saved_check(&w->saved))
+        return w->outcome.failed ? PUT_FAIL : PUT_WAIT;
     memcpy(s->nonce, f->nonce, sizeof s->nonce);
     strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
     strlcpy(s->address, f->address[0] != '\0' ? f->address : "-", sizeof s->address);
     s->journal = f->journal != 0;
     s->wrote = s->claimed = false;
-    w->stopped = false;
-    s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;
+    w->outcome.stopped = false;
+    target_announce(&w->node.info, existing_policy(w->opt.on_existing), announce, sizeof announce);
+    s->live = f->control[0] != '\0' && live_connect(&w->live, f->control, announce) == 0;
     uint64_t now = now_us() / 1000000;
     s->left = !s->live && f->control[0] != '\0' && f->started <= now && now - f->started < JUST_NOW;
     s->died = !s->live && f->control[0] != '\0' && ctl_just_died(f->control, f->started);
     if (w->opt.live && !s->live) {
-        writer_fail(w, EXIT_CANNOT,
-                    "event=not_live note=\"--live was given, and no session listens\" control=%s",
-                    log_quote(f->control, strlen(f->control)));
+        outcome_fail(&w->outcome, EXIT_CANNOT,
+                     "event=not_live note=\"--live was given, and no session listens\" control=%s",
+                     log_quote(f->control, strlen(f->control)));
         return PUT_FAIL;
     }
     if (s->live && s->journal && w->opt.exactly_once && w->exact.on && w->opt.position_file == NULL) {
-        writer_fail(w, EXIT_USAGE, "event=no_position_file note=\"--exactly-once needs --position-file\"");
+        outcome_fail(&w->outcome, EXIT_USAGE,
+                     "event=no_position_file note=\"--exactly-once needs --position-file\"");
         return PUT_FAIL;
     }
-    if (s->live && f->resume != 0 && !w->cluster->whole && w->opt.position_file == NULL)
+    if (s->live && f->resume != 0 && !w->cluster->nodes.whole && w->opt.position_file == NULL)
         log_event(LOG_WARN, NO_FLOW, "event=no_position_file note=%s",
                   "\"nothing is kept to go on from: a restart needs a full sync; see --position-file\"");
     if (s->live && s->journal && w->cluster->confined)
@@ -218,7 +225,9 @@ static void make_void(struct writer *w)
 {
     struct session *s = &w->session;
     s->stage = ST_VOID;
-    cluster_forget(w);
+    cluster_forget(w->cluster);
+    w->flushes.start = START_NONE;
+    w->marks.doing = MARKS_IDLE;
     lanes_free(&w->lanes);
     lanes_init(&w->lanes, s->flows, LANE_MEMORY, w->opt.barrier_spill, w->opt.spill_dir);
     for (unsigned i = 0; i < s->flows; i++) {
@@ -233,7 +242,7 @@ static enum put later_epoch(struct writer *w, const struct facts *f)
         log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew epoch=%llu", (unsigned long long)f->epoch);
         make_void(w);
     }
-    if (!writer_quiet(w))
+    if (!cluster_quiet(w->cluster))
         return PUT_WAIT;
     begin_epoch(w, f);
     return PUT_DONE;
@@ -244,22 +253,22 @@ static enum put next_session(struct writer *w, const struct facts *f)
 {
     if (!session_over(w))
         return PUT_WAIT;
-    if (!writer_quiet(w) || w->whole.dirty) {
+    if (!cluster_quiet(w->cluster) || w->whole.dirty) {
         w->cluster->hurry(w->cluster);
         w->whole.save_now |= w->whole.dirty;
         return PUT_WAIT;
     }
-    live_report(w, UINT64_MAX - 1000000, true);
+    live_report(&w->live, UINT64_MAX - 1000000, true);
     return begin_session(w, f);
 }
 
-enum put session_record(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload)
+enum put session_record(struct writer *w, struct input *in)
 {
     struct session *s = &w->session;
     struct facts f;
-    const char *fault = read_facts(&f, r, payload);
+    const char *fault = read_facts(&f, in);
     if (fault != NULL)
-        return damaged(w, in, r, fault);
+        return damaged(&w->outcome, in, fault);
     enum put got = PUT_DONE;
     if (s->stage == ST_NONE)
         got = begin_session(w, &f);
@@ -268,7 +277,7 @@ enum put session_record(struct writer *w, struct input *in, const struct rec *r,
     else if (f.epoch > s->epoch)
         got = later_epoch(w, &f);
     else if (f.epoch == s->epoch && f.flows != s->flows)
-        return damaged(w, in, r, "SESSION records of one session differ in their number of flows");
+        return damaged(&w->outcome, in, "SESSION records of one session differ in their number of flows");
     if (got == PUT_DONE)
         in->session_seen = true;
     return got;
@@ -281,15 +290,17 @@ static bool same_stream(const struct lineage *is, const struct lineage *was)
 }
 
 /* Mode PARTIAL: everything before lsn is applied. */
-static bool flow_goes_on(struct writer *w, const struct rec *r, const uint8_t *payload)
+static bool flow_goes_on(struct writer *w, const struct input *in)
 {
+    const struct rec *r = &in->rec;
+    const uint8_t *payload = in->payload;
     char form[16];
     uint64_t lsn;
     if (!w->session.live || !meta_getu(payload, r->len, "lsn", &lsn) || lsn == 0)
         return false;
     struct flowpos *p = &w->positions.flow[r->flow];
     const struct saved_vector *v = &w->whole.saved;
-    uint64_t quiet = w->cluster->whole && v->pos[r->flow] == lsn ? v->quiet[r->flow] : 0;
+    uint64_t quiet = w->cluster->nodes.whole && v->pos[r->flow] == lsn ? v->quiet[r->flow] : 0;
     p->pos = p->reported = lsn;
     p->quiet = quiet > 0 ? quiet : lsn;
     p->synced = meta_get(payload, r->len, "form", form, sizeof form) < 0 || strcmp(form, "snapshot") != 0;
@@ -298,28 +309,30 @@ static bool flow_goes_on(struct writer *w, const struct rec *r, const uint8_t *p
     return true;
 }
 
-enum put session_flow(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload)
+enum put session_flow(struct writer *w, struct input *in)
 {
+    const struct rec *r = &in->rec;
+    const uint8_t *payload = in->payload;
     struct session *s = &w->session;
     char mode[16];
     if (!in->session_seen)
-        return damaged(w, in, r, "FLOW record before a SESSION record");
+        return damaged(&w->outcome, in, "FLOW record before a SESSION record");
     if (r->epoch < s->epoch || (s->stage == ST_VOID && r->epoch == s->epoch))
         return PUT_DONE;
     if (r->epoch > s->epoch)
-        return damaged(w, in, r, "record of an epoch that has not begun");
+        return damaged(&w->outcome, in, "record of an epoch that has not begun");
     if (r->flow >= s->flows)
-        return damaged(w, in, r, "FLOW record with a flow that the session does not have");
+        return damaged(&w->outcome, in, "FLOW record with a flow that the session does not have");
     struct flow *f = &s->flow[r->flow];
     if (f->up)
-        return damaged(w, in, r, "a second FLOW record of the same flow");
+        return damaged(&w->outcome, in, "a second FLOW record of the same flow");
     if (meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0)
-        return damaged(w, in, r, "FLOW record without a mode");
+        return damaged(&w->outcome, in, "FLOW record without a mode");
     if (strcmp(mode, "PARTIAL") == 0) {
-        if (!flow_goes_on(w, r, payload))
-            return damaged(w, in, r, "FLOW record of mode PARTIAL without lsn, or in a file");
+        if (!flow_goes_on(w, in))
+            return damaged(&w->outcome, in, "FLOW record of mode PARTIAL without lsn, or in a file");
     } else if (strcmp(mode, "FULL") != 0 && strcmp(mode, "FILE") != 0) {
-        return damaged(w, in, r, "FLOW record with an unknown mode");
+        return damaged(&w->outcome, in, "FLOW record with an unknown mode");
     }
     read_lineage(&f->own, payload, r->len);
     if (!same_stream(&f->own, &w->whole.saved.own[r->flow])) /* it has begun anew */
@@ -345,14 +358,16 @@ void session_input_ended(struct writer *w, unsigned input)
 static void begins(struct writer *w)
 {
     struct session *s = &w->session;
-    w->policy_done = true;
+    w->policy.done = true;
     s->void_flush.len = 0;
     s->wrote = true;
-    doubt_resumed(w);
+    bool told = w->cluster->nodes.whole || w->exact.on; /* what was done is known */
+    if (!told && s->going_on > 0 && w->opt.position_file != NULL && !w->saved.over)
+        doubt_resumed(&w->stats);
     s->stage = ST_RUN;
-    exact_begin(w, w->whole.saved.place);
-    marks_begin(w);
-    saved_write(w, mono_us(), true);
+    exact_begin(&w->exact, w->whole.saved.place);
+    marks_begin(&w->marks);
+    saved_write(&w->saved, mono_us(), true);
     log_event(LOG_INFO, NO_FLOW, "event=begins epoch=%u%s", s->epoch, s->going_on > 0 ? " goes_on=1" : "");
 }
 
@@ -360,7 +375,7 @@ enum put session_start(struct writer *w)
 {
     enum put got = claim_target(w);
     if (got == PUT_DONE)
-        got = cluster_start(w);
+        got = start_target(w);
     if (got == PUT_DONE)
         begins(w);
     return got;
@@ -371,18 +386,18 @@ enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payl
 {
     struct session *s = &w->session;
     if (r->len <= 8 || r->len > 8 + LANES_REQUEST_MAX || !request_ok(payload + 8, r->len - 8)) {
-        writer_fail(w, EXIT_DAMAGED, "event=input_damaged flow=%u error=\"malformed BARRIER record\"",
-                    r->flow);
+        outcome_fail(&w->outcome, EXIT_DAMAGED,
+                     "event=input_damaged flow=%u error=\"malformed BARRIER record\"", r->flow);
         return PUT_FAIL;
     }
     if (!s->live) {
-        writer_fail(w, EXIT_DAMAGED, "event=flush_before_cut flow=%u note=%s", r->flow,
-                    "\"the source was flushed during its full sync: this recording cannot be applied\"");
+        outcome_fail(&w->outcome, EXIT_DAMAGED, "event=flush_before_cut flow=%u note=%s", r->flow,
+                     "\"the source was flushed during its full sync: this recording cannot be applied\"");
         return PUT_FAIL;
     }
-    if (live_restart(w, "flush") < 0) {
-        writer_fail(w, EXIT_RETRY, "event=flush_before_cut flow=%u note=%s", r->flow,
-                    "\"the session has to be begun anew, and dfreader has gone\"");
+    if (live_restart(&w->live, "flush") < 0) {
+        outcome_fail(&w->outcome, EXIT_RETRY, "event=flush_before_cut flow=%u note=%s", r->flow,
+                     "\"the session has to be begun anew, and dfreader has gone\"");
         return PUT_FAIL;
     }
     log_event(LOG_WARN, r->flow, "event=flush_before_cut action=restart epoch=%u", s->epoch);
@@ -418,8 +433,8 @@ static void check_barrier(struct writer *w)
         log_event(LOG_WARN, missing, "event=barrier_incomplete waiting=%u note=%s", w->lanes.arrived,
                   "\"the others keep their position before the flush\"");
     else
-        writer_fail(w, EXIT_DAMAGED, "event=barrier_incomplete flow=%d waiting=%u note=%s", missing,
-                    w->lanes.arrived, "\"this flow ended while the others wait at a flush\"");
+        outcome_fail(&w->outcome, EXIT_DAMAGED, "event=barrier_incomplete flow=%d waiting=%u note=%s",
+                     missing, w->lanes.arrived, "\"this flow ended while the others wait at a flush\"");
 }
 
 void session_check_end(struct writer *w, bool stopped)
@@ -428,31 +443,31 @@ void session_check_end(struct writer *w, bool stopped)
     if (s->stage == ST_NONE)
         return;
     if (s->stage == ST_VOID) {
-        writer_fail(w, stopped ? EXIT_PARTIAL : EXIT_RETRY, "event=ended_before_new_session epoch=%u",
-                    s->epoch);
+        outcome_fail(&w->outcome, stopped ? EXIT_PARTIAL : EXIT_RETRY,
+                     "event=ended_before_new_session epoch=%u", s->epoch);
         return;
     }
     for (unsigned i = 0; i < s->flows; i++) {
         const struct flow *f = &s->flow[i];
         if (!f->up) {
-            writer_fail(w, stopped ? EXIT_PARTIAL : EXIT_DAMAGED, "event=flow_missing flow=%u flows=%u", i,
-                        s->flows);
+            outcome_fail(&w->outcome, stopped ? EXIT_PARTIAL : EXIT_DAMAGED,
+                         "event=flow_missing flow=%u flows=%u", i, s->flows);
             return;
         }
         if (f->big != NULL && stopped)
             log_event(LOG_WARN, (int)i, "event=request_incomplete note=\"stopped within it\"");
         else if (f->big != NULL)
-            writer_fail(w, EXIT_DAMAGED, "event=request_incomplete flow=%u", i);
+            outcome_fail(&w->outcome, EXIT_DAMAGED, "event=request_incomplete flow=%u", i);
     }
     if (s->stage != ST_RUN)
         return;
     if (lanes_at_barrier(&w->lanes))
         check_barrier(w);
-    for (unsigned i = 0; i < s->flows && !stopped && !w->failed; i++)
+    for (unsigned i = 0; i < s->flows && !stopped && !w->outcome.failed; i++)
         if (!w->positions.flow[i].synced)
-            writer_fail(w, EXIT_PARTIAL, "event=flow_not_synced flow=%u note=%s", i,
-                        "\"its stream ended before its full sync was complete\"");
-    if (w->sweep.state != SWEEP_OFF && !w->failed)
-        writer_fail(w, EXIT_PARTIAL, "event=sweep_incomplete note=%s",
-                    "\"keys that the source does not have may be left: the next start begins anew\"");
+            outcome_fail(&w->outcome, EXIT_PARTIAL, "event=flow_not_synced flow=%u note=%s", i,
+                         "\"its stream ended before its full sync was complete\"");
+    if (w->sweep.state != SWEEP_OFF && !w->outcome.failed)
+        outcome_fail(&w->outcome, EXIT_PARTIAL, "event=sweep_incomplete note=%s",
+                     "\"keys that the source does not have may be left: the next start begins anew\"");
 }

@@ -65,10 +65,10 @@ struct session {
 void session_free(struct session *s);
 
 /* A SESSION record. PUT_WAIT: the session before has not ended yet. */
-enum put session_record(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload);
+enum put session_record(struct writer *w, struct input *in);
 
 /* A FLOW record. */
-enum put session_flow(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload);
+enum put session_flow(struct writer *w, struct input *in);
 
 /* The stream of an input ended: so did its flows. */
 void session_input_ended(struct writer *w, unsigned input);

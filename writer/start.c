@@ -1,99 +1,101 @@
 /* Before the first request of a session: what the masters hold, and what is to become of it. */
-#include <string.h>
+#include "start.h"
 
-#include "target/cluster.h"
 #include "log.h"
-#include "target/policy.h"
 #include "target/taken.h"
 #include "writer.h"
 
-static const char flushall[] = "*1\r\n$8\r\nFLUSHALL\r\n";
-
-static bool decide(struct writer *w)
+static void flush_all(struct flushes *f)
 {
-    struct cluster *cl = w->cluster;
-    w->was_empty = !cl->found || w->session.repeats;
-    if (cl->found && w->session.repeats) {
-        flush_everywhere(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
-        cl->start = START_FLUSH;
+    static const char flushall[] = "*1\r\n$8\r\nFLUSHALL\r\n";
+    flush_everywhere(f, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
+}
+
+/* The masters have said what they hold. */
+static bool decide(struct policy *p, struct flushes *f)
+{
+    enum on_existing existing = p->opt->on_existing;
+    bool repeats = p->session->repeats;
+    p->was_empty = !f->found || repeats;
+    if (f->found && repeats) {
+        flush_all(f);
         return true;
     }
-    if (!cl->found || w->opt.on_existing == EXISTING_OVERWRITE || existing_guards(w->opt.on_existing))
+    if (!f->found || existing == EXISTING_OVERWRITE || existing_guards(existing))
         return true;
-    if (w->opt.on_existing == EXISTING_FLUSH) {
-        log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", w->opt.shown);
-        flush_everywhere(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
-        cl->start = START_FLUSH;
+    if (existing == EXISTING_FLUSH) {
+        log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", p->opt->shown);
+        flush_all(f);
         return true;
     }
-    policy_refuse(w);
+    policy_refuse(p);
     return false;
 }
 
 /* What the epoch before left in the target. */
-static void clear_after_void(struct writer *w)
+static void clear_after_void(struct policy *p, struct flushes *f, struct sweep *sweep)
 {
-    struct session *s = &w->session;
-    struct cluster *cl = w->cluster;
-    cl->start = START_READY;
-    if (w->sweep.state != SWEEP_OFF && !sweep_begin(w))
+    const struct session *s = p->session;
+    f->start = START_READY;
+    if (sweep->state != SWEEP_OFF && !sweep_begin(sweep))
         return;
-    if (w->was_empty || w->opt.on_existing == EXISTING_FLUSH) {
-        log_event(LOG_INFO, NO_FLOW, "event=flush_target note=session_begins_anew target=%s", w->opt.shown);
-        flush_everywhere(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
-        cl->start = START_FLUSH;
-    } else if (policy_guarded_void(w)) {
+    if (p->was_empty || p->opt->on_existing == EXISTING_FLUSH) {
+        log_event(LOG_INFO, NO_FLOW, "event=flush_target note=session_begins_anew target=%s", p->opt->shown);
+        flush_all(f);
+    } else if (policy_guarded_void(p)) {
         return;
     } else if (s->void_flush.len > 0) {
         log_event(LOG_WARN, NO_FLOW, "event=source_flushed db=%u note=%s", s->void_db,
                   "\"keys of the target go as well\"");
-        flush_everywhere(cl, s->void_flush.p, s->void_flush.len, s->void_db, EVERYBODY_START);
-        cl->start = START_FLUSH;
+        flush_everywhere(f, s->void_flush.p, s->void_flush.len, s->void_db, EVERYBODY_START);
     } else {
         log_event(LOG_WARN, NO_FLOW, "event=session_begins_anew note=%s",
                   "\"keys that the source removed meanwhile stay in the target\"");
     }
 }
 
-enum put cluster_start(struct writer *w)
+/* It was to go on where it was, and cannot. */
+static bool begin_anew(struct policy *p, struct flushes *f, struct sweep *sweep)
+{
+    bool flush;
+    if (!policy_full_resync(p, &flush))
+        return false;
+    p->done = true;
+    f->start = START_READY;
+    if (flush)
+        flush_all(f);
+    return flush || sweep_begin(sweep);
+}
+
+enum put start_target(struct writer *w)
 {
     struct cluster *cl = w->cluster;
-    if (!cluster_quiet(w))
+    struct policy *p = &w->policy;
+    struct flushes *f = &w->flushes;
+    bool whole = cl->nodes.whole;
+    if (!cluster_quiet(cl))
         return PUT_WAIT;
-    bool flush;
     if (w->session.going_on > 0) { /* nothing is to be done: it is as it was left */
-        w->was_empty = false;
-        return cl->whole ? whole_begin(w) : taken_marked(w) ? PUT_DONE : PUT_WAIT;
+        p->was_empty = false;
+        return whole ? whole_begin(&w->whole) : taken_marked(cl) ? PUT_DONE : PUT_WAIT;
     }
-    if (cl->start == START_NONE && w->session.refused[0] != '\0' && !w->session.wrote) {
-        if (!policy_full_resync(w, &flush))
+    if (f->start == START_NONE && w->session.refused[0] != '\0' && !w->session.wrote) {
+        if (!begin_anew(p, f, &w->sweep))
             return PUT_FAIL;
-        w->policy_done = true;
-        cl->start = START_READY;
-        if (!flush && !sweep_begin(w))
-            return PUT_FAIL;
-        if (flush) {
-            flush_everywhere(cl, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
-            cl->start = START_FLUSH;
-        }
-    } else if (cl->start == START_NONE && w->policy_done) {
+    } else if (f->start == START_NONE && p->done) {
         if (w->session.wrote)
-            clear_after_void(w);
+            clear_after_void(p, f, &w->sweep);
         else
-            cl->start = START_READY;
-    } else if (cl->start == START_NONE) {
-        for (unsigned i = 0; i < cl->nnodes; i++)
-            cl->node[i]->flushed = false;
-        cl->found = false;
-        cl->start = START_SURVEY;
-        cl->stir = true;
-    } else if (cl->start == START_READY && !w->policy_done) {
-        w->policy_done = true; /* a flush that follows comes back here as ready again */
-        if (!decide(w))
+            f->start = START_READY;
+    } else if (f->start == START_NONE) {
+        flushes_survey(f);
+    } else if (f->start == START_READY && !p->done) {
+        p->done = true; /* a flush that follows comes back here as ready again */
+        if (!decide(p, f))
             return PUT_FAIL;
     }
-    if (cl->start != START_READY || (cl->whole ? whole_begin(w) != PUT_DONE : !taken_marked(w)))
+    if (f->start != START_READY || (whole ? whole_begin(&w->whole) != PUT_DONE : !taken_marked(cl)))
         return PUT_WAIT;
-    cl->start = START_NONE;
+    f->start = START_NONE;
     return PUT_DONE;
 }

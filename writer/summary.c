@@ -7,7 +7,8 @@
 #include "buf.h"
 #include "io.h"
 #include "json.h"
-#include "writer.h"
+#include "options.h"
+#include "position/positions.h"
 
 /* ---- latency: buckets of an eighth of a doubling ---- */
 
@@ -76,34 +77,22 @@ struct number {
 
 #define NUMBERS 25
 
-static void numbers(const struct writer *w, struct number *v)
+static void numbers(const struct told *t, struct number *v)
 {
-    const struct stats *s = &w->stats;
+    const struct stats *s = t->stats;
     const struct number all[NUMBERS] = {
-        {"records", s->records},
-        {"bytes_in", s->bytes_in},
-        {"requests", s->requests},
-        {"bytes_out", s->bytes_out},
-        {"keys", all_keys(s)},
-        {"live", s->live},
-        {"mset_groups", s->msets},
-        {"exec_groups", s->groups},
-        {"big_requests", s->big},
-        {"barriers", s->barriers},
-        {"retries", s->retries},
-        {"reconnects", s->reconnects},
-        {"uncertain", s->uncertain},
-        {"already", s->already},
-        {"dropped", s->dropped},
-        {"errors", s->errors.total},
-        {"reports", s->reports.total},
-        {"reports_lost", s->lost},
-        {"spill_peak", w->lanes.n > 0 ? lanes_peak(&w->lanes) : 0},
-        {"epoch", w->session.epoch},
-        {"redirects", s->redirects},
-        {"programs", s->programs},
-        {"doubtful", s->doubtful.total},
-        {"swept", s->swept},
+        {"records", s->records},         {"bytes_in", s->bytes_in},
+        {"requests", s->requests},       {"bytes_out", s->bytes_out},
+        {"keys", all_keys(s)},           {"live", s->live},
+        {"mset_groups", s->msets},       {"exec_groups", s->groups},
+        {"big_requests", s->big},        {"barriers", s->barriers},
+        {"retries", s->retries},         {"reconnects", s->reconnects},
+        {"uncertain", s->uncertain},     {"already", s->already},
+        {"dropped", s->dropped},         {"errors", s->errors.total},
+        {"reports", s->reports.total},   {"reports_lost", s->lost},
+        {"spill_peak", t->spill_peak},   {"epoch", t->epoch},
+        {"redirects", s->redirects},     {"programs", s->programs},
+        {"doubtful", s->doubtful.total}, {"swept", s->swept},
         {"evicted", s->evicted},
     };
     memcpy(v, all, sizeof all);
@@ -122,16 +111,16 @@ static void line_kinds(const char *what, const struct kinds *k)
     }
 }
 
-static void lines(const struct writer *w, int status)
+static void lines(const struct told *told)
 {
-    const struct stats *s = &w->stats;
+    const struct stats *s = told->stats;
     struct number v[NUMBERS];
     double t = seconds(s);
-    numbers(w, v);
+    numbers(told, v);
     fprintf(
         stderr,
         "stage=rediswriter summary status=%d seconds=%.3f keys_per_second=%.0f requests_per_second=%.0f\n",
-        status, t, (double)all_keys(s) / t, (double)s->requests / t);
+        told->status, t, (double)all_keys(s) / t, (double)s->requests / t);
     fputs("stage=rediswriter summary", stderr);
     for (unsigned i = 0; i < NUMBERS; i++)
         fprintf(stderr, " %s=%llu", v[i].name, v[i].value);
@@ -148,8 +137,8 @@ static void lines(const struct writer *w, int status)
     line_kinds("refusal", &s->refusals);
     line_kinds("report", &s->reports);
     line_kinds("may_count_twice", &s->doubtful);
-    for (unsigned i = 0; i < w->positions.n; i++) {
-        const struct flowpos *f = &w->positions.flow[i];
+    for (unsigned i = 0; i < told->positions->n; i++) {
+        const struct flowpos *f = &told->positions->flow[i];
         fprintf(stderr, "stage=rediswriter summary flow=%u seq=%llu pos=%llu synced=%d\n", i, (ull)f->seq,
                 (ull)f->pos, f->synced);
     }
@@ -174,13 +163,14 @@ static void json_kinds(struct buf *b, const char *name, const struct kinds *k)
     (void)buf_addstr(b, "]");
 }
 
-static void json(const struct writer *w, int status, struct buf *b)
+static void json(const struct told *told, struct buf *b)
 {
-    const struct stats *s = &w->stats;
+    const struct stats *s = told->stats;
     struct number v[NUMBERS];
     double t = seconds(s);
-    numbers(w, v);
-    (void)buf_addf(b, "{\n  \"stage\": \"rediswriter\",\n  \"status\": %d,\n  \"seconds\": %.6f", status, t);
+    numbers(told, v);
+    (void)buf_addf(b, "{\n  \"stage\": \"rediswriter\",\n  \"status\": %d,\n  \"seconds\": %.6f",
+                   told->status, t);
     for (unsigned i = 0; i < NUMBERS; i++)
         (void)buf_addf(b, ",\n  \"%s\": %llu", v[i].name, v[i].value);
     (void)buf_addstr(b, ",\n  \"keys_by_class\": {");
@@ -199,28 +189,28 @@ static void json(const struct writer *w, int status, struct buf *b)
     json_kinds(b, "reports_by_kind", &s->reports);
     json_kinds(b, "may_count_twice", &s->doubtful);
     (void)buf_addstr(b, ",\n  \"flows\": [");
-    for (unsigned i = 0; i < w->positions.n; i++)
+    for (unsigned i = 0; i < told->positions->n; i++)
         (void)buf_addf(b, "%s{\"seq\": %llu, \"pos\": %llu, \"synced\": %s}", i > 0 ? ", " : "",
-                       (ull)w->positions.flow[i].seq, (ull)w->positions.flow[i].pos,
-                       w->positions.flow[i].synced ? "true" : "false");
+                       (ull)told->positions->flow[i].seq, (ull)told->positions->flow[i].pos,
+                       told->positions->flow[i].synced ? "true" : "false");
     (void)buf_addstr(b, "]\n}\n");
 }
 
-static int write_json(const struct writer *w, int status)
+static int write_json(const char *file, const struct told *t)
 {
     struct buf b = {0};
-    FILE *f = io_fopen_own(w->opt.summary);
+    FILE *f = io_fopen_own(file);
     if (f == NULL)
         return -1;
-    json(w, status, &b);
+    json(t, &b);
     bool bad = fwrite(b.p, 1, b.len, f) != b.len;
     buf_free(&b);
     return fclose(f) != 0 || bad ? -1 : 0;
 }
 
-int summary_write(const struct writer *w, int status)
+int summary_write(const struct options *opt, const struct told *t)
 {
-    if (!w->opt.quiet)
-        lines(w, status);
-    return w->opt.summary != NULL ? write_json(w, status) : 0;
+    if (!opt->quiet)
+        lines(t);
+    return opt->summary != NULL ? write_json(opt->summary, t) : 0;
 }

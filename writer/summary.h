@@ -7,7 +7,8 @@
 #include "engine/errors.h"
 #include "record.h"
 
-struct writer;
+struct options;
+struct positions;
 
 #define LAT_BUCKETS 256 /* eight to a doubling of microseconds */
 
@@ -47,8 +48,17 @@ void stats_latency(struct stats *s, uint64_t time, uint64_t now);
 /* Latency below which permille of the live records stayed, in microseconds. */
 uint64_t stats_percentile(const struct stats *s, unsigned permille);
 
+/* What the summary tells. */
+struct told {
+    int status;
+    unsigned epoch;
+    uint64_t spill_peak; /* bytes */
+    const struct stats *stats;
+    const struct positions *positions;
+};
+
 /* The summary: lines on stderr (unless quiet) and JSON in the file of --summary. Returns 0, or -1 with errno
  * when that file cannot be written. */
-int summary_write(const struct writer *w, int status);
+int summary_write(const struct options *opt, const struct told *t);
 
 #endif

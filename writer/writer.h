@@ -6,8 +6,10 @@
 #include <stdint.h>
 
 #include "target/cluster.h"
+#include "events.h"
 #include "engine/exact.h"
 #include "engine/failures.h"
+#include "engine/flushes.h"
 #include "target/holds.h"
 #include "input.h"
 #include "target/limit.h"
@@ -17,10 +19,11 @@
 #include "position/marks.h"
 #include "target/node.h"
 #include "options.h"
+#include "outcome.h"
+#include "target/policy.h"
 #include "position/positions.h"
 #include "engine/probes.h"
 #include "position/saved.h"
-#include "target/rival.h"
 #include "session.h"
 #include "engine/splits.h"
 #include "summary.h"
@@ -30,21 +33,19 @@
 
 struct writer {
     struct options opt;
+    struct outcome outcome;
     struct node node;
-    struct cluster *cluster; /* NULL: not yet */
+    struct cluster *cluster; /* the engine */
     struct whole whole;
     struct exact exact;
     struct marks marks;
-    bool lost_data;    /* a target may not have what it confirmed */
-    uint64_t saved_at; /* mono_us: the position file was written, or looked at */
-    uint64_t saved_sum;
-    struct buf saved_body; /* of the file, until the marks are written */
-    bool ended_quiet;      /* nothing is sent any more, and all that was is done */
-    bool saved_over;       /* the run whose positions were read had come to its end */
-    const struct tls *tls; /* NULL: plain */
+    struct saved saved;
+    struct policy policy;
+    struct events events;
     struct inputs inputs;
     struct session session;
     struct positions positions;
+    struct flushes flushes;
     struct lanes lanes;
     struct live live;
     struct sweep sweep;
@@ -55,35 +56,16 @@ struct writer {
     struct failures failures;
     struct limit limit;
     struct watch watch;
-    int epoll;
-    struct rival_self self; /* whose connections are ours */
-    uint64_t rival_since;   /* mono_us: another writer of the task is there; 0: none was seen */
-    bool took_over;         /* others' connections were ended (--takeover) */
     char run[33]; /* random: tells this process's position key from that of another with the same session */
-    int status;   /* worst so far */
-    bool failed;  /* nothing new is begun; what is in flight is finished */
-    uint64_t failed_at; /* mono_us */
-    bool was_empty;     /* the target held no keys when the first session began */
-    bool policy_done;   /* --on-existing was applied */
     unsigned next_lane; /* round robin over queued lanes */
     unsigned next_input;
     unsigned ends; /* END records seen */
-    bool stopped;  /* an END record of this session said reason=stop */
     bool signal_noted;
     struct splits splits;
 };
 
-/* Something makes going on impossible: log it, remember the status, begin nothing new. */
-void writer_fail(struct writer *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-/* The same without a message: another stage has said it. */
-void writer_failed(struct writer *w, int status);
-
-/* A request that cannot be carried out: counted, named, logged the first time of its kind, kept with
- * --errors-to; with --strict it ends the session. */
-void writer_data_error(struct writer *w, const struct failure *f);
-
-/* Nothing in flight, gathered, refused or on another way. */
-bool writer_quiet(const struct writer *w);
+/* The options are there: make the parts known to each other. */
+void writer_init(struct writer *w);
+void writer_free(struct writer *w);
 
 #endif

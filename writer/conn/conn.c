@@ -6,26 +6,28 @@
 #include <string.h>
 
 #include "buf.h"
-#include "../target/cluster.h"
+#include "../target/nodes.h"
 #include "../engine/errors.h"
 #include "io.h"
 #include "log.h"
 #include "resp.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../summary.h"
 
 static const struct wire_calls calls;
 
-struct conn *conn_new(struct writer *w, const struct conn_calls *owner, struct cnode *node, unsigned index,
+struct conn *conn_new(struct nodes *all, const struct conn_calls *owner, struct cnode *node, unsigned index,
                       size_t ring, uint32_t units)
 {
     struct conn *c = xcalloc(1, sizeof *c);
-    c->w = w;
+    c->all = all;
+    c->cl = all->cl;
     c->calls = owner;
     c->node = node;
     c->index = index;
     STAILQ_INIT(&c->safe);
     c->cap = units;
-    wire_init(&c->wire, ring, &calls, c, &w->stats.bytes_out);
+    wire_init(&c->wire, ring, &calls, c, &all->stats->bytes_out);
     c->unit = xcalloc(units, sizeof *c->unit);
     return c;
 }
@@ -33,7 +35,8 @@ struct conn *conn_new(struct writer *w, const struct conn_calls *owner, struct c
 void conn_free(struct conn *c)
 {
     wire_free(&c->wire);
-    c->calls->free(c);
+    if (c->calls->free != NULL)
+        c->calls->free(c);
     free(c->unit);
     free(c);
 }
@@ -47,7 +50,7 @@ void conn_lose(struct conn *c, const char *fmt, ...)
     vsnprintf(c->why, sizeof c->why, fmt, ap);
     va_end(ap);
     c->lost = true;
-    c->w->cluster->stir = true;
+    c->all->stir = true;
 }
 
 bool conn_expects(struct conn *c, const redisReply *r, unsigned types, const char *what)
@@ -146,15 +149,15 @@ void conn_pause(struct conn *c, const struct named *what, const char *text, size
 {
     uint64_t now = mono_us();
     bool replica = len >= 9 && memcmp(text, "READONLY ", 9) == 0;
-    error_count(&c->w->stats.refusals, text, len);
-    if (replica && c->w->opt.url.sentinel) { /* they may know the master by now */
+    error_count(&c->all->stats->refusals, text, len);
+    if (replica && c->all->opt->url.sentinel) { /* they may know the master by now */
         c->blameless = true;
         conn_lose(c, "the server has become a replica");
         return;
     }
     c->explain |= replica && patience_says(&c->patience, now);
-    patience_refused(&c->patience, c->w->cluster->slots ? cnode_name(c->node) : NULL, named_text(what), text,
-                     len, now);
+    patience_refused(&c->patience, c->all->slots ? cnode_name(c->node) : NULL, named_text(what), text, len,
+                     now);
 }
 
 /* ---- replies in ---- */
@@ -181,7 +184,7 @@ void conn_release(struct conn *c)
 {
     if (c->held == 0)
         pop(c, c->replied);
-    else if (c->patience.until == 0)
+    else if (c->patience.until == 0 && c->calls->held != NULL)
         c->calls->held(c);
 }
 
@@ -221,8 +224,8 @@ static void answered(struct conn *c, const redisReply *r)
     if (c->lost)
         strange(c, u);
     if (done && c->patience.since != 0)
-        patience_over(&c->patience, c->w->cluster->slots ? cnode_name(c->node) : NULL);
-    if (done && c->w->opt.wait > 0) {
+        patience_over(&c->patience, c->all->slots ? cnode_name(c->node) : NULL);
+    if (done && c->all->opt->wait > 0) {
         c->held++;
         c->since_wait++;
     }
@@ -255,7 +258,7 @@ static void on_element(void *owner, int at, int type, const char *text, size_t l
     struct conn *c = owner;
     const struct cunit *u = awaited(c);
     if (u != NULL && u->calls != NULL && u->calls->element != NULL)
-        u->calls->element(c, u, at, type, text, len, number);
+        u->calls->element(u, at, type, text, len, number);
 }
 
 static bool on_reply(void *owner, redisReply *built)
@@ -272,7 +275,7 @@ static void on_lose(void *owner, const char *why)
 {
     struct conn *c = owner;
     bool strange = !c->spoke && c->state == CONN_HELLO && strncmp(why, "malformed reply", 15) == 0;
-    if (strange && c->w->tls == NULL) {
+    if (strange && c->all->tls == NULL) {
         c->loss = LOSS_FATAL;
         why = "the server does not answer in the Redis protocol: wrong port, or does it expect TLS "
               "(rediss://)?";

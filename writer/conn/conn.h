@@ -20,8 +20,9 @@
 #include "../target/suspect.h"
 #include "wire.h"
 
-struct writer;
+struct cluster;
 struct cnode;
+struct nodes;
 struct conn;
 struct safe;
 
@@ -65,7 +66,7 @@ struct unit_loss {
 struct unit_calls {
     /* Its reply stands in the wire. True: it counts as carried out, once (with --wait) replicas have it. */
     bool (*reply)(struct conn *c, struct cunit *u, const uint8_t *bytes);
-    void (*element)(struct conn *c, const struct cunit *u, int at, int type, const char *text, size_t len,
+    void (*element)(const struct cunit *u, int at, int type, const char *text, size_t len,
                     long long number); /* of a reply that is an array */
     void (*confirmed)(struct conn *c, const struct cunit *u);
     void (*lost)(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how);
@@ -73,8 +74,9 @@ struct unit_calls {
     /* To send it again, or not (moved.c). Its size, and sending it, where it has more than its bytes. */
     size_t (*size)(const struct cunit *u);
     void (*transmit)(struct conn *c, const struct cunit *u);
-    void (*drop)(struct writer *w, const struct cunit *u);
-    void (*fail)(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text, size_t len);
+    void (*drop)(struct cluster *cl, const struct cunit *u);
+    void (*fail)(struct cluster *cl, const struct cunit *u, const uint8_t *bytes, const char *text,
+                 size_t len);
 
     /* Of one whose bytes do not go through the ring: the next ones (false: there are no more), how many went.
      */
@@ -82,12 +84,13 @@ struct unit_calls {
     void (*sent)(void *arg, size_t n);
 };
 
-/* What a connection tells whoever has it. */
+/* What a connection tells whoever has it. With greet known, held, lost and free may be NULL, and what comes
+ * behind the usual handshake is not called. */
 struct conn_calls {
-    bool (*known)(struct conn *c, uint64_t now); /* where to connect to? */
+    bool (*known)(struct conn *c, uint64_t now); /* is it known where to connect to? NULL: yes */
     void (*greet)(struct conn *c);               /* it is connected; NULL: the usual handshake */
     void (*missed)(struct conn *c); /* it did not become ready; loss and why say how that ended */
-    void (*met)(struct conn *c);    /* it is known what the server is: w->node.info */
+    void (*met)(struct conn *c);    /* it is known what the server is: all->target */
     void (*hello)(struct conn *c);  /* in the handshake: what else is to be asked, */
     void (*last)(struct conn *c);   /* and that when other connections of the task were ended */
     void (*ready)(struct conn *c);
@@ -118,7 +121,8 @@ struct cunit {
 };
 
 struct conn {
-    struct writer *w;
+    struct nodes *all;
+    struct cluster *cl; /* whose units it has */
     const struct conn_calls *calls;
     struct cnode *node;
     unsigned index; /* in the table of connections */
@@ -177,7 +181,7 @@ struct conn {
 };
 
 /* ring: bytes for unconfirmed requests, a power of two. */
-struct conn *conn_new(struct writer *w, const struct conn_calls *owner, struct cnode *node, unsigned index,
+struct conn *conn_new(struct nodes *all, const struct conn_calls *owner, struct cnode *node, unsigned index,
                       size_t ring, uint32_t units);
 void conn_free(struct conn *c);
 

@@ -7,9 +7,7 @@
 #include <unistd.h>
 #include <bsd/string.h>
 
-#include "../engine/big.h"
-#include "../engine/bundle.h"
-#include "../target/cluster.h"
+#include "../target/nodes.h"
 #include "conn.h"
 #include "../engine/errors.h"
 #include "exits.h"
@@ -18,12 +16,11 @@
 #include "log.h"
 #include "../target/policy.h"
 #include "../events.h"
-#include "../engine/request.h"
-#include "../target/suspect.h"
-#include "../target/taken.h"
 #include "../target/target.h"
 #include "tls.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../summary.h"
 
 #define HELLO_LIMIT    ((uint64_t)20000000) /* us for the handshake */
 #define SENTINEL_LIMIT ((uint64_t)3000000)
@@ -35,10 +32,10 @@ static void ready(struct conn *c)
     c->opened = now;
     c->wait_ms = 0;
     c->fruitful = false;
-    c->w->cluster->stir = true;
+    c->all->stir = true;
     log_event(LOG_INFO, NO_FLOW, "event=node_ready node=%s", cnode_name(c->node));
-    if (c->w->cluster->whole && c->was_ready)
-        log_event(LOG_WARN, NO_FLOW, "event=target_connected_again target=%s", c->w->opt.shown);
+    if (c->all->whole && c->was_ready)
+        log_event(LOG_WARN, NO_FLOW, "event=target_connected_again target=%s", c->all->opt->shown);
     c->was_ready = true;
     c->calls->ready(c);
 }
@@ -49,25 +46,24 @@ static void ready(struct conn *c)
 static void not_ready(struct conn *c, const redisReply *r, const char *what)
 {
     uint64_t now = mono_us();
-    error_count(&c->w->stats.refusals, r->str, r->len);
-    c->w->cluster->needed_since = now;
+    error_count(&c->all->stats->refusals, r->str, r->len);
+    c->all->needed_since = now;
     if (us_since(now, c->said_not) < SAY_EVERY)
         return;
     c->said_not = now;
     char why[200];
     snprintf(why, sizeof why, "%s: %.150s", what, r->str);
     log_event(LOG_WARN, NO_FLOW, "event=target_not_ready target=%s node=%s error=%s action=waiting",
-              c->w->opt.shown, cnode_name(c->node), log_quote(why, strlen(why)));
+              c->all->opt->shown, cnode_name(c->node), log_quote(why, strlen(why)));
 }
 
 void conn_refused(struct conn *c, const redisReply *r, const char *what)
 {
     enum err_class class = error_class(r->str, r->len);
     c->loss = class == ERR_RETRY ? LOSS_LATER : c->wire.in.cut ? LOSS_AGAIN : LOSS_FATAL;
-    if (class == ERR_FATAL && strncmp(r->str, "ERR", 3) != 0 && c->w->cluster->opened) {
-        writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
-                    cnode_name(c->node), log_quote(r->str, r->len));
-        c->w->cluster->dead = true;
+    if (class == ERR_FATAL && strncmp(r->str, "ERR", 3) != 0 && c->all->opened) {
+        outcome_give_up(c->all->outcome, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s",
+                        c->all->opt->shown, cnode_name(c->node), log_quote(r->str, r->len));
     }
     if (class == ERR_RETRY)
         not_ready(c, r, what);
@@ -91,10 +87,10 @@ static void on_auth(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
     bool unneeded =
-        r != NULL && r->type == REDIS_REPLY_ERROR && c->w->opt.url.user[0] == '\0' &&
+        r != NULL && r->type == REDIS_REPLY_ERROR && c->all->opt->url.user[0] == '\0' &&
         (strstr(r->str, "without any password") != NULL || strstr(r->str, "no password is set") != NULL);
     if (unneeded)
-        log_event(LOG_WARN, NO_FLOW, "event=password_not_needed target=%s", c->w->opt.shown);
+        log_event(LOG_WARN, NO_FLOW, "event=password_not_needed target=%s", c->all->opt->shown);
     else
         (void)fine(c, r, REDIS_REPLY_STATUS, "AUTH");
 }
@@ -108,7 +104,7 @@ static void on_setname(struct conn *c, void *arg, const redisReply *r)
 static void on_id(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
-    bool old = r != NULL && r->type == REDIS_REPLY_ERROR && version_less(c->w->node.info.compat, "5.0");
+    bool old = r != NULL && r->type == REDIS_REPLY_ERROR && version_less(c->all->target->info.compat, "5.0");
     if (!old && fine(c, r, REDIS_REPLY_INTEGER, "CLIENT ID"))
         c->id = r->integer; /* before 5.0 there is none: CLIENT KILL leaves out whoever asks */
 }
@@ -119,29 +115,29 @@ static void on_info(struct conn *c, void *arg, const redisReply *r)
     if (!fine(c, r, REDIS_REPLY_STRING, "INFO"))
         return;
     identity_learn(&c->now, r->str);
-    target_learn(&c->w->node.info, r->str);
+    target_learn(&c->all->target->info, r->str);
 }
 
 /* The same server, started anew, may have lost what it confirmed. */
 static void on_replication(struct conn *c, void *arg, const redisReply *r)
 {
-    struct target_info *info = &c->w->node.info;
+    struct target_info *info = &c->all->target->info;
     on_info(c, arg, r);
     if (r == NULL || c->lost)
         return;
-    if (c->w->opt.url.sentinel && strcmp(info->role, "master") != 0) {
+    if (c->all->opt->url.sentinel && strcmp(info->role, "master") != 0) {
         conn_lose(c, "sentinels name a server as the master that says it is a %s", info->role);
         return;
     }
     if (c->known && !identity_same(&c->who, &c->now)) {
         c->restarted = c->done > 0;
-        if (!c->w->cluster->slots)
+        if (!c->all->slots)
             c->node->evicted = (struct evictions){0}; /* its counters say nothing of ours */
     }
     c->known = true;
     c->who = c->node->who = c->now;
     c->calls->met(c);
-    if (!c->w->failed)
+    if (!c->all->outcome->failed)
         go_on(c);
 }
 
@@ -164,9 +160,9 @@ static void on_ready(struct conn *c, void *arg, const redisReply *r)
 /* Is this one of our own living connections to the same server? Nodes may know it by different names. */
 static bool is_ours(const struct conn *c, long long id)
 {
-    const struct cluster *cl = c->w->cluster;
-    for (unsigned i = 0; i < cl->nconn; i++) {
-        const struct conn *o = cl->conn[i];
+    const struct nodes *ns = c->all;
+    for (unsigned i = 0; i < ns->nconn; i++) {
+        const struct conn *o = ns->conn[i];
         if (o->state >= CONN_HELLO && o->id == id && (o->node == c->node || identity_same(&o->who, &c->who)))
             return true;
     }
@@ -177,12 +173,11 @@ static bool is_ours(const struct conn *c, long long id)
 static bool is_rival(struct conn *c, const char *who)
 {
     char why[400];
-    if (policy_may_take_over(c->w))
+    if (policy_may_take_over(c->all->policy))
         return false;
-    if (policy_rival(c->w, who, why, sizeof why)) {
-        writer_fail(c->w, EXIT_CANNOT, "event=task_in_use target=%s node=%s error=%s", c->w->opt.shown,
-                    cnode_name(c->node), log_quote(why, strlen(why)));
-        c->w->cluster->dead = true;
+    if (policy_rival(c->all->policy, who, why, sizeof why)) {
+        outcome_give_up(c->all->outcome, EXIT_CANNOT, "event=task_in_use target=%s node=%s error=%s",
+                        c->all->opt->shown, cnode_name(c->node), log_quote(why, strlen(why)));
     }
     c->loss = LOSS_RIVAL;
     conn_lose(c, "%s", why);
@@ -198,17 +193,17 @@ static void on_list(struct conn *c, void *arg, const redisReply *r)
         return;
     bool rivals = false;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0')
-        if (rival_of(&c->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_ALIVE) {
+        if (rival_of(&c->all->policy->self, line, strcspn(line, "\n"), &id, who) == RIVAL_ALIVE) {
             rivals = true;
             if (is_rival(c, who))
                 return;
         }
-    c->w->took_over |= rivals;
+    c->all->policy->took_over |= rivals;
     if (!rivals)
-        c->w->rival_since = 0;
+        c->all->policy->rival_since = 0;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
-        if (rival_of(&c->w->self, line, strcspn(line, "\n"), &id, who) == RIVAL_NONE || is_ours(c, id) ||
-            c->un + 4 >= c->cap)
+        if (rival_of(&c->all->policy->self, line, strcspn(line, "\n"), &id, who) == RIVAL_NONE ||
+            is_ours(c, id) || c->un + 4 >= c->cap)
             continue;
         snprintf(num, sizeof num, "%lld", id);
         log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection node=%s id=%lld writer=%s",
@@ -237,7 +232,7 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
 static void go_on(struct conn *c)
 {
     conn_call(c, on_id, NULL, "CLIENT", "ID", NULL);
-    if (c->w->cluster->whole || (!c->w->cluster->opened && !c->w->opt.at_least_once)) {
+    if (c->all->whole || (!c->all->opened && !c->all->opt->at_least_once)) {
         conn_call(c, on_multi, NULL, "MULTI", NULL);
         conn_call(c, on_exec, NULL, "EXEC", NULL);
     }
@@ -247,9 +242,9 @@ static void go_on(struct conn *c)
 
 static void hello(struct conn *c)
 {
-    const struct url *u = &c->w->opt.url;
+    const struct url *u = &c->all->opt->url;
     char name[RIVAL_NAME];
-    rival_name(&c->w->self, name);
+    rival_name(&c->all->policy->self, name);
     c->state = CONN_HELLO;
     if (c->calls->greet != NULL) {
         c->calls->greet(c);
@@ -271,7 +266,9 @@ static void hello(struct conn *c)
 
 void conn_want(struct conn *c, uint64_t now)
 {
-    if (c->state != CONN_DOWN || c->lost || now < c->next_try || !c->calls->known(c, now))
+    if (c->state != CONN_DOWN || c->lost || now < c->next_try)
+        return;
+    if (c->calls->known != NULL && !c->calls->known(c, now))
         return;
     c->opened = now;
     c->loss = LOSS_AGAIN;
@@ -280,7 +277,7 @@ void conn_want(struct conn *c, uint64_t now)
     c->db = 0;
     c->selecting = false;
     if (!wire_begin(&c->wire)) {
-        writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
+        outcome_fail(c->all->outcome, EXIT_CANNOT, "event=out_of_memory");
         return;
     }
     char why[sizeof c->why];
@@ -290,14 +287,14 @@ void conn_want(struct conn *c, uint64_t now)
         conn_lose(c, "%s", why);
         return;
     }
-    if (transport_open(&c->wire.t, fd, c->w->tls, c->node->host) < 0) {
+    if (transport_open(&c->wire.t, fd, c->all->tls, c->node->host) < 0) {
         close(fd);
-        writer_fail(c->w, EXIT_CANNOT, "event=out_of_memory");
+        outcome_fail(c->all->outcome, EXIT_CANNOT, "event=out_of_memory");
         return;
     }
     c->state = CONN_CONNECTING;
     c->wire.want_out = c->watched_out = true;
-    events_watch(c->w, fd, TAG_CONN + c->index, EPOLLIN | EPOLLOUT);
+    events_watch(c->all->events, fd, TAG_CONN + c->index, EPOLLIN | EPOLLOUT);
 }
 
 void conn_opening(struct conn *c)
@@ -332,7 +329,7 @@ static unsigned in_flight(const struct conn *c, unsigned *ours)
 static void barren(struct conn *c, uint64_t now)
 {
     unsigned ours, n = in_flight(c, &ours);
-    struct writer *w = c->w;
+    const struct nodes *ns = c->all;
     n += c->misled;
     ours += c->misled;
     c->lost_alone = c->probing || n == 1;
@@ -347,12 +344,11 @@ static void barren(struct conn *c, uint64_t now)
         c->barren_since = now;
     c->wait_ms = c->barren_ms;
     c->barren_ms = patience_longer(c->barren_ms);
-    if (n > ours || us_since(now, c->barren_since) < (uint64_t)w->opt.reconnect_timeout * 1000000 ||
-        w->failed)
+    if (n > ours || us_since(now, c->barren_since) < (uint64_t)ns->opt->reconnect_timeout * 1000000 ||
+        ns->outcome->failed)
         return;
-    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s node=%s error=%s", w->opt.shown,
-                cnode_name(c->node), log_quote(c->why, strlen(c->why)));
-    w->cluster->dead = true;
+    outcome_give_up(ns->outcome, EXIT_RETRY, "event=target_lost target=%s node=%s error=%s", ns->opt->shown,
+                    cnode_name(c->node), log_quote(c->why, strlen(c->why)));
 }
 
 static void give_back(struct conn *c)
@@ -376,7 +372,7 @@ static void give_back(struct conn *c)
 /* How it was lost: for whoever looks for the target, and for the log. */
 static void say_lost(struct conn *c, bool was_up, uint64_t now)
 {
-    bool opened = c->w->cluster->opened;
+    bool opened = c->all->opened;
     if (c->state == CONN_CONNECTING && c->loss == LOSS_AGAIN)
         c->loss = LOSS_GONE;
     if (c->wire.t.fd >= 0 && c->wire.t.hopeless)
@@ -385,15 +381,13 @@ static void say_lost(struct conn *c, bool was_up, uint64_t now)
     if (was_up || (told && !c->node->sentinel && us_since(now, c->said) >= SAY_EVERY)) {
         c->said = now;
         log_event(LOG_WARN, NO_FLOW, "event=target_connection_lost target=%s node=%s error=%s in_flight=%u",
-                  c->w->opt.shown, cnode_name(c->node), log_quote(c->why, strlen(c->why)),
+                  c->all->opt->shown, cnode_name(c->node), log_quote(c->why, strlen(c->why)),
                   c->un - c->replied);
     }
-    if (was_up || !opened || !c->w->cluster->slots || !c->node->master || c->wire.t.fd < 0 ||
-        !c->wire.t.hopeless)
+    if (was_up || !opened || !c->all->slots || !c->node->master || c->wire.t.fd < 0 || !c->wire.t.hopeless)
         return;
-    writer_fail(c->w, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s", c->w->opt.shown,
-                cnode_name(c->node), log_quote(c->why, strlen(c->why)));
-    c->w->cluster->dead = true;
+    outcome_give_up(c->all->outcome, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s",
+                    c->all->opt->shown, cnode_name(c->node), log_quote(c->why, strlen(c->why)));
 }
 
 /* Nothing is on its way over it any more. */
@@ -404,7 +398,8 @@ static void tidy(struct conn *c)
     c->wire.ring.acked = c->wire.ring.sent = c->wire.ring.tail = 0;
     c->uhead = c->un = c->replied = 0;
     c->replied_bytes = 0;
-    c->calls->lost(c);
+    if (c->calls->lost != NULL)
+        c->calls->lost(c);
     c->selecting = c->lost = c->awaited = c->probing = c->misled = false;
     c->blameless = c->explain = false;
     c->big = (struct cunit){.kind = 0};
@@ -417,10 +412,10 @@ void conn_settle(struct conn *c, uint64_t now)
         return;
     bool was_up = c->state == CONN_READY;
     c->lost_at = now;
-    c->w->stats.reconnects += was_up;
+    c->all->stats->reconnects += was_up;
     say_lost(c, was_up, now);
     if (c->wire.t.fd >= 0) {
-        events_drop(c->w, c->wire.t.fd);
+        events_drop(c->all->events, c->wire.t.fd);
         c->wire.t.close(&c->wire.t);
     }
     barren(c, now);
@@ -438,8 +433,8 @@ void conn_settle(struct conn *c, uint64_t now)
 /* For connecting, TLS included, there is an option. */
 static uint64_t hello_limit(const struct conn *c)
 {
-    bool connects = c->state == CONN_CONNECTING || (c->w->tls != NULL && !c->spoke);
-    uint64_t us = connects ? (uint64_t)c->w->opt.connect_timeout * 1000000 : HELLO_LIMIT;
+    bool connects = c->state == CONN_CONNECTING || (c->all->tls != NULL && !c->spoke);
+    uint64_t us = connects ? (uint64_t)c->all->opt->connect_timeout * 1000000 : HELLO_LIMIT;
     return c->node->sentinel && us > SENTINEL_LIMIT ? SENTINEL_LIMIT : us; /* the next one may know better */
 }
 
@@ -455,7 +450,7 @@ static void on_whose(struct conn *c, void *arg, const redisReply *r)
     info_field(r->str, "master_port", port, sizeof port);
     if ((strcmp(role, "slave") == 0 || strcmp(role, "replica") == 0) && endpoint_ok(host, port))
         log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s master=\"%s\":%s note=%s",
-                  c->w->opt.shown, host, port, "\"it refuses writes: if it stays so, name its master\"");
+                  c->all->opt->shown, host, port, "\"it refuses writes: if it stays so, name its master\"");
 }
 
 void conn_tick(struct conn *c, uint64_t now)
@@ -473,7 +468,7 @@ void conn_tick(struct conn *c, uint64_t now)
     else if (opening && us_since(now, c->opened) > hello_limit(c))
         conn_lose(c, "no answer of %s within %u s", cnode_name(c->node),
                   (unsigned)(hello_limit(c) / 1000000));
-    else if (c->state == CONN_READY && c->un > c->replied && c->w->opt.reply_timeout > 0 &&
-             us_since(now, c->wire.heard) > (uint64_t)c->w->opt.reply_timeout * 1000000)
-        conn_lose(c, "no reply for %d s", c->w->opt.reply_timeout);
+    else if (c->state == CONN_READY && c->un > c->replied && c->all->opt->reply_timeout > 0 &&
+             us_since(now, c->wire.heard) > (uint64_t)c->all->opt->reply_timeout * 1000000)
+        conn_lose(c, "no reply for %d s", c->all->opt->reply_timeout);
 }

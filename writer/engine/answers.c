@@ -11,62 +11,69 @@
 #include "log.h"
 #include "request.h"
 #include "../target/suspect.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../position/positions.h"
+#include "../session.h"
+#include "../summary.h"
+#include "exact.h"
+#include "failures.h"
+#include "probes.h"
+#include "splits.h"
 
 #define TRY_MS     10u
 #define TRY_MAX_MS 500u
 
 /* ---- confirmations ---- */
 
-void cluster_count_at(struct writer *w, bool live, uint8_t vclass, uint64_t time, uint64_t now)
+void cluster_count_at(struct cluster *cl, bool live, uint8_t vclass, uint64_t time, uint64_t now)
 {
-    w->stats.requests++;
+    cl->stats->requests++;
     if (vclass != 0)
-        w->stats.keys[vclass]++;
+        cl->stats->keys[vclass]++;
     if (!live)
         return;
-    w->stats.live++;
-    if (w->session.live) /* a replayed record came to dfreader long ago */
-        stats_latency(&w->stats, time, now);
+    cl->stats->live++;
+    if (cl->session->live) /* a replayed record came to dfreader long ago */
+        stats_latency(cl->stats, time, now);
 }
 
-void cluster_count(struct writer *w, const struct cunit *u)
+void cluster_count(struct cluster *cl, const struct cunit *u)
 {
     bool live = (u->flags & CF_LIVE) != 0;
-    cluster_count_at(w, live, u->vclass, u->time, live && w->session.live ? now_us() : 0);
+    cluster_count_at(cl, live, u->vclass, u->time, live && cl->session->live ? now_us() : 0);
 }
 
-void cluster_finish(struct writer *w, const struct cunit *u, bool counted)
+void cluster_finish(struct cluster *cl, const struct cunit *u, bool counted)
 {
-    struct cluster *cl = w->cluster;
     hashset_remove(&cl->keys, u->key);
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     if ((u->flags & CF_ALONE) != 0)
         cl->exclusive = false;
     if ((u->flags & CF_OWN) != 0) {
-        cluster_own_done(w, u);
+        cluster_own_done(cl, u);
         return;
     }
-    cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
+    cluster_passed(cl, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
     if (u->probe != 0)
-        probe_done(w, u->probe);
-    else if (counted && !cl->dead)
-        cluster_count(w, u);
+        probe_done(cl->probes, u->probe);
+    else if (counted && !cl->outcome->dead)
+        cluster_count(cl, u);
 }
 
 void cluster_lost_data(struct conn *c, const char *reason)
 {
-    struct writer *w = c->w;
-    w->lost_data = true;
-    writer_fail(w, EXIT_RETRY, "event=target_has_lost_data node=%s error=%s", cnode_name(c->node),
-                log_quote(reason, strlen(reason)));
-    w->cluster->dead = true;
+    struct cluster *cl = c->cl;
+    cl->outcome->lost_data = true;
+    outcome_give_up(cl->outcome, EXIT_RETRY, "event=target_has_lost_data node=%s error=%s",
+                    cnode_name(c->node), log_quote(reason, strlen(reason)));
 }
 
-void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long long added)
+void cluster_slot_written(struct cluster *cl, const struct cnode *node, unsigned slot, unsigned fields,
+                          long long added)
 {
-    if (!exact_written(c->w, slot, fields, added) && !c->w->cluster->dead)
-        watch_vanished(c->w, c->node,
+    if (!exact_written(cl->exact, slot, fields, added) && !cl->outcome->dead)
+        watch_vanished(cl->watch, node,
                        "the position key of a slot had vanished: somebody flushed it or removed the key");
 }
 
@@ -75,7 +82,7 @@ void cluster_slot_written(struct conn *c, unsigned slot, unsigned fields, long l
 static void restarted(struct conn *c)
 {
     c->restarted = false;
-    if (!c->w->cluster->dead && !c->w->opt.durable)
+    if (!c->cl->outcome->dead && !c->cl->opt->durable)
         cluster_lost_data(c, "the server was started anew: what it had confirmed may be gone");
 }
 
@@ -85,20 +92,20 @@ void cluster_accepted(struct conn *c)
         restarted(c);
     c->done++;
     c->fruitful = true;
-    c->w->cluster->given_up = 0;
+    c->cl->given_up = 0;
 }
 
 static void on_confirmed(struct conn *c, const struct cunit *u)
 {
     cluster_accepted(c);
     if ((u->flags & CF_GUARDED) != 0)
-        guard_reply(c->w, (uint32_t)u->mark, SPLIT_OPEN);
-    cluster_finish(c->w, u, true);
+        guard_reply(c->cl->splits, (uint32_t)u->mark, SPLIT_OPEN);
+    cluster_finish(c->cl, u, true);
 }
 
-void cluster_doubtful(struct writer *w, const struct cunit *u, const uint8_t *bytes)
+void cluster_doubtful(struct cluster *cl, const struct cunit *u, const uint8_t *bytes)
 {
-    doubt_name(w, u->flow, bytes, u->len, u->keyarg);
+    doubt_name(cl->stats, u->flow, bytes, u->len, u->keyarg);
 }
 
 /* ---- refusals ---- */
@@ -124,13 +131,13 @@ static struct cnode *named_node(struct conn *c, const char *text, unsigned *slot
     const char *at_host = host[0] != '\0' && strcmp(host, "?") != 0 ? host : c->node->host;
     if (*slot >= SLOTS || !endpoint_ok(at_host, port))
         return NULL;
-    return topology_node(c->w->cluster, at_host, port);
+    return topology_node(c->all, at_host, port);
 }
 
 enum detour cluster_detour(struct conn *c, unsigned tries, const struct named *what, const char *text,
                            size_t len, uint64_t *due, struct cnode **ask)
 {
-    struct cluster *cl = c->w->cluster;
+    struct cluster *cl = c->cl;
     struct cnode *n;
     unsigned slot;
     *due = later(tries);
@@ -140,32 +147,31 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const struct named *w
         n = named_node(c, text, &slot);
         if (n == NULL)
             return DETOUR_NONE;
-        c->w->stats.redirects++;
+        c->cl->stats->redirects++;
         log_event(LOG_DEBUG, NO_FLOW, "event=redirected node=%s reply=%s", cnode_name(c->node),
                   log_quote(text, len));
-        error_count(&c->w->stats.refusals, text, len);
+        error_count(&c->cl->stats->refusals, text, len);
         if (text[0] == 'A') {
             *ask = n;
             return DETOUR_ASK;
         }
         c->restarted = false; /* another one has taken over */
-        topology_moved(cl, slot, n);
+        topology_moved(&cl->nodes, slot, n);
         return DETOUR_AGAIN;
     case ERR_RETRY:
-        c->w->stats.retries++;
+        c->cl->stats->retries++;
         if (strncmp(text, "TRYAGAIN", 8) == 0) {
-            error_count(&c->w->stats.refusals, text, len);
+            error_count(&c->cl->stats->refusals, text, len);
             *due = later(tries + 3);
             return DETOUR_AGAIN;
         }
         conn_pause(c, what, text, len);
         *due = c->patience.until;
-        topology_refresh(cl);
+        topology_refresh(&cl->nodes);
         return DETOUR_AGAIN;
     case ERR_FATAL:
-        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s reply=%s", cnode_name(c->node),
-                    log_quote(text, len));
-        cl->dead = true;
+        outcome_give_up(c->cl->outcome, EXIT_CANNOT, "event=target_refuses node=%s reply=%s",
+                        cnode_name(c->node), log_quote(text, len));
         return DETOUR_NONE;
     default: return DETOUR_NONE;
     }
@@ -173,18 +179,17 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const struct named *w
 
 void cluster_question_refused(struct conn *c, const redisReply *r, const char *command)
 {
-    struct cluster *cl = c->w->cluster;
+    struct cluster *cl = c->cl;
     struct cnode *ask;
     uint64_t due;
     if (error_class(r->str, r->len) != ERR_FATAL &&
         cluster_detour(c, 3, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
-        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
+        plight_refused(c->cl, &c->node->plight, NULL, r->str, r->len);
         return;
     }
-    if (!cl->dead)
-        writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=%s node=%s reply=%s", command,
-                    cnode_name(c->node), log_quote(r->str, r->len));
-    cl->dead = true;
+    if (!cl->outcome->dead)
+        outcome_give_up(c->cl->outcome, EXIT_CANNOT, "event=command_refused command=%s node=%s reply=%s",
+                        command, cnode_name(c->node), log_quote(r->str, r->len));
 }
 
 static struct rec unit_rec(const struct cluster *cl, const struct cunit *u)
@@ -194,7 +199,7 @@ static struct rec unit_rec(const struct cluster *cl, const struct cunit *u)
                      ((u->flags & CF_FIRST) != 0 ? RF_FIRST : 0);
     return (struct rec){.flow = u->flow,
                         .db = u->db,
-                        .slot = cl->slots ? u->slot : REC_NO_SLOT,
+                        .slot = cl->nodes.slots ? u->slot : REC_NO_SLOT,
                         .hash = hashset_hash(u->key, u->db),
                         .keyarg = u->keyarg,
                         .vclass = u->vclass,
@@ -202,58 +207,55 @@ static struct rec unit_rec(const struct cluster *cl, const struct cunit *u)
                         .time = u->time};
 }
 
-void cluster_unit_error(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
+void cluster_unit_error(struct cluster *cl, const struct cunit *u, const uint8_t *bytes, const char *text,
                         size_t len)
 {
     bool first = (u->flags & CF_GUARDED) != 0 && u->mark >= TICKET_FIRST;
-    struct failure f = {.text = text,
-                        .len = len,
-                        .r = unit_rec(w->cluster, u),
-                        .request = bytes,
-                        .n = u->len,
-                        .split = first};
+    struct failure f = {
+        .text = text, .len = len, .r = unit_rec(cl, u), .request = bytes, .n = u->len, .split = first};
     if (first)
-        guard_reply(w, (uint32_t)u->mark, SPLIT_FAILED);
-    writer_data_error(w, &f);
+        guard_reply(cl->splits, (uint32_t)u->mark, SPLIT_FAILED);
+    failures_add(cl->failures, &f);
 }
 
 /* Did a request of --on-existing skip or fail find its key? */
-static bool unit_there(struct writer *w, const struct conn *c, const struct cunit *u, const uint8_t *bytes)
+static bool unit_there(const struct conn *c, const struct cunit *u, const uint8_t *bytes)
 {
+    struct cluster *cl = c->cl;
     bool error = c->wire.reply_type == REDIS_REPLY_ERROR;
     if ((u->flags & CF_GUARDED) == 0 || (error ? error_class(c->wire.err, c->wire.errlen) != ERR_CONFLICT
                                                : c->wire.reply_type != REDIS_REPLY_NIL))
         return false;
-    guard_reply(w, (uint32_t)u->mark, SPLIT_THERE);
+    guard_reply(cl->splits, (uint32_t)u->mark, SPLIT_THERE);
     if ((u->flags & CF_AGAIN) != 0 && u->mark < TICKET_FIRST) {
-        guard_unsure(w, u->flow, bytes, u->len, u->keyarg);
+        guard_unsure(cl->splits, u->flow, bytes, u->len, u->keyarg);
     } else {
-        struct rec r = unit_rec(w->cluster, u);
-        guard_there(w, &r, bytes, u->len);
+        struct rec r = unit_rec(cl, u);
+        guard_there(cl->splits, &r, bytes, u->len);
     }
     return true;
 }
 
 static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
-    struct writer *w = c->w;
+    struct cluster *cl = c->cl;
     struct cnode *ask;
     uint64_t due;
-    if (unit_there(w, c, u, bytes)) {
-        cluster_finish(w, u, false);
+    if (unit_there(c, u, bytes)) {
+        cluster_finish(cl, u, false);
         u->kind = CU_GONE;
         return false;
     }
     if (u->probe != 0 && c->wire.reply_type == REDIS_REPLY_INTEGER)
-        probe_answer(w, u->probe, c->wire.number);
+        probe_answer(cl->probes, u->probe, c->wire.number);
     if (c->wire.reply_type != REDIS_REPLY_ERROR) {
         if (!reply_fits(bytes, u->len, c->wire.reply_type))
             conn_lose(c, "unexpected reply to a request");
         return true;
     }
     if (u->probe != 0 && probe_fails(c->wire.err, c->wire.errlen)) {
-        probe_refused(w, u->probe, c->wire.err, c->wire.errlen);
-        cluster_finish(w, u, false);
+        probe_refused(cl->probes, u->probe, c->wire.err, c->wire.errlen);
+        cluster_finish(cl, u, false);
         u->kind = CU_GONE;
         return false;
     }
@@ -262,12 +264,12 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         return true; /* so it had been carried out */
     struct named what = {bytes, u->len, u->keyarg, u->len};
     if (cluster_detour(c, u->tries, &what, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
-        plight_refused(w, &u->plight, &what, c->wire.err, c->wire.errlen);
-        cluster_displace(w, u, bytes, due, ask);
+        plight_refused(cl, &u->plight, &what, c->wire.err, c->wire.errlen);
+        cluster_displace(cl, u, bytes, due, ask);
     } else {
-        if (!w->cluster->dead)
-            cluster_unit_error(w, u, bytes, c->wire.err, c->wire.errlen);
-        cluster_finish(w, u, false);
+        if (!cl->outcome->dead)
+            cluster_unit_error(cl, u, bytes, c->wire.err, c->wire.errlen);
+        cluster_finish(cl, u, false);
     }
     u->kind = CU_GONE;
     return false;
@@ -282,22 +284,22 @@ static void note_doubtful(struct conn *c, struct cunit *u, bool sent, const uint
         return;
     u->flags |= CF_RESENT;
     if (!request_shows_repeat(bytes, u->len))
-        cluster_doubtful(c->w, u, bytes);
+        cluster_doubtful(c->cl, u, bytes);
 }
 
 /* One that was lost on its way, and shows to be the reason, is a data error. */
 static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool sent)
 {
-    struct writer *w = c->w;
+    struct cluster *cl = c->cl;
     if (sent && c->state == CONN_READY)
         plight_lost(&u->plight, c);
-    if (sent && plight_hopeless(&u->plight) && suspect_found(w, &w->cluster->given_up)) {
+    if (sent && plight_hopeless(&u->plight) && suspect_found(cl)) {
         const char *text = suspect_text(c->why);
-        cluster_unit_error(w, u, bytes, text, strlen(text));
-        cluster_finish(w, u, false);
+        cluster_unit_error(cl, u, bytes, text, strlen(text));
+        cluster_finish(cl, u, false);
         return;
     }
-    cluster_displace(w, u, bytes, 0, NULL);
+    cluster_displace(cl, u, bytes, 0, NULL);
 }
 
 static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
@@ -308,16 +310,16 @@ static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const
     displace(c, u, bytes, how->sent && !how->answered);
 }
 
-static void on_drop(struct writer *w, const struct cunit *u)
+static void on_drop(struct cluster *cl, const struct cunit *u)
 {
-    cluster_finish(w, u, false);
+    cluster_finish(cl, u, false);
 }
 
-static void on_fail(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
+static void on_fail(struct cluster *cl, const struct cunit *u, const uint8_t *bytes, const char *text,
                     size_t len)
 {
-    cluster_unit_error(w, u, bytes, text, len);
-    cluster_finish(w, u, false);
+    cluster_unit_error(cl, u, bytes, text, len);
+    cluster_finish(cl, u, false);
 }
 
 const struct unit_calls cluster_request = {

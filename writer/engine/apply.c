@@ -22,12 +22,13 @@ static const char alters[] = "a request that changes the connection instead of d
 enum put record_damaged(struct writer *w, const struct input *in, const struct rec *r, const char *what)
 {
     if (in != NULL)
-        writer_fail(w, EXIT_DAMAGED, "event=input_damaged input=%s flow=%u offset=%llu seq=%llu error=%s",
-                    log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
-                    (unsigned long long)r->seq, log_quote(what, strlen(what)));
+        outcome_fail(&w->outcome, EXIT_DAMAGED,
+                     "event=input_damaged input=%s flow=%u offset=%llu seq=%llu error=%s",
+                     log_quote(in->name, strlen(in->name)), r->flow, (unsigned long long)in->at,
+                     (unsigned long long)r->seq, log_quote(what, strlen(what)));
     else
-        writer_fail(w, EXIT_DAMAGED, "event=input_damaged flow=%u seq=%llu error=%s", r->flow,
-                    (unsigned long long)r->seq, log_quote(what, strlen(what)));
+        outcome_fail(&w->outcome, EXIT_DAMAGED, "event=input_damaged flow=%u seq=%llu error=%s", r->flow,
+                     (unsigned long long)r->seq, log_quote(what, strlen(what)));
     return PUT_FAIL;
 }
 
@@ -50,12 +51,12 @@ static enum put take_position(struct writer *w, const struct rec *r)
         return PUT_WAIT;
     if (r->type == REC_SYNCED)
         w->positions.flow[r->flow].synced_seq = r->seq;
-    if (w->cluster->whole)
-        whole_take(w, r);
+    if (w->cluster->nodes.whole)
+        whole_take(&w->whole, r);
     else
-        cluster_position(w, r);
+        cluster_position(w->cluster, r);
     if (r->type == REC_POSITION)
-        splits_note(w, r, NULL, 0);
+        splits_note(&w->splits, r, NULL, 0);
     return PUT_DONE;
 }
 
@@ -78,9 +79,9 @@ static enum put take_error(struct writer *w, const struct rec *r, const char *te
         f.n = 0;
     }
     f.split = w->splits.ticket >= TICKET_BEHIND;
-    writer_data_error(w, &f);
-    splits_note(w, r, f.request, f.n);
-    guard_reply(w, w->splits.ticket, SPLIT_FAILED);
+    failures_add(&w->failures, &f);
+    splits_note(&w->splits, r, f.request, f.n);
+    guard_reply(&w->splits, w->splits.ticket, SPLIT_FAILED);
     return got;
 }
 
@@ -94,13 +95,13 @@ static bool goes_with_first(struct writer *w, const struct input *in, const stru
     const char *wrong;
     if (!existing_guards(w->opt.on_existing))
         return false;
-    switch (guard_look(w, r, request, n, &wrong)) {
+    switch (guard_look(&w->splits, r, request, n, &wrong)) {
     case GUARD_SEND: return false;
     case GUARD_WAIT: *got = PUT_WAIT; break;
     case GUARD_DROP:
         *got = take_position(w, r);
         if (*got == PUT_DONE)
-            splits_note(w, r, request, n);
+            splits_note(&w->splits, r, request, n);
         break;
     case GUARD_FAIL: *got = take_error(w, r, "ERR the first request of the key failed", payload, big); break;
     case GUARD_WRONG: *got = record_damaged(w, in, r, wrong); break;
@@ -127,12 +128,12 @@ static enum put send_big(struct writer *w, const struct input *in, struct flow *
         return got;
     }
     if (fault == NULL) {
-        uint8_t vclass = splits_class(w, &r);
+        uint8_t vclass = splits_class(&w->splits, &r);
         if ((r.flags & RF_LIVE) != 0 && snapshot_pending(w, &r))
             return PUT_WAIT;
-        got = bigjob_put(w, &r, f->big, vclass);
+        got = bigjob_put(w->cluster, &r, f->big, vclass);
         if (got == PUT_DONE) {
-            splits_note(w, &r, f->big->mem.p, f->big->mem.len);
+            splits_note(&w->splits, &r, f->big->mem.p, f->big->mem.len);
             f->big = NULL;
             return PUT_DONE;
         }
@@ -165,7 +166,7 @@ static enum put take_big(struct writer *w, const struct input *in, const struct 
     if (!f->big_whole) {
         struct reqcheck ahead = f->big->check;
         if (w->sweep.state != SWEEP_OFF && reqcheck_feed(&ahead, payload, r->len)) {
-            enum put got = sweep_before_part(w, f->big, r, payload);
+            enum put got = sweep_before_part(&w->sweep, f->big, r, payload);
             if (got != PUT_DONE)
                 return got;
         }
@@ -173,8 +174,8 @@ static enum put take_big(struct writer *w, const struct input *in, const struct 
         if (fault != NULL && !io)
             return record_damaged(w, in, r, fault);
         if (fault != NULL) {
-            writer_fail(w, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
-                        log_quote(strerror(errno), strlen(strerror(errno))));
+            outcome_fail(&w->outcome, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", r->flow,
+                         log_quote(strerror(errno), strlen(strerror(errno))));
             return PUT_FAIL;
         }
         if ((r->flags & RF_MORE) != 0)
@@ -202,7 +203,7 @@ static enum put probe_nowhere(struct writer *w, const struct rec *r)
 {
     enum put got = take_position(w, r);
     if (got == PUT_DONE)
-        probe_done(w, w->probes.now);
+        probe_done(&w->probes, w->probes.now);
     return got;
 }
 
@@ -215,24 +216,24 @@ static enum put take_request(struct writer *w, const struct input *in, const str
         return record_damaged(w, in, r, "payload is not one RESP request");
     if ((r->flags & RF_PLAINSET) == 0 && request_alters_connection(payload, r->len))
         return record_damaged(w, in, r, alters);
-    uint8_t vclass = r->vclass != 0 ? splits_class(w, r) : 0;
+    uint8_t vclass = r->vclass != 0 ? splits_class(&w->splits, r) : 0;
     enum put got;
     if (goes_with_first(w, in, r, payload, NULL, &got))
         return got;
     bool live = (r->flags & RF_LIVE) != 0;
     if (live && snapshot_pending(w, r))
         return PUT_WAIT;
-    if (live && sweep_before(w, r, payload) != PUT_DONE)
+    if (live && sweep_before(&w->sweep, r, payload) != PUT_DONE)
         return PUT_WAIT;
-    got = cluster_put(w, r, payload, vclass);
+    got = cluster_put(w->cluster, r, payload, vclass);
     if (got == PUT_FAIL && (w->probes.now != 0 || w->opt.forget))
         return probe_nowhere(w, r);
     if (got == PUT_FAIL)
         return take_error(w, r, "ERR the target has no such database", payload, NULL);
     if (got != PUT_DONE)
         return got;
-    splits_note(w, r, payload, r->len);
-    sweep_note(w, r, payload);
+    splits_note(&w->splits, r, payload, r->len);
+    sweep_note(&w->sweep, r, payload);
     return got;
 }
 
@@ -257,8 +258,8 @@ static bool made_over(const struct rec *r, const uint8_t *payload, const char *p
 /* Of one flow among several, where keys of the others would go, too. */
 static enum put flush_too_wide(struct writer *w, unsigned flow)
 {
-    writer_fail(w, EXIT_CANNOT, "event=flush_of_one_flow flow=%u note=%s", flow,
-                "\"not supported: keys of other flows would be removed, too; see --on-source-flush\"");
+    outcome_fail(&w->outcome, EXIT_CANNOT, "event=flush_of_one_flow flow=%u note=%s", flow,
+                 "\"not supported: keys of other flows would be removed, too; see --on-source-flush\"");
     return PUT_FAIL;
 }
 
@@ -273,8 +274,9 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
         return got;
     }
     if (w->opt.on_source_flush == FLUSH_REFUSE) {
-        writer_fail(w, EXIT_DATA, "event=source_flushed flow=%u db=%u note=\"refused by --on-source-flush\"",
-                    r->flow, r->db);
+        outcome_fail(&w->outcome, EXIT_DATA,
+                     "event=source_flushed flow=%u db=%u note=\"refused by --on-source-flush\"", r->flow,
+                     r->db);
         return PUT_FAIL;
     }
     if ((r->flags & RF_PRECUT) != 0)
@@ -284,15 +286,15 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
     if (request_alters_connection(payload + 8, r->len - 8))
         return record_damaged(w, in, r, alters);
     bool several = (r->flags & RF_ONEFLOW) != 0 && w->session.flows > 1;
-    if (several && w->cluster->slots) /* it has one database, for all flows */
+    if (several && w->cluster->nodes.slots) /* it has one database, for all flows */
         return flush_too_wide(w, r->flow);
-    if (w->cluster->whole && exact_done(w, WHOLE_SCOPE, r->flow, &w->exact.now)) {
+    if (w->cluster->nodes.whole && exact_done(&w->exact, WHOLE_SCOPE, r->flow, &w->exact.now)) {
         enum put got =
             take_position(w, r); /* by an earlier process, when all flows of its scope stood at it */
         w->stats.already += got == PUT_DONE;
         return got;
     }
-    if (!whole_reaches(w, r))
+    if (!whole_reaches(&w->whole, r))
         return PUT_FAIL;
     switch (lanes_arrive(&w->lanes, r, payload)) {
     case LANES_WAIT:
@@ -309,13 +311,13 @@ static enum put take_program(struct writer *w, const struct input *in, const str
                              const uint8_t *payload)
 {
     const char *fault = program_check(payload, r->len);
-    if (fault == NULL && !w->cluster->slots)
+    if (fault == NULL && !w->cluster->nodes.slots)
         fault = "PROGRAM record for a target that is no cluster";
     if (fault != NULL)
         return record_damaged(w, in, r, fault);
-    if (snapshot_pending(w, r) || sweep_before_program(w, r, payload) != PUT_DONE)
+    if (snapshot_pending(w, r) || sweep_before_program(&w->sweep, r, payload) != PUT_DONE)
         return PUT_WAIT;
-    enum put got = span_put(w, r, payload);
+    enum put got = span_put(w->cluster, r, payload);
     return got == PUT_FAIL ? take_error(w, r, "ERR a cluster has one database", payload, NULL) : got;
 }
 
@@ -324,7 +326,7 @@ static enum put take_holds(struct writer *w, const struct input *in, const struc
 {
     if (snapshot_pending(w, r))
         return PUT_WAIT;
-    if (!holds_take(w, r, payload))
+    if (!holds_take(&w->holds, r, payload))
         return record_damaged(w, in, r, "malformed HOLDS record");
     return take_position(w, r);
 }
@@ -337,10 +339,10 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
     enum put got;
     switch (r->type) {
     case REC_REQUEST:
-        if ((!w->cluster->whole && !w->exact.on) || !made_over(r, payload, w->session.position_key, &b))
+        if ((!w->cluster->nodes.whole && !w->exact.on) || !made_over(r, payload, w->session.position_key, &b))
             return take_request(w, in, r, payload);
         made.len = (uint32_t)b.len;
-        got = w->cluster->whole
+        got = w->cluster->nodes.whole
                   ? take_request(w, in, &made, b.p)
                   : take_error(w, r, "ERR not supported: SWAPDB over several connections", payload, NULL);
         buf_free(&b);
@@ -356,21 +358,21 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
 static enum put apply_plain(struct writer *w, const struct input *in, const struct rec *given,
                             const struct rec *r, const uint8_t *payload)
 {
-    gather_next(w, r);
-    if (!gather_admits(w, r->flow))
+    gather_next(w->cluster->bundles, r);
+    if (!gather_admits(w->cluster->bundles, r->flow))
         return PUT_WAIT;
     w->splits.ticket = TICKET_NONE;
     if (exact_counts(&w->exact))
-        exact_offer(w, given);
+        exact_offer(&w->exact, given);
     bool limited = w->limit.on && (r->type == REC_REQUEST || r->type == REC_PROGRAM);
-    bool awaited = limited && bundle_awaits(w, r->flow);
+    bool awaited = limited && bundle_awaits(w->cluster->bundles, r->flow);
     if (limited && !awaited && !limit_open(&w->limit))
         return PUT_WAIT;
     enum put got = dispatch(w, in, r, payload);
     if (got != PUT_DONE && w->session.stage == ST_RUN)
-        gather_blocked(w, r->flow);
+        gather_blocked(w->cluster->bundles, r->flow);
     if (exact_counts(&w->exact) && got == PUT_DONE)
-        exact_taken(w, given);
+        exact_taken(&w->exact, given);
     if (limited && got == PUT_DONE)
         limit_spend(&w->limit, r);
     return got;
@@ -382,14 +384,15 @@ static enum put apply_probe(struct writer *w, const struct input *in, const stru
 {
     const uint8_t *request;
     bool wait;
-    const char *fault = probes_take(w, given, payload, &request, &r->len, &wait);
+    const char *fault = probes_take(&w->probes, given, payload, &request, &r->len, &wait);
     if (fault != NULL)
         return record_damaged(w, in, given, fault);
     if (wait)
         return PUT_WAIT;
     r->type = r->len > 0 ? REC_REQUEST : REC_POSITION;
     enum put got = apply_plain(w, in, given, r, request);
-    probes_taken(w, given, payload, got == PUT_DONE);
+    if (probes_taken(&w->probes, given, payload, got == PUT_DONE))
+        w->whole.dirty |= w->cluster->nodes.whole;
     return got;
 }
 

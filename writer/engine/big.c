@@ -13,7 +13,15 @@
 #include "log.h"
 #include "request.h"
 #include "../target/suspect.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../position/positions.h"
+#include "../session.h"
+#include "../summary.h"
+#include "exact.h"
+#include "failures.h"
+#include "splits.h"
+#include "whole.h"
 
 #define CHUNK ((size_t)256 << 10)
 
@@ -25,7 +33,7 @@ struct selects {
 };
 
 struct bigjob {
-    struct writer *w;
+    struct cluster *cl;
     struct big *big;    /* collected; or */
     const uint8_t *mem; /* in memory */
     uint64_t size, sent;
@@ -60,10 +68,10 @@ struct bigjob {
     bool again;    /* it was sent before, by this run or one before, and its reply is lost */
 };
 
-static struct bigjob *job_new(struct writer *w, unsigned slot, uint64_t size, big_fn *fn, void *arg)
+static struct bigjob *job_new(struct cluster *cl, unsigned slot, uint64_t size, big_fn *fn, void *arg)
 {
     struct bigjob *j = xcalloc(1, sizeof *j);
-    j->w = w;
+    j->cl = cl;
     j->slot = slot;
     j->size = size;
     j->fn = fn;
@@ -75,13 +83,13 @@ static void make_exact(struct bigjob *j, const struct exact_id *id)
 {
     j->exact = true;
     j->id = *id;
-    j->token = j->w->exact.on ? exact_token(&j->w->exact) : 0;
+    j->token = j->cl->exact->on ? exact_token(j->cl->exact) : 0;
 }
 
-struct bigjob *bigjob_memory(struct writer *w, const struct rec *r, unsigned slot, const struct exact_id *id,
-                             const uint8_t *p, size_t n, big_fn *fn, void *arg)
+struct bigjob *bigjob_memory(struct cluster *cl, const struct rec *r, unsigned slot,
+                             const struct exact_id *id, const uint8_t *p, size_t n, big_fn *fn, void *arg)
 {
-    struct bigjob *j = job_new(w, slot, n, fn, arg);
+    struct bigjob *j = job_new(cl, slot, n, fn, arg);
     j->r = *r;
     j->mem = p;
     if (id != NULL)
@@ -127,7 +135,7 @@ static void still_refused(struct bigjob *j, const char *text, size_t len)
         what.request = j->big->mem.p;
         what.n = j->big->mem.len;
     }
-    plight_refused(j->w, &j->plight, &what, text, len);
+    plight_refused(j->cl, &j->plight, &what, text, len);
 }
 
 static void refused(struct conn *c, struct bigjob *j, const char *text, size_t len)
@@ -140,7 +148,7 @@ static void refused(struct conn *c, struct bigjob *j, const char *text, size_t l
         return;
     }
     j->c = NULL;
-    j->fn(j->w, j->arg, text, len);
+    j->fn(j->arg, text, len);
 }
 
 /* It got a reply that it cannot get. */
@@ -161,7 +169,7 @@ static void there(struct bigjob *j)
 {
     static const char text[] = "BUSYKEY it is there";
     j->c = NULL;
-    j->fn(j->w, j->arg, text, sizeof text - 1);
+    j->fn(j->arg, text, sizeof text - 1);
 }
 
 /* May the request be answered by this type? */
@@ -197,10 +205,10 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         (!s->before || is_status(r->element[0])) && (!s->between || is_status(r->element[own - 1])) &&
         (!s->behind || is_status(r->element[n - 1]))) {
         last = r->element[own];
-        if (j->w->cluster->whole)
-            whole_written(c, j->notes, r->element[at]->integer);
+        if (j->cl->nodes.whole)
+            whole_written(j->cl->whole, c->node, j->notes, r->element[at]->integer);
         else
-            cluster_slot_written(c, j->slot, j->notes, r->element[at]->integer);
+            cluster_slot_written(j->cl, c->node, j->slot, j->notes, r->element[at]->integer);
     }
     j->odd |= last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type);
     if (j->odd)
@@ -211,7 +219,7 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         again(j, 0, NULL);
     } else if (last->type == REDIS_REPLY_ERROR) {
         j->c = NULL;
-        j->fn(j->w, j->arg, last->str, last->len);
+        j->fn(j->arg, last->str, last->len);
     } else if (last->type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
         there(j);
     } else {
@@ -240,18 +248,18 @@ static void begin_exact(struct conn *c, struct bigjob *j)
     j->whole = j->odd = j->began = false;
     j->why[0] = '\0';
     conn_call(c, on_queued, j, "MULTI", NULL);
-    uint32_t db = j->w->cluster->whole ? 0 : j->r.db; /* where the position lies */
+    uint32_t db = j->cl->nodes.whole ? 0 : j->r.db; /* where the position lies */
     j->selects = (struct selects){
         .home = c->db, .before = db != c->db, .between = j->r.db != db, .behind = j->r.db != c->db};
     if (j->selects.before)
         queue_select(j, db);
-    if (j->w->cluster->whole) {
-        j->notes = whole_position_of(j->w, &b, &j->r, &j->id);
+    if (j->cl->nodes.whole) {
+        j->notes = whole_position_of(j->cl->whole, &b, &j->r, &j->id);
     } else {
-        j->notes = exact_notes(j->w, j->slot, j->r.flow, &j->id);
-        exact_hset(&b, j->w, j->slot, j->token, j->notes);
+        j->notes = exact_notes(j->cl->exact, j->slot, j->r.flow, &j->id);
+        exact_hset(&b, j->cl->exact, j->slot, j->token, j->notes);
         if (j->notes > 0)
-            exact_field(&b, j->w, j->r.flow, &j->id);
+            exact_field(&b, j->cl->exact, j->r.flow, &j->id);
     }
     conn_call_raw(c, on_queued, j, b.p, b.len);
     if (j->selects.between)
@@ -270,8 +278,8 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
     } else if (!reply_is_hash(r)) {
         conn_lose(c, "HGETALL: unexpected reply");
         again(j, 0, NULL);
-    } else if (exact_learn(j->w, j->slot, r, j->doubt ? j->token : 0)) {
-        j->w->stats.uncertain++;
+    } else if (exact_learn(j->cl->exact, j->slot, r, j->doubt ? j->token : 0)) {
+        j->cl->stats->uncertain++;
         cluster_safe(c, done, j);
     } else {
         j->doubt = false;
@@ -282,35 +290,36 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
 /* Is anything to be known before it is sent? */
 static bool first_learn(struct conn *c, struct bigjob *j)
 {
-    if (j->exact && j->w->cluster->whole) { /* the handshake has read the key */
-        bool has = j->doubt && whole_has_record(j->w, &j->r);
+    if (j->exact && j->cl->nodes.whole) { /* the handshake has read the key */
+        bool has = j->doubt && whole_has_record(j->cl->whole, &j->r);
         j->doubt = false;
         if (!has || ticket(j) >= TICKET_FIRST) /* which only asks whether the key is there */
             return false;
-        if (ticket(j) == TICKET_WHOLE && j->w->opt.on_existing == EXISTING_FAIL)
-            guard_unsure(j->w, j->r.flow, j->big->mem.p, j->big->mem.len, j->r.keyarg);
-        j->w->stats.uncertain++;
+        if (ticket(j) == TICKET_WHOLE && j->cl->opt->on_existing == EXISTING_FAIL)
+            guard_unsure(j->cl->splits, j->r.flow, j->big->mem.p, j->big->mem.len, j->r.keyarg);
+        j->cl->stats->uncertain++;
         j->c = c;
         log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=1 applied=yes");
-        whole_written(c, j->notes, 0);
+        whole_written(j->cl->whole, c->node, j->notes, 0);
         cluster_safe(c, done, j);
         return true;
     }
-    if (!j->exact || (!j->doubt && exact_known(&j->w->exact, j->slot)))
+    if (!j->exact || (!j->doubt && exact_known(j->cl->exact, j->slot)))
         return false;
     j->c = c;
-    exact_ask(c, j->slot, on_learned, j);
+    exact_ask(j->cl->exact, c, j->slot, on_learned, j);
     return true;
 }
 
 /* An earlier process did it. */
 static bool is_done(struct bigjob *j)
 {
-    if (!j->exact || !exact_known(&j->w->exact, j->slot) || !exact_done(j->w, j->slot, j->r.flow, &j->id))
+    if (!j->exact || !exact_known(j->cl->exact, j->slot) ||
+        !exact_done(j->cl->exact, j->slot, j->r.flow, &j->id))
         return false;
-    j->w->stats.already++;
-    j->w->whole.dirty |= j->w->cluster->whole;
-    j->fn(j->w, j->arg, NULL, 0);
+    j->cl->stats->already++;
+    j->cl->whole->dirty |= j->cl->nodes.whole;
+    j->fn(j->arg, NULL, 0);
     return true;
 }
 
@@ -337,8 +346,8 @@ static bool next_bytes(void *arg, const uint8_t **p, size_t *n)
     if (j->chunk_at == j->chunk_n) {
         long got = big_read(j->big, j->sent, j->chunk, CHUNK);
         if (got < 0) {
-            writer_fail(j->w, EXIT_CANNOT, "event=spill_read_failed error=%s",
-                        log_quote(strerror(errno), strlen(strerror(errno))));
+            outcome_fail(j->cl->outcome, EXIT_CANNOT, "event=spill_read_failed error=%s",
+                         log_quote(strerror(errno), strlen(strerror(errno))));
             conn_lose(j->c, "a large request could not be read back");
             return false;
         }
@@ -361,20 +370,20 @@ void bigjob_work(struct bigjob *j, uint64_t now)
 {
     if (j == NULL || j->c != NULL || now < j->due)
         return;
-    struct cluster *cl = j->w->cluster;
+    struct cluster *cl = j->cl;
     if (is_done(j))
         return;
-    struct conn *c = cluster_way(cl, j->ask, j->slot, 64, plight_alone(&j->plight));
+    struct conn *c = cluster_way(&cl->nodes, j->ask, j->slot, 64, plight_alone(&j->plight));
     if (c == NULL) {
         if (j->ask != NULL && cnode_missing(j->ask, j->slot))
             j->ask = NULL;
         return;
     }
-    bool within = cl->slots || (cl->within && j->exact);
+    bool within = cl->nodes.slots || (cl->nodes.within && j->exact);
     enum put got = within ? PUT_DONE : cluster_want_db(c, j->r.db, false);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";
-        j->fn(j->w, j->arg, text, sizeof text - 1);
+        j->fn(j->arg, text, sizeof text - 1);
         return;
     }
     if (got != PUT_DONE) {
@@ -385,9 +394,9 @@ void bigjob_work(struct bigjob *j, uint64_t now)
         conn_asking(c);
     if (first_learn(c, j))
         return;
-    if (plight_hopeless(&j->plight) && suspect_found(j->w, &cl->given_up)) {
+    if (plight_hopeless(&j->plight) && suspect_found(cl)) {
         const char *text = suspect_text(j->lost);
-        j->fn(j->w, j->arg, text, strlen(text));
+        j->fn(j->arg, text, strlen(text));
         return;
     }
     j->c = c;
@@ -409,7 +418,7 @@ static void again(struct bigjob *j, uint64_t due, struct cnode *ask)
     j->due = due;
     j->ask = ask;
     j->tries++;
-    j->w->cluster->stir = true;
+    j->cl->nodes.stir = true;
 }
 
 static void done(struct conn *c, void *arg, bool ok)
@@ -426,7 +435,7 @@ static void done(struct conn *c, void *arg, bool ok)
     }
     cluster_accepted(c);
     j->c = NULL;
-    j->fn(j->w, j->arg, j->odd ? ODD_REPLY : NULL, j->odd ? sizeof ODD_REPLY - 1 : 0);
+    j->fn(j->arg, j->odd ? ODD_REPLY : NULL, j->odd ? sizeof ODD_REPLY - 1 : 0);
 }
 
 static void answered(struct conn *c, struct bigjob *j)
@@ -479,7 +488,7 @@ static void answered(struct conn *c, struct bigjob *j)
         return;
     }
     j->c = NULL;
-    j->fn(j->w, j->arg, c->wire.err, c->wire.errlen);
+    j->fn(j->arg, c->wire.err, c->wire.errlen);
 }
 
 static void suspect(const struct conn *c, struct bigjob *j)
@@ -504,7 +513,7 @@ static void lost(struct bigjob *j)
         const uint8_t *p = j->big != NULL ? j->big->mem.p : j->mem;
         struct cunit u = {.len = (uint32_t)n, .flow = j->r.flow, .keyarg = j->r.keyarg};
         if (j->big == NULL || !request_shows_repeat(p, n))
-            cluster_doubtful(j->w, &u, p);
+            cluster_doubtful(j->cl, &u, p);
     }
     again(j, 0, NULL);
 }
@@ -530,27 +539,26 @@ static const struct unit_calls large = {
 
 /* ---- of a record ---- */
 
-static void record_done(struct writer *w, void *arg, const char *text, size_t len)
+static void record_done(void *arg, const char *text, size_t len)
 {
-    struct cluster *cl = w->cluster;
+    struct cluster *cl = arg;
     struct bigjob *j = cl->big;
-    (void)arg;
     cluster_leave_slot(cl, j->slot, true);
     cl->exclusive = false;
-    cluster_passed(w, (j->r.flags & RF_LIVE) != 0, j->r.flow, j->mark);
+    cluster_passed(cl, (j->r.flags & RF_LIVE) != 0, j->r.flow, j->mark);
     if (text == NULL) {
-        w->stats.requests++;
-        w->stats.keys[j->vclass]++;
-        w->stats.live += (j->r.flags & RF_LIVE) != 0;
-        guard_reply(w, ticket(j), SPLIT_OPEN);
+        cl->stats->requests++;
+        cl->stats->keys[j->vclass]++;
+        cl->stats->live += (j->r.flags & RF_LIVE) != 0;
+        guard_reply(cl->splits, ticket(j), SPLIT_OPEN);
     } else if (ticket(j) != TICKET_NONE && error_class(text, len) == ERR_CONFLICT) {
-        guard_reply(w, ticket(j), SPLIT_THERE);
+        guard_reply(cl->splits, ticket(j), SPLIT_THERE);
         if (j->again && ticket(j) < TICKET_FIRST)
-            guard_unsure(w, j->r.flow, j->big->mem.p, j->big->mem.len, j->r.keyarg);
+            guard_unsure(cl->splits, j->r.flow, j->big->mem.p, j->big->mem.len, j->r.keyarg);
         else
-            guard_there(w, &j->r, j->big->mem.p, j->big->mem.len);
-    } else if (!cl->dead) {
-        guard_reply(w, ticket(j), SPLIT_FAILED);
+            guard_there(cl->splits, &j->r, j->big->mem.p, j->big->mem.len);
+    } else if (!cl->outcome->dead) {
+        guard_reply(cl->splits, ticket(j), SPLIT_FAILED);
         struct failure f = {.split = ticket(j) >= TICKET_FIRST,
                             .text = text,
                             .len = len,
@@ -558,42 +566,41 @@ static void record_done(struct writer *w, void *arg, const char *text, size_t le
                             .request = j->big->mem.p,
                             .n = j->big->mem.len,
                             .big = j->big};
-        writer_data_error(w, &f);
+        failures_add(cl->failures, &f);
     }
     cl->big = NULL;
     bigjob_free(j);
 }
 
-enum put bigjob_put(struct writer *w, const struct rec *r, struct big *big, uint8_t vclass)
+enum put bigjob_put(struct cluster *cl, const struct rec *r, struct big *big, uint8_t vclass)
 {
-    struct cluster *cl = w->cluster;
-    if (cl->slots && r->db != 0)
+    if (cl->nodes.slots && r->db != 0)
         return PUT_FAIL;
-    bool live = (r->flags & RF_LIVE) != 0, guarded = !live && w->splits.ticket != TICKET_NONE;
-    bool once = live || (guarded ? cl->whole : (r->flags & RF_IDEMPOTENT) == 0);
-    if ((once || w->session.journal) && !whole_reaches(w, r))
+    bool live = (r->flags & RF_LIVE) != 0, guarded = !live && cl->splits->ticket != TICKET_NONE;
+    bool once = live || (guarded ? cl->nodes.whole : (r->flags & RF_IDEMPOTENT) == 0);
+    if ((once || cl->session->journal) && !whole_reaches(cl->whole, r))
         return PUT_WAIT;
-    enum put got = cl->slots ? PUT_DONE : cluster_db_known(cl, r->db, WHOLE_SCOPE);
+    enum put got = cl->nodes.slots ? PUT_DONE : cluster_db_known(&cl->nodes, r->db, WHOLE_SCOPE);
     if (got != PUT_DONE)
         return got;
-    uint16_t slot = (uint16_t)cluster_scope(w, r, big->mem.p, big->mem.len);
+    uint16_t slot = (uint16_t)cluster_scope(cl, r, big->mem.p, big->mem.len);
     if (cl->big != NULL || !cluster_slots_free(cl, r->flow, &slot, 1))
         return PUT_WAIT;
-    struct bigjob *j = job_new(w, slot, big->size, record_done, NULL);
+    struct bigjob *j = job_new(cl, slot, big->size, record_done, cl);
     j->big = big;
     j->r = *r;
     j->vclass = vclass;
     if ((r->flags & RF_LIVE) != 0)
-        j->mark = positions_mark(&w->positions, r, false);
+        j->mark = positions_mark(cl->positions, r, false);
     else {
-        positions_snapshot_add(&w->positions, r->flow);
-        j->mark = w->splits.ticket;
+        positions_snapshot_add(cl->positions, r->flow);
+        j->mark = cl->splits->ticket;
     }
-    if (once && (cl->whole || (w->exact.on && (cl->slots || r->db < SHARED_DBS))))
-        make_exact(j, &w->exact.now);
+    if (once && (cl->nodes.whole || (cl->exact->on && (cl->nodes.slots || r->db < SHARED_DBS))))
+        make_exact(j, &cl->exact->now);
     cluster_take_slot(cl, slot);
-    cl->exclusive = !cl->slots;
+    cl->exclusive = !cl->nodes.slots;
     cl->big = j;
-    w->stats.big++;
+    cl->stats->big++;
     return PUT_DONE;
 }

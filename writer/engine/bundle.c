@@ -4,15 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../target/cluster.h"
+#include "../outcome.h"
+#include "../summary.h"
+#include "../target/holds.h"
+#include "exact.h"
 #include "io.h"
+#include "probes.h"
 #include "../target/suspect.h"
 
 #define SPARE_MAX 1024u /* kept for the next ones */
 
-struct bundles *bundles_new(const struct unit_calls *calls)
+struct bundles *bundles_new(const struct bundle_uses *use, const struct unit_calls *calls)
 {
     struct bundles *b = xcalloc(1, sizeof *b);
+    b->use = *use;
     b->calls = calls;
     TAILQ_INIT(&b->used);
     TAILQ_INIT(&b->spare);
@@ -20,9 +25,10 @@ struct bundles *bundles_new(const struct unit_calls *calls)
     return b;
 }
 
-void bundles_gather(struct bundles *b, const struct store *store)
+void bundles_gather(struct bundles *b, const struct store *store, void *key)
 {
     b->store = store;
+    b->key = key;
     b->at = xcalloc(SLOTS, sizeof(struct bundle *));
 }
 
@@ -83,6 +89,7 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
         b->nspare--;
     } else {
         t = xcalloc(1, sizeof *t);
+        t->all = b;
         t->req.max = BUNDLE_BYTES + REC_PAYLOAD_MAX;
         t->faults.max = BUNDLE_MAX * (sizeof(struct fault) + 256);
         t->hset.max =
@@ -97,7 +104,7 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot)
     t->multikey = t->barrier = t->parts = false;
     t->held = 0;
     t->flows = b->flows;
-    t->more = b->more;
+    t->more = b->use.holds->room;
     t->token = 0;
     t->node = NULL;
     t->plight = (struct plight){0};
@@ -156,11 +163,12 @@ struct cunit bundle_unit(struct bundle *t)
                           .plight = t->plight};
 }
 
-void bundle_saves(struct writer *w, struct bundle *t)
+void bundle_saves(struct bundle *t)
 {
+    struct exact *x = t->all->use.exact;
     t->saves = true;
-    if (t->token == 0 && w->exact.on)
-        t->token = exact_token(&w->exact);
+    if (t->token == 0 && x->on)
+        t->token = exact_token(x);
 }
 
 /* The first request that is left; t->n: none is. */
@@ -197,27 +205,28 @@ struct cunit bundle_element_unit(const struct element *e)
                                              ((e->r.flags & RF_FIRST) != 0 ? CF_FIRST : 0))};
 }
 
-void bundle_again(struct writer *w, const struct cunit *u, uint64_t due, struct cnode *ask)
+void bundle_again(const struct cunit *u, uint64_t due, struct cnode *ask)
 {
+    const struct bundle *t = u->arg;
     struct cunit v = *u;
     v.len = 0; /* the requests are in the bundle */
-    v.plight = ((const struct bundle *)u->arg)->plight;
-    cluster_displace(w, &v, (const uint8_t *)"", due, ask);
+    v.plight = t->plight;
+    cluster_displace(t->all->use.cl, &v, (const uint8_t *)"", due, ask);
 }
 
 /* One of its requests was carried out. The others follow. */
-void bundle_stepped(struct conn *c, struct bundle *t)
+void bundle_stepped(struct bundle *t)
 {
+    struct exact *x = t->all->use.exact;
     struct element *e = &t->e[t->step];
     struct cunit one = bundle_element_unit(e);
     if (!e->out && !e->own)
-        cluster_count(c->w, &one);
+        cluster_count(t->all->use.cl, &one);
     e->out = true;
-    cluster_accepted(c);
     t->plight.lost = SUSPECT_AFTER; /* the next one goes alone, too */
     t->plight.alone = 0;
     t->doubt = false;
-    t->token = c->w->exact.on ? exact_token(&c->w->exact) : 0;
+    t->token = x->on ? exact_token(x) : 0;
 }
 
 /* It is under way no more. */
@@ -228,20 +237,21 @@ void bundle_back(struct bundle *t)
     t->node = NULL;
 }
 
-static void step_finish(struct writer *w, struct bundle *t)
+static void step_finish(struct bundle *t)
 {
     bundle_fn *fn = t->fn;
     void *arg = t->arg;
     char why[sizeof t->why];
     size_t len = t->why_len;
     memcpy(why, t->why, sizeof why);
-    bundle_retire(w->cluster->bundles, t);
-    fn(w, arg, len > 0 ? why : NULL, len);
+    bundle_retire(t->all, t);
+    fn(arg, len > 0 ? why : NULL, len);
 }
 
-static void element_finish(struct writer *w, struct bundle *t, const struct element *e, uint64_t now)
+static void element_finish(struct bundle *t, const struct element *e, uint64_t now)
 {
-    struct cluster *cl = w->cluster;
+    const struct bundle_uses *use = &t->all->use;
+    struct cluster *cl = use->cl;
     bool live = (e->r.flags & RF_LIVE) != 0;
     if (e->holds)
         hashset_remove(t->parts ? &cl->keys : &t->keys, hashset_key(e->r.hash, e->r.db));
@@ -249,36 +259,36 @@ static void element_finish(struct writer *w, struct bundle *t, const struct elem
         cl->own--;
         return;
     }
-    cluster_passed(w, live, e->r.flow, e->mark);
-    cl->exclusive &= cl->slots || cl->whole || (e->r.flags & RF_MULTIKEY) == 0;
+    cluster_passed(cl, live, e->r.flow, e->mark);
+    cl->exclusive &= cl->nodes.slots || cl->nodes.whole || (e->r.flags & RF_MULTIKEY) == 0;
     if (now > 0 && !e->out)
-        guard_reply(w, e->ticket, SPLIT_OPEN);
+        guard_reply(use->splits, e->ticket, SPLIT_OPEN);
     if (e->probe != 0)
-        probe_done(w, e->probe);
-    else if (now > 0 && !e->out && !cl->dead && t->barrier)
-        w->stats.requests++;
-    else if (now > 0 && !e->out && !cl->dead)
-        cluster_count_at(w, live, e->vclass, e->r.time, now);
+        probe_done(use->probes, e->probe);
+    else if (now > 0 && !e->out && !use->outcome->dead && t->barrier)
+        use->stats->requests++;
+    else if (now > 0 && !e->out && !use->outcome->dead)
+        cluster_count_at(cl, live, e->vclass, e->r.time, now);
 }
 
-void bundle_finish(struct writer *w, const struct cunit *u, bool counted)
+void bundle_finish(const struct cunit *u, bool counted)
 {
-    struct cluster *cl = w->cluster;
     struct bundle *t = u->arg;
-    cl->bundles->flying--;
-    cl->bundles->parts -= t->parts;
-    if (cl->bundles->whole == t)
-        cl->bundles->whole = NULL;
+    struct bundles *b = t->all;
+    b->flying--;
+    b->parts -= t->parts;
+    if (b->whole == t)
+        b->whole = NULL;
     if (t->fn != NULL) {
-        step_finish(w, t);
+        step_finish(t);
         return;
     }
     uint64_t now = counted ? now_us() : 0;
     if (!t->parts)
-        cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
+        cluster_leave_slot(b->use.cl, u->slot, (u->flags & CF_ALONE) != 0);
     for (unsigned i = 0; i < t->n; i++)
-        element_finish(w, t, &t->e[i], now);
-    if (cl->bundles->store != NULL)
-        cl->bundles->store->finished(w, t);
-    bundle_retire(cl->bundles, t);
+        element_finish(t, &t->e[i], now);
+    if (b->store != NULL)
+        b->store->finished(b->key, t);
+    bundle_retire(b, t);
 }

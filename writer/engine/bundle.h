@@ -17,20 +17,50 @@ struct bundle;
 struct bundles;
 struct exact_id;
 
+struct cluster;
+struct exact;
+struct failures;
+struct holds;
+struct inputs;
+struct options;
+struct outcome;
+struct positions;
+struct probes;
+struct session;
+struct splits;
+struct stats;
+
+/* What transactions are made of, and who hears of them. */
+struct bundle_uses {
+    const struct options *opt;
+    struct outcome *outcome;
+    struct stats *stats;
+    const struct session *session;
+    const struct inputs *inputs;
+    const struct holds *holds;
+    struct positions *positions;
+    struct exact *exact;
+    struct splits *splits;
+    struct probes *probes;
+    struct failures *failures;
+    struct cluster *cl;
+};
+
 /* calls: those of a transaction's unit, bundle_calls. */
-struct bundles *bundles_new(const struct unit_calls *calls);
+struct bundles *bundles_new(const struct bundle_uses *use, const struct unit_calls *calls);
 extern const struct unit_calls bundle_calls;
 
-/* Where positions are, other than in a hash of each slot (exact.h). */
+/* Where positions are, other than in a hash of each slot (exact.h); key: as given to bundles_gather. */
 struct store {
-    void (*position)(struct writer *w, struct bundle *t); /* hset and fields: what goes with it */
-    void (*written)(struct conn *c, unsigned fields, long long added); /* so many fields had not been there */
-    int (*has)(const struct writer *w, const struct bundle *t); /* was it carried out? 1, 0, -1 half of it */
-    void (*finished)(struct writer *w, const struct bundle *t);
+    void (*position)(void *key, struct bundle *t); /* hset and fields: what goes with it */
+    /* So many fields had not been there. */
+    void (*written)(void *key, const struct cnode *node, unsigned fields, long long added);
+    int (*has)(const void *key, const struct bundle *t); /* was it carried out? 1, 0, -1 half of it */
+    void (*finished)(void *key, const struct bundle *t);
 };
 
 /* Transactions are made at all. store: NULL: the slots' hashes. */
-void bundles_gather(struct bundles *b, const struct store *store);
+void bundles_gather(struct bundles *b, const struct store *store, void *key);
 void bundles_free(struct bundles *b);
 
 /* Nothing gathers or is under way. */
@@ -43,19 +73,19 @@ bool bundles_hold(const struct bundles *b, uint32_t key);
 bool bundles_unseen(const struct bundles *b);
 
 /* Does something that gathers wait for the flow's next record? */
-bool bundle_awaits(const struct writer *w, unsigned flow);
+bool bundle_awaits(const struct bundles *b, unsigned flow);
 
 /* ---- for moved.c and answers.c: the last unit of one under way, of kind CU_EXEC, stands for all of it ----
  */
 
 size_t bundle_size(const struct cunit *u);                   /* bytes on the wire */
 void bundle_transmit(struct conn *c, const struct cunit *u); /* there is room */
-void bundle_finish(struct writer *w, const struct cunit *u, bool counted);
+void bundle_finish(const struct cunit *u, bool counted);
 
 /* A step of a program, with its position; the slot is the caller's. text: an error reply, NULL: carried out.
  */
-typedef void bundle_fn(struct writer *w, void *arg, const char *text, size_t len);
-void bundle_step(struct writer *w, const struct rec *r, unsigned slot, const struct exact_id *id,
+typedef void bundle_fn(void *arg, const char *text, size_t len);
+void bundle_step(struct bundles *b, const struct rec *r, unsigned slot, const struct exact_id *id,
                  const uint8_t *request, bundle_fn *fn, void *arg);
 
 #endif

@@ -3,7 +3,11 @@
 
 #include <string.h>
 
-#include "../target/cluster.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../summary.h"
+#include "failures.h"
+#include "probes.h"
 #include "errors.h"
 #include "exits.h"
 #include "log.h"
@@ -16,73 +20,67 @@ void bundle_note_fault(struct bundle *t, int32_t cmd, const char *text, size_t l
 }
 
 /* Nothing can be done here, or with these rights. */
-void bundle_refuses(struct conn *c, const char *text, size_t len)
+void bundle_refuses(const struct bundles *b, const struct cnode *node, const char *text, size_t len)
 {
-    if (!c->w->cluster->dead)
-        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s reply=%s", cnode_name(c->node),
-                    log_quote(text, len));
-    c->w->cluster->dead = true;
+    if (!b->use.outcome->dead)
+        outcome_give_up(b->use.outcome, EXIT_CANNOT, "event=target_refuses node=%s reply=%s",
+                        cnode_name(node), log_quote(text, len));
 }
 
 /* A request of --on-existing skip or fail found its key. */
-void bundle_is_there(struct writer *w, struct bundle *t, struct element *e)
+void bundle_is_there(struct bundle *t, struct element *e)
 {
+    struct splits *splits = t->all->use.splits;
     e->out = true;
-    guard_reply(w, e->ticket, SPLIT_THERE);
-    guard_there(w, &e->r, t->req.p + e->off, e->r.len);
+    guard_reply(splits, e->ticket, SPLIT_THERE);
+    guard_there(splits, &e->r, t->req.p + e->off, e->r.len);
 }
 
-void bundle_element_error(struct writer *w, struct bundle *t, struct element *e, const char *text, size_t len)
+void bundle_element_error(struct bundle *t, struct element *e, const char *text, size_t len)
 {
+    const struct bundle_uses *use = &t->all->use;
     const uint8_t *bytes = t->req.p + e->off;
     struct cunit u = bundle_element_unit(e);
+    e->out = true;
     if (e->probe != 0) {
-        e->out = true;
-        probe_refused(w, e->probe, text, len);
+        probe_refused(use->probes, e->probe, text, len);
         return;
     }
     if (t->fn != NULL) {
         t->why_len = (unsigned)(len < sizeof t->why ? len : sizeof t->why - 1);
         memcpy(t->why, text, t->why_len); /* what others said may stand behind it */
         t->why[t->why_len] = '\0';
-        e->out = true;
         return;
     }
-    e->out = true;
     if (t->barrier) { /* it must not be repeated later */
         struct failure f = {
             .text = text, .len = len, .r = e->r, .request = bytes, .n = e->r.len, .gone = true};
         f.r.type = REC_REQUEST;
-        writer_data_error(w, &f);
+        failures_add(use->failures, &f);
         return;
     }
-    cluster_unit_error(w, &u, bytes, text, len);
+    cluster_unit_error(use->cl, &u, bytes, text, len);
 }
 
 /* Without its position nothing may go on. */
-void bundle_no_position(struct writer *w, const struct bundle *t, const char *text, size_t len)
+void bundle_no_position(const struct bundle *t, const char *text, size_t len)
 {
-    writer_fail(w, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", t->slot, log_quote(text, len));
-    w->cluster->dead = true;
+    outcome_give_up(t->all->use.outcome, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", t->slot,
+                    log_quote(text, len));
 }
 
 /* What was said of one command. */
-static void settle_fault(struct writer *w, struct bundle *t, int32_t cmd, const char *text, size_t len)
+static void settle_fault(struct bundle *t, int32_t cmd, const char *text, size_t len)
 {
-    if (cmd >= 0 && t->e[cmd].ticket != TICKET_NONE && error_class(text, len) == ERR_CONFLICT) {
-        bundle_is_there(w, t, &t->e[cmd]);
-        return;
-    }
-    if (cmd >= 0) {
-        bundle_element_error(w, t, &t->e[cmd], text, len);
-        return;
-    }
-    if (cmd == CMD_POSITION) {
-        bundle_no_position(w, t, text, len);
-        return;
-    }
-    writer_fail(w, EXIT_CANNOT, "event=select_failed target=%s reply=%s", w->opt.shown, log_quote(text, len));
-    w->cluster->dead = true;
+    if (cmd >= 0 && t->e[cmd].ticket != TICKET_NONE && error_class(text, len) == ERR_CONFLICT)
+        bundle_is_there(t, &t->e[cmd]);
+    else if (cmd >= 0)
+        bundle_element_error(t, &t->e[cmd], text, len);
+    else if (cmd == CMD_POSITION)
+        bundle_no_position(t, text, len);
+    else
+        outcome_give_up(t->all->use.outcome, EXIT_CANNOT, "event=select_failed target=%s reply=%s",
+                        t->all->use.opt->shown, log_quote(text, len));
 }
 
 /* The next fault. False: there are no more. */
@@ -115,35 +113,35 @@ bool bundle_queued_fault(const struct bundle *t, char text[256], size_t *len)
 }
 
 /* They are not sent again. All are numbered as they were sent, and so were looked up before. */
-void bundle_take_out(struct writer *w, struct bundle *t)
+void bundle_take_out(struct bundle *t)
 {
     struct fault f;
     const char *why;
     for (size_t at = 0; next_fault(t, &at, &f, &why);)
-        settle_fault(w, t, f.cmd, why, f.len);
+        settle_fault(t, f.cmd, why, f.len);
     t->faults.len = 0;
 }
 
 /* What EXEC said about single requests. */
-void bundle_carried_out(struct conn *c, struct bundle *t)
+void bundle_carried_out(struct bundle *t, const struct cnode *node)
 {
-    c->w->stats.groups += !t->parts && t->n > 0 && !bundle_is_ours(t);
+    const struct bundles *b = t->all;
+    b->use.stats->groups += !t->parts && t->n > 0 && !bundle_is_ours(t);
     /* All are numbered as they were sent: none may be taken out before all were looked up. */
     struct fault f;
     const char *text;
     for (size_t at = 0; next_fault(t, &at, &f, &text);) {
         bool probe = f.cmd >= 0 && t->e[f.cmd].probe != 0;
         /* Also rights that a script lacks: the position behind it is saved, so it has to be named. */
-        settle_fault(c->w, t, f.cmd, text, f.len);
+        settle_fault(t, f.cmd, text, f.len);
         if (!probe && error_class(text, f.len) == ERR_FATAL)
-            bundle_refuses(c, text, f.len);
+            bundle_refuses(b, node, text, f.len);
     }
     t->faults.len = 0;
-    const struct store *store = c->w->cluster->bundles->store;
-    if (t->saves && store != NULL)
-        store->written(c, t->barrier ? 0 : t->fields, t->added);
+    if (t->saves && b->store != NULL)
+        b->store->written(b->key, node, t->barrier ? 0 : t->fields, t->added);
     else if (t->saves)
-        cluster_slot_written(c, t->slot, t->fields, t->added);
+        cluster_slot_written(b->use.cl, node, t->slot, t->fields, t->added);
 }
 
 /* Its first request is named for all of them. */
@@ -157,8 +155,8 @@ const struct named *bundle_name_first(const struct bundle *t, struct named *what
     return what;
 }
 
-void bundle_still_refused(struct writer *w, struct bundle *t, const char *text, size_t len)
+void bundle_still_refused(struct bundle *t, const char *text, size_t len)
 {
     struct named what;
-    plight_refused(w, &t->plight, bundle_name_first(t, &what), text, len);
+    plight_refused(t->all->use.cl, &t->plight, bundle_name_first(t, &what), text, len);
 }

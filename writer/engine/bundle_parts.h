@@ -8,7 +8,8 @@
 #include "bundle.h"
 #include "exact.h"
 #include "../target/hashset.h"
-#include "../writer.h"
+#include "../target/cluster.h"
+#include "splits.h"
 
 #define BUNDLE_MAX   4096u /* records */
 #define BUNDLE_BYTES REC_PAYLOAD_MAX
@@ -44,6 +45,7 @@ struct element {
 
 struct bundle {
     TAILQ_ENTRY(bundle) link;
+    struct bundles *all;
     struct buf req;
     struct element *e;
     unsigned n, cap;
@@ -93,7 +95,9 @@ struct bundle {
 TAILQ_HEAD(bundle_list, bundle);
 
 struct bundles {
+    struct bundle_uses use;
     const struct store *store; /* NULL: the slots' hashes */
+    void *key;                 /* of it */
     const struct unit_calls *calls;
     struct bundle_list used, spare;
     unsigned nspare;
@@ -108,7 +112,6 @@ struct bundles {
     uint64_t looked;         /* mono_us: when they were to be looked at anew */
     unsigned gathered;       /* records that gather */
     size_t bytes;            /* of them */
-    size_t more;             /* see bundle.more */
 };
 
 /* A new one, which is in the list of those used. */
@@ -118,7 +121,7 @@ struct bundle *bundle_new(struct bundles *b, unsigned slot);
 struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass);
 
 /* It must not be carried out twice. */
-void bundle_saves(struct writer *w, struct bundle *t);
+void bundle_saves(struct bundle *t);
 
 /* The unit that stands for it. */
 struct cunit bundle_unit(struct bundle *t);
@@ -126,7 +129,7 @@ struct cunit bundle_unit(struct bundle *t);
 /* ---- bundle.c ---- */
 
 /* Send it again, not before due. */
-void bundle_again(struct writer *w, const struct cunit *u, uint64_t due, struct cnode *ask);
+void bundle_again(const struct cunit *u, uint64_t due, struct cnode *ask);
 
 /* The first request that is left; t->n: none is. */
 unsigned bundle_first_left(const struct bundle *t);
@@ -139,32 +142,31 @@ struct cunit bundle_element_unit(const struct element *e);
 
 /* It is under way no more; one of its requests was carried out alone, and the others follow. */
 void bundle_back(struct bundle *t);
-void bundle_stepped(struct conn *c, struct bundle *t);
+void bundle_stepped(struct bundle *t);
 
 /* ---- bundle_faults.c ---- */
 
 /* A command was refused; nothing can be done here, or with these rights. */
 void bundle_note_fault(struct bundle *t, int32_t cmd, const char *text, size_t len);
-void bundle_refuses(struct conn *c, const char *text, size_t len);
+void bundle_refuses(const struct bundles *b, const struct cnode *node, const char *text, size_t len);
 
 /* A request of it has failed for good; a request of --on-existing skip or fail found its key. */
-void bundle_element_error(struct writer *w, struct bundle *t, struct element *e, const char *text,
-                          size_t len);
-void bundle_is_there(struct writer *w, struct bundle *t, struct element *e);
+void bundle_element_error(struct bundle *t, struct element *e, const char *text, size_t len);
+void bundle_is_there(struct bundle *t, struct element *e);
 
 /* Without its position nothing may go on. */
-void bundle_no_position(struct writer *w, const struct bundle *t, const char *text, size_t len);
+void bundle_no_position(const struct bundle *t, const char *text, size_t len);
 
 /* Requests were refused when they were queued. True: for good, all of them. Else text says otherwise. */
 bool bundle_queued_fault(const struct bundle *t, char text[256], size_t *len);
 
 /* Those that were refused are not sent again; what EXEC said about single requests. */
-void bundle_take_out(struct writer *w, struct bundle *t);
-void bundle_carried_out(struct conn *c, struct bundle *t);
+void bundle_take_out(struct bundle *t);
+void bundle_carried_out(struct bundle *t, const struct cnode *node);
 
 /* Its first request is named for all of them. NULL: none is left. */
 const struct named *bundle_name_first(const struct bundle *t, struct named *what);
-void bundle_still_refused(struct writer *w, struct bundle *t, const char *text, size_t len);
+void bundle_still_refused(struct bundle *t, const char *text, size_t len);
 
 /* ---- bundle_lost.c ---- */
 

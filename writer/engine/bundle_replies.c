@@ -3,30 +3,31 @@
 
 #include <string.h>
 
-#include "../target/cluster.h"
+#include "../outcome.h"
 #include "errors.h"
 #include "io.h"
 #include "log.h"
+#include "probes.h"
 
 #define WINDOW_MAX 65536u
 #define QUEUED_US  ((uint64_t)2000) /* us that transactions may wait at the target */
 #define LATELY_US  ((uint64_t)10000000)
 
 /* The reply to an element inside EXEC's. */
-static void on_result(struct conn *c, struct bundle *t, struct element *e, int type, long long number)
+static void on_result(struct bundle *t, struct element *e, int type, long long number)
 {
     if (type == REDIS_REPLY_NIL && e->ticket != TICKET_NONE) {
-        bundle_is_there(c->w, t, e);
+        bundle_is_there(t, e);
         return;
     }
     e->odd = !reply_fits(t->req.p + e->off, e->r.len, type);
     t->strange |= e->odd;
     if (type == REDIS_REPLY_INTEGER && e->probe != 0)
-        probe_answer(c->w, e->probe, number);
+        probe_answer(t->all->use.probes, e->probe, number);
 }
 
-static void on_element(struct conn *c, const struct cunit *u, int element, int type, const char *text,
-                       size_t len, long long number)
+static void on_element(const struct cunit *u, int element, int type, const char *text, size_t len,
+                       long long number)
 {
     struct bundle *t = u->arg;
     if (element < 0 || (unsigned)element >= t->ncmd) {
@@ -37,7 +38,7 @@ static void on_element(struct conn *c, const struct cunit *u, int element, int t
     if (type == REDIS_REPLY_ERROR)
         bundle_note_fault(t, cmd, text, len);
     else if (cmd >= 0)
-        on_result(c, t, &t->e[cmd], type, number);
+        on_result(t, &t->e[cmd], type, number);
     else
         t->strange |= type != (cmd == CMD_POSITION ? REDIS_REPLY_INTEGER : REDIS_REPLY_STATUS);
     if (cmd == CMD_POSITION && type == REDIS_REPLY_INTEGER)
@@ -69,8 +70,8 @@ static void pace(struct cnode *n, uint64_t now, uint64_t took, unsigned records)
 static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
     (void)bytes;
-    struct writer *w = c->w;
     struct bundle *t = u->arg;
+    const struct outcome *outcome = t->all->use.outcome;
     struct cnode *ask;
     uint64_t due;
     struct named what;
@@ -80,10 +81,11 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     bool whole = c->wire.reply_type == REDIS_REPLY_ARRAY && c->wire.reply_elements == (int)t->ncmd;
     if (whole && !t->strange) {
         pace(c->node, c->wire.heard, us_since(c->wire.heard, t->sent_at), t->n);
-        bundle_carried_out(c, t);
-        if (t->step >= 0 && !c->lost && !w->cluster->dead) {
-            bundle_stepped(c, t);
-            bundle_again(w, u, 0, NULL);
+        bundle_carried_out(t, c->node);
+        if (t->step >= 0 && !c->lost && !outcome->dead) {
+            bundle_stepped(t);
+            cluster_accepted(c);
+            bundle_again(u, 0, NULL);
             u->kind = CU_GONE;
         }
         return u->kind == CU_EXEC && !c->lost;
@@ -99,18 +101,18 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     bool refused = queued && bundle_queued_fault(t, text, &len);
     if (!refused &&
         cluster_detour(c, u->tries, bundle_name_first(t, &what), text, len, &due, &ask) != DETOUR_NONE) {
-        bundle_still_refused(w, t, text, len);
-        bundle_again(w, u, due, ask);
-    } else if (w->cluster->dead) {
-        bundle_finish(w, u, false);
+        bundle_still_refused(t, text, len);
+        bundle_again(u, due, ask);
+    } else if (outcome->dead) {
+        bundle_finish(u, false);
     } else if (queued) {
-        bundle_take_out(w, t);
-        if (bundle_first_left(t) < t->n && !w->cluster->dead) {
+        bundle_take_out(t);
+        if (bundle_first_left(t) < t->n && !outcome->dead) {
             if (!t->parts)
-                bundle_saves(w, t); /* a part of what may be repeated as a whole may not */
-            bundle_again(w, u, 0, NULL);
+                bundle_saves(t); /* a part of what may be repeated as a whole may not */
+            bundle_again(u, 0, NULL);
         } else {
-            bundle_finish(w, u, false);
+            bundle_finish(u, false);
         }
     } else {
         conn_lose(c, "unexpected reply to EXEC: %s", log_quote(text, len));
@@ -123,23 +125,25 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 static void on_confirmed(struct conn *c, const struct cunit *u)
 {
     cluster_accepted(c);
-    bundle_finish(c->w, u, true);
+    bundle_finish(u, true);
 }
 
-static void on_fail(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
+static void on_fail(struct cluster *cl, const struct cunit *u, const uint8_t *bytes, const char *text,
                     size_t len)
 {
     struct bundle *t = u->arg;
     (void)bytes;
+    (void)cl;
     for (unsigned i = 0; i < t->n; i++)
         if (!t->e[i].out)
-            bundle_element_error(w, t, &t->e[i], text, len);
-    bundle_finish(w, u, false);
+            bundle_element_error(t, &t->e[i], text, len);
+    bundle_finish(u, false);
 }
 
-static void on_drop(struct writer *w, const struct cunit *u)
+static void on_drop(struct cluster *cl, const struct cunit *u)
 {
-    bundle_finish(w, u, false);
+    (void)cl;
+    bundle_finish(u, false);
 }
 
 const struct unit_calls bundle_calls = {.reply = on_reply,

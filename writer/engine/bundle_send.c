@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../target/cluster.h"
+#include "../outcome.h"
+#include "../summary.h"
 #include "errors.h"
 #include "exits.h"
 #include "io.h"
@@ -27,19 +28,19 @@ size_t bundle_size(const struct cunit *u)
 }
 
 /* The slot's position, with the last record of each flow that is sent. */
-static void put_position(struct writer *w, struct bundle *t)
+static void put_position(struct bundle *t)
 {
     unsigned last[REC_FLOWS_MAX], n = 0;
-    struct exact *x = &w->exact;
-    const struct store *store = w->cluster->bundles->store;
-    if (store != NULL) {
-        store->position(w, t);
+    struct bundles *b = t->all;
+    struct exact *x = b->use.exact;
+    if (b->store != NULL) {
+        b->store->position(b->key, t);
         return;
     }
     x->stamp++;
     for (unsigned i = t->step < 0 ? t->n : (unsigned)t->step + 1; i-- > 0;) {
         const struct element *e = &t->e[i];
-        if (!exact_notes(w, t->slot, e->r.flow, &e->id) || e->already || x->flow[e->r.flow].stamp == x->stamp)
+        if (!exact_notes(x, t->slot, e->r.flow, &e->id) || e->already || x->flow[e->r.flow].stamp == x->stamp)
             continue;
         x->flow[e->r.flow].stamp = x->stamp;
         last[n++] = i;
@@ -47,20 +48,21 @@ static void put_position(struct writer *w, struct bundle *t)
     t->hset.len = 0;
     t->fields = n;
     t->added = 0;
-    exact_hset(&t->hset, w, t->slot, t->token, n);
+    exact_hset(&t->hset, x, t->slot, t->token, n);
     for (unsigned i = 0; i < n; i++)
-        exact_field(&t->hset, w, t->e[last[i]].r.flow, &t->e[last[i]].id);
+        exact_field(&t->hset, x, t->e[last[i]].r.flow, &t->e[last[i]].id);
 }
 
 /* What an earlier process did is not done again. Returns whether anything is left. */
-static bool leave_out(struct writer *w, struct bundle *t)
+static bool leave_out(struct bundle *t)
 {
-    bool any = false, past = exact_any(&w->exact, t->slot);
+    struct exact *x = t->all->use.exact;
+    bool any = false, past = exact_any(x, t->slot);
     for (unsigned i = 0; i < t->n; i++) {
         struct element *e = &t->e[i];
-        if (past && !e->out && exact_done(w, t->slot, e->r.flow, &e->id)) {
+        if (past && !e->out && exact_done(x, t->slot, e->r.flow, &e->id)) {
             e->out = e->already = true;
-            w->stats.already++;
+            t->all->use.stats->already++;
         }
         any |= !e->out;
     }
@@ -80,9 +82,9 @@ static int step_of(const struct bundle *t)
 }
 
 /* The requests of one key as a transaction of their own, which goes alone. */
-static void divide_key(struct writer *w, struct bundle *t, unsigned first)
+static void divide_key(struct bundle *t, unsigned first)
 {
-    struct bundle *k = bundle_new(w->cluster->bundles, t->slot);
+    struct bundle *k = bundle_new(t->all, t->slot);
     k->parts = true;
     k->plight.lost = SUSPECT_AFTER;
     for (unsigned i = first; i < t->n; i++) {
@@ -94,15 +96,15 @@ static void divide_key(struct writer *w, struct bundle *t, unsigned first)
         to->resets = e->resets;
         to->out = e->out;
     }
-    w->cluster->bundles->flying++;
-    w->cluster->bundles->parts++;
+    t->all->flying++;
+    t->all->parts++;
     struct cunit u = bundle_unit(k);
-    bundle_again(w, &u, 0, NULL);
+    bundle_again(&u, 0, NULL);
 }
 
 /* Keys of the snapshot: each goes alone; the requests of one go one by one, unless one of them must not be
  * repeated: then all of them fail. Returns whether nothing of it is left. */
-static bool give_up_parts(struct writer *w, struct bundle *t)
+static bool give_up_parts(struct bundle *t)
 {
     unsigned keys = 0;
     bool once = false;
@@ -112,7 +114,7 @@ static bool give_up_parts(struct writer *w, struct bundle *t)
     }
     for (unsigned i = 0; i < t->n && keys > 1; i++)
         if (t->e[i].holds)
-            divide_key(w, t, i);
+            divide_key(t, i);
     if (keys > 1) {
         t->n = 0; /* they are in the others now */
         return true;
@@ -123,33 +125,33 @@ static bool give_up_parts(struct writer *w, struct bundle *t)
         t->single = true;
         return false;
     }
-    if (!suspect_found(w, &w->cluster->given_up))
+    if (!suspect_found(t->all->use.cl))
         return false;
     const char *text = suspect_text(t->lost);
     unsigned first = bundle_first_left(t);
     for (unsigned i = first; i < t->n; i++)
         if (!t->e[i].out && (once || i == first))
-            bundle_element_error(w, t, &t->e[i], text, strlen(text));
+            bundle_element_error(t, &t->e[i], text, strlen(text));
     return bundle_first_left(t) >= t->n;
 }
 
 /* It is what its connections were lost for: so is one of its requests. Returns whether nothing of it is left.
  */
-static bool give_up(struct conn *c, struct bundle *t)
+static bool give_up(struct bundle *t)
 {
     t->step = -1;
     if (t->parts)
-        return give_up_parts(c->w, t);
+        return give_up_parts(t);
     unsigned first = bundle_first_left(t);
     bool one = t->single || t->n == 1;
     t->single = true;
-    bundle_saves(c->w, t); /* a part of what may be repeated as a whole may not */
+    bundle_saves(t); /* a part of what may be repeated as a whole may not */
     t->plight.lost = SUSPECT_AFTER;
     t->plight.alone = 0;
-    if (!one || first >= t->n || !suspect_found(c->w, &c->w->cluster->given_up))
+    if (!one || first >= t->n || !suspect_found(t->all->use.cl))
         return false;
     const char *text = suspect_text(t->lost);
-    bundle_element_error(c->w, t, &t->e[first], text, strlen(text));
+    bundle_element_error(t, &t->e[first], text, strlen(text));
     return bundle_first_left(t) >= t->n;
 }
 
@@ -169,13 +171,14 @@ static void select_db(struct bundle *t, uint32_t *db, uint32_t to)
     *db = to;
 }
 
-/* What stands between MULTI and EXEC. Of a single server it may be of several databases; the connection's
- * stays as it was, executed or not. Returns whether it is all of its requests as they are. */
-static bool list_commands(const struct conn *c, struct bundle *t)
+/* What stands between MULTI and EXEC, over a connection whose database is home. Of a single server it may be
+ * of several databases; the connection's stays as it was, executed or not. Returns whether it is all of its
+ * requests as they are. */
+static bool list_commands(struct bundle *t, uint32_t home)
 {
-    const struct cluster *cl = c->w->cluster;
-    bool selects = cl->within;
-    uint32_t db = c->db;
+    const struct nodes *ns = &t->all->use.cl->nodes;
+    bool selects = ns->within;
+    uint32_t db = home;
     t->ncmd = 0;
     for (unsigned i = 0; i < t->n; i++) {
         t->e[i].odd = false;
@@ -187,11 +190,11 @@ static bool list_commands(const struct conn *c, struct bundle *t)
     }
     bool all = t->ncmd == t->n;
     if (t->saves && selects) /* of a share it lies in its database */
-        select_db(t, &db, cl->whole ? 0 : t->e[0].r.db);
+        select_db(t, &db, ns->whole ? 0 : t->e[0].r.db);
     if (t->saves)
         command(t, CMD_POSITION);
     if (selects)
-        select_db(t, &db, c->db);
+        select_db(t, &db, home);
     return all;
 }
 
@@ -208,7 +211,7 @@ static void put_select(struct conn *c, uint32_t db)
 static void put_requests(struct conn *c, struct bundle *t)
 {
     struct cunit part = {.kind = CU_QUEUED, .calls = &requests, .arg = t};
-    bool all = list_commands(c, t);
+    bool all = list_commands(t, c->db);
     unsigned k = 0;
     part.mark = 1 + t->ncmd;
     conn_add(c, &part, multi, sizeof multi - 1);
@@ -220,7 +223,7 @@ static void put_requests(struct conn *c, struct bundle *t)
         if (t->cmd[k] >= 0) {
             conn_more(c, t->req.p + t->e[t->cmd[k]].off, t->e[t->cmd[k]].r.len);
         } else if (t->cmd[k] == CMD_POSITION) {
-            put_position(c->w, t);
+            put_position(t);
             conn_more(c, t->hset.p, t->hset.len);
         } else {
             put_select(c, (uint32_t)(CMD_SELECT - t->cmd[k]));
@@ -230,12 +233,11 @@ static void put_requests(struct conn *c, struct bundle *t)
 /* Is it known whether it was carried out before? If not, that is found out first; if so, it is done. */
 static bool already(struct conn *c, const struct cunit *u, struct bundle *t)
 {
-    struct writer *w = c->w;
+    const struct bundles *b = t->all;
     if (!t->saves)
         return false;
-    const struct store *store = w->cluster->bundles->store;
-    if (store != NULL) { /* the handshake has read the key */
-        int has = t->doubt ? store->has(w, t) : 0;
+    if (b->store != NULL) { /* the handshake has read the key */
+        int has = t->doubt ? b->store->has(b->key, t) : 0;
         t->doubt = false;
         if (has < 0)
             cluster_lost_data(c, "half a transaction is there");
@@ -243,13 +245,13 @@ static bool already(struct conn *c, const struct cunit *u, struct bundle *t)
             bundle_safe(c, t, true);
         if (has != 0)
             return true;
-    } else if (t->doubt || !exact_known(&w->exact, t->slot)) {
-        exact_ask(c, t->slot, bundle_learned, t);
+    } else if (t->doubt || !exact_known(b->use.exact, t->slot)) {
+        exact_ask(b->use.exact, c, t->slot, bundle_learned, t);
         return true;
     }
-    if (bundle_is_ours(t) || leave_out(w, t))
+    if (bundle_is_ours(t) || leave_out(t))
         return false;
-    bundle_finish(w, u, true);
+    bundle_finish(u, true);
     return true;
 }
 
@@ -261,8 +263,8 @@ void bundle_transmit(struct conn *c, const struct cunit *u)
     t->tries = u->tries;
     if (already(c, u, t))
         return;
-    if (plight_hopeless(&t->plight) && !bundle_is_ours(t) && give_up(c, t)) {
-        bundle_finish(c->w, u, false);
+    if (plight_hopeless(&t->plight) && !bundle_is_ours(t) && give_up(t)) {
+        bundle_finish(u, false);
         return;
     }
     if (already(c, u, t)) /* it was not asked before it was to go in steps */
@@ -291,36 +293,34 @@ static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
         return false;
     }
     if (k == 0) { /* what stands behind it is no transaction */
-        writer_fail(c->w, EXIT_CANNOT, "event=multi_refused node=%s reply=%s", cnode_name(c->node),
-                    log_quote(c->wire.err, c->wire.errlen));
-        c->w->cluster->dead = true;
+        outcome_give_up(t->all->use.outcome, EXIT_CANNOT, "event=multi_refused node=%s reply=%s",
+                        cnode_name(c->node), log_quote(c->wire.err, c->wire.errlen));
         return false;
     }
     int32_t cmd = t->cmd[k - 1];
     bool probe = cmd >= 0 && t->e[cmd].probe != 0;
     if (!probe &&
         error_class(c->wire.err, c->wire.errlen) == ERR_FATAL) /* it may be closed before EXEC is answered */
-        bundle_refuses(c, c->wire.err, c->wire.errlen);
+        bundle_refuses(t->all, c->node, c->wire.err, c->wire.errlen);
     bundle_note_fault(t, cmd, c->wire.err, c->wire.errlen); /* EXEC will refuse because of it */
     return false;
 }
 
 static const struct unit_calls requests = {.reply = on_queued};
 
-void bundle_step(struct writer *w, const struct rec *r, unsigned slot, const struct exact_id *id,
+void bundle_step(struct bundles *b, const struct rec *r, unsigned slot, const struct exact_id *id,
                  const uint8_t *request, bundle_fn *fn, void *arg)
 {
-    struct bundles *b = w->cluster->bundles;
     struct bundle *t = bundle_new(b, slot);
-    bundle_saves(w, t);
+    bundle_saves(t);
     t->fn = fn;
     t->arg = arg;
     bundle_add(t, r, request, 0)->id = *id;
     b->flying++;
     struct cunit u = bundle_unit(t);
-    struct conn *c = cluster_conn(w->cluster, slot, bundle_size(&u));
+    struct conn *c = cluster_conn(&b->use.cl->nodes, slot, bundle_size(&u));
     if (c != NULL)
         bundle_transmit(c, &u);
     else
-        bundle_again(w, &u, 0, NULL);
+        bundle_again(&u, 0, NULL);
 }

@@ -6,13 +6,12 @@
 
 #include "log.h"
 #include "request.h"
-#include "../writer.h"
+#include "../summary.h"
 
-static void name_it(struct writer *w, unsigned flow, struct slice command, struct slice key,
-                    struct slice also)
+static void name_it(struct stats *s, unsigned flow, struct slice command, struct slice key, struct slice also)
 {
     char more[320] = "";
-    const struct kind *k = kinds_count(&w->stats.doubtful, (const char *)command.p, command.n, key.p, key.n);
+    const struct kind *k = kinds_count(&s->doubtful, (const char *)command.p, command.n, key.p, key.n);
     if (also.p != NULL)
         snprintf(more, sizeof more, " also=%s", log_quote(also.p, also.n));
     log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, (int)flow, "event=may_count_twice command=%s key=%s%s",
@@ -32,7 +31,7 @@ static bool one_of(struct slice name, const char *const words[])
     return false;
 }
 
-void doubt_name(struct writer *w, unsigned flow, const uint8_t *request, size_t n, unsigned keyarg)
+void doubt_name(struct stats *s, unsigned flow, const uint8_t *request, size_t n, unsigned keyarg)
 {
     static const char *const two[] = {"LMOVE", "RENAME", "RENAMENX", "RPOPLPUSH", "SMOVE", NULL};
     struct slice name = {0}, key = {0}, also = {0}, keys = {0};
@@ -45,16 +44,13 @@ void doubt_name(struct writer *w, unsigned flow, const uint8_t *request, size_t 
         (void)request_arg(request, n, 4, &also);
     else if (keyarg > 0 && one_of(name, two))
         (void)request_arg(request, n, keyarg + 1, &also);
-    name_it(w, flow, name, key, also);
+    name_it(s, flow, name, key, also);
 }
 
-void doubt_resumed(struct writer *w)
+void doubt_resumed(struct stats *s)
 {
     static const char kind[] = "earlier run";
-    if (w->cluster->whole || w->exact.on || w->session.going_on == 0 || w->opt.position_file == NULL ||
-        w->saved_over)
-        return;
-    (void)kinds_count(&w->stats.doubtful, kind, sizeof kind - 1, NULL, 0);
+    (void)kinds_count(&s->doubtful, kind, sizeof kind - 1, NULL, 0);
     log_event(
         LOG_WARN, NO_FLOW, "event=may_count_twice note=%s",
         "\"the run before did not end in order: what it had applied behind the saved positions is applied "

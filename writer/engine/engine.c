@@ -15,28 +15,30 @@
 #include "../signals.h"
 #include "../target/taken.h"
 #include "../target/target.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "exact.h"
+#include "whole.h"
 
 #define CALM ((uint64_t)2000000) /* us without anything waiting for a node: it is not needed any more */
 
 /* In a handshake, when it is known what the server is. */
 static void on_hello(struct conn *c)
 {
-    watch_conn(c);
+    watch_conn(c->cl->watch, c);
     taken_look(c);
-    if (c->w->cluster->whole)
-        whole_hello(c);
+    if (c->all->whole)
+        whole_hello(c->cl->whole, c);
 }
 
 static void on_last(struct conn *c)
 {
-    if (c->w->cluster->whole)
-        whole_last(c);
+    if (c->all->whole)
+        whole_last(c->cl->whole, c);
 }
 
 static void on_met(struct conn *c);
 static void on_ready(struct conn *c);
-static void opened(struct cluster *cl);
 
 static void on_lost(struct conn *c)
 {
@@ -56,28 +58,30 @@ static const struct conn_calls conn_calls = {.known = reach_known,
 
 static void hurry(struct cluster *cl)
 {
-    mset_flush(cl);
-    parts_flush(cl);
+    mset_flush(cl->msets);
+    parts_flush(cl->parts);
 }
 
-void cluster_open(struct writer *w)
+struct cluster *cluster_new(void)
 {
     struct cluster *cl = xcalloc(1, sizeof *cl);
-    w->cluster = cl;
-    cl->w = w;
-    cl->calls = &conn_calls;
+    cl->nodes.cl = cl;
+    cl->nodes.calls = &conn_calls;
     cl->reserved_for = -1;
     TAILQ_INIT(&cl->moved);
     TAILQ_INIT(&cl->spans);
-    cl->bundles = bundles_new(&bundle_calls);
     cl->freed = gather_release;
     cl->hurry = hurry;
-    cl->found_masters = opened;
     hashset_init(&cl->keys, IN_FLIGHT); /* and, when parked ones go, a few more: it is half empty */
     cl->parked = xcalloc(SLOTS, sizeof *cl->parked);
     for (unsigned i = 0; i < SLOTS; i++)
         TAILQ_INIT(&cl->parked[i]);
-    struct cnode *n = topology_node(cl, w->opt.url.seed[0].host, w->opt.url.seed[0].port);
+    return cl;
+}
+
+void cluster_open(struct cluster *cl)
+{
+    struct cnode *n = topology_node(&cl->nodes, cl->opt->url.seed[0].host, cl->opt->url.seed[0].port);
     n->master = true; /* and has everything, until more is known */
 }
 
@@ -97,97 +101,90 @@ static bool by_file(const struct options *o, const struct target_info *info)
 /* It is known what the target is. */
 static void decide(struct cluster *cl)
 {
-    struct writer *w = cl->w;
-    const struct target_info *info = &w->node.info;
-    bool several = info->cluster || w->opt.connections > 1 || w->opt.wait > 0 || by_file(&w->opt, info);
-    if (w->opt.must_cluster && !info->cluster) {
-        writer_fail(w, EXIT_CANNOT, "event=no_cluster target=%s", w->opt.shown);
-        cl->dead = true;
+    struct nodes *ns = &cl->nodes;
+    const struct target_info *info = &ns->target->info;
+    bool several = info->cluster || cl->opt->connections > 1 || cl->opt->wait > 0 || by_file(cl->opt, info);
+    if (cl->opt->must_cluster && !info->cluster) {
+        outcome_give_up(cl->outcome, EXIT_CANNOT, "event=no_cluster target=%s", cl->opt->shown);
         return;
     }
-    cl->slots = info->cluster;
-    cl->whole = !several && !w->opt.at_least_once;
-    cl->within = !cl->slots && !w->opt.at_least_once && !is_dragonfly(info);
-    cl->confined = cl->whole && !cl->within;
-    if (several && !w->opt.at_least_once)
-        exact_open(w, true);
-    else if (w->opt.exactly_once)
+    ns->slots = info->cluster;
+    ns->whole = !several && !cl->opt->at_least_once;
+    ns->within = !ns->slots && !cl->opt->at_least_once && !is_dragonfly(info);
+    cl->confined = ns->whole && !ns->within;
+    if (several && !cl->opt->at_least_once)
+        exact_open(cl->exact, true, cl->run);
+    else if (cl->opt->exactly_once)
         log_event(LOG_INFO, NO_FLOW, "event=exactly_once note=\"a single server is written to so anyway\"");
-    if (w->exact.on || cl->whole)
-        bundles_gather(cl->bundles, cl->whole ? &whole_store : NULL);
-    if (cl->whole) {
-        exact_open(w, false);
-        cl->msets = w->opt.mset ? msets_new() : NULL;
-        cl->parts = parts_new();
+    if (cl->exact->on || ns->whole)
+        bundles_gather(cl->bundles, ns->whole ? &whole_store : NULL, cl->whole);
+    if (ns->whole) {
+        exact_open(cl->exact, false, cl->run);
+        cl->msets = cl->opt->mset ? msets_new(cl) : NULL;
+        cl->parts = parts_new(cl);
     }
-    if (cl->slots)
-        memset(cl->owner, 0xff, sizeof cl->owner);
+    if (ns->slots)
+        memset(ns->owner, 0xff, sizeof ns->owner);
     cl->decided = true;
 }
 
 static void on_met(struct conn *c)
 {
-    struct cluster *cl = c->w->cluster;
-    const char *role = c->w->node.info.role;
+    struct cluster *cl = c->cl;
+    const char *role = c->all->target->info.role;
     if (!cl->decided)
         decide(cl);
-    if (cl->opened || cl->dead)
+    if (c->all->opened || cl->outcome->dead)
         return;
     if (strcmp(role, "slave") == 0 || strcmp(role, "replica") == 0)
-        log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s", c->w->opt.shown);
+        log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s", cl->opt->shown);
     target_limits(c);
 }
 
 static void on_ready(struct conn *c)
 {
-    struct cluster *cl = c->w->cluster;
-    if (!cl->slots) { /* it is found */
-        cl->needed_since = 0;
-        cl->reach.why[0] = '\0';
+    struct nodes *ns = c->all;
+    if (!ns->slots) { /* it is found */
+        ns->needed_since = 0;
+        ns->reach.why[0] = '\0';
     }
-    if (cl->opened)
+    if (ns->opened)
         return;
-    log_event(LOG_INFO, NO_FLOW, "event=connected target=%s kind=%s version=%s", c->w->opt.shown,
-              c->w->node.info.kind, c->w->node.info.version);
-    if (cl->slots)
-        topology_first(cl);
+    log_event(LOG_INFO, NO_FLOW, "event=connected target=%s kind=%s version=%s", ns->opt->shown,
+              ns->target->info.kind, ns->target->info.version);
+    if (ns->slots)
+        topology_first(ns);
     else
-        opened(cl);
+        nodes_open(ns);
 }
 
-static void opened(struct cluster *cl)
-{
-    cl->opened = true;
-    if (cl->w->inputs.deadline != 0) /* nothing was read until now */
-        cl->w->inputs.deadline = mono_us() + (uint64_t)cl->w->opt.input_timeout * 1000000;
-    cl->needed_since = 0;
-    cl->stir = true;
-    if (cl->w->opt.forget) /* what is to be forgotten depends on what the target is */
-        (void)inputs_open(cl->w);
-}
-
-static void watch(struct writer *w, struct conn *c)
+static void watch(struct conn *c)
 {
     bool out = transport_wants_out(&c->wire.t, c->wire.want_out);
     if (c->state < CONN_HELLO || c->lost || out == c->watched_out)
         return;
     c->watched_out = out;
-    events_watch(w, c->wire.t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    events_watch(c->all->events, c->wire.t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static void send_all(struct nodes *ns)
+{
+    for (unsigned i = 0; i < ns->nconn; i++) {
+        conn_send(ns->conn[i]);
+        watch(ns->conn[i]);
+    }
 }
 
 /* Until then only connections have work. */
-static void opening(struct cluster *cl, uint64_t now)
+static void opening(struct nodes *ns, uint64_t now)
 {
-    if (cl->node[0]->conn[0]->state == CONN_DOWN)
-        conn_want(cl->node[0]->conn[0], now);
-    if (signals_seen() >= 2 && !cl->w->failed)
-        writer_fail(cl->w, EXIT_RETRY, "event=cannot_use_target target=%s error=\"ended by a signal\"",
-                    cl->w->opt.shown);
-    topology_work(cl, now);
-    for (unsigned i = 0; i < cl->nconn; i++) {
-        conn_send(cl->conn[i]);
-        watch(cl->w, cl->conn[i]);
-    }
+    if (ns->node[0]->conn[0]->state == CONN_DOWN)
+        conn_want(ns->node[0]->conn[0], now);
+    if (signals_seen() >= 2 && !ns->outcome->failed)
+        outcome_fail(ns->outcome, EXIT_RETRY, "event=cannot_use_target target=%s error=\"ended by a signal\"",
+                     ns->opt->shown);
+    topology_work(ns, now);
+    send_all(ns);
 }
 
 static void drop_list(struct moved_list *l)
@@ -198,52 +195,46 @@ static void drop_list(struct moved_list *l)
     }
 }
 
-void cluster_free(struct writer *w)
+static void nodes_free(struct nodes *ns)
 {
-    struct cluster *cl = w->cluster;
-    if (cl == NULL)
-        return;
-    for (unsigned i = 0; i < cl->nconn; i++)
-        conn_free(cl->conn[i]);
-    for (unsigned i = 0; i < cl->nnodes; i++) {
-        free(cl->node[i]->conn);
-        free(cl->node[i]);
+    for (unsigned i = 0; i < ns->nconn; i++)
+        conn_free(ns->conn[i]);
+    for (unsigned i = 0; i < ns->n; i++) {
+        free(ns->node[i]->conn);
+        free(ns->node[i]);
     }
+    reach_free(ns);
+    free(ns->conn);
+}
+
+void cluster_free(struct cluster *cl)
+{
+    nodes_free(&cl->nodes);
     drop_list(&cl->moved);
     for (unsigned i = 0; i < SLOTS && cl->nparked > 0; i++)
         drop_list(&cl->parked[i]);
     free(cl->parked);
     spans_free(cl);
-    reach_free(cl);
     bigjob_free(cl->big);
     bundles_free(cl->bundles);
     msets_free(cl->msets);
     parts_free(cl->parts);
-    buf_free(&cl->flush);
-    buf_free(&cl->refusal);
     hashset_free(&cl->keys);
-    free(cl->conn);
     free(cl);
-    w->cluster = NULL;
 }
 
-bool writer_quiet(const struct writer *w)
-{
-    return w->cluster == NULL || cluster_quiet(w);
-}
-
-unsigned cluster_in_flight(const struct cluster *cl)
+unsigned nodes_in_flight(const struct nodes *ns)
 {
     unsigned n = 0;
-    for (unsigned i = 0; cl != NULL && i < cl->nconn; i++)
-        n += cl->conn[i]->un - cl->conn[i]->replied;
+    for (unsigned i = 0; i < ns->nconn; i++)
+        n += ns->conn[i]->un - ns->conn[i]->replied;
     return n;
 }
 
-bool cluster_expects(const struct cluster *cl)
+bool nodes_expect(const struct nodes *ns)
 {
-    for (unsigned i = 0; i < cl->nconn; i++) {
-        const struct conn *c = cl->conn[i];
+    for (unsigned i = 0; i < ns->nconn; i++) {
+        const struct conn *c = ns->conn[i];
         if (c->un > c->replied || c->patience.until != 0 || c->lost ||
             (c->state != CONN_DOWN && c->state != CONN_READY))
             return true;
@@ -253,28 +244,25 @@ bool cluster_expects(const struct cluster *cl)
 
 /* ---- a session that is void ---- */
 
-void cluster_forget(struct writer *w)
+void cluster_forget(struct cluster *cl)
 {
-    struct cluster *cl = w->cluster;
-    mset_forget(cl);
-    parts_forget(cl);
+    mset_forget(cl->msets);
+    parts_forget(cl->parts);
     slots_forget(cl);
     moved_forget(cl);
-    gather_forget(w);
-    cl->start = START_NONE;
+    gather_forget(cl->bundles);
     cl->drain = false;
-    w->marks.doing = MARKS_IDLE;
-    for (unsigned i = 0; i < cl->nconn; i++)
-        cl->conn[i]->unused = false;
+    for (unsigned i = 0; i < cl->nodes.nconn; i++)
+        cl->nodes.conn[i]->unused = false;
 }
 
 /* ---- what is due ---- */
 
 /* Is there one that was last tried before that time, and waits for its next try, or is being tried? */
-static bool tries_again(const struct cluster *cl, uint64_t before, uint64_t now)
+static bool tries_again(const struct nodes *ns, uint64_t before, uint64_t now)
 {
-    for (unsigned i = 0; i < cl->nconn; i++) {
-        const struct conn *c = cl->conn[i];
+    for (unsigned i = 0; i < ns->nconn; i++) {
+        const struct conn *c = ns->conn[i];
         bool down = c->state == CONN_DOWN, ready = c->state == CONN_READY;
         if (c->node->master && c->lost_at < before && (down ? now < c->next_try : !ready))
             return true;
@@ -282,118 +270,116 @@ static bool tries_again(const struct cluster *cl, uint64_t before, uint64_t now)
     return false;
 }
 
-static void give_up_on_nodes(struct cluster *cl, uint64_t now)
+static void give_up(struct nodes *ns, uint64_t now)
 {
-    struct writer *w = cl->w;
-    if (cl->needed_since == 0)
+    if (ns->needed_since == 0)
         return;
-    uint64_t limit = (uint64_t)w->opt.reconnect_timeout * 1000000;
+    uint64_t limit = (uint64_t)ns->opt->reconnect_timeout * 1000000;
     /* Well before the limit, or one that was there at once would count as lost. */
-    if (us_since(now, cl->needed_last) > (limit > 0 && limit / 2 < CALM ? limit / 2 : CALM)) {
-        cl->needed_since = 0;
+    if (us_since(now, ns->needed_last) > (limit > 0 && limit / 2 < CALM ? limit / 2 : CALM)) {
+        ns->needed_since = 0;
         return;
     }
-    if (w->failed || us_since(now, cl->needed_since) < limit ||
-        tries_again(cl, cl->needed_since + limit, now))
+    if (ns->outcome->failed || us_since(now, ns->needed_since) < limit ||
+        tries_again(ns, ns->needed_since + limit, now))
         return;
-    const char *why = cl->slots || cl->reach.why[0] == '\0' ? "no master for some slots" : cl->reach.why;
-    for (unsigned i = 0; i < cl->nconn; i++)
-        if (cl->slots && cl->conn[i]->wait_ms > 0 && cl->conn[i]->why[0] != '\0' && cl->conn[i]->node->master)
-            why = cl->conn[i]->why;
-    writer_fail(w, EXIT_RETRY, "event=target_lost target=%s error=%s", w->opt.shown,
-                log_quote(why, strlen(why)));
-    cl->dead = true;
+    const char *why = ns->slots || ns->reach.why[0] == '\0' ? "no master for some slots" : ns->reach.why;
+    for (unsigned i = 0; i < ns->nconn; i++)
+        if (ns->slots && ns->conn[i]->wait_ms > 0 && ns->conn[i]->why[0] != '\0' && ns->conn[i]->node->master)
+            why = ns->conn[i]->why;
+    outcome_give_up(ns->outcome, EXIT_RETRY, "event=target_lost target=%s error=%s", ns->opt->shown,
+                    log_quote(why, strlen(why)));
 }
 
 /* A turn that nobody takes in a whole round: whoever wanted it waits for something else now, perhaps for what
  * this connection may not send before that turn. */
-static void drop_turns(struct cluster *cl)
+static void drop_turns(struct nodes *ns)
 {
-    for (unsigned i = 0; i < cl->nconn; i++) {
-        struct conn *c = cl->conn[i];
+    for (unsigned i = 0; i < ns->nconn; i++) {
+        struct conn *c = ns->conn[i];
         bool unused = c->since_select == 0 && c->state == CONN_READY && !c->selecting;
         c->since_select += unused && c->unused;
-        cl->stir |= unused;
+        ns->stir |= unused;
         c->unused = unused;
     }
 }
 
-void cluster_work(struct writer *w, uint64_t now)
+static void tick(struct nodes *ns, uint64_t now)
 {
-    struct cluster *cl = w->cluster;
-    for (unsigned i = 0; i < cl->nconn; i++) {
-        conn_tick(cl->conn[i], now);
-        if (cl->conn[i]->lost) {
-            conn_settle(cl->conn[i], now);
-            topology_lost(cl->conn[i]);
-            cl->stir = true;
+    for (unsigned i = 0; i < ns->nconn; i++) {
+        conn_tick(ns->conn[i], now);
+        if (ns->conn[i]->lost) {
+            conn_settle(ns->conn[i], now);
+            topology_lost(ns->conn[i]);
+            ns->stir = true;
         }
     }
-    if (cl->dead)
-        return;
-    if (!cl->opened) {
-        opening(cl, now);
-        return;
+}
+
+bool cluster_work(struct cluster *cl, uint64_t now)
+{
+    struct nodes *ns = &cl->nodes;
+    tick(ns, now);
+    if (cl->outcome->dead)
+        return false;
+    if (!ns->opened) {
+        opening(ns, now);
+        return false;
     }
     if (cl->recheck)
         slots_recheck(cl);
-    topology_work(cl, now);
-    for (unsigned i = 0; i < cl->nconn && (cl->stir || now >= cl->next_moved || cl->nmoved == 0); i++)
-        cl->conn[i]->awaited = false; /* whoever waits says so again */
+    topology_work(ns, now);
+    for (unsigned i = 0; i < ns->nconn && (ns->stir || now >= cl->next_moved || cl->nmoved == 0); i++)
+        ns->conn[i]->awaited = false; /* whoever waits says so again */
     moved_work(cl, now);
-    gather_work(w, now);
-    cl->stir = false;
+    gather_work(cl->bundles, now);
+    ns->stir = false;
     span_work(cl, now);
     bigjob_work(cl->big, now);
-    flushes_work(cl);
-    marks_work(cl, now);
-    if (cl->whole)
-        whole_work(cl, now);
-    if (w->sweep.state != SWEEP_OFF)
-        sweep_cluster(cl, now);
-    listing_work(cl, now);
-    drop_turns(cl);
-    for (unsigned i = 0; i < cl->nconn; i++) {
-        conn_send(cl->conn[i]);
-        watch(w, cl->conn[i]);
-    }
-    give_up_on_nodes(cl, now);
+    return true;
 }
 
-void cluster_push(struct writer *w)
+void cluster_send(struct cluster *cl, uint64_t now)
 {
-    struct cluster *cl = w->cluster;
-    gather_work(w, mono_us());
-    for (unsigned i = 0; i < cl->nconn; i++)
-        if (ring_unsent(&cl->conn[i]->wire.ring) >= SEND_STEP)
-            conn_send(cl->conn[i]);
+    drop_turns(&cl->nodes);
+    send_all(&cl->nodes);
+    give_up(&cl->nodes, now);
 }
 
-int cluster_timeout(const struct writer *w)
+void cluster_push(struct cluster *cl)
 {
-    const struct cluster *cl = w->cluster;
-    if (!cl->opened)
+    const struct nodes *ns = &cl->nodes;
+    gather_work(cl->bundles, mono_us());
+    for (unsigned i = 0; i < ns->nconn; i++)
+        if (ring_unsent(&ns->conn[i]->wire.ring) >= SEND_STEP)
+            conn_send(ns->conn[i]);
+}
+
+int cluster_timeout(const struct cluster *cl)
+{
+    const struct nodes *ns = &cl->nodes;
+    if (!ns->opened)
         return (int)(ROUND / 1000);
     if (bundles_unseen(cl->bundles))
         return 0;
-    if (cl->nmoved > 0 || cl->needed_since != 0 || cl->refresh_at != 0 || cl->refreshing != NULL ||
-        cl->stir || cl->flushing || cl->big != NULL || cl->recheck || cl->w->marks.doing != MARKS_IDLE ||
+    if (cl->nmoved > 0 || ns->needed_since != 0 || ns->refresh_at != 0 || ns->refreshing != NULL ||
+        ns->stir || cl->flushing || cl->big != NULL || cl->recheck || cl->nspans > 0 ||
         !bundles_quiet(cl->bundles))
         return (int)(ROUND / 1000);
-    int ms = cl->nspans > 0 ? (int)(ROUND / 1000) : cl->whole ? whole_timeout(cl, mono_us()) : -1;
-    for (unsigned i = 0; i < cl->nconn; i++) {
-        const struct conn *c = cl->conn[i];
+    int ms = -1;
+    for (unsigned i = 0; i < ns->nconn; i++) {
+        const struct conn *c = ns->conn[i];
         if (c->patience.until != 0 || c->lost || c->state == CONN_CONNECTING || c->state == CONN_HELLO)
             return (int)(ROUND / 1000);
         if (c->un > 0)
-            ms = ms < 0 ? 1000 : ms;
+            ms = 1000;
     }
     return ms;
 }
 
-void cluster_event(struct writer *w, unsigned index, uint32_t events)
+void nodes_event(struct nodes *ns, unsigned index, uint32_t events)
 {
-    struct conn *c = w->cluster->conn[index];
+    struct conn *c = ns->conn[index];
     if (c->lost || c->state == CONN_DOWN)
         return;
     if (c->state == CONN_CONNECTING) {

@@ -13,15 +13,16 @@
 #include "../position/position_text.h"
 #include "resp.h"
 #include "slot.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../position/positions.h"
+#include "../session.h"
 
-void exact_open(struct writer *w, bool hashes)
+void exact_open(struct exact *x, bool hashes, const char run[33])
 {
-    struct exact *x = &w->exact;
     x->on = hashes;
     x->scopes = hashes ? SLOTS : 1;
     x->slot = xcalloc(x->scopes, sizeof *x->slot);
-    memcpy(x->process, w->run, sizeof x->process - 1);
+    memcpy(x->process, run, sizeof x->process - 1);
 }
 
 static void drop_past(struct exact *x, unsigned from, unsigned n)
@@ -32,19 +33,18 @@ static void drop_past(struct exact *x, unsigned from, unsigned n)
     }
 }
 
-void exact_free(struct writer *w)
+void exact_free(struct exact *x)
 {
-    struct exact *x = &w->exact;
     drop_past(x, 0, x->scopes);
     free(x->slot);
     free(x->flow);
-    *x = (struct exact){0};
+    *x = (struct exact){.opt = x->opt, .session = x->session, .positions = x->positions};
 }
 
-void exact_forget(struct writer *w, unsigned from, unsigned n)
+void exact_forget(struct exact *x, unsigned from, unsigned n)
 {
-    if (w->exact.on)
-        drop_past(&w->exact, from, n);
+    if (x->on)
+        drop_past(x, from, n);
 }
 
 static void add_past(struct exact_slot *s, const struct exact_past *p, size_t most)
@@ -81,20 +81,19 @@ static void begin_history(struct exact *x, const struct session *s)
         x->slot[i].known = false;
 }
 
-void exact_begin(struct writer *w, const struct exact_id *place)
+void exact_begin(struct exact *x, const struct exact_id *place)
 {
-    struct exact *x = &w->exact;
     if (!exact_counts(x))
         return;
     free(x->flow);
-    x->flows = w->session.flows;
+    x->flows = x->session->flows;
     x->flow = xcalloc(x->flows, sizeof *x->flow);
     drop_past(x, 0, x->scopes);
     for (unsigned i = 0; i < x->flows; i++)
-        x->flow[i].start = w->positions.flow[i].pos;
+        x->flow[i].start = x->positions->flow[i].pos;
     if (x->on)
-        begin_history(x, &w->session);
-    else if (w->session.going_on > 0)
+        begin_history(x, x->session);
+    else if (x->session->going_on > 0)
         take_places(x, place);
 }
 
@@ -106,9 +105,8 @@ static bool counts(const struct rec *r)
            (r->flags & (RF_LIVE | RF_FRESH | RF_MORE)) == RF_LIVE && r->pos > 0;
 }
 
-void exact_offer(struct writer *w, const struct rec *r)
+void exact_offer(struct exact *x, const struct rec *r)
 {
-    struct exact *x = &w->exact;
     const struct exact_flow *f = &x->flow[r->flow];
     x->now = (struct exact_id){0};
     /* One of an earlier position contains none of the entries behind that, which are done. */
@@ -119,15 +117,15 @@ void exact_offer(struct writer *w, const struct rec *r)
         x->now = (struct exact_id){.pos = r->pos, .sub = f->pos == r->pos ? f->sub + 1 : 1, .step = 1};
 }
 
-void exact_taken(struct writer *w, const struct rec *r)
+void exact_taken(struct exact *x, const struct rec *r)
 {
-    struct exact_flow *f = &w->exact.flow[r->flow];
-    if (w->exact.now.fresh)
+    struct exact_flow *f = &x->flow[r->flow];
+    if (x->now.fresh)
         f->fresh = r->pos;
     if (!counts(r))
         return;
     if (r->type == REC_BARRIER)
-        f->barrier = w->exact.now;
+        f->barrier = x->now;
     f->sub = f->pos == r->pos ? f->sub + 1 : 1;
     f->pos = r->pos;
 }
@@ -141,27 +139,27 @@ int exact_compare(const struct exact_id *a, const struct exact_id *b)
     return (a->step > b->step) - (a->step < b->step);
 }
 
-const struct exact_past *exact_past(const struct writer *w, unsigned slot, unsigned flow)
+const struct exact_past *exact_past(const struct exact *x, unsigned slot, unsigned flow)
 {
-    const struct exact_slot *s = &w->exact.slot[slot];
+    const struct exact_slot *s = &x->slot[slot];
     for (unsigned i = 0; i < s->n; i++)
         if (s->past[i].flow == flow)
             return &s->past[i];
     return NULL;
 }
 
-bool exact_notes(const struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id)
+bool exact_notes(const struct exact *x, unsigned slot, unsigned flow, const struct exact_id *id)
 {
-    const struct exact_past *p = id->fresh ? exact_past(w, slot, flow) : NULL;
+    const struct exact_past *p = id->fresh ? exact_past(x, slot, flow) : NULL;
     return id->pos > 0 && (p == NULL || exact_compare(id, &p->id) > 0);
 }
 
-bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id)
+bool exact_done(struct exact *x, unsigned slot, unsigned flow, const struct exact_id *id)
 {
-    struct exact_slot *s = &w->exact.slot[slot];
+    struct exact_slot *s = &x->slot[slot];
     if (id->fresh)
         return false;
-    const struct exact_past *p = id->pos > 0 && s->n > 0 ? exact_past(w, slot, flow) : NULL;
+    const struct exact_past *p = id->pos > 0 && s->n > 0 ? exact_past(x, slot, flow) : NULL;
     if (p == NULL)
         return false;
     if (exact_compare(id, &p->id) <= 0)
@@ -174,12 +172,12 @@ bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exa
     return false;
 }
 
-unsigned exact_steps_done(const struct writer *w, const uint16_t *slot, unsigned n, unsigned flow,
+unsigned exact_steps_done(const struct exact *x, const uint16_t *slot, unsigned n, unsigned flow,
                           const struct exact_id *id, uint32_t *held)
 {
     const struct exact_id *last = NULL;
     for (unsigned i = 0; i < n && id->pos > 0; i++) {
-        const struct exact_past *p = exact_past(w, slot[i], flow);
+        const struct exact_past *p = exact_past(x, slot[i], flow);
         if (p != NULL && (last == NULL || exact_compare(&p->id, last) > 0))
             last = &p->id;
     }
@@ -189,10 +187,10 @@ unsigned exact_steps_done(const struct writer *w, const uint16_t *slot, unsigned
     return last->pos == id->pos && last->sub == id->sub ? last->step : UINT_MAX;
 }
 
-bool exact_unknown(const struct writer *w, const uint16_t *slot, unsigned n, unsigned *which)
+bool exact_unknown(const struct exact *x, const uint16_t *slot, unsigned n, unsigned *which)
 {
     for (unsigned i = 0; i < n; i++)
-        if (!exact_known(&w->exact, slot[i])) {
+        if (!exact_known(x, slot[i])) {
             *which = i;
             return true;
         }
@@ -201,26 +199,26 @@ bool exact_unknown(const struct writer *w, const uint16_t *slot, unsigned n, uns
 
 /* ---- the hash of a slot ---- */
 
-size_t exact_key(const struct writer *w, unsigned slot, char out[EXACT_KEY_MAX])
+size_t exact_key(const struct exact *x, unsigned slot, char out[EXACT_KEY_MAX])
 {
     char tag[SLOT_TAG_MAX];
     slot_tag(slot, tag);
-    return (size_t)snprintf(out, EXACT_KEY_MAX, OUR_KEYS "%s}:%s", tag, w->opt.task);
+    return (size_t)snprintf(out, EXACT_KEY_MAX, OUR_KEYS "%s}:%s", tag, x->opt->task);
 }
 
-void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n)
+void exact_hset(struct buf *b, const struct exact *x, unsigned slot, uint64_t token, unsigned n)
 {
     char text[POSITION_TEXT];
     (void)resp_add_array(b, 4 + 2 * n);
     (void)resp_add_bulk(b, "HSET", 4);
-    (void)resp_add_bulk(b, text, exact_key(w, slot, text));
+    (void)resp_add_bulk(b, text, exact_key(x, slot, text));
     (void)resp_add_bulk(b, "w", 1);
-    (void)resp_add_bulk(b, text, position_pair_print(w->exact.process, token, text));
+    (void)resp_add_bulk(b, text, position_pair_print(x->process, token, text));
 }
 
-bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added)
+bool exact_written(struct exact *x, unsigned slot, unsigned n, long long added)
 {
-    struct exact_slot *s = &w->exact.slot[slot];
+    struct exact_slot *s = &x->slot[slot];
     bool vanished = s->written && added > (long long)n;
     s->written = true;
     return !vanished;
@@ -228,50 +226,50 @@ bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added)
 
 /* Since when positions of the flow count: the full sync; where its master has an id of its own that stays,
  * the beginning of that. */
-static void history_of(const struct writer *w, unsigned flow, char out[HISTORY_MAX])
+static void history_of(const struct exact *x, unsigned flow, char out[HISTORY_MAX])
 {
-    const struct lineage *own = &w->session.flow[flow].own;
+    const struct lineage *own = &x->session->flow[flow].own;
     if (own->replid[0] != '\0' && own->top[0] != '\0')
-        snprintf(out, HISTORY_MAX, "%.22s/%.8s", w->exact.history, own->top);
+        snprintf(out, HISTORY_MAX, "%.22s/%.8s", x->history, own->top);
     else
-        strlcpy(out, w->exact.history, HISTORY_MAX);
+        strlcpy(out, x->history, HISTORY_MAX);
 }
 
-void exact_field(struct buf *b, const struct writer *w, unsigned flow, const struct exact_id *id)
+void exact_field(struct buf *b, const struct exact *x, unsigned flow, const struct exact_id *id)
 {
     char name[FLOW_NAME], text[POSITION_TEXT], history[HISTORY_MAX];
-    history_of(w, flow, history);
+    history_of(x, flow, history);
     (void)resp_add_bulk(b, name, position_flow_name(flow, name));
     (void)resp_add_bulk(b, text, position_place_print(history, id, text));
 }
 
-void exact_ask(struct conn *c, unsigned slot, call_fn *fn, void *arg)
+void exact_ask(const struct exact *x, struct conn *c, unsigned slot, call_fn *fn, void *arg)
 {
     char key[EXACT_KEY_MAX];
     struct buf b = {.max = 2 * EXACT_KEY_MAX};
     (void)resp_add_array(&b, 2);
     (void)resp_add_str(&b, "HGETALL");
-    (void)resp_add_bulk(&b, key, exact_key(c->w, slot, key));
-    cluster_call_in_db(c, c->w->cluster->slots ? c->db : slot / SHARES, fn, arg, b.p, b.len);
+    (void)resp_add_bulk(&b, key, exact_key(x, slot, key));
+    cluster_call_in_db(c, c->all->slots ? c->db : slot / SHARES, fn, arg, b.p, b.len);
     buf_free(&b);
 }
 
-static bool read_field(const struct writer *w, const char *name, const char *value, struct exact_past *p)
+static bool read_field(const struct exact *x, const char *name, const char *value, struct exact_past *p)
 {
     char history[HISTORY_MAX], ours[HISTORY_MAX];
-    if (!position_place_parse(p, history, 'f', w->exact.flows, name, value))
+    if (!position_place_parse(p, history, 'f', x->flows, name, value))
         return false;
-    history_of(w, p->flow, ours);
-    return strcmp(history, ours) == 0 && p->id.pos > w->exact.flow[p->flow].start;
+    history_of(x, p->flow, ours);
+    return strcmp(history, ours) == 0 && p->id.pos > x->flow[p->flow].start;
 }
 
-bool exact_learn(struct writer *w, unsigned slot, const redisReply *r, uint64_t token)
+bool exact_learn(struct exact *x, unsigned slot, const redisReply *r, uint64_t token)
 {
-    struct exact_slot *s = &w->exact.slot[slot];
+    struct exact_slot *s = &x->slot[slot];
     struct exact_past p;
     char mine[POSITION_TEXT];
     bool ours = false;
-    (void)position_pair_print(w->exact.process, token, mine);
+    (void)position_pair_print(x->process, token, mine);
     size_t most = r->type == REDIS_REPLY_ARRAY ? r->elements / 2 : 0;
     for (size_t i = 0; i < most; i++) {
         const char *name = r->element[2 * i]->str, *value = r->element[2 * i + 1]->str;
@@ -279,7 +277,7 @@ bool exact_learn(struct writer *w, unsigned slot, const redisReply *r, uint64_t 
             continue;
         s->written |= strcmp(name, "w") == 0;
         ours |= token != 0 && strcmp(name, "w") == 0 && strcmp(value, mine) == 0;
-        if (!s->known && s->n < w->exact.flows && read_field(w, name, value, &p))
+        if (!s->known && s->n < x->flows && read_field(x, name, value, &p))
             add_past(s, &p, most);
     }
     s->known = true;

@@ -23,7 +23,6 @@
 #include "buf.h"
 #include "record.h"
 
-struct writer;
 struct conn;
 struct redisReply;
 
@@ -60,7 +59,14 @@ struct exact_flow {
     struct exact_id barrier; /* the last one */
 };
 
+struct options;
+struct positions;
+struct session;
+
 struct exact {
+    const struct options *opt;
+    const struct session *session;
+    const struct positions *positions;
     bool on;         /* positions are in hashes of slots or shares */
     unsigned scopes; /* so many, or the one of a whole server; 0: nothing is told apart */
     char history[HISTORY_MAX];
@@ -74,43 +80,43 @@ struct exact {
     unsigned flows;
 };
 
-/* hashes: of SLOTS scopes; else the one of a whole server. */
-void exact_open(struct writer *w, bool hashes);
-void exact_free(struct writer *w);
+/* hashes: of SLOTS scopes; else the one of a whole server. run: names this process. */
+void exact_open(struct exact *x, bool hashes, const char run[33]);
+void exact_free(struct exact *x);
 
 /* A session begins to write. place: of a whole server, the last record of each flow that an earlier process
  * carried out. */
-void exact_begin(struct writer *w, const struct exact_id *place);
+void exact_begin(struct exact *x, const struct exact_id *place);
 
 /* A record of a flow is offered (any number of times), and was taken. */
-void exact_offer(struct writer *w, const struct rec *r);
-void exact_taken(struct writer *w, const struct rec *r);
+void exact_offer(struct exact *x, const struct rec *r);
+void exact_taken(struct exact *x, const struct rec *r);
 
 /* Order of places within a flow. */
 int exact_compare(const struct exact_id *a, const struct exact_id *b);
 
 /* What an earlier process did of the flow in the slot; NULL: nothing that the stream has not passed. */
-const struct exact_past *exact_past(const struct writer *w, unsigned slot, unsigned flow);
+const struct exact_past *exact_past(const struct exact *x, unsigned slot, unsigned flow);
 
 /* Was this carried out by an earlier process? Of a slot that is known. */
-bool exact_done(struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id);
+bool exact_done(struct exact *x, unsigned slot, unsigned flow, const struct exact_id *id);
 
 /* Does the slot's position become that of the record? Not by a fresh one where an earlier process got
  * further.
  */
-bool exact_notes(const struct writer *w, unsigned slot, unsigned flow, const struct exact_id *id);
+bool exact_notes(const struct exact *x, unsigned slot, unsigned flow, const struct exact_id *id);
 
 /* How many steps of a program over these slots an earlier process has run (a number above all of them: it was
  * through); held: the registers that held something then. It was alone in its slots until it was through, so
  * whoever came after it shows that it was. */
-unsigned exact_steps_done(const struct writer *w, const uint16_t *slot, unsigned n, unsigned flow,
+unsigned exact_steps_done(const struct exact *x, const uint16_t *slot, unsigned n, unsigned flow,
                           const struct exact_id *id, uint32_t *held);
 
 /* Is one of these slots not known yet? *which: the index of the first. */
-bool exact_unknown(const struct writer *w, const uint16_t *slot, unsigned n, unsigned *which);
+bool exact_unknown(const struct exact *x, const uint16_t *slot, unsigned n, unsigned *which);
 
 /* So many slots are empty: after a flush. */
-void exact_forget(struct writer *w, unsigned from, unsigned n);
+void exact_forget(struct exact *x, unsigned from, unsigned n);
 
 static inline bool exact_known(const struct exact *x, unsigned slot)
 {
@@ -137,22 +143,22 @@ static inline uint64_t exact_token(struct exact *x)
 
 /* The name of a slot's hash. Returns its length. */
 #define EXACT_KEY_MAX 128
-size_t exact_key(const struct writer *w, unsigned slot, char out[EXACT_KEY_MAX]);
+size_t exact_key(const struct exact *x, unsigned slot, char out[EXACT_KEY_MAX]);
 
 /* The reply to a HSET with n further fields says how many were new. False: w was there, and has vanished. */
-bool exact_written(struct writer *w, unsigned slot, unsigned n, long long added);
+bool exact_written(struct exact *x, unsigned slot, unsigned n, long long added);
 
 /* Append HSET key w ... with n further fields, each by exact_field. */
-void exact_hset(struct buf *b, const struct writer *w, unsigned slot, uint64_t token, unsigned n);
-void exact_field(struct buf *b, const struct writer *w, unsigned flow, const struct exact_id *id);
+void exact_hset(struct buf *b, const struct exact *x, unsigned slot, uint64_t token, unsigned n);
+void exact_field(struct buf *b, const struct exact *x, unsigned flow, const struct exact_id *id);
 #define EXACT_HSET_MAX  256u /* bytes at most */
 #define EXACT_FIELD_MAX 176u /* also of both fields of a flow in the key of a whole server */
 
 /* Ask for a slot's hash. */
-void exact_ask(struct conn *c, unsigned slot, void (*fn)(struct conn *, void *, const struct redisReply *),
-               void *arg);
+void exact_ask(const struct exact *x, struct conn *c, unsigned slot,
+               void (*fn)(struct conn *, void *, const struct redisReply *), void *arg);
 
 /* The reply, which is no error. Returns whether the slot's last transaction was this one. */
-bool exact_learn(struct writer *w, unsigned slot, const struct redisReply *r, uint64_t token);
+bool exact_learn(struct exact *x, unsigned slot, const struct redisReply *r, uint64_t token);
 
 #endif

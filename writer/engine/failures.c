@@ -16,7 +16,9 @@
 #include "meta.h"
 #include "request.h"
 #include "../target/suspect.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../summary.h"
 
 #define GATHER      ((size_t)64 << 10)
 #define PIECE       ((size_t)256 << 10) /* of a large request, in a record */
@@ -24,51 +26,51 @@
 #define KEPT_FLAGS  (RF_IDEMPOTENT | RF_MULTIKEY)
 #define SPLIT_FLAGS (KEPT_FLAGS | RF_FIRST | RF_LAST)
 
-static void cannot(struct writer *w, const char *what)
+static void cannot(struct failures *k, const char *what)
 {
-    writer_fail(w, EXIT_CANNOT, "event=errors_not_kept file=%s error=%s",
-                log_quote(w->opt.errors_to, strlen(w->opt.errors_to)), log_quote(what, strlen(what)));
+    outcome_fail(k->outcome, EXIT_CANNOT, "event=errors_not_kept file=%s error=%s",
+                 log_quote(k->opt->errors_to, strlen(k->opt->errors_to)), log_quote(what, strlen(what)));
 }
 
 /* ---- a file that is there already ---- */
 
 /* It is made only when there is something to be kept: then it is too late to find out that it cannot be. */
-static bool can_be_made(struct writer *w)
+static bool can_be_made(struct failures *k)
 {
     char path[4096];
-    if (strlcpy(path, w->opt.errors_to, sizeof path) >= sizeof path)
+    if (strlcpy(path, k->opt->errors_to, sizeof path) >= sizeof path)
         errno = ENAMETOOLONG;
     else if (errno == ENOENT && access(dirname(path), W_OK | X_OK) == 0)
         return true;
-    cannot(w, strerror(errno));
+    cannot(k, strerror(errno));
     return false;
 }
 
-bool failures_check(struct writer *w)
+bool failures_check(struct failures *k)
 {
     struct stat st, in;
     uint8_t want[REC_STREAM], got[REC_STREAM];
-    if (w->opt.errors_to == NULL)
+    if (k->opt->errors_to == NULL)
         return true;
-    if (stat(w->opt.errors_to, &st) < 0)
-        return can_be_made(w);
+    if (stat(k->opt->errors_to, &st) < 0)
+        return can_be_made(k);
     if (!S_ISREG(st.st_mode))
         return true;
-    for (unsigned i = 0; i < w->opt.nfiles; i++)
-        if (stat(w->opt.files[i], &in) == 0 && in.st_dev == st.st_dev && in.st_ino == st.st_ino) {
-            cannot(w, "it is an input as well");
+    for (unsigned i = 0; i < k->opt->nfiles; i++)
+        if (stat(k->opt->files[i], &in) == 0 && in.st_dev == st.st_dev && in.st_ino == st.st_ino) {
+            cannot(k, "it is an input as well");
             return false;
         }
-    int fd = io_open_own(w->opt.errors_to, O_RDONLY, 0);
+    int fd = io_open_own(k->opt->errors_to, O_RDONLY, 0);
     ssize_t n = fd >= 0 ? read(fd, got, sizeof got) : -1;
     if (n < 0)
-        cannot(w, strerror(errno));
+        cannot(k, strerror(errno));
     if (fd >= 0)
         close(fd);
     rec_stream_header(want, KIND_COMMAND);
     if (n > 0 && memcmp(want, got, (size_t)n) != 0)
-        cannot(w, "it exists and holds something else than records of failed requests");
-    return !w->failed;
+        cannot(k, "it exists and holds something else than records of failed requests");
+    return !k->outcome->failed;
 }
 
 /* How far a file can be kept, and what is missing there. */
@@ -114,20 +116,20 @@ static bool survey(int fd, struct tail *s)
     return fine;
 }
 
-static void put(struct writer *w, struct rec *r, const void *payload, size_t n);
+static void put(struct failures *k, struct rec *r, const void *payload, size_t n);
 
 /* What a writer before us left, perhaps in the middle of a record, becomes a whole stream that can be
  * replayed. */
-static bool mend(struct writer *w, int fd)
+static bool mend(struct failures *k, int fd)
 {
     struct tail s;
     if (!survey(fd, &s)) {
-        cannot(w, "what it holds is damaged");
+        cannot(k, "what it holds is damaged");
         return false;
     }
     uint64_t keep = s.ended || s.flow ? s.at : s.stream;
     if (ftruncate(fd, (off_t)keep) < 0 || lseek(fd, 0, SEEK_END) < 0) {
-        cannot(w, strerror(errno));
+        cannot(k, strerror(errno));
         return false;
     }
     if (s.ended || !s.flow)
@@ -135,78 +137,77 @@ static bool mend(struct writer *w, int fd)
     static const char text[] = "reason=complete\nstatus=0\n";
     struct rec synced = {.type = REC_SYNCED, .slot = REC_NO_SLOT, .epoch = 1, .seq = s.seq + 1};
     struct rec end = {.type = REC_END, .slot = REC_NO_SLOT, .epoch = 1};
-    put(w, &synced, NULL, 0);
-    put(w, &end, text, sizeof text - 1);
+    put(k, &synced, NULL, 0);
+    put(k, &end, text, sizeof text - 1);
     return true;
 }
 
 /* ---- writing ---- */
 
-static void put(struct writer *w, struct rec *r, const void *payload, size_t n)
+static void put(struct failures *k, struct rec *r, const void *payload, size_t n)
 {
-    if (w->failures.out.fd >= 0 && recout_put(&w->failures.out, r, payload, n) < 0) {
-        cannot(w, strerror(errno));
-        close(w->failures.out.fd);
-        w->failures.out.fd = -1;
+    if (k->out.fd >= 0 && recout_put(&k->out, r, payload, n) < 0) {
+        cannot(k, strerror(errno));
+        close(k->out.fd);
+        k->out.fd = -1;
     }
 }
 
-static void flush(struct writer *w)
+static void flush(struct failures *k)
 {
-    if (w->failures.out.fd < 0 || recout_flush(&w->failures.out) == 0)
+    if (k->out.fd < 0 || recout_flush(&k->out) == 0)
         return;
-    cannot(w, strerror(errno));
-    close(w->failures.out.fd);
-    w->failures.out.fd = -1;
+    cannot(k, strerror(errno));
+    close(k->out.fd);
+    k->out.fd = -1;
 }
 
-static void meta(struct writer *w, unsigned type, const struct buf *text)
+static void meta(struct failures *k, unsigned type, const struct buf *text)
 {
     struct rec r = {.type = (uint8_t)type, .slot = REC_NO_SLOT, .epoch = 1, .time = now_us()};
-    put(w, &r, text->p, text->len);
+    put(k, &r, text->p, text->len);
 }
 
-static void heading(struct writer *w)
+static void heading(struct failures *k)
 {
     struct buf b = {0};
     char nonce[33];
     random_hex(nonce);
-    (void)recout_stream(&w->failures.out, KIND_COMMAND);
+    (void)recout_stream(&k->out, KIND_COMMAND);
     meta_adds(&b, "nonce", nonce);
     meta_adds(&b, "source", "file");
     meta_addu(&b, "flows", 1);
     meta_addu(&b, "epoch", 1);
     meta_addu(&b, "journal", 0);
     meta_addu(&b, "started", now_us() / 1000000);
-    meta(w, REC_SESSION, &b);
-    meta(w, REC_TARGET, &w->failures.target);
+    meta(k, REC_SESSION, &b);
+    meta(k, REC_TARGET, &k->target);
     b.len = 0;
     meta_addu(&b, "flow", 0);
     meta_adds(&b, "mode", "FILE");
-    meta(w, REC_FLOW, &b);
+    meta(k, REC_FLOW, &b);
     buf_free(&b);
-    w->failures.target_there = true;
+    k->target_there = true;
 }
 
 /* Only when there is something to be kept. */
-static void begin(struct writer *w)
+static void begin(struct failures *k)
 {
-    struct failures *k = &w->failures;
     k->open = true;
-    int fd = io_open_own(w->opt.errors_to, O_RDWR | O_CREAT, 0600);
+    int fd = io_open_own(k->opt->errors_to, O_RDWR | O_CREAT, 0600);
     struct stat st;
     recout_init(&k->out, fd, GATHER);
     if (fd < 0 || fstat(fd, &st) < 0)
-        cannot(w, strerror(errno));
-    else if (!S_ISREG(st.st_mode) || mend(w, fd))
-        heading(w);
+        cannot(k, strerror(errno));
+    else if (!S_ISREG(st.st_mode) || mend(k, fd))
+        heading(k);
     else
         k->out.fd = -1;
     if (k->out.fd < 0 && fd >= 0)
         close(fd);
 }
 
-static void report(struct writer *w, const struct failure *f)
+static void report(struct failures *k, const struct failure *f)
 {
     struct buf b = {0};
     struct slice key;
@@ -216,12 +217,12 @@ static void report(struct writer *w, const struct failure *f)
         meta_add(&b, "key", key.p, key.n < SHOWN ? key.n : SHOWN, '\n');
     meta_add(&b, "detail", f->text, len, '\n');
     meta_addu(&b, "lost", f->gone);
-    meta(w, REC_REPORT, &b);
+    meta(k, REC_REPORT, &b);
     buf_free(&b);
 }
 
 /* A request of any size, in records of one number. */
-static void put_request(struct writer *w, const struct failure *f, struct rec *r)
+static void put_request(struct failures *k, const struct failure *f, struct rec *r)
 {
     uint64_t size = f->big != NULL ? f->big->size : f->payload != NULL ? f->payload_n : f->n;
     const uint8_t *mem = f->payload != NULL ? f->payload : f->request;
@@ -232,28 +233,28 @@ static void put_request(struct writer *w, const struct failure *f, struct rec *r
         size_t most = f->big != NULL ? PIECE : REC_PAYLOAD_MAX;
         size_t n = size - at < most ? (size_t)(size - at) : most;
         if (f->big != NULL && big_read(f->big, at, piece, n) != (long)n) {
-            cannot(w, strerror(errno));
+            cannot(k, strerror(errno));
             break;
         }
         r->flags = (uint16_t)(at + n < size ? flags | RF_MORE : flags);
-        put(w, r, f->big != NULL ? piece : mem + at, n);
+        put(k, r, f->big != NULL ? piece : mem + at, n);
         at += n;
     } while (at < size);
     free(piece);
 }
 
-void failures_keep(struct writer *w, const struct failure *f)
+/* Its words stand in a REPORT record before it. */
+static void keep(struct failures *k, const struct failure *f)
 {
-    struct failures *k = &w->failures;
-    if (w->opt.errors_to == NULL)
+    if (k->opt->errors_to == NULL)
         return;
     if (!k->open)
-        begin(w);
+        begin(k);
     if (!k->target_there) { /* the streams of one writer may be made for one target, told differently */
-        meta(w, REC_TARGET, &k->target);
+        meta(k, REC_TARGET, &k->target);
         k->target_there = true;
     }
-    report(w, f);
+    report(k, f);
     if (!f->gone) {
         struct rec r = f->r;
         if (r.type == 0)
@@ -265,52 +266,50 @@ void failures_keep(struct writer *w, const struct failure *f)
         r.epoch = 1;
         r.pos = 0;
         r.seq = ++k->seq;
-        put_request(w, f, &r);
+        put_request(k, f, &r);
         k->kept++;
     }
-    flush(w);
+    flush(k);
 }
 
-void failures_last(struct writer *w, const struct rec *r)
+void failures_last(struct failures *k, const struct rec *r)
 {
     struct rec mark = *r;
-    if (!w->failures.open)
+    if (!k->open)
         return;
     mark.flow = 0;
     mark.epoch = 1;
     mark.pos = 0;
-    mark.seq = ++w->failures.seq;
-    put(w, &mark, NULL, 0);
-    flush(w);
+    mark.seq = ++k->seq;
+    put(k, &mark, NULL, 0);
+    flush(k);
 }
 
-void failures_target(struct writer *w, const uint8_t *text, size_t n)
+void failures_target(struct failures *k, const uint8_t *text, size_t n)
 {
-    struct failures *k = &w->failures;
-    if (w->opt.errors_to == NULL || (n > 0 && k->target.len == n && memcmp(k->target.p, text, n) == 0))
+    if (k->opt->errors_to == NULL || (n > 0 && k->target.len == n && memcmp(k->target.p, text, n) == 0))
         return;
     k->target.len = 0;
     (void)buf_add(&k->target, text, n);
     k->target_there = false;
 }
 
-void failures_end(struct writer *w)
+void failures_end(struct failures *k)
 {
-    struct failures *k = &w->failures;
     if (k->open && k->out.fd >= 0) {
         struct buf b = {0};
         struct rec synced = {.type = REC_SYNCED, .slot = REC_NO_SLOT, .epoch = 1, .seq = k->seq + 1};
-        put(w, &synced, NULL, 0);
+        put(k, &synced, NULL, 0);
         meta_adds(&b, "reason", "complete");
         meta_addu(&b, "status", 0);
         meta_addu(&b, "n.failed", k->kept);
-        meta(w, REC_END, &b);
+        meta(k, REC_END, &b);
         buf_free(&b);
-        flush(w);
+        flush(k);
         log_event(LOG_WARN, NO_FLOW, "event=errors_kept requests=%llu file=%s", (unsigned long long)k->kept,
-                  log_quote(w->opt.errors_to, strlen(w->opt.errors_to)));
+                  log_quote(k->opt->errors_to, strlen(k->opt->errors_to)));
         if (k->out.fd >= 0 && close(k->out.fd) < 0)
-            cannot(w, strerror(errno));
+            cannot(k, strerror(errno));
     }
     if (k->open)
         recout_free(&k->out);
@@ -319,21 +318,22 @@ void failures_end(struct writer *w)
 
 /* ---- a request that failed ---- */
 
-void writer_data_error(struct writer *w, const struct failure *f)
+void failures_add(struct failures *k, const struct failure *f)
 {
     struct slice key = {0}, name = {0};
     bool has_key = f->r.keyarg > 0 && request_arg(f->request, f->n, f->r.keyarg, &key);
     (void)request_arg(f->request, f->n, 0, &name);
-    char kind[KIND_NAME];
+    char name_of[KIND_NAME];
     int k_len =
-        snprintf(kind, sizeof kind, "%.*s: %.*s", (int)(name.n < 24 ? name.n : 24),
+        snprintf(name_of, sizeof name_of, "%.*s: %.*s", (int)(name.n < 24 ? name.n : 24),
                  name.p != NULL ? (const char *)name.p : "", (int)error_kind_len(f->text, f->len), f->text);
-    const struct kind *k = kinds_count(&w->stats.errors, kind, (size_t)k_len, has_key ? key.p : NULL, key.n);
+    const struct kind *kind =
+        kinds_count(&k->stats->errors, name_of, (size_t)k_len, has_key ? key.p : NULL, key.n);
     uint64_t bytes = f->big != NULL ? f->big->size : f->payload != NULL ? f->payload_n : f->n;
-    log_event(k->count == 1 || suspect_is(f->text, f->len) ? LOG_WARN : LOG_DEBUG, (int)f->r.flow,
+    log_event(kind->count == 1 || suspect_is(f->text, f->len) ? LOG_WARN : LOG_DEBUG, (int)f->r.flow,
               "event=data_error command=%s key=%s db=%u reply=%s bytes=%llu", log_quote(name.p, name.n),
               log_quote(key.p, key.n), f->r.db, log_quote(f->text, f->len), (unsigned long long)bytes);
-    failures_keep(w, f);
-    if (w->opt.strict)
-        writer_fail(w, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");
+    keep(k, f);
+    if (k->opt->strict)
+        outcome_fail(k->outcome, EXIT_DATA, "event=strict note=\"stopped at the first data error\"");
 }

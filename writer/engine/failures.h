@@ -10,8 +10,6 @@
 #include "collect.h"
 #include "record.h"
 
-struct writer;
-
 /* One of them, as well as it is known. What is kept is big, or payload, or request, the first that is there.
  */
 struct failure {
@@ -27,7 +25,14 @@ struct failure {
     bool split; /* the key failed from its first part on: FIRST and LAST stay */
 };
 
+struct options;
+struct outcome;
+struct stats;
+
 struct failures {
+    const struct options *opt;
+    struct outcome *outcome;
+    struct stats *stats;
     struct recout out;
     uint64_t seq;
     uint64_t kept;
@@ -36,20 +41,21 @@ struct failures {
     struct buf target; /* text of the input's TARGET record */
 };
 
-/* Is the file of --errors-to one that can be appended to? False: the writer has failed. Nothing is created.
+/* Is the file of --errors-to one that can be appended to? False: the run has failed. Nothing is created.
  */
-bool failures_check(struct writer *w);
+bool failures_check(struct failures *k);
 
 /* The TARGET record that the requests which follow were made for. */
-void failures_target(struct writer *w, const uint8_t *text, size_t n);
+void failures_target(struct failures *k, const uint8_t *text, size_t n);
 
-/* Keep one; its words stand in a REPORT record before it. */
-void failures_keep(struct writer *w, const struct failure *f);
+/* A request that cannot be carried out: counted, named, logged the first time of its kind, kept with
+ * --errors-to (its words stand in a REPORT record before it); with --strict it ends the session. */
+void failures_add(struct failures *k, const struct failure *f);
 
 /* The last of a key whose requests were kept, from the first on, is no request. */
-void failures_last(struct writer *w, const struct rec *r);
+void failures_last(struct failures *k, const struct rec *r);
 
 /* The end: complete the stream, if there is one. */
-void failures_end(struct writer *w);
+void failures_end(struct failures *k);
 
 #endif

@@ -1,63 +1,67 @@
-/* What every master has to be asked or told: the flush of a barrier, and the state of the target before a
- * session's first request. Nothing else is on its way meanwhile. */
+#include "flushes.h"
+
 #include <stdio.h>
 #include <string.h>
 
+#include "../outcome.h"
+#include "../position/marks.h"
+#include "../position/positions.h"
+#include "../position/saved.h"
+#include "../summary.h"
 #include "../target/cluster.h"
+#include "../target/target.h"
 #include "errors.h"
+#include "exact.h"
 #include "exits.h"
 #include "gather.h"
 #include "io.h"
+#include "lanes.h"
 #include "log.h"
-#include "../target/policy.h"
-#include "resp.h"
-#include "../target/taken.h"
-#include "../target/target.h"
-#include "../writer.h"
 
-/* ---- flushing every master ---- */
+void flushes_free(struct flushes *f)
+{
+    buf_free(&f->request);
+    buf_free(&f->refusal);
+}
+
+/* ---- telling every master ---- */
 
 /* This master has nothing more to do with it. */
-static void told(struct conn *c)
+static void told(struct flushes *f, struct cnode *n, bool done)
 {
-    c->w->cluster->asked--;
-    c->w->cluster->stir = true;
-    c->node->flushed = true;
+    f->asked--;
+    f->cl->nodes.stir = true;
+    n->flushed = done;
 }
 
 static void flush_safe(struct conn *c, void *arg, bool ok)
 {
-    (void)arg;
-    told(c);
-    c->node->flushed = ok;
+    told(arg, c->node, ok);
 }
 
 /* A record's request is a data error, whichever of the masters say so; without the flush nothing can go on.
  */
-static void refused(struct conn *c, const redisReply *r)
+static void refused(struct flushes *f, struct cnode *n, const redisReply *r)
 {
-    struct cluster *cl = c->w->cluster;
-    if (cl->purpose == EVERYBODY_RECORD) {
-        if (cl->refusal.len == 0)
-            (void)buf_add(&cl->refusal, r->str, r->len);
-        told(c);
+    if (f->purpose == EVERYBODY_RECORD) {
+        if (f->refusal.len == 0)
+            (void)buf_add(&f->refusal, r->str, r->len);
+        told(f, n, true);
         return;
     }
-    if (!cl->dead)
-        writer_fail(c->w, EXIT_CANNOT, "event=flush_refused node=%s reply=%s", cnode_name(c->node),
-                    log_quote(r->str, r->len));
-    cl->dead = true;
+    if (!f->outcome->dead)
+        outcome_give_up(f->outcome, EXIT_CANNOT, "event=flush_refused node=%s reply=%s", cnode_name(n),
+                        log_quote(r->str, r->len));
 }
 
 static void on_flush(struct conn *c, void *arg, const redisReply *r)
 {
-    struct cluster *cl = c->w->cluster;
+    struct flushes *f = arg;
     struct cnode *ask;
     uint64_t due;
-    (void)arg;
-    if (r != NULL && r->type != REDIS_REPLY_ERROR && reply_fits(cl->flush.p, cl->flush.len, r->type)) {
+    if (r != NULL && r->type != REDIS_REPLY_ERROR && reply_fits(f->request.p, f->request.len, r->type)) {
         c->node->plight = (struct plight){0};
-        cluster_safe(c, flush_safe, NULL);
+        cluster_safe(c, flush_safe, f);
         return;
     }
     if (r != NULL && r->type != REDIS_REPLY_ERROR) {
@@ -65,202 +69,204 @@ static void on_flush(struct conn *c, void *arg, const redisReply *r)
         r = NULL;
     }
     enum detour way = r != NULL ? cluster_detour(c, 3, NULL, r->str, r->len, &due, &ask) : DETOUR_AGAIN;
-    if (way == DETOUR_NONE && !cl->dead) {
-        refused(c, r);
+    if (way == DETOUR_NONE && !f->outcome->dead) {
+        refused(f, c->node, r);
         return;
     }
     if (r != NULL && way != DETOUR_NONE)
-        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
-    cl->asked--;
-    cl->stir = true;
+        plight_refused(f->cl, &c->node->plight, NULL, r->str, r->len);
+    f->asked--;
+    f->cl->nodes.stir = true;
 }
 
-void flush_everywhere(struct cluster *cl, const void *request, size_t n, uint32_t db, enum purpose purpose)
+static void all_anew(struct nodes *ns)
 {
-    if (purpose == EVERYBODY_START)
-        saved_void(cl->w);
-    if (cl->w->failed)
+    for (unsigned i = 0; i < ns->n; i++)
+        ns->node[i]->flushed = false;
+    ns->stir = true;
+}
+
+void flush_everywhere(struct flushes *f, const void *request, size_t n, uint32_t db, enum purpose purpose)
+{
+    if (purpose == EVERYBODY_START) {
+        f->start = START_FLUSH;
+        saved_void(f->saved);
+    }
+    if (f->outcome->failed)
         return;
-    for (unsigned i = 0; i < cl->nnodes; i++)
-        cl->node[i]->flushed = false;
-    cl->flush.len = cl->refusal.len = 0;
-    (void)buf_add(&cl->flush, request, n);
-    cl->flush_db = db;
-    cl->purpose = purpose;
-    cl->scope = LANES_ALL;
-    cl->flushing = true;
-    cl->stir = true;
+    all_anew(&f->cl->nodes);
+    f->request.len = f->refusal.len = 0;
+    (void)buf_add(&f->request, request, n);
+    f->db = db;
+    f->purpose = purpose;
+    f->cl->scope = LANES_ALL;
+    f->cl->flushing = true;
 }
 
-void cluster_everywhere(struct writer *w, const struct cunit *u, const uint8_t *bytes)
+void flushes_record(struct flushes *f, const struct cunit *u, const uint8_t *bytes)
 {
-    w->cluster->record = *u;
-    flush_everywhere(w->cluster, bytes, u->len, 0, EVERYBODY_RECORD);
+    f->record = *u;
+    flush_everywhere(f, bytes, u->len, 0, EVERYBODY_RECORD);
 }
 
 /* Is nothing of the flow on its way? Marks stand in a database that may be flushed. */
-static bool flow_quiet(struct writer *w, unsigned flow)
+static bool flow_quiet(const struct flushes *f, unsigned flow)
 {
-    const struct flowpos *f = &w->positions.flow[flow];
-    gather_cut(w, flow);
-    return f->n == 0 && f->snapshot == 0 && !w->cluster->flushing && w->marks.flying == 0;
+    const struct flowpos *p = &f->positions->flow[flow];
+    gather_cut(f->cl->bundles, flow);
+    return p->n == 0 && p->snapshot == 0 && !f->cl->flushing && f->marks->flying == 0;
 }
 
-bool cluster_flush(struct writer *w, int scope)
+bool flushes_barrier(struct flushes *f, int scope)
 {
     size_t n;
-    const uint8_t *request = lanes_request(&w->lanes, scope, &n);
-    if (scope == LANES_ALL ? !cluster_quiet(w) : !flow_quiet(w, (unsigned)scope))
+    const uint8_t *request = lanes_request(f->lanes, scope, &n);
+    if (scope == LANES_ALL ? !cluster_quiet(f->cl) : !flow_quiet(f, (unsigned)scope))
         return false;
-    marks_flushed(w);
-    saved_write(w, mono_us(), true); /* the slots will not tell any more what was there and done before it */
-    if (w->failed)
+    marks_flushed(f->marks);
+    saved_write(f->saved, mono_us(),
+                true); /* the slots will not tell any more what was there and done before it */
+    if (f->outcome->failed)
         return true;
-    flush_everywhere(w->cluster, request, n, lanes_db(&w->lanes, scope), EVERYBODY_BARRIER);
-    w->cluster->scope = scope;
+    flush_everywhere(f, request, n, lanes_db(f->lanes, scope), EVERYBODY_BARRIER);
+    f->cl->scope = scope;
     return true;
 }
 
-static void record_done(struct cluster *cl)
+static void record_done(struct flushes *f)
 {
-    struct writer *w = cl->w;
-    const struct cunit *u = &cl->record;
-    bool failed = cl->refusal.len > 0;
-    if (failed)
-        cluster_unit_error(w, u, cl->flush.p, (const char *)cl->refusal.p, cl->refusal.len);
+    const struct cunit *u = &f->record;
+    if (f->refusal.len > 0)
+        cluster_unit_error(f->cl, u, f->request.p, (const char *)f->refusal.p, f->refusal.len);
     else
-        cluster_count(w, u);
-    cluster_passed(w, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
+        cluster_count(f->cl, u);
+    cluster_passed(f->cl, (u->flags & CF_LIVE) != 0, u->flow, u->mark);
 }
 
-static void barrier_done(struct writer *w)
+static void barrier_done(struct flushes *f)
 {
-    const struct cluster *cl = w->cluster;
-    for (unsigned i = 0; i < w->lanes.n; i++)
+    const struct cluster *cl = f->cl;
+    for (unsigned i = 0; i < f->lanes->n; i++)
         if (lanes_within(cl->scope, i))
-            cluster_position(w, &w->lanes.lane[i].at);
-    bool one = !cl->slots && cl->flush.len > 0 && memmem(cl->flush.p, cl->flush.len, "FLUSHDB", 7) != NULL;
-    if (one && cl->flush_db < SHARED_DBS)
-        exact_forget(w, cl->flush_db * SHARES, SHARES);
+            cluster_position(f->cl, &f->lanes->lane[i].at);
+    bool one =
+        !cl->nodes.slots && f->request.len > 0 && memmem(f->request.p, f->request.len, "FLUSHDB", 7) != NULL;
+    if (one && f->db < SHARED_DBS)
+        exact_forget(f->exact, f->db * SHARES, SHARES);
     else if (!one)
-        exact_forget(w, 0, SLOTS);
-    if (w->exact.on)
-        saved_write(w, mono_us(), true); /* or a replay would flush again what comes now */
-    w->stats.barriers++;
-    lanes_release(&w->lanes, cl->scope);
+        exact_forget(f->exact, 0, SLOTS);
+    if (f->exact->on)
+        saved_write(f->saved, mono_us(), true); /* or a replay would flush again what comes now */
+    f->stats->barriers++;
+    lanes_release(f->lanes, cl->scope);
 }
 
-static void flushed(struct cluster *cl)
+static void flushed(struct flushes *f)
 {
-    cl->flushing = false;
-    cl->stir = true;
-    switch (cl->purpose) {
-    case EVERYBODY_START: cl->start = START_READY; break;
-    case EVERYBODY_BARRIER: barrier_done(cl->w); break;
-    case EVERYBODY_RECORD: record_done(cl); break;
+    f->cl->flushing = false;
+    f->cl->nodes.stir = true;
+    switch (f->purpose) {
+    case EVERYBODY_START: f->start = START_READY; break;
+    case EVERYBODY_BARRIER: barrier_done(f); break;
+    case EVERYBODY_RECORD: record_done(f); break;
     }
 }
 
-/* The survey of one master goes on. */
-static void on_scan(struct conn *c, void *arg, const redisReply *r);
+/* ---- what the masters hold ---- */
 
-static void scan(struct conn *c, const char *cursor)
+void flushes_survey(struct flushes *f)
 {
-    if (strcmp(cursor, "0") == 0) /* also where a scan that was broken off begins again */
-        c->node->guard = (struct scan_guard){.n = 0};
-    struct cluster *cl = c->w->cluster;
-    uint32_t db = cl->slots ? 0 : cl->dbs[cl->at_db];
-    cl->asked++;
-    cluster_scan(c, db, on_scan, NULL, cursor, "1000");
+    all_anew(&f->cl->nodes);
+    for (unsigned i = 0; i < f->cl->nodes.n; i++)
+        node_scan_anew(f->cl->nodes.node[i]);
+    f->found = false;
+    f->databases = f->cl->nodes.slots; /* a cluster has one */
+    f->start = START_SURVEY;
 }
 
-static void on_scan(struct conn *c, void *arg, const redisReply *r)
+/* Keys of one master. A scan that was broken off begins again. */
+static void on_keys(void *arg, struct cnode *n, const redisReply *keys)
 {
-    struct cluster *cl = c->w->cluster;
-    (void)arg;
-    cl->asked--;
-    cl->stir = true;
-    if (r == NULL || cl->start != START_SURVEY) /* or of a survey that is void */
-        return;
-    if (r->type == REDIS_REPLY_ERROR) {
-        cluster_question_refused(c, r, "SCAN");
+    struct flushes *f = arg;
+    struct nodes *ns = &f->cl->nodes;
+    f->asked--;
+    ns->stir = true;
+    if (keys == NULL || f->start != START_SURVEY) { /* or of a survey that is void */
+        node_scan_anew(n);
         return;
     }
-    if (!reply_is_scan(r) || scan_circles(&c->node->guard, r->element[0]->str)) {
-        conn_lose(c, "SCAN: unexpected reply");
-        return;
-    }
-    c->node->plight = (struct plight){0};
-    for (size_t i = 0; i < r->element[1]->elements; i++)
-        cl->found |= !key_is_ours(r->element[1]->element[i]->str, r->element[1]->element[i]->len);
-    bool over = strcmp(r->element[0]->str, "0") == 0;
-    bool next = over && !cl->slots && ++cl->at_db < cl->ndbs;
-    if (cl->found || (over && !next))
-        c->node->flushed = true; /* surveyed */
-    else
-        scan(c, r->element[0]->str);
+    for (size_t i = 0; i < keys->elements; i++)
+        f->found |= !key_is_ours(keys->element[i]->str, keys->element[i]->len);
+    bool over = strcmp(n->cursor, "0") == 0;
+    bool next = over && !ns->slots && ++ns->at_db < ns->ndbs;
+    n->flushed = f->found || (over && !next); /* surveyed */
+}
+
+static void scan(struct flushes *f, struct conn *c)
+{
+    const struct nodes *ns = &f->cl->nodes;
+    f->asked++;
+    node_scan(c, ns->slots ? 0 : ns->dbs[ns->at_db], on_keys, f, "1000");
 }
 
 /* A single server: which databases there are. */
-static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
+static void on_keyspace(void *arg, struct cnode *n, const redisReply *info)
 {
-    struct cluster *cl = c->w->cluster;
-    (void)arg;
-    cl->asked--;
-    cl->stir = true;
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
+    struct flushes *f = arg;
+    struct nodes *ns = &f->cl->nodes;
+    f->asked--;
+    ns->stir = true;
+    if (info == NULL)
         return;
-    if (r->type == REDIS_REPLY_ERROR) {
-        cluster_question_refused(c, r, "INFO");
-        return;
-    }
-    cluster_take_dbs(cl, r->str);
-    if (cl->ndbs > 0)
-        scan(c, "0");
-    else
-        c->node->flushed = true;
+    cluster_take_dbs(ns, info->str);
+    f->databases = ns->ndbs > 0;
+    n->flushed = ns->ndbs == 0;
 }
 
-static void ask_node(struct cluster *cl, struct cnode *n)
+/* ---- what is due ---- */
+
+static void ask_node(struct flushes *f, struct cnode *n)
 {
-    struct conn *c = cnode_conn(cl, n, 0, cl->flush.len + 64);
+    struct nodes *ns = &f->cl->nodes;
+    struct conn *c = cnode_conn(ns, n, 0, f->request.len + 64);
     if (c == NULL)
         return;
-    if (cl->start == START_SURVEY && cl->slots) {
-        scan(c, "0");
+    if (f->start == START_SURVEY && f->databases) {
+        scan(f, c);
         return;
     }
-    if (cl->start == START_SURVEY) {
+    if (f->start == START_SURVEY) {
         if (cluster_want_db(c, 0, true) != PUT_DONE)
             return;
-        cl->asked++;
-        conn_call(c, on_keyspace, NULL, "INFO", "keyspace", NULL);
+        f->asked++;
+        node_ask(c, on_keyspace, f, "INFO", "keyspace");
         return;
     }
-    enum put got = cl->slots ? PUT_DONE : cluster_want_db(c, cl->flush_db, false);
+    enum put got = ns->slots ? PUT_DONE : cluster_want_db(c, f->db, false);
     n->flushed = got == PUT_FAIL; /* no such database: nothing in it */
     if (got != PUT_DONE)
         return;
-    cl->asked++;
-    conn_call_raw(c, on_flush, NULL, cl->flush.p, cl->flush.len);
+    f->asked++;
+    conn_call_raw(c, on_flush, f, f->request.p, f->request.len);
 }
 
-void flushes_work(struct cluster *cl)
+void flushes_work(struct flushes *f)
 {
-    if ((!cl->flushing && cl->start != START_SURVEY) || cl->asked > 0 || cl->dead)
+    const struct nodes *ns = &f->cl->nodes;
+    if ((!f->cl->flushing && f->start != START_SURVEY) || f->asked > 0 || f->outcome->dead)
         return;
-    bool all = true, enough = cl->start == START_SURVEY && cl->found;
-    for (unsigned i = 0; i < cl->nnodes && !enough; i++) {
-        struct cnode *n = cl->node[i];
+    bool all = true, enough = f->start == START_SURVEY && f->found;
+    for (unsigned i = 0; i < ns->n && !enough; i++) {
+        struct cnode *n = ns->node[i];
         if (!n->master || n->flushed)
             continue;
         all = false;
-        ask_node(cl, n);
+        ask_node(f, n);
     }
     if (!all)
         return;
-    if (cl->flushing)
-        flushed(cl);
+    if (f->cl->flushing)
+        flushed(f);
     else
-        cl->start = START_READY;
+        f->start = START_READY;
 }

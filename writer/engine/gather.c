@@ -1,7 +1,14 @@
 #include "gather.h"
 
+#include "../input.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../position/positions.h"
+#include "../session.h"
+#include "../target/holds.h"
 #include "bundle_parts.h"
 #include "io.h"
+#include "probes.h"
 
 #define GATHER_RECORDS 65536u /* that gather, of all slots */
 #define GATHER_BYTES   ((size_t)4 << 20)
@@ -10,30 +17,31 @@
 
 #define MORE           1024u /* to complete a transaction of the source, with a quarter of the bytes more */
 
-enum gathers gather_wants(const struct writer *w, const struct rec *r, unsigned slot)
+enum gathers gather_wants(const struct bundles *b, const struct rec *r, unsigned slot)
 {
-    if (!w->exact.on || w->splits.ticket != TICKET_NONE || (!w->cluster->slots && r->db >= SHARED_DBS))
+    if (!b->use.exact->on || b->use.splits->ticket != TICKET_NONE ||
+        (!b->use.cl->nodes.slots && r->db >= SHARED_DBS))
         return GATHERS_NOT;
-    if ((r->flags & RF_LIVE) != 0 || (r->flags & RF_IDEMPOTENT) == 0 || gather_waits(w->cluster, slot))
+    if ((r->flags & RF_LIVE) != 0 || (r->flags & RF_IDEMPOTENT) == 0 || gather_waits(b, slot))
         return GATHERS;
     /* Of a small key two requests one behind the other cost less than a transaction. */
     bool several = (r->flags & RF_FIRST) != 0
                        ? r->vclass == CLASS_LIST ||
                              r->vclass == CLASS_STREAM /* what follows must not be repeated alone */
-                       : (r->flags & RF_LAST) == 0 && splits_third(w, r);
+                       : (r->flags & RF_LAST) == 0 && splits_third(b->use.splits, r);
     if (several)
         return GATHERS;
-    return cluster_apart(w->cluster, slot, r->db) ? GATHERS_LAST : GATHERS_NOT;
+    return cluster_apart(&b->use.cl->nodes, slot, r->db) ? GATHERS_LAST : GATHERS_NOT;
 }
 
-bool gather_waits(const struct cluster *cl, unsigned slot)
+bool gather_waits(const struct bundles *b, unsigned slot)
 {
-    return cl->bundles->at != NULL && cl->bundles->at[slot] != NULL;
+    return b->at != NULL && b->at[slot] != NULL;
 }
 
-bool bundle_awaits(const struct writer *w, unsigned flow)
+bool bundle_awaits(const struct bundles *b, unsigned flow)
 {
-    return w->cluster->bundles->of[flow] != NULL;
+    return b->of[flow] != NULL;
 }
 
 /* ---- the rest of a transaction ---- */
@@ -46,30 +54,28 @@ static void close_flow(struct bundles *b, unsigned flow)
     b->of[flow] = NULL;
 }
 
-void gather_next(struct writer *w, const struct rec *r)
+void gather_next(struct bundles *b, const struct rec *r)
 {
-    struct bundles *b = w->cluster->bundles;
     const struct bundle *t = b->of[r->flow];
     if (t == NULL)
         return;
-    bool here = w->cluster->whole || r->slot == t->slot;
+    bool here = b->use.cl->nodes.whole || r->slot == t->slot;
     bool goes_on = r->type == REC_REQUEST ? here && (r->flags & RF_MORE) == 0
                                           : r->type == REC_POSITION && (r->flags & RF_TOGETHER) != 0;
     if (!goes_on)
         close_flow(b, r->flow);
 }
 
-void gather_cut(struct writer *w, unsigned flow)
+void gather_cut(struct bundles *b, unsigned flow)
 {
     if (flow < REC_FLOWS_MAX)
-        close_flow(w->cluster->bundles, flow);
+        close_flow(b, flow);
 }
 
 /* Does it wait for a record of this flow, or for one that may stand behind it? */
-static bool leads_on(const struct writer *w, const struct bundle *t, unsigned flow)
+static bool leads_on(const struct bundles *b, const struct bundle *t, unsigned flow)
 {
-    const struct bundles *b = w->cluster->bundles;
-    const struct session *s = &w->session;
+    const struct session *s = b->use.session;
     if (t->open == 0 || b->of[flow] == t)
         return t->open > 0;
     for (unsigned i = 0; i < s->flows; i++)
@@ -79,18 +85,17 @@ static bool leads_on(const struct writer *w, const struct bundle *t, unsigned fl
 }
 
 /* Not while it only waits for others: it would never be complete. */
-bool gather_admits(const struct writer *w, unsigned flow)
+bool gather_admits(const struct bundles *b, unsigned flow)
 {
-    const struct bundle *t = w->cluster->whole ? w->cluster->bundles->at[WHOLE_SCOPE] : NULL;
-    return t == NULL || t->held == 0 || leads_on(w, t, flow);
+    const struct bundle *t = b->use.cl->nodes.whole ? b->at[WHOLE_SCOPE] : NULL;
+    return t == NULL || t->held == 0 || leads_on(b, t, flow);
 }
 
-void gather_blocked(struct writer *w, unsigned flow)
+void gather_blocked(struct bundles *b, unsigned flow)
 {
-    struct bundles *b = w->cluster->bundles;
-    const struct session *s = &w->session;
-    const struct bundle *t = w->cluster->whole ? b->at[WHOLE_SCOPE] : NULL;
-    if (t == NULL || !leads_on(w, t, flow))
+    const struct session *s = b->use.session;
+    const struct bundle *t = b->use.cl->nodes.whole ? b->at[WHOLE_SCOPE] : NULL;
+    if (t == NULL || !leads_on(b, t, flow))
         return;
     for (unsigned i = 0; i < s->flows; i++) /* it may wait for this very transaction */
         if (i == flow || s->flow[i].input == s->flow[flow].input)
@@ -113,20 +118,19 @@ static bool slot_free(const struct cluster *cl, unsigned slot)
     return cl->busy[slot] == 1 && !cl->alone[slot]; /* what gathers is all there is */
 }
 
-void gather_release(struct cluster *cl, unsigned slot)
+void gather_release(struct bundles *b, unsigned slot)
 {
-    if (gather_waits(cl, slot) && slot_free(cl, slot))
-        list(cl->bundles, cl->bundles->at[slot]);
+    if (gather_waits(b, slot) && slot_free(b->use.cl, slot))
+        list(b, b->at[slot]);
 }
 
-static struct bundle *begin(struct writer *w, unsigned slot)
+static struct bundle *begin(struct bundles *b, unsigned slot)
 {
-    struct cluster *cl = w->cluster;
-    struct bundle *t = bundle_new(cl->bundles, slot);
-    cl->bundles->at[slot] = t;
-    cl->bundles->collecting++;
-    cl->busy[slot]++;
-    gather_release(cl, slot);
+    struct bundle *t = bundle_new(b, slot);
+    b->at[slot] = t;
+    b->collecting++;
+    b->use.cl->busy[slot]++;
+    gather_release(b, slot);
     return t;
 }
 
@@ -143,12 +147,12 @@ static bool repeatable(const struct bundle *t, const struct rec *r, const uint8_
     return false;
 }
 
-static bool has_room(const struct writer *w, const struct bundle *t, const struct rec *r)
+static bool has_room(const struct bundles *b, const struct bundle *t, unsigned flow, uint32_t len)
 {
-    size_t most = w->opt.window < BUNDLE_BYTES ? w->opt.window : BUNDLE_BYTES;
-    if (t == NULL || t->n == 0 || (t->n < BUNDLE_MAX && t->req.len + r->len <= most))
+    size_t most = b->use.opt->window < BUNDLE_BYTES ? b->use.opt->window : BUNDLE_BYTES;
+    if (t == NULL || t->n == 0 || (t->n < BUNDLE_MAX && t->req.len + len <= most))
         return true;
-    return t->n < BUNDLE_MAX + MORE && t->req.len + r->len <= most + most / 4 && leads_on(w, t, r->flow);
+    return t->n < BUNDLE_MAX + MORE && t->req.len + len <= most + most / 4 && leads_on(b, t, flow);
 }
 
 /* Of a whole server: the snapshot must have nothing of the key on its way, and nothing at all where the keys
@@ -179,89 +183,86 @@ static void hold(struct bundle *t, struct element *e)
 }
 
 /* A request of our own that goes before a record's. */
-enum put gather_put_own(struct writer *w, const struct rec *r, const uint8_t *request, uint32_t behind)
+enum put gather_put_own(struct bundles *b, const struct rec *r, const uint8_t *request, uint32_t behind)
 {
-    struct cluster *cl = w->cluster;
-    struct bundle *t = cl->bundles->at[WHOLE_SCOPE];
-    struct rec both = *r;
-    both.len += behind;
-    if (!has_room(w, t, &both) || slot_closed(cl, r->flow, WHOLE_SCOPE) || !clear_of_snapshot(cl, r))
+    struct cluster *cl = b->use.cl;
+    struct bundle *t = b->at[WHOLE_SCOPE];
+    if (!has_room(b, t, r->flow, r->len + behind) || slot_closed(cl, r->flow, WHOLE_SCOPE) ||
+        !clear_of_snapshot(cl, r))
         return PUT_WAIT;
     if (t == NULL)
-        t = begin(w, WHOLE_SCOPE);
-    bundle_saves(w, t);
+        t = begin(b, WHOLE_SCOPE);
+    bundle_saves(t);
     struct element *e = bundle_add(t, r, request, 0);
     e->own = true;
     hold(t, e);
     cl->own++;
-    cl->bundles->gathered++;
-    cl->bundles->bytes += r->len;
+    b->gathered++;
+    b->bytes += r->len;
     return PUT_DONE;
 }
 
 /* A position that is to be saved with what gathers. False: nothing does. */
-bool gather_position(struct writer *w, const struct rec *r)
+bool gather_position(struct bundles *b, const struct rec *r)
 {
-    struct bundles *b = w->cluster->bundles;
     struct bundle *t = b->at[WHOLE_SCOPE];
     struct rec place = *r;
     if (t == NULL || t->n >= BUNDLE_MAX + MORE)
         return false;
     place.len = 0;
     if (r->type == REC_HOLDS)
-        t->more = b->more;
+        t->more = b->use.holds->room;
     place.db = t->e[t->n - 1].r.db;
     place.flags = RF_LIVE;
     struct element *e = bundle_add(t, &place, NULL, 0);
     e->out = true;
-    e->mark = positions_mark(&w->positions, r, false);
+    e->mark = positions_mark(b->use.positions, r, false);
     b->gathered++;
     return true;
 }
 
 /* Is another request of the same transaction of the source, or of the same key, to come? */
-static bool goes_on(const struct writer *w, const struct rec *r)
+static bool goes_on(const struct bundles *b, const struct rec *r)
 {
     if ((r->flags & RF_LIVE) != 0)
         return (r->flags & RF_TOGETHER) != 0;
-    return (r->flags & RF_LAST) == 0 && ((r->flags & RF_FIRST) != 0 || splits_open(w, r));
+    return (r->flags & RF_LAST) == 0 && ((r->flags & RF_FIRST) != 0 || splits_open(b->use.splits, r));
 }
 
-enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const uint8_t *payload,
+enum put gather_put(struct bundles *b, const struct rec *r, unsigned slot, const uint8_t *payload,
                     uint8_t vclass)
 {
-    struct cluster *cl = w->cluster;
-    struct bundles *b = cl->bundles;
+    struct cluster *cl = b->use.cl;
     struct bundle *t = b->at[slot];
-    bool full = !has_room(w, t, r);
+    bool full = !has_room(b, t, r->flow, r->len);
     full |= b->gathered >= GATHER_RECORDS || (b->collecting > 0 && b->bytes + r->len > GATHER_BYTES);
-    bool everywhere =
-        !cl->slots && !cl->whole && (r->flags & RF_MULTIKEY) != 0; /* its keys may be of any share */
+    bool everywhere = !cl->nodes.slots && !cl->nodes.whole &&
+                      (r->flags & RF_MULTIKEY) != 0; /* its keys may be of any share */
     if (full || slot_closed(cl, r->flow, slot) || (everywhere && !cluster_alone(cl, r->flow)) ||
-        (cl->whole && !clear_of_snapshot(cl, r))) {
+        (cl->nodes.whole && !clear_of_snapshot(cl, r))) {
         close_flow(b, r->flow);
         return PUT_WAIT;
     }
     cl->exclusive |= everywhere;
     if (t == NULL)
-        t = begin(w, slot);
-    if (!t->saves && (cl->whole || (r->flags & RF_LIVE) != 0 ||
+        t = begin(b, slot);
+    if (!t->saves && (cl->nodes.whole || (r->flags & RF_LIVE) != 0 ||
                       ((r->flags & RF_IDEMPOTENT) == 0 && !repeatable(t, r, payload))))
-        bundle_saves(w, t);
+        bundle_saves(t);
     struct element *e = bundle_add(t, r, payload, vclass);
     e->resets = splits_resets(r, payload);
-    e->id = w->exact.now;
-    e->probe = w->probes.now;
-    e->ticket = w->splits.ticket;
-    if (cl->whole)
+    e->id = b->use.exact->now;
+    e->probe = b->use.probes->now;
+    e->ticket = b->use.splits->ticket;
+    if (cl->nodes.whole)
         hold(t, e);
     if ((r->flags & RF_LIVE) != 0)
-        e->mark = positions_mark(&w->positions, r, false);
+        e->mark = positions_mark(b->use.positions, r, false);
     else
-        positions_snapshot_add(&w->positions, r->flow);
+        positions_snapshot_add(b->use.positions, r->flow);
     b->gathered++;
     b->bytes += r->len;
-    if (!goes_on(w, r)) {
+    if (!goes_on(b, r)) {
         close_flow(b, r->flow);
     } else if (b->of[r->flow] == NULL) {
         b->of[r->flow] = t;
@@ -297,32 +298,31 @@ static bool busy(const struct cnode *n)
 }
 
 /* Returns whether it went. */
-static bool send_one(struct writer *w, struct bundle *t, uint64_t now)
+static bool send_one(struct bundles *b, struct bundle *t, uint64_t now)
 {
-    struct cluster *cl = w->cluster;
+    struct cluster *cl = b->use.cl;
     if (t->open > 0 && t->held == 0)
         t->held = now;
-    if (t->open > 0 && now <= t->held + WAIT_MAX && w->inputs.unfinished > 0 && !w->failed)
+    if (t->open > 0 && now <= t->held + WAIT_MAX && b->use.inputs->unfinished > 0 && !b->use.outcome->failed)
         return false;
-    unsigned at = cl->owner[t->slot];
-    if (at != NO_NODE && busy(cl->node[at]))
+    unsigned at = cl->nodes.owner[t->slot];
+    if (at != NO_NODE && busy(cl->nodes.node[at]))
         return false;
     struct cunit u = bundle_unit(t);
-    struct conn *c = cluster_conn(cl, t->slot, bundle_size(&u));
-    bool select = !cl->slots && !cl->within;
+    struct conn *c = cluster_conn(&cl->nodes, t->slot, bundle_size(&u));
+    bool select = !cl->nodes.slots && !cl->nodes.within;
     if (c == NULL || (select && cluster_want_db(c, t->e[0].r.db, true) != PUT_DONE))
         return false;
-    taken_out(cl->bundles, t);
+    taken_out(b, t);
     cl->alone[t->slot] = 1;
-    if (cl->whole)
-        cl->bundles->whole = t;
+    if (cl->nodes.whole)
+        b->whole = t;
     bundle_transmit(c, &u);
     return true;
 }
 
-void gather_work(struct writer *w, uint64_t now)
+void gather_work(struct bundles *b, uint64_t now)
 {
-    struct bundles *b = w->cluster->bundles;
     struct bundle *t, *next,
         *first = NULL; /* the first one that could not go, which is behind the others then */
     unsigned stay = 0;
@@ -333,7 +333,7 @@ void gather_work(struct writer *w, uint64_t now)
     for (t = TAILQ_FIRST(&b->ready); t != NULL && t != first && stay < STAY_MAX; t = next) {
         next = TAILQ_NEXT(t, ready);
         b->unseen -= b->unseen > 0;
-        if (send_one(w, t, now))
+        if (send_one(b, t, now))
             continue;
         stay++;
         TAILQ_REMOVE(&b->ready, t, ready);
@@ -347,14 +347,13 @@ void gather_work(struct writer *w, uint64_t now)
         b->unseen = b->nready;
 }
 
-void gather_forget(struct writer *w)
+void gather_forget(struct bundles *b)
 {
-    struct bundles *b = w->cluster->bundles;
     for (unsigned i = 0; i < SLOTS && b->collecting > 0; i++)
         if (b->at[i] != NULL) {
             struct cunit u = bundle_unit(b->at[i]);
             u.flags &= (uint8_t)~CF_ALONE; /* another one may be under way */
             taken_out(b, b->at[i]);
-            bundle_finish(w, &u, false);
+            bundle_finish(&u, false);
         }
 }

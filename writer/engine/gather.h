@@ -11,8 +11,7 @@
 #include "put.h"
 #include "record.h"
 
-struct cluster;
-struct writer;
+struct bundles;
 
 enum gathers {
     GATHERS_NOT,
@@ -22,33 +21,33 @@ enum gathers {
 
 /* Has this request of a slot to go in a bundle? Live ones, and those that must not be executed twice; also
  * what comes behind them. */
-enum gathers gather_wants(const struct writer *w, const struct rec *r, unsigned slot);
-enum put gather_put(struct writer *w, const struct rec *r, unsigned slot, const uint8_t *payload,
+enum gathers gather_wants(const struct bundles *b, const struct rec *r, unsigned slot);
+enum put gather_put(struct bundles *b, const struct rec *r, unsigned slot, const uint8_t *payload,
                     uint8_t vclass);
 
 /* Something gathers for the slot. */
-bool gather_waits(const struct cluster *cl, unsigned slot);
+bool gather_waits(const struct bundles *b, unsigned slot);
 
 /* A record of a flow is next: what waits for the rest of its transaction in another slot waits no longer. */
-void gather_next(struct writer *w, const struct rec *r);
+void gather_next(struct bundles *b, const struct rec *r);
 
 /* A request of our own has to go between two records of the flow. */
-void gather_cut(struct writer *w, unsigned flow);
+void gather_cut(struct bundles *b, unsigned flow);
 
 /* Of a whole server. May a record of this flow join what gathers? One could not: what waits for it, or for
  * what is behind it, waits no longer. */
-bool gather_admits(const struct writer *w, unsigned flow);
-void gather_blocked(struct writer *w, unsigned flow);
-enum put gather_put_own(struct writer *w, const struct rec *r, const uint8_t *request, uint32_t behind);
-bool gather_position(struct writer *w, const struct rec *r);
+bool gather_admits(const struct bundles *b, unsigned flow);
+void gather_blocked(struct bundles *b, unsigned flow);
+enum put gather_put_own(struct bundles *b, const struct rec *r, const uint8_t *request, uint32_t behind);
+bool gather_position(struct bundles *b, const struct rec *r);
 
 /* Something of the slot is done. */
-void gather_release(struct cluster *cl, unsigned slot);
+void gather_release(struct bundles *b, unsigned slot);
 
 /* Send what may go. */
-void gather_work(struct writer *w, uint64_t now);
+void gather_work(struct bundles *b, uint64_t now);
 
 /* The session is void. */
-void gather_forget(struct writer *w);
+void gather_forget(struct bundles *b);
 
 #endif

@@ -7,7 +7,10 @@
 #include "errors.h"
 #include "request.h"
 #include "resp.h"
-#include "../writer.h"
+#include "../outcome.h"
+#include "../position/positions.h"
+#include "../summary.h"
+#include "whole.h"
 
 #define KEYS  64u
 #define BYTES ((size_t)32 << 10)
@@ -30,6 +33,7 @@ struct mset {
 };
 
 struct msets {
+    struct cluster *cl;
     struct buf pairs; /* without the header */
     struct mset *now; /* whose they are; NULL: nothing is gathered */
     struct conn *c;   /* where they go */
@@ -39,9 +43,10 @@ struct msets {
 
 static const struct unit_calls calls;
 
-struct msets *msets_new(void)
+struct msets *msets_new(struct cluster *cl)
 {
     struct msets *m = xcalloc(1, sizeof *m);
+    m->cl = cl;
     m->pairs.max = 2 * BYTES;
     return m;
 }
@@ -83,9 +88,8 @@ size_t mset_gathered(const struct msets *m)
 
 /* ---- gathering ---- */
 
-void mset_flush(struct cluster *cl)
+void mset_flush(struct msets *m)
 {
-    struct msets *m = cl->msets;
     if (m == NULL || m->now == NULL)
         return;
     struct mset *s = m->now;
@@ -104,7 +108,7 @@ void mset_flush(struct cluster *cl)
         uint8_t *p = resp_len(head, '*', 2 * s->n + 1);
         memcpy(p, mset_name, sizeof mset_name - 1);
         len = (size_t)(p - head) + sizeof mset_name - 1;
-        cl->w->stats.msets++;
+        m->cl->stats->msets++;
     }
     m->now = NULL;
     u.len = (uint32_t)(len + m->pairs.len);
@@ -115,18 +119,17 @@ void mset_flush(struct cluster *cl)
         uint8_t *all = xmalloc(u.len);
         memcpy(all, head, len);
         memcpy(all + len, m->pairs.p, m->pairs.len);
-        moved_enqueue(cl, moved_new(&u, all));
+        moved_enqueue(m->cl, moved_new(&u, all));
         free(all);
     }
     m->pairs.len = 0;
 }
 
-void mset_add(struct cluster *cl, struct conn *c, const struct rec *r, const uint8_t *payload, uint32_t key,
+void mset_add(struct msets *m, struct conn *c, const struct rec *r, const uint8_t *payload, uint32_t key,
               uint8_t vclass)
 {
-    struct msets *m = cl->msets;
     if (m->now != NULL && (m->db != r->db || m->pairs.len + r->len > BYTES))
-        mset_flush(cl);
+        mset_flush(m);
     if (m->now == NULL) {
         m->now = take(m);
         m->c = c;
@@ -135,43 +138,43 @@ void mset_add(struct cluster *cl, struct conn *c, const struct rec *r, const uin
     (void)buf_add(&m->pairs, payload + PLAINSET_PREFIX, r->len - PLAINSET_PREFIX);
     m->now->key[m->now->n++] = (struct mkey){.key = key, .flow = r->flow, .vclass = vclass};
     if (m->now->n == KEYS)
-        mset_flush(cl);
+        mset_flush(m);
 }
 
 /* ---- replies ---- */
 
-static void release(struct cluster *cl, struct mset *s, bool counted)
+static void release(struct msets *m, struct mset *s, bool counted)
 {
-    struct writer *w = cl->w;
+    struct cluster *cl = m->cl;
     for (unsigned i = 0; i < s->n; i++) {
         const struct mkey *k = &s->key[i];
         hashset_remove(&cl->keys, k->key);
-        if (!cl->dead)
-            positions_snapshot_done(&w->positions, k->flow);
+        if (!cl->outcome->dead)
+            positions_snapshot_done(cl->positions, k->flow);
         if (counted && k->vclass != 0)
-            w->stats.keys[k->vclass]++;
+            cl->stats->keys[k->vclass]++;
     }
     if (counted) {
-        w->stats.requests += s->n;
-        w->whole.confirmed++;
+        cl->stats->requests += s->n;
+        cl->whole->confirmed++;
     }
     cl->recheck |= cl->nparked > 0;
-    give_back(cl->msets, s);
+    give_back(m, s);
 }
 
-void mset_forget(struct cluster *cl)
+void mset_forget(struct msets *m)
 {
-    struct msets *m = cl->msets;
     if (m == NULL || m->now == NULL)
         return;
-    release(cl, m->now, false);
+    release(m, m->now, false);
     m->now = NULL;
     m->pairs.len = 0;
 }
 
 /* Each key as a request of its own, which takes over what is held. */
-static void divide(struct cluster *cl, const struct cunit *u, const uint8_t *bytes)
+static void divide(struct msets *m, const struct cunit *u, const uint8_t *bytes)
 {
+    struct cluster *cl = m->cl;
     struct mset *s = u->arg;
     bool one = s->n == 1;
     const uint8_t *p = one ? bytes + PLAINSET_PREFIX
@@ -195,12 +198,12 @@ static void divide(struct cluster *cl, const struct cunit *u, const uint8_t *byt
         free(set);
         p += len;
     }
-    give_back(cl->msets, s);
+    give_back(m, s);
 }
 
 static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
-    struct cluster *cl = c->w->cluster;
+    struct cluster *cl = c->cl;
     struct cnode *ask;
     uint64_t due;
     if (c->wire.reply_type != REDIS_REPLY_ERROR) {
@@ -210,12 +213,12 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     }
     struct named what = {bytes, u->len, u->keyarg, u->len};
     if (cluster_detour(c, u->tries, &what, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
-        plight_refused(c->w, &u->plight, &what, c->wire.err, c->wire.errlen);
-        cluster_displace(c->w, u, bytes, due, ask);
-    } else if (cl->dead) {
-        release(cl, u->arg, false);
+        plight_refused(c->cl, &u->plight, &what, c->wire.err, c->wire.errlen);
+        cluster_displace(c->cl, u, bytes, due, ask);
+    } else if (cl->outcome->dead) {
+        release(cl->msets, u->arg, false);
     } else {
-        divide(cl, u, bytes); /* one of its keys may be the reason */
+        divide(cl->msets, u, bytes); /* one of its keys may be the reason */
     }
     u->kind = CU_GONE;
     return false;
@@ -224,7 +227,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 static void on_confirmed(struct conn *c, const struct cunit *u)
 {
     cluster_accepted(c);
-    release(c->w->cluster, u->arg, true);
+    release(c->cl->msets, u->arg, true);
 }
 
 static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
@@ -232,22 +235,22 @@ static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const
     if (how->sent && !how->answered && c->state == CONN_READY)
         plight_lost(&u->plight, c);
     if (plight_hopeless(&u->plight))
-        divide(c->w->cluster, u, bytes);
+        divide(c->cl->msets, u, bytes);
     else
-        cluster_displace(c->w, u, bytes, 0, NULL);
+        cluster_displace(c->cl, u, bytes, 0, NULL);
 }
 
-static void on_drop(struct writer *w, const struct cunit *u)
+static void on_drop(struct cluster *cl, const struct cunit *u)
 {
-    release(w->cluster, u->arg, false);
+    release(cl->msets, u->arg, false);
 }
 
-static void on_fail(struct writer *w, const struct cunit *u, const uint8_t *bytes, const char *text,
+static void on_fail(struct cluster *cl, const struct cunit *u, const uint8_t *bytes, const char *text,
                     size_t len)
 {
     (void)text;
     (void)len;
-    divide(w->cluster, u, bytes);
+    divide(cl->msets, u, bytes);
 }
 
 static const struct unit_calls calls = {

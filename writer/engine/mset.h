@@ -15,20 +15,20 @@ struct msets;
 
 #define MSET_SINGLE ((uint32_t)8 << 10) /* larger ones go alone: nothing is gained by another copy */
 
-struct msets *msets_new(void);
+struct msets *msets_new(struct cluster *cl);
 void msets_free(struct msets *m);
 
 /* Bytes that are gathered, with what they need around them. */
 size_t mset_gathered(const struct msets *m);
 
 /* One more, whose key is held now: there is room on c for what is gathered and this one (mset_gathered). */
-void mset_add(struct cluster *cl, struct conn *c, const struct rec *r, const uint8_t *payload, uint32_t key,
+void mset_add(struct msets *m, struct conn *c, const struct rec *r, const uint8_t *payload, uint32_t key,
               uint8_t vclass);
 
 /* Send what is gathered, if its connection takes it. */
-void mset_flush(struct cluster *cl);
+void mset_flush(struct msets *m);
 
 /* The session is void. */
-void mset_forget(struct cluster *cl);
+void mset_forget(struct msets *m);
 
 #endif

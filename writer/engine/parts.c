@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "bundle_parts.h"
-#include "../target/cluster.h"
+#include "../options.h"
+#include "../position/positions.h"
 #include "splits.h"
 
 #define PARTS_MAX 4096u
@@ -26,6 +27,7 @@ struct part {
 };
 
 struct parts {
+    struct cluster *cl;
     struct buf req;
     struct part *v; /* PARTS_MAX, from the first on */
     unsigned n;
@@ -34,9 +36,10 @@ struct parts {
     uint32_t looked_at; /* bytes gathered when complete keys were looked for last */
 };
 
-struct parts *parts_new(void)
+struct parts *parts_new(struct cluster *cl)
 {
     struct parts *p = xcalloc(1, sizeof *p);
+    p->cl = cl;
     p->req.max = PARTS_BYTES + REC_PAYLOAD_MAX;
     return p;
 }
@@ -82,19 +85,18 @@ static bool repeatable(const struct parts *p, const struct rec *r, const uint8_t
     return false;
 }
 
-bool parts_want(const struct writer *w, const struct rec *r, const uint8_t *payload)
+bool parts_want(const struct parts *p, const struct rec *r, const uint8_t *payload)
 {
     bool again = (r->flags & RF_IDEMPOTENT) != 0;
     if ((r->flags & RF_FIRST) != 0)
         return again;
-    return w->splits.n > 0 && (again ? splits_open(w, r) : repeatable(w->cluster->parts, r, payload));
+    return p->cl->splits->n > 0 && (again ? splits_open(p->cl->splits, r) : repeatable(p, r, payload));
 }
 
-static bool full(const struct writer *w, const struct rec *r)
+static bool full(const struct parts *p, uint32_t len)
 {
-    const struct parts *p = w->cluster->parts;
-    size_t most = w->opt.window < PARTS_BYTES ? w->opt.window : PARTS_BYTES;
-    return p->n > 0 && (p->n >= PARTS_MAX || p->req.len + r->len > most);
+    size_t most = p->cl->opt->window < PARTS_BYTES ? p->cl->opt->window : PARTS_BYTES;
+    return p->n > 0 && (p->n >= PARTS_MAX || p->req.len + len > most);
 }
 
 /* A cut that leaves requests of no key on both sides of it: what is left of a key that is not held any more
@@ -110,10 +112,9 @@ static unsigned between_keys(const struct parts *p, unsigned cut)
 }
 
 /* How many requests at the front are of keys that are complete? A key is not to be torn apart for nothing. */
-static unsigned complete(const struct writer *w)
+static unsigned complete(const struct parts *p)
 {
-    const struct splits *s = &w->splits;
-    const struct parts *p = w->cluster->parts;
+    const struct splits *s = p->cl->splits;
     unsigned whole = s->n < OPEN_MAX ? p->n : 0;
     for (unsigned k = 0; k < s->n && whole > 0; k++)
         for (unsigned i = 0; i < whole; i++)
@@ -123,14 +124,14 @@ static unsigned complete(const struct writer *w)
 }
 
 /* A key that is not here yet. v->holds: it is free, else requests of it are in flight. */
-static bool begins(struct cluster *cl, const struct rec *r, struct part *v)
+static bool begins(struct parts *p, struct part *v)
 {
-    struct parts *p = cl->parts;
+    struct cluster *cl = p->cl;
     v->holds = hashset_add(&cl->keys, v->key);
     if (v->holds)
         return true;
-    if ((r->flags & (RF_FIRST | RF_IDEMPOTENT)) != RF_IDEMPOTENT || p->nbehind == BEHIND) {
-        parts_flush(cl);
+    if ((v->r.flags & (RF_FIRST | RF_IDEMPOTENT)) != RF_IDEMPOTENT || p->nbehind == BEHIND) {
+        parts_flush(p);
         return false;
     }
     p->behind[p->nbehind++] = v->key;
@@ -139,9 +140,9 @@ static bool begins(struct cluster *cl, const struct rec *r, struct part *v)
 
 /* Keys whose earlier requests were in flight are held from now on by their first one here. False: they still
  * are. */
-static bool catch_up(struct cluster *cl, unsigned count)
+static bool catch_up(struct parts *p, unsigned count)
 {
-    struct parts *p = cl->parts;
+    struct hashset *keys = &p->cl->keys;
     if (p->nbehind == 0)
         return true;
     for (int take = 0; take < 2; take++)
@@ -149,10 +150,10 @@ static bool catch_up(struct cluster *cl, unsigned count)
             for (unsigned k = 0; k < p->nbehind; k++) {
                 if (p->behind[k] != p->v[i].key)
                     continue;
-                if (take == 0 && hashset_has(&cl->keys, p->behind[k]))
+                if (take == 0 && hashset_has(keys, p->behind[k]))
                     return false;
                 if (take == 1) {
-                    p->v[i].holds = hashset_add(&cl->keys, p->v[i].key);
+                    p->v[i].holds = hashset_add(keys, p->v[i].key);
                     p->behind[k] = p->behind[--p->nbehind];
                 }
                 break;
@@ -165,23 +166,22 @@ static bool catch_up(struct cluster *cl, unsigned count)
 static void transmit(struct cluster *cl, struct bundle *t)
 {
     struct cunit u = bundle_unit(t);
-    struct conn *c = cluster_conn(cl, WHOLE_SCOPE, bundle_size(&u));
+    struct conn *c = cluster_conn(&cl->nodes, WHOLE_SCOPE, bundle_size(&u));
     cl->bundles->flying++;
     cl->bundles->parts++;
-    if (c != NULL && (cl->within || cluster_want_db(c, u.db, true) == PUT_DONE))
+    if (c != NULL && (cl->nodes.within || cluster_want_db(c, u.db, true) == PUT_DONE))
         bundle_transmit(c, &u);
     else
         moved_enqueue(cl, moved_new(&u, (const uint8_t *)""));
 }
 
 /* Send the first so many requests, if they may go. */
-static void send(struct cluster *cl, unsigned count)
+static void send(struct parts *p, unsigned count)
 {
-    struct parts *p = cl->parts;
-    if (count == 0 || !catch_up(cl, count))
+    if (count == 0 || !catch_up(p, count))
         return;
     size_t len = count < p->n ? p->v[count].off : p->req.len;
-    struct bundle *t = bundle_new(cl->bundles, WHOLE_SCOPE + 1);
+    struct bundle *t = bundle_new(p->cl->bundles, WHOLE_SCOPE + 1);
     t->parts = true;
     for (unsigned i = 0; i < count; i++) {
         const struct part *v = &p->v[i];
@@ -190,62 +190,60 @@ static void send(struct cluster *cl, unsigned count)
         e->resets = v->resets;
     }
     p->n -= count;
-    cl->ngathered = p->n;
+    p->cl->ngathered = p->n;
     memmove(p->v, p->v + count, p->n * sizeof *p->v);
     for (unsigned i = 0; i < p->n; i++)
         p->v[i].off -= (uint32_t)len, p->v[i].first -= count;
     buf_shift(&p->req, len);
     buf_trim(&p->req, (size_t)256 << 10);
     p->looked_at = 0;
-    transmit(cl, t);
+    transmit(p->cl, t);
 }
 
-void parts_flush(struct cluster *cl)
+void parts_flush(struct parts *p)
 {
-    struct parts *p = cl->parts;
     if (p == NULL || p->n == 0)
         return;
-    unsigned count = complete(cl->w);
-    send(cl, count == 0 && cl->bundles->parts == 0 ? p->n : count);
+    unsigned count = complete(p);
+    send(p, count == 0 && p->cl->bundles->parts == 0 ? p->n : count);
 }
 
 /* Before a request joins. */
-static void make_room(struct writer *w, const struct rec *r)
+static void make_room(struct parts *p, const struct part *v)
 {
-    struct parts *p = w->cluster->parts;
-    if (full(w, r)) {
-        unsigned count = complete(w);
-        send(w->cluster, count > 0 ? count : p->n);
-    } else if ((r->flags & RF_FIRST) != 0 && p->req.len >= p->looked_at + ENOUGH) {
+    if (full(p, v->r.len)) {
+        unsigned count = complete(p);
+        send(p, count > 0 ? count : p->n);
+    } else if ((v->r.flags & RF_FIRST) != 0 && p->req.len >= p->looked_at + ENOUGH) {
         p->looked_at =
             (uint32_t)p->req.len; /* where nothing is complete it need not be looked at each time */
-        send(w->cluster, complete(w));
+        send(p, complete(p));
     }
 }
 
-enum put parts_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+enum put parts_put(struct parts *p, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
-    struct cluster *cl = w->cluster;
-    struct parts *p = cl->parts;
+    struct cluster *cl = p->cl;
     struct part v = {.r = *r, .key = hashset_key(r->hash, r->db), .vclass = vclass};
-    struct conn *c = cluster_conn(cl, WHOLE_SCOPE, p->req.len + r->len + mset_gathered(cl->msets));
-    bool other = !cl->within && p->n > 0 && p->v[0].r.db != r->db;
+    struct conn *c = cluster_conn(&cl->nodes, WHOLE_SCOPE, p->req.len + r->len + mset_gathered(cl->msets));
+    bool other = !cl->nodes.within && p->n > 0 && p->v[0].r.db != r->db;
     if (other)
         cl->hurry(cl); /* what is gathered is of one database */
     if (c == NULL || other)
         return PUT_WAIT;
-    enum put got = cl->within ? cluster_db_known(cl, r->db, WHOLE_SCOPE) : cluster_want_db(c, r->db, true);
+    enum put got =
+        cl->nodes.within ? cluster_db_known(&cl->nodes, r->db, WHOLE_SCOPE) : cluster_want_db(c, r->db, true);
     if (got != PUT_DONE)
         return got;
     if (p->v == NULL)
         p->v = xcalloc(PARTS_MAX, sizeof *p->v);
-    make_room(w, r);
-    if (full(w, r) || cl->keys.count >= IN_FLIGHT || bundles_hold(cl->bundles, v.key) ||
+    make_room(p, &v);
+    if (full(p, r->len) || cl->keys.count >= IN_FLIGHT || bundles_hold(cl->bundles, v.key) ||
         slot_closed(cl, r->flow, WHOLE_SCOPE + 1) || cl->drain ||
-        cluster_conn(cl, WHOLE_SCOPE, p->req.len + r->len + mset_gathered(cl->msets)) == NULL)
+        cluster_conn(&cl->nodes, WHOLE_SCOPE, p->req.len + r->len + mset_gathered(cl->msets)) == NULL)
         return PUT_WAIT;
     /* What it could be repeated with may just have been sent to make room. */
-    if (first_of(p, v.key) == p->n && ((r->flags & RF_IDEMPOTENT) == 0 || !begins(cl, r, &v)))
+    if (first_of(p, v.key) == p->n && ((r->flags & RF_IDEMPOTENT) == 0 || !begins(p, &v)))
         return PUT_WAIT;
     v.off = (uint32_t)p->req.len;
     v.first = first_of(p, v.key);
@@ -253,19 +251,19 @@ enum put parts_put(struct writer *w, const struct rec *r, const uint8_t *payload
     p->v[p->n++] = v;
     cl->ngathered = p->n;
     (void)buf_add(&p->req, payload, r->len); /* within its bound: see full */
-    positions_snapshot_add(&w->positions, r->flow);
+    positions_snapshot_add(cl->positions, r->flow);
     return PUT_DONE;
 }
 
-void parts_forget(struct cluster *cl)
+void parts_forget(struct parts *p)
 {
-    struct parts *p = cl->parts;
     if (p == NULL)
         return;
+    struct cluster *cl = p->cl;
     for (unsigned i = 0; i < p->n; i++) {
         if (p->v[i].holds)
             hashset_remove(&cl->keys, p->v[i].key);
-        positions_snapshot_done(&cl->w->positions, p->v[i].r.flow);
+        positions_snapshot_done(cl->positions, p->v[i].r.flow);
     }
     p->n = p->nbehind = 0;
     cl->ngathered = 0;

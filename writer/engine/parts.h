@@ -17,22 +17,21 @@
 
 struct cluster;
 struct parts;
-struct writer;
 
-struct parts *parts_new(void);
+struct parts *parts_new(struct cluster *cl);
 void parts_free(struct parts *p);
 
 /* Does this request of the snapshot, whose keys can be told, belong to one? */
-bool parts_want(const struct writer *w, const struct rec *r, const uint8_t *payload);
-enum put parts_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass);
+bool parts_want(const struct parts *p, const struct rec *r, const uint8_t *payload);
+enum put parts_put(struct parts *p, const struct rec *r, const uint8_t *payload, uint8_t vclass);
 
 /* Send what may go. */
-void parts_flush(struct cluster *cl);
+void parts_flush(struct parts *p);
 
 /* Is anything of this key gathered behind what is in flight? */
 bool parts_hold(const struct parts *p, uint32_t key);
 
 /* The session is void. */
-void parts_forget(struct cluster *cl);
+void parts_forget(struct parts *p);
 
 #endif

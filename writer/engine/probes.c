@@ -7,7 +7,9 @@
 #include "errors.h"
 #include "log.h"
 #include "meta.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../session.h"
+#include "live.h"
 
 #define CTL_ENOUGH ((size_t)32 << 10) /* bytes that wait for dfreader: no more is added */
 
@@ -35,12 +37,11 @@ void probes_free(struct probes *p)
     free(p->told);
     free(p->order);
     free(p->flow_done);
-    *p = (struct probes){.run = p->run};
+    *p = (struct probes){.opt = p->opt, .session = p->session, .live = p->live, .run = p->run};
 }
 
-void probes_begin(struct writer *w, unsigned flows)
+void probes_begin(struct probes *p, unsigned flows)
 {
-    struct probes *p = &w->probes;
     probes_free(p);
     p->run = (p->run + 1) & (UINT32_MAX >> INDEX_BITS);
     p->flows = flows;
@@ -136,10 +137,9 @@ static void nothing_asked(struct probes *p, unsigned flow, unsigned kind)
 
 /* ---- records ---- */
 
-const char *probes_take(struct writer *w, const struct rec *r, const uint8_t *payload,
+const char *probes_take(struct probes *p, const struct rec *r, const uint8_t *payload,
                         const uint8_t **request, uint32_t *n, bool *wait)
 {
-    struct probes *p = &w->probes;
     struct probe_head h;
     *wait = false;
     p->now = 0;
@@ -152,7 +152,7 @@ const char *probes_take(struct writer *w, const struct rec *r, const uint8_t *pa
     *n = r->len - (uint32_t)sizeof h - h.n;
     if (p->v == NULL)
         first_one(p);
-    if (*n == 0 || !w->session.live) {
+    if (*n == 0 || !p->session->live) {
         *n = 0;
         return NULL;
     }
@@ -174,23 +174,21 @@ const char *probes_take(struct writer *w, const struct rec *r, const uint8_t *pa
     return NULL;
 }
 
-static void begins_or_ends(struct writer *w, unsigned flow, bool begins)
+static bool begins_or_ends(struct probes *p, unsigned flow, bool begins)
 {
-    struct probes *p = &w->probes;
     p->done += !begins && !p->flow_done[flow];
     p->done -= begins && p->flow_done[flow];
     p->flow_done[flow] = !begins;
     bool owed = p->done < p->flows;
-    if (owed != p->owed && w->cluster->whole)
-        w->whole.dirty = true; /* it is kept with the positions */
+    bool news = owed != p->owed;
     p->owed = owed;
     if (!owed)
-        log_event(LOG_INFO, NO_FLOW, "event=verified epoch=%u", w->session.epoch);
+        log_event(LOG_INFO, NO_FLOW, "event=verified epoch=%u", p->session->epoch);
+    return news;
 }
 
-void probes_taken(struct writer *w, const struct rec *r, const uint8_t *payload, bool went)
+bool probes_taken(struct probes *p, const struct rec *r, const uint8_t *payload, bool went)
 {
-    struct probes *p = &w->probes;
     struct probe_head h;
     if (!went) {
         if (p->now != 0) {
@@ -198,33 +196,34 @@ void probes_taken(struct writer *w, const struct rec *r, const uint8_t *payload,
             release(p, p->now & INDEX_MASK);
         }
         p->now = 0;
-        return;
+        return false;
     }
+    bool news = false;
     memcpy(&h, payload, sizeof h);
     if (h.kind == PROBE_BEGIN || h.kind == PROBE_DONE)
-        begins_or_ends(w, r->flow, h.kind == PROBE_BEGIN);
+        news = begins_or_ends(p, r->flow, h.kind == PROBE_BEGIN);
     else if (p->now == 0)
         nothing_asked(p, r->flow, h.kind);
     p->now = 0;
+    return news;
 }
 
 /* ---- answers ---- */
 
-void probe_answer(struct writer *w, uint32_t number, long long reply)
+void probe_answer(struct probes *p, uint32_t number, long long reply)
 {
-    struct probe *b = find(&w->probes, number);
+    struct probe *b = find(p, number);
     if (b != NULL)
         b->there = reply > 0;
 }
 
-void probe_done(struct writer *w, uint32_t number)
+void probe_done(struct probes *p, uint32_t number)
 {
-    struct probes *p = &w->probes;
     struct probe *b = find(p, number);
     if (b == NULL)
         return;
     uint32_t index = number & INDEX_MASK;
-    w->live.pending = true;
+    p->live->pending = true;
     count(&p->count[b->flow], b->kind, b->there);
     arrived(p, b);
     if (b->there || b->kind == PROBE_AGAIN ||
@@ -247,38 +246,36 @@ bool probe_fails(const char *text, size_t len)
 }
 
 /* The first time it is said what for; the key is as good as there, as nothing is known of it. */
-void probe_refused(struct writer *w, uint32_t number, const char *text, size_t len)
+void probe_refused(struct probes *p, uint32_t number, const char *text, size_t len)
 {
-    struct probes *p = &w->probes;
-    probe_answer(w, number, 1);
+    probe_answer(p, number, 1);
     if (p->refused)
         return;
     p->refused = true;
     snprintf(p->refusal, sizeof p->refusal, "%.*s", (int)len, text);
-    log_event(LOG_WARN, NO_FLOW, "event=probe_refused target=%s reply=%s", w->opt.shown,
+    log_event(LOG_WARN, NO_FLOW, "event=probe_refused target=%s reply=%s", p->opt->shown,
               log_quote(text, len));
 }
 
 /* ---- telling ---- */
 
-static int tell_refusal(struct writer *w)
+static int tell_refusal(struct probes *p)
 {
-    struct probes *p = &w->probes;
     struct buf b = {.max = CTL_LINE_MAX};
     meta_add(&b, "reason", p->refusal, strlen(p->refusal), '\0');
-    int rc = ctl_send(&w->live.ctl, "unprobed epoch=%u %s", w->session.epoch, (const char *)b.p);
+    int rc = ctl_send(&p->live->ctl, "unprobed epoch=%u %s", p->session->epoch, (const char *)b.p);
     buf_free(&b);
     p->refusal_told = true;
     return rc;
 }
 
-static int tell_missing(struct writer *w, const struct probe *b)
+static int tell_missing(struct probes *p, const struct probe *b)
 {
     struct buf text = {.max = CTL_LINE_MAX};
     meta_add(&text, "key", b->name.p, b->name.len, '\0');
     int rc = 0;
     if (text.len > 0 && text.len < CTL_LINE_MAX - 100)
-        rc = ctl_send(&w->live.ctl, "missing flow=%u epoch=%u db=%u own=%u %s", b->flow, w->session.epoch,
+        rc = ctl_send(&p->live->ctl, "missing flow=%u epoch=%u db=%u own=%u %s", b->flow, p->session->epoch,
                       b->db, b->kind == PROBE_OWN ? 1u : 0u, (const char *)text.p);
     else
         log_event(LOG_WARN, b->flow,
@@ -288,42 +285,40 @@ static int tell_missing(struct writer *w, const struct probe *b)
 }
 
 /* Only behind what is missing: dfreader then knows what is still to be looked for. */
-static int tell_counts(struct writer *w)
+static int tell_counts(struct probes *p)
 {
-    struct probes *p = &w->probes;
     int rc = 0;
     for (unsigned i = 0; i < p->flows && rc == 0; i++) {
         const struct probe_count *c = &p->count[i];
         if (memcmp(c, &p->told[i], sizeof *c) == 0)
             continue;
-        if (w->live.ctl.out.len > CTL_ENOUGH) {
-            w->live.pending = true;
+        if (p->live->ctl.out.len > CTL_ENOUGH) {
+            p->live->pending = true;
             return 0;
         }
-        rc = ctl_send(&w->live.ctl, "probed flow=%u epoch=%u keys=%llu again=%llu later=%llu found=%llu", i,
-                      w->session.epoch, (unsigned long long)c->keys, (unsigned long long)c->again,
+        rc = ctl_send(&p->live->ctl, "probed flow=%u epoch=%u keys=%llu again=%llu later=%llu found=%llu", i,
+                      p->session->epoch, (unsigned long long)c->keys, (unsigned long long)c->again,
                       (unsigned long long)c->later, (unsigned long long)c->found);
         p->told[i] = *c;
     }
     return rc;
 }
 
-bool probes_tell(struct writer *w)
+bool probes_tell(struct probes *p)
 {
-    struct probes *p = &w->probes;
     int rc = 0;
     if (p->v == NULL)
         return true;
-    while (p->waiting != 0 && rc == 0 && w->live.ctl.fd >= 0 && w->live.ctl.out.len < CTL_ENOUGH) {
+    while (p->waiting != 0 && rc == 0 && p->live->ctl.fd >= 0 && p->live->ctl.out.len < CTL_ENOUGH) {
         uint32_t index = p->waiting;
-        rc = tell_missing(w, &p->v[index - 1]);
+        rc = tell_missing(p, &p->v[index - 1]);
         p->waiting = p->v[index - 1].next;
         release(p, index);
     }
-    if (rc == 0 && p->refused && !p->refusal_told && w->live.ctl.fd >= 0)
-        rc = tell_refusal(w);
-    w->live.pending |= p->waiting != 0;
-    if (rc == 0 && p->waiting == 0 && w->live.ctl.fd >= 0)
-        rc = tell_counts(w);
+    if (rc == 0 && p->refused && !p->refusal_told && p->live->ctl.fd >= 0)
+        rc = tell_refusal(p);
+    p->live->pending |= p->waiting != 0;
+    if (rc == 0 && p->waiting == 0 && p->live->ctl.fd >= 0)
+        rc = tell_counts(p);
     return rc == 0;
 }

@@ -15,7 +15,6 @@
 
 #define PROBES_MAX 8192u
 
-struct writer;
 struct probe;
 
 struct probe_count {
@@ -32,7 +31,14 @@ struct probe_order {
     bool waits[2];
 };
 
+struct live;
+struct options;
+struct session;
+
 struct probes {
+    const struct options *opt;
+    const struct session *session;
+    struct live *live;
     struct probe *v;              /* PROBES_MAX of them, when the first one comes */
     uint32_t free, waiting, last; /* lists: the first free one; those to be told, and the last of them */
     uint32_t run;                 /* counts the epochs: numbers of one before mean nothing */
@@ -48,29 +54,30 @@ struct probes {
 };
 
 /* An epoch of so many flows begins. */
-void probes_begin(struct writer *w, unsigned flows);
+void probes_begin(struct probes *p, unsigned flows);
 void probes_free(struct probes *p);
 
 /* A PROBE record is to go: *request is its request and n its length (0: there is none). Returns NULL, or what
  * is wrong with the record. *wait: there is no room now. */
-const char *probes_take(struct writer *w, const struct rec *r, const uint8_t *payload,
+const char *probes_take(struct probes *p, const struct rec *r, const uint8_t *payload,
                         const uint8_t **request, uint32_t *n, bool *wait);
 
-/* It went, or did not: w->probes.now is in the hands of who carries it, or free again. */
-void probes_taken(struct writer *w, const struct rec *r, const uint8_t *payload, bool went);
+/* It went, or did not: p->now is in the hands of who carries it, or free again. Returns whether p->owed
+ * changed, which is kept with the positions. */
+bool probes_taken(struct probes *p, const struct rec *r, const uint8_t *payload, bool went);
 
 /* The reply to a probe; it is done with. */
-void probe_answer(struct writer *w, uint32_t number, long long reply);
-void probe_done(struct writer *w, uint32_t number);
+void probe_answer(struct probes *p, uint32_t number, long long reply);
+void probe_done(struct probes *p, uint32_t number);
 
 /* Is the error one that will not pass? */
 bool probe_fails(const char *text, size_t len);
 
 /* The target refuses to say. */
-void probe_refused(struct writer *w, uint32_t number, const char *text, size_t len);
+void probe_refused(struct probes *p, uint32_t number, const char *text, size_t len);
 
 /* Tell dfreader what there is to tell; live.pending: some of it has to wait. False: dfreader has gone. */
-bool probes_tell(struct writer *w);
+bool probes_tell(struct probes *p);
 
 /* With the positions it has to be kept whether the full sync is verified. */
 static inline bool probes_kept(const struct probes *p)

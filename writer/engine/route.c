@@ -11,21 +11,22 @@
 #include "io.h"
 #include "log.h"
 #include "resp.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
 
 #define LARGE ((size_t)16 << 10) /* a request for which smaller ones make room */
 
 /* Something waits for a node that cannot be used; NULL: that is not known. */
-static void needed(struct cluster *cl, struct conn *c)
+static void needed(struct nodes *ns, struct conn *c)
 {
     uint64_t now = mono_us();
-    if (cl->needed_since == 0)
-        cl->needed_since = now;
-    cl->needed_last = now;
+    if (ns->needed_since == 0)
+        ns->needed_since = now;
+    ns->needed_last = now;
     if (c != NULL)
         conn_want(c, now);
     if (c == NULL || c->wait_ms > 0)
-        topology_refresh(cl); /* it was tried: is it still the owner? */
+        topology_refresh(ns); /* it was tried: is it still the owner? */
 }
 
 static struct conn *conn_of(const struct cnode *n, unsigned slot)
@@ -39,11 +40,11 @@ bool cnode_missing(const struct cnode *n, unsigned slot)
     return c->state != CONN_READY && c->wait_ms > 0;
 }
 
-struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size_t len)
+struct conn *cnode_conn(struct nodes *ns, struct cnode *n, unsigned slot, size_t len)
 {
     struct conn *c = conn_of(n, slot);
     size_t flying = (size_t)(c->wire.ring.tail - c->wire.ring.acked);
-    bool room = flying == 0 || (flying + len <= cl->w->opt.window && conn_room(c, len));
+    bool room = flying == 0 || (flying + len <= ns->opt->window && conn_room(c, len));
     if (flying == 0)
         c->large = 0;
     if (!room && len > c->large && len >= LARGE)
@@ -53,44 +54,44 @@ struct conn *cnode_conn(struct cluster *cl, struct cnode *n, unsigned slot, size
         return c;
     }
     if (c->state != CONN_READY)
-        needed(cl, c);
+        needed(ns, c);
     return NULL;
 }
 
-bool cluster_question_all(struct cluster *cl, question_fn *question)
+bool cluster_question_all(struct nodes *ns, question_fn *question, void *arg)
 {
     bool left = false;
-    for (unsigned i = 0; i < cl->nnodes; i++) {
-        struct cnode *n = cl->node[i];
+    for (unsigned i = 0; i < ns->n; i++) {
+        struct cnode *n = ns->node[i];
         if (!n->master || n->swept)
             continue;
         left = true;
-        struct conn *c = cnode_conn(cl, n, 0, 256);
+        struct conn *c = cnode_conn(ns, n, 0, 256);
         if (c != NULL)
-            question(cl, c);
+            question(arg, c);
     }
     return left;
 }
 
-struct conn *cluster_conn(struct cluster *cl, unsigned slot, size_t len)
+struct conn *cluster_conn(struct nodes *ns, unsigned slot, size_t len)
 {
-    unsigned at = cl->owner[slot];
+    unsigned at = ns->owner[slot];
     if (at == NO_NODE) {
-        needed(cl, NULL);
+        needed(ns, NULL);
         return NULL;
     }
-    return cnode_conn(cl, cl->node[at], slot, len);
+    return cnode_conn(ns, ns->node[at], slot, len);
 }
 
-struct conn *cluster_way(struct cluster *cl, struct cnode *ask, unsigned slot, size_t len, bool alone)
+struct conn *cluster_way(struct nodes *ns, struct cnode *ask, unsigned slot, size_t len, bool alone)
 {
-    unsigned at = cl->owner[slot];
-    struct cnode *n = ask != NULL || at == NO_NODE ? ask : cl->node[at];
+    unsigned at = ns->owner[slot];
+    struct cnode *n = ask != NULL || at == NO_NODE ? ask : ns->node[at];
     if (!alone || n == NULL)
-        return ask != NULL ? cnode_conn(cl, ask, slot, len) : cluster_conn(cl, slot, len);
+        return ask != NULL ? cnode_conn(ns, ask, slot, len) : cluster_conn(ns, slot, len);
     struct conn *c = conn_of(n, slot);
     c->awaited = false;
-    if (c->un == 0 && (c = cnode_conn(cl, n, slot, len)) != NULL) {
+    if (c->un == 0 && (c = cnode_conn(ns, n, slot, len)) != NULL) {
         c->probing = true;
         return c;
     }
@@ -105,13 +106,13 @@ static void on_select(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
     uint32_t db = c->select_db;
-    struct node *n = &c->w->node;
+    struct node *n = c->all->target;
     c->selecting = false;
     c->since_select = 0;
     c->stay = c->wire.heard + SELECT_PART * us_since(c->wire.heard, c->select_at);
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
         return;
-    c->w->cluster->stir = true;
+    c->all->stir = true;
     if (r->type != REDIS_REPLY_ERROR) {
         c->db = db;
         node_db_learn(n, db, true);
@@ -122,18 +123,17 @@ static void on_select(struct conn *c, void *arg, const redisReply *r)
         return;
     }
     if (node_db_state(n, db) > 0) { /* it was there */
-        writer_fail(c->w, EXIT_CANNOT, "event=target_lost target=%s error=%s", c->w->opt.shown,
-                    log_quote(r->str, r->len));
-        c->w->cluster->dead = true;
+        outcome_give_up(c->all->outcome, EXIT_CANNOT, "event=target_lost target=%s error=%s",
+                        c->all->opt->shown, log_quote(r->str, r->len));
     }
     node_db_refused(n, db, r->str, r->len);
 }
 
-void cluster_take_dbs(struct cluster *cl, const char *info)
+void cluster_take_dbs(struct nodes *ns, const char *info)
 {
-    cl->ndbs = cl->at_db = 0;
-    for (const char *p = strstr(info, "\ndb"); p != NULL && cl->ndbs < 1024; p = strstr(p + 1, "\ndb"))
-        cl->dbs[cl->ndbs++] = (uint32_t)strtoul(p + 3, NULL, 10);
+    ns->ndbs = ns->at_db = 0;
+    for (const char *p = strstr(info, "\ndb"); p != NULL && ns->ndbs < 1024; p = strstr(p + 1, "\ndb"))
+        ns->dbs[ns->ndbs++] = (uint32_t)strtoul(p + 3, NULL, 10);
 }
 
 enum put cluster_want_db(struct conn *c, uint32_t db, bool in_turn)
@@ -141,13 +141,13 @@ enum put cluster_want_db(struct conn *c, uint32_t db, bool in_turn)
     char num[16];
     if (c->db == db)
         return PUT_DONE;
-    if (node_db_state(&c->w->node, db) < 0)
+    if (node_db_state(c->all->target, db) < 0)
         return PUT_FAIL;
     bool idle = c->un == c->replied, long_enough = c->since_select >= SELECT_AFTER;
-    if (in_turn && (c->since_select == 0 || !(idle || long_enough || c->w->cluster->allow_select)))
+    if (in_turn && (c->since_select == 0 || !(idle || long_enough || c->all->allow_select)))
         return PUT_WAIT;
-    c->w->cluster->hurry(c->w->cluster); /* MSETs are of the connection's database */
-    if (!conn_takes(c, 64))              /* any more */
+    c->cl->hurry(c->cl);    /* MSETs are of the connection's database */
+    if (!conn_takes(c, 64)) /* any more */
         return PUT_WAIT;
     snprintf(num, sizeof num, "%u", db);
     c->selecting = true;
@@ -157,10 +157,10 @@ enum put cluster_want_db(struct conn *c, uint32_t db, bool in_turn)
     return PUT_WAIT;
 }
 
-bool cluster_apart(const struct cluster *cl, unsigned slot, uint32_t db)
+bool cluster_apart(const struct nodes *ns, unsigned slot, uint32_t db)
 {
-    const struct conn *c = conn_of(cl->node[cl->owner[slot]], slot);
-    return cl->within && c->db != db && mono_us() < c->stay && node_db_state(&cl->w->node, db) > 0;
+    const struct conn *c = conn_of(ns->node[ns->owner[slot]], slot);
+    return ns->within && c->db != db && mono_us() < c->stay && node_db_state(ns->target, db) > 0;
 }
 
 /* ---- a request of ours in another database ---- */
@@ -215,7 +215,7 @@ void cluster_call_in_db(struct conn *c, uint32_t db, call_fn *fn, void *arg, con
     }
     snprintf(there, sizeof there, "%u", db);
     snprintf(back, sizeof back, "%u", c->db);
-    if (!c->w->cluster->within) {
+    if (!c->all->within) {
         conn_call(c, on_other_db, NULL, "SELECT", there, NULL);
         conn_call_raw(c, fn, arg, request, len);
         conn_call(c, on_other_db, NULL, "SELECT", back, NULL);
@@ -246,33 +246,33 @@ void cluster_scan(struct conn *c, uint32_t db, call_fn *fn, void *arg, const cha
  * pause. */
 static void on_asked(struct conn *c, void *arg, const redisReply *r)
 {
-    struct cluster *cl = c->w->cluster;
-    uint32_t db = cl->asked_db;
+    struct nodes *ns = c->all;
+    uint32_t db = ns->asked_db;
     (void)arg;
-    cl->asking_db = false;
-    cl->stir = true;
+    ns->asking_db = false;
+    ns->stir = true;
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
         return;
     if (r->type != REDIS_REPLY_ERROR)
-        node_db_learn(&c->w->node, db, true);
+        node_db_learn(c->all->target, db, true);
     else if (error_class(r->str, r->len) == ERR_RETRY)
         conn_pause(c, NULL, r->str, r->len);
     else
-        node_db_refused(&c->w->node, db, r->str, r->len);
+        node_db_refused(c->all->target, db, r->str, r->len);
 }
 
-enum put cluster_db_known(struct cluster *cl, uint32_t db, unsigned slot)
+enum put cluster_db_known(struct nodes *ns, uint32_t db, unsigned slot)
 {
     char num[16];
-    int state = node_db_state(&cl->w->node, db);
-    struct conn *c = state == 0 && !cl->asking_db ? cluster_conn(cl, slot, 64) : NULL;
+    int state = node_db_state(ns->target, db);
+    struct conn *c = state == 0 && !ns->asking_db ? cluster_conn(ns, slot, 64) : NULL;
     if (state != 0)
         return state > 0 ? PUT_DONE : PUT_FAIL;
     if (c == NULL)
         return PUT_WAIT;
     snprintf(num, sizeof num, "%u", db);
-    cl->asking_db = true;
-    cl->asked_db = db;
+    ns->asking_db = true;
+    ns->asked_db = db;
     conn_call(c, on_asked, NULL, "SELECT", num, NULL);
     snprintf(num, sizeof num, "%u", c->db);
     conn_call(c, on_other_db, NULL, "SELECT", num, NULL);

@@ -17,9 +17,9 @@
 static bool pump_input(struct writer *w, struct input *in)
 {
     bool any = false;
-    for (unsigned k = 0; k < QUANTUM && !w->failed; k++) {
+    for (unsigned k = 0; k < QUANTUM && !w->outcome.failed; k++) {
         bool first = !in->have;
-        if (first && !input_next(w, in))
+        if (first && !input_next(&w->inputs, in))
             return any || in->finished;
         if (first) {
             w->stats.records++;
@@ -40,11 +40,11 @@ static bool pump_lane(struct writer *w, unsigned flow)
     bool any = false;
     struct rec r;
     const uint8_t *payload;
-    for (unsigned k = 0; k < QUANTUM && !w->failed && !w->lanes.lane[flow].waiting; k++) {
+    for (unsigned k = 0; k < QUANTUM && !w->outcome.failed && !w->lanes.lane[flow].waiting; k++) {
         int got = lanes_peek(&w->lanes, flow, &r, &payload);
         if (got < 0)
-            writer_fail(w, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", flow,
-                        log_quote(strerror(errno), strlen(strerror(errno))));
+            outcome_fail(&w->outcome, EXIT_CANNOT, "event=spill_failed flow=%u error=%s", flow,
+                         log_quote(strerror(errno), strlen(strerror(errno))));
         if (got <= 0 || apply_record(w, NULL, &r, payload) != PUT_DONE)
             return any;
         if (w->session.stage != ST_RUN)
@@ -60,7 +60,7 @@ static bool pump_lanes(struct writer *w)
     bool any = false;
     if (w->session.stage != ST_RUN)
         return false;
-    for (unsigned i = 0; i < w->lanes.n && w->lanes.queued > 0 && !w->failed; i++) {
+    for (unsigned i = 0; i < w->lanes.n && w->lanes.queued > 0 && !w->outcome.failed; i++) {
         unsigned k = (w->next_lane + i) % w->lanes.n;
         if (!w->lanes.lane[k].waiting && spool_len(&w->lanes.lane[k].q) > 0)
             any |= pump_lane(w, k);
@@ -79,17 +79,17 @@ static bool pump_barrier(struct writer *w)
     int scope;
     if (w->session.stage != ST_RUN || !lanes_ready(&w->lanes, w->next_lane, &scope))
         return false;
-    if (!cl->whole)
-        return cluster_flush(w, scope);
+    if (!cl->nodes.whole)
+        return flushes_barrier(&w->flushes, scope);
     /* One is under way already? */
-    if (cl->exclusive || cluster_db_known(cl, lanes_db(&w->lanes, scope), WHOLE_SCOPE) == PUT_WAIT)
+    if (cl->exclusive || cluster_db_known(&cl->nodes, lanes_db(&w->lanes, scope), WHOLE_SCOPE) == PUT_WAIT)
         return false;
     /* Without one flow the others do not become quiet by themselves. */
-    if (scope == LANES_ALL ? !cluster_quiet(w) : !cluster_alone(cl, (unsigned)scope)) {
+    if (scope == LANES_ALL ? !cluster_quiet(w->cluster) : !cluster_alone(cl, (unsigned)scope)) {
         cl->hurry(cl);
         return false;
     }
-    whole_barrier(w, scope);
+    whole_barrier(&w->whole, scope);
     return true;
 }
 
@@ -107,12 +107,12 @@ static bool pump_once(struct writer *w)
     bool any = pump_start(w);
     any |= pump_barrier(w);
     any |= pump_lanes(w);
-    for (unsigned i = 0; i < in->n && !w->failed; i++) {
+    for (unsigned i = 0; i < in->n && !w->outcome.failed; i++) {
         struct input *one = &in->v[(w->next_input + i) % in->n];
         if (!one->open || (one->hungry && !one->have))
             continue;
         any |= pump_input(w, one);
-        cluster_push(w);
+        cluster_push(w->cluster);
     }
     w->next_input++;
     return any;
@@ -121,12 +121,12 @@ static bool pump_once(struct writer *w)
 bool router_pump(struct writer *w)
 {
     bool any = false;
-    while (!w->failed && pump_once(w))
+    while (!w->outcome.failed && pump_once(w))
         any = true;
-    if (!any && !w->failed) {
-        w->cluster->allow_select = true;
+    if (!any && !w->outcome.failed) {
+        w->cluster->nodes.allow_select = true;
         any = pump_once(w);
-        w->cluster->allow_select = false;
+        w->cluster->nodes.allow_select = false;
     }
     return any;
 }
@@ -163,12 +163,12 @@ static struct input *stalled_input(const struct writer *w)
 bool router_stuck(struct writer *w)
 {
     struct session *s = &w->session;
-    if (w->failed || w->inputs.end_at > mono_us() || w->limit.waiting || probes_wait(&w->probes) ||
-        sweep_runs(w) || !writer_quiet(w) || w->whole.dirty)
+    if (w->outcome.failed || w->inputs.end_at > mono_us() || w->limit.waiting || probes_wait(&w->probes) ||
+        sweep_runs(&w->sweep) || !cluster_quiet(w->cluster) || w->whole.dirty)
         return false;
     if (w->whole.read == WHOLE_ASKED ||
-        (w->cluster->start != START_NONE || w->cluster->needed_since != 0 || w->cluster->stir ||
-         w->marks.doing != MARKS_IDLE || cluster_expects(w->cluster)))
+        (w->flushes.start != START_NONE || w->cluster->nodes.needed_since != 0 || w->cluster->nodes.stir ||
+         w->marks.doing != MARKS_IDLE || nodes_expect(&w->cluster->nodes)))
         return false;
     for (unsigned i = 0; i < w->inputs.n; i++)
         if (!w->inputs.v[i].finished && !w->inputs.v[i].have)
@@ -188,8 +188,8 @@ bool router_stuck(struct writer *w)
         (void)record_damaged(w, in, &in->rec,
                              "another session begins before all flows of this one have ended");
     else if (lanes_at_barrier(&w->lanes))
-        writer_fail(w, EXIT_RETRY, "event=barrier_spill_full flow=%u note=\"raise --barrier-spill-max\"",
-                    in->rec.flow);
+        outcome_fail(&w->outcome, EXIT_RETRY,
+                     "event=barrier_spill_full flow=%u note=\"raise --barrier-spill-max\"", in->rec.flow);
     else
         (void)record_damaged(w, in, &in->rec, "this record can never be applied");
     return true;

@@ -17,7 +17,12 @@
 #include "../target/suspect.h"
 #include "resp.h"
 #include "apply.h"
-#include "../writer.h"
+#include "../outcome.h"
+#include "../position/positions.h"
+#include "../session.h"
+#include "../summary.h"
+#include "exact.h"
+#include "failures.h"
 
 #define SPANS_MAX  64u
 #define RING_LIMIT ((size_t)1 << 20)  /* longer requests do not go through the ring */
@@ -32,7 +37,7 @@ struct reg {
 
 struct span {
     TAILQ_ENTRY(span) link;
-    struct writer *w;
+    struct cluster *cl;
     struct rec r;
     uint8_t *program;
     size_t at; /* of the next step */
@@ -85,23 +90,22 @@ void spans_free(struct cluster *cl)
 
 static void finish(struct span *s)
 {
-    struct writer *w = s->w;
-    struct cluster *cl = w->cluster;
+    struct cluster *cl = s->cl;
     for (unsigned i = 0; i < s->nslots; i++)
         cluster_leave_slot(cl, s->slot[i], true);
-    cluster_passed(w, (s->r.flags & RF_LIVE) != 0, s->r.flow, s->mark);
-    if (!s->broken && !cl->dead) {
-        w->stats.requests++;
-        w->stats.programs++;
+    cluster_passed(cl, (s->r.flags & RF_LIVE) != 0, s->r.flow, s->mark);
+    if (!s->broken && !cl->outcome->dead) {
+        cl->stats->requests++;
+        cl->stats->programs++;
         if ((s->r.flags & RF_LIVE) != 0) {
-            w->stats.live++;
-            if (w->session.live)
-                stats_latency(&w->stats, s->r.time, now_us());
+            cl->stats->live++;
+            if (cl->session->live)
+                stats_latency(cl->stats, s->r.time, now_us());
         }
     }
     TAILQ_REMOVE(&cl->spans, s, link);
     cl->nspans--;
-    cl->stir = true;
+    cl->nodes.stir = true;
     span_free(s);
 }
 
@@ -115,8 +119,8 @@ static void fault(struct span *s, const char *text, size_t len)
                         .payload = s->program,
                         .payload_n = s->r.len};
     f.r.keyarg = 1; /* of the step */
-    if (!s->broken && !s->w->cluster->dead)
-        writer_data_error(s->w, &f);
+    if (!s->broken && !s->cl->outcome->dead)
+        failures_add(s->cl->failures, &f);
     s->broken = true;
 }
 
@@ -181,7 +185,7 @@ static bool next_step(struct span *s)
 
 static void advance(struct span *s)
 {
-    s->w->cluster->stir = true;
+    s->cl->nodes.stir = true;
     if (!next_step(s))
         finish(s);
 }
@@ -226,7 +230,7 @@ static void again(struct span *s, uint64_t due, struct cnode *ask)
     s->due = due;
     s->ask = ask;
     s->tries++;
-    s->w->cluster->stir = true;
+    s->cl->nodes.stir = true;
 }
 
 /* ---- exactly once: steps that change something go with their position ---- */
@@ -260,18 +264,16 @@ static void stepped(struct span *s, const char *text, size_t len)
     }
     s->sent = false;
     s->due = 0;
-    s->w->cluster->stir = true;
+    s->cl->nodes.stir = true;
 }
 
-static void on_step(struct writer *w, void *arg, const char *text, size_t len)
+static void on_step(void *arg, const char *text, size_t len)
 {
-    (void)w;
     stepped(arg, text, len);
 }
 
-static void on_closed(struct writer *w, void *arg, const char *text, size_t len)
+static void on_closed(void *arg, const char *text, size_t len)
 {
-    (void)w;
     (void)text;
     (void)len;
     advance(arg);
@@ -282,10 +284,10 @@ static void go_on(struct span *s)
 {
     uint32_t held = 0;
     s->learnt = true;
-    s->done = exact_steps_done(s->w, s->slot, s->nslots, s->r.flow, &s->id, &held);
+    s->done = exact_steps_done(s->cl->exact, s->slot, s->nslots, s->r.flow, &s->id, &held);
     for (unsigned i = 1; i <= PROGRAM_REGS; i++)
         s->reg[i].held = s->reg[i].gone = (held & 1u << (i - 1)) != 0;
-    s->w->stats.already += s->done > 0;
+    s->cl->stats->already += s->done > 0;
 }
 
 static void on_learned(struct conn *c, void *arg, const redisReply *r)
@@ -299,16 +301,15 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
         conn_lose(c, "HGETALL: unexpected reply");
         again(s, 0, NULL);
     } else if (r->type != REDIS_REPLY_ERROR) {
-        (void)exact_learn(s->w, s->slot[s->asking], r, 0);
+        (void)exact_learn(s->cl->exact, s->slot[s->asking], r, 0);
         again(s, 0, NULL);
         s->tries = 0;
     } else if (cluster_detour(c, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
-        plight_refused(s->w, &s->plight, NULL, r->str, r->len);
+        plight_refused(s->cl, &s->plight, NULL, r->str, r->len);
         again(s, due, ask);
-    } else if (!s->w->cluster->dead) {
-        writer_fail(s->w, EXIT_CANNOT, "event=position_refused slot=%u reply=%s", s->slot[s->asking],
-                    log_quote(r->str, r->len));
-        s->w->cluster->dead = true;
+    } else if (!s->cl->outcome->dead) {
+        outcome_give_up(s->cl->outcome, EXIT_CANNOT, "event=position_refused slot=%u reply=%s",
+                        s->slot[s->asking], log_quote(r->str, r->len));
     }
 }
 
@@ -316,14 +317,14 @@ static void lost(struct span *s)
 {
     if (!request_repeatable(s->req.p, s->req.len)) {
         struct cunit u = {.len = (uint32_t)s->req.len, .flow = s->r.flow, .keyarg = 1};
-        cluster_doubtful(s->w, &u, s->req.p);
+        cluster_doubtful(s->cl, &u, s->req.p);
     }
     again(s, 0, NULL);
 }
 
 static void lost_at(struct span *s, const char *why)
 {
-    if (!plight_hopeless(&s->plight) || !suspect_found(s->w, &s->w->cluster->given_up)) {
+    if (!plight_hopeless(&s->plight) || !suspect_found(s->cl)) {
         lost(s);
         return;
     }
@@ -363,7 +364,7 @@ static void on_reply(struct conn *c, void *arg, const redisReply *r)
     if (r->type == REDIS_REPLY_ERROR) {
         if (!c->wire.in.cut && cluster_detour(c, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
             struct named what = {s->req.p, s->req.len, 1, s->req.len};
-            plight_refused(s->w, &s->plight, &what, r->str, r->len);
+            plight_refused(s->cl, &s->plight, &what, r->str, r->len);
             again(s, due, ask);
             return;
         }
@@ -384,10 +385,9 @@ static void on_reply(struct conn *c, void *arg, const redisReply *r)
     cluster_safe(c, safe, s);
 }
 
-static void on_big(struct writer *w, void *arg, const char *text, size_t len)
+static void on_big(void *arg, const char *text, size_t len)
 {
     struct span *s = arg;
-    (void)w;
     bigjob_free(s->big);
     s->big = NULL;
     stepped(s, text, len);
@@ -396,8 +396,8 @@ static void on_big(struct writer *w, void *arg, const char *text, size_t len)
 /* A connection that takes n bytes for the slot now. */
 static struct conn *way(struct span *s, unsigned slot, size_t n)
 {
-    struct cluster *cl = s->w->cluster;
-    struct conn *c = cluster_way(cl, s->ask, slot, n, plight_alone(&s->plight));
+    struct cluster *cl = s->cl;
+    struct conn *c = cluster_way(&cl->nodes, s->ask, slot, n, plight_alone(&s->plight));
     if (c == NULL) {
         if (s->ask != NULL && cnode_missing(s->ask, slot))
             s->ask = NULL;
@@ -423,7 +423,7 @@ static void send_big(struct span *s, uint64_t now)
     r.keyarg = 1;
     r.flags = (uint16_t)((r.flags & ~(unsigned)RF_IDEMPOTENT) |
                          (request_repeatable(s->req.p, s->req.len) ? RF_IDEMPOTENT : 0));
-    s->big = bigjob_memory(s->w, &r, s->step.slot, s->exact ? &id : NULL, s->req.p, s->req.len, on_big, s);
+    s->big = bigjob_memory(s->cl, &r, s->step.slot, s->exact ? &id : NULL, s->req.p, s->req.len, on_big, s);
     bigjob_work(s->big, now);
 }
 
@@ -434,7 +434,7 @@ static void send_changing(struct span *s, bundle_fn *fn)
     r.type = REC_REQUEST;
     r.len = (uint32_t)s->req.len;
     s->sent = true;
-    bundle_step(s->w, &r, s->step.slot, &id, s->req.p, fn, s);
+    bundle_step(s->cl->bundles, &r, s->step.slot, &id, s->req.p, fn, s);
 }
 
 /* That it has failed goes with a request which changes nothing. */
@@ -445,7 +445,7 @@ static void send_closing(struct span *s)
     s->req.len = 0;
     (void)resp_add_array(&s->req, 2);
     (void)resp_add_str(&s->req, "HGETALL");
-    (void)resp_add_bulk(&s->req, key, exact_key(s->w, s->step.slot, key));
+    (void)resp_add_bulk(&s->req, key, exact_key(s->cl->exact, s->step.slot, key));
     send_changing(s, on_closed);
 }
 
@@ -453,7 +453,7 @@ static void send_closing(struct span *s)
 static bool may_read(const struct span *s)
 {
     const struct span *o;
-    TAILQ_FOREACH(o, &s->w->cluster->spans, link)
+    TAILQ_FOREACH(o, &s->cl->spans, link)
     {
         bool holds = o->reading || o->req.len > REPLY_STRING;
         for (unsigned i = 1; i <= PROGRAM_REGS; i++)
@@ -474,10 +474,10 @@ static void send_step(struct span *s, uint64_t now)
     }
     if (s->sent || now < s->due)
         return;
-    if (s->exact && !s->learnt && exact_unknown(s->w, s->slot, s->nslots, &s->asking)) {
+    if (s->exact && !s->learnt && exact_unknown(s->cl->exact, s->slot, s->nslots, &s->asking)) {
         if ((c = way(s, s->slot[s->asking], 256)) != NULL) {
             s->sent = true;
-            exact_ask(c, s->slot[s->asking], on_learned, s);
+            exact_ask(s->cl->exact, c, s->slot[s->asking], on_learned, s);
         }
         return;
     }
@@ -512,15 +512,14 @@ void span_work(struct cluster *cl, uint64_t now)
 
 /* ---- a record ---- */
 
-enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload)
+enum put span_put(struct cluster *cl, const struct rec *r, const uint8_t *payload)
 {
-    struct cluster *cl = w->cluster;
     if (r->db != 0)
         return PUT_FAIL;
     if (cl->nspans >= SPANS_MAX)
         return PUT_WAIT;
     struct span *s = xcalloc(1, sizeof *s);
-    s->w = w;
+    s->cl = cl;
     s->r = *r;
     s->program = xmalloc(r->len);
     s->req.max = VALUE_MAX + REC_PAYLOAD_MAX;
@@ -533,15 +532,15 @@ enum put span_put(struct writer *w, const struct rec *r, const uint8_t *payload)
     for (unsigned i = 0; i < s->nslots; i++)
         cluster_take_slot(cl, s->slot[i]);
     if ((r->flags & RF_LIVE) != 0)
-        s->mark = positions_mark(&w->positions, r, false);
+        s->mark = positions_mark(cl->positions, r, false);
     else
-        positions_snapshot_add(&w->positions, r->flow);
+        positions_snapshot_add(cl->positions, r->flow);
     TAILQ_INSERT_TAIL(&cl->spans, s, link);
     cl->nspans++;
-    s->exact = w->exact.on;
-    s->id = w->exact.now;
-    cl->stir = true;
-    if (s->exact && !exact_unknown(w, s->slot, s->nslots, &s->asking))
+    s->exact = cl->exact->on;
+    s->id = cl->exact->now;
+    cl->nodes.stir = true;
+    if (s->exact && !exact_unknown(cl->exact, s->slot, s->nslots, &s->asking))
         go_on(s);
     if (!s->exact || s->learnt)
         advance(s);

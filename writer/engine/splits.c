@@ -8,29 +8,34 @@
 #include "../target/hashset.h"
 #include "log.h"
 #include "request.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../summary.h"
+#include "failures.h"
 
 void splits_free(struct splits *s)
 {
     for (unsigned i = 0; i < s->n; i++)
         free(s->v[i].name);
     free(s->v);
-    *s = (struct splits){.last_id = s->last_id};
+    *s = (struct splits){.opt = s->opt,
+                         .outcome = s->outcome,
+                         .stats = s->stats,
+                         .failures = s->failures,
+                         .last_id = s->last_id};
 }
 
-static bool guards(const struct writer *w)
+static bool guards(const struct splits *s)
 {
-    return existing_guards(w->opt.on_existing);
+    return existing_guards(s->opt->on_existing);
 }
 
 /* name: NULL where it is not known. */
-static struct split *find(const struct writer *w, const struct rec *r, const struct slice *name)
+static struct split *find(const struct splits *s, unsigned flow, uint32_t key, const struct slice *name)
 {
-    uint32_t key = hashset_key(r->hash, r->db);
-    const struct splits *s = &w->splits;
     for (unsigned i = s->n; i-- > 0;) {
         struct split *p = &s->v[i];
-        if (p->key == key && p->flow == r->flow &&
+        if (p->key == key && p->flow == flow &&
             (name == NULL || p->name == NULL ||
              (p->len == name->n && memcmp(p->name, name->p, name->n) == 0)))
             return p;
@@ -38,22 +43,22 @@ static struct split *find(const struct writer *w, const struct rec *r, const str
     return NULL;
 }
 
-static struct split *find_id(const struct writer *w, uint32_t id)
+static struct split *find_id(const struct splits *s, uint32_t id)
 {
-    for (unsigned i = w->splits.n; i-- > 0;)
-        if (w->splits.v[i].id == id)
-            return &w->splits.v[i];
+    for (unsigned i = s->n; i-- > 0;)
+        if (s->v[i].id == id)
+            return &s->v[i];
     return NULL;
 }
 
-bool splits_open(const struct writer *w, const struct rec *r)
+bool splits_open(const struct splits *s, const struct rec *r)
 {
-    return w->splits.n > 0 && find(w, r, NULL) != NULL;
+    return s->n > 0 && find(s, r->flow, hashset_key(r->hash, r->db), NULL) != NULL;
 }
 
-bool splits_third(const struct writer *w, const struct rec *r)
+bool splits_third(const struct splits *s, const struct rec *r)
 {
-    const struct split *p = w->splits.n > 0 ? find(w, r, NULL) : NULL;
+    const struct split *p = s->n > 0 ? find(s, r->flow, hashset_key(r->hash, r->db), NULL) : NULL;
     return p != NULL && p->more;
 }
 
@@ -71,20 +76,20 @@ bool splits_same_key(const uint8_t *first, size_t n, const struct rec *r, const 
            one.n == two.n && memcmp(one.p, two.p, one.n) == 0;
 }
 
-uint8_t splits_class(const struct writer *w, const struct rec *r)
+uint8_t splits_class(const struct splits *s, const struct rec *r)
 {
     if ((r->flags & RF_LIVE) != 0)
         return 0;
     if ((r->flags & RF_FIRST) != 0)
         return r->vclass;
-    if ((r->flags & RF_LAST) != 0 || (w->splits.n > 0 && find(w, r, NULL) != NULL))
+    if ((r->flags & RF_LAST) != 0 ||
+        (s->n > 0 && find(s, r->flow, hashset_key(r->hash, r->db), NULL) != NULL))
         return 0;
     return r->vclass;
 }
 
-static void drop(struct writer *w, struct split *p)
+static void drop(struct splits *s, struct split *p)
 {
-    struct splits *s = &w->splits;
     free(p->name);
     s->n--;
     memmove(p, p + 1, (size_t)(&s->v[s->n] - p) * sizeof *p);
@@ -99,12 +104,11 @@ static struct split *append(struct splits *s)
     return &s->v[s->n++];
 }
 
-static void first(struct writer *w, const struct rec *r, const uint8_t *request, size_t n)
+static void first(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
 {
-    struct splits *s = &w->splits;
     struct slice name;
-    bool named = guards(w) && request_arg(request, n, r->keyarg, &name);
-    struct split *p = find(w, r, named ? &name : NULL);
+    bool named = guards(s) && request_arg(request, n, r->keyarg, &name);
+    struct split *p = find(s, r->flow, hashset_key(r->hash, r->db), named ? &name : NULL);
     if (p == NULL && s->n < SPLITS_MAX) {
         p = append(s);
         *p = (struct split){.key = hashset_key(r->hash, r->db), .flow = r->flow};
@@ -124,45 +128,46 @@ static void first(struct writer *w, const struct rec *r, const uint8_t *request,
     }
 }
 
-static void last(struct writer *w, const struct rec *r, const uint8_t *request, size_t n)
+static void last(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
 {
     struct slice name;
     bool named = request != NULL && request_arg(request, n, r->keyarg, &name);
-    struct split *p = find(w, r, named ? &name : NULL);
-    for (unsigned i = w->splits.n; r->type == REC_POSITION && p == NULL && i-- > 0;)
-        if (w->splits.v[i].flow == r->flow) /* it names no key: the one begun last */
-            p = &w->splits.v[i];
+    struct split *p = find(s, r->flow, hashset_key(r->hash, r->db), named ? &name : NULL);
+    for (unsigned i = s->n; r->type == REC_POSITION && p == NULL && i-- > 0;)
+        if (s->v[i].flow == r->flow) /* it names no key: the one begun last */
+            p = &s->v[i];
     if (p == NULL)
         return;
     if (p->state == SPLIT_FAILED && r->type == REC_POSITION)
-        failures_last(w, r);
-    drop(w, p);
+        failures_last(s->failures, r);
+    drop(s, p);
 }
 
-void splits_note(struct writer *w, const struct rec *r, const uint8_t *request, size_t n)
+void splits_note(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
 {
     if ((r->flags & RF_LIVE) != 0)
         return;
-    struct split *p = (r->flags & (RF_FIRST | RF_LAST)) == 0 && w->splits.n > 0 ? find(w, r, NULL) : NULL;
+    struct split *p = (r->flags & (RF_FIRST | RF_LAST)) == 0 && s->n > 0
+                          ? find(s, r->flow, hashset_key(r->hash, r->db), NULL)
+                          : NULL;
     if (p != NULL)
         p->more = true;
     if ((r->flags & (RF_FIRST | RF_LAST)) == 0)
         return;
     if ((r->flags & RF_LAST) != 0)
-        last(w, r, request, n);
+        last(s, r, request, n);
     else
-        first(w, r, request, n);
+        first(s, r, request, n);
 }
 
 /* ---- --on-existing skip and fail ---- */
 
-enum guard guard_look(struct writer *w, const struct rec *r, const uint8_t *request, size_t n,
+enum guard guard_look(struct splits *s, const struct rec *r, const uint8_t *request, size_t n,
                       const char **wrong)
 {
-    struct splits *s = &w->splits;
     struct slice name;
     s->ticket = TICKET_NONE;
-    if (!guards(w) || (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0 || r->keyarg == 0)
+    if (!guards(s) || (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0 || r->keyarg == 0)
         return GUARD_SEND;
     *wrong = "a request that would overwrite a key, in a stream that was made not to";
     if ((r->flags & RF_PLAINSET) != 0)
@@ -177,7 +182,7 @@ enum guard guard_look(struct writer *w, const struct rec *r, const uint8_t *requ
         s->ticket = s->last_id < TICKET_FIRST ? TICKET_FIRST : s->last_id + 1;
         return GUARD_SEND;
     }
-    const struct split *p = s->n > 0 ? find(w, r, &name) : NULL;
+    const struct split *p = s->n > 0 ? find(s, r->flow, hashset_key(r->hash, r->db), &name) : NULL;
     if (p == NULL) {
         *wrong = "the last part of a key of which the first did not come";
         s->ticket = TICKET_WHOLE;
@@ -192,31 +197,32 @@ enum guard guard_look(struct writer *w, const struct rec *r, const uint8_t *requ
     return GUARD_SEND;
 }
 
-void guard_reply(struct writer *w, uint32_t ticket, enum split_state state)
+void guard_reply(struct splits *s, uint32_t ticket, enum split_state state)
 {
-    struct split *p = ticket >= TICKET_FIRST ? find_id(w, ticket) : NULL;
+    struct split *p = ticket >= TICKET_FIRST ? find_id(s, ticket) : NULL;
     if (p != NULL)
         p->state = (uint8_t)state;
 }
 
-void guard_there(struct writer *w, const struct rec *r, const uint8_t *request, size_t n)
+void guard_there(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
 {
     static const char name[] = "existing";
     struct slice key = {0};
     bool has = request_arg(request, n, r->keyarg, &key);
-    const struct kind *k = kinds_count(&w->stats.reports, name, sizeof name - 1, has ? key.p : NULL, key.n);
-    if (w->opt.on_existing == EXISTING_FAIL && k->count > 1)
+    const struct kind *k = kinds_count(&s->stats->reports, name, sizeof name - 1, has ? key.p : NULL, key.n);
+    if (s->opt->on_existing == EXISTING_FAIL && k->count > 1)
         return;
-    if (w->opt.on_existing == EXISTING_FAIL) {
-        writer_fail(w, EXIT_DATA, "event=key_exists key=%s db=%u target=%s note=%s", log_quote(key.p, key.n),
-                    r->db, w->opt.shown, "\"stopped by --on-existing fail; it is as it was\"");
+    if (s->opt->on_existing == EXISTING_FAIL) {
+        outcome_fail(s->outcome, EXIT_DATA, "event=key_exists key=%s db=%u target=%s note=%s",
+                     log_quote(key.p, key.n), r->db, s->opt->shown,
+                     "\"stopped by --on-existing fail; it is as it was\"");
         return;
     }
     log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, r->flow, "event=key_exists key=%s db=%u action=skipped",
               log_quote(key.p, key.n), r->db);
 }
 
-void guard_unsure(struct writer *w, unsigned flow, const uint8_t *request, size_t n, unsigned keyarg)
+void guard_unsure(struct splits *s, unsigned flow, const uint8_t *request, size_t n, unsigned keyarg)
 {
     struct slice name = {0}, key = {0};
     char kind[KIND_NAME];
@@ -224,7 +230,7 @@ void guard_unsure(struct writer *w, unsigned flow, const uint8_t *request, size_
     bool has = request_arg(request, n, keyarg, &key);
     int len = snprintf(kind, sizeof kind, "%.*s: written or already there", (int)(name.n < 24 ? name.n : 24),
                        name.p != NULL ? (const char *)name.p : "");
-    const struct kind *k = kinds_count(&w->stats.doubtful, kind, (size_t)len, has ? key.p : NULL, key.n);
+    const struct kind *k = kinds_count(&s->stats->doubtful, kind, (size_t)len, has ? key.p : NULL, key.n);
     log_event(k->count == 1 ? LOG_WARN : LOG_DEBUG, (int)flow, "event=key_doubtful command=%s key=%s note=%s",
               log_quote(name.p, name.n), log_quote(key.p, key.n),
               "\"its reply was lost: it is ours, or was there before\"");

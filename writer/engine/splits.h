@@ -10,8 +10,6 @@
 
 #include "record.h"
 
-struct writer;
-
 #define SPLITS_MAX 16384u /* at once; the parsers have a few of each flow */
 
 enum split_state {
@@ -32,7 +30,16 @@ struct split {
     size_t len;
 };
 
+struct failures;
+struct options;
+struct outcome;
+struct stats;
+
 struct splits {
+    const struct options *opt;
+    struct outcome *outcome;
+    struct stats *stats;
+    struct failures *failures;
     struct split *v;
     unsigned n, cap;
     uint32_t last_id;
@@ -46,10 +53,10 @@ enum { TICKET_NONE, TICKET_WHOLE, TICKET_BEHIND /* a first one that failed */, T
 void splits_free(struct splits *s);
 
 /* Is a key of which this may be a part begun, and not complete? */
-bool splits_open(const struct writer *w, const struct rec *r);
+bool splits_open(const struct splits *s, const struct rec *r);
 
 /* Is this the third request of such a key, or a later one? */
-bool splits_third(const struct writer *w, const struct rec *r);
+bool splits_third(const struct splits *s, const struct rec *r);
 
 /* Is this the first request of a key, and removes what was there (DEL)? What follows may then be repeated
  * with it. */
@@ -59,10 +66,10 @@ bool splits_resets(const struct rec *r, const uint8_t *request);
 bool splits_same_key(const uint8_t *first, size_t n, const struct rec *r, const uint8_t *request);
 
 /* Class under which this request counts as a key; 0: it does not. */
-uint8_t splits_class(const struct writer *w, const struct rec *r);
+uint8_t splits_class(const struct splits *s, const struct rec *r);
 
 /* A record was taken: it may be the first or the last of a key. request: its bytes (of a POSITION: NULL). */
-void splits_note(struct writer *w, const struct rec *r, const uint8_t *request, size_t n);
+void splits_note(struct splits *s, const struct rec *r, const uint8_t *request, size_t n);
 
 /* ---- --on-existing skip and fail ---- */
 
@@ -75,17 +82,17 @@ enum guard {
 };
 
 /* May this request of the snapshot go? n: as many bytes as are there. */
-enum guard guard_look(struct writer *w, const struct rec *r, const uint8_t *request, size_t n,
+enum guard guard_look(struct splits *s, const struct rec *r, const uint8_t *request, size_t n,
                       const char **wrong);
 
 /* The reply to a request that went with this ticket. */
-void guard_reply(struct writer *w, uint32_t ticket, enum split_state state);
+void guard_reply(struct splits *s, uint32_t ticket, enum split_state state);
 
 /* A request was sent again, or its reply is lost: nobody can say whether the key was there before, or is ours
  * from the first time. Counted among what may be doubtful. */
-void guard_unsure(struct writer *w, unsigned flow, const uint8_t *request, size_t n, unsigned keyarg);
+void guard_unsure(struct splits *s, unsigned flow, const uint8_t *request, size_t n, unsigned keyarg);
 
 /* A key was there: counted and named; with --on-existing fail that is the end. */
-void guard_there(struct writer *w, const struct rec *r, const uint8_t *request, size_t n);
+void guard_there(struct splits *s, const struct rec *r, const uint8_t *request, size_t n);
 
 #endif

@@ -17,18 +17,18 @@
 
 #include "buf.h"
 #include "../position/position_text.h"
+#include "bundle.h"
 #include "put.h"
 #include "record.h"
 #include "slotset.h"
 
-struct writer;
 struct bundle;
 struct cluster;
+struct cnode;
 struct conn;
 
+#define WHOLE_EVERY     ((uint64_t)1000000) /* us between two writes of positions that came without requests */
 #define WHOLE_HOLDS_MAX ((size_t)SLOTSET_TEXT + 64) /* what one of them takes at most */
-
-#define WHOLE_SCOPE     0u /* the slot of its transactions; requests of the snapshot have the others */
 
 /* What goes into the key, or was said there, of a flow. */
 struct whole_flow {
@@ -43,7 +43,35 @@ struct whole_flow {
 
 enum whole_step { WHOLE_NOT_YET, WHOLE_ASKED, WHOLE_KNOWN };
 
+struct exact;
+struct holds;
+struct lanes;
+struct options;
+struct outcome;
+struct policy;
+struct positions;
+struct probes;
+struct session;
+struct stats;
+struct sweep;
+struct watch;
+
 struct whole {
+    const struct options *opt;
+    struct outcome *outcome;
+    struct stats *stats;
+    const struct session *session;
+    const struct policy *policy;
+    const struct probes *probes;
+    const struct sweep *sweep;
+    const struct exact *exact;
+    struct positions *positions;
+    struct holds *holds;
+    struct lanes *lanes;
+    struct watch *watch;
+    struct cluster *cl;
+    const char *run; /* names this process */
+
     bool dirty;         /* applied positions are newer than the key */
     bool save_now;      /* it is to be written at once */
     bool saving;        /* that is under way */
@@ -60,7 +88,7 @@ struct whole {
 
     enum whole_step read; /* of the key, before a session */
     struct saved_vector saved;
-    char session[POSITION_TEXT], source[280];
+    char said_session[POSITION_TEXT], said_source[280]; /* in it */
 
     enum whole_step begun, swept, dropped;
 };
@@ -68,45 +96,48 @@ struct whole {
 void whole_free(struct whole *x);
 
 /* An epoch begins. */
-void whole_epoch(struct writer *w, unsigned flows);
+void whole_epoch(struct whole *x, unsigned flows);
 
 /* What the key says: x->saved, session, source. False: not known yet, or the writer has failed. */
-bool whole_key(struct writer *w);
+bool whole_read(struct whole *x);
 
 /* Write the key of a session that begins. PUT_WAIT: it is under way. */
-enum put whole_begin(struct writer *w);
+enum put whole_begin(struct whole *x);
 
 /* Its full sync was swept; its file has come to its end, and leaves no key behind. False: it is under way. */
-bool whole_swept(struct writer *w);
-bool whole_drop(struct writer *w);
+bool whole_swept(struct whole *x);
+bool whole_drop(struct whole *x);
+
+/* Field a<flow> of it. Returns the length. */
+size_t whole_place_print(unsigned epoch, const struct exact_id *id, char text[POSITION_TEXT]);
 
 /* In a handshake: before other connections of the task are ended, and behind that. */
-void whole_hello(struct conn *c);
-void whole_last(struct conn *c);
+void whole_hello(struct whole *x, struct conn *c);
+void whole_last(struct whole *x, struct conn *c);
 
-/* The position key, for transactions. */
+/* The position key, for transactions: key is the struct whole. */
 extern const struct store whole_store;
 
 /* The position of one record of a flow, which stands there in it, appended to b: how many fields of flows
  * that are; what the reply to it says; was it carried out, says the handshake? */
-unsigned whole_position_of(struct writer *w, struct buf *b, const struct rec *r, const struct exact_id *id);
-void whole_written(struct conn *c, unsigned fields, long long added);
-bool whole_has_record(const struct writer *w, const struct rec *r);
+unsigned whole_position_of(struct whole *x, struct buf *b, const struct rec *r, const struct exact_id *id);
+void whole_written(void *whole, const struct cnode *node, unsigned fields, long long added);
+bool whole_has_record(const struct whole *x, const struct rec *r);
 
 /* A position, or the end of a flow's full sync. */
-void whole_take(struct writer *w, const struct rec *r);
+void whole_take(struct whole *x, const struct rec *r);
 
 /* What to do where the key confines (cluster.h): for messages. */
 #define WHOLE_CONFINED "give rediswriter --position-file (with sentinels --at-least-once)"
 
 /* Can this be done in a transaction with the key? Without SELECT and flushes in it only what is in database
  * 0, and no flush. False: the writer has failed. */
-bool whole_reaches(struct writer *w, const struct rec *r);
+bool whole_reaches(struct whole *x, const struct rec *r);
 
 /* The flows of this scope stand at a flush, and nothing is on its way. */
-void whole_barrier(struct writer *w, int scope);
+void whole_barrier(struct whole *x, int scope);
 
-void whole_work(struct cluster *cl, uint64_t now);
-int whole_timeout(const struct cluster *cl, uint64_t now);
+void whole_work(struct whole *x, uint64_t now);
+int whole_timeout(const struct whole *x, uint64_t now);
 
 #endif

@@ -11,7 +11,9 @@
 #include "log.h"
 #include "resp.h"
 #include "slot.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../target/cluster.h"
 
 #define DROP_FLOW (REC_FLOWS_MAX + 1) /* removing hashes belongs to no flow */
 
@@ -22,7 +24,7 @@ static void put_text(struct recout *o, unsigned type, const char *text)
 }
 
 /* The slots' keys, or those of shares; the hash may be any that tells them apart. Returns how many. */
-static unsigned put_slots(struct recout *o, const struct writer *w, bool cluster)
+static unsigned put_slots(struct recout *o, const struct exact *x, bool cluster)
 {
     struct buf b = {0};
     char key[EXACT_KEY_MAX];
@@ -39,17 +41,16 @@ static unsigned put_slots(struct recout *o, const struct writer *w, bool cluster
         b.len = 0;
         (void)resp_add_array(&b, 2);
         (void)resp_add_str(&b, "DEL");
-        (void)resp_add_bulk(&b, key, exact_key(w, slot, key));
+        (void)resp_add_bulk(&b, key, exact_key(x, slot, key));
         (void)recout_put(o, &r, b.p, b.len);
     }
     buf_free(&b);
     return all;
 }
 
-int forget_stream(const struct writer *w)
+int forget_stream(const struct exact *x, bool cluster)
 {
     struct recout o;
-    bool cluster = w->node.info.cluster;
     int fd = memfd_create("forget", MFD_CLOEXEC);
     if (fd < 0)
         return -1;
@@ -59,7 +60,7 @@ int forget_stream(const struct writer *w)
     put_text(&o, REC_TARGET,
              cluster ? "kind=portable\nversion=0\ncluster=1\n" : "kind=portable\nversion=0\ncluster=0\n");
     put_text(&o, REC_FLOW, "flow=0\nmode=FILE\n");
-    unsigned keys = put_slots(&o, w, cluster);
+    unsigned keys = put_slots(&o, x, cluster);
     struct rec synced = {.type = REC_SYNCED, .slot = REC_NO_SLOT, .epoch = 1, .seq = keys + 1};
     (void)recout_put(&o, &synced, "", 0);
     put_text(&o, REC_END, "reason=complete\nstatus=0\n");
@@ -73,23 +74,18 @@ int forget_stream(const struct writer *w)
     return fd;
 }
 
-static void forget_file(struct writer *w, const char *path)
+void forget_files(const struct options *opt, struct outcome *outcome)
 {
-    if (unlink(path) < 0 && errno != ENOENT)
-        writer_fail(w, EXIT_CANNOT, "event=position_file file=%s error=%s", log_quote(path, strlen(path)),
-                    log_quote(strerror(errno), strlen(strerror(errno))));
-}
-
-void forget_files(struct writer *w)
-{
-    if (w->opt.forget_file == NULL || w->status != EXIT_DONE)
+    const char *path = opt->forget_file;
+    if (path == NULL || outcome->status != EXIT_DONE)
         return;
-    forget_file(w, w->opt.forget_file);
+    if (unlink(path) < 0 && errno != ENOENT)
+        outcome_fail(outcome, EXIT_CANNOT, "event=position_file file=%s error=%s",
+                     log_quote(path, strlen(path)), log_quote(strerror(errno), strlen(strerror(errno))));
 }
 
-bool forget_slots(struct writer *w)
+bool forget_slots(struct exact *x, struct cluster *cl)
 {
-    struct exact *x = &w->exact;
     char key[EXACT_KEY_MAX];
     for (unsigned slot = 0; x->on && slot < SLOTS; slot++) {
         if (!x->slot[slot].written)
@@ -97,16 +93,16 @@ bool forget_slots(struct writer *w)
         struct buf b = {.max = EXACT_HSET_MAX};
         (void)resp_add_array(&b, 2);
         (void)resp_add_str(&b, "DEL");
-        (void)resp_add_bulk(&b, key, exact_key(w, slot, key));
+        (void)resp_add_bulk(&b, key, exact_key(x, slot, key));
         struct rec d = {.type = REC_REQUEST,
                         .flags = RF_IDEMPOTENT,
                         .flow = DROP_FLOW,
                         .slot = (uint16_t)slot,
                         .keyarg = 1,
-                        .db = w->cluster->slots ? 0 : slot / SHARES,
+                        .db = cl->nodes.slots ? 0 : slot / SHARES,
                         .hash = slot, /* it tells them apart, and nothing else is under way */
                         .len = (uint32_t)b.len};
-        bool put = cluster_put_own(w, &d, b.p, 0) == PUT_DONE;
+        bool put = cluster_put_own(cl, &d, b.p, 0) == PUT_DONE;
         buf_free(&b);
         if (!put)
             return false;

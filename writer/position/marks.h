@@ -13,11 +13,20 @@
 #include "position_file.h"
 #include "../target/suspect.h"
 
-struct writer;
 struct cluster;
 struct cnode;
+struct exact;
+struct options;
+struct outcome;
+struct positions;
+struct session;
+struct stats;
+struct watch;
+
+struct marks;
 
 struct mark_key {
+    struct marks *all;
     uint16_t slot;
     bool there;  /* it was written in this session, or found */
     bool listed; /* in the file that is checked */
@@ -29,9 +38,18 @@ struct mark_key {
 
 enum marks_doing { MARKS_IDLE, MARKS_WRITE, MARKS_READ };
 
-typedef void marks_fn(struct writer *w);
+typedef void marks_fn(void *arg);
 
 struct marks {
+    const struct options *opt;
+    struct outcome *outcome;
+    const struct stats *stats;
+    const struct session *session;
+    const struct positions *positions;
+    const struct exact *exact; /* names the keys */
+    struct watch *watch;
+    struct cluster *cl;
+
     enum marks_doing doing;
     char history[HISTORY_MAX];
     uint64_t number; /* of the last round that began, and that ended */
@@ -41,6 +59,7 @@ struct marks {
     struct mark_key *v;
     unsigned n;
     marks_fn *written;
+    void *arg;
     unsigned flying; /* requests whose reply, or the replicas', is awaited */
 
     /* of the file that is checked */
@@ -54,28 +73,28 @@ struct marks {
 void marks_free(struct marks *m);
 
 /* A session begins to write. */
-void marks_begin(struct writer *w);
+void marks_begin(struct marks *m);
 
 /* Write all of them anew; written is called when that is done. */
-void marks_round(struct writer *w, marks_fn *written);
+void marks_round(struct marks *m, marks_fn *written, void *arg);
 
 /* Is everything that was applied covered by them? */
-bool marks_cover(const struct writer *w);
+bool marks_cover(const struct marks *m);
 
 /* We are about to flush the target: they go with the rest. */
-void marks_flushed(struct writer *w);
+void marks_flushed(struct marks *m);
 
-void marks_work(struct cluster *cl, uint64_t now);
+void marks_work(struct marks *m, uint64_t now);
 
 /* ---- the file ---- */
 
 /* Their part of it. covered: see above. */
-void marks_print(const struct writer *w, struct buf *b, bool covered);
+void marks_print(const struct marks *m, struct buf *b, bool covered);
 
 /* What an earlier run wrote there. False: that run did not know them. */
-bool marks_parse(struct writer *w, const char *text, size_t n);
+bool marks_parse(struct marks *m, const char *text, size_t n);
 
-/* Ask the masters for what stands in the file; w->marks.checked says when that is done. */
-void marks_check(struct writer *w);
+/* Ask the masters for what stands in the file; m->checked says when that is done. */
+void marks_check(struct marks *m);
 
 #endif

@@ -10,9 +10,8 @@
 
 /* ---- source and target ---- */
 
-static bool is_source(const struct writer *w, const struct identity *who)
+static bool is_source(const struct session *s, const struct identity *who)
 {
-    const struct session *s = &w->session;
     bool is = strcmp(who->replid, s->lineage.replid) == 0;
     if (s->run_id[0] != '\0' && strcmp(who->run_id, s->run_id) == 0) /* a Redis gives itself another replid */
         return true;
@@ -21,12 +20,12 @@ static bool is_source(const struct writer *w, const struct identity *who)
     return is && who->replid[0] != '\0';
 }
 
-static bool target_is_source(const struct writer *w)
+static bool target_is_source(const struct session *s, const struct nodes *ns)
 {
-    if (is_source(w, &w->node.info.who))
+    if (is_source(s, &ns->target->info.who))
         return true;
-    for (unsigned i = 0; i < w->cluster->nnodes; i++)
-        if (is_source(w, &w->cluster->node[i]->who))
+    for (unsigned i = 0; i < ns->n; i++)
+        if (is_source(s, &ns->node[i]->who))
             return true;
     return false;
 }
@@ -34,41 +33,42 @@ static bool target_is_source(const struct writer *w)
 /* ---- the task's position key ---- */
 
 /* Whose changes the position key counts: "nonce epoch flows replid lineage", and the address. */
-static bool is_anothers(const struct writer *w)
+static bool is_anothers(const struct whole *x)
 {
+    const struct session *s = x->session;
     struct position_id id;
-    const char *address = w->whole.source;
-    if (!position_id_parse(&id, w->whole.session))
+    const char *address = x->said_source;
+    if (!position_id_parse(&id, x->said_session))
         return false;
     /* "-": each flow has its own. */
-    bool same = strcmp(id.lineage.replid, w->session.lineage.replid) == 0;
+    bool same = strcmp(id.lineage.replid, s->lineage.replid) == 0;
     if (same && strcmp(id.lineage.replid, "-") != 0)
         return false;
     /* A source that was started anew has another replid, and its old address. */
-    return address[0] != '\0' && strcmp(address, "-") != 0 && strcmp(w->session.address, "-") != 0 &&
-           strcmp(address, w->session.address) != 0;
+    return address[0] != '\0' && strcmp(address, "-") != 0 && strcmp(s->address, "-") != 0 &&
+           strcmp(address, s->address) != 0;
 }
 
-static enum put check_position_key(struct writer *w)
+static enum put check_position_key(struct whole *x)
 {
-    if (!whole_key(w))
-        return w->failed ? PUT_FAIL : PUT_WAIT;
-    if (!is_anothers(w))
+    if (!whole_read(x))
+        return x->outcome->failed ? PUT_FAIL : PUT_WAIT;
+    if (!is_anothers(x))
         return PUT_DONE;
-    writer_fail(w, EXIT_CANNOT, "event=task_of_another_source task=%s source=%s target=%s note=%s",
-                w->opt.task, log_quote(w->whole.source, strlen(w->whole.source)), w->opt.shown,
-                "\"its positions are at the target: give each source its own --task, or say --takeover\"");
+    outcome_fail(x->outcome, EXIT_CANNOT, "event=task_of_another_source task=%s source=%s target=%s note=%s",
+                 x->opt->task, log_quote(x->said_source, strlen(x->said_source)), x->opt->shown,
+                 "\"its positions are at the target: give each source its own --task, or say --takeover\"");
     return PUT_FAIL;
 }
 
 /* Which server each master is. */
-static bool nodes_known(const struct writer *w)
+static bool nodes_known(struct nodes *ns)
 {
     bool all = true;
-    for (unsigned i = 0; i < w->cluster->nnodes; i++) {
-        struct cnode *n = w->cluster->node[i];
+    for (unsigned i = 0; i < ns->n; i++) {
+        struct cnode *n = ns->node[i];
         if (n->master && n->conn[0]->state != CONN_READY) {
-            (void)cnode_conn(w->cluster, n, 0, 64); /* where it is not there, that has its time limit */
+            (void)cnode_conn(ns, n, 0, 64); /* where it is not there, that has its time limit */
             all = false;
         }
     }
@@ -80,11 +80,12 @@ enum put claim_target(struct writer *w)
     struct session *s = &w->session;
     if (s->claimed || (!s->live && !w->opt.takeover))
         return PUT_DONE;
-    if ((s->going_on == 0 || w->opt.takeover) && !nodes_known(w)) /* a takeover cuts off everywhere, first */
-        return PUT_WAIT; /* one that goes on was looked at when it began */
-    if (s->live && target_is_source(w)) {
-        writer_fail(
-            w, EXIT_CANNOT, "event=target_is_the_source target=%s source=%s note=%s", w->opt.shown,
+    if ((s->going_on == 0 || w->opt.takeover) &&
+        !nodes_known(&w->cluster->nodes)) /* a takeover cuts off everywhere, first */
+        return PUT_WAIT;                  /* one that goes on was looked at when it began */
+    if (s->live && target_is_source(s, &w->cluster->nodes)) {
+        outcome_fail(
+            &w->outcome, EXIT_CANNOT, "event=target_is_the_source target=%s source=%s note=%s", w->opt.shown,
             log_quote(s->address, strlen(s->address)),
             "\"both are the same server, whatever the address, or a replica of it: nothing was written\"");
         return PUT_FAIL;
@@ -92,8 +93,8 @@ enum put claim_target(struct writer *w)
     /* One that resumes was refused as another master's: --on-full-resync decides. */
     bool resumes = s->refused[0] != '\0' || s->going_on > 0;
     enum put got = PUT_DONE;
-    if (w->cluster->whole && s->journal && !resumes && !w->opt.takeover)
-        got = check_position_key(w);
+    if (w->cluster->nodes.whole && s->journal && !resumes && !w->opt.takeover)
+        got = check_position_key(&w->whole);
     if (got != PUT_DONE)
         return got;
     s->claimed = true;

@@ -4,15 +4,20 @@
 #include "../engine/bundle.h"
 #include "../engine/gather.h"
 #include "../engine/request.h"
-#include "../writer.h"
+#include "../engine/flushes.h"
+#include "../engine/probes.h"
+#include "../engine/splits.h"
+#include "../engine/whole.h"
+#include "../position/positions.h"
+#include "../session.h"
+#include "sweep.h"
 
-static bool may_go(struct cluster *cl, const struct rec *r, unsigned slot)
+static bool may_go(struct cluster *cl, unsigned flow, unsigned slot, bool alone)
 {
     if (cl->keys.count >= IN_FLIGHT)
         return false;
     uint16_t one = (uint16_t)slot;
-    return (r->flags & RF_MULTIKEY) != 0 ? cluster_slots_free(cl, r->flow, &one, 1)
-                                         : !slot_closed(cl, r->flow, slot);
+    return alone ? cluster_slots_free(cl, flow, &one, 1) : !slot_closed(cl, flow, slot);
 }
 
 static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, uint8_t vclass, bool own)
@@ -22,10 +27,10 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
     u->calls = &cluster_request;
     u->time = r->time;
     u->db = r->db;
-    u->flow = r->flow < cl->w->positions.n ? r->flow : 0;
+    u->flow = r->flow < cl->positions->n ? r->flow : 0;
     u->vclass = vclass;
     u->keyarg = r->keyarg;
-    u->probe = own ? 0 : cl->w->probes.now;
+    u->probe = own ? 0 : cl->probes->now;
     u->flags =
         (uint8_t)(((flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
                   ((flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
@@ -34,12 +39,12 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
         u->flags |= CF_OWN;
         u->mark = r->flow == SWEEP_FLOW;
         cl->own++;
-        cl->w->sweep.on_way += r->flow == SWEEP_FLOW;
+        cl->own_sweep += r->flow == SWEEP_FLOW;
     } else if ((flags & RF_LIVE) != 0)
-        u->mark = positions_mark(&cl->w->positions, r, false);
+        u->mark = positions_mark(cl->positions, r, false);
     else {
-        positions_snapshot_add(&cl->w->positions, r->flow);
-        u->mark = cl->w->splits.ticket;
+        positions_snapshot_add(cl->positions, r->flow);
+        u->mark = cl->splits->ticket;
         if (u->mark != TICKET_NONE)
             u->flags |= CF_GUARDED;
     }
@@ -52,36 +57,35 @@ static enum put put_everywhere(struct cluster *cl, const struct rec *r, const ui
     if (!cluster_alone(cl, r->flow))
         return PUT_WAIT;
     fill_unit(cl, &u, r, vclass, false);
-    cluster_everywhere(cl->w, &u, payload);
+    flushes_record(cl->flushes, &u, payload);
     return PUT_DONE;
 }
 
-static enum put put_request(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass,
+static enum put put_request(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass,
                             bool own)
 {
-    struct cluster *cl = w->cluster;
-    if (cl->slots && r->db != 0)
+    if (cl->nodes.slots && r->db != 0)
         return PUT_FAIL;
-    unsigned slot = cluster_scope(w, r, payload, r->len);
-    enum gathers gathers = own ? GATHERS_NOT : gather_wants(w, r, slot);
-    if (gathers == GATHERS_LAST && !cl->allow_select)
+    unsigned slot = cluster_scope(cl, r, payload, r->len);
+    enum gathers gathers = own ? GATHERS_NOT : gather_wants(cl->bundles, r, slot);
+    if (gathers == GATHERS_LAST && !cl->nodes.allow_select)
         return PUT_WAIT;
     if (gathers != GATHERS_NOT) {
-        enum put got = cl->slots ? PUT_DONE : cluster_db_known(cl, r->db, slot);
-        return got == PUT_DONE ? gather_put(w, r, slot, payload, vclass) : got;
+        enum put got = cl->nodes.slots ? PUT_DONE : cluster_db_known(&cl->nodes, r->db, slot);
+        return got == PUT_DONE ? gather_put(cl->bundles, r, slot, payload, vclass) : got;
     }
     uint16_t one = (uint16_t)slot; /* it cannot join what gathers: the slot is kept for it */
-    if (w->exact.on && (gather_waits(cl, slot) || cl->reserved_for == (int)r->flow) &&
+    if (cl->exact->on && (gather_waits(cl->bundles, slot) || cl->reserved_for == (int)r->flow) &&
         !cluster_slots_free(cl, r->flow, &one, 1)) {
-        gather_cut(w, r->flow);
+        gather_cut(cl->bundles, r->flow);
         return PUT_WAIT;
     }
-    if (!may_go(cl, r, slot))
+    if (!may_go(cl, r->flow, slot, (r->flags & RF_MULTIKEY) != 0))
         return PUT_WAIT;
-    struct conn *c = cluster_conn(cl, slot, r->len);
+    struct conn *c = cluster_conn(&cl->nodes, slot, r->len);
     if (c == NULL)
         return PUT_WAIT;
-    if (!cl->slots) {
+    if (!cl->nodes.slots) {
         enum put got = cluster_want_db(c, r->db, true);
         if (got != PUT_DONE)
             return got;
@@ -99,7 +103,7 @@ static enum put put_request(struct writer *w, const struct rec *r, const uint8_t
     conn_add(c, &u, payload, r->len);
     if ((u.flags & CF_ALONE) != 0) {
         cl->alone[slot] = 1;
-        cl->exclusive = !cl->slots;
+        cl->exclusive = !cl->nodes.slots;
     }
     return PUT_DONE;
 }
@@ -107,18 +111,17 @@ static enum put put_request(struct writer *w, const struct rec *r, const uint8_t
 /* One of the snapshot that may be repeated, and needs no transaction. */
 static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
-    struct writer *w = cl->w;
     uint32_t key = hashset_key(r->hash, r->db);
     unsigned slot = WHOLE_SCOPE + 1 + r->hash % (SLOTS - 1);
     bool small = cl->msets != NULL && (r->flags & RF_PLAINSET) != 0 && r->len <= MSET_SINGLE;
     if (cl->keys.count >= IN_FLIGHT || cl->drain || slot_closed(cl, r->flow, slot) ||
         bundles_hold(cl->bundles, key))
         return PUT_WAIT;
-    struct conn *c = cluster_conn(cl, WHOLE_SCOPE, r->len + mset_gathered(cl->msets));
+    struct conn *c = cluster_conn(&cl->nodes, WHOLE_SCOPE, r->len + mset_gathered(cl->msets));
     if (c == NULL)
         return PUT_WAIT;
-    if (w->probes.now == 0 && cluster_apart(cl, WHOLE_SCOPE, r->db))
-        return cl->allow_select ? parts_put(w, r, payload, vclass) : PUT_WAIT;
+    if (cl->probes->now == 0 && cluster_apart(&cl->nodes, WHOLE_SCOPE, r->db))
+        return cl->nodes.allow_select ? parts_put(cl->parts, r, payload, vclass) : PUT_WAIT;
     enum put got = cluster_want_db(c, r->db, true);
     if (got != PUT_DONE)
         return got;
@@ -130,8 +133,8 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
         return PUT_WAIT;
     }
     if (small) {
-        positions_snapshot_add(&w->positions, r->flow);
-        mset_add(cl, c, r, payload, key, vclass);
+        positions_snapshot_add(cl->positions, r->flow);
+        mset_add(cl->msets, c, r, payload, key, vclass);
         return PUT_DONE;
     }
     struct cunit u = {.key = key, .slot = (uint16_t)slot, .len = r->len};
@@ -147,37 +150,34 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
 /* To a whole server. */
 static enum put put_whole(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
-    struct writer *w = cl->w;
-    bool any = (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0, guarded = w->splits.ticket != TICKET_NONE;
-    if (w->session.journal && !whole_reaches(w, r)) /* its keys will be changed */
+    bool any = (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0, guarded = cl->splits->ticket != TICKET_NONE;
+    if (cl->session->journal && !whole_reaches(cl->whole, r)) /* its keys will be changed */
         return PUT_WAIT;
-    if (!any && !guarded && parts_want(w, r, payload))
-        return parts_put(w, r, payload, vclass);
+    if (!any && !guarded && parts_want(cl->parts, r, payload))
+        return parts_put(cl->parts, r, payload, vclass);
     if (!any && !guarded && (r->flags & RF_IDEMPOTENT) != 0)
         return put_free(cl, r, payload, vclass);
-    if (!whole_reaches(w, r))
+    if (!whole_reaches(cl->whole, r))
         return PUT_WAIT;
-    enum put got = cluster_db_known(cl, r->db, WHOLE_SCOPE);
-    return got == PUT_DONE ? gather_put(w, r, WHOLE_SCOPE, payload, vclass) : got;
+    enum put got = cluster_db_known(&cl->nodes, r->db, WHOLE_SCOPE);
+    return got == PUT_DONE ? gather_put(cl->bundles, r, WHOLE_SCOPE, payload, vclass) : got;
 }
 
-enum put cluster_put(struct writer *w, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+enum put cluster_put(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
-    struct cluster *cl = w->cluster;
-    if (cl->slots && r->db == 0 && r->slot >= SLOTS && r->keyarg == 0)
+    if (cl->nodes.slots && r->db == 0 && r->slot >= SLOTS && r->keyarg == 0)
         return put_everywhere(cl, r, payload, vclass);
-    if (cl->whole)
+    if (cl->nodes.whole)
         return put_whole(cl, r, payload, vclass);
-    return put_request(w, r, payload, vclass, false);
+    return put_request(cl, r, payload, vclass, false);
 }
 
-enum put cluster_put_own(struct writer *w, const struct rec *r, const uint8_t *request, uint32_t behind)
+enum put cluster_put_own(struct cluster *cl, const struct rec *r, const uint8_t *request, uint32_t behind)
 {
-    struct cluster *cl = w->cluster;
-    if (!cl->whole)
-        return put_request(w, r, request, 0, true);
-    if (!whole_reaches(w, r))
+    if (!cl->nodes.whole)
+        return put_request(cl, r, request, 0, true);
+    if (!whole_reaches(cl->whole, r))
         return PUT_WAIT;
-    enum put got = cluster_db_known(cl, r->db, WHOLE_SCOPE);
-    return got == PUT_DONE ? gather_put_own(w, r, request, behind) : got;
+    enum put got = cluster_db_known(&cl->nodes, r->db, WHOLE_SCOPE);
+    return got == PUT_DONE ? gather_put_own(cl->bundles, r, request, behind) : got;
 }

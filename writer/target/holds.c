@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../engine/bundle_parts.h"
+#include "buf.h"
 #include "meta.h"
-#include "../writer.h"
+#include "../engine/live.h"
+#include "../session.h"
 
 static void flow_free(struct flow_holds *f)
 {
@@ -20,7 +21,7 @@ void holds_free(struct holds *h)
     for (unsigned i = 0; i < h->flows; i++)
         flow_free(&h->flow[i]);
     free(h->flow);
-    *h = (struct holds){0};
+    *h = (struct holds){.live = h->live, .session = h->session};
 }
 
 void holds_epoch(struct holds *h, unsigned flows)
@@ -38,9 +39,8 @@ void holds_restore(struct holds *h, unsigned flow, const char *text)
 }
 
 /* Positions that are made from here on have room for what is not saved yet. */
-static void make_room(struct writer *w)
+static void make_room(struct holds *h)
 {
-    const struct holds *h = &w->holds;
     size_t n = 0;
     for (unsigned i = 0; i < h->flows; i++)
         for (unsigned k = 0; k < h->flow[i].notes; k++)
@@ -49,13 +49,12 @@ static void make_room(struct writer *w)
     unsigned flows = 0;
     for (unsigned i = 0; i < h->flows; i++)
         flows += h->flow[i].notes > 0;
-    if (w->cluster->bundles != NULL)
-        w->cluster->bundles->more = flows * n;
+    h->room = flows * n;
 }
 
-bool holds_take(struct writer *w, const struct rec *r, const uint8_t *payload)
+bool holds_take(struct holds *h, const struct rec *r, const uint8_t *payload)
 {
-    struct flow_holds *f = &w->holds.flow[r->flow];
+    struct flow_holds *f = &h->flow[r->flow];
     struct slotset set;
     char text[SLOTSET_TEXT];
     uint64_t number;
@@ -65,7 +64,7 @@ bool holds_take(struct writer *w, const struct rec *r, const uint8_t *payload)
     f->note = xrealloc(f->note, (f->notes + 1) * sizeof *f->note);
     f->note[f->notes++] =
         (struct hold_note){.seq = r->seq, .number = (uint32_t)number, .text = xstrdup(text)};
-    make_room(w);
+    make_room(h);
     return true;
 }
 
@@ -84,13 +83,13 @@ const char *holds_at(const struct holds *h, unsigned flow, uint64_t seq)
     return text;
 }
 
-void holds_saved(struct writer *w, unsigned flow, uint64_t seq)
+void holds_saved(struct holds *h, unsigned flow, uint64_t seq)
 {
-    struct flow_holds *f = &w->holds.flow[flow];
+    struct flow_holds *f = &h->flow[flow];
     unsigned n = 0;
     for (; n < f->notes && f->note[n].seq <= seq; n++) {
         if (f->note[n].number != 0)
-            live_say(w, "slots flow=%u epoch=%u n=%u", flow, w->session.epoch, f->note[n].number);
+            live_say(h->live, "slots flow=%u epoch=%u n=%u", flow, h->session->epoch, f->note[n].number);
         free(f->saved);
         f->saved = f->note[n].text;
     }
@@ -98,7 +97,7 @@ void holds_saved(struct writer *w, unsigned flow, uint64_t seq)
     if (n > 0 && f->notes > 0)
         memmove(f->note, f->note + n, f->notes * sizeof *f->note);
     if (n > 0)
-        make_room(w);
+        make_room(h);
 }
 
 size_t holds_bytes(const struct holds *h, unsigned flow, uint64_t seq)

@@ -11,7 +11,6 @@
 #include "record.h"
 #include "slotset.h"
 
-struct writer;
 struct buf;
 
 #define HOLDS_NOTES 4096u /* of a flow that are not saved yet, at most */
@@ -29,7 +28,13 @@ struct flow_holds {
     uint64_t file; /* seq up to which the file being made says it */
 };
 
+struct live;
+struct session;
+
 struct holds {
+    struct live *live;
+    const struct session *session;
+    size_t room; /* bytes that positions made from now on may take for it */
     struct flow_holds *flow;
     unsigned flows;
 };
@@ -41,14 +46,14 @@ void holds_free(struct holds *h);
 void holds_restore(struct holds *h, unsigned flow, const char *text);
 
 /* A HOLDS record was taken. False: it is malformed, or there are too many. */
-bool holds_take(struct writer *w, const struct rec *r, const uint8_t *payload);
+bool holds_take(struct holds *h, const struct rec *r, const uint8_t *payload);
 
 /* Does a position with that seq say something new of the flow? What it says in any case; NULL: nothing. */
 bool holds_news(const struct holds *h, unsigned flow, uint64_t seq);
 const char *holds_at(const struct holds *h, unsigned flow, uint64_t seq);
 
 /* So much is saved. */
-void holds_saved(struct writer *w, unsigned flow, uint64_t seq);
+void holds_saved(struct holds *h, unsigned flow, uint64_t seq);
 
 /* Bytes that it takes as a field of the position key, at most. */
 size_t holds_bytes(const struct holds *h, unsigned flow, uint64_t seq);

@@ -12,7 +12,10 @@
 #include "meta.h"
 #include "ours.h"
 #include "slot.h"
-#include "../writer.h"
+#include "../engine/live.h"
+#include "../outcome.h"
+#include "../session.h"
+#include "sweep.h"
 
 #define COUNT      "1000"
 #define EVERY      ((uint64_t)1000)   /* us between two steps */
@@ -22,22 +25,24 @@
 void listing_free(struct listing *l)
 {
     buf_free(&l->found);
-    *l = (struct listing){.phase = LISTING_OFF, .asked = l->asked, .round = l->round + 1};
+    *l = (struct listing){.cl = l->cl,
+                          .outcome = l->outcome,
+                          .session = l->session,
+                          .sweep = l->sweep,
+                          .live = l->live,
+                          .asked = l->asked,
+                          .round = l->round + 1};
+    for (size_t i = 0; i < sizeof l->rounds / sizeof *l->rounds; i++)
+        l->rounds[i].all = l; /* answers may still come */
 }
 
-void listing_drop(struct writer *w)
+void listing_ask(struct listing *l, const char *line)
 {
-    listing_free(&w->listing);
-}
-
-void listing_ask(struct writer *w, const char *line)
-{
-    struct listing *l = &w->listing;
-    struct listing_order o = {.epoch = w->session.epoch};
+    struct listing_order o = {.epoch = l->session->epoch};
     uint64_t flow, epoch, number;
     char slots[SLOTSET_TEXT];
     if (!ctl_getu(line, "flow", &flow) || flow >= REC_FLOWS_MAX || !ctl_getu(line, "epoch", &epoch) ||
-        epoch != w->session.epoch || !ctl_getu(line, "n", &number) || number > UINT32_MAX ||
+        epoch != l->session->epoch || !ctl_getu(line, "n", &number) || number > UINT32_MAX ||
         ctl_get(line, "slots", slots, sizeof slots) <= 0 || !slotset_parse(&o.slots, slots) ||
         l->orders == LISTINGS) {
         log_event(LOG_WARN, NO_FLOW, "event=list_ignored line=%s", log_quote(line, strlen(line)));
@@ -46,36 +51,29 @@ void listing_ask(struct writer *w, const char *line)
     o.flow = (unsigned)flow;
     o.number = (uint32_t)number;
     l->order[l->orders++] = o;
-    w->cluster->stir = true;
+    l->cl->nodes.stir = true;
 }
 
 /* ---- replies ---- */
 
-/* What replies are asked with: those of an earlier round do not count. */
-static void *round_of(struct listing *l)
+static struct listing_round *round_of(struct listing *l)
 {
-    return &l->rounds[l->round % sizeof l->rounds];
+    return &l->rounds[l->round % (sizeof l->rounds / sizeof *l->rounds)];
 }
 
-static bool counts(struct conn *c, const redisReply *r, void *arg, const char *what)
+/* The listing whose question this answers; NULL: it does not count. */
+static struct listing *counts(struct listing_round *round, const redisReply *r)
 {
-    struct listing *l = &c->w->listing;
-    c->w->cluster->stir = true;
+    struct listing *l = round->all;
+    l->cl->nodes.stir = true;
     l->asked--;
-    if (r == NULL || arg != round_of(l) || l->phase == LISTING_OFF)
-        return false;
-    if (r->type != REDIS_REPLY_ERROR) {
-        c->node->plight = (struct plight){0};
-        return true;
-    }
-    cluster_question_refused(c, r, what);
-    return false;
+    return r != NULL && round == round_of(l) && l->phase != LISTING_OFF ? l : NULL;
 }
 
 /* "id address flags master ping pong epoch link slot …" */
-static void take_myself(struct listing *l, const struct conn *c, const char *line, size_t n)
+static void take_myself(struct listing *l, const struct cnode *node, const char *line, size_t n)
 {
-    uint64_t crc = crc64(c->node->index + 1, c->who.run_id, strlen(c->who.run_id));
+    uint64_t crc = crc64(node->index + 1, node->who.run_id, strlen(node->who.run_id));
     unsigned field = 0;
     for (const char *p = line; p < line + n; field++) {
         size_t k = strcspn(p, " \r\n");
@@ -87,31 +85,32 @@ static void take_myself(struct listing *l, const struct conn *c, const char *lin
     l->print[l->phase == LISTING_LOOKS_AGAIN] += crc;
 }
 
-static void on_nodes(struct conn *c, void *arg, const redisReply *r)
+static void on_nodes(void *arg, struct cnode *node, const redisReply *r)
 {
-    if (!counts(c, r, arg, "CLUSTER") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "CLUSTER NODES"))
+    struct listing *l = counts(arg, r);
+    if (l == NULL)
         return;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
         size_t n = strcspn(line, "\n");
         const char *myself = strstr(line, "myself");
         if (myself != NULL && myself < line + n)
-            take_myself(&c->w->listing, c, line, n);
+            take_myself(l, node, line, n);
     }
-    c->node->swept = true;
+    node->swept = true;
 }
 
-static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
+static void on_keyspace(void *arg, struct cnode *node, const redisReply *r)
 {
-    if (!counts(c, r, arg, "INFO") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
+    struct listing *l = counts(arg, r);
+    if (l == NULL)
         return;
-    if (c->w->listing.phase == LISTING_LOOKS)
-        cluster_take_dbs(c->w->cluster, r->str);
-    c->node->swept = true;
+    if (l->phase == LISTING_LOOKS)
+        cluster_take_dbs(&l->cl->nodes, r->str);
+    node->swept = true;
 }
 
-static void found(struct writer *w, const char *key, size_t n)
+static void found(struct listing *l, const char *key, size_t n)
 {
-    struct listing *l = &w->listing;
     const struct listing_order *o = &l->order[0];
     if (key_is_ours(key, n) || !slotset_has(&o->slots, key_slot(key, n)) || n > (CTL_LINE_MAX - 200) / 3)
         return;
@@ -121,64 +120,61 @@ static void found(struct writer *w, const char *key, size_t n)
     (void)buf_addstr(&l->found, "\n");
 }
 
-static void on_scan(struct conn *c, void *arg, const redisReply *r)
+static void on_scan(void *arg, struct cnode *node, const redisReply *keys)
 {
-    struct cnode *n = c->node;
-    struct cluster *cl = c->w->cluster;
-    if (!counts(c, r, arg, "SCAN"))
+    struct listing *l = counts(arg, keys);
+    if (l == NULL)
         return;
-    if (!reply_is_scan(r) || scan_circles(&n->guard, r->element[0]->str)) {
-        conn_lose(c, "SCAN: unexpected reply");
-        return;
-    }
-    for (size_t i = 0; i < r->element[1]->elements; i++)
-        if (r->element[1]->element[i]->str != NULL)
-            found(c->w, r->element[1]->element[i]->str, r->element[1]->element[i]->len);
-    strlcpy(n->cursor, r->element[0]->str, sizeof n->cursor);
-    n->swept = strcmp(n->cursor, "0") == 0;
-    if (n->swept && !cl->slots && ++cl->at_db < cl->ndbs)
-        n->swept = false;
+    struct nodes *ns = &l->cl->nodes;
+    for (size_t i = 0; i < keys->elements; i++)
+        if (keys->element[i]->str != NULL)
+            found(l, keys->element[i]->str, keys->element[i]->len);
+    node->swept = strcmp(node->cursor, "0") == 0;
+    if (node->swept && !ns->slots && ++ns->at_db < ns->ndbs)
+        node->swept = false;
 }
 
 /* ---- rounds ---- */
 
-static void begin(struct cluster *cl, enum listing_phase phase)
+static void begin(struct listing *l, enum listing_phase phase)
 {
-    struct listing *l = &cl->w->listing;
+    struct nodes *ns = &l->cl->nodes;
     l->phase = phase;
     l->round++;
-    for (unsigned i = 0; i < cl->nnodes; i++) {
-        cl->node[i]->swept = false;
-        strlcpy(cl->node[i]->cursor, "0", sizeof cl->node[i]->cursor);
-        cl->node[i]->guard = (struct scan_guard){.n = 0};
+    for (unsigned i = 0; i < ns->n; i++) {
+        ns->node[i]->swept = false;
+        node_scan_anew(ns->node[i]);
     }
     if (phase != LISTING_READS)
         l->print[phase == LISTING_LOOKS_AGAIN] = 0;
     l->moving = false;
-    cl->stir = true;
+    ns->stir = true;
 }
 
-static void question(struct cluster *cl, struct conn *c)
+static void question(void *arg, struct conn *c)
 {
-    struct listing *l = &cl->w->listing;
-    void *round = round_of(l);
-    if (l->phase == LISTING_READS && !cl->slots && cl->at_db >= cl->ndbs) {
+    struct listing *l = arg;
+    const struct nodes *ns = &l->cl->nodes;
+    struct listing_round *round = round_of(l);
+    bool reads = l->phase == LISTING_READS;
+    if (reads && !ns->slots && ns->at_db >= ns->ndbs) {
         c->node->swept = true;
         return;
     }
+    round->all = l;
     l->asked++;
-    if (l->phase != LISTING_READS)
-        conn_call(c, cl->slots ? on_nodes : on_keyspace, round, cl->slots ? "CLUSTER" : "INFO",
-                  cl->slots ? "NODES" : "keyspace", NULL);
+    if (reads)
+        node_scan(c, ns->slots ? c->db : ns->dbs[ns->at_db], on_scan, round, COUNT);
+    else if (ns->slots)
+        node_ask(c, on_nodes, round, "CLUSTER", "NODES");
     else
-        cluster_scan(c, cl->slots ? c->db : cl->dbs[cl->at_db], on_scan, round, c->node->cursor, COUNT);
+        node_ask(c, on_keyspace, round, "INFO", "keyspace");
 }
 
-static void finish(struct writer *w)
+static void finish(struct listing *l)
 {
-    struct listing *l = &w->listing;
     const struct listing_order *o = &l->order[0];
-    live_say(w, "listed flow=%u epoch=%u n=%u", o->flow, o->epoch, o->number);
+    live_say(l->live, "listed flow=%u epoch=%u n=%u", o->flow, o->epoch, o->number);
     l->orders--;
     memmove(l->order, l->order + 1, l->orders * sizeof *l->order);
     l->phase = LISTING_OFF;
@@ -186,31 +182,29 @@ static void finish(struct writer *w)
 }
 
 /* Nothing may slip from a part that was not scanned yet into one that was. */
-static void looked(struct cluster *cl, uint64_t now)
+static void looked(struct listing *l, uint64_t now)
 {
-    struct listing *l = &cl->w->listing;
     if (l->moving || (l->phase == LISTING_LOOKS_AGAIN && l->print[0] != l->print[1])) {
-        topology_refresh(cl);
-        begin(cl, LISTING_LOOKS);
+        topology_refresh(&l->cl->nodes);
+        begin(l, LISTING_LOOKS);
         l->next = now + LOOK_AGAIN;
     } else if (l->phase == LISTING_LOOKS) {
-        begin(cl, LISTING_READS);
+        begin(l, LISTING_READS);
     } else {
-        finish(cl->w);
+        finish(l);
     }
 }
 
 /* Lines go as fast as dfreader takes them. False: there are some left. */
-static bool pass_on(struct writer *w)
+static bool pass_on(struct listing *l)
 {
-    struct listing *l = &w->listing;
     size_t given = 0;
     while (l->sent < l->found.len && given < LINES) {
         const char *line = (const char *)l->found.p + l->sent;
         size_t n = strcspn(line, "\n");
-        if (given == 0 && !ctl_idle(&w->live.ctl))
+        if (given == 0 && !ctl_idle(&l->live->ctl))
             return false;
-        live_say(w, "%.*s", (int)n, line);
+        live_say(l->live, "%.*s", (int)n, line);
         l->sent += n + 1;
         given += n + 1;
     }
@@ -220,25 +214,23 @@ static bool pass_on(struct writer *w)
     return true;
 }
 
-void listing_work(struct cluster *cl, uint64_t now)
+void listing_work(struct listing *l, uint64_t now)
 {
-    struct writer *w = cl->w;
-    struct listing *l = &w->listing;
-    if (l->orders == 0 || w->failed || w->session.stage != ST_RUN || w->sweep.state != SWEEP_OFF ||
-        w->live.ctl.fd < 0 || now < l->next || !pass_on(w) || l->asked > 0)
+    if (l->orders == 0 || l->outcome->failed || l->session->stage != ST_RUN || l->sweep->state != SWEEP_OFF ||
+        l->live->ctl.fd < 0 || now < l->next || !pass_on(l) || l->asked > 0)
         return;
     if (l->phase == LISTING_OFF)
-        begin(cl, LISTING_LOOKS);
+        begin(l, LISTING_LOOKS);
     l->next = now + EVERY;
-    if (cluster_question_all(cl, question))
+    if (cluster_question_all(&l->cl->nodes, question, l))
         return;
     if (l->phase == LISTING_READS)
-        begin(cl, LISTING_LOOKS_AGAIN);
+        begin(l, LISTING_LOOKS_AGAIN);
     else
-        looked(cl, now);
+        looked(l, now);
 }
 
-int listing_timeout(const struct writer *w)
+int listing_timeout(const struct listing *l)
 {
-    return w->listing.orders > 0 ? 2 : -1;
+    return l->orders > 0 ? 2 : -1;
 }

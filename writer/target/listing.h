@@ -9,8 +9,11 @@
 #include "buf.h"
 #include "slotset.h"
 
-struct writer;
 struct cluster;
+struct live;
+struct outcome;
+struct session;
+struct sweep;
 
 enum listing_phase { LISTING_OFF, LISTING_LOOKS, LISTING_READS, LISTING_LOOKS_AGAIN };
 
@@ -22,29 +25,36 @@ struct listing_order {
     struct slotset slots;
 };
 
+struct listing_round {
+    struct listing *all;
+};
+
 struct listing {
+    struct cluster *cl;
+    const struct outcome *outcome;
+    const struct session *session;
+    const struct sweep *sweep; /* before which nothing is listed */
+    struct live *live;
     enum listing_phase phase;
     struct listing_order order[LISTINGS]; /* the first is under way */
     unsigned orders;
-    unsigned asked;    /* replies that are outstanding */
-    char rounds[64];   /* only their addresses count */
-    unsigned round;    /* they are of this one */
-    uint64_t print[2]; /* of what the masters said before, and behind */
-    bool moving;       /* they are giving slots away */
-    uint64_t next;     /* mono_us: nothing before */
-    struct buf found;  /* lines for dfreader */
-    size_t sent;       /* of that */
+    unsigned asked;                  /* replies that are outstanding */
+    struct listing_round rounds[64]; /* what replies are asked with: those of an earlier one do not count */
+    unsigned round;                  /* they are of this one */
+    uint64_t print[2];               /* of what the masters said before, and behind */
+    bool moving;                     /* they are giving slots away */
+    uint64_t next;                   /* mono_us: nothing before */
+    struct buf found;                /* lines for dfreader */
+    size_t sent;                     /* of that */
 };
 
+/* Also when an epoch begins: nothing of the one before. */
 void listing_free(struct listing *l);
 
 /* A line "list". */
-void listing_ask(struct writer *w, const char *line);
+void listing_ask(struct listing *l, const char *line);
 
-/* An epoch begins: nothing of the one before. */
-void listing_drop(struct writer *w);
-
-void listing_work(struct cluster *cl, uint64_t now);
-int listing_timeout(const struct writer *w);
+void listing_work(struct listing *l, uint64_t now);
+int listing_timeout(const struct listing *l);
 
 #endif

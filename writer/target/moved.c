@@ -4,7 +4,6 @@
 
 #include "cluster.h"
 #include "io.h"
-#include "../writer.h"
 
 struct moved *moved_new(const struct cunit *u, const uint8_t *bytes)
 {
@@ -22,10 +21,9 @@ void moved_enqueue(struct cluster *cl, struct moved *m)
         cl->next_moved = m->due;
 }
 
-void cluster_displace(struct writer *w, const struct cunit *u, const uint8_t *bytes, uint64_t due,
+void cluster_displace(struct cluster *cl, const struct cunit *u, const uint8_t *bytes, uint64_t due,
                       struct cnode *ask)
 {
-    struct cluster *cl = w->cluster;
     struct moved *m = moved_new(u, bytes);
     m->due = due;
     m->ask = ask;
@@ -39,17 +37,17 @@ static bool send_moved(struct cluster *cl, struct moved *m)
 {
     const struct unit_calls *calls = m->u.calls;
     size_t len = calls->size != NULL ? calls->size(&m->u) : m->u.len;
-    struct conn *c = cluster_way(cl, m->ask, m->u.slot, len, plight_alone(&m->u.plight));
+    struct conn *c = cluster_way(&cl->nodes, m->ask, m->u.slot, len, plight_alone(&m->u.plight));
     if (c == NULL) {
         if (m->ask != NULL && cnode_missing(m->ask, m->u.slot))
             m->ask = NULL; /* it is not there: the owner will say where to go */
         return false;
     }
-    bool selects = m->u.kind == CU_EXEC && cl->within; /* within itself */
-    enum put got = cl->slots || selects ? PUT_DONE : cluster_want_db(c, m->u.db, true);
+    bool selects = m->u.kind == CU_EXEC && cl->nodes.within; /* within itself */
+    enum put got = cl->nodes.slots || selects ? PUT_DONE : cluster_want_db(c, m->u.db, true);
     if (got == PUT_FAIL) {
         static const char text[] = "ERR the target has no such database";
-        calls->fail(cl->w, &m->u, m->bytes, text, sizeof text - 1);
+        calls->fail(cl, &m->u, m->bytes, text, sizeof text - 1);
     }
     if (got != PUT_DONE)
         return got == PUT_FAIL;
@@ -64,7 +62,7 @@ static bool send_moved(struct cluster *cl, struct moved *m)
 
 void moved_work(struct cluster *cl, uint64_t now)
 {
-    if (cl->nmoved == 0 || (!cl->stir && now < cl->next_moved))
+    if (cl->nmoved == 0 || (!cl->nodes.stir && now < cl->next_moved))
         return;
     cl->next_moved = UINT64_MAX;
     struct moved *m, *next;
@@ -90,7 +88,7 @@ void moved_forget(struct cluster *cl)
     for (struct moved *m; (m = TAILQ_FIRST(&cl->moved)) != NULL;) {
         TAILQ_REMOVE(&cl->moved, m, link);
         cl->nmoved--;
-        m->u.calls->drop(cl->w, &m->u);
+        m->u.calls->drop(cl, &m->u);
         free(m);
     }
 }

@@ -4,12 +4,7 @@
 
 #include "buf.h"
 #include "log.h"
-#include "../writer.h"
-
-void node_init(struct node *n, struct writer *w)
-{
-    n->w = w;
-}
+#include "../options.h"
 
 void node_free(struct node *n)
 {
@@ -42,7 +37,7 @@ void node_db_learn(struct node *n, uint32_t db, bool has)
 
 void node_db_refused(struct node *n, uint32_t db, const char *text, size_t len)
 {
-    if (!n->w->opt.forget) /* that looks wherever keys of ours could be */
+    if (!n->opt->forget) /* that looks wherever keys of ours could be */
         log_event(LOG_WARN, NO_FLOW, "event=no_such_db db=%u reply=%s", db, log_quote(text, len));
     node_db_learn(n, db, false);
 }

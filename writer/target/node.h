@@ -8,7 +8,7 @@
 #include "identity.h"
 #include "../engine/put.h"
 
-struct writer;
+struct options;
 
 #define RING_SIZE    ((size_t)4 << 20)
 #define SEND_STEP    ((size_t)64 << 10)
@@ -37,12 +37,11 @@ struct target_info {
 };
 
 struct node {
-    struct writer *w;
+    const struct options *opt;
     struct dbs dbs;
     struct target_info info;
 };
 
-void node_init(struct node *n, struct writer *w);
 void node_free(struct node *n);
 
 /* 0 not yet known, 1 the target has it, -1 it has not. */

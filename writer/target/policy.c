@@ -6,61 +6,63 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../session.h"
 
-void policy_refuse(struct writer *w)
+void policy_refuse(struct policy *p)
 {
-    writer_fail(
-        w, EXIT_CANNOT, "event=target_not_empty target=%s note=%s", w->opt.shown,
+    outcome_fail(
+        p->outcome, EXIT_CANNOT, "event=target_not_empty target=%s note=%s", p->opt->shown,
         "\"it holds keys: --on-existing flush removes them all, --on-existing overwrite keeps those that "
         "the source does not have\"");
 }
 
-bool policy_began_empty(const struct writer *w)
+bool policy_began_empty(const struct policy *p)
 {
-    return w->session.going_on == 0 && (w->was_empty || w->opt.on_existing == EXISTING_FLUSH);
+    return p->session->going_on == 0 && (p->was_empty || p->opt->on_existing == EXISTING_FLUSH);
 }
 
 /* It was to go on, and cannot: what --on-full-resync says. */
-bool policy_full_resync(struct writer *w, bool *flush)
+bool policy_full_resync(struct policy *p, bool *flush)
 {
-    struct session *s = &w->session;
-    if (w->opt.on_full_resync == FULL_FAIL) {
-        writer_fail(w, EXIT_CANNOT, "event=full_resync reason=%s note=%s",
-                    log_quote(s->refused, strlen(s->refused)),
-                    "\"--on-full-resync says what to do with the target: flush or overwrite\"");
+    const struct session *s = p->session;
+    if (p->opt->on_full_resync == FULL_FAIL) {
+        outcome_fail(p->outcome, EXIT_CANNOT, "event=full_resync reason=%s note=%s",
+                     log_quote(s->refused, strlen(s->refused)),
+                     "\"--on-full-resync says what to do with the target: flush or overwrite\"");
         return false;
     }
-    *flush = w->opt.on_full_resync == FULL_FLUSH;
+    *flush = p->opt->on_full_resync == FULL_FLUSH;
     log_event(LOG_WARN, NO_FLOW, "event=full_resync reason=%s action=%s target=%s",
-              log_quote(s->refused, strlen(s->refused)), *flush ? "flush" : "overwrite", w->opt.shown);
-    w->was_empty = *flush;
-    return *flush || !policy_guarded_void(w);
+              log_quote(s->refused, strlen(s->refused)), *flush ? "flush" : "overwrite", p->opt->shown);
+    p->was_empty = *flush;
+    return *flush || !policy_guarded_void(p);
 }
 
-bool policy_guarded_void(struct writer *w)
+bool policy_guarded_void(struct policy *p)
 {
-    if (!existing_guards(w->opt.on_existing))
+    if (!existing_guards(p->opt->on_existing))
         return false;
-    writer_fail(
-        w, EXIT_CANNOT, "event=cannot_begin_anew target=%s note=%s", w->opt.shown,
+    outcome_fail(
+        p->outcome, EXIT_CANNOT, "event=cannot_begin_anew target=%s note=%s", p->opt->shown,
         "\"the full sync has to begin anew, and what it wrote so far cannot be told from keys that were "
         "there before: remove it, or use --on-existing overwrite\"");
     return true;
 }
 
-bool policy_may_take_over(const struct writer *w)
+bool policy_may_take_over(const struct policy *p)
 {
-    return w->opt.takeover && (w->session.stage == ST_NONE || w->session.stage == ST_FLOWS);
+    return p->opt->takeover && (p->session->stage == ST_NONE || p->session->stage == ST_FLOWS);
 }
 
-bool policy_rival(struct writer *w, const char *who, char *why, size_t cap)
+bool policy_rival(struct policy *p, const char *who, char *why, size_t cap)
 {
     uint64_t now = mono_us();
-    if (w->rival_since == 0)
-        w->rival_since = now;
+    if (p->rival_since == 0)
+        p->rival_since = now;
     snprintf(why, cap,
              "another writer of task %s is at work there (%s): give each its own --task, or end that one",
-             w->opt.task, log_quote(who, strlen(who)));
-    return now - w->rival_since >= RIVAL_WAIT;
+             p->opt->task, log_quote(who, strlen(who)));
+    return now - p->rival_since >= RIVAL_WAIT;
 }

@@ -5,21 +5,23 @@
 #include <string.h>
 #include <bsd/string.h>
 
-#include "cluster.h"
+#include "buf.h"
+#include "nodes.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "../signals.h"
 #include "tls.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
 
 #define SENTINEL_RING  ((size_t)64 << 10)
 #define SENTINEL_UNITS 64u
 
-void reach_free(struct cluster *cl)
+void reach_free(struct nodes *ns)
 {
-    struct reach *x = &cl->reach;
-    for (unsigned i = 0; x->asked_at != NULL && i < cl->w->opt.url.seeds; i++)
+    struct reach *x = &ns->reach;
+    for (unsigned i = 0; x->asked_at != NULL && i < ns->opt->url.seeds; i++)
         free(x->asked_at[i]);
     free(x->asked_at);
     free(x->sentinel);
@@ -28,8 +30,8 @@ void reach_free(struct cluster *cl)
 /* Is this the node that is looked for? */
 static bool is_target(const struct conn *c)
 {
-    const struct cluster *cl = c->w->cluster;
-    return c->node == cl->node[0] && (!cl->slots || !cl->opened);
+    const struct nodes *ns = c->all;
+    return c->node == ns->node[0] && (!ns->slots || !ns->opened);
 }
 
 /* ---- a round over all hosts ---- */
@@ -48,38 +50,37 @@ static unsigned weight(enum loss v)
     return 0;
 }
 
-static void fails(struct writer *w, int status)
+static void fails(struct nodes *ns, int status)
 {
-    const struct reach *x = &w->cluster->reach;
-    writer_fail(w, status, "event=%s target=%s error=%s",
-                w->cluster->opened ? "target_lost" : "cannot_use_target", w->opt.shown,
-                log_quote(x->why, strlen(x->why)));
-    w->cluster->dead = true;
+    const struct reach *x = &ns->reach;
+    outcome_give_up(ns->outcome, status, "event=%s target=%s error=%s",
+                    ns->opened ? "target_lost" : "cannot_use_target", ns->opt->shown,
+                    log_quote(x->why, strlen(x->why)));
 }
 
 /* The first connection. One that does not answer at all, or whose name is not known, is not waited for:
  * whoever started us sees it at once, and may try again. Nor is a master that no sentinel knows: that is a
  * mistake in its name, unless it has been there before. */
-static void judge_first(struct writer *w)
+static void judge_first(struct nodes *ns)
 {
-    struct reach *x = &w->cluster->reach;
-    uint64_t now = mono_us(), limit = (uint64_t)w->opt.reconnect_timeout * 1000000;
+    struct reach *x = &ns->reach;
+    uint64_t now = mono_us(), limit = (uint64_t)ns->opt->reconnect_timeout * 1000000;
     if (x->give_up == 0 || (x->worst == LOSS_LATER && limit > 0))
         x->give_up = now + limit;
-    bool there = (x->reached || w->opt.expect_saved) && x->worst != LOSS_UNKNOWN;
+    bool there = (x->reached || ns->opt->expect_saved) && x->worst != LOSS_UNKNOWN;
     if (x->worst == LOSS_RIVAL)
         return; /* policy_rival has its own time */
     if (!there || now >= x->give_up)
-        fails(w, x->worst == LOSS_UNKNOWN ? EXIT_CANNOT : EXIT_RETRY);
+        fails(ns, x->worst == LOSS_UNKNOWN ? EXIT_CANNOT : EXIT_RETRY);
 }
 
 /* Servers that expect TLS, or do not know it, do not say so. */
 static void explain(struct conn *c)
 {
-    struct reach *x = &c->w->cluster->reach;
+    struct reach *x = &c->all->reach;
     struct endpoint at = {.host = ""};
-    bool tls = c->w->opt.url.tls != NULL;
-    if (c->w->cluster->opened || c->spoke || c->state != CONN_HELLO || c->wire.t.hopeless)
+    bool tls = c->all->opt->url.tls != NULL;
+    if (c->all->opened || c->spoke || c->state != CONN_HELLO || c->wire.t.hopeless)
         return;
     strlcpy(at.host, c->node->host, sizeof at.host);
     strlcpy(at.port, c->node->port, sizeof at.port);
@@ -92,36 +93,36 @@ static void explain(struct conn *c)
 
 void reach_missed(struct conn *c)
 {
-    struct writer *w = c->w;
-    struct reach *x = &w->cluster->reach;
+    struct nodes *ns = c->all;
+    struct reach *x = &ns->reach;
     bool sentinel = c->node->sentinel;
     if ((!sentinel && !is_target(c)) || (sentinel && x->named))
         return;
     x->named = false;
-    x->reached |= !sentinel && (c->state != CONN_CONNECTING || w->opt.url.sentinel);
+    x->reached |= !sentinel && (c->state != CONN_CONNECTING || ns->opt->url.sentinel);
     if (x->tried == 0 || weight(c->loss) > weight(x->worst)) {
         x->worst = c->loss;
         memcpy(x->why, c->why, sizeof x->why);
         explain(c);
     }
-    x->host = (x->host + 1) % w->opt.url.seeds;
-    if (++x->tried < w->opt.url.seeds) {
+    x->host = (x->host + 1) % ns->opt->url.seeds;
+    if (++x->tried < ns->opt->url.seeds) {
         c->next_try = 0;
         return;
     }
     x->tried = 0;
-    if (w->failed)
+    if (ns->outcome->failed)
         return;
     if (x->worst == LOSS_FATAL)
-        fails(w, EXIT_CANNOT);
-    else if (!w->cluster->opened)
-        judge_first(w);
+        fails(ns, EXIT_CANNOT);
+    else if (!ns->opened)
+        judge_first(ns);
 }
 
 void reach_lost(struct conn *c)
 {
-    struct reach *x = &c->w->cluster->reach;
-    if (c->w->opt.url.sentinel && is_target(c))
+    struct reach *x = &c->all->reach;
+    if (c->all->opt->url.sentinel && is_target(c))
         x->named = false; /* they may know another one by now */
     x->tried = 0;
 }
@@ -144,10 +145,10 @@ static void on_auth(struct conn *c, void *arg, const redisReply *r)
 
 static bool take_master(struct conn *c, const redisReply *r)
 {
-    struct cluster *cl = c->w->cluster;
+    struct nodes *ns = c->all;
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->type != REDIS_REPLY_STRING ||
-        r->element[1]->type != REDIS_REPLY_STRING || r->element[0]->len >= sizeof cl->node[0]->host ||
-        r->element[1]->len >= sizeof cl->node[0]->port) {
+        r->element[1]->type != REDIS_REPLY_STRING || r->element[0]->len >= sizeof ns->node[0]->host ||
+        r->element[1]->len >= sizeof ns->node[0]->port) {
         refused(c, r, "SENTINEL get-master-addr-by-name");
         return false;
     }
@@ -156,34 +157,34 @@ static bool take_master(struct conn *c, const redisReply *r)
         conn_lose(c, "sentinel %s: what it names is no host and port", cnode_name(c->node));
         return false;
     }
-    topology_address(cl->node[0], r->element[0]->str, r->element[1]->str);
+    topology_address(ns->node[0], r->element[0]->str, r->element[1]->str);
     return true;
 }
 
 static void on_master(struct conn *c, void *arg, const redisReply *r)
 {
-    struct cluster *cl = c->w->cluster;
+    struct nodes *ns = c->all;
     (void)arg;
     if (r == NULL || c->lost)
         return;
     if (r->type == REDIS_REPLY_NIL || (r->type == REDIS_REPLY_ARRAY && r->elements == 0)) {
         c->loss = LOSS_UNKNOWN;
         conn_lose(c, "sentinel %s knows no master by the name of %s", cnode_name(c->node),
-                  c->w->opt.url.name);
+                  c->all->opt->url.name);
         return;
     }
     if (!take_master(c, r))
         return;
     log_event(LOG_INFO, NO_FLOW, "event=sentinel_says sentinel=%s master=%s", cnode_name(c->node),
-              cnode_name(cl->node[0]));
-    cl->reach.named = true;
-    cl->node[0]->conn[0]->next_try = 0;
+              cnode_name(ns->node[0]));
+    ns->reach.named = true;
+    ns->node[0]->conn[0]->next_try = 0;
     conn_lose(c, "it has said what it was asked");
 }
 
 static void greet(struct conn *c)
 {
-    const struct options *o = &c->w->opt;
+    const struct options *o = c->all->opt;
     if (o->sentinel_user[0] != '\0')
         conn_call(c, on_auth, NULL, "AUTH", o->sentinel_user, o->sentinel_password, NULL);
     else if (o->sentinel_password[0] != '\0')
@@ -191,29 +192,12 @@ static void greet(struct conn *c)
     conn_call(c, on_master, NULL, "SENTINEL", "get-master-addr-by-name", o->url.name, NULL);
 }
 
-static void nothing(struct conn *c)
-{
-    (void)c;
-}
+static const struct conn_calls calls = {.greet = greet, .missed = reach_missed};
 
-static bool known(struct conn *c, uint64_t now)
+static struct conn *sentinel_of(struct nodes *ns, unsigned i)
 {
-    (void)c;
-    (void)now;
-    return true;
-}
-
-static const struct conn_calls calls = {.known = known,
-                                        .greet = greet,
-                                        .missed = reach_missed,
-                                        .held = nothing,
-                                        .lost = nothing,
-                                        .free = nothing};
-
-static struct conn *sentinel_of(struct cluster *cl, unsigned i)
-{
-    struct reach *x = &cl->reach;
-    const struct url *u = &cl->w->opt.url;
+    struct reach *x = &ns->reach;
+    const struct url *u = &ns->opt->url;
     if (x->sentinel == NULL) {
         x->sentinel = xcalloc(u->seeds, sizeof(struct conn *));
         x->asked_at = xcalloc(u->seeds, sizeof(struct cnode *));
@@ -224,19 +208,19 @@ static struct conn *sentinel_of(struct cluster *cl, unsigned i)
     n->sentinel = true;
     topology_address(n, u->seed[i].host, u->seed[i].port);
     x->asked_at[i] = n;
-    x->sentinel[i] = topology_conn(cl, n, &calls, SENTINEL_RING, SENTINEL_UNITS);
+    x->sentinel[i] = topology_conn(ns, n, &calls, SENTINEL_RING, SENTINEL_UNITS);
     return x->sentinel[i];
 }
 
 bool reach_known(struct conn *c, uint64_t now)
 {
-    struct cluster *cl = c->w->cluster;
-    struct reach *x = &cl->reach;
-    const struct url *u = &c->w->opt.url;
+    struct nodes *ns = c->all;
+    struct reach *x = &ns->reach;
+    const struct url *u = &c->all->opt->url;
     if (x->named || !is_target(c))
         return true;
     if (u->sentinel) {
-        conn_want(sentinel_of(cl, x->host), now);
+        conn_want(sentinel_of(ns, x->host), now);
         return false;
     }
     topology_address(c->node, u->seed[x->host].host, u->seed[x->host].port);

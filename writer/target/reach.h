@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct cluster;
+struct cnode;
 struct conn;
-struct writer;
+struct nodes;
 
 /* How an attempt to connect ended. */
 enum loss {
@@ -33,7 +33,7 @@ struct reach {
     struct cnode **asked_at; /* their nodes */
 };
 
-void reach_free(struct cluster *cl);
+void reach_free(struct nodes *ns);
 
 /* A connection wants to connect. Is its node's address known? If not, that is found out. */
 bool reach_known(struct conn *c, uint64_t now);

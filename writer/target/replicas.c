@@ -10,7 +10,8 @@
 #include "io.h"
 #include "log.h"
 #include "../signals.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
 
 #define WAIT_MS    1000
 #define STOP_LIMIT ((uint64_t)10000000) /* us to wait for replicas once the task was stopped */
@@ -50,9 +51,8 @@ static void refused(struct conn *c, const redisReply *r)
 {
     static const char unknown[] = "ERR unknown command";
     if (error_class(r->str, r->len) == ERR_FATAL || strncmp(r->str, unknown, sizeof unknown - 1) == 0) {
-        writer_fail(c->w, EXIT_CANNOT, "event=target_refuses node=%s command=WAIT reply=%s",
-                    cnode_name(c->node), log_quote(r->str, r->len));
-        c->w->cluster->dead = true;
+        outcome_give_up(c->all->outcome, EXIT_CANNOT, "event=target_refuses node=%s command=WAIT reply=%s",
+                        cnode_name(c->node), log_quote(r->str, r->len));
     }
     conn_lose(c, "WAIT: %s", r->str); /* no master any more: all of it goes to the new one */
 }
@@ -61,16 +61,16 @@ static void refused(struct conn *c, const redisReply *r)
  * task does not wait so long for it. */
 static void give_up(struct conn *c, long long confirm)
 {
-    uint64_t limit = (uint64_t)c->w->opt.reconnect_timeout * 1000000;
+    uint64_t limit = (uint64_t)c->all->opt->reconnect_timeout * 1000000;
     uint64_t waits = us_since(mono_us(), c->patience.since);
-    if ((c->w->stopped || signals_seen() > 0) && limit > STOP_LIMIT)
+    if ((c->all->outcome->stopped || signals_seen() > 0) && limit > STOP_LIMIT)
         limit = STOP_LIMIT;
-    if (c->w->failed || waits < limit)
+    if (c->all->outcome->failed || waits < limit)
         return;
-    writer_fail(c->w, EXIT_RETRY, "event=replicas_missing node=%s confirm=%lld wait=%d seconds=%llu note=%s",
-                cnode_name(c->node), confirm, c->w->opt.wait, (unsigned long long)(waits / 1000000),
-                "\"what --wait asks for is not there\"");
-    c->w->cluster->dead = true;
+    outcome_give_up(c->all->outcome, EXIT_RETRY,
+                    "event=replicas_missing node=%s confirm=%lld wait=%d seconds=%llu note=%s",
+                    cnode_name(c->node), confirm, c->all->opt->wait, (unsigned long long)(waits / 1000000),
+                    "\"what --wait asks for is not there\"");
 }
 
 static void wait_reply(struct conn *c, void *arg, const redisReply *r)
@@ -85,7 +85,7 @@ static void wait_reply(struct conn *c, void *arg, const redisReply *r)
     }
     if (!conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "WAIT"))
         return;
-    if (r->integer >= c->w->opt.wait) {
+    if (r->integer >= c->all->opt->wait) {
         c->held = 0;
         patience_over(&c->patience, cnode_name(c->node));
         tell_all(c, true);
@@ -101,12 +101,12 @@ static void wait_reply(struct conn *c, void *arg, const redisReply *r)
 void replicas_ask(struct conn *c)
 {
     char n[16], ms[16];
-    int most = c->w->opt.reply_timeout;
+    int most = c->all->opt->reply_timeout;
     if (c->waiting || c->since_wait == 0 || c->lost || c->un + 4 >= c->cap || ring_room(&c->wire.ring) < 128)
         return;
     if (c->since_wait < WAIT_UNITS && c->un > c->replied && STAILQ_EMPTY(&c->safe))
         return;
-    snprintf(n, sizeof n, "%d", c->w->opt.wait);
+    snprintf(n, sizeof n, "%d", c->all->opt->wait);
     snprintf(ms, sizeof ms, "%d", most == 1 ? WAIT_MS / 2 : WAIT_MS);
     c->waiting = true;
     c->since_wait = 0;
@@ -130,7 +130,7 @@ void replicas_free(struct conn *c)
 
 void cluster_safe(struct conn *c, safe_fn *fn, void *arg)
 {
-    if (c->w->opt.wait == 0) {
+    if (c->all->opt->wait == 0) {
         fn(c, arg, true);
         return;
     }

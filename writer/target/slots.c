@@ -5,53 +5,55 @@
 
 #include "cluster.h"
 #include "../engine/bundle_parts.h"
+#include "../engine/exact.h"
 #include "../engine/request.h"
-#include "../writer.h"
+#include "../outcome.h"
+#include "../position/positions.h"
+#include "lanes.h"
 
-unsigned cluster_scope(const struct writer *w, const struct rec *r, const uint8_t *request, size_t n)
+unsigned cluster_scope(const struct cluster *cl, const struct rec *r, const uint8_t *request, size_t n)
 {
     struct slice key;
-    if (w->cluster->whole)
+    if (cl->nodes.whole)
         return WHOLE_SCOPE;
-    if (!w->cluster->slots && w->exact.on)
+    if (!cl->nodes.slots && cl->exact->on)
         return (r->hash & (SHARES - 1)) + r->db % SHARED_DBS * SHARES;
     if (r->slot < SLOTS)
         return r->slot;
-    if (w->exact.on && request_arg(request, n, r->keyarg, &key))
+    if (cl->exact->on && request_arg(request, n, r->keyarg, &key))
         return key_slot(key.p, key.n); /* its position has to lie there, too */
     return r->hash & (SLOTS - 1);
 }
 
 /* ---- what is on its way ---- */
 
-bool cluster_quiet(const struct writer *w)
+bool cluster_quiet(const struct cluster *cl)
 {
-    const struct cluster *cl = w->cluster;
     return cl->keys.count == 0 && cl->ngathered == 0 && cl->nparked == 0 && cl->nspans == 0 &&
-           cl->big == NULL && !cl->flushing && !w->sweep.deleting && w->marks.flying == 0 &&
-           cl->bundles->collecting == 0 && cl->bundles->flying == 0;
+           cl->big == NULL && !cl->flushing && cl->errands == 0 && cl->bundles->collecting == 0 &&
+           cl->bundles->flying == 0;
 }
 
-void cluster_passed(struct writer *w, bool live, unsigned flow, uint64_t mark)
+void cluster_passed(struct cluster *cl, bool live, unsigned flow, uint64_t mark)
 {
-    if (w->cluster->dead)
+    if (cl->outcome->dead)
         return;
     if (live)
-        positions_mark_done(&w->positions, flow, mark);
+        positions_mark_done(cl->positions, flow, mark);
     else
-        positions_snapshot_done(&w->positions, flow);
+        positions_snapshot_done(cl->positions, flow);
 }
 
-void cluster_own_done(struct writer *w, const struct cunit *u)
+void cluster_own_done(struct cluster *cl, const struct cunit *u)
 {
-    w->cluster->own--;
-    w->sweep.on_way -= u->mark != 0;
+    cl->own--;
+    cl->own_sweep -= u->mark != 0;
 }
 
-void cluster_position(struct writer *w, const struct rec *r)
+void cluster_position(struct cluster *cl, const struct rec *r)
 {
-    if (!positions_pass(&w->positions, r))
-        (void)positions_mark(&w->positions, r, true);
+    if (!positions_pass(cl->positions, r))
+        (void)positions_mark(cl->positions, r, true);
 }
 
 /* ---- who may go ---- */
@@ -86,7 +88,7 @@ static bool alone_in(struct cluster *cl, unsigned flow, const uint16_t *slot, un
 
 bool cluster_alone(struct cluster *cl, unsigned flow)
 {
-    if (cluster_quiet(cl->w)) {
+    if (cluster_quiet(cl)) {
         if (cl->reserved_for == (int)flow)
             cl->reserved_for = -1;
         return true;
@@ -107,10 +109,10 @@ bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot)
 bool cluster_slots_free(struct cluster *cl, unsigned flow, const uint16_t *slot, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        if (slot_closed(cl, flow, slot[i]) || (cl->slots && cl->alone[slot[i]]))
+        if (slot_closed(cl, flow, slot[i]) || (cl->nodes.slots && cl->alone[slot[i]]))
             return false;
     /* Without slots only one thing is sure to be alone with its keys: what is alone altogether. */
-    return cl->slots ? alone_in(cl, flow, slot, n) : cluster_alone(cl, flow);
+    return cl->nodes.slots ? alone_in(cl, flow, slot, n) : cluster_alone(cl, flow);
 }
 
 void cluster_take_slot(struct cluster *cl, unsigned slot)
@@ -163,7 +165,7 @@ void cluster_leave_slot(struct cluster *cl, unsigned slot, bool alone)
         cl->alone[slot] = 0;
     if (cl->nparked > 0)
         let_go(cl, slot);
-    cl->freed(cl, slot);
+    cl->freed(cl->bundles, slot);
 }
 
 static void forget(struct cluster *cl, struct moved *m, unsigned slot)
@@ -174,9 +176,9 @@ static void forget(struct cluster *cl, struct moved *m, unsigned slot)
     cl->parked_bytes -= m->u.len;
     cl->busy[slot]--;
     if ((m->u.flags & CF_OWN) != 0)
-        cluster_own_done(cl->w, &m->u);
+        cluster_own_done(cl, &m->u);
     else
-        cluster_passed(cl->w, (m->u.flags & CF_LIVE) != 0, m->u.flow, m->u.mark);
+        cluster_passed(cl, (m->u.flags & CF_LIVE) != 0, m->u.flow, m->u.mark);
     free(m);
 }
 

@@ -8,7 +8,9 @@
 #include "io.h"
 #include "log.h"
 #include "../engine/request.h"
-#include "../writer.h"
+#include "../engine/errors.h"
+#include "../options.h"
+#include "../outcome.h"
 
 #define SAY_AFTER ((uint64_t)2000000) /* us: a request that is refused for so long is named */
 
@@ -24,12 +26,12 @@ bool suspect_is(const char *text, size_t len)
     return len >= sizeof SUSPECT_TEXT - 1 && memcmp(text, SUSPECT_TEXT, sizeof SUSPECT_TEXT - 1) == 0;
 }
 
-bool suspect_found(struct writer *w, unsigned *row)
+bool suspect_found(struct cluster *cl)
 {
-    if (++*row < SUSPECT_ROW || w->failed)
-        return !w->failed;
-    writer_fail(w, EXIT_RETRY, "event=target_closes_always target=%s note=%s", w->opt.shown,
-                "\"the connection is lost at one request after the other\"");
+    if (++cl->given_up < SUSPECT_ROW || cl->outcome->failed)
+        return !cl->outcome->failed;
+    outcome_fail(cl->outcome, EXIT_RETRY, "event=target_closes_always target=%s note=%s", cl->opt->shown,
+                 "\"the connection is lost at one request after the other\"");
     return false;
 }
 
@@ -60,7 +62,7 @@ const char *named_text(const struct named *what)
     return out;
 }
 
-void plight_refused(struct writer *w, struct plight *p, const struct named *what, const char *text,
+void plight_refused(struct cluster *cl, struct plight *p, const struct named *what, const char *text,
                     size_t len)
 {
     uint64_t now = mono_us();
@@ -69,13 +71,12 @@ void plight_refused(struct writer *w, struct plight *p, const struct named *what
         p->since = now;
     p->redirected = redirected;
     uint64_t waits = us_since(now, p->since);
-    if (redirected && waits > (uint64_t)w->opt.reconnect_timeout * 1000000 && !w->failed) {
-        writer_fail(w, EXIT_RETRY, "event=redirected_endlessly target=%s seconds=%llu%s reply=%s",
-                    w->opt.shown, (unsigned long long)(waits / 1000000), named_text(what),
-                    log_quote(text, len));
-        w->cluster->dead = true;
-    } else if (waits > SAY_AFTER && us_since(now, w->cluster->said_refused) > SAY_EVERY) {
-        w->cluster->said_refused = now;
+    if (redirected && waits > (uint64_t)cl->opt->reconnect_timeout * 1000000 && !cl->outcome->failed) {
+        outcome_give_up(cl->outcome, EXIT_RETRY,
+                        "event=redirected_endlessly target=%s seconds=%llu%s reply=%s", cl->opt->shown,
+                        (unsigned long long)(waits / 1000000), named_text(what), log_quote(text, len));
+    } else if (waits > SAY_AFTER && us_since(now, cl->said_refused) > SAY_EVERY) {
+        cl->said_refused = now;
         log_event(LOG_WARN, NO_FLOW, "event=request_still_refused seconds=%llu%s reply=%s",
                   (unsigned long long)(waits / 1000000), named_text(what), log_quote(text, len));
     }

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct writer;
+struct cluster;
 
 #define SUSPECT_AFTER 2u /* losses in a row: from then on one by one */
 #define SUSPECT_LOST  3u /* losses in a row, */
@@ -20,8 +20,8 @@ struct writer;
 const char *suspect_text(const char *why);
 bool suspect_is(const char *text, size_t len);
 
-/* One more request was given up. False: so many in a row that it is the target, and the writer has failed. */
-bool suspect_found(struct writer *w, unsigned *row);
+/* One more request was given up. False: so many in a row that it is the target, and the run has failed. */
+bool suspect_found(struct cluster *cl);
 
 /* ---- of several connections ---- */
 
@@ -57,7 +57,7 @@ struct named {
 };
 
 /* It was refused: text are the server's words. */
-void plight_refused(struct writer *w, struct plight *p, const struct named *what, const char *text,
+void plight_refused(struct cluster *cl, struct plight *p, const struct named *what, const char *text,
                     size_t len);
 
 /* " command=... key=... bytes=..." for a message; NULL: nothing. */

@@ -12,25 +12,29 @@
 #include "resp.h"
 #include "slot.h"
 #include "target.h"
-#include "../writer.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../position/positions.h"
+#include "../session.h"
+#include "../summary.h"
+#include "cluster.h"
 
 #define LOOK_MS    5                  /* where a connection or a slot is waited for */
 #define KEYS_BYTES ((size_t)32 << 20) /* a record's keys at most, or one that a scan has found */
 
-static void sweep_fails(struct writer *w, const char *what)
+static void sweep_fails(struct sweep *s, const char *what)
 {
-    writer_fail(w, EXIT_CANNOT, "event=sweep_failed step=%s error=%s", what,
-                log_quote(strerror(errno), strlen(strerror(errno))));
+    outcome_fail(s->outcome, EXIT_CANNOT, "event=sweep_failed step=%s error=%s", what,
+                 log_quote(strerror(errno), strlen(strerror(errno))));
 }
 
-bool sweep_begin(struct writer *w)
+bool sweep_begin(struct sweep *s)
 {
-    struct sweep *s = &w->sweep;
     unsigned asked = s->asked; /* their replies are still to come */
     sweep_free(s);
     s->asked = asked;
-    if (seen_open(&s->seen, w->opt.spill_dir) < 0) {
-        sweep_fails(w, "file");
+    if (seen_open(&s->seen, s->opt->spill_dir) < 0) {
+        sweep_fails(s, "file");
         return false;
     }
     s->keys.max = KEYS_BYTES;
@@ -39,64 +43,77 @@ bool sweep_begin(struct writer *w)
     return true;
 }
 
+void sweep_deletes(struct sweep *s, bool on)
+{
+    if (on && !s->deleting)
+        s->cl->errands++;
+    else if (!on && s->deleting)
+        s->cl->errands--;
+    s->deleting = on;
+}
+
 void sweep_free(struct sweep *s)
 {
+    sweep_deletes(s, false);
     seen_close(&s->seen);
     buf_free(&s->keys);
     buf_free(&s->hash);
     buf_free(&s->del);
     buf_free(&s->todo);
     buf_free(&s->going);
-    *s = (struct sweep){0};
+    *s = (struct sweep){.opt = s->opt,
+                        .outcome = s->outcome,
+                        .stats = s->stats,
+                        .session = s->session,
+                        .positions = s->positions,
+                        .cl = s->cl,
+                        .whole = s->whole};
 }
 
-bool sweep_runs(const struct writer *w)
+bool sweep_runs(const struct sweep *s)
 {
-    const struct sweep *s = &w->sweep;
-    if (w->stopped && s->waits) /* for others, and who knows how long */
+    if (s->outcome->stopped && s->waits) /* for others, and who knows how long */
         return false;
     return s->state == SWEEP_SCANS ||
-           (s->state == SWEEP_MARKS && w->session.stage == ST_RUN && positions_all_synced(&w->positions));
+           (s->state == SWEEP_MARKS && s->session->stage == ST_RUN && positions_all_synced(s->positions));
 }
 
-int sweep_timeout(const struct writer *w, uint64_t now)
+int sweep_timeout(const struct sweep *s, uint64_t now)
 {
-    const struct sweep *s = &w->sweep;
-    if (!sweep_runs(w))
+    if (!sweep_runs(s))
         return -1;
     if (s->next > now)
         return (int)((s->next - now) / 1000) + 1;
     return LOOK_MS;
 }
 
-void sweep_done(struct writer *w)
+void sweep_done(struct sweep *s)
 {
-    struct sweep *s = &w->sweep;
     log_event(LOG_WARN, NO_FLOW, "event=sweep_done scanned=%llu removed=%llu cleared=%llu",
               (unsigned long long)s->scanned, (unsigned long long)s->removed, (unsigned long long)s->cleared);
-    w->stats.swept += s->removed;
+    s->stats->swept += s->removed;
     sweep_free(s);
 }
 
 /* ---- keys that come ---- */
 
-static void add(struct writer *w, uint64_t h)
+static void add(struct sweep *s, uint64_t h)
 {
-    if (!w->failed && seen_add(&w->sweep.seen, h) < 0)
-        sweep_fails(w, "table");
+    if (!s->outcome->failed && seen_add(&s->seen, h) < 0)
+        sweep_fails(s, "table");
 }
 
-static bool has(struct writer *w, uint64_t h)
+static bool has(struct sweep *s, uint64_t h)
 {
-    int got = seen_has(&w->sweep.seen, h);
-    if (got < 0 && !w->failed)
-        sweep_fails(w, "table");
+    int got = seen_has(&s->seen, h);
+    if (got < 0 && !s->outcome->failed)
+        sweep_fails(s, "table");
     return got != 0; /* when in doubt it stays */
 }
 
-bool sweep_saw(struct writer *w, uint32_t db, const void *key, size_t n)
+bool sweep_saw(struct sweep *s, uint32_t db, const void *key, size_t n)
 {
-    return has(w, seen_hash(db, key, n));
+    return has(s, seen_hash(db, key, n));
 }
 
 void sweep_gather(struct sweep *s, const void *key, size_t n)
@@ -109,7 +126,7 @@ void sweep_gather(struct sweep *s, const void *key, size_t n)
 
 /* A request being looked at. */
 struct look {
-    struct writer *w;
+    struct sweep *all;
     uint32_t db;
     unsigned only; /* the argument that is its key; 0: which ones are only dfparse knows */
     uint16_t slot; /* where they are; REC_NO_SLOT: anywhere */
@@ -118,9 +135,9 @@ struct look {
 static void look_at(void *ctx, unsigned at, const struct slice *arg, uint64_t crc)
 {
     const struct look *k = ctx;
-    struct sweep *s = &k->w->sweep;
+    struct sweep *s = k->all;
     uint64_t h = seen_hash_crc(k->db, crc);
-    if (at == 0 || (k->only != 0 && at != k->only) || has(k->w, h))
+    if (at == 0 || (k->only != 0 && at != k->only) || has(s, h))
         return;
     if (arg->p != NULL && (key_is_ours(arg->p, arg->n) ||
                            (k->only == 0 && k->slot < SLOTS && key_slot(arg->p, arg->n) != k->slot)))
@@ -130,22 +147,21 @@ static void look_at(void *ctx, unsigned at, const struct slice *arg, uint64_t cr
         sweep_gather(s, arg->p, arg->n);
 }
 
-static struct look look_begin(struct writer *w, const struct rec *r)
+static struct look look_begin(struct sweep *s, const struct rec *r)
 {
-    struct sweep *s = &w->sweep;
     s->n = 0;
     s->keys.len = s->hash.len = 0;
-    return (struct look){.w = w,
+    return (struct look){.all = s,
                          .db = r->db,
                          .only = (r->flags & RF_MULTIKEY) != 0 ? 0 : r->keyarg,
-                         .slot = w->cluster->slots ? r->slot : REC_NO_SLOT};
+                         .slot = s->cl->nodes.slots ? r->slot : REC_NO_SLOT};
 }
 
 /* Nothing has to be done for it. */
-static bool needless(const struct writer *w, const struct rec *r)
+static bool needless(const struct sweep *s, const struct rec *r)
 {
-    return w->sweep.state == SWEEP_OFF || w->sweep.phase == SWEEP_ENDS ||
-           (r->keyarg == 0 && (r->flags & RF_MULTIKEY) == 0) || (w->cluster->slots && r->slot >= SLOTS);
+    return s->state == SWEEP_OFF || s->phase == SWEEP_ENDS ||
+           (r->keyarg == 0 && (r->flags & RF_MULTIKEY) == 0) || (s->cl->nodes.slots && r->slot >= SLOTS);
 }
 
 void sweep_make_del(struct sweep *s)
@@ -157,10 +173,9 @@ void sweep_make_del(struct sweep *s)
 }
 
 /* What was looked at and not seen is removed, and so counts as seen from now on. r: what follows. */
-static enum put clear(struct writer *w, const struct rec *r, uint32_t behind)
+static enum put clear(struct sweep *s, const struct rec *r, uint32_t behind)
 {
-    struct sweep *s = &w->sweep;
-    if (w->failed)
+    if (s->outcome->failed)
         return PUT_WAIT;
     if (s->n > 0) {
         sweep_make_del(s);
@@ -172,35 +187,35 @@ static enum put clear(struct writer *w, const struct rec *r, uint32_t behind)
                         .db = r->db,
                         .hash = r->hash,
                         .len = (uint32_t)s->del.len};
-        if (cluster_put_own(w, &d, s->del.p, behind) == PUT_WAIT)
+        if (cluster_put_own(s->cl, &d, s->del.p, behind) == PUT_WAIT)
             return PUT_WAIT; /* PUT_FAIL: no such database, which will be said of the request itself */
         s->cleared += s->n;
     }
     for (size_t at = 0; at < s->hash.len; at += sizeof(uint64_t)) {
         uint64_t h;
         memcpy(&h, s->hash.p + at, sizeof h);
-        add(w, h);
+        add(s, h);
     }
     return PUT_DONE;
 }
 
-static void look_at_whole(struct look *k, const struct rec *r, const uint8_t *payload)
+static void look_at_whole(struct look *k, const uint8_t *payload, size_t n)
 {
     struct args fresh = {0};
     struct slice key;
     if (k->only == 0)
-        args_walk(&fresh, payload, r->len, look_at, k, false);
-    else if (request_arg(payload, r->len, k->only, &key))
+        args_walk(&fresh, payload, n, look_at, k, false);
+    else if (request_arg(payload, n, k->only, &key))
         look_at(k, k->only, &key, crc64(SEEN_CRC, key.p, key.n));
 }
 
-enum put sweep_before(struct writer *w, const struct rec *r, const uint8_t *payload)
+enum put sweep_before(struct sweep *s, const struct rec *r, const uint8_t *payload)
 {
-    if (needless(w, r))
+    if (needless(s, r))
         return PUT_DONE;
-    struct look k = look_begin(w, r);
-    look_at_whole(&k, r, payload);
-    return clear(w, r, r->len);
+    struct look k = look_begin(s, r);
+    look_at_whole(&k, payload, r->len);
+    return clear(s, r, r->len);
 }
 
 static void pass_by(void *ctx, unsigned at, const struct slice *arg, uint64_t crc)
@@ -211,27 +226,27 @@ static void pass_by(void *ctx, unsigned at, const struct slice *arg, uint64_t cr
     (void)crc;
 }
 
-enum put sweep_before_part(struct writer *w, struct big *big, const struct rec *r, const uint8_t *payload)
+enum put sweep_before_part(struct sweep *s, struct big *big, const struct rec *r, const uint8_t *payload)
 {
     struct rec first = big->first;
-    if (needless(w, &first))
+    if (needless(s, &first))
         return PUT_DONE;
-    struct look k = look_begin(w, &first);
+    struct look k = look_begin(s, &first);
     if (k.only != 0 && big->args.at > k.only)
         return PUT_DONE;
     args_walk(&big->args, payload, r->len, look_at, &k, false);
     if ((first.flags & RF_LIVE) == 0)
-        w->sweep.n = 0; /* written over, whatever is there */
-    enum put got = clear(w, &first, 0);
+        s->n = 0; /* written over, whatever is there */
+    enum put got = clear(s, &first, 0);
     if (got == PUT_DONE)
         args_walk(&big->args, payload, r->len, pass_by, NULL, true);
     return got;
 }
 
-enum put sweep_before_program(struct writer *w, const struct rec *r, const uint8_t *payload)
+enum put sweep_before_program(struct sweep *s, const struct rec *r, const uint8_t *payload)
 {
     struct step step;
-    if (w->sweep.state == SWEEP_OFF || w->sweep.phase == SWEEP_ENDS)
+    if (s->state == SWEEP_OFF || s->phase == SWEEP_ENDS)
         return PUT_DONE;
     for (size_t at = 0; program_next(payload, r->len, &at, &step);) {
         struct rec in_step = *r;
@@ -239,21 +254,21 @@ enum put sweep_before_program(struct writer *w, const struct rec *r, const uint8
         unsigned reg, i = 0;
         in_step.slot = step.slot;
         in_step.flags |= RF_MULTIKEY;
-        struct look k = look_begin(w, &in_step);
+        struct look k = look_begin(s, &in_step);
         for (size_t arg_at = 0; program_arg(&step, &arg_at, &arg, &reg); i++)
             if (reg == 0)
                 look_at(&k, i, &arg, crc64(SEEN_CRC, arg.p, arg.n));
-        enum put got = clear(w, &in_step, 0);
+        enum put got = clear(s, &in_step, 0);
         if (got != PUT_DONE)
             return got;
     }
     return PUT_DONE;
 }
 
-void sweep_note(struct writer *w, const struct rec *r, const uint8_t *payload)
+void sweep_note(struct sweep *s, const struct rec *r, const uint8_t *payload)
 {
     struct slice key;
-    if (w->sweep.state != SWEEP_OFF && (r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && r->keyarg > 0 &&
+    if (s->state != SWEEP_OFF && (r->flags & (RF_LIVE | RF_MULTIKEY)) == 0 && r->keyarg > 0 &&
         request_arg(payload, r->len, r->keyarg, &key))
-        add(w, seen_hash(r->db, key.p, key.n));
+        add(s, seen_hash(r->db, key.p, key.n));
 }

@@ -17,7 +17,10 @@
 #include "log.h"
 #include "resp.h"
 #include "target.h"
-#include "../writer.h"
+#include "../engine/whole.h"
+#include "../outcome.h"
+#include "../session.h"
+#include "sweep.h"
 
 #define EVERY      ((uint64_t)2000)   /* us between two steps of the scan, at least */
 #define LOOK_AGAIN ((uint64_t)500000) /* us */
@@ -28,57 +31,42 @@ struct found {
 
 /* ---- what the masters say of themselves ---- */
 
-static void begin_round(struct cluster *cl, enum sweep_phase phase)
+static void begin_round(struct sweep *s, enum sweep_phase phase)
 {
-    struct sweep *s = &cl->w->sweep;
+    struct nodes *ns = &s->cl->nodes;
     s->phase = phase;
     s->slots = 0;
     s->print = 0;
     s->moving = false;
-    for (unsigned i = 0; i < cl->nnodes; i++)
-        cl->node[i]->swept = false;
-    cl->stir = true;
+    for (unsigned i = 0; i < ns->n; i++)
+        ns->node[i]->swept = false;
+    ns->stir = true;
 }
 
-/* Is this the reply to a question? r: NULL when it was lost, and the question is asked again. */
-static bool counts(struct conn *c, const redisReply *r, const char *what)
+/* Does this answer count? Not of a session that is void. */
+static bool counts(struct sweep *s, const redisReply *r)
 {
-    struct cluster *cl = c->w->cluster;
-    struct sweep *s = &c->w->sweep;
-    cl->stir = true;
+    s->cl->nodes.stir = true;
     s->asked--;
-    if (s->state != SWEEP_SCANS || r == NULL) /* or of a session that is void */
-        return false;
-    if (r->type != REDIS_REPLY_ERROR) {
-        c->node->plight = (struct plight){0};
-        return true;
-    }
-    cluster_question_refused(c, r, what);
-    return false;
+    return s->state == SWEEP_SCANS && r != NULL;
 }
 
-static void ask(struct conn *c, call_fn *fn, const char *one, const char *two)
-{
-    c->w->sweep.asked++;
-    conn_call(c, fn, NULL, one, two, NULL);
-}
-
-static void print_add(struct sweep *s, const struct conn *c, const char *p, size_t n)
+static void print_add(struct sweep *s, const struct cnode *node, const char *p, size_t n)
 {
     /* The start is left out: it is only known by and large. */
-    uint64_t crc = crc64(c->node->index + 1, c->who.run_id, strlen(c->who.run_id));
-    crc = crc64(crc, c->who.replid, strlen(c->who.replid));
+    uint64_t crc = crc64(node->index + 1, node->who.run_id, strlen(node->who.run_id));
+    crc = crc64(crc, node->who.replid, strlen(node->who.replid));
     s->print += crc64(crc, p, n); /* in whatever order they come */
 }
 
 /* "id address flags master ping pong epoch link slot ...": what another one may say of it is left out. */
-static void take_myself(struct sweep *s, const struct conn *c, const char *line, size_t n)
+static void take_myself(struct sweep *s, const struct cnode *node, const char *line, size_t n)
 {
     unsigned field = 0;
     for (const char *p = line; p < line + n; field++) {
         size_t k = strcspn(p, " \r\n");
         if (field == 0 || field == 2 || field == 6 || field > 7)
-            print_add(s, c, p, k);
+            print_add(s, node, p, k);
         if (field > 7 && p[0] == '[') {
             s->moving = true;
         } else if (field > 7) { /* 7 or 0-99 */
@@ -90,133 +78,110 @@ static void take_myself(struct sweep *s, const struct conn *c, const char *line,
     }
 }
 
-static void on_nodes(struct conn *c, void *arg, const redisReply *r)
+static void on_nodes(void *arg, struct cnode *node, const redisReply *r)
 {
-    (void)arg;
-    if (!counts(c, r, "CLUSTER") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "CLUSTER NODES"))
+    struct sweep *s = arg;
+    if (!counts(s, r))
         return;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
         size_t n = strcspn(line, "\n");
         const char *myself = strstr(line, "myself");
         if (myself != NULL && myself < line + n)
-            take_myself(&c->w->sweep, c, line, n);
+            take_myself(s, node, line, n);
     }
-    c->node->swept = true;
+    node->swept = true;
 }
 
 /* A single server: which databases there are. */
-static void on_keyspace(struct conn *c, void *arg, const redisReply *r)
+static void on_keyspace(void *arg, struct cnode *node, const redisReply *r)
 {
-    struct sweep *s = &c->w->sweep;
-    (void)arg;
-    if (!counts(c, r, "INFO") || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO"))
+    struct sweep *s = arg;
+    if (!counts(s, r))
         return;
     if (s->phase == SWEEP_LOOKS)
-        cluster_take_dbs(c->w->cluster, r->str);
-    print_add(s, c, "", 0);
+        cluster_take_dbs(&s->cl->nodes, r->str);
+    print_add(s, node, "", 0);
     s->slots = SLOTS;
-    c->node->swept = true;
+    node->swept = true;
 }
 
-static void looked(struct cluster *cl, uint64_t now)
+static void looked(struct sweep *s, uint64_t now)
 {
-    struct sweep *s = &cl->w->sweep;
+    struct nodes *ns = &s->cl->nodes;
     if (s->moving || s->slots != SLOTS) {
         log_event(s->waits ? LOG_DEBUG : LOG_INFO, NO_FLOW,
                   "event=sweep_waits note=\"slots are being moved\"");
         s->waits = true;
-        topology_refresh(cl);
-        begin_round(cl, SWEEP_LOOKS);
+        topology_refresh(ns);
+        begin_round(s, SWEEP_LOOKS);
         s->next = now + LOOK_AGAIN;
         return;
     }
     uint64_t print = s->print;
     s->waits = false;
     if (s->phase == SWEEP_LOOKS) {
-        begin_round(cl, SWEEP_READS);
+        begin_round(s, SWEEP_READS);
         s->print_first = print;
-        for (unsigned i = 0; i < cl->nnodes; i++) {
-            strlcpy(cl->node[i]->cursor, "0", sizeof cl->node[i]->cursor);
-            cl->node[i]->guard = (struct scan_guard){.n = 0};
-        }
+        for (unsigned i = 0; i < ns->n; i++)
+            node_scan_anew(ns->node[i]);
     } else if (print == s->print_first) {
         s->phase = SWEEP_ENDS;
     } else {
         log_event(LOG_INFO, NO_FLOW, "event=sweep_again note=\"the masters, or their slots, have changed\"");
-        topology_refresh(cl);
-        begin_round(cl, SWEEP_LOOKS);
+        topology_refresh(ns);
+        begin_round(s, SWEEP_LOOKS);
     }
 }
 
 /* ---- the scan ---- */
 
-static void on_scan(struct conn *c, void *arg, const redisReply *r)
+static void on_scan(void *arg, struct cnode *node, const redisReply *keys)
 {
-    struct sweep *s = &c->w->sweep;
-    struct cnode *n = c->node;
-    (void)arg;
-    if (!counts(c, r, "SCAN"))
+    struct sweep *s = arg;
+    struct nodes *ns = &s->cl->nodes;
+    if (!counts(s, keys))
         return;
-    if (!reply_is_scan(r) || scan_circles(&n->guard, r->element[0]->str)) {
-        conn_lose(c, "SCAN: unexpected reply");
-        return;
-    }
-    struct cluster *cl = c->w->cluster;
-    uint32_t db = cl->slots ? 0 : cl->dbs[cl->at_db];
-    const redisReply *keys = r->element[1];
+    uint32_t db = ns->slots ? 0 : ns->dbs[ns->at_db];
     for (size_t i = 0; i < keys->elements; i++) {
         const redisReply *k = keys->element[i];
         struct found f = {.db = db, .len = (uint32_t)k->len};
         s->scanned++;
-        if (k->str == NULL || key_is_ours(k->str, k->len) || sweep_saw(c->w, db, k->str, k->len))
+        if (k->str == NULL || key_is_ours(k->str, k->len) || sweep_saw(s, db, k->str, k->len))
             continue;
         if (buf_add(&s->todo, &f, sizeof f) < 0 || buf_add(&s->todo, k->str, k->len) < 0)
-            writer_fail(c->w, EXIT_CANNOT, "event=sweep_failed step=scan error=\"too many keys at once\"");
+            outcome_fail(s->outcome, EXIT_CANNOT,
+                         "event=sweep_failed step=scan error=\"too many keys at once\"");
     }
-    strlcpy(n->cursor, r->element[0]->str, sizeof n->cursor);
-    n->swept = strcmp(n->cursor, "0") == 0;
-    if (n->swept && !cl->slots && ++cl->at_db < cl->ndbs)
-        n->swept = false;
-}
-
-static void scan(struct cluster *cl, struct conn *c)
-{
-    if (!cl->slots && cl->at_db >= cl->ndbs) {
-        c->node->swept = true; /* there is nothing in it */
-        return;
-    }
-    uint32_t db = cl->slots ? c->db : cl->dbs[cl->at_db];
-    cl->w->sweep.asked++;
-    cluster_scan(c, db, on_scan, NULL, c->node->cursor, SWEEP_COUNT);
+    node->swept = strcmp(node->cursor, "0") == 0;
+    if (node->swept && !ns->slots && ++ns->at_db < ns->ndbs)
+        node->swept = false;
 }
 
 /* ---- what was found goes ---- */
 
 /* The next key that is still not seen. False: there is none. */
-static bool next_found(struct writer *w, struct found *f, const uint8_t **key)
+static bool next_found(struct sweep *s, struct found *f, const uint8_t **key)
 {
-    struct sweep *s = &w->sweep;
     while (s->todo_at < s->todo.len) {
         memcpy(f, s->todo.p + s->todo_at, sizeof *f);
         *key = s->todo.p + s->todo_at + sizeof *f;
-        if (!sweep_saw(w, f->db, *key, f->len))
+        if (!sweep_saw(s, f->db, *key, f->len))
             return true;
         s->todo_at += sizeof *f + f->len;
     }
     s->todo.len = s->todo_at = 0;
     buf_trim(&s->todo, (size_t)64 << 10);
-    if (w->cluster->reserved_for == (int)SWEEP_FLOW)
-        w->cluster->reserved_for = -1;
+    if (s->cl->reserved_for == (int)SWEEP_FLOW)
+        s->cl->reserved_for = -1;
     return false;
 }
 
 /* To a cluster: each as a request of its slot. */
-static void remove_by_slots(struct cluster *cl)
+static void remove_by_slots(struct sweep *s)
 {
-    struct sweep *s = &cl->w->sweep;
     const uint8_t *key;
     struct found f;
-    while (next_found(cl->w, &f, &key)) {
+    while (next_found(s, &f, &key)) {
         s->n = 0;
         s->keys.len = 0;
         sweep_gather(s, key, f.len);
@@ -228,7 +193,7 @@ static void remove_by_slots(struct cluster *cl)
                         .keyarg = 1,
                         .hash = (uint32_t)crc64(SEEN_CRC, key, f.len),
                         .len = (uint32_t)s->del.len};
-        if (s->n > 0 && cluster_put_own(cl->w, &d, s->del.p, 0) == PUT_WAIT)
+        if (s->n > 0 && cluster_put_own(s->cl, &d, s->del.p, 0) == PUT_WAIT)
             return;
         s->removed += s->n;
         s->todo_at += sizeof f + f.len;
@@ -238,47 +203,43 @@ static void remove_by_slots(struct cluster *cl)
 /* Without slots: alone, and so all of one database together. */
 static void on_deleted(struct conn *c, void *arg, const redisReply *r)
 {
-    struct cluster *cl = c->w->cluster;
-    struct sweep *s = &c->w->sweep;
+    struct sweep *s = arg;
     struct cnode *other;
     uint64_t due;
-    (void)arg;
-    cl->stir = true;
+    c->all->stir = true;
     s->going_sent = false; /* if it was lost or refused it goes again, and nothing else before that */
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "DEL"))
         return;
     if (r->type == REDIS_REPLY_ERROR &&
         cluster_detour(c, 3, NULL, r->str, r->len, &due, &other) != DETOUR_NONE) {
-        plight_refused(c->w, &c->node->plight, NULL, r->str, r->len);
+        plight_refused(s->cl, &c->node->plight, NULL, r->str, r->len);
         return;
     }
     c->node->plight = (struct plight){0};
-    if (r->type == REDIS_REPLY_ERROR && !cl->dead) {
-        writer_fail(c->w, EXIT_CANNOT, "event=command_refused command=DEL reply=%s",
-                    log_quote(r->str, r->len));
-        cl->dead = true;
-    }
-    s->deleting = cl->exclusive = false;
+    if (r->type == REDIS_REPLY_ERROR && !s->outcome->dead)
+        outcome_give_up(s->outcome, EXIT_CANNOT, "event=command_refused command=DEL reply=%s",
+                        log_quote(r->str, r->len));
+    sweep_deletes(s, false);
+    s->cl->exclusive = false;
     s->removed += s->going_n;
 }
 
-static void send_going(struct cluster *cl)
+static void send_going(struct sweep *s)
 {
-    struct sweep *s = &cl->w->sweep;
-    struct conn *c = s->going_sent ? NULL : cnode_conn(cl, cl->node[0], 0, s->going.len + 256);
+    struct nodes *ns = &s->cl->nodes;
+    struct conn *c = s->going_sent ? NULL : cnode_conn(ns, ns->node[0], 0, s->going.len + 256);
     if (c == NULL)
         return;
     s->going_sent = true;
-    cluster_call_in_db(c, s->going_db, on_deleted, NULL, s->going.p, s->going.len);
+    cluster_call_in_db(c, s->going_db, on_deleted, s, s->going.p, s->going.len);
 }
 
-static void remove_alone(struct cluster *cl)
+static void remove_alone(struct sweep *s)
 {
     static const uint16_t any = 0;
-    struct sweep *s = &cl->w->sweep;
     const uint8_t *key;
     struct found f;
-    if (!next_found(cl->w, &f, &key) || !cluster_slots_free(cl, (unsigned)SWEEP_FLOW, &any, 1))
+    if (!next_found(s, &f, &key) || !cluster_slots_free(s->cl, (unsigned)SWEEP_FLOW, &any, 1))
         return;
     s->n = 0;
     s->keys.len = 0;
@@ -286,69 +247,78 @@ static void remove_alone(struct cluster *cl)
     do {
         sweep_gather(s, key, f.len);
         s->todo_at += sizeof f + f.len;
-    } while (s->keys.len < REC_PAYLOAD_MAX / 2 && next_found(cl->w, &f, &key) && f.db == s->going_db);
+    } while (s->keys.len < REC_PAYLOAD_MAX / 2 && next_found(s, &f, &key) && f.db == s->going_db);
     sweep_make_del(s);
     s->going.len = 0;
     (void)buf_add(&s->going, s->del.p, s->del.len);
     s->going_n = s->n;
-    s->deleting = cl->exclusive = true;
-    send_going(cl);
+    sweep_deletes(s, true);
+    s->cl->exclusive = true;
+    send_going(s);
 }
 
 /* ---- all of it ---- */
 
-static void question(struct cluster *cl, struct conn *c)
+static void question(void *arg, struct conn *c)
 {
-    if (cl->w->sweep.phase == SWEEP_READS)
-        scan(cl, c);
-    else if (cl->slots)
-        ask(c, on_nodes, "CLUSTER", "NODES");
+    struct sweep *s = arg;
+    const struct nodes *ns = &s->cl->nodes;
+    bool reads = s->phase == SWEEP_READS;
+    if (reads && !ns->slots && ns->at_db >= ns->ndbs) {
+        c->node->swept = true; /* there is nothing in it */
+        return;
+    }
+    s->asked++;
+    if (reads)
+        node_scan(c, ns->slots ? c->db : ns->dbs[ns->at_db], on_scan, s, SWEEP_COUNT);
+    else if (ns->slots)
+        node_ask(c, on_nodes, s, "CLUSTER", "NODES");
     else
-        ask(c, on_keyspace, "INFO", "keyspace");
+        node_ask(c, on_keyspace, s, "INFO", "keyspace");
 }
 
 /* What was found, and what has to go before live records, must be gone before the positions count. */
-static void end(struct cluster *cl)
+static void end(struct sweep *s)
 {
-    if (cl->own == 0 && (!cl->whole || whole_swept(cl->w)))
-        sweep_done(cl->w);
+    if (s->cl->own == 0 && (!s->cl->nodes.whole || whole_swept(s->whole)))
+        sweep_done(s);
 }
 
-void sweep_cluster(struct cluster *cl, uint64_t now)
+void sweep_cluster(struct sweep *s, uint64_t now)
 {
-    struct writer *w = cl->w;
-    struct sweep *s = &w->sweep;
+    if (s->state == SWEEP_OFF)
+        return;
     if (s->deleting) {
-        send_going(cl);
+        send_going(s);
         return;
     }
-    if (w->failed || w->session.stage != ST_RUN || !sweep_runs(w))
+    if (s->outcome->failed || s->session->stage != ST_RUN || !sweep_runs(s))
         return;
     if (s->state == SWEEP_MARKS && s->asked > 0) /* by a session that is void */
         return;
     if (s->state == SWEEP_MARKS) {
         s->state = SWEEP_SCANS;
         log_event(LOG_INFO, NO_FLOW, "event=sweep_begins");
-        begin_round(cl, SWEEP_LOOKS);
+        begin_round(s, SWEEP_LOOKS);
     }
     if (s->phase == SWEEP_ENDS) {
-        end(cl);
+        end(s);
         return;
     }
     if (s->asked == 0 && s->todo.len > 0) {
-        if (cl->slots)
-            remove_by_slots(cl);
+        if (s->cl->nodes.slots)
+            remove_by_slots(s);
         else
-            remove_alone(cl);
+            remove_alone(s);
     }
     if (s->todo.len > 0 || s->asked > 0 || s->deleting || now < s->next)
         return;
     if (s->phase == SWEEP_READS)
         s->next = now + EVERY;
-    if (cluster_question_all(cl, question) || s->on_way > 0)
+    if (cluster_question_all(&s->cl->nodes, question, s) || s->cl->own_sweep > 0)
         return;
     if (s->phase == SWEEP_READS)
-        begin_round(cl, SWEEP_LOOKS_AGAIN);
+        begin_round(s, SWEEP_LOOKS_AGAIN);
     else
-        looked(cl, now);
+        looked(s, now);
 }

@@ -8,7 +8,11 @@
 #include "exits.h"
 #include "io.h"
 #include "log.h"
-#include "../writer.h"
+#include "../engine/exact.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../summary.h"
+#include "policy.h"
 
 #define KEEP_MS   86400000LL
 #define KEEP_TEXT "86400000"
@@ -19,11 +23,11 @@
 static bool key_on(const struct cluster *cl, const struct cnode *n, char key[KEY_MAX])
 {
     unsigned slot = 0;
-    while (slot < SLOTS && cl->owner[slot] != n->index)
+    while (slot < SLOTS && cl->nodes.owner[slot] != n->index)
         slot++;
     if (slot == SLOTS)
         return false;
-    size_t len = exact_key(cl->w, slot, key);
+    size_t len = exact_key(cl->exact, slot, key);
     snprintf(key + len, KEY_MAX - len, ":taken");
     return true;
 }
@@ -34,7 +38,7 @@ static void on_marked(struct conn *c, void *arg, const redisReply *r)
 {
     struct cnode *n = arg;
     n->taken = TAKEN_TO_DO;
-    c->w->cluster->stir = true;
+    c->cl->nodes.stir = true;
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SET"))
         return;
     n->taken = TAKEN_MARKED;
@@ -47,28 +51,27 @@ static void on_marked(struct conn *c, void *arg, const redisReply *r)
 static void mark(struct cluster *cl, struct cnode *n)
 {
     char key[KEY_MAX];
-    struct conn *c = cnode_conn(cl, n, 0, ROOM);
-    if (c == NULL || (!cl->slots && cluster_want_db(c, 0, true) != PUT_DONE))
+    struct conn *c = cnode_conn(&cl->nodes, n, 0, ROOM);
+    if (c == NULL || (!cl->nodes.slots && cluster_want_db(c, 0, true) != PUT_DONE))
         return;
     n->taken = TAKEN_MARKED;
     if (!key_on(cl, n, key))
         return;
     n->taken = TAKEN_ASKED;
-    conn_call(c, on_marked, n, "SET", key, cl->w->run, "PX", KEEP_TEXT, NULL);
+    conn_call(c, on_marked, n, "SET", key, cl->run, "PX", KEEP_TEXT, NULL);
 }
 
-bool taken_marked(struct writer *w)
+bool taken_marked(struct cluster *cl)
 {
-    struct cluster *cl = w->cluster;
     bool all = true;
-    for (unsigned i = 0; w->took_over && i < cl->nnodes; i++) {
-        struct cnode *n = cl->node[i];
+    for (unsigned i = 0; cl->policy->took_over && i < cl->nodes.n; i++) {
+        struct cnode *n = cl->nodes.node[i];
         if (n->master && n->taken == TAKEN_TO_DO)
             mark(cl, n);
         all &= !n->master || n->taken == TAKEN_MARKED;
     }
-    for (unsigned i = 0; all && i < cl->nnodes; i++)
-        cl->node[i]->taken = TAKEN_TO_DO; /* a flush before the next session would remove them */
+    for (unsigned i = 0; all && i < cl->nodes.n; i++)
+        cl->nodes.node[i]->taken = TAKEN_TO_DO; /* a flush before the next session would remove them */
     return all;
 }
 
@@ -79,7 +82,7 @@ static void on_value(struct conn *c, void *arg, const redisReply *r)
     (void)arg;
     c->others = r != NULL &&
                 conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "GET") &&
-                r->type == REDIS_REPLY_STRING && strcmp(r->str, c->w->run) != 0;
+                r->type == REDIS_REPLY_STRING && strcmp(r->str, c->cl->run) != 0;
     if (r != NULL && r->type == REDIS_REPLY_ERROR)
         log_event(LOG_DEBUG, NO_FLOW, "event=takeover_not_looked_for node=%s reply=%s", cnode_name(c->node),
                   log_quote(r->str, r->len));
@@ -88,26 +91,25 @@ static void on_value(struct conn *c, void *arg, const redisReply *r)
 /* One that was written before this process began was for another. */
 static void on_time(struct conn *c, void *arg, const redisReply *r)
 {
-    struct writer *w = c->w;
+    struct cluster *cl = c->cl;
     (void)arg;
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "PTTL") || !c->others ||
         r->type != REDIS_REPLY_INTEGER || r->integer <= 0 || r->integer > KEEP_MS)
         return;
     uint64_t age = (uint64_t)(KEEP_MS - r->integer) * 1000;
-    if (age >= us_since(mono_us(), w->stats.started) || w->cluster->dead)
+    if (age >= us_since(mono_us(), cl->stats->started) || cl->outcome->dead)
         return;
-    writer_fail(w, EXIT_CANNOT, "event=task_taken_over task=%s target=%s node=%s note=%s", w->opt.task,
-                w->opt.shown, cnode_name(c->node),
-                "\"another writer has taken over: give each its own --task\"");
-    w->cluster->dead = true;
-    conn_lose(c, "another writer has taken over task %s", w->opt.task);
+    outcome_give_up(cl->outcome, EXIT_CANNOT, "event=task_taken_over task=%s target=%s node=%s note=%s",
+                    cl->opt->task, cl->opt->shown, cnode_name(c->node),
+                    "\"another writer has taken over: give each its own --task\"");
+    conn_lose(c, "another writer has taken over task %s", cl->opt->task);
 }
 
 void taken_look(struct conn *c)
 {
     char key[KEY_MAX];
     c->others = false;
-    if (c->w->cluster->whole || !key_on(c->w->cluster, c->node, key))
+    if (c->cl->nodes.whole || !key_on(c->cl, c->node, key))
         return;
     conn_call(c, on_value, NULL, "GET", key, NULL);
     conn_call(c, on_time, NULL, "PTTL", key, NULL);

@@ -6,11 +6,11 @@
 
 #include <stdbool.h>
 
-struct writer;
+struct cluster;
 struct conn;
 
 /* Before the first request, after any flush: false: masters still have to confirm the key. */
-bool taken_marked(struct writer *w);
+bool taken_marked(struct cluster *cl);
 
 /* In a handshake: where the key is younger than this process, and another's, the writer fails. */
 void taken_look(struct conn *c);

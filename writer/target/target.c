@@ -9,7 +9,7 @@
 #include "log.h"
 #include "meta.h"
 #include "server.h"
-#include "../writer.h"
+#include "nodes.h"
 
 #define WORD         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_+"
 #define BULK_DEFAULT ((uint64_t)512 << 20)
@@ -101,7 +101,7 @@ static void on_modules(struct conn *c, void *arg, const redisReply *r)
 {
     (void)arg;
     if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_ARRAY), "MODULE LIST"))
-        module_names(&c->w->node.info, r);
+        module_names(&c->all->target->info, r);
 }
 
 static void on_maxbulk(struct conn *c, void *arg, const redisReply *r)
@@ -111,12 +111,12 @@ static void on_maxbulk(struct conn *c, void *arg, const redisReply *r)
         return;
     uint64_t v = strtoull(r->element[1]->str, NULL, 10);
     if (v >= ((uint64_t)1 << 20))
-        c->w->node.info.maxbulk = v;
+        c->all->target->info.maxbulk = v;
 }
 
 void target_limits(struct conn *c)
 {
-    c->w->node.info.maxbulk = BULK_DEFAULT;
+    c->all->target->info.maxbulk = BULK_DEFAULT;
     conn_call(c, on_modules, NULL, "MODULE", "LIST", NULL);
     conn_call(c, on_maxbulk, NULL, "CONFIG", "GET", "proto-max-bulk-len", NULL);
 }

@@ -9,7 +9,12 @@
 #include "io.h"
 #include "log.h"
 #include "meta.h"
-#include "../writer.h"
+#include "../engine/live.h"
+#include "../options.h"
+#include "../outcome.h"
+#include "../session.h"
+#include "../summary.h"
+#include "nodes.h"
 
 #define ASK_EVERY  ((uint64_t)5000000)  /* us between two looks at a server's counters */
 #define SAY_ANYWAY ((uint64_t)15000000) /* us: then what is known already, as long as something goes on */
@@ -39,7 +44,7 @@ static const char *watch_policy(const char *info, size_t n, uint64_t *maxmemory,
 
 /* A server's counter is at keys: what came since the last look counts. One that was started again counts
  * from 0. */
-static void count_evicted(struct writer *w, struct evictions *e, uint64_t keys)
+static void count_evicted(struct watch *x, struct evictions *e, uint64_t keys)
 {
     uint64_t more = !e->known ? 0 : keys >= e->last ? keys - e->last : keys;
     e->known = true;
@@ -47,122 +52,120 @@ static void count_evicted(struct writer *w, struct evictions *e, uint64_t keys)
     if (more == 0)
         return;
     e->counted += more;
-    w->stats.evicted += more;
-    log_event(w->watch.told_evicted ? LOG_DEBUG : LOG_WARN, NO_FLOW,
-              "event=target_evicts target=%s keys=%llu note=%s", w->opt.shown, (unsigned long long)more,
+    x->stats->evicted += more;
+    log_event(x->told_evicted ? LOG_DEBUG : LOG_WARN, NO_FLOW,
+              "event=target_evicts target=%s keys=%llu note=%s", x->opt->shown, (unsigned long long)more,
               "\"it is full, and removes keys: raise its maxmemory, or set maxmemory-policy noeviction\"");
-    w->watch.told_evicted = true;
+    x->told_evicted = true;
 }
 
 /* Said once, whatever the number of nodes. */
-static void look_at_policy(struct writer *w, const char *info, size_t n)
+static void look_at_policy(struct watch *x, const char *info, size_t n)
 {
     char policy[32];
     uint64_t most;
-    if (w->watch.told_policy || watch_policy(info, n, &most, policy) == NULL)
+    if (x->told_policy || watch_policy(info, n, &most, policy) == NULL)
         return;
-    w->watch.told_policy = true;
+    x->told_policy = true;
     log_event(LOG_WARN, NO_FLOW, "event=target_may_evict target=%s maxmemory=%llu policy=%s note=%s",
-              w->opt.shown, (unsigned long long)most, log_quote(policy, strlen(policy)),
+              x->opt->shown, (unsigned long long)most, log_quote(policy, strlen(policy)),
               "\"where the data do not fit keys are lost: set maxmemory-policy noeviction\"");
 }
 
 /* A position key had vanished: was it evicted with others of its server? Then that is what is wrong, and
  * already counted; nothing can be resumed from. Else somebody has flushed the target, and what was confirmed
  * is gone. */
-static void settle_vanished(struct writer *w, const struct evictions *server)
+static void settle_vanished(struct watch *x, const struct evictions *server)
 {
-    struct watch *x = &w->watch;
     if (x->vanished == NULL || x->vanished_at != server)
         return;
     if (server->counted > 0) {
-        log_event(LOG_WARN, NO_FLOW, "event=position_key_evicted target=%s note=%s", w->opt.shown,
+        log_event(LOG_WARN, NO_FLOW, "event=position_key_evicted target=%s note=%s", x->opt->shown,
                   "\"this session cannot be resumed from it\"");
     } else {
-        writer_fail(w, EXIT_RETRY, "event=target_has_lost_data target=%s error=%s", w->opt.shown,
-                    log_quote(x->vanished, strlen(x->vanished)));
-        w->cluster->dead = true;
+        outcome_give_up(x->outcome, EXIT_RETRY, "event=target_has_lost_data target=%s error=%s",
+                        x->opt->shown, log_quote(x->vanished, strlen(x->vanished)));
     }
-    w->lost_data = true;
+    x->outcome->lost_data = true;
     x->vanished = NULL;
 }
 
 /* INFO memory, or INFO stats. */
-static void look(struct writer *w, struct evictions *server, const char *info, size_t n)
+static void look(struct watch *x, struct evictions *server, const char *info, size_t n)
 {
     uint64_t keys;
-    look_at_policy(w, info, n);
+    look_at_policy(x, info, n);
     if (!watch_evicted(info, n, &keys))
         return;
-    count_evicted(w, server, keys);
-    settle_vanished(w, server);
+    count_evicted(x, server, keys);
+    settle_vanished(x, server);
 }
 
-void watch_vanished(struct writer *w, const struct cnode *node, const char *reason)
+void watch_vanished(struct watch *x, const struct cnode *node, const char *reason)
 {
     const struct evictions *server = &node->evicted;
-    if (w->watch.vanished != NULL || w->failed || (w->lost_data && server->counted > 0))
+    if (x->vanished != NULL || x->outcome->failed || (x->outcome->lost_data && server->counted > 0))
         return;
-    w->watch.vanished = reason;
-    w->watch.vanished_at = server;
-    w->watch.next = 0; /* ask now */
+    x->vanished = reason;
+    x->vanished_at = server;
+    x->next = 0; /* ask now */
 }
 
 static void node_reply(struct conn *c, void *arg, const redisReply *r)
 {
-    struct cnode *node = arg;
-    node->watching--;
+    struct watch *x = arg;
+    c->node->watching--;
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
         r->type != REDIS_REPLY_STRING)
         return;
-    if (c->w->cluster->whole && r->len > 0 && r->str[0] != '#') /* the end of something else */
+    if (c->all->whole && r->len > 0 && r->str[0] != '#') /* the end of something else */
         conn_lose(c, "INFO: unexpected reply");
     else
-        look(c->w, &node->evicted, r->str, r->len);
+        look(x, &c->node->evicted, r->str, r->len);
 }
 
 /* INFO replication, with --wait. */
 static void replicas_reply(struct conn *c, void *arg, const redisReply *r)
 {
+    const struct watch *x = arg;
     uint64_t n;
-    (void)arg;
     if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
         r->type != REDIS_REPLY_STRING || !info_number(r->str, r->len, "connected_slaves", &n) ||
-        n >= (uint64_t)c->w->opt.wait)
+        n >= (uint64_t)x->opt->wait)
         return;
     log_event(LOG_WARN, NO_FLOW, "event=too_few_replicas node=%s replicas=%llu wait=%d note=%s",
-              cnode_name(c->node), (unsigned long long)n, c->w->opt.wait,
+              cnode_name(c->node), (unsigned long long)n, x->opt->wait,
               "\"nothing counts as applied before so many confirm it\"");
 }
 
-void watch_conn(struct conn *c)
+void watch_conn(struct watch *x, struct conn *c)
 {
     struct cnode *node = c->node;
     if (c != node->conn[0])
         return;
-    if (c->w->opt.wait > 0)
-        conn_call(c, replicas_reply, NULL, "INFO", "replication", NULL);
+    if (x->opt->wait > 0)
+        conn_call(c, replicas_reply, x, "INFO", "replication", NULL);
     node->watching += 2;
-    conn_call(c, node_reply, node, "INFO", "memory", NULL);
-    conn_call(c, node_reply, node, "INFO", "stats", NULL);
+    conn_call(c, node_reply, x, "INFO", "memory", NULL);
+    conn_call(c, node_reply, x, "INFO", "stats", NULL);
 }
 
-static void ask_nodes(struct cluster *cl)
+static void ask_nodes(struct watch *x)
 {
-    for (unsigned i = 0; i < cl->nnodes; i++) {
-        struct cnode *node = cl->node[i];
+    for (unsigned i = 0; i < x->nodes->n; i++) {
+        struct cnode *node = x->nodes->node[i];
         struct conn *c = node->nconn > 0 ? node->conn[0] : NULL;
         if (!node->master || node->watching > 0 || c == NULL || !conn_takes(c, 64))
             continue;
         node->watching++;
-        conn_call(c, node_reply, node, "INFO", "stats", NULL);
+        conn_call(c, node_reply, x, "INFO", "stats", NULL);
     }
 }
 
-static bool answered(const struct writer *w)
+static bool answered(const struct watch *x)
 {
-    for (unsigned i = 0; i < w->cluster->nnodes; i++)
-        if (w->cluster->node[i]->watching > 0 || w->cluster->node[i]->conn[0]->lost)
+    for (unsigned i = 0; i < x->nodes->n; i++)
+        if (x->nodes->node[i]->watching > 0 || x->nodes->node[i]->conn[0]->lost)
             return false;
     return true;
 }
@@ -202,28 +205,27 @@ static struct state conn_state(const struct conn *c, uint64_t now)
 {
     bool ready = c->state == CONN_READY && !c->lost;
     /* One that is not there is no trouble before something waits for it. */
-    bool lost = !ready && c->w->cluster->needed_since != 0 && c->why[0] != '\0';
+    bool lost = !ready && c->all->needed_since != 0 && c->why[0] != '\0';
     return state_of(lost, c->why, &c->patience, ready && c->un > c->replied, c->wire.heard, now);
 }
 
 /* Of several connections, the first that is not well. */
-static struct state target_state(const struct writer *w, uint64_t now)
+static struct state target_state(const struct watch *x, uint64_t now)
 {
     struct state s = {"ok", ""};
-    for (unsigned i = 0; i < w->cluster->nconn && strcmp(s.name, "ok") == 0; i++)
-        if (!w->cluster->conn[i]->node->sentinel)
-            s = conn_state(w->cluster->conn[i], now);
+    for (unsigned i = 0; i < x->nodes->nconn && strcmp(s.name, "ok") == 0; i++)
+        if (!x->nodes->conn[i]->node->sentinel)
+            s = conn_state(x->nodes->conn[i], now);
     return s;
 }
 
-static void say(struct writer *w, uint64_t now)
+static void say(struct watch *x, uint64_t now)
 {
-    struct watch *x = &w->watch;
-    const struct stats *st = &w->stats;
-    struct state s = target_state(w, now);
+    const struct stats *st = x->stats;
+    struct state s = target_state(x, now);
     struct buf b = {.max = sizeof x->said};
     (void)buf_addf(&b, "health epoch=%u target=%s errors=%llu lost=%llu doubtful=%llu evicted=%llu ",
-                   w->session.epoch, s.name, (unsigned long long)st->errors.total,
+                   x->session->epoch, s.name, (unsigned long long)st->errors.total,
                    (unsigned long long)st->lost, (unsigned long long)st->doubtful.total,
                    (unsigned long long)st->evicted);
     meta_add(&b, "why", s.why, strnlen(s.why, 80), '\0');
@@ -235,42 +237,40 @@ static void say(struct writer *w, uint64_t now)
         x->sent_at = now;
         x->requests = st->requests;
         strlcpy(x->said, (const char *)b.p, sizeof x->said);
-        (void)ctl_send(&w->live.ctl, "%s", x->said);
+        (void)ctl_send(&x->live->ctl, "%s", x->said);
     }
     buf_free(&b);
 }
 
-void watch_work(struct writer *w, uint64_t now)
+void watch_work(struct watch *x, uint64_t now)
 {
-    struct watch *x = &w->watch;
     if (now >= x->next) {
-        ask_nodes(w->cluster);
+        ask_nodes(x);
         x->next = now + ASK_EVERY;
     }
-    if (w->live.ctl.fd >= 0 && now - x->said_at >= SAY_AGAIN)
-        say(w, now);
+    if (x->live->ctl.fd >= 0 && now - x->said_at >= SAY_AGAIN)
+        say(x, now);
 }
 
-bool watch_finished(struct writer *w)
+bool watch_finished(struct watch *x)
 {
-    struct watch *x = &w->watch;
     uint64_t now = mono_us();
     if (x->ending == 0) {
         x->ending = now;
-        ask_nodes(w->cluster);
+        ask_nodes(x);
     }
-    if ((!answered(w) || x->vanished != NULL) && us_since(now, x->ending) < LAST_WAIT)
+    if ((!answered(x) || x->vanished != NULL) && us_since(now, x->ending) < LAST_WAIT)
         return false;
-    settle_vanished(w, x->vanished_at); /* whatever the counters of a node that is gone would say */
-    if (w->live.ctl.fd >= 0)
-        say(w, now);
+    settle_vanished(x, x->vanished_at); /* whatever the counters of a node that is gone would say */
+    if (x->live->ctl.fd >= 0)
+        say(x, now);
     return true;
 }
 
-int watch_timeout(const struct writer *w, uint64_t now)
+int watch_timeout(const struct watch *x, uint64_t now)
 {
-    uint64_t at = w->watch.next;
-    if (w->live.ctl.fd >= 0 && w->watch.said_at + SAY_AGAIN < at)
-        at = w->watch.said_at + SAY_AGAIN;
+    uint64_t at = x->next;
+    if (x->live->ctl.fd >= 0 && x->said_at + SAY_AGAIN < at)
+        at = x->said_at + SAY_AGAIN;
     return at <= now ? 0 : (int)((at - now) / 1000) + 1;
 }

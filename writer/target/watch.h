@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct writer;
 struct conn;
 struct cnode;
 
@@ -18,7 +17,20 @@ struct evictions {
     uint64_t counted; /* since we are there, over its restarts */
 };
 
+struct live;
+struct nodes;
+struct options;
+struct outcome;
+struct session;
+struct stats;
+
 struct watch {
+    const struct options *opt;
+    struct outcome *outcome;
+    struct stats *stats;
+    struct live *live;
+    const struct session *session;
+    struct nodes *nodes;
     uint64_t next;                       /* mono_us: the counters of the target are asked for again */
     uint64_t said_at;                    /* mono_us of the last look at what dfreader has to know */
     uint64_t sent_at;                    /* mono_us of the last message to it */
@@ -32,19 +44,19 @@ struct watch {
 
 /* A connection to the target says hello: ask for the node's counters before anything is written
  * there. */
-void watch_conn(struct conn *c);
+void watch_conn(struct watch *x, struct conn *c);
 
 /* Ask for counters, and tell dfreader how the target is, as far as either is due. */
-void watch_work(struct writer *w, uint64_t now);
+void watch_work(struct watch *x, uint64_t now);
 
 /* A position key that was there has vanished from node; reason: constant. The
  * target's counters tell whether it was evicted: if not, the writer fails. */
-void watch_vanished(struct writer *w, const struct cnode *node, const char *reason);
+void watch_vanished(struct watch *x, const struct cnode *node, const char *reason);
 
 /* Everything is confirmed: have a last look. False: its reply is still to come. */
-bool watch_finished(struct writer *w);
+bool watch_finished(struct watch *x);
 
 /* Milliseconds until watch_work has to be called. */
-int watch_timeout(const struct writer *w, uint64_t now);
+int watch_timeout(const struct watch *x, uint64_t now);
 
 #endif
