@@ -15,7 +15,7 @@
 static const char *const policy_name[] = {"fail", "flush", "overwrite"};
 
 struct texts { /* words of the stages' command lines */
-    char source[64], target[64], writer[PATH_ROOM + 40];
+    char source[96], target[64], writer[PATH_ROOM + 40];
 };
 
 static void add_stage(struct pipeline *p, struct command *c, const char *name, const char *log)
@@ -164,14 +164,23 @@ static void start_flows(struct pipeline *p, const struct texts *t, enum policy p
         start_flow(p, t, i);
 }
 
+static void name_source(char *to, size_t room)
+{
+    const struct proxy *p = now.source.proxy;
+    if (now.source.cluster)
+        snprintf(to, room, "redis-cluster://127.0.0.1:%u,127.0.0.1:%u", p[0].port, p[1].port);
+    else
+        snprintf(to, room, "%s://127.0.0.1:%u", opt.redis ? "redis" : "dragonfly", p[0].port);
+}
+
 void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved, enum cover cover)
 {
     struct texts t;
     unsigned runs = p->runs + 1;
-    *p = (struct pipeline){.runs = runs, .single = one_in(2), .goes_on = expect_saved};
+    *p = (struct pipeline){.runs = runs, .single = one_in(2) || opt.source_cluster, .goes_on = expect_saved};
     p->may_go_on = cover == COVER_UNKNOWN;
-    snprintf(t.source, sizeof t.source, "%s://127.0.0.1:%u", opt.redis ? "redis" : "dragonfly",
-             now.source.proxy);
+    p->covered = now.covered_now;
+    name_source(t.source, sizeof t.source);
     snprintf(t.target, sizeof t.target, "redis://127.0.0.1:%u", now.target[0].far);
     snprintf(t.writer, sizeof t.writer, "unix:%s", file("writer"));
     unlink(file("control"));
@@ -336,24 +345,46 @@ bool pipeline_has_verified(struct pipeline *p)
     return *line && !strstr(line, " verify=needed ") && !strstr(line, " verify=runs ");
 }
 
+static unsigned count_lines(const char *path, const char *what)
+{
+    char line[4096];
+    unsigned n = 0;
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f))
+        n += strstr(line, what) != NULL;
+    if (f)
+        fclose(f);
+    return n;
+}
+
+static void count_cluster_answers(struct pipeline *p)
+{
+    static const char anew[] = "event=flow_not_continued";
+    const char *log = file("run-%u-%u.reader", now.series, p->runs);
+    unsigned known = count_lines(log, " kind=known "), lost = count_lines(log, anew);
+    unsigned partial = known > lost ? known - lost : 0;
+    now.covered += p->covered;
+    now.went_on += partial < p->covered ? partial : p->covered;
+    if (partial < p->covered)
+        say("  run %u: of %u flows whose position the masters had %u went on", p->runs, p->covered, partial);
+}
+
 /* How the master answered, by what dfreader logs of the run. */
 static void count_answers(struct pipeline *p)
 {
-    char line[512];
-    unsigned full = 0, partial = 0;
-    FILE *f = fopen(file("run-%u-%u.reader", now.series, p->runs), "r");
-    while (f && fgets(line, sizeof line, f)) {
-        full += strstr(line, "event=flow_up mode=FULL") != NULL;
-        partial += strstr(line, "event=flow_up mode=PARTIAL") != NULL;
-    }
-    if (f)
-        fclose(f);
-    now.covered += p->goes_on || (p->may_go_on && partial);
-    now.went_on += (p->goes_on || p->may_go_on) && partial;
+    const char *log = file("run-%u-%u.reader", now.series, p->runs);
+    unsigned full = count_lines(log, "event=flow_up mode=FULL");
+    unsigned partial = count_lines(log, "event=flow_up mode=PARTIAL");
     if (p->goes_on && (full || partial != now.source.flows))
         fail("%u flows were answered FULL and %u PARTIAL where all could be PARTIAL", full, partial);
     now.partials += p->goes_on || partial;
     now.fulls += !p->goes_on && !partial;
+    if (now.source.cluster) {
+        count_cluster_answers(p);
+        return;
+    }
+    now.covered += p->goes_on || (p->may_go_on && partial);
+    now.went_on += (p->goes_on || p->may_go_on) && partial;
 }
 
 bool pipeline_is_stable(struct pipeline *p)
