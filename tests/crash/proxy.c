@@ -30,7 +30,8 @@ struct half { /* what goes from one socket to the other */
 
 struct pair {
     bool used;
-    bool stream;        /* of a replica: it has asked for PSYNC */
+    bool stream; /* of dfreader: it has asked for PSYNC */
+    bool replica;
     int64_t lags_until; /* its stream is held back */
     uint64_t order;
     struct half up, down;
@@ -120,10 +121,18 @@ static void obey(int fd)
         _exit(0);
 }
 
+static bool sends(const struct pair *p, const char *word)
+{
+    return memmem(p->up.bytes, p->up.got, word, strlen(word)) != NULL;
+}
+
+/* The cluster's own replica, which says on which port it listens, is not held back. */
 static void note_stream(struct pair *p)
 {
-    if (most_lag && !p->stream && memmem(p->up.bytes, p->up.got, "PSYNC", 5))
-        p->stream = true;
+    if (most_lag == 0 || p->stream || p->replica)
+        return;
+    p->replica = sends(p, "listening-port");
+    p->stream = !p->replica && sends(p, "PSYNC");
 }
 
 /* A stream that has caught up is held back for a while again. */
@@ -187,7 +196,7 @@ static void turn(int listener, int order)
             continue;
         bool ok = half_move(&p->up, a & (POLLIN | POLLHUP | POLLERR), b & POLLOUT);
         note_stream(p);
-        note_lag(p, b & POLLIN || p->down.len);
+        note_lag(p, !(fd[3 + 2 * i].events & POLLIN) || b & POLLIN || p->down.len);
         ok = ok && half_move(&p->down, b & (POLLIN | POLLHUP | POLLERR), a & POLLOUT);
         if (!ok || (p->up.ended && p->down.ended && !p->up.len && !p->down.len))
             pair_close(p, false);

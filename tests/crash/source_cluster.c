@@ -233,10 +233,14 @@ unsigned sources_covered(struct source *s)
     struct place place[MAX_FLOWS];
     struct standing st;
     unsigned n = 0;
-    if (check_places(place))
-        for (unsigned i = 0; i < SOURCES; i++)
-            for (unsigned f = 0; standing_of(&s->cluster->node[i], &st) && f < MAX_FLOWS; f++)
-                n += place[f].replid[0] && goes_on(&s->cluster->node[i], &st, &place[f]);
+    bool known = check_places(place);
+    for (unsigned i = 0; known && i < SOURCES; i++) {
+        struct server *node = &s->cluster->node[i];
+        if (!standing_of(node, &st))
+            continue;
+        for (unsigned f = 0; f < MAX_FLOWS; f++)
+            n += place[f].replid[0] && goes_on(node, &st, &place[f]);
+    }
     places_free(place);
     return n;
 }
