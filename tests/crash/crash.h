@@ -240,6 +240,10 @@ void pipeline_kill(struct pipeline *p); /* and wait */
 /* Phase of the session ("stable" ...), "" when it does not answer. */
 const char *pipeline_phase(struct pipeline *p);
 bool pipeline_is_stable(struct pipeline *p);
+/* Nothing of the source was reported as lost. */
+void pipeline_check(struct pipeline *p);
+/* A flow writes each slot. */
+bool pipeline_has_all_slots(struct pipeline *p);
 /* What a full sync may have left out was looked for. */
 bool pipeline_has_verified(struct pipeline *p);
 

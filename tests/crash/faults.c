@@ -179,6 +179,12 @@ static void move_slots(void)
     tell("%u slots to another master, and back", now.source.cluster->window.count);
     moves_begin();
     moves_finish();
+    /* Writes go on while the slots are taken: what is read later would hide what was done wrong now. */
+    bool all = one_in(2);
+    for (int64_t limit = now_us() + DRAIN_LIMIT; all && !pipeline_has_all_slots(&now.pipeline); attend(50000))
+        if (now_us() > limit)
+            fail("slots are written by nobody for long");
+    attend((int64_t)below(all ? 1500000 : 5000000));
 }
 
 static void fail_over(void)

@@ -336,6 +336,12 @@ const char *pipeline_phase(struct pipeline *p)
     return phase;
 }
 
+bool pipeline_has_all_slots(struct pipeline *p)
+{
+    (void)p;
+    return strstr(session_line(), " slots_open=0 ") != NULL;
+}
+
 bool pipeline_has_verified(struct pipeline *p)
 {
     const char *line = session_line();
@@ -355,6 +361,17 @@ static unsigned count_lines(const char *path, const char *what)
     if (f)
         fclose(f);
     return n;
+}
+
+/* What a Redis has sent is carried over whole. */
+void pipeline_check(struct pipeline *p)
+{
+    static const char lost[] = "event=not_carried_over";
+    unsigned n = count_lines(file("run-%u-%u.parser", now.series, p->runs), lost);
+    for (unsigned i = 0; i < now.source.flows && !p->single; i++)
+        n += count_lines(file("run-%u-%u.parser-%u", now.series, p->runs, i), lost);
+    if (opt.redis && n)
+        fail("run %u: %u changes were not carried over", p->runs, n);
 }
 
 static void count_cluster_answers(struct pipeline *p)
