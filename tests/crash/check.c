@@ -159,7 +159,7 @@ void check_equal(void)
     if (now.targets > 1)
         cluster_wait(now.target, now.targets);
     compare();
-    pipeline_check(&now.pipeline);
+    answers_check(&now.pipeline);
     if (opt.service)
         service_check();
     source_check(&now.source);

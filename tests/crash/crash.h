@@ -240,12 +240,17 @@ void pipeline_kill(struct pipeline *p); /* and wait */
 /* Phase of the session ("stable" ...), "" when it does not answer. */
 const char *pipeline_phase(struct pipeline *p);
 bool pipeline_is_stable(struct pipeline *p);
-/* Nothing of the source was reported as lost. */
-void pipeline_check(struct pipeline *p);
 /* A flow writes each slot. */
 bool pipeline_has_all_slots(struct pipeline *p);
 /* What a full sync may have left out was looked for. */
 bool pipeline_has_verified(struct pipeline *p);
+
+/* ---- answers.c: what the logs of a run say ---- */
+
+/* It is stable: which flows go on, and whether all do that could. */
+void answers_count(const struct pipeline *p);
+/* What a Redis has sent was carried over whole. */
+void answers_check(const struct pipeline *p);
 
 /* ---- service.c: the supervisor, df2redis --restart ---- */
 

@@ -103,7 +103,7 @@ static void start_again(void)
         note_complete();
     enum cover cover = stopped ? COVER_ALL : covered();
     if (now.pipeline.runs > 0)
-        pipeline_check(&now.pipeline);
+        answers_check(&now.pipeline);
     now.restarts += now.pipeline.runs > 0;
     pipeline_start(&now.pipeline, next_policy(), now.complete, cover);
     now.begun = true;
