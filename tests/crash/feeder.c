@@ -124,10 +124,13 @@ static void feed(struct client *w, int orders)
     }
 }
 
-/* A FLUSHALL ends an atomic migration of slots. */
+/* A FLUSHALL ends an atomic migration of slots; behind that of a cluster's master all its slots are taken
+ * anew, which is to come to its end before the next one. */
 static unsigned flush_every(uint64_t seed)
 {
-    return opt.redis && !opt.atomic && seed % 3 == 0 ? 30000 : 0;
+    if (!opt.redis || opt.atomic || seed % 3 != 0)
+        return 0;
+    return opt.source_cluster ? 150000 : 30000;
 }
 
 static void feeder_run(const struct source *s, uint64_t seed, int orders)
