@@ -65,7 +65,7 @@ LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 all: $(BINS) $(SCRIPT) $(LIBEXEC)
 
 help:
-	@echo 'all tools deps deps-dev demo check check-run unit check-versions crash model asan clang fuzz fuzz-build fuzz-coverage' \
+	@echo 'all tools deps deps-dev demo check check-run unit check-versions check-pairs crash model asan clang fuzz fuzz-build fuzz-coverage' \
 		'coverage lint format bench install uninstall clean'
 
 $(B)/obj/%.o: %.c
@@ -136,7 +136,12 @@ check-run: all tools $(UNIT_BINS) $(MODEL_BINS)
 check-versions: all tools
 	DF2REDIS_BUILD=$(abspath $(B)) tests/check-versions $(SERVERS)
 
-# Faults at random moments: make crash [CRASHES=N] [SEED=S] [DRAGONFLY=path] [CRASH_ARGS='--redis | --cluster | --exactly-once | --service | --omit | --distance MS ...'], see
+# Every shape of source and target with redis-server at both ends, then with each of these as the source, and as the target:
+# make check-pairs SERVERS="/path/redis-server /path/valkey-server".
+check-pairs: all tools
+	DF2REDIS_BUILD=$(abspath $(B)) tests/check-pairs $(SERVERS)
+
+# Faults at random moments: make crash [CRASHES=N] [SEED=S] [DRAGONFLY=path] [CRASH_ARGS='--redis | --redis --source-cluster | --cluster | --exactly-once | --service | --omit | --distance MS ...'], see
 # dfcrash --help.
 crash: all tools
 	$(B)/bin/dfcrash --crashes $(or $(CRASHES),100) $(SEED:%=--seed %) $(DRAGONFLY:%=--dragonfly %) $(CRASH_ARGS)
@@ -166,7 +171,7 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
@@ -217,4 +222,4 @@ clean:
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all help tools deps deps-dev check check-run check-versions crash asan clang demo bench coverage lint format install uninstall clean
+.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash asan clang demo bench coverage lint format install uninstall clean

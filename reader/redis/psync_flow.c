@@ -252,6 +252,10 @@ static int form(struct flow *f, enum psync_line kind, const struct psync_line_va
     d->state = kind == PSYNC_MARK ? STATE_MARKED : STATE_SIZED;
     d->file = v->size;
     if (f->skips) { /* from behind the file on */
+        if (f->from.pos > 0)
+            log_event(LOG_WARN, (int)f->id,
+                      "event=flow_not_continued offset=%llu note=\"its slots are taken anew\"",
+                      (unsigned long long)psync_offset(f->from.pos));
         f->from.pos = f->begins;
         f->from.lineage = &d->lineage;
         f->partial = true;

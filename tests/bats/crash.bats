@@ -92,6 +92,25 @@ statuses() { # wanted ones of the stages
     echo "# $(tail -2 <<<"$output" | head -1)" >&3
 }
 
+# At least nine of ten flows whose position the masters still had went on.
+went_on() {
+    [[ $output =~ had\ what\ followed\ in\ ([0-9]+)\ new\ starts\ of\ flows,\ and\ answered\ ([0-9]+)\  ]] || fail "$output"
+    [[ ${BASH_REMATCH[1]} -gt 0 && $((BASH_REMATCH[2] * 10)) -ge $((BASH_REMATCH[1] * 9)) ]] || fail "$output"
+}
+
+@test "random faults, a cluster as the source whose slots move, and a replica takes over: equal after each" {
+    run dfcrash --redis --source-cluster --crashes 6 --series 6 --seconds 35
+    assert_status 0
+    went_on
+    echo "# $(tail -1 <<<"$output")" >&3
+}
+
+@test "a cluster as the source of a cluster, slots move to and fro, its streams lag: equal each time" {
+    run dfcrash --redis --source-cluster --exactly-once --move 1000 --lag 1500 --only move-slots --crashes 2 --seconds 30
+    assert_status 0
+    [[ $(tail -1 <<<"$output") =~ back\ ([0-9]+)\ times ]] && [[ ${BASH_REMATCH[1]} -gt 0 ]] || fail "$output"
+}
+
 @test "the recorded partial sync, end to end, everything killed in between" {
     start_redis
     start_master --capture "$CAPTURES/partial-resync" --second-session --expect-final-acks "$(meta partial-resync lsns)"

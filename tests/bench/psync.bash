@@ -121,3 +121,72 @@ bench_psync_live() {
     sed -n "s/.*summary latency_us/latency from a live Redis, $rate writes\/s (microseconds; to reach: p99 5000):/p" "$work/err"
     psync_end_source
 }
+
+# How long a client waits for its replies in so many seconds, a SET every 2 ms: "p50=… p99=… max=…" in microseconds.
+psync_probe() { # port seconds
+    perl -MIO::Socket::INET -MTime::HiRes=time,sleep -e '
+        my ($port, $seconds) = @ARGV;
+        my $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $port) or die "probe: $!";
+        my ($end, $line, @took) = (time + $seconds);
+        while (time < $end) {
+            my $t = time;
+            syswrite $s, "SET probe " . @took . "\r\n";
+            sysread $s, $line, 64 or die "probe: closed";
+            push @took, (time - $t) * 1e6;
+            sleep 0.002;
+        }
+        @took = sort { $a <=> $b } @took;
+        printf "p50=%d p99=%d max=%d\n", $took[@took * .5], $took[@took * .99], $took[-1];' "$1" "$2"
+}
+
+psync_memory() { redis-cli -p "$psync_source" info memory | tr -d '\r' | sed -n 's/^used_memory://p'; }
+
+# The most memory that the source takes, sampled until the file is there.
+psync_watch_memory() { # file
+    local most=0 n
+    until [[ -e $1 ]]; do
+        n=$(psync_memory)
+        [[ $n -le $most ]] || most=$n
+        sleep 0.5
+    done
+    echo "$most" >"$1.memory"
+}
+
+# The target stands still: what the source and its clients notice of that. The source has its default limits.
+bench_psync_stopped() {
+    local rate=50000 warm=10 before=30 stopped=90 super target target_pid writes watch p0 p1 m0 grown
+    [[ -z $short ]] || rate=5000 warm=1 before=2 stopped=3
+    start_redis
+    target=$redis_port target_pid=${pids[-1]}
+    start_redis --repl-diskless-sync-delay 0
+    psync_source=$redis_port
+    df2redis --single replicate "redis://127.0.0.1:$psync_source" "redis://127.0.0.1:$target" 2>"$work/err" &
+    super=$!
+    until df2redis status 2>/dev/null | grep -q phase=streaming; do
+        kill -0 $super || { cat "$work/err" >&2; exit 1; }
+        sleep 0.05
+    done
+    psync_write "$psync_source" "$rate" $((warm + before + stopped)) &
+    writes=$!
+    sleep "$warm"
+    p0=$(psync_probe "$psync_source" "$before")
+    m0=$(psync_memory)
+    kill -STOP "$target_pid"
+    psync_watch_memory "$work/continued" &
+    watch=$!
+    p1=$(psync_probe "$psync_source" "$stopped")
+    kill -CONT "$target_pid"
+    touch "$work/continued"
+    wait $watch $writes
+    until psync_applied "$(psync_offset)"; do sleep 0.05; done
+    dfstate diff "redis://127.0.0.1:$psync_source" "redis://127.0.0.1:$target" >"$work/diff" || { cat "$work/diff" >&2; exit 1; }
+    [[ $(redis-cli -p "$psync_source" info stats | tr -d '\r' | sed -n 's/^sync_full://p') -eq 1 ]] || { cat "$work/err" >&2; exit 1; }
+    grown=$(($(<"$work/continued.memory") - m0))
+    df2redis stop
+    wait $super || { cat "$work/err" >&2; exit 1; }
+    echo "target stopped for $stopped s, $rate writes/s; caught up, equal, one full sync. A client of the source (microseconds; p99 to reach: 1.5 times):"
+    echo "  before: $p0"
+    echo "  meanwhile: $p1"
+    awk -v n=$grown 'BEGIN {printf "  the source'"'"'s memory grew by %.1f MiB (to reach: 64)\n", n / 1048576}'
+    psync_end_source
+}

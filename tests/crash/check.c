@@ -6,55 +6,82 @@
 #include "crash.h"
 #include "psync.h"
 
-static bool all_there(const uint64_t pos[MAX_FLOWS])
+void places_free(struct place place[MAX_FLOWS])
 {
-    for (unsigned i = 0; i < now.source.flows; i++)
-        if (!pos[i])
-            return false;
-    return true;
+    for (unsigned i = 0; i < MAX_FLOWS; i++)
+        free(place[i].slots);
+    memset(place, 0, MAX_FLOWS * sizeof *place);
 }
 
-static void from_file(uint64_t pos[MAX_FLOWS])
+static void take_slots(struct place *p, const char *text)
 {
-    char line[256];
+    free(p->slots);
+    p->slots = strndup(text, strcspn(text, "\n"));
+}
+
+static void from_file(struct place place[MAX_FLOWS])
+{
+    static char line[8192];
     unsigned flow, whole = 0;
-    unsigned long long p;
+    unsigned long long pos;
+    char replid[41];
     FILE *f = fopen(file("positions"), "r");
     while (f && fgets(line, sizeof line, f)) {
-        if (sscanf(line, "whole=%u", &whole) == 1)
+        if (sscanf(line, "whole=%u", &whole) == 1 || !whole)
             continue;
-        if (sscanf(line, "f%u=%llu", &flow, &p) == 2 && flow < MAX_FLOWS && whole)
-            pos[flow] = p;
+        if (sscanf(line, "f%u=%llu", &flow, &pos) == 2 && flow < MAX_FLOWS)
+            place[flow].pos = pos;
+        if (sscanf(line, "l%u=%40[0-9a-f]", &flow, replid) == 2 && flow < MAX_FLOWS)
+            memcpy(place[flow].replid, replid, sizeof replid);
+        if (sscanf(line, "s%u=", &flow) == 1 && flow < MAX_FLOWS)
+            take_slots(&place[flow], strchr(line, '=') + 1);
     }
     if (f)
         fclose(f);
 }
 
-static void from_key(uint64_t pos[MAX_FLOWS])
+static void from_key(struct place place[MAX_FLOWS])
 {
     redisReply *r = server_call(&now.target[0], "HGETALL df2redis:{default}");
     for (size_t i = 0; r && r->type == REDIS_REPLY_ARRAY && i + 1 < r->elements; i += 2) {
+        const char *name = r->element[i]->str, *value = r->element[i + 1]->str;
         unsigned flow;
         unsigned long long p;
-        if (sscanf(r->element[i]->str, "f%u", &flow) == 1 && flow < MAX_FLOWS &&
-            sscanf(r->element[i + 1]->str, "%*u %*u %llu", &p) == 1)
-            pos[flow] = p;
-        if (strcmp(r->element[i]->str, "sweep") == 0) { /* keys may be left that are to go */
-            memset(pos, 0, MAX_FLOWS * sizeof *pos);
+        if (sscanf(name, "f%u", &flow) == 1 && flow < MAX_FLOWS && sscanf(value, "%*u %*u %llu", &p) == 1)
+            place[flow].pos = p;
+        if (sscanf(name, "l%u", &flow) == 1 && flow < MAX_FLOWS)
+            (void)sscanf(value, "%40s", place[flow].replid);
+        if (sscanf(name, "s%u", &flow) == 1 && flow < MAX_FLOWS)
+            take_slots(&place[flow], value);
+        if (strcmp(name, "sweep") == 0) { /* keys may be left that are to go */
+            places_free(place);
             break;
         }
     }
     freeReplyObject(r);
 }
 
+bool check_places(struct place place[MAX_FLOWS])
+{
+    memset(place, 0, MAX_FLOWS * sizeof *place);
+    if (opt.cluster || now.connections > 1)
+        from_file(place);
+    else
+        from_key(place);
+    for (unsigned i = 0; i < now.source.flows; i++)
+        if (!place[i].pos)
+            return false;
+    return true;
+}
+
 bool check_positions(uint64_t pos[MAX_FLOWS])
 {
-    memset(pos, 0, MAX_FLOWS * sizeof *pos);
-    if (opt.cluster || now.connections > 1)
-        from_file(pos);
-    else
-        from_key(pos);
-    return all_there(pos);
+    struct place place[MAX_FLOWS];
+    bool all = check_places(place);
+    for (unsigned i = 0; i < MAX_FLOWS; i++)
+        pos[i] = place[i].pos;
+    places_free(place);
+    return all;
 }
 
 /* True when the target has everything up to the heads. */
@@ -77,17 +104,19 @@ static bool arrived(const uint64_t head[MAX_FLOWS])
 
 static void drain(void)
 {
-    uint64_t head[MAX_FLOWS], pos[MAX_FLOWS];
+    uint64_t head[MAX_FLOWS] = {0}, pos[MAX_FLOWS];
     int64_t limit = now_us() + DRAIN_LIMIT;
     for (;; attend(10000)) {
-        source_heads(&now.source, head); /* a real master's own PINGs count, too */
-        if (arrived(head) && (!now.source.omits || pipeline_has_verified(&now.pipeline)))
+        if (!now.source.cluster)
+            source_heads(&now.source, head); /* a real master's own PINGs count, too */
+        if ((now.source.cluster ? sources_reached(&now.source) : arrived(head)) &&
+            (!now.source.omits || pipeline_has_verified(&now.pipeline)))
             return;
         if (now_us() > limit)
             break;
     }
     check_positions(pos);
-    for (unsigned i = 0; i < now.source.flows; i++)
+    for (unsigned i = 0; i < now.source.flows && !now.source.cluster; i++)
         say("flow %u: the target is at %llu, the master at %llu", i, (unsigned long long)pos[i],
             (unsigned long long)head[i]);
     fail("what was written does not arrive (session phase %s)", pipeline_phase(&now.pipeline));
@@ -98,7 +127,8 @@ int check_diff(const char *log, const char *list)
     char a[80], b[80];
     const char *dbs = now.source.dbs == 1 ? "0" : now.source.dbs == 2 ? "0,1" : "0,1,2";
     struct command c = {.in = -1, .out = -1, .log = log, .group = -1};
-    snprintf(a, sizeof a, "redis://127.0.0.1:%u?dbs=%s", now.source.oracle.port, dbs);
+    snprintf(a, sizeof a, now.source.cluster ? "redis-cluster://127.0.0.1:%u" : "redis://127.0.0.1:%u?dbs=%s",
+             now.source.oracle.port, dbs);
     snprintf(b, sizeof b, opt.cluster ? "redis-cluster://127.0.0.1:%u" : "redis://127.0.0.1:%u?dbs=%s",
              now.target[0].port, dbs);
     unlink(log);
@@ -122,12 +152,14 @@ static void compare(void)
 
 void check_equal(void)
 {
+    moves_finish();
     source_pause(&now.source);
     recover();
     drain();
     if (now.targets > 1)
         cluster_wait(now.target, now.targets);
     compare();
+    answers_check(&now.pipeline);
     if (opt.service)
         service_check();
     source_check(&now.source);

@@ -62,26 +62,34 @@ static void end_all(void)
     pipeline_signal_all(&now.pipeline, SIGTERM);
 }
 
+static struct proxy *some_proxy(void)
+{
+    return &now.source.proxy[below(now.source.proxies)];
+}
+
+/* Of a cluster's node any connection: control connections and streams have no order there. */
 static void cut_flow(void)
 {
-    unsigned n = proxy_connections(), which = n > 1 ? 1 + (unsigned)below(n - 1) : 0;
+    struct proxy *p = some_proxy();
+    unsigned first = now.source.cluster ? 0 : 1, n = proxy_connections(p);
+    unsigned which = n > first ? first + (unsigned)below(n - first) : 0;
     bool reset = one_in(2);
     tell("%s of source connection %u", reset ? "reset" : "end", which);
-    proxy_cut(which, reset);
+    proxy_cut(p, which, reset);
 }
 
 static void cut_control(void)
 {
     bool reset = one_in(2);
     tell("%s of the control connection", reset ? "reset" : "end");
-    proxy_cut(0, reset);
+    proxy_cut(some_proxy(), 0, reset);
 }
 
 static void stall_source(void)
 {
     int64_t us = a_while();
     tell("nothing from the source for %lld ms", (long long)us / 1000);
-    proxy_stall(us);
+    proxy_stall(some_proxy(), us);
     attend(us);
 }
 
@@ -150,35 +158,67 @@ static void kill_everything(void)
 
 static void restart_source(void)
 {
-    tell("SHUTDOWN SAVE of the master, and a new start");
+    tell("SHUTDOWN SAVE of a master, and a new start");
+    moves_hold();
     source_restart(&now.source);
+    if (now.source.cluster)
+        sources_wait(&now.source);
+    moves_release();
 }
 
 static void kill_replicas(void)
 {
-    tell("CLIENT KILL TYPE replica at the master");
-    freeReplyObject(server_call(&now.source.master, "CLIENT KILL TYPE replica"));
+    struct source *s = &now.source;
+    tell("CLIENT KILL TYPE replica at a master");
+    freeReplyObject(server_call(s->cluster ? sources_some(s, true) : &s->master, "CLIENT KILL TYPE replica"));
 }
+
+static void move_slots(void)
+{
+    moves_finish();
+    tell("%u slots to another master, and back", now.source.cluster->window.count);
+    moves_begin();
+    moves_finish();
+    /* Writes go on while the slots are taken: what is read later would hide what was done wrong now. */
+    bool all = one_in(2);
+    for (int64_t limit = now_us() + DRAIN_LIMIT; all && !pipeline_has_all_slots(&now.pipeline); attend(50000))
+        if (now_us() > limit)
+            fail("slots are written by nobody for long");
+    attend((int64_t)below(all ? 1500000 : 5000000));
+}
+
+static void fail_over(void)
+{
+    moves_hold();
+    bool done = sources_fail_over(&now.source);
+    tell("a replica takes over%s", done ? "" : " (it was not ready)");
+    sources_wait(&now.source);
+    moves_release();
+}
+
+enum where { ANY_SOURCE, A_REDIS, A_CLUSTER };
 
 static const struct {
     const char *name;
     void (*run)(void);
     unsigned weight;
-    bool redis; /* only where the master is a Redis */
+    enum where where;
 } faults[] = {
-    {"kill-stage", kill_stage, 22, false},
-    {"stop-stage", stop_stage, 10, false},
-    {"kill-all", kill_all, 12, false},
-    {"end-all", end_all, 5, false},
-    {"cut-flow", cut_flow, 12, false},
-    {"cut-control", cut_control, 6, false},
-    {"stall-source", stall_source, 4, false},
-    {"cut-target", cut_target, 10, false},
-    {"kill-target", kill_target, 9, false},
-    {"stop-target", stop_target, 6, false},
-    {"kill-everything", kill_everything, 4, false},
-    {"restart-source", restart_source, 5, true},
-    {"kill-replicas", kill_replicas, 8, true},
+    {"kill-stage", kill_stage, 22, ANY_SOURCE},
+    {"stop-stage", stop_stage, 10, ANY_SOURCE},
+    {"kill-all", kill_all, 12, ANY_SOURCE},
+    {"end-all", end_all, 5, ANY_SOURCE},
+    {"cut-flow", cut_flow, 12, ANY_SOURCE},
+    {"cut-control", cut_control, 6, ANY_SOURCE},
+    {"stall-source", stall_source, 4, ANY_SOURCE},
+    {"cut-target", cut_target, 10, ANY_SOURCE},
+    {"kill-target", kill_target, 9, ANY_SOURCE},
+    {"stop-target", stop_target, 6, ANY_SOURCE},
+    {"kill-everything", kill_everything, 4, ANY_SOURCE},
+    {"restart-source", restart_source, 5, A_REDIS},
+    {"kill-replicas", kill_replicas, 8, A_REDIS},
+    {"move-slots", move_slots, 8, A_CLUSTER},
+    {"fail-over", fail_over, 6, A_CLUSTER},
 };
 #define FAULTS (sizeof faults / sizeof *faults)
 
@@ -186,7 +226,7 @@ static bool chosen(size_t i)
 {
     const char *name = faults[i].name;
     size_t len = strlen(name);
-    if (faults[i].redis && !opt.redis)
+    if ((faults[i].where == A_REDIS && !opt.redis) || (faults[i].where == A_CLUSTER && !opt.source_cluster))
         return false;
     if (opt.service && faults[i].run == restart_source)
         return false; /* what df2redis has not yet applied then needs a full sync */

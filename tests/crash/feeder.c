@@ -19,6 +19,8 @@ struct client {
     redisContext *c; /* NULL: the server has gone, and may come back */
     struct traffic *t;
     uint64_t rng;
+    const struct sources *sources; /* a cluster, and the way to its nodes */
+    struct routes *routes;
 };
 
 static void connect_again(struct client *w)
@@ -80,6 +82,10 @@ static void feed_script(struct client *w)
 
 static void feed_one(struct client *w)
 {
+    if (w->sources) {
+        feed_cluster(w->t, w->routes, w->sources, &w->rng);
+        return;
+    }
     if (!w->c)
         connect_again(w);
     if (!w->c)
@@ -118,10 +124,37 @@ static void feed(struct client *w, int orders)
     }
 }
 
+/* A FLUSHALL ends an atomic migration of slots; behind that of a cluster's master all its slots are taken
+ * anew, which is to come to its end before the next one. */
+static unsigned flush_every(uint64_t seed)
+{
+    if (!opt.redis || opt.atomic || seed % 3 != 0)
+        return 0;
+    return opt.source_cluster ? 150000 : 30000;
+}
+
+static void feeder_run(const struct source *s, uint64_t seed, int orders)
+{
+    struct traffic t;
+    struct routes routes;
+    struct client w = {.port = s->master.port, .t = &t, .rng = seed, .sources = s->cluster};
+    traffic_init(&t, &(struct traffic_options){.seed = seed,
+                                               .flows = s->cluster ? TAGS : s->flows,
+                                               .dbs = s->dbs,
+                                               .keys = s->cluster ? 2 : 20,
+                                               .flush_every = flush_every(seed),
+                                               .safe = opt.cluster && !opt.exact,
+                                               .tag = s->cluster ? s->cluster->tag : NULL});
+    if (s->cluster) {
+        routes_init(&routes, s->cluster->node);
+        w.routes = &routes;
+    }
+    feed(&w, orders);
+}
+
 void feeder_start(const struct source *s, uint64_t seed)
 {
     int sp[2];
-    struct traffic t;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp) != 0)
         fail("socketpair");
     feeder = fork();
@@ -130,13 +163,7 @@ void feeder_start(const struct source *s, uint64_t seed)
     if (feeder == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(sp[0]);
-        traffic_init(&t, &(struct traffic_options){.seed = seed,
-                                                   .flows = s->flows,
-                                                   .dbs = s->dbs,
-                                                   .keys = 20,
-                                                   .flush_every = opt.redis && seed % 3 == 0 ? 30000 : 0,
-                                                   .safe = opt.cluster && !opt.exact});
-        feed(&(struct client){.port = s->master.port, .t = &t, .rng = seed}, sp[1]);
+        feeder_run(s, seed, sp[1]);
     }
     close(sp[1]);
     feeder_fd = sp[0];

@@ -10,7 +10,7 @@
 #include "crash.h"
 #include "traffic.h"
 
-struct options opt = {.crashes = 25, .every = 1, .series = 25, .rate = 1200};
+struct options opt = {.crashes = 25, .every = 1, .series = 25, .rate = 1200, .move = 60};
 struct run now;
 
 static const char help[] =
@@ -36,6 +36,13 @@ static const char help[] =
     "  --redis           the master is a redis-server (PSYNC), what REDIS_SOURCE names: also restart-source "
     "and "
     "kill-replicas\n"
+    "  --source-cluster  with --redis: the master is a cluster of three, one with a replica; slots move to "
+    "and "
+    "fro while\n"
+    "                    faults happen: also move-slots and fail-over\n"
+    "  --move N          so many slots, in which half of the keys are, 60\n"
+    "  --atomic          as a whole (Redis from 8.4, Valkey from 9) instead of key by key\n"
+    "  --lag MS          the streams of the masters are held back in turns, each time at most so long\n"
     "  --dragonfly PATH  the master is this Dragonfly instead of the stand-in\n"
     "  --only NAME,...   only faults of these kinds: kill-stage, stop-stage, kill-all, end-all, cut-flow,\n"
     "                    cut-control, stall-source, cut-target, kill-target, stop-target, kill-everything\n"
@@ -70,7 +77,8 @@ static void note_complete(void)
 static enum cover covered(void)
 {
     uint64_t pos[MAX_FLOWS];
-    if (!now.complete || !opt.redis || !check_positions(pos))
+    now.covered_now = now.complete && opt.source_cluster ? sources_covered(&now.source) : 0;
+    if (!now.complete || !opt.redis || opt.source_cluster || !check_positions(pos))
         return COVER_ALL;
     enum cover cover = source_covers(&now.source, pos[0]);
     now.complete = cover == COVER_ALL;
@@ -94,6 +102,8 @@ static void start_again(void)
     if (!stopped)
         note_complete();
     enum cover cover = stopped ? COVER_ALL : covered();
+    if (now.pipeline.runs > 0)
+        answers_check(&now.pipeline);
     now.restarts += now.pipeline.runs > 0;
     pipeline_start(&now.pipeline, next_policy(), now.complete, cover);
     now.begun = true;
@@ -175,6 +185,8 @@ static void run_series(unsigned *fault, int64_t end)
     for (unsigned i = 0; i < opt.series && *fault < opt.crashes && now_us() < end; i++) {
         attend((int64_t)below(i ? 500000 : 1500000)); /* the first ones hit the full sync */
         now.fault = ++*fault;
+        if (!opt.only && one_in(2))
+            moves_begin();
         while (one_in(now.complete ? 5 : 2)) { /* one more, not counted, that hits what recovers from it */
             fault_run(true);
             attend((int64_t)below(400000));
@@ -221,6 +233,10 @@ static void take_options(int argc, char **argv)
         {"service", 0, NULL, 'S'},
         {"help", 0, NULL, 'h'},
         {"redis", 0, NULL, 'R'},
+        {"source-cluster", 0, NULL, 'C'},
+        {"move", 1, NULL, 'M'},
+        {"lag", 1, NULL, 'L'},
+        {"atomic", 0, NULL, 'a'},
         {0},
     };
     int c;
@@ -241,6 +257,10 @@ static void take_options(int argc, char **argv)
         case 'm': opt.omit = true; break;
         case 'O': opt.overwrite = true; break;
         case 'R': opt.redis = true; break;
+        case 'C': opt.source_cluster = true; break;
+        case 'M': opt.move = number(optarg); break;
+        case 'L': opt.lag = number(optarg); break;
+        case 'a': opt.atomic = true; break;
         case 'S': opt.service = true; break;
         case 'v': opt.verbose = true; break;
         case 'h': fputs(help, stdout); exit(0);
@@ -248,7 +268,9 @@ static void take_options(int argc, char **argv)
         }
     }
     if (optind < argc || (opt.redis && (opt.dragonfly || opt.omit)) || (opt.service && opt.cluster) ||
-        !opt.crashes || !opt.every || !opt.series || !opt.rate)
+        (opt.source_cluster && (!opt.redis || opt.service || !opt.move)) ||
+        ((opt.atomic || opt.lag) && !opt.source_cluster) || !opt.crashes || !opt.every || !opt.series ||
+        !opt.rate)
         errx(2, "see dfcrash --help");
     if (!opt.seed)
         opt.seed = (uint64_t)time(NULL) % 1000000;
@@ -310,8 +332,10 @@ int main(int argc, char **argv)
         (unsigned long long)opt.seed, fault, now.compared, now.fulls, now.partials, now.restarts, now.helped,
         now.omitted);
     if (opt.redis)
-        say("the master had what followed in %u new starts, and answered %u of them with a partial sync",
-            now.covered, now.went_on);
+        say("the master had what followed in %u new starts%s, and answered %u of them with a partial sync",
+            now.covered, opt.source_cluster ? " of flows" : "", now.went_on);
+    if (opt.source_cluster)
+        say("slots were moved to another master and back %u times", now.moves);
     if (!opt.keep)
         remove_tree(now.dir);
     return 0;

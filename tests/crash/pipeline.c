@@ -15,7 +15,7 @@
 static const char *const policy_name[] = {"fail", "flush", "overwrite"};
 
 struct texts { /* words of the stages' command lines */
-    char source[64], target[64], writer[PATH_ROOM + 40];
+    char source[96], target[64], writer[PATH_ROOM + 40];
 };
 
 static void add_stage(struct pipeline *p, struct command *c, const char *name, const char *log)
@@ -164,14 +164,23 @@ static void start_flows(struct pipeline *p, const struct texts *t, enum policy p
         start_flow(p, t, i);
 }
 
+static void name_source(char *to, size_t room)
+{
+    const struct proxy *p = now.source.proxy;
+    if (now.source.cluster)
+        snprintf(to, room, "redis-cluster://127.0.0.1:%u,127.0.0.1:%u", p[0].port, p[1].port);
+    else
+        snprintf(to, room, "%s://127.0.0.1:%u", opt.redis ? "redis" : "dragonfly", p[0].port);
+}
+
 void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved, enum cover cover)
 {
     struct texts t;
     unsigned runs = p->runs + 1;
-    *p = (struct pipeline){.runs = runs, .single = one_in(2), .goes_on = expect_saved};
+    *p = (struct pipeline){.runs = runs, .single = one_in(2) || opt.source_cluster, .goes_on = expect_saved};
     p->may_go_on = cover == COVER_UNKNOWN;
-    snprintf(t.source, sizeof t.source, "%s://127.0.0.1:%u", opt.redis ? "redis" : "dragonfly",
-             now.source.proxy);
+    p->covered = now.covered_now;
+    name_source(t.source, sizeof t.source);
     snprintf(t.target, sizeof t.target, "redis://127.0.0.1:%u", now.target[0].far);
     snprintf(t.writer, sizeof t.writer, "unix:%s", file("writer"));
     unlink(file("control"));
@@ -327,6 +336,12 @@ const char *pipeline_phase(struct pipeline *p)
     return phase;
 }
 
+bool pipeline_has_all_slots(struct pipeline *p)
+{
+    (void)p;
+    return strstr(session_line(), " slots_open=0 ") != NULL;
+}
+
 bool pipeline_has_verified(struct pipeline *p)
 {
     const char *line = session_line();
@@ -336,33 +351,13 @@ bool pipeline_has_verified(struct pipeline *p)
     return *line && !strstr(line, " verify=needed ") && !strstr(line, " verify=runs ");
 }
 
-/* How the master answered, by what dfreader logs of the run. */
-static void count_answers(struct pipeline *p)
-{
-    char line[512];
-    unsigned full = 0, partial = 0;
-    FILE *f = fopen(file("run-%u-%u.reader", now.series, p->runs), "r");
-    while (f && fgets(line, sizeof line, f)) {
-        full += strstr(line, "event=flow_up mode=FULL") != NULL;
-        partial += strstr(line, "event=flow_up mode=PARTIAL") != NULL;
-    }
-    if (f)
-        fclose(f);
-    now.covered += p->goes_on || (p->may_go_on && partial);
-    now.went_on += (p->goes_on || p->may_go_on) && partial;
-    if (p->goes_on && (full || partial != now.source.flows))
-        fail("%u flows were answered FULL and %u PARTIAL where all could be PARTIAL", full, partial);
-    now.partials += p->goes_on || partial;
-    now.fulls += !p->goes_on && !partial;
-}
-
 bool pipeline_is_stable(struct pipeline *p)
 {
     if (opt.service)
         return p->alive && strcmp(pipeline_phase(p), "stable") == 0;
     if (!p->was_stable && strcmp(pipeline_phase(p), "stable") == 0) {
         p->was_stable = true;
-        count_answers(p);
+        answers_count(p);
     }
     return p->was_stable && p->alive == p->stages;
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "crash.h"
+#include "traffic.h"
 
 #define PAIRS 64u
 #define ROOM  ((size_t)32 * 1024)
@@ -23,12 +24,15 @@
 struct half { /* what goes from one socket to the other */
     int from, to;
     bool ended;
-    size_t len, at;
+    size_t len, at, got; /* got: with the last read */
     char bytes[ROOM];
 };
 
 struct pair {
     bool used;
+    bool stream; /* of dfreader: it has asked for PSYNC */
+    bool replica;
+    int64_t lags_until; /* its stream is held back */
     uint64_t order;
     struct half up, down;
 };
@@ -36,9 +40,8 @@ struct pair {
 static struct pair pairs[PAIRS];
 static unsigned upstream_port;
 static uint64_t opened;
-static int64_t stalled_until;
-static pid_t proxy_pid;
-static int orders = -1;
+static int64_t stalled_until, most_lag;
+static uint64_t rng;
 
 static void pair_close(struct pair *p, bool reset)
 {
@@ -118,6 +121,27 @@ static void obey(int fd)
         _exit(0);
 }
 
+static bool sends(const struct pair *p, const char *word)
+{
+    return memmem(p->up.bytes, p->up.got, word, strlen(word)) != NULL;
+}
+
+/* The cluster's own replica, which says on which port it listens, is not held back. */
+static void note_stream(struct pair *p)
+{
+    if (most_lag == 0 || p->stream || p->replica)
+        return;
+    p->replica = sends(p, "listening-port");
+    p->stream = !p->replica && sends(p, "PSYNC");
+}
+
+/* A stream that has caught up is held back for a while again. */
+static void note_lag(struct pair *p, bool more)
+{
+    if (p->stream && !more && now_us() >= p->lags_until)
+        p->lags_until = now_us() + (int64_t)traffic_below(&rng, (uint64_t)most_lag);
+}
+
 /* False: the connection is lost. */
 static bool half_move(struct half *h, short in, short out)
 {
@@ -129,7 +153,7 @@ static bool half_move(struct half *h, short in, short out)
             h->ended = true;
             shutdown(h->to, SHUT_WR);
         }
-        h->len = n > 0 ? (size_t)n : 0;
+        h->got = h->len = n > 0 ? (size_t)n : 0;
         h->at = 0;
     }
     if (h->at < h->len && (in || out)) {
@@ -156,21 +180,24 @@ static void turn(int listener, int order)
         *a = (struct pollfd){.fd = p->up.from};
         *b = (struct pollfd){.fd = p->up.to};
         a->events = (short)((p->up.len || p->up.ended ? 0 : POLLIN) | (p->down.len ? POLLOUT : 0));
-        b->events = (short)((p->down.len || p->down.ended ? 0 : POLLIN) | (p->up.len ? POLLOUT : 0));
+        b->events = (short)((p->down.len || p->down.ended || now_us() < p->lags_until ? 0 : POLLIN) |
+                            (p->up.len ? POLLOUT : 0));
         if (!a->events)
             a->fd = -1;
         if (!b->events)
             b->fd = -1;
     }
-    if (poll(fd, 2 + 2 * PAIRS, stalled ? 10 : 1000) < 0 && errno != EINTR)
+    if (poll(fd, 2 + 2 * PAIRS, stalled || most_lag ? 10 : 1000) < 0 && errno != EINTR)
         _exit(1);
     for (unsigned i = 0; i < PAIRS && !stalled; i++) {
         struct pair *p = &pairs[i];
         short a = fd[2 + 2 * i].revents, b = fd[3 + 2 * i].revents;
         if (!p->used || fd[2 + 2 * i].fd + fd[3 + 2 * i].fd == -2)
             continue;
-        bool ok = half_move(&p->up, a & (POLLIN | POLLHUP | POLLERR), b & POLLOUT) &&
-                  half_move(&p->down, b & (POLLIN | POLLHUP | POLLERR), a & POLLOUT);
+        bool ok = half_move(&p->up, a & (POLLIN | POLLHUP | POLLERR), b & POLLOUT);
+        note_stream(p);
+        note_lag(p, !(fd[3 + 2 * i].events & POLLIN) || b & POLLIN || p->down.len);
+        ok = ok && half_move(&p->down, b & (POLLIN | POLLHUP | POLLERR), a & POLLOUT);
         if (!ok || (p->up.ended && p->down.ended && !p->up.len && !p->down.len))
             pair_close(p, false);
     }
@@ -183,7 +210,7 @@ static void turn(int listener, int order)
         obey(order);
 }
 
-unsigned proxy_start(unsigned upstream)
+void proxy_start(struct proxy *p, unsigned upstream, int64_t lag_us)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof a;
@@ -192,57 +219,59 @@ unsigned proxy_start(unsigned upstream)
         getsockname(listener, (struct sockaddr *)&a, &len) != 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) != 0)
         fail("proxy: %s", strerror(errno));
-    upstream_port = upstream;
-    proxy_pid = fork();
-    if (proxy_pid < 0)
+    rng = lag_us ? below(UINT64_MAX / 2) : 0;
+    p->pid = fork();
+    if (p->pid < 0)
         fail("fork: %s", strerror(errno));
-    if (proxy_pid == 0) {
+    if (p->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(sp[0]);
+        upstream_port = upstream;
+        most_lag = lag_us;
         for (;;)
             turn(listener, sp[1]);
     }
     close(listener);
     close(sp[1]);
-    orders = sp[0];
-    return ntohs(a.sin_port);
+    p->orders = sp[0];
+    p->port = ntohs(a.sin_port);
 }
 
-void proxy_stop(void)
+void proxy_stop(struct proxy *p)
 {
-    end_child(&proxy_pid);
-    if (orders >= 0)
-        close(orders);
-    orders = -1;
+    if (p->pid <= 0)
+        return;
+    end_child(&p->pid);
+    close(p->orders);
 }
 
-static unsigned order(const char *text)
+static unsigned order(struct proxy *p, const char *text)
 {
     char line[16];
-    if (send(orders, text, strlen(text), 0) < 0)
+    if (send(p->orders, text, strlen(text), 0) < 0)
         fail("the proxy has gone");
-    ssize_t n = recv(orders, line, sizeof line - 1, 0);
+    ssize_t n = recv(p->orders, line, sizeof line - 1, 0);
     if (n <= 0)
         fail("the proxy has gone");
     line[n] = '\0';
     return (unsigned)strtoul(line, NULL, 10);
 }
 
-unsigned proxy_connections(void)
+unsigned proxy_connections(struct proxy *p)
 {
-    return order("count");
+    return order(p, "count");
 }
 
-void proxy_cut(unsigned which, bool reset)
+void proxy_cut(struct proxy *p, unsigned which, bool reset)
 {
     char text[64];
     snprintf(text, sizeof text, "cut %u %u", which, reset);
-    order(text);
+    order(p, text);
 }
 
-void proxy_stall(int64_t us)
+void proxy_stall(struct proxy *p, int64_t us)
 {
     char text[64];
     snprintf(text, sizeof text, "stall %lld", (long long)us);
-    order(text);
+    order(p, text);
 }

@@ -54,6 +54,18 @@ redisReply *server_call(struct server *s, const char *format, ...)
     return r;
 }
 
+bool server_number(struct server *s, const char *field, uint64_t *n)
+{
+    char name[64];
+    redisReply *r = server_call(s, "INFO replication");
+    snprintf(name, sizeof name, "\n%s:", field);
+    const char *at = r && r->type == REDIS_REPLY_STRING ? strstr(r->str, name) : NULL;
+    if (at)
+        *n = strtoull(at + strlen(name), NULL, 10);
+    freeReplyObject(r);
+    return at != NULL;
+}
+
 /* It, and not some other server that happens to be there. */
 bool server_is_up(struct server *s)
 {
@@ -77,7 +89,8 @@ void server_start(struct server *s)
 {
     if (!s->port)
         s->port = free_port();
-    s->far = s->persists ? distance_to(s->port, &s->relay) : s->port;
+    if (!s->far)
+        s->far = s->persists ? distance_to(s->port, &s->relay) : s->port;
     spawn(s);
     server_wait(s);
 }

@@ -45,19 +45,23 @@ static void dragonfly_start(struct source *s, uint64_t seed)
 
 /* ---- a Redis ---- */
 
-/* With a backlog that nothing leaves while a test restarts something, or one that is soon behind. */
-static void redis_start(struct source *s, uint64_t seed)
+void source_options(struct server *s, bool small_backlog)
 {
     static const char *const options[] = {
         "--repl-backlog-size", NULL, "--repl-diskless-sync-delay",   "0",
         "--shutdown-timeout",  "2",  "--client-output-buffer-limit", "replica 64mb 0 0"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        s->option[i] = options[i] ? options[i] : small_backlog ? "1mb" : "128mb";
+}
+
+static void redis_start(struct source *s, uint64_t seed)
+{
     bool small = !opt.service && one_in(5);
     bool slow = one_in(2); /* so that the full sync takes a while */
     s->flows = 1;
     s->master = (struct server){.name = "master", .source = true};
     remove_tree(file("master"));
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        s->master.option[i] = options[i] ? options[i] : small ? "1mb" : "128mb";
+    source_options(&s->master, small);
     s->master.option[8] = slow ? "--rdb-key-save-delay" : NULL; /* microseconds */
     s->master.option[9] = slow ? "3000" : NULL;
     server_start(&s->master);
@@ -66,26 +70,11 @@ static void redis_start(struct source *s, uint64_t seed)
     feeder_order('p'); /* the data is there */
 }
 
-/* A number of INFO replication; false if it does not answer, or says nothing of it. */
-static bool redis_number(struct source *s, const char *field, uint64_t *n)
+enum cover server_covers(struct server *s, uint64_t offset)
 {
-    char name[64];
-    redisReply *r = server_call(&s->master, "INFO replication");
-    snprintf(name, sizeof name, "\n%s:", field);
-    const char *at = r && r->type == REDIS_REPLY_STRING ? strstr(r->str, name) : NULL;
-    if (at)
-        *n = strtoull(at + strlen(name), NULL, 10);
-    freeReplyObject(r);
-    return at != NULL;
-}
-
-enum cover source_covers(struct source *s, uint64_t pos)
-{
-    uint64_t first, size, head, offset = psync_offset(pos);
-    if (!opt.redis)
-        return COVER_ALL;
-    if (!redis_number(s, "repl_backlog_first_byte_offset", &first) ||
-        !redis_number(s, "master_repl_offset", &head) || !redis_number(s, "repl_backlog_size", &size))
+    uint64_t first, size, head;
+    if (!server_number(s, "repl_backlog_first_byte_offset", &first) ||
+        !server_number(s, "master_repl_offset", &head) || !server_number(s, "repl_backlog_size", &size))
         return COVER_UNKNOWN;
     if (offset == head)
         return COVER_ALL; /* nothing has happened since */
@@ -94,17 +83,22 @@ enum cover source_covers(struct source *s, uint64_t pos)
     return head - offset < size / 2 ? COVER_ALL : COVER_UNKNOWN; /* it moves while we look */
 }
 
+enum cover source_covers(struct source *s, uint64_t pos)
+{
+    return opt.redis ? server_covers(&s->master, psync_offset(pos)) : COVER_ALL;
+}
+
 void source_restart(struct source *s)
 {
     int status;
-    redisReply *r = server_call(&s->master, "SHUTDOWN SAVE");
+    struct server *m = s->cluster ? sources_some(s, true) : &s->master;
+    redisReply *r = server_call(m, "SHUTDOWN SAVE");
     freeReplyObject(r);
-    for (int64_t limit = now_us() + 20 * SECOND; waitpid(s->master.pid, &status, WNOHANG) != s->master.pid;
-         attend(10000))
+    for (int64_t limit = now_us() + 20 * SECOND; waitpid(m->pid, &status, WNOHANG) != m->pid; attend(10000))
         if (now_us() > limit)
-            fail("the master does not shut down");
-    server_restart(&s->master);
-    server_wait(&s->master);
+            fail("%s does not shut down", m->name);
+    server_restart(m);
+    server_wait(m);
     s->oracle.pid = s->master.pid;
 }
 
@@ -173,20 +167,30 @@ static void standin_start(struct source *s, uint64_t seed)
 void source_start(struct source *s, uint64_t seed)
 {
     *s = (struct source){.flows = 1 + (unsigned)below(4), .dbs = opt.cluster ? 1 : 1 + (unsigned)below(3)};
+    if (opt.source_cluster) {
+        sources_start(s, seed);
+        return;
+    }
     if (opt.redis)
         redis_start(s, seed);
     else if (opt.dragonfly)
         dragonfly_start(s, seed);
     else
         standin_start(s, seed);
-    s->proxy = proxy_start(distance_to(s->master.port, &s->relay));
+    proxy_start(&s->proxy[0], distance_to(s->master.port, &s->relay), 0);
+    s->proxies = 1;
 }
 
 void source_stop(struct source *s)
 {
-    proxy_stop();
-    end_child(&s->relay);
     feeder_end();
+    for (unsigned i = 0; i < s->proxies; i++)
+        proxy_stop(&s->proxy[i]);
+    end_child(&s->relay);
+    if (s->cluster) {
+        sources_stop(s);
+        return;
+    }
     if (s->oracle.pid == s->master.pid)
         s->oracle.pid = 0;
     server_kill(&s->master);
@@ -221,7 +225,7 @@ void source_heads(struct source *s, uint64_t head[MAX_FLOWS])
 {
     if (opt.redis) {
         uint64_t offset;
-        if (!redis_number(s, "master_repl_offset", &offset))
+        if (!server_number(&s->master, "master_repl_offset", &offset))
             fail("the master does not tell its offset");
         head[0] = offset;
         return;

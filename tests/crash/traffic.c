@@ -74,8 +74,16 @@ static void key_of(struct traffic *t, struct traffic_command *c, const char *kin
     unsigned number = h && h->db == t->db && h->flow == flow && !strcmp(h->kind, kind)
                           ? h->number
                           : (unsigned)below(t, t->o.keys);
-    add(t, c, s, (size_t)snprintf(s, sizeof s, "%s:%u:%u", kind, flow, number));
+    int n = t->o.tag ? snprintf(s, sizeof s, "%s:{%u}:%u", kind, t->o.tag[flow], number)
+                     : snprintf(s, sizeof s, "%s:%u:%u", kind, flow, number);
+    add(t, c, s, (size_t)n);
     c->keys++;
+}
+
+/* Of a key that need not be where the others of its command are. */
+static unsigned any_flow(struct traffic *t)
+{
+    return t->o.tag ? t->flow : (unsigned)below(t, t->o.flows);
 }
 
 void traffic_heat(struct traffic *t, const struct traffic_command *c)
@@ -311,7 +319,7 @@ static void make_mset(struct traffic *t, struct traffic_command *c)
 {
     text(t, c, "MSET");
     for (unsigned i = 0, n = 2 + (unsigned)below(t, 4); i < n; i++) {
-        key_of(t, c, "str", (unsigned)below(t, t->o.flows));
+        key_of(t, c, "str", any_flow(t));
         bytes(t, c, 4 + below(t, 30));
     }
     c->spread = true;
@@ -324,7 +332,7 @@ static void make_del(struct traffic *t, struct traffic_command *c)
                                         "tally", "set",  "zset",  "stream"};
     text(t, c, below(t, 2) ? "DEL" : "UNLINK");
     for (unsigned i = 0, n = 1 + (unsigned)below(t, 3); i < n; i++)
-        key_of(t, c, kinds[below(t, sizeof kinds / sizeof *kinds)], (unsigned)below(t, t->o.flows));
+        key_of(t, c, kinds[below(t, sizeof kinds / sizeof *kinds)], any_flow(t));
     c->spread = true;
 }
 
@@ -401,7 +409,8 @@ void traffic_next(struct traffic *t, struct traffic_command *c)
     t->made++;
     const struct traffic_hot *h = some_hot(t);
     c->db = t->db = h ? h->db : (unsigned)below(t, t->o.dbs);
-    t->flow = h ? h->flow : (unsigned)below(t, t->o.flows);
+    if (!t->pinned)
+        t->flow = h ? h->flow : (unsigned)below(t, t->o.flows);
     if (t->o.flush_every && below(t, t->o.flush_every) == 0)
         text(t, c, "FLUSHALL");
     else

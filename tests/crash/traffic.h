@@ -3,7 +3,7 @@
  * applied twice (INCR, APPEND, RPUSH, LMOVE ...), so that one lost or doubled shows in the data.
  *
  * Keys are named KIND:FLOW:N.  The stand-in takes FLOW for the flow that has the key; for a real master it is
- * only part of the name.
+ * only part of the name.  For a cluster they are KIND:{TAG}:N, and a command has the keys of one tag.
  */
 #ifndef TRAFFIC_H
 #define TRAFFIC_H
@@ -20,6 +20,7 @@ struct traffic_options {
     unsigned flows, dbs, keys; /* keys: of a kind, flow and database */
     unsigned flush_every;      /* one FLUSHALL in so many commands on average, 0 = none */
     bool safe;                 /* only what may be applied twice */
+    const unsigned *tag;       /* of each flow; NULL: none */
 };
 
 struct traffic_command {
@@ -43,6 +44,7 @@ struct traffic {
     struct traffic_options o;
     uint64_t state, made;
     unsigned flow, db; /* of the command that is being made */
+    bool pinned;       /* to the flow of the command before: a transaction has keys of one tag */
     struct traffic_hot hot[TRAFFIC_HOT];
     unsigned hots; /* the last TRAFFIC_HOT of so many */
     size_t used;

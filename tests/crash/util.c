@@ -62,7 +62,7 @@ void fail(const char *format, ...)
            now.pipeline.runs);
     printf("logs: %s\n", now.dir);
     printf("again: make crash SEED=%llu CRASHES=%llu CRASH_ARGS='--every %llu --series %llu --rate "
-           "%llu --distance %llu%s%s%s%s%s%s%s%s%s'\n",
+           "%llu --distance %llu%s%s%s%s%s%s%s%s%s%s%s --move %llu --lag %llu'\n",
            (unsigned long long)opt.seed, (unsigned long long)opt.crashes, (unsigned long long)opt.every,
            (unsigned long long)opt.series, (unsigned long long)opt.rate, (unsigned long long)opt.distance,
            opt.exact     ? " --exactly-once"
@@ -70,7 +70,9 @@ void fail(const char *format, ...)
                          : "",
            opt.overwrite ? " --overwrite" : "", opt.omit ? " --omit" : "", opt.service ? " --service" : "",
            opt.only ? " --only " : "", opt.only ? opt.only : "", opt.dragonfly ? " --dragonfly " : "",
-           opt.dragonfly ? opt.dragonfly : "", opt.redis ? " --redis" : "");
+           opt.dragonfly ? opt.dragonfly : "", opt.redis ? " --redis" : "",
+           opt.source_cluster ? " --source-cluster" : "", opt.atomic ? " --atomic" : "",
+           (unsigned long long)opt.move, (unsigned long long)opt.lag);
     fflush(stdout);
     if (opt.service)
         service_end(&now.pipeline);

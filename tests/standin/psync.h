@@ -19,7 +19,8 @@
 /* Where a command of the stream ends, as the replication offset behind it. */
 struct psync_mark {
     uint64_t end;
-    bool open; /* it is within MULTI and EXEC, or the MULTI: no position may be confirmed here */
+    bool open;  /* it is within MULTI and EXEC, or the MULTI: no position may be confirmed here */
+    bool trims; /* it is TRIMSLOTS */
 };
 
 /* What one full sync and all partial ones behind it have recorded. */
@@ -77,6 +78,9 @@ bool history_boundary(const struct psync_history *h, uint64_t offset);
 uint64_t history_end(const struct psync_history *h);
 /* Offset of a kind of place at or behind `from`, chosen by rng; 0 if there is none. */
 uint64_t history_place(const struct psync_history *h, enum place place, uint64_t from, uint64_t rng);
+/* The TRIMSLOTS that ends first behind an offset, or NULL; text: its n bytes. */
+const struct psync_mark *history_trim(const struct psync_history *h, uint64_t from, const char **text,
+                                      size_t *n);
 
 /* psync_source.c */
 struct psync_reply { /* how a PSYNC is answered */
@@ -89,6 +93,10 @@ struct psync_reply { /* how a PSYNC is answered */
 };
 struct source *psync_source(const struct psync_node *n, const struct psync_reply *r,
                             const struct wrong *wrong, uint64_t rng);
+/* A server of --values-of is sent nothing behind a TRIMSLOTS until it goes on. Returns the command if it
+ * stands there; NULL: it does not. */
+const char *psync_source_stopped(const struct source *s, uint64_t at, size_t *n);
+void psync_source_go_on(struct source *s);
 
 /* psync_session.c */
 void psync_open(struct master *m, struct conn *c, const struct request *r);
@@ -110,6 +118,9 @@ bool psync_holds(const struct master *m, const struct conn *c, const struct requ
 bool psync_value(struct master *m, struct conn *c, const struct request *r);
 /* Names of a slot's keys, or how many there are. */
 void psync_slot_keys(struct master *m, struct conn *c, unsigned slot, bool count);
+/* Removes the keys of a TRIMSLOTS at the server of --values-of: it is no node of a cluster, and does not do
+ * so itself. */
+void psync_trim(struct psync_node *n, const char *command, size_t len);
 void psync_oracles_close(struct psync *p);
 
 /* psync_info.c, psync_cluster.c */

@@ -78,7 +78,7 @@ bool history_mark(struct psync_history *h)
             open = true;
         else if (!strcasecmp(name, "EXEC"))
             open = false;
-        h->mark[h->marks++] = (struct psync_mark){h->start + at, open};
+        h->mark[h->marks++] = (struct psync_mark){h->start + at, open, !strcasecmp(name, "TRIMSLO")};
     }
     return step == 0;
 }
@@ -95,6 +95,20 @@ static size_t mark_from(const struct psync_history *h, uint64_t offset)
             high = mid;
     }
     return low;
+}
+
+const struct psync_mark *history_trim(const struct psync_history *h, uint64_t from, const char **text,
+                                      size_t *n)
+{
+    for (size_t i = mark_from(h, from + 1); i < h->marks; i++) {
+        if (!h->mark[i].trims)
+            continue;
+        uint64_t begin = i ? h->mark[i - 1].end : h->start;
+        *text = (const char *)h->stream.p + (begin - h->start);
+        *n = (size_t)(h->mark[i].end - begin);
+        return &h->mark[i];
+    }
+    return NULL;
 }
 
 bool history_boundary(const struct psync_history *h, uint64_t offset)

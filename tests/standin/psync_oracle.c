@@ -93,6 +93,46 @@ void psync_slot_keys(struct master *m, struct conn *c, unsigned slot, bool count
     buf_free(&keys);
 }
 
+/* The next argument of a command, a number; false: it has no more. */
+static bool next_number(const char **p, unsigned *n)
+{
+    unsigned long len;
+    int used;
+    if (sscanf(*p, "$%lu\r\n%u\r\n%n", &len, n, &used) != 2)
+        return false;
+    *p += used;
+    return true;
+}
+
+static void remove_slots(struct psync_node *n, const redisReply *keys, unsigned first, unsigned last)
+{
+    for (size_t i = 0; i < keys->elements; i++) {
+        const redisReply *k = keys->element[i];
+        unsigned slot = key_slot(k->str, k->len);
+        if (slot < first || slot > last)
+            continue;
+        redisReply *r = redisCommand(n->oracle, "DEL %b", k->str, k->len);
+        if (!r || r->type == REDIS_REPLY_ERROR)
+            die("--values-of: DEL: %s", r ? r->str : "the server has gone");
+        freeReplyObject(r);
+    }
+}
+
+void psync_trim(struct psync_node *n, const char *command, size_t len)
+{
+    static const char head[] = "$6\r\nRANGES\r\n";
+    unsigned ranges, first, last;
+    char *text = strndup(command, len);
+    const char *p = text ? strstr(text, head) : NULL;
+    redisReply *keys = redisCommand(oracle(n), "KEYS *");
+    if (!p || (p += strlen(head), !next_number(&p, &ranges)) || !keys || keys->type != REDIS_REPLY_ARRAY)
+        die("--values-of: TRIMSLOTS, or its keys, cannot be read");
+    while (ranges-- && next_number(&p, &first) && next_number(&p, &last))
+        remove_slots(n, keys, first, last);
+    freeReplyObject(keys);
+    free(text);
+}
+
 void psync_oracles_close(struct psync *p)
 {
     for (unsigned i = 0; i < p->nodes; i++)

@@ -220,6 +220,12 @@ void psync_ack(struct master *m, struct conn *c, uint64_t offset)
     f->last_ack = offset;
     struct psync_node *n = &m->psync->node[c->node];
     if (is_follower(n, c)) {
+        size_t len;
+        const char *trim = psync_source_stopped(f->source, offset, &len);
+        if (trim) {
+            psync_trim(n, trim, len);
+            psync_source_go_on(f->source);
+        }
         n->acked_all |= offset == n->stage[n->stages - 1].end;
         return; /* it is ours, not what is tested */
     }

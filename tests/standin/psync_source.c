@@ -16,6 +16,9 @@ struct psync_bytes {
     uint64_t rng;
     bool lags; /* --lag */
     int64_t waits_until;
+    uint64_t stop; /* a server of --values-of waits here until it has removed what TRIMSLOTS says */
+    const char *trim;
+    size_t trim_len;
 };
 
 static struct psync_bytes *of(struct source *s)
@@ -72,6 +75,10 @@ static bool psync_next(struct source *s, enum phase phase, int64_t now_us, struc
         return true;
     }
     uint64_t to = b->at < b->wrong_at && b->wrong_at < b->end ? b->wrong_at : b->end;
+    if (b->stop < to)
+        to = b->stop;
+    if (b->at == to)
+        return false;
     size_t n = lag_limit(b, now_us, wake_at, (size_t)(to - b->at));
     if (n == 0)
         return false;
@@ -102,6 +109,24 @@ static void psync_close(struct source *s)
     free(of(s));
 }
 
+static void next_stop(struct psync_bytes *b)
+{
+    const struct psync_mark *m = history_trim(b->history, b->at, &b->trim, &b->trim_len);
+    b->stop = m ? m->end : UINT64_MAX;
+}
+
+const char *psync_source_stopped(const struct source *s, uint64_t at, size_t *n)
+{
+    const struct psync_bytes *b = of_const(s);
+    *n = b->trim_len;
+    return b->stop == at && b->at == at ? b->trim : NULL;
+}
+
+void psync_source_go_on(struct source *s)
+{
+    next_stop(of(s));
+}
+
 static const struct source_ops psync_ops = {
     psync_next, psync_next_offset, psync_finished, psync_between, psync_close,
 };
@@ -122,7 +147,9 @@ struct source *psync_source(const struct psync_node *n, const struct psync_reply
     b->end = stage->end;
     b->rng = rng;
     b->lags = opt.lag && !r->follower;
-    b->wrong_at = UINT64_MAX;
+    b->wrong_at = b->stop = UINT64_MAX;
+    if (r->follower)
+        next_stop(b);
     if (wrong && wrong->stream) {
         uint64_t place = history_place(b->history, PLACE_BOUNDARY, b->at, rng);
         b->wrong = wrong->stream;
