@@ -7,6 +7,7 @@
 #include <bsd/string.h>
 
 #include "crc64.h"
+#include "log.h"
 #include "reread/slots.h"
 #include "settle.h"
 
@@ -182,6 +183,18 @@ int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64
     return carry_keep(&f->carry, used, need) < 0 ? fail_io(f, errno) : 0;
 }
 
+/* The last n bytes of the last file are left out. */
+static void say_cut(struct flow *f, uint64_t n)
+{
+    char place[160], text[320];
+    where(f, f->offset, place, sizeof place);
+    snprintf(text, sizeof text,
+             "the last %llu bytes, from %s on, are a part of a command or of a transaction",
+             (unsigned long long)n, place);
+    log_event(LOG_WARN, f->to.o.flow, "event=truncated_tail_left_out note=%s", log_quote(text, strlen(text)));
+    emit_report(f->to.e, &f->to.o, false, "truncated-tail", (const uint8_t *)"", 0, text);
+}
+
 /* Of an append-only file: its commands end here, and what is left of the last is dropped or refused. */
 static int end_commands(struct flow *f)
 {
@@ -193,15 +206,8 @@ static int end_commands(struct flow *f)
     const char *why = aof_end(&f->aof, p, n, &cut);
     if (why != NULL)
         return fail(f, f->offset, why);
-    if (cut) {
-        char place[160], text[320];
-        where(f, f->offset, place, sizeof place);
-        snprintf(text, sizeof text,
-                 "the last %llu bytes, from %s on, are a part of a command or of a transaction: "
-                 "left out",
-                 (unsigned long long)n, place);
-        emit_report(f->to.e, &f->to.o, false, "truncated-tail", (const uint8_t *)"", 0, text);
-    }
+    if (cut)
+        say_cut(f, n);
     f->offset += n;
     return carry_keep(&f->carry, n, 0) < 0 ? fail_io(f, errno) : 0;
 }

@@ -5,10 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "io.h"
+#include "snapshot/keyset.h"
 
 #define MEMORY ((size_t)256 << 10) /* of keys, before they go to the file */
 #define HEAD   8u                  /* database and length in front of a key */
@@ -51,7 +49,7 @@ static void store(struct late *l)
 
 void late_keep(struct late *l, uint32_t db, const uint8_t *key, size_t n)
 {
-    uint64_t h = XXH3_64bits_withSeed(key, n, db) | 1;
+    uint64_t h = keyset_hash(db, key, n);
     uint64_t *seen = &l->recent[h >> 52];
     uint32_t head[2] = {db, (uint32_t)n};
     l->pending = false;
