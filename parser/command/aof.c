@@ -18,12 +18,11 @@ static enum got between(void *ctx, struct cur *c)
         struct cur t = *c;
         uint64_t time;
         g = aof_annotation(&t, &time);
-        if (g == GOT && time > 0 && a->file.until > 0 && time > a->file.until) {
+        a->dated |= g == GOT && time > 0;
+        if (g == GOT && a->file.until > 0 && time > a->file.until) {
             a->over = true;
             return cur_bad(c, "nothing later");
         }
-        if (g == GOT)
-            a->dated |= time > 0;
         g = cur_settle(c, &t, g);
     }
     return g;
