@@ -208,7 +208,7 @@ static int end_commands(struct flow *f)
         return fail(f, f->offset, why);
     if (cut)
         say_cut(f, n);
-    f->offset += n;
+    f->offset = f->rdb.offset += n;
     return carry_keep(&f->carry, n, 0) < 0 ? fail_io(f, errno) : 0;
 }
 

@@ -120,3 +120,36 @@ replay() { # dfreader's arguments…
 }
 
 no_position_left() { [[ -z $(rcli keys 'df2redis:*') ]] || fail "left: $(rcli keys 'df2redis:*')"; }
+
+# ---- comparing one case after another ----
+
+# Both loaded the same, or both refused; of ours with the file, and where in it.
+judge() { # name mode dfreader-option…
+    local name=$1 mode=$2 there="$TMP/case" ok=1 bad=
+    shift 2
+    load_aof "$there" --aof-load-truncated "$mode" || ok=0
+    replay "$@" "$there"
+    if [[ $ok -eq 0 ]]; then
+        [[ $STATUS -ne 0 && $STATUS -ne 3 && $STATUS -lt 124 ]] || bad="accepted: $STATUSES"
+        grep -qE '(byte [0-9]+ of|line [0-9]+|: is empty|the manifest is empty|no manifest|no file that)' "$TMP/err" || bad+=" says not where"
+    else
+        [[ $STATUS -eq 0 || ($name == *failing* && $STATUS -eq 3) ]] || bad="refused: $STATUSES"
+        [[ -n $bad ]] || same_data || bad="differs: $output"
+        unload
+    fi
+    COMPARED=$((COMPARED + 1))
+    [[ -z $bad ]] || WRONG+=("$name ($mode): $bad; $(grep -h level= "$TMP/err" | head -3)")
+}
+
+begin() {
+    WRONG=() COMPARED=0
+    make_parts
+    start_redis
+}
+
+end() {
+    echo "# $COMPARED compared" >&3
+    [[ ${#WRONG[@]} -eq 0 && $COMPARED -gt 0 ]] || fail "$(printf '%s\n' "${WRONG[@]}")"
+}
+
+anew() { rm -rf "$TMP/case"; cp -r "$TMP/made" "$TMP/case"; }
