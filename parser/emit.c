@@ -41,6 +41,7 @@ void emit_free(struct emit *e)
     buf_free(&e->older);
     buf_free(&e->payload);
     keyset_free(&e->not_carried);
+    late_free(&e->late);
     render_free(e);
 }
 
@@ -107,6 +108,8 @@ static void join(struct emit *e, const struct origin *o)
 static inline struct rec request(struct emit *e, struct origin *o, const struct key *k, unsigned flags)
 {
     uint64_t pos = o->pos;
+    if (__builtin_expect(e->late.pending, 0) && k != NULL)
+        late_keep(&e->late, o->db, k->p, k->n);
     if (__builtin_expect(o->together, 0))
         join(e, o);
     o->together = o->entry;
@@ -544,6 +547,11 @@ static uint64_t grace(const struct emit *e, const struct origin *o)
 }
 
 uint64_t emit_expiry(struct emit *e, const struct origin *o, uint64_t ms)
+{
+    return late_waits(&e->late, ms) ? late_time(&e->late, ms) : emit_field_expiry(e, o, ms);
+}
+
+uint64_t emit_field_expiry(struct emit *e, const struct origin *o, uint64_t ms)
 {
     if (__builtin_expect(ms > e->now_ms + EXTEND_MS, 1))
         return ms;

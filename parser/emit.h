@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "late.h"
 #include "snapshot/keyset.h"
 #include "snapshot/pages.h"
 #include "record.h"
@@ -103,6 +104,7 @@ struct emit {
     uint32_t source_db;
     uint64_t now_ms; /* wall clock, renewed for each piece of input */
     struct stats stats;
+    struct late late; /* expiries that wait */
     struct rec chain; /* record being written, with the offset of its header in the output buffer */
     size_t chain_at;
     struct pages
@@ -216,8 +218,10 @@ void emit_reserved(struct emit *e, struct origin *o, const uint8_t *key, size_t 
 /* Log how many more there were of the kinds that were not logged one by one. */
 void emit_report_counts(const struct emit *e);
 
-/* What to do with an expiry: returns the one to write, or 0 for "drop the key: it has expired". ms > 0. */
+/* What to do with the expiry of the key that is written next: returns the one to write, or 0 for "drop the
+ * key: it has expired". ms > 0. The same for one of a field, which is never dropped where changes follow. */
 uint64_t emit_expiry(struct emit *e, const struct origin *o, uint64_t ms);
+uint64_t emit_field_expiry(struct emit *e, const struct origin *o, uint64_t ms);
 
 /* A cluster has database 0 only: for another one (source_db at the source) parsing ends. True: it does. */
 static inline bool emit_wrong_db(struct emit *e, uint32_t db, uint32_t source_db)

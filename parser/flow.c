@@ -7,7 +7,9 @@
 #include <bsd/string.h>
 
 #include "crc64.h"
+#include "log.h"
 #include "reread/slots.h"
+#include "settle.h"
 
 void flow_init(struct flow *f, uint16_t number)
 {
@@ -16,6 +18,8 @@ void flow_init(struct flow *f, uint16_t number)
     f->to.hold = f->to.due = f->to.check_due = UINT64_MAX;
     f->rdb.to = f->journal.to = &f->to;
     f->rdb.journal = &f->journal;
+    aof_init(&f->aof, &f->psync);
+    f->rdb.aof = &f->aof;
     carry_init(&f->carry);
 }
 
@@ -81,6 +85,8 @@ static enum got parse(struct flow *f, struct cur *c)
     while (g == GOT && c->p < c->end && !f->to.e->refused) {
         if (f->rdb.stage != STAGE_JOURNAL)
             g = rdb_feed(&f->rdb, c);
+        else if (f->aof.on)
+            g = aof_feed(&f->aof, c);
         else if (f->rdb.psync != NULL)
             g = psync_command(&f->psync, c);
         else
@@ -89,26 +95,33 @@ static enum got parse(struct flow *f, struct cur *c)
     return g;
 }
 
+/* "byte N of …": of the flow, or of the file. */
+static void where(const struct flow *f, uint64_t at, char *text, size_t cap)
+{
+    snprintf(text, cap, "byte %llu of %.100s", (unsigned long long)(at - f->aof.begins),
+             f->aof.on ? f->aof.file.name : "the flow");
+}
+
 static int fail(struct flow *f, uint64_t at, const char *why)
 {
     const struct rdb *r = &f->rdb;
+    char place[160];
+    where(f, at, place, sizeof place);
     if (f->journal.full) {
         snprintf(f->error, sizeof f->error,
                  "transactions without their EXEC come to more than %zu MiB: they cannot be kept",
                  MULTI_MAX >> 20);
         f->cannot = true;
     } else if (f->psync.cannot != NULL) {
-        snprintf(f->error, sizeof f->error, "not supported at byte %llu of the flow: %s",
-                 (unsigned long long)at, f->psync.cannot);
+        snprintf(f->error, sizeof f->error, "not supported at %s: %s", place, f->psync.cannot);
         f->cannot = true;
     } else if (r->foreign[0] != '\0') {
-        snprintf(f->error, sizeof f->error, "not supported at byte %llu of the flow: %s",
-                 (unsigned long long)at, r->foreign);
+        snprintf(f->error, sizeof f->error, "not supported at %s: %s", place, r->foreign);
         /* Nothing was written yet, or it is no snapshot. */
         f->cannot = r->stage == STAGE_MAGIC || r->other_kind;
     } else {
-        snprintf(f->error, sizeof f->error, "damaged at byte %llu of the flow: expected %s",
-                 (unsigned long long)at, why != NULL ? why : "something else");
+        snprintf(f->error, sizeof f->error, "damaged at %s: expected %s", place,
+                 why != NULL ? why : "something else");
     }
     return -1;
 }
@@ -170,10 +183,75 @@ int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64
     return carry_keep(&f->carry, used, need) < 0 ? fail_io(f, errno) : 0;
 }
 
+/* The last n bytes of the last file are left out. */
+static void say_cut(struct flow *f, uint64_t n)
+{
+    char place[160], text[320];
+    where(f, f->offset, place, sizeof place);
+    snprintf(text, sizeof text,
+             "the last %llu bytes, from %s on, are a part of a command or of a transaction",
+             (unsigned long long)n, place);
+    log_event(LOG_WARN, f->to.o.flow, "event=truncated_tail_left_out note=%s", log_quote(text, strlen(text)));
+    emit_report(f->to.e, &f->to.o, false, "truncated-tail", (const uint8_t *)"", 0, text);
+}
+
+/* Of an append-only file: its commands end here, and what is left of the last is dropped or refused. */
+static int end_commands(struct flow *f)
+{
+    bool cut;
+    const uint8_t *p = carry_bytes(&f->carry);
+    uint64_t n = f->carry.len;
+    if (n > 0 && p == NULL)
+        return fail_io(f, errno);
+    const char *why = aof_end(&f->aof, p, n, &cut);
+    if (why != NULL)
+        return fail(f, f->offset, why);
+    if (cut)
+        say_cut(f, n);
+    f->offset = f->rdb.offset += n;
+    return carry_keep(&f->carry, n, 0) < 0 ? fail_io(f, errno) : 0;
+}
+
+int flow_settle(struct flow *f)
+{
+    if (!f->aof.on || f->psync.multi != 0)
+        return 0;
+    return settle_expiries(&f->to) < 0 ? fail_io(f, errno) : 0;
+}
+
+/* What was begun of a snapshot, or of what is none, is not all there. */
+static bool in_snapshot(const struct flow *f)
+{
+    return f->rdb.stage != STAGE_JOURNAL && (f->rdb.stage != STAGE_MAGIC || f->carry.len > 0);
+}
+
+int flow_file(struct flow *f, const struct aof_file *file)
+{
+    bool first = !f->aof.known;
+    if (!first && in_snapshot(f))
+        return fail(f, f->offset + f->carry.len, "more: the snapshot has no end");
+    if (!first && end_commands(f) < 0)
+        return -1;
+    aof_next(&f->aof, file, f->offset);
+    if (!f->aof.on)
+        return 0;
+    if (first)
+        rdb_append_only(&f->rdb);
+    else if (f->rdb.stage == STAGE_MAGIC) /* the first was empty */
+        rdb_file_end(&f->rdb);
+    psync_select(&f->psync, 0);
+    return 0;
+}
+
 int flow_end(struct flow *f, bool requested)
 {
     enum rdb_stage stage = f->rdb.stage;
     bool between = f->carry.len == 0 && rdb_between(&f->rdb) && !f->to.in_multi;
+    if (f->aof.on && !requested && !in_snapshot(f)) {
+        if (stage == STAGE_MAGIC) /* all files were empty */
+            rdb_file_end(&f->rdb);
+        return end_commands(f);
+    }
     if (requested || stage == STAGE_DONE || (stage == STAGE_JOURNAL && between))
         return 0;
     return fail(f, f->offset + f->carry.len,

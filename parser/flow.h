@@ -4,6 +4,7 @@
 #define DFP_FLOW_H
 
 #include "snapshot/carry.h"
+#include "command/aof.h"
 #include "command/journal.h"
 #include "command/psync_stream.h"
 #include "snapshot/rdb.h"
@@ -13,9 +14,10 @@ struct flow {
     struct rdb rdb;
     struct journal journal;
     struct psync psync;
+    struct aof aof;
     struct carry carry;
     uint64_t offset; /* of the first byte not yet consumed */
-    char error[256];
+    char error[400];
     bool cannot; /* the error is no damage: no room for a temporary file, say */
 };
 
@@ -35,6 +37,10 @@ void flow_as_snapshot(struct flow *f);
  * or partial. */
 void flow_of_redis(struct flow *f, uint64_t lsn);
 
+/* The next bytes are those of this file. Returns 0, or -1 with f->error: the file before must not end where
+ * it did. */
+int flow_file(struct flow *f, const struct aof_file *file);
+
 /* Take bytes that arrived at time_us and stand at pos in the flow. Returns 0; -1 when they are damaged
  * (f->error says where and what) or could not be kept. Output faults show in e->failed. */
 int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64_t pos, uint64_t time_us);
@@ -42,5 +48,9 @@ int flow_feed(struct flow *f, struct emit *e, const uint8_t *p, size_t n, uint64
 /* The flow ends here. requested: it was cut off on purpose, so that a last item in part is no damage. Returns
  * 0, or -1 with f->error. */
 int flow_end(struct flow *f, bool requested);
+
+/* Nothing more of the flow is taken: what had to wait for its end is written. Returns 0, or -1 with f->error.
+ */
+int flow_settle(struct flow *f);
 
 #endif

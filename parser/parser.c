@@ -66,6 +66,20 @@ void parser_fault(struct parser *p, int status, const char *reason, const char *
     strlcpy(p->message, what, sizeof p->message);
 }
 
+int parser_flow_fault(struct parser *p, unsigned flow, int status, const char *what)
+{
+    bool foreign = p->flows[flow]->rdb.foreign[0] != '\0';
+    log_event(LOG_ERROR, (int)flow, "event=%s error=%s",
+              foreign                  ? "not_supported"
+              : status == EXIT_DAMAGED ? "damaged"
+                                       : "error",
+              log_quote(what, strlen(what)));
+    p->status = exit_worse(p->status, status);
+    strlcpy(p->reason, "error", sizeof p->reason);
+    snprintf(p->message, sizeof p->message, "flow %u: %s", flow, what);
+    return -1;
+}
+
 void parser_tell(struct parser *p, const struct flow *f)
 {
     unsigned n = f->to.o.flow;
@@ -182,6 +196,28 @@ int parser_slots(struct parser *p, const struct rec *r, const uint8_t *payload)
     f->to.rereads = p->opt->mode != EMIT_NULL ? &p->rereads : NULL;
     p->e.now_ms = now_us() / 1000;
     return taken(p, slots_record(&f->to, payload, r->len));
+}
+
+int parser_file(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    int rc;
+    char word[8];
+    uint64_t number = 0;
+    struct aof_file file = {.name = "the file"};
+    struct flow *f = parser_flow(p, r, "a FILE record", &rc);
+    if (f == NULL)
+        return rc;
+    (void)meta_get(payload, r->len, "name", file.name, sizeof file.name);
+    (void)meta_getu(payload, r->len, "rest", &file.rest);
+    (void)meta_getu(payload, r->len, "until", &file.until);
+    file.append_only = meta_getu(payload, r->len, "aof", &number) && number != 0;
+    file.last = meta_getu(payload, r->len, "last", &number) && number != 0;
+    file.truncated_ok =
+        meta_get(payload, r->len, "truncated", word, sizeof word) > 0 && strcmp(word, "ok") == 0;
+    p->e.now_ms = now_us() / 1000;
+    if (flow_file(f, &file) < 0)
+        return parser_flow_fault(p, r->flow, f->cannot ? EXIT_CANNOT : EXIT_DAMAGED, f->error);
+    return 0;
 }
 
 int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload)

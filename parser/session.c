@@ -19,20 +19,6 @@
     ((uint64_t)10000000) /* for rediswriter to say what the target is, once it has read SESSION */
 #define LOOK_US ((uint64_t)50000)
 
-static int flow_fault(struct parser *p, unsigned flow, int status, const char *what)
-{
-    bool foreign = p->flows[flow]->rdb.foreign[0] != '\0';
-    log_event(LOG_ERROR, (int)flow, "event=%s error=%s",
-              foreign                  ? "not_supported"
-              : status == EXIT_DAMAGED ? "damaged"
-                                       : "error",
-              log_quote(what, strlen(what)));
-    p->status = exit_worse(p->status, status);
-    strlcpy(p->reason, "error", sizeof p->reason);
-    snprintf(p->message, sizeof p->message, "flow %u: %s", flow, what);
-    return -1;
-}
-
 /* ---- target ---- */
 
 static void write_target(struct parser *p)
@@ -144,7 +130,8 @@ static int end_flows(struct parser *p, bool requested)
 {
     for (unsigned i = 0; i < REC_FLOWS_MAX; i++)
         if (p->flows[i] != NULL && flow_end(p->flows[i], requested) < 0)
-            return flow_fault(p, i, EXIT_DAMAGED, p->flows[i]->error);
+            return parser_flow_fault(p, i, p->flows[i]->cannot ? EXIT_CANNOT : EXIT_DAMAGED,
+                                     p->flows[i]->error);
     return 0;
 }
 
@@ -200,6 +187,14 @@ static void check_end(struct parser *p)
     }
 }
 
+/* What had to wait for the end of a flow, also where that is damage. */
+static void settle(struct parser *p)
+{
+    for (unsigned i = 0; i < REC_FLOWS_MAX && !p->e.refused; i++)
+        if (p->flows[i] != NULL && flow_settle(p->flows[i]) < 0)
+            (void)parser_flow_fault(p, i, EXIT_CANNOT, p->flows[i]->error);
+}
+
 /* Write the END record of the stream being written, if there is one. */
 static void finish_stream(struct parser *p)
 {
@@ -207,6 +202,7 @@ static void finish_stream(struct parser *p)
         return;
     if (p->status != EXIT_DAMAGED)
         check_end(p);
+    settle(p);
     if (p->e.stats.lost > 0)
         p->status = exit_worse(p->status, EXIT_DATA);
     write_end(p);
@@ -398,14 +394,14 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
     if (p->e.failed)
         return -1;
     if (rc < 0)
-        return flow_fault(p, r->flow, f->cannot ? EXIT_CANNOT : EXIT_DAMAGED, f->error);
+        return parser_flow_fault(p, r->flow, f->cannot ? EXIT_CANNOT : EXIT_DAMAGED, f->error);
     if (p->e.refused) {
         refused(p);
         return -1;
     }
     if (f->rdb.snapshot_id[0] != '\0' && !same_snapshot(p, f))
-        return flow_fault(p, r->flow, EXIT_DAMAGED,
-                          "a file of another snapshot than the first: their ids differ");
+        return parser_flow_fault(p, r->flow, EXIT_DAMAGED,
+                                 "a file of another snapshot than the first: their ids differ");
     slots_tick(&f->to);
     if (parser_waits(p))
         parser_poll(p);
@@ -440,6 +436,7 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
     case REC_KEY: return parser_key(p, r, payload);
     case REC_CHECK: return parser_check(p, r, payload);
     case REC_SLOTS: return parser_slots(p, r, payload);
+    case REC_FILE: return parser_file(p, r, payload);
     default: on_end(p, r, payload); return 0;
     }
 }

@@ -89,6 +89,9 @@ int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload);
 /* A CHECK record, likewise. */
 int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload);
 
+/* A FILE record, likewise. */
+int parser_file(struct parser *p, const struct rec *r, const uint8_t *payload);
+
 /* A SLOTS record, likewise. */
 int parser_slots(struct parser *p, const struct rec *r, const uint8_t *payload);
 
@@ -97,6 +100,9 @@ void parser_poll(struct parser *p);
 
 /* What was not answered by now is reported. */
 void parser_end_rereads(struct parser *p);
+
+/* A flow is damaged, or cannot be taken: said, and kept for END. Returns -1. */
+int parser_flow_fault(struct parser *p, unsigned flow, int status, const char *what);
 
 /* Tell dfreader how far the flow is; what it misses now it is told again with the next bytes. */
 void parser_tell(struct parser *p, const struct flow *f);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <bsd/stdlib.h>
 #include <bsd/string.h>
 
@@ -23,10 +24,12 @@ static const char usage[] =
     "        also valkey://; rediss://, valkeys:// over TLS; unix:///path;\n"
     "        sentinel://host[:port][,host[:port]]/name the server that these sentinels know (sentinels://);\n"
     "        dragonfly://host[:port] a Dragonfly (dragonflys:// over TLS), dragonfly+unix:///path;\n"
-    "        a snapshot file (.rdb), any file of a .dfs set or its directory, file:PATH, - (stdin)\n";
+    "        a snapshot file (.rdb), any file of a .dfs set or its directory, an append-only file\n"
+    "        (.aof, a manifest, the directory of one), file:PATH, - (stdin)\n";
 
 static const char *const from_words[] = {"master", "replica", "any", NULL};
 static const char *const acknowledge_words[] = {"behind", "exact", NULL};
+static const char *const truncated_words[] = {"fail", "ok", NULL};
 static const char *const full_words[] = {"fail", "flush", "overwrite", NULL};
 
 static const char *take_flow(void *to, const char *text)
@@ -53,6 +56,22 @@ static const char *take_until(void *to, const char *text)
     return strcmp(text, "synced") == 0 ? NULL : "only \"synced\" is known";
 }
 
+/* Seconds, or a time in UTC as 2026-11-30T10:00:00Z. */
+static const char *take_until_time(void *to, const char *text)
+{
+    struct options *o = to;
+    const char *fault;
+    struct tm tm = {.tm_sec = 0};
+    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    if (end != NULL && *end == '\0') {
+        time_t t = timegm(&tm);
+        o->until_time = t > 0 ? (uint64_t)t : 0;
+    } else {
+        o->until_time = (uint64_t)strtonum(text, 1, (long long)1 << 40, &fault);
+    }
+    return o->until_time > 0 ? NULL : "expected seconds since 1970, or a time as 2026-11-30T10:00:00Z";
+}
+
 #define AT(field)   OPTION_AT(struct options, field)
 #define SECONDS_MAX 1000000
 
@@ -68,7 +87,15 @@ static const struct option_row rows[] = {
                "ask the dfreader with that control socket: status (default),\nstop, limit (requests and "
                "bytes per second that the target gets;\n0: no limit)",
                .call = take_ask),
-    OPTION_FLAG(ON, "one-file", AT(one_file), "of a .dfs set read only the file that was named"),
+    OPTION_FLAG(ON, "one-file", AT(one_file), "of a .dfs set or an AOF read only the file that was named"),
+    OPTION_ARG(
+        CALL, "until-time", "TIME",
+        "of an AOF with #TS lines (aof-timestamp-enabled) nothing\nlater: seconds, or 2026-11-30T10:00:00Z",
+        .call = take_until_time),
+    OPTION_ARG(WORD, "truncated", "fail|ok",
+               "of an AOF whose last file ends within a command or a\ntransaction: an error (fail), or leave "
+               "that out",
+               AT(truncated), .words = truncated_words),
     OPTION_ARG(TEXT, "password-file", "FILE", "password of the source (or " PASSWORD_ENV ")",
                AT(password_file)),
     {.kind = OPTION_TABLE, AT(tls), .table = tls_rows},
@@ -210,6 +237,8 @@ static void check(const struct options *o)
         fatal(EXIT_USAGE, "--resume belongs to the process that owns the session");
     if (o->until_synced && o->mode == MODE_FLOW)
         fatal(EXIT_USAGE, "--until belongs to the process that owns the session");
+    if (o->file == NULL && (o->until_time > 0 || o->truncated != TRUNCATED_FAIL))
+        fatal(EXIT_USAGE, "--until-time and --truncated belong to an append-only file");
     if (o->file != NULL && tls_options_given(&o->tls))
         fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: rediss://HOST, dragonflys://HOST");
 }

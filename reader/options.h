@@ -19,6 +19,8 @@ enum from { FROM_MASTER, FROM_REPLICA, FROM_ANY }; /* which of those that sentin
 
 enum acknowledge { ACK_BEHIND, ACK_EXACT };
 
+enum truncated { TRUNCATED_FAIL, TRUNCATED_OK }; /* an append-only file whose end is cut off */
+
 enum full_resync { FULL_FAIL, FULL_FLUSH, FULL_OVERWRITE }; /* the latter two are the writer's to carry out */
 
 struct options {
@@ -47,8 +49,10 @@ struct options {
     const char *sentinel_user; /* NULL: none */
     const char *sentinel_password_file;
     char sentinel_password[512];
-    bool one_file;     /* of a file: not the set that the file belongs to */
-    int stall_timeout; /* seconds, as the next four */
+    bool one_file; /* of a file: not the set that the file belongs to */
+    enum truncated truncated;
+    uint64_t until_time; /* of an append-only file: Unix time up to which it is read; 0: all of it */
+    int stall_timeout;   /* seconds, as the next four */
     int barrier_timeout;
     int ping_timeout;
     int parser_timeout;

@@ -13,7 +13,7 @@ static void field_expiry(const struct cmd *m, uint64_t ms, const struct slice *c
     size_t n = 3;
     if ((out = cmd_room(m, 6)) == NULL)
         return;
-    ms = emit_expiry(m->e, m->o, ms);
+    ms = emit_field_expiry(m->e, m->o, ms);
     if (m->e->target.kind == SERVER_DRAGONFLY) { /* in whole seconds from now */
         uint64_t left = ms > m->e->now_ms ? (ms - m->e->now_ms + 999) / 1000 : 1;
         out[0] = SLICE("FIELDEXPIRE");
@@ -53,7 +53,7 @@ static void hsetex_script(const struct cmd *m, struct slice condition, bool keep
 {
     uint8_t when[20];
     if (ms != 0)
-        ms = emit_expiry(m->e, m->o, ms);
+        ms = emit_field_expiry(m->e, m->o, ms);
     struct slice own[3] = {condition, keep ? SLICE("1") : SLICE(""), {when, dec_u64(when, ms)}};
     cmd_script_with(m, SLICE(LUA_HSETEX), own, 3, first, 0);
 }
@@ -127,7 +127,7 @@ static void hsetex_plain(const struct cmd *m, const struct hsetex *x)
         out[n++] = SLICE("KEEPTTL");
     } else {
         out[n++] = SLICE("PXAT");
-        out[n++] = (struct slice){when, dec_u64(when, emit_expiry(m->e, m->o, x->ms))};
+        out[n++] = (struct slice){when, dec_u64(when, emit_field_expiry(m->e, m->o, x->ms))};
     }
     out[n++] = SLICE("FIELDS");
     out[n++] = (struct slice){count, dec_u64(count, fields / 2)};
@@ -236,7 +236,7 @@ static void fieldexpire_script(const struct cmd *m, uint64_t ms, size_t first)
     m->o->pos = m->before;
     emit_report(m->e, m->o, false, "member-ttl", k.p, k.n,
                 "FIELDEXPIRE: if the key is a set its members do not expire at the target");
-    struct slice own = {when, dec_u64(when, emit_expiry(m->e, m->o, ms))};
+    struct slice own = {when, dec_u64(when, emit_field_expiry(m->e, m->o, ms))};
     cmd_script_with(m, SLICE(LUA_FIELDEXPIRE), &own, 1, first, RF_IDEMPOTENT);
 }
 

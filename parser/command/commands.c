@@ -473,6 +473,23 @@ static void set_each(const struct cmd *m)
     }
 }
 
+/* RENAME, COPY and MOVE carry an expiry over, which may be one that waits; SWAPDB all of them. */
+static void note_carried(const struct cmd *m)
+{
+    struct late *l = &m->e->late;
+    int64_t a, b;
+    size_t other = command_other_db(m->c, m->argv, m->argc);
+    bool moves = m->c->action == ACT_RENAME || (m->c->action == ACT_TWO_KEYS && m->c->vclass == CLASS_NONE);
+    if (m->c->action == ACT_SWAPDB && m->argc == 3 && arg_number(&m->argv[1], &a) &&
+        arg_number(&m->argv[2], &b)) {
+        late_swap(l, sink_db(m->to, (uint32_t)a), sink_db(m->to, (uint32_t)b));
+    } else if (moves && m->argc >= 3) {
+        const struct slice *to = &m->argv[m->c->last];
+        bool known = other != 0 && arg_number(&m->argv[other], &a);
+        late_keep(l, known ? (uint32_t)a : m->o->db, to->p, to->n);
+    }
+}
+
 static void apply(struct cmd *m, bool reserved)
 {
     struct sink *to = m->to;
@@ -490,6 +507,8 @@ static void apply(struct cmd *m, bool reserved)
     if (__builtin_expect(to->verifying != NOT_VERIFYING, 0) && !to->has_value && m->c != NULL &&
         m->argc == m->ch->argc)
         m->guard = check_before(to, m->ch, m->c, m->argv);
+    if (__builtin_expect(m->e->late.count > 0, 0) && m->c != NULL)
+        note_carried(m);
     if (m->guard == GUARD_REREAD && reads_again(m))
         ;
     else if (flushes_nothing(m))

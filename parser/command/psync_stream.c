@@ -5,6 +5,7 @@
 #include "../reread/reread.h"
 #include "../reread/slots.h"
 
+#define DATABASES      (1 << 20)           /* that a file or a KeyDB may name */
 #define ARGUMENTS_KEPT ((size_t)256 << 10) /* bytes of places that stay allocated for the next command */
 
 void psync_begin(struct psync *s, struct sink *to, uint64_t position)
@@ -15,12 +16,17 @@ void psync_begin(struct psync *s, struct sink *to, uint64_t position)
     to->counting = true;
 }
 
+static uint64_t position(const struct psync *s, uint64_t offset)
+{
+    return psync_position(offset, s->file == NULL ? s->db : 0);
+}
+
 void psync_select(struct psync *s, uint64_t db)
 {
     if (db > PSYNC_DB_MAX)
         return;
     s->db = (uint32_t)db;
-    s->to->next_lsn = psync_position(psync_offset(s->to->next_lsn), s->db);
+    s->to->next_lsn = position(s, psync_offset(s->to->next_lsn));
 }
 
 void psync_free(struct psync *s)
@@ -30,32 +36,65 @@ void psync_free(struct psync *s)
     requests_free(&s->inner);
 }
 
+/* ---- one command ---- */
+
+/* It is no damage. */
+static enum got cannot(struct psync *s, struct cur *c, const char *what)
+{
+    s->cannot = what;
+    return cur_bad(c, what);
+}
+
+/* The next one. GOT: it can be used. */
+static enum got take(struct psync *s, struct requests *r, struct cur *c, const struct slice **argv,
+                     size_t *argc)
+{
+    const char *why = NULL;
+    s->begun = c->p;
+    s->verdict = VERDICT_TAKE;
+    enum got g = request_take(r, c, argv, argc);
+    if (g != GOT || s->file == NULL)
+        return g;
+    s->verdict = s->file->judge(s->file->ctx, *argv, *argc, &why);
+    if (why == NULL)
+        return GOT;
+    c->p = s->begun;
+    return s->verdict == VERDICT_CANNOT ? cannot(s, c, why) : cur_bad(c, why);
+}
+
 /* ---- transactions ---- */
 
 /* The transaction whose MULTI lies between c and behind: GOT when its EXEC is there, too, or too much for
- * that, or damage that is found again. */
+ * that, or damage that is found again; of a file NEED or BAD, however large it is. */
 static enum got look_for_exec(struct psync *s, struct cur *c, const struct cur *behind)
 {
+    uint64_t most = s->file != NULL ? UINT64_MAX : TRANSACTION_WHOLE;
     size_t multi = (size_t)(behind->p - c->p);
     struct cur t = {c->p + (s->looked > multi ? s->looked : multi), c->end, 0, NULL};
     enum got g = GOT;
-    while (g == GOT && (size_t)(t.p - c->p) <= TRANSACTION_WHOLE) {
+    while (g == GOT && (size_t)(t.p - c->p) <= most) {
         const struct slice *argv;
         size_t argc;
-        if (t.p >= t.end)
+        if (s->file != NULL)
+            g = s->file->between(s->file->ctx, &t);
+        if (g == GOT && t.p >= t.end)
             g = cur_need(&t, 1);
-        else
-            g = request_take(&s->look, &t, &argv, &argc);
+        else if (g == GOT)
+            g = take(s, &s->look, &t, &argv, &argc);
         if (g == GOT && arg_is(&argv[0], "EXEC"))
             break;
     }
-    if (g == NEED && (size_t)(t.end - c->p) + t.want <= TRANSACTION_WHOLE) {
+    if (g == NEED && (size_t)(t.end - c->p) + t.want <= most) {
         s->looked = (size_t)(t.p - c->p);
         c->want = t.want;
         return NEED;
     }
     s->looked = 0;
     s->look.base = NULL;
+    if (g == BAD && s->file != NULL) {
+        c->p = t.p;
+        return cur_bad(c, t.why);
+    }
     return GOT;
 }
 
@@ -91,19 +130,14 @@ static void passed(struct psync *s)
     emit_position(to->e, &to->o, RF_LIVE);
 }
 
-/* It is no damage. */
-static enum got cannot(struct psync *s, struct cur *c, const char *what)
-{
-    s->cannot = what;
-    return cur_bad(c, what);
-}
-
 static enum got select_db(struct psync *s, struct cur *c, const struct slice *argv, size_t argc, uint64_t *db)
 {
     int64_t v;
     if (argc != 2 || !arg_number(&argv[1], &v) || v < 0)
         return cur_bad(c, "SELECT of a database");
-    if (v > PSYNC_DB_MAX)
+    if (s->file != NULL && v > DATABASES)
+        return cur_bad(c, "SELECT of a database up to 1048576");
+    if (s->file == NULL && v > PSYNC_DB_MAX)
         return cannot(s, c, "a database above 255 was selected, which no position can hold");
     *db = (uint64_t)v;
     return GOT;
@@ -132,7 +166,7 @@ static enum got enter(struct psync *s, struct cur *c, uint64_t n)
     if (n > PSYNC_OFFSET_MAX - offset)
         return cannot(s, c, "an offset of 2^54 and more, which no position can hold");
     to->before = to->next_lsn;
-    to->next_lsn = psync_position(offset + n, s->db);
+    to->next_lsn = position(s, offset + n);
     to->o.live = true;
     to->o.db = sink_db(to, s->db);
     to->o.pos = sink_below(to, to->before);
@@ -187,7 +221,7 @@ static enum got replay(struct psync *s, struct cur *c, const struct slice *argv,
 {
     struct sink *to = s->to;
     int64_t db = s->db;
-    if (argc < 3 || (argc > 3 && (!arg_number(&argv[3], &db) || db < 0 || db > 1 << 20)))
+    if (argc < 3 || (argc > 3 && (!arg_number(&argv[3], &db) || db < 0 || db > DATABASES)))
         return cur_bad(c, "RREPLAY with commands and a database");
     struct cur t = {argv[2].p, argv[2].p + argv[2].n, 0, NULL};
     bool open = to->o.open;
@@ -204,7 +238,7 @@ static enum got replay(struct psync *s, struct cur *c, const struct slice *argv,
         enum word word = word_of(&inner[0]);
         if (word == W_RREPLAY)
             return cur_bad(c, "RREPLAY of commands that are none themselves");
-        if (word == W_SELECT && n == 2 && arg_number(&inner[1], &v) && v >= 0 && v <= 1 << 20)
+        if (word == W_SELECT && n == 2 && arg_number(&inner[1], &v) && v >= 0 && v <= DATABASES)
             db = v;
         to->o.pos = pos;
         if (word == W_OTHER)
@@ -225,7 +259,7 @@ enum got psync_command(struct psync *s, struct cur *c)
     uint64_t db = s->db;
     if (to->due <= to->next_lsn)
         reread_write_due(to);
-    enum got g = request_take(&s->in, &t, &argv, &argc);
+    enum got g = take(s, &s->in, &t, &argv, &argc);
     if (g == BAD)
         c->p = t.p;
     if (g != GOT) {
@@ -233,7 +267,7 @@ enum got psync_command(struct psync *s, struct cur *c)
         c->why = t.why;
         return g;
     }
-    enum word word = word_of(&argv[0]);
+    enum word word = s->verdict == VERDICT_PASS ? W_PASSED : word_of(&argv[0]);
     if (word == W_MULTI && s->multi == 0)
         g = look_for_exec(s, c, &t);
     else if (word == W_SELECT)

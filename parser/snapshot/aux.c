@@ -8,9 +8,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "../command/aof.h"
 #include "../command/args.h"
 #include "log.h"
-#include "../command/psync_stream.h"
 #include "shape.h"
 
 #define NAMES_TOLD 32 /* unknown fields that are named */
@@ -186,15 +186,24 @@ static bool keydb_field(struct rdb *r, const struct slice *name, const struct sl
     return true;
 }
 
-/* The RDB at the beginning of an AOF: the commands behind it, or in its other files, are the newer part of
- * the data set. */
-static enum got append_only(struct rdb *r, struct cur *c, const struct slice *name, const struct slice *value)
+/* The snapshot at the beginning of an append-only file: the commands behind it, or in other files, are the
+ * newer part of the data set. */
+static enum got of_append_only(struct rdb *r, struct cur *c, const struct slice *name,
+                               const struct slice *value)
 {
-    if (!r->file || r->dragonfly || !named(value, "1"))
+    int64_t time;
+    bool described = r->aof != NULL && r->aof->known;
+    if (!r->file || r->dragonfly)
         return GOT;
-    if (named(name, "aof-preamble"))
-        return rdb_not_supported(r, c, AOF_TEXT);
-    if (named(name, "aof-base"))
+    if (described && named(name, "ctime") && arg_number(value, &time) && time >= 0 &&
+        !aof_made_at(r->aof, (uint64_t)time))
+        return rdb_not_supported(r, c, "the snapshot was made later than the time of --until-time");
+    if (named(name, "aof-preamble") && named(value, "1")) {
+        if (!described)
+            return rdb_not_supported(r, c, AOF_TEXT);
+        rdb_append_only(r);
+    }
+    if (named(name, "aof-base") && named(value, "1") && !(described && r->aof->on))
         emit_report(
             r->to->e, &r->to->o, true, "aof-base", (const uint8_t *)"", 0,
             "this is the base of an append-only file: the changes since are in its other files, and are "
@@ -246,5 +255,5 @@ enum got aux_field(struct rdb *r, struct cur *c)
         r->snapshot_id[value.n] = '\0';
     }
     set_family(r);
-    return append_only(r, c, &name, &value);
+    return of_append_only(r, c, &name, &value);
 }

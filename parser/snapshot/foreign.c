@@ -3,6 +3,9 @@
 
 #include <stdio.h>
 
+#include "../command/aof.h"
+#include "psync.h"
+
 enum got rdb_unknown(struct rdb *r, struct cur *c, const char *what, unsigned number)
 {
     bool type = *what == 'v';
@@ -22,10 +25,28 @@ enum got rdb_not_supported(struct rdb *r, struct cur *c, const char *what)
     return cur_bad(c, what);
 }
 
+void rdb_append_only(struct rdb *r)
+{
+    struct sink *to = r->to;
+    r->aof->on = true;
+    r->psync = r->aof->psync;
+    r->psync->file = &r->aof->hooks;
+    psync_begin(r->psync, to, psync_position(0, 0));
+    to->dialect = dialect_redis();
+    to->rereads = NULL; /* there is nobody to ask */
+    to->o.journal = true;
+    late_begin(&to->e->late, to->e->now_ms, aof_wait_ms(r->aof));
+}
+
 void rdb_file_end(struct rdb *r)
 {
+    bool more = r->aof != NULL && r->aof->on;
+    r->to->cut |= more;
     r->to->synced = true;
-    r->stage = STAGE_DONE;
-    r->to->o.pos = 0;
+    r->stage = more ? STAGE_JOURNAL : STAGE_DONE;
+    if (more)
+        psync_select(r->psync, 0);
+    r->to->o.live = more;
+    r->to->o.pos = more ? sink_below(r->to, r->to->next_lsn) : 0;
     emit_synced(r->to->e, &r->to->o);
 }

@@ -16,9 +16,11 @@ struct keyset {
     size_t mask;    /* of the slots in use; 0: none */
 };
 
+/* XXH3 adds the seed to the bits of a short key: a small one would make "a:l" in database 0 and "a:n" in
+ * database 2 the same. */
 static inline uint64_t keyset_hash(uint32_t db, const void *key, size_t n)
 {
-    uint64_t h = XXH3_64bits_withSeed(key, n, db);
+    uint64_t h = XXH3_64bits_withSeed(key, n, db * 0x9e3779b97f4a7c15u);
     return h != 0 ? h : 1;
 }
 

@@ -1,5 +1,6 @@
 /* Opcodes of snapshots that are not keys. dragonfly-replication(7), FULL SYNC; rdb(5), DRAGONFLY EXTENSIONS,
  * OPCODES. */
+#include "../command/aof.h"
 #include "../command/journal.h"
 #include "rdb.h"
 
@@ -135,6 +136,8 @@ static enum got op_select(struct rdb *r, struct cur *c)
     enum got g = cur_plen(c, &db);
     if (g == GOT && db > 1u << 20)
         return cur_bad(c, "a database number");
+    if (g == GOT && r->aof != NULL && r->aof->file.until > 0 && !r->aof->on) /* keys come */
+        return rdb_not_supported(r, c, "--until-time needs an append-only file, and this is a snapshot");
     if (g == GOT)
         r->next.db = (uint32_t)db;
     return g;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "crc64.h"
+#include "../command/aof.h"
 #include "../command/journal.h"
 #include "magic.h"
 
@@ -142,11 +143,24 @@ static enum got parse_rdb(struct rdb *r, struct cur *c, bool in_blob)
     return g;
 }
 
+/* It begins with commands. Where it is known to be an append-only file, everything but a snapshot does. */
+static bool append_only(const struct rdb *r, const struct cur *c)
+{
+    if (r->aof == NULL || !r->aof->known)
+        return false;
+    return r->aof->on ? !magic_begins(c->p, cur_left(c)) : *c->p == '*' || *c->p == '#';
+}
+
 /* "REDIS" and four digits, or "VALKEY" and three. */
 static enum got parse_magic(struct rdb *r, struct cur *c)
 {
     const uint8_t *p = NULL;
     unsigned version = 0;
+    if (append_only(r, c)) {
+        rdb_append_only(r);
+        rdb_file_end(r);
+        return GOT;
+    }
     if (!magic_begins(c->p, cur_left(c))) /* also where less is there than a magic has */
         return cur_bad(c, MAGIC_WANTED);
     enum got g = cur_raw(c, 9, &p);

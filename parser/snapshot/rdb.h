@@ -61,6 +61,7 @@ struct last_key {
     struct buf field;
 };
 
+struct aof;
 struct journal;
 struct psync;
 
@@ -68,6 +69,7 @@ struct rdb {
     struct sink *to;
     struct journal *journal; /* for its blobs */
     struct psync *psync;     /* it is that of a Redis or Valkey, and what follows it; NULL: it is not */
+    struct aof *aof;         /* a file: what is known of it, besides its bytes */
     enum rdb_stage stage;
     bool file; /* a snapshot file: ends at EOF */
     char token[41];
@@ -146,13 +148,18 @@ enum got aux_field(struct rdb *r, struct cur *c);
 enum got redis_opcode(struct rdb *r, struct cur *c, unsigned op);
 void drop_templates(struct rdb *r);
 
-/* A snapshot file is complete. */
+/* A snapshot file is complete: nothing follows, or the commands of an append-only file. */
 void rdb_file_end(struct rdb *r);
+
+/* The file is an append-only file: commands follow, or are all there is. */
+void rdb_append_only(struct rdb *r);
 
 /* Nothing here knows how to pass over a value type or opcode: BAD, and that this need not be damage. */
 enum got rdb_unknown(struct rdb *r, struct cur *c, const char *what, unsigned number);
 
-#define AOF_TEXT "an append-only file (AOF) cannot be a source yet: save an RDB file"
+#define AOF_TEXT                                                                                             \
+    "commands stand behind the end of the snapshot, which does not say that it is the beginning of an "      \
+    "append-only file (AOF)"
 
 /* The input is sound but not taken: what it is, and what to do. The flow ends with that. */
 enum got rdb_not_supported(struct rdb *r, struct cur *c, const char *what);

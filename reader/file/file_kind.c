@@ -1,5 +1,6 @@
 #include "file_kind.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "exits.h"
@@ -24,15 +25,14 @@ static const struct kind {
     {"PK\x03\x04", 4, 0, "is a zip archive: unpack it first and give the path of the snapshot in it"},
     {"ustar", 5, TAR_MAGIC, "is a tar archive: unpack it first and give the path of the snapshot in it"},
     {"file ", 5, 0,
-     "is the manifest of an append-only file (AOF), which cannot be a source yet: save an RDB file"},
-    {"#TS:", 4, 0, "is an append-only file (AOF), which cannot be a source yet: save an RDB file"},
+     "is the manifest of an append-only file (AOF): give its path, so that its files are found"},
     {"$EOF:", 5, 0, "is a replication stream as a master sends it, no snapshot file: save an RDB file"},
 };
 
-/* "*3\r\n$3\r\nSET…" */
-static int is_aof(const uint8_t *p, size_t n)
+/* "*3\r\n$3\r\nSET…", or an annotation in front of that. */
+static bool is_aof(const uint8_t *p, size_t n)
 {
-    return n >= 4 && p[0] == '*' && p[1] >= '0' && p[1] <= '9';
+    return p[0] == '*' ? n < 2 || (p[1] >= '0' && p[1] <= '9') : p[0] == '#' && (n < 2 || p[1] != '!');
 }
 
 const char *file_kind_fault(const uint8_t *p, size_t n, int *status)
@@ -45,16 +45,14 @@ const char *file_kind_fault(const uint8_t *p, size_t n, int *status)
     rec_stream_header(header, KIND_RAW);
     if (n >= RAW_PEEK && memcmp(p, header, RAW_PEEK) == 0)
         return "is a record stream already: give it to dfparse (raw) or rediswriter";
-    if (is_aof(p, n))
-        return "is an append-only file (AOF), which cannot be a source yet: save an RDB file";
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         const struct kind *k = &kinds[i];
         if (n >= k->at + k->n && memcmp(p + k->at, k->magic, k->n) == 0)
             return k->text;
     }
     *status = EXIT_DAMAGED; /* of a kind that is not known, or a snapshot whose first bytes are */
-    if (!magic_begins(p, n))
-        return "damaged at byte 0: expected " MAGIC_WANTED;
+    if (!magic_begins(p, n) && !is_aof(p, n))
+        return "damaged at byte 0: expected " MAGIC_WANTED ", or the commands of an append-only file";
     *status = EXIT_DONE;
     return NULL;
 }

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +69,12 @@ static int add(struct fileset *s, const char *path, const struct why *w)
     return EXIT_DONE;
 }
 
+int fileset_add(struct fileset *s, const char *path, char *why, size_t cap)
+{
+    const struct why w = {why, cap};
+    return add(s, path, &w);
+}
+
 /* All shards from 0000 on, then the summary. prefix: folder and base. */
 static int add_set(struct fileset *s, const char *prefix, const struct why *w)
 {
@@ -123,20 +128,11 @@ static int add_checked(struct fileset *s, const char *folder, const char *base, 
     return EXIT_DONE;
 }
 
-static bool is_manifest(const char *name)
-{
-    static const char tail[] = ".manifest";
-    size_t n = strlen(name), k = sizeof tail - 1;
-    return n > k && strcmp(name + n - k, tail) == 0;
-}
-
 /* The only set in a folder: its base. */
 static int base_in(DIR *d, const char *folder, char *base, size_t cap, const struct why *w)
 {
-    bool aof = false;
     for (const struct dirent *e; (e = readdir(d)) != NULL;) {
         size_t n = base_of(e->d_name);
-        aof = aof || is_manifest(e->d_name);
         if (n == 0 || n >= cap)
             continue;
         if (base[0] != '\0' && (strlen(base) != n || strncmp(base, e->d_name, n) != 0))
@@ -145,13 +141,23 @@ static int base_in(DIR *d, const char *folder, char *base, size_t cap, const str
         memcpy(base, e->d_name, n);
         base[n] = '\0';
     }
-    if (base[0] == '\0' && aof)
-        return wrong(w, EXIT_USAGE,
-                     "%.300s holds an append-only file (AOF), which cannot be a source yet: save an RDB file",
-                     folder);
     if (base[0] == '\0')
-        return wrong(w, EXIT_CANNOT, "%.300s is a folder and holds no set of .dfs files", folder);
+        return wrong(w, EXIT_CANNOT,
+                     "%.300s is a folder and holds no set of .dfs files and no append-only file (AOF) with a "
+                     "manifest",
+                     folder);
     return EXIT_DONE;
+}
+
+bool fileset_holds_set(const char *folder)
+{
+    DIR *d = opendir(folder);
+    bool any = false;
+    for (const struct dirent *e; d != NULL && !any && (e = readdir(d)) != NULL;)
+        any = base_of(e->d_name) > 0;
+    if (d != NULL)
+        closedir(d);
+    return any;
 }
 
 static int from_folder(struct fileset *s, const char *folder, const struct why *w)

@@ -4,7 +4,8 @@
 usage() {
     cat <<'END'
 usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later change, until stopped
-       df2redis [options] migrate SOURCE|FILE TARGET   full sync only; FILE: a snapshot, .rdb or .dfs
+       df2redis [options] migrate SOURCE|FILE TARGET   full sync only; FILE: a snapshot (.rdb, .dfs), or an
+                                                      append-only file or its folder
        df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, one per line
@@ -36,6 +37,9 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
                            FAILOVER does not choose us, or all of it (exact)
       --no-verify          do not look for keys that a Dragonfly from v1.39 on may lose in a full sync
       --verify-rate N      keys per second that this looks at (100000)
+      --until-time TIME    of an append-only file nothing later: seconds, or 2026-11-30T10:00:00Z
+      --truncated ok       of an append-only file whose end is cut off: leave that out
+      --one-file           of a set of files only the one that was named
       --single             one dfreader and one dfparse for all flows
       --task NAME          several tasks side by side (default: default)
       --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
@@ -92,7 +96,7 @@ parser_args=()
 declare -A handed_on=(
     [spool]='r value' [spool-max]='r value' [spill-max]='r value' [buffer]='r value'
     [parser-timeout]='r value' [stall-timeout]='r value' [barrier-timeout]='r value' [ping-timeout]='r value'
-    [no-verify]='r flag' [verify-rate]='r value' [no-spool]='r flag' [from]='r value' [acknowledge]='r value'
+    [no-verify]='r flag' [verify-rate]='r value' [one-file]='r flag' [until-time]='r value' [truncated]='r value' [no-spool]='r flag' [from]='r value' [acknowledge]='r value'
     [spill-dir]='rw value'
     [include]='p value' [exclude]='p value' [rename-prefix]='p value' [db-map]='p value'
     [target-version]='p value' [target-modules]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
@@ -356,7 +360,8 @@ check_source() {
     migrate:1) single=1 ;;
     *:1) die 2 "SOURCE is a file, which has no later changes and is a record already: df2redis migrate FILE TARGET" ;;
     migrate:0) die 2 "SOURCE is neither an existing file nor a URL of a source. $source_forms
-  FILE                                          a snapshot: .rdb, or any file of a .dfs set or its directory" ;;
+  FILE                                          a snapshot: .rdb, or any file of a .dfs set or its directory;
+                                                an append-only file, its manifest or its directory" ;;
     *) die 2 "SOURCE is not a URL of a source. $source_forms" ;;
     esac
 }
