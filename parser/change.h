@@ -76,14 +76,16 @@ struct sink {
     struct emit *e;
     struct origin o;
     struct dialect dialect;
-    unsigned flows;  /* of the session */
-    bool own_master; /* which no other flow has: its flushes concern this flow alone */
+    unsigned flows;                       /* of the session */
+    bool own_master;                      /* which no other flow has: its flushes concern this flow alone */
+    const struct source_commands *source; /* what a Redis says of its commands; NULL: it is none */
 
     /* How far the flow is. */
     bool cut, synced;
-    bool goes_on;  /* a partial sync: the target has everything before, and no keys come */
-    bool counting; /* next_lsn is known */
-    bool in_multi; /* a transaction waits for its EXEC: nothing behind its begin may be confirmed */
+    bool goes_on;      /* a partial sync: the target has everything before, and no keys come */
+    bool counting;     /* next_lsn is known */
+    bool in_multi;     /* a transaction waits for its EXEC: nothing behind its begin may be confirmed */
+    uint64_t multi_at; /* ... and its begin is this position; 0: that is not known */
     uint64_t next_lsn;
     uint64_t before; /* the position in front of the entry being written, or written last */
 

@@ -48,11 +48,12 @@ struct options {
     const char *sentinel_password_file;
     char sentinel_password[512];
     bool one_file;     /* of a file: not the set that the file belongs to */
-    int stall_timeout; /* seconds, as the next four */
+    int stall_timeout; /* seconds, as the next five */
     int barrier_timeout;
     int ping_timeout;
     int parser_timeout;
     int connect_timeout;
+    int reconnect_timeout; /* 0: a connection that is lost ends the session */
     size_t buffer;
     uint64_t spill_max;
     uint64_t spool_max;

@@ -63,6 +63,7 @@ static void multi_begins(struct psync *s)
 {
     s->multi = s->to->before;
     s->to->in_multi = s->to->o.open = true;
+    s->to->multi_at = s->multi;
 }
 
 /* Its position is reached with it. */
@@ -70,7 +71,7 @@ static void exec(struct psync *s)
 {
     struct sink *to = s->to;
     entry_begin(&to->o, s->multi);
-    s->multi = 0;
+    s->multi = to->multi_at = 0;
     to->in_multi = to->o.open = false;
     to->o.pos = sink_below(to, to->next_lsn);
     emit_position(to->e, &to->o, RF_LIVE);

@@ -124,7 +124,7 @@ bool rekey_request(struct rereads *r, struct rekey *k)
 bool reread_room(const struct sink *to, size_t n)
 {
     const struct rereads *r = to->rereads;
-    return r != NULL && !r->closed && r->ctl->fd >= 0 && !to->in_multi &&
+    return r != NULL && !r->closed && r->ctl->fd >= 0 && (!to->in_multi || to->multi_at > 0) &&
            n + r->count - r->waiting <= REREAD_KEYS;
 }
 
@@ -176,7 +176,9 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     struct rekey *k = rekey_find(to, db, key->p, key->n);
     if (k == NULL) {
         k = add(to, &r->list, db, key);
-        k->since = to->counting ? lsn : 0;
+        k->since = !to->counting  ? 0
+                   : to->in_multi ? to->multi_at
+                                  : lsn; /* to go on within one is not possible */
     }
     k->kind = kind;
     strlcpy(k->detail, detail, sizeof k->detail);

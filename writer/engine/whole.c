@@ -222,6 +222,32 @@ enum put whole_begin(struct writer *w)
     return PUT_WAIT;
 }
 
+static void on_renamed(struct writer *w, void *arg, const char *text, size_t len)
+{
+    (void)arg;
+    own_done(w, &w->whole.renamed, text, len);
+}
+
+enum put whole_rename(struct writer *w, unsigned flow, const struct lineage *own)
+{
+    struct whole *x = &w->whole;
+    char name[FLOW_NAME], text[POSITION_TEXT];
+    const char *word[] = {name, text};
+    if (x->renamed == WHOLE_KNOWN) {
+        x->renamed = WHOLE_NOT_YET;
+        return PUT_DONE;
+    }
+    if (x->renamed != WHOLE_NOT_YET || !scope_free(w->cluster))
+        return PUT_WAIT;
+    struct bundle *t = own_begin(w, on_renamed);
+    x->renamed = WHOLE_ASKED;
+    (void)position_lineage_name(flow, name);
+    (void)position_lineage_print(own, text);
+    add_words(w, t, "HSET", word, 2);
+    own_send(w, t);
+    return PUT_WAIT;
+}
+
 static void on_swept(struct writer *w, void *arg, const char *text, size_t len)
 {
     (void)arg;

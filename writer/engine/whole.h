@@ -62,7 +62,7 @@ struct whole {
     struct saved_vector saved;
     char session[POSITION_TEXT], source[280];
 
-    enum whole_step begun, swept, dropped;
+    enum whole_step begun, swept, dropped, renamed;
 };
 
 void whole_free(struct whole *x);
@@ -75,6 +75,9 @@ bool whole_key(struct writer *w);
 
 /* Write the key of a session that begins. PUT_WAIT: it is under way. */
 enum put whole_begin(struct writer *w);
+
+/* Write the lineage of a flow that has another one from here on. PUT_WAIT: it is under way. */
+enum put whole_rename(struct writer *w, unsigned flow, const struct lineage *own);
 
 /* Its full sync was swept; its file has come to its end, and leaves no key behind. False: it is under way. */
 bool whole_swept(struct writer *w);
