@@ -4,7 +4,6 @@
 
 load helper
 load psync
-load psyncing
 load watching
 
 setup() { common_setup; }
@@ -81,6 +80,83 @@ write_on() { # port
         grep -q 'event=flow_connection_lost offset=[0-9]* error=' "$TMP/task.err"
         grep -q 'event=flow_reconnected offset=[0-9]* replid=' "$TMP/task.err"
         shows 'health=ok'
+        stop_task
+    done
+}
+
+@test "a source that is stopped and started: on in the same session, by the id of its file" {
+    start_pair
+    server_has 7.0 || skip "it gives itself a new id"
+    change "$SOURCE" 50
+    scli config set shutdown-timeout 2 >/dev/null
+    scli shutdown save >/dev/null || true
+    reap 10 "$SOURCE_PID"
+    wait_until 5 shows 'health=source-reconnecting'
+    shows 'state=reconnecting'
+    background "${REDIS_SERVER:-redis-server}" --port "$SOURCE" --bind 127.0.0.1 --save '' --dir "$TMP/redis.$SOURCE" \
+        --repl-diskless-sync-delay 0 --repl-backlog-size 64mb
+    wait_until 10 eval "scli ping | grep -q PONG"
+    change "$SOURCE" 50
+    assert_equal
+    [[ $(tcli get counter) == 100 ]]
+    never_begun_anew
+    wait_until 5 shows 'health=ok'
+    stop_task
+    # The position was saved with the new id.
+    change "$SOURCE" 5
+    start_task --resume replicate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    assert_equal
+    [[ $(tcli get counter) == 105 && $(info stats sync_full) == 0 ]]
+    stop_task
+}
+
+@test "a source that does not come back, and one that cannot go on: 75, and why" {
+    start_pair --source-reconnect-timeout 2
+    kill -9 "$SOURCE_PID"
+    reap 15 "$TASK"
+    [[ $status -eq 75 ]] || fail "status $status"
+    grep -q 'not connected again within 2 seconds: .*Connection refused' "$TMP/task.err"
+    start_pair --on-existing flush
+    # Another server at the same address.
+    kill -9 "$SOURCE_PID"
+    reap 5 "$SOURCE_PID" || true
+    background "${REDIS_SERVER:-redis-server}" --port "$SOURCE" --bind 127.0.0.1 --save '' --dir "$TMP"
+    reap 20 "$TASK"
+    [[ $status -eq 75 ]] || fail "status $status"
+    grep -q 'the source cannot go on behind offset [0-9]*, and offers a full sync' "$TMP/task.err"
+}
+
+@test "sentinel: the master dies, and the flow goes on at the next one in the same session; then at the one after" {
+    local single
+    for single in --single ''; do
+        start_watched
+        SOURCE=$MASTER
+        change "$MASTER" 20
+        start_target
+        wait_until 10 knows_replica
+        start_task ${single:+"$single"} replicate "sentinel://127.0.0.1:$SENTINEL/mine" "redis://127.0.0.1:$TARGET"
+        change "$MASTER" 50
+        assert_equal
+        redis-cli -p "$MASTER" client pause 100000 write >/dev/null
+        wait_until 12 in_sync
+        redis-cli -p "$SENTINEL" sentinel set mine down-after-milliseconds 500 >/dev/null
+        kill -KILL "$MASTER_PROCESS"
+        wait_until 20 master_is "$REPLICA"
+        SOURCE=$REPLICA
+        wait_until 10 eval "scli role | grep -qx master"
+        change "$REPLICA" 50
+        assert_equal
+        [[ $(tcli get counter) == 120 ]]
+        shows "server=redis://127.0.0.1:$REPLICA "
+        never_begun_anew
+        grep -q "event=lineage replid=$(info replication master_replid)" "$TMP/task.err"
+        # A stage that dies now goes on by the new id.
+        kill -9 "$(stage dfreader$([[ -n $single ]] || echo -0))"
+        reap 20 "$TASK"
+        start_task ${single:+"$single"} --resume replicate "sentinel://127.0.0.1:$SENTINEL/mine" "redis://127.0.0.1:$TARGET"
+        change "$REPLICA" 5
+        assert_equal
+        grep -q "event=flow_up mode=PARTIAL" "$TMP/task.err"
         stop_task
     done
 }
