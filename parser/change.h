@@ -76,8 +76,9 @@ struct sink {
     struct emit *e;
     struct origin o;
     struct dialect dialect;
-    unsigned flows;  /* of the session */
-    bool own_master; /* which no other flow has: its flushes concern this flow alone */
+    unsigned flows;                       /* of the session */
+    bool own_master;                      /* which no other flow has: its flushes concern this flow alone */
+    const struct source_commands *source; /* what a Redis says of its commands; NULL: it is none */
 
     /* How far the flow is. */
     bool cut, synced;

@@ -75,7 +75,6 @@ void flow_of_redis(struct flow *f, uint64_t lsn)
     f->rdb.psync = &f->psync;
     f->rdb.family = FAMILY_REDIS;
     f->to.dialect = dialect_redis();
-    f->to.rereads = NULL; /* dfreader reads no keys of such a source again */
     psync_begin(&f->psync, &f->to, lsn);
 }
 

@@ -52,6 +52,7 @@ void parser_free(struct parser *p)
 {
     parser_drop_flows(p);
     rereads_reset(&p->rereads, 0);
+    source_commands_free(&p->commands);
     ctl_close(&p->ctl);
     scratch_free(&p->expand.scratch);
     value_free(&p->expand.value);

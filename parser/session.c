@@ -287,6 +287,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
         p->target_written = false;
         p->was_live = false;
         p->rereads.writer = false;
+        source_commands_free(&p->commands);
     }
     p->begun = true;
     p->epoch = r->epoch;
@@ -336,6 +337,20 @@ static bool flow_lsn(const struct parser *p, const struct rec *r, const uint8_t 
            (!p->redis || psync_is_position(*lsn));
 }
 
+/* A flow that is there has another lineage from here on, and the same positions. */
+static int on_lineage(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    struct origin o = {.flow = r->flow, .epoch = r->epoch, .time = r->time};
+    struct lineage own;
+    const struct flow *f = p->flows[r->flow];
+    if (f == NULL || f->to.o.epoch != r->epoch || !f->to.own_master || !lineage_get(&own, payload, r->len)) {
+        parser_fault(p, EXIT_DAMAGED, "error", "a FLOW record of another lineage, of no flow that has one");
+        return -1;
+    }
+    emit_meta(&p->e, &o, REC_FLOW, payload, r->len);
+    return 0;
+}
+
 static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char mode[16], form[16], token[48];
@@ -345,6 +360,8 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
         parser_fault(p, EXIT_DAMAGED, "error", "a FLOW record that fits no session");
         return -1;
     }
+    if (strcmp(mode, "LINEAGE") == 0)
+        return on_lineage(p, r, payload);
     bool partial = strcmp(mode, "PARTIAL") == 0;
     if (!flow_lsn(p, r, payload, partial, &lsn)) {
         parser_fault(p, EXIT_DAMAGED, "error",
@@ -366,6 +383,7 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
                has_token ? token : NULL);
     if (p->redis)
         flow_of_redis(p->flows[r->flow], lsn);
+    p->flows[r->flow]->to.source = p->redis ? &p->commands : NULL;
     if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 && strcmp(form, "snapshot") == 0)
         flow_as_snapshot(p->flows[r->flow]);
     p->flows[r->flow]->to.own_master = lineage_get(&own, payload, r->len);
@@ -373,6 +391,14 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     struct origin o = {.flow = r->flow, .epoch = r->epoch, .time = r->time};
     emit_meta(&p->e, &o, REC_FLOW, payload, r->len);
     return 0;
+}
+
+static int on_commands(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    if (source_commands_take(&p->commands, payload, r->len))
+        return 0;
+    parser_fault(p, EXIT_DAMAGED, "error", "a malformed COMMANDS record");
+    return -1;
 }
 
 static bool same_snapshot(struct parser *p, const struct flow *f)
@@ -437,6 +463,7 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
     case REC_CHECK: return parser_check(p, r, payload);
     case REC_SLOTS: return parser_slots(p, r, payload);
     case REC_FILE: return parser_file(p, r, payload);
+    case REC_COMMANDS: return on_commands(p, r, payload);
     default: on_end(p, r, payload); return 0;
     }
 }

@@ -3,6 +3,7 @@
 #define DFP_SESSION_H
 
 #include "ctl.h"
+#include "command/source_commands.h"
 #include "flow.h"
 #include "options.h"
 #include "reread/reread.h"
@@ -32,6 +33,7 @@ struct parser {
     bool target_written;
     struct ctl ctl;
     struct rereads rereads;
+    struct source_commands commands; /* of a Redis */
     struct expand expand;
     int status;      /* worst so far */
     bool partial;    /* the input's END says that flows may end within an item */

@@ -206,6 +206,24 @@ int conn_reply(struct conn *c, struct fault *f)
     }
 }
 
+void conn_serve(struct conn *c, uint32_t events, const struct conn_user *user, void *ctx)
+{
+    struct fault f;
+    if (conn_events(c, events) < 0) {
+        conn_fault(c, &f);
+        user->lost(ctx, &f);
+        return;
+    }
+    while (c->open && c->readable) {
+        int rc = conn_reply(c, &f);
+        if (rc < 0)
+            user->lost(ctx, &f);
+        if (rc <= 0)
+            return;
+        user->reply(ctx);
+    }
+}
+
 void conn_keep_objects(struct conn *c, size_t max)
 {
     redisReaderFree(c->reader);

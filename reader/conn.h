@@ -57,6 +57,15 @@ int conn_flush(struct conn *c);
 /* The next reply, in c->reply. Returns 1, 0 none yet, -1 lost or no RESP (f says so). */
 int conn_reply(struct conn *c, struct fault *f);
 
+/* Who takes the replies of a connection. */
+struct conn_user {
+    void (*reply)(void *ctx);                       /* in c->reply, or c->object; it may close c */
+    void (*lost)(void *ctx, const struct fault *f); /* status EXIT_RETRY, else what came is no RESP */
+};
+
+/* For a watch's ready: what epoll said, and all replies that are there. */
+void conn_serve(struct conn *c, uint32_t events, const struct conn_user *user, void *ctx);
+
 /* Replies of up to max bytes come as objects of hiredis, in c->object, which are the caller's:
  * freeReplyObject. */
 void conn_keep_objects(struct conn *c, size_t max);

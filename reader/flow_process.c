@@ -21,7 +21,8 @@
 /* What was reported last. */
 struct report {
     uint64_t bytes, queued;
-    bool blocked, full;
+    bool blocked, full, away;
+    unsigned reconnects;
 };
 
 struct process {
@@ -79,15 +80,18 @@ static void report(struct process *p, uint64_t now)
     struct report r = {.bytes = flow_of(p)->bytes,
                        .queued = spool_len(&out->q),
                        .blocked = output_behind(out),
-                       .full = output_spool_full(out)};
-    if (r.bytes == p->reported.bytes && r.queued == p->reported.queued && r.blocked == p->reported.blocked &&
-        r.full == p->reported.full)
+                       .full = output_spool_full(out),
+                       .away = flow_of(p)->away,
+                       .reconnects = flow_of(p)->reconnects};
+    const struct report *was = &p->reported;
+    if (r.bytes == was->bytes && r.queued == was->queued && r.blocked == was->blocked &&
+        r.full == was->full && r.away == was->away && r.reconnects == was->reconnects)
         return;
     p->reported_at = now;
     p->reported = r;
-    tell(p, "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu full=%d", p->o->flow,
-         (unsigned)p->stream.info.epoch, (unsigned long long)r.bytes, (int)r.blocked,
-         (unsigned long long)r.queued, (int)r.full);
+    tell(p, "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu full=%d away=%d reconnects=%u",
+         p->o->flow, (unsigned)p->stream.info.epoch, (unsigned long long)r.bytes, (int)r.blocked,
+         (unsigned long long)r.queued, (int)r.full, (int)r.away, r.reconnects);
     log_progress("flow %u  %.1f MB%s", p->o->flow, (double)r.bytes / 1e6, r.blocked ? "  (output full)" : "");
 }
 
@@ -250,6 +254,8 @@ static void take_epoch_line(struct process *p, const char *line)
         st->source->kind->reread(st->source, p->o->flow, line);
     } else if (ctl_is(line, "check")) {
         check(p, line);
+    } else if (ctl_is(line, "moved") && st->source->kind->moved != NULL) {
+        st->source->kind->moved(st->source, line);
     }
 }
 

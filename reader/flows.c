@@ -28,6 +28,8 @@ void flows_refresh(struct session *s)
         f->moved_at = from->moved_at;
         f->acked = from->acked;
         f->blocked = behind;
+        f->away = from->away;
+        f->reconnects = from->reconnects;
     }
 }
 
@@ -146,6 +148,17 @@ void flows_read_on(struct session *s, bool on)
     if (on != s->stream.out.read_on)
         control_send_role(&s->control, ROLE_FLOW, on ? "readon on=1" : "readon on=0");
     s->stream.out.read_on = on;
+}
+
+void flows_moved(struct session *s)
+{
+    struct buf b = {.max = CTL_LINE_MAX};
+    const char *server = s->stream.info.server;
+    (void)buf_addf(&b, "moved epoch=%u at=", (unsigned)s->stream.info.epoch);
+    meta_escape(&b, server, strlen(server), 0);
+    (void)buf_add(&b, "", 1);
+    control_send_role(&s->control, ROLE_FLOW, (const char *)b.p);
+    buf_free(&b);
 }
 
 void flows_reread(struct session *s, unsigned i, const char *line)

@@ -118,6 +118,14 @@ static bool spool_full(const struct session *s)
     return full;
 }
 
+bool health_away(const struct session *s)
+{
+    bool away = false;
+    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++)
+        away = away || s->flows[i].away;
+    return away;
+}
+
 void health_alarms(const struct session *s, struct buf *b, bool *any)
 {
     const struct source *src = s->stream.source;

@@ -161,6 +161,17 @@ int locate(const struct options *o, struct url *at, struct fault *f)
     return locate_by_sentinels(o, LOG_INFO, at, f);
 }
 
+int locate_soon(const struct options *o, struct url *at, struct fault *f)
+{
+    struct options quick = *o;
+    *at = o->url;
+    if (!o->url.sentinel)
+        return 0;
+    quick.connect_timeout = 2;
+    begin(o, at, f);
+    return locate_by_sentinels(&quick, LOG_DEBUG, at, f);
+}
+
 /* Does the server itself say that it is a master? */
 static bool is_master(const struct options *o, const struct url *u)
 {

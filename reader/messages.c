@@ -115,6 +115,9 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
         (void)ctl_getu(line, "queued", &f->queued);
         f->blocked = ctl_getu(line, "blocked", &number) && number != 0;
         f->full = ctl_getu(line, "full", &number) && number != 0;
+        f->away = ctl_getu(line, "away", &number) && number != 0;
+        if (ctl_getu(line, "reconnects", &number) && number <= UINT32_MAX)
+            f->reconnects = (unsigned)number;
     } else if (ctl_is(line, "lost")) {
         int status = ctl_getu(line, "status", &number) && number < 256 ? (int)number : EXIT_RETRY;
         (void)ctl_get(line, "reason", text, sizeof text);

@@ -52,11 +52,12 @@ struct options {
     bool one_file; /* of a file: not the set that the file belongs to */
     enum truncated truncated;
     uint64_t until_time; /* of an append-only file: Unix time up to which it is read; 0: all of it */
-    int stall_timeout;   /* seconds, as the next four */
+    int stall_timeout;   /* seconds, as the next five */
     int barrier_timeout;
     int ping_timeout;
     int parser_timeout;
     int connect_timeout;
+    int reconnect_timeout; /* 0: a connection that is lost ends the session */
     size_t buffer;
     uint64_t spill_max;
     uint64_t spool_max;

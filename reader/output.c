@@ -67,10 +67,10 @@ static int release_stdout(void)
     return rc < 0 ? -1 : 0;
 }
 
-static int open_failed(struct output *out, const char *where)
+static int open_failed(struct output *out, const char *where, const char *advice)
 {
     char text[600];
-    snprintf(text, sizeof text, "cannot write to %s: %s", where, strerror(errno));
+    snprintf(text, sizeof text, "cannot write to %s: %s%s", where, strerror(errno), advice);
     if (signals_seen() == 0) /* else a signal ended the wait for a FIFO's reader */
         log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d error=\"%s\"", EXIT_CANNOT, text);
     if (out->fd >= 0 && !isatty(out->fd)) /* the spool failed: those behind us are told */
@@ -96,7 +96,7 @@ int output_open(struct output *out, struct loop *loop, const struct options *o)
     out->loop = loop;
     out->fd = sock_open_output(o->output);
     if (out->fd < 0)
-        return open_failed(out, o->output);
+        return open_failed(out, o->output, "");
     if (isatty(out->fd)) {
         log_event(LOG_ERROR, NO_FLOW, "event=failed status=%d error=\"raw records are not for a terminal\"",
                   EXIT_USAGE);
@@ -105,12 +105,14 @@ int output_open(struct output *out, struct loop *loop, const struct options *o)
         return EXIT_USAGE;
     }
     if (!spool_usable(o->spool))
-        return open_failed(out, o->spool);
+        return open_failed(out, o->spool,
+                           "; what the output does not take is spooled there: --spool names another "
+                           "directory, --no-spool goes without");
     out->limit = o->buffer;
     spool_init(&out->q, o->buffer + QUEUE_SPARE, o->spool, o->spool_max, o->spill_dir, o->spill_max);
     out->scratch = xmalloc(REC_HEADER + DATA_MAX);
     if (watch_output(out) < 0 || (standard && release_stdout() < 0))
-        return open_failed(out, o->output);
+        return open_failed(out, o->output, "");
     return EXIT_DONE;
 }
 

@@ -40,6 +40,8 @@ struct session_flow {
     bool warned;          /* of its silence */
     bool blocked;         /* its output is full */
     bool full;            /* its process: so is the spool */
+    bool away;            /* its connection was lost, and is being made again */
+    unsigned reconnects;  /* so often it was */
     uint64_t head;        /* next position at the source, 0: not known */
     uint64_t bytes;
     uint64_t queued;     /* its process: bytes that wait for the output */
@@ -160,6 +162,9 @@ void flows_start_process(struct session *s, struct peer *p);
 void flows_announce(struct session *s, enum flow_form form);
 void flows_acknowledge(struct session *s, bool at_once);
 void flows_read_on(struct session *s, bool on);
+
+/* The source is another server now (stream.info.server): told to flow processes. */
+void flows_moved(struct session *s);
 void flows_reread(struct session *s, unsigned i, const char *line);
 
 /* A CHECK record into the flow's stream: lines name=value, at most flows_check_max bytes. */
@@ -176,7 +181,8 @@ void flows_stop(struct session *s, const char *reason, int status, const char *m
 
 void health_check(struct session *s, uint64_t now); /* may end the session */
 uint64_t health_silent(const struct session *s, const struct session_flow *f,
-                       uint64_t now); /* µs in the full sync */
+                       uint64_t now);      /* µs in the full sync */
+bool health_away(const struct session *s); /* a flow that is up has no connection at present */
 void health_alarms(const struct session *s, struct buf *b, bool *any);
 
 /* ---- messages.c ---- */

@@ -89,6 +89,10 @@ struct source_kind {
     /* Drop the connection of a flow in any state. */
     void (*flow_close)(struct flow *f);
 
+    /* With flows in other processes: the session's own has found the server of the flow elsewhere, and says
+     * so by this line ("moved", dfrecord(5)). May be NULL. */
+    void (*moved)(struct source *src, const char *line);
+
     /* ---- Keys, in the same process. NULL, all three: keys cannot be read again ---- */
 
     /* A parser wants to see a key again ("reread", dfrecord(5)): it becomes a KEY record. */

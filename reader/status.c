@@ -30,6 +30,14 @@ static uint64_t total_bytes(const struct session *s, uint64_t *queued)
     return sum;
 }
 
+static unsigned total_reconnects(const struct session *s)
+{
+    unsigned sum = 0;
+    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++)
+        sum += s->flows[i].reconnects;
+    return sum;
+}
+
 /* Seconds that reading the rest will take, -1: not known. */
 static long seconds_left(const struct session *s, uint64_t bytes, uint64_t now)
 {
@@ -65,9 +73,9 @@ static void session_line(struct session *s, struct peer *p)
     bool any = false;
     (void)buf_addf(&b, "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u ", shown_phase(s),
                    (long)getpid(), (unsigned)info->epoch, info->flows, s->up, s->cut, s->synced);
-    (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u parsers=%u writers=%u seconds=%llu ",
+    (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u reconnects=%u parsers=%u writers=%u seconds=%llu ",
                    (unsigned long long)bytes, (unsigned long long)queued, s->stream.restarts,
-                   s->control.count[ROLE_PARSER], s->control.count[ROLE_WRITER],
+                   total_reconnects(s), s->control.count[ROLE_PARSER], s->control.count[ROLE_WRITER],
                    (unsigned long long)((now - s->begun_at) / US));
     target_health_fields(&target, &b, now);
     (void)buf_addstr(&b, "alarms=");
@@ -103,7 +111,10 @@ static void flow_line(struct session *s, struct peer *p, unsigned i)
 {
     const struct session_flow *f = &s->flows[i];
     const struct source *src = s->stream.source;
-    const char *state = s->o->session_only && f->process == NULL ? "none" : f->up ? "up" : "opening";
+    const char *state = s->o->session_only && f->process == NULL ? "none"
+                        : f->away                                ? "reconnecting"
+                        : f->up                                  ? "up"
+                                                                 : "opening";
     uint64_t at = applied_to(s, i);
     unsigned long long applied = shown(src, at), head = shown(src, f->head);
     char lag[24] = "-"; /* not known */
@@ -111,9 +122,10 @@ static void flow_line(struct session *s, struct peer *p, unsigned i)
         snprintf(lag, sizeof lag, "%llu", head > applied ? head - applied : 0);
     control_send(p,
                  "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
-                 "silent=%llu",
+                 "silent=%llu reconnects=%u",
                  i, state, (unsigned long long)f->bytes, (int)f->cut, (int)f->synced, applied,
-                 shown(src, f->acked), head, lag, (unsigned long long)(health_silent(s, f, mono_us()) / US));
+                 shown(src, f->acked), head, lag, (unsigned long long)(health_silent(s, f, mono_us()) / US),
+                 f->reconnects);
 }
 
 void status_begin(struct session *s, struct peer *p)

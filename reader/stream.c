@@ -174,6 +174,18 @@ int stream_announce_flow(struct flow *f, enum flow_form form)
     return rc;
 }
 
+int stream_announce_lineage(struct flow *f)
+{
+    struct stream *st = f->stream;
+    struct buf b = {.max = 1024};
+    meta_addu(&b, "flow", f->id);
+    meta_adds(&b, "mode", "LINEAGE");
+    lineage_add(&b, st->source->kind->flow_lineage(f), '\n');
+    int rc = output_meta(&st->out, REC_FLOW, f->id, st->info.epoch, &b);
+    buf_free(&b);
+    return rc;
+}
+
 /* A short one leaves the room for DATA alone: it may come between the reading of a flow and its record. */
 static int put_text(struct stream *st, enum rec_type type, unsigned flow, const struct buf *text)
 {
@@ -190,6 +202,11 @@ static int put_text(struct stream *st, enum rec_type type, unsigned flow, const 
 int stream_slots(struct stream *st, unsigned flow, const struct buf *text)
 {
     return put_text(st, REC_SLOTS, flow, text);
+}
+
+int stream_commands(struct stream *st, const struct buf *text)
+{
+    return put_text(st, REC_COMMANDS, st->first, text);
 }
 
 int stream_check(struct stream *st, unsigned flow, const struct buf *text)

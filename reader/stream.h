@@ -48,11 +48,13 @@ struct flow {
     bool announced;            /* that is written */
     bool refused;              /* lost since the source answered a question with from.pos by an error */
     char token[TOKEN_LEN + 1]; /* "": there is none */
-    uint64_t begins;   /* of a full sync: position of the changes behind it, 0: they say it themselves */
-    uint64_t bytes;    /* of this epoch */
-    uint64_t moved_at; /* mono_us of the last bytes */
-    uint64_t applied;  /* position to be acknowledged, 0 none */
-    uint64_t acked;    /* position last sent */
+    uint64_t begins;     /* of a full sync: position of the changes behind it, 0: they say it themselves */
+    bool away;           /* up, but its connection was lost, and is being made again */
+    unsigned reconnects; /* so often it was made again */
+    uint64_t bytes;      /* of this epoch */
+    uint64_t moved_at;   /* mono_us of the last bytes */
+    uint64_t applied;    /* position to be acknowledged, 0 none */
+    uint64_t acked;      /* position last sent */
     uint64_t acked_at;
 };
 
@@ -126,8 +128,14 @@ int stream_announce(struct stream *st);
 int stream_announce_flow(struct flow *f, enum flow_form form);
 int stream_check(struct stream *st, unsigned flow, const struct buf *text);
 
+/* A further FLOW record: the lineage of a flow that is announced has changed. Returns likewise. */
+int stream_announce_lineage(struct flow *f);
+
 /* A SLOTS record, of at most DATA_MAX bytes; one of more than 256 not while a flow is being read. */
 int stream_slots(struct stream *st, unsigned flow, const struct buf *text);
+
+/* A COMMANDS record, of at most DATA_MAX bytes; the same holds for it. */
+int stream_commands(struct stream *st, const struct buf *text);
 
 /* Positions to the sources of the flows, where they are new and the last is a second old; at_once: or not. */
 void stream_acknowledge(struct stream *st, uint64_t now, bool at_once);

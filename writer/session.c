@@ -309,6 +309,30 @@ static bool flow_goes_on(struct writer *w, const struct input *in)
     return true;
 }
 
+/* The flow has another lineage from here on, and the same positions. It is saved before any position behind
+ * it: under the one before, those may be unknown, or another history. */
+static enum put flow_renamed(struct writer *w, struct input *in)
+{
+    const struct rec *r = &in->rec;
+    struct flow *f = &w->session.flow[r->flow];
+    struct lineage own;
+    read_lineage(&own, in->payload, r->len);
+    if (!f->up || f->own.replid[0] == '\0' || own.replid[0] == '\0' || strcmp(own.top, f->own.top) != 0)
+        return damaged(&w->outcome, in, "FLOW record of another lineage, of a flow that has none");
+    if (w->session.stage == ST_FLOWS && w->session.up == w->session.flows)
+        return PUT_WAIT; /* what it begins with is being written */
+    if (w->session.stage == ST_FLOWS)
+        f->own = own;
+    if (lineage_same(&f->own, &own))
+        return PUT_DONE;
+    enum put got = w->cluster->whole ? whole_rename(&w->whole, r->flow, &own) : PUT_DONE;
+    if (got != PUT_DONE)
+        return got;
+    f->own = own;
+    log_event(LOG_INFO, r->flow, "event=lineage replid=%s", own.replid);
+    return PUT_DONE;
+}
+
 enum put session_flow(struct writer *w, struct input *in)
 {
     const struct rec *r = &in->rec;
@@ -324,10 +348,12 @@ enum put session_flow(struct writer *w, struct input *in)
     if (r->flow >= s->flows)
         return damaged(&w->outcome, in, "FLOW record with a flow that the session does not have");
     struct flow *f = &s->flow[r->flow];
-    if (f->up)
-        return damaged(&w->outcome, in, "a second FLOW record of the same flow");
     if (meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0)
         return damaged(&w->outcome, in, "FLOW record without a mode");
+    if (strcmp(mode, "LINEAGE") == 0)
+        return flow_renamed(w, in);
+    if (f->up)
+        return damaged(&w->outcome, in, "a second FLOW record of the same flow");
     if (strcmp(mode, "PARTIAL") == 0) {
         if (!flow_goes_on(w, in))
             return damaged(&w->outcome, in, "FLOW record of mode PARTIAL without lsn, or in a file");

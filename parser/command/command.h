@@ -50,6 +50,7 @@ enum action {
     ACT_XADD, /* XADD, XTRIM */
     ACT_XDELEX,
     ACT_XCFGSET,
+    ACT_NEWER, /* of Redis from 8.8 on */
 };
 
 /* In place of the last key. */
@@ -161,7 +162,11 @@ bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detai
 /* The same with what comes into another database by MOVE key db or COPY … DB db. */
 bool cmd_reread_moved(const struct cmd *m, const char *kind, const char *detail);
 
-/* The second of these, or the first, or else cmd_lost_only. */
+/* The same with the keys that the source says it writes, as far as they are selected; those that cannot be
+ * read again are reported. False: it says none, and nothing was done. */
+bool cmd_reread_said(const struct cmd *m, const char *kind, const char *detail);
+
+/* The second of the first four, or the first, or else cmd_lost_only. */
 void cmd_written_or_lost(const struct cmd *m, const char *kind, const char *detail);
 void cmd_reread_or_lost(const struct cmd *m, size_t i, const char *kind, const char *detail);
 
@@ -216,6 +221,7 @@ void do_swapdb(const struct cmd *m);
 void do_cluster(const struct cmd *m);
 void do_slots(const struct cmd *m);
 void do_vector(const struct cmd *m);
+void do_newer(const struct cmd *m);
 
 /* A command of a module that the target has. True: it was written. */
 bool module_command(const struct cmd *m);

@@ -2,6 +2,9 @@
  */
 #include "command.h"
 #include "../reread/reread.h"
+#include "source_commands.h"
+
+#define SAID_MAX 64u /* keys of one command that are read again */
 
 static void position_held(const struct cmd *m)
 {
@@ -29,7 +32,7 @@ enum written { WRITES_FIRST, WRITES_LAST, WRITES_ALL };
 
 static enum written writes(const struct command *c)
 {
-    static const char *const all[] = {"RENAME", "RENAMENX", "SMOVE", "LMOVE", "RPOPLPUSH"};
+    static const char *const all[] = {"RENAME", "RENAMENX", "SMOVE", "LMOVE", "LMOVEM", "RPOPLPUSH"};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (strcmp(c->name, all[i]) == 0)
             return WRITES_ALL;
@@ -85,6 +88,31 @@ bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detai
     if (done == n)
         position_held(m);
     return done == n;
+}
+
+bool cmd_reread_said(const struct cmd *m, const char *kind, const char *detail)
+{
+    size_t at[SAID_MAX];
+    bool whole = false;
+    size_t n = m->to->source != NULL
+                   ? source_commands_keys(m->to->source, m->ch->argv, m->ch->argc, at, SAID_MAX, &whole)
+                   : 0;
+    unsigned passed = 0;
+    if (n == 0)
+        return false;
+    m->o->pos = m->before;
+    if (!whole)
+        cmd_lost(m, kind, "the source does not say all keys that it writes: some may be missing");
+    for (size_t i = 0; i < n; i++) {
+        if (!selected(m, at[i]))
+            continue;
+        passed++;
+        if (!reread_want(m->to, m->ch->lsn, m->ch->db, &m->ch->argv[at[i]], kind, detail))
+            cmd_lost_key(m, at[i], kind, detail);
+    }
+    m->e->stats.filtered += passed == 0;
+    position_held(m);
+    return true;
 }
 
 void cmd_written_or_lost(const struct cmd *m, const char *kind, const char *detail)

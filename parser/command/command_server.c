@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 /* To every server of the target. */
 static void everywhere(const struct cmd *m, const struct slice *argv, size_t argc, bool last)
@@ -271,4 +272,30 @@ void do_vector(const struct cmd *m)
         cmd_forward(m);
     else
         cmd_lost_only(m, "module", "the target has no vector sets");
+}
+
+/* ---- of newer servers ---- */
+
+static bool knows(const struct target *t, const char *name)
+{
+    unsigned redis = strcmp(name, "LMOVEM") == 0 ? VERSION(8, 10) : VERSION(8, 8);
+    if (t->kind == SERVER_VALKEY)
+        return strcmp(name, "INCREX") == 0 && t->version >= VERSION(9, 2);
+    return t->kind == SERVER_REDIS && t->version >= redis;
+}
+
+/* Arrays, LMOVEM, INCREX, XNACK. What the others have no type for cannot be read again either. */
+void do_newer(const struct cmd *m)
+{
+    struct slice move[5] = {SLICE("LMOVE")};
+    if (knows(&m->e->target, m->c->name)) {
+        cmd_forward(m);
+    } else if (strncmp(m->c->name, "AR", 2) == 0) {
+        cmd_lost_only(m, "array", "the target has no arrays");
+    } else if (strcmp(m->c->name, "LMOVEM") == 0 && m->argc == 5 && m->e->target.version >= VERSION(6, 2)) {
+        memcpy(move + 1, m->argv + 1, 4 * sizeof *move);
+        cmd_last(m, 1, move, 5, RF_MULTIKEY);
+    } else {
+        cmd_written_or_lost(m, "command-too-new", "the target does not know it");
+    }
 }

@@ -310,6 +310,7 @@ static void act(const struct cmd *m)
     case ACT_XADD: do_xadd(m); return;
     case ACT_XDELEX: do_xdelex(m); return;
     case ACT_XCFGSET: do_xcfgset(m); return;
+    case ACT_NEWER: do_newer(m); return;
     }
 }
 
@@ -349,6 +350,11 @@ static bool new_form(const struct cmd *m)
         for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
             if (arg_is(&m->argv[1], ops[i]))
                 return true;
+    bool aggregates = strcmp(m->c->name, "ZUNIONSTORE") == 0 || strcmp(m->c->name, "ZINTERSTORE") == 0;
+    if (aggregates && (t->kind != SERVER_REDIS || t->version < VERSION(8, 8)))
+        for (size_t i = 4; i + 1 < m->argc; i++)
+            if (arg_is(&m->argv[i], "AGGREGATE") && arg_is(&m->argv[i + 1], "COUNT"))
+                return true;
     return strcmp(m->c->name, "GEOSEARCHSTORE") == 0 && has_word(m, 3, m->argc, "BYPOLYGON") &&
            (t->kind != SERVER_VALKEY || t->version < VERSION(9, 1));
 }
@@ -375,10 +381,10 @@ static void unknown(const struct cmd *m)
         cmd_nothing(m);
         return;
     }
-    if (module_command(m))
+    if (module_command(m) || cmd_reread_said(m, "unknown-command", "not known to df2redis"))
         return;
     int64_t number; /* of keys, perhaps: then they stand elsewhere */
-    if (keyless || arg_number(&m->argv[1], &number) ||
+    if (keyless || m->to->source != NULL || arg_number(&m->argv[1], &number) ||
         !cmd_reread(m, 1, "unknown-command", "not known to df2redis")) {
         cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
         return;

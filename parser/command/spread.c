@@ -129,7 +129,7 @@ static void over_slots(const struct cmd *m, const struct keys *k)
             split(m, k, strcmp(m->c->name, "MSETNX") == 0 ? SLICE("MSET") : m->argv[0]);
         return;
     }
-    cmd_lost_only(m, "slots", "its keys lie in several slots of the cluster");
+    cmd_written_or_lost(m, "slots", "its keys lie in several slots of the cluster");
 }
 
 /* What goes to another database leaves this one. */

@@ -161,6 +161,28 @@ static bool join(struct sink *to, const struct command *c, const struct keys *ke
     return true;
 }
 
+/* SWAPDB a b: what was to be read is in the other database now, and what is there is not that. Both are read
+ * as they are behind it. */
+static void on_swap(struct sink *to, const struct change *ch)
+{
+    struct rekey *k;
+    int64_t a, b;
+    if (ch->argc != 3 || !arg_number(&ch->argv[1], &a) || !arg_number(&ch->argv[2], &b) || a == b || a < 0 ||
+        b < 0 || a > 1 << 20 || b > 1 << 20)
+        return;
+    struct buf names = {.max = REREAD_BYTES};
+    struct slice one;
+    TAILQ_FOREACH(k, &to->rereads->list, link)
+    if (k->flow == to->o.flow && (k->db == (uint32_t)a || k->db == (uint32_t)b))
+        (void)args_keep(&names, &(struct slice){k->key, k->n}, 1);
+    for (const uint8_t *p = names.p; p != NULL && p < names.p + names.len;) { /* it changes the list */
+        p = args_kept(p, &one, 1);
+        want(to, ch->lsn, (uint32_t)a, &one);
+        want(to, ch->lsn, (uint32_t)b, &one);
+    }
+    buf_free(&names);
+}
+
 /* Commands that do the same for each of their keys: those of keys under way are held back, each as a command
  * of its own; the rest is left in ch. */
 static bool divide(struct sink *to, const struct keys *keys, struct change *ch)
@@ -206,6 +228,12 @@ static bool takes(struct sink *to, struct change *ch)
         on_flush(to, ch);
         return false;
     }
+    if (c != NULL && c->action == ACT_SWAPDB) {
+        on_swap(to, ch);
+        return false;
+    }
+    if (c == NULL && to->source != NULL) /* its keys are wanted when it is written */
+        return false;
     if (c != NULL)
         keys = command_keys(c, a, ch->argc);
     size_t first = keys_next(&keys, 0);

@@ -133,12 +133,12 @@ static void flush(struct sink *to, const struct slotset *slots)
     say(to, "dropped", 0, &dropped);
 }
 
-/* TRIMSLOTS RANGES n first last … */
-static void trim(struct sink *to, const struct change *ch)
+/* TRIMSLOTS RANGES n first last …, SFLUSH first last … [SYNC | ASYNC]: from argument i on. */
+static void trim(struct sink *to, const struct change *ch, size_t i)
 {
     struct slotset slots = {{0}};
     int64_t first, last;
-    for (size_t i = 3; i + 1 < ch->argc; i += 2)
+    for (; i + 1 < ch->argc; i += 2)
         if (arg_number(&ch->argv[i], &first) && arg_number(&ch->argv[i + 1], &last) && first >= 0 &&
             last < (int64_t)SLOTS && first <= last)
             slotset_add_range(&slots, (unsigned)first, (unsigned)last);
@@ -170,7 +170,9 @@ static bool concerns_slots(struct sink *to, const struct change *ch)
         slotset_add_range(&all, 0, SLOTS - 1);
         flush(to, &all);
     } else if (arg_is(name, "TRIMSLOTS")) {
-        trim(to, ch);
+        trim(to, ch, 3);
+    } else if (arg_is(name, "SFLUSH")) {
+        trim(to, ch, 1);
     } else if (arg_is(name, "CLUSTER")) {
         cluster(to, ch);
     } else {

@@ -134,6 +134,15 @@ static void lose(struct reread *r, const char *why)
     r->step = RR_DONE;
 }
 
+void reread_move(struct reread *r)
+{
+    conn_close(&r->conn);
+    r->in.len = r->in_at = 0;
+    r->sent = 0;
+    if (r->queued > 0 && r->step != RR_DONE)
+        clear_answer(r);
+}
+
 static void on_ready(struct watch *w, uint32_t events)
 {
     struct reread *r = w->ctx;

@@ -69,6 +69,9 @@ void reread_init(struct reread *r, const struct options *o, struct loop *loop);
 /* Drop all requests, the connection and all memory: a new epoch begins, or the end. */
 void reread_reset(struct reread *r, uint16_t epoch);
 
+/* The server is another one now: what was asked and not answered is asked there. */
+void reread_move(struct reread *r);
+
 /* Take a "reread" line for a flow of this process; a malformed one is ignored. */
 void reread_ask(struct reread *r, unsigned flow, const char *line);
 

@@ -312,8 +312,9 @@ static void on_answer(struct dragonfly *d, enum await await)
     }
 }
 
-static void on_reply(struct dragonfly *d)
+static void on_reply(void *ctx)
 {
+    struct dragonfly *d = ctx;
     struct fault f;
     unsigned flows_before = d->stream->info.flows;
     enum await await = d->await;
@@ -336,26 +337,21 @@ static void on_reply(struct dragonfly *d)
     }
 }
 
+static void on_lost(void *ctx, const struct fault *f)
+{
+    struct dragonfly *d = ctx;
+    if (f->status == EXIT_RETRY || session_ending(d->session))
+        lost(d, f->text);
+    else
+        session_fail(d->session, f->status, "%s: %s", d->stream->o->shown, f->text);
+}
+
+static const struct conn_user user = {.reply = on_reply, .lost = on_lost};
+
 static void on_ready(struct watch *w, uint32_t events)
 {
     struct dragonfly *d = w->ctx;
-    struct conn *c = &d->conn;
-    struct fault f;
-    if (conn_events(c, events) < 0) {
-        conn_fault(c, &f);
-        lost(d, f.text);
-        return;
-    }
-    while (c->open && c->readable) {
-        int rc = conn_reply(c, &f);
-        if (rc < 0 && f.status != EXIT_RETRY && !session_ending(d->session))
-            session_fail(d->session, f.status, "%s: %s", d->stream->o->shown, f.text);
-        else if (rc < 0)
-            lost(d, f.text);
-        if (rc <= 0)
-            return;
-        on_reply(d);
-    }
+    conn_serve(&d->conn, events, &user, d);
 }
 
 static void open_master(struct source *src)

@@ -178,25 +178,25 @@ static void take_reply(struct master *m, redisReply *r)
     }
 }
 
+static void on_reply(void *ctx)
+{
+    struct master *m = ctx;
+    redisReply *r = m->conn.object;
+    take_reply(m, r);
+    freeReplyObject(r);
+}
+
+static void on_lost(void *ctx, const struct fault *f)
+{
+    broke(ctx, f->text);
+}
+
+static const struct conn_user user = {.reply = on_reply, .lost = on_lost};
+
 static void on_ready(struct watch *w, uint32_t events)
 {
     struct master *m = w->ctx;
-    struct fault f;
-    if (conn_events(&m->conn, events) < 0) {
-        conn_fault(&m->conn, &f);
-        broke(m, f.text);
-        return;
-    }
-    while (m->conn.open && m->conn.readable) {
-        int rc = conn_reply(&m->conn, &f);
-        if (rc < 0)
-            broke(m, f.text);
-        if (rc <= 0)
-            return;
-        redisReply *r = m->conn.object;
-        take_reply(m, r);
-        freeReplyObject(r);
-    }
+    conn_serve(&m->conn, events, &user, m);
 }
 
 /* ---- all ---- */

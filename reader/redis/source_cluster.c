@@ -32,11 +32,14 @@ static void server_of(struct flow *f, struct psync_server *where)
 
 static void flow_open(struct flow *f)
 {
+    struct cluster_source *c = cluster_of(f->stream->source);
     struct member *m = member_of(f);
     bool resumed = f->from.pos > 0;
     f->member = true;
     f->skips = resumed;
     m->told = 0;
+    if (f->id == 0)
+        psync_commands(&c->base, c->stream, &c->master[0].at);
     if (m->kind == MEMBER_IDLE) {
         f->begins = IDLE_POS;
         f->from.pos = resumed ? IDLE_POS : 0;
@@ -382,6 +385,7 @@ static bool work(struct source *src)
     struct cluster_source *c = cluster_of(src);
     uint64_t now = mono_us();
     bool more = false;
+    psync_watch_spool(&c->base, &c->stream->out);
     for (unsigned i = 0; i < c->members && !session_ending(c->session); i++) {
         struct member *m = &c->member[i];
         if (m->master == NULL)
@@ -514,6 +518,7 @@ static void destroy(struct source *src)
     struct cluster_source *c = cluster_of(src);
     stream_set_flows(c->stream, 0, 0);
     drop_members(c);
+    buf_free(&c->base.commands);
     free(c->master);
     free(c->slots);
     free(c);

@@ -114,8 +114,8 @@ connection_option() { # name without dashes, side
     case $1 in
     tls-ca | tls-cert | tls-key | tls-key-password-file | tls-server-name) return 0 ;;
     tls-insecure) return 1 ;;
-    connect-timeout | password-file | sentinel-user | sentinel-password-file) [[ $2 != both ]] && return 0 ;;
-    reconnect-timeout | reply-timeout) [[ $2 == target ]] && return 0 ;;
+    connect-timeout | reconnect-timeout | password-file | sentinel-user | sentinel-password-file) [[ $2 != both ]] && return 0 ;;
+    reply-timeout) [[ $2 == target ]] && return 0 ;;
     esac
     return 2
 }

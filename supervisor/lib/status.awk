@@ -263,6 +263,7 @@ function put_line() {
     field("health", lock == "down" ? "" : problems == "" ? "ok" : problems)
     field("pid", lock == "up" ? st["pid"] : "")
     field("restarts", st["restarts"])
+    counted("reconnects", session["reconnects"])
     if (phase == "restarting")
         field("next", st["next_start"] - now > 0 ? whole(st["next_start"] - now) : 0)
     field("percent", session["percent"])
@@ -298,10 +299,10 @@ function measure(x) { return x == "" ? "null" : whole(x) }
 function truth(x) { return x + 0 ? "true" : "false" }
 
 function flow_json(f) {
-    return sprintf("{\"flow\":%s,\"state\":%s,\"bytes\":%s,\"cut\":%s,\"synced\":%s,\"applied\":%s,\"acked\":%s,\"head\":%s,\"lag\":%s,\"silent\":%s}",
+    return sprintf("{\"flow\":%s,\"state\":%s,\"bytes\":%s,\"cut\":%s,\"synced\":%s,\"applied\":%s,\"acked\":%s,\"head\":%s,\"lag\":%s,\"silent\":%s,\"reconnects\":%s}",
         number(flow[f, "flow"]), text(flow[f, "state"]), number(flow[f, "bytes"]), truth(flow[f, "cut"]),
         truth(flow[f, "synced"]), number(flow[f, "applied"]), number(flow[f, "acked"]), number(flow[f, "head"]),
-        number(flow[f, "lag"]), number(flow[f, "silent"]))
+        number(flow[f, "lag"]), number(flow[f, "silent"]), number(flow[f, "reconnects"]))
 }
 
 # What the writer says: its counters of this run, and how the target is.
@@ -314,9 +315,9 @@ function target_json() {
 function session_json() {
     if (asked != "ok")
         return "null"
-    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"seconds\":%s,\"percent\":%s,\"eta_seconds\":%s,\"version\":%s,\"replid\":%s,\"verify\":%s,\"checked\":%s,\"missing\":%s,%s}",
+    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"source_reconnects\":%s,\"seconds\":%s,\"percent\":%s,\"eta_seconds\":%s,\"version\":%s,\"replid\":%s,\"verify\":%s,\"checked\":%s,\"missing\":%s,%s}",
         text(session["phase"]), number(session["pid"]), number(session["epoch"]), number(session["flows"]),
-        number(session["cut"]), number(session["synced"]), number(session["bytes"]), number(session["queued"]),
+        number(session["cut"]), number(session["synced"]), number(session["bytes"]), number(session["queued"]), number(session["reconnects"]),
         number(session["seconds"]), number(session["percent"]), number(session["eta"]), text(session["version"]), text(session["replid"]),
         text(session["verify"]), number(session["checked"]), number(session["missing"]), target_json())
 }

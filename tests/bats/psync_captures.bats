@@ -18,7 +18,7 @@ replay() { # capture mode split [options of the stand-in…]
     choose_server "$capture"
     start_redis
     start_psync "$capture" "$(final_offset "$capture")" --split "$split" --seed "$RANDOM" "$@"
-    local -a options=(--acknowledge exact --report "$TMP/report")
+    local -a options=(--source-reconnect-timeout 0 --acknowledge exact --report "$TMP/report")
     [[ $mode == single ]] && options+=(--single)
     background df2redis "${options[@]}" replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
     local pipeline=$!
@@ -71,7 +71,7 @@ replay() { # capture mode split [options of the stand-in…]
     choose_server psync-7.0-basic
     start_redis
     start_psync psync-7.0-basic $(($(final_offset psync-7.0-basic) + 37 - 1)) --getack
-    background df2redis replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    background df2redis --source-reconnect-timeout 0 replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
     local pipeline=$!
     reap 60 "$MASTER_PID"
     master_satisfied
@@ -114,7 +114,7 @@ resumed() { # capture mode policy of the full resync [options of the stand-in…
     local runs=0
     status=75
     while [[ $status -eq 75 && $runs -lt 20 ]]; do
-        run timeout 60 df2redis --resume replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT"
+        run timeout 60 df2redis --resume --source-reconnect-timeout 0 replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT"
         runs=$((runs + 1))
     done
     assert_status 1
@@ -131,7 +131,7 @@ resumed() { # capture mode policy of the full resync [options of the stand-in…
     choose_server psync-7.0-failover
     start_redis
     start_psync psync-7.0-failover "$(final_offset psync-7.0-failover)"
-    background df2redis --acknowledge exact --restart replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    background df2redis --acknowledge exact --source-reconnect-timeout 0 --restart replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
     local task=$!
     reap 60 "$MASTER_PID"
     master_satisfied
@@ -151,7 +151,7 @@ resumed() { # capture mode policy of the full resync [options of the stand-in…
     choose_server psync-7.0-basic
     start_redis
     start_psync psync-7.0-basic "$(final_offset psync-7.0-basic)" --cut-at rdb
-    background df2redis --acknowledge exact --restart replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    background df2redis --acknowledge exact --source-reconnect-timeout 0 --restart replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
     local task=$!
     reap 60 "$MASTER_PID"
     master_satisfied
@@ -205,7 +205,7 @@ wrong() { # kind status text in the messages
     choose_server psync-7.0-basic
     start_redis
     start_psync psync-7.0-basic "$(final_offset psync-7.0-basic)" --wrong nomasterlink --wrong loading,session=2
-    background df2redis --acknowledge exact --restart replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    background df2redis --acknowledge exact --source-reconnect-timeout 0 --restart replicate "$SOURCE" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
     local task=$!
     reap 60 "$MASTER_PID"
     master_satisfied

@@ -111,7 +111,7 @@ master_satisfied() {
 go_on_until_satisfied() { # options of df2redis… -- source target
     local runs=0
     until ended "$MASTER_PID" || [[ $runs -ge 60 ]]; do
-        background df2redis --resume "$@" 2>>"$TMP/err"
+        background df2redis --resume --source-reconnect-timeout 0 "$@" 2>>"$TMP/err"
         local task=$!
         wait_until 60 eval "ended $task || ended $MASTER_PID"
         ended "$MASTER_PID" && wait_until 20 ended "$task"

@@ -98,6 +98,8 @@ bool psync_run(struct master *m, struct conn *c, const struct request *r)
         psync_cluster(m, c, r);
     } else if (psync_value(m, c, r)) {
         return true;
+    } else if (word_is(name, "DUMP")) {
+        conn_reply(c, "-ERR a recording has no values\r\n");
     } else if (word_is(name, "MULTI")) {
         c->in_multi = true;
         conn_reply(c, "+OK\r\n");

@@ -212,6 +212,31 @@ enum put whole_begin(struct whole *x)
     return PUT_WAIT;
 }
 
+static void on_renamed(void *arg, const char *text, size_t len)
+{
+    struct whole *x = arg;
+    own_done(x, &x->renamed, text, len);
+}
+
+enum put whole_rename(struct whole *x, unsigned flow, const struct lineage *own)
+{
+    char name[FLOW_NAME], text[POSITION_TEXT];
+    const char *word[] = {name, text};
+    if (x->renamed == WHOLE_KNOWN) {
+        x->renamed = WHOLE_NOT_YET;
+        return PUT_DONE;
+    }
+    if (x->renamed != WHOLE_NOT_YET || !scope_free(x->cl))
+        return PUT_WAIT;
+    struct bundle *t = own_begin(x, on_renamed);
+    x->renamed = WHOLE_ASKED;
+    (void)position_lineage_name(flow, name);
+    (void)position_lineage_print(own, text);
+    add_words(x, t, "HSET", word, 2);
+    own_send(x, t);
+    return PUT_WAIT;
+}
+
 static void on_swept(void *arg, const char *text, size_t len)
 {
     struct whole *x = arg;

@@ -90,7 +90,7 @@ struct whole {
     struct saved_vector saved;
     char said_session[POSITION_TEXT], said_source[280]; /* in it */
 
-    enum whole_step begun, swept, dropped;
+    enum whole_step begun, swept, dropped, renamed;
 };
 
 void whole_free(struct whole *x);
@@ -103,6 +103,9 @@ bool whole_read(struct whole *x);
 
 /* Write the key of a session that begins. PUT_WAIT: it is under way. */
 enum put whole_begin(struct whole *x);
+
+/* Write the lineage of a flow that has another one from here on. PUT_WAIT: it is under way. */
+enum put whole_rename(struct whole *x, unsigned flow, const struct lineage *own);
 
 /* Its full sync was swept; its file has come to its end, and leaves no key behind. False: it is under way. */
 bool whole_swept(struct whole *x);
