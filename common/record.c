@@ -22,6 +22,7 @@ const char *rec_type_name(unsigned type)
     case REC_KEY: return "key";
     case REC_CHECK: return "check";
     case REC_SLOTS: return "slots";
+    case REC_SCAN: return "scan";
     case REC_TARGET: return "target";
     case REC_REQUEST: return "request";
     case REC_POSITION: return "position";
@@ -134,7 +135,8 @@ static bool type_fits(const struct recin *in, unsigned type)
     case REC_DATA:
     case REC_KEY:
     case REC_CHECK:
-    case REC_SLOTS: return in->kind == KIND_RAW;
+    case REC_SLOTS:
+    case REC_SCAN: return in->kind == KIND_RAW;
     case REC_TARGET:
     case REC_REQUEST:
     case REC_POSITION:

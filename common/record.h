@@ -24,6 +24,7 @@ enum rec_type {
     REC_KEY = 17,
     REC_CHECK = 18,
     REC_SLOTS = 19,
+    REC_SCAN = 20,
     REC_TARGET = 32,
     REC_REQUEST = 33,
     REC_POSITION = 34,

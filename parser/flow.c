@@ -17,6 +17,7 @@ void flow_init(struct flow *f, uint16_t number)
     f->rdb.to = f->journal.to = &f->to;
     f->rdb.journal = &f->journal;
     carry_init(&f->carry);
+    carry_init(&f->scanned.carry);
 }
 
 void flow_free(struct flow *f)
@@ -24,6 +25,7 @@ void flow_free(struct flow *f)
     rdb_free(&f->rdb);
     journal_free(&f->journal);
     psync_free(&f->psync);
+    scanned_free(&f->scanned);
     slots_free(&f->to);
     sink_free(&f->to);
     carry_free(&f->carry);

@@ -6,6 +6,7 @@
 #include "snapshot/carry.h"
 #include "command/journal.h"
 #include "command/psync_stream.h"
+#include "reread/scanned.h"
 #include "snapshot/rdb.h"
 
 struct flow {
@@ -14,6 +15,7 @@ struct flow {
     struct journal journal;
     struct psync psync;
     struct carry carry;
+    struct scanned scanned; /* of a source that is scanned */
     uint64_t offset; /* of the first byte not yet consumed */
     char error[256];
     bool cannot; /* the error is no damage: no room for a temporary file, say */

@@ -180,6 +180,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
     strlcpy(s->address, f->address[0] != '\0' ? f->address : "-", sizeof s->address);
     s->journal = f->journal != 0;
+    s->scans = strcmp(f->source, "scan") == 0;
     s->wrote = s->claimed = false;
     w->stopped = false;
     s->live = f->control[0] != '\0' && live_connect(w, f->control) == 0;

@@ -137,8 +137,8 @@ static bool whole(const struct writer *w)
     for (unsigned i = 0; i < w->positions.n; i++)
         if (w->positions.flow[i].pos == 0) /* keys of its full sync are still to be read again */
             return false;
-    /* Those of a session that goes on hold from the start, whatever its form. */
-    return (s->going_on == s->flows || positions_all_synced(&w->positions)) && !w->lost_data &&
+    /* Those of a session that goes on hold from the start, whatever its form, and so do those of a scan. */
+    return (s->going_on == s->flows || s->scans || positions_all_synced(&w->positions)) && !w->lost_data &&
            w->sweep.state == SWEEP_OFF;
 }
 
