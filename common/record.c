@@ -24,6 +24,7 @@ const char *rec_type_name(unsigned type)
     case REC_SLOTS: return "slots";
     case REC_FILE: return "file";
     case REC_COMMANDS: return "commands";
+    case REC_SCAN: return "scan";
     case REC_TARGET: return "target";
     case REC_REQUEST: return "request";
     case REC_POSITION: return "position";
@@ -138,7 +139,8 @@ static bool type_fits(const struct recin *in, unsigned type)
     case REC_CHECK:
     case REC_SLOTS:
     case REC_FILE:
-    case REC_COMMANDS: return in->kind == KIND_RAW;
+    case REC_COMMANDS:
+    case REC_SCAN: return in->kind == KIND_RAW;
     case REC_TARGET:
     case REC_REQUEST:
     case REC_POSITION:

@@ -26,6 +26,7 @@ enum rec_type {
     REC_SLOTS = 19,
     REC_FILE = 20,
     REC_COMMANDS = 21,
+    REC_SCAN = 22,
     REC_TARGET = 32,
     REC_REQUEST = 33,
     REC_POSITION = 34,

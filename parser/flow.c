@@ -21,6 +21,7 @@ void flow_init(struct flow *f, uint16_t number)
     aof_init(&f->aof, &f->psync);
     f->rdb.aof = &f->aof;
     carry_init(&f->carry);
+    carry_init(&f->scanned.carry);
 }
 
 void flow_free(struct flow *f)
@@ -28,6 +29,7 @@ void flow_free(struct flow *f)
     rdb_free(&f->rdb);
     journal_free(&f->journal);
     psync_free(&f->psync);
+    scanned_free(&f->scanned);
     slots_free(&f->to);
     sink_free(&f->to);
     carry_free(&f->carry);

@@ -7,6 +7,7 @@
 #include "command/aof.h"
 #include "command/journal.h"
 #include "command/psync_stream.h"
+#include "reread/scanned.h"
 #include "snapshot/rdb.h"
 
 struct flow {
@@ -16,6 +17,7 @@ struct flow {
     struct psync psync;
     struct aof aof;
     struct carry carry;
+    struct scanned scanned; /* of a source that is scanned */
     uint64_t offset; /* of the first byte not yet consumed */
     char error[400];
     bool cannot; /* the error is no damage: no room for a temporary file, say */

@@ -221,13 +221,39 @@ int parser_file(struct parser *p, const struct rec *r, const uint8_t *payload)
     return 0;
 }
 
+/* A record of a source that is scanned was taken. */
+static int scanned(struct parser *p, const char *fault)
+{
+    if (p->e.failed)
+        return -1;
+    if (p->e.refused)
+        return parser_refused(p);
+    if (fault == NULL)
+        return 0;
+    parser_fault(p, EXIT_DAMAGED, "error", fault);
+    return -1;
+}
+
+int parser_scan(struct parser *p, const struct rec *r, const uint8_t *payload)
+{
+    int rc;
+    struct flow *f = parser_flow(p, r, "a SCAN record", &rc);
+    if (f == NULL || !p->scan)
+        return rc;
+    rc = scanned(p, scanned_place(&f->to, payload, r->len));
+    parser_tell(p, f);
+    return rc;
+}
+
 int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     int rc;
     struct flow *f = parser_flow(p, r, "a KEY record", &rc);
-    if (f == NULL || f->to.rereads == NULL)
+    if (f == NULL || (f->to.rereads == NULL && !p->scan))
         return rc; /* else of a session that was live when another parser asked for it */
     p->e.now_ms = now_us() / 1000;
+    if (p->scan)
+        return scanned(p, scanned_key(&f->to, &f->scanned, r, payload));
     const char *fault = reread_answer(&f->to, r, payload);
     slots_tick(&f->to);
     return taken(p, fault);

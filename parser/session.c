@@ -295,6 +295,9 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     p->journal = journal != 0;
     p->file = strcmp(source, "file") == 0;
     p->redis = strcmp(source, "redis") == 0;
+    p->scan = strcmp(source, "scan") == 0;
+    if (meta_get(payload, r->len, "version", p->version, sizeof p->version) < 0)
+        p->version[0] = '\0';
     strlcpy(p->nonce, nonce, sizeof p->nonce);
     render_session(&p->e, p->nflows);
     struct origin o = {.epoch = r->epoch, .time = r->time};
@@ -311,12 +314,12 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     return check_databases(p, r, payload);
 }
 
-static void refused(struct parser *p)
+int parser_refused(struct parser *p)
 {
     char what[256];
     if (!p->e.wrong_db) {
         parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
-        return;
+        return -1;
     }
     snprintf(what, sizeof what,
              "something of database %u, and the target is a cluster, which has database 0 only: --db-map "
@@ -324,6 +327,7 @@ static void refused(struct parser *p)
              "there, --exclude db:%u leaves it out",
              p->e.source_db, p->e.source_db, p->e.source_db);
     parser_fault(p, EXIT_USAGE, "error", what);
+    return -1;
 }
 
 /* What a FLOW record says about where the flow's changes begin. False: it says nothing that could be. */
@@ -384,7 +388,9 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     if (p->redis)
         flow_of_redis(p->flows[r->flow], lsn);
     p->flows[r->flow]->to.source = p->redis ? &p->commands : NULL;
-    if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 && strcmp(form, "snapshot") == 0)
+    if (p->scan)
+        scanned_begin(&p->flows[r->flow]->to, &p->flows[r->flow]->scanned, p->version, lsn);
+    else if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 && strcmp(form, "snapshot") == 0)
         flow_as_snapshot(p->flows[r->flow]);
     p->flows[r->flow]->to.own_master = lineage_get(&own, payload, r->len);
     p->told_cut[r->flow] = p->told_synced[r->flow] = false;
@@ -422,8 +428,7 @@ static int on_data(struct parser *p, const struct rec *r, const uint8_t *payload
     if (rc < 0)
         return parser_flow_fault(p, r->flow, f->cannot ? EXIT_CANNOT : EXIT_DAMAGED, f->error);
     if (p->e.refused) {
-        refused(p);
-        return -1;
+        return parser_refused(p);
     }
     if (f->rdb.snapshot_id[0] != '\0' && !same_snapshot(p, f))
         return parser_flow_fault(p, r->flow, EXIT_DAMAGED,
@@ -464,6 +469,7 @@ int parser_record(struct parser *p, const struct rec *r, const uint8_t *payload)
     case REC_SLOTS: return parser_slots(p, r, payload);
     case REC_FILE: return parser_file(p, r, payload);
     case REC_COMMANDS: return on_commands(p, r, payload);
+    case REC_SCAN: return parser_scan(p, r, payload);
     default: on_end(p, r, payload); return 0;
     }
 }

@@ -30,6 +30,8 @@ struct parser {
     unsigned nflows;
     bool journal, file;
     bool redis; /* the source is a Redis, Valkey or KeyDB */
+    bool scan;  /* it is scanned */
+    char version[48];
     bool target_written;
     struct ctl ctl;
     struct rereads rereads;
@@ -88,6 +90,9 @@ struct flow *parser_flow(struct parser *p, const struct rec *r, const char *what
 /* A KEY record. Returns like parser_record. */
 int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload);
 
+/* A SCAN record, likewise. */
+int parser_scan(struct parser *p, const struct rec *r, const uint8_t *payload);
+
 /* A CHECK record, likewise. */
 int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload);
 
@@ -108,6 +113,9 @@ int parser_flow_fault(struct parser *p, unsigned flow, int status, const char *w
 
 /* Tell dfreader how far the flow is; what it misses now it is told again with the next bytes. */
 void parser_tell(struct parser *p, const struct flow *f);
+
+/* Parsing has to end (emit.refused): said. Returns -1. */
+int parser_refused(struct parser *p);
 
 /* The input was cut short or damaged. what: for the message. */
 void parser_fault(struct parser *p, int status, const char *reason, const char *what);

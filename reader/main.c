@@ -56,6 +56,8 @@ static const struct source_kind *kind_of(const struct options *o)
 {
     if (o->file != NULL)
         return &source_file;
+    if (o->scan)
+        return &source_scan;
     if (begins(o->url.scheme, "dragonfly"))
         return &source_dragonfly;
     if (o->url.cluster)

@@ -28,6 +28,7 @@ static const char usage[] =
     "        (.aof, a manifest, the directory of one), file:PATH, - (stdin)\n";
 
 static const char *const from_words[] = {"master", "replica", "any", NULL};
+static const char *const values_words[] = {"dump", "commands", NULL};
 static const char *const acknowledge_words[] = {"behind", "exact", NULL};
 static const char *const truncated_words[] = {"fail", "ok", NULL};
 static const char *const full_words[] = {"fail", "flush", "overwrite", NULL};
@@ -117,6 +118,23 @@ static const struct option_row rows[] = {
     OPTION_FLAG(ON, "no-verify", AT(no_verify), "do not verify the full sync of a master from v1.39 on"),
     OPTION_ARG(NUMBER, "verify-rate", "N", "keys verified per second (100000)", AT(verify_rate), .least = 1,
                .most = 100000000),
+    OPTION_FLAG(ON, "scan", AT(scan), "read the keys by SCAN, where replication is not permitted"),
+    OPTION_FLAG(ON, "follow", AT(follow), "with --scan: read changed keys again, by keyspace notifications"),
+    OPTION_FLAG(ON, "set-notifications", AT(set_notifications),
+                "with --follow: set notify-keyspace-events if need be"),
+    OPTION_ARG(NUMBER, "scan-count", "N", "with --scan: COUNT of SCAN, at most (500)", AT(scan_count), .least = 1,
+               .most = 100000),
+    OPTION_ARG(NUMBER, "scan-window", "N",
+               "keys that are read and not applied yet, at most, of a\nserver (by their number)", AT(scan_window),
+               .least = 10, .most = 100000000),
+    OPTION_ARG(NUMBER, "scan-rate", "N", "keys read per second (0: no limit)", AT(scan_rate), .least = 0,
+               .most = 100000000),
+    OPTION_ARG(SIZE, "scan-bytes", "SIZE", "bytes of values read per second (0: no limit)", AT(scan_bytes),
+               .least = 0, .most = (uint64_t)1 << 50),
+    OPTION_ARG(SIZE, "scan-large", "SIZE", "larger values are read in parts (1m)", AT(scan_large),
+               .least = 4096, .most = (uint64_t)1 << 40),
+    OPTION_ARG(WORD, "scan-values", "dump|commands", "read values by DUMP, or by the commands of each type",
+               AT(scan_values), .words = values_words),
     OPTION_ARG(NUMBER, "connect-timeout", "SEC", "for connecting and each reply of the handshake (20)",
                AT(connect_timeout), .least = 1, .most = SECONDS_MAX),
     OPTION_ARG(NUMBER, "reconnect-timeout", "SEC",
@@ -193,9 +211,27 @@ static void prepare_tls(struct options *o)
         fatal(EXIT_CANNOT, "%s", why);
 }
 
+/* "?mode=scan" at the end of the URL says the same as --scan. */
+static const char *parse_mode(struct options *o, const char *text)
+{
+    static char url[2048];
+    static const char mode[] = "mode=";
+    const char *query = strrchr(text, '?');
+    if (query == NULL || strncmp(query + 1, mode, sizeof mode - 1) != 0)
+        return text;
+    if (strcmp(query + sizeof mode, "scan") != 0)
+        fatal(EXIT_USAGE, "source: the only mode in a URL is ?mode=scan");
+    if ((size_t)(query - text) >= sizeof url)
+        fatal(EXIT_USAGE, "source: URL too long");
+    memcpy(url, text, (size_t)(query - text));
+    url[query - text] = '\0';
+    o->scan = true;
+    return url;
+}
+
 static void parse_live(struct options *o, const char *text)
 {
-    const char *fault = url_parse(&o->url, text);
+    const char *fault = url_parse(&o->url, parse_mode(o, text));
     if (fault != NULL)
         fatal(EXIT_USAGE, "source: %s", fault);
     check_scheme(o);
@@ -242,6 +278,12 @@ static void check(const struct options *o)
         fatal(EXIT_USAGE, "--until belongs to the process that owns the session");
     if (o->file == NULL && (o->until_time > 0 || o->truncated != TRUNCATED_FAIL))
         fatal(EXIT_USAGE, "--until-time and --truncated belong to an append-only file");
+    if (o->scan && (o->mode != MODE_SESSION || o->session_only))
+        fatal(EXIT_USAGE, "with --scan one process reads all: not with --flow or --session-only");
+    if (o->scan && o->file != NULL)
+        fatal(EXIT_USAGE, "--scan needs a server, redis://HOST");
+    if ((o->follow || o->set_notifications) && !o->scan)
+        fatal(EXIT_USAGE, "--follow and --set-notifications belong to --scan");
     if (o->file != NULL && tls_options_given(&o->tls))
         fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: rediss://HOST, dragonflys://HOST");
 }
@@ -301,6 +343,8 @@ void options_parse(struct options *o, int argc, char **argv)
                           .reconnect_timeout = 60,
                           .verify_rate = 100000,
                           .buffer = (size_t)128 << 10,
+                          .scan_count = 500,
+                          .scan_large = (uint64_t)1 << 20,
                           .spill_max = (uint64_t)1 << 30,
                           .spool_max = (uint64_t)10 << 30};
     int given = argc;

@@ -17,6 +17,8 @@ enum mode {
 
 enum from { FROM_MASTER, FROM_REPLICA, FROM_ANY }; /* which of those that sentinels know */
 
+enum scan_values { VALUES_DUMP, VALUES_COMMANDS };
+
 enum acknowledge { ACK_BEHIND, ACK_EXACT };
 
 enum truncated { TRUNCATED_FAIL, TRUNCATED_OK }; /* an append-only file whose end is cut off */
@@ -42,6 +44,15 @@ struct options {
     bool until_synced;
     bool resume;
     bool no_verify;
+    bool scan; /* the source is read by SCAN; of that, as the next: */
+    bool follow;
+    bool set_notifications;
+    unsigned scan_count;
+    uint64_t scan_window; /* keys; 0: by their number */
+    uint64_t scan_rate;   /* keys per second; 0: no limit */
+    uint64_t scan_bytes;  /* the same */
+    uint64_t scan_large;  /* bytes from which a value is read in parts */
+    enum scan_values scan_values;
     unsigned verify_rate; /* keys per second */
     enum full_resync on_full_resync;
     enum acknowledge acknowledge; /* to a Redis: all that is applied, or a byte less */

@@ -59,6 +59,9 @@ static inline uint8_t *output_room(struct output *out)
  */
 int output_put(struct output *out, struct rec r);
 
+/* The same for whole records that are encoded already. */
+int output_records(struct output *out, const uint8_t *p, size_t n, unsigned records);
+
 /* The same as DATA of n bytes: pos is their offset in the flow. */
 int output_data(struct output *out, unsigned flow, uint16_t epoch, uint64_t pos, size_t n);
 

@@ -78,6 +78,9 @@ static void from(struct resume *r, const char *line)
     char slots[SLOTSET_TEXT];
     if (ctl_get(line, "slots", slots, sizeof slots) > 0 && !slotset_parse(&r->flow[flow].slots, slots))
         memset(&r->flow[flow].slots, 0, sizeof r->flow[flow].slots);
+    if (ctl_get(line, "place", r->flow[flow].place, sizeof r->flow[flow].place) <= 0 ||
+        !meta_is_word(r->flow[flow].place))
+        r->flow[flow].place[0] = '\0';
     if (r->got == r->flows)
         r->state = RESUME_SAVED;
 }

@@ -24,6 +24,7 @@ struct resume_flow {
     uint64_t quiet;         /* below pos: what is between them had no effect; 0: that is not known */
     struct lineage lineage; /* of the master whose position that is */
     struct slotset slots;   /* of a cluster that it held there; nothing said: none */
+    char place[64];         /* of a scan; "": not said */
 };
 
 struct resume {

@@ -1,5 +1,5 @@
 /* A source: where a session reads from. One kind per protocol: source_dragonfly.c (DFLY), source_psync.c
- * (PSYNC), source_file.c (RDB and DFS files). The session, its control socket, the stream and its end are the
+ * (PSYNC), source_scan.c (SCAN), source_file.c (RDB and DFS files). The session, its control socket, the stream and its end are the
  * same for all of them and know a source only by these functions.
  *
  * There are two users. The *session* (session.h) knows the source as a whole: it opens it, is told its flows,
@@ -33,8 +33,6 @@
  *
  *   AOF: as source_file.c: base files are flows that are read to their end, increments follow in the same
  * flow.
- *
- *   SCAN: a flow per server or shard; no live changes. work: SCAN, DUMP and PTTL into KEY records (reread.c).
  */
 #ifndef READER_SOURCE_H
 #define READER_SOURCE_H
@@ -149,6 +147,6 @@ struct source {
     const struct source_kind *kind;
 };
 
-extern const struct source_kind source_dragonfly, source_psync, source_cluster, source_file;
+extern const struct source_kind source_dragonfly, source_psync, source_cluster, source_scan, source_file;
 
 #endif

@@ -60,7 +60,7 @@ static int timeout_of(struct writer *w, uint64_t now)
     ms = least(ms, listing_timeout(&w->listing));
     ms = least(ms, watch_timeout(&w->watch, now));
     if (w->live.pending)
-        ms = least(ms, 20);
+        ms = least(ms, w->session.scans ? 1 : 20);
     if (w->limit.on)
         ms = least(ms, limit_timeout(&w->limit, now));
     if (w->outcome.failed)

@@ -185,6 +185,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     strlcpy(s->source, f->source[0] != '\0' ? f->source : "?", sizeof s->source);
     strlcpy(s->address, f->address[0] != '\0' ? f->address : "-", sizeof s->address);
     s->journal = f->journal != 0;
+    s->scans = strcmp(f->source, "scan") == 0;
     s->wrote = s->claimed = false;
     w->outcome.stopped = false;
     target_announce(&w->node.info, existing_policy(w->opt.on_existing), announce, sizeof announce);

@@ -45,6 +45,7 @@ struct session {
     bool unverified;   /* the run that it goes on from has not verified its full sync to the end */
     char refused[32];  /* why this session begins anew instead of going on; "" no such thing */
     bool journal;
+    bool scans; /* keys come by SCAN: positions count from the beginning */
     bool live; /* the control socket is (or was) connected */
     bool left; /* it is none now, but began a moment ago */
     bool died; /* it was, but its dfreader was killed before we reached it */

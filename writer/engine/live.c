@@ -24,6 +24,7 @@
 #define FINISH_MS  1000
 #define LOOK_EVERY ((uint64_t)20000)
 #define FLOW_EVERY ((uint64_t)100000)
+#define SCAN_EVERY ((uint64_t)1000) /* dfreader reads no more than so many keys beyond what is applied */
 
 void live_init(struct live *l)
 {
@@ -64,7 +65,8 @@ void live_report(struct live *l, uint64_t now, bool final)
         l->pending = true; /* what changed since the last look must not wait for more input */
         return;
     }
-    l->next = now + LOOK_EVERY;
+    bool scans = l->session->scans;
+    l->next = now + (scans ? SCAN_EVERY : LOOK_EVERY);
     l->pending = false;
     report_barrier(l);
     if (l->ctl.fd >= 0 && !probes_tell(l->probes))
@@ -77,7 +79,7 @@ void live_report(struct live *l, uint64_t now, bool final)
             holds_saved(l->holds, i, f->seq);
         if (f->pos == f->reported)
             continue;
-        if (!final && (now < f->reported_at + FLOW_EVERY || !ctl_idle(&l->ctl))) {
+        if (!final && (now < f->reported_at + (scans ? SCAN_EVERY : FLOW_EVERY) || !ctl_idle(&l->ctl))) {
             l->pending = true;
             continue;
         }

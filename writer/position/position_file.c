@@ -132,15 +132,14 @@ static void parse_quiet(struct position_file *f, unsigned flow, const char *text
         v->quiet[flow] = quiet;
 }
 
-/* Only flows of a cluster have them. */
+/* Only flows of a cluster have them, and those of a scan. */
 static void parse_slots_held(struct saved_vector *v, unsigned flow, const char *text, size_t n)
 {
     char name[FLOW_NAME], line[FLOW_NAME + 2], value[SLOTSET_TEXT];
-    struct slotset set;
     (void)position_slots_name(flow, name);
     size_t k = (size_t)snprintf(line, sizeof line, "\n%s=", name);
     if (memmem(text, n, line, k) != NULL && text_of(text, n, name, value, sizeof value) > 0 &&
-        slotset_parse(&set, value))
+        position_held_ok(value))
         v->slots[flow] = xstrdup(value);
 }
 

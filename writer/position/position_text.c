@@ -154,15 +154,23 @@ void saved_vector_free(struct saved_vector *v)
     }
 }
 
-/* Slots that nothing is said of are taken anew: that is never wrong. */
-static void take_slots(struct saved_vector *v, const redisReply *r)
+bool position_held_ok(const char *text)
 {
     struct slotset set;
+    if (strncmp(text, POSITION_SCAN, strlen(POSITION_SCAN)) == 0)
+        return strlen(text) < POSITION_TEXT && meta_is_word(text);
+    return slotset_parse(&set, text);
+}
+
+/* Slots that nothing is said of are taken anew, and a scan whose place is not known begins anew: that is
+ * never wrong. */
+static void take_slots(struct saved_vector *v, const redisReply *r)
+{
     unsigned flow;
     for (size_t i = 0; i + 1 < r->elements; i += 2) {
         const char *name = whole_text(r->element[i]), *value = whole_text(r->element[i + 1]);
         if (name != NULL && value != NULL && names_flow(name, 's') && flow_of(name, 's', v->flows, &flow) &&
-            v->slots[flow] == NULL && slotset_parse(&set, value))
+            v->slots[flow] == NULL && position_held_ok(value))
             v->slots[flow] = xstrdup(value);
     }
 }
@@ -302,7 +310,8 @@ void position_say_flow(const struct saved_vector *v, unsigned flow, struct buf *
     if (v->quiet[flow] > 0 && v->quiet[flow] < v->pos[flow])
         (void)buf_addf(b, " quiet=%llu", (unsigned long long)v->quiet[flow]);
     if (v->slots[flow] != NULL)
-        (void)buf_addf(b, " slots=%s", v->slots[flow]);
+        (void)buf_addf(b, " %s=%s", v->slots[flow][0] == POSITION_SCAN[0] ? "place" : "slots",
+                       v->slots[flow]);
     if (v->own[flow].replid[0] == '\0')
         return;
     (void)buf_addstr(b, " ");

@@ -40,7 +40,8 @@ struct saved_vector {
      * on there as well: what comes again does nothing. */
     uint64_t quiet[REC_FLOWS_MAX];
 
-    /* The hash slots of the source that the flow holds (holds.h), as text; NULL: nothing is said of them. */
+    /* The hash slots of the source that the flow holds (holds.h), or the place of a scan, as text; NULL:
+     * nothing is said of them. */
     char *slots[REC_FLOWS_MAX];
 
     /* The last records that were carried out beyond pos; pos 0: none. */
@@ -80,8 +81,11 @@ bool position_lineage_parse(struct lineage *l, const char *value);
 /* Field q<flow> of the position file: the flow's quiet position. */
 size_t position_quiet_name(unsigned flow, char out[FLOW_NAME]);
 
-/* Field s<flow> of it, and of the position file: the slots. */
+/* Field s<flow> of it, and of the position file: the slots; of a source that is scanned, its place there,
+ * which begins so, and is a word. */
+#define POSITION_SCAN "@"
 size_t position_slots_name(unsigned flow, char out[FLOW_NAME]);
+bool position_held_ok(const char *text);
 
 /* The texts of it. */
 void saved_vector_free(struct saved_vector *v);

@@ -148,9 +148,9 @@ static bool whole(const struct saved *d)
     for (unsigned i = 0; i < d->positions->n; i++)
         if (d->positions->flow[i].pos == 0) /* keys of its full sync are still to be read again */
             return false;
-    /* Those of a session that goes on hold from the start, whatever its form. */
-    return (s->going_on == s->flows || positions_all_synced(d->positions)) && !d->outcome->lost_data &&
-           d->sweep->state == SWEEP_OFF;
+    /* Those of a session that goes on hold from the start, whatever its form, and so do those of a scan. */
+    return (s->going_on == s->flows || s->scans || positions_all_synced(d->positions)) &&
+           !d->outcome->lost_data && d->sweep->state == SWEEP_OFF;
 }
 
 /* Write a body with what marks it. */

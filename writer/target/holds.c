@@ -52,15 +52,28 @@ static void make_room(struct holds *h)
     h->room = flows * n;
 }
 
+/* The place of a scan may be an older one than that of the position: then more is read twice. */
+static bool join_place(struct flow_holds *f, uint64_t seq, const char *text)
+{
+    struct hold_note *last = f->notes >= HOLDS_NOTES / 4 ? &f->note[f->notes - 1] : NULL;
+    if (text[0] != POSITION_SCAN[0] || last == NULL || last->text[0] != POSITION_SCAN[0])
+        return false;
+    free(last->text);
+    last->seq = seq;
+    last->text = xstrdup(text);
+    return true;
+}
+
 bool holds_take(struct holds *h, const struct rec *r, const uint8_t *payload)
 {
     struct flow_holds *f = &h->flow[r->flow];
-    struct slotset set;
     char text[SLOTSET_TEXT];
     uint64_t number;
     if (f->notes == HOLDS_NOTES || meta_get(payload, r->len, "held", text, sizeof text) <= 0 ||
-        !slotset_parse(&set, text) || !meta_getu(payload, r->len, "n", &number) || number > UINT32_MAX)
+        !position_held_ok(text) || !meta_getu(payload, r->len, "n", &number) || number > UINT32_MAX)
         return false;
+    if (join_place(f, r->seq, text))
+        return true;
     f->note = xrealloc(f->note, (f->notes + 1) * sizeof *f->note);
     f->note[f->notes++] =
         (struct hold_note){.seq = r->seq, .number = (uint32_t)number, .text = xstrdup(text)};

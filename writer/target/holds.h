@@ -1,6 +1,6 @@
-/* Which hash slots of the source each flow holds: HOLDS records (dfrecord(5)). What they say is saved with
- * the position of their flow, as they stand in its order; dfreader is told when that is done. What they mean
- * is not known here. */
+/* Which hash slots of the source each flow holds, or how far it has been scanned: HOLDS records
+ * (dfrecord(5)). What they say is saved with the position of their flow, as they stand in its order; dfreader
+ * is told when that is done. What they mean is not known here. */
 #ifndef RW_HOLDS_H
 #define RW_HOLDS_H
 
