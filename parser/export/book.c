@@ -68,8 +68,33 @@ static struct out *wait_for(struct book *b, uint32_t db, const struct slice *key
     return &b->late;
 }
 
+/* Every hash so far, in pieces. False: they cannot be read. */
+static bool each_hash(struct book *b, void (*take)(void *ctx, uint64_t hash), void *ctx)
+{
+    uint64_t block[4096];
+    out_flush(&b->hashes);
+    for (uint64_t done = 0; done < b->nhashes && b->hashes.fault == 0;) {
+        size_t n = b->nhashes - done < 4096 ? (size_t)(b->nhashes - done) : 4096;
+        if (io_read_at(b->hashes.fd, block, n * 8, done * 8) < 0) {
+            b->hashes.fault = errno;
+            break;
+        }
+        for (size_t i = 0; i < n; i++)
+            take(ctx, block[i]);
+        done += n;
+    }
+    return b->hashes.fault == 0;
+}
+
+static void put_in(void *ctx, uint64_t hash)
+{
+    (void)once_first(ctx, hash); /* those that are there */
+}
+
 struct out *book_place(struct book *b, uint32_t db, const struct slice *key, uint64_t hash, uint64_t size)
 {
+    if (__builtin_expect(b->once.left == 0, 0) && once_grow(&b->once))
+        (void)each_hash(b, put_in, &b->once);
     if (__builtin_expect(!once_first(&b->once, hash), 0))
         return wait_for(b, db, key, hash, size);
     note_hash(b, hash);
@@ -110,22 +135,11 @@ static bool take_batch(const struct book *b, struct batch *t, uint64_t end)
     return true;
 }
 
-/* Which of them stand in the file? */
-static bool look_up(struct book *b, struct batch *t)
+static void look_up(void *ctx, uint64_t hash)
 {
-    uint64_t block[8192];
-    uint64_t done = 0;
-    out_flush(&b->hashes);
-    while (done < b->nhashes && b->hashes.fault == 0) {
-        size_t n = b->nhashes - done < 8192 ? (size_t)(b->nhashes - done) : 8192;
-        if (io_read_at(b->hashes.fd, block, n * 8, done * 8) < 0)
-            return false;
-        for (size_t i = 0; i < n; i++)
-            if (keyset_has(&t->hashes, block[i]))
-                (void)keyset_add(&t->there, block[i]);
-        done += n;
-    }
-    return b->hashes.fault == 0;
+    struct batch *t = ctx;
+    if (keyset_has(&t->hashes, hash))
+        (void)keyset_add(&t->there, hash);
 }
 
 static bool copy_entry(struct book *b, uint64_t at, uint64_t n)
@@ -186,7 +200,7 @@ void book_settle(struct book *b, struct emit *e, bool lost)
     out_flush(&b->late);
     uint64_t end = (uint64_t)lseek(b->late.fd, 0, SEEK_CUR);
     for (bool fine = b->late.fault == 0; fine && t.from < end; t.from = t.to) {
-        fine = take_batch(b, &t, end) && look_up(b, &t) && write_batch(b, &t, e, lost);
+        fine = take_batch(b, &t, end) && each_hash(b, look_up, &t) && write_batch(b, &t, e, lost);
         if (!fine && book_fault(b) == 0)
             b->late.fault = errno;
         keyset_free(&t.hashes);

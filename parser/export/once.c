@@ -1,21 +1,37 @@
 #include "once.h"
 
-#include <stdlib.h>
+#include <sys/mman.h>
 
-#include "buf.h"
+#include "exits.h"
+#include "fatal.h"
 
-void once_grow(struct once *s)
+/* Looked up anywhere: with small pages each look-up would miss twice. */
+static uint64_t *new_table(size_t bytes)
 {
-    if (s->n == ONCE_TABLES)
-        return;
-    size_t words = ONCE_FIRST << s->n;
-    s->table[s->n++] = xcalloc(words, sizeof(uint64_t));
-    s->left = words * 64 / 12;
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        fatal_errno(EXIT_CANNOT, "memory for %zu bytes", bytes);
+    (void)madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+bool once_grow(struct once *s)
+{
+    size_t bytes = s->words == 0 ? ONCE_FIRST : 2 * s->words * sizeof *s->table;
+    if (bytes > ONCE_MEM) {
+        s->left = UINT64_MAX;
+        return false;
+    }
+    once_free(s);
+    s->table = new_table(bytes);
+    s->words = bytes / sizeof *s->table;
+    s->left = bytes * 8 / 12;
+    return true;
 }
 
 void once_free(struct once *s)
 {
-    for (unsigned i = 0; i < s->n; i++)
-        free(s->table[i]);
-    *s = (struct once){.n = 0};
+    if (s->words > 0)
+        munmap(s->table, s->words * sizeof *s->table);
+    *s = (struct once){.words = 0};
 }
