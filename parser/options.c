@@ -157,7 +157,7 @@ static const struct option_program program = {.name = "dfparse",
                                               .rows = rows};
 
 /* A file has no server behind it that could be asked. */
-static void check_rdb(const struct options *o)
+static void check_rdb(struct options *o)
 {
     if (o->rdb != NULL && o->inspect != INSPECT_NONE)
         fatal(EXIT_USAGE, "--rdb and --inspect exclude each other");
@@ -169,6 +169,8 @@ static void check_rdb(const struct options *o)
         fatal(EXIT_USAGE, "--rdb writes files for Redis and Valkey, which Dragonfly loads, too (-t 7.2)");
     if (o->target.existing != EXISTING_OVERWRITE)
         fatal(EXIT_USAGE, "--on-existing belongs to a target that has keys");
+    if (o->modules == NULL && o->target.kind == SERVER_REDIS && o->target.version >= VERSION(8, 0))
+        target_modules(&o->target, "vectorset"); /* which every such server has, and so says its MODULE LIST */
 }
 
 void options_parse(struct options *o, int argc, char **argv)

@@ -133,3 +133,25 @@ limit_command() {
     [[ -S $control ]] || exit 0
     exec "$here/dfreader" --ask "$control" limit "${what[@]}"
 }
+
+# ---- what a file or a source holds: no task ----
+
+inspect_command() {
+    local form=text until=(--until synced) parts
+    [[ $json -eq 0 ]] || form=json
+    [[ $csv -eq 0 ]] || form=csv
+    [[ $json -eq 0 || $csv -eq 0 ]] || die 2 "--json and --csv exclude each other"
+    [[ ${#words[@]} -le 2 ]] || die 2 "inspect takes SOURCE or FILE (df2redis --help)"
+    source_url=${words[1]-$source_url}
+    [[ -n $source_url ]] || die 2 "inspect takes SOURCE or FILE (df2redis --help)"
+    check_source
+    source_args=("${both_args[@]}" "${source_args[@]}")
+    stage_options
+    [[ -z ${opt[top]-} ]] || parse_args+=(--top "${opt[top]}")
+    [[ $source_is_file -eq 0 ]] || until=()
+    "$here/dfreader" "${source_args[@]}" "${until[@]}" "$source_url" | "$here/dfparse" "${parse_args[@]}" --inspect "$form"
+    parts=("${PIPESTATUS[@]}")
+    worse "${parts[0]}"
+    worse "${parts[1]}"
+    exit "$worst"
+}
