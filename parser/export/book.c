@@ -69,7 +69,7 @@ static struct out *wait_for(struct book *b, uint32_t db, const struct slice *key
 }
 
 /* Every hash so far, in pieces. False: they cannot be read. */
-static bool each_hash(struct book *b, void (*take)(void *ctx, uint64_t hash), void *ctx)
+static bool each_hash(struct book *b, void (*take)(void *ctx, const uint64_t *hashes, size_t n), void *ctx)
 {
     uint64_t block[4096];
     out_flush(&b->hashes);
@@ -79,16 +79,19 @@ static bool each_hash(struct book *b, void (*take)(void *ctx, uint64_t hash), vo
             b->hashes.fault = errno;
             break;
         }
-        for (size_t i = 0; i < n; i++)
-            take(ctx, block[i]);
+        take(ctx, block, n);
         done += n;
     }
     return b->hashes.fault == 0;
 }
 
-static void put_in(void *ctx, uint64_t hash)
+static void put_in(void *ctx, const uint64_t *hashes, size_t n)
 {
-    (void)once_first(ctx, hash); /* those that are there */
+    struct once *once = ctx;
+    for (size_t i = 0; i < n; i++) {
+        __builtin_prefetch(once_word(once, hashes[i + 16 < n ? i + 16 : i]), 1);
+        (void)once_first(once, hashes[i]);
+    }
 }
 
 struct out *book_place(struct book *b, uint32_t db, const struct slice *key, uint64_t hash, uint64_t size)
@@ -135,11 +138,12 @@ static bool take_batch(const struct book *b, struct batch *t, uint64_t end)
     return true;
 }
 
-static void look_up(void *ctx, uint64_t hash)
+static void look_up(void *ctx, const uint64_t *hashes, size_t n)
 {
     struct batch *t = ctx;
-    if (keyset_has(&t->hashes, hash))
-        (void)keyset_add(&t->there, hash);
+    for (size_t i = 0; i < n; i++)
+        if (keyset_has(&t->hashes, hashes[i]))
+            (void)keyset_add(&t->there, hashes[i]);
 }
 
 static bool copy_entry(struct book *b, uint64_t at, uint64_t n)

@@ -26,6 +26,13 @@ static inline const char *book_dir(const struct book *b)
     return b->out.dir;
 }
 
+/* An entry with this hash may come next. */
+static inline void book_fetch(const struct book *b, uint64_t hash)
+{
+    if (b->once.words > 0)
+        __builtin_prefetch(once_word(&b->once, hash), 1);
+}
+
 /* Where an entry of so many bytes, from its expiry to the end of its value, is to be written: all of it, and
  * at once. hash: of database and key (keyset_hash). */
 struct out *book_place(struct book *b, uint32_t db, const struct slice *key, uint64_t hash, uint64_t size);

@@ -106,6 +106,16 @@ static enum got wants(struct outlet *out, const struct site *at, const struct ch
 
 /* ---- values that are all there ---- */
 
+/* The next key, if it is a short one that stands there, will be looked up: where, is fetched meanwhile. A wrong
+ * guess costs nothing. */
+static inline void look_ahead(const struct export *x, uint32_t db, const uint8_t *p, const uint8_t *end)
+{
+    if (end - p > 9 && *p == OP_EXPIRE_MS)
+        p += 9;
+    if (end - p > 64 && p[1] < 64)
+        book_fetch(&x->book, keyset_hash(db, p + 2, p[1]));
+}
+
 /* An entry whose value is written as its bytes lie. */
 static void write_raw(struct export *x, const struct site *at, const struct change *ch, const uint8_t *v,
                       size_t n)
@@ -216,6 +226,7 @@ static enum got key_string(struct export *x, const struct site *at, const struct
         write_raw(x, at, ch, c->p, (size_t)(v.p - c->p));
     }
     c->p = v.p;
+    look_ahead(x, at->o->db, c->p, c->end);
     return GOT;
 }
 

@@ -27,10 +27,15 @@ static inline uint64_t once_bits(uint64_t hash)
            UINT64_C(1) << (hash >> 18 & 63);
 }
 
+static inline uint64_t *once_word(const struct once *s, uint64_t hash)
+{
+    return &s->table[hash >> 24 & (s->words - 1)];
+}
+
 /* Put one in. False: it may have been there. */
 static inline bool once_first(struct once *s, uint64_t hash)
 {
-    uint64_t bits = once_bits(hash), *word = &s->table[hash >> 24 & (s->words - 1)];
+    uint64_t bits = once_bits(hash), *word = once_word(s, hash);
     if ((*word & bits) == bits)
         return false;
     *word |= bits;

@@ -37,6 +37,7 @@ list_command() {
     [[ $json -eq 1 ]] && form=json
     [[ ${#words[@]} -eq 1 && -z ${opt[run-dir]-} ]] || die 2 "list takes no arguments"
     [[ $base == /run/df2redis ]] || places+=(/run/df2redis)
+    list_kept "${places[@]}"
     for base in "${places[@]}"; do
         for dir in "$base"/*/; do
             [[ -r ${dir}state && ($EUID -eq 0 || -O $dir) ]] || continue
@@ -68,7 +69,10 @@ remove_command() {
 }
 
 remove_task() {
+    local kept_too=0
     find_run_dir
+    look_at_lock || ! forget_kept || kept_too=1
+    [[ $kept_too -eq 0 || -e $run_dir/state ]] || return 0
     # In a process of its own, which may become another user, who cannot remove the directory itself.
     (become_owner && empty_run_dir) || exit $?
     [[ $run_dir == . ]] || rmdir -- "$run_dir" || die 1 "$run_dir stays: it holds other files"

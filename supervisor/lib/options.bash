@@ -10,8 +10,10 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] inspect SOURCE|FILE       count and measure the keys, and show the largest
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, one per line
-       df2redis [options] stop                      stop it: source first, then drain; --final: for good
-       df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended
+       df2redis [options] stop [NAME]               stop it: source first, then drain; --final: for good
+       df2redis [options] create NAME -c FILE       keep a task: its kind, source and target stand in FILE
+       df2redis [options] start NAME                run a task that is kept, in the background
+       df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended, and what is kept
        df2redis [options] limit                     change --max-ops and --max-bytes while it runs
 
 SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dragonfly; rediss:// (TLS), unix:///path,
@@ -20,6 +22,7 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
                            where it holds a key of the source's snapshot
       --resume             with replicate: resume from the positions that the target holds
+      --from-saved         with replicate: --resume, and nothing but that: positions must be there
       --restart            with replicate: --resume, and run again after retryable errors
                            (--no-restart: not, whatever the file says)
       --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
@@ -57,7 +60,7 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --errors-to FILE     keep requests that failed, to be replayed by rediswriter
       --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...
       --until synced       with record: only the full sync
-      --force              with record and export: overwrite FILE
+      --force              with record and export: overwrite FILE; with create: the task that is kept
       --json               with status and list: one JSON object per task; with inspect: JSON
       --csv                with inspect: a line for each key
       --top N              with inspect: the N largest keys (10; with --csv: all keys)
@@ -81,6 +84,7 @@ json=0
 csv=0
 resume=0
 restart=0
+from_saved=0 # a position is there, or the task does not run
 words=()
 word_at=() # where each of them stands in args
 # Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
@@ -188,6 +192,7 @@ take_flag() { # --name
     --json) json=1 ;;
     --csv) csv=1 ;;
     --resume) resume=1 ;;
+    --from-saved) from_saved=1 ;;
     --restart) restart=1 ;;
     --no-restart) restart=-1 ;;
     -v | --verbose) verbose=$((verbose + 1)) ;;
@@ -255,6 +260,7 @@ read_entry() { # name value: of section [df2redis]
     '') return ;;
     source) source_url=$2 ;;
     target) target_url=$2 ;;
+    kind) kind=$2 ;;
     single) yes_no "$@" && single=1 ;;
     resume) yes_no "$@" && resume=1 ;;
     restart) yes_no "$@" && [[ $restart -eq 0 ]] && restart=1 ;;
