@@ -5,12 +5,12 @@ kind= # of the configuration: what start does
 
 kept_dir() {
     if [[ ${XDG_CONFIG_HOME-} == /* ]]; then
-        kept=$XDG_CONFIG_HOME/df2redis
+        kept_in=$XDG_CONFIG_HOME/df2redis
     elif [[ $EUID -eq 0 ]]; then
-        kept=/etc/df2redis
+        kept_in=/etc/df2redis
     else
         [[ ${HOME-} == /* ]] || die 1 "neither XDG_CONFIG_HOME nor HOME says where tasks are kept"
-        kept=$HOME/.config/df2redis
+        kept_in=$HOME/.config/df2redis
     fi
 }
 
@@ -34,7 +34,7 @@ take_kept_config() {
     [[ -n $task ]] || die 2 "start takes the name of a task"
     check_task
     kept_dir
-    config=$kept/$task.conf
+    config=$kept_in/$task.conf
     [[ -e $config ]] || die 1 "there is no task $task (no $config): df2redis create $task -c FILE"
 }
 
@@ -43,7 +43,7 @@ command_of_kind() {
     case $kind in
     full | import) command=migrate ;;
     full+incremental | incremental) command=replicate ;;
-    export) command=export ;;
+    export) command='export' ;;
     '') die 2 "$config: kind in section [df2redis] is missing: full, full+incremental, incremental, import or export" ;;
     *) die 2 "$config: kind in section [df2redis] is full, full+incremental, incremental, import or export, not $kind" ;;
     esac
@@ -51,11 +51,11 @@ command_of_kind() {
 
 # SOURCE and TARGET of the configuration fit the kind.
 take_kind() {
-    local what=TARGET
+    local second=TARGET
     [[ -z ${opt[run-dir]-} ]] || die 2 "a task that is kept has its run directory by its name, without --run-dir"
     command_of_kind
-    ! is_to_file || what=FILE
-    take_urls "$what"
+    ! is_to_file || second=FILE
+    take_urls "$second"
     [[ $kind != import || $source_is_file -eq 1 ]] || die 2 "$config: the source of an import is a file"
     [[ $kind == import || $kind == export || $source_is_file -eq 0 ]] || die 2 "$config: the source of kind $kind is a server"
 }
@@ -71,13 +71,13 @@ create_command() {
     take_kind
     check_stages || exit "$worst"
     kept_dir
-    [[ -d $kept ]] || (umask 077 && mkdir -p -- "$kept") || die 1 "cannot make $kept"
-    refuse_foreign_link "$kept/$task.conf"
-    [[ $force -eq 1 || ! -e $kept/$task.conf ]] || die 1 "task $task exists ($kept/$task.conf; --force overwrites it)"
-    new=$(umask 077 && mktemp -- "$kept/.$task.XXXXXX") || die 1 "cannot write to $kept"
-    if ! cat -- "$config" >"$new" || ! mv -fT -- "$new" "$kept/$task.conf"; then
+    [[ -d $kept_in ]] || (umask 077 && mkdir -p -- "$kept_in") || die 1 "cannot make $kept_in"
+    refuse_foreign_link "$kept_in/$task.conf"
+    [[ $force -eq 1 || ! -e $kept_in/$task.conf ]] || die 1 "task $task exists ($kept_in/$task.conf; --force overwrites it)"
+    new=$(umask 077 && mktemp -- "$kept_in/.$task.XXXXXX") || die 1 "cannot write to $kept_in"
+    if ! cat -- "$config" >"$new" || ! mv -fT -- "$new" "$kept_in/$task.conf"; then
         rm -f -- "$new"
-        die 1 "cannot write to $kept"
+        die 1 "cannot write to $kept_in"
     fi
     exit 0
 }
@@ -135,7 +135,7 @@ is_begun() {
 list_kept() { # bases that were listed
     local file dir
     kept_dir
-    for file in "$kept"/*.conf; do
+    for file in "$kept_in"/*.conf; do
         [[ -r $file ]] || continue
         task=${file##*/}
         task=${task%.conf}
@@ -150,6 +150,6 @@ list_kept() { # bases that were listed
 
 forget_kept() {
     kept_dir
-    [[ -e $kept/$task.conf ]] || return 1
-    rm -f -- "$kept/$task.conf" || die 1 "cannot remove $kept/$task.conf"
+    [[ -e $kept_in/$task.conf ]] || return 1
+    rm -f -- "$kept_in/$task.conf" || die 1 "cannot remove $kept_in/$task.conf"
 }

@@ -20,9 +20,9 @@ cpu_of() { # times command…
     { time "$@" >/dev/null; } 2>>"$times"
 }
 
-# shellcheck disable=SC2086 # core is several words
 bench_export() {
-    local n i t0 t1 check check_us
+    local n i t0 t1 check check_us first
+    read -ra first <<<"$(core 1)"
     n=$(size 2000000 100)
     strings_rdb "$n"
     dfreader "$cache/export.rdb" >"$work/export.raw"
@@ -32,7 +32,7 @@ bench_export() {
     : >"$work/ratios"
     for ((i = 0; i < pairs; i++)); do
         t0=$(now)
-        cpu_of "$work/cpu" $(core 1) dfparse --rdb "$work/out.rdb" -t 7.0 "$work/export.raw"
+        cpu_of "$work/cpu" "${first[@]}" dfparse --rdb "$work/out.rdb" -t 7.0 "$work/export.raw"
         t1=$(now)
         awk -v t=$((t1 - t0)) -v n="$n" 'BEGIN { printf "%.3f\n", n / t }' >>"$work/rates"
         t0=$(now)
