@@ -8,7 +8,8 @@
 
 void sink_free(struct sink *to)
 {
-    value_free(&to->value);
+    const struct site at = SITE_OF(to);
+    outlet_end(&at, &to->value);
     value_free(&to->restored);
     scratch_free(&to->s);
     buf_free(&to->names);
@@ -59,7 +60,12 @@ void change_filter(struct sink *to, struct change *ch, unsigned vclass)
 
 void change_begin(struct sink *to, struct change *ch, struct value *v)
 {
+    const struct site at = SITE_OF(to);
     change_open(to, ch, value_class(ch->type));
+    if (to->outlet != NULL) {
+        outlet_begin(&at, ch, v);
+        return;
+    }
     value_begin(v, to->e, &to->o, &to->s, ch->type, &ch->key, ch->expire_ms);
     v->sticky = ch->sticky;
 }
@@ -112,8 +118,9 @@ static enum got stream_value(struct sink *to, const struct change *ch, struct cu
 
 enum got change_more(struct sink *to, struct cur *c)
 {
+    const struct site at = SITE_OF(to);
     to->o.live = false;
-    enum got g = value_feed(&to->value, c);
+    enum got g = outlet_feed(&at, &to->value, c);
     if (g == GOT) {
         to->in_value = false;
         to->gone = to->value.dropped;
@@ -249,6 +256,10 @@ enum got change_key(struct sink *to, struct change *ch, struct cur *c, struct cu
         if (!ch->key.excluded)
             emit_report(to->e, &to->o, true, "key-metadata", ch->key.p, ch->key.n,
                         "metadata that modules keep of it are left out");
+    }
+    if (to->outlet != NULL) {
+        const struct site at = SITE_OF(to);
+        return outlet_key(&at, ch, c, value, &to->value, &to->in_value);
     }
     if (__builtin_expect(ch->key.excluded, 0)) {
         c->p = value->p;

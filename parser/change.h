@@ -18,6 +18,7 @@
 #include "emit.h"
 #include "ours.h"
 #include "command/filter.h"
+#include "outlet.h"
 #include "value/value.h"
 
 struct change {
@@ -74,6 +75,7 @@ enum verifying { NOT_VERIFYING, VERIFYING, VERIFYING_ENDS };
 /* Where the changes of one flow go. */
 struct sink {
     struct emit *e;
+    struct outlet *outlet; /* keys go there, and nothing becomes a request; NULL: to e */
     struct origin o;
     struct dialect dialect;
     unsigned flows;                       /* of the session */
@@ -155,8 +157,13 @@ enum got change_key(struct sink *to, struct change *ch, struct cur *c, struct cu
 /* More of the key's value. */
 enum got change_more(struct sink *to, struct cur *c);
 
-/* A key whose value comes in pieces that others stand between: it goes to v by value_feed. */
+/* A key whose value comes in pieces that others stand between: it goes to v by outlet_feed. */
 void change_begin(struct sink *to, struct change *ch, struct value *v);
+
+#define SITE_OF(to)                                                                                          \
+    {                                                                                                        \
+        (to)->outlet, (to)->e, &(to)->o, &(to)->s                                                            \
+    }
 
 /* A remark that is made once. */
 void change_once(struct sink *to, bool *told, const char *kind, const char *detail);

@@ -15,7 +15,8 @@
 #include "resp.h"
 #include "target.h"
 
-enum emit_mode { EMIT_RECORDS, EMIT_JSON, EMIT_RESP, EMIT_NULL };
+/* EMIT_OUTLET: keys go elsewhere (outlet.h), and requests nowhere. */
+enum emit_mode { EMIT_RECORDS, EMIT_JSON, EMIT_RESP, EMIT_NULL, EMIT_OUTLET };
 
 /* Counters over everything, for --stats and the END record. */
 struct stats {

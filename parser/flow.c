@@ -42,9 +42,11 @@ void flow_begin(struct flow *f, uint16_t epoch, bool file, bool journal, unsigne
     const struct filter *filter = f->to.filter;
     struct rereads *rereads = f->to.rereads;
     struct emit *e = f->to.e;
+    struct outlet *outlet = f->to.outlet;
     flow_free(f);
     flow_init(f, number);
     f->to.e = e;
+    f->to.outlet = outlet;
     f->to.filter = filter;
     f->to.rereads = rereads;
     f->to.o.epoch = epoch;

@@ -148,7 +148,7 @@ static bool open_report(struct parser *p, const char *name)
  */
 static bool streams_to_stdout(char **argv)
 {
-    static const char *const other[] = {"--json", "--resp", "--null", "--output", "-o"};
+    static const char *const other[] = {"--json", "--resp", "--null", "--rdb", "--inspect", "--output", "-o"};
     for (; *argv != NULL; argv++)
         for (size_t i = 0; i < sizeof other / sizeof *other; i++)
             if (strncmp(*argv, other[i], strlen(other[i])) == 0 && strcmp(*argv, "-o-") != 0)
@@ -158,6 +158,12 @@ static bool streams_to_stdout(char **argv)
 
 static int open_output(const struct options *opt)
 {
+    if (opt->rdb != NULL) {
+        bool to_stdout = strcmp(opt->rdb, "-") == 0;
+        if (to_stdout && isatty(STDOUT_FILENO))
+            fatal(EXIT_USAGE, "an RDB file is not for a terminal: name one with --rdb");
+        return to_stdout ? STDOUT_FILENO : -1;
+    }
     int out = sock_open_output(opt->output);
     if (out < 0) { /* where nobody listens any more, the writer has died before we came */
         bool gone = strncmp(opt->output, "unix:", 5) == 0 && (errno == ECONNREFUSED || errno == ENOENT);
@@ -168,6 +174,8 @@ static int open_output(const struct options *opt)
             EXIT_USAGE,
             "command records are not for a terminal: pipe them into rediswriter, name a file with --output, "
             "or look at them with --json");
+    if (opt->inspect != INSPECT_NONE)
+        return out;
     fatal_stream(-1, KIND_COMMAND); /* from here on the stream is the parser's */
     (void)pipe_enlarge(out, (size_t)1 << 20);
     return out;
@@ -192,6 +200,7 @@ int main(int argc, char **argv)
         warn("%s", opt.report);
         status = exit_worse(status, EXIT_CANNOT);
     }
+    outlets_free(p);
     parser_free(p);
     free(p);
     return status;

@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "exits.h"
 #include "fatal.h"
@@ -15,7 +16,7 @@ static const char *const unsupported_words[] = {"report", "approximate", "fail",
 static const char *set_mode(struct options *o, enum emit_mode mode)
 {
     if (o->mode != EMIT_RECORDS && o->mode != mode)
-        return "only one of --json, --resp and --null can be given";
+        return "only one of --json, --resp, --null, --rdb and --inspect can be given";
     o->mode = mode;
     return NULL;
 }
@@ -36,6 +37,24 @@ static const char *take_null(void *to, const char *arg)
 {
     (void)arg;
     return set_mode(to, EMIT_NULL);
+}
+
+static const char *take_rdb(void *to, const char *path)
+{
+    ((struct options *)to)->rdb = path;
+    return set_mode(to, EMIT_OUTLET);
+}
+
+static const char *take_inspect(void *to, const char *word)
+{
+    static const char *const words[] = {"text", "json", "csv"};
+    struct options *o = to;
+    for (unsigned i = 0; i < 3; i++)
+        if (strcmp(words[i], word) == 0) {
+            o->inspect = (enum inspect_form)(INSPECT_TEXT + i);
+            return set_mode(o, EMIT_OUTLET);
+        }
+    return "must be text, json or csv";
 }
 
 static const char *take_target(void *to, const char *text)
@@ -76,12 +95,19 @@ static const char *take_dbs(void *to, const char *rule)
 }
 
 #define AT(field) OPTION_AT(struct options, field)
+#define TOP_UNSET UINT32_MAX
 #define PART_MAX  ((uint64_t)768 << 10)
 
 static const struct option_row rows[] = {
     OPTION_FLAG(CALL, "json", .call = take_json, "one JSON object per record"),
     OPTION_FLAG(CALL, "resp", .call = take_resp, "bare RESP requests, for redis-cli --pipe"),
     OPTION_FLAG(CALL, "null", .call = take_null, "parse only"),
+    OPTION_ARG(CALL, "rdb", "FILE", "write an RDB file for the server of -t (-: to standard output)",
+               .call = take_rdb),
+    OPTION_ARG(CALL, "inspect", "text|json|csv", "count and measure the keys, and show that",
+               .call = take_inspect),
+    OPTION_ARG(NUMBER, "top", "N", "the largest keys that this shows (10; csv: all keys)", AT(top),
+               .least = 0, .most = 100000),
     OPTION_SHORT('o', TEXT, "output", "WHERE", "-, a file, or unix:PATH (default: standard output)",
                  AT(output)),
     OPTION_SHORT('t', CALL, "target-version", "V",
@@ -130,12 +156,30 @@ static const struct option_program program = {.name = "dfparse",
                                               .closing = "See dfparse(1), dfrecord(5).\n",
                                               .rows = rows};
 
+/* A file has no server behind it that could be asked. */
+static void check_rdb(struct options *o)
+{
+    if (o->rdb != NULL && o->inspect != INSPECT_NONE)
+        fatal(EXIT_USAGE, "--rdb and --inspect exclude each other");
+    if (o->rdb == NULL)
+        return;
+    if (!o->have_target || o->target.kind == SERVER_PORTABLE)
+        fatal(EXIT_USAGE, "--rdb needs --target-version: which server the file is for");
+    if (o->target.kind == SERVER_DRAGONFLY)
+        fatal(EXIT_USAGE, "--rdb writes files for Redis and Valkey, which Dragonfly loads, too (-t 7.2)");
+    if (o->target.existing != EXISTING_OVERWRITE)
+        fatal(EXIT_USAGE, "--on-existing belongs to a target that has keys");
+    if (o->modules == NULL && o->target.kind == SERVER_REDIS && o->target.version >= VERSION(8, 0))
+        target_modules(&o->target, "vectorset"); /* which every such server has, and so says its MODULE LIST */
+}
+
 void options_parse(struct options *o, int argc, char **argv)
 {
     *o = (struct options){.output = "-",
                           .restore_limit = (size_t)64 << 10,
                           .part_size = (size_t)64 << 10,
-                          .target_timeout = 30};
+                          .target_timeout = 30,
+                          .top = TOP_UNSET};
     target_portable(&o->target);
     int first = option_parse(&program, o, &argc, &argv);
     if (o->modules != NULL && !o->have_target)
@@ -148,6 +192,9 @@ void options_parse(struct options *o, int argc, char **argv)
     if (o->mode == EMIT_RESP && o->target.existing != EXISTING_OVERWRITE)
         fatal(EXIT_USAGE,
               "--resp has no form for --on-existing: nobody would hold back the parts of a key that exists");
+    check_rdb(o);
+    if (o->top == TOP_UNSET)
+        o->top = o->inspect == INSPECT_CSV ? 0 : 10;
     if (o->check_only)
         exit(EXIT_DONE);
     o->inputs = argv + first;

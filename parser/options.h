@@ -7,9 +7,13 @@
 
 #include "emit.h"
 #include "command/filter.h"
+#include "inspect/tally.h"
 
 struct options {
     enum emit_mode mode;
+    const char *rdb; /* the file to write, "-": standard output; NULL: none */
+    enum inspect_form inspect;
+    unsigned top; /* keys that an inspection shows */
     const char *output;
     bool have_target;
     struct target target;

@@ -17,8 +17,8 @@ void parser_init(struct parser *p, const struct options *opt, int out)
     memset(p, 0, sizeof *p);
     p->opt = opt;
     emit_init(&p->e, out, opt->mode);
-    p->e.no_target = opt->mode == EMIT_NULL && !opt->have_target && opt->report == NULL &&
-                     opt->unsupported == UNSUPPORTED_REPORT;
+    p->e.no_target = (opt->mode == EMIT_NULL || opt->inspect != INSPECT_NONE) && !opt->have_target &&
+                     opt->report == NULL && opt->unsupported == UNSUPPORTED_REPORT;
     p->e.unsupported = opt->unsupported;
     p->e.restore_limit = opt->restore_limit;
     p->e.part_size = opt->part_size;
@@ -180,12 +180,25 @@ int parser_check(struct parser *p, const struct rec *r, const uint8_t *payload)
     return taken(p, check_record(&f->to, payload, r->len));
 }
 
+/* Keys of a slot that moves meanwhile may come from both masters, or from neither. */
+static int slots_of_snapshot(struct parser *p, struct flow *f, const uint8_t *payload, size_t n)
+{
+    char op[16] = "";
+    (void)meta_get(payload, n, "op", op, sizeof op);
+    if (strcmp(op, "set") == 0)
+        return taken(p, slots_record(&f->to, payload, n));
+    parser_fault(p, EXIT_RETRY, "error", "slots of the cluster moved while its keys were read");
+    return -1;
+}
+
 int parser_slots(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     int rc;
     struct flow *f = parser_flow(p, r, "a SLOTS record", &rc);
     if (f == NULL)
         return rc;
+    if (p->outlet != NULL)
+        return slots_of_snapshot(p, f, payload, r->len);
     if (p->opt->no_reread || p->opt->filter.nrenames > 0) {
         parser_fault(p, EXIT_USAGE, "error",
                      p->opt->no_reread

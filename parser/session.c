@@ -268,6 +268,11 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     }
     bool first = !p->begun;
     bool same = p->begun && p->in_stream && strcmp(nonce, p->nonce) == 0;
+    if (p->begun && !same && p->opt->mode == EMIT_OUTLET) {
+        parser_fault(p, EXIT_USAGE, "error",
+                     "a file takes one session, and another one follows in the input");
+        return -1;
+    }
     if (same && r->epoch == p->epoch)
         return 0; /* another stream of the same session */
     if (same && r->epoch < p->epoch) {
@@ -280,6 +285,8 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     rereads_reset(&p->rereads, r->epoch);
     keyset_free(&p->e.not_carried); /* what an earlier full sync did not bring */
     p->e.verifying = false;
+    if (outlets_begin(p) < 0)
+        return -1;
     begin_stream(p);
     p->snapshot_id[0] = '\0';
     if (!same) {
@@ -317,6 +324,8 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
 int parser_refused(struct parser *p)
 {
     char what[256];
+    if (outlets_refused(p))
+        return;
     if (!p->e.wrong_db) {
         parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
         return -1;
@@ -367,6 +376,10 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     if (strcmp(mode, "LINEAGE") == 0)
         return on_lineage(p, r, payload);
     bool partial = strcmp(mode, "PARTIAL") == 0;
+    if (partial && p->outlet != NULL) {
+        parser_fault(p, EXIT_USAGE, "error", "a partial sync has no keys to be written into a file");
+        return -1;
+    }
     if (!flow_lsn(p, r, payload, partial, &lsn)) {
         parser_fault(p, EXIT_DAMAGED, "error",
                      p->redis ? "a FLOW of a Redis without a possible position"
@@ -380,7 +393,8 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
         p->flows[r->flow]->to.e = &p->e;
         if (p->opt->filter.active)
             p->flows[r->flow]->to.filter = &p->opt->filter;
-        if (p->opt->mode != EMIT_NULL && !p->opt->no_reread)
+        p->flows[r->flow]->to.outlet = p->outlet;
+        if (p->opt->mode < EMIT_NULL && !p->opt->no_reread)
             p->flows[r->flow]->to.rereads = &p->rereads;
     }
     flow_begin(p->flows[r->flow], p->epoch, p->file, p->journal, p->nflows, partial ? lsn : 0,
@@ -482,6 +496,7 @@ int parser_end(struct parser *p)
     if (!p->begun)
         begin_stream(p); /* an input that failed before its session still has a stream that says so */
     finish_stream(p);
+    outlets_end(p);
     if (emit_flush(&p->e) < 0) {
         const char *why = p->e.fault == EPIPE ? "the reader of the output has gone" : strerror(p->e.fault);
         int status = retry && p->e.fault == EPIPE ? EXIT_RETRY : EXIT_CANNOT;

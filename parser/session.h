@@ -36,6 +36,9 @@ struct parser {
     struct ctl ctl;
     struct rereads rereads;
     struct source_commands commands; /* of a Redis */
+    struct export *export;   /* --rdb: the file; NULL: none */
+    struct inspect *inspect; /* --inspect; NULL: none */
+    struct outlet *outlet;   /* keys go there; NULL: to e */
     struct expand expand;
     int status;      /* worst so far */
     bool partial;    /* the input's END says that flows may end within an item */
@@ -74,6 +77,19 @@ bool show_takes(const struct parser *p);
 
 /* Show one record. Returns like parser_record. */
 int show_record(struct parser *p, const struct rec *r, const uint8_t *payload);
+
+/* ---- outlets.c: keys that do not become requests ---- */
+
+/* A session begins: so does its file. Returns like parser_record. */
+int outlets_begin(struct parser *p);
+
+/* The outlet has said that parsing has to end. False: it has not. */
+bool outlets_refused(struct parser *p);
+
+/* All input was read: what came of it is complete, or nothing is left of it. */
+void outlets_end(struct parser *p);
+
+void outlets_free(struct parser *p);
 
 /* ---- for parser.c and session.c ---- */
 

@@ -22,7 +22,7 @@ static bool parse_target(struct target *t, const char *text)
     if (strcmp(text, "portable") == 0)
         return true;
     t->kind = SERVER_REDIS;
-    const char *colon = strchr(text, ':');
+    const char *colon = strpbrk(text, ":-");
     if (colon != NULL && !server_kind_parse(text, (size_t)(colon - text), &t->kind))
         return false;
     if (!server_version_parse(colon != NULL ? colon + 1 : text, &t->version))

@@ -32,7 +32,7 @@ struct target {
 
 void target_portable(struct target *t);
 
-/* Parse "7.0.15", "redis:7.0", "valkey:8", "dragonfly:1.40", each perhaps with "/cluster" behind it. False
+/* Parse "7.0.15", "redis:7.0", "valkey-8", "dragonfly:1.40", each perhaps with "/cluster" behind it. False
  * when malformed or unknown. */
 bool target_parse(struct target *t, const char *text);
 

@@ -274,7 +274,12 @@ void change_write(struct sink *to, const struct change *ch)
 
 void change_command(struct sink *to, const struct change *ch)
 {
+    const struct site at = SITE_OF(to);
     to->e->stats.commands++;
+    if (__builtin_expect(to->outlet != NULL, 0)) {
+        to->outlet->kind->command(to->outlet, &at, ch, !to->cut);
+        return;
+    }
     entry_begin(&to->o, ch->txid);
     change_write(to, ch);
     entry_end(&to->o);

@@ -148,6 +148,8 @@ static void sub_expiry(struct rdb *r, const struct slice *when)
         sub_lost(r, vclass, "an expiry of a field or member that fits no key or is no time");
     else if (vclass != CLASS_HASH && vclass != CLASS_SET && vclass != CLASS_ZSET)
         sub_lost(r, vclass, "an expiry of a part of a value that has none");
+    else if (r->to->outlet != NULL)
+        sub_lost(r, vclass, "expiries that stand behind their key are left out of a file");
     else if (emit_guarded(r->to->e, &r->to->o))
         sub_lost(r, vclass,
                  "expiries of fields and members are left out where keys that the target holds stay");
@@ -240,7 +242,7 @@ enum got aux_field(struct rdb *r, struct cur *c)
         return cur_bad(c, "as many shards as the summary of the set counts: files are missing");
     else if (named(&name, "repl-stream-db"))
         stream_database(r, &value);
-    else if (named(&name, "lua") && r->psync != NULL)
+    else if (named(&name, "lua") && r->psync != NULL && r->to->outlet == NULL)
         load_script(r, &value);
     else if (named(&name, "lua"))
         change_once(r->to, &r->told_script, "script",

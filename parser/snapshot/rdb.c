@@ -13,10 +13,11 @@
 
 static void drop_chunks(struct rdb *r)
 {
+    const struct site at = SITE_OF(r->to);
     while (r->chunks != NULL) {
         struct chunked *ch = r->chunks;
         r->chunks = ch->next;
-        value_free(&ch->v);
+        outlet_end(&at, &ch->v);
         free(ch);
     }
     r->nchunks = 0;
@@ -54,25 +55,26 @@ static enum got chunk_begin(struct rdb *r, struct cur *c)
 
 static enum got chunk_done(struct rdb *r, struct cur *c)
 {
+    const struct site at = SITE_OF(r->to);
     struct chunked *ch = r->chunk;
     if (r->chunk_left > 0)
         return cur_bad(c, "a chunk that ends where its value does");
     r->chunks = ch->next; /* the one being read is always first */
     r->chunk = NULL;
     r->nchunks--;
-    value_free(&ch->v);
+    outlet_end(&at, &ch->v);
     free(ch);
     return GOT;
 }
 
 static enum got feed_chunk(struct rdb *r, struct cur *c)
 {
+    const struct site at = SITE_OF(r->to);
     bool whole = cur_left(c) >= r->chunk_left;
     struct cur t = {c->p, whole ? c->p + r->chunk_left : c->end, 0, NULL};
-    r->to->o.live = false;
     enum got g = r->chunk->begun ? GOT : chunk_begin(r, &t);
     if (g == GOT)
-        g = value_feed(&r->chunk->v, &t);
+        g = outlet_feed(&at, &r->chunk->v, &t);
     r->chunk_left -= (uint64_t)(t.p - c->p);
     c->p = t.p;
     c->want = t.want;

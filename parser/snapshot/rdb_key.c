@@ -53,7 +53,8 @@ enum got rdb_key_value(struct rdb *r, struct cur *c)
     enum got g = rdb_key(r, &t, &ps, &next->key);
     if (g != GOT)
         return cur_settle(c, &t, g);
-    bool once = r->file && !r->dragonfly; /* each key */
+    bool once =
+        r->file && !r->dragonfly && r->to->outlet == NULL; /* each key; an outlet sees to that itself */
     uint64_t raw = once ? keyset_hash(next->db, next->key.p, next->key.n) : 0;
     next->type = type;
     next->at = rdb_at(r, c->p);

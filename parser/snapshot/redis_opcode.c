@@ -69,6 +69,11 @@ static bool takes_function(struct rdb *r, const uint8_t *name, size_t n)
 /* A library of functions: loaded into every server that knows them. */
 static void load_function(struct rdb *r, const struct slice *code)
 {
+    const struct site at = SITE_OF(r->to);
+    if (r->to->outlet != NULL) {
+        r->to->outlet->kind->library(r->to->outlet, &at, code);
+        return;
+    }
     struct slice argv[4] = {SLICE("FUNCTION"), SLICE("LOAD"), SLICE("REPLACE"), *code};
     emit_argv(r->to->e, &r->to->o, NULL, 0, CLASS_NONE, RF_IDEMPOTENT | RF_MULTIKEY, argv, 4);
 }

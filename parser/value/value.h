@@ -9,6 +9,8 @@
 #include "prim.h"
 #include "../snapshot/unpack.h"
 
+struct taken;
+
 /* How far the entries of a stream are: each must have a greater id than the one before. */
 struct stream_order {
     uint64_t ms, seq; /* of the last entry */
@@ -116,6 +118,7 @@ struct value {
     uint64_t before[2]; /* the plens before the last one of the skip program, newest first */
     uint64_t pieces;    /* bytes of pieces still to come within it */
     struct stream_state st;
+    struct taken *taken; /* it goes to an outlet (outlet.h), and nothing above is used */
 };
 
 /* The value's class, or 0 when there is no such type, or none that could be passed over. */

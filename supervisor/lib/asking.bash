@@ -37,6 +37,7 @@ list_command() {
     [[ $json -eq 1 ]] && form=json
     [[ ${#words[@]} -eq 1 && -z ${opt[run-dir]-} ]] || die 2 "list takes no arguments"
     [[ $base == /run/df2redis ]] || places+=(/run/df2redis)
+    list_kept "${places[@]}"
     for base in "${places[@]}"; do
         for dir in "$base"/*/; do
             [[ -r ${dir}state && ($EUID -eq 0 || -O $dir) ]] || continue
@@ -68,7 +69,10 @@ remove_command() {
 }
 
 remove_task() {
+    local kept_too=0
     find_run_dir
+    look_at_lock || ! forget_kept || kept_too=1
+    [[ $kept_too -eq 0 || -e $run_dir/state ]] || return 0
     # In a process of its own, which may become another user, who cannot remove the directory itself.
     (become_owner && empty_run_dir) || exit $?
     [[ $run_dir == . ]] || rmdir -- "$run_dir" || die 1 "$run_dir stays: it holds other files"
@@ -132,4 +136,26 @@ limit_command() {
     [[ -z $bytes ]] || put_limit max-bytes "$bytes"
     [[ -S $control ]] || exit 0
     exec "$here/dfreader" --ask "$control" limit "${what[@]}"
+}
+
+# ---- what a file or a source holds: no task ----
+
+inspect_command() {
+    local form=text until=(--until synced) parts
+    [[ $json -eq 0 ]] || form=json
+    [[ $csv -eq 0 ]] || form=csv
+    [[ $json -eq 0 || $csv -eq 0 ]] || die 2 "--json and --csv exclude each other"
+    [[ ${#words[@]} -le 2 ]] || die 2 "inspect takes SOURCE or FILE (df2redis --help)"
+    source_url=${words[1]-$source_url}
+    [[ -n $source_url ]] || die 2 "inspect takes SOURCE or FILE (df2redis --help)"
+    check_source
+    source_args=("${both_args[@]}" "${source_args[@]}")
+    stage_options
+    [[ -z ${opt[top]-} ]] || parse_args+=(--top "${opt[top]}")
+    [[ $source_is_file -eq 0 ]] || until=()
+    "$here/dfreader" "${source_args[@]}" "${until[@]}" "$source_url" | "$here/dfparse" "${parse_args[@]}" --inspect "$form"
+    parts=("${PIPESTATUS[@]}")
+    worse "${parts[0]}"
+    worse "${parts[1]}"
+    exit "$worst"
 }

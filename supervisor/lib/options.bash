@@ -7,10 +7,14 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] migrate SOURCE|FILE TARGET   full sync only; FILE: a snapshot (.rdb, .dfs), or an
                                                       append-only file or its folder
        df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
+       df2redis [options] export SOURCE|FILE FILE   write an RDB file for the server of --target-version
+       df2redis [options] inspect SOURCE|FILE       count and measure the keys, and show the largest
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, one per line
-       df2redis [options] stop                      stop it: source first, then drain; --final: for good
-       df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended
+       df2redis [options] stop [NAME]               stop it: source first, then drain; --final: for good
+       df2redis [options] create NAME -c FILE       keep a task: its kind, source and target stand in FILE
+       df2redis [options] start NAME                run a task that is kept, in the background
+       df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended, and what is kept
        df2redis [options] limit                     change --max-ops and --max-bytes while it runs
 
 SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dragonfly; rediss:// (TLS), unix:///path,
@@ -19,6 +23,7 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
                            where it holds a key of the source's snapshot
       --resume             with replicate: resume from the positions that the target holds
+      --from-saved         with replicate: --resume, and nothing but that: positions must be there
       --restart            with replicate: --resume, and run again after retryable errors
                            (--no-restart: not, whatever the file says)
       --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
@@ -59,8 +64,10 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --errors-to FILE     keep requests that failed, to be replayed by rediswriter
       --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...
       --until synced       with record: only the full sync
-      --force              with record: overwrite FILE
-      --json               with status and list: one JSON object per task
+      --force              with record and export: overwrite FILE; with create: the task that is kept
+      --json               with status and list: one JSON object per task; with inspect: JSON
+      --csv                with inspect: a line for each key
+      --top N              with inspect: the N largest keys (10; with --csv: all keys)
       --final              with stop: the task cannot be resumed: the positions are removed from the target
       --timeout SEC        with stop: then everything is killed (default 60)
   -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
@@ -78,8 +85,10 @@ single=0
 force=0
 final=0
 json=0
+csv=0
 resume=0
 restart=0
+from_saved=0 # a position is there, or the task does not run
 words=()
 word_at=() # where each of them stands in args
 # Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
@@ -145,7 +154,7 @@ hand_on() { # stages word…
 take_option() { # --name [value]
     local side rest name=${1#--}
     [[ -n $name ]] || return 0
-    if [[ $name == until || $name == timeout ]] || is_valued "$name"; then
+    if [[ $name == until || $name == timeout || $name == top ]] || is_valued "$name"; then
         need "$1" $#
         opt[$name]=$2
         return 2
@@ -185,7 +194,9 @@ take_flag() { # --name
     --force) force=1 ;;
     --final) final=1 ;;
     --json) json=1 ;;
+    --csv) csv=1 ;;
     --resume) resume=1 ;;
+    --from-saved) from_saved=1 ;;
     --restart) restart=1 ;;
     --no-restart) restart=-1 ;;
     -v | --verbose) verbose=$((verbose + 1)) ;;
@@ -253,6 +264,7 @@ read_entry() { # name value: of section [df2redis]
     '') return ;;
     source) source_url=$2 ;;
     target) target_url=$2 ;;
+    kind) kind=$2 ;;
     single) yes_no "$@" && single=1 ;;
     resume) yes_no "$@" && resume=1 ;;
     restart) yes_no "$@" && [[ $restart -eq 0 ]] && restart=1 ;;
@@ -357,9 +369,9 @@ check_source() {
     *) [[ $source_url != *://* && -e $source_url ]] && source_is_file=1 ;;
     esac
     case $command:$source_is_file in
-    migrate:1) single=1 ;;
+    migrate:1 | export:1 | inspect:1) single=1 ;;
     *:1) die 2 "SOURCE is a file, which has no later changes and is a record already: df2redis migrate FILE TARGET" ;;
-    migrate:0) die 2 "SOURCE is neither an existing file nor a URL of a source. $source_forms
+    migrate:0 | export:0 | inspect:0) die 2 "SOURCE is neither an existing file nor a URL of a source. $source_forms
   FILE                                          a snapshot: .rdb, or any file of a .dfs set or its directory;
                                                 an append-only file, its manifest or its directory" ;;
     *) die 2 "SOURCE is not a URL of a source. $source_forms" ;;
@@ -378,6 +390,9 @@ check_target() {
     esac
 }
 
+# Is the second word a file?
+is_to_file() { [[ $command == record || $command == export ]]; }
+
 take_urls() { # what the second word is called: SOURCE and that from the command line or the file
     local secure=0
     case ${#words[@]} in
@@ -390,7 +405,7 @@ take_urls() { # what the second word is called: SOURCE and that from the command
     esac
     [[ -n $source_url && -n $target_url ]] || die 2 "$command takes SOURCE and ${1} (df2redis --help)"
     check_source
-    [[ $command == record ]] || check_target
+    is_to_file || check_target
     # Options for both ends go to those that use TLS.
     case $source_url in
     dragonflys://* | rediss://* | valkeys://* | sentinels://* | rediss-cluster://*) source_args=("${both_args[@]}" "${source_args[@]}") secure=1 ;;

@@ -107,3 +107,23 @@ make_record_file() {
     [[ $force -eq 1 || ! -e $target_url ]] || die 1 "$target_url exists (--force overwrites it)"
     (umask 077 && : >"$target_url") || die 1 "cannot write $target_url"
 }
+
+# One dfreader and one dfparse: all flows go into one file.
+start_export() { # extra arguments of dfreader
+    make_fifo "$run_dir/raw.fifo" || return
+    spawn dfreader single_reader "$@"
+    spawn dfparse export_parser
+}
+
+export_parser() {
+    local -a more=()
+    [[ -n ${opt[report]-} ]] && more=(--report "${opt[report]}")
+    no_early_signal
+    exec "$here/dfparse" "${parse_args[@]}" "${more[@]}" --rdb "$target_url" <"$run_dir/raw.fifo"
+}
+
+# The file takes its name when it is complete.
+check_export_file() {
+    [[ $target_url != - ]] || return 0
+    [[ $force -eq 1 || ! -e $target_url ]] || die 1 "$target_url exists (--force overwrites it)"
+}

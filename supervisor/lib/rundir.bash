@@ -158,7 +158,7 @@ empty_run_dir() {
     try_lock -n 6 || die 1 "task $task is being started"
     try_lock -w 0.5 9 || die 1 "task $task is running: stop it first"
     leave_run_dir
-    rm -f -- "$run_dir"/{state,progress}{,.new} "$run_dir"/{summary,error,start.lock,lock} "$run_dir"/*.sock~
+    rm -f -- "$run_dir"/{state,progress}{,.new} "$run_dir"/{summary,error,start.lock,lock,log,start.err} "$run_dir"/*.sock~
 }
 
 # ---- who holds the lock ----

@@ -32,7 +32,7 @@ hide_arguments() {
     local i found=0 ends=(command source target)
     local -a clean=("${args[@]}")
     case $command in
-    record) unset 'ends[2]' ;; # a file
+    record | export | inspect) unset 'ends[2]' ;; # a file, or nothing
     replicate | migrate) ;;
     *) return 0 ;;
     esac
@@ -47,7 +47,7 @@ hide_arguments() {
 hide_urls() {
     hide_end source "$source_url"
     source_url=$stripped
-    [[ $command != record ]] || return 0
+    ! is_to_file || return 0
     hide_end target "$target_url"
     target_url=$stripped
 }

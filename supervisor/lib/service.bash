@@ -49,6 +49,7 @@ run_once() {
     migrate:0) start_flows --until synced ;;
     migrate:1) if [[ $source_is_file -eq 1 ]]; then start_single; else start_single --until synced; fi ;;
     record:*) start_record ${opt[until]:+--until "${opt[until]}"} ;;
+    export:*) if [[ $source_is_file -eq 1 ]]; then start_export; else start_export --until synced; fi ;;
     esac
     wait_all
     # A writer that stops at an error lets those before it die of that: nothing that a retry would mend.
@@ -78,11 +79,12 @@ check_stages() {
     run_options
     reader+=("${reader_more[@]}")
     [[ $command != record ]] || parser+=(--null)
-    [[ $single -eq 1 || $command == record ]] ||
+    [[ $command != export ]] || parser+=(--rdb "$target_url")
+    [[ $single -eq 1 ]] || is_to_file ||
         check_stage dfreader "${source_args[@]}" --flow 0 --session "$control" "$source_url" || return
     check_stage dfreader "${reader[@]}" "$source_url" || return
     check_stage dfparse "${parser[@]}" || return
-    [[ $command == record ]] || check_stage rediswriter "${run_target_args[@]}" "$target_url"
+    is_to_file || check_stage rediswriter "${run_target_args[@]}" "$target_url"
 }
 
 # Wrong options, or a file that they name and that cannot be read. Anything else shows when the stage runs.

@@ -17,3 +17,9 @@ teardown() { common_teardown; }
     [ "$status" -eq 0 ]
     [[ $output == *"rediswriter: "*"M records/s"*"rediswriter --no-mset: "*"M records/s"* ]]
 }
+
+@test "the benchmark of files that are written and measured" {
+    BENCH_SHORT=1 DF2REDIS_BUILD=$BUILD run "$REPO/tests/bench/run" export
+    [ "$status" -eq 0 ]
+    [[ $output == *"RDB to RDB, strings, one core: "*"M keys/s"*"inspect: "*" times redis-check-rdb"* ]]
+}

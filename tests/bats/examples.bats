@@ -38,6 +38,14 @@ position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
     [[ $(rcli dbsize) -gt 400 ]]
 }
 
+@test "examples/export.sh" {
+    serve
+    run "$REPO/examples/export.sh" "$SOURCE" "$TMP/dump.rdb" 7.0
+    assert_status 0
+    assert_output_has 'largest key'
+    [[ $(head -c 9 "$TMP/dump.rdb") == REDIS0010 ]]
+}
+
 @test "examples/debug-with-tee.sh" {
     serve
     run "$REPO/examples/debug-with-tee.sh" "$SOURCE" "$TARGET" "$TMP"

@@ -99,7 +99,7 @@ wrong() { # text of the message, program, arguments
     wrong '--on-full-resync never: must be fail, flush or overwrite' dfreader --on-full-resync never "$SOURCE"
     wrong '--until end: only "synced" is known' dfreader --until end "$SOURCE"
     wrong '--unsupported much: must be report, approximate or fail' dfparse --unsupported much
-    wrong '--resp: only one of --json, --resp and --null can be given' dfparse --json --resp
+    wrong '--resp: only one of --json, --resp, --null, --rdb and --inspect can be given' dfparse --json --resp
     wrong '--connections 65: too large (1 to 64)' rediswriter --connections 65 "$TARGET"
     wrong '--listen /path: must be unix:PATH' rediswriter --listen /path "$TARGET"
     wrong '--inputs x: invalid' rediswriter --inputs x "$TARGET"
