@@ -325,7 +325,7 @@ int parser_refused(struct parser *p)
 {
     char what[256];
     if (outlets_refused(p))
-        return;
+        return -1;
     if (!p->e.wrong_db) {
         parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
         return -1;
