@@ -15,6 +15,7 @@ struct check {
     struct counts *counts;
     struct depth depth; /* of what is under way */
     struct side side[2];
+    uint64_t identity[2]; /* of the sides, at the beginning */
     struct loop loop;
     struct engine engine;
 
@@ -351,14 +352,26 @@ static void begin(struct check *c)
 {
     static const char *const labels[] = {"source", "target"};
     loop_init(&c->loop);
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) {
         side_open(&c->side[i], &c->loop, &c->o->side[i], labels[i]);
+        c->identity[i] = side_identity(&c->side[i]);
+    }
     engine_init(&c->engine, &c->loop, &c->side[0], &c->side[1], &c->depth, c->o->reply_timeout);
     suspects_init(&c->now);
     suspects_init(&c->later);
     list_dbs(c);
     for (unsigned i = 0; i < c->side[1].dbs; i++)
         (void)source_db(c, c->side[1].db[i].db);
+}
+
+/* What was read from servers that changed their roles, or slots that moved, may not be all. */
+static void still_the_same(struct check *c)
+{
+    for (unsigned i = 0; i < 2; i++)
+        if (side_identity(&c->side[i]) != c->identity[i])
+            fatal(EXIT_CANNOT,
+                  "%s %s: a server changed its role, or slots moved while it was read: check again",
+                  c->side[i].label, c->side[i].shown);
 }
 
 int check_run(const struct options *o, struct report *report, struct counts *counts)
@@ -375,6 +388,7 @@ int check_run(const struct options *o, struct report *report, struct counts *cou
     c.depth.relative = !c.side[0].has_pexpiretime || !c.side[1].has_pexpiretime;
     for (unsigned round = 1; round <= o->rounds && c.later.n > 0; round++)
         look_again(&c, round);
+    still_the_same(&c);
     suspects_free(&c.now);
     suspects_free(&c.later);
     engine_free(&c.engine);

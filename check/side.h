@@ -65,6 +65,9 @@ void side_close(struct side *s);
 /* Ask all nodes what databases there are, and how often they were changed. */
 void side_list_dbs(struct side *s);
 
+/* A number that changes when a server was replaced, took another role, or a slot moved. */
+uint64_t side_identity(struct side *s);
+
 /* NULL: there are no keys in that database. */
 const struct side_db *side_find_db(const struct side *s, uint32_t db);
 

@@ -9,78 +9,24 @@
 #include "fatal.h"
 #include "log.h"
 #include "side.h"
+#include "side_ask.h"
 #include "tls.h"
 
 #define NO_NODE UINT16_MAX
-
-static int timeout_ms(const struct side *s)
-{
-    return s->o->connect_timeout * 1000;
-}
-
-/* A request of words; its reply, which is no error. */
-static struct reply *must(struct side *s, struct link *l, unsigned n, const char *const *word)
-{
-    link_begin(l, n);
-    for (unsigned i = 0; i < n; i++)
-        link_str(l, word[i]);
-    struct reply *r = link_wait(l, KEEP_ALL, timeout_ms(s));
-    if (r->e[0].type == REPLY_ERROR)
-        link_refused(l, word[0], r, &r->e[0]);
-    return r;
-}
-
-#define MUST(s, l, ...)                                                                                      \
-    must(s, l, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *),                            \
-         (const char *const[]){__VA_ARGS__})
-
-static void login(struct side *s, struct link *l, const char *user, const char *password)
-{
-    if (user[0] != '\0')
-        (void)MUST(s, l, "AUTH", user, password);
-    else if (password[0] != '\0')
-        (void)MUST(s, l, "AUTH", password);
-}
-
-/* ---- INFO ---- */
-
-/* The value of "name:value" in INFO; false: it has none. */
-static bool info(const struct reply *r, const char *name, char *out, size_t cap)
-{
-    size_t n = strlen(name);
-    const char *p = (const char *)elem_text(r, &r->e[0]), *end = p + r->e[0].kept;
-    while (p < end) {
-        const char *eol = memchr(p, '\n', (size_t)(end - p));
-        const char *stop = eol != NULL ? eol : end;
-        if ((size_t)(stop - p) > n && memcmp(p, name, n) == 0 && p[n] == ':') {
-            size_t len = (size_t)(stop - p) - n - 1;
-            while (len > 0 && p[n + len] == '\r')
-                len--;
-            len = len < cap ? len : cap - 1;
-            memcpy(out, p + n + 1, len);
-            out[len] = '\0';
-            return true;
-        }
-        if (eol == NULL)
-            break;
-        p = eol + 1;
-    }
-    return false;
-}
 
 /* Servers of one side are alike: the first one is asked. */
 static void learn(struct side *s, struct link *l)
 {
     char text[64];
     const struct reply *r = MUST(s, l, "INFO", "server");
-    s->kind = info(r, "dragonfly_version", text, sizeof text) ? SERVER_DRAGONFLY
-              : info(r, "valkey_version", text, sizeof text) ||
-                      (info(r, "server_name", text, sizeof text) && strcmp(text, "valkey") == 0)
+    s->kind = info_field(r, "dragonfly_version", text, sizeof text) ? SERVER_DRAGONFLY
+              : info_field(r, "valkey_version", text, sizeof text) ||
+                      (info_field(r, "server_name", text, sizeof text) && strcmp(text, "valkey") == 0)
                   ? SERVER_VALKEY
                   : SERVER_REDIS;
-    if (info(r, "redis_mode", text, sizeof text) && strcmp(text, "cluster") == 0)
+    if (info_field(r, "redis_mode", text, sizeof text) && strcmp(text, "cluster") == 0)
         s->cluster = true;
-    if (info(r, "loading", text, sizeof text) && strcmp(text, "1") == 0)
+    if (info_field(r, "loading", text, sizeof text) && strcmp(text, "1") == 0)
         fatal(EXIT_CANNOT, "%s: it is still loading its data", l->name);
 }
 
@@ -90,7 +36,7 @@ static bool knows(struct side *s, struct link *l, unsigned n, const char *const 
     link_begin(l, n);
     for (unsigned i = 0; i < n; i++)
         link_str(l, word[i]);
-    struct reply *r = link_wait(l, KEEP_ALL, timeout_ms(s));
+    struct reply *r = link_wait(l, KEEP_ALL, side_timeout(s));
     const struct elem *e = &r->e[0];
     if (e->type != REPLY_ERROR)
         return true;
@@ -111,6 +57,14 @@ static void try_commands(struct side *s)
                              (const char *const[]){"HPEXPIRETIME", "df2redis:{check}", "FIELDS", "1", "f"});
 }
 
+static void login(struct side *s, struct link *l, const char *user, const char *password)
+{
+    if (user[0] != '\0')
+        (void)MUST(s, l, "AUTH", user, password);
+    else if (password[0] != '\0')
+        (void)MUST(s, l, "AUTH", password);
+}
+
 /* ---- finding ---- */
 
 /* One sentinel. Returns whether it names the master. */
@@ -119,7 +73,7 @@ static bool ask_sentinel(struct side *s, const struct endpoint *sentinel, struct
     struct link l;
     bool named = false;
     const char *user = s->o->sentinel_user != NULL ? s->o->sentinel_user : "";
-    link_open(&l, s->loop, sentinel, s->o->url.tls, s->label, timeout_ms(s));
+    link_open(&l, s->loop, sentinel, s->o->url.tls, s->label, side_timeout(s));
     login(s, &l, user, s->o->sentinel_password);
     const struct reply *r = MUST(s, &l, "SENTINEL", "get-master-addr-by-name", s->o->url.name);
     if (r->e[0].type == REPLY_ARRAY && r->e[0].n == 2 && elem_whole(&r->e[1]) && elem_whole(&r->e[2])) {
@@ -143,7 +97,7 @@ static bool reachable(struct side *s, const struct endpoint *e)
 {
     char why[400];
     struct transport t;
-    if (transport_connect(&t, e, s->o->url.tls, timeout_ms(s), why, sizeof why, NULL) < 0) {
+    if (transport_connect(&t, e, s->o->url.tls, side_timeout(s), why, sizeof why, NULL) < 0) {
         log_event(LOG_WARN, NO_FLOW, "event=not_reached side=%s error=%s", s->label,
                   log_quote(why, strlen(why)));
         return false;
@@ -176,7 +130,7 @@ static void open_node(struct side *s, const struct endpoint *at)
     n->at = *at;
     n->links = xcalloc(s->nlinks, sizeof *n->links);
     for (unsigned k = 0; k < s->nlinks; k++) {
-        link_open(&n->links[k], s->loop, at, s->o->url.tls, s->label, timeout_ms(s));
+        link_open(&n->links[k], s->loop, at, s->o->url.tls, s->label, side_timeout(s));
         login(s, &n->links[k], s->o->url.user, s->o->url.password);
         (void)MUST(s, &n->links[k], "PING");
     }
@@ -245,7 +199,7 @@ void side_open(struct side *s, struct loop *loop, const struct side_options *o, 
     s->nlinks = 1 + o->connections;
     url_show(&o->url, s->shown, sizeof s->shown);
     find_master(s, &at);
-    link_open(&seed, loop, &at, o->url.tls, label, timeout_ms(s));
+    link_open(&seed, loop, &at, o->url.tls, label, side_timeout(s));
     login(s, &seed, o->url.user, o->url.password);
     learn(s, &seed);
     if (o->url.cluster && !s->cluster && s->kind != SERVER_DRAGONFLY)
@@ -257,84 +211,4 @@ void side_open(struct side *s, struct loop *loop, const struct side_options *o, 
         (void)node_at(s, &at);
     link_close(&seed);
     try_commands(s);
-}
-
-/* ---- databases ---- */
-
-static struct side_db *note_db(struct side *s, uint32_t db)
-{
-    for (unsigned i = 0; i < s->dbs; i++)
-        if (s->db[i].db == db)
-            return &s->db[i];
-    if (s->dbs == SIDE_DBS)
-        fatal(EXIT_CANNOT, "%s: more than %u databases", s->label, SIDE_DBS);
-    s->db[s->dbs] = (struct side_db){.db = db};
-    return &s->db[s->dbs++];
-}
-
-/* "dbN:keys=A,expires=B…" of a line. */
-static void take_db(struct side *s, const char *line)
-{
-    unsigned db;
-    unsigned long long keys, expires;
-    if (sscanf(line, "db%u:keys=%llu,expires=%llu", &db, &keys, &expires) != 3)
-        return;
-    struct side_db *d = note_db(s, db);
-    d->keys += keys;
-    d->expires += expires;
-}
-
-static void take_changes(struct side *s, const struct reply *r)
-{
-    char text[32];
-    if (info(r, "rdb_changes_since_last_save", text, sizeof text) ||
-        info(r, "rdb_changes_since_last_success_save", text, sizeof text))
-        s->changes += strtoull(text, NULL, 10);
-    else
-        s->knows_changes = false;
-}
-
-void side_list_dbs(struct side *s)
-{
-    s->dbs = 0;
-    s->changes = 0;
-    s->knows_changes = true;
-    for (unsigned i = 0; i < s->nodes; i++) {
-        take_changes(s, MUST(s, side_lister(s, i), "INFO", "persistence"));
-        const struct reply *r = MUST(s, side_lister(s, i), "INFO", "keyspace");
-        char line[160];
-        const char *p = (const char *)elem_text(r, &r->e[0]), *end = p + r->e[0].kept;
-        while (p < end) {
-            const char *eol = memchr(p, '\n', (size_t)(end - p));
-            size_t n = (size_t)((eol != NULL ? eol : end) - p);
-            if (n < sizeof line) {
-                memcpy(line, p, n);
-                line[n] = '\0';
-                take_db(s, line);
-            }
-            p += n + 1;
-        }
-    }
-}
-
-bool side_may_have_db(struct side *s, uint32_t db)
-{
-    if (s->cluster)
-        return db == 0;
-    struct link *l = side_lister(s, 0);
-    if (l->db == db)
-        return true;
-    link_begin(l, 2);
-    link_str(l, "SELECT");
-    link_num(l, db);
-    const struct reply *r = link_wait(l, KEEP_ALL, timeout_ms(s));
-    if (r->e[0].type != REPLY_ERROR) {
-        l->db = db;
-        return true;
-    }
-    const char *text = (const char *)elem_text(r, &r->e[0]);
-    if (memmem(text, r->e[0].kept, "range", 5) == NULL &&
-        memmem(text, r->e[0].kept, "invalid DB", 10) == NULL)
-        link_refused(l, "SELECT", r, &r->e[0]);
-    return false;
 }

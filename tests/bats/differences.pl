@@ -70,7 +70,8 @@ my @kinds = (
         tgt("LSET $_[0] 900 other");
     }],
     ['ttl', 'ttl', sub {
-        each_side("SET $_[0] v PX 9000000", "SET $_[0] v PX 9005000");
+        both("SET $_[0] v");
+        each_side("PEXPIREAT $_[0] $soon", "PEXPIREAT $_[0] @{[$soon + 5000]}");
     }],
     ['ttl', 'ttl-none', sub { both("RPUSH $_[0] v"); src("PEXPIREAT $_[0] $soon") }],
     ['ttl', 'ttl-extra', sub { both("HSET $_[0] f v"); tgt("PEXPIREAT $_[0] $soon") }],
@@ -107,7 +108,7 @@ my @same = (
     ['string', sub { src("SET $_[0] 12345"); tgt("SET $_[0] 123"); tgt("APPEND $_[0] 45") }],
     ['list', sub { both("RPUSH $_[0] a b c"); tgt("LPUSH $_[0] " . long(9000)); tgt("LPOP $_[0]") }],
     ['stream', sub { stream($_[0]); tgt("XCLAIM $_[0] g c1 0 5-1 RETRYCOUNT 1") }],
-    ['ttl', sub { each_side("SET $_[0] v PXAT $soon", "SET $_[0] v PXAT @{[$soon + 900]}") }],
+    ['ttl', sub { both("SET $_[0] v"); each_side("PEXPIREAT $_[0] $soon", "PEXPIREAT $_[0] @{[$soon + 900]}") }],
     ['missing', sub { each_side("SET $_[0] v PX 1", "PING") }],
 );
 
