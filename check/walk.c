@@ -8,8 +8,13 @@
 #include "io.h"
 #include "ours.h"
 
-#define PAGE  1024 /* keys that a page is to have */
-#define FIRST 3u   /* element of SCAN's reply: behind the array, the cursor, the array of keys */
+/* Keys that a page is to have. A page is a round trip, and keeps a Redis busy for about a millisecond; all
+ * pages together have to fit into memory. */
+#define PAGE       4096u
+#define PAGE_LEAST 64u
+#define ALL_PAGES  32768u
+
+#define FIRST      3u /* element of SCAN's reply: behind the array, the cursor, the array of keys */
 
 static void ask(struct cursor *c);
 
@@ -40,7 +45,7 @@ static void ask(struct cursor *c)
     link_str(c->link, "SCAN");
     link_str(c->link, c->cursor);
     link_str(c->link, "COUNT");
-    link_num(c->link, PAGE);
+    link_num(c->link, c->count);
     link_ask(c->link, KEEP_ALL, got_page, c, 0);
     side_count(c->side, mono_us(), 1);
     c->asked = true;
@@ -49,9 +54,14 @@ static void ask(struct cursor *c)
 void walk_begin(struct walk *w, struct side *s, uint32_t db)
 {
     *w = (struct walk){.n = s->nodes, .cursor = xcalloc(s->nodes, sizeof(struct cursor))};
+    unsigned count = ALL_PAGES / s->nodes < PAGE_LEAST ? PAGE_LEAST : ALL_PAGES / s->nodes;
     for (unsigned i = 0; i < w->n; i++) {
         struct cursor *c = &w->cursor[i];
-        *c = (struct cursor){.link = side_lister(s, i), .side = s, .cursor = "0", .at = FIRST};
+        *c = (struct cursor){.link = side_lister(s, i),
+                             .side = s,
+                             .cursor = "0",
+                             .at = FIRST,
+                             .count = count < PAGE ? count : PAGE};
         for (unsigned k = 0; k < WALK_PAGES; k++)
             reply_init(&c->page[k]);
         link_select(c->link, db);

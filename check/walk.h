@@ -21,6 +21,7 @@ struct cursor {
     struct reply page[WALK_PAGES];
     unsigned first, full; /* the page that is handed out, and how many there are */
     size_t at;            /* element of it */
+    unsigned count;       /* of SCAN */
 };
 
 struct walk {

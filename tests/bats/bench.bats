@@ -17,3 +17,9 @@ teardown() { common_teardown; }
     [ "$status" -eq 0 ]
     [[ $output == *"rediswriter: "*"M records/s"*"rediswriter --no-mset: "*"M records/s"* ]]
 }
+
+@test "the benchmark of df2redis-check" {
+    BENCH_SHORT=1 DF2REDIS_BUILD=$BUILD run "$REPO/tests/bench/run" check
+    [ "$status" -eq 0 ]
+    [[ $output == *"check, strings: "*"check, expiries: "*"check, hashes: "* ]]
+}
