@@ -17,15 +17,15 @@ endif
 ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $(CFLAGS)
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
-PROGRAMS = dfreader dfparse rediswriter dfconf dfnotify dflog
+PROGRAMS = dfreader dfparse rediswriter df2redis-check dfconf dfnotify dflog
 TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
-COMPLETE = df2redis dfreader dfparse rediswriter
+COMPLETE = df2redis dfreader dfparse rediswriter df2redis-check
 PARTS    = $(notdir $(wildcard supervisor/lib/*))
 LIBEXEC  = $(PARTS:%=$(B)/libexec/df2redis/%)
-MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis.1
+MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis-check.1 df2redis.1
 MAN5     = dfrecord.5 df2redis.conf.5 rdb.5
 MAN7     = df2redis.7 dragonfly-replication.7 psync.7
 
@@ -33,6 +33,7 @@ SRC_common      = $(wildcard common/*.c)
 SRC_dfreader    = $(wildcard reader/*.c reader/*/*.c)
 SRC_dfparse     = $(wildcard parser/*.c parser/*/*.c)
 SRC_rediswriter = $(wildcard writer/*.c writer/*/*.c)
+SRC_df2redis-check = $(wildcard check/*.c)
 SRC_dfconf      = supervisor/dfconf.c
 SRC_dfnotify    = supervisor/dfnotify.c
 SRC_dflog       = supervisor/dflog.c
@@ -49,6 +50,7 @@ SRC_fakeredis   = $(wildcard tests/fakeserver/*.c)
 LIBS_dfreader    = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfparse     = -llz4 -lzstd -linih -lbsd -lm
 LIBS_rediswriter = -lhiredis -linih -lssl -lcrypto -lbsd
+LIBS_df2redis-check = -linih -lssl -lcrypto -lbsd
 LIBS_dfconf      = -linih -lbsd
 LIBS_dfnotify    =
 LIBS_dflog       = -lbsd
@@ -170,8 +172,8 @@ coverage:
 
 # ---- style ----
 
-SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
+SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/check.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
@@ -186,7 +188,7 @@ lint: all
 	    --error-exitcode=1 --include=$(QUEUE_H) -D_GNU_SOURCE -Icommon $(SOURCES)
 	printf '%s\n' $(SOURCES) | xargs -P 2 -n 6 sh -c "clang-tidy --quiet --warnings-as-errors='*' \"\$$@\" -- $(CSTD) -Icommon" sh
 	shellcheck -x -a $(SCRIPTS)
-	tests/deps $(B)/obj common reader parser writer
+	tests/deps $(B)/obj common reader parser writer check
 	tests/named-files
 	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
 	for page in $(MAN1) $(MAN5) $(MAN7); do \

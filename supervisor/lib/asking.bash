@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Commands to tasks from outside: status, list, stop, limit, remove.
+# Commands to tasks from outside: status, list, stop, limit, remove; and check, which asks servers.
 
 # Is the task running? In held: up, orphaned (its stages without their supervisor), down.
 look_at_lock() {
@@ -158,4 +158,42 @@ inspect_command() {
     worse "${parts[0]}"
     worse "${parts[1]}"
     exit "$worst"
+}
+
+# Options of the connections of one end, as df2redis-check has them; those of other programs are left out.
+check_end() { # source or target, option…
+    local side=$1
+    shift
+    while [[ $# -gt 0 ]]; do
+        case $1 in
+        --*=* | -v) ;;
+        --reconnect-timeout | --reply-timeout) shift ;;
+        --tls-insecure) check_args+=("--$side-${1#--}") ;;
+        *)
+            check_args+=("--$side-${1#--}=$2")
+            shift
+            ;;
+        esac
+        shift
+    done
+}
+
+check_command() {
+    local i
+    case ${#words[@]} in
+    1) ;;
+    3)
+        source_url=${words[1]}
+        target_url=${words[2]}
+        ;;
+    *) die 2 "check takes SOURCE and TARGET (df2redis --help)" ;;
+    esac
+    [[ -n $source_url && -n $target_url ]] || die 2 "check takes SOURCE and TARGET (df2redis --help)"
+    is_secure "$source_url" && check_end source "${both_args[@]}"
+    is_secure "$target_url" && check_end target "${both_args[@]}"
+    check_end source "${source_args[@]}"
+    check_end target "${target_args[@]}"
+    [[ -n $config ]] && check_args=(-c "$config" "${check_args[@]}")
+    for ((i = 0; i < verbose; i++)); do check_args+=(-v); done
+    exec "$here/df2redis-check" "${check_args[@]}" "$source_url" "$target_url"
 }

@@ -9,6 +9,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
        df2redis [options] export SOURCE|FILE FILE   write an RDB file for the server of --target-version
        df2redis [options] inspect SOURCE|FILE       count and measure the keys, and show the largest
+       df2redis [options] check SOURCE TARGET       are both sides equal? df2redis-check(1)
        df2redis [options] status                    what the task is doing
        df2redis [options] list                      all tasks of this user, one per line
        df2redis [options] stop [NAME]               stop it: source first, then drain; --final: for good
@@ -63,6 +64,8 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --max-bytes SIZE     bytes of them per second (0: no limit)
       --errors-to FILE     keep requests that failed, to be replayed by rediswriter
       --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...
+      with check:          --mode exists|type-ttl|length|full, --sample PERCENT, --ttl-tolerance MS, --no-ttl,
+                           --rounds N, --delay MS, --list N, --output FILE, --source-max-ops N, --target-max-ops N
       --until synced       with record: only the full sync
       --force              with record and export: overwrite FILE; with create: the task that is kept
       --json               with status and list: one JSON object per task; with inspect: JSON
@@ -99,21 +102,24 @@ both_args=()
 source_args=()
 target_args=()
 parser_args=()
+check_args=()
 
-# Options that are handed on as they are: "stages value" or "stages flag", stages being r (dfreader), p (dfparse) and
-# w (rediswriter).
+# Options that are handed on as they are: "stages value" or "stages flag", stages being r (dfreader), p (dfparse),
+# w (rediswriter) and c (df2redis-check).
 declare -A handed_on=(
     [spool]='r value' [spool-max]='r value' [spill-max]='r value' [buffer]='r value'
     [parser-timeout]='r value' [stall-timeout]='r value' [barrier-timeout]='r value' [ping-timeout]='r value'
     [no-verify]='r flag' [verify-rate]='r value' [one-file]='r flag' [until-time]='r value' [truncated]='r value' [no-spool]='r flag' [from]='r value' [acknowledge]='r value'
     [spill-dir]='rw value'
-    [include]='p value' [exclude]='p value' [rename-prefix]='p value' [db-map]='p value'
+    [include]='p value' [exclude]='p value' [rename-prefix]='pc value' [db-map]='pc value'
     [target-version]='p value' [target-modules]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
     [max-bulk]='p value' [target-timeout]='p value' [eviction-hints]='p flag' [publish]='p flag' [no-reread]='p flag' [stats]='p flag'
     [on-source-flush]='w value' [position-file]='w value' [errors-to]='w value' [wait]='w value'
     [connections]='w value' [window]='w value' [barrier-spill-max]='w value' [input-timeout]='w value'
     [strict]='w flag' [no-mset]='w flag' [exactly-once]='w flag' [at-least-once]='w flag' [durable-target]='w flag'
     [takeover]='w flag'
+    [mode]='c value' [sample]='c value' [ttl-tolerance]='c value' [no-ttl]='c flag' [rounds]='c value' [delay]='c value'
+    [list]='c value' [output]='c value' [source-max-ops]='c value' [target-max-ops]='c value'
 )
 
 is_valued() { [[ $valued == *[[:space:]]"$1"[[:space:]]* ]]; }
@@ -148,6 +154,7 @@ hand_on() { # stages word…
     [[ $stages != *r* ]] || source_args+=("$@")
     [[ $stages != *p* ]] || parser_args+=("$@")
     [[ $stages != *w* ]] || target_args+=("$@")
+    [[ $stages != *c* ]] || check_args+=("$@")
 }
 
 # Take an option with a value, of a stage, or of connections: returns how many words it took, 0 none.
@@ -295,12 +302,12 @@ read_config() {
     [[ -n $config ]] || return
     # What the command line says comes behind what the file says, and so counts.
     local said_both=("${both_args[@]}") said_source=("${source_args[@]}") said_target=("${target_args[@]}") \
-        said_parser=("${parser_args[@]}")
-    both_args=() source_args=() target_args=() parser_args=()
+        said_parser=("${parser_args[@]}") said_check=("${check_args[@]}")
+    both_args=() source_args=() target_args=() parser_args=() check_args=()
     entries=$("$here/dfconf" "$config" df2redis) || exit $?
     while IFS=$'\t' read -r name value; do read_entry "$name" "$value"; done <<<"$entries"
     both_args+=("${said_both[@]}") source_args+=("${said_source[@]}") target_args+=("${said_target[@]}")
-    parser_args+=("${said_parser[@]}")
+    parser_args+=("${said_parser[@]}") check_args+=("${said_check[@]}")
 }
 
 number() { # name default: an option that is a number, in its place
@@ -393,6 +400,14 @@ check_target() {
 # Is the second word a file?
 is_to_file() { [[ $command == record || $command == export ]]; }
 
+# Over TLS.
+is_secure() { # url
+    case $1 in
+    dragonflys://* | rediss://* | valkeys://* | sentinels://* | rediss-cluster://*) return 0 ;;
+    esac
+    return 1
+}
+
 take_urls() { # what the second word is called: SOURCE and that from the command line or the file
     local secure=0
     case ${#words[@]} in
@@ -407,14 +422,8 @@ take_urls() { # what the second word is called: SOURCE and that from the command
     check_source
     is_to_file || check_target
     # Options for both ends go to those that use TLS.
-    case $source_url in
-    dragonflys://* | rediss://* | valkeys://* | sentinels://* | rediss-cluster://*) source_args=("${both_args[@]}" "${source_args[@]}") secure=1 ;;
-    esac
-    case $target_url in
-    rediss://* | valkeys://* | sentinels://* | rediss-cluster://*)
-        target_args=("${both_args[@]}" "${target_args[@]}") secure=1
-        ;;
-    esac
+    is_secure "$source_url" && source_args=("${both_args[@]}" "${source_args[@]}") secure=1
+    is_secure "$target_url" && target_args=("${both_args[@]}" "${target_args[@]}") secure=1
     [[ ${#both_args[@]} -eq 0 || $secure -eq 1 ]] ||
         die 2 "--tls-* belongs to a source or target over TLS: rediss://, sentinels://, dragonflys://"
     stage_options

@@ -33,7 +33,7 @@ hide_arguments() {
     local -a clean=("${args[@]}")
     case $command in
     record | export | inspect) unset 'ends[2]' ;; # a file, or nothing
-    replicate | migrate) ;;
+    replicate | migrate | check) ;;
     *) return 0 ;;
     esac
     for i in 1 2; do

@@ -23,3 +23,9 @@ teardown() { common_teardown; }
     [ "$status" -eq 0 ]
     [[ $output == *"RDB to RDB, strings, one core: "*"M keys/s"*"inspect: "*" times redis-check-rdb"* ]]
 }
+
+@test "the benchmark of df2redis-check" {
+    BENCH_SHORT=1 DF2REDIS_BUILD=$BUILD run "$REPO/tests/bench/run" check
+    [ "$status" -eq 0 ]
+    [[ $output == *"check, strings: "*"check, expiries: "*"check, hashes: "* ]]
+}

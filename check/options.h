@@ -1,0 +1,32 @@
+/* What the command line says. df2redis-check(1). */
+#ifndef CHECK_OPTIONS_H
+#define CHECK_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "batch.h"
+#include "names.h"
+#include "side.h"
+#include "tls.h"
+
+struct options {
+    struct side_options side[2];
+    struct tls_options tls[2];
+    const char *password_file[2], *sentinel_file[2];
+    struct depth depth;
+    struct names names;
+    uint64_t sample;   /* of 10000 keys so many */
+    unsigned rounds;   /* looks after the first one */
+    unsigned delay;    /* ms before each of them */
+    int reply_timeout; /* seconds */
+    unsigned connections;
+    uint64_t list;
+    const char *output; /* JSON lines; NULL none, - standard output */
+    bool quiet;
+    int verbose;
+};
+
+void options_parse(struct options *o, int argc, char **argv);
+
+#endif

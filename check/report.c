@@ -1,0 +1,122 @@
+#include "report.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "exits.h"
+#include "fatal.h"
+#include "json.h"
+#include "log.h"
+
+static void write_line(struct report *r, FILE *to)
+{
+    if (r->line.len > 0 && fwrite(r->line.p, 1, r->line.len, to) != r->line.len)
+        fatal_errno(EXIT_CANNOT, "differences cannot be written");
+}
+
+static void name(struct report *r, const char *what)
+{
+    (void)buf_addf(&r->line, ",\"%s\":", what);
+}
+
+static void json_excerpt(struct report *r, const char *what, const struct excerpt *x)
+{
+    name(r, what);
+    if (!x->there)
+        (void)buf_addstr(&r->line, "null");
+    else if (x->number)
+        (void)buf_add(&r->line, x->text, x->kept);
+    else
+        json_add(&r->line, x->text, x->kept);
+    if (x->there && x->n > x->kept)
+        (void)buf_addf(&r->line, ",\"%s_bytes\":%" PRIu64, what, x->n);
+}
+
+static void write_json(struct report *r, const struct batch *b, const struct item *it,
+                       const struct finding *f, bool settled)
+{
+    unsigned own = f->kind == FOUND_EXTRA; /* an extra key may have no name in the source */
+    r->line.len = 0;
+    (void)buf_addf(&r->line, "{\"kind\":\"%s\",\"db\":%u", finding_name(f->kind), b->db[own]);
+    if (!own && b->db[1] != b->db[0])
+        (void)buf_addf(&r->line, ",\"target_db\":%u", b->db[1]);
+    name(r, "key");
+    json_add(&r->line, item_key(b, it, own), it->len[own]);
+    if (!own &&
+        (it->len[0] != it->len[1] || memcmp(item_key(b, it, 0), item_key(b, it, 1), it->len[0]) != 0)) {
+        name(r, "target_key");
+        json_add(&r->line, item_key(b, it, 1), it->len[1]);
+    }
+    if (f->type != NULL) {
+        name(r, "type");
+        json_adds(&r->line, f->type);
+    }
+    if (f->where.there)
+        json_excerpt(r, "where", &f->where);
+    json_excerpt(r, "source", &f->side[0]);
+    json_excerpt(r, "target", &f->side[1]);
+    (void)buf_addstr(&r->line, settled ? "}\n" : ",\"changing\":true}\n");
+    write_line(r, r->json);
+}
+
+static const char *shown(const struct excerpt *x)
+{
+    return x->there ? log_quote(x->text, x->kept) : "none";
+}
+
+static const char *more(const struct excerpt *x)
+{
+    return x->there && x->n > x->kept ? "..." : "";
+}
+
+static void list_key(struct report *r, const struct batch *b, const struct item *it, const struct finding *f,
+                     bool settled)
+{
+    unsigned own = f->kind == FOUND_EXTRA;
+    fprintf(r->text, "db %u key %s", b->db[own], log_quote(item_key(b, it, own), it->len[own]));
+    fprintf(r->text, ": %s", finding_name(f->kind));
+    if (f->where.there)
+        fprintf(r->text, " %s%s", shown(&f->where), more(&f->where));
+    fprintf(r->text, ": source %s%s,", shown(&f->side[0]), more(&f->side[0]));
+    fprintf(r->text, " target %s%s%s\n", shown(&f->side[1]), more(&f->side[1]),
+            settled ? "" : " (keeps changing)");
+}
+
+void report_key(struct report *r, const struct batch *b, const struct item *it, const struct finding *f,
+                bool settled)
+{
+    if (r->listed++ < r->list)
+        list_key(r, b, it, f, settled);
+    else if (r->listed == r->list + 1 && r->list > 0)
+        fprintf(r->text, "...\n");
+    if (r->json != NULL)
+        write_json(r, b, it, f, settled);
+    if (!settled) {
+        r->changing++;
+        return;
+    }
+    r->kinds[f->kind]++;
+    r->differ += f->kind != FOUND_UNKNOWN;
+}
+
+void report_kinds(const struct report *r)
+{
+    for (unsigned k = 0; k < FOUND_KINDS; k++)
+        if (r->kinds[k] > 0)
+            fprintf(r->text, "%12" PRIu64 " %s\n", r->kinds[k], finding_name((enum finding_kind)k));
+    if (r->changing > 0)
+        fprintf(r->text, "%12" PRIu64 " keep changing\n", r->changing);
+}
+
+void report_close(struct report *r)
+{
+    bool failed = fflush(r->text) != 0 || ferror(r->text);
+    if (r->json != NULL && (fflush(r->json) != 0 || ferror(r->json)))
+        failed = true;
+    if (r->json != NULL && r->json != stdout && fclose(r->json) != 0)
+        failed = true;
+    r->json = NULL;
+    if (failed)
+        fatal_errno(EXIT_CANNOT, "the result cannot be written");
+    buf_free(&r->line);
+}

@@ -1,0 +1,32 @@
+/* What comes out: differences as lines of JSON, the first ones and a summary as text. */
+#ifndef CHECK_REPORT_H
+#define CHECK_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "batch.h"
+#include "finding.h"
+
+struct report {
+    FILE *json; /* NULL: none */
+    FILE *text; /* list and summary */
+    uint64_t list, listed;
+    uint64_t kinds[FOUND_KINDS];
+    uint64_t changing; /* keys that differed, and not twice in the same way */
+    uint64_t differ;   /* keys that differ for certain, without those of unknown types */
+    struct buf line;
+};
+
+/* A key that differs. settled: it was seen so twice. */
+void report_key(struct report *r, const struct batch *b, const struct item *it, const struct finding *f,
+                bool settled);
+
+/* The kinds, one line each. */
+void report_kinds(const struct report *r);
+
+/* Ends the process with status 1 if something could not be written. */
+void report_close(struct report *r);
+
+#endif
