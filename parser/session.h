@@ -15,6 +15,11 @@ struct expand {
     uint64_t seq[REC_FLOWS_MAX]; /* last numbers written */
 };
 
+/* What was said of the counters; µs that the input was waited for. */
+struct counted {
+    uint64_t said_at, said, input;
+};
+
 struct parser {
     const struct options *opt;
     struct emit e;
@@ -33,6 +38,7 @@ struct parser {
     struct ctl ctl;
     struct rereads rereads;
     struct expand expand;
+    struct counted counted;
     int status;      /* worst so far */
     bool partial;    /* the input's END says that flows may end within an item */
     char reason[16]; /* of the END record to come */

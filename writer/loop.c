@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "counting.h"
 #include "events.h"
 #include "exits.h"
 #include "position/forget.h"
@@ -142,6 +143,7 @@ static void leave_live(struct writer *w)
         if (!watch_finished(w))
             return;
         events_drop(w, w->live.ctl.fd);
+        counting_say(w, mono_us(), true);
         live_finish(w);
         return;
     }
@@ -168,6 +170,7 @@ void loop_run(struct writer *w)
         }
         live_report(w, now, false);
         watch_work(w, now);
+        counting_say(w, now, false);
         saved_write(w, now, false);
         inputs_check(w, now);
         bool fed = !w->failed && inputs_feed(w);
@@ -186,7 +189,10 @@ void loop_run(struct writer *w)
         cluster_work(w, mono_us());
         if (router_pump(w) || router_stuck(w) || at_end(w))
             continue;
-        got = epoll_wait(w->epoll, e, EVENTS, timeout_of(w, mono_us()));
+        now = mono_us();
+        bool flight = cluster_in_flight(cl) > 0;
+        got = epoll_wait(w->epoll, e, EVENTS, timeout_of(w, now));
+        *(flight ? &w->stats.waited.output : &w->stats.waited.input) += mono_us() - now;
         if (got > 0)
             (void)handle(w, e, got);
     }

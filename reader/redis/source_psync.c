@@ -161,6 +161,8 @@ static void take_replication(struct psync *d, const char *text)
             d->replid[i][0] = '\0';
     if (!info_number(text, "second_repl_offset", &d->shared_to))
         d->shared_to = 0;
+    if (!info_number(text, "repl_backlog_size", &d->backlog))
+        d->backlog = 0;
     if (d->session->flows == NULL || !info_number(text, "master_repl_offset", &offset) ||
         offset > PSYNC_OFFSET_MAX)
         return;
@@ -489,6 +491,8 @@ static void add_fields(const struct source *src, struct buf *b)
         (void)buf_addf(b, "version=%s ", d->stream->info.version);
     if (d->session->live)
         (void)buf_addf(b, "heads_age=%llu ", (unsigned long long)((mono_us() - known) / US));
+    if (d->backlog > 0)
+        (void)buf_addf(b, "backlog_bytes=%llu ", (unsigned long long)d->backlog);
     if (d->replid[0][0] != '\0')
         (void)buf_addf(b, "replid=%s ", d->replid[0]);
 }

@@ -7,6 +7,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] migrate SOURCE|FILE TARGET   full sync only; FILE: a snapshot, .rdb or .dfs
        df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
        df2redis [options] status                    what the task is doing
+       df2redis [options] top                       the same and each flow, anew every second
        df2redis [options] list                      all tasks of this user, one per line
        df2redis [options] stop                      stop it: source first, then drain; --final: for good
        df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended
@@ -57,6 +58,8 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --until synced       with record: only the full sync
       --force              with record: overwrite FILE
       --json               with status and list: one JSON object per task
+      --raw                with status: name=value lines, as also where standard output is no terminal
+      --log-format HOW     messages, and status: human (on a terminal), logfmt (elsewhere) or json
       --final              with stop: the task cannot be resumed: the positions are removed from the target
       --timeout SEC        with stop: then everything is killed (default 60)
   -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
@@ -74,13 +77,14 @@ single=0
 force=0
 final=0
 json=0
+raw=0
 resume=0
 restart=0
 words=()
 word_at=() # where each of them stands in args
 # Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
 declare -A opt=()
-valued=' on-existing on-full-resync restart-max restart-window task run-dir log-file report max-ops max-bytes '
+valued=' on-existing on-full-resync restart-max restart-window task run-dir log-file log-format report max-ops max-bytes '
 # Options of the connections: of both ends, of dfreader, of rediswriter; and of dfparse.
 both_args=()
 source_args=()
@@ -181,6 +185,7 @@ take_flag() { # --name
     --force) force=1 ;;
     --final) final=1 ;;
     --json) json=1 ;;
+    --raw) raw=1 ;;
     --resume) resume=1 ;;
     --restart) restart=1 ;;
     --no-restart) restart=-1 ;;
@@ -301,6 +306,12 @@ check_options() {
     '' | fail | flush | overwrite) ;;
     *) die 2 "--on-full-resync is fail, flush or overwrite" ;;
     esac
+    log_format=${opt[log-format]-auto}
+    case $log_format in
+    auto | human | logfmt) ;;
+    json) [[ ${command-} != status ]] || json=1 ;;
+    *) die 2 "--log-format is human, logfmt or json" ;;
+    esac
     task=${opt[task]-default}
     check_task
 }
@@ -323,9 +334,10 @@ stage_options() {
         [[ -z $config ]] || name=$("$here/dfconf" "$config" writer | sed -n 's/^summary\t//p')
         if [[ -n ${name-} ]]; then summary=$name; else target_args+=(--summary "$summary"); fi
     fi
+    if logs_to_terminal && [[ $log_format != logfmt ]]; then stage_args+=(--log-format human); else stage_args+=(--log-format logfmt); fi
     parse_args=("${stage_args[@]}" "${parser_args[@]}")
     [[ ${opt[on-existing]-} == skip || ${opt[on-existing]-} == fail ]] && parse_args+=(--on-existing "${opt[on-existing]}")
-    source_args=("${stage_args[@]}" "${source_args[@]}")
+    source_args=("${stage_args[@]}" --no-progress "${source_args[@]}")
     target_args=("${stage_args[@]}" "${target_args[@]}" --task "$task" --on-existing "${opt[on-existing]:-refuse}")
     for name in max-ops max-bytes; do
         [[ -n ${opt[$name]-} ]] && target_args+=("--$name" "${opt[$name]}")
