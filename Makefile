@@ -17,15 +17,15 @@ endif
 ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $(CFLAGS)
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
-PROGRAMS = dfreader dfparse rediswriter dfconf dfnotify dflog
+PROGRAMS = dfreader dfparse rediswriter df2redis-monitor dfconf dfnotify dflog
 TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
-COMPLETE = df2redis dfreader dfparse rediswriter
+COMPLETE = df2redis dfreader dfparse rediswriter df2redis-monitor
 PARTS    = $(notdir $(wildcard supervisor/lib/*))
 LIBEXEC  = $(PARTS:%=$(B)/libexec/df2redis/%)
-MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis.1
+MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis.1 df2redis-monitor.1
 MAN5     = dfrecord.5 df2redis.conf.5 rdb.5
 MAN7     = df2redis.7 dragonfly-replication.7 psync.7
 
@@ -33,6 +33,7 @@ SRC_common      = $(wildcard common/*.c)
 SRC_dfreader    = $(wildcard reader/*.c reader/*/*.c)
 SRC_dfparse     = $(wildcard parser/*.c parser/*/*.c)
 SRC_rediswriter = $(wildcard writer/*.c writer/*/*.c)
+SRC_df2redis-monitor = $(wildcard monitor/*.c)
 SRC_dfconf      = supervisor/dfconf.c
 SRC_dfnotify    = supervisor/dfnotify.c
 SRC_dflog       = supervisor/dflog.c
@@ -49,6 +50,7 @@ SRC_fakeredis   = $(wildcard tests/fakeserver/*.c)
 LIBS_dfreader    = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfparse     = -llz4 -lzstd -linih -lbsd -lm
 LIBS_rediswriter = -lhiredis -linih -lssl -lcrypto -lbsd
+LIBS_df2redis-monitor = -lmicrohttpd -ljansson -linih -lbsd -lm
 LIBS_dfconf      = -linih -lbsd
 LIBS_dfnotify    =
 LIBS_dflog       = -lbsd
@@ -83,6 +85,22 @@ $(B)/bin/$(1): $$(SRC_$(1):%.c=$(B)/obj/%.o) $(B)/libcommon.a
 endef
 $(foreach p,$(PROGRAMS) $(TOOLS),$(eval $(call program,$(p))))
 
+# The page of df2redis-monitor, which is a part of the program.
+DYGRAPHS ?= /usr/share/javascript/dygraphs
+ASSETS    = $(B)/assets
+
+$(ASSETS)/page.%: monitor/page.%
+	@mkdir -p $(@D)
+	install -m 644 $< $@
+
+# Their source maps are not there to be asked for.
+$(ASSETS)/dygraph.min.%: $(DYGRAPHS)/dygraph.min.%
+	@mkdir -p $(@D)
+	sed 's|/[/*]# sourceMappingURL.*||' $< >$@
+
+$(B)/obj/monitor/assets.o: CFLAGS += -DASSETS='"$(ASSETS)"'
+$(B)/obj/monitor/assets.o: $(addprefix $(ASSETS)/,page.html page.css page.js dygraph.min.js dygraph.min.css)
+
 $(SCRIPT): supervisor/df2redis
 	@mkdir -p $(@D)
 	install -m 755 $< $@
@@ -100,8 +118,8 @@ $(B)/late_signal.so: tests/late/signal.c
 # ---- packages ----
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
-           libjansson-dev zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
-DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf
+           libjansson-dev libmicrohttpd-dev libjs-dygraphs zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
+DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf prometheus
 
 deps:
 	@tests/install-packages $(DEPS)
@@ -165,7 +183,7 @@ coverage:
 
 # ---- style ----
 
-SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
+SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
 SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
@@ -181,7 +199,7 @@ lint: all
 	    --error-exitcode=1 --include=$(QUEUE_H) -D_GNU_SOURCE -Icommon $(SOURCES)
 	printf '%s\n' $(SOURCES) | xargs -P 2 -n 6 sh -c "clang-tidy --quiet --warnings-as-errors='*' \"\$$@\" -- $(CSTD) -Icommon" sh
 	shellcheck -x -a $(SCRIPTS)
-	tests/deps $(B)/obj common reader parser writer
+	tests/deps $(B)/obj common reader parser writer monitor
 	tests/named-files
 	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
 	for page in $(MAN1) $(MAN5) $(MAN7); do \

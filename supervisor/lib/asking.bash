@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Commands to tasks from outside: status, top, list, stop, limit, remove.
+# Commands to tasks from outside: status, top, list, stop, limit, remove, monitor.
 
 # Is the task running? In held: up, orphaned (its stages without their supervisor), down.
 look_at_lock() {
@@ -138,6 +138,18 @@ put_limit() { # name value
     if ! echo "$2" >"$run_dir/limit.$1.new" || ! mv -fT -- "$run_dir/limit.$1.new" "$run_dir/limit.$1"; then
         die 1 "cannot write to $run_dir"
     fi
+}
+
+# All tasks over HTTP.
+monitor_command() {
+    local -a args=()
+    [[ ${#words[@]} -eq 1 ]] || die 2 "monitor takes no arguments (but --listen, --config)"
+    [[ -z ${opt[task]-}${opt[run-dir]-} ]] || die 2 "monitor shows all tasks: neither --task nor --run-dir belongs to it"
+    [[ -z $config ]] || args+=(-c "$config")
+    [[ -z ${opt[listen]-} ]] || args+=(--listen "${opt[listen]}")
+    [[ $log_format == auto ]] || args+=(--log-format "$log_format")
+    for ((; verbose > 0; verbose--)); do args+=(-v); done
+    exec "$here/df2redis-monitor" "${args[@]}"
 }
 
 # They hold for the runs that follow, too, until the task ends.

@@ -9,6 +9,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] status                    what the task is doing
        df2redis [options] top                       the same and each flow, anew every second
        df2redis [options] list                      all tasks of this user, one per line
+       df2redis [options] monitor                   show all tasks over HTTP: a page, metrics (--listen HOST:PORT)
        df2redis [options] stop                      stop it: source first, then drain; --final: for good
        df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended
        df2redis [options] limit                     change --max-ops and --max-bytes while it runs
@@ -60,6 +61,7 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --json               with status and list: one JSON object per task
       --raw                with status: name=value lines, as also where standard output is no terminal
       --log-format HOW     messages, and status: human (on a terminal), logfmt (elsewhere) or json
+      --listen HOST:PORT   with monitor: a loopback address (127.0.0.1:8080)
       --final              with stop: the task cannot be resumed: the positions are removed from the target
       --timeout SEC        with stop: then everything is killed (default 60)
   -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
@@ -145,7 +147,7 @@ hand_on() { # stages word…
 take_option() { # --name [value]
     local side rest name=${1#--}
     [[ -n $name ]] || return 0
-    if [[ $name == until || $name == timeout ]] || is_valued "$name"; then
+    if [[ $name == until || $name == timeout || $name == listen ]] || is_valued "$name"; then
         need "$1" $#
         opt[$name]=$2
         return 2
