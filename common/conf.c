@@ -51,9 +51,10 @@ static void check_section(const struct source *s, const char *section)
     if (section[0] == '\0')
         fatal(EXIT_USAGE, "%s: line %u stands before any section", s->name, s->line);
     if (!listed(sections, section))
-        fatal(EXIT_USAGE,
-              "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer], [monitor])", s->name,
-              s->line, log_quote(section, strlen(section)));
+        fatal(
+            EXIT_USAGE,
+            "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer], [monitor])",
+            s->name, s->line, log_quote(section, strlen(section)));
 }
 
 /* A section may be continued further down: its names are remembered. */

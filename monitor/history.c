@@ -6,6 +6,7 @@
 
 #include "buf.h"
 
+#define MISSED      4      /* seconds */
 #define FIRST_BOUND 128e-6 /* seconds */
 
 const char *const history_phases[] = {"-",           "starting",  "full-sync",  "verifying",
@@ -35,7 +36,7 @@ static void forget(struct history *h, int64_t t)
     h->phase[at] = 0;
 }
 
-/* What lies between two samples was not seen. */
+/* What lies between two samples was not seen. A second or two may be missed where the machine is busy. */
 static void advance(struct history *h, int64_t now)
 {
     if (h->value == NULL) {
@@ -46,8 +47,16 @@ static void advance(struct history *h, int64_t now)
     }
     if (now - h->newest > HISTORY_SECONDS)
         h->newest = now - HISTORY_SECONDS;
-    while (h->newest < now)
-        forget(h, ++h->newest);
+    bool near = now - h->newest <= MISSED;
+    while (h->newest < now) {
+        unsigned from = (unsigned)(h->newest % HISTORY_SECONDS),
+                 to = (unsigned)(++h->newest % HISTORY_SECONDS);
+        forget(h, h->newest);
+        if (!near)
+            continue;
+        h->phase[to] = h->phase[from];
+        memcpy(h->value[to], h->value[from], sizeof h->value[to]);
+    }
 }
 
 static float number(const json_t *object, const char *name)

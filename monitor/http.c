@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <bsd/stdlib.h>
@@ -87,6 +88,23 @@ static int64_t since_of(struct MHD_Connection *c)
     return since;
 }
 
+/* Of the header Host there is one. */
+static enum MHD_Result count_host(void *count, enum MHD_ValueKind kind, const char *name, const char *text)
+{
+    (void)kind;
+    (void)text;
+    *(unsigned *)count += strcasecmp(name, "Host") == 0;
+    return MHD_YES;
+}
+
+/* The request's header Host; NULL: it has none, or several. */
+static const char *host_of(struct MHD_Connection *c)
+{
+    unsigned count = 0;
+    (void)MHD_get_connection_values(c, MHD_HEADER_KIND, count_host, &count);
+    return count == 1 ? MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host") : NULL;
+}
+
 static struct client *client_of(struct MHD_Connection *c)
 {
     const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -112,7 +130,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     }
     if (client != NULL)
         client->since = mono_us();
-    const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
+    const char *host = host_of(c);
     log_event(LOG_DEBUG, NO_FLOW, "event=request method=%s path=%s", log_quote(method, strlen(method)),
               log_quote(path, strlen(path)));
     if (!address_host(host, h->o->host, h->o->nhosts))

@@ -45,6 +45,7 @@ const replace = (where, ...children) => where.replaceChildren(...children);
 
 function word_of(task) {
   if (task.problems.length > 0) return "problem";
+  if (task.phase === "failed") return "look at its log";
   return task.running ? "healthy" : "not running";
 }
 
@@ -248,7 +249,7 @@ function show_charts(h) {
     $("t-" + id.slice(6)).textContent = labels.map((l, i) => l + ": " + (known(last[i + 1]) ? number.format(+last[i + 1].toPrecision(3)) : "–")).join(", ");
     if (data.length < 2) continue;
     const options = { file: data, labels: ["time", ...labels], colors: [color("--p1"), color("--p2")], gridLineColor: color("--grid"),
-      axisLineColor: color("--line"), strokeWidth: 1.5, includeZero: true, legend: "follow", animatedZooms: false };
+      axisLineColor: color("--line"), strokeWidth: 1.5, axes: { x: { axisLabelWidth: 70, pixelsPerLabel: 90 }, y: { axisLabelWidth: 62 } }, includeZero: true, legend: "follow", animatedZooms: false };
     if (charts[id]) charts[id].updateOptions(options);
     else charts[id] = new Dygraph($(id), data, { ...options, file: undefined });
   }
@@ -290,7 +291,7 @@ async function tick() {
       $("details").hidden = true;
       $("name").textContent = "No task";
     }
-    const bad = all.tasks.filter((x) => x.problems.length > 0).map((x) => x.task);
+    const bad = all.tasks.filter((x) => x.problems.length > 0 || x.phase === "failed").map((x) => x.task);
     say(all.tasks.length + (all.tasks.length === 1 ? " task" : " tasks") + (bad.length > 0 ? ", with problems: " + bad.join(", ") : ", no problems"));
     failures = 0;
   } catch (error) {

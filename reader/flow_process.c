@@ -102,7 +102,8 @@ static void report(struct process *p, uint64_t now)
          (unsigned)p->stream.info.epoch, (unsigned long long)r.bytes, (int)r.blocked,
          (unsigned long long)r.queued, (int)r.full);
     if (!p->o->no_progress)
-        log_progress("flow %u  %.1f MB%s", p->o->flow, (double)r.bytes / 1e6, r.blocked ? "  (output full)" : "");
+        log_progress("flow %u  %.1f MB%s", p->o->flow, (double)r.bytes / 1e6,
+                     r.blocked ? "  (output full)" : "");
 }
 
 /* ---- what the stream reports ---- */

@@ -151,6 +151,23 @@ function find_bottleneck(   i, name, part, waits) {
         found("none", "no stage stands out")
 }
 
+# A dfparse that is blocked in a write says nothing: its line is old though something waits for it. Then the pipe behind
+# it is full, and all that time it has waited.
+function correct_blocked(   i, j, age) {
+    for (i = 1; i <= nstages; i++) {
+        age = stage[i, "age_us"] + 0
+        if (stage[i, "stage"] != "dfparse" || age < 3e6)
+            continue
+        for (j = 1; j <= nstages; j++)
+            if (stage[j, "stage"] == "dfreader" && stage[j, "flow"] == stage[i, "flow"] && stage[j, "pipe_bytes"] > 65536) {
+                stage[i, "pipe_bytes"] = stage[i, "pipe_size_bytes"]
+                stage[i, "waited_output_us"] += age
+                sub(/ pipe_bytes=[0-9]+/, " pipe_bytes=" stage[i, "pipe_size_bytes"], stage_line[i])
+                sub(/ waited_output_us=[0-9]+/, " waited_output_us=" whole(stage[i, "waited_output_us"]), stage_line[i])
+            }
+    }
+}
+
 function check_pipes(   i, fill, which) {
     worst_pipe = -1
     for (i = 1; i <= nstages; i++) {
@@ -244,6 +261,7 @@ function check_counts(   n) {
 function check_all() {
     if (asked != "ok")
         return
+    correct_blocked()
     check_pipes()
     check_writer()
     check_backlog()
