@@ -30,7 +30,8 @@ static bool split(const char *text, char host[HOST_MAX], char port[8])
         end = colon != NULL ? colon : text + strlen(text);
     }
     n = (size_t)(end - text);
-    if (n == 0 || n >= HOST_MAX || (colon != NULL && strlen(colon + 1) >= 8))
+    if (n == 0 || n >= HOST_MAX ||
+        (colon != NULL && (strlen(colon + 1) >= 8 || colon[1 + strspn(colon + 1, "0123456789")] != '\0')))
         return false;
     memcpy(host, text, n);
     host[n] = '\0';
