@@ -10,8 +10,9 @@ teardown() {
     common_teardown
 }
 
+# Only the tasks of the test: other services of this machine are none of it.
 start_monitor() { # options
-    background df2redis monitor --listen 127.0.0.1:0 "$@" 2>"$TMP/monitor.err"
+    background df2redis-monitor --tasks "$XDG_RUNTIME_DIR/df2redis" --listen 127.0.0.1:0 "$@" 2>"$TMP/monitor.err"
     MONITOR_PID=$!
     wait_until 10 grep -q event=listening "$TMP/monitor.err"
     PORT=$(sed -n 's/.* event=listening port=\([0-9]*\).*/\1/p' "$TMP/monitor.err")
@@ -166,7 +167,57 @@ all_keys() { [[ $(metric 'df2redis_target_keys_total{task="default"}') == 5000 ]
     assert_status 0
 }
 
+# The page as a browser shows it: its text, in $TMP/dom; what the browser said, in $TMP/browser.
+browse() { # path
+    timeout 100 chromium --headless=new --no-sandbox --disable-gpu --user-data-dir="$TMP/profile" --enable-logging=stderr \
+        --host-resolver-rules='MAP * ~NOTFOUND, EXCLUDE 127.0.0.1' --virtual-time-budget=6000 --dump-dom "http://127.0.0.1:$PORT$1" >"$TMP/dom" 2>"$TMP/browser"
+}
+
+@test "the page in a browser shows what /metrics says, without an error or a request elsewhere" {
+    command -v chromium >/dev/null || skip "no chromium"
+    task
+    start_monitor -v -v
+    wait_until 10 all_keys
+    browse /
+    grep -q '5,000 keys moved' "$TMP/dom" || fail "$(<"$TMP/dom")"
+    grep -q 'default: streaming, healthy' "$TMP/dom"
+    grep -q '1 task, no problems' "$TMP/dom"
+    [[ $(grep -o '<meter' "$TMP/dom" | wc -l) -eq 4 ]]
+    [[ $(grep -o '<canvas' "$TMP/dom" | wc -l) -ge 8 ]] || fail "no charts"
+    grep -qE '<th scope="row">data</th><td class="healthy">' "$TMP/dom"
+    grep -q 'event=phase name=stable' "$TMP/dom"
+    never grep -E 'CONSOLE|Refused to|ERR_NAME_NOT_RESOLVED.*page' "$TMP/browser"
+    # All that it asked for was answered here, and is one of the paths that there are.
+    grep -o 'event=request .*' "$TMP/monitor.err" | sed 's/.* path="\([^"]*\)".*/\1/' | sort -u >"$TMP/paths"
+    grep -qx /api/v1/tasks/default/history "$TMP/paths"
+    never grep -vxE '/|/(page|dygraph)\.(js|css)|/api/v1/tasks(/default/(history|log))?|/metrics' "$TMP/paths"
+    # What comes from a task is text to the page.
+    stop_task
+    df2redis remove
+    mkdir -m 700 "$XDG_RUNTIME_DIR/df2redis/x"
+    printf 'phase=running\n' >"$XDG_RUNTIME_DIR/df2redis/x/state"
+    : >"$XDG_RUNTIME_DIR/df2redis/x/lock"
+    printf '%s' '{"phase":"failed","problems":["<script>alert(1)</script>"],"explained":[{"problem":"<img src=x onerror=alert(1)>","text":"<b>","next":null}],"checks":[],"session":null,"flows":[],"stages":[{"stage":"rediswriter","pid":1,"error.0":"3 <i>key</i> ERR <script>"}],"source":"<script>","target":"b"}' \
+        >"$XDG_RUNTIME_DIR/df2redis/x/status.json"
+    shown() { [[ $(request GET /api/v1/tasks/x) == *'onerror'* ]]; }
+    wait_until 10 shown
+    browse /
+    grep -q '&lt;img src=x onerror=alert(1)&gt;' "$TMP/dom" || fail "$(<"$TMP/dom")"
+    grep -q '&lt;i&gt;key&lt;/i&gt;' "$TMP/dom"
+    never grep -qE '<img|<i>key|<script>' "$TMP/dom"
+}
+
 # ---- what is refused ----
+
+@test "df2redis monitor: where the tasks of this user are; options from section [monitor]" {
+    mkdir -m 700 -p "$XDG_RUNTIME_DIR/df2redis/mine"
+    printf 'phase=stopped\n' >"$XDG_RUNTIME_DIR/df2redis/mine/state"
+    printf '[df2redis]\nrestart = no\n[monitor]\nlisten = 127.0.0.1:0\nlog-format = json\n' >"$TMP/conf"
+    background df2redis -c "$TMP/conf" monitor 2>"$TMP/monitor.err"
+    wait_until 10 grep -q '"event":"listening","port":' "$TMP/monitor.err"
+    PORT=$(sed -n 's/.*"event":"listening","port":\([0-9]*\).*/\1/p' "$TMP/monitor.err")
+    wait_until 10 eval '[[ $(request GET /api/v1/tasks/mine | code) == 200 ]]'
+}
 
 @test "only a loopback address, and a port that is free" {
     run df2redis monitor --listen 0.0.0.0:0
