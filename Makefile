@@ -85,6 +85,22 @@ $(B)/bin/$(1): $$(SRC_$(1):%.c=$(B)/obj/%.o) $(B)/libcommon.a
 endef
 $(foreach p,$(PROGRAMS) $(TOOLS),$(eval $(call program,$(p))))
 
+# The page of df2redis-monitor, which is a part of the program.
+DYGRAPHS ?= /usr/share/javascript/dygraphs
+ASSETS    = $(B)/assets
+
+$(ASSETS)/page.%: monitor/page.%
+	@mkdir -p $(@D)
+	install -m 644 $< $@
+
+# Their source maps are not there to be asked for.
+$(ASSETS)/dygraph.min.%: $(DYGRAPHS)/dygraph.min.%
+	@mkdir -p $(@D)
+	sed 's|/[/*]# sourceMappingURL.*||' $< >$@
+
+$(B)/obj/monitor/assets.o: CFLAGS += -DASSETS='"$(ASSETS)"'
+$(B)/obj/monitor/assets.o: $(addprefix $(ASSETS)/,page.html page.css page.js dygraph.min.js dygraph.min.css)
+
 $(SCRIPT): supervisor/df2redis
 	@mkdir -p $(@D)
 	install -m 755 $< $@
@@ -102,8 +118,8 @@ $(B)/late_signal.so: tests/late/signal.c
 # ---- packages ----
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
-           libjansson-dev zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
-DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf
+           libjansson-dev libmicrohttpd-dev libjs-dygraphs zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
+DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf prometheus
 
 deps:
 	@tests/install-packages $(DEPS)
@@ -172,7 +188,7 @@ coverage:
 
 # ---- style ----
 
-SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
+SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
 SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/check.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 

@@ -10,7 +10,27 @@
 
 static const char *log_stage = "df2redis";
 static enum log_level log_least = LOG_WARN;
-static bool progress_shown;
+static enum log_form log_form;
+
+bool log_on_terminal(void)
+{
+    static int terminal = -1;
+    if (terminal < 0)
+        terminal = isatty(STDERR_FILENO);
+    return terminal != 0;
+}
+
+void log_set_form(enum log_form form)
+{
+    log_form = form;
+}
+
+enum log_form log_get_form(void)
+{
+    if (log_form == LOG_FORM_AUTO)
+        log_form = log_on_terminal() ? LOG_FORM_HUMAN : LOG_FORM_LOGFMT;
+    return log_form;
+}
 
 void log_init(const char *stage, enum log_level level)
 {
@@ -18,11 +38,22 @@ void log_init(const char *stage, enum log_level level)
     log_least = level;
 }
 
-/* One write per line, so that lines of several processes never mix. */
+/* One write per line, so that lines of several processes never mix. On a terminal a progress line may stand
+ * there, ours or that of another stage. */
 static void emit(const char *line, size_t n)
 {
     ssize_t w = write(STDERR_FILENO, line, n);
     (void)w; /* a log that cannot be written is nothing to die of */
+}
+
+static void emit_form(const char *line, size_t n)
+{
+    struct buf b = {.max = 16384};
+    (void)buf_addstr(&b, log_on_terminal() ? "\r\033[K" : "");
+    log_form_line(log_get_form(), line, n, &b);
+    (void)buf_addstr(&b, "\n");
+    emit((const char *)b.p, b.len);
+    buf_free(&b);
 }
 
 /* Warnings that repeat, by the place that logs them. */
@@ -58,29 +89,41 @@ static bool may_show(const char *fmt, int flow, unsigned *suppressed)
     return true;
 }
 
-void log_event(enum log_level level, int flow, const char *fmt, ...)
+static void put(enum log_level level, int flow, unsigned suppressed, const char *fmt, va_list ap)
+    __attribute__((format(printf, 4, 0)));
+static void put(enum log_level level, int flow, unsigned suppressed, const char *fmt, va_list ap)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
-    unsigned suppressed = 0;
-    if (level > log_least || (level == LOG_WARN && !may_show(fmt, flow, &suppressed)))
-        return;
     char line[2048];
-    int n = snprintf(line, sizeof line - 1, "%slevel=%s stage=%s ", progress_shown ? "\r\033[K" : "",
-                     names[level], log_stage);
+    int n = snprintf(line, sizeof line - 1, "level=%s stage=%s ", names[level], log_stage);
     if (flow != NO_FLOW)
         n += snprintf(line + n, sizeof line - (size_t)n - 1, "flow=%d ", flow);
-    va_list ap;
-    va_start(ap, fmt);
     int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt, ap);
-    va_end(ap);
     size_t len = (size_t)n + (m > 0 ? (size_t)m : 0);
     if (suppressed > 0 && len < sizeof line - 40)
         len += (size_t)snprintf(line + len, 32, " suppressed=%u", suppressed);
     if (len > sizeof line - 2)
         len = sizeof line - 2;
-    line[len++] = '\n';
-    progress_shown = false;
-    emit(line, len);
+    emit_form(line, len);
+}
+
+void log_event(enum log_level level, int flow, const char *fmt, ...)
+{
+    unsigned suppressed = 0;
+    if (level > log_least || (level == LOG_WARN && !may_show(fmt, flow, &suppressed)))
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    put(level, flow, suppressed, fmt, ap);
+    va_end(ap);
+}
+
+void log_note(int flow, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    put(LOG_INFO, flow, 0, fmt, ap);
+    va_end(ap);
 }
 
 #define QUOTE_MAX 200
@@ -112,10 +155,7 @@ void log_clean(char *text)
 
 void log_progress(const char *fmt, ...)
 {
-    static int terminal = -1;
-    if (terminal < 0)
-        terminal = isatty(STDERR_FILENO);
-    if (terminal == 0)
+    if (!log_on_terminal())
         return;
     char line[256] = "\r\033[K";
     va_list ap;
@@ -124,6 +164,5 @@ void log_progress(const char *fmt, ...)
     va_end(ap);
     if (n < 0)
         return;
-    progress_shown = true;
     emit(line, strlen(line));
 }

@@ -251,7 +251,9 @@ int recout_flush(struct recout *o)
 {
     if (o->b.len == 0)
         return 0;
+    uint64_t begun = mono_us();
     int rc = io_write_all(o->fd, o->b.p, o->b.len);
+    o->waited += mono_us() - begun;
     if (rc == 0)
         o->bytes += o->b.len;
     else if (errno == ECONNRESET) /* a socket whose reader left something unread */

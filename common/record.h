@@ -161,7 +161,8 @@ struct recout {
     int fd;
     size_t limit; /* write when more than this has gathered */
     struct buf b;
-    uint64_t bytes; /* written so far */
+    uint64_t bytes;  /* written so far */
+    uint64_t waited; /* µs in writes */
 };
 
 void recout_init(struct recout *o, int fd, size_t limit);

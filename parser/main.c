@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "counting.h"
 #include "exits.h"
 #include "fatal.h"
 #include "io.h"
@@ -44,12 +45,17 @@ static int fill(struct parser *p, struct recin *in)
 {
     bool control;
     int ready = io_wait2(in->fd, p->ctl.fd, p->e.out.fd, 0, &control);
+    counting_tick(p, mono_us());
     while (ready == 0) {
         if (control)
             parser_control(p);
         if (emit_flush(&p->e) < 0)
             return -1;
-        ready = io_wait2(in->fd, p->ctl.fd, p->e.out.fd, parser_waits(p) ? 1000 : -1, &control);
+        uint64_t begun = mono_us();
+        ready = io_wait2(in->fd, p->ctl.fd, p->e.out.fd, parser_waits(p) || counting_pending(p) ? 1000 : -1,
+                         &control);
+        p->counted.input += mono_us() - begun;
+        counting_tick(p, mono_us());
         if (ready == 0 && parser_waits(p))
             parser_poll(p);
     }
@@ -187,6 +193,7 @@ int main(int argc, char **argv)
     if (streams_to_stdout(argv))
         fatal_stream(STDOUT_FILENO, KIND_COMMAND);
     options_parse(&opt, argc, argv);
+    log_set_form(opt.log_form);
     log_init("dfparse", opt.verbose == 0 ? LOG_WARN : opt.verbose == 1 ? LOG_INFO : LOG_DEBUG);
     set_signals();
     raise_limits();
@@ -195,6 +202,7 @@ int main(int argc, char **argv)
     parser_init(p, &opt, out);
     if (open_report(p, opt.report))
         run(p, opt.inputs);
+    counting_last(p);
     int status = parser_end(p);
     if (p->e.report != NULL && fclose(p->e.report) != 0) {
         warn("%s", opt.report);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "emit.h"
+#include "log_form.h"
 #include "command/filter.h"
 #include "inspect/tally.h"
 
@@ -32,6 +33,7 @@ struct options {
     bool hints;         /* carry idle times and frequencies over */
     const char *report; /* file for everything that was not carried over */
     int verbose;
+    enum log_form log_form;
     bool check_only; /* the options are all that is wanted */
     char **inputs;   /* NULL-terminated; empty: stdin */
 };

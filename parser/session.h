@@ -16,6 +16,11 @@ struct expand {
     uint64_t seq[REC_FLOWS_MAX]; /* last numbers written */
 };
 
+/* What was said of the counters; µs that the input was waited for. */
+struct counted {
+    uint64_t said_at, said, input;
+};
+
 struct parser {
     const struct options *opt;
     struct emit e;
@@ -40,6 +45,7 @@ struct parser {
     struct inspect *inspect; /* --inspect; NULL: none */
     struct outlet *outlet;   /* keys go there; NULL: to e */
     struct expand expand;
+    struct counted counted;
     int status;      /* worst so far */
     bool partial;    /* the input's END says that flows may end within an item */
     char reason[16]; /* of the END record to come */

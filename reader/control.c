@@ -198,6 +198,7 @@ static void on_listen(struct watch *w, uint32_t events)
     }
     struct peer *p = xcalloc(1, sizeof *p);
     p->control = c;
+    p->number = 2 + c->numbers++;
     p->status_next = -1;
     p->w = (struct watch){.fd = -1, .ready = on_peer, .ctx = p};
     ctl_init(&p->ctl, fd);
@@ -244,6 +245,7 @@ static void free_peer(struct peer *p)
     ctl_close(&p->ctl);
     free(p->applied);
     free(p->probed);
+    free(p->counters);
     free(p);
 }
 

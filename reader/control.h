@@ -35,6 +35,11 @@ struct peer {
     struct verify_count *probed; /* ROLE_WRITER: its answers of each flow */
     unsigned nprobed;
     struct target_health health; /* ROLE_WRITER */
+    uint64_t number;             /* of those that ever connected, from 2 */
+    char *counters;              /* its last line of them; NULL: none */
+    uint64_t counted_at;         /* mono_us of that */
+    bool asks_counters;          /* the answer that is under way ends with the lines of all */
+    uint64_t passed;             /* number of the peer whose line was the last */
 };
 
 /* What is done with it; ctx is control_open's. */
@@ -58,6 +63,7 @@ struct control {
     unsigned count[ROLE_COUNT]; /* connected now */
     unsigned ever[ROLE_COUNT];  /* connected at any time */
     unsigned total;
+    uint64_t numbers;      /* how many ever connected */
     bool no_room;          /* the last attempt to accept somebody failed */
     uint64_t paused_until; /* mono_us: no descriptors are left, nobody is accepted before; 0: not so */
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <bsd/string.h>
 
+#include "counting.h"
 #include "ctl.h"
 #include "exits.h"
 #include "io.h"
@@ -33,7 +34,7 @@ struct process {
     struct resume resume; /* where the flow is to go on, for "open" */
     bool told;            /* by the session that it is over */
     struct report reported;
-    uint64_t reported_at;
+    uint64_t reported_at, counted_at;
 };
 
 static struct flow *flow_of(struct process *p)
@@ -71,6 +72,18 @@ static void tell_lost(struct process *p, int status, const char *text, bool refu
     buf_free(&b);
 }
 
+/* Once a second, where the session takes them. */
+static void count(struct process *p, uint64_t now)
+{
+    struct buf b = {.max = CTL_LINE_MAX};
+    if (p->ctl.fd < 0 || now - p->counted_at < COUNTERS_EVERY || !ctl_idle(&p->ctl))
+        return;
+    p->counted_at = now;
+    counting_line(&p->stream, (int)p->o->flow, &b);
+    tell(p, "%.*s", (int)b.len, (const char *)b.p);
+    buf_free(&b);
+}
+
 /* At most once a second, and only news. */
 static void report(struct process *p, uint64_t now)
 {
@@ -92,7 +105,9 @@ static void report(struct process *p, uint64_t now)
     tell(p, "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu full=%d away=%d reconnects=%u",
          p->o->flow, (unsigned)p->stream.info.epoch, (unsigned long long)r.bytes, (int)r.blocked,
          (unsigned long long)r.queued, (int)r.full, (int)r.away, r.reconnects);
-    log_progress("flow %u  %.1f MB%s", p->o->flow, (double)r.bytes / 1e6, r.blocked ? "  (output full)" : "");
+    if (!p->o->no_progress)
+        log_progress("flow %u  %.1f MB%s", p->o->flow, (double)r.bytes / 1e6,
+                     r.blocked ? "  (output full)" : "");
 }
 
 /* ---- what the stream reports ---- */
@@ -354,6 +369,7 @@ int flow_process_run(const struct options *o, const struct source_kind *kind)
         uint64_t now = mono_us();
         stream_acknowledge(&p.stream, now, p.stream.last);
         report(&p, now);
+        count(&p, now);
     }
     loop_del(&p.stream.loop, &p.w);
     ctl_close(&p.ctl);

@@ -94,6 +94,7 @@ int main(int argc, char **argv)
     if (streams_to_stdout(argv))
         fatal_stream(STDOUT_FILENO, KIND_RAW);
     options_parse(&o, argc, argv);
+    log_set_form(o.log_form);
     log_init("dfreader", o.verbose == 0 ? LOG_WARN : o.verbose == 1 ? LOG_INFO : LOG_DEBUG);
     if (o.tls.insecure)
         log_event(LOG_WARN, NO_FLOW,

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <bsd/string.h>
 
+#include "counting.h"
 #include "exits.h"
 #include "io.h"
 #include "log.h"
@@ -261,8 +262,8 @@ static void on_limit(struct session *s, struct peer *p, const char *line)
 
 static void on_supervisor_line(struct session *s, struct peer *p, const char *line)
 {
-    if (ctl_is(line, "status")) {
-        status_begin(s, p); /* and writes "end" itself */
+    if (ctl_is(line, "status") || ctl_is(line, "counters")) {
+        status_begin(s, p, ctl_is(line, "counters")); /* and writes "end" itself */
         return;
     }
     if (ctl_is(line, "limit")) {
@@ -281,6 +282,11 @@ static void on_supervisor_line(struct session *s, struct peer *p, const char *li
 static void on_line(void *ctx, struct peer *p, const char *line)
 {
     struct session *s = ctx;
+    if (ctl_is(line, "counters") &&
+        p->role != ROLE_SUPERVISOR) { /* no news: nobody is waited for because of it */
+        counting_take(p, line);
+        return;
+    }
     log_event(LOG_DEBUG, NO_FLOW, "event=message role=%s line=%s", role_name(p->role),
               log_quote(line, strlen(line)));
     if (p->role == ROLE_PARSER || p->role == ROLE_WRITER)

@@ -18,7 +18,7 @@ static const char usage[] =
     "usage: dfreader [options] SOURCE            write the source as raw records, dfrecord(5)\n"
     "       dfreader --session-only --control PATH redis://HOST\n"
     "       dfreader --flow N --session PATH redis://HOST\n"
-    "       dfreader --ask PATH [status|stop|limit ops=N bytes=N]\n"
+    "       dfreader --ask PATH [status|counters|stop|limit ops=N bytes=N]\n"
     "\n"
     "SOURCE: redis://[user[:password]@]host[:port] a Redis, Valkey or Dragonfly, which it finds out itself,\n"
     "        also valkey://; rediss://, valkeys:// over TLS; unix:///path;\n"
@@ -161,6 +161,10 @@ static const struct option_row rows[] = {
     OPTION_ARG(SIZE, "spill-max", "SIZE", "bound of the files for what has to be read whatever happens (1g)",
                AT(spill_max), .least = 0, .most = (uint64_t)1 << 50),
     OPTION_ARG(TEXT, "spill-dir", "DIR", "where those are ($TMPDIR or /tmp)", AT(spill_dir)),
+    OPTION_ARG(WORD, "log-format", "human|logfmt|json",
+               "how messages look (auto: human on a terminal, otherwise logfmt)", AT(log_form),
+               .words = log_form_words),
+    OPTION_FLAG(ON, "no-progress", AT(no_progress), "show no progress"),
     OPTION_SHORT('v', REPEAT, "verbose", NULL, "log more; twice: everything", AT(verbose)),
     OPTION_FLAG(ON, "check-options", AT(check_only), "check the options and end"),
     OPTION_LAST_ROWS("reader"),
@@ -315,8 +319,9 @@ static void parse_question(struct options *o, int argc, char **argv)
     }
     if (argc > 1)
         fatal(EXIT_USAGE, "one question at a time");
-    if (strcmp(o->question, "status") != 0 && strcmp(o->question, "stop") != 0)
-        fatal(EXIT_USAGE, "%s: the questions are status, stop and limit", o->question);
+    if (strcmp(o->question, "status") != 0 && strcmp(o->question, "counters") != 0 &&
+        strcmp(o->question, "stop") != 0)
+        fatal(EXIT_USAGE, "%s: the questions are status, counters, stop and limit", o->question);
 }
 
 static void parse_arguments(struct options *o, int argc, char **argv)

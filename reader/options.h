@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "log_form.h"
 #include "tls.h"
 #include "url.h"
 
@@ -73,6 +74,8 @@ struct options {
     uint64_t spill_max;
     uint64_t spool_max;
     int verbose;
+    enum log_form log_form;
+    bool no_progress;
     bool check_only; /* the options are all that is wanted */
 };
 

@@ -22,6 +22,7 @@ struct sessinfo {
     char session[129]; /* SYNCn: opaque */
     char dbs[1024];    /* databases that held keys at the start: "0,1"; "" none */
     bool dbs_known;
+    uint64_t keys;     /* that the source held at the start; 0: not known. In no record */
     char control[108]; /* path of the control socket */
     uint16_t epoch;    /* counts how often it was begun, from 1 */
     unsigned flows;    /* 0: not known yet */

@@ -192,7 +192,8 @@ void messages_forget_positions(struct session *s);
 
 /* ---- status.c ---- */
 
-void status_begin(struct session *s, struct peer *p);
+/* counters: with those of all stages. */
+void status_begin(struct session *s, struct peer *p, bool counters);
 void status_continue(struct session *s, struct peer *p);
 void status_progress(struct session *s, uint64_t now);
 

@@ -3,9 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "counting.h"
 #include "io.h"
 #include "log.h"
 #include "meta.h"
+#include "progress.h"
 #include "session.h"
 
 /* Lines of an answer are handed over in portions of this size: a session may have a thousand flows. */
@@ -38,21 +40,12 @@ static unsigned total_reconnects(const struct session *s)
     return sum;
 }
 
-/* Seconds that reading the rest will take, -1: not known. */
-static long seconds_left(const struct session *s, uint64_t bytes, uint64_t now)
+static void add_size(struct buf *b, uint64_t size, uint64_t bytes, uint64_t us)
 {
-    if (s->size == 0 || bytes == 0 || bytes > s->size)
-        return -1;
-    double part = (double)bytes / (double)s->size;
-    return (long)((double)(now - s->begun_at) / 1e6 * (1 / part - 1));
-}
-
-static void add_size(const struct session *s, struct buf *b, uint64_t bytes)
-{
-    long left = seconds_left(s, bytes, mono_us());
-    if (s->size > 0)
-        (void)buf_addf(b, "size=%llu percent=%.0f ", (unsigned long long)s->size,
-                       100.0 * (double)bytes / (double)s->size);
+    long left = progress_left(bytes, size, us);
+    if (size > 0)
+        (void)buf_addf(b, "size=%llu percent=%.0f ", (unsigned long long)size,
+                       100.0 * (double)bytes / (double)size);
     if (left >= 0)
         (void)buf_addf(b, "eta=%ld ", left);
 }
@@ -71,8 +64,10 @@ static void session_line(struct session *s, struct peer *p)
     struct target_health target = control_target_health(&s->control);
     uint64_t queued, now = mono_us(), bytes = total_bytes(s, &queued);
     bool any = false;
-    (void)buf_addf(&b, "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u ", shown_phase(s),
-                   (long)getpid(), (unsigned)info->epoch, info->flows, s->up, s->cut, s->synced);
+    (void)buf_addf(&b,
+                   "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u phase_seconds=%llu ",
+                   shown_phase(s), (long)getpid(), (unsigned)info->epoch, info->flows, s->up, s->cut,
+                   s->synced, (unsigned long long)(us_since(now, s->phase_since) / US));
     (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u reconnects=%u parsers=%u writers=%u seconds=%llu ",
                    (unsigned long long)bytes, (unsigned long long)queued, s->stream.restarts,
                    total_reconnects(s), s->control.count[ROLE_PARSER], s->control.count[ROLE_WRITER],
@@ -84,7 +79,10 @@ static void session_line(struct session *s, struct peer *p)
     (void)buf_addstr(&b, " ");
     if (src->kind->fields != NULL)
         src->kind->fields(src, &b);
-    add_size(s, &b, bytes);
+    add_size(&b, s->size, bytes, now - s->begun_at);
+    (void)buf_addf(&b, "keys=%llu ", (unsigned long long)counting_keys(&s->control));
+    if (info->keys > 0)
+        (void)buf_addf(&b, "total_keys=%llu ", (unsigned long long)info->keys);
     if (s->limit[0] != '\0')
         (void)buf_addf(&b, "%s ", s->limit + strlen("limit "));
     add_text(&b, "source", s->o->shown);
@@ -128,10 +126,27 @@ static void flow_line(struct session *s, struct peer *p, unsigned i)
                  f->reconnects);
 }
 
-void status_begin(struct session *s, struct peer *p)
+/* The line of this process, or that of the next peer. False: there are no more. */
+static bool counters_next(const struct stream *st, struct peer *p)
+{
+    struct buf b = {.max = CTL_LINE_MAX};
+    if (!p->asks_counters)
+        return false;
+    if (p->passed != 0)
+        return counting_pass(p->control, p, &p->passed);
+    p->passed = 1; /* nobody's: peers are numbered from 2 */
+    counting_line(st, NO_FLOW, &b);
+    control_send(p, "%.*s", (int)b.len, (const char *)b.p);
+    buf_free(&b);
+    return true;
+}
+
+void status_begin(struct session *s, struct peer *p, bool counters)
 {
     if (p->status_next >= 0)
         return; /* the answer that is under way will do */
+    p->asks_counters = counters;
+    p->passed = 0;
     flows_refresh(s);
     session_line(s, p);
     p->status_next = 0;
@@ -143,28 +158,69 @@ void status_continue(struct session *s, struct peer *p)
     while (p->status_next >= 0 && !p->gone && p->ctl.out.len < PORTION) {
         if (s->flows != NULL && (unsigned)p->status_next < s->stream.info.flows) {
             flow_line(s, p, (unsigned)p->status_next++);
-        } else {
+        } else if (!counters_next(&s->stream, p)) {
             control_send(p, "end");
             p->status_next = -1;
         }
     }
 }
 
+/* ---- progress ---- */
+
+/* By how much the target is behind, of all flows; false: that is not known. */
+static bool lag_of(const struct session *s, uint64_t *lag)
+{
+    const struct source *src = s->stream.source;
+    *lag = 0;
+    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++) {
+        uint64_t at = applied_to(s, i);
+        if (at == 0 || s->flows[i].head == 0)
+            return false;
+        unsigned long long applied = shown(src, at), head = shown(src, s->flows[i].head);
+        *lag += head > applied ? head - applied : 0;
+    }
+    return s->flows != NULL;
+}
+
+static struct progress progress_of(struct session *s, uint64_t bytes, uint64_t now)
+{
+    const struct sessinfo *info = &s->stream.info;
+    bool full_sync = s->stream.source->kind->live && s->phase <= PHASE_STARTING;
+    struct progress p = {.phase = shown_phase(s),
+                         .flows = info->flows,
+                         .up = s->up,
+                         .synced = s->synced,
+                         .bytes = bytes,
+                         .size = s->size,
+                         .keys = counting_keys(&s->control),
+                         .all = full_sync ? info->keys : 0,
+                         .us = us_since(now, s->size > 0 ? s->begun_at : s->full_since),
+                         .full = output_full(&s->stream.out)};
+    p.lag_known = s->live && lag_of(s, &p.lag);
+    return p;
+}
+
+/* On a terminal a line that changes each second. Else a message every 10 seconds, until the changes flow. */
 void status_progress(struct session *s, uint64_t now)
 {
-    if (now - s->progress_at < US)
+    uint64_t every = log_on_terminal() ? US : 10 * US;
+    if (s->progress_at == 0 && !log_on_terminal())
+        s->progress_at = now;
+    if (s->o->no_progress || now - s->progress_at < every || (s->phase == PHASE_STABLE && !log_on_terminal()))
         return;
     uint64_t queued, bytes = total_bytes(s, &queued), before = s->progress_bytes;
     double seconds = (double)(now - s->progress_at) / (double)US;
-    double rate = s->progress_at > 0 && bytes > before ? (double)(bytes - before) / seconds : 0;
-    long left = seconds_left(s, bytes, now);
-    char rest[80] = "";
+    double rate = bytes > before ? (double)(bytes - before) / seconds : 0;
+    struct buf b = {.max = 400};
+    struct progress p = progress_of(s, bytes, now);
+    p.rate = rate;
     s->progress_at = now;
     s->progress_bytes = bytes;
-    if (left >= 0)
-        snprintf(rest, sizeof rest, "  %.0f %% of %.1f MB  %ld s left", 100 * (double)bytes / (double)s->size,
-                 (double)s->size / 1e6, left);
-    log_progress("%s  flows %u/%u  synced %u  %.1f MB  %.1f MB/s%s%s", shown_phase(s), s->up,
-                 s->stream.info.flows, s->synced, (double)bytes / 1e6, rate / 1e6, rest,
-                 output_full(&s->stream.out) ? "  (output full)" : "");
+    progress_text(&p, &b);
+    (void)buf_add(&b, "", 1);
+    if (log_on_terminal())
+        log_progress("%s", (const char *)b.p);
+    else if (session_ending(s) || bytes != before)
+        log_note(NO_FLOW, "event=progress note=%s", log_quote(b.p, b.len - 1));
+    buf_free(&b);
 }

@@ -420,7 +420,10 @@ void stream_open(struct stream *st, const struct options *o, const struct source
 
 void stream_turn(struct stream *st, int timeout_ms)
 {
+    uint64_t begun = mono_us();
+    bool behind = !output_flushed(&st->out);
     loop_wait(&st->loop, st->more ? 0 : timeout_ms);
+    *(behind ? &st->waited.output : &st->waited.input) += mono_us() - begun;
     st->more = read_flows(st);
     check_output(st);
     check_signals(st);

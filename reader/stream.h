@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "counters.h"
 #include "log.h"
 #include "loop.h"
 #include "options.h"
@@ -91,6 +92,7 @@ struct stream {
     bool more;         /* there is more to read at once */
     bool one_flow;     /* of a session in another process */
     unsigned restarts; /* for END */
+    struct waited waited;
     enum stream_state state;
     int status;          /* exit status */
     char reason[16];     /* of END, while STREAM_STOPPING */

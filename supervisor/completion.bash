@@ -14,4 +14,4 @@ _df2redis() {
     mapfile -t COMPREPLY < <(compgen -f -W "$commands" -- "$word")
 }
 
-complete -o filenames -F _df2redis df2redis dfreader dfparse rediswriter df2redis-check
+complete -o filenames -F _df2redis df2redis dfreader dfparse rediswriter df2redis-check df2redis-monitor

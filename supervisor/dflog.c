@@ -1,8 +1,9 @@
-/* dflog [-e ERRORFILE] [-p PID] FILE: append the lines of standard input to a file, each with the time before
- * it. The file is opened anew on SIGHUP (it was moved away by logrotate). FILE -: to standard error, as they
- * are. The first lines with level=error, and what stages say before they log, are kept in ERRORFILE, until
- * that is removed. PID gets a SIGHUP when nobody reads standard error any more. Ends with its input only: the
- * last words of the others count. */
+/* dflog [-f FORM] [-e ERRORFILE] [-t RECENT] [-p PID] FILE: append the lines of standard input to a file,
+ * each with the time before it. The file is opened anew on SIGHUP (it was moved away by logrotate). FILE -:
+ * to standard error, as they are. The first lines with level=error, and what stages say before they log, are
+ * kept in ERRORFILE, until that is removed. RECENT and RECENT.1 hold the last lines, at most 64 KiB of them.
+ * FORM is how lines are written: log_form.h. PID gets a SIGHUP when nobody reads standard error any more.
+ * Ends with its input only: the last words of the others count. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 
 #include "exits.h"
 #include "io.h"
+#include "log_form.h"
 #include "version.h"
 
 #define LINE_MAX_BYTES 8192 /* a longer one is broken */
@@ -24,6 +26,8 @@
 static volatile sig_atomic_t hup;
 static const char *error_file;
 static pid_t parent;
+static const char *recent_file;
+static enum log_form form = LOG_FORM_LOGFMT;
 static bool stamped;
 
 static void on_hup(int sig)
@@ -79,23 +83,54 @@ static void keep_error(const char *text, size_t n)
     close(fd);
 }
 
+#define RECENT_BYTES (32 << 10) /* of one of the two files */
+
+/* With the time, where it has none. */
+static void keep_recent(const char *line, size_t n)
+{
+    static int fd = -1;
+    static size_t held;
+    char older[4096];
+    if (recent_file == NULL)
+        return;
+    if (fd >= 0 && held + n > RECENT_BYTES) {
+        close(fd);
+        fd = -1;
+        if ((size_t)snprintf(older, sizeof older, "%s.1", recent_file) < sizeof older)
+            (void)rename(recent_file, older);
+    }
+    if (fd < 0) {
+        held = 0;
+        fd = io_open_new(recent_file);
+    }
+    if (fd >= 0 && write(fd, line, n) > 0)
+        held += n;
+}
+
+/* "time=… " of now. Returns its length. */
+static size_t put_time(char to[64])
+{
+    struct timespec now;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    size_t at = strftime(to, 40, "time=%Y-%m-%dT%H:%M:%S", &tm);
+    return at + (size_t)snprintf(to + at, 16, ".%03dZ ", (int)(now.tv_nsec / 1000000));
+}
+
 /* One write per line. A disk that is full takes less, and nothing is gained by ending. */
 static void put_line(int fd, const char *text, size_t n)
 {
     char line[64 + LINE_MAX_BYTES + 1];
-    struct timespec now;
-    struct tm tm;
-    size_t at = 0;
-    if (stamped) {
-        clock_gettime(CLOCK_REALTIME, &now);
-        gmtime_r(&now.tv_sec, &tm);
-        at = strftime(line, 40, "time=%Y-%m-%dT%H:%M:%S", &tm);
-        at += (size_t)snprintf(line + at, 16, ".%03dZ ", (int)(now.tv_nsec / 1000000));
-    }
-    memcpy(line + at, text, n);
-    at += n;
-    line[at++] = '\n';
-    ssize_t w = write(fd, line, at);
+    size_t time = put_time(line), skip = stamped ? 0 : time;
+    struct buf out = {.max = (size_t)8 * LINE_MAX_BYTES};
+    memcpy(line + time, text, n);
+    line[time + n] = '\n';
+    keep_recent(line, time + n + 1);
+    log_form_line(form, line + skip, time + n - skip, &out);
+    (void)buf_add(&out, "\n", 1);
+    ssize_t w = write(fd, out.p, out.len);
+    buf_free(&out);
     if (w < 0 && !stamped && parent > 0 && (errno == EPIPE || errno == EIO)) {
         (void)kill(parent, SIGHUP);
         parent = 0; /* once */
@@ -141,6 +176,18 @@ static int copy(int fd, const char *file)
     return close(fd) == 0 ? EXIT_DONE : EXIT_CANNOT;
 }
 
+/* auto is logfmt here: nobody reads along. Returns NULL, or what is wrong. */
+static const char *take_form(const char *word)
+{
+    for (unsigned i = 0; log_form_words[i] != NULL; i++) {
+        if (strcmp(word, log_form_words[i]) == 0) {
+            form = i == LOG_FORM_AUTO ? LOG_FORM_LOGFMT : (enum log_form)i;
+            return NULL;
+        }
+    }
+    return "unknown";
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
@@ -148,23 +195,28 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        puts("usage: dflog [-e ERRORFILE] [-p PID] FILE\nAppends lines to a file, with the time; opens it "
+        puts("usage: dflog [-f FORM] [-e ERRORFILE] [-t RECENT] [-p PID] FILE\nAppends lines to a file, with "
+             "the time; opens it "
              "anew on "
              "SIGHUP.");
         return EXIT_DONE;
     }
     opterr = 0; /* the usage says it */
-    for (int opt; (opt = getopt(argc, argv, "e:p:")) != -1;) {
+    for (int opt; (opt = getopt(argc, argv, "e:f:p:t:")) != -1;) {
         const char *fault = NULL;
         if (opt == 'e')
             error_file = optarg;
+        else if (opt == 't')
+            recent_file = optarg;
+        else if (opt == 'f')
+            fault = take_form(optarg);
         else if (opt == 'p')
             parent = (pid_t)strtonum(optarg, 1, INT_MAX, &fault);
-        if ((opt != 'e' && opt != 'p') || fault != NULL)
-            errx(EXIT_USAGE, "usage: dflog [-e ERRORFILE] [-p PID] FILE");
+        if (opt == '?' || fault != NULL)
+            errx(EXIT_USAGE, "usage: dflog [-f FORM] [-e ERRORFILE] [-t RECENT] [-p PID] FILE");
     }
     if (optind != argc - 1)
-        errx(EXIT_USAGE, "usage: dflog [-e ERRORFILE] [-p PID] FILE");
+        errx(EXIT_USAGE, "usage: dflog [-f FORM] [-e ERRORFILE] [-t RECENT] [-p PID] FILE");
     const char *file = argv[optind];
     stamped = strcmp(file, "-") != 0;
     struct sigaction sa = {.sa_handler = on_hup};

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "counting.h"
 #include "events.h"
 #include "exits.h"
 #include "position/forget.h"
@@ -148,6 +149,7 @@ static void leave_live(struct writer *w)
         if (!watch_finished(&w->watch))
             return;
         events_drop(&w->events, w->live.ctl.fd);
+        counting_say(w, mono_us(), true);
         live_finish(&w->live);
         return;
     }
@@ -202,6 +204,7 @@ void loop_run(struct writer *w)
         }
         live_report(&w->live, now, false);
         watch_work(&w->watch, now);
+        counting_say(w, now, false);
         saved_write(&w->saved, now, false);
         inputs_check(&w->inputs, now);
         bool fed = !w->outcome.failed && inputs_feed(&w->inputs);
@@ -220,7 +223,10 @@ void loop_run(struct writer *w)
         work(w, mono_us());
         if (router_pump(w) || router_stuck(w) || at_end(w))
             continue;
-        got = epoll_wait(w->events.fd, e, EVENTS, timeout_of(w, mono_us()));
+        now = mono_us();
+        bool flight = nodes_in_flight(&cl->nodes) > 0;
+        got = epoll_wait(w->events.fd, e, EVENTS, timeout_of(w, now));
+        *(flight ? &w->stats.waited.output : &w->stats.waited.input) += mono_us() - now;
         if (got > 0)
             (void)handle(w, e, got);
     }

@@ -33,6 +33,7 @@ static const char *const flush_words[] = {"apply", "refuse", "ignore", NULL};
 struct given {
     struct options o;
     const char *password_file, *sentinel_file, *sentinel_user;
+    enum log_form log_form;
     int verbose;
     bool check_only;
 };
@@ -112,6 +113,9 @@ static const struct option_row rows[] = {
     {.kind = OPTION_TABLE, AT(o.tls), .table = tls_rows},
     OPTION_ARG(TEXT, "summary", "FILE", "write the summary as JSON as well", AT(o.summary)),
     OPTION_SHORT('q', ON, "quiet", NULL, "no summary on standard error", AT(o.quiet)),
+    OPTION_ARG(WORD, "log-format", "human|logfmt|json",
+               "how messages look (auto: human on a terminal, otherwise logfmt)", AT(log_form),
+               .words = log_form_words),
     OPTION_SHORT('v', REPEAT, "verbose", NULL, "say more; twice: everything", AT(verbose)),
     OPTION_FLAG(ON, "check-options", AT(check_only), "check the options and end"),
     OPTION_LAST_ROWS("writer"),
@@ -231,6 +235,7 @@ void options_parse(struct options *o, int argc, char **argv)
     char **given = argv;
     int ngiven = argc;
     int first = option_parse(&program, &g, &argc, &argv);
+    log_set_form(g.log_form);
     log_init("rediswriter", g.verbose > 1 ? LOG_DEBUG : g.verbose > 0 ? LOG_INFO : LOG_WARN);
     if (first >= argc)
         fatal(EXIT_USAGE, "a target is needed, see rediswriter --help");

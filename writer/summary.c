@@ -7,50 +7,15 @@
 #include "buf.h"
 #include "io.h"
 #include "json.h"
+#include "log.h"
 #include "options.h"
 #include "position/positions.h"
-
-/* ---- latency: buckets of an eighth of a doubling ---- */
-
-static unsigned bucket(uint64_t us)
-{
-    if (us < 8)
-        return (unsigned)us;
-    unsigned top = 63u - (unsigned)__builtin_clzll(us);
-    unsigned b = (top - 2) * 8 + (unsigned)(us >> (top - 3) & 7);
-    return b < LAT_BUCKETS ? b : LAT_BUCKETS - 1;
-}
-
-/* The least value above bucket b. */
-static uint64_t bucket_end(unsigned b)
-{
-    if (b < 8)
-        return b + 1;
-    return (uint64_t)(8 + b % 8 + 1) << (b / 8 - 1);
-}
+#include "summary_table.h"
 
 void stats_latency(struct stats *s, uint64_t time, uint64_t now)
 {
-    if (time == 0)
-        return;
-    uint64_t us = now > time ? now - time : 0;
-    s->latency[bucket(us)]++;
-    s->latency_n++;
-    if (us > s->latency_max)
-        s->latency_max = us;
-}
-
-uint64_t stats_percentile(const struct stats *s, unsigned permille)
-{
-    uint64_t want = (s->latency_n * permille + 999) / 1000, seen = 0;
-    for (unsigned b = 0; b < LAT_BUCKETS; b++) {
-        seen += s->latency[b];
-        if (seen >= want && seen > 0) {
-            uint64_t end = bucket_end(b);
-            return end < s->latency_max ? end : s->latency_max;
-        }
-    }
-    return 0;
+    if (time != 0)
+        histogram_add(&s->latency, now > time ? now - time : 0);
 }
 
 /* ---- what both forms say ---- */
@@ -129,10 +94,10 @@ static void lines(const struct told *told)
         if (s->keys[c] > 0)
             fprintf(stderr, " %s=%llu", rec_class_name(c), (ull)s->keys[c]);
     fputc('\n', stderr);
-    if (s->latency_n > 0)
+    if (s->latency.n > 0)
         fprintf(stderr, "stage=rediswriter summary latency_us p50=%llu p99=%llu p999=%llu max=%llu n=%llu\n",
-                (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990), (ull)stats_percentile(s, 999),
-                (ull)s->latency_max, (ull)s->latency_n);
+                (ull)histogram_percentile(&s->latency, 500), (ull)histogram_percentile(&s->latency, 990),
+                (ull)histogram_percentile(&s->latency, 999), (ull)s->latency.max, (ull)s->latency.n);
     line_kinds("error", &s->errors);
     line_kinds("refusal", &s->refusals);
     line_kinds("report", &s->reports);
@@ -178,12 +143,13 @@ static void json(const struct told *told, struct buf *b)
     for (unsigned c = 1; c < CLASS_COUNT; c++, sep = ", ")
         (void)buf_addf(b, "%s\"%s\": %llu", sep, rec_class_name(c), (ull)s->keys[c]);
     (void)buf_addstr(b, "}");
-    if (s->latency_n > 0)
+    if (s->latency.n > 0)
         (void)buf_addf(
             b,
             ",\n  \"latency_us\": {\"n\": %llu, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu}",
-            (ull)s->latency_n, (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990),
-            (ull)stats_percentile(s, 999), (ull)s->latency_max);
+            (ull)s->latency.n, (ull)histogram_percentile(&s->latency, 500),
+            (ull)histogram_percentile(&s->latency, 990), (ull)histogram_percentile(&s->latency, 999),
+            (ull)s->latency.max);
     json_kinds(b, "errors_by_kind", &s->errors);
     json_kinds(b, "refusals_by_kind", &s->refusals);
     json_kinds(b, "reports_by_kind", &s->reports);
@@ -196,21 +162,39 @@ static void json(const struct told *told, struct buf *b)
     (void)buf_addstr(b, "]\n}\n");
 }
 
-static int write_json(const char *file, const struct told *t)
+static int write_file(const char *file, const struct buf *text)
 {
-    struct buf b = {0};
     FILE *f = io_fopen_own(file);
     if (f == NULL)
         return -1;
-    json(t, &b);
-    bool bad = fwrite(b.p, 1, b.len, f) != b.len;
-    buf_free(&b);
+    bool bad = fwrite(text->p, 1, text->len, f) != text->len;
     return fclose(f) != 0 || bad ? -1 : 0;
+}
+
+/* In one piece; JSON in one line. */
+static void show(struct buf *text)
+{
+    for (size_t i = 0; i + 1 < text->len && text->p[0] == '{'; i++)
+        text->p[i] = text->p[i] == '\n' ? ' ' : text->p[i];
+    (void)fprintf(stderr, "%s%.*s", log_on_terminal() ? "\r\033[K" : "", (int)text->len,
+                  (const char *)text->p);
 }
 
 int summary_write(const struct options *opt, const struct told *t)
 {
-    if (!opt->quiet)
+    struct buf text = {0};
+    enum log_form form = log_get_form();
+    if (!opt->quiet && form == LOG_FORM_LOGFMT)
         lines(t);
-    return opt->summary != NULL ? write_json(opt->summary, t) : 0;
+    if (!opt->quiet && form == LOG_FORM_HUMAN) {
+        summary_table(t->stats, t->status, seconds(t->stats), &text);
+        show(&text);
+    }
+    text.len = 0;
+    json(t, &text);
+    int rc = opt->summary != NULL ? write_file(opt->summary, &text) : 0;
+    if (!opt->quiet && form == LOG_FORM_JSON)
+        show(&text);
+    buf_free(&text);
+    return rc;
 }

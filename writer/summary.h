@@ -4,13 +4,12 @@
 
 #include <stdint.h>
 
+#include "counters.h"
 #include "engine/errors.h"
 #include "record.h"
 
 struct options;
 struct positions;
-
-#define LAT_BUCKETS 256 /* eight to a doubling of microseconds */
 
 struct stats {
     uint64_t started;   /* mono_us */
@@ -37,16 +36,14 @@ struct stats {
     struct kinds errors;
     struct kinds refusals; /* replies that sent a request another way, or back for a while */
     struct kinds reports;
-    struct kinds doubtful; /* requests that may have been carried out twice */
-    uint64_t latency[LAT_BUCKETS];
-    uint64_t latency_n, latency_max;
+    struct kinds doubtful;    /* requests that may have been carried out twice */
+    struct histogram latency; /* of live records, from their arrival at dfreader to the reply */
+    struct waited waited;
+    uint64_t said_at; /* mono_us: dfreader was told the counters */
 };
 
 /* A live record that came to dfreader at time (Unix epoch, us; 0: not known) is applied at now. */
 void stats_latency(struct stats *s, uint64_t time, uint64_t now);
-
-/* Latency below which permille of the live records stayed, in microseconds. */
-uint64_t stats_percentile(const struct stats *s, unsigned permille);
 
 /* What the summary tells. */
 struct told {

@@ -179,15 +179,19 @@ void handshake_keyspace(const char *p, size_t n, struct sessinfo *s)
     struct buf list = {.max = sizeof s->dbs - 1};
     const char *end = p + n;
     s->dbs_known = true;
+    s->keys = 0;
     for (const char *nl; p < end; p = nl + 1) {
         nl = memchr(p, '\n', (size_t)(end - p));
         if (nl == NULL)
             nl = end - 1;
-        unsigned db, keys;
+        unsigned db;
+        unsigned long long keys;
         char line[64] = "";
         memcpy(line, p, (size_t)(nl - p) < sizeof line - 1 ? (size_t)(nl - p) : sizeof line - 1);
-        if (sscanf(line, "db%u:keys=%u", &db, &keys) == 2 && keys > 0)
-            s->dbs_known = buf_addf(&list, "%s%u", list.len > 0 ? "," : "", db) == 0 && s->dbs_known;
+        if (sscanf(line, "db%u:keys=%llu", &db, &keys) != 2 || keys == 0)
+            continue;
+        s->keys += keys;
+        s->dbs_known = buf_addf(&list, "%s%u", list.len > 0 ? "," : "", db) == 0 && s->dbs_known;
     }
     snprintf(s->dbs, sizeof s->dbs, "%.*s", s->dbs_known ? (int)list.len : 0, (const char *)list.p);
     buf_free(&list);

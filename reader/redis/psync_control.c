@@ -228,6 +228,8 @@ static void take_replication(struct psync *d, const char *text)
             d->replid[i][0] = '\0';
     if (!info_number(text, "second_repl_offset", &d->shared_to))
         d->shared_to = 0;
+    if (!info_number(text, "repl_backlog_size", &d->backlog))
+        d->backlog = 0;
     if (d->session->flows == NULL || !info_number(text, "master_repl_offset", &offset) ||
         offset > PSYNC_OFFSET_MAX)
         return;

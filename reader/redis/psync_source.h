@@ -68,6 +68,7 @@ struct psync {
     uint64_t back_at;               /* mono_us: it was made again */
     uint64_t located_at;            /* the sentinels were asked */
     unsigned located_every;         /* seconds until they are asked again */
+    uint64_t backlog;               /* bytes of changes that the source keeps; 0: not known */
     uint64_t head_at;               /* mono_us: the session knows how far the master is; 0: it does not */
 };
 

@@ -210,6 +210,8 @@ static void add_fields(const struct source *src, struct buf *b)
         (void)buf_addf(b, "version=%s ", d->stream->info.version);
     if (d->session->live)
         (void)buf_addf(b, "heads_age=%llu ", (unsigned long long)((mono_us() - known) / US));
+    if (d->backlog > 0)
+        (void)buf_addf(b, "backlog_bytes=%llu ", (unsigned long long)d->backlog);
     if (d->replid[0][0] != '\0')
         (void)buf_addf(b, "replid=%s ", d->replid[0]);
 }

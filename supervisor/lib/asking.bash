@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Commands to tasks from outside: status, list, stop, limit, remove; and check, which asks servers.
+# Commands to tasks from outside: status, top, list, stop, limit, remove, monitor; and check, which asks servers.
 
 # Is the task running? In held: up, orphaned (its stages without their supervisor), down.
 look_at_lock() {
@@ -15,13 +15,19 @@ show_task() { # form
     look_at_lock
     if [[ $held != down && -S $control ]]; then
         asked=silent
-        answer=$(ask 3 status) && asked=ok
+        answer=$(ask 3 counters) && asked=ok
     fi
     describe "$1" "$asked" "$held" <<<"$answer"
 }
 
+# Does a person read what we say? By --log-format, else on a terminal.
+wants_words() {
+    [[ $raw -eq 0 && $log_format != logfmt && ($log_format == human || -t 1) ]]
+}
+
 status_command() {
     local form=text
+    ! wants_words || form=human
     [[ $json -eq 1 ]] && form=json
     [[ ${#words[@]} -eq 1 ]] || die 2 "status takes no arguments (but --task or --run-dir)"
     if [[ ! -e $run_dir/state && $json -eq 0 ]]; then
@@ -29,6 +35,29 @@ status_command() {
     fi
     show_task "$form"
     exit $?
+}
+
+# The task and its flows, anew every second until q is pressed or the task has ended; once where nobody watches.
+top_command() {
+    local key frame st='' every=1
+    [[ ${#words[@]} -eq 1 ]] || die 2 "top takes no arguments (but --task or --run-dir)"
+    [[ -e $run_dir/state ]] || die 1 "task $task is not running (there is no $run_dir/state)"
+    if [[ ! -t 0 || ! -t 1 ]]; then
+        show_task top
+        exit $?
+    fi
+    trap 'printf "\e[?25h\e[?1049l"' EXIT # the cursor, and the screen as it was
+    trap 'exit 0' INT TERM HUP
+    printf '\e[?1049h\e[?25l'
+    while :; do
+        frame=$(show_task top)
+        st=$?
+        # Over the last frame, line by line: nothing flickers.
+        printf '\e[H%s\e[K\n\e[J\n%s' "${frame//$'\n'/$'\e[K\n'}" "q ends"
+        read -rsn 1 -t "$every" key && [[ $key == [qQ] ]] && break
+        [[ $st -ne 1 ]] || break
+    done
+    exit "$st"
 }
 
 # One line per task, of those that have left a directory; status 0 where there are none, too.
@@ -113,6 +142,18 @@ put_limit() { # name value
     if ! echo "$2" >"$run_dir/limit.$1.new" || ! mv -fT -- "$run_dir/limit.$1.new" "$run_dir/limit.$1"; then
         die 1 "cannot write to $run_dir"
     fi
+}
+
+# All tasks over HTTP.
+monitor_command() {
+    local -a args=()
+    [[ ${#words[@]} -eq 1 ]] || die 2 "monitor takes no arguments (but --listen, --config)"
+    [[ -z ${opt[task]-}${opt[run-dir]-} ]] || die 2 "monitor shows all tasks: neither --task nor --run-dir belongs to it"
+    [[ -z $config ]] || args+=(-c "$config")
+    [[ -z ${opt[listen]-} ]] || args+=(--listen "${opt[listen]}")
+    [[ $log_format == auto ]] || args+=(--log-format "$log_format")
+    for ((; verbose > 0; verbose--)); do args+=(-v); done
+    exec "$here/df2redis-monitor" "${args[@]}"
 }
 
 # They hold for the runs that follow, too, until the task ends.

@@ -3,6 +3,19 @@
 
 messages=2 # the descriptor: 7 once there is a log, and then 2 is what bash itself has to say, which nobody reads
 
+log_words=0 # on a terminal: as people say it, over a line of progress that may stand there
+log_format=auto
+
+say_words() { # level event [name=value…]
+    local event=${2%% *} rest=${*:2} level=''
+    rest=${rest#"$event"}
+    case $1 in
+    error) level='error: ' ;;
+    warn) level='warning: ' ;;
+    esac
+    printf '\r\e[K%sdf2redis: %s%s\n' "$level" "${event//_/ }" "${rest:+:$rest}" >&"$messages"
+}
+
 log() { # level event [name=value…]
     local level=$1
     shift
@@ -10,7 +23,11 @@ log() { # level event [name=value…]
     info) [[ $verbose -ge 1 ]] || return 0 ;;
     debug) [[ $verbose -ge 2 ]] || return 0 ;;
     esac
-    printf 'level=%s stage=df2redis event=%s\n' "$level" "$*" >&"$messages"
+    if [[ $log_words -eq 1 ]]; then
+        say_words "$level" "$@"
+    else
+        printf 'level=%s stage=df2redis event=%s\n' "${level/note/info}" "$*" >&"$messages"
+    fi
 }
 
 die() { # status message

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Messages of all stages go through dflog: with --log-file into that file, with the time, and opened anew when told to;
 # of a service without, to where they went before. It keeps the first errors of a run for us, which the stages tell
-# nobody else. In a terminal, where somebody reads along, it is left out.
+# nobody else, and the last lines for df2redis-monitor. In a terminal, where somebody reads along, it is left out.
 #
 # Descriptors: 4 is what nobody writes to, 7 is where messages go, 5 where they went when we were started. 2 is what bash itself says, such as of
 # children that a signal killed: none of that is for our users.
@@ -9,13 +9,17 @@
 log_file=
 log_pid=
 
+# Messages go straight to a terminal: as words, or as the stages write them.
+logs_to_terminal() { [[ -z ${opt[log-file]-} && -t 2 && $log_format != json ]]; }
+
 start_log() {
     [[ -z $log_pid ]] || return 0
     trap '' PIPE # without dflog messages are lost, not we
     trap on_hangup HUP
     log_file=${opt[log-file]-}
     [[ $messages -eq 7 ]] || exec 5>&2
-    if [[ -z $log_file && -t 5 ]]; then
+    if [[ -z $log_file && -t 5 && $log_format != json ]]; then
+        [[ $log_format == logfmt ]] || log_words=1
         exec 7>&5
     else
         if [[ -n $log_file ]]; then
@@ -23,7 +27,7 @@ start_log() {
             refuse_foreign_link "$log_file"
             : >>"$log_file" || die 1 "cannot write $log_file"
         fi
-        exec 7> >(exec 2>&5 4>&- 5>&- 6>&- 8>&- 9>&- && exec "$here/dflog" -e "$run_dir/error" -p $$ "${log_file:--}")
+        exec 7> >(exec 2>&5 4>&- 5>&- 6>&- 8>&- 9>&- && exec "$here/dflog" -f "$log_format" -e "$run_dir/error" -t "$run_dir/recent" -p $$ "${log_file:--}")
         log_pid=$!
     fi
     messages=7

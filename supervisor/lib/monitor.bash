@@ -56,6 +56,7 @@ monitor() {
         tick=0.25
         [[ $ready -eq 1 ]] && decimal "$flows_seen" 65536 && tick=$((1 + number / 64))
     done
+    [[ $on_terminal -eq 0 ]] || printf '\r\e[K' >&7 2>/dev/null
     # The last word, unless the supervisor was killed: the directory may be another's by now.
     ! alive $$ || look
 }
@@ -66,6 +67,17 @@ look_at_terminal() {
     [[ $on_terminal -eq 1 && ! -t 7 ]] || return 0
     on_terminal=0
     kill -HUP $$
+}
+
+# On a terminal a line that changes; else a message every 10 seconds until the changes flow.
+progress_at=0
+show_progress() {
+    if [[ $on_terminal -eq 1 ]]; then
+        printf '\r\e[K%s' "$view_progress" >&7 2>/dev/null
+    elif [[ $view_phase =~ ^(full-sync|verifying|catching-up)$ && $EPOCHSECONDS -ge $progress_at ]]; then
+        [[ $progress_at -eq 0 ]] || log note "progress note=\"$view_progress\""
+        progress_at=$((EPOCHSECONDS + 10))
+    fi
 }
 
 # Values of the state file, and of the line that status.awk makes of everything.
@@ -82,25 +94,29 @@ look() {
     running | stopping)
         if [[ -S $control ]]; then
             state=silent
-            answer=$("$here/dfreader" --ask "$control" status 2>/dev/null) && state=ok
+            answer=$("$here/dfreader" --ask "$control" counters 2>/dev/null) && state=ok
         fi
         ;;
     esac
-    describe sample "$state" up <<<"$answer" >"$run_dir/progress.new" || :
+    rm -f -- "$run_dir/status.json.new"
+    describe sample "$state" up "$run_dir/status.json.new" <<<"$answer" >"$run_dir/progress.new" || :
     mv -f -- "$run_dir/progress.new" "$run_dir/progress" 2>/dev/null
+    mv -f -- "$run_dir/status.json.new" "$run_dir/status.json" 2>/dev/null
     take_view
+    show_progress
     tell_systemd "$state"
 }
 
 flows_seen=0
 take_view() {
     local name value last='' delivered applied
-    view_phase='' view_alarms='' view_text=''
+    view_phase='' view_alarms='' view_text='' view_progress=''
     while IFS='=' read -r name value; do
         case $name in
         phase) view_phase=$value ;;
         alarms) view_alarms=$value ;;
         text) view_text=$value ;;
+        progress) view_progress=$value ;;
         flows) flows_seen=$value ;;
         sample*) last=$name ;;
         esac
@@ -143,9 +159,9 @@ tell_systemd() { # did the session answer
 }
 
 # Everything that is known of a task, in one of the forms of status.awk. Standard input: the session's answer.
-describe() { # form, what the session said (ok, silent, none), what the lock says (up, orphaned, down)
+describe() { # form, what the session said (ok, silent, none), what the lock says (up, orphaned, down), file for JSON
     local file files=()
     for file in "$run_dir/state" "$run_dir/progress"; do [[ -r $file ]] && files+=("$file"); done
-    awk -v form="$1" -v asked="$2" -v lock="$3" -v now="$EPOCHREALTIME" -v name="${task}" -f "$lib/status.awk" \
-        "${files[@]}" -
+    awk -v form="$1" -v asked="$2" -v lock="$3" -v json_file="${4-}" -v now="$EPOCHREALTIME" -v name="${task}" \
+        -f "$lib/status.awk" -f "$lib/health.awk" -f "$lib/show.awk" -f "$lib/json.awk" "${files[@]}" -
 }

@@ -11,7 +11,9 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] inspect SOURCE|FILE       count and measure the keys, and show the largest
        df2redis [options] check SOURCE TARGET       are both sides equal? df2redis-check(1)
        df2redis [options] status                    what the task is doing
+       df2redis [options] top                       the same and each flow, anew every second
        df2redis [options] list                      all tasks of this user, one per line
+       df2redis [options] monitor                   show all tasks over HTTP: a page, metrics (--listen HOST:PORT)
        df2redis [options] stop [NAME]               stop it: source first, then drain; --final: for good
        df2redis [options] create NAME -c FILE       keep a task: its kind, source and target stand in FILE
        df2redis [options] start NAME                run a task that is kept, in the background
@@ -71,6 +73,9 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --json               with status and list: one JSON object per task; with inspect: JSON
       --csv                with inspect: a line for each key
       --top N              with inspect: the N largest keys (10; with --csv: all keys)
+      --raw                with status: name=value lines, as also where standard output is no terminal
+      --log-format HOW     messages, and status: human (on a terminal), logfmt (elsewhere) or json
+      --listen HOST:PORT   with monitor: a loopback address (127.0.0.1:8080)
       --final              with stop: the task cannot be resumed: the positions are removed from the target
       --timeout SEC        with stop: then everything is killed (default 60)
   -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
@@ -89,6 +94,7 @@ force=0
 final=0
 json=0
 csv=0
+raw=0
 resume=0
 restart=0
 from_saved=0 # a position is there, or the task does not run
@@ -96,7 +102,7 @@ words=()
 word_at=() # where each of them stands in args
 # Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
 declare -A opt=()
-valued=' on-existing on-full-resync restart-max restart-window task run-dir log-file report max-ops max-bytes '
+valued=' on-existing on-full-resync restart-max restart-window task run-dir log-file log-format report max-ops max-bytes '
 # Options of the connections: of both ends, of dfreader, of rediswriter; and of dfparse.
 both_args=()
 source_args=()
@@ -161,7 +167,7 @@ hand_on() { # stages word…
 take_option() { # --name [value]
     local side rest name=${1#--}
     [[ -n $name ]] || return 0
-    if [[ $name == until || $name == timeout || $name == top ]] || is_valued "$name"; then
+    if [[ $name == until || $name == timeout || $name == top || $name == listen ]] || is_valued "$name"; then
         need "$1" $#
         opt[$name]=$2
         return 2
@@ -202,6 +208,7 @@ take_flag() { # --name
     --final) final=1 ;;
     --json) json=1 ;;
     --csv) csv=1 ;;
+    --raw) raw=1 ;;
     --resume) resume=1 ;;
     --from-saved) from_saved=1 ;;
     --restart) restart=1 ;;
@@ -324,6 +331,12 @@ check_options() {
     '' | fail | flush | overwrite) ;;
     *) die 2 "--on-full-resync is fail, flush or overwrite" ;;
     esac
+    log_format=${opt[log-format]-auto}
+    case $log_format in
+    auto | human | logfmt) ;;
+    json) [[ ${command-} != status ]] || json=1 ;;
+    *) die 2 "--log-format is human, logfmt or json" ;;
+    esac
     task=${opt[task]-default}
     check_task
 }
@@ -346,9 +359,10 @@ stage_options() {
         [[ -z $config ]] || name=$("$here/dfconf" "$config" writer | sed -n 's/^summary\t//p')
         if [[ -n ${name-} ]]; then summary=$name; else target_args+=(--summary "$summary"); fi
     fi
+    if logs_to_terminal && [[ $log_format != logfmt ]]; then stage_args+=(--log-format human); else stage_args+=(--log-format logfmt); fi
     parse_args=("${stage_args[@]}" "${parser_args[@]}")
     [[ ${opt[on-existing]-} == skip || ${opt[on-existing]-} == fail ]] && parse_args+=(--on-existing "${opt[on-existing]}")
-    source_args=("${stage_args[@]}" "${source_args[@]}")
+    source_args=("${stage_args[@]}" --no-progress "${source_args[@]}")
     target_args=("${stage_args[@]}" "${target_args[@]}" --task "$task" --on-existing "${opt[on-existing]:-refuse}")
     for name in max-ops max-bytes; do
         [[ -n ${opt[$name]-} ]] && target_args+=("--$name" "${opt[$name]}")

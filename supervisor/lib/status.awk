@@ -1,15 +1,17 @@
 # What is known of a task, from the supervisor's state file, the monitor's progress file, and the answer of the session's
-# dfreader (standard input, last). Variables: now; name (the task); asked (ok, silent, none: what became of the
-# question); lock (up, orphaned, down: who holds the run directory); form:
-#   sample  the next progress file
+# dfreader (standard input, last). health.awk has the rules, show.awk and json.awk what is made of it. Variables: now; name
+# (the task); asked (ok, silent, none: what became of the question); lock (up, orphaned, down: who holds the run
+# directory); form:
+#   sample  the next progress file, and into the file json_file what json would give
 #   text    the task's line, and the answer as it is; line: only the task's line; json: one object
+#   human   the task in words; top: a table of its flows
 # Exit status: 0 runs and is healthy, 1 does not run, 3 runs with problems.
 
 BEGIN {
     for (i = 0; i < 256; i++)
-        code[sprintf("%02x", i)] = sprintf("%c", i)
+        hex[code[sprintf("%02x", i)] = sprintf("%c", i)] = sprintf("%02x", i)
     PAUSED = 10 # seconds in which the target takes nothing
-    nflows = nsamples = 0
+    nflows = nsamples = nstages = nchecks = nbases = 0
 }
 
 function unescape(s,   out, at) {
@@ -29,6 +31,8 @@ function quote(s,   out, i, c) {
             out = out "\\" c
         else if (c < " ")
             out = out "?"
+        else if (c > "~") # bytes, not characters
+            out = out "\\u00" hex[c]
         else
             out = out c
     }
@@ -56,9 +60,7 @@ function stamp(t,   days, rest, y, m, d, era, doe, yoe, doy, mp) { # UTC, by Hin
 
 # ---- what comes in ----
 
-FNR == 1 { nfile++ }
-
-# sample TIME BYTES DELIVERED APPLIED HEAD,HEAD...
+# sample TIME BYTES DELIVERED APPLIED HEAD,HEAD... KEYS
 FILENAME != "-" && FILENAME != "" && $1 == "sample" {
     nsamples++
     at[nsamples] = $2 + 0
@@ -66,6 +68,17 @@ FILENAME != "-" && FILENAME != "" && $1 == "sample" {
     delivered_at[nsamples] = $4 + 0
     applied_at[nsamples] = $5 + 0
     heads_at[nsamples] = $6
+    keys_at[nsamples] = $7 + 0
+    next
+}
+
+# base STAGE WHAT TIME VALUE: a counter of some seconds ago
+FILENAME ~ /\/progress$/ && $1 == "base" {
+    old_bases[++nbases] = $0
+    if (!($2 in base_at) || $4 + 0 < base_at[$2])
+        base_at[$2] = $4 + 0
+    if (!(($2, $3) in base))
+        base[$2, $3] = $5 + 0
     next
 }
 
@@ -98,9 +111,16 @@ $1 == "flow" {
     nflows++
 }
 
-# ---- what follows from it ----
+# The stages, as far as they tell.
+$1 == "counters" {
+    stage_line[++nstages] = $0
+    for (i = 2; i <= NF; i++) {
+        p = index($i, "=")
+        stage[nstages, substr($i, 1, p - 1)] = substr($i, p + 1)
+    }
+}
 
-function problem(what) { problems = problems (problems == "" ? "" : ",") what }
+# ---- what follows from it ----
 
 # The entries, or bytes of a Redis' stream, that the target is behind, and since when: seconds since the source was where the target is now.
 function measure_lag(   i, j, f, part, n, behind, known) {
@@ -137,85 +157,52 @@ function rate(new, old, dt) { return new > old ? (new - old) / dt : 0 }
 
 # Over the last five seconds, or what is known of them.
 function measure_rates(   j) {
-    bytes_rate = entries_rate = ""
+    bytes_rate = entries_rate = keys_rate = ""
     for (j = nsamples; j > 0 && now - at[j] < 6.5; j--) {
         if (now - at[j] < 0.5)
             continue
         bytes_rate = rate(bytes, bytes_at[j], now - at[j])
+        keys_rate = rate(session["keys"] + 0, keys_at[j], now - at[j])
         if (applied_at[j] > 0)
             entries_rate = rate(applied, applied_at[j], now - at[j])
     }
 }
 
-# Something waits, and for a while nothing has gone on: in the stable sync what counts is what is applied, before that
-# what the next stage takes.
-function look_for_pause(   j, since) {
-    if (session["queued"] + 0 == 0 && lag + 0 == 0)
+# How much of a full sync is done, and how long the rest takes, where the source has said how much there is: in
+# done_percent, done_eta.
+function measure_part(   part) {
+    done_percent = session["percent"]
+    done_eta = session["eta"]
+    if (done_percent != "" || phase != "full-sync" || session["total_keys"] + 0 == 0 || session["keys"] + 0 > session["total_keys"] + 0)
         return
-    since = now
-    for (j = nsamples; j > 0 && applied_at[j] == applied && (applied > 0 || delivered_at[j] == delivered); j--)
-        since = at[j]
-    if (now - since >= PAUSED)
-        problem("target-paused")
-}
-
-function running_phase(   s) {
-    s = session["phase"]
-    if (asked != "ok")
-        return asked == "silent" && old["phase"] ~ /^(full-sync|verifying|catching-up|streaming)$/ ? old["phase"] : "starting"
-    if (s == "fullsync" || s == "starting")
-        return "full-sync"
-    if (s == "ending" && session["percent"] != "") # a file was read, and is still being written
-        return "full-sync"
-    if (s == "ending" || s == "linger" || s == "done")
-        return "stopping"
-    if (s == "verifying")
-        return s
-    if (s != "stable")
-        return "starting"
-    return caught_up() ? "streaming" : "catching-up"
-}
-
-# Every flow is applied up to where its source was some seconds ago.
-function caught_up(   f) {
-    if (lag_seconds + 0 > 5)
-        return 0
-    for (f = 0; f < nflows; f++)
-        if (flow[f, "synced"] != 1 || (flow[f, "applied"] + 0 == 0 && flow[f, "lag"] !~ /^[0-9]/)) # an offset may be 0
-            return 0
-    return session["synced"] == session["flows"]
-}
-
-function find_phase() {
-    phase = st["phase"] == "" ? "stopped" : st["phase"]
-    if (form == "sample")
-        lock = "up"
-    if (lock == "down" && phase !~ /^(stopped|failed)$/) {
-        phase = "failed"
-        st["last_error"] = "everything%20of%20it%20was%20killed"
-    } else if (lock == "orphaned") {
-        phase = running_phase()
-        problem("orphaned")
-    } else if (lock == "up" && phase == "running") {
-        phase = running_phase()
-    } else if (lock == "up" && form != "sample" && phase ~ /^(stopped|failed)$/) {
-        phase = "stopping" # it ends just now
-    }
-    since = phase == old["phase"] ? old["since"] : phase == st["phase"] ? st["phase_since"] : now
-    if (phase == st["phase"] && st["phase_since"] != "")
-        since = st["phase_since"]
-    since = int(since)
-    if (phase == "restarting")
-        problem("restarting")
-    if (asked == "silent")
-        problem("no-answer")
-    if (session["alarms"] != "")
-        problem(session["alarms"])
-    if (st["data_errors"] == 1 && problems !~ /data-errors|not-carried-over/)
-        problem("data-errors-before")
+    part = session["keys"] / session["total_keys"]
+    done_percent = whole(100 * part)
+    if (part > 0)
+        done_eta = whole(session["phase_seconds"] * (1 / part - 1))
 }
 
 # ---- what goes out ----
+
+# Two generations of each counter: the older is what shares are measured from, until it is 10 seconds old.
+function put_bases(   i, j, key, what, n, part) {
+    n = split("waited_input_us waited_output_us cpu_user_us cpu_system_us", what, " ")
+    for (i = 1; i <= nbases; i++) {
+        split(old_bases[i], part, " ")
+        if (now - part[4] < 10) {
+            print old_bases[i]
+            if (!(part[2] in newest) || part[4] > newest[part[2]])
+                newest[part[2]] = part[4]
+        }
+    }
+    for (i = 1; i <= nstages; i++) {
+        key = stage[i, "stage"] ":" stage[i, "flow"] ":" stage[i, "pid"]
+        if (key in newest && now - newest[key] < 5)
+            continue
+        for (j = 1; j <= n; j++)
+            if (stage[i, what[j]] != "")
+                printf "base %s %s %.3f %s\n", key, what[j], now, stage[i, what[j]]
+    }
+}
 
 # Older samples may lie further apart: within a sixteenth of their age.
 function put_samples(   j, kept) {
@@ -227,9 +214,13 @@ function put_samples(   j, kept) {
         if (now - at[j] > 86400)
             continue
         kept = at[j]
-        printf "sample %.3f %s %s %s %s\n", at[j], whole(bytes_at[j]), whole(delivered_at[j]), whole(applied_at[j]), heads_at[j]
+        put_sample(at[j], bytes_at[j], delivered_at[j], applied_at[j], heads_at[j], keys_at[j])
     }
-    printf "sample %.3f %s %s %s %s\n", now, whole(bytes), whole(delivered), whole(applied), heads
+    put_sample(now, bytes, delivered, applied, heads == "" ? "-" : heads, session["keys"] + 0)
+}
+
+function put_sample(t, read, taken, done, ahead, keys) {
+    printf "sample %.3f %s %s %s %s %s\n", t, whole(read), whole(taken), whole(done), ahead, whole(keys)
 }
 
 function summary(   s) {
@@ -237,7 +228,7 @@ function summary(   s) {
     if (phase == "restarting")
         s = s ": " unescape(st["last_error"])
     else if (phase == "full-sync")
-        s = s (session["percent"] == "" ? " flows " session["synced"] "/" session["flows"] : " " session["percent"] " %")
+        s = s (done_percent == "" ? " flows " session["synced"] "/" session["flows"] : " " done_percent " %")
     else if (phase == "verifying" && session["checked"] != "")
         s = s " keys, pass " session["pass"] ", " session["checked"] " looked for, " session["missing"] " missing"
     else if (phase ~ /^(streaming|catching-up)$/ && lag_seconds != "" && lag_seconds > 5)
@@ -246,8 +237,9 @@ function summary(   s) {
 }
 
 function put_progress() {
-    printf "phase=%s\nsince=%s\nalarms=%s\nflows=%d\ntext=%s\n", phase, whole(since), problems, nflows, summary()
+    printf "phase=%s\nsince=%s\nalarms=%s\nflows=%d\ntext=%s\nprogress=%s\n", phase, whole(since), problems, nflows, summary(), progress_words()
     put_samples()
+    put_bases()
 }
 
 function field(name, value) { if (value != "") out = out " " name "=" value }
@@ -266,8 +258,8 @@ function put_line() {
     counted("reconnects", session["reconnects"])
     if (phase == "restarting")
         field("next", st["next_start"] - now > 0 ? whole(st["next_start"] - now) : 0)
-    field("percent", session["percent"])
-    field("eta", session["eta"])
+    field("percent", done_percent)
+    field("eta", done_eta)
     counted("errors", session["errors"])
     counted("not_carried_over", session["lost"])
     counted("doubtful", session["doubtful"])
@@ -287,57 +279,6 @@ function put_line() {
 # Positions of a Redis are offsets in its stream.
 function in_bytes() { return session["unit"] == "bytes" }
 
-function list_json(s,   n, part, i, out) {
-    n = split(s, part, ",")
-    for (i = 1; i <= n; i++)
-        out = out (i > 1 ? "," : "") quote(part[i])
-    return "[" out "]"
-}
-
-function time_json(t) { return t + 0 > 0 ? quote(stamp(t)) : "null" }
-function measure(x) { return x == "" ? "null" : whole(x) }
-function truth(x) { return x + 0 ? "true" : "false" }
-
-function flow_json(f) {
-    return sprintf("{\"flow\":%s,\"state\":%s,\"bytes\":%s,\"cut\":%s,\"synced\":%s,\"applied\":%s,\"acked\":%s,\"head\":%s,\"lag\":%s,\"silent\":%s,\"reconnects\":%s}",
-        number(flow[f, "flow"]), text(flow[f, "state"]), number(flow[f, "bytes"]), truth(flow[f, "cut"]),
-        truth(flow[f, "synced"]), number(flow[f, "applied"]), number(flow[f, "acked"]), number(flow[f, "head"]),
-        number(flow[f, "lag"]), number(flow[f, "silent"]), number(flow[f, "reconnects"]))
-}
-
-# What the writer says: its counters of this run, and how the target is.
-function target_json() {
-    return sprintf("\"errors\":%s,\"not_carried_over\":%s,\"doubtful\":%s,\"evicted\":%s,\"target\":%s,\"target_seconds\":%s,\"target_why\":%s",
-        number(session["errors"]), number(session["lost"]), number(session["doubtful"]), number(session["evicted"]),
-        text(session["target"]), number(session["target_seconds"]), text(session["target_why"]))
-}
-
-function session_json() {
-    if (asked != "ok")
-        return "null"
-    return sprintf("{\"phase\":%s,\"pid\":%s,\"epoch\":%s,\"flows\":%s,\"cut\":%s,\"synced\":%s,\"bytes\":%s,\"queued\":%s,\"source_reconnects\":%s,\"seconds\":%s,\"percent\":%s,\"eta_seconds\":%s,\"version\":%s,\"replid\":%s,\"verify\":%s,\"checked\":%s,\"missing\":%s,%s}",
-        text(session["phase"]), number(session["pid"]), number(session["epoch"]), number(session["flows"]),
-        number(session["cut"]), number(session["synced"]), number(session["bytes"]), number(session["queued"]), number(session["reconnects"]),
-        number(session["seconds"]), number(session["percent"]), number(session["eta"]), text(session["version"]), text(session["replid"]),
-        text(session["verify"]), number(session["checked"]), number(session["missing"]), target_json())
-}
-
-function put_json(   f, flows) {
-    for (f = 0; f < nflows; f++)
-        flows = flows (f ? "," : "") flow_json(f)
-    printf "{\"task\":%s,\"command\":%s,\"phase\":%s,\"running\":%s,\"healthy\":%s,\"problems\":%s,", quote(name),
-        text(st["command"]), quote(phase), truth(lock != "down"), truth(lock != "down" && problems == ""), list_json(problems)
-    printf "\"since\":%s,\"since_seconds\":%s,\"started\":%s,\"pid\":%s,\"restarts\":%s,\"next_start\":%s,", time_json(since),
-        whole(now - since), time_json(st["started"]), lock == "up" ? number(st["pid"]) : "null", number(st["restarts"]),
-        time_json(st["next_start"])
-    printf "\"last_status\":%s,\"last_error\":%s,\"source\":%s,\"target\":%s,\"log_file\":%s,", number(st["last_status"]),
-        text(st["last_error"]), text(st["source"]), text(st["target"]), text(st["log_file"])
-    printf "\"lag_entries\":%s,\"lag_bytes\":%s,\"lag_seconds\":%s,\"bytes_per_second\":%s,\"entries_per_second\":%s,",
-        measure(in_bytes() ? "" : lag), measure(in_bytes() ? lag : ""), measure(lag_seconds), measure(bytes_rate),
-        measure(in_bytes() ? "" : entries_rate)
-    printf "\"session\":%s,\"flows\":[%s]}\n", session_json(), flows
-}
-
 END {
     bytes = applied = 0
     measure_lag()
@@ -346,10 +287,18 @@ END {
     find_phase()
     if (asked == "ok")
         look_for_pause()
-    if (form == "sample")
+    measure_part()
+    check_all()
+    if (form == "sample") {
         put_progress()
-    else if (form == "json")
-        put_json()
+        if (json_file != "")
+            print task_json() > json_file
+    } else if (form == "json")
+        print task_json()
+    else if (form == "human")
+        put_human()
+    else if (form == "top")
+        put_top()
     else
         put_line()
     for (i = 1; i <= nanswer && form == "text"; i++)

@@ -93,8 +93,12 @@ static void settle_vanished(struct watch *x, const struct evictions *server)
 /* INFO memory, or INFO stats. */
 static void look(struct watch *x, struct evictions *server, const char *info, size_t n)
 {
-    uint64_t keys;
+    uint64_t keys, used, most;
     look_at_policy(x, info, n);
+    if (info_number(info, n, "used_memory", &used) && info_number(info, n, "maxmemory", &most)) {
+        server->memory = used;
+        server->limit = most;
+    }
     if (!watch_evicted(info, n, &keys))
         return;
     count_evicted(x, server, keys);
@@ -157,8 +161,9 @@ static void ask_nodes(struct watch *x)
         struct conn *c = node->nconn > 0 ? node->conn[0] : NULL;
         if (!node->master || node->watching > 0 || c == NULL || !conn_takes(c, 64))
             continue;
-        node->watching++;
+        node->watching += 2;
         conn_call(c, node_reply, x, "INFO", "stats", NULL);
+        conn_call(c, node_reply, x, "INFO", "memory", NULL);
     }
 }
 

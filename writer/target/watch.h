@@ -13,8 +13,9 @@ struct cnode;
 /* Keys that a server has evicted. */
 struct evictions {
     bool known;
-    uint64_t last;    /* its counter, last seen */
-    uint64_t counted; /* since we are there, over its restarts */
+    uint64_t last;          /* its counter, last seen */
+    uint64_t counted;       /* since we are there, over its restarts */
+    uint64_t memory, limit; /* bytes that it uses, and may use; limit 0: no limit, or not known */
 };
 
 struct live;

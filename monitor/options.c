@@ -1,0 +1,78 @@
+#include "options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "exits.h"
+#include "fatal.h"
+#include "option.h"
+
+static const char usage[] =
+    "usage: df2redis-monitor [options]\n"
+    "\n"
+    "Shows the tasks of df2redis(1) over HTTP: /metrics for Prometheus, /api/v1/tasks, a page.\n";
+
+static const char *take_base(void *to, const char *dir)
+{
+    struct options *o = to;
+    if (o->nbases == BASES_MAX)
+        return "too many of them";
+    o->base[o->nbases++] = dir;
+    return dir[0] == '/' ? NULL : "must be an absolute path";
+}
+
+static const char *take_host(void *to, const char *name)
+{
+    struct options *o = to;
+    if (o->nhosts == HOSTS_MAX)
+        return "too many of them";
+    o->host[o->nhosts++] = name;
+    return NULL;
+}
+
+#define AT(field) OPTION_AT(struct options, field)
+
+static const struct option_row rows[] = {
+    OPTION_ARG(TEXT, "listen", "HOST:PORT", "a loopback address (127.0.0.1:8080); port 0: any, which is said",
+               AT(listen)),
+    OPTION_ARG(CALL, "tasks", "DIR",
+               "directory with a run directory per task, may be repeated (those\nwhere df2redis keeps them)",
+               .call = take_base),
+    OPTION_ARG(CALL, "host", "NAME", "a name in the header Host that is accepted, too (of a proxy before it)",
+               .call = take_host),
+    OPTION_ARG(WORD, "log-format", "human|logfmt|json",
+               "how messages look (auto: human on a terminal, otherwise logfmt)", AT(log_form),
+               .words = log_form_words),
+    OPTION_SHORT('v', REPEAT, "verbose", NULL, "log more; twice: everything", AT(verbose)),
+    OPTION_LAST_ROWS("monitor"),
+};
+
+static const struct option_program program = {
+    .name = "df2redis-monitor", .section = "monitor", .usage = usage, .rows = rows};
+
+/* Where df2redis keeps its run directories, and where system services have theirs. */
+static void default_bases(struct options *o)
+{
+    static char own[4096];
+    const char *run = getenv("XDG_RUNTIME_DIR");
+    if (run != NULL && run[0] == '/') {
+        if ((size_t)snprintf(own, sizeof own, "%s/df2redis", run) < sizeof own)
+            o->base[o->nbases++] = own;
+    } else if (geteuid() != 0) {
+        snprintf(own, sizeof own, "/tmp/df2redis-%lu", (unsigned long)geteuid());
+        o->base[o->nbases++] = own;
+    }
+    o->base[o->nbases++] = "/run/df2redis";
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+    *o = (struct options){.listen = "127.0.0.1:8080"};
+    int first = option_parse(&program, o, &argc, &argv);
+    if (first != argc)
+        fatal(EXIT_USAGE, "no arguments are taken, see df2redis-monitor --help");
+    if (o->nbases == 0)
+        default_bases(o);
+}
