@@ -334,7 +334,8 @@ static int connect_session(struct process *p, char answer[static CTL_LINE_MAX])
     return loop_add(&p->stream.loop, &p->w, p->ctl.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
-/* A session that ended before we came to it was stopped. So were we, if a signal ended the waiting. */
+/* A session that was stopped before we came to it has stopped us, too, and so has a signal while we waited.
+ * One that has failed says itself why. */
 static void not_joined(struct process *p, const char *answer)
 {
     char reason[40] = "";
@@ -342,6 +343,8 @@ static void not_joined(struct process *p, const char *answer)
         (void)ctl_get(answer, "reason", reason, sizeof reason);
     if (strcmp(reason, "session-is-ending") == 0 || signals_seen() > 0)
         end(p, "stop", EXIT_PARTIAL, "");
+    else if (strcmp(reason, "session-has-failed") == 0)
+        end(p, "lost", EXIT_RETRY, "the session has failed");
     else
         end(p, "error", EXIT_CANNOT, "the owner of the session was not reached");
     stream_finish(&p->stream);

@@ -36,7 +36,8 @@ static bool join_flow(struct session *s, struct peer *p, const char *line, const
         }
     }
     if (session_ending(s)) {
-        *refusal = "session-is-ending";
+        bool failed = s->stream.status != EXIT_DONE && s->stream.status != EXIT_PARTIAL;
+        *refusal = failed ? "session-has-failed" : "session-is-ending";
         return false;
     }
     p->flow = (unsigned)flow;

@@ -377,3 +377,15 @@ flow=1 mode=FULL token db=0 " ]] || fail "$(flow_records)"
     done
     legal
 }
+
+@test "a process of one flow that comes to a session that has failed ends as retryable, to one that is stopping as stopped" {
+    local answer
+    start_master --generate --flows 2 --keys 10
+    for answer in 'session-has-failed 75' 'session-is-ending 5'; do
+        rm -f "$TMP/control"
+        background socat "UNIX-LISTEN:$TMP/control" "SYSTEM:read -r hello; echo refused reason=${answer% *}"
+        wait_until 5 test -S "$TMP/control"
+        run bash -c "dfreader --flow 0 --session $TMP/control dragonfly://127.0.0.1:$MASTER_PORT >$RAW"
+        [[ $status -eq ${answer#* } ]] || fail "$answer: $status $output"
+    done
+}
