@@ -40,7 +40,8 @@ void stats_latency(struct stats *s, uint64_t time, uint64_t now)
         s->latency_max = us;
 }
 
-uint64_t stats_percentile(const struct stats *s, unsigned permille)
+/* Latency below which permille of the live records stayed, in microseconds. */
+static uint64_t percentile(const struct stats *s, unsigned permille)
 {
     uint64_t want = (s->latency_n * permille + 999) / 1000, seen = 0;
     for (unsigned b = 0; b < LAT_BUCKETS; b++) {
@@ -131,7 +132,7 @@ static void lines(const struct told *told)
     fputc('\n', stderr);
     if (s->latency_n > 0)
         fprintf(stderr, "stage=rediswriter summary latency_us p50=%llu p99=%llu p999=%llu max=%llu n=%llu\n",
-                (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990), (ull)stats_percentile(s, 999),
+                (ull)percentile(s, 500), (ull)percentile(s, 990), (ull)percentile(s, 999),
                 (ull)s->latency_max, (ull)s->latency_n);
     line_kinds("error", &s->errors);
     line_kinds("refusal", &s->refusals);
@@ -182,8 +183,8 @@ static void json(const struct told *told, struct buf *b)
         (void)buf_addf(
             b,
             ",\n  \"latency_us\": {\"n\": %llu, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu}",
-            (ull)s->latency_n, (ull)stats_percentile(s, 500), (ull)stats_percentile(s, 990),
-            (ull)stats_percentile(s, 999), (ull)s->latency_max);
+            (ull)s->latency_n, (ull)percentile(s, 500), (ull)percentile(s, 990), (ull)percentile(s, 999),
+            (ull)s->latency_max);
     json_kinds(b, "errors_by_kind", &s->errors);
     json_kinds(b, "refusals_by_kind", &s->refusals);
     json_kinds(b, "reports_by_kind", &s->reports);

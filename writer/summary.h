@@ -45,9 +45,6 @@ struct stats {
 /* A live record that came to dfreader at time (Unix epoch, us; 0: not known) is applied at now. */
 void stats_latency(struct stats *s, uint64_t time, uint64_t now);
 
-/* Latency below which permille of the live records stayed, in microseconds. */
-uint64_t stats_percentile(const struct stats *s, unsigned permille);
-
 /* What the summary tells. */
 struct told {
     int status;
