@@ -52,7 +52,7 @@ struct inputs {
     uint64_t end_at; /* mono_us: until then an END with an error waits for the other inputs; 0: none does */
 };
 
-/* Open what is named, listen where told. False: the writer has failed. */
+/* Open what is named, listen where told. False: the run has failed. */
 bool inputs_open(struct inputs *i);
 void inputs_free(struct inputs *i);
 

@@ -4,7 +4,7 @@
 
 struct writer;
 
-/* Apply all records of all inputs. Returns when everything is confirmed, or the writer has failed and what
+/* Apply all records of all inputs. Returns when everything is confirmed, or the run has failed and what
  * was in flight is finished (or 1.5 s have passed). */
 void loop_run(struct writer *w);
 

@@ -249,10 +249,23 @@ static enum put later_epoch(struct writer *w, const struct facts *f)
     return PUT_DONE;
 }
 
+/* Every flow has come and ended, nothing waits. */
+static bool is_over(const struct session *s, const struct lanes *lanes)
+{
+    if (s->stage == ST_NONE)
+        return true;
+    if (s->stage != ST_RUN || s->up < s->flows || lanes_stand(lanes) || lanes->queued > 0)
+        return false;
+    for (unsigned i = 0; i < s->flows; i++)
+        if (!s->flow[i].ended || s->flow[i].big != NULL)
+            return false;
+    return true;
+}
+
 /* Another session behind one that is over: what that reached has to be saved first. */
 static enum put next_session(struct writer *w, const struct facts *f)
 {
-    if (!session_over(w))
+    if (!is_over(&w->session, &w->lanes))
         return PUT_WAIT;
     if (!cluster_quiet(w->cluster) || w->whole.dirty) {
         w->cluster->hurry(w->cluster);
@@ -407,6 +420,7 @@ enum put session_start(struct writer *w)
         begins(w);
     return got;
 }
+
 /* ---- a flush before the cut ---- */
 
 enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payload)
@@ -436,19 +450,6 @@ enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payl
 }
 
 /* ---- the end ---- */
-
-bool session_over(const struct writer *w)
-{
-    const struct session *s = &w->session;
-    if (s->stage == ST_NONE)
-        return true;
-    if (s->stage != ST_RUN || s->up < s->flows || lanes_stand(&w->lanes) || w->lanes.queued > 0)
-        return false;
-    for (unsigned i = 0; i < s->flows; i++)
-        if (!s->flow[i].ended || s->flow[i].big != NULL)
-            return false;
-    return true;
-}
 
 static void check_barrier(struct writer *w)
 {

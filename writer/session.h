@@ -81,9 +81,6 @@ enum put session_start(struct writer *w);
 /* A BARRIER before its flow's cut. */
 enum put session_void(struct writer *w, const struct rec *r, const uint8_t *payload);
 
-/* Every flow has come and ended, nothing waits. */
-bool session_over(const struct writer *w);
-
 /* After the last record: what is missing or waits for ever? Fails the writer accordingly. */
 void session_check_end(struct writer *w, bool stopped);
 

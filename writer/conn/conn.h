@@ -227,7 +227,7 @@ void conn_release(struct conn *c);
 /* The connection cannot be used any more: remember why. conn_settle does the rest. */
 void conn_lose(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* A refusal in the handshake: the connection is lost, and where it does not pass the writer has failed. */
+/* A refusal in the handshake: the connection is lost, and where it does not pass the run has failed. */
 void conn_refused(struct conn *c, const redisReply *r, const char *what);
 
 /* Is the reply of one of these types (REPLY_BIT), or an error? If not, the connection is lost. */

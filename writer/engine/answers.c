@@ -44,7 +44,8 @@ void cluster_count(struct cluster *cl, const struct cunit *u)
     cluster_count_at(cl, live, u->vclass, u->time, live && cl->session->live ? now_us() : 0);
 }
 
-void cluster_finish(struct cluster *cl, const struct cunit *u, bool counted)
+/* A request is done with; counted: it was carried out. */
+static void finish(struct cluster *cl, const struct cunit *u, bool counted)
 {
     hashset_remove(&cl->keys, u->key);
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
@@ -100,7 +101,7 @@ static void on_confirmed(struct conn *c, const struct cunit *u)
     cluster_accepted(c);
     if ((u->flags & CF_GUARDED) != 0)
         guard_reply(c->cl->splits, (uint32_t)u->mark, SPLIT_OPEN);
-    cluster_finish(c->cl, u, true);
+    finish(c->cl, u, true);
 }
 
 void cluster_doubtful(struct cluster *cl, const struct cunit *u, const uint8_t *bytes)
@@ -242,7 +243,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     struct cnode *ask;
     uint64_t due;
     if (unit_there(c, u, bytes)) {
-        cluster_finish(cl, u, false);
+        finish(cl, u, false);
         u->kind = CU_GONE;
         return false;
     }
@@ -255,7 +256,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     }
     if (u->probe != 0 && probe_fails(c->wire.err, c->wire.errlen)) {
         probe_refused(cl->probes, u->probe, c->wire.err, c->wire.errlen);
-        cluster_finish(cl, u, false);
+        finish(cl, u, false);
         u->kind = CU_GONE;
         return false;
     }
@@ -269,7 +270,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     } else {
         if (!cl->outcome->dead)
             cluster_unit_error(cl, u, bytes, c->wire.err, c->wire.errlen);
-        cluster_finish(cl, u, false);
+        finish(cl, u, false);
     }
     u->kind = CU_GONE;
     return false;
@@ -296,7 +297,7 @@ static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool
     if (sent && plight_hopeless(&u->plight) && suspect_found(cl)) {
         const char *text = suspect_text(c->why);
         cluster_unit_error(cl, u, bytes, text, strlen(text));
-        cluster_finish(cl, u, false);
+        finish(cl, u, false);
         return;
     }
     cluster_displace(cl, u, bytes, 0, NULL);
@@ -312,14 +313,14 @@ static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const
 
 static void on_drop(struct cluster *cl, const struct cunit *u)
 {
-    cluster_finish(cl, u, false);
+    finish(cl, u, false);
 }
 
 static void on_fail(struct cluster *cl, const struct cunit *u, const uint8_t *bytes, const char *text,
                     size_t len)
 {
     cluster_unit_error(cl, u, bytes, text, len);
-    cluster_finish(cl, u, false);
+    finish(cl, u, false);
 }
 
 const struct unit_calls cluster_request = {

@@ -291,7 +291,7 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
 static bool first_learn(struct conn *c, struct bigjob *j)
 {
     if (j->exact && j->cl->nodes.whole) { /* the handshake has read the key */
-        bool has = j->doubt && whole_has_record(j->cl->whole, &j->r);
+        bool has = j->doubt && whole_has_record(j->cl->whole, j->r.flow, j->r.seq);
         j->doubt = false;
         if (!has || ticket(j) >= TICKET_FIRST) /* which only asks whether the key is there */
             return false;

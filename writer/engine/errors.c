@@ -148,12 +148,6 @@ static struct kind *kind_for(struct kinds *k, const char *name, size_t namelen)
     return kind;
 }
 
-void kinds_add(struct kinds *k, const char *name, size_t namelen, uint64_t n)
-{
-    kind_for(k, name, namelen)->count += n;
-    k->total += n;
-}
-
 const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen, const void *key,
                                size_t keylen)
 {

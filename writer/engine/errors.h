@@ -50,9 +50,6 @@ const struct kind *kinds_count(struct kinds *k, const char *name, size_t namelen
 /* Said of a request that got a reply which it cannot get. */
 #define ODD_REPLY "ERR the target answered what this request cannot get"
 
-/* Count n of that name at once. */
-void kinds_add(struct kinds *k, const char *name, size_t namelen, uint64_t n);
-
 /* Count a reply of class ERR_RETRY or ERR_REDIRECT by its kind. */
 void error_count(struct kinds *k, const char *text, size_t n);
 

@@ -130,7 +130,8 @@ void exact_taken(struct exact *x, const struct rec *r)
     f->pos = r->pos;
 }
 
-int exact_compare(const struct exact_id *a, const struct exact_id *b)
+/* Order of places within a flow. */
+static int compare(const struct exact_id *a, const struct exact_id *b)
 {
     if (a->pos != b->pos)
         return a->pos < b->pos ? -1 : 1;
@@ -139,7 +140,8 @@ int exact_compare(const struct exact_id *a, const struct exact_id *b)
     return (a->step > b->step) - (a->step < b->step);
 }
 
-const struct exact_past *exact_past(const struct exact *x, unsigned slot, unsigned flow)
+/* What an earlier process did of the flow in the slot; NULL: nothing that the stream has not passed. */
+static const struct exact_past *past_of(const struct exact *x, unsigned slot, unsigned flow)
 {
     const struct exact_slot *s = &x->slot[slot];
     for (unsigned i = 0; i < s->n; i++)
@@ -150,8 +152,8 @@ const struct exact_past *exact_past(const struct exact *x, unsigned slot, unsign
 
 bool exact_notes(const struct exact *x, unsigned slot, unsigned flow, const struct exact_id *id)
 {
-    const struct exact_past *p = id->fresh ? exact_past(x, slot, flow) : NULL;
-    return id->pos > 0 && (p == NULL || exact_compare(id, &p->id) > 0);
+    const struct exact_past *p = id->fresh ? past_of(x, slot, flow) : NULL;
+    return id->pos > 0 && (p == NULL || compare(id, &p->id) > 0);
 }
 
 bool exact_done(struct exact *x, unsigned slot, unsigned flow, const struct exact_id *id)
@@ -159,10 +161,10 @@ bool exact_done(struct exact *x, unsigned slot, unsigned flow, const struct exac
     struct exact_slot *s = &x->slot[slot];
     if (id->fresh)
         return false;
-    const struct exact_past *p = id->pos > 0 && s->n > 0 ? exact_past(x, slot, flow) : NULL;
+    const struct exact_past *p = id->pos > 0 && s->n > 0 ? past_of(x, slot, flow) : NULL;
     if (p == NULL)
         return false;
-    if (exact_compare(id, &p->id) <= 0)
+    if (compare(id, &p->id) <= 0)
         return true;
     s->past[p - s->past] = s->past[--s->n]; /* the stream is past it */
     if (s->n == 0) {
@@ -177,11 +179,11 @@ unsigned exact_steps_done(const struct exact *x, const uint16_t *slot, unsigned 
 {
     const struct exact_id *last = NULL;
     for (unsigned i = 0; i < n && id->pos > 0; i++) {
-        const struct exact_past *p = exact_past(x, slot[i], flow);
-        if (p != NULL && (last == NULL || exact_compare(&p->id, last) > 0))
+        const struct exact_past *p = past_of(x, slot[i], flow);
+        if (p != NULL && (last == NULL || compare(&p->id, last) > 0))
             last = &p->id;
     }
-    if (last == NULL || exact_compare(last, id) < 0)
+    if (last == NULL || compare(last, id) < 0)
         return 0;
     *held = last->held;
     return last->pos == id->pos && last->sub == id->sub ? last->step : UINT_MAX;

@@ -7,9 +7,10 @@
  * the requests it speaks of. Its fields:
  *
  *   w         PROCESS TOKEN: the last transaction. After a lost connection it says whether that was executed.
+ *
  *   f<flow>   HISTORY POSITION N STEP HELD: the last record of the flow that was carried out in the slot: the
- *             N-th one of the journal entry whose end is POSITION; of a PROGRAM its STEP, and (a bit for
- * each) the registers that held a value then. After a restart it says what not to do again.
+ *             N-th one of the journal entry whose end is POSITION; of a PROGRAM its STEP, and HELD, a bit for
+ *             each of the registers that held a value then. After a restart it says what not to do again.
  *
  * HISTORY names the full sync since which positions count; it is kept in the position file. Positions are
  * saved at the ends of entries only, so a replay numbers its records alike. Records that are FRESH
@@ -91,12 +92,6 @@ void exact_begin(struct exact *x, const struct exact_id *place);
 /* A record of a flow is offered (any number of times), and was taken. */
 void exact_offer(struct exact *x, const struct rec *r);
 void exact_taken(struct exact *x, const struct rec *r);
-
-/* Order of places within a flow. */
-int exact_compare(const struct exact_id *a, const struct exact_id *b);
-
-/* What an earlier process did of the flow in the slot; NULL: nothing that the stream has not passed. */
-const struct exact_past *exact_past(const struct exact *x, unsigned slot, unsigned flow);
 
 /* Was this carried out by an earlier process? Of a slot that is known. */
 bool exact_done(struct exact *x, unsigned slot, unsigned flow, const struct exact_id *id);

@@ -221,14 +221,31 @@ static void report(struct failures *k, const struct failure *f)
     buf_free(&b);
 }
 
-/* A request of any size, in records of one number. */
-static void put_request(struct failures *k, const struct failure *f, struct rec *r)
+/* The header under which it is replayed. */
+static struct rec kept_rec(const struct failure *f, uint64_t seq)
 {
+    struct rec r = f->r;
+    if (r.type == 0)
+        r.type = REC_REQUEST;
+    r.flags = (uint16_t)(r.type == REC_REQUEST ? r.flags & (f->split ? SPLIT_FLAGS : KEPT_FLAGS) : 0);
+    if (r.type == REC_REQUEST && r.keyarg == 0)
+        r.flags |= RF_MULTIKEY; /* its keys cannot be told */
+    r.flow = 0;
+    r.epoch = 1;
+    r.pos = 0;
+    r.seq = seq;
+    return r;
+}
+
+/* A request of any size, in records of one number. */
+static void put_request(struct failures *k, const struct failure *f)
+{
+    struct rec r = kept_rec(f, ++k->seq);
     uint64_t size = f->big != NULL ? f->big->size : f->payload != NULL ? f->payload_n : f->n;
     const uint8_t *mem = f->payload != NULL ? f->payload : f->request;
     uint8_t *piece = f->big != NULL ? xmalloc(PIECE) : NULL;
     uint64_t at = 0;
-    uint16_t flags = r->flags;
+    uint16_t flags = r.flags;
     do {
         size_t most = f->big != NULL ? PIECE : REC_PAYLOAD_MAX;
         size_t n = size - at < most ? (size_t)(size - at) : most;
@@ -236,8 +253,8 @@ static void put_request(struct failures *k, const struct failure *f, struct rec 
             cannot(k, strerror(errno));
             break;
         }
-        r->flags = (uint16_t)(at + n < size ? flags | RF_MORE : flags);
-        put(k, r, f->big != NULL ? piece : mem + at, n);
+        r.flags = (uint16_t)(at + n < size ? flags | RF_MORE : flags);
+        put(k, &r, f->big != NULL ? piece : mem + at, n);
         at += n;
     } while (at < size);
     free(piece);
@@ -256,17 +273,7 @@ static void keep(struct failures *k, const struct failure *f)
     }
     report(k, f);
     if (!f->gone) {
-        struct rec r = f->r;
-        if (r.type == 0)
-            r.type = REC_REQUEST;
-        r.flags = (uint16_t)(r.type == REC_REQUEST ? r.flags & (f->split ? SPLIT_FLAGS : KEPT_FLAGS) : 0);
-        if (r.type == REC_REQUEST && r.keyarg == 0)
-            r.flags |= RF_MULTIKEY; /* its keys cannot be told */
-        r.flow = 0;
-        r.epoch = 1;
-        r.pos = 0;
-        r.seq = ++k->seq;
-        put_request(k, f, &r);
+        put_request(k, f);
         k->kept++;
     }
     flush(k);

@@ -157,10 +157,8 @@ static bool has_room(const struct bundles *b, const struct bundle *t, unsigned f
 
 /* Of a whole server: the snapshot must have nothing of the key on its way, and nothing at all where the keys
  * of the request cannot be told. */
-static bool clear_of_snapshot(struct cluster *cl, const struct rec *r)
+static bool clear_of_snapshot(struct cluster *cl, uint32_t key, bool any)
 {
-    uint32_t key = hashset_key(r->hash, r->db);
-    bool any = (r->flags & RF_MULTIKEY) != 0;
     bool clear = any ? cl->keys.count == 0 && cl->ngathered == 0 && cl->nparked == 0
                      : (cl->keys.count == 0 || !hashset_has(&cl->keys, key)) && !parts_hold(cl->parts, key);
     if (any)
@@ -188,7 +186,7 @@ enum put gather_put_own(struct bundles *b, const struct rec *r, const uint8_t *r
     struct cluster *cl = b->use.cl;
     struct bundle *t = b->at[WHOLE_SCOPE];
     if (!has_room(b, t, r->flow, r->len + behind) || slot_closed(cl, r->flow, WHOLE_SCOPE) ||
-        !clear_of_snapshot(cl, r))
+        !clear_of_snapshot(cl, hashset_key(r->hash, r->db), (r->flags & RF_MULTIKEY) != 0))
         return PUT_WAIT;
     if (t == NULL)
         t = begin(b, WHOLE_SCOPE);
@@ -239,7 +237,8 @@ enum put gather_put(struct bundles *b, const struct rec *r, unsigned slot, const
     bool everywhere = !cl->nodes.slots && !cl->nodes.whole &&
                       (r->flags & RF_MULTIKEY) != 0; /* its keys may be of any share */
     if (full || slot_closed(cl, r->flow, slot) || (everywhere && !cluster_alone(cl, r->flow)) ||
-        (cl->nodes.whole && !clear_of_snapshot(cl, r))) {
+        (cl->nodes.whole &&
+         !clear_of_snapshot(cl, hashset_key(r->hash, r->db), (r->flags & RF_MULTIKEY) != 0))) {
         close_flow(b, r->flow);
         return PUT_WAIT;
     }

@@ -5,7 +5,7 @@
 enum put {
     PUT_DONE, /* taken */
     PUT_WAIT, /* cannot go now: offer it again after something was confirmed */
-    PUT_FAIL, /* the writer has failed */
+    PUT_FAIL, /* the run has failed */
 };
 
 #endif

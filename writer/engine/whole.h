@@ -3,11 +3,18 @@
  *
  *   session   whose positions these are (position_text.h); without it the key says nothing
  *   writer    the process that wrote it
- *   f<flow>   EPOCH SEQ POSITION of the last record of the flow that was carried out; and where the last ones
- * had no effect, the position behind the last that had one a<flow>   EPOCH POSITION N STEP HELD: the last
- * record of the flow that was carried out, as in the hash of a slot (exact.h), where that is beyond the
- * POSITION of f<flow>; else it says nothing l<flow>   its lineage, where it has one of its own s<flow>   the
- * hash slots of the source that it holds (holds.h) source, empty, sweep, verify: of the session */
+ *   source, empty, sweep, verify: of the session
+ *   f<flow>   EPOCH SEQ POSITION of the last record of the flow that was carried out
+ *             and where the last ones had no effect, the position behind the last that had one
+ *   a<flow>   EPOCH POSITION N STEP HELD: the last record of the flow that was carried out
+ *             as in the hash of a slot (exact.h), where that is beyond the POSITION of f<flow>
+ *   l<flow>   its lineage, where it has one of its own
+ *   s<flow>   the hash slots of the source that it holds (holds.h)
+ *
+ *   whole.c            the key as requests of our own write it, and what is due
+ *   whole_key.c        what it says, before a session and after a loss
+ *   whole_position.c   the position that goes with a transaction
+ */
 #ifndef RW_WHOLE_H
 #define RW_WHOLE_H
 
@@ -98,7 +105,7 @@ void whole_free(struct whole *x);
 /* An epoch begins. */
 void whole_epoch(struct whole *x, unsigned flows);
 
-/* What the key says: x->saved, session, source. False: not known yet, or the writer has failed. */
+/* What the key says: x->saved, session, source. False: not known yet, or the run has failed. */
 bool whole_read(struct whole *x);
 
 /* Write the key of a session that begins. PUT_WAIT: it is under way. */
@@ -125,7 +132,7 @@ extern const struct store whole_store;
  * that are; what the reply to it says; was it carried out, says the handshake? */
 unsigned whole_position_of(struct whole *x, struct buf *b, const struct rec *r, const struct exact_id *id);
 void whole_written(void *whole, const struct cnode *node, unsigned fields, long long added);
-bool whole_has_record(const struct whole *x, const struct rec *r);
+bool whole_has_record(const struct whole *x, unsigned flow, uint64_t seq);
 
 /* A position, or the end of a flow's full sync. */
 void whole_take(struct whole *x, const struct rec *r);
@@ -134,7 +141,7 @@ void whole_take(struct whole *x, const struct rec *r);
 #define WHOLE_CONFINED "give rediswriter --position-file (with sentinels --at-least-once)"
 
 /* Can this be done in a transaction with the key? Without SELECT and flushes in it only what is in database
- * 0, and no flush. False: the writer has failed. */
+ * 0, and no flush. False: the run has failed. */
 bool whole_reaches(struct whole *x, const struct rec *r);
 
 /* The flows of this scope stand at a flush, and nothing is on its way. */

@@ -161,7 +161,7 @@ void whole_last(struct whole *x, struct conn *c)
         c->restarted = false;
 }
 
-bool whole_has_record(const struct whole *x, const struct rec *r)
+bool whole_has_record(const struct whole *x, unsigned flow, uint64_t seq)
 {
-    return x->flow[r->flow].there >= r->seq;
+    return x->flow[flow].there >= seq;
 }

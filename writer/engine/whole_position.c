@@ -32,7 +32,7 @@ static int has(const void *key, const struct bundle *t)
     const struct whole *x = key;
     unsigned yes = 0, all = 0;
     if (t->step >= 0)
-        return !t->e[t->step].own && whole_has_record(x, &t->e[t->step].r);
+        return !t->e[t->step].own && whole_has_record(x, t->e[t->step].r.flow, t->e[t->step].r.seq);
     for (unsigned i = 0; i < t->n; i++) {
         const struct rec *r = &t->e[i].r;
         if (t->e[i].own || r->seq <= x->positions->flow[r->flow].saved_seq)

@@ -47,12 +47,12 @@ struct saved {
     bool over;        /* the run whose positions were read had come to its end */
 };
 
-/* Read what there is (saved_check). False: the writer has failed. */
+/* Read what there is (saved_check). False: the run has failed. */
 bool saved_read(struct saved *d, struct saved_vector *v);
 
 /* Ask for the position key; where positions are kept in a file: see whether the target still has what they
  * speak of. True: that is known (or there is nothing to know). False: it takes until the servers have
- * answered, or the writer has failed. */
+ * answered, or the run has failed. */
 bool saved_check(struct saved *d);
 
 /* Tell dfreader (SESSION had resume=1). Returns -1 when it has gone. */

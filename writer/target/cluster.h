@@ -6,24 +6,19 @@
  * Order and positions. A request that has to wait for another of its slot is parked, so that those behind it
  * need not.
  *
- *   engine.c      their beginning, what is due, and their end
+ * The servers, and which connection a request takes, are nodes.h.
+ *
+ *   engine.c      its beginning, what is due, and its end
  *   cluster.c     records in
+ *   slots.c       which requests may go, and what is parked
  *   gather.c      requests of a scope that go in one transaction
  *   bundle*.c     such a transaction: made and done with, sent, its replies, what was refused, what was lost
  *   parts.c       keys of the snapshot that go in one transaction
  *   mset.c        plain SETs of the snapshot gathered into MSET
- *   whole.c       the position key of a single server
- *   reach.c       finding a single server, or the first node of a cluster
  *   span.c        programs: requests over several slots, step by step
  *   big.c         requests that were collected in a file
  *   answers.c     confirmations and refusals
- *   slots.c       which requests may go, and what is parked
  *   moved.c       requests that go another way
- *   route.c       which connection a request takes
- *   topology.c    which node has which slot
- *   start.c       what is before the first request
- *   flushes.c     what every master gets: FLUSHALL and FLUSHDB, functions
- *   conn*.c       the connections
  *   replicas.c    --wait
  */
 #ifndef RW_CLUSTER_H
@@ -171,10 +166,7 @@ extern const struct unit_calls cluster_request;
 /* Something was carried out over this connection that will be counted on. */
 void cluster_accepted(struct conn *c);
 
-/* A request is done with; counted: it was carried out. */
-void cluster_finish(struct cluster *cl, const struct cunit *u, bool counted);
-
-/* The same for one of our own. */
+/* A request of our own is done with. */
 void cluster_own_done(struct cluster *cl, const struct cunit *u);
 
 /* What a server had confirmed is gone: nothing more is written, and the positions in the file do not count.
@@ -210,7 +202,7 @@ enum detour cluster_detour(struct conn *c, unsigned tries, const struct named *w
                            size_t len, uint64_t *due,
                            struct cnode **ask); /* what: NULL: a question of ours */
 
-/* A question of ours was refused: where it does not pass the writer has failed. */
+/* A question of ours was refused: where it does not pass the run has failed. */
 void cluster_question_refused(struct conn *c, const redisReply *r, const char *command);
 
 /* ---- moved.c ---- */

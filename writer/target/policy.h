@@ -36,7 +36,7 @@ bool policy_began_empty(const struct policy *p);
 void policy_refuse(struct policy *p);
 
 /* The session begins anew over keys that were there before: with --on-existing skip and fail it cannot. Then
- * the writer has failed. */
+ * the run has failed. */
 bool policy_guarded_void(struct policy *p);
 
 #define RIVAL_WAIT ((uint64_t)5000000) /* us that another writer's connection may take to vanish */

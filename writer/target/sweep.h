@@ -72,7 +72,7 @@ struct sweep {
     size_t todo_at;
 };
 
-/* The full sync begins. False: the writer has failed. */
+/* The full sync begins. False: the run has failed. */
 bool sweep_begin(struct sweep *s);
 void sweep_free(struct sweep *s);
 
