@@ -6,7 +6,7 @@ void tally_init(struct tally *t, enum inspect_form form, unsigned top, FILE *to)
 {
     *t = (struct tally){.form = form, .top = top, .to = to};
     t->dbs = xcalloc(TALLY_DBS, sizeof *t->dbs);
-    t->largest = xcalloc((size_t)top + 1, sizeof *t->largest);
+    t->largest = xcalloc((size_t)top + 1, sizeof(struct tally_top *));
     if (form == INSPECT_CSV)
         inspect_csv_head(t);
 }
@@ -126,7 +126,7 @@ static int by_size(const void *a, const void *b)
 
 int tally_write(struct tally *t, bool complete)
 {
-    qsort(t->largest, t->nlargest, sizeof *t->largest, by_size);
+    qsort(t->largest, t->nlargest, sizeof(struct tally_top *), by_size);
     inspect_show(t, complete);
     return fflush(t->to) != 0 || ferror(t->to) ? -1 : 0;
 }
