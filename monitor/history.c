@@ -25,7 +25,10 @@ void history_free(struct history *h)
 {
     free(h->value);
     free(h->phase);
-    *h = (struct history){.newest = 0};
+    h->value = NULL;
+    h->phase = NULL;
+    h->newest = h->first = 0;
+    memset(h->before, 0, sizeof h->before);
 }
 
 static void forget(struct history *h, int64_t t)

@@ -205,7 +205,10 @@ static void put_task(struct buf *b, const struct metric *m, const struct task *t
         put_one(b, m, task, json_object_get(task->status, "session"));
     if (m->place == OF_FLOW) {
         const json_t *flows = json_object_get(task->status, "flows");
-        json_array_foreach(flows, i, each) put_one(b, m, task, each);
+        json_array_foreach(flows, i, each)
+        {
+            put_one(b, m, task, each);
+        }
     }
     const json_t *stages = json_object_get(task->status, "stages");
     json_array_foreach(stages, i, each)
@@ -262,7 +265,8 @@ static void put_checks(struct buf *b, const struct task *task)
 
 static void put_keys(struct buf *b, const struct task *task)
 {
-    const json_t *each, *all = json_object_get(task->status, "stages");
+    const json_t *all = json_object_get(task->status, "stages");
+    json_t *each;
     size_t i;
     json_array_foreach(all, i, each)
     {
@@ -270,7 +274,7 @@ static void put_keys(struct buf *b, const struct task *task)
         json_t *n;
         if (!is_stage(each, OF_WRITER))
             continue;
-        json_object_foreach((json_t *)(uintptr_t)each, field, n)
+        json_object_foreach(each, field, n)
         {
             if (strncmp(field, "keys.", 5) != 0 || !json_is_number(n))
                 continue;
@@ -328,16 +332,20 @@ static const struct block blocks[] = {
      "From the arrival of a change at dfreader to the target's reply.", put_latency},
 };
 
-static void each_task(const struct tasks *t, struct buf *b, const struct block *block, const struct metric *m)
+static void put_metric(const struct tasks *t, struct buf *b, const struct metric *m)
 {
-    for (unsigned i = 0; i < t->n; i++) {
-        if (t->task[i]->status == NULL)
-            continue;
-        if (block != NULL)
-            block->put(b, t->task[i]);
-        else
+    head(b, m->name, is_counter(m->name) ? "counter" : "gauge", m->help);
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->task[i]->status != NULL)
             put_task(b, m, t->task[i]);
-    }
+}
+
+static void put_block(const struct tasks *t, struct buf *b, const struct block *block)
+{
+    head(b, block->name, block->type, block->help);
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->task[i]->status != NULL)
+            block->put(b, t->task[i]);
 }
 
 void metrics_text(const struct tasks *t, struct buf *b)
@@ -346,12 +354,8 @@ void metrics_text(const struct tasks *t, struct buf *b)
     (void)buf_addf(b, "df2redis_monitor_info{version=\"%s\"} 1\n", DF2REDIS_VERSION);
     head(b, "df2redis_tasks", "gauge", "Tasks with a run directory.");
     (void)buf_addf(b, "df2redis_tasks %u\n", t->n);
-    for (size_t i = 0; i < METRICS; i++) {
-        head(b, metrics[i].name, is_counter(metrics[i].name) ? "counter" : "gauge", metrics[i].help);
-        each_task(t, b, NULL, &metrics[i]);
-    }
-    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
-        head(b, blocks[i].name, blocks[i].type, blocks[i].help);
-        each_task(t, b, &blocks[i], NULL);
-    }
+    for (size_t i = 0; i < METRICS; i++)
+        put_metric(t, b, &metrics[i]);
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        put_block(t, b, &blocks[i]);
 }

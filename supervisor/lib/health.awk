@@ -134,7 +134,7 @@ function find_bottleneck(   i, name, part, waits) {
         return
     most("rediswriter", "waited_output_us")
     waits = most_share
-    if (phase == "streaming" && lag + 0 == 0 && worst_pipe < 0.5)
+    if (phase == "streaming" && lag != "" && lag + 0 == 0 && worst_pipe < 0.5)
         return found("none", "nothing: what the source sends is applied at once")
     if (waits >= 0.5)
         return found("target", "the target: rediswriter waits for its replies " percent(waits) " of the time")

@@ -98,7 +98,6 @@ look() {
         fi
         ;;
     esac
-    rm -f -- "$run_dir/status.json.new"
     describe sample "$state" up "$run_dir/status.json.new" <<<"$answer" >"$run_dir/progress.new" || :
     mv -f -- "$run_dir/progress.new" "$run_dir/progress" 2>/dev/null
     mv -f -- "$run_dir/status.json.new" "$run_dir/status.json" 2>/dev/null

@@ -80,7 +80,7 @@ counters_add_up() {
 
 @test "status in words, and its forms" {
     task
-    moved() { [[ $(df2redis --log-format human status) == *"  moved        5,000 keys"* ]]; }
+    moved() { [[ $(df2redis --log-format human status) == *"  moved        5,000 keys"*"  behind       "* ]]; }
     wait_until 10 moved || fail "$(df2redis --log-format human status)"
     run df2redis --log-format human status
     assert_status 0

@@ -1,0 +1,58 @@
+# For suites of df2redis-monitor: start it, ask it, and a task that it shows.
+# shellcheck shell=bash disable=SC2034,SC2154 # variables for the suites, and of bats
+
+monitoring_teardown() {
+    [[ -n ${BATS_TEST_COMPLETED-} || ! -e $TMP/monitor.err ]] || grep -v level=debug "$TMP/monitor.err" | tail -n 20
+    common_teardown
+}
+
+# Only the tasks of the test: other services of this machine are none of it.
+start_monitor() { # options
+    background df2redis-monitor --tasks "$XDG_RUNTIME_DIR/df2redis" --listen 127.0.0.1:0 "$@" 2>"$TMP/monitor.err"
+    MONITOR_PID=$!
+    wait_until 10 grep -q event=listening "$TMP/monitor.err"
+    PORT=$(sed -n 's/.* event=listening port=\([0-9]*\).*/\1/p' "$TMP/monitor.err")
+}
+
+# Send bytes, and get what comes until the other side closes.
+http() { socat -t 20 - "TCP:127.0.0.1:$PORT" 2>/dev/null; }
+
+request() { # method path [header…]
+    local method=$1 path=$2
+    shift 2
+    printf '%s\r\n' "$method $path HTTP/1.1" "Host: 127.0.0.1:$PORT" "Connection: close" "$@" '' | http
+}
+
+# The body of what is at a path, in $output; its status line and headers in $head.
+get() { # path
+    output=$(request GET "$1"; echo .) # or empty lines at the end would be lost
+    output=${output%.$'\n'}
+    output=${output%.}
+    head=${output%%$'\r\n\r\n'*}
+    output=${output#*$'\r\n\r\n'}
+    output=${output%$'\n'}
+}
+
+code() { # the status code of an answer on standard input
+    sed -n '1s/^HTTP\/1\.1 \([0-9]*\).*/\1/p'
+}
+
+task() {
+    start_redis
+    start_master --generate --flows 2 --keys 5000 --journal-ops 1000000 --journal-rate 1000
+    background df2redis -v replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    TASK_PID=$!
+    wait_until 10 shows 'phase=streaming .*health=ok '
+}
+
+stop_task() {
+    df2redis stop || true
+    reap 20 "$TASK_PID"
+    assert_status 0
+}
+
+metric() { # name with labels: its value
+    request GET /metrics | grep -F "$1 " | sed -n 's/.* \([0-9.e+-]*\)$/\1/p'
+}
+
+all_keys() { [[ $(metric 'df2redis_target_keys_total{task="default"}') == 5000 ]]; }
