@@ -174,6 +174,24 @@ static void begin_elements(struct sink *to, struct scanned *s)
     s->begun = true;
 }
 
+/* A string that is all there, as a snapshot's. */
+static bool take_string(struct sink *to, struct scanned *s, const uint8_t *p, size_t n)
+{
+    if (s->type != STRING_TYPE || s->length != n || n + s->name.len >= REC_PAYLOAD_MAX - 512)
+        return false;
+    open_change(to, s, STRING_TYPE);
+    go_live(to, s);
+    uint64_t ms = s->expire_ms;
+    if (s->change.key.excluded)
+        to->e->stats.filtered++;
+    else if (ms == 0 || (ms = emit_expiry(to->e, &to->o, ms)) != 0) {
+        to->e->stats.keys[CLASS_STRING] += !s->live;
+        emit_set(to->e, &to->o, &s->change.key, p, n, ms, 0);
+    }
+    s->begun = s->over = true;
+    return true;
+}
+
 /* Returns how many bytes were used; *bad: they are none of such a value. */
 static size_t feed_elements(struct sink *to, struct scanned *s, const uint8_t *p, size_t n, uint64_t *need,
                             bool *bad)
@@ -299,6 +317,8 @@ static size_t use(struct sink *to, struct scanned *s, const uint8_t *p, size_t n
         return used;
     uint64_t more = 0;
     if (s->form == SCANNED_ELEMENTS) {
+        if (last && !s->begun && take_string(to, s, p + used, n - used))
+            used = n;
         if (!s->begun)
             begin_elements(to, s);
         used += feed_elements(to, s, p + used, n - used, &more, &bad);

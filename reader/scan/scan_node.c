@@ -176,8 +176,9 @@ void scan_node_again(struct scan_node *n, const char *why)
 
 static void note_place(struct scan_node *n)
 {
-    n->place[(n->first_place + n->places++) % PLACES] =
-        (struct scan_place){.pos = n->pos, .read = n->read};
+    if (n->places < PLACES)
+        n->place[(n->first_place + n->places++) % PLACES] =
+            (struct scan_place){.pos = n->pos, .read = n->read};
 }
 
 /* What the writers have applied. */
@@ -321,14 +322,24 @@ static bool select_db(struct scan_node *n, uint32_t db)
 static bool within_window(struct scan_node *n)
 {
     const struct scan_source *s = n->source;
+    if (s->session->control.count[ROLE_WRITER] == 0) { /* nobody says what is applied */
+        n->places = 0;
+        return true;
+    }
     if (n->places >= PLACES - 2)
         return false;
-    if (s->session->control.count[ROLE_WRITER] == 0)
-        return true;
     if (n->read + wants_left(&n->wants) < n->applied_read + s->window)
         return true;
     n->flow->moved_at = mono_us(); /* it is the target that is waited for */
     return false;
+}
+
+/* Of changed keys as many are read as are named. */
+static bool room_for_places(struct scan_node *n)
+{
+    if (n->source->session->control.count[ROLE_WRITER] == 0)
+        n->places = 0;
+    return n->places < PLACES - 2;
 }
 
 static void ask_scan(struct scan_node *n)
@@ -346,7 +357,7 @@ static void feed(struct scan_node *n)
     uint64_t now = mono_us();
     take_applied(n);
     bool named = n->notes != NULL && scan_notes_due(n, now);
-    if (named && idle(n) && n->places < PLACES - 2) {
+    if (named && idle(n) && room_for_places(n)) {
         if (select_db(n, scan_notes_db(n))) {
             scan_notes_take(n);
             if (!wants_add(&n->wants, WANT_PLACE, false))

@@ -47,7 +47,7 @@ static unsigned count_of(const struct scan_node *n, const struct scan_part *p)
 {
     uint64_t size = want_at(&n->wants, n->wants.head)->size;
     uint64_t each = p->length > 0 ? size / p->length : 0, count = PIECE / (each > 0 ? each : 64);
-    if (!n->server.memory || !n->server.dump)
+    if (!n->server.memory)
         count = COUNT_MOST / 2;
     return count < 1 ? 1 : count > COUNT_MOST ? COUNT_MOST : (unsigned)count;
 }

@@ -52,9 +52,8 @@ enum scan_ask {
     ASK_OK,       /* an error ends the flow */
     ASK_PERHAPS,  /* an error does not matter */
     ASK_SCAN,
-    ASK_SIZE,     /* MEMORY USAGE */
     ASK_TYPE,
-    ASK_LENGTH,
+    ASK_SIZE, /* MEMORY USAGE, or a number of elements */
     ASK_VALUE,
     ASK_TTL,
     ASK_NODES, /* CLUSTER NODES */
@@ -87,6 +86,8 @@ struct scan_node {
     uint32_t asked, answered;
     struct wants wants;
     uint64_t on_way; /* bytes of values, as far as they are known */
+    uint64_t string_size; /* of the last ones */
+    unsigned strings;     /* in a row */
 
     /* The scan. */
     uint32_t selected; /* database */
