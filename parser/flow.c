@@ -17,6 +17,7 @@ void flow_init(struct flow *f, uint16_t number)
     f->rdb.to = f->journal.to = &f->to;
     f->rdb.journal = &f->journal;
     carry_init(&f->carry);
+    f->scanned.to = &f->to;
     carry_init(&f->scanned.carry);
 }
 

@@ -21,16 +21,6 @@
 
 /* ---- requests ---- */
 
-void scan_request(struct scan_node *n, enum scan_ask ask, int argc, const char *const *argv, int at,
-                  const struct slice *key)
-{
-    struct buf *b = &n->conn.out;
-    (void)resp_add_array(b, (uint64_t)argc);
-    for (int i = 0; i < argc; i++)
-        (void)(i == at && key != NULL ? resp_add_bulk(b, key->p, key->n) : resp_add_str(b, argv[i]));
-    n->ask[n->asked++ & (ASKS - 1)] = (uint8_t)ask;
-}
-
 static void ask_one(struct scan_node *n, enum scan_ask ask, const char *command, const struct want *w)
 {
     struct slice name = want_name(&n->wants, w);
@@ -105,6 +95,8 @@ static uint64_t size_of(const struct scan_node *n, const struct want *w)
 static bool is_large(const struct scan_node *n, const struct want *w)
 {
     if ((w->type == TYPE_STRING && !w->longer) || w->type == TYPE_NONE)
+        return false;
+    if (w->whole)
         return false;
     if (!n->server.dump && (w->type == TYPE_STREAM || (w->type == TYPE_HASH && n->server.field_ttl)))
         return true;
@@ -191,15 +183,6 @@ static void ask_values(struct scan_node *n)
     }
 }
 
-void scan_ask_whole(struct scan_node *n)
-{
-    struct want *w = want_at(&n->wants, n->wants.head);
-    w->large = false;
-    w->on_way = size_of(n, w);
-    n->on_way += w->on_way;
-    ask_value(n, w);
-}
-
 void scan_ask_keys(struct scan_node *n)
 {
     ask_types(n);
@@ -210,48 +193,6 @@ void scan_ask_keys(struct scan_node *n)
 }
 
 /* ---- the key at the head ---- */
-
-struct slice scan_name(const struct scan_node *n)
-{
-    return want_name(&n->wants, want_at(&n->wants, n->wants.head));
-}
-
-void scan_write_head(struct scan_node *n, const char *state, int type, int64_t length, int64_t expiry)
-{
-    static const char *const names[] = {
-        [TYPE_STRING] = "string", [TYPE_LIST] = "list", [TYPE_SET] = "set",
-        [TYPE_ZSET] = "zset",     [TYPE_HASH] = "hash", [TYPE_STREAM] = "commands",
-        [TYPE_OTHER] = "after"};
-    const struct want *w = want_at(&n->wants, n->wants.head);
-    struct slice name = scan_name(n);
-    bool value = strcmp(state, "value") == 0;
-    key_out_begin(&n->out, n->flow->id, n->source->stream->info.epoch, now_us(),
-                  &(struct key_head){.name = name.p,
-                                     .len = name.n,
-                                     .db = n->selected,
-                                     .state = state,
-                                     .error = n->error[0] != '\0' ? n->error : NULL,
-                                     .elements = type > 0 ? names[type] : NULL,
-                                     .length = length,
-                                     .expire_ms = value && n->server.expiretime ? expiry : -1,
-                                     .ttl_ms = value && !n->server.expiretime ? expiry : -1,
-                                     .live = w->live || n->done});
-}
-
-void scan_pop(struct scan_node *n)
-{
-    const struct want *w = want_at(&n->wants, n->wants.head);
-    if (w->kind == WANT_KEY) {
-        n->read++;
-        n->flow->moved_at = mono_us();
-        n->flow->bytes += w->len + 1;
-        n->on_way -= w->on_way;
-    }
-    wants_pop(&n->wants);
-    n->missing = false;
-    n->error[0] = '\0';
-    n->value.len = 0;
-}
 
 /* The rest of a value that lies in a file, as far as the output takes it. */
 static void write_large(struct scan_node *n)
@@ -374,7 +315,7 @@ static bool settle(struct scan_node *n)
         struct want *x = want_at(w, w->head);
         if (x->kind != WANT_KEY) {
             if (x->kind != WANT_NOTHING)
-                scan_node_write_place(n, x);
+                n->calls->place(n, x);
             scan_pop(n);
         } else if (w->value_asked > w->head && unreadable(n, x)) {
             n->missing = x->type == TYPE_NONE;
@@ -482,7 +423,7 @@ static void take_scan(struct scan_node *n, const struct resp_token *t)
             n->since_place++;
     }
     if (t->end && n->conn.open)
-        scan_node_page(n);
+        n->calls->page(n);
 }
 
 static void take(struct scan_node *n, const struct resp_token *t)
@@ -509,7 +450,7 @@ static void take(struct scan_node *n, const struct resp_token *t)
         if (n->conn.open)
             write_key(n, t->type == ':' ? t->n : -1);
         return;
-    case ASK_NODES: scan_node_nodes(n, t); return;
+    case ASK_NODES: n->calls->nodes(n, t); return;
     case ASK_PART: scan_part_token(n, t); return;
     }
 }

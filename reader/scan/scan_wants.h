@@ -30,6 +30,7 @@ struct want {
     bool guessed; /* its type was not asked for */
     bool again;   /* it was read before, and what came was not all */
     bool longer; /* a string that is asked for its length first */
+    bool whole; /* ... not, as found when that began */
     bool plain; /* nothing is asked about its size */
 };
 
