@@ -7,6 +7,7 @@
 #include <bsd/stdlib.h>
 #include <bsd/string.h>
 
+#include "buf.h"
 #include "meta.h"
 
 /* Percent-decode n bytes into out. False when malformed or too long. */
@@ -176,9 +177,8 @@ static const char *credentials_end(const char *p, bool local)
     return at;
 }
 
-const char *url_parse(struct url *u, const char *text)
+static const char *parse(struct url *u, const char *text)
 {
-    memset(u, 0, sizeof *u);
     const char *sep = strstr(text, "://");
     if (sep == NULL || sep == text || (size_t)(sep - text) >= sizeof u->scheme)
         return "no scheme in URL";
@@ -207,6 +207,22 @@ const char *url_parse(struct url *u, const char *text)
     if (*rest == '/')
         rest++;
     return *rest == '\0' ? NULL : parse_db(u, rest);
+}
+
+const char *url_parse(struct url *u, const char *text)
+{
+    static const char mode[] = "?mode=scan";
+    size_t n = strlen(text), m = sizeof mode - 1;
+    memset(u, 0, sizeof *u);
+    u->scan = n > m && strcmp(text + n - m, mode) == 0;
+    if (!u->scan)
+        return parse(u, text);
+    char *plain = xstrdup(text);
+    plain[n - m] = '\0';
+    const char *fault = parse(u, plain);
+    explicit_bzero(plain, n);
+    free(plain);
+    return fault;
 }
 
 const char *url_secret(char *to, size_t cap, const char *file, const char *env)

@@ -5,6 +5,7 @@
  *   redis-cluster://…host[:port][,host[:port]…]         seeds of a cluster; rediss-cluster:// over TLS
  *   sentinel://…host[:port][,host[:port]…]/name[/db]    the master that these sentinels know; sentinels://
  *                                                     over TLS
+ *   any of them with ?mode=scan at its end              a source that is read by SCAN
  *   unix://[user[:password]@]/path[?db=N]               a Unix socket; also redis+unix://,
  * dragonfly+unix://
  *
@@ -34,6 +35,7 @@ struct url {
     bool secure;    /* over TLS */
     bool sentinel;  /* the seeds are sentinels, name is what they know the master by */
     bool cluster;   /* said to be a cluster */
+    bool scan;      /* ?mode=scan stands at its end: of a source */
     unsigned seeds; /* hosts that are named; at least one */
     struct endpoint seed[URL_SEEDS];
     char name[128];

@@ -21,6 +21,7 @@ void flow_init(struct flow *f, uint16_t number)
     aof_init(&f->aof, &f->psync);
     f->rdb.aof = &f->aof;
     carry_init(&f->carry);
+    f->scanned.to = &f->to;
     carry_init(&f->scanned.carry);
 }
 

@@ -81,6 +81,24 @@ int parser_flow_fault(struct parser *p, unsigned flow, int status, const char *w
     return -1;
 }
 
+int parser_refused(struct parser *p)
+{
+    char what[256];
+    if (outlets_refused(p))
+        return -1;
+    if (!p->e.wrong_db) {
+        parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
+        return -1;
+    }
+    snprintf(what, sizeof what,
+             "something of database %u, and the target is a cluster, which has database 0 only: --db-map "
+             "%u=0 puts it "
+             "there, --exclude db:%u leaves it out",
+             p->e.source_db, p->e.source_db, p->e.source_db);
+    parser_fault(p, EXIT_USAGE, "error", what);
+    return -1;
+}
+
 void parser_tell(struct parser *p, const struct flow *f)
 {
     unsigned n = f->to.o.flow;
@@ -253,7 +271,7 @@ int parser_scan(struct parser *p, const struct rec *r, const uint8_t *payload)
     struct flow *f = parser_flow(p, r, "a SCAN record", &rc);
     if (f == NULL || !p->scan)
         return rc;
-    rc = scanned(p, scanned_place(&f->to, payload, r->len));
+    rc = scanned(p, scanned_place(&f->scanned, payload, r->len));
     parser_tell(p, f);
     return rc;
 }
@@ -266,7 +284,7 @@ int parser_key(struct parser *p, const struct rec *r, const uint8_t *payload)
         return rc; /* else of a session that was live when another parser asked for it */
     p->e.now_ms = now_us() / 1000;
     if (p->scan)
-        return scanned(p, scanned_key(&f->to, &f->scanned, r, payload));
+        return scanned(p, scanned_key(&f->scanned, r, payload));
     const char *fault = reread_answer(&f->to, r, payload);
     slots_tick(&f->to);
     return taken(p, fault);

@@ -321,24 +321,6 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     return check_databases(p, r, payload);
 }
 
-int parser_refused(struct parser *p)
-{
-    char what[256];
-    if (outlets_refused(p))
-        return -1;
-    if (!p->e.wrong_db) {
-        parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
-        return -1;
-    }
-    snprintf(what, sizeof what,
-             "something of database %u, and the target is a cluster, which has database 0 only: --db-map "
-             "%u=0 puts it "
-             "there, --exclude db:%u leaves it out",
-             p->e.source_db, p->e.source_db, p->e.source_db);
-    parser_fault(p, EXIT_USAGE, "error", what);
-    return -1;
-}
-
 /* What a FLOW record says about where the flow's changes begin. False: it says nothing that could be. */
 static bool flow_lsn(const struct parser *p, const struct rec *r, const uint8_t *payload, bool partial,
                      uint64_t *lsn)
@@ -403,7 +385,7 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
         flow_of_redis(p->flows[r->flow], lsn);
     p->flows[r->flow]->to.source = p->redis ? &p->commands : NULL;
     if (p->scan)
-        scanned_begin(&p->flows[r->flow]->to, &p->flows[r->flow]->scanned, p->version, lsn);
+        scanned_begin(&p->flows[r->flow]->scanned, p->version, lsn);
     else if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 && strcmp(form, "snapshot") == 0)
         flow_as_snapshot(p->flows[r->flow]);
     p->flows[r->flow]->to.own_master = lineage_get(&own, payload, r->len);

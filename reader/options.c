@@ -215,30 +215,13 @@ static void prepare_tls(struct options *o)
         fatal(EXIT_CANNOT, "%s", why);
 }
 
-/* "?mode=scan" at the end of the URL says the same as --scan. */
-static const char *parse_mode(struct options *o, const char *text)
-{
-    static char url[2048];
-    static const char mode[] = "mode=";
-    const char *query = strrchr(text, '?');
-    if (query == NULL || strncmp(query + 1, mode, sizeof mode - 1) != 0)
-        return text;
-    if (strcmp(query + sizeof mode, "scan") != 0)
-        fatal(EXIT_USAGE, "source: the only mode in a URL is ?mode=scan");
-    if ((size_t)(query - text) >= sizeof url)
-        fatal(EXIT_USAGE, "source: URL too long");
-    memcpy(url, text, (size_t)(query - text));
-    url[query - text] = '\0';
-    o->scan = true;
-    return url;
-}
-
 static void parse_live(struct options *o, const char *text)
 {
-    const char *fault = url_parse(&o->url, parse_mode(o, text));
+    const char *fault = url_parse(&o->url, text);
     if (fault != NULL)
         fatal(EXIT_USAGE, "source: %s", fault);
     check_scheme(o);
+    o->scan = o->scan || o->url.scan;
     if (o->url.has_db)
         fatal(EXIT_USAGE, "a session carries all databases: leave the /db out of the URL");
     fault = url_password(&o->url, o->password_file, PASSWORD_ENV);

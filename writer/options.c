@@ -179,6 +179,8 @@ static void parse_target(struct options *o, char *text, const char *password_fil
     url_hide_argument(text);
     if (fault != NULL)
         fatal(EXIT_USAGE, "target: %s", fault);
+    if (o->url.scan)
+        fatal(EXIT_USAGE, "target: ?mode=scan belongs to a source");
     o->must_cluster = o->url.cluster;
     if (!known_scheme(o->url.scheme))
         fatal(EXIT_USAGE, "target: %s:// is not supported, use redis:// or rediss://", o->url.scheme);

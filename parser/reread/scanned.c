@@ -30,10 +30,11 @@ static struct dialect dialect_of(const char *version)
     return dialect_dragonfly(sscanf(version + 10, "%u.%u", &a, &b) == 2 ? VERSION(a, b) : VERSION(1, 40));
 }
 
-void scanned_begin(struct sink *to, struct scanned *s, const char *version, uint64_t position)
+void scanned_begin(struct scanned *s, const char *version, uint64_t position)
 {
+    struct sink *to = s->to;
     scanned_free(s);
-    *s = (struct scanned){.form = SCANNED_NONE};
+    *s = (struct scanned){.to = to};
     carry_init(&s->carry);
     to->dialect = dialect_of(version);
     to->rereads = NULL; /* dfreader reads what has changed again by itself */
@@ -47,30 +48,33 @@ void scanned_begin(struct sink *to, struct scanned *s, const char *version, uint
 /* ---- what comes of a key ---- */
 
 /* Behind the first pass, and of what has changed: by itself, whatever the policy about existing keys. */
-static void go_live(struct sink *to, const struct scanned *s)
+static void go_live(const struct scanned *s)
 {
+    struct sink *to = s->to;
     to->o.live = s->live;
     to->o.fresh = s->live;
     to->o.pos = s->live ? sink_reached(to) : 0;
     to->o.time = s->time;
 }
 
-static void done(struct sink *to)
+static void done(struct scanned *s)
 {
+    struct sink *to = s->to;
     to->o.live = to->o.fresh = false;
     to->o.pos = 0;
 }
 
 /* A command of the source, as it is to be written. */
-static void apply(struct sink *to, const struct scanned *s, const struct slice *argv, size_t argc)
+static void apply(const struct scanned *s, const struct slice *argv, size_t argc)
 {
+    struct sink *to = s->to;
     struct change ch = {.db = s->db,
                         .argv = argv,
                         .argc = argc,
                         .lsn = to->before,
                         .after = sink_reached(to),
                         .time = s->time};
-    go_live(to, s);
+    go_live(s);
     to->o.db = sink_db(to, s->db);
     change_write(to, &ch);
 }
@@ -80,26 +84,29 @@ static struct slice name_of(const struct scanned *s)
     return (struct slice){s->name.p, s->name.len};
 }
 
-static bool passes(const struct sink *to, const struct scanned *s)
+static bool passes(const struct scanned *s)
 {
+    struct sink *to = s->to;
     return to->filter != NULL ? filter_passes(to->filter, s->name.p, s->name.len, 0, s->db)
                               : !key_is_ours(s->name.p, s->name.len);
 }
 
 /* It is not there any more: of a first pass nothing was written. */
-static void take_missing(struct sink *to, struct scanned *s)
+static void take_missing(struct scanned *s)
 {
+    struct sink *to = s->to;
     struct slice del[2] = {SLICE("DEL"), name_of(s)};
-    if (s->error[0] != '\0' && passes(to, s)) {
+    if (s->error[0] != '\0' && passes(s)) {
         emit_report(to->e, &to->o, true, "scan-key", s->name.p, s->name.len, s->error);
         return;
     }
     if (s->live)
-        apply(to, s, del, 2);
+        apply(s, del, 2);
 }
 
-static void open_change(struct sink *to, struct scanned *s, unsigned type)
+static void open_change(struct scanned *s, unsigned type)
 {
+    struct sink *to = s->to;
     struct change *ch = &s->change;
     change_clear(ch);
     ch->db = s->db;
@@ -113,47 +120,50 @@ static void open_change(struct sink *to, struct scanned *s, unsigned type)
     change_open(to, ch, value_class(type));
 }
 
-static unsigned dump_type(const struct sink *to, const uint8_t *p, size_t n)
+static unsigned dump_type(const struct scanned *s, const uint8_t *p, size_t n)
 {
+    const struct sink *to = s->to;
     unsigned version = le16(p + n - FOOTER);
     if (to->dialect.old_json && p[0] == 20 && version < 10)
         return 30;
     return value_type(to->dialect.native ? FAMILY_DRAGONFLY : version >= 80 ? FAMILY_VALKEY : FAMILY_REDIS, p[0]);
 }
 
-static void refuse(struct sink *to, struct scanned *s, const char *why)
+static void refuse(struct scanned *s, const char *why)
 {
-    if (passes(to, s))
+    struct sink *to = s->to;
+    if (passes(s))
         emit_report(to->e, &to->o, true, "scan-key", s->name.p, s->name.len, why);
 }
 
 /* A value as DUMP gives it: type, value, RDB version, checksum. */
-static void take_dump(struct sink *to, struct scanned *s, const uint8_t *p, size_t n)
+static void take_dump(struct scanned *s, const uint8_t *p, size_t n)
 {
+    struct sink *to = s->to;
     struct slice payload = {p, n};
     if (n < FOOTER + 2 || !restore_footer_fits(to->e, &payload)) {
-        refuse(to, s, "a DUMP with a wrong checksum");
+        refuse(s, "a DUMP with a wrong checksum");
         return;
     }
     if (s->live) {
         uint8_t ms[20];
         struct slice argv[6] = {SLICE("RESTORE"),         name_of(s),       {ms, dec_u64(ms, s->expire_ms)},
                                 {payload.p, payload.n}, SLICE("REPLACE"), SLICE("ABSTTL")};
-        apply(to, s, argv, s->expire_ms != 0 ? 6 : 5);
+        apply(s, argv, s->expire_ms != 0 ? 6 : 5);
         return;
     }
-    unsigned type = dump_type(to, p, n);
+    unsigned type = dump_type(s, p, n);
     if (type != STRING_TYPE && value_class(type) == 0) {
-        refuse(to, s, "a value of an unknown type");
+        refuse(s, "a value of an unknown type");
         return;
     }
     struct cur value = {p + 1, p + n - FOOTER, 0, NULL}, c = value;
-    open_change(to, s, type);
+    open_change(s, type);
     enum got g = change_key(to, &s->change, &c, &value);
     if (g == GOT && !to->in_value)
         return;
     if (to->in_value || g != GOT)
-        refuse(to, s, "a DUMP that is no whole value");
+        refuse(s, "a DUMP that is no whole value");
     to->in_value = false;
 }
 
@@ -164,24 +174,45 @@ static const struct {
     unsigned type;
 } elements[] = {{"string", STRING_TYPE}, {"list", 1}, {"set", 2}, {"zset", 3}, {"hash", T_VALKEY + 22}};
 
-static void begin_elements(struct sink *to, struct scanned *s)
+static void begin_elements(struct scanned *s)
 {
-    open_change(to, s, s->type);
-    go_live(to, s);
+    struct sink *to = s->to;
+    open_change(s, s->type);
+    go_live(s);
     value_begin(&to->value, to->e, &to->o, &to->s, s->type, &s->change.key, s->expire_ms);
     to->value.counted = true;
     to->value.left = s->type == STRING_TYPE ? s->length : UINT64_MAX;
     s->begun = true;
 }
 
+/* A string that is all there, as a snapshot's. */
+static bool take_string(struct scanned *s, const uint8_t *p, size_t n)
+{
+    struct sink *to = s->to;
+    if (s->type != STRING_TYPE || s->length != n || n + s->name.len >= REC_PAYLOAD_MAX - 512)
+        return false;
+    open_change(s, STRING_TYPE);
+    go_live(s);
+    uint64_t ms = s->expire_ms;
+    if (s->change.key.excluded)
+        to->e->stats.filtered++;
+    else if (ms == 0 || (ms = emit_expiry(to->e, &to->o, ms)) != 0) {
+        to->e->stats.keys[CLASS_STRING] += !s->live;
+        emit_set(to->e, &to->o, &s->change.key, p, n, ms, 0);
+    }
+    s->begun = s->over = true;
+    return true;
+}
+
 /* Returns how many bytes were used; *bad: they are none of such a value. */
-static size_t feed_elements(struct sink *to, struct scanned *s, const uint8_t *p, size_t n, uint64_t *need,
+static size_t feed_elements(struct scanned *s, const uint8_t *p, size_t n, uint64_t *need,
                             bool *bad)
 {
+    struct sink *to = s->to;
     struct cur c = {p, p + n, 0, NULL};
     if (s->over)
         return n;
-    go_live(to, s);
+    go_live(s);
     enum got g = value_feed(&to->value, &c);
     *bad = g == BAD;
     s->over = g == GOT;
@@ -189,19 +220,20 @@ static size_t feed_elements(struct sink *to, struct scanned *s, const uint8_t *p
     return (size_t)(c.p - p);
 }
 
-static bool end_elements(struct sink *to, struct scanned *s)
+static bool end_elements(struct scanned *s)
 {
+    struct sink *to = s->to;
     struct cur c = {NULL, NULL, 0, NULL};
     if (s->over)
         return true;
     to->value.left = 0;
-    go_live(to, s);
+    go_live(s);
     return value_feed(&to->value, &c) == GOT;
 }
 
 /* ---- commands ---- */
 
-static size_t feed_commands(struct sink *to, struct scanned *s, const uint8_t *p, size_t n, uint64_t *need,
+static size_t feed_commands(struct scanned *s, const uint8_t *p, size_t n, uint64_t *need,
                             bool *bad)
 {
     struct cur c = {p, p + n, 0, NULL};
@@ -209,26 +241,26 @@ static size_t feed_commands(struct sink *to, struct scanned *s, const uint8_t *p
     size_t argc;
     enum got g;
     while ((g = request_take(&s->requests, &c, &argv, &argc)) == GOT)
-        apply(to, s, argv, argc);
+        apply(s, argv, argc);
     *bad = g == BAD;
     *need = c.want;
     return (size_t)(c.p - p);
 }
 
-static void begin_commands(struct sink *to, struct scanned *s)
+static void begin_commands(struct scanned *s)
 {
     struct slice del[2] = {SLICE("DEL"), name_of(s)};
     s->live = s->begun = true; /* none of them may be repeated alone */
     if (s->fresh)
-        apply(to, s, del, 2);
+        apply(s, del, 2);
 }
 
-static void end_commands(struct sink *to, struct scanned *s)
+static void end_commands(struct scanned *s)
 {
     uint8_t ms[20];
     struct slice expire[3] = {SLICE("PEXPIREAT"), name_of(s), {ms, dec_u64(ms, s->expire_ms)}};
     if (s->fresh && s->expire_ms != 0)
-        apply(to, s, expire, 3);
+        apply(s, expire, 3);
 }
 
 /* ---- KEY records ---- */
@@ -262,8 +294,9 @@ static const char *read_form(struct scanned *s, const char *text, size_t n)
                : "a KEY record with unknown elements, or a string without its length";
 }
 
-static const char *read_head(struct sink *to, struct scanned *s, const struct rec *r, const char *text, size_t n)
+static const char *read_head(struct scanned *s, const struct rec *r, const char *text, size_t n)
 {
+    struct sink *to = s->to;
     uint64_t db, ttl, live = 0;
     if (!meta_getu(text, n, "name", &s->name_len) || s->name_len > NAME_MAX_BYTES ||
         !meta_getu(text, n, "db", &db) || db > UINT32_MAX)
@@ -285,7 +318,7 @@ static const char *read_head(struct sink *to, struct scanned *s, const struct re
 }
 
 /* As much of what has come as can be used. Returns the number of bytes. */
-static size_t use(struct sink *to, struct scanned *s, const uint8_t *p, size_t n, bool last, uint64_t *need,
+static size_t use(struct scanned *s, const uint8_t *p, size_t n, bool last, uint64_t *need,
                   const char **fault)
 {
     size_t used = 0;
@@ -299,18 +332,20 @@ static size_t use(struct sink *to, struct scanned *s, const uint8_t *p, size_t n
         return used;
     uint64_t more = 0;
     if (s->form == SCANNED_ELEMENTS) {
+        if (last && !s->begun && take_string(s, p + used, n - used))
+            used = n;
         if (!s->begun)
-            begin_elements(to, s);
-        used += feed_elements(to, s, p + used, n - used, &more, &bad);
+            begin_elements(s);
+        used += feed_elements(s, p + used, n - used, &more, &bad);
     } else if (s->form == SCANNED_COMMANDS) {
         if (!s->begun)
-            begin_commands(to, s);
-        used += feed_commands(to, s, p + used, n - used, &more, &bad);
+            begin_commands(s);
+        used += feed_commands(s, p + used, n - used, &more, &bad);
     } else if (last && s->form == SCANNED_DUMP) {
-        take_dump(to, s, p + used, n - used);
+        take_dump(s, p + used, n - used);
         used = n;
     } else if (last) {
-        take_missing(to, s);
+        take_missing(s);
         used = n;
     } else {
         more = 1;
@@ -321,30 +356,31 @@ static size_t use(struct sink *to, struct scanned *s, const uint8_t *p, size_t n
     return used;
 }
 
-static const char *end_key(struct sink *to, struct scanned *s, bool rest)
+static const char *end_key(struct scanned *s, bool rest)
 {
     bool whole = !rest && s->name.len == s->name_len;
     if (s->form == SCANNED_ELEMENTS && s->begun)
-        whole = end_elements(to, s) && whole;
+        whole = end_elements(s) && whole;
     else if (s->form == SCANNED_COMMANDS && s->begun)
-        end_commands(to, s);
+        end_commands(s);
     s->form = SCANNED_NONE;
-    done(to);
+    done(s);
     return whole ? NULL : "a KEY record that is whole";
 }
 
 /* Bytes of the key at hand, which may lie in a file. */
-static const char *take_bytes(struct sink *to, struct scanned *s, const uint8_t *p, size_t n, bool last)
+static const char *take_bytes(struct scanned *s, const uint8_t *p, size_t n, bool last)
 {
+    struct sink *to = s->to;
     uint64_t need;
     const char *fault = NULL;
     size_t used;
     if (s->carry.len == 0) { /* straight from the record */
-        used = use(to, s, p, n, last, &need, &fault);
+        used = use(s, p, n, last, &need, &fault);
         s->carry.need = need;
         if (fault == NULL && used < n && !last && carry_add(&s->carry, p + used, n - used) < 0)
             return "room for a temporary file";
-        return last && fault == NULL ? end_key(to, s, used < n) : fault;
+        return last && fault == NULL ? end_key(s, used < n) : fault;
     }
     if (s->form == SCANNED_DUMP)
         s->carry.need = s->carry.len + n + 1; /* more than memory goes to a file */
@@ -358,37 +394,38 @@ static const char *take_bytes(struct sink *to, struct scanned *s, const uint8_t 
     size_t len = (size_t)s->carry.len;
     to->e->pages = (struct pages){s->carry.map, s->carry.mapped};
     to->s.pages = &to->e->pages;
-    used = use(to, s, all, len, last, &need, &fault);
+    used = use(s, all, len, last, &need, &fault);
     to->e->pages.p = NULL;
     if (fault == NULL && last)
-        fault = end_key(to, s, used < len);
+        fault = end_key(s, used < len);
     return carry_keep(&s->carry, last ? len : used, last ? 0 : need) < 0 ? "room for a temporary file" : fault;
 }
 
-const char *scanned_key(struct sink *to, struct scanned *s, const struct rec *r, const uint8_t *payload)
+const char *scanned_key(struct scanned *s, const struct rec *r, const uint8_t *payload)
 {
     const uint8_t *p = payload;
     size_t n = r->len;
-    to->e->stats.bytes_in += n;
+    s->to->e->stats.bytes_in += n;
     if (s->form == SCANNED_NONE) {
         const uint8_t *blank = n > 0 ? memmem(p, n, "\n\n", 2) : NULL;
         if (blank == NULL)
             return "a KEY record without an empty line";
         size_t head = (size_t)(blank - p) + 2;
-        const char *fault = read_head(to, s, r, (const char *)p, head - 1);
+        const char *fault = read_head(s, r, (const char *)p, head - 1);
         if (fault != NULL)
             return fault;
         p += head;
         n -= head;
     }
-    return take_bytes(to, s, p, n, (r->flags & RF_MORE) == 0);
+    return take_bytes(s, p, n, (r->flags & RF_MORE) == 0);
 }
 
 /* ---- SCAN records ---- */
 
 /* What goes with the position: HOLDS, dfrecord(5). */
-const char *scanned_place(struct sink *to, const uint8_t *payload, size_t n)
+const char *scanned_place(struct scanned *s, const uint8_t *payload, size_t n)
 {
+    struct sink *to = s->to;
     char op[8], place[64];
     uint64_t pos;
     struct buf b = {.max = 256};
@@ -409,6 +446,6 @@ const char *scanned_place(struct sink *to, const uint8_t *payload, size_t n)
         emit_synced(to->e, &to->o);
         to->cut = to->synced = true;
     }
-    done(to);
+    done(s);
     return NULL;
 }

@@ -16,6 +16,7 @@ enum scanned_form {
 };
 
 struct scanned {
+    struct sink *to;
     enum scanned_form form;
     bool live, fresh; /* fresh: the commands make the key from nothing */
     bool begun, over; /* the value was begun, and has come to its end */
@@ -35,10 +36,10 @@ struct scanned {
 void scanned_free(struct scanned *s);
 
 /* The flow begins. version: that of the session ("dragonfly:1.40.1"). */
-void scanned_begin(struct sink *to, struct scanned *s, const char *version, uint64_t position);
+void scanned_begin(struct scanned *s, const char *version, uint64_t position);
 
 /* A record. They return NULL, or what is wrong with it. */
-const char *scanned_key(struct sink *to, struct scanned *s, const struct rec *r, const uint8_t *payload);
-const char *scanned_place(struct sink *to, const uint8_t *payload, size_t n);
+const char *scanned_key(struct scanned *s, const struct rec *r, const uint8_t *payload);
+const char *scanned_place(struct scanned *s, const uint8_t *payload, size_t n);
 
 #endif

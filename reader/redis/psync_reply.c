@@ -167,7 +167,8 @@ static const struct {
     {"WRONGPASS", EXIT_CANNOT, "wrong user or password"},
     {"invalid password", EXIT_CANNOT, "wrong user or password"},
     {"without any password configured", EXIT_CANNOT, "the source has no password"},
-    {"NOPERM", EXIT_CANNOT, "the user may not replicate: it needs +psync +replconf +ping +info"},
+    {"NOPERM", EXIT_CANNOT,
+     "the user may not replicate: it needs +psync +replconf +ping +info; without them --scan reads the keys"},
     {"NOMASTERLINK", EXIT_RETRY, "the source is a replica without a link to its master: try again later"},
     {"MASTERDOWN", EXIT_RETRY, "the source is a replica that has lost its master: try again later"},
     {"LOADING", EXIT_RETRY, "the source is loading its data: try again later"},
@@ -179,7 +180,8 @@ static const struct {
      "the source is in protected mode: it wants a password for clients of other machines"},
     {"Bad TLS header", EXIT_CANNOT, "the source expects TLS: name it as rediss://"},
     {"unknown command", EXIT_CANNOT,
-     "the source does not let anybody replicate, as managed services do: save an RDB file and give its path"},
+     "the source does not let anybody replicate, as managed services do: read its keys with --scan, or save an "
+     "RDB file and give its path"},
 
 };
 

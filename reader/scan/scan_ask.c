@@ -1,6 +1,7 @@
-/* What is asked of keys: their sizes first, then values and expiries, many at a time, as many bytes as
- * BYTES_ON_WAY. The value comes before the expiry: a key that is changed in between is carried over as one
- * that exists as long as the source's, with a value that it had a moment before. */
+/* What is asked of keys: their types, the sizes of those that are no strings, values and expiries, many keys
+ * at a time, about as many bytes as BYTES_ON_WAY. Of a string its beginning is asked for: most are not longer.
+ * The value comes before the expiry: a key that is changed in between is carried over as one that exists as
+ * long as the source's, with a value that it had a moment before. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,22 +12,14 @@
 #include "scan_source.h"
 
 #define BYTES_ON_WAY ((uint64_t)2 << 20)
-#define SIZES_AHEAD  1024u
+#define TYPES_AHEAD  1024u
 #define OUT_ENOUGH   ((size_t)32 << 10)
 #define SIZE_UNKNOWN 256u /* what a value counts whose size is not told */
+#define STRING_PIECE 16384u
+#define STRINGS      256u /* behind so many in a row the next key is taken for one, too */
 #define ELEMENT      64u  /* bytes that one counts, where only their number is known */
 
 /* ---- requests ---- */
-
-void scan_request(struct scan_node *n, enum scan_ask ask, int argc, const char *const *argv, int at,
-                  const struct slice *key)
-{
-    struct buf *b = &n->conn.out;
-    (void)resp_add_array(b, (uint64_t)argc);
-    for (int i = 0; i < argc; i++)
-        (void)(i == at && key != NULL ? resp_add_bulk(b, key->p, key->n) : resp_add_str(b, argv[i]));
-    n->ask[n->asked++ & (ASKS - 1)] = (uint8_t)ask;
-}
 
 static void ask_one(struct scan_node *n, enum scan_ask ask, const char *command, const struct want *w)
 {
@@ -40,86 +33,95 @@ static bool room(const struct scan_node *n)
     return n->asked - n->answered + 4 < ASKS && n->conn.out.len < OUT_ENOUGH;
 }
 
-static bool by_memory(const struct scan_node *n)
-{
-    return n->server.memory && n->server.dump;
-}
+enum over { OVER_PLACES, OVER_GUESSED, OVER_PLAIN };
 
-/* Step at i: over what is no key. */
-static struct want *next_key(struct scan_node *n, uint64_t *i, uint64_t end, bool lengths)
+/* Step at i: over what is no key, or a key of which this step asks nothing. */
+static struct want *next_key(struct scan_node *n, uint64_t *i, uint64_t end, enum over over)
 {
     struct wants *w = &n->wants;
-    while (*i < end && (want_at(w, *i)->kind != WANT_KEY || (lengths && want_at(w, *i)->plain)))
-        ++*i;
-    return *i < end ? want_at(w, *i) : NULL;
+    for (; *i < end; ++*i) {
+        struct want *x = want_at(w, *i);
+        if (x->kind == WANT_KEY && !(over == OVER_GUESSED && x->guessed) && !(over == OVER_PLAIN && x->plain))
+            return x;
+    }
+    return NULL;
+}
+
+static void ask_types(struct scan_node *n)
+{
+    struct wants *w = &n->wants;
+    struct want *x;
+    while (room(n) && w->type_asked < w->value_asked + TYPES_AHEAD &&
+           (x = next_key(n, &w->type_asked, w->tail, OVER_PLACES)) != NULL) {
+        x->guessed = n->strings >= STRINGS && !x->again;
+        if (x->guessed)
+            x->type = TYPE_STRING;
+        else
+            ask_one(n, ASK_TYPE, "TYPE", x);
+        w->type_asked++;
+    }
 }
 
 static void ask_sizes(struct scan_node *n)
 {
+    static const char *const commands[] = {[TYPE_STRING] = "STRLEN",
+                                           [TYPE_LIST] = "LLEN",
+                                           [TYPE_SET] = "SCARD",
+                                           [TYPE_ZSET] = "ZCARD",
+                                           [TYPE_HASH] = "HLEN",
+                                           [TYPE_STREAM] = "XLEN"};
+    static const char *const memory[] = {"MEMORY", "USAGE", NULL};
     struct wants *w = &n->wants;
     struct want *x;
-    while (room(n) && w->size_asked < w->value_asked + SIZES_AHEAD &&
-           (x = next_key(n, &w->size_asked, w->tail, false)) != NULL) {
+    while (room(n) && (x = next_key(n, &w->size_asked, w->type_known, OVER_PLACES)) != NULL) {
         struct slice name = want_name(w, x);
-        static const char *const memory[] = {"MEMORY", "USAGE", NULL};
-        if (by_memory(n))
+        x->longer = x->type == TYPE_STRING && (x->longer || n->string_size > STRING_PIECE / 2);
+        x->plain = (x->type == TYPE_STRING && !x->longer) || x->type == TYPE_NONE ||
+                   (x->type == TYPE_OTHER && !n->server.memory);
+        if (!x->plain && n->server.memory && x->type != TYPE_STRING)
             scan_request(n, ASK_SIZE, 3, memory, 2, &name);
-        else
-            ask_one(n, ASK_TYPE, "TYPE", x);
+        else if (!x->plain)
+            ask_one(n, ASK_SIZE, commands[x->type], x);
         w->size_asked++;
     }
 }
 
-static void ask_lengths(struct scan_node *n)
+static uint64_t size_of(const struct scan_node *n, const struct want *w)
 {
-    static const char *const commands[] = {
-        [TYPE_STRING] = "STRLEN", [TYPE_LIST] = "LLEN", [TYPE_SET] = "SCARD",
-        [TYPE_ZSET] = "ZCARD",    [TYPE_HASH] = "HLEN", [TYPE_STREAM] = "XLEN"};
-    struct wants *w = &n->wants;
-    struct want *x;
-    while (!by_memory(n) && room(n) && (x = next_key(n, &w->length_asked, w->type_known, false)) != NULL) {
-        x->plain = x->type >= TYPE_OTHER;
-        if (!x->plain)
-            ask_one(n, ASK_LENGTH, commands[x->type], x);
-        w->length_asked++;
-    }
+    return n->server.memory || w->type == TYPE_STRING ? w->size : w->size * ELEMENT;
 }
 
 /* Is the value read in parts? */
 static bool is_large(const struct scan_node *n, const struct want *w)
 {
-    uint64_t limit = n->source->stream->o->scan_large;
-    if (by_memory(n))
-        return w->size > limit;
-    if (w->type == TYPE_STREAM)
-        return !n->server.dump || w->size * ELEMENT > limit;
-    if (w->type == TYPE_HASH && !n->server.dump && n->server.field_ttl)
+    if ((w->type == TYPE_STRING && !w->longer) || w->type == TYPE_NONE)
+        return false;
+    if (w->whole)
+        return false;
+    if (!n->server.dump && (w->type == TYPE_STREAM || (w->type == TYPE_HASH && n->server.field_ttl)))
         return true;
-    return w->type == TYPE_STRING ? w->size > limit : w->type < TYPE_STREAM && w->size * ELEMENT > limit;
-}
-
-static uint64_t bytes_of(const struct scan_node *n, const struct want *w)
-{
-    uint64_t size = by_memory(n) || w->type == TYPE_STRING ? w->size : w->size * ELEMENT;
-    return size > 0 ? size : SIZE_UNKNOWN;
+    return size_of(n, w) > n->source->stream->o->scan_large;
 }
 
 static void ask_value(struct scan_node *n, const struct want *w)
 {
-    static const char *const get[] = {"GET", NULL}, *const list[] = {"LRANGE", NULL, "0", "-1"};
+    static const char *const get[] = {"GET", NULL}, *const string[] = {"GETRANGE", NULL, "0", "16383"}; /* STRING_PIECE */
+    static const char *const list[] = {"LRANGE", NULL, "0", "-1"};
     static const char *const set[] = {"SMEMBERS", NULL}, *const hash[] = {"HGETALL", NULL};
     static const char *const zset[] = {"ZRANGE", NULL, "0", "-1", "WITHSCORES"};
     static const struct {
         int argc;
         const char *const *argv;
-    } commands[] = {[TYPE_STRING] = {2, get},
+    } commands[] = {[TYPE_STRING] = {4, string},
                     [TYPE_LIST] = {4, list},
                     [TYPE_SET] = {2, set},
                     [TYPE_ZSET] = {5, zset},
                     [TYPE_HASH] = {2, hash}};
     struct slice name = want_name(&n->wants, w);
-    if (n->server.dump)
+    if (n->server.dump && w->type != TYPE_STRING)
         ask_one(n, ASK_VALUE, "DUMP", w);
+    else if (w->longer)
+        scan_request(n, ASK_VALUE, 2, get, 1, &name);
     else
         scan_request(n, ASK_VALUE, commands[w->type].argc, commands[w->type].argv, 1, &name);
     ask_one(n, ASK_TTL, n->server.expiretime ? "PEXPIRETIME" : "PTTL", w);
@@ -153,14 +155,16 @@ static void ask_values(struct scan_node *n)
     bool limited = s->stream->o->scan_rate > 0 || s->stream->o->scan_bytes > 0;
     uint64_t now = limited ? mono_us() : 0;
     struct want *x;
-    while (n->part == NULL && room(n) && (x = next_key(n, &w->value_asked, w->size_known, false)) != NULL) {
-        uint64_t bytes = bytes_of(n, x);
+    while (n->part == NULL && room(n) && (x = next_key(n, &w->value_asked, w->size_known, OVER_PLACES)) != NULL) {
+        if (x->type == TYPE_STRING && !x->longer)
+            x->size = n->string_size;
+        uint64_t bytes = size_of(n, x) + SIZE_UNKNOWN;
         if (n->on_way > 0 && n->on_way + bytes > BYTES_ON_WAY)
             return;
         if (limited && !may_read(s, now))
             return;
         if (is_large(n, x) || unreadable(n, x)) { /* when it is at the head */
-            x->large = !unreadable(n, x);
+            x->large = is_large(n, x);
             if (w->value_asked != w->head)
                 return;
             w->value_asked++;
@@ -171,6 +175,7 @@ static void ask_values(struct scan_node *n)
             return;
         }
         ask_value(n, x);
+        x->on_way = bytes;
         n->on_way += bytes;
         w->value_asked++;
         if (limited)
@@ -178,67 +183,16 @@ static void ask_values(struct scan_node *n)
     }
 }
 
-void scan_ask_whole(struct scan_node *n)
-{
-    struct want *w = want_at(&n->wants, n->wants.head);
-    w->large = false;
-    n->on_way += bytes_of(n, w);
-    ask_value(n, w);
-}
-
 void scan_ask_keys(struct scan_node *n)
 {
+    ask_types(n);
     ask_sizes(n);
-    ask_lengths(n);
     ask_values(n);
     if (n->conn.out.len > 0 && conn_flush(&n->conn) < 0)
         scan_node_lost(n, "the server closed the connection");
 }
 
 /* ---- the key at the head ---- */
-
-struct slice scan_name(const struct scan_node *n)
-{
-    return want_name(&n->wants, want_at(&n->wants, n->wants.head));
-}
-
-void scan_write_head(struct scan_node *n, const char *state, int type, int64_t length, int64_t expiry)
-{
-    static const char *const names[] = {
-        [TYPE_STRING] = "string", [TYPE_LIST] = "list", [TYPE_SET] = "set",
-        [TYPE_ZSET] = "zset",     [TYPE_HASH] = "hash", [TYPE_STREAM] = "commands",
-        [TYPE_OTHER] = "after"};
-    const struct want *w = want_at(&n->wants, n->wants.head);
-    struct slice name = scan_name(n);
-    bool value = strcmp(state, "value") == 0;
-    key_out_begin(&n->out, n->flow->id, n->source->stream->info.epoch, now_us(),
-                  &(struct key_head){.name = name.p,
-                                     .len = name.n,
-                                     .db = n->selected,
-                                     .state = state,
-                                     .error = n->error[0] != '\0' ? n->error : NULL,
-                                     .elements = type > 0 ? names[type] : NULL,
-                                     .length = length,
-                                     .expire_ms = value && n->server.expiretime ? expiry : -1,
-                                     .ttl_ms = value && !n->server.expiretime ? expiry : -1,
-                                     .live = w->live || n->done});
-}
-
-void scan_pop(struct scan_node *n)
-{
-    const struct want *w = want_at(&n->wants, n->wants.head);
-    if (w->kind == WANT_KEY) {
-        n->read++;
-        n->flow->moved_at = mono_us();
-        n->flow->bytes += w->len + 1;
-        if (!w->large && !unreadable(n, w))
-            n->on_way -= bytes_of(n, w);
-    }
-    wants_pop(&n->wants);
-    n->missing = false;
-    n->error[0] = '\0';
-    n->value.len = 0;
-}
 
 /* The rest of a value that lies in a file, as far as the output takes it. */
 static void write_large(struct scan_node *n)
@@ -272,30 +226,59 @@ static void drop_large(struct scan_node *n)
     n->in_large = false;
 }
 
-/* It has become another type since it was asked for that. */
-static bool changed_type(struct scan_node *n)
+/* The key at the head is read once more, behind those that are wanted so far: so are places that come behind
+ * it, as a run that goes on there would not see it. */
+static void read_later(struct scan_node *n, bool longer)
 {
+    struct wants *w = &n->wants;
     struct slice name = scan_name(n);
-    if (strncmp(n->error, "WRONGTYPE", 9) != 0)
-        return false;
     uint8_t *copy = xmalloc(name.n + 1);
+    bool live = want_at(w, w->head)->live, end = false;
     memcpy(copy, name.p, name.n);
-    bool live = want_at(&n->wants, n->wants.head)->live;
-    if (!wants_name(&n->wants, copy, name.n) || !wants_add(&n->wants, WANT_KEY, live))
-        scan_node_lost(n, "more keys are to be read again than can be kept");
+    for (uint64_t i = w->head; i < w->tail; i++) {
+        struct want *x = want_at(w, i);
+        end |= x->kind == WANT_END;
+        if (x->kind != WANT_KEY)
+            x->kind = WANT_NOTHING;
+    }
+    bool kept = wants_name(w, copy, name.n) && wants_add(w, WANT_KEY, live);
+    if (kept) {
+        want_at(w, w->tail - 1)->longer = longer;
+        want_at(w, w->tail - 1)->again = true;
+    }
+    if (kept && end)
+        kept = wants_add(w, WANT_END, false);
     free(copy);
     drop_large(n);
-    if (n->conn.open)
+    n->read--; /* it will be counted then */
+    if (kept)
         scan_pop(n);
-    return true;
+    else
+        scan_node_lost(n, "more keys are to be read again than can be kept");
+}
+
+/* It has become another type since it was asked for that, or it is a string of which only the beginning came.
+ */
+static bool is_read_later(struct scan_node *n)
+{
+    const struct want *w = want_at(&n->wants, n->wants.head);
+    bool changed = strncmp(n->error, "WRONGTYPE", 9) == 0;
+    bool longer = w->type == TYPE_STRING && !w->longer && n->value.len == STRING_PIECE;
+    uint64_t len = n->in_large ? spool_len(&n->large) : n->value.len;
+    if (w->type == TYPE_STRING) /* what the next ones are taken for */
+        n->string_size = (7 * n->string_size + len) / 8;
+    n->strings = w->type == TYPE_STRING && !changed ? n->strings + 1 : 0;
+    if (changed || longer)
+        read_later(n, longer);
+    return changed || longer;
 }
 
 /* The key is all there, with its expiry: -1 none, -2 it is not there. */
 static void write_key(struct scan_node *n, int64_t expiry)
 {
     const struct want *w = want_at(&n->wants, n->wants.head);
-    bool elements = !n->server.dump;
-    if (changed_type(n))
+    bool elements = !n->server.dump || w->type == TYPE_STRING;
+    if (expiry != -2 && is_read_later(n))
         return;
     if (expiry == -2 || n->missing)
         n->missing = true;
@@ -331,7 +314,8 @@ static bool settle(struct scan_node *n)
     while (!n->writing && wants_left(w) > 0 && n->part == NULL) {
         struct want *x = want_at(w, w->head);
         if (x->kind != WANT_KEY) {
-            scan_node_write_place(n, x);
+            if (x->kind != WANT_NOTHING)
+                n->calls->place(n, x);
             scan_pop(n);
         } else if (w->value_asked > w->head && unreadable(n, x)) {
             n->missing = x->type == TYPE_NONE;
@@ -387,7 +371,7 @@ static void take_value(struct scan_node *n, const struct resp_token *t)
         take_error(n, t);
     else if (t->type == '$' && t->n < 0)
         n->missing = true;
-    else if (!n->server.dump)
+    else if (!n->server.dump || want_at(&n->wants, n->wants.head)->type == TYPE_STRING)
         encode_token(&n->encoder, want_at(&n->wants, n->wants.head)->type, t, t->index);
     else if (t->type == 'b')
         put(n, t->text, t->len);
@@ -396,7 +380,8 @@ static void take_value(struct scan_node *n, const struct resp_token *t)
 static void take_size(struct scan_node *n, const struct resp_token *t, bool type)
 {
     struct wants *w = &n->wants;
-    struct want *x = next_key(n, type ? &w->type_known : &w->size_known, w->tail, !type && !by_memory(n));
+    struct want *x =
+        next_key(n, type ? &w->type_known : &w->size_known, w->tail, type ? OVER_GUESSED : OVER_PLAIN);
     if (x == NULL)
         return;
     if (type) {
@@ -411,7 +396,8 @@ static void take_size(struct scan_node *n, const struct resp_token *t, bool type
 static void skip_plain(struct scan_node *n)
 {
     struct wants *w = &n->wants;
-    (void)next_key(n, &w->size_known, by_memory(n) ? w->size_asked : w->length_asked, !by_memory(n));
+    (void)next_key(n, &w->type_known, w->type_asked, OVER_GUESSED);
+    (void)next_key(n, &w->size_known, w->size_asked, OVER_PLAIN);
 }
 
 /* The keys of a SCAN reply: [cursor, [key …]]. */
@@ -437,7 +423,7 @@ static void take_scan(struct scan_node *n, const struct resp_token *t)
             n->since_place++;
     }
     if (t->end && n->conn.open)
-        scan_node_page(n);
+        n->calls->page(n);
 }
 
 static void take(struct scan_node *n, const struct resp_token *t)
@@ -457,7 +443,6 @@ static void take(struct scan_node *n, const struct resp_token *t)
     case ASK_SCAN: take_scan(n, t); return;
     case ASK_SIZE: take_size(n, t, false); return;
     case ASK_TYPE: take_size(n, t, true); return;
-    case ASK_LENGTH: take_size(n, t, false); return;
     case ASK_VALUE: take_value(n, t); return;
     case ASK_TTL:
         if (t->type == '-')
@@ -465,7 +450,7 @@ static void take(struct scan_node *n, const struct resp_token *t)
         if (n->conn.open)
             write_key(n, t->type == ':' ? t->n : -1);
         return;
-    case ASK_NODES: scan_node_nodes(n, t); return;
+    case ASK_NODES: n->calls->nodes(n, t); return;
     case ASK_PART: scan_part_token(n, t); return;
     }
 }

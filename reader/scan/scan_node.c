@@ -80,21 +80,6 @@ void scan_node_free(struct scan_node *n)
     n->flow = NULL;
 }
 
-void scan_node_lost(struct scan_node *n, const char *why)
-{
-    struct fault f;
-    char text[200];
-    if (!n->conn.open || n->flow == NULL)
-        return;
-    strlcpy(text, why, sizeof text);
-    bool never = strncmp(text, "NOPERM", 6) == 0 || strncmp(text, "NOAUTH", 6) == 0 ||
-                 strncmp(text, "WRONGPASS", 9) == 0 || strncmp(text, "SCAN: NOPERM", 12) == 0 ||
-                 strncmp(text, "SCAN: ERR", 9) == 0;
-    fault_set(&f, never ? EXIT_CANNOT : EXIT_RETRY, "%s: %s", n->shown, text);
-    conn_close(&n->conn);
-    flow_lost(n->flow, &f);
-}
-
 /* ---- where the scan is ---- */
 
 static bool parse_place(struct scan_node *n, const char *text)
@@ -163,21 +148,13 @@ void scan_node_begin(struct scan_node *n, uint64_t pos, const char *place)
     (void)wants_add(&n->wants, WANT_PLACE, false);
 }
 
-void scan_node_again(struct scan_node *n, const char *why)
-{
-    if (!n->again)
-        log_event(LOG_WARN, (int)n->flow->id, "event=scan_again error=%s note=%s", log_quote(why, strlen(why)),
-                  n->scanning ? "\"another pass over all keys follows this one\""
-                              : "\"another pass over all keys\"");
-    n->again = true;
-}
-
 /* ---- places ---- */
 
 static void note_place(struct scan_node *n)
 {
-    n->place[(n->first_place + n->places++) % PLACES] =
-        (struct scan_place){.pos = n->pos, .read = n->read};
+    if (n->places < PLACES)
+        n->place[(n->first_place + n->places++) % PLACES] =
+            (struct scan_place){.pos = n->pos, .read = n->read};
 }
 
 /* What the writers have applied. */
@@ -192,7 +169,7 @@ static void take_applied(struct scan_node *n)
 }
 
 /* Where the keys from here on are: behind the cursor that came with the last reply. */
-void scan_node_write_place(struct scan_node *n, const struct want *w)
+static void write_place(struct scan_node *n, const struct want *w)
 {
     char text[PLACE_TEXT];
     bool end = w->kind == WANT_END && !n->done;
@@ -245,7 +222,7 @@ static void ask_nodes(struct scan_node *n)
     n->value_nodes.len = 0;
 }
 
-void scan_node_page(struct scan_node *n)
+static void page_ended(struct scan_node *n)
 {
     const struct scan_source *s = n->source;
     n->scan_asked = false;
@@ -277,7 +254,7 @@ static bool same_slots(const struct scan_node *n)
     return false;
 }
 
-void scan_node_nodes(struct scan_node *n, const struct resp_token *t)
+static void take_nodes(struct scan_node *n, const struct resp_token *t)
 {
     if (t->type == 'b')
         (void)buf_add(&n->value_nodes, t->text, t->len);
@@ -321,14 +298,24 @@ static bool select_db(struct scan_node *n, uint32_t db)
 static bool within_window(struct scan_node *n)
 {
     const struct scan_source *s = n->source;
+    if (s->session->control.count[ROLE_WRITER] == 0) { /* nobody says what is applied */
+        n->places = 0;
+        return true;
+    }
     if (n->places >= PLACES - 2)
         return false;
-    if (s->session->control.count[ROLE_WRITER] == 0)
-        return true;
     if (n->read + wants_left(&n->wants) < n->applied_read + s->window)
         return true;
     n->flow->moved_at = mono_us(); /* it is the target that is waited for */
     return false;
+}
+
+/* Of changed keys as many are read as are named. */
+static bool room_for_places(struct scan_node *n)
+{
+    if (n->source->session->control.count[ROLE_WRITER] == 0)
+        n->places = 0;
+    return n->places < PLACES - 2;
 }
 
 static void ask_scan(struct scan_node *n)
@@ -346,7 +333,7 @@ static void feed(struct scan_node *n)
     uint64_t now = mono_us();
     take_applied(n);
     bool named = n->notes != NULL && scan_notes_due(n, now);
-    if (named && idle(n) && n->places < PLACES - 2) {
+    if (named && idle(n) && room_for_places(n)) {
         if (select_db(n, scan_notes_db(n))) {
             scan_notes_take(n);
             if (!wants_add(&n->wants, WANT_PLACE, false))
@@ -370,6 +357,8 @@ static void feed(struct scan_node *n)
         ask_scan(n);
 }
 
+static const struct scan_calls calls = {.page = page_ended, .nodes = take_nodes, .place = write_place};
+
 /* ---- one turn ---- */
 
 static void check_answer(struct scan_node *n)
@@ -383,6 +372,7 @@ static void check_answer(struct scan_node *n)
 
 bool scan_node_work(struct scan_node *n)
 {
+    n->calls = &calls;
     bool more = false;
     for (unsigned turn = 0; turn < 4 && n->conn.open; turn++) {
         if (!scan_take(n))

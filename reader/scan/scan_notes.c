@@ -40,6 +40,7 @@ struct note {
 enum notes_state { NOTES_DOWN, NOTES_ASKED, NOTES_READY };
 
 struct scan_notes {
+    struct scan_node *node;
     struct conn conn;
     struct resp_in in;
     enum notes_state state;
@@ -78,15 +79,14 @@ static struct note **find(struct scan_notes *s, uint32_t db, const void *key, si
     return at;
 }
 
-static void add(struct scan_node *n, uint32_t db, const void *key, size_t len)
+static void add(struct scan_notes *s, uint32_t db, const void *key, size_t len)
 {
-    struct scan_notes *s = n->notes;
     struct note **at = find(s, db, key, len);
     if (*at != NULL)
         return;
     if (s->waiting == NOTES_MAX || s->bytes + len > BYTES_MAX) {
         clear(s);
-        scan_node_again(n, "more keys were named than can be kept");
+        scan_node_again(s->node, "more keys were named than can be kept");
         return;
     }
     struct note *x = xmalloc(sizeof *x + len);
@@ -182,32 +182,32 @@ static int set_flags(struct inquiry *q, const char *flags, struct fault *f)
     return ok ? 0 : -1;
 }
 
-static int check_flags(struct scan_node *n, struct inquiry *q, struct fault *f)
+static int check_flags(struct scan_notes *s, struct inquiry *q, struct fault *f)
 {
     char flags[64];
-    bool *by_space = &n->notes->by_space;
+    bool *by_space = &s->by_space;
     if (get_flags(q, flags, sizeof flags, f) < 0)
         return -1;
     if (strcmp(flags, "?") == 0) {
-        log_event(LOG_WARN, NO_FLOW, "event=notifications_unknown server=%s note=%s", n->shown,
+        log_event(LOG_WARN, NO_FLOW, "event=notifications_unknown server=%s note=%s", s->node->shown,
                   "\"CONFIG GET is refused: if notify-keyspace-events lacks AE, changes are not noticed\"");
         *by_space = false;
         return 0;
     }
     if (flags_do(flags, by_space))
         return 0;
-    if (!n->source->stream->o->set_notifications) {
+    if (!s->node->source->stream->o->set_notifications) {
         fault_set(f, EXIT_CANNOT,
-                  "%s: --follow needs keyspace notifications, and notify-keyspace-events is \"%s\": set it to "
-                  "AE there, or give --set-notifications",
-                  n->shown, flags);
+                  "--follow needs keyspace notifications, and notify-keyspace-events is \"%s\": set it to AE, "
+                  "or give --set-notifications",
+                  flags);
         return -1;
     }
     if (set_flags(q, flags, f) < 0 || get_flags(q, flags, sizeof flags, f) < 0)
         return -1;
     if (flags_do(flags, by_space))
         return 0;
-    fault_set(f, EXIT_CANNOT, "%s: notify-keyspace-events stays \"%s\"", n->shown, flags);
+    fault_set(f, EXIT_CANNOT, "notify-keyspace-events stays \"%s\"", flags);
     return -1;
 }
 
@@ -216,54 +216,51 @@ int scan_notes_open(struct scan_node *n, struct fault *f)
     struct inquiry q;
     if (n->server.dragonfly) {
         fault_set(f, EXIT_CANNOT,
-                  "%s: a Dragonfly notifies of expiries only, so that changes cannot be followed: leave out "
-                  "--follow",
-                  n->shown);
+                  "a Dragonfly notifies of expiries only, so that changes cannot be followed: leave out --follow");
         return -1;
     }
     n->notes = xcalloc(1, sizeof *n->notes);
+    n->notes->node = n;
     n->notes->conn.w.fd = -1;
     STAILQ_INIT(&n->notes->list);
     if (inquire_open(&q, &n->at, n->source->stream->o->connect_timeout * 1000, f) < 0)
         return -1;
     conn_keep_objects(&q.conn, REPLY_MAX);
-    int rc = check_flags(n, &q, f);
+    int rc = check_flags(n->notes, &q, f);
     inquire_close(&q);
     return rc;
 }
 
 /* ---- the connection ---- */
 
-static void lose(struct scan_node *n, const char *why)
+static void lose(struct scan_notes *s, const char *why)
 {
-    struct scan_notes *s = n->notes;
     conn_close(&s->conn);
     s->state = NOTES_DOWN;
     s->next_at = mono_us() + AGAIN_WAIT;
     clear(s); /* the pass that follows reads them, too */
     if (!s->ever) {
-        scan_node_lost(n, why);
+        scan_node_lost(s->node, why);
         return;
     }
-    log_event(LOG_WARN, (int)n->flow->id, "event=notifications_lost error=%s", log_quote(why, strlen(why)));
-    scan_node_again(n, "notifications were lost");
+    log_event(LOG_WARN, (int)s->node->flow->id, "event=notifications_lost error=%s", log_quote(why, strlen(why)));
+    scan_node_again(s->node, "notifications were lost");
 }
 
 static void on_ready(struct watch *w, uint32_t events)
 {
-    struct scan_node *n = w->ctx;
-    if (conn_events(&n->notes->conn, events) < 0)
-        lose(n, errno != 0 ? strerror(errno) : "the server closed the connection");
+    struct scan_notes *s = w->ctx;
+    if (conn_events(&s->conn, events) < 0)
+        lose(s, errno != 0 ? strerror(errno) : "the server closed the connection");
 }
 
-static void subscribe(struct scan_node *n, uint64_t now)
+static void subscribe(struct scan_notes *s, uint64_t now)
 {
-    struct scan_notes *s = n->notes;
     struct fault f;
     const char *const request[] = {"PSUBSCRIBE", s->by_space ? "__keyspace@*__:*" : "__keyevent@*__:*"};
-    s->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = n};
-    if (conn_another(&s->conn, &n->source->stream->loop, &n->conn, &n->at, &f) < 0) {
-        lose(n, f.text);
+    s->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = s};
+    if (conn_another(&s->conn, &s->node->source->stream->loop, &s->node->conn, &s->node->at, &f) < 0) {
+        lose(s, f.text);
         return;
     }
     (void)conn_raw(&s->conn, NULL, 0);
@@ -273,7 +270,7 @@ static void subscribe(struct scan_node *n, uint64_t now)
     s->kind_len = 0;
     s->channel.len = s->payload.len = 0;
     if (conn_request(&s->conn, 2, request) < 0)
-        lose(n, "the server closed the connection");
+        lose(s, "the server closed the connection");
 }
 
 bool scan_notes_ready(const struct scan_node *n)
@@ -304,9 +301,8 @@ void scan_notes_free(struct scan_node *n)
 /* ---- messages ---- */
 
 /* "__keyevent@0__:set" and a key; "__keyspace@0__:key" and an event. */
-static void take_message(struct scan_node *n)
+static void take_message(struct scan_notes *s)
 {
-    struct scan_notes *s = n->notes;
     static const char event[] = "__keyevent@", space[] = "__keyspace@";
     const char *p = (const char *)s->channel.p, *prefix = s->by_space ? space : event;
     size_t at = sizeof event - 1, len = s->channel.len;
@@ -319,18 +315,17 @@ static void take_message(struct scan_node *n)
         return;
     at += 3;
     if (s->by_space)
-        add(n, db, p + at, len - at);
+        add(s, db, p + at, len - at);
     else
-        add(n, db, s->payload.p, s->payload.len);
+        add(s, db, s->payload.p, s->payload.len);
 }
 
-static void take(struct scan_node *n, const struct resp_token *t)
+static void take(struct scan_notes *s, const struct resp_token *t)
 {
-    struct scan_notes *s = n->notes;
     if (t->type == '-') {
         char why[160];
         snprintf(why, sizeof why, "%.*s", (int)(t->len < 150 ? t->len : 150), t->text);
-        lose(n, why);
+        lose(s, why);
         return;
     }
     if (t->type == 'b' && t->depth == 1 && t->index == 0) {
@@ -345,34 +340,33 @@ static void take(struct scan_node *n, const struct resp_token *t)
     if (!t->end)
         return;
     if (strcmp(s->kind, "pmessage") == 0) {
-        take_message(n);
+        take_message(s);
     } else if (strcmp(s->kind, "psubscribe") == 0) {
         s->state = NOTES_READY;
         s->ever = true;
-        log_event(LOG_INFO, (int)n->flow->id, "event=notifications_subscribed");
+        log_event(LOG_INFO, (int)s->node->flow->id, "event=notifications_subscribed");
     }
     s->kind_len = 0;
     s->kind[0] = '\0';
     s->channel.len = s->payload.len = 0;
 }
 
-static bool read_messages(struct scan_node *n)
+static bool read_messages(struct scan_notes *s)
 {
-    struct scan_notes *s = n->notes;
     struct resp_token t;
     for (unsigned turn = 0; turn < 8 && s->conn.open; turn++) {
         enum resp_got got;
         while (s->conn.open && (got = resp_next(&s->in, &t)) == RESP_GOT)
-            take(n, &t);
+            take(s, &t);
         if (!s->conn.open)
             return false;
         if (got == RESP_BAD) {
-            lose(n, "this is no RESP");
+            lose(s, "this is no RESP");
             return false;
         }
         int rc = resp_fill(&s->in, &s->conn);
         if (rc < 0)
-            lose(n, errno != 0 ? strerror(errno) : "the server closed the connection");
+            lose(s, errno != 0 ? strerror(errno) : "the server closed the connection");
         if (rc <= 0)
             return false;
         s->heard_at = mono_us();
@@ -389,16 +383,16 @@ bool scan_notes_work(struct scan_node *n)
         return false;
     if (!s->conn.open) {
         if (now >= s->next_at)
-            subscribe(n, now);
+            subscribe(s, now);
         return false;
     }
-    bool more = read_messages(n);
+    bool more = read_messages(s);
     if (s->conn.open && us_since(now, s->pinged_at) >= PING_EVERY) {
         s->pinged_at = now;
         if (conn_request(&s->conn, 1, ping) < 0)
-            lose(n, "the server closed the connection");
+            lose(s, "the server closed the connection");
     }
     if (s->conn.open && us_since(mono_us(), s->heard_at) >= SILENT_MAX)
-        lose(n, "the server does not answer");
+        lose(s, "the server does not answer");
     return more;
 }

@@ -19,6 +19,7 @@ enum part_step {
 };
 
 struct scan_part {
+    struct scan_node *node;
     enum part_step step;
     enum want_type type;
     bool begun; /* its KEY record is open */
@@ -42,21 +43,25 @@ struct scan_part {
     size_t group_at, group_len;
     char group_last[64], group_read[24];
     uint64_t idle;
+    bool written; /* all of it */
 };
 
+/* ---- scan_part.c ---- */
+
 /* Ask for something of the key, which stands at argument 1. */
-void part_ask(struct scan_node *n, enum part_step step, int argc, const char *const *argv);
-void part_spool(struct scan_node *n);
+void part_ask(struct scan_part *p, enum part_step step, int argc, const char *const *argv);
 
 /* A name is kept as a bulk string in fields. */
-void keep_field(struct scan_part *p, const struct resp_token *t);
+void part_keep(struct scan_part *p, const struct resp_token *t);
 
-/* The value is written. */
-void part_done(struct scan_node *n);
-void part_end(struct scan_node *n);
+void part_spool(struct scan_part *p);
+void part_put(void *ctx, const void *data, size_t len); /* ctx: the part */
 
-/* scan_stream.c */
-void stream_begin(struct scan_node *n);
-void stream_token(struct scan_node *n, const struct resp_token *t);
+/* ---- scan_stream.c ---- */
+
+void stream_begin(struct scan_part *p);
+
+/* True: all of it is written. */
+bool stream_token(struct scan_part *p, const struct resp_token *t);
 
 #endif

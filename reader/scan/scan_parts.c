@@ -16,45 +16,40 @@
 
 /* ---- what is asked ---- */
 
-void part_ask(struct scan_node *n, enum part_step step, int argc, const char *const *argv)
-{
-    struct slice name = scan_name(n);
-    n->part->step = step;
-    scan_request(n, ASK_PART, argc, argv, 1, &name);
-}
-
-static void ask(struct scan_node *n, enum part_step step, const char *command)
+static void ask(struct scan_part *p, enum part_step step, const char *command)
 {
     const char *const argv[] = {command, NULL};
-    part_ask(n, step, 2, argv);
+    part_ask(p, step, 2, argv);
 }
 
-static void ask_length(struct scan_node *n)
+static void ask_length(struct scan_part *p)
 {
+    struct scan_node *n = p->node;
     static const char *const commands[] = {
         [TYPE_STRING] = "STRLEN", [TYPE_LIST] = "LLEN", [TYPE_SET] = "SCARD",
         [TYPE_ZSET] = "ZCARD",    [TYPE_HASH] = "HLEN", [TYPE_STREAM] = "XLEN"};
-    ask(n, PART_LENGTH, commands[n->part->type]);
+    ask(p, PART_LENGTH, commands[n->part->type]);
 }
 
-static void ask_expiry(struct scan_node *n, enum part_step step)
+static void ask_expiry(struct scan_part *p, enum part_step step)
 {
-    ask(n, step, n->server.expiretime ? "PEXPIRETIME" : "PTTL");
+    struct scan_node *n = p->node;
+    ask(p, step, n->server.expiretime ? "PEXPIRETIME" : "PTTL");
 }
 
 /* Elements that come to about a piece. */
-static unsigned count_of(const struct scan_node *n, const struct scan_part *p)
+static unsigned count_of(const struct scan_part *p)
 {
+    const struct scan_node *n = p->node;
     uint64_t size = want_at(&n->wants, n->wants.head)->size;
     uint64_t each = p->length > 0 ? size / p->length : 0, count = PIECE / (each > 0 ? each : 64);
-    if (!n->server.memory || !n->server.dump)
+    if (!n->server.memory)
         count = COUNT_MOST / 2;
     return count < 1 ? 1 : count > COUNT_MOST ? COUNT_MOST : (unsigned)count;
 }
 
-static void ask_page(struct scan_node *n)
+static void ask_page(struct scan_part *p)
 {
-    struct scan_part *p = n->part;
     char from[24], to[24], count[16];
     uint64_t step = p->type == TYPE_STRING ? PIECE : p->count;
     snprintf(from, sizeof from, "%llu", (unsigned long long)p->at);
@@ -69,15 +64,15 @@ static void ask_page(struct scan_node *n)
     p->cursor_len = 0;
     p->fields.len = p->nfields = 0;
     if (p->type == TYPE_STRING || p->type == TYPE_LIST)
-        part_ask(n, PART_PAGE, 4, range);
+        part_ask(p, PART_PAGE, 4, range);
     else
-        part_ask(n, PART_PAGE, 5, scan);
+        part_ask(p, PART_PAGE, 5, scan);
 }
 
 /* Of the fields of the page: when they expire. */
-static void ask_fields(struct scan_node *n)
+static void ask_fields(struct scan_part *p)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     struct slice name = scan_name(n);
     struct buf *b = &n->conn.out;
     (void)resp_add_array(b, 4 + p->nfields);
@@ -92,22 +87,17 @@ static void ask_fields(struct scan_node *n)
 
 /* ---- what is written ---- */
 
-static void put_out(void *ctx, const void *data, size_t len)
+static void part_end(struct scan_part *p)
 {
-    struct scan_node *n = ctx;
-    key_out_add(&n->out, data, len);
-}
-
-void part_end(struct scan_node *n)
-{
+    struct scan_node *n = p->node;
     scan_part_free(n);
     scan_pop(n);
 }
 
 /* Commands that follow the value: expiries of fields. */
-static void write_later(struct scan_node *n)
+static void write_later(struct scan_part *p)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     struct output *out = &n->source->stream->out;
     if (spool_len(&p->later) == 0)
         return;
@@ -128,24 +118,24 @@ static void write_later(struct scan_node *n)
     key_out_end(&n->out);
 }
 
-static void begin_value(struct scan_node *n)
+static void begin_value(struct scan_part *p)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     scan_write_head(n, "value", (int)p->type, p->type == TYPE_STRING ? (int64_t)p->length : -1, p->expiry);
     p->begun = true;
     p->at = 0;
     strlcpy(p->cursor, "0", sizeof p->cursor);
-    p->count = count_of(n, p);
+    p->count = count_of(p);
     if (p->type == TYPE_STREAM)
-        stream_begin(n);
+        stream_begin(p);
     else
-        ask_page(n);
+        ask_page(p);
 }
 
 /* It has changed while it was read, in a way that shows: from the beginning. */
-static void try_again(struct scan_node *n, const char *why)
+static void try_again(struct scan_part *p, const char *why)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     struct slice name = scan_name(n);
     if (p->begun)
         key_out_end(&n->out);
@@ -153,78 +143,81 @@ static void try_again(struct scan_node *n, const char *why)
     n->error[0] = '\0';
     if (++p->tries < TRIES) {
         spool_free(&p->later);
-        part_spool(n);
-        ask(n, PART_TYPE, "TYPE");
+        part_spool(p);
+        ask(p, PART_TYPE, "TYPE");
         return;
     }
     log_event(LOG_WARN, (int)n->flow->id, "event=changed_while_read key=%s error=%s note=%s",
               log_quote(name.p, name.n), log_quote(why, strlen(why)),
               "\"it was carried over as it was at different moments\"");
-    part_end(n);
+    part_end(p);
 }
 
-static void no_value(struct scan_node *n, bool live)
+static void no_value(struct scan_part *p, bool live)
 {
+    struct scan_node *n = p->node;
     struct want *w = want_at(&n->wants, n->wants.head);
     w->live |= live;
     scan_write_head(n, n->error[0] != '\0' ? "error" : "missing", 0, -1, -1);
     key_out_end(&n->out);
-    part_end(n);
+    part_end(p);
 }
 
 /* ---- replies ---- */
 
-static void routed(struct scan_node *n)
+static void routed(struct scan_part *p)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     struct want *w = want_at(&n->wants, n->wants.head);
     bool whole = p->type == TYPE_OTHER || (p->type == TYPE_STREAM && n->server.memory && w->size <= STREAM_DUMP);
     w->type = (uint8_t)p->type;
     if (p->type == TYPE_NONE) {
-        no_value(n, false);
+        no_value(p, false);
     } else if (whole && n->server.dump) {
+        w->large = false;
+        w->whole = true;
+        n->wants.value_asked--; /* as any other, from here on */
         scan_part_free(n);
-        scan_ask_whole(n);
     } else if (p->type == TYPE_OTHER) {
         strlcpy(n->error, "the source permits no DUMP, and values of this type have no other form",
                 sizeof n->error);
-        no_value(n, false);
+        no_value(p, false);
     } else {
-        ask_expiry(n, PART_EXPIRY);
+        ask_expiry(p, PART_EXPIRY);
     }
 }
 
-static void page_ended(struct scan_node *n)
+static void page_ended(struct scan_part *p)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     bool by_range = p->type == TYPE_STRING || p->type == TYPE_LIST;
     uint64_t step = p->type == TYPE_STRING ? PIECE : p->count;
     p->at += p->got;
     n->flow->moved_at = mono_us();
     n->flow->bytes += p->got;
     if (p->type == TYPE_HASH && n->server.field_ttl && p->nfields > 0) {
-        ask_fields(n);
+        ask_fields(p);
         return;
     }
     bool end = by_range ? p->got < step : strcmp(p->cursor, "0") == 0;
     if (!end) {
-        ask_page(n);
+        ask_page(p);
         return;
     }
     if (p->type == TYPE_STRING && p->at != p->length) {
-        try_again(n, "its length has changed");
+        try_again(p, "its length has changed");
         return;
     }
     key_out_end(&n->out);
     p->begun = false;
-    write_later(n);
+    write_later(p);
     if (n->conn.open)
-        ask_expiry(n, PART_THERE);
+        ask_expiry(p, PART_THERE);
 }
 
-static void take_number(struct scan_node *n, const struct resp_token *t)
+static void take_number(struct scan_part *p, const struct resp_token *t)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     if (t->type != ':') {
         scan_node_lost(n, "an integer was expected of a key's length or expiry");
         return;
@@ -233,40 +226,25 @@ static void take_number(struct scan_node *n, const struct resp_token *t)
     case PART_EXPIRY:
         p->expiry = t->n;
         if (t->n == -2)
-            no_value(n, false);
+            no_value(p, false);
         else
-            ask_length(n);
+            ask_length(p);
         return;
     case PART_LENGTH:
         p->length = t->n > 0 ? (uint64_t)t->n : 0;
-        begin_value(n);
+        begin_value(p);
         return;
     default: /* PART_THERE */
         if (t->n == -2)
-            no_value(n, true);
+            no_value(p, true);
         else
-            part_end(n);
+            part_end(p);
     }
 }
 
-/* A field of the page is kept until its expiry is known. */
-void keep_field(struct scan_part *p, const struct resp_token *t)
+static void take_page(struct scan_part *p, const struct resp_token *t)
 {
-    if (t->type == '$') {
-        uint8_t head[RESP_LEN_MAX];
-        (void)buf_add(&p->fields, head, (size_t)(resp_len(head, '$', (uint64_t)t->n) - head));
-    } else if (t->type == 'b') {
-        (void)buf_add(&p->fields, t->text, t->len);
-        if (t->whole) {
-            (void)buf_add(&p->fields, "\r\n", 2);
-            p->nfields++;
-        }
-    }
-}
-
-static void take_page(struct scan_node *n, const struct resp_token *t)
-{
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     bool scans = p->type != TYPE_STRING && p->type != TYPE_LIST;
     if (scans && t->depth == 1 && t->index == 0 && t->type == 'b') {
         size_t room = sizeof p->cursor - 1 - p->cursor_len, len = t->len < room ? t->len : room;
@@ -280,16 +258,16 @@ static void take_page(struct scan_node *n, const struct resp_token *t)
         else if (p->type != TYPE_STRING && t->type == 'b' && t->whole)
             p->got++;
         if (p->type == TYPE_HASH && n->server.field_ttl && t->index % 2 == 0)
-            keep_field(p, t);
+            part_keep(p, t);
     }
     if (t->end)
-        page_ended(n);
+        page_ended(p);
 }
 
 /* HPEXPIREAT key ms FIELDS 1 field, for each that has one. */
-static void field_expires(struct scan_node *n, size_t at, size_t len, int64_t ms)
+static void field_expires(struct scan_part *p, size_t at, size_t len, int64_t ms)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     struct slice name = scan_name(n);
     struct buf b = {.max = 4 * KEY_NAME_MAX};
     (void)resp_add_array(&b, 6);
@@ -304,9 +282,9 @@ static void field_expires(struct scan_node *n, size_t at, size_t len, int64_t ms
     buf_free(&b);
 }
 
-static void take_fields(struct scan_node *n, const struct resp_token *t)
+static void take_fields(struct scan_part *p, const struct resp_token *t)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     if (t->type == '*')
         p->field_at = 0;
     if (t->type == ':' && t->depth == 1 && p->field_at < p->fields.len) {
@@ -314,14 +292,22 @@ static void take_fields(struct scan_node *n, const struct resp_token *t)
         size_t head = (size_t)((const uint8_t *)memchr(at, '\n', p->fields.len - p->field_at) - at) + 1;
         size_t len = head + (size_t)strtoull((const char *)at + 1, NULL, 10) + 2;
         if (t->n > 0)
-            field_expires(n, p->field_at, len, t->n);
+            field_expires(p, p->field_at, len, t->n);
         p->field_at += len;
     }
     if (t->end && n->conn.open) {
         p->nfields = 0;
         p->got = 0;
-        page_ended(n);
+        page_ended(p);
     }
+}
+
+static void part_done(struct scan_part *p)
+{
+    struct scan_node *n = p->node;
+    key_out_end(&n->out);
+    n->part->begun = false;
+    ask_expiry(p, PART_THERE);
 }
 
 void scan_part_token(struct scan_node *n, const struct resp_token *t)
@@ -334,7 +320,7 @@ void scan_part_token(struct scan_node *n, const struct resp_token *t)
         snprintf(text, sizeof text, "%.*s", (int)(t->len < 150 ? t->len : 150), t->text);
         if (strncmp(text, "WRONGTYPE", 9) == 0 || strncmp(text, "NOGROUP", 7) == 0 ||
             strncmp(text, "ERR no such key", 15) == 0)
-            try_again(n, text);
+            try_again(p, text);
         else
             scan_node_lost(n, text);
         return;
@@ -342,39 +328,30 @@ void scan_part_token(struct scan_node *n, const struct resp_token *t)
     switch (p->step) {
     case PART_TYPE:
         p->type = type_named(t->text, t->len);
-        routed(n);
+        routed(p);
         return;
     case PART_EXPIRY:
     case PART_LENGTH:
-    case PART_THERE: take_number(n, t); return;
-    case PART_PAGE: take_page(n, t); return;
-    case PART_FIELDS: take_fields(n, t); return;
-    default: stream_token(n, t);
+    case PART_THERE: take_number(p, t); return;
+    case PART_PAGE: take_page(p, t); return;
+    case PART_FIELDS: take_fields(p, t); return;
+    default:
+        if (stream_token(p, t))
+            part_done(p);
     }
 }
 
 /* ---- all ---- */
 
-void part_spool(struct scan_node *n)
-{
-    const struct options *o = n->source->stream->o;
-    spool_init(&n->part->later, VALUE_MEM, NULL, 0, o->spill_dir, o->spill_max);
-}
-
-void part_done(struct scan_node *n)
-{
-    key_out_end(&n->out);
-    n->part->begun = false;
-    ask_expiry(n, PART_THERE);
-}
-
 void scan_part_begin(struct scan_node *n)
 {
-    n->part = xcalloc(1, sizeof *n->part);
-    n->part->encoder = (struct encoder){.put = put_out, .ctx = n};
-    n->part->fields.max = (size_t)256 << 20;
-    part_spool(n);
-    ask(n, PART_TYPE, "TYPE");
+    struct scan_part *p = xcalloc(1, sizeof *p);
+    n->part = p;
+    p->node = n;
+    p->encoder = (struct encoder){.put = part_put, .ctx = p};
+    p->fields.max = (size_t)256 << 20;
+    part_spool(p);
+    ask(p, PART_TYPE, "TYPE");
 }
 
 void scan_part_free(struct scan_node *n)

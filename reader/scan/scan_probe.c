@@ -127,7 +127,7 @@ static int take_permissions(struct scan_source *s, struct scan_server *v, struct
     if (r == NULL)
         return -1;
     if (r->type == REDIS_REPLY_ERROR) {
-        psync_refused(f, "SCAN", r->str);
+        fault_set(f, EXIT_CANNOT, "SCAN is refused, too: %s", r->str);
         freeReplyObject(r);
         return -1;
     }
@@ -232,7 +232,7 @@ static int ask_seed(struct scan_source *s, unsigned i, struct fault *f)
     char *text = ask_text(&q, "CLUSTER", "NODES", why, f);
     int rc = text != NULL ? take_masters(s, text, &at, f) : -1;
     if (text == NULL && why[0] != '\0')
-        psync_refused(f, "CLUSTER NODES", why);
+        fault_set(f, EXIT_CANNOT, "CLUSTER NODES is refused: %s", why);
     free(text);
     inquire_close(&q);
     return rc;

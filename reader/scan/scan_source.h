@@ -5,6 +5,7 @@
  *   scan_probe.c   what a server is and permits, before it is scanned
  *   scan_node.c    the connection to one: which keys come next, where it is
  *   scan_ask.c     what is asked of a key, pipelined, and what the replies make of it
+ *   scan_base.c    what these share
  *   scan_parts.c   large values, a part at a time
  *   scan_stream.c  large streams
  *   scan_wants.c   the keys that are being read, in order
@@ -52,9 +53,8 @@ enum scan_ask {
     ASK_OK,       /* an error ends the flow */
     ASK_PERHAPS,  /* an error does not matter */
     ASK_SCAN,
-    ASK_SIZE,     /* MEMORY USAGE */
     ASK_TYPE,
-    ASK_LENGTH,
+    ASK_SIZE, /* MEMORY USAGE, or a number of elements */
     ASK_VALUE,
     ASK_TTL,
     ASK_NODES, /* CLUSTER NODES */
@@ -70,8 +70,17 @@ struct scan_place {
 struct scan_notes;
 struct scan_part;
 struct scan_source;
+struct scan_node;
+
+/* What scan_ask.c tells scan_node.c. */
+struct scan_calls {
+    void (*page)(struct scan_node *n); /* a SCAN reply has come to its end: reply_cursor says where to go on */
+    void (*nodes)(struct scan_node *n, const struct resp_token *t); /* of CLUSTER NODES */
+    void (*place)(struct scan_node *n, const struct want *w);       /* the head of the queue is one */
+};
 
 struct scan_node {
+    const struct scan_calls *calls;
     struct scan_source *source;
     struct flow *flow; /* NULL: not open */
     struct url at;
@@ -87,6 +96,8 @@ struct scan_node {
     uint32_t asked, answered;
     struct wants wants;
     uint64_t on_way; /* bytes of values, as far as they are known */
+    uint64_t string_size; /* of the last ones */
+    unsigned strings;     /* in a row */
 
     /* The scan. */
     uint32_t selected; /* database */
@@ -158,7 +169,6 @@ int scan_find(struct scan_source *s, struct fault *f);
 int scan_node_open(struct scan_node *n, struct fault *f); /* 0, or -1 with f */
 void scan_node_close(struct scan_node *n); /* its connections; memory stays, as it may be in use */
 void scan_node_free(struct scan_node *n);
-void scan_node_lost(struct scan_node *n, const char *why);
 
 /* Where the flow goes on: the text of a place, or NULL, from the beginning. */
 void scan_node_begin(struct scan_node *n, uint64_t pos, const char *place);
@@ -166,33 +176,17 @@ void scan_node_begin(struct scan_node *n, uint64_t pos, const char *place);
 /* Whatever can be done. True: there is more to do at once. */
 bool scan_node_work(struct scan_node *n);
 
-/* A SCAN reply has come to its end: reply_cursor says where to go on. */
-void scan_node_page(struct scan_node *n);
+/* ---- scan_base.c ---- */
 
-/* A token of CLUSTER NODES. */
-void scan_node_nodes(struct scan_node *n, const struct resp_token *t);
+void scan_node_lost(struct scan_node *n, const char *why);
 
 /* Notifications were lost: everything has to be read once more. */
 void scan_node_again(struct scan_node *n, const char *why);
 
-/* The head of the queue is a place. */
-void scan_node_write_place(struct scan_node *n, const struct want *w);
-
-/* ---- scan_ask.c ---- */
 
 /* Append a request of arguments that are texts, but for *key (NULL: none), which stands at argument at. */
 void scan_request(struct scan_node *n, enum scan_ask ask, int argc, const char *const *argv, int at,
                   const struct slice *key);
-
-/* Bytes of a value that is kept until its expiry is known. ctx: the node. */
-void scan_put_value(void *ctx, const void *p, size_t n);
-
-/* Ask for the value at the head as of any other. */
-void scan_ask_whole(struct scan_node *n);
-
-/* Ask for what can be asked for; take the replies that have come. False: nothing now. */
-void scan_ask_keys(struct scan_node *n);
-bool scan_take(struct scan_node *n);
 
 /* The key at the head. */
 struct slice scan_name(const struct scan_node *n);
@@ -200,6 +194,15 @@ void scan_write_head(struct scan_node *n, const char *state, int type, int64_t l
 
 /* It is done with. */
 void scan_pop(struct scan_node *n);
+
+/* ---- scan_ask.c ---- */
+
+/* Bytes of a value that is kept until its expiry is known. ctx: the node. */
+void scan_put_value(void *ctx, const void *p, size_t n);
+
+/* Ask for what can be asked for; take the replies that have come. False: nothing now. */
+void scan_ask_keys(struct scan_node *n);
+bool scan_take(struct scan_node *n);
 
 /* ---- scan_parts.c ---- */
 

@@ -12,29 +12,32 @@
 
 /* ---- commands to the output ---- */
 
-static void put_head(struct scan_node *n, char type, uint64_t count)
+static void put_head(struct scan_part *p, char type, uint64_t count)
 {
+    struct scan_node *n = p->node;
     uint8_t head[RESP_LEN_MAX];
     key_out_add(&n->out, head, (size_t)(resp_len(head, type, count) - head));
 }
 
-static void put_text(struct scan_node *n, const void *p, size_t len)
+static void put_text(struct scan_part *p, const void *text, size_t len)
 {
-    put_head(n, '$', len);
-    key_out_add(&n->out, p, len);
+    struct scan_node *n = p->node;
+    put_head(p, '$', len);
+    key_out_add(&n->out, text, len);
     key_out_add(&n->out, "\r\n", 2);
 }
 
-static void put_words(struct scan_node *n, unsigned count, const char *const *word)
+static void put_words(struct scan_part *p, unsigned count, const char *const *word)
 {
     for (unsigned i = 0; i < count; i++)
-        put_text(n, word[i], strlen(word[i]));
+        put_text(p, word[i], strlen(word[i]));
 }
 
-static void put_key(struct scan_node *n)
+static void put_key(struct scan_part *p)
 {
+    struct scan_node *n = p->node;
     struct slice name = scan_name(n);
-    put_text(n, name.p, name.n);
+    put_text(p, name.p, name.n);
 }
 
 /* The group that is at hand: its name as a bulk string. */
@@ -46,10 +49,11 @@ static const uint8_t *group_name(const struct scan_part *p, size_t *len)
     return at;
 }
 
-static void put_group(struct scan_node *n)
+static void put_group(struct scan_part *p)
 {
+    struct scan_node *n = p->node;
     size_t len;
-    const uint8_t *at = group_name(n->part, &len);
+    const uint8_t *at = group_name(p, &len);
     key_out_add(&n->out, at, len);
 }
 
@@ -80,30 +84,30 @@ static void set_number(char *to, size_t cap, const struct resp_token *t)
 
 /* ---- XINFO STREAM ---- */
 
-void stream_begin(struct scan_node *n)
+void stream_begin(struct scan_part *p)
 {
+    struct scan_node *n = p->node;
     static const char *const info[] = {"XINFO", "STREAM"};
-    struct scan_part *p = n->part;
     struct slice name = scan_name(n);
     const char *const argv[] = {info[0], info[1], NULL};
     p->last_id[0] = p->first_deleted[0] = p->entries_added[0] = p->field[0] = '\0';
     p->names.len = p->group_at = 0;
+    p->written = false;
     p->step = STREAM_INFO;
     scan_request(n, ASK_PART, 3, argv, 2, &name);
 }
 
-static void ask_entries(struct scan_node *n, const char *from)
+static void ask_entries(struct scan_part *p, const char *from)
 {
     char count[16];
     snprintf(count, sizeof count, "%u", ENTRIES);
     const char *const argv[] = {"XRANGE", NULL, from, "+", "COUNT", count};
-    n->part->got = 0;
-    part_ask(n, STREAM_ENTRIES, 6, argv);
+    p->got = 0;
+    part_ask(p, STREAM_ENTRIES, 6, argv);
 }
 
-static void take_info(struct scan_node *n, const struct resp_token *t)
+static void take_info(struct scan_part *p, const struct resp_token *t)
 {
-    struct scan_part *p = n->part;
     if (t->depth == 1 && t->index % 2 == 0 && t->type == '$')
         p->field[0] = '\0';
     else if (t->depth == 1 && t->index % 2 == 0 && t->type == 'b')
@@ -115,16 +119,16 @@ static void take_info(struct scan_node *n, const struct resp_token *t)
     else if (t->depth == 1 && t->type == ':' && strcmp(p->field, "entries-added") == 0)
         set_number(p->entries_added, sizeof p->entries_added, t);
     if (t->end)
-        ask_entries(n, "-");
+        ask_entries(p, "-");
 }
 
 /* ---- XRANGE ---- */
 
 /* [[id, [field, value …]] …] */
-static void take_entries(struct scan_node *n, const struct resp_token *t)
+static void take_entries(struct scan_part *p, const struct resp_token *t)
 {
+    struct scan_node *n = p->node;
     static const char *const none[] = {"MAXLEN", "0", "0-1", "x", "y"};
-    struct scan_part *p = n->part;
     char from[64];
     if (t->depth == 2 && t->index == 0 && t->type == '$') {
         p->entry_id[0] = '\0';
@@ -133,13 +137,13 @@ static void take_entries(struct scan_node *n, const struct resp_token *t)
     } else if (t->depth == 2 && t->type == '*') {
         p->got++;
         if (t->n > 0) {
-            put_head(n, '*', (uint64_t)t->n + 3);
-            put_words(n, 1, (const char *const[]){"XADD"});
-            put_key(n);
-            put_text(n, p->entry_id, strlen(p->entry_id));
+            put_head(p, '*', (uint64_t)t->n + 3);
+            put_words(p, 1, (const char *const[]){"XADD"});
+            put_key(p);
+            put_text(p, p->entry_id, strlen(p->entry_id));
         }
     } else if (t->depth == 3 && t->type == '$') {
-        put_head(n, '$', (uint64_t)t->n);
+        put_head(p, '$', (uint64_t)t->n);
     } else if (t->depth == 3 && t->type == 'b') {
         key_out_add(&n->out, t->text, t->len);
         if (t->whole)
@@ -151,20 +155,20 @@ static void take_entries(struct scan_node *n, const struct resp_token *t)
     n->flow->moved_at = mono_us();
     if (p->got == ENTRIES) {
         next_id(p->entry_id, from);
-        ask_entries(n, from);
+        ask_entries(p, from);
         return;
     }
     if (p->at == 0) {
-        put_head(n, '*', 7);
-        put_words(n, 1, (const char *const[]){"XADD"});
-        put_key(n);
-        put_words(n, 5, none);
+        put_head(p, '*', 7);
+        put_words(p, 1, (const char *const[]){"XADD"});
+        put_key(p);
+        put_words(p, 5, none);
     }
     bool counts = p->entries_added[0] != '\0' && p->first_deleted[0] != '\0';
-    put_head(n, '*', counts ? 7 : 3);
-    put_words(n, 1, (const char *const[]){"XSETID"});
-    put_key(n);
-    put_words(n, counts ? 5 : 1,
+    put_head(p, '*', counts ? 7 : 3);
+    put_words(p, 1, (const char *const[]){"XSETID"});
+    put_key(p);
+    put_words(p, counts ? 5 : 1,
               (const char *const[]){p->last_id[0] != '\0' ? p->last_id : p->entry_id, "ENTRIESADDED",
                                     p->entries_added, "MAXDELETEDID", p->first_deleted});
     struct slice name = scan_name(n);
@@ -178,22 +182,21 @@ static void take_entries(struct scan_node *n, const struct resp_token *t)
 /* ---- XINFO GROUPS ---- */
 
 /* All of a group is known: its name is the last one in names. */
-static void end_group(struct scan_node *n)
+static void end_group(struct scan_part *p)
 {
-    struct scan_part *p = n->part;
     if (p->group_last[0] == '\0')
         return;
     bool read = p->group_read[0] != '\0';
     p->group_at = p->names.len - p->group_len;
-    put_head(n, '*', read ? 8 : 6);
-    put_words(n, 2, (const char *const[]){"XGROUP", "CREATE"});
-    put_key(n);
-    put_group(n);
-    put_words(n, read ? 4 : 2, (const char *const[]){p->group_last, "MKSTREAM", "ENTRIESREAD", p->group_read});
+    put_head(p, '*', read ? 8 : 6);
+    put_words(p, 2, (const char *const[]){"XGROUP", "CREATE"});
+    put_key(p);
+    put_group(p);
+    put_words(p, read ? 4 : 2, (const char *const[]){p->group_last, "MKSTREAM", "ENTRIESREAD", p->group_read});
     p->group_last[0] = p->group_read[0] = '\0';
 }
 
-static void ask_consumers(struct scan_node *n);
+static void ask_consumers(struct scan_part *p);
 
 static void keep_name(struct scan_part *p, const struct resp_token *t)
 {
@@ -211,11 +214,10 @@ static void keep_name(struct scan_part *p, const struct resp_token *t)
     p->group_len += p->names.len - before;
 }
 
-static void take_groups(struct scan_node *n, const struct resp_token *t)
+static void take_groups(struct scan_part *p, const struct resp_token *t)
 {
-    struct scan_part *p = n->part;
     if (t->depth == 1 && t->type == '*')
-        end_group(n);
+        end_group(p);
     else if (t->depth == 2 && t->index % 2 == 0 && t->type == '$')
         p->field[0] = '\0';
     else if (t->depth == 2 && t->index % 2 == 0 && t->type == 'b')
@@ -228,16 +230,16 @@ static void take_groups(struct scan_node *n, const struct resp_token *t)
         set_number(p->group_read, sizeof p->group_read, t);
     if (!t->end)
         return;
-    end_group(n);
+    end_group(p);
     p->group_at = 0;
-    ask_consumers(n);
+    ask_consumers(p);
 }
 
 /* ---- XINFO CONSUMERS, XPENDING ---- */
 
-static void ask_group(struct scan_node *n, enum part_step step, const char *a, const char *b, const char *from)
+static void ask_group(struct scan_part *p, enum part_step step, const char *a, const char *b, const char *from)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     struct buf *out = &n->conn.out;
     struct slice name = scan_name(n);
     size_t len;
@@ -258,40 +260,40 @@ static void ask_group(struct scan_node *n, enum part_step step, const char *a, c
     p->got = 0;
 }
 
-static void ask_consumers(struct scan_node *n)
+static void ask_consumers(struct scan_part *p)
 {
-    if (n->part->group_at >= n->part->names.len)
-        part_done(n);
+    if (p->group_at >= p->names.len)
+        p->written = true;
     else
-        ask_group(n, STREAM_CONSUMERS, "XINFO", "CONSUMERS", NULL);
+        ask_group(p, STREAM_CONSUMERS, "XINFO", "CONSUMERS", NULL);
 }
 
-static void take_consumers(struct scan_node *n, const struct resp_token *t)
+static void take_consumers(struct scan_part *p, const struct resp_token *t)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     if (t->depth == 2 && t->index % 2 == 0 && t->type == '$') {
         p->field[0] = '\0';
     } else if (t->depth == 2 && t->index % 2 == 0 && t->type == 'b') {
         add_text(p->field, sizeof p->field, t);
     } else if (t->depth == 2 && strcmp(p->field, "name") == 0 && t->type == '$') {
-        put_head(n, '*', 5);
-        put_words(n, 2, (const char *const[]){"XGROUP", "CREATECONSUMER"});
-        put_key(n);
-        put_group(n);
-        put_head(n, '$', (uint64_t)t->n);
+        put_head(p, '*', 5);
+        put_words(p, 2, (const char *const[]){"XGROUP", "CREATECONSUMER"});
+        put_key(p);
+        put_group(p);
+        put_head(p, '$', (uint64_t)t->n);
     } else if (t->depth == 2 && strcmp(p->field, "name") == 0 && t->type == 'b') {
         key_out_add(&n->out, t->text, t->len);
         if (t->whole)
             key_out_add(&n->out, "\r\n", 2);
     }
     if (t->end)
-        ask_group(n, STREAM_PENDING, "XPENDING", NULL, "-");
+        ask_group(p, STREAM_PENDING, "XPENDING", NULL, "-");
 }
 
 /* [[id, consumer, idle ms, deliveries] …] */
-static void take_pending(struct scan_node *n, const struct resp_token *t)
+static void take_pending(struct scan_part *p, const struct resp_token *t)
 {
-    struct scan_part *p = n->part;
+    struct scan_node *n = p->node;
     char when[24], count[24], from[64];
     size_t len;
     if (t->depth == 2 && t->index == 0 && t->type == '$') {
@@ -302,39 +304,40 @@ static void take_pending(struct scan_node *n, const struct resp_token *t)
     } else if (t->depth == 2 && t->index == 1) {
         if (t->type == '$')
             p->fields.len = 0;
-        keep_field(p, t);
+        part_keep(p, t);
     } else if (t->depth == 2 && t->index == 2 && t->type == ':') {
         p->idle = t->n > 0 ? (uint64_t)t->n : 0;
     } else if (t->depth == 2 && t->index == 3 && t->type == ':') {
         snprintf(when, sizeof when, "%llu", (unsigned long long)(now_us() / 1000 - p->idle));
         set_number(count, sizeof count, t);
-        put_head(n, '*', 12);
-        put_words(n, 1, (const char *const[]){"XCLAIM"});
-        put_key(n);
-        put_group(n);
+        put_head(p, '*', 12);
+        put_words(p, 1, (const char *const[]){"XCLAIM"});
+        put_key(p);
+        put_group(p);
         key_out_add(&n->out, p->fields.p, p->fields.len);
-        put_words(n, 8, (const char *const[]){"0", p->entry_id, "TIME", when, "RETRYCOUNT", count, "FORCE",
+        put_words(p, 8, (const char *const[]){"0", p->entry_id, "TIME", when, "RETRYCOUNT", count, "FORCE",
                                               "JUSTID"});
     }
     if (!t->end)
         return;
     if (p->got == ENTRIES) {
         next_id(p->entry_id, from);
-        ask_group(n, STREAM_PENDING, "XPENDING", NULL, from);
+        ask_group(p, STREAM_PENDING, "XPENDING", NULL, from);
         return;
     }
     (void)group_name(p, &len);
     p->group_at += len;
-    ask_consumers(n);
+    ask_consumers(p);
 }
 
-void stream_token(struct scan_node *n, const struct resp_token *t)
+bool stream_token(struct scan_part *p, const struct resp_token *t)
 {
-    switch (n->part->step) {
-    case STREAM_INFO: take_info(n, t); return;
-    case STREAM_ENTRIES: take_entries(n, t); return;
-    case STREAM_GROUPS: take_groups(n, t); return;
-    case STREAM_CONSUMERS: take_consumers(n, t); return;
-    default: take_pending(n, t);
+    switch (p->step) {
+    case STREAM_INFO: take_info(p, t); break;
+    case STREAM_ENTRIES: take_entries(p, t); break;
+    case STREAM_GROUPS: take_groups(p, t); break;
+    case STREAM_CONSUMERS: take_consumers(p, t); break;
+    default: take_pending(p, t);
     }
+    return p->written;
 }

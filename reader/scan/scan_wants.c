@@ -15,7 +15,7 @@ void wants_free(struct wants *w)
 
 void wants_clear(struct wants *w)
 {
-    w->head = w->tail = w->size_asked = w->type_known = w->length_asked = w->size_known = w->value_asked = 0;
+    w->head = w->tail = w->type_asked = w->type_known = w->size_asked = w->size_known = w->value_asked = 0;
     w->names.len = 0;
     w->gone = w->next = 0;
 }
@@ -56,7 +56,7 @@ void wants_pop(struct wants *w)
     const struct want *x = want_at(w, w->head);
     uint64_t end = x->name + x->len;
     w->head++;
-    uint64_t *steps[] = {&w->size_asked, &w->type_known, &w->length_asked, &w->size_known, &w->value_asked};
+    uint64_t *steps[] = {&w->type_asked, &w->type_known, &w->size_asked, &w->size_known, &w->value_asked};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (*steps[i] < w->head)
             *steps[i] = w->head;

@@ -1,6 +1,6 @@
 /* The keys of a server that are being read, in order, and places between them. Each goes through the steps
- * size (asked for, known), value (asked for), and is done with at the head. Their names lie one behind the
- * other. */
+ * type and size (asked for, known) and value (asked for), and is done with at the head. Their names lie one
+ * behind the other. */
 #ifndef READER_SCAN_WANTS_H
 #define READER_SCAN_WANTS_H
 
@@ -10,26 +10,35 @@
 #include "buf.h"
 #include "resp.h"
 
-enum want_kind { WANT_KEY, WANT_PLACE, WANT_END /* a place behind which the scan is complete */ };
+enum want_kind {
+    WANT_KEY,
+    WANT_PLACE,
+    WANT_END, /* a place behind which the scan is complete */
+    WANT_NOTHING,
+};
 
 enum want_type { TYPE_UNKNOWN, TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_STREAM, TYPE_OTHER, TYPE_NONE };
 
 struct want {
     uint64_t name; /* where it begins, counted from the first byte ever */
-    uint64_t size; /* bytes; 0: not known */
+    uint64_t size;   /* bytes, or elements where the source tells no more; 0: not known */
+    uint64_t on_way; /* what it counts while it is asked for */
     uint32_t len;
     uint8_t kind, type;
     bool live;  /* it was named by a notification */
     bool large; /* its value is read in parts */
-    bool plain; /* nothing is asked about its length */
+    bool guessed; /* its type was not asked for */
+    bool again;   /* it was read before, and what came was not all */
+    bool longer; /* a string that is asked for its length first */
+    bool whole; /* ... not, as found when that began */
+    bool plain; /* nothing is asked about its size */
 };
 
 struct wants {
     struct want *v;
     uint32_t cap; /* a power of two */
     uint64_t head, tail;
-    /* The next one, of each step. Where sizes are not told: TYPE (size_asked, type_known), then its length. */
-    uint64_t size_asked, type_known, length_asked, size_known, value_asked;
+    uint64_t type_asked, type_known, size_asked, size_known, value_asked; /* the next one, of each step */
     struct buf names;
     uint64_t gone; /* bytes of names before those in names */
     uint64_t next; /* where the next name begins */

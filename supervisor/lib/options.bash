@@ -25,7 +25,7 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
 
       --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
                            where it holds a key of the source's snapshot
-      --resume             with replicate: resume from the positions that the target holds
+      --resume             with replicate (and migrate --scan): resume from the positions that the target holds
       --from-saved         with replicate: --resume, and nothing but that: positions must be there
       --restart            with replicate: --resume, and run again after retryable errors
                            (--no-restart: not, whatever the file says)
@@ -48,13 +48,17 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --until-time TIME    of an append-only file nothing later: seconds, or 2026-11-30T10:00:00Z
       --truncated ok       of an append-only file whose end is cut off: leave that out
       --one-file           of a set of files only the one that was named
+      --scan               read the source by SCAN, where it does not permit replication (also ...?mode=scan), with
+                           migrate; with replicate --follow: and again whatever keyspace notifications name
+      --set-notifications  ... having set notify-keyspace-events
+      --scan-rate N, --scan-bytes SIZE   keys, and bytes of values, per second (0: no limit)
       --single             one dfreader and one dfparse for all flows
       --task NAME          several tasks side by side (default: default)
       --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
                            $XDG_RUNTIME_DIR; without that /run/df2redis/NAME, or /tmp/df2redis-UID/NAME)
       --log-file FILE      messages go there, with the time; reopened on SIGHUP
       of dfreader(1):      --spool DIR, --no-spool, --spool-max, --spill-max, --spill-dir, --buffer, --parser-timeout,
-                           --stall-timeout, --barrier-timeout, --ping-timeout
+                           --scan-count, --scan-window, --scan-large, --scan-values, --stall-timeout, --barrier-timeout, --ping-timeout
       of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --publish,
                            --no-reread, --stats
       of rediswriter(1):   --on-source-flush, --strict, --wait, --connections, --window, --barrier-spill-max,
@@ -115,6 +119,8 @@ check_args=()
 declare -A handed_on=(
     [spool]='r value' [spool-max]='r value' [spill-max]='r value' [buffer]='r value'
     [parser-timeout]='r value' [stall-timeout]='r value' [barrier-timeout]='r value' [ping-timeout]='r value'
+    [scan]='r flag' [follow]='r flag' [set-notifications]='r flag' [scan-count]='r value' [scan-window]='r value'
+    [scan-rate]='r value' [scan-bytes]='r value' [scan-large]='r value' [scan-values]='r value'
     [no-verify]='r flag' [verify-rate]='r value' [one-file]='r flag' [until-time]='r value' [truncated]='r value' [no-spool]='r flag' [from]='r value' [acknowledge]='r value'
     [spill-dir]='rw value'
     [include]='p value' [exclude]='p value' [rename-prefix]='pc value' [db-map]='pc value'
@@ -375,7 +381,25 @@ source_forms="It is one of
   unix://[user[:password]@]/path                a Unix socket
   redis-cluster://host[:port],host[:port]       a cluster, by any of its nodes; rediss-cluster:// over TLS
   sentinel://host[:port],host[:port]/name       sentinels:// over TLS
-  dragonfly://[user[:password]@]host[:port]     dragonflys:// over TLS, dragonfly+unix:///path"
+  dragonfly://[user[:password]@]host[:port]     dragonflys:// over TLS, dragonfly+unix:///path
+  any of them with ?mode=scan                   where replication is not permitted"
+
+# By --scan or by its URL. One process reads all nodes.
+scans=0
+check_scan() {
+    local word follows=0
+    for word in "${source_args[@]}"; do
+        [[ $word != --scan ]] || scans=1
+        [[ $word != --follow ]] || follows=1
+    done
+    [[ $source_url != *\?mode=scan ]] || scans=1
+    [[ $scans -eq 1 ]] || return 0
+    single=1
+    case $command:$follows in
+    replicate:0) die 2 "replicate --scan needs --follow: without it only what is there is read (df2redis migrate --scan)" ;;
+    migrate:1) die 2 "migrate --scan ends when everything was read: --follow belongs to replicate" ;;
+    esac
+}
 
 # What was typed is not repeated: without a scheme a password in it would not be known as one.
 check_source() {
@@ -434,6 +458,7 @@ take_urls() { # what the second word is called: SOURCE and that from the command
     esac
     [[ -n $source_url && -n $target_url ]] || die 2 "$command takes SOURCE and ${1} (df2redis --help)"
     check_source
+    check_scan
     is_to_file || check_target
     # Options for both ends go to those that use TLS.
     is_secure "$source_url" && source_args=("${both_args[@]}" "${source_args[@]}") secure=1

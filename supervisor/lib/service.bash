@@ -47,7 +47,7 @@ run_once() {
     replicate:0) start_flows "${reader_more[@]}" ;;
     replicate:1) start_single "${reader_more[@]}" ;;
     migrate:0) start_flows --until synced ;;
-    migrate:1) if [[ $source_is_file -eq 1 ]]; then start_single; else start_single --until synced; fi ;;
+    migrate:1) if [[ $source_is_file -eq 1 ]]; then start_single; else start_single --until synced "${reader_more[@]}"; fi ;;
     record:*) start_record ${opt[until]:+--until "${opt[until]}"} ;;
     export:*) if [[ $source_is_file -eq 1 ]]; then start_export; else start_export --until synced; fi ;;
     esac

@@ -12,6 +12,11 @@ teardown() { common_teardown; }
     [[ $output == *"dfparse, command stream: "*"M commands/s"* ]]
 }
 
+@test "the benchmark of reading by SCAN" {
+    BENCH_SHORT=1 DF2REDIS_BUILD=$BUILD run "$REPO/tests/bench/run" scan
+    [[ $status -eq 0 && $output == *"times redis-cli --scan"* ]] || fail "$status: $output"
+}
+
 @test "the benchmark of rediswriter: its sink answers all that is asked" {
     BENCH_SHORT=1 DF2REDIS_BUILD=$BUILD run "$REPO/tests/bench/run" writer
     [ "$status" -eq 0 ]
