@@ -295,12 +295,12 @@ read_nothing() { # options
 }
 
 @test "a source that is silent, and one that goes" {
-    begin_stream --ping-timeout 2
+    begin_stream --ping-timeout 2 --reconnect-timeout 0
     kill -STOP "$SOURCE_PID"
     reap 10 "$READER"
     kill -CONT "$SOURCE_PID"
     [[ $status -eq 75 ]] && grep -qE "no answer to INFO replication for 2 seconds|sent nothing for 2 seconds" "$TMP/reader.err"
-    read_source
+    read_source --reconnect-timeout 0
     wait_until 10 file_received
     kill -9 "$SOURCE_PID"
     reap 5 "$READER"
