@@ -11,6 +11,7 @@
 #include "io.h"
 #include "log.h"
 #include "psync.h"
+#include "server.h"
 
 #define LOOK_EVERY   (US / 4)
 #define LOOK_REPLY   ((size_t)8 << 20)
@@ -75,12 +76,11 @@ static void ask(struct master *m, const struct slotset *count)
 /* ---- what it says ---- */
 
 /* From Redis 7.2 on, and in Valkey, the removal of keys that a slot leaves behind is in the stream. */
-static bool logs_removals(const char *version)
+static bool logs_removals(const char *text)
 {
-    unsigned major = 0, minor = 0;
-    if (strncmp(version, "valkey:", 7) == 0)
-        return true;
-    return sscanf(version, "redis:%u.%u", &major, &minor) == 2 && (major > 7 || (major == 7 && minor >= 2));
+    enum server_kind kind;
+    unsigned version;
+    return server_parse(text, &kind, &version) && (kind == SERVER_VALKEY || version >= VERSION(7, 2));
 }
 
 static bool is_ours(const struct cluster_source *c, const char *id)
