@@ -56,10 +56,11 @@ static enum got look_for_exec(struct psync *s, struct cur *c, const struct cur *
         return NEED;
     }
     if (g == NEED || (size_t)(t.p - c->p) > TRANSACTION_WHOLE)
-        log_event(LOG_WARN, s->to->o.flow,
-                  "event=transaction_not_whole bytes=%zu note=\"it is executed as it comes: if the source dies "
-                  "before its end, a part of it may stay\"",
-                  (size_t)(t.end - c->p));
+        log_event(
+            LOG_WARN, s->to->o.flow,
+            "event=transaction_not_whole bytes=%zu note=\"it is executed as it comes: if the source dies "
+            "before its end, a part of it may stay\"",
+            (size_t)(t.end - c->p));
     s->looked = 0;
     s->look.base = NULL;
     return GOT;

@@ -84,8 +84,8 @@ static inline struct cluster_source *cluster_of(struct source *src)
  * for each answer. Returns 0, or -1 with f. */
 int cluster_find(struct cluster_source *c, struct fault *f);
 
-/* cluster_look.c. Connect to a master for its looks, within so many seconds: 0, or -1 with f. Then ten times a
- * second. */
+/* cluster_look.c. Connect to a master for its looks, within so many seconds: 0, or -1 with f. Then ten times
+ * a second. */
 int look_open(struct master *m, int seconds, struct fault *f);
 void look_close(struct master *m);
 void look_tick(struct master *m, uint64_t now);

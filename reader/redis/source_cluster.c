@@ -26,10 +26,8 @@ static struct member *member_of(const struct flow *f)
 static void server_of(struct flow *f, struct psync_server *where)
 {
     const struct master *m = member_of(f)->master;
-    *where = (struct psync_server){.wait = m->away,
-                                   .at = &m->at,
-                                   .like = m->conn.open ? &m->conn : NULL,
-                                   .version = m->version};
+    *where = (struct psync_server){
+        .wait = m->away, .at = &m->at, .like = m->conn.open ? &m->conn : NULL, .version = m->version};
 }
 
 static void flow_open(struct flow *f)

@@ -90,3 +90,18 @@ sort_on() {
     grep -qa '^command=ZMPOP,1#0:1:1$' "$TMP/raw"
     grep -qa '^command=MSET,1:-1:2:0$' "$TMP/raw"
 }
+
+# What comes as another command, or does not come (psync(7)).
+NEVER='BLMOVE BLPOP BRPOP BRPOPLPUSH BZPOPMAX BZPOPMIN DELIFEQ EVALSHA_RO EVAL_RO FCALL_RO GETEX MIGRATE'
+
+@test "every command of a server that writes is in the table of dfparse, or never comes" {
+    local server names
+    # shellcheck disable=SC2086 # several
+    for server in redis-server ${DF2REDIS_SERVERS:-}; do
+        REDIS_SERVER=$server start_source
+        server_has 7.0 || continue
+        names=$({ scli command list filterby aclcat write; scli command list filterby aclcat scripting; } | tr a-z A-Z | cut -d'|' -f1 | sort -u |
+            grep -vxF "$(sed -n 's/^    {"\([^"]*\)", ACT_.*/\1/p' "$REPO/parser/command/command_table.c"; tr ' ' '\n' <<<"$NEVER")") || true
+        [[ -z $names ]] || fail "$server: $names"
+    done
+}

@@ -253,6 +253,7 @@ static void newer(void)
     is("8.8", "ZUNIONSTORE d 2 a b AGGREGATE COUNT", "db=0 VK | ZUNIONSTORE d 2 a b AGGREGATE COUNT\n");
     is("7.0", "ZUNIONSTORE d 2 a b AGGREGATE COUNT", "LOST kind=command-too-new key=d\n" PASSED);
     is("7.0", "PFDEBUG TODENSE k", PASSED);
+    is("8.6", "XIDMPRECORD k p i 1-1", PASSED); /* IDMP is left out, too */
     is("7.0", "SFLUSH 0 16383", "LOST kind=flush-slots key=\n" PASSED);
 }
 
