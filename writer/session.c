@@ -299,25 +299,28 @@ static bool flow_goes_on(struct writer *w, const struct rec *r, const uint8_t *p
 }
 
 /* The flow has another lineage from here on, and the same positions. It is saved before any position behind
- * it: under the one before, those may be unknown, or another history. */
-static enum put flow_renamed(struct writer *w, struct input *in, const struct rec *r, const uint8_t *payload)
+ * it: under the one before, those may be unknown, or another history. *fault: what is wrong with it. */
+static enum put flow_renamed(struct writer *w, unsigned flow, const uint8_t *payload, size_t n,
+                             const char **fault)
 {
-    struct flow *f = &w->session.flow[r->flow];
+    struct flow *f = &w->session.flow[flow];
     struct lineage own;
-    read_lineage(&own, payload, r->len);
-    if (!f->up || f->own.replid[0] == '\0' || own.replid[0] == '\0' || strcmp(own.top, f->own.top) != 0)
-        return damaged(w, in, r, "FLOW record of another lineage, of a flow that has none");
+    read_lineage(&own, payload, n);
+    if (!f->up || f->own.replid[0] == '\0' || own.replid[0] == '\0' || strcmp(own.top, f->own.top) != 0) {
+        *fault = "FLOW record of another lineage, of a flow that has none";
+        return PUT_FAIL;
+    }
     if (w->session.stage == ST_FLOWS && w->session.up == w->session.flows)
         return PUT_WAIT; /* what it begins with is being written */
     if (w->session.stage == ST_FLOWS)
         f->own = own;
     if (lineage_same(&f->own, &own))
         return PUT_DONE;
-    enum put got = w->cluster->whole ? whole_rename(w, r->flow, &own) : PUT_DONE;
+    enum put got = w->cluster->whole ? whole_rename(w, flow, &own) : PUT_DONE;
     if (got != PUT_DONE)
         return got;
     f->own = own;
-    log_event(LOG_INFO, r->flow, "event=lineage replid=%s", own.replid);
+    log_event(LOG_INFO, (int)flow, "event=lineage replid=%s", own.replid);
     return PUT_DONE;
 }
 
@@ -336,8 +339,11 @@ enum put session_flow(struct writer *w, struct input *in, const struct rec *r, c
     struct flow *f = &s->flow[r->flow];
     if (meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0)
         return damaged(w, in, r, "FLOW record without a mode");
-    if (strcmp(mode, "LINEAGE") == 0)
-        return flow_renamed(w, in, r, payload);
+    if (strcmp(mode, "LINEAGE") == 0) {
+        const char *fault = NULL;
+        enum put got = flow_renamed(w, r->flow, payload, r->len, &fault);
+        return fault != NULL ? damaged(w, in, r, fault) : got;
+    }
     if (f->up)
         return damaged(w, in, r, "a second FLOW record of the same flow");
     if (strcmp(mode, "PARTIAL") == 0) {

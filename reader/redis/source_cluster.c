@@ -483,7 +483,7 @@ static void drop_rereads(struct source *src)
 static void add_alarms(const struct source *src, struct buf *b, bool *any)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
-    bool silent = false, away = health_away(c->session);
+    bool silent = false, away = health_away(c->session->flows, c->stream->info.flows);
     for (unsigned i = 0; i < c->masters; i++) {
         silent |= c->master[i].silent;
         away |= c->master[i].away;

@@ -129,18 +129,25 @@ static void own_done(struct writer *w, enum whole_step *step, const char *text, 
         fails(w, text, len);
 }
 
+static void on_step(struct writer *w, void *arg, const char *text, size_t len)
+{
+    own_done(w, arg, text, len);
+}
+
+/* A transaction whose end step says. */
+static struct bundle *own_step(struct writer *w, enum whole_step *step)
+{
+    struct bundle *t = own_begin(w, on_step);
+    t->arg = step;
+    return t;
+}
+
 static bool scope_free(const struct cluster *cl)
 {
     return cl->busy[WHOLE_SCOPE] == 0 && !cl->flushing;
 }
 
 /* ---- a session begins ---- */
-
-static void on_begun(struct writer *w, void *arg, const char *text, size_t len)
-{
-    (void)arg;
-    own_done(w, &w->whole.begun, text, len);
-}
 
 /* Returns the length. */
 static size_t place_print(unsigned epoch, const struct exact_id *id, char text[POSITION_TEXT])
@@ -211,7 +218,7 @@ enum put whole_begin(struct writer *w)
         word[n++] = "empty";
         word[n++] = "1";
     }
-    struct bundle *t = own_begin(w, on_begun);
+    struct bundle *t = own_step(w, &w->whole.begun);
     add_words(w, t, "DEL", NULL, 0);
     add_words(w, t, "HSET", word, n);
     for (unsigned i = 0; s->going_on > 0 && i < s->flows; i++)
@@ -220,12 +227,6 @@ enum put whole_begin(struct writer *w)
         add_lineage(w, t, i);
     own_send(w, t);
     return PUT_WAIT;
-}
-
-static void on_renamed(struct writer *w, void *arg, const char *text, size_t len)
-{
-    (void)arg;
-    own_done(w, &w->whole.renamed, text, len);
 }
 
 enum put whole_rename(struct writer *w, unsigned flow, const struct lineage *own)
@@ -239,7 +240,7 @@ enum put whole_rename(struct writer *w, unsigned flow, const struct lineage *own
     }
     if (x->renamed != WHOLE_NOT_YET || !scope_free(w->cluster))
         return PUT_WAIT;
-    struct bundle *t = own_begin(w, on_renamed);
+    struct bundle *t = own_step(w, &w->whole.renamed);
     x->renamed = WHOLE_ASKED;
     (void)position_lineage_name(flow, name);
     (void)position_lineage_print(own, text);
@@ -248,19 +249,13 @@ enum put whole_rename(struct writer *w, unsigned flow, const struct lineage *own
     return PUT_WAIT;
 }
 
-static void on_swept(struct writer *w, void *arg, const char *text, size_t len)
-{
-    (void)arg;
-    own_done(w, &w->whole.swept, text, len);
-}
-
 /* Until then a restart has to begin anew. */
 bool whole_swept(struct writer *w)
 {
     static const char *const word[] = {"sweep"};
     struct whole *x = &w->whole;
     if (x->swept == WHOLE_NOT_YET && scope_free(w->cluster)) {
-        struct bundle *t = own_begin(w, on_swept);
+        struct bundle *t = own_step(w, &w->whole.swept);
         x->swept = WHOLE_ASKED;
         add_words(w, t, "HDEL", word, 1);
         own_send(w, t);
@@ -271,17 +266,11 @@ bool whole_swept(struct writer *w)
     return true;
 }
 
-static void on_dropped(struct writer *w, void *arg, const char *text, size_t len)
-{
-    (void)arg;
-    own_done(w, &w->whole.dropped, text, len);
-}
-
 bool whole_drop(struct writer *w)
 {
     struct whole *x = &w->whole;
     if (x->dropped == WHOLE_NOT_YET && scope_free(w->cluster)) {
-        struct bundle *t = own_begin(w, on_dropped);
+        struct bundle *t = own_step(w, &w->whole.dropped);
         x->dropped = WHOLE_ASKED;
         add_words(w, t, "DEL", NULL, 0);
         own_send(w, t);
