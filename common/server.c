@@ -39,6 +39,18 @@ bool server_version_parse(const char *s, unsigned *version)
     return *version != 0;
 }
 
+bool server_parse(const char *s, enum server_kind *kind, unsigned *version)
+{
+    const char *colon = strchr(s, ':');
+    char numbers[24];
+    size_t n = colon != NULL ? strspn(colon + 1, "0123456789.") : 0;
+    if (n == 0 || n >= sizeof numbers || !server_kind_parse(s, (size_t)(colon - s), kind))
+        return false;
+    memcpy(numbers, colon + 1, n);
+    numbers[n] = '\0';
+    return server_version_parse(numbers, version);
+}
+
 unsigned server_rdb(enum server_kind kind, unsigned version)
 {
     static const struct {

@@ -269,7 +269,7 @@ static void take_epoch_line(struct process *p, const char *line)
         st->source->kind->reread(st->source, p->o->flow, line);
     } else if (ctl_is(line, "check")) {
         check(p, line);
-    } else if (ctl_is(line, "moved") && st->source->kind->moved != NULL) {
+    } else if (ctl_is(line, "server") && st->source->kind->moved != NULL) {
         st->source->kind->moved(st->source, line);
     }
 }

@@ -154,7 +154,7 @@ void flows_moved(struct session *s)
 {
     struct buf b = {.max = CTL_LINE_MAX};
     const char *server = s->stream.info.server;
-    (void)buf_addf(&b, "moved epoch=%u at=", (unsigned)s->stream.info.epoch);
+    (void)buf_addf(&b, "server epoch=%u at=", (unsigned)s->stream.info.epoch);
     meta_escape(&b, server, strlen(server), 0);
     (void)buf_add(&b, "", 1);
     control_send_role(&s->control, ROLE_FLOW, (const char *)b.p);

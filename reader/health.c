@@ -118,11 +118,11 @@ static bool spool_full(const struct session *s)
     return full;
 }
 
-bool health_away(const struct session *s)
+bool health_away(const struct session_flow *f, unsigned n)
 {
     bool away = false;
-    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++)
-        away = away || s->flows[i].away;
+    for (unsigned i = 0; f != NULL && i < n; i++)
+        away = away || f[i].away;
     return away;
 }
 

@@ -181,8 +181,8 @@ void flows_stop(struct session *s, const char *reason, int status, const char *m
 
 void health_check(struct session *s, uint64_t now); /* may end the session */
 uint64_t health_silent(const struct session *s, const struct session_flow *f,
-                       uint64_t now);      /* µs in the full sync */
-bool health_away(const struct session *s); /* a flow that is up has no connection at present */
+                       uint64_t now);                       /* µs in the full sync */
+bool health_away(const struct session_flow *f, unsigned n); /* one that is up has no connection now */
 void health_alarms(const struct session *s, struct buf *b, bool *any);
 
 /* ---- messages.c ---- */

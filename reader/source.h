@@ -88,7 +88,7 @@ struct source_kind {
     void (*flow_close)(struct flow *f);
 
     /* With flows in other processes: the session's own has found the server of the flow elsewhere, and says
-     * so by this line ("moved", dfrecord(5)). May be NULL. */
+     * so by this line ("server", dfrecord(5)). May be NULL. */
     void (*moved)(struct source *src, const char *line);
 
     /* ---- Keys, in the same process. NULL, all three: keys cannot be read again ---- */

@@ -32,11 +32,11 @@ static uint64_t total_bytes(const struct session *s, uint64_t *queued)
     return sum;
 }
 
-static unsigned total_reconnects(const struct session *s)
+static unsigned total_reconnects(const struct session_flow *f, unsigned n)
 {
     unsigned sum = 0;
-    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++)
-        sum += s->flows[i].reconnects;
+    for (unsigned i = 0; f != NULL && i < n; i++)
+        sum += f[i].reconnects;
     return sum;
 }
 
@@ -70,8 +70,8 @@ static void session_line(struct session *s, struct peer *p)
                    s->synced, (unsigned long long)(us_since(now, s->phase_since) / US));
     (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u reconnects=%u parsers=%u writers=%u seconds=%llu ",
                    (unsigned long long)bytes, (unsigned long long)queued, s->stream.restarts,
-                   total_reconnects(s), s->control.count[ROLE_PARSER], s->control.count[ROLE_WRITER],
-                   (unsigned long long)((now - s->begun_at) / US));
+                   total_reconnects(s->flows, info->flows), s->control.count[ROLE_PARSER],
+                   s->control.count[ROLE_WRITER], (unsigned long long)((now - s->begun_at) / US));
     target_health_fields(&target, &b, now);
     (void)buf_addstr(&b, "alarms=");
     health_alarms(s, &b, &any);

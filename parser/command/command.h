@@ -46,11 +46,10 @@ enum action {
     ACT_CLUSTER,
     ACT_MSETEX,
     ACT_HGETDEL,
-    ACT_VECTOR,
     ACT_XADD, /* XADD, XTRIM */
     ACT_XDELEX,
     ACT_XCFGSET,
-    ACT_NEWER, /* of Redis from 8.8 on */
+    ACT_NEWER, /* of Redis from 8.0 on, or later */
 };
 
 /* In place of the last key. */
@@ -220,7 +219,6 @@ void do_publish(const struct cmd *m);
 void do_swapdb(const struct cmd *m);
 void do_cluster(const struct cmd *m);
 void do_slots(const struct cmd *m);
-void do_vector(const struct cmd *m);
 void do_newer(const struct cmd *m);
 
 /* A command of a module that the target has. True: it was written. */

@@ -102,8 +102,8 @@ bool keys_has(const struct keys *k, size_t i)
 
 bool command_two_words(const struct slice *argv, size_t argc)
 {
-    static const char *const first[] = {"ACL",         "CLIENT",   "CLUSTER", "CONFIG",
-                                        "DFLYCLUSTER", "FUNCTION", "SCRIPT",  "TRIMSLOTS"};
+    static const char *const first[] = {"ACL",      "CLIENT", "CLUSTER", "CONFIG",   "DFLYCLUSTER",
+                                        "FUNCTION", "SCRIPT", "SFLUSH",  "TRIMSLOTS"};
     for (size_t i = 0; i < sizeof first / sizeof first[0] && argc > 1; i++)
         if (arg_is(&argv[0], first[i]))
             return true;

@@ -264,32 +264,29 @@ bool module_command(const struct cmd *m)
     return true;
 }
 
-/* VADD, VREM, VSETATTR. */
-void do_vector(const struct cmd *m)
-{
-    const struct target *t = &m->e->target;
-    if ((t->kind == SERVER_REDIS && t->version >= VERSION(8, 0)) || target_names_module(t, "vectorset"))
-        cmd_forward(m);
-    else
-        cmd_lost_only(m, "module", "the target has no vector sets");
-}
-
 /* ---- of newer servers ---- */
 
 static bool knows(const struct target *t, const char *name)
 {
-    unsigned redis = strcmp(name, "LMOVEM") == 0 ? VERSION(8, 10) : VERSION(8, 8);
+    unsigned redis = name[0] == 'V'                ? VERSION(8, 0)
+                     : strcmp(name, "LMOVEM") == 0 ? VERSION(8, 10)
+                                                   : VERSION(8, 8);
+    if (name[0] == 'V' && target_names_module(t, "vectorset"))
+        return true;
     if (t->kind == SERVER_VALKEY)
         return strcmp(name, "INCREX") == 0 && t->version >= VERSION(9, 2);
     return t->kind == SERVER_REDIS && t->version >= redis;
 }
 
-/* Arrays, LMOVEM, INCREX, XNACK. What the others have no type for cannot be read again either. */
+/* Vector sets, arrays, LMOVEM, INCREX, XNACK. What the others have no type for cannot be read again either.
+ */
 void do_newer(const struct cmd *m)
 {
     struct slice move[5] = {SLICE("LMOVE")};
     if (knows(&m->e->target, m->c->name)) {
         cmd_forward(m);
+    } else if (m->c->name[0] == 'V') {
+        cmd_lost_only(m, "module", "the target has no vector sets");
     } else if (strncmp(m->c->name, "AR", 2) == 0) {
         cmd_lost_only(m, "array", "the target has no arrays");
     } else if (strcmp(m->c->name, "LMOVEM") == 0 && m->argc == 5 && m->e->target.version >= VERSION(6, 2)) {

@@ -306,7 +306,6 @@ static void act(const struct cmd *m)
     case ACT_SWAPDB: do_swapdb(m); return;
     case ACT_CLUSTER: do_cluster(m); return;
     case ACT_HGETDEL: do_hgetdel(m); return;
-    case ACT_VECTOR: do_vector(m); return;
     case ACT_XADD: do_xadd(m); return;
     case ACT_XDELEX: do_xdelex(m); return;
     case ACT_XCFGSET: do_xcfgset(m); return;

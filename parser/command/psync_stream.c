@@ -1,6 +1,7 @@
 #include "psync_stream.h"
 
 #include "args.h"
+#include "log.h"
 #include "psync.h"
 #include "../reread/reread.h"
 #include "../reread/slots.h"
@@ -89,6 +90,12 @@ static enum got look_for_exec(struct psync *s, struct cur *c, const struct cur *
         c->want = t.want;
         return NEED;
     }
+    if (g == NEED || (size_t)(t.p - c->p) > TRANSACTION_WHOLE)
+        log_event(
+            LOG_WARN, s->to->o.flow,
+            "event=transaction_not_whole bytes=%zu note=\"it is executed as it comes: if the source dies "
+            "before its end, a part of it may stay\"",
+            (size_t)(t.end - c->p));
     s->looked = 0;
     s->look.base = NULL;
     if (g == BAD && s->file != NULL) {

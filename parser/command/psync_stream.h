@@ -7,8 +7,9 @@
 #include "request.h"
 
 /* Nothing of a transaction is given on before its EXEC is there, unless it is larger than this: a master that
- * dies while it sends one may be succeeded by another that never had it. */
-#define TRANSACTION_WHOLE ((size_t)512 << 10)
+ * dies while it sends one may be succeeded by another that never had it. What waits lies in a file (carry.h).
+ */
+#define TRANSACTION_WHOLE ((size_t)64 << 20)
 
 /* What becomes of a command that stands in a file. */
 enum verdict {

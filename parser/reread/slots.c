@@ -134,15 +134,13 @@ static void flush(struct sink *to, const struct slotset *slots)
 }
 
 /* TRIMSLOTS RANGES n first last …, SFLUSH first last … [SYNC | ASYNC]: from argument i on. */
-static void trim(struct sink *to, const struct change *ch, size_t i)
+static void ranges(const struct change *ch, size_t i, struct slotset *slots)
 {
-    struct slotset slots = {{0}};
     int64_t first, last;
     for (; i + 1 < ch->argc; i += 2)
         if (arg_number(&ch->argv[i], &first) && arg_number(&ch->argv[i + 1], &last) && first >= 0 &&
             last < (int64_t)SLOTS && first <= last)
-            slotset_add_range(&slots, (unsigned)first, (unsigned)last);
-    flush(to, &slots);
+            slotset_add_range(slots, (unsigned)first, (unsigned)last);
 }
 
 static void flush_one(struct sink *to, unsigned slot)
@@ -170,9 +168,11 @@ static bool concerns_slots(struct sink *to, const struct change *ch)
         slotset_add_range(&all, 0, SLOTS - 1);
         flush(to, &all);
     } else if (arg_is(name, "TRIMSLOTS")) {
-        trim(to, ch, 3);
+        ranges(ch, 3, &all);
+        flush(to, &all);
     } else if (arg_is(name, "SFLUSH")) {
-        trim(to, ch, 1);
+        ranges(ch, 1, &all);
+        flush(to, &all);
     } else if (arg_is(name, "CLUSTER")) {
         cluster(to, ch);
     } else {

@@ -127,10 +127,12 @@ static void lose(struct reread *r, const char *why)
     if (q == NULL || r->step == RR_DONE)
         return;
     bool asked = sent > 0 || r->step == RR_AUTH;
+    char said[sizeof r->error]; /* a request of the group was refused, so the others had other replies */
+    strlcpy(said, r->error, sizeof said);
     clear_answer(r);
     if (asked && ++q->tries < TRIES)
         return;
-    set_error(r, why);
+    set_error(r, said[0] != '\0' ? said : why);
     r->step = RR_DONE;
 }
 

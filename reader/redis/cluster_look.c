@@ -11,12 +11,30 @@
 #include "io.h"
 #include "log.h"
 #include "psync.h"
+#include "server.h"
 
 #define LOOK_EVERY   (US / 4)
 #define LOOK_REPLY   ((size_t)8 << 20)
 #define COUNTS_MAX   300u /* slots whose keys are counted in one look */
 #define STRANGE      4u   /* looks that show a new master before it counts */
 #define SILENT_AFTER (5 * US)
+#define TRY_SECONDS  3        /* that a further try to connect may take, in which nothing else is done */
+#define LASTS        (5 * US) /* a connection that lasts so long is none that is lost again and again */
+
+/* It is made again, as long as the flows of the session are under way. Another master in its place ends the
+ * session: the next one finds it. */
+static bool again(struct master *m, const struct fault *f)
+{
+    const struct cluster_source *c = m->cluster;
+    uint64_t limit = (uint64_t)c->stream->o->reconnect_timeout * US;
+    if (c->session->phase < PHASE_FULL || !retry_failed(&m->retry, mono_us(), limit))
+        return false;
+    if (!m->away)
+        log_event(LOG_WARN, NO_FLOW, "event=master_connection_lost address=%s error=%s", m->shown,
+                  log_quote(f->text, strlen(f->text)));
+    m->away = true;
+    return true;
+}
 
 static void broke(struct master *m, const char *why)
 {
@@ -26,7 +44,7 @@ static void broke(struct master *m, const char *why)
     fault_set(&f, EXIT_RETRY, "connection to %s: %s", m->shown, why);
     if (session_ending(c->session))
         log_event(LOG_INFO, NO_FLOW, "event=look_closed error=%s", log_quote(why, strlen(why)));
-    else
+    else if (!again(m, &f))
         session_fail_soon(c->session, &f);
 }
 
@@ -58,12 +76,11 @@ static void ask(struct master *m, const struct slotset *count)
 /* ---- what it says ---- */
 
 /* From Redis 7.2 on, and in Valkey, the removal of keys that a slot leaves behind is in the stream. */
-static bool logs_removals(const char *version)
+static bool logs_removals(const char *text)
 {
-    unsigned major = 0, minor = 0;
-    if (strncmp(version, "valkey:", 7) == 0)
-        return true;
-    return sscanf(version, "redis:%u.%u", &major, &minor) == 2 && (major > 7 || (major == 7 && minor >= 2));
+    enum server_kind kind;
+    unsigned version;
+    return server_parse(text, &kind, &version) && (kind == SERVER_VALKEY || version >= VERSION(7, 2));
 }
 
 static bool is_ours(const struct cluster_source *c, const char *id)
@@ -166,10 +183,20 @@ static void take_reply(struct master *m, redisReply *r)
     m->auth = false;
     if (m->silent)
         log_event(LOG_WARN, NO_FLOW, "event=master_answers address=%s", m->shown);
+    if (m->away && last && is_look(r)) {
+        log_event(LOG_WARN, NO_FLOW, "event=master_reconnected address=%s tries=%u", m->shown,
+                  m->retry.tries + 1);
+        m->away = false;
+        m->back_at = mono_us();
+    }
     m->silent = false;
     if (r->type == REDIS_REPLY_ERROR) {
         struct fault f;
         psync_refused(&f, "CLUSTER NODES, INFO", r->str);
+        if (m->away && f.status == EXIT_RETRY) {
+            broke(m, f.text);
+            return;
+        }
         session_fail(c->session, f.status, "%s: %s", m->shown, f.text);
     } else if (last && is_look(r)) {
         take_look(m, r);
@@ -201,11 +228,11 @@ static void on_ready(struct watch *w, uint32_t events)
 
 /* ---- all ---- */
 
-int look_open(struct master *m, struct fault *f)
+int look_open(struct master *m, int seconds, struct fault *f)
 {
     struct stream *st = m->cluster->stream;
     m->conn.w = (struct watch){.fd = -1, .ready = on_ready, .ctx = m};
-    if (conn_open(&m->conn, &st->loop, &m->at, st->o->connect_timeout * 1000, 0, f) < 0)
+    if (conn_open(&m->conn, &st->loop, &m->at, seconds * 1000, 0, f) < 0)
         return -1;
     conn_keep_objects(&m->conn, LOOK_REPLY);
     m->expects = 0;
@@ -219,6 +246,14 @@ int look_open(struct master *m, struct fault *f)
     return 0;
 }
 
+static void try_again(struct master *m)
+{
+    const struct options *o = m->cluster->stream->o;
+    struct fault f;
+    if (look_open(m, o->connect_timeout < TRY_SECONDS ? o->connect_timeout : TRY_SECONDS, &f) < 0)
+        broke(m, f.text);
+}
+
 void look_close(struct master *m)
 {
     conn_close(&m->conn);
@@ -230,6 +265,10 @@ void look_tick(struct master *m, uint64_t now)
     static const struct slotset none;
     const struct cluster_source *c = m->cluster;
     uint64_t silent = us_since(now, m->asked_at), limit = (uint64_t)c->stream->o->ping_timeout * US;
+    if (m->away && !m->conn.open && retry_due(&m->retry, now))
+        try_again(m);
+    else if (!m->away && m->retry.since != 0 && us_since(now, m->back_at) >= LASTS)
+        m->retry = (struct retry){.since = 0};
     if (!m->conn.open || m->auth)
         return;
     if (m->expects == 0) {

@@ -42,6 +42,9 @@ struct master {
     unsigned strangers;           /* looks in a row that showed a master which is not ours */
     uint64_t asked_at, looked_at; /* mono_us */
     bool silent;                  /* it is late with an answer: said in the log */
+    bool away;                    /* the connection was lost, and is being made again */
+    struct retry retry;           /* ... since then */
+    uint64_t back_at;             /* mono_us: it was made again */
 };
 
 enum member_kind { MEMBER_IDLE, MEMBER_NEW, MEMBER_GOES_ON };
@@ -81,8 +84,9 @@ static inline struct cluster_source *cluster_of(struct source *src)
  * for each answer. Returns 0, or -1 with f. */
 int cluster_find(struct cluster_source *c, struct fault *f);
 
-/* cluster_look.c. Connect to a master for its looks: 0, or -1 with f. Then ten times a second. */
-int look_open(struct master *m, struct fault *f);
+/* cluster_look.c. Connect to a master for its looks, within so many seconds: 0, or -1 with f. Then ten times
+ * a second. */
+int look_open(struct master *m, int seconds, struct fault *f);
 void look_close(struct master *m);
 void look_tick(struct master *m, uint64_t now);
 

@@ -8,6 +8,7 @@
 #include "exits.h"
 #include "meta.h"
 #include "psync.h"
+#include "server.h"
 
 /* ---- lines ---- */
 
@@ -147,11 +148,11 @@ void info_version(const char *text, char *to, size_t cap)
     }
 }
 
-bool psync_wants_version(const char *version)
+bool psync_wants_version(const char *text)
 {
-    static const char name[] = "valkey:";
-    return version[0] == '\0' ||
-           (strncmp(version, name, sizeof name - 1) == 0 && strtol(version + sizeof name - 1, NULL, 10) >= 9);
+    enum server_kind kind;
+    unsigned version;
+    return !server_parse(text, &kind, &version) || (kind == SERVER_VALKEY && version >= VERSION(9, 0));
 }
 
 /* ---- errors ---- */

@@ -26,8 +26,8 @@ static struct member *member_of(const struct flow *f)
 static void server_of(struct flow *f, struct psync_server *where)
 {
     const struct master *m = member_of(f)->master;
-    *where =
-        (struct psync_server){.at = &m->at, .like = m->conn.open ? &m->conn : NULL, .version = m->version};
+    *where = (struct psync_server){
+        .wait = m->away, .at = &m->at, .like = m->conn.open ? &m->conn : NULL, .version = m->version};
 }
 
 static void flow_open(struct flow *f)
@@ -234,7 +234,7 @@ static void open_source(struct source *src)
     strlcpy(info->address, o->shown, sizeof info->address);
     int rc = cluster_find(c, &f);
     for (unsigned i = 0; rc == 0 && i < c->masters; i++)
-        rc = look_open(&c->master[i], &f);
+        rc = look_open(&c->master[i], o->connect_timeout, &f);
     if (rc < 0) { /* a source that has been there may come back */
         bool known = c->stream->restarts > 0 || o->resume;
         session_fail(c->session, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s: %s",
@@ -392,6 +392,8 @@ static bool work(struct source *src)
             continue;
         psync_flow_turn(&c->stream->flows[i], now);
         const struct conn *like = &m->master->conn;
+        if (m->master->away) /* what is asked for waits until the master is there again */
+            continue;
         more = reread_pump(&m->reread, like, &c->stream->out) || more;
         more = slot_keys_work(&m->keys, c->stream, like, &m->master->at) || more;
         if (m->keys.error[0] != '\0') {
@@ -481,11 +483,15 @@ static void drop_rereads(struct source *src)
 static void add_alarms(const struct source *src, struct buf *b, bool *any)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
-    bool silent = false;
-    for (unsigned i = 0; i < c->masters; i++)
+    bool silent = false, away = health_away(c->session->flows, c->stream->info.flows);
+    for (unsigned i = 0; i < c->masters; i++) {
         silent |= c->master[i].silent;
+        away |= c->master[i].away;
+    }
     if (silent)
         alarm_add(b, any, "master-silent");
+    if (away)
+        alarm_add(b, any, "source-reconnecting");
     if (c->open_since != 0 && us_since(mono_us(), c->open_since) >= OPEN_LONG)
         alarm_add(b, any, "slots-open");
 }

@@ -195,7 +195,7 @@ static void add_alarms(const struct source *src, struct buf *b, bool *any)
         alarm_add(b, any, "master-silent");
     if (d->orphaned)
         alarm_add(b, any, "source-link-down");
-    if (d->away || health_away(d->session))
+    if (d->away || health_away(d->session->flows, d->stream->info.flows))
         alarm_add(b, any, "source-reconnecting");
 }
 

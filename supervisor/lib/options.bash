@@ -38,8 +38,8 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --exactly-once       refuse to begin where something may count twice
       --tls-ca WHERE       file or directory of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
                            --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends
-      --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout, password-file,
-                           sentinel-user, sentinel-password-file; for the target reconnect-timeout, reply-timeout
+      --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout, reconnect-timeout,
+                           password-file, sentinel-user, sentinel-password-file; for the target reply-timeout
       --from WHAT          of a source that sentinels know: master (default), replica or any
       --acknowledge WHAT   to a source that is a Redis: a byte less than the target has (behind, default), so that its
                            FAILOVER does not choose us, or all of it (exact)

@@ -95,6 +95,25 @@ assert_equal() {
     stop_task
 }
 
+@test "connections to a master are lost under writes: made again, in the same session" {
+    start_pair 0
+    export TMP
+    start_task
+    start_changes 12
+    local k
+    for k in 0 1 2 0; do
+        redis-cli -p "${CLUSTER_PORTS[k]}" client kill type replica >/dev/null
+        [[ $k != 1 ]] || redis-cli -p "${CLUSTER_PORTS[k]}" client kill type normal skipme yes >/dev/null # the looks, too
+        wait_until 10 eval "[[ \$(times_said 'flow=[0-9]* event=flow_reconnected') -gt $((k == 0 ? 0 : k)) ]]"
+    done
+    wait_until 10 said event=master_reconnected
+    wait_until 60 changed || start_changes 1 # the client of the changes was cut off, too
+    wait_until 60 changed
+    assert_equal
+    [[ $(json restarts) == 0 ]]
+    stop_task
+}
+
 @test "into another cluster, with positions in a file" {
     start_pair 0
     export TMP

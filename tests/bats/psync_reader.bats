@@ -292,15 +292,32 @@ read_nothing() { # options
     [[ $(queued) -lt 2000000 ]]
     run dfreader --no-spool --spool "$TMP" --check-options "redis://127.0.0.1:$SOURCE"
     assert_status 2
+    TMPDIR=$TMP/none run timeout 20 dfreader -o "$RAW" "redis://127.0.0.1:$SOURCE"
+    assert_status 1
+    assert_output_has "cannot write to $TMP/none: No such file or directory; what the output does not take"
+    assert_output_has "--spool names another directory, --no-spool goes without"
+}
+
+@test "the process of a flow says as well that its source is not read any more" {
+    start_source
+    scli eval 'for i=1,20 do redis.call("SET","big:"..i,string.rep(i,1000000)) end' 0 >/dev/null
+    scli config set rdbcompression no >/dev/null
+    background dfreader --session-only --control "$SOCK" "redis://127.0.0.1:$SOURCE" 2>"$TMP/session.err"
+    wait_until 5 test -S "$SOCK"
+    mkfifo "$TMP/fifo"
+    exec {FIFO}<>"$TMP/fifo"
+    background dfreader --flow 0 --session "$SOCK" --spool-max 1m "redis://127.0.0.1:$SOURCE" 2>"$TMP/flow.err" >"$TMP/fifo"
+    wait_until 10 grep -q "event=source_not_read note=.*client-output-buffer-limit" "$TMP/flow.err"
+    [[ $(grep -c event=source_not_read "$TMP/flow.err") -eq 1 ]]
 }
 
 @test "a source that is silent, and one that goes" {
-    begin_stream --ping-timeout 2
+    begin_stream --ping-timeout 2 --reconnect-timeout 0
     kill -STOP "$SOURCE_PID"
     reap 10 "$READER"
     kill -CONT "$SOURCE_PID"
     [[ $status -eq 75 ]] && grep -qE "no answer to INFO replication for 2 seconds|sent nothing for 2 seconds" "$TMP/reader.err"
-    read_source
+    read_source --reconnect-timeout 0
     wait_until 10 file_received
     kill -9 "$SOURCE_PID"
     reap 5 "$READER"

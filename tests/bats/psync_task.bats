@@ -107,7 +107,7 @@ assert_equal() {
     change "$SOURCE" 50
     wait_until 20 equal
     [[ $(tcli get counter) == 100 ]]
-    grep -q "event=flow_up mode=PARTIAL" "$TMP/task.err"
+    grep -q "event=flow_reconnected" "$TMP/task.err"
     stop_task
 }
 
@@ -153,7 +153,7 @@ start_group() {
     assert_equal
     [[ $(tcli get counter) == 120 ]]
     shows "server=redis://127.0.0.1:$REPLICA "
-    grep -q "event=flow_up mode=PARTIAL" "$TMP/task.err"
+    grep -q "event=flow_reconnected" "$TMP/task.err"
     never grep -q "event=full_resync" "$TMP/task.err"
     stop_task
 }
@@ -213,7 +213,7 @@ start_group() {
     SOURCE=$REPLICA
     change "$REPLICA" 20
     assert_equal
-    grep -q "event=flow_up mode=PARTIAL" "$TMP/task.err"
+    grep -q "event=flow_reconnected" "$TMP/task.err"
     stop_task
 }
 

@@ -57,21 +57,28 @@ static inline void wrote(const char *want)
     EQ_S(capture_text(&cap), want);
 }
 
-/* A session of two flows with a control socket, and this flow of it. */
-static inline void begin_flow(const char *target_text, const char *flow)
+/* A session of so many flows with a control socket, and this flow of it. */
+static inline void begin_of(const char *source, unsigned flows, const char *target_text, const char *flow)
 {
-    static const char session[] =
-        "nonce=00000000000000000000000000000000\nsource=dragonfly\nflows=2\nepoch=1\njournal=1\n";
+    char session[160];
     int fds[2];
+    int n = snprintf(session, sizeof session,
+                     "nonce=00000000000000000000000000000000\nsource=%s\nflows=%u\nepoch=1\njournal=1\n",
+                     source, flows);
     open_parser(target_text);
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-    EQ_I(record(REC_SESSION, 0, session, sizeof session - 1), 0);
+    EQ_I(record(REC_SESSION, 0, session, (size_t)n), 0);
     ctl_init(&parser->ctl, fds[0]);
     peer = fds[1];
     EQ_I(record(REC_FLOW, 0, flow, strlen(flow)), 0);
     (void)emit_flush(&parser->e);
     (void)capture_text(&cap);
     at = 0;
+}
+
+static inline void begin_flow(const char *target_text, const char *flow)
+{
+    begin_of("dragonfly", 2, target_text, flow);
 }
 
 /* In the stable phase; the next entry is number 100. */

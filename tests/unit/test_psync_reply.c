@@ -118,6 +118,8 @@ static void test_info(void)
     CHECK(psync_wants_version("valkey:9.0.1") && psync_wants_version("valkey:10.0"));
     CHECK(!psync_wants_version("valkey:8.1.1") && !psync_wants_version("redis:9.0"));
     CHECK(psync_wants_version("")); /* it may be one */
+    CHECK(psync_wants_version("valkey:9.1.0-rc2") && !psync_wants_version("redis:8.0-m03"));
+    CHECK(psync_wants_version("valkey:") && psync_wants_version("other:9"));
 }
 
 static void refused(const char *text, int status, const char *advice)

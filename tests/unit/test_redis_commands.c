@@ -234,6 +234,29 @@ static void whole_servers(void)
     is("7.0", "KEYDB.CRON k", "LOST kind=unknown-command key=k\n" PASSED);
 }
 
+/* Of Redis from 8.8 on. */
+static void newer(void)
+{
+    is("8.8", "ARSET k 0 a b", "db=0 IV | ARSET k 0 a b\n");
+    is("8.8", "ARINSERT k a", "db=0 V | ARINSERT k a\n");
+    is("8.6", "ARSET k 0 a", "LOST kind=array key=k\n" PASSED);
+    is("valkey:9.1", "ARRING k 3 a", "LOST kind=array key=k\n" PASSED);
+    is("dragonfly:1.40", "ARDEL k 0", "LOST kind=array key=k\n" PASSED);
+    is("8.8", "INCREX k BYINT 2", "db=0 V | INCREX k BYINT 2\n");
+    is("valkey:9.2", "INCREX k BYINT 2", "db=0 V | INCREX k BYINT 2\n");
+    is("7.0", "INCREX k BYINT 2", "LOST kind=command-too-new key=k\n" PASSED);
+    is("8.8", "XNACK k g FAIL IDS 1 1-1", "db=0 V | XNACK k g FAIL IDS 1 1-1\n");
+    is("8.6", "XNACK k g FAIL IDS 1 1-1", "LOST kind=command-too-new key=k\n" PASSED);
+    is("8.10", "LMOVEM k l LEFT RIGHT COUNT 2 OBO", "db=0 VK | LMOVEM k l LEFT RIGHT COUNT 2 OBO\n");
+    is("8.8", "LMOVEM k l LEFT RIGHT COUNT 2 OBO", "LOST kind=command-too-new key=k\n" PASSED);
+    is("7.0", "LMOVEM k l LEFT RIGHT", "db=0 VK | LMOVE k l LEFT RIGHT\n");
+    is("8.8", "ZUNIONSTORE d 2 a b AGGREGATE COUNT", "db=0 VK | ZUNIONSTORE d 2 a b AGGREGATE COUNT\n");
+    is("7.0", "ZUNIONSTORE d 2 a b AGGREGATE COUNT", "LOST kind=command-too-new key=d\n" PASSED);
+    is("7.0", "PFDEBUG TODENSE k", PASSED);
+    is("8.6", "XIDMPRECORD k p i 1-1", PASSED); /* IDMP is left out, too */
+    is("7.0", "SFLUSH 0 16383", "LOST kind=flush-slots key=\n" PASSED);
+}
+
 static void of_modules(void)
 {
     is("7.0", "VADD k VALUES 1 2 e", "LOST kind=module key=k\n" PASSED);
@@ -404,6 +427,7 @@ int main(void)
     sorted_sets();
     streams();
     whole_servers();
+    newer();
     of_modules();
     restores();
     functions();
