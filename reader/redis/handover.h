@@ -90,7 +90,7 @@ bool handover_look(struct handover *h, unsigned flow, const struct ho_look *look
 /* A take of so many slots had so many keys: the flow's next ones, which begin with HO_FEW slots, have about
  * HO_KEYS, as all their names are kept until they are written. */
 #define HO_FEW  16u
-#define HO_KEYS 32768u
+#define HO_KEYS 8192u
 void handover_listed(struct handover *h, unsigned flow, unsigned slots, uint64_t keys);
 
 /* The next slots that a flow is to take, at most max; a flow has one take at a time. False: there are none
