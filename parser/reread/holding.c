@@ -104,6 +104,12 @@ void holding_key_done(struct holding *h, bool ok)
     h->take.failed |= !ok;
 }
 
+bool holding_key_failed(struct holding *h, unsigned slot)
+{
+    h->take.failed |= h->state[slot] == HOLD_TAKING;
+    return h->state[slot] != HOLD_HELD;
+}
+
 static void fail_take(struct holding *h)
 {
     h->take.failed = true;

@@ -73,6 +73,10 @@ void holding_swept(struct holding *h);
 void holding_key_wanted(struct holding *h);
 void holding_key_done(struct holding *h, bool ok);
 
+/* Another key could not be read again. True: its slot is not held, so nothing is lost by that; whoever takes
+ * the slot reads the key, and a take under way has failed. */
+bool holding_key_failed(struct holding *h, unsigned slot);
+
 /* A flush of these slots: what the flow held of them it holds no more, and a take of any of them has failed.
  * Returns true if there were any, in *dropped. */
 bool holding_flush(struct holding *h, const struct slotset *slots, struct slotset *dropped);

@@ -38,7 +38,7 @@ void rekey_take_out(struct rereads *r, struct rekey *k)
 {
     LIST_REMOVE(k, chain);
     TAILQ_REMOVE(k->in, k, link);
-    r->waiting -= k->in != &r->list;
+    r->taken -= k->take;
     r->count--;
     r->bytes -= k->value.len + k->kept.len;
 }
@@ -116,7 +116,6 @@ bool rekey_request(struct rereads *r, struct rekey *k)
         TAILQ_REMOVE(k->in, k, link);
         TAILQ_INSERT_TAIL(&r->list, k, link);
         k->in = &r->list;
-        r->waiting--;
     }
     k->state = REKEY_REQUESTED;
     k->requested_at = mono_us();
@@ -127,7 +126,7 @@ bool reread_room(const struct sink *to, size_t n)
 {
     const struct rereads *r = to->rereads;
     return r != NULL && !r->closed && r->ctl->fd >= 0 && (!to->in_multi || to->multi_at > 0) &&
-           n + r->count - r->waiting <= REREAD_KEYS;
+           n + r->count - r->taken <= REREAD_KEYS;
 }
 
 bool rekey_name_fits(const struct slice *key)
@@ -146,7 +145,6 @@ static struct rekey *add(struct sink *to, struct rekeyq *in, uint32_t db, const 
     LIST_INSERT_HEAD(&r->bucket[bucket_of(k->flow, db, k->key, k->n)], k, chain);
     TAILQ_INSERT_TAIL(in, k, link);
     k->in = in;
-    r->waiting += in != &r->list;
     r->count++;
     return k;
 }
@@ -163,8 +161,10 @@ bool reread_take(struct sink *to, struct rekeyq *waiting, uint32_t db, const str
         k->kind = "slot-take";
         strlcpy(k->detail, "its slot moved to another master of the source", sizeof k->detail);
     }
-    if (!k->take)
+    if (!k->take) {
         holding_key_wanted(to->holding);
+        to->rereads->taken++;
+    }
     k->take = true;
     return true;
 }

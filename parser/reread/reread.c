@@ -8,6 +8,7 @@
 #include "holding.h"
 #include "../command/command.h"
 #include "ours.h"
+#include "slot.h"
 
 /* What is written of it confirms nothing, until its last record: then as much as may be without it. Returns
  * the position for those before. */
@@ -50,6 +51,12 @@ void kept_write(struct sink *to, struct rekey *k, uint64_t from, uint64_t held)
     buf_free(&args);
 }
 
+/* A key that cannot be read, of a slot that the flow does not hold, which it may be taking. */
+static bool of_no_slot(struct sink *to, const void *key, size_t n)
+{
+    return to->holding != NULL && holding_key_failed(to->holding, key_slot(key, n));
+}
+
 void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
 {
     char text[300];
@@ -57,7 +64,7 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
     snprintf(text, sizeof text, "%s; it could not be read again: %s", k->detail, why);
     if (k->take) /* the take is repeated */
         holding_key_done(to->holding, false);
-    else if (!k->refines || !k->missing)
+    else if (!of_no_slot(to, k->key, k->n) && (!k->refines || !k->missing))
         emit_report(to->e, &to->o, !k->refines, k->kind, k->key, k->n, text);
     kept_write(to, k, 0, held);
     if (k->kept.len == 0 && to->synced && sink_reached(to) > held) { /* nothing says how far it is now */
@@ -134,7 +141,7 @@ static void want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     static const char detail[] = "changed together with a key that was being read again";
     if (to->filter != NULL ? !filter_passes(to->filter, key->p, key->n, 0, db) : key_is_ours(key->p, key->n))
         return;
-    if (reread_want(to, lsn, db, key, "command-needs-source", detail))
+    if (reread_want(to, lsn, db, key, "command-needs-source", detail) || of_no_slot(to, key->p, key->n))
         return;
     emit_report(to->e, &to->o, true, "command-needs-source", key->p, key->n, detail);
 }

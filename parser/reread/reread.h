@@ -63,8 +63,8 @@ struct rereads {
     bool closed; /* the stream ends: nothing more is asked for */
     bool writer; /* a writer has said what the target is: it will say what is missing there */
     unsigned count;
-    unsigned waiting; /* of those: not in list */
-    size_t bytes;     /* kept */
+    unsigned taken; /* of those: of slots that are being taken */
+    size_t bytes;   /* kept */
     LIST_HEAD(, rekey) bucket[REREAD_BUCKETS];
     struct rekeyq list;
     struct buf names; /* scratch: arguments that are left of a command */

@@ -39,7 +39,8 @@ static void write_holds(struct sink *to, uint32_t number)
     meta_addu(b, "n", number);
     meta_adds(b, "held", text);
     to->o.live = true;
-    to->o.pos = sink_reached(to);
+    to->o.pos =
+        to->synced ? sink_reached(to) : 0; /* else a part of the snapshot would be taken for all of it */
     emit_holds(to->e, &to->o, b->p, b->len);
 }
 
@@ -103,12 +104,17 @@ static void ask_keys(struct sink *to)
 {
     struct slots *s = to->slots;
     struct rekey *k, *next;
-    unsigned asked = 0;
+    unsigned asked = 0, kept = 0;
     if (TAILQ_EMPTY(&s->waiting) || !to->synced)
         return;
     TAILQ_FOREACH(k, &to->rereads->list, link)
-    asked += k->flow == to->o.flow && k->take && k->state == REKEY_REQUESTED;
-    for (k = TAILQ_FIRST(&s->waiting); k != NULL && asked < TAKE_WINDOW; k = next) {
+    {
+        kept += k->flow == to->o.flow && k->take;
+        asked += k->flow == to->o.flow && k->take && k->state == REKEY_REQUESTED;
+    }
+    for (k = TAILQ_FIRST(&s->waiting);
+         k != NULL && asked < TAKE_WINDOW && kept < TAKE_ANSWERS && to->rereads->bytes < TAKE_BYTES;
+         k = next) {
         next = TAILQ_NEXT(k, link);
         if (s->holding.at[key_slot(k->key, k->n)] == 0)
             continue;
@@ -117,6 +123,7 @@ static void ask_keys(struct sink *to)
             break;
         }
         asked++;
+        kept++;
     }
     rekeys_changed(to);
 }

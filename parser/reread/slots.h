@@ -8,8 +8,11 @@
 #include "holding.h"
 #include "reread.h"
 
-#define TAKE_WINDOW 256u     /* keys of a take that are asked for at a time */
-#define TAKE_KEYS   4000000u /* of one take at most */
+#define TAKE_WINDOW 256u /* keys of a take that are asked for at a time ... */
+#define TAKE_ANSWERS                                                                                         \
+    4096u /* ... and those that wait for their place, because the flow is behind, with them */
+#define TAKE_BYTES (REREAD_BYTES / 4) /* and what is kept then */
+#define TAKE_KEYS  4000000u           /* of one take at most */
 
 struct slots {
     struct holding holding;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #define RETRY_MAX 32u /* ticks between two takes, when they fail */
+#define MORE      4u  /* times the slots of the take before at most */
 
 void handover_init(struct handover *h, unsigned flows)
 {
@@ -10,6 +11,8 @@ void handover_init(struct handover *h, unsigned flows)
     h->flows = flows;
     for (unsigned i = 0; i < SLOTS; i++)
         h->slot[i] = (struct ho_slot){.flow = HO_NOBODY, .owner = HO_NOBODY, .sweep = true};
+    for (unsigned i = 0; i < flows; i++)
+        h->flow[i].most = HO_FEW;
 }
 
 void handover_holds(struct handover *h, unsigned flow, const struct slotset *held, bool restored, bool *twice)
@@ -110,6 +113,14 @@ bool handover_dropped(struct handover *h, unsigned flow, const struct slotset *s
     return given(h, order);
 }
 
+void handover_listed(struct handover *h, unsigned flow, unsigned slots, uint64_t keys)
+{
+    uint64_t most = slots * MORE;
+    if (keys > HO_KEYS / MORE)
+        most = (uint64_t)slots * HO_KEYS / keys;
+    h->flow[flow].most = most == 0 ? 1 : most < SLOTS ? (unsigned)most : SLOTS;
+}
+
 bool handover_take(struct handover *h, unsigned max, struct ho_order *order)
 {
     unsigned n = 0;
@@ -125,6 +136,8 @@ bool handover_take(struct handover *h, unsigned max, struct ho_order *order)
             begin(h, HO_TAKE, s->owner, order);
         if (s->owner != order->flow)
             continue;
+        if (n == f->most)
+            break;
         s->state = HO_TAKING;
         s->flow = s->owner;
         s->order = order->number;

@@ -43,6 +43,7 @@ struct ho_flow {
     uint32_t taking;   /* number of the take under way, 0: none */
     uint32_t retry_at; /* a take failed: none before this tick */
     unsigned failed;   /* takes, since the last one that was saved */
+    unsigned most;     /* slots of one take */
 };
 
 struct handover {
@@ -85,6 +86,12 @@ void handover_ready(struct handover *h, unsigned flow, bool ready);
 /* A look at the flow's master, which said that it is a master. Returns true and an order that follows from
  * it: what the flow holds and the master does not have any more is to be released. */
 bool handover_look(struct handover *h, unsigned flow, const struct ho_look *look, struct ho_order *order);
+
+/* A take of so many slots had so many keys: the flow's next ones, which begin with HO_FEW slots, have about
+ * HO_KEYS, as all their names are kept until they are written. */
+#define HO_FEW  16u
+#define HO_KEYS 8192u
+void handover_listed(struct handover *h, unsigned flow, unsigned slots, uint64_t keys);
 
 /* The next slots that a flow is to take, at most max; a flow has one take at a time. False: there are none
  * now. */

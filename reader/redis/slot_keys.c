@@ -38,7 +38,8 @@ void slot_keys_close(struct slot_keys *k)
     conn_close(&k->conn);
     drop_object(k);
     memset(&k->todo, 0, sizeof k->todo);
-    k->n = k->reply = 0;
+    k->n = k->reply = k->listed = 0;
+    k->names = 0;
 }
 
 void slot_keys_start(struct slot_keys *k, const struct slotset *slots)
@@ -183,10 +184,23 @@ static bool write_end(struct slot_keys *k, struct stream *st)
     meta_addu(&b, "at", psync_position(offset, 0));
     int rc = stream_slots(st, k->flow, &b);
     buf_free(&b);
+    k->names += ((redisReply *)k->object)->element[1]->elements;
+    k->listed++;
     drop_object(k);
     k->n--;
     memmove(k->asked, k->asked + 1, k->n * sizeof k->asked[0]);
     return rc == 0;
+}
+
+bool slot_keys_listed(struct slot_keys *k, unsigned *slots, uint64_t *keys)
+{
+    if (k->listed == 0 || k->n > 0 || slotset_next(&k->todo, 0) < SLOTS)
+        return false;
+    *slots = k->listed;
+    *keys = k->names;
+    k->listed = 0;
+    k->names = 0;
+    return true;
 }
 
 bool slot_keys_work(struct slot_keys *k, struct stream *st, const struct conn *like, const struct url *at)

@@ -18,10 +18,12 @@ struct slot_keys {
     struct slotset todo;
     uint16_t asked[SLOT_KEYS_WINDOW]; /* in order, from the oldest */
     unsigned n;
-    unsigned reply; /* of the oldest: so many came */
-    bool auth;      /* the reply to that comes first */
-    void *object;   /* what the oldest's transaction said; NULL: not yet */
-    size_t at;      /* names of it that were written */
+    unsigned reply;  /* of the oldest: so many came */
+    bool auth;       /* the reply to that comes first */
+    void *object;    /* what the oldest's transaction said; NULL: not yet */
+    size_t at;       /* names of it that were written */
+    unsigned listed; /* slots that were named */
+    uint64_t names;  /* of their keys */
     uint64_t moved_at;
     char error[160]; /* it cannot be done; "" fine */
 };
@@ -31,6 +33,9 @@ void slot_keys_init(struct slot_keys *k, unsigned flow);
 /* Begin with these slots; whatever was under way is dropped. */
 void slot_keys_start(struct slot_keys *k, const struct slotset *slots);
 void slot_keys_close(struct slot_keys *k);
+
+/* All were named, since it began; said once, with their number and that of the keys. */
+bool slot_keys_listed(struct slot_keys *k, unsigned *slots, uint64_t *keys);
 
 /* Ask, read and write records as far as the output takes them. like: to the node. True: there is more to do
  * at once. */

@@ -10,11 +10,10 @@
 #include "meta.h"
 #include "psync.h"
 
-#define FLOWS_MIN  8u
-#define TAKE_SLOTS 256u      /* at a time */
-#define OPEN_LONG  (30 * US) /* that slots are written by nobody is worth an alarm */
-#define ORPHANS    (3 * US)  /* slots that no master seems to have are waited for so long */
-#define IDLE_POS   psync_position(0, 0)
+#define FLOWS_MIN 8u
+#define OPEN_LONG (30 * US) /* that slots are written by nobody is worth an alarm */
+#define ORPHANS   (3 * US)  /* slots that no master seems to have are waited for so long */
+#define IDLE_POS  psync_position(0, 0)
 
 static struct member *member_of(const struct flow *f)
 {
@@ -385,6 +384,8 @@ static bool work(struct source *src)
     struct cluster_source *c = cluster_of(src);
     uint64_t now = mono_us();
     bool more = false;
+    unsigned listed;
+    uint64_t keys;
     psync_watch_spool(&c->base, &c->stream->out);
     for (unsigned i = 0; i < c->members && !session_ending(c->session); i++) {
         struct member *m = &c->member[i];
@@ -396,6 +397,8 @@ static bool work(struct source *src)
             continue;
         more = reread_pump(&m->reread, like, &c->stream->out) || more;
         more = slot_keys_work(&m->keys, c->stream, like, &m->master->at) || more;
+        if (slot_keys_listed(&m->keys, &listed, &keys))
+            handover_listed(c->slots, i, listed, keys);
         if (m->keys.error[0] != '\0') {
             session_fail(c->session, EXIT_RETRY, "%s: %s", m->master->shown, m->keys.error);
             m->keys.error[0] = '\0';
@@ -447,7 +450,7 @@ static void on_tick(struct source *src, uint64_t now)
         handover_tick(c->slots);
         watch_open(c, now);
     }
-    while (handover_take(c->slots, TAKE_SLOTS, &order))
+    while (handover_take(c->slots, SLOTS, &order))
         cluster_give(c, &order);
     if (c->stream->o->until_synced && complete(c, now))
         session_stop(c->session, "complete", EXIT_DONE);

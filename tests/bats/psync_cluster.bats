@@ -95,6 +95,7 @@ assert_equal() {
     stop_task
 }
 
+<<<<<<< HEAD
 @test "connections to a master are lost under writes: made again, in the same session" {
     start_pair 0
     export TMP
@@ -114,6 +115,32 @@ assert_equal() {
     stop_task
 }
 
+=======
+# So much data that a master does not send all of it at once, and one master is slow.
+killed_in_full_sync() {
+    local i text
+    start_pair 0
+    text=$(head -c 1500 /dev/urandom | base64 -w0)
+    for i in {1..150}; do echo "SET big:$i $text"; done | redis-cli -c -p "${CLUSTER_PORTS[0]}" >/dev/null
+    redis-cli -p "${CLUSTER_PORTS[1]}" config set rdb-key-save-delay 30000 >/dev/null
+    background df2redis -v replicate "$SOURCE" "$TARGET" 2>"$TMP/task.err"
+    TASK=$!
+    wait_until 20 said name=fullsync
+    kill -9 "$(stage "$1")"
+    reap 20 "$TASK"
+    never said name=stable
+    redis-cli -p "${CLUSTER_PORTS[1]}" config set rdb-key-save-delay 0 >/dev/null
+    start_task --resume
+    assert_equal
+    [[ $(times_said event=file_received) -eq 3 ]] || fail "$(grep event= "$TMP/task.err")"
+    stop_task
+}
+
+@test "killed during the full sync: it is repeated" {
+    killed_in_full_sync dfreader
+}
+
+>>>>>>> crash11
 @test "into another cluster, with positions in a file" {
     start_pair 0
     export TMP

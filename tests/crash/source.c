@@ -92,6 +92,8 @@ void source_restart(struct source *s)
 {
     int status;
     struct server *m = s->cluster ? sources_some(s, true) : &s->master;
+    if (s->cluster) /* it does not answer while it saves: others would take it for dead */
+        freeReplyObject(server_call(m, "CONFIG SET rdb-key-save-delay 0"));
     redisReply *r = server_call(m, "SHUTDOWN SAVE");
     freeReplyObject(r);
     for (int64_t limit = now_us() + 20 * SECOND; waitpid(m->pid, &status, WNOHANG) != m->pid; attend(10000))

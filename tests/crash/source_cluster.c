@@ -152,6 +152,9 @@ void sources_start(struct source *s, uint64_t seed)
     start_nodes(s);
     cluster_make(cluster.node, NODES);
     add_replica(&cluster);
+    if (one_in(2)) /* so that the full sync takes a while */
+        for (unsigned i = 0; i < SOURCES; i++)
+            freeReplyObject(server_call(&cluster.node[i], "CONFIG SET rdb-key-save-delay 2000"));
     sources_wait(s);
     s->oracle = s->master = cluster.node[0];
     feeder_start(s, seed);

@@ -809,6 +809,8 @@ static void session_step(void)
         look_at(i);
     if (draw(4) == 0)
         handover_tick(&ho);
+    if (draw(8) == 0) /* one or two slots at a time, or all */
+        handover_listed(&ho, i, 1 + draw(2), draw(3) * HO_KEYS);
     if (draw(2) == 0 && handover_take(&ho, 1 + draw(USED), &o))
         give(&o);
 }
