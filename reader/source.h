@@ -1,6 +1,6 @@
 /* A source: where a session reads from. One kind per protocol: source_dragonfly.c (DFLY), source_psync.c
- * (PSYNC), source_file.c (RDB and DFS files). The session, its control socket, the stream and its end are the
- * same for all of them and know a source only by these functions.
+ * (PSYNC), source_file.c (RDB, DFS and append-only files). The session, its control socket, the stream and
+ * its end are the same for all of them and know a source only by these functions.
  *
  * There are two users. The *session* (session.h) knows the source as a whole: it opens it, is told its flows,
  * and says how far parsers and writers are. The *stream* (stream.h) belongs to a process that writes raw
@@ -30,9 +30,6 @@
  * unless it says otherwise.
  *
  * Other kinds to come:
- *
- *   AOF: as source_file.c: base files are flows that are read to their end, increments follow in the same
- * flow.
  *
  *   SCAN: a flow per server or shard; no live changes. work: SCAN, DUMP and PTTL into KEY records (reread.c).
  */

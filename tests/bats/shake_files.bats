@@ -8,7 +8,10 @@ load loading
 load aofs
 
 setup() { aof_setup; }
-teardown() { common_teardown; }
+teardown() {
+    [[ -z ${CLUSTER_PIDS[*]-} ]] || stop_cluster
+    common_teardown
+}
 
 # Their data set, added as often as wanted: strings, lists, and the same in several databases unless the target is a
 # cluster. What is there is compared, so that nothing has to be remembered.
@@ -45,7 +48,9 @@ source_server() { # server options…
 }
 
 as_the_source() { # URL of the target
-    timeout 100 dfstate diff "redis://127.0.0.1:$SOURCE_PORT?dbs=$ALL_DBS" "$1" || fail "not as the source"
+    local dbs="?dbs=$ALL_DBS"
+    [[ $1 != redis-cluster:* ]] || dbs=
+    timeout 100 dfstate diff "redis://127.0.0.1:$SOURCE_PORT$dbs" "$1" || fail "not as the source"
 }
 
 by_hand() { # manifest: $TMP/own/appendonlydir
@@ -135,7 +140,7 @@ by_hand() { # manifest: $TMP/own/appendonlydir
     path=$(aof_path)
     start_cluster 0
     timeout 60 df2redis migrate "$path" "$CLUSTER_URL"
-    as_the_source "$CLUSTER_URL"
+    as_the_source "redis-cluster://${CLUSTER_URL#redis://}"
 }
 
 @test "aof_to_standalone_timestamp: a base is played back whole" {
@@ -183,5 +188,5 @@ by_hand() { # manifest: $TMP/own/appendonlydir
     rcli save >/dev/null
     start_cluster 0
     timeout 60 df2redis migrate "$TMP/redis.$SOURCE_PORT/dump.rdb" "$CLUSTER_URL"
-    as_the_source "$CLUSTER_URL"
+    as_the_source "redis-cluster://${CLUSTER_URL#redis://}"
 }
