@@ -1,12 +1,9 @@
 /* Changes: what every decoder produces, and where the changes of a flow go.
  *
  * A change is a key of a snapshot with its value, or a command. Decoders (rdb.h: snapshots; journal.h,
- * psync_stream.h; answers.c: keys that were read again) know the bytes of the source, and of the target only
- * whether it accepts what accompanies keys (hints, functions). The code called by change_key and
+ * psync_stream.h, aof.h; answers.c: keys that were read again) know the bytes of the source, and of the
+ * target only whether it accepts what accompanies keys (hints, functions). The code called by change_key and
  * change_command knows the target, and of the source only its dialect (dialect.h).
- *
- * A decoder of append-only files would fill in the same as psync_stream.c does: the arguments as they came,
- * the database of the last SELECT, one number for all commands between MULTI and EXEC.
  *
  * Bytes that a change points to belong to the decoder and stay as they are until the call returns; what is
  * needed longer is copied. A value is no part of the change, as it may be of any size: it is taken from the

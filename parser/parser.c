@@ -243,6 +243,7 @@ int parser_file(struct parser *p, const struct rec *r, const uint8_t *payload)
     (void)meta_getu(payload, r->len, "rest", &file.rest);
     (void)meta_getu(payload, r->len, "until", &file.until);
     file.append_only = meta_getu(payload, r->len, "aof", &number) && number != 0;
+    file.base = meta_getu(payload, r->len, "base", &number) && number != 0;
     file.last = meta_getu(payload, r->len, "last", &number) && number != 0;
     file.truncated_ok =
         meta_get(payload, r->len, "truncated", word, sizeof word) > 0 && strcmp(word, "ok") == 0;

@@ -1,6 +1,6 @@
 /* A source: where a session reads from. One kind per protocol: source_dragonfly.c (DFLY), source_psync.c
- * (PSYNC), source_scan.c (SCAN), source_file.c (RDB and DFS files). The session, its control socket, the stream and its end are the
- * same for all of them and know a source only by these functions.
+ * (PSYNC), source_scan.c (SCAN), source_file.c (RDB, DFS and append-only files). The session, its control
+ * socket, the stream and its end are the same for all of them and know a source only by these functions.
  *
  * There are two users. The *session* (session.h) knows the source as a whole: it opens it, is told its flows,
  * and says how far parsers and writers are. The *stream* (stream.h) belongs to a process that writes raw
@@ -28,11 +28,6 @@
  * Ownership: a source owns its connections and what flow->conn points to (made in flow_open, freed in
  * flow_close). The stream owns flows and the output; texts handed over live until the function returns,
  * unless it says otherwise.
- *
- * Other kinds to come:
- *
- *   AOF: as source_file.c: base files are flows that are read to their end, increments follow in the same
- * flow.
  */
 #ifndef READER_SOURCE_H
 #define READER_SOURCE_H

@@ -324,7 +324,6 @@ static bool flow_goes_on(struct writer *w, const struct input *in)
 }
 
 /* The flow has another lineage from here on, and the same positions. It is saved before any position behind
-<<<<<<< HEAD
  * it: under the one before, those may be unknown, or another history. */
 static enum put flow_renamed(struct writer *w, struct input *in)
 {
@@ -334,34 +333,17 @@ static enum put flow_renamed(struct writer *w, struct input *in)
     read_lineage(&own, in->payload, r->len);
     if (!f->up || f->own.replid[0] == '\0' || own.replid[0] == '\0' || strcmp(own.top, f->own.top) != 0)
         return damaged(&w->outcome, in, "FLOW record of another lineage, of a flow that has none");
-=======
- * it: under the one before, those may be unknown, or another history. *fault: what is wrong with it. */
-static enum put flow_renamed(struct writer *w, unsigned flow, const uint8_t *payload, size_t n,
-                             const char **fault)
-{
-    struct flow *f = &w->session.flow[flow];
-    struct lineage own;
-    read_lineage(&own, payload, n);
-    if (!f->up || f->own.replid[0] == '\0' || own.replid[0] == '\0' || strcmp(own.top, f->own.top) != 0) {
-        *fault = "FLOW record of another lineage, of a flow that has none";
-        return PUT_FAIL;
-    }
->>>>>>> psync
     if (w->session.stage == ST_FLOWS && w->session.up == w->session.flows)
         return PUT_WAIT; /* what it begins with is being written */
     if (w->session.stage == ST_FLOWS)
         f->own = own;
     if (lineage_same(&f->own, &own))
         return PUT_DONE;
-<<<<<<< HEAD
     enum put got = w->cluster->whole ? whole_rename(&w->whole, r->flow, &own) : PUT_DONE;
-=======
-    enum put got = w->cluster->whole ? whole_rename(w, flow, &own) : PUT_DONE;
->>>>>>> psync
     if (got != PUT_DONE)
         return got;
     f->own = own;
-    log_event(LOG_INFO, (int)flow, "event=lineage replid=%s", own.replid);
+    log_event(LOG_INFO, r->flow, "event=lineage replid=%s", own.replid);
     return PUT_DONE;
 }
 
@@ -381,18 +363,9 @@ enum put session_flow(struct writer *w, struct input *in)
         return damaged(&w->outcome, in, "FLOW record with a flow that the session does not have");
     struct flow *f = &s->flow[r->flow];
     if (meta_get(payload, r->len, "mode", mode, sizeof mode) <= 0)
-<<<<<<< HEAD
         return damaged(&w->outcome, in, "FLOW record without a mode");
     if (strcmp(mode, "LINEAGE") == 0)
         return flow_renamed(w, in);
-=======
-        return damaged(w, in, r, "FLOW record without a mode");
-    if (strcmp(mode, "LINEAGE") == 0) {
-        const char *fault = NULL;
-        enum put got = flow_renamed(w, r->flow, payload, r->len, &fault);
-        return fault != NULL ? damaged(w, in, r, fault) : got;
-    }
->>>>>>> psync
     if (f->up)
         return damaged(&w->outcome, in, "a second FLOW record of the same flow");
     if (strcmp(mode, "PARTIAL") == 0) {

@@ -19,8 +19,9 @@ static enum got between(void *ctx, struct cur *c)
         uint64_t time;
         g = aof_annotation(&t, &time);
         a->dated |= g == GOT && time > 0;
-        if (g == GOT && a->file.until > 0 && time > a->file.until) {
-            a->over = true;
+        if (g == GOT && a->file.until > 0 && time > a->file.until && !(a->file.base && a->any)) {
+            a->over = a->any;
+            a->psync->cannot = a->any ? NULL : "all of it was written later than the time of --until-time";
             return cur_bad(c, "nothing later");
         }
         g = cur_settle(c, &t, g);
@@ -75,6 +76,7 @@ enum got aof_feed(struct aof *a, struct cur *c)
             c->want = want;
             return NEED;
         }
+        a->any |= g == GOT;
         c->p = t.p;
         c->want = t.want;
         c->why = t.why;
@@ -87,7 +89,7 @@ enum got aof_feed(struct aof *a, struct cur *c)
 
 bool aof_made_at(struct aof *a, uint64_t seconds)
 {
-    a->dated = true;
+    a->dated = a->any = true;
     return a->file.until == 0 || seconds <= a->file.until;
 }
 

@@ -11,6 +11,7 @@
 struct aof_file {
     char name[256];
     bool append_only;  /* known to be one; else its bytes say it */
+    bool base;         /* it is the state of one moment, to which increments follow */
     bool last;         /* no other follows */
     bool truncated_ok; /* its end may be cut off */
     uint64_t rest;     /* bytes of it and of those behind it; 0: not known */
@@ -23,6 +24,7 @@ struct aof {
     bool on;              /* it is an append-only file */
     uint64_t begins;      /* where it begins in the flow */
     bool dated;           /* something said when it was written */
+    bool any;             /* something of it was taken */
     bool over;            /* nothing more is wanted: the next time is later than until */
     char text[160];       /* for why */
     struct psync *psync;  /* takes its commands */

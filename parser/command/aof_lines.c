@@ -41,8 +41,10 @@ static enum got number(struct cur *c, char mark, int64_t *v)
     char digits[24];
     size_t n;
     enum got g = line(c, &text, &n);
-    bool counts = mark == '*' && cur_left(c) > 1; /* arguments: a part of the number is one, but nothing else */
-    if (g == NEED && c->p < c->end && (*c->p != (uint8_t)mark || (counts && (c->p[1] < '0' || c->p[1] > '9'))))
+    bool counts =
+        mark == '*' && cur_left(c) > 1; /* arguments: a part of the number is one, but nothing else */
+    if (g == NEED && c->p < c->end &&
+        (*c->p != (uint8_t)mark || (counts && (c->p[1] < '0' || c->p[1] > '9'))))
         return cur_bad(c, "");
     if (g != GOT)
         return g;

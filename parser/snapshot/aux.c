@@ -204,6 +204,7 @@ static enum got of_append_only(struct rdb *r, struct cur *c, const struct slice 
         if (!described)
             return rdb_not_supported(r, c, AOF_TEXT);
         rdb_append_only(r);
+        set_family(r);
     }
     if (named(name, "aof-base") && named(value, "1") && !(described && r->aof->on))
         emit_report(

@@ -81,6 +81,7 @@ static int add_files(struct fileset *s, const struct aof_manifest *m, const char
             const struct aof_entry *e = &m->v[i];
             if (e->type != *type)
                 continue;
+            s->base |= e->type == 'b';
             if (folder + strlen(e->name) >= sizeof path)
                 return wrong(w, EXIT_CANNOT, "%.300s: %s", manifest, strerror(ENAMETOOLONG));
             snprintf(path, sizeof path, "%.*s%s", (int)folder, manifest, e->name);

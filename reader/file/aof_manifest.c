@@ -19,7 +19,7 @@ struct words {
     size_t n;
 };
 
-static int hex(char c)
+static int digit(char c)
 {
     return isdigit((unsigned char)c)    ? c - '0'
            : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10
@@ -31,9 +31,9 @@ static char unescape(const char **pp, const char *end)
 {
     static const char from[] = "nrtba", to[] = "\n\r\t\b\a";
     const char *p = *pp;
-    if (end - p >= 3 && p[0] == 'x' && hex(p[1]) >= 0 && hex(p[2]) >= 0) {
+    if (end - p >= 3 && p[0] == 'x' && digit(p[1]) >= 0 && digit(p[2]) >= 0) {
         *pp = p + 3;
-        return (char)(hex(p[1]) << 4 | hex(p[2]));
+        return (char)(digit(p[1]) << 4 | digit(p[2]));
     }
     *pp = p + 1;
     const char *known = *p != '\0' ? strchr(from, *p) : NULL;

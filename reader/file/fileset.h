@@ -12,6 +12,7 @@ struct fileset {
     char **path;    /* shards in order, the summary last; "-" is standard input */
     unsigned n;
     uint64_t bytes; /* of all, 0 if not known */
+    bool base;      /* the first of these is the state of one moment, the others what followed */
     bool aof;       /* one data set, to be read one after the other; else each is a part of its own */
 };
 

@@ -59,6 +59,7 @@ static void announce_file(struct file_source *f)
         rest += f->set.size[i];
     meta_adds(&b, "name", name_of(f->set.path[f->at]));
     meta_addu(&b, "aof", f->set.aof ? 1 : 0);
+    meta_addu(&b, "base", f->set.base && f->at == 0 ? 1 : 0);
     meta_addu(&b, "last", f->at + 1 == f->set.n ? 1 : 0);
     if (rest > 0)
         meta_addu(&b, "rest", rest);

@@ -30,6 +30,15 @@ serve() {
 applied() { [[ $(position_of 0) == 191 && $(position_of 1) == 208 ]]; }
 position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
 
+@test "examples/point-in-time.sh" {
+    mkdir "$TMP/aof"
+    printf '#TS:1700000000\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n#TS:1700000060\r\n*1\r\n$8\r\nFLUSHALL\r\n' >"$TMP/aof/x.incr.aof"
+    printf 'file x.incr.aof seq 1 type i\n' >"$TMP/aof/x.manifest"
+    run "$REPO/examples/point-in-time.sh" "$TMP/aof" 2023-11-14T22:14:00Z "$TARGET"
+    assert_status 0
+    [[ $(rcli get a) == 1 && $(rcli dbsize) -eq 1 ]]
+}
+
 @test "examples/dump-and-replay.sh" {
     serve
     run "$REPO/examples/dump-and-replay.sh" "$SOURCE" "$TMP/file" "$TARGET" 7.0

@@ -95,7 +95,6 @@ assert_equal() {
     stop_task
 }
 
-<<<<<<< HEAD
 @test "connections to a master are lost under writes: made again, in the same session" {
     start_pair 0
     export TMP
@@ -115,7 +114,6 @@ assert_equal() {
     stop_task
 }
 
-=======
 # So much data that a master does not send all of it at once, and one master is slow.
 killed_in_full_sync() {
     local i text
@@ -140,7 +138,6 @@ killed_in_full_sync() {
     killed_in_full_sync dfreader
 }
 
->>>>>>> crash11
 @test "into another cluster, with positions in a file" {
     start_pair 0
     export TMP

@@ -100,7 +100,13 @@ static void test_kinds(void)
     CHECK(file_kind_fault((const uint8_t *)"VALKEY080", 9, &status) == NULL);
     CHECK(strstr(file_kind_fault((const uint8_t *)"\x1f\x8b\x08", 3, &status), "gzip") != NULL);
     EQ_I(status, EXIT_USAGE);
-    CHECK(strstr(file_kind_fault((const uint8_t *)"*2\r\n$6\r\nSELECT", 14, &status), "AOF") != NULL);
+    CHECK(file_kind_fault((const uint8_t *)"*2\r\n$6\r\nSELECT", 14, &status) == NULL); /* an AOF */
+    CHECK(file_kind_fault((const uint8_t *)"#TS:1700000000\r\n", 16, &status) == NULL);
+    CHECK(file_kind_fault((const uint8_t *)"*", 1, &status) == NULL);
+    CHECK(file_kind_fault((const uint8_t *)"#!/bin/sh\n", 10, &status) != NULL);
+    EQ_I(status, EXIT_DAMAGED);
+    CHECK(strstr(file_kind_fault((const uint8_t *)"file a.aof seq 1 type b\n", 24, &status), "path") != NULL);
+    EQ_I(status, EXIT_USAGE);
     CHECK(strstr(file_kind_fault((const uint8_t *)"", 0, &status), "empty") != NULL);
     EQ_I(status, EXIT_DAMAGED);
 }

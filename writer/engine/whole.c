@@ -128,19 +128,6 @@ static void own_done(struct whole *x, enum whole_step *step, const char *text, s
         fails(x, text, len);
 }
 
-static void on_step(struct writer *w, void *arg, const char *text, size_t len)
-{
-    own_done(w, arg, text, len);
-}
-
-/* A transaction whose end step says. */
-static struct bundle *own_step(struct writer *w, enum whole_step *step)
-{
-    struct bundle *t = own_begin(w, on_step);
-    t->arg = step;
-    return t;
-}
-
 static bool scope_free(const struct cluster *cl)
 {
     return cl->busy[WHOLE_SCOPE] == 0 && !cl->flushing;
@@ -148,7 +135,6 @@ static bool scope_free(const struct cluster *cl)
 
 /* ---- a session begins ---- */
 
-<<<<<<< HEAD
 static void on_begun(void *arg, const char *text, size_t len)
 {
     struct whole *x = arg;
@@ -156,17 +142,6 @@ static void on_begun(void *arg, const char *text, size_t len)
 }
 
 static void add_flow(struct whole *x, struct bundle *t, unsigned flow)
-=======
-/* Returns the length. */
-static size_t place_print(unsigned epoch, const struct exact_id *id, char text[POSITION_TEXT])
-{
-    char history[HISTORY_MAX];
-    snprintf(history, sizeof history, "%u", epoch);
-    return position_place_print(history, id, text);
-}
-
-static void add_flow(struct writer *w, struct bundle *t, unsigned flow)
->>>>>>> psync
 {
     char name[FLOW_NAME], text[POSITION_TEXT];
     struct whole_flow *to = &x->flow[flow];
@@ -226,15 +201,9 @@ enum put whole_begin(struct whole *x)
         word[n++] = "empty";
         word[n++] = "1";
     }
-<<<<<<< HEAD
     struct bundle *t = own_begin(x, on_begun);
     add_words(x, t, "DEL", NULL, 0);
     add_words(x, t, "HSET", word, n);
-=======
-    struct bundle *t = own_step(w, &w->whole.begun);
-    add_words(w, t, "DEL", NULL, 0);
-    add_words(w, t, "HSET", word, n);
->>>>>>> psync
     for (unsigned i = 0; s->going_on > 0 && i < s->flows; i++)
         add_flow(x, t, i);
     for (unsigned i = 0; i < s->flows; i++)
@@ -243,7 +212,6 @@ enum put whole_begin(struct whole *x)
     return PUT_WAIT;
 }
 
-<<<<<<< HEAD
 static void on_renamed(void *arg, const char *text, size_t len)
 {
     struct whole *x = arg;
@@ -251,9 +219,6 @@ static void on_renamed(void *arg, const char *text, size_t len)
 }
 
 enum put whole_rename(struct whole *x, unsigned flow, const struct lineage *own)
-=======
-enum put whole_rename(struct writer *w, unsigned flow, const struct lineage *own)
->>>>>>> psync
 {
     char name[FLOW_NAME], text[POSITION_TEXT];
     const char *word[] = {name, text};
@@ -263,11 +228,7 @@ enum put whole_rename(struct writer *w, unsigned flow, const struct lineage *own
     }
     if (x->renamed != WHOLE_NOT_YET || !scope_free(x->cl))
         return PUT_WAIT;
-<<<<<<< HEAD
     struct bundle *t = own_begin(x, on_renamed);
-=======
-    struct bundle *t = own_step(w, &w->whole.renamed);
->>>>>>> psync
     x->renamed = WHOLE_ASKED;
     (void)position_lineage_name(flow, name);
     (void)position_lineage_print(own, text);
@@ -276,27 +237,18 @@ enum put whole_rename(struct writer *w, unsigned flow, const struct lineage *own
     return PUT_WAIT;
 }
 
-<<<<<<< HEAD
 static void on_swept(void *arg, const char *text, size_t len)
 {
     struct whole *x = arg;
     own_done(x, &x->swept, text, len);
 }
 
-=======
->>>>>>> psync
 /* Until then a restart has to begin anew. */
 bool whole_swept(struct whole *x)
 {
     static const char *const word[] = {"sweep"};
-<<<<<<< HEAD
     if (x->swept == WHOLE_NOT_YET && scope_free(x->cl)) {
         struct bundle *t = own_begin(x, on_swept);
-=======
-    struct whole *x = &w->whole;
-    if (x->swept == WHOLE_NOT_YET && scope_free(w->cluster)) {
-        struct bundle *t = own_step(w, &w->whole.swept);
->>>>>>> psync
         x->swept = WHOLE_ASKED;
         add_words(x, t, "HDEL", word, 1);
         own_send(x, t);
@@ -307,7 +259,6 @@ bool whole_swept(struct whole *x)
     return true;
 }
 
-<<<<<<< HEAD
 static void on_dropped(void *arg, const char *text, size_t len)
 {
     struct whole *x = arg;
@@ -318,13 +269,6 @@ bool whole_drop(struct whole *x)
 {
     if (x->dropped == WHOLE_NOT_YET && scope_free(x->cl)) {
         struct bundle *t = own_begin(x, on_dropped);
-=======
-bool whole_drop(struct writer *w)
-{
-    struct whole *x = &w->whole;
-    if (x->dropped == WHOLE_NOT_YET && scope_free(w->cluster)) {
-        struct bundle *t = own_step(w, &w->whole.dropped);
->>>>>>> psync
         x->dropped = WHOLE_ASKED;
         add_words(x, t, "DEL", NULL, 0);
         own_send(x, t);
