@@ -173,7 +173,8 @@ static void check_rdb(struct options *o)
     if (o->target.existing != EXISTING_OVERWRITE)
         fatal(EXIT_USAGE, "--on-existing belongs to a target that has keys");
     if (o->modules == NULL && o->target.kind == SERVER_REDIS && o->target.version >= VERSION(8, 0))
-        target_modules(&o->target, "vectorset"); /* which every such server has, and so says its MODULE LIST */
+        target_modules(&o->target,
+                       "vectorset"); /* which every such server has, and so says its MODULE LIST */
 }
 
 void options_parse(struct options *o, int argc, char **argv)

@@ -106,8 +106,8 @@ static enum got wants(struct outlet *out, const struct site *at, const struct ch
 
 /* ---- values that are all there ---- */
 
-/* The next key, if it is a short one that stands there, will be looked up: where, is fetched meanwhile. A wrong
- * guess costs nothing. */
+/* The next key, if it is a short one that stands there, will be looked up: where, is fetched meanwhile. A
+ * wrong guess costs nothing. */
 static inline void look_ahead(const struct export *x, uint32_t db, const uint8_t *p, const uint8_t *end)
 {
     if (end - p > 9 && *p == OP_EXPIRE_MS)

@@ -38,13 +38,19 @@ static void packed_element(struct parts *w, const struct elem *el)
     tell(w, &x, NULL);
 }
 
-static void intset_elements(struct parts *w, const struct slice *t)
+/* One that does not ascend may have an integer twice. */
+static void intset_elements(struct parts *w, const struct slice *t, struct scratch *s, const struct odd *odd)
 {
     struct elem el[1];
-    for (size_t i = 0; i < le32(t->p + 4); i++) {
+    size_t n = le32(t->p + 4);
+    distinct_begin(&s->seen[0], odd->why != NULL ? n : 0);
+    for (size_t i = 0; i < n; i++) {
         el[0].p = el[0].num;
         el[0].n = dec_i64(el[0].num, intset_at(t->p, i));
-        packed_element(w, el);
+        if (distinct_add(&s->seen[0], el[0].p, el[0].n))
+            packed_element(w, el);
+        else
+            w->twice = true;
     }
 }
 
@@ -91,7 +97,7 @@ static enum got take_packed(struct parts *w, struct cur *c, struct scratch *s, e
     if (n == 0 || w->damage != NULL || w->to->packed(w->ctx, &all, (uint64_t)n / w->shape->group, &odd))
         return GOT;
     if (pack == PACK_INTSET)
-        intset_elements(w, &t);
+        intset_elements(w, &t, s, &odd);
     else
         packed_elements(w, pack, &t, s, &odd, (uint64_t)n);
     return GOT;

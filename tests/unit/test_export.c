@@ -146,6 +146,9 @@ static void containers(void)
            false);
     expect("7.2", FROM_72 "12 01 'l' 02 01 00 01 01 'y' " END, HEAD_72 "fe 00 ",
            "12 01 'l' 02 02 09 09 00 00 00 01 00 80 01 ff 01 01 'y' ff", false);
+    /* An intset that does not ascend, with an integer twice. */
+    expect("7.2", FROM_72 "0b 01 'i' 0e 02 00 00 00 03 00 00 00 05 00 01 00 05 00 " END, HEAD_72 "fe 00 ",
+           "02 01 'i' 02 01 '5' 01 '1' ff", false);
     /* The same key twice, and a field: the first stays. */
     expect("7.2", FROM_72 "00 01 'k' 01 '1' 00 01 'k' 01 '2' 04 01 'h' 02 01 'f' 01 '1' 01 'f' 01 '2' " END,
            HEAD_72 "fe 00 ", "00 01 'k' 01 '1' 04 01 'h' 01 01 'f' 01 '1' ff", false);
