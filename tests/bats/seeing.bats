@@ -153,6 +153,59 @@ counters_add_up() {
     assert_status 1
 }
 
+# What the rules make of an answer; standard input: the answer. Arguments: applied and head 100 seconds ago.
+judge() { # form applied head
+    printf 'phase=running\nsource=redis://a\ntarget=redis://b\n' >"$TMP/state"
+    printf 'phase=streaming\nsince=500\nsample 900.000 1000 1000 %s %s 0\n' "$2" "$3" >"$TMP/progress"
+    awk -v form="$1" -v asked=ok -v lock=up -v now=1000 -v name=t -f "$BUILD/libexec/df2redis/status.awk" \
+        -f "$BUILD/libexec/df2redis/health.awk" -f "$BUILD/libexec/df2redis/show.awk" -f "$BUILD/libexec/df2redis/json.awk" \
+        "$TMP/state" "$TMP/progress" -
+}
+
+of_redis() { # lag backlog further fields
+    echo "session phase=stable flows=1 synced=1 unit=bytes bytes=5000 queued=0 alarms= backlog_bytes=$2 $3"
+    echo "flow flow=0 state=up bytes=5000 cut=1 synced=1 applied=10000000 acked=1 head=$((10000000 + $1)) lag=$1 silent=0"
+}
+
+@test "the backlog of the source: healthy, soon over, over" {
+    # 100 seconds ago nothing was missing; now a megabyte is: 10 kB/s, of 2 MB one is left: 100 s.
+    run judge json 9000000 9000000 < <(of_redis 1000000 2000000)
+    assert_status 3
+    assert_output_has '"problems":["backlog-soon"]'
+    assert_output_has 'at this lag it overflows in 2 min: a restart would then need a full sync'
+    assert_output_has '"backlog_minutes":2,'
+    # Of 1 GB that takes 27 hours; the lag shrinks; there is none.
+    run judge json 9999999 9999999 < <(of_redis 1000000 1000000000)
+    assert_output_has '"name":"backlog of the source","level":"healthy"'
+    run judge json 9000000 11000000 < <(of_redis 1000000 2000000)
+    assert_output_has '"name":"backlog of the source","level":"healthy","part":0.500,"text":"50 % of it are used"'
+    run judge human 9000000 9000000 < <(of_redis 3000000 2000000)
+    assert_output_has "backlog-overflow: the source no longer has what the target lacks"
+}
+
+@test "the thresholds of the health table" {
+    local fill level
+    for fill in '0 healthy' '499 healthy' '500 warning' '800 warning' '801 critical' '1000 critical'; do
+        read -r fill level <<<"$fill"
+        run judge json 9999999 9999999 < <(
+            of_redis 0 0
+            echo "counters stage=dfreader flow=0 pid=1 pipe_bytes=$fill pipe_size_bytes=1000"
+        )
+        assert_output_has "{\"name\":\"pipes\",\"level\":\"$level\""
+    done
+    for fill in '69 4 healthy healthy' '70 5 warning warning' '90 10 warning warning' '91 11 critical critical'; do
+        local window wait first second
+        read -r window wait first second <<<"$fill"
+        run judge json 9999999 9999999 < <(
+            of_redis 0 0
+            echo "counters stage=rediswriter pid=1 in_flight=3 window_bytes=$window window_size_bytes=100 batch_wait_us=${wait}000000 memory_bytes=96 memory_limit_bytes=100"
+        )
+        assert_output_has "{\"name\":\"transaction window\",\"level\":\"$first\""
+        assert_output_has "{\"name\":\"batch wait\",\"level\":\"$second\""
+        assert_output_has '"problems":["target-nearly-full"]'
+    done
+}
+
 # ---- progress ----
 
 @test "without a terminal a full sync says every 10 seconds how far it is" {
