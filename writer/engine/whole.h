@@ -131,7 +131,7 @@ extern const struct store whole_store;
 /* The position of one record of a flow, which stands there in it, appended to b: how many fields of flows
  * that are; what the reply to it says; was it carried out, says the handshake? */
 unsigned whole_position_of(struct whole *x, struct buf *b, const struct rec *r, const struct exact_id *id);
-void whole_written(void *whole, const struct cnode *node, unsigned fields, long long added);
+void whole_written(void *key, const struct cnode *node, unsigned fields, long long added);
 bool whole_has_record(const struct whole *x, unsigned flow, uint64_t seq);
 
 /* A position, or the end of a flow's full sync. */

@@ -35,14 +35,14 @@ void marks_free(struct marks *m)
     m->cl->errands -= m->flying;
     free(m->v);
     free(m->master);
-    *m = (struct marks){.opt = m->opt,
-                        .outcome = m->outcome,
-                        .stats = m->stats,
-                        .session = m->session,
-                        .positions = m->positions,
-                        .exact = m->exact,
-                        .watch = m->watch,
-                        .cl = m->cl};
+    m->v = NULL;
+    m->master = NULL;
+    m->n = m->masters = m->flying = 0;
+    m->doing = MARKS_IDLE;
+    m->history[0] = '\0';
+    m->number = m->done = m->stamp = m->done_stamp = 0;
+    m->covered = m->checked = false;
+    m->lost = NULL;
 }
 
 /* ---- which slots ---- */
@@ -285,11 +285,11 @@ bool marks_parse(struct marks *m, const char *text, size_t n)
     marks_free(m);
     if (!position_marks_parse(&p, text, n))
         return false;
+    for (unsigned i = 0; i < p.slots; i++)
+        add(m, p.slot[i])->listed = true;
     memcpy(m->history, p.history, sizeof m->history);
     m->number = m->done = p.number;
     m->covered = p.covered;
-    for (unsigned i = 0; i < p.slots; i++)
-        add(m, p.slot[i])->listed = true;
     m->master = p.master;
     m->masters = p.masters;
     return true;
