@@ -23,6 +23,7 @@ struct options {
     unsigned connections;
     uint64_t list;
     const char *output; /* JSON lines; NULL none, - standard output */
+    enum { NO_REPAIR, REPAIR_BY_COPY, REPAIR_AND_DELETE } repair;
     bool quiet;
     int verbose;
 };
