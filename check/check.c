@@ -187,7 +187,7 @@ static void settled(struct check *c, const struct batch *b, const struct item *i
 {
     struct suspect x = {.db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}, .print = remedy(c, f)};
     report_key(c->report, b, it, f, true);
-    if (!c->repaired && c->o->repair != NO_REPAIR)
+    if (!c->repaired && (c->o->repair != NO_REPAIR || c->o->save != NULL))
         suspects_add(&c->broken, &x, item_key(b, it, 0), item_key(b, it, 1));
 }
 
@@ -280,9 +280,8 @@ static int supply_broken(void *ctx, struct batch *b, unsigned limit)
     return 1;
 }
 
-static void repair_all(struct check *c)
+static void go_through_broken(struct check *c)
 {
-    repair_may_begin(&c->side[1]);
     suspects_free(&c->now);
     suspects_free(&c->later);
     c->now = c->broken;
@@ -290,7 +289,16 @@ static void repair_all(struct check *c)
     suspects_rewind(&c->now);
     c->next_names = suspects_next(&c->now, &c->next);
     engine_run(&c->engine, supply_broken, c);
-    c->repaired = true;
+}
+
+static void save_all(struct check *c)
+{
+    struct snapshot to;
+    snapshot_open(&to, c->o->save, c->side[0].kind, c->side[0].version);
+    c->counts->repair.to = &to;
+    go_through_broken(c);
+    c->counts->repair.to = NULL;
+    snapshot_close(&to);
 }
 
 /* ---- the whole ---- */
@@ -450,8 +458,12 @@ int check_run(const struct options *o, struct report *report, struct report *aft
     c.depth.relative = !c.side[0].has_pexpiretime || !c.side[1].has_pexpiretime;
     look_until_settled(&c);
     still_the_same(&c);
-    if (c.broken.n > 0) {
-        repair_all(&c);
+    if (o->save != NULL)
+        save_all(&c);
+    else if (c.broken.n > 0) {
+        repair_may_begin(&c.side[1]);
+        go_through_broken(&c);
+        c.repaired = true;
         c.report = after;
         look_until_settled(&c);
     }

@@ -8,7 +8,7 @@
 #include "loop.h"
 #include "side.h"
 
-#define ENGINE_BATCHES 16u
+#define ENGINE_BATCHES 32u
 
 struct engine {
     struct loop *loop;

@@ -20,8 +20,12 @@ static void open_report(struct report *r, const struct options *o)
 }
 
 /* After --repair: what it did, and what is left. */
-static void repair_summary(const struct report *after, const struct repair *r)
+static void repair_summary(const struct report *after, const struct repair *r, const char *save)
 {
+    if (save != NULL) {
+        fprintf(after->text, "saved: %" PRIu64 " keys, %" PRIu64 " not possible\n", r->copied, r->refused);
+        return;
+    }
     fprintf(after->text,
             "repaired: %" PRIu64 " keys written, %" PRIu64 " removed, %" PRIu64 " not possible\n", r->copied,
             r->removed, r->refused);
@@ -59,7 +63,7 @@ int main(int argc, char **argv)
     if (!o.quiet)
         summary(&report, &counts, status);
     if (!o.quiet && r->copied + r->removed + r->refused > 0)
-        repair_summary(&after, r);
+        repair_summary(&after, r, o.save);
     report_close(&report);
     report_close(&after);
     tls_free(o.side[0].url.tls);

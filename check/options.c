@@ -94,6 +94,9 @@ static const struct option_row rows[] = {
         WORD, "repair", "copy|delete",
         "write keys that differ again from the source; delete: and remove\nthose that only the target has",
         AT(repair), .words = repair_words),
+    OPTION_ARG(TEXT, "save", "FILE",
+               "write keys that differ as they are in the source to a snapshot,\nfor dfreader and dfparse",
+               AT(save)),
     OPTION_SHORT('o', TEXT, "output", "FILE", "differences as lines of JSON; - is standard output",
                  AT(output)),
     OPTION_ARG(NUMBER, "list", "N", "keys that differ and are shown (20)", AT(list), .least = 0,
@@ -174,6 +177,8 @@ void options_parse(struct options *o, int argc, char **argv)
     if (o->depth.mode == MODE_EXISTS)
         o->depth.ttl = false;
     o->depth.field_ttl = o->depth.ttl;
+    if (o->repair != NO_REPAIR && o->save != NULL)
+        fatal(EXIT_USAGE, "--repair and --save exclude each other");
     if (o->repair != NO_REPAIR && o->sample < 10000)
         log_event(LOG_WARN, NO_FLOW, "event=repairs_sample note=\"only keys of the sample are repaired\"");
 }

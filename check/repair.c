@@ -5,6 +5,7 @@
 #include "crc64.h"
 #include "exits.h"
 #include "fatal.h"
+#include "io.h"
 #include "log.h"
 #include "side_ask.h"
 
@@ -83,6 +84,19 @@ static void restore(struct batch *b, unsigned k, const uint8_t *payload, size_t 
     link_flush(l);
 }
 
+/* ms since the epoch; -1 never. */
+static int64_t expires(const struct batch *b, const struct item *it)
+{
+    int64_t ttl = it->side[0].ttl;
+    return ttl < 0 || b->side[0]->has_pexpiretime ? ttl : (int64_t)(now_us() / 1000) + ttl;
+}
+
+static void save(struct batch *b, const struct item *it, const uint8_t *payload, size_t n)
+{
+    snapshot_key(counts(b)->to, b->db[1], expires(b, it), item_key(b, it, 1), it->len[1], payload, n);
+    counts(b)->copied++;
+}
+
 static void got_payload(void *ctx, struct reply *r, uint32_t tag)
 {
     struct batch *b = ctx;
@@ -92,6 +106,8 @@ static void got_payload(void *ctx, struct reply *r, uint32_t tag)
         refused(b, it, (const char *)elem_text(r, e), e->kept);
     else if (e->type == REPLY_TEXT && (!elem_whole(e) || e->n <= FOOTER))
         refused_str(b, it, "its value is larger than 1 MiB");
+    else if (e->type == REPLY_TEXT && counts(b)->to != NULL)
+        save(b, it, elem_text(r, e), e->kept);
     else if (e->type == REPLY_TEXT)
         restore(b, tag, elem_text(r, e), e->kept);
     batch_came(b);
@@ -131,7 +147,7 @@ static void write_all(struct batch *b)
     for (unsigned k = 0; k < b->n; k++) {
         if (b->item[k].print == REPAIR_NOT)
             continue;
-        if (!b->has_db[1])
+        if (!b->has_db[1] && counts(b)->to == NULL)
             refused_str(b, &b->item[k], "the target has no such database");
         else if (b->item[k].print == REPAIR_REMOVE)
             take_away(b, k);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "batch.h"
+#include "snapshot.h"
 
 #define REPAIR_KEYS 16u /* in a batch: their payloads are in memory, at most KEPT_MOST each */
 
@@ -14,6 +15,7 @@ enum repair_what { REPAIR_NOT, REPAIR_COPY, REPAIR_REMOVE };
 
 struct repair {
     uint64_t copied, removed, refused;
+    struct snapshot *to; /* not NULL: keys go to that file instead, and none is removed */
 };
 
 /* Ends the process if a task of ours writes to the target. */

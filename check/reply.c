@@ -5,7 +5,7 @@
 
 #define LINE_MAX_BYTES ((size_t)32 << 10)
 #define AT_ONCE        ((size_t)16 << 10) /* texts up to this length are waited for */
-#define KEPT_CAP       ((size_t)4096)     /* elements; what a reply may keep allocated */
+#define KEPT_CAP       ((size_t)8192)     /* elements; what a reply may keep allocated */
 #define KEPT_TEXT      ((size_t)256 << 10)
 #define DUMP_FOOTER    10u
 

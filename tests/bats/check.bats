@@ -341,3 +341,24 @@ target_is_read() { redis-cli -p "$B" info commandstats | grep -q cmdstat_mget; }
 }
 
 task_is_there() { redis-cli -p "$B" client list | grep -q name=df2redis:default; }
+
+@test "--save: the keys that differ go through the pipeline, which writes them for any target" {
+    local more=()
+    two_servers
+    ! has_field_ttl || more=(field-ttl)
+    "$REPO/tests/bats/differences.pl" 3 "$TMP/source" "$TMP/target" "$TMP/expected" "${more[@]}"
+    load_data "$TMP/source" "$A"
+    load_data "$TMP/target" "$B"
+    check --save "$TMP/repair.rdb"
+    ends_with 3 "saved: $(grep -vc '^extra' "$TMP/expected") keys, 0 not possible"
+    dfreader "$TMP/repair.rdb" | dfparse | rediswriter -q "$(url "$B")"
+    check
+    ends_with 3 " differ"
+    [[ $(found) == "$(grep '^extra' "$TMP/expected")" ]]
+    # Through commands, too, as a target gets them that does not load the source's types.
+    load_data <(echo FLUSHALL) "$B"
+    load_data "$TMP/target" "$B"
+    dfreader "$TMP/repair.rdb" | dfparse -t "$(server_version)" --restore-limit 0 | rediswriter -q "$(url "$B")"
+    check --mode type-ttl
+    [[ $(found) == "$(grep '^extra' "$TMP/expected")" ]]
+}
