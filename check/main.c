@@ -66,6 +66,7 @@ int main(int argc, char **argv)
         repair_summary(&after, r, o.save);
     report_close(&report);
     report_close(&after);
+    names_free(&o.names);
     tls_free(o.side[0].url.tls);
     tls_free(o.side[1].url.tls);
     return status;
