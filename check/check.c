@@ -6,6 +6,7 @@
 #include "exits.h"
 #include "fatal.h"
 #include "log.h"
+#include "repair.h"
 #include "suspects.h"
 #include "walk.h"
 
@@ -28,9 +29,11 @@ struct check {
     unsigned no_extras;
 
     struct suspects now, later; /* looked at, and to be looked at next */
+    struct suspects broken;     /* to be repaired; print is what to do */
     struct suspect next;
     const uint8_t *next_names;
-    bool last; /* look */
+    bool last;     /* look */
+    bool repaired; /* what is looked at now */
 };
 
 /* ---- databases ---- */
@@ -172,6 +175,22 @@ static void keep(struct suspects *s, const struct batch *b, const struct item *i
     suspects_add(s, &x, item_key(b, it, 0), item_key(b, it, 1));
 }
 
+/* What is to be done about a key that differs for certain. */
+static enum repair_what remedy(const struct check *c, const struct finding *f)
+{
+    if (f->kind != FOUND_EXTRA)
+        return REPAIR_COPY;
+    return c->o->repair == REPAIR_AND_DELETE ? REPAIR_REMOVE : REPAIR_NOT;
+}
+
+static void settled(struct check *c, const struct batch *b, const struct item *it, const struct finding *f)
+{
+    struct suspect x = {.db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}, .print = remedy(c, f)};
+    report_key(c->report, b, it, f, true);
+    if (!c->repaired && (c->o->repair != NO_REPAIR || c->o->save != NULL))
+        suspects_add(&c->broken, &x, item_key(b, it, 0), item_key(b, it, 1));
+}
+
 static void first_result(void *ctx, const struct batch *b, const struct item *it, const struct finding *f)
 {
     struct check *c = ctx;
@@ -179,7 +198,7 @@ static void first_result(void *ctx, const struct batch *b, const struct item *it
         return;
     c->counts->suspects++;
     if (c->o->rounds == 0)
-        report_key(c->report, b, it, f, true);
+        settled(c, b, it, f);
     else
         keep(&c->later, b, it, f);
 }
@@ -190,8 +209,10 @@ static void later_result(void *ctx, const struct batch *b, const struct item *it
     struct check *c = ctx;
     if (f == NULL)
         return;
-    if (finding_print(f) == it->print || c->last)
-        report_key(c->report, b, it, f, finding_print(f) == it->print);
+    if (finding_print(f) == it->print)
+        settled(c, b, it, f);
+    else if (c->last)
+        report_key(c->report, b, it, f, false);
     else
         keep(&c->later, b, it, f);
 }
@@ -213,19 +234,19 @@ static int supply_suspects(void *ctx, struct batch *b, unsigned limit)
         batch_add(b, x->print, x->len[0], x->len[1], false);
         c->next_names = suspects_next(&c->now, &c->next);
     }
-    if (b->n == 0)
-        return -1;
-    batch_look(b);
-    return 1;
+    return b->n > 0 ? 1 : -1;
 }
 
 static int supply_anew(void *ctx, struct batch *b, unsigned limit)
 {
     b->n = 0;
-    return supply_suspects(ctx, b, limit);
+    if (supply_suspects(ctx, b, limit) < 0)
+        return -1;
+    batch_look(b);
+    return 1;
 }
 
-static void look_again(struct check *c, unsigned round)
+static void look_again(struct check *c, unsigned round, bool last)
 {
     log_event(LOG_INFO, NO_FLOW, "event=look_again keys=%llu round=%u", (unsigned long long)c->later.n,
               round);
@@ -233,10 +254,51 @@ static void look_again(struct check *c, unsigned round)
     c->now = c->later;
     suspects_init(&c->later);
     suspects_rewind(&c->now);
-    c->last = round == c->o->rounds;
+    c->last = last;
     engine_sleep(&c->engine, c->o->delay);
     c->next_names = suspects_next(&c->now, &c->next);
     engine_run(&c->engine, supply_anew, c);
+}
+
+/* ---- repair ---- */
+
+/* One batch at a time. What was repaired is looked at again. */
+static int supply_broken(void *ctx, struct batch *b, unsigned limit)
+{
+    struct check *c = ctx;
+    b->n = 0;
+    if (engine_busy(&c->engine) > 1)
+        return 0;
+    if (supply_suspects(c, b, limit < REPAIR_KEYS ? limit : REPAIR_KEYS) < 0)
+        return -1;
+    for (unsigned k = 0; k < b->n; k++) {
+        const struct item *it = &b->item[k];
+        struct suspect x = {.db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}};
+        suspects_add(&c->later, &x, item_key(b, it, 0), item_key(b, it, 1));
+    }
+    repair_batch(b, &c->counts->repair);
+    return 1;
+}
+
+static void go_through_broken(struct check *c)
+{
+    suspects_free(&c->now);
+    suspects_free(&c->later);
+    c->now = c->broken;
+    suspects_init(&c->broken);
+    suspects_rewind(&c->now);
+    c->next_names = suspects_next(&c->now, &c->next);
+    engine_run(&c->engine, supply_broken, c);
+}
+
+static void save_all(struct check *c)
+{
+    struct snapshot to;
+    snapshot_open(&to, c->o->save, c->side[0].kind, c->side[0].version);
+    c->counts->repair.to = &to;
+    go_through_broken(c);
+    c->counts->repair.to = NULL;
+    snapshot_close(&to);
 }
 
 /* ---- the whole ---- */
@@ -359,6 +421,7 @@ static void begin(struct check *c)
     engine_init(&c->engine, &c->loop, &c->side[0], &c->side[1], &c->depth, c->o->reply_timeout);
     suspects_init(&c->now);
     suspects_init(&c->later);
+    suspects_init(&c->broken);
     list_dbs(c);
     for (unsigned i = 0; i < c->side[1].dbs; i++)
         (void)source_db(c, c->side[1].db[i].db);
@@ -374,7 +437,14 @@ static void still_the_same(struct check *c)
                   c->side[i].label, c->side[i].shown);
 }
 
-int check_run(const struct options *o, struct report *report, struct counts *counts)
+static void look_until_settled(struct check *c)
+{
+    unsigned most = c->o->rounds < 2 && c->repaired ? 2 : c->o->rounds;
+    for (unsigned round = 1; round <= most && c->later.n > 0; round++)
+        look_again(c, round, round == most);
+}
+
+int check_run(const struct options *o, struct report *report, struct report *after, struct counts *counts)
 {
     static struct check c; /* its batches are too large for a stack */
     c.o = o;
@@ -386,14 +456,24 @@ int check_run(const struct options *o, struct report *report, struct counts *cou
     engine_results(&c.engine, later_result, &c);
     c.depth = o->depth;
     c.depth.relative = !c.side[0].has_pexpiretime || !c.side[1].has_pexpiretime;
-    for (unsigned round = 1; round <= o->rounds && c.later.n > 0; round++)
-        look_again(&c, round);
+    look_until_settled(&c);
     still_the_same(&c);
+    if (o->save != NULL)
+        save_all(&c);
+    else if (c.broken.n > 0) {
+        repair_may_begin(&c.side[1]);
+        go_through_broken(&c);
+        c.repaired = true;
+        c.report = after;
+        look_until_settled(&c);
+    }
+    int result = status(c.report);
     suspects_free(&c.now);
     suspects_free(&c.later);
+    suspects_free(&c.broken);
     engine_free(&c.engine);
     side_close(&c.side[0]);
     side_close(&c.side[1]);
     loop_free(&c.loop);
-    return status(report);
+    return result;
 }

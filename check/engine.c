@@ -81,12 +81,12 @@ static int fill(struct engine *e)
     return rc;
 }
 
-static bool idle(const struct engine *e)
+unsigned engine_busy(const struct engine *e)
 {
+    unsigned n = 0;
     for (unsigned i = 0; i < ENGINE_BATCHES; i++)
-        if (e->busy[i])
-            return false;
-    return true;
+        n += e->busy[i];
+    return n;
 }
 
 void engine_run(struct engine *e, int (*supply)(void *, struct batch *, unsigned), void *ctx)
@@ -95,9 +95,9 @@ void engine_run(struct engine *e, int (*supply)(void *, struct batch *, unsigned
     e->ctx = ctx;
     for (;;) {
         int rc = fill(e);
-        if (rc < 0 && idle(e))
+        if (rc < 0 && engine_busy(e) == 0)
             return;
-        if (rc > 0 && idle(e)) /* they were done at once: there is nothing to wait for */
+        if (rc > 0 && engine_busy(e) == 0) /* they were done at once: there is nothing to wait for */
             continue;
         bool limited = e->side[0]->o->max_ops > 0 || e->side[1]->o->max_ops > 0;
         turn_loop(e, limited ? 5 : LOOP_TICK);

@@ -8,7 +8,7 @@
 #include "loop.h"
 #include "side.h"
 
-#define ENGINE_BATCHES 16u
+#define ENGINE_BATCHES 32u
 
 struct engine {
     struct loop *loop;
@@ -37,6 +37,9 @@ void engine_results(struct engine *e,
 
 /* Run until the supply has ended and all batches are done. Ends the process (5) on a signal. */
 void engine_run(struct engine *e, int (*supply)(void *, struct batch *, unsigned), void *ctx);
+
+/* How many batches are under way, the one that the supply fills included. */
+unsigned engine_busy(const struct engine *e);
 
 /* Let time pass, connections kept alive. */
 void engine_sleep(struct engine *e, unsigned ms);

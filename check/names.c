@@ -56,6 +56,13 @@ const char *names_add_rule(struct names *n, const char *text)
     return NULL;
 }
 
+void names_free(struct names *n)
+{
+    for (unsigned i = 0; i < n->rules; i++)
+        free(n->rule[i].from);
+    n->rules = 0;
+}
+
 uint32_t names_db(const struct names *n, uint32_t db)
 {
     for (unsigned i = 0; i < n->dbs; i++)

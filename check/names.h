@@ -12,7 +12,7 @@
 #define NAMES_DBS   64
 
 struct names_rule {
-    const char *from, *to;
+    char *from, *to; /* one allocation, from's */
 };
 
 struct names {
@@ -29,8 +29,10 @@ struct names {
 /* "A=B[,C=D]", "*=B". Returns NULL or what is wrong. */
 const char *names_add_dbs(struct names *n, const char *text);
 
-/* "A=B". text stays where it is. */
+/* "A=B"; a copy is kept. */
 const char *names_add_rule(struct names *n, const char *text);
+
+void names_free(struct names *n);
 
 uint32_t names_db(const struct names *n, uint32_t db);
 

@@ -19,6 +19,7 @@ static const char usage[] =
     "        unix:///path, redis-cluster://host,host, sentinel://host,host/name\n"
     "Exit status: 0 equal, 1 could not check, 2 usage, 3 different, 75 keys keep changing\n";
 
+static const char *const repair_words[] = {"no", "copy", "delete", NULL};
 static const char *const mode_words[] = {"exists", "type-ttl", "length", "full", NULL};
 
 static const char *take_db_map(void *to, const char *text)
@@ -89,6 +90,13 @@ static const struct option_row rows[] = {
                .least = 1, .most = DAY),
     END_ROWS(0, "source", "DF2REDIS_SOURCE_PASSWORD"),
     END_ROWS(1, "target", "DF2REDIS_TARGET_PASSWORD"),
+    OPTION_ARG(
+        WORD, "repair", "copy|delete",
+        "write keys that differ again from the source; delete: and remove\nthose that only the target has",
+        AT(repair), .words = repair_words),
+    OPTION_ARG(TEXT, "save", "FILE",
+               "write keys that differ as they are in the source to a snapshot,\nfor dfreader and dfparse",
+               AT(save)),
     OPTION_SHORT('o', TEXT, "output", "FILE", "differences as lines of JSON; - is standard output",
                  AT(output)),
     OPTION_ARG(NUMBER, "list", "N", "keys that differ and are shown (20)", AT(list), .least = 0,
@@ -169,4 +177,8 @@ void options_parse(struct options *o, int argc, char **argv)
     if (o->depth.mode == MODE_EXISTS)
         o->depth.ttl = false;
     o->depth.field_ttl = o->depth.ttl;
+    if (o->repair != NO_REPAIR && o->save != NULL)
+        fatal(EXIT_USAGE, "--repair and --save exclude each other");
+    if (o->repair != NO_REPAIR && o->sample < 10000)
+        log_event(LOG_WARN, NO_FLOW, "event=repairs_sample note=\"only keys of the sample are repaired\"");
 }

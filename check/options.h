@@ -23,6 +23,8 @@ struct options {
     unsigned connections;
     uint64_t list;
     const char *output; /* JSON lines; NULL none, - standard output */
+    enum { NO_REPAIR, REPAIR_BY_COPY, REPAIR_AND_DELETE } repair;
+    const char *save; /* file for the values of keys that differ, NULL none */
     bool quiet;
     int verbose;
 };

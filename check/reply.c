@@ -5,7 +5,7 @@
 
 #define LINE_MAX_BYTES ((size_t)32 << 10)
 #define AT_ONCE        ((size_t)16 << 10) /* texts up to this length are waited for */
-#define KEPT_CAP       ((size_t)4096)     /* elements; what a reply may keep allocated */
+#define KEPT_CAP       ((size_t)8192)     /* elements; what a reply may keep allocated */
 #define KEPT_TEXT      ((size_t)256 << 10)
 #define DUMP_FOOTER    10u
 
@@ -70,7 +70,7 @@ static int complete(struct reply *r)
 /* How much is kept of the text that comes next. */
 static uint64_t wanted(const struct reply *r, uint64_t n)
 {
-    bool all = r->keep == KEEP_ALL;
+    bool all = r->keep == KEEP_ALL || (r->keep == KEEP_SMALL && n <= KEPT_MOST);
     if (r->keep == KEEP_NAMES)
         all = r->depth < 2 || (r->size[r->depth - 1] - r->left[r->depth - 1]) % 2 == 0;
     return all || n < REPLY_PREFIX ? n : REPLY_PREFIX;

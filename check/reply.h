@@ -19,6 +19,8 @@
 #define REPLY_ELEMS    ((size_t)128 << 10) /* most elements of one reply */
 #define REPLY_TEXT_MAX ((size_t)4 << 20)   /* most bytes kept of one reply */
 
+#define KEPT_MOST      ((size_t)1 << 20)
+
 enum reply_type { REPLY_NIL, REPLY_INT, REPLY_TEXT, REPLY_ERROR, REPLY_ARRAY };
 
 /* What is kept of texts beyond their beginnings. */
@@ -27,6 +29,7 @@ enum reply_keep {
     KEEP_ALL,   /* everything */
     KEEP_NAMES, /* of arrays in the array, the elements 0, 2, 4 …: field names of HSCAN; and everything
                    outside */
+    KEEP_SMALL, /* everything of texts up to KEPT_MOST */
     KEEP_DUMP,  /* nothing; the hash leaves out the last 10 bytes: version and checksum of a DUMP payload */
 };
 

@@ -44,6 +44,7 @@ struct side {
     struct loop *loop;
     bool cluster;
     enum server_kind kind;
+    char version[64]; /* as it says itself */
     struct node *node;
     unsigned nodes;
     uint16_t owner[SLOTS]; /* node of each slot; a single server is node 0 */

@@ -19,11 +19,14 @@ static void learn(struct side *s, struct link *l)
 {
     char text[64];
     const struct reply *r = MUST(s, l, "INFO", "server");
-    s->kind = info_field(r, "dragonfly_version", text, sizeof text) ? SERVER_DRAGONFLY
-              : info_field(r, "valkey_version", text, sizeof text) ||
-                      (info_field(r, "server_name", text, sizeof text) && strcmp(text, "valkey") == 0)
-                  ? SERVER_VALKEY
-                  : SERVER_REDIS;
+    if (info_field(r, "dragonfly_version", s->version, sizeof s->version))
+        s->kind = SERVER_DRAGONFLY;
+    else if (info_field(r, "valkey_version", s->version, sizeof s->version))
+        s->kind = SERVER_VALKEY;
+    else {
+        s->kind = SERVER_REDIS;
+        (void)info_field(r, "redis_version", s->version, sizeof s->version);
+    }
     if (info_field(r, "redis_mode", text, sizeof text) && strcmp(text, "cluster") == 0)
         s->cluster = true;
     if (info_field(r, "loading", text, sizeof text) && strcmp(text, "1") == 0)

@@ -8,9 +8,10 @@
 #include "io.h"
 #include "ours.h"
 
-/* Keys that a page is to have. A page is a round trip, and keeps a Redis busy for about a millisecond; all
- * pages together have to fit into memory. */
-#define PAGE       4096u
+/* Keys that a page is to have; half of them where it comes within FAR. A page is a round trip and keeps a
+ * Redis busy for one or two milliseconds; all pages together have to fit into memory. */
+#define PAGE       8192u
+#define FAR        20000u /* us */
 #define PAGE_LEAST 64u
 #define ALL_PAGES  32768u
 
@@ -30,6 +31,7 @@ static void got_page(void *ctx, struct reply *r, uint32_t tag)
     memcpy(c->cursor, elem_text(r, &r->e[1]), r->e[1].n);
     c->cursor[r->e[1].n] = '\0';
     c->ended = strcmp(c->cursor, "0") == 0;
+    c->count = mono_us() - c->asked_at > FAR ? c->most : c->most / 2;
     c->asked = false;
     reply_swap(&c->page[(c->first + c->full) % WALK_PAGES], r);
     c->full++;
@@ -49,6 +51,7 @@ static void ask(struct cursor *c)
     link_ask(c->link, KEEP_ALL, got_page, c, 0);
     side_count(c->side, mono_us(), 1);
     c->asked = true;
+    c->asked_at = mono_us();
 }
 
 void walk_begin(struct walk *w, struct side *s, uint32_t db)
@@ -61,7 +64,8 @@ void walk_begin(struct walk *w, struct side *s, uint32_t db)
                              .side = s,
                              .cursor = "0",
                              .at = FIRST,
-                             .count = count < PAGE ? count : PAGE};
+                             .most = count < PAGE ? count : PAGE};
+        c->count = c->most / 2;
         for (unsigned k = 0; k < WALK_PAGES; k++)
             reply_init(&c->page[k]);
         link_select(c->link, db);

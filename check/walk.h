@@ -21,7 +21,8 @@ struct cursor {
     struct reply page[WALK_PAGES];
     unsigned first, full; /* the page that is handed out, and how many there are */
     size_t at;            /* element of it */
-    unsigned count;       /* of SCAN */
+    unsigned count, most; /* of SCAN: now, and where it is far away */
+    uint64_t asked_at;    /* mono_us */
 };
 
 struct walk {

@@ -71,7 +71,8 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --errors-to FILE     keep requests that failed, to be replayed by rediswriter
       --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...
       with check:          --mode exists|type-ttl|length|full, --sample PERCENT, --ttl-tolerance MS, --no-ttl,
-                           --rounds N, --delay MS, --list N, --output FILE, --source-max-ops N, --target-max-ops N
+                           --rounds N, --delay MS, --list N, --output FILE, --repair copy|delete, --save FILE,
+                           --source-max-ops N, --target-max-ops N
       --until synced       with record: only the full sync
       --force              with record and export: overwrite FILE; with create: the task that is kept
       --json               with status and list: one JSON object per task; with inspect: JSON
@@ -131,7 +132,7 @@ declare -A handed_on=(
     [strict]='w flag' [no-mset]='w flag' [exactly-once]='w flag' [at-least-once]='w flag' [durable-target]='w flag'
     [takeover]='w flag'
     [mode]='c value' [sample]='c value' [ttl-tolerance]='c value' [no-ttl]='c flag' [rounds]='c value' [delay]='c value'
-    [list]='c value' [output]='c value' [source-max-ops]='c value' [target-max-ops]='c value'
+    [list]='c value' [output]='c value' [repair]='c value' [save]='c value' [source-max-ops]='c value' [target-max-ops]='c value'
 )
 
 is_valued() { [[ $valued == *[[:space:]]"$1"[[:space:]]* ]]; }

@@ -177,7 +177,7 @@ refused() { # status text file
 # ---- options, terminals ----
 
 @test "-h is --help, everywhere, and an unknown option takes one line" {
-    for program in dfreader dfparse rediswriter dfconf dflog dfnotify; do
+    for program in dfreader dfparse rediswriter df2redis-check dfconf dflog dfnotify; do
         run "$program" -h
         assert_status 0
         [[ $output == *usage:\ $program* ]]
@@ -186,7 +186,7 @@ refused() { # status text file
         assert_status 2
         [[ ${#lines[@]} -eq 1 && $output == *"$program"* ]] || fail "$program: $output"
     done
-    for program in dfreader dfparse rediswriter; do
+    for program in dfreader dfparse rediswriter df2redis-check; do
         for wrong in -Z --output=x --bogus=secret --config; do
             [[ $program == rediswriter || $wrong != --output=x ]] || continue
             run "$program" "$wrong"

@@ -301,3 +301,64 @@ target_is_read() { redis-cli -p "$B" info commandstats | grep -q cmdstat_mget; }
     run df2redis check "$(url "$A")"
     ends_with 2 "check takes SOURCE and TARGET"
 }
+
+@test "--repair: everything that differs is written again, what is extra only goes with delete" {
+    local more=()
+    two_servers
+    ! has_field_ttl || more=(field-ttl)
+    "$REPO/tests/bats/differences.pl" 10 "$TMP/source" "$TMP/target" "$TMP/expected" "${more[@]}"
+    load_data "$TMP/source" "$A"
+    load_data "$TMP/target" "$B"
+    check --repair copy
+    ends_with 3 "repaired: $(grep -vc '^extra' "$TMP/expected") keys written, 0 removed, 0 not possible"
+    ends_with 3 "then $(grep -c '^extra' "$TMP/expected") differ"
+    found | diff - "$TMP/expected"
+    check --mode exists
+    [[ $(found) == "$(grep '^extra' "$TMP/expected")" ]]
+    check --repair delete
+    ends_with 0 "repaired: 0 keys written, $(grep -c '^extra' "$TMP/expected") removed, 0 not possible"
+    check
+    ends_with 0 ": equal"
+    dfstate diff "$(url "$A")?dbs=0,5" "$(url "$B")?dbs=0,5"
+}
+
+@test "--repair says what it could not do, and keeps off while a task writes" {
+    two_servers
+    head -c 1500000 /dev/urandom | base64 -w 0 | redis-cli -p "$A" -x set large >/dev/null
+    head -c 1500000 /dev/urandom | base64 -w 60 | sed 's/.*/RPUSH list &/' >"$TMP/data"
+    load_data "$TMP/data" "$A"
+    a set small v
+    check --repair copy
+    ends_with 3 "repaired: 1 keys written, 0 removed, 2 not possible"
+    [[ $output == *'key="large" error="its value is larger than 1 MiB"'* ]]
+    a set small w
+    redis-cli -p "$B" <<<$'client setname df2redis:default:host.1.2\nblpop none 20' >/dev/null 3>&- &
+    PIDS+=($!)
+    wait_until 5 task_is_there
+    check --repair copy
+    ends_with 1 "a task of df2redis writes to it"
+    [[ $(redis-cli -p "$B" get small) == v ]]
+}
+
+task_is_there() { redis-cli -p "$B" client list | grep -q name=df2redis:default; }
+
+@test "--save: the keys that differ go through the pipeline, which writes them for any target" {
+    local more=()
+    two_servers
+    ! has_field_ttl || more=(field-ttl)
+    "$REPO/tests/bats/differences.pl" 3 "$TMP/source" "$TMP/target" "$TMP/expected" "${more[@]}"
+    load_data "$TMP/source" "$A"
+    load_data "$TMP/target" "$B"
+    check --save "$TMP/repair.rdb"
+    ends_with 3 "saved: $(grep -vc '^extra' "$TMP/expected") keys, 0 not possible"
+    dfreader "$TMP/repair.rdb" | dfparse | rediswriter -q "$(url "$B")"
+    check
+    ends_with 3 " differ"
+    [[ $(found) == "$(grep '^extra' "$TMP/expected")" ]]
+    # Through commands, too, as a target gets them that does not load the source's types.
+    load_data <(echo FLUSHALL) "$B"
+    load_data "$TMP/target" "$B"
+    dfreader "$TMP/repair.rdb" | dfparse -t "$(server_version)" --restore-limit 0 | rediswriter -q "$(url "$B")"
+    check --mode type-ttl
+    [[ $(found) == "$(grep '^extra' "$TMP/expected")" ]]
+}

@@ -465,6 +465,7 @@ conf() { # lines: a configuration; the task with it
         case ${handed_on[$name]} in
         *r*' '*) help=$(dfreader --help) ;;
         p*) help=$(dfparse --help) ;;
+        c*) help=$(df2redis-check --help) ;;
         *) help=$(rediswriter --help) ;;
         esac
         [[ $help == *"--$name"* ]] || fail "$name is none of ${handed_on[$name]}"

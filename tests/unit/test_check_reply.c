@@ -173,6 +173,7 @@ static void key_names(void)
     EQ_I(names_to_source(&n, 2, "u:1", 3, &b), 1); /* a key that has this name already */
     EQ_I(names_to_source(&n, 3, "u:1", 3, &b), -1);
     buf_free(&b);
+    names_free(&n);
 }
 
 int main(void)
