@@ -99,10 +99,11 @@ static void add_words(struct writer *w, struct bundle *t, const char *command, c
     buf_free(&b);
 }
 
-static struct bundle *own_begin(struct writer *w, bundle_fn *fn)
+static struct bundle *own_begin(struct writer *w, bundle_fn *fn, void *arg)
 {
     struct bundle *t = bundle_new(w->cluster->bundles, WHOLE_SCOPE);
     t->fn = fn;
+    t->arg = arg;
     return t;
 }
 
@@ -129,17 +130,10 @@ static void own_done(struct writer *w, enum whole_step *step, const char *text, 
         fails(w, text, len);
 }
 
+/* arg: the step whose end it is. */
 static void on_step(struct writer *w, void *arg, const char *text, size_t len)
 {
     own_done(w, arg, text, len);
-}
-
-/* A transaction whose end step says. */
-static struct bundle *own_step(struct writer *w, enum whole_step *step)
-{
-    struct bundle *t = own_begin(w, on_step);
-    t->arg = step;
-    return t;
 }
 
 static bool scope_free(const struct cluster *cl)
@@ -218,7 +212,7 @@ enum put whole_begin(struct writer *w)
         word[n++] = "empty";
         word[n++] = "1";
     }
-    struct bundle *t = own_step(w, &w->whole.begun);
+    struct bundle *t = own_begin(w, on_step, &w->whole.begun);
     add_words(w, t, "DEL", NULL, 0);
     add_words(w, t, "HSET", word, n);
     for (unsigned i = 0; s->going_on > 0 && i < s->flows; i++)
@@ -240,7 +234,7 @@ enum put whole_rename(struct writer *w, unsigned flow, const struct lineage *own
     }
     if (x->renamed != WHOLE_NOT_YET || !scope_free(w->cluster))
         return PUT_WAIT;
-    struct bundle *t = own_step(w, &w->whole.renamed);
+    struct bundle *t = own_begin(w, on_step, &w->whole.renamed);
     x->renamed = WHOLE_ASKED;
     (void)position_lineage_name(flow, name);
     (void)position_lineage_print(own, text);
@@ -255,7 +249,7 @@ bool whole_swept(struct writer *w)
     static const char *const word[] = {"sweep"};
     struct whole *x = &w->whole;
     if (x->swept == WHOLE_NOT_YET && scope_free(w->cluster)) {
-        struct bundle *t = own_step(w, &w->whole.swept);
+        struct bundle *t = own_begin(w, on_step, &w->whole.swept);
         x->swept = WHOLE_ASKED;
         add_words(w, t, "HDEL", word, 1);
         own_send(w, t);
@@ -270,7 +264,7 @@ bool whole_drop(struct writer *w)
 {
     struct whole *x = &w->whole;
     if (x->dropped == WHOLE_NOT_YET && scope_free(w->cluster)) {
-        struct bundle *t = own_step(w, &w->whole.dropped);
+        struct bundle *t = own_begin(w, on_step, &w->whole.dropped);
         x->dropped = WHOLE_ASKED;
         add_words(w, t, "DEL", NULL, 0);
         own_send(w, t);
@@ -702,7 +696,7 @@ void whole_work(struct cluster *cl, uint64_t now)
         (void)cluster_conn(cl, WHOLE_SCOPE, 64); /* it is wanted, whether anything is to be sent or not */
     if (!save_due(cl, now))
         return;
-    struct bundle *t = own_begin(w, on_saved);
+    struct bundle *t = own_begin(w, on_saved, NULL);
     w->whole.saving = t->saves = true;
     own_send(w, t);
 }
