@@ -27,10 +27,10 @@ start_task() { # arguments of df2redis
     wait_until 15 phase_is streaming || { cat "$TMP/task.err" >&2; return 1; }
 }
 
-stop_task() { # [status]
+stop_task() {
     df2redis stop >/dev/null
     reap 10 "$TASK"
-    [[ $status -eq ${1:-0} ]] || fail "status $status: $(cat "$TMP/task.err")"
+    [[ $status -eq 0 ]] || fail "status $status: $(cat "$TMP/task.err")"
 }
 
 # Changes that count: one that is lost or done twice shows.
