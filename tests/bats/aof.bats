@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # Append-only files as the source: what redis-server makes of them, we make of them.
+# shellcheck disable=SC2016,SC2153,SC2119 # expanded where it is used; variables of the helpers
 
 load helper
 load loading

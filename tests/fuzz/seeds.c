@@ -54,6 +54,7 @@ static void from_fixture(const char *file)
                                        {3, 1, 0x27}, {5, 1, 0x9a}, {12, 1, 0xf7}};
     for (size_t i = 0; i < sizeof leads / sizeof leads[0]; i++)
         put("flow", leads[i], 3, all.p, all.len);
+    put("aof", (const uint8_t[]){6, 0, 7}, 3, all.p, all.len);
     for (unsigned mode = 0x10; mode < 0x14; mode++)
         put("stream", (const uint8_t[]){(uint8_t)(mode | (mode & 1) << 2 | (mode & 2) << 6)}, 1, all.p,
             all.len);
