@@ -248,7 +248,7 @@ equal_to_server() { # what: for messages
     [[ $STATUS -eq 4 ]]
     # What there was before its first line, nobody knows.
     replay --until-time 1699999999 "$TMP/x.aof"
-    [[ $STATUS -eq 1 && $(rcli dbsize) -eq 0 ]]
+    [[ $STATUS -eq 1 && $(rcli exists a b c) -eq 0 ]]
     grep -q 'all of it was written later' "$TMP/err"
 }
 
