@@ -220,7 +220,7 @@ int flow_settle(struct flow *f)
 {
     if (!f->aof.on || f->psync.multi != 0)
         return 0;
-    return settle_expiries(&f->to) < 0 ? fail_io(f, errno) : 0;
+    return settle_expiries(f) < 0 ? fail_io(f, errno) : 0;
 }
 
 /* What was begun of a snapshot, or of what is none, is not all there. */

@@ -1,6 +1,7 @@
 #include "settle.h"
 
 #include "command/scripts.h"
+#include "flow.h"
 #include "log.h"
 
 struct settling {
@@ -37,8 +38,9 @@ static bool take(void *ctx, uint32_t db, const uint8_t *name, size_t n)
     return !s->to->e->failed;
 }
 
-int settle_expiries(struct sink *to)
+int settle_expiries(struct flow *f)
 {
+    struct sink *to = &f->to;
     struct late *l = &to->e->late;
     struct settling s = {.to = to};
     if (l->count == 0)

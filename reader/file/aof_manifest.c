@@ -33,7 +33,7 @@ static char unescape(const char **pp, const char *end)
     const char *p = *pp;
     if (end - p >= 3 && p[0] == 'x' && digit(p[1]) >= 0 && digit(p[2]) >= 0) {
         *pp = p + 3;
-        return (char)(digit(p[1]) << 4 | digit(p[2]));
+        return (char)(digit(p[1]) * 16 + digit(p[2]));
     }
     *pp = p + 1;
     const char *known = *p != '\0' ? strchr(from, *p) : NULL;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Damaged append-only files: redis-server and we accept the same ones, with the same data, and refuse the same ones. The
 # server that is there is asked, with aof-load-truncated yes (we: --truncated ok) and no (our default).
+# shellcheck disable=SC2016,SC2153 # expanded where it is used; variables of the helpers
 
 load helper
 load loading

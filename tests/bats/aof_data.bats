@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Append-only files and RDB files of many servers, with what they held: DF2REDIS_DATA is the folder. A file of a server
 # that is none of DF2REDIS_SERVERS goes to redis-server, and what that cannot hold has to be named.
+# shellcheck disable=SC2034,SC2153 # expanded where it is used; variables of the helpers
 
 load helper
 load loading

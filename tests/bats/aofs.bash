@@ -57,6 +57,7 @@ some_data() { # [prefix]
 }
 
 # $TMP/made: a base, an increment of the server and one of ours, and a manifest that names them.
+# shellcheck disable=SC2120 # the options are for some
 make_parts() { # [server options…]
     start_redis --appendonly yes "$@"
     some_data first:
@@ -125,7 +126,7 @@ no_position_left() { [[ -z $(rcli keys 'df2redis:*') ]] || fail "left: $(rcli ke
 
 # Both loaded the same, or both refused; of ours with the file, and where in it.
 judge() { # name mode dfreader-option…
-    local name=$1 mode=$2 there="$TMP/case" ok=1 bad=
+    local case=$1 mode=$2 there="$TMP/case" ok=1 bad=
     shift 2
     load_aof "$there" --aof-load-truncated "$mode" || ok=0
     replay "$@" "$there"
@@ -133,16 +134,17 @@ judge() { # name mode dfreader-option…
         [[ $STATUS -ne 0 && $STATUS -ne 3 && $STATUS -lt 124 ]] || bad="accepted: $STATUSES"
         grep -qE '(byte [0-9]+ of|line [0-9]+|: is empty|the manifest is empty|no manifest|no file that)' "$TMP/err" || bad+=" says not where"
     else
-        [[ $STATUS -eq 0 || ($name == *failing* && $STATUS -eq 3) ]] || bad="refused: $STATUSES"
+        [[ $STATUS -eq 0 || ($case == *failing* && $STATUS -eq 3) ]] || bad="refused: $STATUSES"
         [[ -n $bad ]] || same_data || bad="differs: $output"
         unload
     fi
     COMPARED=$((COMPARED + 1))
-    [[ -z $bad ]] || WRONG+=("$name ($mode): $bad; $(grep -h level= "$TMP/err" | head -3)")
+    [[ -z $bad ]] || WRONG+=("$case ($mode): $bad; $(grep -h level= "$TMP/err" | head -3)")
 }
 
 begin() {
     WRONG=() COMPARED=0
+    # shellcheck disable=SC2119
     make_parts
     start_redis
 }

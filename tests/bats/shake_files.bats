@@ -2,6 +2,7 @@
 # What RedisShake's own black-box scenarios for AOF and RDB files expect, of our tools: the same data set arrives from a
 # server's files at a server and at a cluster, files written by hand are read, times are kept to, and what is broken or
 # missing restores nothing.
+# shellcheck disable=SC2016 # expanded where it is used; variables of the helpers
 
 load helper
 load loading

@@ -56,6 +56,7 @@ static void from_fixture(const char *file)
         put("flow", leads[i], 3, all.p, all.len);
     for (uint8_t to = 0; to < 8; to++)
         put("export", (const uint8_t[]){(uint8_t)(to | (to & 3) << 6), 0, 7}, 3, all.p, all.len);
+    put("aof", (const uint8_t[]){6, 0, 7}, 3, all.p, all.len);
     for (unsigned mode = 0x10; mode < 0x14; mode++)
         put("stream", (const uint8_t[]){(uint8_t)(mode | (mode & 1) << 2 | (mode & 2) << 6)}, 1, all.p,
             all.len);
