@@ -16,7 +16,7 @@ struct flow {
     struct psync psync;
     struct carry carry;
     struct scanned scanned; /* of a source that is scanned */
-    uint64_t offset; /* of the first byte not yet consumed */
+    uint64_t offset;        /* of the first byte not yet consumed */
     char error[256];
     bool cannot; /* the error is no damage: no room for a temporary file, say */
 };

@@ -1,6 +1,6 @@
 /* A source: where a session reads from. One kind per protocol: source_dragonfly.c (DFLY), source_psync.c
- * (PSYNC), source_scan.c (SCAN), source_file.c (RDB and DFS files). The session, its control socket, the stream and its end are the
- * same for all of them and know a source only by these functions.
+ * (PSYNC), source_scan.c (SCAN), source_file.c (RDB and DFS files). The session, its control socket, the
+ * stream and its end are the same for all of them and know a source only by these functions.
  *
  * There are two users. The *session* (session.h) knows the source as a whole: it opens it, is told its flows,
  * and says how far parsers and writers are. The *stream* (stream.h) belongs to a process that writes raw
