@@ -48,8 +48,8 @@ fill() { # port n
         end" 0 "$2" >/dev/null
 }
 
-assert_equal() { # [more of dfstate diff]
-    dfstate diff "$@" "redis://127.0.0.1:$SOURCE?dbs=0,3" "redis://127.0.0.1:$TARGET?dbs=0,3" >"$TMP/diff" ||
+assert_equal() {
+    dfstate diff "redis://127.0.0.1:$SOURCE?dbs=0,3" "redis://127.0.0.1:$TARGET?dbs=0,3" >"$TMP/diff" ||
         fail "$(tail -5 "$TMP/diff")"
 }
 
@@ -144,10 +144,10 @@ killed_run() { # keys that the target has to have more than before
 }
 
 @test "killed and resumed 20 times: equal, and at most 5 % of the keys are read twice" {
-    local i n=100000 read
+    local n=100000 read
     source_cli eval "for i = 1, $n do redis.call('SET', 'key:' .. i, i .. string.rep('x', 50)) end" 0
     source_cli config resetstat
-    for i in {1..20}; do killed_run 500; done
+    for _ in {1..20}; do killed_run 500; done
     dfreader -v --resume --scan "redis://127.0.0.1:$SOURCE" 2>"$TMP/last.err" | dfparse |
         rediswriter -q --task k "redis://127.0.0.1:$TARGET"
     grep -q event=scan_goes_on "$TMP/last.err"
@@ -184,4 +184,12 @@ killed_run() { # keys that the target has to have more than before
     wait "$w"
     [[ $(target_cli hlen h) -eq 1000000 && $(target_cli strlen s) -eq 100000003 ]]
     [[ $most -gt 0 && $most -le 32768 ]] || fail "$most KiB"
+}
+
+@test "examples/scan.conf" {
+    fill "$SOURCE" 10
+    sed "s|^source = .*|source = redis://127.0.0.1:$SOURCE|; s|^target = .*|target = redis://127.0.0.1:$TARGET|" \
+        "$REPO/examples/scan.conf" >"$TMP/conf"
+    migrate -c "$TMP/conf" migrate
+    assert_equal
 }
