@@ -386,7 +386,8 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     p->flows[r->flow]->to.source = p->redis ? &p->commands : NULL;
     if (p->scan)
         scanned_begin(&p->flows[r->flow]->scanned, p->version, lsn);
-    else if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 && strcmp(form, "snapshot") == 0)
+    else if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 &&
+             strcmp(form, "snapshot") == 0)
         flow_as_snapshot(p->flows[r->flow]);
     p->flows[r->flow]->to.own_master = lineage_get(&own, payload, r->len);
     p->told_cut[r->flow] = p->told_synced[r->flow] = false;

@@ -46,9 +46,9 @@ struct session {
     char refused[32];  /* why this session begins anew instead of going on; "" no such thing */
     bool journal;
     bool scans; /* keys come by SCAN: positions count from the beginning */
-    bool live; /* the control socket is (or was) connected */
-    bool left; /* it is none now, but began a moment ago */
-    bool died; /* it was, but its dfreader was killed before we reached it */
+    bool live;  /* the control socket is (or was) connected */
+    bool left;  /* it is none now, but began a moment ago */
+    bool died;  /* it was, but its dfreader was killed before we reached it */
     char source[16];
     char address[280];            /* of the source; "-" not known */
     char run_id[64];              /* of its process, "": not known */

@@ -37,7 +37,7 @@ void scanned_begin(struct scanned *s, const char *version, uint64_t position)
     *s = (struct scanned){.to = to};
     carry_init(&s->carry);
     to->dialect = dialect_of(version);
-    to->rereads = NULL; /* dfreader reads what has changed again by itself */
+    to->rereads = NULL;    /* dfreader reads what has changed again by itself */
     to->o.journal = false; /* an expiry is that of the key as it was read */
     to->cut = to->synced = to->goes_on = false;
     to->counting = true;
@@ -126,7 +126,10 @@ static unsigned dump_type(const struct scanned *s, const uint8_t *p, size_t n)
     unsigned version = le16(p + n - FOOTER);
     if (to->dialect.old_json && p[0] == 20 && version < 10)
         return 30;
-    return value_type(to->dialect.native ? FAMILY_DRAGONFLY : version >= 80 ? FAMILY_VALKEY : FAMILY_REDIS, p[0]);
+    return value_type(to->dialect.native ? FAMILY_DRAGONFLY
+                      : version >= 80    ? FAMILY_VALKEY
+                                         : FAMILY_REDIS,
+                      p[0]);
 }
 
 static void refuse(struct scanned *s, const char *why)
@@ -147,7 +150,7 @@ static void take_dump(struct scanned *s, const uint8_t *p, size_t n)
     }
     if (s->live) {
         uint8_t ms[20];
-        struct slice argv[6] = {SLICE("RESTORE"),         name_of(s),       {ms, dec_u64(ms, s->expire_ms)},
+        struct slice argv[6] = {SLICE("RESTORE"),       name_of(s),       {ms, dec_u64(ms, s->expire_ms)},
                                 {payload.p, payload.n}, SLICE("REPLACE"), SLICE("ABSTTL")};
         apply(s, argv, s->expire_ms != 0 ? 6 : 5);
         return;
@@ -205,8 +208,7 @@ static bool take_string(struct scanned *s, const uint8_t *p, size_t n)
 }
 
 /* Returns how many bytes were used; *bad: they are none of such a value. */
-static size_t feed_elements(struct scanned *s, const uint8_t *p, size_t n, uint64_t *need,
-                            bool *bad)
+static size_t feed_elements(struct scanned *s, const uint8_t *p, size_t n, uint64_t *need, bool *bad)
 {
     struct sink *to = s->to;
     struct cur c = {p, p + n, 0, NULL};
@@ -233,8 +235,7 @@ static bool end_elements(struct scanned *s)
 
 /* ---- commands ---- */
 
-static size_t feed_commands(struct scanned *s, const uint8_t *p, size_t n, uint64_t *need,
-                            bool *bad)
+static size_t feed_commands(struct scanned *s, const uint8_t *p, size_t n, uint64_t *need, bool *bad)
 {
     struct cur c = {p, p + n, 0, NULL};
     const struct slice *argv;
@@ -398,7 +399,8 @@ static const char *take_bytes(struct scanned *s, const uint8_t *p, size_t n, boo
     to->e->pages.p = NULL;
     if (fault == NULL && last)
         fault = end_key(s, used < len);
-    return carry_keep(&s->carry, last ? len : used, last ? 0 : need) < 0 ? "room for a temporary file" : fault;
+    return carry_keep(&s->carry, last ? len : used, last ? 0 : need) < 0 ? "room for a temporary file"
+                                                                         : fault;
 }
 
 const char *scanned_key(struct scanned *s, const struct rec *r, const uint8_t *payload)
@@ -430,8 +432,8 @@ const char *scanned_place(struct scanned *s, const uint8_t *payload, size_t n)
     uint64_t pos;
     struct buf b = {.max = 256};
     if (meta_get(payload, n, "op", op, sizeof op) <= 0 || !meta_getu(payload, n, "pos", &pos) ||
-        meta_get(payload, n, "place", place, sizeof place) <= 0 || !meta_is_word(place) || pos < to->next_lsn ||
-        pos > LSN_MAX)
+        meta_get(payload, n, "place", place, sizeof place) <= 0 || !meta_is_word(place) ||
+        pos < to->next_lsn || pos > LSN_MAX)
         return "a SCAN record without op, place, or a position that grows";
     to->before = to->next_lsn;
     to->next_lsn = pos;

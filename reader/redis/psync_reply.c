@@ -181,7 +181,8 @@ static const struct {
      "the source is in protected mode: it wants a password for clients of other machines"},
     {"Bad TLS header", EXIT_CANNOT, "the source expects TLS: name it as rediss://"},
     {"unknown command", EXIT_CANNOT,
-     "the source does not let anybody replicate, as managed services do: read its keys with --scan, or save an "
+     "the source does not let anybody replicate, as managed services do: read its keys with --scan, or save "
+     "an "
      "RDB file and give its path"},
 
 };

@@ -89,7 +89,8 @@ void key_out_end(struct key_out *k)
     close_record(k, REC_KEY, 0, false);
 }
 
-void key_out_place(struct key_out *k, unsigned flow, uint16_t epoch, uint64_t pos, const char *place, bool done)
+void key_out_place(struct key_out *k, unsigned flow, uint16_t epoch, uint64_t pos, const char *place,
+                   bool done)
 {
     k->flow = (uint16_t)flow;
     k->epoch = epoch;

@@ -27,13 +27,13 @@ struct key_head {
     const void *name;
     size_t len;
     uint32_t db;
-    const char *state;  /* value, missing, error */
-    const char *error;  /* of state error */
+    const char *state;    /* value, missing, error */
+    const char *error;    /* of state error */
     const char *elements; /* the payload has those of a value (dfrecord(5)); NULL: it is what DUMP said */
-    int64_t length;     /* of such a string */
-    int64_t expire_ms;  /* when it expires */
-    int64_t ttl_ms;     /* how long it has left */
-    bool live;          /* it was read because it had changed */
+    int64_t length;       /* of such a string */
+    int64_t expire_ms;    /* when it expires */
+    int64_t ttl_ms;       /* how long it has left */
+    bool live;            /* it was read because it had changed */
 };
 
 /* A key's records: head, any number of bytes, the end. time: for which ttl_ms holds. */

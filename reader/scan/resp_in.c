@@ -4,7 +4,7 @@
 #include <string.h>
 #include <bsd/stdlib.h>
 
-#define STEP     ((size_t)64 << 10)
+#define STEP    ((size_t)64 << 10)
 #define LONGEST ((size_t)16 << 10)
 
 void resp_reset(struct resp_in *in)

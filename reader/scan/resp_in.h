@@ -18,8 +18,8 @@ enum resp_got {
     RESP_BAD, /* this is no RESP */
 };
 
-/* type '+', '-', ':' a line: text, len, and of ':' n; '*' an array of n begins, '$' a string of n bytes (both:
- * -1 nil); 'b' bytes of that string: text, len. */
+/* type '+', '-', ':' a line: text, len, and of ':' n; '*' an array of n begins, '$' a string of n bytes
+ * (both: -1 nil); 'b' bytes of that string: text, len. */
 struct resp_token {
     char type;
     int64_t n;

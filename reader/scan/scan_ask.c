@@ -1,7 +1,7 @@
 /* What is asked of keys: their types, the sizes of those that are no strings, values and expiries, many keys
- * at a time, about as many bytes as BYTES_ON_WAY. Of a string its beginning is asked for: most are not longer.
- * The value comes before the expiry: a key that is changed in between is carried over as one that exists as
- * long as the source's, with a value that it had a moment before. */
+ * at a time, about as many bytes as BYTES_ON_WAY. Of a string its beginning is asked for: most are not
+ * longer. The value comes before the expiry: a key that is changed in between is carried over as one that
+ * exists as long as the source's, with a value that it had a moment before. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,12 +64,9 @@ static void ask_types(struct scan_node *n)
 
 static void ask_sizes(struct scan_node *n)
 {
-    static const char *const commands[] = {[TYPE_STRING] = "STRLEN",
-                                           [TYPE_LIST] = "LLEN",
-                                           [TYPE_SET] = "SCARD",
-                                           [TYPE_ZSET] = "ZCARD",
-                                           [TYPE_HASH] = "HLEN",
-                                           [TYPE_STREAM] = "XLEN"};
+    static const char *const commands[] = {
+        [TYPE_STRING] = "STRLEN", [TYPE_LIST] = "LLEN", [TYPE_SET] = "SCARD",
+        [TYPE_ZSET] = "ZCARD",    [TYPE_HASH] = "HLEN", [TYPE_STREAM] = "XLEN"};
     static const char *const memory[] = {"MEMORY", "USAGE", NULL};
     struct wants *w = &n->wants;
     struct want *x;
@@ -105,7 +102,8 @@ static bool is_large(const struct scan_node *n, const struct want *w)
 
 static void ask_value(struct scan_node *n, const struct want *w)
 {
-    static const char *const get[] = {"GET", NULL}, *const string[] = {"GETRANGE", NULL, "0", "16383"}; /* STRING_PIECE */
+    static const char *const get[] = {"GET", NULL}, *const string[] = {"GETRANGE", NULL, "0",
+                                                                       "16383"}; /* STRING_PIECE */
     static const char *const list[] = {"LRANGE", NULL, "0", "-1"};
     static const char *const set[] = {"SMEMBERS", NULL}, *const hash[] = {"HGETALL", NULL};
     static const char *const zset[] = {"ZRANGE", NULL, "0", "-1", "WITHSCORES"};
@@ -145,7 +143,8 @@ static void spend(struct scan_source *s, uint64_t now, uint64_t bytes)
     if (o->scan_rate > 0)
         s->keys_at = (s->keys_at + US / 10 > now ? s->keys_at : now - US / 10) + US / o->scan_rate;
     if (o->scan_bytes > 0)
-        s->bytes_at = (s->bytes_at + US / 10 > now ? s->bytes_at : now - US / 10) + bytes * US / o->scan_bytes;
+        s->bytes_at =
+            (s->bytes_at + US / 10 > now ? s->bytes_at : now - US / 10) + bytes * US / o->scan_bytes;
 }
 
 static void ask_values(struct scan_node *n)
@@ -155,7 +154,8 @@ static void ask_values(struct scan_node *n)
     bool limited = s->stream->o->scan_rate > 0 || s->stream->o->scan_bytes > 0;
     uint64_t now = limited ? mono_us() : 0;
     struct want *x;
-    while (n->part == NULL && room(n) && (x = next_key(n, &w->value_asked, w->size_known, OVER_PLACES)) != NULL) {
+    while (n->part == NULL && room(n) &&
+           (x = next_key(n, &w->value_asked, w->size_known, OVER_PLACES)) != NULL) {
         if (x->type == TYPE_STRING && !x->longer)
             x->size = n->string_size;
         uint64_t bytes = size_of(n, x) + SIZE_UNKNOWN;
@@ -416,8 +416,7 @@ static void take_scan(struct scan_node *n, const struct resp_token *t)
         }
         n->reply_cursor[n->reply_cursor_len] = '\0';
     } else if (t->type == 'b' && t->depth == 2) {
-        if (!wants_name(&n->wants, t->text, t->len) ||
-            (t->whole && !wants_add(&n->wants, WANT_KEY, false)))
+        if (!wants_name(&n->wants, t->text, t->len) || (t->whole && !wants_add(&n->wants, WANT_KEY, false)))
             scan_node_lost(n, "a SCAN reply with more keys, or longer ones, than can be kept");
         else if (t->whole)
             n->since_place++;

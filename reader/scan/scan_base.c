@@ -26,9 +26,8 @@ struct slice scan_name(const struct scan_node *n)
 void scan_write_head(struct scan_node *n, const char *state, int type, int64_t length, int64_t expiry)
 {
     static const char *const names[] = {
-        [TYPE_STRING] = "string", [TYPE_LIST] = "list", [TYPE_SET] = "set",
-        [TYPE_ZSET] = "zset",     [TYPE_HASH] = "hash", [TYPE_STREAM] = "commands",
-        [TYPE_OTHER] = "after"};
+        [TYPE_STRING] = "string", [TYPE_LIST] = "list",       [TYPE_SET] = "set",    [TYPE_ZSET] = "zset",
+        [TYPE_HASH] = "hash",     [TYPE_STREAM] = "commands", [TYPE_OTHER] = "after"};
     const struct want *w = want_at(&n->wants, n->wants.head);
     struct slice name = scan_name(n);
     bool value = strcmp(state, "value") == 0;
@@ -78,7 +77,8 @@ void scan_node_lost(struct scan_node *n, const char *why)
 void scan_node_again(struct scan_node *n, const char *why)
 {
     if (!n->again)
-        log_event(LOG_WARN, (int)n->flow->id, "event=scan_again error=%s note=%s", log_quote(why, strlen(why)),
+        log_event(LOG_WARN, (int)n->flow->id, "event=scan_again error=%s note=%s",
+                  log_quote(why, strlen(why)),
                   n->scanning ? "\"another pass over all keys follows this one\""
                               : "\"another pass over all keys\"");
     n->again = true;

@@ -13,10 +13,10 @@
 #include "../redis/nodes.h"
 #include "scan_source.h"
 
-#define ANSWER_MAX (60 * US)
+#define ANSWER_MAX  (60 * US)
 #define COUNT_LEAST 10u
 #define NODES_EVERY (5 * US) /* once everything was scanned: has a slot moved? */
-#define NAMES_AHEAD 2u /* SCAN replies that may wait to be asked about */
+#define NAMES_AHEAD 2u       /* SCAN replies that may wait to be asked about */
 
 /* ---- the connection ---- */
 
@@ -44,7 +44,8 @@ int scan_node_open(struct scan_node *n, struct fault *f)
 static void greet(struct scan_node *n)
 {
     static const char *const name[] = {"CLIENT", "SETNAME", "df2redis-scan"};
-    static const char *const touch[] = {"CLIENT", "NO-TOUCH", "ON"}, *const evict[] = {"CLIENT", "NO-EVICT", "ON"};
+    static const char *const touch[] = {"CLIENT", "NO-TOUCH", "ON"}, *const evict[] = {"CLIENT", "NO-EVICT",
+                                                                                       "ON"};
     int rc = conn_auth(&n->conn, &n->at);
     n->conn.out.max = 2 * KEY_NAME_MAX;
     if (rc > 0)

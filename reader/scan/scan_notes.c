@@ -197,10 +197,11 @@ static int check_flags(struct scan_notes *s, struct inquiry *q, struct fault *f)
     if (flags_do(flags, by_space))
         return 0;
     if (!s->node->source->stream->o->set_notifications) {
-        fault_set(f, EXIT_CANNOT,
-                  "--follow needs keyspace notifications, and notify-keyspace-events is \"%s\": set it to AE, "
-                  "or give --set-notifications",
-                  flags);
+        fault_set(
+            f, EXIT_CANNOT,
+            "--follow needs keyspace notifications, and notify-keyspace-events is \"%s\": set it to AE, "
+            "or give --set-notifications",
+            flags);
         return -1;
     }
     if (set_flags(q, flags, f) < 0 || get_flags(q, flags, sizeof flags, f) < 0)
@@ -215,8 +216,9 @@ int scan_notes_open(struct scan_node *n, struct fault *f)
 {
     struct inquiry q;
     if (n->server.dragonfly) {
-        fault_set(f, EXIT_CANNOT,
-                  "a Dragonfly notifies of expiries only, so that changes cannot be followed: leave out --follow");
+        fault_set(
+            f, EXIT_CANNOT,
+            "a Dragonfly notifies of expiries only, so that changes cannot be followed: leave out --follow");
         return -1;
     }
     n->notes = xcalloc(1, sizeof *n->notes);
@@ -243,7 +245,8 @@ static void lose(struct scan_notes *s, const char *why)
         scan_node_lost(s->node, why);
         return;
     }
-    log_event(LOG_WARN, (int)s->node->flow->id, "event=notifications_lost error=%s", log_quote(why, strlen(why)));
+    log_event(LOG_WARN, (int)s->node->flow->id, "event=notifications_lost error=%s",
+              log_quote(why, strlen(why)));
     scan_node_again(s->node, "notifications were lost");
 }
 

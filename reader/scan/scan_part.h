@@ -38,7 +38,7 @@ struct scan_part {
     /* Of a stream. */
     char last_id[64], first_deleted[64], entries_added[24];
     char entry_id[64];
-    char field[24]; /* name of the pair that comes */
+    char field[24];   /* name of the pair that comes */
     struct buf names; /* of groups, and what is known of them */
     size_t group_at, group_len;
     char group_last[64], group_read[24];

@@ -169,7 +169,8 @@ static void routed(struct scan_part *p)
 {
     struct scan_node *n = p->node;
     struct want *w = want_at(&n->wants, n->wants.head);
-    bool whole = p->type == TYPE_OTHER || (p->type == TYPE_STREAM && n->server.memory && w->size <= STREAM_DUMP);
+    bool whole =
+        p->type == TYPE_OTHER || (p->type == TYPE_STREAM && n->server.memory && w->size <= STREAM_DUMP);
     w->type = (uint8_t)p->type;
     if (p->type == TYPE_NONE) {
         no_value(p, false);

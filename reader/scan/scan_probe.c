@@ -120,7 +120,8 @@ static int take_info(struct scan_server *v, struct inquiry *q, struct fault *f)
 
 static int take_permissions(struct scan_source *s, struct scan_server *v, struct inquiry *q, struct fault *f)
 {
-    static const char *const scan[] = {"SCAN", "0", "COUNT", "1"}, *const memory[] = {"MEMORY", "USAGE", PROBE};
+    static const char *const scan[] = {"SCAN", "0", "COUNT", "1"}, *const memory[] = {"MEMORY", "USAGE",
+                                                                                      PROBE};
     static const char *const dump[] = {"DUMP", PROBE}, *const expiry[] = {"PEXPIRETIME", PROBE};
     static const char *const field[] = {"HPEXPIRETIME", PROBE, "FIELDS", "1", "f"};
     redisReply *r = ask(q, 4, scan, f);

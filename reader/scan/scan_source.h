@@ -13,8 +13,8 @@
  *   key_out.c      records
  *   resp_in.c      replies, piece by piece
  *
- * Everything is read over one connection of a server, in one order: a key that is read again comes behind what
- * was read of it before. */
+ * Everything is read over one connection of a server, in one order: a key that is read again comes behind
+ * what was read of it before. */
 #ifndef READER_SCAN_SOURCE_H
 #define READER_SCAN_SOURCE_H
 
@@ -28,11 +28,11 @@
 #include "slotset.h"
 #include "spool.h"
 
-#define SCAN_NODES   500u
-#define SCAN_DBS     1024u
-#define PLACE_TEXT   64
-#define PLACES       1024u /* that are not applied yet */
-#define VALUE_MEM    ((size_t)512 << 10)
+#define SCAN_NODES 500u
+#define SCAN_DBS   1024u
+#define PLACE_TEXT 64
+#define PLACES     1024u /* that are not applied yet */
+#define VALUE_MEM  ((size_t)512 << 10)
 
 /* What a server is and permits. */
 struct scan_server {
@@ -50,8 +50,8 @@ struct scan_server {
 
 /* The reply that is awaited. */
 enum scan_ask {
-    ASK_OK,       /* an error ends the flow */
-    ASK_PERHAPS,  /* an error does not matter */
+    ASK_OK,      /* an error ends the flow */
+    ASK_PERHAPS, /* an error does not matter */
     ASK_SCAN,
     ASK_TYPE,
     ASK_SIZE, /* MEMORY USAGE, or a number of elements */
@@ -74,7 +74,8 @@ struct scan_node;
 
 /* What scan_ask.c tells scan_node.c. */
 struct scan_calls {
-    void (*page)(struct scan_node *n); /* a SCAN reply has come to its end: reply_cursor says where to go on */
+    void (*page)(
+        struct scan_node *n); /* a SCAN reply has come to its end: reply_cursor says where to go on */
     void (*nodes)(struct scan_node *n, const struct resp_token *t); /* of CLUSTER NODES */
     void (*place)(struct scan_node *n, const struct want *w);       /* the head of the queue is one */
 };
@@ -95,7 +96,7 @@ struct scan_node {
     uint8_t ask[ASKS]; /* in their order */
     uint32_t asked, answered;
     struct wants wants;
-    uint64_t on_way; /* bytes of values, as far as they are known */
+    uint64_t on_way;      /* bytes of values, as far as they are known */
     uint64_t string_size; /* of the last ones */
     unsigned strings;     /* in a row */
 
@@ -105,11 +106,11 @@ struct scan_node {
     char cursor[24];
     char at_place[PLACE_TEXT]; /* as it was written last; "": not yet */
     struct buf value_nodes;    /* CLUSTER NODES */
-    bool scanning;     /* a pass is under way */
-    bool scan_asked;   /* SCAN is on its way */
-    bool again;        /* another pass has to follow */
-    uint64_t nodes_at; /* mono_us: CLUSTER NODES */
-    bool done;         /* a pass was complete: the flow is synced */
+    bool scanning;             /* a pass is under way */
+    bool scan_asked;           /* SCAN is on its way */
+    bool again;                /* another pass has to follow */
+    uint64_t nodes_at;         /* mono_us: CLUSTER NODES */
+    bool done;                 /* a pass was complete: the flow is synced */
     unsigned pass;
     unsigned count;
     uint64_t since_place; /* keys since the last place */
@@ -130,7 +131,7 @@ struct scan_node {
     bool writing; /* from there to the output */
     struct encoder encoder;
     char error[160];
-    struct scan_part *part; /* a large value is being read; NULL: none */
+    struct scan_part *part;   /* a large value is being read; NULL: none */
     struct scan_notes *notes; /* NULL: they are not followed */
 };
 
@@ -140,10 +141,10 @@ struct scan_source {
     struct session *session;
     struct scan_node *node;
     unsigned nodes;
-    unsigned turn;          /* the node that is served first */
-    uint64_t window;        /* keys that may be read and not applied, of a node */
+    unsigned turn;              /* the node that is served first */
+    uint64_t window;            /* keys that may be read and not applied, of a node */
     uint64_t keys_at, bytes_at; /* mono_us: no more may be read before; --scan-rate, --scan-bytes */
-    uint64_t keys;          /* that there were at the beginning */
+    uint64_t keys;              /* that there were at the beginning */
 };
 
 static inline struct scan_source *scan_of(struct source *src)
@@ -182,7 +183,6 @@ void scan_node_lost(struct scan_node *n, const char *why);
 
 /* Notifications were lost: everything has to be read once more. */
 void scan_node_again(struct scan_node *n, const char *why);
-
 
 /* Append a request of arguments that are texts, but for *key (NULL: none), which stands at argument at. */
 void scan_request(struct scan_node *n, enum scan_ask ask, int argc, const char *const *argv, int at,

@@ -192,7 +192,8 @@ static void end_group(struct scan_part *p)
     put_words(p, 2, (const char *const[]){"XGROUP", "CREATE"});
     put_key(p);
     put_group(p);
-    put_words(p, read ? 4 : 2, (const char *const[]){p->group_last, "MKSTREAM", "ENTRIESREAD", p->group_read});
+    put_words(p, read ? 4 : 2,
+              (const char *const[]){p->group_last, "MKSTREAM", "ENTRIESREAD", p->group_read});
     p->group_last[0] = p->group_read[0] = '\0';
 }
 
@@ -237,7 +238,8 @@ static void take_groups(struct scan_part *p, const struct resp_token *t)
 
 /* ---- XINFO CONSUMERS, XPENDING ---- */
 
-static void ask_group(struct scan_part *p, enum part_step step, const char *a, const char *b, const char *from)
+static void ask_group(struct scan_part *p, enum part_step step, const char *a, const char *b,
+                      const char *from)
 {
     struct scan_node *n = p->node;
     struct buf *out = &n->conn.out;
@@ -315,8 +317,9 @@ static void take_pending(struct scan_part *p, const struct resp_token *t)
         put_key(p);
         put_group(p);
         key_out_add(&n->out, p->fields.p, p->fields.len);
-        put_words(p, 8, (const char *const[]){"0", p->entry_id, "TIME", when, "RETRYCOUNT", count, "FORCE",
-                                              "JUSTID"});
+        put_words(
+            p, 8,
+            (const char *const[]){"0", p->entry_id, "TIME", when, "RETRYCOUNT", count, "FORCE", "JUSTID"});
     }
     if (!t->end)
         return;

@@ -45,8 +45,8 @@ bool wants_add(struct wants *w, enum want_kind kind, bool live)
     if (wants_left(w) == w->cap && !grow(w))
         return false;
     uint64_t end = w->gone + w->names.len;
-    *want_at(w, w->tail++) = (struct want){
-        .name = w->next, .len = (uint32_t)(end - w->next), .kind = (uint8_t)kind, .live = live};
+    *want_at(w, w->tail++) =
+        (struct want){.name = w->next, .len = (uint32_t)(end - w->next), .kind = (uint8_t)kind, .live = live};
     w->next = end;
     return true;
 }

@@ -17,21 +17,31 @@ enum want_kind {
     WANT_NOTHING,
 };
 
-enum want_type { TYPE_UNKNOWN, TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_STREAM, TYPE_OTHER, TYPE_NONE };
+enum want_type {
+    TYPE_UNKNOWN,
+    TYPE_STRING,
+    TYPE_LIST,
+    TYPE_SET,
+    TYPE_ZSET,
+    TYPE_HASH,
+    TYPE_STREAM,
+    TYPE_OTHER,
+    TYPE_NONE
+};
 
 struct want {
-    uint64_t name; /* where it begins, counted from the first byte ever */
+    uint64_t name;   /* where it begins, counted from the first byte ever */
     uint64_t size;   /* bytes, or elements where the source tells no more; 0: not known */
     uint64_t on_way; /* what it counts while it is asked for */
     uint32_t len;
     uint8_t kind, type;
-    bool live;  /* it was named by a notification */
-    bool large; /* its value is read in parts */
+    bool live;    /* it was named by a notification */
+    bool large;   /* its value is read in parts */
     bool guessed; /* its type was not asked for */
     bool again;   /* it was read before, and what came was not all */
-    bool longer; /* a string that is asked for its length first */
-    bool whole; /* ... not, as found when that began */
-    bool plain; /* nothing is asked about its size */
+    bool longer;  /* a string that is asked for its length first */
+    bool whole;   /* ... not, as found when that began */
+    bool plain;   /* nothing is asked about its size */
 };
 
 struct wants {

@@ -98,8 +98,8 @@ static void open_source(struct source *src)
         rc = scan_notes_open(&s->node[i], &f);
     if (rc < 0) {
         bool known = s->stream->restarts > 0 || o->resume;
-        session_fail(s->session, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s: %s", o->shown,
-                     f.text);
+        session_fail(s->session, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s: %s",
+                     o->shown, f.text);
         return;
     }
     uint64_t layout = layout_of(s);

@@ -394,6 +394,10 @@ check_scan() {
         [[ $word != --follow ]] || follows=1
     done
     [[ $source_url != *\?mode=scan ]] || scans=1
+    if [[ $command == migrate && $scans -eq 0 ]]; then # there is no place to go on from
+        [[ $going_on -eq 0 ]] || die 2 "--restart and --resume belong to replicate, and to migrate --scan"
+        resume=0 restart=0
+    fi
     [[ $scans -eq 1 ]] || return 0
     single=1
     case $command:$follows in
