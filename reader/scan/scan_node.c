@@ -129,7 +129,7 @@ void scan_node_begin(struct scan_node *n, uint64_t pos, const char *place)
     n->scan_asked = n->done = n->missing = false;
     n->error[0] = '\0';
     n->pos = pos;
-    n->read = n->applied_read = n->since_place = 0;
+    n->read = n->placed_read = n->applied_read = n->since_place = 0;
     n->first_place = n->places = 0;
     n->pass = 0;
     n->count = count_for(n->source);
@@ -185,6 +185,7 @@ static void write_place(struct scan_node *n, const struct want *w)
     strlcpy(text, n->at_place, sizeof text);
     key_out_place(&n->out, n->flow->id, n->source->stream->info.epoch, n->pos, text, end);
     note_place(n);
+    n->placed_read = n->read;
     n->done |= end;
     n->flow->moved_at = mono_us();
     n->flow->bytes++;
@@ -353,8 +354,10 @@ static void feed(struct scan_node *n)
         end_pass(n);
         return;
     }
-    if (wants_left(&n->wants) < NAMES_AHEAD * n->count && within_window(n) &&
-        select_db(n, n->server.db[n->at_db]))
+    bool within = within_window(n);
+    if (!within && idle(n) && n->placed_read < n->read) /* keys that were read later have taken places away */
+        want_place(n, WANT_PLACE);
+    if (wants_left(&n->wants) < NAMES_AHEAD * n->count && within && select_db(n, n->server.db[n->at_db]))
         ask_scan(n);
 }
 

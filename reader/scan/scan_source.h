@@ -119,7 +119,8 @@ struct scan_node {
 
     /* Positions. */
     uint64_t pos;
-    uint64_t read; /* keys */
+    uint64_t read;        /* keys */
+    uint64_t placed_read; /* of these, before the last place */
     struct scan_place place[PLACES];
     unsigned first_place, places;
     uint64_t applied_read; /* keys that are applied */

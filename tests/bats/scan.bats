@@ -193,3 +193,13 @@ killed_run() { # keys that the target has to have more than before
     migrate -c "$TMP/conf" migrate
     assert_equal
 }
+
+@test "strings that are longer than what is asked for at first, more than the window" {
+    source_cli eval "for i = 1, 1500 do redis.call('SET', 'k:' .. i, string.rep('0123456789', 1700 + 500 * (i % 2))) end" 0
+    migrate --scan --scan-window 20 migrate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    assert_equal
+    target_cli flushall
+    source_cli eval "for i = 1, 1500 do redis.call('SET', 'k:' .. i, string.rep('x', i % 7 == 0 and 20000 or 3)) end" 0
+    migrate --scan --scan-window 20 migrate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    assert_equal
+}
