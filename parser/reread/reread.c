@@ -52,9 +52,9 @@ void kept_write(struct sink *to, struct rekey *k, uint64_t from, uint64_t held)
 }
 
 /* A key that cannot be read, of a slot that the flow does not hold, which it may be taking. */
-static bool of_no_slot(struct sink *to, const void *key, size_t n)
+static bool of_no_slot(struct holding *h, const void *key, size_t n)
 {
-    return to->holding != NULL && holding_key_failed(to->holding, key_slot(key, n));
+    return h != NULL && holding_key_failed(h, key_slot(key, n));
 }
 
 void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
@@ -64,7 +64,7 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why)
     snprintf(text, sizeof text, "%s; it could not be read again: %s", k->detail, why);
     if (k->take) /* the take is repeated */
         holding_key_done(to->holding, false);
-    else if (!of_no_slot(to, k->key, k->n) && (!k->refines || !k->missing))
+    else if (!of_no_slot(to->holding, k->key, k->n) && (!k->refines || !k->missing))
         emit_report(to->e, &to->o, !k->refines, k->kind, k->key, k->n, text);
     kept_write(to, k, 0, held);
     if (k->kept.len == 0 && to->synced && sink_reached(to) > held) { /* nothing says how far it is now */
@@ -141,7 +141,8 @@ static void want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     static const char detail[] = "changed together with a key that was being read again";
     if (to->filter != NULL ? !filter_passes(to->filter, key->p, key->n, 0, db) : key_is_ours(key->p, key->n))
         return;
-    if (reread_want(to, lsn, db, key, "command-needs-source", detail) || of_no_slot(to, key->p, key->n))
+    if (reread_want(to, lsn, db, key, "command-needs-source", detail) ||
+        of_no_slot(to->holding, key->p, key->n))
         return;
     emit_report(to->e, &to->o, true, "command-needs-source", key->p, key->n, detail);
 }
