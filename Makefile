@@ -17,15 +17,15 @@ endif
 ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $(CFLAGS)
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
-PROGRAMS = dfreader dfparse rediswriter df2redis-check dfconf dfnotify dflog
+PROGRAMS = dfreader dfparse rediswriter df2redis-check df2redis-monitor dfconf dfnotify dflog
 TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
-COMPLETE = df2redis dfreader dfparse rediswriter df2redis-check
+COMPLETE = df2redis dfreader dfparse rediswriter df2redis-check df2redis-monitor
 PARTS    = $(notdir $(wildcard supervisor/lib/*))
 LIBEXEC  = $(PARTS:%=$(B)/libexec/df2redis/%)
-MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis-check.1 df2redis.1
+MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis-check.1 df2redis-monitor.1 df2redis.1
 MAN5     = dfrecord.5 df2redis.conf.5 rdb.5
 MAN7     = df2redis.7 dragonfly-replication.7 psync.7
 
@@ -34,6 +34,7 @@ SRC_dfreader    = $(wildcard reader/*.c reader/*/*.c)
 SRC_dfparse     = $(wildcard parser/*.c parser/*/*.c)
 SRC_rediswriter = $(wildcard writer/*.c writer/*/*.c)
 SRC_df2redis-check = $(wildcard check/*.c)
+SRC_df2redis-monitor = $(wildcard monitor/*.c)
 SRC_dfconf      = supervisor/dfconf.c
 SRC_dfnotify    = supervisor/dfnotify.c
 SRC_dflog       = supervisor/dflog.c
@@ -51,6 +52,7 @@ LIBS_dfreader    = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_dfparse     = -llz4 -lzstd -linih -lbsd -lm
 LIBS_rediswriter = -lhiredis -linih -lssl -lcrypto -lbsd
 LIBS_df2redis-check = -linih -lssl -lcrypto -lbsd
+LIBS_df2redis-monitor = -lmicrohttpd -ljansson -linih -lbsd -lm
 LIBS_dfconf      = -linih -lbsd
 LIBS_dfnotify    =
 LIBS_dflog       = -lbsd
@@ -204,7 +206,7 @@ lint: all
 	    --error-exitcode=1 --include=$(QUEUE_H) -D_GNU_SOURCE -Icommon $(SOURCES)
 	printf '%s\n' $(SOURCES) | xargs -P 2 -n 6 sh -c "clang-tidy --quiet --warnings-as-errors='*' \"\$$@\" -- $(CSTD) -Icommon" sh
 	shellcheck -x -a $(SCRIPTS)
-	tests/deps $(B)/obj common reader parser writer check
+	tests/deps $(B)/obj common reader parser writer check monitor
 	tests/named-files
 	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
 	for page in $(MAN1) $(MAN5) $(MAN7); do \

@@ -47,12 +47,14 @@ static bool listed(const char *const *names, const char *name)
 
 static void check_section(const struct source *s, const char *section)
 {
-    static const char *const sections[] = {"df2redis", "reader", "parser", "writer", "check", "monitor", NULL};
+    static const char *const sections[] = {"df2redis", "reader",  "parser", "writer",
+                                           "check",    "monitor", NULL};
     if (section[0] == '\0')
         fatal(EXIT_USAGE, "%s: line %u stands before any section", s->name, s->line);
     if (!listed(sections, section))
         fatal(EXIT_USAGE,
-              "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer], [check], [monitor])",
+              "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer], [check], "
+              "[monitor])",
               s->name, s->line, log_quote(section, strlen(section)));
 }
 

@@ -18,7 +18,7 @@ struct flow {
     struct aof aof;
     struct carry carry;
     struct scanned scanned; /* of a source that is scanned */
-    uint64_t offset; /* of the first byte not yet consumed */
+    uint64_t offset;        /* of the first byte not yet consumed */
     char error[400];
     bool cannot; /* the error is no damage: no room for a temporary file, say */
 };

@@ -41,9 +41,9 @@ struct parser {
     struct ctl ctl;
     struct rereads rereads;
     struct source_commands commands; /* of a Redis */
-    struct export *export;   /* --rdb: the file; NULL: none */
-    struct inspect *inspect; /* --inspect; NULL: none */
-    struct outlet *outlet;   /* keys go there; NULL: to e */
+    struct export *export;           /* --rdb: the file; NULL: none */
+    struct inspect *inspect;         /* --inspect; NULL: none */
+    struct outlet *outlet;           /* keys go there; NULL: to e */
     struct expand expand;
     struct counted counted;
     int status;      /* worst so far */
