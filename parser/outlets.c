@@ -45,14 +45,6 @@ int outlets_begin(struct parser *p)
     return 0;
 }
 
-bool outlets_refused(struct parser *p)
-{
-    if (p->outlet == NULL || p->outlet->status == 0)
-        return false;
-    parser_fault(p, p->outlet->status, "error", p->outlet->why);
-    return true;
-}
-
 /* Every flow has brought all keys. */
 static bool complete(const struct parser *p)
 {

@@ -9,6 +9,7 @@
 #include "io.h"
 #include "log.h"
 #include "meta.h"
+#include "outlet.h"
 #include "session.h"
 #include "reread/slots.h"
 
@@ -84,8 +85,10 @@ int parser_flow_fault(struct parser *p, unsigned flow, int status, const char *w
 int parser_refused(struct parser *p)
 {
     char what[256];
-    if (outlets_refused(p))
+    if (p->outlet != NULL && p->outlet->status != 0) {
+        parser_fault(p, p->outlet->status, "error", p->outlet->why);
         return -1;
+    }
     if (!p->e.wrong_db) {
         parser_fault(p, EXIT_DATA, "error", "something cannot be carried over, and --unsupported is fail");
         return -1;

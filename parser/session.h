@@ -89,9 +89,6 @@ int show_record(struct parser *p, const struct rec *r, const uint8_t *payload);
 /* A session begins: so does its file. Returns like parser_record. */
 int outlets_begin(struct parser *p);
 
-/* The outlet has said that parsing has to end. False: it has not. */
-bool outlets_refused(struct parser *p);
-
 /* All input was read: what came of it is complete, or nothing is left of it. */
 void outlets_end(struct parser *p);
 
