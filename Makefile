@@ -144,8 +144,8 @@ SUBMAKE = +@$(MAKE) --no-print-directory
 check: deps
 	$(SUBMAKE) $(STRICT) check-run
 
-# Suites side by side, where GNU parallel is there: most of their time they wait.
-JOBS    ?= 2
+# Suites side by side, where GNU parallel is there: most of their time they wait, so more of them than cores.
+JOBS    ?= 3
 PARALLEL = $(if $(shell parallel --version 2>/dev/null | grep 'GNU parallel'),--jobs $(JOBS) --no-parallelize-within-files)
 
 check-run: all tools $(UNIT_BINS) $(MODEL_BINS)
