@@ -7,7 +7,8 @@
 #include "io.h"
 #include "log.h"
 
-static void fail(struct outcome *o, int status, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void fail(struct outcome *o, int status, const char *fmt,
+                                                       va_list ap)
 {
     char line[1536];
     vsnprintf(line, sizeof line, fmt, ap);
