@@ -42,7 +42,7 @@ static void set_window(struct scan_source *s)
     s->keys = 0;
     for (unsigned i = 0; i < s->nodes; i++)
         s->keys += s->node[i].server.keys;
-    s->window = given > 0 ? given : s->keys / WINDOW_PART / s->nodes;
+    s->window = given > 0 ? given : s->keys / WINDOW_PART / (s->nodes > 0 ? s->nodes : 1);
     if (given == 0 && s->window < WINDOW_LEAST)
         s->window = WINDOW_LEAST;
     if (given == 0 && s->window > WINDOW_MOST)
