@@ -263,7 +263,7 @@ static void take_page(struct scan_part *p, const struct resp_token *t)
         if (p->type == TYPE_HASH && n->server.field_ttl && t->index % 2 == 0)
             part_keep(p, t);
     }
-    if (t->end)
+    if (t->end && n->conn.open)
         page_ended(p);
 }
 
