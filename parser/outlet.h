@@ -24,6 +24,7 @@ struct taken;
 
 struct outlet {
     const struct outlet_kind *kind;
+    bool live;  /* the source is a server: its commands are changes after the snapshot, and may be left out */
     int status; /* parsing has to end with this exit status: why; 0: it goes on */
     char why[256];
 };
@@ -53,7 +54,7 @@ struct outlet_kind {
     /* Nothing more comes of the value. */
     void (*drop)(struct outlet *out, struct taken *v);
 
-    /* A command. early: the snapshot is not complete. */
+    /* A command of a live source. early: the snapshot is not complete. */
     void (*command)(struct outlet *out, const struct site *at, const struct change *ch, bool early);
 
     /* A library of functions. */
@@ -69,6 +70,10 @@ enum got outlet_key(const struct site *at, const struct change *ch, struct cur *
 
 /* A key whose value comes in pieces, all of them by outlet_feed. */
 void outlet_begin(const struct site *at, const struct change *ch, struct value *v);
+
+/* A command. Those of a file are a part of the data set, and no outlet executes commands: the file is
+ * refused. */
+void outlet_command(const struct site *at, const struct change *ch, bool early);
 
 /* More of a value, of an outlet or not: as value_feed. */
 enum got outlet_feed(const struct site *at, struct value *v, struct cur *c);

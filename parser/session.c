@@ -300,6 +300,8 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     p->epoch = r->epoch;
     p->nflows = (unsigned)flows;
     p->journal = journal != 0;
+    if (p->outlet != NULL)
+        p->outlet->live = p->journal;
     p->file = strcmp(source, "file") == 0;
     p->redis = strcmp(source, "redis") == 0;
     p->scan = strcmp(source, "scan") == 0;

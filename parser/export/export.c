@@ -286,12 +286,6 @@ static void stop(struct outlet *out, const struct site *at, int status, const ch
 static void command(struct outlet *out, const struct site *at, const struct change *ch, bool early)
 {
     const struct slice *name = &ch->argv[0];
-    if (!at->o->journal) {
-        stop(out, at, EXIT_CANNOT,
-             "an append-only file consists of commands, which would have to be executed: let a redis-server "
-             "load it, and export that");
-        return;
-    }
     if (!early)
         return;
     if (arg_is(name, "FLUSHALL") || arg_is(name, "FLUSHDB"))
