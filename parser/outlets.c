@@ -16,7 +16,7 @@ static int cannot_write(struct parser *p, const char *name, int fault)
     return -1;
 }
 
-int outlets_begin(struct parser *p)
+static int open_outlet(struct parser *p)
 {
     if (p->opt->inspect == INSPECT_CSV && p->inspect != NULL) {
         parser_fault(p, EXIT_RETRY, "error",
@@ -42,6 +42,22 @@ int outlets_begin(struct parser *p)
     if (p->export == NULL)
         return cannot_write(p, p->opt->rdb, errno);
     p->outlet = export_outlet(p->export);
+    return 0;
+}
+
+int outlets_begin(struct parser *p, bool scanned, bool live)
+{
+    if (p->opt->mode != EMIT_OUTLET)
+        return 0;
+    if (scanned) {
+        parser_fault(p, EXIT_USAGE, "error",
+                     "keys that are read by SCAN cannot be written into a file, or measured: migrate them to "
+                     "a server, and read that");
+        return -1;
+    }
+    if (open_outlet(p) < 0)
+        return -1;
+    p->outlet->live = live;
     return 0;
 }
 

@@ -309,6 +309,16 @@ exports() { # capture
     [[ $status -ne 75 || ! -e $TMP/out.rdb ]]
 }
 
+@test "a source that is read by SCAN is refused" {
+    start_redis
+    rcli set a 1
+    run df2redis --scan --target-version 7.0 export "redis://127.0.0.1:$REDIS_PORT" "$TMP/out.rdb"
+    assert_status 2
+    [[ $output == *"read by SCAN"* && ! -e $TMP/out.rdb ]] || fail "$output"
+    run df2redis --scan inspect "redis://127.0.0.1:$REDIS_PORT"
+    assert_status 2
+}
+
 @test "an append-only file is refused, with a snapshot before its commands, too" {
     local file
     printf '*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n' >"$TMP/appendonly.aof"
