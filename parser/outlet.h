@@ -1,4 +1,4 @@
-/* Where keys go that do not become requests: into a file (export/), into a summary (inspect/). */
+/* A destination for keys other than requests: a file (export/), or a summary (inspect/). */
 #ifndef DFP_OUTLET_H
 #define DFP_OUTLET_H
 
@@ -11,7 +11,7 @@ struct change;
 struct slice;
 struct value;
 
-/* Where something comes from, and goes to: with what reports and unpacking need of its flow. */
+/* Source and destination of a key, with what reports and unpacking need of its flow. */
 struct site {
     struct outlet *outlet; /* NULL: none */
     struct emit *e;

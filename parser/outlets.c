@@ -70,7 +70,7 @@ static bool complete(const struct parser *p)
     return p->nflows > 0;
 }
 
-/* Also of what is not complete something can be said. */
+/* An incomplete snapshot has a summary, too. */
 static void end_inspection(struct parser *p)
 {
     if (inspect_finish(p->inspect, complete(p)) == 0)
