@@ -73,7 +73,7 @@ void batch_free(struct batch *b);
 /* Empty it; what is put in is for these databases. */
 void batch_begin(struct batch *b, uint32_t source_db, uint32_t target_db);
 
-/* Room for another item: the names are appended to text, then batch_add. */
+/* Is there room for another item? The caller appends its names to text, then calls batch_add. */
 static inline bool batch_has_room(const struct batch *b, unsigned limit)
 {
     return b->n < limit && b->text.len < BATCH_TEXT;
@@ -96,7 +96,7 @@ void batch_exists(struct batch *b, unsigned i);
 
 /* ---- for the parts of this ---- */
 
-/* One more reply is awaited; a reply came: the last one goes on with b->next. */
+/* Count a reply as outstanding; count one as received: the last one calls b->next. */
 static inline void batch_await(struct batch *b)
 {
     b->due++;

@@ -57,7 +57,7 @@ int main(int argc, char **argv)
     raise_limits();
     signals_init();
     after = report;
-    after.json = NULL; /* a key stands there once */
+    after.json = NULL; /* each key is listed only once */
     int status = check_run(&o, &report, &after, &counts);
     const struct repair *r = &counts.repair;
     if (!o.quiet)

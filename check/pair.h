@@ -14,13 +14,13 @@ struct pair {
     uint32_t db[2];
     struct slice key[2];
     unsigned turn;           /* of the connections */
-    unsigned due;            /* replies that are awaited */
+    unsigned due;            /* replies that are outstanding */
     void (*next)(void *ctx); /* all have come */
     void *ctx;
     struct reply page[2]; /* what pair_ask was answered */
 };
 
-/* In words: here stands the key. */
+/* Placeholder for the key among the words of a request. */
 #define PAIR_KEY     ((struct slice){NULL, 0})
 #define PAIR_WORD(s) ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
 

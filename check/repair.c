@@ -27,7 +27,7 @@ void repair_may_begin(struct side *target)
 
 /* ---- the last step of a key ---- */
 
-/* In b->value.ctx: nobody else uses it meanwhile. */
+/* Kept in b->value.ctx, which is unused during a repair. */
 static struct repair *counts(const struct batch *b)
 {
     return b->value.ctx;

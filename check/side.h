@@ -85,7 +85,7 @@ static inline struct link *side_lister(struct side *s, unsigned node)
     return &s->node[node].links[0];
 }
 
-/* Between runs of the loop. */
+/* To be called between runs of the event loop. */
 void side_flush(struct side *s);
 void side_check(const struct side *s, uint64_t now, uint64_t silence);
 

@@ -33,7 +33,7 @@ static void learn(struct side *s, struct link *l)
         fatal(EXIT_CANNOT, "%s: it is still loading its data", l->name);
 }
 
-/* What it answers to a key that is not there tells whether it knows the command. */
+/* The reply for a missing key shows whether the server knows the command. */
 static bool knows(struct side *s, struct link *l, unsigned n, const char *const *word)
 {
     link_begin(l, n);

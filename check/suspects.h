@@ -31,7 +31,7 @@ void suspects_free(struct suspects *s);
 void suspects_add(struct suspects *s, const struct suspect *x, const void *source_name,
                   const void *target_name);
 
-/* From here on they are read. */
+/* Adding ends, and reading begins. */
 void suspects_rewind(struct suspects *s);
 
 /* The next one; its names, x->len[0] + x->len[1] bytes, are valid until the next call. NULL: that was the

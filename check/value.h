@@ -33,14 +33,14 @@ const char *value_length_command(enum value_type type);
 struct value {
     struct pair p;
     enum value_type type;
-    uint64_t count[2];       /* how long each is said to be */
+    uint64_t count[2];       /* length of each, as its server reports it */
     int64_t tolerance;       /* ms, between times to live of fields; -1: they are not compared */
     void (*done)(void *ctx); /* found and finding say what came out */
     void *ctx;
     bool found;
     struct finding finding;
 
-    /* Where it has got to. */
+    /* Progress. */
     uint64_t at;          /* strings: bytes; lists: elements */
     uint64_t window;      /* elements of the next part */
     unsigned dir;         /* hashes, sets: whose elements are walked */
@@ -63,7 +63,7 @@ void value_list(struct value *v);
 void value_members(struct value *v);
 void value_stream(struct value *v);
 
-/* It came out that they are the same. */
+/* The values are the same. */
 void value_equal(struct value *v);
 
 /* They differ: the finding, whose where and side are still to be filled in; then value_differs. */

@@ -1,6 +1,6 @@
-/* What a stage counts, and how it is said: one line of name=value pairs a second over the control socket,
- * message "counters" of dfrecord(5). Names of times end in _us, of amounts of memory in _bytes; what may also
- * shrink (a gauge) is named in dfrecord(5). */
+/* What a stage counts, and how it reports that: one line of name=value pairs a second over the control
+ * socket, message "counters" of dfrecord(5). Names of times end in _us, of amounts of memory in _bytes; what
+ * may also shrink (a gauge) is named in dfrecord(5). */
 #ifndef DF_COUNTERS_H
 #define DF_COUNTERS_H
 
@@ -11,7 +11,7 @@
 #define COUNTERS_EVERY ((uint64_t)1000000) /* us between two lines */
 #define COUNTERS_MAX   4000                /* bytes of a line */
 
-/* Microseconds that a stage stood still: for its input, and for whatever takes its output. */
+/* Microseconds that a stage waited: for its input, and for the reader of its output. */
 struct waited {
     uint64_t input, output;
 };

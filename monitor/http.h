@@ -7,7 +7,7 @@
 
 struct http;
 
-/* fd: listens, and is taken over. NULL: it cannot be, and that was said. */
+/* fd: a listening socket, which the server owns from now on. NULL: an error, which was logged. */
 struct http *http_open(int fd, const struct options *o, const struct tasks *t);
 void http_close(struct http *h);
 

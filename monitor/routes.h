@@ -1,4 +1,4 @@
-/* What is answered to which path. */
+/* Paths and their responses. */
 #ifndef MONITOR_ROUTES_H
 #define MONITOR_ROUTES_H
 
@@ -11,7 +11,7 @@ struct answer {
     unsigned status;
     const char *type;
     const char *allow; /* with status 405 */
-    bool fixed;        /* the same until the program is built anew: may be kept */
+    bool fixed;        /* part of the program: browsers may cache it */
     const void *data;  /* a part of the program; NULL: text */
     size_t n;          /* bytes of data */
     struct buf text;   /* the caller's */

@@ -96,7 +96,7 @@ static void set_problem(json_t *status, const char *name, const char *words)
     (void)json_object_set_new(status, "healthy", json_false());
 }
 
-/* A supervisor that was killed leaves its last word. */
+/* The file of a supervisor that was killed still shows its last state. */
 static void correct(json_t *status, bool locked, int64_t age)
 {
     const char *phase = json_string_value(json_object_get(status, "phase"));
@@ -118,7 +118,7 @@ static void correct(json_t *status, bool locked, int64_t age)
     (void)json_object_set_new(status, "age_seconds", json_integer(age > 0 ? age : 0));
 }
 
-/* What everything else takes for granted. */
+/* Fields that every other function relies on. */
 static bool is_status(const json_t *s)
 {
     return json_is_object(s) && json_is_string(json_object_get(s, "phase")) &&

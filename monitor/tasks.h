@@ -15,7 +15,7 @@
 struct task {
     char name[TASK_NAME_MAX];
     const char *base; /* its run directory is a member of this one */
-    json_t *status;   /* what its supervisor last wrote, corrected; NULL: nothing was to be read */
+    json_t *status;   /* what its supervisor last wrote, corrected; NULL: nothing could be read */
     int64_t written;  /* Unix time of that; 0: none */
     struct history history;
     unsigned seen; /* in the round with that number */

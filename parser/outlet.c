@@ -1,5 +1,8 @@
 /* Between the decoders of snapshots and an outlet: what it does not take is passed over. */
+#include <bsd/string.h>
+
 #include "change.h"
+#include "exits.h"
 
 /* It is reported, unless that was done. */
 static void pass_over(const struct site *at, const struct change *ch, struct value *v,
@@ -44,6 +47,24 @@ enum got outlet_key(const struct site *at, const struct change *ch, struct cur *
     v->taken = rest;
     *in_value = rest != NULL;
     return g;
+}
+
+void outlet_command(const struct site *at, const struct change *ch, bool early)
+{
+    struct outlet *out = at->outlet;
+    if (out->live) {
+        out->kind->command(out, at, ch, early);
+        return;
+    }
+    if (out->status == 0) {
+        out->status = EXIT_CANNOT;
+        strlcpy(
+            out->why,
+            "an append-only file consists of commands, which would have to be executed: let a redis-server "
+            "load it, and read that server",
+            sizeof out->why);
+    }
+    at->e->refused = true;
 }
 
 void outlet_begin(const struct site *at, const struct change *ch, struct value *v)

@@ -1,4 +1,4 @@
-/* Where keys go that do not become requests: into a file (export/), into a summary (inspect/). */
+/* A destination for keys other than requests: a file (export/), or a summary (inspect/). */
 #ifndef DFP_OUTLET_H
 #define DFP_OUTLET_H
 
@@ -11,7 +11,7 @@ struct change;
 struct slice;
 struct value;
 
-/* Where something comes from, and goes to: with what reports and unpacking need of its flow. */
+/* Source and destination of a key, with what reports and unpacking need of its flow. */
 struct site {
     struct outlet *outlet; /* NULL: none */
     struct emit *e;
@@ -24,6 +24,7 @@ struct taken;
 
 struct outlet {
     const struct outlet_kind *kind;
+    bool live;  /* the source is a server: its commands are changes after the snapshot, and may be left out */
     int status; /* parsing has to end with this exit status: why; 0: it goes on */
     char why[256];
 };
@@ -53,7 +54,7 @@ struct outlet_kind {
     /* Nothing more comes of the value. */
     void (*drop)(struct outlet *out, struct taken *v);
 
-    /* A command. early: the snapshot is not complete. */
+    /* A command of a live source. early: the snapshot is not complete. */
     void (*command)(struct outlet *out, const struct site *at, const struct change *ch, bool early);
 
     /* A library of functions. */
@@ -69,6 +70,10 @@ enum got outlet_key(const struct site *at, const struct change *ch, struct cur *
 
 /* A key whose value comes in pieces, all of them by outlet_feed. */
 void outlet_begin(const struct site *at, const struct change *ch, struct value *v);
+
+/* A command. Those of a file are a part of the data set, and no outlet executes commands: the file is
+ * refused. */
+void outlet_command(const struct site *at, const struct change *ch, bool early);
 
 /* More of a value, of an outlet or not: as value_feed. */
 enum got outlet_feed(const struct site *at, struct value *v, struct cur *c);

@@ -16,7 +16,7 @@ static int cannot_write(struct parser *p, const char *name, int fault)
     return -1;
 }
 
-int outlets_begin(struct parser *p)
+static int open_outlet(struct parser *p)
 {
     if (p->opt->inspect == INSPECT_CSV && p->inspect != NULL) {
         parser_fault(p, EXIT_RETRY, "error",
@@ -45,6 +45,22 @@ int outlets_begin(struct parser *p)
     return 0;
 }
 
+int outlets_begin(struct parser *p, bool scanned, bool live)
+{
+    if (p->opt->mode != EMIT_OUTLET)
+        return 0;
+    if (scanned) {
+        parser_fault(p, EXIT_USAGE, "error",
+                     "keys that are read by SCAN cannot be written into a file, or measured: migrate them to "
+                     "a server, and read that");
+        return -1;
+    }
+    if (open_outlet(p) < 0)
+        return -1;
+    p->outlet->live = live;
+    return 0;
+}
+
 /* Every flow has brought all keys. */
 static bool complete(const struct parser *p)
 {
@@ -54,7 +70,7 @@ static bool complete(const struct parser *p)
     return p->nflows > 0;
 }
 
-/* Also of what is not complete something can be said. */
+/* An incomplete snapshot has a summary, too. */
 static void end_inspection(struct parser *p)
 {
     if (inspect_finish(p->inspect, complete(p)) == 0)

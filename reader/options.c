@@ -16,13 +16,14 @@
 
 static const char usage[] =
     "usage: dfreader [options] SOURCE            write the source as raw records, dfrecord(5)\n"
-    "       dfreader --session-only --control PATH redis://HOST\n"
-    "       dfreader --flow N --session PATH redis://HOST\n"
+    "       dfreader --session-only --control PATH SOURCE\n"
+    "       dfreader --flow N --session PATH SOURCE\n"
     "       dfreader --ask PATH [status|counters|stop|limit ops=N bytes=N]\n"
     "\n"
     "SOURCE: redis://[user[:password]@]host[:port] a Redis, Valkey or Dragonfly, which it finds out itself,\n"
     "        also valkey://; rediss://, valkeys:// over TLS; unix:///path;\n"
     "        sentinel://host[:port][,host[:port]]/name the server that these sentinels know (sentinels://);\n"
+    "        redis-cluster://host[:port][,host[:port]] all masters of a cluster (rediss-cluster://);\n"
     "        dragonfly://host[:port] a Dragonfly (dragonflys:// over TLS), dragonfly+unix:///path;\n"
     "        a snapshot file (.rdb), any file of a .dfs set or its directory, an append-only file\n"
     "        (.aof, a manifest, the directory of one), file:PATH, - (stdin)\n";
@@ -148,7 +149,7 @@ static const struct option_row rows[] = {
                AT(barrier_timeout), .least = 1, .most = SECONDS_MAX),
     OPTION_ARG(NUMBER, "ping-timeout", "SEC", "for the master to answer on the control connection (60)",
                AT(ping_timeout), .least = 1, .most = SECONDS_MAX),
-    OPTION_ARG(SIZE, "buffer", "SIZE", "what may wait for the output before flows are no longer read\n(256k)",
+    OPTION_ARG(SIZE, "buffer", "SIZE", "what may wait for the output before flows are no longer read\n(128k)",
                AT(buffer), .least = 4096, .most = (uint64_t)1 << 30),
     OPTION_ARG(
         TEXT, "spool", "DIR",

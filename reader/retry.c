@@ -1,6 +1,6 @@
 #include "retry.h"
 
-/* The first try comes at once, the second so much later, and then twice as long each ... */
+/* The first retry is immediate, the second after PAUSE; then the pause doubles ... */
 #define PAUSE     ((uint64_t)100 * 1000)
 #define PAUSE_MAX ((uint64_t)2000 * 1000) /* ... up to this. */
 

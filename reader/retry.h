@@ -1,5 +1,4 @@
-/* Something that failed is tried again, with pauses that grow, up to a limit in time. The clock is the
- * caller's: mono_us. */
+/* Retries with growing pauses, up to a time limit. The caller passes the time (mono_us). */
 #ifndef READER_RETRY_H
 #define READER_RETRY_H
 

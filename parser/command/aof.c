@@ -69,12 +69,6 @@ enum got aof_feed(struct aof *a, struct cur *c)
     struct cur t;
     uint64_t want = 0;
     enum got g = a->over ? BAD : between(a, c);
-    if (g == GOT && c->p < c->end && s->to->outlet != NULL) {
-        s->cannot =
-            "commands would have to be executed before their keys could be written or measured: let a server "
-            "load the append-only file";
-        return cur_bad(c, "no commands");
-    }
     if (g == GOT && c->p < c->end) {
         t = *c;
         g = psync_command(s, &t);

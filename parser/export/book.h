@@ -37,7 +37,7 @@ static inline void book_fetch(const struct book *b, uint64_t hash)
  * at once. hash: of database and key (keyset_hash). */
 struct out *book_place(struct book *b, uint32_t db, const struct slice *key, uint64_t hash, uint64_t size);
 
-/* Nothing more comes: what waits is written, or is a key's second entry, which is reported to e as lost, or
+/* At the end: an entry that waits is written, or is a key's second entry, which is reported to e as lost, or
  * as a remark. */
 void book_settle(struct book *b, struct emit *e, bool lost);
 

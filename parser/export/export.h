@@ -17,7 +17,7 @@ struct outlet *export_outlet(struct export *x);
  * from a server, and not from a file, which has each key once. */
 int export_finish(struct export *x, struct emit *e, bool live);
 
-/* What was not finished vanishes. */
+/* An unfinished file is removed. */
 void export_free(struct export *x);
 
 #endif

@@ -7,7 +7,7 @@
 
 struct heap {
     const char *dir; /* of the file; NULL: $TMPDIR or /tmp */
-    int fd;          /* -1: it was not needed yet */
+    int fd;          /* -1: not needed yet */
     uint64_t end;
     unsigned users; /* values that have something in it, or in memory */
     unsigned filed; /* of them, in the file */

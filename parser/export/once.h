@@ -1,4 +1,4 @@
-/* Has a key been there? A filter that may say so wrongly, but never the opposite. It grows with the number of
+/* Has a key occurred before? A filter that may answer yes wrongly, but never no. It grows with the number of
  * keys, 12 bits or more for each, up to ONCE_MEM; beyond that it is wrong more often. */
 #ifndef DFP_EXPORT_ONCE_H
 #define DFP_EXPORT_ONCE_H

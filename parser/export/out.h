@@ -40,7 +40,7 @@ void out_add(struct out *o, const void *p, size_t n);
 /* The checksum of all bytes so far, at the end, and the file gets its name. False: o->fault. */
 bool out_finish(struct out *o);
 
-/* Close it; a file that was not finished vanishes. */
+/* Close it; an unfinished file is removed. */
 void out_free(struct out *o);
 
 #endif

@@ -285,7 +285,7 @@ void change_command(struct sink *to, const struct change *ch)
     const struct site at = SITE_OF(to);
     to->e->stats.commands++;
     if (__builtin_expect(to->outlet != NULL, 0)) {
-        to->outlet->kind->command(to->outlet, &at, ch, !to->cut);
+        outlet_command(&at, ch, !to->cut);
         return;
     }
     entry_begin(&to->o, ch->txid);

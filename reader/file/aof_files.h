@@ -9,7 +9,7 @@
 #include "fileset.h"
 
 /* Does path stand for an AOF with a manifest? It is one, or lies beside one that names it (not with alone),
- * or it is the folder of one, or that around it. False: it does not, and nothing was done. True: *status is
+ * or it is the directory of one, or its parent. False: it does not, and nothing was done. True: *status is
  * 0 and s its files, or *status is an exit status and why says what is wrong. fileset_free in any case. */
 bool aof_find(struct fileset *s, const char *path, bool alone, int *status, char *why, size_t cap);
 

@@ -1,5 +1,5 @@
-/* A flow whose connection was lost, and whose stream goes on over another one: when there is a try, and what
- * is noted of it. dfreader(1), "Redis and Valkey". */
+/* Reconnecting a flow whose connection was lost: when to try, and what to log. The stream continues over the
+ * new connection. dfreader(1), Lost connections. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -10,7 +10,7 @@
 #include "log.h"
 #include "psync_flow.h"
 
-#define LASTS (5 * US) /* a connection without a byte was none before it is as old */
+#define LASTS (5 * US) /* a new connection without a byte resets the retries only after this time */
 
 /* Bytes that came and were not handed on are dropped: they come again. */
 static void put_down(struct flow *f)

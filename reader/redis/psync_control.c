@@ -1,5 +1,5 @@
-/* The control connection to a Redis or Valkey server: what it is, whether it is there, how far it is; and
- * where it is, once it was lost. */
+/* The control connection to a Redis or Valkey server: its kind, whether it answers, its offset; and finding
+ * it again after the connection was lost. */
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>

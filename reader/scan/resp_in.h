@@ -1,5 +1,4 @@
-/* Replies in RESP as they come in, piece by piece: whatever their size, no more of them is in memory than was
- * read at once. */
+/* Parses RESP replies as they arrive: whatever their size, no more is in memory than one read returned. */
 #ifndef READER_RESP_IN_H
 #define READER_RESP_IN_H
 

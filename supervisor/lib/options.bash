@@ -5,20 +5,20 @@ usage() {
     cat <<'END'
 usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later change, until stopped
        df2redis [options] migrate SOURCE|FILE TARGET   full sync only; FILE: a snapshot (.rdb, .dfs), or an
-                                                      append-only file or its folder
+                                                      append-only file or its directory
        df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
        df2redis [options] export SOURCE|FILE FILE   write an RDB file for the server of --target-version
        df2redis [options] inspect SOURCE|FILE       count and measure the keys, and show the largest
        df2redis [options] check SOURCE TARGET       are both sides equal? df2redis-check(1)
-       df2redis [options] status                    what the task is doing
-       df2redis [options] top                       the same and each flow, anew every second
+       df2redis [options] status [NAME]             what the task is doing
+       df2redis [options] top [NAME]                the same and each flow, updated every second
        df2redis [options] list                      all tasks of this user, one per line
        df2redis [options] monitor                   show all tasks over HTTP: a page, metrics (--listen HOST:PORT)
        df2redis [options] stop [NAME]               stop it: source first, then drain; --final: for good
        df2redis [options] create NAME -c FILE       keep a task: its kind, source and target stand in FILE
        df2redis [options] start NAME                run a task that is kept, in the background
        df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended, and what is kept
-       df2redis [options] limit                     change --max-ops and --max-bytes while it runs
+       df2redis [options] limit [NAME]              change --max-ops and --max-bytes while it runs
 
 SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dragonfly; rediss:// (TLS), unix:///path,
         sentinel://host,host/name, redis-cluster://host,host; the source also dragonfly://host[:port]
@@ -58,7 +58,8 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
                            $XDG_RUNTIME_DIR; without that /run/df2redis/NAME, or /tmp/df2redis-UID/NAME)
       --log-file FILE      messages go there, with the time; reopened on SIGHUP
       of dfreader(1):      --spool DIR, --no-spool, --spool-max, --spill-max, --spill-dir, --buffer, --parser-timeout,
-                           --scan-count, --scan-window, --scan-large, --scan-values, --stall-timeout, --barrier-timeout, --ping-timeout
+                           --scan-count, --scan-window, --scan-large, --scan-values, --stall-timeout,
+                           --barrier-timeout, --ping-timeout
       of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --publish,
                            --no-reread, --stats
       of rediswriter(1):   --on-source-flush, --strict, --wait, --connections, --window, --barrier-spill-max,

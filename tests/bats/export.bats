@@ -309,9 +309,32 @@ exports() { # capture
     [[ $status -ne 75 || ! -e $TMP/out.rdb ]]
 }
 
-@test "an append-only file is refused" {
+@test "a source that is read by SCAN is refused" {
+    start_redis
+    rcli set a 1
+    run df2redis --scan --target-version 7.0 export "redis://127.0.0.1:$REDIS_PORT" "$TMP/out.rdb"
+    assert_status 2
+    [[ $output == *"read by SCAN"* && ! -e $TMP/out.rdb ]] || fail "$output"
+    run df2redis --scan inspect "redis://127.0.0.1:$REDIS_PORT"
+    assert_status 2
+}
+
+@test "an append-only file is refused, with a snapshot before its commands, too" {
+    local file
     printf '*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n' >"$TMP/appendonly.aof"
-    run df2redis --target-version 7.0 export "$TMP/appendonly.aof" "$TMP/out.rdb"
-    [[ $status -eq 1 || $status -eq 2 ]] || fail "status $status: $output"
-    [[ ! -e $TMP/out.rdb ]]
+    mkdir "$TMP/appendonlydir"
+    cp "$TMP/appendonly.aof" "$TMP/appendonlydir/a.aof.1.incr.aof"
+    : >"$TMP/appendonlydir/a.aof.1.base.aof"
+    printf 'file a.aof.1.base.aof seq 1 type b\nfile a.aof.1.incr.aof seq 1 type i\n' >"$TMP/appendonlydir/a.aof.manifest"
+    start_redis --appendonly yes --appendfilename p.aof --appenddirname behind
+    rcli set a 1
+    rcli config set appendonly no
+    for file in "$TMP/appendonly.aof" "$TMP/appendonlydir" "$(rcli config get dir | tail -1)/behind"; do
+        run df2redis --target-version 7.0 export "$file" "$TMP/out.rdb"
+        assert_status 1
+        [[ $output == *"consists of commands"* ]] || fail "$output"
+        [[ ! -e $TMP/out.rdb ]]
+        run df2redis inspect "$file"
+        assert_status 1
+    done
 }

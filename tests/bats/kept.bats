@@ -66,6 +66,8 @@ follows() { # name value
     assert_status 1
     run df2redis status b
     assert_status 0
+    run df2redis top b
+    assert_status 0
     df2redis stop b
     # Incremental: no key is read anew.
     redis-cli -p "$SOURCE_PORT" set meanwhile 1 >/dev/null

@@ -46,6 +46,7 @@ static bool make(uint8_t choice, uint8_t kind, uint32_t seed, const uint8_t *p, 
     HOLDS(x != NULL);
     flow_init(&f, 0);
     f.to.outlet = export_outlet(x);
+    f.to.outlet->live = kind % 2 != 0;
     flow_begin(&f, 1, kind % 2 == 0, kind % 2 != 0, 1, 0, kind % 2 != 0 ? TOKEN : NULL);
     bool made = feed(&f, &e, p, n, seed) == 0 && f.to.synced && !e.refused;
     if (made) {

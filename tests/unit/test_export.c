@@ -46,6 +46,7 @@ static struct buf export_of(const char *target, const struct buf *in, size_t pie
     CHECK(x != NULL);
     flow_init(&flow, 0);
     flow.to.outlet = export_outlet(x);
+    flow.to.outlet->live = dragonfly;
     flow_begin(&flow, 1, !dragonfly, dragonfly, 1, 0, dragonfly ? TOKEN : NULL);
     for (size_t at = 0; at < in->len;) {
         size_t n = in->len - at < piece ? in->len - at : piece;
