@@ -242,7 +242,8 @@ static size_t feed_commands(struct scanned *s, const uint8_t *p, size_t n, uint6
     size_t argc;
     enum got g;
     while ((g = request_take(&s->requests, &c, &argv, &argc)) == GOT)
-        apply(s, argv, argc);
+        if (!s->refused)
+            apply(s, argv, argc);
     *bad = g == BAD;
     *need = c.want;
     return (size_t)(c.p - p);
@@ -251,8 +252,15 @@ static size_t feed_commands(struct scanned *s, const uint8_t *p, size_t n, uint6
 static void begin_commands(struct scanned *s)
 {
     struct slice del[2] = {SLICE("DEL"), name_of(s)};
+    const struct sink *to = s->to;
+    s->refused = !s->live && emit_guarded(to->e, &to->o);
+    if (s->refused)
+        refuse(s, s->fresh ? "a stream that is read by commands would replace a key of the target that is to "
+                             "be kept (--on-existing skip, fail)"
+                           : "its fields would expire at a target that may have kept its own value "
+                             "(--on-existing skip, fail)");
     s->live = s->begun = true; /* none of them may be repeated alone */
-    if (s->fresh)
+    if (s->fresh && !s->refused)
         apply(s, del, 2);
 }
 
@@ -260,7 +268,7 @@ static void end_commands(struct scanned *s)
 {
     uint8_t ms[20];
     struct slice expire[3] = {SLICE("PEXPIREAT"), name_of(s), {ms, dec_u64(ms, s->expire_ms)}};
-    if (s->fresh && s->expire_ms != 0)
+    if (s->fresh && s->expire_ms != 0 && !s->refused)
         apply(s, expire, 3);
 }
 
@@ -304,7 +312,7 @@ static const char *read_head(struct scanned *s, const struct rec *r, const char 
         return "a KEY record without name or db";
     s->db = (uint32_t)db;
     s->time = r->time;
-    s->begun = s->over = s->fresh = false;
+    s->begun = s->over = s->fresh = s->refused = false;
     s->expire_ms = s->length = 0;
     s->error[0] = '\0';
     s->name.len = 0;

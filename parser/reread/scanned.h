@@ -20,7 +20,7 @@ struct scanned {
     enum scanned_form form;
     bool live, fresh; /* fresh: the commands make the key from nothing */
     bool begun, over; /* the value was begun, and has come to its end */
-    bool lost;
+    bool refused;     /* they are left out, as what the target has is to be kept */
     unsigned type;
     uint32_t db;
     uint64_t name_len, length;

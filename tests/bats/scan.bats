@@ -116,6 +116,18 @@ is_wrong() { # command…
     [[ $(target_cli get a) == 1 ]]
 }
 
+@test "existing keys are kept where values come as commands: streams are reported, not written over them" {
+    source_cli xadd x 1-1 f v
+    source_cli rpush l 1 2 3
+    source_cli set s new
+    for k in x l s; do target_cli set $k old; done
+    run df2redis --scan --scan-values commands --on-existing skip migrate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    [[ $status -eq 3 && $output == *"--on-existing skip, fail"* ]] || fail "$status: $output"
+    [[ $(target_cli mget x l s | paste -sd,) == old,old,old ]] || fail "$(target_cli mget x l s)"
+    migrate --scan --scan-values commands --on-existing overwrite migrate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    assert_equal
+}
+
 @test "selecting and renaming" {
     source_cli mset a:1 1 b:1 2
     migrate --scan --include 'prefix:a:' --rename-prefix a:=c: migrate "redis://127.0.0.1:$SOURCE" \
