@@ -200,7 +200,7 @@ static struct task *meet(struct tasks *t, const char *base, const char *name)
             return NULL;
         struct task *new = xcalloc(1, sizeof *new);
         strlcpy(new->name, name, sizeof new->name);
-        memmove(&t->task[i + 1], &t->task[i], (t->n - i) * sizeof t->task[0]);
+        memmove(&t->task[i + 1], &t->task[i], (t->n - i) * sizeof(struct task *));
         t->task[i] = new;
         t->n++;
     }

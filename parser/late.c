@@ -71,7 +71,9 @@ void late_swap(struct late *l, uint32_t a, uint32_t b)
         unsigned i = 0;
         while (i < l->nswapped && l->swapped[i] != both[k])
             i++;
-        if (i == l->nswapped && i < LATE_SWAPS)
+        if (i == LATE_SWAPS)
+            l->fault = E2BIG; /* times in the others would stay wrong */
+        else if (i == l->nswapped)
             l->swapped[l->nswapped++] = both[k];
     }
 }

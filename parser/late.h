@@ -18,7 +18,7 @@
 #define LATE_MS     ((uint64_t)1953 * 86400000)
 
 #define LATE_RECENT 4096u /* keys that are not kept a second time */
-#define LATE_SWAPS  16u
+#define LATE_SWAPS  64u
 
 struct late {
     uint64_t from, before; /* times up to before wait; those before from as if they were from; 0: none */

@@ -13,6 +13,8 @@
 
 #define LIST_REPLY ((size_t)8 << 20)
 #define NAME_MAX_  64u
+#define WORD_MAX_  24u
+#define TEXT_MAX_  ((size_t)1000) /* of a command, of which dfparse reads 1023 bytes */
 
 /* ---- replies ---- */
 
@@ -55,16 +57,23 @@ static bool has(const redisReply *flags, const char *name)
     return false;
 }
 
-static bool is_word(const char *text)
+static bool is_word(const char *text, size_t cap)
 {
     size_t n = strlen(text);
     for (size_t i = 0; i < n; i++)
         if (!isalnum((unsigned char)text[i]) && strchr("._-", text[i]) == NULL)
             return false;
-    return n > 0 && n < NAME_MAX_;
+    return n > 0 && n < cap;
 }
 
 /* ---- one command ---- */
+
+/* No argument is as far away, and no keys lie at a step of none. */
+static bool fits(long long a, long long b, long long c, long long step)
+{
+    const long long most = 1 << 20;
+    return step > 0 && step < most && a > -most && a < most && b > -most && b < most && c > -most && c < most;
+}
 
 /* Where keys begin, and which they are. False: that is not said. */
 static bool add_spec(struct buf *b, const redisReply *spec)
@@ -73,19 +82,25 @@ static bool add_spec(struct buf *b, const redisReply *spec)
     const redisReply *from = value_of(begin, "spec"), *which = value_of(find, "spec");
     const char *word = text_of(value_of(from, "keyword"));
     const char *begins = text_of(value_of(begin, "type")), *finds = text_of(value_of(find, "type"));
-    bool keyword = strcmp(begins, "keyword") == 0 && is_word(word), range = strcmp(finds, "range") == 0;
+    bool keyword = strcmp(begins, "keyword") == 0 && is_word(word, WORD_MAX_),
+         range = strcmp(finds, "range") == 0;
     if ((!keyword && strcmp(begins, "index") != 0) || (!range && strcmp(finds, "keynum") != 0))
         return false;
+    long long at = number_of(from, keyword ? "startfrom" : "index"), step = number_of(which, "keystep");
+    long long one = number_of(which, range ? "lastkey" : "keynumidx");
+    long long other = number_of(which, range ? "limit" : "firstkey");
+    if (!fits(at, one, other, step) || (!range && (one < 0 || other < 0)))
+        return false;
+    if (b->len + 128 > TEXT_MAX_)
+        return false;
     if (keyword)
-        (void)buf_addf(b, ",%s@%lld", word, number_of(from, "startfrom"));
+        (void)buf_addf(b, ",%s@%lld", word, at);
     else
-        (void)buf_addf(b, ",%lld", number_of(from, "index"));
+        (void)buf_addf(b, ",%lld", at);
     if (range)
-        (void)buf_addf(b, ":%lld:%lld:%lld", number_of(which, "lastkey"), number_of(which, "keystep"),
-                       number_of(which, "limit"));
+        (void)buf_addf(b, ":%lld:%lld:%lld", one, step, other);
     else
-        (void)buf_addf(b, "#%lld:%lld:%lld", number_of(which, "keynumidx"), number_of(which, "firstkey"),
-                       number_of(which, "keystep"));
+        (void)buf_addf(b, "#%lld:%lld:%lld", one, other, step);
     return true;
 }
 
@@ -106,18 +121,19 @@ static bool add_specs(struct buf *b, const redisReply *specs)
 /* Before that, the first and the last one, and the step between them. */
 static bool add_range(struct buf *b, const redisReply *r)
 {
-    long long first = number_at(r, 3), last = number_at(r, 4);
-    if (first > 0)
-        (void)buf_addf(b, ",%lld:%lld:%lld:0", first, last >= 0 ? last - first : last, number_at(r, 5));
-    return first > 0 && !has(at(r, 2), "movablekeys");
+    long long first = number_at(r, 3), last = number_at(r, 4), step = number_at(r, 5);
+    if (first <= 0 || !fits(first, last, 0, step))
+        return false;
+    (void)buf_addf(b, ",%lld:%lld:%lld:0", first, last >= 0 ? last - first : last, step);
+    return !has(at(r, 2), "movablekeys");
 }
 
 static void add_command(struct buf *text, const redisReply *r)
 {
-    struct buf b = {.max = 1024};
+    struct buf b = {.max = TEXT_MAX_};
     char name[NAME_MAX_];
     const redisReply *specs = at(r, 8);
-    if (!has(at(r, 2), "write") || !is_word(text_of(at(r, 0))))
+    if (!has(at(r, 2), "write") || !is_word(text_of(at(r, 0)), NAME_MAX_))
         return;
     snprintf(name, sizeof name, "%s", text_of(at(r, 0)));
     for (char *p = name; *p != '\0'; p++)

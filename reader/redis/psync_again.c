@@ -56,7 +56,8 @@ static void rename_stream(struct flow *f, const char *replid)
     if (replid[0] == '\0' || strcasecmp(replid, d->lineage.replid) == 0)
         return;
     strlcpy(d->lineage.replid, replid, sizeof d->lineage.replid);
-    (void)stream_announce_lineage(f); /* a failure is noticed in the next turn */
+    if (f->announced)                     /* else its FLOW record is still to come, and says it */
+        (void)stream_announce_lineage(f); /* a failure is noticed in the next turn */
 }
 
 void psync_again_done(struct flow *f, const char *replid)

@@ -38,7 +38,7 @@ struct key_head {
 
 /* A key's records: head, any number of bytes, the end. time: for which ttl_ms holds. */
 void key_out_begin(struct key_out *k, unsigned flow, uint16_t epoch, uint64_t time, const struct key_head *h);
-void key_out_add(struct key_out *k, const void *p, size_t n);
+void key_out_add(struct key_out *k, const void *data, size_t n);
 void key_out_end(struct key_out *k);
 
 /* So much of the key may go. */

@@ -9,16 +9,19 @@ void part_ask(struct scan_part *p, enum part_step step, int argc, const char *co
 
 void part_keep(struct scan_part *p, const struct resp_token *t)
 {
+    int rc = 0;
     if (t->type == '$') {
         uint8_t head[RESP_LEN_MAX];
-        (void)buf_add(&p->fields, head, (size_t)(resp_len(head, '$', (uint64_t)t->n) - head));
+        rc = t->n < 0 ? -1 : buf_add(&p->fields, head, (size_t)(resp_len(head, '$', (uint64_t)t->n) - head));
     } else if (t->type == 'b') {
-        (void)buf_add(&p->fields, t->text, t->len);
-        if (t->whole) {
-            (void)buf_add(&p->fields, "\r\n", 2);
+        rc = buf_add(&p->fields, t->text, t->len);
+        if (rc == 0 && t->whole) {
+            rc = buf_add(&p->fields, "\r\n", 2);
             p->nfields++;
         }
     }
+    if (rc < 0) /* whoever reads them counts on fields that are whole */
+        scan_node_lost(p->node, "fields of a page come to more than can be kept, or one is missing");
 }
 
 void part_spool(struct scan_part *p)

@@ -137,8 +137,10 @@ static void try_again(struct scan_part *p, const char *why)
 {
     struct scan_node *n = p->node;
     struct slice name = scan_name(n);
-    if (p->begun)
+    if (p->begun) { /* a part of it is written, whatever the key is now */
         key_out_end(&n->out);
+        want_at(&n->wants, n->wants.head)->live = true;
+    }
     p->begun = false;
     n->error[0] = '\0';
     if (++p->tries < TRIES) {
@@ -261,7 +263,7 @@ static void take_page(struct scan_part *p, const struct resp_token *t)
         if (p->type == TYPE_HASH && n->server.field_ttl && t->index % 2 == 0)
             part_keep(p, t);
     }
-    if (t->end)
+    if (t->end && n->conn.open)
         page_ended(p);
 }
 

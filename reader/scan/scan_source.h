@@ -161,7 +161,7 @@ static inline bool scan_follows(const struct scan_source *s)
 /* ---- scan_probe.c ---- */
 
 /* Ask it, by --connect-timeout for each answer. Returns 0, or -1 with f. */
-int scan_probe(struct scan_source *s, const struct url *at, struct scan_server *server, struct fault *f);
+int scan_probe(struct scan_source *s, const struct url *at, struct scan_server *v, struct fault *f);
 
 /* The nodes of the source: one, or the masters of a cluster. Returns 0, or -1 with f. */
 int scan_find(struct scan_source *s, struct fault *f);

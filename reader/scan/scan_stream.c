@@ -202,17 +202,20 @@ static void ask_consumers(struct scan_part *p);
 static void keep_name(struct scan_part *p, const struct resp_token *t)
 {
     size_t before = p->names.len;
+    int rc = 0;
     p->names.max = (size_t)64 << 20;
     if (t->type == '$') {
         uint8_t head[RESP_LEN_MAX];
         p->group_len = 0;
-        (void)buf_add(&p->names, head, (size_t)(resp_len(head, '$', (uint64_t)t->n) - head));
+        rc = t->n < 0 ? -1 : buf_add(&p->names, head, (size_t)(resp_len(head, '$', (uint64_t)t->n) - head));
     } else if (t->type == 'b') {
-        (void)buf_add(&p->names, t->text, t->len);
-        if (t->whole)
-            (void)buf_add(&p->names, "\r\n", 2);
+        rc = buf_add(&p->names, t->text, t->len);
+        if (rc == 0 && t->whole)
+            rc = buf_add(&p->names, "\r\n", 2);
     }
     p->group_len += p->names.len - before;
+    if (rc < 0) /* group_name counts on names that are whole */
+        scan_node_lost(p->node, "names of a stream's groups come to more than 64 MiB, or one is missing");
 }
 
 static void take_groups(struct scan_part *p, const struct resp_token *t)
@@ -229,7 +232,7 @@ static void take_groups(struct scan_part *p, const struct resp_token *t)
         add_text(p->group_last, sizeof p->group_last, t);
     else if (t->depth == 2 && t->type == ':' && strcmp(p->field, "entries-read") == 0)
         set_number(p->group_read, sizeof p->group_read, t);
-    if (!t->end)
+    if (!t->end || !p->node->conn.open)
         return;
     end_group(p);
     p->group_at = 0;

@@ -42,7 +42,7 @@ static void set_window(struct scan_source *s)
     s->keys = 0;
     for (unsigned i = 0; i < s->nodes; i++)
         s->keys += s->node[i].server.keys;
-    s->window = given > 0 ? given : s->keys / WINDOW_PART / s->nodes;
+    s->window = given > 0 ? given : s->keys / WINDOW_PART / (s->nodes > 0 ? s->nodes : 1);
     if (given == 0 && s->window < WINDOW_LEAST)
         s->window = WINDOW_LEAST;
     if (given == 0 && s->window > WINDOW_MOST)
@@ -56,6 +56,7 @@ static void say_session(struct scan_source *s)
     struct buf dbs = {.max = sizeof info->dbs};
     info->journal = true;
     info->flows = s->nodes;
+    info->keys = s->keys;
     strlcpy(info->version, n->server.version, sizeof info->version);
     strlcpy(info->run_id, s->nodes == 1 ? n->server.run_id : "", sizeof info->run_id);
     strlcpy(info->address, s->stream->o->shown, sizeof info->address);
@@ -249,7 +250,7 @@ static void fields(const struct source *src, struct buf *b)
         waiting += s->node[i].notes != NULL ? scan_notes_waiting(&s->node[i]) : 0;
         pass = s->node[i].pass > pass ? s->node[i].pass : pass;
     }
-    (void)buf_addf(b, "keys=%llu of=%llu pass=%u ", read, (unsigned long long)s->keys, pass);
+    (void)buf_addf(b, "read=%llu of=%llu pass=%u ", read, (unsigned long long)s->keys, pass);
     if (scan_follows(s))
         (void)buf_addf(b, "named=%llu ", waiting);
     if (s->stream->info.version[0] != '\0')

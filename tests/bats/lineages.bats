@@ -87,6 +87,63 @@ assert_told() { # resume line's words, those of flow 0, of flow 1
     assert_told "replid=- lineage=-" "8 replid=$A lineage=-" "9 replid=$B lineage=-"
 }
 
+C=cccccccccccccccccccccccccccccccccccccccc
+D=dddddddddddddddddddddddddddddddddddddddd
+
+tell_flow() { # flow, line…: through an input of its own
+    printf '%s\n' "${@:2}" 'sleep 0' >&"${FEEDS[$1]}"
+}
+
+feed_each() { # a writer with an input for each of two flows
+    local f fd
+    FEEDS=()
+    for f in 0 1; do
+        mkfifo "$TMP/text.$f" "$TMP/records.$f"
+        background timeout -s KILL 100 bash -c 'exec mkrecords <"$0" >"$1"' "$TMP/text.$f" "$TMP/records.$f"
+    done
+    background rediswriter "$(target)" "$TMP/records.0" "$TMP/records.1" 2>"$TMP/err"
+    WRITER=$!
+    for f in 0 1; do
+        exec {fd}>"$TMP/text.$f"
+        FEEDS[f]=$fd
+    done
+}
+
+has_lineages() { # of flow 0, of flow 1
+    [[ $(rcli hmget 'df2redis:{default}' l0 l1 | cut -d' ' -f1 | xargs) == "$1 $2" ]]
+}
+
+@test "lineages that change while the session runs: one, then both at once" {
+    local f
+    start_redis
+    start_control
+    feed_each
+    for f in 0 1; do
+        tell_flow $f "$(live_session nonce=$NONCE)"
+    done
+    tell_flow 0 "flow 0 replid=$A" "synced 0 :pos=5" "live 0 :pos=8 INCR n"
+    tell_flow 1 "flow 1 replid=$B" "synced 1 :pos=6" "live 1 :pos=9 INCR n"
+    wait_until 10 is_saved
+    tell_flow 0 "flow 0 mode=LINEAGE replid=$C"
+    wait_until 10 has_lineages "$C" "$B"
+    # The first waits for its reply when the other one comes, whose input is looked at before its own.
+    rcli client pause 100000 write >/dev/null
+    tell_flow 1 "flow 1 mode=LINEAGE replid=$A" "live 1 :pos=11 INCR n"
+    wait_until 5 stands_still
+    tell_flow 0 "flow 0 mode=LINEAGE replid=$D" "live 0 :pos=10 INCR n"
+    wait_until 5 stands_still
+    rcli client unpause >/dev/null
+    wait_until 10 eval '[[ $(rcli get n) -eq 4 ]]'
+    has_lineages "$D" "$A" || fail "$(rcli hmget 'df2redis:{default}' l0 l1)"
+    kill -KILL "$WRITER"
+    wait "$WRITER" 2>/dev/null || true
+    for f in 0 1; do
+        exec {FEEDS[f]}>&-
+    done
+    next_run
+    assert_told "replid=- lineage=-" "10 replid=$D lineage=-" "11 replid=$A lineage=-"
+}
+
 @test "after a restart each flow goes on with its own lineage: position file, cluster" {
     to_cluster
     CLUSTER_FACT=cluster=1

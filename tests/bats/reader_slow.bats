@@ -140,7 +140,7 @@ logged_once() { [[ $(grep -c "$1" "$TMP/reader.err") -eq 1 ]] || fail "$1: $(cat
     start_master --generate --flows 2 --keys 2000 --stall flow=1,bytes=3000
     start_reader --stall-timeout 5
     wait_until 3 status_has 'alarms=flow-silent '
-    status_has '^flow flow=1 .* silent=[0-4]$'
+    status_has '^flow flow=1 .* silent=[0-4] '
     reap 8 "$READER"
     [[ $status -eq 75 ]]
     grep -q 'flow=1 event=flow_silent' "$TMP/reader.err"

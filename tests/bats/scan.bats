@@ -203,3 +203,16 @@ killed_run() { # keys that the target has to have more than before
     migrate --scan --scan-window 20 migrate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
     assert_equal
 }
+
+pages_read() { [[ $(calls "$SOURCE" getrange) -ge "$1" ]]; }
+
+@test "a string that is deleted while its parts are read: the target keeps none of them" {
+    source_cli setrange gone 200000000 end
+    df2redis -v --scan migrate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" >"$TMP/out" 2>"$TMP/err" &
+    local pid=$!
+    wait_until 20 pages_read 20
+    source_cli del gone
+    wait "$pid" || fail "status $?: $(grep -v summary "$TMP/err" | tail -5)"
+    [[ $(calls "$SOURCE" getrange) -lt 700 ]] || fail "it was read to its end"
+    [[ $(target_cli exists gone) -eq 0 ]] || fail "$(target_cli strlen gone) bytes are left"
+}

@@ -36,7 +36,7 @@ void whole_epoch(struct whole *x, unsigned flows)
     x->cl->bundles->flows = flows;
     x->confirmed = 0;
     x->dirty = x->save_now = x->saving = false;
-    x->begun = x->swept = WHOLE_NOT_YET; /* what was under way was dropped */
+    x->begun = x->swept = x->renamed = WHOLE_NOT_YET; /* what was under way was dropped */
     x->saved_at = mono_us();
 }
 
@@ -222,7 +222,7 @@ enum put whole_rename(struct whole *x, unsigned flow, const struct lineage *own)
 {
     char name[FLOW_NAME], text[POSITION_TEXT];
     const char *word[] = {name, text};
-    if (x->renamed == WHOLE_KNOWN) {
+    if (x->renamed == WHOLE_KNOWN && x->renaming == flow) {
         x->renamed = WHOLE_NOT_YET;
         return PUT_DONE;
     }
@@ -230,6 +230,8 @@ enum put whole_rename(struct whole *x, unsigned flow, const struct lineage *own)
         return PUT_WAIT;
     struct bundle *t = own_begin(x, on_renamed);
     x->renamed = WHOLE_ASKED;
+    x->renaming = flow;
+    x->name = *own;
     (void)position_lineage_name(flow, name);
     (void)position_lineage_print(own, text);
     add_words(x, t, "HSET", word, 2);

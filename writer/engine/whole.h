@@ -98,6 +98,8 @@ struct whole {
     char said_session[POSITION_TEXT], said_source[280]; /* in it */
 
     enum whole_step begun, swept, dropped, renamed;
+    unsigned renaming;   /* flow that renamed belongs to: others wait until it has gone on */
+    struct lineage name; /* the lineage that is written for it */
 };
 
 void whole_free(struct whole *x);

@@ -143,6 +143,12 @@ static unsigned holds_fields(struct whole *x)
     return n;
 }
 
+/* A flow that is being renamed still has its former one in the session. */
+static const struct lineage *lineage_of(const struct whole *x, unsigned flow)
+{
+    return x->renamed != WHOLE_NOT_YET && x->renaming == flow ? &x->name : &x->session->flow[flow].own;
+}
+
 /* The field session, without which the key says nothing, is written when the session begins, and again with
  * our own flushes only: where somebody else removes the key, it stays away, however the writer ends. Returns
  * how many fields the flows have in it. */
@@ -173,7 +179,7 @@ static unsigned put_hset(struct whole *x, struct buf *b, bool barrier)
         (void)resp_add_str(b, x->probes->owed ? "1" : "0");
     }
     for (unsigned i = 0; i < x->flows && own > 0; i++) {
-        const struct lineage *l = &x->session->flow[i].own;
+        const struct lineage *l = lineage_of(x, i);
         if (l->replid[0] == '\0')
             continue;
         (void)resp_add_bulk(b, name, position_lineage_name(i, name));
