@@ -20,7 +20,7 @@ static int open_outlet(struct parser *p)
 {
     if (p->opt->inspect == INSPECT_CSV && p->inspect != NULL) {
         parser_fault(p, EXIT_RETRY, "error",
-                     "the source began anew, and what was written cannot be taken back");
+                     "the source started a new full sync, and the output so far cannot be taken back");
         return -1;
     }
     if (p->opt->inspect != INSPECT_NONE) {
@@ -34,7 +34,7 @@ static int open_outlet(struct parser *p)
     bool again = p->export != NULL;
     if (again && strcmp(p->opt->rdb, "-") == 0) {
         parser_fault(p, EXIT_RETRY, "error",
-                     "the source began anew, and what was written cannot be taken back");
+                     "the source started a new full sync, and the output so far cannot be taken back");
         return -1;
     }
     outlets_free(p);
