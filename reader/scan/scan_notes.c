@@ -358,7 +358,7 @@ static bool read_messages(struct scan_notes *s)
 {
     struct resp_token t;
     for (unsigned turn = 0; turn < 8 && s->conn.open; turn++) {
-        enum resp_got got;
+        enum resp_got got = RESP_NONE;
         while (s->conn.open && (got = resp_next(&s->in, &t)) == RESP_GOT)
             take(s, &t);
         if (!s->conn.open)

@@ -64,6 +64,7 @@ static void test_refused(void)
     CHECK(parse("file a seq 1 type b\n# x\n\n") != NULL);
     EQ_I(m.line, 3);
     EQ_I(m.at, 24);
+    aof_manifest_free(&m);
     CHECK(aof_manifest_parse(&m, (const uint8_t *)"file a seq 1 type b\0\n", 21) != NULL);
 }
 
