@@ -332,15 +332,25 @@ static bool settle(struct scan_node *n)
 
 /* ---- replies ---- */
 
+/* An error that says nothing of the key: the flow ends, and a later try may have an answer. */
+static bool ends_flow(struct scan_node *n, const char *text)
+{
+    static const char *const words[] = {"BUSY ", "LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN "};
+    bool passes = false, moved = strncmp(text, "MOVED ", 6) == 0 || strncmp(text, "ASK ", 4) == 0;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        passes |= strncmp(text, words[i], strlen(words[i])) == 0;
+    if (moved)
+        scan_node_lost(n, "slots of the cluster move: what a node has is not known until they have");
+    else if (passes)
+        scan_node_lost(n, text);
+    return moved || passes;
+}
+
 static void take_error(struct scan_node *n, const struct resp_token *t)
 {
     char text[160];
     snprintf(text, sizeof text, "%.*s", (int)(t->len < 150 ? t->len : 150), t->text);
-    if (strncmp(text, "MOVED ", 6) == 0 || strncmp(text, "ASK ", 4) == 0) {
-        scan_node_lost(n, "slots of the cluster move: what a node has is not known until they have");
-        return;
-    }
-    if (n->error[0] == '\0')
+    if (!ends_flow(n, text) && n->error[0] == '\0')
         strlcpy(n->error, text, sizeof n->error);
 }
 
@@ -384,6 +394,12 @@ static void take_size(struct scan_node *n, const struct resp_token *t, bool type
         next_key(n, type ? &w->type_known : &w->size_known, w->tail, type ? OVER_GUESSED : OVER_PLAIN);
     if (x == NULL)
         return;
+    if (t->type == '-') {
+        char text[160];
+        snprintf(text, sizeof text, "%.*s", (int)(t->len < 150 ? t->len : 150), t->text);
+        if (ends_flow(n, text))
+            return;
+    }
     if (type) {
         x->type = (uint8_t)(t->type == '+' ? type_named(t->text, t->len) : TYPE_OTHER);
         w->type_known++;

@@ -69,11 +69,20 @@ static void take_keyspace(struct scan_server *v, const char *text)
     }
 }
 
-/* INFO does not tell which databases there are: all of them, by number. */
+static bool is_listed(const struct scan_server *v, unsigned db)
+{
+    for (unsigned i = 0; i < v->held; i++)
+        if (v->db[i] == db)
+            return true;
+    return false;
+}
+
+/* All databases that there are, by number: where INFO does not tell which hold keys, and where others may
+ * have some later. */
 static int count_databases(struct scan_server *v, struct inquiry *q, struct fault *f)
 {
     char number[16];
-    for (unsigned db = 0; db < SCAN_DBS; db++) {
+    for (unsigned db = 0; db < SCAN_DBS && v->dbs < SCAN_DBS; db++) {
         snprintf(number, sizeof number, "%u", db);
         const char *const select[] = {"SELECT", number};
         int can = db == 0 ? 1 : permits(q, 2, select, f);
@@ -81,12 +90,13 @@ static int count_databases(struct scan_server *v, struct inquiry *q, struct faul
             return -1;
         if (can == 0)
             break;
-        v->db[v->dbs++] = db;
+        if (!is_listed(v, db))
+            v->db[v->dbs++] = db;
     }
     return 0;
 }
 
-static int take_info(struct scan_server *v, struct inquiry *q, struct fault *f)
+static int take_info(struct scan_server *v, bool follow, struct inquiry *q, struct fault *f)
 {
     char why[160], role[16] = "";
     char *text = ask_text(q, "INFO", "server", why, f);
@@ -115,7 +125,8 @@ static int take_info(struct scan_server *v, struct inquiry *q, struct fault *f)
     if (text != NULL)
         take_keyspace(v, text);
     free(text);
-    return v->dbs_known ? 0 : count_databases(v, q, f);
+    v->held = v->dbs;
+    return v->dbs_known && !follow ? 0 : count_databases(v, q, f);
 }
 
 static int take_permissions(struct scan_source *s, struct scan_server *v, struct inquiry *q, struct fault *f)
@@ -156,7 +167,7 @@ int scan_probe(struct scan_source *s, const struct url *at, struct scan_server *
     if (inquire_open(&q, at, s->stream->o->connect_timeout * 1000, f) < 0)
         return -1;
     conn_keep_objects(&q.conn, TEXT_MAX);
-    int rc = take_info(v, &q, f);
+    int rc = take_info(v, scan_follows(s), &q, f);
     if (rc == 0)
         rc = take_permissions(s, v, &q, f);
     inquire_close(&q);

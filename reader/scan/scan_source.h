@@ -42,8 +42,8 @@ struct scan_server {
     bool dragonfly;
     bool memory, dump, expiretime, field_ttl; /* MEMORY USAGE, DUMP, PEXPIRETIME, HPEXPIRETIME */
     bool dbs_known;
-    uint32_t db[SCAN_DBS]; /* that hold keys */
-    unsigned dbs;
+    uint32_t db[SCAN_DBS]; /* to be scanned: ... */
+    unsigned dbs, held;    /* ... how many; the first of them held keys, dbs_known */
     uint64_t keys;
     struct slotset slots; /* of a node of a cluster */
 };

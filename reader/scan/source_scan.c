@@ -65,7 +65,7 @@ static void say_session(struct scan_source *s)
     if (s->stream->o->url.sentinel)
         url_show(&n->at, info->server, sizeof info->server);
     info->dbs_known = n->server.dbs_known;
-    for (unsigned i = 0; i < n->server.dbs && info->dbs_known; i++)
+    for (unsigned i = 0; i < n->server.held && info->dbs_known; i++)
         info->dbs_known = buf_addf(&dbs, "%s%u", i > 0 ? "," : "", n->server.db[i]) == 0;
     snprintf(info->dbs, sizeof info->dbs, "%.*s", (int)dbs.len, dbs.len > 0 ? (const char *)dbs.p : "");
     buf_free(&dbs);

@@ -216,6 +216,25 @@ killed_run() { # keys that the target has to have more than before
     assert_equal
 }
 
+keys_arrived() { [[ $(target_cli dbsize) -ge $1 ]]; }
+is_busy() { [[ $(source_cli get k:1 2>&1) == BUSY* ]]; }
+
+@test "a source that is busy meanwhile: another try may help, and no key is given up for it" {
+    source_cli eval "for i = 1, 2000 do redis.call('SET', 'k:' .. i, i) redis.call('RPUSH', 'l:' .. i, i) end" 0
+    source_cli config set lua-time-limit 50
+    df2redis -v --scan --scan-rate 500 --scan-window 40000 --scan-count 9000 migrate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET" >"$TMP/out" 2>"$TMP/err" &
+    local pid=$! status=0
+    wait_until 10 keys_arrived 100
+    source_cli eval "while true do end" 0 >"$TMP/busy" 2>&1 &
+    wait_until 10 is_busy
+    wait "$pid" || status=$?
+    [[ $status -eq 75 ]] || fail "status $status: $(grep -v summary "$TMP/err" | tail -5)"
+    grep -q 'BUSY' "$TMP/err" || fail "$(tail -5 "$TMP/err")"
+    source_cli script kill
+    migrate --scan --on-existing overwrite migrate "redis://127.0.0.1:$SOURCE" "redis://127.0.0.1:$TARGET"
+    assert_equal
+}
+
 pages_read() { [[ $(calls "$SOURCE" getrange) -ge "$1" ]]; }
 
 @test "a string that is deleted while its parts are read: the target keeps none of them" {

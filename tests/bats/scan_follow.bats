@@ -72,6 +72,10 @@ write_some() { # seed
     source_cli mset a 2 b 3
     wait_until 20 grep -q event=scan_again "$TMP/err"
     wait_until 20 same || fail "$(tail -3 "$TMP/diff")"
+    # A database that held nothing at the beginning.
+    source_cli client kill type pubsub >/dev/null
+    source_cli -n 7 set first 1
+    wait_until 20 eval '[[ $(target_cli -n 7 get first) == 1 ]]' || fail "$(source_cli -n 7 dbsize)"
     source_cli set c 4
     wait_until 20 same || fail "$(tail -3 "$TMP/diff")"
 }
