@@ -96,6 +96,9 @@ start_redis() {
     fail "no redis-server came up"
 }
 
+# A build with sanitizers, which has a use for memory of its own.
+sanitized() { grep -q __asan_init "$BUILD/bin/rediswriter"; }
+
 # A cluster of three masters, each with so many replicas; CLUSTER_PORTS, the masters first, and CLUSTER_URL are set.
 start_cluster() { # replicas [server options…]
     local replicas=$1 base i dir

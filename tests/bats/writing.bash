@@ -85,7 +85,7 @@ start_control() {
 
 # The most memory that a process has had, in kB; 0 for a build with sanitizers, which has a use for it of its own.
 peak_memory() { # pid
-    if grep -q __asan_init "$BUILD/bin/rediswriter"; then
+    if sanitized; then
         echo 0
     else
         sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status"

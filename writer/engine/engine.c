@@ -203,6 +203,7 @@ static void nodes_free(struct nodes *ns)
         free(ns->node[i]->conn);
         free(ns->node[i]);
     }
+    questions_free(ns);
     reach_free(ns);
     free(ns->conn);
 }

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "../conn/conn.h"
 #include "node.h"
@@ -78,7 +79,8 @@ struct nodes {
 
     struct cnode *node[CNODES_MAX];
     unsigned n;
-    struct conn **conn; /* all of them; index: epoll's tag */
+    struct conn **conn;              /* all of them; index: epoll's tag */
+    LIST_HEAD(, question) questions; /* without an answer yet (question.c) */
     unsigned nconn, conn_cap;
     uint16_t owner[SLOTS];
 
@@ -157,6 +159,9 @@ struct conn *cluster_way(struct nodes *ns, struct cnode *ask, unsigned slot, siz
 /* The answer of a node. r: NULL: it was lost, or refused, and the question is to be put again (where that
  * does not pass the run has failed). */
 typedef void answer_fn(void *arg, struct cnode *n, const redisReply *r);
+
+/* At the end: those that are not answered are forgotten. */
+void questions_free(struct nodes *ns);
 
 /* A question of two words, whose answer is a string. */
 void node_ask(struct conn *c, answer_fn *fn, void *arg, const char *one, const char *two);

@@ -6,21 +6,33 @@
 #include "io.h"
 
 struct question {
+    LIST_ENTRY(question) link; /* nodes.questions */
     answer_fn *fn;
     void *arg;
     int type; /* of the answer */
     const char *what;
 };
 
-static struct question *question_new(answer_fn *fn, void *arg, int type, const char *what)
+static struct question *question_new(struct nodes *ns, answer_fn *fn, void *arg, int type, const char *what)
 {
     struct question *q = xcalloc(1, sizeof *q);
     *q = (struct question){.fn = fn, .arg = arg, .type = type, .what = what};
+    LIST_INSERT_HEAD(&ns->questions, q, link);
     return q;
+}
+
+void questions_free(struct nodes *ns)
+{
+    struct question *q;
+    while ((q = LIST_FIRST(&ns->questions)) != NULL) {
+        LIST_REMOVE(q, link);
+        free(q);
+    }
 }
 
 static void answer(struct question *q, struct cnode *n, const redisReply *r)
 {
+    LIST_REMOVE(q, link);
     q->fn(q->arg, n, r);
     free(q);
 }
@@ -45,7 +57,7 @@ static void on_reply(struct conn *c, void *arg, const redisReply *r)
 
 void node_ask(struct conn *c, answer_fn *fn, void *arg, const char *one, const char *two)
 {
-    conn_call(c, on_reply, question_new(fn, arg, REDIS_REPLY_STRING, one), one, two, NULL);
+    conn_call(c, on_reply, question_new(c->all, fn, arg, REDIS_REPLY_STRING, one), one, two, NULL);
 }
 
 /* ---- scans ---- */
@@ -72,5 +84,6 @@ void node_scan_anew(struct cnode *n)
 
 void node_scan(struct conn *c, uint32_t db, answer_fn *fn, void *arg, const char *count)
 {
-    cluster_scan(c, db, on_scan, question_new(fn, arg, REDIS_REPLY_ARRAY, "SCAN"), c->node->cursor, count);
+    cluster_scan(c, db, on_scan, question_new(c->all, fn, arg, REDIS_REPLY_ARRAY, "SCAN"), c->node->cursor,
+                 count);
 }
