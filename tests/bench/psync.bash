@@ -160,6 +160,7 @@ bench_psync_stopped() {
     target=$redis_port target_pid=${pids[-1]}
     start_redis --repl-diskless-sync-delay 0
     psync_source=$redis_port
+    redis_port=$target
     df2redis --single replicate "redis://127.0.0.1:$psync_source" "redis://127.0.0.1:$target" 2>"$work/err" &
     super=$!
     until df2redis status 2>/dev/null | grep -q phase=streaming; do
