@@ -267,7 +267,7 @@ full_sync() { df2redis status | grep -q 'phase=fullsync'; }
     start_master --generate --flows 2 --keys 2000 --flush-before-cut --journal-ops 100
     background df2redis -v replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
     wait_until 15 stable
-    grep -q 'epoch=2' "$TMP/err"
+    wait_until 5 grep -q 'epoch=2' "$TMP/err" # messages come through dflog
     wait_until 10 eval '[[ $(rcli dbsize) -ge 2000 ]]'
 }
 
