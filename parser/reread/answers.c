@@ -236,13 +236,17 @@ void reread_finish(struct sink *to, const char *why)
         return;
     for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);
-        if (k->flow == to->o.flow && k->state == REKEY_ANSWERED)
+        if (k->flow != to->o.flow)
+            continue;
+        bool found = !k->refines && to->verifying != NOT_VERIFYING && to->rereads->writer;
+        /* A value that contains entries of which the position knows nothing would have them twice, as the run
+         * that resumes gets them again. */
+        if (k->state == REKEY_ANSWERED && (k->to <= to->next_lsn || !found)) {
             write_value(to, k);
-        else if (k->flow == to->o.flow && !k->refines && to->verifying != NOT_VERIFYING &&
-                 to->rereads->writer) {
+        } else if (found) {
             leave_missing(to, k);
             left++;
-        } else if (k->flow == to->o.flow) {
+        } else {
             rekey_give_up(to, k, why);
         }
     }
