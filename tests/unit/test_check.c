@@ -275,6 +275,20 @@ static void guarded_until_the_end(void)
     end(EXIT_DONE);
 }
 
+/* The stream ends before the place of an answer: with the value the target would have entries that the run
+ * that resumes gets again. */
+static void guarded_ahead_of_the_end(void)
+{
+    begin_guarded();
+    EQ_I(check("state=again\ndb=0\nown=1\nkey=n\n"), 0);
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+    answer("key=n\ndb=0\nstate=value\nttl=-1\nfrom=120\nto=120\n", "00 01 '2'");
+    parser_end_rereads(parser);
+    wrote("3 pos=100 db=0 probe 5 0:n | EXISTS n\n");
+    end(EXIT_DONE);
+}
+
 /* It is verified no longer, and not because all is there. */
 static void guarded_until_it_failed(void)
 {
@@ -401,6 +415,7 @@ int main(void)
     guarded_by_reading();
     guarded_at_the_end();
     guarded_until_the_end();
+    guarded_ahead_of_the_end();
     guarded_until_it_failed();
     guarded_within_the_full_sync();
     selected();
