@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,24 +14,9 @@
 #include "buf.h"
 #include "exits.h"
 #include "io.h"
+#include "why.h"
 
 #define PATH_ROOM 4096
-
-/* Where aof_find says what is wrong. */
-struct why {
-    char *text;
-    size_t cap;
-};
-
-static int wrong(const struct why *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static int wrong(const struct why *w, int status, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(w->text, w->cap, fmt, ap);
-    va_end(ap);
-    return status;
-}
 
 static bool ends_with(const char *name, const char *tail)
 {

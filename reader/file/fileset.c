@@ -1,9 +1,9 @@
 #include "fileset.h"
+#include "why.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,22 +29,6 @@ static size_t base_of(const char *name)
         if (!isdigit((unsigned char)name[i]))
             return 0;
     return n - 9;
-}
-
-/* Where fileset_find says what is wrong. */
-struct why {
-    char *text;
-    size_t cap;
-};
-
-static int wrong(const struct why *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static int wrong(const struct why *w, int status, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(w->text, w->cap, fmt, ap);
-    va_end(ap);
-    return status;
 }
 
 static int wrong_errno(const struct why *w, const char *path)

@@ -13,6 +13,21 @@ start_target() { # options
     TARGET=$REDIS_PORT TARGET_PID=$REDIS_PID
 }
 
+# Of a suite in which writers run until $TMP/enough is there, and that may have a cluster.
+CLUSTER_PIDS=()
+psync_teardown() {
+    touch "$TMP/enough"
+    [[ ${#CLUSTER_PIDS[@]} -eq 0 ]] || stop_cluster
+    common_teardown
+}
+
+# A task that is in its stable sync; TASK is its process.
+start_task() { # arguments of df2redis
+    background df2redis -v "$@" 2>>"$TMP/task.err"
+    TASK=$!
+    wait_until 15 phase_is streaming || { cat "$TMP/task.err" >&2; return 1; }
+}
+
 scli() { redis-cli -p "$SOURCE" "$@"; }
 tcli() { redis-cli -p "$TARGET" "$@"; }
 

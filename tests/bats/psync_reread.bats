@@ -5,18 +5,7 @@ load helper
 load psync
 
 setup() { common_setup; }
-teardown() {
-    touch "$TMP/enough"
-    [[ ${#CLUSTER_PIDS[@]} -eq 0 ]] || stop_cluster
-    common_teardown
-}
-CLUSTER_PIDS=()
-
-start_task() { # arguments of df2redis
-    background df2redis -v "$@" 2>"$TMP/task.err"
-    TASK=$!
-    wait_until 15 phase_is streaming || { cat "$TMP/task.err" >&2; return 1; }
-}
+teardown() { psync_teardown; }
 
 stop_task() {
     df2redis stop >/dev/null
