@@ -17,14 +17,15 @@ endif
 ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $(CFLAGS)
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
-PROGRAMS = dfreader dfparse rediswriter df2redis-check df2redis-monitor dfconf dfnotify dflog
+PROGRAMS = dfreader dfparse rediswriter df2redis-check df2redis-monitor
+HELPERS  = dfconf dfnotify dflog
 TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
 COMPLETE = df2redis dfreader dfparse rediswriter df2redis-check df2redis-monitor
 PARTS    = $(notdir $(wildcard supervisor/lib/*))
-LIBEXEC  = $(PARTS:%=$(B)/libexec/df2redis/%)
+LIBEXEC  = $(B)/libexec/df2redis
 MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis-check.1 df2redis-monitor.1 df2redis.1
 MAN5     = dfrecord.5 df2redis.conf.5 rdb.5
 MAN7     = df2redis.7 dragonfly-replication.7 psync.7
@@ -66,7 +67,7 @@ LIBS_dfcrash     = -lhiredis
 LIBS_fakeredis   = -lbsd
 LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 
-all: $(BINS) $(SCRIPT) $(LIBEXEC)
+all: $(BINS) $(HELPERS:%=$(LIBEXEC)/%) $(SCRIPT) $(PARTS:%=$(LIBEXEC)/%)
 
 help:
 	@echo 'all tools deps deps-dev demo check check-run unit check-versions check-pairs crash model asan clang fuzz fuzz-build fuzz-coverage' \
@@ -81,11 +82,12 @@ $(B)/libcommon.a: $(SRC_common:%.c=$(B)/obj/%.o)
 	ar rcs $@ $^
 
 define program
-$(B)/bin/$(1): $$(SRC_$(1):%.c=$(B)/obj/%.o) $(B)/libcommon.a
+$(1)/$(2): $$(SRC_$(2):%.c=$(B)/obj/%.o) $(B)/libcommon.a
 	@mkdir -p $$(@D)
-	$$(LINK) -o $$@ $$(filter %.o,$$^) $(B)/libcommon.a $$(LIBS_$(1))
+	$$(LINK) -o $$@ $$(filter %.o,$$^) $(B)/libcommon.a $$(LIBS_$(2))
 endef
-$(foreach p,$(PROGRAMS) $(TOOLS),$(eval $(call program,$(p))))
+$(foreach p,$(PROGRAMS) $(TOOLS),$(eval $(call program,$(B)/bin,$(p))))
+$(foreach p,$(HELPERS),$(eval $(call program,$(LIBEXEC),$(p))))
 
 # The page of df2redis-monitor, which is a part of the program.
 DYGRAPHS ?= /usr/share/javascript/dygraphs
@@ -107,7 +109,7 @@ $(SCRIPT): supervisor/df2redis
 	@mkdir -p $(@D)
 	install -m 755 $< $@
 
-$(B)/libexec/df2redis/%: supervisor/lib/%
+$(LIBEXEC)/%: supervisor/lib/%
 	@mkdir -p $(@D)
 	install -m 644 $< $@
 
@@ -217,25 +219,45 @@ format:
 
 # ---- installation ----
 
+# DESTDIR, PREFIX and these may be given; sysconfdir stays /etc with the prefix /usr, too.
+SHARE    ?= $(PREFIX)/share
+UNITDIR  ?= $(PREFIX)/lib/systemd/system
+DOCDIR   ?= $(SHARE)/doc/df2redis
+ZSHDIR   ?= $(SHARE)/zsh/site-functions
+UNITS     = examples/df2redis@.service examples/monitoring/df2redis-monitor.service
+DOCS      = README.md CHANGELOG.md
+EXAMPLES  = $(filter-out %.service,$(wildcard examples/*.*))
+MONITORING = $(filter-out %.service,$(wildcard examples/monitoring/*.*))
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man1 man5 man7)
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/libexec/df2redis $(UNITDIR) $(DOCDIR)/examples/monitoring $(ZSHDIR) \
+	    $(SHARE)/bash-completion/completions $(SHARE)/fish/vendor_completions.d $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man7)
 	install -m 755 $(BINS) $(SCRIPT) $(DESTDIR)$(PREFIX)/bin
-	install -d $(DESTDIR)$(PREFIX)/libexec/df2redis
-	install -m 644 $(LIBEXEC) $(DESTDIR)$(PREFIX)/libexec/df2redis
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	for name in $(COMPLETE); do install -m 644 supervisor/completion.bash \
-	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$name || exit 1; done
-	install -m 644 $(MAN1:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 $(MAN5:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man5
-	install -m 644 $(MAN7:%=man/%) $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 755 $(HELPERS:%=$(LIBEXEC)/%) $(DESTDIR)$(PREFIX)/libexec/df2redis
+	install -m 644 $(PARTS:%=$(LIBEXEC)/%) $(DESTDIR)$(PREFIX)/libexec/df2redis
+	install -m 644 supervisor/completion.bash $(DESTDIR)$(SHARE)/bash-completion/completions/df2redis
+	for name in $(filter-out df2redis,$(COMPLETE)); do \
+	    ln -sf df2redis $(DESTDIR)$(SHARE)/bash-completion/completions/$$name || exit 1; done
+	install -m 644 supervisor/completion.zsh $(DESTDIR)$(ZSHDIR)/_df2redis
+	install -m 644 supervisor/completion.fish $(DESTDIR)$(SHARE)/fish/vendor_completions.d/df2redis.fish
+	for name in $(filter-out df2redis,$(COMPLETE)); do \
+	    ln -sf df2redis.fish $(DESTDIR)$(SHARE)/fish/vendor_completions.d/$$name.fish || exit 1; done
+	for unit in $(UNITS); do \
+	    sed 's|/usr/local/bin/|$(PREFIX)/bin/|' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; done
+	install -m 644 $(DOCS) $(DESTDIR)$(DOCDIR)
+	install -m 644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
+	install -m 644 $(MONITORING) $(DESTDIR)$(DOCDIR)/examples/monitoring
+	install -m 644 $(MAN1:%=man/%) $(DESTDIR)$(SHARE)/man/man1
+	install -m 644 $(MAN5:%=man/%) $(DESTDIR)$(SHARE)/man/man5
+	install -m 644 $(MAN7:%=man/%) $(DESTDIR)$(SHARE)/man/man7
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS) df2redis)
-	rm -rf $(DESTDIR)$(PREFIX)/libexec/df2redis
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/bash-completion/completions/,$(COMPLETE))
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(MAN1)) \
-	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man5/,$(MAN5)) \
-	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man7/,$(MAN7))
+	rm -rf $(DESTDIR)$(PREFIX)/libexec/df2redis $(DESTDIR)$(DOCDIR)
+	rm -f $(addprefix $(DESTDIR)$(SHARE)/bash-completion/completions/,$(COMPLETE)) $(DESTDIR)$(ZSHDIR)/_df2redis \
+	    $(COMPLETE:%=$(DESTDIR)$(SHARE)/fish/vendor_completions.d/%.fish) $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
+	rm -f $(addprefix $(DESTDIR)$(SHARE)/man/man1/,$(MAN1)) $(addprefix $(DESTDIR)$(SHARE)/man/man5/,$(MAN5)) \
+	    $(addprefix $(DESTDIR)$(SHARE)/man/man7/,$(MAN7))
 
 clean:
 	rm -rf $(B)

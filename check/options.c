@@ -106,8 +106,10 @@ static const struct option_row rows[] = {
     OPTION_LAST_ROWS("check"),
 };
 
+static const struct option_library libraries[] = {{"OpenSSL", tls_library_version}, {NULL, NULL}};
+
 static const struct option_program program = {
-    .name = "df2redis-check", .section = "check", .usage = usage, .rows = rows};
+    .name = "df2redis-check", .section = "check", .usage = usage, .rows = rows, .libraries = libraries};
 
 static void prepare_tls(struct options *o, unsigned i, const char *label)
 {

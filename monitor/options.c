@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include <jansson.h>
+#include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +51,11 @@ static const struct option_row rows[] = {
     OPTION_LAST_ROWS("monitor"),
 };
 
+static const struct option_library libraries[] = {
+    {"libmicrohttpd", MHD_get_version}, {"jansson", jansson_version_str}, {NULL, NULL}};
+
 static const struct option_program program = {
-    .name = "df2redis-monitor", .section = "monitor", .usage = usage, .rows = rows};
+    .name = "df2redis-monitor", .section = "monitor", .usage = usage, .rows = rows, .libraries = libraries};
 
 /* Where df2redis keeps its run directories, and where system services have theirs. */
 static void default_bases(struct options *o)

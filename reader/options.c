@@ -8,6 +8,7 @@
 
 #include "exits.h"
 #include "fatal.h"
+#include "hiredis_version.h"
 #include "option.h"
 #include "record.h"
 
@@ -171,8 +172,11 @@ static const struct option_row rows[] = {
     OPTION_LAST_ROWS("reader"),
 };
 
+static const struct option_library libraries[] = {
+    {"hiredis", hiredis_version}, {"OpenSSL", tls_library_version}, {NULL, NULL}};
+
 static const struct option_program program = {
-    .name = "dfreader", .section = "reader", .usage = usage, .rows = rows};
+    .name = "dfreader", .section = "reader", .usage = usage, .rows = rows, .libraries = libraries};
 
 static void check_scheme(const struct options *o)
 {

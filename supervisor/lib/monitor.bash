@@ -32,7 +32,7 @@ stop_monitor() {
 }
 
 notify() { # NAME=VALUE…
-    [[ -z $notify_socket ]] || NOTIFY_SOCKET=$notify_socket "$here/dfnotify" "$@"
+    [[ -z $notify_socket ]] || NOTIFY_SOCKET=$notify_socket "$lib/dfnotify" "$@"
 }
 
 monitor() {

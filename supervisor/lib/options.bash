@@ -1,97 +1,6 @@
 # shellcheck shell=bash
 # The command line and the file of --config.
 
-usage() {
-    cat <<'END'
-usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later change, until stopped
-       df2redis [options] migrate SOURCE|FILE TARGET   full sync only; FILE: a snapshot (.rdb, .dfs), or an
-                                                      append-only file or its directory
-       df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
-       df2redis [options] export SOURCE|FILE FILE   write an RDB file for the server of --target-version
-       df2redis [options] inspect SOURCE|FILE       count and measure the keys, and show the largest
-       df2redis [options] check SOURCE TARGET       are both sides equal? df2redis-check(1)
-       df2redis [options] status [NAME]             what the task is doing
-       df2redis [options] top [NAME]                the same and each flow, updated every second
-       df2redis [options] list                      all tasks of this user, one per line
-       df2redis [options] monitor                   show all tasks over HTTP: a page, metrics (--listen HOST:PORT)
-       df2redis [options] stop [NAME]               stop it: source first, then drain; --final: for good
-       df2redis [options] create NAME -c FILE       keep a task: its kind, source and target stand in FILE
-       df2redis [options] start NAME                run a task that is kept, in the background
-       df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended, and what is kept
-       df2redis [options] limit [NAME]              change --max-ops and --max-bytes while it runs
-
-SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dragonfly; rediss:// (TLS), unix:///path,
-        sentinel://host,host/name, redis-cluster://host,host; the source also dragonfly://host[:port]
-
-      --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
-                           where it holds a key of the source's snapshot
-      --resume             with replicate (and migrate --scan): resume from the positions that the target holds
-      --from-saved         with replicate: --resume, and nothing but that: positions must be there
-      --restart            with replicate: --resume, and run again after retryable errors
-                           (--no-restart: not, whatever the file says)
-      --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
-      --on-full-resync WHAT   if it cannot be resumed: fail (default), flush or overwrite the target
-      --include RULE, --exclude RULE   keys to replicate, and not: GLOB, prefix:P, regex:R, type:T, db:N (repeatable)
-      --rename-prefix A=B  keys that begin with A begin with B
-      --db-map A=B[,C=D]   database A becomes B; *=B: all others
-      --position-file FILE keep the positions there (clusters, Dragonfly)
-      --exactly-once       refuse to begin where something may count twice
-      --tls-ca WHERE       file or directory of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
-                           --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends
-      --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout, reconnect-timeout,
-                           password-file, sentinel-user, sentinel-password-file; for the target reply-timeout
-      --from WHAT          of a source that sentinels know: master (default), replica or any
-      --acknowledge WHAT   to a source that is a Redis: a byte less than the target has (behind, default), so that its
-                           FAILOVER does not choose us, or all of it (exact)
-      --no-verify          do not look for keys that a Dragonfly from v1.39 on may lose in a full sync
-      --verify-rate N      keys per second that this looks at (100000)
-      --until-time TIME    of an append-only file nothing later: seconds, or 2026-11-30T10:00:00Z
-      --truncated ok       of an append-only file whose end is cut off: leave that out
-      --one-file           of a set of files only the one that was named
-      --scan               read the source by SCAN, where it does not permit replication (also ...?mode=scan), with
-                           migrate; with replicate --follow: and again whatever keyspace notifications name
-      --set-notifications  ... having set notify-keyspace-events
-      --scan-rate N, --scan-bytes SIZE   keys, and bytes of values, per second (0: no limit)
-      --single             one dfreader and one dfparse for all flows
-      --task NAME          several tasks side by side (default: default)
-      --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
-                           $XDG_RUNTIME_DIR; without that /run/df2redis/NAME, or /tmp/df2redis-UID/NAME)
-      --log-file FILE      messages go there, with the time; reopened on SIGHUP
-      of dfreader(1):      --spool DIR, --no-spool, --spool-max, --spill-max, --spill-dir, --buffer, --parser-timeout,
-                           --scan-count, --scan-window, --scan-large, --scan-values, --stall-timeout,
-                           --barrier-timeout, --ping-timeout
-      of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --publish,
-                           --no-reread, --stats
-      of rediswriter(1):   --on-source-flush, --strict, --wait, --connections, --window, --barrier-spill-max,
-                           --input-timeout, --at-least-once, --durable-target, --no-mset,
-                           --takeover
-      --target-version V   write for this target instead of asking it; --target-modules A,B: it has these modules
-      --unsupported WHAT   report (default), approximate or fail
-      --max-ops N          requests per second that the target gets (0: no limit)
-      --max-bytes SIZE     bytes of them per second (0: no limit)
-      --errors-to FILE     keep requests that failed, to be replayed by rediswriter
-      --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...
-      with check:          --mode exists|type-ttl|length|full, --sample PERCENT, --ttl-tolerance MS, --no-ttl,
-                           --rounds N, --delay MS, --list N, --output FILE, --repair copy|delete, --save FILE,
-                           --source-max-ops N, --target-max-ops N
-      --until synced       with record: only the full sync
-      --force              with record and export: overwrite FILE; with create: the task that is kept
-      --json               with status and list: one JSON object per task; with inspect: JSON
-      --csv                with inspect: a line for each key
-      --top N              with inspect: the N largest keys (10; with --csv: all keys)
-      --raw                with status: name=value lines, as also where standard output is no terminal
-      --log-format HOW     messages, and status: human (on a terminal), logfmt (elsewhere) or json
-      --listen HOST:PORT   with monitor: a loopback address (127.0.0.1:8080)
-      --final              with stop: the task cannot be resumed: the positions are removed from the target
-      --timeout SEC        with stop: then everything is killed (default 60)
-  -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
-  -v, --verbose            more messages
-  -h, --help, --version
-
-Passwords are better given in DF2REDIS_SOURCE_PASSWORD, DF2REDIS_TARGET_PASSWORD and DF2REDIS_SENTINEL_PASSWORD.
-END
-}
-
 args=("$@")
 config=
 verbose=0
@@ -227,7 +136,7 @@ take_flag() { # --name
         exit 0
         ;;
     --version)
-        "$here/dfreader" --version | sed 's/^dfreader/df2redis/'
+        "$here/dfreader" --version | sed -n '1s/^dfreader/df2redis/p'
         exit 0
         ;;
     *) return 1 ;;
@@ -249,7 +158,7 @@ read_arguments() { # the words of the command line
             take_option "${1%%=*}" "${1#*=}"
             case $? in
             0)
-                take_flag "${1%%=*}" || die 2 "unknown option ${1%%=*} (df2redis --help)"
+                take_flag "${1%%=*}" || unknown_option "${1%%=*}"
                 die 2 "${1%%=*} takes no value"
                 ;;
             1) die 2 "${1%%=*} takes no value" ;;
@@ -259,7 +168,7 @@ read_arguments() { # the words of the command line
             if ! take_flag "$1"; then
                 take_option "$@"
                 taken=$?
-                [[ $taken -ne 0 && $1 == --* ]] || die 2 "unknown option $1 (df2redis --help)"
+                [[ $taken -ne 0 && $1 == --* ]] || unknown_option "$1"
             fi
             ;;
         *)
@@ -319,7 +228,7 @@ read_config() {
     local said_both=("${both_args[@]}") said_source=("${source_args[@]}") said_target=("${target_args[@]}") \
         said_parser=("${parser_args[@]}") said_check=("${check_args[@]}")
     both_args=() source_args=() target_args=() parser_args=() check_args=()
-    entries=$("$here/dfconf" "$config" df2redis) || exit $?
+    entries=$("$lib/dfconf" "$config" df2redis) || exit $?
     while IFS=$'\t' read -r name value; do read_entry "$name" "$value"; done <<<"$entries"
     both_args+=("${said_both[@]}") source_args+=("${said_source[@]}") target_args+=("${said_target[@]}")
     parser_args+=("${said_parser[@]}") check_args+=("${said_check[@]}")
@@ -364,7 +273,7 @@ stage_options() {
     # Where the writer's own summary goes elsewhere, it is read there.
     if [[ $restart -eq 1 ]]; then
         summary=$run_dir/summary
-        [[ -z $config ]] || name=$("$here/dfconf" "$config" writer | sed -n 's/^summary\t//p')
+        [[ -z $config ]] || name=$("$lib/dfconf" "$config" writer | sed -n 's/^summary\t//p')
         if [[ -n ${name-} ]]; then summary=$name; else target_args+=(--summary "$summary"); fi
     fi
     if logs_to_terminal && [[ $log_format != logfmt ]]; then stage_args+=(--log-format human); else stage_args+=(--log-format logfmt); fi
