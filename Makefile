@@ -71,7 +71,7 @@ all: $(BINS) $(HELPERS:%=$(LIBEXEC)/%) $(SCRIPT) $(PARTS:%=$(LIBEXEC)/%)
 
 help:
 	@echo 'all tools deps deps-dev demo check check-run unit check-versions check-pairs crash model asan clang fuzz fuzz-build fuzz-coverage' \
-		'coverage lint format bench install uninstall clean'
+		'coverage lint format bench dist sbom deb install uninstall clean'
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -123,6 +123,7 @@ $(B)/late_signal.so: tests/late/signal.c
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
            libjansson-dev libmicrohttpd-dev libjs-dygraphs zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
+DEPS_DEB = debhelper dpkg-dev lintian jq
 DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf prometheus chromium
 
 deps:
@@ -193,7 +194,7 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/scan.bash tests/bench/check.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/sbom tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/scan.bash tests/bench/check.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
@@ -217,20 +218,46 @@ lint: all
 format:
 	clang-format -i $(FORMATTED)
 
+# ---- release ----
+
+VERSION  := $(shell sed -n 's/.*DF2REDIS_VERSION "\(.*\)"/\1/p' common/version.h)
+ARCHIVE   = $(B)/df2redis-$(VERSION).tar.gz
+
+# What is committed: the same bytes wherever and whenever it is made.
+dist:
+	@mkdir -p $(B)
+	git archive --prefix=df2redis-$(VERSION)/ HEAD | gzip -n9 >$(ARCHIVE)
+	cd $(B) && sha256sum $(notdir $(ARCHIVE)) | tee $(notdir $(ARCHIVE)).sha256
+
+# CycloneDX, from the files that were built and the Debian packages of the libraries that they load.
+sbom: all
+	@tests/install-packages jq
+	tests/sbom $(VERSION) $(BINS) $(HELPERS:%=$(LIBEXEC)/%) >$(B)/df2redis-$(VERSION).cdx.json
+	@echo $(B)/df2redis-$(VERSION).cdx.json
+
+# The Debian package of what is committed, in $(B)/deb.
+deb: dist
+	@tests/install-packages $(DEPS_DEB)
+	rm -rf $(B)/deb && mkdir -p $(B)/deb && tar -xzf $(ARCHIVE) -C $(B)/deb
+	cd $(B)/deb/df2redis-$(VERSION) && dpkg-buildpackage -us -uc -b
+	lintian --fail-on error,warning --info $(B)/deb/*.changes
+	@ls $(B)/deb/*.deb
+
 # ---- installation ----
 
 # DESTDIR, PREFIX and these may be given; sysconfdir stays /etc with the prefix /usr, too.
 SHARE    ?= $(PREFIX)/share
 UNITDIR  ?= $(PREFIX)/lib/systemd/system
 DOCDIR   ?= $(SHARE)/doc/df2redis
+USERDIR  ?= $(PREFIX)/lib/sysusers.d
 ZSHDIR   ?= $(SHARE)/zsh/site-functions
 UNITS     = examples/df2redis@.service examples/monitoring/df2redis-monitor.service
 DOCS      = README.md CHANGELOG.md
-EXAMPLES  = $(filter-out %.service,$(wildcard examples/*.*))
+EXAMPLES  = $(filter-out %.service %.sysusers %.sh,$(wildcard examples/*.*))
 MONITORING = $(filter-out %.service,$(wildcard examples/monitoring/*.*))
 
 install: all
-	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/libexec/df2redis $(UNITDIR) $(DOCDIR)/examples/monitoring $(ZSHDIR) \
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/libexec/df2redis $(UNITDIR) $(USERDIR) $(DOCDIR)/examples/monitoring $(ZSHDIR) \
 	    $(SHARE)/bash-completion/completions $(SHARE)/fish/vendor_completions.d $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man7)
 	install -m 755 $(BINS) $(SCRIPT) $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(HELPERS:%=$(LIBEXEC)/%) $(DESTDIR)$(PREFIX)/libexec/df2redis
@@ -244,8 +271,10 @@ install: all
 	    ln -sf df2redis.fish $(DESTDIR)$(SHARE)/fish/vendor_completions.d/$$name.fish || exit 1; done
 	for unit in $(UNITS); do \
 	    sed 's|/usr/local/bin/|$(PREFIX)/bin/|' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; done
+	install -m 644 examples/df2redis.sysusers $(DESTDIR)$(USERDIR)/df2redis.conf
 	install -m 644 $(DOCS) $(DESTDIR)$(DOCDIR)
 	install -m 644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
+	install -m 755 $(wildcard examples/*.sh) $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 $(MONITORING) $(DESTDIR)$(DOCDIR)/examples/monitoring
 	install -m 644 $(MAN1:%=man/%) $(DESTDIR)$(SHARE)/man/man1
 	install -m 644 $(MAN5:%=man/%) $(DESTDIR)$(SHARE)/man/man5
@@ -255,7 +284,8 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS) df2redis)
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/df2redis $(DESTDIR)$(DOCDIR)
 	rm -f $(addprefix $(DESTDIR)$(SHARE)/bash-completion/completions/,$(COMPLETE)) $(DESTDIR)$(ZSHDIR)/_df2redis \
-	    $(COMPLETE:%=$(DESTDIR)$(SHARE)/fish/vendor_completions.d/%.fish) $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
+	    $(COMPLETE:%=$(DESTDIR)$(SHARE)/fish/vendor_completions.d/%.fish) $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS))) \
+	    $(DESTDIR)$(USERDIR)/df2redis.conf
 	rm -f $(addprefix $(DESTDIR)$(SHARE)/man/man1/,$(MAN1)) $(addprefix $(DESTDIR)$(SHARE)/man/man5/,$(MAN5)) \
 	    $(addprefix $(DESTDIR)$(SHARE)/man/man7/,$(MAN7))
 
@@ -264,4 +294,4 @@ clean:
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash asan clang demo bench coverage lint format install uninstall clean
+.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash asan clang demo bench coverage lint format dist sbom deb install uninstall clean
