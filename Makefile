@@ -239,6 +239,7 @@ sbom: all
 deb: dist
 	@tests/install-packages $(DEPS_DEB)
 	rm -rf $(B)/deb && mkdir -p $(B)/deb && tar -xzf $(ARCHIVE) -C $(B)/deb
+	cp $(ARCHIVE) $(B)/deb/df2redis_$(VERSION).orig.tar.gz
 	cd $(B)/deb/df2redis-$(VERSION) && dpkg-buildpackage -us -uc -b
 	lintian --fail-on error,warning --info $(B)/deb/*.changes
 	@ls $(B)/deb/*.deb
