@@ -123,7 +123,7 @@ $(B)/late_signal.so: tests/late/signal.c
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
            libjansson-dev libmicrohttpd-dev libjs-dygraphs zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
-DEPS_DEB = debhelper dpkg-dev lintian jq
+DEPS_DEB = build-essential debhelper lintian jq
 DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf prometheus chromium
 
 deps:
@@ -239,7 +239,7 @@ sbom: all
 NOT_UPLOADED = bogus-mail-host,bogus-mail-host-in-debian-changelog,initial-upload-closes-no-bugs
 
 # The Debian package of what is committed, in $(B)/deb.
-deb: dist
+deb: deps dist
 	@tests/install-packages $(DEPS_DEB)
 	rm -rf $(B)/deb && mkdir -p $(B)/deb && tar -xzf $(ARCHIVE) -C $(B)/deb
 	cp $(ARCHIVE) $(B)/deb/df2redis_$(VERSION).orig.tar.gz
