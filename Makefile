@@ -71,7 +71,7 @@ all: $(BINS) $(HELPERS:%=$(LIBEXEC)/%) $(SCRIPT) $(PARTS:%=$(LIBEXEC)/%)
 
 help:
 	@echo 'all tools deps deps-dev demo check check-run unit check-versions check-pairs crash model asan clang fuzz fuzz-build fuzz-coverage' \
-		'coverage lint format bench dist sbom deb install uninstall clean'
+		'coverage lint format bench dist sbom deb container-check install uninstall clean'
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -194,7 +194,7 @@ coverage:
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
-SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/sbom tests/package debian/postinst debian/postrm tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/scan.bash tests/bench/check.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/sbom tests/package tests/container debian/postinst debian/postrm tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/scan.bash tests/bench/check.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
@@ -247,6 +247,11 @@ deb: deps dist
 	lintian --allow-root --fail-on error,warning --info --suppress-tags $(NOT_UPLOADED) $(B)/deb/*.changes
 	@ls $(B)/deb/*.deb
 
+# The steps of the container file without an engine, and the Kubernetes examples against their schema: as root, not in CI.
+container-check:
+	tests/container
+	kubernetes-validate --strict examples/kubernetes/*.yaml # of PyPI
+
 # ---- installation ----
 
 # DESTDIR, PREFIX and these may be given; sysconfdir stays /etc with the prefix /usr, too.
@@ -298,4 +303,4 @@ clean:
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash asan clang demo bench coverage lint format dist sbom deb install uninstall clean
+.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash asan clang demo bench coverage lint format dist sbom deb container-check install uninstall clean
