@@ -112,6 +112,7 @@ struct sink {
     /* Keys that are read again (reread.h). */
     struct rereads *rereads; /* NULL: keys cannot be read again */
     uint64_t hold;           /* no position behind this LSN may be confirmed; UINT64_MAX: none */
+    uint64_t left_at;        /* ... because of keys that were left to the run that resumes */
     uint64_t due;            /* LSN at which the next answer is written; UINT64_MAX: none */
     struct buf answer;       /* KEY records, up to the last of an answer */
     bool answer_lost;        /* some of them were too much to keep */
@@ -123,9 +124,13 @@ struct sink {
     /* Keys that are looked for at the target (check.h). */
     enum verifying verifying;
     bool has_value;                /* what is being written follows the value of its key */
+    bool at_once;                  /* the value is written by one request, or not at all (check.h) */
     struct buf checks, check_name; /* those whose place has not come, from checks_at on */
     size_t checks_at;
-    uint64_t check_due; /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
+    uint64_t check_due;  /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
+    uint64_t asked_from; /* LSN of the first key of this run, which no process before it has reached;
+                            UINT64_MAX: there was none yet */
+    uint64_t ends_at;    /* verified at that LSN, but for keys under way; 0: not yet, or no more */
 };
 
 void sink_free(struct sink *to);
