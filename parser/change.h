@@ -66,8 +66,9 @@ struct lately {
 #define LSN_MAX ((uint64_t)INT64_MAX)
 
 /* Are keys of the flow's full sync looked for at the target? VERIFYING_ENDS: all were found; those that
- * commands had to do without on the way here are still to be read again. */
-enum verifying { NOT_VERIFYING, VERIFYING, VERIFYING_ENDS };
+ * commands had to do without on the way here are still to be read again. VERIFYING_CLOSES: of these, too, no
+ * more are looked for. */
+enum verifying { NOT_VERIFYING, VERIFYING, VERIFYING_ENDS, VERIFYING_CLOSES };
 
 /* Where the changes of one flow go. */
 struct sink {
@@ -131,6 +132,7 @@ struct sink {
     uint64_t asked_from; /* LSN of the first key of this run, which no process before it has reached;
                             UINT64_MAX: there was none yet */
     uint64_t ends_at;    /* verified at that LSN, but for keys under way; 0: not yet, or no more */
+    bool unsettled;      /* ... and but for keys that were looked for too late: it is not in this run */
 };
 
 void sink_free(struct sink *to);

@@ -154,6 +154,9 @@ static void probe(struct sink *to, enum probe_kind kind, uint32_t db, const stru
 void check_again(struct sink *to, const struct rekey *k)
 {
     struct slice s = {k->key, k->n};
+    uint64_t *slot = slot_of(to, k->db, &s);
+    if (slot != NULL && k->passing && to->verifying == VERIFYING_CLOSES)
+        *slot = 0; /* it is as the source has it, or that it is not was reported */
     forget(to, k->db, &s);
     for (unsigned i = 0; i < k->checks; i++)
         probe(to, PROBE_AGAIN, k->db, &s, &s);
@@ -232,11 +235,14 @@ static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool 
 }
 
 /* All keys were looked for: only those that commands had to do without on their way here may be missing now,
- * and the reader wants to know that all of these were told. */
+ * and the reader wants to know that all of these were told. The second time no more of them are looked for:
+ * what the reader is told behind this would come too late. */
 static void soon_ends(struct sink *to)
 {
     if (to->verifying == VERIFYING)
         to->verifying = VERIFYING_ENDS;
+    else if (to->verifying == VERIFYING_ENDS)
+        to->verifying = VERIFYING_CLOSES;
     put(to, PROBE_KEY, 0, &(struct slice){NULL, 0}, NULL, 0);
 }
 
@@ -262,6 +268,7 @@ static void put_mark(struct sink *to, enum probe_kind kind)
 
 static void begins(struct sink *to)
 {
+    to->unsettled = false;
     set_verifying(to, to->rereads != NULL ? VERIFYING : NOT_VERIFYING);
     if (to->rereads != NULL)
         forget_table(to->rereads);
@@ -275,9 +282,16 @@ static void begins(struct sink *to)
  * not resume in front of what made them be read, without the flow being verified. */
 static void ends(struct sink *to)
 {
-    if (to->rereads != NULL && to->counting && reread_before(to, to->next_lsn)) {
+    if (to->unsettled) {
+        log_event(LOG_WARN, to->o.flow,
+                  "event=not_verified note=\"too many keys to be read again at its end: a run that resumes "
+                  "verifies once more\"");
+        return;
+    }
+    if (to->rereads != NULL && to->counting) {
         to->rereads->checks += to->ends_at == 0;
         to->ends_at = to->next_lsn;
+        check_end_due(to);
         return;
     }
     set_verifying(to, NOT_VERIFYING);
@@ -290,8 +304,16 @@ void check_end_due(struct sink *to)
         return;
     to->ends_at = 0;
     to->rereads->checks--;
+    if (to->unsettled)
+        return;
     set_verifying(to, NOT_VERIFYING);
     put_mark(to, PROBE_DONE);
+}
+
+void check_end_later(struct sink *to)
+{
+    if (to->ends_at != 0)
+        to->ends_at = to->next_lsn;
 }
 
 /* The lines "key=…" behind the head. */
@@ -428,12 +450,19 @@ static void look_for(struct sink *to, const struct adding *a, const struct chang
     }
 }
 
+/* Read it again, whether it is missing or not. */
+static bool read_anyway(struct sink *to, const struct change *ch, const struct slice *key)
+{
+    return rekey_find(to, ch->db, key->p, key->n) != NULL ||
+           reread_pass(to, ch->lsn, ch->db, key, "it may be missing at the target");
+}
+
 enum guard check_before(struct sink *to, const struct change *ch, const struct command *c,
                         const struct slice *argv)
 {
     const struct adding *a = adding_find(c, argv, ch->argc);
     struct keys k = command_keys(c, argv, ch->argc);
-    bool ends = to->verifying == VERIFYING_ENDS;
+    bool ends = to->verifying >= VERIFYING_ENDS, closes = to->verifying == VERIFYING_CLOSES;
     if (c->action == ACT_FLUSH)
         forget_table(to->rereads);
     if (a == NULL || a->guard != GUARD_KEY)
@@ -441,8 +470,16 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     if (a == NULL)
         return GUARD_NONE;
     enum guard guard = guard_of(to, a, ch);
-    if (guard == GUARD_KEY && ends && !looked_for(to, ch->db, &ch->argv[1]))
+    if ((guard == GUARD_KEY ? ends : guard == GUARD_SOURCE && closes) &&
+        !looked_for(to, ch->db, &ch->argv[1]))
         return GUARD_NONE;
+    if (guard == GUARD_REREAD) {
+        check_end_later(to);
+    } else if (guard != GUARD_NONE && closes) {
+        if (read_anyway(to, ch, &ch->argv[a->about > 0 ? a->about : 1]))
+            return guard;
+        to->unsettled = true;
+    }
     /* What it makes may be told to be missing, too; what it reads is not. */
     if (guard == GUARD_SOURCE)
         (void)remember(to, ch->db, &ch->argv[a->about], FORGOTTEN);
@@ -455,6 +492,7 @@ void check_unread(struct sink *to, const struct change *ch, const struct command
 {
     const struct adding *a = adding_find(c, argv, ch->argc);
     struct keys k = command_keys(c, argv, ch->argc);
+    to->unsettled |= to->verifying == VERIFYING_CLOSES;
     if (a != NULL)
         look_for(to, a, ch, &k, true);
 }

@@ -178,7 +178,9 @@ bool reread_take(struct sink *to, struct rekeyq *waiting, uint32_t db, const str
 static void because_of(const struct sink *to, struct rekey *k, uint64_t lsn)
 {
     k->passing = false;
-    k->since = !to->counting ? 0 : to->in_multi ? to->multi_at : lsn; /* to go on within one is not possible */
+    k->since = !to->counting  ? 0
+               : to->in_multi ? to->multi_at
+                              : lsn; /* to go on within one is not possible */
 }
 
 static bool want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,

@@ -171,6 +171,7 @@ static bool join(struct sink *to, const struct command *c, const struct keys *ke
         found = rekey_held(to, db, &a[last]) != NULL;
     if (!found)
         return false;
+    check_end_later(to);
     for (size_t i = keys_next(keys, 0); i != 0; i = keys_next(keys, i))
         if (!elsewhere || i != last || strcmp(c->name, "MOVE") == 0)
             want(to, ch->lsn, ch->db, &a[i], false);
@@ -190,6 +191,7 @@ static void on_swap(struct sink *to, const struct change *ch)
         return;
     struct buf names = {.max = REREAD_BYTES};
     struct slice one;
+    check_end_later(to);
     for (int passing = 0; passing < 2; passing++) { /* what is kept back in one of them is so in both */
         names.len = 0;
         TAILQ_FOREACH(k, &to->rereads->list, link)
