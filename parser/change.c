@@ -157,20 +157,6 @@ static enum got put_string(struct sink *to, const struct change *ch, struct cur 
     return stream_value(to, ch, c, NULL);
 }
 
-/* The RDB version to restore a value as, and the type: streams can be made over for older targets. 0:
- * commands. */
-static unsigned restore_as(const struct emit *e, unsigned type, unsigned *as)
-{
-    static const unsigned older[] = {21, 19};
-    unsigned ver = target_restore_version(&e->target, type);
-    *as = type;
-    for (size_t i = 0; i < 2 && ver == 0 && (type == 21 || type == T_REDIS + 26); i++) {
-        *as = older[i];
-        ver = target_restore_version(&e->target, *as);
-    }
-    return ver;
-}
-
 /* The target has the module whose value begins at t. */
 static bool module_known(const struct emit *e, const struct cur *t)
 {
@@ -201,7 +187,7 @@ static void put_restore(struct sink *to, const struct change *ch, unsigned as, u
 static enum got put_container(struct sink *to, const struct change *ch, struct cur *c, struct cur *t)
 {
     unsigned as, type = ch->type, vclass = value_class(type);
-    unsigned ver = restore_as(to->e, type, &as);
+    unsigned ver = target_restore_as(&to->e->target, type, &as);
     size_t limit = to->e->restore_limit;
     if (vclass == CLASS_OTHER || (vclass == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE))
         limit = STREAM_WHOLE;
