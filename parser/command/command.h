@@ -69,6 +69,7 @@ struct command {
     bool idempotent;
     unsigned min_args;
     unsigned since; /* first Redis version that knows it; 0: all */
+    unsigned empty; /* arguments of one that adds or removes nothing, which some sources log; 0: of none */
 };
 
 /* NULL: not known. Names are upper case. */

@@ -391,24 +391,6 @@ static void unknown(const struct cmd *m)
         "the first argument of a command that df2redis does not know was taken for its key, and read again");
 }
 
-/* Logged with nothing to add or remove (SPOP k 0 gives SREM k): it did nothing at the source, and Redis would
- * refuse it. */
-static bool without_elements(const struct command *c, size_t argc)
-{
-    static const struct {
-        const char *name;
-        size_t argc; /* with nothing but its key */
-    } list[] = {{"DEL", 1},    {"HDEL", 2},   {"HMSET", 2}, {"HSET", 2},   {"JSON.MSET", 1}, {"LPUSH", 2},
-                {"LPUSHX", 2}, {"MSET", 1},   {"RPUSH", 2}, {"RPUSHX", 2}, {"SADD", 2},      {"SADDEX", 3},
-                {"SREM", 2},   {"UNLINK", 1}, {"XACK", 3},  {"XDEL", 2},   {"ZADD", 2},      {"ZREM", 2}};
-    if (argc > 3 || c->action == ACT_SET)
-        return false;
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
-        if (argc == list[i].argc && strcmp(c->name, list[i].name) == 0)
-            return true;
-    return false;
-}
-
 /* Is an argument, be it a key or not, the name of a key that df2redis keeps for itself in the target? */
 static bool has_reserved(const struct filter *filter, const struct change *ch)
 {
@@ -511,8 +493,9 @@ static void apply(struct cmd *m, bool reserved)
         send_nothing(&m->send); /* a database that a cluster does not have: nothing can be there */
     else if (m->c == NULL)
         unknown(m);
-    else if (to->dialect.logs_nothing && without_elements(m->c, m->argc))
-        send_ignored(&m->send);
+    else if (m->argc == m->c->empty && to->dialect.logs_nothing)
+        send_ignored(
+            &m->send); /* SPOP k 0 gives SREM k: it did nothing at the source; Redis would refuse it */
     else if (m->argc < m->c->min_args)
         cmd_lost_only(m, "unknown-command", "too few arguments: its effect is missing");
     else if (too_new(m->c, m->argv, m->argc, m->target))
