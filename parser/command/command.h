@@ -200,14 +200,14 @@ bool module_command(const struct cmd *m);
 /* ---- filter_command.c: commands under --include, --exclude, --rename-prefix and --db-map ---- */
 
 enum filtered {
-    FILTER_PASS, /* argv and argc may be new ones; valid until the next command */
+    FILTER_PASS, /* argv and argc may be new ones, in to; valid until the next command */
     FILTER_DROP, /* nothing of it goes through */
     FILTER_LOST, /* it joins keys that go through with others: detail says so */
 };
 
 /* Cut a command down to the keys that go through, and rename them. c may be NULL (not known: passes
  * unchanged). db: of the source. */
-enum filtered filter_command(struct sink *to, const struct filter *filter, uint32_t db,
+enum filtered filter_command(struct renamed *to, const struct filter *filter, uint32_t db,
                              const struct command *c, const struct slice **argv, size_t *argc,
                              const char **detail);
 

@@ -187,7 +187,7 @@ void do_cluster(const struct cmd *m)
         send_ignored(&m->send);
     } else if (arg_is(sub, "SYNCSLOTS")) {
         change_once(
-            m->to, &m->to->told_slots, "slot-migration",
+            m->send.e, m->send.o, &m->to->told_slots, "slot-migration",
             "slots move between masters of the source's cluster: what comes and goes with them is taken "
             "for changes of this master's keys");
         send_ignored(&m->send);

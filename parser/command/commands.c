@@ -317,7 +317,8 @@ static void act(const struct cmd *m)
 static bool apply_filter(struct cmd *m)
 {
     const char *detail = NULL;
-    enum filtered how = filter_command(m->to, m->filter, m->ch->db, m->c, &m->argv, &m->argc, &detail);
+    enum filtered how =
+        filter_command(&m->to->renamed, m->filter, m->ch->db, m->c, &m->argv, &m->argc, &detail);
     if (how == FILTER_PASS) {
         m->c = command_find(m->argv[0].p, m->argv[0].n); /* it may have become another one */
         return true;

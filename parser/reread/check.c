@@ -27,12 +27,12 @@ struct waiting {
 #define FORGOTTEN 1u
 
 /* NULL: it is not there. */
-static uint64_t *slot_of(const struct sink *to, uint32_t db, const struct slice *key)
+static uint64_t *slot_of(const struct rereads *r, uint32_t db, const struct slice *key)
 {
-    if (to->rereads->probed == NULL)
+    if (r->probed == NULL)
         return NULL;
     uint64_t h = keyset_hash(db, key->p, key->n) | FORGOTTEN;
-    uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
+    uint64_t *set = r->probed[h / 2 % REREAD_SETS];
     for (unsigned i = 0; i < REREAD_WAYS; i++)
         if ((set[i] | FORGOTTEN) == h)
             return &set[i];
@@ -40,38 +40,31 @@ static uint64_t *slot_of(const struct sink *to, uint32_t db, const struct slice 
 }
 
 /* It may be gone from the target without being missing at the source, or there anew. */
-static void forget(struct sink *to, uint32_t db, const struct slice *key)
+static void forget(struct rereads *r, uint32_t db, const struct slice *key)
 {
-    uint64_t *slot = slot_of(to, db, key);
+    uint64_t *slot = slot_of(r, db, key);
     if (slot != NULL)
         *slot |= FORGOTTEN;
 }
 
 /* Was it looked for, not long ago? Then it is there, or is told to be missing. */
-static bool looked_for(const struct sink *to, uint32_t db, const struct slice *key)
+static bool looked_for(const struct rereads *r, uint32_t db, const struct slice *key)
 {
-    return slot_of(to, db, key) != NULL;
+    return slot_of(r, db, key) != NULL;
 }
 
 /* Put it first in its set. Returns whether it was there like that. */
-static bool remember(struct sink *to, uint32_t db, const struct slice *key, unsigned flag)
+static bool remember(struct rereads *r, uint32_t db, const struct slice *key, unsigned flag)
 {
-    uint64_t h = (keyset_hash(db, key->p, key->n) & ~(uint64_t)FORGOTTEN) | flag,
-             *slot = slot_of(to, db, key);
-    if (to->rereads->probed == NULL)
-        to->rereads->probed = xcalloc(REREAD_SETS, sizeof *to->rereads->probed);
-    uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
+    uint64_t h = (keyset_hash(db, key->p, key->n) & ~(uint64_t)FORGOTTEN) | flag, *slot = slot_of(r, db, key);
+    if (r->probed == NULL)
+        r->probed = xcalloc(REREAD_SETS, sizeof *r->probed);
+    uint64_t *set = r->probed[h / 2 % REREAD_SETS];
     bool known = slot != NULL && *slot == h;
     size_t n = slot != NULL ? (size_t)(slot - set) : REREAD_WAYS - 1;
     memmove(set + 1, set, n * sizeof *set);
     set[0] = h;
     return known;
-}
-
-/* Once as long as nothing else is done with the key, and as far as the table reaches. */
-static bool first_time(struct sink *to, uint32_t db, const struct slice *key)
-{
-    return !remember(to, db, key, 0);
 }
 
 /* Anew: a table that nothing was put into takes no memory. */
@@ -93,7 +86,7 @@ static bool reported(const struct emit *e, uint32_t db, const struct slice *key)
 static bool wanted(struct sink *to, uint32_t db, const struct slice *key, struct slice *name,
                    uint32_t *name_db)
 {
-    struct buf *b = &to->check_name;
+    struct buf *b = &to->checks.name;
     *name = *key;
     *name_db = db;
     if (to->filter != NULL) {
@@ -165,7 +158,7 @@ static void probe(struct sink *to, enum probe_kind kind, uint32_t db, const stru
 void check_again(struct sink *to, const struct rekey *k)
 {
     struct slice s = {k->key, k->n};
-    forget(to, k->db, &s);
+    forget(to->rereads, k->db, &s);
     for (unsigned i = 0; i < k->checks; i++)
         probe(to, PROBE_AGAIN, k->db, &s, &s);
     for (unsigned i = 0; i < k->own; i++)
@@ -174,12 +167,12 @@ void check_again(struct sink *to, const struct rekey *k)
 
 /* ---- keys that wait for their place ---- */
 
-static bool first_waiting(const struct sink *to, struct waiting *w, struct slice *key)
+static bool first_waiting(const struct checks *c, struct waiting *w, struct slice *key)
 {
-    if (to->checks_at >= to->checks.len)
+    if (c->at >= c->waiting.len)
         return false;
-    memcpy(w, to->checks.p + to->checks_at, sizeof *w);
-    *key = (struct slice){to->checks.p + to->checks_at + sizeof *w, w->n};
+    memcpy(w, c->waiting.p + c->at, sizeof *w);
+    *key = (struct slice){c->waiting.p + c->at + sizeof *w, w->n};
     return true;
 }
 
@@ -187,7 +180,7 @@ static void waiting_changed(struct sink *to)
 {
     struct waiting w;
     struct slice key;
-    to->check_due = first_waiting(to, &w, &key) ? w.at : UINT64_MAX;
+    to->checks.due = first_waiting(&to->checks, &w, &key) ? w.at : UINT64_MAX;
     rekeys_changed(to);
 }
 
@@ -195,34 +188,31 @@ void check_write_due(struct sink *to)
 {
     struct waiting w;
     struct slice key;
-    while (first_waiting(to, &w, &key) && w.at <= to->next_lsn) {
-        if (to->rereads->writer && looked_for(to, w.db, &key))
+    struct checks *c = &to->checks;
+    while (first_waiting(c, &w, &key) && w.at <= to->next_lsn) {
+        if (to->rereads->writer && looked_for(to->rereads, w.db, &key))
             put(to, PROBE_KEY, w.db, &key, NULL, 0);
         else
             probe(to, PROBE_KEY, w.db, &key, &key);
-        to->checks_at += sizeof w + w.n;
+        c->at += sizeof w + w.n;
         to->rereads->checks--;
     }
-    if (to->checks_at >= to->checks.len)
-        to->checks.len = to->checks_at = 0;
-    if (to->checks.len == 0)
-        buf_trim(&to->checks, (size_t)64 << 10);
+    if (c->at >= c->waiting.len)
+        c->waiting.len = c->at = 0;
+    if (c->waiting.len == 0)
+        buf_trim(&c->waiting, (size_t)64 << 10);
     waiting_changed(to);
 }
 
-static const char *wait_for(struct sink *to, uint64_t at, uint32_t db, const char *key, size_t n)
+static const char *wait_for(struct checks *c, const struct waiting *w, const char *key)
 {
-    struct waiting w = {.at = at, .db = db, .n = (uint32_t)n};
-    if (to->checks_at > WAITING_MAX / 2) {
-        buf_shift(&to->checks, to->checks_at);
-        to->checks_at = 0;
+    if (c->at > WAITING_MAX / 2) {
+        buf_shift(&c->waiting, c->at);
+        c->at = 0;
     }
-    to->checks.max = WAITING_MAX;
-    if (buf_add(&to->checks, &w, sizeof w) < 0 || buf_add(&to->checks, key, n) < 0)
+    c->waiting.max = WAITING_MAX;
+    if (buf_add(&c->waiting, w, sizeof *w) < 0 || buf_add(&c->waiting, key, w->n) < 0)
         return "CHECK records of too many keys at a time";
-    to->rereads->checks++;
-    if (to->check_due == UINT64_MAX)
-        waiting_changed(to);
     return NULL;
 }
 
@@ -240,7 +230,7 @@ static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool 
     if (to->filter == NULL || filter_passes(to->filter, s.p, s.n, 0, db))
         emit_report(to->e, &to->o, true, "verify", s.p, s.n,
                     "missing at the target, and it cannot be read again");
-    forget(to, db, &s);
+    forget(to->rereads, db, &s);
     probe(to, own ? PROBE_LATER : PROBE_AGAIN, db, &s, &s);
 }
 
@@ -307,9 +297,12 @@ static const char *keys(struct sink *to, const char *text, size_t n, bool once_m
                 (uint32_t)db, &(struct slice){NULL, 0}, NULL, 0);
         else if (once_more)
             again(to, (uint32_t)db, key, (size_t)len, own != 0);
-        else
-            fault = wait_for(to, at, (uint32_t)db, key, (size_t)len);
+        else if ((fault = wait_for(&to->checks, &(struct waiting){at, (uint32_t)db, (uint32_t)len}, key)) ==
+                 NULL)
+            to->rereads->checks++;
     }
+    if (to->checks.due == UINT64_MAX && to->rereads != NULL)
+        waiting_changed(to);
     return fault;
 }
 
@@ -361,12 +354,10 @@ static bool keeps_something(const struct slice *argv, size_t argc)
 }
 
 /* Whatever else a command does with its keys. */
-static void forget_all(struct sink *to, const struct change *ch, const struct keys *k)
+static void forget_all(struct rereads *r, const struct change *ch, const struct keys *k)
 {
-    if (to->verifying != VERIFYING)
-        return;
     for (size_t i = keys_next(k, 0); i != 0 && i < ch->argc; i = keys_next(k, i))
-        forget(to, ch->db, &ch->argv[i]);
+        forget(r, ch->db, &ch->argv[i]);
 }
 
 /* Can the key be told to be missing, and be read again? */
@@ -398,7 +389,8 @@ static const struct adding *adding_find(const struct command *c, const struct sl
     return a < end && keeps_something(argv, argc) ? a : NULL;
 }
 
-/* Have the keys looked for that it takes in. always: however often that was done. */
+/* Have the keys looked for that it takes in. always: however often that was done; else once as long as
+ * nothing else is done with the key, and as far as the table reaches. */
 static void look_for(struct sink *to, const struct adding *a, const struct change *ch, const struct keys *k,
                      bool always)
 {
@@ -406,7 +398,7 @@ static void look_for(struct sink *to, const struct adding *a, const struct chang
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i)) {
         const struct slice *about = a->about > 0 ? &src[a->about] : &src[i];
         if ((a->asked == 0 || a->asked == i) && (a->about != i || a->asked != 0) && a->about < ch->argc &&
-            (always || first_time(to, ch->db, &src[i])))
+            (always || !remember(to->rereads, ch->db, &src[i], 0)))
             probe(to, PROBE_OWN, ch->db, &src[i], about);
     }
 }
@@ -419,16 +411,16 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     bool ends = to->verifying == VERIFYING_ENDS;
     if (c->action == ACT_FLUSH)
         forget_table(to->rereads);
-    if (a == NULL || a->guard != GUARD_KEY)
-        forget_all(to, ch, &k);
+    if (to->verifying == VERIFYING && (a == NULL || a->guard != GUARD_KEY))
+        forget_all(to->rereads, ch, &k);
     if (a == NULL)
         return GUARD_NONE;
     enum guard guard = guard_of(to, a, ch);
-    if (guard == GUARD_KEY && ends && !looked_for(to, ch->db, &ch->argv[1]))
+    if (guard == GUARD_KEY && ends && !looked_for(to->rereads, ch->db, &ch->argv[1]))
         return GUARD_NONE;
     /* What it makes may be told to be missing, too; what it reads is not. */
     if (guard == GUARD_SOURCE)
-        (void)remember(to, ch->db, &ch->argv[a->about], FORGOTTEN);
+        (void)remember(to->rereads, ch->db, &ch->argv[a->about], FORGOTTEN);
     if (guard != GUARD_REREAD)
         look_for(to, a, ch, &k, ends || guard == GUARD_SOURCE);
     return guard;

@@ -98,7 +98,7 @@ static void hold_back(struct sink *to, struct rekey *k, const struct change *ch)
     switch (k->state) {
     case REKEY_WANTED: return; /* the value will contain it */
     case REKEY_REQUESTED:
-        if (!kept_add(to, k, ch))
+        if (!kept_add(to->rereads, k, ch))
             rekey_at_least(to, k, ch->lsn);
         return;
     case REKEY_ANSWERED:
@@ -154,11 +154,11 @@ static bool join(struct sink *to, const struct command *c, const struct keys *ke
     bool elsewhere = other_db(c, ch, &db), found = false;
     size_t last = 0;
     for (size_t i = keys_next(keys, 0); i != 0; i = keys_next(keys, i)) {
-        found |= rekey_find(to, ch->db, a[i].p, a[i].n) != NULL;
+        found |= rekey_find(to->rereads, to->o.flow, ch->db, a[i].p, a[i].n) != NULL;
         last = i;
     }
     if (elsewhere && !found)
-        found = rekey_find(to, db, a[last].p, a[last].n) != NULL;
+        found = rekey_find(to->rereads, to->o.flow, db, a[last].p, a[last].n) != NULL;
     if (!found)
         return false;
     for (size_t i = keys_next(keys, 0); i != 0; i = keys_next(keys, i))
@@ -209,7 +209,7 @@ static bool divide(struct sink *to, const struct keys *keys, struct change *ch)
     held.argc = 1 + keys->step;
     bool any = false;
     for (size_t i = keys_next(keys, 0); i != 0 && i + keys->step <= ch->argc; i = keys_next(keys, i)) {
-        struct rekey *k = rekey_find(to, ch->db, a[i].p, a[i].n);
+        struct rekey *k = rekey_find(to->rereads, to->o.flow, ch->db, a[i].p, a[i].n);
         memcpy(k != NULL ? one + 1 : rest + n, a + i, keys->step * sizeof *a);
         if (k != NULL) {
             hold_back(to, k, &held);
@@ -251,7 +251,7 @@ static bool takes(struct sink *to, struct change *ch)
         return divide(to, &keys, ch);
     if (c != NULL && (keys_next(&keys, first) != 0 || strcmp(c->name, "MOVE") == 0))
         return join(to, c, &keys, ch);
-    struct rekey *k = rekey_find(to, ch->db, a[first].p, a[first].n);
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, ch->db, a[first].p, a[first].n);
     if (k != NULL)
         hold_back(to, k, ch);
     return k != NULL;

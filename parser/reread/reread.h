@@ -123,8 +123,8 @@ void reread_tick(struct sink *to, uint64_t now_us);
 /* A KEY record, or part of one. Returns NULL, or what is wrong with it. */
 const char *reread_answer(struct sink *to, const struct rec *rec, const uint8_t *payload);
 
-/* Something of the flow's full sync is still to be read again. */
-bool reread_early(const struct sink *to);
+/* Something of the flow's full sync is still to be read again. r may be NULL. */
+bool reread_early(const struct rereads *r, uint16_t flow);
 
 /* The flow ends, or nobody is there any more: what was answered is written, the rest is reported. */
 void reread_finish(struct sink *to, const char *why);
@@ -136,7 +136,7 @@ struct kept {
     uint64_t lsn, txid, time, argc, bytes; /* bytes of the arguments with their lengths */
 };
 
-struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, size_t n);
+struct rekey *rekey_find(const struct rereads *r, uint16_t flow, uint32_t db, const void *key, size_t n);
 void rekey_take_out(struct rereads *r, struct rekey *k);
 void rekey_free(struct rekey *k);
 
@@ -163,7 +163,7 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why);
 void rekey_drop_kept(struct rereads *r, struct rekey *k);
 
 /* Keep an entry. False: there is no room. */
-bool kept_add(struct sink *to, struct rekey *k, const struct change *ch);
+bool kept_add(struct rereads *r, struct rekey *k, const struct change *ch);
 
 /* Its next one, if there is one; *at begins at 0. */
 bool kept_next(const struct rekey *k, size_t *at, struct kept *h);
