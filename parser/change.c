@@ -107,7 +107,7 @@ static enum got stream_value(struct sink *to, const struct change *ch, struct cu
     if (ch->hint.kind != HINT_NONE && !ch->key.excluded)
         change_hint_lost(to);
     value_begin(&to->value, to->e, &to->o, &to->s, ch->type, &ch->key, ch->expire_ms);
-    to->value.templates = ch->templates;
+    to->value.template.known = ch->templates;
     to->value.sticky = ch->sticky;
     if (odd != NULL)
         to->value.odd = *odd;
