@@ -70,6 +70,14 @@ struct lately {
  * more are looked for. */
 enum verifying { NOT_VERIFYING, VERIFYING, VERIFYING_ENDS, VERIFYING_CLOSES };
 
+/* Keys whose place has not come, from at on. */
+struct checks {
+    struct buf waiting;
+    size_t at;
+    uint64_t due;    /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
+    struct buf name; /* scratch: what the target calls one */
+};
+
 /* Where the changes of one flow go. */
 struct sink {
     struct emit *e;
@@ -90,9 +98,8 @@ struct sink {
     uint64_t before; /* the position in front of the entry being written, or written last */
 
     /* Which keys go through, and under which names. */
-    const struct filter *filter;     /* NULL: every key as it is */
-    struct buf names, filtered_argv; /* new names, and the arguments that they stand in */
-    uint8_t db_text[20];
+    const struct filter *filter; /* NULL: every key as it is */
+    struct renamed renamed;
 
     /* Values and commands being written. */
     bool in_value;         /* more of value is to come: change_more */
@@ -124,11 +131,9 @@ struct sink {
 
     /* Keys that are looked for at the target (check.h). */
     enum verifying verifying;
-    bool has_value;                /* what is being written follows the value of its key */
-    bool at_once;                  /* the value is written by one request, or not at all (check.h) */
-    struct buf checks, check_name; /* those whose place has not come, from checks_at on */
-    size_t checks_at;
-    uint64_t check_due;  /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
+    bool has_value; /* what is being written follows the value of its key */
+    bool at_once;   /* the value is written by one request, or not at all (check.h) */
+    struct checks checks;
     uint64_t asked_from; /* LSN of the first key of this run, which no process before it has reached;
                             UINT64_MAX: there was none yet */
     uint64_t ends_at;    /* verified at that LSN, but for keys under way; 0: not yet, or no more */
@@ -170,7 +175,7 @@ void change_begin(struct sink *to, struct change *ch, struct value *v);
     }
 
 /* A remark that is made once. */
-void change_once(struct sink *to, bool *told, const char *kind, const char *detail);
+void change_once(struct emit *e, struct origin *o, bool *told, const char *kind, const char *detail);
 
 /* A key whose hint was to be carried over is written as commands, which know none: said once. */
 void change_hint_lost(struct sink *to);

@@ -80,4 +80,10 @@ size_t filter_growth(const struct filter *s);
 /* Glob as Redis' KEYS has it: * ? [a-z] [^a] \\x. */
 bool glob_match(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn);
 
+/* A key or a command whose keys have new names: these, and the arguments that they stand in. */
+struct renamed {
+    struct buf names, argv;
+    uint8_t db[20]; /* an argument that is a database */
+};
+
 #endif

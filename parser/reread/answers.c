@@ -108,11 +108,11 @@ void reread_write_due(struct sink *to)
 }
 
 /* Does it fit what the journal has said meanwhile? */
-static bool fits(struct sink *to, struct rekey *k)
+static bool fits(struct rereads *r, struct rekey *k)
 {
     if (k->from < k->least || kept_between(k, k->from, k->to))
         return false;
-    kept_drop_below(to->rereads, k, k->from);
+    kept_drop_below(r, k, k->from);
     return true;
 }
 
@@ -137,7 +137,7 @@ static void take_value(struct sink *to, struct rekey *k, const char *text, size_
     k->value = to->answer;
     k->value_at = at;
     to->answer = (struct buf){0};
-    if (!fits(to, k)) {
+    if (!fits(to->rereads, k)) {
         rekey_retry(to, k);
         return;
     }
@@ -160,7 +160,7 @@ static const char *take_answer(struct sink *to, uint64_t time)
     if (len < 0 || !meta_getu(text, n, "db", &db))
         return "a KEY record without key or db";
     bool placed = meta_getu(text, n, "from", &from) && meta_getu(text, n, "to", &end) && from <= end;
-    struct rekey *k = rekey_find(to, (uint32_t)db, key, (size_t)len);
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, (uint32_t)db, key, (size_t)len);
     if (k == NULL || k->state != REKEY_REQUESTED)
         return NULL; /* another parser's, or given up */
     k->from = from;

@@ -34,7 +34,7 @@ static bool reported(const struct emit *e, uint32_t db, const struct slice *key)
 static bool wanted(struct sink *to, uint32_t db, const struct slice *key, struct slice *name,
                    uint32_t *name_db)
 {
-    struct buf *b = &to->check_name;
+    struct buf *b = &to->checks.name;
     *name = *key;
     *name_db = db;
     if (to->filter != NULL) {
@@ -95,12 +95,12 @@ void check_again(struct sink *to, const struct rekey *k)
 
 /* ---- keys that wait for their place ---- */
 
-static bool first_waiting(const struct buf *checks, size_t at, struct waiting *w, struct slice *key)
+static bool first_waiting(const struct checks *c, struct waiting *w, struct slice *key)
 {
-    if (at >= checks->len)
+    if (c->at >= c->waiting.len)
         return false;
-    memcpy(w, checks->p + at, sizeof *w);
-    *key = (struct slice){checks->p + at + sizeof *w, w->n};
+    memcpy(w, c->waiting.p + c->at, sizeof *w);
+    *key = (struct slice){c->waiting.p + c->at + sizeof *w, w->n};
     return true;
 }
 
@@ -108,7 +108,7 @@ static void waiting_changed(struct sink *to)
 {
     struct waiting w;
     struct slice key;
-    to->check_due = first_waiting(&to->checks, to->checks_at, &w, &key) ? w.at : UINT64_MAX;
+    to->checks.due = first_waiting(&to->checks, &w, &key) ? w.at : UINT64_MAX;
     rekeys_changed(to);
 }
 
@@ -116,37 +116,41 @@ void check_write_due(struct sink *to)
 {
     struct waiting w;
     struct slice key;
-    while (first_waiting(&to->checks, to->checks_at, &w, &key) && w.at <= to->next_lsn) {
+    struct checks *c = &to->checks;
+    while (first_waiting(c, &w, &key) && w.at <= to->next_lsn) {
         if (to->rereads->writer && probed_told(to->rereads, w.db, &key))
             put(to, PROBE_KEY, w.db, &key, NULL, 0);
         else
             probe(to, PROBE_KEY, w.db, &key, &key);
-        to->checks_at += sizeof w + w.n;
+        c->at += sizeof w + w.n;
         to->rereads->checks--;
     }
-    if (to->checks_at >= to->checks.len)
-        to->checks.len = to->checks_at = 0;
-    if (to->checks.len == 0)
-        buf_trim(&to->checks, (size_t)64 << 10);
+    if (c->at >= c->waiting.len)
+        c->waiting.len = c->at = 0;
+    if (c->waiting.len == 0)
+        buf_trim(&c->waiting, (size_t)64 << 10);
     waiting_changed(to);
 }
 
-static const char *wait_for(struct sink *to, uint64_t at, uint32_t db, const char *key, size_t n)
+static const char *wait_in(struct checks *c, const struct waiting *w, const char *key)
 {
-    struct waiting w = {.at = at, .db = db, .n = (uint32_t)n};
-    if (to->checks_at > WAITING_MAX / 2) {
-        buf_shift(&to->checks, to->checks_at);
-        to->checks_at = 0;
+    if (c->at > WAITING_MAX / 2) {
+        buf_shift(&c->waiting, c->at);
+        c->at = 0;
     }
-    to->checks.max = WAITING_MAX;
-    if (at < to->asked_from) /* whatever was done at the target before is in front of that */
-        to->asked_from = at;
-    if (buf_add(&to->checks, &w, sizeof w) < 0 || buf_add(&to->checks, key, n) < 0)
+    c->waiting.max = WAITING_MAX;
+    if (buf_add(&c->waiting, w, sizeof *w) < 0 || buf_add(&c->waiting, key, w->n) < 0)
         return "CHECK records of too many keys at a time";
-    to->rereads->checks++;
-    if (to->check_due == UINT64_MAX)
-        waiting_changed(to);
     return NULL;
+}
+
+static const char *wait_until(struct sink *to, const struct waiting *w, const char *key)
+{
+    if (w->at < to->asked_from) /* whatever was done at the target before is in front of that */
+        to->asked_from = w->at;
+    const char *fault = wait_in(&to->checks, w, key);
+    to->rereads->checks += fault == NULL;
+    return fault;
 }
 
 /* ---- records ---- */
@@ -274,8 +278,10 @@ static const char *keys(struct sink *to, const char *text, size_t n, bool once_m
         else if (once_more)
             again(to, (uint32_t)db, key, (size_t)len, own != 0);
         else
-            fault = wait_for(to, at, (uint32_t)db, key, (size_t)len);
+            fault = wait_until(to, &(struct waiting){at, (uint32_t)db, (uint32_t)len}, key);
     }
+    if (to->checks.due == UINT64_MAX && to->rereads != NULL)
+        waiting_changed(to);
     return fault;
 }
 
@@ -329,12 +335,10 @@ static bool keeps_something(const struct slice *argv, size_t argc)
 }
 
 /* Whatever else a command does with its keys. */
-static void forget_all(struct sink *to, const struct change *ch, const struct keys *k)
+static void forget_all(struct rereads *r, const struct change *ch, const struct keys *k)
 {
-    if (to->verifying != VERIFYING)
-        return;
     for (size_t i = keys_next(k, 0); i != 0 && i < ch->argc; i = keys_next(k, i))
-        probed_forget(to->rereads, ch->db, &ch->argv[i]);
+        probed_forget(r, ch->db, &ch->argv[i]);
 }
 
 /* Can the key be told to be missing, and be read again? */
@@ -373,6 +377,8 @@ static unsigned early(const struct sink *to)
 }
 
 /* Have the keys looked for that it takes in. always: however often that was done. */
+/* Have the keys looked for that it takes in. always: however often that was done; else once as long as
+ * nothing else is done with the key, and as far as the table reaches. */
 static void look_for(struct sink *to, const struct adding *a, const struct change *ch, const struct keys *k,
                      bool always)
 {
@@ -388,7 +394,7 @@ static void look_for(struct sink *to, const struct adding *a, const struct chang
 /* Read it again, whether it is missing or not. */
 static bool read_anyway(struct sink *to, const struct change *ch, const struct slice *key)
 {
-    return rekey_find(to, ch->db, key->p, key->n) != NULL ||
+    return rekey_find(to->rereads, to->o.flow, ch->db, key->p, key->n) != NULL ||
            reread_want(to, ch->lsn, ch->db, key, REREAD_VERIFY, "it may be missing at the target");
 }
 
@@ -400,8 +406,8 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     bool ends = to->verifying >= VERIFYING_ENDS, closes = to->verifying == VERIFYING_CLOSES;
     if (c->action == ACT_FLUSH)
         probed_reset(to->rereads);
-    if (a == NULL || a->guard != GUARD_KEY)
-        forget_all(to, ch, &k);
+    if (to->verifying == VERIFYING && (a == NULL || a->guard != GUARD_KEY))
+        forget_all(to->rereads, ch, &k);
     if (a == NULL)
         return GUARD_NONE;
     enum guard guard = guard_of(to, a, ch);

@@ -25,18 +25,18 @@ static unsigned bucket_of(uint16_t flow, uint32_t db, const void *key, size_t n)
     return (unsigned)(XXH3_64bits_withSeed(key, n, (uint64_t)flow << 32 | db) % REREAD_BUCKETS);
 }
 
-struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, size_t n)
+struct rekey *rekey_find(const struct rereads *r, uint16_t flow, uint32_t db, const void *key, size_t n)
 {
     struct rekey *k;
-    LIST_FOREACH(k, &to->rereads->bucket[bucket_of(to->o.flow, db, key, n)], chain)
-    if (k->flow == to->o.flow && k->db == db && k->n == n && memcmp(k->key, key, n) == 0)
+    LIST_FOREACH(k, &r->bucket[bucket_of(flow, db, key, n)], chain)
+    if (k->flow == flow && k->db == db && k->n == n && memcmp(k->key, key, n) == 0)
         return k;
     return NULL;
 }
 
 struct rekey *rekey_held(const struct sink *to, uint32_t db, const struct slice *key)
 {
-    struct rekey *k = rekey_find(to, db, key->p, key->n);
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, db, key->p, key->n);
     return k != NULL && !k->passing ? k : NULL;
 }
 
@@ -77,7 +77,7 @@ void rekeys_changed(struct sink *to)
 {
     const struct rekey *k;
     to->hold = to->left_at;
-    to->due = to->check_due;
+    to->due = to->checks.due;
     TAILQ_FOREACH(k, &to->rereads->list, link)
     {
         if (k->flow != to->o.flow)
@@ -140,11 +140,11 @@ bool rekey_name_fits(const struct slice *key)
     return key->n <= (CTL_LINE_MAX - 200) / 3; /* escaped */
 }
 
-static struct rekey *add(struct sink *to, struct rekeyq *in, uint32_t db, const struct slice *key)
+static struct rekey *add(struct rereads *r, uint16_t flow, struct rekeyq *in, uint32_t db,
+                         const struct slice *key)
 {
-    struct rereads *r = to->rereads;
     struct rekey *k = xcalloc(1, sizeof *k + key->n);
-    k->flow = to->o.flow;
+    k->flow = flow;
     k->db = db;
     k->n = key->n;
     memcpy(k->key, key->p, key->n);
@@ -160,9 +160,9 @@ bool reread_take(struct sink *to, struct rekeyq *waiting, uint32_t db, const str
     if (!rekey_name_fits(key) || (to->filter != NULL ? !filter_passes(to->filter, key->p, key->n, 0, db)
                                                      : key_is_ours(key->p, key->n)))
         return false;
-    struct rekey *k = rekey_find(to, db, key->p, key->n);
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, db, key->p, key->n);
     if (k == NULL) {
-        k = add(to, waiting, db, key);
+        k = add(to->rereads, to->o.flow, waiting, db, key);
         k->since = UINT64_MAX;
         k->kind = "slot-take";
         strlcpy(k->detail, "its slot moved to another master of the source", sizeof k->detail);
@@ -182,10 +182,10 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     bool passing = strcmp(kind, REREAD_VERIFY) == 0;
     if (!reread_room(to, 1) || !rekey_name_fits(key))
         return false;
-    struct rekey *k = rekey_find(to, db, key->p, key->n);
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, db, key->p, key->n);
     bool known = k != NULL;
     if (!known) {
-        k = add(to, &r->list, db, key);
+        k = add(r, to->o.flow, &r->list, db, key);
         k->since = UINT64_MAX;
         k->passing = passing;
     }
@@ -216,7 +216,7 @@ bool reread_refine(struct sink *to, const struct change *ch, const struct slice 
 {
     if (!to->synced || !to->counting || !reread_want(to, ch->lsn, ch->db, key, kind, detail))
         return false;
-    rekey_find(to, ch->db, key->p, key->n)->refines = true;
+    rekey_find(to->rereads, to->o.flow, ch->db, key->p, key->n)->refines = true;
     return true;
 }
 
@@ -224,10 +224,10 @@ bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const c
 {
     if (!to->synced || !to->counting)
         return false;
-    bool known = rekey_find(to, db, key->p, key->n) != NULL;
+    bool known = rekey_find(to->rereads, to->o.flow, db, key->p, key->n) != NULL;
     /* What the source says from here on counts. */
     bool wanted = reread_want(to, to->next_lsn - 1, db, key, REREAD_VERIFY, detail);
-    struct rekey *k = wanted ? rekey_find(to, db, key->p, key->n) : NULL;
+    struct rekey *k = wanted ? rekey_find(to->rereads, to->o.flow, db, key->p, key->n) : NULL;
     if (k == NULL)
         return false;
     if (!known && !reread_verifies(to)) { /* what is before that is reached */
@@ -248,7 +248,7 @@ void rekey_at_least(struct sink *to, struct rekey *k, uint64_t lsn)
     rekey_drop_kept(to->rereads, k);
 }
 
-bool reread_early(const struct rereads *r, unsigned flow)
+bool reread_early(const struct rereads *r, uint16_t flow)
 {
     const struct rekey *k;
     if (r == NULL || r->count == 0)
@@ -259,7 +259,7 @@ bool reread_early(const struct rereads *r, unsigned flow)
     return false;
 }
 
-bool reread_before(const struct rereads *r, unsigned flow, uint64_t lsn)
+bool reread_before(const struct rereads *r, uint16_t flow, uint64_t lsn)
 {
     const struct rekey *k;
     TAILQ_FOREACH(k, &r->list, link)

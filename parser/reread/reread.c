@@ -246,14 +246,14 @@ static void all_pass(struct sink *to, const struct command *c, const struct keys
     uint32_t db = ch->db;
     size_t last = 0;
     for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i)) {
-        struct rekey *k = rekey_find(to, ch->db, ch->argv[i].p, ch->argv[i].n);
+        struct rekey *k = rekey_find(to->rereads, to->o.flow, ch->db, ch->argv[i].p, ch->argv[i].n);
         if (k != NULL && k->passing)
             passes(to, k, ch->lsn);
         last = i;
     }
     if (last == 0 || c == NULL || !other_db(c, ch, &db))
         return;
-    struct rekey *k = rekey_find(to, db, ch->argv[last].p, ch->argv[last].n);
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, db, ch->argv[last].p, ch->argv[last].n);
     if (k != NULL && k->passing)
         passes(to, k, ch->lsn);
 }

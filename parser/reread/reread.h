@@ -130,11 +130,11 @@ void reread_tick(struct sink *to, uint64_t now_us);
 /* A KEY record, or part of one. Returns NULL, or what is wrong with it. */
 const char *reread_answer(struct sink *to, const struct rec *rec, const uint8_t *payload);
 
-/* Something of the flow's full sync is still to be read again. */
-bool reread_early(const struct rereads *r, unsigned flow);
+/* Something of the flow's full sync is still to be read again. r may be NULL. */
+bool reread_early(const struct rereads *r, uint16_t flow);
 
 /* Is a key of the flow under way because of an entry before that LSN, or of what is verified? */
-bool reread_before(const struct rereads *r, unsigned flow, uint64_t lsn);
+bool reread_before(const struct rereads *r, uint16_t flow, uint64_t lsn);
 
 /* The flow ends, or nobody is there any more: what was answered is written. The rest is reported; or, while
  * the flow is verified, left to the run that resumes. */
@@ -147,7 +147,7 @@ struct kept {
     uint64_t lsn, txid, time, argc, bytes; /* bytes of the arguments with their lengths */
 };
 
-struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, size_t n);
+struct rekey *rekey_find(const struct rereads *r, uint16_t flow, uint32_t db, const void *key, size_t n);
 /* Only one whose entries are kept back. */
 struct rekey *rekey_held(const struct sink *to, uint32_t db, const struct slice *key);
 void rekey_take_out(struct rereads *r, struct rekey *k);

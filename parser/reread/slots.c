@@ -44,22 +44,17 @@ static void write_holds(struct sink *to, uint32_t number)
     emit_holds(to->e, &to->o, b->p, b->len);
 }
 
-static void say(struct sink *to, const char *what, uint32_t number, const struct slotset *slots)
+static void say(struct ctl *c, const struct origin *o, const char *what, uint32_t number,
+                const struct slotset *slots)
 {
     char text[SLOTSET_TEXT];
-    struct ctl *c = to->rereads->ctl;
     slotset_print(slots, text);
     if (c->fd >= 0 &&
-        ctl_send(c, "%s flow=%u epoch=%u n=%u slots=%s", what, to->o.flow, to->o.epoch, number, text) < 0)
+        ctl_send(c, "%s flow=%u epoch=%u n=%u slots=%s", what, o->flow, o->epoch, number, text) < 0)
         ctl_close(c);
 }
 
 /* ---- keys under way ---- */
-
-static bool is_of(const struct sink *to, const struct rekey *k, const struct slotset *slots)
-{
-    return k->flow == to->o.flow && slotset_has(slots, key_slot(k->key, k->n));
-}
 
 /* What was to be read again of these slots is not to be written any more. hit: those that had such keys. */
 static void drop_keys(struct sink *to, const struct slotset *slots, struct slotset *hit)
@@ -69,10 +64,11 @@ static void drop_keys(struct sink *to, const struct slotset *slots, struct slots
     for (size_t i = 0; i < 2; i++)
         for (k = TAILQ_FIRST(lists[i]); k != NULL; k = next) {
             next = TAILQ_NEXT(k, link);
-            if (!is_of(to, k, slots))
+            unsigned slot = key_slot(k->key, k->n);
+            if (k->flow != to->o.flow || !slotset_has(slots, slot))
                 continue;
             if (hit != NULL)
-                slotset_add(hit, key_slot(k->key, k->n));
+                slotset_add(hit, slot);
             rekey_take_out(to->rereads, k);
             rekey_free(k);
         }
@@ -137,7 +133,7 @@ static void flush(struct sink *to, const struct slotset *slots)
         return;
     drop_keys(to, &dropped, NULL);
     write_holds(to, 0);
-    say(to, "dropped", 0, &dropped);
+    say(to->rereads->ctl, &to->o, "dropped", 0, &dropped);
 }
 
 /* TRIMSLOTS RANGES n first last …, SFLUSH first last … [SYNC | ASYNC]: from argument i on. */
@@ -150,41 +146,22 @@ static void ranges(const struct change *ch, size_t i, struct slotset *slots)
             slotset_add_range(slots, (unsigned)first, (unsigned)last);
 }
 
-static void flush_one(struct sink *to, unsigned slot)
+/* A command that empties slots: which; none where it is only about slots. False: it is another. */
+static bool flushed(const struct change *ch, struct slotset *slots)
 {
-    struct slotset slots = {{0}};
-    slotset_add(&slots, slot);
-    flush(to, &slots);
-}
-
-/* CLUSTER FLUSHSLOT, SYNCSLOTS, SETSLOT */
-static void cluster(struct sink *to, const struct change *ch)
-{
+    const struct slice *a = ch->argv;
+    bool all = arg_is(a, "FLUSHALL") || arg_is(a, "FLUSHDB"), some = arg_is(a, "SFLUSH");
     int64_t slot;
-    if (ch->argc > 2 && arg_is(&ch->argv[1], "FLUSHSLOT") && arg_number(&ch->argv[2], &slot) && slot >= 0 &&
-        slot < (int64_t)SLOTS)
-        flush_one(to, (unsigned)slot);
-}
-
-/* True: it was one of them, and nothing is left to be written. */
-static bool concerns_slots(struct sink *to, const struct change *ch)
-{
-    const struct slice *name = &ch->argv[0];
-    struct slotset all = {{0}};
-    if (arg_is(name, "FLUSHALL") || arg_is(name, "FLUSHDB")) {
-        slotset_add_range(&all, 0, SLOTS - 1);
-        flush(to, &all);
-    } else if (arg_is(name, "TRIMSLOTS")) {
-        ranges(ch, 3, &all);
-        flush(to, &all);
-    } else if (arg_is(name, "SFLUSH")) {
-        ranges(ch, 1, &all);
-        flush(to, &all);
-    } else if (arg_is(name, "CLUSTER")) {
-        cluster(to, ch);
-    } else {
+    if (!all && !some && !arg_is(a, "TRIMSLOTS") && !arg_is(a, "CLUSTER"))
         return false;
-    }
+    memset(slots, 0, sizeof *slots);
+    if (all)
+        slotset_add_range(slots, 0, SLOTS - 1);
+    else if (some || arg_is(a, "TRIMSLOTS"))
+        ranges(ch, some ? 1 : 3, slots);
+    else if (ch->argc > 2 && arg_is(&a[1], "FLUSHSLOT") && arg_number(&a[2], &slot) && slot >= 0 &&
+             slot < (int64_t)SLOTS)
+        slotset_add(slots, (unsigned)slot);
     return true;
 }
 
@@ -197,13 +174,14 @@ static bool removes(const struct slice *name)
 
 /* All keys of a command are in one slot: else the source would not have executed it, unless in a script that
  * may do more; that is reported. */
-static bool slot_of(struct sink *to, const struct change *ch, const struct keys *keys, unsigned *slot)
+static bool slot_of(struct emit *e, struct origin *o, const struct change *ch, const struct keys *keys,
+                    unsigned *slot)
 {
     size_t first = keys_next(keys, 0);
     *slot = key_slot(ch->argv[first].p, ch->argv[first].n);
     for (size_t i = keys_next(keys, first); i != 0 && i < ch->argc; i = keys_next(keys, i))
         if (key_slot(ch->argv[i].p, ch->argv[i].n) != *slot) {
-            emit_report(to->e, &to->o, true, "several-slots", ch->argv[i].p, ch->argv[i].n,
+            emit_report(e, o, true, "several-slots", ch->argv[i].p, ch->argv[i].n,
                         "a command over several slots of the source: its effect is missing");
             return false;
         }
@@ -216,16 +194,22 @@ bool slots_admit(struct sink *to, struct change *ch)
     const struct command *c = command_find(a[0].p, a[0].n);
     struct keys keys = {.first = ch->argc > 1, .last = 1, .step = 1}; /* of one that is not known */
     unsigned slot;
-    if (concerns_slots(to, ch))
+    struct slotset slots;
+    if (flushed(ch, &slots)) {
+        flush(to, &slots);
         return false;
+    }
     if (c != NULL)
         keys = command_keys(c, a, ch->argc);
     if (keys_next(&keys, 0) == 0) /* functions: every master has them */
         return to->o.flow == 0;
-    if (!slot_of(to, ch, &keys, &slot))
+    if (!slot_of(to->e, &to->o, ch, &keys, &slot))
         return false;
-    if (arg_is(&a[0], "RESTORE-ASKING") && holding_has(to->holding, slot))
-        flush_one(to, slot); /* the master had lost it, and nobody has noticed */
+    if (arg_is(&a[0], "RESTORE-ASKING") && holding_has(to->holding, slot)) {
+        memset(&slots, 0, sizeof slots); /* the master had lost it, and nobody has noticed */
+        slotset_add(&slots, slot);
+        flush(to, &slots);
+    }
     switch (holding_command(to->holding, slot, place(to->next_lsn), removes(&a[0]))) {
     case HOLD_APPLY: return true;
     case HOLD_WANT: want_keys(to, ch, &keys); break;
@@ -233,11 +217,6 @@ bool slots_admit(struct sink *to, struct change *ch)
     }
     to->e->stats.moved++;
     return false;
-}
-
-bool slots_admit_key(const struct sink *to, const uint8_t *key, size_t n)
-{
-    return holding_has(to->holding, key_slot(key, n));
 }
 
 /* ---- records ---- */
@@ -272,7 +251,7 @@ static const char *get_slots(struct slotset *s, const char *text, size_t n)
     return NULL;
 }
 
-static const char *give_or_take(struct sink *to, const char *text, size_t n, bool take)
+static const char *give_or_take(struct holding *h, const char *text, size_t n, bool take)
 {
     struct slotset slots;
     uint64_t number, at = 0, sweep = 0;
@@ -283,18 +262,18 @@ static const char *give_or_take(struct sink *to, const char *text, size_t n, boo
         return "a SLOTS record without its number";
     (void)meta_getu(text, n, "at", &at);
     (void)meta_getu(text, n, "sweep", &sweep);
-    bool done = take ? holding_take(to->holding, (uint32_t)number, &slots, sweep != 0)
-                     : holding_release(to->holding, (uint32_t)number, place(at), &slots);
+    bool done = take ? holding_take(h, (uint32_t)number, &slots, sweep != 0)
+                     : holding_release(h, (uint32_t)number, place(at), &slots);
     return done ? NULL : "a SLOTS record that fits the slots the flow has";
 }
 
-static const char *listed(struct sink *to, const char *text, size_t n)
+static const char *listed(struct holding *h, const char *text, size_t n)
 {
     uint64_t slot, at;
     if (!meta_getu(text, n, "slot", &slot) || slot >= SLOTS || !meta_getu(text, n, "at", &at) ||
         place(at) == 0)
         return "a SLOTS record without slot and place";
-    holding_listed(to->holding, (unsigned)slot, place(at));
+    holding_listed(h, (unsigned)slot, place(at));
     return NULL;
 }
 
@@ -327,7 +306,7 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
         holding_begin(to->holding, &slots);
         write_holds(to, 0);
     } else if (strcmp(op, "release") == 0 || strcmp(op, "take") == 0) {
-        if ((fault = give_or_take(to, text, n, op[0] == 't')) != NULL)
+        if ((fault = give_or_take(to->holding, text, n, op[0] == 't')) != NULL)
             return fault;
         check_offline(to);
     } else if (strcmp(op, "key") == 0) {
@@ -335,7 +314,7 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
         if ((fault = take_keys(to, text, n, db)) != NULL)
             return fault;
     } else if (strcmp(op, "listed") == 0) {
-        if ((fault = listed(to, text, n)) != NULL)
+        if ((fault = listed(to->holding, text, n)) != NULL)
             return fault;
     } else if (strcmp(op, "swept") == 0) {
         holding_swept(to->holding);
@@ -360,7 +339,7 @@ static void release_due(struct sink *to)
         slotset_drop(&clean, &busy);
         gone = held;
         write_holds(to, number);
-        say(to, "clean", number, &clean);
+        say(to->rereads->ctl, &to->o, "clean", number, &clean);
     }
 }
 
@@ -378,7 +357,7 @@ static void take_due(struct sink *to)
         return;
     }
     drop_keys(to, &slots, NULL);
-    say(to, "failed", number, &slots);
+    say(to->rereads->ctl, &to->o, "failed", number, &slots);
 }
 
 void slots_tick(struct sink *to)

@@ -33,9 +33,6 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n);
  * now. */
 bool slots_admit(struct sink *to, struct change *ch);
 
-/* A key of the snapshot. */
-bool slots_admit_key(const struct sink *to, const uint8_t *key, size_t n);
-
 /* After each step of the flow: what is due is done. */
 void slots_tick(struct sink *to);
 
