@@ -161,7 +161,7 @@ static void note_place(struct scan_node *n)
 /* What the writers have applied. */
 static void take_applied(struct scan_node *n)
 {
-    uint64_t applied = n->source->session->flows[n->flow->id].applied;
+    uint64_t applied = n->source->session->flows.flow[n->flow->id].applied;
     while (n->places > 0 && n->place[n->first_place].pos <= applied) {
         n->applied_read = n->place[n->first_place].read;
         n->first_place = (n->first_place + 1) % PLACES;
