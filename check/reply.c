@@ -31,7 +31,7 @@ void reply_begin(struct reply *r, enum reply_keep keep)
     r->n = 0;
     r->text.len = 0;
     buf_trim(&r->text, KEPT_TEXT);
-    r->in = (struct resp_in){.depth = 0};
+    resp_begin(&r->in);
     r->keep = keep;
     r->fault = NULL;
 }

@@ -39,6 +39,13 @@ struct resp_in {
     unsigned string_index;
 };
 
+/* Another reply follows, whatever became of the one before. */
+static inline void resp_begin(struct resp_in *in)
+{
+    in->depth = 0;
+    in->in_string = false;
+}
+
 /* The next token of the n bytes at p, and in *taken how many of them it has used: also 0 with RESP_NONE,
  * where the next call gets the same bytes and more. After RESP_BAD and RESP_DEEP nothing more can be read. */
 enum resp_got resp_next(struct resp_in *in, const uint8_t *p, size_t n, size_t *taken, struct resp_token *t);
