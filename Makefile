@@ -209,7 +209,7 @@ lint: all
 	    --error-exitcode=1 --include=$(QUEUE_H) -D_GNU_SOURCE -Icommon $(SOURCES)
 	printf '%s\n' $(SOURCES) | xargs -P 2 -n 6 sh -c "clang-tidy --quiet --warnings-as-errors='*' \"\$$@\" -- $(CSTD) -Icommon" sh
 	shellcheck -x -a $(SCRIPTS)
-	tests/deps $(B)/obj common reader parser writer check monitor
+	tests/deps $(B)/obj common reader parser writer check monitor supervisor
 	tests/named-files
 	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
 	for page in $(MAN1) $(MAN5) $(MAN7); do \

@@ -105,7 +105,8 @@ struct source_kind {
 
     /* The rest may be NULL. */
 
-    /* Flows are about to be opened: from saved positions if session->going_on, each by its own lineage. */
+    /* Flows are about to be opened: from saved positions if session->resume.going_on, each by its own
+     * lineage. */
     void (*opening)(struct source *src);
 
     /* A flow that goes on has bytes before its FLOW record was written: now is the time (flows_announce). */

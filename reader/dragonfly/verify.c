@@ -128,7 +128,7 @@ static void begin_text(struct buf *b, const char *state, uint32_t db)
 static void put_keys(void *ctx, uint32_t db, unsigned flow, uint64_t at, const redisReply *keys)
 {
     struct verify *v = ctx;
-    struct buf b = {.max = flows_check_max(v->session)};
+    struct buf b = {.max = flows_check_max(v->session->o)};
     for (size_t i = 0; i < keys->elements; i++) {
         const redisReply *k = keys->element[i];
         if (k->type != REDIS_REPLY_STRING || k->len > NAME_MAX_BYTES) {

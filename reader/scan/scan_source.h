@@ -11,7 +11,7 @@
  *   scan_wants.c   the keys that are being read, in order
  *   scan_notes.c   keyspace notifications: keys that have to be read again
  *   key_out.c      records
- *   resp_in.c      replies, piece by piece
+ *   conn_in.c      replies, piece by piece
  *
  * Everything is read over one connection of a server, in one order: a key that is read again comes behind
  * what was read of it before. */
@@ -21,7 +21,7 @@
 #include "key_out.h"
 #include "scan_encode.h"
 #include "scan_wants.h"
-#include "resp_in.h"
+#include "conn_in.h"
 #include "../session.h"
 #include "../source.h"
 #include "../stream.h"
@@ -89,7 +89,7 @@ struct scan_node {
     struct scan_server server;
     struct lineage lineage;
     struct conn conn;
-    struct resp_in in;
+    struct conn_in in;
     struct key_out out;
     uint64_t moved_at; /* mono_us: it answered, or was asked when nothing was awaited */
 
