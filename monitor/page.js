@@ -10,6 +10,9 @@ let before = new Map(); // process -> its counters of the last answer
 let history_ = null;
 let charts = null;
 let failures = 0;
+let token = ""; // nowhere but here
+let control = false; // tasks can be controlled here
+let closed = false; // nothing is told without the token
 
 // ---- words ----
 
@@ -45,6 +48,7 @@ const replace = (where, ...children) => where.replaceChildren(...children);
 
 function word_of(task) {
   if (task.problems.length > 0) return "problem";
+  if (task.phase === "created") return "not started yet";
   if (task.phase === "failed") return "look at its log";
   return task.running ? "healthy" : "not running";
 }
@@ -80,6 +84,7 @@ function choose(name) {
 
 function summary_of(t) {
   const s = t.session;
+  if (t.phase === "created") return "created: it has not run yet";
   const words = [t.phase + " for " + span(t.since_seconds || 0), (t.source || "?") + " to " + (t.target || "?")];
   if (s && s.keys > 0) words.push(number.format(s.keys) + " keys moved" + (s.total_keys >= s.keys ? " of " + number.format(s.total_keys) : ""));
   if (s) words.push(size(s.bytes) + " read");
@@ -255,10 +260,81 @@ function show_charts(h) {
   }
 }
 
+// ---- control ----
+
+let ordered = false; // a command is under way
+
+function show_control(t) {
+  $("control").hidden = !(control || closed);
+  $("login").hidden = token !== "";
+  $("actions").hidden = token === "" || !t;
+  if (!t) return;
+  const name = t.task, may_start = Boolean(t.kept) && !t.running;
+  $("start").disabled = ordered || !may_start;
+  $("stop").disabled = ordered || !t.running;
+  $("start").setAttribute("aria-label", "Start " + name);
+  $("stop").setAttribute("aria-label", "Stop " + name);
+  $("why").textContent = t.running || may_start ? "" : name + " is not kept under a name (df2redis create), so it is started elsewhere.";
+}
+
+function outcome(words) {
+  $("outcome").textContent = words;
+}
+
+function forget(words) {
+  token = "";
+  outcome(words);
+  tick();
+}
+
+async function order(name, word) {
+  ordered = true;
+  outcome(word + " " + name + " …");
+  $("start").disabled = $("stop").disabled = true;
+  try {
+    const reply = await fetch("/api/v1/tasks/" + encodeURIComponent(name) + "/" + word,
+      { method: "POST", headers: { Authorization: "Bearer " + token }, credentials: "omit" });
+    const said = await reply.json();
+    if (reply.status === 401) token = "";
+    outcome(reply.ok ? name + ": " + word + " is done" : name + ": " + word + " failed: " + (said.error || said.output || "status " + said.status));
+  } catch (error) {
+    outcome("The monitor does not answer.");
+  }
+  ordered = false;
+  tick();
+}
+
+$("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = $("token").value.trim();
+  $("token").value = "";
+  outcome("");
+  tick().then(() => { if (!$("actions").hidden) ($("stop").disabled ? $("forget") : $("stop")).focus(); });
+});
+$("forget").addEventListener("click", () => forget("The token is forgotten."));
+$("start").addEventListener("click", () => order(chosen, "start"));
+$("stop").addEventListener("click", () => {
+  $("question").textContent = "Stop " + chosen + "? What was read is applied first, and the positions are saved.";
+  $("confirm").dataset.task = chosen;
+  $("confirm").showModal();
+});
+$("yes").addEventListener("click", () => {
+  $("confirm").close();
+  order($("confirm").dataset.task, "stop");
+});
+$("no").addEventListener("click", () => $("confirm").close());
+
 // ---- asking ----
 
+// Where reading needs no token it is not sent.
 async function ask(path) {
-  const reply = await fetch(path, { cache: "no-store" });
+  const headers = closed && token ? { Authorization: "Bearer " + token } : {};
+  const reply = await fetch(path, { cache: "no-store", credentials: "omit", headers });
+  if (reply.status === 401) {
+    if (closed && token) outcome("The token is wrong.");
+    if (closed || !token) token = "";
+    closed = true;
+  }
   if (!reply.ok) throw new Error(path + ": " + reply.status);
   return reply;
 }
@@ -270,6 +346,7 @@ async function tick() {
   busy = true;
   try {
     const all = await (await ask("/api/v1/tasks")).json();
+    control = all.control;
     let t = all.tasks.find((x) => x.task === chosen);
     if (!t && all.tasks.length > 0) {
       t = all.tasks[0];
@@ -277,6 +354,7 @@ async function tick() {
       history_ = null;
     }
     show_list(all.tasks);
+    show_control(t);
     if (t) {
       show_task(t, all.time);
       const path = "/api/v1/tasks/" + encodeURIComponent(t.task);
@@ -295,7 +373,10 @@ async function tick() {
     say(all.tasks.length + (all.tasks.length === 1 ? " task" : " tasks") + (bad.length > 0 ? ", with problems: " + bad.join(", ") : ", no problems"));
     failures = 0;
   } catch (error) {
-    if (++failures > 1) say("The monitor does not answer; what is shown is old.");
+    if (closed && !token) {
+      show_control(null);
+      say("The token is needed.");
+    } else if (++failures > 1) say("The monitor does not answer; what is shown is old.");
   } finally {
     busy = false;
   }

@@ -21,7 +21,7 @@ teardown() { monitoring_teardown; }
 @test "only a loopback address, and a port that is free" {
     run df2redis monitor --listen 0.0.0.0:0
     assert_status 2
-    assert_output_has "no loopback address, and there is no TLS here"
+    assert_output_has "no loopback address: there both TLS (--tls-cert) and a token (--token-file) are needed"
     for address in '' 8080 127.0.0.1 127.0.0.1: 127.0.0.1:x 127.0.0.1:65536 '[::1' '[::1]8080'; do
         run df2redis-monitor --listen "$address"
         assert_status 2

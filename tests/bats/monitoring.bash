@@ -56,3 +56,36 @@ metric() { # name with labels: its value
 }
 
 all_keys() { [[ $(metric 'df2redis_target_keys_total{task="default"}') == 5000 ]]; }
+
+# ---- with a token ----
+
+# A monitor that may control tasks; TOKEN is set. Tasks are kept in this test's own directory.
+start_control() { # options
+    export XDG_CONFIG_HOME=$TMP/config
+    TOKEN=0123456789abcdef.$RANDOM.$RANDOM
+    (umask 077 && echo "$TOKEN" >"$TMP/token")
+    start_monitor --token-file "$TMP/token" "$@"
+}
+
+# A request with the token and a JSON body: its answer's code in $code, what it says in $output.
+api() { # method path [body [header…]]
+    local body=${3-} more=("Authorization: Bearer $TOKEN")
+    [[ -z $body ]] || more+=("Content-Type: application/json" "Content-Length: ${#body}")
+    raw "$1" "$2" "$body" "${more[@]}" "${@:4}"
+}
+
+# As http, but our side stays open: who closes it is taken to have gone, and gets no answer of a command.
+talk() { socat -t 20 - "TCP:127.0.0.1:$PORT,shut-none" 2>/dev/null; }
+
+# The same with those headers only.
+raw() { # method path body [header…]
+    local answer
+    answer=$(printf '%s\r\n' "$1 $2 HTTP/1.1" "Host: 127.0.0.1:$PORT" "Connection: close" "${@:4}" '' | { cat; printf %s "$3"; } | talk) || true
+    code=$(code <<<"$answer")
+    output=${answer#*$'\r\n\r\n'}
+}
+
+# It got this code.
+answered() { # code
+    [[ $code == "$1" ]] || fail "${code:-no answer}, expected $1: $output"
+}
