@@ -126,15 +126,8 @@ teardown() { monitoring_teardown; }
 }
 
 @test "64 flows, four tasks, an hour: at most 16 MiB" {
-    local dir=$XDG_RUNTIME_DIR/df2redis name
-    for name in a b c d; do
-        mkdir -m 700 -p "$dir/$name"
-        printf 'phase=running\n' >"$dir/$name/state"
-        perl -e 'my @f = map { qq({"flow":$_,"state":"up","bytes":123456789,"cut":true,"synced":true,"applied":123456789,"acked":123456789,"head":123456789,"lag":0,"silent":0}) } 0 .. 63;
-            my @s = map { my $f = $_; map { qq({"age_us":1000,"stage":"$_","flow":$f,"pid":12345,"epoch":1,"in_bytes":123456789,"out_bytes":123456789,"commands":1,"requests":1,"keys":12,"waited_input_us":123456789,"waited_output_us":123456789,"pipe_bytes":0,"pipe_size_bytes":1048576,"resident_bytes":4194304,"cpu_user_us":123456789,"cpu_system_us":123456789}) } qw(dfreader dfparse) } 0 .. 63;
-            print qq({"phase":"streaming","problems":[],"explained":[],"checks":[],"session":null,"lag_seconds":0,"keys_per_second":5,"bytes_per_second":5,"entries_per_second":5,"flows":[), join(",", @f), qq(],"stages":[), join(",", @s), "]}\n"' \
-            >"$dir/$name/status.json"
-    done
+    local name
+    many_flows
     start_monitor
     wait_until 10 eval '[[ $(request GET /api/v1/tasks/d | code) == 200 ]]'
     # The rings of an hour are there from the beginning; all of it is asked for, several times.
