@@ -145,6 +145,14 @@ static bool has_header(struct MHD_Connection *c, const char *name)
     return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name) != NULL;
 }
 
+/* Browsers say that nothing comes. */
+static bool has_body(struct MHD_Connection *c)
+{
+    const char *length = header_of(c, "Content-Length");
+    return has_header(c, "Transfer-Encoding") || (has_header(c, "Content-Length") && length == NULL) ||
+           (length != NULL && strcmp(length, "0") != 0);
+}
+
 /* One that is empty is no origin, but was said. */
 static const char *origin_of(struct MHD_Connection *c)
 {
@@ -182,7 +190,7 @@ static struct request *begin(struct http *h, struct MHD_Connection *c, const cha
                            .origin = origin_of(c),
                            .type = header_of(c, "Content-Type"),
                            .authorization = header_of(c, "Authorization"),
-                           .body = has_header(c, "Content-Length") || has_header(c, "Transfer-Encoding")};
+                           .body = has_body(c)};
     r->c = c;
     r->client = client_of(c);
     r->body.max = POSTED_MAX;

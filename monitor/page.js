@@ -91,12 +91,16 @@ function summary_of(t) {
   if (known(t.bytes_per_second)) words.push("now " + size(t.bytes_per_second) + "/s");
   if (known(t.eta_seconds) && t.phase === "full-sync") words.push("about " + span(t.eta_seconds) + " left");
   if (known(t.lag_seconds) && /streaming|catching-up/.test(t.phase)) words.push("behind by " + span(t.lag_seconds));
-  if (t.last_error && !t.running) words.push("last error: " + t.last_error);
+  if (t.last_error && !t.running && t.phase !== "failed") words.push("last error: " + t.last_error);
   return words.join(" · ");
 }
 
 function show_problems(t) {
-  replace($("problems"), ...t.explained.map((p) => {
+  const all = [...t.explained];
+  if (t.last_error && (t.phase === "failed" || t.phase === "restarting"))
+    all.unshift({ problem: t.phase === "failed" ? "failed" : "last error", text: t.last_error,
+      next: t.phase === "failed" ? "the log below says more; it goes on from the saved positions when it is started again" : null });
+  replace($("problems"), ...all.map((p) => {
     const li = el("li", {}, el("strong", { class: "critical" }, p.problem), ": " + p.text);
     if (p.next) li.append(el("span", { class: "next" }, " — " + p.next));
     return li;
@@ -188,6 +192,7 @@ function show_task(t, now) {
   done.hidden = !(known(t.percent) && t.phase === "full-sync");
   if (!done.hidden) done.value = t.percent;
   show_problems(t);
+  for (const id of ["now", "pipeline", "health"]) $(id).hidden = !t.running;
   $("bottleneck").textContent = t.bottleneck_text || "not known yet";
   show_strip(t, now);
   show_flows(t, now);
@@ -251,10 +256,11 @@ function show_charts(h) {
   for (const [id, names, labels, factor] of CHARTS) {
     const data = rows(h, names, factor);
     const last = data.length > 0 ? data[data.length - 1] : [];
-    $("t-" + id.slice(6)).textContent = labels.map((l, i) => l + ": " + (known(last[i + 1]) ? number.format(+last[i + 1].toPrecision(3)) : "–")).join(", ");
+    replace($("t-" + id.slice(6)), ...labels.flatMap((l, i) => [el("i", { class: "line p" + (i + 1) }),
+      l + ": " + (known(last[i + 1]) ? number.format(+last[i + 1].toPrecision(3)) : "–") + (i + 1 < labels.length ? ", " : "")]));
     if (data.length < 2) continue;
     const options = { file: data, labels: ["time", ...labels], colors: [color("--p1"), color("--p2")], gridLineColor: color("--grid"),
-      axisLineColor: color("--line"), strokeWidth: 1.5, axes: { x: { axisLabelWidth: 70, pixelsPerLabel: 90 }, y: { axisLabelWidth: 62 } }, includeZero: true, legend: "follow", animatedZooms: false };
+      axisLineColor: color("--line"), strokeWidth: 1.5, series: { [labels[1] || "-"]: { strokePattern: [6, 3] } }, drawGapEdgePoints: true, pointSize: 2, xAxisHeight: 24, axes: { x: { axisLabelWidth: 70, pixelsPerLabel: 90 }, y: { axisLabelWidth: 62 } }, includeZero: true, legend: "follow", animatedZooms: false };
     if (charts[id]) charts[id].updateOptions(options);
     else charts[id] = new Dygraph($(id), data, { ...options, file: undefined });
   }

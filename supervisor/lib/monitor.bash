@@ -56,9 +56,9 @@ monitor() {
         tick=0.25
         [[ $ready -eq 1 ]] && decimal "$flows_seen" 65536 && tick=$((1 + number / 64))
     done
-    [[ $on_terminal -eq 0 ]] || printf '\r\e[K' >&7 2>/dev/null
     # The last word, unless the supervisor was killed: the directory may be another's by now.
     ! alive $$ || look
+    [[ $on_terminal -eq 0 ]] || printf '\r\e[K' >&7 2>/dev/null
 }
 
 # A terminal that is gone cannot be written to any more, and is none: the supervisor hears of it in case that the kernel
