@@ -187,7 +187,7 @@ function show_errors(t) {
 function show_task(t, now) {
   $("name").textContent = t.task;
   $("summary").textContent = summary_of(t);
-  $("details").hidden = false;
+  $("details").hidden = t.phase === "created"; // there is nothing to show yet
   const done = $("done");
   done.hidden = !(known(t.percent) && t.phase === "full-sync");
   if (!done.hidden) done.value = t.percent;

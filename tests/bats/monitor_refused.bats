@@ -85,16 +85,24 @@ teardown() { monitoring_teardown; }
     [[ $(awk '$1 == "VmRSS:" { print $2 }' "/proc/$MONITOR_PID/status") -lt 16384 ]]
 }
 
+# Send these bytes, and then one now and then, until the other side has had enough.
+drip() { # number bytes
+    background bash -c "trap '' PIPE; exec 9<>/dev/tcp/127.0.0.1/$PORT; printf '$2' >&9
+        while printf a >&9; do sleep 0.5; done 2>/dev/null; touch '$TMP/closed.$1'"
+}
+
 @test "slowloris: whoever drips a request is closed, and others are served meanwhile" {
-    start_monitor
-    local i
-    for i in 1 2 3 4 5 6; do
-        background bash -c "trap '' PIPE; exec 9<>/dev/tcp/127.0.0.1/$PORT; printf 'GET / HTTP/1.1\r\nX: ' >&9
-            while printf a >&9; do sleep 0.5; done 2>/dev/null; touch '$TMP/closed.$i'"
-    done
+    start_control
+    local i post='POST /api/v1/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n'
+    for i in 1 2 3; do drip "$i" 'GET / HTTP/1.1\r\nX: '; done
+    # What is sent with a request, from who has the token, and from who has not.
+    for i in 4 5; do drip "$i" "${post}Authorization: Bearer $TOKEN\r\nContent-Length: 60000\r\n\r\n{"; done
+    for i in 6 7; do drip "$i" "${post}Content-Length: 60000\r\n\r\n{"; done
     get /healthz
     [[ $output == ok ]]
-    all_closed() { [[ $(find "$TMP" -name 'closed.*' | wc -l) -eq 6 ]]; }
+    api POST /api/v1/tasks '{}'
+    answered 400
+    all_closed() { [[ $(find "$TMP" -name 'closed.*' | wc -l) -eq 7 ]]; }
     wait_until 40 all_closed
     get /healthz
     [[ $output == ok ]]

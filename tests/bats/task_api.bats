@@ -125,7 +125,8 @@ watch_arguments() {
     api POST $TASKS "$(task_json a ',"source-password":"secret-word","target-password":"secret-word"')"
     answered 201
     never grep -q secret-word <<<"$output"
-    api POST $TASKS "$(task_json b | sed 's|redis://|redis://:secret-word@|g')"
+    SOURCE=${SOURCE/:\/\//://:secret-word@} TARGET=${TARGET/:\/\//://:secret-word@}
+    api POST $TASKS "$(task_json b)"
     answered 201
     api POST $TASKS/b/start
     answered 200
