@@ -125,7 +125,7 @@ struct command *command_start(const char *const *argv, const void *config, size_
     struct command *c = xcalloc(1, sizeof *c);
     c->fd = -1;
     c->began = now;
-    for (unsigned i = 0; argv[i] != NULL && i < ARGS_MAX; i++)
+    for (unsigned i = 0; i < ARGS_MAX && argv[i] != NULL; i++)
         args[i + 1] = xstrdup(argv[i]);
     int in = config != NULL ? config_file(config, n) : -1, rc = ENOENT;
     c->out = output_file();

@@ -46,9 +46,9 @@ top_command() {
         show_task top
         exit $?
     fi
-    trap 'printf "\e[?25h\e[?1049l"' EXIT # the cursor, and the screen as it was
+    trap 'printf "\e[?7h\e[?25h\e[?1049l"' EXIT # lines go on in the next one, the cursor, and the screen as it was
     trap 'exit 0' INT TERM HUP
-    printf '\e[?1049h\e[?25l'
+    printf '\e[?1049h\e[?25l\e[?7l'
     while :; do
         frame=$(show_task top)
         st=$?
