@@ -100,6 +100,7 @@ static int spawn(pid_t *pid, const char *program, char *const *argv, int out, in
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addchdir_np(&files, "/"); /* tasks outlive us, and keep no directory of ours */
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&files, out, 1);
     posix_spawn_file_actions_adddup2(&files, out, 2);
