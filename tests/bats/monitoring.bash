@@ -65,7 +65,7 @@ many_flows() {
         printf 'phase=running\n' >"$dir/$name/state"
         perl -e 'my @f = map { qq({"flow":$_,"state":"up","bytes":123456789,"cut":true,"synced":true,"applied":123456789,"acked":123456789,"head":123456789,"lag":0,"silent":0}) } 0 .. 63;
             my @s = map { my $f = $_; map { qq({"age_us":1000,"stage":"$_","flow":$f,"pid":12345,"epoch":1,"in_bytes":123456789,"out_bytes":123456789,"commands":1,"requests":1,"keys":12,"waited_input_us":123456789,"waited_output_us":123456789,"pipe_bytes":@{[$f * 16384]},"pipe_size_bytes":1048576,"resident_bytes":4194304,"cpu_user_us":123456789,"cpu_system_us":123456789}) } qw(dfreader dfparse) } 0 .. 63;
-            print qq({"phase":"streaming","problems":[],"explained":[],"checks":[],"session":null,"lag_seconds":0,"keys_per_second":5,"bytes_per_second":5,"entries_per_second":5,"flows":[), join(",", @f), qq(],"stages":[), join(",", @s), "]}\n"' \
+            print qq({"phase":"streaming","running":true,"healthy":true,"since_seconds":3600,"source":"dragonfly://10.0.0.5:6379","target":"redis://10.0.0.9:6379","problems":[],"explained":[],"checks":[],"session":null,"lag_seconds":0,"keys_per_second":5,"bytes_per_second":5,"entries_per_second":5,"flows":[), join(",", @f), qq(],"stages":[), join(",", @s), "]}\n"' \
             >"$dir/$name/status.json"
     done
 }
