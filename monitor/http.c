@@ -5,12 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <bsd/stdlib.h>
 
 #include "buf.h"
+#include "heading.h"
 #include "io.h"
 #include "log.h"
 #include "orders.h"
@@ -111,94 +110,26 @@ static enum MHD_Result send_answer(struct MHD_Connection *c, struct answer *a)
 
 /* ---- requests ---- */
 
-static int64_t since_of(struct MHD_Connection *c)
-{
-    const char *fault, *text = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "since");
-    int64_t since = text != NULL ? strtonum(text, 0, INT64_MAX / 2, &fault) : 0;
-    return since;
-}
-
-struct count {
-    const char *name;
-    unsigned n;
-};
-
-static enum MHD_Result count_header(void *to, enum MHD_ValueKind kind, const char *name, const char *text)
-{
-    struct count *count = to;
-    (void)kind;
-    (void)text;
-    count->n += strcasecmp(name, count->name) == 0;
-    return MHD_YES;
-}
-
-/* A header that may be there once; NULL: it is not there, or several times. */
-static const char *header_of(struct MHD_Connection *c, const char *name)
-{
-    struct count count = {.name = name};
-    (void)MHD_get_connection_values(c, MHD_HEADER_KIND, count_header, &count);
-    return count.n == 1 ? MHD_lookup_connection_value(c, MHD_HEADER_KIND, name) : NULL;
-}
-
-static bool has_header(struct MHD_Connection *c, const char *name)
-{
-    return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name) != NULL;
-}
-
-/* Browsers say that nothing comes. */
-static bool has_body(struct MHD_Connection *c)
-{
-    const char *length = header_of(c, "Content-Length");
-    return has_header(c, "Transfer-Encoding") || (has_header(c, "Content-Length") && length == NULL) ||
-           (length != NULL && strcmp(length, "0") != 0);
-}
-
-/* One that is empty is no origin, but was said. */
-static const char *origin_of(struct MHD_Connection *c)
-{
-    const char *origin = header_of(c, "Origin");
-    return origin == NULL && has_header(c, "Origin") ? "" : origin;
-}
-
 static struct client *client_of(struct MHD_Connection *c)
 {
     const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return i != NULL ? i->socket_context : NULL;
 }
 
-static const struct sockaddr *address_of(struct MHD_Connection *c)
-{
-    const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    return i != NULL ? i->client_addr : NULL;
-}
-
-/* More comes than most bytes. A length that is none libmicrohttpd refuses itself. */
-static bool is_longer(struct MHD_Connection *c, size_t most)
-{
-    const char *fault, *text = header_of(c, "Content-Length");
-    if (text == NULL)
-        return false;
-    (void)strtonum(text, 0, (long long)most, &fault);
-    return fault != NULL;
-}
-
 /* Its headers are there; what else comes with it is still on its way, and taken only if we listen to it. */
 static struct request *begin(struct http *h, struct MHD_Connection *c, const char *path, const char *method)
 {
     struct request *r = xcalloc(1, sizeof *r);
-    struct headers said = {.host = header_of(c, "Host"),
-                           .origin = origin_of(c),
-                           .type = header_of(c, "Content-Type"),
-                           .authorization = header_of(c, "Authorization"),
-                           .body = has_body(c)};
+    struct headers said;
     r->c = c;
     r->client = client_of(c);
     r->body.max = POSTED_MAX;
     answer_init(&r->answer);
+    heading_read(c, &said);
     log_event(LOG_DEBUG, NO_FLOW, "event=request method=%s path=%s", log_quote(method, strlen(method)),
               log_quote(path, strlen(path)));
-    bool listened = guard_allows(&h->guard, &said, method, path, address_of(c), mono_us(), &r->answer);
-    r->too_large = is_longer(c, POSTED_MAX);
+    bool listened = guard_allows(&h->guard, &said, method, path, heading_address(c), mono_us(), &r->answer);
+    r->too_large = heading_longer(c, POSTED_MAX);
     r->takes_body = listened && h->guard.login != NULL && !guard_only_reads(method);
     return r;
 }
@@ -248,7 +179,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     (void)version;
     if (r == NULL) {
         r = *seen = begin(h, c, path, method);
-        return is_longer(c, PASSED_OVER) ? refuse_large(r) : MHD_YES;
+        return heading_longer(c, PASSED_OVER) ? refuse_large(r) : MHD_YES;
     }
     if (*upload_size > 0) {
         take_body(r, upload, *upload_size);
@@ -260,7 +191,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     if (r->answer.status == 0 && r->takes_body)
         order(h, r, path, method);
     else if (r->answer.status == 0)
-        routes_answer(h->tasks, h->guard.login != NULL, method, path, since_of(c),
+        routes_answer(h->tasks, h->guard.login != NULL, method, path, heading_since(c),
                       (int64_t)(now_us() / 1000000), &r->answer);
     if (r->answer.status != 0)
         return send_answer(c, &r->answer);
