@@ -14,6 +14,7 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] top [NAME]                the same and each flow, updated every second
        df2redis [options] list                      all tasks of this user, one per line
        df2redis [options] monitor                   show all tasks over HTTP: a page, metrics (--listen HOST:PORT)
+       df2redis [options] watch [SOCKET]            show a plain pipeline as a task, by dfreader's control socket
        df2redis [options] stop [NAME]               stop it: source first, then drain; --final: for good
        df2redis [options] create NAME -c FILE       keep a task: its kind, source and target stand in FILE
        df2redis [options] start NAME                run a task that is kept, in the background

@@ -17,6 +17,7 @@ use JSON::PP;
 use MIME::Base64;
 use IO::Select;
 use POSIX ();
+use File::Path qw(remove_tree);
 use File::Temp qw(tempdir);
 
 my ($dark, $size) = (0, '1280x900');
@@ -32,7 +33,7 @@ my ($width, $height) = $size =~ /^(\d+)x(\d+)$/ or die "no size: $size\n";
 
 # ---- the browser: it reads what we write from its descriptor 3, and answers on 4 ----
 
-my $profile = tempdir(CLEANUP => 1);
+my $profile = tempdir();
 pipe(my $its_in, my $to) or die;
 pipe(my $from, my $its_out) or die;
 my $pid = fork // die;
@@ -59,9 +60,10 @@ $SIG{PIPE} = 'IGNORE';
 END {
     my $status = $?;
     if ($pid) {
-        kill 'TERM', $pid;
+        syswrite $to, qq({"id":0,"method":"Browser.close"}\0);
         for (1 .. 50) { last if waitpid($pid, POSIX::WNOHANG()) != 0; select undef, undef, undef, 0.1 }
         kill 'KILL', $pid;
+        remove_tree($profile, { error => \my $left }); # a process of it may still be writing
     }
     $? = $status;
 }
