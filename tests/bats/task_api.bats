@@ -160,10 +160,12 @@ watch_arguments() {
     raw POST $TASKS '' "authorization: bearer   $TOKEN"
     answered 400 # it is let in, and sends nothing
     # After ten wrong ones nobody is looked at for a while, and then it is one more each two seconds.
-    for _ in 1 2 3 4 5 6 7 8 9; do raw POST $TASKS '' "Authorization: Bearer 0123456789abcdef0"; done
-    answered 429
-    api POST $TASKS '{}'
-    answered 429
+    # On a busy machine that may be over before the next request.
+    limited() {
+        raw POST $TASKS '' "Authorization: Bearer 0123456789abcdef0"
+        [[ $code == 429 ]] && api POST $TASKS '{}' && [[ $code == 429 ]]
+    }
+    wait_until 10 limited
     get $TASKS # reading goes on
     [[ $output == *'"tasks":[]'* ]]
     again() { api POST $TASKS '{}'; [[ $code == 400 ]]; }
