@@ -265,6 +265,16 @@ watch_arguments() {
     [[ -e $TMP/files/log ]]
 }
 
+@test "each option of a task is a name of a posted configuration" {
+    local name stages n=0
+    while read -r name stages; do
+        [[ $stages != c ]] || continue # of df2redis check, which is no task
+        grep -qE "\{\"($name|${name#target-})\", POSTED_" "$REPO/monitor/posted_names.c" || fail "there is no $name in posted_names.c"
+        n=$((n + 1))
+    done < <(grep -oE "\[[a-z-]+\]='[rpwc]+ " "$REPO/supervisor/lib/options.bash" | sed "s/\[//; s/\]='/ /")
+    [[ $n -gt 50 ]] || fail "$n options"
+}
+
 @test "30 requests that are malformed, oversized, or go too far" {
     SOURCE=redis://127.0.0.1:1 TARGET=redis://127.0.0.1:2
     start_control -v
