@@ -32,7 +32,7 @@ function span(s) {
   return Math.floor(s / 86400) + " d " + Math.floor((s % 86400) / 3600) + " h";
 }
 
-const percent = (x) => Math.round(100 * x) + " %";
+const percent = (x) => Math.round(100 * x) + "\u00a0%";
 
 // An element with text or children; attributes as an object.
 function el(tag, attributes, ...children) {
@@ -137,7 +137,7 @@ function show_strip(t, now) {
   };
   const writer = of("rediswriter")[0];
   const cpu = (name) => "processor " + or_dash(most(of(name).map((s) => processor(s, now))));
-  const pipe = (name) => or_dash(most(of(name).map(fill_of))) + " full";
+  const pipe = (name) => (of(name).length > 1 ? "fullest " : "") + or_dash(most(of(name).map(fill_of))) + " full";
   const window_ = writer && writer.window_size_bytes > 0 ? percent(writer.window_bytes / writer.window_size_bytes) + " of the window" : "–";
   replace($("strip"),
     box("source", t.source || "", t.bottleneck === "source"),
