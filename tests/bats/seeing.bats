@@ -107,6 +107,8 @@ counters_add_up() {
     background df2redis --task plain watch "$(one_socket)"
     watch=$!
     wait_until 10 streams
+    run df2redis --final stop plain
+    assert_status 2
     df2redis stop plain
     reap 10 "$watch"
     assert_status 0
