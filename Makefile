@@ -122,7 +122,7 @@ $(B)/late_signal.so: tests/late/signal.c
 # ---- packages ----
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
-           libjansson-dev libmicrohttpd-dev libjs-dygraphs zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
+           libjansson-dev libmicrohttpd-dev libjs-dygraphs zlib1g-dev bats curl parallel perl redis-server redis-tools openssl socat procps util-linux
 DEPS_DEB = build-essential debhelper lintian jq
 DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf prometheus chromium
 

@@ -16,7 +16,7 @@ static void add_target(struct buf *b, const struct nodes *cl, uint64_t now)
     for (unsigned i = 0; i < cl->nconn; i++) {
         const struct conn *c = cl->conn[i];
         const struct ring *r = &c->wire.ring;
-        uint64_t wait = c->un > c->replied ? us_since(now, c->wire.heard) : 0;
+        uint64_t wait = c->un > c->replied ? us_since(now, c->wire.answered) : 0;
         if (c->node->sentinel)
             continue;
         flight += c->un - c->replied;

@@ -46,9 +46,9 @@ top_command() {
         show_task top
         exit $?
     fi
-    trap 'printf "\e[?25h\e[?1049l"' EXIT # the cursor, and the screen as it was
+    trap 'printf "\e[?7h\e[?25h\e[?1049l"' EXIT # lines go on in the next one, the cursor, and the screen as it was
     trap 'exit 0' INT TERM HUP
-    printf '\e[?1049h\e[?25l'
+    printf '\e[?1049h\e[?25l\e[?7l'
     while :; do
         frame=$(show_task top)
         st=$?
@@ -107,6 +107,13 @@ remove_task() {
     [[ $run_dir == . ]] || rmdir -- "$run_dir" || die 1 "$run_dir stays: it holds other files"
 }
 
+# What writes the positions of a plain pipeline is not ours to ask.
+check_final() {
+    local value
+    value_of command "$run_dir/state"
+    [[ $value != watch ]] || die 2 "task $task is a plain pipeline: stop it, and remove its positions by rediswriter --forget"
+}
+
 stop_command() {
     local limit=${opt[timeout]}
     [[ ${#words[@]} -eq 1 ]] || die 2 "stop takes no arguments (but --task, --run-dir and --timeout)"
@@ -116,6 +123,7 @@ stop_command() {
         [[ $final -eq 0 ]] || die 1 "task $task: its supervisor was gone: the positions stay (rediswriter --forget)"
         exit 0
     fi
+    [[ $final -eq 0 ]] || check_final
     if [[ $final -eq 1 ]]; then : >"$run_dir/final" || die 1 "task $task: cannot write $run_dir/final"; fi
     kill -TERM "$supervisor" 2>/dev/null || die 1 "task $task: cannot signal its supervisor (pid $supervisor)"
     gone_within "$limit" && exit 0

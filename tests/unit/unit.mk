@@ -6,7 +6,7 @@ UNIT_BINS    = $(UNIT_TESTS:%=$(B)/unit/%)
 
 $(UNIT_BINS): $(B)/unit/%: $(B)/obj/tests/unit/test_%.o $(UNIT_OBJS) $(B)/libcommon.a
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(B)/libcommon.a $(LIBS_dfparse) -lhiredis -lssl -lcrypto
+	$(LINK) -o $@ $(filter %.o,$^) $(B)/libcommon.a $(LIBS_dfparse) -lhiredis -ljansson -lssl -lcrypto
 
 unit: $(UNIT_BINS)
 	@rc=0; for t in $(UNIT_BINS); do printf '%s: ' "$${t##*/}"; $$t || rc=1; done; exit $$rc

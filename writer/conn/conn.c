@@ -65,10 +65,8 @@ bool conn_expects(struct conn *c, const redisReply *r, unsigned types, const cha
 
 void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len)
 {
-    if (c->un == c->replied) {
-        c->wire.unheard = 0;
-        c->wire.heard = mono_us(); /* from now on an answer is due */
-    }
+    if (c->un == c->replied)
+        wire_heard(&c->wire, mono_us()); /* from now on an answer is due */
     c->since_select++;
     ring_add(&c->wire.ring, bytes, len);
     struct cunit *to = &c->unit[(c->uhead + c->un++) & (c->cap - 1)];
@@ -138,6 +136,7 @@ void conn_send(struct conn *c)
         while (c->big.calls != NULL && c->big.calls->bytes(c->big.arg, &p, &n)) {
             if (!wire_write(&c->wire, p, n, &done))
                 return;
+            c->wire.answered = c->wire.heard; /* no answer is due before all of it went */
             c->big.calls->sent(c->big.arg, done);
         }
     } while (sendable(c) > 0); /* what came behind it */

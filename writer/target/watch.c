@@ -211,7 +211,7 @@ static struct state conn_state(const struct conn *c, uint64_t now)
     bool ready = c->state == CONN_READY && !c->lost;
     /* One that is not there is no trouble before something waits for it. */
     bool lost = !ready && c->all->needed_since != 0 && c->why[0] != '\0';
-    return state_of(lost, c->why, &c->patience, ready && c->un > c->replied, c->wire.heard, now);
+    return state_of(lost, c->why, &c->patience, ready && c->un > c->replied, c->wire.answered, now);
 }
 
 /* Of several connections, the first that is not well. */
