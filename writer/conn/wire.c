@@ -147,6 +147,19 @@ static void unasked(struct wire *x)
         lose(x, "a reply that nobody asked for");
 }
 
+/* The next whole reply. Returns as replies_next does. */
+static int take(struct wire *x, bool build, size_t most, void **reply)
+{
+    const char *text;
+    *reply = NULL;
+    if (build || !replies_short(&x->in, &text, &x->errlen))
+        return replies_next(&x->in, build, most, reply);
+    x->reply_type = REDIS_REPLY_STATUS;
+    memcpy(x->err, text, x->errlen);
+    x->err[x->errlen] = '\0';
+    return 1;
+}
+
 enum next { NEXT_NONE, NEXT_DONE, NEXT_LOST };
 
 /* The next whole reply, acted on. */
@@ -161,7 +174,7 @@ static enum next next_reply(struct wire *x)
         unasked(x);
         return NEXT_LOST;
     }
-    int got = replies_next(&x->in, build, most, &reply);
+    int got = take(x, build, most, &reply);
     if (got < 0)
         lose(x, "malformed reply: %s", x->in.why);
     if (got <= 0)
@@ -193,10 +206,7 @@ void wire_receive(struct wire *x)
             x->heard = x->read_at;
             x->unheard = 0;
         }
-        if (!replies_feed(&x->in, in, (size_t)k)) {
-            lose(x, "reply reader: %s", x->in.why);
-            return;
-        }
+        replies_feed(&x->in, in, (size_t)k);
         enum next next;
         do
             next = next_reply(x);

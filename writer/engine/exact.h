@@ -89,9 +89,16 @@ void exact_free(struct exact *x);
  * carried out. */
 void exact_begin(struct exact *x, const struct exact_id *place);
 
-/* A record of a flow is offered (any number of times), and was taken. */
+/* A live record of a flow is offered (any number of times), and was taken. */
 void exact_offer(struct exact *x, const struct rec *r);
 void exact_taken(struct exact *x, const struct rec *r);
+
+/* One of the snapshot is offered, which stands nowhere. */
+static inline void exact_offer_none(struct exact *x)
+{
+    if (x->now.pos != 0)
+        x->now = (struct exact_id){0};
+}
 
 /* Was this carried out by an earlier process? Of a slot that is known. */
 bool exact_done(struct exact *x, unsigned slot, unsigned flow, const struct exact_id *id);

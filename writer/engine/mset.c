@@ -16,6 +16,8 @@
 #define BYTES ((size_t)32 << 10)
 #define HEAD  64u
 
+_Static_assert(BYTES + HEAD <= MSET_ROOM && MSET_SINGLE <= BYTES, "room for an MSET");
+
 static const char set_prefix[] = "*3\r\n$3\r\nSET\r\n";
 static const char mset_name[] = "$4\r\nMSET\r\n";
 
@@ -87,6 +89,14 @@ size_t mset_gathered(const struct msets *m)
 }
 
 /* ---- gathering ---- */
+
+struct conn *mset_joins(const struct msets *m, const struct rec *r)
+{
+    struct conn *c = m->c;
+    bool joins = m->now != NULL && m->db == r->db && m->pairs.len + r->len <= BYTES && c->db == r->db &&
+                 c->state == CONN_READY && !c->lost;
+    return joins ? c : NULL;
+}
 
 void mset_flush(struct msets *m)
 {

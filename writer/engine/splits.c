@@ -143,10 +143,8 @@ static void last(struct splits *s, const struct rec *r, const uint8_t *request, 
     drop(s, p);
 }
 
-void splits_note(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
+void splits_took(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
 {
-    if ((r->flags & RF_LIVE) != 0)
-        return;
     struct split *p = (r->flags & (RF_FIRST | RF_LAST)) == 0 && s->n > 0
                           ? find(s, r->flow, hashset_key(r->hash, r->db), NULL)
                           : NULL;

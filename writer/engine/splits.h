@@ -68,8 +68,16 @@ bool splits_same_key(const uint8_t *first, size_t n, const struct rec *r, const 
 /* Class under which this request counts as a key; 0: it does not. */
 uint8_t splits_class(const struct splits *s, const struct rec *r);
 
-/* A record was taken: it may be the first or the last of a key. request: its bytes (of a POSITION: NULL). */
-void splits_note(struct splits *s, const struct rec *r, const uint8_t *request, size_t n);
+/* A record of the snapshot was taken: it may be the first or the last of a key. request: its bytes (of a
+ * POSITION: NULL). */
+void splits_took(struct splits *s, const struct rec *r, const uint8_t *request, size_t n);
+
+/* The same of any record. Most are whole keys, while none is begun. */
+static inline void splits_note(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
+{
+    if ((r->flags & RF_LIVE) == 0 && (s->n > 0 || (r->flags & RF_FIRST) != 0))
+        splits_took(s, r, request, n);
+}
 
 /* ---- --on-existing skip and fail ---- */
 

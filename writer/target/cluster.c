@@ -108,6 +108,21 @@ static enum put put_request(struct cluster *cl, const struct rec *r, const uint8
     return PUT_DONE;
 }
 
+/* The connection for len bytes, in the database of the request; NULL: what became of it instead. */
+static enum put way_of_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass,
+                            size_t len, struct conn **way)
+{
+    struct conn *c = cluster_conn(&cl->nodes, WHOLE_SCOPE, len + mset_gathered(cl->msets));
+    if (c == NULL)
+        return PUT_WAIT;
+    if (cl->probes->now == 0 && cluster_apart(&cl->nodes, WHOLE_SCOPE, r->db))
+        return cl->nodes.allow_select ? parts_put(cl->parts, r, payload, vclass) : PUT_WAIT;
+    enum put got = cluster_want_db(c, r->db, true);
+    if (got == PUT_DONE)
+        *way = c;
+    return got;
+}
+
 /* One of the snapshot that may be repeated, and needs no transaction. */
 static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
@@ -117,14 +132,12 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
     if (cl->keys.count >= IN_FLIGHT || cl->drain || slot_closed(cl, r->flow, slot) ||
         bundles_hold(cl->bundles, key))
         return PUT_WAIT;
-    struct conn *c = cluster_conn(&cl->nodes, WHOLE_SCOPE, r->len + mset_gathered(cl->msets));
-    if (c == NULL)
-        return PUT_WAIT;
-    if (cl->probes->now == 0 && cluster_apart(&cl->nodes, WHOLE_SCOPE, r->db))
-        return cl->nodes.allow_select ? parts_put(cl->parts, r, payload, vclass) : PUT_WAIT;
-    enum put got = cluster_want_db(c, r->db, true);
-    if (got != PUT_DONE)
-        return got;
+    struct conn *c = small ? mset_joins(cl->msets, r) : NULL;
+    if (c == NULL) {
+        enum put got = way_of_free(cl, r, payload, vclass, small ? MSET_ROOM : r->len, &c);
+        if (c == NULL)
+            return got;
+    }
     bool park = (cl->nparked > 0 && !TAILQ_EMPTY(&cl->parked[slot])) || parts_hold(cl->parts, key) ||
                 !hashset_add(&cl->keys, key);
     if (park && (small || cl->nparked >= PARKED_MAX || cl->parked_bytes > PARKED_SIZE ||
