@@ -63,7 +63,7 @@ bool conn_expects(struct conn *c, const redisReply *r, unsigned types, const cha
 
 /* ---- bytes out ---- */
 
-void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len)
+struct cunit *conn_append(struct conn *c, const void *bytes, size_t len)
 {
     if (c->un == c->replied) {
         c->wire.unheard = 0;
@@ -71,7 +71,14 @@ void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t l
     }
     c->since_select++;
     ring_add(&c->wire.ring, bytes, len);
-    struct cunit *to = &c->unit[(c->uhead + c->un++) & (c->cap - 1)];
+    struct cunit *u = &c->unit[(c->uhead + c->un++) & (c->cap - 1)];
+    *u = (struct cunit){.len = (uint32_t)len};
+    return u;
+}
+
+void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len)
+{
+    struct cunit *to = conn_append(c, bytes, len);
     *to = *u;
     to->len = (uint32_t)len;
 }
@@ -198,9 +205,8 @@ static void strange(struct conn *c, const struct cunit *u)
     c->misled |= u->kind == CU_CALL;
 }
 
-static void answered(struct conn *c, const redisReply *r)
+static void answered(struct conn *c, struct cunit *u, const redisReply *r)
 {
-    struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
     bool done = false;
     if (u->kind == CU_QUEUED && u->mark > 1) { /* others of the unit are to come */
         u->mark--;
@@ -233,19 +239,21 @@ static void answered(struct conn *c, const redisReply *r)
         conn_release(c);
 }
 
-/* The unit whose reply is due. */
-static const struct cunit *awaited(const struct conn *c)
+/* The unit whose reply is due: NULL: there is none of which anything has been sent. */
+static struct cunit *awaited(const struct conn *c)
 {
-    return c->un > c->replied ? &c->unit[(c->uhead + c->replied) & (c->cap - 1)] : NULL;
+    struct cunit *u = &c->unit[(c->uhead + c->replied) & (c->cap - 1)];
+    bool sent = c->un > c->replied && (c->wire.ring.sent > c->wire.ring.acked + c->replied_bytes || u->len == 0);
+    return sent ? u : NULL;
 }
 
-/* Has anything of it been sent? Replies to records are only looked at, those to our own requests are built.
+/* Replies to records are only looked at, those to our own requests are built.
  */
 static bool on_due(void *owner, bool *build, size_t *most)
 {
     const struct conn *c = owner;
     const struct cunit *u = awaited(c);
-    if (u == NULL || (c->wire.ring.sent <= c->wire.ring.acked + c->replied_bytes && u->len > 0))
+    if (u == NULL)
         return false;
     *build = u->kind == CU_CALL;
     if (*build)
@@ -267,7 +275,23 @@ static bool on_reply(void *owner, redisReply *built)
     redisReply large = {.type = REDIS_REPLY_ERROR, .str = text, .len = sizeof text - 1};
     struct conn *c = owner;
     c->spoke = true;
-    answered(c, built != NULL && c->wire.in.cut ? &large : built);
+    answered(c, awaited(c), built != NULL && c->wire.in.cut ? &large : built);
+    return !c->lost;
+}
+
+static bool on_status(void *owner)
+{
+    struct conn *c = owner;
+    struct cunit *u = awaited(c);
+    c->spoke = true;
+    if (u == NULL) {
+        conn_lose(c, "a reply that nobody asked for");
+    } else if (u->kind == CU_CALL) {
+        redisReply built = {.type = REDIS_REPLY_STATUS, .str = c->wire.err, .len = c->wire.errlen};
+        answered(c, u, &built);
+    } else {
+        answered(c, u, NULL);
+    }
     return !c->lost;
 }
 
@@ -283,7 +307,8 @@ static void on_lose(void *owner, const char *why)
     conn_lose(c, "%s", why);
 }
 
-static const struct wire_calls calls = {on_due, on_element, on_reply, on_lose};
+static const struct wire_calls calls = {
+    .due = on_due, .element = on_element, .reply = on_reply, .status = on_status, .lose = on_lose};
 
 void conn_receive(struct conn *c)
 {

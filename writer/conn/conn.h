@@ -47,6 +47,7 @@ enum cunit_flag {
     CF_GUARDED = 32, /* of --on-existing skip or fail; mark is its ticket (splits.h) */
     CF_AGAIN = 64,   /* it was sent before, and its reply is lost */
     CF_OWN = 128,    /* not a record's: nothing is counted, and no position waits for it */
+    CF_PLAINSET = 256, /* a SET without options: only a status fits */
 };
 
 /* The reply to one of our own requests. r: NULL when the connection was lost before it came; freed by the
@@ -111,8 +112,8 @@ struct cunit {
     uint32_t db;
     uint16_t flow;
     uint16_t slot;
+    uint16_t flags;
     uint8_t kind;
-    uint8_t flags;
     uint8_t vclass;
     uint8_t keyarg;
     uint8_t tries;  /* redirections and refusals so far */
@@ -198,7 +199,10 @@ static inline bool conn_takes(const struct conn *c, size_t len)
            conn_room(c, len);
 }
 
-/* Append a unit and its bytes. The caller has looked at conn_takes. */
+/* Append a unit with its bytes, which is to be filled in but for its len. The caller has looked at conn_takes. */
+struct cunit *conn_append(struct conn *c, const void *bytes, size_t len);
+
+/* The same for one that is filled in. */
 void conn_add(struct conn *c, const struct cunit *u, const void *bytes, size_t len);
 
 /* More bytes of the unit that was appended last. */

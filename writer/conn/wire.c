@@ -147,19 +147,6 @@ static void unasked(struct wire *x)
         lose(x, "a reply that nobody asked for");
 }
 
-/* The next whole reply. Returns as replies_next does. */
-static int take(struct wire *x, bool build, size_t most, void **reply)
-{
-    const char *text;
-    *reply = NULL;
-    if (build || !replies_short(&x->in, &text, &x->errlen))
-        return replies_next(&x->in, build, most, reply);
-    x->reply_type = REDIS_REPLY_STATUS;
-    memcpy(x->err, text, x->errlen);
-    x->err[x->errlen] = '\0';
-    return 1;
-}
-
 enum next { NEXT_NONE, NEXT_DONE, NEXT_LOST };
 
 /* The next whole reply, acted on. */
@@ -174,7 +161,7 @@ static enum next next_reply(struct wire *x)
         unasked(x);
         return NEXT_LOST;
     }
-    int got = take(x, build, most, &reply);
+    int got = replies_next(&x->in, build, most, &reply);
     if (got < 0)
         lose(x, "malformed reply: %s", x->in.why);
     if (got <= 0)
@@ -185,6 +172,22 @@ static enum next next_reply(struct wire *x)
     if (build)
         freeReplyObject(reply);
     return fine ? NEXT_DONE : NEXT_LOST;
+}
+
+/* Short replies, which most are, as long as there are any. False: the connection is lost. */
+static bool short_replies(struct wire *x)
+{
+    const char *text;
+    while (replies_short(&x->in, &text, &x->errlen)) {
+        x->reply_type = REDIS_REPLY_STATUS;
+        memcpy(x->err, text, x->errlen);
+        x->err[x->errlen] = '\0';
+        x->heard = x->read_at;
+        x->unheard = 0;
+        if (!x->calls->status(x->owner))
+            return false;
+    }
+    return true;
 }
 
 void wire_receive(struct wire *x)
@@ -209,7 +212,7 @@ void wire_receive(struct wire *x)
         replies_feed(&x->in, in, (size_t)k);
         enum next next;
         do
-            next = next_reply(x);
+            next = short_replies(x) ? next_reply(x) : NEXT_LOST;
         while (next == NEXT_DONE);
         if (next == NEXT_LOST || (size_t)k < sizeof in)
             return;

@@ -250,7 +250,8 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     if (u->probe != 0 && c->wire.reply_type == REDIS_REPLY_INTEGER)
         probe_answer(cl->probes, u->probe, c->wire.number);
     if (c->wire.reply_type != REDIS_REPLY_ERROR) {
-        if (!reply_fits(bytes, u->len, c->wire.reply_type))
+        if ((u->flags & CF_PLAINSET) != 0 ? c->wire.reply_type != REDIS_REPLY_STATUS
+                                          : !reply_fits(bytes, u->len, c->wire.reply_type))
             conn_lose(c, "unexpected reply to a request");
         return true;
     }

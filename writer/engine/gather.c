@@ -351,7 +351,7 @@ void gather_forget(struct bundles *b)
     for (unsigned i = 0; i < SLOTS && b->collecting > 0; i++)
         if (b->at[i] != NULL) {
             struct cunit u = bundle_unit(b->at[i]);
-            u.flags &= (uint8_t)~CF_ALONE; /* another one may be under way */
+            u.flags &= (uint16_t)~CF_ALONE; /* another one may be under way */
             taken_out(b, b->at[i]);
             bundle_finish(&u, false);
         }

@@ -3,11 +3,21 @@
 #include <string.h>
 #include <strings.h>
 
-/* Read "<type><digits>\r\n". Returns what follows, or NULL. */
+/* Read "<type><digits>\r\n". Returns what follows, or NULL. Most have one digit or two. */
 static inline const uint8_t *take(const uint8_t *p, const uint8_t *end, uint8_t type, uint64_t *out)
 {
-    if (end - p < 4 || *p++ != type)
+    if (end - p < 4 || *p != type)
         return NULL;
+    unsigned one = (unsigned)p[1] - '0', two = (unsigned)p[2] - '0';
+    if (one <= 9 && p[2] == '\r' && p[3] == '\n') {
+        *out = one;
+        return p + 4;
+    }
+    if (one <= 9 && two <= 9 && end - p > 4 && p[3] == '\r' && p[4] == '\n') {
+        *out = one * 10 + two;
+        return p + 5;
+    }
+    p++;
     unsigned d = (unsigned)*p++ - '0';
     if (d > 9)
         return NULL;

@@ -12,6 +12,10 @@
 #include "../session.h"
 #include "sweep.h"
 
+#define FREE_SLOTS 8192u /* that requests of a whole server are spread over which need no transaction */
+
+_Static_assert(WHOLE_SCOPE + FREE_SLOTS < SLOTS, "more slots than there are");
+
 static bool may_go(struct cluster *cl, unsigned flow, unsigned slot, bool alone)
 {
     if (cl->keys.count >= IN_FLIGHT)
@@ -20,9 +24,17 @@ static bool may_go(struct cluster *cl, unsigned flow, unsigned slot, bool alone)
     return alone ? cluster_slots_free(cl, flow, &one, 1) : !slot_closed(cl, flow, slot);
 }
 
+static uint16_t unit_flags(const struct rec *r)
+{
+    return (uint16_t)(((r->flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
+                      ((r->flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
+                      ((r->flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) |
+                      ((r->flags & RF_FIRST) != 0 ? CF_FIRST : 0) |
+                      ((r->flags & RF_PLAINSET) != 0 ? CF_PLAINSET : 0));
+}
+
 static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, uint8_t vclass, bool own)
 {
-    unsigned flags = r->flags;
     u->kind = CU_ONE;
     u->calls = &cluster_request;
     u->time = r->time;
@@ -31,16 +43,13 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
     u->vclass = vclass;
     u->keyarg = r->keyarg;
     u->probe = own ? 0 : cl->probes->now;
-    u->flags =
-        (uint8_t)(((flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
-                  ((flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
-                  ((flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) | ((flags & RF_FIRST) != 0 ? CF_FIRST : 0));
+    u->flags = unit_flags(r);
     if (own) {
         u->flags |= CF_OWN;
         u->mark = r->flow == SWEEP_FLOW;
         cl->own++;
         cl->own_sweep += r->flow == SWEEP_FLOW;
-    } else if ((flags & RF_LIVE) != 0)
+    } else if ((r->flags & RF_LIVE) != 0)
         u->mark = positions_mark(cl->positions, r, false);
     else {
         positions_snapshot_add(cl->positions, r->flow);
@@ -115,6 +124,9 @@ static enum put way_of_free(struct cluster *cl, const struct rec *r, const uint8
     struct conn *c = cluster_conn(&cl->nodes, WHOLE_SCOPE, len + mset_gathered(cl->msets));
     if (c == NULL)
         return PUT_WAIT;
+    *way = c->db == r->db ? c : NULL;
+    if (*way != NULL)
+        return PUT_DONE;
     if (cl->probes->now == 0 && cluster_apart(&cl->nodes, WHOLE_SCOPE, r->db))
         return cl->nodes.allow_select ? parts_put(cl->parts, r, payload, vclass) : PUT_WAIT;
     enum put got = cluster_want_db(c, r->db, true);
@@ -127,7 +139,7 @@ static enum put way_of_free(struct cluster *cl, const struct rec *r, const uint8
 static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
     uint32_t key = hashset_key(r->hash, r->db);
-    unsigned slot = WHOLE_SCOPE + 1 + r->hash % (SLOTS - 1);
+    unsigned slot = WHOLE_SCOPE + 1 + r->hash % FREE_SLOTS;
     bool small = cl->msets != NULL && (r->flags & RF_PLAINSET) != 0 && r->len <= MSET_SINGLE;
     if (cl->keys.count >= IN_FLIGHT || cl->drain || slot_closed(cl, r->flow, slot) ||
         bundles_hold(cl->bundles, key))
@@ -150,13 +162,14 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
         mset_add(cl->msets, c, r, payload, key, vclass);
         return PUT_DONE;
     }
-    struct cunit u = {.key = key, .slot = (uint16_t)slot, .len = r->len};
-    fill_unit(cl, &u, r, vclass, false);
+    struct cunit parked = {.len = r->len};
+    struct cunit *u = park ? &parked : conn_append(c, payload, r->len);
+    u->key = key;
+    u->slot = (uint16_t)slot;
+    fill_unit(cl, u, r, vclass, false);
     cl->busy[slot]++;
     if (park)
-        slot_park(cl, &u, payload);
-    else
-        conn_add(c, &u, payload, r->len);
+        slot_park(cl, u, payload);
     return PUT_DONE;
 }
 
