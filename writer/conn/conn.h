@@ -18,6 +18,7 @@
 #include "../engine/patience.h"
 #include "../target/reach.h"
 #include "../target/suspect.h"
+#include "record.h"
 #include "wire.h"
 
 struct cluster;
@@ -38,17 +39,22 @@ enum cunit_kind {
     CU_EXEC,   /* its end, which stands for all of it */
 };
 
+/* The first ones are a record's, unchanged. */
 enum cunit_flag {
-    CF_LIVE = 1,
-    CF_IDEMPOTENT = 2,
-    CF_ALONE = 4, /* no other unit of its slot may be under way */
-    CF_FIRST = 8,
-    CF_RESENT = 16,  /* it may have been carried out already: its connection was lost behind it */
-    CF_GUARDED = 32, /* of --on-existing skip or fail; mark is its ticket (splits.h) */
-    CF_AGAIN = 64,   /* it was sent before, and its reply is lost */
-    CF_OWN = 128,    /* not a record's: nothing is counted, and no position waits for it */
-    CF_PLAINSET = 256, /* a SET without options: only a status fits */
+    CF_PLAINSET = RF_PLAINSET, /* a SET without options: only a status fits */
+    CF_IDEMPOTENT = RF_IDEMPOTENT,
+    CF_FIRST = RF_FIRST,
+    CF_LIVE = RF_LIVE,
+    CF_ALONE = RF_MULTIKEY, /* no other unit of its slot may be under way */
+    CF_RECORD = CF_PLAINSET | CF_IDEMPOTENT | CF_FIRST | CF_LIVE | CF_ALONE,
+
+    CF_RESENT = 0x1000,  /* it may have been carried out already: its connection was lost behind it */
+    CF_GUARDED = 0x2000, /* of --on-existing skip or fail; mark is its ticket (splits.h) */
+    CF_AGAIN = 0x4000,   /* it was sent before, and its reply is lost */
+    CF_OWN = 0x8000,     /* not a record's: nothing is counted, and no position waits for it */
 };
+
+_Static_assert((CF_RECORD & ~RF_ALL) == 0 && (RF_ALL & CF_RESENT) == 0, "flags of records and of units");
 
 /* The reply to one of our own requests. r: NULL when the connection was lost before it came; freed by the
  * caller. */

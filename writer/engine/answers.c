@@ -26,11 +26,16 @@
 
 /* ---- confirmations ---- */
 
+static void count(struct stats *s, uint8_t vclass)
+{
+    s->requests++;
+    if (vclass != 0)
+        s->keys[vclass]++;
+}
+
 void cluster_count_at(struct cluster *cl, bool live, uint8_t vclass, uint64_t time, uint64_t now)
 {
-    cl->stats->requests++;
-    if (vclass != 0)
-        cl->stats->keys[vclass]++;
+    count(cl->stats, vclass);
     if (!live)
         return;
     cl->stats->live++;
@@ -44,10 +49,23 @@ void cluster_count(struct cluster *cl, const struct cunit *u)
     cluster_count_at(cl, live, u->vclass, u->time, live && cl->session->live ? now_us() : 0);
 }
 
+/* One of the snapshot, as nearly all are. */
+static void finish_snapshot(struct cluster *cl, const struct cunit *u, bool counted)
+{
+    cluster_leave_slot(cl, u->slot, false);
+    positions_snapshot_done(cl->positions, u->flow);
+    if (counted)
+        count(cl->stats, u->vclass);
+}
+
 /* A request is done with; counted: it was carried out. */
 static void finish(struct cluster *cl, const struct cunit *u, bool counted)
 {
     hashset_remove(&cl->keys, u->key);
+    if ((u->flags & (CF_LIVE | CF_ALONE | CF_OWN)) == 0 && u->probe == 0 && !cl->outcome->dead) {
+        finish_snapshot(cl, u, counted);
+        return;
+    }
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     if ((u->flags & CF_ALONE) != 0)
         cl->exclusive = false;
@@ -195,9 +213,7 @@ void cluster_question_refused(struct conn *c, const redisReply *r, const char *c
 
 static struct rec unit_rec(const struct cluster *cl, const struct cunit *u)
 {
-    unsigned flags = ((u->flags & CF_IDEMPOTENT) != 0 ? RF_IDEMPOTENT : 0) |
-                     ((u->flags & CF_ALONE) != 0 ? RF_MULTIKEY : 0) |
-                     ((u->flags & CF_FIRST) != 0 ? RF_FIRST : 0);
+    unsigned flags = u->flags & (CF_IDEMPOTENT | CF_ALONE | CF_FIRST);
     return (struct rec){.flow = u->flow,
                         .db = u->db,
                         .slot = cl->nodes.slots ? u->slot : REC_NO_SLOT,

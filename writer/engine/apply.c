@@ -365,8 +365,7 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
 static enum put apply_plain(struct writer *w, const struct input *in, const struct rec *given,
                             const struct rec *r, const uint8_t *payload)
 {
-    gather_next(w->cluster->bundles, r);
-    if (!gather_admits(w->cluster->bundles, r->flow))
+    if (!gather_next(w->cluster->bundles, r))
         return PUT_WAIT;
     w->splits.ticket = TICKET_NONE;
     bool placed = exact_counts(&w->exact) && (given->flags & RF_LIVE) != 0;

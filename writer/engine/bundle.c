@@ -198,11 +198,8 @@ struct cunit bundle_element_unit(const struct element *e)
                           .slot = e->r.slot,
                           .vclass = e->vclass,
                           .keyarg = e->r.keyarg,
-                          .flags = (uint16_t)(((e->r.flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
-                                             ((e->r.flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
-                                             ((e->r.flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) |
-                                             (e->ticket != TICKET_NONE ? CF_GUARDED : 0) |
-                                             ((e->r.flags & RF_FIRST) != 0 ? CF_FIRST : 0))};
+                          .flags = (uint16_t)((e->r.flags & CF_RECORD) |
+                                              (e->ticket != TICKET_NONE ? CF_GUARDED : 0))};
 }
 
 void bundle_again(const struct cunit *u, uint64_t due, struct cnode *ask)

@@ -54,18 +54,6 @@ static void close_flow(struct bundles *b, unsigned flow)
     b->of[flow] = NULL;
 }
 
-void gather_next(struct bundles *b, const struct rec *r)
-{
-    const struct bundle *t = b->of[r->flow];
-    if (t == NULL)
-        return;
-    bool here = b->use.cl->nodes.whole || r->slot == t->slot;
-    bool goes_on = r->type == REC_REQUEST ? here && (r->flags & RF_MORE) == 0
-                                          : r->type == REC_POSITION && (r->flags & RF_TOGETHER) != 0;
-    if (!goes_on)
-        close_flow(b, r->flow);
-}
-
 void gather_cut(struct bundles *b, unsigned flow)
 {
     if (flow < REC_FLOWS_MAX)
@@ -84,11 +72,25 @@ static bool leads_on(const struct bundles *b, const struct bundle *t, unsigned f
     return false;
 }
 
-/* Not while it only waits for others: it would never be complete. */
-bool gather_admits(const struct bundles *b, unsigned flow)
+/* What belongs to the transaction comes with this record, or does not any more. */
+static void follow(struct bundles *b, const struct bundle *t, const struct rec *r)
 {
-    const struct bundle *t = b->use.cl->nodes.whole ? b->at[WHOLE_SCOPE] : NULL;
-    return t == NULL || t->held == 0 || leads_on(b, t, flow);
+    bool here = b->use.cl->nodes.whole || r->slot == t->slot;
+    bool goes_on = r->type == REC_REQUEST ? here && (r->flags & RF_MORE) == 0
+                                          : r->type == REC_POSITION && (r->flags & RF_TOGETHER) != 0;
+    if (!goes_on)
+        close_flow(b, r->flow);
+}
+
+/* Nothing joins what only waits for others: it would never be complete. */
+bool gather_next(struct bundles *b, const struct rec *r)
+{
+    if (b->of[r->flow] != NULL)
+        follow(b, b->of[r->flow], r);
+    if (b->collecting == 0 || !b->use.cl->nodes.whole)
+        return true;
+    const struct bundle *t = b->at[WHOLE_SCOPE];
+    return t == NULL || t->held == 0 || leads_on(b, t, r->flow);
 }
 
 void gather_blocked(struct bundles *b, unsigned flow)

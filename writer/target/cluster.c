@@ -24,15 +24,6 @@ static bool may_go(struct cluster *cl, unsigned flow, unsigned slot, bool alone)
     return alone ? cluster_slots_free(cl, flow, &one, 1) : !slot_closed(cl, flow, slot);
 }
 
-static uint16_t unit_flags(const struct rec *r)
-{
-    return (uint16_t)(((r->flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
-                      ((r->flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
-                      ((r->flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) |
-                      ((r->flags & RF_FIRST) != 0 ? CF_FIRST : 0) |
-                      ((r->flags & RF_PLAINSET) != 0 ? CF_PLAINSET : 0));
-}
-
 static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, uint8_t vclass, bool own)
 {
     u->kind = CU_ONE;
@@ -43,7 +34,7 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
     u->vclass = vclass;
     u->keyarg = r->keyarg;
     u->probe = own ? 0 : cl->probes->now;
-    u->flags = unit_flags(r);
+    u->flags = r->flags & CF_RECORD;
     if (own) {
         u->flags |= CF_OWN;
         u->mark = r->flow == SWEEP_FLOW;
@@ -179,7 +170,8 @@ static enum put put_whole(struct cluster *cl, const struct rec *r, const uint8_t
     bool any = (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0, guarded = cl->splits->ticket != TICKET_NONE;
     if (cl->session->journal && !whole_reaches(cl->whole, r)) /* its keys will be changed */
         return PUT_WAIT;
-    if (!any && !guarded && parts_want(cl->parts, r, payload))
+    if (!any && !guarded && ((r->flags & RF_FIRST) != 0 || cl->splits->n > 0) &&
+        parts_want(cl->parts, r, payload))
         return parts_put(cl->parts, r, payload, vclass);
     if (!any && !guarded && (r->flags & RF_IDEMPOTENT) != 0)
         return put_free(cl, r, payload, vclass);

@@ -228,7 +228,11 @@ unsigned cluster_scope(const struct cluster *cl, const struct rec *r, const uint
 #define SHARED_DBS  16u  /* those that have shares: what is in others is written at least once */
 
 /* Is the slot kept for another flow, or everything closed? */
-bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot);
+bool slot_is_closed(const struct cluster *cl, unsigned flow, unsigned slot);
+static inline bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot)
+{
+    return (cl->flushing || cl->exclusive || cl->reserved_for >= 0) && slot_is_closed(cl, flow, slot);
+}
 
 /* May a request that wants to be alone in these slots go? If not, the slots are kept for its flow. */
 bool cluster_slots_free(struct cluster *cl, unsigned flow, const uint16_t *slot, unsigned n);
