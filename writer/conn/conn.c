@@ -169,16 +169,15 @@ void conn_pause(struct conn *c, const struct named *what, const char *text, size
 
 /* ---- replies in ---- */
 
-static void pop(struct conn *c, uint32_t n)
+static void pop(struct conn *c)
 {
-    for (; n > 0; n--) {
-        struct cunit *u = &c->unit[c->uhead];
+    for (; c->replied > 0; c->replied--) {
+        const struct cunit *u = &c->unit[c->uhead];
         uint32_t len = u->len;
         if (u->kind != CU_GONE && u->calls != NULL && u->calls->confirmed != NULL)
             u->calls->confirmed(c, u);
         c->uhead = (c->uhead + 1) & (c->cap - 1);
         c->un--;
-        c->replied--;
         c->replied_bytes -= len;
         ring_ack(&c->wire.ring, len);
         if (c->wire.ring.tail == 0) /* it begins anew */
@@ -190,7 +189,7 @@ static void pop(struct conn *c, uint32_t n)
 void conn_release(struct conn *c)
 {
     if (c->held == 0)
-        pop(c, c->replied);
+        pop(c);
     else if (c->patience.until == 0 && c->calls->held != NULL)
         c->calls->held(c);
 }

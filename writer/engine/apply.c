@@ -405,14 +405,21 @@ static enum put apply_probe(struct writer *w, const struct input *in, const stru
     return got;
 }
 
-enum put apply_record(struct writer *w, const struct input *in, const struct rec *given,
-                      const uint8_t *payload)
+/* One whose place or type is not what it says. */
+static enum put apply_special(struct writer *w, const struct input *in, const struct rec *given,
+                              const uint8_t *payload)
 {
-    if ((given->flags & RF_HELD) == 0 && given->type != REC_PROBE)
-        return apply_plain(w, in, given, given, payload);
     struct rec plain = *given;
     if ((given->flags & RF_HELD) != 0)
         plain.pos = 0; /* it tells where the record stands, not what is reached */
     return given->type == REC_PROBE ? apply_probe(w, in, given, &plain, payload)
                                     : apply_plain(w, in, given, &plain, payload);
+}
+
+enum put apply_record(struct writer *w, const struct input *in, const struct rec *given,
+                      const uint8_t *payload)
+{
+    if ((given->flags & RF_HELD) != 0 || given->type == REC_PROBE)
+        return apply_special(w, in, given, payload);
+    return apply_plain(w, in, given, given, payload);
 }

@@ -126,6 +126,16 @@ static enum put way_of_free(struct cluster *cl, const struct rec *r, const uint8
     return got;
 }
 
+/* Such a request waits for another one of its slot. */
+static void park_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass,
+                      unsigned slot)
+{
+    struct cunit u = {.key = hashset_key(r->hash, r->db), .slot = (uint16_t)slot, .len = r->len};
+    fill_unit(cl, &u, r, vclass, false);
+    cl->busy[slot]++;
+    slot_park(cl, &u, payload);
+}
+
 /* One of the snapshot that may be repeated, and needs no transaction. */
 static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
@@ -153,14 +163,15 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
         mset_add(cl->msets, c, r, payload, key, vclass);
         return PUT_DONE;
     }
-    struct cunit parked = {.len = r->len};
-    struct cunit *u = park ? &parked : conn_append(c, payload, r->len);
+    if (park) {
+        park_free(cl, r, payload, vclass, slot);
+        return PUT_DONE;
+    }
+    struct cunit *u = conn_append(c, payload, r->len);
     u->key = key;
     u->slot = (uint16_t)slot;
     fill_unit(cl, u, r, vclass, false);
     cl->busy[slot]++;
-    if (park)
-        slot_park(cl, u, payload);
     return PUT_DONE;
 }
 
