@@ -253,7 +253,7 @@ static bool unit_there(const struct conn *c, const struct cunit *u, const uint8_
     return true;
 }
 
-static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
+static bool judge(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
     struct cluster *cl = c->cl;
     struct cnode *ask;
@@ -266,8 +266,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     if (u->probe != 0 && c->wire.reply_type == REDIS_REPLY_INTEGER)
         probe_answer(cl->probes, u->probe, c->wire.number);
     if (c->wire.reply_type != REDIS_REPLY_ERROR) {
-        if ((u->flags & CF_PLAINSET) != 0 ? c->wire.reply_type != REDIS_REPLY_STATUS
-                                          : !reply_fits(bytes, u->len, c->wire.reply_type))
+        if (!reply_fits(bytes, u->len, c->wire.reply_type))
             conn_lose(c, "unexpected reply to a request");
         return true;
     }
@@ -291,6 +290,12 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     }
     u->kind = CU_GONE;
     return false;
+}
+
+static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
+{
+    bool done = c->wire.reply_type == REDIS_REPLY_STATUS && (u->flags & (CF_PLAINSET | CF_GUARDED)) == CF_PLAINSET;
+    return done || judge(c, u, bytes);
 }
 
 /* ---- the connection is lost ---- */
