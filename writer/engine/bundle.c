@@ -138,7 +138,7 @@ static void bundle_retire(struct bundles *b, struct bundle *t)
     TAILQ_INSERT_HEAD(&b->spare, t, link);
 }
 
-struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+struct element *bundle_element(struct bundle *t, const struct rec *r, uint32_t off, uint8_t vclass)
 {
     if (t->n == t->cap) {
         t->cap = t->cap > 0 ? 4 * t->cap : 4;
@@ -146,7 +146,13 @@ struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t 
     }
     t->selects += t->n > 0 && t->e[t->n - 1].r.db != r->db;
     struct element *e = &t->e[t->n++];
-    *e = (struct element){.r = *r, .off = (uint32_t)t->req.len, .vclass = vclass};
+    *e = (struct element){.r = *r, .off = off, .vclass = vclass};
+    return e;
+}
+
+struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct element *e = bundle_element(t, r, (uint32_t)t->req.len, vclass);
     (void)buf_add(&t->req, payload, r->len); /* within its bound: who adds has looked */
     return e;
 }
