@@ -176,7 +176,7 @@ void bundle_still_refused(struct bundle *t, const char *text, size_t len);
 void bundle_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how);
 
 /* It had been carried out, and (with --wait) has reached the replicas; what stands in its slot. */
-void bundle_safe(struct conn *c, void *arg, bool ok);
-void bundle_learned(struct conn *c, void *arg, const redisReply *r);
+void bundle_safe(struct line *l, void *arg, bool ok);
+void bundle_learned(struct line *l, void *arg, const redisReply *r);
 
 #endif

@@ -25,6 +25,7 @@
 #include "record.h"
 
 struct conn;
+struct line;
 struct redisReply;
 
 #define HISTORY_MAX 32
@@ -158,7 +159,7 @@ void exact_field(struct buf *b, const struct exact *x, unsigned flow, const stru
 
 /* Ask for a slot's hash. */
 void exact_ask(const struct exact *x, struct conn *c, unsigned slot,
-               void (*fn)(struct conn *, void *, const struct redisReply *), void *arg);
+               void (*fn)(struct line *, void *, const struct redisReply *), void *arg);
 
 /* The reply, which is no error. Returns whether the slot's last transaction was this one. */
 bool exact_learn(struct exact *x, unsigned slot, const struct redisReply *r, uint64_t token);

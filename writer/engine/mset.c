@@ -93,8 +93,8 @@ size_t mset_gathered(const struct msets *m)
 struct conn *mset_joins(const struct msets *m, const struct rec *r)
 {
     struct conn *c = m->c;
-    bool joins = m->now != NULL && m->db == r->db && m->pairs.len + r->len <= BYTES && c->db == r->db &&
-                 c->state == CONN_READY && !c->lost;
+    bool joins = m->now != NULL && m->db == r->db && m->pairs.len + r->len <= BYTES && c->line.db == r->db &&
+                 c->line.state == CONN_READY && !c->line.lost;
     return joins ? c : NULL;
 }
 
@@ -122,9 +122,9 @@ void mset_flush(struct msets *m)
     }
     m->now = NULL;
     u.len = (uint32_t)(len + m->pairs.len);
-    if (conn_takes(m->c, u.len) && m->c->db == m->db) {
-        conn_add(m->c, &u, head, len);
-        conn_more(m->c, m->pairs.p, m->pairs.len);
+    if (line_takes(&m->c->line, u.len) && m->c->line.db == m->db) {
+        line_add(&m->c->line, &u, head, len);
+        line_more(&m->c->line, m->pairs.p, m->pairs.len);
     } else { /* it was lost, or refuses: as soon as it can */
         uint8_t *all = xmalloc(u.len);
         memcpy(all, head, len);
@@ -216,14 +216,14 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     struct cluster *cl = c->cl;
     struct cnode *ask;
     uint64_t due;
-    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
-        if (c->wire.reply_type != REDIS_REPLY_STATUS)
-            conn_lose(c, "unexpected reply to a request");
+    if (c->line.wire.reply_type != REDIS_REPLY_ERROR) {
+        if (c->line.wire.reply_type != REDIS_REPLY_STATUS)
+            line_lose(&c->line, "unexpected reply to a request");
         return true;
     }
     struct named what = {bytes, u->len, u->keyarg, u->len};
-    if (cluster_detour(c, u->tries, &what, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
-        plight_refused(c->cl, &u->plight, &what, c->wire.err, c->wire.errlen);
+    if (cluster_detour(cl, &c->line, u->tries, &what, c->line.wire.err, c->line.wire.errlen, &due, &ask) != DETOUR_NONE) {
+        plight_refused(c->cl, &u->plight, &what, c->line.wire.err, c->line.wire.errlen);
         cluster_displace(c->cl, u, bytes, due, ask);
     } else if (cl->outcome->dead) {
         release(cl->msets, u->arg, false);
@@ -236,14 +236,14 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 
 static void on_confirmed(struct conn *c, const struct cunit *u)
 {
-    cluster_accepted(c);
+    cluster_accepted(c->cl, &c->line);
     release(c->cl->msets, u->arg, true);
 }
 
 static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
 {
-    if (how->sent && !how->answered && c->state == CONN_READY)
-        plight_lost(&u->plight, c);
+    if (how->sent && !how->answered && c->line.state == CONN_READY)
+        plight_lost(&u->plight, &c->line);
     if (plight_hopeless(&u->plight))
         divide(c->cl->msets, u, bytes);
     else

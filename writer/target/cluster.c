@@ -100,7 +100,7 @@ static enum put put_request(struct cluster *cl, const struct rec *r, const uint8
         slot_park(cl, &u, payload);
         return PUT_DONE;
     }
-    conn_add(c, &u, payload, r->len);
+    line_add(&c->line, &u, payload, r->len);
     if ((u.flags & CF_ALONE) != 0) {
         cl->alone[slot] = 1;
         cl->exclusive = !cl->nodes.slots;
@@ -115,7 +115,7 @@ static enum put way_of_free(struct cluster *cl, const struct rec *r, const uint8
     struct conn *c = cluster_conn(&cl->nodes, WHOLE_SCOPE, len + mset_gathered(cl->msets));
     if (c == NULL)
         return PUT_WAIT;
-    *way = c->db == r->db ? c : NULL;
+    *way = c->line.db == r->db ? c : NULL;
     if (*way != NULL)
         return PUT_DONE;
     if (cl->probes->now == 0 && cluster_apart(&cl->nodes, WHOLE_SCOPE, r->db))
@@ -167,7 +167,7 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
         park_free(cl, r, payload, vclass, slot);
         return PUT_DONE;
     }
-    struct cunit *u = conn_append(c, payload, r->len);
+    struct cunit *u = line_append(&c->line, payload, r->len);
     u->key = key;
     u->slot = (uint16_t)slot;
     fill_unit(cl, u, r, vclass, false);
