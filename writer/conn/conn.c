@@ -50,8 +50,8 @@ static void pause_all(struct conn *c, const struct named *what, const char *text
         return;
     }
     c->explain |= replica && patience_says(&c->line.patience, now);
-    patience_refused(&c->line.patience, c->all->slots ? cnode_name(c->line.node) : NULL, named_text(what), text, len,
-                     now);
+    patience_refused(&c->line.patience, c->all->slots ? cnode_name(c->line.node) : NULL, named_text(what),
+                     text, len, now);
 }
 
 /* ---- what the line says ---- */
@@ -78,6 +78,11 @@ static void on_held(struct conn *c)
         c->calls->held(c);
 }
 
+static void on_step(struct conn *c, step_fn *fn, const redisReply *r)
+{
+    fn(&c->hello, r);
+}
+
 static void on_goes_on(struct conn *c)
 {
     patience_over(&c->line.patience, c->all->slots ? cnode_name(c->line.node) : NULL);
@@ -86,6 +91,7 @@ static void on_goes_on(struct conn *c)
 static const struct line_calls calls = {.lost = on_lost,
                                         .broken = on_broken,
                                         .held = on_held,
+                                        .step = on_step,
                                         .greeted = conn_ready,
                                         .goes_on = on_goes_on,
                                         .pause = pause_all};

@@ -1,5 +1,5 @@
-/* A connection to a server: a master of a cluster, a single server, or a sentinel. Connecting and the handshake
- * are steps of the event loop, too; only the resolution of a name blocks.
+/* A connection to a server: a master of a cluster, a single server, or a sentinel. Connecting and the
+ * handshake are steps of the event loop, too; only the resolution of a name blocks.
  *
  *   line.c        requests out, replies in
  *   conn.c        a line and its connection
@@ -47,17 +47,17 @@ struct conn {
     bool watched_out; /* epoll waits until the socket takes more */
     size_t large;     /* a request waits for so much room: smaller ones do not go before; 0: none does */
 
-    bool unused;      /* nobody took the turn to select a database in a round */
+    bool unused; /* nobody took the turn to select a database in a round */
 
-    bool was_ready; /* once */
+    bool was_ready;        /* once */
     unsigned turn;         /* attempts in vain: the next one begins with another address of the host */
     uint64_t barren_since; /* mono_us of the first of a row of losses without anything confirmed; 0: none */
     unsigned barren_ms;
     uint64_t opened;   /* mono_us: when connecting began, or when it was ready */
     uint64_t next_try; /* mono_us: do not connect before */
     unsigned wait_ms;
-    uint64_t lost_at;  /* mono_us */
-    uint64_t said;     /* mono_us of the last message about being lost */
+    uint64_t lost_at; /* mono_us */
+    uint64_t said;    /* mono_us of the last message about being lost */
 };
 
 /* ring: bytes for unconfirmed requests, a power of two. */

@@ -125,10 +125,12 @@ static void say_lost(struct conn *c, bool was_up, uint64_t now)
                   c->all->opt->shown, cnode_name(c->line.node), log_quote(c->line.why, strlen(c->line.why)),
                   c->line.un - c->line.replied);
     }
-    if (was_up || !opened || !c->all->slots || !c->line.node->master || c->line.wire.t.fd < 0 || !c->line.wire.t.hopeless)
+    if (was_up || !opened || !c->all->slots || !c->line.node->master || c->line.wire.t.fd < 0 ||
+        !c->line.wire.t.hopeless)
         return;
     outcome_give_up(c->all->outcome, EXIT_CANNOT, "event=cannot_use_target target=%s node=%s error=%s",
-                    c->all->opt->shown, cnode_name(c->line.node), log_quote(c->line.why, strlen(c->line.why)));
+                    c->all->opt->shown, cnode_name(c->line.node),
+                    log_quote(c->line.why, strlen(c->line.why)));
 }
 
 /* Nothing is on its way over it any more. */
@@ -169,7 +171,8 @@ static uint64_t hello_limit(const struct conn *c)
 {
     bool connects = c->line.state == CONN_CONNECTING || (c->all->tls != NULL && !c->line.spoke);
     uint64_t us = connects ? (uint64_t)c->all->opt->connect_timeout * 1000000 : HELLO_LIMIT;
-    return c->line.node->sentinel && us > SENTINEL_LIMIT ? SENTINEL_LIMIT : us; /* the next one may know better */
+    return c->line.node->sentinel && us > SENTINEL_LIMIT ? SENTINEL_LIMIT
+                                                         : us; /* the next one may know better */
 }
 
 /* It refuses writes as a replica. */

@@ -58,10 +58,8 @@ static bool fine(struct hello *h, const redisReply *r, int type, const char *wha
 
 static void go_on(struct hello *h);
 
-static void on_auth(struct line *l, void *arg, const redisReply *r)
+static void on_auth(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
-    (void)l;
     bool unneeded =
         r != NULL && r->type == REDIS_REPLY_ERROR && h->all->opt->url.user[0] == '\0' &&
         (strstr(r->str, "without any password") != NULL || strstr(r->str, "no password is set") != NULL);
@@ -71,26 +69,20 @@ static void on_auth(struct line *l, void *arg, const redisReply *r)
         (void)fine(h, r, REDIS_REPLY_STATUS, "AUTH");
 }
 
-static void on_setname(struct line *l, void *arg, const redisReply *r)
+static void on_setname(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
-    (void)l;
     (void)fine(h, r, REDIS_REPLY_STATUS, "CLIENT SETNAME");
 }
 
-static void on_id(struct line *l, void *arg, const redisReply *r)
+static void on_id(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
-    (void)l;
     bool old = r != NULL && r->type == REDIS_REPLY_ERROR && version_less(h->all->target->info.compat, "5.0");
     if (!old && fine(h, r, REDIS_REPLY_INTEGER, "CLIENT ID"))
         h->id = r->integer; /* before 5.0 there is none: CLIENT KILL leaves out whoever asks */
 }
 
-static void on_info(struct line *l, void *arg, const redisReply *r)
+static void on_info(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
-    (void)l;
     if (!fine(h, r, REDIS_REPLY_STRING, "INFO"))
         return;
     identity_learn(&h->now, r->str);
@@ -98,44 +90,40 @@ static void on_info(struct line *l, void *arg, const redisReply *r)
 }
 
 /* The same server, started anew, may have lost what it confirmed. */
-static void on_replication(struct line *l, void *arg, const redisReply *r)
+static void on_replication(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
     struct target_info *info = &h->all->target->info;
-    on_info(l, arg, r);
-    if (r == NULL || l->lost)
+    on_info(h, r);
+    if (r == NULL || h->line->lost)
         return;
     if (h->all->opt->url.sentinel && strcmp(info->role, "master") != 0) {
-        line_lose(l, "sentinels name a server as the master that says it is a %s", info->role);
+        line_lose(h->line, "sentinels name a server as the master that says it is a %s", info->role);
         return;
     }
     if (h->known && !identity_same(&h->who, &h->now)) {
-        l->restarted = l->done > 0;
+        h->line->restarted = h->line->done > 0;
         if (!h->all->slots)
-            l->node->evicted = (struct evictions){0}; /* its counters say nothing of ours */
+            h->line->node->evicted = (struct evictions){0}; /* its counters say nothing of ours */
     }
     h->known = true;
-    h->who = l->node->who = h->now;
+    h->who = h->line->node->who = h->now;
     h->calls->met(h);
     if (!h->all->outcome->failed)
         go_on(h);
 }
 
-static void on_kill(struct line *l, void *arg, const redisReply *r)
+static void on_kill(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
-    (void)l;
     if (r != NULL && r->type == REDIS_REPLY_ERROR && strstr(r->str, "No such client") != NULL)
         return; /* it went by itself */
     if (r == NULL || r->type != REDIS_REPLY_STATUS)
         (void)fine(h, r, REDIS_REPLY_INTEGER, "CLIENT KILL");
 }
 
-static void on_ready(struct line *l, void *arg, const redisReply *r)
+static void on_ready(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
     if (fine(h, r, REDIS_REPLY_STRING, "ECHO"))
-        l->calls->greeted(l->conn);
+        h->line->calls->greeted(h->line->conn);
 }
 
 /* Is this one of our own living connections to the same server? Nodes may know it by different names. */
@@ -144,7 +132,8 @@ static bool is_ours(const struct hello *h, long long id)
     const struct nodes *ns = h->all;
     for (unsigned i = 0; i < ns->nconn; i++) {
         const struct conn *o = ns->conn[i];
-        if (o->line.state >= CONN_HELLO && o->hello.id == id && (o->line.node == h->line->node || identity_same(&o->hello.who, &h->who)))
+        if (o->line.state >= CONN_HELLO && o->hello.id == id &&
+            (o->line.node == h->line->node || identity_same(&o->hello.who, &h->who)))
             return true;
     }
     return false;
@@ -165,11 +154,10 @@ static bool is_rival(struct hello *h, const char *who)
     return true;
 }
 
-static void on_list(struct line *l, void *arg, const redisReply *r)
+static void on_list(struct hello *h, const redisReply *r)
 {
     char num[24], who[RIVAL_NAME];
     long long id;
-    struct hello *h = arg;
     if (!fine(h, r, REDIS_REPLY_STRING, "CLIENT LIST"))
         return;
     bool rivals = false;
@@ -184,42 +172,39 @@ static void on_list(struct line *l, void *arg, const redisReply *r)
         h->all->policy->rival_since = 0;
     for (const char *line = r->str; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
         if (rival_of(&h->all->policy->self, line, strcspn(line, "\n"), &id, who) == RIVAL_NONE ||
-            is_ours(h, id) || l->un + 4 >= l->cap)
+            is_ours(h, id) || h->line->un + 4 >= h->line->cap)
             continue;
         snprintf(num, sizeof num, "%lld", id);
         log_event(LOG_INFO, NO_FLOW, "event=ends_old_connection node=%s id=%lld writer=%s",
-                  cnode_name(l->node), id, log_quote(who, strlen(who)));
-        line_call(l, on_kill, h, "CLIENT", "KILL", "ID", num, NULL);
+                  cnode_name(h->line->node), id, log_quote(who, strlen(who)));
+        line_ask(h->line, on_kill, "CLIENT", "KILL", "ID", num, NULL);
     }
     h->calls->last(h);
-    line_call(l, on_ready, h, "ECHO", "ready", NULL);
+    line_ask(h->line, on_ready, "ECHO", "ready", NULL);
 }
 
 /* A MULTI that is refused later would let the requests behind it run one by one: find out now. */
-static void on_multi(struct line *l, void *arg, const redisReply *r)
+static void on_multi(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
-    (void)l;
     (void)fine(h, r, REDIS_REPLY_STATUS, "MULTI");
 }
 
-static void on_exec(struct line *l, void *arg, const redisReply *r)
+static void on_exec(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
     if (fine(h, r, REDIS_REPLY_ARRAY, "EXEC") && r->elements > 0)
-        line_lose(l, "EXEC: unexpected reply");
+        line_lose(h->line, "EXEC: unexpected reply");
 }
 
 /* The second part of the handshake: it is known what the server is. */
 static void go_on(struct hello *h)
 {
-    line_call(h->line, on_id, h, "CLIENT", "ID", NULL);
+    line_ask(h->line, on_id, "CLIENT", "ID", NULL);
     if (h->all->whole || (!h->all->opened && !h->all->opt->at_least_once)) {
-        line_call(h->line, on_multi, h, "MULTI", NULL);
-        line_call(h->line, on_exec, h, "EXEC", NULL);
+        line_ask(h->line, on_multi, "MULTI", NULL);
+        line_ask(h->line, on_exec, "EXEC", NULL);
     }
     h->calls->hello(h);
-    line_call(h->line, on_list, h, "CLIENT", "LIST", NULL);
+    line_ask(h->line, on_list, "CLIENT", "LIST", NULL);
 }
 
 void hello_begin(struct hello *h)
@@ -234,12 +219,12 @@ void hello_begin(struct hello *h)
         return;
     }
     if (u->user[0] != '\0')
-        line_call(h->line, on_auth, h, "AUTH", u->user, u->password, NULL);
+        line_ask(h->line, on_auth, "AUTH", u->user, u->password, NULL);
     else if (u->password[0] != '\0')
-        line_call(h->line, on_auth, h, "AUTH", u->password, NULL);
-    line_call(h->line, on_setname, h, "CLIENT", "SETNAME", name, NULL);
+        line_ask(h->line, on_auth, "AUTH", u->password, NULL);
+    line_ask(h->line, on_setname, "CLIENT", "SETNAME", name, NULL);
     h->now = (struct identity){0};
-    line_call(h->line, on_info, h, "INFO", "server", NULL);
-    line_call(h->line, on_replication, h, "INFO", "replication", NULL);
+    line_ask(h->line, on_info, "INFO", "server", NULL);
+    line_ask(h->line, on_replication, "INFO", "replication", NULL);
     line_send(h->line);
 }

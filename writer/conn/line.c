@@ -91,22 +91,38 @@ void line_call_raw(struct line *l, call_fn *fn, void *arg, const void *request, 
     line_call_most(l, fn, arg, request, len, REPLY_BUILT);
 }
 
-void line_call(struct line *l, call_fn *fn, void *arg, ...)
+/* A request of these words, which end with NULL. */
+static void add_words(struct line *l, const struct cunit *u, va_list ap)
 {
     struct buf b = {.max = 4096};
     const char *argv[16];
     unsigned argc = 0;
-    va_list ap;
-    va_start(ap, arg);
     for (const char *s; argc < 16 && (s = va_arg(ap, const char *)) != NULL;)
         argv[argc++] = s;
-    va_end(ap);
     (void)resp_add_array(&b, argc);
     for (unsigned i = 0; i < argc; i++)
         (void)resp_add_str(&b, argv[i]);
-    line_call_raw(l, fn, arg, b.p, b.len);
+    line_add(l, u, b.p, b.len);
     explicit_bzero(b.p, b.len); /* it may hold the password */
     buf_free(&b);
+}
+
+void line_call(struct line *l, call_fn *fn, void *arg, ...)
+{
+    struct cunit u = {.kind = CU_CALL, .fn = fn, .arg = arg, .mark = REPLY_BUILT};
+    va_list ap;
+    va_start(ap, arg);
+    add_words(l, &u, ap);
+    va_end(ap);
+}
+
+void line_ask(struct line *l, step_fn *fn, ...)
+{
+    struct cunit u = {.kind = CU_CALL, .flags = CF_STEP, .step = fn, .mark = REPLY_BUILT};
+    va_list ap;
+    va_start(ap, fn);
+    add_words(l, &u, ap);
+    va_end(ap);
 }
 
 /* Bytes of the ring that may go: what came behind a big request has to wait for its end. */
@@ -161,6 +177,14 @@ void line_release(struct line *l)
         l->calls->held(l->conn);
 }
 
+static void tell(struct line *l, const struct cunit *u, const redisReply *r)
+{
+    if ((u->flags & CF_STEP) != 0)
+        l->calls->step(l->conn, u->step, r);
+    else
+        u->fn(l, u->arg, r);
+}
+
 /* The reply of the unit cost the connection: a record's request counts as one that was not answered. */
 static void strange(struct line *l, const struct cunit *u)
 {
@@ -187,9 +211,10 @@ static void answered(struct line *l, struct cunit *u, const redisReply *r)
     l->replied++;
     l->replied_bytes += u->len;
     if (u->kind == CU_CALL)
-        u->fn(l, u->arg, r);
+        tell(l, u, r);
     else if (u->calls != NULL)
-        done = u->calls->reply(l->conn, u, ring_at(&l->wire.ring, l->wire.ring.acked + l->replied_bytes - u->len));
+        done = u->calls->reply(l->conn, u,
+                               ring_at(&l->wire.ring, l->wire.ring.acked + l->replied_bytes - u->len));
     else if (l->wire.reply_type != REDIS_REPLY_STATUS) /* ASKING */
         line_lose(l, "ASKING: %s",
                   l->wire.reply_type == REDIS_REPLY_ERROR ? l->wire.err : "unexpected reply");
@@ -209,7 +234,8 @@ static void answered(struct line *l, struct cunit *u, const redisReply *r)
 static struct cunit *awaited(const struct line *l)
 {
     struct cunit *u = &l->unit[(l->uhead + l->replied) & (l->cap - 1)];
-    bool sent = l->un > l->replied && (l->wire.ring.sent > l->wire.ring.acked + l->replied_bytes || u->len == 0);
+    bool sent =
+        l->un > l->replied && (l->wire.ring.sent > l->wire.ring.acked + l->replied_bytes || u->len == 0);
     return sent ? u : NULL;
 }
 
@@ -306,13 +332,12 @@ void line_give_back(struct line *l)
         how.begun = begun || how.sent; /* what stood before it may have been answered */
         begun = u->kind == CU_QUEUED && how.sent;
         if (u->kind == CU_CALL && !how.answered)
-            u->fn(l, u->arg, NULL);
+            tell(l, u, NULL);
         else if (u->kind != CU_GONE && u->calls != NULL && u->calls->lost != NULL)
             u->calls->lost(l->conn, u, bytes, &how);
         at += u->len;
     }
 }
-
 
 void line_reset(struct line *l)
 {

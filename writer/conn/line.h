@@ -1,6 +1,7 @@
-/* The requests on their way to a node over one connection. They are pipelined; each stays in the ring until its
- * reply has been read (with --wait: until replicas have it). Whoever sends a request, or judges its reply, has
- * the line; how it comes to be, what is known of the server, and when it is tried again: conn.h. */
+/* The requests on their way to a node over one connection. They are pipelined; each stays in the ring until
+ * its reply has been read (with --wait: until replicas have it). Whoever sends a request, or judges its
+ * reply, has the line; how it comes to be, what is known of the server, and when it is tried again: conn.h.
+ */
 #ifndef RW_LINE_H
 #define RW_LINE_H
 
@@ -18,6 +19,7 @@
 struct cluster;
 struct cnode;
 struct conn;
+struct hello;
 struct line;
 struct safe;
 
@@ -42,17 +44,22 @@ enum cunit_flag {
     CF_ALONE = RF_MULTIKEY, /* no other unit of its slot may be under way */
     CF_RECORD = CF_PLAINSET | CF_IDEMPOTENT | CF_FIRST | CF_LIVE | CF_ALONE,
 
+    CF_STEP = 0x0001,    /* a call of the handshake */
     CF_RESENT = 0x1000,  /* it may have been carried out already: its connection was lost behind it */
     CF_GUARDED = 0x2000, /* of --on-existing skip or fail; mark is its ticket (splits.h) */
     CF_AGAIN = 0x4000,   /* it was sent before, and its reply is lost */
     CF_OWN = 0x8000,     /* not a record's: nothing is counted, and no position waits for it */
 };
 
-_Static_assert((CF_RECORD & ~RF_ALL) == 0 && (RF_ALL & CF_RESENT) == 0, "flags of records and of units");
+_Static_assert((CF_RECORD & ~RF_ALL) == 0 && (CF_RECORD & CF_STEP) == 0 && (RF_ALL & CF_RESENT) == 0,
+               "flags of records and of units");
 
 /* The reply to one of our own requests. r: NULL when the connection was lost before it came; freed by the
  * caller. */
 typedef void call_fn(struct line *l, void *arg, const redisReply *r);
+
+/* The same of a request in the handshake. */
+typedef void step_fn(struct hello *h, const redisReply *r);
 
 struct cunit;
 
@@ -90,7 +97,10 @@ struct cunit {
     uint64_t time; /* of the record */
     uint64_t mark; /* its place among the live records of its flow */
     const struct unit_calls *calls;
-    call_fn *fn;
+    union {
+        call_fn *fn;
+        step_fn *step; /* CF_STEP */
+    };
     void *arg;
     uint32_t len; /* bytes in the ring */
     uint32_t key; /* hashset_key; 0: none */
@@ -111,8 +121,9 @@ struct line_calls {
     void (*lost)(struct conn *c);                    /* it cannot be used any more */
     void (*broken)(struct conn *c, const char *why); /* the wire is: that has to be said with line_lose */
     void (*held)(struct conn *c);                    /* requests wait for replicas: time to ask them? */
-    void (*greeted)(struct conn *c);                 /* the handshake is done */
-    void (*goes_on)(struct conn *c);                 /* what was refused for a while is carried out again */
+    void (*step)(struct conn *c, step_fn *fn, const redisReply *r); /* the reply to one of the handshake */
+    void (*greeted)(struct conn *c);                                /* the handshake is done */
+    void (*goes_on)(struct conn *c); /* what was refused for a while is carried out again */
     void (*pause)(struct conn *c, const struct named *what, const char *text, size_t len); /* line_pause */
 };
 
@@ -139,20 +150,20 @@ struct line {
     uint64_t select_at; /* mono_us: when the last SELECT was sent */
     uint64_t stay;      /* mono_us: it costs too much to change the database again before */
 
-    bool waits;                /* --wait: what the master has carried out does not count yet */
-    uint32_t held;             /* units at the front that wait for replicas */
-    uint32_t since_wait;       /* confirmed by the master since the last WAIT was sent */
-    bool waiting;              /* WAIT is in flight */
-    STAILQ_HEAD(, safe) safe;  /* of our own requests, those that wait for replicas */
+    bool waits;               /* --wait: what the master has carried out does not count yet */
+    uint32_t held;            /* units at the front that wait for replicas */
+    uint32_t since_wait;      /* confirmed by the master since the last WAIT was sent */
+    bool waiting;             /* WAIT is in flight */
+    STAILQ_HEAD(, safe) safe; /* of our own requests, those that wait for replicas */
     struct patience patience;
 
     uint64_t said_not; /* mono_us of the last message that the server is not ready */
-    bool spoke;      /* a reply came */
-    bool fruitful;   /* something was confirmed since it was ready */
-    uint64_t done;   /* requests confirmed over it */
-    bool restarted;  /* another run of the server since, and nobody said that another node took over */
+    bool spoke;        /* a reply came */
+    bool fruitful;     /* something was confirmed since it was ready */
+    uint64_t done;     /* requests confirmed over it */
+    bool restarted;    /* another run of the server since, and nobody said that another node took over */
 
-    bool lost;       /* noticed: conn_settle clears up */
+    bool lost; /* noticed: conn_settle clears up */
     char why[400];
     enum loss loss;  /* of an attempt to connect */
     bool blameless;  /* for another reason than what was in flight */
@@ -177,7 +188,8 @@ static inline bool line_takes(const struct line *l, size_t len)
            line_room(l, len);
 }
 
-/* Append a unit with its bytes, which is to be filled in but for its len. The caller has looked at line_takes.
+/* Append a unit with its bytes, which is to be filled in but for its len. The caller has looked at
+ * line_takes.
  */
 struct cunit *line_append(struct line *l, const void *bytes, size_t len);
 
@@ -194,7 +206,10 @@ void line_asking(struct line *l);
 void line_call(struct line *l, call_fn *fn, void *arg, ...) __attribute__((sentinel));
 void line_call_raw(struct line *l, call_fn *fn, void *arg, const void *request, size_t len);
 
-/* The same where the reply may have at most so many bytes: a longer one becomes an error. */
+/* The same in the handshake. */
+void line_ask(struct line *l, step_fn *fn, ...) __attribute__((sentinel));
+
+/* The same as line_call_raw where the reply may have at most so many bytes: a longer one becomes an error. */
 void line_call_most(struct line *l, call_fn *fn, void *arg, const void *request, size_t len, size_t most);
 
 /* Write what the socket takes; read replies and act on them. */

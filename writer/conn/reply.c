@@ -6,7 +6,7 @@
 
 #define LINE_LIMIT    ((size_t)64 << 10)
 #define ELEMENTS_MOST ((size_t)1 << 20)
-#define STEP          ((size_t)4 << 10) /* the reader gets at once */
+#define STEP          ((size_t)4 << 10)   /* the reader gets at once */
 #define SLACK         ((size_t)256 << 10) /* bytes behind a reply that were read with it */
 
 /* ---- building, with a limit ---- */

@@ -83,8 +83,8 @@ static void finish(struct cluster *cl, const struct cunit *u, bool counted)
 void cluster_lost_data(struct cluster *cl, const struct cnode *node, const char *reason)
 {
     cl->outcome->lost_data = true;
-    outcome_give_up(cl->outcome, EXIT_RETRY, "event=target_has_lost_data node=%s error=%s",
-                    cnode_name(node), log_quote(reason, strlen(reason)));
+    outcome_give_up(cl->outcome, EXIT_RETRY, "event=target_has_lost_data node=%s error=%s", cnode_name(node),
+                    log_quote(reason, strlen(reason)));
 }
 
 void cluster_slot_written(struct cluster *cl, const struct cnode *node, unsigned slot, unsigned fields,
@@ -97,17 +97,11 @@ void cluster_slot_written(struct cluster *cl, const struct cnode *node, unsigned
 
 /* A server that was started anew, and takes writes for the slots that it had: what it had confirmed may be
  * gone, and its replicas have followed it. */
-static void restarted(struct cluster *cl, struct line *l)
-{
-    l->restarted = false;
-    if (!cl->outcome->dead && !cl->opt->durable)
-        cluster_lost_data(cl, l->node, "the server was started anew: what it had confirmed may be gone");
-}
-
 void cluster_accepted(struct cluster *cl, struct line *l)
 {
-    if (l->restarted)
-        restarted(cl, l);
+    if (l->restarted && !cl->outcome->dead && !cl->opt->durable)
+        cluster_lost_data(cl, l->node, "the server was started anew: what it had confirmed may be gone");
+    l->restarted = false;
     l->done++;
     l->fruitful = true;
     cl->given_up = 0;
@@ -152,8 +146,8 @@ static struct cnode *named_node(struct nodes *ns, const struct cnode *from, cons
     return topology_node(ns, at_host, port);
 }
 
-enum detour cluster_detour(struct cluster *cl, struct line *l, unsigned tries, const struct named *what, const char *text,
-                           size_t len, uint64_t *due, struct cnode **ask)
+enum detour cluster_detour(struct cluster *cl, struct line *l, unsigned tries, const struct named *what,
+                           const char *text, size_t len, uint64_t *due, struct cnode **ask)
 {
     struct cnode *n;
     unsigned slot;
@@ -236,8 +230,8 @@ void cluster_unit_error(struct cluster *cl, const struct cunit *u, const uint8_t
 static bool unit_there(struct cluster *cl, const struct wire *x, const struct cunit *u, const uint8_t *bytes)
 {
     bool error = x->reply_type == REDIS_REPLY_ERROR;
-    if ((u->flags & CF_GUARDED) == 0 || (error ? error_class(x->err, x->errlen) != ERR_CONFLICT
-                                               : x->reply_type != REDIS_REPLY_NIL))
+    if ((u->flags & CF_GUARDED) == 0 ||
+        (error ? error_class(x->err, x->errlen) != ERR_CONFLICT : x->reply_type != REDIS_REPLY_NIL))
         return false;
     guard_reply(cl->splits, (uint32_t)u->mark, SPLIT_THERE);
     if ((u->flags & CF_AGAIN) != 0 && u->mark < TICKET_FIRST) {
@@ -276,7 +270,8 @@ static bool judge(struct conn *c, struct cunit *u, const uint8_t *bytes)
         error_of_repeat(c->line.wire.err, c->line.wire.errlen))
         return true; /* so it had been carried out */
     struct named what = {bytes, u->len, u->keyarg, u->len};
-    if (cluster_detour(cl, &c->line, u->tries, &what, c->line.wire.err, c->line.wire.errlen, &due, &ask) != DETOUR_NONE) {
+    if (cluster_detour(cl, &c->line, u->tries, &what, c->line.wire.err, c->line.wire.errlen, &due, &ask) !=
+        DETOUR_NONE) {
         plight_refused(cl, &u->plight, &what, c->line.wire.err, c->line.wire.errlen);
         cluster_displace(cl, u, bytes, due, ask);
     } else {
@@ -290,20 +285,21 @@ static bool judge(struct conn *c, struct cunit *u, const uint8_t *bytes)
 
 static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
-    bool done = c->line.wire.reply_type == REDIS_REPLY_STATUS && (u->flags & (CF_PLAINSET | CF_GUARDED)) == CF_PLAINSET;
+    bool done = c->line.wire.reply_type == REDIS_REPLY_STATUS &&
+                (u->flags & (CF_PLAINSET | CF_GUARDED)) == CF_PLAINSET;
     return done || judge(c, u, bytes);
 }
 
 /* ---- the connection is lost ---- */
 
 /* Requests that may have been carried out although no reply came: sent again, they may count twice. */
-static void note_doubtful(struct cluster *cl, struct cunit *u, bool sent, const uint8_t *bytes)
+static void note_doubtful(struct stats *s, struct cunit *u, bool sent, const uint8_t *bytes)
 {
     if (!sent || (u->flags & CF_IDEMPOTENT) != 0)
         return;
     u->flags |= CF_RESENT;
     if (!request_shows_repeat(bytes, u->len))
-        cluster_doubtful(cl, u, bytes);
+        doubt_name(s, u->flow, bytes, u->len, u->keyarg);
 }
 
 /* One that was lost on its way, and shows to be the reason, is a data error. */
@@ -323,7 +319,7 @@ static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool
 
 static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
 {
-    note_doubtful(c->cl, u, how->sent, bytes);
+    note_doubtful(c->cl->stats, u, how->sent, bytes);
     if (how->sent)
         u->flags |= CF_AGAIN;
     displace(c, u, bytes, how->sent && !how->answered);

@@ -85,8 +85,8 @@ static enum put take_error(struct writer *w, const struct rec *r, const char *te
     return got;
 }
 
-/* With --on-existing skip or fail: of a key of which the first request came to nothing, or found it there. Returns false when this one is not
- * of that kind; *got: what became of it. */
+/* With --on-existing skip or fail: of a key of which the first request came to nothing, or found it there.
+ * Returns false when this one is not of that kind; *got: what became of it. */
 static bool goes_with_first(struct writer *w, const struct input *in, const struct rec *r,
                             const uint8_t *payload, const struct big *big, enum put *got)
 {
@@ -337,12 +337,14 @@ static enum put take_keyless(struct writer *w, const struct input *in, const str
 {
     struct buf b = {0};
     struct rec made = *r;
-    if ((!w->cluster->nodes.whole && !w->exact.on) || !made_over(payload, r->len, w->session.position_key, &b))
+    if ((!w->cluster->nodes.whole && !w->exact.on) ||
+        !made_over(payload, r->len, w->session.position_key, &b))
         return take_request(w, in, r, payload);
     made.len = (uint32_t)b.len;
-    enum put got = w->cluster->nodes.whole
-                       ? take_request(w, in, &made, b.p)
-                       : take_error(w, r, "ERR not supported: SWAPDB over several connections", payload, NULL);
+    enum put got =
+        w->cluster->nodes.whole
+            ? take_request(w, in, &made, b.p)
+            : take_error(w, r, "ERR not supported: SWAPDB over several connections", payload, NULL);
     buf_free(&b);
     return got;
 }
@@ -387,33 +389,28 @@ static enum put apply_plain(struct writer *w, const struct input *in, const stru
     return got;
 }
 
-/* What it asks goes as any request of its key does; without a question it is a position. */
-static enum put apply_probe(struct writer *w, const struct input *in, const struct rec *given, struct rec *r,
-                            const uint8_t *payload)
+/* One whose place is not what is reached (HELD), or a PROBE: what that asks goes as any request of its key
+ * does; without a question it is a position. */
+static enum put apply_special(struct writer *w, const struct input *in, const struct rec *given,
+                              const uint8_t *payload)
 {
     const uint8_t *request;
     bool wait;
-    const char *fault = probes_take(&w->probes, given, payload, &request, &r->len, &wait);
+    struct rec r = *given;
+    if ((given->flags & RF_HELD) != 0)
+        r.pos = 0;
+    if (given->type != REC_PROBE)
+        return apply_plain(w, in, given, &r, payload);
+    const char *fault = probes_take(&w->probes, given, payload, &request, &r.len, &wait);
     if (fault != NULL)
         return record_damaged(w, in, given, fault);
     if (wait)
         return PUT_WAIT;
-    r->type = r->len > 0 ? REC_REQUEST : REC_POSITION;
-    enum put got = apply_plain(w, in, given, r, request);
+    r.type = r.len > 0 ? REC_REQUEST : REC_POSITION;
+    enum put got = apply_plain(w, in, given, &r, request);
     if (probes_taken(&w->probes, given, payload, got == PUT_DONE))
         w->whole.dirty |= w->cluster->nodes.whole;
     return got;
-}
-
-/* One whose place or type is not what it says. */
-static enum put apply_special(struct writer *w, const struct input *in, const struct rec *given,
-                              const uint8_t *payload)
-{
-    struct rec plain = *given;
-    if ((given->flags & RF_HELD) != 0)
-        plain.pos = 0; /* it tells where the record stands, not what is reached */
-    return given->type == REC_PROBE ? apply_probe(w, in, given, &plain, payload)
-                                    : apply_plain(w, in, given, &plain, payload);
 }
 
 enum put apply_record(struct writer *w, const struct input *in, const struct rec *given,

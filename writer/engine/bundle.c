@@ -195,17 +195,17 @@ bool bundle_is_ours(const struct bundle *t)
 /* A request of it as a unit of its own, for what is said about it. */
 struct cunit bundle_element_unit(const struct element *e)
 {
-    return (struct cunit){.time = e->r.time,
-                          .mark = e->ticket,
-                          .key = hashset_key(e->r.hash, e->r.db),
-                          .db = e->r.db,
-                          .len = e->r.len,
-                          .flow = e->r.flow,
-                          .slot = e->r.slot,
-                          .vclass = e->vclass,
-                          .keyarg = e->r.keyarg,
-                          .flags = (uint16_t)((e->r.flags & CF_RECORD) |
-                                              (e->ticket != TICKET_NONE ? CF_GUARDED : 0))};
+    return (struct cunit){
+        .time = e->r.time,
+        .mark = e->ticket,
+        .key = hashset_key(e->r.hash, e->r.db),
+        .db = e->r.db,
+        .len = e->r.len,
+        .flow = e->r.flow,
+        .slot = e->r.slot,
+        .vclass = e->vclass,
+        .keyarg = e->r.keyarg,
+        .flags = (uint16_t)((e->r.flags & CF_RECORD) | (e->ticket != TICKET_NONE ? CF_GUARDED : 0))};
 }
 
 void bundle_again(const struct cunit *u, uint64_t due, struct cnode *ask)

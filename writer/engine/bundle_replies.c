@@ -92,15 +92,15 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     }
     if (c->line.wire.reply_type != REDIS_REPLY_ERROR) {
         line_lose(&c->line, whole ? "unexpected reply to EXEC: a reply that its request cannot get"
-                           : "unexpected reply to EXEC");
+                                  : "unexpected reply to EXEC");
         return false;
     }
     memcpy(text, c->line.wire.err, len + 1);
-    bool queued = error_is_execabort(c->line.wire.err, len) && error_class(c->line.wire.err, len) != ERR_RETRY &&
-                  t->faults.len > 0;
+    bool queued = error_is_execabort(c->line.wire.err, len) &&
+                  error_class(c->line.wire.err, len) != ERR_RETRY && t->faults.len > 0;
     bool refused = queued && bundle_queued_fault(t, text, &len);
-    if (!refused &&
-        cluster_detour(c->cl, &c->line, u->tries, bundle_name_first(t, &what), text, len, &due, &ask) != DETOUR_NONE) {
+    if (!refused && cluster_detour(c->cl, &c->line, u->tries, bundle_name_first(t, &what), text, len, &due,
+                                   &ask) != DETOUR_NONE) {
         bundle_still_refused(t, text, len);
         bundle_again(u, due, ask);
     } else if (outcome->dead) {

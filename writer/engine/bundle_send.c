@@ -284,8 +284,8 @@ static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
     (void)bytes;
     unsigned k = t->replies++;
     if (c->line.wire.reply_type != REDIS_REPLY_ERROR) {
-        bool odd =
-            c->line.wire.reply_type != REDIS_REPLY_STATUS || strcmp(c->line.wire.err, k == 0 ? "OK" : "QUEUED") != 0;
+        bool odd = c->line.wire.reply_type != REDIS_REPLY_STATUS ||
+                   strcmp(c->line.wire.err, k == 0 ? "OK" : "QUEUED") != 0;
         if (odd && k > 0 && t->cmd[k - 1] >= 0)
             t->e[t->cmd[k - 1]].odd = true;
         if (odd)
@@ -299,8 +299,8 @@ static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
     }
     int32_t cmd = t->cmd[k - 1];
     bool probe = cmd >= 0 && t->e[cmd].probe != 0;
-    if (!probe &&
-        error_class(c->line.wire.err, c->line.wire.errlen) == ERR_FATAL) /* it may be closed before EXEC is answered */
+    if (!probe && error_class(c->line.wire.err, c->line.wire.errlen) ==
+                      ERR_FATAL) /* it may be closed before EXEC is answered */
         bundle_refuses(t->all, c->line.node, c->line.wire.err, c->line.wire.errlen);
     bundle_note_fault(t, cmd, c->line.wire.err, c->line.wire.errlen); /* EXEC will refuse because of it */
     return false;

@@ -29,13 +29,13 @@ static void on_hello(struct hello *h)
     watch_conn(cl->watch, h->line);
     taken_look(h);
     if (h->all->whole)
-        whole_hello(cl->whole, h->line);
+        whole_hello(cl->whole, h);
 }
 
 static void on_last(struct hello *h)
 {
     if (h->all->whole)
-        whole_last(h->all->cl->whole, h->line);
+        whole_last(h->all->cl->whole, h);
 }
 
 static void on_met(struct hello *h);
@@ -139,7 +139,7 @@ static void on_met(struct hello *h)
         return;
     if (strcmp(role, "slave") == 0 || strcmp(role, "replica") == 0)
         log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s", cl->opt->shown);
-    target_limits(&h->all->target->info, h->line);
+    target_limits(h);
 }
 
 static void on_ready(struct conn *c)
@@ -287,7 +287,8 @@ static void give_up(struct nodes *ns, uint64_t now)
         return;
     const char *why = ns->slots || ns->reach.why[0] == '\0' ? "no master for some slots" : ns->reach.why;
     for (unsigned i = 0; i < ns->nconn; i++)
-        if (ns->slots && ns->conn[i]->wait_ms > 0 && ns->conn[i]->line.why[0] != '\0' && ns->conn[i]->line.node->master)
+        if (ns->slots && ns->conn[i]->wait_ms > 0 && ns->conn[i]->line.why[0] != '\0' &&
+            ns->conn[i]->line.node->master)
             why = ns->conn[i]->line.why;
     outcome_give_up(ns->outcome, EXIT_RETRY, "event=target_lost target=%s error=%s", ns->opt->shown,
                     log_quote(why, strlen(why)));
@@ -371,7 +372,8 @@ int cluster_timeout(const struct cluster *cl)
     int ms = -1;
     for (unsigned i = 0; i < ns->nconn; i++) {
         const struct conn *c = ns->conn[i];
-        if (c->line.patience.until != 0 || c->line.lost || c->line.state == CONN_CONNECTING || c->line.state == CONN_HELLO)
+        if (c->line.patience.until != 0 || c->line.lost || c->line.state == CONN_CONNECTING ||
+            c->line.state == CONN_HELLO)
             return (int)(ROUND / 1000);
         if (c->line.un > 0)
             ms = 1000;

@@ -68,7 +68,8 @@ static void on_flush(struct line *l, void *arg, const redisReply *r)
         line_lose(l, "unexpected reply to a request for all masters");
         r = NULL;
     }
-    enum detour way = r != NULL ? cluster_detour(f->cl, l, 3, NULL, r->str, r->len, &due, &ask) : DETOUR_AGAIN;
+    enum detour way =
+        r != NULL ? cluster_detour(f->cl, l, 3, NULL, r->str, r->len, &due, &ask) : DETOUR_AGAIN;
     if (way == DETOUR_NONE && !f->outcome->dead) {
         refused(f, l->node, r);
         return;

@@ -72,21 +72,17 @@ static bool leads_on(const struct bundles *b, const struct bundle *t, unsigned f
     return false;
 }
 
-/* What belongs to the transaction comes with this record, or does not any more. */
-static void follow(struct bundles *b, const struct bundle *t, const struct rec *r)
-{
-    bool here = b->use.cl->nodes.whole || r->slot == t->slot;
-    bool goes_on = r->type == REC_REQUEST ? here && (r->flags & RF_MORE) == 0
-                                          : r->type == REC_POSITION && (r->flags & RF_TOGETHER) != 0;
-    if (!goes_on)
-        close_flow(b, r->flow);
-}
-
 /* Nothing joins what only waits for others: it would never be complete. */
 bool gather_next(struct bundles *b, const struct rec *r)
 {
-    if (b->of[r->flow] != NULL)
-        follow(b, b->of[r->flow], r);
+    const struct bundle *of = b->of[r->flow];
+    if (of != NULL) {
+        bool here = b->use.cl->nodes.whole || r->slot == of->slot;
+        bool goes_on = r->type == REC_REQUEST ? here && (r->flags & RF_MORE) == 0
+                                              : r->type == REC_POSITION && (r->flags & RF_TOGETHER) != 0;
+        if (!goes_on)
+            close_flow(b, r->flow);
+    }
     if (b->collecting == 0 || !b->use.cl->nodes.whole)
         return true;
     const struct bundle *t = b->at[WHOLE_SCOPE];

@@ -90,10 +90,10 @@ size_t mset_gathered(const struct msets *m)
 
 /* ---- gathering ---- */
 
-struct conn *mset_joins(const struct msets *m, const struct rec *r)
+struct conn *mset_joins(const struct msets *m, uint32_t db, uint32_t len)
 {
     struct conn *c = m->c;
-    bool joins = m->now != NULL && m->db == r->db && m->pairs.len + r->len <= BYTES && c->line.db == r->db &&
+    bool joins = m->now != NULL && m->db == db && m->pairs.len + len <= BYTES && c->line.db == db &&
                  c->line.state == CONN_READY && !c->line.lost;
     return joins ? c : NULL;
 }
@@ -222,7 +222,8 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
         return true;
     }
     struct named what = {bytes, u->len, u->keyarg, u->len};
-    if (cluster_detour(cl, &c->line, u->tries, &what, c->line.wire.err, c->line.wire.errlen, &due, &ask) != DETOUR_NONE) {
+    if (cluster_detour(cl, &c->line, u->tries, &what, c->line.wire.err, c->line.wire.errlen, &due, &ask) !=
+        DETOUR_NONE) {
         plight_refused(c->cl, &u->plight, &what, c->line.wire.err, c->line.wire.errlen);
         cluster_displace(c->cl, u, bytes, due, ask);
     } else if (cl->outcome->dead) {

@@ -22,8 +22,9 @@ void msets_free(struct msets *m);
 /* Bytes that are gathered, with what they need around them. */
 size_t mset_gathered(const struct msets *m);
 
-/* The connection of what is gathered, if this one can join it; NULL: another has to begin. */
-struct conn *mset_joins(const struct msets *m, const struct rec *r);
+/* The connection of what is gathered, if a request of this database and length can join it; NULL: another has
+ * to begin. */
+struct conn *mset_joins(const struct msets *m, uint32_t db, uint32_t len);
 
 /* One more, whose key is held now. One that begins needs MSET_ROOM on c, besides what is gathered
  * (mset_gathered). */

@@ -105,12 +105,9 @@ bool request_arg(const uint8_t *p, size_t n, unsigned arg, struct slice *out)
 bool request_alters_connection(const uint8_t *p, size_t n)
 {
     static const char by_length[][6][11] = {
-        [4] = {"AUTH", "EXEC", "QUIT", "SYNC"},
-        [5] = {"HELLO", "MULTI", "PSYNC", "RESET", "WATCH"},
-        [6] = {"CLIENT", "SELECT", "ASKING"},
-        [7] = {"DISCARD", "MONITOR", "UNWATCH"},
-        [8] = {"REPLCONF", "READONLY", "SHUTDOWN"},
-        [9] = {"SUBSCRIBE"},
+        [4] = {"AUTH", "EXEC", "QUIT", "SYNC"},     [5] = {"HELLO", "MULTI", "PSYNC", "RESET", "WATCH"},
+        [6] = {"CLIENT", "SELECT", "ASKING"},       [7] = {"DISCARD", "MONITOR", "UNWATCH"},
+        [8] = {"REPLCONF", "READONLY", "SHUTDOWN"}, [9] = {"SUBSCRIBE"},
         [10] = {"PSUBSCRIBE", "SSUBSCRIBE"},
     };
     struct slice name;

@@ -123,8 +123,8 @@ static void on_select(struct line *l, void *arg, const redisReply *r)
         return;
     }
     if (node_db_state(n, db) > 0) { /* it was there */
-        outcome_give_up(ns->outcome, EXIT_CANNOT, "event=target_lost target=%s error=%s",
-                        ns->opt->shown, log_quote(r->str, r->len));
+        outcome_give_up(ns->outcome, EXIT_CANNOT, "event=target_lost target=%s error=%s", ns->opt->shown,
+                        log_quote(r->str, r->len));
     }
     node_db_refused(n, db, r->str, r->len);
 }
@@ -146,7 +146,7 @@ enum put cluster_want_db(struct conn *c, uint32_t db, bool in_turn)
     bool idle = c->line.un == c->line.replied, long_enough = c->line.since_select >= SELECT_AFTER;
     if (in_turn && (c->line.since_select == 0 || !(idle || long_enough || c->all->allow_select)))
         return PUT_WAIT;
-    c->cl->hurry(c->cl);    /* MSETs are of the connection's database */
+    c->cl->hurry(c->cl);           /* MSETs are of the connection's database */
     if (!line_takes(&c->line, 64)) /* any more */
         return PUT_WAIT;
     snprintf(num, sizeof num, "%u", db);

@@ -362,7 +362,8 @@ static void on_reply(struct line *l, void *arg, const redisReply *r)
         return;
     }
     if (r->type == REDIS_REPLY_ERROR) {
-        if (!l->wire.in.cut && cluster_detour(s->cl, l, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        if (!l->wire.in.cut &&
+            cluster_detour(s->cl, l, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
             struct named what = {s->req.p, s->req.len, 1, s->req.len};
             plight_refused(s->cl, &s->plight, &what, r->str, r->len);
             again(s, due, ask);

@@ -105,60 +105,60 @@ static const char *what_is_lost(const struct whole *x, bool restarted)
 }
 
 /* Is it a reply to be looked at? */
-static bool counts(struct whole *x, struct line *l, const redisReply *r)
+static bool counts(struct hello *h, const redisReply *r)
 {
     if (r == NULL)
         return false;
     if (r->type == REDIS_REPLY_ERROR)
-        hello_refused(&x->cl->nodes, l, r, "HGETALL");
+        hello_refused(h->all, h->line, r, "HGETALL");
     else if (!reply_is_hash(r))
-        line_lose(l, "HGETALL: unexpected reply");
-    return !l->lost;
+        line_lose(h->line, "HGETALL: unexpected reply");
+    return !h->line->lost;
 }
 
-static void on_before(struct line *l, void *arg, const redisReply *r)
+static void on_before(struct hello *h, const redisReply *r)
 {
-    struct whole *x = arg;
-    if (!counts(x, l, r))
+    struct whole *x = h->all->cl->whole;
+    if (!counts(h, r))
         return;
     take_key(x, r);
     if (!x->there || x->ours)
         return;
-    l->loss = LOSS_FATAL;
-    line_lose(l, "another writer has taken over task %s", x->opt->task);
+    h->line->loss = LOSS_FATAL;
+    line_lose(h->line, "another writer has taken over task %s", x->opt->task);
 }
 
-static void on_behind(struct line *l, void *arg, const redisReply *r)
+static void on_behind(struct hello *h, const redisReply *r)
 {
-    struct whole *x = arg;
-    if (!counts(x, l, r))
+    struct whole *x = h->all->cl->whole;
+    if (!counts(h, r))
         return;
     take_key(x, r);
     if (x->there && !x->ours) {
         outcome_give_up(x->outcome, EXIT_CANNOT, "event=task_taken_over task=%s target=%s note=%s",
                         x->opt->task, x->opt->shown,
                         "\"another writer uses the name: give each its own --task\"");
-        line_lose(l, "another writer has taken over task %s", x->opt->task);
+        line_lose(h->line, "another writer has taken over task %s", x->opt->task);
         return;
     }
-    const char *lost = what_is_lost(x, l->restarted);
-    l->restarted = false;
+    const char *lost = what_is_lost(x, h->line->restarted);
+    h->line->restarted = false;
     if (lost != NULL)
-        cluster_lost_data(x->cl, l->node, lost);
+        cluster_lost_data(x->cl, h->line->node, lost);
 }
 
-void whole_hello(struct whole *x, struct line *l)
+void whole_hello(struct whole *x, struct hello *h)
 {
     if (session_begun(x))
-        line_call(l, on_before, x, "HGETALL", x->session->position_key, NULL);
+        line_ask(h->line, on_before, "HGETALL", x->session->position_key, NULL);
 }
 
-void whole_last(struct whole *x, struct line *l)
+void whole_last(struct whole *x, struct hello *h)
 {
     if (session_begun(x)) /* again: the connections just ended may have written */
-        line_call(l, on_behind, x, "HGETALL", x->session->position_key, NULL);
+        line_ask(h->line, on_behind, "HGETALL", x->session->position_key, NULL);
     else
-        l->restarted = false;
+        h->line->restarted = false;
 }
 
 bool whole_has_record(const struct whole *x, unsigned flow, uint64_t seq)

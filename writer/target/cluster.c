@@ -145,7 +145,7 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
     if (cl->keys.count >= IN_FLIGHT || cl->drain || slot_closed(cl, r->flow, slot) ||
         bundles_hold(cl->bundles, key))
         return PUT_WAIT;
-    struct conn *c = small ? mset_joins(cl->msets, r) : NULL;
+    struct conn *c = small ? mset_joins(cl->msets, r->db, r->len) : NULL;
     if (c == NULL) {
         enum put got = way_of_free(cl, r, payload, vclass, small ? MSET_ROOM : r->len, &c);
         if (c == NULL)

@@ -198,8 +198,8 @@ enum detour {
     DETOUR_AGAIN, /* the same node or whoever owns the slot, at *due */
     DETOUR_ASK,   /* *ask, once */
 };
-enum detour cluster_detour(struct cluster *cl, struct line *l, unsigned tries, const struct named *what, const char *text,
-                           size_t len, uint64_t *due,
+enum detour cluster_detour(struct cluster *cl, struct line *l, unsigned tries, const struct named *what,
+                           const char *text, size_t len, uint64_t *due,
                            struct cnode **ask); /* what: NULL: a question of ours */
 
 /* A question of ours was refused: where it does not pass the run has failed. */

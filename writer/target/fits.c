@@ -23,22 +23,10 @@ static const struct command of_3[] = {
     {"", 0},
 };
 static const struct command of_4[] = {
-    {"MSET", A_STATUS},
-    {"HSET", AN_INTEGER},
-    {"DUMP", A_STRING | A_NIL},
-    {"PTTL", AN_INTEGER},
-    {"SADD", AN_INTEGER},
-    {"SREM", AN_INTEGER},
-    {"ZREM", AN_INTEGER},
-    {"HDEL", AN_INTEGER},
-    {"INCR", AN_INTEGER},
-    {"DECR", AN_INTEGER},
-    {"LREM", AN_INTEGER},
-    {"LSET", A_STATUS},
-    {"XACK", AN_INTEGER},
-    {"XDEL", AN_INTEGER},
-    {"COPY", AN_INTEGER},
-    {"", 0},
+    {"MSET", A_STATUS},   {"HSET", AN_INTEGER}, {"DUMP", A_STRING | A_NIL}, {"PTTL", AN_INTEGER},
+    {"SADD", AN_INTEGER}, {"SREM", AN_INTEGER}, {"ZREM", AN_INTEGER},       {"HDEL", AN_INTEGER},
+    {"INCR", AN_INTEGER}, {"DECR", AN_INTEGER}, {"LREM", AN_INTEGER},       {"LSET", A_STATUS},
+    {"XACK", AN_INTEGER}, {"XDEL", AN_INTEGER}, {"COPY", AN_INTEGER},       {"", 0},
 };
 static const struct command of_5[] = {
     {"MULTI", A_STATUS},
@@ -73,14 +61,8 @@ static const struct command of_6[] = {
     {"", 0},
 };
 static const struct command of_7[] = {
-    {"RESTORE", A_STATUS},
-    {"FLUSHDB", A_STATUS},
-    {"HINCRBY", AN_INTEGER},
-    {"LINSERT", AN_INTEGER},
-    {"PERSIST", AN_INTEGER},
-    {"PEXPIRE", AN_INTEGER},
-    {"HGETALL", AN_ARRAY},
-    {"", 0},
+    {"RESTORE", A_STATUS},   {"FLUSHDB", A_STATUS},   {"HINCRBY", AN_INTEGER}, {"LINSERT", AN_INTEGER},
+    {"PERSIST", AN_INTEGER}, {"PEXPIRE", AN_INTEGER}, {"HGETALL", AN_ARRAY},   {"", 0},
 };
 static const struct command of_8[] = {
     {"FLUSHALL", A_STATUS},
@@ -99,12 +81,8 @@ static const struct command of_10[] = {
     {"", 0},
 };
 static const struct command of_11[] = {
-    {"SINTERSTORE", AN_INTEGER},
-    {"SUNIONSTORE", AN_INTEGER},
-    {"ZINTERSTORE", AN_INTEGER},
-    {"ZUNIONSTORE", AN_INTEGER},
-    {"ZRANGESTORE", AN_INTEGER},
-    {"", 0},
+    {"SINTERSTORE", AN_INTEGER}, {"SUNIONSTORE", AN_INTEGER}, {"ZINTERSTORE", AN_INTEGER},
+    {"ZUNIONSTORE", AN_INTEGER}, {"ZRANGESTORE", AN_INTEGER}, {"", 0},
 };
 static const struct command of_14[] = {
     {"GEOSEARCHSTORE", AN_INTEGER},
@@ -120,18 +98,8 @@ static const struct command of_16[] = {
     {"", 0},
 };
 static const struct command *const by_length[] = {
-    [3] = of_3,
-    [4] = of_4,
-    [5] = of_5,
-    [6] = of_6,
-    [7] = of_7,
-    [8] = of_8,
-    [9] = of_9,
-    [10] = of_10,
-    [11] = of_11,
-    [14] = of_14,
-    [15] = of_15,
-    [16] = of_16,
+    [3] = of_3, [4] = of_4,   [5] = of_5,   [6] = of_6,   [7] = of_7,   [8] = of_8,
+    [9] = of_9, [10] = of_10, [11] = of_11, [14] = of_14, [15] = of_15, [16] = of_16,
 };
 
 static unsigned types_of(const struct slice *name)

@@ -85,6 +85,6 @@ void node_scan_anew(struct cnode *n)
 
 void node_scan(struct conn *c, uint32_t db, answer_fn *fn, void *arg, const char *count)
 {
-    cluster_scan(c, db, on_scan, question_new(c->all, fn, arg, REDIS_REPLY_ARRAY, "SCAN"), c->line.node->cursor,
-                 count);
+    cluster_scan(c, db, on_scan, question_new(c->all, fn, arg, REDIS_REPLY_ARRAY, "SCAN"),
+                 c->line.node->cursor, count);
 }

@@ -129,66 +129,65 @@ void reach_lost(struct conn *c)
 
 /* ---- sentinels ---- */
 
-static void refused(struct line *l, const redisReply *r, const char *what)
+static void refused(struct hello *h, const redisReply *r, const char *what)
 {
-    l->loss = LOSS_FATAL;
-    line_lose(l, "sentinel %s: %s: %s", cnode_name(l->node), what,
+    h->line->loss = LOSS_FATAL;
+    line_lose(h->line, "sentinel %s: %s: %s", cnode_name(h->line->node), what,
               r->type == REDIS_REPLY_ERROR ? r->str : "unexpected reply");
 }
 
-static void on_auth(struct line *l, void *arg, const redisReply *r)
+static void on_auth(struct hello *h, const redisReply *r)
 {
-    (void)arg;
     if (r != NULL && r->type != REDIS_REPLY_STATUS)
-        refused(l, r, "AUTH");
+        refused(h, r, "AUTH");
 }
 
-static bool take_master(struct nodes *ns, struct line *l, const redisReply *r)
+static bool take_master(struct hello *h, const redisReply *r)
 {
+    struct nodes *ns = h->all;
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->type != REDIS_REPLY_STRING ||
         r->element[1]->type != REDIS_REPLY_STRING || r->element[0]->len >= sizeof ns->node[0]->host ||
         r->element[1]->len >= sizeof ns->node[0]->port) {
-        refused(l, r, "SENTINEL get-master-addr-by-name");
+        refused(h, r, "SENTINEL get-master-addr-by-name");
         return false;
     }
     if (!endpoint_ok(r->element[0]->str, r->element[1]->str)) {
-        l->loss = LOSS_FATAL;
-        line_lose(l, "sentinel %s: what it names is no host and port", cnode_name(l->node));
+        h->line->loss = LOSS_FATAL;
+        line_lose(h->line, "sentinel %s: what it names is no host and port", cnode_name(h->line->node));
         return false;
     }
     topology_address(ns->node[0], r->element[0]->str, r->element[1]->str);
     return true;
 }
 
-static void on_master(struct line *l, void *arg, const redisReply *r)
+static void on_master(struct hello *h, const redisReply *r)
 {
-    struct nodes *ns = arg;
-    if (r == NULL || l->lost)
+    struct nodes *ns = h->all;
+    if (r == NULL || h->line->lost)
         return;
     if (r->type == REDIS_REPLY_NIL || (r->type == REDIS_REPLY_ARRAY && r->elements == 0)) {
-        l->loss = LOSS_UNKNOWN;
-        line_lose(l, "sentinel %s knows no master by the name of %s", cnode_name(l->node),
+        h->line->loss = LOSS_UNKNOWN;
+        line_lose(h->line, "sentinel %s knows no master by the name of %s", cnode_name(h->line->node),
                   ns->opt->url.name);
         return;
     }
-    if (!take_master(ns, l, r))
+    if (!take_master(h, r))
         return;
-    log_event(LOG_INFO, NO_FLOW, "event=sentinel_says sentinel=%s master=%s", cnode_name(l->node),
+    log_event(LOG_INFO, NO_FLOW, "event=sentinel_says sentinel=%s master=%s", cnode_name(h->line->node),
               cnode_name(ns->node[0]));
     ns->reach.named = true;
     ns->node[0]->conn[0]->next_try = 0;
-    line_lose(l, "it has said what it was asked");
+    line_lose(h->line, "it has said what it was asked");
 }
 
 static void greet(struct hello *h)
 {
-    struct line *l = h->line;
     const struct options *o = h->all->opt;
     if (o->sentinel_user[0] != '\0')
-        line_call(l, on_auth, NULL, "AUTH", o->sentinel_user, o->sentinel_password, NULL);
+        line_ask(h->line, on_auth, "AUTH", o->sentinel_user, o->sentinel_password, NULL);
     else if (o->sentinel_password[0] != '\0')
-        line_call(l, on_auth, NULL, "AUTH", o->sentinel_password, NULL);
-    line_call(l, on_master, h->all, "SENTINEL", "get-master-addr-by-name", o->url.name, NULL);
+        line_ask(h->line, on_auth, "AUTH", o->sentinel_password, NULL);
+    line_ask(h->line, on_master, "SENTINEL", "get-master-addr-by-name", o->url.name, NULL);
 }
 
 static const struct conn_calls calls = {.greet = greet, .missed = reach_missed};

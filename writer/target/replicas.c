@@ -102,7 +102,8 @@ void replicas_ask(struct conn *c)
 {
     char n[16], ms[16];
     int most = c->all->opt->reply_timeout;
-    if (c->line.waiting || c->line.since_wait == 0 || c->line.lost || c->line.un + 4 >= c->line.cap || ring_room(&c->line.wire.ring) < 128)
+    if (c->line.waiting || c->line.since_wait == 0 || c->line.lost || c->line.un + 4 >= c->line.cap ||
+        ring_room(&c->line.wire.ring) < 128)
         return;
     if (c->line.since_wait < WAIT_UNITS && c->line.un > c->line.replied && STAILQ_EMPTY(&c->line.safe))
         return;

@@ -77,32 +77,30 @@ bool taken_marked(struct cluster *cl)
 
 /* ---- whose task it was ---- */
 
-static void on_value(struct line *l, void *arg, const redisReply *r)
+static void on_value(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
     h->others = r != NULL &&
-                line_expects(l, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "GET") &&
+                line_expects(h->line, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "GET") &&
                 r->type == REDIS_REPLY_STRING && strcmp(r->str, h->all->cl->run) != 0;
     if (r != NULL && r->type == REDIS_REPLY_ERROR)
-        log_event(LOG_DEBUG, NO_FLOW, "event=takeover_not_looked_for node=%s reply=%s", cnode_name(l->node),
-                  log_quote(r->str, r->len));
+        log_event(LOG_DEBUG, NO_FLOW, "event=takeover_not_looked_for node=%s reply=%s",
+                  cnode_name(h->line->node), log_quote(r->str, r->len));
 }
 
 /* One that was written before this process began was for another. */
-static void on_time(struct line *l, void *arg, const redisReply *r)
+static void on_time(struct hello *h, const redisReply *r)
 {
-    struct hello *h = arg;
     struct cluster *cl = h->all->cl;
-    if (r == NULL || !line_expects(l, r, REPLY_BIT(REDIS_REPLY_INTEGER), "PTTL") || !h->others ||
+    if (r == NULL || !line_expects(h->line, r, REPLY_BIT(REDIS_REPLY_INTEGER), "PTTL") || !h->others ||
         r->type != REDIS_REPLY_INTEGER || r->integer <= 0 || r->integer > KEEP_MS)
         return;
     uint64_t age = (uint64_t)(KEEP_MS - r->integer) * 1000;
     if (age >= us_since(mono_us(), cl->stats->started) || cl->outcome->dead)
         return;
     outcome_give_up(cl->outcome, EXIT_CANNOT, "event=task_taken_over task=%s target=%s node=%s note=%s",
-                    cl->opt->task, cl->opt->shown, cnode_name(l->node),
+                    cl->opt->task, cl->opt->shown, cnode_name(h->line->node),
                     "\"another writer has taken over: give each its own --task\"");
-    line_lose(l, "another writer has taken over task %s", cl->opt->task);
+    line_lose(h->line, "another writer has taken over task %s", cl->opt->task);
 }
 
 void taken_look(struct hello *h)
@@ -111,6 +109,6 @@ void taken_look(struct hello *h)
     h->others = false;
     if (h->all->whole || !key_on(h->all->cl, h->line->node, key))
         return;
-    line_call(h->line, on_value, h, "GET", key, NULL);
-    line_call(h->line, on_time, h, "PTTL", key, NULL);
+    line_ask(h->line, on_value, "GET", key, NULL);
+    line_ask(h->line, on_time, "PTTL", key, NULL);
 }

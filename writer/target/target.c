@@ -97,29 +97,26 @@ static void module_names(struct target_info *info, const redisReply *list)
     }
 }
 
-static void on_modules(struct line *l, void *arg, const redisReply *r)
+static void on_modules(struct hello *h, const redisReply *r)
 {
-    struct target_info *info = arg;
-    if (r != NULL && line_expects(l, r, REPLY_BIT(REDIS_REPLY_ARRAY), "MODULE LIST"))
-        module_names(info, r);
+    if (r != NULL && line_expects(h->line, r, REPLY_BIT(REDIS_REPLY_ARRAY), "MODULE LIST"))
+        module_names(&h->all->target->info, r);
 }
 
-static void on_maxbulk(struct line *l, void *arg, const redisReply *r)
+static void on_maxbulk(struct hello *h, const redisReply *r)
 {
-    struct target_info *info = arg;
-    (void)l;
     if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[1]->str == NULL)
         return;
     uint64_t v = strtoull(r->element[1]->str, NULL, 10);
     if (v >= ((uint64_t)1 << 20))
-        info->maxbulk = v;
+        h->all->target->info.maxbulk = v;
 }
 
-void target_limits(struct target_info *info, struct line *l)
+void target_limits(struct hello *h)
 {
-    info->maxbulk = BULK_DEFAULT;
-    line_call(l, on_modules, info, "MODULE", "LIST", NULL);
-    line_call(l, on_maxbulk, info, "CONFIG", "GET", "proto-max-bulk-len", NULL);
+    h->all->target->info.maxbulk = BULK_DEFAULT;
+    line_ask(h->line, on_modules, "MODULE", "LIST", NULL);
+    line_ask(h->line, on_maxbulk, "CONFIG", "GET", "proto-max-bulk-len", NULL);
 }
 
 void target_announce(const struct target_info *info, const char *existing, char *out, size_t cap)

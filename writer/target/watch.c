@@ -211,7 +211,8 @@ static struct state conn_state(const struct conn *c, uint64_t now)
     bool ready = c->line.state == CONN_READY && !c->line.lost;
     /* One that is not there is no trouble before something waits for it. */
     bool lost = !ready && c->all->needed_since != 0 && c->line.why[0] != '\0';
-    return state_of(lost, c->line.why, &c->line.patience, ready && c->line.un > c->line.replied, c->line.wire.heard, now);
+    return state_of(lost, c->line.why, &c->line.patience, ready && c->line.un > c->line.replied,
+                    c->line.wire.heard, now);
 }
 
 /* Of several connections, the first that is not well. */
