@@ -92,11 +92,14 @@ void replies_feed(struct replies *in, const char *p, size_t n)
     skip(in);
 }
 
-/* Give the reader some of what came: behind the reply in hand may be short ones. */
+/* Give the reader some of what came, to the end of a line where there is one: behind the reply in hand may be
+ * short ones. */
 static bool feed_reader(struct replies *in)
 {
     size_t n = in->nfed < STEP ? in->nfed : STEP;
-    const char *p = in->fed;
+    const char *p = in->fed, *end = n < in->nfed ? memrchr(p, '\n', n) : NULL;
+    if (end != NULL)
+        n = (size_t)(end + 1 - p);
     in->fed += n;
     in->nfed -= n;
     in->got += n;
