@@ -278,14 +278,18 @@ void bundle_transmit(struct conn *c, const struct cunit *u)
     line_add(&c->line, u, exec, sizeof exec - 1);
 }
 
+static bool is_status(const struct wire *x, const char *text, size_t len)
+{
+    return x->reply_type == REDIS_REPLY_STATUS && x->errlen == len && memcmp(x->err, text, len) == 0;
+}
+
 static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
 {
     struct bundle *t = part->arg;
     (void)bytes;
     unsigned k = t->replies++;
     if (c->line.wire.reply_type != REDIS_REPLY_ERROR) {
-        bool odd = c->line.wire.reply_type != REDIS_REPLY_STATUS ||
-                   strcmp(c->line.wire.err, k == 0 ? "OK" : "QUEUED") != 0;
+        bool odd = !(k == 0 ? is_status(&c->line.wire, "OK", 2) : is_status(&c->line.wire, "QUEUED", 6));
         if (odd && k > 0 && t->cmd[k - 1] >= 0)
             t->e[t->cmd[k - 1]].odd = true;
         if (odd)
