@@ -36,7 +36,7 @@ enum gathers gather_wants(const struct bundles *b, const struct rec *r, unsigned
 
 bool gather_waits(const struct bundles *b, unsigned slot)
 {
-    return b->at != NULL && b->at[slot] != NULL;
+    return b->collecting > 0 && b->at[slot] != NULL;
 }
 
 bool bundle_awaits(const struct bundles *b, unsigned flow)

@@ -76,7 +76,7 @@ bool splits_same_key(const uint8_t *first, size_t n, const struct rec *r, const 
            one.n == two.n && memcmp(one.p, two.p, one.n) == 0;
 }
 
-uint8_t splits_class(const struct splits *s, const struct rec *r)
+uint8_t splits_class_of(const struct splits *s, const struct rec *r)
 {
     if ((r->flags & RF_LIVE) != 0)
         return 0;
