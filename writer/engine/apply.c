@@ -390,9 +390,9 @@ static enum put apply_plain(struct writer *w, const struct input *in, const stru
 }
 
 /* One whose place is not what is reached (HELD), or a PROBE: what that asks goes as any request of its key
- * does; without a question it is a position. */
-static enum put apply_special(struct writer *w, const struct input *in, const struct rec *given,
-                              const uint8_t *payload)
+ * does; without a question it is a position. Not inlined: the others need no room for a copy. */
+static __attribute__((noinline)) enum put apply_special(struct writer *w, const struct input *in,
+                                                        const struct rec *given, const uint8_t *payload)
 {
     const uint8_t *request;
     bool wait;

@@ -65,7 +65,8 @@ bool splits_resets(const struct rec *r, const uint8_t *request);
 /* Is a request one of the same key as such a first one, of n bytes? A hash may be that of two keys. */
 bool splits_same_key(const uint8_t *first, size_t n, const struct rec *r, const uint8_t *request);
 
-/* Class under which this request counts as a key; 0: it does not. Most are whole keys, while none is begun. */
+/* Class under which this request counts as a key; 0: it does not. Most are whole keys, while none is begun.
+ */
 uint8_t splits_class_of(const struct splits *s, const struct rec *r);
 static inline uint8_t splits_class(const struct splits *s, const struct rec *r)
 {
