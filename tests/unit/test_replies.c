@@ -177,7 +177,7 @@ static void by_name(void)
     CHECK(fits("HPEXPIREAT", REDIS_REPLY_ARRAY) && !fits("DEL", REDIS_REPLY_STATUS));
     CHECK(fits("ZREMRANGEBYSCORES", REDIS_REPLY_STATUS) && fits("", REDIS_REPLY_STATUS) &&
           fits("FOO", REDIS_REPLY_NIL));
-    for (size_t i = 0; i < sizeof by_length / sizeof *by_length; i++)
+    for (size_t i = 0; i <= LONGEST; i++)
         for (const struct command *c = by_length[i]; c != NULL && c->name[0] != '\0'; c++)
             CHECK(strlen(c->name) == i);
     CHECK(alters("MULTI") && alters("exec") && alters("Select") && alters("PSUBSCRIBE") &&

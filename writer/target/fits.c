@@ -12,9 +12,11 @@
 #define A_STRING   REPLY_BIT(REDIS_REPLY_STRING)
 #define AN_ARRAY   REPLY_BIT(REDIS_REPLY_ARRAY)
 
+#define LONGEST    16u /* name of a command that is known */
+
 /* Those that dfparse writes. Others may answer anything. */
 struct command {
-    char name[17];
+    char name[LONGEST + 1];
     uint8_t types;
 };
 static const struct command of_3[] = {
@@ -97,14 +99,14 @@ static const struct command of_16[] = {
     {"ZREMRANGEBYSCORE", AN_INTEGER},
     {"", 0},
 };
-static const struct command *const by_length[] = {
+static const struct command *const by_length[LONGEST + 1] = {
     [3] = of_3, [4] = of_4,   [5] = of_5,   [6] = of_6,   [7] = of_7,   [8] = of_8,
     [9] = of_9, [10] = of_10, [11] = of_11, [14] = of_14, [15] = of_15, [16] = of_16,
 };
 
 static unsigned types_of(const struct slice *name)
 {
-    const struct command *c = name->n < sizeof by_length / sizeof *by_length ? by_length[name->n] : NULL;
+    const struct command *c = name->n <= LONGEST ? by_length[name->n] : NULL;
     for (; c != NULL && c->name[0] != '\0'; c++)
         if ((c->name[0] | 0x20) == (name->p[0] | 0x20) &&
             strncasecmp(c->name, (const char *)name->p, name->n) == 0)
