@@ -139,7 +139,7 @@ static void tidy(struct conn *c)
     line_reset(&c->line);
     if (c->calls->lost != NULL)
         c->calls->lost(c);
-    c->explain = false;
+    c->line.lost = c->explain = false; /* what came of it is known to all */
 }
 
 void conn_settle(struct conn *c, uint64_t now)

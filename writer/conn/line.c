@@ -346,7 +346,7 @@ void line_reset(struct line *l)
     l->wire.ring.acked = l->wire.ring.sent = l->wire.ring.tail = 0;
     l->uhead = l->un = l->replied = 0;
     l->replied_bytes = 0;
-    l->lost = l->selecting = l->awaited = l->probing = l->misled = l->blameless = false;
+    l->selecting = l->awaited = l->probing = l->misled = l->blameless = false;
     l->big = (struct cunit){.kind = 0};
     l->patience = (struct patience){0};
 }

@@ -240,7 +240,7 @@ static inline unsigned line_in_flight(const struct line *l)
 /* The same as far as they were sent, transactions as one. *ours: of these, our own questions. */
 unsigned line_sent(const struct line *l, unsigned *ours);
 
-/* It is lost: give the units back, and begin anew. */
+/* It is lost: give the units back, and begin anew; lost is left as it is. */
 void line_give_back(struct line *l);
 void line_reset(struct line *l);
 
