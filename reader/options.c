@@ -150,7 +150,7 @@ static const struct option_row rows[] = {
                AT(barrier_timeout), .least = 1, .most = SECONDS_MAX),
     OPTION_ARG(NUMBER, "ping-timeout", "SEC", "for the master to answer on the control connection (60)",
                AT(ping_timeout), .least = 1, .most = SECONDS_MAX),
-    OPTION_ARG(SIZE, "buffer", "SIZE", "what may wait for the output before flows are no longer read\n(128k)",
+    OPTION_ARG(SIZE, "buffer", "SIZE", "what may wait for the output before flows are no longer read\n(64k)",
                AT(buffer), .least = 4096, .most = (uint64_t)1 << 30),
     OPTION_ARG(
         TEXT, "spool", "DIR",
@@ -335,7 +335,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .connect_timeout = 20,
                           .reconnect_timeout = 60,
                           .verify_rate = 100000,
-                          .buffer = (size_t)128 << 10,
+                          .buffer = (size_t)64 << 10,
                           .scan_count = 500,
                           .scan_large = (uint64_t)1 << 20,
                           .spill_max = (uint64_t)1 << 30,

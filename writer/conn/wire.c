@@ -183,6 +183,21 @@ static enum next next_reply(struct wire *x)
     return fine ? NEXT_DONE : NEXT_LOST;
 }
 
+/* Short replies, which most are, as long as there are any. False: the connection is lost. */
+static bool short_replies(struct wire *x)
+{
+    const char *text;
+    while (replies_short(&x->in, &text, &x->errlen)) {
+        x->reply_type = REDIS_REPLY_STATUS;
+        memcpy(x->err, text, x->errlen);
+        x->err[x->errlen] = '\0';
+        wire_heard(x, x->read_at);
+        if (!x->calls->status(x->owner))
+            return false;
+    }
+    return true;
+}
+
 void wire_receive(struct wire *x)
 {
     static char in[READ_STEP];
@@ -200,13 +215,10 @@ void wire_receive(struct wire *x)
         x->unheard += (size_t)k;
         if (x->unheard >= HEARD_STEP)
             wire_heard(x, x->read_at);
-        if (!replies_feed(&x->in, in, (size_t)k)) {
-            lose(x, "reply reader: %s", x->in.why);
-            return;
-        }
+        replies_feed(&x->in, in, (size_t)k);
         enum next next;
         do
-            next = next_reply(x);
+            next = short_replies(x) ? next_reply(x) : NEXT_LOST;
         while (next == NEXT_DONE);
         if (next == NEXT_LOST || (size_t)k < sizeof in)
             return;

@@ -22,6 +22,8 @@ struct wire_calls {
     /* A whole reply: what it is stands in the wire; built: NULL unless it was to be. False: the connection is
      * lost. */
     bool (*reply)(void *owner, redisReply *built);
+    /* The same for a short one ("+OK", "+QUEUED"), which comes without having been due. */
+    bool (*status)(void *owner);
     /* The connection cannot be used any more. */
     void (*lose)(void *owner, const char *why);
 };
