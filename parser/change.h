@@ -66,8 +66,9 @@ struct lately {
 #define LSN_MAX ((uint64_t)INT64_MAX)
 
 /* Are keys of the flow's full sync looked for at the target? VERIFYING_ENDS: all were found; those that
- * commands had to do without on the way here are still to be read again. */
-enum verifying { NOT_VERIFYING, VERIFYING, VERIFYING_ENDS };
+ * commands had to do without on the way here are still to be read again. VERIFYING_CLOSES: of these, too, no
+ * more are looked for. */
+enum verifying { NOT_VERIFYING, VERIFYING, VERIFYING_ENDS, VERIFYING_CLOSES };
 
 /* Where the changes of one flow go. */
 struct sink {
@@ -112,6 +113,7 @@ struct sink {
     /* Keys that are read again (reread.h). */
     struct rereads *rereads; /* NULL: keys cannot be read again */
     uint64_t hold;           /* no position behind this LSN may be confirmed; UINT64_MAX: none */
+    uint64_t left_at;        /* ... because of keys that were left to the run that resumes */
     uint64_t due;            /* LSN at which the next answer is written; UINT64_MAX: none */
     struct buf answer;       /* KEY records, up to the last of an answer */
     bool answer_lost;        /* some of them were too much to keep */
@@ -123,9 +125,14 @@ struct sink {
     /* Keys that are looked for at the target (check.h). */
     enum verifying verifying;
     bool has_value;                /* what is being written follows the value of its key */
+    bool at_once;                  /* the value is written by one request, or not at all (check.h) */
     struct buf checks, check_name; /* those whose place has not come, from checks_at on */
     size_t checks_at;
-    uint64_t check_due; /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
+    uint64_t check_due;  /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
+    uint64_t asked_from; /* LSN of the first key of this run, which no process before it has reached;
+                            UINT64_MAX: there was none yet */
+    uint64_t ends_at;    /* verified at that LSN, but for keys under way; 0: not yet, or no more */
+    bool unsettled;      /* ... and but for keys that were looked for too late: it is not in this run */
 };
 
 void sink_free(struct sink *to);

@@ -43,6 +43,31 @@ static unsigned restore_as(const struct cmd *m, unsigned *type, bool *older)
     return ver;
 }
 
+/* A string by one request, however long it is. Other values are there already (check.h): what takes more than
+ * one request is left as it is, as a part of it would be taken for the whole. */
+static void restore_string(const struct cmd *m, const struct slice *raw, uint64_t ms)
+{
+    struct key k;
+    struct pstr ps;
+    uint8_t num[20];
+    struct slice set[5] = {SLICE("SET"), m->argv[1], {NULL, 0}, SLICE("PXAT")};
+    struct cur c = {raw->p, raw->p + raw->n, 0, NULL};
+    if (cur_pstr(&c, &ps) != GOT || !value_text(&m->to->s, 0, &ps, &set[2])) {
+        refuse(m, "a damaged value", 0);
+        return;
+    }
+    if (set[2].n > m->e->target.maxbulk) {
+        cmd_lost_only(m, "string-too-large", "longer than the target's proto-max-bulk-len");
+        return;
+    }
+    if (ms != 0)
+        ms = emit_expiry(m->e, m->o, ms);
+    set[4] = (struct slice){num, dec_u64(num, ms)};
+    key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
+    m->o->pos = m->after;
+    emit_argv(m->e, m->o, &k, 1, CLASS_STRING, RF_IDEMPOTENT, set, ms != 0 ? 5 : 3);
+}
+
 static void restore_value(const struct cmd *m, unsigned type, const struct slice *raw, uint64_t ms)
 {
     struct key k;
@@ -58,13 +83,22 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
         raw = &made;
     }
     bool fits = type != 0 && ver != 0 && !value_unfit(type, raw, &m->to->s, m->e->now_ms);
+    bool twice = ms != 0 && older_target(&m->e->target) && m->e->target.version < VERSION(5, 0);
+    if (m->to->at_once && type == 0) {
+        restore_string(m, raw, ms);
+        return;
+    }
     key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
-    if (fits && raw->n + k.n < REC_PAYLOAD_MAX - 512) {
+    if (fits && raw->n + k.n < REC_PAYLOAD_MAX - 512 && !(m->to->at_once && twice)) {
         if (ms != 0)
             ms = emit_expiry(m->e, m->o, ms);
         m->o->pos = m->after;
         emit_restore(m->e, m->o, &k, value_class(type), type & 255, raw->p, raw->n, ver, ms,
                      (struct hint){HINT_NONE, 0});
+        return;
+    }
+    if (m->to->at_once) {
+        cmd_nothing(m);
         return;
     }
     struct cur c = {raw->p, raw->p + raw->n, 0, NULL};

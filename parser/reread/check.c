@@ -23,18 +23,21 @@ struct waiting {
 
 /* ---- keys that were looked for before a command ---- */
 
-/* A slot holds a key's hash; FORGOTTEN: something else was done with the key since then. */
+/* A slot holds a key's hash. FORGOTTEN: something else was done with the key since then. EARLY: a process
+ * before this one may have been further already, so that the target is asked for the key as it was later. */
 #define FORGOTTEN 1u
+#define EARLY     2u
+#define FLAGS     ((uint64_t)3)
 
 /* NULL: it is not there. */
 static uint64_t *slot_of(const struct sink *to, uint32_t db, const struct slice *key)
 {
     if (to->rereads->probed == NULL)
         return NULL;
-    uint64_t h = keyset_hash(db, key->p, key->n) | FORGOTTEN;
-    uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
+    uint64_t h = keyset_hash(db, key->p, key->n) | FLAGS;
+    uint64_t *set = to->rereads->probed[h / (FLAGS + 1) % REREAD_SETS];
     for (unsigned i = 0; i < REREAD_WAYS; i++)
-        if ((set[i] | FORGOTTEN) == h)
+        if ((set[i] | FLAGS) == h)
             return &set[i];
     return NULL;
 }
@@ -47,20 +50,28 @@ static void forget(struct sink *to, uint32_t db, const struct slice *key)
         *slot |= FORGOTTEN;
 }
 
-/* Was it looked for, not long ago? Then it is there, or is told to be missing. */
+/* Was it looked for, not long ago? Then it may be missing. */
 static bool looked_for(const struct sink *to, uint32_t db, const struct slice *key)
 {
     return slot_of(to, db, key) != NULL;
 }
 
+/* The same at its place: then it is there, or is told to be missing. */
+static bool told(const struct sink *to, uint32_t db, const struct slice *key)
+{
+    const uint64_t *slot = slot_of(to, db, key);
+    return slot != NULL && (*slot & EARLY) == 0;
+}
+
 /* Put it first in its set. Returns whether it was there like that. */
 static bool remember(struct sink *to, uint32_t db, const struct slice *key, unsigned flag)
 {
-    uint64_t h = (keyset_hash(db, key->p, key->n) & ~(uint64_t)FORGOTTEN) | flag,
+    bool early = to->goes_on && to->next_lsn <= to->asked_from;
+    uint64_t h = (keyset_hash(db, key->p, key->n) & ~FLAGS) | flag | (early ? EARLY : 0),
              *slot = slot_of(to, db, key);
     if (to->rereads->probed == NULL)
         to->rereads->probed = xcalloc(REREAD_SETS, sizeof *to->rereads->probed);
-    uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
+    uint64_t *set = to->rereads->probed[h / (FLAGS + 1) % REREAD_SETS];
     bool known = slot != NULL && *slot == h;
     size_t n = slot != NULL ? (size_t)(slot - set) : REREAD_WAYS - 1;
     memmove(set + 1, set, n * sizeof *set);
@@ -109,28 +120,6 @@ static bool wanted(struct sink *to, uint32_t db, const struct slice *key, struct
            !reported(to->e, *name_db, name);
 }
 
-/* Remove a key that is read again (reread_check): it has to be missing until its value is there. */
-static void take_away(struct sink *to, uint32_t db, const struct slice *key)
-{
-    uint32_t was = to->o.db;
-    bool live = to->o.live, fresh = to->o.fresh;
-    uint64_t pos = to->o.pos;
-    struct slice name;
-    struct key k;
-    uint32_t name_db;
-    if (!wanted(to, db, key, &name, &name_db))
-        return;
-    to->o.live = to->o.fresh = true;
-    to->o.pos = sink_reached(to);
-    to->o.db = name_db;
-    key_set(to->e, &k, name.p, name.n);
-    emit_argv(to->e, &to->o, &k, 1, CLASS_NONE, RF_IDEMPOTENT, (struct slice[]){SLICE("DEL"), name}, 2);
-    to->o.db = was;
-    to->o.live = live;
-    to->o.fresh = fresh;
-    to->o.pos = pos;
-}
-
 /* k NULL: nothing is asked. */
 static void put(struct sink *to, enum probe_kind kind, uint32_t db, const struct slice *about,
                 const struct key *k, uint32_t name_db)
@@ -165,6 +154,9 @@ static void probe(struct sink *to, enum probe_kind kind, uint32_t db, const stru
 void check_again(struct sink *to, const struct rekey *k)
 {
     struct slice s = {k->key, k->n};
+    uint64_t *slot = slot_of(to, k->db, &s);
+    if (slot != NULL && k->passing && to->verifying == VERIFYING_CLOSES)
+        *slot = 0; /* it is as the source has it, or that it is not was reported */
     forget(to, k->db, &s);
     for (unsigned i = 0; i < k->checks; i++)
         probe(to, PROBE_AGAIN, k->db, &s, &s);
@@ -196,7 +188,7 @@ void check_write_due(struct sink *to)
     struct waiting w;
     struct slice key;
     while (first_waiting(to, &w, &key) && w.at <= to->next_lsn) {
-        if (to->rereads->writer && looked_for(to, w.db, &key))
+        if (to->rereads->writer && told(to, w.db, &key))
             put(to, PROBE_KEY, w.db, &key, NULL, 0);
         else
             probe(to, PROBE_KEY, w.db, &key, &key);
@@ -218,6 +210,8 @@ static const char *wait_for(struct sink *to, uint64_t at, uint32_t db, const cha
         to->checks_at = 0;
     }
     to->checks.max = WAITING_MAX;
+    if (at < to->asked_from) /* whatever was done at the target before is in front of that */
+        to->asked_from = at;
     if (buf_add(&to->checks, &w, sizeof w) < 0 || buf_add(&to->checks, key, n) < 0)
         return "CHECK records of too many keys at a time";
     to->rereads->checks++;
@@ -231,12 +225,8 @@ static const char *wait_for(struct sink *to, uint64_t at, uint32_t db, const cha
 static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool own)
 {
     struct slice s = {(const uint8_t *)key, n};
-    bool first = false;
-    if (reread_check(to, db, &s, detail, own, &first)) {
-        if (first)
-            take_away(to, db, &s);
+    if (reread_check(to, db, &s, detail, own))
         return;
-    }
     if (to->filter == NULL || filter_passes(to->filter, s.p, s.n, 0, db))
         emit_report(to->e, &to->o, true, "verify", s.p, s.n,
                     "missing at the target, and it cannot be read again");
@@ -245,11 +235,14 @@ static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool 
 }
 
 /* All keys were looked for: only those that commands had to do without on their way here may be missing now,
- * and the reader wants to know that all of these were told. */
+ * and the reader wants to know that all of these were told. The second time no more of them are looked for:
+ * what the reader is told behind this would come too late. */
 static void soon_ends(struct sink *to)
 {
     if (to->verifying == VERIFYING)
         to->verifying = VERIFYING_ENDS;
+    else if (to->verifying == VERIFYING_ENDS)
+        to->verifying = VERIFYING_CLOSES;
     put(to, PROBE_KEY, 0, &(struct slice){NULL, 0}, NULL, 0);
 }
 
@@ -259,24 +252,68 @@ static void set_verifying(struct sink *to, enum verifying state)
     to->e->verifying = state != NOT_VERIFYING;
 }
 
-static void begin_or_end(struct sink *to, bool begins)
+static void put_mark(struct sink *to, enum probe_kind kind)
 {
     struct slice none = {NULL, 0};
-    set_verifying(to, begins && to->rereads != NULL ? VERIFYING : NOT_VERIFYING);
-    if (to->rereads != NULL && begins)
-        forget_table(to->rereads);
-    else if (begins && to->o.flow == 0)
-        log_event(LOG_WARN, NO_FLOW,
-                  "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
     bool fresh = to->o.fresh;
     uint64_t pos = to->o.pos;
     if (to->synced) {
         to->o.pos = sink_reached(to);
         to->o.fresh = true;
     }
-    emit_probe(to->e, &to->o, begins ? PROBE_BEGIN : PROBE_DONE, 0, &none, NULL);
+    emit_probe(to->e, &to->o, kind, 0, &none, NULL);
     to->o.fresh = fresh;
     to->o.pos = pos;
+}
+
+static void begins(struct sink *to)
+{
+    to->unsettled = false;
+    set_verifying(to, to->rereads != NULL ? VERIFYING : NOT_VERIFYING);
+    if (to->rereads != NULL)
+        forget_table(to->rereads);
+    else if (to->o.flow == 0)
+        log_event(LOG_WARN, NO_FLOW,
+                  "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
+    put_mark(to, PROBE_BEGIN);
+}
+
+/* The flow is verified. A run that does not know of that reads keys again that this one does not: so it may
+ * not resume in front of what made them be read, without the flow being verified. */
+static void ends(struct sink *to)
+{
+    if (to->unsettled) {
+        log_event(LOG_WARN, to->o.flow,
+                  "event=not_verified note=\"too many keys to be read again at its end: a run that resumes "
+                  "verifies once more\"");
+        return;
+    }
+    if (to->rereads != NULL && to->counting) {
+        to->rereads->checks += to->ends_at == 0;
+        to->ends_at = to->next_lsn;
+        check_end_due(to);
+        return;
+    }
+    set_verifying(to, NOT_VERIFYING);
+    put_mark(to, PROBE_DONE);
+}
+
+void check_end_due(struct sink *to)
+{
+    if (to->ends_at == 0 || reread_before(to, to->ends_at))
+        return;
+    to->ends_at = 0;
+    to->rereads->checks--;
+    if (to->unsettled)
+        return;
+    set_verifying(to, NOT_VERIFYING);
+    put_mark(to, PROBE_DONE);
+}
+
+void check_end_later(struct sink *to)
+{
+    if (to->ends_at != 0)
+        to->ends_at = to->next_lsn;
 }
 
 /* The lines "key=…" behind the head. */
@@ -319,8 +356,10 @@ const char *check_record(struct sink *to, const uint8_t *payload, size_t n)
     char state[16];
     if (meta_get(text, n, "state", state, sizeof state) < 0)
         return "a CHECK record without state";
-    if (strcmp(state, "begin") == 0 || strcmp(state, "done") == 0)
-        begin_or_end(to, state[0] == 'b');
+    if (strcmp(state, "begin") == 0)
+        begins(to);
+    else if (strcmp(state, "done") == 0)
+        ends(to);
     else if (strcmp(state, "ends") == 0)
         soon_ends(to);
     else if (strcmp(state, "failed") == 0)
@@ -411,12 +450,19 @@ static void look_for(struct sink *to, const struct adding *a, const struct chang
     }
 }
 
+/* Read it again, whether it is missing or not. */
+static bool read_anyway(struct sink *to, const struct change *ch, const struct slice *key)
+{
+    return rekey_find(to, ch->db, key->p, key->n) != NULL ||
+           reread_pass(to, ch->lsn, ch->db, key, "it may be missing at the target");
+}
+
 enum guard check_before(struct sink *to, const struct change *ch, const struct command *c,
                         const struct slice *argv)
 {
     const struct adding *a = adding_find(c, argv, ch->argc);
     struct keys k = command_keys(c, argv, ch->argc);
-    bool ends = to->verifying == VERIFYING_ENDS;
+    bool ends = to->verifying >= VERIFYING_ENDS, closes = to->verifying == VERIFYING_CLOSES;
     if (c->action == ACT_FLUSH)
         forget_table(to->rereads);
     if (a == NULL || a->guard != GUARD_KEY)
@@ -424,8 +470,16 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     if (a == NULL)
         return GUARD_NONE;
     enum guard guard = guard_of(to, a, ch);
-    if (guard == GUARD_KEY && ends && !looked_for(to, ch->db, &ch->argv[1]))
+    if ((guard == GUARD_KEY ? ends : guard == GUARD_SOURCE && closes) &&
+        !looked_for(to, ch->db, &ch->argv[1]))
         return GUARD_NONE;
+    if (guard == GUARD_REREAD) {
+        check_end_later(to);
+    } else if (guard != GUARD_NONE && closes) {
+        if (read_anyway(to, ch, &ch->argv[a->about > 0 ? a->about : 1]))
+            return guard;
+        to->unsettled = true;
+    }
     /* What it makes may be told to be missing, too; what it reads is not. */
     if (guard == GUARD_SOURCE)
         (void)remember(to, ch->db, &ch->argv[a->about], FORGOTTEN);
@@ -438,6 +492,7 @@ void check_unread(struct sink *to, const struct change *ch, const struct command
 {
     const struct adding *a = adding_find(c, argv, ch->argc);
     struct keys k = command_keys(c, argv, ch->argc);
+    to->unsettled |= to->verifying == VERIFYING_CLOSES;
     if (a != NULL)
         look_for(to, a, ch, &k, true);
 }

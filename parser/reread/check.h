@@ -17,6 +17,13 @@ const char *check_record(struct sink *to, const uint8_t *payload, size_t n);
 /* The flow has come to it. */
 void check_write_due(struct sink *to);
 
+/* The end of verifying, if nothing is in front of it any more. */
+void check_end_due(struct sink *to);
+
+/* Keys are to be read again because of the entry at hand, as they were not if it came once more when the flow
+ * is verified: the end of that is behind them. */
+void check_end_later(struct sink *to);
+
 /* A key that was read again, or could not be, is looked for as often as it was asked for. */
 struct rekey;
 void check_again(struct sink *to, const struct rekey *k);

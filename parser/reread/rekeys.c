@@ -34,6 +34,12 @@ struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, si
     return NULL;
 }
 
+struct rekey *rekey_held(const struct sink *to, uint32_t db, const struct slice *key)
+{
+    struct rekey *k = rekey_find(to, db, key->p, key->n);
+    return k != NULL && !k->passing ? k : NULL;
+}
+
 void rekey_take_out(struct rereads *r, struct rekey *k)
 {
     LIST_REMOVE(k, chain);
@@ -70,7 +76,7 @@ void rereads_reset(struct rereads *r, uint16_t epoch)
 void rekeys_changed(struct sink *to)
 {
     const struct rekey *k;
-    to->hold = UINT64_MAX;
+    to->hold = to->left_at;
     to->due = to->check_due;
     TAILQ_FOREACH(k, &to->rereads->list, link)
     {
@@ -119,7 +125,7 @@ bool rekey_request(struct rereads *r, struct rekey *k)
     }
     k->state = REKEY_REQUESTED;
     k->requested_at = mono_us();
-    return k->tries++ < REREAD_TRIES && send_request(r, k);
+    return k->tries++ < (k->passing ? PASSING_TRIES : REREAD_TRIES) && send_request(r, k);
 }
 
 bool reread_room(const struct sink *to, size_t n)
@@ -169,8 +175,16 @@ bool reread_take(struct sink *to, struct rekeyq *waiting, uint32_t db, const str
     return true;
 }
 
-bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
-                 const char *detail)
+static void because_of(const struct sink *to, struct rekey *k, uint64_t lsn)
+{
+    k->passing = false;
+    k->since = !to->counting  ? 0
+               : to->in_multi ? to->multi_at
+                              : lsn; /* to go on within one is not possible */
+}
+
+static bool want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
+                 const char *detail, bool passing)
 {
     struct rereads *r = to->rereads;
     if (!reread_room(to, 1) || !rekey_name_fits(key))
@@ -178,9 +192,12 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     struct rekey *k = rekey_find(to, db, key->p, key->n);
     if (k == NULL) {
         k = add(to, &r->list, db, key);
-        k->since = !to->counting  ? 0
-                   : to->in_multi ? to->multi_at
-                                  : lsn; /* to go on within one is not possible */
+        k->passing = passing;
+        k->since = UINT64_MAX;
+        if (!passing)
+            because_of(to, k, lsn);
+    } else if (k->passing && !passing) {
+        because_of(to, k, lsn);
     }
     k->kind = kind;
     strlcpy(k->detail, detail, sizeof k->detail);
@@ -198,6 +215,17 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     return true;
 }
 
+bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
+                 const char *detail)
+{
+    return want(to, lsn, db, key, kind, detail, false);
+}
+
+bool reread_pass(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *detail)
+{
+    return want(to, lsn, db, key, "verify", detail, true);
+}
+
 bool reread_refine(struct sink *to, const struct change *ch, const struct slice *key, const char *kind,
                    const char *detail)
 {
@@ -207,24 +235,20 @@ bool reread_refine(struct sink *to, const struct change *ch, const struct slice 
     return true;
 }
 
-bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own,
-                  bool *first)
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own)
 {
     if (!to->synced || !to->counting)
         return false;
-    bool known = rekey_find(to, db, key->p, key->n) != NULL;
+    bool known = rekey_find(to, db, key->p, key->n) != NULL, passing = reread_verifies(to);
     /* What the source says from here on counts. */
-    bool wanted = reread_want(to, to->next_lsn - 1, db, key, "verify", detail);
+    bool wanted = want(to, to->next_lsn - 1, db, key, "verify", detail, passing);
     struct rekey *k = wanted ? rekey_find(to, db, key->p, key->n) : NULL;
     if (k == NULL)
         return false;
-    if (!known)
+    if (!known && !passing)
         k->since = to->next_lsn; /* what is before that is reached */
     k->checks += !own;
     k->own += own;
-    *first = !known && to->rereads->writer && to->verifying != NOT_VERIFYING;
-    if (*first)
-        k->since = UINT64_MAX;
     rekeys_changed(to);
     return true;
 }
@@ -244,6 +268,15 @@ bool reread_early(const struct sink *to)
         return false;
     TAILQ_FOREACH(k, &to->rereads->list, link)
     if (k->flow == to->o.flow && k->since == 0)
+        return true;
+    return false;
+}
+
+bool reread_before(const struct sink *to, uint64_t lsn)
+{
+    const struct rekey *k;
+    TAILQ_FOREACH(k, &to->rereads->list, link)
+    if (k->flow == to->o.flow && (k->passing || k->since < lsn))
         return true;
     return false;
 }

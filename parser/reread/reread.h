@@ -15,6 +15,7 @@
 #define REREAD_KEYS    1024u                    /* under way at a time */
 #define REREAD_BYTES   ((size_t)64 << 20)       /* of values and entries kept, all together */
 #define REREAD_TRIES   16u                      /* of one key whose answers do not fit the journal */
+#define PASSING_TRIES  256u                     /* ... of which nothing is kept back */
 #define REREAD_TIMEOUT ((uint64_t)60 * 1000000) /* for one answer, microseconds */
 
 #define REREAD_BUCKETS 16384u
@@ -43,6 +44,8 @@ struct rekey {
     uint64_t requested_at;
     unsigned tries;
     unsigned checks, own; /* CHECK records that want it: it is looked for at the target then */
+    bool passing; /* of one that the target lacked while the flow is verified: its entries are written as they
+                     come, and an answer counts if none has come since it was begun (check.h) */
     bool refines; /* the value is only more exact than what was written, and nothing was dropped for it:
                      without it that stays */
     bool missing;
@@ -68,7 +71,7 @@ struct rereads {
     LIST_HEAD(, rekey) bucket[REREAD_BUCKETS];
     struct rekeyq list;
     struct buf names; /* scratch: arguments that are left of a command */
-    unsigned checks;  /* keys that wait for their place, in all flows */
+    unsigned checks;  /* keys, and ends of verifying, that wait for their place, in all flows */
     uint64_t (
         *probed)[REREAD_WAYS]; /* check.c: REREAD_SETS of them, the newest of a set comes first; NULL: none */
 };
@@ -89,13 +92,18 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
 bool reread_refine(struct sink *to, const struct change *ch, const struct slice *key, const char *kind,
                    const char *detail);
 
-/* The same for a key that the target lacks: it is looked for there once more, behind its value.
- *
- * first is set, and no position is held back for the key, when it was not under way and its writer saves that
- * the flow is not verified yet: a run that resumes finds it missing again. So it has to be missing, and the
- * caller removes it, even if something has made it anew since it was told. */
-bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own,
-                  bool *first);
+/* The same for a key that the target lacks, which is looked for there once more behind its value. No position
+ * is held back for it, and none of its entries, where a run that resumes verifies the flow again: passing. */
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own);
+
+/* The same without looking for it: it may be missing at the target behind the entry at that LSN. */
+bool reread_pass(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *detail);
+
+/* Is the flow being verified, and will a run that resumes do that again? */
+static inline bool reread_verifies(const struct sink *to)
+{
+    return to->verifying != NOT_VERIFYING && to->rereads->writer;
+}
 
 /* Is its name short enough for that? */
 bool rekey_name_fits(const struct slice *key);
@@ -126,7 +134,11 @@ const char *reread_answer(struct sink *to, const struct rec *rec, const uint8_t 
 /* Something of the flow's full sync is still to be read again. */
 bool reread_early(const struct sink *to);
 
-/* The flow ends, or nobody is there any more: what was answered is written, the rest is reported. */
+/* Is a key of the flow under way because of an entry before that LSN, or of what is verified? */
+bool reread_before(const struct sink *to, uint64_t lsn);
+
+/* The flow ends, or nobody is there any more: what was answered is written. The rest is reported; or, while
+ * the flow is verified, left to the run that resumes. */
 void reread_finish(struct sink *to, const char *why);
 
 /* ---- for rekeys.c, reread.c and answers.c ---- */
@@ -137,6 +149,8 @@ struct kept {
 };
 
 struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, size_t n);
+/* Only one whose entries are kept back. */
+struct rekey *rekey_held(const struct sink *to, uint32_t db, const struct slice *key);
 void rekey_take_out(struct rereads *r, struct rekey *k);
 void rekey_free(struct rekey *k);
 
