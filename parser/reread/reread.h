@@ -3,7 +3,7 @@
  * the flow's raw stream (dfrecord(5)); dragonfly-replication(7), Reading a key again has the procedure. While
  * a key is under way the journal's entries of it are kept back: those that the value contains are dropped,
  * those behind it follow it. No position behind the entry that made the key be asked for counts as reached
- * before its value is written. */
+ * before its value is written. Of keys that were missing at the target nothing is kept back (check.h). */
 #ifndef DFP_REREAD_H
 #define DFP_REREAD_H
 
