@@ -30,15 +30,15 @@ static void refuse(const struct cmd *m, const char *why, unsigned flags)
 
 /* As which type, and of which RDB version, the target takes a value of the type; *older: a stream that has to
  * be made over for that. 0: as none. */
-static unsigned restore_as(const struct cmd *m, unsigned *type, bool *older)
+static unsigned restore_as(const struct target *t, unsigned *type, bool *older)
 {
     static const unsigned streams[] = {21, 19};
-    unsigned ver = target_restore_version(&m->e->target, *type);
+    unsigned ver = target_restore_version(t, *type);
     *older = false;
     for (size_t i = 0; i < 2 && ver == 0 && (*type == 21 || *type == T_REDIS + 26 || *older); i++) {
         *older = true;
         *type = streams[i];
-        ver = target_restore_version(&m->e->target, *type);
+        ver = target_restore_version(t, *type);
     }
     return ver;
 }
@@ -75,7 +75,7 @@ static void restore_value(const struct cmd *m, unsigned type, const struct slice
     struct cur whole = {raw->p, raw->p + raw->n, 0, NULL};
     unsigned was = type;
     bool older;
-    unsigned ver = restore_as(m, &type, &older);
+    unsigned ver = restore_as(&m->e->target, &type, &older);
     if (ver == 0)
         type = was;
     else if (older) {

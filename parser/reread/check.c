@@ -7,6 +7,7 @@
 #include "ctl.h"
 #include "log.h"
 #include "meta.h"
+#include "probed.h"
 #include "reread.h"
 
 #define WAITING_MAX                                                                                          \
@@ -20,77 +21,6 @@ struct waiting {
     uint32_t db;
     uint32_t n;
 };
-
-/* ---- keys that were looked for before a command ---- */
-
-/* A slot holds a key's hash. FORGOTTEN: something else was done with the key since then. EARLY: a process
- * before this one may have been further already, so that the target is asked for the key as it was later. */
-#define FORGOTTEN 1u
-#define EARLY     2u
-#define FLAGS     ((uint64_t)3)
-
-/* NULL: it is not there. */
-static uint64_t *slot_of(const struct sink *to, uint32_t db, const struct slice *key)
-{
-    if (to->rereads->probed == NULL)
-        return NULL;
-    uint64_t h = keyset_hash(db, key->p, key->n) | FLAGS;
-    uint64_t *set = to->rereads->probed[h / (FLAGS + 1) % REREAD_SETS];
-    for (unsigned i = 0; i < REREAD_WAYS; i++)
-        if ((set[i] | FLAGS) == h)
-            return &set[i];
-    return NULL;
-}
-
-/* It may be gone from the target without being missing at the source, or there anew. */
-static void forget(struct sink *to, uint32_t db, const struct slice *key)
-{
-    uint64_t *slot = slot_of(to, db, key);
-    if (slot != NULL)
-        *slot |= FORGOTTEN;
-}
-
-/* Was it looked for, not long ago? Then it may be missing. */
-static bool looked_for(const struct sink *to, uint32_t db, const struct slice *key)
-{
-    return slot_of(to, db, key) != NULL;
-}
-
-/* The same at its place: then it is there, or is told to be missing. */
-static bool told(const struct sink *to, uint32_t db, const struct slice *key)
-{
-    const uint64_t *slot = slot_of(to, db, key);
-    return slot != NULL && (*slot & EARLY) == 0;
-}
-
-/* Put it first in its set. Returns whether it was there like that. */
-static bool remember(struct sink *to, uint32_t db, const struct slice *key, unsigned flag)
-{
-    bool early = to->goes_on && to->next_lsn <= to->asked_from;
-    uint64_t h = (keyset_hash(db, key->p, key->n) & ~FLAGS) | flag | (early ? EARLY : 0),
-             *slot = slot_of(to, db, key);
-    if (to->rereads->probed == NULL)
-        to->rereads->probed = xcalloc(REREAD_SETS, sizeof *to->rereads->probed);
-    uint64_t *set = to->rereads->probed[h / (FLAGS + 1) % REREAD_SETS];
-    bool known = slot != NULL && *slot == h;
-    size_t n = slot != NULL ? (size_t)(slot - set) : REREAD_WAYS - 1;
-    memmove(set + 1, set, n * sizeof *set);
-    set[0] = h;
-    return known;
-}
-
-/* Once as long as nothing else is done with the key, and as far as the table reaches. */
-static bool first_time(struct sink *to, uint32_t db, const struct slice *key)
-{
-    return !remember(to, db, key, 0);
-}
-
-/* Anew: a table that nothing was put into takes no memory. */
-static void forget_table(struct rereads *r)
-{
-    free(r->probed);
-    r->probed = NULL;
-}
 
 /* ---- probes ---- */
 
@@ -154,10 +84,9 @@ static void probe(struct sink *to, enum probe_kind kind, uint32_t db, const stru
 void check_again(struct sink *to, const struct rekey *k)
 {
     struct slice s = {k->key, k->n};
-    uint64_t *slot = slot_of(to, k->db, &s);
-    if (slot != NULL && k->passing && to->verifying == VERIFYING_CLOSES)
-        *slot = 0; /* it is as the source has it, or that it is not was reported */
-    forget(to, k->db, &s);
+    if (k->passing && to->verifying == VERIFYING_CLOSES) /* it is as the source has it, or was reported */
+        probed_drop(to->rereads, k->db, &s);
+    probed_forget(to->rereads, k->db, &s);
     for (unsigned i = 0; i < k->checks; i++)
         probe(to, PROBE_AGAIN, k->db, &s, &s);
     for (unsigned i = 0; i < k->own; i++)
@@ -166,12 +95,12 @@ void check_again(struct sink *to, const struct rekey *k)
 
 /* ---- keys that wait for their place ---- */
 
-static bool first_waiting(const struct sink *to, struct waiting *w, struct slice *key)
+static bool first_waiting(const struct buf *checks, size_t at, struct waiting *w, struct slice *key)
 {
-    if (to->checks_at >= to->checks.len)
+    if (at >= checks->len)
         return false;
-    memcpy(w, to->checks.p + to->checks_at, sizeof *w);
-    *key = (struct slice){to->checks.p + to->checks_at + sizeof *w, w->n};
+    memcpy(w, checks->p + at, sizeof *w);
+    *key = (struct slice){checks->p + at + sizeof *w, w->n};
     return true;
 }
 
@@ -179,7 +108,7 @@ static void waiting_changed(struct sink *to)
 {
     struct waiting w;
     struct slice key;
-    to->check_due = first_waiting(to, &w, &key) ? w.at : UINT64_MAX;
+    to->check_due = first_waiting(&to->checks, to->checks_at, &w, &key) ? w.at : UINT64_MAX;
     rekeys_changed(to);
 }
 
@@ -187,8 +116,8 @@ void check_write_due(struct sink *to)
 {
     struct waiting w;
     struct slice key;
-    while (first_waiting(to, &w, &key) && w.at <= to->next_lsn) {
-        if (to->rereads->writer && told(to, w.db, &key))
+    while (first_waiting(&to->checks, to->checks_at, &w, &key) && w.at <= to->next_lsn) {
+        if (to->rereads->writer && probed_told(to->rereads, w.db, &key))
             put(to, PROBE_KEY, w.db, &key, NULL, 0);
         else
             probe(to, PROBE_KEY, w.db, &key, &key);
@@ -230,7 +159,7 @@ static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool 
     if (to->filter == NULL || filter_passes(to->filter, s.p, s.n, 0, db))
         emit_report(to->e, &to->o, true, "verify", s.p, s.n,
                     "missing at the target, and it cannot be read again");
-    forget(to, db, &s);
+    probed_forget(to->rereads, db, &s);
     probe(to, own ? PROBE_LATER : PROBE_AGAIN, db, &s, &s);
 }
 
@@ -271,7 +200,7 @@ static void begins(struct sink *to)
     to->unsettled = false;
     set_verifying(to, to->rereads != NULL ? VERIFYING : NOT_VERIFYING);
     if (to->rereads != NULL)
-        forget_table(to->rereads);
+        probed_reset(to->rereads);
     else if (to->o.flow == 0)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
@@ -300,7 +229,7 @@ static void ends(struct sink *to)
 
 void check_end_due(struct sink *to)
 {
-    if (to->ends_at == 0 || reread_before(to, to->ends_at))
+    if (to->ends_at == 0 || reread_before(to->rereads, to->o.flow, to->ends_at))
         return;
     to->ends_at = 0;
     to->rereads->checks--;
@@ -405,7 +334,7 @@ static void forget_all(struct sink *to, const struct change *ch, const struct ke
     if (to->verifying != VERIFYING)
         return;
     for (size_t i = keys_next(k, 0); i != 0 && i < ch->argc; i = keys_next(k, i))
-        forget(to, ch->db, &ch->argv[i]);
+        probed_forget(to->rereads, ch->db, &ch->argv[i]);
 }
 
 /* Can the key be told to be missing, and be read again? */
@@ -437,6 +366,12 @@ static const struct adding *adding_find(const struct command *c, const struct sl
     return a < end && keeps_something(argv, argc) ? a : NULL;
 }
 
+/* Is the target asked about what an earlier process may have been behind already? */
+static unsigned early(const struct sink *to)
+{
+    return to->goes_on && to->next_lsn <= to->asked_from ? PROBED_EARLY : 0;
+}
+
 /* Have the keys looked for that it takes in. always: however often that was done. */
 static void look_for(struct sink *to, const struct adding *a, const struct change *ch, const struct keys *k,
                      bool always)
@@ -445,7 +380,7 @@ static void look_for(struct sink *to, const struct adding *a, const struct chang
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i)) {
         const struct slice *about = a->about > 0 ? &src[a->about] : &src[i];
         if ((a->asked == 0 || a->asked == i) && (a->about != i || a->asked != 0) && a->about < ch->argc &&
-            (always || first_time(to, ch->db, &src[i])))
+            (always || !probed_put(to->rereads, ch->db, &src[i], early(to))))
             probe(to, PROBE_OWN, ch->db, &src[i], about);
     }
 }
@@ -454,7 +389,7 @@ static void look_for(struct sink *to, const struct adding *a, const struct chang
 static bool read_anyway(struct sink *to, const struct change *ch, const struct slice *key)
 {
     return rekey_find(to, ch->db, key->p, key->n) != NULL ||
-           reread_pass(to, ch->lsn, ch->db, key, "it may be missing at the target");
+           reread_want(to, ch->lsn, ch->db, key, REREAD_VERIFY, "it may be missing at the target");
 }
 
 enum guard check_before(struct sink *to, const struct change *ch, const struct command *c,
@@ -464,14 +399,14 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     struct keys k = command_keys(c, argv, ch->argc);
     bool ends = to->verifying >= VERIFYING_ENDS, closes = to->verifying == VERIFYING_CLOSES;
     if (c->action == ACT_FLUSH)
-        forget_table(to->rereads);
+        probed_reset(to->rereads);
     if (a == NULL || a->guard != GUARD_KEY)
         forget_all(to, ch, &k);
     if (a == NULL)
         return GUARD_NONE;
     enum guard guard = guard_of(to, a, ch);
     if ((guard == GUARD_KEY ? ends : guard == GUARD_SOURCE && closes) &&
-        !looked_for(to, ch->db, &ch->argv[1]))
+        !probed_has(to->rereads, ch->db, &ch->argv[1]))
         return GUARD_NONE;
     if (guard == GUARD_REREAD) {
         check_end_later(to);
@@ -482,7 +417,7 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     }
     /* What it makes may be told to be missing, too; what it reads is not. */
     if (guard == GUARD_SOURCE)
-        (void)remember(to, ch->db, &ch->argv[a->about], FORGOTTEN);
+        (void)probed_put(to->rereads, ch->db, &ch->argv[a->about], PROBED_FORGOTTEN | early(to));
     if (guard != GUARD_REREAD)
         look_for(to, a, ch, &k, ends || guard == GUARD_SOURCE);
     return guard;

@@ -175,29 +175,25 @@ bool reread_take(struct sink *to, struct rekeyq *waiting, uint32_t db, const str
     return true;
 }
 
-static void because_of(const struct sink *to, struct rekey *k, uint64_t lsn)
-{
-    k->passing = false;
-    k->since = !to->counting  ? 0
-               : to->in_multi ? to->multi_at
-                              : lsn; /* to go on within one is not possible */
-}
-
-static bool want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
-                 const char *detail, bool passing)
+bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
+                 const char *detail)
 {
     struct rereads *r = to->rereads;
+    bool passing = strcmp(kind, REREAD_VERIFY) == 0;
     if (!reread_room(to, 1) || !rekey_name_fits(key))
         return false;
     struct rekey *k = rekey_find(to, db, key->p, key->n);
-    if (k == NULL) {
+    bool known = k != NULL;
+    if (!known) {
         k = add(to, &r->list, db, key);
-        k->passing = passing;
         k->since = UINT64_MAX;
-        if (!passing)
-            because_of(to, k, lsn);
-    } else if (k->passing && !passing) {
-        because_of(to, k, lsn);
+        k->passing = passing;
+    }
+    if (!passing && (!known || k->passing)) {
+        k->passing = false;
+        k->since = !to->counting  ? 0
+                   : to->in_multi ? to->multi_at
+                                  : lsn; /* to go on within one is not possible */
     }
     k->kind = kind;
     strlcpy(k->detail, detail, sizeof k->detail);
@@ -215,17 +211,6 @@ static bool want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     return true;
 }
 
-bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
-                 const char *detail)
-{
-    return want(to, lsn, db, key, kind, detail, false);
-}
-
-bool reread_pass(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *detail)
-{
-    return want(to, lsn, db, key, "verify", detail, true);
-}
-
 bool reread_refine(struct sink *to, const struct change *ch, const struct slice *key, const char *kind,
                    const char *detail)
 {
@@ -239,14 +224,16 @@ bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const c
 {
     if (!to->synced || !to->counting)
         return false;
-    bool known = rekey_find(to, db, key->p, key->n) != NULL, passing = reread_verifies(to);
+    bool known = rekey_find(to, db, key->p, key->n) != NULL;
     /* What the source says from here on counts. */
-    bool wanted = want(to, to->next_lsn - 1, db, key, "verify", detail, passing);
+    bool wanted = reread_want(to, to->next_lsn - 1, db, key, REREAD_VERIFY, detail);
     struct rekey *k = wanted ? rekey_find(to, db, key->p, key->n) : NULL;
     if (k == NULL)
         return false;
-    if (!known && !passing)
-        k->since = to->next_lsn; /* what is before that is reached */
+    if (!known && !reread_verifies(to)) { /* what is before that is reached */
+        k->passing = false;
+        k->since = to->next_lsn;
+    }
     k->checks += !own;
     k->own += own;
     rekeys_changed(to);
@@ -261,22 +248,22 @@ void rekey_at_least(struct sink *to, struct rekey *k, uint64_t lsn)
     rekey_drop_kept(to->rereads, k);
 }
 
-bool reread_early(const struct sink *to)
+bool reread_early(const struct rereads *r, unsigned flow)
 {
     const struct rekey *k;
-    if (to->rereads == NULL || to->rereads->count == 0)
+    if (r == NULL || r->count == 0)
         return false;
-    TAILQ_FOREACH(k, &to->rereads->list, link)
-    if (k->flow == to->o.flow && k->since == 0)
+    TAILQ_FOREACH(k, &r->list, link)
+    if (k->flow == flow && k->since == 0)
         return true;
     return false;
 }
 
-bool reread_before(const struct sink *to, uint64_t lsn)
+bool reread_before(const struct rereads *r, unsigned flow, uint64_t lsn)
 {
     const struct rekey *k;
-    TAILQ_FOREACH(k, &to->rereads->list, link)
-    if (k->flow == to->o.flow && (k->passing || k->since < lsn))
+    TAILQ_FOREACH(k, &r->list, link)
+    if (k->flow == flow && (k->passing || k->since < lsn))
         return true;
     return false;
 }
@@ -292,9 +279,8 @@ bool kept_next(const struct rekey *k, size_t *at, struct kept *h)
     return true;
 }
 
-bool kept_add(struct sink *to, struct rekey *k, const struct change *ch)
+bool kept_add(struct rereads *r, struct rekey *k, const struct change *ch)
 {
-    struct rereads *r = to->rereads;
     struct kept h = {ch->lsn, ch->txid, ch->time, ch->argc, ch->argc * sizeof(uint64_t)};
     for (size_t i = 0; i < ch->argc; i++)
         h.bytes += ch->argv[i].n;

@@ -107,7 +107,7 @@ static void hold_back(struct sink *to, struct rekey *k, const struct change *ch)
     switch (k->state) {
     case REKEY_WANTED: return; /* the value will contain it */
     case REKEY_REQUESTED:
-        if (!kept_add(to, k, ch))
+        if (!kept_add(to->rereads, k, ch))
             rekey_at_least(to, k, ch->lsn);
         return;
     case REKEY_ANSWERED:
@@ -150,8 +150,7 @@ static void want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
     static const char detail[] = "changed together with a key that was being read again";
     if (to->filter != NULL ? !filter_passes(to->filter, key->p, key->n, 0, db) : key_is_ours(key->p, key->n))
         return;
-    if ((passing ? reread_pass(to, lsn, db, key, detail)
-                 : reread_want(to, lsn, db, key, "command-needs-source", detail)) ||
+    if (reread_want(to, lsn, db, key, passing ? REREAD_VERIFY : "command-needs-source", detail) ||
         of_no_slot(to->holding, key->p, key->n))
         return;
     emit_report(to->e, &to->o, true, "command-needs-source", key->p, key->n, detail);

@@ -19,8 +19,8 @@
 #define REREAD_TIMEOUT ((uint64_t)60 * 1000000) /* for one answer, microseconds */
 
 #define REREAD_BUCKETS 16384u
-/* Keys of which is known that they were looked for (check.h): as many sets of so many. One that is on its way
- * to be told as missing must not be forgotten. */
+/* Keys of which is known that they were looked for (probed.h): as many sets of so many. One that is on its
+ * way to be told as missing must not be forgotten. */
 #define REREAD_SETS 8192u
 #define REREAD_WAYS 8u
 
@@ -72,8 +72,8 @@ struct rereads {
     struct rekeyq list;
     struct buf names; /* scratch: arguments that are left of a command */
     unsigned checks;  /* keys, and ends of verifying, that wait for their place, in all flows */
-    uint64_t (
-        *probed)[REREAD_WAYS]; /* check.c: REREAD_SETS of them, the newest of a set comes first; NULL: none */
+    uint64_t (*probed)[REREAD_WAYS]; /* probed.c: REREAD_SETS of them, the newest of a set comes first; NULL:
+                                        none */
 };
 
 void rereads_init(struct rereads *r, struct ctl *ctl);
@@ -83,8 +83,10 @@ void rereads_reset(struct rereads *r, uint16_t epoch);
 
 /* ---- from commands: to->rereads is set ---- */
 
-/* Have a key of the entry at that LSN read again. kind, detail: for the report if nothing comes of it. False:
+/* Have a key of the entry at that LSN read again. kind, detail: for the report if nothing comes of it; kind
+ * REREAD_VERIFY: because it may be missing at the target behind the entry, which is written (passing). False:
  * too many, or too long a name, or nobody there to ask. */
+#define REREAD_VERIFY "verify"
 bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
                  const char *detail);
 
@@ -95,9 +97,6 @@ bool reread_refine(struct sink *to, const struct change *ch, const struct slice 
 /* The same for a key that the target lacks, which is looked for there once more behind its value. No position
  * is held back for it, and none of its entries, where a run that resumes verifies the flow again: passing. */
 bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own);
-
-/* The same without looking for it: it may be missing at the target behind the entry at that LSN. */
-bool reread_pass(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *detail);
 
 /* Is the flow being verified, and will a run that resumes do that again? */
 static inline bool reread_verifies(const struct sink *to)
@@ -132,10 +131,10 @@ void reread_tick(struct sink *to, uint64_t now_us);
 const char *reread_answer(struct sink *to, const struct rec *rec, const uint8_t *payload);
 
 /* Something of the flow's full sync is still to be read again. */
-bool reread_early(const struct sink *to);
+bool reread_early(const struct rereads *r, unsigned flow);
 
 /* Is a key of the flow under way because of an entry before that LSN, or of what is verified? */
-bool reread_before(const struct sink *to, uint64_t lsn);
+bool reread_before(const struct rereads *r, unsigned flow, uint64_t lsn);
 
 /* The flow ends, or nobody is there any more: what was answered is written. The rest is reported; or, while
  * the flow is verified, left to the run that resumes. */
@@ -177,7 +176,7 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why);
 void rekey_drop_kept(struct rereads *r, struct rekey *k);
 
 /* Keep an entry. False: there is no room. */
-bool kept_add(struct sink *to, struct rekey *k, const struct change *ch);
+bool kept_add(struct rereads *r, struct rekey *k, const struct change *ch);
 
 /* Its next one, if there is one; *at begins at 0. */
 bool kept_next(const struct rekey *k, size_t *at, struct kept *h);
