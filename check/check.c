@@ -6,6 +6,7 @@
 #include "exits.h"
 #include "fatal.h"
 #include "log.h"
+#include "names.h"
 #include "repair.h"
 #include "suspects.h"
 #include "walk.h"
@@ -44,14 +45,14 @@ static uint32_t source_db(const struct check *c, uint32_t target)
     const struct side *s = &c->side[0];
     uint32_t found = SUSPECT_NO_DB;
     for (unsigned i = 0; i < s->dbs; i++) {
-        if (names_db(&c->o->names, s->db[i].db) != target)
+        if (filter_db(&c->o->filter, s->db[i].db) != target)
             continue;
         if (found != SUSPECT_NO_DB)
             fatal(EXIT_USAGE, "databases %u and %u of the source both become %u: that cannot be checked",
                   found, s->db[i].db, target);
         found = s->db[i].db;
     }
-    if (found == SUSPECT_NO_DB && names_db(&c->o->names, target) == target)
+    if (found == SUSPECT_NO_DB && filter_db(&c->o->filter, target) == target)
         return target;
     return found;
 }
@@ -87,11 +88,14 @@ static void too_long(void)
 static void add_source_key(struct check *c, struct batch *b, struct slice key)
 {
     size_t begin = b->text.len;
-    bool same = c->o->names.rules == 0;
+    const struct filter *f = &c->o->filter;
+    bool same = f->nrenames == 0;
+    if (f->keys && !filter_passes(f, key.p, key.n, 0, c->db[0]))
+        return;
     if ((!same && buf_add(&b->text, key.p, key.n) < 0) || key.n > KEY_MAX)
         too_long();
     size_t target = b->text.len;
-    if (names_to_target(&c->o->names, key.p, key.n, &b->text) < 0)
+    if (names_to_target(f, key.p, key.n, &b->text) < 0)
         too_long();
     size_t n = b->text.len - target;
     if (!sampled(c, b->text.p + target, n)) {
@@ -106,19 +110,24 @@ static void add_source_key(struct check *c, struct batch *b, struct slice key)
  */
 static void add_target_key(struct check *c, struct batch *b, struct slice key)
 {
-    const struct names *names = &c->o->names;
+    const struct filter *f = &c->o->filter;
     if (key.n > KEY_MAX)
         too_long();
     if (!sampled(c, key.p, key.n))
         return;
-    c->counts->keys[1]++;
     size_t shared = 0;
-    for (unsigned i = 0; i <= names->rules && b->n < BATCH_KEYS; i++) {
+    bool left_out = false;
+    for (unsigned i = 0; i <= f->nrenames && b->n < BATCH_KEYS; i++) {
         size_t begin = b->text.len;
-        if (names_to_source(names, i, key.p, key.n, &b->text) <= 0)
+        if (names_to_source(f, i, key.p, key.n, &b->text) <= 0)
             continue;
         size_t n = b->text.len - begin;
-        bool same = names->rules == 0;
+        if (f->keys && !filter_passes(f, b->text.p + begin, n, 0, c->db[0])) {
+            b->text.len = begin;
+            left_out = true;
+            continue;
+        }
+        bool same = f->nrenames == 0;
         if (!same && buf_add(&b->text, key.p, key.n) < 0)
             too_long();
         batch_add(b, 0, n, key.n, same);
@@ -127,7 +136,8 @@ static void add_target_key(struct check *c, struct batch *b, struct slice key)
             shared = it->at[1] + 1;
         it->at[1] = shared - 1;
     }
-    if (shared == 0) /* no key of the source can become this one */
+    c->counts->keys[1] += shared != 0;
+    if (shared == 0 && !left_out) /* no key of the source can become this one */
         fatal(EXIT_CANNOT,
               "target: key %s: --rename-prefix leaves no key of the source that becomes this one",
               log_quote(key.p, key.n));
@@ -139,8 +149,8 @@ static int supply_walked(void *ctx, struct batch *b, unsigned limit)
     struct slice key;
     int rc = 1;
     begin_batch(c, b);
-    if (limit + c->o->names.rules >= BATCH_KEYS && c->own == 1)
-        limit = BATCH_KEYS - c->o->names.rules;
+    if (limit + c->o->filter.nrenames >= BATCH_KEYS && c->own == 1)
+        limit = BATCH_KEYS - c->o->filter.nrenames;
     while (batch_has_room(b, limit) && (rc = walk_next(&c->walk, &key)) > 0) {
         if (c->own == 0)
             add_source_key(c, b, key);
@@ -183,10 +193,27 @@ static enum repair_what remedy(const struct check *c, const struct finding *f)
     return c->o->repair == REPAIR_AND_DELETE ? REPAIR_REMOVE : REPAIR_NOT;
 }
 
+static void tell(struct check *c, const struct batch *b, const struct item *it, const struct finding *f,
+                 bool is_settled)
+{
+    struct subject s = {.db = {b->db[0], b->db[1]},
+                        .name = {{item_key(b, it, 0), it->len[0]}, {item_key(b, it, 1), it->len[1]}}};
+    report_key(c->report, &s, f, is_settled);
+}
+
+/* Rules for types can only be asked once the type is known: that of the source, else that of the target. */
+static bool wanted_type(const struct check *c, const struct batch *b, const struct item *it)
+{
+    const struct filter *rules = &c->o->filter;
+    enum value_type type = (enum value_type)it->side[it->side[0].type <= VALUE_NONE].type;
+    return !rules->types || type <= VALUE_NONE ||
+           filter_passes(rules, item_key(b, it, 0), it->len[0], names_class(type), b->db[0]);
+}
+
 static void settled(struct check *c, const struct batch *b, const struct item *it, const struct finding *f)
 {
     struct suspect x = {.db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}, .print = remedy(c, f)};
-    report_key(c->report, b, it, f, true);
+    tell(c, b, it, f, true);
     if (!c->repaired && (c->o->repair != NO_REPAIR || c->o->save != NULL))
         suspects_add(&c->broken, &x, item_key(b, it, 0), item_key(b, it, 1));
 }
@@ -194,7 +221,7 @@ static void settled(struct check *c, const struct batch *b, const struct item *i
 static void first_result(void *ctx, const struct batch *b, const struct item *it, const struct finding *f)
 {
     struct check *c = ctx;
-    if (f == NULL || (c->only_ttl && f->kind != FOUND_TTL))
+    if (f == NULL || (c->only_ttl && f->kind != FOUND_TTL) || !wanted_type(c, b, it))
         return;
     c->counts->suspects++;
     if (c->o->rounds == 0)
@@ -207,12 +234,12 @@ static void first_result(void *ctx, const struct batch *b, const struct item *it
 static void later_result(void *ctx, const struct batch *b, const struct item *it, const struct finding *f)
 {
     struct check *c = ctx;
-    if (f == NULL)
+    if (f == NULL || !wanted_type(c, b, it))
         return;
     if (finding_print(f) == it->print)
         settled(c, b, it, f);
     else if (c->last)
-        report_key(c->report, b, it, f, false);
+        tell(c, b, it, f, false);
     else
         keep(&c->later, b, it, f);
 }
@@ -367,7 +394,7 @@ static bool needs_walk(const struct check *c, uint32_t target)
 static void walk_source_db(struct check *c, uint32_t db)
 {
     struct counts counts;
-    set_dbs(c, db, names_db(&c->o->names, db));
+    set_dbs(c, db, filter_db(&c->o->filter, db));
     c->depth = c->o->depth;
     c->depth.ttl = c->o->depth.ttl && any_ttl(c);
     c->depth.relative = !c->side[0].has_pexpiretime || !c->side[1].has_pexpiretime;
@@ -401,13 +428,6 @@ static void walk_all(struct check *c)
         if (needs_walk(c, db[i]))
             walk_side(c, 1);
     }
-}
-
-static int status(const struct report *r)
-{
-    if (r->kinds[FOUND_UNKNOWN] > 0)
-        return EXIT_CANNOT;
-    return r->differ > 0 ? EXIT_DATA : r->changing > 0 ? EXIT_RETRY : EXIT_DONE;
 }
 
 static void begin(struct check *c)
@@ -467,7 +487,7 @@ int check_run(const struct options *o, struct report *report, struct report *aft
         c.report = after;
         look_until_settled(&c);
     }
-    int result = status(c.report);
+    int result = report_status(c.report);
     suspects_free(&c.now);
     suspects_free(&c.later);
     suspects_free(&c.broken);

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "batch.h"
-#include "names.h"
+#include "filter.h"
 #include "side.h"
 #include "tls.h"
 
@@ -15,7 +15,7 @@ struct options {
     struct tls_options tls[2];
     const char *password_file[2], *sentinel_file[2];
     struct depth depth;
-    struct names names;
+    struct filter filter; /* --include, --exclude, --rename-prefix, --db-map */
     uint64_t sample;   /* of 10000 keys so many */
     unsigned rounds;   /* looks after the first one */
     unsigned delay;    /* ms before each of them */
@@ -28,6 +28,12 @@ struct options {
     bool quiet;
     int verbose;
 };
+
+/* One side is a file: offline.h. */
+static inline bool options_offline(const struct options *o)
+{
+    return o->side[0].file != NULL || o->side[1].file != NULL;
+}
 
 void options_parse(struct options *o, int argc, char **argv);
 

@@ -7,6 +7,7 @@
 #define AT_ONCE        ((size_t)16 << 10) /* texts up to this length are waited for */
 #define KEPT_CAP       ((size_t)8192)     /* elements; what a reply may keep allocated */
 #define KEPT_TEXT      ((size_t)256 << 10)
+#define FRONT          3u /* elements: a command, a word, a key */
 #define DUMP_FOOTER    10u
 
 void reply_init(struct reply *r)
@@ -73,6 +74,8 @@ static uint64_t wanted(const struct reply *r, uint64_t n)
     bool all = r->keep == KEEP_ALL || (r->keep == KEEP_SMALL && n <= KEPT_MOST);
     if (r->keep == KEEP_NAMES)
         all = r->depth < 2 || (r->size[r->depth - 1] - r->left[r->depth - 1]) % 2 == 0;
+    if (r->keep == KEEP_FRONT)
+        all = r->depth != 1 || r->size[0] - r->left[0] < FRONT;
     return all || n < REPLY_PREFIX ? n : REPLY_PREFIX;
 }
 

@@ -6,8 +6,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "batch.h"
+#include "buf.h"
 #include "finding.h"
+#include "resp.h"
 
 struct report {
     FILE *json; /* NULL: none */
@@ -19,9 +20,17 @@ struct report {
     struct buf line;
 };
 
+/* A key: database and name in the source and in the target. */
+struct subject {
+    uint32_t db[2];
+    struct slice name[2];
+};
+
 /* A key that differs. settled: it was seen so twice. */
-void report_key(struct report *r, const struct batch *b, const struct item *it, const struct finding *f,
-                bool settled);
+void report_key(struct report *r, const struct subject *s, const struct finding *f, bool settled);
+
+/* The status of the program. */
+int report_status(const struct report *r);
 
 /* The kinds, one line each. */
 void report_kinds(const struct report *r);

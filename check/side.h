@@ -11,6 +11,7 @@
 #include "loop.h"
 #include "server.h"
 #include "slot.h"
+#include "tls.h"
 #include "url.h"
 
 #define SIDE_NODES 1024u
@@ -29,7 +30,10 @@ struct side_db {
 
 /* How it is reached. */
 struct side_options {
+    const char *file; /* a snapshot or an append-only file; NULL: a server, url */
     struct url url;
+    char bare[1024]; /* its text, without a password */
+    const struct tls_options *tls;
     const char *sentinel_user;
     char sentinel_password[512];
     int connect_timeout;  /* seconds */
