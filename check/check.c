@@ -193,12 +193,12 @@ static enum repair_what remedy(const struct check *c, const struct finding *f)
     return c->o->repair == REPAIR_AND_DELETE ? REPAIR_REMOVE : REPAIR_NOT;
 }
 
-static void tell(struct check *c, const struct batch *b, const struct item *it, const struct finding *f,
+static bool tell(struct check *c, const struct batch *b, const struct item *it, const struct finding *f,
                  bool is_settled)
 {
     struct subject s = {.db = {b->db[0], b->db[1]},
                         .name = {{item_key(b, it, 0), it->len[0]}, {item_key(b, it, 1), it->len[1]}}};
-    report_key(c->report, &s, f, is_settled);
+    return report_key(c->report, &s, f, is_settled);
 }
 
 /* Rules for types can only be asked once the type is known: that of the source, else that of the target. */
@@ -213,8 +213,7 @@ static bool wanted_type(const struct check *c, const struct batch *b, const stru
 static void settled(struct check *c, const struct batch *b, const struct item *it, const struct finding *f)
 {
     struct suspect x = {.db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}, .print = remedy(c, f)};
-    tell(c, b, it, f, true);
-    if (!c->repaired && (c->o->repair != NO_REPAIR || c->o->save != NULL))
+    if (tell(c, b, it, f, true) && !c->repaired && (c->o->repair != NO_REPAIR || c->o->save != NULL))
         suspects_add(&c->broken, &x, item_key(b, it, 0), item_key(b, it, 1));
 }
 
@@ -239,7 +238,7 @@ static void later_result(void *ctx, const struct batch *b, const struct item *it
     if (finding_print(f) == it->print)
         settled(c, b, it, f);
     else if (c->last)
-        tell(c, b, it, f, false);
+        (void)tell(c, b, it, f, false);
     else
         keep(&c->later, b, it, f);
 }
@@ -483,6 +482,7 @@ int check_run(const struct options *o, struct report *report, struct report *aft
     else if (c.broken.n > 0) {
         repair_may_begin(&c.side[1]);
         go_through_broken(&c);
+        repair_rest(&counts->repair, &c.side[0], &c.side[1], &o->filter);
         c.repaired = true;
         c.report = after;
         look_until_settled(&c);

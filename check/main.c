@@ -57,6 +57,8 @@ int main(int argc, char **argv)
     open_report(&report, &o);
     raise_limits();
     signals_init();
+    if (o.known != NULL)
+        known_read(&report.known, o.known);
     after = report;
     after.json = NULL; /* each key is listed only once */
     int status;
@@ -72,6 +74,7 @@ int main(int argc, char **argv)
         repair_summary(&after, r, o.save);
     report_close(&report);
     report_close(&after);
+    known_free(&report.known);
     tls_free(o.side[0].url.tls);
     tls_free(o.side[1].url.tls);
     return status;

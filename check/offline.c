@@ -197,7 +197,7 @@ static void report(const struct offline *x, const struct entry *const e[MATCH_PI
     const struct entry *any = e[MATCH_SOURCE] != NULL ? e[MATCH_SOURCE] : e[MATCH_TARGET];
     struct subject s = {.db = {any->source_db, any->db},
                         .name = {entry_source_name(any), entry_name(any)}};
-    report_key(x->report, &s, f, settled);
+    (void)report_key(x->report, &s, f, settled);
 }
 
 /* Of a server it is read again; of a file what it says is kept. */

@@ -111,6 +111,8 @@ static const struct option_row rows[] = {
     OPTION_ARG(TEXT, "save", "FILE",
                "write keys that differ as they are in the source to a snapshot,\nfor dfreader and dfparse",
                AT(save)),
+    OPTION_ARG(TEXT, "known", "FILE",
+               "what dfparse --report wrote: differences of these keys are listed\napart, and do not count", AT(known)),
     OPTION_SHORT('o', TEXT, "output", "FILE", "differences as lines of JSON; - is standard output",
                  AT(output)),
     OPTION_ARG(NUMBER, "list", "N", "keys that differ and are shown (20)", AT(list), .least = 0,

@@ -22,6 +22,7 @@ struct options {
     int reply_timeout; /* seconds */
     unsigned connections;
     uint64_t list;
+    const char *known;  /* file of keys whose differences do not count, NULL none */
     const char *output; /* JSON lines; NULL none, - standard output */
     enum { NO_REPAIR, REPAIR_BY_COPY, REPAIR_AND_DELETE } repair;
     const char *save; /* file for the values of keys that differ, NULL none */

@@ -32,7 +32,7 @@ static void json_excerpt(struct report *r, const char *what, const struct excerp
         (void)buf_addf(&r->line, ",\"%s_bytes\":%" PRIu64, what, x->n);
 }
 
-static void write_json(struct report *r, const struct subject *s, const struct finding *f, bool settled)
+static void write_json(struct report *r, const struct subject *s, const struct finding *f, const char *note)
 {
     unsigned own = f->kind == FOUND_EXTRA; /* an extra key may have no name in the source */
     r->line.len = 0;
@@ -54,7 +54,7 @@ static void write_json(struct report *r, const struct subject *s, const struct f
         json_excerpt(r, "where", &f->where);
     json_excerpt(r, "source", &f->side[0]);
     json_excerpt(r, "target", &f->side[1]);
-    (void)buf_addstr(&r->line, settled ? "}\n" : ",\"changing\":true}\n");
+    (void)buf_addf(&r->line, "%s}\n", note);
     write_line(r, r->json);
 }
 
@@ -80,20 +80,33 @@ static void list_key(const struct report *r, const struct subject *s, const stru
             settled ? "" : " (keeps changing)");
 }
 
-void report_key(struct report *r, const struct subject *s, const struct finding *f, bool settled)
+/* dfparse names a key as the source or as the target has it. */
+static bool is_known(const struct report *r, const struct subject *s)
 {
-    if (r->listed++ < r->list)
+    return known_has(&r->known, s->db[0], s->name[0]) || known_has(&r->known, s->db[1], s->name[1]) ||
+           known_has(&r->known, s->db[1], s->name[0]);
+}
+
+bool report_key(struct report *r, const struct subject *s, const struct finding *f, bool settled)
+{
+    bool known = is_known(r, s);
+    if (!known && r->listed++ < r->list)
         list_key(r, s, f, settled);
-    else if (r->listed == r->list + 1 && r->list > 0)
+    else if (!known && r->listed == r->list + 1 && r->list > 0)
         fprintf(r->text, "...\n");
     if (r->json != NULL)
-        write_json(r, s, f, settled);
+        write_json(r, s, f, known ? ",\"known\":true" : settled ? "" : ",\"changing\":true");
+    if (known) {
+        r->known_kinds[f->kind]++;
+        return false;
+    }
     if (!settled) {
         r->changing++;
-        return;
+        return true;
     }
     r->kinds[f->kind]++;
     r->differ += f->kind != FOUND_UNKNOWN;
+    return true;
 }
 
 int report_status(const struct report *r)
@@ -110,6 +123,10 @@ void report_kinds(const struct report *r)
             fprintf(r->text, "%12" PRIu64 " %s\n", r->kinds[k], finding_name((enum finding_kind)k));
     if (r->changing > 0)
         fprintf(r->text, "%12" PRIu64 " keep changing\n", r->changing);
+    for (unsigned k = 0; k < FOUND_KINDS; k++)
+        if (r->known_kinds[k] > 0)
+            fprintf(r->text, "%12" PRIu64 " %s, known before and not counted\n", r->known_kinds[k],
+                    finding_name((enum finding_kind)k));
 }
 
 void report_close(struct report *r)

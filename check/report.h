@@ -8,6 +8,7 @@
 
 #include "buf.h"
 #include "finding.h"
+#include "known.h"
 #include "resp.h"
 
 struct report {
@@ -17,6 +18,8 @@ struct report {
     uint64_t kinds[FOUND_KINDS];
     uint64_t changing; /* keys that differed, and not twice in the same way */
     uint64_t differ;   /* keys that differ for certain, without those of unknown types */
+    struct known known;              /* keys whose differences do not count */
+    uint64_t known_kinds[FOUND_KINDS]; /* of these */
     struct buf line;
 };
 
@@ -26,8 +29,8 @@ struct subject {
     struct slice name[2];
 };
 
-/* A key that differs. settled: it was seen so twice. */
-void report_key(struct report *r, const struct subject *s, const struct finding *f, bool settled);
+/* A key that differs. settled: it was seen so twice. False: its differences are known. */
+bool report_key(struct report *r, const struct subject *s, const struct finding *f, bool settled);
 
 /* The status of the program. */
 int report_status(const struct report *r);

@@ -15,7 +15,7 @@
 #include "io.h"
 #include "told.h"
 
-#define ARGS_MOST 48
+#define ARGS_MOST 512
 
 struct command {
     const char *argv[ARGS_MOST];
@@ -85,6 +85,36 @@ static void parser_command(struct command *c)
     add_text(c, "--restore-limit", "0");
 }
 
+/* For a target that rediswriter announces; names and databases become those of the target. */
+static void renaming_command(struct command *c, const struct filter *f, struct buf *text)
+{
+    add(c, "dfparse");
+    text->max = (size_t)1 << 20;
+    for (unsigned i = 0; i < f->nrenames; i++)
+        (void)buf_addf(text, "--rename-prefix=%s=%s%c", f->rename[i].from, f->rename[i].to, 0);
+    for (unsigned i = 0; i < f->ndbs; i++)
+        (void)buf_addf(text, "--db-map=%u=%u%c", f->db[i].from, f->db[i].to, 0);
+    if (f->all_dbs)
+        (void)buf_addf(text, "--db-map=*=%u%c", f->rest_db, 0);
+    for (size_t at = 0; at < text->len; at += strlen((const char *)text->p + at) + 1)
+        add(c, (const char *)text->p + at);
+}
+
+/* A task of its own, of which nothing is kept. */
+static void writer_command(struct command *c, const struct side_options *o)
+{
+    add(c, "rediswriter");
+    add(c, "--quiet");
+    add(c, "--at-least-once");
+    add_text(c, "--task", "df2redis-check");
+    add_number(c, "--connect-timeout", (uint64_t)o->connect_timeout);
+    if (o->max_ops > 0)
+        add_number(c, "--max-ops", o->max_ops);
+    add_text(c, "--sentinel-user", o->sentinel_user);
+    add_tls(c, o->tls);
+    add(c, o->bare);
+}
+
 /* The programs lie beside this one; otherwise where the shell would find them. */
 static void execute(const struct command *c)
 {
@@ -103,10 +133,11 @@ static void execute(const struct command *c)
 }
 
 /* Secrets go by the environment, which others cannot see. */
-static void give_secrets(const struct side_options *o)
+static void give_secrets(const struct side_options *o, const char *variable)
 {
+    unsetenv("DF2REDIS_SOURCE_PASSWORD");
     unsetenv("DF2REDIS_TARGET_PASSWORD");
-    if (setenv("DF2REDIS_SOURCE_PASSWORD", o->url.password, 1) != 0 ||
+    if (setenv(variable, o->url.password, 1) != 0 ||
         setenv("DF2REDIS_SENTINEL_PASSWORD", o->sentinel_password, 1) != 0)
         fatal_errno(EXIT_CANNOT, "environment");
 }
@@ -124,14 +155,16 @@ static pid_t start(const struct command *c, const struct side_options *o, int in
         (keys >= 0 && fcntl(keys, F_SETFD, 0) < 0))
         fatal_errno(EXIT_CANNOT, "%s", c->argv[0]);
     if (o != NULL && o->file == NULL)
-        give_secrets(o);
+        give_secrets(o, strcmp(c->argv[0], "rediswriter") == 0 ? "DF2REDIS_TARGET_PASSWORD"
+                                                               : "DF2REDIS_SOURCE_PASSWORD");
     execute(c);
     _exit(EXIT_CANNOT);
 }
 
 void stage_open(struct stage *s, const struct side_options *o, int keys)
 {
-    struct command reader = {.argc = 0}, parser = {.argc = 0};
+    static struct command reader, parser;
+    reader.argc = reader.texts = parser.argc = parser.texts = 0;
     char name[32];
     int between[2], out[2], null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     snprintf(name, sizeof name, "/proc/self/fd/%d", keys);
@@ -149,10 +182,42 @@ void stage_open(struct stage *s, const struct side_options *o, int keys)
     (void)pipe_enlarge(s->out, (size_t)1 << 20);
 }
 
+static int status_of(pid_t pid)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return EXIT_CANNOT;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_CANNOT;
+}
+
+int stage_copy(const struct side_options *source, const struct side_options *target, const struct filter *f,
+               int keys)
+{
+    static struct command reader, parser, writer;
+    struct buf text = {.len = 0};
+    char name[32];
+    int raw[2], commands[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", keys);
+    reader_command(&reader, source, name);
+    renaming_command(&parser, f, &text);
+    writer_command(&writer, target);
+    if (null < 0 || pipe2(raw, O_CLOEXEC) < 0 || pipe2(commands, O_CLOEXEC) < 0)
+        fatal_errno(EXIT_CANNOT, "pipe");
+    pid_t pid[] = {start(&reader, source, null, raw[1], keys), start(&parser, NULL, raw[0], commands[1], -1),
+                   start(&writer, target, commands[0], null, -1)};
+    int done[] = {null, raw[0], raw[1], commands[0], commands[1]}, worst = EXIT_DONE;
+    for (unsigned i = 0; i < sizeof done / sizeof *done; i++)
+        close(done[i]);
+    buf_free(&text);
+    for (unsigned i = 0; i < 3; i++)
+        worst = exit_worse(worst, status_of(pid[i]));
+    return worst;
+}
+
 void stage_close(struct stage *s)
 {
     close(s->out);
     for (unsigned i = 0; i < 2; i++)
-        while (waitpid(s->pid[i], NULL, 0) < 0 && errno == EINTR)
-            ;
+        (void)status_of(s->pid[i]);
 }
