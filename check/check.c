@@ -9,6 +9,7 @@
 #include "names.h"
 #include "repair.h"
 #include "suspects.h"
+#include "task.h"
 #include "walk.h"
 
 struct check {
@@ -20,6 +21,7 @@ struct check {
     uint64_t identity[2]; /* of the sides, at the beginning */
     struct loop loop;
     struct engine engine;
+    struct task task; /* that writes to the target, with --task */
 
     unsigned own;   /* side that is walked */
     uint32_t db[2]; /* that is walked, and the one it becomes */
@@ -182,6 +184,7 @@ static void keep(struct suspects *s, const struct batch *b, const struct item *i
 {
     struct suspect x = {
         .db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}, .print = finding_print(f)};
+    x.seen = x.print == it->print ? it->seen + 1 : 1;
     suspects_add(s, &x, item_key(b, it, 0), item_key(b, it, 1));
 }
 
@@ -229,13 +232,17 @@ static void first_result(void *ctx, const struct batch *b, const struct item *it
         keep(&c->later, b, it, f);
 }
 
-/* The same difference twice counts. */
+/* The same difference twice counts; where a task writes, once more, as keys may come and go between looks. */
+#define ENOUGH      2u
+#define ENOUGH_TASK 3u
+
 static void later_result(void *ctx, const struct batch *b, const struct item *it, const struct finding *f)
 {
     struct check *c = ctx;
     if (f == NULL || !wanted_type(c, b, it))
         return;
-    if (finding_print(f) == it->print)
+    unsigned enough = c->o->task != NULL && !c->repaired ? ENOUGH_TASK : ENOUGH;
+    if (finding_print(f) == it->print && it->seen + 1 >= enough)
         settled(c, b, it, f);
     else if (c->last)
         (void)tell(c, b, it, f, false);
@@ -258,6 +265,7 @@ static int supply_suspects(void *ctx, struct batch *b, unsigned limit)
         if (buf_add(&b->text, c->next_names, (size_t)x->len[0] + x->len[1]) < 0)
             too_long();
         batch_add(b, x->print, x->len[0], x->len[1], false);
+        b->item[b->n - 1].seen = x->seen;
         c->next_names = suspects_next(&c->now, &c->next);
     }
     return b->n > 0 ? 1 : -1;
@@ -272,6 +280,20 @@ static int supply_anew(void *ctx, struct batch *b, unsigned limit)
     return 1;
 }
 
+static void pass_time(void *ctx, unsigned ms)
+{
+    engine_sleep(ctx, ms);
+}
+
+/* What the source had written by the last look has to reach the target. */
+static void wait_for_target(struct check *c)
+{
+    bool positions = c->o->task != NULL && !c->repaired;
+    engine_sleep(&c->engine, positions && c->o->delay < TASK_HEAD_AGE ? TASK_HEAD_AGE : c->o->delay);
+    if (positions)
+        task_wait(&c->task, pass_time, &c->engine);
+}
+
 static void look_again(struct check *c, unsigned round, bool last)
 {
     log_event(LOG_INFO, NO_FLOW, "event=look_again keys=%llu round=%u", (unsigned long long)c->later.n,
@@ -281,7 +303,7 @@ static void look_again(struct check *c, unsigned round, bool last)
     suspects_init(&c->later);
     suspects_rewind(&c->now);
     c->last = last;
-    engine_sleep(&c->engine, c->o->delay);
+    wait_for_target(c);
     c->next_names = suspects_next(&c->now, &c->next);
     engine_run(&c->engine, supply_anew, c);
 }
@@ -470,6 +492,8 @@ int check_run(const struct options *o, struct report *report, struct report *aft
     c.report = report;
     c.counts = counts;
     begin(&c);
+    if (o->task != NULL)
+        task_open(&c.task, o->task);
     engine_results(&c.engine, first_result, &c);
     walk_all(&c);
     engine_results(&c.engine, later_result, &c);
@@ -488,6 +512,8 @@ int check_run(const struct options *o, struct report *report, struct report *aft
         look_until_settled(&c);
     }
     int result = report_status(c.report);
+    if (o->task != NULL)
+        task_close(&c.task);
     suspects_free(&c.now);
     suspects_free(&c.later);
     suspects_free(&c.broken);

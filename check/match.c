@@ -68,7 +68,7 @@ static size_t slots_for(size_t n)
 }
 
 /* Piles of one number, which fit. */
-static void match_here(struct match *m, const struct piles *const p[MATCH_PILES], unsigned i)
+static void match_here(struct match *m, struct piles *const p[MATCH_PILES], unsigned i)
 {
     size_t end[MATCH_PILES], n = 0, at = 0;
     m->entries.len = 0;
@@ -101,13 +101,13 @@ static void spread(void *ctx, const struct entry *e)
     piles_add(ctx, entry_hash(e->db, name.p, name.n), e);
 }
 
-static void match_piles(struct match *m, const struct piles *const p[MATCH_PILES]);
+static void match_piles(struct match *m, struct piles *const p[MATCH_PILES]);
 
 /* Piles of one number, which do not. */
-static void match_spread(struct match *m, const struct piles *const p[MATCH_PILES], unsigned i)
+static void match_spread(struct match *m, struct piles *const p[MATCH_PILES], unsigned i)
 {
     struct piles *finer = xcalloc(MATCH_PILES, sizeof *finer);
-    const struct piles *const all[MATCH_PILES] = {&finer[0], &finer[1], &finer[2]};
+    struct piles *const all[MATCH_PILES] = {&finer[0], &finer[1], &finer[2]};
     struct buf scratch = {.max = LOAD_MOST};
     for (unsigned k = 0; k < MATCH_PILES; k++) {
         piles_init(&finer[k], p[k]->shift + PILES_BITS);
@@ -120,8 +120,10 @@ static void match_spread(struct match *m, const struct piles *const p[MATCH_PILE
     free(finer);
 }
 
-static void match_piles(struct match *m, const struct piles *const p[MATCH_PILES])
+static void match_piles(struct match *m, struct piles *const p[MATCH_PILES])
 {
+    for (unsigned k = 0; k < MATCH_PILES; k++)
+        piles_close(p[k]);
     for (unsigned i = 0; i < PILES; i++) {
         uint64_t bytes = 0;
         for (unsigned k = 0; k < MATCH_PILES; k++)
@@ -133,7 +135,7 @@ static void match_piles(struct match *m, const struct piles *const p[MATCH_PILES
     }
 }
 
-void match_all(const struct piles *const p[MATCH_PILES], match_fn *fn, void *ctx)
+void match_all(struct piles *const p[MATCH_PILES], match_fn *fn, void *ctx)
 {
     struct match m = {.fn = fn, .ctx = ctx, .entries = {.max = LOAD_MOST}};
     match_piles(&m, p);

@@ -13,6 +13,6 @@ enum match_pile { MATCH_SOURCE, MATCH_TARGET, MATCH_MARKS, MATCH_PILES };
 typedef void match_fn(void *ctx, const struct entry *const e[MATCH_PILES]);
 
 /* Of a key that comes twice in one of them the last entry counts; what could not be told of it once stays so. */
-void match_all(const struct piles *const p[MATCH_PILES], match_fn *fn, void *ctx);
+void match_all(struct piles *const p[MATCH_PILES], match_fn *fn, void *ctx);
 
 #endif

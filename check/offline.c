@@ -238,7 +238,7 @@ static void matched(void *ctx, const struct entry *const e[MATCH_PILES])
 
 static void match_now(struct offline *x)
 {
-    const struct piles *const p[MATCH_PILES] = {&x->now[0], &x->now[1], &x->now[2]};
+    struct piles *const p[MATCH_PILES] = {&x->now[0], &x->now[1], &x->now[2]};
     match_all(p, matched, x);
     for (unsigned i = 0; i < MATCH_PILES; i++)
         piles_free(&x->now[i]);

@@ -91,6 +91,8 @@ static const struct option_row rows[] = {
                .least = 0, .most = 1000),
     OPTION_ARG(NUMBER, "delay", "MS", "before each of these looks: longer than the target lags (2000)",
                AT(delay), .least = 0, .most = DAY * 1000),
+    OPTION_ARG(TEXT, "task", "NAME",
+               "a running task of df2redis that writes to the target: by its\npositions each look waits for what the source had before", AT(task)),
     OPTION_ARG(CALL, "include", "RULE",
                "only these: GLOB, prefix:P, regex:R, type:T, db:N (may be\nrepeated)", .call = take_include),
     OPTION_ARG(CALL, "exclude", "RULE", "not these", .call = take_exclude),
@@ -214,6 +216,10 @@ void options_parse(struct options *o, int argc, char **argv)
         fatal(EXIT_USAGE, "--repair and --save need two servers");
     if (o->filter.types && o->rounds == 0 && !options_offline(o))
         fatal(EXIT_USAGE, "rules for types need a second look: --rounds 1 or more");
+    if (o->task != NULL && options_offline(o))
+        fatal(EXIT_USAGE, "--task needs two servers");
+    if (o->task != NULL && o->rounds > 0 && o->rounds < 2)
+        fatal(EXIT_USAGE, "--task needs --rounds 2 or more");
     if (o->repair != NO_REPAIR && o->save != NULL)
         fatal(EXIT_USAGE, "--repair and --save exclude each other");
     if (o->repair != NO_REPAIR && o->sample < 10000)

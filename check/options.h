@@ -19,6 +19,7 @@ struct options {
     uint64_t sample;   /* of 10000 keys so many */
     unsigned rounds;   /* looks after the first one */
     unsigned delay;    /* ms before each of them */
+    const char *task;  /* that writes to the target, NULL none */
     int reply_timeout; /* seconds */
     unsigned connections;
     uint64_t list;

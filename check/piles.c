@@ -59,6 +59,15 @@ void piles_add(struct piles *p, uint64_t hash, const struct entry *e)
     p->entries++;
 }
 
+void piles_close(struct piles *p)
+{
+    for (unsigned i = 0; i < PILES; i++) {
+        if (p->pile[i].buf.len > 0)
+            flush(p, &p->pile[i]);
+        buf_free(&p->pile[i].buf);
+    }
+}
+
 static void read_block(const struct piles *p, const struct pile_block *k, struct buf *b)
 {
     uint8_t *to = buf_room(b, k->n);
@@ -74,8 +83,6 @@ void piles_load(const struct piles *p, unsigned i, struct buf *b)
     const struct pile *pile = &p->pile[i];
     for (unsigned k = 0; k < pile->blocks; k++)
         read_block(p, &pile->block[k], b);
-    if (buf_add(b, pile->buf.p, pile->buf.len) < 0)
-        fatal(EXIT_CANNOT, "keys that are kept in a file take too much memory");
 }
 
 static void each_of(const struct buf *b, void (*each)(void *ctx, const struct entry *e), void *ctx)
@@ -96,5 +103,4 @@ void piles_each(const struct piles *p, unsigned i, struct buf *scratch,
         read_block(p, &pile->block[k], scratch);
         each_of(scratch, each, ctx);
     }
-    each_of(&pile->buf, each, ctx);
 }

@@ -40,11 +40,13 @@ void piles_free(struct piles *p);
 /* Ends the process with status 1 when there is no room. */
 void piles_add(struct piles *p, uint64_t hash, const struct entry *e);
 
-/* Append all entries of a pile to b, whose memory holds them. What is still to be written is not taken
- * away. */
+/* Nothing more will be added: what is in memory goes to the file. */
+void piles_close(struct piles *p);
+
+/* Append all entries of a pile that is closed to b. */
 void piles_load(const struct piles *p, unsigned i, struct buf *b);
 
-/* Call each for the entries of a pile, in their order; scratch is reused. */
+/* Call each for the entries of a pile that is closed, in their order; scratch is reused. */
 void piles_each(const struct piles *p, unsigned i, struct buf *scratch,
                 void (*each)(void *ctx, const struct entry *e), void *ctx);
 

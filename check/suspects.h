@@ -14,7 +14,9 @@
 struct suspect {
     uint32_t db[2];
     uint32_t len[2]; /* of its names; the names themselves follow each other */
-    uint64_t print;  /* of what was found */
+    uint64_t print;  /* of what was found ... */
+    uint32_t seen;   /* ... so many times in a row */
+    uint32_t zero;
 };
 
 struct suspects {
