@@ -5,6 +5,7 @@
 #include "engine.h"
 #include "exits.h"
 #include "fatal.h"
+#include "io.h"
 #include "log.h"
 #include "names.h"
 #include "repair.h"
@@ -289,9 +290,10 @@ static void pass_time(void *ctx, unsigned ms)
 static void wait_for_target(struct check *c)
 {
     bool positions = c->o->task != NULL && !c->repaired;
-    engine_sleep(&c->engine, positions && c->o->delay < TASK_HEAD_AGE ? TASK_HEAD_AGE : c->o->delay);
+    uint64_t looked_at = mono_us();
+    engine_sleep(&c->engine, c->o->delay);
     if (positions)
-        task_wait(&c->task, pass_time, &c->engine);
+        task_wait(&c->task, looked_at, pass_time, &c->engine);
 }
 
 static void look_again(struct check *c, unsigned round, bool last)

@@ -16,6 +16,7 @@
 
 #define ANSWER_MS  10000
 #define ASK_EVERY  200u /* ms */
+#define AGE_MOST   1u   /* s, where the task does not say: clusters are asked several times a second */
 #define STALLED_US ((uint64_t)60 * 1000000)
 
 /* Where flows stand. */
@@ -23,6 +24,7 @@ struct positions {
     unsigned flows, behind; /* behind: those that have not reached their until, or whose position is not known */
     uint64_t until[REC_FLOWS_MAX], applied; /* applied: of all of them, to see progress */
     bool synced;
+    uint64_t age; /* s, since the source was asked for its positions */
 };
 
 /* ---- where it is ---- */
@@ -89,11 +91,14 @@ static void ask(struct task *t, struct positions *p, bool first)
     p->flows = p->behind = 0;
     p->applied = 0;
     p->synced = true;
+    p->age = AGE_MOST;
     if (ctl_send(&t->ctl, "status") < 0)
         no_answer(t);
     for (const char *line = next_line(t); !ctl_is(line, "end"); line = next_line(t))
         if (ctl_is(line, "flow"))
             take_flow(p, line, first);
+        else if (ctl_is(line, "session"))
+            (void)ctl_getu(line, "heads_age", &p->age);
     if (p->flows == 0 || !p->synced)
         fatal(EXIT_RETRY, "task %s: its full sync is not complete: check later", t->name);
 }
@@ -117,21 +122,25 @@ void task_close(struct task *t)
     ctl_close(&t->ctl);
 }
 
-void task_wait(struct task *t, void (*idle)(void *ctx, unsigned ms), void *ctx)
+void task_wait(struct task *t, uint64_t written, void (*idle)(void *ctx, unsigned ms), void *ctx)
 {
     static struct positions p;
     uint64_t moved_at = mono_us(), applied = 0;
+    bool fresh = false; /* what the task says of the source is of a later time */
     memset(&p, 0, sizeof p);
-    ask(t, &p, true);
-    while (p.behind > 0) {
+    for (;;) {
+        bool was_fresh = fresh;
+        ask(t, &p, !fresh);
         uint64_t now = mono_us();
-        if (p.applied != applied)
+        fresh = fresh || us_since(now, written) > (p.age + 1) * 1000000;
+        if (was_fresh && p.behind == 0)
+            return;
+        if (p.applied != applied || (fresh && !was_fresh))
             moved_at = now;
         applied = p.applied;
         if (us_since(now, moved_at) > STALLED_US)
             fatal(EXIT_RETRY, "task %s: the target does not come any further: its lag cannot be told from differences",
                   t->name);
         idle(ctx, ASK_EVERY);
-        ask(t, &p, false);
     }
 }

@@ -5,9 +5,6 @@
 
 #include "ctl.h"
 
-/* A position of the source that a task names was asked for no longer ago than this, ms. */
-#define TASK_HEAD_AGE 5000u
-
 struct task {
     const char *name;
     struct ctl ctl;
@@ -18,8 +15,8 @@ struct task {
 void task_open(struct task *t, const char *name);
 void task_close(struct task *t);
 
-/* Wait until all that the source had written TASK_HEAD_AGE before the call is applied; idle passes so many ms.
- * Ends the process, with status 75, when that takes more than a minute without progress. */
-void task_wait(struct task *t, void (*idle)(void *ctx, unsigned ms), void *ctx);
+/* Wait until all that the source had written at that time (mono_us) is applied; idle passes so many ms. Ends the
+ * process, with status 75, when that takes more than a minute without progress. */
+void task_wait(struct task *t, uint64_t written, void (*idle)(void *ctx, unsigned ms), void *ctx);
 
 #endif
