@@ -41,7 +41,6 @@ struct item {
     uint32_t len[2];
     bool done;
     uint64_t print; /* of what was found the last time; 0: not looked at yet */
-    uint32_t seen;  /* so many times in a row */
     struct said side[2];
 };
 

@@ -2,43 +2,14 @@
 
 #include <string.h>
 
-#include "engine.h"
+#include "confirm.h"
 #include "exits.h"
 #include "fatal.h"
-#include "io.h"
 #include "log.h"
 #include "names.h"
 #include "repair.h"
-#include "suspects.h"
-#include "task.h"
-#include "walk.h"
-
-struct check {
-    const struct options *o;
-    struct report *report;
-    struct counts *counts;
-    struct depth depth; /* of what is under way */
-    struct side side[2];
-    uint64_t identity[2]; /* of the sides, at the beginning */
-    struct loop loop;
-    struct engine engine;
-    struct task task; /* that writes to the target, with --task */
-
-    unsigned own;   /* side that is walked */
-    uint32_t db[2]; /* that is walked, and the one it becomes */
-    bool has_db[2];
-    bool only_ttl; /* of what is found only times to live count */
-    struct walk walk;
-    uint32_t no_extra[SIDE_DBS]; /* databases of the target that need no walk */
-    unsigned no_extras;
-
-    struct suspects now, later; /* looked at, and to be looked at next */
-    struct suspects broken;     /* to be repaired; print is what to do */
-    struct suspect next;
-    const uint8_t *next_names;
-    bool last;     /* look */
-    bool repaired; /* what is looked at now */
-};
+#include "rounds.h"
+#include "run.h"
 
 /* ---- databases ---- */
 
@@ -60,7 +31,7 @@ static uint32_t source_db(const struct check *c, uint32_t target)
     return found;
 }
 
-static void set_dbs(struct check *c, uint32_t source, uint32_t target)
+void run_set_dbs(struct check *c, uint32_t source, uint32_t target)
 {
     c->db[0] = source;
     c->db[1] = target;
@@ -73,7 +44,7 @@ static bool sampled(const struct check *c, const void *target_name, size_t n)
     return c->o->sample >= 10000 || XXH3_64bits(target_name, n) % 10000 < c->o->sample;
 }
 
-static void begin_batch(const struct check *c, struct batch *b)
+void run_begin_batch(const struct check *c, struct batch *b)
 {
     batch_begin(b, c->db[0], c->db[1]);
     b->has_db[0] = c->has_db[0];
@@ -151,7 +122,7 @@ static int supply_walked(void *ctx, struct batch *b, unsigned limit)
     struct check *c = ctx;
     struct slice key;
     int rc = 1;
-    begin_batch(c, b);
+    run_begin_batch(c, b);
     if (limit + c->o->filter.nrenames >= BATCH_KEYS && c->own == 1)
         limit = BATCH_KEYS - c->o->filter.nrenames;
     while (batch_has_room(b, limit) && (rc = walk_next(&c->walk, &key)) > 0) {
@@ -177,178 +148,6 @@ static void walk_side(struct check *c, unsigned own)
     walk_begin(&c->walk, &c->side[own], c->db[own]);
     engine_run(&c->engine, supply_walked, c);
     walk_end(&c->walk);
-}
-
-/* ---- what comes out ---- */
-
-static void keep(struct suspects *s, const struct batch *b, const struct item *it, const struct finding *f)
-{
-    struct suspect x = {
-        .db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}, .print = finding_print(f)};
-    x.seen = x.print == it->print ? it->seen + 1 : 1;
-    suspects_add(s, &x, item_key(b, it, 0), item_key(b, it, 1));
-}
-
-/* What is to be done about a key that differs for certain. */
-static enum repair_what remedy(const struct check *c, const struct finding *f)
-{
-    if (f->kind != FOUND_EXTRA)
-        return REPAIR_COPY;
-    return c->o->repair == REPAIR_AND_DELETE ? REPAIR_REMOVE : REPAIR_NOT;
-}
-
-static bool tell(struct check *c, const struct batch *b, const struct item *it, const struct finding *f,
-                 bool is_settled)
-{
-    struct subject s = {.db = {b->db[0], b->db[1]},
-                        .name = {{item_key(b, it, 0), it->len[0]}, {item_key(b, it, 1), it->len[1]}}};
-    return report_key(c->report, &s, f, is_settled);
-}
-
-/* Rules for types can only be asked once the type is known: that of the source, else that of the target. */
-static bool wanted_type(const struct check *c, const struct batch *b, const struct item *it)
-{
-    const struct filter *rules = &c->o->filter;
-    enum value_type type = (enum value_type)it->side[it->side[0].type <= VALUE_NONE].type;
-    return !rules->types || type <= VALUE_NONE ||
-           filter_passes(rules, item_key(b, it, 0), it->len[0], names_class(type), b->db[0]);
-}
-
-static void settled(struct check *c, const struct batch *b, const struct item *it, const struct finding *f)
-{
-    struct suspect x = {.db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}, .print = remedy(c, f)};
-    if (tell(c, b, it, f, true) && !c->repaired && (c->o->repair != NO_REPAIR || c->o->save != NULL))
-        suspects_add(&c->broken, &x, item_key(b, it, 0), item_key(b, it, 1));
-}
-
-static void first_result(void *ctx, const struct batch *b, const struct item *it, const struct finding *f)
-{
-    struct check *c = ctx;
-    if (f == NULL || (c->only_ttl && f->kind != FOUND_TTL) || !wanted_type(c, b, it))
-        return;
-    c->counts->suspects++;
-    if (c->o->rounds == 0)
-        settled(c, b, it, f);
-    else
-        keep(&c->later, b, it, f);
-}
-
-/* The same difference twice counts; where a task writes, once more, as keys may come and go between looks. */
-#define ENOUGH      2u
-#define ENOUGH_TASK 3u
-
-static void later_result(void *ctx, const struct batch *b, const struct item *it, const struct finding *f)
-{
-    struct check *c = ctx;
-    if (f == NULL || !wanted_type(c, b, it))
-        return;
-    unsigned enough = c->o->task != NULL && !c->repaired ? ENOUGH_TASK : ENOUGH;
-    if (finding_print(f) == it->print && it->seen + 1 >= enough)
-        settled(c, b, it, f);
-    else if (c->last)
-        (void)tell(c, b, it, f, false);
-    else
-        keep(&c->later, b, it, f);
-}
-
-/* ---- further looks ---- */
-
-static int supply_suspects(void *ctx, struct batch *b, unsigned limit)
-{
-    struct check *c = ctx;
-    while (b->n < limit && c->next_names != NULL) {
-        const struct suspect *x = &c->next;
-        if (b->n == 0) {
-            set_dbs(c, x->db[0], x->db[1]);
-            begin_batch(c, b);
-        } else if (x->db[0] != c->db[0] || x->db[1] != c->db[1] || !batch_has_room(b, limit))
-            break;
-        if (buf_add(&b->text, c->next_names, (size_t)x->len[0] + x->len[1]) < 0)
-            too_long();
-        batch_add(b, x->print, x->len[0], x->len[1], false);
-        b->item[b->n - 1].seen = x->seen;
-        c->next_names = suspects_next(&c->now, &c->next);
-    }
-    return b->n > 0 ? 1 : -1;
-}
-
-static int supply_anew(void *ctx, struct batch *b, unsigned limit)
-{
-    b->n = 0;
-    if (supply_suspects(ctx, b, limit) < 0)
-        return -1;
-    batch_look(b);
-    return 1;
-}
-
-static void pass_time(void *ctx, unsigned ms)
-{
-    engine_sleep(ctx, ms);
-}
-
-/* What the source had written by the last look has to reach the target. */
-static void wait_for_target(struct check *c)
-{
-    bool positions = c->o->task != NULL && !c->repaired;
-    uint64_t looked_at = mono_us();
-    engine_sleep(&c->engine, c->o->delay);
-    if (positions)
-        task_wait(&c->task, looked_at, pass_time, &c->engine);
-}
-
-static void look_again(struct check *c, unsigned round, bool last)
-{
-    log_event(LOG_INFO, NO_FLOW, "event=look_again keys=%llu round=%u", (unsigned long long)c->later.n,
-              round);
-    suspects_free(&c->now);
-    c->now = c->later;
-    suspects_init(&c->later);
-    suspects_rewind(&c->now);
-    c->last = last;
-    wait_for_target(c);
-    c->next_names = suspects_next(&c->now, &c->next);
-    engine_run(&c->engine, supply_anew, c);
-}
-
-/* ---- repair ---- */
-
-/* One batch at a time. What was repaired is looked at again. */
-static int supply_broken(void *ctx, struct batch *b, unsigned limit)
-{
-    struct check *c = ctx;
-    b->n = 0;
-    if (engine_busy(&c->engine) > 1)
-        return 0;
-    if (supply_suspects(c, b, limit < REPAIR_KEYS ? limit : REPAIR_KEYS) < 0)
-        return -1;
-    for (unsigned k = 0; k < b->n; k++) {
-        const struct item *it = &b->item[k];
-        struct suspect x = {.db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}};
-        suspects_add(&c->later, &x, item_key(b, it, 0), item_key(b, it, 1));
-    }
-    repair_batch(b, &c->counts->repair);
-    return 1;
-}
-
-static void go_through_broken(struct check *c)
-{
-    suspects_free(&c->now);
-    suspects_free(&c->later);
-    c->now = c->broken;
-    suspects_init(&c->broken);
-    suspects_rewind(&c->now);
-    c->next_names = suspects_next(&c->now, &c->next);
-    engine_run(&c->engine, supply_broken, c);
-}
-
-static void save_all(struct check *c)
-{
-    struct snapshot to;
-    snapshot_open(&to, c->o->save, c->side[0].kind, c->side[0].version);
-    c->counts->repair.to = &to;
-    go_through_broken(c);
-    c->counts->repair.to = NULL;
-    snapshot_close(&to);
 }
 
 /* ---- the whole ---- */
@@ -417,7 +216,7 @@ static bool needs_walk(const struct check *c, uint32_t target)
 static void walk_source_db(struct check *c, uint32_t db)
 {
     struct counts counts;
-    set_dbs(c, db, filter_db(&c->o->filter, db));
+    run_set_dbs(c, db, filter_db(&c->o->filter, db));
     c->depth = c->o->depth;
     c->depth.ttl = c->o->depth.ttl && any_ttl(c);
     c->depth.relative = !c->side[0].has_pexpiretime || !c->side[1].has_pexpiretime;
@@ -447,7 +246,7 @@ static void walk_all(struct check *c)
     for (unsigned i = 0; i < n; i++)
         db[i] = c->side[1].db[i].db;
     for (unsigned i = 0; i < n; i++) {
-        set_dbs(c, source_db(c, db[i]), db[i]);
+        run_set_dbs(c, source_db(c, db[i]), db[i]);
         if (needs_walk(c, db[i]))
             walk_side(c, 1);
     }
@@ -462,8 +261,9 @@ static void begin(struct check *c)
         c->identity[i] = side_identity(&c->side[i]);
     }
     engine_init(&c->engine, &c->loop, &c->side[0], &c->side[1], &c->depth, c->o->reply_timeout);
-    suspects_init(&c->now);
+    suspects_init(&c->now.list);
     suspects_init(&c->later);
+    suspects_init(&c->verge);
     suspects_init(&c->broken);
     list_dbs(c);
     for (unsigned i = 0; i < c->side[1].dbs; i++)
@@ -480,13 +280,6 @@ static void still_the_same(struct check *c)
                   c->side[i].label, c->side[i].shown);
 }
 
-static void look_until_settled(struct check *c)
-{
-    unsigned most = c->o->rounds < 2 && c->repaired ? 2 : c->o->rounds;
-    for (unsigned round = 1; round <= most && c->later.n > 0; round++)
-        look_again(c, round, round == most);
-}
-
 int check_run(const struct options *o, struct report *report, struct report *after, struct counts *counts)
 {
     static struct check c; /* its batches are too large for a stack */
@@ -496,28 +289,20 @@ int check_run(const struct options *o, struct report *report, struct report *aft
     begin(&c);
     if (o->task != NULL)
         task_open(&c.task, o->task);
-    engine_results(&c.engine, first_result, &c);
+    engine_results(&c.engine, rounds_first, &c);
     walk_all(&c);
-    engine_results(&c.engine, later_result, &c);
     c.depth = o->depth;
     c.depth.relative = !c.side[0].has_pexpiretime || !c.side[1].has_pexpiretime;
-    look_until_settled(&c);
+    rounds_run(&c);
     still_the_same(&c);
-    if (o->save != NULL)
-        save_all(&c);
-    else if (c.broken.n > 0) {
-        repair_may_begin(&c.side[1]);
-        go_through_broken(&c);
-        repair_rest(&counts->repair, &c.side[0], &c.side[1], &o->filter);
-        c.repaired = true;
-        c.report = after;
-        look_until_settled(&c);
-    }
+    if (o->save != NULL || c.broken.n > 0)
+        rounds_repair(&c, after);
     int result = report_status(c.report);
     if (o->task != NULL)
         task_close(&c.task);
-    suspects_free(&c.now);
+    suspects_free(&c.now.list);
     suspects_free(&c.later);
+    suspects_free(&c.verge);
     suspects_free(&c.broken);
     engine_free(&c.engine);
     side_close(&c.side[0]);

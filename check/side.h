@@ -67,6 +67,9 @@ struct side {
 void side_open(struct side *s, struct loop *loop, const struct side_options *o, const char *label);
 void side_close(struct side *s);
 
+/* Another connection to a node; the caller closes it. */
+void side_another(struct side *s, unsigned node, struct link *l);
+
 /* Ask all nodes what databases there are, and how often they were changed. */
 void side_list_dbs(struct side *s);
 

@@ -14,9 +14,7 @@
 struct suspect {
     uint32_t db[2];
     uint32_t len[2]; /* of its names; the names themselves follow each other */
-    uint64_t print;  /* of what was found ... */
-    uint32_t seen;   /* ... so many times in a row */
-    uint32_t zero;
+    uint64_t print;  /* of what was found */
 };
 
 struct suspects {
@@ -39,5 +37,18 @@ void suspects_rewind(struct suspects *s);
 /* The next one; its names, x->len[0] + x->len[1] bytes, are valid until the next call. NULL: that was the
  * last. */
 const uint8_t *suspects_next(struct suspects *s, struct suspect *x);
+
+/* A list that is being read. */
+struct suspect_reader {
+    struct suspects list;
+    struct suspect next;
+    const uint8_t *names; /* of next; NULL: there is none */
+};
+
+/* Take a list over, which is empty then, and read it from its beginning. */
+void suspects_read(struct suspect_reader *r, struct suspects *list);
+
+/* Next but one. */
+void suspects_pass(struct suspect_reader *r);
 
 #endif
