@@ -22,20 +22,7 @@ void told_init(struct told *t, void (*key)(void *, const struct entry *, const s
     memset(t, 0, sizeof *t);
     t->key = key;
     t->ctx = ctx;
-    reply_init(&t->request);
-}
-
-void told_free(struct told *t)
-{
-    for (unsigned i = 0; i < TOLD_BUCKETS; i++)
-        making_free_all(t->bucket[i]);
-    making_free_all(t->spare);
-    for (unsigned i = 0; i < REC_FLOWS_MAX; i++) {
-        if (t->pending[i] != NULL)
-            reply_free(t->pending[i]);
-        free(t->pending[i]);
-    }
-    reply_free(&t->request);
+    reply_init(&t->request.q);
 }
 
 /* ---- keys that are not complete ---- */
@@ -167,28 +154,55 @@ static bool plain(struct told *t, const struct rec *r, const uint8_t *payload)
     return true;
 }
 
+/* More of a request. Returns 1 it is complete, 0 it goes on, -1 it is none. */
+static int feed(struct told *t, struct told_request *x, const struct rec *r, const uint8_t *payload)
+{
+    size_t taken;
+    bool carried = x->rest.len > 0;
+    if (!x->begun)
+        reply_begin(&x->q, r->vclass == CLASS_STRING ? KEEP_ALL : KEEP_FRONT);
+    x->begun = true;
+    if (carried && buf_add(&x->rest, payload, r->len) < 0)
+        return fault(t, "a request that takes too much memory");
+    const uint8_t *p = carried ? x->rest.p : payload;
+    size_t n = carried ? x->rest.len : r->len;
+    int rc = reply_feed(&x->q, p, n, &taken);
+    if (rc < 0 || (rc > 0 && taken < n))
+        return fault(t, rc < 0 ? x->q.fault : "a request that does not end with its record");
+    if (carried)
+        buf_shift(&x->rest, taken);
+    else if (buf_add(&x->rest, p + taken, n - taken) < 0)
+        return fault(t, "a request that takes too much memory");
+    return rc;
+}
+
+static void free_request(struct told_request *x)
+{
+    reply_free(&x->q);
+    buf_free(&x->rest);
+}
+
 static int request(struct told *t, const struct rec *r, const uint8_t *payload)
 {
     if (check_flags(t, r) < 0)
         return -1;
     if (plain(t, r, payload))
         return 0;
-    struct reply *q = t->pending[r->flow] != NULL ? t->pending[r->flow] : &t->request;
+    struct told_request *x = t->pending[r->flow] != NULL ? t->pending[r->flow] : &t->request;
     bool more = (r->flags & RF_MORE) != 0;
-    size_t taken;
-    if (q == &t->request && more)
-        reply_init(q = t->pending[r->flow] = xcalloc(1, sizeof *q));
-    if (t->pending[r->flow] == NULL || q->n == 0)
-        reply_begin(q, r->vclass == CLASS_STRING ? KEEP_ALL : KEEP_FRONT);
-    int rc = reply_feed(q, payload, r->len, &taken);
-    if (rc < 0 || taken != r->len || (rc > 0) == more)
-        return fault(t, rc < 0 ? q->fault : "a request that does not end with its record");
-    if (more)
-        return 0;
-    rc = take(t, r, q);
-    if (q != &t->request) {
-        reply_free(q);
-        free(q);
+    if (x == &t->request)
+        x->begun = false;
+    if (x == &t->request && more) {
+        x = t->pending[r->flow] = xcalloc(1, sizeof *x);
+        reply_init(&x->q);
+    }
+    int rc = feed(t, x, r, payload);
+    if (rc < 0 || more)
+        return rc <= 0 ? rc : fault(t, "a request that ends before its last record");
+    rc = rc == 0 ? fault(t, "a request that does not end with its record") : take(t, r, &x->q);
+    if (x != &t->request) {
+        free_request(x);
+        free(x);
         t->pending[r->flow] = NULL;
     }
     return rc;
@@ -260,4 +274,17 @@ int told_record(struct told *t, const struct rec *r, const uint8_t *payload)
     case REC_PROGRAM: return fault(t, "it was changed while it was read");
     default: return 0;
     }
+}
+
+void told_free(struct told *t)
+{
+    for (unsigned i = 0; i < TOLD_BUCKETS; i++)
+        making_free_all(t->bucket[i]);
+    making_free_all(t->spare);
+    for (unsigned i = 0; i < REC_FLOWS_MAX; i++) {
+        if (t->pending[i] != NULL)
+            free_request(t->pending[i]);
+        free(t->pending[i]);
+    }
+    free_request(&t->request);
 }

@@ -18,6 +18,13 @@ struct making;
 
 #define TOLD_BUCKETS 256u
 
+/* A request that is coming. */
+struct told_request {
+    struct reply q;
+    struct buf rest; /* bytes at the end of a record that mean nothing without the next one */
+    bool begun;
+};
+
 struct told {
     /* A key is complete; name and database are those of the stream. */
     void (*key)(void *ctx, const struct entry *head, const struct part *part, struct slice name);
@@ -32,8 +39,8 @@ struct told {
     struct making *spare;
     unsigned open;
     struct making *latest[REC_FLOWS_MAX]; /* of a scanned flow: it may go on */
-    struct reply *pending[REC_FLOWS_MAX]; /* a request of several records */
-    struct reply request;
+    struct told_request *pending[REC_FLOWS_MAX]; /* one of several records */
+    struct told_request request;
 };
 
 void told_init(struct told *t, void (*key)(void *, const struct entry *, const struct part *, struct slice),

@@ -55,6 +55,14 @@ position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
     [[ $(head -c 9 "$TMP/dump.rdb") == REDIS0010 ]]
 }
 
+@test "examples/verify-snapshot.sh" {
+    local small=$REPO/tests/fixtures/rdb
+    xxd -r -p "$small/redis74-hash-ttl.hex" >"$TMP/dump.rdb"
+    run "$REPO/examples/verify-snapshot.sh" "$TMP/dump.rdb" "$TARGET" "$TMP/report"
+    assert_status 0
+    assert_output_has ': equal'
+}
+
 @test "examples/debug-with-tee.sh" {
     serve
     run "$REPO/examples/debug-with-tee.sh" "$SOURCE" "$TARGET" "$TMP"
