@@ -172,7 +172,7 @@ static void list_dbs(struct check *c)
 
 /* What the servers say about the databases under way. */
 struct evidence {
-    uint64_t keys[2], changes[2], walked, suspects;
+    uint64_t keys[2], changes[2], expired[2], walked, suspects;
     bool certain;
 };
 
@@ -182,21 +182,23 @@ static struct evidence evidence(const struct check *c)
     for (unsigned i = 0; i < 2; i++) {
         const struct side *s = &c->side[i];
         const struct side_db *d = side_find_db(s, c->db[i]);
-        e.certain = e.certain && s->knows_changes && d != NULL && d->expires == 0;
+        e.certain = e.certain && s->knows_changes && d != NULL && (d->expires == 0 || s->knows_expired);
         e.keys[i] = d != NULL ? d->keys : 0;
         e.changes[i] = s->changes;
+        e.expired[i] = s->expired;
     }
     return e;
 }
 
-/* Nothing was written meanwhile, all keys of the source are in the target, and it has as many: then it has no
+/* Nothing was written or expired meanwhile, all keys of the source are in the target, and it has as many: then it has no
  * others, and need not be walked. */
 static void conclude(struct check *c, const struct evidence *before)
 {
     struct evidence e = evidence(c);
     uint64_t walked = e.walked - before->walked;
     bool still = memcmp(e.keys, before->keys, sizeof e.keys) == 0 &&
-                 memcmp(e.changes, before->changes, sizeof e.changes) == 0;
+                 memcmp(e.changes, before->changes, sizeof e.changes) == 0 &&
+                 memcmp(e.expired, before->expired, sizeof e.expired) == 0;
     if (!e.certain || !before->certain || !still || e.suspects != before->suspects || e.keys[0] != walked ||
         e.keys[1] != walked)
         return;

@@ -59,6 +59,8 @@ struct side {
     unsigned dbs;
     uint64_t changes;   /* that its servers counted so far ... */
     bool knows_changes; /* ... if they do */
+    uint64_t expired;   /* keys, likewise */
+    bool knows_expired;
 
     uint64_t allowed_at; /* mono_us; from when on the next request may be sent */
 };
