@@ -31,24 +31,9 @@ static uint32_t source_db(const struct check *c, uint32_t target)
     return found;
 }
 
-void run_set_dbs(struct check *c, uint32_t source, uint32_t target)
-{
-    c->db[0] = source;
-    c->db[1] = target;
-    c->has_db[0] = source != SUSPECT_NO_DB && side_may_have_db(&c->side[0], source);
-    c->has_db[1] = side_may_have_db(&c->side[1], target);
-}
-
 static bool sampled(const struct check *c, const void *target_name, size_t n)
 {
     return c->o->sample >= 10000 || XXH3_64bits(target_name, n) % 10000 < c->o->sample;
-}
-
-void run_begin_batch(const struct check *c, struct batch *b)
-{
-    batch_begin(b, c->db[0], c->db[1]);
-    b->has_db[0] = c->has_db[0];
-    b->has_db[1] = c->has_db[1];
 }
 
 /* ---- the walks ---- */
@@ -190,8 +175,8 @@ static struct evidence evidence(const struct check *c)
     return e;
 }
 
-/* Nothing was written or expired meanwhile, all keys of the source are in the target, and it has as many: then it has no
- * others, and need not be walked. */
+/* Nothing was written or expired meanwhile, all keys of the source are in the target, and it has as many:
+ * then it has no others, and need not be walked. */
 static void conclude(struct check *c, const struct evidence *before)
 {
     struct evidence e = evidence(c);
@@ -296,6 +281,8 @@ int check_run(const struct options *o, struct report *report, struct report *aft
     c.depth = o->depth;
     c.depth.relative = !c.side[0].has_pexpiretime || !c.side[1].has_pexpiretime;
     rounds_run(&c);
+    if (c.verge.n > 0)
+        confirm_all(&c);
     still_the_same(&c);
     if (o->save != NULL || c.broken.n > 0)
         rounds_repair(&c, after);

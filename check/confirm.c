@@ -9,8 +9,8 @@
 #include "rounds.h"
 #include "side_ask.h"
 
-/* Watching connections to each node. A key that is written spoils what its connection says of all its keys: so
- * they are few, and others in each attempt. */
+/* Watching connections to each node. A key that is written spoils what its connection says of all its keys:
+ * so they are few, and others in each attempt. */
 #define WATCHERS 16u
 #define KEYS     64u /* of a connection, about: servers go through all of them for each one that is added */
 #define CHUNK    (WATCHERS * KEYS)
@@ -134,8 +134,7 @@ static int supply_watched(void *ctx, struct batch *b, unsigned limit)
     x->room -= b->n;
     for (unsigned k = 0; k < b->n; k++) {
         const struct item *it = &b->item[k];
-        struct suspect s = {
-            .db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}, .print = it->print};
+        struct suspect s = {.db = {b->db[0], b->db[1]}, .len = {it->len[0], it->len[1]}, .print = it->print};
         if (b->has_db[0])
             watch(x, b, it);
         suspects_add(&x->watched, &s, item_key(b, it, 0), item_key(b, it, 1));

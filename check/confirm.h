@@ -1,5 +1,5 @@
-/* A difference between two servers of which a task keeps one up to date counts only if the key was not written
- * since: its source is asked by WATCH. */
+/* A difference between two servers of which a task keeps one up to date counts only if the key was not
+ * written since: its source is asked by WATCH. */
 #ifndef CHECK_CONFIRM_H
 #define CHECK_CONFIRM_H
 

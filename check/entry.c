@@ -133,9 +133,8 @@ static void show_part(struct excerpt *x, const struct entry *e, unsigned k)
         excerpt_num(x, (int64_t)p->lo - 1);
         return;
     }
-    const char *unit = e->type == VALUE_STRING || e->type == VALUE_JSON || e->type == VALUE_OTHER
-                           ? "bytes"
-                           : "elements";
+    const char *unit =
+        e->type == VALUE_STRING || e->type == VALUE_JSON || e->type == VALUE_OTHER ? "bytes" : "elements";
     snprintf(text, sizeof text, "%" PRIu64 " %s, digest %08" PRIx32, e->n, unit, (uint32_t)p->lo);
     excerpt_str(x, text);
 }

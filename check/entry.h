@@ -1,5 +1,6 @@
 /* A key as a stream of commands told it (told.h): type, expiry, size, and digests of what it holds, by which
- * two values are the same or not, and in which part. The bytes that are kept of it, in memory and in files. */
+ * two values are the same or not, and in which part. The bytes that are kept of it, in memory and in files.
+ */
 #ifndef CHECK_ENTRY_H
 #define CHECK_ENTRY_H
 

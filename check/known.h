@@ -1,5 +1,5 @@
-/* Keys whose differences are known: those that dfparse --report says it did not carry over. Hashes of them, in
- * a mapped file without a name, however many they are. */
+/* Keys whose differences are known: those that dfparse --report says it did not carry over. Hashes of them,
+ * in a mapped file without a name, however many they are. */
 #ifndef CHECK_KNOWN_H
 #define CHECK_KNOWN_H
 

@@ -40,27 +40,28 @@ void making_free_all(struct making *m)
 
 /* ---- arguments ---- */
 
-static size_t args(const struct reply *q)
+/* The words of a request. */
+struct args {
+    const struct reply *q;
+    size_t n;
+};
+
+static const struct elem *arg(const struct args *a, size_t i)
 {
-    return q->n - 1;
+    return &a->q->e[1 + i];
 }
 
-static const struct elem *arg(const struct reply *q, size_t i)
+static bool is(const struct args *a, size_t i, const char *word)
 {
-    return &q->e[1 + i];
-}
-
-static bool is(const struct reply *q, size_t i, const char *word)
-{
-    return i < args(q) && elem_is(q, arg(q, i), word);
+    return i < a->n && elem_is(a->q, arg(a, i), word);
 }
 
 /* Decimal digits. */
-static bool number(const struct reply *q, size_t i, uint64_t *out)
+static bool number(const struct args *a, size_t i, uint64_t *out)
 {
-    const struct elem *e = arg(q, i);
-    const uint8_t *p = elem_text(q, e);
-    if (i >= args(q) || !elem_whole(e) || e->n == 0 || e->n > 20)
+    const struct elem *e = arg(a, i);
+    const uint8_t *p = elem_text(a->q, e);
+    if (i >= a->n || !elem_whole(e) || e->n == 0 || e->n > 20)
         return false;
     *out = 0;
     for (size_t k = 0; k < e->n; k++) {
@@ -71,10 +72,10 @@ static bool number(const struct reply *q, size_t i, uint64_t *out)
     return true;
 }
 
-static bool expiry(struct making *m, const struct reply *q, size_t i)
+static bool expiry(struct making *m, const struct args *a, size_t i)
 {
     uint64_t ms;
-    if (!number(q, i, &ms) || ms > INT64_MAX)
+    if (!number(a, i, &ms) || ms > INT64_MAX)
         return false;
     m->head.ttl = (int64_t)ms;
     return true;
@@ -83,12 +84,12 @@ static bool expiry(struct making *m, const struct reply *q, size_t i)
 /* ---- digests ---- */
 
 /* One of several texts, so that their borders count. */
-static XXH128_hash_t together(const struct reply *q, size_t first, size_t n)
+static XXH128_hash_t together(const struct args *a, size_t first, size_t n)
 {
     uint64_t words[8] = {0};
     for (size_t i = 0; i < n && i < 4; i++) {
-        words[2 * i] = arg(q, first + i)->hash[0];
-        words[2 * i + 1] = arg(q, first + i)->hash[1];
+        words[2 * i] = arg(a, first + i)->hash[0];
+        words[2 * i + 1] = arg(a, first + i)->hash[1];
     }
     return XXH3_128bits(words, 2 * n * sizeof *words);
 }
@@ -107,9 +108,9 @@ static XXH128_hash_t mixed(XXH128_hash_t h, uint64_t with)
 
 /* ---- strings ---- */
 
-static bool add_bytes(struct making *m, const struct reply *q, size_t i)
+static bool add_bytes(struct making *m, const struct args *a, size_t i)
 {
-    const struct elem *e = arg(q, i);
+    const struct elem *e = arg(a, i);
     if (!elem_whole(e))
         return false;
     if (!m->hashing) {
@@ -118,58 +119,58 @@ static bool add_bytes(struct making *m, const struct reply *q, size_t i)
         (void)XXH3_128bits_reset(m->state);
         m->hashing = true;
     }
-    (void)XXH3_128bits_update(m->state, elem_text(q, e), e->n);
+    (void)XXH3_128bits_update(m->state, elem_text(a->q, e), e->n);
     m->head.n += e->n;
     return true;
 }
 
-static bool take_set(struct making *m, const struct reply *q)
+static bool take_set(struct making *m, const struct args *a)
 {
     m->head.type = VALUE_STRING;
     m->head.n = 0;
     m->hashing = false;
-    return add_bytes(m, q, 2) && (args(q) == 3 || (args(q) == 5 && is(q, 3, "PXAT") && expiry(m, q, 4)));
+    return add_bytes(m, a, 2) && (a->n == 3 || (a->n == 5 && is(a, 3, "PXAT") && expiry(m, a, 4)));
 }
 
 /* The parts follow each other; one far behind only makes room. */
-static bool take_setrange(struct making *m, const struct reply *q)
+static bool take_setrange(struct making *m, const struct args *a)
 {
     uint64_t at;
-    if (m->head.type != VALUE_STRING || args(q) != 4 || !number(q, 2, &at))
+    if (m->head.type != VALUE_STRING || a->n != 4 || !number(a, 2, &at))
         return false;
     if (at > m->head.n)
-        return arg(q, 3)->n == 1;
-    return at == m->head.n && add_bytes(m, q, 3);
+        return arg(a, 3)->n == 1;
+    return at == m->head.n && add_bytes(m, a, 3);
 }
 
 /* A value that is one text. */
-static bool take_whole(struct making *m, const struct reply *q, enum value_type type, size_t i)
+static bool take_whole(struct making *m, const struct args *a, enum value_type type, size_t i)
 {
-    const struct elem *e = arg(q, i);
+    const struct elem *e = arg(a, i);
     m->head.type = (uint8_t)type;
     m->head.n = e->n;
     m->part[0] = (struct part){e->hash[0], e->hash[1]};
     return true;
 }
 
-static bool take_json(struct making *m, const struct reply *q)
+static bool take_json(struct making *m, const struct args *a)
 {
-    return args(q) == 4 && is(q, 2, "$") && take_whole(m, q, VALUE_JSON, 3);
+    return a->n == 4 && is(a, 2, "$") && take_whole(m, a, VALUE_JSON, 3);
 }
 
 /* Of a module: RESTORE key ttl payload [REPLACE] [ABSTTL]. */
-static bool take_restore(struct making *m, const struct reply *q)
+static bool take_restore(struct making *m, const struct args *a)
 {
     uint64_t ms;
     bool absolute = false;
-    if (args(q) < 4 || !number(q, 2, &ms) || ms > INT64_MAX)
+    if (a->n < 4 || !number(a, 2, &ms) || ms > INT64_MAX)
         return false;
-    for (size_t i = 4; i < args(q); i++)
-        absolute = absolute || is(q, i, "ABSTTL");
+    for (size_t i = 4; i < a->n; i++)
+        absolute = absolute || is(a, i, "ABSTTL");
     if (ms > 0 && !absolute)
         return false;
     m->head.ttl = ms > 0 ? (int64_t)ms : -1;
-    return take_whole(m, q, VALUE_OTHER, 3);
+    return take_whole(m, a, VALUE_OTHER, 3);
 }
 
 /* ---- containers ---- */
@@ -181,70 +182,70 @@ static bool begins(struct making *m, enum value_type type)
     return m->head.type == type;
 }
 
-static bool take_push(struct making *m, const struct reply *q)
+static bool take_push(struct making *m, const struct args *a)
 {
-    for (size_t i = 2; i < args(q); i++, m->head.n++) {
-        uint64_t words[4] = {m->part[0].lo, m->part[0].hi, arg(q, i)->hash[0], arg(q, i)->hash[1]};
+    for (size_t i = 2; i < a->n; i++, m->head.n++) {
+        uint64_t words[4] = {m->part[0].lo, m->part[0].hi, arg(a, i)->hash[0], arg(a, i)->hash[1]};
         XXH128_hash_t h = XXH3_128bits(words, sizeof words);
         m->part[0] = (struct part){h.low64, h.high64};
     }
     return begins(m, VALUE_LIST);
 }
 
-static bool take_sadd(struct making *m, const struct reply *q)
+static bool take_sadd(struct making *m, const struct args *a)
 {
-    for (size_t i = 2; i < args(q); i++, m->head.n++)
-        sum(&m->part[0], together(q, i, 1));
+    for (size_t i = 2; i < a->n; i++, m->head.n++)
+        sum(&m->part[0], together(a, i, 1));
     return begins(m, VALUE_SET);
 }
 
 /* Scores count bit by bit. */
-static bool take_zadd(struct making *m, const struct reply *q)
+static bool take_zadd(struct making *m, const struct args *a)
 {
     char text[REPLY_PREFIX + 1], *stop;
     uint64_t bits;
-    for (size_t i = 2; i + 1 < args(q); i += 2, m->head.n++) {
-        const struct elem *e = arg(q, i);
+    for (size_t i = 2; i + 1 < a->n; i += 2, m->head.n++) {
+        const struct elem *e = arg(a, i);
         if (!elem_whole(e) || e->n == 0 || e->n > REPLY_PREFIX)
             return false;
-        memcpy(text, elem_text(q, e), e->n);
+        memcpy(text, elem_text(a->q, e), e->n);
         text[e->n] = '\0';
         double d = strtod(text, &stop);
         if (*stop != '\0')
             return false;
         memcpy(&bits, &d, sizeof bits);
-        sum(&m->part[0], together(q, i + 1, 1));
-        sum(&m->part[1], mixed(together(q, i + 1, 1), bits));
+        sum(&m->part[0], together(a, i + 1, 1));
+        sum(&m->part[1], mixed(together(a, i + 1, 1), bits));
     }
-    return begins(m, VALUE_ZSET) && args(q) % 2 == 0;
+    return begins(m, VALUE_ZSET) && a->n % 2 == 0;
 }
 
-static bool take_hset(struct making *m, const struct reply *q)
+static bool take_hset(struct making *m, const struct args *a)
 {
-    for (size_t i = 2; i + 1 < args(q); i += 2, m->head.n++)
-        sum(&m->part[0], together(q, i, 2));
-    return begins(m, VALUE_HASH) && args(q) % 2 == 0;
+    for (size_t i = 2; i + 1 < a->n; i += 2, m->head.n++)
+        sum(&m->part[0], together(a, i, 2));
+    return begins(m, VALUE_HASH) && a->n % 2 == 0;
 }
 
 /* HPEXPIREAT key ms FIELDS n field … */
-static bool take_hpexpireat(struct making *m, const struct reply *q)
+static bool take_hpexpireat(struct making *m, const struct args *a)
 {
     uint64_t ms;
-    if (args(q) < 6 || !number(q, 2, &ms) || !is(q, 3, "FIELDS"))
+    if (a->n < 6 || !number(a, 2, &ms) || !is(a, 3, "FIELDS"))
         return false;
-    for (size_t i = 5; i < args(q); i++)
-        sum(&m->part[1], mixed(together(q, i, 1), ms));
+    for (size_t i = 5; i < a->n; i++)
+        sum(&m->part[1], mixed(together(a, i, 1), ms));
     return begins(m, VALUE_HASH);
 }
 
 /* ---- streams ---- */
 
 /* XADD key id field value … */
-static bool take_xadd(struct making *m, const struct reply *q)
+static bool take_xadd(struct making *m, const struct args *a)
 {
-    XXH128_hash_t h = together(q, 2, 1);
-    for (size_t i = 3; i < args(q); i++) {
-        uint64_t words[4] = {h.low64, h.high64, arg(q, i)->hash[0], arg(q, i)->hash[1]};
+    XXH128_hash_t h = together(a, 2, 1);
+    for (size_t i = 3; i < a->n; i++) {
+        uint64_t words[4] = {h.low64, h.high64, arg(a, i)->hash[0], arg(a, i)->hash[1]};
         h = XXH3_128bits(words, sizeof words);
     }
     sum(&m->part[PART_ENTRIES], h);
@@ -253,78 +254,79 @@ static bool take_xadd(struct making *m, const struct reply *q)
 }
 
 /* XSETID key id [ENTRIESADDED n MAXDELETEDID id] */
-static bool take_xsetid(struct making *m, const struct reply *q)
+static bool take_xsetid(struct making *m, const struct args *a)
 {
     uint64_t added;
-    m->part[PART_IDS].lo = arg(q, 2)->hash[0];
-    if (is(q, 3, "ENTRIESADDED") && number(q, 4, &added))
+    m->part[PART_IDS].lo = arg(a, 2)->hash[0];
+    if (is(a, 3, "ENTRIESADDED") && number(a, 4, &added))
         m->part[PART_ADDED].lo = added + 1;
-    if (is(q, 5, "MAXDELETEDID"))
-        m->part[PART_IDS].hi = arg(q, 6)->hash[0];
+    if (is(a, 5, "MAXDELETEDID"))
+        m->part[PART_IDS].hi = arg(a, 6)->hash[0];
     return begins(m, VALUE_STREAM);
 }
 
 /* XGROUP CREATE key group id [ENTRIESREAD n | MKSTREAM], CREATECONSUMER key group consumer. One with MKSTREAM
  * is destroyed at once: it makes a stream without entries. */
-static bool take_xgroup(struct making *m, const struct reply *q)
+static bool take_xgroup(struct making *m, const struct args *a)
 {
     uint64_t read;
-    if (is(q, 1, "CREATE") && args(q) >= 5 && !is(q, 5, "MKSTREAM")) {
-        sum(&m->part[PART_GROUPS], together(q, 3, 2));
-        if (is(q, 5, "ENTRIESREAD") && number(q, 6, &read)) {
-            m->part[PART_READ].lo += mixed(together(q, 3, 1), read).low64;
-            m->part[PART_READ].hi += together(q, 3, 1).low64;
+    if (is(a, 1, "CREATE") && a->n >= 5 && !is(a, 5, "MKSTREAM")) {
+        sum(&m->part[PART_GROUPS], together(a, 3, 2));
+        if (is(a, 5, "ENTRIESREAD") && number(a, 6, &read)) {
+            m->part[PART_READ].lo += mixed(together(a, 3, 1), read).low64;
+            m->part[PART_READ].hi += together(a, 3, 1).low64;
         }
-    } else if (is(q, 1, "CREATECONSUMER") && args(q) == 5)
-        sum(&m->part[PART_CONSUMERS], together(q, 3, 2));
-    else if (!is(q, 1, "DESTROY") && !is(q, 5, "MKSTREAM"))
+    } else if (is(a, 1, "CREATECONSUMER") && a->n == 5)
+        sum(&m->part[PART_CONSUMERS], together(a, 3, 2));
+    else if (!is(a, 1, "DESTROY") && !is(a, 5, "MKSTREAM"))
         return false;
     return begins(m, VALUE_STREAM);
 }
 
 /* XCLAIM key group consumer 0 id TIME ms RETRYCOUNT n FORCE JUSTID */
-static bool take_xclaim(struct making *m, const struct reply *q)
+static bool take_xclaim(struct making *m, const struct args *a)
 {
     uint64_t deliveries;
-    if (args(q) < 10 || !is(q, 8, "RETRYCOUNT") || !number(q, 9, &deliveries))
+    if (a->n < 10 || !is(a, 8, "RETRYCOUNT") || !number(a, 9, &deliveries))
         return false;
-    XXH128_hash_t h = together(q, 2, 2);
-    sum(&m->part[PART_PENDING], mixed(mixed(h, arg(q, 5)->hash[0]), deliveries));
+    XXH128_hash_t h = together(a, 2, 2);
+    sum(&m->part[PART_PENDING], mixed(mixed(h, arg(a, 5)->hash[0]), deliveries));
     return begins(m, VALUE_STREAM);
 }
 
 /* ---- all ---- */
 
-static bool take_del(struct making *m, const struct reply *q)
+static bool take_del(struct making *m, const struct args *a)
 {
     (void)m;
-    return args(q) == 2;
+    return a->n == 2;
 }
 
-static bool take_pexpireat(struct making *m, const struct reply *q)
+static bool take_pexpireat(struct making *m, const struct args *a)
 {
-    return args(q) == 3 && expiry(m, q, 2);
+    return a->n == 3 && expiry(m, a, 2);
 }
 
 static const struct {
     const char *name;
     size_t least;
-    bool (*take)(struct making *m, const struct reply *q);
+    bool (*take)(struct making *m, const struct args *a);
 } commands[] = {
-    {"SET", 3, take_set},         {"HSET", 4, take_hset},
-    {"SADD", 3, take_sadd},       {"ZADD", 4, take_zadd},
-    {"RPUSH", 3, take_push},      {"DEL", 2, take_del},
-    {"XADD", 5, take_xadd},       {"PEXPIREAT", 3, take_pexpireat},
+    {"SET", 3, take_set},           {"HSET", 4, take_hset},
+    {"SADD", 3, take_sadd},         {"ZADD", 4, take_zadd},
+    {"RPUSH", 3, take_push},        {"DEL", 2, take_del},
+    {"XADD", 5, take_xadd},         {"PEXPIREAT", 3, take_pexpireat},
     {"SETRANGE", 4, take_setrange}, {"HPEXPIREAT", 6, take_hpexpireat},
-    {"XSETID", 3, take_xsetid},   {"XGROUP", 5, take_xgroup},
-    {"XCLAIM", 10, take_xclaim},  {"JSON.SET", 4, take_json},
+    {"XSETID", 3, take_xsetid},     {"XGROUP", 5, take_xgroup},
+    {"XCLAIM", 10, take_xclaim},    {"JSON.SET", 4, take_json},
     {"RESTORE", 4, take_restore},
 };
 
 const char *making_request(struct making *m, const struct reply *q)
 {
+    const struct args a = {q, q->n - 1};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (is(q, 0, commands[i].name))
-            return args(q) >= commands[i].least && commands[i].take(m, q) ? NULL : NOT_UNDERSTOOD;
+        if (is(&a, 0, commands[i].name))
+            return a.n >= commands[i].least && commands[i].take(m, &a) ? NULL : NOT_UNDERSTOOD;
     return NOT_UNDERSTOOD;
 }

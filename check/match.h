@@ -8,11 +8,12 @@
 
 enum match_pile { MATCH_SOURCE, MATCH_TARGET, MATCH_MARKS, MATCH_PILES };
 
-/* What came of a key; e[MATCH_SOURCE] or e[MATCH_TARGET] may be NULL, e[MATCH_MARKS] is where a key was marked
- * before. Valid until the call returns. */
+/* What came of a key; e[MATCH_SOURCE] or e[MATCH_TARGET] may be NULL, e[MATCH_MARKS] is where a key was
+ * marked before. Valid until the call returns. */
 typedef void match_fn(void *ctx, const struct entry *const e[MATCH_PILES]);
 
-/* Of a key that comes twice in one of them the last entry counts; what could not be told of it once stays so. */
+/* Of a key that comes twice in one of them the last entry counts; what could not be told of it once stays so.
+ */
 void match_all(struct piles *const p[MATCH_PILES], match_fn *fn, void *ctx);
 
 #endif

@@ -75,8 +75,8 @@ bool names_may_come(const struct filter *f, const void *key, size_t len, unsigne
 unsigned names_class(enum value_type type)
 {
     static const uint8_t classes[] = {
-        [VALUE_STRING] = CLASS_STRING, [VALUE_LIST] = CLASS_LIST,     [VALUE_SET] = CLASS_SET,
-        [VALUE_ZSET] = CLASS_ZSET,     [VALUE_HASH] = CLASS_HASH,     [VALUE_STREAM] = CLASS_STREAM,
+        [VALUE_STRING] = CLASS_STRING, [VALUE_LIST] = CLASS_LIST,  [VALUE_SET] = CLASS_SET,
+        [VALUE_ZSET] = CLASS_ZSET,     [VALUE_HASH] = CLASS_HASH,  [VALUE_STREAM] = CLASS_STREAM,
         [VALUE_JSON] = CLASS_JSON,     [VALUE_OTHER] = CLASS_OTHER};
     return type < sizeof classes ? classes[type] : CLASS_NONE;
 }

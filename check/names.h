@@ -16,8 +16,8 @@
 int names_to_target(const struct filter *f, const void *key, size_t len, struct buf *out);
 
 /* The names in the source that a key of the target may come from, by number up to the number of renamings:
- * candidate i, appended to out. Returns 1, 0 when there is no such candidate (but perhaps others), -1 when out
- * is full or i is beyond them. */
+ * candidate i, appended to out. Returns 1, 0 when there is no such candidate (but perhaps others), -1 when
+ * out is full or i is beyond them. */
 int names_to_source(const struct filter *f, unsigned i, const void *key, size_t len, struct buf *out);
 
 #define NAMES_DBS 256u /* databases that are looked through for those that become another */

@@ -93,8 +93,7 @@ static void target_key(struct reading *r, struct entry *head, const struct part 
     struct offline *x = r->all;
     const struct filter *f = &x->o->filter;
     head->source_db = head->db;
-    if (sampled(x->o, name) &&
-        names_may_come(f, name.p, name.n, class_of(head), head->db, &x->name))
+    if (sampled(x->o, name) && names_may_come(f, name.p, name.n, class_of(head), head->db, &x->name))
         keep(&x->now[MATCH_TARGET], &x->line, head, part, name, (struct slice){NULL, 0});
 }
 
@@ -175,7 +174,8 @@ static void read_sides(struct offline *x)
         struct pollfd fds[2];
         unsigned open = 0;
         for (unsigned i = 0; i < 2; i++) {
-            fds[i] = (struct pollfd){.fd = x->reading[i].open ? x->reading[i].stage.out : -1, .events = POLLIN};
+            fds[i] =
+                (struct pollfd){.fd = x->reading[i].open ? x->reading[i].stage.out : -1, .events = POLLIN};
             open += x->reading[i].open;
         }
         if (open == 0)
@@ -195,8 +195,7 @@ static void report(const struct offline *x, const struct entry *const e[MATCH_PI
                    bool settled)
 {
     const struct entry *any = e[MATCH_SOURCE] != NULL ? e[MATCH_SOURCE] : e[MATCH_TARGET];
-    struct subject s = {.db = {any->source_db, any->db},
-                        .name = {entry_source_name(any), entry_name(any)}};
+    struct subject s = {.db = {any->source_db, any->db}, .name = {entry_source_name(any), entry_name(any)}};
     (void)report_key(x->report, &s, f, settled);
 }
 
@@ -248,7 +247,8 @@ static void wait_for(unsigned ms)
 {
     uint64_t until = mono_us() + (uint64_t)ms * 1000;
     for (uint64_t now = mono_us(); now < until && signals_seen() == 0; now = mono_us())
-        (void)poll(NULL, 0, (int)((until - now) / 1000 + 1 < LOOP_TICK ? (until - now) / 1000 + 1 : LOOP_TICK));
+        (void)poll(NULL, 0,
+                   (int)((until - now) / 1000 + 1 < LOOP_TICK ? (until - now) / 1000 + 1 : LOOP_TICK));
     if (signals_seen() > 0)
         fatal(EXIT_PARTIAL, "stopped: nothing is said about the keys that were not looked at");
 }

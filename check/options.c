@@ -17,7 +17,8 @@ static const char usage[] =
     "usage: df2redis-check [options] SOURCE TARGET    are both sides equal?\n"
     "\n"
     "SOURCE, TARGET: redis://[user[:password]@]host[:port] a Redis, Valkey or Dragonfly; rediss:// (TLS),\n"
-    "        unix:///path, redis-cluster://host,host, sentinel://host,host/name; or a file (.rdb, .dfs, AOF)\n"
+    "        unix:///path, redis-cluster://host,host, sentinel://host,host/name; or a file (.rdb, .dfs, "
+    "AOF)\n"
     "Exit status: 0 equal, 1 could not check, 2 usage, 3 different, 75 keys keep changing\n";
 
 static const char *const repair_words[] = {"no", "copy", "delete", NULL};
@@ -92,7 +93,9 @@ static const struct option_row rows[] = {
     OPTION_ARG(NUMBER, "delay", "MS", "before each of these looks: longer than the target lags (2000)",
                AT(delay), .least = 0, .most = DAY * 1000),
     OPTION_ARG(TEXT, "task", "NAME",
-               "a running task of df2redis that writes to the target: by its\npositions each look waits for what the source had before", AT(task)),
+               "a running task of df2redis that writes to the target: by its\npositions each look waits for "
+               "what the source had before",
+               AT(task)),
     OPTION_ARG(CALL, "include", "RULE",
                "only these: GLOB, prefix:P, regex:R, type:T, db:N (may be\nrepeated)", .call = take_include),
     OPTION_ARG(CALL, "exclude", "RULE", "not these", .call = take_exclude),
@@ -114,7 +117,8 @@ static const struct option_row rows[] = {
                "write keys that differ as they are in the source to a snapshot,\nfor dfreader and dfparse",
                AT(save)),
     OPTION_ARG(TEXT, "known", "FILE",
-               "what dfparse --report wrote: differences of these keys are listed\napart, and do not count", AT(known)),
+               "what dfparse --report wrote: differences of these keys are listed\napart, and do not count",
+               AT(known)),
     OPTION_SHORT('o', TEXT, "output", "FILE", "differences as lines of JSON; - is standard output",
                  AT(output)),
     OPTION_ARG(NUMBER, "list", "N", "keys that differ and are shown (20)", AT(list), .least = 0,

@@ -16,11 +16,11 @@ struct options {
     const char *password_file[2], *sentinel_file[2];
     struct depth depth;
     struct filter filter; /* --include, --exclude, --rename-prefix, --db-map */
-    uint64_t sample;   /* of 10000 keys so many */
-    unsigned rounds;   /* looks after the first one */
-    unsigned delay;    /* ms before each of them */
-    const char *task;  /* that writes to the target, NULL none */
-    int reply_timeout; /* seconds */
+    uint64_t sample;      /* of 10000 keys so many */
+    unsigned rounds;      /* looks after the first one */
+    unsigned delay;       /* ms before each of them */
+    const char *task;     /* that writes to the target, NULL none */
+    int reply_timeout;    /* seconds */
     unsigned connections;
     uint64_t list;
     const char *known;  /* file of keys whose differences do not count, NULL none */

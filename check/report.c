@@ -41,8 +41,7 @@ static void write_json(struct report *r, const struct subject *s, const struct f
         (void)buf_addf(&r->line, ",\"target_db\":%u", s->db[1]);
     name(r, "key");
     json_add(&r->line, s->name[own].p, s->name[own].n);
-    if (!own &&
-        (s->name[0].n != s->name[1].n || memcmp(s->name[0].p, s->name[1].p, s->name[0].n) != 0)) {
+    if (!own && (s->name[0].n != s->name[1].n || memcmp(s->name[0].p, s->name[1].p, s->name[0].n) != 0)) {
         name(r, "target_key");
         json_add(&r->line, s->name[1].p, s->name[1].n);
     }

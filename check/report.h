@@ -16,9 +16,9 @@ struct report {
     FILE *text; /* list and summary */
     uint64_t list, listed;
     uint64_t kinds[FOUND_KINDS];
-    uint64_t changing; /* keys that differed, and not twice in the same way */
-    uint64_t differ;   /* keys that differ for certain, without those of unknown types */
-    struct known known;              /* keys whose differences do not count */
+    uint64_t changing;                 /* keys that differed, and not twice in the same way */
+    uint64_t differ;                   /* keys that differ for certain, without those of unknown types */
+    struct known known;                /* keys whose differences do not count */
     uint64_t known_kinds[FOUND_KINDS]; /* of these */
     struct buf line;
 };

@@ -1,7 +1,6 @@
 /* Looking again at what differs, until it is settled, and repairing it. */
 #include "rounds.h"
 
-#include "confirm.h"
 #include "exits.h"
 #include "fatal.h"
 #include "io.h"
@@ -188,8 +187,6 @@ void rounds_run(struct check *c)
     unsigned most = c->o->rounds < 2 && c->repaired ? 2 : c->o->rounds;
     for (unsigned round = 1; round <= most && c->later.n > 0; round++)
         look_again(c, round, round == most);
-    if (c->verge.n > 0)
-        confirm_all(c);
 }
 
 void rounds_repair(struct check *c, struct report *after)

@@ -30,10 +30,10 @@ struct check {
 
     struct suspect_reader now; /* what is looked at */
     struct suspects later;     /* what is to be looked at next */
-    struct suspects verge;      /* with a task: they differ, unless they were written meanwhile */
-    struct suspects broken;     /* to be repaired; print is what to do */
-    bool last;     /* look */
-    bool repaired; /* what is looked at now */
+    struct suspects verge;     /* with a task: they differ, unless they were written meanwhile */
+    struct suspects broken;    /* to be repaired; print is what to do */
+    bool last;                 /* look */
+    bool repaired;             /* what is looked at now */
 };
 
 /* The databases that are under way. */

@@ -1,5 +1,5 @@
-/* The pipeline itself, dfreader SIDE | dfparse: what a side holds comes out as commands, or goes on to the other
- * side. */
+/* The pipeline itself, dfreader SIDE | dfparse: what a side holds comes out as commands, or goes on to the
+ * other side. */
 #ifndef CHECK_STAGE_H
 #define CHECK_STAGE_H
 
@@ -13,8 +13,8 @@ struct stage {
     int out; /* the stream of commands */
 };
 
-/* Start both. keys: a file that names the only keys to be read, of a server; -1: all of them. Ends the process
- * with status 1 when that is not possible. */
+/* Start both. keys: a file that names the only keys to be read, of a server; -1: all of them. Ends the
+ * process with status 1 when that is not possible. */
 void stage_open(struct stage *s, const struct side_options *o, int keys);
 
 /* Copy the keys of the source that the file names to the target, by dfreader | dfparse | rediswriter. Returns

@@ -21,7 +21,8 @@
 
 /* Where flows stand. */
 struct positions {
-    unsigned flows, behind; /* behind: those that have not reached their until, or whose position is not known */
+    unsigned flows,
+        behind; /* behind: those that have not reached their until, or whose position is not known */
     uint64_t until[REC_FLOWS_MAX], applied; /* applied: of all of them, to see progress */
     bool synced;
     uint64_t age; /* s, since the source was asked for its positions */
@@ -139,7 +140,8 @@ void task_wait(struct task *t, uint64_t written, void (*idle)(void *ctx, unsigne
             moved_at = now;
         applied = p.applied;
         if (us_since(now, moved_at) > STALLED_US)
-            fatal(EXIT_RETRY, "task %s: the target does not come any further: its lag cannot be told from differences",
+            fatal(EXIT_RETRY,
+                  "task %s: the target does not come any further: its lag cannot be told from differences",
                   t->name);
         idle(ctx, ASK_EVERY);
     }

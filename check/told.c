@@ -220,8 +220,7 @@ static int report(struct told *t, const struct rec *r, const uint8_t *payload)
     struct part none = {0, 0};
     if (!meta_getu(payload, r->len, "lost", &lost) || lost == 0 || n == 0)
         return 0;
-    if (n < 0 || (n >= 3 && memcmp(name + n - 3, "...", 3) == 0) ||
-        !meta_getu(payload, r->len, "db", &db))
+    if (n < 0 || (n >= 3 && memcmp(name + n - 3, "...", 3) == 0) || !meta_getu(payload, r->len, "db", &db))
         return fault(t, "a key with a long name was not carried over, and cannot be compared");
     head.db = (uint32_t)db;
     t->key(t->ctx, &head, &none, (struct slice){(const uint8_t *)name, (size_t)n});
@@ -256,7 +255,8 @@ static int session(struct told *t, const struct rec *r, const uint8_t *payload)
     char source[32];
     if (r->epoch > 1)
         return fault(t, "it was begun anew while it was read");
-    t->scanned = meta_get(payload, r->len, "source", source, sizeof source) > 0 && strcmp(source, "scan") == 0;
+    t->scanned =
+        meta_get(payload, r->len, "source", source, sizeof source) > 0 && strcmp(source, "scan") == 0;
     return 0;
 }
 

@@ -38,7 +38,7 @@ struct told {
     struct making *bucket[TOLD_BUCKETS]; /* keys that are not complete */
     struct making *spare;
     unsigned open;
-    struct making *latest[REC_FLOWS_MAX]; /* of a scanned flow: it may go on */
+    struct making *latest[REC_FLOWS_MAX];        /* of a scanned flow: it may go on */
     struct told_request *pending[REC_FLOWS_MAX]; /* one of several records */
     struct told_request request;
 };

@@ -8,10 +8,10 @@ setup() { common_setup; }
 
 teardown() { common_teardown; }
 
-two_servers() { # options…
-    start_redis "$@"
+two_servers() {
+    start_redis
     A=$REDIS_PORT A_DIR=$TMP/redis.$REDIS_PORT
-    start_redis "$@"
+    start_redis
     B=$REDIS_PORT B_PID=$REDIS_PID B_DIR=$TMP/redis.$REDIS_PORT
 }
 
@@ -25,7 +25,7 @@ check() { # options… source target
 }
 
 found() { # "kind db key" of each line, sorted
-    perl -ne '/"kind":"(\w+)","db":(\d+).*?"key":"((?:[^"\\]|\\.)*)"/ or die $_; print "$1 $2 $3\n"' "${1-$TMP/out.json}" | sort
+    perl -ne '/"kind":"(\w+)","db":(\d+).*?"key":"((?:[^"\\]|\\.)*)"/ or die $_; print "$1 $2 $3\n"' "$TMP/out.json" | sort
 }
 
 ends_with() { # status text
@@ -112,7 +112,7 @@ load_data() { # file port: requests, and no error
 }
 
 @test "a Dragonfly's snapshot, an append-only file, every kind of value" {
-    local data=$REPO/tests/fixtures aof=$TMP/appendonlydir
+    local data=$REPO/tests/fixtures aof
     start_redis --appendonly yes --aof-use-rdb-preamble yes
     A=$REDIS_PORT A_DIR=$TMP/redis.$REDIS_PORT
     aof=$A_DIR/appendonlydir

@@ -1,5 +1,5 @@
-/* df2redis-check with files: what commands say of a key does not depend on how it was cut into requests, nor on an
- * order that does not count; the two sides of each key find each other; keys that are known. */
+/* df2redis-check with files: what commands say of a key does not depend on how it was cut into requests, nor
+ * on an order that does not count; the two sides of each key find each other; keys that are known. */
 #include "test.h"
 
 #include "../../check/entry.h"
@@ -104,7 +104,7 @@ static void make(const char *const *lines, uint32_t hash)
         make(b_, 2);                                                                                         \
         EQ_S(difference(), expected);                                                                        \
     } while (0)
-#define AND       ,
+#define AND ,
 
 static void containers(void)
 {
@@ -133,7 +133,8 @@ static void streams(void)
     SAME_OR("stream_id", "XSETID k 5-0", "XSETID k 6-0");
     SAME_OR("counter", "XSETID k 5-0 ENTRIESADDED 3 MAXDELETEDID 0-0",
             "XSETID k 5-0 ENTRIESADDED 4 MAXDELETEDID 0-0");
-    SAME_OR("same", "XSETID k 5-0 ENTRIESADDED 3 MAXDELETEDID 1-0", "XSETID k 5-0"); /* not told: not compared */
+    SAME_OR("same", "XSETID k 5-0 ENTRIESADDED 3 MAXDELETEDID 1-0",
+            "XSETID k 5-0"); /* not told: not compared */
     SAME_OR("group", "XGROUP CREATE k g 1-0", "XGROUP CREATE k g 2-0");
     SAME_OR("counter", "XGROUP CREATE k g 1-0 ENTRIESREAD 1", "XGROUP CREATE k g 1-0 ENTRIESREAD 2");
     SAME_OR("consumer", "XGROUP CREATE k g 1-0" AND "XGROUP CREATECONSUMER k g c", "XGROUP CREATE k g 1-0");
@@ -280,7 +281,8 @@ static void known_lines(void)
         const char *line, *key;
         uint32_t db;
     } lines[] = {
-        {"{\"kind\":\"module\",\"lost\":true,\"db\":2,\"key\":\"a\\\"b\\u00ff\",\"detail\":\"\\\"db\\\":9\"}", "a\"b\xff", 2},
+        {"{\"kind\":\"module\",\"lost\":true,\"db\":2,\"key\":\"a\\\"b\\u00ff\",\"detail\":\"\\\"db\\\":9\"}",
+         "a\"b\xff", 2},
         {"{\"key\":\"k\",\"db\":0,\"lost\":true}", "k", 0},
         {"{\"key\":\"k\",\"db\":0,\"lost\":false}", NULL, 0},
         {"{\"key\":\"k\",\"lost\":true}", NULL, 0},
