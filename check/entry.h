@@ -47,9 +47,9 @@ struct entry {
     uint64_t n;  /* bytes, elements, fields, members, entries */
 };
 
-static inline struct part *entry_part(const struct entry *e)
+static inline const struct part *entry_part(const struct entry *e)
 {
-    return (struct part *)(uintptr_t)(e + 1);
+    return (const struct part *)(const void *)(e + 1);
 }
 
 static inline struct slice entry_name(const struct entry *e)

@@ -120,8 +120,7 @@ static void execute(const struct command *c)
 {
     char path[4096];
     char *argv[ARGS_MOST];
-    for (unsigned i = 0; i <= c->argc; i++)
-        argv[i] = (char *)(uintptr_t)c->argv[i];
+    memcpy(argv, c->argv, (c->argc + 1) * sizeof *argv);
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 16);
     char *name = n > 0 ? memrchr(path, '/', (size_t)n) : NULL;
     if (name != NULL) {

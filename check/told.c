@@ -38,6 +38,8 @@ static struct making **place(struct told *t, unsigned flow, uint32_t hash)
 static void finish(struct told *t, struct making **at)
 {
     struct making *m = *at;
+    if (m == NULL)
+        return;
     *at = m->next;
     t->open--;
     if (t->latest[m->flow] == m)
@@ -61,8 +63,6 @@ static void settle(struct told *t, unsigned flow)
 static struct making *begin(struct told *t, const struct rec *r, struct slice name)
 {
     struct making **at = place(t, r->flow, r->hash), *m = *at;
-    if (m != NULL && (m->name.len != name.n || memcmp(m->name.p, name.p, name.n) != 0))
-        return NULL;
     if (m == NULL) {
         if (t->open == OPEN_MOST)
             return NULL;
@@ -99,8 +99,13 @@ static int take(struct told *t, const struct rec *r, const struct reply *q)
     if (key_is_ours(name.p, name.n))
         return 0;
     struct making *m = *place(t, r->flow, r->hash);
-    if (t->scanned && t->latest[r->flow] != m)
+    bool other = m != NULL && (m->name.len != name.n || memcmp(m->name.p, name.p, name.n) != 0);
+    if (other && !t->scanned)
+        return fault(t, "two keys of one hash at once");
+    if (t->scanned && (other || t->latest[r->flow] != m)) {
         settle(t, r->flow);
+        m = *place(t, r->flow, r->hash);
+    }
     if ((r->flags & RF_FIRST) != 0 || m == NULL)
         m = begin(t, r, name);
     if (m == NULL)

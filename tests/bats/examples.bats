@@ -56,9 +56,8 @@ position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
 }
 
 @test "examples/verify-snapshot.sh" {
-    local small=$REPO/tests/fixtures/rdb
-    xxd -r -p "$small/redis74-hash-ttl.hex" >"$TMP/dump.rdb"
-    run "$REPO/examples/verify-snapshot.sh" "$TMP/dump.rdb" "$TARGET" "$TMP/report"
+    local snapshot=$REPO/tests/fixtures/snapshots/small.rdb
+    run "$REPO/examples/verify-snapshot.sh" "$snapshot" "$TARGET" "$TMP/report"
     assert_status 0
     assert_output_has ': equal'
 }
