@@ -317,7 +317,7 @@ static const struct {
     {"RPUSH", 3, take_push},        {"DEL", 2, take_del},
     {"XADD", 5, take_xadd},         {"PEXPIREAT", 3, take_pexpireat},
     {"SETRANGE", 4, take_setrange}, {"HPEXPIREAT", 6, take_hpexpireat},
-    {"XSETID", 3, take_xsetid},     {"XGROUP", 5, take_xgroup},
+    {"XSETID", 3, take_xsetid},     {"XGROUP", 4, take_xgroup},
     {"XCLAIM", 10, take_xclaim},    {"JSON.SET", 4, take_json},
     {"RESTORE", 4, take_restore},
 };

@@ -215,6 +215,19 @@ static int request(struct told *t, const struct rec *r, const uint8_t *payload)
 
 /* ---- other records ---- */
 
+/* What stands beside keys: it is reported under its own name. */
+static bool beside_keys(const struct rec *r, const uint8_t *payload)
+{
+    static const char *const kinds[] = {"function", "module-aux", "search-index", "keydb-cron"};
+    char kind[32];
+    if (meta_get(payload, r->len, "kind", kind, sizeof kind) < 0)
+        return false;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kind, kinds[i]) == 0)
+            return true;
+    return false;
+}
+
 /* What was not carried over of a key cannot be compared. */
 static int report(struct told *t, const struct rec *r, const uint8_t *payload)
 {
@@ -223,11 +236,13 @@ static int report(struct told *t, const struct rec *r, const uint8_t *payload)
     long n = meta_get(payload, r->len, "key", name, sizeof name);
     struct entry head = {.type = VALUE_OTHER, .flags = ENTRY_UNKNOWN, .ttl = -1, .parts = 1};
     struct part none = {0, 0};
-    if (!meta_getu(payload, r->len, "lost", &lost) || lost == 0 || n == 0)
+    if (!meta_getu(payload, r->len, "lost", &lost) || lost == 0 || n == 0 || beside_keys(r, payload))
         return 0;
     if (n < 0 || (n >= 3 && memcmp(name + n - 3, "...", 3) == 0) || !meta_getu(payload, r->len, "db", &db))
         return fault(t, "a key with a long name was not carried over, and cannot be compared");
     head.db = (uint32_t)db;
+    if (key_is_ours(name, (size_t)n))
+        return 0;
     t->key(t->ctx, &head, &none, (struct slice){(const uint8_t *)name, (size_t)n});
     return 0;
 }

@@ -140,6 +140,8 @@ static void streams(void)
     SAME_OR("consumer", "XGROUP CREATE k g 1-0" AND "XGROUP CREATECONSUMER k g c", "XGROUP CREATE k g 1-0");
     SAME_OR("pending", "XCLAIM k g c 0 1-1 TIME 5 RETRYCOUNT 1 FORCE JUSTID",
             "XCLAIM k g c 0 1-1 TIME 5 RETRYCOUNT 2 FORCE JUSTID");
+    SAME_OR("same", "XGROUP CREATE k df2redis 0 MKSTREAM" AND "XGROUP DESTROY k df2redis" AND "XSETID k 5-0",
+            "XSETID k 5-0"); /* without entries */
     SAME_OR("same", "XCLAIM k g c 0 1-1 TIME 5 RETRYCOUNT 1 FORCE JUSTID",
             "XCLAIM k g c 0 1-1 TIME 9 RETRYCOUNT 1 FORCE JUSTID");
 }
@@ -191,6 +193,7 @@ static void interleaved(void)
 static void refused(void)
 {
     static const char report_text[] = "kind=module\nkey=k\ndetail=x\ndb=3\nlost=1\n";
+    static const char beside[] = "kind=function\nkey=lib\ndetail=x\ndb=0\nlost=1\n";
     static const char remark[] = "kind=script\nkey=k\ndetail=x\ndb=3\nlost=0\n";
     struct rec r = {.type = REC_REPORT, .len = sizeof report_text - 1};
     begin_stream();
@@ -204,6 +207,8 @@ static void refused(void)
     EQ(entry_no(0)->db, 3);
     r.len = sizeof remark - 1;
     EQ_I(told_record(&told, &r, (const uint8_t *)remark), 0);
+    r.len = sizeof beside - 1;
+    EQ_I(told_record(&told, &r, (const uint8_t *)beside), 0);
     CHECK(entry_no(1) == NULL);
     told_free(&told);
 }
