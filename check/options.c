@@ -222,8 +222,8 @@ void options_parse(struct options *o, int argc, char **argv)
         fatal(EXIT_USAGE, "rules for types need a second look: --rounds 1 or more");
     if (o->task != NULL && options_offline(o))
         fatal(EXIT_USAGE, "--task needs two servers");
-    if (o->task != NULL && o->rounds > 0 && o->rounds < 2)
-        fatal(EXIT_USAGE, "--task needs --rounds 2 or more");
+    if (o->task != NULL && o->rounds == 0)
+        fatal(EXIT_USAGE, "--task needs further looks: --rounds 1 or more");
     if (o->repair != NO_REPAIR && o->save != NULL)
         fatal(EXIT_USAGE, "--repair and --save exclude each other");
     if (o->repair != NO_REPAIR && o->sample < 10000)
