@@ -31,6 +31,7 @@ struct confirm {
     unsigned links, attempt;
     struct held held[CHUNK]; /* what still differs */
     unsigned n, room;        /* keys that may still be added to the chunk */
+    uint32_t db;             /* of the source, of all of the chunk: Dragonfly watches keys of one database */
     struct buf names;
     struct suspect_reader from, chunk;
     struct suspects watched; /* those of the chunk */
@@ -129,6 +130,10 @@ static void ask_links(struct confirm *x)
 static int supply_watched(void *ctx, struct batch *b, unsigned limit)
 {
     struct confirm *x = ctx;
+    if (x->room == CHUNK)
+        x->db = x->from.next.db[0];
+    if (x->from.names != NULL && x->from.next.db[0] != x->db)
+        return -1;
     if (x->room == 0 || rounds_suspects(x->check, &x->from, b, limit < x->room ? limit : x->room) < 0)
         return -1;
     x->room -= b->n;
