@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,7 +34,8 @@ struct offline {
     struct report *report;
     uint64_t *keys;
     uint64_t suspects;
-    bool again, last; /* looks after the first one */
+    bool again, last;          /* looks after the first one */
+    struct side_options at[2]; /* as dfreader takes them */
     struct reading reading[2];
     struct piles now[MATCH_PILES], next[MATCH_PILES];
     struct named named[2]; /* to be read again, of servers */
@@ -122,7 +124,7 @@ static void begin_reading(struct offline *x, unsigned i, int keys)
     r->all = x;
     r->side = i;
     r->open = r->more = true;
-    stage_open(&r->stage, &x->o->side[i], keys);
+    stage_open(&r->stage, &x->at[i], keys);
     if (set_nonblock(r->stage.out, true) < 0)
         fatal_errno(EXIT_CANNOT, "pipe");
     recin_init(&r->in, r->stage.out, KIND_COMMAND);
@@ -187,6 +189,30 @@ static void read_sides(struct offline *x)
             if (x->reading[i].open && fds[i].revents != 0)
                 fill(&x->reading[i]);
     }
+}
+
+/* A server is asked first: one that is a node of a cluster stands for all of it. */
+static void find_side(struct offline *x, unsigned i)
+{
+    static struct side s;
+    struct loop loop;
+    struct side_options *at = &x->at[i];
+    *at = x->o->side[i];
+    if (!is_server(x, i))
+        return;
+    loop_init(&loop);
+    side_open(&s, &loop, &x->o->side[i], labels[i]);
+    bool cluster = s.cluster;
+    side_close(&s);
+    loop_free(&loop);
+    if (!cluster || at->url.cluster)
+        return;
+    const char *rest = strstr(x->o->side[i].bare, "://");
+    if (at->url.port[0] == '\0' || rest == NULL ||
+        snprintf(at->bare, sizeof at->bare, "%s%s", at->url.secure ? "rediss-cluster" : "redis-cluster",
+                 rest) >= (int)sizeof at->bare)
+        fatal(EXIT_CANNOT, "%s %s: it is a node of a cluster: name it by redis-cluster://", labels[i],
+              s.shown);
 }
 
 /* ---- what differs ---- */
@@ -284,6 +310,8 @@ void offline_run(const struct options *o, struct report *report_to, uint64_t key
         piles_init(&x.now[i], 0);
         piles_init(&x.next[i], 0);
     }
+    for (unsigned i = 0; i < 2; i++)
+        find_side(&x, i);
     for (unsigned i = 0; i < 2; i++)
         begin_reading(&x, i, -1);
     read_sides(&x);
