@@ -208,7 +208,7 @@ static void find_side(struct offline *x, unsigned i)
     if (!cluster || at->url.cluster)
         return;
     const char *rest = strstr(x->o->side[i].bare, "://");
-    if (at->url.port[0] == '\0' || rest == NULL ||
+    if (at->url.host[0] == '\0' || rest == NULL ||
         snprintf(at->bare, sizeof at->bare, "%s%s", at->url.secure ? "rediss-cluster" : "redis-cluster",
                  rest) >= (int)sizeof at->bare)
         fatal(EXIT_CANNOT, "%s %s: it is a node of a cluster: name it by redis-cluster://", labels[i],

@@ -234,6 +234,7 @@ target_is_read() { [[ $(redis-cli -p "$B" -a right info commandstats 2>/dev/null
 
 @test "a running task: each look waits for its positions" {
     two_servers
+    a config set repl-diskless-sync-delay 0
     seq 1000 | sed 's/.*/SET key:& v/' >"$TMP/data"
     load_data "$TMP/data" "$A"
     check --task cache "$(url "$A")" "$(url "$B")"
@@ -245,7 +246,7 @@ target_is_read() { [[ $(redis-cli -p "$B" -a right info commandstats 2>/dev/null
     ends_with 3 "1 differ"
     # A target that lags by more than the delay is no difference.
     b set key:5 v
-    redis-cli -p "$B" client pause 4000 write >/dev/null
+    redis-cli -p "$B" client pause 2500 write >/dev/null
     seq 1000 | sed 's/.*/SET key:& w/' >"$TMP/data"
     load_data "$TMP/data" "$A"
     run df2redis --task cache --delay 50 check "$(url "$A")" "$(url "$B")"
