@@ -17,7 +17,9 @@ struct scan_list {
     FILE *f;
     char *line; /* getline's */
     size_t cap;
-    bool there; /* the next key: ... */
+    unsigned turn; /* of the server's databases: the file is read once for each, as selecting one takes a
+                      round trip */
+    bool there;    /* the next key: ... */
     uint32_t db;
     struct buf name;
 };
@@ -74,23 +76,24 @@ static bool parse(struct scan_list *l, char *line, size_t len)
 /* A server has no key of a database that it does not list, and a node none of another's slots. */
 static bool may_have(const struct scan_node *n, const struct scan_list *l)
 {
-    bool listed = false;
-    for (unsigned i = 0; i < n->server.dbs && !listed; i++)
-        listed = n->server.db[i] == l->db;
+    bool its_turn = n->server.db[l->turn] == l->db;
     if (n->source->stream->o->url.cluster)
-        return listed && slotset_has(&n->server.slots, key_slot(l->name.p, l->name.len));
-    return listed;
+        return its_turn && slotset_has(&n->server.slots, key_slot(l->name.p, l->name.len));
+    return its_turn;
 }
 
 bool scan_list_next(struct scan_node *n, uint32_t *db)
 {
     struct scan_list *l = n->list;
-    while (!l->there) {
+    while (!l->there && l->turn < n->server.dbs) {
         ssize_t len = getline(&l->line, &l->cap, l->f);
-        if (len <= 0) {
-            if (ferror(l->f))
-                scan_node_lost(n, "the file of --scan-keys cannot be read");
+        if (len <= 0 && (ferror(l->f) || fseek(l->f, 0, SEEK_SET) < 0)) {
+            scan_node_lost(n, "the file of --scan-keys cannot be read");
             return false;
+        }
+        if (len <= 0) {
+            l->turn++;
+            continue;
         }
         len -= l->line[len - 1] == '\n';
         if (!parse(l, l->line, (size_t)len)) {
@@ -100,7 +103,7 @@ bool scan_list_next(struct scan_node *n, uint32_t *db)
         l->there = may_have(n, l);
     }
     *db = l->db;
-    return true;
+    return l->there;
 }
 
 bool scan_list_take(struct scan_node *n)
