@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "exits.h"
 #include "fatal.h"
@@ -16,7 +17,8 @@ static const char usage[] =
     "usage: df2redis-check [options] SOURCE TARGET    are both sides equal?\n"
     "\n"
     "SOURCE, TARGET: redis://[user[:password]@]host[:port] a Redis, Valkey or Dragonfly; rediss:// (TLS),\n"
-    "        unix:///path, redis-cluster://host,host, sentinel://host,host/name\n"
+    "        unix:///path, redis-cluster://host,host, sentinel://host,host/name; or a file (.rdb, .dfs, "
+    "AOF)\n"
     "Exit status: 0 equal, 1 could not check, 2 usage, 3 different, 75 keys keep changing\n";
 
 static const char *const repair_words[] = {"no", "copy", "delete", NULL};
@@ -24,12 +26,22 @@ static const char *const mode_words[] = {"exists", "type-ttl", "length", "full",
 
 static const char *take_db_map(void *to, const char *text)
 {
-    return names_add_dbs(&((struct options *)to)->names, text);
+    return filter_add_dbs(&((struct options *)to)->filter, text);
 }
 
 static const char *take_rename(void *to, const char *text)
 {
-    return names_add_rule(&((struct options *)to)->names, text);
+    return filter_add_rename(&((struct options *)to)->filter, text);
+}
+
+static const char *take_include(void *to, const char *text)
+{
+    return filter_add_rule(&((struct options *)to)->filter, text, false);
+}
+
+static const char *take_exclude(void *to, const char *text)
+{
+    return filter_add_rule(&((struct options *)to)->filter, text, true);
 }
 
 static const char *take_sample(void *to, const char *text)
@@ -80,6 +92,13 @@ static const struct option_row rows[] = {
                .least = 0, .most = 1000),
     OPTION_ARG(NUMBER, "delay", "MS", "before each of these looks: longer than the target lags (2000)",
                AT(delay), .least = 0, .most = DAY * 1000),
+    OPTION_ARG(TEXT, "task", "NAME",
+               "a running task of df2redis that writes to the target: by its\npositions each look waits for "
+               "what the source had before",
+               AT(task)),
+    OPTION_ARG(CALL, "include", "RULE",
+               "only these: GLOB, prefix:P, regex:R, type:T, db:N (may be\nrepeated)", .call = take_include),
+    OPTION_ARG(CALL, "exclude", "RULE", "not these", .call = take_exclude),
     OPTION_ARG(CALL, "db-map", "A=B[,C=D]", "database A of the source is B of the target; *=B: all others",
                .call = take_db_map),
     OPTION_ARG(CALL, "rename-prefix", "A=B", "keys of the source that begin with A begin with B",
@@ -97,6 +116,9 @@ static const struct option_row rows[] = {
     OPTION_ARG(TEXT, "save", "FILE",
                "write keys that differ as they are in the source to a snapshot,\nfor dfreader and dfparse",
                AT(save)),
+    OPTION_ARG(TEXT, "known", "FILE",
+               "what dfparse --report wrote: differences of these keys are listed\napart, and do not count",
+               AT(known)),
     OPTION_SHORT('o', TEXT, "output", "FILE", "differences as lines of JSON; - is standard output",
                  AT(output)),
     OPTION_ARG(NUMBER, "list", "N", "keys that differ and are shown (20)", AT(list), .least = 0,
@@ -130,13 +152,29 @@ static void prepare_tls(struct options *o, unsigned i, const char *label)
                   label, label);
 }
 
+static void parse_file(struct options *o, unsigned i, const char *label, const char *path)
+{
+    struct side_options *s = &o->side[i];
+    if (access(path, F_OK) != 0)
+        fatal_errno(EXIT_CANNOT, "%s: neither a file nor the URL of a server, redis://HOST: %s", label, path);
+    if (s->sentinel_user != NULL || o->sentinel_file[i] != NULL || o->password_file[i] != NULL ||
+        tls_options_given(&o->tls[i]))
+        fatal(EXIT_USAGE, "%s: it is a file: --%s-* belongs to a server", label, label);
+    s->file = path;
+}
+
 static void parse_end(struct options *o, unsigned i, char *text)
 {
     static const char *const labels[] = {"source", "target"};
     static const char *const variables[] = {"DF2REDIS_SOURCE_PASSWORD", "DF2REDIS_TARGET_PASSWORD"};
     struct side_options *s = &o->side[i];
-    const char *fault =
-        strstr(text, "://") == NULL ? "no URL of a server, redis://HOST" : url_parse(&s->url, text);
+    if (strstr(text, "://") == NULL) {
+        parse_file(o, i, labels[i], strncmp(text, "file:", 5) == 0 ? text + 5 : text);
+        return;
+    }
+    const char *fault = url_parse(&s->url, text);
+    if (!url_without_password(text, s->bare, sizeof s->bare))
+        fault = "the URL is too long";
     url_hide_argument(text);
     if (fault != NULL)
         fatal(EXIT_USAGE, "%s: %s", labels[i], fault);
@@ -153,6 +191,7 @@ static void parse_end(struct options *o, unsigned i, char *text)
     if (!s->url.sentinel && (s->sentinel_user != NULL || o->sentinel_file[i] != NULL))
         fatal(EXIT_USAGE, "--%s-sentinel-* belongs to sentinel://HOST/NAME", labels[i]);
     s->connections = o->connections;
+    s->tls = &o->tls[i];
     prepare_tls(o, i, labels[i]);
 }
 
@@ -179,6 +218,14 @@ void options_parse(struct options *o, int argc, char **argv)
     if (o->depth.mode == MODE_EXISTS)
         o->depth.ttl = false;
     o->depth.field_ttl = o->depth.ttl;
+    if ((o->repair != NO_REPAIR || o->save != NULL) && options_offline(o))
+        fatal(EXIT_USAGE, "--repair and --save need two servers");
+    if (o->filter.types && o->rounds == 0 && !options_offline(o))
+        fatal(EXIT_USAGE, "rules for types need a second look: --rounds 1 or more");
+    if (o->task != NULL && options_offline(o))
+        fatal(EXIT_USAGE, "--task needs two servers");
+    if (o->task != NULL && o->rounds == 0)
+        fatal(EXIT_USAGE, "--task needs further looks: --rounds 1 or more");
     if (o->repair != NO_REPAIR && o->save != NULL)
         fatal(EXIT_USAGE, "--repair and --save exclude each other");
     if (o->repair != NO_REPAIR && o->sample < 10000)

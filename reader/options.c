@@ -129,6 +129,7 @@ static const struct option_row rows[] = {
     OPTION_ARG(NUMBER, "scan-window", "N",
                "keys that are read and not applied yet, at most, of a\nserver (by their number)",
                AT(scan_window), .least = 10, .most = 100000000),
+    OPTION_ARG(TEXT, "scan-keys", "FILE", "with --scan: only the keys that FILE names", AT(scan_keys)),
     OPTION_ARG(NUMBER, "scan-rate", "N", "keys read per second (0: no limit)", AT(scan_rate), .least = 0,
                .most = 100000000),
     OPTION_ARG(SIZE, "scan-bytes", "SIZE", "bytes of values read per second (0: no limit)", AT(scan_bytes),
@@ -276,6 +277,8 @@ static void check(const struct options *o)
         fatal(EXIT_USAGE, "--scan needs a server, redis://HOST");
     if ((o->follow || o->set_notifications) && !o->scan)
         fatal(EXIT_USAGE, "--follow and --set-notifications belong to --scan");
+    if (o->scan_keys != NULL && (!o->scan || o->follow || o->resume))
+        fatal(EXIT_USAGE, "--scan-keys belongs to --scan, and not to --follow or --resume");
     if (o->file != NULL && tls_options_given(&o->tls))
         fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: rediss://HOST, dragonflys://HOST");
 }

@@ -227,6 +227,13 @@ check_end() { # source or target, option…
     done
 }
 
+# A task that is named and runs writes to the target: its positions are asked for.
+check_of_task() {
+    [[ -n ${opt[task]-} && $source_url == *://* && $target_url == *://* ]] || return 0
+    find_run_dir
+    [[ ! -S $control ]] || check_args+=("--task=$control")
+}
+
 check_command() {
     local i
     case ${#words[@]} in
@@ -242,6 +249,7 @@ check_command() {
     is_secure "$target_url" && check_end target "${both_args[@]}"
     check_end source "${source_args[@]}"
     check_end target "${target_args[@]}"
+    check_of_task
     [[ -n $config ]] && check_args=(-c "$config" "${check_args[@]}")
     for ((i = 0; i < verbose; i++)); do check_args+=(-v); done
     exec "$here/df2redis-check" "${check_args[@]}" "$source_url" "$target_url"

@@ -34,7 +34,7 @@ declare -A handed_on=(
     [scan-rate]='r value' [scan-bytes]='r value' [scan-large]='r value' [scan-values]='r value'
     [no-verify]='r flag' [verify-rate]='r value' [one-file]='r flag' [until-time]='r value' [truncated]='r value' [no-spool]='r flag' [from]='r value' [acknowledge]='r value'
     [spill-dir]='rw value'
-    [include]='p value' [exclude]='p value' [rename-prefix]='pc value' [db-map]='pc value'
+    [include]='pc value' [exclude]='pc value' [rename-prefix]='pc value' [db-map]='pc value'
     [target-version]='p value' [target-modules]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
     [max-bulk]='p value' [target-timeout]='p value' [eviction-hints]='p flag' [publish]='p flag' [no-reread]='p flag' [stats]='p flag'
     [on-source-flush]='w value' [position-file]='w value' [errors-to]='w value' [wait]='w value'
@@ -42,7 +42,7 @@ declare -A handed_on=(
     [strict]='w flag' [no-mset]='w flag' [exactly-once]='w flag' [at-least-once]='w flag' [durable-target]='w flag'
     [takeover]='w flag'
     [mode]='c value' [sample]='c value' [ttl-tolerance]='c value' [no-ttl]='c flag' [rounds]='c value' [delay]='c value'
-    [list]='c value' [output]='c value' [repair]='c value' [save]='c value' [source-max-ops]='c value' [target-max-ops]='c value'
+    [list]='c value' [output]='c value' [repair]='c value' [save]='c value' [known]='c value' [source-max-ops]='c value' [target-max-ops]='c value'
 )
 
 is_valued() { [[ $valued == *[[:space:]]"$1"[[:space:]]* ]]; }
