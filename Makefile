@@ -17,7 +17,7 @@ endif
 ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $(CFLAGS)
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
-PROGRAMS = dfreader dfparse rediswriter df2redis-check df2redis-monitor dfconf dfnotify dflog
+PROGRAMS = dfreader dfparse rediswriter df2redis-check df2redis-monitor dfconf dfnotify dflog dfhold
 TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
@@ -35,6 +35,7 @@ SRC_dfparse     = $(wildcard parser/*.c parser/*/*.c)
 SRC_rediswriter = $(wildcard writer/*.c writer/*/*.c)
 SRC_df2redis-check = $(wildcard check/*.c)
 SRC_df2redis-monitor = $(wildcard monitor/*.c)
+SRC_dfhold      = $(wildcard check/hold/*.c) check/end.c check/link.c check/reply.c check/side.c check/side_ask.c check/side_info.c check/side_open.c
 SRC_dfconf      = supervisor/dfconf.c
 SRC_dfnotify    = supervisor/dfnotify.c
 SRC_dflog       = supervisor/dflog.c
@@ -56,6 +57,7 @@ LIBS_df2redis-monitor = -lmicrohttpd -ljansson -linih -lbsd -lm
 LIBS_dfconf      = -linih -lbsd
 LIBS_dfnotify    =
 LIBS_dflog       = -lbsd
+LIBS_dfhold      = -linih -lssl -lcrypto -lbsd
 LIBS_standin     = -llz4 -lzstd -lhiredis -ljansson -lbsd -lm
 LIBS_sink        =
 LIBS_delay       =
@@ -190,14 +192,14 @@ coverage:
 
 # ---- style ----
 
-SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
+SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog) $(wildcard check/hold/*.c)
 SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/scan.bash tests/bench/check.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
 
 # The last step: at 80 columns no line of a page is longer, and no text behind a macro was set as options.
-FORMATTED = $(SOURCES) $(wildcard */*.h reader/*/*.h parser/*/*.h writer/*/*.h) $(wildcard tests/*/*.c tests/*/*.h)
+FORMATTED = $(SOURCES) $(wildcard */*.h check/*/*.h reader/*/*.h parser/*/*.h writer/*/*.h) $(wildcard tests/*/*.c tests/*/*.h)
 
 lint: all
 	clang-format --dry-run -Werror $(FORMATTED)

@@ -6,14 +6,11 @@
 #include <stdint.h>
 
 #include "batch.h"
+#include "end.h"
 #include "names.h"
-#include "side.h"
-#include "tls.h"
 
 struct options {
-    struct side_options side[2];
-    struct tls_options tls[2];
-    const char *password_file[2], *sentinel_file[2];
+    struct end at[2];
     struct depth depth;
     struct names names;
     uint64_t sample;   /* of 10000 keys so many */

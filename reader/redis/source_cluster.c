@@ -499,6 +499,12 @@ static void add_alarms(const struct source *src, struct buf *b, bool *any)
         alarm_add(b, any, "slots-open");
 }
 
+static const char *flow_master(const struct source *src, unsigned flow)
+{
+    const struct cluster_source *c = (const struct cluster_source *)src;
+    return flow < c->members && c->member[flow].master != NULL ? c->member[flow].master->replid[0] : NULL;
+}
+
 static void add_fields(const struct source *src, struct buf *b)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
@@ -562,4 +568,5 @@ const struct source_kind source_cluster = {
     .close = close_source,
     .alarms = add_alarms,
     .fields = add_fields,
+    .flow_master = flow_master,
 };

@@ -15,6 +15,8 @@ usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later 
        df2redis [options] list                      all tasks of this user, one per line
        df2redis [options] monitor                   show all tasks over HTTP: a page, metrics (--listen HOST:PORT)
        df2redis [options] stop [NAME]               stop it: source first, then drain; --final: for good
+       df2redis [options] cutover [NAME]            pause the source's writes, wait until the target has everything,
+                                                    compare, and say when the clients may be moved
        df2redis [options] create NAME -c FILE       keep a task: its kind, source and target stand in FILE
        df2redis [options] start NAME                run a task that is kept, in the background
        df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended, and what is kept
@@ -75,7 +77,8 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
                            --rounds N, --delay MS, --list N, --output FILE, --repair copy|delete, --save FILE,
                            --source-max-ops N, --target-max-ops N
       --until synced       with record: only the full sync
-      --force              with record and export: overwrite FILE; with create: the task that is kept
+      --force              with record and export: overwrite FILE; with create: the task that is kept; with cutover:
+                           although the task has data errors
       --json               with status and list: one JSON object per task; with inspect: JSON
       --csv                with inspect: a line for each key
       --top N              with inspect: the N largest keys (10; with --csv: all keys)
@@ -84,6 +87,13 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --listen HOST:PORT   with monitor: a loopback address (127.0.0.1:8080)
       --final              with stop: the task cannot be resumed: the positions are removed from the target
       --timeout SEC        with stop: then everything is killed (default 60)
+      --plan               with cutover: look whether it can begin, and say what it would do
+      --budget SEC         with cutover: so long may it take from the pause until the clients may move (default 5)
+      --last-check WHAT    with cutover: the percentage of the keys that are compared before, or none
+      --switch COMMAND     with cutover: moves the clients; where it fails, all is as before
+      --hold SEC           with cutover: so long the source stays paused, for the clients to be moved (default 60)
+      --then WHAT          with cutover: resume (default) the writes of the source after that, or keep it paused
+      --pause-all          with cutover: of a Redis before 6.2, pause its reads, too
   -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
   -v, --verbose            more messages
   -h, --help, --version
@@ -98,6 +108,8 @@ verbose=0
 single=0
 force=0
 final=0
+plan=0
+pause_all=0
 json=0
 csv=0
 raw=0
@@ -109,6 +121,7 @@ word_at=() # where each of them stands in args
 # Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
 declare -A opt=()
 valued=' on-existing on-full-resync restart-max restart-window task run-dir log-file log-format report max-ops max-bytes '
+said_only=' until timeout top listen budget last-check hold switch then ' # on the command line only
 # Options of the connections: of both ends, of dfreader, of rediswriter; and of dfparse.
 both_args=()
 source_args=()
@@ -175,7 +188,7 @@ hand_on() { # stages word…
 take_option() { # --name [value]
     local side rest name=${1#--}
     [[ -n $name ]] || return 0
-    if [[ $name == until || $name == timeout || $name == top || $name == listen ]] || is_valued "$name"; then
+    if [[ $said_only == *" $name "* ]] || is_valued "$name"; then
         need "$1" $#
         opt[$name]=$2
         return 2
@@ -214,6 +227,8 @@ take_flag() { # --name
     --single) single=1 ;;
     --force) force=1 ;;
     --final) final=1 ;;
+    --plan) plan=1 ;;
+    --pause-all) pause_all=1 ;;
     --json) json=1 ;;
     --csv) csv=1 ;;
     --raw) raw=1 ;;
@@ -471,5 +486,6 @@ take_urls() { # what the second word is called: SOURCE and that from the command
     is_secure "$target_url" && target_args=("${both_args[@]}" "${target_args[@]}") secure=1
     [[ ${#both_args[@]} -eq 0 || $secure -eq 1 ]] ||
         die 2 "--tls-* belongs to a source or target over TLS: rediss://, sentinels://, dragonflys://"
+    [[ $command != replicate ]] || note_ends
     stage_options
 }
