@@ -18,7 +18,7 @@ ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
 PROGRAMS = dfreader dfparse rediswriter df2redis-check df2redis-monitor dfconf dfnotify dflog dfhold
-TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
+TOOLS    = acked standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
@@ -43,6 +43,7 @@ SRC_standin     = $(wildcard tests/standin/*.c) tests/crash/traffic.c
 SRC_dfstate     = $(wildcard tests/dfstate/*.c)
 SRC_sink        = tests/bench/sink.c
 SRC_delay       = tests/bench/delay.c
+SRC_acked       = tests/acked/main.c
 SRC_slots       = tests/bench/slots.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
 SRC_probe       = tests/probe/main.c
@@ -61,6 +62,7 @@ LIBS_dfhold      = -linih -lssl -lcrypto -lbsd
 LIBS_standin     = -llz4 -lzstd -lhiredis -ljansson -lbsd -lm
 LIBS_sink        =
 LIBS_delay       =
+LIBS_acked       = -lhiredis
 LIBS_slots       =
 LIBS_mkrecords   = -lbsd
 LIBS_probe       = -lbsd

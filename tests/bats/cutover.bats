@@ -1,0 +1,351 @@
+#!/usr/bin/env bats
+# df2redis cutover: a client that counts its acknowledged writes is moved in the midst of them, and misses none at the
+# target; whatever fails or is killed, the source takes writes again. DF2REDIS_CUTOVERS: how many times (2).
+# With a Dragonfly binary in DF2REDIS_DRAGONFLY from one as well.
+
+load helper
+
+RUNS=${DF2REDIS_CUTOVERS:-2}
+RATE=20000
+
+setup() { common_setup; }
+
+teardown() {
+    [[ -n ${BATS_TEST_COMPLETED-} ]] || tail -n 20 "$TMP"/*err >&2
+    [[ -z ${TASK-} ]] || { df2redis stop --timeout 5 || true; } >/dev/null 2>&1
+    [[ -z ${CLUSTER_PIDS-} ]] || stop_cluster
+    common_teardown
+}
+
+start_dragonfly() {
+    local dir
+    SOURCE=$(random_port)
+    dir=$TMP/dragonfly.$SOURCE
+    mkdir -p "$dir"
+    background "$DF2REDIS_DRAGONFLY" --port="$SOURCE" --bind=127.0.0.1 --proactor_threads=2 --dbfilename= --dir="$dir" \
+        --logtostderr --version_check=false --maxmemory=1gb >"$dir/log" 2>&1
+    wait_until 10 redis-cli -p "$SOURCE" ping
+}
+
+start_target() {
+    start_redis --repl-diskless-sync-delay 0
+    TARGET=$REDIS_PORT
+}
+
+start_source() { # options…
+    start_redis --repl-diskless-sync-delay 0 "$@"
+    SOURCE=$REDIS_PORT
+}
+
+start_task() { # source [options…]
+    background df2redis "${@:2}" replicate "$1" "redis://127.0.0.1:$TARGET" 2>>"$TMP/task.err"
+    TASK=$!
+    wait_until 15 shows 'phase=streaming .*health=ok' || fail "$(df2redis status): $(cat "$TMP/task.err")"
+}
+
+pair() { # options of the source…
+    start_source "$@"
+    start_target
+    start_task "redis://127.0.0.1:$SOURCE"
+}
+
+start_writer() { # source ports, comma-separated
+    rm -f "$TMP/acked"
+    background acked --rate $RATE --file "$TMP/acked" "$1" "$TARGET"
+    WRITER=$!
+    wait_until 10 grep -q ready "$TMP/acked"
+}
+
+# Stop it: nothing that was acknowledged is missing at the target.
+end_writer() {
+    kill -USR2 "$WRITER"
+    reap 20 "$WRITER"
+    [[ $status -eq 0 ]] || fail "$(tail -n 1 "$TMP/acked")"
+}
+
+cutover() { # options…
+    run df2redis cutover "$@"
+    printf '%s\n' "$output" >>"$TMP/cutover.err"
+}
+
+# The pause as it says it was, from its beginning until the clients were told.
+paused_ms() { sed -n 's/.*event=move_the_clients_now paused_ms=\([0-9]*\).*/\1/p' <<<"$output"; }
+
+writable() { # port [ms]: soon
+    local began=$EPOCHREALTIME took
+    timeout 20 redis-cli -p "$1" set cutover:probe 1 >/dev/null || fail "the source does not answer"
+    took=$(((${EPOCHREALTIME/./} - ${began/./}) / 1000))
+    [[ $took -le ${2:-500} ]] || fail "not writable for $took ms"
+}
+
+equal() { df2redis-check -q --rounds 1 --delay 100 "$1" "redis://127.0.0.1:$TARGET"; }
+
+# Move the writer, so many times: each time a new one. Prints what was measured.
+move_again_and_again() { # source URL, ports
+    local i ms worst=0
+    for ((i = 0; i < RUNS; i++)); do
+        start_writer "$2"
+        cutover --switch "kill -USR1 $WRITER; sleep 0.1"
+        assert_status 0
+        ms=$(paused_ms)
+        [[ $ms -gt $worst ]] && worst=$ms
+        end_writer
+        echo "$i: paused_ms=$ms $(tail -n 1 "$TMP/acked")" >>"$TMP/runs"
+        for port in ${2//,/ }; do writable "$port"; redis-cli -p "$port" flushall >/dev/null; done
+        # What the target alone has of them goes, too.
+        redis-cli -p "$TARGET" eval "for i = 0, 199 do redis.call('DEL', 'acked:' .. i) end" 0 >/dev/null
+        wait_until 10 equal "$1"
+    done
+    echo "# $1: $RUNS runs, paused at most $worst ms" >&3
+    # A busy machine may take longer; a quiet one has to meet this.
+    [[ $worst -le $((2000 * PATIENCE / 5 + 1000 * (PATIENCE > 1))) ]] || fail "$(cat "$TMP/runs")"
+}
+
+@test "a client is moved from a Redis: no acknowledged write is lost, and the pause is short" {
+    pair
+    move_again_and_again "redis://127.0.0.1:$SOURCE" "$SOURCE"
+}
+
+@test "a client is moved from a cluster: every master is paused" {
+    start_cluster 0
+    start_target
+    start_task "redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]}"
+    move_again_and_again "redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]}" "${CLUSTER_PORTS[0]},${CLUSTER_PORTS[1]},${CLUSTER_PORTS[2]}"
+}
+
+@test "a client is moved from a Dragonfly" {
+    [[ -n ${DF2REDIS_DRAGONFLY:-} ]] || skip "no Dragonfly binary: set DF2REDIS_DRAGONFLY"
+    start_dragonfly
+    start_target
+    start_task "dragonfly://127.0.0.1:$SOURCE"
+    move_again_and_again "dragonfly://127.0.0.1:$SOURCE" "$SOURCE"
+}
+
+# ---- killed ----
+
+begin_cutover() { # options…
+    : >"$TMP/said.err"
+    background df2redis cutover "$@" </dev/null 2>"$TMP/said.err"
+    CUTOVER=$!
+}
+
+# As soon as it has said so.
+await_step() { # event
+    local end=$((SECONDS + 20 * PATIENCE))
+    until grep -q "event=$1" "$TMP/said.err"; do
+        ended "$CUTOVER" && fail "ended before $1: $(cat "$TMP/said.err")" && return 1
+        [[ $SECONDS -lt $end ]] || fail "no $1" || return 1
+    done
+}
+
+holder() { pgrep -P "$CUTOVER" -x dfhold; }
+
+@test "killed at each step: the source takes writes again, and nothing is lost" {
+    local step who pid
+    pair
+    start_writer "$SOURCE"
+    for step in cutover paused target_has_all move_the_clients_now; do
+        for who in script both; do
+            begin_cutover --hold 60
+            await_step $step
+            pid=$(holder) || true
+            case $who in
+            script) kill -9 "$CUTOVER" ;;
+            both) kill -9 "$CUTOVER" ${pid:+"$pid"} ;;
+            esac
+            # The pause lasts 2 seconds, unless somebody renews it.
+            writable "$SOURCE" $((2300 * PATIENCE / 5 + 500))
+        done
+    done
+    end_writer
+    wait_until 10 equal "redis://127.0.0.1:$SOURCE"
+    never pgrep -x -u "$EUID" -f "dfhold redis://127.0.0.1:$SOURCE"
+}
+
+@test "what holds the source is killed: rolled back; a signal rolls back, too, and while the clients move it ends the pause" {
+    pair
+    begin_cutover --hold 60
+    await_step move_the_clients_now
+    kill -9 "$(holder)"
+    reap 10 "$CUTOVER"
+    [[ $status -eq 0 ]] # the clients were told: the source is writable again, and the task is still running
+    grep -q event=pause_lost "$TMP/said.err"
+    writable "$SOURCE" 3000
+
+    begin_cutover --hold 60
+    await_step move_the_clients_now
+    kill -TERM "$CUTOVER"
+    reap 10 "$CUTOVER"
+    [[ $status -eq 0 ]]
+    grep -q event=resumed "$TMP/said.err"
+    writable "$SOURCE"
+
+    # The target takes nothing, so that it cannot have everything.
+    redis-cli -p "$TARGET" client pause 100000 write
+    redis-cli -p "$SOURCE" set a 1
+    begin_cutover --budget 30 --last-check none
+    await_step paused
+    kill -TERM "$CUTOVER"
+    reap 10 "$CUTOVER"
+    redis-cli -p "$TARGET" client unpause
+    [[ $status -eq 5 ]]
+    grep -q 'event=rolled_back .*stopped by a signal' "$TMP/said.err"
+    writable "$SOURCE"
+
+    redis-cli -p "$TARGET" client pause 100000 write
+    redis-cli -p "$SOURCE" set a 2
+    begin_cutover --budget 30 --last-check none
+    await_step paused
+    kill -9 "$(holder)"
+    reap 10 "$CUTOVER"
+    redis-cli -p "$TARGET" client unpause
+    [[ $status -eq 1 ]]
+    grep -q 'event=rolled_back .*the connection to the source was lost' "$TMP/said.err"
+    writable "$SOURCE" 3000
+}
+
+# ---- what it refuses, and rolls back ----
+
+@test "the target cannot follow within the budget: rolled back with status 75" {
+    pair
+    redis-cli -p "$TARGET" client pause 100000 write
+    redis-cli -p "$SOURCE" incr a
+    cutover --budget 1 --last-check none
+    redis-cli -p "$TARGET" client unpause
+    assert_status 75
+    assert_output_has event=rolled_back
+    assert_output_has "not within --budget 1"
+    writable "$SOURCE"
+}
+
+@test "the sides differ: refused before the pause; in the last check: rolled back with status 3; --switch fails" {
+    pair
+    redis-cli -p "$TARGET" set extra 1
+    cutover
+    assert_status 1
+    assert_output_has "differ already"
+    [[ $output != *event=paused* ]]
+    redis-cli -p "$TARGET" del extra
+
+    # Between pause and last check somebody writes to the target.
+    # One who is too late for that tries again.
+    local tries
+    for tries in 1 2 3 4 5; do
+        begin_cutover --hold 0
+        await_step paused
+        kill -STOP "$CUTOVER"
+        redis-cli -p "$TARGET" set extra 1
+        kill -CONT "$CUTOVER"
+        reap 20 "$CUTOVER"
+        redis-cli -p "$TARGET" del extra
+        [[ $status -ne 0 ]] && break
+    done
+    [[ $status -eq 3 ]] || fail "status $status: $(cat "$TMP/said.err")"
+    grep -q 'event=rolled_back .*source and target differ' "$TMP/said.err"
+    writable "$SOURCE"
+
+    cutover --switch 'exit 7'
+    assert_status 1
+    assert_output_has "rolled_back"
+    assert_output_has "--switch ended with status 7"
+    writable "$SOURCE"
+}
+
+@test "refused: no task, no master, a task that selects keys, wrong options; two at a time" {
+    run df2redis cutover none
+    assert_status 1
+    assert_output_has "not running"
+    run df2redis cutover --budget 0
+    assert_status 2
+    run df2redis cutover --then never
+    assert_status 2
+    run df2redis status --plan
+    assert_status 2
+
+    start_source
+    local master=$SOURCE
+    start_source --replicaof 127.0.0.1 "$SOURCE"
+    wait_until 10 eval "redis-cli -p $SOURCE info replication | grep -q master_link_status:up"
+    start_target
+    start_task "redis://127.0.0.1:$SOURCE" --exclude 'tmp:*'
+    cutover
+    assert_status 1
+    assert_output_has "127.0.0.1:$SOURCE is no master"
+    assert_output_has "the task selects keys"
+    df2redis stop
+    reap 10 "$TASK"
+
+    start_task "redis://127.0.0.1:$master" --resume --exclude 'tmp:*' --on-full-resync flush
+    redis-cli -p "$master" set tmp:1 1
+    begin_cutover --last-check none --hold 60
+    await_step move_the_clients_now
+    cutover --last-check none
+    assert_status 1
+    assert_output_has "another cutover"
+    kill -TERM "$CUTOVER"
+    reap 10 "$CUTOVER"
+    [[ $status -eq 0 ]]
+}
+
+@test "--plan says what would be done, and pauses nothing; --then keep leaves the source paused" {
+    pair
+    redis-cli -p "$SOURCE" mset a 1 b 2
+    cutover --plan
+    assert_status 0
+    assert_output_has "1. pause the writes of 1 master"
+    assert_output_has "3. compare 100 % of the keys"
+    [[ $output != *event=* ]]
+    writable "$SOURCE"
+    cutover --hold 0 --then keep
+    assert_status 0
+    assert_output_has event=kept_paused
+    never timeout 3 redis-cli -p "$SOURCE" set a 3
+    [[ $(redis-cli -p "$SOURCE" get a) == 1 ]]
+    redis-cli -p "$SOURCE" client unpause
+    writable "$SOURCE"
+    df2redis stop --final
+    reap 10 "$TASK"
+    [[ -z $(redis-cli -p "$TARGET" --scan --pattern 'df2redis*') ]]
+    TASK=
+}
+
+@test "passwords come from the task" {
+    start_source
+    start_target
+    redis-cli -p "$SOURCE" config set requirepass secret1 >/dev/null
+    redis-cli -p "$TARGET" config set requirepass secret2 >/dev/null
+    printf '%s\n' '[df2redis]' "source = redis://127.0.0.1:$SOURCE" "target = redis://127.0.0.1:$TARGET" \
+        'target-password = secret2' >"$TMP/conf"
+    DF2REDIS_SOURCE_PASSWORD=secret1 background df2redis -c "$TMP/conf" replicate 2>"$TMP/task.err"
+    TASK=$!
+    wait_until 15 shows 'phase=streaming .*health=ok'
+    cutover --hold 0
+    assert_status 0
+    assert_output_has event=move_the_clients_now
+    never grep -rq secret "$(RUN)"
+}
+
+# A binary that is older, of those that "make check-versions" is given.
+old_server() {
+    local server
+    for server in ${DF2REDIS_SERVERS:-}; do
+        "$server" --version | grep -Eq 'v=([345]|6\.0)\.' && OLD=$server && return
+    done
+    return 1
+}
+
+@test "a Redis before 6.2 pauses everything, for the whole budget" {
+    old_server || skip "no such server in DF2REDIS_SERVERS"
+    REDIS_SERVER=$OLD start_source
+    start_target
+    start_task "redis://127.0.0.1:$SOURCE"
+    cutover
+    assert_status 1
+    assert_output_has --pause-all
+    start_writer "$SOURCE"
+    cutover --pause-all --budget 3 --switch "kill -USR1 $WRITER"
+    assert_status 0
+    assert_output_has "move_the_clients_now"
+    end_writer
+    writable "$SOURCE" 4000
+}
