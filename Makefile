@@ -73,7 +73,7 @@ LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 all: $(BINS) $(SCRIPT) $(LIBEXEC)
 
 help:
-	@echo 'all tools deps deps-dev demo check check-run unit check-versions check-pairs crash model asan clang fuzz fuzz-build fuzz-coverage' \
+	@echo 'all tools deps deps-dev demo check check-run unit check-versions check-pairs crash cutover model asan clang fuzz fuzz-build fuzz-coverage' \
 		'coverage lint format bench install uninstall clean'
 
 $(B)/obj/%.o: %.c
@@ -170,6 +170,11 @@ check-pairs: all tools
 crash: all tools
 	$(B)/bin/dfcrash --crashes $(or $(CRASHES),100) $(SEED:%=--seed %) $(DRAGONFLY:%=--dragonfly %) $(CRASH_ARGS)
 
+# Clients that count what was acknowledged are moved so many times from a Redis, a cluster, and DRAGONFLY.
+cutover: all tools
+	DF2REDIS_BUILD=$(abspath $(B)) DF2REDIS_CUTOVERS=$(or $(CUTOVERS),50) $(DRAGONFLY:%=DF2REDIS_DRAGONFLY=%) \
+	    bats --filter 'is moved' tests/bats/cutover.bats
+
 asan:
 	$(SUBMAKE) B=$(B)/asan OPT='-O1 -g' \
 	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' $(STRICT) check-run
@@ -246,4 +251,4 @@ clean:
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash asan clang demo bench coverage lint format install uninstall clean
+.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash cutover asan clang demo bench coverage lint format install uninstall clean

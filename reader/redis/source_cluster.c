@@ -499,10 +499,12 @@ static void add_alarms(const struct source *src, struct buf *b, bool *any)
         alarm_add(b, any, "slots-open");
 }
 
+/* As its stream bears it: a master takes another id when its first replica comes. */
 static const char *flow_master(const struct source *src, unsigned flow)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
-    return flow < c->members && c->member[flow].master != NULL ? c->member[flow].master->replid[0] : NULL;
+    const struct flow *f = &c->stream->flows[flow];
+    return flow < c->members && c->member[flow].master != NULL && f->conn != NULL ? flow_lineage(f)->replid : NULL;
 }
 
 static void add_fields(const struct source *src, struct buf *b)
