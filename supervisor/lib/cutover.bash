@@ -313,10 +313,24 @@ go_on_or_back() {
     in_budget || roll_back 75 "not within --budget $budget: $1"
 }
 
+# Another session may be that of other masters, which nobody has paused.
+same_session() {
+    local was=$session_id
+    identify_session
+    [[ $session_id == "$was" ]] || roll_back 75 "the task has restarted"
+}
+
+identify_session() {
+    session_word pid
+    session_id=$value
+    session_word epoch
+    session_id+=.$value
+}
+
 # Until the target has what want says.
 await_target() {
     local behind
-    until ask_task && is_reached; do
+    until ask_task && same_session && is_reached; do
         go_on_or_back "the target is ${behind:-?} positions behind"
         hold_tick 0.02 || roll_back 1 "the connection to the source was lost"
     done
@@ -358,6 +372,17 @@ pause_writes() {
     want_positions || roll_back 1 "$fault"
 }
 
+# The masters are still masters, and have been paused all the time.
+look_once() {
+    local node
+    ask_hold 10 look || roll_back 1 "the source does not answer"
+    for node in "${nodes[@]}"; do
+        word_of role "$node"
+        [[ $value == master ]] || roll_back 75 "a master of the source has failed over"
+    done
+    [[ $hold_lapsed -eq 0 ]] || roll_back 75 "a renewal of the pause came too late: writes may have been let through"
+}
+
 # Once more: a source whose writes are paused does not change.
 look_again() {
     local -a counted
@@ -365,17 +390,18 @@ look_again() {
     await_target
     elapsed_ms
     log note "target_has_all ms=$elapsed"
-    ask_hold 10 look || roll_back 1 "the source does not answer"
+    look_once
     ! was_written "${counted[@]}" || roll_back 75 "the source was written to although it is paused"
     want_positions || roll_back 1 "$fault"
     await_target
-    [[ $hold_lapsed -eq 0 ]] || roll_back 75 "a renewal of the pause came too late: writes may have been let through"
 }
 
 check_last() {
     local st
-    [[ $last_check != none ]] || return 0
-    elapsed_ms
+    if [[ $last_check == none ]]; then
+        look_once
+        return
+    fi
     go_on_or_back "the last check has not begun"
     compare "$(((budget * 1000 - elapsed) / 1000 + 1))" --rounds 2 --delay 200 -q
     go_on_or_back "the last check did not end (--last-check, --budget)"
@@ -385,8 +411,7 @@ check_last() {
     75 | 124 | 137) roll_back 75 "the last check did not end" ;;
     *) roll_back 1 "source and target could not be compared" ;;
     esac
-    ask_hold 10 look || roll_back 1 "the source does not answer"
-    [[ $hold_lapsed -eq 0 ]] || roll_back 75 "a renewal of the pause came too late: writes may have been let through"
+    look_once
 }
 
 # ---- the clients are moved ----
@@ -445,7 +470,7 @@ finish_pause_all() {
 # ---- all of it ----
 
 cutover_command() {
-    local trouble trouble_before fault elapsed clients
+    local trouble trouble_before session_id fault elapsed clients
     take_cutover_options
     look_at_lock
     [[ $held == up ]] || die 1 "task $task is not running ($run_dir is not locked)"
@@ -472,6 +497,7 @@ cutover_command() {
     [[ $cutover_stopped -eq 0 ]] || { end_hold; exit 5; }
     trouble
     trouble_before=$trouble
+    identify_session
     log note "cutover clients=$clients"
     pause_writes
     if [[ $pause_is_all -eq 1 ]]; then
