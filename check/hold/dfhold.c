@@ -8,10 +8,10 @@
  *   keep MS   hold them for so long, and let go no longer
  *   resume    let the clients write
  *
- * "end lapsed=1": for a moment writes may have been let through although they should not. What begins an answer to
- * "look" and "pause" is "server kind=… version=… pause=write|all masters=N".
- * Where standard input ends, or anything else goes wrong, the clients may write at once; where this process is
- * killed, after the span of the pause. */
+ * "end lapsed=1": for a moment writes may have been let through although they should not. What begins an
+ * answer to "look" and "pause" is "server kind=… version=… pause=write|all masters=N". Where standard input
+ * ends, or anything else goes wrong, the clients may write at once; where this process is killed, after the
+ * span of the pause. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -504,7 +504,8 @@ static const char *flow_master(const struct source *src, unsigned flow)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
     const struct flow *f = &c->stream->flows[flow];
-    return flow < c->members && c->member[flow].master != NULL && f->conn != NULL ? flow_lineage(f)->replid : NULL;
+    return flow < c->members && c->member[flow].master != NULL && f->conn != NULL ? flow_lineage(f)->replid
+                                                                                  : NULL;
 }
 
 static void add_fields(const struct source *src, struct buf *b)

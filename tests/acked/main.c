@@ -1,14 +1,14 @@
 /* A client that counts: acked [--rate N] [--keys N] --file FILE SOURCE[,SOURCE…] TARGET
  *
  * Writes to the servers at these ports of 127.0.0.1 (the masters of a cluster, each what it has), so many
- * commands per second: RPUSH of numbers that it uses once. On SIGUSR1 it moves: what was not answered by then is
- * in doubt, and everything else goes to TARGET. On SIGUSR2 it stops writing, and reads from TARGET what is there.
- * Of that it writes a line to FILE:
+ * commands per second: RPUSH of numbers that it uses once. On SIGUSR1 it moves: what was not answered by then
+ * is in doubt, and everything else goes to TARGET. On SIGUSR2 it stops writing, and reads from TARGET what is
+ * there. Of that it writes a line to FILE:
  *
  *   acknowledged=N doubtful=N lost=N doubled=N longest_ms=N
  *
- * lost: acknowledged and not there; longest_ms: between two replies. Status 1 if anything is lost or doubled. A
- * line "ready" stands there as soon as every server has answered. */
+ * lost: acknowledged and not there; longest_ms: between two replies. Status 1 if anything is lost or doubled.
+ * A line "ready" stands there as soon as every server has answered. */
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -189,8 +189,8 @@ static int report(const char *file, const struct writer *w)
     FILE *f = fopen(file, "a");
     if (f == NULL)
         die(file, "cannot be written");
-    fprintf(f, "acknowledged=%u doubtful=%u lost=%u doubled=%u longest_ms=%llu\n", acknowledged, doubtful, lost,
-            doubled, (unsigned long long)(longest / 1000000));
+    fprintf(f, "acknowledged=%u doubtful=%u lost=%u doubled=%u longest_ms=%llu\n", acknowledged, doubtful,
+            lost, doubled, (unsigned long long)(longest / 1000000));
     fclose(f);
     return lost + doubled > 0;
 }
