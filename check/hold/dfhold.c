@@ -8,6 +8,13 @@
  *   keep MS   hold them for so long, and let go no longer
  *   resume    let the clients write
  *
+ * and for the way back (reverse.h):
+ *
+ *   backlog   backlog bytes=N         the server keeps its stream of changes
+ *   mark KEY  mark replid=… offset=N  how far it is
+ *   save TASK REPLID OFFSET           the position key of such a task
+ *   kick                              close the connections of all clients
+ *
  * "end lapsed=1": for a moment writes may have been let through although they should not. What begins an
  * answer to "look" and "pause" is "server kind=… version=… pause=write|all masters=N". Where standard input
  * ends, or anything else goes wrong, the clients may write at once; where this process is killed, after the
@@ -26,6 +33,7 @@
 #include "io.h"
 #include "log.h"
 #include "option.h"
+#include "reverse.h"
 
 #define SPAN_MIN 200
 #define SPAN_MAX (1000LL * 86400 * 30)
@@ -144,9 +152,35 @@ static unsigned span(const char *text)
     return (unsigned)ms;
 }
 
+/* A request that concerns the way back. False: it is none. */
+static bool answer_reverse(struct side *s, const char *line)
+{
+    struct reverse_mark m;
+    char text[128];
+    unsigned long long offset;
+    if (strcmp(line, "backlog") == 0) {
+        printf("backlog bytes=%llu\n", (unsigned long long)reverse_backlog(s));
+    } else if (sscanf(line, "mark %127s", text) == 1) {
+        reverse_mark(s, text, &m);
+        if (!is_word(m.replid))
+            fatal(EXIT_CANNOT, "INFO: not understood");
+        printf("mark replid=%s offset=%llu\n", m.replid, (unsigned long long)m.offset);
+    } else if (sscanf(line, "save %127s %71s %llu", text, m.replid, &offset) == 3) {
+        m.offset = offset;
+        reverse_save(s, text, &m);
+    } else if (strcmp(line, "kick") == 0) {
+        reverse_kick(s);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static void answer(struct hold *h, const char *line)
 {
-    if (strcmp(line, "look") == 0) {
+    if (answer_reverse(h->side, line)) {
+        ; /* said */
+    } else if (strcmp(line, "look") == 0) {
         hold_look(h);
         say_looks(h);
     } else if (strcmp(line, "size") == 0) {
@@ -170,7 +204,7 @@ static void answer(struct hold *h, const char *line)
 
 static void serve(struct hold *h, struct loop *loop)
 {
-    char line[64];
+    char line[256];
     struct input in = {.w = {.fd = STDIN_FILENO, .ready = readable, .ctx = &in}};
     if (loop_add(loop, &in.w, STDIN_FILENO, EPOLLIN) != 0)
         fatal_errno(EXIT_USAGE, "standard input is to be a pipe");

@@ -33,6 +33,7 @@ cutover_again() {
     done
     [[ $plan -eq 0 ]] || again+=(--plan)
     [[ $pause_all -eq 0 ]] || again+=(--pause-all)
+    [[ $reverse -eq 0 ]] || again+=(--reverse)
     [[ $force -eq 0 ]] || again+=(--force)
 }
 
@@ -238,6 +239,7 @@ preflight() {
     ask_hold 60 look || { problem 1 "the source cannot be asked"; return; }
     check_source_state
     check_target_state
+    check_reverse
     choose_sample
     check_before
 }
@@ -279,6 +281,7 @@ show_plan() {
     else
         echo "4. say that the clients may be moved, and keep the source paused for $hold s"
     fi
+    [[ $reverse -eq 0 ]] || echo "   the task ends before, and $back_name carries the changes of the target to the source from then on"
     [[ $then_what == keep ]] && echo "5. keep the source paused" || echo "5. let the source take writes again"
 }
 
@@ -305,6 +308,7 @@ roll_back() { # status reason
         log warn "pause_left note=\"the source takes writes again $left\""
     fi
     end_hold
+    [[ $reverse_stopped -eq 0 ]] || log warn "task_is_stopped note=\"start it again with --resume: the source is no longer replicated\""
     log error "rolled_back paused_ms=$elapsed status=$1 error=\"$2\""
     exit "$1"
 }
@@ -482,6 +486,7 @@ cutover_command() {
     trap cutover_stopped=1 INT TERM HUP
     read_ends
     [[ $scans -eq 0 ]] || die 1 "a task that reads by SCAN has no positions: there is no cutover"
+    [[ $reverse -eq 0 ]] || take_reverse
     take_secrets
     start_hold
     preflight
@@ -507,9 +512,11 @@ cutover_command() {
     fi
     look_again
     check_last
+    turn_around
     in_budget || roll_back 75 "not within --budget $budget"
     log note "move_the_clients_now paused_ms=$elapsed${opt[switch]:+ note=\"by --switch\"}"
     await_clients
+    [[ $reverse -eq 0 ]] || finish_reverse
     finish
     exit 0
 }

@@ -93,6 +93,7 @@ SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dra
       --switch COMMAND     with cutover: moves the clients; where it fails, all is as before
       --hold SEC           with cutover: so long the source stays paused, for the clients to be moved (default 60)
       --then WHAT          with cutover: resume (default) the writes of the source after that, or keep it paused
+      --reverse            with cutover: then a task NAME-back replicates from the target to the source
       --pause-all          with cutover: of a Redis before 6.2, pause its reads, too
   -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
   -v, --verbose            more messages
@@ -110,6 +111,7 @@ force=0
 final=0
 plan=0
 pause_all=0
+reverse=0
 json=0
 csv=0
 raw=0
@@ -229,6 +231,7 @@ take_flag() { # --name
     --final) final=1 ;;
     --plan) plan=1 ;;
     --pause-all) pause_all=1 ;;
+    --reverse) reverse=1 ;;
     --json) json=1 ;;
     --csv) csv=1 ;;
     --raw) raw=1 ;;

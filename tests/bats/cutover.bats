@@ -49,9 +49,9 @@ pair() { # options of the source…
     start_task "redis://127.0.0.1:$SOURCE"
 }
 
-start_writer() { # source ports, comma-separated
+start_writer() { # source ports, comma-separated [rate]
     rm -f "$TMP/acked"
-    background acked --rate $RATE --file "$TMP/acked" "$1" "$TARGET"
+    background acked --rate "${2:-$RATE}" --file "$TMP/acked" "$1" "$TARGET"
     WRITER=$!
     wait_until 10 grep -q ready "$TMP/acked"
 }
@@ -145,19 +145,15 @@ holder() { pgrep -P "$CUTOVER" -x dfhold; }
 @test "killed at each step: the source takes writes again, and nothing is lost" {
     local step who pid
     pair
-    start_writer "$SOURCE"
-    for step in cutover paused target_has_all move_the_clients_now; do
-        for who in script both; do
-            begin_cutover --hold 60
-            await_step $step
-            pid=$(holder) || true
-            case $who in
-            script) kill -9 "$CUTOVER" ;;
-            both) kill -9 "$CUTOVER" ${pid:+"$pid"} ;;
-            esac
-            # The pause lasts 2 seconds, unless somebody renews it.
-            writable "$SOURCE" $((500 * PATIENCE))
-        done
+    start_writer "$SOURCE" 2000
+    for step in "script cutover" "script paused" "both paused" "script target_has_all" "both move_the_clients_now"; do
+        read -r who step <<<"$step"
+        begin_cutover --hold 60
+        await_step "$step"
+        pid=$(holder) || true
+        if [[ $who == both ]]; then kill -9 "$CUTOVER" "$pid"; else kill -9 "$CUTOVER"; fi
+        # The pause lasts 2 seconds, unless somebody renews it.
+        writable "$SOURCE" $((500 * PATIENCE))
     done
     end_writer
     wait_until 10 equal "redis://127.0.0.1:$SOURCE"
@@ -325,6 +321,33 @@ holder() { pgrep -P "$CUTOVER" -x dfhold; }
     assert_status 0
     assert_output_has event=move_the_clients_now
     never grep -rq secret "$(RUN)"
+}
+
+@test "--reverse: from the moment of the cutover the source follows the target" {
+    local i
+    pair --appendonly no
+    cutover --reverse --hold 0
+    assert_status 1
+    assert_output_has repl-backlog-size
+    redis-cli -p "$TARGET" config set repl-backlog-size 64mb >/dev/null
+    redis-cli -p "$TARGET" set counter 5 >/dev/null
+    redis-cli -p "$SOURCE" set counter 5 >/dev/null
+    start_writer "$SOURCE"
+    cutover --reverse --switch "kill -USR1 $WRITER; sleep 0.3"
+    assert_status 0
+    [[ $(paused_ms) -le $((1000 * PATIENCE)) ]]
+    reap 10 "$TASK"
+    [[ $status -eq 0 ]]
+    TASK=
+    for ((i = 0; i < 50; i++)); do echo "INCR counter"; done | redis-cli -p "$TARGET" -n 0 >/dev/null
+    redis-cli -p "$TARGET" -n 2 set other 1 >/dev/null
+    end_writer
+    # Each change of the target once, and nothing that the task had brought a second time.
+    wait_until 15 equal "redis://127.0.0.1:$SOURCE"
+    [[ $(redis-cli -p "$SOURCE" get counter) == 55 && $(redis-cli -p "$SOURCE" -n 2 get other) == 1 ]]
+    df2redis status default-back | head -n 1 | grep -q 'phase=streaming .*health=ok'
+    df2redis stop default-back --final
+    [[ -z $(redis-cli -p "$SOURCE" --scan --pattern 'df2redis*') ]]
 }
 
 # A binary that is older, of those that "make check-versions" is given.
