@@ -263,26 +263,36 @@ say_problems() {
     return "$st"
 }
 
+# "redis 7.0.15" of such a line, in value.
+version_of() { # line "server"
+    local kind
+    word_of kind "$1"
+    kind=$value
+    word_of version "$1"
+    value="$kind $value"
+}
+
 show_plan() {
-    local kind version masters pause target_kind target_version
-    word_of kind "$server" && kind=$value
-    word_of version "$server" && version=$value
-    word_of masters "$server" && masters=$value
-    word_of pause "$server" && pause=$value
-    word_of kind "$target_server" && target_kind=$value
-    word_of version "$target_server" && target_version=$value
-    printf 'task %s: %s (%s %s) to %s (%s %s)\n' "$task" "$source_url" "$kind" "$version" "$target_url" "$target_kind" "$target_version"
-    printf '%s\n' "masters of the source: $masters, connected clients, ours included: $clients"
-    printf '%s\n' "1. pause the ${pause/all/reads and write}s of $masters masters$([[ $pause == all ]] || echo " ($PAUSE_MS ms, renewed)"), for at most $budget s"
-    printf '%s\n' "2. wait until ${#want[@]} flows have applied what the source has, twice"
+    local from to masters whose="the writes of" how=" (CLIENT PAUSE $PAUSE_MS WRITE, renewed)"
+    version_of "$server"
+    from=$value
+    version_of "$target_server"
+    to=$value
+    word_of masters "$server"
+    masters=$value
+    [[ $pause_is_all -eq 0 ]] || { whose="reads and writes of"; how=; }
+    printf '%s\n' "task $task: $source_url ($from) to $target_url ($to)" \
+        "masters of the source: $masters, connected clients, ours included: $clients" \
+        "1. pause $whose $masters master$([[ $masters -eq 1 ]] || echo s)$how, for at most $budget s" \
+        "2. wait until the target has applied what the source has (flows: ${#want[@]}), twice"
     if [[ $last_check == none ]]; then echo "3. compare nothing"; else echo "3. compare $last_check % of the keys"; fi
+    [[ $reverse -eq 0 ]] || echo "   end the task; $back_name replicates from the target to the source from then on"
     if [[ -n ${opt[switch]-} ]]; then
         printf '%s\n' "4. run: ${opt[switch]}"
     else
         echo "4. say that the clients may be moved, and keep the source paused for $hold s"
     fi
-    [[ $reverse -eq 0 ]] || echo "   the task ends before, and $back_name carries the changes of the target to the source from then on"
-    [[ $then_what == keep ]] && echo "5. keep the source paused" || echo "5. let the source take writes again"
+    if [[ $then_what == keep ]]; then echo "5. keep the source paused"; else echo "5. let the source take writes again"; fi
 }
 
 # ---- the pause ----
@@ -504,7 +514,8 @@ cutover_command() {
     trouble
     trouble_before=$trouble
     identify_session
-    log note "cutover clients=$clients"
+    version_of "$server"
+    log note "cutover source=\"$value\" clients=$clients"
     pause_writes
     if [[ $pause_is_all -eq 1 ]]; then
         await_target

@@ -4,6 +4,7 @@
 # With a Dragonfly binary in DF2REDIS_DRAGONFLY from one as well.
 
 load helper
+load certs
 
 RUNS=${DF2REDIS_CUTOVERS:-2}
 RATE=20000
@@ -202,6 +203,22 @@ holder() { pgrep -P "$CUTOVER" -x dfhold; }
     writable "$SOURCE" 3000
 }
 
+@test "a renewal that comes too late: rolled back, as the source may have been written to" {
+    pair
+    redis-cli -p "$TARGET" client pause 100000 write
+    redis-cli -p "$SOURCE" set a 1
+    begin_cutover --budget 60 --last-check none
+    await_step paused
+    kill -STOP "$(holder)"
+    writable "$SOURCE" $((500 * PATIENCE)) # nobody has renewed it
+    redis-cli -p "$TARGET" client unpause
+    kill -CONT "$(holder)"
+    reap 20 "$CUTOVER"
+    [[ $status -eq 75 ]]
+    grep -Eq 'event=rolled_back .*(renewal of the pause|written to although)' "$TMP/said.err"
+    writable "$SOURCE"
+}
+
 # ---- what it refuses, and rolls back ----
 
 @test "the target cannot follow within the budget: rolled back with status 75" {
@@ -332,6 +349,13 @@ holder() { pgrep -P "$CUTOVER" -x dfhold; }
     redis-cli -p "$TARGET" config set repl-backlog-size 64mb >/dev/null
     redis-cli -p "$TARGET" set counter 5 >/dev/null
     redis-cli -p "$SOURCE" set counter 5 >/dev/null
+    # Rolled back: the task has ended, and resumes.
+    cutover --reverse --switch 'exit 7'
+    assert_status 1
+    assert_output_has event=task_is_stopped
+    writable "$SOURCE"
+    reap 10 "$TASK"
+    start_task "redis://127.0.0.1:$SOURCE" --resume
     start_writer "$SOURCE"
     cutover --reverse --switch "kill -USR1 $WRITER; sleep 0.3"
     assert_status 0
@@ -348,6 +372,19 @@ holder() { pgrep -P "$CUTOVER" -x dfhold; }
     df2redis status default-back | head -n 1 | grep -q 'phase=streaming .*health=ok'
     df2redis stop default-back --final
     [[ -z $(redis-cli -p "$SOURCE" --scan --pattern 'df2redis*') ]]
+}
+
+@test "a source over TLS, by the options of the task" {
+    make_certs
+    start_tls_redis server --repl-diskless-sync-delay 0
+    SOURCE=$REDIS_PORT
+    start_target
+    cd "$CERTS" # a file's name counts where the task was started
+    start_task "rediss://127.0.0.1:$TLS_PORT" --source-tls-ca ca.crt
+    cd /
+    cutover --hold 0
+    assert_status 0
+    assert_output_has event=move_the_clients_now
 }
 
 # A binary that is older, of those that "make check-versions" is given.
