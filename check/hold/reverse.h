@@ -1,5 +1,6 @@
-/* The way back: what a task needs that carries the changes of the target to the source, from the moment of the
- * cutover on. Both are single servers of Redis or Valkey. df2redis(1), CUTOVER; rediswriter(1), Position key. */
+/* The way back: what a task needs that carries the changes of the target to the source, from the moment of
+ * the cutover on. Both are single servers of Redis or Valkey. df2redis(1), CUTOVER; rediswriter(1), Position
+ * key. */
 #ifndef CHECK_REVERSE_H
 #define CHECK_REVERSE_H
 
@@ -12,8 +13,8 @@ struct reverse_mark {
     uint64_t offset; /* what follows in the stream begins in database 0, or with a SELECT */
 };
 
-/* The server keeps its stream of changes from here on, as it does once a replica has asked for it. Returns how
- * many bytes of it. Ends the process, as the next ones, when it does not, or refuses. */
+/* The server keeps its stream of changes from here on, as it does once a replica has asked for it. Returns
+ * how many bytes of it. Ends the process, as the next ones, when it does not, or refuses. */
 uint64_t reverse_backlog(struct side *s);
 
 /* How far its stream is. A key of that name is set and removed again. */
