@@ -111,6 +111,7 @@ void options_parse(struct options *o, int argc, char **argv)
     for (unsigned i = 0; i < 2; i++) {
         end_take(&o->at[i], labels[i], argv[first + (int)i]);
         o->at[i].side.connections = o->connections;
+        o->at[i].side.loss = "nothing is said about the keys that were not looked at";
     }
     for (int i = 1; given != argv && i < ngiven; i++)
         url_hide_argument(given[i]); /* what was parsed is a copy */

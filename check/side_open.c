@@ -134,6 +134,7 @@ static void open_node(struct side *s, const struct endpoint *at)
     n->links = xcalloc(s->nlinks, sizeof *n->links);
     for (unsigned k = 0; k < s->nlinks; k++) {
         link_open(&n->links[k], s->loop, at, s->o->url.tls, s->label, side_timeout(s));
+        n->links[k].loss = s->o->loss;
         login(s, &n->links[k], s->o->url.user, s->o->url.password);
         (void)MUST(s, &n->links[k], "PING");
     }

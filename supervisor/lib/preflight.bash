@@ -82,8 +82,8 @@ compare() { # seconds option…
 check_before() {
     local st
     [[ $last_check != none && ${#problems[@]} -eq 0 ]] || return 0
-    compare 600 -q --rounds 3 --delay 300
-    [[ $st -ne 3 ]] || compare 600 -q # a target that was behind for a moment differs in the same way twice
+    compare 600 -q --rounds 1 --delay 300
+    [[ $st -ne 3 ]] || compare 600 -q --rounds 1 --delay 2000 # a target that was behind for a moment differs in the same way twice
     case $st in
     0 | 75) ;; # what keeps changing is being written
     3) problem 3 "source and target differ already: df2redis check" ;;
