@@ -95,6 +95,8 @@ preflight() {
     check_task_state
     ask_task || { problem 75 "the session does not answer"; return; }
     ask_hold 60 look || { problem 1 "the source cannot be asked"; return; }
+    session_word slots_open
+    [[ ${value:-0} -eq 0 ]] || problem 75 "slots of the cluster are on their way: $value"
     check_source_state
     check_target_state
     check_reverse
