@@ -136,7 +136,7 @@ enter_run_dir() {
     # Children must not hold the lock of the start: they may outlive us, and the next start would be refused.
     take_lock 6>&-
     clear_run
-    rm -f -- "$run_dir/progress" "$run_dir/status.json" "$run_dir/ready" "$run_dir/complete" "$run_dir/reached" "$run_dir/final" "$run_dir"/limit.*
+    rm -f -- "$run_dir/progress" "$run_dir/status.json" "$run_dir/ready" "$run_dir/complete" "$run_dir/reached" "$run_dir/final" "$run_dir/ends" "$run_dir"/limit.*
     echo $$ >"$run_dir/pid"
     mkfifo -m 600 "$run_dir/idle.fifo" || die 1 "cannot write to $run_dir"
     exec 4<>"$run_dir/idle.fifo" || die 1 "cannot open $run_dir/idle.fifo"
