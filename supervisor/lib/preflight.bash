@@ -9,7 +9,7 @@ problem() { problems+=("$1 $2"); }
 # By the line that status shows.
 check_task_state() {
     local line one
-    line=$(show_task text | head -n 1)
+    line=$(show_task line)
     word_of command "$line"
     [[ $value == replicate ]] || die 1 "task $task does not replicate: there is nothing to switch over"
     word_of phase "$line"

@@ -105,7 +105,8 @@ start_back() {
 await_back() {
     local end=$((SECONDS + 60)) line
     while [[ $SECONDS -lt $end ]]; do
-        line=$("$self" --run-dir "$back_dir" --task "$back_name" --raw status 2>/dev/null | head -n 1)
+        line=$("$self" --run-dir "$back_dir" --task "$back_name" --raw status 2>/dev/null)
+        line=${line%%$'\n'*}
         word_of phase "$line"
         [[ $value != streaming ]] || return 0
         alive "$back_pid" || return 1
