@@ -41,6 +41,26 @@ move_again_and_again() { # source URL, ports
     [[ $median -le 2000 && ${all[-1]} -le $((1000 * PATIENCE)) ]] || fail "$(cat "$TMP/runs")"
 }
 
+no_holder() { ! pgrep -u "$EUID" -f "dfhold.* $1"; }
+
+# Killed after it has said that, alone or with what holds the source: that takes writes again, and nothing is lost.
+killed_at() { # source URL, ports, "script STEP" or "both STEP"…
+    local url=$1 ports=$2 who step pid port
+    start_writer "$ports" 2000
+    for step in "${@:3}"; do
+        read -r who step <<<"$step"
+        begin_cutover --hold 60
+        await_step "$step"
+        pid=$(holder) || true
+        if [[ $who == both ]]; then kill -9 "$CUTOVER" "$pid"; else kill -9 "$CUTOVER"; fi
+        # The pause lasts 2 seconds, unless somebody renews it.
+        for port in ${ports//,/ }; do writable "$port" $((500 * PATIENCE)); done
+    done
+    end_writer
+    wait_until 10 equal "$url"
+    wait_until 3 no_holder "$url"
+}
+
 @test "a client is moved from a Redis: no acknowledged write is lost, and the pause is short" {
     pair
     move_again_and_again "redis://127.0.0.1:$SOURCE" "$SOURCE"
@@ -50,7 +70,9 @@ move_again_and_again() { # source URL, ports
     start_cluster 0
     start_target
     start_task "redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]}"
-    move_again_and_again "redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]}" "${CLUSTER_PORTS[0]},${CLUSTER_PORTS[1]},${CLUSTER_PORTS[2]}"
+    local ports=${CLUSTER_PORTS[0]},${CLUSTER_PORTS[1]},${CLUSTER_PORTS[2]}
+    move_again_and_again "redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]}" "$ports"
+    killed_at "redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]}" "$ports" "script paused" "both paused"
 }
 
 @test "a client is moved from a Dragonfly" {
@@ -59,26 +81,14 @@ move_again_and_again() { # source URL, ports
     start_target
     start_task "dragonfly://127.0.0.1:$SOURCE"
     move_again_and_again "dragonfly://127.0.0.1:$SOURCE" "$SOURCE"
+    killed_at "dragonfly://127.0.0.1:$SOURCE" "$SOURCE" "script cutover" "script paused" "both paused" "script target_has_all" \
+        "both move_the_clients_now"
 }
 
-# ---- killed ----
-
 @test "killed at each step: the source takes writes again, and nothing is lost" {
-    local step who pid
     pair
-    start_writer "$SOURCE" 2000
-    for step in "script cutover" "script paused" "both paused" "script target_has_all" "both move_the_clients_now"; do
-        read -r who step <<<"$step"
-        begin_cutover --hold 60
-        await_step "$step"
-        pid=$(holder) || true
-        if [[ $who == both ]]; then kill -9 "$CUTOVER" "$pid"; else kill -9 "$CUTOVER"; fi
-        # The pause lasts 2 seconds, unless somebody renews it.
-        writable "$SOURCE" $((500 * PATIENCE))
-    done
-    end_writer
-    wait_until 10 equal "redis://127.0.0.1:$SOURCE"
-    never pgrep -x -u "$EUID" -f "dfhold redis://127.0.0.1:$SOURCE"
+    killed_at "redis://127.0.0.1:$SOURCE" "$SOURCE" "script cutover" "script paused" "both paused" "script target_has_all" \
+        "both move_the_clients_now"
 }
 
 @test "what holds the source is killed: rolled back; a signal rolls back, too, and while the clients move it ends the pause" {

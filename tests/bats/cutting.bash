@@ -57,9 +57,20 @@ cutover() { # options…
 # The pause as it says it was, from its beginning until the clients were told.
 paused_ms() { sed -n 's/.*event=move_the_clients_now paused_ms=\([0-9]*\).*/\1/p' <<<"$output"; }
 
+# A key that the server has, also where it is a master of a cluster.
+own_key() { # port
+    local i
+    for i in {0..99}; do
+        [[ $(redis-cli -p "$1" exists "cutover:$i") == MOVED* ]] || { echo "cutover:$i"; return; }
+    done
+    fail "$1 has no keys"
+}
+
 writable() { # port [ms]: soon
-    local began=$EPOCHREALTIME took
-    timeout 20 redis-cli -p "$1" set cutover:probe 1 >/dev/null || fail "the source does not answer"
+    local began took key
+    key=$(own_key "$1")
+    began=$EPOCHREALTIME
+    [[ $(timeout 20 redis-cli -p "$1" set "$key" 1) == OK ]] || fail "the source does not answer"
     took=$(((${EPOCHREALTIME/./} - ${began/./}) / 1000))
     [[ $took -le ${2:-$((200 * PATIENCE))} ]] || fail "not writable for $took ms"
 }
