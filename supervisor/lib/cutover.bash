@@ -176,6 +176,12 @@ run_switch() {
     cd -- "$ends_dir" && exec timeout -k 1 "$((hold > 0 ? hold : 60))" sh -c "${opt[switch]}"
 }
 
+say_lost() {
+    local how="they are still replicated"
+    [[ $reverse_stopped -eq 0 ]] || how="they are not replicated: df2redis check"
+    log warn "pause_lost note=\"the source takes writes again; $how\""
+}
+
 # With --switch its status decides; else the operator, or the time.
 await_clients() {
     local end=$((SECONDS + hold)) pid st
@@ -191,7 +197,7 @@ await_clients() {
         return
     fi
     while [[ $cutover_stopped -eq 0 && $SECONDS -lt $end ]]; do
-        hold_tick 0.2 || { log warn "pause_lost note=\"the source takes writes again; they are still replicated\""; return; }
+        hold_tick 0.2 || { say_lost; return; }
         [[ ! -t 0 ]] || ! read -r -t 0 || { read -r _; break; }
     done
 }

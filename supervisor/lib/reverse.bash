@@ -59,6 +59,7 @@ turn_around() {
     reverse_stopped=1
     ask_target mark "df2redis-cutover:$task" || roll_back 1 "the target does not say how far its stream is"
     back_mark=${answer%%$'\n'*}
+    look_once
     log note "task_ended note=\"$back_name begins where the target is now\""
 }
 
@@ -70,6 +71,7 @@ begin_reverse() {
     word_of offset "$back_mark"
     offset=$value
     ask_hold 10 kick || return 1
+    [[ $hold_lapsed -eq 0 ]] || return 1 # it may have taken writes that nobody carries to the target
     ask_hold 10 resume || return 1
     ask_hold 10 save "$back_name" "$replid" "$offset" || return 1
     start_back || return 1
@@ -121,6 +123,8 @@ finish_reverse() {
         log note "resumed task=$back_name note=\"the source follows the target now; when it is no longer needed: df2redis stop --final $back_name\""
         exit 0
     fi
+    [[ $hold_lapsed -eq 0 ]] ||
+        log error "pause_lapsed note=\"the source may have taken writes that the target has not: df2redis check\""
     end_hold
     log error "no_way_back note=\"the clients may stay at the target; the source does not follow it (log: $back_dir/log)\""
     exit 3
