@@ -244,7 +244,7 @@ static void begin(struct check *c)
     static const char *const labels[] = {"source", "target"};
     loop_init(&c->loop);
     for (unsigned i = 0; i < 2; i++) {
-        side_open(&c->side[i], &c->loop, &c->o->side[i], labels[i]);
+        side_open(&c->side[i], &c->loop, &c->o->at[i].side, labels[i]);
         c->identity[i] = side_identity(&c->side[i]);
     }
     engine_init(&c->engine, &c->loop, &c->side[0], &c->side[1], &c->depth, c->o->reply_timeout);

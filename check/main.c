@@ -75,7 +75,7 @@ int main(int argc, char **argv)
     report_close(&report);
     report_close(&after);
     known_free(&report.known);
-    tls_free(o.side[0].url.tls);
-    tls_free(o.side[1].url.tls);
+    tls_free(o.at[0].side.url.tls);
+    tls_free(o.at[1].side.url.tls);
     return status;
 }

@@ -46,7 +46,7 @@ static const char *const labels[] = {"source", "target"};
 
 static bool is_server(const struct offline *x, unsigned i)
 {
-    return x->o->side[i].file == NULL;
+    return x->o->at[i].side.file == NULL;
 }
 
 /* ---- keys that come ---- */
@@ -115,7 +115,7 @@ static void cannot(const struct reading *r, const char *why)
 {
     const struct options *o = r->all->o;
     fatal(EXIT_CANNOT, "%s %s: %s: nothing is said about the keys that were not looked at", labels[r->side],
-          o->side[r->side].file != NULL ? o->side[r->side].file : o->side[r->side].bare, why);
+          o->at[r->side].side.file != NULL ? o->at[r->side].side.file : o->at[r->side].side.bare, why);
 }
 
 static void begin_reading(struct offline *x, unsigned i, int keys)
@@ -197,17 +197,17 @@ static void find_side(struct offline *x, unsigned i)
     static struct side s;
     struct loop loop;
     struct side_options *at = &x->at[i];
-    *at = x->o->side[i];
+    *at = x->o->at[i].side;
     if (!is_server(x, i))
         return;
     loop_init(&loop);
-    side_open(&s, &loop, &x->o->side[i], labels[i]);
+    side_open(&s, &loop, &x->o->at[i].side, labels[i]);
     bool cluster = s.cluster;
     side_close(&s);
     loop_free(&loop);
     if (!cluster || at->url.cluster)
         return;
-    const char *rest = strstr(x->o->side[i].bare, "://");
+    const char *rest = strstr(x->o->at[i].side.bare, "://");
     if (at->url.host[0] == '\0' || rest == NULL ||
         snprintf(at->bare, sizeof at->bare, "%s%s", at->url.secure ? "rediss-cluster" : "redis-cluster",
                  rest) >= (int)sizeof at->bare)

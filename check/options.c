@@ -10,8 +10,7 @@
 #include "log.h"
 #include "option.h"
 
-#define SENTINEL_ENV "DF2REDIS_SENTINEL_PASSWORD"
-#define DAY          86400
+#define DAY 86400
 
 static const char usage[] =
     "usage: df2redis-check [options] SOURCE TARGET    are both sides equal?\n"
@@ -57,27 +56,10 @@ static const char *take_sample(void *to, const char *text)
 #define AT(field) OPTION_AT(struct options, field)
 
 /* The options of one end. */
-#define END_ROWS(i, end, variable)                                                                           \
-    OPTION_ARG(TEXT, end "-password-file", "FILE", "password of the " end " (or " variable ")",              \
-               AT(password_file[i])),                                                                        \
-        OPTION_ARG(TEXT, end "-sentinel-user", "NAME", "user and password of its sentinels",                 \
-                   AT(side[i].sentinel_user)),                                                               \
-        OPTION_ARG(TEXT, end "-sentinel-password-file", "FILE", "(or " SENTINEL_ENV ")",                     \
-                   AT(sentinel_file[i])),                                                                    \
-        OPTION_ARG(TEXT, end "-tls-ca", "FILE|DIR", "CA certificates to trust (those of the system)",        \
-                   AT(tls[i].ca)),                                                                           \
-        OPTION_ARG(TEXT, end "-tls-cert", "FILE", "our own certificate", AT(tls[i].cert)),                   \
-        OPTION_ARG(TEXT, end "-tls-key", "FILE", "its key (in the same file)", AT(tls[i].key)),              \
-        OPTION_ARG(TEXT, end "-tls-key-password-file", "FILE", "password of the key",                        \
-                   AT(tls[i].key_password)),                                                                 \
-        OPTION_ARG(TEXT, end "-tls-server-name", "NAME", "name in its certificate (the host)",               \
-                   AT(tls[i].server_name)),                                                                  \
-        OPTION_FLAG(ON, end "-tls-insecure", AT(tls[i].insecure), "do not verify its certificate"),          \
+#define SIDE_ROWS(i, end)                                                                                    \
+    END_ROWS(struct options, at[i], end),                                                                    \
         OPTION_ARG(NUMBER, end "-max-ops", "N", "keys and requests per second (0: no limit)",                \
-                   AT(side[i].max_ops), .least = 0, .most = INT_MAX),                                        \
-        OPTION_ARG(NUMBER, end "-connect-timeout", "SEC",                                                    \
-                   "for connecting and each reply of the handshake (10)", AT(side[i].connect_timeout),       \
-                   .least = 1, .most = 3600)
+                   AT(at[i].side.max_ops), .least = 0, .most = INT_MAX)
 
 static const struct option_row rows[] = {
     OPTION_ARG(WORD, "mode", "exists|type-ttl|length|full", "what of each key is compared (full)",
@@ -107,8 +89,8 @@ static const struct option_row rows[] = {
                .most = SIDE_LINKS - 1),
     OPTION_ARG(NUMBER, "reply-timeout", "SEC", "for a server to say anything (60)", AT(reply_timeout),
                .least = 1, .most = DAY),
-    END_ROWS(0, "source", "DF2REDIS_SOURCE_PASSWORD"),
-    END_ROWS(1, "target", "DF2REDIS_TARGET_PASSWORD"),
+    SIDE_ROWS(0, "source"),
+    SIDE_ROWS(1, "target"),
     OPTION_ARG(
         WORD, "repair", "copy|delete",
         "write keys that differ again from the source; delete: and remove\nthose that only the target has",
@@ -133,68 +115,6 @@ static const struct option_library libraries[] = {{"OpenSSL", tls_library_versio
 static const struct option_program program = {
     .name = "df2redis-check", .section = "check", .usage = usage, .rows = rows, .libraries = libraries};
 
-static void prepare_tls(struct options *o, unsigned i, const char *label)
-{
-    char why[400];
-    struct url *u = &o->side[i].url;
-    if (!u->secure) {
-        if (tls_options_given(&o->tls[i]))
-            fatal(EXIT_USAGE, "--%s-tls-* belongs to a server over TLS: rediss://HOST", label);
-        return;
-    }
-    u->tls = tls_client(&o->tls[i], why, sizeof why);
-    if (u->tls == NULL)
-        fatal(EXIT_CANNOT, "%s: %s", label, why);
-    if (o->tls[i].insecure)
-        log_event(LOG_WARN, NO_FLOW,
-                  "event=tls_not_verified side=%s note=\"--%s-tls-insecure: whoever answers is "
-                  "believed\"",
-                  label, label);
-}
-
-static void parse_file(struct options *o, unsigned i, const char *label, const char *path)
-{
-    struct side_options *s = &o->side[i];
-    if (access(path, F_OK) != 0)
-        fatal_errno(EXIT_CANNOT, "%s: neither a file nor the URL of a server, redis://HOST: %s", label, path);
-    if (s->sentinel_user != NULL || o->sentinel_file[i] != NULL || o->password_file[i] != NULL ||
-        tls_options_given(&o->tls[i]))
-        fatal(EXIT_USAGE, "%s: it is a file: --%s-* belongs to a server", label, label);
-    s->file = path;
-}
-
-static void parse_end(struct options *o, unsigned i, char *text)
-{
-    static const char *const labels[] = {"source", "target"};
-    static const char *const variables[] = {"DF2REDIS_SOURCE_PASSWORD", "DF2REDIS_TARGET_PASSWORD"};
-    struct side_options *s = &o->side[i];
-    if (strstr(text, "://") == NULL) {
-        parse_file(o, i, labels[i], strncmp(text, "file:", 5) == 0 ? text + 5 : text);
-        return;
-    }
-    const char *fault = url_parse(&s->url, text);
-    if (!url_without_password(text, s->bare, sizeof s->bare))
-        fault = "the URL is too long";
-    url_hide_argument(text);
-    if (fault != NULL)
-        fatal(EXIT_USAGE, "%s: %s", labels[i], fault);
-    if (s->url.has_db)
-        fatal(EXIT_USAGE, "%s: all databases are compared: leave the /db out of the URL", labels[i]);
-    fault = url_password(&s->url, o->password_file[i], variables[i]);
-    if (fault != NULL)
-        fatal(EXIT_CANNOT, "%s: %s", o->password_file[i] != NULL ? o->password_file[i] : variables[i], fault);
-    if (s->url.sentinel)
-        fault =
-            url_secret(s->sentinel_password, sizeof s->sentinel_password, o->sentinel_file[i], SENTINEL_ENV);
-    if (fault != NULL)
-        fatal(EXIT_CANNOT, "password of the sentinels of the %s: %s", labels[i], fault);
-    if (!s->url.sentinel && (s->sentinel_user != NULL || o->sentinel_file[i] != NULL))
-        fatal(EXIT_USAGE, "--%s-sentinel-* belongs to sentinel://HOST/NAME", labels[i]);
-    s->connections = o->connections;
-    s->tls = &o->tls[i];
-    prepare_tls(o, i, labels[i]);
-}
-
 void options_parse(struct options *o, int argc, char **argv)
 {
     *o = (struct options){.depth = {.mode = MODE_FULL, .ttl = true, .tolerance = 1500},
@@ -204,15 +124,19 @@ void options_parse(struct options *o, int argc, char **argv)
                           .reply_timeout = 60,
                           .connections = 2,
                           .list = 20,
-                          .side = {{.connect_timeout = 10}, {.connect_timeout = 10}}};
+                          .at = {END_DEFAULTS, END_DEFAULTS}};
+    static const char *const labels[] = {"source", "target"};
     char **given = argv;
     int ngiven = argc;
     int first = option_parse(&program, o, &argc, &argv);
     log_init("df2redis-check", o->verbose == 0 ? LOG_WARN : o->verbose == 1 ? LOG_INFO : LOG_DEBUG);
     if (argc - first != 2)
         fatal(EXIT_USAGE, "a source and a target are needed, see df2redis-check --help");
-    for (unsigned i = 0; i < 2; i++)
-        parse_end(o, i, argv[first + (int)i]);
+    for (unsigned i = 0; i < 2; i++) {
+        end_take_any(&o->at[i], labels[i], argv[first + (int)i]);
+        o->at[i].side.connections = o->connections;
+        o->at[i].side.loss = "nothing is said about the keys that were not looked at";
+    }
     for (int i = 1; given != argv && i < ngiven; i++)
         url_hide_argument(given[i]); /* what was parsed is a copy */
     if (o->depth.mode == MODE_EXISTS)

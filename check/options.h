@@ -6,14 +6,11 @@
 #include <stdint.h>
 
 #include "batch.h"
+#include "end.h"
 #include "filter.h"
-#include "side.h"
-#include "tls.h"
 
 struct options {
-    struct side_options side[2];
-    struct tls_options tls[2];
-    const char *password_file[2], *sentinel_file[2];
+    struct end at[2];
     struct depth depth;
     struct filter filter; /* --include, --exclude, --rename-prefix, --db-map */
     uint64_t sample;      /* of 10000 keys so many */
@@ -34,7 +31,7 @@ struct options {
 /* One side is a file: offline.h. */
 static inline bool options_offline(const struct options *o)
 {
-    return o->side[0].file != NULL || o->side[1].file != NULL;
+    return o->at[0].side.file != NULL || o->at[1].side.file != NULL;
 }
 
 void options_parse(struct options *o, int argc, char **argv);

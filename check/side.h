@@ -39,6 +39,7 @@ struct side_options {
     int connect_timeout;  /* seconds */
     unsigned connections; /* to each node that look up keys */
     uint64_t max_ops;     /* requests per second; 0 no limit */
+    const char *loss;     /* of its links */
 };
 
 struct side {

@@ -130,6 +130,7 @@ static void find_master(struct side *s, struct endpoint *at)
 void side_another(struct side *s, unsigned node, struct link *l)
 {
     link_open(l, s->loop, &s->node[node].at, s->o->url.tls, s->label, side_timeout(s));
+    l->loss = s->o->loss;
     login(s, l, s->o->url.user, s->o->url.password);
 }
 

@@ -96,15 +96,16 @@ static void flow_line(struct session *s, struct peer *p, unsigned i)
                                                                  : "opening";
     uint64_t at = applied_to(&s->flows, &s->resume, i);
     unsigned long long applied = shown(src, at), head = shown(src, f->head);
+    const char *master = src->kind->flow_master != NULL ? src->kind->flow_master(src, i) : NULL;
     char lag[24] = "-"; /* not known */
     if (at > 0 && f->head > 0)
         snprintf(lag, sizeof lag, "%llu", head > applied ? head - applied : 0);
     control_send(p,
                  "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
-                 "silent=%llu reconnects=%u",
+                 "silent=%llu reconnects=%u%s%s",
                  i, state, (unsigned long long)f->bytes, (int)f->cut, (int)f->synced, applied,
                  shown(src, f->acked), head, lag, (unsigned long long)(health_silent(s, f, mono_us()) / US),
-                 f->reconnects);
+                 f->reconnects, master != NULL ? " replid=" : "", master != NULL ? master : "");
 }
 
 /* The line of this process, or that of the next peer. False: there are no more. */

@@ -211,17 +211,17 @@ inspect_command() {
 
 # Options of the connections of one end, as df2redis-check has them; those of other programs are left out.
 check_end() { # source or target, option…
-    local side=$1
+    local side=$1 name
     shift
     while [[ $# -gt 0 ]]; do
-        case $1 in
-        --*=* | -v) ;;
-        --reconnect-timeout | --reply-timeout) shift ;;
-        --tls-insecure) check_args+=("--$side-${1#--}") ;;
-        *)
-            check_args+=("--$side-${1#--}=$2")
+        name=${1#--}
+        connection_option "$name" "$side"
+        case $? in
+        0)
+            [[ $name == reconnect-timeout || $name == reply-timeout ]] || check_args+=("--$side-$name=$2")
             shift
             ;;
+        1) check_args+=("--$side-$name") ;;
         esac
         shift
     done
