@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# The pages that specify formats: their examples are what dfparse understands.
+# The pages that specify formats: their examples are what dfparse understands. The page of messages: it has those that the
+# source has.
 
 load helper
 load loading
@@ -109,4 +110,52 @@ END
 0 ["RPUSH","L","b"]
 end status=0 expired=0
 END
+}
+
+# The events of level warn and error: "program name level". An entry is at least what happened, and what to do.
+page_of_messages() {
+    perl -ne 'if (/^\.Sh .*?(\S+)$/) { $program = lc $1 }
+        elsif (/^\.It Li (\w+) Pq (.*)/) {
+            ended(); ($name, $text) = ($1, "");
+            print "$program $name $_\n" for split /, /, $2;
+        } elsif (/^\.El/) { ended(); $name = undef }
+        elsif (defined $name) { $text .= " $_" }
+        sub ended { die "$name lacks a remedy\n" if defined $name && (() = $text =~ /[.:;](?=\s)/g) < 2 }' "$REPO/man/df2redis-messages.7"
+}
+
+@test "df2redis-messages(7): every warning and error of the source, and no other" {
+    REPO=$REPO "$REPO/tests/events" | LC_ALL=C sort >"$TMP/source"
+    page_of_messages >"$TMP/page"
+    [[ $(wc -l <"$TMP/source") -gt 150 ]] || fail "only $(wc -l <"$TMP/source") events"
+    diff -u "$TMP/source" <(LC_ALL=C sort "$TMP/page") || fail "the page (+) and the source (-) differ"
+}
+
+@test "df2redis-messages(7): an event that is new, formed or through another function is noticed" {
+    local changed=$TMP/copy
+    mkdir "$changed"
+    cp -r "$REPO/"{common,reader,parser,writer,check,monitor,supervisor} "$changed"
+    local before
+    before=$(REPO=$changed "$REPO/tests/events")
+    sed -i '0,/parser_fault(p, EXIT_DAMAGED, "error"/s//parser_fault(p, EXIT_DAMAGED, "brand_new"/' "$changed/parser/show.c"
+    sed -i 's/failed ? "not_taken" : "flushed"/failed ? "not_had" : "flushed"/' "$changed/reader/redis/source_cluster.c"
+    sed -i 's/log error "stages_hang /log error "stages_stuck /' "$changed/supervisor/lib/stages.bash"
+    run diff <(echo "$before") <(REPO=$changed "$REPO/tests/events")
+    assert_output_has 'dfparse brand_new error'
+    assert_output_has 'dfreader slots_not_had warning'
+    assert_output_has 'df2redis stages_stuck error'
+    [[ $output != *slots_flushed* ]] || fail "$output"
+    printf 'void say(const char *s);\nvoid g(void)\n{\n    say("event=hidden");\n}\n' >"$changed/check/hidden.c"
+    REPO=$changed run "$REPO/tests/events"
+    [[ $status -ne 0 ]]
+    assert_output_has 'who else logs'
+}
+
+@test "man pages name no event that the source does not have" {
+    local name n=0
+    for name in $(grep -ohE 'event=[a-z_]+' "$REPO"/man/*.[157] | sort -u); do
+        grep -rqw "${name#event=}" "$REPO/"{common,reader,parser,writer,check,monitor,supervisor} ||
+            fail "$name is in no source"
+        n=$((n + 1))
+    done
+    [[ $n -gt 15 ]] || fail "only $n"
 }
