@@ -28,7 +28,7 @@ PARTS    = $(notdir $(wildcard supervisor/lib/*))
 LIBEXEC  = $(B)/libexec/df2redis
 MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis-check.1 df2redis-monitor.1 df2redis.1
 MAN5     = dfrecord.5 df2redis.conf.5 rdb.5
-MAN7     = df2redis.7 df2redis-messages.7 dragonfly-replication.7 psync.7
+MAN7     = df2redis.7 df2redis-messages.7 df2redis-runbook.7 dragonfly-replication.7 psync.7
 
 SRC_common      = $(wildcard common/*.c)
 SRC_dfreader    = $(wildcard reader/*.c reader/*/*.c)
