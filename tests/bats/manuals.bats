@@ -159,3 +159,62 @@ page_of_messages() {
     done
     [[ $n -gt 15 ]] || fail "only $n"
 }
+
+# Every page once; no link leads to a page or a place in one that is not there.
+@test "make docs: every page, and no broken link" {
+    command -v mandoc >/dev/null || skip "no mandoc"
+    local page name
+    make -s -C "$REPO" B="$TMP/build" docs-pages >/dev/null
+    for page in "$REPO"/man/*.[157]; do
+        name=${page##*/}.html
+        [[ -s $TMP/build/docs/$name ]] || fail "no $name"
+        grep -q "href=\"$name" "$TMP/build/docs/index.html" || fail "index.html does not lead to $name"
+    done
+    never grep -q '@VERSION@' "$TMP/build/docs/index.html"
+    run broken_links "$TMP/build/docs"
+    [[ $status -eq 0 && $output -gt 300 ]] || fail "$output"
+    # One that is broken would be noticed.
+    echo '<a href="psync.7.html#NOWHERE">' >>"$TMP/build/docs/index.html"
+    run broken_links "$TMP/build/docs"
+    [[ $status -ne 0 && $output == *"index.html: psync.7.html#NOWHERE"* ]] || fail "$output"
+}
+
+# Those of the pages of a folder; how many links there are.
+broken_links() { # folder
+    perl -e 'chdir shift or die; my (%id, %to, $n, $bad);
+        for my $f (glob "*.html *.css") {
+            open my $h, "<", $f; local $/; my $t = <$h>;
+            $id{$f} = {map { $_ => 1 } $t =~ /\bid="([^"]*)"/g};
+            $to{$f} = [$t =~ /\bhref="([^"]*)"/g];
+        }
+        for my $f (sort keys %to) {
+            for my $link (@{$to{$f}}) {
+                next if $link =~ /^https:/;
+                my ($page, $place) = $link =~ /^([^#]*)#?(.*)$/;
+                $page = $f if $page eq "";
+                $n++;
+                next if $id{$page} && ($place eq "" || $id{$page}{$place});
+                print "$f: $link\n";
+                $bad = 1;
+            }
+        }
+        print "$n\n";
+        exit($bad ? 1 : 0)' "$1"
+}
+
+@test "README: at most 150 lines, its order, and what it names is there" {
+    local name
+    [[ $(wc -l <"$REPO/README.md") -le 150 ]]
+    [[ $(grep '^## ' "$REPO/README.md" | paste -sd';') == "## For whom;## Two commands;## Five recipes;## What is promised;## \
+What is not supported;## How it compares;## Where to read on" ]] || fail "$(grep '^## ' "$REPO/README.md")"
+    for name in $(grep -oE '[a-z][a-z0-9.-]*\([157]\)' "$REPO/README.md" | sort -u); do
+        [[ -e $REPO/man/${name%(*}.${name: -2:1} ]] || fail "there is no $name"
+    done
+    for name in "$REPO"/man/*.[157]; do
+        name=${name##*/}
+        grep -qF "${name%.*}(${name##*.})" "$REPO/README.md" || fail "README lacks $name"
+    done
+    for name in $(grep -oE '\]\([^)]*\)' "$REPO/README.md" | tr -d '](' | tr -d ')'); do
+        [[ $name == https:* || -e $REPO/$name ]] || fail "there is no $name"
+    done
+}

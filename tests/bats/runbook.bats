@@ -154,6 +154,90 @@ has() { [[ $(redis-cli -p "$1" get "$2") == "$3" ]]; } # port key value
     left_nothing back "$old"
 }
 
+# ---- README ----
+
+# Its commands under "Five recipes" that begin so, without what they say of themselves.
+readme() { # beginning
+    sed -n '/^## Five recipes/,/^## /s/^    //p' "$REPO/README.md" | sed 's/  *#.*//' | grep -F -- "$1" | sed "${SED[@]}" | tee "$TMP/readme"
+    [[ -s $TMP/readme ]] || fail "README has no $1"
+}
+
+as_said() { # status beginning
+    run timeout "$((60 * PATIENCE))" bash -e -o pipefail -c "$(readme "$2")" 3>&-
+    [[ $status -eq $1 ]] || fail "$2: status $status: $output"
+}
+
+# One that goes on until it is stopped.
+in_background() { # task beginning
+    background bash -c "exec $(readme "$2")" 2>"$TMP/task.err"
+    wait_until 20 phase_is streaming "$1" || { cat "$TMP/task.err" >&2; return 1; }
+}
+
+@test "README: a service, a cluster, both ways" {
+    start_master --capture "$CAPTURES/lzf-2flows"
+    reference lzf-2flows
+    start_redis
+    local target=$REDIS_PORT
+    SED=(-e "/^df2redis check/s#dragonfly://10\.0\.0\.5#redis://127.0.0.1:$REFERENCE#"
+        -e "s#dragonfly://10\.0\.0\.5#dragonfly://127.0.0.1:$MASTER_PORT#; s#redis://10\.0\.0\.9#redis://127.0.0.1:$target#")
+    in_background cache 'df2redis --restart --task cache'
+    as_said 3 'df2redis status' # not all of it has a type there
+    as_said 0 'df2redis check'
+    assert_equals_capture lzf-2flows
+    as_said 0 'df2redis --final stop'
+    start_cluster 0
+    SED+=(-e "s#://10\.0\.0\.11#://127.0.0.1:${CLUSTER_PORTS[0]}#; s#://10\.0\.0\.5,10\.0\.0\.6#://127.0.0.1:${CLUSTER_PORTS[1]}#"
+        -e "s#://10\.0\.0\.12#://127.0.0.1:$target#")
+    in_background default 'df2redis --restart --position-file'
+    df2redis --final stop
+    assert_holds "$CAPTURES/lzf-2flows/expected.jsonl.gz" "redis-cluster://${CLUSTER_URL#redis://}"
+    redis-cli -p "$target" flushall >/dev/null
+    in_background default 'df2redis --restart replicate redis-cluster'
+    df2redis --final stop
+    assert_same "redis-cluster://${CLUSTER_URL#redis://}" "redis://127.0.0.1:$target"
+}
+
+@test "README: a managed service, files, a pipeline by hand" {
+    start_redis
+    local old=$REDIS_PORT
+    some_keys "$old"
+    start_redis
+    SED=(-e "s#rediss://managed.example:6380#redis://127.0.0.1:$old#; s#redis://10\.0\.0\.9#redis://127.0.0.1:$REDIS_PORT#"
+        -e "s#dragonfly://10\.0\.0\.5#redis://127.0.0.1:$old#")
+    as_said 0 'df2redis --scan'
+    assert_same "redis://127.0.0.1:$old" "redis://127.0.0.1:$REDIS_PORT"
+    as_said 0 'df2redis --target-version'
+    as_said 0 'df2redis --top 20'
+    assert_output_has 'largest key'
+    rcli flushall >/dev/null
+    as_said 0 'df2redis migrate'
+    assert_same "redis://127.0.0.1:$old" "redis://127.0.0.1:$REDIS_PORT"
+    rcli flushall >/dev/null
+    background setsid bash -c "$(readme 'dfreader ')" 2>"$TMP/pipeline.err"
+    local pid=$!
+    wait_until 20 has "$REDIS_PORT" user:1 x
+    redis-cli -p "$old" set live 1 >/dev/null
+    wait_until 20 has "$REDIS_PORT" live 1
+    pkill -INT -s "$pid" dfreader
+    reap 10 "$pid"
+    assert_same "redis://127.0.0.1:$old" "redis://127.0.0.1:$REDIS_PORT"
+    run bash -c "$(readme 'dfparse ')"
+    assert_output_has '"type":"session"'
+}
+
+@test "README: every command of its recipes is tried" {
+    local line beginning n=0
+    while read -r line; do
+        n=$((n + 1))
+        while read -r beginning; do [[ $line != "$beginning"* ]] || continue 2; done \
+            < <(grep -oE "(as_said [0-9]|in_background [a-z]+|readme) '[^']+'" "$BATS_TEST_FILENAME" | cut -d"'" -f2)
+        fail "not tried: $line"
+    done < <(sed -n '/^## Five recipes/,/^## /s/^    //p' "$REPO/README.md")
+    [[ $n -gt 10 ]] || fail "only $n commands"
+}
+
+# ---- all of the page ----
+
 @test "every block of the page is run by one of these" {
     local heading n=0 all
     for heading in BEFORE "DRAGONFLY TO REDIS" "DRAGONFLY TO A CLUSTER" "REDIS TO VALKEY" "MANAGED SERVICES" "Before the switch" \
