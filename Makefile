@@ -28,7 +28,7 @@ PARTS    = $(notdir $(wildcard supervisor/lib/*))
 LIBEXEC  = $(B)/libexec/df2redis
 MAN1     = dfreader.1 dfparse.1 rediswriter.1 df2redis-check.1 df2redis-monitor.1 df2redis.1
 MAN5     = dfrecord.5 df2redis.conf.5 rdb.5
-MAN7     = df2redis.7 dragonfly-replication.7 psync.7
+MAN7     = df2redis.7 df2redis-messages.7 df2redis-runbook.7 dragonfly-replication.7 psync.7
 
 SRC_common      = $(wildcard common/*.c)
 SRC_dfreader    = $(wildcard reader/*.c reader/*/*.c)
@@ -74,7 +74,7 @@ LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 all: $(BINS) $(HELPERS:%=$(LIBEXEC)/%) $(SCRIPT) $(PARTS:%=$(LIBEXEC)/%)
 
 help:
-	@echo 'all tools deps deps-dev demo check check-run unit check-versions check-pairs crash cutover model asan clang fuzz fuzz-build fuzz-coverage' \
+	@echo 'all tools deps deps-dev docs demo check check-run unit check-versions check-pairs crash cutover model asan clang fuzz fuzz-build fuzz-coverage' \
 		'coverage lint format bench dist sbom deb container-check install uninstall clean'
 
 $(B)/obj/%.o: %.c
@@ -200,6 +200,36 @@ coverage:
 	genhtml -q -o $(B)/coverage/html $(B)/coverage/df2redis.info
 	@echo 'see $(B)/coverage/html/index.html'
 
+# ---- documentation ----
+
+# The man pages as HTML. mandoc links the pages that lie beside it, and others to those of Debian. It takes a hyphen in .Sx for a
+# blank.
+PAGES = $(MAN1) $(MAN5) $(MAN7)
+
+$(B)/docs/%.html: man/%
+	@mkdir -p $(@D)
+	cd man && mandoc -T html -O 'style=docs.css,toc,man=%N.%S.html;https://manpages.debian.org/%N.%S' $* >$(abspath $@).new
+	sed 's|^<body>$$|&<nav><a href="index.html">df2redis</a></nav>|; s|^<html>$$|<html lang="en">|; s|"#Append_only_files"|"#Append-only_files"|' \
+	    $@.new >$@
+	@rm $@.new
+
+$(B)/docs/index.html: man/index.html common/version.h
+	@mkdir -p $(@D)
+	sed 's/@VERSION@/$(VERSION)/' $< >$@
+
+$(B)/docs/docs.css: man/docs.css
+	@mkdir -p $(@D)
+	install -m 644 $< $@
+
+docs: docs-tools
+	$(SUBMAKE) docs-pages
+
+docs-tools:
+	@tests/install-packages mandoc
+
+docs-pages: $(addprefix $(B)/docs/,$(PAGES:%=%.html) index.html docs.css)
+	@echo $(B)/docs/index.html
+
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog) $(wildcard check/hold/*.c)
@@ -220,8 +250,8 @@ lint: all
 	shellcheck -x -a $(SCRIPTS)
 	tests/deps $(B)/obj common reader parser writer check monitor supervisor
 	tests/named-files
-	for page in $(MAN1) $(MAN5) $(MAN7); do mandoc -T lint -W warning man/$$page || exit 1; done
-	for page in $(MAN1) $(MAN5) $(MAN7); do \
+	for page in $(PAGES); do mandoc -T lint -W warning man/$$page || exit 1; done
+	for page in $(PAGES); do \
 	    ! mandoc -T utf8 -O width=78 man/$$page | sed 's/.\x08//g' | LC_ALL=C.UTF-8 grep -nE '^.{80}|( -[a-z]+){4}' || exit 1; done
 
 format:
@@ -312,4 +342,4 @@ clean:
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash cutover asan clang demo bench coverage lint format dist sbom deb container-check install uninstall clean
+.PHONY: all help tools deps deps-dev docs docs-tools docs-pages check check-run check-versions check-pairs crash cutover asan clang demo bench coverage lint format dist sbom deb container-check install uninstall clean

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# The pages that specify formats: their examples are what dfparse understands.
+# The pages that specify formats: their examples are what dfparse understands. The page of messages: it has those that the
+# source has.
 
 load helper
 load loading
@@ -109,4 +110,111 @@ END
 0 ["RPUSH","L","b"]
 end status=0 expired=0
 END
+}
+
+# The events of level warn and error: "program name level". An entry is at least what happened, and what to do.
+page_of_messages() {
+    perl -ne 'if (/^\.Sh .*?(\S+)$/) { $program = lc $1 }
+        elsif (/^\.It Li (\w+) Pq (.*)/) {
+            ended(); ($name, $text) = ($1, "");
+            print "$program $name $_\n" for split /, /, $2;
+        } elsif (/^\.El/) { ended(); $name = undef }
+        elsif (defined $name) { $text .= " $_" }
+        sub ended { die "$name lacks a remedy\n" if defined $name && (() = $text =~ /[.:;](?=\s)/g) < 2 }' "$REPO/man/df2redis-messages.7"
+}
+
+@test "df2redis-messages(7): every warning and error of the source, and no other" {
+    REPO=$REPO "$REPO/tests/events" | LC_ALL=C sort >"$TMP/source"
+    page_of_messages >"$TMP/page"
+    [[ $(wc -l <"$TMP/source") -gt 150 ]] || fail "only $(wc -l <"$TMP/source") events"
+    diff -u "$TMP/source" <(LC_ALL=C sort "$TMP/page") || fail "the page (+) and the source (-) differ"
+}
+
+@test "df2redis-messages(7): an event that is new, formed or through another function is noticed" {
+    local changed=$TMP/copy
+    mkdir "$changed"
+    cp -r "$REPO/"{common,reader,parser,writer,check,monitor,supervisor} "$changed"
+    local before
+    before=$(REPO=$changed "$REPO/tests/events")
+    sed -i '0,/parser_fault(p, EXIT_DAMAGED, "error"/s//parser_fault(p, EXIT_DAMAGED, "brand_new"/' "$changed/parser/show.c"
+    sed -i 's/failed ? "not_taken" : "flushed"/failed ? "not_had" : "flushed"/' "$changed/reader/redis/source_cluster.c"
+    sed -i 's/log error "stages_hang /log error "stages_stuck /' "$changed/supervisor/lib/stages.bash"
+    run diff <(echo "$before") <(REPO=$changed "$REPO/tests/events")
+    assert_output_has 'dfparse brand_new error'
+    assert_output_has 'dfreader slots_not_had warning'
+    assert_output_has 'df2redis stages_stuck error'
+    [[ $output != *slots_flushed* ]] || fail "$output"
+    printf 'void say(const char *s);\nvoid g(void)\n{\n    say("event=hidden");\n}\n' >"$changed/check/hidden.c"
+    REPO=$changed run "$REPO/tests/events"
+    [[ $status -ne 0 ]]
+    assert_output_has 'who else logs'
+}
+
+@test "man pages name no event that the source does not have" {
+    local name n=0
+    for name in $(grep -ohE 'event=[a-z_]+' "$REPO"/man/*.[157] | sort -u); do
+        grep -rqw "${name#event=}" "$REPO/"{common,reader,parser,writer,check,monitor,supervisor} ||
+            fail "$name is in no source"
+        n=$((n + 1))
+    done
+    [[ $n -gt 15 ]] || fail "only $n"
+}
+
+# Every page once; no link leads to a page or a place in one that is not there.
+@test "make docs: every page, and no broken link" {
+    command -v mandoc >/dev/null || skip "no mandoc"
+    local page name
+    make -s -C "$REPO" B="$TMP/build" docs-pages >/dev/null
+    for page in "$REPO"/man/*.[157]; do
+        name=${page##*/}.html
+        [[ -s $TMP/build/docs/$name ]] || fail "no $name"
+        grep -q "href=\"$name" "$TMP/build/docs/index.html" || fail "index.html does not lead to $name"
+    done
+    never grep -q '@VERSION@' "$TMP/build/docs/index.html"
+    run broken_links "$TMP/build/docs"
+    [[ $status -eq 0 && $output -gt 300 ]] || fail "$output"
+    # One that is broken would be noticed.
+    echo '<a href="psync.7.html#NOWHERE">' >>"$TMP/build/docs/index.html"
+    run broken_links "$TMP/build/docs"
+    [[ $status -ne 0 && $output == *"index.html: psync.7.html#NOWHERE"* ]] || fail "$output"
+}
+
+# Those of the pages of a folder; how many links there are.
+broken_links() { # folder
+    perl -e 'chdir shift or die; my (%id, %to, $n, $bad);
+        for my $f (glob "*.html *.css") {
+            open my $h, "<", $f; local $/; my $t = <$h>;
+            $id{$f} = {map { $_ => 1 } $t =~ /\bid="([^"]*)"/g};
+            $to{$f} = [$t =~ /\bhref="([^"]*)"/g];
+        }
+        for my $f (sort keys %to) {
+            for my $link (@{$to{$f}}) {
+                next if $link =~ /^https:/;
+                my ($page, $place) = $link =~ /^([^#]*)#?(.*)$/;
+                $page = $f if $page eq "";
+                $n++;
+                next if $id{$page} && ($place eq "" || $id{$page}{$place});
+                print "$f: $link\n";
+                $bad = 1;
+            }
+        }
+        print "$n\n";
+        exit($bad ? 1 : 0)' "$1"
+}
+
+@test "README: at most 150 lines, its order, and what it names is there" {
+    local name
+    [[ $(wc -l <"$REPO/README.md") -le 150 ]]
+    [[ $(grep '^## ' "$REPO/README.md" | paste -sd';') == "## For whom;## Two commands;## Five recipes;## What is promised;## \
+What is not supported;## How it compares;## Where to read on" ]] || fail "$(grep '^## ' "$REPO/README.md")"
+    for name in $(grep -oE '[a-z][a-z0-9.-]*\([157]\)' "$REPO/README.md" | sort -u); do
+        [[ -e $REPO/man/${name%(*}.${name: -2:1} ]] || fail "there is no $name"
+    done
+    for name in "$REPO"/man/*.[157]; do
+        name=${name##*/}
+        grep -qF "${name%.*}(${name##*.})" "$REPO/README.md" || fail "README lacks $name"
+    done
+    for name in $(grep -oE '\]\([^)]*\)' "$REPO/README.md" | tr -d '](' | tr -d ')'); do
+        [[ $name == https:* || -e $REPO/$name ]] || fail "there is no $name"
+    done
 }
