@@ -178,7 +178,7 @@ void change_begin(struct sink *to, struct change *ch, struct value *v);
 void change_once(struct emit *e, struct origin *o, bool *told, const char *kind, const char *detail);
 
 /* A key whose hint was to be carried over is written as commands, which know none: said once. */
-void change_hint_lost(struct sink *to);
+void change_hint_lost(struct emit *e, struct origin *o, bool *told);
 
 /* The flow's database as the target has it. */
 static inline uint32_t sink_db(const struct sink *to, uint32_t db)
