@@ -36,26 +36,27 @@ void change_hint_lost(struct emit *e, struct origin *o, bool *told)
                     : "the target takes no idle times and frequencies: Redis from 5.0 on and Valkey do");
 }
 
-void change_filter(struct sink *to, struct change *ch, unsigned vclass)
+void change_filter(struct emit *e, struct origin *o, const struct filter *filter, struct buf *names,
+                   struct change *ch, unsigned vclass)
 {
     struct key *k = &ch->key;
     bool reserved = false;
-    to->o.db = ch->db;
-    if (to->filter != NULL) {
-        bool excluded = !filter_passes(to->filter, k->p, k->n, vclass, ch->db);
-        reserved = filter_reserved(to->filter, k->p, k->n, vclass, ch->db);
-        to->o.db = filter_db(to->filter, ch->db);
-        to->renamed.names.len = 0;
-        struct slice name = filter_name(to->filter, k->p, k->n, &to->renamed.names);
-        key_set(to->e, k, name.p, name.n);
+    o->db = ch->db;
+    if (filter != NULL) {
+        bool excluded = !filter_passes(filter, k->p, k->n, vclass, ch->db);
+        reserved = filter_reserved(filter, k->p, k->n, vclass, ch->db);
+        o->db = filter_db(filter, ch->db);
+        names->len = 0;
+        struct slice name = filter_name(filter, k->p, k->n, names);
+        key_set(e, k, name.p, name.n);
         k->excluded = excluded;
     } else if (key_is_ours(k->p, k->n)) {
         k->excluded = reserved = true;
     }
-    if (!k->excluded && emit_wrong_db(to->e, to->o.db, ch->db))
+    if (!k->excluded && emit_wrong_db(e, o->db, ch->db))
         k->excluded = true;
     if (reserved)
-        emit_reserved(to->e, &to->o, k->p, k->n);
+        emit_reserved(e, o, k->p, k->n);
 }
 
 void change_begin(struct sink *to, struct change *ch, struct value *v)

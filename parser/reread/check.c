@@ -30,12 +30,22 @@ struct prober {
     struct origin *o;
     const struct filter *filter; /* NULL: every key as it is */
     struct buf *name;            /* scratch: what the target calls a key */
+    struct rereads *rereads;     /* and the table of what was looked for; NULL: nothing is read again */
     uint64_t reached;            /* the position that it confirms */
+    unsigned early; /* PROBED_EARLY if an earlier process may have been behind this place; else 0 */
 };
 
 static struct prober prober_of(struct sink *to)
 {
-    return (struct prober){to->e, &to->o, to->filter, &to->checks.name, sink_reached(to)};
+    return (struct prober){
+        .e = to->e,
+        .o = &to->o,
+        .filter = to->filter,
+        .name = &to->checks.name,
+        .rereads = to->rereads,
+        .reached = sink_reached(to),
+        .early = to->goes_on && to->next_lsn <= to->asked_from ? PROBED_EARLY : 0,
+    };
 }
 
 /* Keys of which is known that they were not carried over need not be looked for: that was reported. */
@@ -178,14 +188,10 @@ static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool 
 /* All keys were looked for: only those that commands had to do without on their way here may be missing now,
  * and the reader wants to know that all of these were told. The second time no more of them are looked for:
  * what the reader is told behind this would come too late. */
-static void soon_ends(struct sink *to)
+static enum verifying soon_ends(const struct prober *p, enum verifying state)
 {
-    if (to->verifying == VERIFYING)
-        to->verifying = VERIFYING_ENDS;
-    else if (to->verifying == VERIFYING_ENDS)
-        to->verifying = VERIFYING_CLOSES;
-    const struct prober p = prober_of(to);
-    put(&p, PROBE_KEY, 0, &(struct slice){NULL, 0}, NULL, 0);
+    put(p, PROBE_KEY, 0, &(struct slice){NULL, 0}, NULL, 0);
+    return state == VERIFYING ? VERIFYING_ENDS : state == VERIFYING_ENDS ? VERIFYING_CLOSES : state;
 }
 
 static void set_verifying(struct sink *to, enum verifying state)
@@ -308,6 +314,7 @@ const char *check_record(struct sink *to, const uint8_t *payload, size_t n)
 {
     const char *text = (const char *)payload, *fault = NULL;
     char state[16];
+    const struct prober p = prober_of(to);
     if (meta_get(text, n, "state", state, sizeof state) < 0)
         return "a CHECK record without state";
     if (strcmp(state, "begin") == 0)
@@ -315,7 +322,7 @@ const char *check_record(struct sink *to, const uint8_t *payload, size_t n)
     else if (strcmp(state, "done") == 0)
         ends(to);
     else if (strcmp(state, "ends") == 0)
-        soon_ends(to);
+        to->verifying = soon_ends(&p, to->verifying);
     else if (strcmp(state, "failed") == 0)
         set_verifying(to, NOT_VERIFYING);
     else if (strcmp(state, "key") == 0 || strcmp(state, "again") == 0)
@@ -369,12 +376,11 @@ static bool can_be_told(const struct prober *p, uint32_t db, const struct slice 
 }
 
 /* Its condition is told to the target only where a writer says what is missing then. */
-static enum guard guard_of(const struct prober *p, bool writer, const struct adding *a,
-                           const struct change *ch)
+static enum guard guard_of(const struct prober *p, const struct adding *a, const struct change *ch)
 {
     const struct slice *v = ch->argv;
     const struct command *c = command_find(v[0].p, v[0].n);
-    if (!writer || ch->argc > UNPACK_MAX || ch->argc < 2 || ch->argc <= a->about)
+    if (!p->rereads->writer || ch->argc > UNPACK_MAX || ch->argc < 2 || ch->argc <= a->about)
         return GUARD_NONE;
     if (a->guard == GUARD_REREAD || command_other_db(c, v, ch->argc) != 0)
         return GUARD_REREAD;
@@ -390,24 +396,17 @@ static const struct adding *adding_find(const struct command *c, const struct sl
     return a < end && keeps_something(argv, argc) ? a : NULL;
 }
 
-/* Is the target asked about what an earlier process may have been behind already? */
-static unsigned early(const struct sink *to)
-{
-    return to->goes_on && to->next_lsn <= to->asked_from ? PROBED_EARLY : 0;
-}
-
 /* Have the keys looked for that it takes in. always: however often that was done; else once as long as
  * nothing else is done with the key, and as far as the table reaches. */
-static void look_for(struct sink *to, const struct adding *a, const struct change *ch, const struct keys *k,
-                     bool always)
+static void look_for(const struct prober *p, const struct adding *a, const struct change *ch,
+                     const struct keys *k, bool always)
 {
     const struct slice *src = ch->argv;
-    const struct prober p = prober_of(to);
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i)) {
         const struct slice *about = a->about > 0 ? &src[a->about] : &src[i];
         if ((a->asked == 0 || a->asked == i) && (a->about != i || a->asked != 0) && a->about < ch->argc &&
-            (always || !probed_put(to->rereads, ch->db, &src[i], early(to))))
-            probe(&p, PROBE_OWN, ch->db, &src[i], about);
+            (always || !probed_put(p->rereads, ch->db, &src[i], p->early)))
+            probe(p, PROBE_OWN, ch->db, &src[i], about);
     }
 }
 
@@ -431,7 +430,7 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     if (a == NULL)
         return GUARD_NONE;
     const struct prober p = prober_of(to);
-    enum guard guard = guard_of(&p, to->rereads->writer, a, ch);
+    enum guard guard = guard_of(&p, a, ch);
     if ((guard == GUARD_KEY ? ends : guard == GUARD_SOURCE && closes) &&
         !probed_has(to->rereads, ch->db, &ch->argv[1]))
         return GUARD_NONE;
@@ -444,9 +443,9 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     }
     /* What it makes may be told to be missing, too; what it reads is not. */
     if (guard == GUARD_SOURCE)
-        (void)probed_put(to->rereads, ch->db, &ch->argv[a->about], PROBED_FORGOTTEN | early(to));
+        (void)probed_put(to->rereads, ch->db, &ch->argv[a->about], PROBED_FORGOTTEN | p.early);
     if (guard != GUARD_REREAD)
-        look_for(to, a, ch, &k, ends || guard == GUARD_SOURCE);
+        look_for(&p, a, ch, &k, ends || guard == GUARD_SOURCE);
     return guard;
 }
 
@@ -454,7 +453,8 @@ void check_unread(struct sink *to, const struct change *ch, const struct command
 {
     const struct adding *a = adding_find(c, argv, ch->argc);
     struct keys k = command_keys(c, argv, ch->argc);
+    const struct prober p = prober_of(to);
     to->unsettled |= to->verifying == VERIFYING_CLOSES;
     if (a != NULL)
-        look_for(to, a, ch, &k, true);
+        look_for(&p, a, ch, &k, true);
 }
