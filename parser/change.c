@@ -28,34 +28,35 @@ void change_once(struct emit *e, struct origin *o, bool *told, const char *kind,
     *told = true;
 }
 
-void change_hint_lost(struct sink *to)
+void change_hint_lost(struct emit *e, struct origin *o, bool *told)
 {
-    change_once(to->e, &to->o, &to->told_hint, "eviction-hint",
-                target_takes_hints(&to->e->target)
+    change_once(e, o, told, "eviction-hint",
+                target_takes_hints(&e->target)
                     ? "values written as commands are new and unused at the target"
                     : "the target takes no idle times and frequencies: Redis from 5.0 on and Valkey do");
 }
 
-void change_filter(struct sink *to, struct change *ch, unsigned vclass)
+void change_filter(struct emit *e, struct origin *o, const struct filter *filter, struct buf *names,
+                   struct change *ch, unsigned vclass)
 {
     struct key *k = &ch->key;
     bool reserved = false;
-    to->o.db = ch->db;
-    if (to->filter != NULL) {
-        bool excluded = !filter_passes(to->filter, k->p, k->n, vclass, ch->db);
-        reserved = filter_reserved(to->filter, k->p, k->n, vclass, ch->db);
-        to->o.db = filter_db(to->filter, ch->db);
-        to->renamed.names.len = 0;
-        struct slice name = filter_name(to->filter, k->p, k->n, &to->renamed.names);
-        key_set(to->e, k, name.p, name.n);
+    o->db = ch->db;
+    if (filter != NULL) {
+        bool excluded = !filter_passes(filter, k->p, k->n, vclass, ch->db);
+        reserved = filter_reserved(filter, k->p, k->n, vclass, ch->db);
+        o->db = filter_db(filter, ch->db);
+        names->len = 0;
+        struct slice name = filter_name(filter, k->p, k->n, names);
+        key_set(e, k, name.p, name.n);
         k->excluded = excluded;
     } else if (key_is_ours(k->p, k->n)) {
         k->excluded = reserved = true;
     }
-    if (!k->excluded && emit_wrong_db(to->e, to->o.db, ch->db))
+    if (!k->excluded && emit_wrong_db(e, o->db, ch->db))
         k->excluded = true;
     if (reserved)
-        emit_reserved(to->e, &to->o, k->p, k->n);
+        emit_reserved(e, o, k->p, k->n);
 }
 
 void change_begin(struct sink *to, struct change *ch, struct value *v)
@@ -78,34 +79,33 @@ static bool expiry(struct emit *e, const struct origin *o, uint64_t *ms)
 
 /* A string behind an expiry, a mask or a hint; with a hint that is to be carried over by RESTORE of its bytes
  * as they lie. */
-static void put_prefixed(struct sink *to, const struct change *ch, const struct slice *raw,
-                         const struct slice *t)
+static void put_prefixed(struct emit *e, struct origin *o, const struct change *ch, const struct slice *raw,
+                         const struct slice *t, bool *told_hint)
 {
-    struct emit *e = to->e;
     bool hinted = ch->hint.kind != HINT_NONE;
     uint64_t ms = ch->expire_ms;
     if (hinted && raw->n > e->restore_limit) {
-        change_hint_lost(to);
+        change_hint_lost(e, o, told_hint);
         hinted = false;
     }
-    if (!expiry(e, &to->o, &ms))
+    if (!expiry(e, o, &ms))
         return;
     e->stats.keys[CLASS_STRING]++;
     if (hinted) {
-        emit_restore(e, &to->o, &ch->key, CLASS_STRING, 0, raw->p, raw->n,
-                     target_restore_version(&e->target, 0), ms, ch->hint);
+        emit_restore(e, o, &ch->key, CLASS_STRING, 0, raw->p, raw->n, target_restore_version(&e->target, 0),
+                     ms, ch->hint);
         return;
     }
-    emit_set(e, &to->o, &ch->key, t->p, t->n, ms, 0);
+    emit_set(e, o, &ch->key, t->p, t->n, ms, 0);
     if (ch->sticky)
-        emit_stick(e, &to->o, &ch->key);
+        emit_stick(e, o, &ch->key);
 }
 
 /* Write it as commands, part by part as its bytes come. odd: of a value that was scanned; NULL: of others. */
 static enum got stream_value(struct sink *to, const struct change *ch, struct cur *c, const struct odd *odd)
 {
     if (ch->hint.kind != HINT_NONE && !ch->key.excluded)
-        change_hint_lost(to);
+        change_hint_lost(to->e, &to->o, &to->told_hint);
     value_begin(&to->value, to->e, &to->o, &to->s, ch->type, &ch->key, ch->expire_ms);
     to->value.template.known = ch->templates;
     to->value.sticky = ch->sticky;
@@ -137,7 +137,7 @@ static enum got put_string(struct sink *to, const struct change *ch, struct cur 
         struct slice raw = {t->p, (size_t)(v.p - t->p)};
         c->p = v.p;
         if (ch->prefixed) {
-            put_prefixed(to, ch, &raw, &text);
+            put_prefixed(to->e, &to->o, ch, &raw, &text, &to->told_hint);
             return GOT;
         }
         to->e->stats.keys[CLASS_STRING]++;

@@ -143,7 +143,8 @@ struct sink {
 void sink_free(struct sink *to);
 
 /* change_open, for keys that are selected or renamed, or may not be. */
-void change_filter(struct sink *to, struct change *ch, unsigned vclass);
+void change_filter(struct emit *e, struct origin *o, const struct filter *filter, struct buf *names,
+                   struct change *ch, unsigned vclass);
 
 /* A key was read, and its value, of that class, follows. What comes of its name and database is in ch->key
  * and to->o.db. */
@@ -153,7 +154,7 @@ static inline void change_open(struct sink *to, struct change *ch, unsigned vcla
                          1))
         to->o.db = ch->db;
     else
-        change_filter(to, ch, vclass);
+        change_filter(to->e, &to->o, to->filter, &to->renamed.names, ch, vclass);
     to->o.live = false;
     to->o.at = ch->at;
 }
@@ -178,7 +179,7 @@ void change_begin(struct sink *to, struct change *ch, struct value *v);
 void change_once(struct emit *e, struct origin *o, bool *told, const char *kind, const char *detail);
 
 /* A key whose hint was to be carried over is written as commands, which know none: said once. */
-void change_hint_lost(struct sink *to);
+void change_hint_lost(struct emit *e, struct origin *o, bool *told);
 
 /* The flow's database as the target has it. */
 static inline uint32_t sink_db(const struct sink *to, uint32_t db)

@@ -11,23 +11,23 @@
 #include "meta.h"
 
 /* Does it empty all of that at the target, too? Else it is reported, or comes to nothing (commands.c). */
-static bool empties(const struct sink *to, const struct change *ch, bool all)
+static bool empties(const struct filter *f, const struct change *ch, bool all, bool cluster)
 {
-    const struct filter *f = to->filter;
-    if ((f != NULL && f->keys) || (to->own_master && to->flows > 1))
+    if (f != NULL && f->keys)
         return false;
     if (all)
         return true;
     if (f != NULL && (filter_db_shared(f, ch->db) || !filter_db_passes(f, ch->db)))
         return false;
-    return arg_is(&ch->argv[0], "FLUSHDB") && (!to->e->target.cluster || sink_db(to, ch->db) == 0);
+    return arg_is(&ch->argv[0], "FLUSHDB") && (!cluster || (f != NULL ? filter_db(f, ch->db) : ch->db) == 0);
 }
 
 void reread_before_flush(struct sink *to, const struct change *ch)
 {
     struct rekey *k, *next;
     bool all = arg_is(&ch->argv[0], "FLUSHALL");
-    if (!empties(to, ch, all))
+    bool of_one = to->own_master && to->flows > 1; /* other masters keep what they have */
+    if (of_one || !empties(to->filter, ch, all, to->e->target.cluster))
         return;
     for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);

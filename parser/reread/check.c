@@ -24,6 +24,30 @@ struct waiting {
 
 /* ---- probes ---- */
 
+/* What a probe is made of, and where it goes. */
+struct prober {
+    struct emit *e;
+    struct origin *o;
+    const struct filter *filter; /* NULL: every key as it is */
+    struct buf *name;            /* scratch: what the target calls a key */
+    struct rereads *rereads;     /* and the table of what was looked for; NULL: nothing is read again */
+    uint64_t reached;            /* the position that it confirms */
+    unsigned early; /* PROBED_EARLY if an earlier process may have been behind this place; else 0 */
+};
+
+static struct prober prober_of(struct sink *to)
+{
+    return (struct prober){
+        .e = to->e,
+        .o = &to->o,
+        .filter = to->filter,
+        .name = &to->checks.name,
+        .rereads = to->rereads,
+        .reached = sink_reached(to),
+        .early = to->goes_on && to->next_lsn <= to->asked_from ? PROBED_EARLY : 0,
+    };
+}
+
 /* Keys of which is known that they were not carried over need not be looked for: that was reported. */
 static bool reported(const struct emit *e, uint32_t db, const struct slice *key)
 {
@@ -31,66 +55,67 @@ static bool reported(const struct emit *e, uint32_t db, const struct slice *key)
 }
 
 /* Is the key to be at the target? its name there, and its database. */
-static bool wanted(struct sink *to, uint32_t db, const struct slice *key, struct slice *name,
+static bool wanted(const struct prober *p, uint32_t db, const struct slice *key, struct slice *name,
                    uint32_t *name_db)
 {
-    struct buf *b = &to->checks.name;
     *name = *key;
     *name_db = db;
-    if (to->filter != NULL) {
-        b->len = 0;
-        b->max = (size_t)1 << 20;
-        if (!filter_passes(to->filter, key->p, key->n, 0, db) ||
-            buf_room(b, key->n + filter_growth(to->filter)) == NULL)
+    if (p->filter != NULL) {
+        p->name->len = 0;
+        p->name->max = (size_t)1 << 20;
+        if (!filter_passes(p->filter, key->p, key->n, 0, db) ||
+            buf_room(p->name, key->n + filter_growth(p->filter)) == NULL)
             return false;
-        *name = filter_name(to->filter, key->p, key->n, b);
-        *name_db = filter_db(to->filter, db);
+        *name = filter_name(p->filter, key->p, key->n, p->name);
+        *name_db = filter_db(p->filter, db);
     }
-    return (!to->e->target.cluster || *name_db == 0) && !reported(to->e, db, key) &&
-           !reported(to->e, *name_db, name);
+    return (!p->e->target.cluster || *name_db == 0) && !reported(p->e, db, key) &&
+           !reported(p->e, *name_db, name);
 }
 
 /* k NULL: nothing is asked. */
-static void put(struct sink *to, enum probe_kind kind, uint32_t db, const struct slice *about,
+static void put(const struct prober *p, enum probe_kind kind, uint32_t db, const struct slice *about,
                 const struct key *k, uint32_t name_db)
 {
-    uint32_t was = to->o.db;
-    bool live = to->o.live, fresh = to->o.fresh;
-    uint64_t pos = to->o.pos;
-    to->o.live = to->o.fresh = true;
+    struct origin *o = p->o;
+    uint32_t was = o->db;
+    bool live = o->live, fresh = o->fresh;
+    uint64_t pos = o->pos;
+    o->live = o->fresh = true;
     if (kind != PROBE_OWN) /* else it stands before an entry that is not written yet */
-        to->o.pos = sink_reached(to);
-    to->o.db = name_db;
-    emit_probe(to->e, &to->o, kind, db, about, k);
-    to->o.db = was;
-    to->o.live = live;
-    to->o.fresh = fresh;
-    to->o.pos = pos;
+        o->pos = p->reached;
+    o->db = name_db;
+    emit_probe(p->e, o, kind, db, about, k);
+    o->db = was;
+    o->live = live;
+    o->fresh = fresh;
+    o->pos = pos;
 }
 
 /* about: what is to be read again when the key is missing. */
-static void probe(struct sink *to, enum probe_kind kind, uint32_t db, const struct slice *key,
+static void probe(const struct prober *p, enum probe_kind kind, uint32_t db, const struct slice *key,
                   const struct slice *about)
 {
     struct slice name;
     struct key k;
     uint32_t name_db;
-    bool asks = wanted(to, db, key, &name, &name_db);
+    bool asks = wanted(p, db, key, &name, &name_db);
     if (asks)
-        key_set(to->e, &k, name.p, name.n);
-    put(to, kind, db, about, asks ? &k : NULL, asks ? name_db : 0);
+        key_set(p->e, &k, name.p, name.n);
+    put(p, kind, db, about, asks ? &k : NULL, asks ? name_db : 0);
 }
 
 void check_again(struct sink *to, const struct rekey *k)
 {
     struct slice s = {k->key, k->n};
+    const struct prober p = prober_of(to);
     if (k->passing && to->verifying == VERIFYING_CLOSES) /* it is as the source has it, or was reported */
         probed_drop(to->rereads, k->db, &s);
     probed_forget(to->rereads, k->db, &s);
     for (unsigned i = 0; i < k->checks; i++)
-        probe(to, PROBE_AGAIN, k->db, &s, &s);
+        probe(&p, PROBE_AGAIN, k->db, &s, &s);
     for (unsigned i = 0; i < k->own; i++)
-        probe(to, PROBE_LATER, k->db, &s, &s);
+        probe(&p, PROBE_LATER, k->db, &s, &s);
 }
 
 /* ---- keys that wait for their place ---- */
@@ -117,11 +142,12 @@ void check_write_due(struct sink *to)
     struct waiting w;
     struct slice key;
     struct checks *c = &to->checks;
+    const struct prober p = prober_of(to);
     while (first_waiting(c, &w, &key) && w.at <= to->next_lsn) {
         if (to->rereads->writer && probed_told(to->rereads, w.db, &key))
-            put(to, PROBE_KEY, w.db, &key, NULL, 0);
+            put(&p, PROBE_KEY, w.db, &key, NULL, 0);
         else
-            probe(to, PROBE_KEY, w.db, &key, &key);
+            probe(&p, PROBE_KEY, w.db, &key, &key);
         c->at += sizeof w + w.n;
         to->rereads->checks--;
     }
@@ -144,15 +170,6 @@ static const char *wait_in(struct checks *c, const struct waiting *w, const char
     return NULL;
 }
 
-static const char *wait_until(struct sink *to, const struct waiting *w, const char *key)
-{
-    if (w->at < to->asked_from) /* whatever was done at the target before is in front of that */
-        to->asked_from = w->at;
-    const char *fault = wait_in(&to->checks, w, key);
-    to->rereads->checks += fault == NULL;
-    return fault;
-}
-
 /* ---- records ---- */
 
 static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool own)
@@ -164,19 +181,17 @@ static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool 
         emit_report(to->e, &to->o, true, "verify", s.p, s.n,
                     "missing at the target, and it cannot be read again");
     probed_forget(to->rereads, db, &s);
-    probe(to, own ? PROBE_LATER : PROBE_AGAIN, db, &s, &s);
+    const struct prober p = prober_of(to);
+    probe(&p, own ? PROBE_LATER : PROBE_AGAIN, db, &s, &s);
 }
 
 /* All keys were looked for: only those that commands had to do without on their way here may be missing now,
  * and the reader wants to know that all of these were told. The second time no more of them are looked for:
  * what the reader is told behind this would come too late. */
-static void soon_ends(struct sink *to)
+static enum verifying soon_ends(const struct prober *p, enum verifying state)
 {
-    if (to->verifying == VERIFYING)
-        to->verifying = VERIFYING_ENDS;
-    else if (to->verifying == VERIFYING_ENDS)
-        to->verifying = VERIFYING_CLOSES;
-    put(to, PROBE_KEY, 0, &(struct slice){NULL, 0}, NULL, 0);
+    put(p, PROBE_KEY, 0, &(struct slice){NULL, 0}, NULL, 0);
+    return state == VERIFYING ? VERIFYING_ENDS : state == VERIFYING_ENDS ? VERIFYING_CLOSES : state;
 }
 
 static void set_verifying(struct sink *to, enum verifying state)
@@ -185,18 +200,26 @@ static void set_verifying(struct sink *to, enum verifying state)
     to->e->verifying = state != NOT_VERIFYING;
 }
 
-static void put_mark(struct sink *to, enum probe_kind kind)
+static void put_mark(const struct prober *p, enum probe_kind kind, bool synced)
 {
     struct slice none = {NULL, 0};
-    bool fresh = to->o.fresh;
-    uint64_t pos = to->o.pos;
-    if (to->synced) {
-        to->o.pos = sink_reached(to);
-        to->o.fresh = true;
+    struct origin *o = p->o;
+    bool fresh = o->fresh;
+    uint64_t pos = o->pos;
+    if (synced) {
+        o->pos = p->reached;
+        o->fresh = true;
     }
-    emit_probe(to->e, &to->o, kind, 0, &none, NULL);
-    to->o.fresh = fresh;
-    to->o.pos = pos;
+    emit_probe(p->e, o, kind, 0, &none, NULL);
+    o->fresh = fresh;
+    o->pos = pos;
+}
+
+static void verified(struct sink *to)
+{
+    const struct prober p = prober_of(to);
+    set_verifying(to, NOT_VERIFYING);
+    put_mark(&p, PROBE_DONE, to->synced);
 }
 
 static void begins(struct sink *to)
@@ -208,7 +231,8 @@ static void begins(struct sink *to)
     else if (to->o.flow == 0)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
-    put_mark(to, PROBE_BEGIN);
+    const struct prober p = prober_of(to);
+    put_mark(&p, PROBE_BEGIN, to->synced);
 }
 
 /* The flow is verified. A run that does not know of that reads keys again that this one does not: so it may
@@ -221,8 +245,7 @@ static void ends(struct sink *to)
         check_end_due(to);
         return;
     }
-    set_verifying(to, NOT_VERIFYING);
-    put_mark(to, PROBE_DONE);
+    verified(to);
 }
 
 void check_end_due(struct sink *to)
@@ -237,8 +260,7 @@ void check_end_due(struct sink *to)
                   "time: a run that resumes verifies once more\"");
         return;
     }
-    set_verifying(to, NOT_VERIFYING);
-    put_mark(to, PROBE_DONE);
+    verified(to);
 }
 
 void check_end_later(struct sink *to)
@@ -267,16 +289,21 @@ static const char *keys(struct sink *to, const char *text, size_t n, bool once_m
         long len = meta_get(p, (size_t)(nl - p) + 1, "key", key, sizeof key);
         if (len < 0)
             return "a CHECK record with a name that is too long";
-        if (to->rereads == NULL) /* nothing could be done about it */
-            put(to,
+        if (to->rereads == NULL) { /* nothing could be done about it */
+            const struct prober pr = prober_of(to);
+            put(&pr,
                 !once_more ? PROBE_KEY
                 : own      ? PROBE_LATER
                            : PROBE_AGAIN,
                 (uint32_t)db, &(struct slice){NULL, 0}, NULL, 0);
-        else if (once_more)
+        } else if (once_more) {
             again(to, (uint32_t)db, key, (size_t)len, own != 0);
-        else
-            fault = wait_until(to, &(struct waiting){at, (uint32_t)db, (uint32_t)len}, key);
+        } else {
+            if (at < to->asked_from) /* whatever was done at the target before is in front of that */
+                to->asked_from = at;
+            fault = wait_in(&to->checks, &(struct waiting){at, (uint32_t)db, (uint32_t)len}, key);
+            to->rereads->checks += fault == NULL;
+        }
     }
     if (to->checks.due == UINT64_MAX && to->rereads != NULL)
         waiting_changed(to);
@@ -287,6 +314,7 @@ const char *check_record(struct sink *to, const uint8_t *payload, size_t n)
 {
     const char *text = (const char *)payload, *fault = NULL;
     char state[16];
+    const struct prober p = prober_of(to);
     if (meta_get(text, n, "state", state, sizeof state) < 0)
         return "a CHECK record without state";
     if (strcmp(state, "begin") == 0)
@@ -294,7 +322,7 @@ const char *check_record(struct sink *to, const uint8_t *payload, size_t n)
     else if (strcmp(state, "done") == 0)
         ends(to);
     else if (strcmp(state, "ends") == 0)
-        soon_ends(to);
+        to->verifying = soon_ends(&p, to->verifying);
     else if (strcmp(state, "failed") == 0)
         set_verifying(to, NOT_VERIFYING);
     else if (strcmp(state, "key") == 0 || strcmp(state, "again") == 0)
@@ -340,23 +368,23 @@ static void forget_all(struct rereads *r, const struct change *ch, const struct 
 }
 
 /* Can the key be told to be missing, and be read again? */
-static bool can_be_told(struct sink *to, uint32_t db, const struct slice *key)
+static bool can_be_told(const struct prober *p, uint32_t db, const struct slice *key)
 {
     struct slice name;
     uint32_t name_db;
-    return rekey_name_fits(key) && wanted(to, db, key, &name, &name_db);
+    return rekey_name_fits(key) && wanted(p, db, key, &name, &name_db);
 }
 
 /* Its condition is told to the target only where a writer says what is missing then. */
-static enum guard guard_of(struct sink *to, const struct adding *a, const struct change *ch)
+static enum guard guard_of(const struct prober *p, const struct adding *a, const struct change *ch)
 {
     const struct slice *v = ch->argv;
     const struct command *c = command_find(v[0].p, v[0].n);
-    if (!to->rereads->writer || ch->argc > UNPACK_MAX || ch->argc < 2 || ch->argc <= a->about)
+    if (!p->rereads->writer || ch->argc > UNPACK_MAX || ch->argc < 2 || ch->argc <= a->about)
         return GUARD_NONE;
     if (a->guard == GUARD_REREAD || command_other_db(c, v, ch->argc) != 0)
         return GUARD_REREAD;
-    return can_be_told(to, ch->db, &v[a->about > 0 ? a->about : 1]) ? a->guard : GUARD_NONE;
+    return can_be_told(p, ch->db, &v[a->about > 0 ? a->about : 1]) ? a->guard : GUARD_NONE;
 }
 
 /* NULL: it takes nothing over from what is there. */
@@ -368,24 +396,17 @@ static const struct adding *adding_find(const struct command *c, const struct sl
     return a < end && keeps_something(argv, argc) ? a : NULL;
 }
 
-/* Is the target asked about what an earlier process may have been behind already? */
-static unsigned early(const struct sink *to)
-{
-    return to->goes_on && to->next_lsn <= to->asked_from ? PROBED_EARLY : 0;
-}
-
-/* Have the keys looked for that it takes in. always: however often that was done. */
 /* Have the keys looked for that it takes in. always: however often that was done; else once as long as
  * nothing else is done with the key, and as far as the table reaches. */
-static void look_for(struct sink *to, const struct adding *a, const struct change *ch, const struct keys *k,
-                     bool always)
+static void look_for(const struct prober *p, const struct adding *a, const struct change *ch,
+                     const struct keys *k, bool always)
 {
     const struct slice *src = ch->argv;
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i)) {
         const struct slice *about = a->about > 0 ? &src[a->about] : &src[i];
         if ((a->asked == 0 || a->asked == i) && (a->about != i || a->asked != 0) && a->about < ch->argc &&
-            (always || !probed_put(to->rereads, ch->db, &src[i], early(to))))
-            probe(to, PROBE_OWN, ch->db, &src[i], about);
+            (always || !probed_put(p->rereads, ch->db, &src[i], p->early)))
+            probe(p, PROBE_OWN, ch->db, &src[i], about);
     }
 }
 
@@ -408,7 +429,8 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
         forget_all(to->rereads, ch, &k);
     if (a == NULL)
         return GUARD_NONE;
-    enum guard guard = guard_of(to, a, ch);
+    const struct prober p = prober_of(to);
+    enum guard guard = guard_of(&p, a, ch);
     if ((guard == GUARD_KEY ? ends : guard == GUARD_SOURCE && closes) &&
         !probed_has(to->rereads, ch->db, &ch->argv[1]))
         return GUARD_NONE;
@@ -421,9 +443,9 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
     }
     /* What it makes may be told to be missing, too; what it reads is not. */
     if (guard == GUARD_SOURCE)
-        (void)probed_put(to->rereads, ch->db, &ch->argv[a->about], PROBED_FORGOTTEN | early(to));
+        (void)probed_put(to->rereads, ch->db, &ch->argv[a->about], PROBED_FORGOTTEN | p.early);
     if (guard != GUARD_REREAD)
-        look_for(to, a, ch, &k, ends || guard == GUARD_SOURCE);
+        look_for(&p, a, ch, &k, ends || guard == GUARD_SOURCE);
     return guard;
 }
 
@@ -431,7 +453,8 @@ void check_unread(struct sink *to, const struct change *ch, const struct command
 {
     const struct adding *a = adding_find(c, argv, ch->argc);
     struct keys k = command_keys(c, argv, ch->argc);
+    const struct prober p = prober_of(to);
     to->unsettled |= to->verifying == VERIFYING_CLOSES;
     if (a != NULL)
-        look_for(to, a, ch, &k, true);
+        look_for(&p, a, ch, &k, true);
 }

@@ -34,9 +34,9 @@ struct rekey *rekey_find(const struct rereads *r, uint16_t flow, uint32_t db, co
     return NULL;
 }
 
-struct rekey *rekey_held(const struct sink *to, uint32_t db, const struct slice *key)
+struct rekey *rekey_held(const struct rereads *r, uint16_t flow, uint32_t db, const struct slice *key)
 {
-    struct rekey *k = rekey_find(to->rereads, to->o.flow, db, key->p, key->n);
+    struct rekey *k = rekey_find(r, flow, db, key->p, key->n);
     return k != NULL && !k->passing ? k : NULL;
 }
 

@@ -163,11 +163,11 @@ static bool join(struct sink *to, const struct command *c, const struct keys *ke
     bool elsewhere = other_db(c, ch, &db), found = false;
     size_t last = 0;
     for (size_t i = keys_next(keys, 0); i != 0; i = keys_next(keys, i)) {
-        found |= rekey_held(to, ch->db, &a[i]) != NULL;
+        found |= rekey_held(to->rereads, to->o.flow, ch->db, &a[i]) != NULL;
         last = i;
     }
     if (elsewhere && !found)
-        found = rekey_held(to, db, &a[last]) != NULL;
+        found = rekey_held(to->rereads, to->o.flow, db, &a[last]) != NULL;
     if (!found)
         return false;
     check_end_later(to);
@@ -223,7 +223,7 @@ static bool divide(struct sink *to, const struct keys *keys, struct change *ch)
     held.argc = 1 + keys->step;
     bool any = false;
     for (size_t i = keys_next(keys, 0); i != 0 && i + keys->step <= ch->argc; i = keys_next(keys, i)) {
-        struct rekey *k = rekey_held(to, ch->db, &a[i]);
+        struct rekey *k = rekey_held(to->rereads, to->o.flow, ch->db, &a[i]);
         memcpy(k != NULL ? one + 1 : rest + n, a + i, keys->step * sizeof *a);
         if (k != NULL) {
             hold_back(to, k, &held);
@@ -285,7 +285,7 @@ static bool takes(struct sink *to, struct change *ch)
         return divide(to, &keys, ch);
     if (c != NULL && (keys_next(&keys, first) != 0 || strcmp(c->name, "MOVE") == 0))
         return join(to, c, &keys, ch);
-    struct rekey *k = rekey_held(to, ch->db, &a[first]);
+    struct rekey *k = rekey_held(to->rereads, to->o.flow, ch->db, &a[first]);
     if (k != NULL)
         hold_back(to, k, ch);
     return k != NULL;

@@ -149,7 +149,7 @@ struct kept {
 
 struct rekey *rekey_find(const struct rereads *r, uint16_t flow, uint32_t db, const void *key, size_t n);
 /* Only one whose entries are kept back. */
-struct rekey *rekey_held(const struct sink *to, uint32_t db, const struct slice *key);
+struct rekey *rekey_held(const struct rereads *r, uint16_t flow, uint32_t db, const struct slice *key);
 void rekey_take_out(struct rereads *r, struct rekey *k);
 void rekey_free(struct rekey *k);
 

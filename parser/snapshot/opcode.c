@@ -165,7 +165,7 @@ static enum got op_hint(struct rdb *r, struct cur *c, bool idle)
     uint64_t n = 0;
     enum got g = idle ? cur_plen(c, &n) : cur_raw(c, 1, &p);
     if (g == GOT && r->to->e->hints && !target_takes_hints(&r->to->e->target))
-        change_hint_lost(r->to);
+        change_hint_lost(r->to->e, &r->to->o, &r->to->told_hint);
     else if (g == GOT && r->to->e->hints) {
         r->next.hint =
             idle ? (struct hint){HINT_IDLE, n < IDLE_MAX ? n : IDLE_MAX} : (struct hint){HINT_FREQ, *p};

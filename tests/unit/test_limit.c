@@ -17,7 +17,6 @@ static uint64_t test_clock(void)
  * within any tenth of a second. */
 static uint64_t send(struct limit *l, unsigned n, uint32_t size, unsigned *most)
 {
-    const struct rec r = {.type = REC_REQUEST, .len = size};
     static uint64_t sent[20000];
     uint64_t began = time_us;
     unsigned first = 0;
@@ -30,7 +29,7 @@ static uint64_t send(struct limit *l, unsigned n, uint32_t size, unsigned *most)
             time_us += (uint64_t)ms * 1000;
         }
         EQ_I(limit_timeout(l, time_us), -1);
-        limit_spend(l, &r);
+        limit_spend(l, size, true);
         sent[i] = time_us;
         while (sent[first] + 100000 <= time_us)
             first++;
@@ -82,12 +81,11 @@ static void test_bytes(void)
 static void test_parts(void)
 {
     struct limit l;
-    const struct rec part = {.type = REC_REQUEST, .flags = RF_MORE, .len = 10};
     limit_set(&l, 1, 0);
     time_us += 1000000;
     CHECK(!limit_open(&l) || l.ops.tokens > 0);
     int64_t before = l.ops.tokens;
-    limit_spend(&l, &part); /* not yet a whole request */
+    limit_spend(&l, 10, false); /* not yet a whole request */
     EQ_I(l.ops.tokens, before);
     limit_set(&l, 0, 0);
     CHECK(!l.on && limit_open(&l));

@@ -187,13 +187,13 @@ static enum put take_big(struct writer *w, const struct input *in, const struct 
     return send_big(w, in, f, r);
 }
 
-static bool request_is_whole(const struct rec *r, const uint8_t *payload)
+static bool request_is_whole(const uint8_t *payload, size_t n, bool plain_set)
 {
     static const char prefix[] = "*3\r\n$3\r\nSET\r\n";
-    if ((r->flags & RF_PLAINSET) == 0)
-        return request_ok(payload, r->len);
+    if (!plain_set)
+        return request_ok(payload, n);
     return memcmp(payload, prefix, PLAINSET_PREFIX) == 0 &&
-           request_pair_ok(payload + PLAINSET_PREFIX, r->len - PLAINSET_PREFIX);
+           request_pair_ok(payload + PLAINSET_PREFIX, n - PLAINSET_PREFIX);
 }
 
 /* A key is looked for in a database that the target does not have: it is not there. */
@@ -210,9 +210,10 @@ static enum put take_request(struct writer *w, const struct input *in, const str
 {
     if ((r->flags & RF_MORE) != 0 || w->session.flow[r->flow].big != NULL)
         return take_big(w, in, r, payload);
-    if (!request_is_whole(r, payload))
+    bool plain_set = (r->flags & RF_PLAINSET) != 0;
+    if (!request_is_whole(payload, r->len, plain_set))
         return record_damaged(w, in, r, "payload is not one RESP request");
-    if ((r->flags & RF_PLAINSET) == 0 && request_alters_connection(payload, r->len))
+    if (!plain_set && request_alters_connection(payload, r->len))
         return record_damaged(w, in, r, alters);
     uint8_t vclass = r->vclass != 0 ? splits_class(&w->splits, r) : 0;
     enum put got;
@@ -294,7 +295,7 @@ static enum put take_barrier(struct writer *w, const struct input *in, const str
         w->stats.already += got == PUT_DONE;
         return got;
     }
-    if (!whole_reaches(&w->whole, r))
+    if (!whole_reaches(&w->whole, r->flow, r->db, true))
         return PUT_FAIL;
     switch (lanes_arrive(&w->lanes, r, payload)) {
     case LANES_WAIT:
@@ -326,7 +327,7 @@ static enum put take_holds(struct writer *w, const struct input *in, const struc
 {
     if (snapshot_pending(w, r))
         return PUT_WAIT;
-    if (!holds_take(&w->holds, r, payload))
+    if (!holds_take(&w->holds, r->flow, r->seq, payload, r->len))
         return record_damaged(w, in, r, "malformed HOLDS record");
     return take_position(w, r);
 }
@@ -385,7 +386,7 @@ static enum put apply_plain(struct writer *w, const struct input *in, const stru
     if (placed && got == PUT_DONE)
         exact_taken(&w->exact, given);
     if (limited && got == PUT_DONE)
-        limit_spend(&w->limit, r);
+        limit_spend(&w->limit, r->len, (r->flags & RF_MORE) == 0);
     return got;
 }
 

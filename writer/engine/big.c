@@ -578,7 +578,7 @@ enum put bigjob_put(struct cluster *cl, const struct rec *r, struct big *big, ui
         return PUT_FAIL;
     bool live = (r->flags & RF_LIVE) != 0, guarded = !live && cl->splits->ticket != TICKET_NONE;
     bool once = live || (guarded ? cl->nodes.whole : (r->flags & RF_IDEMPOTENT) == 0);
-    if ((once || cl->session->journal) && !whole_reaches(cl->whole, r))
+    if ((once || cl->session->journal) && !whole_reaches(cl->whole, r->flow, r->db, false))
         return PUT_WAIT;
     enum put got = cl->nodes.slots ? PUT_DONE : cluster_db_known(&cl->nodes, r->db, WHOLE_SCOPE);
     if (got != PUT_DONE)

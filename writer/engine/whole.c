@@ -40,14 +40,13 @@ void whole_epoch(struct whole *x, unsigned flows)
     x->saved_at = mono_us();
 }
 
-bool whole_reaches(struct whole *x, const struct rec *r)
+bool whole_reaches(struct whole *x, unsigned flow, uint32_t db, bool flush)
 {
-    bool flush = r->type == REC_BARRIER;
-    if (!x->cl->confined || (r->db == 0 && !flush))
+    if (!x->cl->confined || (db == 0 && !flush))
         return true;
     outcome_fail(
         x->outcome, EXIT_CANNOT, "event=%s flow=%u db=%u target=%s note=%s",
-        flush ? "flush_out_of_reach" : "database_out_of_reach", r->flow, r->db, x->opt->shown,
+        flush ? "flush_out_of_reach" : "database_out_of_reach", flow, db, x->opt->shown,
         flush ? "\"a Dragonfly does not flush in a transaction with the position key: " WHOLE_CONFINED
                 ", or --on-source-flush\""
               : "\"a Dragonfly does not change it in a transaction with the position key: " WHOLE_CONFINED

@@ -143,8 +143,8 @@ void whole_take(struct whole *x, const struct rec *r);
 #define WHOLE_CONFINED "give rediswriter --position-file (with sentinels --at-least-once)"
 
 /* Can this be done in a transaction with the key? Without SELECT and flushes in it only what is in database
- * 0, and no flush. False: the run has failed. */
-bool whole_reaches(struct whole *x, const struct rec *r);
+ * 0, and no flush (flush: of a BARRIER record). False: the run has failed. */
+bool whole_reaches(struct whole *x, unsigned flow, uint32_t db, bool flush);
 
 /* The flows of this scope stand at a flush, and nothing is on its way. */
 void whole_barrier(struct whole *x, int scope);

@@ -179,14 +179,15 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
 static enum put put_whole(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
     bool any = (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0, guarded = cl->splits->ticket != TICKET_NONE;
-    if (cl->session->journal && !whole_reaches(cl->whole, r)) /* its keys will be changed */
+    if (cl->session->journal &&
+        !whole_reaches(cl->whole, r->flow, r->db, false)) /* its keys will be changed */
         return PUT_WAIT;
     if (!any && !guarded && ((r->flags & RF_FIRST) != 0 || cl->splits->n > 0) &&
         parts_want(cl->parts, r, payload))
         return parts_put(cl->parts, r, payload, vclass);
     if (!any && !guarded && (r->flags & RF_IDEMPOTENT) != 0)
         return put_free(cl, r, payload, vclass);
-    if (!whole_reaches(cl->whole, r))
+    if (!whole_reaches(cl->whole, r->flow, r->db, false))
         return PUT_WAIT;
     enum put got = cluster_db_known(&cl->nodes, r->db, WHOLE_SCOPE);
     return got == PUT_DONE ? gather_put(cl->bundles, r, WHOLE_SCOPE, payload, vclass) : got;
@@ -205,7 +206,7 @@ enum put cluster_put_own(struct cluster *cl, const struct rec *r, const uint8_t 
 {
     if (!cl->nodes.whole)
         return put_request(cl, r, request, 0, true);
-    if (!whole_reaches(cl->whole, r))
+    if (!whole_reaches(cl->whole, r->flow, r->db, false))
         return PUT_WAIT;
     enum put got = cluster_db_known(&cl->nodes, r->db, WHOLE_SCOPE);
     return got == PUT_DONE ? gather_put_own(cl->bundles, r, request, behind) : got;

@@ -64,19 +64,18 @@ static bool join_place(struct flow_holds *f, uint64_t seq, const char *text)
     return true;
 }
 
-bool holds_take(struct holds *h, const struct rec *r, const uint8_t *payload)
+bool holds_take(struct holds *h, unsigned flow, uint64_t seq, const uint8_t *payload, size_t n)
 {
-    struct flow_holds *f = &h->flow[r->flow];
+    struct flow_holds *f = &h->flow[flow];
     char text[SLOTSET_TEXT];
     uint64_t number;
-    if (f->notes == HOLDS_NOTES || meta_get(payload, r->len, "held", text, sizeof text) <= 0 ||
-        !position_held_ok(text) || !meta_getu(payload, r->len, "n", &number) || number > UINT32_MAX)
+    if (f->notes == HOLDS_NOTES || meta_get(payload, n, "held", text, sizeof text) <= 0 ||
+        !position_held_ok(text) || !meta_getu(payload, n, "n", &number) || number > UINT32_MAX)
         return false;
-    if (join_place(f, r->seq, text))
+    if (join_place(f, seq, text))
         return true;
     f->note = xrealloc(f->note, (f->notes + 1) * sizeof *f->note);
-    f->note[f->notes++] =
-        (struct hold_note){.seq = r->seq, .number = (uint32_t)number, .text = xstrdup(text)};
+    f->note[f->notes++] = (struct hold_note){.seq = seq, .number = (uint32_t)number, .text = xstrdup(text)};
     make_room(h);
     return true;
 }

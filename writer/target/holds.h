@@ -46,7 +46,7 @@ void holds_free(struct holds *h);
 void holds_restore(struct holds *h, unsigned flow, const char *text);
 
 /* A HOLDS record was taken. False: it is malformed, or there are too many. */
-bool holds_take(struct holds *h, const struct rec *r, const uint8_t *payload);
+bool holds_take(struct holds *h, unsigned flow, uint64_t seq, const uint8_t *payload, size_t n);
 
 /* Does a position with that seq say something new of the flow? What it says in any case; NULL: nothing. */
 bool holds_news(const struct holds *h, unsigned flow, uint64_t seq);

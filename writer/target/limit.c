@@ -42,11 +42,11 @@ bool limit_open(struct limit *l)
     return !l->waiting;
 }
 
-void limit_spend(struct limit *l, const struct rec *r)
+void limit_spend(struct limit *l, size_t bytes, bool whole)
 {
-    if ((r->flags & RF_MORE) == 0)
+    if (whole)
         l->ops.tokens -= SECOND;
-    l->bytes.tokens -= (int64_t)r->len * SECOND;
+    l->bytes.tokens -= (int64_t)bytes * SECOND;
 }
 
 /* Microseconds until there is something in it again. */

@@ -5,9 +5,8 @@
 #define RW_LIMIT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-
-#include "record.h"
 
 struct bucket {
     uint64_t rate;  /* a second; 0: no limit */
@@ -28,8 +27,8 @@ void limit_set(struct limit *l, uint64_t ops, uint64_t bytes);
 /* May a request go? */
 bool limit_open(struct limit *l);
 
-/* A REQUEST or PROGRAM record has gone. */
-void limit_spend(struct limit *l, const struct rec *r);
+/* A record of so many bytes has gone: a request, or a part of one (whole false: not its last). */
+void limit_spend(struct limit *l, size_t bytes, bool whole);
 
 /* Milliseconds until a request may go; -1: none is held back. */
 int limit_timeout(const struct limit *l, uint64_t now);
