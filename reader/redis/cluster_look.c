@@ -91,7 +91,23 @@ static bool is_ours(const struct cluster_source *c, const char *id)
     return false;
 }
 
-/* Another master has come: it joined, or a replica took over. The next session has it. */
+/* A master that this session does not read, and should: it has slots of our share, or there are no shares.
+ * The full sync of a share is not broken off for one that got slots meanwhile. */
+static bool is_wanted(const struct cluster_source *c, const struct node_line *line)
+{
+    if (!line->master || line->away)
+        return false;
+    if (c->stream->o->masters.of > 0) {
+        struct slotset ours = line->slots;
+        slotset_meet(&ours, &c->share);
+        if (c->session->phase < PHASE_STABLE || slotset_next(&ours, 0) == SLOTS)
+            return false;
+    }
+    return !is_ours(c, line->id);
+}
+
+/* Another master has come: it joined, a replica took over, or it got slots of our share. The next session has
+ * it. */
 static void check_strangers(struct master *m, const struct node_line *stranger)
 {
     m->strangers = stranger->id[0] != '\0' ? m->strangers + 1 : 0;
@@ -108,7 +124,7 @@ static void take_nodes(struct master *m, const char *text, struct slotset *owned
     for (const char *p = text; nodes_next(&p, &line);) {
         if (line.myself)
             *owned = line.slots;
-        if (line.master && !line.away && !is_ours(m->cluster, line.id))
+        if (is_wanted(m->cluster, &line))
             stranger = line;
     }
     check_strangers(m, &stranger);

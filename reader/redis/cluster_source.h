@@ -65,8 +65,10 @@ struct cluster_source {
     struct psync_common base;
     struct stream *stream;
     struct session *session;
-    struct master *master;
+    struct slotset share;  /* the slots that are written: all, or those of --masters */
+    struct master *master; /* those that have slots of it */
     unsigned masters;
+    unsigned average; /* masters of a share: all that have slots, by the number of shares; 0: no shares */
     struct member *member; /* one per flow */
     unsigned members;
     struct handover *slots;
