@@ -14,6 +14,8 @@
 #include "server.h"
 
 #define LOOK_EVERY   (US / 4)
+#define NODES_FEW    256u /* of larger clusters an answer is long: it is asked for less often, */
+#define LOOK_RARELY  US   /* but so often at least */
 #define LOOK_REPLY   ((size_t)8 << 20)
 #define COUNTS_MAX   300u /* slots whose keys are counted in one look */
 #define STRANGE      4u   /* looks that show a new master before it counts */
@@ -121,7 +123,8 @@ static void take_nodes(struct master *m, const char *text, struct slotset *owned
 {
     struct node_line line, stranger = {.id = ""};
     memset(owned, 0, sizeof *owned);
-    for (const char *p = text; nodes_next(&p, &line);) {
+    m->nodes = 0;
+    for (const char *p = text; nodes_next(&p, &line); m->nodes++) {
         if (line.myself)
             *owned = line.slots;
         if (is_wanted(m->cluster, &line))
@@ -276,6 +279,12 @@ void look_close(struct master *m)
     m->expects = 0;
 }
 
+static uint64_t look_every(const struct master *m)
+{
+    uint64_t us = LOOK_EVERY * m->nodes / NODES_FEW;
+    return us < LOOK_EVERY ? LOOK_EVERY : us < LOOK_RARELY ? us : LOOK_RARELY;
+}
+
 void look_tick(struct master *m, uint64_t now)
 {
     static const struct slotset none;
@@ -288,7 +297,7 @@ void look_tick(struct master *m, uint64_t now)
     if (!m->conn.open || m->auth)
         return;
     if (m->expects == 0) {
-        if (silent >= LOOK_EVERY)
+        if (silent >= look_every(m))
             ask(m, &none);
     } else if (silent >= limit) {
         session_fail(c->session, EXIT_RETRY, "%s: no answer for %llu seconds", m->shown,

@@ -41,6 +41,7 @@ struct master {
     struct slotset counted;       /* the look says which of these are empty */
     unsigned strangers;           /* looks in a row that showed a master which is not ours */
     uint64_t asked_at, looked_at; /* mono_us */
+    unsigned nodes;               /* of the cluster, as it says */
     bool silent;                  /* it is late with an answer: said in the log */
     bool away;                    /* the connection was lost, and is being made again */
     struct retry retry;           /* ... since then */
