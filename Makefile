@@ -18,8 +18,8 @@ ALLFLAGS = $(CSTD) $(WARN) $(WERROR) $(OPT) $(HARDEN) $(SAN) -Icommon -MMD -MP $
 LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
 PROGRAMS = dfreader dfparse rediswriter df2redis-check df2redis-monitor
-HELPERS  = dfconf dfnotify dflog
-TOOLS    = standin dfstate sink slots delay mkrecords probe dfcrash fakeredis masters
+HELPERS  = dfconf dfnotify dflog dfhold
+TOOLS    = acked standin dfstate sink slots delay mkrecords probe dfcrash fakeredis masters
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
@@ -36,6 +36,7 @@ SRC_dfparse     = $(wildcard parser/*.c parser/*/*.c)
 SRC_rediswriter = $(wildcard writer/*.c writer/*/*.c)
 SRC_df2redis-check = $(wildcard check/*.c)
 SRC_df2redis-monitor = $(wildcard monitor/*.c)
+SRC_dfhold      = $(wildcard check/hold/*.c) check/end.c check/link.c check/reply.c check/side.c check/side_ask.c check/side_info.c check/side_open.c
 SRC_dfconf      = supervisor/dfconf.c
 SRC_dfnotify    = supervisor/dfnotify.c
 SRC_dflog       = supervisor/dflog.c
@@ -43,6 +44,7 @@ SRC_standin     = $(wildcard tests/standin/*.c) tests/crash/traffic.c
 SRC_dfstate     = $(wildcard tests/dfstate/*.c)
 SRC_sink        = tests/bench/sink.c
 SRC_delay       = tests/bench/delay.c
+SRC_acked       = tests/acked/main.c
 SRC_slots       = tests/bench/slots.c
 SRC_masters     = tests/many/masters.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
@@ -58,9 +60,11 @@ LIBS_df2redis-monitor = -lmicrohttpd -ljansson -linih -lbsd -lm
 LIBS_dfconf      = -linih -lbsd
 LIBS_dfnotify    =
 LIBS_dflog       = -lbsd
+LIBS_dfhold      = -linih -lssl -lcrypto -lbsd
 LIBS_standin     = -llz4 -lzstd -lhiredis -ljansson -lbsd -lm
 LIBS_sink        =
 LIBS_delay       =
+LIBS_acked       = -lhiredis
 LIBS_slots       =
 LIBS_masters     = -lbsd
 LIBS_mkrecords   = -lbsd
@@ -72,7 +76,7 @@ LIBS_dfstate     = -lhiredis -ljansson -lz -lbsd -lm
 all: $(BINS) $(HELPERS:%=$(LIBEXEC)/%) $(SCRIPT) $(PARTS:%=$(LIBEXEC)/%)
 
 help:
-	@echo 'all tools deps deps-dev demo check check-run unit check-versions check-pairs crash model asan clang fuzz fuzz-build fuzz-coverage' \
+	@echo 'all tools deps deps-dev demo check check-run unit check-versions check-pairs crash cutover model asan clang fuzz fuzz-build fuzz-coverage' \
 		'coverage lint format bench dist sbom deb container-check install uninstall clean'
 
 $(B)/obj/%.o: %.c
@@ -124,7 +128,7 @@ $(B)/late_signal.so: tests/late/signal.c
 # ---- packages ----
 
 DEPS     = gcc make libc6-dev libhiredis-dev libbsd-dev libinih-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev \
-           libjansson-dev libmicrohttpd-dev libjs-dygraphs zlib1g-dev bats parallel perl redis-server redis-tools openssl socat procps util-linux
+           libjansson-dev libmicrohttpd-dev libjs-dygraphs zlib1g-dev bats curl parallel perl redis-server redis-tools openssl socat procps util-linux
 DEPS_DEB = build-essential debhelper lintian jq
 DEPS_DEV = clang libclang-rt-14-dev llvm clang-format clang-tidy cppcheck shellcheck mandoc lcov linux-perf prometheus chromium
 
@@ -171,6 +175,11 @@ check-pairs: all tools
 crash: all tools
 	$(B)/bin/dfcrash --crashes $(or $(CRASHES),100) $(SEED:%=--seed %) $(DRAGONFLY:%=--dragonfly %) $(CRASH_ARGS)
 
+# Clients that count what was acknowledged are moved so many times from a Redis, a cluster, and DRAGONFLY.
+cutover: all tools
+	DF2REDIS_BUILD=$(abspath $(B)) DF2REDIS_CUTOVERS=$(or $(CUTOVERS),50) $(DRAGONFLY:%=DF2REDIS_DRAGONFLY=%) \
+	    bats --filter 'is moved' tests/bats/cutover.bats
+
 asan:
 	$(SUBMAKE) B=$(B)/asan OPT='-O1 -g' \
 	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' $(STRICT) check-run
@@ -195,14 +204,14 @@ coverage:
 
 # ---- style ----
 
-SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog)
+SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog) $(wildcard check/hold/*.c)
 SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/sbom tests/package tests/container debian/postinst debian/postrm tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/scan.bash tests/bench/check.bash .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')
 
 # The last step: at 80 columns no line of a page is longer, and no text behind a macro was set as options.
-FORMATTED = $(SOURCES) $(wildcard */*.h reader/*/*.h parser/*/*.h writer/*/*.h) $(wildcard tests/*/*.c tests/*/*.h)
+FORMATTED = $(SOURCES) $(wildcard */*.h check/*/*.h reader/*/*.h parser/*/*.h writer/*/*.h) $(wildcard tests/*/*.c tests/*/*.h)
 
 lint: all
 	clang-format --dry-run -Werror $(FORMATTED)
@@ -305,4 +314,4 @@ clean:
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash asan clang demo bench coverage lint format dist sbom deb container-check install uninstall clean
+.PHONY: all help tools deps deps-dev check check-run check-versions check-pairs crash cutover asan clang demo bench coverage lint format dist sbom deb container-check install uninstall clean

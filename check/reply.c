@@ -5,6 +5,7 @@
 
 #define KEPT_CAP    ((size_t)8192) /* elements; what a reply may keep allocated */
 #define KEPT_TEXT   ((size_t)256 << 10)
+#define FRONT       3u /* elements: a command, a word, a key */
 #define DUMP_FOOTER 10u
 
 void reply_init(struct reply *r)
@@ -63,6 +64,8 @@ static uint64_t wanted(const struct reply *r, const struct resp_token *t, uint64
     bool all = r->keep == KEEP_ALL || (r->keep == KEEP_SMALL && n <= KEPT_MOST);
     if (r->keep == KEEP_NAMES)
         all = t->depth < 2 || t->index % 2 == 0;
+    if (r->keep == KEEP_FRONT)
+        all = t->depth != 1 || t->index < FRONT;
     return all || n < REPLY_PREFIX ? n : REPLY_PREFIX;
 }
 

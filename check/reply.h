@@ -29,6 +29,7 @@ enum reply_keep {
     KEEP_ALL,   /* everything */
     KEEP_NAMES, /* of arrays in the array, the elements 0, 2, 4 …: field names of HSCAN; and everything
                    outside */
+    KEEP_FRONT, /* everything of the first elements of an array: a command, its key */
     KEEP_SMALL, /* everything of texts up to KEPT_MOST */
     KEEP_DUMP,  /* nothing; the hash leaves out the last 10 bytes: version and checksum of a DUMP payload */
 };

@@ -14,7 +14,7 @@
 #include "command/dialect.h"
 #include "emit.h"
 #include "ours.h"
-#include "command/filter.h"
+#include "filter.h"
 #include "outlet.h"
 #include "value/value.h"
 

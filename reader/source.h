@@ -136,6 +136,9 @@ struct source_kind {
     const char *(*phase)(const struct source *src);
     void (*alarms)(const struct source *src, struct buf *b, bool *any);
     void (*fields)(const struct source *src, struct buf *b);
+
+    /* Where each flow has a master of its own: that one's replid. NULL, as the function: there is none. */
+    const char *(*flow_master)(const struct source *src, unsigned flow);
 };
 
 /* What the kinds' own structs begin with. */

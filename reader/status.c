@@ -44,13 +44,14 @@ static void session_line(struct session *s, struct peer *p)
     struct target_health target = control_target_health(&s->control);
     uint64_t queued, now = mono_us(), bytes = session_flows_bytes(&s->flows, &queued);
     bool any = false;
+    queued += spool_len(&s->stream.out.q);
     (void)buf_addf(&b,
                    "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u phase_seconds=%llu ",
                    shown_phase(s), (long)getpid(), (unsigned)info->epoch, info->flows, s->flows.up,
                    s->flows.cut, s->flows.synced, (unsigned long long)(us_since(now, s->phase_since) / US));
     (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u reconnects=%u parsers=%u writers=%u seconds=%llu ",
-                   (unsigned long long)bytes, (unsigned long long)(queued + spool_len(&s->stream.out.q)),
-                   s->stream.restarts, session_flows_reconnects(&s->flows), s->control.count[ROLE_PARSER],
+                   (unsigned long long)bytes, (unsigned long long)queued, s->stream.restarts,
+                   session_flows_reconnects(&s->flows), s->control.count[ROLE_PARSER],
                    s->control.count[ROLE_WRITER], (unsigned long long)((now - s->begun_at) / US));
     target_health_fields(&target, &b, now);
     (void)buf_addstr(&b, "alarms=");
@@ -95,15 +96,16 @@ static void flow_line(struct session *s, struct peer *p, unsigned i)
                                                                  : "opening";
     uint64_t at = applied_to(&s->flows, &s->resume, i);
     unsigned long long applied = shown(src, at), head = shown(src, f->head);
+    const char *master = src->kind->flow_master != NULL ? src->kind->flow_master(src, i) : NULL;
     char lag[24] = "-"; /* not known */
     if (at > 0 && f->head > 0)
         snprintf(lag, sizeof lag, "%llu", head > applied ? head - applied : 0);
     control_send(p,
                  "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
-                 "silent=%llu reconnects=%u",
+                 "silent=%llu reconnects=%u%s%s",
                  i, state, (unsigned long long)f->bytes, (int)f->cut, (int)f->synced, applied,
                  shown(src, f->acked), head, lag, (unsigned long long)(health_silent(s, f, mono_us()) / US),
-                 f->reconnects);
+                 f->reconnects, master != NULL ? " replid=" : "", master != NULL ? master : "");
 }
 
 /* The line of this process, or that of the next peer. False: there are no more. */

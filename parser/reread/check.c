@@ -215,12 +215,6 @@ static void begins(struct sink *to)
  * not resume in front of what made them be read, without the flow being verified. */
 static void ends(struct sink *to)
 {
-    if (to->unsettled) {
-        log_event(LOG_WARN, to->o.flow,
-                  "event=not_verified note=\"too many keys to be read again at its end: a run that resumes "
-                  "verifies once more\"");
-        return;
-    }
     if (to->rereads != NULL && to->counting) {
         to->rereads->checks += to->ends_at == 0;
         to->ends_at = to->next_lsn;
@@ -237,8 +231,12 @@ void check_end_due(struct sink *to)
         return;
     to->ends_at = 0;
     to->rereads->checks--;
-    if (to->unsettled)
+    if (to->unsettled) {
+        log_event(LOG_WARN, to->o.flow,
+                  "event=not_verified note=\"more keys were to be read again at its end than can be at a "
+                  "time: a run that resumes verifies once more\"");
         return;
+    }
     set_verifying(to, NOT_VERIFYING);
     put_mark(to, PROBE_DONE);
 }

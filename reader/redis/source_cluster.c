@@ -525,6 +525,15 @@ static void add_alarms(const struct source *src, struct buf *b, bool *any)
         alarm_add(b, any, "slots-open");
 }
 
+/* As its stream bears it: a master takes another id when its first replica comes. */
+static const char *flow_master(const struct source *src, unsigned flow)
+{
+    const struct cluster_source *c = (const struct cluster_source *)src;
+    const struct flow *f = &c->stream->flows[flow];
+    return flow < c->members && c->member[flow].master != NULL && f->conn != NULL ? flow_lineage(f)->replid
+                                                                                  : NULL;
+}
+
 static void add_fields(const struct source *src, struct buf *b)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
@@ -591,4 +600,5 @@ const struct source_kind source_cluster = {
     .close = close_source,
     .alarms = add_alarms,
     .fields = add_fields,
+    .flow_master = flow_master,
 };

@@ -69,6 +69,7 @@ void scan_node_free(struct scan_node *n)
 {
     scan_node_close(n);
     scan_notes_free(n);
+    scan_list_free(n);
     scan_part_free(n);
     wants_free(&n->wants);
     conn_in_free(&n->in);
@@ -330,10 +331,34 @@ static void ask_scan(struct scan_node *n)
     n->reply_cursor_len = 0;
 }
 
+static void feed_listed(struct scan_node *n)
+{
+    const struct scan_source *s = n->source;
+    uint32_t db;
+    while (n->conn.open && wants_left(&n->wants) < NAMES_AHEAD * n->count) {
+        if (!scan_list_next(n, &db)) {
+            if (n->conn.open)
+                end_pass(n);
+            return;
+        }
+        if (!within_window(n) || !select_db(n, db))
+            return;
+        if (!scan_list_take(n))
+            scan_node_lost(n, "a key is too long");
+        else if (++n->since_place >= s->window / 4 || n->since_place >= 2048)
+            want_place(n, WANT_PLACE);
+    }
+}
+
 static void feed(struct scan_node *n)
 {
     uint64_t now = mono_us();
     take_applied(n);
+    if (n->list != NULL) {
+        if (n->scanning)
+            feed_listed(n);
+        return;
+    }
     bool named = n->notes != NULL && scan_notes_due(n, now);
     if (named && idle(n) && room_for_places(n)) {
         if (select_db(n, scan_notes_db(n))) {

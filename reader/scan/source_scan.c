@@ -97,6 +97,8 @@ static void open_source(struct source *src)
         rc = scan_node_open(&s->node[i], &f);
     for (unsigned i = 0; rc == 0 && i < s->nodes && o->follow; i++)
         rc = scan_notes_open(&s->node[i], &f);
+    for (unsigned i = 0; rc == 0 && i < s->nodes && o->scan_keys != NULL; i++)
+        rc = scan_list_open(&s->node[i], &f);
     if (rc < 0) {
         bool known = s->stream->restarts > 0 || o->resume;
         session_fail(s->session, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s: %s",

@@ -7,6 +7,9 @@ verbose=0
 single=0
 force=0
 final=0
+plan=0
+pause_all=0
+reverse=0
 json=0
 csv=0
 raw=0
@@ -18,6 +21,7 @@ word_at=() # where each of them stands in args
 # Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
 declare -A opt=()
 valued=' on-existing on-full-resync restart-max restart-window task run-dir log-file log-format report max-ops max-bytes '
+said_only=' until timeout top listen budget last-check hold switch then ' # on the command line only
 # Options of the connections: of both ends, of dfreader, of rediswriter; and of dfparse.
 both_args=()
 source_args=()
@@ -34,7 +38,7 @@ declare -A handed_on=(
     [scan-rate]='r value' [scan-bytes]='r value' [scan-large]='r value' [scan-values]='r value'
     [no-verify]='r flag' [verify-rate]='r value' [one-file]='r flag' [until-time]='r value' [truncated]='r value' [no-spool]='r flag' [from]='r value' [masters]='r value' [acknowledge]='r value'
     [spill-dir]='rw value'
-    [include]='p value' [exclude]='p value' [rename-prefix]='pc value' [db-map]='pc value'
+    [include]='pc value' [exclude]='pc value' [rename-prefix]='pc value' [db-map]='pc value'
     [target-version]='p value' [target-modules]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
     [max-bulk]='p value' [target-timeout]='p value' [eviction-hints]='p flag' [publish]='p flag' [no-reread]='p flag' [stats]='p flag'
     [on-source-flush]='w value' [position-file]='w value' [errors-to]='w value' [wait]='w value'
@@ -42,7 +46,7 @@ declare -A handed_on=(
     [strict]='w flag' [no-mset]='w flag' [exactly-once]='w flag' [at-least-once]='w flag' [durable-target]='w flag'
     [takeover]='w flag'
     [mode]='c value' [sample]='c value' [ttl-tolerance]='c value' [no-ttl]='c flag' [rounds]='c value' [delay]='c value'
-    [list]='c value' [output]='c value' [repair]='c value' [save]='c value' [source-max-ops]='c value' [target-max-ops]='c value'
+    [list]='c value' [output]='c value' [repair]='c value' [save]='c value' [known]='c value' [source-max-ops]='c value' [target-max-ops]='c value'
 )
 
 is_valued() { [[ $valued == *[[:space:]]"$1"[[:space:]]* ]]; }
@@ -84,7 +88,7 @@ hand_on() { # stages word…
 take_option() { # --name [value]
     local side rest name=${1#--}
     [[ -n $name ]] || return 0
-    if [[ $name == until || $name == timeout || $name == top || $name == listen ]] || is_valued "$name"; then
+    if [[ $said_only == *" $name "* ]] || is_valued "$name"; then
         need "$1" $#
         opt[$name]=$2
         return 2
@@ -123,6 +127,9 @@ take_flag() { # --name
     --single) single=1 ;;
     --force) force=1 ;;
     --final) final=1 ;;
+    --plan) plan=1 ;;
+    --pause-all) pause_all=1 ;;
+    --reverse) reverse=1 ;;
     --json) json=1 ;;
     --csv) csv=1 ;;
     --raw) raw=1 ;;
@@ -380,5 +387,6 @@ take_urls() { # what the second word is called: SOURCE and that from the command
     is_secure "$target_url" && target_args=("${both_args[@]}" "${target_args[@]}") secure=1
     [[ ${#both_args[@]} -eq 0 || $secure -eq 1 ]] ||
         die 2 "--tls-* belongs to a source or target over TLS: rediss://, sentinels://, dragonflys://"
+    [[ $command != replicate ]] || note_ends
     stage_options
 }

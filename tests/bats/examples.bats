@@ -55,6 +55,13 @@ position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
     [[ $(head -c 9 "$TMP/dump.rdb") == REDIS0010 ]]
 }
 
+@test "examples/verify-snapshot.sh" {
+    local snapshot=$REPO/tests/fixtures/snapshots/small.rdb
+    run "$REPO/examples/verify-snapshot.sh" "$snapshot" "$TARGET" "$TMP/report"
+    assert_status 0
+    assert_output_has ': equal'
+}
+
 @test "examples/debug-with-tee.sh" {
     serve
     run "$REPO/examples/debug-with-tee.sh" "$SOURCE" "$TARGET" "$TMP"

@@ -344,6 +344,24 @@ static void guarded_to_the_last(void)
     end(EXIT_DONE);
 }
 
+/* There is no room to read it again: it is looked for, and the flow not verified in this run. */
+static void guarded_without_room(void)
+{
+    begin_guarded();
+    entry("INCR n");
+    EQ_I(check("state=ends\n"), 0);
+    EQ_I(check("state=ends\n"), 0);
+    (void)emit_flush(&parser->e);
+    (void)capture_text(&cap);
+    parser->rereads.count = REREAD_KEYS;
+    wrote_of("INCR n", "6 pos=101 db=0 probe 3 0:n | EXISTS n\n"
+                       "7 pos=102 db=0 V key=3 | EVAL " IF_THERE IT " 1 n INCR n\n");
+    parser->rereads.count = 0;
+    EQ_I(check("state=done\n"), 0);
+    wrote("");
+    end(EXIT_DONE);
+}
+
 /* The stream ends while keys are read again: the run that resumes does that. It finds the one missing, and
  * gets the entry again that made the other be asked for. */
 static void guarded_until_the_end(void)
@@ -503,6 +521,7 @@ int main(void)
     guarded_by_reading();
     guarded_at_the_end();
     guarded_to_the_last();
+    guarded_without_room();
     guarded_until_the_end();
     guarded_ahead_of_the_end();
     guarded_until_it_failed();

@@ -325,7 +325,7 @@ static void probe(const struct rec *r, const uint8_t *p)
     bool asks = r->len > sizeof h + h.n;
     char name[8] = "";
     memcpy(name, p + sizeof h, h.n < 8 ? h.n : 7);
-    const char *asked = asks ? strrchr((const char *)p + sizeof h + h.n, 'k') : NULL;
+    const char *asked = asks ? memrchr(p, 'k', r->len) : NULL;
     bool there = asked != NULL && target.store.there[key_of(asked)];
     if (h.kind == PROBE_BEGIN || h.kind == PROBE_DONE)
         target.owed = h.kind == PROBE_BEGIN;

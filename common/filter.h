@@ -1,6 +1,6 @@
 /* Which keys go through, and under which names and in which databases. dfparse(1), SELECTING AND RENAMING. */
-#ifndef DFP_FILTER_H
-#define DFP_FILTER_H
+#ifndef DF_FILTER_H
+#define DF_FILTER_H
 
 #include <regex.h>
 #include <stdbool.h>
