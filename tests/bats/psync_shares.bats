@@ -115,6 +115,10 @@ redis.register_function("f1", function() return 1 end)' >/dev/null
     start_pair
     start_shares
     assert_equal
+    tells 2 'share=2/3'
+    run df2redis cutover share2
+    assert_status 1
+    assert_output_has 'no cutover of one share'
     stop_share 2
     run df2redis --task share2 --masters 1/3 --resume replicate "$SOURCE" "$TARGET"
     assert_status 1
