@@ -169,7 +169,7 @@ static bool send_out(struct cluster *c, struct client *k)
 /* One request at p: how long it is; 0: not all of it is there. */
 static size_t take_request(char *p, size_t n, int *argc, char **argv)
 {
-    char *at = p, *end = p + n, *nl = memchr(p, '\n', n);
+    char *at, *end = p + n, *nl = memchr(p, '\n', n);
     if (nl == NULL || *p != '*')
         return 0;
     *argc = atoi(p + 1);
