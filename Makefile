@@ -19,7 +19,7 @@ LINK     = $(CC) $(OPT) $(SAN) -pie $(LDFLAGS)
 
 PROGRAMS = dfreader dfparse rediswriter df2redis-check df2redis-monitor
 HELPERS  = dfconf dfnotify dflog dfhold
-TOOLS    = acked standin dfstate sink slots delay mkrecords probe dfcrash fakeredis
+TOOLS    = acked standin dfstate sink slots delay mkrecords probe dfcrash fakeredis masters
 BINS     = $(PROGRAMS:%=$(B)/bin/%)
 TOOLBINS = $(TOOLS:%=$(B)/bin/%)
 SCRIPT   = $(B)/bin/df2redis
@@ -46,6 +46,7 @@ SRC_sink        = tests/bench/sink.c
 SRC_delay       = tests/bench/delay.c
 SRC_acked       = tests/acked/main.c
 SRC_slots       = tests/bench/slots.c
+SRC_masters     = tests/many/masters.c
 SRC_mkrecords   = $(wildcard tests/mkrecords/*.c)
 SRC_probe       = tests/probe/main.c
 SRC_dfcrash     = $(wildcard tests/crash/*.c)
@@ -65,6 +66,7 @@ LIBS_sink        =
 LIBS_delay       =
 LIBS_acked       = -lhiredis
 LIBS_slots       =
+LIBS_masters     = -lbsd
 LIBS_mkrecords   = -lbsd
 LIBS_probe       = -lbsd
 LIBS_dfcrash     = -lhiredis

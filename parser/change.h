@@ -128,6 +128,7 @@ struct sink {
     /* Of a flow of a cluster: which slots it holds (slots.h, holding.h). NULL: it writes all keys. */
     struct slots *slots;
     struct holding *holding;
+    bool no_libraries; /* functions are those of another share of the cluster (masters_share.h) */
 
     /* Keys that are looked for at the target (check.h). */
     enum verifying verifying;

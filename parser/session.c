@@ -10,6 +10,7 @@
 #include "io.h"
 #include "lineage.h"
 #include "log.h"
+#include "masters_share.h"
 #include "meta.h"
 #include "psync.h"
 #include "render.h"
@@ -255,6 +256,14 @@ static int check_databases(struct parser *p, const struct rec *r, const uint8_t 
     return -1;
 }
 
+static bool is_later_share(const struct rec *r, const uint8_t *payload)
+{
+    char text[MASTERS_SHARE_TEXT];
+    struct masters_share share;
+    return meta_get(payload, r->len, "masters", text, sizeof text) > 0 && masters_share_parse(&share, text) &&
+           share.number > 1;
+}
+
 static int on_session(struct parser *p, const struct rec *r, const uint8_t *payload)
 {
     char nonce[40], source[24], control[256];
@@ -303,6 +312,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     p->file = strcmp(source, "file") == 0;
     p->redis = strcmp(source, "redis") == 0;
     p->scan = strcmp(source, "scan") == 0;
+    p->later_share = is_later_share(r, payload);
     if (meta_get(payload, r->len, "version", p->version, sizeof p->version) < 0)
         p->version[0] = '\0';
     strlcpy(p->nonce, nonce, sizeof p->nonce);
@@ -384,6 +394,7 @@ static int on_flow(struct parser *p, const struct rec *r, const uint8_t *payload
     if (p->redis)
         flow_of_redis(p->flows[r->flow], lsn);
     p->flows[r->flow]->to.source = p->redis ? &p->commands : NULL;
+    p->flows[r->flow]->to.no_libraries = p->later_share;
     if (p->scan)
         scanned_begin(&p->flows[r->flow]->scanned, p->version, lsn);
     else if (partial && meta_get(payload, r->len, "form", form, sizeof form) > 0 &&

@@ -34,8 +34,9 @@ struct parser {
     char snapshot_id[40]; /* of the files of this session */
     unsigned nflows;
     bool journal, file;
-    bool redis; /* the source is a Redis, Valkey or KeyDB */
-    bool scan;  /* it is scanned */
+    bool redis;       /* the source is a Redis, Valkey or KeyDB */
+    bool scan;        /* it is scanned */
+    bool later_share; /* of a cluster, and not the first */
     char version[48];
     bool target_written;
     struct ctl ctl;

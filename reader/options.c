@@ -44,6 +44,13 @@ static const char *take_flow(void *to, const char *text)
     return fault;
 }
 
+static const char *take_masters(void *to, const char *text)
+{
+    struct options *o = to;
+    return masters_share_parse(&o->masters, text) ? NULL
+                                                  : "expected I/N, share I of N: 1/3, at most 1024 of them";
+}
+
 static const char *take_ask(void *to, const char *path)
 {
     struct options *o = to;
@@ -105,6 +112,11 @@ static const struct option_row rows[] = {
     OPTION_ARG(WORD, "from", "master|replica|any",
                "of the servers that sentinels know (master); any: a replica,\nor the master", AT(from),
                .words = from_words),
+    OPTION_ARG(
+        CALL, "masters", "I/N",
+        "of a cluster the I-th of N shares: the masters that have slots\nof it, and of these only such "
+        "slots",
+        .call = take_masters),
     OPTION_ARG(TEXT, "sentinel-user", "NAME", "user and password of the sentinels", AT(sentinel_user)),
     OPTION_ARG(TEXT, "sentinel-password-file", "FILE", "(or " SENTINEL_ENV ")", AT(sentinel_password_file)),
     OPTION_ARG(CALL, "until", "synced", "end when the full sync is complete", .call = take_until),
@@ -275,6 +287,10 @@ static void check(const struct options *o)
         fatal(EXIT_USAGE, "with --scan one process reads all: not with --flow or --session-only");
     if (o->scan && o->file != NULL)
         fatal(EXIT_USAGE, "--scan needs a server, redis://HOST");
+    if (o->masters.of > 0 && (o->file != NULL || !o->url.cluster))
+        fatal(EXIT_USAGE, "--masters belongs to a cluster as the source: redis-cluster://HOST,HOST");
+    if (o->masters.of > 0 && o->scan)
+        fatal(EXIT_USAGE, "--masters and --scan exclude each other: a scan has no slots that it hands over");
     if ((o->follow || o->set_notifications) && !o->scan)
         fatal(EXIT_USAGE, "--follow and --set-notifications belong to --scan");
     if (o->scan_keys != NULL && (!o->scan || o->follow || o->resume))

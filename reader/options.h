@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "log_form.h"
+#include "masters_share.h"
 #include "tls.h"
 #include "url.h"
 
@@ -35,6 +36,7 @@ struct options {
     const char *control; /* NULL: a default path is made */
     const char *session; /* MODE_FLOW, MODE_ASK: the session's control socket */
     const char *question;
+    struct masters_share masters; /* of a cluster; of 0: all masters */
     const char *password_file;
     const char *spool; /* NULL: none, or with a Redis the default place */
     bool no_spool;

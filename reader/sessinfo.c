@@ -19,6 +19,7 @@ void sessinfo_format(const struct sessinfo *s, struct buf *b, char sep)
     text(b, "version", s->version, sep);
     text(b, "run_id", s->run_id, sep);
     text(b, "address", s->address, sep);
+    text(b, "masters", s->masters, sep);
     text(b, "server", s->server, sep);
     (void)buf_addf(b, "flows=%u%cepoch=%u%cjournal=%d%c", s->flows, sep, (unsigned)s->epoch, sep,
                    (int)s->journal, sep);
@@ -48,6 +49,7 @@ bool sessinfo_parse(struct sessinfo *s, const char *line)
     (void)ctl_get(line, "run_id", s->run_id, sizeof s->run_id);
     (void)ctl_get(line, "session", s->session, sizeof s->session);
     (void)ctl_get(line, "address", s->address, sizeof s->address);
+    (void)ctl_get(line, "masters", s->masters, sizeof s->masters);
     (void)ctl_get(line, "server", s->server, sizeof s->server);
     s->dbs_known = ctl_get(line, "dbs", s->dbs, sizeof s->dbs) >= 0;
     if (!ctl_getu(line, "flows", &flows) || flows < 1 || flows > REC_FLOWS_MAX ||

@@ -7,16 +7,18 @@
 
 #include "buf.h"
 #include "lineage.h"
+#include "masters_share.h"
 
 #define TOKEN_LEN 40 /* of an EOF token */
 
 struct sessinfo {
     char nonce[33]; /* of the process that has the session */
     char source[16];
-    char version[48];  /* of the source, where it counts: "redis:7.0.15"; "": not known */
-    char run_id[41];   /* the same: of that process */
-    char address[280]; /* of the source, without user and password */
-    char server[280];  /* the one that sentinels named, where address is theirs; "": address says it */
+    char version[48];                 /* of the source, where it counts: "redis:7.0.15"; "": not known */
+    char run_id[41];                  /* the same: of that process */
+    char address[280];                /* of the source, without user and password */
+    char masters[MASTERS_SHARE_TEXT]; /* share of a cluster: --masters; "": there are none */
+    char server[280]; /* the one that sentinels named, where address is theirs; "": address says it */
     struct lineage
         lineage;       /* of all flows; nothing known where each has its own, and for files, as the next */
     char session[129]; /* SYNCn: opaque */

@@ -26,6 +26,7 @@ struct facts {
     char nonce[33];
     char source[16], address[280], run_id[64];
     struct lineage lineage;
+    struct masters_share share;
     char control[1024];
     char refused[32];
     uint64_t flows, epoch, journal, resume, started;
@@ -68,6 +69,10 @@ static const char *read_facts(struct facts *f, const struct input *in)
     read_lineage(&f->lineage, payload, r->len);
     (void)meta_get(payload, r->len, "control", f->control, sizeof f->control);
     (void)meta_get(payload, r->len, "refused", f->refused, sizeof f->refused);
+    char share[MASTERS_SHARE_TEXT];
+    if (meta_get(payload, r->len, "masters", share, sizeof share) >= 0 &&
+        !masters_share_parse(&f->share, share))
+        return "SESSION record with a malformed share of masters";
     (void)meta_getu(payload, r->len, "resume", &f->resume);
     return NULL;
 }
@@ -186,6 +191,7 @@ static enum put begin_session(struct writer *w, const struct facts *f)
     strlcpy(s->address, f->address[0] != '\0' ? f->address : "-", sizeof s->address);
     s->journal = f->journal != 0;
     s->scans = strcmp(f->source, "scan") == 0;
+    s->share = f->share;
     s->wrote = s->claimed = false;
     w->outcome.stopped = false;
     target_announce(&w->node.info, existing_policy(w->opt.on_existing), announce, sizeof announce);

@@ -8,6 +8,7 @@
 
 #include "engine/collect.h"
 #include "lineage.h"
+#include "masters_share.h"
 #include "engine/put.h"
 #include "position/position_text.h"
 #include "record.h"
@@ -45,10 +46,11 @@ struct session {
     bool unverified;   /* the run that it goes on from has not verified its full sync to the end */
     char refused[32];  /* why this session begins anew instead of going on; "" no such thing */
     bool journal;
-    bool scans; /* keys come by SCAN: positions count from the beginning */
-    bool live;  /* the control socket is (or was) connected */
-    bool left;  /* it is none now, but began a moment ago */
-    bool died;  /* it was, but its dfreader was killed before we reached it */
+    struct masters_share share; /* of a cluster source: what the target has in other slots is others' */
+    bool scans;                 /* keys come by SCAN: positions count from the beginning */
+    bool live;                  /* the control socket is (or was) connected */
+    bool left;                  /* it is none now, but began a moment ago */
+    bool died;                  /* it was, but its dfreader was killed before we reached it */
     char source[16];
     char address[280];            /* of the source; "-" not known */
     char run_id[64];              /* of its process, "": not known */

@@ -11,22 +11,29 @@ static void flush_all(struct flushes *f)
     flush_everywhere(f, flushall, sizeof flushall - 1, 0, EVERYBODY_START);
 }
 
+/* The target is to hold nothing else than what comes now. Of a share of a cluster source that goes for its
+ * slots only: what the other shares write stays. False: the run has failed. */
+static bool empty_target(const struct policy *p, struct flushes *f, struct sweep *sweep)
+{
+    if (p->session->share.of > 0)
+        return sweep->state != SWEEP_OFF || sweep_begin(sweep);
+    flush_all(f);
+    return true;
+}
+
 /* The masters have said what they hold. */
-static bool decide(struct policy *p, struct flushes *f)
+static bool decide(struct policy *p, struct flushes *f, struct sweep *sweep)
 {
     enum on_existing existing = p->opt->on_existing;
     bool repeats = p->session->repeats;
     p->was_empty = !f->found || repeats;
-    if (f->found && repeats) {
-        flush_all(f);
-        return true;
-    }
+    if (f->found && repeats)
+        return empty_target(p, f, sweep);
     if (!f->found || existing == EXISTING_OVERWRITE || existing_guards(existing))
         return true;
     if (existing == EXISTING_FLUSH) {
         log_event(LOG_INFO, NO_FLOW, "event=flush_target target=%s", p->opt->shown);
-        flush_all(f);
-        return true;
+        return empty_target(p, f, sweep);
     }
     policy_refuse(p);
     return false;
@@ -41,7 +48,7 @@ static void clear_after_void(struct policy *p, struct flushes *f, struct sweep *
         return;
     if (p->was_empty || p->opt->on_existing == EXISTING_FLUSH) {
         log_event(LOG_INFO, NO_FLOW, "event=flush_target note=session_begins_anew target=%s", p->opt->shown);
-        flush_all(f);
+        (void)empty_target(p, f, sweep);
     } else if (policy_guarded_void(p)) {
         return;
     } else if (s->void_flush.len > 0) {
@@ -62,9 +69,7 @@ static bool begin_anew(struct policy *p, struct flushes *f, struct sweep *sweep)
         return false;
     p->done = true;
     f->start = START_READY;
-    if (flush)
-        flush_all(f);
-    return flush || sweep_begin(sweep);
+    return flush ? empty_target(p, f, sweep) : sweep_begin(sweep);
 }
 
 enum put start_target(struct writer *w)
@@ -91,7 +96,7 @@ enum put start_target(struct writer *w)
         flushes_survey(f);
     } else if (f->start == START_READY && !p->done) {
         p->done = true; /* a flush that follows comes back here as ready again */
-        if (!decide(p, f))
+        if (!decide(p, f, &w->sweep))
             return PUT_FAIL;
     }
     if (f->start != START_READY || (whole ? whole_begin(&w->whole) != PUT_DONE : !taken_marked(cl)))

@@ -83,6 +83,7 @@ static void connect_target(struct writer *w)
     f->marks = &w->marks;
     f->saved = &w->saved;
     f->cl = w->cluster;
+    f->share = &w->session.share;
     struct sweep *s = &w->sweep;
     s->opt = &w->opt;
     s->outcome = &w->outcome;

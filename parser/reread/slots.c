@@ -202,7 +202,7 @@ bool slots_admit(struct sink *to, struct change *ch)
     if (c != NULL)
         keys = command_keys(c, a, ch->argc);
     if (keys_next(&keys, 0) == 0) /* functions: every master has them */
-        return to->o.flow == 0;
+        return to->o.flow == 0 && !to->no_libraries;
     if (!slot_of(to->e, &to->o, ch, &keys, &slot))
         return false;
     if (arg_is(&a[0], "RESTORE-ASKING") && holding_has(to->holding, slot)) {

@@ -54,10 +54,13 @@ static enum got op_template(struct rdb *r, struct cur *c)
     return GOT;
 }
 
-/* The target has functions; else the one of that name is reported. */
+/* The target has functions; else the one of that name is reported. Those of a cluster in shares come from the
+ * first. */
 static bool takes_function(struct rdb *r, const uint8_t *name, size_t n)
 {
     const struct target *t = &r->to->e->target;
+    if (r->to->no_libraries)
+        return false;
     r->to->o.live = false;
     r->to->o.db = 0;
     if (t->version >= VERSION(7, 0) && t->kind != SERVER_DRAGONFLY)

@@ -118,11 +118,16 @@ static void add_master(struct cluster_source *c, const struct node_line *line, c
 
 static int list_masters(struct cluster_source *c, const char *text, const struct url *seed, struct fault *f)
 {
+    const struct masters_share *share = &c->stream->o->masters;
     struct node_line line;
     const char *p = text;
-    unsigned slots = 0;
+    unsigned slots = 0, with_slots = 0;
     while (nodes_next(&p, &line)) {
         if (!line.master || (line.away && slotset_next(&line.slots, 0) == SLOTS))
+            continue;
+        with_slots += slotset_next(&line.slots, 0) < SLOTS;
+        slotset_meet(&line.slots, &c->share);
+        if (share->of > 0 && slotset_next(&line.slots, 0) == SLOTS)
             continue;
         slots += slotset_count(&line.slots);
         if (line.away) {
@@ -135,6 +140,11 @@ static int list_masters(struct cluster_source *c, const char *text, const struct
             return -1;
         }
         add_master(c, &line, seed);
+    }
+    c->average = share->of > 0 ? (with_slots + share->of - 1) / share->of : 0;
+    if (p != NULL && with_slots > 0 && slots == 0) {
+        fault_set(f, EXIT_RETRY, "it knows no master that has slots of this share");
+        return -1;
     }
     if (p == NULL || c->masters == 0 || slots == 0) {
         fault_set(f, EXIT_CANNOT,

@@ -14,6 +14,8 @@
 #include "server.h"
 
 #define LOOK_EVERY   (US / 4)
+#define NODES_FEW    256u /* of larger clusters an answer is long: it is asked for less often, */
+#define LOOK_RARELY  US   /* but so often at least */
 #define LOOK_REPLY   ((size_t)8 << 20)
 #define COUNTS_MAX   300u /* slots whose keys are counted in one look */
 #define STRANGE      4u   /* looks that show a new master before it counts */
@@ -91,7 +93,23 @@ static bool is_ours(const struct cluster_source *c, const char *id)
     return false;
 }
 
-/* Another master has come: it joined, or a replica took over. The next session has it. */
+/* A master that this session does not read, and should: it has slots of our share, or there are no shares.
+ * The full sync of a share is not broken off for one that got slots meanwhile. */
+static bool is_wanted(const struct cluster_source *c, const struct node_line *line)
+{
+    if (!line->master || line->away)
+        return false;
+    if (c->stream->o->masters.of > 0) {
+        struct slotset ours = line->slots;
+        slotset_meet(&ours, &c->share);
+        if (c->session->phase < PHASE_STABLE || slotset_next(&ours, 0) == SLOTS)
+            return false;
+    }
+    return !is_ours(c, line->id);
+}
+
+/* Another master has come: it joined, a replica took over, or it got slots of our share. The next session has
+ * it. */
 static void check_strangers(struct master *m, const struct node_line *stranger)
 {
     m->strangers = stranger->id[0] != '\0' ? m->strangers + 1 : 0;
@@ -105,10 +123,11 @@ static void take_nodes(struct master *m, const char *text, struct slotset *owned
 {
     struct node_line line, stranger = {.id = ""};
     memset(owned, 0, sizeof *owned);
-    for (const char *p = text; nodes_next(&p, &line);) {
+    m->nodes = 0;
+    for (const char *p = text; nodes_next(&p, &line); m->nodes++) {
         if (line.myself)
             *owned = line.slots;
-        if (line.master && !line.away && !is_ours(m->cluster, line.id))
+        if (is_wanted(m->cluster, &line))
             stranger = line;
     }
     check_strangers(m, &stranger);
@@ -260,6 +279,12 @@ void look_close(struct master *m)
     m->expects = 0;
 }
 
+static uint64_t look_every(const struct master *m)
+{
+    uint64_t us = LOOK_EVERY * m->nodes / NODES_FEW;
+    return us < LOOK_EVERY ? LOOK_EVERY : us < LOOK_RARELY ? us : LOOK_RARELY;
+}
+
 void look_tick(struct master *m, uint64_t now)
 {
     static const struct slotset none;
@@ -272,7 +297,7 @@ void look_tick(struct master *m, uint64_t now)
     if (!m->conn.open || m->auth)
         return;
     if (m->expects == 0) {
-        if (silent >= LOOK_EVERY)
+        if (silent >= look_every(m))
             ask(m, &none);
     } else if (silent >= limit) {
         session_fail(c->session, EXIT_RETRY, "%s: no answer for %llu seconds", m->shown,

@@ -41,6 +41,7 @@ struct master {
     struct slotset counted;       /* the look says which of these are empty */
     unsigned strangers;           /* looks in a row that showed a master which is not ours */
     uint64_t asked_at, looked_at; /* mono_us */
+    unsigned nodes;               /* of the cluster, as it says */
     bool silent;                  /* it is late with an answer: said in the log */
     bool away;                    /* the connection was lost, and is being made again */
     struct retry retry;           /* ... since then */
@@ -65,8 +66,10 @@ struct cluster_source {
     struct psync_common base;
     struct stream *stream;
     struct session *session;
-    struct master *master;
+    struct slotset share;  /* the slots that are written: all, or those of --masters */
+    struct master *master; /* those that have slots of it */
     unsigned masters;
+    unsigned average; /* masters of a share: all that have slots, by the number of shares; 0: no shares */
     struct member *member; /* one per flow */
     unsigned members;
     struct handover *slots;

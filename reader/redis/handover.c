@@ -5,10 +5,11 @@
 #define RETRY_MAX 32u /* ticks between two takes, when they fail */
 #define MORE      4u  /* times the slots of the take before at most */
 
-void handover_init(struct handover *h, unsigned flows)
+void handover_init(struct handover *h, unsigned flows, const struct slotset *share)
 {
     memset(h, 0, sizeof *h);
     h->flows = flows;
+    h->share = *share;
     for (unsigned i = 0; i < SLOTS; i++)
         h->slot[i] = (struct ho_slot){.flow = HO_NOBODY, .owner = HO_NOBODY, .sweep = true};
     for (unsigned i = 0; i < flows; i++)
@@ -20,6 +21,8 @@ void handover_holds(struct handover *h, unsigned flow, const struct slotset *hel
     *twice = false;
     for (unsigned i = slotset_next(held, 0); i < SLOTS; i = slotset_next(held, i + 1)) {
         struct ho_slot *s = &h->slot[i];
+        if (!slotset_has(&h->share, i))
+            continue;
         if (s->state != HO_FREE) {
             *twice = true;
             continue;
@@ -68,7 +71,7 @@ bool handover_look(struct handover *h, unsigned flow, const struct ho_look *look
     order->at = look->at;
     for (unsigned i = 0; i < SLOTS; i++) {
         struct ho_slot *s = &h->slot[i];
-        bool owned = slotset_has(&look->owned, i);
+        bool owned = slotset_has(&look->owned, i) && slotset_has(&h->share, i);
         if (owned)
             s->owner = (uint16_t)flow;
         else if (s->owner == flow)
@@ -180,7 +183,7 @@ unsigned handover_open(const struct handover *h)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < SLOTS; i++)
-        n += h->slot[i].state != HO_HELD;
+        n += slotset_has(&h->share, i) && h->slot[i].state != HO_HELD;
     return n;
 }
 

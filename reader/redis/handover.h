@@ -49,6 +49,7 @@ struct ho_flow {
 struct handover {
     unsigned flows;
     uint32_t ticks;
+    struct slotset share; /* no other slot is held, taken or counted */
     struct ho_flow flow[REC_FLOWS_MAX];
     struct ho_slot slot[SLOTS];
 };
@@ -71,7 +72,7 @@ struct ho_order {
     struct slotset sweep; /* HO_TAKE: those of them whose keys at the target are to be read again, too */
 };
 
-void handover_init(struct handover *h, unsigned flows);
+void handover_init(struct handover *h, unsigned flows, const struct slotset *share);
 
 /* The session begins: the flow holds these, which were saved with its position (restored), or which its
  * master had before a full sync was asked for. A slot that another flow has is left to that one, and *twice

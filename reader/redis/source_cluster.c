@@ -120,11 +120,14 @@ static void write_held(struct flow *f)
 
 /* ---- flows and masters ---- */
 
-/* So many that masters can join without a full sync, and the same after restarts. */
-static unsigned flow_count(unsigned masters)
+/* So many that masters can join without a full sync, and the same after restarts. Which masters have slots of
+ * a share changes more often than how many there are: there it is twice their average. */
+static unsigned flow_count(unsigned masters, unsigned average)
 {
     unsigned n = FLOWS_MIN;
-    while (n < masters + 2)
+    while (n < (average > 0 ? 2 * average : masters + 2))
+        n *= 2;
+    while (n < masters)
         n *= 2;
     return n;
 }
@@ -188,17 +191,37 @@ static void assign_new(struct cluster_source *c)
         if (c->session->resume.going_on)
             continue;
         c->member[flow].held = m->owned;
+        slotset_meet(&c->member[flow].held, &c->share);
         slotset_drop(&c->member[flow].held, &taken);
         slotset_join(&taken, &m->owned);
     }
+}
+
+/* Positions of another share would leave slots that it holds to nobody, or to two. */
+static bool fits_share(const struct cluster_source *c, const struct resume *r)
+{
+    for (unsigned i = 0; i < r->flows; i++) {
+        struct slotset others = r->flow[i].slots;
+        slotset_drop(&others, &c->share);
+        if (slotset_next(&others, 0) < SLOTS)
+            return false;
+    }
+    return true;
 }
 
 /* Flows are about to be opened. */
 static void opening(struct source *src)
 {
     struct cluster_source *c = cluster_of(src);
-    const struct session *s = c->session;
-    handover_init(c->slots, c->members);
+    struct session *s = c->session;
+    handover_init(c->slots, c->members, &c->share);
+    if (s->resume.going_on && !fits_share(c, &s->resume)) {
+        session_fail(
+            s, EXIT_CANNOT,
+            "the positions of this task are those of other slots than --masters says: go on with the "
+            "share that it had, or begin another --task");
+        return;
+    }
     for (unsigned i = 0; s->resume.going_on && i < c->members; i++) {
         const struct resume_flow *from = &s->resume.flow[i];
         struct master *m = successor(c, from->lineage.replid);
@@ -231,6 +254,11 @@ static void open_source(struct source *src)
     c->heads_told = false;
     c->open_since = 0;
     strlcpy(info->address, o->shown, sizeof info->address);
+    if (o->masters.of > 0) { /* so that no other share goes on from its positions */
+        masters_share_print(&o->masters, info->masters);
+        strlcat(info->address, "?masters=", sizeof info->address);
+        strlcat(info->address, info->masters, sizeof info->address);
+    }
     int rc = cluster_find(c, &f);
     for (unsigned i = 0; rc == 0 && i < c->masters; i++)
         rc = look_open(&c->master[i], o->connect_timeout, &f);
@@ -241,7 +269,7 @@ static void open_source(struct source *src)
         return;
     }
     strlcpy(info->version, c->master[0].version, sizeof info->version);
-    info->flows = flow_count(c->masters);
+    info->flows = flow_count(c->masters, c->average);
     make_members(c);
     log_event(LOG_INFO, NO_FLOW, "event=session epoch=%u version=%s masters=%u flows=%u",
               (unsigned)info->epoch, info->version[0] != '\0' ? info->version : "unknown", c->masters,
@@ -267,7 +295,7 @@ static bool complete(const struct cluster_source *c, uint64_t now)
         0) /* a recording: nobody confirms that a slot has been let go */
         return true;
     for (unsigned i = 0; i < c->masters; i++)
-        if (c->master[i].looked_at <= since)
+        if (c->master[i].looked_at <= since || c->master[i].strangers > 0)
             return false;
     return handover_busy(c->slots) == 0 && (handover_open(c->slots) == 0 || us_since(now, since) >= ORPHANS);
 }
@@ -510,6 +538,8 @@ static void add_fields(const struct source *src, struct buf *b)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
     (void)buf_addf(b, "unit=bytes masters=%u ", c->masters);
+    if (c->stream->info.masters[0] != '\0')
+        (void)buf_addf(b, "share=%s ", c->stream->info.masters);
     if (c->session->phase == PHASE_STABLE)
         (void)buf_addf(b, "slots_open=%u ", handover_open(c->slots));
     if (c->stream->info.version[0] != '\0')
@@ -526,6 +556,7 @@ static struct source *create(struct stream *st, struct session *s)
     c->stream = st;
     c->session = s;
     c->slots = xcalloc(1, sizeof *c->slots);
+    masters_share_slots(&st->o->masters, &c->share);
     return &c->base.source;
 }
 

@@ -36,7 +36,7 @@ declare -A handed_on=(
     [parser-timeout]='r value' [stall-timeout]='r value' [barrier-timeout]='r value' [ping-timeout]='r value'
     [scan]='r flag' [follow]='r flag' [set-notifications]='r flag' [scan-count]='r value' [scan-window]='r value'
     [scan-rate]='r value' [scan-bytes]='r value' [scan-large]='r value' [scan-values]='r value'
-    [no-verify]='r flag' [verify-rate]='r value' [one-file]='r flag' [until-time]='r value' [truncated]='r value' [no-spool]='r flag' [from]='r value' [acknowledge]='r value'
+    [no-verify]='r flag' [verify-rate]='r value' [one-file]='r flag' [until-time]='r value' [truncated]='r value' [no-spool]='r flag' [from]='r value' [masters]='r value' [acknowledge]='r value'
     [spill-dir]='rw value'
     [include]='pc value' [exclude]='pc value' [rename-prefix]='pc value' [db-map]='pc value'
     [target-version]='p value' [target-modules]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'

@@ -95,6 +95,8 @@ preflight() {
     check_task_state
     ask_task || { problem 75 "the session does not answer"; return; }
     ask_hold 60 look || { problem 1 "the source cannot be asked"; return; }
+    session_word share
+    [[ -z $value ]] || problem 1 "the task has share $value of a cluster, and other tasks have the rest: there is no cutover of one share"
     session_word slots_open
     [[ ${value:-0} -eq 0 ]] || problem 75 "slots of the cluster are on their way: $value"
     check_source_state

@@ -820,7 +820,9 @@ static void session_step(void)
 static void drop_all(void)
 {
     memset(flow, 0, sizeof flow);
-    handover_init(&ho, NODES);
+    static struct slotset all;
+    slotset_add_range(&all, 0, SLOTS - 1);
+    handover_init(&ho, NODES, &all);
 }
 
 static void holds(unsigned i, const bool *held, bool restored)

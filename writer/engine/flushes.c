@@ -17,6 +17,8 @@
 #include "io.h"
 #include "lanes.h"
 #include "log.h"
+#include "masters_share.h"
+#include "slot.h"
 
 void flushes_free(struct flushes *f)
 {
@@ -197,7 +199,8 @@ static void on_keys(void *arg, struct cnode *n, const redisReply *keys)
         return;
     }
     for (size_t i = 0; i < keys->elements; i++)
-        f->found |= !key_is_ours(keys->element[i]->str, keys->element[i]->len);
+        f->found |= !key_is_ours(keys->element[i]->str, keys->element[i]->len) &&
+                    masters_share_has(f->share, key_slot(keys->element[i]->str, keys->element[i]->len));
     bool over = strcmp(n->cursor, "0") == 0;
     bool next = over && !ns->slots && ++ns->at_db < ns->ndbs;
     n->flushed = f->found || (over && !next); /* surveyed */

@@ -14,6 +14,7 @@ struct cluster;
 struct exact;
 struct lanes;
 struct marks;
+struct masters_share;
 struct outcome;
 struct positions;
 struct saved;
@@ -37,6 +38,7 @@ struct flushes {
     struct marks *marks;
     struct saved *saved;
     struct cluster *cl;
+    const struct masters_share *share; /* of the session: other slots are not surveyed */
 
     unsigned asked;     /* replies that are outstanding */
     struct buf request; /* that every master gets */
@@ -46,7 +48,7 @@ struct flushes {
     struct buf refusal;  /* what the first master that refuses it says */
     enum start start;
     bool databases; /* the survey knows which there are */
-    bool found;     /* by it: a key that is not ours */
+    bool found;     /* by it: a key of the share that is not ours */
 };
 
 void flushes_free(struct flushes *f);

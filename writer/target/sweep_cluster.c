@@ -146,7 +146,9 @@ static void on_scan(void *arg, struct cnode *node, const redisReply *keys)
         const redisReply *k = keys->element[i];
         struct found f = {.db = db, .len = (uint32_t)k->len};
         s->scanned++;
-        if (k->str == NULL || key_is_ours(k->str, k->len) || sweep_saw(s, db, k->str, k->len))
+        if (k->str == NULL || key_is_ours(k->str, k->len) ||
+            !masters_share_has(&s->session->share, key_slot(k->str, k->len)) ||
+            sweep_saw(s, db, k->str, k->len))
             continue;
         if (buf_add(&s->todo, &f, sizeof f) < 0 || buf_add(&s->todo, k->str, k->len) < 0)
             outcome_fail(s->outcome, EXIT_CANNOT,
