@@ -374,6 +374,7 @@ static unsigned early(const struct sink *to)
     return to->goes_on && to->next_lsn <= to->asked_from ? PROBED_EARLY : 0;
 }
 
+/* Have the keys looked for that it takes in. always: however often that was done. */
 /* Have the keys looked for that it takes in. always: however often that was done; else once as long as
  * nothing else is done with the key, and as far as the table reaches. */
 static void look_for(struct sink *to, const struct adding *a, const struct change *ch, const struct keys *k,
