@@ -27,10 +27,10 @@ void told_init(struct told *t, void (*key)(void *, const struct entry *, const s
 
 /* ---- keys that are not complete ---- */
 
-static struct making **place(struct told *t, unsigned flow, uint32_t hash)
+static struct making **place(struct told *t, unsigned flow, uint32_t db, uint32_t hash)
 {
-    struct making **at = &t->bucket[(hash ^ flow) % TOLD_BUCKETS];
-    while (*at != NULL && ((*at)->flow != flow || (*at)->hash != hash))
+    struct making **at = &t->bucket[(hash ^ flow ^ db) % TOLD_BUCKETS];
+    while (*at != NULL && ((*at)->flow != flow || (*at)->head.db != db || (*at)->hash != hash))
         at = &(*at)->next;
     return at;
 }
@@ -56,13 +56,14 @@ static void finish(struct told *t, struct making **at)
 /* What a scanned flow said last of a key is all of it, once something else comes. */
 static void settle(struct told *t, unsigned flow)
 {
-    if (t->latest[flow] != NULL)
-        finish(t, place(t, flow, t->latest[flow]->hash));
+    const struct making *m = t->latest[flow];
+    if (m != NULL)
+        finish(t, place(t, flow, m->head.db, m->hash));
 }
 
 static struct making *begin(struct told *t, const struct rec *r, struct slice name)
 {
-    struct making **at = place(t, r->flow, r->hash), *m = *at;
+    struct making **at = place(t, r->flow, r->db, r->hash), *m = *at;
     if (m == NULL) {
         if (t->open == OPEN_MOST)
             return NULL;
@@ -98,13 +99,13 @@ static int take(struct told *t, const struct rec *r, const struct reply *q)
     struct slice name = {elem_text(q, k), k->n};
     if (key_is_ours(name.p, name.n))
         return 0;
-    struct making *m = *place(t, r->flow, r->hash);
+    struct making *m = *place(t, r->flow, r->db, r->hash);
     bool other = m != NULL && (m->name.len != name.n || memcmp(m->name.p, name.p, name.n) != 0);
     if (other && !t->scanned)
         return fault(t, "two keys of one hash at once");
     if (t->scanned && (other || t->latest[r->flow] != m)) {
         settle(t, r->flow);
-        m = *place(t, r->flow, r->hash);
+        m = *place(t, r->flow, r->db, r->hash);
     }
     if ((r->flags & RF_FIRST) != 0 || m == NULL)
         m = begin(t, r, name);
@@ -120,7 +121,7 @@ static int take(struct told *t, const struct rec *r, const struct reply *q)
     if (t->scanned)
         t->latest[r->flow] = m;
     else if (!m->parted || (r->flags & RF_LAST) != 0)
-        finish(t, place(t, r->flow, r->hash));
+        finish(t, place(t, r->flow, r->db, r->hash));
     return 0;
 }
 
@@ -250,7 +251,7 @@ static int report(struct told *t, const struct rec *r, const uint8_t *payload)
 /* A value in parts ends with an expiry, or with this. */
 static int position(struct told *t, const struct rec *r)
 {
-    struct making **at = place(t, r->flow, r->hash);
+    struct making **at = place(t, r->flow, r->db, r->hash);
     if ((r->flags & RF_LAST) != 0 && !t->scanned && *at != NULL)
         finish(t, at);
     return 0;

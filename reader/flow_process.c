@@ -121,10 +121,23 @@ static void on_up(void *ctx, struct flow *f)
          (unsigned long long)f->from.pos);
 }
 
+/* Where the full sync is still to be verified, that begins in front of the first entry, as this may already
+ * be one that has to find its key: what the session has checked comes later. */
+static int announce(struct process *p, struct flow *f, enum flow_form form)
+{
+    struct buf b = {.max = 64};
+    bool verify = p->resume.verify && f->early && !f->announced;
+    int rc = stream_announce_flow(f, form);
+    meta_adds(&b, "state", "begin");
+    if (rc == 0 && verify)
+        rc = stream_check(f->stream, f->id, &b);
+    buf_free(&b);
+    return rc;
+}
+
 static void on_bytes(void *ctx, struct flow *f)
 {
-    (void)ctx;
-    (void)stream_announce_flow(f, FORM_JOURNAL); /* a failure is noticed in the next turn */
+    (void)announce(ctx, f, FORM_JOURNAL); /* a failure is noticed in the next turn */
 }
 
 /* What becomes of the session is for its process to say: stop, or the start of another epoch. */
@@ -212,7 +225,7 @@ static void go_on(struct process *p, const char *line)
             open_flow(p);
     } else if (f->state == FLOW_UP && f->partial) {
         (void)ctl_get(line, "form", text, sizeof text);
-        if (stream_announce_flow(f, strcmp(text, "journal") == 0 ? FORM_JOURNAL : FORM_SNAPSHOT) == 0)
+        if (announce(p, f, strcmp(text, "journal") == 0 ? FORM_JOURNAL : FORM_SNAPSHOT) == 0)
             tell(p, "announced flow=%u epoch=%u", p->o->flow, (unsigned)p->stream.info.epoch);
     }
 }

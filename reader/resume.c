@@ -96,7 +96,7 @@ bool resume_line(struct resume *r, const char *line)
 
 void resume_say(const struct resume *r, struct buf *b)
 {
-    (void)buf_addf(b, "resume state=saved flows=%u ", r->flows);
+    (void)buf_addf(b, "resume state=saved flows=%u verify=%d ", r->flows, (int)r->verify);
     lineage_add(b, &r->lineage, ' ');
 }
 

@@ -49,7 +49,7 @@ void resume_free(struct resume *r);
 /* Take a line "resume ..." or "from ...". Returns true when state is known now. */
 bool resume_line(struct resume *r, const char *line);
 
-/* The same lines for another process: "resume", and "from" of one flow. */
+/* The same lines for another process: "resume" (verify: as the session will do), and "from" of one flow. */
 void resume_say(const struct resume *r, struct buf *b);
 void resume_say_flow(const struct resume *r, unsigned flow, struct buf *b);
 

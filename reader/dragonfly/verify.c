@@ -85,9 +85,11 @@ void verify_full_sync(struct verify *v, const struct handshake *h)
 
 void verify_owed(struct verify *v)
 {
-    if (!v->session->resume.verify)
+    struct resume *r = &v->session->resume;
+    if (!r->verify)
         return;
-    if (v->session->o->no_verify)
+    r->verify = !v->session->o->no_verify; /* processes of flows are told */
+    if (!r->verify)
         log_event(LOG_WARN, NO_FLOW,
                   "event=not_verified note=\"the full sync of an earlier run was not verified to its "
                   "end, and --no-verify is given\"");

@@ -225,6 +225,7 @@ finish() {
 finish_pause_all() {
     elapsed_ms
     local left=$((budget * 1000 - elapsed))
+    go_on_or_back "the clients have not been told"
     [[ $left -gt 0 ]] || roll_back 75 "not within --budget $budget"
     log note "move_the_clients_now paused_ms=$elapsed left_ms=$left note=\"then the source takes requests again\""
     [[ $hold -le $((left / 1000)) ]] || hold=$((left / 1000))
@@ -275,7 +276,7 @@ cutover_command() {
     look_again
     check_last
     turn_around
-    in_budget || roll_back 75 "not within --budget $budget"
+    go_on_or_back "the clients have not been told"
     log note "move_the_clients_now paused_ms=$elapsed${opt[switch]:+ note=\"by --switch\"}"
     await_clients
     [[ $reverse -eq 0 ]] || finish_reverse

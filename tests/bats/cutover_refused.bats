@@ -61,6 +61,27 @@ teardown() {
     writable "$SOURCE"
 }
 
+@test "stopped by a signal between the last look and the clients: they are not told, and the source takes writes" {
+    local holder
+    pair
+    redis-cli -p "$SOURCE" incr a
+    redis-cli -p "$TARGET" client pause 100000 write
+    redis-cli -p "$SOURCE" incr a
+    begin_cutover --budget 20 --last-check none --hold 20
+    await_step paused
+    holder=$(holder)
+    kill -STOP "$holder"
+    redis-cli -p "$TARGET" client unpause
+    await_step target_has_all # next dfhold is asked, which does not answer
+    kill -TERM "$CUTOVER"
+    kill -CONT "$holder"
+    reap 20 "$CUTOVER"
+    [[ $status -eq 5 ]] || fail "status $status: $(cat "$TMP/said.err")"
+    never grep -q move_the_clients_now "$TMP/said.err"
+    grep -q 'event=rolled_back .*stopped by a signal' "$TMP/said.err"
+    writable "$SOURCE"
+}
+
 @test "refused: no task, no master, a task that selects keys, wrong options; two at a time" {
     run df2redis cutover none
     assert_status 1

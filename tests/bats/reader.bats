@@ -42,7 +42,7 @@ EOF
     assert_output_has 'key flow=1 epoch=1 pos=0 len=58 db=0 more=0 key=small db=0 state=value ttl=-1 from=11 to=11 bytes=9 sum='
     assert_output_has 'key=timed db=3 state=value ttl=86400000 from=11 to=11 bytes=5 sum='
     assert_output_has 'key=timed db=0 state=missing from=11 to=11 bytes=0'
-    [[ $(grep -c 'db=0 more=1' <<<"$output") -eq 22 ]] || fail "$output"
+    [[ $(grep -c 'db=0 more=1' <<<"$output") -eq 45 ]] || fail "$output"
     assert_output_has "bytes=3000000 $(redis-cli -p "$MASTER_PORT" --raw dump large | head -c 3000000 | probe sum)"
     assert_output_has 'state=error error=ERR%20DB%20index%20is%20out%20of%20range'
 }
@@ -376,6 +376,30 @@ flow=1 mode=FULL token db=0 " ]] || fail "$(flow_records)"
         probe data "$RAW" "$flow" | cmp - <(tail -c +58 "$CAPTURES/partial-resync/wire/$conn.s2c")
     done
     legal
+}
+
+first_of() { probe records "$RAW" | grep -E '^(flow|check|data) ' | head -n "$1" | tail -n 1; }
+
+# A flow's process that finds bytes of a partial sync says so itself: then it has to know that they are to be verified.
+@test "resume: a process of one flow begins to verify in front of its first entry, however late the session says so" {
+    start_old_master 1
+    rm -f "$SOCK" "$RAW"
+    cat >"$TMP/late.bash" <<EOF
+socat - UNIX-CONNECT:$SOCK | while IFS= read -r line; do
+    [[ \$line != announce* && \$line != check* ]] || sleep 1
+    printf '%s\n' "\$line"
+done
+EOF
+    background dfreader --session-only --resume --control "$SOCK" "dragonfly://127.0.0.1:$MASTER_PORT"
+    wait_until 5 test -S "$SOCK"
+    background socat "UNIX-LISTEN:$TMP/late" "EXEC:bash $TMP/late.bash"
+    wait_until 5 test -S "$TMP/late"
+    background dfreader --flow 0 --session "$TMP/late" "dragonfly://127.0.0.1:$MASTER_PORT" >"$RAW"
+    wait_until 5 grep -qa nonce= "$RAW"
+    NONCE=$(session_value nonce)
+    saved "$REPLID" "$((ENDS[0] - 3))" | sed 's/flows=1/& verify=1/' | start_writer
+    wait_until 5 eval 'probe records "$RAW" | grep "^data "'
+    [[ $(first_of 1) == "flow "*mode=PARTIAL* && $(first_of 2) == "check "*state=begin* ]] || fail "$(probe records "$RAW")"
 }
 
 @test "a process of one flow that comes to a session that has failed ends as retryable, to one that is stopping as stopped" {

@@ -96,7 +96,8 @@ unsigned free_port(void)
     /* Below the range that outgoing connections are given, and so that a cluster's bus finds its port, too.
      */
     for (unsigned i = 0; i < 200; i++) {
-        unsigned port = 10000 + (unsigned)((uint64_t)getpid() * 31 + (uint64_t)now_us() / 7) % 12000;
+        /* Ports beside one that is in use may be the same test's. */
+        unsigned port = 10000 + (unsigned)((uint64_t)getpid() * 31 + (uint64_t)now_us() / 7 + 61 * i) % 12000;
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         a.sin_port = htons((uint16_t)port);
         bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, len) == 0;

@@ -12,6 +12,7 @@
 
 static struct told told;
 static struct buf came; /* the entries of the keys that were complete */
+static uint32_t in_db;  /* of what is said */
 
 static void key_came(void *ctx, const struct entry *head, const struct part *part, struct slice name)
 {
@@ -57,6 +58,7 @@ static int request_in(const char *line, unsigned flags, uint32_t hash, size_t st
                         .len = (uint32_t)part,
                         .flags = (uint16_t)(flags | (at + part < b.len ? RF_MORE : 0)),
                         .keyarg = (uint8_t)keyarg,
+                        .db = in_db,
                         .hash = hash};
         uint8_t *p = exact(b.p + at, part);
         rc = told_record(&told, &r, p);
@@ -74,7 +76,7 @@ static int say(const char *line, unsigned flags, uint32_t hash)
 
 static void last(uint32_t hash)
 {
-    struct rec r = {.type = REC_POSITION, .flags = RF_LAST, .hash = hash};
+    struct rec r = {.type = REC_POSITION, .flags = RF_LAST, .db = in_db, .hash = hash};
     EQ_I(told_record(&told, &r, NULL), 0);
 }
 
@@ -188,6 +190,28 @@ static void interleaved(void)
     EQ(entry_name(entry_no(0)).p[0], 'b');
     EQ(entry_no(0)->n, 2);
     EQ_S(difference(), "same");
+}
+
+/* Keys of one name, one database behind the other. */
+static void databases(bool scanned, unsigned flags)
+{
+    static const char session_text[] = "source=scan\n", end_text[] = "status=0\n";
+    struct rec r = {.type = REC_SESSION, .len = sizeof session_text - 1};
+    begin_stream();
+    if (scanned)
+        EQ_I(told_record(&told, &r, (const uint8_t *)session_text), 0);
+    for (in_db = 0; in_db < 3; in_db++)
+        EQ_I(say("SADD k x", flags, 1), 0);
+    for (in_db = 0; in_db < 3 && !scanned; in_db++)
+        last(1);
+    in_db = 0;
+    r = (struct rec){.type = REC_END, .len = sizeof end_text - 1};
+    EQ_I(told_record(&told, &r, (const uint8_t *)end_text), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK(entry_no(i) != NULL && entry_no(i)->db == i && entry_no(i)->n == 1);
+    }
+    CHECK(entry_no(3) == NULL);
+    told_free(&told);
 }
 
 static void refused(void)
@@ -315,6 +339,9 @@ int main(void)
     streams();
     strings();
     interleaved();
+    databases(true, 0);
+    databases(true, RF_FIRST);
+    databases(false, RF_FIRST);
     refused();
     matches(1000, 1);
     matches(20000, 2000);

@@ -58,6 +58,35 @@ static void test_resume_quiet(void)
     }
 }
 
+/* Another process is told the same, also that the full sync has to be verified. */
+static void test_resume_said_on(void)
+{
+    struct buf b = {.max = 400};
+    for (unsigned verify = 0; verify < 2; verify++) {
+        char line[200];
+        struct resume r = {.state = RESUME_UNKNOWN}, again = {.state = RESUME_UNKNOWN};
+        snprintf(line, sizeof line, "resume state=saved flows=1 verify=%u replid=%040d", verify, 7);
+        CHECK(!resume_line(&r, line));
+        CHECK(resume_line(&r, "from flow=0 pos=9"));
+        for (unsigned i = 0; i < 2; i++) {
+            b.len = 0;
+            if (i == 0)
+                resume_say(&r, &b);
+            else
+                resume_say_flow(&r, 0, &b);
+            (void)buf_add(&b, "", 1);
+            EQ_I(resume_line(&again, (const char *)b.p), i);
+        }
+        EQ_I(again.state, RESUME_SAVED);
+        EQ_I(again.verify, verify);
+        EQ_I((long long)again.flow[0].pos, 9);
+        EQ_S(again.flow[0].lineage.replid, r.flow[0].lineage.replid);
+        resume_free(&r);
+        resume_free(&again);
+    }
+    buf_free(&b);
+}
+
 /* Each flow has the lineage that was saved with it, or else that of the line "resume". */
 static void test_resume_lineages(void)
 {
@@ -98,6 +127,7 @@ int main(void)
 {
     test_resume();
     test_resume_quiet();
+    test_resume_said_on();
     test_resume_lineages();
     return test_done();
 }
