@@ -54,8 +54,7 @@ static void report(const struct held_key *h, struct sink *to, bool lost, const c
 
 static bool is_waiting(const struct held_key *h, uint32_t db, const struct slice *name)
 {
-    return h->waits && h->head.db == db && h->name.len == name->n &&
-           memcmp(h->name.p, name->p, name->n) == 0;
+    return h->waits && h->head.db == db && h->name.len == name->n && memcmp(h->name.p, name->p, name->n) == 0;
 }
 
 static void drop(struct held_key *h)

@@ -1,6 +1,6 @@
-/* Keys of a source that is scanned, on their way to an outlet (a file, a summary): each key once, whole. A key
- * waits until the next one comes, as what was read of it may turn out to be out of date; large ones wait in a
- * file. */
+/* Keys of a source that is scanned, on their way to an outlet (a file, a summary): each key once, whole. A
+ * key waits until the next one comes, as what was read of it may turn out to be out of date; large ones wait
+ * in a file. */
 #ifndef DFP_HELD_KEY_H
 #define DFP_HELD_KEY_H
 
@@ -19,7 +19,7 @@ enum held_form {
 struct held_head {
     enum held_form form;
     unsigned type; /* HELD_ELEMENTS */
-    bool live;     /* it was read again: in place of the one that waits, if it is that; else it is passed over */
+    bool live; /* it was read again: in place of the one that waits, if it is that; else it is passed over */
     uint32_t db;
     uint64_t expire_ms; /* 0: none */
     const char *why;    /* HELD_REPORT; it is kept */

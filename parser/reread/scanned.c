@@ -403,9 +403,7 @@ static const char *hold(struct scanned *s)
         head.form = s->fresh ? HELD_REPORT : HELD_FIELDS;
         head.why = "a stream that is read by commands cannot be written into a file, or measured";
         break;
-    default:
-        head.form = s->error[0] != '\0' ? HELD_REPORT : HELD_GONE;
-        head.why = s->error;
+    default: head.form = s->error[0] != '\0' ? HELD_REPORT : HELD_GONE; head.why = s->error;
     }
     s->known = true;
     return held_begin(&s->held, s->to, &head, &name);
