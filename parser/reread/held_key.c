@@ -85,7 +85,7 @@ const char *held_begin(struct held_key *h, struct sink *to, const struct held_he
     h->name.max = SIZE_MAX / 2;
     if (buf_add(&h->name, name->p, name->n) < 0)
         return "a shorter name";
-    if (repeats_has(&h->keys, head->db, name->p, name->n)) {
+    if (repeats_has(&h->keys, khash_of(head->db, name->p, name->n))) {
         report(h, to, false, "duplicate-key", "SCAN returned this key twice: the first value is written");
         return NULL;
     }
@@ -181,7 +181,7 @@ static bool each_element(struct held_key *h, struct sink *to, unsigned type, str
             pages_drop(&to->e->pages);
             from = c.p;
         }
-        if (type != 1 && !repeats_first(&h->elements, 0, name.p, name.n))
+        if (type != 1 && !repeats_first(&h->elements, khash_of(0, name.p, name.n)))
             continue;
         if (!hands_over) {
             ++*count;
@@ -282,7 +282,7 @@ const char *held_write(struct held_key *h, struct sink *to)
     const uint8_t *p = n > 0 ? carry_bytes(&h->value) : (const uint8_t *)"";
     if (p == NULL)
         return "a temporary file that can be mapped";
-    (void)repeats_first(&h->keys, h->head.db, h->name.p, h->name.len);
+    (void)repeats_first(&h->keys, khash_of(h->head.db, h->name.p, h->name.len));
     to->e->pages = (struct pages){h->value.map, h->value.mapped};
     to->s.pages = &to->e->pages;
     write_value(h, to, p, n);

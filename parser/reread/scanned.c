@@ -327,7 +327,7 @@ static void look_back(struct scanned *s)
     s->repeated = false;
     if (s->live || s->form == SCANNED_MISSING || !emit_guarded(to->e, &to->o))
         return;
-    s->repeated = !repeats_first(&s->before, s->db, s->name.p, s->name.len);
+    s->repeated = !repeats_first(&s->before, khash_of(s->db, s->name.p, s->name.len));
     if (s->repeated && passes(s))
         emit_report(to->e, &to->o, false, "duplicate-key", s->name.p, s->name.len,
                     "SCAN returned this key twice: the first value is written");

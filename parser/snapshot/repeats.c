@@ -6,14 +6,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "io.h"
 
 #define FIRST ((uint64_t)1 << 8)
 #define SMALL ((uint64_t)1 << 16) /* places that need no file */
-#define PLACE (2 * sizeof(uint64_t))
+#define PLACE sizeof(struct khash)
 
 /* The disk space is taken at once: a write to mapped memory could not say that there is none. */
 static int make(struct repeats *r, uint64_t places)
@@ -33,20 +30,17 @@ static int make(struct repeats *r, uint64_t places)
     return e;
 }
 
-static uint64_t *find(const struct repeats *r, const uint64_t hash[2])
+static bool is_free(const struct khash *place)
 {
-    uint64_t i = hash[1] & (r->places - 1);
-    while ((r->place[2 * i] | r->place[2 * i + 1]) != 0 &&
-           (r->place[2 * i] != hash[0] || r->place[2 * i + 1] != hash[1]))
-        i = (i + 1) & (r->places - 1);
-    return &r->place[2 * i];
+    return (place->lo | place->hi) == 0;
 }
 
-static void put(struct repeats *r, const uint64_t hash[2])
+static struct khash *find(const struct repeats *r, struct khash h)
 {
-    uint64_t *at = find(r, hash);
-    at[0] = hash[0];
-    at[1] = hash[1];
+    uint64_t i = h.hi & (r->places - 1);
+    while (!is_free(&r->place[i]) && (r->place[i].lo != h.lo || r->place[i].hi != h.hi))
+        i = (i + 1) & (r->places - 1);
+    return &r->place[i];
 }
 
 static bool grow(struct repeats *r)
@@ -56,44 +50,29 @@ static bool grow(struct repeats *r)
     if (r->fault != 0)
         return false;
     for (uint64_t i = 0; i < r->places; i++)
-        if ((r->place[2 * i] | r->place[2 * i + 1]) != 0)
-            put(&more, &r->place[2 * i]);
+        if (!is_free(&r->place[i]))
+            *find(&more, r->place[i]) = r->place[i];
     more.n = r->n;
     repeats_free(r);
     *r = more;
     return true;
 }
 
-static void hash_of(uint64_t hash[2], uint32_t db, const void *p, size_t n)
+bool repeats_first(struct repeats *r, struct khash h)
 {
-    XXH128_hash_t h = XXH3_128bits_withSeed(p, n, db * 0x9e3779b97f4a7c15u);
-    hash[0] = h.low64 == 0 && h.high64 == 0 ? 1 : h.low64;
-    hash[1] = h.high64;
-}
-
-bool repeats_first(struct repeats *r, uint32_t db, const void *p, size_t n)
-{
-    uint64_t hash[2];
     if (r->fault != 0 || (2 * r->n >= r->places && !grow(r)))
         return true;
-    hash_of(hash, db, p, n);
-    uint64_t *at = find(r, hash);
-    if ((at[0] | at[1]) != 0)
+    struct khash *at = find(r, h);
+    if (!is_free(at))
         return false;
-    at[0] = hash[0];
-    at[1] = hash[1];
+    *at = h;
     r->n++;
     return true;
 }
 
-bool repeats_has(const struct repeats *r, uint32_t db, const void *p, size_t n)
+bool repeats_has(const struct repeats *r, struct khash h)
 {
-    uint64_t hash[2];
-    if (r->n == 0)
-        return false;
-    hash_of(hash, db, p, n);
-    const uint64_t *at = find(r, hash);
-    return (at[0] | at[1]) != 0;
+    return r->n > 0 && !is_free(find(r, h));
 }
 
 void repeats_clear(struct repeats *r)

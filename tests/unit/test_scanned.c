@@ -143,19 +143,20 @@ static void many(void)
     unsigned first = 0, again = 0;
     for (unsigned i = 0; i < 100000; i++) {
         int n = snprintf(name, sizeof name, "key:%u", i / 2);
-        first += repeats_first(&r, i / 50000, name, (size_t)n);
+        first += repeats_first(&r, khash_of(i / 50000, name, (size_t)n));
     }
     for (unsigned i = 0; i < 50000; i++) {
         int n = snprintf(name, sizeof name, "key:%u", i);
-        again +=
-            repeats_has(&r, i / 25000, name, (size_t)n) && !repeats_has(&r, 1 - i / 25000, name, (size_t)n);
+        again += repeats_has(&r, khash_of(i / 25000, name, (size_t)n)) &&
+                 !repeats_has(&r, khash_of(1 - i / 25000, name, (size_t)n));
     }
     EQ(first, 50000);
     EQ(again, 50000);
     EQ_I(r.fault, 0);
     CHECK(r.fd >= 0);
     repeats_clear(&r);
-    CHECK(r.n == 0 && !repeats_has(&r, 0, "key:1", 5) && repeats_first(&r, 0, "key:1", 5));
+    CHECK(r.n == 0 && !repeats_has(&r, khash_of(0, "key:1", 5)) &&
+          repeats_first(&r, khash_of(0, "key:1", 5)));
     repeats_free(&r);
 }
 
