@@ -469,6 +469,7 @@ static void take(struct scan_node *n, const struct resp_token *t)
         return;
     case ASK_NODES: n->calls->nodes(n, t); return;
     case ASK_PART: scan_part_token(n, t); return;
+    case ASK_FLUSHES: scan_flushes_token(n, t); return;
     }
 }
 
