@@ -23,7 +23,7 @@ void flow_init(struct flow *f, uint16_t number)
     carry_init(&f->carry);
     f->scanned.to = &f->to;
     carry_init(&f->scanned.carry);
-    held_init(&f->scanned.held);
+    held_init(&f->scanned.held, &f->to);
 }
 
 void flow_free(struct flow *f)

@@ -13,9 +13,9 @@
 #define HASH_TYPE   4u
 #define SMALL       ((size_t)64 << 10) /* strings up to this are handed over in one piece */
 
-void held_init(struct held_key *h)
+void held_init(struct held_key *h, struct sink *to)
 {
-    *h = (struct held_key){.waits = false};
+    *h = (struct held_key){.to = to};
     carry_init(&h->value);
 }
 
@@ -26,7 +26,7 @@ void held_free(struct held_key *h)
     carry_free(&h->value);
     repeats_free(&h->keys);
     repeats_free(&h->elements);
-    held_init(h);
+    held_init(h, h->to);
 }
 
 unsigned held_dump_type(const struct sink *to, const uint8_t *p, size_t n)
@@ -40,15 +40,17 @@ unsigned held_dump_type(const struct sink *to, const uint8_t *p, size_t n)
                       p[0]);
 }
 
-static bool passes(const struct held_key *h, const struct sink *to)
+static bool passes(const struct held_key *h)
 {
+    struct sink *to = h->to;
     return to->filter != NULL ? filter_passes(to->filter, h->name.p, h->name.len, 0, h->head.db)
                               : !key_is_ours(h->name.p, h->name.len);
 }
 
-static void report(const struct held_key *h, struct sink *to, bool lost, const char *kind, const char *why)
+static void report(const struct held_key *h, bool lost, const char *kind, const char *why)
 {
-    if (passes(h, to))
+    struct sink *to = h->to;
+    if (passes(h))
         emit_report(to->e, &to->o, lost, kind, h->name.p, h->name.len, why);
 }
 
@@ -63,21 +65,20 @@ static void drop(struct held_key *h)
     carry_free(&h->value);
 }
 
-const char *held_begin(struct held_key *h, struct sink *to, const struct held_head *head,
-                       const struct slice *name)
+const char *held_begin(struct held_key *h, const struct held_head *head, const struct slice *name)
 {
     bool same = is_waiting(h, head->db, name);
     h->skips = true;
     if (head->form == HELD_FIELDS) { /* they expire with the hash, or not at all */
         if (same)
-            report(h, to, true, "scan-key", "its fields are written without their expiries");
+            report(h, true, "scan-key", "its fields are written without their expiries");
         return NULL;
     }
     if (head->live && !same)
         return NULL;
     if (same && head->live)
         drop(h);
-    const char *fault = held_write(h, to);
+    const char *fault = held_write(h);
     if (fault != NULL || head->form == HELD_GONE)
         return fault;
     h->head = *head;
@@ -86,7 +87,7 @@ const char *held_begin(struct held_key *h, struct sink *to, const struct held_he
     if (buf_add(&h->name, name->p, name->n) < 0)
         return "a shorter name";
     if (repeats_has(&h->keys, khash_of(head->db, name->p, name->n))) {
-        report(h, to, false, "duplicate-key", "SCAN returned this key twice: the first value is written");
+        report(h, false, "duplicate-key", "SCAN returned this key twice: the first value is written");
         return NULL;
     }
     strlcpy(h->why, head->why != NULL ? head->why : "", sizeof h->why);
@@ -118,9 +119,9 @@ static void open_change(struct held_key *h, unsigned type)
     ch->at = AT_UNKNOWN;
 }
 
-static void write_whole(struct held_key *h, struct sink *to, unsigned type, const uint8_t *p, size_t n,
-                        const char *damage)
+static void write_whole(struct held_key *h, unsigned type, const uint8_t *p, size_t n, const char *damage)
 {
+    struct sink *to = h->to;
     struct cur value = {p, p + n, 0, NULL}, c = value;
     const struct site at = SITE_OF(to);
     open_change(h, type);
@@ -130,22 +131,23 @@ static void write_whole(struct held_key *h, struct sink *to, unsigned type, cons
     if (to->in_value)
         outlet_end(&at, &to->value);
     if (to->in_value || g != GOT)
-        report(h, to, true, "scan-key", damage);
+        report(h, true, "scan-key", damage);
     to->in_value = false;
 }
 
-static void write_dump(struct held_key *h, struct sink *to, const uint8_t *p, size_t n)
+static void write_dump(struct held_key *h, const uint8_t *p, size_t n)
 {
+    struct sink *to = h->to;
     struct slice payload = {p, n};
     if (n < DUMP_FOOTER + 2 || !restore_footer_fits(to->e, &payload)) {
-        report(h, to, true, "scan-key", "a DUMP with a wrong checksum");
+        report(h, true, "scan-key", "a DUMP with a wrong checksum");
         return;
     }
     unsigned type = held_dump_type(to, p, n);
     if (type != STRING_TYPE && value_class(type) == 0)
-        report(h, to, true, "scan-key", "a value of an unknown type");
+        report(h, true, "scan-key", "a value of an unknown type");
     else
-        write_whole(h, to, type, p + 1, n - 1 - DUMP_FOOTER, "a DUMP that is no whole value");
+        write_whole(h, type, p + 1, n - 1 - DUMP_FOOTER, "a DUMP that is no whole value");
 }
 
 /* The next element, as an RDB has it; of a hash without the expiry that every field has here. */
@@ -166,8 +168,9 @@ static enum got take_element(unsigned type, struct cur *c, struct slice *raw, st
 }
 
 /* Every element once: counted, or handed over. False: these are no elements. */
-static bool each_element(struct held_key *h, struct sink *to, unsigned type, struct cur c, uint64_t *count)
+static bool each_element(struct held_key *h, unsigned type, struct cur c, uint64_t *count)
 {
+    struct sink *to = h->to;
     const struct site at = SITE_OF(to);
     bool hands_over = *count > 0;
     const uint8_t *from = c.p;
@@ -198,8 +201,9 @@ static bool each_element(struct held_key *h, struct sink *to, unsigned type, str
 }
 
 /* A value whose elements, or bytes, come behind their number. */
-static bool feed_head(struct sink *to, uint64_t count)
+static bool feed_head(struct held_key *h, uint64_t count)
 {
+    struct sink *to = h->to;
     const struct site at = SITE_OF(to);
     uint8_t head[PUT_LEN_MAX];
     struct cur c = {head, put_len(head, count), 0, NULL};
@@ -207,8 +211,9 @@ static bool feed_head(struct sink *to, uint64_t count)
 }
 
 /* False: the outlet does not take it. */
-static bool begin_parts(struct held_key *h, struct sink *to, unsigned type)
+static bool begin_parts(struct held_key *h, unsigned type)
 {
+    struct sink *to = h->to;
     const struct site at = SITE_OF(to);
     open_change(h, type);
     key_set(to->e, &h->change.key, h->name.p, h->name.len);
@@ -219,8 +224,9 @@ static bool begin_parts(struct held_key *h, struct sink *to, unsigned type)
     return false;
 }
 
-static bool write_string(struct held_key *h, struct sink *to, const uint8_t *p, size_t n)
+static bool write_string(struct held_key *h, const uint8_t *p, size_t n)
 {
+    struct sink *to = h->to;
     const struct site at = SITE_OF(to);
     if (n <= SMALL) {
         h->raw.len = 0;
@@ -228,12 +234,12 @@ static bool write_string(struct held_key *h, struct sink *to, const uint8_t *p, 
         uint8_t *room = buf_room(&h->raw, n + PUT_LEN_MAX);
         if (room == NULL)
             return false;
-        write_whole(h, to, STRING_TYPE, room, (size_t)(put_str(room, p, n) - room), "a string");
+        write_whole(h, STRING_TYPE, room, (size_t)(put_str(room, p, n) - room), "a string");
         return true;
     }
-    if (!begin_parts(h, to, STRING_TYPE))
+    if (!begin_parts(h, STRING_TYPE))
         return true;
-    bool fine = feed_head(to, n);
+    bool fine = feed_head(h, n);
     for (size_t step; fine && n > 0; p += step, n -= step) {
         step = n < PAGES_STEP ? n : PAGES_STEP;
         struct cur c = {p, p + step, 0, NULL};
@@ -244,38 +250,40 @@ static bool write_string(struct held_key *h, struct sink *to, const uint8_t *p, 
     return fine;
 }
 
-static bool write_container(struct held_key *h, struct sink *to, const uint8_t *p, size_t n)
+static bool write_container(struct held_key *h, const uint8_t *p, size_t n)
 {
+    struct sink *to = h->to;
     const struct site at = SITE_OF(to);
     unsigned type = value_class(h->head.type) == CLASS_HASH ? HASH_TYPE : h->head.type;
     uint64_t count = 0;
     struct cur c = {p, p + n, 0, NULL};
-    if (!each_element(h, to, type, c, &count) || count == 0) /* without elements it is no key */
+    if (!each_element(h, type, c, &count) || count == 0) /* without elements it is no key */
         return n == 0;
-    if (!begin_parts(h, to, type))
+    if (!begin_parts(h, type))
         return true;
-    bool fine = feed_head(to, count) && each_element(h, to, type, c, &count);
+    bool fine = feed_head(h, count) && each_element(h, type, c, &count);
     outlet_end(&at, &to->value);
     return fine;
 }
 
-static void write_value(struct held_key *h, struct sink *to, const uint8_t *p, size_t n)
+static void write_value(struct held_key *h, const uint8_t *p, size_t n)
 {
     bool fine = true;
     if (h->head.form == HELD_REPORT)
-        report(h, to, true, "scan-key", h->why);
+        report(h, true, "scan-key", h->why);
     else if (h->head.form == HELD_DUMP)
-        write_dump(h, to, p, n);
+        write_dump(h, p, n);
     else if (h->head.type == STRING_TYPE)
-        fine = write_string(h, to, p, n);
+        fine = write_string(h, p, n);
     else
-        fine = write_container(h, to, p, n);
+        fine = write_container(h, p, n);
     if (!fine && h->elements.fault == 0)
-        report(h, to, true, "scan-key", "its elements are not whole");
+        report(h, true, "scan-key", "its elements are not whole");
 }
 
-const char *held_write(struct held_key *h, struct sink *to)
+const char *held_write(struct held_key *h)
 {
+    struct sink *to = h->to;
     if (!h->waits)
         return NULL;
     size_t n = (size_t)h->value.len;
@@ -285,7 +293,7 @@ const char *held_write(struct held_key *h, struct sink *to)
     (void)repeats_first(&h->keys, khash_of(h->head.db, h->name.p, h->name.len));
     to->e->pages = (struct pages){h->value.map, h->value.mapped};
     to->s.pages = &to->e->pages;
-    write_value(h, to, p, n);
+    write_value(h, p, n);
     bool full = h->keys.fault != 0 || h->elements.fault != 0;
     to->e->pages.p = NULL;
     h->waits = false;

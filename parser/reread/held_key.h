@@ -26,6 +26,7 @@ struct held_head {
 };
 
 struct held_key {
+    struct sink *to;
     struct held_head head;
     bool waits; /* one is there, maybe not all of it */
     bool skips; /* what comes is passed over */
@@ -36,18 +37,17 @@ struct held_key {
     struct change change;
 };
 
-void held_init(struct held_key *h);
+void held_init(struct held_key *h, struct sink *to);
 void held_free(struct held_key *h);
 
 /* A key begins. The functions return NULL, or what is wrong. */
-const char *held_begin(struct held_key *h, struct sink *to, const struct held_head *head,
-                       const struct slice *name);
+const char *held_begin(struct held_key *h, const struct held_head *head, const struct slice *name);
 
 /* Bytes of its value. */
 const char *held_add(struct held_key *h, const uint8_t *p, size_t n);
 
 /* The key that waits goes to the outlet. */
-const char *held_write(struct held_key *h, struct sink *to);
+const char *held_write(struct held_key *h);
 
 /* Of a DUMP payload of n bytes, more than its footer: the type of the value. */
 #define DUMP_FOOTER 10u

@@ -37,7 +37,7 @@ void scanned_begin(struct scanned *s, const char *version, uint64_t position)
     scanned_free(s);
     *s = (struct scanned){.to = to};
     carry_init(&s->carry);
-    held_init(&s->held);
+    held_init(&s->held, to);
     to->dialect = dialect_of(version);
     to->rereads = NULL;    /* dfreader reads what has changed again by itself */
     to->o.journal = false; /* an expiry is that of the key as it was read */
@@ -406,7 +406,7 @@ static const char *hold(struct scanned *s)
     default: head.form = s->error[0] != '\0' ? HELD_REPORT : HELD_GONE; head.why = s->error;
     }
     s->known = true;
-    return held_begin(&s->held, s->to, &head, &name);
+    return held_begin(&s->held, &head, &name);
 }
 
 static const char *hold_bytes(struct scanned *s, const uint8_t *p, size_t n, bool last)
@@ -491,7 +491,7 @@ const char *scanned_place(struct scanned *s, const uint8_t *payload, size_t n)
         meta_get(payload, n, "place", place, sizeof place) <= 0 || !meta_is_word(place) ||
         pos < to->next_lsn || pos > LSN_MAX)
         return "a SCAN record without op, place, or a position that grows";
-    const char *fault = held_write(&s->held, to);
+    const char *fault = held_write(&s->held);
     if (fault != NULL)
         return fault;
     to->before = to->next_lsn;
