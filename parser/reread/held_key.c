@@ -13,9 +13,9 @@
 #define HASH_TYPE   4u
 #define SMALL       ((size_t)64 << 10) /* strings up to this are handed over in one piece */
 
-void held_init(struct held_key *h, struct sink *to)
+void held_init(struct held_key *h)
 {
-    *h = (struct held_key){.to = to};
+    *h = (struct held_key){.to = h->to};
     carry_init(&h->value);
 }
 
@@ -26,18 +26,15 @@ void held_free(struct held_key *h)
     carry_free(&h->value);
     repeats_free(&h->keys);
     repeats_free(&h->elements);
-    held_init(h, h->to);
+    held_init(h);
 }
 
-unsigned held_dump_type(const struct sink *to, const uint8_t *p, size_t n)
+unsigned held_dump_type(const struct dialect *d, const uint8_t *p, size_t n)
 {
     unsigned version = le16(p + n - DUMP_FOOTER);
-    if (to->dialect.old_json && p[0] == 20 && version < 10)
+    if (d->old_json && p[0] == 20 && version < 10)
         return 30;
-    return value_type(to->dialect.native ? FAMILY_DRAGONFLY
-                      : version >= 80    ? FAMILY_VALKEY
-                                         : FAMILY_REDIS,
-                      p[0]);
+    return value_type(d->native ? FAMILY_DRAGONFLY : version >= 80 ? FAMILY_VALKEY : FAMILY_REDIS, p[0]);
 }
 
 static bool passes(const struct held_key *h)
@@ -143,7 +140,7 @@ static void write_dump(struct held_key *h, const uint8_t *p, size_t n)
         report(h, true, "scan-key", "a DUMP with a wrong checksum");
         return;
     }
-    unsigned type = held_dump_type(to, p, n);
+    unsigned type = held_dump_type(&to->dialect, p, n);
     if (type != STRING_TYPE && value_class(type) == 0)
         report(h, true, "scan-key", "a value of an unknown type");
     else

@@ -37,7 +37,8 @@ struct held_key {
     struct change change;
 };
 
-void held_init(struct held_key *h, struct sink *to);
+/* But for to, which the caller sets once. */
+void held_init(struct held_key *h);
 void held_free(struct held_key *h);
 
 /* A key begins. The functions return NULL, or what is wrong. */
@@ -51,6 +52,6 @@ const char *held_write(struct held_key *h);
 
 /* Of a DUMP payload of n bytes, more than its footer: the type of the value. */
 #define DUMP_FOOTER 10u
-unsigned held_dump_type(const struct sink *to, const uint8_t *p, size_t n);
+unsigned held_dump_type(const struct dialect *d, const uint8_t *p, size_t n);
 
 #endif

@@ -37,7 +37,8 @@ void scanned_begin(struct scanned *s, const char *version, uint64_t position)
     scanned_free(s);
     *s = (struct scanned){.to = to};
     carry_init(&s->carry);
-    held_init(&s->held, to);
+    s->held.to = to;
+    held_init(&s->held);
     to->dialect = dialect_of(version);
     to->rereads = NULL;    /* dfreader reads what has changed again by itself */
     to->o.journal = false; /* an expiry is that of the key as it was read */
@@ -145,7 +146,7 @@ static void take_dump(struct scanned *s, const uint8_t *p, size_t n)
         apply(s, argv, s->expire_ms != 0 ? 6 : 5);
         return;
     }
-    unsigned type = held_dump_type(to, p, n);
+    unsigned type = held_dump_type(&to->dialect, p, n);
     if (type != STRING_TYPE && value_class(type) == 0) {
         refuse(s, "a value of an unknown type");
         return;
