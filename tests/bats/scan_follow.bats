@@ -99,7 +99,7 @@ has_ended() { ! kill -0 "$FOLLOWER" 2>/dev/null; }
     source_cli config set notify-keyspace-events AE
     source_cli mset a 1 b 2
     source_cli -n 3 set c 3
-    follow --on-full-resync overwrite
+    follow --resume --on-full-resync overwrite
     source_cli flushdb
     source_cli set new 1
     wait_until 30 same || fail "$(tail -3 "$TMP/diff"; tail -5 "$TMP/err")"
@@ -118,7 +118,7 @@ has_ended() { ! kill -0 "$FOLLOWER" 2>/dev/null; }
 @test "lost notifications with --on-full-resync overwrite: what was deleted meanwhile goes, too" {
     source_cli config set notify-keyspace-events AE
     source_cli mset a 1 b 2
-    follow --on-full-resync overwrite
+    follow --resume --on-full-resync overwrite
     printf 'MULTI\nCLIENT KILL TYPE pubsub\nDEL a\nSET c 3\nEXEC\n' | source_cli >/dev/null
     wait_until 30 same || fail "$(tail -3 "$TMP/diff"; tail -5 "$TMP/err")"
     [[ $(target_cli exists a) -eq 0 ]]
