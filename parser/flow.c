@@ -23,6 +23,8 @@ void flow_init(struct flow *f, uint16_t number)
     carry_init(&f->carry);
     f->scanned.to = &f->to;
     carry_init(&f->scanned.carry);
+    f->scanned.held.to = &f->to;
+    held_init(&f->scanned.held);
 }
 
 void flow_free(struct flow *f)

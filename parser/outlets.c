@@ -45,16 +45,10 @@ static int open_outlet(struct parser *p)
     return 0;
 }
 
-int outlets_begin(struct parser *p, bool scanned, bool live)
+int outlets_begin(struct parser *p, bool live)
 {
     if (p->opt->mode != EMIT_OUTLET)
         return 0;
-    if (scanned) {
-        parser_fault(p, EXIT_USAGE, "error",
-                     "keys that are read by SCAN cannot be written into a file, or measured: migrate them to "
-                     "a server, and read that");
-        return -1;
-    }
     if (open_outlet(p) < 0)
         return -1;
     p->outlet->live = live;

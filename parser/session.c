@@ -294,7 +294,7 @@ static int on_session(struct parser *p, const struct rec *r, const uint8_t *payl
     rereads_reset(&p->rereads, r->epoch);
     keyset_free(&p->e.not_carried); /* what an earlier full sync did not bring */
     p->e.verifying = false;
-    if (outlets_begin(p, strcmp(source, "scan") == 0, journal != 0) < 0)
+    if (outlets_begin(p, journal != 0) < 0)
         return -1;
     begin_stream(p);
     p->snapshot_id[0] = '\0';

@@ -87,9 +87,8 @@ int show_record(struct parser *p, const struct rec *r, const uint8_t *payload);
 
 /* ---- outlets.c: keys that do not become requests ---- */
 
-/* A session begins: so does its file. scanned: its keys are read by SCAN. live: changes follow its keys.
- * Returns like parser_record. */
-int outlets_begin(struct parser *p, bool scanned, bool live);
+/* A session begins: so does its file. live: changes follow its keys. Returns like parser_record. */
+int outlets_begin(struct parser *p, bool live);
 
 /* All input was read: what came of it is complete, or nothing is left of it. */
 void outlets_end(struct parser *p);

@@ -16,7 +16,9 @@ static void restart(struct session *s)
     s->restart_wanted = false;
     if (s->stream.state != STREAM_RUNS)
         return;
-    if (++s->stream.restarts > RESTARTS_MAX) {
+    s->stream.restarts++;
+    s->tries = s->flows.n > 0 && s->flows.synced == s->flows.n ? 1 : s->tries + 1;
+    if (s->tries > RESTARTS_MAX) {
         session_fail(s, EXIT_RETRY, "the session was begun anew %d times without coming to an end",
                      RESTARTS_MAX);
         return;

@@ -216,6 +216,8 @@ static const char *reason_text(const char *name)
         {"backlog", "the master no longer has the entries since then"},
         {"ahead", "the target has what the source lost when another master took over"},
         {"mixed", "the master no longer has the entries of all flows since then"},
+        {"flushed", "FLUSHALL, FLUSHDB or SWAPDB at the source, which no notification tells of"},
+        {"unheard", "notifications were lost, and with them what was deleted"},
         {"error", "the master refuses to go on from there"},
     };
     size_t i = 0;

@@ -52,6 +52,7 @@ struct session {
     struct resume resume;
 
     bool restart_wanted;
+    unsigned tries;       /* restarts since all flows were synced */
     struct fault pending; /* status 0: none; see session_fail_soon */
     uint64_t pending_at;
     bool orderly;            /* stopped, not failed: the writers are waited for */

@@ -11,7 +11,8 @@
 
 /* In front of an entry that waits. */
 struct waiting {
-    uint64_t hash, size;
+    struct khash hash;
+    uint64_t size;
     uint32_t db, nkey;
 };
 
@@ -35,11 +36,12 @@ static bool scratch_file(struct book *b, struct out *o)
     return o->fd >= 0;
 }
 
-static void note_hash(struct book *b, uint64_t hash)
+static void note_hash(struct book *b, struct khash h)
 {
     if (b->hashes.fd < 0 && !scratch_file(b, &b->hashes))
         return;
-    b->hashes.b.len += (size_t)(put_u64(out_room(&b->hashes, 8), hash) - (b->hashes.b.p + b->hashes.b.len));
+    memcpy(out_room(&b->hashes, sizeof h), &h, sizeof h);
+    b->hashes.b.len += sizeof h;
     b->nhashes++;
 }
 
@@ -56,10 +58,10 @@ static void select_db(struct book *b, uint32_t db)
     b->any = true;
 }
 
-static struct out *wait_for(struct book *b, uint32_t db, const struct slice *key, uint64_t hash,
+static struct out *wait_for(struct book *b, uint32_t db, const struct slice *key, struct khash h,
                             uint64_t size)
 {
-    struct waiting w = {hash, size, db, (uint32_t)key->n};
+    struct waiting w = {h, size, db, (uint32_t)key->n};
     if (!scratch_file(b, &b->late))
         return &b->late;
     out_add(&b->late, &w, sizeof w);
@@ -69,13 +71,14 @@ static struct out *wait_for(struct book *b, uint32_t db, const struct slice *key
 }
 
 /* Every hash so far, in pieces. False: they cannot be read. */
-static bool each_hash(struct book *b, void (*take)(void *ctx, const uint64_t *hashes, size_t n), void *ctx)
+static bool each_hash(struct book *b, void (*take)(void *ctx, const struct khash *hashes, size_t n),
+                      void *ctx)
 {
-    uint64_t block[4096];
+    struct khash block[4096];
     out_flush(&b->hashes);
     for (uint64_t done = 0; done < b->nhashes && b->hashes.fault == 0;) {
         size_t n = b->nhashes - done < 4096 ? (size_t)(b->nhashes - done) : 4096;
-        if (io_read_at(b->hashes.fd, block, n * 8, done * 8) < 0) {
+        if (io_read_at(b->hashes.fd, block, n * sizeof *block, done * sizeof *block) < 0) {
             b->hashes.fault = errno;
             break;
         }
@@ -85,22 +88,22 @@ static bool each_hash(struct book *b, void (*take)(void *ctx, const uint64_t *ha
     return b->hashes.fault == 0;
 }
 
-static void put_in(void *ctx, const uint64_t *hashes, size_t n)
+static void put_in(void *ctx, const struct khash *hashes, size_t n)
 {
     struct once *once = ctx;
     for (size_t i = 0; i < n; i++) {
-        __builtin_prefetch(once_word(once, hashes[i + 16 < n ? i + 16 : i]), 1);
-        (void)once_first(once, hashes[i]);
+        __builtin_prefetch(once_word(once, hashes[i + 16 < n ? i + 16 : i].lo), 1);
+        (void)once_first(once, hashes[i].lo);
     }
 }
 
-struct out *book_place(struct book *b, uint32_t db, const struct slice *key, uint64_t hash, uint64_t size)
+struct out *book_place(struct book *b, uint32_t db, const struct slice *key, struct khash h, uint64_t size)
 {
     if (__builtin_expect(b->once.left == 0, 0) && once_grow(&b->once))
         (void)each_hash(b, put_in, &b->once);
-    if (__builtin_expect(!once_first(&b->once, hash), 0))
-        return wait_for(b, db, key, hash, size);
-    note_hash(b, hash);
+    if (__builtin_expect(!once_first(&b->once, h.lo), 0))
+        return wait_for(b, db, key, h, size);
+    note_hash(b, h);
     select_db(b, db);
     return &b->out;
 }
@@ -110,8 +113,8 @@ struct out *book_place(struct book *b, uint32_t db, const struct slice *key, uin
 /* Where the entries of a batch begin and end in the file of those that wait. */
 struct batch {
     uint64_t from, to;
-    struct keyset hashes; /* of its entries */
-    struct keyset there;  /* of them, those whose keys the file has */
+    struct repeats hashes; /* of its entries */
+    struct repeats there;  /* of them, those whose keys the file has */
 };
 
 static int read_waiting(const struct book *b, uint64_t at, struct waiting *w)
@@ -132,18 +135,18 @@ static bool take_batch(const struct book *b, struct batch *t, uint64_t end)
     for (size_t i = 0; i < BATCH && t->to < end; i++) {
         if (read_waiting(b, t->to, &w) < 0)
             return false;
-        (void)keyset_add(&t->hashes, w.hash);
+        (void)repeats_first(&t->hashes, w.hash);
         t->to = next_waiting(t->to, &w);
     }
     return true;
 }
 
-static void look_up(void *ctx, const uint64_t *hashes, size_t n)
+static void look_up(void *ctx, const struct khash *hashes, size_t n)
 {
     struct batch *t = ctx;
     for (size_t i = 0; i < n; i++)
-        if (keyset_has(&t->hashes, hashes[i]))
-            (void)keyset_add(&t->there, hashes[i]);
+        if (repeats_has(&t->hashes, hashes[i]))
+            (void)repeats_first(&t->there, hashes[i]);
 }
 
 static bool copy_entry(struct book *b, uint64_t at, uint64_t n)
@@ -182,12 +185,12 @@ static bool write_batch(struct book *b, struct batch *t, struct emit *e, bool lo
         if (read_waiting(b, at, &w) < 0)
             return false;
         uint64_t key = at + sizeof w;
-        if (keyset_has(&t->there, w.hash)) {
+        if (repeats_has(&t->there, w.hash)) {
             if (!report_twice(b, e, &w, key, lost))
                 return false;
             continue;
         }
-        (void)keyset_add(&t->there, w.hash);
+        (void)repeats_first(&t->there, w.hash);
         note_hash(b, w.hash);
         select_db(b, w.db);
         if (!copy_entry(b, key + w.nkey, w.size))
@@ -205,10 +208,12 @@ void book_settle(struct book *b, struct emit *e, bool lost)
     uint64_t end = (uint64_t)lseek(b->late.fd, 0, SEEK_CUR);
     for (bool fine = b->late.fault == 0; fine && t.from < end; t.from = t.to) {
         fine = take_batch(b, &t, end) && each_hash(b, look_up, &t) && write_batch(b, &t, e, lost);
-        if (!fine && book_fault(b) == 0)
+        if (t.hashes.fault != 0 || t.there.fault != 0)
+            b->late.fault = t.hashes.fault != 0 ? t.hashes.fault : t.there.fault;
+        else if (!fine && book_fault(b) == 0)
             b->late.fault = errno;
-        keyset_free(&t.hashes);
-        keyset_free(&t.there);
+        repeats_free(&t.hashes);
+        repeats_free(&t.there);
     }
 }
 

@@ -6,13 +6,14 @@
 #include "once.h"
 #include "out.h"
 #include "../emit.h"
+#include "../snapshot/repeats.h"
 
 struct book {
     struct out out;
     uint32_t db; /* of the entry before */
     bool any;    /* there was one */
     struct once once;
-    struct out hashes; /* of all entries, 8 bytes each */
+    struct out hashes; /* of all entries, 16 bytes each */
     struct out late;   /* entries that wait: struct waiting, key, entry */
     uint64_t nhashes, nlate;
 };
@@ -27,15 +28,15 @@ static inline const char *book_dir(const struct book *b)
 }
 
 /* An entry with this hash may come next. */
-static inline void book_fetch(const struct book *b, uint64_t hash)
+static inline void book_fetch(const struct book *b, struct khash h)
 {
     if (b->once.words > 0)
-        __builtin_prefetch(once_word(&b->once, hash), 1);
+        __builtin_prefetch(once_word(&b->once, h.lo), 1);
 }
 
 /* Where an entry of so many bytes, from its expiry to the end of its value, is to be written: all of it, and
- * at once. hash: of database and key (keyset_hash). */
-struct out *book_place(struct book *b, uint32_t db, const struct slice *key, uint64_t hash, uint64_t size);
+ * at once. h: of database and key. */
+struct out *book_place(struct book *b, uint32_t db, const struct slice *key, struct khash h, uint64_t size);
 
 /* At the end: an entry that waits is written, or is a key's second entry, which is reported to e as lost, or
  * as a remark. */

@@ -21,8 +21,8 @@ struct export
     struct outlet outlet; /* first: what others know of it */
     struct book book;
     struct heap heap;
-    struct taken *spare;     /* those that are free */
-    struct keyset libraries; /* of functions: their names */
+    struct taken *spare;      /* those that are free */
+    struct repeats libraries; /* of functions: their names */
 };
 
 static struct export *of(struct outlet *out)
@@ -113,7 +113,7 @@ static inline void look_ahead(const struct export *x, uint32_t db, const uint8_t
     if (end - p > 9 && *p == OP_EXPIRE_MS)
         p += 9;
     if (end - p > 64 && p[1] < 64)
-        book_fetch(&x->book, keyset_hash(db, p + 2, p[1]));
+        book_fetch(&x->book, khash_of(db, p + 2, p[1]));
 }
 
 /* An entry whose value is written as its bytes lie. */
@@ -123,7 +123,7 @@ static void write_raw(struct export *x, const struct site *at, const struct chan
     uint8_t head[ITEM_HEAD];
     const struct slice key = {ch->key.p, ch->key.n};
     size_t nhead = (size_t)(put_len(item_head(head, ch->expire_ms, ch->hint, ch->type & 255), key.n) - head);
-    uint64_t hash = keyset_hash(at->o->db, key.p, key.n);
+    struct khash hash = khash_of(at->o->db, key.p, key.n);
     struct out *o = book_place(&x->book, at->o->db, &key, hash, nhead + key.n + n);
     if (nhead + key.n + n <= OUT_LIMIT / 2) {
         uint8_t *to = out_room(o, nhead + key.n + n);
@@ -303,7 +303,7 @@ static void library(struct outlet *out, const struct site *at, const struct slic
     size_t line = 0;
     while (line < code->n && code->p[line] != '\n')
         line++;
-    if (!keyset_add(&x->libraries, keyset_hash(0, code->p, line)))
+    if (!repeats_first(&x->libraries, khash_of(0, code->p, line)))
         return;
     head[0] = OP_FUNCTION;
     out_add(&x->book.out, head, (size_t)(put_len(head + 1, code->n) - head));
@@ -385,7 +385,7 @@ void export_free(struct export *x)
         buf_free(&v->stream.pel);
         free(v);
     }
-    keyset_free(&x->libraries);
+    repeats_free(&x->libraries);
     heap_free(&x->heap);
     book_free(&x->book);
     free(x);

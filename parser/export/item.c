@@ -25,7 +25,7 @@ bool item_begin(struct item *x, struct heap *h, uint32_t db, const struct key *k
 {
     x->name.len = 0;
     x->db = db;
-    x->hash = keyset_hash(db, k->p, k->n);
+    x->hash = khash_of(db, k->p, k->n);
     x->expire_ms = expire_ms;
     x->hint = hint;
     x->based = x->counted = false;

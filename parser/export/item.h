@@ -7,7 +7,7 @@
 
 struct item {
     struct buf name;
-    uint64_t hash; /* of database and name (keyset_hash) */
+    struct khash hash; /* of database and name */
     uint32_t db;
     uint64_t expire_ms; /* 0: none */
     struct hint hint;

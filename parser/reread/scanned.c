@@ -12,13 +12,14 @@
 
 #define NAME_MAX_BYTES ((uint64_t)16 << 20)
 #define STRING_TYPE    0u
-#define FOOTER         10u
 
 void scanned_free(struct scanned *s)
 {
     carry_free(&s->carry);
     requests_free(&s->requests);
     buf_free(&s->name);
+    held_free(&s->held);
+    repeats_free(&s->before);
 }
 
 /* "dragonfly:1.40.1" */
@@ -36,6 +37,8 @@ void scanned_begin(struct scanned *s, const char *version, uint64_t position)
     scanned_free(s);
     *s = (struct scanned){.to = to};
     carry_init(&s->carry);
+    s->held.to = to;
+    held_init(&s->held);
     to->dialect = dialect_of(version);
     to->rereads = NULL;    /* dfreader reads what has changed again by itself */
     to->o.journal = false; /* an expiry is that of the key as it was read */
@@ -120,18 +123,6 @@ static void open_change(struct scanned *s, unsigned type)
     change_open(to, ch, value_class(type));
 }
 
-static unsigned dump_type(const struct scanned *s, const uint8_t *p, size_t n)
-{
-    const struct sink *to = s->to;
-    unsigned version = le16(p + n - FOOTER);
-    if (to->dialect.old_json && p[0] == 20 && version < 10)
-        return 30;
-    return value_type(to->dialect.native ? FAMILY_DRAGONFLY
-                      : version >= 80    ? FAMILY_VALKEY
-                                         : FAMILY_REDIS,
-                      p[0]);
-}
-
 static void refuse(struct scanned *s, const char *why)
 {
     struct sink *to = s->to;
@@ -144,7 +135,7 @@ static void take_dump(struct scanned *s, const uint8_t *p, size_t n)
 {
     struct sink *to = s->to;
     struct slice payload = {p, n};
-    if (n < FOOTER + 2 || !restore_footer_fits(to->e, &payload)) {
+    if (n < DUMP_FOOTER + 2 || !restore_footer_fits(to->e, &payload)) {
         refuse(s, "a DUMP with a wrong checksum");
         return;
     }
@@ -155,12 +146,12 @@ static void take_dump(struct scanned *s, const uint8_t *p, size_t n)
         apply(s, argv, s->expire_ms != 0 ? 6 : 5);
         return;
     }
-    unsigned type = dump_type(s, p, n);
+    unsigned type = held_dump_type(&to->dialect, p, n);
     if (type != STRING_TYPE && value_class(type) == 0) {
         refuse(s, "a value of an unknown type");
         return;
     }
-    struct cur value = {p + 1, p + n - FOOTER, 0, NULL}, c = value;
+    struct cur value = {p + 1, p + n - DUMP_FOOTER, 0, NULL}, c = value;
     open_change(s, type);
     enum got g = change_key(to, &s->change, &c, &value);
     if (g == GOT && !to->in_value)
@@ -312,7 +303,7 @@ static const char *read_head(struct scanned *s, const struct rec *r, const char 
         return "a KEY record without name or db";
     s->db = (uint32_t)db;
     s->time = r->time;
-    s->begun = s->over = s->fresh = s->refused = false;
+    s->begun = s->over = s->fresh = s->refused = s->known = false;
     s->expire_ms = s->length = 0;
     s->error[0] = '\0';
     s->name.len = 0;
@@ -324,6 +315,23 @@ static const char *read_head(struct scanned *s, const struct rec *r, const char 
     else if (meta_getu(text, n, "ttl", &ttl) && ttl < UINT64_MAX / 2)
         s->expire_ms = r->time / 1000 + (ttl > 0 ? ttl : 1);
     return read_form(s, text, n);
+}
+
+/* SCAN may return a key several times. Where keys of the target are kept, the second reading would find the
+ * first one's: it is left out, and so is what follows it. Later changes come by themselves. */
+static void look_back(struct scanned *s)
+{
+    struct sink *to = s->to;
+    s->known = true;
+    if (s->form == SCANNED_COMMANDS && !s->fresh)
+        return; /* as the value before it */
+    s->repeated = false;
+    if (s->live || s->form == SCANNED_MISSING || !emit_guarded(to->e, &to->o))
+        return;
+    s->repeated = !repeats_first(&s->before, khash_of(s->db, s->name.p, s->name.len));
+    if (s->repeated && passes(s))
+        emit_report(to->e, &to->o, false, "duplicate-key", s->name.p, s->name.len,
+                    "SCAN returned this key twice: the first value is written");
 }
 
 /* As much of what has come as can be used. Returns the number of bytes. */
@@ -340,7 +348,11 @@ static size_t use(struct scanned *s, const uint8_t *p, size_t n, bool last, uint
     if (s->name.len < s->name_len)
         return used;
     uint64_t more = 0;
-    if (s->form == SCANNED_ELEMENTS) {
+    if (!s->known)
+        look_back(s);
+    if (s->repeated) {
+        used = n;
+    } else if (s->form == SCANNED_ELEMENTS) {
         if (last && !s->begun && take_string(s, p + used, n - used))
             used = n;
         if (!s->begun)
@@ -374,7 +386,43 @@ static const char *end_key(struct scanned *s, bool rest)
         end_commands(s);
     s->form = SCANNED_NONE;
     done(s);
+    if (s->before.fault != 0)
+        return "room for a temporary file";
     return whole ? NULL : "a KEY record that is whole";
+}
+
+/* ---- to an outlet ---- */
+
+static const char *hold(struct scanned *s)
+{
+    struct slice name = name_of(s);
+    struct held_head head = {.type = s->type, .live = s->live, .db = s->db, .expire_ms = s->expire_ms};
+    switch (s->form) {
+    case SCANNED_DUMP: head.form = HELD_DUMP; break;
+    case SCANNED_ELEMENTS: head.form = HELD_ELEMENTS; break;
+    case SCANNED_COMMANDS:
+        head.form = s->fresh ? HELD_REPORT : HELD_FIELDS;
+        head.why = "a stream that is read by commands cannot be written into a file, or measured";
+        break;
+    default: head.form = s->error[0] != '\0' ? HELD_REPORT : HELD_GONE; head.why = s->error;
+    }
+    s->known = true;
+    return held_begin(&s->held, &head, &name);
+}
+
+static const char *hold_bytes(struct scanned *s, const uint8_t *p, size_t n, bool last)
+{
+    size_t rest = (size_t)(s->name_len - s->name.len), used = rest < n ? rest : n;
+    const char *fault = NULL;
+    (void)buf_add(&s->name, p, used);
+    if (s->name.len == s->name_len && !s->known)
+        fault = hold(s);
+    if (fault == NULL && s->known)
+        fault = held_add(&s->held, p + used, n - used);
+    if (!last || fault != NULL)
+        return fault;
+    s->form = SCANNED_NONE;
+    return s->known ? NULL : "a KEY record that is whole";
 }
 
 /* Bytes of the key at hand, which may lie in a file. */
@@ -427,7 +475,8 @@ const char *scanned_key(struct scanned *s, const struct rec *r, const uint8_t *p
         p += head;
         n -= head;
     }
-    return take_bytes(s, p, n, (r->flags & RF_MORE) == 0);
+    bool last = (r->flags & RF_MORE) == 0;
+    return s->to->outlet != NULL ? hold_bytes(s, p, n, last) : take_bytes(s, p, n, last);
 }
 
 /* ---- SCAN records ---- */
@@ -443,6 +492,9 @@ const char *scanned_place(struct scanned *s, const uint8_t *payload, size_t n)
         meta_get(payload, n, "place", place, sizeof place) <= 0 || !meta_is_word(place) ||
         pos < to->next_lsn || pos > LSN_MAX)
         return "a SCAN record without op, place, or a position that grows";
+    const char *fault = held_write(&s->held);
+    if (fault != NULL)
+        return fault;
     to->before = to->next_lsn;
     to->next_lsn = pos;
     to->o.pos = pos;

@@ -6,6 +6,8 @@
 #include "../change.h"
 #include "../command/request.h"
 #include "../snapshot/carry.h"
+#include "../snapshot/repeats.h"
+#include "held_key.h"
 
 enum scanned_form {
     SCANNED_NONE,     /* between two keys */
@@ -21,6 +23,8 @@ struct scanned {
     bool live, fresh; /* fresh: the commands make the key from nothing */
     bool begun, over; /* the value was begun, and has come to its end */
     bool refused;     /* they are left out, as what the target has is to be kept */
+    bool known;       /* what the name says was looked at */
+    bool repeated;    /* the value, and what follows it, came before */
     unsigned type;
     uint32_t db;
     uint64_t name_len, length;
@@ -30,6 +34,8 @@ struct scanned {
     struct buf name;
     struct carry carry; /* bytes that are not used yet */
     struct requests requests;
+    struct held_key held;  /* for an outlet */
+    struct repeats before; /* keys that came, where those that the target has are kept */
     char error[160];
 };
 

@@ -258,12 +258,14 @@ static void read_later(struct scan_node *n, bool longer)
 }
 
 /* It has become another type since it was asked for that, or it is a string of which only the beginning came.
- */
+ * GETRANGE answers "" for a key that is not there: one that is set again before its expiry is asked for would
+ * be taken for an empty string. GET tells them apart. */
 static bool is_read_later(struct scan_node *n)
 {
     const struct want *w = want_at(&n->wants, n->wants.head);
     bool changed = strncmp(n->error, "WRONGTYPE", 9) == 0;
-    bool longer = w->type == TYPE_STRING && !w->longer && n->value.len == STRING_PIECE;
+    bool by_range = w->type == TYPE_STRING && !w->longer && !n->in_large && n->error[0] == '\0';
+    bool longer = by_range && (n->value.len == STRING_PIECE || n->value.len == 0);
     uint64_t len = n->in_large ? spool_len(&n->large) : n->value.len;
     if (w->type == TYPE_STRING) /* what the next ones are taken for */
         n->string_size = (7 * n->string_size + len) / 8;
@@ -467,6 +469,7 @@ static void take(struct scan_node *n, const struct resp_token *t)
         return;
     case ASK_NODES: n->calls->nodes(n, t); return;
     case ASK_PART: scan_part_token(n, t); return;
+    case ASK_FLUSHES: scan_flushes_token(n, t); return;
     }
 }
 

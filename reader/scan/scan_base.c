@@ -83,3 +83,18 @@ void scan_node_again(struct scan_node *n, const char *why)
                               : "\"another pass over all keys\"");
     n->again = true;
 }
+
+/* What a full sync that is not complete has brought is brought once more. */
+void scan_node_anew(struct scan_node *n, const char *reason)
+{
+    struct session *session = n->source->session;
+    if (session_ending(session) || session->restart_wanted)
+        return;
+    if (session->flows.synced < session->flows.n && !session->resume.going_on) {
+        log_event(LOG_WARN, (int)n->flow->id, "event=restart epoch=%u error=%s",
+                  (unsigned)n->source->stream->info.epoch, reason);
+        session->restart_wanted = true;
+    } else {
+        session_full_resync(session, reason);
+    }
+}

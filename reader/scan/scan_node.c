@@ -57,6 +57,8 @@ static void greet(struct scan_node *n)
     scan_request(n, ASK_PERHAPS, 3, name, 0, NULL);
     scan_request(n, ASK_PERHAPS, 3, touch, 0, NULL);
     scan_request(n, ASK_PERHAPS, 3, evict, 0, NULL);
+    n->flushes.asked_at = 0;
+    scan_flushes_ask(n, mono_us()); /* before the first key is read */
 }
 
 void scan_node_close(struct scan_node *n)
@@ -75,6 +77,7 @@ void scan_node_free(struct scan_node *n)
     conn_in_free(&n->in);
     buf_free(&n->value);
     buf_free(&n->value_nodes);
+    buf_free(&n->flushes.text);
     key_out_free(&n->out);
     if (n->in_large)
         spool_free(&n->large);
@@ -205,6 +208,18 @@ static void want_place(struct scan_node *n, enum want_kind kind)
 
 /* ---- the pages of a scan ---- */
 
+/* Another pass finds what was written, but not what was deleted. Beginning anew finds both, where the
+ * target's other keys may be removed. */
+static void pass_again(struct scan_node *n)
+{
+    if (n->source->stream->o->on_full_resync == FULL_OVERWRITE) {
+        n->again = false;
+        session_full_resync(n->source->session, "unheard");
+    } else {
+        begin_pass(n);
+    }
+}
+
 static void end_pass(struct scan_node *n)
 {
     n->scanning = false;
@@ -213,7 +228,7 @@ static void end_pass(struct scan_node *n)
     log_event(LOG_INFO, (int)n->flow->id, "event=scan_complete pass=%u keys=%llu", n->pass,
               (unsigned long long)n->read);
     if (n->again)
-        begin_pass(n);
+        pass_again(n);
 }
 
 static void ask_nodes(struct scan_node *n)
@@ -359,6 +374,7 @@ static void feed(struct scan_node *n)
             feed_listed(n);
         return;
     }
+    scan_flushes_ask(n, now);
     bool named = n->notes != NULL && scan_notes_due(n, now);
     if (named && idle(n) && room_for_places(n)) {
         if (select_db(n, scan_notes_db(n))) {
@@ -369,7 +385,7 @@ static void feed(struct scan_node *n)
         return;
     }
     if (!n->scanning && n->again && n->done && (n->notes == NULL || scan_notes_ready(n)))
-        begin_pass(n);
+        pass_again(n);
     if (!n->scanning && !n->scan_asked && n->source->stream->o->url.cluster && idle(n) &&
         us_since(now, n->nodes_at) >= NODES_EVERY)
         ask_nodes(n);

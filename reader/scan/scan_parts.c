@@ -167,6 +167,18 @@ static void no_value(struct scan_part *p, bool live)
 
 /* ---- replies ---- */
 
+/* As any other key, from here on: it is read in one piece. */
+static void read_whole(struct scan_part *p)
+{
+    struct scan_node *n = p->node;
+    struct want *w = want_at(&n->wants, n->wants.head);
+    w->large = false;
+    w->whole = true;
+    w->longer = w->type == TYPE_STRING;
+    n->wants.value_asked--;
+    scan_part_free(n);
+}
+
 static void routed(struct scan_part *p)
 {
     struct scan_node *n = p->node;
@@ -177,10 +189,7 @@ static void routed(struct scan_part *p)
     if (p->type == TYPE_NONE) {
         no_value(p, false);
     } else if (whole && n->server.dump) {
-        w->large = false;
-        w->whole = true;
-        n->wants.value_asked--; /* as any other, from here on */
-        scan_part_free(n);
+        read_whole(p);
     } else if (p->type == TYPE_OTHER) {
         strlcpy(n->error, "the source permits no DUMP, and values of this type have no other form",
                 sizeof n->error);
@@ -235,7 +244,10 @@ static void take_number(struct scan_part *p, const struct resp_token *t)
         return;
     case PART_LENGTH:
         p->length = t->n > 0 ? (uint64_t)t->n : 0;
-        begin_value(p);
+        if (p->type == TYPE_STRING && p->length == 0)
+            read_whole(p); /* by GET: STRLEN and GETRANGE do not tell an empty string from none */
+        else
+            begin_value(p);
         return;
     default: /* PART_THERE */
         if (t->n == -2)

@@ -11,6 +11,7 @@
  *   scan_wants.c   the keys that are being read, in order
  *   scan_list.c    keys that a file names
  *   scan_notes.c   keyspace notifications: keys that have to be read again
+ *   scan_flushes.c what no notification tells of: whether the source was emptied
  *   key_out.c      records
  *   conn_in.c      replies, piece by piece
  *
@@ -60,12 +61,21 @@ enum scan_ask {
     ASK_TTL,
     ASK_NODES, /* CLUSTER NODES */
     ASK_PART,  /* scan_parts.c */
+    ASK_FLUSHES,
 };
 
 #define ASKS 8192u /* a power of two */
 
 struct scan_place {
     uint64_t pos, read; /* keys that were read before it */
+};
+
+/* How often the server has executed what empties databases. */
+struct scan_flushes {
+    bool asked, refused, known;
+    uint64_t asked_at; /* mono_us */
+    uint64_t calls;
+    struct buf text;
 };
 
 struct scan_notes;
@@ -137,6 +147,7 @@ struct scan_node {
     struct scan_part *part;   /* a large value is being read; NULL: none */
     struct scan_notes *notes; /* NULL: they are not followed */
     struct scan_list *list;   /* only these keys are read; NULL: all */
+    struct scan_flushes flushes;
 };
 
 struct scan_source {
@@ -188,6 +199,10 @@ void scan_node_lost(struct scan_node *n, const char *why);
 /* Notifications were lost: everything has to be read once more. */
 void scan_node_again(struct scan_node *n, const char *why);
 
+/* The target may have keys that the source has not, and which they are is not known: the session begins anew,
+ * as --on-full-resync has it. reason: a word of the SESSION record. */
+void scan_node_anew(struct scan_node *n, const char *reason);
+
 /* Append a request of arguments that are texts, but for *key (NULL: none), which stands at argument at. */
 void scan_request(struct scan_node *n, enum scan_ask ask, int argc, const char *const *argv, int at,
                   const struct slice *key);
@@ -225,6 +240,12 @@ bool scan_list_next(struct scan_node *n, uint32_t *db);
 
 /* Have the queue take it. False: it cannot be kept. */
 bool scan_list_take(struct scan_node *n);
+
+/* ---- scan_flushes.c ---- */
+
+/* If it is time, ask. */
+void scan_flushes_ask(struct scan_node *n, uint64_t now);
+void scan_flushes_token(struct scan_node *n, const struct resp_token *t);
 
 /* ---- scan_notes.c ---- */
 

@@ -309,14 +309,52 @@ exports() { # capture
     [[ $status -ne 75 || ! -e $TMP/out.rdb ]]
 }
 
-@test "a source that is read by SCAN is refused" {
+# Every type, in two databases, some of them large.
+fill_server() {
+    rcli eval "
+        for db = 0, 3, 3 do
+            redis.call('SELECT', db)
+            for i = 1, 60 do
+                redis.call('SET', 's:' .. i, string.rep('v' .. i, i * 40), 'PX', 10000000 + i)
+                redis.call('HSET', 'h:' .. i, 'a', i, 'b', string.rep('x', i))
+                redis.call('RPUSH', 'l:' .. i, i, 'two', string.rep('y', i % 300))
+                redis.call('SADD', 'i:' .. i, i, i + 1)
+                redis.call('ZADD', 'z:' .. i, i / 3, 'm', '-inf', 'low', 'inf', 'high')
+            end
+            redis.call('SET', 'empty', '')
+            for i = 1, 3000 do
+                redis.call('HSET', 'big:h', 'f' .. i, string.rep('v', 10))
+                redis.call('RPUSH', 'big:l', i % 7)
+                redis.call('SADD', 'big:s', 'm' .. i)
+                redis.call('ZADD', 'big:z', i / 7, 'm' .. i)
+            end
+            redis.call('PEXPIRE', 'big:h', 9000000)
+            redis.call('SET', 'big:str', string.rep('0123456789', 200000))
+        end" 0 >/dev/null
+}
+
+exports_by_scan() { # options
+    run df2redis --force --scan "$@" --target-version "$(server_version)" export "redis://127.0.0.1:$REDIS_PORT" "$TMP/out.rdb"
+    assert_status 0
+    looks_sound "$TMP/out.rdb"
+    load_into_server "$TMP/out.rdb" || fail "$(tail -3 "$TMP/load/log")"
+    same_data || fail "$(head -c 3000 <<<"$output")"
+}
+
+@test "a source that is read by SCAN: values by DUMP, in parts, by commands" {
     start_redis
-    rcli set a 1
-    run df2redis --scan --target-version 7.0 export "redis://127.0.0.1:$REDIS_PORT" "$TMP/out.rdb"
-    assert_status 2
-    [[ $output == *"read by SCAN"* && ! -e $TMP/out.rdb ]] || fail "$output"
+    fill_server
+    exports_by_scan
+    exports_by_scan --scan-large 4096
+    exports_by_scan --scan-values commands
+    # What has no form but commands is named.
+    rcli xadd x 1-1 f v >/dev/null
+    run df2redis --force --scan --scan-values commands --target-version "$(server_version)" export "redis://127.0.0.1:$REDIS_PORT" "$TMP/out.rdb"
+    assert_status 3
+    assert_output_has 'kind=scan-key db=0 key="x"'
     run df2redis --scan inspect "redis://127.0.0.1:$REDIS_PORT"
-    assert_status 2
+    assert_status 0
+    [[ $(awk '$1 == "string" { print $2 }' <<<"$output" | head -1) -eq 124 ]] || fail "$output"
 }
 
 @test "an append-only file is refused, with a snapshot before its commands, too" {

@@ -92,3 +92,34 @@ write_some() { # seed
     follow --resume
     wait_until 20 same || fail "$(tail -3 "$TMP/diff")"
 }
+
+has_ended() { ! kill -0 "$FOLLOWER" 2>/dev/null; }
+
+@test "FLUSHALL, FLUSHDB, SWAPDB at the source: noticed, and answered as --on-full-resync has it" {
+    source_cli config set notify-keyspace-events AE
+    source_cli mset a 1 b 2
+    source_cli -n 3 set c 3
+    follow --resume --on-full-resync overwrite
+    source_cli flushdb
+    source_cli set new 1
+    wait_until 30 same || fail "$(tail -3 "$TMP/diff"; tail -5 "$TMP/err")"
+    grep -q event=source_flushed "$TMP/err" || fail "$(tail -5 "$TMP/err")"
+    source_cli swapdb 0 3
+    wait_until 30 same || fail "$(tail -3 "$TMP/diff"; tail -5 "$TMP/err")"
+    df2redis --task f stop --final
+    target_cli flushall
+    follow
+    source_cli flushall
+    wait_until 20 has_ended
+    grep -q 'FLUSHALL, FLUSHDB or SWAPDB at the source' "$TMP/err" || fail "$(tail -5 "$TMP/err")"
+    [[ $(target_cli get c) == 3 ]] # nothing of it was touched
+}
+
+@test "lost notifications with --on-full-resync overwrite: what was deleted meanwhile goes, too" {
+    source_cli config set notify-keyspace-events AE
+    source_cli mset a 1 b 2
+    follow --resume --on-full-resync overwrite
+    printf 'MULTI\nCLIENT KILL TYPE pubsub\nDEL a\nSET c 3\nEXEC\n' | source_cli >/dev/null
+    wait_until 30 same || fail "$(tail -3 "$TMP/diff"; tail -5 "$TMP/err")"
+    [[ $(target_cli exists a) -eq 0 ]]
+}

@@ -216,7 +216,7 @@ static void each_once(void)
     for (unsigned turn = 0; turn < 2; turn++)
         for (unsigned i = 0; i < n; i += turn == 0 ? 1 : 1000) {
             struct slice key = {(const uint8_t *)&i, sizeof i};
-            struct out *o = book_place(&b, i % 2, &key, keyset_hash(i % 2, &i, sizeof i), sizeof i);
+            struct out *o = book_place(&b, i % 2, &key, khash_of(i % 2, &i, sizeof i), sizeof i);
             out_add(o, &i, sizeof i);
         }
     CHECK(b.nlate >= n / 1000 && b.nlate < n / 20);
