@@ -366,11 +366,15 @@ REQUESTS
     answered 201
     printf 'POST %s/a/start HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n' $TASKS "$TOKEN" | socat -u - "TCP:127.0.0.1:$PORT"
     wait_until 20 listed_as a streaming || fail "$output"
-    printf 'POST %s/a/stop HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n' $TASKS "$TOKEN" | socat -u - "TCP:127.0.0.1:$PORT"
+    stop_it() { api POST $TASKS/a/stop; echo "$code" >"$TMP/code"; }
+    background stop_it
+    local asking=$!
     wait_until 10 grep -q 'event=command name=stop' "$TMP/monitor.err"
     kill "$MONITOR_PID"
     reap 5 "$MONITOR_PID"
     assert_status 0
+    wait "$asking"
+    [[ $(<"$TMP/code") == 503 ]] || fail "who still waited got $(<"$TMP/code")"
     wait_until 20 phase_is stopped a
 }
 
