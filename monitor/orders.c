@@ -204,7 +204,7 @@ static struct order *run(struct orders *o, struct plan *p, uint64_t now, struct 
     order->act = p->act;
     order->command = command;
     strlcpy(order->name, p->name, sizeof order->name);
-    log_event(LOG_INFO, NO_FLOW, "event=command name=%s task=%s", acts[p->act].command, p->name);
+    log_note(NO_FLOW, "event=command name=%s task=%s", acts[p->act].command, p->name);
     return *place = order;
 }
 
@@ -275,7 +275,7 @@ static void say_end(const struct order *order, struct answer *a)
 void orders_end(struct orders *o, struct order *order, struct answer *a)
 {
     if (a != NULL) {
-        log_event(LOG_INFO, NO_FLOW, "event=command_end name=%s task=%s status=%d", acts[order->act].command,
+        log_note(NO_FLOW, "event=command_end name=%s task=%s status=%d", acts[order->act].command,
                   order->name, command_status(order->command));
         say_end(order, a);
     }
