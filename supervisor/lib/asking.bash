@@ -199,9 +199,9 @@ inspect_command() {
     [[ $json -eq 0 ]] || form=json
     [[ $csv -eq 0 ]] || form=csv
     [[ $json -eq 0 || $csv -eq 0 ]] || die 2 "--json and --csv exclude each other"
-    [[ ${#words[@]} -le 2 ]] || die 2 "inspect takes SOURCE or FILE (df2redis --help)"
+    [[ ${#words[@]} -le 2 ]] || die 2 "inspect takes SOURCE or FILE (df2redis help inspect)"
     source_url=${words[1]-$source_url}
-    [[ -n $source_url ]] || die 2 "inspect takes SOURCE or FILE (df2redis --help)"
+    [[ -n $source_url ]] || die 2 "inspect takes SOURCE or FILE (df2redis help inspect)"
     check_source
     source_args=("${both_args[@]}" "${source_args[@]}")
     stage_options
@@ -247,9 +247,9 @@ check_command() {
         source_url=${words[1]}
         target_url=${words[2]}
         ;;
-    *) die 2 "check takes SOURCE and TARGET (df2redis --help)" ;;
+    *) die 2 "check takes SOURCE and TARGET (df2redis help check)" ;;
     esac
-    [[ -n $source_url && -n $target_url ]] || die 2 "check takes SOURCE and TARGET (df2redis --help)"
+    [[ -n $source_url && -n $target_url ]] || die 2 "check takes SOURCE and TARGET (df2redis help check)"
     is_secure "$source_url" && check_end source "${both_args[@]}"
     is_secure "$target_url" && check_end target "${both_args[@]}"
     check_end source "${source_args[@]}"

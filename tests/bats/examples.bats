@@ -194,6 +194,7 @@ complete_words() { # word…: what the shell offers for the last one
         run df2redis help "$command"
         assert_status 0
         assert_output_has "usage: df2redis [options] $command"
+        [[ $(df2redis "$command" --help) == "$output" ]] || fail "$command --help is not help $command"
         n=$((n + 1))
     done
     [[ $n -ge 15 ]]
@@ -202,6 +203,8 @@ complete_words() { # word…: what the shell offers for the last one
     df2redis help replicate | grep -q on-existing
     [[ $(df2redis help options | grep -c -- '--rename-prefix A=B  ') -eq 1 ]]
     run df2redis help nonsense
+    assert_status 2
+    run df2redis nonsense --help
     assert_status 2
     run df2redis replciate a b
     assert_status 2
