@@ -238,6 +238,7 @@ complete_words() { # word…: what the shell offers for the last one
     [[ -x $TMP/root/usr/bin/df2redis && -f $TMP/root/usr/share/man/man5/dfrecord.5 ]]
     [[ -f $TMP/root/usr/share/bash-completion/completions/dfparse ]]
     grep -q '^ExecStart=/usr/bin/df2redis ' "$TMP/root/usr/lib/systemd/system/df2redis@.service"
+    grep -q '^ExecStart=/usr/bin/df2redis-monitor ' "$TMP/root/usr/share/doc/df2redis/examples/monitoring/df2redis-monitor-control.conf"
     run "$TMP/root/usr/bin/df2redis" --version
     assert_status 0
     make -s -C "$REPO" B="$BUILD" uninstall PREFIX=/usr DESTDIR="$TMP/root"
