@@ -137,7 +137,9 @@ follows() { # name value
     (umask 077 && mkdir -p "$dir")
     printf 'task=a\ncommand=migrate\nphase=stopped\n' >"$dir/state"
     # Its last process is gone as soon as remove waits for it.
-    background bash -c 'exec 7>>"$1/start.lock" 9>>"$1/lock"; flock 9; : >"$2"; while flock -n 7; do flock -u 7; done' - "$dir" "$TMP/held"
+    : >"$dir/start.lock"
+    background bash -c 'exec 9>>"$1/lock"; flock 9; : >"$2"; until grep -q ":$3 " /proc/locks; do :; done' - "$dir" "$TMP/held" \
+        "$(stat -c %i "$dir/start.lock")"
     wait_until 5 test -e "$TMP/held"
     run df2redis remove a
     [[ $status -eq 0 || $output == *'stop it first'* ]] || fail "status $status: $output"
