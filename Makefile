@@ -326,6 +326,7 @@ install: all
 	install -m 644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
 	install -m 755 $(wildcard examples/*.sh) $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 $(MONITORING) $(DESTDIR)$(DOCDIR)/examples/monitoring
+	sed -i 's|/usr/local/bin/|$(PREFIX)/bin/|' $(DESTDIR)$(DOCDIR)/examples/monitoring/df2redis-monitor-control.conf
 	install -m 644 $(MAN1:%=man/%) $(DESTDIR)$(SHARE)/man/man1
 	install -m 644 $(MAN5:%=man/%) $(DESTDIR)$(SHARE)/man/man5
 	install -m 644 $(MAN7:%=man/%) $(DESTDIR)$(SHARE)/man/man7

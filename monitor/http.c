@@ -338,10 +338,14 @@ struct http *http_open(const struct http_setup *s)
 void http_close(struct http *h)
 {
     struct request *r;
+    bool any = false;
     while ((r = LIST_FIRST(&h->waiting)) != NULL) {
         answer_error(&r->answer, 503, "the monitor ends; the command goes on");
         go_on(h, r, NULL);
+        any = true;
     }
+    if (any)
+        (void)MHD_run(h->daemon); /* what is not sent now is not sent at all */
     if (h->daemon != NULL)
         MHD_stop_daemon(h->daemon);
     free(h);

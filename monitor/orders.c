@@ -204,7 +204,7 @@ static struct order *run(struct orders *o, struct plan *p, uint64_t now, struct 
     order->act = p->act;
     order->command = command;
     strlcpy(order->name, p->name, sizeof order->name);
-    log_event(LOG_INFO, NO_FLOW, "event=command name=%s task=%s", acts[p->act].command, p->name);
+    log_note(NO_FLOW, "event=command name=%s task=%s", acts[p->act].command, p->name);
     return *place = order;
 }
 
@@ -215,9 +215,9 @@ struct order *orders_begin(struct orders *o, const char *method, const char *pat
     struct order *order = NULL;
     p.act = act_of(path, p.name);
     if (p.act == ACT_NONE)
-        answer_error(a, 404, "no such thing");
+        answer_error(a, 404, "no such path");
     else if (strcmp(method, acts[p.act].method) != 0) {
-        answer_error(a, 405, "not by this method");
+        answer_error(a, 405, "this path does not take this method");
         (void)orders_path(path, &a->allow);
     } else if (read_body(o, &p, body, n, a) && find_task(o, &p, a))
         order = run(o, &p, now, a);
@@ -275,8 +275,8 @@ static void say_end(const struct order *order, struct answer *a)
 void orders_end(struct orders *o, struct order *order, struct answer *a)
 {
     if (a != NULL) {
-        log_event(LOG_INFO, NO_FLOW, "event=command_end name=%s task=%s status=%d", acts[order->act].command,
-                  order->name, command_status(order->command));
+        log_note(NO_FLOW, "event=command_end name=%s task=%s status=%d", acts[order->act].command,
+                 order->name, command_status(order->command));
         say_end(order, a);
     }
     for (unsigned i = 0; i < ORDERS_MAX; i++)

@@ -81,7 +81,7 @@ static bool put_file(struct making *m, const char *name, const char *value)
 {
     char before[LINE_MOST + 1];
     if (!is_task_name(value))
-        return fault(m->why, m->cap, "%s: a plain name of a file is taken here, no path", name);
+        return fault(m->why, m->cap, "%s must be the name of a file without a path", name);
     if (m->files == NULL)
         return fault(m->why, m->cap, "%s: no files can be named here (df2redis-monitor --files)", name);
     if ((size_t)snprintf(before, sizeof before, "%s/", m->files) >= sizeof before)
@@ -94,7 +94,7 @@ static bool put(struct making *m, const char *name, const char *value)
     unsigned side;
     const struct posted_name *row = posted_name_find(name, &side);
     if (row == NULL)
-        return fault(m->why, m->cap, "%.60s: no such name here", name);
+        return fault(m->why, m->cap, "%.60s: no name that can be set here", name);
     uint8_t *seen = &m->seen[posted_name_place(row)];
     if (row->form != POSTED_LISTED && (*seen & side) != 0)
         return fault(m->why, m->cap, "%s is given twice", name);
@@ -176,7 +176,7 @@ static bool take_value(struct making *m, const char *name, const json_t *value)
     if (json_is_boolean(value))
         return put(m, name, json_is_true(value) ? "yes" : "no");
     if (!json_is_integer(value))
-        return fault(m->why, m->cap, "%.60s: its value is no text, number, true or false", name);
+        return fault(m->why, m->cap, "%.60s: its value must be a string, a number, true or false", name);
     snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
     return put(m, name, number);
 }
@@ -203,7 +203,7 @@ static bool take_config(struct making *m, json_t *config)
         if (!take_text(m, json_string_value(config)))
             return false;
     } else if (!json_is_object(config)) {
-        return fault(m->why, m->cap, "config is an object or a text");
+        return fault(m->why, m->cap, "config must be an object or a string");
     } else if (!take_object(m, config)) {
         return false;
     }
@@ -252,7 +252,8 @@ bool posted_task(const void *body, size_t n, const char *files, struct posted *p
     bool ok;
     if (name == NULL || !is_task_name(name))
         ok = fault(why, cap,
-                   "name has letters, digits, dots, dashes (neither at its begin) and underscores only");
+                   "name must consist of letters, digits, dots, dashes and underscores, and not begin with a "
+                   "dot or dash");
     else
         ok = strlcpy(p->name, name, sizeof p->name) > 0 && take_config(&m, json_object_get(all, "config"));
     json_decref(all);

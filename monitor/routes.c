@@ -63,7 +63,7 @@ static void one(const struct tasks *t, const char *rest, int64_t since, struct a
     else if (strcmp(slash, "/log") == 0)
         log_of(task, a);
     else
-        answer_error(a, 404, "no such thing");
+        answer_error(a, 404, "no such path");
 }
 
 /* ---- all ---- */
@@ -108,6 +108,6 @@ void routes_answer(const struct tasks *t, bool control, const char *method, cons
     } else if (strcmp(path, "/readyz") == 0) {
         ready(t, now, a);
     } else {
-        answer_error(a, 404, "no such thing");
+        answer_error(a, 404, "no such path");
     }
 }

@@ -97,14 +97,19 @@ remove_command() {
     exit 0
 }
 
+# What is kept is forgotten last: a task that still runs, or that another user owns, keeps all of it.
 remove_task() {
-    local kept_too=0
     find_run_dir
-    look_at_lock || ! forget_kept || kept_too=1
-    [[ $kept_too -eq 0 || -e $run_dir/state ]] || return 0
-    # In a process of its own, which may become another user, who cannot remove the directory itself.
-    (become_owner && empty_run_dir) || exit $?
-    [[ $run_dir == . ]] || rmdir -- "$run_dir" || die 1 "$run_dir stays: it holds other files"
+    if [[ -e $run_dir/state ]]; then
+        # In a process of its own, which may become another user, who cannot remove the directory itself.
+        (become_owner && empty_run_dir) || exit $?
+        [[ $run_dir != . ]] || return 0 # we are that process, for another user
+        rmdir -- "$run_dir" || die 1 "$run_dir stays: it holds other files"
+        forget_kept || return 0
+    else
+        ! look_at_lock || die 1 "task $task is being started"
+        forget_kept || die 1 "there is no task $task (no $run_dir/state)"
+    fi
 }
 
 # What writes the positions of a plain pipeline is not ours to ask.
@@ -194,9 +199,9 @@ inspect_command() {
     [[ $json -eq 0 ]] || form=json
     [[ $csv -eq 0 ]] || form=csv
     [[ $json -eq 0 || $csv -eq 0 ]] || die 2 "--json and --csv exclude each other"
-    [[ ${#words[@]} -le 2 ]] || die 2 "inspect takes SOURCE or FILE (df2redis --help)"
+    [[ ${#words[@]} -le 2 ]] || die 2 "inspect takes SOURCE or FILE (df2redis help inspect)"
     source_url=${words[1]-$source_url}
-    [[ -n $source_url ]] || die 2 "inspect takes SOURCE or FILE (df2redis --help)"
+    [[ -n $source_url ]] || die 2 "inspect takes SOURCE or FILE (df2redis help inspect)"
     check_source
     source_args=("${both_args[@]}" "${source_args[@]}")
     stage_options
@@ -242,9 +247,9 @@ check_command() {
         source_url=${words[1]}
         target_url=${words[2]}
         ;;
-    *) die 2 "check takes SOURCE and TARGET (df2redis --help)" ;;
+    *) die 2 "check takes SOURCE and TARGET (df2redis help check)" ;;
     esac
-    [[ -n $source_url && -n $target_url ]] || die 2 "check takes SOURCE and TARGET (df2redis --help)"
+    [[ -n $source_url && -n $target_url ]] || die 2 "check takes SOURCE and TARGET (df2redis help check)"
     is_secure "$source_url" && check_end source "${both_args[@]}"
     is_secure "$target_url" && check_end target "${both_args[@]}"
     check_end source "${source_args[@]}"

@@ -247,7 +247,7 @@ cutover_command() {
     trap '' PIPE
     trap cutover_stopped=1 INT TERM HUP
     read_ends
-    [[ $scans -eq 0 ]] || die 1 "a task that reads by SCAN has no positions: there is no cutover"
+    [[ $scans -eq 0 ]] || die 1 "a task that reads by SCAN has no positions, so it cannot be cut over"
     [[ $reverse -eq 0 ]] || take_reverse
     take_secrets
     start_hold

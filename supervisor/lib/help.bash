@@ -37,7 +37,14 @@ usage() {
 }
 
 help_one() { # command
-    help_command "$1" | sed '1s/^  /usage: df2redis [options] /'
+    help_command "$1" | awk '
+        NR == 1 {
+            sub(/^ */, "")
+            at = match($0, /  +/)
+            print "usage: df2redis [options] " substr($0, 1, at - 1) "\n"
+            $0 = substr($0, at)
+        }
+        { sub(/^ */, "  "); print }'
     echo
     help_options "$1"
 }
@@ -54,6 +61,7 @@ unknown_command() { # name
 }
 
 unknown_option() { # --name
+    [[ ${words[0]-} != monitor ]] || die 2 "unknown option $1 (further options of the monitor: df2redis-monitor --help)"
     die 2 "unknown option $1$(help_options options | grep -oE -- '--[a-z][a-z-]*' | nearest "$1") (df2redis help options)"
 }
 
@@ -70,7 +78,7 @@ help_command_line() { # [topic]
     commands) help_names ;;
     options) help_options options ;;
     *)
-        [[ -n $(help_command "$1") ]] || unknown_command "$1"
+        [[ $1 =~ ^[a-z]+$ && -n $(help_command "$1") ]] || unknown_command "$1"
         help_one "$1"
         ;;
     esac

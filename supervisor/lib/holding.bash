@@ -21,14 +21,14 @@ note_ends() {
 
 put_ends() {
     [[ ${#ends[@]} -gt 0 ]] || return 0
-    (umask 077 && printf '%s\0' "${ends[@]}" >"$run_dir/ends") || log warn "ends_not_written note=\"there will be no cutover\""
+    (umask 077 && printf '%s\0' "${ends[@]}" >"$run_dir/ends") || log warn "ends_not_written note=\"cutover will not be possible\""
 }
 
 ends_dir= selects=0
 read_ends() {
     local -a said
     [[ -r $run_dir/ends ]] && mapfile -t -d '' said <"$run_dir/ends"
-    [[ ${#said[@]} -ge 6 ]] || die 1 "task $task is none that replicates, or was started by an earlier version ($run_dir/ends)"
+    [[ ${#said[@]} -ge 6 ]] || die 1 "task $task does not replicate, or was started by an earlier version (no $run_dir/ends)"
     ends_dir=${said[0]} config=${said[1]} source_url=${said[2]} target_url=${said[3]} selects=${said[4]} scans=${said[5]}
     check_args=("${said[@]:6}")
 }

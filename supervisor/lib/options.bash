@@ -10,6 +10,7 @@ final=0
 plan=0
 pause_all=0
 reverse=0
+help=0
 json=0
 csv=0
 raw=0
@@ -138,10 +139,7 @@ take_flag() { # --name
     --restart) restart=1 ;;
     --no-restart) restart=-1 ;;
     -v | --verbose) verbose=$((verbose + 1)) ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
+    -h | --help) help=1 ;;
     --version)
         "$here/dfreader" --version | sed -n '1s/^dfreader/df2redis/p'
         exit 0
@@ -267,7 +265,7 @@ check_options() {
 
 check_task() {
     [[ $task =~ ^[A-Za-z0-9._-]+$ && $task != [.-]* ]] ||
-        die 2 "a task's name has letters, digits, dots, dashes (neither at its begin) and underscores only"
+        die 2 "a task's name must consist of letters, digits, dots, dashes and underscores, and not begin with a dot or dash"
 }
 
 # What the stages are given besides their own part.
@@ -376,9 +374,9 @@ take_urls() { # what the second word is called: SOURCE and that from the command
         source_url=${words[1]}
         target_url=${words[2]}
         ;;
-    *) die 2 "$command takes SOURCE and ${1} (df2redis --help)" ;;
+    *) die 2 "$command takes SOURCE and ${1} (df2redis help $command)" ;;
     esac
-    [[ -n $source_url && -n $target_url ]] || die 2 "$command takes SOURCE and ${1} (df2redis --help)"
+    [[ -n $source_url && -n $target_url ]] || die 2 "$command takes SOURCE and ${1} (df2redis help $command)"
     check_source
     check_scan
     is_to_file || check_target

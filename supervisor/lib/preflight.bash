@@ -35,7 +35,7 @@ check_source_state() {
         word_of role "$node"
         [[ $value == master ]] && continue
         word_of address "$node"
-        problem 1 "$value is no master: writes are paused at the master only, which is to be the source"
+        problem 1 "$value is not a master: the source must be the master, as only it can pause writes"
     done
     word_of pause "$server"
     if [[ $value == all ]]; then
@@ -60,7 +60,7 @@ check_target_state() {
 choose_sample() {
     [[ $last_check == auto ]] || return 0
     if [[ $selects -eq 1 ]]; then
-        problem 1 "the task selects keys, which the last check cannot: --last-check none"
+        problem 1 "the last check cannot compare a task that selects keys: use --last-check none"
         return
     fi
     ask_hold 30 size || { problem 75 "the source cannot be asked"; return; }
@@ -98,7 +98,7 @@ preflight() {
     session_word share
     [[ -z $value ]] || problem 1 "the task has share $value of a cluster, and other tasks have the rest: there is no cutover of one share"
     session_word slots_open
-    [[ ${value:-0} -eq 0 ]] || problem 75 "slots of the cluster are on their way: $value"
+    [[ ${value:-0} -eq 0 ]] || problem 75 "cluster slots are being migrated: $value"
     check_source_state
     check_target_state
     check_reverse

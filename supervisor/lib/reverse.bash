@@ -41,6 +41,9 @@ check_reverse() {
         return
     fi
     [[ ! -e $back_dir/lock ]] || try_lock -n -s "$back_dir/lock" true || problem 1 "task $back_name is running"
+    # A run directory of a service stands in one of root's.
+    [[ -d $back_dir && -w $back_dir || ! -e $back_dir && -w ${back_dir%/*} ]] ||
+        problem 1 "task $back_name could not run: $back_dir cannot be made (mkdir and chown it to this user)"
     [[ $plan -eq 0 && ${#problems[@]} -eq 0 ]] || return 0
     if ! ask_target backlog; then
         problem 1 "the target does not keep its stream of changes"
@@ -55,7 +58,10 @@ check_reverse() {
 turn_around() {
     local answer
     [[ $reverse -eq 1 ]] || return 0
-    "$self" --run-dir "$run_dir" --task "$task" --timeout "$budget" stop 6>&- 7>&- 8<&- || roll_back 1 "the task does not end"
+    "$self" --run-dir "$run_dir" --task "$task" --timeout "$budget" stop 6>&- 7>&- 8<&- || {
+        look_at_lock || reverse_stopped=1 # it was killed
+        roll_back 1 "the task did not end in order"
+    }
     reverse_stopped=1
     ask_target mark "df2redis-cutover:$task" || roll_back 1 "the target does not say how far its stream is"
     back_mark=${answer%%$'\n'*}

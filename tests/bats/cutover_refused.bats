@@ -101,8 +101,8 @@ teardown() {
     start_task "redis://127.0.0.1:$SOURCE" --exclude 'tmp:*'
     cutover
     assert_status 1
-    assert_output_has "127.0.0.1:$SOURCE is no master"
-    assert_output_has "the task selects keys"
+    assert_output_has "127.0.0.1:$SOURCE is not a master"
+    assert_output_has "a task that selects keys"
     df2redis stop
     reap 10 "$TASK"
 
@@ -127,6 +127,11 @@ teardown() {
     assert_output_has "3. compare 100 % of the keys"
     [[ $output != *event=* ]]
     writable "$SOURCE"
+    # Where the way back could not run.
+    : >"$XDG_RUNTIME_DIR/df2redis/default-back"
+    cutover --plan --reverse
+    assert_status 1
+    assert_output_has "task default-back could not run"
     cutover --hold 0 --then keep
     assert_status 0
     assert_output_has event=kept_paused

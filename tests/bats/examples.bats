@@ -85,6 +85,23 @@ position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
     [[ $status -ne 0 && $status -ne 3 ]] || fail "an unknown option was taken"
 }
 
+# The kubelet makes an emptyDir for the pod's group: drwxrwsrwx, owned by root.
+@test "examples/kubernetes: the run directory, in a volume as the kubelet makes it" {
+    local file dir base volume=$TMP/run/df2redis
+    mkdir -p "$volume"
+    chmod 2777 "$volume"
+    for file in "$REPO"/examples/kubernetes/{migrate-job,replicate-statefulset}.yaml; do
+        dir=$(sed -nE 's/.*name: XDG_RUNTIME_DIR, value: ([^}]*).*/\1/p' "$file")
+        [[ -n $dir ]] || dir=$(sed -nE 's/^ENV.* XDG_RUNTIME_DIR=([^ ]*).*/\1/p' "$REPO/examples/container/Containerfile")
+        base=$(sed -nE 's/.*args: \[--tasks, ([^,]*),.*/\1/p' "$file")
+        [[ -z $base || $base == "$dir/df2redis" ]] || fail "the monitor looks at $base, the tasks are in $dir/df2redis"
+        XDG_RUNTIME_DIR=$TMP$dir run df2redis migrate "$REPO/tests/fixtures/snapshots/small.rdb" redis://127.0.0.1:1
+        assert_status 75
+        [[ -e $TMP$dir/df2redis/default/state ]] || fail "$output"
+        rm -rf "${TMP:?}$dir/df2redis/default"
+    done
+}
+
 @test "README: RESP for redis-cli, JSON for eyes, a snapshot file" {
     serve
     dfreader --until synced "$SOURCE" | dfparse --resp -t 7.0 2>/dev/null | rcli --pipe | grep -q 'errors: 0'
@@ -177,6 +194,7 @@ complete_words() { # word…: what the shell offers for the last one
         run df2redis help "$command"
         assert_status 0
         assert_output_has "usage: df2redis [options] $command"
+        [[ $(df2redis "$command" --help) == "$output" ]] || fail "$command --help is not help $command"
         n=$((n + 1))
     done
     [[ $n -ge 15 ]]
@@ -185,6 +203,8 @@ complete_words() { # word…: what the shell offers for the last one
     df2redis help replicate | grep -q on-existing
     [[ $(df2redis help options | grep -c -- '--rename-prefix A=B  ') -eq 1 ]]
     run df2redis help nonsense
+    assert_status 2
+    run df2redis nonsense --help
     assert_status 2
     run df2redis replciate a b
     assert_status 2
@@ -218,6 +238,7 @@ complete_words() { # word…: what the shell offers for the last one
     [[ -x $TMP/root/usr/bin/df2redis && -f $TMP/root/usr/share/man/man5/dfrecord.5 ]]
     [[ -f $TMP/root/usr/share/bash-completion/completions/dfparse ]]
     grep -q '^ExecStart=/usr/bin/df2redis ' "$TMP/root/usr/lib/systemd/system/df2redis@.service"
+    grep -q '^ExecStart=/usr/bin/df2redis-monitor ' "$TMP/root/usr/share/doc/df2redis/examples/monitoring/df2redis-monitor-control.conf"
     run "$TMP/root/usr/bin/df2redis" --version
     assert_status 0
     make -s -C "$REPO" B="$BUILD" uninstall PREFIX=/usr DESTDIR="$TMP/root"

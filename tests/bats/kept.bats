@@ -129,3 +129,20 @@ follows() { # name value
     run df2redis create b -c "$TMP/conf"
     assert_status 2
 }
+
+@test "remove forgets what is kept, although the task was still ending when it was asked" {
+    local dir=$XDG_RUNTIME_DIR/df2redis/a
+    config full redis://127.0.0.1:1 redis://127.0.0.1:2
+    df2redis create a -c "$TMP/conf"
+    (umask 077 && mkdir -p "$dir")
+    printf 'task=a\ncommand=migrate\nphase=stopped\n' >"$dir/state"
+    # Its last process is gone as soon as remove waits for it.
+    : >"$dir/start.lock"
+    background bash -c 'exec 9>>"$1/lock"; flock 9; : >"$2"; until grep -q ":$3 " /proc/locks; do :; done' - "$dir" "$TMP/held" \
+        "$(stat -c %i "$dir/start.lock")"
+    wait_until 5 test -e "$TMP/held"
+    run df2redis remove a
+    [[ $status -eq 0 || $output == *'stop it first'* ]] || fail "status $status: $output"
+    [[ $status -ne 0 || (! -e $dir && ! -e $XDG_CONFIG_HOME/df2redis/a.conf) ]] || fail 'what is kept stays'
+    [[ $status -eq 0 || (-e $dir/state && -e $XDG_CONFIG_HOME/df2redis/a.conf) ]] || fail "$output, but something is gone"
+}

@@ -586,3 +586,12 @@ keys_of_all() {
         [[ $(tail -n 1 <<<"$output") == *event=failed*status=2*error=*"${option%%=*}"* ]] || fail "$option: $output"
     done
 }
+
+@test "root removes another user's task that has ended" {
+    other_user
+    printf 'task=svc\ncommand=migrate\nphase=stopped\n' >"$OTHER/svc/state"
+    chown 61234:61234 "$OTHER/svc/state"
+    run df2redis --run-dir "$OTHER/svc" remove
+    assert_status 0
+    [[ ! -e $OTHER/svc ]]
+}

@@ -94,7 +94,7 @@ counters_add_up() {
     streams() { df2redis status plain | tr '\n' ' ' | grep -q 'name=plain command=watch phase=streaming .*health=ok .*source=dragonfly://'; }
     wait_until 10 streams || fail "$(df2redis status plain)"
     df2redis list | grep -q '^task name=plain command=watch phase=streaming '
-    grep -q '"task":"plain","command":"watch","phase":"streaming","running":true' "$(RUN plain)/status.json"
+    wait_until 10 grep -q '"task":"plain","command":"watch","phase":"streaming","running":true' "$(RUN plain)/status.json"
     run df2redis --task plain watch
     assert_status 1
     assert_output_has "running already"

@@ -366,11 +366,15 @@ REQUESTS
     answered 201
     printf 'POST %s/a/start HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n' $TASKS "$TOKEN" | socat -u - "TCP:127.0.0.1:$PORT"
     wait_until 20 listed_as a streaming || fail "$output"
-    printf 'POST %s/a/stop HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n' $TASKS "$TOKEN" | socat -u - "TCP:127.0.0.1:$PORT"
+    stop_it() { api POST $TASKS/a/stop; echo "$code" >"$TMP/code"; }
+    background stop_it
+    local asking=$!
     wait_until 10 grep -q 'event=command name=stop' "$TMP/monitor.err"
     kill "$MONITOR_PID"
     reap 5 "$MONITOR_PID"
     assert_status 0
+    wait "$asking"
+    [[ $(<"$TMP/code") == 503 ]] || fail "who still waited got $(<"$TMP/code")"
     wait_until 20 phase_is stopped a
 }
 
@@ -412,4 +416,40 @@ REQUESTS
     assert_output_has '"phase":"stopped"'
     [[ $(rcli get x) == 1 ]]
     [[ $(request GET $TASKS/example | code) == 404 ]]
+}
+
+@test "examples/monitoring/df2redis-monitor-control.conf" {
+    local unit=$REPO/examples/monitoring/df2redis-monitor-control.conf words
+    two_servers
+    # What the service manager makes, and what it puts in place of its specifiers.
+    mkdir -m 700 -p "$TMP/t/df2redis-monitor" "$TMP/s/df2redis-monitor/files"
+    (umask 077 && echo 0123456789abcdef0123 >"$TMP/token")
+    TOKEN=0123456789abcdef0123
+    sed "s|%t|$TMP/t|g; s|%S|$TMP/s|g; s|\${CREDENTIALS_DIRECTORY}|$TMP|; s|/run/df2redis |$TMP/none |" "$unit" >"$TMP/unit"
+    read -ra words < <(sed -n 's/^Environment=//p' "$TMP/unit")
+    export "${words[@]}"
+    read -ra words < <(sed -n 's/^ExecStart=[^ ]* //p' "$TMP/unit")
+    background df2redis-monitor "${words[@]}" --listen 127.0.0.1:0 2>"$TMP/monitor.err"
+    MONITOR_PID=$!
+    wait_until 10 grep -q event=listening "$TMP/monitor.err"
+    PORT=$(sed -n 's/.* event=listening port=\([0-9]*\).*/\1/p' "$TMP/monitor.err")
+    api POST $TASKS "$(task_json a ',"log-file":"a.log"')"
+    answered 201
+    api POST $TASKS/a/start
+    answered 200
+    wait_until 20 listed_as a streaming || fail "$output"
+    [[ -e $TMP/s/df2redis-monitor/files/a.log && -d $TMP/t/df2redis-monitor/df2redis/a ]]
+    api POST $TASKS/a/stop
+    answered 200
+    api DELETE $TASKS/a
+    answered 200
+    [[ -z $(ls "$TMP/s/df2redis-monitor/df2redis") ]]
+    # Its settings are known to the service manager.
+    command -v systemd-analyze >/dev/null || return 0
+    mkdir -p "$TMP/units/df2redis-monitor.service.d"
+    sed "s|/usr/local/bin|$BUILD/bin|; /^Documentation=/d" "$REPO/examples/monitoring/df2redis-monitor.service" >"$TMP/units/df2redis-monitor.service"
+    sed "s|/usr/local/bin|$BUILD/bin|" "$unit" >"$TMP/units/df2redis-monitor.service.d/control.conf"
+    run systemd-analyze verify "$TMP/units/df2redis-monitor.service"
+    assert_status 0
+    never grep -F "$TMP/units" <<<"$output"
 }
