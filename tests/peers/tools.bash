@@ -3,7 +3,6 @@
 # $command; what a tool writes besides goes to $dir, which is new for each run. All options are those of the tools' own
 # documentation for this purpose, or their defaults.
 
-
 file_df2redis() { # file target-port
     command=(df2redis migrate "$1" "redis://127.0.0.1:$2")
 }
@@ -82,6 +81,7 @@ END
 
 # Writes the commands of an append-only file, which redis-cli sends.
 file_hdt() {
+    # shellcheck disable=SC2016 # for the inner shell
     command=(bash -c 'set -o pipefail; "$1" -c aof -o /dev/fd/3 "$2" 3>&1 >/dev/null | redis-cli -p "$3" --pipe'
         hdt "${path[hdt]}" "$1" "$2")
 }
@@ -97,13 +97,26 @@ live_dragonfly_dfgo() {
 taskName: peers
 stateDir: $dir
 statusFile: $dir/status.json
-source: {type: dragonfly, addr: "127.0.0.1:$1"}
-target: {type: redis-standalone, addr: "127.0.0.1:$2"}
-dashboard: {addr: ""}
-checkpoint: {enabled: true, intervalSeconds: 10}
-log: {dir: "$dir", level: info, consoleEnabled: true}
-conflict: {policy: overwrite}
-advanced: {qps: 0, batchSize: 500}
+source:
+  type: dragonfly
+  addr: 127.0.0.1:$1
+target:
+  type: redis-standalone
+  addr: 127.0.0.1:$2
+dashboard:
+  addr: ""
+checkpoint:
+  enabled: true
+  intervalSeconds: 10
+log:
+  dir: "$dir"
+  level: info
+  consoleEnabled: true
+conflict:
+  policy: overwrite
+advanced:
+  qps: 0
+  batchSize: 500
 END
     command=("${path[dfgo]}" replicate --config "$dir/dfgo.yaml")
 }
