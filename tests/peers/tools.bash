@@ -91,7 +91,8 @@ file_rdbcli() {
     command=("${path[rdbcli]}" -s "$1" -m "redis://127.0.0.1:$2" -r)
 }
 
-# Reads Dragonfly only.
+# Reads Dragonfly only. Its configuration has to name a file and a program for another command, and it looks for templates
+# where it runs: $DFGO_HOME is its source tree.
 live_dragonfly_dfgo() {
     cat >"$dir/dfgo.yaml" <<END
 taskName: peers
@@ -117,6 +118,9 @@ conflict:
 advanced:
   qps: 0
   batchSize: 500
+migrate:
+  snapshotPath: $dir/none.rdb
+  shakeBinary: /bin/true
 END
-    command=("${path[dfgo]}" replicate --config "$dir/dfgo.yaml")
+    command=(env -C "${DFGO_HOME:-.}" "${path[dfgo]}" replicate --config "$dir/dfgo.yaml")
 }
