@@ -375,21 +375,21 @@ static void feed(struct scan_node *n)
         return;
     }
     scan_flushes_ask(n, now);
-    bool named = n->notes != NULL && scan_notes_due(n, now);
+    bool named = n->notes != NULL && scan_notes_due(n->notes, now);
     if (named && idle(n) && room_for_places(n)) {
-        if (select_db(n, scan_notes_db(n))) {
+        if (select_db(n, scan_notes_db(n->notes))) {
             scan_notes_take(n);
             if (!wants_add(&n->wants, WANT_PLACE, false))
                 scan_node_lost(n, "more keys are to be read again than can be kept");
         }
         return;
     }
-    if (!n->scanning && n->again && n->done && (n->notes == NULL || scan_notes_ready(n)))
+    if (!n->scanning && n->again && n->done && (n->notes == NULL || scan_notes_ready(n->notes)))
         pass_again(n);
     if (!n->scanning && !n->scan_asked && n->source->stream->o->url.cluster && idle(n) &&
         us_since(now, n->nodes_at) >= NODES_EVERY)
         ask_nodes(n);
-    if (!n->scanning || n->scan_asked || named || (n->notes != NULL && !scan_notes_ready(n)))
+    if (!n->scanning || n->scan_asked || named || (n->notes != NULL && !scan_notes_ready(n->notes)))
         return;
     if (n->at_db >= n->server.dbs) { /* there are no keys at all */
         end_pass(n);

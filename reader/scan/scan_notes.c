@@ -99,27 +99,26 @@ static void add(struct scan_notes *s, uint32_t db, const void *key, size_t len)
     s->bytes += len;
 }
 
-unsigned scan_notes_waiting(const struct scan_node *n)
+unsigned scan_notes_waiting(const struct scan_notes *s)
 {
-    return n->notes->waiting;
+    return s->waiting;
 }
 
-bool scan_notes_due(const struct scan_node *n, uint64_t now)
+bool scan_notes_due(const struct scan_notes *s, uint64_t now)
 {
-    const struct scan_notes *s = n->notes;
     return s->waiting >= BATCH_SOON || (s->waiting > 0 && us_since(now, s->first_at) >= BATCH_WAIT);
 }
 
-uint32_t scan_notes_db(const struct scan_node *n)
+uint32_t scan_notes_db(const struct scan_notes *s)
 {
-    return STAILQ_FIRST(&n->notes->list)->db;
+    return STAILQ_FIRST(&s->list)->db;
 }
 
 void scan_notes_take(struct scan_node *n)
 {
     struct scan_notes *s = n->notes;
     struct note *x;
-    uint32_t db = scan_notes_db(n);
+    uint32_t db = scan_notes_db(n->notes);
     for (unsigned i = 0; i < BATCH && (x = STAILQ_FIRST(&s->list)) != NULL && x->db == db; i++) {
         *find(s, x->db, x->key, x->len) = x->chain;
         STAILQ_REMOVE_HEAD(&s->list, link);
@@ -276,9 +275,9 @@ static void subscribe(struct scan_notes *s, uint64_t now)
         lose(s, "the server closed the connection");
 }
 
-bool scan_notes_ready(const struct scan_node *n)
+bool scan_notes_ready(const struct scan_notes *s)
 {
-    return n->notes->state == NOTES_READY;
+    return s->state == NOTES_READY;
 }
 
 void scan_notes_close(struct scan_node *n)

@@ -255,12 +255,12 @@ void scan_notes_free(struct scan_node *n);
 bool scan_notes_work(struct scan_node *n); /* true: there is more to do at once */
 
 /* They are subscribed to. */
-bool scan_notes_ready(const struct scan_node *n);
+bool scan_notes_ready(const struct scan_notes *s);
 
 /* Have the queue take keys that were named, all of one database. False: there are none that are due. */
-bool scan_notes_due(const struct scan_node *n, uint64_t now);
-uint32_t scan_notes_db(const struct scan_node *n);
+bool scan_notes_due(const struct scan_notes *s, uint64_t now);
+uint32_t scan_notes_db(const struct scan_notes *s);
 void scan_notes_take(struct scan_node *n);
-unsigned scan_notes_waiting(const struct scan_node *n);
+unsigned scan_notes_waiting(const struct scan_notes *s);
 
 #endif

@@ -226,7 +226,7 @@ static int timeout(const struct source *src, int most)
     uint64_t now = mono_us(), at = s->keys_at > s->bytes_at ? s->keys_at : s->bytes_at;
     int ms = at > now ? (int)((at - now) / 1000) + 1 : most;
     for (unsigned i = 0; i < s->nodes; i++)
-        if (s->node[i].notes != NULL && scan_notes_waiting(&s->node[i]) > 0 && ms > 10)
+        if (s->node[i].notes != NULL && scan_notes_waiting(s->node[i].notes) > 0 && ms > 10)
             ms = 10;
     return ms < most ? ms : most;
 }
@@ -249,7 +249,7 @@ static void fields(const struct source *src, struct buf *b)
     unsigned pass = 0;
     for (unsigned i = 0; i < s->nodes; i++) {
         read += s->node[i].read;
-        waiting += s->node[i].notes != NULL ? scan_notes_waiting(&s->node[i]) : 0;
+        waiting += s->node[i].notes != NULL ? scan_notes_waiting(s->node[i].notes) : 0;
         pass = s->node[i].pass > pass ? s->node[i].pass : pass;
     }
     (void)buf_addf(b, "read=%llu of=%llu pass=%u ", read, (unsigned long long)s->keys, pass);
