@@ -118,7 +118,7 @@ void do_eval(const struct cmd *m)
     bool none = keys_next(&k, 0) == 0;
     if (none && m->e->target.cluster)
         cmd_lost_only(m, "slots", "a script without keys has no slot");
-    else if (none && m->filter != NULL && (m->filter->keys || m->filter->nrenames > 0))
+    else if (none && m->filter != NULL && (m->filter->keys || m->filter->renames.n > 0))
         cmd_lost_only(m, "selection", "a script without keys: what it changes is not known");
     else
         cmd_forward_as_is(m);
@@ -256,7 +256,7 @@ bool module_command(const struct cmd *m)
         return true;
     }
     /* Its key, like that of most, stands first. */
-    if (m->argc < 2 || (m->filter != NULL && m->filter->nrenames > 0))
+    if (m->argc < 2 || (m->filter != NULL && m->filter->renames.n > 0))
         return false;
     m->o->pos = m->after;
     key_set(m->e, &k, m->argv[1].p, m->argv[1].n);

@@ -21,6 +21,7 @@ void slots_begin(struct sink *to)
     if (to->slots == NULL) {
         to->slots = xcalloc(1, sizeof *to->slots);
         TAILQ_INIT(&to->slots->waiting);
+        to->slots->names.filter = to->filter;
         to->holding = &to->slots->holding;
     }
     holding_begin(to->holding, &none);
@@ -44,21 +45,21 @@ static void write_holds(struct sink *to, uint32_t number)
     emit_holds(to->e, &to->o, b->p, b->len);
 }
 
-static void say(struct sink *to, const char *what, uint32_t number, const struct slotset *slots)
+static void say(struct ctl *c, const struct origin *o, const char *what, uint32_t number,
+                const struct slotset *slots)
 {
     char text[SLOTSET_TEXT];
-    struct ctl *c = to->rereads->ctl;
     slotset_print(slots, text);
     if (c->fd >= 0 &&
-        ctl_send(c, "%s flow=%u epoch=%u n=%u slots=%s", what, to->o.flow, to->o.epoch, number, text) < 0)
+        ctl_send(c, "%s flow=%u epoch=%u n=%u slots=%s", what, o->flow, o->epoch, number, text) < 0)
         ctl_close(c);
 }
 
 /* ---- keys under way ---- */
 
-static bool is_of(const struct sink *to, const struct rekey *k, const struct slotset *slots)
+static bool is_of(unsigned flow, const struct rekey *k, const struct slotset *slots)
 {
-    return k->flow == to->o.flow && slotset_has(slots, key_slot(k->key, k->n));
+    return k->flow == flow && slotset_has(slots, key_slot(k->key, k->n));
 }
 
 /* What was to be read again of these slots is not to be written any more. hit: those that had such keys. */
@@ -69,7 +70,7 @@ static void drop_keys(struct sink *to, const struct slotset *slots, struct slots
     for (size_t i = 0; i < 2; i++)
         for (k = TAILQ_FIRST(lists[i]); k != NULL; k = next) {
             next = TAILQ_NEXT(k, link);
-            if (!is_of(to, k, slots))
+            if (!is_of(to->o.flow, k, slots))
                 continue;
             if (hit != NULL)
                 slotset_add(hit, key_slot(k->key, k->n));
@@ -87,16 +88,37 @@ void slots_free(struct sink *to)
     slotset_add_range(&all, 0, SLOTS - 1);
     if (to->rereads != NULL)
         drop_keys(to, &all, NULL);
+    slot_names_free(&to->slots->names);
     buf_free(&to->slots->text);
     free(to->slots);
     to->slots = NULL;
     to->holding = NULL;
 }
 
-static void want_keys(struct sink *to, const struct change *ch, const struct keys *keys)
+/* A key of a slot that is being taken. */
+static void take_key(struct sink *to, uint32_t db, const struct slice *key)
 {
-    for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i))
-        (void)reread_take(to, &to->slots->waiting, ch->db, &ch->argv[i]);
+    struct slots *s = to->slots;
+    if (s->holding.state[key_slot(key->p, key->n)] != HOLD_TAKING || slot_names_taken(&s->names, db, key))
+        return;
+    if (!reread_take(to, &s->waiting, db, key) && !rekey_name_fits(key))
+        emit_report(to->e, &to->o, true, "slot-take", key->p, key->n,
+                    "its name is too long to be read again");
+}
+
+static void want_keys(struct sink *to, const struct change *ch, const struct command *c,
+                      const struct keys *keys)
+{
+    int64_t other = ch->db;
+    size_t at = c != NULL ? command_other_db(c, ch->argv, ch->argc) : 0;
+    if (at != 0 && (!arg_number(&ch->argv[at], &other) || other < 0 || other > UINT32_MAX))
+        other = ch->db;
+    slot_names_see(&to->slots->names, (uint32_t)other);
+    for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i)) {
+        take_key(to, ch->db, &ch->argv[i]);
+        if (other != ch->db)
+            take_key(to, (uint32_t)other, &ch->argv[i]);
+    }
 }
 
 /* Those that may be asked for: of slots whose keys are known, as an answer contains these then. */
@@ -137,7 +159,7 @@ static void flush(struct sink *to, const struct slotset *slots)
         return;
     drop_keys(to, &dropped, NULL);
     write_holds(to, 0);
-    say(to, "dropped", 0, &dropped);
+    say(to->rereads->ctl, &to->o, "dropped", 0, &dropped);
 }
 
 /* TRIMSLOTS RANGES n first last …, SFLUSH first last … [SYNC | ASYNC]: from argument i on. */
@@ -150,20 +172,13 @@ static void ranges(const struct change *ch, size_t i, struct slotset *slots)
             slotset_add_range(slots, (unsigned)first, (unsigned)last);
 }
 
-static void flush_one(struct sink *to, unsigned slot)
-{
-    struct slotset slots = {{0}};
-    slotset_add(&slots, slot);
-    flush(to, &slots);
-}
-
 /* CLUSTER FLUSHSLOT, SYNCSLOTS, SETSLOT */
-static void cluster(struct sink *to, const struct change *ch)
+static void cluster(const struct change *ch, struct slotset *slots)
 {
     int64_t slot;
     if (ch->argc > 2 && arg_is(&ch->argv[1], "FLUSHSLOT") && arg_number(&ch->argv[2], &slot) && slot >= 0 &&
         slot < (int64_t)SLOTS)
-        flush_one(to, (unsigned)slot);
+        slotset_add(slots, (unsigned)slot);
 }
 
 /* True: it was one of them, and nothing is left to be written. */
@@ -181,7 +196,8 @@ static bool concerns_slots(struct sink *to, const struct change *ch)
         ranges(ch, 1, &all);
         flush(to, &all);
     } else if (arg_is(name, "CLUSTER")) {
-        cluster(to, ch);
+        cluster(ch, &all);
+        flush(to, &all);
     } else {
         return false;
     }
@@ -210,6 +226,24 @@ static bool slot_of(struct sink *to, const struct change *ch, const struct keys 
     return true;
 }
 
+/* Two names of the source that become one may be in different flows, which have no order: one is left out. */
+static bool name_is_taken(struct sink *to, uint32_t db, const struct slice *key)
+{
+    if (!slot_names_taken(&to->slots->names, db, key))
+        return false;
+    emit_report(to->e, &to->o, true, "renamed-alike", key->p, key->n,
+                "by the rules of --rename-prefix another key of the source may get the same name");
+    return true;
+}
+
+static bool names_are_free(struct sink *to, const struct change *ch, const struct keys *keys)
+{
+    for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i))
+        if (name_is_taken(to, ch->db, &ch->argv[i]))
+            return false;
+    return true;
+}
+
 bool slots_admit(struct sink *to, struct change *ch)
 {
     const struct slice *a = ch->argv;
@@ -224,26 +258,44 @@ bool slots_admit(struct sink *to, struct change *ch)
         return to->o.flow == 0;
     if (!slot_of(to, ch, &keys, &slot))
         return false;
-    if (arg_is(&a[0], "RESTORE-ASKING") && holding_has(to->holding, slot))
-        flush_one(to, slot); /* the master had lost it, and nobody has noticed */
+    slot_names_see(&to->slots->names, ch->db);
+    if (arg_is(&a[0], "RESTORE-ASKING") && holding_has(to->holding, slot)) {
+        struct slotset lost = {{0}}; /* the master had lost it, and nobody has noticed */
+        slotset_add(&lost, slot);
+        flush(to, &lost);
+    }
     switch (holding_command(to->holding, slot, place(to->next_lsn), removes(&a[0]))) {
-    case HOLD_APPLY: return true;
-    case HOLD_WANT: want_keys(to, ch, &keys); break;
+    case HOLD_APPLY: return names_are_free(to, ch, &keys);
+    case HOLD_WANT: want_keys(to, ch, c, &keys); break;
     case HOLD_DROP: break;
     }
     to->e->stats.moved++;
     return false;
 }
 
-bool slots_admit_key(const struct sink *to, const uint8_t *key, size_t n)
+bool slots_admit_key(struct sink *to, uint32_t db, const struct slice *key)
 {
-    return holding_has(to->holding, key_slot(key, n));
+    return holding_has(to->holding, key_slot(key->p, key->n)) && !name_is_taken(to, db, key);
 }
 
 /* ---- records ---- */
 
-/* Keys of a take: one line each. */
-static const char *take_keys(struct sink *to, const char *text, size_t n, uint64_t db)
+/* Keys of a take, as the source names them, or the target. */
+static void name_key(struct sink *to, uint32_t db, const struct slice *key, bool held)
+{
+    struct slice name;
+    uint32_t from;
+    if (!held) {
+        slot_names_see(&to->slots->names, db);
+        take_key(to, db, key);
+        return;
+    }
+    for (uint32_t at = 0; slot_names_back(&to->slots->names, db, key, &at, &from, &name);)
+        take_key(to, from, &name);
+}
+
+/* One line each. */
+static const char *take_keys(struct sink *to, const char *text, size_t n, uint64_t db, bool held)
 {
     struct buf name = {.max = n + 1};
     for (const char *p = text, *end = text + n; p < end;) {
@@ -252,11 +304,8 @@ static const char *take_keys(struct sink *to, const char *text, size_t n, uint64
         if (len > 4 && memcmp(p, "key=", 4) == 0) {
             char *to_name = (char *)buf_room(&name, len);
             long k = to_name != NULL ? meta_get(p, len, "key", to_name, len) : -1;
-            struct slice key = {(const uint8_t *)to_name, k > 0 ? (size_t)k : 0};
-            if (k >= 0 && to->holding->state[key_slot(key.p, key.n)] == HOLD_TAKING &&
-                !reread_take(to, &to->slots->waiting, (uint32_t)db, &key) && !rekey_name_fits(&key))
-                emit_report(to->e, &to->o, true, "slot-take", key.p, key.n,
-                            "its name is too long to be read again");
+            if (k >= 0)
+                name_key(to, (uint32_t)db, &(struct slice){(const uint8_t *)to_name, (size_t)k}, held);
         }
         p += len;
     }
@@ -264,27 +313,31 @@ static const char *take_keys(struct sink *to, const char *text, size_t n, uint64
     return to->holding->take.keys > TAKE_KEYS ? "a SLOTS record with more keys than can be kept" : NULL;
 }
 
-static const char *get_slots(struct slotset *s, const char *text, size_t n)
+static const char *get_slots(struct slotset *s, const char *name, const char *text, size_t n)
 {
     char ranges[SLOTSET_TEXT];
-    if (meta_get(text, n, "slots", ranges, sizeof ranges) <= 0 || !slotset_parse(s, ranges))
+    if (meta_get(text, n, name, ranges, sizeof ranges) <= 0 || !slotset_parse(s, ranges))
         return "a SLOTS record without slots";
     return NULL;
 }
 
 static const char *give_or_take(struct sink *to, const char *text, size_t n, bool take)
 {
-    struct slotset slots;
-    uint64_t number, at = 0, sweep = 0;
-    const char *fault = get_slots(&slots, text, n);
+    struct slotset slots, sweep;
+    uint64_t number, at = 0;
+    const char *fault = get_slots(&slots, "slots", text, n);
     if (fault != NULL)
         return fault;
     if (!meta_getu(text, n, "n", &number) || number == 0 || number > UINT32_MAX)
         return "a SLOTS record without its number";
     (void)meta_getu(text, n, "at", &at);
-    (void)meta_getu(text, n, "sweep", &sweep);
-    bool done = take ? holding_take(to->holding, (uint32_t)number, &slots, sweep != 0)
+    bool sweeps = take && get_slots(&sweep, "sweep", text, n) == NULL;
+    bool done = take ? holding_take(to->holding, (uint32_t)number, &slots, sweeps)
                      : holding_release(to->holding, (uint32_t)number, place(at), &slots);
+    if (done && sweeps && to->rereads != NULL) { /* by the rules that make its names */
+        slot_names_tell(&to->slots->names, to->rereads->ctl, to->o.flow, to->o.epoch);
+        say(to->rereads->ctl, &to->o, "list", (uint32_t)number, &sweep);
+    }
     return done ? NULL : "a SLOTS record that fits the slots the flow has";
 }
 
@@ -322,7 +375,7 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
     if (meta_get(text, n, "op", op, sizeof op) <= 0)
         return "a SLOTS record without op";
     if (strcmp(op, "set") == 0) {
-        if ((fault = get_slots(&slots, text, n)) != NULL)
+        if ((fault = get_slots(&slots, "slots", text, n)) != NULL)
             return fault;
         holding_begin(to->holding, &slots);
         write_holds(to, 0);
@@ -330,9 +383,11 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
         if ((fault = give_or_take(to, text, n, op[0] == 't')) != NULL)
             return fault;
         check_offline(to);
-    } else if (strcmp(op, "key") == 0) {
+    } else if (strcmp(op, "key") == 0 || strcmp(op, "held") == 0) {
         (void)meta_getu(text, n, "db", &db);
-        if ((fault = take_keys(to, text, n, db)) != NULL)
+        if (db > UINT32_MAX)
+            return "a SLOTS record with a database that cannot be";
+        if ((fault = take_keys(to, text, n, db, op[0] == 'h')) != NULL)
             return fault;
     } else if (strcmp(op, "listed") == 0) {
         if ((fault = listed(to, text, n)) != NULL)
@@ -360,7 +415,7 @@ static void release_due(struct sink *to)
         slotset_drop(&clean, &busy);
         gone = held;
         write_holds(to, number);
-        say(to, "clean", number, &clean);
+        say(to->rereads->ctl, &to->o, "clean", number, &clean);
     }
 }
 
@@ -378,7 +433,7 @@ static void take_due(struct sink *to)
         return;
     }
     drop_keys(to, &slots, NULL);
-    say(to, "failed", number, &slots);
+    say(to->rereads->ctl, &to->o, "failed", number, &slots);
 }
 
 void slots_tick(struct sink *to)

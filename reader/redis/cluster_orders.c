@@ -1,4 +1,4 @@
-/* Orders of handover.c on their way: SLOTS records of the flow, questions to the source and to the target. */
+/* Orders of handover.c on their way: SLOTS records of the flow, questions to the source. */
 #include <stdio.h>
 
 #include "cluster_source.h"
@@ -7,7 +7,7 @@
 
 void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, const struct ho_order *order)
 {
-    struct buf b = {.max = SLOTSET_TEXT + 512};
+    struct buf b = {.max = 2 * SLOTSET_TEXT + 512};
     char text[SLOTSET_TEXT];
     slotset_print(&order->slots, text);
     meta_adds(&b, "op", op);
@@ -16,19 +16,12 @@ void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, cons
         meta_addu(&b, "n", order->number);
     if (order->what == HO_RELEASE)
         meta_addu(&b, "at", order->at);
-    if (order->what == HO_TAKE)
-        meta_addu(&b, "sweep", slotset_next(&order->sweep, 0) < SLOTS);
+    if (order->what == HO_TAKE && slotset_next(&order->sweep, 0) < SLOTS) {
+        slotset_print(&order->sweep, text);
+        meta_adds(&b, "sweep", text);
+    }
     (void)stream_slots(c->stream, flow, &b); /* a failure is noticed in the next turn */
     buf_free(&b);
-}
-
-static void ask_target(struct cluster_source *c, const struct ho_order *order)
-{
-    char line[CTL_LINE_MAX], text[SLOTSET_TEXT];
-    slotset_print(&order->sweep, text);
-    snprintf(line, sizeof line, "list flow=%u epoch=%u n=%u slots=%s", order->flow,
-             (unsigned)c->stream->info.epoch, order->number, text);
-    control_send_role(&c->session->control, ROLE_WRITER, line);
 }
 
 void cluster_give(struct cluster_source *c, const struct ho_order *order)
@@ -43,6 +36,4 @@ void cluster_give(struct cluster_source *c, const struct ho_order *order)
         return;
     m->taking = order->number;
     slot_keys_start(&m->keys, &order->slots);
-    if (sweep)
-        ask_target(c, order);
 }

@@ -322,6 +322,10 @@ static void on_parser(struct source *src, unsigned flow, const char *line)
     struct ho_order order;
     uint64_t number;
     bool failed = ctl_is(line, "failed");
+    if (ctl_is(line, "rename") || ctl_is(line, "list")) { /* what it wants to know of the target */
+        control_send_role(&c->session->control, ROLE_WRITER, line);
+        return;
+    }
     if (!ctl_getu(line, "n", &number) || number > UINT32_MAX || !get_slots(line, &slots))
         return;
     if (ctl_is(line, "clean")) {
@@ -341,11 +345,13 @@ static void held_key(struct cluster_source *c, unsigned flow, const char *line)
 {
     char key[CTL_LINE_MAX];
     struct buf b = {.max = 4 * CTL_LINE_MAX};
+    uint64_t db = 0;
     long n = ctl_get(line, "key", key, sizeof key);
     if (n < 0)
         return;
-    meta_adds(&b, "op", "key");
-    meta_addu(&b, "db", 0);
+    (void)ctl_getu(line, "db", &db);
+    meta_adds(&b, "op", "held");
+    meta_addu(&b, "db", db);
     meta_add(&b, "key", key, (size_t)n, '\n');
     (void)stream_slots(c->stream, flow, &b); /* a failure is noticed in the next turn */
     buf_free(&b);
