@@ -313,30 +313,30 @@ static const char *take_keys(struct sink *to, const char *text, size_t n, uint64
     return to->holding->take.keys > TAKE_KEYS ? "a SLOTS record with more keys than can be kept" : NULL;
 }
 
-static const char *get_slots(struct slotset *s, const char *name, const char *text, size_t n)
+static const char *get_slots(struct slotset *s, const char *text, size_t n)
 {
     char ranges[SLOTSET_TEXT];
-    if (meta_get(text, n, name, ranges, sizeof ranges) <= 0 || !slotset_parse(s, ranges))
+    if (meta_get(text, n, "slots", ranges, sizeof ranges) <= 0 || !slotset_parse(s, ranges))
         return "a SLOTS record without slots";
     return NULL;
 }
 
 static const char *give_or_take(struct sink *to, const char *text, size_t n, bool take)
 {
-    struct slotset slots, sweep;
-    uint64_t number, at = 0;
-    const char *fault = get_slots(&slots, "slots", text, n);
+    struct slotset slots;
+    uint64_t number, at = 0, sweep = 0;
+    const char *fault = get_slots(&slots, text, n);
     if (fault != NULL)
         return fault;
     if (!meta_getu(text, n, "n", &number) || number == 0 || number > UINT32_MAX)
         return "a SLOTS record without its number";
     (void)meta_getu(text, n, "at", &at);
-    bool sweeps = take && get_slots(&sweep, "sweep", text, n) == NULL;
-    bool done = take ? holding_take(to->holding, (uint32_t)number, &slots, sweeps)
+    (void)meta_getu(text, n, "sweep", &sweep);
+    bool done = take ? holding_take(to->holding, (uint32_t)number, &slots, sweep != 0)
                      : holding_release(to->holding, (uint32_t)number, place(at), &slots);
-    if (done && sweeps && to->rereads != NULL) { /* by the rules that make its names */
+    if (done && take && sweep != 0 && to->rereads != NULL) { /* by the rules that make its names */
         slot_names_tell(&to->slots->names, to->rereads->ctl, to->o.flow, to->o.epoch);
-        say(to->rereads->ctl, &to->o, "list", (uint32_t)number, &sweep);
+        say(to->rereads->ctl, &to->o, "list", (uint32_t)number, &slots);
     }
     return done ? NULL : "a SLOTS record that fits the slots the flow has";
 }
@@ -375,7 +375,7 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
     if (meta_get(text, n, "op", op, sizeof op) <= 0)
         return "a SLOTS record without op";
     if (strcmp(op, "set") == 0) {
-        if ((fault = get_slots(&slots, "slots", text, n)) != NULL)
+        if ((fault = get_slots(&slots, text, n)) != NULL)
             return fault;
         holding_begin(to->holding, &slots);
         write_holds(to, 0);

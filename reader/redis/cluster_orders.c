@@ -7,7 +7,7 @@
 
 void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, const struct ho_order *order)
 {
-    struct buf b = {.max = 2 * SLOTSET_TEXT + 512};
+    struct buf b = {.max = SLOTSET_TEXT + 512};
     char text[SLOTSET_TEXT];
     slotset_print(&order->slots, text);
     meta_adds(&b, "op", op);
@@ -16,10 +16,8 @@ void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, cons
         meta_addu(&b, "n", order->number);
     if (order->what == HO_RELEASE)
         meta_addu(&b, "at", order->at);
-    if (order->what == HO_TAKE && slotset_next(&order->sweep, 0) < SLOTS) {
-        slotset_print(&order->sweep, text);
-        meta_adds(&b, "sweep", text);
-    }
+    if (order->what == HO_TAKE)
+        meta_addu(&b, "sweep", order->sweep);
     (void)stream_slots(c->stream, flow, &b); /* a failure is noticed in the next turn */
     buf_free(&b);
 }
@@ -27,13 +25,13 @@ void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, cons
 void cluster_give(struct cluster_source *c, const struct ho_order *order)
 {
     struct member *m = &c->member[order->flow];
-    bool take = order->what == HO_TAKE, sweep = slotset_next(&order->sweep, 0) < SLOTS;
+    bool take = order->what == HO_TAKE;
     log_event(LOG_INFO, (int)order->flow, "event=slots_%s n=%u count=%u first=%u%s",
               take ? "taken" : "released", order->number, slotset_count(&order->slots),
-              slotset_next(&order->slots, 0), take && sweep ? " target=1" : "");
+              slotset_next(&order->slots, 0), take && order->sweep ? " target=1" : "");
     cluster_slots(c, order->flow, take ? "take" : "release", order);
     if (!take)
         return;
     m->taking = order->number;
-    slot_keys_start(&m->keys, &order->slots);
+    slot_keys_start(&m->keys, &order->slots, m->master->version);
 }

@@ -589,7 +589,7 @@ static void parse_order(struct flow *f)
         if (!holding_release(&f->holding, o->number, o->at, &o->slots))
             abort();
     } else {
-        bool sweep = slotset_count(&o->sweep) > 0;
+        bool sweep = o->sweep;
         if (!holding_take(&f->holding, o->number, &o->slots, sweep)) {
             printf("a take was refused\n");
             abort();
@@ -603,7 +603,7 @@ static void parse_order(struct flow *f)
             f->to_list[s] = slotset_has(&o->slots, number_of[s]);
             f->listed[s] = false;
             for (unsigned k = 0; k < KEYS; k++) {
-                f->to_sweep[s][k] = slotset_has(&o->sweep, number_of[s]);
+                f->to_sweep[s][k] = sweep && f->to_list[s];
                 f->sweep_key[s][k] = false;
             }
         }
@@ -789,7 +789,6 @@ static void look_at(unsigned i)
 {
     struct ho_look look = {.at = node[i].n + 1};
     struct ho_order o;
-    memset(node[i].unseen, 0, sizeof node[i].unseen);
     for (unsigned s = 0; s < USED; s++) {
         if (node[i].owned[s])
             slotset_add(&look.owned, number_of[s]);
@@ -798,6 +797,10 @@ static void look_at(unsigned i)
     }
     if (handover_look(&ho, i, &look, &o))
         give(&o);
+    for (unsigned s = 0; s < USED; s++) { /* noticed, and saved: else a crash forgets it */
+        const struct ho_slot *x = &ho.slot[number_of[s]];
+        node[i].unseen[s] = node[i].unseen[s] && x->state == HO_RELEASING && x->flow == i;
+    }
 }
 
 static void session_step(void)
