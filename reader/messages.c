@@ -106,6 +106,7 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
         return;
     if (ctl_is(line, "flowup") && !f->up) {
         (void)ctl_get(line, "mode", text, sizeof text);
+        f->anew = ctl_getu(line, "anew", &number) && number != 0;
         session_flow_up(s, i, strcmp(text, "PARTIAL") == 0);
     } else if (ctl_is(line, "announced")) {
         if (src->kind->announced != NULL)
@@ -127,6 +128,8 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
             return;
         fault_set(&fault, status, "flow %u: %s", i, text);
         session_fail_soon(s, &fault);
+    } else if (src->kind->parser_message != NULL) {
+        src->kind->parser_message(src, i, line);
     }
 }
 

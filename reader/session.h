@@ -35,6 +35,7 @@ enum alarm { ALARM_FLOW = 1, ALARM_BARRIER = 2 };
 struct session_flow {
     struct peer *process; /* with --session-only: that reads it, NULL: none has joined */
     bool up;              /* the source answered */
+    bool anew;            /* its process: it was to go on, and begins here without a snapshot */
     bool cut;             /* a parser saw the end of its snapshot */
     bool synced;          /* a parser saw its changes begin */
     bool warned;          /* of its silence */
@@ -166,6 +167,10 @@ void flows_read_on(struct session *s, bool on);
 /* The source is another server now (stream.info.server): told to flow processes. */
 void flows_moved(struct session *s);
 void flows_reread(struct session *s, unsigned i, const char *line);
+
+/* A SLOTS record into the flow's stream: lines name=value, in another process at most CTL_LINE_MAX - 64
+ * bytes. */
+void flows_slots(struct session *s, unsigned i, const struct buf *text);
 
 /* A CHECK record into the flow's stream: lines name=value, at most flows_check_max bytes. */
 void flows_check(struct session *s, unsigned i, const struct buf *text);

@@ -18,7 +18,7 @@ void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, cons
         meta_addu(&b, "at", order->at);
     if (order->what == HO_TAKE)
         meta_addu(&b, "sweep", order->sweep);
-    (void)stream_slots(c->stream, flow, &b); /* a failure is noticed in the next turn */
+    flows_slots(c->session, flow, &b);
     buf_free(&b);
 }
 
@@ -33,5 +33,6 @@ void cluster_give(struct cluster_source *c, const struct ho_order *order)
     if (!take)
         return;
     m->taking = order->number;
-    slot_keys_start(&m->keys, &order->slots, m->master->version);
+    if (order->flow < c->stream->n) /* else its process has seen that */
+        slot_keys_start(&m->keys, &order->slots, m->master->version);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <bsd/string.h>
 
+#include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "meta.h"
@@ -56,6 +57,7 @@ void slot_keys_start(struct slot_keys *k, const struct slotset *slots, const cha
 static void fails(struct slot_keys *k, const char *why)
 {
     slot_keys_close(k);
+    k->status = EXIT_RETRY;
     strlcpy(k->error, why, sizeof k->error);
 }
 
@@ -192,8 +194,10 @@ static void take_reply(struct slot_keys *k, redisReply *r)
         slotset_add(&k->todo, k->asked[0].slot); /* once more, with these databases */
         unsigned dbs = k->asked[0].dbs;
         forget_oldest(k);
-        if (dbs == SLOT_KEYS_DBS)
-            fails(k, "it has keys in more databases than can be kept");
+        if (dbs == SLOT_KEYS_DBS) {
+            fails(k, "it has keys in more than 256 databases");
+            k->status = EXIT_CANNOT;
+        }
         return;
     }
     char why[160];

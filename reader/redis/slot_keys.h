@@ -36,6 +36,7 @@ struct slot_keys {
     uint64_t names;  /* of their keys */
     uint64_t moved_at;
     char error[160]; /* it cannot be done; "" fine */
+    int status;      /* ... what it ends with */
 };
 
 void slot_keys_init(struct slot_keys *k, unsigned flow);

@@ -187,7 +187,7 @@ void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved, e
 {
     struct texts t;
     unsigned runs = p->runs + 1;
-    *p = (struct pipeline){.runs = runs, .single = one_in(2) || opt.source_cluster, .goes_on = expect_saved};
+    *p = (struct pipeline){.runs = runs, .single = one_in(2), .goes_on = expect_saved};
     p->may_go_on = cover == COVER_UNKNOWN;
     p->covered = now.covered_now;
     name_source(t.source, sizeof t.source);
