@@ -144,15 +144,19 @@ void do_xdelex(const struct cmd *m)
         cmd_script_with(m, SLICE(LUA_XDELEX), own, 2, i + 2, 0);
 }
 
-/* XCFGSET key IDMP-DURATION s IDMP-MAXSIZE n: for producers' message ids, which are not carried over. */
+/* XCFGSET key IDMP-DURATION s IDMP-MAXSIZE n, XIDMPRECORD key producer message id: of producers' message ids,
+ * which other servers do not remember. */
 void do_xcfgset(const struct cmd *m)
 {
+    bool record = arg_is(&m->argv[0], "XIDMPRECORD");
     if (m->e->target.kind == SERVER_REDIS && m->e->target.version >= VERSION(8, 6)) {
         cmd_forward(m);
         return;
     }
     m->o->pos = m->before;
-    emit_report(m->e, m->o, false, "stream-config", m->argv[1].p, m->argv[1].n,
-                "the target remembers no message ids of producers: how long they are kept is left out");
+    emit_report(m->e, m->o, false, record ? "stream-messages" : "stream-config", m->argv[1].p, m->argv[1].n,
+                record
+                    ? "the target remembers no message ids of producers: one that was is left out"
+                    : "the target remembers no message ids of producers: how long they are kept is left out");
     cmd_nothing(m);
 }
