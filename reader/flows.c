@@ -50,10 +50,9 @@ static void send_line(struct peer *p, struct buf *b)
 }
 
 /* What the source has to say to it first. */
-static void introduce(struct session *s, struct peer *p)
+static void introduce(const struct source *src, struct peer *p)
 {
     struct buf b = {.max = CTL_LINE_MAX};
-    const struct source *src = s->stream.source;
     if (src->kind->flow_line == NULL)
         return;
     src->kind->flow_line(src, p->flow, &b);
@@ -75,7 +74,7 @@ static void open_in_process(struct session *s, struct peer *p)
         buf_free(&b);
     }
     if (p->flow < s->stream.info.flows)
-        introduce(s, p);
+        introduce(s->stream.source, p);
     control_send(p, "open epoch=%u", (unsigned)s->stream.info.epoch);
 }
 
@@ -87,7 +86,7 @@ static void start(struct session *s, struct peer *p)
         return;
     }
     if (!s->stream.info.resume) /* it opens its flow at once */
-        introduce(s, p);
+        introduce(s->stream.source, p);
     struct buf b = {.max = CTL_LINE_MAX};
     (void)buf_addstr(&b, "start ");
     sessinfo_format(&s->stream.info, &b, ' ');
@@ -194,31 +193,23 @@ size_t flows_check_max(const struct session *s)
 }
 
 /* As a line: a record of it is made there. */
-static void send_text(struct session *s, unsigned i, const char *verb, const struct buf *text)
+static void send_text(struct peer *p, uint16_t epoch, const char *verb, const struct buf *text)
 {
     char line[CTL_LINE_MAX];
-    if (s->flows[i].process == NULL || text->len >= sizeof line)
+    if (text->len >= sizeof line)
         return;
     for (size_t k = 0; k < text->len; k++) /* values are escaped: they have neither */
         line[k] = text->p[k] == '\n' ? ' ' : (char)text->p[k];
-    control_send(s->flows[i].process, "%s flow=%u epoch=%u %.*s", verb, i, (unsigned)s->stream.info.epoch,
-                 (int)text->len, line);
+    control_send(p, "%s flow=%u epoch=%u %.*s", verb, p->flow, (unsigned)epoch, (int)text->len, line);
 }
 
-void flows_check(struct session *s, unsigned i, const struct buf *text)
+void flows_record(struct session *s, unsigned i, enum rec_type type, const struct buf *text)
 {
-    if (i < s->stream.n)
-        (void)stream_check(&s->stream, i, text); /* a failure is noticed in the next turn */
-    else
-        send_text(s, i, "check", text);
-}
-
-void flows_slots(struct session *s, unsigned i, const struct buf *text)
-{
-    if (i < s->stream.n)
-        (void)stream_slots(&s->stream, i, text); /* likewise */
-    else
-        send_text(s, i, "slots", text);
+    bool slots = type == REC_SLOTS;
+    if (i < s->stream.n) /* a failure is noticed in the next turn */
+        (void)(slots ? stream_slots : stream_check)(&s->stream, i, text);
+    else if (s->flows[i].process != NULL)
+        send_text(s->flows[i].process, s->stream.info.epoch, slots ? "slots" : "check", text);
 }
 
 bool flows_room(struct session *s)

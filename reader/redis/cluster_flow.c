@@ -168,12 +168,12 @@ static void take_master(struct cluster_source *c, const char *line)
 }
 
 /* A SLOTS record of its flow, from "op=" on; with a take its keys are named. */
-static void take_slots(struct cluster_source *c, const struct flow *f, const char *line)
+static void take_slots(struct cluster_source *c, const char *line)
 {
     const char *text = strstr(line, " op=");
     char op[16], slots[SLOTSET_TEXT];
     struct slotset set;
-    struct member *m = member_of(f);
+    struct member *m = &c->member[c->stream->first];
     struct buf b = {.max = CTL_LINE_MAX + 1};
     if (text == NULL || ctl_get(line, "op", op, sizeof op) <= 0)
         return;
@@ -182,7 +182,7 @@ static void take_slots(struct cluster_source *c, const struct flow *f, const cha
         b.p[i] = b.p[i] == ' ' ? '\n' : b.p[i];
     if (b.p[b.len - 1] != '\n')
         (void)buf_addstr(&b, "\n");
-    (void)stream_slots(c->stream, f->id, &b); /* a failure is noticed in the next turn */
+    (void)stream_slots(c->stream, c->stream->first, &b); /* a failure is noticed in the next turn */
     buf_free(&b);
     if (strcmp(op, "take") == 0 && m->master != NULL && ctl_get(line, "slots", slots, sizeof slots) > 0 &&
         slotset_parse(&set, slots))
@@ -199,7 +199,7 @@ void cluster_told(struct source *src, const char *line)
     if (c->stream->n == 0 || c->members <= c->stream->first)
         return;
     if (ctl_is(line, "slots"))
-        take_slots(c, &c->stream->flows[0], line);
+        take_slots(c, line);
     else if (ctl_is(line, "untake"))
         slot_keys_close(&c->member[c->stream->first].keys);
 }
@@ -230,11 +230,10 @@ static void cannot_name(struct cluster_source *c, const struct member *m)
 }
 
 /* Where keys are read from; NULL: what is asked for waits until the master is there again. */
-static const struct conn *like_of(const struct cluster_source *c, const struct flow *f)
+static const struct conn *like_of(const struct cluster_source *c, const struct master *m)
 {
-    const struct master *m = member_of(f)->master;
     if (c->session == NULL)
-        return psync_flow_conn(f);
+        return psync_flow_conn(&c->stream->flows[0]);
     return m->away ? NULL : &m->conn;
 }
 
@@ -244,7 +243,7 @@ static bool flow_work(struct cluster_source *c, struct flow *f, uint64_t now)
     unsigned listed;
     uint64_t keys;
     psync_flow_turn(f, now);
-    const struct conn *like = like_of(c, f);
+    const struct conn *like = like_of(c, m->master);
     if (like == NULL)
         return false;
     bool more = reread_pump(&m->reread, like, &c->stream->out);

@@ -18,7 +18,7 @@ void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, cons
         meta_addu(&b, "at", order->at);
     if (order->what == HO_TAKE)
         meta_addu(&b, "sweep", order->sweep);
-    flows_slots(c->session, flow, &b);
+    flows_record(c->session, flow, REC_SLOTS, &b);
     buf_free(&b);
 }
 

@@ -259,7 +259,7 @@ static void held_key(struct cluster_source *c, unsigned flow, const char *line)
     meta_adds(&b, "op", "held");
     meta_addu(&b, "db", db);
     meta_add(&b, "key", key, (size_t)n, '\n');
-    flows_slots(c->session, flow, &b);
+    flows_record(c->session, flow, REC_SLOTS, &b);
     buf_free(&b);
 }
 
@@ -267,7 +267,7 @@ static void target_listed(struct cluster_source *c, unsigned flow)
 {
     struct buf b = {.max = 64};
     meta_adds(&b, "op", "swept");
-    flows_slots(c->session, flow, &b);
+    flows_record(c->session, flow, REC_SLOTS, &b);
     buf_free(&b);
 }
 
