@@ -1,12 +1,15 @@
 # shellcheck shell=bash
 # A cluster that is read while its slots move: for psync_cluster*.bats.
+# shellcheck disable=SC2016,SC2034,SC2154 # text for another shell; what suites use; $status
+
+TARGET_OPTIONS=()
 
 # A cluster to read from, with keys, and a server to write to.
 start_pair() { # replicas [options of the cluster]
     start_cluster "$@"
     SOURCE=redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]},127.0.0.1:${CLUSTER_PORTS[1]}
     changes 0 | redis-cli -c -p "${CLUSTER_PORTS[0]}" >/dev/null
-    start_redis
+    start_redis "${TARGET_OPTIONS[@]}"
     TARGET=redis://127.0.0.1:$REDIS_PORT
 }
 
@@ -43,7 +46,7 @@ reshard() { # to slots
 PROCESSES=--single # or nothing: one process per flow
 
 start_task() { # options
-    background df2redis -v $PROCESSES --restart "$@" replicate "$SOURCE" "$TARGET" 2>"$TMP/task.err"
+    background df2redis -v ${PROCESSES:+"$PROCESSES"} --restart "$@" replicate "$SOURCE" "$TARGET" 2>"$TMP/task.err"
     TASK=$!
     wait_until 20 phase_is streaming || { cat "$TMP/task.err" >&2; return 1; }
 }
