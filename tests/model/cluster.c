@@ -430,6 +430,12 @@ static struct {
                   [USED]; /* exactly once: the last position of the flow that was applied to the slot */
 } saved;
 static bool saves_late; /* to a file, from time to time */
+static unsigned shift;  /* keys are renamed: other slots of the target have them */
+
+static unsigned target_slot(const struct entry *e)
+{
+    return (e->slot + e->key * shift) % USED;
+}
 
 static void tell(struct flow *f, int kind, uint32_t number, const struct slotset *slots)
 {
@@ -742,7 +748,7 @@ static void writer_step(unsigned i)
             if (r->number != 0)
                 f->unsaved[f->nunsaved++] = r->number;
         } else {
-            uint64_t *place = &saved.place[i][r->e.slot];
+            uint64_t *place = &saved.place[i][target_slot(&r->e)];
             if (r->fresh || r->place > *place)
                 run(&target[r->e.slot][r->e.key], &r->e);
             if (r->place > *place)
@@ -1018,6 +1024,7 @@ static bool history(uint64_t seed)
     for (unsigned s = 0; s < USED; s++)
         node[draw(NODES)].owned[s] = true;
     saves_late = draw(2) == 0;
+    shift = draw(2) * draw(USED);
     for (unsigned i = draw(100); i > 0; i--)
         world_step();
     full_sync();
