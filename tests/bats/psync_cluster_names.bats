@@ -35,6 +35,7 @@ delete_some() {
 
 moves_with_names() { # options
     start_task "${RENAMES[@]}" "$@"
+    [[ $# -eq 0 ]] || wait_until 10 grep -qx whole=1 "$TMP/positions"
     start_changes 10
     reshard "${CLUSTER_PORTS[0]}" 60
     kill -9 "$(stage rediswriter)"
