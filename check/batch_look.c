@@ -276,7 +276,7 @@ static void got_type(void *ctx, struct reply *r, uint32_t tag)
     struct said *s = &it->side[tag & 1];
     if (r->e[0].type != REPLY_TEXT)
         batch_refused(b, it, tag & 1, r);
-    s->type = (uint8_t)value_type(r, &r->e[0]);
+    s->type = (uint8_t)value_type_of(r, &r->e[0]);
     s->has_hash = false;
     memcpy(s->hash, r->e[0].hash, sizeof s->hash);
     batch_came(b);

@@ -17,7 +17,8 @@
 
 static void lost(const struct link *l, const char *why)
 {
-    fatal(EXIT_CANNOT, "%s: %s: nothing is said about the keys that were not looked at", l->name, why);
+    fatal(EXIT_CANNOT, "%s: %s%s%s", l->name, why, l->loss != NULL ? ": " : "",
+          l->loss != NULL ? l->loss : "");
 }
 
 /* ---- requests ---- */

@@ -29,8 +29,9 @@ struct link {
     struct transport t;
     struct watch w;
     struct loop *loop;
-    char name[320]; /* "source host:port", for messages */
-    struct buf out; /* requests that the socket has not taken */
+    char name[320];   /* "source host:port", for messages */
+    const char *loss; /* what it means when it is lost, for its message; NULL: nothing more */
+    struct buf out;   /* requests that the socket has not taken */
     uint8_t *in;
     size_t in_at, in_end;
     struct reply reply;

@@ -8,6 +8,7 @@
 #include "fatal.h"
 #include "io.h"
 #include "loop.h"
+#include "offline.h"
 
 static void open_report(struct report *r, const struct options *o)
 {
@@ -56,9 +57,16 @@ int main(int argc, char **argv)
     open_report(&report, &o);
     raise_limits();
     signals_init();
+    if (o.known != NULL)
+        known_read(&report.known, o.known);
     after = report;
     after.json = NULL; /* each key is listed only once */
-    int status = check_run(&o, &report, &after, &counts);
+    int status;
+    if (options_offline(&o)) {
+        offline_run(&o, &report, counts.keys);
+        status = report_status(&report);
+    } else
+        status = check_run(&o, &report, &after, &counts);
     const struct repair *r = &counts.repair;
     if (!o.quiet)
         summary(&report, &counts, status);
@@ -66,8 +74,8 @@ int main(int argc, char **argv)
         repair_summary(&after, r, o.save);
     report_close(&report);
     report_close(&after);
-    names_free(&o.names);
-    tls_free(o.side[0].url.tls);
-    tls_free(o.side[1].url.tls);
+    known_free(&report.known);
+    tls_free(o.at[0].side.url.tls);
+    tls_free(o.at[1].side.url.tls);
     return status;
 }

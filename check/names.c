@@ -1,116 +1,83 @@
 #include "names.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <bsd/stdlib.h>
 
-#define DB_MOST 1000000
+#include "record.h"
 
-static const char *one_db(struct names *n, const char *p, size_t len)
+int names_to_target(const struct filter *f, const void *key, size_t len, struct buf *out)
 {
-    char text[32], *to;
-    const char *fault;
-    if (len == 0 || len >= sizeof text)
-        return "expected A=B[,C=D]";
-    memcpy(text, p, len);
-    text[len] = '\0';
-    to = strchr(text, '=');
-    if (to == NULL)
-        return "expected A=B[,C=D]";
-    *to++ = '\0';
-    uint32_t into = (uint32_t)strtonum(to, 0, DB_MOST, &fault);
-    if (fault != NULL)
-        return "no number of a database behind =";
-    if (strcmp(text, "*") == 0) {
-        n->others = true;
-        n->others_to = into;
-        return NULL;
+    if (buf_room(out, len + filter_growth(f)) == NULL)
+        return -1;
+    size_t before = out->len;
+    struct slice name = filter_name(f, key, len, out);
+    if (out->len == before)
+        (void)buf_add(out, name.p, name.n);
+    return 1;
+}
+
+/* The renaming that a key of the source goes through: its number, or that of renamings for none. */
+static unsigned rule_for(const struct filter *f, const void *key, size_t len)
+{
+    unsigned i = 0;
+    while (i < f->renames.n) {
+        size_t n = strlen(f->renames.rule[i].from);
+        if (len >= n && memcmp(key, f->renames.rule[i].from, n) == 0)
+            break;
+        i++;
     }
-    if (n->dbs == NAMES_DBS)
-        return "too many databases";
-    n->db[n->dbs].from = (uint32_t)strtonum(text, 0, DB_MOST, &fault);
-    n->db[n->dbs++].to = into;
-    return fault != NULL ? "no number of a database before =" : NULL;
+    return i;
 }
 
-const char *names_add_dbs(struct names *n, const char *text)
-{
-    for (;;) {
-        size_t len = strcspn(text, ",");
-        const char *fault = one_db(n, text, len);
-        if (fault != NULL || text[len] == '\0')
-            return fault;
-        text += len + 1;
-    }
-}
-
-const char *names_add_rule(struct names *n, const char *text)
-{
-    char *copy = xstrdup(text), *to = strchr(copy, '=');
-    if (to == NULL || n->rules == NAMES_RULES) {
-        free(copy);
-        return to == NULL ? "expected A=B" : "too many of them";
-    }
-    *to++ = '\0';
-    n->rule[n->rules++] = (struct names_rule){copy, to};
-    return NULL;
-}
-
-void names_free(struct names *n)
-{
-    for (unsigned i = 0; i < n->rules; i++)
-        free(n->rule[i].from);
-    n->rules = 0;
-}
-
-uint32_t names_db(const struct names *n, uint32_t db)
-{
-    for (unsigned i = 0; i < n->dbs; i++)
-        if (n->db[i].from == db)
-            return n->db[i].to;
-    return n->others ? n->others_to : db;
-}
-
-static bool begins(const void *key, size_t len, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return len >= n && memcmp(key, prefix, n) == 0;
-}
-
-/* The key with the prefix to instead of its first cut bytes. */
-static int put(struct buf *out, const void *key, size_t len, size_t cut, const char *to)
-{
-    return buf_add(out, to, strlen(to)) < 0 || buf_add(out, (const char *)key + cut, len - cut) < 0 ? -1 : 1;
-}
-
-static const struct names_rule *rule_for(const struct names *n, const void *key, size_t len)
-{
-    for (unsigned i = 0; i < n->rules; i++)
-        if (begins(key, len, n->rule[i].from))
-            return &n->rule[i];
-    return NULL;
-}
-
-int names_to_target(const struct names *n, const void *key, size_t len, struct buf *out)
-{
-    const struct names_rule *r = rule_for(n, key, len);
-    return r == NULL ? put(out, key, len, 0, "") : put(out, key, len, strlen(r->from), r->to);
-}
-
-int names_to_source(const struct names *n, unsigned i, const void *key, size_t len, struct buf *out)
+int names_to_source(const struct filter *f, unsigned i, const void *key, size_t len, struct buf *out)
 {
     size_t begin = out->len;
-    if (i > n->rules)
+    const char *from = i < f->renames.n ? f->renames.rule[i].from : "",
+               *to = i < f->renames.n ? f->renames.rule[i].to : "";
+    size_t cut = strlen(to);
+    if (i > f->renames.n)
         return -1;
-    if (i == n->rules) /* it keeps its name, unless that one is renamed */
-        return rule_for(n, key, len) != NULL ? 0 : put(out, key, len, 0, "");
-    const struct names_rule *r = &n->rule[i];
-    if (!begins(key, len, r->to))
+    if (len < cut || memcmp(key, to, cut) != 0)
         return 0;
-    if (put(out, key, len, strlen(r->to), r->from) < 0)
+    if (buf_add(out, from, strlen(from)) < 0 || buf_add(out, (const uint8_t *)key + cut, len - cut) < 0)
         return -1;
-    if (rule_for(n, out->p + begin, out->len - begin) == r)
+    if (rule_for(f, out->p + begin, out->len - begin) == i)
         return 1;
     out->len = begin;
     return 0;
+}
+
+static bool from_any_db(const struct filter *f, const struct buf *name, unsigned vclass, uint32_t db)
+{
+    if (filter_db(f, db) == db && filter_passes(f, name->p, name->len, vclass, db))
+        return true;
+    for (uint32_t from = 0; f->active && from < NAMES_DBS; from++)
+        if (from != db && filter_db(f, from) == db && filter_passes(f, name->p, name->len, vclass, from))
+            return true;
+    return false;
+}
+
+bool names_may_come(const struct filter *f, const void *key, size_t len, unsigned vclass, uint32_t db,
+                    struct buf *scratch)
+{
+    bool any = false;
+    if (!f->keys)
+        return true;
+    for (unsigned i = 0; i <= f->renames.n; i++) {
+        scratch->len = 0;
+        if (names_to_source(f, i, key, len, scratch) <= 0)
+            continue;
+        any = true;
+        if (from_any_db(f, scratch, vclass, db))
+            return true;
+    }
+    return !any;
+}
+
+unsigned names_class(enum value_type type)
+{
+    static const uint8_t classes[] = {
+        [VALUE_STRING] = CLASS_STRING, [VALUE_LIST] = CLASS_LIST,  [VALUE_SET] = CLASS_SET,
+        [VALUE_ZSET] = CLASS_ZSET,     [VALUE_HASH] = CLASS_HASH,  [VALUE_STREAM] = CLASS_STREAM,
+        [VALUE_JSON] = CLASS_JSON,     [VALUE_OTHER] = CLASS_OTHER};
+    return type < sizeof classes ? classes[type] : CLASS_NONE;
 }

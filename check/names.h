@@ -1,4 +1,5 @@
-/* What a key of the source is called in the target: --db-map and --rename-prefix, as dfparse(1) has them. */
+/* What a key of the source is called in the target, and where one of the target may come from: --include,
+ * --exclude, --rename-prefix and --db-map, as dfparse(1) has them. */
 #ifndef CHECK_NAMES_H
 #define CHECK_NAMES_H
 
@@ -7,41 +8,26 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "filter.h"
+#include "value.h"
 
-#define NAMES_RULES 64
-#define NAMES_DBS   64
+/* The name in the target of a key of the source, appended to out. The first rule that fits counts. Returns 1,
+ * or -1 when out is full. */
+int names_to_target(const struct filter *f, const void *key, size_t len, struct buf *out);
 
-struct names_rule {
-    char *from, *to; /* one allocation, from's */
-};
+/* The names in the source that a key of the target may come from, by number up to the number of renamings:
+ * candidate i, appended to out. Returns 1, 0 when there is no such candidate (but perhaps others), -1 when
+ * out is full or i is beyond them. */
+int names_to_source(const struct filter *f, unsigned i, const void *key, size_t len, struct buf *out);
 
-struct names {
-    struct {
-        uint32_t from, to;
-    } db[NAMES_DBS];
-    unsigned dbs;
-    bool others; /* all other databases become one */
-    uint32_t others_to;
-    struct names_rule rule[NAMES_RULES];
-    unsigned rules;
-};
+#define NAMES_DBS 256u /* databases that are looked through for those that become another */
 
-/* "A=B[,C=D]", "*=B". Returns NULL or what is wrong. */
-const char *names_add_dbs(struct names *n, const char *text);
+/* May a key of the target (database db, of that class, 0: not known) come from one of the source that the
+ * rules select? One that no name of the source becomes is no reason to leave it out. scratch is reused. */
+bool names_may_come(const struct filter *f, const void *key, size_t len, unsigned vclass, uint32_t db,
+                    struct buf *scratch);
 
-/* "A=B"; a copy is kept. */
-const char *names_add_rule(struct names *n, const char *text);
-
-void names_free(struct names *n);
-
-uint32_t names_db(const struct names *n, uint32_t db);
-
-/* The name in the target of a key of the source, appended to out. The first rule that fits counts. */
-int names_to_target(const struct names *n, const void *key, size_t len, struct buf *out);
-
-/* The names in the source that a key of the target may come from, by number: candidate i, appended to out.
- * Returns 1, 0 when there is no such candidate (but perhaps others), -1 when out is full or i is beyond them.
- */
-int names_to_source(const struct names *n, unsigned i, const void *key, size_t len, struct buf *out);
+/* The class that rules for types mean; CLASS_NONE: not known yet. */
+unsigned names_class(enum value_type type);
 
 #endif

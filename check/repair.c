@@ -1,6 +1,7 @@
 #include "repair.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "crc64.h"
 #include "exits.h"
@@ -8,6 +9,7 @@
 #include "io.h"
 #include "log.h"
 #include "side_ask.h"
+#include "stage.h"
 
 #define FOOTER      10u
 #define RDB_VERSION 6u /* in footers: any server takes it, and looks at nothing but the types then */
@@ -45,12 +47,20 @@ static void refused_str(struct batch *b, const struct item *it, const char *why)
     refused(b, it, why, strlen(why));
 }
 
+static void leave_to_pipeline(struct batch *b, const struct item *it)
+{
+    counts(b)->rest++;
+    named_add(&counts(b)->named, b->db[0], (struct slice){item_key(b, it, 0), it->len[0]});
+}
+
 /* RESTORE says OK, DEL a number. */
 static void got_written(void *ctx, struct reply *r, uint32_t tag)
 {
     struct batch *b = ctx;
     const struct elem *e = &r->e[0];
-    if (e->type == REPLY_ERROR)
+    if (e->type == REPLY_ERROR && b->item[tag].print == REPAIR_COPY)
+        leave_to_pipeline(b, &b->item[tag]);
+    else if (e->type == REPLY_ERROR)
         refused(b, &b->item[tag], (const char *)elem_text(r, e), e->kept);
     else if (e->type == REPLY_INT)
         counts(b)->removed += e->n > 0;
@@ -104,6 +114,8 @@ static void got_payload(void *ctx, struct reply *r, uint32_t tag)
     const struct elem *e = &r->e[0];
     if (e->type == REPLY_ERROR)
         refused(b, it, (const char *)elem_text(r, e), e->kept);
+    else if (e->type == REPLY_TEXT && (!elem_whole(e) || e->n <= FOOTER) && counts(b)->to == NULL)
+        leave_to_pipeline(b, it);
     else if (e->type == REPLY_TEXT && (!elem_whole(e) || e->n <= FOOTER))
         refused_str(b, it, "its value is larger than 1 MiB");
     else if (e->type == REPLY_TEXT && counts(b)->to != NULL)
@@ -131,6 +143,23 @@ static void take_away(struct batch *b, unsigned k)
     struct link *l = batch_request(b, it, 1, "DEL", 2);
     batch_await(b);
     link_ask(l, KEEP_ALL, got_written, b, k);
+}
+
+void repair_rest(struct repair *r, const struct side *source, const struct side *target,
+                 const struct filter *f)
+{
+    if (r->rest == 0)
+        return;
+    int fd = named_end(&r->named), status = stage_copy(source->o, target->o, f, fd);
+    close(fd);
+    if (status == EXIT_DONE)
+        r->copied += r->rest;
+    else {
+        r->refused += r->rest;
+        log_event(LOG_WARN, NO_FLOW, "event=not_repaired keys=%llu status=%d error=%s",
+                  (unsigned long long)r->rest, status, "\"dfreader | dfparse | rediswriter failed\"");
+    }
+    r->rest = 0;
 }
 
 /* ---- what the source has now ---- */

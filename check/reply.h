@@ -11,11 +11,11 @@
 #include <xxhash.h>
 
 #include "buf.h"
+#include "resp_in.h"
 
 /* Of every text at least so many bytes are kept. */
 #define REPLY_PREFIX   40
 
-#define REPLY_DEPTH    8
 #define REPLY_ELEMS    ((size_t)128 << 10) /* most elements of one reply */
 #define REPLY_TEXT_MAX ((size_t)4 << 20)   /* most bytes kept of one reply */
 
@@ -29,6 +29,7 @@ enum reply_keep {
     KEEP_ALL,   /* everything */
     KEEP_NAMES, /* of arrays in the array, the elements 0, 2, 4 …: field names of HSCAN; and everything
                    outside */
+    KEEP_FRONT, /* everything of the first elements of an array: a command, its key */
     KEEP_SMALL, /* everything of texts up to KEPT_MOST */
     KEEP_DUMP,  /* nothing; the hash leaves out the last 10 bytes: version and checksum of a DUMP payload */
 };
@@ -48,10 +49,8 @@ struct reply {
     struct buf text;
 
     /* While it arrives. */
-    unsigned depth;
-    uint64_t left[REPLY_DEPTH], size[REPLY_DEPTH]; /* elements still to come, and in all */
-    uint64_t bulk_left;                            /* of a text that comes in pieces; with its end of line */
-    bool in_bulk;
+    struct resp_in in;
+    uint64_t done; /* bytes of a text that comes in pieces */
     enum reply_keep keep;
     XXH3_state_t *state;
     const char *fault;

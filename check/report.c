@@ -32,20 +32,18 @@ static void json_excerpt(struct report *r, const char *what, const struct excerp
         (void)buf_addf(&r->line, ",\"%s_bytes\":%" PRIu64, what, x->n);
 }
 
-static void write_json(struct report *r, const struct batch *b, const struct item *it,
-                       const struct finding *f, bool settled)
+static void write_json(struct report *r, const struct subject *s, const struct finding *f, const char *note)
 {
     unsigned own = f->kind == FOUND_EXTRA; /* an extra key may have no name in the source */
     r->line.len = 0;
-    (void)buf_addf(&r->line, "{\"kind\":\"%s\",\"db\":%u", finding_name(f->kind), b->db[own]);
-    if (!own && b->db[1] != b->db[0])
-        (void)buf_addf(&r->line, ",\"target_db\":%u", b->db[1]);
+    (void)buf_addf(&r->line, "{\"kind\":\"%s\",\"db\":%u", finding_name(f->kind), s->db[own]);
+    if (!own && s->db[1] != s->db[0])
+        (void)buf_addf(&r->line, ",\"target_db\":%u", s->db[1]);
     name(r, "key");
-    json_add(&r->line, item_key(b, it, own), it->len[own]);
-    if (!own &&
-        (it->len[0] != it->len[1] || memcmp(item_key(b, it, 0), item_key(b, it, 1), it->len[0]) != 0)) {
+    json_add(&r->line, s->name[own].p, s->name[own].n);
+    if (!own && (s->name[0].n != s->name[1].n || memcmp(s->name[0].p, s->name[1].p, s->name[0].n) != 0)) {
         name(r, "target_key");
-        json_add(&r->line, item_key(b, it, 1), it->len[1]);
+        json_add(&r->line, s->name[1].p, s->name[1].n);
     }
     if (f->type != NULL) {
         name(r, "type");
@@ -55,7 +53,7 @@ static void write_json(struct report *r, const struct batch *b, const struct ite
         json_excerpt(r, "where", &f->where);
     json_excerpt(r, "source", &f->side[0]);
     json_excerpt(r, "target", &f->side[1]);
-    (void)buf_addstr(&r->line, settled ? "}\n" : ",\"changing\":true}\n");
+    (void)buf_addf(&r->line, "%s}\n", note);
     write_line(r, r->json);
 }
 
@@ -69,11 +67,10 @@ static const char *more(const struct excerpt *x)
     return x->there && x->n > x->kept ? "..." : "";
 }
 
-static void list_key(struct report *r, const struct batch *b, const struct item *it, const struct finding *f,
-                     bool settled)
+static void list_key(const struct report *r, const struct subject *s, const struct finding *f, bool settled)
 {
     unsigned own = f->kind == FOUND_EXTRA;
-    fprintf(r->text, "db %u key %s", b->db[own], log_quote(item_key(b, it, own), it->len[own]));
+    fprintf(r->text, "db %u key %s", s->db[own], log_quote(s->name[own].p, s->name[own].n));
     fprintf(r->text, ": %s", finding_name(f->kind));
     if (f->where.there)
         fprintf(r->text, " %s%s", shown(&f->where), more(&f->where));
@@ -82,21 +79,40 @@ static void list_key(struct report *r, const struct batch *b, const struct item 
             settled ? "" : " (keeps changing)");
 }
 
-void report_key(struct report *r, const struct batch *b, const struct item *it, const struct finding *f,
-                bool settled)
+/* dfparse names a key as the source or as the target has it. */
+static bool is_known(const struct report *r, const struct subject *s)
 {
-    if (r->listed++ < r->list)
-        list_key(r, b, it, f, settled);
-    else if (r->listed == r->list + 1 && r->list > 0)
+    return known_has(&r->known, s->db[0], s->name[0]) || known_has(&r->known, s->db[1], s->name[1]) ||
+           known_has(&r->known, s->db[1], s->name[0]);
+}
+
+bool report_key(struct report *r, const struct subject *s, const struct finding *f, bool settled)
+{
+    bool known = is_known(r, s);
+    if (!known && r->listed++ < r->list)
+        list_key(r, s, f, settled);
+    else if (!known && r->listed == r->list + 1 && r->list > 0)
         fprintf(r->text, "...\n");
     if (r->json != NULL)
-        write_json(r, b, it, f, settled);
+        write_json(r, s, f, known ? ",\"known\":true" : settled ? "" : ",\"changing\":true");
+    if (known) {
+        r->known_kinds[f->kind]++;
+        return false;
+    }
     if (!settled) {
         r->changing++;
-        return;
+        return true;
     }
     r->kinds[f->kind]++;
     r->differ += f->kind != FOUND_UNKNOWN;
+    return true;
+}
+
+int report_status(const struct report *r)
+{
+    if (r->kinds[FOUND_UNKNOWN] > 0)
+        return EXIT_CANNOT;
+    return r->differ > 0 ? EXIT_DATA : r->changing > 0 ? EXIT_RETRY : EXIT_DONE;
 }
 
 void report_kinds(const struct report *r)
@@ -106,6 +122,10 @@ void report_kinds(const struct report *r)
             fprintf(r->text, "%12" PRIu64 " %s\n", r->kinds[k], finding_name((enum finding_kind)k));
     if (r->changing > 0)
         fprintf(r->text, "%12" PRIu64 " keep changing\n", r->changing);
+    for (unsigned k = 0; k < FOUND_KINDS; k++)
+        if (r->known_kinds[k] > 0)
+            fprintf(r->text, "%12" PRIu64 " %s, known before and not counted\n", r->known_kinds[k],
+                    finding_name((enum finding_kind)k));
 }
 
 void report_close(struct report *r)

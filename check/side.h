@@ -11,6 +11,7 @@
 #include "loop.h"
 #include "server.h"
 #include "slot.h"
+#include "tls.h"
 #include "url.h"
 
 #define SIDE_NODES 1024u
@@ -29,12 +30,16 @@ struct side_db {
 
 /* How it is reached. */
 struct side_options {
+    const char *file; /* a snapshot or an append-only file; NULL: a server, url */
     struct url url;
+    char bare[1024]; /* its text, without a password */
+    const struct tls_options *tls;
     const char *sentinel_user;
     char sentinel_password[512];
     int connect_timeout;  /* seconds */
     unsigned connections; /* to each node that look up keys */
     uint64_t max_ops;     /* requests per second; 0 no limit */
+    const char *loss;     /* of its links */
 };
 
 struct side {
@@ -55,6 +60,8 @@ struct side {
     unsigned dbs;
     uint64_t changes;   /* that its servers counted so far ... */
     bool knows_changes; /* ... if they do */
+    uint64_t expired;   /* keys, likewise */
+    bool knows_expired;
 
     uint64_t allowed_at; /* mono_us; from when on the next request may be sent */
 };
@@ -62,6 +69,9 @@ struct side {
 /* Find and connect to all servers. Ends the process when one does not answer, or a slot has no server. */
 void side_open(struct side *s, struct loop *loop, const struct side_options *o, const char *label);
 void side_close(struct side *s);
+
+/* Another connection to a node; the caller closes it. */
+void side_another(struct side *s, unsigned node, struct link *l);
 
 /* Ask all nodes what databases there are, and how often they were changed. */
 void side_list_dbs(struct side *s);

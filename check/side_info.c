@@ -41,13 +41,23 @@ static void take_changes(struct side *s, const struct reply *r)
         s->knows_changes = false;
 }
 
+static void take_expired(struct side *s, const struct reply *r)
+{
+    char text[32];
+    if (info_field(r, "expired_keys", text, sizeof text))
+        s->expired += strtoull(text, NULL, 10);
+    else
+        s->knows_expired = false;
+}
+
 void side_list_dbs(struct side *s)
 {
     s->dbs = 0;
-    s->changes = 0;
-    s->knows_changes = true;
+    s->changes = s->expired = 0;
+    s->knows_changes = s->knows_expired = true;
     for (unsigned i = 0; i < s->nodes; i++) {
         take_changes(s, MUST(s, side_lister(s, i), "INFO", "persistence"));
+        take_expired(s, MUST(s, side_lister(s, i), "INFO", "stats"));
         const struct reply *r = MUST(s, side_lister(s, i), "INFO", "keyspace");
         char line[160];
         const char *p = (const char *)elem_text(r, &r->e[0]), *end = p + r->e[0].kept;

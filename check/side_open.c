@@ -127,14 +127,20 @@ static void find_master(struct side *s, struct endpoint *at)
     fatal(EXIT_CANNOT, "%s: no sentinel names a master %s", s->label, u->name);
 }
 
+void side_another(struct side *s, unsigned node, struct link *l)
+{
+    link_open(l, s->loop, &s->node[node].at, s->o->url.tls, s->label, side_timeout(s));
+    l->loss = s->o->loss;
+    login(s, l, s->o->url.user, s->o->url.password);
+}
+
 static void open_node(struct side *s, const struct endpoint *at)
 {
     struct node *n = &s->node[s->nodes++];
     n->at = *at;
     n->links = xcalloc(s->nlinks, sizeof *n->links);
     for (unsigned k = 0; k < s->nlinks; k++) {
-        link_open(&n->links[k], s->loop, at, s->o->url.tls, s->label, side_timeout(s));
-        login(s, &n->links[k], s->o->url.user, s->o->url.password);
+        side_another(s, s->nodes - 1, &n->links[k]);
         (void)MUST(s, &n->links[k], "PING");
     }
 }

@@ -82,3 +82,17 @@ const uint8_t *suspects_next(struct suspects *s, struct suspect *x)
     s->at += n;
     return p + sizeof *x;
 }
+
+void suspects_read(struct suspect_reader *r, struct suspects *list)
+{
+    suspects_free(&r->list);
+    r->list = *list;
+    suspects_init(list);
+    suspects_rewind(&r->list);
+    suspects_pass(r);
+}
+
+void suspects_pass(struct suspect_reader *r)
+{
+    r->names = suspects_next(&r->list, &r->next);
+}

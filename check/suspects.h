@@ -38,4 +38,17 @@ void suspects_rewind(struct suspects *s);
  * last. */
 const uint8_t *suspects_next(struct suspects *s, struct suspect *x);
 
+/* A list that is being read. */
+struct suspect_reader {
+    struct suspects list;
+    struct suspect next;
+    const uint8_t *names; /* of next; NULL: there is none */
+};
+
+/* Take a list over, which is empty then, and read it from its beginning. */
+void suspects_read(struct suspect_reader *r, struct suspects *list);
+
+/* Next but one. */
+void suspects_pass(struct suspect_reader *r);
+
 #endif

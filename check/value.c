@@ -5,34 +5,6 @@
 #define PART_BYTES ((uint64_t)512 << 10)
 #define PART_ELEMS 1000u
 
-static const struct {
-    const char *name, *length;
-} types[] = {
-    [VALUE_UNKNOWN] = {"unknown", NULL},   [VALUE_NONE] = {"none", NULL},
-    [VALUE_STRING] = {"string", "STRLEN"}, [VALUE_LIST] = {"list", "LLEN"},
-    [VALUE_SET] = {"set", "SCARD"},        [VALUE_ZSET] = {"zset", "ZCARD"},
-    [VALUE_HASH] = {"hash", "HLEN"},       [VALUE_STREAM] = {"stream", "XLEN"},
-    [VALUE_JSON] = {"json", NULL},         [VALUE_OTHER] = {"other", NULL},
-};
-
-enum value_type value_type(const struct reply *r, const struct elem *e)
-{
-    for (unsigned t = VALUE_NONE; t <= VALUE_JSON; t++)
-        if (elem_is(r, e, types[t].name))
-            return (enum value_type)t;
-    return elem_is(r, e, "ReJSON-RL") ? VALUE_JSON : VALUE_OTHER;
-}
-
-const char *value_type_name(enum value_type type)
-{
-    return types[type].name;
-}
-
-const char *value_length_command(enum value_type type)
-{
-    return types[type].length;
-}
-
 void value_free(struct value *v)
 {
     pair_free(&v->p);
@@ -48,7 +20,7 @@ void value_equal(struct value *v)
 
 struct finding *value_finding(struct value *v, enum finding_kind kind)
 {
-    finding_begin(&v->finding, kind, types[v->type].name);
+    finding_begin(&v->finding, kind, value_type_name(v->type));
     return &v->finding;
 }
 

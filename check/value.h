@@ -24,7 +24,7 @@ enum value_type {
 };
 
 /* "none", "string" … of TYPE. */
-enum value_type value_type(const struct reply *r, const struct elem *e);
+enum value_type value_type_of(const struct reply *r, const struct elem *e);
 const char *value_type_name(enum value_type type);
 
 /* The command that says how long such a value is; NULL: there is none. */

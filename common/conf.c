@@ -10,6 +10,7 @@
 #include "exits.h"
 #include "fatal.h"
 #include "log.h"
+#include "nearest.h"
 #include "url.h"
 
 struct args {
@@ -51,11 +52,19 @@ static void check_section(const struct source *s, const char *section)
                                            "check",    "monitor", NULL};
     if (section[0] == '\0')
         fatal(EXIT_USAGE, "%s: line %u stands before any section", s->name, s->line);
-    if (!listed(sections, section))
-        fatal(EXIT_USAGE,
-              "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer], [check], "
-              "[monitor])",
-              s->name, s->line, log_quote(section, strlen(section)));
+    if (listed(sections, section))
+        return;
+    struct nearest n;
+    nearest_begin(&n, section);
+    for (const char *const *name = sections; *name != NULL; name++)
+        nearest_offer(&n, *name);
+    if (n.best != NULL)
+        fatal(EXIT_USAGE, "%s: line %u: unknown section %s (did you mean [%s]?)", s->name, s->line,
+              log_quote(section, strlen(section)), n.best);
+    fatal(EXIT_USAGE,
+          "%s: line %u: unknown section %s (there are [df2redis], [reader], [parser], [writer], [check], "
+          "[monitor])",
+          s->name, s->line, log_quote(section, strlen(section)));
 }
 
 /* A section may be continued further down: its names are remembered. */
@@ -124,9 +133,18 @@ void conf_read(const char *file, conf_entry *entry, void *user)
 static const struct option *option_of(const struct args *a, const char *name)
 {
     static const char *const never[] = {"config", "help", "version", "check-options", NULL};
-    for (const struct option *o = a->known; o->name != NULL; o++)
-        if (strcmp(o->name, name) == 0 && !listed(never, name))
+    struct nearest n;
+    nearest_begin(&n, name);
+    for (const struct option *o = a->known; o->name != NULL; o++) {
+        if (listed(never, o->name))
+            continue;
+        if (strcmp(o->name, name) == 0)
             return o;
+        nearest_offer(&n, o->name);
+    }
+    if (n.best != NULL)
+        fatal(EXIT_USAGE, "unknown name %s in section [%s] of the configuration (did you mean %s?)",
+              log_quote(name, strlen(name)), a->section, n.best);
     fatal(EXIT_USAGE, "unknown name %s in section [%s] of the configuration", log_quote(name, strlen(name)),
           a->section);
 }

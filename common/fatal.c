@@ -9,10 +9,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <bsd/string.h>
 
 #include "exits.h"
 #include "io.h"
 #include "meta.h"
+#include "nearest.h"
 
 static struct {
     int fd;
@@ -86,13 +88,28 @@ void fatal_errno(int status, const char *fmt, ...)
     end(status, text);
 }
 
-void fatal_option(int c, char **argv)
+static const char *meant(const char *arg, const struct option *known)
+{
+    char name[64];
+    struct nearest n;
+    (void)strlcpy(name, arg, sizeof name < strcspn(arg, "=") + 1 ? sizeof name : strcspn(arg, "=") + 1);
+    nearest_begin(&n, name);
+    for (; known->name != NULL; known++)
+        nearest_offer(&n, known->name);
+    return n.best;
+}
+
+void fatal_option(int c, char **argv, const struct option *known)
 {
     const char *arg = argv[optind - 1];
     bool named = strncmp(arg, "--", 2) == 0;
+    const char *nearest = named && c == '?' ? meant(arg + 2, known) : NULL;
     const char *what = c == ':'                            ? "needs a value"
                        : named && strchr(arg, '=') != NULL ? "is unknown or takes no value"
                                                            : "is unknown";
+    if (nearest != NULL)
+        fatal(EXIT_USAGE, "option %.*s %s (did you mean --%s?), see %s --help", (int)strcspn(arg, "="), arg,
+              what, nearest, program_invocation_short_name);
     if (named) /* not what stands behind '=': it may be a secret */
         fatal(EXIT_USAGE, "option %.*s %s, see %s --help", (int)strcspn(arg, "="), arg, what,
               program_invocation_short_name);

@@ -10,9 +10,10 @@
 void fatal(int status, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
 void fatal_errno(int status, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
 
-/* getopt_long returned c, '?' or ':' (opterr 0, optstring with a leading ':'): name the option, refer to
- * --help, and exit. */
-void fatal_option(int c, char **argv) __attribute__((noreturn));
+/* getopt_long returned c, '?' or ':' (opterr 0, optstring with a leading ':'): name the option, and the one
+ * of known that may have been meant, refer to --help, and exit. */
+struct option;
+void fatal_option(int c, char **argv, const struct option *known) __attribute__((noreturn));
 
 /* From here on fatal writes a stream of this kind to fd, if that is a pipe or a socket and not standard
  * error's, too; -1: no longer. */

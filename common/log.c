@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <bsd/string.h>
 
 static const char *log_stage = "df2redis";
 static enum log_level log_least = LOG_WARN;
@@ -157,12 +158,17 @@ void log_progress(const char *fmt, ...)
 {
     if (!log_on_terminal())
         return;
-    char line[256] = "\r\033[K";
+    /* Lines do not go on in the next one meanwhile, which could not be wiped. */
+    static const char before[] = "\r\033[K\033[?7l", after[] = "\033[?7h";
+    char line[256];
+    size_t at = sizeof before - 1;
+    memcpy(line, before, at);
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(line + 4, sizeof line - 4, fmt, ap);
+    int n = vsnprintf(line + at, sizeof line - at - sizeof after, fmt, ap);
     va_end(ap);
     if (n < 0)
         return;
+    (void)strlcat(line, after, sizeof line);
     emit(line, strlen(line));
 }

@@ -91,6 +91,14 @@ static void put_row(const struct option_row *row)
     }
 }
 
+static void put_version(const struct option_program *p)
+{
+    printf("%s (df2redis) %s\n", p->name, DF2REDIS_VERSION);
+    for (const struct option_library *l = p->libraries; l != NULL && l->name != NULL; l++)
+        printf("%s%s %s%s", l == p->libraries ? "with " : "", l->name, l->version(),
+               l[1].name != NULL ? ", " : "\n");
+}
+
 static void finish(void)
 {
     exit(fflush(stdout) == 0 ? EXIT_DONE : EXIT_CANNOT);
@@ -184,7 +192,7 @@ static void take(const struct option_program *p, const struct rows *all, unsigne
     case OPTION_CONFIG: fatal(EXIT_USAGE, "--%s has to be written out", row->name);
     case OPTION_HELP: put_help(p, all); break;
     case OPTION_VERSION:
-        printf("%s (df2redis) %s\n", p->name, DF2REDIS_VERSION);
+        put_version(p);
         finish();
         break;
     case OPTION_TABLE:
@@ -201,7 +209,7 @@ int option_parse(const struct option_program *p, void *options, int *argc, char 
     for (int c; (c = getopt_long(*argc, *argv, all.letters, all.known, NULL)) != -1;) {
         unsigned i = index_of(&all, c);
         if (i >= all.n)
-            fatal_option(c, *argv);
+            fatal_option(c, *argv, all.known);
         take(p, &all, i, optarg);
     }
     return optind;

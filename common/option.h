@@ -72,12 +72,19 @@ struct option_row {
         .kind = OPTION_END                                                                                   \
     }
 
+/* A library whose version --version shows. */
+struct option_library {
+    const char *name;
+    const char *(*version)(void);
+};
+
 struct option_program {
     const char *name;    /* for --version */
     const char *section; /* of the configuration */
     const char *usage;   /* --help: what stands before the options */
     const char *closing; /* and behind them */
     const struct option_row *rows;
+    const struct option_library *libraries; /* NULL, or a list that ends with an empty name */
 };
 
 /* Fill in *options, which holds the defaults. Returns the index of the first argument that is no option;

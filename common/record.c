@@ -10,7 +10,7 @@
 
 static const uint8_t magic[8] = {'D', 'F', 'R', 'E', 'C', '\r', '\n', 0x1a};
 
-#define FILL_STEP ((size_t)64 << 10)
+#define FILL_STEP ((size_t)60 << 10) /* with a record of 64 KiB before it, within 128 KiB */
 
 const char *rec_type_name(unsigned type)
 {

@@ -338,3 +338,8 @@ bool tls_spoken(const struct endpoint *e)
     tls_free(tls);
     return spoken;
 }
+
+const char *tls_library_version(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION_STRING);
+}

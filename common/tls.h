@@ -50,4 +50,7 @@ bool tls_not_spoken(const struct endpoint *e);
  * timeout_ms, EINTR by a signal; transport_reason says more. */
 int transport_handshake(struct transport *t, int timeout_ms);
 
+/* Of the OpenSSL that is loaded. */
+const char *tls_library_version(void);
+
 #endif

@@ -12,7 +12,7 @@
 #include <bsd/string.h>
 
 #define BACKLOG  64
-#define HOST_MAX 256
+#define HOST_MAX sizeof((struct address *)NULL)->host
 
 /* HOST:PORT, [HOST]:PORT; without a port *port stays "". False: it is neither. */
 static bool split(const char *text, char host[HOST_MAX], char port[8])
@@ -75,36 +75,36 @@ static int listen_at(const struct addrinfo *a)
     return -1;
 }
 
-int address_listen(const char *text, unsigned *port, bool *usage, char *why, size_t cap)
+int address_listen(struct address *a, char *why, size_t cap)
 {
-    char host[HOST_MAX], service[8];
+    char service[8];
     const char *fault = NULL;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found = NULL;
-    *usage = true;
-    if (!split(text, host, service) || service[0] == '\0' ||
+    a->usage = true;
+    if (!split(a->text, a->host, service) || service[0] == '\0' ||
         (strtonum(service, 0, 65535, &fault), fault != NULL)) {
-        snprintf(why, cap, "%.100s: not HOST:PORT", text);
+        snprintf(why, cap, "%.100s: not HOST:PORT", a->text);
         return -1;
     }
-    int rc = getaddrinfo(host, service, &hints, &found);
+    int rc = getaddrinfo(a->host, service, &hints, &found);
     if (rc != 0) {
-        snprintf(why, cap, "%s: %s", text, gai_strerror(rc));
+        snprintf(why, cap, "%s: %s", a->text, gai_strerror(rc));
         return -1;
     }
     int fd = -1;
-    if (!is_loopback(found->ai_addr)) {
-        snprintf(
-            why, cap,
-            "%s is no loopback address, and there is no TLS here: listen at 127.0.0.1 and put a proxy with "
-            "TLS before it (--host NAME)",
-            text);
+    a->loopback = is_loopback(found->ai_addr);
+    if (!a->loopback && !a->safe) {
+        snprintf(why, cap,
+                 "%s is no loopback address: there both TLS (--tls-cert) and a token (--token-file) are "
+                 "needed; or listen at 127.0.0.1 and put a proxy with TLS before it (--host NAME)",
+                 a->text);
     } else {
-        *usage = false;
+        a->usage = false;
         fd = listen_at(found);
         if (fd < 0)
-            snprintf(why, cap, "cannot listen at %s: %s", text, strerror(errno));
+            snprintf(why, cap, "cannot listen at %s: %s", a->text, strerror(errno));
         else
-            *port = port_of(fd);
+            a->port = port_of(fd);
     }
     freeaddrinfo(found);
     return fd;

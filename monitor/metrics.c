@@ -353,7 +353,10 @@ void metrics_text(const struct tasks *t, struct buf *b)
     head(b, "df2redis_monitor_info", "gauge", "The monitor itself.");
     (void)buf_addf(b, "df2redis_monitor_info{version=\"%s\"} 1\n", DF2REDIS_VERSION);
     head(b, "df2redis_tasks", "gauge", "Tasks with a run directory.");
-    (void)buf_addf(b, "df2redis_tasks %u\n", t->n);
+    unsigned n = 0;
+    for (unsigned i = 0; i < t->n; i++)
+        n += t->task[i]->base != NULL;
+    (void)buf_addf(b, "df2redis_tasks %u\n", n);
     for (size_t i = 0; i < METRICS; i++)
         put_metric(t, b, &metrics[i]);
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)

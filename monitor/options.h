@@ -11,8 +11,12 @@ struct options {
     const char *listen;
     const char *base[BASES_MAX]; /* directories with a run directory per task */
     unsigned nbases;
-    const char *host[HOSTS_MAX]; /* names by which browsers may call us, besides those of the loopback */
+    const char *host[HOSTS_MAX + 1]; /* names by which browsers may call us, besides those of the loopback */
     unsigned nhosts;
+    const char *token_file; /* NULL: nothing can be changed */
+    const char *files;      /* directory of the files of tasks that are created over HTTP; NULL: none */
+    const char *kept;       /* where df2redis keeps tasks; NULL: not known */
+    const char *tls_cert, *tls_key; /* NULL: no TLS */
     int verbose;
     enum log_form log_form;
 };

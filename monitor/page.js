@@ -10,6 +10,9 @@ let before = new Map(); // process -> its counters of the last answer
 let history_ = null;
 let charts = null;
 let failures = 0;
+let token = ""; // nowhere but here
+let control = false; // tasks can be controlled here
+let closed = false; // nothing is told without the token
 
 // ---- words ----
 
@@ -29,7 +32,7 @@ function span(s) {
   return Math.floor(s / 86400) + " d " + Math.floor((s % 86400) / 3600) + " h";
 }
 
-const percent = (x) => Math.round(100 * x) + " %";
+const percent = (x) => Math.round(100 * x) + "\u00a0%";
 
 // An element with text or children; attributes as an object.
 function el(tag, attributes, ...children) {
@@ -45,6 +48,7 @@ const replace = (where, ...children) => where.replaceChildren(...children);
 
 function word_of(task) {
   if (task.problems.length > 0) return "problem";
+  if (task.phase === "created") return "not started yet";
   if (task.phase === "failed") return "look at its log";
   return task.running ? "healthy" : "not running";
 }
@@ -80,18 +84,23 @@ function choose(name) {
 
 function summary_of(t) {
   const s = t.session;
+  if (t.phase === "created") return "created: it has not run yet";
   const words = [t.phase + " for " + span(t.since_seconds || 0), (t.source || "?") + " to " + (t.target || "?")];
   if (s && s.keys > 0) words.push(number.format(s.keys) + " keys moved" + (s.total_keys >= s.keys ? " of " + number.format(s.total_keys) : ""));
   if (s) words.push(size(s.bytes) + " read");
   if (known(t.bytes_per_second)) words.push("now " + size(t.bytes_per_second) + "/s");
   if (known(t.eta_seconds) && t.phase === "full-sync") words.push("about " + span(t.eta_seconds) + " left");
   if (known(t.lag_seconds) && /streaming|catching-up/.test(t.phase)) words.push("behind by " + span(t.lag_seconds));
-  if (t.last_error && !t.running) words.push("last error: " + t.last_error);
+  if (t.last_error && !t.running && t.phase !== "failed") words.push("last error: " + t.last_error);
   return words.join(" · ");
 }
 
 function show_problems(t) {
-  replace($("problems"), ...t.explained.map((p) => {
+  const all = [...t.explained];
+  if (t.last_error && (t.phase === "failed" || t.phase === "restarting"))
+    all.unshift({ problem: t.phase === "failed" ? "failed" : "last error", text: t.last_error,
+      next: t.phase === "failed" ? "the log below says more; it goes on from the saved positions when it is started again" : null });
+  replace($("problems"), ...all.map((p) => {
     const li = el("li", {}, el("strong", { class: "critical" }, p.problem), ": " + p.text);
     if (p.next) li.append(el("span", { class: "next" }, " — " + p.next));
     return li;
@@ -128,7 +137,7 @@ function show_strip(t, now) {
   };
   const writer = of("rediswriter")[0];
   const cpu = (name) => "processor " + or_dash(most(of(name).map((s) => processor(s, now))));
-  const pipe = (name) => or_dash(most(of(name).map(fill_of))) + " full";
+  const pipe = (name) => (of(name).length > 1 ? "fullest " : "") + or_dash(most(of(name).map(fill_of))) + " full";
   const window_ = writer && writer.window_size_bytes > 0 ? percent(writer.window_bytes / writer.window_size_bytes) + " of the window" : "–";
   replace($("strip"),
     box("source", t.source || "", t.bottleneck === "source"),
@@ -178,11 +187,12 @@ function show_errors(t) {
 function show_task(t, now) {
   $("name").textContent = t.task;
   $("summary").textContent = summary_of(t);
-  $("details").hidden = false;
+  $("details").hidden = t.phase === "created"; // there is nothing to show yet
   const done = $("done");
   done.hidden = !(known(t.percent) && t.phase === "full-sync");
   if (!done.hidden) done.value = t.percent;
   show_problems(t);
+  for (const id of ["now", "pipeline", "health"]) $(id).hidden = !t.running;
   $("bottleneck").textContent = t.bottleneck_text || "not known yet";
   show_strip(t, now);
   show_flows(t, now);
@@ -246,19 +256,91 @@ function show_charts(h) {
   for (const [id, names, labels, factor] of CHARTS) {
     const data = rows(h, names, factor);
     const last = data.length > 0 ? data[data.length - 1] : [];
-    $("t-" + id.slice(6)).textContent = labels.map((l, i) => l + ": " + (known(last[i + 1]) ? number.format(+last[i + 1].toPrecision(3)) : "–")).join(", ");
+    replace($("t-" + id.slice(6)), ...labels.flatMap((l, i) => [el("i", { class: "line p" + (i + 1) }),
+      l + ": " + (known(last[i + 1]) ? number.format(+last[i + 1].toPrecision(3)) : "–") + (i + 1 < labels.length ? ", " : "")]));
     if (data.length < 2) continue;
     const options = { file: data, labels: ["time", ...labels], colors: [color("--p1"), color("--p2")], gridLineColor: color("--grid"),
-      axisLineColor: color("--line"), strokeWidth: 1.5, axes: { x: { axisLabelWidth: 70, pixelsPerLabel: 90 }, y: { axisLabelWidth: 62 } }, includeZero: true, legend: "follow", animatedZooms: false };
+      axisLineColor: color("--line"), strokeWidth: 1.5, series: { [labels[1] || "-"]: { strokePattern: [6, 3] } }, drawGapEdgePoints: true, pointSize: 2, xAxisHeight: 24, axes: { x: { axisLabelWidth: 70, pixelsPerLabel: 90 }, y: { axisLabelWidth: 62 } }, includeZero: true, legend: "follow", animatedZooms: false };
     if (charts[id]) charts[id].updateOptions(options);
     else charts[id] = new Dygraph($(id), data, { ...options, file: undefined });
   }
 }
 
+// ---- control ----
+
+let ordered = false; // a command is under way
+
+function show_control(t) {
+  $("control").hidden = !(control || closed);
+  $("login").hidden = token !== "";
+  $("actions").hidden = token === "" || !t;
+  if (!t) return;
+  const name = t.task, may_start = Boolean(t.kept) && !t.running;
+  $("start").disabled = ordered || !may_start;
+  $("stop").disabled = ordered || !t.running;
+  $("start").setAttribute("aria-label", "Start " + name);
+  $("stop").setAttribute("aria-label", "Stop " + name);
+  $("why").textContent = t.running || may_start ? "" : name + " is not kept under a name (df2redis create), so it is started elsewhere.";
+}
+
+function outcome(words) {
+  $("outcome").textContent = words;
+}
+
+function forget(words) {
+  token = "";
+  outcome(words);
+  tick();
+}
+
+async function order(name, word) {
+  ordered = true;
+  outcome(word + " " + name + " …");
+  $("start").disabled = $("stop").disabled = true;
+  try {
+    const reply = await fetch("/api/v1/tasks/" + encodeURIComponent(name) + "/" + word,
+      { method: "POST", headers: { Authorization: "Bearer " + token }, credentials: "omit" });
+    const said = await reply.json();
+    if (reply.status === 401) token = "";
+    outcome(reply.ok ? name + ": " + word + " is done" : name + ": " + word + " failed: " + (said.error || said.output || "status " + said.status));
+  } catch (error) {
+    outcome("The monitor does not answer.");
+  }
+  ordered = false;
+  tick();
+}
+
+$("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = $("token").value.trim();
+  $("token").value = "";
+  outcome("");
+  tick().then(() => { if (!$("actions").hidden) ($("stop").disabled ? $("forget") : $("stop")).focus(); });
+});
+$("forget").addEventListener("click", () => forget("The token is forgotten."));
+$("start").addEventListener("click", () => order(chosen, "start"));
+$("stop").addEventListener("click", () => {
+  $("question").textContent = "Stop " + chosen + "? What was read is applied first, and the positions are saved.";
+  $("confirm").dataset.task = chosen;
+  $("confirm").showModal();
+});
+$("yes").addEventListener("click", () => {
+  $("confirm").close();
+  order($("confirm").dataset.task, "stop");
+});
+$("no").addEventListener("click", () => $("confirm").close());
+
 // ---- asking ----
 
+// Where reading needs no token it is not sent.
 async function ask(path) {
-  const reply = await fetch(path, { cache: "no-store" });
+  const headers = closed && token ? { Authorization: "Bearer " + token } : {};
+  const reply = await fetch(path, { cache: "no-store", credentials: "omit", headers });
+  if (reply.status === 401) {
+    if (closed && token) outcome("The token is wrong.");
+    if (closed || !token) token = "";
+    closed = true;
+  }
   if (!reply.ok) throw new Error(path + ": " + reply.status);
   return reply;
 }
@@ -270,6 +352,7 @@ async function tick() {
   busy = true;
   try {
     const all = await (await ask("/api/v1/tasks")).json();
+    control = all.control;
     let t = all.tasks.find((x) => x.task === chosen);
     if (!t && all.tasks.length > 0) {
       t = all.tasks[0];
@@ -277,6 +360,7 @@ async function tick() {
       history_ = null;
     }
     show_list(all.tasks);
+    show_control(t);
     if (t) {
       show_task(t, all.time);
       const path = "/api/v1/tasks/" + encodeURIComponent(t.task);
@@ -295,7 +379,10 @@ async function tick() {
     say(all.tasks.length + (all.tasks.length === 1 ? " task" : " tasks") + (bad.length > 0 ? ", with problems: " + bad.join(", ") : ", no problems"));
     failures = 0;
   } catch (error) {
-    if (++failures > 1) say("The monitor does not answer; what is shown is old.");
+    if (closed && !token) {
+      show_control(null);
+      say("The token is needed.");
+    } else if (++failures > 1) say("The monitor does not answer; what is shown is old.");
   } finally {
     busy = false;
   }

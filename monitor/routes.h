@@ -4,21 +4,12 @@
 
 #include <stdbool.h>
 
-#include "buf.h"
+#include "answer.h"
 #include "tasks.h"
 
-struct answer {
-    unsigned status;
-    const char *type;
-    const char *allow; /* with status 405 */
-    bool fixed;        /* part of the program: browsers may cache it */
-    const void *data;  /* a part of the program; NULL: text */
-    size_t n;          /* bytes of data */
-    struct buf text;   /* the caller's */
-};
-
-/* method and path (without a query) as they came; since: the query's, 0: none. now: Unix time. */
-void routes_answer(const struct tasks *t, const char *method, const char *path, int64_t since, int64_t now,
-                   struct answer *a);
+/* method and path (without a query) as they came; since: the query's, 0: none. now: Unix time. control:
+ * tasks can be changed here, which is none of this. */
+void routes_answer(const struct tasks *t, bool control, const char *method, const char *path, int64_t since,
+                   int64_t now, struct answer *a);
 
 #endif

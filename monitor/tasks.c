@@ -21,14 +21,6 @@
 
 /* ---- files ---- */
 
-/* As df2redis allows it: letters, digits, dots, dashes and underscores, the first no dot or dash. */
-static bool is_task_name(const char *s)
-{
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    size_t n = strlen(s);
-    return n > 0 && n < TASK_NAME_MAX && s[0] != '.' && s[0] != '-' && strspn(s, letters) == n;
-}
-
 /* A regular file of a directory whose owner is that user; no link, no FIFO that would stop us. */
 static int open_file(int dir, const char *name, uid_t owner)
 {
@@ -151,9 +143,9 @@ static void look_at(struct task *task, int dir, uid_t owner, int64_t now)
 
 /* ---- all of them ---- */
 
-void tasks_init(struct tasks *t, const char *const *base, unsigned nbases)
+void tasks_init(struct tasks *t, const char *const *base, unsigned nbases, const char *kept)
 {
-    *t = (struct tasks){.base = base, .nbases = nbases};
+    *t = (struct tasks){.base = base, .nbases = nbases, .kept = kept};
 }
 
 static void forget(struct task *task)
@@ -190,9 +182,8 @@ const struct task *tasks_find(const struct tasks *t, const char *name)
     return i < t->n && strcmp(t->task[i]->name, name) == 0 ? t->task[i] : NULL;
 }
 
-/* The task of that name, new where it was not known; NULL: there are too many, or another directory has it.
- */
-static struct task *meet(struct tasks *t, const char *base, const char *name)
+/* The task of that name, new where it was not known; NULL: there are too many. */
+static struct task *place_for(struct tasks *t, const char *name)
 {
     unsigned i = place_of(t, name);
     if (i == t->n || strcmp(t->task[i]->name, name) != 0) {
@@ -204,12 +195,50 @@ static struct task *meet(struct tasks *t, const char *base, const char *name)
         t->task[i] = new;
         t->n++;
     }
-    struct task *task = t->task[i];
-    if (task->seen == t->round)
+    return t->task[i];
+}
+
+/* One with a run directory. NULL: there are too many, or another directory has one of that name. */
+static struct task *meet(struct tasks *t, const char *base, const char *name)
+{
+    struct task *task = place_for(t, name);
+    if (task == NULL || task->seen == t->round)
         return NULL;
     task->seen = t->round;
     task->base = base;
+    task->kept = false;
     return task;
+}
+
+/* One that is kept, NAME.conf; it may have no run directory. */
+static void meet_kept(struct tasks *t, const char *file)
+{
+    static const char end[] = ".conf";
+    char name[TASK_NAME_MAX];
+    size_t n = strlen(file), more = sizeof end - 1;
+    if (n <= more || n - more >= sizeof name || strcmp(file + n - more, end) != 0)
+        return;
+    memcpy(name, file, n - more);
+    name[n - more] = '\0';
+    struct task *task = is_task_name(name) ? place_for(t, name) : NULL;
+    if (task == NULL)
+        return;
+    if (task->seen != t->round) { /* what it had is gone */
+        json_decref(task->status);
+        task->status = NULL;
+        task->base = NULL;
+        task->seen = t->round;
+    }
+    task->kept = true;
+}
+
+static void look_at_kept(struct tasks *t)
+{
+    DIR *d = t->kept != NULL ? opendir(t->kept) : NULL;
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+        meet_kept(t, e->d_name);
+    if (d != NULL)
+        closedir(d);
 }
 
 static void look_in(struct tasks *t, const char *base, int64_t now)
@@ -246,14 +275,27 @@ void tasks_look(struct tasks *t, int64_t now)
     t->round++;
     for (unsigned i = 0; i < t->nbases; i++)
         look_in(t, t->base[i], now);
+    look_at_kept(t);
     drop_unseen(t);
     t->looked = now;
+}
+
+json_t *task_status(const struct task *task)
+{
+    json_t *status = task->status != NULL
+                         ? json_copy(task->status)
+                         : json_pack("{s:s, s:s, s:b, s:b, s:[], s:[], s:[], s:[], s:[]}", "task", task->name,
+                                     "phase", task->base != NULL ? "unknown" : "created", "running", 0,
+                                     "healthy", 0, "problems", "explained", "checks", "flows", "stages");
+    if (task->kept)
+        (void)json_object_set_new(status, "kept", json_true());
+    return status;
 }
 
 void task_log(const struct task *task, struct buf *text)
 {
     uid_t owner = 0;
-    int dir = open_dir(task->base, task->name, &owner);
+    int dir = task->base != NULL ? open_dir(task->base, task->name, &owner) : -1;
     text->max = 2 * RECENT_MAX;
     if (dir < 0)
         return;

@@ -12,25 +12,25 @@ void sink_free(struct sink *to)
     outlet_end(&at, &to->value);
     value_free(&to->restored);
     scratch_free(&to->s);
-    buf_free(&to->names);
-    buf_free(&to->filtered_argv);
+    buf_free(&to->renamed.names);
+    buf_free(&to->renamed.argv);
     buf_free(&to->program);
     buf_free(&to->guarded);
     buf_free(&to->answer);
-    buf_free(&to->checks);
-    buf_free(&to->check_name);
+    buf_free(&to->checks.waiting);
+    buf_free(&to->checks.name);
 }
 
-void change_once(struct sink *to, bool *told, const char *kind, const char *detail)
+void change_once(struct emit *e, struct origin *o, bool *told, const char *kind, const char *detail)
 {
     if (!*told)
-        emit_report(to->e, &to->o, false, kind, (const uint8_t *)"", 0, detail);
+        emit_report(e, o, false, kind, (const uint8_t *)"", 0, detail);
     *told = true;
 }
 
 void change_hint_lost(struct sink *to)
 {
-    change_once(to, &to->told_hint, "eviction-hint",
+    change_once(to->e, &to->o, &to->told_hint, "eviction-hint",
                 target_takes_hints(&to->e->target)
                     ? "values written as commands are new and unused at the target"
                     : "the target takes no idle times and frequencies: Redis from 5.0 on and Valkey do");
@@ -45,8 +45,8 @@ void change_filter(struct sink *to, struct change *ch, unsigned vclass)
         bool excluded = !filter_passes(to->filter, k->p, k->n, vclass, ch->db);
         reserved = filter_reserved(to->filter, k->p, k->n, vclass, ch->db);
         to->o.db = filter_db(to->filter, ch->db);
-        to->names.len = 0;
-        struct slice name = filter_name(to->filter, k->p, k->n, &to->names);
+        to->renamed.names.len = 0;
+        struct slice name = filter_name(to->filter, k->p, k->n, &to->renamed.names);
         key_set(to->e, k, name.p, name.n);
         k->excluded = excluded;
     } else if (key_is_ours(k->p, k->n)) {
@@ -71,10 +71,9 @@ void change_begin(struct sink *to, struct change *ch, struct value *v)
 }
 
 /* The expiry to write. False: the key has expired. */
-static bool expiry(struct sink *to, const struct change *ch, uint64_t *ms)
+static bool expiry(struct emit *e, const struct origin *o, uint64_t *ms)
 {
-    *ms = ch->expire_ms;
-    return *ms == 0 || (*ms = emit_expiry(to->e, &to->o, *ms)) != 0;
+    return *ms == 0 || (*ms = emit_expiry(e, o, *ms)) != 0;
 }
 
 /* A string behind an expiry, a mask or a hint; with a hint that is to be carried over by RESTORE of its bytes
@@ -84,12 +83,12 @@ static void put_prefixed(struct sink *to, const struct change *ch, const struct 
 {
     struct emit *e = to->e;
     bool hinted = ch->hint.kind != HINT_NONE;
-    uint64_t ms;
+    uint64_t ms = ch->expire_ms;
     if (hinted && raw->n > e->restore_limit) {
         change_hint_lost(to);
         hinted = false;
     }
-    if (!expiry(to, ch, &ms))
+    if (!expiry(e, &to->o, &ms))
         return;
     e->stats.keys[CLASS_STRING]++;
     if (hinted) {
@@ -108,7 +107,7 @@ static enum got stream_value(struct sink *to, const struct change *ch, struct cu
     if (ch->hint.kind != HINT_NONE && !ch->key.excluded)
         change_hint_lost(to);
     value_begin(&to->value, to->e, &to->o, &to->s, ch->type, &ch->key, ch->expire_ms);
-    to->value.templates = ch->templates;
+    to->value.template.known = ch->templates;
     to->value.sticky = ch->sticky;
     if (odd != NULL)
         to->value.odd = *odd;
@@ -157,20 +156,6 @@ static enum got put_string(struct sink *to, const struct change *ch, struct cur 
     return stream_value(to, ch, c, NULL);
 }
 
-/* The RDB version to restore a value as, and the type: streams can be made over for older targets. 0:
- * commands. */
-static unsigned restore_as(const struct emit *e, unsigned type, unsigned *as)
-{
-    static const unsigned older[] = {21, 19};
-    unsigned ver = target_restore_version(&e->target, type);
-    *as = type;
-    for (size_t i = 0; i < 2 && ver == 0 && (type == 21 || type == T_REDIS + 26); i++) {
-        *as = older[i];
-        ver = target_restore_version(&e->target, *as);
-    }
-    return ver;
-}
-
 /* The target has the module whose value begins at t. */
 static bool module_known(const struct emit *e, const struct cur *t)
 {
@@ -178,30 +163,30 @@ static bool module_known(const struct emit *e, const struct cur *t)
     return module_of(t->p, cur_left(t), name) != NULL && target_has_module(&e->target, name);
 }
 
-/* A value that is all there, and that RESTORE takes. */
-static void put_restore(struct sink *to, const struct change *ch, unsigned as, unsigned ver,
+/* A value that is all there, and that RESTORE takes. False: nothing was written of it. */
+static bool put_restore(const struct site *at, const struct change *ch, unsigned as, unsigned ver,
                         const struct slice *value)
 {
     unsigned vclass = value_class(ch->type);
-    uint64_t ms;
-    if (!expiry(to, ch, &ms))
-        return;
-    if (to->s.damage != NULL) {
-        value_refused(to->e, &to->o, &ch->key, vclass, to->s.damage);
-        return;
+    uint64_t ms = ch->expire_ms;
+    if (!expiry(at->e, at->o, &ms))
+        return false;
+    if (at->s->damage != NULL) {
+        value_refused(at->e, at->o, &ch->key, vclass, at->s->damage);
+        return false;
     }
-    to->gone = false;
-    to->e->stats.keys[vclass]++;
-    emit_restore(to->e, &to->o, &ch->key, vclass, as & 255, value->p, value->n, ver, ms, ch->hint);
+    at->e->stats.keys[vclass]++;
+    emit_restore(at->e, at->o, &ch->key, vclass, as & 255, value->p, value->n, ver, ms, ch->hint);
     if (ch->sticky)
-        emit_stick(to->e, &to->o, &ch->key);
+        emit_stick(at->e, at->o, &ch->key);
+    return true;
 }
 
 /* RESTORE if the target loads the type and the value is small, else commands. */
 static enum got put_container(struct sink *to, const struct change *ch, struct cur *c, struct cur *t)
 {
     unsigned as, type = ch->type, vclass = value_class(type);
-    unsigned ver = restore_as(to->e, type, &as);
+    unsigned ver = target_restore_as(&to->e->target, type, &as);
     size_t limit = to->e->restore_limit;
     if (vclass == CLASS_OTHER || (vclass == CLASS_STREAM && limit > 0 && limit < STREAM_WHOLE))
         limit = STREAM_WHOLE;
@@ -243,8 +228,7 @@ static enum got put_container(struct sink *to, const struct change *ch, struct c
     if (to->s.damage == NULL && value_unfit(type, &(struct slice){t->p, n}, &to->s, to->e->now_ms))
         return stream_value(to, ch, c, &to->s.odd);
     c->p = v.p;
-    to->gone = true;
-    put_restore(to, ch, as, ver, &value);
+    to->gone = !put_restore(&(struct site)SITE_OF(to), ch, as, ver, &value);
     return GOT;
 }
 

@@ -14,7 +14,7 @@
 #include "command/dialect.h"
 #include "emit.h"
 #include "ours.h"
-#include "command/filter.h"
+#include "filter.h"
 #include "outlet.h"
 #include "value/value.h"
 
@@ -66,8 +66,17 @@ struct lately {
 #define LSN_MAX ((uint64_t)INT64_MAX)
 
 /* Are keys of the flow's full sync looked for at the target? VERIFYING_ENDS: all were found; those that
- * commands had to do without on the way here are still to be read again. */
-enum verifying { NOT_VERIFYING, VERIFYING, VERIFYING_ENDS };
+ * commands had to do without on the way here are still to be read again. VERIFYING_CLOSES: of these, too, no
+ * more are looked for. */
+enum verifying { NOT_VERIFYING, VERIFYING, VERIFYING_ENDS, VERIFYING_CLOSES };
+
+/* Keys whose place has not come, from at on. */
+struct checks {
+    struct buf waiting;
+    size_t at;
+    uint64_t due;    /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
+    struct buf name; /* scratch: what the target calls one */
+};
 
 /* Where the changes of one flow go. */
 struct sink {
@@ -89,9 +98,8 @@ struct sink {
     uint64_t before; /* the position in front of the entry being written, or written last */
 
     /* Which keys go through, and under which names. */
-    const struct filter *filter;     /* NULL: every key as it is */
-    struct buf names, filtered_argv; /* new names, and the arguments that they stand in */
-    uint8_t db_text[20];
+    const struct filter *filter; /* NULL: every key as it is */
+    struct renamed renamed;
 
     /* Values and commands being written. */
     bool in_value;         /* more of value is to come: change_more */
@@ -112,6 +120,7 @@ struct sink {
     /* Keys that are read again (reread.h). */
     struct rereads *rereads; /* NULL: keys cannot be read again */
     uint64_t hold;           /* no position behind this LSN may be confirmed; UINT64_MAX: none */
+    uint64_t left_at;        /* ... because of keys that were left to the run that resumes */
     uint64_t due;            /* LSN at which the next answer is written; UINT64_MAX: none */
     struct buf answer;       /* KEY records, up to the last of an answer */
     bool answer_lost;        /* some of them were too much to keep */
@@ -122,10 +131,13 @@ struct sink {
 
     /* Keys that are looked for at the target (check.h). */
     enum verifying verifying;
-    bool has_value;                /* what is being written follows the value of its key */
-    struct buf checks, check_name; /* those whose place has not come, from checks_at on */
-    size_t checks_at;
-    uint64_t check_due; /* LSN at which the first of them is looked for; UINT64_MAX: there is none */
+    bool has_value; /* what is being written follows the value of its key */
+    bool at_once;   /* the value is written by one request, or not at all (check.h) */
+    struct checks checks;
+    uint64_t asked_from; /* LSN of the first key of this run, which no process before it has reached;
+                            UINT64_MAX: there was none yet */
+    uint64_t ends_at;    /* verified at that LSN, but for keys under way; 0: not yet, or no more */
+    bool unsettled;      /* ... and but for keys that were looked for too late: it is not in this run */
 };
 
 void sink_free(struct sink *to);
@@ -163,7 +175,7 @@ void change_begin(struct sink *to, struct change *ch, struct value *v);
     }
 
 /* A remark that is made once. */
-void change_once(struct sink *to, bool *told, const char *kind, const char *detail);
+void change_once(struct emit *e, struct origin *o, bool *told, const char *kind, const char *detail);
 
 /* A key whose hint was to be carried over is written as commands, which know none: said once. */
 void change_hint_lost(struct sink *to);

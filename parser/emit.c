@@ -13,7 +13,7 @@
 #include "command/scripts.h"
 #include "slot.h"
 
-#define OUT_LIMIT    ((size_t)128 << 10)
+#define OUT_LIMIT    ((size_t)64 << 10)
 #define CHAIN_RECORD ((size_t)256 << 10)
 #define GRACE_MS     1000  /* an expiry this near counts as passed; nearer ones too where the data are old */
 #define EXTEND_MS    60000 /* what a passed one becomes where a journal follows */

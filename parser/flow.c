@@ -15,7 +15,7 @@ void flow_init(struct flow *f, uint16_t number)
 {
     memset(f, 0, sizeof *f);
     f->to.o.flow = number;
-    f->to.hold = f->to.due = f->to.check_due = UINT64_MAX;
+    f->to.hold = f->to.left_at = f->to.due = f->to.checks.due = f->to.asked_from = UINT64_MAX;
     f->rdb.to = f->journal.to = &f->to;
     f->rdb.journal = &f->journal;
     aof_init(&f->aof, &f->psync);

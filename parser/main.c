@@ -61,7 +61,7 @@ static int fill(struct parser *p, struct recin *in)
     }
     if (ready < 0) {
         p->e.failed = true;
-        p->e.fault = errno;
+        p->e.fault = EPIPE; /* io_wait2; errno may be that of a control socket by now */
         return -1;
     }
     long n = recin_fill(in);

@@ -1,7 +1,9 @@
 #include "options.h"
 
+#include <lz4.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "exits.h"
 #include "fatal.h"
@@ -153,11 +155,15 @@ static const struct option_row rows[] = {
     OPTION_LAST_ROWS("parser"),
 };
 
+static const struct option_library libraries[] = {
+    {"lz4", LZ4_versionString}, {"zstd", ZSTD_versionString}, {NULL, NULL}};
+
 static const struct option_program program = {.name = "dfparse",
                                               .section = "parser",
                                               .usage = usage,
                                               .closing = "See dfparse(1), dfrecord(5).\n",
-                                              .rows = rows};
+                                              .rows = rows,
+                                              .libraries = libraries};
 
 /* A file has no server behind it that could be asked. */
 static void check_rdb(struct options *o)

@@ -7,7 +7,7 @@
 
 #include "emit.h"
 #include "log_form.h"
-#include "command/filter.h"
+#include "filter.h"
 #include "inspect/tally.h"
 
 struct options {

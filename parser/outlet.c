@@ -12,7 +12,7 @@ static void pass_over(const struct site *at, const struct change *ch, struct val
     k.excluded |= word->reported;
     value_begin(v, at->e, at->o, at->s, ch->type, &k, 0);
     at->e->stats.filtered -= word->reported;
-    v->templates = ch->templates;
+    v->template.known = ch->templates;
 }
 
 static enum got wants(const struct site *at, const struct change *ch, const struct cur *value,

@@ -112,7 +112,7 @@ void parser_tell(struct parser *p, const struct flow *f)
         rc = ctl_send(&p->ctl, "cut flow=%u epoch=%u", n, p->epoch);
         p->told_cut[n] = true;
     }
-    if (rc == 0 && f->to.synced && !p->told_synced[n] && !reread_early(&f->to)) {
+    if (rc == 0 && f->to.synced && !p->told_synced[n] && !reread_early(f->to.rereads, f->to.o.flow)) {
         rc = ctl_send(&p->ctl, "synced flow=%u epoch=%u", n, p->epoch);
         p->told_synced[n] = true;
     }

@@ -139,6 +139,17 @@ unsigned target_restore_version(const struct target *t, unsigned type)
     return ver <= t->rdb ? ver : 0;
 }
 
+unsigned target_restore_as(const struct target *t, unsigned type, unsigned *as)
+{
+    static const unsigned older[] = {21, 19};
+    unsigned ver = target_restore_version(t, type);
+    *as = type;
+    for (size_t i = 0; i < 2 && ver == 0 && (type == 21 || type == T_REDIS + 26); i++)
+        if ((ver = target_restore_version(t, older[i])) != 0)
+            *as = older[i];
+    return ver;
+}
+
 /* Module types that have other names than their modules. Valkey's bloom filters are another type in a module
  * of the same name as Redis'. */
 static const struct {

@@ -59,6 +59,9 @@ bool target_names_module(const struct target *t, const char *type_name);
  * written as commands. */
 unsigned target_restore_version(const struct target *t, unsigned type);
 
+/* The same with streams made over for older targets: *as is the type that the payload has then, else type. */
+unsigned target_restore_as(const struct target *t, unsigned type, unsigned *as);
+
 /* RESTORE takes IDLETIME and FREQ. */
 bool target_takes_hints(const struct target *t);
 

@@ -173,10 +173,8 @@ static void open_flow(struct process *p)
 {
     struct flow_from from = {.pos = 0};
     if (p->resume.state == RESUME_SAVED && p->o->flow < p->resume.flows) {
-        const struct resume_flow *f = &p->resume.flow[p->o->flow];
-        from.pos = f->pos;
-        from.lineage = &f->lineage;
-        from.vector = resume_vector(&p->resume);
+        (void)resume_vector(&p->resume);
+        from = resume_from(&p->resume, p->o->flow);
     }
     stream_open_flow(&p->stream, flow_of(p), &from);
 }

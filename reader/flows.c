@@ -13,35 +13,11 @@
 void flows_reset(struct session *s)
 {
     unsigned n = s->stream.info.flows;
-    free(s->flows);
-    s->flows = xcalloc(n, sizeof *s->flows);
+    session_flows_reset(&s->flows, n);
     stream_set_flows(&s->stream, 0, s->o->session_only ? 0 : n);
 }
 
-void flows_refresh(struct session *s)
-{
-    bool behind = s->stream.n > 0 && output_behind(&s->stream.out);
-    for (unsigned i = 0; s->flows != NULL && i < s->stream.n; i++) {
-        const struct flow *from = &s->stream.flows[i];
-        struct session_flow *f = &s->flows[i];
-        f->bytes = from->bytes;
-        f->moved_at = from->moved_at;
-        f->acked = from->acked;
-        f->blocked = behind;
-        f->away = from->away;
-        f->reconnects = from->reconnects;
-    }
-}
-
 /* ---- opening ---- */
-
-static struct flow_from from_of(const struct session *s, unsigned i)
-{
-    if (!s->going_on)
-        return (struct flow_from){.pos = 0};
-    const struct resume_flow *f = &s->resume.flow[i];
-    return (struct flow_from){.pos = f->pos, .lineage = &f->lineage, .vector = s->vector};
-}
 
 static void send_line(struct peer *p, struct buf *b)
 {
@@ -63,7 +39,7 @@ static void introduce(const struct source *src, struct peer *p)
 /* The positions that it needs, and then to open its flow. */
 static void open_in_process(struct session *s, struct peer *p)
 {
-    if (s->going_on) {
+    if (s->resume.going_on) {
         struct buf b = {.max = CTL_LINE_MAX};
         resume_say(&s->resume, &b);
         send_line(p, &b);
@@ -91,7 +67,7 @@ static void start(struct session *s, struct peer *p)
     (void)buf_addstr(&b, "start ");
     sessinfo_format(&s->stream.info, &b, ' ');
     (void)buf_add(&b, "", 1);
-    s->flows[p->flow].process = p;
+    s->flows.flow[p->flow].process = p;
     control_send(p, "%s", (const char *)b.p);
     buf_free(&b);
 }
@@ -117,7 +93,7 @@ void flows_start_process(struct session *s, struct peer *p)
         start(s, p);
     if (s->stream.out.read_on)
         control_send(p, "readon on=1");
-    if (s->phase == PHASE_FLOWS && s->stream.info.resume && s->flows[p->flow].process == p)
+    if (s->phase == PHASE_FLOWS && s->stream.info.resume && s->flows.flow[p->flow].process == p)
         open_in_process(s, p);
 }
 
@@ -126,7 +102,9 @@ void flows_open(struct session *s)
     if (s->o->session_only)
         each_process(s, s->stream.info.resume ? open_in_process : start);
     for (unsigned i = 0; i < s->stream.n && s->phase == PHASE_FLOWS && !session_ending(s); i++) {
-        struct flow_from from = from_of(s, i);
+        struct flow_from from = {.pos = 0};
+        if (s->resume.going_on)
+            from = resume_from(&s->resume, i);
         stream_open_flow(&s->stream, &s->stream.flows[i], &from);
     }
 }
@@ -137,9 +115,10 @@ void flows_announce(struct session *s, enum flow_form form)
 {
     for (unsigned i = 0; i < s->stream.n; i++)
         (void)stream_announce_flow(&s->stream.flows[i], form); /* a failure is noticed in the next turn */
-    for (unsigned i = 0; s->o->session_only && i < s->stream.info.flows; i++)
-        if (s->flows[i].process != NULL)
-            control_send(s->flows[i].process, "announce epoch=%u form=%s", (unsigned)s->stream.info.epoch,
+    for (unsigned i = 0; s->o->session_only && i < s->flows.n; i++)
+        if (s->flows.flow[i].process != NULL)
+            control_send(s->flows.flow[i].process, "announce epoch=%u form=%s",
+                         (unsigned)s->stream.info.epoch,
                          form == FORM_JOURNAL ? "journal"
                          : form == FORM_FULL  ? "full"
                                               : "snapshot");
@@ -147,8 +126,8 @@ void flows_announce(struct session *s, enum flow_form form)
 
 void flows_acknowledge(struct session *s, bool at_once)
 {
-    for (unsigned i = 0; s->live && s->flows != NULL && i < s->stream.info.flows; i++) {
-        struct session_flow *f = &s->flows[i];
+    for (unsigned i = 0; s->live && i < s->flows.n; i++) {
+        struct session_flow *f = &s->flows.flow[i];
         if (i < s->stream.n) {
             s->stream.flows[i].applied = f->applied;
         } else if (f->process != NULL && f->applied > f->acked && ctl_idle(&f->process->ctl)) {
@@ -160,36 +139,35 @@ void flows_acknowledge(struct session *s, bool at_once)
     stream_acknowledge(&s->stream, mono_us(), at_once);
 }
 
-void flows_read_on(struct session *s, bool on)
+void flows_read_on(struct control *c, struct output *out, bool on)
 {
-    if (on != s->stream.out.read_on)
-        control_send_role(&s->control, ROLE_FLOW, on ? "readon on=1" : "readon on=0");
-    s->stream.out.read_on = on;
+    if (on != out->read_on)
+        control_send_role(c, ROLE_FLOW, on ? "readon on=1" : "readon on=0");
+    out->read_on = on;
 }
 
-void flows_moved(struct session *s)
+void flows_moved(struct control *c, const struct sessinfo *info)
 {
     struct buf b = {.max = CTL_LINE_MAX};
-    const char *server = s->stream.info.server;
-    (void)buf_addf(&b, "server epoch=%u at=", (unsigned)s->stream.info.epoch);
-    meta_escape(&b, server, strlen(server), 0);
+    (void)buf_addf(&b, "server epoch=%u at=", (unsigned)info->epoch);
+    meta_escape(&b, info->server, strlen(info->server), 0);
     (void)buf_add(&b, "", 1);
-    control_send_role(&s->control, ROLE_FLOW, (const char *)b.p);
+    control_send_role(c, ROLE_FLOW, (const char *)b.p);
     buf_free(&b);
 }
 
 void flows_reread(struct session *s, unsigned i, const char *line)
 {
     const struct source *src = s->stream.source;
-    if (i >= s->stream.n && s->flows[i].process != NULL)
-        control_send(s->flows[i].process, "%s", line);
+    if (i >= s->stream.n && s->flows.flow[i].process != NULL)
+        control_send(s->flows.flow[i].process, "%s", line);
     else if (i < s->stream.n && src->kind->reread != NULL)
         src->kind->reread(s->stream.source, i, line);
 }
 
-size_t flows_check_max(const struct session *s)
+size_t flows_check_max(const struct options *o)
 {
-    return s->o->session_only ? CTL_LINE_MAX : DATA_MAX;
+    return o->session_only ? CTL_LINE_MAX : DATA_MAX;
 }
 
 /* As a line: a record of it is made there. */
@@ -208,21 +186,21 @@ void flows_record(struct session *s, unsigned i, enum rec_type type, const struc
     bool slots = type == REC_SLOTS;
     if (i < s->stream.n) /* a failure is noticed in the next turn */
         (void)(slots ? stream_slots : stream_check)(&s->stream, i, text);
-    else if (s->flows[i].process != NULL)
-        send_text(s->flows[i].process, s->stream.info.epoch, slots ? "slots" : "check", text);
+    else if (s->flows.flow[i].process != NULL)
+        send_text(s->flows.flow[i].process, s->stream.info.epoch, slots ? "slots" : "check", text);
 }
 
 bool flows_room(struct session *s)
 {
     bool full = output_full(&s->stream.out) || s->barrier_since != 0;
-    for (unsigned i = s->stream.n; i < s->stream.info.flows && !full; i++) {
-        const struct session_flow *f = &s->flows[i];
+    for (unsigned i = s->stream.n; i < s->flows.n && !full; i++) {
+        const struct session_flow *f = &s->flows.flow[i];
         full = f->process == NULL || f->full || f->process->ctl.out.len > CHECKS_MAX;
     }
     return !full;
 }
 
-void flows_stop(struct session *s, const char *reason, int status, const char *message)
+void flows_stop(struct control *c, const char *reason, int status, const char *message)
 {
     struct buf b = {.max = CTL_LINE_MAX};
     (void)buf_addf(&b, "stop reason=%s status=%d", reason, status);
@@ -231,6 +209,6 @@ void flows_stop(struct session *s, const char *reason, int status, const char *m
         meta_escape(&b, message, strlen(message), 500);
     }
     (void)buf_add(&b, "", 1);
-    control_send_role(&s->control, ROLE_FLOW, (const char *)b.p);
+    control_send_role(c, ROLE_FLOW, (const char *)b.p);
     buf_free(&b);
 }

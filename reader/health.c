@@ -18,8 +18,8 @@ static void check_flows(struct session *s, uint64_t now)
 {
     uint64_t limit = (uint64_t)s->o->stall_timeout * US;
     bool any = false;
-    for (unsigned i = 0; i < s->stream.info.flows && !session_ending(s); i++) {
-        struct session_flow *f = &s->flows[i];
+    for (unsigned i = 0; i < s->flows.n && !session_ending(s); i++) {
+        struct session_flow *f = &s->flows.flow[i];
         if (f->blocked)
             f->idle_since = now;
         uint64_t silent = health_silent(s, f, now);
@@ -39,8 +39,8 @@ static void check_flows(struct session *s, uint64_t now)
 /* Does the source, or the process that asks it, take too long? */
 static bool is_late(const struct session *s, unsigned i)
 {
-    bool missing = s->o->session_only && s->flows[i].process == NULL;
-    return !s->flows[i].up && (missing || !s->stream.source->kind->slow_answers);
+    bool missing = s->o->session_only && s->flows.flow[i].process == NULL;
+    return !s->flows.flow[i].up && (missing || !s->stream.source->kind->slow_answers);
 }
 
 static void check_flows_up(struct session *s, uint64_t now)
@@ -50,11 +50,11 @@ static void check_flows_up(struct session *s, uint64_t now)
     if (us_since(now, s->phase_since) < (uint64_t)limit * US)
         return;
     unsigned i = 0;
-    while (i < s->stream.info.flows && !is_late(s, i))
+    while (i < s->flows.n && !is_late(s, i))
         i++;
-    if (i == s->stream.info.flows)
+    if (i == s->flows.n)
         return;
-    if (processes && s->flows[i].process == NULL)
+    if (processes && s->flows.flow[i].process == NULL)
         session_fail(s, EXIT_CANNOT, "flow %u: no process has joined (dfreader --flow %u --session %s %s)", i,
                      i, s->control.path, s->o->shown);
     else
@@ -109,23 +109,6 @@ void health_check(struct session *s, uint64_t now)
         s->alarms &= ~(unsigned)ALARM_FLOW;
 }
 
-/* Here, or in the process of a flow. */
-static bool spool_full(const struct session *s)
-{
-    bool full = output_spool_full(&s->stream.out);
-    for (unsigned i = 0; !full && s->flows != NULL && i < s->stream.info.flows; i++)
-        full = s->flows[i].process != NULL && s->flows[i].full;
-    return full;
-}
-
-bool health_away(const struct session_flow *f, unsigned n)
-{
-    bool away = false;
-    for (unsigned i = 0; f != NULL && i < n; i++)
-        away = away || f[i].away;
-    return away;
-}
-
 void health_alarms(const struct session *s, struct buf *b, bool *any)
 {
     const struct source *src = s->stream.source;
@@ -135,6 +118,6 @@ void health_alarms(const struct session *s, struct buf *b, bool *any)
         alarm_add(b, any, "flow-silent");
     if (s->alarms & ALARM_BARRIER)
         alarm_add(b, any, "barrier");
-    if (spool_full(s))
+    if (output_spool_full(&s->stream.out) || session_flows_full(&s->flows)) /* here, or in a process */
         alarm_add(b, any, "spool-full");
 }

@@ -23,8 +23,7 @@ static bool join_flow(struct session *s, struct peer *p, const char *line, const
         *refusal = "flows-are-not-remote";
         return false;
     }
-    if (!ctl_getu(line, "flow", &flow) || flow >= REC_FLOWS_MAX ||
-        (s->flows != NULL && flow >= s->stream.info.flows)) {
+    if (!ctl_getu(line, "flow", &flow) || flow >= REC_FLOWS_MAX || (s->flows.n > 0 && flow >= s->flows.n)) {
         *refusal = "no-such-flow";
         return false;
     }
@@ -66,18 +65,6 @@ static bool on_hello(void *ctx, struct peer *p, const char *line, const char **r
     return true;
 }
 
-/* The flow of this epoch that a line speaks of, or NULL. */
-static struct session_flow *flow_of(struct session *s, const char *line, unsigned *index)
-{
-    uint64_t flow, epoch;
-    if (s->flows == NULL || !ctl_getu(line, "flow", &flow) || flow >= s->stream.info.flows)
-        return NULL;
-    if (!ctl_getu(line, "epoch", &epoch) || epoch != s->stream.info.epoch)
-        return NULL;
-    *index = (unsigned)flow;
-    return &s->flows[flow];
-}
-
 /* One number per flow. */
 static uint64_t *numbers_of(struct peer *p, unsigned flows)
 {
@@ -101,7 +88,7 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
         session_asked_to_stop(s);
         return;
     }
-    struct session_flow *f = flow_of(s, line, &i);
+    struct session_flow *f = session_flows_find(&s->flows, s->stream.info.epoch, line, &i);
     if (f == NULL || f->process != p || session_ending(s))
         return;
     if (ctl_is(line, "flowup") && !f->up) {
@@ -138,7 +125,7 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
 static void on_parser_line(struct session *s, struct peer *p, const char *line)
 {
     unsigned i;
-    struct session_flow *f = flow_of(s, line, &i);
+    struct session_flow *f = session_flows_find(&s->flows, s->stream.info.epoch, line, &i);
     bool synced = ctl_is(line, "synced");
     if (f == NULL)
         return;
@@ -153,7 +140,7 @@ static void on_parser_line(struct session *s, struct peer *p, const char *line)
             src->kind->parser_message(src, i, line);
         return;
     }
-    if (synced && numbers_of(p, s->stream.info.flows)[i] == 0) {
+    if (synced && numbers_of(p, s->flows.n)[i] == 0) {
         p->applied[i] = 1;
         p->nsynced++;
     }
@@ -180,10 +167,10 @@ static void on_applied(struct session *s, struct peer *p, const char *line)
 {
     unsigned i;
     uint64_t pos;
-    struct session_flow *f = flow_of(s, line, &i);
+    struct session_flow *f = session_flows_find(&s->flows, s->stream.info.epoch, line, &i);
     if (f == NULL || !ctl_getu(line, "pos", &pos))
         return;
-    numbers_of(p, s->stream.info.flows)[i] = pos;
+    numbers_of(p, s->flows.n)[i] = pos;
     uint64_t low = lowest(&s->control, i);
     if (low > f->applied)
         f->applied = low;
@@ -227,10 +214,10 @@ static void on_writer_line(struct session *s, struct peer *p, const char *line)
     }
 }
 
-void messages_forget_positions(struct session *s)
+void messages_forget_positions(struct control *c)
 {
     struct peer *p;
-    TAILQ_FOREACH(p, &s->control.peers, link)
+    TAILQ_FOREACH(p, &c->peers, link)
     {
         free(p->applied);
         p->applied = NULL;
@@ -312,9 +299,7 @@ static void on_room(void *ctx, struct peer *p)
 static void on_gone(void *ctx, struct peer *p)
 {
     struct session *s = ctx;
-    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++)
-        if (s->flows[i].process == p)
-            s->flows[i].process = NULL;
+    session_flows_forget(&s->flows, p);
     /* Of a file the stream tells: a stage that died is the reader of an output. */
     if (session_ending(s) || !s->stream.source->kind->live)
         return;
@@ -325,7 +310,7 @@ static void on_gone(void *ctx, struct peer *p)
                      "a writer has closed its control connection before the end of the stream");
     else if (p->role == ROLE_FLOW)
         session_fail(s, EXIT_RETRY, "flow %u: its process has gone", p->flow);
-    else if (p->role == ROLE_PARSER && s->synced < s->stream.info.flows)
+    else if (p->role == ROLE_PARSER && s->flows.synced < s->stream.info.flows)
         s->parser_gone_at = mono_us(); /* said soon, unless that follows from the end of a writer */
 }
 

@@ -8,6 +8,7 @@
 
 #include "exits.h"
 #include "fatal.h"
+#include "hiredis_version.h"
 #include "option.h"
 #include "record.h"
 
@@ -128,6 +129,7 @@ static const struct option_row rows[] = {
     OPTION_ARG(NUMBER, "scan-window", "N",
                "keys that are read and not applied yet, at most, of a\nserver (by their number)",
                AT(scan_window), .least = 10, .most = 100000000),
+    OPTION_ARG(TEXT, "scan-keys", "FILE", "with --scan: only the keys that FILE names", AT(scan_keys)),
     OPTION_ARG(NUMBER, "scan-rate", "N", "keys read per second (0: no limit)", AT(scan_rate), .least = 0,
                .most = 100000000),
     OPTION_ARG(SIZE, "scan-bytes", "SIZE", "bytes of values read per second (0: no limit)", AT(scan_bytes),
@@ -149,7 +151,7 @@ static const struct option_row rows[] = {
                AT(barrier_timeout), .least = 1, .most = SECONDS_MAX),
     OPTION_ARG(NUMBER, "ping-timeout", "SEC", "for the master to answer on the control connection (60)",
                AT(ping_timeout), .least = 1, .most = SECONDS_MAX),
-    OPTION_ARG(SIZE, "buffer", "SIZE", "what may wait for the output before flows are no longer read\n(128k)",
+    OPTION_ARG(SIZE, "buffer", "SIZE", "what may wait for the output before flows are no longer read\n(64k)",
                AT(buffer), .least = 4096, .most = (uint64_t)1 << 30),
     OPTION_ARG(
         TEXT, "spool", "DIR",
@@ -171,8 +173,11 @@ static const struct option_row rows[] = {
     OPTION_LAST_ROWS("reader"),
 };
 
+static const struct option_library libraries[] = {
+    {"hiredis", hiredis_version}, {"OpenSSL", tls_library_version}, {NULL, NULL}};
+
 static const struct option_program program = {
-    .name = "dfreader", .section = "reader", .usage = usage, .rows = rows};
+    .name = "dfreader", .section = "reader", .usage = usage, .rows = rows, .libraries = libraries};
 
 static void check_scheme(const struct options *o)
 {
@@ -272,6 +277,8 @@ static void check(const struct options *o)
         fatal(EXIT_USAGE, "--scan needs a server, redis://HOST");
     if ((o->follow || o->set_notifications) && !o->scan)
         fatal(EXIT_USAGE, "--follow and --set-notifications belong to --scan");
+    if (o->scan_keys != NULL && (!o->scan || o->follow || o->resume))
+        fatal(EXIT_USAGE, "--scan-keys belongs to --scan, and not to --follow or --resume");
     if (o->file != NULL && tls_options_given(&o->tls))
         fatal(EXIT_USAGE, "--tls-* belongs to a source over TLS: rediss://HOST, dragonflys://HOST");
 }
@@ -331,7 +338,7 @@ void options_parse(struct options *o, int argc, char **argv)
                           .connect_timeout = 20,
                           .reconnect_timeout = 60,
                           .verify_rate = 100000,
-                          .buffer = (size_t)128 << 10,
+                          .buffer = (size_t)64 << 10,
                           .scan_count = 500,
                           .scan_large = (uint64_t)1 << 20,
                           .spill_max = (uint64_t)1 << 30,

@@ -49,10 +49,11 @@ struct options {
     bool follow;
     bool set_notifications;
     unsigned scan_count;
-    uint64_t scan_window; /* keys; 0: by their number */
-    uint64_t scan_rate;   /* keys per second; 0: no limit */
-    uint64_t scan_bytes;  /* the same */
-    uint64_t scan_large;  /* bytes from which a value is read in parts */
+    uint64_t scan_window;  /* keys; 0: by their number */
+    const char *scan_keys; /* file that names those to be read; NULL: all */
+    uint64_t scan_rate;    /* keys per second; 0: no limit */
+    uint64_t scan_bytes;   /* the same */
+    uint64_t scan_large;   /* bytes from which a value is read in parts */
     enum scan_values scan_values;
     unsigned verify_rate; /* keys per second */
     enum full_resync on_full_resync;

@@ -13,7 +13,7 @@
 #include "spool.h"
 
 /* Payload of a DATA record: with its header it fills whole pages of a pipe. */
-#define DATA_MAX (((size_t)128 << 10) - REC_HEADER)
+#define DATA_MAX (((size_t)64 << 10) - REC_HEADER)
 
 struct output {
     struct loop *loop;

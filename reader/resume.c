@@ -116,3 +116,9 @@ const char *resume_vector(struct resume *r)
     (void)buf_add(&r->vector, "", 1);
     return (const char *)r->vector.p;
 }
+
+struct flow_from resume_from(const struct resume *r, unsigned flow)
+{
+    const struct resume_flow *f = &r->flow[flow];
+    return (struct flow_from){.pos = f->pos, .lineage = &f->lineage, .vector = (const char *)r->vector.p};
+}

@@ -27,8 +27,16 @@ struct resume_flow {
     char place[64];         /* of a scan; "": not said */
 };
 
+/* Where one flow goes on. */
+struct flow_from {
+    uint64_t pos;                  /* its next position (LSN), 0: from the beginning */
+    const struct lineage *lineage; /* of the master whose position that is */
+    const char *vector;            /* the positions of all flows, joined by '-' */
+};
+
 struct resume {
     enum resume_state state;
+    bool going_on;          /* flows are asked to go on there; no FLOW record before the answers are known */
     struct lineage lineage; /* of the flows that have none of their own; may be unknown */
     unsigned flows, got;
     bool verify; /* the full sync was not verified to its end */
@@ -47,5 +55,8 @@ void resume_say_flow(const struct resume *r, unsigned flow, struct buf *b);
 
 /* All positions joined by '-', valid until resume_free. */
 const char *resume_vector(struct resume *r);
+
+/* Where a flow goes on: texts as long. Call resume_vector before. */
+struct flow_from resume_from(const struct resume *r, unsigned flow);
 
 #endif

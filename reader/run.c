@@ -23,7 +23,7 @@ static void restart(struct session *s)
     }
     src->kind->close(src);
     stream_close_flows(&s->stream);
-    messages_forget_positions(s);
+    messages_forget_positions(&s->control);
     session_begin(s);
 }
 
@@ -43,15 +43,13 @@ static bool may_come(struct session *s, uint64_t now)
                            : us_since(now, s->came_at) < COME;
 }
 
-/* A writer still confirms what it applies, or a parser of a file still has to hear what the target is. */
-static bool peers_busy(const struct session *s)
+/* A writer still confirms what it applies, or a parser has yet to see so many flows synced. */
+static bool peers_busy(const struct control *c, unsigned flows)
 {
     const struct peer *p;
-    bool parsers = s->complete && !s->stream.source->kind->live;
-    TAILQ_FOREACH(p, &s->control.peers, link)
+    TAILQ_FOREACH(p, &c->peers, link)
     {
-        if (!p->gone && (p->role == ROLE_WRITER ||
-                         (parsers && p->role == ROLE_PARSER && p->nsynced < s->stream.info.flows)))
+        if (!p->gone && (p->role == ROLE_WRITER || (p->role == ROLE_PARSER && p->nsynced < flows)))
             return true;
     }
     return false;
@@ -63,7 +61,9 @@ static bool peers_busy(const struct session *s)
 static bool await_peers(struct session *s, uint64_t now)
 {
     uint64_t since = s->heard_at > s->stream.flushed_at ? s->heard_at : s->stream.flushed_at;
-    if (!peers_busy(s))
+    /* A parser of a file that was read to its end still has to hear what the target is. */
+    bool parsers = s->complete && !s->stream.source->kind->live;
+    if (!peers_busy(&s->control, parsers ? s->stream.info.flows : 0))
         return false;
     if (us_since(now, since) < QUIET_PEERS)
         return true;
@@ -107,7 +107,7 @@ static void say_parser_gone(struct session *s, uint64_t now)
 static void tick(struct session *s, uint64_t now)
 {
     struct source *src = s->stream.source;
-    flows_refresh(s);
+    session_flows_refresh(&s->flows, &s->stream);
     if (src->kind->live && !session_ending(s)) {
         health_check(s, now);
         session_check_pending(s, now);
@@ -210,7 +210,7 @@ int session_run(const struct options *o, const struct source_kind *kind)
     control_close(&s->control);
     stream_free(&s->stream);
     resume_free(&s->resume);
-    free(s->flows);
+    session_flows_reset(&s->flows, 0);
     free(s);
     return status;
 }

@@ -25,7 +25,7 @@ static void fail(struct session *s, enum log_level level, int status, char *text
     s->orderly = false;
     s->restart_wanted = false;
     stream_fail(&s->stream, level, "error", status, text);
-    flows_stop(s, "error", status, text);
+    flows_stop(&s->control, "error", status, text);
 }
 
 void session_fail(struct session *s, int status, const char *fmt, ...)
@@ -78,12 +78,12 @@ void session_stop(struct session *s, const char *reason, int status)
     s->complete = strcmp(reason, "complete") == 0;
     s->restart_wanted = false;
     stream_stop(&s->stream, reason, status);
-    flows_stop(s, reason, status, "");
+    flows_stop(&s->control, reason, status, "");
 }
 
 void session_asked_to_stop(struct session *s)
 {
-    bool complete = s->stream.source->kind->live && s->flows != NULL && s->synced == s->stream.info.flows;
+    bool complete = s->stream.source->kind->live && s->flows.n > 0 && s->flows.synced == s->flows.n;
     session_stop(s, "stop", complete ? EXIT_DONE : EXIT_PARTIAL);
 }
 
@@ -102,8 +102,8 @@ void session_enter(struct session *s, enum phase phase)
     s->phase_since = mono_us();
     if (phase == PHASE_FULL)
         s->full_since = s->phase_since;
-    for (unsigned i = 0; phase == PHASE_FULL && i < s->stream.info.flows; i++)
-        s->flows[i].idle_since = s->full_since;
+    for (unsigned i = 0; phase == PHASE_FULL && i < s->flows.n; i++)
+        s->flows.flow[i].idle_since = s->full_since;
     log_event(LOG_INFO, NO_FLOW, "event=phase name=%s epoch=%u", session_phase(s),
               (unsigned)s->stream.info.epoch);
 }
@@ -111,7 +111,7 @@ void session_enter(struct session *s, enum phase phase)
 void session_read_on(struct session *s, bool on)
 {
     s->read_on = on;
-    flows_read_on(s, (on || s->barrier_since != 0) && !session_ending(s));
+    flows_read_on(&s->control, &s->stream.out, (on || s->barrier_since != 0) && !session_ending(s));
 }
 
 void session_barrier(struct session *s, bool pending)
@@ -151,28 +151,28 @@ void session_opened(struct session *s)
 void session_flow_up(struct session *s, unsigned i, bool partial)
 {
     struct source *src = s->stream.source;
-    s->flows[i].up = true;
-    s->up++;
-    s->partial += partial ? 1 : 0;
+    s->flows.flow[i].up = true;
+    s->flows.up++;
+    s->flows.partial += partial ? 1 : 0;
     log_event(LOG_INFO, (int)i, "event=flow_up mode=%s", partial ? "PARTIAL" : "FULL");
-    if (s->up == s->stream.info.flows && s->phase == PHASE_FLOWS)
+    if (s->flows.up == s->flows.n && s->phase == PHASE_FLOWS)
         src->kind->flows_up(src);
 }
 
 void session_flow_cut(struct session *s, unsigned i, bool synced)
 {
     struct source *src = s->stream.source;
-    struct session_flow *f = &s->flows[i];
+    struct session_flow *f = &s->flows.flow[i];
     if (!f->cut) {
         f->cut = true;
-        s->cut++;
+        s->flows.cut++;
         log_event(LOG_INFO, (int)i, "event=cut");
         if (src->kind->cut != NULL && !session_ending(s))
             src->kind->cut(src);
     }
     if (synced && !f->synced) {
         f->synced = true;
-        s->synced++;
+        s->flows.synced++;
         log_event(LOG_INFO, (int)i, "event=synced");
         if (src->kind->synced != NULL && !session_ending(s))
             src->kind->synced(src);
@@ -183,10 +183,8 @@ void session_begin(struct session *s)
 {
     struct sessinfo *info = &s->stream.info;
     struct source *src = s->stream.source;
-    free(s->flows);
-    s->flows = NULL;
-    s->up = s->cut = s->synced = s->partial = 0;
-    s->live = s->going_on = false;
+    session_flows_reset(&s->flows, 0);
+    s->live = s->resume.going_on = false;
     s->full_since = s->barrier_since = 0;
     s->pending.status = 0;
     s->alarms = 0;
@@ -238,13 +236,13 @@ void session_full_resync(struct session *s, const char *reason)
     }
     log_event(LOG_WARN, NO_FLOW, "event=full_resync reason=%s note=\"%s\"", reason, reason_text(reason));
     strlcpy(s->stream.info.refused, reason, sizeof s->stream.info.refused);
-    s->going_on = false;
+    s->resume.going_on = false;
     s->restart_wanted = true;
 }
 
 bool session_flow_refused(struct session *s)
 {
-    if (!s->going_on || s->phase != PHASE_FLOWS)
+    if (!s->resume.going_on || s->phase != PHASE_FLOWS)
         return false;
     session_full_resync(s, "error");
     return true;
@@ -260,13 +258,13 @@ void session_positions(struct session *s, const char *line)
     case RESUME_LOST: session_full_resync(s, "lost"); return;
     case RESUME_INCOMPLETE: session_full_resync(s, "incomplete"); return;
     case RESUME_SAVED:
-        if (s->resume.flows != s->stream.info.flows) {
+        if (s->resume.flows != s->flows.n) {
             session_full_resync(s, "flows");
             return;
         }
-        s->going_on = true;
-        s->vector = resume_vector(&s->resume);
+        s->resume.going_on = true;
     }
-    log_event(LOG_INFO, NO_FLOW, "event=resume from=%s", s->going_on ? s->vector : "-");
+    log_event(LOG_INFO, NO_FLOW, "event=resume from=%s",
+              s->resume.going_on ? resume_vector(&s->resume) : "-");
     open_flows(s);
 }

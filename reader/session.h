@@ -1,12 +1,13 @@
 /* A session: one source from its first byte to the end, in epochs where it has to be begun anew. It knows its
  * flows, wherever they are read, and how far parsers and writers are with them; it owns the control socket.
  *
- *   session.c   the state, and what sources and peers report; failing and stopping
- *   flows.c     what flows are told: those of this process by calls, those of others by lines
- *   messages.c  what peers say on the control socket
- *   health.c    what does not go on
- *   status.c    answers to "status"
- *   run.c       the whole of it: turns of the event loop, the end */
+ *   session.c       the state, and what sources and peers report; failing and stopping
+ *   session_flow.c  what is known of its flows
+ *   flows.c         what flows are told: those of this process by calls, those of others by lines
+ *   messages.c      what peers say on the control socket
+ *   health.c        what does not go on
+ *   status.c        answers to "status"
+ *   run.c           the whole of it: turns of the event loop, the end */
 #ifndef READER_SESSION_H
 #define READER_SESSION_H
 
@@ -16,6 +17,7 @@
 #include "control.h"
 #include "options.h"
 #include "resume.h"
+#include "session_flow.h"
 #include "source.h"
 #include "stream.h"
 
@@ -31,27 +33,6 @@ enum phase {
 /* What is wrong at present; each was said in the log when it began. */
 enum alarm { ALARM_FLOW = 1, ALARM_BARRIER = 2 };
 
-/* A flow as the session knows it. */
-struct session_flow {
-    struct peer *process; /* with --session-only: that reads it, NULL: none has joined */
-    bool up;              /* the source answered */
-    bool anew;            /* its process: it was to go on, and begins here without a snapshot */
-    bool cut;             /* a parser saw the end of its snapshot */
-    bool synced;          /* a parser saw its changes begin */
-    bool warned;          /* of its silence */
-    bool blocked;         /* its output is full */
-    bool full;            /* its process: so is the spool */
-    bool away;            /* its connection was lost, and is being made again */
-    unsigned reconnects;  /* so often it was */
-    uint64_t head;        /* next position at the source, 0: not known */
-    uint64_t bytes;
-    uint64_t queued;     /* its process: bytes that wait for the output */
-    uint64_t moved_at;   /* mono_us when bytes last changed */
-    uint64_t idle_since; /* it could have moved since then */
-    uint64_t applied;    /* lowest position of the writers, 0: none */
-    uint64_t acked;      /* position last passed on */
-};
-
 struct session {
     const struct options *o;
     struct stream stream;
@@ -62,17 +43,13 @@ struct session {
     uint64_t full_since; /* the full sync was asked for; 0: not yet in this epoch */
     uint64_t size;       /* bytes that the source has, 0: not known */
 
-    struct session_flow *flows; /* stream.info.flows of them; NULL: not known yet */
-    unsigned up, cut, synced;
-    unsigned partial;       /* of those up */
+    struct session_flows flows;
     bool live;              /* changes come: positions are passed on */
     bool read_on;           /* the source wants all to be read */
     uint64_t barrier_since; /* a FLUSH waits at the writer, 0: none */
     unsigned alarms;
 
     struct resume resume;
-    bool going_on;      /* flows are asked to go on there; no FLOW record before the answers are known */
-    const char *vector; /* its positions in one text */
 
     bool restart_wanted;
     struct fault pending; /* status 0: none; see session_fail_soon */
@@ -150,9 +127,6 @@ void session_asked_to_stop(struct session *s);
 /* As many as stream.info says, none of them open. */
 void flows_reset(struct session *s);
 
-/* Take over what the flows of this process have read. */
-void flows_refresh(struct session *s);
-
 /* Open all of them. With processes: tell each what the session is; open those that go on. */
 void flows_open(struct session *s);
 void flows_start_processes(struct session *s);
@@ -162,10 +136,10 @@ void flows_start_process(struct session *s, struct peer *p);
 
 void flows_announce(struct session *s, enum flow_form form);
 void flows_acknowledge(struct session *s, bool at_once);
-void flows_read_on(struct session *s, bool on);
+void flows_read_on(struct control *c, struct output *out, bool on);
 
-/* The source is another server now (stream.info.server): told to flow processes. */
-void flows_moved(struct session *s);
+/* The source is another server now (info->server): told to flow processes. */
+void flows_moved(struct control *c, const struct sessinfo *info);
 void flows_reread(struct session *s, unsigned i, const char *line);
 
 /* A CHECK or SLOTS record into the flow's stream: lines name=value, at most flows_check_max bytes. */
@@ -176,26 +150,25 @@ static inline void flows_check(struct session *s, unsigned i, const struct buf *
     flows_record(s, i, REC_CHECK, text);
 }
 
-size_t flows_check_max(const struct session *s);
+size_t flows_check_max(const struct options *o);
 
 /* Is there room for more than is necessary? */
 bool flows_room(struct session *s);
 
 /* END for processes. */
-void flows_stop(struct session *s, const char *reason, int status, const char *message);
+void flows_stop(struct control *c, const char *reason, int status, const char *message);
 
 /* ---- health.c ---- */
 
 void health_check(struct session *s, uint64_t now); /* may end the session */
 uint64_t health_silent(const struct session *s, const struct session_flow *f,
-                       uint64_t now);                       /* µs in the full sync */
-bool health_away(const struct session_flow *f, unsigned n); /* one that is up has no connection now */
+                       uint64_t now); /* µs in the full sync */
 void health_alarms(const struct session *s, struct buf *b, bool *any);
 
 /* ---- messages.c ---- */
 
 extern const struct control_events messages;
-void messages_forget_positions(struct session *s);
+void messages_forget_positions(struct control *c);
 
 /* ---- status.c ---- */
 

@@ -105,7 +105,8 @@ struct source_kind {
 
     /* The rest may be NULL. */
 
-    /* Flows are about to be opened: from saved positions if session->going_on, each by its own lineage. */
+    /* Flows are about to be opened: from saved positions if session->resume.going_on, each by its own
+     * lineage. */
     void (*opening)(struct source *src);
 
     /* A flow that goes on has bytes before its FLOW record was written: now is the time (flows_announce). */
@@ -138,6 +139,9 @@ struct source_kind {
     const char *(*phase)(const struct source *src);
     void (*alarms)(const struct source *src, struct buf *b, bool *any);
     void (*fields)(const struct source *src, struct buf *b);
+
+    /* Where each flow has a master of its own: that one's replid. NULL, as the function: there is none. */
+    const char *(*flow_master)(const struct source *src, unsigned flow);
 };
 
 /* What the kinds' own structs begin with. */

@@ -20,26 +20,6 @@ static const char *shown_phase(const struct session *s)
     return own != NULL ? own : session_phase(s);
 }
 
-/* Bytes that were read; *queued: that wait for outputs. */
-static uint64_t total_bytes(const struct session *s, uint64_t *queued)
-{
-    uint64_t sum = 0;
-    *queued = spool_len(&s->stream.out.q);
-    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++) {
-        sum += s->flows[i].bytes;
-        *queued += s->flows[i].queued;
-    }
-    return sum;
-}
-
-static unsigned total_reconnects(const struct session_flow *f, unsigned n)
-{
-    unsigned sum = 0;
-    for (unsigned i = 0; f != NULL && i < n; i++)
-        sum += f[i].reconnects;
-    return sum;
-}
-
 static void add_size(struct buf *b, uint64_t size, uint64_t bytes, uint64_t us)
 {
     long left = progress_left(bytes, size, us);
@@ -62,15 +42,16 @@ static void session_line(struct session *s, struct peer *p)
     const struct source *src = s->stream.source;
     struct buf b = {.max = CTL_LINE_MAX};
     struct target_health target = control_target_health(&s->control);
-    uint64_t queued, now = mono_us(), bytes = total_bytes(s, &queued);
+    uint64_t queued, now = mono_us(), bytes = session_flows_bytes(&s->flows, &queued);
     bool any = false;
+    queued += spool_len(&s->stream.out.q);
     (void)buf_addf(&b,
                    "session phase=%s pid=%ld epoch=%u flows=%u up=%u cut=%u synced=%u phase_seconds=%llu ",
-                   shown_phase(s), (long)getpid(), (unsigned)info->epoch, info->flows, s->up, s->cut,
-                   s->synced, (unsigned long long)(us_since(now, s->phase_since) / US));
+                   shown_phase(s), (long)getpid(), (unsigned)info->epoch, info->flows, s->flows.up,
+                   s->flows.cut, s->flows.synced, (unsigned long long)(us_since(now, s->phase_since) / US));
     (void)buf_addf(&b, "bytes=%llu queued=%llu restarts=%u reconnects=%u parsers=%u writers=%u seconds=%llu ",
                    (unsigned long long)bytes, (unsigned long long)queued, s->stream.restarts,
-                   total_reconnects(s->flows, info->flows), s->control.count[ROLE_PARSER],
+                   session_flows_reconnects(&s->flows), s->control.count[ROLE_PARSER],
                    s->control.count[ROLE_WRITER], (unsigned long long)((now - s->begun_at) / US));
     target_health_fields(&target, &b, now);
     (void)buf_addstr(&b, "alarms=");
@@ -94,10 +75,10 @@ static void session_line(struct session *s, struct peer *p)
 
 /* What the writer has reported; of a session that goes on, from where it does, as long as nothing new was
  * applied. */
-static uint64_t applied_to(const struct session *s, unsigned i)
+static uint64_t applied_to(const struct session_flows *t, const struct resume *r, unsigned i)
 {
-    bool goes_on = s->partial > 0 && s->partial == s->stream.info.flows && s->resume.state == RESUME_SAVED;
-    return s->flows[i].applied == 0 && goes_on ? s->resume.flow[i].pos : s->flows[i].applied;
+    bool goes_on = t->partial > 0 && t->partial == t->n && r->state == RESUME_SAVED;
+    return t->flow[i].applied == 0 && goes_on ? r->flow[i].pos : t->flow[i].applied;
 }
 
 static unsigned long long shown(const struct source *src, uint64_t pos)
@@ -107,23 +88,24 @@ static unsigned long long shown(const struct source *src, uint64_t pos)
 
 static void flow_line(struct session *s, struct peer *p, unsigned i)
 {
-    const struct session_flow *f = &s->flows[i];
+    const struct session_flow *f = &s->flows.flow[i];
     const struct source *src = s->stream.source;
     const char *state = s->o->session_only && f->process == NULL ? "none"
                         : f->away                                ? "reconnecting"
                         : f->up                                  ? "up"
                                                                  : "opening";
-    uint64_t at = applied_to(s, i);
+    uint64_t at = applied_to(&s->flows, &s->resume, i);
     unsigned long long applied = shown(src, at), head = shown(src, f->head);
+    const char *master = src->kind->flow_master != NULL ? src->kind->flow_master(src, i) : NULL;
     char lag[24] = "-"; /* not known */
     if (at > 0 && f->head > 0)
         snprintf(lag, sizeof lag, "%llu", head > applied ? head - applied : 0);
     control_send(p,
                  "flow flow=%u state=%s bytes=%llu cut=%d synced=%d applied=%llu acked=%llu head=%llu lag=%s "
-                 "silent=%llu reconnects=%u",
+                 "silent=%llu reconnects=%u%s%s",
                  i, state, (unsigned long long)f->bytes, (int)f->cut, (int)f->synced, applied,
                  shown(src, f->acked), head, lag, (unsigned long long)(health_silent(s, f, mono_us()) / US),
-                 f->reconnects);
+                 f->reconnects, master != NULL ? " replid=" : "", master != NULL ? master : "");
 }
 
 /* The line of this process, or that of the next peer. False: there are no more. */
@@ -147,7 +129,7 @@ void status_begin(struct session *s, struct peer *p, bool counters)
         return; /* the answer that is under way will do */
     p->asks_counters = counters;
     p->passed = 0;
-    flows_refresh(s);
+    session_flows_refresh(&s->flows, &s->stream);
     session_line(s, p);
     p->status_next = 0;
     status_continue(s, p);
@@ -156,7 +138,7 @@ void status_begin(struct session *s, struct peer *p, bool counters)
 void status_continue(struct session *s, struct peer *p)
 {
     while (p->status_next >= 0 && !p->gone && p->ctl.out.len < PORTION) {
-        if (s->flows != NULL && (unsigned)p->status_next < s->stream.info.flows) {
+        if ((unsigned)p->status_next < s->flows.n) {
             flow_line(s, p, (unsigned)p->status_next++);
         } else if (!counters_next(&s->stream, p)) {
             control_send(p, "end");
@@ -168,18 +150,18 @@ void status_continue(struct session *s, struct peer *p)
 /* ---- progress ---- */
 
 /* By how much the target is behind, of all flows; false: that is not known. */
-static bool lag_of(const struct session *s, uint64_t *lag)
+static bool lag_of(const struct session_flows *t, const struct resume *r, const struct source *src,
+                   uint64_t *lag)
 {
-    const struct source *src = s->stream.source;
     *lag = 0;
-    for (unsigned i = 0; s->flows != NULL && i < s->stream.info.flows; i++) {
-        uint64_t at = applied_to(s, i);
-        if (at == 0 || s->flows[i].head == 0)
+    for (unsigned i = 0; i < t->n; i++) {
+        uint64_t at = applied_to(t, r, i);
+        if (at == 0 || t->flow[i].head == 0)
             return false;
-        unsigned long long applied = shown(src, at), head = shown(src, s->flows[i].head);
+        unsigned long long applied = shown(src, at), head = shown(src, t->flow[i].head);
         *lag += head > applied ? head - applied : 0;
     }
-    return s->flows != NULL;
+    return t->n > 0;
 }
 
 static struct progress progress_of(struct session *s, uint64_t bytes, uint64_t now)
@@ -188,15 +170,15 @@ static struct progress progress_of(struct session *s, uint64_t bytes, uint64_t n
     bool full_sync = s->stream.source->kind->live && s->phase <= PHASE_STARTING;
     struct progress p = {.phase = shown_phase(s),
                          .flows = info->flows,
-                         .up = s->up,
-                         .synced = s->synced,
+                         .up = s->flows.up,
+                         .synced = s->flows.synced,
                          .bytes = bytes,
                          .size = s->size,
                          .keys = counting_keys(&s->control),
                          .all = full_sync ? info->keys : 0,
                          .us = us_since(now, s->size > 0 ? s->begun_at : s->full_since),
                          .full = output_full(&s->stream.out)};
-    p.lag_known = s->live && lag_of(s, &p.lag);
+    p.lag_known = s->live && lag_of(&s->flows, &s->resume, s->stream.source, &p.lag);
     return p;
 }
 
@@ -208,7 +190,7 @@ void status_progress(struct session *s, uint64_t now)
         s->progress_at = now;
     if (s->o->no_progress || now - s->progress_at < every || (s->phase == PHASE_STABLE && !log_on_terminal()))
         return;
-    uint64_t queued, bytes = total_bytes(s, &queued), before = s->progress_bytes;
+    uint64_t queued, bytes = session_flows_bytes(&s->flows, &queued), before = s->progress_bytes;
     double seconds = (double)(now - s->progress_at) / (double)US;
     double rate = bytes > before ? (double)(bytes - before) / seconds : 0;
     struct buf b = {.max = 400};

@@ -13,6 +13,7 @@
 #include "options.h"
 #include "output.h"
 #include "reply.h"
+#include "resume.h"
 #include "sessinfo.h"
 #include "source.h"
 
@@ -28,13 +29,6 @@ enum flow_state {
 /* How the bytes of a flow come: after a FULL answer; after PARTIAL changes at once, or, from Dragonfly v1.31
  * to v1.34, in the form of a full sync without keys; a file. */
 enum flow_form { FORM_FULL, FORM_JOURNAL, FORM_SNAPSHOT, FORM_FILE };
-
-/* Where a flow goes on. */
-struct flow_from {
-    uint64_t pos;                  /* its next position (LSN), 0: from the beginning */
-    const struct lineage *lineage; /* of the master whose position that is */
-    const char *vector;            /* the positions of all flows, joined by '-' */
-};
 
 struct flow {
     unsigned id;

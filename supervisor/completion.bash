@@ -2,14 +2,15 @@
 # program; sourcing it once is enough for all.
 
 _df2redis() {
-    local word=${COMP_WORDS[COMP_CWORD]} commands=
+    local word=${COMP_WORDS[COMP_CWORD]} commands='' asking=(--help)
     COMPREPLY=()
+    [[ ${1##*/} != df2redis ]] || asking=(help options)
     if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$("$1" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*')" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "$("$1" "${asking[@]}" 2>/dev/null | grep -oE -- '--[a-z][a-z-]*')" -- "$word")
         return
     fi
     if [[ ${1##*/} == df2redis && $COMP_CWORD -eq 1 ]]; then
-        commands=$("$1" --help 2>/dev/null | sed -nE 's/^ *(usage: )?df2redis (\[options\] )?([a-z-]+)( .*)?$/\3/p')
+        commands=$("$1" help commands 2>/dev/null)
     fi
     mapfile -t COMPREPLY < <(compgen -f -W "$commands" -- "$word")
 }

@@ -15,11 +15,11 @@ static void add_target(struct buf *b, const struct nodes *cl, uint64_t now)
     const struct evictions *worst = NULL;
     for (unsigned i = 0; i < cl->nconn; i++) {
         const struct conn *c = cl->conn[i];
-        const struct ring *r = &c->wire.ring;
-        uint64_t wait = c->un > c->replied ? us_since(now, c->wire.heard) : 0;
-        if (c->node->sentinel)
+        const struct ring *r = &c->line.wire.ring;
+        uint64_t wait = c->line.un > c->line.replied ? us_since(now, c->line.wire.answered) : 0;
+        if (c->line.node->sentinel)
             continue;
-        flight += c->un - c->replied;
+        flight += c->line.un - c->line.replied;
         waited = wait > waited ? wait : waited;
         size = size == 0 || r->tail - r->acked > used ? r->size : size;
         used = r->tail - r->acked > used ? r->tail - r->acked : used;

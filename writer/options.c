@@ -7,6 +7,7 @@
 
 #include "exits.h"
 #include "fatal.h"
+#include "hiredis_version.h"
 #include "target/limit.h"
 #include "log.h"
 #include "target/node.h"
@@ -121,8 +122,11 @@ static const struct option_row rows[] = {
     OPTION_LAST_ROWS("writer"),
 };
 
+static const struct option_library libraries[] = {
+    {"hiredis", hiredis_version}, {"OpenSSL", tls_library_version}, {NULL, NULL}};
+
 static const struct option_program program = {
-    .name = "rediswriter", .section = "writer", .usage = usage, .rows = rows};
+    .name = "rediswriter", .section = "writer", .usage = usage, .rows = rows, .libraries = libraries};
 
 static void check_task(const char *task)
 {

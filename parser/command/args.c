@@ -25,6 +25,32 @@ bool arg_number(const struct slice *s, int64_t *v)
     return *end == '\0';
 }
 
+uint64_t arg_from_now(const struct slice *s, int64_t unit, uint64_t now_ms)
+{
+    int64_t v;
+    if (!arg_number(s, &v) || v <= 0 || v > INT64_MAX / 1000 / unit)
+        return 0;
+    return now_ms + (uint64_t)(v * unit);
+}
+
+uint64_t arg_from_epoch(const struct slice *s, int64_t unit)
+{
+    int64_t v;
+    if (!arg_number(s, &v) || v > INT64_MAX / 1000 / unit)
+        return 0;
+    return v > 0 ? (uint64_t)(v * unit) : 1;
+}
+
+bool arg_expiry(const struct slice *a, size_t n, uint64_t now_ms, uint64_t *ms, bool *at)
+{
+    bool milli = arg_is(a, "PX") || arg_is(a, "PXAT");
+    *at = arg_is(a, "EXAT") || arg_is(a, "PXAT");
+    if (n < 2 || (!milli && !*at && !arg_is(a, "EX")))
+        return false;
+    *ms = *at ? arg_from_epoch(a + 1, milli ? 1 : 1000) : arg_from_now(a + 1, milli ? 1 : 1000, now_ms);
+    return true;
+}
+
 bool args_restore(const struct slice *argv, size_t argc, uint64_t now_ms, uint64_t *ms)
 {
     int64_t ttl;

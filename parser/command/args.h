@@ -14,6 +14,15 @@ bool arg_is(const struct slice *s, const char *word);
 /* The argument is a whole decimal number. */
 bool arg_number(const struct slice *s, int64_t *v);
 
+/* Absolute milliseconds of a time in units of so many milliseconds that counts from now_ms, or from the
+ * epoch. 0: no valid number. */
+uint64_t arg_from_now(const struct slice *s, int64_t unit, uint64_t now_ms);
+uint64_t arg_from_epoch(const struct slice *s, int64_t unit);
+
+/* The first of n arguments is EX, PX, EXAT or PXAT (*at: one of these), and one follows: the time in it,
+ * likewise. False: it is none. */
+bool arg_expiry(const struct slice *a, size_t n, uint64_t now_ms, uint64_t *ms, bool *at);
+
 /* RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ f]: when it expires, 0: never. False:
  * malformed. */
 bool args_restore(const struct slice *argv, size_t argc, uint64_t now_ms, uint64_t *ms);

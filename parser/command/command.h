@@ -6,6 +6,7 @@
 #include "args.h"
 #include "../change.h"
 #include "program.h"
+#include "sending.h"
 
 /* ---- command_table.c, command_keys.c ---- */
 
@@ -68,6 +69,7 @@ struct command {
     bool idempotent;
     unsigned min_args;
     unsigned since; /* first Redis version that knows it; 0: all */
+    unsigned empty; /* arguments of one that adds or removes nothing, which some sources log; 0: of none */
 };
 
 /* NULL: not known. Names are upper case. */
@@ -101,49 +103,20 @@ bool keys_has(const struct keys *k, size_t i);
 /* ---- command.c, and by their kinds command_strings.c, command_fields.c, command_restore.c ----
  */
 
-/* What a command needs while keys are looked for at the target (check.h). */
-enum guard {
-    GUARD_NONE,
-    GUARD_KEY,    /* its key has to be there, else nothing is done */
-    GUARD_SOURCE, /* the first of its two keys, else the second one is removed */
-    GUARD_REREAD, /* more than that: what it writes is read again */
-};
-
 /* A command being written: its arguments, and where its records count. */
 struct cmd {
     struct sink *to;
-    struct emit *e;
-    struct origin *o;
+    const struct target *target;
     const struct change *ch;     /* with the names that the source knows */
     const struct filter *filter; /* NULL: every key goes through as it is */
     const struct command *c;
     const struct slice *argv;
     size_t argc;
-    uint64_t before, after; /* positions */
-    enum guard guard;
+    struct sending send;
 };
 
-/* Absolute milliseconds of a time in units of so many milliseconds that is relative to the entry's arrival,
- * or counts from the epoch. 0: no valid number. */
-uint64_t cmd_from_now(const struct cmd *m, const struct slice *s, int64_t unit);
-uint64_t cmd_from_epoch(const struct slice *s, int64_t unit);
-
-/* Argument i is EX, PX, EXAT or PXAT (*at: one of these), and one follows: the time in it, likewise. False:
- * it is none. */
-bool cmd_expiry(const struct cmd *m, size_t i, uint64_t *ms, bool *at);
-
-/* Write one request; argv[keyarg] is its key. It is the entry's only or last one; others of the entry follow.
- */
-void cmd_last(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags);
-void cmd_one_of(const struct cmd *m, unsigned keyarg, const struct slice *argv, size_t argc, unsigned flags);
-
-/* The command as it is; of a script that is not ours. */
+/* The command as it is. */
 void cmd_forward(const struct cmd *m);
-void cmd_forward_as_is(const struct cmd *m);
-
-/* No request: its position is reached. The same for what means nothing to the target. */
-void cmd_nothing(const struct cmd *m);
-void cmd_ignored(const struct cmd *m);
 
 /* Report what is lost of it; the same, and nothing is sent. */
 void cmd_lost(const struct cmd *m, const char *kind, const char *detail);
@@ -187,8 +160,8 @@ void cmd_script_with(const struct cmd *m, struct slice script, const struct slic
  */
 struct slice *cmd_room(const struct cmd *m, size_t extra);
 
-/* WORD key arguments from first on. */
-void cmd_with_rest(const struct cmd *m, struct slice word, size_t first);
+/* WORD key arguments from first on, as the last request of the command or not. */
+void cmd_with_rest(const struct cmd *m, struct slice word, size_t first, bool last);
 
 /* Source and target are Dragonflies. True: the command went there as it is. */
 bool native(const struct cmd *m);
@@ -227,14 +200,14 @@ bool module_command(const struct cmd *m);
 /* ---- filter_command.c: commands under --include, --exclude, --rename-prefix and --db-map ---- */
 
 enum filtered {
-    FILTER_PASS, /* argv and argc may be new ones; valid until the next command */
+    FILTER_PASS, /* argv and argc may be new ones, in to; valid until the next command */
     FILTER_DROP, /* nothing of it goes through */
     FILTER_LOST, /* it joins keys that go through with others: detail says so */
 };
 
 /* Cut a command down to the keys that go through, and rename them. c may be NULL (not known: passes
  * unchanged). db: of the source. */
-enum filtered filter_command(struct sink *to, const struct filter *filter, uint32_t db,
+enum filtered filter_command(struct renamed *to, const struct filter *filter, uint32_t db,
                              const struct command *c, const struct slice **argv, size_t *argc,
                              const char **detail);
 

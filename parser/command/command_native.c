@@ -3,20 +3,10 @@
 #include "command.h"
 
 /* As it is, with the key that argument 1 is. */
-static void native_send(const struct cmd *m, const struct slice *argv)
+static void native_send(const struct sending *s, const struct slice *argv, size_t argc)
 {
     bool many = arg_is(&argv[0], "STICK") || arg_is(&argv[0], "CMS.MERGE");
-    cmd_last(m, 1, argv, m->argc, many && m->argc > 2 ? RF_MULTIKEY : 0);
-}
-
-/* The relative time at *s, of so many milliseconds a unit, as what is left of it now; at least one. */
-static void what_is_left(const struct cmd *m, struct slice *s, int64_t unit, uint8_t num[20])
-{
-    uint64_t ms = cmd_from_now(m, s, unit), now = m->e->now_ms, u = (uint64_t)unit;
-    if (ms == 0)
-        return;
-    uint64_t left = ms > now ? (ms - now + u - 1) / u : 0;
-    *s = (struct slice){num, dec_u64(num, left > 0 ? left : 1)};
+    send_last(s, 1, argv, argc, many && argc > 2 ? RF_MULTIKEY : 0);
 }
 
 static bool is_flag(const struct slice *s)
@@ -25,7 +15,8 @@ static bool is_flag(const struct slice *s)
            arg_is(s, "PERSIST");
 }
 
-/* HSETEX, SADDEX, HEXPIRE, FIELDEXPIRE, HGETEX …: their time counts from the entry's arrival. */
+/* HSETEX, SADDEX, HEXPIRE, FIELDEXPIRE, HGETEX …: their time counts from the entry's arrival, and becomes
+ * what is left of it now; at least one. */
 static void native_ttl(const struct cmd *m)
 {
     struct slice *out;
@@ -37,14 +28,18 @@ static void native_ttl(const struct cmd *m)
     size_t i = 2;
     while (i < m->argc && is_flag(&out[i]))
         i++;
-    bool at = arg_is(name, "HEXPIREAT") || arg_is(name, "HPEXPIREAT");
-    if (i + 1 < m->argc && arg_is(&out[i], "EX"))
-        what_is_left(m, &out[i + 1], 1000, num);
-    else if (i + 1 < m->argc && arg_is(&out[i], "PX"))
-        what_is_left(m, &out[i + 1], 1, num);
-    else if (i < m->argc && !at && !arg_is(name, "HGETEX") && !arg_is(name, "HPERSIST"))
-        what_is_left(m, &out[i], arg_is(name, "HPEXPIRE") ? 1 : 1000, num);
-    native_send(m, out);
+    uint64_t unit = arg_is(name, "HPEXPIRE") ? 1 : 1000, ms = 0, now = m->send.e->now_ms;
+    bool timed = i < m->argc && !arg_is(name, "HEXPIREAT") && !arg_is(name, "HPEXPIREAT") &&
+                 !arg_is(name, "HGETEX") && !arg_is(name, "HPERSIST");
+    if (i + 1 < m->argc && (arg_is(&out[i], "EX") || arg_is(&out[i], "PX"))) {
+        unit = arg_is(&out[i++], "EX") ? 1000 : 1;
+        timed = true;
+    }
+    if (timed)
+        ms = arg_from_now(&out[i], (int64_t)unit, m->ch->time / 1000);
+    if (ms != 0)
+        out[i] = (struct slice){num, dec_u64(num, ms > now ? (ms - now + unit - 1) / unit : 1)};
+    native_send(&m->send, out, m->argc);
 }
 
 /* Marks of SET that only Dragonfly has. */
@@ -64,12 +59,12 @@ bool native(const struct cmd *m)
     switch (m->c->action) {
     case ACT_PROBABILISTIC:
     case ACT_PREPEND:
-    case ACT_FLOAT: native_send(m, m->argv); return true;
+    case ACT_FLOAT: native_send(&m->send, m->argv, m->argc); return true;
     case ACT_EVAL:
     case ACT_MSETEX:
     case ACT_SOURCE: /* where the key cannot be read again, this comes nearest */
         if (!cmd_reread(m, 1, "command-needs-source", "its effect depends on when it runs"))
-            native_send(m, m->argv);
+            native_send(&m->send, m->argv, m->argc);
         return true;
     case ACT_HSETEX:
     case ACT_FIELD_EXPIRE:
@@ -77,20 +72,20 @@ bool native(const struct cmd *m)
     case ACT_SET:
         if (!is_marked(m->argv, m->argc))
             return false;
-        native_send(m, m->argv);
+        native_send(&m->send, m->argv, m->argc);
         return true;
     case ACT_IGNORE:
         if (m->argc < 2 || !arg_is(&m->argv[0], "STICK"))
             return false;
-        native_send(m, m->argv);
+        native_send(&m->send, m->argv, m->argc);
         return true;
     case ACT_SEARCH: /* on every flow alike */
-        if (m->o->flow != 0) {
-            cmd_nothing(m);
+        if (m->send.o->flow != 0) {
+            send_nothing(&m->send);
             return true;
         }
-        m->o->pos = m->after;
-        emit_argv(m->e, m->o, NULL, 0, 0, RF_MULTIKEY, m->argv, m->argc);
+        m->send.o->pos = m->send.after;
+        emit_argv(m->send.e, m->send.o, NULL, 0, 0, RF_MULTIKEY, m->argv, m->argc);
         return true;
     default: return false;
     }

@@ -6,10 +6,11 @@
 
 #define SAID_MAX 64u /* keys of one command that are read again */
 
-static void position_held(const struct cmd *m)
+/* What is reached with it: no position behind hold. */
+static void position_held(struct sending s, uint64_t hold)
 {
-    m->o->pos = m->after < m->to->hold ? m->after : m->to->hold;
-    emit_position(m->e, m->o, RF_LIVE);
+    s.after = s.after < hold ? s.after : hold;
+    send_nothing(&s);
 }
 
 bool cmd_reread(const struct cmd *m, size_t i, const char *kind, const char *detail)
@@ -17,7 +18,7 @@ bool cmd_reread(const struct cmd *m, size_t i, const char *kind, const char *det
     if (i == 0 || i >= m->argc || m->argc != m->ch->argc ||
         !reread_want(m->to, m->ch->lsn, m->ch->db, &m->ch->argv[i], kind, detail))
         return false;
-    position_held(m);
+    position_held(m->send, m->to->hold);
     return true;
 }
 
@@ -58,14 +59,13 @@ bool cmd_reread_moved(const struct cmd *m, const char *kind, const char *detail)
         !reread_room(m->to, 2) || !reread_want(m->to, m->ch->lsn, (uint32_t)db, key, kind, detail) ||
         (move && !reread_want(m->to, m->ch->lsn, m->ch->db, key, kind, detail)))
         return false;
-    position_held(m);
+    position_held(m->send, m->to->hold);
     return true;
 }
 
-static bool selected(const struct cmd *m, size_t i)
+static bool selected(const struct filter *filter, uint32_t db, const struct slice *key)
 {
-    const struct slice *key = &m->ch->argv[i];
-    return m->filter == NULL || filter_passes(m->filter, key->p, key->n, 0, m->ch->db);
+    return filter == NULL || filter_passes(filter, key->p, key->n, 0, db);
 }
 
 bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detail)
@@ -77,16 +77,17 @@ bool cmd_reread_written(const struct cmd *m, const char *kind, const char *detai
         return false;
     if (which != WRITES_ALL) {
         size_t i = k.dest != 0 ? k.dest : which == WRITES_FIRST ? first : k.last;
-        return selected(m, i) && cmd_reread(m, i, kind, detail);
+        return selected(m->filter, m->ch->db, &m->ch->argv[i]) && cmd_reread(m, i, kind, detail);
     }
     for (size_t i = first; i != 0; i = keys_next(&k, i))
         n++;
     if (!reread_room(m->to, n))
         return false;
     for (size_t i = first; i != 0; i = keys_next(&k, i))
-        done += !selected(m, i) || reread_want(m->to, m->ch->lsn, m->ch->db, &m->ch->argv[i], kind, detail);
+        done += !selected(m->filter, m->ch->db, &m->ch->argv[i]) ||
+                reread_want(m->to, m->ch->lsn, m->ch->db, &m->ch->argv[i], kind, detail);
     if (done == n)
-        position_held(m);
+        position_held(m->send, m->to->hold);
     return done == n;
 }
 
@@ -100,18 +101,18 @@ bool cmd_reread_said(const struct cmd *m, const char *kind, const char *detail)
     unsigned passed = 0;
     if (n == 0)
         return false;
-    m->o->pos = m->before;
+    m->send.o->pos = m->send.before;
     if (!whole)
         cmd_lost(m, kind, "the source does not say all keys that it writes: some may be missing");
     for (size_t i = 0; i < n; i++) {
-        if (!selected(m, at[i]))
+        if (!selected(m->filter, m->ch->db, &m->ch->argv[at[i]]))
             continue;
         passed++;
         if (!reread_want(m->to, m->ch->lsn, m->ch->db, &m->ch->argv[at[i]], kind, detail))
             cmd_lost_key(m, at[i], kind, detail);
     }
-    m->e->stats.filtered += passed == 0;
-    position_held(m);
+    m->send.e->stats.filtered += passed == 0;
+    position_held(m->send, m->to->hold);
     return true;
 }
 

@@ -6,24 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* To every server of the target. */
-static void everywhere(const struct cmd *m, const struct slice *argv, size_t argc, bool last)
-{
-    if (m->e->target.cluster)
-        m->o->db = 0;
-    m->o->pos = last ? m->after : m->before;
-    emit_argv(m->e, m->o, NULL, 0, 0, RF_IDEMPOTENT | RF_MULTIKEY, argv, argc);
-}
-
 /* ---- functions ---- */
 
-static void load(const struct cmd *m, const struct slice *code, bool last)
+static void load(const struct sending *s, const struct slice *code, bool last)
 {
-    everywhere(m, (struct slice[]){SLICE("FUNCTION"), SLICE("LOAD"), SLICE("REPLACE"), *code}, 4, last);
+    send_everywhere(s, (struct slice[]){SLICE("FUNCTION"), SLICE("LOAD"), SLICE("REPLACE"), *code}, 4, last);
 }
 
 /* A library that is missing, since this was executed before, would be an error: it is made first. */
-static void delete_library(const struct cmd *m, const struct slice *name)
+static void delete_library(const struct sending *s, const struct slice *name)
 {
     char code[256];
     int n = (int)(name->n < 64 ? name->n : 64);
@@ -35,9 +26,9 @@ static void delete_library(const struct cmd *m, const struct slice *name)
         int len = snprintf(code, sizeof code,
                            "#!lua name=%.*s\nredis.register_function('df2redis_%.*s', function() end)", n,
                            text, n, text);
-        load(m, &(struct slice){(const uint8_t *)code, (size_t)len}, false);
+        load(s, &(struct slice){(const uint8_t *)code, (size_t)len}, false);
     }
-    everywhere(m, (struct slice[]){SLICE("FUNCTION"), SLICE("DELETE"), *name}, 3, true);
+    send_everywhere(s, (struct slice[]){SLICE("FUNCTION"), SLICE("DELETE"), *name}, 3, true);
 }
 
 /* FUNCTION RESTORE payload [APPEND | FLUSH | REPLACE]: library by library, as targets refuse payloads of
@@ -46,12 +37,12 @@ static void restore_libraries(const struct cmd *m)
 {
     const struct slice *p = &m->argv[2];
     bool flush = m->argc > 3 && arg_is(&m->argv[3], "FLUSH");
-    if (p->n < 10 || !restore_footer_fits(m->e, p)) {
+    if (p->n < 10 || !restore_footer_fits(m->send.e, p)) {
         cmd_lost_only(m, "function", "a payload with a wrong checksum");
         return;
     }
     if (flush)
-        everywhere(m, (struct slice[]){SLICE("FUNCTION"), SLICE("FLUSH")}, 2, false);
+        send_everywhere(&m->send, (struct slice[]){SLICE("FUNCTION"), SLICE("FLUSH")}, 2, false);
     struct cur c = {p->p, p->p + p->n - 10, 0, NULL};
     while (c.p < c.end) {
         struct pstr ps;
@@ -60,35 +51,34 @@ static void restore_libraries(const struct cmd *m)
             cmd_lost(m, "function", "a damaged payload: the rest of its libraries is missing");
             break;
         }
-        load(m, &code, false);
+        load(&m->send, &code, false);
     }
-    cmd_nothing(m);
+    send_nothing(&m->send);
 }
 
 /* Named by the first line of its code, where it has any. */
-static void no_functions(const struct cmd *m)
+static void no_functions(const struct sending *out, struct slice code)
 {
-    const struct slice *s = &m->argv[m->argc - 1];
     size_t line = 0;
-    while (line < s->n && line < 80 && s->p[line] != '\n')
+    while (line < code.n && line < 80 && code.p[line] != '\n')
         line++;
-    m->o->pos = m->before;
-    emit_report(m->e, m->o, true, "function", s->p, line, "the target has no functions");
-    cmd_nothing(m);
+    code.n = line;
+    send_report(out, true, "function", &code, "the target has no functions");
+    send_nothing(out);
 }
 
 void do_function(const struct cmd *m)
 {
-    const struct target *t = &m->e->target;
+    const struct target *t = m->target;
     const struct slice *sub = &m->argv[1];
     if (t->kind == SERVER_DRAGONFLY || t->version < VERSION(7, 0))
-        no_functions(m);
+        no_functions(&m->send, m->argv[m->argc - 1]);
     else if (arg_is(sub, "LOAD") && m->argc >= 3)
-        load(m, &m->argv[m->argc - 1], true);
+        load(&m->send, &m->argv[m->argc - 1], true);
     else if (arg_is(sub, "DELETE") && m->argc == 3)
-        delete_library(m, &m->argv[2]);
+        delete_library(&m->send, &m->argv[2]);
     else if (arg_is(sub, "FLUSH"))
-        everywhere(m, (struct slice[]){SLICE("FUNCTION"), SLICE("FLUSH")}, 2, true);
+        send_everywhere(&m->send, (struct slice[]){SLICE("FUNCTION"), SLICE("FLUSH")}, 2, true);
     else if (arg_is(sub, "RESTORE") && m->argc >= 3)
         restore_libraries(m);
     else
@@ -102,11 +92,11 @@ void do_script(const struct cmd *m)
 {
     const struct slice *a = m->argv;
     if (m->to->dialect.own_scripts)
-        cmd_ignored(m);
+        send_ignored(&m->send);
     else if (m->argc == 3 && arg_is(&a[1], "LOAD"))
-        everywhere(m, a, 3, true);
+        send_everywhere(&m->send, a, 3, true);
     else if (m->argc >= 2 && arg_is(&a[1], "FLUSH"))
-        everywhere(m, a, 2, true);
+        send_everywhere(&m->send, a, 2, true);
     else
         cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
 }
@@ -116,12 +106,12 @@ void do_eval(const struct cmd *m)
 {
     struct keys k = command_keys(m->c, m->argv, m->argc);
     bool none = keys_next(&k, 0) == 0;
-    if (none && m->e->target.cluster)
+    if (none && m->target->cluster)
         cmd_lost_only(m, "slots", "a script without keys has no slot");
     else if (none && m->filter != NULL && (m->filter->keys || m->filter->renames.n > 0))
         cmd_lost_only(m, "selection", "a script without keys: what it changes is not known");
     else
-        cmd_forward_as_is(m);
+        cmd_forward(m);
 }
 
 /* ---- messages ---- */
@@ -135,18 +125,18 @@ static bool begins(const struct slice *s, const char *with)
 /* PUBLISH channel message. What Sentinels tell each other is not for the target's. */
 void do_publish(const struct cmd *m)
 {
-    const struct target *t = &m->e->target;
+    const struct target *t = m->target;
     const struct slice *channel = &m->argv[1];
-    if (!m->e->publish || begins(channel, "__sentinel__:")) {
-        m->e->stats.messages++;
-        cmd_nothing(m);
+    if (!m->send.e->publish || begins(channel, "__sentinel__:")) {
+        m->send.e->stats.messages++;
+        send_nothing(&m->send);
     } else if (arg_is(&m->argv[0], "SPUBLISH") && t->kind != SERVER_DRAGONFLY && t->version < VERSION(7, 0)) {
         cmd_lost_only(m, "command-too-new", "the target has no channels of slots");
     } else { /* it goes where a key of the channel's name would: in a cluster that is one node, and the right
                 one */
         if (t->cluster)
-            m->o->db = 0;
-        cmd_last(m, 1, m->argv, m->argc, 0);
+            m->send.o->db = 0;
+        send_last(&m->send, 1, m->argv, m->argc, 0);
     }
 }
 
@@ -173,8 +163,8 @@ void do_swapdb(const struct cmd *m)
     }
     bool here[2] = {f == NULL || filter_db_passes(f, a), f == NULL || filter_db_passes(f, b)};
     if (a == b || (!here[0] && !here[1]))
-        cmd_ignored(m);
-    else if (m->e->target.cluster || m->e->target.kind == SERVER_DRAGONFLY)
+        send_ignored(&m->send);
+    else if (m->target->cluster || m->target->kind == SERVER_DRAGONFLY)
         cmd_lost_only(m, "database", "the target cannot exchange databases");
     else if (!here[0] || !here[1])
         cmd_lost_only(m, "database", "one of the two databases is not selected");
@@ -184,8 +174,8 @@ void do_swapdb(const struct cmd *m)
         struct slice out[3] = {m->argv[0]};
         for (unsigned i = 0; i < 2; i++)
             out[1 + i] = (struct slice){text[i], dec_u64(text[i], sink_db(m->to, i == 0 ? a : b))};
-        m->o->pos = m->after;
-        emit_argv(m->e, m->o, NULL, 0, 0, RF_MULTIKEY, out, 3);
+        m->send.o->pos = m->send.after;
+        emit_argv(m->send.e, m->send.o, NULL, 0, 0, RF_MULTIKEY, out, 3);
     }
 }
 
@@ -194,13 +184,13 @@ void do_cluster(const struct cmd *m)
 {
     const struct slice *sub = &m->argv[1];
     if (arg_is(sub, "SETSLOT")) {
-        cmd_ignored(m);
+        send_ignored(&m->send);
     } else if (arg_is(sub, "SYNCSLOTS")) {
         change_once(
-            m->to, &m->to->told_slots, "slot-migration",
+            m->send.e, m->send.o, &m->to->told_slots, "slot-migration",
             "slots move between masters of the source's cluster: what comes and goes with them is taken "
             "for changes of this master's keys");
-        cmd_ignored(m);
+        send_ignored(&m->send);
     } else if (arg_is(sub, "FLUSHSLOT")) {
         do_slots(m);
     } else {
@@ -217,22 +207,21 @@ void do_slots(const struct cmd *m)
 /* ---- modules ---- */
 
 /* The target has the module whose command it is. */
-static bool module_there(const struct cmd *m)
+static bool module_there(const struct target *t, const struct slice *name)
 {
     static const struct {
         const char *prefix, *type;
     } of[] = {{"BF.", "MBbloom"},  {"CF.", "MBbloom"},   {"CMS.", "CMSk"},
               {"TOPK.", "TopK"},   {"TDIGEST.", "TDIS"}, {"TS.", "TSDB"},
               {"GRAPH.", "graph"}, {"AI.", "AI_"},       {"JSON.", "ReJSON"}};
-    const struct slice *name = &m->argv[0];
     const uint8_t *dot = memchr(name->p, '.', name->n);
-    if (dot == NULL || m->to->dialect.native)
+    if (dot == NULL)
         return false;
     for (size_t i = 0; i < sizeof of / sizeof of[0]; i++)
         if (begins(name, of[i].prefix))
-            return target_names_module(&m->e->target, of[i].type);
+            return target_names_module(t, of[i].type);
     if (begins(name, "FT."))
-        return target_names_module(&m->e->target, "search");
+        return target_names_module(t, "search");
     char module[32];
     size_t n = (size_t)(dot - name->p);
     if (n == 0 || n >= sizeof module)
@@ -243,13 +232,13 @@ static bool module_there(const struct cmd *m)
         module[i] = (char)tolower(name->p[i]);
     }
     module[n] = '\0';
-    return target_names_module(&m->e->target, module);
+    return target_names_module(t, module);
 }
 
 bool module_command(const struct cmd *m)
 {
     struct key k;
-    if (!module_there(m))
+    if (m->to->dialect.native || !module_there(m->target, &m->argv[0]))
         return false;
     if (m->c != NULL) {
         cmd_forward(m);
@@ -258,9 +247,9 @@ bool module_command(const struct cmd *m)
     /* Its key, like that of most, stands first. */
     if (m->argc < 2 || (m->filter != NULL && m->filter->renames.n > 0))
         return false;
-    m->o->pos = m->after;
-    key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
-    emit_argv(m->e, m->o, &k, 1, CLASS_OTHER, RF_MULTIKEY, m->argv, m->argc);
+    m->send.o->pos = m->send.after;
+    key_set(m->send.e, &k, m->argv[1].p, m->argv[1].n);
+    emit_argv(m->send.e, m->send.o, &k, 1, CLASS_OTHER, RF_MULTIKEY, m->argv, m->argc);
     return true;
 }
 
@@ -283,15 +272,15 @@ static bool knows(const struct target *t, const char *name)
 void do_newer(const struct cmd *m)
 {
     struct slice move[5] = {SLICE("LMOVE")};
-    if (knows(&m->e->target, m->c->name)) {
+    if (knows(m->target, m->c->name)) {
         cmd_forward(m);
     } else if (m->c->name[0] == 'V') {
         cmd_lost_only(m, "module", "the target has no vector sets");
     } else if (strncmp(m->c->name, "AR", 2) == 0) {
         cmd_lost_only(m, "array", "the target has no arrays");
-    } else if (strcmp(m->c->name, "LMOVEM") == 0 && m->argc == 5 && m->e->target.version >= VERSION(6, 2)) {
+    } else if (strcmp(m->c->name, "LMOVEM") == 0 && m->argc == 5 && m->target->version >= VERSION(6, 2)) {
         memcpy(move + 1, m->argv + 1, 4 * sizeof *move);
-        cmd_last(m, 1, move, 5, RF_MULTIKEY);
+        send_last(&m->send, 1, move, 5, RF_MULTIKEY);
     } else {
         cmd_written_or_lost(m, "command-too-new", "the target does not know it");
     }

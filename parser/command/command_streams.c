@@ -23,9 +23,9 @@ static bool is_reference(const struct slice *s)
 }
 
 /* The option at argument i. Returns how many arguments it has; 0: it is none. */
-static size_t option(const struct cmd *m, struct adding *a, size_t i)
+static size_t option(const struct slice *argv, size_t argc, struct adding *a, size_t i)
 {
-    const struct slice *s = &m->argv[i];
+    const struct slice *s = &argv[i];
     if (arg_is(s, "NOMKSTREAM"))
         return 1;
     if (is_reference(s)) {
@@ -38,38 +38,36 @@ static size_t option(const struct cmd *m, struct adding *a, size_t i)
     }
     if (arg_is(s, "LIMIT") && a->trim > 0) {
         a->ntrim = i + 2 - a->trim;
-        if (!arg_is(&m->argv[a->trim + 1], "~"))
+        if (!arg_is(&argv[a->trim + 1], "~"))
             a->limit = i;
         return 2;
     }
     if (!arg_is(s, "MAXLEN") && !arg_is(s, "MINID"))
         return 0;
     a->trim = i;
-    bool how = i + 1 < m->argc && (arg_is(s + 1, "=") || arg_is(s + 1, "~"));
+    bool how = i + 1 < argc && (arg_is(s + 1, "=") || arg_is(s + 1, "~"));
     return a->ntrim = how ? 3 : 2;
 }
 
-static struct adding parse_adding(const struct cmd *m)
+static struct adding parse_adding(const struct slice *argv, size_t argc)
 {
     struct adding a = {.first = 2};
     size_t n;
-    while (a.first < m->argc && (n = option(m, &a, a.first)) > 0)
+    while (a.first < argc && (n = option(argv, argc, &a, a.first)) > 0)
         a.first += n;
     return a;
 }
 
-/* Its references are reported; the target trims as it can. Returns whether it may trim at all. */
-static bool trims_otherwise(const struct cmd *m, const struct adding *a)
+/* The references of what it trims are reported; the target trims as it can. False: it may not trim at all. */
+static bool trims_otherwise(const struct cmd *m, const struct slice *how)
 {
-    const struct slice *how = &m->argv[a->references];
-    m->o->pos = m->before;
     if (arg_is(how, "ACKED")) { /* of what groups have acknowledged */
         cmd_lost(m, "stream-references",
                  "the target cannot trim by what was acknowledged: nothing is trimmed");
         return false;
     }
     if (arg_is(how, "DELREF"))
-        emit_report(m->e, m->o, false, "stream-references", m->argv[1].p, m->argv[1].n,
+        send_report(&m->send, false, "stream-references", &m->argv[1],
                     "entries that are trimmed stay in the lists of pending entries: the target cannot remove "
                     "them together");
     return true;
@@ -86,8 +84,8 @@ static bool between(size_t i, size_t from, size_t n)
  * which only their replicas take: what was trimmed is n, and the limit has no meaning any more. */
 void do_xadd(const struct cmd *m)
 {
-    struct adding a = parse_adding(m);
-    bool strips = a.references > 0 && !knows_references(&m->e->target), trims = true;
+    struct adding a = parse_adding(m->argv, m->argc);
+    bool strips = a.references > 0 && !knows_references(m->target), trims = true;
     if (a.idmp == 0 && !strips && a.limit == 0) {
         cmd_forward(m);
         return;
@@ -97,7 +95,7 @@ void do_xadd(const struct cmd *m)
         return;
     }
     if (a.idmp > 0 && a.first < m->argc && arg_is(&m->argv[a.first], "*")) {
-        cmd_ignored(m);
+        send_ignored(&m->send);
         return;
     }
     struct cmd s = *m;
@@ -105,9 +103,9 @@ void do_xadd(const struct cmd *m)
     if (out == NULL)
         return;
     if (strips)
-        trims = trims_otherwise(m, &a);
+        trims = trims_otherwise(m, &m->argv[a.references]);
     if (!trims && arg_is(&m->argv[0], "XTRIM")) {
-        cmd_nothing(m);
+        send_nothing(&m->send);
         return;
     }
     s.argv = out;
@@ -125,7 +123,7 @@ void do_xdelex(const struct cmd *m)
     bool acks = arg_is(&m->argv[0], "XACKDEL");
     struct slice own[2] = {SLICE("KEEPREF"), acks ? m->argv[2] : SLICE("")};
     size_t i = acks ? 3 : 2;
-    if (knows_references(&m->e->target)) {
+    if (knows_references(m->target)) {
         cmd_forward(m);
         return;
     }
@@ -136,10 +134,10 @@ void do_xdelex(const struct cmd *m)
     i += i < m->argc && is_reference(&m->argv[i]);
     if (i + 2 >= m->argc || !arg_is(&m->argv[i], "IDS"))
         cmd_malformed(m);
-    else if (!target_has_class(&m->e->target, CLASS_STREAM))
+    else if (!target_has_class(m->target, CLASS_STREAM))
         cmd_lost_only(m, "command-too-new", "the target has no streams");
     else if (!acks && own[0].n == 7) /* KEEPREF */
-        cmd_with_rest(m, SLICE("XDEL"), i + 2);
+        cmd_with_rest(m, SLICE("XDEL"), i + 2, true);
     else
         cmd_script_with(m, SLICE(LUA_XDELEX), own, 2, i + 2, 0);
 }
@@ -149,14 +147,13 @@ void do_xdelex(const struct cmd *m)
 void do_xcfgset(const struct cmd *m)
 {
     bool record = arg_is(&m->argv[0], "XIDMPRECORD");
-    if (m->e->target.kind == SERVER_REDIS && m->e->target.version >= VERSION(8, 6)) {
+    if (m->target->kind == SERVER_REDIS && m->target->version >= VERSION(8, 6)) {
         cmd_forward(m);
         return;
     }
-    m->o->pos = m->before;
-    emit_report(m->e, m->o, false, record ? "stream-messages" : "stream-config", m->argv[1].p, m->argv[1].n,
+    send_report(&m->send, false, record ? "stream-messages" : "stream-config", &m->argv[1],
                 record
                     ? "the target remembers no message ids of producers: one that was is left out"
                     : "the target remembers no message ids of producers: how long they are kept is left out");
-    cmd_nothing(m);
+    send_nothing(&m->send);
 }

@@ -8,11 +8,11 @@ static void write_set(const struct cmd *m, uint64_t ms, bool keepttl)
     uint8_t num[20];
     struct key k;
     if (ms != 0)
-        ms = emit_expiry(m->e, m->o, ms);
+        ms = emit_expiry(m->send.e, m->send.o, ms);
     if (!keepttl && a[1].n + a[2].n < REC_PAYLOAD_MAX - 512) {
-        key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
-        m->o->pos = m->after;
-        emit_set(m->e, m->o, &k, a[2].p, a[2].n, ms, 0);
+        key_set(m->send.e, &k, m->argv[1].p, m->argv[1].n);
+        m->send.o->pos = m->send.after;
+        emit_set(m->send.e, m->send.o, &k, a[2].p, a[2].n, ms, 0);
         return;
     }
     struct slice out[5] = {a[0], a[1], a[2]};
@@ -24,7 +24,7 @@ static void write_set(const struct cmd *m, uint64_t ms, bool keepttl)
         out[n++] = SLICE("PXAT");
         out[n++] = (struct slice){num, dec_u64(num, ms)};
     }
-    cmd_last(m, 1, out, n, RF_IDEMPOTENT);
+    send_last(&m->send, 1, out, n, RF_IDEMPOTENT);
 }
 
 /* SET k v [PXAT ms | EX s | …] [KEEPTTL] [STICK] [_MCFLAGS n] [NX | XX | IFEQ v | …]; conditions were met
@@ -37,7 +37,7 @@ void do_set(const struct cmd *m)
         const struct slice *a = &m->argv[i];
         if (arg_is(a, "KEEPTTL")) {
             keepttl = true;
-        } else if (cmd_expiry(m, i, &ms, &at)) {
+        } else if (arg_expiry(a, m->argc - i, m->ch->time / 1000, &ms, &at)) {
             valid = ms != 0;
             i++;
         } else if (arg_is(a, "_MCFLAGS") || arg_is(a, "IFEQ") || arg_is(a, "IFNE") || arg_is(a, "IFDEQ") ||
@@ -56,9 +56,11 @@ void do_set(const struct cmd *m)
 /* SETEX k s v, PSETEX k ms v. */
 void do_setex(const struct cmd *m)
 {
-    uint64_t ms = m->argc == 4 ? cmd_from_now(m, &m->argv[2], m->argv[0].p[0] == 'P' ? 1 : 1000) : 0;
+    uint64_t ms = 0;
     struct slice set[3];
     struct cmd s = *m;
+    if (m->argc == 4)
+        ms = arg_from_now(&m->argv[2], m->argv[0].p[0] == 'P' ? 1 : 1000, m->ch->time / 1000);
     if (ms == 0) {
         cmd_malformed(m);
         return;
@@ -75,38 +77,38 @@ void do_expire(const struct cmd *m)
 {
     uint8_t num[20];
     const struct slice *name = &m->argv[0];
-    uint64_t ms = 0;
+    uint64_t ms = 0, now = m->ch->time / 1000;
     int64_t v;
     if (m->to->dialect.zero_persists && m->argc == 3 && arg_is(name, "PEXPIREAT") &&
         arg_number(&m->argv[2], &v) && v == 0) {
         /* memcached's "gat 0 key": the key lost its expiry. An expiry in the past is logged as DEL. */
         struct slice persist[2] = {SLICE("PERSIST"), m->argv[1]};
-        cmd_last(m, 1, persist, 2, RF_IDEMPOTENT);
+        send_last(&m->send, 1, persist, 2, RF_IDEMPOTENT);
         return;
     }
     if (m->argc >= 3)
-        ms = arg_is(name, "PEXPIREAT")  ? cmd_from_epoch(&m->argv[2], 1)
-             : arg_is(name, "EXPIREAT") ? cmd_from_epoch(&m->argv[2], 1000)
-             : arg_is(name, "PEXPIRE")  ? cmd_from_now(m, &m->argv[2], 1)
-                                        : cmd_from_now(m, &m->argv[2], 1000);
+        ms = arg_is(name, "PEXPIREAT")  ? arg_from_epoch(&m->argv[2], 1)
+             : arg_is(name, "EXPIREAT") ? arg_from_epoch(&m->argv[2], 1000)
+             : arg_is(name, "PEXPIRE")  ? arg_from_now(&m->argv[2], 1, now)
+                                        : arg_from_now(&m->argv[2], 1000, now);
     if (ms == 0) {
         cmd_malformed(m);
         return;
     }
-    ms = emit_expiry(m->e, m->o, ms);
+    ms = emit_expiry(m->send.e, m->send.o, ms);
     struct slice out[3] = {SLICE("PEXPIREAT"), m->argv[1], {num, dec_u64(num, ms)}};
-    cmd_last(m, 1, out, 3, RF_IDEMPOTENT);
+    send_last(&m->send, 1, out, 3, RF_IDEMPOTENT);
 }
 
 /* DELEX k [IFEQ|IFNE value | IFDEQ|IFDNE digest]: logged also where the condition did not hold. */
 void do_delex(const struct cmd *m)
 {
-    const struct target *t = &m->e->target;
+    const struct target *t = m->target;
     struct slice out[2] = {SLICE("DEL"), m->argv[1]};
     if (m->argc == 2)
-        cmd_last(m, 1, out, 2, RF_IDEMPOTENT);
+        send_last(&m->send, 1, out, 2, RF_IDEMPOTENT);
     else if (t->kind == SERVER_DRAGONFLY || (t->kind == SERVER_REDIS && t->version >= VERSION(8, 4)))
-        cmd_last(m, 1, m->argv, m->argc, RF_IDEMPOTENT);
+        send_last(&m->send, 1, m->argv, m->argc, RF_IDEMPOTENT);
     else if (m->argc == 4 && arg_is(&m->argv[2], "IFEQ"))
         cmd_script(m, SLICE(LUA_DELEX("==")), 1, 3);
     else if (m->argc == 4 && arg_is(&m->argv[2], "IFNE"))

@@ -20,20 +20,20 @@ static void do_flush(const struct cmd *m)
         return;
     }
     struct slice out[1] = {m->argv[0]};
-    if (m->e->target.cluster)
-        m->o->db = 0; /* FLUSHALL bears the database of the client that sent it */
-    m->o->pos = m->after;
+    if (m->target->cluster)
+        m->send.o->db = 0; /* FLUSHALL bears the database of the client that sent it */
+    m->send.o->pos = m->send.after;
     bool precut = !m->to->cut && !m->to->goes_on;
-    emit_barrier(m->e, m->o, m->ch->txid, (precut ? RF_PRECUT : 0) | (m->to->own_master ? RF_ONEFLOW : 0),
-                 out, 1);
+    emit_barrier(m->send.e, m->send.o, m->ch->txid,
+                 (precut ? RF_PRECUT : 0) | (m->to->own_master ? RF_ONEFLOW : 0), out, 1);
 }
 
 static void do_json(const struct cmd *m)
 {
     bool many = m->argc > 4 && arg_is(&m->argv[0], "JSON.MSET");
-    if (m->e->target.has_json)
-        cmd_last(m, 1, m->argv, m->argc, many ? RF_MULTIKEY : 0);
-    else if (m->e->unsupported != UNSUPPORTED_APPROXIMATE ||
+    if (m->target->has_json)
+        send_last(&m->send, 1, m->argv, m->argc, many ? RF_MULTIKEY : 0);
+    else if (m->send.e->unsupported != UNSUPPORTED_APPROXIMATE ||
              !cmd_reread_written(m, "json", "the target has no JSON module")) /* as a string */
         cmd_lost_only(m, "json", "the target has no JSON module");
 }
@@ -53,7 +53,7 @@ static void do_source(const struct cmd *m)
     }
     for (; i != 0; i = keys_next(&k, i))
         cmd_lost_key(m, i, kind, detail);
-    cmd_nothing(m);
+    send_nothing(&m->send);
 }
 
 /* LMPOP and its kin with one key, as the command of Redis 1.0 (LPOP) or 5.0 (ZPOPMIN) that does the same. */
@@ -73,7 +73,7 @@ static void pop_one(const struct cmd *m, size_t key)
         cmd_malformed(m);
         return;
     }
-    cmd_last(m, 1, out, n, 0);
+    send_last(&m->send, 1, out, n, 0);
 }
 
 /* LMPOP, ZMPOP, BLMPOP, BZMPOP. Masters from v1.27 to v1.33 log them as they are, later ones what they did.
@@ -98,7 +98,7 @@ static void store_by_script(const struct cmd *m, struct slice script, size_t des
     out[3] = m->argv[1];
     out[4] = m->argv[dest];
     memcpy(out + 5, m->argv, m->argc * sizeof *out);
-    cmd_last(m, 3, out, 5 + m->argc, RF_MULTIKEY);
+    send_last(&m->send, 3, out, 5 + m->argc, RF_MULTIKEY);
 }
 
 /* SORT … STORE and the like are logged as they are where all keys lie on one shard; else with each shard's
@@ -110,9 +110,9 @@ static void do_truncated(const struct cmd *m)
         struct keys keys = command_keys(m->c, m->argv, m->argc);
         if (cmd_early(m))
             return;
-        if (keys.dest != 0 && d->keeps_store && m->e->target.kind != SERVER_DRAGONFLY)
+        if (keys.dest != 0 && d->keeps_store && m->target->kind != SERVER_DRAGONFLY)
             store_by_script(m, SLICE(LUA_STORE_IF), keys.dest);
-        else if (keys.dest != 0 && older_target(&m->e->target) && !arg_is(&m->argv[0], "SORT"))
+        else if (keys.dest != 0 && older_target(m->target) && !arg_is(&m->argv[0], "SORT"))
             store_by_script(m, SLICE(LUA_STORE_OR_DELETE), keys.dest);
         else
             cmd_forward(m);
@@ -153,8 +153,8 @@ static void do_counters(const struct cmd *m)
     struct cmd s = *m;
     struct slice *out;
     const size_t options = 5;
-    if (m->e->target.version >= VERSION(7, 0) || m->e->target.kind == SERVER_DRAGONFLY ||
-        m->argc <= options || (!arg_is(&m->argv[1], "CREATE") && !arg_is(&m->argv[1], "SETID"))) {
+    if (m->target->version >= VERSION(7, 0) || m->target->kind == SERVER_DRAGONFLY || m->argc <= options ||
+        (!arg_is(&m->argv[1], "CREATE") && !arg_is(&m->argv[1], "SETID"))) {
         cmd_forward(m);
         return;
     }
@@ -176,8 +176,8 @@ static void do_counters(const struct cmd *m)
  * older.c's. */
 static void do_try(const struct cmd *m)
 {
-    if (!m->to->dialect.logs_failures || m->e->target.kind == SERVER_DRAGONFLY ||
-        m->e->target.version < VERSION(5, 0))
+    if (!m->to->dialect.logs_failures || m->target->kind == SERVER_DRAGONFLY ||
+        m->target->version < VERSION(5, 0))
         cmd_forward(m);
     else
         cmd_script_with(m, SLICE(LUA_TRY), m->argv, 0, 0, m->c->idempotent ? RF_IDEMPOTENT : 0);
@@ -187,9 +187,9 @@ static void do_try(const struct cmd *m)
 static void do_setid(const struct cmd *m)
 {
     struct cmd s = *m;
-    if (m->argc > 3 && m->e->target.version < VERSION(7, 0))
+    if (m->argc > 3 && m->target->version < VERSION(7, 0))
         s.argc = 3;
-    if (m->e->target.kind == SERVER_DRAGONFLY)
+    if (m->target->kind == SERVER_DRAGONFLY)
         cmd_forward(m);
     else if (!m->to->dialect.logs_failures)
         cmd_forward(&s);
@@ -203,7 +203,7 @@ static void do_claim(const struct cmd *m)
 {
     if (m->to->dialect.claim_makes && m->argc >= 4 && !arg_is(&m->argv[m->argc - 2], "LASTID")) {
         struct slice out[5] = {SLICE("XGROUP"), SLICE("CREATECONSUMER"), m->argv[1], m->argv[2], m->argv[3]};
-        cmd_one_of(m, 2, out, 5, RF_IDEMPOTENT);
+        send_one_of(&m->send, 2, out, 5, RF_IDEMPOTENT);
     }
     cmd_forward(m);
 }
@@ -212,7 +212,7 @@ static void do_del(const struct cmd *m)
 {
     if (m->to->dialect.rounds_scores && m->ch->txid != 0 && m->argc == 2) {
         struct key k;
-        key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
+        key_set(m->send.e, &k, m->argv[1].p, m->argv[1].n);
         m->to->emptied.txid = m->ch->txid;
         m->to->emptied.lsn = m->ch->lsn;
         m->to->emptied.hash = k.hash;
@@ -244,12 +244,12 @@ static void do_zadd(const struct cmd *m)
         stored = may_be_rounded(&m->argv[i]);
     if (stored) {
         struct key k;
-        key_set(m->e, &k, m->argv[1].p, m->argv[1].n);
+        key_set(m->send.e, &k, m->argv[1].p, m->argv[1].n);
         if (k.hash == m->to->emptied.hash &&
             reread_refine(m->to, m->ch, &m->ch->argv[1], "rounded-scores",
                           "the master logs the scores that ZUNIONSTORE and its kin store with 6 digits") &&
-            s.after > m->to->hold)
-            s.after = m->to->hold;
+            s.send.after > m->to->hold)
+            s.send.after = m->to->hold;
     }
     cmd_forward(&s);
 }
@@ -273,7 +273,7 @@ static void act(const struct cmd *m)
     case ACT_EXPIRE: do_expire(m); return;
     case ACT_RESTORE: do_restore(m); return;
     case ACT_FLUSH: do_flush(m); return;
-    case ACT_IGNORE: cmd_ignored(m); return;
+    case ACT_IGNORE: send_ignored(&m->send); return;
     case ACT_HSETEX: do_hsetex(m); return;
     case ACT_FIELD_EXPIRE: do_field_expire(m); return;
     case ACT_SADDEX: do_saddex(m); return;
@@ -317,14 +317,15 @@ static void act(const struct cmd *m)
 static bool apply_filter(struct cmd *m)
 {
     const char *detail = NULL;
-    enum filtered how = filter_command(m->to, m->filter, m->ch->db, m->c, &m->argv, &m->argc, &detail);
+    enum filtered how =
+        filter_command(&m->to->renamed, m->filter, m->ch->db, m->c, &m->argv, &m->argc, &detail);
     if (how == FILTER_PASS) {
         m->c = command_find(m->argv[0].p, m->argv[0].n); /* it may have become another one */
         return true;
     }
-    m->e->stats.filtered++;
+    m->send.e->stats.filtered++;
     if (how != FILTER_LOST)
-        cmd_nothing(m);
+        send_nothing(&m->send);
     else if (m->c->action == ACT_FLUSH)
         cmd_lost_only(m, "selection", detail);
     else
@@ -332,37 +333,35 @@ static bool apply_filter(struct cmd *m)
     return false;
 }
 
-static bool has_word(const struct cmd *m, size_t from, size_t to, const char *word)
+/* From argument i on the two words stand one behind the other; second may be NULL. */
+static bool has_words(const struct slice *argv, size_t argc, size_t i, const char *first, const char *second)
 {
-    for (size_t i = from; i < to && i < m->argc; i++)
-        if (arg_is(&m->argv[i], word))
+    for (; i < argc; i++)
+        if (arg_is(&argv[i], first) && (second == NULL || (i + 1 < argc && arg_is(&argv[i + 1], second))))
             return true;
     return false;
 }
 
 /* In a form that came later than the command. */
-static bool new_form(const struct cmd *m)
+static bool new_form(const char *name, const struct slice *argv, size_t argc, const struct target *t)
 {
-    const struct target *t = &m->e->target;
     static const char *const ops[] = {"DIFF", "DIFF1", "ANDOR", "ONE"}; /* of Redis 8.2 */
-    if (strcmp(m->c->name, "BITOP") == 0 && (t->kind != SERVER_REDIS || t->version < VERSION(8, 2)))
+    if (strcmp(name, "BITOP") == 0 && (t->kind != SERVER_REDIS || t->version < VERSION(8, 2)))
         for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
-            if (arg_is(&m->argv[1], ops[i]))
+            if (arg_is(&argv[1], ops[i]))
                 return true;
-    bool aggregates = strcmp(m->c->name, "ZUNIONSTORE") == 0 || strcmp(m->c->name, "ZINTERSTORE") == 0;
+    bool aggregates = strcmp(name, "ZUNIONSTORE") == 0 || strcmp(name, "ZINTERSTORE") == 0;
     if (aggregates && (t->kind != SERVER_REDIS || t->version < VERSION(8, 8)))
-        for (size_t i = 4; i + 1 < m->argc; i++)
-            if (arg_is(&m->argv[i], "AGGREGATE") && arg_is(&m->argv[i + 1], "COUNT"))
-                return true;
-    return strcmp(m->c->name, "GEOSEARCHSTORE") == 0 && has_word(m, 3, m->argc, "BYPOLYGON") &&
+        return has_words(argv, argc, 4, "AGGREGATE", "COUNT");
+    return strcmp(name, "GEOSEARCHSTORE") == 0 && has_words(argv, argc, 3, "BYPOLYGON", NULL) &&
            (t->kind != SERVER_VALKEY || t->version < VERSION(9, 1));
 }
 
-static bool too_new(const struct cmd *m)
+static bool too_new(const struct command *c, const struct slice *argv, size_t argc, const struct target *t)
 {
-    const struct target *t = &m->e->target;
     bool numbered = t->kind != SERVER_DRAGONFLY && t->kind != SERVER_VALKEY;
-    return (m->c->since > t->version && numbered) || (m->c->action == ACT_TWO_KEYS && new_form(m));
+    return (c->since > t->version && numbered) ||
+           (c->action == ACT_TWO_KEYS && new_form(c->name, argv, argc, t));
 }
 
 static bool by_module(const struct command *c)
@@ -376,8 +375,8 @@ static void unknown(const struct cmd *m)
     bool keyless = m->argc < 2 || command_two_words(m->argv, m->argc);
     if (!keyless && m->filter != NULL &&
         !filter_passes(m->filter, m->argv[1].p, m->argv[1].n, 0, m->ch->db)) {
-        m->e->stats.filtered++;
-        cmd_nothing(m);
+        m->send.e->stats.filtered++;
+        send_nothing(&m->send);
         return;
     }
     if (module_command(m) || cmd_reread_said(m, "unknown-command", "not known to df2redis"))
@@ -388,34 +387,9 @@ static void unknown(const struct cmd *m)
         cmd_lost_only(m, "unknown-command", "not known to df2redis: its effect is missing");
         return;
     }
-    m->o->pos = m->before;
-    emit_report(
-        m->e, m->o, false, "unknown-command", m->argv[1].p, m->argv[1].n,
+    send_report(
+        &m->send, false, "unknown-command", &m->argv[1],
         "the first argument of a command that df2redis does not know was taken for its key, and read again");
-}
-
-/* Of a database that a cluster does not have nothing can be there. */
-static bool flushes_nothing(const struct cmd *m)
-{
-    return m->e->target.cluster && m->o->db != 0 && arg_is(&m->argv[0], "FLUSHDB");
-}
-
-/* Logged with nothing to add or remove (SPOP k 0 gives SREM k): it did nothing at the source, and Redis would
- * refuse it. */
-static bool without_elements(const struct cmd *m)
-{
-    static const struct {
-        const char *name;
-        size_t argc; /* with nothing but its key */
-    } list[] = {{"DEL", 1},    {"HDEL", 2},   {"HMSET", 2}, {"HSET", 2},   {"JSON.MSET", 1}, {"LPUSH", 2},
-                {"LPUSHX", 2}, {"MSET", 1},   {"RPUSH", 2}, {"RPUSHX", 2}, {"SADD", 2},      {"SADDEX", 3},
-                {"SREM", 2},   {"UNLINK", 1}, {"XACK", 3},  {"XDEL", 2},   {"ZADD", 2},      {"ZREM", 2}};
-    if (m->argc > 3 || m->c->action == ACT_SET)
-        return false;
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
-        if (m->argc == list[i].argc && strcmp(m->c->name, list[i].name) == 0)
-            return true;
-    return false;
 }
 
 /* Is an argument, be it a key or not, the name of a key that df2redis keeps for itself in the target? */
@@ -434,10 +408,10 @@ static void report_reserved(const struct cmd *m)
     struct keys k = {.first = 1, .last = 1, .step = 1};
     if (m->c != NULL)
         k = command_keys(m->c, m->argv, m->argc);
-    m->o->pos = m->before;
+    m->send.o->pos = m->send.before;
     for (size_t i = keys_next(&k, 0); i != 0 && i < m->argc; i = keys_next(&k, i))
         if (filter_reserved(m->filter, m->argv[i].p, m->argv[i].n, 0, m->ch->db))
-            emit_reserved(m->e, m->o, m->argv[i].p, m->argv[i].n);
+            emit_reserved(m->send.e, m->send.o, m->argv[i].p, m->argv[i].n);
 }
 
 /* It takes in keys of which is not known yet whether the full sync has brought them. */
@@ -472,8 +446,8 @@ static void set_each(const struct cmd *m)
         set[2] = m->argv[i + 1];
         one.argv = set;
         one.argc = 3 + options;
-        one.after = next == 0 ? m->after : m->before;
-        m->o->pos = m->before;
+        one.after = next == 0 ? m->send.after : m->send.before;
+        m->send.o->pos = m->send.before;
         change_apply(m->to, &one);
     }
 }
@@ -481,7 +455,7 @@ static void set_each(const struct cmd *m)
 /* RENAME, COPY and MOVE carry an expiry over, which may be one that waits; SWAPDB all of them. */
 static void note_carried(const struct cmd *m)
 {
-    struct late *l = &m->e->late;
+    struct late *l = &m->send.e->late;
     int64_t a, b;
     size_t other = command_other_db(m->c, m->argv, m->argc);
     bool moves = m->c->action == ACT_RENAME || (m->c->action == ACT_TWO_KEYS && m->c->vclass == CLASS_NONE);
@@ -491,7 +465,7 @@ static void note_carried(const struct cmd *m)
     } else if (moves && m->argc >= 3) {
         const struct slice *to = &m->argv[m->c->last];
         bool known = other != 0 && arg_number(&m->argv[other], &a);
-        late_keep(l, known ? (uint32_t)a : m->o->db, to->p, to->n);
+        late_keep(l, known ? (uint32_t)a : m->send.o->db, to->p, to->n);
     }
 }
 
@@ -507,30 +481,31 @@ static void apply(struct cmd *m, bool reserved)
     if (m->filter != NULL && !apply_filter(m))
         return;
     bool on_keys = m->c == NULL || m->c->first > 0; /* of its database */
-    if (on_keys && emit_wrong_db(m->e, m->o->db, m->ch->db))
+    if (on_keys && emit_wrong_db(m->send.e, m->send.o->db, m->ch->db))
         return;
     if (__builtin_expect(to->verifying != NOT_VERIFYING, 0) && !to->has_value && m->c != NULL &&
         m->argc == m->ch->argc)
-        m->guard = check_before(to, m->ch, m->c, m->argv);
-    if (__builtin_expect(m->e->late.count > 0, 0) && m->c != NULL)
+        m->send.guard = check_before(to, m->ch, m->c, m->argv);
+    if (__builtin_expect(m->send.e->late.count > 0, 0) && m->c != NULL)
         note_carried(m);
-    if (m->guard == GUARD_REREAD && reads_again(m))
+    if (m->send.guard == GUARD_REREAD && reads_again(m))
         ;
-    else if (flushes_nothing(m))
-        cmd_nothing(m);
+    else if (m->target->cluster && m->send.o->db != 0 && arg_is(&m->argv[0], "FLUSHDB"))
+        send_nothing(&m->send); /* a database that a cluster does not have: nothing can be there */
     else if (m->c == NULL)
         unknown(m);
-    else if (to->dialect.logs_nothing && without_elements(m))
-        cmd_ignored(m);
+    else if (m->argc == m->c->empty && to->dialect.logs_nothing)
+        send_ignored(
+            &m->send); /* SPOP k 0 gives SREM k: it did nothing at the source; Redis would refuse it */
     else if (m->argc < m->c->min_args)
         cmd_lost_only(m, "unknown-command", "too few arguments: its effect is missing");
-    else if (too_new(m))
+    else if (too_new(m->c, m->argv, m->argc, m->target))
         cmd_written_or_lost(m, "command-too-new", "the target does not know it");
-    else if (m->e->target.kind == SERVER_DRAGONFLY && to->dialect.native && native(m))
+    else if (m->target->kind == SERVER_DRAGONFLY && to->dialect.native && native(m))
         ;
     else if (by_module(m->c) && module_command(m))
         ;
-    else if (!m->e->target.cluster || !spread(m))
+    else if (!m->target->cluster || !spread(m))
         act(m);
     to->program.len = 0;
     buf_trim(&to->s.copy, (size_t)1 << 20);
@@ -556,14 +531,12 @@ void change_apply(struct sink *to, const struct change *ch)
     static const struct filter all; /* lets everything through but our own names */
     bool reserved = has_reserved(to->filter, ch);
     struct cmd m = {.to = to,
-                    .e = to->e,
-                    .o = &to->o,
+                    .target = &to->e->target,
                     .ch = ch,
                     .filter = reserved && to->filter == NULL ? &all : to->filter,
                     .c = find(to->lately, &ch->argv[0]),
                     .argv = ch->argv,
                     .argc = ch->argc,
-                    .before = to->o.pos,
-                    .after = ch->after};
+                    .send = {to->e, &to->o, &to->guarded, to->o.pos, ch->after, GUARD_NONE}};
     apply(&m, reserved);
 }

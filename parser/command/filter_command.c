@@ -18,16 +18,16 @@ static size_t count_passing(const struct filter *filter, uint32_t db, const stru
 }
 
 /* The arguments with keys renamed, and with cut only those of keys that go through. */
-static bool rewrite(struct sink *to, const struct filter *filter, uint32_t db, const struct keys *k,
+static bool rewrite(struct renamed *to, const struct filter *filter, uint32_t db, const struct keys *k,
                     unsigned vclass, bool cut, const struct slice **argv, size_t *argc)
 {
     const struct slice *a = *argv;
     size_t growth = filter_growth(filter), bytes = 0, n = 0;
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i))
         bytes += a[i].n + growth;
-    to->names.len = to->filtered_argv.len = 0;
+    to->names.len = to->argv.len = 0;
     to->names.max = (size_t)1 << 30;
-    struct slice *out = (struct slice *)(void *)buf_room(&to->filtered_argv, (*argc + 1) * sizeof *out);
+    struct slice *out = (struct slice *)(void *)buf_room(&to->argv, (*argc + 1) * sizeof *out);
     if (out == NULL || buf_room(&to->names, bytes + 1) == NULL)
         return false;
     for (size_t i = 0; i < *argc; i++) {
@@ -68,7 +68,7 @@ static bool comes_in(const struct filter *filter, const struct command *c, const
 
 /* MOVE key db, COPY … DB db: the database as the target has it. FILTER_DROP: it does not go through, or what
  * are two keys for the source is one for the target. */
-static enum filtered map_db_argument(struct sink *to, const struct filter *filter, uint32_t from,
+static enum filtered map_db_argument(struct renamed *to, const struct filter *filter, uint32_t from,
                                      const struct command *c, struct slice *argv, size_t *argc)
 {
     size_t at;
@@ -85,13 +85,13 @@ static enum filtered map_db_argument(struct sink *to, const struct filter *filte
     bool same = a->n == b->n && memcmp(a->p, b->p, a->n) == 0;
     if (same && db != from && filter_db(filter, db) == filter_db(filter, from))
         return FILTER_DROP;
-    argv[at] = (struct slice){to->db_text, dec_u64(to->db_text, filter_db(filter, db))};
+    argv[at] = (struct slice){to->db, dec_u64(to->db, filter_db(filter, db))};
     return FILTER_PASS;
 }
 
 /* RENAME and COPY with only one of the two keys going through; others with some of theirs. What only reads
  * selected keys changes nothing of them. */
-static enum filtered two_keys(struct sink *to, const struct filter *filter, uint32_t db,
+static enum filtered two_keys(struct renamed *to, const struct filter *filter, uint32_t db,
                               const struct command *c, const struct keys *keys, unsigned vclass,
                               const struct slice **argv, size_t *argc, const char **detail)
 {
@@ -117,13 +117,13 @@ static enum filtered two_keys(struct sink *to, const struct filter *filter, uint
     size_t n = 2;
     if (!rewrite(to, filter, db, &k, vclass, false, &a, &n))
         return FILTER_DROP;
-    ((struct slice *)(void *)to->filtered_argv.p)[0] = del; /* it leaves the selected keys */
+    ((struct slice *)(void *)to->argv.p)[0] = del; /* it leaves the selected keys */
     *argv = a;
     *argc = 2;
     return FILTER_PASS;
 }
 
-enum filtered filter_command(struct sink *to, const struct filter *filter, uint32_t db,
+enum filtered filter_command(struct renamed *to, const struct filter *filter, uint32_t db,
                              const struct command *c, const struct slice **argv, size_t *argc,
                              const char **detail)
 {
@@ -156,5 +156,5 @@ enum filtered filter_command(struct sink *to, const struct filter *filter, uint3
         *detail = "too many arguments to rename its keys";
         return FILTER_LOST;
     }
-    return map_db_argument(to, filter, db, c, (struct slice *)(void *)to->filtered_argv.p, argc);
+    return map_db_argument(to, filter, db, c, (struct slice *)(void *)to->argv.p, argc);
 }

@@ -38,7 +38,7 @@ static void step(struct spreading *s, size_t i, const char *word, unsigned cond,
 /* Since 7.0 a time to live is to be had as the time at which it ends, which does not change on the way. */
 static bool absolute(const struct spreading *s)
 {
-    return s->m->e->target.version >= VERSION(7, 0) || s->m->e->target.kind == SERVER_DRAGONFLY;
+    return s->m->target->version >= VERSION(7, 0) || s->m->target->kind == SERVER_DRAGONFLY;
 }
 
 static void keep_ttl(struct spreading *s, size_t i, unsigned cond, unsigned keep)
@@ -70,7 +70,7 @@ static void restore(struct spreading *s, size_t i, unsigned cond, unsigned ttl)
 
 static bool by_type(const struct spreading *s)
 {
-    return (s->m->filter != NULL && s->m->filter->types) || s->m->guard == GUARD_SOURCE;
+    return (s->m->filter != NULL && s->m->filter->types) || s->m->send.guard == GUARD_SOURCE;
 }
 
 /* RENAME: with a selection by type, or before all keys are verified, the source may be missing at the target,
@@ -200,7 +200,7 @@ static bool collect(struct spreading *s, struct colocation *g)
             continue;
         if (g->n == COLOCATE_MAX)
             return false;
-        snprintf(g->name[g->n], sizeof g->name[0], OUR_KEYS "%s}:%u.%zu", tag, s->m->o->flow, g->n);
+        snprintf(g->name[g->n], sizeof g->name[0], OUR_KEYS "%s}:%u.%zu", tag, s->m->send.o->flow, g->n);
         g->at[g->n++] = i;
     }
     return true;

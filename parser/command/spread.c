@@ -40,16 +40,16 @@ static void split(const struct cmd *m, const struct keys *k, struct slice word)
         for (next = i; next < n && list[next].slot == list[i].slot; next++, argc += k->step)
             memcpy(out + argc, m->argv + list[next].at, k->step * sizeof *out);
         unsigned flags = RF_IDEMPOTENT | (next > i + 1 ? RF_MULTIKEY : 0u);
-        (next < n ? cmd_one_of : cmd_last)(m, 1, out, argc, flags);
+        (next < n ? send_one_of : send_last)(&m->send, 1, out, argc, flags);
     }
 }
 
-static bool one_slot(const struct cmd *m, const struct keys *k)
+static bool one_slot(const struct slice *argv, const struct keys *k)
 {
     size_t first = keys_next(k, 0);
-    unsigned slot = key_slot(m->argv[first].p, m->argv[first].n);
+    unsigned slot = key_slot(argv[first].p, argv[first].n);
     for (size_t i = keys_next(k, first); i != 0; i = keys_next(k, i))
-        if (key_slot(m->argv[i].p, m->argv[i].n) != slot)
+        if (key_slot(argv[i].p, argv[i].n) != slot)
             return false;
     return true;
 }
@@ -57,11 +57,11 @@ static bool one_slot(const struct cmd *m, const struct keys *k)
 /* ---- what no cluster can do ---- */
 
 /* MOVE and COPY … DB: 0 where it stays in its database. Databases are those of the target. */
-static bool other_db(const struct cmd *m)
+static bool other_db(const struct command *c, const struct slice *argv, size_t argc, uint32_t own)
 {
     int64_t db;
-    size_t at = command_other_db(m->c, m->argv, m->argc);
-    return at != 0 && (!arg_number(&m->argv[at], &db) || db != (int64_t)m->o->db);
+    size_t at = command_other_db(c, argv, argc);
+    return at != 0 && (!arg_number(&argv[at], &db) || db != (int64_t)own);
 }
 
 /* ---- the table ---- */
@@ -111,9 +111,9 @@ static void run_program(const struct cmd *m, const struct keys *k, void (*run)(s
         return;
     }
     const struct slice *first = &m->argv[keys_next(k, 0)];
-    key_set(m->e, &key, first->p, first->n);
-    m->o->pos = m->after;
-    emit_program(m->e, m->o, &key, &m->to->program);
+    key_set(m->send.e, &key, first->p, first->n);
+    m->send.o->pos = m->send.after;
+    emit_program(m->send.e, m->send.o, &key, &m->to->program);
 }
 
 static void over_slots(const struct cmd *m, const struct keys *k)
@@ -138,14 +138,14 @@ static void leave_database(const struct cmd *m)
     struct slice del[2] = {SLICE("DEL"), m->argv[1]};
     cmd_lost(m, "database", "a cluster has one database only");
     if (arg_is(&m->argv[0], "MOVE"))
-        cmd_last(m, 1, del, 2, RF_IDEMPOTENT);
+        send_last(&m->send, 1, del, 2, RF_IDEMPOTENT);
     else
-        cmd_nothing(m);
+        send_nothing(&m->send);
 }
 
 bool spread(const struct cmd *m)
 {
-    if (m->c->first == 0 || (m->c->action == ACT_JSON && !m->e->target.has_json))
+    if (m->c->first == 0 || (m->c->action == ACT_JSON && !m->target->has_json))
         return false;
     if (m->c->action == ACT_SOURCE || m->c->action == ACT_MSETEX || m->c->action == ACT_POP_FIRST)
         return false; /* sends one key at most */
@@ -154,13 +154,13 @@ bool spread(const struct cmd *m)
         return false;
     if (keys_next(&k, 0) == 0)
         cmd_malformed(m);
-    else if (other_db(m))
+    else if (other_db(m->c, m->argv, m->argc, m->send.o->db))
         leave_database(m);
     else if (arg_is(&m->argv[0], "MOVE"))
-        cmd_nothing(m); /* both databases are one at the target */
+        send_nothing(&m->send); /* both databases are one at the target */
     else if (command_looks_elsewhere(m->argv, m->argc))
         cmd_written_or_lost(m, "slots", "patterns of BY and GET name keys in any slot");
-    else if (arg_is(&m->argv[0], "MSETNX") || !one_slot(m, &k))
+    else if (arg_is(&m->argv[0], "MSETNX") || !one_slot(m->argv, &k))
         over_slots(m, &k);
     else
         return false;

@@ -302,7 +302,7 @@ void convert_begin(struct taken *v, struct heap *h, const struct site *at, const
     v->damage = NULL;
     (void)item_begin(&v->item, h, at->o->db, &ch->key, ch->expire_ms, ch->hint);
     parts_begin(&v->parts, v->shape, &to_item, v);
-    v->parts.templates = ch->templates;
+    v->parts.template.known = ch->templates;
     v->parts.alone = value != NULL;
     if (v->way == WAY_STREAM)
         stream_copy_begin(&v->stream, v->type, v->as);

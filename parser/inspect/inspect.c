@@ -129,7 +129,7 @@ static void start(struct taken *v, const struct site *at, const struct change *c
                              .size = ch->key.n,
                              .expire_ms = ch->expire_ms};
     parts_begin(&v->parts, v->shape, &to_measure, v);
-    v->parts.templates = ch->templates;
+    v->parts.template.known = ch->templates;
     if (v->how == MEASURE_STREAM)
         stream_copy_begin(&v->stream, ch->type, ch->type);
     else if (v->how == MEASURE_SKIP)

@@ -52,7 +52,9 @@ static void write_together(struct sink *to, struct rekey *k, const struct change
         entry_begin(&to->o, 0);
     }
     to->o.contains = alone && to->counting ? to->next_lsn : 0;
+    to->at_once = k->passing;
     change_write(to, ch);
+    to->at_once = false;
     to->has_value = true;
     kept_write(to, k, k->to, held);
     to->has_value = false;
@@ -114,11 +116,11 @@ void reread_write_due(struct sink *to)
 }
 
 /* Does it fit what the journal has said meanwhile? */
-static bool fits(struct sink *to, struct rekey *k)
+static bool fits(struct rereads *r, struct rekey *k)
 {
     if (k->from < k->least || kept_between(k, k->from, k->to))
         return false;
-    kept_drop_below(to->rereads, k, k->from);
+    kept_drop_below(r, k, k->from);
     return true;
 }
 
@@ -143,7 +145,7 @@ static void take_value(struct sink *to, struct rekey *k, const char *text, size_
     k->value = to->answer;
     k->value_at = at;
     to->answer = (struct buf){0};
-    if (!fits(to, k)) {
+    if (!fits(to->rereads, k)) {
         rekey_retry(to, k);
         return;
     }
@@ -166,7 +168,7 @@ static const char *take_answer(struct sink *to, uint64_t time)
     if (len < 0 || !meta_getu(text, n, "db", &db))
         return "a KEY record without key or db";
     bool placed = meta_getu(text, n, "from", &from) && meta_getu(text, n, "to", &end) && from <= end;
-    struct rekey *k = rekey_find(to, (uint32_t)db, key, (size_t)len);
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, (uint32_t)db, key, (size_t)len);
     if (k == NULL || k->state != REKEY_REQUESTED)
         return NULL; /* another parser's, or given up */
     k->from = from;
@@ -209,6 +211,7 @@ const char *reread_answer(struct sink *to, const struct rec *rec, const uint8_t 
 void reread_tick(struct sink *to, uint64_t now)
 {
     struct rekey *k, *next;
+    check_end_due(to);
     reread_write_due(to); /* no entry may follow for long */
     for (k = TAILQ_FIRST(&to->rereads->list); k != NULL; k = next) {
         next = TAILQ_NEXT(k, link);
@@ -221,19 +224,13 @@ void reread_tick(struct sink *to, uint64_t now)
     }
 }
 
-/* The flow's keys are not verified yet, and a writer saves that: a run that resumes looks for them all. So
- * the key only has to be missing until then, as one is that was found missing. */
-static void leave_missing(struct sink *to, struct rekey *k)
+/* The run that resumes finds it missing; or it gets the entry once more that made it be asked for, as no
+ * position behind that is reached any more. */
+static void leave(struct sink *to, struct rekey *k)
 {
-    uint64_t held = rekey_leave(to, k);
-    struct slice del[2] = {SLICE("DEL"), {k->key, k->n}};
-    struct change ch = {.db = k->db, .argv = del, .argc = 2, .after = held, .time = to->o.time};
-    if (k->checks + k->own == 0)
-        change_write(to, &ch);
-    kept_write(to, k, 0, held);
-    to->o.fresh = false;
-    check_again(to, k);
+    rekey_take_out(to->rereads, k);
     rekey_free(k);
+    rekeys_changed(to);
 }
 
 void reread_finish(struct sink *to, const char *why)
@@ -246,13 +243,16 @@ void reread_finish(struct sink *to, const char *why)
         next = TAILQ_NEXT(k, link);
         if (k->flow != to->o.flow)
             continue;
-        bool found = !k->refines && to->verifying != NOT_VERIFYING && to->rereads->writer;
-        /* A value that contains entries of which the position knows nothing would have them twice, as the run
-         * that resumes gets them again. */
-        if (k->state == REKEY_ANSWERED && (k->to <= to->next_lsn || !found)) {
+        bool goes_on = !k->refines && reread_verifies(to), early = k->to > to->next_lsn;
+        /* A value before its place contains entries that the run which resumes gets again: it has to ask for
+         * the key once more, and keep them back. */
+        bool answered = k->state == REKEY_ANSWERED;
+        if ((answered ? early : goes_on) && k->since < to->left_at)
+            to->left_at = k->since;
+        if (answered && (!goes_on || !early)) {
             write_value(to, k);
-        } else if (found) {
-            leave_missing(to, k);
+        } else if (goes_on) {
+            leave(to, k);
             left++;
         } else {
             rekey_give_up(to, k, why);
@@ -261,7 +261,7 @@ void reread_finish(struct sink *to, const char *why)
     if (left > 0)
         log_event(
             LOG_WARN, to->o.flow,
-            "event=not_verified keys=%u error=%s note=\"they are missing at the target until a run that "
-            "resumes has verified them\"",
+            "event=not_verified keys=%u error=%s note=\"they are missing at the target, or not as the source "
+            "has them, until a run that resumes has read them again\"",
             left, log_quote(why, strlen(why)));
 }

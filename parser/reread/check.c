@@ -7,6 +7,7 @@
 #include "ctl.h"
 #include "log.h"
 #include "meta.h"
+#include "probed.h"
 #include "reread.h"
 
 #define WAITING_MAX                                                                                          \
@@ -21,66 +22,6 @@ struct waiting {
     uint32_t n;
 };
 
-/* ---- keys that were looked for before a command ---- */
-
-/* A slot holds a key's hash; FORGOTTEN: something else was done with the key since then. */
-#define FORGOTTEN 1u
-
-/* NULL: it is not there. */
-static uint64_t *slot_of(const struct sink *to, uint32_t db, const struct slice *key)
-{
-    if (to->rereads->probed == NULL)
-        return NULL;
-    uint64_t h = keyset_hash(db, key->p, key->n) | FORGOTTEN;
-    uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
-    for (unsigned i = 0; i < REREAD_WAYS; i++)
-        if ((set[i] | FORGOTTEN) == h)
-            return &set[i];
-    return NULL;
-}
-
-/* It may be gone from the target without being missing at the source, or there anew. */
-static void forget(struct sink *to, uint32_t db, const struct slice *key)
-{
-    uint64_t *slot = slot_of(to, db, key);
-    if (slot != NULL)
-        *slot |= FORGOTTEN;
-}
-
-/* Was it looked for, not long ago? Then it is there, or is told to be missing. */
-static bool looked_for(const struct sink *to, uint32_t db, const struct slice *key)
-{
-    return slot_of(to, db, key) != NULL;
-}
-
-/* Put it first in its set. Returns whether it was there like that. */
-static bool remember(struct sink *to, uint32_t db, const struct slice *key, unsigned flag)
-{
-    uint64_t h = (keyset_hash(db, key->p, key->n) & ~(uint64_t)FORGOTTEN) | flag,
-             *slot = slot_of(to, db, key);
-    if (to->rereads->probed == NULL)
-        to->rereads->probed = xcalloc(REREAD_SETS, sizeof *to->rereads->probed);
-    uint64_t *set = to->rereads->probed[h / 2 % REREAD_SETS];
-    bool known = slot != NULL && *slot == h;
-    size_t n = slot != NULL ? (size_t)(slot - set) : REREAD_WAYS - 1;
-    memmove(set + 1, set, n * sizeof *set);
-    set[0] = h;
-    return known;
-}
-
-/* Once as long as nothing else is done with the key, and as far as the table reaches. */
-static bool first_time(struct sink *to, uint32_t db, const struct slice *key)
-{
-    return !remember(to, db, key, 0);
-}
-
-/* Anew: a table that nothing was put into takes no memory. */
-static void forget_table(struct rereads *r)
-{
-    free(r->probed);
-    r->probed = NULL;
-}
-
 /* ---- probes ---- */
 
 /* Keys of which is known that they were not carried over need not be looked for: that was reported. */
@@ -93,7 +34,7 @@ static bool reported(const struct emit *e, uint32_t db, const struct slice *key)
 static bool wanted(struct sink *to, uint32_t db, const struct slice *key, struct slice *name,
                    uint32_t *name_db)
 {
-    struct buf *b = &to->check_name;
+    struct buf *b = &to->checks.name;
     *name = *key;
     *name_db = db;
     if (to->filter != NULL) {
@@ -107,28 +48,6 @@ static bool wanted(struct sink *to, uint32_t db, const struct slice *key, struct
     }
     return (!to->e->target.cluster || *name_db == 0) && !reported(to->e, db, key) &&
            !reported(to->e, *name_db, name);
-}
-
-/* Remove a key that is read again (reread_check): it has to be missing until its value is there. */
-static void take_away(struct sink *to, uint32_t db, const struct slice *key)
-{
-    uint32_t was = to->o.db;
-    bool live = to->o.live, fresh = to->o.fresh;
-    uint64_t pos = to->o.pos;
-    struct slice name;
-    struct key k;
-    uint32_t name_db;
-    if (!wanted(to, db, key, &name, &name_db))
-        return;
-    to->o.live = to->o.fresh = true;
-    to->o.pos = sink_reached(to);
-    to->o.db = name_db;
-    key_set(to->e, &k, name.p, name.n);
-    emit_argv(to->e, &to->o, &k, 1, CLASS_NONE, RF_IDEMPOTENT, (struct slice[]){SLICE("DEL"), name}, 2);
-    to->o.db = was;
-    to->o.live = live;
-    to->o.fresh = fresh;
-    to->o.pos = pos;
 }
 
 /* k NULL: nothing is asked. */
@@ -165,7 +84,9 @@ static void probe(struct sink *to, enum probe_kind kind, uint32_t db, const stru
 void check_again(struct sink *to, const struct rekey *k)
 {
     struct slice s = {k->key, k->n};
-    forget(to, k->db, &s);
+    if (k->passing && to->verifying == VERIFYING_CLOSES) /* it is as the source has it, or was reported */
+        probed_drop(to->rereads, k->db, &s);
+    probed_forget(to->rereads, k->db, &s);
     for (unsigned i = 0; i < k->checks; i++)
         probe(to, PROBE_AGAIN, k->db, &s, &s);
     for (unsigned i = 0; i < k->own; i++)
@@ -174,12 +95,12 @@ void check_again(struct sink *to, const struct rekey *k)
 
 /* ---- keys that wait for their place ---- */
 
-static bool first_waiting(const struct sink *to, struct waiting *w, struct slice *key)
+static bool first_waiting(const struct checks *c, struct waiting *w, struct slice *key)
 {
-    if (to->checks_at >= to->checks.len)
+    if (c->at >= c->waiting.len)
         return false;
-    memcpy(w, to->checks.p + to->checks_at, sizeof *w);
-    *key = (struct slice){to->checks.p + to->checks_at + sizeof *w, w->n};
+    memcpy(w, c->waiting.p + c->at, sizeof *w);
+    *key = (struct slice){c->waiting.p + c->at + sizeof *w, w->n};
     return true;
 }
 
@@ -187,7 +108,7 @@ static void waiting_changed(struct sink *to)
 {
     struct waiting w;
     struct slice key;
-    to->check_due = first_waiting(to, &w, &key) ? w.at : UINT64_MAX;
+    to->checks.due = first_waiting(&to->checks, &w, &key) ? w.at : UINT64_MAX;
     rekeys_changed(to);
 }
 
@@ -195,35 +116,41 @@ void check_write_due(struct sink *to)
 {
     struct waiting w;
     struct slice key;
-    while (first_waiting(to, &w, &key) && w.at <= to->next_lsn) {
-        if (to->rereads->writer && looked_for(to, w.db, &key))
+    struct checks *c = &to->checks;
+    while (first_waiting(c, &w, &key) && w.at <= to->next_lsn) {
+        if (to->rereads->writer && probed_told(to->rereads, w.db, &key))
             put(to, PROBE_KEY, w.db, &key, NULL, 0);
         else
             probe(to, PROBE_KEY, w.db, &key, &key);
-        to->checks_at += sizeof w + w.n;
+        c->at += sizeof w + w.n;
         to->rereads->checks--;
     }
-    if (to->checks_at >= to->checks.len)
-        to->checks.len = to->checks_at = 0;
-    if (to->checks.len == 0)
-        buf_trim(&to->checks, (size_t)64 << 10);
+    if (c->at >= c->waiting.len)
+        c->waiting.len = c->at = 0;
+    if (c->waiting.len == 0)
+        buf_trim(&c->waiting, (size_t)64 << 10);
     waiting_changed(to);
 }
 
-static const char *wait_for(struct sink *to, uint64_t at, uint32_t db, const char *key, size_t n)
+static const char *wait_in(struct checks *c, const struct waiting *w, const char *key)
 {
-    struct waiting w = {.at = at, .db = db, .n = (uint32_t)n};
-    if (to->checks_at > WAITING_MAX / 2) {
-        buf_shift(&to->checks, to->checks_at);
-        to->checks_at = 0;
+    if (c->at > WAITING_MAX / 2) {
+        buf_shift(&c->waiting, c->at);
+        c->at = 0;
     }
-    to->checks.max = WAITING_MAX;
-    if (buf_add(&to->checks, &w, sizeof w) < 0 || buf_add(&to->checks, key, n) < 0)
+    c->waiting.max = WAITING_MAX;
+    if (buf_add(&c->waiting, w, sizeof *w) < 0 || buf_add(&c->waiting, key, w->n) < 0)
         return "CHECK records of too many keys at a time";
-    to->rereads->checks++;
-    if (to->check_due == UINT64_MAX)
-        waiting_changed(to);
     return NULL;
+}
+
+static const char *wait_until(struct sink *to, const struct waiting *w, const char *key)
+{
+    if (w->at < to->asked_from) /* whatever was done at the target before is in front of that */
+        to->asked_from = w->at;
+    const char *fault = wait_in(&to->checks, w, key);
+    to->rereads->checks += fault == NULL;
+    return fault;
 }
 
 /* ---- records ---- */
@@ -231,25 +158,24 @@ static const char *wait_for(struct sink *to, uint64_t at, uint32_t db, const cha
 static void again(struct sink *to, uint32_t db, const char *key, size_t n, bool own)
 {
     struct slice s = {(const uint8_t *)key, n};
-    bool first = false;
-    if (reread_check(to, db, &s, detail, own, &first)) {
-        if (first)
-            take_away(to, db, &s);
+    if (reread_check(to, db, &s, detail, own))
         return;
-    }
     if (to->filter == NULL || filter_passes(to->filter, s.p, s.n, 0, db))
         emit_report(to->e, &to->o, true, "verify", s.p, s.n,
                     "missing at the target, and it cannot be read again");
-    forget(to, db, &s);
+    probed_forget(to->rereads, db, &s);
     probe(to, own ? PROBE_LATER : PROBE_AGAIN, db, &s, &s);
 }
 
 /* All keys were looked for: only those that commands had to do without on their way here may be missing now,
- * and the reader wants to know that all of these were told. */
+ * and the reader wants to know that all of these were told. The second time no more of them are looked for:
+ * what the reader is told behind this would come too late. */
 static void soon_ends(struct sink *to)
 {
     if (to->verifying == VERIFYING)
         to->verifying = VERIFYING_ENDS;
+    else if (to->verifying == VERIFYING_ENDS)
+        to->verifying = VERIFYING_CLOSES;
     put(to, PROBE_KEY, 0, &(struct slice){NULL, 0}, NULL, 0);
 }
 
@@ -259,24 +185,66 @@ static void set_verifying(struct sink *to, enum verifying state)
     to->e->verifying = state != NOT_VERIFYING;
 }
 
-static void begin_or_end(struct sink *to, bool begins)
+static void put_mark(struct sink *to, enum probe_kind kind)
 {
     struct slice none = {NULL, 0};
-    set_verifying(to, begins && to->rereads != NULL ? VERIFYING : NOT_VERIFYING);
-    if (to->rereads != NULL && begins)
-        forget_table(to->rereads);
-    else if (begins && to->o.flow == 0)
-        log_event(LOG_WARN, NO_FLOW,
-                  "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
     bool fresh = to->o.fresh;
     uint64_t pos = to->o.pos;
     if (to->synced) {
         to->o.pos = sink_reached(to);
         to->o.fresh = true;
     }
-    emit_probe(to->e, &to->o, begins ? PROBE_BEGIN : PROBE_DONE, 0, &none, NULL);
+    emit_probe(to->e, &to->o, kind, 0, &none, NULL);
     to->o.fresh = fresh;
     to->o.pos = pos;
+}
+
+static void begins(struct sink *to)
+{
+    to->unsettled = false;
+    set_verifying(to, to->rereads != NULL ? VERIFYING : NOT_VERIFYING);
+    if (to->rereads != NULL)
+        probed_reset(to->rereads);
+    else if (to->o.flow == 0)
+        log_event(LOG_WARN, NO_FLOW,
+                  "event=not_verified note=\"--no-reread: what the target lacks stays missing\"");
+    put_mark(to, PROBE_BEGIN);
+}
+
+/* The flow is verified. A run that does not know of that reads keys again that this one does not: so it may
+ * not resume in front of what made them be read, without the flow being verified. */
+static void ends(struct sink *to)
+{
+    if (to->rereads != NULL && to->counting) {
+        to->rereads->checks += to->ends_at == 0;
+        to->ends_at = to->next_lsn;
+        check_end_due(to);
+        return;
+    }
+    set_verifying(to, NOT_VERIFYING);
+    put_mark(to, PROBE_DONE);
+}
+
+void check_end_due(struct sink *to)
+{
+    if (to->ends_at == 0 || reread_before(to->rereads, to->o.flow, to->ends_at))
+        return;
+    to->ends_at = 0;
+    to->rereads->checks--;
+    if (to->unsettled) {
+        log_event(LOG_WARN, to->o.flow,
+                  "event=not_verified note=\"more keys were to be read again at its end than can be at a "
+                  "time: a run that resumes verifies once more\"");
+        return;
+    }
+    set_verifying(to, NOT_VERIFYING);
+    put_mark(to, PROBE_DONE);
+}
+
+void check_end_later(struct sink *to)
+{
+    if (to->ends_at != 0)
+        to->ends_at = to->next_lsn;
 }
 
 /* The lines "key=…" behind the head. */
@@ -308,8 +276,10 @@ static const char *keys(struct sink *to, const char *text, size_t n, bool once_m
         else if (once_more)
             again(to, (uint32_t)db, key, (size_t)len, own != 0);
         else
-            fault = wait_for(to, at, (uint32_t)db, key, (size_t)len);
+            fault = wait_until(to, &(struct waiting){at, (uint32_t)db, (uint32_t)len}, key);
     }
+    if (to->checks.due == UINT64_MAX && to->rereads != NULL)
+        waiting_changed(to);
     return fault;
 }
 
@@ -319,8 +289,10 @@ const char *check_record(struct sink *to, const uint8_t *payload, size_t n)
     char state[16];
     if (meta_get(text, n, "state", state, sizeof state) < 0)
         return "a CHECK record without state";
-    if (strcmp(state, "begin") == 0 || strcmp(state, "done") == 0)
-        begin_or_end(to, state[0] == 'b');
+    if (strcmp(state, "begin") == 0)
+        begins(to);
+    else if (strcmp(state, "done") == 0)
+        ends(to);
     else if (strcmp(state, "ends") == 0)
         soon_ends(to);
     else if (strcmp(state, "failed") == 0)
@@ -361,12 +333,10 @@ static bool keeps_something(const struct slice *argv, size_t argc)
 }
 
 /* Whatever else a command does with its keys. */
-static void forget_all(struct sink *to, const struct change *ch, const struct keys *k)
+static void forget_all(struct rereads *r, const struct change *ch, const struct keys *k)
 {
-    if (to->verifying != VERIFYING)
-        return;
     for (size_t i = keys_next(k, 0); i != 0 && i < ch->argc; i = keys_next(k, i))
-        forget(to, ch->db, &ch->argv[i]);
+        probed_forget(r, ch->db, &ch->argv[i]);
 }
 
 /* Can the key be told to be missing, and be read again? */
@@ -398,7 +368,15 @@ static const struct adding *adding_find(const struct command *c, const struct sl
     return a < end && keeps_something(argv, argc) ? a : NULL;
 }
 
+/* Is the target asked about what an earlier process may have been behind already? */
+static unsigned early(const struct sink *to)
+{
+    return to->goes_on && to->next_lsn <= to->asked_from ? PROBED_EARLY : 0;
+}
+
 /* Have the keys looked for that it takes in. always: however often that was done. */
+/* Have the keys looked for that it takes in. always: however often that was done; else once as long as
+ * nothing else is done with the key, and as far as the table reaches. */
 static void look_for(struct sink *to, const struct adding *a, const struct change *ch, const struct keys *k,
                      bool always)
 {
@@ -406,9 +384,16 @@ static void look_for(struct sink *to, const struct adding *a, const struct chang
     for (size_t i = keys_next(k, 0); i != 0; i = keys_next(k, i)) {
         const struct slice *about = a->about > 0 ? &src[a->about] : &src[i];
         if ((a->asked == 0 || a->asked == i) && (a->about != i || a->asked != 0) && a->about < ch->argc &&
-            (always || first_time(to, ch->db, &src[i])))
+            (always || !probed_put(to->rereads, ch->db, &src[i], early(to))))
             probe(to, PROBE_OWN, ch->db, &src[i], about);
     }
+}
+
+/* Read it again, whether it is missing or not. */
+static bool read_anyway(struct sink *to, const struct change *ch, const struct slice *key)
+{
+    return rekey_find(to->rereads, to->o.flow, ch->db, key->p, key->n) != NULL ||
+           reread_want(to, ch->lsn, ch->db, key, REREAD_VERIFY, "it may be missing at the target");
 }
 
 enum guard check_before(struct sink *to, const struct change *ch, const struct command *c,
@@ -416,19 +401,27 @@ enum guard check_before(struct sink *to, const struct change *ch, const struct c
 {
     const struct adding *a = adding_find(c, argv, ch->argc);
     struct keys k = command_keys(c, argv, ch->argc);
-    bool ends = to->verifying == VERIFYING_ENDS;
+    bool ends = to->verifying >= VERIFYING_ENDS, closes = to->verifying == VERIFYING_CLOSES;
     if (c->action == ACT_FLUSH)
-        forget_table(to->rereads);
-    if (a == NULL || a->guard != GUARD_KEY)
-        forget_all(to, ch, &k);
+        probed_reset(to->rereads);
+    if (to->verifying == VERIFYING && (a == NULL || a->guard != GUARD_KEY))
+        forget_all(to->rereads, ch, &k);
     if (a == NULL)
         return GUARD_NONE;
     enum guard guard = guard_of(to, a, ch);
-    if (guard == GUARD_KEY && ends && !looked_for(to, ch->db, &ch->argv[1]))
+    if ((guard == GUARD_KEY ? ends : guard == GUARD_SOURCE && closes) &&
+        !probed_has(to->rereads, ch->db, &ch->argv[1]))
         return GUARD_NONE;
+    if (guard == GUARD_REREAD) {
+        check_end_later(to);
+    } else if (guard != GUARD_NONE && closes) {
+        if (read_anyway(to, ch, &ch->argv[a->about > 0 ? a->about : 1]))
+            return guard;
+        to->unsettled = true;
+    }
     /* What it makes may be told to be missing, too; what it reads is not. */
     if (guard == GUARD_SOURCE)
-        (void)remember(to, ch->db, &ch->argv[a->about], FORGOTTEN);
+        (void)probed_put(to->rereads, ch->db, &ch->argv[a->about], PROBED_FORGOTTEN | early(to));
     if (guard != GUARD_REREAD)
         look_for(to, a, ch, &k, ends || guard == GUARD_SOURCE);
     return guard;
@@ -438,6 +431,7 @@ void check_unread(struct sink *to, const struct change *ch, const struct command
 {
     const struct adding *a = adding_find(c, argv, ch->argc);
     struct keys k = command_keys(c, argv, ch->argc);
+    to->unsettled |= to->verifying == VERIFYING_CLOSES;
     if (a != NULL)
         look_for(to, a, ch, &k, true);
 }

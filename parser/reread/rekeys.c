@@ -25,13 +25,19 @@ static unsigned bucket_of(uint16_t flow, uint32_t db, const void *key, size_t n)
     return (unsigned)(XXH3_64bits_withSeed(key, n, (uint64_t)flow << 32 | db) % REREAD_BUCKETS);
 }
 
-struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, size_t n)
+struct rekey *rekey_find(const struct rereads *r, uint16_t flow, uint32_t db, const void *key, size_t n)
 {
     struct rekey *k;
-    LIST_FOREACH(k, &to->rereads->bucket[bucket_of(to->o.flow, db, key, n)], chain)
-    if (k->flow == to->o.flow && k->db == db && k->n == n && memcmp(k->key, key, n) == 0)
+    LIST_FOREACH(k, &r->bucket[bucket_of(flow, db, key, n)], chain)
+    if (k->flow == flow && k->db == db && k->n == n && memcmp(k->key, key, n) == 0)
         return k;
     return NULL;
+}
+
+struct rekey *rekey_held(const struct sink *to, uint32_t db, const struct slice *key)
+{
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, db, key->p, key->n);
+    return k != NULL && !k->passing ? k : NULL;
 }
 
 void rekey_take_out(struct rereads *r, struct rekey *k)
@@ -70,8 +76,8 @@ void rereads_reset(struct rereads *r, uint16_t epoch)
 void rekeys_changed(struct sink *to)
 {
     const struct rekey *k;
-    to->hold = UINT64_MAX;
-    to->due = to->check_due;
+    to->hold = to->left_at;
+    to->due = to->checks.due;
     TAILQ_FOREACH(k, &to->rereads->list, link)
     {
         if (k->flow != to->o.flow)
@@ -119,7 +125,7 @@ bool rekey_request(struct rereads *r, struct rekey *k)
     }
     k->state = REKEY_REQUESTED;
     k->requested_at = mono_us();
-    return k->tries++ < REREAD_TRIES && send_request(r, k);
+    return k->tries++ < (k->passing ? PASSING_TRIES : REREAD_TRIES) && send_request(r, k);
 }
 
 bool reread_room(const struct sink *to, size_t n)
@@ -134,11 +140,11 @@ bool rekey_name_fits(const struct slice *key)
     return key->n <= (CTL_LINE_MAX - 200) / 3; /* escaped */
 }
 
-static struct rekey *add(struct sink *to, struct rekeyq *in, uint32_t db, const struct slice *key)
+static struct rekey *add(struct rereads *r, uint16_t flow, struct rekeyq *in, uint32_t db,
+                         const struct slice *key)
 {
-    struct rereads *r = to->rereads;
     struct rekey *k = xcalloc(1, sizeof *k + key->n);
-    k->flow = to->o.flow;
+    k->flow = flow;
     k->db = db;
     k->n = key->n;
     memcpy(k->key, key->p, key->n);
@@ -154,9 +160,9 @@ bool reread_take(struct sink *to, struct rekeyq *waiting, uint32_t db, const str
     if (!rekey_name_fits(key) || (to->filter != NULL ? !filter_passes(to->filter, key->p, key->n, 0, db)
                                                      : key_is_ours(key->p, key->n)))
         return false;
-    struct rekey *k = rekey_find(to, db, key->p, key->n);
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, db, key->p, key->n);
     if (k == NULL) {
-        k = add(to, waiting, db, key);
+        k = add(to->rereads, to->o.flow, waiting, db, key);
         k->since = UINT64_MAX;
         k->kind = "slot-take";
         strlcpy(k->detail, "its slot moved to another master of the source", sizeof k->detail);
@@ -173,11 +179,18 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
                  const char *detail)
 {
     struct rereads *r = to->rereads;
+    bool passing = strcmp(kind, REREAD_VERIFY) == 0;
     if (!reread_room(to, 1) || !rekey_name_fits(key))
         return false;
-    struct rekey *k = rekey_find(to, db, key->p, key->n);
-    if (k == NULL) {
-        k = add(to, &r->list, db, key);
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, db, key->p, key->n);
+    bool known = k != NULL;
+    if (!known) {
+        k = add(r, to->o.flow, &r->list, db, key);
+        k->since = UINT64_MAX;
+        k->passing = passing;
+    }
+    if (!passing && (!known || k->passing)) {
+        k->passing = false;
         k->since = !to->counting  ? 0
                    : to->in_multi ? to->multi_at
                                   : lsn; /* to go on within one is not possible */
@@ -203,28 +216,26 @@ bool reread_refine(struct sink *to, const struct change *ch, const struct slice 
 {
     if (!to->synced || !to->counting || !reread_want(to, ch->lsn, ch->db, key, kind, detail))
         return false;
-    rekey_find(to, ch->db, key->p, key->n)->refines = true;
+    rekey_find(to->rereads, to->o.flow, ch->db, key->p, key->n)->refines = true;
     return true;
 }
 
-bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own,
-                  bool *first)
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own)
 {
     if (!to->synced || !to->counting)
         return false;
-    bool known = rekey_find(to, db, key->p, key->n) != NULL;
+    bool known = rekey_find(to->rereads, to->o.flow, db, key->p, key->n) != NULL;
     /* What the source says from here on counts. */
-    bool wanted = reread_want(to, to->next_lsn - 1, db, key, "verify", detail);
-    struct rekey *k = wanted ? rekey_find(to, db, key->p, key->n) : NULL;
+    bool wanted = reread_want(to, to->next_lsn - 1, db, key, REREAD_VERIFY, detail);
+    struct rekey *k = wanted ? rekey_find(to->rereads, to->o.flow, db, key->p, key->n) : NULL;
     if (k == NULL)
         return false;
-    if (!known)
-        k->since = to->next_lsn; /* what is before that is reached */
+    if (!known && !reread_verifies(to)) { /* what is before that is reached */
+        k->passing = false;
+        k->since = to->next_lsn;
+    }
     k->checks += !own;
     k->own += own;
-    *first = !known && to->rereads->writer && to->verifying != NOT_VERIFYING;
-    if (*first)
-        k->since = UINT64_MAX;
     rekeys_changed(to);
     return true;
 }
@@ -237,13 +248,22 @@ void rekey_at_least(struct sink *to, struct rekey *k, uint64_t lsn)
     rekey_drop_kept(to->rereads, k);
 }
 
-bool reread_early(const struct sink *to)
+bool reread_early(const struct rereads *r, uint16_t flow)
 {
     const struct rekey *k;
-    if (to->rereads == NULL || to->rereads->count == 0)
+    if (r == NULL || r->count == 0)
         return false;
-    TAILQ_FOREACH(k, &to->rereads->list, link)
-    if (k->flow == to->o.flow && k->since == 0)
+    TAILQ_FOREACH(k, &r->list, link)
+    if (k->flow == flow && k->since == 0)
+        return true;
+    return false;
+}
+
+bool reread_before(const struct rereads *r, uint16_t flow, uint64_t lsn)
+{
+    const struct rekey *k;
+    TAILQ_FOREACH(k, &r->list, link)
+    if (k->flow == flow && (k->passing || k->since < lsn))
         return true;
     return false;
 }
@@ -259,9 +279,8 @@ bool kept_next(const struct rekey *k, size_t *at, struct kept *h)
     return true;
 }
 
-bool kept_add(struct sink *to, struct rekey *k, const struct change *ch)
+bool kept_add(struct rereads *r, struct rekey *k, const struct change *ch)
 {
-    struct rereads *r = to->rereads;
     struct kept h = {ch->lsn, ch->txid, ch->time, ch->argc, ch->argc * sizeof(uint64_t)};
     for (size_t i = 0; i < ch->argc; i++)
         h.bytes += ch->argv[i].n;

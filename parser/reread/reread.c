@@ -92,13 +92,22 @@ static void ambiguous(struct sink *to, struct rekey *k, uint64_t lsn)
 
 /* ---- an entry that comes ---- */
 
+/* One of a key whose entries are written as they come. */
+static void passes(struct sink *to, struct rekey *k, uint64_t lsn)
+{
+    if (k->state == REKEY_REQUESTED)
+        rekey_at_least(to, k, lsn);
+    else if (k->state == REKEY_ANSWERED && lsn >= k->from)
+        ambiguous(to, k, lsn);
+}
+
 /* An entry of one key that is under way. */
 static void hold_back(struct sink *to, struct rekey *k, const struct change *ch)
 {
     switch (k->state) {
     case REKEY_WANTED: return; /* the value will contain it */
     case REKEY_REQUESTED:
-        if (!kept_add(to, k, ch))
+        if (!kept_add(to->rereads, k, ch))
             rekey_at_least(to, k, ch->lsn);
         return;
     case REKEY_ANSWERED:
@@ -136,12 +145,12 @@ static bool other_db(const struct command *c, const struct change *ch, uint32_t 
 }
 
 /* A command that joins keys, one of which is under way: what it made of them is read, too. */
-static void want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key)
+static void want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, bool passing)
 {
     static const char detail[] = "changed together with a key that was being read again";
     if (to->filter != NULL ? !filter_passes(to->filter, key->p, key->n, 0, db) : key_is_ours(key->p, key->n))
         return;
-    if (reread_want(to, lsn, db, key, "command-needs-source", detail) ||
+    if (reread_want(to, lsn, db, key, passing ? REREAD_VERIFY : "command-needs-source", detail) ||
         of_no_slot(to->holding, key->p, key->n))
         return;
     emit_report(to->e, &to->o, true, "command-needs-source", key->p, key->n, detail);
@@ -154,18 +163,19 @@ static bool join(struct sink *to, const struct command *c, const struct keys *ke
     bool elsewhere = other_db(c, ch, &db), found = false;
     size_t last = 0;
     for (size_t i = keys_next(keys, 0); i != 0; i = keys_next(keys, i)) {
-        found |= rekey_find(to, ch->db, a[i].p, a[i].n) != NULL;
+        found |= rekey_held(to, ch->db, &a[i]) != NULL;
         last = i;
     }
     if (elsewhere && !found)
-        found = rekey_find(to, db, a[last].p, a[last].n) != NULL;
+        found = rekey_held(to, db, &a[last]) != NULL;
     if (!found)
         return false;
+    check_end_later(to);
     for (size_t i = keys_next(keys, 0); i != 0; i = keys_next(keys, i))
         if (!elsewhere || i != last || strcmp(c->name, "MOVE") == 0)
-            want(to, ch->lsn, ch->db, &a[i]);
+            want(to, ch->lsn, ch->db, &a[i], false);
     if (elsewhere)
-        want(to, ch->lsn, db, &a[last]);
+        want(to, ch->lsn, db, &a[last], false);
     return true;
 }
 
@@ -180,13 +190,17 @@ static void on_swap(struct sink *to, const struct change *ch)
         return;
     struct buf names = {.max = REREAD_BYTES};
     struct slice one;
-    TAILQ_FOREACH(k, &to->rereads->list, link)
-    if (k->flow == to->o.flow && (k->db == (uint32_t)a || k->db == (uint32_t)b))
-        (void)args_keep(&names, &(struct slice){k->key, k->n}, 1);
-    for (const uint8_t *p = names.p; p != NULL && p < names.p + names.len;) { /* it changes the list */
-        p = args_kept(p, &one, 1);
-        want(to, ch->lsn, (uint32_t)a, &one);
-        want(to, ch->lsn, (uint32_t)b, &one);
+    check_end_later(to);
+    for (int passing = 0; passing < 2; passing++) { /* what is kept back in one of them is so in both */
+        names.len = 0;
+        TAILQ_FOREACH(k, &to->rereads->list, link)
+        if (k->flow == to->o.flow && k->passing == passing && (k->db == (uint32_t)a || k->db == (uint32_t)b))
+            (void)args_keep(&names, &(struct slice){k->key, k->n}, 1);
+        for (const uint8_t *p = names.p; p != NULL && p < names.p + names.len;) { /* it changes the list */
+            p = args_kept(p, &one, 1);
+            want(to, ch->lsn, (uint32_t)a, &one, passing);
+            want(to, ch->lsn, (uint32_t)b, &one, passing);
+        }
     }
     buf_free(&names);
 }
@@ -209,7 +223,7 @@ static bool divide(struct sink *to, const struct keys *keys, struct change *ch)
     held.argc = 1 + keys->step;
     bool any = false;
     for (size_t i = keys_next(keys, 0); i != 0 && i + keys->step <= ch->argc; i = keys_next(keys, i)) {
-        struct rekey *k = rekey_find(to, ch->db, a[i].p, a[i].n);
+        struct rekey *k = rekey_held(to, ch->db, &a[i]);
         memcpy(k != NULL ? one + 1 : rest + n, a + i, keys->step * sizeof *a);
         if (k != NULL) {
             hold_back(to, k, &held);
@@ -223,6 +237,25 @@ static bool divide(struct sink *to, const struct keys *keys, struct change *ch)
     ch->argv = rest;
     ch->argc = n;
     return n == 1;
+}
+
+/* Those of its keys that are passing: what was read of them may be too old now. */
+static void all_pass(struct sink *to, const struct command *c, const struct keys *keys,
+                     const struct change *ch)
+{
+    uint32_t db = ch->db;
+    size_t last = 0;
+    for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i)) {
+        struct rekey *k = rekey_find(to->rereads, to->o.flow, ch->db, ch->argv[i].p, ch->argv[i].n);
+        if (k != NULL && k->passing)
+            passes(to, k, ch->lsn);
+        last = i;
+    }
+    if (last == 0 || c == NULL || !other_db(c, ch, &db))
+        return;
+    struct rekey *k = rekey_find(to->rereads, to->o.flow, db, ch->argv[last].p, ch->argv[last].n);
+    if (k != NULL && k->passing)
+        passes(to, k, ch->lsn);
 }
 
 /* The entry at hand while keys are under way. True: nothing is to be written for it now. False: go on with
@@ -247,11 +280,12 @@ static bool takes(struct sink *to, struct change *ch)
     size_t first = keys_next(&keys, 0);
     if (first == 0 || (c != NULL && c->action == ACT_IGNORE))
         return false;
+    all_pass(to, c, &keys, ch);
     if (c != NULL && command_cuttable(c))
         return divide(to, &keys, ch);
     if (c != NULL && (keys_next(&keys, first) != 0 || strcmp(c->name, "MOVE") == 0))
         return join(to, c, &keys, ch);
-    struct rekey *k = rekey_find(to, ch->db, a[first].p, a[first].n);
+    struct rekey *k = rekey_held(to, ch->db, &a[first]);
     if (k != NULL)
         hold_back(to, k, ch);
     return k != NULL;

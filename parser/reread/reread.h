@@ -3,7 +3,7 @@
  * the flow's raw stream (dfrecord(5)); dragonfly-replication(7), Reading a key again has the procedure. While
  * a key is under way the journal's entries of it are kept back: those that the value contains are dropped,
  * those behind it follow it. No position behind the entry that made the key be asked for counts as reached
- * before its value is written. */
+ * before its value is written. Of keys that were missing at the target nothing is kept back (check.h). */
 #ifndef DFP_REREAD_H
 #define DFP_REREAD_H
 
@@ -15,11 +15,12 @@
 #define REREAD_KEYS    1024u                    /* under way at a time */
 #define REREAD_BYTES   ((size_t)64 << 20)       /* of values and entries kept, all together */
 #define REREAD_TRIES   16u                      /* of one key whose answers do not fit the journal */
+#define PASSING_TRIES  256u                     /* ... of which nothing is kept back */
 #define REREAD_TIMEOUT ((uint64_t)60 * 1000000) /* for one answer, microseconds */
 
 #define REREAD_BUCKETS 16384u
-/* Keys of which is known that they were looked for (check.h): as many sets of so many. One that is on its way
- * to be told as missing must not be forgotten. */
+/* Keys of which is known that they were looked for (probed.h): as many sets of so many. One that is on its
+ * way to be told as missing must not be forgotten. */
 #define REREAD_SETS 8192u
 #define REREAD_WAYS 8u
 
@@ -43,6 +44,8 @@ struct rekey {
     uint64_t requested_at;
     unsigned tries;
     unsigned checks, own; /* CHECK records that want it: it is looked for at the target then */
+    bool passing; /* of one that the target lacked while the flow is verified: its entries are written as they
+                     come, and an answer counts if none has come since it was begun (check.h) */
     bool refines; /* the value is only more exact than what was written, and nothing was dropped for it:
                      without it that stays */
     bool missing;
@@ -68,9 +71,9 @@ struct rereads {
     LIST_HEAD(, rekey) bucket[REREAD_BUCKETS];
     struct rekeyq list;
     struct buf names; /* scratch: arguments that are left of a command */
-    unsigned checks;  /* keys that wait for their place, in all flows */
-    uint64_t (
-        *probed)[REREAD_WAYS]; /* check.c: REREAD_SETS of them, the newest of a set comes first; NULL: none */
+    unsigned checks;  /* keys, and ends of verifying, that wait for their place, in all flows */
+    uint64_t (*probed)[REREAD_WAYS]; /* probed.c: REREAD_SETS of them, the newest of a set comes first; NULL:
+                                        none */
 };
 
 void rereads_init(struct rereads *r, struct ctl *ctl);
@@ -80,8 +83,10 @@ void rereads_reset(struct rereads *r, uint16_t epoch);
 
 /* ---- from commands: to->rereads is set ---- */
 
-/* Have a key of the entry at that LSN read again. kind, detail: for the report if nothing comes of it. False:
+/* Have a key of the entry at that LSN read again. kind, detail: for the report if nothing comes of it; kind
+ * REREAD_VERIFY: because it may be missing at the target behind the entry, which is written (passing). False:
  * too many, or too long a name, or nobody there to ask. */
+#define REREAD_VERIFY "verify"
 bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice *key, const char *kind,
                  const char *detail);
 
@@ -89,13 +94,15 @@ bool reread_want(struct sink *to, uint64_t lsn, uint32_t db, const struct slice 
 bool reread_refine(struct sink *to, const struct change *ch, const struct slice *key, const char *kind,
                    const char *detail);
 
-/* The same for a key that the target lacks: it is looked for there once more, behind its value.
- *
- * first is set, and no position is held back for the key, when it was not under way and its writer saves that
- * the flow is not verified yet: a run that resumes finds it missing again. So it has to be missing, and the
- * caller removes it, even if something has made it anew since it was told. */
-bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own,
-                  bool *first);
+/* The same for a key that the target lacks, which is looked for there once more behind its value. No position
+ * is held back for it, and none of its entries, where a run that resumes verifies the flow again: passing. */
+bool reread_check(struct sink *to, uint32_t db, const struct slice *key, const char *detail, bool own);
+
+/* Is the flow being verified, and will a run that resumes do that again? */
+static inline bool reread_verifies(const struct sink *to)
+{
+    return to->verifying != NOT_VERIFYING && to->rereads->writer;
+}
 
 /* Is its name short enough for that? */
 bool rekey_name_fits(const struct slice *key);
@@ -123,10 +130,14 @@ void reread_tick(struct sink *to, uint64_t now_us);
 /* A KEY record, or part of one. Returns NULL, or what is wrong with it. */
 const char *reread_answer(struct sink *to, const struct rec *rec, const uint8_t *payload);
 
-/* Something of the flow's full sync is still to be read again. */
-bool reread_early(const struct sink *to);
+/* Something of the flow's full sync is still to be read again. r may be NULL. */
+bool reread_early(const struct rereads *r, uint16_t flow);
 
-/* The flow ends, or nobody is there any more: what was answered is written, the rest is reported. */
+/* Is a key of the flow under way because of an entry before that LSN, or of what is verified? */
+bool reread_before(const struct rereads *r, uint16_t flow, uint64_t lsn);
+
+/* The flow ends, or nobody is there any more: what was answered is written. The rest is reported; or, while
+ * the flow is verified, left to the run that resumes. */
 void reread_finish(struct sink *to, const char *why);
 
 /* ---- for rekeys.c, reread.c and answers.c ---- */
@@ -136,7 +147,9 @@ struct kept {
     uint64_t lsn, txid, time, argc, bytes; /* bytes of the arguments with their lengths */
 };
 
-struct rekey *rekey_find(const struct sink *to, uint32_t db, const void *key, size_t n);
+struct rekey *rekey_find(const struct rereads *r, uint16_t flow, uint32_t db, const void *key, size_t n);
+/* Only one whose entries are kept back. */
+struct rekey *rekey_held(const struct sink *to, uint32_t db, const struct slice *key);
 void rekey_take_out(struct rereads *r, struct rekey *k);
 void rekey_free(struct rekey *k);
 
@@ -163,7 +176,7 @@ void rekey_give_up(struct sink *to, struct rekey *k, const char *why);
 void rekey_drop_kept(struct rereads *r, struct rekey *k);
 
 /* Keep an entry. False: there is no room. */
-bool kept_add(struct sink *to, struct rekey *k, const struct change *ch);
+bool kept_add(struct rereads *r, struct rekey *k, const struct change *ch);
 
 /* Its next one, if there is one; *at begins at 0. */
 bool kept_next(const struct rekey *k, size_t *at, struct kept *h);

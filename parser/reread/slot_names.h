@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "../command/filter.h"
+#include "filter.h"
 #include "ctl.h"
 
 #define SLOT_DBS 64u /* databases that are known one by one */

@@ -57,11 +57,6 @@ static void say(struct ctl *c, const struct origin *o, const char *what, uint32_
 
 /* ---- keys under way ---- */
 
-static bool is_of(unsigned flow, const struct rekey *k, const struct slotset *slots)
-{
-    return k->flow == flow && slotset_has(slots, key_slot(k->key, k->n));
-}
-
 /* What was to be read again of these slots is not to be written any more. hit: those that had such keys. */
 static void drop_keys(struct sink *to, const struct slotset *slots, struct slotset *hit)
 {
@@ -70,10 +65,11 @@ static void drop_keys(struct sink *to, const struct slotset *slots, struct slots
     for (size_t i = 0; i < 2; i++)
         for (k = TAILQ_FIRST(lists[i]); k != NULL; k = next) {
             next = TAILQ_NEXT(k, link);
-            if (!is_of(to->o.flow, k, slots))
+            unsigned slot = key_slot(k->key, k->n);
+            if (k->flow != to->o.flow || !slotset_has(slots, slot))
                 continue;
             if (hit != NULL)
-                slotset_add(hit, key_slot(k->key, k->n));
+                slotset_add(hit, slot);
             rekey_take_out(to->rereads, k);
             rekey_free(k);
         }
@@ -172,35 +168,22 @@ static void ranges(const struct change *ch, size_t i, struct slotset *slots)
             slotset_add_range(slots, (unsigned)first, (unsigned)last);
 }
 
-/* CLUSTER FLUSHSLOT, SYNCSLOTS, SETSLOT */
-static void cluster(const struct change *ch, struct slotset *slots)
+/* A command that empties slots: which; none where it is only about slots. False: it is another. */
+static bool flushed(const struct change *ch, struct slotset *slots)
 {
+    const struct slice *a = ch->argv;
+    bool all = arg_is(a, "FLUSHALL") || arg_is(a, "FLUSHDB"), some = arg_is(a, "SFLUSH");
     int64_t slot;
-    if (ch->argc > 2 && arg_is(&ch->argv[1], "FLUSHSLOT") && arg_number(&ch->argv[2], &slot) && slot >= 0 &&
-        slot < (int64_t)SLOTS)
-        slotset_add(slots, (unsigned)slot);
-}
-
-/* True: it was one of them, and nothing is left to be written. */
-static bool concerns_slots(struct sink *to, const struct change *ch)
-{
-    const struct slice *name = &ch->argv[0];
-    struct slotset all = {{0}};
-    if (arg_is(name, "FLUSHALL") || arg_is(name, "FLUSHDB")) {
-        slotset_add_range(&all, 0, SLOTS - 1);
-        flush(to, &all);
-    } else if (arg_is(name, "TRIMSLOTS")) {
-        ranges(ch, 3, &all);
-        flush(to, &all);
-    } else if (arg_is(name, "SFLUSH")) {
-        ranges(ch, 1, &all);
-        flush(to, &all);
-    } else if (arg_is(name, "CLUSTER")) {
-        cluster(ch, &all);
-        flush(to, &all);
-    } else {
+    if (!all && !some && !arg_is(a, "TRIMSLOTS") && !arg_is(a, "CLUSTER"))
         return false;
-    }
+    memset(slots, 0, sizeof *slots);
+    if (all)
+        slotset_add_range(slots, 0, SLOTS - 1);
+    else if (some || arg_is(a, "TRIMSLOTS"))
+        ranges(ch, some ? 1 : 3, slots);
+    else if (ch->argc > 2 && arg_is(&a[1], "FLUSHSLOT") && arg_number(&a[2], &slot) && slot >= 0 &&
+             slot < (int64_t)SLOTS)
+        slotset_add(slots, (unsigned)slot);
     return true;
 }
 
@@ -213,13 +196,14 @@ static bool removes(const struct slice *name)
 
 /* All keys of a command are in one slot: else the source would not have executed it, unless in a script that
  * may do more; that is reported. */
-static bool slot_of(struct sink *to, const struct change *ch, const struct keys *keys, unsigned *slot)
+static bool slot_of(struct emit *e, struct origin *o, const struct change *ch, const struct keys *keys,
+                    unsigned *slot)
 {
     size_t first = keys_next(keys, 0);
     *slot = key_slot(ch->argv[first].p, ch->argv[first].n);
     for (size_t i = keys_next(keys, first); i != 0 && i < ch->argc; i = keys_next(keys, i))
         if (key_slot(ch->argv[i].p, ch->argv[i].n) != *slot) {
-            emit_report(to->e, &to->o, true, "several-slots", ch->argv[i].p, ch->argv[i].n,
+            emit_report(e, o, true, "several-slots", ch->argv[i].p, ch->argv[i].n,
                         "a command over several slots of the source: its effect is missing");
             return false;
         }
@@ -250,19 +234,22 @@ bool slots_admit(struct sink *to, struct change *ch)
     const struct command *c = command_find(a[0].p, a[0].n);
     struct keys keys = {.first = ch->argc > 1, .last = 1, .step = 1}; /* of one that is not known */
     unsigned slot;
-    if (concerns_slots(to, ch))
+    struct slotset slots;
+    if (flushed(ch, &slots)) {
+        flush(to, &slots);
         return false;
+    }
     if (c != NULL)
         keys = command_keys(c, a, ch->argc);
     if (keys_next(&keys, 0) == 0) /* functions: every master has them */
         return to->o.flow == 0;
-    if (!slot_of(to, ch, &keys, &slot))
+    if (!slot_of(to->e, &to->o, ch, &keys, &slot))
         return false;
     slot_names_see(&to->slots->names, ch->db);
     if (arg_is(&a[0], "RESTORE-ASKING") && holding_has(to->holding, slot)) {
-        struct slotset lost = {{0}}; /* the master had lost it, and nobody has noticed */
-        slotset_add(&lost, slot);
-        flush(to, &lost);
+        memset(&slots, 0, sizeof slots); /* the master had lost it, and nobody has noticed */
+        slotset_add(&slots, slot);
+        flush(to, &slots);
     }
     switch (holding_command(to->holding, slot, place(to->next_lsn), removes(&a[0]))) {
     case HOLD_APPLY: return names_are_free(to, ch, &keys);
@@ -321,8 +308,18 @@ static const char *get_slots(struct slotset *s, const char *text, size_t n)
     return NULL;
 }
 
+/* The keys that the target has of them, by the rules that make its names. */
+static void ask_target(struct sink *to, uint32_t number, const struct slotset *slots)
+{
+    if (to->rereads == NULL)
+        return;
+    slot_names_tell(&to->slots->names, to->rereads->ctl, to->o.flow, to->o.epoch);
+    say(to->rereads->ctl, &to->o, "list", number, slots);
+}
+
 static const char *give_or_take(struct sink *to, const char *text, size_t n, bool take)
 {
+    struct holding *h = to->holding;
     struct slotset slots;
     uint64_t number, at = 0, sweep = 0;
     const char *fault = get_slots(&slots, text, n);
@@ -332,22 +329,20 @@ static const char *give_or_take(struct sink *to, const char *text, size_t n, boo
         return "a SLOTS record without its number";
     (void)meta_getu(text, n, "at", &at);
     (void)meta_getu(text, n, "sweep", &sweep);
-    bool done = take ? holding_take(to->holding, (uint32_t)number, &slots, sweep != 0)
-                     : holding_release(to->holding, (uint32_t)number, place(at), &slots);
-    if (done && take && sweep != 0 && to->rereads != NULL) { /* by the rules that make its names */
-        slot_names_tell(&to->slots->names, to->rereads->ctl, to->o.flow, to->o.epoch);
-        say(to->rereads->ctl, &to->o, "list", (uint32_t)number, &slots);
-    }
+    bool done = take ? holding_take(h, (uint32_t)number, &slots, sweep != 0)
+                     : holding_release(h, (uint32_t)number, place(at), &slots);
+    if (done && take && sweep != 0)
+        ask_target(to, (uint32_t)number, &slots);
     return done ? NULL : "a SLOTS record that fits the slots the flow has";
 }
 
-static const char *listed(struct sink *to, const char *text, size_t n)
+static const char *listed(struct holding *h, const char *text, size_t n)
 {
     uint64_t slot, at;
     if (!meta_getu(text, n, "slot", &slot) || slot >= SLOTS || !meta_getu(text, n, "at", &at) ||
         place(at) == 0)
         return "a SLOTS record without slot and place";
-    holding_listed(to->holding, (unsigned)slot, place(at));
+    holding_listed(h, (unsigned)slot, place(at));
     return NULL;
 }
 
@@ -390,7 +385,7 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
         if ((fault = take_keys(to, text, n, db, op[0] == 'h')) != NULL)
             return fault;
     } else if (strcmp(op, "listed") == 0) {
-        if ((fault = listed(to, text, n)) != NULL)
+        if ((fault = listed(to->holding, text, n)) != NULL)
             return fault;
     } else if (strcmp(op, "swept") == 0) {
         holding_swept(to->holding);

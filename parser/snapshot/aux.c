@@ -246,7 +246,7 @@ enum got aux_field(struct rdb *r, struct cur *c)
     else if (named(&name, "lua") && r->psync != NULL && r->to->outlet == NULL)
         load_script(r, &value);
     else if (named(&name, "lua"))
-        change_once(r->to, &r->told_script, "script",
+        change_once(r->to->e, &r->to->o, &r->told_script, "script",
                     "cached Lua scripts are left out: clients load them again");
     else if (named(&name, "search-index") || named(&name, "search-synonyms"))
         emit_report(r->to->e, &r->to->o, true, "search-index", value.p, value.n < 80 ? value.n : 80,

@@ -23,9 +23,11 @@ static enum got op_mask(struct rdb *r, struct cur *c)
     if ((mask & MASK_STICKY) != 0 && r->to->e->target.kind == SERVER_DRAGONFLY)
         r->next.sticky = true;
     else if ((mask & MASK_STICKY) != 0)
-        change_once(r->to, &r->told_sticky, "sticky", "Redis has no sticky keys: the marks were left out");
+        change_once(r->to->e, &r->to->o, &r->told_sticky, "sticky",
+                    "Redis has no sticky keys: the marks were left out");
     if ((mask & MASK_MCFLAGS) != 0)
-        change_once(r->to, &r->told_mcflags, "memcache-flags", "Redis has none: they were left out");
+        change_once(r->to->e, &r->to->o, &r->told_mcflags, "memcache-flags",
+                    "Redis has none: they were left out");
     r->next.prefixed = true;
     return GOT;
 }

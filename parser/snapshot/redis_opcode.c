@@ -213,7 +213,7 @@ static enum got op_slot_import(struct rdb *r, struct cur *c)
     for (uint64_t i = 0; g == GOT && i < ranges; i++)
         g = cur_plens(c, slots, 2);
     if (g == GOT)
-        change_once(r->to, &r->told_import, "slot-import",
+        change_once(r->to->e, &r->to->o, &r->told_import, "slot-import",
                     "an import of slots was under way: their keys may not all be in this file");
     return g;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "../snapshot/shape.h"
+#include "template.h"
 
 /* Score as text that reads back as the same double. */
 static size_t score_text(char *to, size_t cap, double d)
@@ -165,70 +166,21 @@ enum got elements_feed(struct value *v, struct cur *c)
     return g;
 }
 
-/* ---- hashes whose field names were told before: rdb(5), Hash templates ---- */
+/* ---- hashes whose field names were told before ---- */
 
-static const struct hash_template *find_template(const struct hash_template *list, uint64_t id)
+static void template_field(void *ctx, const struct slice *name, const struct slice *value)
 {
-    while (list != NULL && list->id != id)
-        list = list->next;
-    return list;
+    value_add(ctx, (struct slice[]){*name, *value}, 2); /* nothing, once it is dropped */
 }
 
-/* The next field name of the template. */
-static struct slice template_field(struct value *v)
+static enum got template_damage(void *ctx, struct cur *c, const struct scratch *s, const char *why)
 {
-    struct slice f = {v->tmpl->names.p + v->tmpl_at + 8, le64(v->tmpl->names.p + v->tmpl_at)};
-    v->tmpl_at += 8 + f.n;
-    return f;
-}
-
-static enum got template_packed(struct value *v, struct cur *c)
-{
-    struct pstr ps;
-    struct slice t;
-    struct elem el;
-    const uint8_t *it = NULL;
-    enum got g = cur_pstr(c, &ps);
-    if (g != GOT)
-        return g;
-    if (!value_text(v->s, 0, &ps, &t) || listpack_check(t.p, t.n) < 1 ||
-        listpack_next(t.p, t.n, &it, &el) != 1 || !el.is_int)
-        return value_damaged(v, c, "a listpack that begins with a template's number");
-    v->tmpl = find_template(v->templates, (uint64_t)el.v);
-    if (v->tmpl == NULL || (uint64_t)listpack_check(t.p, t.n) != v->tmpl->fields + 1)
-        return value_damaged(v, c, "a template that was told before, with as many fields");
-    while (listpack_next(t.p, t.n, &it, &el) == 1) {
-        struct slice arg[2] = {template_field(v), {el.p, el.n}};
-        value_add(v, arg, 2);
-    }
-    return GOT;
+    (void)s;
+    return value_damaged(ctx, c, why);
 }
 
 enum got template_feed(struct value *v, struct cur *c)
 {
-    uint64_t id;
-    if (v->shape->pack == PACK_LISTPACK)
-        return template_packed(v, c);
-    if (!v->counted) {
-        enum got g = cur_plen(c, &id);
-        if (g != GOT)
-            return g;
-        v->tmpl = find_template(v->templates, id);
-        if (v->tmpl == NULL)
-            return cur_bad(c, "a template that was told before");
-        v->left = v->tmpl->fields;
-        v->counted = true;
-    }
-    for (; v->left > 0; v->left--) {
-        struct pstr ps;
-        struct slice arg[2];
-        enum got g = cur_pstr(c, &ps);
-        if (g == GOT && !value_text(v->s, 0, &ps, &arg[1]))
-            g = value_damaged(v, c, UNPACKS);
-        if (g != GOT)
-            return g;
-        arg[0] = template_field(v);
-        value_add(v, arg, 2); /* nothing, once it is dropped */
-    }
-    return GOT;
+    static const struct template_to to = {.field = template_field, .damage = template_damage};
+    return template_take(&v->template, v->shape->pack == PACK_LISTPACK, c, v->s, &to, v);
 }

@@ -6,8 +6,9 @@ void parts_begin(struct parts *w, const struct shape *shape, const struct parts_
 }
 
 /* BAD only where a temporary file was at fault. */
-static enum got damaged(struct parts *w, struct cur *c, const struct scratch *s, const char *why)
+static enum got damaged(void *ctx, struct cur *c, const struct scratch *s, const char *why)
 {
+    struct parts *w = ctx;
     if (scratch_fault(s) != 0)
         return cur_bad(c, why);
     if (w->damage == NULL)
@@ -180,73 +181,14 @@ static enum got take_all(struct parts *w, struct cur *c, struct scratch *s)
 
 /* ---- hashes whose field names were told before ---- */
 
-static const struct hash_template *find_template(const struct hash_template *list, uint64_t id)
+static void template_field(void *ctx, const struct slice *name, const struct slice *value)
 {
-    while (list != NULL && list->id != id)
-        list = list->next;
-    return list;
-}
-
-static void template_element(struct parts *w, const struct slice *value)
-{
-    const uint8_t *at = w->tmpl->names.p + w->tmpl_at;
-    struct element x = {.str = {{at + 8, le64(at)}, *value}, .nstr = 2};
-    w->tmpl_at += 8 + x.str[0].n;
-    tell(w, &x, NULL);
-}
-
-static enum got template_packed(struct parts *w, struct cur *c, struct scratch *s)
-{
-    struct pstr ps;
-    struct slice t;
-    struct elem el;
-    const uint8_t *it = NULL;
-    enum got g = cur_pstr(c, &ps);
-    if (g != GOT)
-        return g;
-    if (!value_text(s, 0, &ps, &t) || listpack_check(t.p, t.n) < 1 ||
-        listpack_next(t.p, t.n, &it, &el) != 1 || !el.is_int)
-        return damaged(w, c, s, "a listpack that begins with a template's number");
-    w->tmpl = find_template(w->templates, (uint64_t)el.v);
-    if (w->tmpl == NULL || (uint64_t)listpack_check(t.p, t.n) != w->tmpl->fields + 1)
-        return damaged(w, c, s, "a template that was told before, with as many fields");
-    while (listpack_next(t.p, t.n, &it, &el) == 1)
-        template_element(w, &(struct slice){el.p, el.n});
-    return GOT;
-}
-
-static enum got take_template(struct parts *w, struct cur *c, struct scratch *s)
-{
-    uint64_t id;
-    struct pstr ps;
-    struct slice value;
-    enum got g = GOT;
-    if (w->shape->pack == PACK_LISTPACK)
-        return template_packed(w, c, s);
-    if (!w->counted) {
-        if ((g = cur_plen(c, &id)) != GOT)
-            return g;
-        w->tmpl = find_template(w->templates, id);
-        if (w->tmpl == NULL)
-            return cur_bad(c, "a template that was told before");
-        w->left = w->tmpl->fields;
-        w->counted = true;
-    }
-    for (; w->left > 0; w->left--) {
-        g = cur_pstr(c, &ps);
-        if (g == GOT && !value_text(s, 0, &ps, &value)) {
-            g = damaged(w, c, s, UNPACKS);
-            value = (struct slice){NULL, 0};
-        }
-        if (g != GOT)
-            return g;
-        template_element(w, &value);
-    }
-    return GOT;
+    tell(ctx, &(struct element){.str = {*name, *value}, .nstr = 2}, NULL);
 }
 
 enum got parts_feed(struct parts *w, struct cur *c, struct scratch *s)
 {
+    static const struct template_to to = {.field = template_field, .damage = damaged};
     const uint8_t *p;
     if (w->shape->base && !w->based) {
         enum got g = cur_raw(c, 8, &p);
@@ -257,7 +199,7 @@ enum got parts_feed(struct parts *w, struct cur *c, struct scratch *s)
     }
     switch (w->shape->layout) {
     case LAYOUT_BLOB: return take_packed(w, c, s, w->shape->pack, c->p);
-    case LAYOUT_TEMPLATE: return take_template(w, c, s);
+    case LAYOUT_TEMPLATE: return template_take(&w->template, w->shape->pack == PACK_LISTPACK, c, s, &to, w);
     default: return take_all(w, c, s);
     }
 }

@@ -4,6 +4,7 @@
 #define DFP_PARTS_H
 
 #include "../snapshot/shape.h"
+#include "template.h"
 
 /* Who gets the parts. */
 struct parts_to {
@@ -20,9 +21,7 @@ struct parts {
     const struct shape *shape;
     const struct parts_to *to;
     void *ctx;
-    const struct hash_template *templates; /* known in its flow */
-    const struct hash_template *tmpl;
-    size_t tmpl_at;
+    struct template_read template; /* known: set by the caller after parts_begin */
     bool based, counted;
     bool alone;         /* nothing else is taken apart meanwhile: elements that are there twice are found */
     bool twice;         /* one was, and was left out */

@@ -84,6 +84,14 @@ struct hash_template {
     struct hash_template *next;
 };
 
+/* How far such a hash is read (template.h). */
+struct template_read {
+    const struct hash_template *known; /* in its flow */
+    const struct hash_template *tmpl;
+    size_t at;     /* of the next of its names */
+    uint64_t left; /* fields still to come */
+};
+
 struct value {
     struct emit *e; /* where it is written to */
     struct origin *o;
@@ -107,16 +115,14 @@ struct value {
     uint64_t nbody;     /* arguments in scratch.body */
     uint64_t nttls;     /* fields in scratch.ttls */
     uint64_t ttl_ms;
-    uint64_t ttl_base;                     /* of a hash whose expiries are relative to it */
-    bool based;                            /* ttl_base was read */
-    bool is_json;                          /* of a module value */
-    const struct hash_template *templates; /* known in its flow; set by the caller after value_begin */
-    const struct hash_template *tmpl;
-    size_t tmpl_at;     /* next of its names */
-    uint64_t skip;      /* raw bytes to pass over */
-    int step;           /* of the skip program */
-    uint64_t before[2]; /* the plens before the last one of the skip program, newest first */
-    uint64_t pieces;    /* bytes of pieces still to come within it */
+    uint64_t ttl_base;             /* of a hash whose expiries are relative to it */
+    bool based;                    /* ttl_base was read */
+    bool is_json;                  /* of a module value */
+    struct template_read template; /* known: set by the caller after value_begin */
+    uint64_t skip;                 /* raw bytes to pass over */
+    int step;                      /* of the skip program */
+    uint64_t before[2];            /* the plens before the last one of the skip program, newest first */
+    uint64_t pieces;               /* bytes of pieces still to come within it */
     struct stream_state st;
     struct taken *taken; /* it goes to an outlet (outlet.h), and nothing above is used */
 };

@@ -40,7 +40,7 @@ static void sync(struct dragonfly *d)
 {
     const char *const args[] = {"DFLY", "SYNC", d->stream->info.session};
     session_enter(d->session, PHASE_FULL);
-    if (d->session->partial == 0)
+    if (d->session->flows.partial == 0)
         verify_flows(&d->verify);
     request(d, AWAIT_SYNC, 3, args);
 }
@@ -59,7 +59,8 @@ static void startstable(struct dragonfly *d)
 static void try_startstable(struct dragonfly *d)
 {
     const struct session *s = d->session;
-    if (s->phase == PHASE_FULL && d->sync_ok && s->cut == d->stream->info.flows && d->await == AWAIT_NONE)
+    if (s->phase == PHASE_FULL && d->sync_ok && s->flows.cut == d->stream->info.flows &&
+        d->await == AWAIT_NONE)
         startstable(d);
 }
 
@@ -73,7 +74,7 @@ static void verified(struct dragonfly *d)
 static void try_stable(struct dragonfly *d)
 {
     const struct session *s = d->session;
-    if (s->phase != PHASE_STARTING || !s->live || s->synced < d->stream->info.flows)
+    if (s->phase != PHASE_STARTING || !s->live || s->flows.synced < d->stream->info.flows)
         return;
     session_enter(d->session, PHASE_STABLE);
     if (!verify_start(&d->verify))
@@ -95,7 +96,7 @@ static void on_synced(struct source *src)
 static void opening(struct source *src)
 {
     struct dragonfly *d = dragonfly_of(src);
-    if (d->session->going_on)
+    if (d->session->resume.going_on)
         verify_owed(&d->verify);
     else
         verify_full_sync(&d->verify, &d->handshake);
@@ -115,13 +116,13 @@ static void on_flows_up(struct source *src)
 {
     struct dragonfly *d = dragonfly_of(src);
     struct session *s = d->session;
-    if (!s->going_on) {
+    if (!s->resume.going_on) {
         sync(d);
-    } else if (s->partial == d->stream->info.flows) {
+    } else if (s->flows.partial == d->stream->info.flows) {
         d->resync = RESYNC_STARTING;
         startstable(d);
     } else {
-        session_full_resync(s, s->partial > 0 ? "mixed" : foreign(d) ? "replid" : "backlog");
+        session_full_resync(s, s->flows.partial > 0 ? "mixed" : foreign(d) ? "replid" : "backlog");
     }
 }
 
@@ -144,12 +145,9 @@ static void resync_stable(struct dragonfly *d)
 {
     if (d->resync != RESYNC_STARTING)
         return;
-    struct session *s = d->session;
     d->resync = RESYNC_OFF;
     announce(d, FORM_JOURNAL);
-    s->cut = s->synced = d->stream->info.flows;
-    for (unsigned i = 0; i < d->stream->info.flows; i++)
-        s->flows[i].cut = s->flows[i].synced = true;
+    session_flows_all_synced(&d->session->flows);
 }
 
 static void try_detour(struct dragonfly *d)
@@ -189,7 +187,7 @@ static void tell_heads(struct dragonfly *d)
     char line[96];
     for (unsigned i = 0; i < d->stream->info.flows; i++) {
         snprintf(line, sizeof line, "head flow=%u epoch=%u pos=%llu", i, d->stream->info.epoch,
-                 (unsigned long long)d->session->flows[i].head);
+                 (unsigned long long)d->session->flows.flow[i].head);
         control_send_role(&d->session->control, ROLE_WRITER, line);
     }
 }
@@ -204,9 +202,9 @@ static void on_pong(struct dragonfly *d, bool offsets)
     d->silent = false;
     bool known = offsets && r->top.type == REDIS_REPLY_ARRAY;
     for (unsigned i = 0; known && i < d->stream->info.flows; i++)
-        d->session->flows[i].head = (unsigned)r->count > i ? d->heads[i] : 0;
+        d->session->flows.flow[i].head = (unsigned)r->count > i ? d->heads[i] : 0;
     d->conn.reply.numbers = NULL;
-    if (known && d->heads_at == 0 && d->session->partial > 0)
+    if (known && d->heads_at == 0 && d->session->flows.partial > 0)
         tell_heads(d);
     if (known)
         d->heads_at = mono_us();
@@ -243,8 +241,8 @@ static uint64_t limit_of(const struct dragonfly *d)
 static void excuse_startstable(struct dragonfly *d)
 {
     for (unsigned i = 0; i < d->stream->info.flows; i++)
-        if (d->session->flows[i].moved_at > d->await_since)
-            d->await_since = d->session->flows[i].moved_at;
+        if (d->session->flows.flow[i].moved_at > d->await_since)
+            d->await_since = d->session->flows.flow[i].moved_at;
 }
 
 static void check_answer(struct dragonfly *d, uint64_t now)

@@ -128,7 +128,7 @@ static void begin_text(struct buf *b, const char *state, uint32_t db)
 static void put_keys(void *ctx, uint32_t db, unsigned flow, uint64_t at, const redisReply *keys)
 {
     struct verify *v = ctx;
-    struct buf b = {.max = flows_check_max(v->session)};
+    struct buf b = {.max = flows_check_max(v->session->o)};
     for (size_t i = 0; i < keys->elements; i++) {
         const redisReply *k = keys->element[i];
         if (k->type != REDIS_REPLY_STRING || k->len > NAME_MAX_BYTES) {
@@ -178,14 +178,26 @@ static void over(struct verify *v, enum verify_state state)
 
 /* Nothing can be missing but what commands find missing on their way to the target. They are to stop doing
  * so, and when all of it is told and read again the session is verified. */
-static void soon_over(struct verify *v)
+static void put_ends(struct verify *v)
 {
-    v->state = VERIFY_ENDS;
-    scan_reset(&v->scan);
     for (unsigned i = 0; i < v->session->stream.info.flows; i++) {
         v->asked[i].keys++;
         put_state(v, i, "ends");
     }
+}
+
+static void soon_over(struct verify *v)
+{
+    v->state = VERIFY_ENDS;
+    scan_reset(&v->scan);
+    put_ends(v);
+}
+
+/* A command may have found its key missing since the last answers. When those to come are there, none can. */
+static void closes(struct verify *v)
+{
+    v->closes = true;
+    put_ends(v);
 }
 
 static void fail(struct verify *v, const char *why)
@@ -391,8 +403,12 @@ static bool step(struct verify *v)
     struct session *s = v->session;
     struct verify_count left = put_missing(v);
     if (v->state == VERIFY_ENDS) {
-        if (left.keys == 0 && left.again == 0 && left.later == 0 && v->nmissing == 0)
+        if (left.keys > 0 || left.again > 0 || left.later > 0 || v->nmissing > 0)
+            return false;
+        if (v->closes)
             over(v, VERIFY_DONE);
+        else
+            closes(v);
         return false;
     }
     bool more = !scan_complete(sc) && flows_room(s) && left.keys + SCAN_COUNT <= VERIFY_WINDOW &&

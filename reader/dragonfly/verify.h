@@ -47,6 +47,7 @@ struct verify {
     STAILQ_HEAD(, missing) missing; /* at the target: to be read again */
     unsigned nmissing, nown;        /* nown: of which dfparse had so many looked for */
 
+    bool closes; /* of VERIFY_ENDS the second half: nothing that is missing can be told any more */
     unsigned pass;
     uint64_t pass_keys, pass_found; /* pass_found: at its beginning */
     uint64_t lost, overflow, unnamed;

@@ -184,9 +184,9 @@ static void file_open(struct source *src)
     flows_reset(s);
     for (unsigned i = 0; i < s->stream.info.flows; i++) {
         s->stream.flows[i].state = FLOW_UP;
-        s->stream.flows[i].early = s->flows[i].up = true;
+        s->stream.flows[i].early = s->flows.flow[i].up = true;
     }
-    s->up = s->stream.info.flows;
+    s->flows.up = s->flows.n;
     session_enter(s, PHASE_FULL);
     if (f->set.aof)
         announce(f);

@@ -117,8 +117,8 @@ static void take_nodes(struct master *m, const char *text, struct slotset *owned
 static void take_head(struct master *m, uint64_t offset)
 {
     struct session *s = m->cluster->session;
-    if (s->flows != NULL && m->flow < s->stream.info.flows)
-        s->flows[m->flow].head = psync_position(offset, PSYNC_DB_MAX);
+    if (m->flow < s->flows.n)
+        s->flows.flow[m->flow].head = psync_position(offset, PSYNC_DB_MAX);
 }
 
 /* What the flow of the master holds, and the master does not have. */

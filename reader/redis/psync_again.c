@@ -75,9 +75,8 @@ void psync_again_done(struct flow *f, const char *replid)
               (unsigned long long)(retry_lasts(&d->retry, now) / 1000));
 }
 
-void psync_again_settle(struct flow *f, uint64_t now)
+void psync_again_settle(struct psync_flow *d, uint64_t now)
 {
-    struct psync_flow *d = f->conn;
     if (d->state == STATE_STREAM && d->retry.since != 0 &&
         (d->scan.offset > d->back_offset || us_since(now, d->back_at) >= LASTS))
         d->retry = (struct retry){.since = 0};

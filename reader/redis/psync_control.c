@@ -128,7 +128,7 @@ static void move_flows(struct psync *d)
     fault_set(&why, EXIT_RETRY, "the source is %s now", shown_at);
     for (unsigned i = 0; i < d->stream->n && !session_ending(d->session); i++)
         psync_flow_move(&d->stream->flows[i], &why);
-    flows_moved(d->session);
+    flows_moved(&d->session->control, info);
 }
 
 static void opened_again(struct psync *d)
@@ -197,7 +197,7 @@ static void tell_head(const struct psync *d)
 {
     char line[96];
     snprintf(line, sizeof line, "head flow=0 epoch=%u pos=%llu", (unsigned)d->stream->info.epoch,
-             (unsigned long long)d->session->flows[0].head);
+             (unsigned long long)d->session->flows.flow[0].head);
     control_send_role(&d->session->control, ROLE_WRITER, line);
 }
 
@@ -230,11 +230,11 @@ static void take_replication(struct psync *d, const char *text)
         d->shared_to = 0;
     if (!info_number(text, "repl_backlog_size", &d->backlog))
         d->backlog = 0;
-    if (d->session->flows == NULL || !info_number(text, "master_repl_offset", &offset) ||
+    if (d->session->flows.n == 0 || !info_number(text, "master_repl_offset", &offset) ||
         offset > PSYNC_OFFSET_MAX)
         return;
-    d->session->flows[0].head = psync_position(offset, PSYNC_DB_MAX);
-    if (d->head_at == 0 && d->session->live && d->session->partial > 0)
+    d->session->flows.flow[0].head = psync_position(offset, PSYNC_DB_MAX);
+    if (d->head_at == 0 && d->session->live && d->session->flows.partial > 0)
         tell_head(d);
     d->head_at = d->session->live ? mono_us() : 0;
 }

@@ -37,23 +37,21 @@ const struct conn *psync_flow_conn(const struct flow *f)
 
 /* Nobody may take us for a replica that can be promoted, if that was not asked for: then the last byte is
  * left out. dfreader(1), "What the source sees". */
-static uint64_t to_acknowledge(const struct flow *f)
+static uint64_t to_acknowledge(const struct psync_flow *d)
 {
-    const struct psync_flow *d = f->conn;
     if (!d->any)
         return 0;
-    if (f->stream->o->acknowledge == ACK_EXACT || d->applied == 0)
+    if (d->exact || d->applied == 0)
         return d->applied;
     bool setslot = d->scan.setslot != 0 && d->applied >= d->scan.setslot;
     uint64_t behind = d->applied - 1;
     return setslot && d->scan.setslot > behind ? d->scan.setslot : behind;
 }
 
-static void acknowledge(struct flow *f)
+static void acknowledge(struct psync_flow *d)
 {
-    struct psync_flow *d = f->conn;
     char number[24];
-    snprintf(number, sizeof number, "%llu", (unsigned long long)to_acknowledge(f));
+    snprintf(number, sizeof number, "%llu", (unsigned long long)to_acknowledge(d));
     const char *const args[] = {"REPLCONF", "ACK", number};
     d->told_at = mono_us();
     d->broken = d->broken || conn_request(&d->conn, 3, args) < 0;
@@ -74,7 +72,7 @@ int psync_flow_acknowledge(struct flow *f, uint64_t pos)
     d->any = true;
     if (d->state != STATE_STREAM || d->conn.out.len > 0) /* of offsets the newest wins: it can wait */
         return 0;
-    acknowledge(f);
+    acknowledge(d);
     if (!d->broken)
         return 1;
     psync_flow_broke(f);
@@ -88,35 +86,33 @@ void psync_flow_finish(struct flow *f)
         d->conn.t.finish(&d->conn.t);
 }
 
-/* What was asked for is applied now. */
-static void pay(struct flow *f)
+/* Is what was asked for applied now? applied: the position, 0: none. */
+static void pay(struct psync_flow *d, uint64_t applied)
 {
-    struct psync_flow *d = f->conn;
     uint64_t wanted = d->scan.asked > d->scan.setslot ? d->scan.asked : d->scan.setslot;
-    if (!d->owes || f->applied == 0 || psync_offset(f->applied) < wanted || d->conn.out.len > 0)
+    if (!d->owes || applied == 0 || psync_offset(applied) < wanted || d->conn.out.len > 0)
         return;
-    d->applied = psync_offset(f->applied);
+    d->applied = psync_offset(applied);
     d->any = true;
     d->owes = false;
-    acknowledge(f);
+    acknowledge(d);
 }
 
 /* ---- the bytes ---- */
 
 /* The token, which may lie in two reads. Returns how many of the n bytes belong to the file. */
-static size_t find_token(struct flow *f, const uint8_t *p, size_t n)
+static size_t find_token(struct psync_flow *d, const char *token, const uint8_t *p, size_t n)
 {
-    struct psync_flow *d = f->conn;
     uint8_t seam[2 * TOKEN_LEN];
     size_t more = n < TOKEN_LEN - 1 ? n : TOKEN_LEN - 1;
     memcpy(seam, d->tail, d->ntail);
     memcpy(seam + d->ntail, p, more);
-    const uint8_t *hit = memmem(seam, d->ntail + more, f->token, TOKEN_LEN);
+    const uint8_t *hit = memmem(seam, d->ntail + more, token, TOKEN_LEN);
     if (hit != NULL) {
         d->state = STATE_STREAM;
         return (size_t)(hit - seam) + TOKEN_LEN - d->ntail;
     }
-    hit = memmem(p, n, f->token, TOKEN_LEN);
+    hit = memmem(p, n, token, TOKEN_LEN);
     if (hit != NULL) {
         d->state = STATE_STREAM;
         return (size_t)(hit - p) + TOKEN_LEN;
@@ -138,7 +134,7 @@ static size_t take_file(struct flow *f, const uint8_t *p, size_t n)
     struct psync_flow *d = f->conn;
     size_t mine = n;
     if (d->state == STATE_MARKED) {
-        mine = find_token(f, p, n);
+        mine = find_token(d, f->token, p, n);
     } else {
         mine = d->file < n ? (size_t)d->file : n;
         d->file -= mine;
@@ -149,8 +145,8 @@ static size_t take_file(struct flow *f, const uint8_t *p, size_t n)
         return mine;
     uint64_t bytes = f->bytes + mine;
     log_event(LOG_INFO, (int)f->id, "event=file_received bytes=%llu", (unsigned long long)bytes);
-    psync_flow_begin(f, psync_offset(f->begins));
-    acknowledge(f); /* behind a token nothing comes before that, however far the parser is */
+    psync_flow_begin(d, psync_offset(f->begins));
+    acknowledge(d); /* behind a token nothing comes before that, however far the parser is */
     return mine;
 }
 
@@ -165,7 +161,7 @@ static size_t take(struct flow *f, const uint8_t *p, size_t n)
     if (d->scan.asks) {
         d->scan.asks = false;
         d->owes = true;
-        acknowledge(f);
+        acknowledge(d);
     }
     return file;
 }
@@ -201,10 +197,8 @@ long psync_flow_read(struct flow *f, uint8_t *to, size_t cap)
 /* ---- in each turn ---- */
 
 /* µs that the master may be silent; 0: the session looks after that. */
-static uint64_t patience(const struct flow *f)
+static uint64_t patience(const struct psync_flow *d, const struct options *o)
 {
-    const struct psync_flow *d = f->conn;
-    const struct options *o = f->stream->o;
     switch (d->state) {
     case STATE_SIZED:
     case STATE_MARKED: return 0;
@@ -226,7 +220,7 @@ void psync_flow_turn(struct flow *f, uint64_t now)
         psync_flow_retry(f, now);
         return;
     }
-    uint64_t limit = patience(f);
+    uint64_t limit = patience(d, f->stream->o);
     if (d->broken) {
         psync_flow_broke(f);
     } else if (psync_flow_readable(f)) {
@@ -240,12 +234,12 @@ void psync_flow_turn(struct flow *f, uint64_t now)
     if (f->conn == NULL ||
         d->state < STATE_SIZED) /* the delay before a transfer begins anew with each byte */
         return;
-    psync_again_settle(f, now);
-    pay(f);
+    psync_again_settle(d, now);
+    pay(d, f->applied);
     if (us_since(now, d->told_at) < US || d->conn.out.len > 0)
         return;
     if (d->state == STATE_STREAM)
-        acknowledge(f);
+        acknowledge(d);
     else
         newline(d, now);
 }

@@ -40,6 +40,7 @@ struct psync_flow {
     uint64_t told_at;  /* something was sent */
     uint64_t applied;  /* offset that the target has; only with any */
     bool any;
+    bool exact;  /* the source is told all of it, not a byte less */
     bool owes;   /* somebody has asked for an acknowledgement that could not be given yet */
     bool broken; /* sending failed */
 
@@ -60,12 +61,12 @@ bool psync_again(struct flow *f, const struct fault *was, struct fault *why);
 void psync_again_done(struct flow *f, const char *replid);
 
 /* It is up: does that last? */
-void psync_again_settle(struct flow *f, uint64_t now);
+void psync_again_settle(struct psync_flow *d, uint64_t now);
 
 /* ---- psync_open.c ---- */
 
 /* The stream begins behind offset, with a new command. */
-void psync_flow_begin(struct flow *f, uint64_t offset);
+void psync_flow_begin(struct psync_flow *d, uint64_t offset);
 
 /* It cannot be read; because of errno. It is lost, or connected again. */
 void psync_flow_fail(struct flow *f, const struct fault *why);

@@ -114,7 +114,7 @@ static int go_on(struct flow *f, const struct psync_line_value *v, struct fault 
     f->partial = true;
     d->applied = psync_offset(f->from.pos);
     d->any = true;
-    psync_flow_begin(f, d->applied);
+    psync_flow_begin(d, d->applied);
     flow_up(f);
     return 0;
 }
@@ -265,9 +265,8 @@ static void on_ready(struct watch *w, uint32_t events)
 
 /* ---- connecting ---- */
 
-void psync_flow_begin(struct flow *f, uint64_t offset)
+void psync_flow_begin(struct psync_flow *d, uint64_t offset)
 {
-    struct psync_flow *d = f->conn;
     d->state = STATE_STREAM;
     d->begun = true;
     psync_scan_begin(&d->scan, offset);
@@ -296,8 +295,10 @@ static int connect_flow(struct flow *f, int timeout_ms, struct fault *why)
 
 void psync_flow_open(struct flow *f)
 {
+    struct psync_flow *d = xcalloc(1, sizeof *d);
     struct fault why;
-    f->conn = xcalloc(1, sizeof(struct psync_flow));
+    d->exact = f->stream->o->acknowledge == ACK_EXACT;
+    f->conn = d;
     if (connect_flow(f, f->stream->o->connect_timeout * 1000, &why) == 0)
         return;
     if (why.status == EXIT_CANNOT)

@@ -23,9 +23,9 @@ static void write_held(struct cluster_source *c, unsigned flow)
     const struct flow *f = flow < c->stream->n ? &c->stream->flows[flow] : NULL;
     struct ho_order set = {.what = HO_NOTHING};
     bool twice;
-    if (f != NULL ? f->partial && f->begins > 0 : c->session->flows[flow].anew)
+    if (f != NULL ? f->partial && f->begins > 0 : c->session->flows.flow[flow].anew)
         memset(&m->held, 0, sizeof m->held);
-    handover_holds(c->slots, flow, &m->held, c->session->going_on, &twice);
+    handover_holds(c->slots, flow, &m->held, c->session->resume.going_on, &twice);
     if (twice)
         log_event(LOG_WARN, (int)flow, "event=slots_held_twice note=\"they are read again\"");
     handover_set(c->slots, flow, &set.slots);
@@ -73,7 +73,7 @@ static void assign_new(struct cluster_source *c)
         while (c->member[flow].kind != MEMBER_IDLE)
             flow++;
         join(c, flow, m, MEMBER_NEW);
-        if (c->session->going_on)
+        if (c->session->resume.going_on)
             continue;
         c->member[flow].held = m->owned;
         slotset_drop(&c->member[flow].held, &taken);
@@ -87,7 +87,7 @@ static void opening(struct source *src)
     struct cluster_source *c = cluster_of(src);
     const struct session *s = c->session;
     handover_init(c->slots, c->members);
-    for (unsigned i = 0; s->going_on && i < c->members; i++) {
+    for (unsigned i = 0; s->resume.going_on && i < c->members; i++) {
         const struct resume_flow *from = &s->resume.flow[i];
         struct master *m = successor(c, from->lineage.replid);
         if (m == NULL)
@@ -144,7 +144,7 @@ static void stable(struct cluster_source *c)
     for (unsigned i = 0; i < c->members; i++) {
         handover_ready(c->slots, i, c->member[i].master != NULL);
         if (c->member[i].master == NULL)
-            c->session->flows[i].head = IDLE_POS;
+            c->session->flows.flow[i].head = IDLE_POS;
     }
 }
 
@@ -166,17 +166,15 @@ static void on_flows_up(struct source *src)
 {
     struct cluster_source *c = cluster_of(src);
     struct session *s = c->session;
-    flows_announce(s, s->going_on ? FORM_JOURNAL : FORM_FULL);
+    flows_announce(s, s->resume.going_on ? FORM_JOURNAL : FORM_FULL);
     for (unsigned i = 0; i < c->members; i++)
         write_held(c, i);
-    if (!s->going_on) {
+    if (!s->resume.going_on) {
         s->live = true;
         session_enter(s, PHASE_FULL);
         return;
     }
-    for (unsigned i = 0; i < s->stream.info.flows; i++)
-        s->flows[i].cut = s->flows[i].synced = true;
-    s->cut = s->synced = s->stream.info.flows;
+    session_flows_all_synced(&s->flows);
     s->live = true;
     stable(c);
 }
@@ -184,14 +182,14 @@ static void on_flows_up(struct source *src)
 static void on_cut(struct source *src)
 {
     struct cluster_source *c = cluster_of(src);
-    if (c->session->phase == PHASE_FULL && c->session->cut == c->stream->info.flows)
+    if (c->session->phase == PHASE_FULL && c->session->flows.cut == c->stream->info.flows)
         session_enter(c->session, PHASE_STARTING);
 }
 
 static void on_synced(struct source *src)
 {
     struct cluster_source *c = cluster_of(src);
-    if (c->session->phase == PHASE_STARTING && c->session->synced == c->stream->info.flows)
+    if (c->session->phase == PHASE_STARTING && c->session->flows.synced == c->stream->info.flows)
         stable(c);
 }
 
@@ -206,7 +204,7 @@ static bool get_slots(const char *line, struct slotset *slots)
 /* What was being named is of no use any more. */
 static void forget_take(struct cluster_source *c, unsigned flow)
 {
-    struct peer *process = c->session->flows[flow].process;
+    struct peer *process = c->session->flows.flow[flow].process;
     if (flow < c->stream->n)
         slot_keys_close(&c->member[flow].keys);
     else if (process != NULL)
@@ -297,10 +295,10 @@ static void tell_heads(struct cluster_source *c)
     const struct session *s = c->session;
     char line[96];
     for (unsigned i = 0; i < c->members; i++)
-        if (s->flows[i].head == 0 && c->member[i].master != NULL)
+        if (s->flows.flow[i].head == 0 && c->member[i].master != NULL)
             return;
     for (unsigned i = 0; i < c->members; i++) {
-        uint64_t head = c->member[i].master != NULL ? s->flows[i].head : IDLE_POS;
+        uint64_t head = c->member[i].master != NULL ? s->flows.flow[i].head : IDLE_POS;
         snprintf(line, sizeof line, "head flow=%u epoch=%u pos=%llu", i, (unsigned)c->stream->info.epoch,
                  (unsigned long long)head);
         control_send_role(&c->session->control, ROLE_WRITER, line);
@@ -327,7 +325,7 @@ static void on_tick(struct source *src, uint64_t now)
         look_tick(&c->master[i], now);
     if (session_ending(c->session) || c->session->phase != PHASE_STABLE)
         return;
-    if (!c->heads_told && c->session->partial > 0)
+    if (!c->heads_told && c->session->flows.partial > 0)
         tell_heads(c);
     if (us_since(now, c->ticked_at) >= US) {
         c->ticked_at = now;
@@ -370,7 +368,7 @@ static void drop_rereads(struct source *src)
 static void add_alarms(const struct source *src, struct buf *b, bool *any)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
-    bool silent = false, away = health_away(c->session->flows, c->stream->info.flows);
+    bool silent = false, away = session_flows_away(&c->session->flows);
     for (unsigned i = 0; i < c->masters; i++) {
         silent |= c->master[i].silent;
         away |= c->master[i].away;
@@ -381,6 +379,17 @@ static void add_alarms(const struct source *src, struct buf *b, bool *any)
         alarm_add(b, any, "source-reconnecting");
     if (c->open_since != 0 && us_since(mono_us(), c->open_since) >= OPEN_LONG)
         alarm_add(b, any, "slots-open");
+}
+
+/* As its stream bears it: a master takes another id when its first replica comes. NULL: the flow's process
+ * has the stream. */
+static const char *flow_master(const struct source *src, unsigned flow)
+{
+    const struct cluster_source *c = (const struct cluster_source *)src;
+    if (flow >= c->members || flow >= c->stream->n || c->member[flow].master == NULL)
+        return NULL;
+    const struct flow *f = &c->stream->flows[flow];
+    return f->conn != NULL ? cluster_flow_lineage(f)->replid : NULL;
 }
 
 static void add_fields(const struct source *src, struct buf *b)
@@ -448,4 +457,5 @@ const struct source_kind source_cluster = {
     .close = close_source,
     .alarms = add_alarms,
     .fields = add_fields,
+    .flow_master = flow_master,
 };

@@ -24,9 +24,7 @@ static void resumed(struct psync *d)
 {
     struct session *s = d->session;
     flows_announce(s, FORM_JOURNAL);
-    for (unsigned i = 0; i < s->stream.info.flows; i++)
-        s->flows[i].cut = s->flows[i].synced = true;
-    s->cut = s->synced = s->stream.info.flows;
+    session_flows_all_synced(&s->flows);
     live(d, PHASE_STABLE);
     if (s->o->until_synced)
         session_stop(s, "complete", EXIT_DONE);
@@ -58,7 +56,7 @@ static uint64_t meeting(const struct psync *d, const struct resume_flow *f)
 static void opening(struct source *src)
 {
     struct psync *d = psync_of(src);
-    if (!d->session->going_on)
+    if (!d->session->resume.going_on)
         return;
     struct resume_flow *f = &d->session->resume.flow[0];
     if (!took_over(d) || !lacks(d, f->pos) || !psync_is_position(f->quiet) || lacks(d, f->quiet))
@@ -84,9 +82,9 @@ static const char *reason(const struct psync *d)
 static void advance(struct psync *d)
 {
     struct session *s = d->session;
-    if (s->phase == PHASE_FULL && s->cut == d->stream->info.flows)
+    if (s->phase == PHASE_FULL && s->flows.cut == d->stream->info.flows)
         session_enter(s, PHASE_STARTING);
-    if (s->phase != PHASE_STARTING || s->synced < d->stream->info.flows)
+    if (s->phase != PHASE_STARTING || s->flows.synced < d->stream->info.flows)
         return;
     session_enter(s, PHASE_STABLE);
     if (d->stream->o->until_synced)
@@ -97,10 +95,10 @@ static void on_flows_up(struct source *src)
 {
     struct psync *d = psync_of(src);
     struct session *s = d->session;
-    if (!s->going_on) {
+    if (!s->resume.going_on) {
         live(d, PHASE_FULL);
         advance(d);
-    } else if (s->partial == s->stream.info.flows) {
+    } else if (s->flows.partial == s->flows.n) {
         resumed(d);
     } else {
         session_full_resync(s, reason(d));
@@ -195,7 +193,7 @@ static void add_alarms(const struct source *src, struct buf *b, bool *any)
         alarm_add(b, any, "master-silent");
     if (d->orphaned)
         alarm_add(b, any, "source-link-down");
-    if (d->away || health_away(d->session->flows, d->stream->info.flows))
+    if (d->away || session_flows_away(&d->session->flows))
         alarm_add(b, any, "source-reconnecting");
 }
 

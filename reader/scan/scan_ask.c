@@ -480,8 +480,8 @@ bool scan_take(struct scan_node *n)
         if (!n->conn.open || output_full(out) || !settle(n))
             return false;
         skip_plain(n);
-        enum resp_got got = resp_next(&n->in, &t);
-        if (got == RESP_BAD || (got == RESP_GOT && n->asked == n->answered)) {
+        enum resp_got got = conn_in_next(&n->in, &t);
+        if (got >= RESP_BAD || (got == RESP_GOT && n->asked == n->answered)) {
             scan_node_lost(n, "the server answered something that is no reply to its request");
             return false;
         }

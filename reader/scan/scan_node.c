@@ -34,7 +34,7 @@ int scan_node_open(struct scan_node *n, struct fault *f)
     if (conn_open(&n->conn, &s->stream->loop, &n->at, s->stream->o->connect_timeout * 1000, 0, f) < 0)
         return -1;
     (void)conn_raw(&n->conn, NULL, 0); /* replies are read piece by piece */
-    resp_reset(&n->in);
+    conn_in_reset(&n->in);
     n->asked = n->answered = 0;
     n->moved_at = mono_us();
     return 0;
@@ -69,9 +69,10 @@ void scan_node_free(struct scan_node *n)
 {
     scan_node_close(n);
     scan_notes_free(n);
+    scan_list_free(n);
     scan_part_free(n);
     wants_free(&n->wants);
-    resp_free(&n->in);
+    conn_in_free(&n->in);
     buf_free(&n->value);
     buf_free(&n->value_nodes);
     key_out_free(&n->out);
@@ -161,7 +162,7 @@ static void note_place(struct scan_node *n)
 /* What the writers have applied. */
 static void take_applied(struct scan_node *n)
 {
-    uint64_t applied = n->source->session->flows[n->flow->id].applied;
+    uint64_t applied = n->source->session->flows.flow[n->flow->id].applied;
     while (n->places > 0 && n->place[n->first_place].pos <= applied) {
         n->applied_read = n->place[n->first_place].read;
         n->first_place = (n->first_place + 1) % PLACES;
@@ -330,10 +331,34 @@ static void ask_scan(struct scan_node *n)
     n->reply_cursor_len = 0;
 }
 
+static void feed_listed(struct scan_node *n)
+{
+    const struct scan_source *s = n->source;
+    uint32_t db;
+    while (n->conn.open && wants_left(&n->wants) < NAMES_AHEAD * n->count) {
+        if (!scan_list_next(n, &db)) {
+            if (n->conn.open)
+                end_pass(n);
+            return;
+        }
+        if (!within_window(n) || !select_db(n, db))
+            return;
+        if (!scan_list_take(n))
+            scan_node_lost(n, "a key is too long");
+        else if (++n->since_place >= s->window / 4 || n->since_place >= 2048)
+            want_place(n, WANT_PLACE);
+    }
+}
+
 static void feed(struct scan_node *n)
 {
     uint64_t now = mono_us();
     take_applied(n);
+    if (n->list != NULL) {
+        if (n->scanning)
+            feed_listed(n);
+        return;
+    }
     bool named = n->notes != NULL && scan_notes_due(n, now);
     if (named && idle(n) && room_for_places(n)) {
         if (select_db(n, scan_notes_db(n))) {
@@ -386,7 +411,7 @@ bool scan_node_work(struct scan_node *n)
             scan_ask_keys(n);
         if (!n->conn.open)
             break;
-        int got = resp_fill(&n->in, &n->conn);
+        int got = conn_in_fill(&n->in, &n->conn);
         more = got > 0;
         if (got < 0) {
             scan_node_lost(n, errno != 0 ? strerror(errno) : "the server closed the connection");

@@ -42,7 +42,7 @@ enum notes_state { NOTES_DOWN, NOTES_ASKED, NOTES_READY };
 struct scan_notes {
     struct scan_node *node;
     struct conn conn;
-    struct resp_in in;
+    struct conn_in in;
     enum notes_state state;
     bool by_space; /* the channel names the key, not the event */
     bool ever;     /* they were subscribed to before */
@@ -267,7 +267,7 @@ static void subscribe(struct scan_notes *s, uint64_t now)
         return;
     }
     (void)conn_raw(&s->conn, NULL, 0);
-    resp_reset(&s->in);
+    conn_in_reset(&s->in);
     s->state = NOTES_ASKED;
     s->heard_at = s->pinged_at = now;
     s->kind_len = 0;
@@ -294,7 +294,7 @@ void scan_notes_free(struct scan_node *n)
         return;
     conn_close(&s->conn);
     clear(s);
-    resp_free(&s->in);
+    conn_in_free(&s->in);
     buf_free(&s->channel);
     buf_free(&s->payload);
     free(s);
@@ -359,15 +359,15 @@ static bool read_messages(struct scan_notes *s)
     struct resp_token t;
     for (unsigned turn = 0; turn < 8 && s->conn.open; turn++) {
         enum resp_got got = RESP_NONE;
-        while (s->conn.open && (got = resp_next(&s->in, &t)) == RESP_GOT)
+        while (s->conn.open && (got = conn_in_next(&s->in, &t)) == RESP_GOT)
             take(s, &t);
         if (!s->conn.open)
             return false;
-        if (got == RESP_BAD) {
+        if (got >= RESP_BAD) {
             lose(s, "this is no RESP");
             return false;
         }
-        int rc = resp_fill(&s->in, &s->conn);
+        int rc = conn_in_fill(&s->in, &s->conn);
         if (rc < 0)
             lose(s, errno != 0 ? strerror(errno) : "the server closed the connection");
         if (rc <= 0)

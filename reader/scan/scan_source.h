@@ -9,9 +9,10 @@
  *   scan_parts.c   large values, a part at a time
  *   scan_stream.c  large streams
  *   scan_wants.c   the keys that are being read, in order
+ *   scan_list.c    keys that a file names
  *   scan_notes.c   keyspace notifications: keys that have to be read again
  *   key_out.c      records
- *   resp_in.c      replies, piece by piece
+ *   conn_in.c      replies, piece by piece
  *
  * Everything is read over one connection of a server, in one order: a key that is read again comes behind
  * what was read of it before. */
@@ -21,7 +22,7 @@
 #include "key_out.h"
 #include "scan_encode.h"
 #include "scan_wants.h"
-#include "resp_in.h"
+#include "conn_in.h"
 #include "../session.h"
 #include "../source.h"
 #include "../stream.h"
@@ -68,6 +69,7 @@ struct scan_place {
 };
 
 struct scan_notes;
+struct scan_list;
 struct scan_part;
 struct scan_source;
 struct scan_node;
@@ -89,7 +91,7 @@ struct scan_node {
     struct scan_server server;
     struct lineage lineage;
     struct conn conn;
-    struct resp_in in;
+    struct conn_in in;
     struct key_out out;
     uint64_t moved_at; /* mono_us: it answered, or was asked when nothing was awaited */
 
@@ -134,6 +136,7 @@ struct scan_node {
     char error[160];
     struct scan_part *part;   /* a large value is being read; NULL: none */
     struct scan_notes *notes; /* NULL: they are not followed */
+    struct scan_list *list;   /* only these keys are read; NULL: all */
 };
 
 struct scan_source {
@@ -210,6 +213,18 @@ bool scan_take(struct scan_node *n);
 void scan_part_begin(struct scan_node *n);
 void scan_part_token(struct scan_node *n, const struct resp_token *t);
 void scan_part_free(struct scan_node *n);
+
+/* ---- scan_list.c ---- */
+
+int scan_list_open(struct scan_node *n, struct fault *f); /* 0, or -1 with f */
+void scan_list_free(struct scan_node *n);
+
+/* The next key that this server may have is there, and its database. False: there is none, or the connection
+ * was given up as the file is at fault. */
+bool scan_list_next(struct scan_node *n, uint32_t *db);
+
+/* Have the queue take it. False: it cannot be kept. */
+bool scan_list_take(struct scan_node *n);
 
 /* ---- scan_notes.c ---- */
 

@@ -97,6 +97,8 @@ static void open_source(struct source *src)
         rc = scan_node_open(&s->node[i], &f);
     for (unsigned i = 0; rc == 0 && i < s->nodes && o->follow; i++)
         rc = scan_notes_open(&s->node[i], &f);
+    for (unsigned i = 0; rc == 0 && i < s->nodes && o->scan_keys != NULL; i++)
+        rc = scan_list_open(&s->node[i], &f);
     if (rc < 0) {
         bool known = s->stream->restarts > 0 || o->resume;
         session_fail(s->session, f.status == EXIT_RETRY && !known ? EXIT_CANNOT : f.status, "%s: %s",
@@ -126,7 +128,7 @@ static void close_source(struct source *src)
 static const char *place_of(const struct scan_source *s, const struct scan_node *n, unsigned i)
 {
     const struct session *session = s->session;
-    if (!session->going_on)
+    if (!session->resume.going_on)
         return NULL;
     const struct resume_flow *f = &session->resume.flow[i];
     bool known = n->server.run_id[0] != '\0' || n->server.replid[0] != '\0';
@@ -180,7 +182,7 @@ static void flow_close(struct flow *f)
 static void flows_up(struct source *src)
 {
     struct scan_source *s = scan_of(src);
-    if (s->session->going_on)
+    if (s->session->resume.going_on)
         flows_announce(s->session, FORM_SNAPSHOT);
     s->session->live = true;
     session_enter(s->session, PHASE_FULL);
@@ -190,7 +192,7 @@ static void synced(struct source *src)
 {
     struct scan_source *s = scan_of(src);
     const struct options *o = s->stream->o;
-    if (s->session->synced < s->stream->info.flows)
+    if (s->session->flows.synced < s->stream->info.flows)
         return;
     session_enter(s->session, PHASE_STABLE);
     if (!o->follow || o->until_synced)

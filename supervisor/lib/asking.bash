@@ -46,9 +46,9 @@ top_command() {
         show_task top
         exit $?
     fi
-    trap 'printf "\e[?25h\e[?1049l"' EXIT # the cursor, and the screen as it was
+    trap 'printf "\e[?7h\e[?25h\e[?1049l"' EXIT # lines go on in the next one, the cursor, and the screen as it was
     trap 'exit 0' INT TERM HUP
-    printf '\e[?1049h\e[?25l'
+    printf '\e[?1049h\e[?25l\e[?7l'
     while :; do
         frame=$(show_task top)
         st=$?
@@ -107,6 +107,13 @@ remove_task() {
     [[ $run_dir == . ]] || rmdir -- "$run_dir" || die 1 "$run_dir stays: it holds other files"
 }
 
+# What writes the positions of a plain pipeline is not ours to ask.
+check_final() {
+    local value
+    value_of command "$run_dir/state"
+    [[ $value != watch ]] || die 2 "task $task is a plain pipeline: stop it, and remove its positions by rediswriter --forget"
+}
+
 stop_command() {
     local limit=${opt[timeout]}
     [[ ${#words[@]} -eq 1 ]] || die 2 "stop takes no arguments (but --task, --run-dir and --timeout)"
@@ -116,6 +123,7 @@ stop_command() {
         [[ $final -eq 0 ]] || die 1 "task $task: its supervisor was gone: the positions stay (rediswriter --forget)"
         exit 0
     fi
+    [[ $final -eq 0 ]] || check_final
     if [[ $final -eq 1 ]]; then : >"$run_dir/final" || die 1 "task $task: cannot write $run_dir/final"; fi
     kill -TERM "$supervisor" 2>/dev/null || die 1 "task $task: cannot signal its supervisor (pid $supervisor)"
     gone_within "$limit" && exit 0
@@ -203,20 +211,27 @@ inspect_command() {
 
 # Options of the connections of one end, as df2redis-check has them; those of other programs are left out.
 check_end() { # source or target, option…
-    local side=$1
+    local side=$1 name
     shift
     while [[ $# -gt 0 ]]; do
-        case $1 in
-        --*=* | -v) ;;
-        --reconnect-timeout | --reply-timeout) shift ;;
-        --tls-insecure) check_args+=("--$side-${1#--}") ;;
-        *)
-            check_args+=("--$side-${1#--}=$2")
+        name=${1#--}
+        connection_option "$name" "$side"
+        case $? in
+        0)
+            [[ $name == reconnect-timeout || $name == reply-timeout ]] || check_args+=("--$side-$name=$2")
             shift
             ;;
+        1) check_args+=("--$side-$name") ;;
         esac
         shift
     done
+}
+
+# A task that is named and runs writes to the target: its positions are asked for.
+check_of_task() {
+    [[ -n ${opt[task]-} && $source_url == *://* && $target_url == *://* ]] || return 0
+    find_run_dir
+    [[ ! -S $control ]] || check_args+=("--task=$control")
 }
 
 check_command() {
@@ -234,6 +249,7 @@ check_command() {
     is_secure "$target_url" && check_end target "${both_args[@]}"
     check_end source "${source_args[@]}"
     check_end target "${target_args[@]}"
+    check_of_task
     [[ -n $config ]] && check_args=(-c "$config" "${check_args[@]}")
     for ((i = 0; i < verbose; i++)); do check_args+=(-v); done
     exec "$here/df2redis-check" "${check_args[@]}" "$source_url" "$target_url"

@@ -14,10 +14,10 @@ kept_dir() {
     fi
 }
 
-# status, top, stop, limit and start take the name of a task as a word, too.
+# status, top, stop, limit, cutover and start take the name of a task as a word, too.
 take_name() {
     case ${words[0]-} in
-    status | top | stop | limit | start) ;;
+    status | top | stop | limit | cutover | start) ;;
     *) return 0 ;;
     esac
     [[ ${#words[@]} -eq 2 ]] || return 0

@@ -27,7 +27,7 @@ start_log() {
             refuse_foreign_link "$log_file"
             : >>"$log_file" || die 1 "cannot write $log_file"
         fi
-        exec 7> >(exec 2>&5 4>&- 5>&- 6>&- 8>&- 9>&- && exec "$here/dflog" -f "$log_format" -e "$run_dir/error" -t "$run_dir/recent" -p $$ "${log_file:--}")
+        exec 7> >(exec 2>&5 4>&- 5>&- 6>&- 8>&- 9>&- && exec "$lib/dflog" -f "$log_format" -e "$run_dir/error" -t "$run_dir/recent" -p $$ "${log_file:--}")
         log_pid=$!
     fi
     messages=7

@@ -32,7 +32,7 @@ stop_monitor() {
 }
 
 notify() { # NAME=VALUE…
-    [[ -z $notify_socket ]] || NOTIFY_SOCKET=$notify_socket "$here/dfnotify" "$@"
+    [[ -z $notify_socket ]] || NOTIFY_SOCKET=$notify_socket "$lib/dfnotify" "$@"
 }
 
 monitor() {
@@ -56,9 +56,9 @@ monitor() {
         tick=0.25
         [[ $ready -eq 1 ]] && decimal "$flows_seen" 65536 && tick=$((1 + number / 64))
     done
-    [[ $on_terminal -eq 0 ]] || printf '\r\e[K' >&7 2>/dev/null
     # The last word, unless the supervisor was killed: the directory may be another's by now.
     ! alive $$ || look
+    [[ $on_terminal -eq 0 ]] || printf '\r\e[K' >&7 2>/dev/null
 }
 
 # A terminal that is gone cannot be written to any more, and is none: the supervisor hears of it in case that the kernel
@@ -73,7 +73,8 @@ look_at_terminal() {
 progress_at=0
 show_progress() {
     if [[ $on_terminal -eq 1 ]]; then
-        printf '\r\e[K%s' "$view_progress" >&7 2>/dev/null
+        # A line that went on in the next one could not be wiped: what is longer than the terminal is wide is cut off.
+        printf '\r\e[K\e[?7l%s\e[?7h' "$view_progress" >&7 2>/dev/null
     elif [[ $view_phase =~ ^(full-sync|verifying|catching-up)$ && $EPOCHSECONDS -ge $progress_at ]]; then
         [[ $progress_at -eq 0 ]] || log note "progress note=\"$view_progress\""
         progress_at=$((EPOCHSECONDS + 10))

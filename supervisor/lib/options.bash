@@ -1,103 +1,15 @@
 # shellcheck shell=bash
 # The command line and the file of --config.
 
-usage() {
-    cat <<'END'
-usage: df2redis [options] replicate SOURCE TARGET   full sync, then every later change, until stopped
-       df2redis [options] migrate SOURCE|FILE TARGET   full sync only; FILE: a snapshot (.rdb, .dfs), or an
-                                                      append-only file or its directory
-       df2redis [options] record SOURCE FILE        keep the source's stream in a file (raw records)
-       df2redis [options] export SOURCE|FILE FILE   write an RDB file for the server of --target-version
-       df2redis [options] inspect SOURCE|FILE       count and measure the keys, and show the largest
-       df2redis [options] check SOURCE TARGET       are both sides equal? df2redis-check(1)
-       df2redis [options] status [NAME]             what the task is doing
-       df2redis [options] top [NAME]                the same and each flow, updated every second
-       df2redis [options] list                      all tasks of this user, one per line
-       df2redis [options] monitor                   show all tasks over HTTP: a page, metrics (--listen HOST:PORT)
-       df2redis [options] stop [NAME]               stop it: source first, then drain; --final: for good
-       df2redis [options] create NAME -c FILE       keep a task: its kind, source and target stand in FILE
-       df2redis [options] start NAME                run a task that is kept, in the background
-       df2redis [options] remove [NAME...]          remove the run directories of tasks that have ended, and what is kept
-       df2redis [options] limit [NAME]              change --max-ops and --max-bytes while it runs
-
-SOURCE and TARGET: redis://[user[:password]@]host[:port], a Redis, Valkey or Dragonfly; rediss:// (TLS), unix:///path,
-        sentinel://host,host/name, redis-cluster://host,host; the source also dragonfly://host[:port]
-
-      --on-existing WHAT   target that holds keys: refuse (default), flush or overwrite; skip or fail: only
-                           where it holds a key of the source's snapshot
-      --resume             with replicate (and migrate --scan): resume from the positions that the target holds
-      --from-saved         with replicate: --resume, and nothing but that: positions must be there
-      --restart            with replicate: --resume, and run again after retryable errors
-                           (--no-restart: not, whatever the file says)
-      --restart-max N      give up after N restarts (default 0: never) within --restart-window SEC (default 600)
-      --on-full-resync WHAT   if it cannot be resumed: fail (default), flush or overwrite the target
-      --include RULE, --exclude RULE   keys to replicate, and not: GLOB, prefix:P, regex:R, type:T, db:N (repeatable)
-      --rename-prefix A=B  keys that begin with A begin with B
-      --db-map A=B[,C=D]   database A becomes B; *=B: all others
-      --position-file FILE keep the positions there (clusters, Dragonfly)
-      --exactly-once       refuse to begin where something may count twice
-      --tls-ca WHERE       file or directory of CA certificates to trust, and --tls-cert FILE, --tls-key FILE,
-                           --tls-key-password-file FILE, --tls-server-name NAME, --tls-insecure: for both ends
-      --source-OPTION, --target-OPTION   such an option for one end only, also connect-timeout, reconnect-timeout,
-                           password-file, sentinel-user, sentinel-password-file; for the target reply-timeout
-      --from WHAT          of a source that sentinels know: master (default), replica or any
-      --acknowledge WHAT   to a source that is a Redis: a byte less than the target has (behind, default), so that its
-                           FAILOVER does not choose us, or all of it (exact)
-      --no-verify          do not look for keys that a Dragonfly from v1.39 on may lose in a full sync
-      --verify-rate N      keys per second that this looks at (100000)
-      --until-time TIME    of an append-only file nothing later: seconds, or 2026-11-30T10:00:00Z
-      --truncated ok       of an append-only file whose end is cut off: leave that out
-      --one-file           of a set of files only the one that was named
-      --scan               read the source by SCAN, where it does not permit replication (also ...?mode=scan), with
-                           migrate; with replicate --follow: and again whatever keyspace notifications name
-      --set-notifications  ... having set notify-keyspace-events
-      --scan-rate N, --scan-bytes SIZE   keys, and bytes of values, per second (0: no limit)
-      --single             one dfreader and one dfparse for all flows
-      --task NAME          several tasks side by side (default: default)
-      --run-dir DIR        where the task keeps its sockets and its state (default: df2redis/NAME in
-                           $XDG_RUNTIME_DIR; without that /run/df2redis/NAME, or /tmp/df2redis-UID/NAME)
-      --log-file FILE      messages go there, with the time; reopened on SIGHUP
-      of dfreader(1):      --spool DIR, --no-spool, --spool-max, --spill-max, --spill-dir, --buffer, --parser-timeout,
-                           --scan-count, --scan-window, --scan-large, --scan-values, --stall-timeout,
-                           --barrier-timeout, --ping-timeout
-      of dfparse(1):       --restore-limit, --part-size, --max-bulk, --target-timeout, --eviction-hints, --publish,
-                           --no-reread, --stats
-      of rediswriter(1):   --on-source-flush, --strict, --wait, --connections, --window, --barrier-spill-max,
-                           --input-timeout, --at-least-once, --durable-target, --no-mset,
-                           --takeover
-      --target-version V   write for this target instead of asking it; --target-modules A,B: it has these modules
-      --unsupported WHAT   report (default), approximate or fail
-      --max-ops N          requests per second that the target gets (0: no limit)
-      --max-bytes SIZE     bytes of them per second (0: no limit)
-      --errors-to FILE     keep requests that failed, to be replayed by rediswriter
-      --report FILE        list what was not carried over; with several flows FILE.0, FILE.1, ...
-      with check:          --mode exists|type-ttl|length|full, --sample PERCENT, --ttl-tolerance MS, --no-ttl,
-                           --rounds N, --delay MS, --list N, --output FILE, --repair copy|delete, --save FILE,
-                           --source-max-ops N, --target-max-ops N
-      --until synced       with record: only the full sync
-      --force              with record and export: overwrite FILE; with create: the task that is kept
-      --json               with status and list: one JSON object per task; with inspect: JSON
-      --csv                with inspect: a line for each key
-      --top N              with inspect: the N largest keys (10; with --csv: all keys)
-      --raw                with status: name=value lines, as also where standard output is no terminal
-      --log-format HOW     messages, and status: human (on a terminal), logfmt (elsewhere) or json
-      --listen HOST:PORT   with monitor: a loopback address (127.0.0.1:8080)
-      --final              with stop: the task cannot be resumed: the positions are removed from the target
-      --timeout SEC        with stop: then everything is killed (default 60)
-  -c, --config FILE        df2redis.conf(5); SOURCE and TARGET may stand there
-  -v, --verbose            more messages
-  -h, --help, --version
-
-Passwords are better given in DF2REDIS_SOURCE_PASSWORD, DF2REDIS_TARGET_PASSWORD and DF2REDIS_SENTINEL_PASSWORD.
-END
-}
-
 args=("$@")
 config=
 verbose=0
 single=0
 force=0
 final=0
+plan=0
+pause_all=0
+reverse=0
 json=0
 csv=0
 raw=0
@@ -109,6 +21,7 @@ word_at=() # where each of them stands in args
 # Options with a value that stand in section [df2redis] of the file under the same name; what is unset is empty.
 declare -A opt=()
 valued=' on-existing on-full-resync restart-max restart-window task run-dir log-file log-format report max-ops max-bytes '
+said_only=' until timeout top listen budget last-check hold switch then ' # on the command line only
 # Options of the connections: of both ends, of dfreader, of rediswriter; and of dfparse.
 both_args=()
 source_args=()
@@ -125,7 +38,7 @@ declare -A handed_on=(
     [scan-rate]='r value' [scan-bytes]='r value' [scan-large]='r value' [scan-values]='r value'
     [no-verify]='r flag' [verify-rate]='r value' [one-file]='r flag' [until-time]='r value' [truncated]='r value' [no-spool]='r flag' [from]='r value' [acknowledge]='r value'
     [spill-dir]='rw value'
-    [include]='p value' [exclude]='p value' [rename-prefix]='pc value' [db-map]='pc value'
+    [include]='pc value' [exclude]='pc value' [rename-prefix]='pc value' [db-map]='pc value'
     [target-version]='p value' [target-modules]='p value' [unsupported]='p value' [restore-limit]='p value' [part-size]='p value'
     [max-bulk]='p value' [target-timeout]='p value' [eviction-hints]='p flag' [publish]='p flag' [no-reread]='p flag' [stats]='p flag'
     [on-source-flush]='w value' [position-file]='w value' [errors-to]='w value' [wait]='w value'
@@ -133,7 +46,7 @@ declare -A handed_on=(
     [strict]='w flag' [no-mset]='w flag' [exactly-once]='w flag' [at-least-once]='w flag' [durable-target]='w flag'
     [takeover]='w flag'
     [mode]='c value' [sample]='c value' [ttl-tolerance]='c value' [no-ttl]='c flag' [rounds]='c value' [delay]='c value'
-    [list]='c value' [output]='c value' [repair]='c value' [save]='c value' [source-max-ops]='c value' [target-max-ops]='c value'
+    [list]='c value' [output]='c value' [repair]='c value' [save]='c value' [known]='c value' [source-max-ops]='c value' [target-max-ops]='c value'
 )
 
 is_valued() { [[ $valued == *[[:space:]]"$1"[[:space:]]* ]]; }
@@ -175,7 +88,7 @@ hand_on() { # stages word…
 take_option() { # --name [value]
     local side rest name=${1#--}
     [[ -n $name ]] || return 0
-    if [[ $name == until || $name == timeout || $name == top || $name == listen ]] || is_valued "$name"; then
+    if [[ $said_only == *" $name "* ]] || is_valued "$name"; then
         need "$1" $#
         opt[$name]=$2
         return 2
@@ -214,6 +127,9 @@ take_flag() { # --name
     --single) single=1 ;;
     --force) force=1 ;;
     --final) final=1 ;;
+    --plan) plan=1 ;;
+    --pause-all) pause_all=1 ;;
+    --reverse) reverse=1 ;;
     --json) json=1 ;;
     --csv) csv=1 ;;
     --raw) raw=1 ;;
@@ -227,7 +143,7 @@ take_flag() { # --name
         exit 0
         ;;
     --version)
-        "$here/dfreader" --version | sed 's/^dfreader/df2redis/'
+        "$here/dfreader" --version | sed -n '1s/^dfreader/df2redis/p'
         exit 0
         ;;
     *) return 1 ;;
@@ -249,7 +165,7 @@ read_arguments() { # the words of the command line
             take_option "${1%%=*}" "${1#*=}"
             case $? in
             0)
-                take_flag "${1%%=*}" || die 2 "unknown option ${1%%=*} (df2redis --help)"
+                take_flag "${1%%=*}" || unknown_option "${1%%=*}"
                 die 2 "${1%%=*} takes no value"
                 ;;
             1) die 2 "${1%%=*} takes no value" ;;
@@ -259,7 +175,7 @@ read_arguments() { # the words of the command line
             if ! take_flag "$1"; then
                 take_option "$@"
                 taken=$?
-                [[ $taken -ne 0 && $1 == --* ]] || die 2 "unknown option $1 (df2redis --help)"
+                [[ $taken -ne 0 && $1 == --* ]] || unknown_option "$1"
             fi
             ;;
         *)
@@ -319,7 +235,7 @@ read_config() {
     local said_both=("${both_args[@]}") said_source=("${source_args[@]}") said_target=("${target_args[@]}") \
         said_parser=("${parser_args[@]}") said_check=("${check_args[@]}")
     both_args=() source_args=() target_args=() parser_args=() check_args=()
-    entries=$("$here/dfconf" "$config" df2redis) || exit $?
+    entries=$("$lib/dfconf" "$config" df2redis) || exit $?
     while IFS=$'\t' read -r name value; do read_entry "$name" "$value"; done <<<"$entries"
     both_args+=("${said_both[@]}") source_args+=("${said_source[@]}") target_args+=("${said_target[@]}")
     parser_args+=("${said_parser[@]}") check_args+=("${said_check[@]}")
@@ -364,7 +280,7 @@ stage_options() {
     # Where the writer's own summary goes elsewhere, it is read there.
     if [[ $restart -eq 1 ]]; then
         summary=$run_dir/summary
-        [[ -z $config ]] || name=$("$here/dfconf" "$config" writer | sed -n 's/^summary\t//p')
+        [[ -z $config ]] || name=$("$lib/dfconf" "$config" writer | sed -n 's/^summary\t//p')
         if [[ -n ${name-} ]]; then summary=$name; else target_args+=(--summary "$summary"); fi
     fi
     if logs_to_terminal && [[ $log_format != logfmt ]]; then stage_args+=(--log-format human); else stage_args+=(--log-format logfmt); fi
@@ -467,5 +383,6 @@ take_urls() { # what the second word is called: SOURCE and that from the command
     is_secure "$target_url" && target_args=("${both_args[@]}" "${target_args[@]}") secure=1
     [[ ${#both_args[@]} -eq 0 || $secure -eq 1 ]] ||
         die 2 "--tls-* belongs to a source or target over TLS: rediss://, sentinels://, dragonflys://"
+    [[ $command != replicate ]] || note_ends
     stage_options
 }

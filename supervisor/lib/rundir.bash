@@ -88,6 +88,7 @@ become_owner() {
     [[ $raw -eq 0 ]] || again+=(--raw)
     [[ $log_format == auto ]] || again+=(--log-format "$log_format")
     [[ $final -eq 0 ]] || again+=(--final)
+    [[ $command != cutover ]] || cutover_again
     [[ -z ${opt[max-ops]-} ]] || again+=(--max-ops "${opt[max-ops]}")
     [[ -z ${opt[max-bytes]-} ]] || again+=(--max-bytes "${opt[max-bytes]}")
     exec env -i PATH="$PATH" LC_ALL=C setpriv --reuid "$owner" --regid "$group" --clear-groups --no-new-privs \
@@ -135,7 +136,7 @@ enter_run_dir() {
     # Children must not hold the lock of the start: they may outlive us, and the next start would be refused.
     take_lock 6>&-
     clear_run
-    rm -f -- "$run_dir/progress" "$run_dir/status.json" "$run_dir/ready" "$run_dir/complete" "$run_dir/reached" "$run_dir/final" "$run_dir"/limit.*
+    rm -f -- "$run_dir/progress" "$run_dir/status.json" "$run_dir/ready" "$run_dir/complete" "$run_dir/reached" "$run_dir/final" "$run_dir/ends" "$run_dir"/limit.*
     echo $$ >"$run_dir/pid"
     mkfifo -m 600 "$run_dir/idle.fifo" || die 1 "cannot write to $run_dir"
     exec 4<>"$run_dir/idle.fifo" || die 1 "cannot open $run_dir/idle.fifo"
@@ -160,7 +161,7 @@ empty_run_dir() {
     try_lock -n 6 || die 1 "task $task is being started"
     try_lock -w 0.5 9 || die 1 "task $task is running: stop it first"
     leave_run_dir
-    rm -f -- "$run_dir"/{state,progress,status.json}{,.new} "$run_dir"/{summary,error,recent,recent.1,start.lock,lock,log,start.err} "$run_dir"/*.sock~
+    rm -f -- "$run_dir"/{state,progress,status.json}{,.new} "$run_dir"/{summary,error,recent,recent.1,start.lock,lock,log,start.err,ends,cutover.lock} "$run_dir"/*.sock~
 }
 
 # ---- who holds the lock ----

@@ -5,14 +5,14 @@
 # URL is checked by the parser that the stages use: what it is not sure of ends here, before anybody shows it.
 hide_password() { # variable url what
     local fault password
-    if ! fault=$(printf '%s' "$2" | "$here/dfconf" --url 2>&1 >/dev/null); then
+    if ! fault=$(printf '%s' "$2" | "$lib/dfconf" --url 2>&1 >/dev/null); then
         die 2 "$3: ${fault#dfconf: } (a percent sign in a password is written %25)"
     fi
     stripped=$2
     {
         IFS= read -r -d '' stripped
         IFS= read -r -d '' password || return 1
-    } < <(printf '%s' "$2" | "$here/dfconf" --url)
+    } < <(printf '%s' "$2" | "$lib/dfconf" --url)
     printf -v "$1" '%s' "$password"
     export "${1?}"
 }

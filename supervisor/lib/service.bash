@@ -162,6 +162,7 @@ run_task() {
     start_log
     put_state starting
     check_stages || end_task
+    put_ends
     start_monitor
     while :; do
         began=$SECONDS

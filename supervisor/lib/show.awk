@@ -112,7 +112,20 @@ function put_head() {
         row("restarts", st["restarts"] (phase == "restarting" ? ", the next in " span(st["next_start"] - now > 0 ? st["next_start"] - now : 0) : ""))
     if (phase ~ /^(failed|restarting)$/ || st["restarts"] + 0 > 0)
         row("last error", plain(st["last_error"]))
+    if (phase == "stopped" && st["last_status"] != "")
+        row("ended", ended_words(st["last_status"]))
     row("bottleneck", bottleneck_words)
+}
+
+# By the exit status of a task that was stopped or is done: df2redis(7).
+function ended_words(status) {
+    if (status == 0)
+        return "in order: the target has everything that was read"
+    if (status == 3)
+        return "in order, but not everything was carried over (status 3): its log and reports name it"
+    if (status == 5)
+        return "before the full sync was complete (status 5)"
+    return "with status " status
 }
 
 function put_human() {
@@ -140,8 +153,8 @@ function put_top(   f, r, p, w, i, id) {
         if (stage[i, "stage"] == "rediswriter")
             w = i
     if (w)
-        printf "\nwriter: %s requests, %s sent, %d units in flight, %s of a core\n", grouped(stage[w, "requests"]),
-            size(stage[w, "out_bytes"]), stage[w, "in_flight"], used(w)
+        printf "\nwriter: %s requests, %s sent, %d units in flight%s\n", grouped(stage[w, "requests"]),
+            size(stage[w, "out_bytes"]), stage[w, "in_flight"], (processor(w) < 0 ? "" : sprintf(", %.0f %% of a core", 100 * processor(w)))
     if (nflows > 0)
         printf "\n%5s %-8s %10s %7s %6s %7s %6s %12s %14s %6s\n", "FLOW", "STATE", "READ", "READER", "PIPE", "PARSER", "PIPE", "LAG", "APPLIED", "SILENT"
     for (f = 0; f < nflows; f++) {

@@ -67,6 +67,12 @@ fill() { # file port
     found | diff - "$TMP/expected"
     check "$B" "redis://127.0.0.1:$REDIS_PORT"
     ends_with 0 ": equal"
+    rcli save >/dev/null
+    check "$A" "$TMP/redis.$REDIS_PORT/dump.rdb"
+    ends_with 3 " differ"
+    found | diff - "$TMP/expected"
+    check "$TMP/redis.$REDIS_PORT/dump.rdb" "$B"
+    ends_with 0 ": equal"
 }
 
 @test "keys of other databases cannot be in a cluster" {

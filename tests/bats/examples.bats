@@ -55,6 +55,13 @@ position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
     [[ $(head -c 9 "$TMP/dump.rdb") == REDIS0010 ]]
 }
 
+@test "examples/verify-snapshot.sh" {
+    local snapshot=$REPO/tests/fixtures/snapshots/small.rdb
+    run "$REPO/examples/verify-snapshot.sh" "$snapshot" "$TARGET" "$TMP/report"
+    assert_status 0
+    assert_output_has ': equal'
+}
+
 @test "examples/debug-with-tee.sh" {
     serve
     run "$REPO/examples/debug-with-tee.sh" "$SOURCE" "$TARGET" "$TMP"
@@ -99,9 +106,15 @@ position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
     done
 }
 
+# All options of a program.
+help_of() { # program
+    if [[ $1 == df2redis ]]; then df2redis help options; else "$1" --help; fi
+}
+
 @test "man pages name every option that --help shows" {
-    for p in dfreader dfparse rediswriter df2redis df2redis-monitor; do
-        for opt in $("$p" --help | grep -o -- '--[a-z-]*' | sort -u); do
+    for p in dfreader dfparse rediswriter df2redis df2redis-monitor df2redis-check; do
+        for opt in $(help_of "$p" | grep -o -- '--[a-z-]*' | sort -u); do
+            [[ $opt != --@(source|target)-tls-* ]] || opt=${opt%%-tls-*}-tls- # the page describes them together
             sed 's/Fl -/Fl --/g; s/, -/, --/g; s/\\-/-/g' "$REPO/man/$p.1" | grep -q -- "$opt" || fail "$p.1 lacks $opt"
         done
     done
@@ -109,9 +122,10 @@ position_of() { rcli hget 'df2redis:{default}' "f$1" | cut -d' ' -f3; }
 
 @test "man pages name no option that --help does not show" {
     local p opt help n
-    for p in dfreader dfparse rediswriter df2redis df2redis-monitor; do
-        help=$("$p" --help) n=0
+    for p in dfreader dfparse rediswriter df2redis df2redis-monitor df2redis-check; do
+        help=$(help_of "$p") n=0
         for opt in $(grep -E '^\.It Fl' "$REPO/man/$p.1" | grep -oE 'Fl -[a-z][a-z-]*' | cut -d ' ' -f 2); do
+            [[ $opt != *-tls- ]] || opt=${opt}ca
             grep -qE -- "-$opt([^a-z-]|\$)" <<<"$help" || fail "$p --help lacks -$opt"
             n=$((n + 1))
         done
@@ -134,12 +148,78 @@ complete_words() { # word…: what the shell offers for the last one
     [[ $(complete_words dfreader "$TMP/du") == "$TMP/dump.rdb" ]]
 }
 
+@test "completion for zsh and fish: options and commands from the programs' help" {
+    local shell some=0
+    for shell in zsh fish; do
+        command -v $shell >/dev/null || continue
+        some=1
+        $shell -n "$REPO/supervisor/completion.$shell"
+    done
+    if command -v fish >/dev/null; then
+        offered=$(HOME=$TMP fish --no-config -c "source $REPO/supervisor/completion.fish; complete -C 'rediswriter --on-f'
+            complete -C 'df2redis mig'; complete -C 'df2redis --on-full'; complete -C 'dfreader --scan-c'")
+        [[ $offered == *--on-full-resync*migrate*--on-full-resync*--scan-count* ]] || fail "$offered"
+    fi
+    if command -v zsh >/dev/null; then
+        # The functions of the completion system are replaced by those that print what would be offered.
+        offered=$(zsh -fc '_call_program() { shift; "$@" }; compadd() { shift; print -l -- ${(P)1} }; _files() { print files }
+            try() { words=("$@") CURRENT=$# PREFIX=${@[-1]}; _df2redis }
+            source '"$REPO"'/supervisor/completion.zsh 2>/dev/null; try rediswriter --on; try df2redis mig; try df2redis --on')
+        [[ $offered == *--on-full-resync*migrate*files*--on-existing* ]] || fail "$offered"
+    fi
+    [[ $some -eq 1 ]] || skip "neither zsh nor fish"
+}
+
+@test "help: a screen, every command, all options, what a misspelt word may have meant" {
+    local command n=0
+    [[ $(df2redis --help | wc -l) -le 40 ]] || fail "--help: $(df2redis --help | wc -l) lines"
+    for command in $(df2redis help commands); do
+        run df2redis help "$command"
+        assert_status 0
+        assert_output_has "usage: df2redis [options] $command"
+        n=$((n + 1))
+    done
+    [[ $n -ge 15 ]]
+    # Options of other commands are not named.
+    ! df2redis help list | grep -q on-existing
+    df2redis help replicate | grep -q on-existing
+    [[ $(df2redis help options | grep -c -- '--rename-prefix A=B  ') -eq 1 ]]
+    run df2redis help nonsense
+    assert_status 2
+    run df2redis replciate a b
+    assert_status 2
+    assert_output_has 'did you mean replicate?'
+    run df2redis --tasks x list
+    assert_status 2
+    assert_output_has 'did you mean --task?'
+    run dfparse --unsuported fail
+    assert_status 2
+    assert_output_has 'did you mean --unsupported?'
+    printf '[writter]\n' >"$TMP/conf"
+    run rediswriter -c "$TMP/conf" redis://127.0.0.1
+    assert_status 2
+    assert_output_has 'did you mean [writer]?'
+    printf '[writer]\non-exsiting = flush\n' >"$TMP/conf"
+    run rediswriter -c "$TMP/conf" redis://127.0.0.1
+    assert_status 2
+    assert_output_has 'did you mean on-existing?'
+}
+
+@test "version: every program and the libraries" {
+    run df2redis version
+    assert_status 0
+    [[ $(grep -c "(df2redis) $(sed -n 's/.*VERSION "\(.*\)"/\1/p' "$REPO/common/version.h")" <<<"$output") -eq 5 ]] || fail "$output"
+    assert_output_has 'OpenSSL '
+    assert_output_has 'zstd '
+}
+
 @test "install and uninstall" {
     make -s -C "$REPO" B="$BUILD" install PREFIX=/usr DESTDIR="$TMP/root" >/dev/null
     [[ -x $TMP/root/usr/bin/df2redis && -f $TMP/root/usr/share/man/man5/dfrecord.5 ]]
     [[ -f $TMP/root/usr/share/bash-completion/completions/dfparse ]]
+    grep -q '^ExecStart=/usr/bin/df2redis ' "$TMP/root/usr/lib/systemd/system/df2redis@.service"
     run "$TMP/root/usr/bin/df2redis" --version
     assert_status 0
     make -s -C "$REPO" B="$BUILD" uninstall PREFIX=/usr DESTDIR="$TMP/root"
-    [[ -z $(find "$TMP/root" -type f) ]] || fail "$(find "$TMP/root" -type f)"
+    [[ -z $(find "$TMP/root" ! -type d) ]] || fail "$(find "$TMP/root" ! -type d)"
 }

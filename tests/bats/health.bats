@@ -84,6 +84,24 @@ stopped_with() { # status
     reap 20 "$TASK_PID"
 }
 
+@test "status: a target that stands still is silent, although the kernel takes what little is sent to it" {
+    start_redis
+    start_master --generate --flows 1 --keys 20000 --slow 10000
+    background df2redis replicate "dragonfly://127.0.0.1:$MASTER_PORT" "redis://127.0.0.1:$REDIS_PORT" 2>"$TMP/err"
+    TASK_PID=$!
+    wait_until 10 shows 'phase=full-sync .*health=ok '
+    local before
+    before=$(json bytes)
+    kill -STOP "$REDIS_PID"
+    wait_until 15 shows 'health=[a-z,-]*target-silent'
+    [[ $(json bytes) -gt $before ]] || fail "nothing came meanwhile" # or it would be noticed by that
+    df2redis status --json | grep -q '"name":"batch wait","level":"\(warning\|critical\)"'
+    kill -CONT "$REDIS_PID"
+    wait_until 10 shows 'health=ok '
+    df2redis stop
+    reap 20 "$TASK_PID"
+}
+
 @test "status: a source that does not answer is not ok, and the lag grows in seconds" {
     replicate_live --
     kill -STOP "$MASTER_PID"

@@ -4,7 +4,7 @@
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BUILD=${DF2REDIS_BUILD:-$REPO/build}
-PATH=$BUILD/bin:$PATH
+PATH=$BUILD/bin:$BUILD/libexec/df2redis:$PATH # the helpers of df2redis, too
 CAPTURES=$REPO/tests/fixtures/captures
 export LC_ALL=C.UTF-8
 unset DF2REDIS_SOURCE_PASSWORD DF2REDIS_TARGET_PASSWORD

@@ -182,6 +182,18 @@ page_has() { browse / && grep -qF -- "$1" "$TMP/dom" && grep -q '<canvas' "$TMP/
     [[ $output == *"$(wc -l <"$TMP/exprs") rules found"* ]] || fail "$output"
 }
 
+@test "examples/monitoring/df2redis-monitor.service" {
+    command -v systemd-analyze >/dev/null || skip "no systemd here"
+    sed "s|/usr/local/bin|$BUILD/bin|; /^Documentation=/d" "$REPO/examples/monitoring/df2redis-monitor.service" >"$TMP/df2redis-monitor.service"
+    run systemd-analyze verify "$TMP/df2redis-monitor.service"
+    assert_status 0
+    never grep -F "$TMP/df2redis-monitor.service" <<<"$output" # what is only passed over is said there
+    # Its options are such, with a free port.
+    read -ra words < <(sed -n 's/^ExecStart=[^ ]* //p' "$TMP/df2redis-monitor.service")
+    background df2redis-monitor "${words[@]}" --listen 127.0.0.1:0 2>"$TMP/monitor.err"
+    wait_until 10 grep -q event=listening "$TMP/monitor.err"
+}
+
 @test "Prometheus scrapes it" {
     command -v prometheus >/dev/null || skip "no prometheus"
     task

@@ -56,3 +56,49 @@ metric() { # name with labels: its value
 }
 
 all_keys() { [[ $(metric 'df2redis_target_keys_total{task="default"}') == 5000 ]]; }
+
+# Four tasks, a to d, of 64 flows each, as their supervisors would show them.
+many_flows() {
+    local dir=$XDG_RUNTIME_DIR/df2redis name
+    for name in a b c d; do
+        (umask 077 && mkdir -p "$dir/$name")
+        printf 'phase=running\n' >"$dir/$name/state"
+        perl -e 'my @f = map { qq({"flow":$_,"state":"up","bytes":123456789,"cut":true,"synced":true,"applied":123456789,"acked":123456789,"head":123456789,"lag":0,"silent":0}) } 0 .. 63;
+            my @s = map { my $f = $_; map { qq({"age_us":1000,"stage":"$_","flow":$f,"pid":12345,"epoch":1,"in_bytes":123456789,"out_bytes":123456789,"commands":1,"requests":1,"keys":12,"waited_input_us":123456789,"waited_output_us":123456789,"pipe_bytes":@{[$f * 16384]},"pipe_size_bytes":1048576,"resident_bytes":4194304,"cpu_user_us":123456789,"cpu_system_us":123456789}) } qw(dfreader dfparse) } 0 .. 63;
+            print qq({"phase":"streaming","running":true,"healthy":true,"since_seconds":3600,"source":"dragonfly://10.0.0.5:6379","target":"redis://10.0.0.9:6379","problems":[],"explained":[],"checks":[],"session":null,"lag_seconds":0,"keys_per_second":5,"bytes_per_second":5,"entries_per_second":5,"flows":[), join(",", @f), qq(],"stages":[), join(",", @s), "]}\n"' \
+            >"$dir/$name/status.json"
+    done
+}
+
+# ---- with a token ----
+
+# A monitor that may control tasks; TOKEN is set. Tasks are kept in this test's own directory.
+start_control() { # options
+    export XDG_CONFIG_HOME=$TMP/config
+    TOKEN=0123456789abcdef.$RANDOM.$RANDOM
+    (umask 077 && echo "$TOKEN" >"$TMP/token")
+    start_monitor --token-file "$TMP/token" "$@"
+}
+
+# A request with the token and a JSON body: its answer's code in $code, what it says in $output.
+api() { # method path [body [header…]]
+    local body=${3-} more=("Authorization: Bearer $TOKEN")
+    [[ -z $body ]] || more+=("Content-Type: application/json" "Content-Length: ${#body}")
+    raw "$1" "$2" "$body" "${more[@]}" "${@:4}"
+}
+
+# As http, but our side stays open: who closes it is taken to have gone, and gets no answer of a command.
+talk() { socat -t 20 - "TCP:127.0.0.1:$PORT,shut-none" 2>/dev/null; }
+
+# The same with those headers only.
+raw() { # method path body [header…]
+    local answer
+    answer=$(printf '%s\r\n' "$1 $2 HTTP/1.1" "Host: 127.0.0.1:$PORT" "Connection: close" "${@:4}" '' | { cat; printf %s "$3"; } | talk) || true
+    code=$(code <<<"$answer")
+    output=${answer#*$'\r\n\r\n'}
+}
+
+# It got this code.
+answered() { # code
+    [[ $code == "$1" ]] || fail "${code:-no answer}, expected $1: $output"
+}

@@ -76,6 +76,57 @@ counters_add_up() {
     assert_status 0
 }
 
+@test "watch: a plain pipeline is a task, until it ends or nobody watches any more" {
+    start_redis
+    start_master --generate --flows 1 --keys 3000 --journal-ops 1000000 --journal-rate 500
+    run df2redis watch "$TMP/c.sock"
+    assert_status 1
+    run df2redis watch
+    assert_status 1
+    assert_output_has "there are 0 pipelines in $XDG_RUNTIME_DIR"
+    background bash -c "dfreader --no-progress dragonfly://127.0.0.1:$MASTER_PORT 2>'$TMP/err' | dfparse | rediswriter -q redis://127.0.0.1:$REDIS_PORT"
+    local pid=$! watch
+    one_socket() { compgen -G "$XDG_RUNTIME_DIR/dfreader.*.sock"; }
+    wait_until 10 one_socket
+    # A shell's background process ignores Ctrl-C.
+    background env --default-signal=INT df2redis --task plain watch 2>"$TMP/watch.err"
+    watch=$!
+    streams() { df2redis status plain | tr '\n' ' ' | grep -q 'name=plain command=watch phase=streaming .*health=ok .*source=dragonfly://'; }
+    wait_until 10 streams || fail "$(df2redis status plain)"
+    df2redis list | grep -q '^task name=plain command=watch phase=streaming '
+    grep -q '"task":"plain","command":"watch","phase":"streaming","running":true' "$(RUN plain)/status.json"
+    run df2redis --task plain watch
+    assert_status 1
+    assert_output_has "running already"
+    # Ctrl-C: the pipeline goes on.
+    kill -INT "$watch"
+    reap 10 "$watch"
+    assert_status 0
+    [[ $(df2redis status plain) == *phase=stopped* ]]
+    never ended "$pid"
+    background df2redis --task plain watch "$(one_socket)"
+    watch=$!
+    wait_until 10 streams
+    run df2redis --final stop plain
+    assert_status 2
+    df2redis stop plain
+    reap 10 "$watch"
+    assert_status 0
+    reap 10 "$pid"
+    assert_status 0
+    [[ $(df2redis status plain) == *phase=stopped* ]]
+    df2redis remove plain
+    # One whose dfreader was killed ends, too.
+    background bash -c "dfreader --no-progress --control '$TMP/c.sock' dragonfly://127.0.0.1:$MASTER_PORT 2>'$TMP/err' | dfparse | rediswriter --on-existing overwrite -q redis://127.0.0.1:$REDIS_PORT"
+    wait_until 10 test -S "$TMP/c.sock"
+    background df2redis --task plain watch "$TMP/c.sock"
+    watch=$!
+    wait_until 10 streams
+    kill -KILL "$(dfreader --ask "$TMP/c.sock" status | sed -n 's/^session .* pid=\([0-9]*\) .*/\1/p')"
+    reap 10 "$watch"
+    assert_status 0
+}
+
 # ---- status ----
 
 @test "status in words, and its forms" {

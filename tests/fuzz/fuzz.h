@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "../../parser/emit.h"
-#include "../../parser/command/filter.h"
+#include "../../common/filter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

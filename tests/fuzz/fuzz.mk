@@ -21,10 +21,10 @@ $(B)/fuzz/obj/%.o: %.c
 	$(FUZZCC) $(FUZZ_FLAGS) -c -o $@ $<
 
 $(FUZZ_BINS): $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/fuzz_%.o $(FUZZ_OBJS)
-	$(FUZZCC) $(FUZZ_LINK) -g -o $@ $^ $(LIBS_dfparse) -lhiredis
+	$(FUZZCC) $(FUZZ_LINK) -g -o $@ $^ $(LIBS_dfparse) -lhiredis -ljansson
 
 $(B)/fuzz/seeds: $(B)/fuzz/obj/tests/fuzz/seeds.o $(B)/fuzz/obj/tests/unit/help.o $(FUZZ_OBJS)
-	$(FUZZCC) $(FUZZ_SAN) -g -o $@ $^ $(LIBS_dfparse) -lhiredis
+	$(FUZZCC) $(FUZZ_SAN) -g -o $@ $^ $(LIBS_dfparse) -lhiredis -ljansson
 
 $(B)/fuzz/corpus/.made: $(B)/fuzz/seeds $(FUZZ_HEX) $(FUZZ_RDB)
 	$(B)/fuzz/seeds $(@D) $(FUZZ_HEX) -- $(FUZZ_RDB) -- $(wildcard $(CAPTURES)/*/wire/0[1-9].s2c)

@@ -74,8 +74,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t piece = 1 + (data[0] >> 1);
     for (size_t at = 1; at < size; at += piece) {
         int got = 1;
-        if (!replies_feed(&in, (const char *)data + at, size - at < piece ? size - at : piece))
-            break;
+        const char *text;
+        size_t len;
+        replies_feed(&in, (const char *)data + at, size - at < piece ? size - at : piece);
+        while (!build && replies_short(&in, &text, &len))
+            ;
         while (got > 0) {
             got = replies_next(&in, build, MOST, &reply);
             if (got > 0 && in.build) {

@@ -8,7 +8,7 @@
 #include "../../common/meta.h"
 #include "../../common/size.h"
 #include "../../common/url.h"
-#include "../../parser/command/filter.h"
+#include "../../common/filter.h"
 #include "../../parser/target.h"
 
 /* Any value survives being written and read. */

@@ -45,7 +45,7 @@ static enum got decode(unsigned type, uint8_t choice, unsigned more, const uint8
     fuzz_emit(&e, choice, more);
     key_set(&e, &k, key.p, key.n);
     value_begin(&v, &e, &o, &s, type, &k, (choice & 2) != 0 ? NOW_MS + 5000 : 0);
-    v.templates = templates();
+    v.template.known = templates();
     while (g == NEED && have < n) {
         have = n - have < step ? n : have + step;
         uint8_t *q = fuzz_exact(p + at, have - at);

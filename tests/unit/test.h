@@ -12,7 +12,7 @@
 
 #include "../../common/buf.h"
 #include "../../parser/emit.h"
-#include "../../parser/command/filter.h"
+#include "../../common/filter.h"
 
 /* ---- checks; each counts, and prints file, line and both sides when it fails ---- */
 

@@ -46,18 +46,24 @@ static void test_listen(void)
     static const char *const bad[] = {"",          "8080",   "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000",
                                       "0.0.0.0:0", "[::]:0", "10.1.2.3:0"};
     char why[400];
-    unsigned port = 0;
-    bool usage = true;
-    int fd = address_listen("127.0.0.1:0", &port, &usage, why, sizeof why);
-    CHECK(fd >= 0 && port > 0 && !usage);
+    struct address a = {.text = "127.0.0.1:0"};
+    int fd = address_listen(&a, why, sizeof why);
+    CHECK(fd >= 0 && a.port > 0 && !a.usage && a.loopback);
+    EQ_S(a.host, "127.0.0.1");
     char again[32];
-    snprintf(again, sizeof again, "127.0.0.1:%u", port);
-    CHECK(address_listen(again, &port, &usage, why, sizeof why) < 0 && !usage);
+    snprintf(again, sizeof again, "127.0.0.1:%u", a.port);
+    struct address taken = {.text = again};
+    CHECK(address_listen(&taken, why, sizeof why) < 0 && !taken.usage);
     close(fd);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct address one = {.text = bad[i]};
         why[0] = '\0';
-        CHECK(address_listen(bad[i], &port, &usage, why, sizeof why) < 0 && usage && why[0] != '\0');
+        CHECK(address_listen(&one, why, sizeof why) < 0 && one.usage && why[0] != '\0');
     }
+    struct address safe = {.text = "0.0.0.0:0", .safe = true};
+    fd = address_listen(&safe, why, sizeof why);
+    CHECK(fd >= 0 && !safe.loopback && !safe.usage);
+    close(fd);
 }
 
 int main(void)

@@ -141,24 +141,24 @@ static void bad(void)
 
 static void db_names(void)
 {
-    struct names n = {0};
-    CHECK(names_add_dbs(&n, "0=3,2=4") == NULL);
-    CHECK(names_add_dbs(&n, "*=9") == NULL);
-    CHECK(names_add_dbs(&n, "1") != NULL);
-    CHECK(names_add_dbs(&n, "a=1") != NULL);
-    CHECK(names_add_dbs(&n, "1=") != NULL);
-    EQ(names_db(&n, 0), 3);
-    EQ(names_db(&n, 2), 4);
-    EQ(names_db(&n, 5), 9);
+    static struct filter n;
+    CHECK(filter_add_dbs(&n, "0=3,2=4") == NULL);
+    CHECK(filter_add_dbs(&n, "*=9") == NULL);
+    CHECK(filter_add_dbs(&n, "1") != NULL);
+    CHECK(filter_add_dbs(&n, "a=1") != NULL);
+    CHECK(filter_add_dbs(&n, "1=") != NULL);
+    EQ(filter_db(&n, 0), 3);
+    EQ(filter_db(&n, 2), 4);
+    EQ(filter_db(&n, 5), 9);
 }
 
 static void key_names(void)
 {
-    struct names n = {0};
+    static struct filter n;
     struct buf b = {0};
-    CHECK(names_add_rule(&n, "user:=u:") == NULL);
-    CHECK(names_add_rule(&n, "us=x") == NULL);
-    CHECK(names_add_rule(&n, "user") != NULL);
+    CHECK(filter_add_rename(&n, "user:=u:") == NULL);
+    CHECK(filter_add_rename(&n, "us=x") == NULL);
+    CHECK(filter_add_rename(&n, "user") != NULL);
     EQ_I(names_to_target(&n, "user:1", 6, &b), 1);
     EQ_B(b.p, b.len, "u:1", 3);
     b.len = 0;
@@ -173,7 +173,6 @@ static void key_names(void)
     EQ_I(names_to_source(&n, 2, "u:1", 3, &b), 1); /* a key that has this name already */
     EQ_I(names_to_source(&n, 3, "u:1", 3, &b), -1);
     buf_free(&b);
-    names_free(&n);
 }
 
 int main(void)

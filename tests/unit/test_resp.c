@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "../../common/resp.h"
+#include "../../common/resp_in.h"
 
 static void numbers(void)
 {
@@ -114,10 +115,111 @@ static void splits(void)
     }
 }
 
+/* Tokens of text, of which only so many bytes come at a time, as one line: type, depth, index. */
+static const char *tokens(const char *text, size_t step, bool *bad)
+{
+    static char said[1024];
+    struct resp_in in = {.depth = 0};
+    struct resp_token t;
+    size_t n = strlen(text), have = 0, at = 0, taken;
+    char last = '\0';
+    said[0] = '\0';
+    *bad = false;
+    for (;;) {
+        uint8_t *p = exact(text + at, have - at);
+        enum resp_got got = resp_next(&in, p, have - at, &taken, &t);
+        free(p);
+        at += taken;
+        if (got >= RESP_BAD) {
+            *bad = true;
+            break;
+        }
+        if (got == RESP_GOT) {
+            char one[32];
+            if (t.type != 'b' || last != 'b') { /* bytes may come in any number of pieces */
+                snprintf(one, sizeof one, "%c%u.%u", t.type, t.depth, t.index);
+                strcat(said, one);
+            }
+            last = t.type == 'b' && !t.whole ? 'b' : 'x';
+            strcat(said, t.end ? "!" : "");
+            continue;
+        }
+        if (have == n)
+            break;
+        have = n - have < step ? n : have + step;
+    }
+    return said;
+}
+
+static void reply_tokens(void)
+{
+    static const char text[] =
+        "*2\r\n$2\r\n17\r\n*2\r\n$3\r\na\r\n\r\n$0\r\n\r\n:5\r\n-ERR no\r\n$-1\r\n*0\r\n+OK\r\n";
+    bool bad;
+    char whole[1024];
+    strcpy(whole, tokens(text, sizeof text, &bad));
+    CHECK(!bad);
+    CHECK(strcmp(whole, "*0.0$1.0b1.0*1.1$2.0b2.0$2.1b2.1!:0.0!-0.0!$0.0!*0.0!+0.0!") == 0);
+    for (size_t step = 1; step < sizeof text; step++) {
+        CHECK(strcmp(tokens(text, step, &bad), whole) == 0);
+        CHECK(!bad);
+    }
+}
+
+static void no_resp(void)
+{
+    static const char *const wrong[] = {
+        "?\r\n",   "x",    "$3\r\nabcd\r\n", ":x\r\n",
+        "$-2\r\n", "*1\n", ":\r\n",          "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        bool bad;
+        (void)tokens(wrong[i], 100, &bad);
+        CHECK(bad == (strcmp(wrong[i], "x") != 0)); /* that may become something */
+    }
+}
+
+/* The first token of text: what became of it. */
+static enum resp_got first(const char *text, size_t n, int64_t *number)
+{
+    struct resp_in in = {.depth = 0};
+    struct resp_token t = {.n = 0};
+    size_t taken;
+    enum resp_got got = resp_next(&in, (const uint8_t *)text, n, &taken, &t);
+    *number = t.n;
+    return got;
+}
+
+static void limits_of_tokens(void)
+{
+    static char line[RESP_LINE_MAX + 2];
+    int64_t n;
+    EQ(first(":9223372036854775807\r\n", 22, &n), RESP_GOT);
+    EQ_I(n, INT64_MAX);
+    EQ(first(":-9223372036854775808\r\n", 23, &n), RESP_GOT);
+    EQ_I(n, INT64_MIN);
+    EQ(first(":9223372036854775808\r\n", 22, &n), RESP_BAD);
+    EQ(first(":-9223372036854775809\r\n", 23, &n), RESP_BAD);
+    memset(line, '+', sizeof line);
+    EQ(first(line, RESP_LINE_MAX - 1, &n), RESP_NONE);
+    EQ(first(line, RESP_LINE_MAX, &n), RESP_BAD);
+    memcpy(line + RESP_LINE_MAX - 2, "\r\n", 2);
+    EQ(first(line, sizeof line, &n), RESP_GOT);
+
+    struct resp_in in = {.depth = 0};
+    struct resp_token t;
+    size_t taken;
+    for (unsigned i = 0; i < RESP_DEPTH; i++)
+        EQ(resp_next(&in, (const uint8_t *)"*1\r\n", 4, &taken, &t), RESP_GOT);
+    EQ(resp_next(&in, (const uint8_t *)"*1\r\n", 4, &taken, &t), RESP_DEEP);
+}
+
 int main(void)
 {
     numbers();
     lengths();
     splits();
+    reply_tokens();
+    no_resp();
+    limits_of_tokens();
     return test_done();
 }

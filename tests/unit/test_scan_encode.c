@@ -1,16 +1,6 @@
-/* Replies of a source that is scanned, piece by piece, and the form that elements get from them. */
-#include "../../reader/scan/resp_in.c"
+/* The form that elements of a source that is scanned get. */
 #include "../../reader/scan/scan_encode.c"
 #include "test.h"
-
-/* Nothing is read from a connection here. */
-long conn_read(struct conn *c, uint8_t *to, size_t cap)
-{
-    (void)c;
-    (void)to;
-    (void)cap;
-    return -1;
-}
 
 static struct buf out;
 
@@ -20,81 +10,16 @@ static void put(void *ctx, const void *p, size_t n)
     CHECK(buf_add(&out, p, n) == 0);
 }
 
-/* Tokens of text, of which only so many bytes come at a time, as one line: type, depth, index. */
-static const char *tokens(const char *text, size_t step, bool *bad)
-{
-    static char said[1024];
-    struct resp_in in = {.at = 0};
-    struct resp_token t;
-    size_t n = strlen(text), at = 0;
-    char last = '\0';
-    resp_reset(&in);
-    said[0] = '\0';
-    *bad = false;
-    for (;;) {
-        enum resp_got got = resp_next(&in, &t);
-        if (got == RESP_BAD) {
-            *bad = true;
-            break;
-        }
-        if (got == RESP_GOT) {
-            char one[32];
-            if (t.type != 'b' || last != 'b') { /* bytes may come in any number of pieces */
-                snprintf(one, sizeof one, "%c%u.%u", t.type, t.depth, t.index);
-                strcat(said, one);
-            }
-            last = t.type == 'b' && !t.whole ? 'b' : 'x';
-            strcat(said, t.end ? "!" : "");
-            continue;
-        }
-        if (at == n)
-            break;
-        size_t k = n - at < step ? n - at : step;
-        CHECK(buf_add(&in.b, text + at, k) == 0);
-        at += k;
-    }
-    resp_free(&in);
-    return said;
-}
-
-static void test_tokens(void)
-{
-    static const char text[] =
-        "*2\r\n$2\r\n17\r\n*2\r\n$3\r\na\r\n\r\n$0\r\n\r\n:5\r\n-ERR no\r\n$-1\r\n*0\r\n+OK\r\n";
-    bool bad;
-    char whole[1024];
-    strcpy(whole, tokens(text, sizeof text, &bad));
-    CHECK(!bad);
-    CHECK(strcmp(whole, "*0.0$1.0b1.0*1.1$2.0b2.0$2.1b2.1!:0.0!-0.0!$0.0!*0.0!+0.0!") == 0);
-    for (size_t step = 1; step < sizeof text; step++) {
-        CHECK(strcmp(tokens(text, step, &bad), whole) == 0);
-        CHECK(!bad);
-    }
-}
-
-static void test_no_resp(void)
-{
-    static const char *const wrong[] = {
-        "?\r\n",   "x",    "$3\r\nabcd\r\n", ":x\r\n",
-        "$-2\r\n", "*1\n", ":\r\n",          "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n"};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        bool bad;
-        (void)tokens(wrong[i], 100, &bad);
-        CHECK(bad == (strcmp(wrong[i], "x") != 0)); /* that may become something */
-    }
-}
-
 static void encode(enum want_type type, const char *text)
 {
     struct encoder e = {.put = put};
-    struct resp_in in = {.at = 0};
+    struct resp_in in = {.depth = 0};
     struct resp_token t;
-    resp_reset(&in);
+    size_t n = strlen(text), taken;
     out.len = 0;
-    CHECK(buf_add(&in.b, text, strlen(text)) == 0);
-    while (resp_next(&in, &t) == RESP_GOT)
+    for (size_t at = 0; resp_next(&in, (const uint8_t *)text + at, n - at, &taken, &t) == RESP_GOT;
+         at += taken)
         encode_token(&e, type, &t, t.index);
-    resp_free(&in);
 }
 
 static bool is(const char *bytes, size_t n)
@@ -134,8 +59,6 @@ static void test_types(void)
 
 int main(void)
 {
-    test_tokens();
-    test_no_resp();
     test_elements();
     test_types();
     buf_free(&out);

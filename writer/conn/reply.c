@@ -6,6 +6,7 @@
 
 #define LINE_LIMIT    ((size_t)64 << 10)
 #define ELEMENTS_MOST ((size_t)1 << 20)
+#define STEP          ((size_t)4 << 10)   /* the reader gets at once */
 #define SLACK         ((size_t)256 << 10) /* bytes behind a reply that were read with it */
 
 /* ---- building, with a limit ---- */
@@ -66,6 +67,7 @@ void replies_close(struct replies *in)
     if (in->reader != NULL)
         redisReaderFree(in->reader);
     in->reader = NULL;
+    in->nfed = 0;
 }
 
 static bool wrong(struct replies *in, const char *what)
@@ -74,22 +76,65 @@ static bool wrong(struct replies *in, const char *what)
     return false;
 }
 
-bool replies_feed(struct replies *in, const char *p, size_t n)
+/* What is left of a string that was above the limit goes. */
+static void skip(struct replies *in)
 {
-    size_t gone = in->skip < n ? (size_t)in->skip : n;
+    size_t gone = in->skip < in->nfed ? (size_t)in->skip : in->nfed;
     in->skip -= gone;
-    p += gone;
-    n -= gone;
+    in->fed += gone;
+    in->nfed -= gone;
+}
+
+void replies_feed(struct replies *in, const char *p, size_t n)
+{
+    in->fed = p;
+    in->nfed = n;
+    skip(in);
+}
+
+/* Give the reader some of what came, to the end of a line where there is one: behind the reply in hand may be
+ * short ones. */
+static bool feed_reader(struct replies *in)
+{
+    size_t n = in->nfed < STEP ? in->nfed : STEP;
+    const char *p = in->fed, *end = n < in->nfed ? memrchr(p, '\n', n) : NULL;
+    if (end != NULL)
+        n = (size_t)(end + 1 - p);
+    in->fed += n;
+    in->nfed -= n;
     in->got += n;
-    if (n > 0 && redisReaderFeed(in->reader, p, n) != REDIS_OK)
+    if (redisReaderFeed(in->reader, p, n) != REDIS_OK)
         return wrong(in, in->reader->errstr);
     return true;
 }
 
+/* Has the reader nothing of a reply? */
+static bool reader_idle(const struct replies *in)
+{
+    return in->reader->ridx < 0 && in->reader->len == in->reader->pos;
+}
+
 bool replies_idle(const struct replies *in)
 {
-    const redisReader *r = in->reader;
-    return r->ridx < 0 && r->len == r->pos;
+    return in->nfed == 0 && reader_idle(in);
+}
+
+bool replies_short(struct replies *in, const char **text, size_t *len)
+{
+    static const char ok[] = "+OK\r\n", queued[] = "+QUEUED\r\n";
+    size_t n = sizeof ok - 1;
+    if (in->nfed < n || !reader_idle(in))
+        return false;
+    if (memcmp(in->fed, ok, n) != 0) {
+        n = sizeof queued - 1;
+        if (in->nfed < n || memcmp(in->fed, queued, n) != 0)
+            return false;
+    }
+    *text = in->fed + 1;
+    *len = n - 3;
+    in->fed += n;
+    in->nfed -= n;
+    return true;
 }
 
 /* The reader waits for more. Of what it waits for it has taken the type: a line without its end, or a string
@@ -130,25 +175,41 @@ static void begin(struct replies *in, bool build, size_t most)
     in->got = r->len - r->pos;
 }
 
+/* The reader has no whole reply. Returns 1 when it can go on, 0 when more has to come, -1 when something is
+ * wrong. */
+static int more(struct replies *in)
+{
+    bool cut = in->skip > 0;
+    if (!guard(in))
+        return -1;
+    if (!cut && in->skip > 0) { /* the empty string in its place can be read at once */
+        skip(in);
+        return 1;
+    }
+    if (in->nfed == 0)
+        return 0;
+    return feed_reader(in) ? 1 : -1;
+}
+
 int replies_next(struct replies *in, bool build, size_t most, void **reply)
 {
     redisReader *r = in->reader;
+    int got = 1;
     *reply = NULL;
-    if (r->ridx < 0 && r->len == r->pos) /* else it would begin a reply without knowing of which kind */
+    if (replies_idle(in)) /* else it would begin a reply without knowing of which kind */
         return 0;
+    if (reader_idle(in) && !feed_reader(in))
+        return -1;
     if (r->ridx < 0)
         begin(in, build, most);
-    for (bool more = true; more;) {
+    while (got > 0) {
         if (redisReaderGetReply(r, reply) != REDIS_OK) {
             (void)wrong(in, in->elements > ELEMENTS_MOST ? "a reply has too many elements" : r->errstr);
             return -1;
         }
         if (*reply != NULL)
             return 1;
-        bool cut = in->skip > 0;
-        if (!guard(in))
-            return -1;
-        more = !cut && in->skip > 0; /* the empty string in its place can be read at once */
+        got = more(in);
     }
-    return 0;
+    return got;
 }

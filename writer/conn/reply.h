@@ -18,6 +18,8 @@ struct replies {
     redisReader *reader;
     redisReplyObjectFunctions *look; /* what replies are looked at with; NULL: all are built */
     void *owner;
+    const char *fed; /* bytes that came, and were not taken yet */
+    size_t nfed;
     size_t most;     /* limit of the reply being read */
     bool build;      /* the reply being read is built */
     bool cut;        /* a string in it was above the limit, and is empty now */
@@ -36,8 +38,12 @@ static inline void *replies_owner(const redisReadTask *t)
     return ((struct replies *)t->privdata)->owner;
 }
 
-/* Bytes that came. False: in->why says what is wrong with them. */
-bool replies_feed(struct replies *in, const char *p, size_t n);
+/* Bytes that came. They have to stay until replies_next returns 0: they are taken as they are needed. */
+void replies_feed(struct replies *in, const char *p, size_t n);
+
+/* Is the next reply, which is only looked at, one of those that nearly all are ("+OK", "+QUEUED")? Then it is
+ * taken, without the reader, and *text is what stands between '+' and CR LF. */
+bool replies_short(struct replies *in, const char **text, size_t *len);
 
 /* The next whole reply. build: the caller frees what is built (freeReplyObject); else *reply means nothing.
  * most: limit of a string, and of all that is built. Returns 1, 0 when more has to come, -1 when in->why says

@@ -28,11 +28,17 @@ void wire_free(struct wire *x)
     ring_free(&x->ring);
 }
 
+void wire_heard(struct wire *x, uint64_t now)
+{
+    x->heard = x->answered = now;
+    x->unheard = 0;
+}
+
 bool wire_begin(struct wire *x)
 {
     replies_close(&x->in);
-    x->unheard = 0;
-    x->heard = mono_us();
+    x->full = false;
+    wire_heard(x, mono_us());
     return replies_open(&x->in, &looks, x);
 }
 
@@ -57,12 +63,16 @@ bool wire_write(struct wire *x, const uint8_t *p, size_t n, size_t *done)
     if (k >= 0) {
         *x->bytes_out += (uint64_t)k;
         x->heard = mono_us(); /* who takes bytes is there */
+        if (x->full && k > 0) {
+            x->answered = x->heard;
+            x->full = false;
+        }
         return true;
     }
     if (errno == EINTR)
         return true;
     if (errno == EAGAIN) {
-        x->want_out = true;
+        x->want_out = x->full = true;
         return false;
     }
     char why[200];
@@ -166,12 +176,26 @@ static enum next next_reply(struct wire *x)
         lose(x, "malformed reply: %s", x->in.why);
     if (got <= 0)
         return got < 0 ? NEXT_LOST : NEXT_NONE;
-    x->heard = x->read_at;
-    x->unheard = 0;
+    wire_heard(x, x->read_at);
     bool fine = x->calls->reply(x->owner, build ? reply : NULL);
     if (build)
         freeReplyObject(reply);
     return fine ? NEXT_DONE : NEXT_LOST;
+}
+
+/* Short replies, which most are, as long as there are any. False: the connection is lost. */
+static bool short_replies(struct wire *x)
+{
+    const char *text;
+    while (replies_short(&x->in, &text, &x->errlen)) {
+        x->reply_type = REDIS_REPLY_STATUS;
+        memcpy(x->err, text, x->errlen);
+        x->err[x->errlen] = '\0';
+        wire_heard(x, x->read_at);
+        if (!x->calls->status(x->owner))
+            return false;
+    }
+    return true;
 }
 
 void wire_receive(struct wire *x)
@@ -189,17 +213,12 @@ void wire_receive(struct wire *x)
         }
         x->read_at = mono_us();
         x->unheard += (size_t)k;
-        if (x->unheard >= HEARD_STEP) {
-            x->heard = x->read_at;
-            x->unheard = 0;
-        }
-        if (!replies_feed(&x->in, in, (size_t)k)) {
-            lose(x, "reply reader: %s", x->in.why);
-            return;
-        }
+        if (x->unheard >= HEARD_STEP)
+            wire_heard(x, x->read_at);
+        replies_feed(&x->in, in, (size_t)k);
         enum next next;
         do
-            next = next_reply(x);
+            next = short_replies(x) ? next_reply(x) : NEXT_LOST;
         while (next == NEXT_DONE);
         if (next == NEXT_LOST || (size_t)k < sizeof in)
             return;

@@ -22,6 +22,8 @@ struct wire_calls {
     /* A whole reply: what it is stands in the wire; built: NULL unless it was to be. False: the connection is
      * lost. */
     bool (*reply)(void *owner, redisReply *built);
+    /* The same for a short one ("+OK", "+QUEUED"), which comes without having been due. */
+    bool (*status)(void *owner);
     /* The connection cannot be used any more. */
     void (*lose)(void *owner, const char *why);
 };
@@ -36,6 +38,9 @@ struct wire {
     uint64_t *bytes_out; /* counts what is written */
     uint64_t read_at;    /* mono_us of the last bytes that came */
     uint64_t heard;      /* mono_us: bytes went, a reply came, or so many bytes of one (HEARD_STEP) */
+    uint64_t answered;   /* the same, but of bytes that went those for which the other side had to make room:
+                            the kernel takes some for a server that stands still */
+    bool full;           /* it had no room */
     size_t unheard;      /* bytes of a reply that came since */
 
     /* the reply being read */
@@ -52,6 +57,9 @@ void wire_free(struct wire *x);
 
 /* A new connection: nothing has come over it. False: out of memory. */
 bool wire_begin(struct wire *x);
+
+/* The other side is there, or an answer is due from now on. */
+void wire_heard(struct wire *x, uint64_t now);
 
 /* Write what the socket takes of n bytes. False: it takes no more for now, or is gone. */
 bool wire_write(struct wire *x, const uint8_t *p, size_t n, size_t *done);

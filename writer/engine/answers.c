@@ -26,11 +26,16 @@
 
 /* ---- confirmations ---- */
 
+static void count(struct stats *s, uint8_t vclass)
+{
+    s->requests++;
+    if (vclass != 0)
+        s->keys[vclass]++;
+}
+
 void cluster_count_at(struct cluster *cl, bool live, uint8_t vclass, uint64_t time, uint64_t now)
 {
-    cl->stats->requests++;
-    if (vclass != 0)
-        cl->stats->keys[vclass]++;
+    count(cl->stats, vclass);
     if (!live)
         return;
     cl->stats->live++;
@@ -44,10 +49,23 @@ void cluster_count(struct cluster *cl, const struct cunit *u)
     cluster_count_at(cl, live, u->vclass, u->time, live && cl->session->live ? now_us() : 0);
 }
 
+/* One of the snapshot, as nearly all are. */
+static void finish_snapshot(struct cluster *cl, const struct cunit *u, bool counted)
+{
+    cluster_leave_slot(cl, u->slot, false);
+    positions_snapshot_done(cl->positions, u->flow);
+    if (counted)
+        count(cl->stats, u->vclass);
+}
+
 /* A request is done with; counted: it was carried out. */
 static void finish(struct cluster *cl, const struct cunit *u, bool counted)
 {
     hashset_remove(&cl->keys, u->key);
+    if ((u->flags & (CF_LIVE | CF_ALONE | CF_OWN)) == 0 && u->probe == 0 && !cl->outcome->dead) {
+        finish_snapshot(cl, u, counted);
+        return;
+    }
     cluster_leave_slot(cl, u->slot, (u->flags & CF_ALONE) != 0);
     if ((u->flags & CF_ALONE) != 0)
         cl->exclusive = false;
@@ -62,12 +80,11 @@ static void finish(struct cluster *cl, const struct cunit *u, bool counted)
         cluster_count(cl, u);
 }
 
-void cluster_lost_data(struct conn *c, const char *reason)
+void cluster_lost_data(struct cluster *cl, const struct cnode *node, const char *reason)
 {
-    struct cluster *cl = c->cl;
     cl->outcome->lost_data = true;
-    outcome_give_up(cl->outcome, EXIT_RETRY, "event=target_has_lost_data node=%s error=%s",
-                    cnode_name(c->node), log_quote(reason, strlen(reason)));
+    outcome_give_up(cl->outcome, EXIT_RETRY, "event=target_has_lost_data node=%s error=%s", cnode_name(node),
+                    log_quote(reason, strlen(reason)));
 }
 
 void cluster_slot_written(struct cluster *cl, const struct cnode *node, unsigned slot, unsigned fields,
@@ -80,25 +97,19 @@ void cluster_slot_written(struct cluster *cl, const struct cnode *node, unsigned
 
 /* A server that was started anew, and takes writes for the slots that it had: what it had confirmed may be
  * gone, and its replicas have followed it. */
-static void restarted(struct conn *c)
+void cluster_accepted(struct cluster *cl, struct line *l)
 {
-    c->restarted = false;
-    if (!c->cl->outcome->dead && !c->cl->opt->durable)
-        cluster_lost_data(c, "the server was started anew: what it had confirmed may be gone");
-}
-
-void cluster_accepted(struct conn *c)
-{
-    if (c->restarted)
-        restarted(c);
-    c->done++;
-    c->fruitful = true;
-    c->cl->given_up = 0;
+    if (l->restarted && !cl->outcome->dead && !cl->opt->durable)
+        cluster_lost_data(cl, l->node, "the server was started anew: what it had confirmed may be gone");
+    l->restarted = false;
+    l->done++;
+    l->fruitful = true;
+    cl->given_up = 0;
 }
 
 static void on_confirmed(struct conn *c, const struct cunit *u)
 {
-    cluster_accepted(c);
+    cluster_accepted(c->cl, &c->line);
     if ((u->flags & CF_GUARDED) != 0)
         guard_reply(c->cl->splits, (uint32_t)u->mark, SPLIT_OPEN);
     finish(c->cl, u, true);
@@ -118,7 +129,7 @@ static uint64_t later(unsigned tries)
 }
 
 /* "MOVED 3999 127.0.0.1:6381", "ASK ...": an empty host is that of the node that answered. */
-static struct cnode *named_node(struct conn *c, const char *text, unsigned *slot)
+static struct cnode *named_node(struct nodes *ns, const struct cnode *from, const char *text, unsigned *slot)
 {
     char host[256], line[320];
     strlcpy(line, text, sizeof line);
@@ -129,75 +140,71 @@ static struct cnode *named_node(struct conn *c, const char *text, unsigned *slot
     *slot = (unsigned)strtoul(at + 1, NULL, 10);
     *port++ = '\0';
     strlcpy(host, where + 1, sizeof host);
-    const char *at_host = host[0] != '\0' && strcmp(host, "?") != 0 ? host : c->node->host;
+    const char *at_host = host[0] != '\0' && strcmp(host, "?") != 0 ? host : from->host;
     if (*slot >= SLOTS || !endpoint_ok(at_host, port))
         return NULL;
-    return topology_node(c->all, at_host, port);
+    return topology_node(ns, at_host, port);
 }
 
-enum detour cluster_detour(struct conn *c, unsigned tries, const struct named *what, const char *text,
-                           size_t len, uint64_t *due, struct cnode **ask)
+enum detour cluster_detour(struct cluster *cl, struct line *l, unsigned tries, const struct named *what,
+                           const char *text, size_t len, uint64_t *due, struct cnode **ask)
 {
-    struct cluster *cl = c->cl;
     struct cnode *n;
     unsigned slot;
     *due = later(tries);
     *ask = NULL;
     switch (error_class(text, len)) {
     case ERR_REDIRECT:
-        n = named_node(c, text, &slot);
+        n = named_node(&cl->nodes, l->node, text, &slot);
         if (n == NULL)
             return DETOUR_NONE;
-        c->cl->stats->redirects++;
-        log_event(LOG_DEBUG, NO_FLOW, "event=redirected node=%s reply=%s", cnode_name(c->node),
+        cl->stats->redirects++;
+        log_event(LOG_DEBUG, NO_FLOW, "event=redirected node=%s reply=%s", cnode_name(l->node),
                   log_quote(text, len));
-        error_count(&c->cl->stats->refusals, text, len);
+        error_count(&cl->stats->refusals, text, len);
         if (text[0] == 'A') {
             *ask = n;
             return DETOUR_ASK;
         }
-        c->restarted = false; /* another one has taken over */
+        l->restarted = false; /* another one has taken over */
         topology_moved(&cl->nodes, slot, n);
         return DETOUR_AGAIN;
     case ERR_RETRY:
-        c->cl->stats->retries++;
+        cl->stats->retries++;
         if (strncmp(text, "TRYAGAIN", 8) == 0) {
-            error_count(&c->cl->stats->refusals, text, len);
+            error_count(&cl->stats->refusals, text, len);
             *due = later(tries + 3);
             return DETOUR_AGAIN;
         }
-        conn_pause(c, what, text, len);
-        *due = c->patience.until;
+        line_pause(l, what, text, len);
+        *due = l->patience.until;
         topology_refresh(&cl->nodes);
         return DETOUR_AGAIN;
     case ERR_FATAL:
-        outcome_give_up(c->cl->outcome, EXIT_CANNOT, "event=target_refuses node=%s reply=%s",
-                        cnode_name(c->node), log_quote(text, len));
+        outcome_give_up(cl->outcome, EXIT_CANNOT, "event=target_refuses node=%s reply=%s",
+                        cnode_name(l->node), log_quote(text, len));
         return DETOUR_NONE;
     default: return DETOUR_NONE;
     }
 }
 
-void cluster_question_refused(struct conn *c, const redisReply *r, const char *command)
+void cluster_question_refused(struct cluster *cl, struct line *l, const redisReply *r, const char *command)
 {
-    struct cluster *cl = c->cl;
     struct cnode *ask;
     uint64_t due;
     if (error_class(r->str, r->len) != ERR_FATAL &&
-        cluster_detour(c, 3, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
-        plight_refused(c->cl, &c->node->plight, NULL, r->str, r->len);
+        cluster_detour(cl, l, 3, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        plight_refused(cl, &l->node->plight, NULL, r->str, r->len);
         return;
     }
     if (!cl->outcome->dead)
-        outcome_give_up(c->cl->outcome, EXIT_CANNOT, "event=command_refused command=%s node=%s reply=%s",
-                        command, cnode_name(c->node), log_quote(r->str, r->len));
+        outcome_give_up(cl->outcome, EXIT_CANNOT, "event=command_refused command=%s node=%s reply=%s",
+                        command, cnode_name(l->node), log_quote(r->str, r->len));
 }
 
 static struct rec unit_rec(const struct cluster *cl, const struct cunit *u)
 {
-    unsigned flags = ((u->flags & CF_IDEMPOTENT) != 0 ? RF_IDEMPOTENT : 0) |
-                     ((u->flags & CF_ALONE) != 0 ? RF_MULTIKEY : 0) |
-                     ((u->flags & CF_FIRST) != 0 ? RF_FIRST : 0);
+    unsigned flags = u->flags & (CF_IDEMPOTENT | CF_ALONE | CF_FIRST);
     return (struct rec){.flow = u->flow,
                         .db = u->db,
                         .slot = cl->nodes.slots ? u->slot : REC_NO_SLOT,
@@ -220,12 +227,11 @@ void cluster_unit_error(struct cluster *cl, const struct cunit *u, const uint8_t
 }
 
 /* Did a request of --on-existing skip or fail find its key? */
-static bool unit_there(const struct conn *c, const struct cunit *u, const uint8_t *bytes)
+static bool unit_there(struct cluster *cl, const struct wire *x, const struct cunit *u, const uint8_t *bytes)
 {
-    struct cluster *cl = c->cl;
-    bool error = c->wire.reply_type == REDIS_REPLY_ERROR;
-    if ((u->flags & CF_GUARDED) == 0 || (error ? error_class(c->wire.err, c->wire.errlen) != ERR_CONFLICT
-                                               : c->wire.reply_type != REDIS_REPLY_NIL))
+    bool error = x->reply_type == REDIS_REPLY_ERROR;
+    if ((u->flags & CF_GUARDED) == 0 ||
+        (error ? error_class(x->err, x->errlen) != ERR_CONFLICT : x->reply_type != REDIS_REPLY_NIL))
         return false;
     guard_reply(cl->splits, (uint32_t)u->mark, SPLIT_THERE);
     if ((u->flags & CF_AGAIN) != 0 && u->mark < TICKET_FIRST) {
@@ -237,65 +243,73 @@ static bool unit_there(const struct conn *c, const struct cunit *u, const uint8_
     return true;
 }
 
-static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
+static bool judge(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
     struct cluster *cl = c->cl;
     struct cnode *ask;
     uint64_t due;
-    if (unit_there(c, u, bytes)) {
+    if (unit_there(cl, &c->line.wire, u, bytes)) {
         finish(cl, u, false);
         u->kind = CU_GONE;
         return false;
     }
-    if (u->probe != 0 && c->wire.reply_type == REDIS_REPLY_INTEGER)
-        probe_answer(cl->probes, u->probe, c->wire.number);
-    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
-        if (!reply_fits(bytes, u->len, c->wire.reply_type))
-            conn_lose(c, "unexpected reply to a request");
+    if (u->probe != 0 && c->line.wire.reply_type == REDIS_REPLY_INTEGER)
+        probe_answer(cl->probes, u->probe, c->line.wire.number);
+    if (c->line.wire.reply_type != REDIS_REPLY_ERROR) {
+        if (!reply_fits(bytes, u->len, c->line.wire.reply_type))
+            line_lose(&c->line, "unexpected reply to a request");
         return true;
     }
-    if (u->probe != 0 && probe_fails(c->wire.err, c->wire.errlen)) {
-        probe_refused(cl->probes, u->probe, c->wire.err, c->wire.errlen);
+    if (u->probe != 0 && probe_fails(c->line.wire.err, c->line.wire.errlen)) {
+        probe_refused(cl->probes, u->probe, c->line.wire.err, c->line.wire.errlen);
         finish(cl, u, false);
         u->kind = CU_GONE;
         return false;
     }
     if ((u->flags & CF_RESENT) != 0 && request_shows_repeat(bytes, u->len) &&
-        error_of_repeat(c->wire.err, c->wire.errlen))
+        error_of_repeat(c->line.wire.err, c->line.wire.errlen))
         return true; /* so it had been carried out */
     struct named what = {bytes, u->len, u->keyarg, u->len};
-    if (cluster_detour(c, u->tries, &what, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
-        plight_refused(cl, &u->plight, &what, c->wire.err, c->wire.errlen);
+    if (cluster_detour(cl, &c->line, u->tries, &what, c->line.wire.err, c->line.wire.errlen, &due, &ask) !=
+        DETOUR_NONE) {
+        plight_refused(cl, &u->plight, &what, c->line.wire.err, c->line.wire.errlen);
         cluster_displace(cl, u, bytes, due, ask);
     } else {
         if (!cl->outcome->dead)
-            cluster_unit_error(cl, u, bytes, c->wire.err, c->wire.errlen);
+            cluster_unit_error(cl, u, bytes, c->line.wire.err, c->line.wire.errlen);
         finish(cl, u, false);
     }
     u->kind = CU_GONE;
     return false;
 }
 
+static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
+{
+    bool done = c->line.wire.reply_type == REDIS_REPLY_STATUS &&
+                (u->flags & (CF_PLAINSET | CF_GUARDED)) == CF_PLAINSET;
+    return done || judge(c, u, bytes);
+}
+
 /* ---- the connection is lost ---- */
 
 /* Requests that may have been carried out although no reply came: sent again, they may count twice. */
-static void note_doubtful(struct conn *c, struct cunit *u, bool sent, const uint8_t *bytes)
+static void note_doubtful(struct stats *s, struct cunit *u, bool sent, const uint8_t *bytes)
 {
     if (!sent || (u->flags & CF_IDEMPOTENT) != 0)
         return;
     u->flags |= CF_RESENT;
     if (!request_shows_repeat(bytes, u->len))
-        cluster_doubtful(c->cl, u, bytes);
+        doubt_name(s, u->flow, bytes, u->len, u->keyarg);
 }
 
 /* One that was lost on its way, and shows to be the reason, is a data error. */
 static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool sent)
 {
     struct cluster *cl = c->cl;
-    if (sent && c->state == CONN_READY)
-        plight_lost(&u->plight, c);
+    if (sent && c->line.state == CONN_READY)
+        plight_lost(&u->plight, &c->line);
     if (sent && plight_hopeless(&u->plight) && suspect_found(cl)) {
-        const char *text = suspect_text(c->why);
+        const char *text = suspect_text(c->line.why);
         cluster_unit_error(cl, u, bytes, text, strlen(text));
         finish(cl, u, false);
         return;
@@ -305,7 +319,7 @@ static void displace(struct conn *c, struct cunit *u, const uint8_t *bytes, bool
 
 static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
 {
-    note_doubtful(c, u, how->sent, bytes);
+    note_doubtful(c->cl->stats, u, how->sent, bytes);
     if (how->sent)
         u->flags |= CF_AGAIN;
     displace(c, u, bytes, how->sent && !how->answered);

@@ -85,16 +85,14 @@ static enum put take_error(struct writer *w, const struct rec *r, const char *te
     return got;
 }
 
-/* Of a key of which the first request came to nothing, or found it there. Returns false when this one is not
- * of that kind; *got: what became of it. */
+/* With --on-existing skip or fail: of a key of which the first request came to nothing, or found it there.
+ * Returns false when this one is not of that kind; *got: what became of it. */
 static bool goes_with_first(struct writer *w, const struct input *in, const struct rec *r,
                             const uint8_t *payload, const struct big *big, enum put *got)
 {
     const uint8_t *request = big != NULL ? big->mem.p : payload;
     size_t n = big != NULL ? big->mem.len : r->len;
     const char *wrong;
-    if (!existing_guards(w->opt.on_existing))
-        return false;
     switch (guard_look(&w->splits, r, request, n, &wrong)) {
     case GUARD_SEND: return false;
     case GUARD_WAIT: *got = PUT_WAIT; break;
@@ -120,7 +118,7 @@ static enum put send_big(struct writer *w, const struct input *in, struct flow *
                             ? "ERR argument above proto-max-bulk-len"
                             : NULL;
     enum put got = PUT_DONE;
-    if (goes_with_first(w, in, &r, NULL, f->big, &got)) {
+    if (existing_guards(w->opt.on_existing) && goes_with_first(w, in, &r, NULL, f->big, &got)) {
         if (got == PUT_DONE) {
             big_free(f->big);
             f->big = NULL;
@@ -218,12 +216,13 @@ static enum put take_request(struct writer *w, const struct input *in, const str
         return record_damaged(w, in, r, alters);
     uint8_t vclass = r->vclass != 0 ? splits_class(&w->splits, r) : 0;
     enum put got;
-    if (goes_with_first(w, in, r, payload, NULL, &got))
+    if (existing_guards(w->opt.on_existing) && goes_with_first(w, in, r, payload, NULL, &got))
         return got;
     bool live = (r->flags & RF_LIVE) != 0;
     if (live && snapshot_pending(w, r))
         return PUT_WAIT;
-    if (live && sweep_before(&w->sweep, r, payload) != PUT_DONE)
+    bool sweeps = w->sweep.state != SWEEP_OFF;
+    if (live && sweeps && sweep_before(&w->sweep, r, payload) != PUT_DONE)
         return PUT_WAIT;
     got = cluster_put(w->cluster, r, payload, vclass);
     if (got == PUT_FAIL && (w->probes.now != 0 || w->opt.forget))
@@ -233,18 +232,19 @@ static enum put take_request(struct writer *w, const struct input *in, const str
     if (got != PUT_DONE)
         return got;
     splits_note(&w->splits, r, payload, r->len);
-    sweep_note(&w->sweep, r, payload);
+    if (sweeps)
+        sweep_note(&w->sweep, r, payload);
     return got;
 }
 
 /* SWAPDB of database 0: made over in b, so that the position key stays in it. False: it is another request.
  */
-static bool made_over(const struct rec *r, const uint8_t *payload, const char *position_key, struct buf *b)
+static bool made_over(const uint8_t *request, size_t n, const char *position_key, struct buf *b)
 {
     static const char text[] = "redis.call('SWAPDB',0,ARGV[1]) redis.call('SELECT',ARGV[1]) "
                                "return redis.call('MOVE',KEYS[1],0)";
     struct slice other;
-    if (r->keyarg != 0 || (r->flags & RF_MORE) != 0 || !request_swaps_first(payload, r->len, &other))
+    if (!request_swaps_first(request, n, &other))
         return false;
     (void)resp_add_array(b, 5);
     (void)resp_add_str(b, "EVAL");
@@ -331,22 +331,31 @@ static enum put take_holds(struct writer *w, const struct input *in, const struc
     return take_position(w, r);
 }
 
-static enum put dispatch(struct writer *w, const struct input *in, const struct rec *r,
-                         const uint8_t *payload)
+/* A request that names no key: it may be one that would take the position key away. */
+static enum put take_keyless(struct writer *w, const struct input *in, const struct rec *r,
+                             const uint8_t *payload)
 {
     struct buf b = {0};
     struct rec made = *r;
-    enum put got;
+    if ((!w->cluster->nodes.whole && !w->exact.on) ||
+        !made_over(payload, r->len, w->session.position_key, &b))
+        return take_request(w, in, r, payload);
+    made.len = (uint32_t)b.len;
+    enum put got =
+        w->cluster->nodes.whole
+            ? take_request(w, in, &made, b.p)
+            : take_error(w, r, "ERR not supported: SWAPDB over several connections", payload, NULL);
+    buf_free(&b);
+    return got;
+}
+
+static enum put dispatch(struct writer *w, const struct input *in, const struct rec *r,
+                         const uint8_t *payload)
+{
     switch (r->type) {
     case REC_REQUEST:
-        if ((!w->cluster->nodes.whole && !w->exact.on) || !made_over(r, payload, w->session.position_key, &b))
-            return take_request(w, in, r, payload);
-        made.len = (uint32_t)b.len;
-        got = w->cluster->nodes.whole
-                  ? take_request(w, in, &made, b.p)
-                  : take_error(w, r, "ERR not supported: SWAPDB over several connections", payload, NULL);
-        buf_free(&b);
-        return got;
+        return r->keyarg == 0 && (r->flags & RF_MORE) == 0 ? take_keyless(w, in, r, payload)
+                                                           : take_request(w, in, r, payload);
     case REC_BARRIER: return take_barrier(w, in, r, payload);
     case REC_PROGRAM: return take_program(w, in, r, payload);
     case REC_HOLDS: return take_holds(w, in, r, payload);
@@ -358,12 +367,14 @@ static enum put dispatch(struct writer *w, const struct input *in, const struct 
 static enum put apply_plain(struct writer *w, const struct input *in, const struct rec *given,
                             const struct rec *r, const uint8_t *payload)
 {
-    gather_next(w->cluster->bundles, r);
-    if (!gather_admits(w->cluster->bundles, r->flow))
+    if (!gather_next(w->cluster->bundles, r))
         return PUT_WAIT;
     w->splits.ticket = TICKET_NONE;
-    if (exact_counts(&w->exact))
+    bool placed = exact_counts(&w->exact) && (given->flags & RF_LIVE) != 0;
+    if (placed)
         exact_offer(&w->exact, given);
+    else
+        exact_offer_none(&w->exact);
     bool limited = w->limit.on && (r->type == REC_REQUEST || r->type == REC_PROGRAM);
     bool awaited = limited && bundle_awaits(w->cluster->bundles, r->flow);
     if (limited && !awaited && !limit_open(&w->limit))
@@ -371,26 +382,32 @@ static enum put apply_plain(struct writer *w, const struct input *in, const stru
     enum put got = dispatch(w, in, r, payload);
     if (got != PUT_DONE && w->session.stage == ST_RUN)
         gather_blocked(w->cluster->bundles, r->flow);
-    if (exact_counts(&w->exact) && got == PUT_DONE)
+    if (placed && got == PUT_DONE)
         exact_taken(&w->exact, given);
     if (limited && got == PUT_DONE)
         limit_spend(&w->limit, r);
     return got;
 }
 
-/* What it asks goes as any request of its key does; without a question it is a position. */
-static enum put apply_probe(struct writer *w, const struct input *in, const struct rec *given, struct rec *r,
-                            const uint8_t *payload)
+/* One whose place is not what is reached (HELD), or a PROBE: what that asks goes as any request of its key
+ * does; without a question it is a position. Not inlined: the others need no room for a copy. */
+static __attribute__((noinline)) enum put apply_special(struct writer *w, const struct input *in,
+                                                        const struct rec *given, const uint8_t *payload)
 {
     const uint8_t *request;
     bool wait;
-    const char *fault = probes_take(&w->probes, given, payload, &request, &r->len, &wait);
+    struct rec r = *given;
+    if ((given->flags & RF_HELD) != 0)
+        r.pos = 0;
+    if (given->type != REC_PROBE)
+        return apply_plain(w, in, given, &r, payload);
+    const char *fault = probes_take(&w->probes, given, payload, &request, &r.len, &wait);
     if (fault != NULL)
         return record_damaged(w, in, given, fault);
     if (wait)
         return PUT_WAIT;
-    r->type = r->len > 0 ? REC_REQUEST : REC_POSITION;
-    enum put got = apply_plain(w, in, given, r, request);
+    r.type = r.len > 0 ? REC_REQUEST : REC_POSITION;
+    enum put got = apply_plain(w, in, given, &r, request);
     if (probes_taken(&w->probes, given, payload, got == PUT_DONE))
         w->whole.dirty |= w->cluster->nodes.whole;
     return got;
@@ -399,9 +416,7 @@ static enum put apply_probe(struct writer *w, const struct input *in, const stru
 enum put apply_record(struct writer *w, const struct input *in, const struct rec *given,
                       const uint8_t *payload)
 {
-    struct rec plain = *given;
-    if ((given->flags & RF_HELD) != 0)
-        plain.pos = 0; /* it tells where the record stands, not what is reached */
-    return given->type == REC_PROBE ? apply_probe(w, in, given, &plain, payload)
-                                    : apply_plain(w, in, given, &plain, payload);
+    if ((given->flags & RF_HELD) != 0 || given->type == REC_PROBE)
+        return apply_special(w, in, given, payload);
+    return apply_plain(w, in, given, given, payload);
 }

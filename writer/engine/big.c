@@ -109,21 +109,21 @@ void bigjob_free(struct bigjob *j)
 /* ---- exactly once ---- */
 
 static void again(struct bigjob *j, uint64_t due, struct cnode *ask);
-static void done(struct conn *c, void *arg, bool ok);
-static void suspect(const struct conn *c, struct bigjob *j);
+static void done(struct line *l, void *arg, bool ok);
+static void suspect(const struct line *l, struct bigjob *j);
 static void lost(struct bigjob *j);
 static const struct unit_calls large;
 
 /* MULTI, or the position: what is wrong with it EXEC will say. */
-static void on_queued(struct conn *c, void *arg, const redisReply *r)
+static void on_queued(struct line *l, void *arg, const redisReply *r)
 {
     struct bigjob *j = arg;
     const char *want = j->began ? "QUEUED" : "OK";
     j->began = true;
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI"))
+    if (r == NULL || !line_expects(l, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI"))
         return;
     if (r->type != REDIS_REPLY_ERROR && strcmp(r->str, want) != 0)
-        conn_lose(c, "MULTI: unexpected reply");
+        line_lose(l, "MULTI: unexpected reply");
     else if (r->type == REDIS_REPLY_ERROR && j->why[0] == '\0')
         strlcpy(j->why, r->str, sizeof j->why);
 }
@@ -138,11 +138,11 @@ static void still_refused(struct bigjob *j, const char *text, size_t len)
     plight_refused(j->cl, &j->plight, &what, text, len);
 }
 
-static void refused(struct conn *c, struct bigjob *j, const char *text, size_t len)
+static void refused(struct line *l, struct bigjob *j, const char *text, size_t len)
 {
     uint64_t due;
     struct cnode *ask;
-    if (cluster_detour(c, j->tries, NULL, text, len, &due, &ask) != DETOUR_NONE) {
+    if (cluster_detour(j->cl, l, j->tries, NULL, text, len, &due, &ask) != DETOUR_NONE) {
         still_refused(j, text, len);
         again(j, due, ask);
         return;
@@ -152,11 +152,11 @@ static void refused(struct conn *c, struct bigjob *j, const char *text, size_t l
 }
 
 /* It got a reply that it cannot get. */
-static void strange(struct conn *c, struct bigjob *j, const char *why)
+static void strange(struct line *l, struct bigjob *j, const char *why)
 {
-    conn_lose(c, "%s", why);
-    c->lost_alone = c->probing;
-    suspect(c, j);
+    line_lose(l, "%s", why);
+    l->lost_alone = l->probing;
+    suspect(l, j);
 }
 
 /* Of --on-existing skip and fail. */
@@ -184,19 +184,19 @@ static bool is_status(const redisReply *r)
     return r->type == REDIS_REPLY_STATUS;
 }
 
-static void on_exec(struct conn *c, void *arg, const redisReply *r)
+static void on_exec(struct line *l, void *arg, const redisReply *r)
 {
     struct bigjob *j = arg;
     const redisReply *last = NULL;
     if (r == NULL) {
-        suspect(c, j);
+        suspect(l, j);
         j->doubt = true;
         again(j, 0, NULL);
         return;
     }
     if (r->type == REDIS_REPLY_ERROR) {
         bool before = j->why[0] != '\0' && error_class(r->str, r->len) != ERR_RETRY;
-        refused(c, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
+        refused(l, j, before ? j->why : r->str, before ? strlen(j->why) : r->len);
         return;
     }
     const struct selects *s = &j->selects;
@@ -206,15 +206,15 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
         (!s->behind || is_status(r->element[n - 1]))) {
         last = r->element[own];
         if (j->cl->nodes.whole)
-            whole_written(j->cl->whole, c->node, j->notes, r->element[at]->integer);
+            whole_written(j->cl->whole, l->node, j->notes, r->element[at]->integer);
         else
-            cluster_slot_written(j->cl, c->node, j->slot, j->notes, r->element[at]->integer);
+            cluster_slot_written(j->cl, l->node, j->slot, j->notes, r->element[at]->integer);
     }
     j->odd |= last != NULL && last->type != REDIS_REPLY_ERROR && !answers(j, last->type);
     if (j->odd)
         last = NULL;
     if (last == NULL) {
-        strange(c, j, "unexpected reply to EXEC");
+        strange(l, j, "unexpected reply to EXEC");
         j->doubt = true;
         again(j, 0, NULL);
     } else if (last->type == REDIS_REPLY_ERROR) {
@@ -223,7 +223,7 @@ static void on_exec(struct conn *c, void *arg, const redisReply *r)
     } else if (last->type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
         there(j);
     } else {
-        cluster_safe(c, done, j);
+        cluster_safe(l, done, j);
     }
 }
 
@@ -231,7 +231,7 @@ static void queue_select(struct bigjob *j, uint32_t db)
 {
     char num[16];
     snprintf(num, sizeof num, "%u", db);
-    conn_call(j->c, on_queued, j, "SELECT", num, NULL);
+    line_call(&j->c->line, on_queued, j, "SELECT", num, NULL);
 }
 
 static void send_exec(struct bigjob *j)
@@ -239,18 +239,18 @@ static void send_exec(struct bigjob *j)
     j->whole = true;
     if (j->selects.behind)
         queue_select(j, j->selects.home);
-    conn_call(j->c, on_exec, j, "EXEC", NULL);
+    line_call(&j->c->line, on_exec, j, "EXEC", NULL);
 }
 
-static void begin_exact(struct conn *c, struct bigjob *j)
+static void begin_exact(struct line *l, struct bigjob *j)
 {
     struct buf b = {.max = 3 * EXACT_HSET_MAX + EXACT_FIELD_MAX + WHOLE_HOLDS_MAX};
     j->whole = j->odd = j->began = false;
     j->why[0] = '\0';
-    conn_call(c, on_queued, j, "MULTI", NULL);
+    line_call(l, on_queued, j, "MULTI", NULL);
     uint32_t db = j->cl->nodes.whole ? 0 : j->r.db; /* where the position lies */
     j->selects = (struct selects){
-        .home = c->db, .before = db != c->db, .between = j->r.db != db, .behind = j->r.db != c->db};
+        .home = l->db, .before = db != l->db, .between = j->r.db != db, .behind = j->r.db != l->db};
     if (j->selects.before)
         queue_select(j, db);
     if (j->cl->nodes.whole) {
@@ -261,26 +261,26 @@ static void begin_exact(struct conn *c, struct bigjob *j)
         if (j->notes > 0)
             exact_field(&b, j->cl->exact, j->r.flow, &j->id);
     }
-    conn_call_raw(c, on_queued, j, b.p, b.len);
+    line_call_raw(l, on_queued, j, b.p, b.len);
     if (j->selects.between)
         queue_select(j, j->r.db);
     buf_free(&b);
 }
 
 /* What stands in the slot. */
-static void on_learned(struct conn *c, void *arg, const redisReply *r)
+static void on_learned(struct line *l, void *arg, const redisReply *r)
 {
     struct bigjob *j = arg;
     if (r == NULL) {
         again(j, 0, NULL);
     } else if (r->type == REDIS_REPLY_ERROR) {
-        refused(c, j, r->str, r->len);
+        refused(l, j, r->str, r->len);
     } else if (!reply_is_hash(r)) {
-        conn_lose(c, "HGETALL: unexpected reply");
+        line_lose(l, "HGETALL: unexpected reply");
         again(j, 0, NULL);
     } else if (exact_learn(j->cl->exact, j->slot, r, j->doubt ? j->token : 0)) {
         j->cl->stats->uncertain++;
-        cluster_safe(c, done, j);
+        cluster_safe(l, done, j);
     } else {
         j->doubt = false;
         again(j, 0, NULL);
@@ -300,8 +300,8 @@ static bool first_learn(struct conn *c, struct bigjob *j)
         j->cl->stats->uncertain++;
         j->c = c;
         log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=1 applied=yes");
-        whole_written(j->cl->whole, c->node, j->notes, 0);
-        cluster_safe(c, done, j);
+        whole_written(j->cl->whole, c->line.node, j->notes, 0);
+        cluster_safe(&c->line, done, j);
         return true;
     }
     if (!j->exact || (!j->doubt && exact_known(j->cl->exact, j->slot)))
@@ -331,7 +331,7 @@ static bool next_bytes(void *arg, const uint8_t **p, size_t *n)
     if (j->sent == j->size) {
         free(j->chunk);
         j->chunk = NULL;
-        j->c->big = (struct cunit){.kind = 0}; /* others may follow */
+        j->c->line.big = (struct cunit){.kind = 0}; /* others may follow */
         if (j->exact)
             send_exec(j);
         return false;
@@ -348,7 +348,7 @@ static bool next_bytes(void *arg, const uint8_t **p, size_t *n)
         if (got < 0) {
             outcome_fail(j->cl->outcome, EXIT_CANNOT, "event=spill_read_failed error=%s",
                          log_quote(strerror(errno), strlen(strerror(errno))));
-            conn_lose(j->c, "a large request could not be read back");
+            line_lose(&j->c->line, "a large request could not be read back");
             return false;
         }
         j->chunk_at = 0;
@@ -391,7 +391,7 @@ void bigjob_work(struct bigjob *j, uint64_t now)
         return;
     }
     if (j->ask != NULL)
-        conn_asking(c);
+        line_asking(&c->line);
     if (first_learn(c, j))
         return;
     if (plight_hopeless(&j->plight) && suspect_found(cl)) {
@@ -401,13 +401,13 @@ void bigjob_work(struct bigjob *j, uint64_t now)
     }
     j->c = c;
     if (j->exact)
-        begin_exact(c, j);
+        begin_exact(&c->line, j);
     struct cunit u = {.kind = CU_BIG, .calls = &large, .arg = j, .slot = (uint16_t)j->slot};
-    conn_add(c, &u, "", 0);
+    line_add(&c->line, &u, "", 0);
     j->sent = 0;
     j->chunk_at = j->chunk_n = 0;
-    c->big = u;
-    c->big_at = c->wire.ring.tail;
+    c->line.big = u;
+    c->line.big_at = c->line.wire.ring.tail;
 }
 
 /* ---- what came of it ---- */
@@ -421,7 +421,7 @@ static void again(struct bigjob *j, uint64_t due, struct cnode *ask)
     j->cl->nodes.stir = true;
 }
 
-static void done(struct conn *c, void *arg, bool ok)
+static void done(struct line *l, void *arg, bool ok)
 {
     struct bigjob *j = arg;
     if (!ok && j->exact) {
@@ -433,70 +433,70 @@ static void done(struct conn *c, void *arg, bool ok)
         lost(j);
         return;
     }
-    cluster_accepted(c);
+    cluster_accepted(j->cl, l);
     j->c = NULL;
     j->fn(j->arg, j->odd ? ODD_REPLY : NULL, j->odd ? sizeof ODD_REPLY - 1 : 0);
 }
 
-static void answered(struct conn *c, struct bigjob *j)
+static void answered(struct line *l, struct bigjob *j)
 {
     uint64_t due;
     struct cnode *ask;
-    if (c->big.arg == j) { /* refused before all of it was sent: the rest still has to go */
-        if (c->wire.reply_type == REDIS_REPLY_ERROR && error_class(c->wire.err, c->wire.errlen) == ERR_FATAL)
-            (void)cluster_detour(c, j->tries, NULL, c->wire.err, c->wire.errlen, &due, &ask);
-        if (c->wire.reply_type == REDIS_REPLY_ERROR)
-            conn_lose(c, "a large request was refused half-way: %s", c->wire.err);
+    if (l->big.arg == j) { /* refused before all of it was sent: the rest still has to go */
+        if (l->wire.reply_type == REDIS_REPLY_ERROR && error_class(l->wire.err, l->wire.errlen) == ERR_FATAL)
+            (void)cluster_detour(j->cl, l, j->tries, NULL, l->wire.err, l->wire.errlen, &due, &ask);
+        if (l->wire.reply_type == REDIS_REPLY_ERROR)
+            line_lose(l, "a large request was refused half-way: %s", l->wire.err);
         else
-            conn_lose(c, "a reply to half a request");
+            line_lose(l, "a reply to half a request");
         again(j, mono_us() + 100000, NULL);
         return;
     }
     if (j->exact) { /* queued, or refused: EXEC says what becomes of it, unless the connection is closed
                        before */
-        if (c->wire.reply_type == REDIS_REPLY_ERROR && error_class(c->wire.err, c->wire.errlen) == ERR_FATAL)
-            (void)cluster_detour(c, j->tries, NULL, c->wire.err, c->wire.errlen, &due, &ask);
-        if (c->wire.reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
-            strlcpy(j->why, c->wire.err, sizeof j->why);
-        else if (c->wire.reply_type != REDIS_REPLY_ERROR)
-            j->odd = c->wire.reply_type != REDIS_REPLY_STATUS || strcmp(c->wire.err, "QUEUED") != 0;
+        if (l->wire.reply_type == REDIS_REPLY_ERROR && error_class(l->wire.err, l->wire.errlen) == ERR_FATAL)
+            (void)cluster_detour(j->cl, l, j->tries, NULL, l->wire.err, l->wire.errlen, &due, &ask);
+        if (l->wire.reply_type == REDIS_REPLY_ERROR && j->why[0] == '\0')
+            strlcpy(j->why, l->wire.err, sizeof j->why);
+        else if (l->wire.reply_type != REDIS_REPLY_ERROR)
+            j->odd = l->wire.reply_type != REDIS_REPLY_STATUS || strcmp(l->wire.err, "QUEUED") != 0;
         if (j->odd)
-            conn_lose(c, "unexpected reply within MULTI");
+            line_lose(l, "unexpected reply within MULTI");
         return;
     }
-    if (c->wire.reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
+    if (l->wire.reply_type == REDIS_REPLY_NIL && ticket(j) != TICKET_NONE) {
         there(j);
         return;
     }
-    if (c->wire.reply_type != REDIS_REPLY_ERROR && !answers(j, c->wire.reply_type)) {
-        strange(c, j, "unexpected reply to a large request");
+    if (l->wire.reply_type != REDIS_REPLY_ERROR && !answers(j, l->wire.reply_type)) {
+        strange(l, j, "unexpected reply to a large request");
         lost(j);
         return;
     }
-    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
-        cluster_safe(c, done, j);
+    if (l->wire.reply_type != REDIS_REPLY_ERROR) {
+        cluster_safe(l, done, j);
         return;
     }
     if (j->again && j->big != NULL && request_shows_repeat(j->big->mem.p, j->big->mem.len) &&
-        error_of_repeat(c->wire.err, c->wire.errlen)) { /* so it had been carried out */
-        cluster_safe(c, done, j);
+        error_of_repeat(l->wire.err, l->wire.errlen)) { /* so it had been carried out */
+        cluster_safe(l, done, j);
         return;
     }
-    if (cluster_detour(c, j->tries, NULL, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
-        still_refused(j, c->wire.err, c->wire.errlen);
+    if (cluster_detour(j->cl, l, j->tries, NULL, l->wire.err, l->wire.errlen, &due, &ask) != DETOUR_NONE) {
+        still_refused(j, l->wire.err, l->wire.errlen);
         again(j, due, ask);
         return;
     }
     j->c = NULL;
-    j->fn(j->arg, c->wire.err, c->wire.errlen);
+    j->fn(j->arg, l->wire.err, l->wire.errlen);
 }
 
-static void suspect(const struct conn *c, struct bigjob *j)
+static void suspect(const struct line *l, struct bigjob *j)
 {
-    if (c->state != CONN_READY)
+    if (l->state != CONN_READY)
         return;
-    plight_lost(&j->plight, c);
-    strlcpy(j->lost, c->why, sizeof j->lost);
+    plight_lost(&j->plight, l);
+    strlcpy(j->lost, l->why, sizeof j->lost);
 }
 
 static void lost(struct bigjob *j)
@@ -521,7 +521,7 @@ static void lost(struct bigjob *j)
 static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 {
     (void)bytes;
-    answered(c, u->arg);
+    answered(&c->line, u->arg);
     return false;
 }
 
@@ -530,7 +530,7 @@ static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const
     (void)bytes;
     if (how->answered)
         return;
-    suspect(c, u->arg);
+    suspect(&c->line, u->arg);
     lost(u->arg);
 }
 

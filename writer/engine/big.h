@@ -10,7 +10,6 @@
 #include "collect.h"
 #include "put.h"
 
-struct conn;
 struct cluster;
 struct bigjob;
 struct exact_id;

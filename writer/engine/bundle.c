@@ -138,7 +138,7 @@ static void bundle_retire(struct bundles *b, struct bundle *t)
     TAILQ_INSERT_HEAD(&b->spare, t, link);
 }
 
-struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+struct element *bundle_element(struct bundle *t, const struct rec *r, uint32_t off, uint8_t vclass)
 {
     if (t->n == t->cap) {
         t->cap = t->cap > 0 ? 4 * t->cap : 4;
@@ -146,7 +146,13 @@ struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t 
     }
     t->selects += t->n > 0 && t->e[t->n - 1].r.db != r->db;
     struct element *e = &t->e[t->n++];
-    *e = (struct element){.r = *r, .off = (uint32_t)t->req.len, .vclass = vclass};
+    *e = (struct element){.r = *r, .off = off, .vclass = vclass};
+    return e;
+}
+
+struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass)
+{
+    struct element *e = bundle_element(t, r, (uint32_t)t->req.len, vclass);
     (void)buf_add(&t->req, payload, r->len); /* within its bound: who adds has looked */
     return e;
 }
@@ -189,20 +195,17 @@ bool bundle_is_ours(const struct bundle *t)
 /* A request of it as a unit of its own, for what is said about it. */
 struct cunit bundle_element_unit(const struct element *e)
 {
-    return (struct cunit){.time = e->r.time,
-                          .mark = e->ticket,
-                          .key = hashset_key(e->r.hash, e->r.db),
-                          .db = e->r.db,
-                          .len = e->r.len,
-                          .flow = e->r.flow,
-                          .slot = e->r.slot,
-                          .vclass = e->vclass,
-                          .keyarg = e->r.keyarg,
-                          .flags = (uint8_t)(((e->r.flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
-                                             ((e->r.flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
-                                             ((e->r.flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) |
-                                             (e->ticket != TICKET_NONE ? CF_GUARDED : 0) |
-                                             ((e->r.flags & RF_FIRST) != 0 ? CF_FIRST : 0))};
+    return (struct cunit){
+        .time = e->r.time,
+        .mark = e->ticket,
+        .key = hashset_key(e->r.hash, e->r.db),
+        .db = e->r.db,
+        .len = e->r.len,
+        .flow = e->r.flow,
+        .slot = e->r.slot,
+        .vclass = e->vclass,
+        .keyarg = e->r.keyarg,
+        .flags = (uint16_t)((e->r.flags & CF_RECORD) | (e->ticket != TICKET_NONE ? CF_GUARDED : 0))};
 }
 
 void bundle_again(const struct cunit *u, uint64_t due, struct cnode *ask)

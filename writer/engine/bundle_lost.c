@@ -41,13 +41,13 @@ void bundle_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const st
 {
     struct bundle *t = u->arg;
     (void)bytes;
-    if (how->begun && !how->answered && c->state == CONN_READY) {
-        plight_lost(&t->plight, c);
-        strlcpy(t->lost, c->why, sizeof t->lost);
+    if (how->begun && !how->answered && c->line.state == CONN_READY) {
+        plight_lost(&t->plight, &c->line);
+        strlcpy(t->lost, c->line.why, sizeof t->lost);
     }
     bundle_back(t);
     if (bundle_is_ours(t))
-        not_for_ever(t, c->why);
+        not_for_ever(t, c->line.why);
     t->doubt |= t->saves && how->sent && !harmless_step(t);
     bundle_again(u, 0, NULL);
 }
@@ -92,7 +92,7 @@ static void settle_step(struct bundle *t)
 }
 
 /* It had been carried out, and (with --wait) has reached the replicas. What its requests answered is lost. */
-void bundle_safe(struct conn *c, void *arg, bool ok)
+void bundle_safe(struct line *l, void *arg, bool ok)
 {
     struct bundle *t = arg;
     const struct bundles *b = t->all;
@@ -103,15 +103,15 @@ void bundle_safe(struct conn *c, void *arg, bool ok)
     }
     log_event(LOG_WARN, NO_FLOW, "event=replies_lost requests=%u applied=yes", t->step < 0 ? t->n : 1);
     if (b->store != NULL)
-        b->store->written(b->key, c->node, t->fields, 0);
+        b->store->written(b->key, l->node, t->fields, 0);
     if (t->step >= 0) {
         settle_step(t);
-        cluster_accepted(c);
+        cluster_accepted(b->use.cl, l);
         u = bundle_unit(t);
         bundle_again(&u, 0, NULL);
         return;
     }
-    cluster_accepted(c);
+    cluster_accepted(b->use.cl, l);
     if (settle_elements(t) == 0) {
         bundle_finish(&u, true);
         return;
@@ -122,7 +122,7 @@ void bundle_safe(struct conn *c, void *arg, bool ok)
 }
 
 /* What stands in the slot: of earlier processes, and whether the bundle itself was carried out. */
-void bundle_learned(struct conn *c, void *arg, const redisReply *r)
+void bundle_learned(struct line *l, void *arg, const redisReply *r)
 {
     struct bundle *t = arg;
     const struct bundle_uses *use = &t->all->use;
@@ -130,7 +130,7 @@ void bundle_learned(struct conn *c, void *arg, const redisReply *r)
     struct cnode *ask = NULL;
     uint64_t due = 0;
     if (r != NULL && r->type == REDIS_REPLY_ERROR &&
-        cluster_detour(c, t->tries, NULL, r->str, r->len, &due, &ask) == DETOUR_NONE) {
+        cluster_detour(use->cl, l, t->tries, NULL, r->str, r->len, &due, &ask) == DETOUR_NONE) {
         if (!use->outcome->dead)
             bundle_no_position(t, r->str, r->len);
         bundle_finish(&u, false);
@@ -139,10 +139,10 @@ void bundle_learned(struct conn *c, void *arg, const redisReply *r)
     if (r != NULL && r->type == REDIS_REPLY_ERROR)
         bundle_still_refused(t, r->str, r->len);
     if (r != NULL && r->type != REDIS_REPLY_ERROR && !reply_is_hash(r)) {
-        conn_lose(c, "HGETALL: unexpected reply");
+        line_lose(l, "HGETALL: unexpected reply");
     } else if (r != NULL && r->type != REDIS_REPLY_ERROR) {
         if (exact_learn(use->exact, t->slot, r, t->doubt ? t->token : 0)) {
-            cluster_safe(c, bundle_safe, t);
+            cluster_safe(l, bundle_safe, t);
             return;
         }
         t->doubt = false;

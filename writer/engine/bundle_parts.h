@@ -117,7 +117,10 @@ struct bundles {
 /* A new one, which is in the list of those used. */
 struct bundle *bundle_new(struct bundles *b, unsigned slot);
 
-/* Room for len more bytes and one more record, which is filled in but for its mark. */
+/* One more record, whose request is there already, at off of req; filled in but for its mark. */
+struct element *bundle_element(struct bundle *t, const struct rec *r, uint32_t off, uint8_t vclass);
+
+/* The same with its request. */
 struct element *bundle_add(struct bundle *t, const struct rec *r, const uint8_t *payload, uint8_t vclass);
 
 /* It must not be carried out twice. */
@@ -173,7 +176,7 @@ void bundle_still_refused(struct bundle *t, const char *text, size_t len);
 void bundle_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how);
 
 /* It had been carried out, and (with --wait) has reached the replicas; what stands in its slot. */
-void bundle_safe(struct conn *c, void *arg, bool ok);
-void bundle_learned(struct conn *c, void *arg, const redisReply *r);
+void bundle_safe(struct line *l, void *arg, bool ok);
+void bundle_learned(struct line *l, void *arg, const redisReply *r);
 
 #endif

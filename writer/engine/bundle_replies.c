@@ -76,31 +76,31 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     uint64_t due;
     struct named what;
     char text[256];
-    size_t len = c->wire.errlen;
+    size_t len = c->line.wire.errlen;
     bundle_back(t);
-    bool whole = c->wire.reply_type == REDIS_REPLY_ARRAY && c->wire.reply_elements == (int)t->ncmd;
+    bool whole = c->line.wire.reply_type == REDIS_REPLY_ARRAY && c->line.wire.reply_elements == (int)t->ncmd;
     if (whole && !t->strange) {
-        pace(c->node, c->wire.heard, us_since(c->wire.heard, t->sent_at), t->n);
-        bundle_carried_out(t, c->node);
-        if (t->step >= 0 && !c->lost && !outcome->dead) {
+        pace(c->line.node, c->line.wire.heard, us_since(c->line.wire.heard, t->sent_at), t->n);
+        bundle_carried_out(t, c->line.node);
+        if (t->step >= 0 && !c->line.lost && !outcome->dead) {
             bundle_stepped(t);
-            cluster_accepted(c);
+            cluster_accepted(c->cl, &c->line);
             bundle_again(u, 0, NULL);
             u->kind = CU_GONE;
         }
-        return u->kind == CU_EXEC && !c->lost;
+        return u->kind == CU_EXEC && !c->line.lost;
     }
-    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
-        conn_lose(c, whole ? "unexpected reply to EXEC: a reply that its request cannot get"
-                           : "unexpected reply to EXEC");
+    if (c->line.wire.reply_type != REDIS_REPLY_ERROR) {
+        line_lose(&c->line, whole ? "unexpected reply to EXEC: a reply that its request cannot get"
+                                  : "unexpected reply to EXEC");
         return false;
     }
-    memcpy(text, c->wire.err, len + 1);
-    bool queued = error_is_execabort(c->wire.err, len) && error_class(c->wire.err, len) != ERR_RETRY &&
-                  t->faults.len > 0;
+    memcpy(text, c->line.wire.err, len + 1);
+    bool queued = error_is_execabort(c->line.wire.err, len) &&
+                  error_class(c->line.wire.err, len) != ERR_RETRY && t->faults.len > 0;
     bool refused = queued && bundle_queued_fault(t, text, &len);
-    if (!refused &&
-        cluster_detour(c, u->tries, bundle_name_first(t, &what), text, len, &due, &ask) != DETOUR_NONE) {
+    if (!refused && cluster_detour(c->cl, &c->line, u->tries, bundle_name_first(t, &what), text, len, &due,
+                                   &ask) != DETOUR_NONE) {
         bundle_still_refused(t, text, len);
         bundle_again(u, due, ask);
     } else if (outcome->dead) {
@@ -115,7 +115,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
             bundle_finish(u, false);
         }
     } else {
-        conn_lose(c, "unexpected reply to EXEC: %s", log_quote(text, len));
+        line_lose(&c->line, "unexpected reply to EXEC: %s", log_quote(text, len));
         return false;
     }
     u->kind = CU_GONE;
@@ -124,7 +124,7 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 
 static void on_confirmed(struct conn *c, const struct cunit *u)
 {
-    cluster_accepted(c);
+    cluster_accepted(c->cl, &c->line);
     bundle_finish(u, true);
 }
 

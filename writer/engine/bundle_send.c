@@ -198,35 +198,35 @@ static bool list_commands(struct bundle *t, uint32_t home)
     return all;
 }
 
-static void put_select(struct conn *c, uint32_t db)
+static void put_select(struct line *l, uint32_t db)
 {
     uint8_t num[20], req[SELECT_BYTES];
     uint8_t *p = resp_len(req, '*', 2);
     p = resp_bulk(p, "SELECT", 6);
     p = resp_bulk(p, num, dec_u64(num, db));
-    conn_more(c, req, (size_t)(p - req));
+    line_more(l, req, (size_t)(p - req));
 }
 
 /* MULTI and what stands behind it, as one unit that has a reply to each. */
-static void put_requests(struct conn *c, struct bundle *t)
+static void put_requests(struct line *l, struct bundle *t)
 {
     struct cunit part = {.kind = CU_QUEUED, .calls = &requests, .arg = t};
-    bool all = list_commands(t, c->db);
+    bool all = list_commands(t, l->db);
     unsigned k = 0;
     part.mark = 1 + t->ncmd;
-    conn_add(c, &part, multi, sizeof multi - 1);
+    line_add(l, &part, multi, sizeof multi - 1);
     for (; all && k < t->ncmd && t->cmd[k] == (int32_t)k; k++)
         ;
     if (k > 0)
-        conn_more(c, t->req.p, k < t->n ? t->e[k].off : t->req.len);
+        line_more(l, t->req.p, k < t->n ? t->e[k].off : t->req.len);
     for (; k < t->ncmd; k++)
         if (t->cmd[k] >= 0) {
-            conn_more(c, t->req.p + t->e[t->cmd[k]].off, t->e[t->cmd[k]].r.len);
+            line_more(l, t->req.p + t->e[t->cmd[k]].off, t->e[t->cmd[k]].r.len);
         } else if (t->cmd[k] == CMD_POSITION) {
             put_position(t);
-            conn_more(c, t->hset.p, t->hset.len);
+            line_more(l, t->hset.p, t->hset.len);
         } else {
-            put_select(c, (uint32_t)(CMD_SELECT - t->cmd[k]));
+            put_select(l, (uint32_t)(CMD_SELECT - t->cmd[k]));
         }
 }
 
@@ -240,9 +240,9 @@ static bool already(struct conn *c, const struct cunit *u, struct bundle *t)
         int has = t->doubt ? b->store->has(b->key, t) : 0;
         t->doubt = false;
         if (has < 0)
-            cluster_lost_data(c, "half a transaction is there");
+            cluster_lost_data(b->use.cl, c->line.node, "half a transaction is there");
         if (has > 0)
-            bundle_safe(c, t, true);
+            bundle_safe(&c->line, t, true);
         if (has != 0)
             return true;
     } else if (t->doubt || !exact_known(b->use.exact, t->slot)) {
@@ -272,10 +272,15 @@ void bundle_transmit(struct conn *c, const struct cunit *u)
     t->strange = false;
     t->step = step_of(t);
     t->sent_at = mono_us();
-    t->node = c->node;
-    c->node->under_way += t->n;
-    put_requests(c, t);
-    conn_add(c, u, exec, sizeof exec - 1);
+    t->node = c->line.node;
+    c->line.node->under_way += t->n;
+    put_requests(&c->line, t);
+    line_add(&c->line, u, exec, sizeof exec - 1);
+}
+
+static bool is_status(const struct wire *x, const char *text, size_t len)
+{
+    return x->reply_type == REDIS_REPLY_STATUS && x->errlen == len && memcmp(x->err, text, len) == 0;
 }
 
 static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
@@ -283,26 +288,25 @@ static bool on_queued(struct conn *c, struct cunit *part, const uint8_t *bytes)
     struct bundle *t = part->arg;
     (void)bytes;
     unsigned k = t->replies++;
-    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
-        bool odd =
-            c->wire.reply_type != REDIS_REPLY_STATUS || strcmp(c->wire.err, k == 0 ? "OK" : "QUEUED") != 0;
+    if (c->line.wire.reply_type != REDIS_REPLY_ERROR) {
+        bool odd = !(k == 0 ? is_status(&c->line.wire, "OK", 2) : is_status(&c->line.wire, "QUEUED", 6));
         if (odd && k > 0 && t->cmd[k - 1] >= 0)
             t->e[t->cmd[k - 1]].odd = true;
         if (odd)
-            conn_lose(c, "unexpected reply %s", k == 0 ? "to MULTI" : "within MULTI");
+            line_lose(&c->line, "unexpected reply %s", k == 0 ? "to MULTI" : "within MULTI");
         return false;
     }
     if (k == 0) { /* what stands behind it is no transaction */
         outcome_give_up(t->all->use.outcome, EXIT_CANNOT, "event=multi_refused node=%s reply=%s",
-                        cnode_name(c->node), log_quote(c->wire.err, c->wire.errlen));
+                        cnode_name(c->line.node), log_quote(c->line.wire.err, c->line.wire.errlen));
         return false;
     }
     int32_t cmd = t->cmd[k - 1];
     bool probe = cmd >= 0 && t->e[cmd].probe != 0;
-    if (!probe &&
-        error_class(c->wire.err, c->wire.errlen) == ERR_FATAL) /* it may be closed before EXEC is answered */
-        bundle_refuses(t->all, c->node, c->wire.err, c->wire.errlen);
-    bundle_note_fault(t, cmd, c->wire.err, c->wire.errlen); /* EXEC will refuse because of it */
+    if (!probe && error_class(c->line.wire.err, c->line.wire.errlen) ==
+                      ERR_FATAL) /* it may be closed before EXEC is answered */
+        bundle_refuses(t->all, c->line.node, c->line.wire.err, c->line.wire.errlen);
+    bundle_note_fault(t, cmd, c->line.wire.err, c->line.wire.errlen); /* EXEC will refuse because of it */
     return false;
 }
 

@@ -23,27 +23,28 @@
 #define CALM ((uint64_t)2000000) /* us without anything waiting for a node: it is not needed any more */
 
 /* In a handshake, when it is known what the server is. */
-static void on_hello(struct conn *c)
+static void on_hello(struct hello *h)
 {
-    watch_conn(c->cl->watch, c);
-    taken_look(c);
-    if (c->all->whole)
-        whole_hello(c->cl->whole, c);
+    struct cluster *cl = h->all->cl;
+    watch_conn(cl->watch, h->line);
+    taken_look(h);
+    if (h->all->whole)
+        whole_hello(cl->whole, h);
 }
 
-static void on_last(struct conn *c)
+static void on_last(struct hello *h)
 {
-    if (c->all->whole)
-        whole_last(c->cl->whole, c);
+    if (h->all->whole)
+        whole_last(h->all->cl->whole, h);
 }
 
-static void on_met(struct conn *c);
+static void on_met(struct hello *h);
 static void on_ready(struct conn *c);
 
 static void on_lost(struct conn *c)
 {
     reach_lost(c);
-    replicas_lost(c);
+    replicas_lost(&c->line);
 }
 
 static const struct conn_calls conn_calls = {.known = reach_known,
@@ -128,17 +129,17 @@ static void decide(struct cluster *cl)
     cl->decided = true;
 }
 
-static void on_met(struct conn *c)
+static void on_met(struct hello *h)
 {
-    struct cluster *cl = c->cl;
-    const char *role = c->all->target->info.role;
+    struct cluster *cl = h->all->cl;
+    const char *role = h->all->target->info.role;
     if (!cl->decided)
         decide(cl);
-    if (c->all->opened || cl->outcome->dead)
+    if (h->all->opened || cl->outcome->dead)
         return;
     if (strcmp(role, "slave") == 0 || strcmp(role, "replica") == 0)
         log_event(LOG_WARN, NO_FLOW, "event=target_is_a_replica target=%s", cl->opt->shown);
-    target_limits(c);
+    target_limits(h);
 }
 
 static void on_ready(struct conn *c)
@@ -160,17 +161,17 @@ static void on_ready(struct conn *c)
 
 static void watch(struct conn *c)
 {
-    bool out = transport_wants_out(&c->wire.t, c->wire.want_out);
-    if (c->state < CONN_HELLO || c->lost || out == c->watched_out)
+    bool out = transport_wants_out(&c->line.wire.t, c->line.wire.want_out);
+    if (c->line.state < CONN_HELLO || c->line.lost || out == c->watched_out)
         return;
     c->watched_out = out;
-    events_watch(c->all->events, c->wire.t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    events_watch(c->all->events, c->line.wire.t.fd, TAG_CONN + c->index, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 static void send_all(struct nodes *ns)
 {
     for (unsigned i = 0; i < ns->nconn; i++) {
-        conn_send(ns->conn[i]);
+        line_send(&ns->conn[i]->line);
         watch(ns->conn[i]);
     }
 }
@@ -178,7 +179,7 @@ static void send_all(struct nodes *ns)
 /* Until then only connections have work. */
 static void opening(struct nodes *ns, uint64_t now)
 {
-    if (ns->node[0]->conn[0]->state == CONN_DOWN)
+    if (ns->node[0]->conn[0]->line.state == CONN_DOWN)
         conn_want(ns->node[0]->conn[0], now);
     if (signals_seen() >= 2 && !ns->outcome->failed)
         outcome_fail(ns->outcome, EXIT_RETRY, "event=cannot_use_target target=%s error=\"ended by a signal\"",
@@ -228,7 +229,7 @@ unsigned nodes_in_flight(const struct nodes *ns)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < ns->nconn; i++)
-        n += ns->conn[i]->un - ns->conn[i]->replied;
+        n += ns->conn[i]->line.un - ns->conn[i]->line.replied;
     return n;
 }
 
@@ -236,8 +237,8 @@ bool nodes_expect(const struct nodes *ns)
 {
     for (unsigned i = 0; i < ns->nconn; i++) {
         const struct conn *c = ns->conn[i];
-        if (c->un > c->replied || c->patience.until != 0 || c->lost ||
-            (c->state != CONN_DOWN && c->state != CONN_READY))
+        if (c->line.un > c->line.replied || c->line.patience.until != 0 || c->line.lost ||
+            (c->line.state != CONN_DOWN && c->line.state != CONN_READY))
             return true;
     }
     return false;
@@ -264,8 +265,8 @@ static bool tries_again(const struct nodes *ns, uint64_t before, uint64_t now)
 {
     for (unsigned i = 0; i < ns->nconn; i++) {
         const struct conn *c = ns->conn[i];
-        bool down = c->state == CONN_DOWN, ready = c->state == CONN_READY;
-        if (c->node->master && c->lost_at < before && (down ? now < c->next_try : !ready))
+        bool down = c->line.state == CONN_DOWN, ready = c->line.state == CONN_READY;
+        if (c->line.node->master && c->lost_at < before && (down ? now < c->next_try : !ready))
             return true;
     }
     return false;
@@ -286,8 +287,9 @@ static void give_up(struct nodes *ns, uint64_t now)
         return;
     const char *why = ns->slots || ns->reach.why[0] == '\0' ? "no master for some slots" : ns->reach.why;
     for (unsigned i = 0; i < ns->nconn; i++)
-        if (ns->slots && ns->conn[i]->wait_ms > 0 && ns->conn[i]->why[0] != '\0' && ns->conn[i]->node->master)
-            why = ns->conn[i]->why;
+        if (ns->slots && ns->conn[i]->wait_ms > 0 && ns->conn[i]->line.why[0] != '\0' &&
+            ns->conn[i]->line.node->master)
+            why = ns->conn[i]->line.why;
     outcome_give_up(ns->outcome, EXIT_RETRY, "event=target_lost target=%s error=%s", ns->opt->shown,
                     log_quote(why, strlen(why)));
 }
@@ -298,8 +300,8 @@ static void drop_turns(struct nodes *ns)
 {
     for (unsigned i = 0; i < ns->nconn; i++) {
         struct conn *c = ns->conn[i];
-        bool unused = c->since_select == 0 && c->state == CONN_READY && !c->selecting;
-        c->since_select += unused && c->unused;
+        bool unused = c->line.since_select == 0 && c->line.state == CONN_READY && !c->line.selecting;
+        c->line.since_select += unused && c->unused;
         ns->stir |= unused;
         c->unused = unused;
     }
@@ -309,7 +311,7 @@ static void tick(struct nodes *ns, uint64_t now)
 {
     for (unsigned i = 0; i < ns->nconn; i++) {
         conn_tick(ns->conn[i], now);
-        if (ns->conn[i]->lost) {
+        if (ns->conn[i]->line.lost) {
             conn_settle(ns->conn[i], now);
             topology_lost(ns->conn[i]);
             ns->stir = true;
@@ -331,7 +333,7 @@ bool cluster_work(struct cluster *cl, uint64_t now)
         slots_recheck(cl);
     topology_work(ns, now);
     for (unsigned i = 0; i < ns->nconn && (ns->stir || now >= cl->next_moved || cl->nmoved == 0); i++)
-        ns->conn[i]->awaited = false; /* whoever waits says so again */
+        ns->conn[i]->line.awaited = false; /* whoever waits says so again */
     moved_work(cl, now);
     gather_work(cl->bundles, now);
     ns->stir = false;
@@ -352,8 +354,8 @@ void cluster_push(struct cluster *cl)
     const struct nodes *ns = &cl->nodes;
     gather_work(cl->bundles, mono_us());
     for (unsigned i = 0; i < ns->nconn; i++)
-        if (ring_unsent(&ns->conn[i]->wire.ring) >= SEND_STEP)
-            conn_send(ns->conn[i]);
+        if (ring_unsent(&ns->conn[i]->line.wire.ring) >= SEND_STEP)
+            line_send(&ns->conn[i]->line);
 }
 
 int cluster_timeout(const struct cluster *cl)
@@ -370,9 +372,10 @@ int cluster_timeout(const struct cluster *cl)
     int ms = -1;
     for (unsigned i = 0; i < ns->nconn; i++) {
         const struct conn *c = ns->conn[i];
-        if (c->patience.until != 0 || c->lost || c->state == CONN_CONNECTING || c->state == CONN_HELLO)
+        if (c->line.patience.until != 0 || c->line.lost || c->line.state == CONN_CONNECTING ||
+            c->line.state == CONN_HELLO)
             return (int)(ROUND / 1000);
-        if (c->un > 0)
+        if (c->line.un > 0)
             ms = 1000;
     }
     return ms;
@@ -381,14 +384,14 @@ int cluster_timeout(const struct cluster *cl)
 void nodes_event(struct nodes *ns, unsigned index, uint32_t events)
 {
     struct conn *c = ns->conn[index];
-    if (c->lost || c->state == CONN_DOWN)
+    if (c->line.lost || c->line.state == CONN_DOWN)
         return;
-    if (c->state == CONN_CONNECTING) {
+    if (c->line.state == CONN_CONNECTING) {
         conn_opening(c);
         return;
     }
-    if ((events & ~(uint32_t)EPOLLOUT) != 0 || c->wire.t.read_wants_out)
-        conn_receive(c);
-    if ((events & EPOLLOUT) != 0 || c->wire.t.write_wants_in)
-        conn_send(c);
+    if ((events & ~(uint32_t)EPOLLOUT) != 0 || c->line.wire.t.read_wants_out)
+        line_receive(&c->line);
+    if ((events & EPOLLOUT) != 0 || c->line.wire.t.write_wants_in)
+        line_send(&c->line);
 }

@@ -252,7 +252,7 @@ void exact_ask(const struct exact *x, struct conn *c, unsigned slot, call_fn *fn
     (void)resp_add_array(&b, 2);
     (void)resp_add_str(&b, "HGETALL");
     (void)resp_add_bulk(&b, key, exact_key(x, slot, key));
-    cluster_call_in_db(c, c->all->slots ? c->db : slot / SHARES, fn, arg, b.p, b.len);
+    cluster_call_in_db(c, c->all->slots ? c->line.db : slot / SHARES, fn, arg, b.p, b.len);
     buf_free(&b);
 }
 

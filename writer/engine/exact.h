@@ -25,6 +25,7 @@
 #include "record.h"
 
 struct conn;
+struct line;
 struct redisReply;
 
 #define HISTORY_MAX 32
@@ -89,9 +90,16 @@ void exact_free(struct exact *x);
  * carried out. */
 void exact_begin(struct exact *x, const struct exact_id *place);
 
-/* A record of a flow is offered (any number of times), and was taken. */
+/* A live record of a flow is offered (any number of times), and was taken. */
 void exact_offer(struct exact *x, const struct rec *r);
 void exact_taken(struct exact *x, const struct rec *r);
+
+/* One of the snapshot is offered, which stands nowhere. */
+static inline void exact_offer_none(struct exact *x)
+{
+    if (x->now.pos != 0)
+        x->now = (struct exact_id){0};
+}
 
 /* Was this carried out by an earlier process? Of a slot that is known. */
 bool exact_done(struct exact *x, unsigned slot, unsigned flow, const struct exact_id *id);
@@ -151,7 +159,7 @@ void exact_field(struct buf *b, const struct exact *x, unsigned flow, const stru
 
 /* Ask for a slot's hash. */
 void exact_ask(const struct exact *x, struct conn *c, unsigned slot,
-               void (*fn)(struct conn *, void *, const struct redisReply *), void *arg);
+               void (*fn)(struct line *, void *, const struct redisReply *), void *arg);
 
 /* The reply, which is no error. Returns whether the slot's last transaction was this one. */
 bool exact_learn(struct exact *x, unsigned slot, const struct redisReply *r, uint64_t token);

@@ -34,9 +34,9 @@ static void told(struct flushes *f, struct cnode *n, bool done)
     n->flushed = done;
 }
 
-static void flush_safe(struct conn *c, void *arg, bool ok)
+static void flush_safe(struct line *l, void *arg, bool ok)
 {
-    told(arg, c->node, ok);
+    told(arg, l->node, ok);
 }
 
 /* A record's request is a data error, whichever of the masters say so; without the flush nothing can go on.
@@ -54,27 +54,28 @@ static void refused(struct flushes *f, struct cnode *n, const redisReply *r)
                         log_quote(r->str, r->len));
 }
 
-static void on_flush(struct conn *c, void *arg, const redisReply *r)
+static void on_flush(struct line *l, void *arg, const redisReply *r)
 {
     struct flushes *f = arg;
     struct cnode *ask;
     uint64_t due;
     if (r != NULL && r->type != REDIS_REPLY_ERROR && reply_fits(f->request.p, f->request.len, r->type)) {
-        c->node->plight = (struct plight){0};
-        cluster_safe(c, flush_safe, f);
+        l->node->plight = (struct plight){0};
+        cluster_safe(l, flush_safe, f);
         return;
     }
     if (r != NULL && r->type != REDIS_REPLY_ERROR) {
-        conn_lose(c, "unexpected reply to a request for all masters");
+        line_lose(l, "unexpected reply to a request for all masters");
         r = NULL;
     }
-    enum detour way = r != NULL ? cluster_detour(c, 3, NULL, r->str, r->len, &due, &ask) : DETOUR_AGAIN;
+    enum detour way =
+        r != NULL ? cluster_detour(f->cl, l, 3, NULL, r->str, r->len, &due, &ask) : DETOUR_AGAIN;
     if (way == DETOUR_NONE && !f->outcome->dead) {
-        refused(f, c->node, r);
+        refused(f, l->node, r);
         return;
     }
     if (r != NULL && way != DETOUR_NONE)
-        plight_refused(f->cl, &c->node->plight, NULL, r->str, r->len);
+        plight_refused(f->cl, &l->node->plight, NULL, r->str, r->len);
     f->asked--;
     f->cl->nodes.stir = true;
 }
@@ -247,7 +248,7 @@ static void ask_node(struct flushes *f, struct cnode *n)
     if (got != PUT_DONE)
         return;
     f->asked++;
-    conn_call_raw(c, on_flush, f, f->request.p, f->request.len);
+    line_call_raw(&c->line, on_flush, f, f->request.p, f->request.len);
 }
 
 void flushes_work(struct flushes *f)

@@ -36,7 +36,7 @@ enum gathers gather_wants(const struct bundles *b, const struct rec *r, unsigned
 
 bool gather_waits(const struct bundles *b, unsigned slot)
 {
-    return b->at != NULL && b->at[slot] != NULL;
+    return b->collecting > 0 && b->at[slot] != NULL;
 }
 
 bool bundle_awaits(const struct bundles *b, unsigned flow)
@@ -52,18 +52,6 @@ static void close_flow(struct bundles *b, unsigned flow)
         return;
     b->of[flow]->open--;
     b->of[flow] = NULL;
-}
-
-void gather_next(struct bundles *b, const struct rec *r)
-{
-    const struct bundle *t = b->of[r->flow];
-    if (t == NULL)
-        return;
-    bool here = b->use.cl->nodes.whole || r->slot == t->slot;
-    bool goes_on = r->type == REC_REQUEST ? here && (r->flags & RF_MORE) == 0
-                                          : r->type == REC_POSITION && (r->flags & RF_TOGETHER) != 0;
-    if (!goes_on)
-        close_flow(b, r->flow);
 }
 
 void gather_cut(struct bundles *b, unsigned flow)
@@ -84,11 +72,21 @@ static bool leads_on(const struct bundles *b, const struct bundle *t, unsigned f
     return false;
 }
 
-/* Not while it only waits for others: it would never be complete. */
-bool gather_admits(const struct bundles *b, unsigned flow)
+/* Nothing joins what only waits for others: it would never be complete. */
+bool gather_next(struct bundles *b, const struct rec *r)
 {
-    const struct bundle *t = b->use.cl->nodes.whole ? b->at[WHOLE_SCOPE] : NULL;
-    return t == NULL || t->held == 0 || leads_on(b, t, flow);
+    const struct bundle *of = b->of[r->flow];
+    if (of != NULL) {
+        bool here = b->use.cl->nodes.whole || r->slot == of->slot;
+        bool goes_on = r->type == REC_REQUEST ? here && (r->flags & RF_MORE) == 0
+                                              : r->type == REC_POSITION && (r->flags & RF_TOGETHER) != 0;
+        if (!goes_on)
+            close_flow(b, r->flow);
+    }
+    if (b->collecting == 0 || !b->use.cl->nodes.whole)
+        return true;
+    const struct bundle *t = b->at[WHOLE_SCOPE];
+    return t == NULL || t->held == 0 || leads_on(b, t, r->flow);
 }
 
 void gather_blocked(struct bundles *b, unsigned flow)
@@ -351,7 +349,7 @@ void gather_forget(struct bundles *b)
     for (unsigned i = 0; i < SLOTS && b->collecting > 0; i++)
         if (b->at[i] != NULL) {
             struct cunit u = bundle_unit(b->at[i]);
-            u.flags &= (uint8_t)~CF_ALONE; /* another one may be under way */
+            u.flags &= (uint16_t)~CF_ALONE; /* another one may be under way */
             taken_out(b, b->at[i]);
             bundle_finish(&u, false);
         }

@@ -28,15 +28,15 @@ enum put gather_put(struct bundles *b, const struct rec *r, unsigned slot, const
 /* Something gathers for the slot. */
 bool gather_waits(const struct bundles *b, unsigned slot);
 
-/* A record of a flow is next: what waits for the rest of its transaction in another slot waits no longer. */
-void gather_next(struct bundles *b, const struct rec *r);
+/* A record of a flow is next: what waits for the rest of its transaction in another slot waits no longer.
+ * False: of a whole server, it may not join what gathers. */
+bool gather_next(struct bundles *b, const struct rec *r);
 
 /* A request of our own has to go between two records of the flow. */
 void gather_cut(struct bundles *b, unsigned flow);
 
-/* Of a whole server. May a record of this flow join what gathers? One could not: what waits for it, or for
- * what is behind it, waits no longer. */
-bool gather_admits(const struct bundles *b, unsigned flow);
+/* Of a whole server. A record of this flow could not join: what waits for it, or for what is behind it, waits
+ * no longer. */
 void gather_blocked(struct bundles *b, unsigned flow);
 enum put gather_put_own(struct bundles *b, const struct rec *r, const uint8_t *request, uint32_t behind);
 bool gather_position(struct bundles *b, const struct rec *r);

@@ -16,6 +16,8 @@
 #define BYTES ((size_t)32 << 10)
 #define HEAD  64u
 
+_Static_assert(BYTES + HEAD <= MSET_ROOM && MSET_SINGLE <= BYTES, "room for an MSET");
+
 static const char set_prefix[] = "*3\r\n$3\r\nSET\r\n";
 static const char mset_name[] = "$4\r\nMSET\r\n";
 
@@ -88,6 +90,14 @@ size_t mset_gathered(const struct msets *m)
 
 /* ---- gathering ---- */
 
+struct conn *mset_joins(const struct msets *m, uint32_t db, uint32_t len)
+{
+    struct conn *c = m->c;
+    bool joins = m->now != NULL && m->db == db && m->pairs.len + len <= BYTES && c->line.db == db &&
+                 c->line.state == CONN_READY && !c->line.lost;
+    return joins ? c : NULL;
+}
+
 void mset_flush(struct msets *m)
 {
     if (m == NULL || m->now == NULL)
@@ -112,9 +122,9 @@ void mset_flush(struct msets *m)
     }
     m->now = NULL;
     u.len = (uint32_t)(len + m->pairs.len);
-    if (conn_takes(m->c, u.len) && m->c->db == m->db) {
-        conn_add(m->c, &u, head, len);
-        conn_more(m->c, m->pairs.p, m->pairs.len);
+    if (line_takes(&m->c->line, u.len) && m->c->line.db == m->db) {
+        line_add(&m->c->line, &u, head, len);
+        line_more(&m->c->line, m->pairs.p, m->pairs.len);
     } else { /* it was lost, or refuses: as soon as it can */
         uint8_t *all = xmalloc(u.len);
         memcpy(all, head, len);
@@ -206,14 +216,15 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
     struct cluster *cl = c->cl;
     struct cnode *ask;
     uint64_t due;
-    if (c->wire.reply_type != REDIS_REPLY_ERROR) {
-        if (c->wire.reply_type != REDIS_REPLY_STATUS)
-            conn_lose(c, "unexpected reply to a request");
+    if (c->line.wire.reply_type != REDIS_REPLY_ERROR) {
+        if (c->line.wire.reply_type != REDIS_REPLY_STATUS)
+            line_lose(&c->line, "unexpected reply to a request");
         return true;
     }
     struct named what = {bytes, u->len, u->keyarg, u->len};
-    if (cluster_detour(c, u->tries, &what, c->wire.err, c->wire.errlen, &due, &ask) != DETOUR_NONE) {
-        plight_refused(c->cl, &u->plight, &what, c->wire.err, c->wire.errlen);
+    if (cluster_detour(cl, &c->line, u->tries, &what, c->line.wire.err, c->line.wire.errlen, &due, &ask) !=
+        DETOUR_NONE) {
+        plight_refused(c->cl, &u->plight, &what, c->line.wire.err, c->line.wire.errlen);
         cluster_displace(c->cl, u, bytes, due, ask);
     } else if (cl->outcome->dead) {
         release(cl->msets, u->arg, false);
@@ -226,14 +237,14 @@ static bool on_reply(struct conn *c, struct cunit *u, const uint8_t *bytes)
 
 static void on_confirmed(struct conn *c, const struct cunit *u)
 {
-    cluster_accepted(c);
+    cluster_accepted(c->cl, &c->line);
     release(c->cl->msets, u->arg, true);
 }
 
 static void on_lost(struct conn *c, struct cunit *u, const uint8_t *bytes, const struct unit_loss *how)
 {
-    if (how->sent && !how->answered && c->state == CONN_READY)
-        plight_lost(&u->plight, c);
+    if (how->sent && !how->answered && c->line.state == CONN_READY)
+        plight_lost(&u->plight, &c->line);
     if (plight_hopeless(&u->plight))
         divide(c->cl->msets, u, bytes);
     else

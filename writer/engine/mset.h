@@ -14,6 +14,7 @@ struct conn;
 struct msets;
 
 #define MSET_SINGLE ((uint32_t)8 << 10) /* larger ones go alone: nothing is gained by another copy */
+#define MSET_ROOM   ((size_t)33 << 10)  /* bytes of one, at most */
 
 struct msets *msets_new(struct cluster *cl);
 void msets_free(struct msets *m);
@@ -21,7 +22,12 @@ void msets_free(struct msets *m);
 /* Bytes that are gathered, with what they need around them. */
 size_t mset_gathered(const struct msets *m);
 
-/* One more, whose key is held now: there is room on c for what is gathered and this one (mset_gathered). */
+/* The connection of what is gathered, if a request of this database and length can join it; NULL: another has
+ * to begin. */
+struct conn *mset_joins(const struct msets *m, uint32_t db, uint32_t len);
+
+/* One more, whose key is held now. One that begins needs MSET_ROOM on c, besides what is gathered
+ * (mset_gathered). */
 void mset_add(struct msets *m, struct conn *c, const struct rec *r, const uint8_t *payload, uint32_t key,
               uint8_t vclass);
 

@@ -175,6 +175,17 @@ static void transmit(struct cluster *cl, struct bundle *t)
         moved_enqueue(cl, moved_new(&u, (const uint8_t *)""));
 }
 
+/* The transaction takes the buffer itself, of which the first len bytes are its own; what is behind them is
+ * gathered on. */
+static void hand_over(struct parts *p, struct bundle *t, size_t len)
+{
+    struct buf mine = p->req, its = t->req;
+    size_t rest = mine.len - len;
+    p->req = (struct buf){.p = its.p, .cap = its.cap, .max = mine.max};
+    t->req = (struct buf){.p = mine.p, .len = len, .cap = mine.cap, .max = its.max};
+    (void)buf_add(&p->req, t->req.p + len, rest); /* it was within the bound before */
+}
+
 /* Send the first so many requests, if they may go. */
 static void send(struct parts *p, unsigned count)
 {
@@ -183,9 +194,10 @@ static void send(struct parts *p, unsigned count)
     size_t len = count < p->n ? p->v[count].off : p->req.len;
     struct bundle *t = bundle_new(p->cl->bundles, WHOLE_SCOPE + 1);
     t->parts = true;
+    hand_over(p, t, len);
     for (unsigned i = 0; i < count; i++) {
         const struct part *v = &p->v[i];
-        struct element *e = bundle_add(t, &v->r, p->req.p + v->off, v->vclass);
+        struct element *e = bundle_element(t, &v->r, v->off, v->vclass);
         e->holds = v->holds;
         e->resets = v->resets;
     }
@@ -194,8 +206,6 @@ static void send(struct parts *p, unsigned count)
     memmove(p->v, p->v + count, p->n * sizeof *p->v);
     for (unsigned i = 0; i < p->n; i++)
         p->v[i].off -= (uint32_t)len, p->v[i].first -= count;
-    buf_shift(&p->req, len);
-    buf_trim(&p->req, (size_t)256 << 10);
     p->looked_at = 0;
     transmit(p->cl, t);
 }

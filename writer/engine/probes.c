@@ -174,11 +174,12 @@ const char *probes_take(struct probes *p, const struct rec *r, const uint8_t *pa
     return NULL;
 }
 
-static bool begins_or_ends(struct probes *p, unsigned flow, bool begins)
+static bool begins_or_ends(struct probes *p, const struct rec *r, bool begins)
 {
-    p->done += !begins && !p->flow_done[flow];
-    p->done -= begins && p->flow_done[flow];
-    p->flow_done[flow] = !begins;
+    uint64_t *done = &p->flow_done[r->flow];
+    p->done += !begins && *done == 0;
+    p->done -= begins && *done > 0;
+    *done = begins ? 0 : r->seq;
     bool owed = p->done < p->flows;
     bool news = owed != p->owed;
     p->owed = owed;
@@ -201,7 +202,7 @@ bool probes_taken(struct probes *p, const struct rec *r, const uint8_t *payload,
     bool news = false;
     memcpy(&h, payload, sizeof h);
     if (h.kind == PROBE_BEGIN || h.kind == PROBE_DONE)
-        news = begins_or_ends(p, r->flow, h.kind == PROBE_BEGIN);
+        news = begins_or_ends(p, r, h.kind == PROBE_BEGIN);
     else if (p->now == 0)
         nothing_asked(p, r->flow, h.kind);
     p->now = 0;

@@ -46,8 +46,8 @@ struct probes {
     unsigned flows, done;
     struct probe_count *count, *told;
     struct probe_order *order;
-    bool *flow_done;
-    bool refused; /* the target does not let us ask */
+    uint64_t *flow_done; /* seq of the record that says it is verified; 0: it is not */
+    bool refused;        /* the target does not let us ask */
     bool refusal_told;
     char refusal[160];
     bool owed; /* the full sync, of this run or one before, has to be verified, and is not yet */
@@ -78,6 +78,13 @@ void probe_refused(struct probes *p, uint32_t number, const char *text, size_t l
 
 /* Tell dfreader what there is to tell; live.pending: some of it has to wait. False: dfreader has gone. */
 bool probes_tell(struct probes *p);
+
+/* Is the full sync to be verified by a run that resumes where the record of that number was applied in the
+ * flow? Until the one that says it is not: what stands in front of it was written for that. */
+static inline bool probes_owed(const struct probes *p, unsigned flow, uint64_t seq)
+{
+    return p->owed || (p->flow_done != NULL && seq < p->flow_done[flow]);
+}
 
 /* With the positions it has to be kept whether the full sync is verified. */
 static inline bool probes_kept(const struct probes *p)

@@ -3,11 +3,21 @@
 #include <string.h>
 #include <strings.h>
 
-/* Read "<type><digits>\r\n". Returns what follows, or NULL. */
+/* Read "<type><digits>\r\n". Returns what follows, or NULL. Most have one digit or two. */
 static inline const uint8_t *take(const uint8_t *p, const uint8_t *end, uint8_t type, uint64_t *out)
 {
-    if (end - p < 4 || *p++ != type)
+    if (end - p < 4 || *p != type)
         return NULL;
+    unsigned one = (unsigned)p[1] - '0', two = (unsigned)p[2] - '0';
+    if (one <= 9 && p[2] == '\r' && p[3] == '\n') {
+        *out = one;
+        return p + 4;
+    }
+    if (one <= 9 && two <= 9 && end - p > 4 && p[3] == '\r' && p[4] == '\n') {
+        *out = one * 10 + two;
+        return p + 5;
+    }
+    p++;
     unsigned d = (unsigned)*p++ - '0';
     if (d > 9)
         return NULL;
@@ -94,21 +104,17 @@ bool request_arg(const uint8_t *p, size_t n, unsigned arg, struct slice *out)
 
 bool request_alters_connection(const uint8_t *p, size_t n)
 {
-    static const struct {
-        uint8_t len;
-        char name[11];
-    } table[] = {
-        {4, "AUTH"},        {4, "EXEC"},     {4, "QUIT"},     {4, "SYNC"},      {5, "HELLO"},
-        {5, "MULTI"},       {5, "PSYNC"},    {5, "RESET"},    {5, "WATCH"},     {6, "CLIENT"},
-        {6, "SELECT"},      {6, "ASKING"},   {7, "DISCARD"},  {7, "MONITOR"},   {7, "UNWATCH"},
-        {8, "REPLCONF"},    {8, "READONLY"}, {8, "SHUTDOWN"}, {9, "SUBSCRIBE"}, {10, "PSUBSCRIBE"},
-        {10, "SSUBSCRIBE"},
+    static const char by_length[][6][11] = {
+        [4] = {"AUTH", "EXEC", "QUIT", "SYNC"},     [5] = {"HELLO", "MULTI", "PSYNC", "RESET", "WATCH"},
+        [6] = {"CLIENT", "SELECT", "ASKING"},       [7] = {"DISCARD", "MONITOR", "UNWATCH"},
+        [8] = {"REPLCONF", "READONLY", "SHUTDOWN"}, [9] = {"SUBSCRIBE"},
+        [10] = {"PSUBSCRIBE", "SSUBSCRIBE"},
     };
     struct slice name;
-    if (!request_arg(p, n, 0, &name))
+    if (!request_arg(p, n, 0, &name) || name.n >= sizeof by_length / sizeof *by_length)
         return false;
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].len == name.n && strncasecmp((const char *)name.p, table[i].name, name.n) == 0)
+    for (const char(*s)[11] = by_length[name.n]; (*s)[0] != '\0'; s++)
+        if (((*s)[0] | 0x20) == (name.p[0] | 0x20) && strncasecmp((const char *)name.p, *s, name.n) == 0)
             return true;
     return false;
 }

@@ -37,23 +37,23 @@ static struct conn *conn_of(const struct cnode *n, unsigned slot)
 bool cnode_missing(const struct cnode *n, unsigned slot)
 {
     const struct conn *c = conn_of(n, slot);
-    return c->state != CONN_READY && c->wait_ms > 0;
+    return c->line.state != CONN_READY && c->wait_ms > 0;
 }
 
 struct conn *cnode_conn(struct nodes *ns, struct cnode *n, unsigned slot, size_t len)
 {
     struct conn *c = conn_of(n, slot);
-    size_t flying = (size_t)(c->wire.ring.tail - c->wire.ring.acked);
-    bool room = flying == 0 || (flying + len <= ns->opt->window && conn_room(c, len));
+    size_t flying = (size_t)(c->line.wire.ring.tail - c->line.wire.ring.acked);
+    bool room = flying == 0 || (flying + len <= ns->opt->window && line_room(&c->line, len));
     if (flying == 0)
         c->large = 0;
     if (!room && len > c->large && len >= LARGE)
         c->large = len;
-    if (room && len >= c->large && conn_takes(c, len)) {
+    if (room && len >= c->large && line_takes(&c->line, len)) {
         c->large = 0;
         return c;
     }
-    if (c->state != CONN_READY)
+    if (c->line.state != CONN_READY)
         needed(ns, c);
     return NULL;
 }
@@ -90,41 +90,41 @@ struct conn *cluster_way(struct nodes *ns, struct cnode *ask, unsigned slot, siz
     if (!alone || n == NULL)
         return ask != NULL ? cnode_conn(ns, ask, slot, len) : cluster_conn(ns, slot, len);
     struct conn *c = conn_of(n, slot);
-    c->awaited = false;
-    if (c->un == 0 && (c = cnode_conn(ns, n, slot, len)) != NULL) {
-        c->probing = true;
+    c->line.awaited = false;
+    if (c->line.un == 0 && (c = cnode_conn(ns, n, slot, len)) != NULL) {
+        c->line.probing = true;
         return c;
     }
     c = conn_of(n, slot);
-    c->awaited = c->un > 0;
+    c->line.awaited = c->line.un > 0;
     return NULL;
 }
 
 /* ---- databases of a single server ---- */
 
-static void on_select(struct conn *c, void *arg, const redisReply *r)
+static void on_select(struct line *l, void *arg, const redisReply *r)
 {
-    (void)arg;
-    uint32_t db = c->select_db;
-    struct node *n = c->all->target;
-    c->selecting = false;
-    c->since_select = 0;
-    c->stay = c->wire.heard + SELECT_PART * us_since(c->wire.heard, c->select_at);
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
+    struct nodes *ns = arg;
+    uint32_t db = l->select_db;
+    struct node *n = ns->target;
+    l->selecting = false;
+    l->since_select = 0;
+    l->stay = l->wire.heard + SELECT_PART * us_since(l->wire.heard, l->select_at);
+    if (r == NULL || !line_expects(l, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
         return;
-    c->all->stir = true;
+    ns->stir = true;
     if (r->type != REDIS_REPLY_ERROR) {
-        c->db = db;
+        l->db = db;
         node_db_learn(n, db, true);
         return;
     }
     if (error_class(r->str, r->len) == ERR_RETRY) {
-        conn_pause(c, NULL, r->str, r->len);
+        line_pause(l, NULL, r->str, r->len);
         return;
     }
     if (node_db_state(n, db) > 0) { /* it was there */
-        outcome_give_up(c->all->outcome, EXIT_CANNOT, "event=target_lost target=%s error=%s",
-                        c->all->opt->shown, log_quote(r->str, r->len));
+        outcome_give_up(ns->outcome, EXIT_CANNOT, "event=target_lost target=%s error=%s", ns->opt->shown,
+                        log_quote(r->str, r->len));
     }
     node_db_refused(n, db, r->str, r->len);
 }
@@ -139,28 +139,28 @@ void cluster_take_dbs(struct nodes *ns, const char *info)
 enum put cluster_want_db(struct conn *c, uint32_t db, bool in_turn)
 {
     char num[16];
-    if (c->db == db)
+    if (c->line.db == db)
         return PUT_DONE;
     if (node_db_state(c->all->target, db) < 0)
         return PUT_FAIL;
-    bool idle = c->un == c->replied, long_enough = c->since_select >= SELECT_AFTER;
-    if (in_turn && (c->since_select == 0 || !(idle || long_enough || c->all->allow_select)))
+    bool idle = c->line.un == c->line.replied, long_enough = c->line.since_select >= SELECT_AFTER;
+    if (in_turn && (c->line.since_select == 0 || !(idle || long_enough || c->all->allow_select)))
         return PUT_WAIT;
-    c->cl->hurry(c->cl);    /* MSETs are of the connection's database */
-    if (!conn_takes(c, 64)) /* any more */
+    c->cl->hurry(c->cl);           /* MSETs are of the connection's database */
+    if (!line_takes(&c->line, 64)) /* any more */
         return PUT_WAIT;
     snprintf(num, sizeof num, "%u", db);
-    c->selecting = true;
-    c->select_db = db;
-    c->select_at = mono_us();
-    conn_call(c, on_select, NULL, "SELECT", num, NULL);
+    c->line.selecting = true;
+    c->line.select_db = db;
+    c->line.select_at = mono_us();
+    line_call(&c->line, on_select, c->all, "SELECT", num, NULL);
     return PUT_WAIT;
 }
 
 bool cluster_apart(const struct nodes *ns, unsigned slot, uint32_t db)
 {
     const struct conn *c = conn_of(ns->node[ns->owner[slot]], slot);
-    return ns->within && c->db != db && mono_us() < c->stay && node_db_state(ns->target, db) > 0;
+    return ns->within && c->line.db != db && mono_us() < c->line.stay && node_db_state(ns->target, db) > 0;
 }
 
 /* ---- a request of ours in another database ---- */
@@ -175,13 +175,13 @@ struct elsewhere {
 };
 
 /* The replies to MULTI, to what is queued, and to EXEC. */
-static void on_there(struct conn *c, void *arg, const redisReply *r)
+static void on_there(struct line *l, void *arg, const redisReply *r)
 {
     struct elsewhere *e = arg;
     redisReply refusal = {.type = REDIS_REPLY_ERROR, .str = e->why, .len = strlen(e->why)};
     bool last = ++e->replies == ELSEWHERE;
     if (!last) {
-        if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI") &&
+        if (r != NULL && line_expects(l, r, REPLY_BIT(REDIS_REPLY_STATUS), "MULTI") &&
             r->type == REDIS_REPLY_ERROR && e->why[0] == '\0')
             strlcpy(e->why, r->str, sizeof e->why);
         return;
@@ -192,43 +192,43 @@ static void on_there(struct conn *c, void *arg, const redisReply *r)
                r->element[0]->type == REDIS_REPLY_STATUS && r->element[2]->type == REDIS_REPLY_STATUS) {
         r = r->element[1];
     } else if (r != NULL && r->type != REDIS_REPLY_ERROR) {
-        conn_lose(c, "unexpected reply to EXEC");
+        line_lose(l, "unexpected reply to EXEC");
         r = NULL;
     }
-    e->fn(c, e->arg, r);
+    e->fn(l, e->arg, r);
     free(e);
 }
 
-static void on_other_db(struct conn *c, void *arg, const redisReply *r)
+static void on_other_db(struct line *l, void *arg, const redisReply *r)
 {
     (void)arg;
     if (r != NULL && r->type != REDIS_REPLY_STATUS) /* what is behind it ran where it should not */
-        conn_lose(c, "SELECT: %s", r->type == REDIS_REPLY_ERROR ? r->str : "unexpected reply");
+        line_lose(l, "SELECT: %s", r->type == REDIS_REPLY_ERROR ? r->str : "unexpected reply");
 }
 
 void cluster_call_in_db(struct conn *c, uint32_t db, call_fn *fn, void *arg, const void *request, size_t len)
 {
     char there[16], back[16];
-    if (c->db == db) {
-        conn_call_raw(c, fn, arg, request, len);
+    if (c->line.db == db) {
+        line_call_raw(&c->line, fn, arg, request, len);
         return;
     }
     snprintf(there, sizeof there, "%u", db);
-    snprintf(back, sizeof back, "%u", c->db);
+    snprintf(back, sizeof back, "%u", c->line.db);
     if (!c->all->within) {
-        conn_call(c, on_other_db, NULL, "SELECT", there, NULL);
-        conn_call_raw(c, fn, arg, request, len);
-        conn_call(c, on_other_db, NULL, "SELECT", back, NULL);
+        line_call(&c->line, on_other_db, NULL, "SELECT", there, NULL);
+        line_call_raw(&c->line, fn, arg, request, len);
+        line_call(&c->line, on_other_db, NULL, "SELECT", back, NULL);
         return;
     }
     struct elsewhere *e = xcalloc(1, sizeof *e);
     e->fn = fn;
     e->arg = arg;
-    conn_call(c, on_there, e, "MULTI", NULL);
-    conn_call(c, on_there, e, "SELECT", there, NULL);
-    conn_call_raw(c, on_there, e, request, len);
-    conn_call(c, on_there, e, "SELECT", back, NULL);
-    conn_call(c, on_there, e, "EXEC", NULL);
+    line_call(&c->line, on_there, e, "MULTI", NULL);
+    line_call(&c->line, on_there, e, "SELECT", there, NULL);
+    line_call_raw(&c->line, on_there, e, request, len);
+    line_call(&c->line, on_there, e, "SELECT", back, NULL);
+    line_call(&c->line, on_there, e, "EXEC", NULL);
 }
 
 void cluster_scan(struct conn *c, uint32_t db, call_fn *fn, void *arg, const char *cursor, const char *count)
@@ -244,21 +244,20 @@ void cluster_scan(struct conn *c, uint32_t db, call_fn *fn, void *arg, const cha
 
 /* The question is followed by a SELECT of the connection's own database, so that it needs not wait for a
  * pause. */
-static void on_asked(struct conn *c, void *arg, const redisReply *r)
+static void on_asked(struct line *l, void *arg, const redisReply *r)
 {
-    struct nodes *ns = c->all;
+    struct nodes *ns = arg;
     uint32_t db = ns->asked_db;
-    (void)arg;
     ns->asking_db = false;
     ns->stir = true;
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
+    if (r == NULL || !line_expects(l, r, REPLY_BIT(REDIS_REPLY_STATUS), "SELECT"))
         return;
     if (r->type != REDIS_REPLY_ERROR)
-        node_db_learn(c->all->target, db, true);
+        node_db_learn(ns->target, db, true);
     else if (error_class(r->str, r->len) == ERR_RETRY)
-        conn_pause(c, NULL, r->str, r->len);
+        line_pause(l, NULL, r->str, r->len);
     else
-        node_db_refused(c->all->target, db, r->str, r->len);
+        node_db_refused(ns->target, db, r->str, r->len);
 }
 
 enum put cluster_db_known(struct nodes *ns, uint32_t db, unsigned slot)
@@ -273,8 +272,8 @@ enum put cluster_db_known(struct nodes *ns, uint32_t db, unsigned slot)
     snprintf(num, sizeof num, "%u", db);
     ns->asking_db = true;
     ns->asked_db = db;
-    conn_call(c, on_asked, NULL, "SELECT", num, NULL);
-    snprintf(num, sizeof num, "%u", c->db);
-    conn_call(c, on_other_db, NULL, "SELECT", num, NULL);
+    line_call(&c->line, on_asked, ns, "SELECT", num, NULL);
+    snprintf(num, sizeof num, "%u", c->line.db);
+    line_call(&c->line, on_other_db, NULL, "SELECT", num, NULL);
     return PUT_WAIT;
 }

@@ -290,7 +290,7 @@ static void go_on(struct span *s)
     s->cl->stats->already += s->done > 0;
 }
 
-static void on_learned(struct conn *c, void *arg, const redisReply *r)
+static void on_learned(struct line *l, void *arg, const redisReply *r)
 {
     struct span *s = arg;
     struct cnode *ask;
@@ -298,13 +298,13 @@ static void on_learned(struct conn *c, void *arg, const redisReply *r)
     if (r == NULL) {
         again(s, 0, NULL);
     } else if (r->type != REDIS_REPLY_ERROR && !reply_is_hash(r)) {
-        conn_lose(c, "HGETALL: unexpected reply");
+        line_lose(l, "HGETALL: unexpected reply");
         again(s, 0, NULL);
     } else if (r->type != REDIS_REPLY_ERROR) {
         (void)exact_learn(s->cl->exact, s->slot[s->asking], r, 0);
         again(s, 0, NULL);
         s->tries = 0;
-    } else if (cluster_detour(c, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+    } else if (cluster_detour(s->cl, l, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
         plight_refused(s->cl, &s->plight, NULL, r->str, r->len);
         again(s, due, ask);
     } else if (!s->cl->outcome->dead) {
@@ -333,56 +333,57 @@ static void lost_at(struct span *s, const char *why)
     advance(s);
 }
 
-static void safe(struct conn *c, void *arg, bool ok)
+static void safe(struct line *l, void *arg, bool ok)
 {
     struct span *s = arg;
     if (!ok) {
         lost(s);
         return;
     }
-    cluster_accepted(c);
+    cluster_accepted(s->cl, l);
     advance(s);
 }
 
-static void on_reply(struct conn *c, void *arg, const redisReply *r)
+static void on_reply(struct line *l, void *arg, const redisReply *r)
 {
     struct span *s = arg;
     struct cnode *ask;
     uint64_t due;
     s->reading = false;
     if (r == NULL) {
-        if (c->state == CONN_READY)
-            plight_lost(&s->plight, c);
-        lost_at(s, c->why);
+        if (l->state == CONN_READY)
+            plight_lost(&s->plight, l);
+        lost_at(s, l->why);
         return;
     }
-    if (c->wire.in.cut && !s->large) { /* again, with room for it */
+    if (l->wire.in.cut && !s->large) { /* again, with room for it */
         s->large = true;
         again(s, 0, NULL);
         return;
     }
     if (r->type == REDIS_REPLY_ERROR) {
-        if (!c->wire.in.cut && cluster_detour(c, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
+        if (!l->wire.in.cut &&
+            cluster_detour(s->cl, l, s->tries, NULL, r->str, r->len, &due, &ask) != DETOUR_NONE) {
             struct named what = {s->req.p, s->req.len, 1, s->req.len};
             plight_refused(s->cl, &s->plight, &what, r->str, r->len);
             again(s, due, ask);
             return;
         }
         static const char large[] = "ERR a value is too large to be carried from one node to another";
-        fault(s, c->wire.in.cut ? large : r->str, c->wire.in.cut ? sizeof large - 1 : r->len);
+        fault(s, l->wire.in.cut ? large : r->str, l->wire.in.cut ? sizeof large - 1 : r->len);
         advance(s);
         return;
     }
     if (!reply_fits(s->req.p, s->req.len, r->type)) {
-        conn_lose(c, "unexpected reply to a step of a program");
-        c->lost_alone = c->probing;
-        plight_lost(&s->plight, c);
-        lost_at(s, c->why);
+        line_lose(l, "unexpected reply to a step of a program");
+        l->lost_alone = l->probing;
+        plight_lost(&s->plight, l);
+        lost_at(s, l->why);
         return;
     }
     if (s->step.keep != 0)
         keep_reply(s, r);
-    cluster_safe(c, safe, s);
+    cluster_safe(l, safe, s);
 }
 
 static void on_big(void *arg, const char *text, size_t len)
@@ -404,7 +405,7 @@ static struct conn *way(struct span *s, unsigned slot, size_t n)
         return NULL;
     }
     if (s->ask != NULL)
-        conn_asking(c);
+        line_asking(&c->line);
     return c;
 }
 
@@ -497,7 +498,7 @@ static void send_step(struct span *s, uint64_t now)
     } else if (may_read(s) && (c = way(s, s->step.slot, s->req.len)) != NULL) {
         s->sent = true;
         s->reading = s->large;
-        conn_call_most(c, on_reply, s, s->req.p, s->req.len, s->large ? VALUE_MAX : REPLY_STRING);
+        line_call_most(&c->line, on_reply, s, s->req.p, s->req.len, s->large ? VALUE_MAX : REPLY_STRING);
     }
 }
 

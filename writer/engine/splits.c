@@ -76,7 +76,7 @@ bool splits_same_key(const uint8_t *first, size_t n, const struct rec *r, const 
            one.n == two.n && memcmp(one.p, two.p, one.n) == 0;
 }
 
-uint8_t splits_class(const struct splits *s, const struct rec *r)
+uint8_t splits_class_of(const struct splits *s, const struct rec *r)
 {
     if ((r->flags & RF_LIVE) != 0)
         return 0;
@@ -143,10 +143,8 @@ static void last(struct splits *s, const struct rec *r, const uint8_t *request, 
     drop(s, p);
 }
 
-void splits_note(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
+void splits_took(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
 {
-    if ((r->flags & RF_LIVE) != 0)
-        return;
     struct split *p = (r->flags & (RF_FIRST | RF_LAST)) == 0 && s->n > 0
                           ? find(s, r->flow, hashset_key(r->hash, r->db), NULL)
                           : NULL;

@@ -65,11 +65,25 @@ bool splits_resets(const struct rec *r, const uint8_t *request);
 /* Is a request one of the same key as such a first one, of n bytes? A hash may be that of two keys. */
 bool splits_same_key(const uint8_t *first, size_t n, const struct rec *r, const uint8_t *request);
 
-/* Class under which this request counts as a key; 0: it does not. */
-uint8_t splits_class(const struct splits *s, const struct rec *r);
+/* Class under which this request counts as a key; 0: it does not. Most are whole keys, while none is begun.
+ */
+uint8_t splits_class_of(const struct splits *s, const struct rec *r);
+static inline uint8_t splits_class(const struct splits *s, const struct rec *r)
+{
+    bool whole = (r->flags & (RF_LIVE | RF_FIRST | RF_LAST)) == 0 && s->n == 0;
+    return whole ? r->vclass : splits_class_of(s, r);
+}
 
-/* A record was taken: it may be the first or the last of a key. request: its bytes (of a POSITION: NULL). */
-void splits_note(struct splits *s, const struct rec *r, const uint8_t *request, size_t n);
+/* A record of the snapshot was taken: it may be the first or the last of a key. request: its bytes (of a
+ * POSITION: NULL). */
+void splits_took(struct splits *s, const struct rec *r, const uint8_t *request, size_t n);
+
+/* The same of any record. Most are whole keys, while none is begun. */
+static inline void splits_note(struct splits *s, const struct rec *r, const uint8_t *request, size_t n)
+{
+    if ((r->flags & RF_LIVE) == 0 && (s->n > 0 || (r->flags & RF_FIRST) != 0))
+        splits_took(s, r, request, n);
+}
 
 /* ---- --on-existing skip and fail ---- */
 

@@ -32,7 +32,7 @@
 struct bundle;
 struct cluster;
 struct cnode;
-struct conn;
+struct hello;
 
 #define WHOLE_EVERY     ((uint64_t)1000000) /* us between two writes of positions that came without requests */
 #define WHOLE_HOLDS_MAX ((size_t)SLOTSET_TEXT + 64) /* what one of them takes at most */
@@ -124,8 +124,8 @@ bool whole_drop(struct whole *x);
 size_t whole_place_print(unsigned epoch, const struct exact_id *id, char text[POSITION_TEXT]);
 
 /* In a handshake: before other connections of the task are ended, and behind that. */
-void whole_hello(struct whole *x, struct conn *c);
-void whole_last(struct whole *x, struct conn *c);
+void whole_hello(struct whole *x, struct hello *h);
+void whole_last(struct whole *x, struct hello *h);
 
 /* The position key, for transactions: key is the struct whole. */
 extern const struct store whole_store;

@@ -17,7 +17,7 @@ static const char *text_of(const redisReply *r)
     return r->str != NULL && strlen(r->str) == r->len ? r->str : "";
 }
 
-static void on_read(struct conn *c, void *arg, const redisReply *r)
+static void on_read(struct line *l, void *arg, const redisReply *r)
 {
     struct whole *x = arg;
     x->read = WHOLE_NOT_YET;
@@ -25,14 +25,14 @@ static void on_read(struct conn *c, void *arg, const redisReply *r)
     if (r == NULL)
         return;
     if (r->type == REDIS_REPLY_ERROR) {
-        cluster_question_refused(c, r, "HGETALL");
+        cluster_question_refused(x->cl, l, r, "HGETALL");
         return;
     }
     if (!reply_is_hash(r)) {
-        conn_lose(c, "HGETALL: unexpected reply");
+        line_lose(l, "HGETALL: unexpected reply");
         return;
     }
-    c->node->plight = (struct plight){0};
+    l->node->plight = (struct plight){0};
     x->read = WHOLE_KNOWN;
     x->said_session[0] = x->said_source[0] = '\0';
     saved_vector_free(&x->saved);
@@ -53,7 +53,7 @@ bool whole_read(struct whole *x)
         if (c == NULL || cluster_want_db(c, 0, true) != PUT_DONE)
             return false;
         x->read = WHOLE_ASKED;
-        conn_call(c, on_read, x, "HGETALL", x->session->position_key, NULL);
+        line_call(&c->line, on_read, x, "HGETALL", x->session->position_key, NULL);
     }
     return x->read == WHOLE_KNOWN;
 }
@@ -105,60 +105,60 @@ static const char *what_is_lost(const struct whole *x, bool restarted)
 }
 
 /* Is it a reply to be looked at? */
-static bool counts(struct conn *c, const redisReply *r)
+static bool counts(struct hello *h, const redisReply *r)
 {
     if (r == NULL)
         return false;
     if (r->type == REDIS_REPLY_ERROR)
-        conn_refused(c, r, "HGETALL");
+        hello_refused(h->all, h->line, r, "HGETALL");
     else if (!reply_is_hash(r))
-        conn_lose(c, "HGETALL: unexpected reply");
-    return !c->lost;
+        line_lose(h->line, "HGETALL: unexpected reply");
+    return !h->line->lost;
 }
 
-static void on_before(struct conn *c, void *arg, const redisReply *r)
+static void on_before(struct hello *h, const redisReply *r)
 {
-    struct whole *x = arg;
-    if (!counts(c, r))
+    struct whole *x = h->all->cl->whole;
+    if (!counts(h, r))
         return;
     take_key(x, r);
     if (!x->there || x->ours)
         return;
-    c->loss = LOSS_FATAL;
-    conn_lose(c, "another writer has taken over task %s", x->opt->task);
+    h->line->loss = LOSS_FATAL;
+    line_lose(h->line, "another writer has taken over task %s", x->opt->task);
 }
 
-static void on_behind(struct conn *c, void *arg, const redisReply *r)
+static void on_behind(struct hello *h, const redisReply *r)
 {
-    struct whole *x = arg;
-    if (!counts(c, r))
+    struct whole *x = h->all->cl->whole;
+    if (!counts(h, r))
         return;
     take_key(x, r);
     if (x->there && !x->ours) {
         outcome_give_up(x->outcome, EXIT_CANNOT, "event=task_taken_over task=%s target=%s note=%s",
                         x->opt->task, x->opt->shown,
                         "\"another writer uses the name: give each its own --task\"");
-        conn_lose(c, "another writer has taken over task %s", x->opt->task);
+        line_lose(h->line, "another writer has taken over task %s", x->opt->task);
         return;
     }
-    const char *lost = what_is_lost(x, c->restarted);
-    c->restarted = false;
+    const char *lost = what_is_lost(x, h->line->restarted);
+    h->line->restarted = false;
     if (lost != NULL)
-        cluster_lost_data(c, lost);
+        cluster_lost_data(x->cl, h->line->node, lost);
 }
 
-void whole_hello(struct whole *x, struct conn *c)
+void whole_hello(struct whole *x, struct hello *h)
 {
     if (session_begun(x))
-        conn_call(c, on_before, x, "HGETALL", x->session->position_key, NULL);
+        line_ask(h->line, on_before, "HGETALL", x->session->position_key, NULL);
 }
 
-void whole_last(struct whole *x, struct conn *c)
+void whole_last(struct whole *x, struct hello *h)
 {
     if (session_begun(x)) /* again: the connections just ended may have written */
-        conn_call(c, on_behind, x, "HGETALL", x->session->position_key, NULL);
+        line_ask(h->line, on_behind, "HGETALL", x->session->position_key, NULL);
     else
-        c->restarted = false;
+        h->line->restarted = false;
 }
 
 bool whole_has_record(const struct whole *x, unsigned flow, uint64_t seq)

@@ -149,6 +149,18 @@ static const struct lineage *lineage_of(const struct whole *x, unsigned flow)
     return x->renamed != WHOLE_NOT_YET && x->renaming == flow ? &x->name : &x->session->flow[flow].own;
 }
 
+/* Is the full sync to be verified by a run that resumes from the position that is made? */
+static bool owed(const struct whole *x)
+{
+    bool any = x->probes->owed;
+    for (unsigned i = 0; i < x->flows && !any; i++) {
+        uint64_t saved = x->positions->flow[i].saved_seq;
+        bool named = x->flow[i].stamp == x->stamp && x->flow[i].seq > saved;
+        any = probes_owed(x->probes, i, named ? x->flow[i].seq : saved);
+    }
+    return any;
+}
+
 /* The field session, without which the key says nothing, is written when the session begins, and again with
  * our own flushes only: where somebody else removes the key, it stays away, however the writer ends. Returns
  * how many fields the flows have in it. */
@@ -176,7 +188,7 @@ static unsigned put_hset(struct whole *x, struct buf *b, bool barrier)
     }
     if (verify) {
         (void)resp_add_str(b, "verify");
-        (void)resp_add_str(b, x->probes->owed ? "1" : "0");
+        (void)resp_add_str(b, owed(x) ? "1" : "0");
     }
     for (unsigned i = 0; i < x->flows && own > 0; i++) {
         const struct lineage *l = lineage_of(x, i);

@@ -91,13 +91,13 @@ static void start(struct marks *m, enum marks_doing what)
 /* ---- replies ---- */
 
 /* types: REPLY_BIT()s of the answer. False: it has to be asked again, or the run has failed. */
-static bool answered(struct conn *c, struct mark_key *k, const redisReply *r, unsigned types,
+static bool answered(struct line *l, struct mark_key *k, const redisReply *r, unsigned types,
                      const char *what)
 {
     struct marks *m = k->all;
     m->cl->nodes.stir = true;
     k->ask = NULL;
-    if (r != NULL && !conn_expects(c, r, types, what))
+    if (r != NULL && !line_expects(l, r, types, what))
         r = NULL;
     if (r != NULL && r->type != REDIS_REPLY_ERROR) {
         k->plight = (struct plight){0};
@@ -107,46 +107,46 @@ static bool answered(struct conn *c, struct mark_key *k, const redisReply *r, un
     k->sent = false;
     if (r == NULL)
         return false;
-    if (cluster_detour(c, 3, NULL, r->str, r->len, &k->due, &k->ask) != DETOUR_NONE)
+    if (cluster_detour(m->cl, l, 3, NULL, r->str, r->len, &k->due, &k->ask) != DETOUR_NONE)
         plight_refused(m->cl, &k->plight, NULL, r->str, r->len);
     else if (!m->outcome->dead)
         outcome_give_up(m->outcome, EXIT_CANNOT, "event=position_refused slot=%u node=%s reply=%s", k->slot,
-                        cnode_name(c->node), log_quote(r->str, r->len));
+                        cnode_name(l->node), log_quote(r->str, r->len));
     return false;
 }
 
-static void on_safe(struct conn *c, void *arg, bool ok)
+static void on_safe(struct line *l, void *arg, bool ok)
 {
     struct mark_key *k = arg;
-    (void)c;
+    (void)l;
     flies(k->all, -1);
     k->all->cl->nodes.stir = true;
     k->told = ok;
     k->sent = ok;
 }
 
-static void on_written(struct conn *c, void *arg, const redisReply *r)
+static void on_written(struct line *l, void *arg, const redisReply *r)
 {
     struct mark_key *k = arg;
     struct marks *m = k->all;
-    if (!answered(c, k, r, REPLY_BIT(REDIS_REPLY_INTEGER), "HSET"))
+    if (!answered(l, k, r, REPLY_BIT(REDIS_REPLY_INTEGER), "HSET"))
         return;
     if (k->there && r->integer > 0)
-        watch_vanished(m->watch, c->node,
+        watch_vanished(m->watch, l->node,
                        "a position key had vanished: somebody flushed the target or removed the key");
     k->there = true;
     if (!m->outcome->dead)
-        cluster_accepted(c);
-    cluster_safe(c, on_safe, k);
+        cluster_accepted(m->cl, l);
+    cluster_safe(l, on_safe, k);
 }
 
-static void on_read(struct conn *c, void *arg, const redisReply *r)
+static void on_read(struct line *l, void *arg, const redisReply *r)
 {
     struct mark_key *k = arg;
     struct marks *m = k->all;
     char history[HISTORY_MAX];
     uint64_t number;
-    if (!answered(c, k, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "HGET"))
+    if (!answered(l, k, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "HGET"))
         return;
     flies(m, -1);
     k->told = true;
@@ -178,14 +178,14 @@ static void send_mark(struct marks *m, struct mark_key *k)
         key = slot_key;
     }
     if (k->ask != NULL)
-        conn_asking(c);
+        line_asking(&c->line);
     k->sent = true;
     flies(m, 1);
     (void)position_pair_print(m->history, m->number, value);
     if (m->doing == MARKS_READ)
-        conn_call(c, on_read, k, "HGET", key, FIELD, NULL);
+        line_call(&c->line, on_read, k, "HGET", key, FIELD, NULL);
     else
-        conn_call(c, on_written, k, "HSET", key, FIELD, value, NULL);
+        line_call(&c->line, on_written, k, "HSET", key, FIELD, value, NULL);
 }
 
 static void judge(struct marks *m);

@@ -122,6 +122,7 @@ static void fill_body(struct saved *d, struct buf *b, bool whole)
         memcpy(v->history, d->exact->history, sizeof v->history);
     for (unsigned i = 0; i < s->flows && i < d->positions->n; i++) {
         v->pos[i] = d->positions->flow[i].pos;
+        v->verify |= probes_owed(d->probes, i, d->positions->flow[i].seq);
         v->quiet[i] = positions_quiet(&d->positions->flow[i]);
         v->own[i] = s->flow[i].own;
         const char *slots = holds_at(d->holds, i, d->positions->flow[i].seq);

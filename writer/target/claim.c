@@ -67,7 +67,7 @@ static bool nodes_known(struct nodes *ns)
     bool all = true;
     for (unsigned i = 0; i < ns->n; i++) {
         struct cnode *n = ns->node[i];
-        if (n->master && n->conn[0]->state != CONN_READY) {
+        if (n->master && n->conn[0]->line.state != CONN_READY) {
             (void)cnode_conn(ns, n, 0, 64); /* where it is not there, that has its time limit */
             all = false;
         }

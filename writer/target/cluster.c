@@ -12,6 +12,10 @@
 #include "../session.h"
 #include "sweep.h"
 
+#define FREE_SLOTS 8192u /* that requests of a whole server are spread over which need no transaction */
+
+_Static_assert(WHOLE_SCOPE + FREE_SLOTS < SLOTS, "more slots than there are");
+
 static bool may_go(struct cluster *cl, unsigned flow, unsigned slot, bool alone)
 {
     if (cl->keys.count >= IN_FLIGHT)
@@ -22,7 +26,6 @@ static bool may_go(struct cluster *cl, unsigned flow, unsigned slot, bool alone)
 
 static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, uint8_t vclass, bool own)
 {
-    unsigned flags = r->flags;
     u->kind = CU_ONE;
     u->calls = &cluster_request;
     u->time = r->time;
@@ -31,16 +34,13 @@ static void fill_unit(struct cluster *cl, struct cunit *u, const struct rec *r, 
     u->vclass = vclass;
     u->keyarg = r->keyarg;
     u->probe = own ? 0 : cl->probes->now;
-    u->flags =
-        (uint8_t)(((flags & RF_LIVE) != 0 ? CF_LIVE : 0) |
-                  ((flags & RF_IDEMPOTENT) != 0 ? CF_IDEMPOTENT : 0) |
-                  ((flags & RF_MULTIKEY) != 0 ? CF_ALONE : 0) | ((flags & RF_FIRST) != 0 ? CF_FIRST : 0));
+    u->flags = r->flags & CF_RECORD;
     if (own) {
         u->flags |= CF_OWN;
         u->mark = r->flow == SWEEP_FLOW;
         cl->own++;
         cl->own_sweep += r->flow == SWEEP_FLOW;
-    } else if ((flags & RF_LIVE) != 0)
+    } else if ((r->flags & RF_LIVE) != 0)
         u->mark = positions_mark(cl->positions, r, false);
     else {
         positions_snapshot_add(cl->positions, r->flow);
@@ -100,7 +100,7 @@ static enum put put_request(struct cluster *cl, const struct rec *r, const uint8
         slot_park(cl, &u, payload);
         return PUT_DONE;
     }
-    conn_add(c, &u, payload, r->len);
+    line_add(&c->line, &u, payload, r->len);
     if ((u.flags & CF_ALONE) != 0) {
         cl->alone[slot] = 1;
         cl->exclusive = !cl->nodes.slots;
@@ -108,23 +108,49 @@ static enum put put_request(struct cluster *cl, const struct rec *r, const uint8
     return PUT_DONE;
 }
 
+/* The connection for len bytes, in the database of the request; NULL: what became of it instead. */
+static enum put way_of_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass,
+                            size_t len, struct conn **way)
+{
+    struct conn *c = cluster_conn(&cl->nodes, WHOLE_SCOPE, len + mset_gathered(cl->msets));
+    if (c == NULL)
+        return PUT_WAIT;
+    *way = c->line.db == r->db ? c : NULL;
+    if (*way != NULL)
+        return PUT_DONE;
+    if (cl->probes->now == 0 && cluster_apart(&cl->nodes, WHOLE_SCOPE, r->db))
+        return cl->nodes.allow_select ? parts_put(cl->parts, r, payload, vclass) : PUT_WAIT;
+    enum put got = cluster_want_db(c, r->db, true);
+    if (got == PUT_DONE)
+        *way = c;
+    return got;
+}
+
+/* Such a request waits for another one of its slot. */
+static void park_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass,
+                      unsigned slot)
+{
+    struct cunit u = {.key = hashset_key(r->hash, r->db), .slot = (uint16_t)slot, .len = r->len};
+    fill_unit(cl, &u, r, vclass, false);
+    cl->busy[slot]++;
+    slot_park(cl, &u, payload);
+}
+
 /* One of the snapshot that may be repeated, and needs no transaction. */
 static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t *payload, uint8_t vclass)
 {
     uint32_t key = hashset_key(r->hash, r->db);
-    unsigned slot = WHOLE_SCOPE + 1 + r->hash % (SLOTS - 1);
+    unsigned slot = WHOLE_SCOPE + 1 + r->hash % FREE_SLOTS;
     bool small = cl->msets != NULL && (r->flags & RF_PLAINSET) != 0 && r->len <= MSET_SINGLE;
     if (cl->keys.count >= IN_FLIGHT || cl->drain || slot_closed(cl, r->flow, slot) ||
         bundles_hold(cl->bundles, key))
         return PUT_WAIT;
-    struct conn *c = cluster_conn(&cl->nodes, WHOLE_SCOPE, r->len + mset_gathered(cl->msets));
-    if (c == NULL)
-        return PUT_WAIT;
-    if (cl->probes->now == 0 && cluster_apart(&cl->nodes, WHOLE_SCOPE, r->db))
-        return cl->nodes.allow_select ? parts_put(cl->parts, r, payload, vclass) : PUT_WAIT;
-    enum put got = cluster_want_db(c, r->db, true);
-    if (got != PUT_DONE)
-        return got;
+    struct conn *c = small ? mset_joins(cl->msets, r->db, r->len) : NULL;
+    if (c == NULL) {
+        enum put got = way_of_free(cl, r, payload, vclass, small ? MSET_ROOM : r->len, &c);
+        if (c == NULL)
+            return got;
+    }
     bool park = (cl->nparked > 0 && !TAILQ_EMPTY(&cl->parked[slot])) || parts_hold(cl->parts, key) ||
                 !hashset_add(&cl->keys, key);
     if (park && (small || cl->nparked >= PARKED_MAX || cl->parked_bytes > PARKED_SIZE ||
@@ -137,13 +163,15 @@ static enum put put_free(struct cluster *cl, const struct rec *r, const uint8_t 
         mset_add(cl->msets, c, r, payload, key, vclass);
         return PUT_DONE;
     }
-    struct cunit u = {.key = key, .slot = (uint16_t)slot, .len = r->len};
-    fill_unit(cl, &u, r, vclass, false);
+    if (park) {
+        park_free(cl, r, payload, vclass, slot);
+        return PUT_DONE;
+    }
+    struct cunit *u = line_append(&c->line, payload, r->len);
+    u->key = key;
+    u->slot = (uint16_t)slot;
+    fill_unit(cl, u, r, vclass, false);
     cl->busy[slot]++;
-    if (park)
-        slot_park(cl, &u, payload);
-    else
-        conn_add(c, &u, payload, r->len);
     return PUT_DONE;
 }
 
@@ -153,7 +181,8 @@ static enum put put_whole(struct cluster *cl, const struct rec *r, const uint8_t
     bool any = (r->flags & (RF_LIVE | RF_MULTIKEY)) != 0, guarded = cl->splits->ticket != TICKET_NONE;
     if (cl->session->journal && !whole_reaches(cl->whole, r)) /* its keys will be changed */
         return PUT_WAIT;
-    if (!any && !guarded && parts_want(cl->parts, r, payload))
+    if (!any && !guarded && ((r->flags & RF_FIRST) != 0 || cl->splits->n > 0) &&
+        parts_want(cl->parts, r, payload))
         return parts_put(cl->parts, r, payload, vclass);
     if (!any && !guarded && (r->flags & RF_IDEMPOTENT) != 0)
         return put_free(cl, r, payload, vclass);

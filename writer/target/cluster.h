@@ -164,14 +164,14 @@ int cluster_timeout(const struct cluster *cl);
 extern const struct unit_calls cluster_request;
 
 /* Something was carried out over this connection that will be counted on. */
-void cluster_accepted(struct conn *c);
+void cluster_accepted(struct cluster *cl, struct line *l);
 
 /* A request of our own is done with. */
 void cluster_own_done(struct cluster *cl, const struct cunit *u);
 
 /* What a server had confirmed is gone: nothing more is written, and the positions in the file do not count.
  */
-void cluster_lost_data(struct conn *c, const char *reason);
+void cluster_lost_data(struct cluster *cl, const struct cnode *node, const char *reason);
 
 /* Exactly once: the reply to the HSET of a slot's position, of so many fields besides w. */
 void cluster_slot_written(struct cluster *cl, const struct cnode *node, unsigned slot, unsigned fields,
@@ -198,12 +198,12 @@ enum detour {
     DETOUR_AGAIN, /* the same node or whoever owns the slot, at *due */
     DETOUR_ASK,   /* *ask, once */
 };
-enum detour cluster_detour(struct conn *c, unsigned tries, const struct named *what, const char *text,
-                           size_t len, uint64_t *due,
+enum detour cluster_detour(struct cluster *cl, struct line *l, unsigned tries, const struct named *what,
+                           const char *text, size_t len, uint64_t *due,
                            struct cnode **ask); /* what: NULL: a question of ours */
 
 /* A question of ours was refused: where it does not pass the run has failed. */
-void cluster_question_refused(struct conn *c, const redisReply *r, const char *command);
+void cluster_question_refused(struct cluster *cl, struct line *l, const redisReply *r, const char *command);
 
 /* ---- moved.c ---- */
 
@@ -228,7 +228,11 @@ unsigned cluster_scope(const struct cluster *cl, const struct rec *r, const uint
 #define SHARED_DBS  16u  /* those that have shares: what is in others is written at least once */
 
 /* Is the slot kept for another flow, or everything closed? */
-bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot);
+bool slot_is_closed(const struct cluster *cl, unsigned flow, unsigned slot);
+static inline bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot)
+{
+    return (cl->flushing || cl->exclusive || cl->reserved_for >= 0) && slot_is_closed(cl, flow, slot);
+}
 
 /* May a request that wants to be alone in these slots go? If not, the slots are kept for its flow. */
 bool cluster_slots_free(struct cluster *cl, unsigned flow, const uint16_t *slot, unsigned n);
@@ -255,12 +259,12 @@ void spans_free(struct cluster *cl);
 
 /* Requests are held: ask replicas, if it is time. The connection is lost: so is what waited for them. */
 void replicas_ask(struct conn *c);
-void replicas_lost(struct conn *c);
-void replicas_free(struct conn *c);
+void replicas_lost(struct line *l);
+void replicas_free(struct line *l);
 
 /* Ask for replicas' confirmation where --wait wants it, however long that takes, then call fn; without --wait
  * fn is called at once. ok: it is confirmed. Not ok: the connection was lost before: do it all again. */
-typedef void safe_fn(struct conn *c, void *arg, bool ok);
-void cluster_safe(struct conn *c, safe_fn *fn, void *arg);
+typedef void safe_fn(struct line *l, void *arg, bool ok);
+void cluster_safe(struct line *l, safe_fn *fn, void *arg);
 
 #endif

@@ -12,28 +12,25 @@
 #define A_STRING   REPLY_BIT(REDIS_REPLY_STRING)
 #define AN_ARRAY   REPLY_BIT(REDIS_REPLY_ARRAY)
 
-/* Those that dfparse writes, by length. Others may answer anything. */
-static const struct command {
-    const char *name;
-    unsigned types;
-} commands[] = {
+#define LONGEST    16u /* name of a command that is known */
+
+/* Those that dfparse writes. Others may answer anything. */
+struct command {
+    char name[LONGEST + 1];
+    uint8_t types;
+};
+static const struct command of_3[] = {
     {"SET", A_STATUS | A_NIL | A_STRING}, /* with NX, XX, GET; see below */
     {"DEL", AN_INTEGER},
-    {"MSET", A_STATUS},
-    {"HSET", AN_INTEGER},
-    {"DUMP", A_STRING | A_NIL},
-    {"PTTL", AN_INTEGER},
-    {"SADD", AN_INTEGER},
-    {"SREM", AN_INTEGER},
-    {"ZREM", AN_INTEGER},
-    {"HDEL", AN_INTEGER},
-    {"INCR", AN_INTEGER},
-    {"DECR", AN_INTEGER},
-    {"LREM", AN_INTEGER},
-    {"LSET", A_STATUS},
-    {"XACK", AN_INTEGER},
-    {"XDEL", AN_INTEGER},
-    {"COPY", AN_INTEGER},
+    {"", 0},
+};
+static const struct command of_4[] = {
+    {"MSET", A_STATUS},   {"HSET", AN_INTEGER}, {"DUMP", A_STRING | A_NIL}, {"PTTL", AN_INTEGER},
+    {"SADD", AN_INTEGER}, {"SREM", AN_INTEGER}, {"ZREM", AN_INTEGER},       {"HDEL", AN_INTEGER},
+    {"INCR", AN_INTEGER}, {"DECR", AN_INTEGER}, {"LREM", AN_INTEGER},       {"LSET", A_STATUS},
+    {"XACK", AN_INTEGER}, {"XDEL", AN_INTEGER}, {"COPY", AN_INTEGER},       {"", 0},
+};
+static const struct command of_5[] = {
     {"MULTI", A_STATUS},
     {"HMSET", A_STATUS},
     {"RPUSH", AN_INTEGER},
@@ -44,6 +41,9 @@ static const struct command {
     {"SETNX", AN_INTEGER},
     {"XTRIM", AN_INTEGER},
     {"SMOVE", AN_INTEGER},
+    {"", 0},
+};
+static const struct command of_6[] = {
     {"EXPIRE", AN_INTEGER},
     {"APPEND", AN_INTEGER},
     {"SELECT", A_STATUS},
@@ -60,42 +60,57 @@ static const struct command {
     {"RENAME", A_STATUS},
     {"EXISTS", AN_INTEGER},
     {"XSETID", A_STATUS},
-    {"RESTORE", A_STATUS},
-    {"FLUSHDB", A_STATUS},
-    {"HINCRBY", AN_INTEGER},
-    {"LINSERT", AN_INTEGER},
-    {"PERSIST", AN_INTEGER},
-    {"PEXPIRE", AN_INTEGER},
-    {"HGETALL", AN_ARRAY},
+    {"", 0},
+};
+static const struct command of_7[] = {
+    {"RESTORE", A_STATUS},   {"FLUSHDB", A_STATUS},   {"HINCRBY", AN_INTEGER}, {"LINSERT", AN_INTEGER},
+    {"PERSIST", AN_INTEGER}, {"PEXPIRE", AN_INTEGER}, {"HGETALL", AN_ARRAY},   {"", 0},
+};
+static const struct command of_8[] = {
     {"FLUSHALL", A_STATUS},
     {"SETRANGE", AN_INTEGER},
     {"EXPIREAT", AN_INTEGER},
     {"RENAMENX", AN_INTEGER},
+    {"", 0},
+};
+static const struct command of_9[] = {
     {"PEXPIREAT", AN_INTEGER},
+    {"", 0},
+};
+static const struct command of_10[] = {
     {"HPEXPIREAT", AN_ARRAY},
     {"SDIFFSTORE", AN_INTEGER},
-    {"SINTERSTORE", AN_INTEGER},
-    {"SUNIONSTORE", AN_INTEGER},
-    {"ZINTERSTORE", AN_INTEGER},
-    {"ZUNIONSTORE", AN_INTEGER},
-    {"ZRANGESTORE", AN_INTEGER},
+    {"", 0},
+};
+static const struct command of_11[] = {
+    {"SINTERSTORE", AN_INTEGER}, {"SUNIONSTORE", AN_INTEGER}, {"ZINTERSTORE", AN_INTEGER},
+    {"ZUNIONSTORE", AN_INTEGER}, {"ZRANGESTORE", AN_INTEGER}, {"", 0},
+};
+static const struct command of_14[] = {
     {"GEOSEARCHSTORE", AN_INTEGER},
     {"ZREMRANGEBYLEX", AN_INTEGER},
+    {"", 0},
+};
+static const struct command of_15[] = {
     {"ZREMRANGEBYRANK", AN_INTEGER},
+    {"", 0},
+};
+static const struct command of_16[] = {
     {"ZREMRANGEBYSCORE", AN_INTEGER},
+    {"", 0},
+};
+static const struct command *const by_length[LONGEST + 1] = {
+    [3] = of_3, [4] = of_4,   [5] = of_5,   [6] = of_6,   [7] = of_7,   [8] = of_8,
+    [9] = of_9, [10] = of_10, [11] = of_11, [14] = of_14, [15] = of_15, [16] = of_16,
 };
 
 static unsigned types_of(const struct slice *name)
 {
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        const char *c = commands[i].name;
-        size_t len = strlen(c);
-        if (len > name->n)
-            break;
-        if (len == name->n && (c[0] | 0x20) == (name->p[0] | 0x20) &&
-            strncasecmp(c, (const char *)name->p, len) == 0)
-            return commands[i].types;
-    }
+    const struct command *c = name->n <= LONGEST ? by_length[name->n] : NULL;
+    for (; c != NULL && c->name[0] != '\0'; c++)
+        if ((c->name[0] | 0x20) == (name->p[0] | 0x20) &&
+            strncasecmp(c->name, (const char *)name->p, name->n) == 0)
+            return c->types;
     return ~0u;
 }
 

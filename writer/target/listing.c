@@ -192,13 +192,13 @@ static void question(void *arg, struct conn *c)
     struct listing_round *round = round_of(l);
     bool reads = l->phase == LISTING_READS;
     if (reads && !ns->slots && ns->at_db >= ns->ndbs) {
-        c->node->swept = true;
+        c->line.node->swept = true;
         return;
     }
     round->all = l;
     l->asked++;
     if (reads)
-        node_scan(c, ns->slots ? c->db : ns->dbs[ns->at_db], on_scan, round, COUNT);
+        node_scan(c, ns->slots ? c->line.db : ns->dbs[ns->at_db], on_scan, round, COUNT);
     else if (ns->slots)
         node_ask(c, on_nodes, round, "CLUSTER", "NODES");
     else

@@ -52,11 +52,11 @@ static bool send_moved(struct cluster *cl, struct moved *m)
     if (got != PUT_DONE)
         return got == PUT_FAIL;
     if (m->ask != NULL)
-        conn_asking(c);
+        line_asking(&c->line);
     if (calls->transmit != NULL)
         calls->transmit(c, &m->u);
     else
-        conn_add(c, &m->u, m->bytes, m->u.len);
+        line_add(&c->line, &m->u, m->bytes, m->u.len);
     return true;
 }
 

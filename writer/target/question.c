@@ -7,6 +7,7 @@
 
 struct question {
     LIST_ENTRY(question) link; /* nodes.questions */
+    struct nodes *nodes;
     answer_fn *fn;
     void *arg;
     int type; /* of the answer */
@@ -16,7 +17,7 @@ struct question {
 static struct question *question_new(struct nodes *ns, answer_fn *fn, void *arg, int type, const char *what)
 {
     struct question *q = xcalloc(1, sizeof *q);
-    *q = (struct question){.fn = fn, .arg = arg, .type = type, .what = what};
+    *q = (struct question){.nodes = ns, .fn = fn, .arg = arg, .type = type, .what = what};
     LIST_INSERT_HEAD(&ns->questions, q, link);
     return q;
 }
@@ -38,40 +39,40 @@ static void answer(struct question *q, struct cnode *n, const redisReply *r)
 }
 
 /* Is it an answer? Where it is a refusal that passes, or nonsense, the question is to be put again. */
-static bool is_answer(struct conn *c, const struct question *q, const redisReply *r)
+static bool is_answer(struct nodes *ns, struct line *l, const struct question *q, const redisReply *r)
 {
     if (r == NULL)
         return false;
     if (r->type == REDIS_REPLY_ERROR)
-        cluster_question_refused(c, r, q->what);
-    else if (conn_expects(c, r, REPLY_BIT(q->type), q->what))
-        c->node->plight = (struct plight){0};
+        cluster_question_refused(ns->cl, l, r, q->what);
+    else if (line_expects(l, r, REPLY_BIT(q->type), q->what))
+        l->node->plight = (struct plight){0};
     return r->type == q->type;
 }
 
-static void on_reply(struct conn *c, void *arg, const redisReply *r)
+static void on_reply(struct line *l, void *arg, const redisReply *r)
 {
     struct question *q = arg;
-    answer(q, c->node, is_answer(c, q, r) ? r : NULL);
+    answer(q, l->node, is_answer(q->nodes, l, q, r) ? r : NULL);
 }
 
 void node_ask(struct conn *c, answer_fn *fn, void *arg, const char *one, const char *two)
 {
-    conn_call(c, on_reply, question_new(c->all, fn, arg, REDIS_REPLY_STRING, one), one, two, NULL);
+    line_call(&c->line, on_reply, question_new(c->all, fn, arg, REDIS_REPLY_STRING, one), one, two, NULL);
 }
 
 /* ---- scans ---- */
 
-static void on_scan(struct conn *c, void *arg, const redisReply *r)
+static void on_scan(struct line *l, void *arg, const redisReply *r)
 {
     struct question *q = arg;
-    struct cnode *n = c->node;
+    struct cnode *n = l->node;
     const redisReply *keys = NULL;
-    if (is_answer(c, q, r) && reply_is_scan(r) && !scan_circles(&n->guard, r->element[0]->str)) {
+    if (is_answer(q->nodes, l, q, r) && reply_is_scan(r) && !scan_circles(&n->guard, r->element[0]->str)) {
         strlcpy(n->cursor, r->element[0]->str, sizeof n->cursor);
         keys = r->element[1];
     } else if (r != NULL && r->type == q->type) {
-        conn_lose(c, "SCAN: unexpected reply");
+        line_lose(l, "SCAN: unexpected reply");
     }
     answer(q, n, keys);
 }
@@ -84,6 +85,6 @@ void node_scan_anew(struct cnode *n)
 
 void node_scan(struct conn *c, uint32_t db, answer_fn *fn, void *arg, const char *count)
 {
-    cluster_scan(c, db, on_scan, question_new(c->all, fn, arg, REDIS_REPLY_ARRAY, "SCAN"), c->node->cursor,
-                 count);
+    cluster_scan(c, db, on_scan, question_new(c->all, fn, arg, REDIS_REPLY_ARRAY, "SCAN"),
+                 c->line.node->cursor, count);
 }

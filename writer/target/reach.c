@@ -31,7 +31,7 @@ void reach_free(struct nodes *ns)
 static bool is_target(const struct conn *c)
 {
     const struct nodes *ns = c->all;
-    return c->node == ns->node[0] && (!ns->slots || !ns->opened);
+    return c->line.node == ns->node[0] && (!ns->slots || !ns->opened);
 }
 
 /* ---- a round over all hosts ---- */
@@ -80,10 +80,10 @@ static void explain(struct conn *c)
     struct reach *x = &c->all->reach;
     struct endpoint at = {.host = ""};
     bool tls = c->all->opt->url.tls != NULL;
-    if (c->all->opened || c->spoke || c->state != CONN_HELLO || c->wire.t.hopeless)
+    if (c->all->opened || c->line.spoke || c->line.state != CONN_HELLO || c->line.wire.t.hopeless)
         return;
-    strlcpy(at.host, c->node->host, sizeof at.host);
-    strlcpy(at.port, c->node->port, sizeof at.port);
+    strlcpy(at.host, c->line.node->host, sizeof at.host);
+    strlcpy(at.port, c->line.node->port, sizeof at.port);
     if (tls ? !tls_not_spoken(&at) : !tls_spoken(&at))
         return;
     snprintf(x->why, sizeof x->why,
@@ -95,14 +95,14 @@ void reach_missed(struct conn *c)
 {
     struct nodes *ns = c->all;
     struct reach *x = &ns->reach;
-    bool sentinel = c->node->sentinel;
+    bool sentinel = c->line.node->sentinel;
     if ((!sentinel && !is_target(c)) || (sentinel && x->named))
         return;
     x->named = false;
-    x->reached |= !sentinel && (c->state != CONN_CONNECTING || ns->opt->url.sentinel);
-    if (x->tried == 0 || weight(c->loss) > weight(x->worst)) {
-        x->worst = c->loss;
-        memcpy(x->why, c->why, sizeof x->why);
+    x->reached |= !sentinel && (c->line.state != CONN_CONNECTING || ns->opt->url.sentinel);
+    if (x->tried == 0 || weight(c->line.loss) > weight(x->worst)) {
+        x->worst = c->line.loss;
+        memcpy(x->why, c->line.why, sizeof x->why);
         explain(c);
     }
     x->host = (x->host + 1) % ns->opt->url.seeds;
@@ -129,67 +129,65 @@ void reach_lost(struct conn *c)
 
 /* ---- sentinels ---- */
 
-static void refused(struct conn *c, const redisReply *r, const char *what)
+static void refused(struct hello *h, const redisReply *r, const char *what)
 {
-    c->loss = LOSS_FATAL;
-    conn_lose(c, "sentinel %s: %s: %s", cnode_name(c->node), what,
+    h->line->loss = LOSS_FATAL;
+    line_lose(h->line, "sentinel %s: %s: %s", cnode_name(h->line->node), what,
               r->type == REDIS_REPLY_ERROR ? r->str : "unexpected reply");
 }
 
-static void on_auth(struct conn *c, void *arg, const redisReply *r)
+static void on_auth(struct hello *h, const redisReply *r)
 {
-    (void)arg;
     if (r != NULL && r->type != REDIS_REPLY_STATUS)
-        refused(c, r, "AUTH");
+        refused(h, r, "AUTH");
 }
 
-static bool take_master(struct conn *c, const redisReply *r)
+static bool take_master(struct hello *h, const redisReply *r)
 {
-    struct nodes *ns = c->all;
+    struct nodes *ns = h->all;
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[0]->type != REDIS_REPLY_STRING ||
         r->element[1]->type != REDIS_REPLY_STRING || r->element[0]->len >= sizeof ns->node[0]->host ||
         r->element[1]->len >= sizeof ns->node[0]->port) {
-        refused(c, r, "SENTINEL get-master-addr-by-name");
+        refused(h, r, "SENTINEL get-master-addr-by-name");
         return false;
     }
     if (!endpoint_ok(r->element[0]->str, r->element[1]->str)) {
-        c->loss = LOSS_FATAL;
-        conn_lose(c, "sentinel %s: what it names is no host and port", cnode_name(c->node));
+        h->line->loss = LOSS_FATAL;
+        line_lose(h->line, "sentinel %s: what it names is no host and port", cnode_name(h->line->node));
         return false;
     }
     topology_address(ns->node[0], r->element[0]->str, r->element[1]->str);
     return true;
 }
 
-static void on_master(struct conn *c, void *arg, const redisReply *r)
+static void on_master(struct hello *h, const redisReply *r)
 {
-    struct nodes *ns = c->all;
-    (void)arg;
-    if (r == NULL || c->lost)
+    struct nodes *ns = h->all;
+    if (r == NULL || h->line->lost)
         return;
     if (r->type == REDIS_REPLY_NIL || (r->type == REDIS_REPLY_ARRAY && r->elements == 0)) {
-        c->loss = LOSS_UNKNOWN;
-        conn_lose(c, "sentinel %s knows no master by the name of %s", cnode_name(c->node),
-                  c->all->opt->url.name);
+        h->line->loss = LOSS_UNKNOWN;
+        line_lose(h->line, "sentinel %s knows no master by the name of %s", cnode_name(h->line->node),
+                  ns->opt->url.name);
         return;
     }
-    if (!take_master(c, r))
+    if (!take_master(h, r))
         return;
-    log_event(LOG_INFO, NO_FLOW, "event=sentinel_says sentinel=%s master=%s", cnode_name(c->node),
+    log_event(LOG_INFO, NO_FLOW, "event=sentinel_says sentinel=%s master=%s", cnode_name(h->line->node),
               cnode_name(ns->node[0]));
     ns->reach.named = true;
     ns->node[0]->conn[0]->next_try = 0;
-    conn_lose(c, "it has said what it was asked");
+    line_lose(h->line, "it has said what it was asked");
 }
 
-static void greet(struct conn *c)
+static void greet(struct hello *h)
 {
-    const struct options *o = c->all->opt;
+    const struct options *o = h->all->opt;
     if (o->sentinel_user[0] != '\0')
-        conn_call(c, on_auth, NULL, "AUTH", o->sentinel_user, o->sentinel_password, NULL);
+        line_ask(h->line, on_auth, "AUTH", o->sentinel_user, o->sentinel_password, NULL);
     else if (o->sentinel_password[0] != '\0')
-        conn_call(c, on_auth, NULL, "AUTH", o->sentinel_password, NULL);
-    conn_call(c, on_master, NULL, "SENTINEL", "get-master-addr-by-name", o->url.name, NULL);
+        line_ask(h->line, on_auth, "AUTH", o->sentinel_password, NULL);
+    line_ask(h->line, on_master, "SENTINEL", "get-master-addr-by-name", o->url.name, NULL);
 }
 
 static const struct conn_calls calls = {.greet = greet, .missed = reach_missed};
@@ -223,6 +221,6 @@ bool reach_known(struct conn *c, uint64_t now)
         conn_want(sentinel_of(ns, x->host), now);
         return false;
     }
-    topology_address(c->node, u->seed[x->host].host, u->seed[x->host].port);
+    topology_address(c->line.node, u->seed[x->host].host, u->seed[x->host].port);
     return x->named = true;
 }

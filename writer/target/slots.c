@@ -101,7 +101,7 @@ bool cluster_alone(struct cluster *cl, unsigned flow)
     return false;
 }
 
-bool slot_closed(const struct cluster *cl, unsigned flow, unsigned slot)
+bool slot_is_closed(const struct cluster *cl, unsigned flow, unsigned slot)
 {
     return (cl->flushing && cl->scope == LANES_ALL) || cl->exclusive || reserved(cl, flow, slot);
 }

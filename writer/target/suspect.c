@@ -37,13 +37,13 @@ bool suspect_found(struct cluster *cl)
 
 /* ---- of several connections ---- */
 
-void plight_lost(struct plight *p, const struct conn *c)
+void plight_lost(struct plight *p, const struct line *l)
 {
-    if (c->blameless)
+    if (l->blameless)
         return;
     if (p->lost < UINT8_MAX)
         p->lost++;
-    if (c->lost_alone && p->alone < UINT8_MAX)
+    if (l->lost_alone && p->alone < UINT8_MAX)
         p->alone++;
 }
 

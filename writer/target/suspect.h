@@ -33,7 +33,7 @@ struct plight {
     uint8_t lost, alone; /* connections; of these, with nothing else in flight */
 };
 
-struct conn;
+struct line;
 
 static inline bool plight_alone(const struct plight *p)
 {
@@ -46,7 +46,7 @@ static inline bool plight_hopeless(const struct plight *p)
 }
 
 /* Its connection was lost with it. */
-void plight_lost(struct plight *p, const struct conn *c);
+void plight_lost(struct plight *p, const struct line *l);
 
 /* A request for a message: n bytes of it are there, it has bytes in all. */
 struct named {

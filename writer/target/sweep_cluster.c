@@ -201,21 +201,21 @@ static void remove_by_slots(struct sweep *s)
 }
 
 /* Without slots: alone, and so all of one database together. */
-static void on_deleted(struct conn *c, void *arg, const redisReply *r)
+static void on_deleted(struct line *l, void *arg, const redisReply *r)
 {
     struct sweep *s = arg;
     struct cnode *other;
     uint64_t due;
-    c->all->stir = true;
+    s->cl->nodes.stir = true;
     s->going_sent = false; /* if it was lost or refused it goes again, and nothing else before that */
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "DEL"))
+    if (r == NULL || !line_expects(l, r, REPLY_BIT(REDIS_REPLY_INTEGER), "DEL"))
         return;
     if (r->type == REDIS_REPLY_ERROR &&
-        cluster_detour(c, 3, NULL, r->str, r->len, &due, &other) != DETOUR_NONE) {
-        plight_refused(s->cl, &c->node->plight, NULL, r->str, r->len);
+        cluster_detour(s->cl, l, 3, NULL, r->str, r->len, &due, &other) != DETOUR_NONE) {
+        plight_refused(s->cl, &l->node->plight, NULL, r->str, r->len);
         return;
     }
-    c->node->plight = (struct plight){0};
+    l->node->plight = (struct plight){0};
     if (r->type == REDIS_REPLY_ERROR && !s->outcome->dead)
         outcome_give_up(s->outcome, EXIT_CANNOT, "event=command_refused command=DEL reply=%s",
                         log_quote(r->str, r->len));
@@ -265,12 +265,12 @@ static void question(void *arg, struct conn *c)
     const struct nodes *ns = &s->cl->nodes;
     bool reads = s->phase == SWEEP_READS;
     if (reads && !ns->slots && ns->at_db >= ns->ndbs) {
-        c->node->swept = true; /* there is nothing in it */
+        c->line.node->swept = true; /* there is nothing in it */
         return;
     }
     s->asked++;
     if (reads)
-        node_scan(c, ns->slots ? c->db : ns->dbs[ns->at_db], on_scan, s, SWEEP_COUNT);
+        node_scan(c, ns->slots ? c->line.db : ns->dbs[ns->at_db], on_scan, s, SWEEP_COUNT);
     else if (ns->slots)
         node_ask(c, on_nodes, s, "CLUSTER", "NODES");
     else

@@ -34,12 +34,12 @@ static bool key_on(const struct cluster *cl, const struct cnode *n, char key[KEY
 
 /* ---- who takes over ---- */
 
-static void on_marked(struct conn *c, void *arg, const redisReply *r)
+static void on_marked(struct line *l, void *arg, const redisReply *r)
 {
     struct cnode *n = arg;
     n->taken = TAKEN_TO_DO;
-    c->cl->nodes.stir = true;
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STATUS), "SET"))
+    n->conn[0]->all->stir = true;
+    if (r == NULL || !line_expects(l, r, REPLY_BIT(REDIS_REPLY_STATUS), "SET"))
         return;
     n->taken = TAKEN_MARKED;
     if (r->type == REDIS_REPLY_ERROR)
@@ -58,7 +58,7 @@ static void mark(struct cluster *cl, struct cnode *n)
     if (!key_on(cl, n, key))
         return;
     n->taken = TAKEN_ASKED;
-    conn_call(c, on_marked, n, "SET", key, cl->run, "PX", KEEP_TEXT, NULL);
+    line_call(&c->line, on_marked, n, "SET", key, cl->run, "PX", KEEP_TEXT, NULL);
 }
 
 bool taken_marked(struct cluster *cl)
@@ -77,40 +77,38 @@ bool taken_marked(struct cluster *cl)
 
 /* ---- whose task it was ---- */
 
-static void on_value(struct conn *c, void *arg, const redisReply *r)
+static void on_value(struct hello *h, const redisReply *r)
 {
-    (void)arg;
-    c->others = r != NULL &&
-                conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "GET") &&
-                r->type == REDIS_REPLY_STRING && strcmp(r->str, c->cl->run) != 0;
+    h->others = r != NULL &&
+                line_expects(h->line, r, REPLY_BIT(REDIS_REPLY_STRING) | REPLY_BIT(REDIS_REPLY_NIL), "GET") &&
+                r->type == REDIS_REPLY_STRING && strcmp(r->str, h->all->cl->run) != 0;
     if (r != NULL && r->type == REDIS_REPLY_ERROR)
-        log_event(LOG_DEBUG, NO_FLOW, "event=takeover_not_looked_for node=%s reply=%s", cnode_name(c->node),
-                  log_quote(r->str, r->len));
+        log_event(LOG_DEBUG, NO_FLOW, "event=takeover_not_looked_for node=%s reply=%s",
+                  cnode_name(h->line->node), log_quote(r->str, r->len));
 }
 
 /* One that was written before this process began was for another. */
-static void on_time(struct conn *c, void *arg, const redisReply *r)
+static void on_time(struct hello *h, const redisReply *r)
 {
-    struct cluster *cl = c->cl;
-    (void)arg;
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_INTEGER), "PTTL") || !c->others ||
+    struct cluster *cl = h->all->cl;
+    if (r == NULL || !line_expects(h->line, r, REPLY_BIT(REDIS_REPLY_INTEGER), "PTTL") || !h->others ||
         r->type != REDIS_REPLY_INTEGER || r->integer <= 0 || r->integer > KEEP_MS)
         return;
     uint64_t age = (uint64_t)(KEEP_MS - r->integer) * 1000;
     if (age >= us_since(mono_us(), cl->stats->started) || cl->outcome->dead)
         return;
     outcome_give_up(cl->outcome, EXIT_CANNOT, "event=task_taken_over task=%s target=%s node=%s note=%s",
-                    cl->opt->task, cl->opt->shown, cnode_name(c->node),
+                    cl->opt->task, cl->opt->shown, cnode_name(h->line->node),
                     "\"another writer has taken over: give each its own --task\"");
-    conn_lose(c, "another writer has taken over task %s", cl->opt->task);
+    line_lose(h->line, "another writer has taken over task %s", cl->opt->task);
 }
 
-void taken_look(struct conn *c)
+void taken_look(struct hello *h)
 {
     char key[KEY_MAX];
-    c->others = false;
-    if (c->cl->nodes.whole || !key_on(c->cl, c->node, key))
+    h->others = false;
+    if (h->all->whole || !key_on(h->all->cl, h->line->node, key))
         return;
-    conn_call(c, on_value, NULL, "GET", key, NULL);
-    conn_call(c, on_time, NULL, "PTTL", key, NULL);
+    line_ask(h->line, on_value, "GET", key, NULL);
+    line_ask(h->line, on_time, "PTTL", key, NULL);
 }

@@ -7,12 +7,12 @@
 #include <stdbool.h>
 
 struct cluster;
-struct conn;
+struct hello;
 
 /* Before the first request, after any flush: false: masters still have to confirm the key. */
 bool taken_marked(struct cluster *cl);
 
 /* In a handshake: where the key is younger than this process, and another's, the writer fails. */
-void taken_look(struct conn *c);
+void taken_look(struct hello *h);
 
 #endif

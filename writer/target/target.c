@@ -97,28 +97,26 @@ static void module_names(struct target_info *info, const redisReply *list)
     }
 }
 
-static void on_modules(struct conn *c, void *arg, const redisReply *r)
+static void on_modules(struct hello *h, const redisReply *r)
 {
-    (void)arg;
-    if (r != NULL && conn_expects(c, r, REPLY_BIT(REDIS_REPLY_ARRAY), "MODULE LIST"))
-        module_names(&c->all->target->info, r);
+    if (r != NULL && line_expects(h->line, r, REPLY_BIT(REDIS_REPLY_ARRAY), "MODULE LIST"))
+        module_names(&h->all->target->info, r);
 }
 
-static void on_maxbulk(struct conn *c, void *arg, const redisReply *r)
+static void on_maxbulk(struct hello *h, const redisReply *r)
 {
-    (void)arg;
     if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements != 2 || r->element[1]->str == NULL)
         return;
     uint64_t v = strtoull(r->element[1]->str, NULL, 10);
     if (v >= ((uint64_t)1 << 20))
-        c->all->target->info.maxbulk = v;
+        h->all->target->info.maxbulk = v;
 }
 
-void target_limits(struct conn *c)
+void target_limits(struct hello *h)
 {
-    c->all->target->info.maxbulk = BULK_DEFAULT;
-    conn_call(c, on_modules, NULL, "MODULE", "LIST", NULL);
-    conn_call(c, on_maxbulk, NULL, "CONFIG", "GET", "proto-max-bulk-len", NULL);
+    h->all->target->info.maxbulk = BULK_DEFAULT;
+    line_ask(h->line, on_modules, "MODULE", "LIST", NULL);
+    line_ask(h->line, on_maxbulk, "CONFIG", "GET", "proto-max-bulk-len", NULL);
 }
 
 void target_announce(const struct target_info *info, const char *existing, char *out, size_t cap)

@@ -11,13 +11,13 @@
 #include "node.h"
 #include "ours.h"
 
-struct conn;
+struct hello;
 
 /* Take what an INFO reply says (of the server, or its replication). */
 void target_learn(struct target_info *info, const char *text);
 
 /* Ask for modules and proto-max-bulk-len; refusals are no fault. */
-void target_limits(struct conn *c);
+void target_limits(struct hello *h);
 
 /* The rest of the line "target …" of the control protocol. existing: the policy for keys that are there. */
 void target_announce(const struct target_info *info, const char *existing, char *out, size_t cap);

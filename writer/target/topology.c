@@ -121,7 +121,7 @@ static bool take_topology(struct nodes *ns, const redisReply *r, const char *ask
     for (unsigned i = 0; i < ns->n; i++) {
         ns->node[i]->master = ns->node[i]->listed;
         for (unsigned k = 0; k < ns->node[i]->nconn && !ns->node[i]->listed; k++)
-            ns->node[i]->conn[k]->restarted = false; /* another node has its slots */
+            ns->node[i]->conn[k]->line.restarted = false; /* another node has its slots */
         masters += ns->node[i]->listed;
     }
     log_event(LOG_DEBUG, NO_FLOW, "event=topology masters=%u slots=%u", masters, owned(ns));
@@ -182,11 +182,11 @@ void topology_refresh(struct nodes *ns)
     ns->refresh_at = now + (uint64_t)ns->refresh_ms * 1000;
 }
 
-static void on_slots(struct conn *c, void *arg, const redisReply *r)
+static void on_slots(struct line *l, void *arg, const redisReply *r)
 {
     struct nodes *ns = arg;
     ns->refreshing = NULL;
-    bool ok = r != NULL && take_topology(ns, r, c->node->host);
+    bool ok = r != NULL && take_topology(ns, r, l->node->host);
     if (!ns->opened && r != NULL)
         first_answer(ns, r, ok);
     else if (!ok)
@@ -212,12 +212,12 @@ void topology_work(struct nodes *ns, uint64_t now)
         return;
     for (unsigned i = 0; i < ns->n; i++) {
         struct conn *c = ns->node[ns->refresh_turn++ % ns->n]->conn[0];
-        if (!conn_takes(c, 64))
+        if (!line_takes(&c->line, 64))
             continue;
         ns->refresh_at = 0;
         ns->refreshing = c;
         ns->refresh_since = now;
-        conn_call(c, on_slots, ns, "CLUSTER", "SLOTS", NULL);
+        line_call(&c->line, on_slots, ns, "CLUSTER", "SLOTS", NULL);
         return;
     }
     for (unsigned i = 0; i < ns->n; i++) /* nobody to be asked: whoever answers first, replicas too */

@@ -115,43 +115,43 @@ void watch_vanished(struct watch *x, const struct cnode *node, const char *reaso
     x->next = 0; /* ask now */
 }
 
-static void node_reply(struct conn *c, void *arg, const redisReply *r)
+static void node_reply(struct line *l, void *arg, const redisReply *r)
 {
     struct watch *x = arg;
-    c->node->watching--;
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
+    l->node->watching--;
+    if (r == NULL || !line_expects(l, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
         r->type != REDIS_REPLY_STRING)
         return;
-    if (c->all->whole && r->len > 0 && r->str[0] != '#') /* the end of something else */
-        conn_lose(c, "INFO: unexpected reply");
+    if (x->nodes->whole && r->len > 0 && r->str[0] != '#') /* the end of something else */
+        line_lose(l, "INFO: unexpected reply");
     else
-        look(x, &c->node->evicted, r->str, r->len);
+        look(x, &l->node->evicted, r->str, r->len);
 }
 
 /* INFO replication, with --wait. */
-static void replicas_reply(struct conn *c, void *arg, const redisReply *r)
+static void replicas_reply(struct line *l, void *arg, const redisReply *r)
 {
     const struct watch *x = arg;
     uint64_t n;
-    if (r == NULL || !conn_expects(c, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
+    if (r == NULL || !line_expects(l, r, REPLY_BIT(REDIS_REPLY_STRING), "INFO") ||
         r->type != REDIS_REPLY_STRING || !info_number(r->str, r->len, "connected_slaves", &n) ||
         n >= (uint64_t)x->opt->wait)
         return;
     log_event(LOG_WARN, NO_FLOW, "event=too_few_replicas node=%s replicas=%llu wait=%d note=%s",
-              cnode_name(c->node), (unsigned long long)n, x->opt->wait,
+              cnode_name(l->node), (unsigned long long)n, x->opt->wait,
               "\"nothing counts as applied before so many confirm it\"");
 }
 
-void watch_conn(struct watch *x, struct conn *c)
+void watch_conn(struct watch *x, struct line *l)
 {
-    struct cnode *node = c->node;
-    if (c != node->conn[0])
+    struct cnode *node = l->node;
+    if (l != &node->conn[0]->line)
         return;
     if (x->opt->wait > 0)
-        conn_call(c, replicas_reply, x, "INFO", "replication", NULL);
+        line_call(l, replicas_reply, x, "INFO", "replication", NULL);
     node->watching += 2;
-    conn_call(c, node_reply, x, "INFO", "memory", NULL);
-    conn_call(c, node_reply, x, "INFO", "stats", NULL);
+    line_call(l, node_reply, x, "INFO", "memory", NULL);
+    line_call(l, node_reply, x, "INFO", "stats", NULL);
 }
 
 static void ask_nodes(struct watch *x)
@@ -159,18 +159,18 @@ static void ask_nodes(struct watch *x)
     for (unsigned i = 0; i < x->nodes->n; i++) {
         struct cnode *node = x->nodes->node[i];
         struct conn *c = node->nconn > 0 ? node->conn[0] : NULL;
-        if (!node->master || node->watching > 0 || c == NULL || !conn_takes(c, 64))
+        if (!node->master || node->watching > 0 || c == NULL || !line_takes(&c->line, 64))
             continue;
         node->watching += 2;
-        conn_call(c, node_reply, x, "INFO", "stats", NULL);
-        conn_call(c, node_reply, x, "INFO", "memory", NULL);
+        line_call(&c->line, node_reply, x, "INFO", "stats", NULL);
+        line_call(&c->line, node_reply, x, "INFO", "memory", NULL);
     }
 }
 
 static bool answered(const struct watch *x)
 {
     for (unsigned i = 0; i < x->nodes->n; i++)
-        if (x->nodes->node[i]->watching > 0 || x->nodes->node[i]->conn[0]->lost)
+        if (x->nodes->node[i]->watching > 0 || x->nodes->node[i]->conn[0]->line.lost)
             return false;
     return true;
 }
@@ -208,10 +208,11 @@ static struct state state_of(bool lost, const char *lost_why, const struct patie
 
 static struct state conn_state(const struct conn *c, uint64_t now)
 {
-    bool ready = c->state == CONN_READY && !c->lost;
+    bool ready = c->line.state == CONN_READY && !c->line.lost;
     /* One that is not there is no trouble before something waits for it. */
-    bool lost = !ready && c->all->needed_since != 0 && c->why[0] != '\0';
-    return state_of(lost, c->why, &c->patience, ready && c->un > c->replied, c->wire.heard, now);
+    bool lost = !ready && c->all->needed_since != 0 && c->line.why[0] != '\0';
+    return state_of(lost, c->line.why, &c->line.patience, ready && c->line.un > c->line.replied,
+                    c->line.wire.answered, now);
 }
 
 /* Of several connections, the first that is not well. */
@@ -219,7 +220,7 @@ static struct state target_state(const struct watch *x, uint64_t now)
 {
     struct state s = {"ok", ""};
     for (unsigned i = 0; i < x->nodes->nconn && strcmp(s.name, "ok") == 0; i++)
-        if (!x->nodes->conn[i]->node->sentinel)
+        if (!x->nodes->conn[i]->line.node->sentinel)
             s = conn_state(x->nodes->conn[i], now);
     return s;
 }

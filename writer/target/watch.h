@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct conn;
+struct line;
 struct cnode;
 
 /* Keys that a server has evicted. */
@@ -45,7 +45,7 @@ struct watch {
 
 /* A connection to the target says hello: ask for the node's counters before anything is written
  * there. */
-void watch_conn(struct watch *x, struct conn *c);
+void watch_conn(struct watch *x, struct line *l);
 
 /* Ask for counters, and tell dfreader how the target is, as far as either is due. */
 void watch_work(struct watch *x, uint64_t now);

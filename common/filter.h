@@ -1,6 +1,6 @@
 /* Which keys go through, and under which names and in which databases. dfparse(1), SELECTING AND RENAMING. */
-#ifndef DFP_FILTER_H
-#define DFP_FILTER_H
+#ifndef DF_FILTER_H
+#define DF_FILTER_H
 
 #include <regex.h>
 #include <stdbool.h>
@@ -88,5 +88,11 @@ size_t filter_growth(const struct filter *s);
 
 /* Glob as Redis' KEYS has it: * ? [a-z] [^a] \\x. */
 bool glob_match(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn);
+
+/* A key or a command whose keys have new names: these, and the arguments that they stand in. */
+struct renamed {
+    struct buf names, argv;
+    uint8_t db[20]; /* an argument that is a database */
+};
 
 #endif
