@@ -211,19 +211,21 @@ static bool slot_of(struct emit *e, struct origin *o, const struct change *ch, c
 }
 
 /* Two names of the source that become one may be in different flows, which have no order: one is left out. */
-static bool name_is_taken(struct sink *to, uint32_t db, const struct slice *key)
+static bool name_is_taken(struct slot_names *names, struct emit *e, struct origin *o, uint32_t db,
+                          const struct slice *key)
 {
-    if (!slot_names_taken(&to->slots->names, db, key))
+    if (!slot_names_taken(names, db, key))
         return false;
-    emit_report(to->e, &to->o, true, "renamed-alike", key->p, key->n,
+    emit_report(e, o, true, "renamed-alike", key->p, key->n,
                 "by the rules of --rename-prefix another key of the source may get the same name");
     return true;
 }
 
-static bool names_are_free(struct sink *to, const struct change *ch, const struct keys *keys)
+static bool names_are_free(struct slot_names *names, struct emit *e, struct origin *o,
+                           const struct change *ch, const struct keys *keys)
 {
     for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i))
-        if (name_is_taken(to, ch->db, &ch->argv[i]))
+        if (name_is_taken(names, e, o, ch->db, &ch->argv[i]))
             return false;
     return true;
 }
@@ -252,7 +254,7 @@ bool slots_admit(struct sink *to, struct change *ch)
         flush(to, &slots);
     }
     switch (holding_command(to->holding, slot, place(to->next_lsn), removes(&a[0]))) {
-    case HOLD_APPLY: return names_are_free(to, ch, &keys);
+    case HOLD_APPLY: return names_are_free(&to->slots->names, to->e, &to->o, ch, &keys);
     case HOLD_WANT: want_keys(to, ch, c, &keys); break;
     case HOLD_DROP: break;
     }
@@ -260,39 +262,42 @@ bool slots_admit(struct sink *to, struct change *ch)
     return false;
 }
 
-bool slots_admit_key(struct sink *to, uint32_t db, const struct slice *key)
+bool slots_admit_key(struct slots *s, struct emit *e, struct origin *o, uint32_t db, const struct slice *key)
 {
-    return holding_has(to->holding, key_slot(key->p, key->n)) && !name_is_taken(to, db, key);
+    return holding_has(&s->holding, key_slot(key->p, key->n)) && !name_is_taken(&s->names, e, o, db, key);
 }
 
 /* ---- records ---- */
 
-/* Keys of a take, as the source names them, or the target. */
-static void name_key(struct sink *to, uint32_t db, const struct slice *key, bool held)
+/* A key of a take as the source names it: the only one, or, of a key that the target has, the next of those
+ * that it may have been made from. */
+static bool next_name(struct slot_names *names, uint32_t db, const struct slice *key, bool held, uint32_t *at,
+                      uint32_t *from, struct slice *name)
 {
-    struct slice name;
-    uint32_t from;
-    if (!held) {
-        slot_names_see(&to->slots->names, db);
-        take_key(to, db, key);
-        return;
-    }
-    for (uint32_t at = 0; slot_names_back(&to->slots->names, db, key, &at, &from, &name);)
-        take_key(to, from, &name);
+    if (held)
+        return slot_names_back(names, db, key, at, from, name);
+    slot_names_see(names, db);
+    *from = db;
+    *name = *key;
+    return (*at)++ == 0;
 }
 
 /* One line each. */
 static const char *take_keys(struct sink *to, const char *text, size_t n, uint64_t db, bool held)
 {
     struct buf name = {.max = n + 1};
+    struct slice key, source;
+    uint32_t from;
     for (const char *p = text, *end = text + n; p < end;) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
         size_t len = nl != NULL ? (size_t)(nl - p) + 1 : (size_t)(end - p);
         if (len > 4 && memcmp(p, "key=", 4) == 0) {
             char *to_name = (char *)buf_room(&name, len);
             long k = to_name != NULL ? meta_get(p, len, "key", to_name, len) : -1;
-            if (k >= 0)
-                name_key(to, (uint32_t)db, &(struct slice){(const uint8_t *)to_name, (size_t)k}, held);
+            key = (struct slice){(const uint8_t *)to_name, k > 0 ? (size_t)k : 0};
+            for (uint32_t at = 0;
+                 k >= 0 && next_name(&to->slots->names, (uint32_t)db, &key, held, &at, &from, &source);)
+                take_key(to, from, &source);
         }
         p += len;
     }
@@ -308,32 +313,37 @@ static const char *get_slots(struct slotset *s, const char *text, size_t n)
     return NULL;
 }
 
-/* The keys that the target has of them, by the rules that make its names. */
-static void ask_target(struct sink *to, uint32_t number, const struct slotset *slots)
-{
-    if (to->rereads == NULL)
-        return;
-    slot_names_tell(&to->slots->names, to->rereads->ctl, to->o.flow, to->o.epoch);
-    say(to->rereads->ctl, &to->o, "list", number, slots);
-}
-
-static const char *give_or_take(struct sink *to, const char *text, size_t n, bool take)
-{
-    struct holding *h = to->holding;
+struct order {
     struct slotset slots;
-    uint64_t number, at = 0, sweep = 0;
-    const char *fault = get_slots(&slots, text, n);
+    uint64_t number, at, sweep;
+};
+
+static const char *get_order(struct order *d, const char *text, size_t n)
+{
+    const char *fault = get_slots(&d->slots, text, n);
     if (fault != NULL)
         return fault;
-    if (!meta_getu(text, n, "n", &number) || number == 0 || number > UINT32_MAX)
+    if (!meta_getu(text, n, "n", &d->number) || d->number == 0 || d->number > UINT32_MAX)
         return "a SLOTS record without its number";
-    (void)meta_getu(text, n, "at", &at);
-    (void)meta_getu(text, n, "sweep", &sweep);
-    bool done = take ? holding_take(h, (uint32_t)number, &slots, sweep != 0)
-                     : holding_release(h, (uint32_t)number, place(at), &slots);
-    if (done && take && sweep != 0)
-        ask_target(to, (uint32_t)number, &slots);
+    d->at = d->sweep = 0;
+    (void)meta_getu(text, n, "at", &d->at);
+    (void)meta_getu(text, n, "sweep", &d->sweep);
+    return NULL;
+}
+
+static const char *give_or_take(struct holding *h, const struct order *d, bool take)
+{
+    bool done = take ? holding_take(h, (uint32_t)d->number, &d->slots, d->sweep != 0)
+                     : holding_release(h, (uint32_t)d->number, place(d->at), &d->slots);
     return done ? NULL : "a SLOTS record that fits the slots the flow has";
+}
+
+/* The keys that the target has of them, by the rules that make its names. */
+static void ask_target(const struct slot_names *names, struct ctl *c, const struct origin *o,
+                       const struct order *d)
+{
+    slot_names_tell(names, c, o->flow, o->epoch);
+    say(c, o, "list", (uint32_t)d->number, &d->slots);
 }
 
 static const char *listed(struct holding *h, const char *text, size_t n)
@@ -347,14 +357,13 @@ static const char *listed(struct holding *h, const char *text, size_t n)
 }
 
 /* Without the session nobody reads keys again: what has moved is missing from here on. */
-static void check_offline(struct sink *to)
+static void tell_offline(struct slots *s, struct emit *e, struct origin *o)
 {
-    struct slots *s = to->slots;
-    if (s->told_offline || (to->rereads != NULL && to->rereads->ctl->fd >= 0))
+    if (s->told_offline)
         return;
     s->told_offline = true;
     emit_report(
-        to->e, &to->o, true, "slot-moved", (const uint8_t *)"", 0,
+        e, o, true, "slot-moved", (const uint8_t *)"", 0,
         "slots moved while the stream was recorded, and their keys cannot be read again: what they hold then "
         "is missing");
 }
@@ -365,6 +374,7 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
     char op[16];
     uint64_t db = 0;
     struct slotset slots;
+    struct order order;
     if (to->slots == NULL)
         slots_begin(to);
     if (meta_get(text, n, "op", op, sizeof op) <= 0)
@@ -375,9 +385,14 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
         holding_begin(to->holding, &slots);
         write_holds(to, 0);
     } else if (strcmp(op, "release") == 0 || strcmp(op, "take") == 0) {
-        if ((fault = give_or_take(to, text, n, op[0] == 't')) != NULL)
+        bool take = op[0] == 't', alive = to->rereads != NULL;
+        if ((fault = get_order(&order, text, n)) != NULL ||
+            (fault = give_or_take(to->holding, &order, take)) != NULL)
             return fault;
-        check_offline(to);
+        if (take && order.sweep != 0 && alive)
+            ask_target(&to->slots->names, to->rereads->ctl, &to->o, &order);
+        if (!alive || to->rereads->ctl->fd < 0)
+            tell_offline(to->slots, to->e, &to->o);
     } else if (strcmp(op, "key") == 0 || strcmp(op, "held") == 0) {
         (void)meta_getu(text, n, "db", &db);
         if (db > UINT32_MAX)

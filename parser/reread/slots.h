@@ -35,7 +35,7 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n);
 bool slots_admit(struct sink *to, struct change *ch);
 
 /* A key of the snapshot, in that database of the source. */
-bool slots_admit_key(struct sink *to, uint32_t db, const struct slice *key);
+bool slots_admit_key(struct slots *s, struct emit *e, struct origin *o, uint32_t db, const struct slice *key);
 
 /* After each step of the flow: what is due is done. */
 void slots_tick(struct sink *to);

@@ -60,7 +60,8 @@ enum got rdb_key_value(struct rdb *r, struct cur *c)
     next->type = type;
     next->at = rdb_at(r, c->p);
     change_open(r->to, next, vclass);
-    if (__builtin_expect(r->to->holding != NULL, 0) && !slots_admit_key(r->to, next->db, &name)) {
+    if (__builtin_expect(r->to->slots != NULL, 0) &&
+        !slots_admit_key(r->to->slots, r->to->e, &r->to->o, next->db, &name)) {
         next->key.excluded = true; /* another flow has it */
         r->to->e->stats.moved++;
     }
