@@ -15,19 +15,6 @@ int names_to_target(const struct filter *f, const void *key, size_t len, struct 
     return 1;
 }
 
-/* The renaming that a key of the source goes through: its number, or that of renamings for none. */
-static unsigned rule_for(const struct filter *f, const void *key, size_t len)
-{
-    unsigned i = 0;
-    while (i < f->renames.n) {
-        size_t n = strlen(f->renames.rule[i].from);
-        if (len >= n && memcmp(key, f->renames.rule[i].from, n) == 0)
-            break;
-        i++;
-    }
-    return i;
-}
-
 int names_to_source(const struct filter *f, unsigned i, const void *key, size_t len, struct buf *out)
 {
     size_t begin = out->len;
@@ -40,7 +27,7 @@ int names_to_source(const struct filter *f, unsigned i, const void *key, size_t 
         return 0;
     if (buf_add(out, from, strlen(from)) < 0 || buf_add(out, (const uint8_t *)key + cut, len - cut) < 0)
         return -1;
-    if (rule_for(f, out->p + begin, out->len - begin) == i)
+    if (renames_rule(&f->renames, out->p + begin, out->len - begin) == i)
         return 1;
     out->len = begin;
     return 0;

@@ -84,6 +84,13 @@ static void count(struct process *p, uint64_t now)
     buf_free(&b);
 }
 
+/* The id of its master, where each flow has a master of its own; it may be another one after a reconnect. */
+static const char *own_replid(const struct flow *f)
+{
+    const struct source_kind *kind = f->stream->source->kind;
+    return kind->flow_lineage != NULL ? kind->flow_lineage(f)->replid : "";
+}
+
 /* At most once a second, and only news. */
 static void report(struct process *p, uint64_t now)
 {
@@ -102,9 +109,10 @@ static void report(struct process *p, uint64_t now)
         return;
     p->reported_at = now;
     p->reported = r;
-    tell(p, "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu full=%d away=%d reconnects=%u",
+    tell(p,
+         "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu full=%d away=%d reconnects=%u replid=%s",
          p->o->flow, (unsigned)p->stream.info.epoch, (unsigned long long)r.bytes, (int)r.blocked,
-         (unsigned long long)r.queued, (int)r.full, (int)r.away, r.reconnects);
+         (unsigned long long)r.queued, (int)r.full, (int)r.away, r.reconnects, own_replid(flow_of(p)));
     if (!p->o->no_progress)
         log_progress("flow %u  %.1f MB%s", p->o->flow, (double)r.bytes / 1e6,
                      r.blocked ? "  (output full)" : "");
@@ -117,8 +125,9 @@ static void on_up(void *ctx, struct flow *f)
     struct process *p = ctx;
     const char *mode = f->partial ? "PARTIAL" : "FULL";
     log_event(LOG_INFO, (int)f->id, "event=flow_up mode=%s epoch=%u", mode, (unsigned)p->stream.info.epoch);
-    tell(p, "flowup flow=%u epoch=%u mode=%s lsn=%llu anew=%d", f->id, (unsigned)p->stream.info.epoch, mode,
-         (unsigned long long)f->from.pos, (int)(f->partial && f->begins > 0));
+    tell(p, "flowup flow=%u epoch=%u mode=%s lsn=%llu anew=%d replid=%s", f->id,
+         (unsigned)p->stream.info.epoch, mode, (unsigned long long)f->from.pos,
+         (int)(f->partial && f->begins > 0), own_replid(f));
 }
 
 static void on_bytes(void *ctx, struct flow *f)

@@ -91,6 +91,8 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
     struct session_flow *f = session_flows_find(&s->flows, s->stream.info.epoch, line, &i);
     if (f == NULL || f->process != p || session_ending(s))
         return;
+    if (ctl_is(line, "flowup") || ctl_is(line, "moved"))
+        (void)ctl_get(line, "replid", f->replid, sizeof f->replid);
     if (ctl_is(line, "flowup") && !f->up) {
         (void)ctl_get(line, "mode", text, sizeof text);
         f->anew = ctl_getu(line, "anew", &number) && number != 0;

@@ -381,15 +381,18 @@ static void add_alarms(const struct source *src, struct buf *b, bool *any)
         alarm_add(b, any, "slots-open");
 }
 
-/* As its stream bears it: a master takes another id when its first replica comes. NULL: the flow's process
- * has the stream. */
+/* As its stream bears it: a master takes another id when its first replica comes. */
 static const char *flow_master(const struct source *src, unsigned flow)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
-    if (flow >= c->members || flow >= c->stream->n || c->member[flow].master == NULL)
+    if (flow >= c->members || c->member[flow].master == NULL)
         return NULL;
-    const struct flow *f = &c->stream->flows[flow];
-    return f->conn != NULL ? cluster_flow_lineage(f)->replid : NULL;
+    if (flow < c->stream->n) {
+        const struct flow *f = &c->stream->flows[flow];
+        return f->conn != NULL ? cluster_flow_lineage(f)->replid : NULL;
+    }
+    const struct session_flow *f = &c->session->flows.flow[flow];
+    return f->replid[0] != '\0' ? f->replid : NULL;
 }
 
 static void add_fields(const struct source *src, struct buf *b)

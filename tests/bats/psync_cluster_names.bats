@@ -69,6 +69,8 @@ moves_with_names() { # options
     start_pair 0
     export TMP PROCESSES=
     start_task
+    # The session knows the masters of flows that it does not read (df2redis-cutover(1) needs that).
+    wait_until 10 eval '[[ $(df2redis status | grep -c "^flow .* replid=[0-9a-f]\{40\}") -eq 3 ]]'
     start_changes 12
     local k n=0
     for k in dfreader-0 dfparse-1 dfreader-session; do
