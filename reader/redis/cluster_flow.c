@@ -84,8 +84,12 @@ static bool is_idle(const struct flow *f)
 /* What an idle flow says in a full sync: no keys. */
 static const uint8_t no_keys[] = {'R', 'E', 'D', 'I', 'S', '0', '0', '1', '1', 0xff, 0, 0, 0, 0, 0, 0, 0, 0};
 
+/* Not before the record of its slots is written: what would stand before it, the parser took for the flow's.
+ */
 bool cluster_flow_readable(const struct flow *f)
 {
+    if (cluster_of(f->stream->source)->session == NULL && !member_of(f)->set)
+        return false;
     if (is_idle(f))
         return !f->partial && member_of(f)->told < sizeof no_keys;
     return psync_flow_readable(f);
@@ -184,6 +188,7 @@ static void take_slots(struct cluster_source *c, const char *line)
         (void)buf_addstr(&b, "\n");
     (void)stream_slots(c->stream, c->stream->first, &b); /* a failure is noticed in the next turn */
     buf_free(&b);
+    m->set |= strcmp(op, "set") == 0;
     if (strcmp(op, "take") == 0 && m->master != NULL && ctl_get(line, "slots", slots, sizeof slots) > 0 &&
         slotset_parse(&set, slots))
         slot_keys_start(&m->keys, &set, m->master->version);

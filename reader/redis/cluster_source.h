@@ -59,6 +59,7 @@ struct member {
     struct lineage lineage; /* of an idle one */
     struct slotset held;    /* at its beginning */
     size_t told;            /* idle: bytes of its empty snapshot that were read */
+    bool set;               /* in the process of the flow: the session has said which slots it holds */
     struct reread reread;
     struct slot_keys keys;
     uint32_t taking; /* number of the take whose keys are being named; 0: none */
