@@ -48,7 +48,7 @@ static void add_source_key(struct check *c, struct batch *b, struct slice key)
 {
     size_t begin = b->text.len;
     const struct filter *f = &c->o->filter;
-    bool same = f->nrenames == 0;
+    bool same = f->renames.n == 0;
     if (f->keys && !filter_passes(f, key.p, key.n, 0, c->db[0]))
         return;
     if ((!same && buf_add(&b->text, key.p, key.n) < 0) || key.n > KEY_MAX)
@@ -76,7 +76,7 @@ static void add_target_key(struct check *c, struct batch *b, struct slice key)
         return;
     size_t shared = 0;
     bool left_out = false;
-    for (unsigned i = 0; i <= f->nrenames && b->n < BATCH_KEYS; i++) {
+    for (unsigned i = 0; i <= f->renames.n && b->n < BATCH_KEYS; i++) {
         size_t begin = b->text.len;
         if (names_to_source(f, i, key.p, key.n, &b->text) <= 0)
             continue;
@@ -86,7 +86,7 @@ static void add_target_key(struct check *c, struct batch *b, struct slice key)
             left_out = true;
             continue;
         }
-        bool same = f->nrenames == 0;
+        bool same = f->renames.n == 0;
         if (!same && buf_add(&b->text, key.p, key.n) < 0)
             too_long();
         batch_add(b, 0, n, key.n, same);
@@ -108,8 +108,8 @@ static int supply_walked(void *ctx, struct batch *b, unsigned limit)
     struct slice key;
     int rc = 1;
     run_begin_batch(c, b);
-    if (limit + c->o->filter.nrenames >= BATCH_KEYS && c->own == 1)
-        limit = BATCH_KEYS - c->o->filter.nrenames;
+    if (limit + c->o->filter.renames.n >= BATCH_KEYS && c->own == 1)
+        limit = BATCH_KEYS - c->o->filter.renames.n;
     while (batch_has_room(b, limit) && (rc = walk_next(&c->walk, &key)) > 0) {
         if (c->own == 0)
             add_source_key(c, b, key);

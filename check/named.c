@@ -31,7 +31,7 @@ void named_add(struct named *n, uint32_t db, struct slice name)
 void named_add_source(struct named *n, const struct filter *f, uint32_t db, struct slice name,
                       struct buf *scratch)
 {
-    for (unsigned i = 0; i <= f->nrenames; i++) {
+    for (unsigned i = 0; i <= f->renames.n; i++) {
         scratch->len = 0;
         if (names_to_source(f, i, name.p, name.n, scratch) <= 0)
             continue;

@@ -15,31 +15,19 @@ int names_to_target(const struct filter *f, const void *key, size_t len, struct 
     return 1;
 }
 
-/* The renaming that a key of the source goes through: its number, or that of renamings for none. */
-static unsigned rule_for(const struct filter *f, const void *key, size_t len)
-{
-    unsigned i = 0;
-    while (i < f->nrenames) {
-        size_t n = strlen(f->rename[i].from);
-        if (len >= n && memcmp(key, f->rename[i].from, n) == 0)
-            break;
-        i++;
-    }
-    return i;
-}
-
 int names_to_source(const struct filter *f, unsigned i, const void *key, size_t len, struct buf *out)
 {
     size_t begin = out->len;
-    const char *from = i < f->nrenames ? f->rename[i].from : "", *to = i < f->nrenames ? f->rename[i].to : "";
+    const char *from = i < f->renames.n ? f->renames.rule[i].from : "",
+               *to = i < f->renames.n ? f->renames.rule[i].to : "";
     size_t cut = strlen(to);
-    if (i > f->nrenames)
+    if (i > f->renames.n)
         return -1;
     if (len < cut || memcmp(key, to, cut) != 0)
         return 0;
     if (buf_add(out, from, strlen(from)) < 0 || buf_add(out, (const uint8_t *)key + cut, len - cut) < 0)
         return -1;
-    if (rule_for(f, out->p + begin, out->len - begin) == i)
+    if (renames_rule(&f->renames, out->p + begin, out->len - begin) == i)
         return 1;
     out->len = begin;
     return 0;
@@ -61,7 +49,7 @@ bool names_may_come(const struct filter *f, const void *key, size_t len, unsigne
     bool any = false;
     if (!f->keys)
         return true;
-    for (unsigned i = 0; i <= f->nrenames; i++) {
+    for (unsigned i = 0; i <= f->renames.n; i++) {
         scratch->len = 0;
         if (names_to_source(f, i, key, len, scratch) <= 0)
             continue;

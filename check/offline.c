@@ -80,14 +80,14 @@ static void source_key(struct reading *r, struct entry *head, const struct part 
     head->db = filter_db(f, head->db);
     x->name.len = 0;
     struct slice target = name;
-    if (f->nrenames > 0) {
+    if (f->renames.n > 0) {
         if (names_to_target(f, name.p, name.n, &x->name) < 0)
             fatal(EXIT_CANNOT, "a key is too long");
         target = (struct slice){x->name.p, x->name.len};
     }
     if (sampled(x->o, target))
         keep(&x->now[MATCH_SOURCE], &x->line, head, part, target,
-             f->nrenames > 0 ? name : (struct slice){NULL, 0});
+             f->renames.n > 0 ? name : (struct slice){NULL, 0});
 }
 
 static void target_key(struct reading *r, struct entry *head, const struct part *part, struct slice name)

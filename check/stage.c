@@ -90,8 +90,8 @@ static void renaming_command(struct command *c, const struct filter *f, struct b
 {
     add(c, "dfparse");
     text->max = (size_t)1 << 20;
-    for (unsigned i = 0; i < f->nrenames; i++)
-        (void)buf_addf(text, "--rename-prefix=%s=%s%c", f->rename[i].from, f->rename[i].to, 0);
+    for (unsigned i = 0; i < f->renames.n; i++)
+        (void)buf_addf(text, "--rename-prefix=%s=%s%c", f->renames.rule[i].from, f->renames.rule[i].to, 0);
     for (unsigned i = 0; i < f->ndbs; i++)
         (void)buf_addf(text, "--db-map=%u=%u%c", f->db[i].from, f->db[i].to, 0);
     if (f->all_dbs)

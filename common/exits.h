@@ -2,6 +2,8 @@
 #ifndef DF_EXITS_H
 #define DF_EXITS_H
 
+#include <errno.h>
+
 enum exit_status {
     EXIT_DONE = 0,
     EXIT_CANNOT = 1,  /* could not run: environment, credentials, refusal */
@@ -23,6 +25,22 @@ static inline int exit_worse(int a, int b)
     int ra = a == EXIT_RETRY ? 4 : rank_of[a];
     int rb = b == EXIT_RETRY ? 4 : rank_of[b];
     return ra >= rb ? a : b;
+}
+
+/* What a failure of this machine ends with: descriptors, memory or room on the disk may be there again later,
+ * and a retry help then. */
+static inline int exit_local(int error)
+{
+    switch (error) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC:
+    case EDQUOT:
+    case EAGAIN: return EXIT_RETRY;
+    default: return EXIT_CANNOT;
+    }
 }
 
 #endif

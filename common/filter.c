@@ -122,14 +122,12 @@ const char *filter_add_rename(struct filter *s, const char *text)
     const char *eq = strchr(text, '=');
     if (eq == NULL)
         return "OLD=NEW is needed";
-    if (s->nrenames == FILTER_RULES)
-        return "too many renamings";
     char *from = xstrdup(text);
     from[eq - text] = '\0';
-    s->rename[s->nrenames].from = from;
-    s->rename[s->nrenames++].to = xstrdup(eq + 1);
+    bool added = renames_add(&s->renames, from, eq + 1);
+    free(from);
     s->active = true;
-    return NULL;
+    return added ? NULL : "too many renamings";
 }
 
 const char *filter_add_dbs(struct filter *s, const char *text)
@@ -209,13 +207,9 @@ static bool rules_pass(const struct filter *s, const uint8_t *key, size_t n, uns
 
 static const char *renamed(const struct filter *s, const uint8_t *key, size_t n, size_t *from)
 {
-    for (unsigned i = 0; i < s->nrenames; i++) {
-        *from = strlen(s->rename[i].from);
-        if (n >= *from && memcmp(key, s->rename[i].from, *from) == 0)
-            return s->rename[i].to;
-    }
-    *from = 0;
-    return "";
+    unsigned i = renames_rule(&s->renames, key, n);
+    *from = i < s->renames.n ? s->renames.rule[i].nfrom : 0;
+    return i < s->renames.n ? s->renames.rule[i].to : "";
 }
 
 /* Would its new name be one of ours? */
@@ -263,6 +257,17 @@ uint32_t filter_db(const struct filter *s, uint32_t db)
     return s->all_dbs ? s->rest_db : db;
 }
 
+bool filter_db_back(const struct filter *s, uint32_t db, uint32_t *from)
+{
+    for (*from = 0; *from <= FILTER_DBS; ++*from)
+        if (filter_db(s, *from) == db)
+            return true;
+    *from = db;
+    for (unsigned i = 0; i < s->ndbs && filter_db(s, *from) != db; i++)
+        *from = s->db[i].from;
+    return filter_db(s, *from) == db;
+}
+
 bool filter_db_shared(const struct filter *s, uint32_t db)
 {
     uint32_t to = filter_db(s, db);
@@ -283,7 +288,7 @@ static bool by_name(const struct filter *s)
 
 bool filter_by_name(const struct filter *s)
 {
-    return by_name(s) || s->nrenames > 0;
+    return by_name(s) || s->renames.n > 0;
 }
 
 const char *filter_dbs_fit(const struct filter *s, const char *databases, char *out, size_t cap)
@@ -306,9 +311,9 @@ const char *filter_dbs_fit(const struct filter *s, const char *databases, char *
 size_t filter_growth(const struct filter *s)
 {
     size_t most = 0;
-    for (unsigned i = 0; i < s->nrenames; i++)
-        if (strlen(s->rename[i].to) > most)
-            most = strlen(s->rename[i].to);
+    for (unsigned i = 0; i < s->renames.n; i++)
+        if (s->renames.rule[i].nto > most)
+            most = s->renames.rule[i].nto;
     return most;
 }
 
@@ -321,4 +326,30 @@ struct slice filter_name(const struct filter *s, const uint8_t *key, size_t n, s
     if (buf_add(b, to, strlen(to)) < 0 || buf_add(b, key + from, n - from) < 0)
         return (struct slice){key, n}; /* the caller made room */
     return (struct slice){b->p + at, b->len - at};
+}
+
+/* Of several names the one of the first rule counts, and one that no rule applies to is the last. */
+static unsigned origin(const struct filter *s, const uint8_t *key, size_t n, uint32_t db, struct buf *out)
+{
+    unsigned i = 0;
+    while (i <= s->renames.n &&
+           (!renames_back(&s->renames, i, key, n, out) || !filter_passes(s, out->p, out->len, 0, db)))
+        i++;
+    return i;
+}
+
+bool filter_name_back(const struct filter *s, const uint8_t *key, size_t n, uint32_t db, struct buf *out)
+{
+    return origin(s, key, n, db, out) <= s->renames.n;
+}
+
+bool filter_name_taken(const struct filter *s, const uint8_t *key, size_t n, uint32_t db,
+                       struct buf scratch[2])
+{
+    unsigned rule = renames_rule(&s->renames, key, n);
+    if (rule == 0)
+        return false;
+    scratch[0].len = 0;
+    struct slice name = filter_name(s, key, n, &scratch[0]);
+    return origin(s, name.p, name.n, db, &scratch[1]) < rule;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "renames.h"
 #include "resp.h"
 
 #define FILTER_RULES 256
@@ -30,10 +31,7 @@ struct filter {
     bool types;  /* by their types */
     struct rule rule[FILTER_RULES];
     unsigned nrules;
-    struct {
-        char *from, *to;
-    } rename[FILTER_RULES];
-    unsigned nrenames;
+    struct renames renames;
     struct {
         uint32_t from, to;
     } db[FILTER_DBS];
@@ -63,6 +61,9 @@ bool filter_db_passes(const struct filter *s, uint32_t db);
 
 uint32_t filter_db(const struct filter *s, uint32_t db);
 
+/* A database of the source that becomes this one. False: none. */
+bool filter_db_back(const struct filter *s, uint32_t db, uint32_t *from);
+
 /* Are there others that, as far as the options tell, become the same database? */
 bool filter_db_shared(const struct filter *s, uint32_t db);
 
@@ -73,6 +74,14 @@ const char *filter_dbs_fit(const struct filter *s, const char *databases, char *
 /* The key's new name: itself, or made in b, to which it is appended; b must have room for n + filter_growth()
  * bytes. */
 struct slice filter_name(const struct filter *s, const uint8_t *key, size_t n, struct buf *b);
+
+/* Another name of the source may become the same one, and that is the one which counts (df2redis(7), A
+ * cluster as the source). */
+bool filter_name_taken(const struct filter *s, const uint8_t *key, size_t n, uint32_t db,
+                       struct buf scratch[2]);
+
+/* The name that a key of the target was made from, in database db of the source: into out. False: none. */
+bool filter_name_back(const struct filter *s, const uint8_t *key, size_t n, uint32_t db, struct buf *out);
 
 /* Most bytes that renaming adds to a key. */
 size_t filter_growth(const struct filter *s);

@@ -220,12 +220,9 @@ int parser_slots(struct parser *p, const struct rec *r, const uint8_t *payload)
         return rc;
     if (p->outlet != NULL)
         return slots_of_snapshot(p, f, payload, r->len);
-    if (p->opt->no_reread || p->opt->filter.nrenames > 0) {
+    if (p->opt->no_reread) {
         parser_fault(p, EXIT_USAGE, "error",
-                     p->opt->no_reread
-                         ? "the keys of a slot that moves are read again: not with --no-reread"
-                         : "keys of a cluster cannot be renamed: what a slot holds at the target "
-                           "would not be known by its slot");
+                     "the keys of a slot that moves are read again: not with --no-reread");
         return -1;
     }
     f->to.rereads = p->opt->mode != EMIT_NULL ? &p->rereads : NULL;

@@ -52,7 +52,7 @@ static int adopt(struct conn *c, struct loop *loop, const struct url *u, int rcv
         fatal(EXIT_CANNOT, "out of memory");
     c->open = true;
     if (loop_add(loop, &c->w, c->t.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != 0) {
-        fault_set(f, EXIT_CANNOT, "cannot watch a socket: %s", strerror(errno));
+        fault_set(f, exit_local(errno), "cannot watch a socket: %s", strerror(errno));
         conn_close(c);
         return -1;
     }

@@ -84,6 +84,13 @@ static void count(struct process *p, uint64_t now)
     buf_free(&b);
 }
 
+/* The id of its master, where each flow has a master of its own; it may be another one after a reconnect. */
+static const char *own_replid(const struct flow *f)
+{
+    const struct source_kind *kind = f->stream->source->kind;
+    return kind->flow_lineage != NULL ? kind->flow_lineage(f)->replid : "";
+}
+
 /* At most once a second, and only news. */
 static void report(struct process *p, uint64_t now)
 {
@@ -102,9 +109,10 @@ static void report(struct process *p, uint64_t now)
         return;
     p->reported_at = now;
     p->reported = r;
-    tell(p, "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu full=%d away=%d reconnects=%u",
+    tell(p,
+         "moved flow=%u epoch=%u bytes=%llu blocked=%d queued=%llu full=%d away=%d reconnects=%u replid=%s",
          p->o->flow, (unsigned)p->stream.info.epoch, (unsigned long long)r.bytes, (int)r.blocked,
-         (unsigned long long)r.queued, (int)r.full, (int)r.away, r.reconnects);
+         (unsigned long long)r.queued, (int)r.full, (int)r.away, r.reconnects, own_replid(flow_of(p)));
     if (!p->o->no_progress)
         log_progress("flow %u  %.1f MB%s", p->o->flow, (double)r.bytes / 1e6,
                      r.blocked ? "  (output full)" : "");
@@ -117,8 +125,9 @@ static void on_up(void *ctx, struct flow *f)
     struct process *p = ctx;
     const char *mode = f->partial ? "PARTIAL" : "FULL";
     log_event(LOG_INFO, (int)f->id, "event=flow_up mode=%s epoch=%u", mode, (unsigned)p->stream.info.epoch);
-    tell(p, "flowup flow=%u epoch=%u mode=%s lsn=%llu", f->id, (unsigned)p->stream.info.epoch, mode,
-         (unsigned long long)f->from.pos);
+    tell(p, "flowup flow=%u epoch=%u mode=%s lsn=%llu anew=%d replid=%s", f->id,
+         (unsigned)p->stream.info.epoch, mode, (unsigned long long)f->from.pos,
+         (int)(f->partial && f->begins > 0), own_replid(f));
 }
 
 /* Where the full sync is still to be verified, that begins in front of the first entry, as this may already
@@ -158,6 +167,11 @@ static void on_signal(void *ctx)
 static void on_failed(void *ctx, int status, const char *why)
 {
     tell_lost(ctx, status, why, false);
+}
+
+static void on_say(void *ctx, const char *line)
+{
+    tell(ctx, "%s", line);
 }
 
 /* ---- from the session ---- */
@@ -213,19 +227,22 @@ static void start(struct process *p, const char *line)
         open_flow(p);
 }
 
-/* Of a session that goes on where an earlier one ended: open the flow; write its FLOW record. */
+/* Of a session that goes on where an earlier one ended: open the flow. Its FLOW record is to be written. */
 static void go_on(struct process *p, const char *line)
 {
     char text[16];
     struct flow *f = flow_of(p);
-    if (f == NULL || !p->stream.info.resume)
+    if (f == NULL)
         return;
     if (ctl_is(line, "open")) {
-        if (f->state == FLOW_DOWN)
+        if (f->state == FLOW_DOWN && p->stream.info.resume)
             open_flow(p);
-    } else if (f->state == FLOW_UP && f->partial) {
+    } else if (f->state == FLOW_UP && (f->partial || f->member)) {
         (void)ctl_get(line, "form", text, sizeof text);
-        if (announce(p, f, strcmp(text, "journal") == 0 ? FORM_JOURNAL : FORM_SNAPSHOT) == 0)
+        if (announce(p, f,
+                     strcmp(text, "journal") == 0 ? FORM_JOURNAL
+                     : strcmp(text, "full") == 0  ? FORM_FULL
+                                                  : FORM_SNAPSHOT) == 0)
             tell(p, "announced flow=%u epoch=%u", p->o->flow, (unsigned)p->stream.info.epoch);
     }
 }
@@ -280,8 +297,8 @@ static void take_epoch_line(struct process *p, const char *line)
         st->source->kind->reread(st->source, p->o->flow, line);
     } else if (ctl_is(line, "check")) {
         check(p, line);
-    } else if (ctl_is(line, "server") && st->source->kind->moved != NULL) {
-        st->source->kind->moved(st->source, line);
+    } else if (st->source->kind->told != NULL) {
+        st->source->kind->told(st->source, line);
     }
 }
 
@@ -296,6 +313,8 @@ static void take_line(struct process *p, const char *line)
         p->stream.out.read_on = ctl_getu(line, "on", &number) && number != 0;
     else if (ctl_is(line, "stop"))
         stop(p, line);
+    else if (ctl_is(line, "master") && p->stream.source->kind->told != NULL)
+        p->stream.source->kind->told(p->stream.source, line); /* before the epoch that it is of */
     else
         take_epoch_line(p, line);
 }
@@ -369,7 +388,8 @@ int flow_process_run(const struct options *o, const struct source_kind *kind)
                                    .lost = on_lost,
                                    .bytes = on_bytes,
                                    .asked_to_stop = on_signal,
-                                   .failed = on_failed};
+                                   .failed = on_failed,
+                                   .say = on_say};
     char answer[CTL_LINE_MAX] = "";
     p.stream.one_flow = true;
     p.stream.first = o->flow;

@@ -25,6 +25,17 @@ static void send_line(struct peer *p, struct buf *b)
     b->len = 0;
 }
 
+/* What the source has to say to it first. */
+static void introduce(const struct source *src, struct peer *p)
+{
+    struct buf b = {.max = CTL_LINE_MAX};
+    if (src->kind->flow_line == NULL)
+        return;
+    src->kind->flow_line(src, p->flow, &b);
+    send_line(p, &b);
+    buf_free(&b);
+}
+
 /* The positions that it needs, and then to open its flow. */
 static void open_in_process(struct session *s, struct peer *p)
 {
@@ -38,6 +49,8 @@ static void open_in_process(struct session *s, struct peer *p)
         }
         buf_free(&b);
     }
+    if (p->flow < s->stream.info.flows)
+        introduce(s->stream.source, p);
     control_send(p, "open epoch=%u", (unsigned)s->stream.info.epoch);
 }
 
@@ -48,6 +61,8 @@ static void start(struct session *s, struct peer *p)
         control_send(p, "stop final=1 reason=error status=%d message=no%%20such%%20flow", EXIT_USAGE);
         return;
     }
+    if (!s->stream.info.resume) /* it opens its flow at once */
+        introduce(s->stream.source, p);
     struct buf b = {.max = CTL_LINE_MAX};
     (void)buf_addstr(&b, "start ");
     sessinfo_format(&s->stream.info, &b, ' ');
@@ -103,7 +118,10 @@ void flows_announce(struct session *s, enum flow_form form)
     for (unsigned i = 0; s->o->session_only && i < s->flows.n; i++)
         if (s->flows.flow[i].process != NULL)
             control_send(s->flows.flow[i].process, "announce epoch=%u form=%s",
-                         (unsigned)s->stream.info.epoch, form == FORM_JOURNAL ? "journal" : "snapshot");
+                         (unsigned)s->stream.info.epoch,
+                         form == FORM_JOURNAL ? "journal"
+                         : form == FORM_FULL  ? "full"
+                                              : "snapshot");
 }
 
 void flows_acknowledge(struct session *s, bool at_once)
@@ -152,19 +170,24 @@ size_t flows_check_max(const struct options *o)
     return o->session_only ? CTL_LINE_MAX : DATA_MAX;
 }
 
-void flows_check(struct session *s, unsigned i, const struct buf *text)
+/* As a line: a record of it is made there. */
+static void send_text(struct peer *p, uint16_t epoch, const char *verb, const struct buf *text)
 {
     char line[CTL_LINE_MAX];
-    if (i < s->stream.n) {
-        (void)stream_check(&s->stream, i, text); /* a failure is noticed in the next turn */
-        return;
-    }
-    if (s->flows.flow[i].process == NULL || text->len >= sizeof line)
+    if (text->len >= sizeof line)
         return;
     for (size_t k = 0; k < text->len; k++) /* values are escaped: they have neither */
         line[k] = text->p[k] == '\n' ? ' ' : (char)text->p[k];
-    control_send(s->flows.flow[i].process, "check flow=%u epoch=%u %.*s", i, (unsigned)s->stream.info.epoch,
-                 (int)text->len, line);
+    control_send(p, "%s flow=%u epoch=%u %.*s", verb, p->flow, (unsigned)epoch, (int)text->len, line);
+}
+
+void flows_record(struct session *s, unsigned i, enum rec_type type, const struct buf *text)
+{
+    bool slots = type == REC_SLOTS;
+    if (i < s->stream.n) /* a failure is noticed in the next turn */
+        (void)(slots ? stream_slots : stream_check)(&s->stream, i, text);
+    else if (s->flows.flow[i].process != NULL)
+        send_text(s->flows.flow[i].process, s->stream.info.epoch, slots ? "slots" : "check", text);
 }
 
 bool flows_room(struct session *s)

@@ -82,9 +82,6 @@ static int run(struct options *o)
         return ask_run(o);
     const struct source_kind *kind = kind_of(o);
     choose_spool(o, kind);
-    if (kind == &source_cluster && (o->mode == MODE_FLOW || o->session_only))
-        fatal(EXIT_USAGE,
-              "all masters of a cluster are read by one process: not with --flow or --session-only");
     return o->mode == MODE_FLOW ? flow_process_run(o, kind) : session_run(o, kind);
 }
 

@@ -91,8 +91,11 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
     struct session_flow *f = session_flows_find(&s->flows, s->stream.info.epoch, line, &i);
     if (f == NULL || f->process != p || session_ending(s))
         return;
+    if (ctl_is(line, "flowup") || ctl_is(line, "moved"))
+        (void)ctl_get(line, "replid", f->replid, sizeof f->replid);
     if (ctl_is(line, "flowup") && !f->up) {
         (void)ctl_get(line, "mode", text, sizeof text);
+        f->anew = ctl_getu(line, "anew", &number) && number != 0;
         session_flow_up(s, i, strcmp(text, "PARTIAL") == 0);
     } else if (ctl_is(line, "announced")) {
         if (src->kind->announced != NULL)
@@ -114,6 +117,8 @@ static void on_flow_line(struct session *s, struct peer *p, const char *line)
             return;
         fault_set(&fault, status, "flow %u: %s", i, text);
         session_fail_soon(s, &fault);
+    } else if (src->kind->parser_message != NULL) {
+        src->kind->parser_message(src, i, line);
     }
 }
 

@@ -340,7 +340,8 @@ const char *output_fault(const struct output *out, int *status)
     case ECONNRESET: *status = EXIT_RETRY; return "the reader of the output has gone";
     case EFBIG: *status = EXIT_RETRY; return "what had to be read on exceeds --spill-max";
     default:
-        *status = EXIT_CANNOT;
+        *status =
+            out->dead ? EXIT_CANNOT : exit_local(out->spill_error); /* the spool's disk may be full for now */
         snprintf(text, sizeof text, "cannot write the output%s: %s", out->dead ? "" : "'s queue",
                  strerror(out->dead ? out->error : out->spill_error));
         return text;

@@ -143,8 +143,14 @@ void flows_read_on(struct control *c, struct output *out, bool on);
 void flows_moved(struct control *c, const struct sessinfo *info);
 void flows_reread(struct session *s, unsigned i, const char *line);
 
-/* A CHECK record into the flow's stream: lines name=value, at most flows_check_max bytes. */
-void flows_check(struct session *s, unsigned i, const struct buf *text);
+/* A CHECK or SLOTS record into the flow's stream: lines name=value, at most flows_check_max bytes. */
+void flows_record(struct session *s, unsigned i, enum rec_type type, const struct buf *text);
+
+static inline void flows_check(struct session *s, unsigned i, const struct buf *text)
+{
+    flows_record(s, i, REC_CHECK, text);
+}
+
 size_t flows_check_max(const struct options *o);
 
 /* Is there room for more than is necessary? */

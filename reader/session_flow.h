@@ -5,12 +5,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lineage.h"
+
 struct peer;
 struct stream;
 
 struct session_flow {
     struct peer *process; /* with --session-only: that reads it, NULL: none has joined */
     bool up;              /* the source answered */
+    bool anew;            /* its process: it was to go on, and begins here without a snapshot */
     bool cut;             /* a parser saw the end of its snapshot */
     bool synced;          /* a parser saw its changes begin */
     bool warned;          /* of its silence */
@@ -20,11 +23,12 @@ struct session_flow {
     unsigned reconnects;  /* so often it was */
     uint64_t head;        /* next position at the source, 0: not known */
     uint64_t bytes;
-    uint64_t queued;     /* its process: bytes that wait for the output */
-    uint64_t moved_at;   /* mono_us when bytes last changed */
-    uint64_t idle_since; /* it could have moved since then */
-    uint64_t applied;    /* lowest position of the writers, 0: none */
-    uint64_t acked;      /* position last passed on */
+    uint64_t queued;             /* its process: bytes that wait for the output */
+    uint64_t moved_at;           /* mono_us when bytes last changed */
+    uint64_t idle_since;         /* it could have moved since then */
+    uint64_t applied;            /* lowest position of the writers, 0: none */
+    uint64_t acked;              /* position last passed on */
+    char replid[REPLID_LEN + 1]; /* its process: of the flow's own master, "": it has none */
 };
 
 struct session_flows {

@@ -82,9 +82,9 @@ struct source_kind {
     /* Drop the connection of a flow in any state. */
     void (*flow_close)(struct flow *f);
 
-    /* With flows in other processes: the session's own has found the server of the flow elsewhere, and says
-     * so by this line ("server", dfrecord(5)). May be NULL. */
-    void (*moved)(struct source *src, const char *line);
+    /* With flows in other processes: a line of the session's own about the flow, which the process does not
+     * know ("master", "server", "slots"; dfrecord(5)). May be NULL. */
+    void (*told)(struct source *src, const char *line);
 
     /* ---- Keys, in the same process. NULL, all three: keys cannot be read again ---- */
 
@@ -118,7 +118,10 @@ struct source_kind {
     void (*cut)(struct source *src);
     void (*synced)(struct source *src);
 
-    /* A line of a writer, or of a parser about a flow, that the session does not know. */
+    /* What the process of a flow has to be told before it opens it: a line. */
+    void (*flow_line)(const struct source *src, unsigned flow, struct buf *b);
+
+    /* A line of a writer, or of a parser or flow process about a flow, that the session does not know. */
     void (*message)(struct source *src, struct peer *p, const char *line);
     void (*parser_message)(struct source *src, unsigned flow, const char *line);
 

@@ -61,7 +61,9 @@ struct stream_events {
     void (*lost)(void *ctx, struct flow *f, const struct fault *why);
     void (*bytes)(void *ctx, struct flow *f); /* they are there and no FLOW record is: write it now */
     void (*asked_to_stop)(void *ctx);         /* by a signal */
-    void (*failed)(void *ctx, int status, const char *why); /* the output; NULL: nobody else needs to know */
+    void (*failed)(void *ctx, int status, const char *why); /* the output, or the source in the process of a
+                                                               flow; NULL: nobody else needs to know */
+    void (*say)(void *ctx, const char *line);               /* to the session; NULL: it is in this process */
 };
 
 enum stream_state {

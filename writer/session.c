@@ -345,7 +345,7 @@ static enum put flow_renamed(struct writer *w, struct input *in)
         f->own = own;
     if (lineage_same(&f->own, &own))
         return PUT_DONE;
-    enum put got = w->cluster->whole ? whole_rename(&w->whole, r->flow, &own) : PUT_DONE;
+    enum put got = w->cluster->nodes.whole ? whole_rename(&w->whole, r->flow, &own) : PUT_DONE;
     if (got != PUT_DONE)
         return got;
     f->own = own;

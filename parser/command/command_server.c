@@ -108,7 +108,7 @@ void do_eval(const struct cmd *m)
     bool none = keys_next(&k, 0) == 0;
     if (none && m->target->cluster)
         cmd_lost_only(m, "slots", "a script without keys has no slot");
-    else if (none && m->filter != NULL && (m->filter->keys || m->filter->nrenames > 0))
+    else if (none && m->filter != NULL && (m->filter->keys || m->filter->renames.n > 0))
         cmd_lost_only(m, "selection", "a script without keys: what it changes is not known");
     else
         cmd_forward(m);
@@ -245,7 +245,7 @@ bool module_command(const struct cmd *m)
         return true;
     }
     /* Its key, like that of most, stands first. */
-    if (m->argc < 2 || (m->filter != NULL && m->filter->nrenames > 0))
+    if (m->argc < 2 || (m->filter != NULL && m->filter->renames.n > 0))
         return false;
     m->send.o->pos = m->send.after;
     key_set(m->send.e, &k, m->argv[1].p, m->argv[1].n);

@@ -142,14 +142,18 @@ void do_xdelex(const struct cmd *m)
         cmd_script_with(m, SLICE(LUA_XDELEX), own, 2, i + 2, 0);
 }
 
-/* XCFGSET key IDMP-DURATION s IDMP-MAXSIZE n: for producers' message ids, which are not carried over. */
+/* XCFGSET key IDMP-DURATION s IDMP-MAXSIZE n, XIDMPRECORD key producer message id: of producers' message ids,
+ * which other servers do not remember. */
 void do_xcfgset(const struct cmd *m)
 {
+    bool record = arg_is(&m->argv[0], "XIDMPRECORD");
     if (m->target->kind == SERVER_REDIS && m->target->version >= VERSION(8, 6)) {
         cmd_forward(m);
         return;
     }
-    send_report(&m->send, false, "stream-config", &m->argv[1],
-                "the target remembers no message ids of producers: how long they are kept is left out");
+    send_report(&m->send, false, record ? "stream-messages" : "stream-config", &m->argv[1],
+                record
+                    ? "the target remembers no message ids of producers: one that was is left out"
+                    : "the target remembers no message ids of producers: how long they are kept is left out");
     send_nothing(&m->send);
 }

@@ -166,7 +166,7 @@ static const struct command table[] = {
     {"XDEL", ACT_FORWARD, CLASS_STREAM, 1, 1, 1, true, 2, VERSION(5, 0), 2},
     {"XDELEX", ACT_XDELEX, CLASS_STREAM, 1, 1, 1, false, 4, 0, 0},
     {"XGROUP", ACT_COUNTERS, CLASS_STREAM, 2, 2, 1, false, 3, VERSION(5, 0), 0},
-    {"XIDMPRECORD", ACT_IGNORE, CLASS_STREAM, 1, 1, 1, false, 2, 0, 0},
+    {"XIDMPRECORD", ACT_XCFGSET, CLASS_STREAM, 1, 1, 1, true, 5, 0, 0},
     {"XNACK", ACT_NEWER, CLASS_STREAM, 1, 1, 1, false, 6, 0, 0},
     {"XREADGROUP", ACT_SOURCE, CLASS_STREAM, 1, LAST_STREAMS, 1, false, 2, 0, 0},
     {"XSETID", ACT_SETID, CLASS_STREAM, 1, 1, 1, true, 2, VERSION(5, 0), 0},

@@ -395,7 +395,7 @@ static void unknown(const struct cmd *m)
 /* Is an argument, be it a key or not, the name of a key that df2redis keeps for itself in the target? */
 static bool has_reserved(const struct filter *filter, const struct change *ch)
 {
-    bool renames = filter != NULL && filter->nrenames > 0;
+    bool renames = filter != NULL && filter->renames.n > 0;
     bool found = false;
     for (size_t i = 1; i < ch->argc && !found; i++)
         found = renames ? filter_reserved(filter, ch->argv[i].p, ch->argv[i].n, 0, ch->db)

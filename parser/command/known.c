@@ -257,7 +257,7 @@ static const struct known {
              {"XDEL", 3, TAKE},
              {"XDELEX", 5, TAKE},
              {"XGROUP", 2, TAKE},
-             {"XIDMPRECORD", 5, PASS},
+             {"XIDMPRECORD", 5, TAKE},
              {"XINFO", 2, PASS},
              {"XLEN", 2, PASS},
              {"XPENDING", 3, PASS},

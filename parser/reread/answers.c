@@ -7,6 +7,7 @@
 #include "../command/args.h"
 #include "check.h"
 #include "holding.h"
+#include "slots.h"
 #include "log.h"
 #include "meta.h"
 
@@ -84,7 +85,14 @@ static void write_value(struct sink *to, struct rekey *k)
                         .lsn = to->before,
                         .after = more ? held : sink_reached(to),
                         .time = k->time};
-    write_together(to, k, &ch, held);
+    if (k->take && k->missing && slot_names_shared(&to->slots->names, k->db)) {
+        emit_report(
+            to->e, &to->o, true, "slot-take", k->key, k->n,
+            "several databases become one, and it is gone from one of them: what the target has stays");
+        kept_write(to, k, k->to, held);
+    } else {
+        write_together(to, k, &ch, held);
+    }
     to->o.fresh = false;
     to->o.time = time;
     if (k->take)

@@ -86,6 +86,8 @@ void holding_listed(struct holding *h, unsigned slot, uint64_t at)
         return;
     h->at[slot] = at;
     h->take.unlisted--;
+    if (h->take.listed < at)
+        h->take.listed = at;
 }
 
 void holding_swept(struct holding *h)
@@ -138,7 +140,8 @@ bool holding_flush(struct holding *h, const struct slotset *slots, struct slotse
 bool holding_take_over(struct holding *h, uint64_t pos, uint32_t *number, struct slotset *slots, bool *ok)
 {
     const struct hold_take *t = &h->take;
-    if (t->number == 0 || (!t->failed && (t->unlisted > 0 || !t->swept || t->keys > 0)))
+    bool waits = t->unlisted > 0 || !t->swept || t->keys > 0 || pos < t->listed;
+    if (t->number == 0 || (waits && !t->failed))
         return false;
     *number = t->number;
     *ok = !t->failed;

@@ -31,7 +31,8 @@ struct hold_take {
     unsigned unlisted; /* slots whose keys the source has not named yet */
     bool swept;        /* the keys of the target were named */
     bool failed;
-    uint64_t keys; /* named, and not written yet */
+    uint64_t keys;   /* named, and not written yet */
+    uint64_t listed; /* where the last of its slots was listed: what comes before is contained in that */
 };
 
 struct holding {

@@ -21,6 +21,7 @@ void slots_begin(struct sink *to)
     if (to->slots == NULL) {
         to->slots = xcalloc(1, sizeof *to->slots);
         TAILQ_INIT(&to->slots->waiting);
+        to->slots->names.filter = to->filter;
         to->holding = &to->slots->holding;
     }
     holding_begin(to->holding, &none);
@@ -83,16 +84,37 @@ void slots_free(struct sink *to)
     slotset_add_range(&all, 0, SLOTS - 1);
     if (to->rereads != NULL)
         drop_keys(to, &all, NULL);
+    slot_names_free(&to->slots->names);
     buf_free(&to->slots->text);
     free(to->slots);
     to->slots = NULL;
     to->holding = NULL;
 }
 
-static void want_keys(struct sink *to, const struct change *ch, const struct keys *keys)
+/* A key of a slot that is being taken. */
+static void take_key(struct sink *to, uint32_t db, const struct slice *key)
 {
-    for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i))
-        (void)reread_take(to, &to->slots->waiting, ch->db, &ch->argv[i]);
+    struct slots *s = to->slots;
+    if (s->holding.state[key_slot(key->p, key->n)] != HOLD_TAKING || slot_names_taken(&s->names, db, key))
+        return;
+    if (!reread_take(to, &s->waiting, db, key) && !rekey_name_fits(key))
+        emit_report(to->e, &to->o, true, "slot-take", key->p, key->n,
+                    "its name is too long to be read again");
+}
+
+static void want_keys(struct sink *to, const struct change *ch, const struct command *c,
+                      const struct keys *keys)
+{
+    int64_t other = ch->db;
+    size_t at = c != NULL ? command_other_db(c, ch->argv, ch->argc) : 0;
+    if (at != 0 && (!arg_number(&ch->argv[at], &other) || other < 0 || other > UINT32_MAX))
+        other = ch->db;
+    slot_names_see(&to->slots->names, (uint32_t)other);
+    for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i)) {
+        take_key(to, ch->db, &ch->argv[i]);
+        if (other != ch->db)
+            take_key(to, (uint32_t)other, &ch->argv[i]);
+    }
 }
 
 /* Those that may be asked for: of slots whose keys are known, as an answer contains these then. */
@@ -188,6 +210,26 @@ static bool slot_of(struct emit *e, struct origin *o, const struct change *ch, c
     return true;
 }
 
+/* Two names of the source that become one may be in different flows, which have no order: one is left out. */
+static bool name_is_taken(struct slot_names *names, struct emit *e, struct origin *o, uint32_t db,
+                          const struct slice *key)
+{
+    if (!slot_names_taken(names, db, key))
+        return false;
+    emit_report(e, o, true, "renamed-alike", key->p, key->n,
+                "by the rules of --rename-prefix another key of the source may get the same name");
+    return true;
+}
+
+static bool names_are_free(struct slot_names *names, struct emit *e, struct origin *o,
+                           const struct change *ch, const struct keys *keys)
+{
+    for (size_t i = keys_next(keys, 0); i != 0 && i < ch->argc; i = keys_next(keys, i))
+        if (name_is_taken(names, e, o, ch->db, &ch->argv[i]))
+            return false;
+    return true;
+}
+
 bool slots_admit(struct sink *to, struct change *ch)
 {
     const struct slice *a = ch->argv;
@@ -205,37 +247,57 @@ bool slots_admit(struct sink *to, struct change *ch)
         return to->o.flow == 0 && !to->no_libraries;
     if (!slot_of(to->e, &to->o, ch, &keys, &slot))
         return false;
+    slot_names_see(&to->slots->names, ch->db);
     if (arg_is(&a[0], "RESTORE-ASKING") && holding_has(to->holding, slot)) {
         memset(&slots, 0, sizeof slots); /* the master had lost it, and nobody has noticed */
         slotset_add(&slots, slot);
         flush(to, &slots);
     }
     switch (holding_command(to->holding, slot, place(to->next_lsn), removes(&a[0]))) {
-    case HOLD_APPLY: return true;
-    case HOLD_WANT: want_keys(to, ch, &keys); break;
+    case HOLD_APPLY: return names_are_free(&to->slots->names, to->e, &to->o, ch, &keys);
+    case HOLD_WANT: want_keys(to, ch, c, &keys); break;
     case HOLD_DROP: break;
     }
     to->e->stats.moved++;
     return false;
 }
 
+bool slots_admit_key(struct slots *s, struct emit *e, struct origin *o, uint32_t db, const struct slice *key)
+{
+    return holding_has(&s->holding, key_slot(key->p, key->n)) && !name_is_taken(&s->names, e, o, db, key);
+}
+
 /* ---- records ---- */
 
-/* Keys of a take: one line each. */
-static const char *take_keys(struct sink *to, const char *text, size_t n, uint64_t db)
+/* A key of a take as the source names it: the only one, or, of a key that the target has, the next of those
+ * that it may have been made from. */
+static bool next_name(struct slot_names *names, uint32_t db, const struct slice *key, bool held, uint32_t *at,
+                      uint32_t *from, struct slice *name)
+{
+    if (held)
+        return slot_names_back(names, db, key, at, from, name);
+    slot_names_see(names, db);
+    *from = db;
+    *name = *key;
+    return (*at)++ == 0;
+}
+
+/* One line each. */
+static const char *take_keys(struct sink *to, const char *text, size_t n, uint64_t db, bool held)
 {
     struct buf name = {.max = n + 1};
+    struct slice key, source;
+    uint32_t from;
     for (const char *p = text, *end = text + n; p < end;) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
         size_t len = nl != NULL ? (size_t)(nl - p) + 1 : (size_t)(end - p);
         if (len > 4 && memcmp(p, "key=", 4) == 0) {
             char *to_name = (char *)buf_room(&name, len);
             long k = to_name != NULL ? meta_get(p, len, "key", to_name, len) : -1;
-            struct slice key = {(const uint8_t *)to_name, k > 0 ? (size_t)k : 0};
-            if (k >= 0 && to->holding->state[key_slot(key.p, key.n)] == HOLD_TAKING &&
-                !reread_take(to, &to->slots->waiting, (uint32_t)db, &key) && !rekey_name_fits(&key))
-                emit_report(to->e, &to->o, true, "slot-take", key.p, key.n,
-                            "its name is too long to be read again");
+            key = (struct slice){(const uint8_t *)to_name, k > 0 ? (size_t)k : 0};
+            for (uint32_t at = 0;
+                 k >= 0 && next_name(&to->slots->names, (uint32_t)db, &key, held, &at, &from, &source);)
+                take_key(to, from, &source);
         }
         p += len;
     }
@@ -251,20 +313,37 @@ static const char *get_slots(struct slotset *s, const char *text, size_t n)
     return NULL;
 }
 
-static const char *give_or_take(struct holding *h, const char *text, size_t n, bool take)
-{
+struct order {
     struct slotset slots;
-    uint64_t number, at = 0, sweep = 0;
-    const char *fault = get_slots(&slots, text, n);
+    uint64_t number, at, sweep;
+};
+
+static const char *get_order(struct order *d, const char *text, size_t n)
+{
+    const char *fault = get_slots(&d->slots, text, n);
     if (fault != NULL)
         return fault;
-    if (!meta_getu(text, n, "n", &number) || number == 0 || number > UINT32_MAX)
+    if (!meta_getu(text, n, "n", &d->number) || d->number == 0 || d->number > UINT32_MAX)
         return "a SLOTS record without its number";
-    (void)meta_getu(text, n, "at", &at);
-    (void)meta_getu(text, n, "sweep", &sweep);
-    bool done = take ? holding_take(h, (uint32_t)number, &slots, sweep != 0)
-                     : holding_release(h, (uint32_t)number, place(at), &slots);
+    d->at = d->sweep = 0;
+    (void)meta_getu(text, n, "at", &d->at);
+    (void)meta_getu(text, n, "sweep", &d->sweep);
+    return NULL;
+}
+
+static const char *give_or_take(struct holding *h, const struct order *d, bool take)
+{
+    bool done = take ? holding_take(h, (uint32_t)d->number, &d->slots, d->sweep != 0)
+                     : holding_release(h, (uint32_t)d->number, place(d->at), &d->slots);
     return done ? NULL : "a SLOTS record that fits the slots the flow has";
+}
+
+/* The keys that the target has of them, by the rules that make its names. */
+static void ask_target(const struct slot_names *names, struct ctl *c, const struct origin *o,
+                       const struct order *d)
+{
+    slot_names_tell(names, c, o->flow, o->epoch);
+    say(c, o, "list", (uint32_t)d->number, &d->slots);
 }
 
 static const char *listed(struct holding *h, const char *text, size_t n)
@@ -278,14 +357,13 @@ static const char *listed(struct holding *h, const char *text, size_t n)
 }
 
 /* Without the session nobody reads keys again: what has moved is missing from here on. */
-static void check_offline(struct sink *to)
+static void tell_offline(struct slots *s, struct emit *e, struct origin *o)
 {
-    struct slots *s = to->slots;
-    if (s->told_offline || (to->rereads != NULL && to->rereads->ctl->fd >= 0))
+    if (s->told_offline)
         return;
     s->told_offline = true;
     emit_report(
-        to->e, &to->o, true, "slot-moved", (const uint8_t *)"", 0,
+        e, o, true, "slot-moved", (const uint8_t *)"", 0,
         "slots moved while the stream was recorded, and their keys cannot be read again: what they hold then "
         "is missing");
 }
@@ -296,6 +374,7 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
     char op[16];
     uint64_t db = 0;
     struct slotset slots;
+    struct order order;
     if (to->slots == NULL)
         slots_begin(to);
     if (meta_get(text, n, "op", op, sizeof op) <= 0)
@@ -306,12 +385,19 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n)
         holding_begin(to->holding, &slots);
         write_holds(to, 0);
     } else if (strcmp(op, "release") == 0 || strcmp(op, "take") == 0) {
-        if ((fault = give_or_take(to->holding, text, n, op[0] == 't')) != NULL)
+        bool take = op[0] == 't', alive = to->rereads != NULL;
+        if ((fault = get_order(&order, text, n)) != NULL ||
+            (fault = give_or_take(to->holding, &order, take)) != NULL)
             return fault;
-        check_offline(to);
-    } else if (strcmp(op, "key") == 0) {
+        if (take && order.sweep != 0 && alive)
+            ask_target(&to->slots->names, to->rereads->ctl, &to->o, &order);
+        if (!alive || to->rereads->ctl->fd < 0)
+            tell_offline(to->slots, to->e, &to->o);
+    } else if (strcmp(op, "key") == 0 || strcmp(op, "held") == 0) {
         (void)meta_getu(text, n, "db", &db);
-        if ((fault = take_keys(to, text, n, db)) != NULL)
+        if (db > UINT32_MAX)
+            return "a SLOTS record with a database that cannot be";
+        if ((fault = take_keys(to, text, n, db, op[0] == 'h')) != NULL)
             return fault;
     } else if (strcmp(op, "listed") == 0) {
         if ((fault = listed(to->holding, text, n)) != NULL)

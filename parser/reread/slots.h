@@ -7,6 +7,7 @@
 #include "../change.h"
 #include "holding.h"
 #include "reread.h"
+#include "slot_names.h"
 
 #define TAKE_WINDOW 256u /* keys of a take that are asked for at a time ... */
 #define TAKE_ANSWERS                                                                                         \
@@ -17,9 +18,9 @@
 struct slots {
     struct holding holding;
     struct rekeyq waiting; /* keys of the take that are not asked for yet */
-    unsigned asked;        /* scratch: those that are */
-    struct buf text;       /* of a record or message */
-    bool told_offline;     /* that slots have moved in a stream without its session */
+    struct slot_names names;
+    struct buf text;   /* of a record or message */
+    bool told_offline; /* that slots have moved in a stream without its session */
 };
 
 /* The flow begins to have slots; it ends. */
@@ -32,6 +33,9 @@ const char *slots_record(struct sink *to, const uint8_t *payload, size_t n);
 /* A command of the stream: true, write it; ch may be less than it was. False: nothing of it is for the target
  * now. */
 bool slots_admit(struct sink *to, struct change *ch);
+
+/* A key of the snapshot, in that database of the source. */
+bool slots_admit_key(struct slots *s, struct emit *e, struct origin *o, uint32_t db, const struct slice *key);
 
 /* After each step of the flow: what is due is done. */
 void slots_tick(struct sink *to);

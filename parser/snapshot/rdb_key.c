@@ -56,11 +56,12 @@ enum got rdb_key_value(struct rdb *r, struct cur *c)
     bool once =
         r->file && !r->dragonfly && r->to->outlet == NULL; /* each key; an outlet sees to that itself */
     uint64_t raw = once ? keyset_hash(next->db, next->key.p, next->key.n) : 0;
+    struct slice name = {next->key.p, next->key.n}; /* the source's: change_open renames it */
     next->type = type;
     next->at = rdb_at(r, c->p);
     change_open(r->to, next, vclass);
-    if (__builtin_expect(r->to->holding != NULL, 0) &&
-        !holding_has(r->to->holding, key_slot(next->key.p, next->key.n))) {
+    if (__builtin_expect(r->to->slots != NULL, 0) &&
+        !slots_admit_key(r->to->slots, r->to->e, &r->to->o, next->db, &name)) {
         next->key.excluded = true; /* another flow has it */
         r->to->e->stats.moved++;
     }

@@ -13,7 +13,7 @@
 
 /* ---- one node ---- */
 
-static void node_url(struct url *at, const struct options *o, const char *host, const char *port)
+void cluster_node_url(struct url *at, const struct options *o, const char *host, const char *port)
 {
     *at = o->url;
     at->cluster = false;
@@ -111,8 +111,8 @@ static void add_master(struct cluster_source *c, const struct node_line *line, c
     strlcpy(m->id, line->id, sizeof m->id);
     /* A node that was never told its own address says none: it is the one that we have reached. */
     bool unknown = line->host[0] == '\0';
-    node_url(&m->at, c->stream->o, unknown ? seed->seed[0].host : line->host,
-             unknown ? seed->seed[0].port : line->port);
+    cluster_node_url(&m->at, c->stream->o, unknown ? seed->seed[0].host : line->host,
+                     unknown ? seed->seed[0].port : line->port);
     url_show(&m->at, m->shown, sizeof m->shown);
 }
 
@@ -161,7 +161,7 @@ static int ask_seed(struct cluster_source *c, unsigned i, struct fault *f)
     struct inquiry q;
     struct fault why;
     struct url at;
-    node_url(&at, o, o->url.seed[i].host, o->url.seed[i].port);
+    cluster_node_url(&at, o, o->url.seed[i].host, o->url.seed[i].port);
     int rc = -1;
     if (open_node(&q, &at, o, &why) == 0) {
         char *text = ask_text(&q, 2, nodes, &why);

@@ -52,7 +52,7 @@ static void broke(struct master *m, const char *why)
 
 static void ask(struct master *m, const struct slotset *count)
 {
-    static const char *const multi[] = {"MULTI"}, *const info[] = {"INFO", "replication"};
+    static const char *const multi[] = {"MULTI"}, *const info[] = {"INFO", "replication", "keyspace"};
     static const char *const nodes[] = {"CLUSTER", "NODES"}, *const exec[] = {"EXEC"};
     char number[8];
     const char *const keys[] = {"CLUSTER", "COUNTKEYSINSLOT", number};
@@ -61,7 +61,7 @@ static void ask(struct master *m, const struct slotset *count)
     m->counted = *count;
     int rc = conn_request(&m->conn, 1, multi);
     if (rc == 0)
-        rc = conn_request(&m->conn, 2, info);
+        rc = conn_request(&m->conn, cluster_has_databases(m->version) ? 3 : 2, info);
     if (rc == 0)
         rc = conn_request(&m->conn, 2, nodes);
     for (unsigned i = slotset_next(count, 0); rc == 0 && i < SLOTS; i = slotset_next(count, i + 1)) {
@@ -147,9 +147,19 @@ static void lost_slots(const struct master *m, const struct slotset *owned, stru
     slotset_drop(lost, owned);
 }
 
+/* Only keys of database 0 are counted: where there are others, nothing is known. */
+static bool counts_all(const redisReply *r)
+{
+    uint32_t db[2];
+    unsigned n = info_databases(r->element[0]->str, db, 2);
+    return n == 0 || (n == 1 && db[0] == 0);
+}
+
 static void take_counts(const struct master *m, const redisReply *r, struct slotset *empty)
 {
     size_t k = 2;
+    if (!counts_all(r))
+        return;
     for (unsigned i = slotset_next(&m->counted, 0); i < SLOTS; i = slotset_next(&m->counted, i + 1), k++)
         if (k < r->elements && r->element[k]->type == REDIS_REPLY_INTEGER && r->element[k]->integer == 0)
             slotset_add(empty, i);

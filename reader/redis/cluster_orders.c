@@ -1,4 +1,4 @@
-/* Orders of handover.c on their way: SLOTS records of the flow, questions to the source and to the target. */
+/* Orders of handover.c on their way: SLOTS records of the flow, questions to the source. */
 #include <stdio.h>
 
 #include "cluster_source.h"
@@ -17,32 +17,22 @@ void cluster_slots(struct cluster_source *c, unsigned flow, const char *op, cons
     if (order->what == HO_RELEASE)
         meta_addu(&b, "at", order->at);
     if (order->what == HO_TAKE)
-        meta_addu(&b, "sweep", slotset_next(&order->sweep, 0) < SLOTS);
-    (void)stream_slots(c->stream, flow, &b); /* a failure is noticed in the next turn */
+        meta_addu(&b, "sweep", order->sweep);
+    flows_record(c->session, flow, REC_SLOTS, &b);
     buf_free(&b);
-}
-
-static void ask_target(struct cluster_source *c, const struct ho_order *order)
-{
-    char line[CTL_LINE_MAX], text[SLOTSET_TEXT];
-    slotset_print(&order->sweep, text);
-    snprintf(line, sizeof line, "list flow=%u epoch=%u n=%u slots=%s", order->flow,
-             (unsigned)c->stream->info.epoch, order->number, text);
-    control_send_role(&c->session->control, ROLE_WRITER, line);
 }
 
 void cluster_give(struct cluster_source *c, const struct ho_order *order)
 {
     struct member *m = &c->member[order->flow];
-    bool take = order->what == HO_TAKE, sweep = slotset_next(&order->sweep, 0) < SLOTS;
+    bool take = order->what == HO_TAKE;
     log_event(LOG_INFO, (int)order->flow, "event=slots_%s n=%u count=%u first=%u%s",
               take ? "taken" : "released", order->number, slotset_count(&order->slots),
-              slotset_next(&order->slots, 0), take && sweep ? " target=1" : "");
+              slotset_next(&order->slots, 0), take && order->sweep ? " target=1" : "");
     cluster_slots(c, order->flow, take ? "take" : "release", order);
     if (!take)
         return;
     m->taking = order->number;
-    slot_keys_start(&m->keys, &order->slots);
-    if (sweep)
-        ask_target(c, order);
+    if (order->flow < c->stream->n) /* else its process has seen that */
+        slot_keys_start(&m->keys, &order->slots, m->master->version);
 }

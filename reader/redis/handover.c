@@ -137,7 +137,7 @@ bool handover_take(struct handover *h, unsigned max, struct ho_order *order)
             continue;
         if (order->what == HO_NOTHING)
             begin(h, HO_TAKE, s->owner, order);
-        if (s->owner != order->flow)
+        if (s->owner != order->flow || (n > 0 && s->sweep != order->sweep))
             continue;
         if (n == f->most)
             break;
@@ -145,8 +145,7 @@ bool handover_take(struct handover *h, unsigned max, struct ho_order *order)
         s->flow = s->owner;
         s->order = order->number;
         slotset_add(&order->slots, i);
-        if (s->sweep)
-            slotset_add(&order->sweep, i);
+        order->sweep = s->sweep;
         s->sweep = true; /* if it is not brought to its end */
         n++;
     }

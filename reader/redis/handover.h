@@ -69,7 +69,7 @@ struct ho_order {
     uint32_t number; /* of the flow's orders, from 1; the writer says it back */
     uint64_t at;     /* HO_RELEASE: not before this position */
     struct slotset slots;
-    struct slotset sweep; /* HO_TAKE: those of them whose keys at the target are to be read again, too */
+    bool sweep; /* HO_TAKE: their keys at the target are to be read again, too */
 };
 
 void handover_init(struct handover *h, unsigned flows, const struct slotset *share);

@@ -129,6 +129,22 @@ bool info_number(const char *text, const char *name, uint64_t *n)
     return info_field(text, name, digits, sizeof digits) && number(digits, strlen(digits), n);
 }
 
+unsigned info_databases(const char *text, uint32_t *db, unsigned max)
+{
+    unsigned n = 0;
+    for (const char *line = text; *line != '\0'; line += strcspn(line, "\n"), line += *line != '\0') {
+        uint64_t v;
+        size_t digits = strncmp(line, "db", 2) == 0 ? strspn(line + 2, "0123456789") : 0;
+        if (digits == 0 || strncmp(line + 2 + digits, ":keys=", 6) != 0 || !number(line + 2, digits, &v) ||
+            v > UINT32_MAX)
+            continue;
+        if (n < max)
+            db[n] = (uint32_t)v;
+        n++;
+    }
+    return n;
+}
+
 void info_version(const char *text, char *to, size_t cap)
 {
     static const struct {
@@ -153,6 +169,13 @@ bool psync_wants_version(const char *text)
     enum server_kind kind;
     unsigned version;
     return !server_parse(text, &kind, &version) || (kind == SERVER_VALKEY && version >= VERSION(9, 0));
+}
+
+bool cluster_has_databases(const char *text)
+{
+    enum server_kind kind;
+    unsigned version;
+    return server_parse(text, &kind, &version) && kind == SERVER_VALKEY && version >= VERSION(9, 0);
 }
 
 /* ---- errors ---- */

@@ -40,6 +40,10 @@ enum psync_line psync_line(const uint8_t *p, size_t n, size_t *used, struct psyn
 bool info_field(const char *text, const char *name, char *to, size_t cap);
 bool info_number(const char *text, const char *name, uint64_t *n);
 
+/* The databases with keys that INFO keyspace names, at most max of them into db. Returns how many there are.
+ */
+unsigned info_databases(const char *text, uint32_t *db, unsigned max);
+
 /* What INFO server says of the kind of server: "redis:7.0.15", "valkey:9.1.2", "dragonfly:1.34.2"; "": it
  * says nothing of that. */
 void info_version(const char *text, char *to, size_t cap);
@@ -47,6 +51,9 @@ void info_version(const char *text, char *to, size_t cap);
 /* Is this a server that has to be told what we can read ("REPLCONF version")? Valkey from 9 on, and one that
  * does not say what it is; others take no harm. */
 bool psync_wants_version(const char *version);
+
+/* May it have several databases though it belongs to a cluster? */
+bool cluster_has_databases(const char *version);
 
 /* An error reply, as a master, or the network before it, gives it to a client that wants to replicate: what
  * it means, and whether a retry may help. */

@@ -10,28 +10,39 @@
 #include "slotset.h"
 #include "../stream.h"
 
-#define SLOT_KEYS_WINDOW 16u /* slots that are asked for at a time */
+#define SLOT_KEYS_WINDOW 16u  /* slots that are asked for at a time */
+#define SLOT_KEYS_DBS    256u /* databases with keys, at most */
+
+struct slot_asked {
+    uint16_t slot;
+    uint16_t dbs; /* its first so many databases */
+};
 
 struct slot_keys {
     struct conn conn;
     unsigned flow;
     struct slotset todo;
-    uint16_t asked[SLOT_KEYS_WINDOW]; /* in order, from the oldest */
+    bool several; /* the node may have several databases: */
+    uint32_t db[SLOT_KEYS_DBS];
+    unsigned dbs;                              /* ... those it has said it has keys in, and 0 */
+    struct slot_asked asked[SLOT_KEYS_WINDOW]; /* in order, from the oldest */
     unsigned n;
     unsigned reply;  /* of the oldest: so many came */
     bool auth;       /* the reply to that comes first */
     void *object;    /* what the oldest's transaction said; NULL: not yet */
+    unsigned in;     /* the database whose names are being written */
     size_t at;       /* names of it that were written */
     unsigned listed; /* slots that were named */
     uint64_t names;  /* of their keys */
     uint64_t moved_at;
     char error[160]; /* it cannot be done; "" fine */
+    int status;      /* ... what it ends with */
 };
 
 void slot_keys_init(struct slot_keys *k, unsigned flow);
 
-/* Begin with these slots; whatever was under way is dropped. */
-void slot_keys_start(struct slot_keys *k, const struct slotset *slots);
+/* Begin with these slots; whatever was under way is dropped. version: of the node. */
+void slot_keys_start(struct slot_keys *k, const struct slotset *slots, const char *version);
 void slot_keys_close(struct slot_keys *k);
 
 /* All were named, since it began; said once, with their number and that of the keys. */

@@ -13,109 +13,23 @@
 #define FLOWS_MIN 8u
 #define OPEN_LONG (30 * US) /* that slots are written by nobody is worth an alarm */
 #define ORPHANS   (3 * US)  /* slots that no master seems to have are waited for so long */
-#define IDLE_POS  psync_position(0, 0)
-
-static struct member *member_of(const struct flow *f)
-{
-    return &cluster_of(f->stream->source)->member[f->id];
-}
 
 /* ---- flows ---- */
 
-static void server_of(struct flow *f, struct psync_server *where)
-{
-    const struct master *m = member_of(f)->master;
-    *where = (struct psync_server){
-        .wait = m->away, .at = &m->at, .like = m->conn.open ? &m->conn : NULL, .version = m->version};
-}
-
-static void flow_open(struct flow *f)
-{
-    struct cluster_source *c = cluster_of(f->stream->source);
-    struct member *m = member_of(f);
-    bool resumed = f->from.pos > 0;
-    f->member = true;
-    f->skips = resumed;
-    m->told = 0;
-    if (f->id == 0)
-        psync_commands(&c->base, c->stream, &c->master[0].at);
-    if (m->kind == MEMBER_IDLE) {
-        f->begins = IDLE_POS;
-        f->from.pos = resumed ? IDLE_POS : 0;
-        f->partial = resumed;
-        flow_up(f);
-        return;
-    }
-    if (m->kind == MEMBER_NEW)
-        f->from.pos = 0;
-    psync_flow_open(f);
-}
-
-static bool is_idle(const struct flow *f)
-{
-    return member_of(f)->kind == MEMBER_IDLE;
-}
-
-/* What an idle flow says in a full sync: no keys. */
-static const uint8_t no_keys[] = {'R', 'E', 'D', 'I', 'S', '0', '0', '1', '1', 0xff, 0, 0, 0, 0, 0, 0, 0, 0};
-
-static bool flow_readable(const struct flow *f)
-{
-    if (is_idle(f))
-        return !f->partial && member_of(f)->told < sizeof no_keys;
-    return psync_flow_readable(f);
-}
-
-static long flow_read(struct flow *f, uint8_t *to, size_t cap)
-{
-    struct member *m = member_of(f);
-    if (!is_idle(f))
-        return psync_flow_read(f, to, cap);
-    size_t n = f->partial ? 0 : sizeof no_keys - m->told;
-    if (n > cap)
-        n = cap;
-    memcpy(to, no_keys + m->told, n);
-    m->told += n;
-    return (long)n;
-}
-
-static const struct lineage *flow_lineage(const struct flow *f)
-{
-    const struct member *m = member_of(f);
-    return is_idle(f) ? &m->lineage : psync_flow_lineage(f);
-}
-
-static int flow_acknowledge(struct flow *f, uint64_t pos)
-{
-    return is_idle(f) ? 1 : psync_flow_acknowledge(f, pos);
-}
-
-static void flow_finish(struct flow *f)
-{
-    if (!is_idle(f))
-        psync_flow_finish(f);
-}
-
-static void flow_close(struct flow *f)
-{
-    if (cluster_of(f->stream->source)->member != NULL && !is_idle(f))
-        psync_flow_close(f);
-}
-
 /* Which slots it holds from its beginning on. A stream that could not go on holds none. */
-static void write_held(struct flow *f)
+static void write_held(struct cluster_source *c, unsigned flow)
 {
-    struct cluster_source *c = cluster_of(f->stream->source);
-    struct member *m = member_of(f);
+    struct member *m = &c->member[flow];
+    const struct flow *f = flow < c->stream->n ? &c->stream->flows[flow] : NULL;
     struct ho_order set = {.what = HO_NOTHING};
     bool twice;
-    if (f->partial && f->begins > 0)
+    if (f != NULL ? f->partial && f->begins > 0 : c->session->flows.flow[flow].anew)
         memset(&m->held, 0, sizeof m->held);
-    handover_holds(c->slots, f->id, &m->held, c->session->resume.going_on, &twice);
+    handover_holds(c->slots, flow, &m->held, c->session->resume.going_on, &twice);
     if (twice)
-        log_event(LOG_WARN, (int)f->id, "event=slots_held_twice note=\"they are read again\"");
-    handover_set(c->slots, f->id, &set.slots);
-    cluster_slots(c, f->id, "set", &set);
+        log_event(LOG_WARN, (int)flow, "event=slots_held_twice note=\"they are read again\"");
+    handover_set(c->slots, flow, &set.slots);
+    cluster_slots(c, flow, "set", &set);
 }
 
 /* ---- flows and masters ---- */
@@ -130,32 +44,6 @@ static unsigned flow_count(unsigned masters, unsigned average)
     while (n < masters)
         n *= 2;
     return n;
-}
-
-static void drop_members(struct cluster_source *c)
-{
-    for (unsigned i = 0; i < c->members; i++) {
-        reread_reset(&c->member[i].reread, c->stream->info.epoch);
-        slot_keys_close(&c->member[i].keys);
-    }
-    free(c->member);
-    c->member = NULL;
-    c->members = 0;
-}
-
-static void make_members(struct cluster_source *c)
-{
-    c->members = c->stream->info.flows;
-    c->member = xcalloc(c->members, sizeof *c->member);
-    for (unsigned i = 0; i < c->members; i++) {
-        struct member *m = &c->member[i];
-        reread_init(&m->reread, c->stream->o, &c->stream->loop);
-        reread_reset(&m->reread, c->stream->info.epoch);
-        m->reread.psync = true;
-        slot_keys_init(&m->keys, i);
-        memset(m->lineage.replid, '0', REPLID_LEN);
-        strlcpy(m->lineage.top, m->lineage.replid, sizeof m->lineage.top);
-    }
 }
 
 static void join(struct cluster_source *c, unsigned flow, struct master *m, enum member_kind kind)
@@ -249,7 +137,7 @@ static void open_source(struct source *src)
     const struct options *o = c->stream->o;
     struct fault f;
     stream_set_flows(c->stream, 0, 0); /* those of the epoch before are members' */
-    drop_members(c);
+    cluster_drop_members(c);
     info->journal = true;
     c->heads_told = false;
     c->open_since = 0;
@@ -270,7 +158,8 @@ static void open_source(struct source *src)
     }
     strlcpy(info->version, c->master[0].version, sizeof info->version);
     info->flows = flow_count(c->masters, c->average);
-    make_members(c);
+    c->members = info->flows;
+    cluster_make_members(c);
     log_event(LOG_INFO, NO_FLOW, "event=session epoch=%u version=%s masters=%u flows=%u",
               (unsigned)info->epoch, info->version[0] != '\0' ? info->version : "unknown", c->masters,
               info->flows);
@@ -307,7 +196,7 @@ static void on_flows_up(struct source *src)
     struct session *s = c->session;
     flows_announce(s, s->resume.going_on ? FORM_JOURNAL : FORM_FULL);
     for (unsigned i = 0; i < c->members; i++)
-        write_held(&c->stream->flows[i]);
+        write_held(c, i);
     if (!s->resume.going_on) {
         s->live = true;
         session_enter(s, PHASE_FULL);
@@ -340,7 +229,17 @@ static bool get_slots(const char *line, struct slotset *slots)
     return ctl_get(line, "slots", text, sizeof text) > 0 && slotset_parse(slots, text);
 }
 
-/* A parser says what became of slots of a flow. */
+/* What was being named is of no use any more. */
+static void forget_take(struct cluster_source *c, unsigned flow)
+{
+    struct peer *process = c->session->flows.flow[flow].process;
+    if (flow < c->stream->n)
+        slot_keys_close(&c->member[flow].keys);
+    else if (process != NULL)
+        control_send(process, "untake flow=%u epoch=%u", flow, (unsigned)c->stream->info.epoch);
+}
+
+/* A parser says what became of slots of a flow, or its process how many keys they had. */
 static void on_parser(struct source *src, unsigned flow, const char *line)
 {
     struct cluster_source *c = cluster_of(src);
@@ -348,6 +247,17 @@ static void on_parser(struct source *src, unsigned flow, const char *line)
     struct ho_order order;
     uint64_t number;
     bool failed = ctl_is(line, "failed");
+    if (ctl_is(line, "rename") || ctl_is(line, "list")) { /* what it wants to know of the target */
+        control_send_role(&c->session->control, ROLE_WRITER, line);
+        return;
+    }
+    if (ctl_is(line, "named")) {
+        uint64_t keys;
+        if (ctl_getu(line, "slots", &number) && number > 0 && number <= SLOTS &&
+            ctl_getu(line, "keys", &keys))
+            handover_listed(c->slots, flow, (unsigned)number, keys);
+        return;
+    }
     if (!ctl_getu(line, "n", &number) || number > UINT32_MAX || !get_slots(line, &slots))
         return;
     if (ctl_is(line, "clean")) {
@@ -356,7 +266,7 @@ static void on_parser(struct source *src, unsigned flow, const char *line)
         log_event(failed ? LOG_WARN : LOG_INFO, (int)flow, "event=slots_%s count=%u",
                   failed ? "not_taken" : "flushed", slotset_count(&slots));
         if (failed)
-            slot_keys_close(&c->member[flow].keys);
+            forget_take(c, flow);
         if (handover_dropped(c->slots, flow, &slots, failed, &order))
             cluster_give(c, &order);
     }
@@ -367,13 +277,15 @@ static void held_key(struct cluster_source *c, unsigned flow, const char *line)
 {
     char key[CTL_LINE_MAX];
     struct buf b = {.max = 4 * CTL_LINE_MAX};
+    uint64_t db = 0;
     long n = ctl_get(line, "key", key, sizeof key);
     if (n < 0)
         return;
-    meta_adds(&b, "op", "key");
-    meta_addu(&b, "db", 0);
+    (void)ctl_getu(line, "db", &db);
+    meta_adds(&b, "op", "held");
+    meta_addu(&b, "db", db);
     meta_add(&b, "key", key, (size_t)n, '\n');
-    (void)stream_slots(c->stream, flow, &b); /* a failure is noticed in the next turn */
+    flows_record(c->session, flow, REC_SLOTS, &b);
     buf_free(&b);
 }
 
@@ -381,7 +293,7 @@ static void target_listed(struct cluster_source *c, unsigned flow)
 {
     struct buf b = {.max = 64};
     meta_adds(&b, "op", "swept");
-    (void)stream_slots(c->stream, flow, &b);
+    flows_record(c->session, flow, REC_SLOTS, &b);
     buf_free(&b);
 }
 
@@ -403,35 +315,7 @@ static void on_message(struct source *src, struct peer *p, const char *line)
         target_listed(c, (unsigned)flow);
 }
 
-/* ---- in each turn, and now and then ---- */
-
-static bool work(struct source *src)
-{
-    struct cluster_source *c = cluster_of(src);
-    uint64_t now = mono_us();
-    bool more = false;
-    unsigned listed;
-    uint64_t keys;
-    psync_watch_spool(&c->base, &c->stream->out);
-    for (unsigned i = 0; i < c->members && !session_ending(c->session); i++) {
-        struct member *m = &c->member[i];
-        if (m->master == NULL)
-            continue;
-        psync_flow_turn(&c->stream->flows[i], now);
-        const struct conn *like = &m->master->conn;
-        if (m->master->away) /* what is asked for waits until the master is there again */
-            continue;
-        more = reread_pump(&m->reread, like, &c->stream->out) || more;
-        more = slot_keys_work(&m->keys, c->stream, like, &m->master->at) || more;
-        if (slot_keys_listed(&m->keys, &listed, &keys))
-            handover_listed(c->slots, i, listed, keys);
-        if (m->keys.error[0] != '\0') {
-            session_fail(c->session, EXIT_RETRY, "%s: %s", m->master->shown, m->keys.error);
-            m->keys.error[0] = '\0';
-        }
-    }
-    return more;
-}
+/* ---- now and then ---- */
 
 /* A writer that does not know what runs before it have sent: nothing behind where the masters stand now. */
 static void tell_heads(struct cluster_source *c)
@@ -529,9 +413,14 @@ static void add_alarms(const struct source *src, struct buf *b, bool *any)
 static const char *flow_master(const struct source *src, unsigned flow)
 {
     const struct cluster_source *c = (const struct cluster_source *)src;
-    const struct flow *f = &c->stream->flows[flow];
-    return flow < c->members && c->member[flow].master != NULL && f->conn != NULL ? flow_lineage(f)->replid
-                                                                                  : NULL;
+    if (flow >= c->members || c->member[flow].master == NULL)
+        return NULL;
+    if (flow < c->stream->n) {
+        const struct flow *f = &c->stream->flows[flow];
+        return f->conn != NULL ? cluster_flow_lineage(f)->replid : NULL;
+    }
+    const struct session_flow *f = &c->session->flows.flow[flow];
+    return f->replid[0] != '\0' ? f->replid : NULL;
 }
 
 static void add_fields(const struct source *src, struct buf *b)
@@ -552,7 +441,7 @@ static struct source *create(struct stream *st, struct session *s)
 {
     struct cluster_source *c = xcalloc(1, sizeof *c);
     c->base.source.kind = &source_cluster;
-    c->base.server = server_of;
+    c->base.server = cluster_server_of;
     c->stream = st;
     c->session = s;
     c->slots = xcalloc(1, sizeof *c->slots);
@@ -564,7 +453,7 @@ static void destroy(struct source *src)
 {
     struct cluster_source *c = cluster_of(src);
     stream_set_flows(c->stream, 0, 0);
-    drop_members(c);
+    cluster_drop_members(c);
     buf_free(&c->base.commands);
     free(c->master);
     free(c->slots);
@@ -578,22 +467,24 @@ const struct source_kind source_cluster = {
     .shown = psync_offset,
     .create = create,
     .free = destroy,
-    .flow_open = flow_open,
-    .flow_readable = flow_readable,
-    .flow_read = flow_read,
-    .flow_lineage = flow_lineage,
-    .flow_acknowledge = flow_acknowledge,
-    .flow_finish = flow_finish,
-    .flow_close = flow_close,
+    .flow_open = cluster_flow_open,
+    .flow_readable = cluster_flow_readable,
+    .flow_read = cluster_flow_read,
+    .flow_lineage = cluster_flow_lineage,
+    .flow_acknowledge = cluster_flow_acknowledge,
+    .flow_finish = cluster_flow_finish,
+    .flow_close = cluster_flow_close,
+    .told = cluster_told,
     .reread = on_reread,
     .rereads = count_rereads,
     .drop_rereads = drop_rereads,
-    .work = work,
+    .work = cluster_work,
     .open = open_source,
     .opening = opening,
     .flows_up = on_flows_up,
     .cut = on_cut,
     .synced = on_synced,
+    .flow_line = cluster_flow_line,
     .message = on_message,
     .parser_message = on_parser,
     .tick = on_tick,

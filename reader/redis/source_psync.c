@@ -153,12 +153,12 @@ static void close_source(struct source *src)
 }
 
 /* The session's own process has found the server elsewhere. */
-static void on_moved(struct source *src, const char *line)
+static void on_told(struct source *src, const char *line)
 {
     struct psync *d = psync_of(src);
     struct sessinfo *info = &d->stream->info;
     struct fault why;
-    if (ctl_get(line, "at", info->server, sizeof info->server) <= 0)
+    if (!ctl_is(line, "server") || ctl_get(line, "at", info->server, sizeof info->server) <= 0)
         return;
     fault_set(&why, EXIT_RETRY, "the source is %s now", info->server);
     reread_move(&d->reread);
@@ -284,7 +284,7 @@ const struct source_kind source_psync = {
     .flow_acknowledge = psync_flow_acknowledge,
     .flow_finish = psync_flow_finish,
     .flow_close = psync_flow_close,
-    .moved = on_moved,
+    .told = on_told,
     .reread = on_reread,
     .rereads = count_rereads,
     .drop_rereads = drop_rereads,

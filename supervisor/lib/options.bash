@@ -325,11 +325,7 @@ check_scan() {
 check_source() {
     case $source_url in
     dragonfly://* | dragonflys://* | dragonfly+unix://* | redis://* | rediss://* | valkey://* | valkeys://* | unix://* | \
-        redis+unix://* | sentinel://* | sentinels://*) return ;;
-    redis-cluster://* | rediss-cluster://*) # its masters are read by one process, which hands slots from one to another
-        single=1
-        return
-        ;;
+        redis+unix://* | sentinel://* | sentinels://* | redis-cluster://* | rediss-cluster://*) return ;;
     file:* | [./]*) source_is_file=1 ;;
     *) [[ $source_url != *://* && -e $source_url ]] && source_is_file=1 ;;
     esac

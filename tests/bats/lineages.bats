@@ -153,6 +153,22 @@ has_lineages() { # of flow 0, of flow 1
     assert_told "replid=- lineage=-" "8 replid=$A lineage=-" "9 replid=$B lineage=$A"
 }
 
+@test "a lineage that changes while the session runs: position file, cluster" {
+    local p
+    to_cluster
+    CLUSTER_FACT=cluster=1
+    first_run "replid=$A" "replid=$B" "" --position-file "$TMP/positions"
+    tell "flow 0 mode=LINEAGE replid=$C" "live 0 :pos=10 INCR n"
+    wait_until 10 grep -qx f0=10 "$TMP/positions" || fail "$(cat "$TMP/err" "$TMP/positions")"
+    grep -q "^l0=$C" "$TMP/positions" || fail "$(cat "$TMP/positions")"
+    for p in "${CLUSTER_PORTS[@]}"; do # positions are in the file alone
+        [[ -z $(redis-cli -p "$p" keys 'df2redis:{default}') ]] || fail "master $p has a position key"
+    done
+    killed
+    next_run --position-file "$TMP/positions"
+    assert_told "replid=- lineage=-" "10 replid=$C lineage=-" "9 replid=$B lineage=-"
+}
+
 @test "position keys and files of earlier versions: the session's lineage is that of all flows" {
     start_redis
     start_control

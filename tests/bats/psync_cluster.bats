@@ -3,78 +3,13 @@
 # source.
 
 load helper
+load resharding
 
 setup() { common_setup; }
 
 teardown() {
     [[ -z ${CLUSTER_PIDS-} ]] || stop_cluster
     common_teardown
-}
-
-# A cluster to read from, with keys, and a server to write to.
-start_pair() { # replicas [options of the cluster]
-    start_cluster "$@"
-    SOURCE=redis-cluster://127.0.0.1:${CLUSTER_PORTS[0]},127.0.0.1:${CLUSTER_PORTS[1]}
-    changes 0 | redis-cli -c -p "${CLUSTER_PORTS[0]}" >/dev/null
-    start_redis
-    TARGET=redis://127.0.0.1:$REDIS_PORT
-}
-
-# Changes that count: one that is lost or done twice shows. Keys of all slots.
-changes() { # number
-    local i
-    for ((i = 0; i < 1500; i++)); do
-        case $((i % 5)) in
-        0) echo "INCR n:$((i % 300))" ;;
-        1) echo "APPEND a:$((i % 300)) $1.$i," ;;
-        2) echo "RPUSH l:$((i % 300)) $1.$i" ;;
-        3) echo "HINCRBY h:$((i % 300)) f$1 1" ;;
-        *) if (((i + $1) % 3)); then echo "DEL d:$((i % 300))"; else echo "SETEX d:$((i % 300)) 1000 $i"; fi ;;
-        esac
-    done
-}
-
-start_changes() { # rounds
-    rm -f "$TMP/changed"
-    background bash -c "$(declare -f changes)"'
-        for ((k = 1; k <= '"$1"'; k++)); do changes $k; done | redis-cli -c -p '"${CLUSTER_PORTS[0]}"' >/dev/null
-        touch "$TMP/changed"'
-}
-
-changed() { [[ -e $TMP/changed ]]; }
-
-id_of() { redis-cli -p "$1" cluster myid; }
-
-reshard() { # to slots
-    redis-cli --cluster reshard "127.0.0.1:${CLUSTER_PORTS[0]}" --cluster-from all --cluster-to "$(id_of "$1")" \
-        --cluster-slots "$2" --cluster-yes >"$TMP/reshard.log" 2>&1 || fail "$(tail -3 "$TMP/reshard.log")"
-}
-
-start_task() { # options
-    background df2redis -v --restart "$@" replicate "$SOURCE" "$TARGET" 2>"$TMP/task.err"
-    TASK=$!
-    wait_until 20 phase_is streaming || { cat "$TMP/task.err" >&2; return 1; }
-}
-
-stop_task() { # [status]
-    df2redis stop >/dev/null
-    reap 10 "$TASK"
-    [[ $status -eq ${1:-0} ]] || fail "status $status: $(tail -20 "$TMP/task.err")"
-}
-
-said() { grep -q "$1" "$TMP/task.err"; }
-times_said() { grep -c "$1" "$TMP/task.err"; }
-all_know() { # id
-    local p
-    for p in "${CLUSTER_PORTS[@]}"; do redis-cli -p "$p" cluster nodes | grep "^$1 .*connected" || return 1; done
-}
-
-settled() { [[ $(df2redis status | grep -o 'slots_open=[0-9]*') == slots_open=0 ]]; }
-equal() { dfstate diff "${SOURCE%%,*}" "${TARGET/redis:/${TARGET_SCHEME:-redis}:}"; }
-
-assert_equal() {
-    wait_until 20 equal || { grep -v level=info "$TMP/task.err" | tail -20 >&2; df2redis status >&2; equal; }
-    wait_until 10 settled
 }
 
 @test "slots move key by key to and fro under writes; a stage is killed meanwhile; nothing is lost or doubled" {
@@ -121,7 +56,7 @@ killed_in_full_sync() {
     text=$(head -c 1500 /dev/urandom | base64 -w0)
     for i in {1..150}; do echo "SET big:$i $text"; done | redis-cli -c -p "${CLUSTER_PORTS[0]}" >/dev/null
     redis-cli -p "${CLUSTER_PORTS[1]}" config set rdb-key-save-delay 30000 >/dev/null
-    background df2redis -v replicate "$SOURCE" "$TARGET" 2>"$TMP/task.err"
+    background df2redis -v --single replicate "$SOURCE" "$TARGET" 2>"$TMP/task.err"
     TASK=$!
     wait_until 20 said name=fullsync
     kill -9 "$(stage "$1")"
@@ -159,9 +94,9 @@ killed_in_full_sync() {
     stop_task
 }
 
-@test "FLUSHALL of one master empties what it had, and nothing else" {
+@test "one process per flow: FLUSHALL of one master empties what it had, and nothing else" {
     start_pair 0
-    start_task
+    PROCESSES='' start_task
     assert_equal
     local before
     before=$(redis-cli -p "$REDIS_PORT" dbsize)
@@ -174,7 +109,7 @@ killed_in_full_sync() {
 
 @test "a master fails over: its flow goes on at the replica, without a full sync" {
     start_pair 1
-    start_task
+    PROCESSES='' start_task
     assert_equal
     redis-cli -p "${CLUSTER_PORTS[3]}" cluster failover >/dev/null
     wait_until 20 said 'event=failed status=75'
@@ -211,13 +146,7 @@ killed_in_full_sync() {
     stop_task
 }
 
-@test "what cannot be done is refused" {
-    start_pair 0
-    run df2redis --rename-prefix 'a:=b:' replicate "$SOURCE" "$TARGET"
-    assert_status 2
-    assert_output_has 'cannot be renamed'
-    run dfreader --flow 0 --session "$TMP/s" "$SOURCE"
-    assert_status 2
+@test "what is no cluster is refused" {
     start_redis
     run dfreader "redis-cluster://127.0.0.1:$REDIS_PORT"
     assert_status 1

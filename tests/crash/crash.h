@@ -33,6 +33,7 @@ struct options {
     const char *dragonfly, *keep;
     const char *only; /* of the faults: those with one of these names, comma-separated */
     uint64_t move, lag;
+    const char *rename[4]; /* rules for dfparse; NULL: no more */
     bool cluster, exact, verbose, overwrite, service, omit, redis, source_cluster, atomic;
 };
 

@@ -42,6 +42,7 @@ static const char help[] =
     "                    faults happen: also move-slots and fail-over\n"
     "  --move N          so many slots, in which half of the keys are, 60\n"
     "  --atomic          as a whole (Redis from 8.4, Valkey from 9) instead of key by key\n"
+    "  --rename A=B      dfparse --rename-prefix A=B; up to 3 of them\n"
     "  --lag MS          the streams of the masters are held back in turns, each time at most so long\n"
     "  --dragonfly PATH  the master is this Dragonfly instead of the stand-in\n"
     "  --only NAME,...   only faults of these kinds: kill-stage, stop-stage, kill-all, end-all, cut-flow,\n"
@@ -212,32 +213,27 @@ static uint64_t number(const char *text)
     return n;
 }
 
+static void add_rename(const char *rule)
+{
+    unsigned i = 0;
+    while (i < sizeof opt.rename / sizeof *opt.rename && opt.rename[i])
+        i++;
+    if (i + 1 >= sizeof opt.rename / sizeof *opt.rename)
+        errx(2, "--rename: at most 3");
+    opt.rename[i] = rule;
+}
+
 static void take_options(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"crashes", 1, NULL, 'n'},
-        {"seed", 1, NULL, 's'},
-        {"every", 1, NULL, 'e'},
-        {"series", 1, NULL, 'r'},
-        {"rate", 1, NULL, 'w'},
-        {"seconds", 1, NULL, 't'},
-        {"distance", 1, NULL, 'D'},
-        {"cluster", 0, NULL, 'c'},
-        {"dragonfly", 1, NULL, 'd'},
-        {"exactly-once", 0, NULL, 'x'},
-        {"only", 1, NULL, 'o'},
-        {"keep", 1, NULL, 'k'},
-        {"verbose", 0, NULL, 'v'},
-        {"overwrite", 0, NULL, 'O'},
-        {"omit", 0, NULL, 'm'},
-        {"service", 0, NULL, 'S'},
-        {"help", 0, NULL, 'h'},
-        {"redis", 0, NULL, 'R'},
-        {"source-cluster", 0, NULL, 'C'},
-        {"move", 1, NULL, 'M'},
-        {"lag", 1, NULL, 'L'},
-        {"atomic", 0, NULL, 'a'},
-        {0},
+        {"crashes", 1, NULL, 'n'},        {"seed", 1, NULL, 's'},      {"every", 1, NULL, 'e'},
+        {"series", 1, NULL, 'r'},         {"rate", 1, NULL, 'w'},      {"seconds", 1, NULL, 't'},
+        {"distance", 1, NULL, 'D'},       {"cluster", 0, NULL, 'c'},   {"dragonfly", 1, NULL, 'd'},
+        {"exactly-once", 0, NULL, 'x'},   {"only", 1, NULL, 'o'},      {"keep", 1, NULL, 'k'},
+        {"verbose", 0, NULL, 'v'},        {"overwrite", 0, NULL, 'O'}, {"omit", 0, NULL, 'm'},
+        {"service", 0, NULL, 'S'},        {"help", 0, NULL, 'h'},      {"redis", 0, NULL, 'R'},
+        {"source-cluster", 0, NULL, 'C'}, {"move", 1, NULL, 'M'},      {"lag", 1, NULL, 'L'},
+        {"atomic", 0, NULL, 'a'},         {"rename", 1, NULL, 'N'},    {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -261,6 +257,7 @@ static void take_options(int argc, char **argv)
         case 'M': opt.move = number(optarg); break;
         case 'L': opt.lag = number(optarg); break;
         case 'a': opt.atomic = true; break;
+        case 'N': add_rename(optarg); break;
         case 'S': opt.service = true; break;
         case 'v': opt.verbose = true; break;
         case 'h': fputs(help, stdout); exit(0);
@@ -268,7 +265,7 @@ static void take_options(int argc, char **argv)
         }
     }
     if (optind < argc || (opt.redis && (opt.dragonfly || opt.omit)) || (opt.service && opt.cluster) ||
-        (opt.source_cluster && (!opt.redis || opt.service || !opt.move)) ||
+        (opt.rename[0] && opt.service) || (opt.source_cluster && (!opt.redis || opt.service || !opt.move)) ||
         ((opt.atomic || opt.lag) && !opt.source_cluster) || !opt.crashes || !opt.every || !opt.series ||
         !opt.rate)
         errx(2, "see dfcrash --help");

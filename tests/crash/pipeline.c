@@ -108,6 +108,14 @@ static void start_service(struct pipeline *p, const struct texts *t)
     add_stage(p, &c, "df2redis", file("service.log"));
 }
 
+static void add_renames(struct command *c)
+{
+    for (size_t i = 0; opt.rename[i]; i++) {
+        arg(c, "--rename-prefix");
+        arg(c, opt.rename[i]);
+    }
+}
+
 static void start_single(struct pipeline *p, const struct texts *t, enum policy policy, bool expect_saved)
 {
     int raw[2], commands[2];
@@ -116,6 +124,7 @@ static void start_single(struct pipeline *p, const struct texts *t, enum policy 
     add_reader(p, t, policy, NULL, raw[1]);
     struct command c = {.in = raw[0], .out = commands[1]};
     arg(&c, "dfparse");
+    add_renames(&c);
     add_stage(p, &c, "dfparse", file("run-%u-%u.parser", now.series, p->runs));
     add_writer(p, t, policy, expect_saved, commands[0]);
     for (unsigned i = 0; i < 2; i++) {
@@ -135,6 +144,7 @@ static void start_flow(struct pipeline *p, const struct texts *t, unsigned flow)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         arg(&reader, words[i]);
     arg(&parser, "dfparse");
+    add_renames(&parser);
     arg(&parser, "-o");
     arg(&parser, t->writer);
     snprintf(name, sizeof name, "dfparse-%u", flow);
@@ -177,7 +187,7 @@ void pipeline_start(struct pipeline *p, enum policy policy, bool expect_saved, e
 {
     struct texts t;
     unsigned runs = p->runs + 1;
-    *p = (struct pipeline){.runs = runs, .single = one_in(2) || opt.source_cluster, .goes_on = expect_saved};
+    *p = (struct pipeline){.runs = runs, .single = one_in(2), .goes_on = expect_saved};
     p->may_go_on = cover == COVER_UNKNOWN;
     p->covered = now.covered_now;
     name_source(t.source, sizeof t.source);

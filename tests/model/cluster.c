@@ -430,6 +430,12 @@ static struct {
                   [USED]; /* exactly once: the last position of the flow that was applied to the slot */
 } saved;
 static bool saves_late; /* to a file, from time to time */
+static unsigned shift;  /* keys are renamed: other slots of the target have them */
+
+static unsigned target_slot(const struct entry *e)
+{
+    return (e->slot + e->key * shift) % USED;
+}
 
 static void tell(struct flow *f, int kind, uint32_t number, const struct slotset *slots)
 {
@@ -589,7 +595,7 @@ static void parse_order(struct flow *f)
         if (!holding_release(&f->holding, o->number, o->at, &o->slots))
             abort();
     } else {
-        bool sweep = slotset_count(&o->sweep) > 0;
+        bool sweep = o->sweep;
         if (!holding_take(&f->holding, o->number, &o->slots, sweep)) {
             printf("a take was refused\n");
             abort();
@@ -603,7 +609,7 @@ static void parse_order(struct flow *f)
             f->to_list[s] = slotset_has(&o->slots, number_of[s]);
             f->listed[s] = false;
             for (unsigned k = 0; k < KEYS; k++) {
-                f->to_sweep[s][k] = slotset_has(&o->sweep, number_of[s]);
+                f->to_sweep[s][k] = sweep && f->to_list[s];
                 f->sweep_key[s][k] = false;
             }
         }
@@ -742,7 +748,7 @@ static void writer_step(unsigned i)
             if (r->number != 0)
                 f->unsaved[f->nunsaved++] = r->number;
         } else {
-            uint64_t *place = &saved.place[i][r->e.slot];
+            uint64_t *place = &saved.place[i][target_slot(&r->e)];
             if (r->fresh || r->place > *place)
                 run(&target[r->e.slot][r->e.key], &r->e);
             if (r->place > *place)
@@ -789,7 +795,6 @@ static void look_at(unsigned i)
 {
     struct ho_look look = {.at = node[i].n + 1};
     struct ho_order o;
-    memset(node[i].unseen, 0, sizeof node[i].unseen);
     for (unsigned s = 0; s < USED; s++) {
         if (node[i].owned[s])
             slotset_add(&look.owned, number_of[s]);
@@ -798,6 +803,10 @@ static void look_at(unsigned i)
     }
     if (handover_look(&ho, i, &look, &o))
         give(&o);
+    for (unsigned s = 0; s < USED; s++) { /* noticed, and saved: else a crash forgets it */
+        const struct ho_slot *x = &ho.slot[number_of[s]];
+        node[i].unseen[s] = node[i].unseen[s] && x->state == HO_RELEASING && x->flow == i;
+    }
 }
 
 static void session_step(void)
@@ -1017,6 +1026,7 @@ static bool history(uint64_t seed)
     for (unsigned s = 0; s < USED; s++)
         node[draw(NODES)].owned[s] = true;
     saves_late = draw(2) == 0;
+    shift = draw(2) * draw(USED);
     for (unsigned i = draw(100); i > 0; i--)
         world_step();
     full_sync();

@@ -204,10 +204,7 @@ void filter_clear(struct filter *s)
         if (s->rule[i].kind == RULE_REGEX)
             regfree(&s->rule[i].regex);
     }
-    for (unsigned i = 0; i < s->nrenames; i++) {
-        free(s->rename[i].from);
-        free(s->rename[i].to);
-    }
+    renames_free(&s->renames);
     memset(s, 0, sizeof *s);
 }
 

@@ -191,8 +191,21 @@ static void test_scan_lost(void)
     }
 }
 
+static void test_databases(void)
+{
+    uint32_t db[2] = {9, 9};
+    EQ(info_databases("# Keyspace\r\ndb0:keys=1,expires=0\r\ndb12:keys=3,expires=0\r\n", db, 2), 2);
+    EQ(db[0], 0);
+    EQ(db[1], 12);
+    EQ(info_databases("db1:keys=1\ndb2:keys=1\ndb3:keys=1\n", db, 2), 3);
+    EQ(info_databases("dbx:keys=1\ndb:keys=1\ndb4:other=1\ndb99999999999:keys=1\n", db, 2), 0);
+    CHECK(cluster_has_databases("valkey:9.1.2") && !cluster_has_databases("valkey:8.1.1"));
+    CHECK(!cluster_has_databases("redis:8.6.3") && !cluster_has_databases(""));
+}
+
 int main(void)
 {
+    test_databases();
     test_lines();
     test_strange_lines();
     test_info();

@@ -253,7 +253,9 @@ static void newer(void)
     is("8.8", "ZUNIONSTORE d 2 a b AGGREGATE COUNT", "db=0 VK | ZUNIONSTORE d 2 a b AGGREGATE COUNT\n");
     is("7.0", "ZUNIONSTORE d 2 a b AGGREGATE COUNT", "LOST kind=command-too-new key=d\n" PASSED);
     is("7.0", "PFDEBUG TODENSE k", PASSED);
-    is("8.6", "XIDMPRECORD k p i 1-1", PASSED); /* IDMP is left out, too */
+    is("8.6", "XIDMPRECORD k p i 1-1", "db=0 IV | XIDMPRECORD k p i 1-1\n");
+    is("8.4", "XIDMPRECORD k p i 1-1", "REMARK kind=stream-messages key=k\n" PASSED);
+    is("valkey:9.1", "XIDMPRECORD k p i 1-1", "REMARK kind=stream-messages key=k\n" PASSED);
     is("7.0", "SFLUSH 0 16383", "LOST kind=flush-slots key=\n" PASSED);
 }
 

@@ -129,6 +129,8 @@ static void take_line(struct live *l, const char *line)
         take_limit(l, line);
     else if (ctl_is(line, "list"))
         listing_ask(l->listing, line);
+    else if (ctl_is(line, "rename"))
+        listing_rename(l->listing, line);
 }
 
 static void take_lines(struct live *l)

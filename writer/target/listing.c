@@ -7,6 +7,7 @@
 #include "cluster.h"
 #include "crc64.h"
 #include "ctl.h"
+#include "exits.h"
 #include "io.h"
 #include "log.h"
 #include "meta.h"
@@ -25,6 +26,8 @@
 void listing_free(struct listing *l)
 {
     buf_free(&l->found);
+    buf_free(&l->name);
+    renames_free(&l->renames);
     *l = (struct listing){.cl = l->cl,
                           .outcome = l->outcome,
                           .session = l->session,
@@ -52,6 +55,24 @@ void listing_ask(struct listing *l, const char *line)
     o.number = (uint32_t)number;
     l->order[l->orders++] = o;
     l->cl->nodes.stir = true;
+}
+
+void listing_rename(struct listing *l, const char *line)
+{
+    uint64_t i, epoch;
+    char from[CTL_LINE_MAX], to[CTL_LINE_MAX];
+    long nfrom = ctl_get(line, "from", from, sizeof from), nto = ctl_get(line, "to", to, sizeof to);
+    if (!ctl_getu(line, "epoch", &epoch) || epoch != l->session->epoch || !ctl_getu(line, "i", &i) ||
+        nfrom < 0 || nto < 0 || i > l->renames.n || i == RENAMES_MAX) {
+        log_event(LOG_WARN, NO_FLOW, "event=rename_ignored line=%s", log_quote(line, strlen(line)));
+        return;
+    }
+    if (i == l->renames.n) {
+        (void)renames_add(&l->renames, from, to);
+    } else if (strcmp(l->renames.rule[i].from, from) != 0 || strcmp(l->renames.rule[i].to, to) != 0) {
+        outcome_fail(l->outcome, EXIT_USAGE,
+                     "event=failed error=\"the dfparse of different flows have other --rename-prefix\"");
+    }
 }
 
 /* ---- replies ---- */
@@ -109,13 +130,25 @@ static void on_keyspace(void *arg, struct cnode *node, const redisReply *r)
     node->swept = true;
 }
 
-static void found(struct listing *l, const char *key, size_t n)
+/* Can it have come from one of the slots? */
+static bool wanted(struct listing *l, const char *key, size_t n)
+{
+    const struct slotset *slots = &l->order[0].slots;
+    l->name.max = CTL_LINE_MAX + renames_back_growth(&l->renames);
+    for (unsigned i = 0; i <= l->renames.n; i++)
+        if (renames_back(&l->renames, i, key, n, &l->name) &&
+            slotset_has(slots, key_slot(l->name.p, l->name.len)))
+            return true;
+    return false;
+}
+
+static void found(struct listing *l, uint32_t db, const char *key, size_t n)
 {
     const struct listing_order *o = &l->order[0];
-    if (key_is_ours(key, n) || !slotset_has(&o->slots, key_slot(key, n)) || n > (CTL_LINE_MAX - 200) / 3)
+    if (key_is_ours(key, n) || n > (CTL_LINE_MAX - 200) / 3 || !wanted(l, key, n))
         return;
     l->found.max = (size_t)64 << 20;
-    (void)buf_addf(&l->found, "held flow=%u epoch=%u n=%u key=", o->flow, o->epoch, o->number);
+    (void)buf_addf(&l->found, "held flow=%u epoch=%u n=%u db=%u key=", o->flow, o->epoch, o->number, db);
     meta_escape(&l->found, key, n, 0);
     (void)buf_addstr(&l->found, "\n");
 }
@@ -126,9 +159,10 @@ static void on_scan(void *arg, struct cnode *node, const redisReply *keys)
     if (l == NULL)
         return;
     struct nodes *ns = &l->cl->nodes;
+    uint32_t db = ns->slots ? 0 : ns->dbs[ns->at_db];
     for (size_t i = 0; i < keys->elements; i++)
         if (keys->element[i]->str != NULL)
-            found(l, keys->element[i]->str, keys->element[i]->len);
+            found(l, db, keys->element[i]->str, keys->element[i]->len);
     node->swept = strcmp(node->cursor, "0") == 0;
     if (node->swept && !ns->slots && ++ns->at_db < ns->ndbs)
         node->swept = false;

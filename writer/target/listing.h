@@ -1,5 +1,5 @@
-/* Names of the keys that the target has of some hash slots: dfreader asks for them when another flow takes
- * the slots over ("list", dfrecord(5)). All masters are scanned, beside everything else. */
+/* Names of the keys that the target has of some hash slots of the source: a parser asks for them when its
+ * flow takes the slots over ("list", dfrecord(5)). All masters are scanned, beside everything else. */
 #ifndef RW_LISTING_H
 #define RW_LISTING_H
 
@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "renames.h"
 #include "slotset.h"
 
 struct cluster;
@@ -31,7 +32,7 @@ struct listing_round {
 
 struct listing {
     struct cluster *cl;
-    const struct outcome *outcome;
+    struct outcome *outcome;
     const struct session *session;
     const struct sweep *sweep; /* before which nothing is listed */
     struct live *live;
@@ -46,13 +47,16 @@ struct listing {
     uint64_t next;                   /* mono_us: nothing before */
     struct buf found;                /* lines for dfreader */
     size_t sent;                     /* of that */
+    struct renames renames;          /* by which the parsers make names, all the same way */
+    struct buf name;                 /* scratch */
 };
 
 /* Also when an epoch begins: nothing of the one before. */
 void listing_free(struct listing *l);
 
-/* A line "list". */
+/* Lines "list", and "rename" before it. */
 void listing_ask(struct listing *l, const char *line);
+void listing_rename(struct listing *l, const char *line);
 
 void listing_work(struct listing *l, uint64_t now);
 int listing_timeout(const struct listing *l);
