@@ -232,14 +232,15 @@ static void make_lines(struct cluster *c)
     for (unsigned i = 0; i < c->masters; i++) {
         struct master *m = &c->master[i];
         unsigned first = i * SLOTS / c->masters, last = (i + 1) * SLOTS / c->masters - 1;
-        char tag[SLOT_TAG_MAX];
+        char tag[SLOT_TAG_MAX], id[sizeof m->replid];
         slot_tag(first, tag);
         m->number = i;
         m->offset = 1;
-        snprintf(m->replid, sizeof m->replid, "%040x", i + 1);
+        snprintf(id, sizeof id, "%040x", i + 1);
+        memcpy(m->replid, id, sizeof id);
         snprintf(m->key, sizeof m->key, "{%s}:%u", tag, i);
         snprintf(m->line, sizeof m->line, "%s 127.0.0.1:%u@%u myself,master - 0 0 %u connected %u-%u\n",
-                 m->replid, c->port + i, c->port + i, i + 1, first, last);
+                 id, c->port + i, c->port + i, i + 1, first, last);
         c->line_at[i] = c->nodes.len;
         (void)buf_addf(&c->nodes, "%s 127.0.0.1:%u@%u master - 0 0 %u connected %u-%u\n", m->replid,
                        c->port + i, c->port + i, i + 1, first, last);
