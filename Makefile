@@ -235,7 +235,7 @@ docs-pages: $(addprefix $(B)/docs/,$(PAGES:%=%.html) index.html docs.css)
 # ---- style ----
 
 SOURCES = $(SRC_common) $(SRC_dfreader) $(SRC_dfparse) $(SRC_rediswriter) $(SRC_df2redis-check) $(SRC_df2redis-monitor) $(SRC_dfconf) $(SRC_dfnotify) $(SRC_dflog) $(wildcard check/hold/*.c)
-SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/sbom tests/package tests/container debian/postinst debian/postrm tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/scan.bash tests/bench/check.bash tests/peers/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
+SCRIPTS = supervisor/df2redis supervisor/completion.bash tests/install-packages tests/demo tests/deps tests/run tests/check-versions tests/check-pairs tests/named-files tests/sbom tests/package tests/container debian/postinst debian/postrm tests/bench/run tests/bench/far.bash tests/bench/psync.bash tests/bench/export.bash tests/bench/scan.bash tests/bench/check.bash tests/peers/run tests/many/run .ci/run .ci/steps $(wildcard tests/bats/*.bash) \
           $(wildcard examples/*.sh)
 
 QUEUE_H = $(shell printf '\043include <sys/queue.h>\n' | $(CC) -M -xc - | tr ' ' '\n' | grep 'sys/queue.h')

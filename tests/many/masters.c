@@ -239,8 +239,8 @@ static void make_lines(struct cluster *c)
         snprintf(id, sizeof id, "%040x", i + 1);
         memcpy(m->replid, id, sizeof id);
         snprintf(m->key, sizeof m->key, "{%s}:%u", tag, i);
-        snprintf(m->line, sizeof m->line, "%s 127.0.0.1:%u@%u myself,master - 0 0 %u connected %u-%u\n",
-                 id, c->port + i, c->port + i, i + 1, first, last);
+        snprintf(m->line, sizeof m->line, "%s 127.0.0.1:%u@%u myself,master - 0 0 %u connected %u-%u\n", id,
+                 c->port + i, c->port + i, i + 1, first, last);
         c->line_at[i] = c->nodes.len;
         (void)buf_addf(&c->nodes, "%s 127.0.0.1:%u@%u master - 0 0 %u connected %u-%u\n", m->replid,
                        c->port + i, c->port + i, i + 1, first, last);
