@@ -157,10 +157,10 @@ static enum got put_string(struct sink *to, const struct change *ch, struct cur 
 }
 
 /* The target has the module whose value begins at t. */
-static bool module_known(const struct emit *e, const struct cur *t)
+static bool module_known(const struct target *target, const struct cur *t)
 {
     char name[10];
-    return module_of(t->p, cur_left(t), name) != NULL && target_has_module(&e->target, name);
+    return module_of(t->p, cur_left(t), name) != NULL && target_has_module(target, name);
 }
 
 /* A value that is all there, and that RESTORE takes. False: nothing was written of it. */
@@ -197,7 +197,7 @@ static enum got put_container(struct sink *to, const struct change *ch, struct c
             c->want = id.want;
             return NEED;
         }
-        if (!module_known(to->e, t))
+        if (!module_known(&to->e->target, t))
             ver = 0;
     }
     if (ver == 0 || limit == 0) {

@@ -539,10 +539,10 @@ void emit_barrier(struct emit *e, struct origin *o, uint64_t txid, unsigned flag
 
 /* The source's PERSIST or later expiry may be on its way behind these bytes for as long as they have been on
  * theirs. */
-static uint64_t grace(const struct emit *e, const struct origin *o)
+static uint64_t grace(uint64_t now_ms, const struct origin *o)
 {
     uint64_t came = o->time / 1000;
-    uint64_t age = came != 0 && came < e->now_ms ? e->now_ms - came : 0;
+    uint64_t age = came != 0 && came < now_ms ? now_ms - came : 0;
     return GRACE_MS + (age < EXTEND_MS / 2 ? 2 * age : EXTEND_MS - GRACE_MS);
 }
 
@@ -556,7 +556,7 @@ uint64_t emit_field_expiry(struct emit *e, const struct origin *o, uint64_t ms)
     if (__builtin_expect(ms > e->now_ms + EXTEND_MS, 1))
         return ms;
     if (o->journal || o->live) {
-        if (ms > e->now_ms + grace(e, o))
+        if (ms > e->now_ms + grace(e->now_ms, o))
             return ms;
         e->stats.extended++;
         return e->now_ms + EXTEND_MS;

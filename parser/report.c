@@ -8,13 +8,13 @@
 #define LOG_FIRST       10                /* reports of a kind that are logged one by one */
 
 /* Count one of its kind; the last place takes all for which there is no other. */
-static uint64_t count_kind(struct emit *e, bool lost, const char *kind)
+static uint64_t count_kind(struct told_kind *told, bool lost, const char *kind)
 {
-    struct told_kind *t = e->told;
-    while (t < e->told + KINDS_MAX - 1 && t->kind != NULL && (t->lost != lost || strcmp(t->kind, kind) != 0))
+    struct told_kind *t = told;
+    while (t < told + KINDS_MAX - 1 && t->kind != NULL && (t->lost != lost || strcmp(t->kind, kind) != 0))
         t++;
     if (t->kind == NULL)
-        *t = (struct told_kind){t < e->told + KINDS_MAX - 1 ? kind : "others", lost, 0};
+        *t = (struct told_kind){t < told + KINDS_MAX - 1 ? kind : "others", lost, 0};
     return ++t->count;
 }
 
@@ -43,7 +43,7 @@ void emit_report(struct emit *e, struct origin *o, bool lost, const char *kind, 
     if (lost && e->unsupported == UNSUPPORTED_FAIL)
         e->refused = true;
     /* A million of a kind is no reason for a million lines: the records and --report have them all. */
-    if (count_kind(e, lost, kind) <= LOG_FIRST)
+    if (count_kind(e->told, lost, kind) <= LOG_FIRST)
         log_event(lost ? LOG_WARN : LOG_INFO, o->flow, "event=%s kind=%s db=%u key=%s detail=%s",
                   lost ? "not_carried_over" : "changed", kind, o->db, log_quote(key, n),
                   log_quote(detail, strlen(detail)));

@@ -68,10 +68,10 @@ struct request {
 };
 
 /* Space for n arguments; NULL: more than anybody sends. */
-static struct slice *room(struct emit *e, size_t n)
+static struct slice *room(struct buf *older, size_t n)
 {
-    e->older.len = 0;
-    return (struct slice *)(void *)buf_room(&e->older, n * sizeof(struct slice));
+    older->len = 0;
+    return (struct slice *)(void *)buf_room(older, n * sizeof(struct slice));
 }
 
 /* EVAL script nkeys, then nkeys keys of the request from argv[1] on, nown arguments of our own, and those of
@@ -80,7 +80,7 @@ static size_t script(const struct request *q, struct slice text, unsigned nkeys,
                      size_t nown, size_t rest)
 {
     size_t more = rest < q->argc ? q->argc - rest : 0;
-    struct slice *out = room(q->e, 3 + nkeys + nown + more);
+    struct slice *out = room(&q->e->older, 3 + nkeys + nown + more);
     if (out == NULL)
         return 0;
     out[0] = SLICE("EVAL");
@@ -97,7 +97,7 @@ static size_t script(const struct request *q, struct slice text, unsigned nkeys,
 
 static size_t plain(const struct request *q, const struct slice *argv, size_t n)
 {
-    struct slice *out = room(q->e, n);
+    struct slice *out = room(&q->e->older, n);
     if (out == NULL)
         return 0;
     memcpy(out, argv, n * sizeof *out);
@@ -115,7 +115,7 @@ static size_t old_eval(const struct request *q)
     const struct slice *text = &q->argv[1];
     if (!contains(text, "KEEPTTL") && !contains(text, "COPY") && !contains(text, "PTTL"))
         return 0;
-    struct slice *out = room(q->e, q->argc);
+    struct slice *out = room(&q->e->older, q->argc);
     if (out == NULL)
         return 0;
     q->e->text.len = 0;
@@ -240,7 +240,7 @@ static size_t old_geoadd(const struct request *q)
         return 0;
     if (own.n > 0)
         return script(q, SLICE(LUA_GEOADD), 1, &own, 1, i);
-    struct slice *out = room(q->e, q->argc - i + 2);
+    struct slice *out = room(&q->e->older, q->argc - i + 2);
     if (out == NULL)
         return 0;
     memcpy(out, q->argv, 2 * sizeof *out);

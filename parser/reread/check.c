@@ -49,9 +49,9 @@ static struct prober prober_of(struct sink *to)
 }
 
 /* Keys of which is known that they were not carried over need not be looked for: that was reported. */
-static bool reported(const struct emit *e, uint32_t db, const struct slice *key)
+static bool reported(const struct keyset *not_carried, uint32_t db, const struct slice *key)
 {
-    return keyset_has(&e->not_carried, keyset_hash(db, key->p, key->n));
+    return keyset_has(not_carried, keyset_hash(db, key->p, key->n));
 }
 
 /* Is the key to be at the target? its name there, and its database. */
@@ -69,8 +69,8 @@ static bool wanted(const struct prober *p, uint32_t db, const struct slice *key,
         *name = filter_name(p->filter, key->p, key->n, p->name);
         *name_db = filter_db(p->filter, db);
     }
-    return (!p->e->target.cluster || *name_db == 0) && !reported(p->e, db, key) &&
-           !reported(p->e, *name_db, name);
+    return (!p->e->target.cluster || *name_db == 0) && !reported(&p->e->not_carried, db, key) &&
+           !reported(&p->e->not_carried, *name_db, name);
 }
 
 /* k NULL: nothing is asked. */

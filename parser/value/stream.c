@@ -36,9 +36,9 @@ static void write_empty(struct value *v)
     send(v, 2, destroy, 4);
 }
 
-static bool knows_counters(const struct emit *e)
+static bool knows_counters(const struct target *t)
 {
-    return e->target.version >= VERSION(7, 0) && e->target.kind != SERVER_DRAGONFLY;
+    return t->version >= VERSION(7, 0) && t->kind != SERVER_DRAGONFLY;
 }
 
 static void write_tail(struct value *v, const uint64_t *t)
@@ -49,7 +49,7 @@ static void write_tail(struct value *v, const uint64_t *t)
         write_empty(v);
     struct slice argv[7] = {SLICE("XSETID"), {v->key.p, v->key.n}, stream_id(&last, t[1], t[2])};
     size_t argc = 3;
-    if (v->type != 15 && knows_counters(v->e)) {
+    if (v->type != 15 && knows_counters(&v->e->target)) {
         argv[3] = SLICE("ENTRIESADDED");
         argv[4] = (struct slice){added, dec_u64(added, t[7])};
         argv[5] = SLICE("MAXDELETEDID");
@@ -67,7 +67,7 @@ static void write_group(struct value *v, const struct slice *name, const uint64_
     struct slice argv[7] = {
         SLICE("XGROUP"), SLICE("CREATE"), {v->key.p, v->key.n}, *name, stream_id(&last, t[0], t[1])};
     size_t argc = 5;
-    if (v->type != 15 && (knows_counters(v->e) || v->e->target.kind == SERVER_DRAGONFLY) &&
+    if (v->type != 15 && (knows_counters(&v->e->target) || v->e->target.kind == SERVER_DRAGONFLY) &&
         t[2] != UINT64_MAX) {
         argv[5] = SLICE("ENTRIESREAD");
         argv[6] = (struct slice){read, dec_u64(read, t[2])};
