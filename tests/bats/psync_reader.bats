@@ -288,7 +288,7 @@ read_nothing() { # options
     [[ $(queued) -lt 4000000 ]]
     kill -9 "$READER" # the source has one transfer at a time
     read_nothing --no-spool
-    wait_until 5 has_queued 100000
+    wait_until 5 has_queued 50000
     [[ $(queued) -lt 2000000 ]]
     run dfreader --no-spool --spool "$TMP" --check-options "redis://127.0.0.1:$SOURCE"
     assert_status 2
