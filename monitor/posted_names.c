@@ -61,6 +61,7 @@ static const struct posted_name names[] = {
     {"scan-count", POSTED_TEXT, SIDE_BOTH},
     {"scan-window", POSTED_TEXT, SIDE_BOTH},
     {"scan-rate", POSTED_TEXT, SIDE_BOTH},
+    {"masters", POSTED_TEXT, SIDE_BOTH},
     {"scan-bytes", POSTED_TEXT, SIDE_BOTH},
     {"scan-large", POSTED_TEXT, SIDE_BOTH},
     {"scan-values", POSTED_TEXT, SIDE_BOTH},

@@ -158,7 +158,7 @@ has() { [[ $(redis-cli -p "$1" get "$2") == "$3" ]]; } # port key value
 
 # Its commands under "Five recipes" that begin so, without what they say of themselves.
 readme() { # beginning
-    sed -n '/^## Five recipes/,/^## /s/^    //p' "$REPO/README.md" | sed 's/  *#.*//' | grep -F -- "$1" | sed "${SED[@]}" | tee "$TMP/readme"
+    sed -n '/^## Five recipes/,/^## /s/^    //p' "$REPO/README.md" | sed 's/  *#.*//' | BEGINNING=$1 awk 'index($0, ENVIRON["BEGINNING"]) == 1' | sed "${SED[@]}" | tee "$TMP/readme"
     [[ -s $TMP/readme ]] || fail "README has no $1"
 }
 
@@ -232,7 +232,7 @@ not_all_carried_over() { df2redis --raw status cache | grep -q ' lost=[1-9]'; }
     kill -INT -- "-$pid"
     reap 10 "$pid"
     assert_same "redis://127.0.0.1:$old" "redis://127.0.0.1:$REDIS_PORT"
-    run bash -c "$(readme 'dfparse ')"
+    run timeout 60 bash -c "$(readme 'dfparse ')"
     assert_output_has '"type":"session"'
 }
 
