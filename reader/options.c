@@ -8,7 +8,7 @@
 
 #include "exits.h"
 #include "fatal.h"
-#include "hiredis_version.h"
+#include "hiredis_kind.h"
 #include "option.h"
 #include "record.h"
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hiredis_kind.h"
 #include "log.h"
 
 void fault_set(struct fault *f, int status, const char *fmt, ...)
@@ -49,14 +50,14 @@ static void *make_string(const redisReadTask *task, char *s, size_t n)
     return it;
 }
 
-static void *make_array(const redisReadTask *task, int n)
+static void *make_array(const redisReadTask *task, hiredis_count n)
 {
     struct reply *r = task->privdata;
     struct item *it = item_of(task);
     it->type = task->type;
     it->text[0] = '\0';
     if (task->parent == NULL)
-        r->count = n;
+        r->count = (int)n;
     return it;
 }
 
@@ -82,7 +83,11 @@ static void free_nothing(void *object)
     (void)object;
 }
 
-static redisReplyObjectFunctions functions = {make_string, make_array, make_integer, make_nil, free_nothing};
+static redisReplyObjectFunctions functions = {.createString = make_string,
+                                              .createArray = make_array,
+                                              .createInteger = make_integer,
+                                              .createNil = make_nil,
+                                              .freeObject = free_nothing};
 
 struct redisReader *reply_reader(struct reply *r)
 {

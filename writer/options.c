@@ -7,7 +7,7 @@
 
 #include "exits.h"
 #include "fatal.h"
-#include "hiredis_version.h"
+#include "hiredis_kind.h"
 #include "target/limit.h"
 #include "log.h"
 #include "target/node.h"

@@ -2,6 +2,7 @@
  * made of them is in order. First byte: how the replies are read, and how large the pieces are. */
 #include "fuzz.h"
 
+#include "../../common/hiredis_kind.h"
 #include "../../common/slot.h"
 #include "../../common/sock.h"
 #include "../../common/meta.h"
@@ -39,7 +40,7 @@ static void *on_string(const redisReadTask *t, char *s, size_t len)
     return &seen;
 }
 
-static void *on_array(const redisReadTask *t, int elements)
+static void *on_array(const redisReadTask *t, hiredis_count elements)
 {
     (void)t;
     (void)elements;
@@ -64,7 +65,11 @@ static void on_free(void *reply)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static redisReplyObjectFunctions look = {on_string, on_array, on_integer, on_nil, on_free};
+    static redisReplyObjectFunctions look = {.createString = on_string,
+                                             .createArray = on_array,
+                                             .createInteger = on_integer,
+                                             .createNil = on_nil,
+                                             .freeObject = on_free};
     struct scan_guard guard = {.n = 0};
     struct replies in;
     void *reply;

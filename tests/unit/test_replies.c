@@ -2,6 +2,7 @@
  * the reader, and what is above a limit costs its place only. */
 #include "test.h"
 
+#include "../../common/hiredis_kind.h"
 #include "../../writer/conn/reply.c"
 #include "../../writer/engine/request.c"
 #include "../../writer/target/fits.c"
@@ -28,11 +29,11 @@ static void *on_string(const redisReadTask *t, char *s, size_t len)
     return seen;
 }
 
-static void *on_array(const redisReadTask *t, int n)
+static void *on_array(const redisReadTask *t, hiredis_count n)
 {
     char text[32];
     (void)t;
-    snprintf(text, sizeof text, "*%d;", n);
+    snprintf(text, sizeof text, "*%d;", (int)n);
     note(text);
     return seen;
 }
@@ -58,7 +59,11 @@ static void on_free(void *reply)
     (void)reply;
 }
 
-static redisReplyObjectFunctions looks = {on_string, on_array, on_integer, on_nil, on_free};
+static redisReplyObjectFunctions looks = {.createString = on_string,
+                                          .createArray = on_array,
+                                          .createInteger = on_integer,
+                                          .createNil = on_nil,
+                                          .freeObject = on_free};
 
 /* All replies of a stream that comes in pieces of so many bytes. Returns how many of them were short. */
 static unsigned feed(const char *bytes, size_t len, size_t piece)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hiredis_kind.h"
+
 #define LINE_LIMIT    ((size_t)64 << 10)
 #define ELEMENTS_MOST ((size_t)1 << 20)
 #define STEP          ((size_t)4 << 10)   /* the reader gets at once */
@@ -28,7 +30,7 @@ static void *build_string(const redisReadTask *t, char *s, size_t len)
 }
 
 /* An array takes memory when its header is read, whatever follows. */
-static void *build_array(const redisReadTask *t, int elements)
+static void *build_array(const redisReadTask *t, hiredis_count elements)
 {
     struct replies *in = t->privdata;
     in->elements += elements > 0 ? (size_t)elements : 0;
@@ -45,8 +47,11 @@ static void *build_nil(const redisReadTask *t)
     return usual()->createNil(t);
 }
 
-static redisReplyObjectFunctions building = {build_string, build_array, build_integer, build_nil,
-                                             freeReplyObject};
+static redisReplyObjectFunctions building = {.createString = build_string,
+                                             .createArray = build_array,
+                                             .createInteger = build_integer,
+                                             .createNil = build_nil,
+                                             .freeObject = freeReplyObject};
 
 /* ---- reading ---- */
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hiredis_kind.h"
 #include "io.h"
 
 #define READ_STEP ((size_t)64 << 10)
@@ -119,11 +120,11 @@ static void *on_string(const redisReadTask *t, char *s, size_t len)
     return &seen;
 }
 
-static void *on_array(const redisReadTask *t, int elements)
+static void *on_array(const redisReadTask *t, hiredis_count elements)
 {
     look(t, REDIS_REPLY_ARRAY, NULL, 0, 0);
     if (t->parent == NULL)
-        ((struct wire *)replies_owner(t))->reply_elements = elements;
+        ((struct wire *)replies_owner(t))->reply_elements = (int)elements;
     return &seen;
 }
 
@@ -144,7 +145,11 @@ static void on_free(void *reply)
     (void)reply;
 }
 
-static redisReplyObjectFunctions looks = {on_string, on_array, on_integer, on_nil, on_free};
+static redisReplyObjectFunctions looks = {.createString = on_string,
+                                          .createArray = on_array,
+                                          .createInteger = on_integer,
+                                          .createNil = on_nil,
+                                          .freeObject = on_free};
 
 /* A reply, or a part of one, that nothing was sent for. */
 static void unasked(struct wire *x)
